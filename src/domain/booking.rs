@@ -1,0 +1,205 @@
+//! A booking: its statuses, its transitions, and the record Redis keeps of it.
+
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+
+use super::ids::{BookingId, SeatId, UserId};
+
+/// Where a booking stands.
+///
+/// ```text
+///            confirm_begin            confirm_commit            settle
+///   HOLD ───────────────► CONFIRMING ───────────────► COMMITTED ──────► CONFIRMED ──► CANCELLED
+///    │  ◄───────────────     (lease)                      └───────────► VOIDED
+///    │     confirm_abort
+///    ├──► EXPIRED      (deadline passed)
+///    └──► CANCELLED    (by its owner)
+/// ```
+///
+/// Every arrow raises the booking's version by one and is one entry of the booking log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "UPPERCASE")]
+pub enum Status {
+    /// Seats are kept until the deadline.
+    Hold,
+    /// Payment under way: no deadline frees the seats, only the lease's end does.
+    Confirming,
+    /// Paid and sold in Redis; the archive has not judged it yet. Clients see `CONFIRMING`.
+    Committed,
+    /// The archive holds a unique claim on every seat.
+    Confirmed,
+    /// The archive refused the sale; the money goes back.
+    Voided,
+    /// Given up by its owner, before or after the sale.
+    Cancelled,
+    /// The deadline passed.
+    Expired,
+}
+
+const STATUS_WORDS: [(Status, &str); 7] = [
+    (Status::Hold, "HOLD"),
+    (Status::Confirming, "CONFIRMING"),
+    (Status::Committed, "COMMITTED"),
+    (Status::Confirmed, "CONFIRMED"),
+    (Status::Voided, "VOIDED"),
+    (Status::Cancelled, "CANCELLED"),
+    (Status::Expired, "EXPIRED"),
+];
+
+impl Status {
+    /// The word in Redis, in the log and in the archive.
+    pub fn word(self) -> &'static str {
+        STATUS_WORDS[self as usize].1
+    }
+
+    /// The word clients see.
+    pub fn api_word(self) -> &'static str {
+        match self {
+            Status::Committed => Status::Confirming.word(),
+            other => other.word(),
+        }
+    }
+
+    /// Whether the booking keeps seats from others.
+    pub fn is_live(self) -> bool {
+        matches!(self, Status::Hold | Status::Confirming | Status::Committed | Status::Confirmed)
+    }
+}
+
+impl FromStr for Status {
+    type Err = RecordError;
+    fn from_str(word: &str) -> Result<Self, RecordError> {
+        let row = STATUS_WORDS.iter().find(|row| row.1 == word);
+        row.map(|row| row.0).ok_or(RecordError("status"))
+    }
+}
+
+/// A booking as Redis knows it. Times are Unix milliseconds by Redis' clock; 0 means "not yet".
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Booking {
+    /// Its id, which names its event.
+    pub id: BookingId,
+    /// Where it stands.
+    pub status: Status,
+    /// Raised by one at every transition.
+    pub version: u64,
+    /// Its owner.
+    pub user: UserId,
+    /// Its seats, ascending.
+    pub seats: Vec<SeatId>,
+    /// Total price, in the currency's minor unit.
+    pub amount: i64,
+    /// ISO 4217 code.
+    pub currency: String,
+    /// When it was made.
+    pub created_ms: i64,
+    /// When its hold lapses.
+    pub deadline_ms: i64,
+    /// The nonce of the attempt that owns it now; an abort under another nonce does nothing.
+    pub nonce: String,
+    /// Number of the confirmation lease; a commit under another number does nothing.
+    pub lease: u64,
+    /// When that lease may be taken over.
+    pub lease_until_ms: i64,
+    /// The provider's payment object.
+    pub payment: String,
+    /// When it was paid (`confirm_commit`).
+    pub paid_ms: i64,
+    /// When it was settled as CONFIRMED.
+    pub confirmed_ms: i64,
+    /// When it ended: CANCELLED, EXPIRED or VOIDED.
+    pub ended_ms: i64,
+    /// Digest that names its idempotency record.
+    pub idempotency: String,
+    /// Fingerprint of the request that made it.
+    pub fingerprint: String,
+    /// Trace context of the request that made it.
+    pub trace: String,
+}
+
+/// A record or a log entry that this build cannot read; names the field.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("unreadable {0}")]
+pub struct RecordError(pub &'static str);
+
+/// The record format this build reads and writes.
+const RECORD_FORMAT: &str = "1";
+
+impl Booking {
+    /// Reads the tab-separated record that `lua/includes/pack_booking.lua` writes.
+    pub fn from_record(id: BookingId, record: &str) -> Result<Self, RecordError> {
+        let mut fields = record.split('\t');
+        let mut next = |name: &'static str| fields.next().ok_or(RecordError(name));
+        if next("format")? != RECORD_FORMAT {
+            return Err(RecordError("format"));
+        }
+        Ok(Booking {
+            id,
+            status: next("status")?.parse()?,
+            version: number(next("version")?, "version")?,
+            user: next("user")?.parse().map_err(|_| RecordError("user"))?,
+            seats: parse_seats(next("seats")?)?,
+            amount: number(next("amount")?, "amount")?,
+            currency: next("currency")?.to_owned(),
+            created_ms: number(next("created")?, "created")?,
+            deadline_ms: number(next("deadline")?, "deadline")?,
+            nonce: next("nonce")?.to_owned(),
+            lease: number(next("lease")?, "lease")?,
+            lease_until_ms: number(next("lease_until")?, "lease_until")?,
+            payment: next("payment")?.to_owned(),
+            paid_ms: number(next("paid")?, "paid")?,
+            confirmed_ms: number(next("confirmed")?, "confirmed")?,
+            ended_ms: number(next("ended")?, "ended")?,
+            idempotency: next("idempotency")?.to_owned(),
+            fingerprint: next("fingerprint")?.to_owned(),
+            trace: next("trace")?.to_owned(),
+        })
+    }
+}
+
+/// Parses a decimal field.
+pub(super) fn number<N: FromStr>(text: &str, name: &'static str) -> Result<N, RecordError> {
+    text.parse().map_err(|_| RecordError(name))
+}
+
+/// Parses comma-separated seat ids; empty text is no seats.
+pub fn parse_seats(text: &str) -> Result<Vec<SeatId>, RecordError> {
+    if text.is_empty() {
+        return Ok(Vec::new());
+    }
+    text.split(',').map(|seat| number(seat, "seats").map(SeatId)).collect()
+}
+
+/// Comma-separated seat ids, as scripts and the log carry them.
+pub fn format_seats(seats: &[SeatId]) -> String {
+    let ids: Vec<String> = seats.iter().map(SeatId::to_string).collect();
+    ids.join(",")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::ids::EventId;
+
+    #[test]
+    fn words_are_in_enum_order() {
+        for (index, (status, word)) in STATUS_WORDS.into_iter().enumerate() {
+            assert_eq!(status as usize, index);
+            assert_eq!(word.parse(), Ok(status));
+            assert_eq!(serde_json::to_value(status).unwrap(), word);
+        }
+    }
+
+    #[test]
+    fn reads_a_record() {
+        let id = BookingId::new(EventId(7), 1, 2);
+        let record = "1\tHOLD\t1\tann\t3,4\t900\tEUR\t10\t20\tn\t0\t0\t\t0\t0\t0\tk\tf\t";
+        let booking = Booking::from_record(id, record).unwrap();
+        assert_eq!(booking.seats, [SeatId(3), SeatId(4)]);
+        assert_eq!((booking.amount, booking.deadline_ms), (900, 20));
+        assert_eq!(Booking::from_record(id, "2\tHOLD"), Err(RecordError("format")));
+        assert_eq!(Booking::from_record(id, "1\tNAP"), Err(RecordError("status")));
+        assert_eq!(Booking::from_record(id, "1\tHOLD\tx"), Err(RecordError("version")));
+    }
+}

@@ -1,0 +1,304 @@
+//! An entry of the booking log: one state change, self-contained, linked to its predecessor.
+//!
+//! Every entry has the same fields in the same order (Redis then stores the names once per
+//! block), so a `beat` carries empty ones.
+
+use std::collections::HashMap;
+use std::str::FromStr;
+
+use super::booking::{RecordError, Status, number, parse_seats};
+use super::ids::{BookingId, EventId, SeatId, UserId};
+
+/// The entry format this build reads and writes.
+pub const ENTRY_FORMAT: &str = "1";
+
+/// The names of an entry's fields, in order. The Lua side is `includes/append_entry.lua`;
+/// the contract test holds both together.
+pub const ENTRY_FIELDS: [&str; 25] = [
+    "v",
+    "kind",
+    "event",
+    "booking",
+    "user",
+    "seats",
+    "status",
+    "version",
+    "amount",
+    "currency",
+    "created",
+    "deadline",
+    "time",
+    "generation",
+    "event_version",
+    "lease",
+    "payment",
+    "paid",
+    "idempotency",
+    "fingerprint",
+    "trace",
+    "detail",
+    "tag",
+    "prev_id",
+    "prev_tag",
+];
+
+/// What happened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Kind {
+    /// Nothing: proves that the log is alive.
+    Beat,
+    /// An event was opened for sale. `detail` is its status.
+    Opened,
+    /// An event's status or on-sale time changed. `detail` is `status on_sale_at_ms`.
+    Event,
+    /// Seats were taken.
+    Hold,
+    /// A hold's deadline moved.
+    Extend,
+    /// A payment began.
+    ConfirmBegin,
+    /// A payment ended without a sale.
+    ConfirmAbort,
+    /// Seats were sold: the only kind that makes claims.
+    Sold,
+    /// The archive confirmed the sale.
+    Confirmed,
+    /// The archive refused the sale.
+    Voided,
+    /// Given up by its owner, or undone because nobody learnt of it (`detail` is `abort`).
+    Cancelled,
+    /// The deadline passed.
+    Expired,
+}
+
+/// Kind and word, in enum order.
+pub const KINDS: [(Kind, &str); 12] = [
+    (Kind::Beat, "beat"),
+    (Kind::Opened, "opened"),
+    (Kind::Event, "event"),
+    (Kind::Hold, "hold"),
+    (Kind::Extend, "extend"),
+    (Kind::ConfirmBegin, "confirm_begin"),
+    (Kind::ConfirmAbort, "confirm_abort"),
+    (Kind::Sold, "sold"),
+    (Kind::Confirmed, "confirmed"),
+    (Kind::Voided, "voided"),
+    (Kind::Cancelled, "cancelled"),
+    (Kind::Expired, "expired"),
+];
+
+impl Kind {
+    /// The word in the log.
+    pub fn word(self) -> &'static str {
+        KINDS[self as usize].1
+    }
+}
+
+impl FromStr for Kind {
+    type Err = RecordError;
+    fn from_str(word: &str) -> Result<Self, RecordError> {
+        KINDS.iter().find(|row| row.1 == word).map(|row| row.0).ok_or(RecordError("kind"))
+    }
+}
+
+/// A position in a booking log: the stream's own entry id. Positions of different partitions,
+/// or from before and after a failover, may be equal and mean different entries.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct LogId {
+    /// Milliseconds part.
+    pub ms: u64,
+    /// Sequence part.
+    pub seq: u64,
+}
+
+impl std::fmt::Display for LogId {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}-{}", self.ms, self.seq)
+    }
+}
+
+impl FromStr for LogId {
+    type Err = RecordError;
+    fn from_str(text: &str) -> Result<Self, RecordError> {
+        let (ms, seq) = text.split_once('-').ok_or(RecordError("log id"))?;
+        Ok(LogId { ms: number(ms, "log id")?, seq: number(seq, "log id")? })
+    }
+}
+
+/// Where an entry hangs in its log.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Link {
+    /// This entry's random tag.
+    pub tag: String,
+    /// The predecessor's position; `0-0` for the first entry.
+    pub prev_id: LogId,
+    /// The predecessor's tag; empty for the first entry.
+    pub prev_tag: String,
+}
+
+/// A booking's part of an entry.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Transition {
+    /// Which booking.
+    pub booking: BookingId,
+    /// Its owner.
+    pub user: UserId,
+    /// Its seats, ascending.
+    pub seats: Vec<SeatId>,
+    /// Where it stands after the transition.
+    pub status: Status,
+    /// Its version after the transition.
+    pub version: u64,
+    /// Total price, minor units.
+    pub amount: i64,
+    /// ISO 4217 code.
+    pub currency: String,
+    /// When the booking was made, Unix ms.
+    pub created_ms: i64,
+    /// When its hold lapses, Unix ms.
+    pub deadline_ms: i64,
+    /// Number of its confirmation lease.
+    pub lease: u64,
+    /// The provider's payment object, or empty.
+    pub payment: String,
+    /// When it was paid, Unix ms, or 0.
+    pub paid_ms: i64,
+    /// Digest that names its idempotency record.
+    pub idempotency: String,
+    /// Fingerprint of the request that made it.
+    pub fingerprint: String,
+    /// Trace context of the request that made it.
+    pub trace: String,
+}
+
+/// One entry of the booking log.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Entry {
+    /// Its position.
+    pub id: LogId,
+    /// What happened.
+    pub kind: Kind,
+    /// The event; `None` for a beat.
+    pub event: Option<EventId>,
+    /// The event's generation, 0 for a beat.
+    pub generation: u64,
+    /// The event's version after this entry, 0 for a beat.
+    pub event_version: u64,
+    /// When, by Redis' clock, Unix ms.
+    pub time_ms: i64,
+    /// The booking's part; `None` for kinds without a booking.
+    pub transition: Option<Transition>,
+    /// A reason, or what the kind says.
+    pub detail: String,
+    /// Its place in the chain.
+    pub link: Link,
+}
+
+impl Entry {
+    /// Reads an entry's fields; refuses what this build cannot read in full.
+    pub fn from_fields(id: LogId, fields: &HashMap<String, String>) -> Result<Self, RecordError> {
+        let get =
+            |name: &'static str| fields.get(name).map(String::as_str).ok_or(RecordError(name));
+        if get("v")? != ENTRY_FORMAT {
+            return Err(RecordError("v"));
+        }
+        let kind: Kind = get("kind")?.parse()?;
+        let event = match kind {
+            Kind::Beat => None,
+            _ => Some(EventId(number(get("event")?, "event")?)),
+        };
+        let transition = match kind {
+            Kind::Beat | Kind::Opened | Kind::Event => None,
+            _ => Some(transition(&get)?),
+        };
+        if let (Some(event), Some(transition)) = (event, &transition)
+            && transition.booking.event() != event
+        {
+            return Err(RecordError("booking"));
+        }
+        let empty_is_zero = |text: &str| if text.is_empty() { "0" } else { text }.to_owned();
+        Ok(Entry {
+            id,
+            kind,
+            event,
+            generation: number(&empty_is_zero(get("generation")?), "generation")?,
+            event_version: number(&empty_is_zero(get("event_version")?), "event_version")?,
+            time_ms: number(get("time")?, "time")?,
+            transition,
+            detail: get("detail")?.to_owned(),
+            link: Link {
+                tag: get("tag")?.to_owned(),
+                prev_id: get("prev_id")?.parse()?,
+                prev_tag: get("prev_tag")?.to_owned(),
+            },
+        })
+    }
+
+    /// Whether `next` follows this entry directly; if not, the reader met a gap or a fork.
+    pub fn is_followed_by(&self, next: &Entry) -> bool {
+        next.link.prev_id == self.id && next.link.prev_tag == self.link.tag
+    }
+}
+
+fn transition<'a>(
+    get: &impl Fn(&'static str) -> Result<&'a str, RecordError>,
+) -> Result<Transition, RecordError> {
+    let seats = parse_seats(get("seats")?)?;
+    if seats.is_empty() {
+        return Err(RecordError("seats"));
+    }
+    Ok(Transition {
+        booking: get("booking")?.parse().map_err(|_| RecordError("booking"))?,
+        user: get("user")?.parse().map_err(|_| RecordError("user"))?,
+        seats,
+        status: get("status")?.parse()?,
+        version: number(get("version")?, "version")?,
+        amount: number(get("amount")?, "amount")?,
+        currency: get("currency")?.to_owned(),
+        created_ms: number(get("created")?, "created")?,
+        deadline_ms: number(get("deadline")?, "deadline")?,
+        lease: number(get("lease")?, "lease")?,
+        payment: get("payment")?.to_owned(),
+        paid_ms: number(get("paid")?, "paid")?,
+        idempotency: get("idempotency")?.to_owned(),
+        fingerprint: get("fingerprint")?.to_owned(),
+        trace: get("trace")?.to_owned(),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn fields(kind: &str) -> HashMap<String, String> {
+        let booking = BookingId::new(EventId(7), 1, 2).to_string();
+        let values = [
+            "1", kind, "7", &booking, "ann", "3,4", "HOLD", "1", "900", "EUR", "10", "20", "10",
+            "1", "5", "0", "", "0", "k", "f", "", "", "t1", "0-0", "",
+        ];
+        let names = ENTRY_FIELDS.iter().map(|name| name.to_string());
+        names.zip(values.map(str::to_owned)).collect()
+    }
+
+    #[test]
+    fn reads_every_kind() {
+        for (index, (kind, word)) in KINDS.into_iter().enumerate() {
+            assert_eq!(kind as usize, index);
+            let entry = Entry::from_fields(LogId { ms: 1, seq: 0 }, &fields(word)).unwrap();
+            assert_eq!(entry.kind, kind);
+        }
+    }
+
+    #[test]
+    fn refuses_what_it_cannot_read() {
+        for name in ENTRY_FIELDS {
+            let mut broken = fields("hold");
+            broken.remove(name);
+            assert_eq!(Entry::from_fields(LogId::default(), &broken), Err(RecordError(name)));
+        }
+        let mut foreign = fields("hold");
+        foreign.insert("event".into(), "8".into());
+        let error = Entry::from_fields(LogId::default(), &foreign);
+        assert_eq!(error, Err(RecordError("booking")));
+    }
+}

@@ -1,0 +1,99 @@
+//! An event as the catalogue knows it: what is sold, when, and under which rules.
+
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use super::ids::EventId;
+use super::layout::Layout;
+
+/// What an operator says about an event's sale.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
+pub enum EventStatus {
+    /// On sale from `on_sale_at` on. Before that clients see `SCHEDULED`.
+    OnSale,
+    /// No new holds for now; payments of existing holds go on.
+    Paused,
+    /// No new holds any more; payments of existing holds go on.
+    Closed,
+}
+
+/// Status and word, in enum order.
+pub const EVENT_STATUSES: [(EventStatus, &str); 3] = [
+    (EventStatus::OnSale, "ON_SALE"),
+    (EventStatus::Paused, "PAUSED"),
+    (EventStatus::Closed, "CLOSED"),
+];
+
+impl EventStatus {
+    /// The word in Redis and in the archive.
+    pub fn word(self) -> &'static str {
+        EVENT_STATUSES[self as usize].1
+    }
+
+    /// The status behind a word; `None` if there is no such word.
+    pub fn from_word(word: &str) -> Option<Self> {
+        EVENT_STATUSES.iter().find(|row| row.1 == word).map(|row| row.0)
+    }
+}
+
+/// How far an event's inventory has come (DESIGN section 3): an inventory is loaded into Redis
+/// only while this is `New`, so a lost inventory is never taken for a free one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum LoadState {
+    /// Never open yet.
+    New,
+    /// Was open at least once.
+    Opened,
+}
+
+/// An event of the catalogue. Times are Unix milliseconds.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Event {
+    /// Given by MongoDB.
+    pub id: EventId,
+    /// What it is called.
+    pub name: String,
+    /// What it is about.
+    pub description: String,
+    /// Where it is.
+    pub venue: String,
+    /// ISO 4217 code of all its prices.
+    pub currency: String,
+    /// When the doors open.
+    pub starts_at_ms: Option<i64>,
+    /// When holds begin; `None` is at once.
+    pub on_sale_at_ms: Option<i64>,
+    /// How long a hold lasts.
+    pub hold_ttl_ms: i64,
+    /// How long a hold can last with extensions.
+    pub max_hold_ms: i64,
+    /// How many seats one user can hold and own.
+    pub max_seats_per_user: u32,
+    /// What its operator says.
+    pub status: EventStatus,
+    /// Raised at every change of status or on-sale time; Redis follows only upwards.
+    pub revision: u64,
+    /// How far its inventory has come.
+    pub load_state: LoadState,
+    /// Raised at every load after a loss.
+    pub generation: u64,
+    /// Version of the layout, which calls carry.
+    pub layout_version: u32,
+    /// Its seats.
+    pub layout: Arc<Layout>,
+    /// When it was created.
+    pub created_at_ms: i64,
+}
+
+impl Event {
+    /// The status clients see at `now_ms`.
+    pub fn api_status(&self, now_ms: i64) -> &'static str {
+        match (self.status, self.on_sale_at_ms) {
+            (EventStatus::OnSale, Some(at)) if now_ms < at => "SCHEDULED",
+            (status, _) => status.word(),
+        }
+    }
+}

@@ -1,0 +1,19 @@
+//! The words of a sale: ids, seats, layouts, bookings, log entries. Pure: no I/O, no clock.
+
+pub mod booking;
+pub mod entry;
+pub mod event;
+pub mod idempotency;
+pub mod ids;
+pub mod inventory;
+pub mod layout;
+pub mod limits;
+pub mod seat;
+
+pub use booking::{Booking, RecordError, Status};
+pub use entry::{Entry, Kind, LogId, Transition};
+pub use event::{Event, EventStatus, LoadState};
+pub use ids::{BookingId, EventId, Partition, SeatId, UserId};
+pub use inventory::{Inventory, SeatCounts};
+pub use layout::{Layout, Section};
+pub use seat::SeatState;

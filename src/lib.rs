@@ -1,0 +1,5 @@
+//! Holdfast: an admission engine for flash sales.
+#![forbid(unsafe_code)]
+
+pub mod domain;
+pub mod sale;

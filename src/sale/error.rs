@@ -1,0 +1,110 @@
+//! Why a sale's operation was refused: one type that every interface maps to its own words.
+
+use crate::domain::{BookingId, EventId, SeatId, SeatState};
+
+/// Why an operation did not happen. Nothing that is refused here happens later, except
+/// [`SaleError::Unavailable`] with `unknown: true`, whose effect is undone unless it is retried.
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
+pub enum SaleError {
+    /// The request itself is wrong; the text says how to mend it.
+    #[error("{0}")]
+    Invalid(String),
+    /// No such event.
+    #[error("event {0} does not exist")]
+    EventUnknown(EventId),
+    /// These seats do not exist in the event.
+    #[error("event {event} has no seats {seats:?}")]
+    SeatsUnknown {
+        /// The event.
+        event: EventId,
+        /// The seats it does not have.
+        seats: Vec<SeatId>,
+    },
+    /// No such booking, or not the caller's.
+    #[error("booking {0} does not exist")]
+    BookingUnknown(BookingId),
+    /// The event's inventory is not in Redis (yet, or any more).
+    #[error("event {0} is not loaded")]
+    EventNotLoaded(EventId),
+    /// Sales of this event have ended.
+    #[error("event {0} is closed")]
+    EventClosed(EventId),
+    /// Sales of this event are paused.
+    #[error("event {0} is paused")]
+    EventPaused(EventId),
+    /// Sales have not begun.
+    #[error("event {event} is on sale from {on_sale_at_ms}")]
+    NotOnSale {
+        /// The event.
+        event: EventId,
+        /// When sales begin, Unix ms.
+        on_sale_at_ms: i64,
+        /// Redis' time of this answer, Unix ms.
+        now_ms: i64,
+    },
+    /// The user would have too many seats of this event.
+    #[error("at most {max} seats a user; this user has {has}")]
+    UserLimit {
+        /// Seats the user has now.
+        has: u32,
+        /// Seats a user may have.
+        max: u32,
+    },
+    /// At least one seat is not free; none was taken. The states of all seats asked for.
+    #[error("seats are not available")]
+    SeatsUnavailable(Vec<(SeatId, SeatState)>),
+    /// The key was used with another payload.
+    #[error("the idempotency key was used with another request")]
+    IdempotencyMismatch,
+    /// Another operation on the same booking is under way.
+    #[error("operation in progress")]
+    InFlight,
+    /// The hold has lapsed.
+    #[error("booking {0} has expired")]
+    BookingExpired(BookingId),
+    /// The booking was cancelled.
+    #[error("booking {0} is cancelled")]
+    BookingCancelled(BookingId),
+    /// The booking is paid and the archive has not judged it yet: neither cancel nor extend.
+    #[error("booking {0} is being confirmed")]
+    BookingConfirming(BookingId),
+    /// The booking is sold: it cannot be extended.
+    #[error("booking {0} is confirmed")]
+    BookingConfirmed(BookingId),
+    /// The archive refused the sale; the money goes back.
+    #[error("the sale of booking {0} was voided")]
+    SaleVoided(BookingId),
+    /// The payment was declined.
+    #[error("payment declined: {0}")]
+    PaymentDeclined(String),
+    /// The amount the client named is not the booking's.
+    #[error("amount is {expected}, not {got}")]
+    AmountMismatch {
+        /// The booking's amount, minor units.
+        expected: i64,
+        /// What the client named.
+        got: i64,
+    },
+    /// Too many payment attempts.
+    #[error("too many payment attempts for booking {0}")]
+    AttemptsExhausted(BookingId),
+    /// The hold cannot last longer.
+    #[error("the hold already lasts until {0}, its longest")]
+    HoldCapReached(i64),
+    /// The booking log is full: the archive lags too far behind.
+    #[error("the booking log is full")]
+    LogFull,
+    /// A dependency did not answer in time. `unknown` is true where the call may have run.
+    #[error("{dependency} is unavailable: {reason}")]
+    Unavailable {
+        /// `redis` or `mongodb`.
+        dependency: &'static str,
+        /// What happened, for the log.
+        reason: String,
+        /// Whether the call may have taken effect.
+        unknown: bool,
+    },
+    /// A defect of ours.
+    #[error("internal: {0}")]
+    Internal(String),
+}

@@ -1,0 +1,145 @@
+//! What a sale's operations take and give.
+
+use std::sync::Arc;
+
+use crate::domain::{
+    Booking, BookingId, Event, EventId, EventStatus, Inventory, SeatCounts, SeatId, Section, UserId,
+};
+
+/// An event to create. Absent rules take the configured defaults.
+#[derive(Clone, Debug)]
+pub struct NewEvent {
+    /// What it is called.
+    pub name: String,
+    /// What it is about.
+    pub description: Option<String>,
+    /// Where it is.
+    pub venue: Option<String>,
+    /// ISO 4217 code.
+    pub currency: Option<String>,
+    /// When the doors open, Unix ms.
+    pub starts_at_ms: Option<i64>,
+    /// When holds begin, Unix ms; at once if absent.
+    pub on_sale_at_ms: Option<i64>,
+    /// How long a hold lasts, seconds.
+    pub hold_ttl_seconds: Option<u32>,
+    /// How long a hold can last with extensions, seconds.
+    pub max_hold_seconds: Option<u32>,
+    /// Seats one user can hold and own.
+    pub max_seats_per_user: Option<u32>,
+    /// Its seats.
+    pub sections: Vec<Section>,
+}
+
+/// A change to an event; absent fields stay.
+#[derive(Clone, Debug, Default)]
+pub struct EventChange {
+    /// What it is called.
+    pub name: Option<String>,
+    /// What it is about.
+    pub description: Option<String>,
+    /// Where it is.
+    pub venue: Option<String>,
+    /// When the doors open, Unix ms.
+    pub starts_at_ms: Option<i64>,
+    /// What its operator says.
+    pub status: Option<EventStatus>,
+    /// When holds begin, Unix ms.
+    pub on_sale_at_ms: Option<i64>,
+}
+
+/// An event with its counts as Redis has them.
+#[derive(Clone, Debug)]
+pub struct EventView {
+    /// The catalogue's part.
+    pub event: Arc<Event>,
+    /// Free seats; `None` while its inventory is not loaded.
+    pub available_seats: Option<u32>,
+    /// Redis' time of this answer, Unix ms.
+    pub now_ms: i64,
+}
+
+/// The seats of an event at one version.
+#[derive(Clone, Debug)]
+pub struct SeatMap {
+    /// The catalogue's part.
+    pub event: Arc<Event>,
+    /// Every seat's state.
+    pub inventory: Inventory,
+    /// The event's generation in Redis.
+    pub generation: u64,
+    /// The event's version in Redis: raised by every entry of this event.
+    pub version: u64,
+    /// Redis' time of this answer, Unix ms.
+    pub now_ms: i64,
+}
+
+impl SeatMap {
+    /// Counts over the whole event.
+    pub fn totals(&self) -> SeatCounts {
+        self.inventory.totals()
+    }
+}
+
+/// A request to hold named seats.
+#[derive(Clone, Debug)]
+pub struct HoldRequest {
+    /// Who asks.
+    pub user: UserId,
+    /// For which event.
+    pub event: EventId,
+    /// Which seats.
+    pub seats: Vec<SeatId>,
+    /// The caller's own idempotency key.
+    pub key: Option<String>,
+    /// Trace context, or empty.
+    pub trace: String,
+}
+
+/// A booking as an operation left it.
+#[derive(Clone, Debug)]
+pub struct BookingView {
+    /// The booking.
+    pub booking: Booking,
+    /// Its event, for labels and prices.
+    pub event: Arc<Event>,
+    /// Whether a saved answer was replayed.
+    pub replayed: bool,
+    /// Redis' (or, for archived bookings, our own) time of this answer, Unix ms.
+    pub now_ms: i64,
+}
+
+/// A request to pay and confirm a booking.
+#[derive(Clone, Debug)]
+pub struct ConfirmRequest {
+    /// Who asks.
+    pub user: UserId,
+    /// Which booking.
+    pub booking: BookingId,
+    /// What the provider is told.
+    pub payment_method: String,
+    /// What the client believes it costs, minor units.
+    pub amount: Option<i64>,
+    /// The caller's own idempotency key.
+    pub key: Option<String>,
+}
+
+/// What became of a confirmation. `Pending` is answered 202.
+#[derive(Clone, Debug)]
+pub enum Confirmed {
+    /// Settled: the archive holds the claims.
+    Settled(BookingView),
+    /// Paid; the archive is awaited.
+    Pending(BookingView),
+}
+
+/// One page of a user's bookings, from the archive.
+#[derive(Clone, Debug)]
+pub struct BookingPage {
+    /// Newest first.
+    pub bookings: Vec<BookingView>,
+    /// How many there are in all.
+    pub total: u64,
+    /// Up to when the archive is known to be complete, Unix ms.
+    pub as_of_ms: i64,
+}
