@@ -5,8 +5,8 @@
 -- so that a resale can never overtake the cancellation.
 -- KEYS: event seats holders bookings deadlines leases users log link
 -- ARGV: not_after generation nonce booking user
--- Reply: code now, then by code: ok|booking_expired|in_flight|is_committed|is_confirmed|sale_voided
---        id record · generation_mismatch generation
+-- Reply: code now, then by code: ok|booking_expired|in_flight|is_committed|is_confirmed|
+--        sale_voided id record · generation_mismatch generation
 -- Codes: ok too_late event_not_loaded generation_mismatch booking_unknown booking_expired
 --        in_flight is_committed is_confirmed sale_voided
 local event_key, seats_key, holders_key, bookings_key = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
@@ -31,8 +31,9 @@ local ev, now, available_delta, entries_appended = nil, nil, 0, 0
 -- @include reply
 
 local ANSWERS = {
-  CANCELLED = 'ok', CONFIRMING = 'in_flight', COMMITTED = 'is_committed', CONFIRMED = 'is_confirmed',
-  EXPIRED = 'booking_expired', VOIDED = 'sale_voided',
+  CANCELLED = 'ok', CONFIRMING = 'in_flight', COMMITTED = 'is_committed',
+  CONFIRMED = 'is_confirmed', EXPIRED = 'booking_expired',
+  VOIDED = 'sale_voided',
 }
 
 now = now_ms()

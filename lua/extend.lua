@@ -6,7 +6,8 @@
 -- KEYS: event seats holders bookings deadlines leases users log link
 -- ARGV: not_after generation nonce booking user
 -- Reply: code now, then by code: ok|hold_cap_reached|booking_expired|booking_cancelled|
---        sale_voided|in_flight|is_committed|is_confirmed id record · generation_mismatch generation
+--        sale_voided|in_flight|is_committed|is_confirmed id record ·
+--        generation_mismatch generation
 -- Codes: ok too_late event_not_loaded generation_mismatch booking_unknown event_closed
 --        hold_cap_reached booking_expired booking_cancelled sale_voided in_flight is_committed
 --        is_confirmed

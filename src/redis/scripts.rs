@@ -148,7 +148,8 @@ pub fn header(script: Script) -> Header {
     let mut header = Header::default();
     let mut current = "";
     for line in SOURCES[script as usize].1.lines().skip(1) {
-        let Some(comment) = line.strip_prefix("-- ") else { break };
+        let Some(comment) = line.strip_prefix("--") else { break };
+        let comment = comment.trim_start();
         let mut words = comment;
         for label in ["KEYS:", "ARGV:", "Reply:", "Codes:"] {
             if let Some(rest) = comment.strip_prefix(label) {
