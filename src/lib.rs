@@ -3,4 +3,5 @@
 
 pub mod archive;
 pub mod domain;
+pub mod redis;
 pub mod sale;
