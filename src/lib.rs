@@ -3,5 +3,7 @@
 
 pub mod archive;
 pub mod domain;
+pub mod live;
+pub mod payments;
 pub mod redis;
 pub mod sale;
