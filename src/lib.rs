@@ -1,5 +1,6 @@
 //! Holdfast: an admission engine for flash sales.
 #![forbid(unsafe_code)]
 
+pub mod config;
 pub mod domain;
 pub mod sale;
