@@ -3,6 +3,7 @@
 
 pub mod config;
 pub mod domain;
+pub mod redis;
 pub mod sale;
 pub mod shutdown;
 pub mod telemetry;

@@ -1,0 +1,22 @@
+#!lua flags=allow-oom
+-- beat: appends an empty entry to a quiet booking log, which proves that it is alive.
+--
+-- Guarantee: at most one beat in `min_age` milliseconds, however many ask.
+-- KEYS: log link
+-- ARGV: not_after nonce min_age
+-- Reply: code now position
+-- Codes: ok unneeded too_late
+local log_key, link_key = KEYS[1], KEYS[2]
+local not_after, nonce, min_age = tonumber(ARGV[1]), ARGV[2], tonumber(ARGV[3])
+local now, entries_appended = nil, 0
+
+-- @include now
+-- @include append_entry
+
+now = now_ms()
+if now > not_after then return { 'too_late', now } end
+local newest = redis.call('GET', link_key)
+if newest and now - tonumber(string.match(newest, '^%d+')) < min_age then
+  return { 'unneeded', now, string.match(newest, '^%S+') }
+end
+return { 'ok', now, append_entry({ kind = 'beat' }) }

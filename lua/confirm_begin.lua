@@ -1,0 +1,62 @@
+#!lua flags=allow-oom
+-- confirm_begin: puts a caller's hold under a confirmation lease, so that no deadline frees its
+-- seats while money moves.
+--
+-- Guarantee: at most one lease is in force; each has a higher number than all before it. The
+-- hold's deadline does not move. A lease that lapsed may be taken over, also past the deadline.
+-- KEYS: event seats holders bookings deadlines leases users log link
+-- ARGV: not_after generation nonce booking user lease_ms attempts_max
+-- Reply: code now, then by code: ok|is_committed|is_confirmed|booking_expired|booking_cancelled|
+--        sale_voided|in_flight|attempts_exhausted id record · generation_mismatch generation
+-- Codes: ok too_late event_not_loaded generation_mismatch booking_unknown booking_expired
+--        booking_cancelled sale_voided in_flight is_committed is_confirmed attempts_exhausted
+local event_key, seats_key, holders_key, bookings_key = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
+local deadlines_key, leases_key, users_key = KEYS[5], KEYS[6], KEYS[7]
+local log_key, link_key = KEYS[8], KEYS[9]
+local not_after, generation, nonce = tonumber(ARGV[1]), ARGV[2], ARGV[3]
+local booking_id, user = ARGV[4], ARGV[5]
+local lease_ms, attempts_max = tonumber(ARGV[6]), tonumber(ARGV[7])
+local ev, now, available_delta, entries_appended = nil, nil, 0, 0
+
+-- @include now
+-- @include load_event
+-- @include unpack_booking
+-- @include pack_booking
+-- @include read_booking
+-- @include append_entry
+-- @include commit_transition
+-- @include set_seat
+-- @include end_booking
+-- @include lapse
+-- @include release_overdue
+-- @include own_booking
+-- @include reply
+
+local REFUSALS = {
+  COMMITTED = 'is_committed', CONFIRMED = 'is_confirmed', EXPIRED = 'booking_expired',
+  CANCELLED = 'booking_cancelled', VOIDED = 'sale_voided',
+}
+
+now = now_ms()
+if now > not_after then return { 'too_late', now } end
+local refusal = load_event()
+if refusal then return refusal end
+local b
+b, refusal = own_booking()
+if refusal then return refusal end
+if REFUSALS[b.status] then return reply(REFUSALS[b.status], b) end
+
+if b.status == 'CONFIRMING' and b.lease_until > now then
+  -- The same call again keeps its lease; any other waits for this one to end.
+  return reply(b.nonce == nonce and 'ok' or 'in_flight', b)
+end
+if b.lease >= attempts_max then return reply('attempts_exhausted', b) end
+
+b.status = 'CONFIRMING'
+b.nonce = nonce
+b.lease = b.lease + 1
+b.lease_until = now + lease_ms
+redis.call('ZREM', deadlines_key, b.id)
+redis.call('ZADD', leases_key, b.lease_until, b.id)
+commit_transition('confirm_begin', b, '')
+return reply('ok', b)

@@ -1,0 +1,36 @@
+#!lua flags=allow-oom
+-- expire: ends overdue holds of an event, a bounded number a call.
+--
+-- Guarantee: makes visible what every other script would find out for itself; nothing depends
+-- on it being called.
+-- KEYS: event seats holders bookings deadlines leases users log link
+-- ARGV: not_after generation nonce overdue_batch
+-- Reply: code now, then by code: ok released next_deadline (-1: none) ·
+--        generation_mismatch generation
+-- Codes: ok too_late event_not_loaded generation_mismatch
+local event_key, seats_key, holders_key, bookings_key = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
+local deadlines_key, leases_key, users_key = KEYS[5], KEYS[6], KEYS[7]
+local log_key, link_key = KEYS[8], KEYS[9]
+local not_after, generation, nonce = tonumber(ARGV[1]), ARGV[2], ARGV[3]
+local overdue_batch = tonumber(ARGV[4])
+local ev, now, available_delta, entries_appended = nil, nil, 0, 0
+
+-- @include now
+-- @include load_event
+-- @include unpack_booking
+-- @include pack_booking
+-- @include read_booking
+-- @include append_entry
+-- @include commit_transition
+-- @include set_seat
+-- @include end_booking
+-- @include lapse
+-- @include release_overdue
+
+now = now_ms()
+if now > not_after then return { 'too_late', now } end
+local refusal = load_event()
+if refusal then return refusal end
+local released = release_overdue(overdue_batch)
+local next_deadline = redis.call('ZRANGE', deadlines_key, 0, 0, 'WITHSCORES')[2]
+return { 'ok', now, released, tonumber(next_deadline or -1) }

@@ -1,0 +1,57 @@
+#!lua flags=allow-oom
+-- extend: gives a caller's hold a full hold time from now, within the event's longest hold.
+--
+-- Guarantee: no hold outlasts `created + max_hold`, however often it is extended; the same
+-- call again changes nothing.
+-- KEYS: event seats holders bookings deadlines leases users log link
+-- ARGV: not_after generation nonce booking user
+-- Reply: code now, then by code: ok|hold_cap_reached|booking_expired|booking_cancelled|
+--        sale_voided|in_flight|is_committed|is_confirmed id record ·
+--        generation_mismatch generation
+-- Codes: ok too_late event_not_loaded generation_mismatch booking_unknown event_closed
+--        hold_cap_reached booking_expired booking_cancelled sale_voided in_flight is_committed
+--        is_confirmed
+local event_key, seats_key, holders_key, bookings_key = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
+local deadlines_key, leases_key, users_key = KEYS[5], KEYS[6], KEYS[7]
+local log_key, link_key = KEYS[8], KEYS[9]
+local not_after, generation, nonce = tonumber(ARGV[1]), ARGV[2], ARGV[3]
+local booking_id, user = ARGV[4], ARGV[5]
+local ev, now, available_delta, entries_appended = nil, nil, 0, 0
+
+-- @include now
+-- @include load_event
+-- @include unpack_booking
+-- @include pack_booking
+-- @include read_booking
+-- @include append_entry
+-- @include commit_transition
+-- @include set_seat
+-- @include end_booking
+-- @include lapse
+-- @include release_overdue
+-- @include own_booking
+-- @include reply
+
+local REFUSALS = {
+  CONFIRMING = 'in_flight', COMMITTED = 'is_committed', CONFIRMED = 'is_confirmed',
+  EXPIRED = 'booking_expired', CANCELLED = 'booking_cancelled', VOIDED = 'sale_voided',
+}
+
+now = now_ms()
+if now > not_after then return { 'too_late', now } end
+local refusal = load_event()
+if refusal then return refusal end
+local b
+b, refusal = own_booking()
+if refusal then return refusal end
+if REFUSALS[b.status] then return reply(REFUSALS[b.status], b) end
+if b.nonce == nonce then return reply('ok', b) end
+if ev.status == 'CLOSED' then return { 'event_closed', now } end
+
+local deadline = math.min(now + ev.hold_ttl, b.created + ev.max_hold)
+if deadline <= b.deadline then return reply('hold_cap_reached', b) end
+b.deadline = deadline
+b.nonce = nonce
+redis.call('ZADD', deadlines_key, deadline, b.id)
+commit_transition('extend', b, '')
+return reply('ok', b)

@@ -1,0 +1,33 @@
+#!lua flags=allow-oom
+-- get_booking: one booking as it stands; an overdue hold lapses first, so that what is told is
+-- true at Redis' time.
+-- KEYS: event seats holders bookings deadlines leases users log link
+-- ARGV: nonce booking
+-- Reply: code now, then by code: ok id record
+-- Codes: ok event_not_loaded booking_unknown
+local event_key, seats_key, holders_key, bookings_key = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
+local deadlines_key, leases_key, users_key = KEYS[5], KEYS[6], KEYS[7]
+local log_key, link_key = KEYS[8], KEYS[9]
+local nonce, booking_id = ARGV[1], ARGV[2]
+local generation = nil
+local ev, now, available_delta, entries_appended = nil, nil, 0, 0
+
+-- @include now
+-- @include load_event
+-- @include unpack_booking
+-- @include pack_booking
+-- @include read_booking
+-- @include append_entry
+-- @include commit_transition
+-- @include set_seat
+-- @include end_booking
+-- @include lapse
+-- @include reply
+
+now = now_ms()
+local refusal = load_event()
+if refusal then return refusal end
+local b = read_booking(booking_id)
+if not b then return { 'booking_unknown', now } end
+lapse(b)
+return reply('ok', b)

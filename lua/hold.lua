@@ -1,0 +1,123 @@
+#!lua
+-- hold: takes the named seats for one user, all of them or none.
+--
+-- Guarantee: a seat is taken only if it is free, or its hold is overdue, at Redis' time of this
+-- call; the booking, its deadline, its idempotency record and its log entry come into being
+-- together. Past `not_after` nothing is touched. A booking id already known is answered as it
+-- stands. Refusals are decided in the order in which they stand below.
+-- KEYS: event seats holders bookings deadlines leases users log link idempotency
+-- ARGV: not_after generation nonce layout booking user seats amount currency idempotency
+--       fingerprint trace idempotency_ttl replay_window log_entries_max overdue_batch
+--       overdue_batch_max
+-- Reply: code now, then by code: ok|replayed id record · generation_mismatch generation ·
+--        not_on_sale on_sale_at · user_limit has max · seats_unavailable "seat:state,..." ·
+--        seat_unknown seat
+-- Codes: ok replayed too_late event_not_loaded generation_mismatch id_taken
+--        idempotency_mismatch layout_mismatch event_closed event_paused not_on_sale log_full
+--        seat_unknown user_limit seats_unavailable
+local event_key, seats_key, holders_key, bookings_key = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
+local deadlines_key, leases_key, users_key = KEYS[5], KEYS[6], KEYS[7]
+local log_key, link_key = KEYS[8], KEYS[9]
+local idempotency_key = KEYS[10]
+local not_after, generation, nonce, layout = tonumber(ARGV[1]), ARGV[2], ARGV[3], ARGV[4]
+local booking_id, user, seats, amount, currency = ARGV[5], ARGV[6], ARGV[7], ARGV[8], ARGV[9]
+local idempotency, fingerprint, trace = ARGV[10], ARGV[11], ARGV[12]
+local idempotency_ttl, replay_window = ARGV[13], tonumber(ARGV[14])
+local log_entries_max = tonumber(ARGV[15])
+local overdue_batch, overdue_batch_max = tonumber(ARGV[16]), tonumber(ARGV[17])
+local ev, now, available_delta, entries_appended = nil, nil, 0, 0
+
+-- @include now
+-- @include load_event
+-- @include unpack_booking
+-- @include pack_booking
+-- @include read_booking
+-- @include append_entry
+-- @include commit_transition
+-- @include set_seat
+-- @include end_booking
+-- @include lapse
+-- @include release_overdue
+-- @include note_attempt
+-- @include reply
+
+now = now_ms()
+if now > not_after then return { 'too_late', now } end
+local refusal = load_event()
+if refusal then return refusal end
+
+-- The same call again (a client library may run a script twice), whatever became of it.
+local known = read_booking(booking_id)
+if known then
+  if known.user ~= user or known.fingerprint ~= fingerprint then return { 'id_taken', now } end
+  return reply('replayed', known)
+end
+
+-- The same request again: its answer is replayed while its booking lives.
+local saved = redis.call('GET', idempotency_key)
+if saved then
+  local saved_id, saved_fingerprint = string.match(saved, '^(%S+) (%S+)$')
+  if saved_fingerprint ~= fingerprint then return { 'idempotency_mismatch', now } end
+  local b = read_booking(saved_id)
+  local within = b and (replay_window == 0 or now - b.created <= replay_window)
+  if within and not lapse(b) then
+    if b.status == 'HOLD' and note_attempt(b) then
+      redis.call('HSET', bookings_key, b.id, pack_booking(b))
+    end
+    if b.status == 'HOLD' or b.status == 'CONFIRMING' or b.status == 'COMMITTED'
+      or b.status == 'CONFIRMED' then
+      return reply('replayed', b)
+    end
+  end
+end
+
+if ev.layout ~= layout then return { 'layout_mismatch', now } end
+if ev.status == 'CLOSED' then return { 'event_closed', now } end
+if ev.status == 'PAUSED' then return { 'event_paused', now } end
+if now < ev.on_sale_at then return { 'not_on_sale', now, ev.on_sale_at } end
+-- Memory runs out later than this: what was sold can still be finished.
+if redis.call('XLEN', log_key) >= log_entries_max then return { 'log_full', now } end
+
+local wanted = 0
+for seat in string.gmatch(seats, '%d+') do
+  wanted = wanted + 1
+  if tonumber(seat) < 1 or tonumber(seat) > ev.total then return { 'seat_unknown', now, seat } end
+end
+
+release_overdue(overdue_batch)
+local has = tonumber(redis.call('HGET', users_key, user) or 0)
+if has + wanted > ev.per_user then
+  -- Some of these seats may be overdue and just not released yet.
+  release_overdue(overdue_batch_max)
+  has = tonumber(redis.call('HGET', users_key, user) or 0)
+  if has + wanted > ev.per_user then return { 'user_limit', now, has, ev.per_user } end
+end
+
+local states, free = {}, true
+for seat in string.gmatch(seats, '%d+') do
+  local state = string.lower(redis.call('GETRANGE', seats_key, seat, seat))
+  if state == 'h' then
+    local holder = read_booking(redis.call('HGET', holders_key, seat) or '')
+    if holder and lapse(holder) then state = 'a' end
+  end
+  free = free and state == 'a'
+  states[#states + 1] = seat .. ':' .. state
+end
+if not free then return { 'seats_unavailable', now, table.concat(states, ',') } end
+
+-- Everything is decided; from here on only writes.
+local b = {
+  id = booking_id, status = 'HOLD', version = 0, user = user, seats = seats, amount = amount,
+  currency = currency, created = now, deadline = now + ev.hold_ttl, nonce = nonce, lease = 0,
+  lease_until = 0, payment = '', paid = 0, confirmed = 0, ended = 0, idempotency = idempotency,
+  fingerprint = fingerprint, trace = trace,
+}
+for seat in string.gmatch(seats, '%d+') do
+  set_seat(seat, 'h')
+  redis.call('HSET', holders_key, seat, booking_id)
+end
+redis.call('ZADD', deadlines_key, b.deadline, booking_id)
+redis.call('HINCRBY', users_key, user, wanted)
+redis.call('SET', idempotency_key, booking_id .. ' ' .. fingerprint, 'PX', idempotency_ttl)
+commit_transition('hold', b, '')
+return reply('ok', b)

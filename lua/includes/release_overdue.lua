@@ -1,0 +1,16 @@
+-- Ends at most `limit` overdue holds of the event, oldest first; says how many.
+-- Uses: deadlines_key, now, read_booking, lapse.
+local function release_overdue(limit)
+  local released = 0
+  local ids = redis.call('ZRANGEBYSCORE', deadlines_key, '-inf', now, 'LIMIT', 0, limit)
+  for _, id in ipairs(ids) do
+    local b = read_booking(id)
+    if b and lapse(b) then
+      released = released + 1
+    else
+      -- The index named something that cannot lapse: drop it rather than meet it for ever.
+      redis.call('ZREM', deadlines_key, id)
+    end
+  end
+  return released
+end

@@ -1,0 +1,4 @@
+-- A reply that shows a booking as it stands now. Uses: now, pack_booking.
+local function reply(code, b)
+  return { code, now, b.id, pack_booking(b) }
+end

@@ -1,0 +1,53 @@
+#!lua
+-- open_event: brings an event's inventory into Redis, in two phases around MongoDB's
+-- compare-and-set `new -> opened`: `load` writes it as `loading`, `open` puts it on sale.
+--
+-- Guarantee: an open event is never overwritten; a `load` of the same generation may run again.
+-- KEYS: event seats holders bookings deadlines leases users log link events
+-- ARGV: not_after generation nonce phase event layout status on_sale_at hold_ttl max_hold
+--       per_user total revision inventory
+-- Reply: code now, then by code: generation_mismatch generation
+-- Codes: ok too_late event_exists event_not_loaded generation_mismatch
+local event_key, seats_key, holders_key, bookings_key = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
+local deadlines_key, leases_key, users_key = KEYS[5], KEYS[6], KEYS[7]
+local log_key, link_key = KEYS[8], KEYS[9]
+local events_key = KEYS[10]
+local not_after, generation, nonce = tonumber(ARGV[1]), ARGV[2], ARGV[3]
+local phase, event, layout, status, on_sale_at = ARGV[4], ARGV[5], ARGV[6], ARGV[7], ARGV[8]
+local hold_ttl, max_hold, per_user, total = ARGV[9], ARGV[10], ARGV[11], ARGV[12]
+local revision, inventory = ARGV[13], ARGV[14]
+local now, entries_appended = nil, 0
+
+-- @include now
+-- @include append_entry
+
+now = now_ms()
+if now > not_after then return { 'too_late', now } end
+local found = redis.call('HMGET', event_key, 'state', 'generation')
+local state = found[1]
+if state and tonumber(found[2]) > tonumber(generation) then
+  return { 'generation_mismatch', now, found[2] }
+end
+
+if phase == 'load' then
+  if state == 'open' then return { 'event_exists', now } end
+  redis.call('DEL', event_key, seats_key, holders_key, bookings_key, deadlines_key, leases_key,
+    users_key)
+  redis.call('HSET', event_key, 'state', 'loading', 'generation', generation, 'id', event,
+    'layout', layout, 'status', status, 'on_sale_at', on_sale_at, 'hold_ttl', hold_ttl,
+    'max_hold', max_hold, 'per_user', per_user, 'total', total, 'revision', revision,
+    'available', total, 'version', 0)
+  redis.call('SET', seats_key, inventory)
+  return { 'ok', now }
+end
+
+if not state then return { 'event_not_loaded', now } end
+if found[2] ~= generation then return { 'generation_mismatch', now, found[2] } end
+if state == 'open' then return { 'ok', now } end
+redis.call('HSET', event_key, 'state', 'open')
+redis.call('SADD', events_key, event)
+append_entry({
+  kind = 'opened', event = event, generation = generation, detail = status,
+  event_version = redis.call('HINCRBY', event_key, 'version', 1),
+})
+return { 'ok', now }

@@ -1,0 +1,34 @@
+#!lua flags=no-writes
+-- snapshot: one event at one instant, with its place in the booking log.
+--
+-- Guarantee: all parts are of the same instant; what the log holds after `link` is not in it.
+-- Detail `counts` leaves the lists and the bytes out, `seats` the lists.
+-- KEYS: event seats holders bookings deadlines leases users log link
+-- ARGV: detail
+-- Reply: code now state generation version layout revision available next_deadline (-1: none)
+--        link ("id tag", or empty) inventory [seat, booking, ...] [booking, record, ...]
+--        [user, count, ...]
+-- Codes: ok event_not_loaded
+local event_key, seats_key, holders_key, bookings_key = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
+local deadlines_key, leases_key, users_key = KEYS[5], KEYS[6], KEYS[7]
+local log_key, link_key = KEYS[8], KEYS[9]
+local detail = ARGV[1]
+
+-- @include now
+
+local now = now_ms()
+local f = redis.call('HMGET', event_key, 'state', 'generation', 'version', 'layout', 'revision',
+  'available')
+if not f[1] then return { 'event_not_loaded', now } end
+local next_deadline = redis.call('ZRANGE', deadlines_key, 0, 0, 'WITHSCORES')[2]
+local inventory, holders, bookings, users = '', {}, {}, {}
+if detail ~= 'counts' then inventory = redis.call('GET', seats_key) or '' end
+if detail == 'all' then
+  holders = redis.call('HGETALL', holders_key)
+  bookings = redis.call('HGETALL', bookings_key)
+  users = redis.call('HGETALL', users_key)
+end
+return {
+  'ok', now, f[1], f[2], f[3], f[4], f[5], f[6], tonumber(next_deadline or -1),
+  redis.call('GET', link_key) or '', inventory, holders, bookings, users,
+}

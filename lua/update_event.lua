@@ -1,0 +1,32 @@
+#!lua flags=allow-oom
+-- update_event: an operator's change of status or on-sale time, after MongoDB has it.
+--
+-- Guarantee: follows MongoDB's revisions upwards only, so that changes that overtake each other
+-- end as the newest.
+-- KEYS: event seats holders bookings deadlines leases users log link
+-- ARGV: not_after generation nonce revision status on_sale_at
+-- Reply: code now, then by code: stale_revision revision · generation_mismatch generation
+-- Codes: ok stale_revision too_late event_not_loaded generation_mismatch
+local event_key, seats_key, holders_key, bookings_key = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
+local deadlines_key, leases_key, users_key = KEYS[5], KEYS[6], KEYS[7]
+local log_key, link_key = KEYS[8], KEYS[9]
+local not_after, generation, nonce = tonumber(ARGV[1]), ARGV[2], ARGV[3]
+local revision, status, on_sale_at = tonumber(ARGV[4]), ARGV[5], ARGV[6]
+local ev, now, entries_appended = nil, nil, 0
+
+-- @include now
+-- @include load_event
+-- @include append_entry
+
+now = now_ms()
+if now > not_after then return { 'too_late', now } end
+local refusal = load_event()
+if refusal then return refusal end
+if revision <= ev.revision then return { 'stale_revision', now, ev.revision } end
+redis.call('HSET', event_key, 'revision', revision, 'status', status, 'on_sale_at', on_sale_at)
+append_entry({
+  kind = 'event', event = ev.id, generation = ev.generation,
+  event_version = redis.call('HINCRBY', event_key, 'version', 1),
+  detail = status .. ' ' .. on_sale_at,
+})
+return { 'ok', now }

@@ -1,0 +1,464 @@
+//! The scripts as typed calls. What each guarantees stands in its header under `lua/`.
+
+use fred::types::Value;
+
+use super::engine::{Engine, NotAfter};
+use super::error::RedisError;
+use super::reply::{Answer, Body, integer, list, text, unexpected};
+use super::scripts::Script;
+use crate::domain::booking::format_seats;
+use crate::domain::{
+    Booking, BookingId, Event, EventId, Inventory, LogId, Partition, SeatId, UserId,
+};
+
+/// Overdue holds released on the way, by any call.
+const OVERDUE_BATCH: i64 = 16;
+/// Overdue holds released when a user's limit hangs on it.
+const OVERDUE_BATCH_MAX: i64 = 512;
+
+/// A nonce: names one attempt, and tags the log entries it writes.
+pub fn new_nonce() -> String {
+    format!("{:016x}", rand::random::<u64>())
+}
+
+/// What `hold` needs to know.
+#[derive(Clone, Debug)]
+pub struct HoldCall<'a> {
+    /// The event as this process knows it.
+    pub event: &'a Event,
+    /// A new booking id.
+    pub booking: BookingId,
+    /// Who asks.
+    pub user: &'a UserId,
+    /// This attempt.
+    pub nonce: &'a str,
+    /// Which seats.
+    pub seats: &'a [SeatId],
+    /// What they cost, minor units.
+    pub amount: i64,
+    /// Digest of the idempotency record.
+    pub idempotency: &'a str,
+    /// Fingerprint of the request.
+    pub fingerprint: &'a str,
+    /// Trace context, or empty.
+    pub trace: &'a str,
+    /// How long the record lives, ms.
+    pub idempotency_ttl_ms: i64,
+    /// Answers older than this are not replayed, ms; 0 is no bound.
+    pub replay_window_ms: i64,
+    /// Length of the booking log at which holds stop.
+    pub log_entries_max: u64,
+}
+
+/// How `confirm_abort` knows which confirmation is meant.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum AbortMode {
+    /// The one with this lease number.
+    Lease(u64),
+    /// The one begun by this attempt, whose reply was lost.
+    Nonce {
+        /// The lost attempt.
+        nonce: String,
+        /// Its `not_after`.
+        not_before: NotAfter,
+    },
+    /// Whichever lease has lapsed by Redis' time.
+    Lapsed,
+}
+
+/// What `settle` needs: the outcome, and the archive's facts in case Redis lost the booking.
+#[derive(Clone, Debug)]
+pub struct SettleCall<'a> {
+    /// The event's current generation; read before the outcome.
+    pub generation: u64,
+    /// `sold`, `refund` or `cancelled`.
+    pub outcome: &'a str,
+    /// Consumer group and position to acknowledge, if a log entry asked for this.
+    pub acknowledge: Option<(&'a str, LogId)>,
+    /// The booking as the archive knows it; status and lease are not looked at.
+    pub booking: &'a Booking,
+}
+
+/// How much of an event a snapshot shows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Detail {
+    /// Counters only.
+    Counts,
+    /// Counters and the inventory.
+    Seats,
+    /// Everything.
+    All,
+}
+
+/// One event at one instant.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Snapshot {
+    /// Redis' time, Unix ms.
+    pub now_ms: i64,
+    /// Whether it is open (else it is being loaded).
+    pub open: bool,
+    /// Its generation.
+    pub generation: u64,
+    /// Its version: raised by every log entry of this event.
+    pub version: u64,
+    /// Its settings' revision.
+    pub revision: u64,
+    /// Free seats by the counter.
+    pub available: i64,
+    /// Earliest hold deadline, Unix ms.
+    pub next_deadline_ms: Option<i64>,
+    /// Position and tag of the log's newest entry.
+    pub link: Option<(LogId, String)>,
+    /// Every seat's state; `None` for `Detail::Counts`.
+    pub inventory: Option<Inventory>,
+    /// Seat → booking, for `Detail::All`.
+    pub holders: Vec<(SeatId, BookingId)>,
+    /// Bookings, for `Detail::All`.
+    pub bookings: Vec<Booking>,
+    /// User → seats, for `Detail::All`.
+    pub users: Vec<(String, i64)>,
+}
+
+macro_rules! args {
+    ($($value:expr),* $(,)?) => { vec![$(Value::from($value)),*] };
+}
+
+fn number(value: u64) -> Value {
+    // Scripts read decimal text; this also spares the range check of a signed integer.
+    Value::from(value.to_string())
+}
+
+impl Engine {
+    async fn mutate_event(
+        &self,
+        script: Script,
+        event: EventId,
+        generation: u64,
+        nonce: &str,
+        rest: Vec<Value>,
+    ) -> Result<Answer, RedisError> {
+        let keys = self.keys().event_keys(event);
+        self.mutate(script, self.keys().partition_of(event), keys, |not_after| {
+            let mut args = args![not_after.0];
+            args.push(number(generation));
+            args.push(Value::from(nonce));
+            args.extend(rest.iter().cloned());
+            args
+        })
+        .await
+    }
+
+    /// `hold`: takes the seats. The caller passes the `not_after` that it will name in `abort`.
+    pub async fn hold(
+        &self,
+        call: &HoldCall<'_>,
+        not_after: NotAfter,
+    ) -> Result<Answer, RedisError> {
+        let event = call.event.id;
+        let mut keys = self.keys().event_keys(event);
+        keys.push(self.keys().idempotency(event, call.idempotency));
+        let mut args = args![not_after.0];
+        args.push(number(call.event.generation));
+        args.extend(args![
+            call.nonce,
+            i64::from(call.event.layout_version),
+            call.booking.to_string(),
+            call.user.as_str(),
+            format_seats(call.seats),
+            call.amount,
+            call.event.currency.as_str(),
+            call.idempotency,
+            call.fingerprint,
+            call.trace,
+            call.idempotency_ttl_ms,
+            call.replay_window_ms,
+        ]);
+        args.push(number(call.log_entries_max));
+        args.extend(args![OVERDUE_BATCH, OVERDUE_BATCH_MAX]);
+        self.run(Script::Hold, self.keys().partition_of(event), keys, args).await
+    }
+
+    /// `abort`: undoes a hold whose reply was lost.
+    pub async fn abort(
+        &self,
+        event: EventId,
+        generation: u64,
+        idempotency: &str,
+        lost_nonce: &str,
+        not_before: NotAfter,
+    ) -> Result<Answer, RedisError> {
+        let partition = self.keys().partition_of(event);
+        let mut keys = self.keys().event_keys(event);
+        keys.push(self.keys().idempotency(event, idempotency));
+        let nonce = new_nonce();
+        self.mutate(Script::Abort, partition, keys, |not_after| {
+            let mut args = args![not_after.0];
+            args.push(number(generation));
+            args.extend(args![nonce.as_str(), lost_nonce, not_before.0]);
+            args
+        })
+        .await
+    }
+
+    /// `confirm_begin`: puts a hold under a lease.
+    pub async fn confirm_begin(
+        &self,
+        event: &Event,
+        booking: BookingId,
+        user: &UserId,
+        nonce: &str,
+        lease_ms: i64,
+        attempts_max: i64,
+    ) -> Result<Answer, RedisError> {
+        let rest = args![booking.to_string(), user.as_str(), lease_ms, attempts_max];
+        self.mutate_event(Script::ConfirmBegin, event.id, event.generation, nonce, rest).await
+    }
+
+    /// `confirm_commit`: sells a paid booking's seats.
+    pub async fn confirm_commit(
+        &self,
+        generation: u64,
+        booking: BookingId,
+        lease: u64,
+        payment: &str,
+    ) -> Result<Answer, RedisError> {
+        let mut rest = args![booking.to_string()];
+        rest.push(number(lease));
+        rest.push(Value::from(payment));
+        let event = booking.event();
+        self.mutate_event(Script::ConfirmCommit, event, generation, &new_nonce(), rest).await
+    }
+
+    /// `confirm_abort`: ends a confirmation without a sale.
+    pub async fn confirm_abort(
+        &self,
+        generation: u64,
+        booking: BookingId,
+        mode: &AbortMode,
+    ) -> Result<Answer, RedisError> {
+        let (word, value, not_before) = match mode {
+            AbortMode::Lease(lease) => ("lease", lease.to_string(), 0),
+            AbortMode::Nonce { nonce, not_before } => ("nonce", nonce.clone(), not_before.0),
+            AbortMode::Lapsed => ("lapsed", String::new(), 0),
+        };
+        let rest = args![booking.to_string(), word, value, not_before];
+        let event = booking.event();
+        self.mutate_event(Script::ConfirmAbort, event, generation, &new_nonce(), rest).await
+    }
+
+    /// `cancel`: gives up a hold.
+    pub async fn cancel(
+        &self,
+        event: &Event,
+        booking: BookingId,
+        user: &UserId,
+    ) -> Result<Answer, RedisError> {
+        let rest = args![booking.to_string(), user.as_str()];
+        self.mutate_event(Script::Cancel, event.id, event.generation, &new_nonce(), rest).await
+    }
+
+    /// `extend`: gives a hold a full hold time from now.
+    pub async fn extend(
+        &self,
+        event: &Event,
+        booking: BookingId,
+        user: &UserId,
+        nonce: &str,
+    ) -> Result<Answer, RedisError> {
+        let rest = args![booking.to_string(), user.as_str()];
+        self.mutate_event(Script::Extend, event.id, event.generation, nonce, rest).await
+    }
+
+    /// `expire`: ends at most `batch` overdue holds. Answers `[released, next deadline or -1]`.
+    pub async fn expire(
+        &self,
+        event: EventId,
+        generation: u64,
+        batch: i64,
+    ) -> Result<Answer, RedisError> {
+        self.mutate_event(Script::Expire, event, generation, &new_nonce(), args![batch]).await
+    }
+
+    /// `settle`: brings the archive's outcome into Redis.
+    pub async fn settle(&self, call: &SettleCall<'_>) -> Result<Answer, RedisError> {
+        let b = call.booking;
+        let (group, entry) = match call.acknowledge {
+            Some((group, id)) => (group, id.to_string()),
+            None => ("", String::new()),
+        };
+        let mut rest = args![b.id.to_string(), call.outcome, group, entry];
+        rest.push(number(b.version));
+        rest.extend(args![
+            b.user.as_str(),
+            format_seats(&b.seats),
+            b.amount,
+            b.currency.as_str(),
+            b.created_ms,
+            b.deadline_ms,
+            b.payment.as_str(),
+            b.paid_ms,
+            b.idempotency.as_str(),
+            b.fingerprint.as_str(),
+            b.trace.as_str(),
+        ]);
+        let event = b.id.event();
+        self.mutate_event(Script::Settle, event, call.generation, &new_nonce(), rest).await
+    }
+
+    /// `beat`: appends an empty entry unless one younger than `min_age_ms` is there.
+    pub async fn beat(&self, partition: Partition, min_age_ms: i64) -> Result<Answer, RedisError> {
+        let keys = vec![self.keys().log(partition), self.keys().link(partition)];
+        let nonce = new_nonce();
+        self.mutate(Script::Beat, partition, keys, |not_after| {
+            args![not_after.0, nonce.as_str(), min_age_ms]
+        })
+        .await
+    }
+
+    /// `open_event`, phase `load`: writes the inventory, not yet for sale.
+    pub async fn load_event(
+        &self,
+        event: &Event,
+        inventory: &Inventory,
+    ) -> Result<Answer, RedisError> {
+        self.open_event_phase(event, "load", inventory.as_bytes()).await
+    }
+
+    /// `open_event`, phase `open`: puts a loaded event on sale.
+    pub async fn open_event(&self, event: &Event) -> Result<Answer, RedisError> {
+        self.open_event_phase(event, "open", &[]).await
+    }
+
+    async fn open_event_phase(
+        &self,
+        event: &Event,
+        phase: &'static str,
+        inventory: &[u8],
+    ) -> Result<Answer, RedisError> {
+        let partition = self.keys().partition_of(event.id);
+        let mut keys = self.keys().event_keys(event.id);
+        keys.push(self.keys().events(partition));
+        let nonce = new_nonce();
+        self.mutate(Script::OpenEvent, partition, keys, |not_after| {
+            let mut args = args![not_after.0];
+            args.push(number(event.generation));
+            args.extend(args![
+                nonce.as_str(),
+                phase,
+                event.id.to_string(),
+                i64::from(event.layout_version),
+                event.status.word(),
+                event.on_sale_at_ms.unwrap_or(0),
+                event.hold_ttl_ms,
+                event.max_hold_ms,
+                i64::from(event.max_seats_per_user),
+                i64::from(event.layout.total_seats()),
+            ]);
+            args.push(number(event.revision));
+            args.push(Value::from(inventory));
+            args
+        })
+        .await
+    }
+
+    /// `update_event`: status and on-sale time, as MongoDB has them.
+    pub async fn update_event(&self, event: &Event) -> Result<Answer, RedisError> {
+        let mut rest = vec![number(event.revision)];
+        rest.extend(args![event.status.word(), event.on_sale_at_ms.unwrap_or(0)]);
+        let nonce = new_nonce();
+        self.mutate_event(Script::UpdateEvent, event.id, event.generation, &nonce, rest).await
+    }
+
+    /// `get_booking`: a booking as it stands.
+    pub async fn get_booking(&self, booking: BookingId) -> Result<Answer, RedisError> {
+        let event = booking.event();
+        let keys = self.keys().event_keys(event);
+        let args = args![new_nonce(), booking.to_string()];
+        self.run(Script::GetBooking, self.keys().partition_of(event), keys, args).await
+    }
+
+    /// `snapshot`: one event at one instant; `None` if Redis does not have it.
+    pub async fn snapshot(
+        &self,
+        event: EventId,
+        detail: Detail,
+    ) -> Result<Option<Snapshot>, RedisError> {
+        let word = match detail {
+            Detail::Counts => "counts",
+            Detail::Seats => "seats",
+            Detail::All => "all",
+        };
+        let keys = self.keys().event_keys(event);
+        let partition = self.keys().partition_of(event);
+        let answer = self.run(Script::Snapshot, partition, keys, args![word]).await?;
+        match answer.body {
+            Body::Raw(values) => parse_snapshot(answer.now_ms, values).map(Some),
+            _ => Ok(None),
+        }
+    }
+}
+
+fn parse_snapshot(now_ms: i64, values: Vec<Value>) -> Result<Snapshot, RedisError> {
+    let mut values = values.into_iter();
+    let open = text(values.next())? == "open";
+    let mut next = || integer(&values.next().unwrap_or(Value::Null));
+    let (generation, version, _layout, revision) = (next()?, next()?, next()?, next()?);
+    let (available, next_deadline_ms) = (next()?, next()?);
+    let link = match text(values.next())?.split_once(' ') {
+        Some((id, tag)) => {
+            let id = id.parse().map_err(|_| unexpected(format!("log position {id:?}")))?;
+            Some((id, tag.to_owned()))
+        }
+        None => None,
+    };
+    let bytes = values.next().and_then(|value| value.into_owned_bytes()).unwrap_or_default();
+    let inventory = match bytes.is_empty() {
+        true => None,
+        false => Some(Inventory::from_bytes(bytes).map_err(|e| unexpected(e.to_string()))?),
+    };
+    let mut bookings = Vec::new();
+    let holders = pairs(list(values.next())?, |seat, booking| {
+        Some((SeatId(seat.parse().ok()?), booking.parse().ok()?))
+    })?;
+    for (id, record) in pairs(list(values.next())?, |id, record| {
+        Some((id.parse::<BookingId>().ok()?, record.to_owned()))
+    })? {
+        let booking = Booking::from_record(id, &record)
+            .map_err(|e| unexpected(format!("booking {id}: {e}")))?;
+        bookings.push(booking);
+    }
+    let users =
+        pairs(list(values.next())?, |user, count| Some((user.to_owned(), count.parse().ok()?)))?;
+    Ok(Snapshot {
+        now_ms,
+        open,
+        generation: generation as u64,
+        version: version as u64,
+        revision: revision as u64,
+        available,
+        next_deadline_ms: (next_deadline_ms >= 0).then_some(next_deadline_ms),
+        link,
+        inventory,
+        holders,
+        bookings,
+        users,
+    })
+}
+
+/// Reads a flat list of pairs.
+fn pairs<T>(
+    values: Vec<Value>,
+    read: impl Fn(&str, &str) -> Option<T>,
+) -> Result<Vec<T>, RedisError> {
+    values
+        .chunks(2)
+        .map(|pair| {
+            let (first, second) = (pair[0].as_str(), pair.get(1).and_then(|value| value.as_str()));
+            match (first, second) {
+                (Some(first), Some(second)) => read(&first, &second),
+                _ => None,
+            }
+            .ok_or_else(|| unexpected(format!("pair {pair:?}")))
+        })
+        .collect()
+}

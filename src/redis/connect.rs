@@ -1,0 +1,169 @@
+//! Connections to Redis: settings that fred's defaults get wrong for us, and the checks that
+//! both binaries make at their start.
+
+use std::time::Duration;
+
+use fred::prelude::*;
+use fred::types::config::{ReconnectError, UnresponsiveConfig};
+
+use super::error::RedisError;
+
+/// How to reach Redis.
+#[derive(Clone, Debug)]
+pub struct RedisSettings {
+    /// `redis://`, `rediss://`, `redis-cluster://`, `redis-sentinel://` or `redis+unix://`.
+    pub url: String,
+    /// Prefix of all keys.
+    pub namespace: String,
+    /// Number of partitions.
+    pub partitions: u16,
+    /// Connections for commands.
+    pub clients: usize,
+    /// Bound of one command, ms.
+    pub timeout_ms: u64,
+    /// Bound of commands under way at once.
+    pub in_flight_max: usize,
+}
+
+impl RedisSettings {
+    /// Whether keys live on several nodes, so that one read cannot span partitions.
+    pub fn is_cluster(&self) -> bool {
+        self.url.contains("-cluster://")
+    }
+}
+
+/// Bound of the first connection at start.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+/// Bound of one TCP connection attempt.
+const CONNECTION_ATTEMPT_TIMEOUT: Duration = Duration::from_millis(1000);
+/// A connection with unanswered commands this old is given up.
+const UNRESPONSIVE_TIMEOUT: Duration = Duration::from_millis(1200);
+/// How often that is looked at.
+const UNRESPONSIVE_INTERVAL: Duration = Duration::from_millis(300);
+/// Reconnects are tried for ever, this far apart at most, ms.
+const RECONNECT_DELAY_MS_MAX: u32 = 500;
+const RECONNECT_DELAY_MS_MIN: u32 = 20;
+
+/// What a connection is for: blocking reads wait on purpose, commands never do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Purpose {
+    Commands,
+    BlockingReads { block_ms: u64 },
+}
+
+/// One client, connected. Errors name what is wrong.
+pub(super) async fn connect(
+    settings: &RedisSettings,
+    purpose: Purpose,
+) -> Result<Client, RedisError> {
+    let mut config = Config::from_url(&settings.url)
+        .map_err(|e| RedisError::NotRun(format!("redis_url is not usable: {e}")))?;
+    config.fail_fast = true;
+    let command_timeout_ms = match purpose {
+        Purpose::Commands => settings.timeout_ms,
+        Purpose::BlockingReads { block_ms } => block_ms + settings.timeout_ms,
+    };
+    let unresponsive = match purpose {
+        Purpose::Commands => UNRESPONSIVE_TIMEOUT,
+        Purpose::BlockingReads { block_ms } => {
+            UNRESPONSIVE_TIMEOUT + Duration::from_millis(block_ms)
+        }
+    };
+    let client = Builder::from_config(config)
+        .with_performance_config(|performance| {
+            performance.default_command_timeout = Duration::from_millis(command_timeout_ms);
+        })
+        .with_connection_config(|connection| {
+            connection.connection_timeout = CONNECTION_ATTEMPT_TIMEOUT;
+            connection.internal_command_timeout = CONNECTION_ATTEMPT_TIMEOUT;
+            // A lost reply must not run a script twice behind our back.
+            connection.max_command_attempts = 1;
+            connection.tcp.nodelay = Some(true);
+            connection.unresponsive = UnresponsiveConfig {
+                max_timeout: Some(unresponsive),
+                interval: UNRESPONSIVE_INTERVAL,
+            };
+            connection.reconnect_errors = vec![
+                ReconnectError::ClusterDown,
+                ReconnectError::Loading,
+                ReconnectError::MasterDown,
+                ReconnectError::ReadOnly,
+            ];
+        })
+        .set_policy(ReconnectPolicy::new_exponential(
+            0,
+            RECONNECT_DELAY_MS_MIN,
+            RECONNECT_DELAY_MS_MAX,
+            2,
+        ))
+        .build()
+        .map_err(|e| RedisError::NotRun(e.to_string()))?;
+    let where_to = redacted(&settings.url);
+    match tokio::time::timeout(CONNECT_TIMEOUT, client.init()).await {
+        // The connection task ends with the client; `quit` is called when the engine is closed.
+        Ok(Ok(_task)) => Ok(client),
+        Ok(Err(e)) => Err(RedisError::NotRun(format!("cannot connect to {where_to}: {e}"))),
+        Err(_) => Err(RedisError::NotRun(format!("no connection to {where_to} in time"))),
+    }
+}
+
+/// The URL without its password.
+fn redacted(url: &str) -> String {
+    match (url.find("://"), url.rfind('@')) {
+        (Some(scheme), Some(at)) if scheme < at => {
+            format!("{}://…{}", &url[..scheme], &url[at..])
+        }
+        _ => url.to_owned(),
+    }
+}
+
+/// What Redis says of itself, as far as Holdfast cares.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ServerFacts {
+    /// `redis` or `valkey`.
+    pub flavor: &'static str,
+    /// Its version, e.g. `7.0.15`.
+    pub version: String,
+    /// Major version of Redis that it speaks for (Valkey answers 7).
+    pub major: u32,
+    /// `maxmemory-policy`; `noeviction` is the one that keeps seats.
+    pub eviction_policy: String,
+    /// Whether the append-only file is on.
+    pub append_only: bool,
+}
+
+/// Asks Redis for its facts.
+pub(super) async fn server_facts(client: &Client) -> Result<ServerFacts, RedisError> {
+    let info: String = client.info(None).await?;
+    let field = |name: &str| {
+        info.lines()
+            .find_map(|line| line.strip_prefix(name)?.strip_prefix(':'))
+            .unwrap_or_default()
+            .trim()
+            .to_owned()
+    };
+    let (flavor, version) = match field("valkey_version") {
+        valkey if !valkey.is_empty() => ("valkey", valkey),
+        _ => ("redis", field("redis_version")),
+    };
+    let spoken = field("redis_version");
+    let major = spoken.split('.').next().and_then(|part| part.parse().ok()).unwrap_or(0);
+    Ok(ServerFacts {
+        flavor,
+        version,
+        major,
+        eviction_policy: field("maxmemory_policy"),
+        append_only: field("aof_enabled") == "1",
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn passwords_are_not_shown() {
+        assert_eq!(redacted("redis://:secret@host:1"), "redis://…@host:1");
+        assert_eq!(redacted("redis://host:1"), "redis://host:1");
+    }
+}

@@ -1,0 +1,266 @@
+//! Running scripts: one bounded call to one partition, with a deadline by Redis' own clock.
+//!
+//! Promises: a call that is given up never takes effect later than its `not_after`; a script
+//! that Redis forgot is sent again; at most `in_flight_max` calls are under way; every reply
+//! narrows what we know of Redis' clock.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use fred::clients::Client;
+use fred::interfaces::ClientLike;
+use fred::prelude::ClientState;
+use fred::types::config::Options;
+use fred::types::{ClusterHash, CustomCommand, Value};
+use tokio::sync::Semaphore;
+
+use super::clock::RedisClock;
+use super::codes::Code;
+use super::connect::{self, Purpose, RedisSettings, ServerFacts};
+use super::error::RedisError;
+use super::keys::Keys;
+use super::reply::{self, Answer};
+use super::scripts::{Assembled, ClockSource, Script, assembled};
+use crate::domain::Partition;
+
+/// Told of every script call; metrics hang here.
+pub trait Observer: Send + Sync {
+    /// A script answered with a code (or `unknown`, `not_run`, `unexpected`) after `seconds`.
+    fn script_called(&self, script: &'static str, code: &'static str, seconds: f64);
+}
+
+/// Runs scripts. Cheap to clone.
+#[derive(Clone)]
+pub struct Engine {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    settings: RedisSettings,
+    keys: Keys,
+    clients: Vec<Client>,
+    next_client: AtomicUsize,
+    scripts: &'static [Assembled],
+    /// One clock a partition: on a cluster each may live on another node.
+    clocks: Vec<RedisClock>,
+    in_flight: Semaphore,
+    observer: Arc<dyn Observer>,
+}
+
+/// When a call is too late to run, by Redis' clock.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct NotAfter(pub i64);
+
+/// The slot of a partition's keys.
+fn slot(keys: &Keys, partition: Partition) -> u16 {
+    fred::util::redis_keyslot(keys.log(partition).as_bytes())
+}
+
+impl Engine {
+    /// Connects. Errors name what is wrong with the URL or the server.
+    pub async fn connect(
+        settings: RedisSettings,
+        clock: ClockSource,
+        observer: Arc<dyn Observer>,
+    ) -> Result<Self, RedisError> {
+        let mut clients = Vec::with_capacity(settings.clients);
+        for _ in 0..settings.clients.max(1) {
+            clients.push(connect::connect(&settings, Purpose::Commands).await?);
+        }
+        let keys = Keys::new(&settings.namespace, settings.partitions);
+        let inner = Inner {
+            clocks: keys.all_partitions().map(|_| RedisClock::default()).collect(),
+            in_flight: Semaphore::new(settings.in_flight_max),
+            keys,
+            clients,
+            next_client: AtomicUsize::new(0),
+            scripts: assembled(clock),
+            observer,
+            settings,
+        };
+        Ok(Engine { inner: Arc::new(inner) })
+    }
+
+    /// The key names in use.
+    pub fn keys(&self) -> &Keys {
+        &self.inner.keys
+    }
+
+    /// The settings in use.
+    pub fn settings(&self) -> &RedisSettings {
+        &self.inner.settings
+    }
+
+    /// How many calls are under way.
+    pub fn in_flight(&self) -> usize {
+        self.inner.settings.in_flight_max - self.inner.in_flight.available_permits()
+    }
+
+    /// What we know of the clock of a partition's node.
+    pub fn clock(&self, partition: Partition) -> &RedisClock {
+        &self.inner.clocks[usize::from(partition.0)]
+    }
+
+    /// Redis' facts, for the check at start.
+    pub async fn server_facts(&self) -> Result<ServerFacts, RedisError> {
+        connect::server_facts(self.client()?).await
+    }
+
+    /// Whether Redis answers within the command bound.
+    pub async fn ping(&self) -> Result<(), RedisError> {
+        self.redis_time_ms(Partition(0)).await.map(|_| ())
+    }
+
+    /// Redis' time, Unix ms, asked now.
+    pub async fn redis_time_ms(&self, partition: Partition) -> Result<i64, RedisError> {
+        let keys = vec![self.keys().log(partition)];
+        Ok(self.run(Script::Clock, partition, keys, Vec::new()).await?.now_ms)
+    }
+
+    /// Ends all connections.
+    pub async fn close(&self) {
+        for client in &self.inner.clients {
+            // A client that is gone already has nothing to quit.
+            let _ = client.quit().await;
+        }
+    }
+
+    /// The moment, by Redis' clock, at which we will have given up on a call sent now.
+    pub async fn not_after(&self, partition: Partition) -> Result<NotAfter, RedisError> {
+        let now_ms = match self.clock(partition).now_at_least_ms() {
+            Some(now_ms) => now_ms,
+            None => self.redis_time_ms(partition).await?,
+        };
+        Ok(NotAfter(now_ms + self.inner.settings.timeout_ms as i64))
+    }
+
+    /// Runs a mutating script: `build` makes its arguments from the call's `not_after`. A call
+    /// that comes too late because Redis' clock was set is made once more.
+    pub(super) async fn mutate(
+        &self,
+        script: Script,
+        partition: Partition,
+        keys: Vec<String>,
+        build: impl Fn(NotAfter) -> Vec<Value>,
+    ) -> Result<Answer, RedisError> {
+        let began = Instant::now();
+        let not_after = self.not_after(partition).await?;
+        let answer = self.run(script, partition, keys.clone(), build(not_after)).await?;
+        let in_time = began.elapsed() < self.timeout() / 2;
+        if answer.code == Code::TooLate && in_time {
+            let not_after = self.not_after(partition).await?;
+            return self.run(script, partition, keys, build(not_after)).await;
+        }
+        Ok(answer)
+    }
+
+    /// Runs a script once, bounded.
+    pub(super) async fn run(
+        &self,
+        script: Script,
+        partition: Partition,
+        keys: Vec<String>,
+        args: Vec<Value>,
+    ) -> Result<Answer, RedisError> {
+        let began = Instant::now();
+        let result = self.run_unobserved(script, partition, keys, args).await;
+        let label = match &result {
+            Ok(answer) => answer.code.word(),
+            Err(RedisError::NotRun(_)) => "not_run",
+            Err(RedisError::Unknown(_)) => "unknown",
+            Err(RedisError::Unexpected(_)) => "unexpected",
+        };
+        self.inner.observer.script_called(script.name(), label, began.elapsed().as_secs_f64());
+        result
+    }
+
+    async fn run_unobserved(
+        &self,
+        script: Script,
+        partition: Partition,
+        keys: Vec<String>,
+        args: Vec<Value>,
+    ) -> Result<Answer, RedisError> {
+        let _permit = self
+            .inner
+            .in_flight
+            .try_acquire()
+            .map_err(|_| RedisError::NotRun("too many calls under way".into()))?;
+        let client = self.client()?;
+        let sent = Instant::now();
+        let evaluated = self.evaluate(client, script, partition, keys, args);
+        let value = match tokio::time::timeout(self.timeout(), evaluated).await {
+            Ok(result) => result?,
+            Err(_) => return Err(RedisError::Unknown("no reply in time".into())),
+        };
+        let answer = reply::parse(value)?;
+        self.clock(partition).observe(sent, Instant::now(), answer.now_ms);
+        Ok(answer)
+    }
+
+    async fn evaluate(
+        &self,
+        client: &Client,
+        script: Script,
+        partition: Partition,
+        keys: Vec<String>,
+        args: Vec<Value>,
+    ) -> Result<Value, RedisError> {
+        let assembled = &self.inner.scripts[script as usize];
+        let mut values = Vec::with_capacity(2 + keys.len() + args.len());
+        values.push(Value::from(assembled.sha1.as_str()));
+        values.push(Value::from(keys.len() as i64));
+        values.extend(keys.into_iter().map(Value::from));
+        values.extend(args);
+        match self.send(client, "EVALSHA", partition, values.clone()).await {
+            Err(error) if error.details().starts_with("NOSCRIPT") => {
+                // Redis forgot the script (restart, SCRIPT FLUSH): EVAL also teaches it again.
+                values[0] = Value::from(assembled.text.as_str());
+                Ok(self.send(client, "EVAL", partition, values).await?)
+            }
+            other => Ok(other?),
+        }
+    }
+
+    /// Sends one command about a partition, bounded.
+    pub(super) async fn command(
+        &self,
+        name: &'static str,
+        partition: Partition,
+        args: Vec<Value>,
+    ) -> Result<Value, RedisError> {
+        let client = self.client()?;
+        match tokio::time::timeout(self.timeout(), self.send(client, name, partition, args)).await {
+            Ok(result) => Ok(result?),
+            Err(_) => Err(RedisError::Unknown("no reply in time".into())),
+        }
+    }
+
+    async fn send(
+        &self,
+        client: &Client,
+        name: &'static str,
+        partition: Partition,
+        args: Vec<Value>,
+    ) -> Result<Value, fred::error::Error> {
+        let hash = ClusterHash::Custom(slot(self.keys(), partition));
+        let options = Options { fail_fast: true, max_attempts: Some(1), ..Default::default() };
+        let command = CustomCommand::new_static(name, hash, false);
+        client.with_options(&options).custom(command, args).await
+    }
+
+    /// The next connected client, in turn.
+    fn client(&self) -> Result<&Client, RedisError> {
+        let clients = &self.inner.clients;
+        let turn = self.inner.next_client.fetch_add(1, Ordering::Relaxed);
+        (0..clients.len())
+            .map(|step| &clients[(turn.wrapping_add(step)) % clients.len()])
+            .find(|client| client.state() == ClientState::Connected)
+            .ok_or_else(|| RedisError::NotRun("not connected".into()))
+    }
+
+    fn timeout(&self) -> Duration {
+        Duration::from_millis(self.inner.settings.timeout_ms)
+    }
+}

@@ -1,0 +1,52 @@
+//! What can go wrong between us and Redis, told apart by what may have happened there.
+
+/// Why a call has no answer.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum RedisError {
+    /// The call surely did not run: not connected, refused by Redis, or too much in flight.
+    #[error("redis is unavailable: {0}")]
+    NotRun(String),
+    /// No reply came: the call may have run, or may still run until its `not_after`.
+    #[error("redis did not answer: {0}")]
+    Unknown(String),
+    /// Redis answered something that we cannot read, or a script failed: a defect.
+    #[error("redis answered unexpectedly: {0}")]
+    Unexpected(String),
+}
+
+/// Error replies that Redis gives before a script runs.
+const REFUSED_BEFORE_RUN: [&str; 10] = [
+    "LOADING",
+    "OOM",
+    "READONLY",
+    "MASTERDOWN",
+    "CLUSTERDOWN",
+    "MISCONF",
+    "NOREPLICAS",
+    "BUSY ",
+    "TRYAGAIN",
+    "NOAUTH",
+];
+
+impl From<fred::error::Error> for RedisError {
+    fn from(error: fred::error::Error) -> Self {
+        use fred::error::ErrorKind;
+        let text = error.to_string();
+        if REFUSED_BEFORE_RUN.iter().any(|prefix| error.details().starts_with(prefix)) {
+            return RedisError::NotRun(text);
+        }
+        match error.kind() {
+            ErrorKind::Backpressure | ErrorKind::Config | ErrorKind::Auth => {
+                RedisError::NotRun(text)
+            }
+            // An error reply of Redis itself ("ERR ...", "WRONGTYPE ..."), or one we cannot parse.
+            ErrorKind::Unknown | ErrorKind::InvalidArgument | ErrorKind::Parse
+                if error.details().chars().next().is_some_and(char::is_uppercase)
+                    && error.details().contains("script") =>
+            {
+                RedisError::Unexpected(text)
+            }
+            _ => RedisError::Unknown(text),
+        }
+    }
+}

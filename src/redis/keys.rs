@@ -1,0 +1,112 @@
+//! Every key name, in one place.
+//!
+//! All keys of a partition share the hash tag `{pNN}`, so a script touches one slot and the same
+//! code runs on one Redis, on Sentinel and on Redis Cluster:
+//!
+//! ```text
+//! hf1:{p07}:event:1         hash    settings, state, counters of event 1
+//! hf1:{p07}:seats:1         string  the inventory, one byte a seat
+//! hf1:{p07}:holders:1       hash    seat → booking
+//! hf1:{p07}:bookings:1      hash    booking → record
+//! hf1:{p07}:deadlines:1     zset    booking → hold deadline, ms
+//! hf1:{p07}:leases:1        zset    booking → end of confirmation lease, ms
+//! hf1:{p07}:users:1         hash    user → seats held and owned
+//! hf1:{p07}:idempotency:1:d string  digest → booking and fingerprint
+//! hf1:{p07}:events          set     loaded events
+//! hf1:{p07}:log             stream  the booking log
+//! hf1:{p07}:link            string  position and tag of the log's newest entry
+//! hf1:{p07}:dead_letters    stream  entries the worker gave up on
+//! ```
+
+use crate::domain::{EventId, Partition};
+
+/// Names keys under one namespace (`hf1` unless configured: the 1 is the format's version).
+#[derive(Clone, Debug)]
+pub struct Keys {
+    namespace: String,
+    partitions: u16,
+}
+
+impl Keys {
+    /// Keys of `partitions` partitions under `namespace`.
+    pub fn new(namespace: &str, partitions: u16) -> Self {
+        Keys { namespace: namespace.to_owned(), partitions }
+    }
+
+    /// How many partitions there are.
+    pub fn partitions(&self) -> u16 {
+        self.partitions
+    }
+
+    /// All partitions, in order.
+    pub fn all_partitions(&self) -> impl Iterator<Item = Partition> + use<> {
+        (0..self.partitions).map(Partition)
+    }
+
+    /// The partition of an event.
+    pub fn partition_of(&self, event: EventId) -> Partition {
+        event.partition(self.partitions)
+    }
+
+    fn key(&self, partition: Partition, rest: &str) -> String {
+        format!("{}:{{p{:02}}}:{rest}", self.namespace, partition.0)
+    }
+
+    /// The booking log.
+    pub fn log(&self, partition: Partition) -> String {
+        self.key(partition, "log")
+    }
+
+    /// Position and tag of the log's newest entry.
+    pub fn link(&self, partition: Partition) -> String {
+        self.key(partition, "link")
+    }
+
+    /// Entries the worker gave up on.
+    pub fn dead_letters(&self, partition: Partition) -> String {
+        self.key(partition, "dead_letters")
+    }
+
+    /// The loaded events of a partition.
+    pub fn events(&self, partition: Partition) -> String {
+        self.key(partition, "events")
+    }
+
+    /// Bookings of an event by the end of their confirmation lease.
+    pub fn leases(&self, event: EventId) -> String {
+        self.key(self.partition_of(event), &format!("leases:{event}"))
+    }
+
+    /// One caller's idempotency record.
+    pub fn idempotency(&self, event: EventId, digest: &str) -> String {
+        self.key(self.partition_of(event), &format!("idempotency:{event}:{digest}"))
+    }
+
+    /// What every script about an event declares, in this order.
+    pub fn event_keys(&self, event: EventId) -> Vec<String> {
+        let partition = self.partition_of(event);
+        let mut keys: Vec<String> =
+            ["event", "seats", "holders", "bookings", "deadlines", "leases", "users"]
+                .iter()
+                .map(|name| self.key(partition, &format!("{name}:{event}")))
+                .collect();
+        keys.push(self.log(partition));
+        keys.push(self.link(partition));
+        keys
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn all_keys_of_an_event_share_one_hash_tag() {
+        let keys = Keys::new("hf1", 16);
+        let mut all = keys.event_keys(EventId(1));
+        assert_eq!(all[0], "hf1:{p07}:event:1");
+        all.push(keys.idempotency(EventId(1), "d"));
+        all.push(keys.events(keys.partition_of(EventId(1))));
+        assert!(all.iter().all(|key| key.starts_with("hf1:{p07}:")));
+    }
+}

@@ -1,0 +1,478 @@
+//! Reading the booking log: as a tail (every API process sees every entry) and as a consumer
+//! group (the worker's processes share the entries).
+//!
+//! On one Redis a single connection reads all partitions; on a cluster, where a read cannot span
+//! slots, each partition has a reader of its own. A *lane* is what one reader reads.
+
+use std::collections::HashMap;
+
+use fred::clients::Client;
+use fred::interfaces::ClientLike;
+use fred::types::{ClusterHash, CustomCommand, Value};
+
+use super::connect::{self, Purpose};
+use super::engine::Engine;
+use super::error::RedisError;
+use super::reply::{integer, list, text, unexpected};
+use crate::domain::{Entry, LogId, Partition, RecordError};
+
+/// An entry as it was read; one that this build cannot read keeps its fields for the dead letters.
+#[derive(Clone, Debug)]
+pub struct Read {
+    /// Where it was read.
+    pub partition: Partition,
+    /// Its position.
+    pub id: LogId,
+    /// The entry, or why it is unreadable.
+    pub entry: Result<Entry, RecordError>,
+    /// Its fields as they are.
+    pub fields: HashMap<String, String>,
+}
+
+/// A pending entry: delivered, not acknowledged.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Pending {
+    /// Its position.
+    pub id: LogId,
+    /// Who has it.
+    pub consumer: String,
+    /// Time since its last delivery, ms.
+    pub idle_ms: i64,
+    /// How often it was delivered.
+    pub deliveries: i64,
+}
+
+/// A log seen from outside.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct LogState {
+    /// Entries in the log.
+    pub length: u64,
+    /// The newest entry's position; 0-0 for an empty log.
+    pub newest: LogId,
+    /// The group's last delivered position; `None` if there is no group.
+    pub delivered: Option<LogId>,
+    /// Entries delivered and not acknowledged.
+    pub pending: u64,
+    /// The oldest of them.
+    pub oldest_pending: Option<LogId>,
+    /// Entries parked as dead letters.
+    pub dead_letters: u64,
+}
+
+impl LogState {
+    /// The watermark: everything at or below it has been archived and acknowledged.
+    pub fn watermark(&self) -> LogId {
+        match (self.oldest_pending, self.delivered) {
+            (Some(oldest), _) => before(oldest),
+            (None, Some(delivered)) => delivered,
+            (None, None) => LogId::default(),
+        }
+    }
+}
+
+/// The position just under another.
+fn before(id: LogId) -> LogId {
+    match (id.ms, id.seq) {
+        (0, 0) => id,
+        (ms, 0) => LogId { ms: ms - 1, seq: u64::MAX },
+        (ms, seq) => LogId { ms, seq: seq - 1 },
+    }
+}
+
+/// A connection of its own for blocking reads of one lane.
+pub struct LaneReader {
+    client: Client,
+    block_ms: u64,
+    partitions: Vec<(Partition, String)>,
+}
+
+impl Engine {
+    /// Which partitions are read together.
+    pub fn lanes(&self) -> Vec<Vec<Partition>> {
+        if self.settings().is_cluster() {
+            self.keys().all_partitions().map(|partition| vec![partition]).collect()
+        } else {
+            vec![self.keys().all_partitions().collect()]
+        }
+    }
+
+    /// Opens a reader of its own connection; reads wait at most `block_ms` for news.
+    pub async fn lane_reader(
+        &self,
+        lane: &[Partition],
+        block_ms: u64,
+    ) -> Result<LaneReader, RedisError> {
+        let client = connect::connect(self.settings(), Purpose::BlockingReads { block_ms }).await?;
+        let partitions =
+            lane.iter().map(|partition| (*partition, self.keys().log(*partition))).collect();
+        Ok(LaneReader { client, block_ms, partitions })
+    }
+
+    /// Creates the group on a log that has none yet, from the log's beginning: an entry that was
+    /// archived before is archived again, which changes nothing.
+    pub async fn ensure_group(&self, partition: Partition, group: &str) -> Result<(), RedisError> {
+        let args = ["CREATE", &self.keys().log(partition), group, "0", "MKSTREAM"];
+        let args = args.into_iter().map(Value::from).collect();
+        match self.command("XGROUP", partition, args).await {
+            Ok(_) => Ok(()),
+            Err(
+                RedisError::Unknown(text) | RedisError::Unexpected(text) | RedisError::NotRun(text),
+            ) if text.contains("BUSYGROUP") => Ok(()),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Acknowledges entries.
+    pub async fn acknowledge(
+        &self,
+        partition: Partition,
+        group: &str,
+        ids: &[LogId],
+    ) -> Result<u64, RedisError> {
+        if ids.is_empty() {
+            return Ok(0);
+        }
+        let mut args = vec![Value::from(self.keys().log(partition)), Value::from(group)];
+        args.extend(ids.iter().map(|id| Value::from(id.to_string())));
+        Ok(integer(&self.command("XACK", partition, args).await?)? as u64)
+    }
+
+    /// Pending entries idle for at least `idle_ms`, oldest first.
+    pub async fn pending(
+        &self,
+        partition: Partition,
+        group: &str,
+        idle_ms: u64,
+        count: u64,
+    ) -> Result<Vec<Pending>, RedisError> {
+        let log = self.keys().log(partition);
+        let (idle, count) = (idle_ms.to_string(), count.to_string());
+        let args = [log.as_str(), group, "IDLE", &idle, "-", "+", &count];
+        let reply = self
+            .command("XPENDING", partition, args.into_iter().map(Value::from).collect())
+            .await?;
+        list(Some(reply))?
+            .into_iter()
+            .map(|row| {
+                let mut row = list(Some(row))?.into_iter();
+                Ok(Pending {
+                    id: log_id(row.next())?,
+                    consumer: text(row.next())?,
+                    idle_ms: integer(&row.next().unwrap_or(Value::Null))?,
+                    deliveries: integer(&row.next().unwrap_or(Value::Null))?,
+                })
+            })
+            .collect()
+    }
+
+    /// Takes over entries idle for at least `idle_ms`, from `start` on (`0-0` at first). Returns
+    /// the entries and where to go on; `0-0` means that all were seen.
+    pub async fn claim(
+        &self,
+        partition: Partition,
+        group: &str,
+        consumer: &str,
+        idle_ms: u64,
+        start: LogId,
+        count: u64,
+    ) -> Result<(Vec<Read>, LogId), RedisError> {
+        let log = self.keys().log(partition);
+        let (idle, start, count) = (idle_ms.to_string(), start.to_string(), count.to_string());
+        let args = [log.as_str(), group, consumer, &idle, &start, "COUNT", &count];
+        let args = args.into_iter().map(Value::from).collect();
+        let mut reply = list(Some(self.command("XAUTOCLAIM", partition, args).await?))?.into_iter();
+        let next = log_id(reply.next())?;
+        Ok((entries(partition, reply.next())?, next))
+    }
+
+    /// Entries from `from` to the newest, at most `count`, without a group.
+    pub async fn range(
+        &self,
+        partition: Partition,
+        from: LogId,
+        to: Option<LogId>,
+        count: u64,
+    ) -> Result<Vec<Read>, RedisError> {
+        let to = to.map_or_else(|| "+".to_owned(), |id| id.to_string());
+        let log = self.keys().log(partition);
+        let args = [log.as_str(), &from.to_string(), &to, "COUNT", &count.to_string()];
+        let args = args.into_iter().map(Value::from).collect();
+        entries(partition, Some(self.command("XRANGE", partition, args).await?))
+    }
+
+    /// Position and tag of a log's newest entry.
+    pub async fn link(&self, partition: Partition) -> Result<Option<(LogId, String)>, RedisError> {
+        let args = vec![Value::from(self.keys().link(partition))];
+        match self.command("GET", partition, args).await? {
+            Value::Null => Ok(None),
+            value => {
+                let value = text(Some(value))?;
+                let bad = || unexpected(format!("link {value:?}"));
+                let (id, tag) = value.split_once(' ').ok_or_else(bad)?;
+                Ok(Some((id.parse().map_err(|_| bad())?, tag.to_owned())))
+            }
+        }
+    }
+
+    /// The loaded events of a partition.
+    pub async fn loaded_events(
+        &self,
+        partition: Partition,
+    ) -> Result<Vec<crate::domain::EventId>, RedisError> {
+        let args = vec![Value::from(self.keys().events(partition))];
+        let reply = list(Some(self.command("SMEMBERS", partition, args).await?))?;
+        reply.iter().map(|id| Ok(crate::domain::EventId(integer(id)? as u32))).collect()
+    }
+
+    /// Bookings of an event whose confirmation lease ended before `until_ms` (Redis' time).
+    pub async fn lapsed_leases(
+        &self,
+        event: crate::domain::EventId,
+        until_ms: i64,
+        count: u64,
+    ) -> Result<Vec<crate::domain::BookingId>, RedisError> {
+        let args = [
+            self.keys().leases(event),
+            "-inf".into(),
+            until_ms.to_string(),
+            "LIMIT".into(),
+            "0".into(),
+            count.to_string(),
+        ];
+        let args = args.into_iter().map(Value::from).collect();
+        let partition = self.keys().partition_of(event);
+        let reply = list(Some(self.command("ZRANGEBYSCORE", partition, args).await?))?;
+        reply
+            .into_iter()
+            .map(|id| {
+                let id = text(Some(id))?;
+                id.parse().map_err(|_| unexpected(format!("booking id {id:?}")))
+            })
+            .collect()
+    }
+
+    /// Parks an entry as a dead letter, with its reason. Parked twice is harmless: the letter
+    /// names its entry.
+    pub async fn park(
+        &self,
+        partition: Partition,
+        read: &Read,
+        reason: &str,
+    ) -> Result<(), RedisError> {
+        let mut args = vec![
+            Value::from(self.keys().dead_letters(partition)),
+            Value::from("*"),
+            Value::from("entry_id"),
+            Value::from(read.id.to_string()),
+            Value::from("reason"),
+            Value::from(reason),
+        ];
+        for (name, value) in &read.fields {
+            args.push(Value::from(format!("entry.{name}")));
+            args.push(Value::from(value.as_str()));
+        }
+        self.command("XADD", partition, args).await.map(|_| ())
+    }
+
+    /// The newest dead letters of a partition, as `(position, fields)`.
+    pub async fn dead_letters(
+        &self,
+        partition: Partition,
+        count: u64,
+    ) -> Result<Vec<(LogId, HashMap<String, String>)>, RedisError> {
+        let key = self.keys().dead_letters(partition);
+        let args = [key.as_str(), "+", "-", "COUNT", &count.to_string()];
+        let args = args.into_iter().map(Value::from).collect();
+        let reply = entries(partition, Some(self.command("XREVRANGE", partition, args).await?))?;
+        Ok(reply.into_iter().map(|read| (read.id, read.fields)).collect())
+    }
+
+    /// Drops entries below `id`. The caller keeps to the watermark.
+    pub async fn trim_below(&self, partition: Partition, id: LogId) -> Result<u64, RedisError> {
+        let args = [self.keys().log(partition), "MINID".into(), id.to_string()];
+        let args = args.into_iter().map(Value::from).collect();
+        Ok(integer(&self.command("XTRIM", partition, args).await?)? as u64)
+    }
+
+    /// A log seen from outside.
+    pub async fn log_state(
+        &self,
+        partition: Partition,
+        group: &str,
+    ) -> Result<LogState, RedisError> {
+        let log = self.keys().log(partition);
+        let length = self.command("XLEN", partition, vec![Value::from(log.as_str())]).await?;
+        let dead = vec![Value::from(self.keys().dead_letters(partition))];
+        let mut state = LogState {
+            length: integer(&length)? as u64,
+            newest: self.link(partition).await?.map(|link| link.0).unwrap_or_default(),
+            dead_letters: integer(&self.command("XLEN", partition, dead).await?)? as u64,
+            ..LogState::default()
+        };
+        if !self.group_state(partition, group, &mut state).await? {
+            return Ok(state);
+        }
+        if state.pending > 0 {
+            let args = vec![Value::from(log), Value::from(group)];
+            let mut summary =
+                list(Some(self.command("XPENDING", partition, args).await?))?.into_iter();
+            state.pending = integer(&summary.next().unwrap_or(Value::Null))? as u64;
+            state.oldest_pending = match summary.next() {
+                Some(Value::Null) | None => None,
+                oldest => Some(log_id(oldest)?),
+            };
+        }
+        Ok(state)
+    }
+
+    /// Fills in what XINFO GROUPS says; says whether the group is there.
+    async fn group_state(
+        &self,
+        partition: Partition,
+        group: &str,
+        state: &mut LogState,
+    ) -> Result<bool, RedisError> {
+        let args = vec![Value::from("GROUPS"), Value::from(self.keys().log(partition))];
+        let groups = match self.command("XINFO", partition, args).await {
+            Ok(reply) => list(Some(reply))?,
+            // There is no log yet.
+            Err(RedisError::Unknown(text) | RedisError::Unexpected(text))
+                if text.contains("no such key") =>
+            {
+                return Ok(false);
+            }
+            Err(error) => return Err(error),
+        };
+        for row in groups {
+            let mut fields: HashMap<String, Value> = flat_map(row)?;
+            if fields.remove("name").and_then(|name| name.as_string()).as_deref() != Some(group) {
+                continue;
+            }
+            state.delivered = Some(log_id(fields.remove("last-delivered-id"))?);
+            state.pending = integer(&fields.remove("pending").unwrap_or(Value::Null))? as u64;
+            return Ok(true);
+        }
+        Ok(false)
+    }
+}
+
+impl LaneReader {
+    /// Waits for entries after the given positions, one a partition of the lane, in its order.
+    pub async fn tail(&self, after: &[LogId], count: u64) -> Result<Vec<Read>, RedisError> {
+        let ids = after.iter().map(LogId::to_string);
+        let head = ["COUNT".to_owned(), count.to_string()];
+        self.read("XREAD", head.into(), ids.collect()).await
+    }
+
+    /// Waits for entries that no consumer of the group has seen.
+    pub async fn group(
+        &self,
+        group: &str,
+        consumer: &str,
+        count: u64,
+    ) -> Result<Vec<Read>, RedisError> {
+        let head = ["GROUP", group, consumer, "COUNT", &count.to_string()].map(str::to_owned);
+        let ids = self.partitions.iter().map(|_| ">".to_owned());
+        self.read("XREADGROUP", head.into(), ids.collect()).await
+    }
+
+    /// Ends the connection.
+    pub async fn close(&self) {
+        // A client that is gone already has nothing to quit.
+        let _ = self.client.quit().await;
+    }
+
+    async fn read(
+        &self,
+        name: &'static str,
+        head: Vec<String>,
+        ids: Vec<String>,
+    ) -> Result<Vec<Read>, RedisError> {
+        let mut args: Vec<Value> = head.into_iter().map(Value::from).collect();
+        args.extend([Value::from("BLOCK"), Value::from(self.block_ms.to_string())]);
+        args.push(Value::from("STREAMS"));
+        args.extend(self.partitions.iter().map(|(_, key)| Value::from(key.as_str())));
+        args.extend(ids.into_iter().map(Value::from));
+        let slot = fred::util::redis_keyslot(self.partitions[0].1.as_bytes());
+        let command = CustomCommand::new_static(name, ClusterHash::Custom(slot), true);
+        let reply: Value = self.client.custom(command, args).await?;
+        self.parse_streams(reply)
+    }
+
+    /// Reads `{key: entries}`, as a list of pairs (RESP2) or a map (RESP3); nil is no news.
+    fn parse_streams(&self, reply: Value) -> Result<Vec<Read>, RedisError> {
+        let mut reads = Vec::new();
+        for (key, value) in flat_map(reply)? {
+            let partition = self
+                .partitions
+                .iter()
+                .find(|(_, log)| *log == key)
+                .ok_or_else(|| unexpected(format!("a read of {key}")))?
+                .0;
+            reads.extend(entries(partition, Some(value))?);
+        }
+        Ok(reads)
+    }
+}
+
+/// Reads a map, a flat list of pairs, or a list of two-element lists.
+fn flat_map(value: Value) -> Result<HashMap<String, Value>, RedisError> {
+    match value {
+        Value::Null => Ok(HashMap::new()),
+        Value::Map(map) => Ok(map
+            .inner()
+            .into_iter()
+            .filter_map(|(key, value)| Some((key.into_string()?, value)))
+            .collect()),
+        Value::Array(values) => {
+            let nested = matches!(values.first(), Some(Value::Array(_)));
+            let flat: Vec<Value> = match nested {
+                true => values
+                    .into_iter()
+                    .map(|v| list(Some(v)))
+                    .collect::<Result<Vec<_>, _>>()?
+                    .into_iter()
+                    .flatten()
+                    .collect(),
+                false => values,
+            };
+            let mut map = HashMap::new();
+            let mut flat = flat.into_iter();
+            while let Some(key) = flat.next() {
+                map.insert(text(Some(key))?, flat.next().unwrap_or(Value::Null));
+            }
+            Ok(map)
+        }
+        other => Err(unexpected(format!("{other:?} where pairs should be"))),
+    }
+}
+
+/// Reads `[[id, [name, value, ...]], ...]`; deleted entries (nil fields) are left out.
+fn entries(partition: Partition, value: Option<Value>) -> Result<Vec<Read>, RedisError> {
+    let mut reads = Vec::new();
+    for row in list(value)? {
+        let mut row = list(Some(row))?.into_iter();
+        let id = log_id(row.next())?;
+        let values = match row.next() {
+            Some(Value::Array(values)) => values,
+            _ => continue,
+        };
+        let mut fields = HashMap::with_capacity(values.len() / 2);
+        let mut values = values.into_iter();
+        while let (Some(name), Some(value)) = (values.next(), values.next()) {
+            fields.insert(lossy(name), lossy(value));
+        }
+        reads.push(Read { partition, id, entry: Entry::from_fields(id, &fields), fields });
+    }
+    Ok(reads)
+}
+
+/// A field as text; bytes that are no text are replaced, and then refused by `Entry`.
+fn lossy(value: Value) -> String {
+    value.as_str_lossy().map(|text| text.into_owned()).unwrap_or_default()
+}
+
+fn log_id(value: Option<Value>) -> Result<LogId, RedisError> {
+    let id = text(value)?;
+    id.parse().map_err(|_| unexpected(format!("log position {id:?}")))
+}

@@ -1,0 +1,24 @@
+//! Redis: connections, key names, the scripts as typed calls, and the booking log.
+//!
+//! Nothing outside this module knows the client library or a key's name.
+
+mod calls;
+mod clock;
+mod codes;
+mod connect;
+mod engine;
+mod error;
+mod keys;
+mod log;
+mod reply;
+pub mod scripts;
+
+pub use calls::{AbortMode, Detail, HoldCall, SettleCall, Snapshot, new_nonce};
+pub use clock::RedisClock;
+pub use codes::{CODES, Code};
+pub use connect::{RedisSettings, ServerFacts};
+pub use engine::{Engine, NotAfter, Observer};
+pub use error::RedisError;
+pub use keys::Keys;
+pub use log::{LaneReader, LogState, Pending, Read};
+pub use reply::{Answer, Body};

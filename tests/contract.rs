@@ -1,0 +1,131 @@
+//! Scripts and Rust agree: headers, key counts, reply codes, entry fields, pinned digests.
+
+use std::collections::BTreeSet;
+
+use holdfast::domain::EventId;
+use holdfast::domain::entry::ENTRY_FIELDS;
+use holdfast::redis::scripts::{ClockSource, SCRIPTS, Script, assembled, header};
+use holdfast::redis::{CODES, Keys};
+
+/// The digests of the scripts as they are sent. A changed script is a visible change here.
+const PINNED: &str = include_str!("scripts.sha1");
+
+#[test]
+fn digests_are_pinned() {
+    let now: String = SCRIPTS
+        .iter()
+        .map(|s| format!("{} {}\n", assembled(ClockSource::Redis)[*s as usize].sha1, s.name()))
+        .collect();
+    assert_eq!(
+        now, PINNED,
+        "scripts changed; if that is meant, tests/scripts.sha1 becomes:\n{now}"
+    );
+}
+
+/// A script as it is sent, without its comments.
+fn code(script: Script) -> String {
+    let text = &assembled(ClockSource::Redis)[script as usize].text;
+    text.lines()
+        .map(|line| line.split("--").next().unwrap_or_default())
+        .collect::<Vec<_>>()
+        .join("\n")
+}
+
+#[test]
+fn headers_list_the_codes_that_the_script_answers() {
+    let known: BTreeSet<&str> = CODES.iter().map(|row| row.1).collect();
+    for script in SCRIPTS {
+        let text = code(*script);
+        // A code is a quoted word; everything else in quotes is not in the table.
+        let answered: BTreeSet<&str> =
+            text.split('\'').skip(1).step_by(2).filter(|word| known.contains(word)).collect();
+        let mut declared = header(*script).codes;
+        if text.contains("local generation = nil") {
+            // Such a script takes any generation, so `load_event` never answers this.
+            declared.push("generation_mismatch".into());
+        }
+        let declared: BTreeSet<&str> = declared.iter().map(String::as_str).collect();
+        assert_eq!(answered, declared, "{}", script.name());
+    }
+}
+
+#[test]
+fn every_code_is_answered_by_some_script() {
+    let declared: BTreeSet<String> = SCRIPTS.iter().flat_map(|s| header(*s).codes).collect();
+    for (_, word) in CODES {
+        assert!(declared.contains(*word), "{word}");
+    }
+}
+
+#[test]
+fn scripts_unpack_exactly_the_keys_and_arguments_they_declare() {
+    for script in SCRIPTS {
+        let (text, header) = (code(*script), header(*script));
+        // `clock` declares its key for routing alone.
+        if *script != Script::Clock {
+            assert_eq!(indices(&text, "KEYS["), header.keys.len(), "{} KEYS", script.name());
+        }
+        assert_eq!(indices(&text, "ARGV["), header.argv.len(), "{} ARGV", script.name());
+    }
+}
+
+/// The highest index used, provided that all below it are used too.
+fn indices(text: &str, array: &str) -> usize {
+    let used: BTreeSet<usize> = text
+        .split(array)
+        .skip(1)
+        .map(|rest| rest.split(']').next().unwrap().parse().expect("a literal index"))
+        .collect();
+    let highest = used.iter().max().copied().unwrap_or(0);
+    assert_eq!(used.len(), highest, "gaps in {array}: {used:?}");
+    highest
+}
+
+#[test]
+fn every_include_is_there_and_every_function_is_included() {
+    for script in SCRIPTS {
+        let text = &assembled(ClockSource::Redis)[*script as usize].text;
+        let source = std::fs::read_to_string(format!("lua/{}.lua", script.name())).unwrap();
+        for include in source.lines().filter_map(|line| line.strip_prefix("-- @include ")) {
+            let file = std::fs::read_to_string(format!("lua/includes/{include}.lua")).unwrap();
+            assert!(text.contains(&file), "{}: {include}", script.name());
+        }
+        for include in std::fs::read_dir("lua/includes").unwrap() {
+            let name = include.unwrap().path().file_stem().unwrap().to_string_lossy().into_owned();
+            let called = code(*script).contains(&format!("{name}("));
+            let defined = code(*script).contains(&format!("local function {name}("));
+            assert!(defined || !called, "{} calls {name} without including it", script.name());
+        }
+    }
+}
+
+#[test]
+fn event_scripts_declare_the_keys_that_rust_sends() {
+    let sent = Keys::new("hf1", 16).event_keys(EventId(1));
+    let names: Vec<&str> = sent.iter().map(|key| key.split(':').nth(2).unwrap()).collect();
+    for script in SCRIPTS {
+        if matches!(script, Script::Beat | Script::Clock) {
+            continue;
+        }
+        assert_eq!(header(*script).keys[..names.len()], names, "{}", script.name());
+    }
+}
+
+#[test]
+fn entries_have_the_fields_that_rust_reads() {
+    let text = include_str!("../lua/includes/append_entry.lua");
+    let call = text.split("'XADD'").nth(1).unwrap().split("\n  redis.call").next().unwrap();
+    let quoted: Vec<&str> = call.split('\'').skip(1).step_by(2).collect();
+    let names: Vec<&str> =
+        quoted.into_iter().filter(|word| !matches!(*word, "" | "*" | "1")).collect();
+    assert_eq!(names, ENTRY_FIELDS);
+}
+
+#[test]
+fn no_line_is_longer_than_a_hundred_columns() {
+    for script in SCRIPTS {
+        for line in assembled(ClockSource::Redis)[*script as usize].text.lines() {
+            assert!(line.chars().count() <= 100, "{}: {line}", script.name());
+        }
+    }
+}

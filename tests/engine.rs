@@ -1,0 +1,402 @@
+//! Each transition on a real Redis, with the clock in the test's hand.
+
+use holdfast::domain::{BookingId, SeatState, Status};
+use holdfast::redis::{AbortMode, Body, Code, Detail, NotAfter, SettleCall, new_nonce};
+
+use crate::on_each_redis;
+use crate::support::engine::{START_MS, Stage, small_event};
+
+const FREE: &str = "AaaAaaaaAaaa";
+
+on_each_redis!(hold_takes_all_or_none, async |flavor| {
+    let stage = Stage::new(flavor).await;
+    let held = stage.expect(Code::Ok, stage.hold("ann", &[2, 3, 4]).await);
+    let booking = held.into_booking().unwrap();
+    assert_eq!(booking.status, Status::Hold);
+    assert_eq!(booking.amount, 15_000);
+    assert_eq!(booking.deadline_ms, START_MS + 60_000);
+    assert_eq!(stage.seats().await, "AhhHaaaaAaaa");
+
+    let refused = stage.expect(Code::SeatsUnavailable, stage.hold("bob", &[4, 5]).await);
+    let Body::SeatStates(states) = refused.body else { panic!("no states") };
+    assert_eq!(
+        states.iter().map(|s| s.1).collect::<Vec<_>>(),
+        [SeatState::Hold, SeatState::Available]
+    );
+    assert_eq!(stage.seats().await, "AhhHaaaaAaaa");
+    let snapshot = stage.snapshot().await;
+    assert_eq!(snapshot.available, 9);
+    assert_eq!(snapshot.users, [("ann".to_owned(), 3)]);
+    assert_eq!(stage.kinds().await, ["hold"]);
+});
+
+on_each_redis!(a_hold_lapses_by_itself, async |flavor| {
+    let stage = Stage::new(flavor).await;
+    let first = stage.expect(Code::Ok, stage.hold("ann", &[1]).await).into_booking().unwrap();
+    stage.set_clock(START_MS + 59_999).await;
+    stage.expect(Code::SeatsUnavailable, stage.hold("bob", &[1]).await);
+    stage.set_clock(START_MS + 60_000).await;
+    let second = stage.expect(Code::Ok, stage.hold("bob", &[1]).await).into_booking().unwrap();
+    assert_ne!(first.id, second.id);
+    let gone = stage.engine.get_booking(first.id).await.unwrap().into_booking().unwrap();
+    assert_eq!((gone.status, gone.ended_ms), (Status::Expired, START_MS + 60_000));
+    assert_eq!(stage.kinds().await, ["hold", "expired", "hold"]);
+});
+
+on_each_redis!(refusals_come_in_their_order, async |flavor| {
+    let mut stage = Stage::new(flavor).await;
+    let id = BookingId::new(stage.event.id, 1, 1);
+    let late = stage.hold_call("ann", &[1], "d", "n", id, NotAfter(START_MS - 1)).await;
+    stage.expect(Code::TooLate, late);
+    stage.expect(Code::SeatUnknown, stage.hold("ann", &[13]).await);
+    stage.expect(Code::UserLimit, stage.hold("ann", &[1, 2, 3, 4, 5]).await);
+
+    stage.event.layout_version = 2;
+    stage.expect(Code::LayoutMismatch, stage.hold("ann", &[1]).await);
+    stage.event.layout_version = 1;
+    stage.event.generation = 2;
+    let stale = stage.expect(Code::GenerationMismatch, stage.hold("ann", &[1]).await);
+    assert_eq!(stale.number(0), 1);
+    stage.event.generation = 1;
+
+    for (revision, status, code) in [
+        (2, holdfast::domain::EventStatus::Paused, Code::EventPaused),
+        (3, holdfast::domain::EventStatus::Closed, Code::EventClosed),
+        (4, holdfast::domain::EventStatus::OnSale, Code::NotOnSale),
+    ] {
+        (stage.event.revision, stage.event.status) = (revision, status);
+        stage.event.on_sale_at_ms = Some(START_MS + 1);
+        stage.expect(Code::Ok, stage.engine.update_event(&stage.event).await.unwrap());
+        stage.expect(code, stage.hold("ann", &[1]).await);
+        let again = stage.engine.update_event(&stage.event).await.unwrap();
+        stage.expect(Code::StaleRevision, again);
+    }
+    stage.set_clock(START_MS + 1).await;
+    stage.expect(Code::Ok, stage.hold("ann", &[1]).await);
+
+    let other = Stage { engine: stage.engine.clone(), event: small_event(5) };
+    other.set_clock(START_MS).await;
+    stage.expect(Code::EventNotLoaded, other.hold("ann", &[1]).await);
+});
+
+on_each_redis!(the_same_request_is_replayed_while_its_booking_lives, async |flavor| {
+    let stage = Stage::new(flavor).await;
+    let first = stage.expect(Code::Ok, stage.hold_as("ann", &[1, 2], "key", "n1").await);
+    let again = stage.expect(Code::Replayed, stage.hold_as("ann", &[2, 1], "key", "n2").await);
+    let (first, again) = (first.into_booking().unwrap(), again.into_booking().unwrap());
+    assert_eq!((first.id, first.version), (again.id, again.version));
+    stage.expect(Code::IdempotencyMismatch, stage.hold_as("ann", &[3], "key", "n3").await);
+    stage.set_clock(START_MS + 60_000).await;
+    let anew = stage.expect(Code::Ok, stage.hold_as("ann", &[1, 2], "key", "n4").await);
+    assert_ne!(anew.into_booking().unwrap().id, first.id);
+    assert_eq!(stage.kinds().await, ["hold", "expired", "hold"]);
+});
+
+on_each_redis!(a_call_that_runs_twice_writes_once, async |flavor| {
+    let stage = Stage::new(flavor).await;
+    let id = BookingId::new(stage.event.id, 1, 1);
+    let forever = NotAfter(i64::MAX / 2);
+    stage.expect(Code::Ok, stage.hold_call("ann", &[1], "d1", "n", id, forever).await);
+    stage.expect(Code::Replayed, stage.hold_call("ann", &[1], "d2", "n", id, forever).await);
+    stage.expect(Code::IdTaken, stage.hold_call("bob", &[1], "d3", "n", id, forever).await);
+    stage.expect(Code::IdTaken, stage.hold_call("ann", &[2], "d4", "n", id, forever).await);
+    // Also when the booking has ended since.
+    stage.engine.cancel(&stage.event, id, &stage.user("ann")).await.unwrap();
+    let ended = stage.hold_call("ann", &[1], "d5", "n", id, forever).await;
+    let ended = stage.expect(Code::Replayed, ended).into_booking().unwrap();
+    assert_eq!(ended.status, Status::Cancelled);
+    assert_eq!(stage.kinds().await, ["hold", "cancelled"]);
+});
+
+on_each_redis!(an_abort_undoes_only_what_nobody_learnt_of, async |flavor| {
+    let stage = Stage::new(flavor).await;
+    let (engine, event) = (&stage.engine, stage.event.id);
+    let past = NotAfter(START_MS - 1);
+    let abort =
+        async |nonce: &str, before| engine.abort(event, 1, "key", nonce, before).await.unwrap();
+
+    stage.expect(Code::Nothing, abort("n1", past).await);
+    stage.hold_as("ann", &[1], "key", "n1").await;
+    stage.expect(Code::TooEarly, abort("n1", NotAfter(START_MS)).await);
+    stage.expect(Code::Nothing, abort("nx", past).await);
+    // A retry reached its caller: the lost first attempt must not undo it.
+    stage.hold_as("ann", &[1], "key", "n2").await;
+    stage.expect(Code::Nothing, abort("n1", past).await);
+    assert_eq!(stage.snapshot().await.available, 11);
+    // The retry was lost as well: nobody knows of the hold.
+    stage.expect(Code::Ok, abort("n2", past).await);
+    assert_eq!(stage.seats().await, FREE);
+
+    // The first reply arrived, only the retry's was lost: the hold stays.
+    stage.hold_as("bob", &[1], "key2", "n3").await;
+    stage.hold_as("bob", &[1], "key2", "n4").await;
+    let answer = engine.abort(event, 1, "key2", "n4", past).await.unwrap();
+    stage.expect(Code::Nothing, answer);
+    assert_eq!(stage.snapshot().await.available, 11);
+    // A booking that its owner went on with is nobody's to undo.
+    stage.hold_as("eve", &[2], "key3", "n5").await;
+    let held = stage.snapshot().await.bookings.into_iter().find(|b| b.nonce == "n5").unwrap();
+    stage.set_clock(START_MS + 1).await;
+    engine.extend(&stage.event, held.id, &held.user, "n6").await.unwrap();
+    let answer = engine.abort(event, 1, "key3", "n5", past).await.unwrap();
+    stage.expect(Code::Nothing, answer);
+});
+
+on_each_redis!(confirm_sells_under_its_lease, async |flavor| {
+    let stage = Stage::new(flavor).await;
+    let (engine, event, ann) = (&stage.engine, &stage.event, stage.user("ann"));
+    let id = stage.hold("ann", &[1, 4]).await.into_booking().unwrap().id;
+    let begin = async |user: &str, nonce: &str| {
+        engine.confirm_begin(event, id, &stage.user(user), nonce, 30_000, 3).await.unwrap()
+    };
+    stage.expect(Code::BookingUnknown, begin("bob", "n0").await);
+    let begun = stage.expect(Code::Ok, begin("ann", "n1").await).into_booking().unwrap();
+    assert_eq!((begun.status, begun.lease), (Status::Confirming, 1));
+    stage.expect(Code::Ok, begin("ann", "n1").await);
+    stage.expect(Code::InFlight, begin("ann", "n2").await);
+    stage.expect(Code::InFlight, engine.cancel(event, id, &ann).await.unwrap());
+
+    // The deadline passes: nothing frees the seats, and a lapsed lease can be taken over.
+    stage.set_clock(START_MS + 70_000).await;
+    stage.expect(Code::SeatsUnavailable, stage.hold("bob", &[1]).await);
+    let taken = stage.expect(Code::Ok, begin("ann", "n3").await).into_booking().unwrap();
+    assert_eq!(taken.lease, 2);
+    let stale = engine.confirm_commit(1, id, 1, "pay").await.unwrap();
+    stage.expect(Code::LeaseStale, stale);
+    let sold = engine.confirm_commit(1, id, 2, "pay").await.unwrap();
+    let sold = stage.expect(Code::Ok, sold).into_booking().unwrap();
+    assert_eq!((sold.status, sold.paid_ms), (Status::Committed, START_MS + 70_000));
+    stage.expect(Code::Ok, engine.confirm_commit(1, id, 2, "pay").await.unwrap());
+    stage.expect(Code::LeaseStale, engine.confirm_commit(1, id, 2, "other").await.unwrap());
+    assert_eq!(stage.seats().await, "BaaBaaaaAaaa");
+    stage.expect(Code::IsCommitted, begin("ann", "n4").await);
+    assert_eq!(stage.kinds().await, ["hold", "confirm_begin", "confirm_begin", "sold"]);
+});
+
+on_each_redis!(an_aborted_confirmation_goes_back_to_its_hold, async |flavor| {
+    let stage = Stage::new(flavor).await;
+    let (engine, event, ann) = (&stage.engine, &stage.event, stage.user("ann"));
+    let id = stage.hold("ann", &[1]).await.into_booking().unwrap().id;
+    let begin =
+        async |nonce: &str| engine.confirm_begin(event, id, &ann, nonce, 30_000, 3).await.unwrap();
+    let abort = async |mode: AbortMode| engine.confirm_abort(1, id, &mode).await.unwrap();
+
+    stage.expect(Code::Ok, begin("n1").await);
+    stage.expect(Code::Nothing, abort(AbortMode::Lapsed).await);
+    stage.expect(Code::Nothing, abort(AbortMode::Lease(2)).await);
+    let back = stage.expect(Code::Ok, abort(AbortMode::Lease(1)).await).into_booking().unwrap();
+    assert_eq!((back.status, back.deadline_ms), (Status::Hold, START_MS + 60_000));
+    stage.expect(Code::LeaseStale, engine.confirm_commit(1, id, 1, "pay").await.unwrap());
+
+    stage.expect(Code::Ok, begin("n2").await);
+    let nonce = |nonce: &str, not_before| AbortMode::Nonce { nonce: nonce.into(), not_before };
+    stage.expect(Code::TooEarly, abort(nonce("n2", NotAfter(START_MS))).await);
+    stage.expect(Code::Nothing, abort(nonce("n1", NotAfter(0))).await);
+    stage.expect(Code::Ok, abort(nonce("n2", NotAfter(0))).await);
+
+    // Begun for the third and last time, and left: it lapses with its lease, at once overdue.
+    stage.expect(Code::Ok, begin("n3").await);
+    stage.set_clock(START_MS + 60_000).await;
+    let lapsed = engine.lapsed_leases(event.id, START_MS + 60_000, 10).await.unwrap();
+    assert_eq!(lapsed, [id]);
+    stage.expect(Code::Ok, abort(AbortMode::Lapsed).await);
+    let gone = engine.get_booking(id).await.unwrap().into_booking().unwrap();
+    assert_eq!(gone.status, Status::Expired);
+    assert_eq!(stage.seats().await, FREE);
+    stage.expect(Code::BookingExpired, begin("n4").await);
+});
+
+on_each_redis!(attempts_to_confirm_are_bounded, async |flavor| {
+    let stage = Stage::new(flavor).await;
+    let (engine, event, ann) = (&stage.engine, &stage.event, stage.user("ann"));
+    let id = stage.hold("ann", &[1]).await.into_booking().unwrap().id;
+    for lease in 1..=3 {
+        let begun = engine.confirm_begin(event, id, &ann, &new_nonce(), 30_000, 3).await.unwrap();
+        stage.expect(Code::Ok, begun);
+        engine.confirm_abort(1, id, &AbortMode::Lease(lease)).await.unwrap();
+    }
+    let begun = engine.confirm_begin(event, id, &ann, &new_nonce(), 30_000, 3).await.unwrap();
+    stage.expect(Code::AttemptsExhausted, begun);
+});
+
+on_each_redis!(extensions_end_at_the_longest_hold, async |flavor| {
+    let stage = Stage::new(flavor).await;
+    let (engine, event, ann) = (&stage.engine, &stage.event, stage.user("ann"));
+    let id = stage.hold("ann", &[1]).await.into_booking().unwrap().id;
+    let extend = async |nonce: &str| engine.extend(event, id, &ann, nonce).await.unwrap();
+    for (at, nonce, deadline) in [(30_000, "n1", 90_000), (80_000, "n2", 140_000)] {
+        stage.set_clock(START_MS + at).await;
+        let booking = stage.expect(Code::Ok, extend(nonce).await).into_booking().unwrap();
+        assert_eq!(booking.deadline_ms, START_MS + deadline);
+    }
+    stage.set_clock(START_MS + 130_000).await;
+    stage.expect(Code::Ok, extend("n2").await);
+    let last = stage.expect(Code::Ok, extend("n3").await).into_booking().unwrap();
+    assert_eq!(last.deadline_ms, START_MS + 150_000);
+    stage.expect(Code::HoldCapReached, extend("n4").await);
+    stage.set_clock(START_MS + 150_000).await;
+    stage.expect(Code::BookingExpired, extend("n5").await);
+    assert_eq!(stage.kinds().await, ["hold", "extend", "extend", "extend", "expired"]);
+});
+
+on_each_redis!(settle_follows_the_archive, async |flavor| {
+    let stage = Stage::new(flavor).await;
+    let (engine, event, ann) = (&stage.engine, &stage.event, stage.user("ann"));
+    let sell = async |seats: &[u32]| {
+        let id = stage.hold("ann", seats).await.into_booking().unwrap().id;
+        engine.confirm_begin(event, id, &ann, &new_nonce(), 30_000, 3).await.unwrap();
+        engine.confirm_commit(1, id, 1, "pay").await.unwrap().into_booking().unwrap()
+    };
+    let settle = async |booking: &_, outcome, generation| {
+        let call = SettleCall { generation, outcome, acknowledge: None, booking };
+        engine.settle(&call).await.unwrap()
+    };
+    let kept = sell(&[1]).await;
+    stage.expect(Code::GenerationMismatch, settle(&kept, "sold", 2).await);
+    let confirmed = stage.expect(Code::Ok, settle(&kept, "sold", 1).await).into_booking().unwrap();
+    assert_eq!(confirmed.status, Status::Confirmed);
+    let again = stage.expect(Code::Ok, settle(&kept, "sold", 1).await).into_booking().unwrap();
+    assert_eq!(again.version, confirmed.version);
+    stage.expect(Code::IsConfirmed, engine.cancel(event, kept.id, &ann).await.unwrap());
+
+    let refused = sell(&[2]).await;
+    let voided = stage.expect(Code::Ok, settle(&refused, "refund", 1).await);
+    assert_eq!(voided.into_booking().unwrap().status, Status::Voided);
+    assert_eq!(stage.seats().await, "BaaAaaaaAaaa");
+
+    // Cancelled by the archive, resold, and only then a late `sold`: it takes nothing back.
+    stage.expect(Code::Ok, settle(&kept, "cancelled", 1).await);
+    stage.expect(Code::Ok, stage.hold("bob", &[1]).await);
+    let late = settle(&kept, "sold", 1).await;
+    let late = stage.expect(Code::SettledOtherwise, late).into_booking().unwrap();
+    assert_eq!(late.status, Status::Cancelled);
+    assert_eq!(stage.seats().await, "HaaAaaaaAaaa");
+    let users = stage.snapshot().await.users;
+    assert_eq!(users, [("bob".to_owned(), 1)]);
+});
+
+on_each_redis!(settle_writes_a_lost_sale_anew, async |flavor| {
+    let stage = Stage::new(flavor).await;
+    let (engine, event, ann) = (&stage.engine, &stage.event, stage.user("ann"));
+    let id = stage.hold("ann", &[1, 2]).await.into_booking().unwrap().id;
+    engine.confirm_begin(event, id, &ann, "n1", 30_000, 3).await.unwrap();
+    let sold = engine.confirm_commit(1, id, 1, "pay").await.unwrap().into_booking().unwrap();
+    // Redis forgets the sale; others hold and pay for its seats meanwhile.
+    let inventory = holdfast::domain::Inventory::free(&event.layout);
+    let key = engine.keys().event_keys(event.id)[0].clone();
+    stage.raw(&["DEL", &key]).await;
+    engine.load_event(event, &inventory).await.unwrap();
+    engine.open_event(event).await.unwrap();
+    let held = stage.hold("bob", &[2, 3]).await.into_booking().unwrap();
+    let paying = stage.hold("eve", &[1]).await.into_booking().unwrap();
+    let eve = stage.user("eve");
+    engine.confirm_begin(event, paying.id, &eve, "n2", 30_000, 3).await.unwrap();
+
+    let call = SettleCall { generation: 1, outcome: "sold", acknowledge: None, booking: &sold };
+    let settled = stage.expect(Code::Ok, engine.settle(&call).await.unwrap());
+    let settled = settled.into_booking().unwrap();
+    assert_eq!((settled.status, settled.paid_ms), (Status::Confirmed, sold.paid_ms));
+    assert_eq!(stage.seats().await, "BbaAaaaaAaaa");
+    let displaced = engine.get_booking(held.id).await.unwrap().into_booking().unwrap();
+    assert_eq!(displaced.status, Status::Cancelled);
+    let commit = engine.confirm_commit(1, paying.id, 1, "pay2").await.unwrap();
+    stage.expect(Code::SeatsLost, commit);
+    let snapshot = stage.snapshot().await;
+    assert_eq!(snapshot.available, 10);
+    assert_eq!(snapshot.holders.len(), 2);
+});
+
+on_each_redis!(the_log_is_one_chain, async |flavor| {
+    let stage = Stage::new(flavor).await;
+    for user in ["a", "b", "c"] {
+        stage.hold(user, &[1, 2]).await;
+        stage.set_clock(stage.snapshot().await.now_ms + 60_000).await;
+    }
+    stage.expect(Code::Ok, stage.engine.beat(stage.partition(), 0).await.unwrap());
+    let log = stage.log().await;
+    let entries: Vec<_> = log.iter().map(|read| read.entry.clone().unwrap()).collect();
+    assert_eq!(entries.len(), 1 + 5 + 1);
+    assert!(entries.windows(2).all(|pair| pair[0].is_followed_by(&pair[1])));
+    let versions: Vec<u64> =
+        entries.iter().filter(|e| e.event.is_some()).map(|e| e.event_version).collect();
+    assert_eq!(versions, [1, 2, 3, 4, 5, 6]);
+    let link = stage.engine.link(stage.partition()).await.unwrap().unwrap();
+    assert_eq!(link.0, entries.last().unwrap().id);
+});
+
+on_each_redis!(a_young_log_needs_no_beat, async |flavor| {
+    let stage = Stage::new(flavor).await;
+    let newest = stage.log().await.last().unwrap().id;
+    stage.set_clock(newest.ms as i64 + 10).await;
+    let beat = async |age| stage.engine.beat(stage.partition(), age).await.unwrap();
+    stage.expect(Code::Unneeded, beat(11).await);
+    stage.expect(Code::Ok, beat(10).await);
+});
+
+on_each_redis!(expire_releases_in_batches, async |flavor| {
+    let stage = Stage::new(flavor).await;
+    for seat in 1..=5 {
+        stage.hold(&format!("u{seat}"), &[seat]).await;
+    }
+    stage.set_clock(START_MS + 60_000).await;
+    let expire = async || stage.engine.expire(stage.event.id, 1, 3).await.unwrap();
+    let first = expire().await;
+    assert_eq!((first.number(0), first.number(1)), (3, START_MS + 60_000));
+    let second = expire().await;
+    assert_eq!((second.number(0), second.number(1)), (2, -1));
+    assert_eq!(stage.seats().await, FREE);
+});
+
+on_each_redis!(an_open_event_is_never_overwritten, async |flavor| {
+    let stage = Stage::new(flavor).await;
+    stage.hold("ann", &[1]).await;
+    let inventory = holdfast::domain::Inventory::free(&stage.event.layout);
+    let again = stage.engine.load_event(&stage.event, &inventory).await.unwrap();
+    stage.expect(Code::EventExists, again);
+    stage.expect(Code::Ok, stage.engine.open_event(&stage.event).await.unwrap());
+    assert_eq!(stage.seats().await, "HaaAaaaaAaaa");
+    let unknown = small_event(9);
+    assert_eq!(stage.engine.snapshot(unknown.id, Detail::All).await.unwrap(), None);
+});
+
+on_each_redis!(a_forgotten_script_is_sent_again, async |flavor| {
+    let stage = Stage::new(flavor).await;
+    assert_eq!(stage.raw(&["SCRIPT", "FLUSH"]).await, "+OK");
+    stage.expect(Code::Ok, stage.hold("ann", &[1]).await);
+    stage.expect(Code::Ok, stage.hold("bob", &[2]).await);
+});
+
+on_each_redis!(a_hundred_for_one_seat, async |flavor| {
+    let stage = Stage::new(flavor).await;
+    let holds = (0..100).map(|n| {
+        let stage = &stage;
+        async move { stage.hold(&format!("u{n}"), &[7]).await.code }
+    });
+    let codes = futures_util::future::join_all(holds).await;
+    assert_eq!(codes.iter().filter(|code| **code == Code::Ok).count(), 1);
+    assert_eq!(codes.iter().filter(|code| **code == Code::SeatsUnavailable).count(), 99);
+});
+
+on_each_redis!(a_full_log_stops_holds_alone, async |flavor| {
+    let stage = Stage::new(flavor).await;
+    let (engine, event) = (&stage.engine, &stage.event);
+    let held = stage.hold("ann", &[1]).await.into_booking().unwrap();
+    let seats = [holdfast::domain::SeatId(2)];
+    let call = holdfast::redis::HoldCall {
+        event,
+        booking: BookingId::new(event.id, 1, 1),
+        user: &stage.user("bob"),
+        nonce: "n",
+        seats: &seats,
+        amount: 1,
+        idempotency: "d",
+        fingerprint: "f",
+        trace: "",
+        idempotency_ttl_ms: 1_000,
+        replay_window_ms: 0,
+        log_entries_max: 2,
+    };
+    let not_after = engine.not_after(stage.partition()).await.unwrap();
+    stage.expect(Code::LogFull, engine.hold(&call, not_after).await.unwrap());
+    stage.expect(Code::Ok, engine.cancel(event, held.id, &held.user).await.unwrap());
+});

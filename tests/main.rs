@@ -1,0 +1,5 @@
+//! The integration tests, one binary, on real servers over sockets.
+
+mod contract;
+mod engine;
+mod support;

@@ -1,0 +1,50 @@
+//! What the tests share, named for what it stands for.
+
+pub mod engine;
+pub mod servers;
+
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{Duration, Instant};
+
+pub use servers::Flavor;
+
+/// A name that no other test of any process uses: key prefix and database.
+pub fn unique_name() -> String {
+    static NEXT: AtomicU32 = AtomicU32::new(1);
+    format!("t{}_{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed))
+}
+
+/// Waits until the condition holds, looking every few milliseconds; fails after `bound`.
+pub async fn eventually<F, Fut>(what: &str, bound: Duration, mut holds: F)
+where
+    F: FnMut() -> Fut,
+    Fut: Future<Output = bool>,
+{
+    let deadline = Instant::now() + bound;
+    while !holds().await {
+        assert!(Instant::now() < deadline, "not within {bound:?}: {what}");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+}
+
+/// Makes one test for each Redis: `on_each_redis!(name, async |flavor| { … })`.
+#[macro_export]
+macro_rules! on_each_redis {
+    ($name:ident, $body:expr) => {
+        mod $name {
+            use super::*;
+            $crate::on_each_redis!(@one redis, $crate::support::Flavor::Redis, $body);
+            $crate::on_each_redis!(@one valkey, $crate::support::Flavor::Valkey, $body);
+            $crate::on_each_redis!(@one cluster, $crate::support::Flavor::Cluster, $body);
+        }
+    };
+    (@one $test:ident, $flavor:expr, $body:expr) => {
+        #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+        async fn $test() {
+            if $crate::support::servers::available($flavor) {
+                let body = $body;
+                body($flavor).await;
+            }
+        }
+    };
+}

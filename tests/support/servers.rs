@@ -1,0 +1,224 @@
+//! Real servers for the tests: Redis, Valkey, a one-master Redis Cluster, MongoDB. Found or
+//! fetched by `deploy/services.py`, run in the foreground by the test process, gone with it.
+
+use std::io::{BufRead, BufReader, Write};
+use std::net::{TcpListener, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStdin, Command, Stdio};
+use std::sync::{LazyLock, Mutex};
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+
+/// Bound of a server's start; the first one may be downloaded.
+const START_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// Which Redis a test runs on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Flavor {
+    /// `redis-server` of PATH.
+    Redis,
+    /// Valkey of PATH or PyPI.
+    Valkey,
+    /// Whichever is there, as a cluster of one master: cross-slot mistakes show.
+    Cluster,
+}
+
+/// A server process that a test can stop, freeze, kill and start again.
+pub struct Server {
+    spec: Value,
+    child: Mutex<Child>,
+    cluster: bool,
+}
+
+impl Server {
+    /// The address clients use.
+    pub fn url(&self) -> String {
+        let url = self.spec["url"].as_str().expect("spec has a url").to_owned();
+        if self.cluster { url.replacen("redis://", "redis-cluster://", 1) } else { url }
+    }
+
+    /// Stops it from running, with its connections open (SIGSTOP).
+    pub fn freeze(&self) {
+        self.signal("STOP");
+    }
+
+    /// Lets it run again (SIGCONT).
+    pub fn thaw(&self) {
+        self.signal("CONT");
+    }
+
+    /// Ends it at once (SIGKILL) and waits until it is gone.
+    pub fn kill(&self) {
+        let mut child = self.child.lock().unwrap();
+        let _ = child.kill();
+        let _ = child.wait();
+    }
+
+    /// Starts it again on the same port and data.
+    pub fn restart(&self) {
+        *self.child.lock().unwrap() = spawn(&self.spec);
+        wait_ready(&self.spec);
+    }
+
+    fn signal(&self, name: &str) {
+        let pid = self.child.lock().unwrap().id().to_string();
+        let status = Command::new("kill").args([&format!("-{name}"), &pid]).status().unwrap();
+        assert!(status.success(), "kill -{name} {pid}");
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}
+
+/// A Redis of its own for one test.
+pub fn private_redis(flavor: Flavor) -> Server {
+    let mut args: Vec<&str> = Vec::new();
+    match flavor {
+        Flavor::Redis => args.extend(["--flavor", "redis"]),
+        Flavor::Valkey => args.extend(["--flavor", "valkey"]),
+        Flavor::Cluster => args.push("--cluster"),
+    }
+    start("redis", &args, flavor == Flavor::Cluster)
+}
+
+/// A MongoDB of its own for one test, which keeps what it has journalled when it is killed.
+pub fn private_mongodb() -> Server {
+    start("mongodb", &["--sync"], false)
+}
+
+/// The Redis of this flavor that all tests of this process share.
+pub fn shared_redis(flavor: Flavor) -> &'static Server {
+    static REDIS: LazyLock<Server> = LazyLock::new(|| private_redis(Flavor::Redis));
+    static VALKEY: LazyLock<Server> = LazyLock::new(|| private_redis(Flavor::Valkey));
+    static CLUSTER: LazyLock<Server> = LazyLock::new(|| private_redis(Flavor::Cluster));
+    match flavor {
+        Flavor::Redis => &REDIS,
+        Flavor::Valkey => &VALKEY,
+        Flavor::Cluster => &CLUSTER,
+    }
+}
+
+/// The MongoDB that all tests of this process share.
+pub fn shared_mongodb() -> &'static Server {
+    static MONGODB: LazyLock<Server> = LazyLock::new(|| start("mongodb", &[], false));
+    &MONGODB
+}
+
+/// Whether this flavor can be had on this machine. With `ALL_FLAVORS` set, as CI
+/// does, a missing one fails instead.
+pub fn available(flavor: Flavor) -> bool {
+    static FLAVORS: LazyLock<Value> = LazyLock::new(|| services(&["flavors"]));
+    let there = match flavor {
+        Flavor::Redis => FLAVORS["redis"].is_string(),
+        Flavor::Valkey => FLAVORS["valkey"].is_string(),
+        Flavor::Cluster => true,
+    };
+    if !there {
+        assert!(std::env::var_os("ALL_FLAVORS").is_none(), "{flavor:?} is missing");
+        eprintln!("skipped: no {flavor:?} on this machine");
+    }
+    there
+}
+
+fn start(kind: &str, args: &[&str], cluster: bool) -> Server {
+    let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port().to_string();
+    let dir = state_dir().join(format!("{kind}-{port}"));
+    let dir_text = dir.to_str().expect("a UTF-8 path");
+    let mut all = vec!["spec", kind, "--port", &port, "--dir", dir_text];
+    all.extend(args);
+    let spec = services(&all);
+    let child = Mutex::new(spawn(&spec));
+    wait_ready(&spec);
+    Server { spec, child, cluster }
+}
+
+/// One folder a test process, removed by the reaper when the process ends.
+pub fn state_dir() -> PathBuf {
+    let dir = std::env::temp_dir().join(format!("holdfast-test-{}", std::process::id()));
+    std::fs::create_dir_all(&dir).unwrap();
+    dir
+}
+
+/// Runs the service starter and reads its answer.
+fn services(args: &[&str]) -> Value {
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("deploy/services.py");
+    let output = Command::new("python3").arg(script).args(args).output().expect("python3 runs");
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "services.py {args:?}: {errors}");
+    serde_json::from_slice(&output.stdout).expect("services.py answers JSON")
+}
+
+fn spawn(spec: &Value) -> Child {
+    let argv: Vec<&str> =
+        spec["argv"].as_array().unwrap().iter().map(|a| a.as_str().unwrap()).collect();
+    let env = spec["env"].as_object().unwrap().iter();
+    let child = Command::new(argv[0])
+        .args(&argv[1..])
+        .envs(env.map(|(name, value)| (name.as_str(), value.as_str().unwrap())))
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .expect("the server starts");
+    reap_later(child.id());
+    child
+}
+
+/// Ends every server, and removes the state folder, when this process ends for whatever reason:
+/// a shell that learns the pids over a pipe acts when the pipe closes.
+fn reap_later(pid: u32) {
+    static REAPER: LazyLock<Mutex<ChildStdin>> = LazyLock::new(|| {
+        let script = "while read pid; do pids=\"$pids $pid\"; done; kill -9 $pids; rm -rf \"$0\"";
+        let child = Command::new("sh")
+            .args(["-c", script])
+            .arg(state_dir())
+            .stdin(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("sh runs");
+        Mutex::new(child.stdin.expect("stdin is piped"))
+    });
+    writeln!(REAPER.lock().unwrap(), "{pid}").expect("the reaper listens");
+}
+
+fn wait_ready(spec: &Value) {
+    let address = format!("127.0.0.1:{}", spec["port"]);
+    let is_redis = spec["url"].as_str().unwrap().starts_with("redis");
+    let deadline = Instant::now() + START_TIMEOUT;
+    let ready = || match is_redis {
+        true => redis_command(&address, &["PING"]).is_ok_and(|line| line == "+PONG"),
+        false => TcpStream::connect(&address).is_ok(),
+    };
+    while !ready() {
+        assert!(Instant::now() < deadline, "no answer at {address}; log: {}", spec["log"]);
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    for command in spec["post_start"].as_array().into_iter().flatten() {
+        let words: Vec<&str> =
+            command.as_array().unwrap().iter().map(|w| w.as_str().unwrap()).collect();
+        // Slots that are assigned already stay assigned: the error of a restart is no news.
+        let _ = redis_command(&address, &words);
+        while !redis_command(&address, &["SET", "ready", "1"]).is_ok_and(|line| line == "+OK") {
+            assert!(Instant::now() < deadline, "the cluster at {address} does not come up");
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+}
+
+/// Sends one command over a connection of its own; the first line of the reply.
+pub fn redis_command(address: &str, words: &[&str]) -> std::io::Result<String> {
+    let mut stream = TcpStream::connect(address)?;
+    stream.set_read_timeout(Some(Duration::from_secs(5)))?;
+    let mut request = format!("*{}\r\n", words.len());
+    for word in words {
+        request.push_str(&format!("${}\r\n{word}\r\n", word.len()));
+    }
+    stream.write_all(request.as_bytes())?;
+    let mut line = String::new();
+    BufReader::new(stream).read_line(&mut line)?;
+    Ok(line.trim_end().to_owned())
+}
