@@ -2,8 +2,11 @@
 #![forbid(unsafe_code)]
 
 pub mod archive;
+pub mod config;
 pub mod domain;
 pub mod live;
 pub mod payments;
 pub mod redis;
 pub mod sale;
+pub mod shutdown;
+pub mod telemetry;

@@ -1,0 +1,196 @@
+//! Relations between settings, checked at start. Every message says how to mend what it found.
+
+use crate::domain::limits::HOLD_SECONDS_MAX;
+
+use super::fields::Config;
+use super::layers::ConfigError;
+
+const REDIS_SCHEMES: [&str; 7] = [
+    "redis",
+    "rediss",
+    "redis-sentinel",
+    "rediss-sentinel",
+    "redis-cluster",
+    "rediss-cluster",
+    "redis+unix",
+];
+const MONGODB_SCHEMES: [&str; 2] = ["mongodb", "mongodb+srv"];
+/// Longest Redis call: answers come within a second even while Redis is frozen, so the time-out
+/// must leave room for the rest of the answer.
+const REDIS_TIMEOUT_MS_MAX: u64 = 900;
+/// Shortest Redis call that a busy machine still makes.
+const REDIS_TIMEOUT_MS_MIN: u64 = 100;
+/// Most entries of one batch: what one command of the archive takes.
+const BATCH_ENTRIES_MAX: u32 = 1_000;
+/// Commands one archive write may need one after the other: claims, outcomes, documents.
+const ARCHIVE_COMMANDS: u64 = 3;
+
+impl Config {
+    /// Checks each setting's range and how settings relate; lists everything that is wrong.
+    pub fn check(&self) -> Result<(), ConfigError> {
+        let mut faults = Vec::new();
+        self.check_ranges(&mut faults);
+        self.check_services(&mut faults);
+        self.check_relations(&mut faults);
+        if faults.is_empty() { Ok(()) } else { Err(ConfigError(faults.join("\n"))) }
+    }
+
+    fn check_ranges(&self, faults: &mut Vec<String>) {
+        let mut range = |name: &str, value: u64, min: u64, max: u64| {
+            if !(min..=max).contains(&value) {
+                faults.push(format!("{name} = {value}: must be {min} to {max}"));
+            }
+        };
+        range("partitions", self.partitions.into(), 1, 1_024);
+        range("redis_clients", self.redis_clients.into(), 1, 64);
+        range(
+            "redis_timeout_ms",
+            self.redis_timeout_ms,
+            REDIS_TIMEOUT_MS_MIN,
+            REDIS_TIMEOUT_MS_MAX,
+        );
+        range("redis_in_flight_max", self.redis_in_flight_max.into(), 1, 1_000_000);
+        range("mongodb_timeout_ms", self.mongodb_timeout_ms, 100, 60_000);
+        range("hold_ttl_seconds", self.hold_ttl_seconds.into(), 1, HOLD_SECONDS_MAX.into());
+        range("max_hold_seconds", self.max_hold_seconds.into(), 1, HOLD_SECONDS_MAX.into());
+        range("max_seats_per_user", self.max_seats_per_user.into(), 1, 1_000_000);
+        range("idempotency_ttl_seconds", self.idempotency_ttl_seconds.into(), 1, 7 * 86_400);
+        range("confirm_wait_ms", self.confirm_wait_ms, 0, 30_000);
+        range("confirm_attempts_max", self.confirm_attempts_max.into(), 1, 1_000);
+        range("abort_queue_max", self.abort_queue_max.into(), 1, 1_000_000);
+        range("log_entries_max", self.log_entries_max, 1_000, 100_000_000);
+        range(
+            "worker_batch_entries",
+            self.worker_batch_entries.into(),
+            1,
+            BATCH_ENTRIES_MAX.into(),
+        );
+        range("worker_batches_in_flight", self.worker_batches_in_flight.into(), 1, 64);
+        range("worker_deliveries_max", self.worker_deliveries_max.into(), 1, 100);
+        range("sweep_interval_ms", self.sweep_interval_ms, 10, 60_000);
+        range("http_body_bytes_max", self.http_body_bytes_max as u64, 1_024, 16 << 20);
+        range("http_admin_body_bytes_max", self.http_admin_body_bytes_max as u64, 1_024, 64 << 20);
+        range("http_body_timeout_ms", self.http_body_timeout_ms, 100, 60_000);
+        range("http_header_timeout_ms", self.http_header_timeout_ms, 100, 60_000);
+        range("http_keep_alive_seconds", self.http_keep_alive_seconds, 1, 3_600);
+        range("http_connections_max", self.http_connections_max as u64, 1, 1_000_000);
+        range("http_workers", self.http_workers as u64, 0, 1_024);
+        range("shutdown_notice_ms", self.shutdown_notice_ms, 0, 60_000);
+        range("shutdown_seconds", self.shutdown_seconds, 1, 600);
+    }
+
+    fn check_services(&self, faults: &mut Vec<String>) {
+        let mut scheme = |name: &str, url: &super::values::ServiceUrl, known: &[&str]| {
+            if !known.contains(&url.scheme()) || !url.expose().contains("://") {
+                let known = known.join("://, ");
+                faults.push(format!("{name} = \"{url}\": must begin with one of {known}://"));
+            }
+        };
+        scheme("redis_url", &self.redis_url, &REDIS_SCHEMES);
+        scheme("mongodb_url", &self.mongodb_url, &MONGODB_SCHEMES);
+        let plain = |text: &str| {
+            let allowed = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == '-';
+            (1..=32).contains(&text.len()) && text.chars().all(allowed)
+        };
+        if !plain(&self.redis_namespace) {
+            faults.push(format!(
+                "redis_namespace = {:?}: must be 1 to 32 letters, digits, `_` or `-`",
+                self.redis_namespace
+            ));
+        }
+        if !plain(&self.mongodb_database) {
+            faults.push(format!(
+                "mongodb_database = {:?}: must be 1 to 32 letters, digits, `_` or `-`",
+                self.mongodb_database
+            ));
+        }
+        if self.currency.len() != 3 || !self.currency.chars().all(|c| c.is_ascii_uppercase()) {
+            faults.push(format!(
+                "currency = {:?}: must be an ISO 4217 code such as EUR",
+                self.currency
+            ));
+        }
+        if let Err(error) = tracing_subscriber::EnvFilter::try_new(&self.log_level) {
+            faults.push(format!("log_level = {:?}: {error}; try info or debug", self.log_level));
+        }
+    }
+
+    fn check_relations(&self, faults: &mut Vec<String>) {
+        if !self.listen.ip().is_loopback() && self.admin_keys_sha256.is_empty() {
+            faults.push(format!(
+                "listen = \"{}\" is open to the network, but admin_keys_sha256 has no key: set \
+                 one (HOLDFAST_ADMIN_KEYS_SHA256=ops:<sha256>), or listen on 127.0.0.1",
+                self.listen
+            ));
+        }
+        if self.listen == self.worker_listen && self.listen.port() != 0 {
+            faults.push(format!(
+                "listen and worker_listen are both {}: give one another port",
+                self.listen
+            ));
+        }
+        if self.max_hold_seconds < self.hold_ttl_seconds {
+            faults.push(format!(
+                "max_hold_seconds = {} is below hold_ttl_seconds = {}: raise the one or lower \
+                 the other",
+                self.max_hold_seconds, self.hold_ttl_seconds
+            ));
+        }
+        let payment_ms =
+            self.confirm_wait_ms + 2 * self.redis_timeout_ms + 2 * self.mongodb_timeout_ms;
+        if self.confirm_lease_ms <= payment_ms {
+            faults.push(format!(
+                "confirm_lease_ms = {} can end while a payment is under way: it must be above \
+                 {payment_ms} (confirm_wait_ms + 2 redis_timeout_ms + 2 mongodb_timeout_ms)",
+                self.confirm_lease_ms
+            ));
+        }
+        let write_ms = ARCHIVE_COMMANDS * self.mongodb_timeout_ms + self.redis_timeout_ms;
+        if self.worker_reclaim_idle_ms <= write_ms {
+            faults.push(format!(
+                "worker_reclaim_idle_ms = {} can end while a batch is being written: it must be \
+                 above {write_ms} ({ARCHIVE_COMMANDS} mongodb_timeout_ms + redis_timeout_ms)",
+                self.worker_reclaim_idle_ms
+            ));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn defaults_are_sound() {
+        Config::default().check().unwrap();
+    }
+
+    #[test]
+    fn contradictions_are_refused() {
+        let cases: [(fn(&mut Config), &str); 8] = [
+            (|c| c.listen = "0.0.0.0:8000".parse().unwrap(), "admin_keys_sha256 has no key"),
+            (|c| c.worker_listen = c.listen, "give one another port"),
+            (|c| c.max_hold_seconds = 10, "below hold_ttl_seconds"),
+            (|c| c.confirm_lease_ms = 5_000, "confirm_lease_ms = 5000 can end"),
+            (|c| c.worker_reclaim_idle_ms = 5_000, "worker_reclaim_idle_ms = 5000 can end"),
+            (|c| c.redis_namespace = "a{b}".into(), "redis_namespace"),
+            (|c| c.redis_url = "http://h".into(), "redis_url = \"http://h\": must begin"),
+            (|c| c.log_level = "holdfast=loud".into(), "log_level"),
+        ];
+        for (break_it, expected) in cases {
+            let mut config = Config::default();
+            break_it(&mut config);
+            let message = config.check().unwrap_err().0;
+            assert!(message.contains(expected), "{message}");
+            assert!(!message.contains('\n'), "one fault, one line: {message}");
+        }
+    }
+
+    #[test]
+    fn all_faults_are_listed() {
+        let mut config = Config::default();
+        config.partitions = 0;
+        config.redis_timeout_ms = 5_000;
+        assert_eq!(config.check().unwrap_err().0.lines().count(), 2);
+    }
+}

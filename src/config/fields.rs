@@ -1,0 +1,174 @@
+//! Every setting: its name, type and default, and what it means. This table is the struct, the
+//! defaults, the list of known names and the text of `--print-config`, so they cannot disagree.
+
+use std::net::SocketAddr;
+
+use serde::Deserialize;
+
+use super::values::{AdminKey, Auth, LogFormat, Network, OnRisk, ServiceUrl};
+
+/// A setting as documentation has it.
+pub(super) struct Field {
+    /// Its name in the file; `HOLDFAST_` and its capitals in the environment.
+    pub name: &'static str,
+    /// What it means, line by line.
+    pub doc: &'static [&'static str],
+}
+
+macro_rules! settings {
+    ($($(#[doc = $doc:literal])+ $name:ident: $type:ty = $default:expr;)+) => {
+        /// All settings of Holdfast, shared by its binaries. Units stand in the names.
+        #[derive(Clone, Debug, PartialEq)]
+        pub struct Config {
+            $($(#[doc = $doc])+ pub $name: $type,)+
+        }
+
+        impl Default for Config {
+            fn default() -> Self {
+                Config { $($name: $default,)+ }
+            }
+        }
+
+        /// What one source (a file, the environment) says; absent settings are left alone.
+        #[derive(Default, Deserialize)]
+        #[serde(default, deny_unknown_fields)]
+        pub(super) struct Layer {
+            $($name: Option<$type>,)+
+        }
+
+        impl Layer {
+            /// Lays this source above what `config` has.
+            pub fn apply(self, config: &mut Config) {
+                $(if let Some(value) = self.$name { config.$name = value; })+
+            }
+        }
+
+        /// Name and documentation of every setting, in order.
+        pub(super) const FIELDS: &[Field] =
+            &[$(Field { name: stringify!($name), doc: &[$($doc),+] },)+];
+
+        impl Config {
+            /// The settings' values in the order of [`FIELDS`], secrets masked.
+            pub(super) fn shown(&self) -> Vec<toml::Value> {
+                // Serializing these plain types cannot fail; a defect would show as an empty text.
+                let show = |value: Result<toml::Value, toml::ser::Error>| {
+                    value.unwrap_or_else(|_| toml::Value::String(String::new()))
+                };
+                vec![$(show(toml::Value::try_from(&self.$name)),)+]
+            }
+        }
+    };
+}
+
+settings! {
+    /// Address and port of the API. Beyond loopback an admin key is required.
+    listen: SocketAddr = SocketAddr::from(([127, 0, 0, 1], 8000));
+    /// Address and port of the worker's `/metrics` and `/health`.
+    worker_listen: SocketAddr = SocketAddr::from(([127, 0, 0, 1], 8001));
+
+    /// Redis 7.0 or newer, or Valkey: `redis://`, `rediss://`, `redis-sentinel://`,
+    /// `redis-cluster://` or `redis+unix://`. A `redis-cluster` scheme makes it a Cluster.
+    redis_url: ServiceUrl = "redis://127.0.0.1:6379".into();
+    /// First segment of every Redis key: letters, digits, `_` and `-`.
+    redis_namespace: String = "hf1".to_owned();
+    /// Redis connections of one process for commands (readers of the log have their own).
+    redis_clients: u32 = 2;
+    /// How long one Redis call may take, milliseconds, 100 to 900. What has not begun by then
+    /// never will.
+    redis_timeout_ms: u64 = 500;
+    /// Redis calls under way in one process; more are refused with 503 at once.
+    redis_in_flight_max: u32 = 10_000;
+    /// What to do when Redis keeps nothing on disk: `warn`, `refuse` or `ignore`.
+    redis_persistence: OnRisk = OnRisk::Warn;
+    /// What to do when Redis may evict keys (`maxmemory-policy` is not `noeviction`): `warn`,
+    /// `refuse` or `ignore`.
+    redis_eviction: OnRisk = OnRisk::Warn;
+
+    /// MongoDB, standalone or replica set: `mongodb://` or `mongodb+srv://`.
+    mongodb_url: ServiceUrl = "mongodb://127.0.0.1:27017".into();
+    /// Name of the archive's database.
+    mongodb_database: String = "holdfast".to_owned();
+    /// How long one MongoDB command may take, milliseconds.
+    mongodb_timeout_ms: u64 = 5_000;
+
+    /// Number of partitions. Recorded in MongoDB by the first process; one that has another
+    /// number refuses to start.
+    partitions: u16 = 16;
+
+    /// How long a hold lasts where the event does not say, seconds.
+    hold_ttl_seconds: u32 = 300;
+    /// How long a hold can last with extensions where the event does not say, seconds.
+    max_hold_seconds: u32 = 900;
+    /// Seats one user can hold and own where the event does not say.
+    max_seats_per_user: u32 = 10;
+    /// ISO 4217 code of prices where the event does not say.
+    currency: String = "EUR".to_owned();
+    /// How long the answer to a request with an idempotency key is kept, seconds.
+    idempotency_ttl_seconds: u32 = 86_400;
+
+    /// How long a confirmation waits for the archive before it answers 202, milliseconds.
+    confirm_wait_ms: u64 = 3_000;
+    /// How long a payment under way keeps its booking from other attempts, milliseconds.
+    confirm_lease_ms: u64 = 60_000;
+    /// Payment attempts a booking has.
+    confirm_attempts_max: u32 = 10;
+    /// Holds with an unknown outcome that wait to be undone, in one process; beyond it their
+    /// time-to-live is what undoes them.
+    abort_queue_max: u32 = 10_000;
+
+    /// Entries of one partition's booking log; above it new holds get 503 until the archive has
+    /// caught up.
+    log_entries_max: u64 = 1_000_000;
+    /// How long archived entries stay in the booking log at least, seconds.
+    log_keep_seconds: u64 = 300;
+
+    /// Name of this worker among the log's readers: stable over restarts, unique among running
+    /// workers. Empty: host name and port.
+    worker_consumer: String = String::new();
+    /// Log entries of one batch, 1 to 1,000.
+    worker_batch_entries: u32 = 500;
+    /// Batches one worker has under way at a time.
+    worker_batches_in_flight: u32 = 4;
+    /// After how long an unfinished batch of another worker is taken over, milliseconds. Longer
+    /// than the longest write to the archive.
+    worker_reclaim_idle_ms: u64 = 30_000;
+    /// Tries an entry has before it is parked as a dead letter.
+    worker_deliveries_max: u32 = 5;
+    /// How often overdue holds are released on quiet events, milliseconds.
+    sweep_interval_ms: u64 = 500;
+
+    /// How callers prove who they are: `trusted` believes `?user_id=` and `X-User-Id`.
+    auth: Auth = Auth::Trusted;
+    /// Admin keys as `name:` and the hex SHA-256 of the key. With none, admin calls are open to
+    /// loopback alone.
+    admin_keys_sha256: Vec<AdminKey> = Vec::new();
+    /// Proxies whose `X-Forwarded-For` is believed: addresses or CIDR ranges.
+    trusted_proxies: Vec<Network> = Vec::new();
+
+    /// Bytes of a request's body; more is answered 413.
+    http_body_bytes_max: usize = 64 * 1024;
+    /// Bytes of the body of an admin's request (layouts are long); more is answered 413.
+    http_admin_body_bytes_max: usize = 8 * 1024 * 1024;
+    /// How long a request's body may take to arrive, milliseconds; then 408.
+    http_body_timeout_ms: u64 = 5_000;
+    /// How long a connection's first request head may take to arrive, milliseconds; then 408.
+    http_header_timeout_ms: u64 = 5_000;
+    /// How long an idle connection is kept, seconds.
+    http_keep_alive_seconds: u64 = 30;
+    /// Open connections of one HTTP thread; more wait to be accepted.
+    http_connections_max: usize = 25_000;
+    /// HTTP threads; 0 is one per processor.
+    http_workers: usize = 0;
+
+    /// `json`, one object a line, or `text`.
+    log_format: LogFormat = LogFormat::Json;
+    /// What is logged: `error`, `warn`, `info`, `debug`, `trace`, or directives such as
+    /// `info,holdfast::api=debug`.
+    log_level: String = "info".to_owned();
+
+    /// How long the API still accepts requests after SIGTERM while `/health/ready` already
+    /// answers 503, milliseconds.
+    shutdown_notice_ms: u64 = 200;
+    /// How long requests under way may take to finish after SIGTERM, seconds.
+    shutdown_seconds: u64 = 10;
+}

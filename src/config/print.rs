@@ -1,0 +1,52 @@
+//! `--print-config`: the settings in effect as a TOML file that explains itself.
+
+use std::fmt::Write;
+
+use super::fields::{Config, FIELDS};
+
+impl Config {
+    /// The settings as a TOML file with their documentation and defaults; passwords and key
+    /// hashes are masked.
+    pub fn to_commented_toml(&self) -> String {
+        let defaults = Config::default().shown();
+        let mut text = String::from(
+            "# Settings of Holdfast. Each can also be given as HOLDFAST_ and its name in capitals;\n\
+             # the environment stands above the file.\n",
+        );
+        for ((field, value), default) in FIELDS.iter().zip(self.shown()).zip(defaults) {
+            text.push('\n');
+            for line in field.doc {
+                text.push('#');
+                text.push_str(line);
+                text.push('\n');
+            }
+            // Writing to a String cannot fail.
+            let _ = writeln!(text, "# Default: {default}");
+            let _ = writeln!(text, "{} = {value}", field.name);
+        }
+        text
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_printed_can_be_read_again() {
+        let printed = Config::default().to_commented_toml();
+        let table: toml::Table = printed.parse().unwrap();
+        assert_eq!(table.len(), FIELDS.len());
+        assert!(printed.contains("# Default: \"127.0.0.1:8000\"\nlisten = \"127.0.0.1:8000\""));
+    }
+
+    #[test]
+    fn secrets_are_masked() {
+        let mut config = Config::default();
+        config.redis_url = "redis://:hunter2@h".into();
+        config.admin_keys_sha256 = vec![format!("ops:{}", "ab".repeat(32)).parse().unwrap()];
+        for shown in [config.to_commented_toml(), format!("{config:?}")] {
+            assert!(!shown.contains("hunter2") && !shown.contains("abab"), "{shown}");
+        }
+    }
+}

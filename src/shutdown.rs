@@ -1,0 +1,97 @@
+//! Ending in order: one request to stop, seen by everything that must stop.
+//!
+//! Whoever runs a loop or a server holds a [`Shutdown`] and ends when it is requested; who may
+//! ask for it holds the [`Trigger`]. A trigger that is dropped counts as a request, so nothing
+//! outlives the one who could end it.
+
+use std::io;
+
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::watch;
+
+/// Asks everything to stop.
+#[derive(Debug)]
+pub struct Trigger(watch::Sender<bool>);
+
+/// Tells when to stop. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Shutdown(watch::Receiver<bool>);
+
+/// A connected pair.
+pub fn channel() -> (Trigger, Shutdown) {
+    let (sender, receiver) = watch::channel(false);
+    (Trigger(sender), Shutdown(receiver))
+}
+
+impl Trigger {
+    /// Asks to stop. Asking again changes nothing.
+    pub fn request(&self) {
+        self.0.send_replace(true);
+    }
+
+    /// Asks to stop at the first SIGTERM, SIGINT or SIGHUP; a second one ends the process at once.
+    ///
+    /// # Errors
+    /// If the process cannot listen to signals.
+    pub fn on_signals(self) -> io::Result<()> {
+        let mut terminate = signal(SignalKind::terminate())?;
+        let mut interrupt = signal(SignalKind::interrupt())?;
+        let mut hang_up = signal(SignalKind::hangup())?;
+        tokio::spawn(async move {
+            // Ends with the process: it owns nothing that would need to be handed back.
+            loop {
+                let name = tokio::select! {
+                    _ = terminate.recv() => "SIGTERM",
+                    _ = interrupt.recv() => "SIGINT",
+                    _ = hang_up.recv() => "SIGHUP",
+                };
+                if *self.0.borrow() {
+                    tracing::warn!("{name} again: ending at once");
+                    std::process::exit(EXIT_INTERRUPTED);
+                }
+                tracing::info!("{name}: finishing what is under way");
+                self.request();
+            }
+        });
+        Ok(())
+    }
+}
+
+/// Exit code of a process that was told twice to end.
+const EXIT_INTERRUPTED: i32 = 130;
+
+impl Shutdown {
+    /// Whether to stop.
+    pub fn is_requested(&self) -> bool {
+        *self.0.borrow() || self.0.has_changed().is_err()
+    }
+
+    /// Returns when it is time to stop.
+    pub async fn requested(&self) {
+        // An error means that the trigger is gone, which counts as a request.
+        let _ = self.0.clone().wait_for(|requested| *requested).await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_request_reaches_every_clone() {
+        let (trigger, shutdown) = channel();
+        let other = shutdown.clone();
+        assert!(!other.is_requested());
+        trigger.request();
+        other.requested().await;
+        assert!(shutdown.is_requested());
+    }
+
+    #[tokio::test]
+    async fn a_dropped_trigger_is_a_request() {
+        let (trigger, shutdown) = channel();
+        drop(trigger);
+        shutdown.requested().await;
+        assert!(shutdown.is_requested());
+    }
+}

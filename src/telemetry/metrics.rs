@@ -1,0 +1,231 @@
+//! Every metric of every process, declared in one table.
+//!
+//! A process has one [`Metrics`] value (not a global: tests run several servers in one process).
+//! Names that clients of such systems already graph are kept as they are; ours start with
+//! `holdfast_`. Labels have few values, all known beforehand: a route is its pattern, never the
+//! path. Looking a child up by its labels takes a lock; hot paths keep their children.
+
+use std::sync::Arc;
+
+use prometheus::core::Collector;
+use prometheus::{
+    Gauge, GaugeVec, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec,
+    Opts, Registry, TextEncoder,
+};
+
+/// Bounds of HTTP answers, seconds: refusals take tens of microseconds, confirmations seconds.
+const HTTP_SECONDS: &[f64] =
+    &[0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0];
+/// Bounds of one Redis call, seconds; the longest is the call's time-out.
+const SCRIPT_SECONDS: &[f64] =
+    &[0.0001, 0.0002, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1.0];
+/// Bounds of one write to the archive, seconds.
+const WRITE_SECONDS: &[f64] =
+    &[0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0];
+/// Bounds of a batch, entries.
+const BATCH_ENTRIES: &[f64] = &[1.0, 2.0, 5.0, 10.0, 20.0, 50.0, 100.0, 200.0, 500.0, 1_000.0];
+/// For metrics that are no histograms.
+const NO_BUCKETS: &[f64] = &[];
+
+/// A kind of metric that the table can declare.
+trait Declare: Collector + Clone + Sized + 'static {
+    fn declare(
+        name: &str,
+        help: &str,
+        labels: &[&str],
+        buckets: &[f64],
+    ) -> prometheus::Result<Self>;
+}
+
+macro_rules! declare_plain {
+    ($($kind:ty),+) => {$(
+        impl Declare for $kind {
+            fn declare(n: &str, h: &str, _: &[&str], _: &[f64]) -> prometheus::Result<Self> {
+                <$kind>::new(n, h)
+            }
+        }
+    )+};
+}
+macro_rules! declare_labelled {
+    ($($kind:ty),+) => {$(
+        impl Declare for $kind {
+            fn declare(n: &str, h: &str, labels: &[&str], _: &[f64]) -> prometheus::Result<Self> {
+                <$kind>::new(Opts::new(n, h), labels)
+            }
+        }
+    )+};
+}
+declare_plain!(IntCounter, IntGauge, Gauge);
+declare_labelled!(IntCounterVec, IntGaugeVec, GaugeVec);
+
+impl Declare for HistogramVec {
+    fn declare(n: &str, h: &str, labels: &[&str], buckets: &[f64]) -> prometheus::Result<Self> {
+        HistogramVec::new(HistogramOpts::new(n, h).buckets(buckets.to_vec()), labels)
+    }
+}
+
+macro_rules! metrics {
+    ($($field:ident: $kind:ident = $name:literal [$($label:literal),*] $buckets:ident $help:literal;)+) => {
+        /// The metrics of one process.
+        #[derive(Debug)]
+        pub struct Declared {
+            registry: Registry,
+            $(#[doc = $help] pub $field: $kind,)+
+        }
+
+        impl Declared {
+            fn new() -> prometheus::Result<Self> {
+                let registry = Registry::new();
+                $(
+                    let $field = <$kind as Declare>::declare($name, $help, &[$($label),*], $buckets)?;
+                    registry.register(Box::new($field.clone()))?;
+                )+
+                Ok(Declared { registry, $($field,)+ })
+            }
+        }
+    };
+}
+
+metrics! {
+    http_requests: IntCounterVec = "http_requests_total" ["method", "route", "status"] NO_BUCKETS
+        "Requests answered.";
+    http_duration: HistogramVec = "http_request_duration_seconds" ["method", "route"] HTTP_SECONDS
+        "Time from a request's head to its answer's head.";
+    http_in_flight: IntGauge = "holdfast_http_in_flight" [] NO_BUCKETS
+        "Requests under way.";
+    problems: IntCounterVec = "holdfast_problems_total" ["error"] NO_BUCKETS
+        "Errors answered, by code.";
+    panics: IntCounter = "holdfast_panics_total" [] NO_BUCKETS
+        "Panics caught: each is a defect.";
+    gate_verdicts: IntCounterVec = "holdfast_gate_verdicts_total" ["gate", "verdict"] NO_BUCKETS
+        "Verdicts of each gate.";
+
+    booking_attempts: IntCounter = "booking_attempts_total" [] NO_BUCKETS
+        "Requests to hold seats that were well formed.";
+    booking_success: IntCounter = "booking_success_total" [] NO_BUCKETS
+        "Requests to hold seats that got them, replays included.";
+    booking_conflicts: IntCounter = "booking_conflicts_total" [] NO_BUCKETS
+        "Requests to hold seats that were not free.";
+    bookings_created: IntCounter = "bookings_created_total" [] NO_BUCKETS
+        "Bookings made by this process.";
+    bookings_confirmed: IntCounter = "bookings_confirmed_total" [] NO_BUCKETS
+        "Bookings this process told CONFIRMED.";
+    bookings_cancelled: IntCounter = "bookings_cancelled_total" [] NO_BUCKETS
+        "Bookings cancelled through this process.";
+    bookings_expired: IntCounter = "bookings_expired_total" [] NO_BUCKETS
+        "Bookings this worker archived as EXPIRED.";
+
+    script_duration: HistogramVec = "holdfast_script_duration_seconds" ["script"] SCRIPT_SECONDS
+        "Time of one script call, round trip.";
+    script_replies: IntCounterVec = "holdfast_script_replies_total" ["script", "code"] NO_BUCKETS
+        "Replies of scripts, by code; `timeout` and `error` are ours.";
+    redis_in_flight: IntGauge = "holdfast_redis_in_flight" [] NO_BUCKETS
+        "Redis calls under way.";
+    redis_refused: IntCounter = "holdfast_redis_refused_total" [] NO_BUCKETS
+        "Calls refused because too many were under way.";
+    redis_reconnects: IntCounter = "holdfast_redis_reconnects_total" [] NO_BUCKETS
+        "Times a Redis connection was made anew.";
+    redis_clock_offset: Gauge = "holdfast_redis_clock_offset_seconds" [] NO_BUCKETS
+        "Redis' clock minus ours.";
+    unknown_outcomes: IntCounterVec = "holdfast_unknown_outcomes_total" ["script"] NO_BUCKETS
+        "Calls that may have run though no reply came.";
+    abort_queue_length: IntGauge = "holdfast_abort_queue_length" [] NO_BUCKETS
+        "Calls with an unknown outcome that wait to be undone.";
+    abort_queue_dropped: IntCounter = "holdfast_abort_queue_dropped_total" [] NO_BUCKETS
+        "Calls left to their time-to-live because the queue was full.";
+
+    log_length: IntGaugeVec = "holdfast_log_length" ["partition"] NO_BUCKETS
+        "Entries of the booking log.";
+    log_pending: IntGaugeVec = "holdfast_log_pending" ["partition"] NO_BUCKETS
+        "Entries delivered to a worker and not archived yet.";
+    log_lag: GaugeVec = "holdfast_log_lag_seconds" ["partition"] NO_BUCKETS
+        "Age of the oldest entry not archived yet.";
+    log_trimmed: IntCounter = "holdfast_log_trimmed_entries_total" [] NO_BUCKETS
+        "Archived entries removed from the booking log.";
+    dead_letters: IntGaugeVec = "holdfast_dead_letters" ["partition"] NO_BUCKETS
+        "Entries parked because they could not be read or stored.";
+
+    batch_entries: HistogramVec = "holdfast_worker_batch_entries" ["source"] BATCH_ENTRIES
+        "Entries of one batch, newly read or reclaimed.";
+    batches_in_flight: IntGauge = "holdfast_worker_batches_in_flight" [] NO_BUCKETS
+        "Batches under way.";
+    worker_entries: IntCounterVec = "holdfast_worker_entries_total" ["kind"] NO_BUCKETS
+        "Entries archived, by kind.";
+    worker_retries: IntCounter = "holdfast_worker_retries_total" [] NO_BUCKETS
+        "Batches tried again.";
+    archive_write: HistogramVec = "holdfast_archive_write_seconds" ["operation"] WRITE_SECONDS
+        "Time of one write to the archive.";
+    archive_errors: IntCounterVec = "holdfast_archive_errors_total" ["operation"] NO_BUCKETS
+        "Writes to the archive that failed.";
+    verdicts: IntCounterVec = "holdfast_verdicts_total" ["outcome"] NO_BUCKETS
+        "Sales judged by the archive.";
+    settled: IntCounterVec = "holdfast_settled_total" ["code"] NO_BUCKETS
+        "Verdicts brought back to Redis, by its reply.";
+
+    build_info: IntGaugeVec = "holdfast_build_info" ["service", "version"] NO_BUCKETS
+        "Always 1: which build this is.";
+}
+
+/// The metrics of one process; cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Metrics(Arc<Declared>);
+
+impl std::ops::Deref for Metrics {
+    type Target = Declared;
+    fn deref(&self) -> &Declared {
+        &self.0
+    }
+}
+
+impl Metrics {
+    /// All metrics at zero, and those of the process itself (memory, files, processor).
+    pub fn new(service: &str) -> Self {
+        // The table is constant: it is well formed always or never, and a test tells.
+        let declared = Declared::new().expect("the table of metrics is well formed");
+        #[cfg(target_os = "linux")]
+        {
+            let process = prometheus::process_collector::ProcessCollector::for_self();
+            // Only a second registration could fail, and this registry is new.
+            let _ = declared.registry.register(Box::new(process));
+        }
+        declared.build_info.with_label_values(&[service, env!("CARGO_PKG_VERSION")]).set(1);
+        Metrics(Arc::new(declared))
+    }
+
+    /// All metrics in Prometheus' text format.
+    pub fn render(&self) -> String {
+        let families = self.registry.gather();
+        TextEncoder::new().encode_to_string(&families).unwrap_or_else(|error| {
+            tracing::error!(%error, "metrics cannot be rendered");
+            String::new()
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_table_is_well_formed_and_rendered() {
+        let metrics = Metrics::new("holdfast-api");
+        metrics.booking_attempts.inc();
+        metrics.http_requests.with_label_values(&["GET", "/health", "200"]).inc();
+        let text = metrics.render();
+        for line in [
+            "booking_attempts_total 1",
+            "bookings_expired_total 0",
+            r#"http_requests_total{method="GET",route="/health",status="200"} 1"#,
+            "process_open_fds",
+        ] {
+            assert!(text.contains(line), "{line}");
+        }
+    }
+
+    #[test]
+    fn two_servers_in_one_process_count_apart() {
+        let (one, other) = (Metrics::new("a"), Metrics::new("b"));
+        one.panics.inc();
+        assert_eq!((one.panics.get(), other.panics.get()), (1, 0));
+    }
+}

@@ -1,0 +1,8 @@
+//! What a process tells about itself: log lines, traces, metrics.
+
+pub mod logs;
+pub mod metrics;
+pub mod trace;
+
+pub use metrics::Metrics;
+pub use trace::TraceContext;

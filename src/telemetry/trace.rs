@@ -1,0 +1,120 @@
+//! Trace context (W3C Trace Context, level 1): which request something was done for.
+//!
+//! The context of a request travels with its task, so log lines anywhere below find it without
+//! being handed it; it costs nothing where nothing is logged.
+
+use std::fmt;
+
+/// The only version of `traceparent` there is.
+const VERSION: &str = "00";
+
+/// A trace and our own span in it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TraceContext {
+    trace_id: u128,
+    span_id: u64,
+    flags: u8,
+}
+
+/// A trace's id: 32 hex digits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TraceId(u128);
+
+impl fmt::Display for TraceId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:032x}", self.0)
+    }
+}
+
+tokio::task_local! {
+    static CURRENT: TraceContext;
+}
+
+impl TraceContext {
+    /// A new trace.
+    pub fn new_root() -> Self {
+        // Zero is not a valid id.
+        let trace_id = rand::random::<u128>().max(1);
+        TraceContext { trace_id, span_id: rand::random::<u64>().max(1), flags: 0 }
+    }
+
+    /// A span of ours in the caller's trace; `None` if the header's text is not valid.
+    pub fn from_traceparent(text: &str) -> Option<Self> {
+        let mut parts = text.split('-');
+        let (version, trace, parent, flags) =
+            (parts.next()?, parts.next()?, parts.next()?, parts.next()?);
+        let known = version == VERSION && parts.next().is_none();
+        if !known || trace.len() != 32 || parent.len() != 16 || flags.len() != 2 {
+            return None;
+        }
+        let trace_id = u128::from_str_radix(lower_hex(trace)?, 16).ok().filter(|id| *id != 0)?;
+        u64::from_str_radix(lower_hex(parent)?, 16).ok().filter(|id| *id != 0)?;
+        let flags = u8::from_str_radix(lower_hex(flags)?, 16).ok()?;
+        Some(TraceContext { trace_id, span_id: rand::random::<u64>().max(1), flags })
+    }
+
+    /// The trace's id.
+    pub fn trace_id(&self) -> TraceId {
+        TraceId(self.trace_id)
+    }
+
+    /// The header that hands this context on.
+    pub fn traceparent(&self) -> String {
+        format!("{VERSION}-{:032x}-{:016x}-{:02x}", self.trace_id, self.span_id, self.flags)
+    }
+
+    /// The context of the task that asks, if it has one.
+    pub fn current() -> Option<Self> {
+        CURRENT.try_with(|context| *context).ok()
+    }
+
+    /// Runs a future under this context.
+    pub async fn scope<F: Future>(self, future: F) -> F::Output {
+        CURRENT.scope(self, future).await
+    }
+}
+
+/// The text itself if it is all lower-case hex (`from_str_radix` would take a sign as well).
+fn lower_hex(text: &str) -> Option<&str> {
+    let hex = |byte: u8| matches!(byte, b'0'..=b'9' | b'a'..=b'f');
+    text.bytes().all(hex).then_some(text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_callers_trace_is_continued() {
+        let header = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
+        let context = TraceContext::from_traceparent(header).unwrap();
+        assert_eq!(context.trace_id().to_string(), "4bf92f3577b34da6a3ce929d0e0e4736");
+        let handed_on = context.traceparent();
+        assert!(handed_on.starts_with("00-4bf92f3577b34da6a3ce929d0e0e4736-"));
+        assert!(handed_on.ends_with("-01") && handed_on != header);
+    }
+
+    #[test]
+    fn foreign_texts_are_not_traces() {
+        for bad in [
+            "",
+            "x",
+            "00-00000000000000000000000000000000-00f067aa0ba902b7-01",
+            "00-4bf92f3577b34da6a3ce929d0e0e4736-0000000000000000-01",
+            "00-4BF92F3577B34DA6A3CE929D0E0E4736-00f067aa0ba902b7-01",
+            "00-+bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01",
+            "01-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01",
+            "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01-x",
+        ] {
+            assert_eq!(TraceContext::from_traceparent(bad), None, "{bad}");
+        }
+    }
+
+    #[tokio::test]
+    async fn the_context_travels_with_the_task() {
+        assert_eq!(TraceContext::current(), None);
+        let context = TraceContext::new_root();
+        let seen = context.scope(async { TraceContext::current() }).await;
+        assert_eq!(seen, Some(context));
+    }
+}
