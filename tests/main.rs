@@ -1,5 +1,6 @@
 //! The integration tests, one binary, on real servers over sockets.
 
+mod archive;
 mod contract;
 mod engine;
 mod faults;
