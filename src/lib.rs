@@ -8,5 +8,6 @@ pub mod live;
 pub mod payments;
 pub mod redis;
 pub mod sale;
+pub mod setup;
 pub mod shutdown;
 pub mod telemetry;

@@ -16,6 +16,9 @@ use super::error::RedisError;
 use super::reply::{integer, list, text, unexpected};
 use crate::domain::{Entry, LogId, Partition, RecordError};
 
+/// The consumer group whose members, the worker's processes, carry the log into the archive.
+pub const WORKER_GROUP: &str = "archive";
+
 /// An entry as it was read; one that this build cannot read keeps its fields for the dead letters.
 #[derive(Clone, Debug)]
 pub struct Read {

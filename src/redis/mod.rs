@@ -21,5 +21,5 @@ pub use connect::{RedisSettings, ServerFacts};
 pub use engine::{Engine, NotAfter, Observer};
 pub use error::RedisError;
 pub use keys::Keys;
-pub use log::{LaneReader, LogState, Pending, Read};
+pub use log::{LaneReader, LogState, Pending, Read, WORKER_GROUP};
 pub use reply::{Answer, Body};
