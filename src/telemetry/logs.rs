@@ -52,7 +52,10 @@ pub fn init(
 
 fn log_panic(info: &PanicHookInfo<'_>) {
     let location = info.location().map(ToString::to_string).unwrap_or_default();
-    let reason = info.payload_as_str().unwrap_or("not a text");
+    let payload = info.payload();
+    let text = payload.downcast_ref::<&str>().copied();
+    let text = text.or_else(|| payload.downcast_ref::<String>().map(String::as_str));
+    let reason = text.unwrap_or("not a text");
     tracing::error!(%location, reason, "a panic: this is a defect");
 }
 

@@ -97,8 +97,8 @@ metrics! {
         "Errors answered, by code.";
     panics: IntCounter = "holdfast_panics_total" [] NO_BUCKETS
         "Panics caught: each is a defect.";
-    gate_verdicts: IntCounterVec = "holdfast_gate_verdicts_total" ["gate", "verdict"] NO_BUCKETS
-        "Verdicts of each gate.";
+    gate_refusals: IntCounterVec = "holdfast_gate_refusals_total" ["gate"] NO_BUCKETS
+        "Requests refused, by gate.";
 
     booking_attempts: IntCounter = "booking_attempts_total" [] NO_BUCKETS
         "Requests to hold seats that were well formed.";
