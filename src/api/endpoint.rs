@@ -9,7 +9,9 @@ use std::future::Future;
 use std::panic::AssertUnwindSafe;
 use std::rc::Rc;
 
-use actix_web::http::{Method, StatusCode, header};
+use actix_web::dev::Service;
+use actix_web::http::header::{self, HeaderMap, HeaderValue};
+use actix_web::http::{Method, StatusCode};
 use actix_web::middleware::Compress;
 use actix_web::web::{self, Payload, ServiceConfig};
 use actix_web::{HttpResponse, Resource, Route, guard};
@@ -99,7 +101,7 @@ impl Endpoint {
         let refuse = move |call: Call, _: Payload| {
             let detail =
                 format!("{} is not a method of this route; use {allowed}", call.request.method());
-            let allow = header::HeaderValue::from_str(&allowed);
+            let allow = HeaderValue::from_str(&allowed);
             let problem = Problem::new(Code::MethodNotAllowed, detail);
             // Method names are valid header text.
             let problem = match allow {
@@ -111,10 +113,32 @@ impl Endpoint {
         let metrics = RouteMetrics::new(&self.metrics, ANY_METHOD, self.path);
         let resource = self.resource.default_service(web::to(around(metrics, refuse)));
         if self.compressed {
-            server.service(resource.wrap(Compress::default()));
+            let negotiated = resource.wrap(Compress::default()).wrap_fn(|mut request, inner| {
+                accept_gzip_or_nothing(request.headers_mut());
+                inner.call(request)
+            });
+            server.service(negotiated);
         } else {
             server.service(resource);
         }
+    }
+}
+
+/// Reduces `Accept-Encoding` to what we offer. A client that takes nothing of it gets the plain
+/// body, which the standard allows, rather than the middleware's bare 406.
+fn accept_gzip_or_nothing(headers: &mut HeaderMap) {
+    let accepts = |value: &HeaderValue| {
+        let text = value.to_str().unwrap_or_default().to_ascii_lowercase();
+        text.split(',').any(|item| {
+            let (coding, quality) = item.split_once(';').unwrap_or((item, ""));
+            let never = quality.trim().trim_start_matches("q=").parse() == Ok(0.0);
+            matches!(coding.trim(), "gzip" | "*") && !never
+        })
+    };
+    let gzip = headers.get_all(header::ACCEPT_ENCODING).any(accepts);
+    headers.remove(header::ACCEPT_ENCODING);
+    if gzip {
+        headers.insert(header::ACCEPT_ENCODING, HeaderValue::from_static("gzip"));
     }
 }
 
@@ -177,7 +201,7 @@ where
             problem.render(Some(&trace_id))
         }
     };
-    if let Ok(value) = header::HeaderValue::from_str(&trace_id) {
+    if let Ok(value) = HeaderValue::from_str(&trace_id) {
         answer.headers_mut().insert(TRACE_ID, value);
     }
     if call.state.shutdown.is_requested() {
@@ -253,4 +277,29 @@ const ANY_METHOD: &str = "*";
 fn label(method: &Method) -> &'static str {
     const KNOWN: [&str; 4] = ["GET", "POST", "PATCH", "DELETE"];
     KNOWN.into_iter().find(|known| *known == method.as_str()).unwrap_or(ANY_METHOD)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_gzip_is_negotiated() {
+        let cases = [
+            ("gzip, deflate, br", true),
+            ("br;q=1.0, *;q=0.5", true),
+            ("GZIP", true),
+            ("br", false),
+            ("identity;q=0", false),
+            ("gzip;q=0", false),
+            ("gzip; q=0.0, identity;q=0", false),
+        ];
+        for (accepted, gzip) in cases {
+            let mut headers = HeaderMap::new();
+            headers.insert(header::ACCEPT_ENCODING, HeaderValue::from_static(accepted));
+            accept_gzip_or_nothing(&mut headers);
+            let left = headers.get(header::ACCEPT_ENCODING).map(|value| value.to_str().unwrap());
+            assert_eq!(left, gzip.then_some("gzip"), "{accepted}");
+        }
+    }
 }

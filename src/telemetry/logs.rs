@@ -25,6 +25,9 @@ use super::trace::TraceContext;
 /// Lines that wait to be written; more are dropped.
 const QUEUED_LINES_MAX: usize = 64_000;
 
+/// What is not said unless it is asked for by name: the server's own account of its start.
+const QUIET: &str = "actix_server=warn";
+
 /// Writes out what is queued when it is dropped: keep it until the process ends.
 #[must_use]
 pub struct LogGuard(#[expect(dead_code, reason = "held for its Drop")] WorkerGuard);
@@ -42,7 +45,7 @@ pub fn init(
         .buffered_lines_limit(QUEUED_LINES_MAX)
         .finish(std::io::stdout());
     tracing_subscriber::fmt()
-        .with_env_filter(EnvFilter::try_new(level)?)
+        .with_env_filter(EnvFilter::try_new(format!("{QUIET},{level}"))?)
         .with_writer(writer)
         .event_format(Line { service, format })
         .try_init()?;

@@ -233,7 +233,12 @@ async fn to_its_end<T: 'static>(
     let task = actix_web::rt::spawn(call.trace.scope(steps));
     match task.await {
         Ok(result) => Ok(result?),
-        Err(error) => Err(Problem::internal(format!("a booking's steps: {error}"))),
+        Err(error) => {
+            if error.is_panic() {
+                call.state.metrics.panics.inc();
+            }
+            Err(Problem::internal(format!("a booking's steps: {error}")))
+        }
     }
 }
 

@@ -6,7 +6,7 @@ use crate::api::state::Call;
 use crate::config::values::Auth;
 use crate::domain::UserId;
 
-const HEADER: &str = "x-user-id";
+const HEADER: &str = "X-User-Id";
 const PARAMETER: &str = "user_id";
 
 /// The user, if one is named. Two different names are refused: one of them is wrong.
