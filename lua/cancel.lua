@@ -26,7 +26,6 @@ local ev, now, available_delta, entries_appended = nil, nil, 0, 0
 -- @include set_seat
 -- @include end_booking
 -- @include lapse
--- @include release_overdue
 -- @include own_booking
 -- @include reply
 

@@ -2,9 +2,13 @@
 #![forbid(unsafe_code)]
 
 pub mod api;
+pub mod archive;
 pub mod config;
 pub mod domain;
+pub mod live;
+pub mod payments;
 pub mod redis;
 pub mod sale;
 pub mod shutdown;
+pub mod start;
 pub mod telemetry;

@@ -89,6 +89,10 @@ fn every_include_is_there_and_every_function_is_included() {
         for include in source.lines().filter_map(|line| line.strip_prefix("-- @include ")) {
             let file = std::fs::read_to_string(format!("lua/includes/{include}.lua")).unwrap();
             assert!(text.contains(&file), "{}: {include}", script.name());
+            // Each function is called somewhere beside its own definition.
+            let function = if include == "now" { "now_ms(" } else { &format!("{include}(") };
+            let calls = code(*script).matches(function).count();
+            assert!(calls >= 2, "{} includes {include} without need", script.name());
         }
         for include in std::fs::read_dir("lua/includes").unwrap() {
             let name = include.unwrap().path().file_stem().unwrap().to_string_lossy().into_owned();

@@ -186,8 +186,7 @@ where
         Err(problem) => Ok(Err(problem)),
     };
     let result = outcome.unwrap_or_else(|_| {
-        // The panic hook has logged what and where.
-        metrics.metrics.panics.inc();
+        // The panic hook has logged and counted it.
         Err(Problem::internal("a panic"))
     });
     let trace_id = call.trace.trace_id().to_string();

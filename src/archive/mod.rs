@@ -1,0 +1,96 @@
+//! The archive: MongoDB's share of the truth, and the last judge of every sale.
+//!
+//! What it promises:
+//!
+//! * Everything here can be repeated: after a lost reply, by two workers at once, late, in any
+//!   order. Nothing is keyed by log ids alone.
+//! * `bookings.outcome` moves only none → `sold` → `cancelled` or none → `refund`, each by
+//!   compare-and-set; a sold booking owns a claim on each of its seats (`trial`, `judge`).
+//! * A booking's state moves only to a greater `(generation, version)`, and never against an
+//!   outcome (`fold`, `store`).
+//! * One unreadable or unstorable entry fails alone.
+//! * Writes are answered only when a majority has journalled them; reads are majority reads of
+//!   the primary. No transactions: a standalone server will do.
+//!
+//! | collection | `_id` | holds |
+//! |---|---|---|
+//! | `meta` | `deployment` | number of partitions, format |
+//! | `counters` | `event` | the last event id |
+//! | `events` | event id | the catalogue with layouts |
+//! | `bookings` | booking id | newest state, outcome |
+//! | `claims` | `event:seat` | the booking that owns the seat |
+//! | `transitions` | `booking:version:log id` | the ledger: every log entry |
+
+mod bookings;
+mod deployment;
+mod documents;
+mod error;
+mod events;
+mod fold;
+mod gateway;
+mod judge;
+mod store;
+mod trial;
+mod verify;
+
+use std::time::Duration;
+
+use mongodb::Client;
+use mongodb::options::{
+    Acknowledgment, ClientOptions, ReadConcern, ReadPreference, SelectionCriteria, WriteConcern,
+};
+
+pub use deployment::ServerInfo;
+pub use documents::{ArchivedBooking, EventHead, transition_id};
+pub use error::{ArchiveError, Refusal};
+pub use store::{Stored, Verdict};
+pub use verify::Claim;
+
+use gateway::Gateway;
+
+/// Bound of a connection attempt and of the monitor's question whether a server still lives.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
+/// How often the monitor asks. A frozen server is noticed after this and the time above.
+const HEARTBEAT: Duration = Duration::from_secs(2);
+/// Connections to one server; operations beyond wait for one within their own bound.
+const CONNECTIONS_MAX: u32 = 32;
+
+/// How to reach the archive.
+#[derive(Clone, Debug)]
+pub struct ArchiveConfig {
+    /// `mongodb://…`
+    pub url: String,
+    /// Name of the database.
+    pub database: String,
+    /// How long one operation may take, ms.
+    pub op_timeout_ms: u64,
+}
+
+/// The archive. Cheap to clone; all clones share one pool of connections.
+#[derive(Clone, Debug)]
+pub struct Archive {
+    gateway: Gateway,
+}
+
+impl Archive {
+    /// Reads the configuration. Connects in the background: MongoDB need not be there yet.
+    pub async fn connect(config: &ArchiveConfig) -> Result<Self, ArchiveError> {
+        let url = |error: mongodb::error::Error| Refusal::Url(error.to_string());
+        let op_timeout = Duration::from_millis(config.op_timeout_ms);
+        let mut options = ClientOptions::parse(&config.url).await.map_err(url)?;
+        options.app_name = Some("holdfast".to_owned());
+        options.connect_timeout = Some(CONNECT_TIMEOUT);
+        options.heartbeat_freq = Some(HEARTBEAT);
+        options.max_pool_size = Some(CONNECTIONS_MAX);
+        // Below the operation's own bound, so that the reason is told and not just "no answer".
+        options.server_selection_timeout = Some(op_timeout / 2);
+        let majority = WriteConcern::builder().w(Acknowledgment::Majority).journal(true);
+        options.write_concern = Some(majority.w_timeout(op_timeout).build());
+        options.read_concern = Some(ReadConcern::majority());
+        options.selection_criteria =
+            Some(SelectionCriteria::ReadPreference(ReadPreference::Primary));
+        let client = Client::with_options(options).map_err(url)?;
+        let gateway = Gateway::new(client.database(&config.database), op_timeout);
+        Ok(Archive { gateway })
+    }
+}

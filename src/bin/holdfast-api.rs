@@ -2,12 +2,15 @@
 
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::time::Duration;
 
 use clap::Parser;
 use holdfast::config::{Config, ConfigArgs};
-use holdfast::sale::Sale;
 use holdfast::telemetry::{Metrics, logs};
-use holdfast::{api, shutdown};
+use holdfast::{api, shutdown, start};
+
+/// How long one of the sale's background tasks may take to end.
+const TASK_END_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Holdfast's API: decides, in Redis, who gets which seat.
 ///
@@ -28,7 +31,7 @@ struct Arguments {
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    match start(Arguments::parse()).await {
+    match run(Arguments::parse()).await {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("{}: {error}", api::SERVICE);
@@ -37,7 +40,7 @@ async fn main() -> ExitCode {
     }
 }
 
-async fn start(arguments: Arguments) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+async fn run(arguments: Arguments) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
     let config = arguments.config.load()?;
     if arguments.config.print_config {
         print!("{}", config.to_commented_toml());
@@ -48,22 +51,24 @@ async fn start(arguments: Arguments) -> Result<(), Box<dyn std::error::Error + S
 }
 
 async fn serve(config: Arc<Config>) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
-    raise_open_files();
-    let (trigger, shutdown) = shutdown::channel();
-    trigger.on_signals()?;
-    let metrics = Metrics::new(api::SERVICE);
-    let sale = Sale::fake();
+    start::raise_open_files();
     let listener = api::bind(config.listen)
         .map_err(|error| format!("cannot listen on {}: {error}", config.listen))?;
-    tracing::info!(address = %listener.local_addr()?, "listening");
-    api::run(listener, config, sale, metrics, shutdown).await?;
-    tracing::info!("ended in order");
-    Ok(())
-}
-
-/// Every connection is an open file, and the usual soft limit is 1,024.
-fn raise_open_files() {
-    if let Err(error) = rlimit::increase_nofile_limit(u64::MAX) {
-        tracing::warn!(%error, "the limit of open files stays as it is");
+    let metrics = Metrics::new(api::SERVICE);
+    let services = start::connect(&config, &metrics).await?;
+    let (trigger, shutdown) = shutdown::channel();
+    trigger.on_signals()?;
+    // The sale's own tasks outlive the server: what is under way still needs them.
+    let (sale_trigger, sale_shutdown) = shutdown::channel();
+    let (sale, tasks) = start::sale(&services, &config, &metrics, &sale_shutdown);
+    tracing::info!(address = %listener.local_addr()?, "serving");
+    let served = api::run(listener, config, sale, metrics, shutdown).await;
+    sale_trigger.request();
+    for task in tasks {
+        // A task that panicked has been logged; there is nothing left to save.
+        let _ = tokio::time::timeout(TASK_END_TIMEOUT, task).await;
     }
+    services.engine.close().await;
+    tracing::info!("ended in order");
+    Ok(served?)
 }

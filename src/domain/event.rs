@@ -88,6 +88,23 @@ pub struct Event {
     pub created_at_ms: i64,
 }
 
+/// A change to an event; absent fields stay.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct EventChange {
+    /// What it is called.
+    pub name: Option<String>,
+    /// What it is about.
+    pub description: Option<String>,
+    /// Where it is.
+    pub venue: Option<String>,
+    /// When the doors open, Unix ms.
+    pub starts_at_ms: Option<i64>,
+    /// What its operator says.
+    pub status: Option<EventStatus>,
+    /// When holds begin, Unix ms.
+    pub on_sale_at_ms: Option<i64>,
+}
+
 impl Event {
     /// The status clients see at `now_ms`.
     pub fn api_status(&self, now_ms: i64) -> &'static str {

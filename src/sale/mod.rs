@@ -1,7 +1,158 @@
 //! The use cases of a sale: what the API, the worker and the operator's tool ask for.
+//!
+//! Each promises: what is refused does not happen later; what is answered as done is in the
+//! booking log; a booking is told to be CONFIRMED only once the archive says so.
 
+mod bookings;
+mod catalogue;
+mod confirm;
 pub mod error;
+mod events;
+mod hold;
+pub mod opening;
 pub mod types;
+mod unfinished;
+pub mod verify;
 
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+
+use crate::archive::{Archive, ArchiveError};
+use crate::domain::Event;
+use crate::live::{self, Settlements};
+use crate::payments::Provider;
+use crate::redis::{Engine, RedisError};
+
+use catalogue::Catalogue;
 pub use error::SaleError;
 pub use types::*;
+use unfinished::Unfinished;
+
+/// The rules of a sale that operators set.
+#[derive(Clone, Debug)]
+pub struct SaleSettings {
+    /// How long a hold lasts unless the event says otherwise, ms.
+    pub hold_ttl_ms: i64,
+    /// How long a hold can last with extensions unless the event says otherwise, ms.
+    pub max_hold_ms: i64,
+    /// Seats one user can hold and own unless the event says otherwise.
+    pub max_seats_per_user: u32,
+    /// Currency of events that name none.
+    pub currency: String,
+    /// How long an idempotency record lives, ms.
+    pub idempotency_ttl_ms: i64,
+    /// How long a confirmation waits for the archive before it answers 202.
+    pub confirm_wait: Duration,
+    /// How long a confirmation keeps its lease, ms.
+    pub confirm_lease_ms: i64,
+    /// How often a booking's confirmation can begin.
+    pub confirm_attempts_max: i64,
+    /// Unfinished calls that are remembered.
+    pub unfinished_max: usize,
+    /// Length of a partition's booking log at which holds stop.
+    pub log_entries_max: u64,
+    /// Name of the worker's consumer group: settling acknowledges nothing from here, but the
+    /// archive's completeness (`as_of`) is read off it.
+    pub worker_group: String,
+}
+
+/// Told of what the sale does; metrics hang here.
+pub trait SaleObserver: Send + Sync {
+    /// A call's outcome is unknown; whether it could be queued to be finished.
+    fn unknown_outcome(&self, queued: bool);
+    /// The queue of unfinished calls now has this length.
+    fn unfinished(&self, length: usize);
+}
+
+/// A sale's use cases. Cheap to clone.
+#[derive(Clone)]
+pub struct Sale {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    engine: Engine,
+    archive: Archive,
+    catalogue: Catalogue,
+    provider: Arc<dyn Provider>,
+    settlements: Settlements,
+    unfinished: Unfinished,
+    settings: SaleSettings,
+}
+
+/// Whether the dependencies answer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Readiness {
+    /// Redis, or why not.
+    pub redis: Result<(), String>,
+    /// MongoDB, or why not.
+    pub mongodb: Result<(), String>,
+}
+
+impl Sale {
+    /// A sale with its background tasks (the tail, the finisher of unfinished calls), which end
+    /// when `stop` turns true. Their handles are for the caller to keep.
+    pub fn start(
+        engine: Engine,
+        archive: Archive,
+        provider: Arc<dyn Provider>,
+        settings: SaleSettings,
+        observer: Arc<dyn SaleObserver>,
+        stop: watch::Receiver<bool>,
+    ) -> (Self, Vec<JoinHandle<()>>) {
+        let settlements = Settlements::default();
+        let catalogue = Catalogue::new(archive.clone());
+        let mut tasks = Vec::new();
+        for lane in engine.lanes() {
+            let learning = settlements.clone();
+            let learn = move |entry: &_| learning.learn(entry);
+            tasks.push(tokio::spawn(live::follow(engine.clone(), lane, learn, stop.clone())));
+        }
+        let (unfinished, finisher) = Unfinished::start(
+            engine.clone(),
+            catalogue.clone(),
+            settings.unfinished_max,
+            observer,
+            stop,
+        );
+        tasks.push(finisher);
+        let inner =
+            Inner { engine, archive, catalogue, provider, settlements, unfinished, settings };
+        (Sale { inner: Arc::new(inner) }, tasks)
+    }
+
+    /// Asks both dependencies whether they answer, at the same time.
+    pub async fn readiness(&self) -> Readiness {
+        let (redis, mongodb) = tokio::join!(self.inner.engine.ping(), self.inner.archive.ping());
+        Readiness {
+            redis: redis.map_err(|error| error.to_string()),
+            mongodb: mongodb.map_err(|error| error.to_string()),
+        }
+    }
+
+    /// An event of the catalogue, or `EventUnknown`.
+    async fn known_event(&self, id: crate::domain::EventId) -> Result<Arc<Event>, SaleError> {
+        self.inner.catalogue.get(id).await?.ok_or(SaleError::EventUnknown(id))
+    }
+}
+
+/// Our own clock, Unix ms: for what decides nothing.
+fn unix_now_ms() -> i64 {
+    jiff::Timestamp::now().as_millisecond()
+}
+
+impl From<RedisError> for SaleError {
+    fn from(error: RedisError) -> Self {
+        let unknown = !matches!(error, RedisError::NotRun(_));
+        SaleError::Unavailable { dependency: "redis", reason: error.to_string(), unknown }
+    }
+}
+
+impl From<ArchiveError> for SaleError {
+    fn from(error: ArchiveError) -> Self {
+        SaleError::Unavailable { dependency: "mongodb", reason: error.to_string(), unknown: true }
+    }
+}

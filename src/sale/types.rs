@@ -3,8 +3,10 @@
 use std::sync::Arc;
 
 use crate::domain::{
-    Booking, BookingId, Event, EventId, EventStatus, Inventory, SeatCounts, SeatId, Section, UserId,
+    Booking, BookingId, Event, EventId, Inventory, SeatCounts, SeatId, Section, UserId,
 };
+
+pub use crate::domain::EventChange;
 
 /// An event to create. Absent rules take the configured defaults.
 #[derive(Clone, Debug)]
@@ -29,23 +31,6 @@ pub struct NewEvent {
     pub max_seats_per_user: Option<u32>,
     /// Its seats.
     pub sections: Vec<Section>,
-}
-
-/// A change to an event; absent fields stay.
-#[derive(Clone, Debug, Default)]
-pub struct EventChange {
-    /// What it is called.
-    pub name: Option<String>,
-    /// What it is about.
-    pub description: Option<String>,
-    /// Where it is.
-    pub venue: Option<String>,
-    /// When the doors open, Unix ms.
-    pub starts_at_ms: Option<i64>,
-    /// What its operator says.
-    pub status: Option<EventStatus>,
-    /// When holds begin, Unix ms.
-    pub on_sale_at_ms: Option<i64>,
 }
 
 /// An event with its counts as Redis has them.

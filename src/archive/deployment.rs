@@ -1,0 +1,105 @@
+//! What must be right before work begins: the server answers, the database is ours, its indexes
+//! are there.
+
+use mongodb::bson::{Document, doc};
+
+use super::Archive;
+use super::documents::{ARCHIVE_FORMAT, BOOKINGS, COUNTERS, EVENTS, META};
+use super::error::{ArchiveError, Refusal};
+use super::gateway::{DUPLICATE_KEY, Verb, integer};
+
+/// What the server says of itself.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ServerInfo {
+    /// Its version, as `8.0.4`.
+    pub version: String,
+    /// The name of its replica set; `None` is a standalone server or a router.
+    pub replica_set: Option<String>,
+    /// Whether it is the router of a sharded cluster.
+    pub sharded: bool,
+}
+
+impl Archive {
+    /// Whether the primary answers within the operation's bound.
+    pub async fn ping(&self) -> Result<(), ArchiveError> {
+        self.gateway.command(doc! { "ping": 1 }).await.map(drop)
+    }
+
+    /// Version and topology, for the check at start.
+    pub async fn server_info(&self) -> Result<ServerInfo, ArchiveError> {
+        let build = self.gateway.command(doc! { "buildInfo": 1 }).await?;
+        let hello = self.gateway.command(doc! { "hello": 1 }).await?;
+        Ok(ServerInfo {
+            version: build.get_str("version").unwrap_or("unknown").to_owned(),
+            replica_set: hello.get_str("setName").ok().map(str::to_owned),
+            sharded: hello.get_str("msg") == Ok("isdbgrid"),
+        })
+    }
+
+    /// Claims the database for this deployment, or finds it claimed for the same one, and sees
+    /// to its indexes. Refuses a database made for another number of partitions, whose events
+    /// would all be looked for in the wrong places.
+    pub async fn prepare(&self, partitions: u16) -> Result<(), ArchiveError> {
+        let ours = doc! {
+            "_id": "deployment",
+            "partitions": i32::from(partitions),
+            "format": ARCHIVE_FORMAT,
+        };
+        let written = self.gateway.write(Verb::Insert, META, vec![ours]).await?;
+        match written.errors.first() {
+            Some(error) if error.code == DUPLICATE_KEY => self.check_deployment(partitions).await?,
+            Some(error) => return Err(ArchiveError::Unavailable(error.message.clone())),
+            None => {}
+        }
+        // Event ids begin with 1; a counter that counts already is left alone.
+        let counter = doc! { "_id": "event", "seq": 0_i64 };
+        self.gateway.write_plain(Verb::Insert, COUNTERS, vec![counter]).await?;
+        self.create_indexes().await
+    }
+
+    async fn check_deployment(&self, partitions: u16) -> Result<(), ArchiveError> {
+        let found: Option<Document> = self.gateway.find_by_id(META, "deployment").await?;
+        let Some(found) = found else {
+            // Another process has just written it, and no majority has it yet.
+            return Err(ArchiveError::Unavailable("the deployment is being recorded".into()));
+        };
+        let database = self.gateway.database_name().to_owned();
+        let number = |name| {
+            let value = found.get(name).and_then(integer);
+            value.ok_or_else(|| ArchiveError::Corrupt(format!("meta.deployment.{name}")))
+        };
+        let (format, theirs) = (number("format")?, number("partitions")?);
+        if format != ARCHIVE_FORMAT {
+            let ours = ARCHIVE_FORMAT;
+            return Err(Refusal::Format { database, theirs: format, ours }.into());
+        }
+        if theirs != i64::from(partitions) {
+            return Err(Refusal::Partitions { database, theirs, ours: partitions }.into());
+        }
+        Ok(())
+    }
+
+    /// Claims and transitions need no index but `_id`: what is asked of them are ranges of it.
+    async fn create_indexes(&self) -> Result<(), ArchiveError> {
+        let bookings = vec![
+            // `verify` and `restore` go through an event's bookings.
+            doc! { "name": "by_event", "key": { "event": 1, "_id": 1 } },
+            // A user's own list, newest first.
+            doc! { "name": "by_user", "key": { "user": 1, "created_ms": -1, "_id": -1 } },
+            // Cancellations that Redis does not show yet: few at any time, hence sparse.
+            doc! { "name": "by_cancel", "key": { "cancel_unsettled_ms": 1 }, "sparse": true },
+        ];
+        // Events whose opening was interrupted.
+        let events =
+            vec![doc! { "name": "by_load", "key": { "load_state": 1, "created_at_ms": 1 } }];
+        for (collection, indexes) in [(BOOKINGS, bookings), (EVENTS, events)] {
+            let command = doc! {
+                "createIndexes": collection,
+                "indexes": indexes,
+                "writeConcern": { "w": "majority", "wtimeout": self.gateway.millis() },
+            };
+            self.gateway.command(command).await?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,61 @@
+//! What can go wrong with the archive, in three kinds that ask for three reactions.
+
+use mongodb::error::{Error, ErrorKind};
+
+/// Why an operation on the archive has no result.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum ArchiveError {
+    /// MongoDB did not answer in time, or refused for a reason that passes. The operation may
+    /// have run; every operation here can be repeated.
+    #[error("MongoDB is unavailable: {0}")]
+    Unavailable(String),
+    /// This process must not work with this archive. Waiting does not help.
+    #[error(transparent)]
+    Refused(#[from] Refusal),
+    /// A document that this build cannot read. Waiting does not help.
+    #[error("the archive has a document that this build cannot read: {0}")]
+    Corrupt(String),
+}
+
+/// Why a process must not work with an archive; each text says how to mend it.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Refusal {
+    /// The address cannot be understood.
+    #[error("`mongodb_url` is not an address of MongoDB: {0}")]
+    Url(String),
+    /// The archive was made for another number of partitions.
+    #[error(
+        "database {database:?} was made for {theirs} partitions, this process has {ours}: \
+         set `partitions` to {theirs}, or use another `mongodb_database`"
+    )]
+    Partitions {
+        /// The database's name.
+        database: String,
+        /// What it was made for.
+        theirs: i64,
+        /// What this process is configured for.
+        ours: u16,
+    },
+    /// The archive was written in another format.
+    #[error(
+        "database {database:?} has archive format {theirs}, this build reads {ours}: \
+         run the build that wrote it, or use another `mongodb_database`"
+    )]
+    Format {
+        /// The database's name.
+        database: String,
+        /// The format it has.
+        theirs: i64,
+        /// The format of this build.
+        ours: i64,
+    },
+}
+
+impl From<Error> for ArchiveError {
+    fn from(error: Error) -> Self {
+        match error.kind.as_ref() {
+            ErrorKind::BsonDeserialization(inner) => ArchiveError::Corrupt(inner.to_string()),
+            _ => ArchiveError::Unavailable(error.to_string()),
+        }
+    }
+}

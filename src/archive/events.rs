@@ -1,0 +1,177 @@
+//! The catalogue: events with their layouts, and how far their inventories have come.
+
+use mongodb::Collection;
+use mongodb::bson::{self, Document, doc};
+use mongodb::options::{FindOneAndUpdateOptions, FindOptions, ReturnDocument};
+
+use super::Archive;
+use super::documents::{COUNTERS, EVENTS, EventDocument, EventHead, signed};
+use super::error::ArchiveError;
+use super::gateway::{Verb, Written, integer};
+use crate::domain::{Event, EventChange, EventId};
+
+/// How often a change is tried against others of the same event.
+const CHANGE_ATTEMPTS_MAX: u32 = 8;
+
+impl Archive {
+    /// An event id that nobody had before. A lost reply leaves a gap, no more.
+    pub async fn next_event_id(&self) -> Result<EventId, ArchiveError> {
+        let counters: Collection<Document> = self.gateway.collection(COUNTERS);
+        let options = FindOneAndUpdateOptions::builder()
+            .return_document(ReturnDocument::After)
+            .max_time(self.gateway.op_timeout())
+            .build();
+        let (counter, update) = (doc! { "_id": "event" }, doc! { "$inc": { "seq": 1_i64 } });
+        let found = self.gateway.bounded(async move {
+            counters.find_one_and_update(counter, update).with_options(options).await
+        });
+        let seq = found.await?.and_then(|document| document.get("seq").and_then(integer));
+        let id = seq.and_then(|seq| u32::try_from(seq).ok());
+        id.map(EventId).ok_or_else(|| ArchiveError::Corrupt("counters.event".to_owned()))
+    }
+
+    /// Writes a new event. Its id comes from [`Archive::next_event_id`], so an event that is
+    /// there already is this one, written by an attempt whose reply was lost.
+    pub async fn insert_event(&self, event: &Event) -> Result<(), ArchiveError> {
+        let document = bson::to_document(&EventDocument::from(event))
+            .map_err(|error| ArchiveError::Corrupt(format!("event {}: {error}", event.id)))?;
+        self.gateway.write_plain(Verb::Insert, EVENTS, vec![document]).await.map(drop)
+    }
+
+    /// An event with its layout.
+    pub async fn event(&self, id: EventId) -> Result<Option<Event>, ArchiveError> {
+        let found: Option<EventDocument> = self.gateway.find_by_id(EVENTS, i64::from(id.0)).await?;
+        found.map(Event::try_from).transpose()
+    }
+
+    /// One page of events by id, and how many there are in all. Pages begin with 1.
+    pub async fn events(
+        &self,
+        page: u64,
+        page_size: u32,
+    ) -> Result<(Vec<Event>, u64), ArchiveError> {
+        let total = self.gateway.count(EVENTS, doc! {}).await?;
+        let options = page_options(doc! { "_id": 1 }, page, page_size);
+        let found: Vec<EventDocument> = self.gateway.find(EVENTS, doc! {}, options).await?;
+        let events: Result<Vec<Event>, _> = found.into_iter().map(Event::try_from).collect();
+        Ok((events?, total))
+    }
+
+    /// At most `limit` events after `after`, by id, without their layouts.
+    pub async fn event_heads(
+        &self,
+        after: EventId,
+        limit: u32,
+    ) -> Result<Vec<EventHead>, ArchiveError> {
+        self.heads(doc! { "_id": { "$gt": i64::from(after.0) } }, limit).await
+    }
+
+    /// One event without its layout.
+    pub async fn event_head(&self, id: EventId) -> Result<Option<EventHead>, ArchiveError> {
+        Ok(self.heads(doc! { "_id": i64::from(id.0) }, 1).await?.pop())
+    }
+
+    /// At most `limit` events created before `before_ms` whose inventory was never opened: their
+    /// opening was interrupted, or is under way.
+    pub async fn events_not_opened(
+        &self,
+        before_ms: i64,
+        limit: u32,
+    ) -> Result<Vec<EventHead>, ArchiveError> {
+        self.heads(doc! { "load_state": "new", "created_at_ms": { "$lt": before_ms } }, limit).await
+    }
+
+    /// Says that an event's inventory is loaded and about to be opened: the compare-and-set
+    /// `new → opened` that only one process wins, in this generation. From then on the
+    /// inventory is loaded only by `restore`. False where it was not `new` any more.
+    pub async fn mark_opened(&self, id: EventId, generation: u64) -> Result<bool, ArchiveError> {
+        let generation = signed(generation, "generation").map_err(ArchiveError::Corrupt)?;
+        let filter = doc! { "_id": i64::from(id.0), "load_state": "new", "generation": generation };
+        let update = doc! { "$set": { "load_state": "opened" } };
+        Ok(self.update_event(filter, update).await?.touched == 1)
+    }
+
+    /// Changes an event and answers with it as it is then; `None` if there is no such event.
+    /// The revision rises by one exactly where status or on-sale time become others, so Redis
+    /// can follow upwards.
+    pub async fn change_event(
+        &self,
+        id: EventId,
+        change: &EventChange,
+    ) -> Result<Option<Event>, ArchiveError> {
+        for _ in 0..CHANGE_ATTEMPTS_MAX {
+            let Some(head) = self.event_head(id).await? else { return Ok(None) };
+            let fields = changed_fields(&head, change).map_err(ArchiveError::Corrupt)?;
+            if fields.is_empty() {
+                return self.event(id).await;
+            }
+            // Another change of the sale in between is seen by the revision.
+            let seen = signed(head.revision, "revision").map_err(ArchiveError::Corrupt)?;
+            let filter = doc! { "_id": i64::from(id.0), "revision": seen };
+            if self.update_event(filter, doc! { "$set": fields }).await?.touched == 1 {
+                return self.event(id).await;
+            }
+        }
+        Err(ArchiveError::Unavailable(format!("event {id} is changed by others all the time")))
+    }
+
+    async fn update_event(
+        &self,
+        filter: Document,
+        update: Document,
+    ) -> Result<Written, ArchiveError> {
+        let operation = doc! { "q": filter, "u": update };
+        self.gateway.write_plain(Verb::Update, EVENTS, vec![operation]).await
+    }
+
+    async fn heads(&self, filter: Document, limit: u32) -> Result<Vec<EventHead>, ArchiveError> {
+        let options = FindOptions::builder()
+            .projection(doc! { "sections": 0, "description": 0 })
+            .sort(doc! { "_id": 1 })
+            .limit(i64::from(limit))
+            .build();
+        self.gateway.find(EVENTS, filter, options).await
+    }
+}
+
+/// Options of page `page` (from 1) of a list in this order.
+pub(super) fn page_options(sort: Document, page: u64, page_size: u32) -> FindOptions {
+    let skip = page.saturating_sub(1).saturating_mul(u64::from(page_size));
+    // MongoDB takes signed numbers only; no list is that long.
+    let skip = skip.min(i64::MAX as u64);
+    FindOptions::builder().sort(sort).skip(skip).limit(i64::from(page_size)).build()
+}
+
+/// The fields a change sets, with a raised revision where the sale becomes another.
+fn changed_fields(head: &EventHead, change: &EventChange) -> Result<Document, String> {
+    let mut fields = Document::new();
+    let texts =
+        [("name", &change.name), ("description", &change.description), ("venue", &change.venue)];
+    for (name, text) in texts {
+        fields.extend(text.as_ref().map(|text| (name.to_owned(), text.into())));
+    }
+    let times = [("starts_at_ms", change.starts_at_ms), ("on_sale_at_ms", change.on_sale_at_ms)];
+    for (name, time) in times {
+        fields.extend(time.map(|time| (name.to_owned(), time.into())));
+    }
+    fields.extend(change.status.map(|status| ("status".to_owned(), status.word().into())));
+    let status_differs = change.status.is_some_and(|status| status != head.status);
+    let time_differs = change.on_sale_at_ms.is_some() && change.on_sale_at_ms != head.on_sale_at_ms;
+    if status_differs || time_differs {
+        fields.insert("revision", signed(head.revision + 1, "revision")?);
+    }
+    Ok(fields)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pages_begin_with_one_and_never_overflow() {
+        let skips = [(0, 0), (1, 0), (2, 20), (u64::MAX, i64::MAX as u64)];
+        for (page, skip) in skips {
+            assert_eq!(page_options(doc! {}, page, 20).skip, Some(skip));
+        }
+    }
+}

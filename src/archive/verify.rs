@@ -1,0 +1,78 @@
+//! What `verify` reads: an event's bookings and claims in pages, and which entries are missing.
+
+use std::collections::HashSet;
+
+use mongodb::bson::{Document, doc};
+use mongodb::options::FindOptions;
+use serde::Deserialize;
+
+use super::Archive;
+use super::documents::{ArchivedBooking, CLAIMS, ClaimDocument, TRANSITIONS, claim_id};
+use super::error::ArchiveError;
+use crate::domain::{BookingId, EventId, SeatId};
+
+/// Who owns a seat. Stale if the owner's outcome frees its claims.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Claim {
+    /// The seat.
+    pub seat: SeatId,
+    /// The booking.
+    pub owner: BookingId,
+}
+
+#[derive(Deserialize)]
+struct Id {
+    #[serde(rename = "_id")]
+    id: String,
+}
+
+impl Archive {
+    /// At most `limit` bookings of an event that come after `after`, in order of their ids.
+    pub async fn bookings_of_event(
+        &self,
+        event: EventId,
+        after: Option<BookingId>,
+        limit: u32,
+    ) -> Result<Vec<ArchivedBooking>, ArchiveError> {
+        let mut filter = doc! { "event": i64::from(event.0) };
+        if let Some(after) = after {
+            filter.insert("_id", doc! { "$gt": after.to_string() });
+        }
+        self.bookings_where(filter, by_id(limit)).await
+    }
+
+    /// At most `limit` claims of an event that come after the one on `after`. Their order is
+    /// that of their ids as texts, so seat 10 comes before seat 2.
+    pub async fn claims_of_event(
+        &self,
+        event: EventId,
+        after: Option<SeatId>,
+        limit: u32,
+    ) -> Result<Vec<Claim>, ArchiveError> {
+        let from = after.map_or(format!("{event}:"), |seat| claim_id(event, seat));
+        // `;` is the character after `:`.
+        let filter = doc! { "_id": { "$gt": from, "$lt": format!("{event};") } };
+        let found: Vec<ClaimDocument> = self.gateway.find(CLAIMS, filter, by_id(limit)).await?;
+        let claim = |claim: ClaimDocument| {
+            let (_, seat, owner) = claim.read()?;
+            Ok(Claim { seat, owner })
+        };
+        found.into_iter().map(claim).collect()
+    }
+
+    /// Those of these ledger ids (see [`super::transition_id`]) that are not in the ledger.
+    pub async fn missing_transitions(&self, ids: Vec<String>) -> Result<Vec<String>, ArchiveError> {
+        if ids.is_empty() {
+            return Ok(ids);
+        }
+        let filter: Document = doc! { "_id": { "$in": ids.clone() } };
+        let options = FindOptions::builder().projection(doc! { "_id": 1 }).build();
+        let found: Vec<Id> = self.gateway.find(TRANSITIONS, filter, options).await?;
+        let found: HashSet<String> = found.into_iter().map(|id| id.id).collect();
+        Ok(ids.into_iter().filter(|id| !found.contains(id)).collect())
+    }
+}
+
+fn by_id(limit: u32) -> FindOptions {
+    FindOptions::builder().sort(doc! { "_id": 1 }).limit(i64::from(limit)).build()
+}

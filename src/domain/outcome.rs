@@ -1,0 +1,73 @@
+//! What the archive decided about a sale. It decides once, outranks every version, and only a
+//! sold booking can change again: by being cancelled.
+
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+
+use super::booking::{RecordError, Status};
+
+/// The archive's decision about one booking.
+///
+/// ```text
+///   none ──► sold ──► cancelled
+///     └────► refund
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Outcome {
+    /// The booking owns a claim on each of its seats.
+    Sold,
+    /// Another booking owns one of its seats: the money goes back.
+    Refund,
+    /// Was sold, then given up: its seats may be sold again.
+    Cancelled,
+}
+
+/// Outcome, word, and the status it fixes, in enum order.
+pub const OUTCOMES: [(Outcome, &str, Status); 3] = [
+    (Outcome::Sold, "sold", Status::Confirmed),
+    (Outcome::Refund, "refund", Status::Voided),
+    (Outcome::Cancelled, "cancelled", Status::Cancelled),
+];
+
+impl Outcome {
+    /// The word in the archive and in `settle`.
+    pub fn word(self) -> &'static str {
+        OUTCOMES[self as usize].1
+    }
+
+    /// The status that a booking with this outcome has, whatever its versions say.
+    pub fn status(self) -> Status {
+        OUTCOMES[self as usize].2
+    }
+
+    /// Whether claims of a booking with this outcome are stale, for ever.
+    pub fn frees_claims(self) -> bool {
+        matches!(self, Outcome::Refund | Outcome::Cancelled)
+    }
+}
+
+impl FromStr for Outcome {
+    type Err = RecordError;
+    fn from_str(word: &str) -> Result<Self, RecordError> {
+        OUTCOMES.iter().find(|row| row.1 == word).map(|row| row.0).ok_or(RecordError("outcome"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn table_is_in_enum_order_and_reversible() {
+        for (index, (outcome, word, status)) in OUTCOMES.into_iter().enumerate() {
+            assert_eq!(outcome as usize, index);
+            assert_eq!(word.parse(), Ok(outcome));
+            assert_eq!(serde_json::to_value(outcome).unwrap(), word);
+            // Claims are stale exactly when the booking keeps no seats.
+            assert_eq!(outcome.frees_claims(), !status.is_live());
+        }
+        assert_eq!("none".parse::<Outcome>(), Err(RecordError("outcome")));
+    }
+}

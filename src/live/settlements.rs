@@ -1,0 +1,96 @@
+//! Who waits for which booking to be settled: a confirmation sleeps here until the log says that
+//! the archive has judged, in whichever process the worker runs.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::watch;
+
+use crate::domain::{BookingId, Entry, Kind};
+
+/// The waiting confirmations of this process. Cheap to clone. Bounded by the requests under way.
+#[derive(Clone, Debug, Default)]
+pub struct Settlements {
+    waiting: Arc<Mutex<HashMap<BookingId, watch::Sender<bool>>>>,
+}
+
+/// One wait. Made before the sale is committed, so that no settlement is missed.
+#[derive(Debug)]
+pub struct Waiter {
+    settlements: Settlements,
+    booking: BookingId,
+    settled: watch::Receiver<bool>,
+}
+
+impl Settlements {
+    /// Begins to listen for a booking's settlement.
+    pub fn expect(&self, booking: BookingId) -> Waiter {
+        let mut waiting = self.lock();
+        let sender = waiting.entry(booking).or_insert_with(|| watch::channel(false).0);
+        let settled = sender.subscribe();
+        Waiter { settlements: self.clone(), booking, settled }
+    }
+
+    /// Learns from an entry of the log.
+    pub fn learn(&self, entry: &Entry) {
+        let settled = matches!(entry.kind, Kind::Confirmed | Kind::Voided | Kind::Cancelled);
+        if let (true, Some(transition)) = (settled, &entry.transition)
+            && let Some(sender) = self.lock().get(&transition.booking)
+        {
+            sender.send_replace(true);
+        }
+    }
+
+    /// How many bookings are waited for.
+    pub fn len(&self) -> usize {
+        self.lock().len()
+    }
+
+    /// Whether nobody waits.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<BookingId, watch::Sender<bool>>> {
+        // Nothing under this lock panics half-way through a change.
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Waiter {
+    /// Waits at most `bound`; whether the settlement came.
+    pub async fn settled(&mut self, bound: Duration) -> bool {
+        let came = self.settled.wait_for(|settled| *settled);
+        matches!(tokio::time::timeout(bound, came).await, Ok(Ok(_)))
+    }
+}
+
+impl Drop for Waiter {
+    fn drop(&mut self) {
+        let mut waiting = self.settlements.lock();
+        // This waiter's own receiver is still counted.
+        if waiting.get(&self.booking).is_some_and(|sender| sender.receiver_count() <= 1) {
+            waiting.remove(&self.booking);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::EventId;
+
+    #[tokio::test]
+    async fn nobody_is_kept_after_the_wait() {
+        let settlements = Settlements::default();
+        let booking = BookingId::new(EventId(1), 1, 1);
+        let mut one = settlements.expect(booking);
+        let two = settlements.expect(booking);
+        assert!(!one.settled(Duration::ZERO).await);
+        drop(one);
+        assert_eq!(settlements.len(), 1);
+        drop(two);
+        assert!(settlements.is_empty());
+    }
+}

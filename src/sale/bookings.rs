@@ -1,0 +1,175 @@
+//! A caller's bookings: read, extended, cancelled.
+
+use std::sync::Arc;
+
+use super::confirm::refusal;
+use super::{BookingPage, BookingView, Sale, SaleError, unix_now_ms};
+use crate::archive::ArchivedBooking;
+use crate::domain::{BookingId, Event, Outcome, Status, UserId};
+use crate::redis::{Answer, Code, SettleCall, new_nonce};
+
+/// Calls of one request: the first, and again after a refreshed event.
+const TRIES_MAX: u32 = 2;
+
+impl Sale {
+    /// The caller's booking, from Redis, else from the archive.
+    pub async fn booking(&self, user: &UserId, id: BookingId) -> Result<BookingView, SaleError> {
+        let event = self.event_of(id).await?;
+        let answer = self.inner.engine.get_booking(id).await?;
+        let now_ms = answer.now_ms;
+        match answer.code {
+            Code::Ok => {
+                let booking = answer.into_booking()?;
+                if booking.user != *user {
+                    return Err(SaleError::BookingUnknown(id));
+                }
+                Ok(BookingView { booking, event, replayed: false, now_ms })
+            }
+            _ => self.archived_booking(user, id).await,
+        }
+    }
+
+    /// The caller's booking as the archive has it.
+    pub(super) async fn archived_booking(
+        &self,
+        user: &UserId,
+        id: BookingId,
+    ) -> Result<BookingView, SaleError> {
+        let archived = self.inner.archive.booking(id).await?;
+        match archived {
+            Some(archived) if archived.booking.user == *user => {
+                let event = self.event_of(id).await?;
+                Ok(view(archived, event, unix_now_ms()))
+            }
+            _ => Err(SaleError::BookingUnknown(id)),
+        }
+    }
+
+    /// One page of the caller's bookings, newest first, from the archive.
+    pub async fn bookings(
+        &self,
+        user: &UserId,
+        page: u64,
+        page_size: u32,
+    ) -> Result<BookingPage, SaleError> {
+        // Read before the list: what was archived by then is in it.
+        let as_of_ms = self.archived_until_ms().await;
+        let (archived, total) = self.inner.archive.bookings_of(user, page, page_size).await?;
+        let mut bookings = Vec::with_capacity(archived.len());
+        for archived in archived {
+            let event = self.event_of(archived.booking.id).await?;
+            bookings.push(view(archived, event, unix_now_ms()));
+        }
+        Ok(BookingPage { bookings, total, as_of_ms })
+    }
+
+    /// The time up to which every log entry is archived: now where nothing is outstanding, 0
+    /// where Redis does not say.
+    async fn archived_until_ms(&self) -> i64 {
+        let engine = &self.inner.engine;
+        let mut until_ms = unix_now_ms();
+        for partition in engine.keys().all_partitions() {
+            match engine.log_state(partition, &self.inner.settings.worker_group).await {
+                Ok(state) if state.watermark() < state.newest => {
+                    until_ms = until_ms.min(state.watermark().ms as i64);
+                }
+                Ok(_) => {}
+                Err(_) => return 0,
+            }
+        }
+        until_ms
+    }
+
+    /// Gives a hold a full hold time from now, within the event's longest hold.
+    pub async fn extend(&self, user: &UserId, id: BookingId) -> Result<BookingView, SaleError> {
+        let mut event = self.event_of(id).await?;
+        let nonce = new_nonce();
+        for _ in 0..TRIES_MAX {
+            let answer = self.inner.engine.extend(&event, id, user, &nonce).await?;
+            match answer.code {
+                Code::Ok => return booked(answer, event),
+                Code::GenerationMismatch => event = self.newer_event(&event).await?,
+                Code::HoldCapReached => {
+                    return Err(SaleError::HoldCapReached(answer.into_booking()?.deadline_ms));
+                }
+                code => return Err(refusal(code, id)),
+            }
+        }
+        Err(SaleError::EventNotLoaded(event.id))
+    }
+
+    /// Gives a booking up: a hold at once; a sold one once the archive says so. Again is harmless.
+    pub async fn cancel(&self, user: &UserId, id: BookingId) -> Result<BookingView, SaleError> {
+        let (sale, user) = (self.clone(), user.clone());
+        // A task of its own: a caller who hangs up does not stop it between archive and Redis.
+        let task = tokio::spawn(async move { sale.cancel_to_the_end(&user, id).await });
+        task.await.unwrap_or_else(|error| Err(SaleError::Internal(error.to_string())))
+    }
+
+    async fn cancel_to_the_end(
+        &self,
+        user: &UserId,
+        id: BookingId,
+    ) -> Result<BookingView, SaleError> {
+        let mut event = self.event_of(id).await?;
+        for _ in 0..TRIES_MAX {
+            let answer = self.inner.engine.cancel(&event, id, user).await?;
+            match answer.code {
+                Code::Ok => return booked(answer, event),
+                Code::GenerationMismatch => event = self.newer_event(&event).await?,
+                Code::IsConfirmed => return self.cancel_sold(event, id).await,
+                Code::BookingUnknown | Code::EventNotLoaded => {
+                    let view = self.archived_booking(user, id).await?;
+                    return match view.booking.status {
+                        Status::Confirmed => self.cancel_sold(event, id).await,
+                        Status::Cancelled => Ok(view),
+                        Status::Expired => Err(SaleError::BookingExpired(id)),
+                        Status::Voided => Err(SaleError::SaleVoided(id)),
+                        _ => Err(SaleError::EventNotLoaded(event.id)),
+                    };
+                }
+                code => return Err(refusal(code, id)),
+            }
+        }
+        Err(SaleError::EventNotLoaded(event.id))
+    }
+
+    /// Cancels a sale: the archive first, by compare-and-set; then Redis follows. INVARIANT: its
+    /// seats become free only after the archive says `cancelled`.
+    async fn cancel_sold(
+        &self,
+        event: Arc<Event>,
+        id: BookingId,
+    ) -> Result<BookingView, SaleError> {
+        let archive = &self.inner.archive;
+        match archive.cancel_sold(id, unix_now_ms()).await? {
+            Some(Outcome::Cancelled) => {}
+            Some(Outcome::Refund) => return Err(SaleError::SaleVoided(id)),
+            _ => return Err(SaleError::BookingConfirming(id)),
+        }
+        let archived = archive.booking(id).await?.ok_or(SaleError::BookingUnknown(id))?;
+        let call = SettleCall {
+            generation: event.generation,
+            outcome: Outcome::Cancelled.word(),
+            acknowledge: None,
+            booking: &archived.booking,
+        };
+        // From here on it is cancelled. Should Redis not follow now, the worker sees to it.
+        match self.inner.engine.settle(&call).await {
+            Ok(answer) if answer.code == Code::Ok => booked(answer, event),
+            other => {
+                tracing::warn!(booking_id = %id, ?other, "redis follows a cancellation later");
+                Ok(view(archived, event, unix_now_ms()))
+            }
+        }
+    }
+}
+
+fn booked(answer: Answer, event: Arc<Event>) -> Result<BookingView, SaleError> {
+    let now_ms = answer.now_ms;
+    Ok(BookingView { booking: answer.into_booking()?, event, replayed: false, now_ms })
+}
+
+fn view(archived: ArchivedBooking, event: Arc<Event>, now_ms: i64) -> BookingView {
+    BookingView { booking: archived.booking, event, replayed: false, now_ms }
+}

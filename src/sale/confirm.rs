@@ -1,0 +1,269 @@
+//! The confirm saga: begin under a lease → charge → commit → wait for the archive's word.
+//!
+//! It runs as a task of its own: a caller who hangs up does not stop it half-way. What is
+//! unfinished after a lost reply is finished by [`super::unfinished`] or, after the lease, by
+//! the worker.
+
+use std::sync::Arc;
+
+use super::unfinished::Call;
+use super::{BookingView, ConfirmRequest, Confirmed, Sale, SaleError};
+use crate::domain::{Booking, BookingId, Event, Status};
+use crate::live::Waiter;
+use crate::payments::{Order, PaymentError};
+use crate::redis::{AbortMode, Answer, Code, RedisError, new_nonce};
+
+/// Commit calls of one confirmation: a sale that is paid is worth asking for again.
+const COMMIT_TRIES_MAX: u32 = 3;
+/// Begin calls of one confirmation: the first, and again after a refreshed event.
+const BEGIN_TRIES_MAX: u32 = 2;
+
+/// What `begin` found.
+enum Begun {
+    /// A lease is ours: charge and commit.
+    Leased(Booking),
+    /// Paid before; the archive is awaited.
+    Committed(Booking),
+    /// Settled before: the same receipt again.
+    Confirmed(Booking, i64),
+}
+
+impl Sale {
+    /// Pays for a hold and sells its seats; answers once the archive has confirmed, or after
+    /// `confirm_wait` that it is still awaited.
+    pub async fn confirm(&self, request: ConfirmRequest) -> Result<Confirmed, SaleError> {
+        let sale = self.clone();
+        let task = tokio::spawn(async move { sale.confirm_to_the_end(request).await });
+        task.await.unwrap_or_else(|error| Err(SaleError::Internal(error.to_string())))
+    }
+
+    async fn confirm_to_the_end(&self, request: ConfirmRequest) -> Result<Confirmed, SaleError> {
+        let event = self.event_of(request.booking).await?;
+        if let Some(got) = request.amount {
+            let booking = self.booking(&request.user, request.booking).await?.booking;
+            if booking.amount != got {
+                return Err(SaleError::AmountMismatch { expected: booking.amount, got });
+            }
+        }
+        // Before the commit: the settlement could come before we listen.
+        let waiter = self.inner.settlements.expect(request.booking);
+        match self.begin(&event, &request).await? {
+            Begun::Confirmed(booking, now_ms) => {
+                Ok(Confirmed::Settled(BookingView { booking, event, replayed: true, now_ms }))
+            }
+            Begun::Committed(booking) => self.settled(waiter, booking, event, true).await,
+            Begun::Leased(booking) => {
+                let payment = self.charge(&event, &booking, &request.payment_method).await?;
+                match self.commit(&event, &booking, &payment).await? {
+                    Some(booking) => self.settled(waiter, booking, event, false).await,
+                    None => self.pending(booking, event),
+                }
+            }
+        }
+    }
+
+    async fn begin(
+        &self,
+        event: &Arc<Event>,
+        request: &ConfirmRequest,
+    ) -> Result<Begun, SaleError> {
+        let mut event = event.clone();
+        for _ in 0..BEGIN_TRIES_MAX {
+            let answer = self.begin_once(&event, request).await?;
+            let (id, now_ms) = (request.booking, answer.now_ms);
+            return match answer.code {
+                Code::Ok => Ok(Begun::Leased(answer.into_booking()?)),
+                Code::IsCommitted => Ok(Begun::Committed(answer.into_booking()?)),
+                Code::IsConfirmed => Ok(Begun::Confirmed(answer.into_booking()?, now_ms)),
+                Code::GenerationMismatch => {
+                    event = self.newer_event(&event).await?;
+                    continue;
+                }
+                Code::InFlight => Err(SaleError::InFlight),
+                Code::AttemptsExhausted => Err(SaleError::AttemptsExhausted(id)),
+                Code::EventNotLoaded | Code::BookingUnknown => {
+                    self.begun_in_archive(&request.user, id).await
+                }
+                other => Err(refusal(other, id)),
+            };
+        }
+        Err(SaleError::EventNotLoaded(event.id))
+    }
+
+    /// One call. If its reply is lost, the lease is given back.
+    async fn begin_once(
+        &self,
+        event: &Event,
+        request: &ConfirmRequest,
+    ) -> Result<Answer, SaleError> {
+        let (engine, settings) = (&self.inner.engine, &self.inner.settings);
+        let (id, nonce) = (request.booking, new_nonce());
+        let partition = engine.keys().partition_of(event.id);
+        // At or after the call's own deadline, whichever of its tries runs.
+        let called = engine
+            .confirm_begin(
+                event,
+                id,
+                &request.user,
+                &nonce,
+                settings.confirm_lease_ms,
+                settings.confirm_attempts_max,
+            )
+            .await;
+        match called {
+            Ok(answer) => Ok(answer),
+            Err(error @ RedisError::NotRun(_)) => Err(error.into()),
+            Err(error) => {
+                if let Ok(not_before) = engine.not_after(partition).await {
+                    self.inner.unfinished.finish(Call::Begin { booking: id, nonce, not_before });
+                }
+                Err(error.into())
+            }
+        }
+    }
+
+    /// Redis does not know the booking: perhaps its event was unloaded after the sale.
+    async fn begun_in_archive(
+        &self,
+        user: &crate::domain::UserId,
+        id: BookingId,
+    ) -> Result<Begun, SaleError> {
+        let view = self.archived_booking(user, id).await?;
+        match view.booking.status {
+            Status::Confirmed => Ok(Begun::Confirmed(view.booking, view.now_ms)),
+            Status::Expired => Err(SaleError::BookingExpired(id)),
+            Status::Cancelled => Err(SaleError::BookingCancelled(id)),
+            Status::Voided => Err(SaleError::SaleVoided(id)),
+            _ => Err(SaleError::EventNotLoaded(id.event())),
+        }
+    }
+
+    /// Creates the payment object and charges it; a decline gives the lease back.
+    async fn charge(
+        &self,
+        event: &Event,
+        booking: &Booking,
+        payment_method: &str,
+    ) -> Result<String, SaleError> {
+        let order = Order {
+            booking: booking.id,
+            amount: booking.amount,
+            currency: booking.currency.clone(),
+        };
+        let provider = &self.inner.provider;
+        let charged = async {
+            let payment = provider.create(&order).await?;
+            provider.charge(&payment, payment_method).await?;
+            Ok(payment)
+        };
+        match charged.await {
+            Ok(payment) => Ok(payment),
+            Err(PaymentError::Declined(reason)) => {
+                let mode = AbortMode::Lease(booking.lease);
+                let aborted =
+                    self.inner.engine.confirm_abort(event.generation, booking.id, &mode).await;
+                if let Err(error) = aborted {
+                    // The lease ends by itself, and the worker gives the hold back then.
+                    tracing::warn!(booking_id = %booking.id, %error, "a declined lease stays");
+                }
+                Err(SaleError::PaymentDeclined(reason))
+            }
+        }
+    }
+
+    /// Sells the seats. `None`: the outcome is unknown and will be finished behind our back;
+    /// after a charge that is never a failure.
+    async fn commit(
+        &self,
+        event: &Arc<Event>,
+        booking: &Booking,
+        payment: &str,
+    ) -> Result<Option<Booking>, SaleError> {
+        let (engine, id) = (&self.inner.engine, booking.id);
+        let mut generation = event.generation;
+        for _ in 0..COMMIT_TRIES_MAX {
+            match engine.confirm_commit(generation, id, booking.lease, payment).await {
+                Ok(answer) if answer.code == Code::Ok => return Ok(Some(answer.into_booking()?)),
+                Ok(answer) if answer.code == Code::GenerationMismatch => {
+                    generation = answer.number(0) as u64;
+                }
+                Ok(answer) if answer.code == Code::SeatsLost => {
+                    return Err(SaleError::SaleVoided(id));
+                }
+                Ok(answer) if answer.code == Code::LeaseStale => {
+                    // Taken over by another call; what that one reached is the answer.
+                    return match answer.booking().map(|booking| booking.status) {
+                        Some(Status::Committed | Status::Confirmed) => {
+                            Ok(Some(answer.into_booking()?))
+                        }
+                        _ => Err(SaleError::InFlight),
+                    };
+                }
+                Ok(_) => break,
+                Err(_) => {}
+            }
+        }
+        let (lease, payment) = (booking.lease, payment.to_owned());
+        self.inner.unfinished.finish(Call::Commit { booking: id, lease, payment });
+        Ok(None)
+    }
+
+    /// Waits for the settlement, then tells what Redis (following the archive) says.
+    async fn settled(
+        &self,
+        mut waiter: Waiter,
+        committed: Booking,
+        event: Arc<Event>,
+        replayed: bool,
+    ) -> Result<Confirmed, SaleError> {
+        waiter.settled(self.inner.settings.confirm_wait).await;
+        let Ok(answer) = self.inner.engine.get_booking(committed.id).await else {
+            return self.pending(committed, event);
+        };
+        let now_ms = answer.now_ms;
+        let booking = match answer.code {
+            Code::Ok => answer.into_booking()?,
+            _ => return self.pending(committed, event),
+        };
+        match booking.status {
+            Status::Confirmed => {
+                Ok(Confirmed::Settled(BookingView { booking, event, replayed, now_ms }))
+            }
+            Status::Voided => Err(SaleError::SaleVoided(booking.id)),
+            Status::Cancelled => Err(SaleError::BookingCancelled(booking.id)),
+            _ => self.pending(booking, event),
+        }
+    }
+
+    fn pending(&self, booking: Booking, event: Arc<Event>) -> Result<Confirmed, SaleError> {
+        let now_ms = super::unix_now_ms();
+        Ok(Confirmed::Pending(BookingView { booking, event, replayed: false, now_ms }))
+    }
+
+    /// The event of a booking id; an id that names no event names no booking.
+    pub(super) async fn event_of(&self, booking: BookingId) -> Result<Arc<Event>, SaleError> {
+        let event = self.inner.catalogue.get(booking.event()).await?;
+        event.ok_or(SaleError::BookingUnknown(booking))
+    }
+}
+
+/// Refusals that mean the same wherever they are given.
+pub(super) fn refusal(code: Code, id: BookingId) -> SaleError {
+    match code {
+        Code::BookingUnknown => SaleError::BookingUnknown(id),
+        Code::BookingExpired => SaleError::BookingExpired(id),
+        Code::BookingCancelled => SaleError::BookingCancelled(id),
+        Code::SaleVoided => SaleError::SaleVoided(id),
+        Code::InFlight => SaleError::InFlight,
+        Code::IsCommitted => SaleError::BookingConfirming(id),
+        Code::IsConfirmed => SaleError::BookingConfirmed(id),
+        Code::EventNotLoaded => SaleError::EventNotLoaded(id.event()),
+        Code::EventClosed => SaleError::EventClosed(id.event()),
+        Code::TooLate => SaleError::Unavailable {
+            dependency: "redis",
+            reason: "the call came too late".into(),
+            unknown: false,
+        },
+        other => SaleError::Internal(format!("unexpected answer {}", other.word())),
+    }
+}

@@ -1,0 +1,180 @@
+//! Events: created, listed, shown, changed.
+
+use std::sync::Arc;
+
+use super::opening::{Opened, open_event};
+use super::{
+    EventChange, EventView, NewEvent, Sale, SaleError, SaleSettings, SeatMap, unix_now_ms,
+};
+use crate::domain::limits::{DESCRIPTION_BYTES_MAX, HOLD_SECONDS_MAX, NAME_BYTES_MAX};
+use crate::domain::{Event, EventId, EventStatus, Layout, LoadState};
+use crate::redis::Detail;
+
+/// Overdue holds released before a seat map is shown.
+const OVERDUE_BATCH: i64 = 500;
+
+impl Sale {
+    /// Creates an event: in MongoDB, then in Redis. If Redis cannot take it now, the event exists
+    /// and the worker opens it as soon as Redis can.
+    pub async fn create_event(&self, new: NewEvent) -> Result<EventView, SaleError> {
+        let mut event = checked_event(new, &self.inner.settings)?;
+        event.id = self.inner.archive.next_event_id().await?;
+        self.inner.archive.insert_event(&event).await?;
+        let opened = open_event(&self.inner.engine, &self.inner.archive, &event).await;
+        match opened {
+            Ok(Opened::OnSale) => event.load_state = LoadState::Opened,
+            other => {
+                tracing::warn!(event_id = %event.id, ?other, "the worker opens this event later");
+            }
+        }
+        let event = self.inner.catalogue.put(event);
+        self.viewed(event).await
+    }
+
+    /// One event with its counts.
+    pub async fn event(&self, id: EventId) -> Result<EventView, SaleError> {
+        // Read anew: an operator may have changed it through another process.
+        let event = self.inner.catalogue.refresh(id).await?;
+        self.viewed(event.ok_or(SaleError::EventUnknown(id))?).await
+    }
+
+    /// One page of events, newest first, and how many there are in all.
+    pub async fn events(
+        &self,
+        page: u64,
+        page_size: u32,
+    ) -> Result<(Vec<EventView>, u64), SaleError> {
+        let (events, total) = self.inner.archive.events(page, page_size).await?;
+        let views = events.into_iter().map(|event| self.viewed(Arc::new(event)));
+        Ok((futures_util::future::try_join_all(views).await?, total))
+    }
+
+    /// Changes an event: in MongoDB, then in Redis. If Redis cannot follow now, the worker sees
+    /// to it.
+    pub async fn change_event(
+        &self,
+        id: EventId,
+        change: EventChange,
+    ) -> Result<EventView, SaleError> {
+        checked_texts(
+            change.name.as_deref(),
+            change.venue.as_deref(),
+            change.description.as_deref(),
+        )?;
+        let changed = self.inner.archive.change_event(id, &change).await?;
+        let event = self.inner.catalogue.put(changed.ok_or(SaleError::EventUnknown(id))?);
+        if let Err(error) = self.inner.engine.update_event(&event).await {
+            tracing::warn!(event_id = %id, %error, "redis follows a change of this event later");
+        }
+        self.viewed(event).await
+    }
+
+    /// Every seat's state at one version.
+    pub async fn seat_map(&self, id: EventId) -> Result<SeatMap, SaleError> {
+        let event = self.known_event(id).await?;
+        let engine = &self.inner.engine;
+        let not_loaded = || SaleError::EventNotLoaded(id);
+        let mut snapshot =
+            engine.snapshot(id, Detail::Seats).await?.filter(|s| s.open).ok_or_else(not_loaded)?;
+        if snapshot.next_deadline_ms.is_some_and(|deadline| deadline <= snapshot.now_ms) {
+            // Overdue holds are free seats: let that be seen even when no sweeper runs.
+            engine.expire(id, snapshot.generation, OVERDUE_BATCH).await?;
+            snapshot = engine
+                .snapshot(id, Detail::Seats)
+                .await?
+                .filter(|s| s.open)
+                .ok_or_else(not_loaded)?;
+        }
+        Ok(SeatMap {
+            event,
+            inventory: snapshot.inventory.ok_or_else(not_loaded)?,
+            generation: snapshot.generation,
+            version: snapshot.version,
+            now_ms: snapshot.now_ms,
+        })
+    }
+
+    async fn viewed(&self, event: Arc<Event>) -> Result<EventView, SaleError> {
+        let snapshot = self.inner.engine.snapshot(event.id, Detail::Counts).await?;
+        Ok(match snapshot {
+            Some(snapshot) if snapshot.open => EventView {
+                event,
+                available_seats: u32::try_from(snapshot.available).ok(),
+                now_ms: snapshot.now_ms,
+            },
+            _ => EventView { event, available_seats: None, now_ms: unix_now_ms() },
+        })
+    }
+}
+
+/// The event of a request, or what is wrong with it. Its id is given later.
+fn checked_event(new: NewEvent, settings: &SaleSettings) -> Result<Event, SaleError> {
+    checked_texts(Some(&new.name), new.venue.as_deref(), new.description.as_deref())?;
+    let currency = new.currency.unwrap_or_else(|| settings.currency.clone());
+    if currency.len() != 3 || !currency.bytes().all(|byte| byte.is_ascii_uppercase()) {
+        return invalid("`currency` must be three capital letters, as in ISO 4217");
+    }
+    let hold_ttl_ms = match new.hold_ttl_seconds {
+        Some(seconds) => i64::from(checked_seconds("hold_ttl_seconds", seconds)?) * 1000,
+        None => settings.hold_ttl_ms,
+    };
+    let max_hold_ms = match new.max_hold_seconds {
+        Some(seconds) => i64::from(checked_seconds("max_hold_seconds", seconds)?) * 1000,
+        None => settings.max_hold_ms.max(hold_ttl_ms),
+    };
+    if max_hold_ms < hold_ttl_ms {
+        return invalid("`max_hold_seconds` must be at least `hold_ttl_seconds`");
+    }
+    let layout = Layout::new(new.sections).map_err(|e| SaleError::Invalid(e.to_string()))?;
+    let max_seats_per_user = new.max_seats_per_user.unwrap_or(settings.max_seats_per_user);
+    if max_seats_per_user == 0 {
+        return invalid("`max_seats_per_user` must be at least 1");
+    }
+    Ok(Event {
+        id: EventId(0),
+        name: new.name,
+        description: new.description.unwrap_or_default(),
+        venue: new.venue.unwrap_or_default(),
+        currency,
+        starts_at_ms: new.starts_at_ms,
+        on_sale_at_ms: new.on_sale_at_ms,
+        hold_ttl_ms,
+        max_hold_ms,
+        max_seats_per_user,
+        status: EventStatus::OnSale,
+        revision: 1,
+        load_state: LoadState::New,
+        generation: 1,
+        layout_version: 1,
+        layout: Arc::new(layout),
+        created_at_ms: unix_now_ms(),
+    })
+}
+
+fn checked_texts(
+    name: Option<&str>,
+    venue: Option<&str>,
+    description: Option<&str>,
+) -> Result<(), SaleError> {
+    if name.is_some_and(|name| name.trim().is_empty() || name.len() > NAME_BYTES_MAX) {
+        return invalid(&format!("`name` must have 1 to {NAME_BYTES_MAX} bytes"));
+    }
+    if venue.is_some_and(|venue| venue.len() > NAME_BYTES_MAX) {
+        return invalid(&format!("`venue` must have at most {NAME_BYTES_MAX} bytes"));
+    }
+    if description.is_some_and(|text| text.len() > DESCRIPTION_BYTES_MAX) {
+        return invalid(&format!("`description` must have at most {DESCRIPTION_BYTES_MAX} bytes"));
+    }
+    Ok(())
+}
+
+fn checked_seconds(name: &str, seconds: u32) -> Result<u32, SaleError> {
+    if (1..=HOLD_SECONDS_MAX).contains(&seconds) {
+        return Ok(seconds);
+    }
+    invalid(&format!("`{name}` must be 1 to {HOLD_SECONDS_MAX}"))
+}
+
+fn invalid<T>(text: &str) -> Result<T, SaleError> {
+    Err(SaleError::Invalid(text.to_owned()))
+}
