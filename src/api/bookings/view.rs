@@ -116,8 +116,9 @@ pub struct BookingListBody<'a> {
     #[schema(example = 20)]
     page_size: u32,
     /// Up to when this list is complete: it comes from the archive, which follows the sale.
+    /// `null` where that cannot be told at the moment.
     #[schema(example = "2026-03-01T18:00:00.000Z")]
-    as_of: String,
+    as_of: Option<String>,
 }
 
 impl<'a> BookingBody<'a> {
@@ -164,7 +165,7 @@ impl<'a> BookingListBody<'a> {
             total: list.total,
             page,
             page_size,
-            as_of: iso8601(list.as_of_ms),
+            as_of: iso8601_once(list.as_of_ms),
         }
     }
 }
