@@ -36,7 +36,8 @@ impl RedisSettings {
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// Bound of one TCP connection attempt.
 const CONNECTION_ATTEMPT_TIMEOUT: Duration = Duration::from_millis(1000);
-/// A connection with unanswered commands this old is given up.
+/// A blocking read without an answer this much longer than its block is given up. (Command
+/// connections see to that themselves, see [`super::connection`].)
 const UNRESPONSIVE_TIMEOUT: Duration = Duration::from_millis(1200);
 /// How often that is looked at.
 const UNRESPONSIVE_INTERVAL: Duration = Duration::from_millis(300);

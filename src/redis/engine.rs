@@ -8,9 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use fred::clients::Client;
 use fred::interfaces::ClientLike;
-use fred::prelude::ClientState;
 use fred::types::config::Options;
 use fred::types::{ClusterHash, CustomCommand, Value};
 use tokio::sync::Semaphore;
@@ -18,6 +16,7 @@ use tokio::sync::Semaphore;
 use super::clock::RedisClock;
 use super::codes::Code;
 use super::connect::{self, Purpose, RedisSettings, ServerFacts};
+use super::connection::Connection;
 use super::error::RedisError;
 use super::keys::Keys;
 use super::reply::{self, Answer};
@@ -39,8 +38,8 @@ pub struct Engine {
 struct Inner {
     settings: RedisSettings,
     keys: Keys,
-    clients: Vec<Client>,
-    next_client: AtomicUsize,
+    connections: Vec<Connection>,
+    next_connection: AtomicUsize,
     scripts: &'static [Assembled],
     /// One clock a partition: on a cluster each may live on another node.
     clocks: Vec<RedisClock>,
@@ -64,17 +63,18 @@ impl Engine {
         clock: ClockSource,
         observer: Arc<dyn Observer>,
     ) -> Result<Self, RedisError> {
-        let mut clients = Vec::with_capacity(settings.clients);
+        let mut connections = Vec::with_capacity(settings.clients);
         for _ in 0..settings.clients.max(1) {
-            clients.push(connect::connect(&settings, Purpose::Commands).await?);
+            let client = connect::connect(&settings, Purpose::Commands).await?;
+            connections.push(Connection::new(client));
         }
         let keys = Keys::new(&settings.namespace, settings.partitions);
         let inner = Inner {
             clocks: keys.all_partitions().map(|_| RedisClock::default()).collect(),
             in_flight: Semaphore::new(settings.in_flight_max),
             keys,
-            clients,
-            next_client: AtomicUsize::new(0),
+            connections,
+            next_connection: AtomicUsize::new(0),
             scripts: assembled(clock),
             observer,
             settings,
@@ -104,7 +104,7 @@ impl Engine {
 
     /// Redis' facts, for the check at start.
     pub async fn server_facts(&self) -> Result<ServerFacts, RedisError> {
-        connect::server_facts(self.client()?).await
+        connect::server_facts(&self.connection()?.client).await
     }
 
     /// Whether Redis answers within the command bound.
@@ -120,9 +120,9 @@ impl Engine {
 
     /// Ends all connections.
     pub async fn close(&self) {
-        for client in &self.inner.clients {
+        for connection in &self.inner.connections {
             // A client that is gone already has nothing to quit.
-            let _ = client.quit().await;
+            let _ = connection.client.quit().await;
         }
     }
 
@@ -187,13 +187,8 @@ impl Engine {
             .in_flight
             .try_acquire()
             .map_err(|_| RedisError::NotRun("too many calls under way".into()))?;
-        let client = self.client()?;
         let sent = Instant::now();
-        let evaluated = self.evaluate(client, script, partition, keys, args);
-        let value = match tokio::time::timeout(self.timeout(), evaluated).await {
-            Ok(result) => result?,
-            Err(_) => return Err(RedisError::Unknown("no reply in time".into())),
-        };
+        let value = self.bounded(self.evaluate(script, partition, keys, args)).await?;
         let answer = reply::parse(value)?;
         self.clock(partition).observe(sent, Instant::now(), answer.now_ms);
         Ok(answer)
@@ -201,7 +196,6 @@ impl Engine {
 
     async fn evaluate(
         &self,
-        client: &Client,
         script: Script,
         partition: Partition,
         keys: Vec<String>,
@@ -213,13 +207,13 @@ impl Engine {
         values.push(Value::from(keys.len() as i64));
         values.extend(keys.into_iter().map(Value::from));
         values.extend(args);
-        match self.send(client, "EVALSHA", partition, values.clone()).await {
-            Err(error) if error.details().starts_with("NOSCRIPT") => {
+        match self.send("EVALSHA", partition, values.clone()).await {
+            Err(RedisError::Unexpected(text)) if text.contains("NOSCRIPT") => {
                 // Redis forgot the script (restart, SCRIPT FLUSH): EVAL also teaches it again.
                 values[0] = Value::from(assembled.text.as_str());
-                Ok(self.send(client, "EVAL", partition, values).await?)
+                self.send("EVAL", partition, values).await
             }
-            other => Ok(other?),
+            other => other,
         }
     }
 
@@ -230,33 +224,48 @@ impl Engine {
         partition: Partition,
         args: Vec<Value>,
     ) -> Result<Value, RedisError> {
-        let client = self.client()?;
-        match tokio::time::timeout(self.timeout(), self.send(client, name, partition, args)).await {
-            Ok(result) => Ok(result?),
+        self.bounded(self.send(name, partition, args)).await
+    }
+
+    async fn bounded(
+        &self,
+        call: impl Future<Output = Result<Value, RedisError>>,
+    ) -> Result<Value, RedisError> {
+        // The library's own bound is the same; it tells the connection. This one covers two
+        // commands in a row.
+        match tokio::time::timeout(self.timeout() * 2, call).await {
+            Ok(result) => result,
             Err(_) => Err(RedisError::Unknown("no reply in time".into())),
         }
     }
 
     async fn send(
         &self,
-        client: &Client,
         name: &'static str,
         partition: Partition,
         args: Vec<Value>,
-    ) -> Result<Value, fred::error::Error> {
+    ) -> Result<Value, RedisError> {
+        let connection = self.connection()?;
         let hash = ClusterHash::Custom(slot(self.keys(), partition));
         let options = Options { fail_fast: true, max_attempts: Some(1), ..Default::default() };
         let command = CustomCommand::new_static(name, hash, false);
-        client.with_options(&options).custom(command, args).await
+        connection.note_sent();
+        let result = connection.client.with_options(&options).custom(command, args).await;
+        let result = result.map_err(RedisError::from);
+        match &result {
+            Err(RedisError::Unknown(_)) => connection.note_given_up(),
+            _ => connection.note_answered(),
+        }
+        result
     }
 
-    /// The next connected client, in turn.
-    fn client(&self) -> Result<&Client, RedisError> {
-        let clients = &self.inner.clients;
-        let turn = self.inner.next_client.fetch_add(1, Ordering::Relaxed);
-        (0..clients.len())
-            .map(|step| &clients[(turn.wrapping_add(step)) % clients.len()])
-            .find(|client| client.state() == ClientState::Connected)
+    /// The next connection that is up, in turn.
+    fn connection(&self) -> Result<&Connection, RedisError> {
+        let connections = &self.inner.connections;
+        let turn = self.inner.next_connection.fetch_add(1, Ordering::Relaxed);
+        (0..connections.len())
+            .map(|step| &connections[(turn.wrapping_add(step)) % connections.len()])
+            .find(|connection| connection.is_up())
             .ok_or_else(|| RedisError::NotRun("not connected".into()))
     }
 

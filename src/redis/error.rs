@@ -39,14 +39,16 @@ impl From<fred::error::Error> for RedisError {
             ErrorKind::Backpressure | ErrorKind::Config | ErrorKind::Auth => {
                 RedisError::NotRun(text)
             }
-            // An error reply of Redis itself ("ERR ...", "WRONGTYPE ..."), or one we cannot parse.
-            ErrorKind::Unknown | ErrorKind::InvalidArgument | ErrorKind::Parse
-                if error.details().chars().next().is_some_and(char::is_uppercase)
-                    && error.details().contains("script") =>
-            {
-                RedisError::Unexpected(text)
-            }
-            _ => RedisError::Unknown(text),
+            // No reply: the connection broke, or the time was up.
+            ErrorKind::IO
+            | ErrorKind::Timeout
+            | ErrorKind::Canceled
+            | ErrorKind::Routing
+            | ErrorKind::Protocol
+            | ErrorKind::Cluster
+            | ErrorKind::Sentinel => RedisError::Unknown(text),
+            // An error reply of Redis itself: a script that failed may have written before.
+            _ => RedisError::Unexpected(text),
         }
     }
 }

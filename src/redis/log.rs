@@ -115,9 +115,7 @@ impl Engine {
         let args = args.into_iter().map(Value::from).collect();
         match self.command("XGROUP", partition, args).await {
             Ok(_) => Ok(()),
-            Err(
-                RedisError::Unknown(text) | RedisError::Unexpected(text) | RedisError::NotRun(text),
-            ) if text.contains("BUSYGROUP") => Ok(()),
+            Err(RedisError::Unexpected(text)) if text.contains("BUSYGROUP") => Ok(()),
             Err(error) => Err(error),
         }
     }
@@ -336,11 +334,7 @@ impl Engine {
         let groups = match self.command("XINFO", partition, args).await {
             Ok(reply) => list(Some(reply))?,
             // There is no log yet.
-            Err(RedisError::Unknown(text) | RedisError::Unexpected(text))
-                if text.contains("no such key") =>
-            {
-                return Ok(false);
-            }
+            Err(RedisError::Unexpected(text)) if text.contains("no such key") => return Ok(false),
             Err(error) => return Err(error),
         };
         for row in groups {

@@ -6,6 +6,7 @@ mod calls;
 mod clock;
 mod codes;
 mod connect;
+mod connection;
 mod engine;
 mod error;
 mod keys;

@@ -2,6 +2,7 @@
 
 pub mod engine;
 pub mod servers;
+pub mod world;
 
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
@@ -15,11 +16,7 @@ pub fn unique_name() -> String {
 }
 
 /// Waits until the condition holds, looking every few milliseconds; fails after `bound`.
-pub async fn eventually<F, Fut>(what: &str, bound: Duration, mut holds: F)
-where
-    F: FnMut() -> Fut,
-    Fut: Future<Output = bool>,
-{
+pub async fn eventually(what: &str, bound: Duration, mut holds: impl AsyncFnMut() -> bool) {
     let deadline = Instant::now() + bound;
     while !holds().await {
         assert!(Instant::now() < deadline, "not within {bound:?}: {what}");

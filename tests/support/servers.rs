@@ -38,6 +38,11 @@ impl Server {
         if self.cluster { url.replacen("redis://", "redis-cluster://", 1) } else { url }
     }
 
+    /// Sends a Redis one command; the first line of its reply.
+    pub fn command(&self, words: &[&str]) -> String {
+        redis_command(&format!("127.0.0.1:{}", self.spec["port"]), words).unwrap()
+    }
+
     /// Stops it from running, with its connections open (SIGSTOP).
     pub fn freeze(&self) {
         self.signal("STOP");
