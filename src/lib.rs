@@ -1,6 +1,7 @@
 //! Holdfast: an admission engine for flash sales.
 #![forbid(unsafe_code)]
 
+pub mod api;
 pub mod archive;
 pub mod config;
 pub mod domain;
@@ -10,4 +11,5 @@ pub mod redis;
 pub mod sale;
 pub mod setup;
 pub mod shutdown;
+pub mod start;
 pub mod telemetry;
