@@ -9,7 +9,6 @@ pub mod live;
 pub mod payments;
 pub mod redis;
 pub mod sale;
-pub mod setup;
 pub mod shutdown;
 pub mod start;
 pub mod telemetry;

@@ -13,34 +13,22 @@ use crate::archive::{Archive, ArchiveConfig, ArchiveError};
 use crate::config::Config;
 use crate::payments::AlwaysYes;
 use crate::redis::scripts::ClockSource;
-use crate::redis::{Engine, RedisError, RedisSettings};
+use crate::redis::{Engine, Observer, RedisError, RedisSettings, WORKER_GROUP};
 use crate::sale::{Sale, SaleSettings};
 use crate::shutdown::Shutdown;
 use crate::telemetry::Metrics;
-
-/// The workers' consumer group in every booking log.
-pub const WORKER_GROUP: &str = "archive";
 
 /// Why a process does not start; the text says how to mend it.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub struct StartError(pub String);
 
-impl From<RedisError> for StartError {
-    fn from(error: RedisError) -> Self {
-        StartError(format!("{error}. Is Redis running? HOLDFAST_REDIS_URL says where"))
-    }
-}
+/// An observer for tools: nobody looks at their metrics.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Unobserved;
 
-impl From<ArchiveError> for StartError {
-    fn from(error: ArchiveError) -> Self {
-        match error {
-            ArchiveError::Unavailable(_) => {
-                StartError(format!("{error}. Is it running? HOLDFAST_MONGODB_URL says where"))
-            }
-            other => StartError(other.to_string()),
-        }
-    }
+impl Observer for Unobserved {
+    fn script_called(&self, _: &'static str, _: &'static str, _: f64) {}
 }
 
 /// The two services a process works with, connected and found fit.
@@ -58,12 +46,39 @@ pub struct Services {
 /// the settings refuse.
 pub async fn connect(config: &Config, metrics: &Metrics) -> Result<Services, StartError> {
     let observer = Arc::new(observers::RedisMetrics::new(metrics));
-    let engine = Engine::connect(redis_settings(config), ClockSource::Redis, observer).await?;
-    checks::redis(&engine.server_facts().await?, config)?;
-    let archive = Archive::connect(&archive_config(config)).await?;
-    checks::mongodb(&archive.server_info().await?);
-    archive.prepare(config.partitions).await?;
-    Ok(Services { engine, archive })
+    Ok(Services { engine: engine(config, observer).await?, archive: archive(config).await? })
+}
+
+/// Redis, connected and found fit. What the settings say to warn about is logged.
+pub async fn engine(config: &Config, observer: Arc<dyn Observer>) -> Result<Engine, StartError> {
+    let away = |error: RedisError| {
+        let where_to = &config.redis_url;
+        StartError(format!("{error}. Start Redis, or set HOLDFAST_REDIS_URL, now {where_to}"))
+    };
+    let settings = redis_settings(config);
+    let engine = Engine::connect(settings, ClockSource::Redis, observer).await.map_err(away)?;
+    checks::redis(&engine.server_facts().await.map_err(away)?, config)?;
+    Ok(engine)
+}
+
+/// The archive, reached, claimed for this deployment and indexed.
+pub async fn archive(config: &Config) -> Result<Archive, StartError> {
+    let refused = |error| refusal(error, config);
+    let archive = Archive::connect(&archive_config(config)).await.map_err(refused)?;
+    checks::mongodb(&archive.server_info().await.map_err(refused)?);
+    archive.prepare(config.partitions).await.map_err(refused)?;
+    Ok(archive)
+}
+
+fn refusal(error: ArchiveError, config: &Config) -> StartError {
+    let ArchiveError::Unavailable(_) = error else {
+        return StartError(error.to_string());
+    };
+    // The driver goes on with the whole topology, over many words.
+    let text = error.to_string();
+    let reason = text.split(" Topology:").next().unwrap_or_default().trim_end_matches('.');
+    let where_to = &config.mongodb_url;
+    StartError(format!("{reason}. Start MongoDB, or set HOLDFAST_MONGODB_URL, now {where_to}"))
 }
 
 /// The use cases on these services, with the handles of their background tasks, which end when
@@ -92,7 +107,8 @@ pub fn raise_open_files() {
     }
 }
 
-fn redis_settings(config: &Config) -> RedisSettings {
+/// How to reach Redis.
+pub fn redis_settings(config: &Config) -> RedisSettings {
     RedisSettings {
         url: config.redis_url.expose().to_owned(),
         namespace: config.redis_namespace.clone(),
@@ -103,7 +119,8 @@ fn redis_settings(config: &Config) -> RedisSettings {
     }
 }
 
-fn archive_config(config: &Config) -> ArchiveConfig {
+/// How to reach the archive.
+pub fn archive_config(config: &Config) -> ArchiveConfig {
     ArchiveConfig {
         url: config.mongodb_url.expose().to_owned(),
         database: config.mongodb_database.clone(),
@@ -111,7 +128,8 @@ fn archive_config(config: &Config) -> ArchiveConfig {
     }
 }
 
-fn sale_settings(config: &Config) -> SaleSettings {
+/// The rules of a sale.
+pub fn sale_settings(config: &Config) -> SaleSettings {
     let ms = |seconds: u32| i64::from(seconds) * 1_000;
     SaleSettings {
         hold_ttl_ms: ms(config.hold_ttl_seconds),
@@ -126,5 +144,28 @@ fn sale_settings(config: &Config) -> SaleSettings {
         unfinished_max: config.abort_queue_max as usize,
         log_entries_max: config.log_entries_max,
         worker_group: WORKER_GROUP.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn seconds_become_milliseconds() {
+        let config = Config { hold_ttl_seconds: 7, max_hold_seconds: 9, ..Config::default() };
+        let settings = sale_settings(&config);
+        assert_eq!((settings.hold_ttl_ms, settings.max_hold_ms), (7_000, 9_000));
+        assert_eq!(settings.idempotency_ttl_ms, 86_400_000);
+    }
+
+    #[test]
+    fn an_absent_mongodb_is_told_in_one_line_without_its_password() {
+        let config = Config { mongodb_url: "mongodb://ann:pw@h".into(), ..Config::default() };
+        let long = "No available servers. Topology: { Type: Unknown, Set Name: x }".to_owned();
+        let told = refusal(ArchiveError::Unavailable(long), &config).to_string();
+        let expected = "MongoDB is unavailable: No available servers. Start MongoDB, or set \
+            HOLDFAST_MONGODB_URL, now mongodb://ann:***@h";
+        assert_eq!(told, expected);
     }
 }
