@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use futures_util::future::join_all;
 use holdfast::domain::{BookingId, SeatId};
-use holdfast::redis::{HoldCall, RedisError, new_nonce};
+use holdfast::redis::{Code, HoldCall, RedisError, new_nonce};
 use holdfast::sale::SaleError;
 
 use crate::on_each_redis;
@@ -106,6 +106,8 @@ on_each_redis!(a_call_that_was_given_up_touches_nothing, async |flavor| {
     let world = World::new(&redis, shared_mongodb()).await;
     let id = world.event(10).await;
     let event = world.archive.event(id).await.unwrap().unwrap();
+    // Teaches Redis the script: otherwise only its name would arrive.
+    world.hold("first", id, &[9], None).await.unwrap();
     let user = "ann".parse().unwrap();
     let nonce = new_nonce();
     let call = HoldCall {
@@ -132,6 +134,9 @@ on_each_redis!(a_call_that_was_given_up_touches_nothing, async |flavor| {
     for _ in 0..2 {
         eventually("redis answers", RECOVERY, async || world.free(id).await.is_some()).await;
     }
-    assert_eq!(world.free(id).await, Some(10));
+    assert_eq!(world.free(id).await, Some(9));
+    // In time, the very same call is granted.
+    let not_after = world.engine.not_after(world.engine.keys().partition_of(id)).await.unwrap();
+    assert_eq!(world.engine.hold(&call, not_after).await.unwrap().code, Code::Ok);
     world.stop().await;
 });
