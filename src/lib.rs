@@ -12,3 +12,4 @@ pub mod sale;
 pub mod shutdown;
 pub mod start;
 pub mod telemetry;
+pub mod worker;
