@@ -23,3 +23,4 @@ pub mod sale;
 pub mod shutdown;
 pub mod start;
 pub mod telemetry;
+pub mod worker;

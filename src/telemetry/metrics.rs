@@ -161,6 +161,10 @@ metrics! {
         "Writes to the archive that failed.";
     verdicts: IntCounterVec = "holdfast_verdicts_total" ["outcome"] NO_BUCKETS
         "Sales judged by the archive.";
+    double_sales_prevented: IntCounter = "holdfast_double_sale_prevented_total" [] NO_BUCKETS
+        "Sales the archive refused because a seat was sold already: the money goes back.";
+    task_restarts: IntCounterVec = "holdfast_worker_task_restarts_total" ["task"] NO_BUCKETS
+        "Background tasks started again after a panic.";
     settled: IntCounterVec = "holdfast_settled_total" ["code"] NO_BUCKETS
         "Verdicts brought back to Redis, by its reply.";
 

@@ -3,6 +3,7 @@
 pub mod engine;
 pub mod entries;
 pub mod servers;
+pub mod worker;
 pub mod world;
 
 use std::sync::atomic::{AtomicU32, Ordering};

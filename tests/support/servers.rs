@@ -130,7 +130,7 @@ pub fn available(flavor: Flavor) -> bool {
 }
 
 fn start(kind: &str, args: &[&str], cluster: bool) -> Server {
-    let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port().to_string();
+    let port = free_port().to_string();
     let dir = state_dir().join(format!("{kind}-{port}"));
     let dir_text = dir.to_str().expect("a UTF-8 path");
     let mut all = vec!["spec", kind, "--port", &port, "--dir", dir_text];
@@ -139,6 +139,11 @@ fn start(kind: &str, args: &[&str], cluster: bool) -> Server {
     let child = Mutex::new(spawn(&spec));
     wait_ready(&spec);
     Server { spec, child, cluster }
+}
+
+/// A port that nothing listens on.
+pub fn free_port() -> u16 {
+    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }
 
 /// One folder a test process, removed by the reaper when the process ends.
@@ -173,9 +178,9 @@ fn spawn(spec: &Value) -> Child {
     child
 }
 
-/// Ends every server, and removes the state folder, when this process ends for whatever reason:
+/// Ends every process named here, and removes the state folder, when this process ends for whatever reason:
 /// a shell that learns the pids over a pipe acts when the pipe closes.
-fn reap_later(pid: u32) {
+pub fn reap_later(pid: u32) {
     static REAPER: LazyLock<Mutex<ChildStdin>> = LazyLock::new(|| {
         let script = "while read pid; do pids=\"$pids $pid\"; done; kill -9 $pids; rm -rf \"$0\"";
         let child = Command::new("sh")
