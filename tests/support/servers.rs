@@ -175,7 +175,7 @@ fn spawn(spec: &Value) -> Child {
 
 /// Ends every server, and removes the state folder, when this process ends for whatever reason:
 /// a shell that learns the pids over a pipe acts when the pipe closes.
-fn reap_later(pid: u32) {
+pub(super) fn reap_later(pid: u32) {
     static REAPER: LazyLock<Mutex<ChildStdin>> = LazyLock::new(|| {
         let script = "while read pid; do pids=\"$pids $pid\"; done; kill -9 $pids; rm -rf \"$0\"";
         let child = Command::new("sh")

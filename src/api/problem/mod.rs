@@ -1,6 +1,6 @@
 //! Errors as clients see them: `application/problem+json` (RFC 9457), each with a stable code.
 //!
-//! A handler returns a [`Problem`]; the middleware in `observe` gives it the trace id, counts it
+//! A handler returns a [`Problem`]; `endpoint` gives it the trace id, counts it
 //! and logs the cause of what is our fault. `detail` tells the caller what is wrong with *this*
 //! request and how to mend it, and never anything about our insides.
 
@@ -22,6 +22,8 @@ pub use from_sale::event_unknown;
 pub const PROBLEM_JSON: &str = "application/problem+json";
 /// What `type` begins with; the code follows.
 const TYPE_PREFIX: &str = "urn:holdfast:problem:";
+/// What to do when a dependency is away and nothing was changed.
+const TRY_AGAIN: &str = "The service cannot do this at the moment; nothing was changed. Try again";
 
 /// A refusal, as the client will see it.
 #[derive(Debug)]
@@ -72,6 +74,16 @@ impl Problem {
             "Something went wrong on our side; the trace id helps us to find it",
         );
         Problem { cause: Some(cause.into()), ..problem }
+    }
+
+    /// The same refusal of a request that only reads: there is no outcome to be unsure of.
+    pub fn of_a_read(self) -> Self {
+        match self.code {
+            Code::OutcomeUnknown => {
+                Problem { detail: TRY_AGAIN.into(), ..self.recoded(Code::ServiceUnavailable) }
+            }
+            _ => self,
+        }
     }
 
     /// The same refusal under a more telling code.
