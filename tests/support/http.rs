@@ -71,6 +71,10 @@ impl Ask {
         Ask(self.0.header(name, value))
     }
 
+    pub fn header_bytes(self, name: &str, value: &[u8]) -> Self {
+        Ask(self.0.header(name, value))
+    }
+
     pub fn json(self, body: Value) -> Self {
         Ask(self.0.json(&body))
     }
@@ -127,7 +131,8 @@ impl Reply {
     pub fn any_problem(&self) -> Value {
         let text = String::from_utf8_lossy(&self.bytes);
         assert!(self.status >= 400, "{} is no refusal: {text}", self.status);
-        assert_eq!(self.header("content-type"), Some("application/problem+json"), "{text}");
+        let media = self.header("content-type");
+        assert_eq!(media, Some("application/problem+json"), "{}: {text}", self.status);
         let body: Value = serde_json::from_slice(&self.bytes).expect("JSON");
         let error = body["error"].as_str().expect("`error`");
         assert_eq!(body["type"], format!("urn:holdfast:problem:{error}"));

@@ -38,6 +38,8 @@ pub struct Problem {
     members: Vec<(&'static str, Value)>,
     /// Further headers, such as `Allow`.
     headers: Vec<(header::HeaderName, header::HeaderValue)>,
+    /// Whether the connection ends with this answer.
+    closes: bool,
     /// What happened inside: for the log, never for the client.
     pub cause: Option<String>,
 }
@@ -51,6 +53,7 @@ impl Problem {
             retry_after_seconds: None,
             members: Vec::new(),
             headers: Vec::new(),
+            closes: false,
             cause: None,
         }
     }
@@ -104,6 +107,12 @@ impl Problem {
         self
     }
 
+    /// Ends the connection: what is still to come on it cannot be told from a next request.
+    pub fn closing(mut self) -> Self {
+        self.closes = true;
+        self
+    }
+
     /// Says when to try again.
     pub fn retry_after(mut self, seconds: u32) -> Self {
         self.retry_after_seconds = Some(seconds);
@@ -123,6 +132,9 @@ impl Problem {
         answer.insert_header((header::CACHE_CONTROL, "no-store"));
         if let Some(seconds) = self.retry_after_seconds {
             answer.insert_header((header::RETRY_AFTER, seconds));
+        }
+        if self.closes {
+            answer.force_close();
         }
         for (name, value) in &self.headers {
             answer.insert_header((name.clone(), value.clone()));
