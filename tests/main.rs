@@ -1,8 +1,11 @@
 //! The integration tests, one binary, on real servers over sockets.
 
+mod api;
 mod archive;
+mod bad_input;
 mod contract;
 mod engine;
 mod faults;
+mod races;
 mod support;
 mod worker;

@@ -38,7 +38,7 @@ impl Sale {
         self.viewed(event.ok_or(SaleError::EventUnknown(id))?).await
     }
 
-    /// One page of events, newest first, and how many there are in all.
+    /// One page of events by id, and how many there are in all.
     pub async fn events(
         &self,
         page: u64,
