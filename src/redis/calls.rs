@@ -12,8 +12,10 @@ use crate::domain::{Booking, BookingId, Event, EventId, LogId, Partition, SeatId
 
 /// Overdue holds released on the way, by any call.
 const OVERDUE_BATCH: i64 = 16;
-/// Overdue holds released when a user's limit hangs on it.
-const OVERDUE_BATCH_MAX: i64 = 512;
+/// Overdue holds released when a user's limit hangs on it. Redis does nothing else meanwhile, so
+/// a user whose own overdue hold has more than this before it is refused until the sweeper, or the
+/// next calls, have come that far.
+const OVERDUE_BATCH_MAX: i64 = 64;
 
 /// A nonce: names one attempt, and tags the log entries it writes.
 pub fn new_nonce() -> String {

@@ -3,11 +3,26 @@
 use fred::types::Value;
 
 use super::calls::{args, new_nonce, number};
+use super::codes::Code;
 use super::engine::Engine;
 use super::error::RedisError;
 use super::reply::{Answer, Body, integer, list, text, unexpected};
 use super::scripts::Script;
 use crate::domain::{Booking, BookingId, Event, EventId, Inventory, LogId, SeatId};
+
+/// What became of a load.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Load {
+    /// Redis has the inventory, by the load of this token; it is not for sale yet.
+    Loading {
+        /// Names the load.
+        token: String,
+    },
+    /// The event is open already and stays as it is.
+    Open,
+    /// Nothing was loaded.
+    Refused(Code),
+}
 
 /// How much of an event a snapshot shows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -55,19 +70,29 @@ impl Engine {
         &self,
         event: &Event,
         inventory: &Inventory,
-    ) -> Result<Answer, RedisError> {
-        self.open_event_phase(event, "load", inventory.as_bytes()).await
+    ) -> Result<Load, RedisError> {
+        // A letter first: the token is never taken for a number.
+        let token = format!("t{}", new_nonce());
+        let answer = self.open_event_phase(event, "load", &token, inventory.as_bytes()).await?;
+        match (answer.code, answer.body) {
+            (Code::Ok, Body::Raw(values)) => {
+                Ok(Load::Loading { token: text(values.into_iter().next())? })
+            }
+            (Code::EventExists, _) => Ok(Load::Open),
+            (code, _) => Ok(Load::Refused(code)),
+        }
     }
 
-    /// `open_event`, phase `open`: puts a loaded event on sale.
-    pub async fn open_event(&self, event: &Event) -> Result<Answer, RedisError> {
-        self.open_event_phase(event, "open", &[]).await
+    /// `open_event`, phase `open`: puts the load with this token on sale.
+    pub async fn open_event(&self, event: &Event, token: &str) -> Result<Answer, RedisError> {
+        self.open_event_phase(event, "open", token, &[]).await
     }
 
     async fn open_event_phase(
         &self,
         event: &Event,
         phase: &'static str,
+        token: &str,
         inventory: &[u8],
     ) -> Result<Answer, RedisError> {
         let partition = self.keys().partition_of(event.id);
@@ -90,6 +115,7 @@ impl Engine {
                 i64::from(event.layout.total_seats()),
             ]);
             args.push(number(event.revision));
+            args.push(Value::from(token));
             args.push(Value::from(inventory));
             args
         })

@@ -21,7 +21,7 @@ pub use codes::{CODES, Code};
 pub use connect::{RedisSettings, ServerFacts};
 pub use engine::{Engine, NotAfter, Observer};
 pub use error::RedisError;
-pub use events::{Detail, Snapshot};
+pub use events::{Detail, Load, Snapshot};
 pub use keys::Keys;
 pub use log::{LaneReader, LogState, Pending, Read, WORKER_GROUP};
 pub use reply::{Answer, Body};
