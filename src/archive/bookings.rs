@@ -72,6 +72,16 @@ impl Archive {
         self.bookings_where(filter, options).await
     }
 
+    /// Takes a cancelled booking off [`Archive::cancels_unsettled`]: Redis was seen to follow, or
+    /// has nothing that could.
+    pub async fn cancel_settled(&self, id: BookingId) -> Result<(), ArchiveError> {
+        let operation = doc! {
+            "q": { "_id": id.to_string(), "outcome": Outcome::Cancelled.word() },
+            "u": { "$unset": { "cancel_unsettled_ms": "" } },
+        };
+        self.gateway.write_plain(Verb::Update, BOOKINGS, vec![operation]).await.map(drop)
+    }
+
     pub(super) async fn bookings_where(
         &self,
         filter: mongodb::bson::Document,

@@ -43,6 +43,12 @@ impl Server {
         redis_command(&format!("127.0.0.1:{}", self.spec["port"]), words).unwrap()
     }
 
+    /// Sends a Redis one command that answers with a text.
+    pub fn command_value(&self, words: &[&str]) -> String {
+        let lines = redis_lines(&format!("127.0.0.1:{}", self.spec["port"]), words, 2).unwrap();
+        lines.last().expect("two lines were read").clone()
+    }
+
     /// Stops it from running, with its connections open (SIGSTOP).
     pub fn freeze(&self) {
         self.signal("STOP");
@@ -221,6 +227,11 @@ fn wait_ready(spec: &Value) {
 
 /// Sends one command over a connection of its own; the first line of the reply.
 pub fn redis_command(address: &str, words: &[&str]) -> std::io::Result<String> {
+    Ok(redis_lines(address, words, 1)?.remove(0))
+}
+
+/// Sends one command over a connection of its own; so many lines of the reply.
+fn redis_lines(address: &str, words: &[&str], count: usize) -> std::io::Result<Vec<String>> {
     let mut stream = TcpStream::connect(address)?;
     stream.set_read_timeout(Some(Duration::from_secs(5)))?;
     let mut request = format!("*{}\r\n", words.len());
@@ -228,7 +239,11 @@ pub fn redis_command(address: &str, words: &[&str]) -> std::io::Result<String> {
         request.push_str(&format!("${}\r\n{word}\r\n", word.len()));
     }
     stream.write_all(request.as_bytes())?;
-    let mut line = String::new();
-    BufReader::new(stream).read_line(&mut line)?;
-    Ok(line.trim_end().to_owned())
+    let mut reader = BufReader::new(stream);
+    let mut read = || {
+        let mut line = String::new();
+        reader.read_line(&mut line)?;
+        Ok(line.trim_end().to_owned())
+    };
+    (0..count).map(|_| read()).collect()
 }
