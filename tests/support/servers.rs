@@ -48,6 +48,13 @@ impl Server {
         redis_list(&format!("127.0.0.1:{}", self.spec["port"]), words).unwrap()
     }
 
+    /// Sends a Redis one command that answers with a text.
+    pub fn command_value(&self, words: &[&str]) -> String {
+        let mut reply = redis_send(&format!("127.0.0.1:{}", self.spec["port"]), words).unwrap();
+        read_line(&mut reply).unwrap();
+        read_line(&mut reply).unwrap()
+    }
+
     /// Stops it from running, with its connections open (SIGSTOP).
     pub fn freeze(&self) {
         self.signal("STOP");
