@@ -4,7 +4,7 @@
 use std::io::{BufRead, BufReader, Write};
 use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
-use std::process::{Child, ChildStdin, Command, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::sync::{LazyLock, Mutex};
 use std::time::{Duration, Instant};
 
@@ -193,7 +193,7 @@ fn spawn(spec: &Value) -> Child {
 /// Ends every process named here, and removes the state folder, when this process ends for
 /// whatever reason: a shell that learns the pids over a pipe acts when the pipe closes.
 pub fn reap_later(pid: u32) {
-    static REAPER: LazyLock<Mutex<ChildStdin>> = LazyLock::new(|| {
+    static REAPER: LazyLock<Mutex<Child>> = LazyLock::new(|| {
         let script = "while read pid; do pids=\"$pids $pid\"; done; kill -9 $pids; rm -rf \"$0\"";
         let child = Command::new("sh")
             .args(["-c", script])
@@ -202,9 +202,11 @@ pub fn reap_later(pid: u32) {
             .stderr(Stdio::null())
             .spawn()
             .expect("sh runs");
-        Mutex::new(child.stdin.expect("stdin is piped"))
+        Mutex::new(child)
     });
-    writeln!(REAPER.lock().unwrap(), "{pid}").expect("the reaper listens");
+    let mut reaper = REAPER.lock().unwrap();
+    let stdin = reaper.stdin.as_mut().expect("stdin is piped");
+    writeln!(stdin, "{pid}").expect("the reaper listens");
 }
 
 fn wait_ready(spec: &Value) {
