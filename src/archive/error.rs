@@ -36,6 +36,15 @@ pub enum Refusal {
         /// What this process is configured for.
         ours: u16,
     },
+    /// The database holds no archive.
+    #[error(
+        "database {database:?} holds no archive of Holdfast: set `mongodb_database` to the one \
+         that holdfast-api uses, or start holdfast-api once"
+    )]
+    Unclaimed {
+        /// The database's name.
+        database: String,
+    },
     /// The archive was written in another format.
     #[error(
         "database {database:?} has archive format {theirs}, this build reads {ours}: \

@@ -98,6 +98,14 @@ pub async fn archive(config: &Config) -> Result<Archive, StartError> {
     Ok(archive)
 }
 
+/// The archive, reached and recognised as this deployment's; nothing is written. For tools.
+pub async fn existing_archive(config: &Config) -> Result<Archive, StartError> {
+    let refused = |error| refusal(error, config);
+    let archive = Archive::connect(&archive_config(config)).await.map_err(refused)?;
+    archive.recognise(config.partitions).await.map_err(refused)?;
+    Ok(archive)
+}
+
 fn refusal(error: ArchiveError, config: &Config) -> StartError {
     match error {
         ArchiveError::Unavailable(_) => {
