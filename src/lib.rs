@@ -3,6 +3,7 @@
 
 pub mod archive;
 pub mod config;
+pub mod ctl;
 pub mod domain;
 pub mod live;
 pub mod payments;

@@ -8,6 +8,7 @@ use fred::types::Value;
 use super::engine::Engine;
 use super::error::RedisError;
 use super::log::{Read, entries};
+use super::reply::integer;
 use crate::domain::{LogId, Partition};
 
 /// Before the name of each of the entry's own fields.
@@ -64,6 +65,12 @@ impl Engine {
             args.push(Value::from(value.as_str()));
         }
         self.command("XADD", partition, args).await.map(|_| ())
+    }
+
+    /// How many dead letters a partition has.
+    pub async fn dead_letter_count(&self, partition: Partition) -> Result<u64, RedisError> {
+        let args = vec![Value::from(self.keys().dead_letters(partition))];
+        Ok(integer(&self.command("XLEN", partition, args).await?)? as u64)
     }
 
     /// The newest dead letters of a partition that are older than the one at `before`, newest

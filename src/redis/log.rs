@@ -278,11 +278,10 @@ impl Engine {
     ) -> Result<LogState, RedisError> {
         let log = self.keys().log(partition);
         let length = self.command("XLEN", partition, vec![Value::from(log.as_str())]).await?;
-        let dead = vec![Value::from(self.keys().dead_letters(partition))];
         let mut state = LogState {
             length: integer(&length)? as u64,
             newest: self.link(partition).await?.map(|link| link.0).unwrap_or_default(),
-            dead_letters: integer(&self.command("XLEN", partition, dead).await?)? as u64,
+            dead_letters: self.dead_letter_count(partition).await?,
             ..LogState::default()
         };
         if !self.group_state(partition, group, &mut state).await? {

@@ -55,7 +55,7 @@ impl Events {
         self.viewed(event.ok_or(SaleError::EventUnknown(id))?).await
     }
 
-    /// One page of events, newest first, and how many there are in all.
+    /// One page of events by id, and how many there are in all.
     pub async fn list(
         &self,
         page: u64,

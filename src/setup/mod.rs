@@ -25,7 +25,7 @@ pub enum StartError {
     Redis(RedisError, String),
     /// MongoDB is away.
     #[error("{0}. Start MongoDB, or set mongodb_url (HOLDFAST_MONGODB_URL), now {1}")]
-    MongoDb(String, String),
+    MongoDb(ArchiveError, String),
     /// The archive is not one this process may work with.
     #[error("{0}")]
     Archive(ArchiveError),
@@ -34,9 +34,8 @@ pub enum StartError {
     Risk(Risk),
 }
 
-/// An observer for tools: nobody looks at their metrics.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Unobserved;
+/// Nobody looks at the metrics of tools.
+struct Unobserved;
 
 impl Observer for Unobserved {
     fn script_called(&self, _: &'static str, _: &'static str, _: f64) {}
@@ -90,6 +89,13 @@ pub async fn engine(config: &Config, observer: Arc<dyn Observer>) -> Result<Engi
     Ok(engine)
 }
 
+/// Redis, connected. For tools: how it is set up is for the servers to judge.
+pub async fn existing_engine(config: &Config) -> Result<Engine, StartError> {
+    let away = |error| StartError::Redis(error, config.redis_url.to_string());
+    let settings = RedisSettings { clients: 1, ..redis_settings(config) };
+    Engine::connect(settings, ClockSource::Redis, Arc::new(Unobserved)).await.map_err(away)
+}
+
 /// The archive, reached, claimed for this deployment and indexed.
 pub async fn archive(config: &Config) -> Result<Archive, StartError> {
     let refused = |error| refusal(error, config);
@@ -108,12 +114,7 @@ pub async fn existing_archive(config: &Config) -> Result<Archive, StartError> {
 
 fn refusal(error: ArchiveError, config: &Config) -> StartError {
     match error {
-        ArchiveError::Unavailable(_) => {
-            // The driver goes on with the whole topology, over many words.
-            let text = error.to_string();
-            let reason = text.split(" Topology:").next().unwrap_or_default().trim_end_matches('.');
-            StartError::MongoDb(reason.to_owned(), config.mongodb_url.to_string())
-        }
+        ArchiveError::Unavailable(_) => StartError::MongoDb(error, config.mongodb_url.to_string()),
         other => StartError::Archive(other),
     }
 }
@@ -133,8 +134,8 @@ mod tests {
     #[test]
     fn an_absent_mongodb_is_told_in_one_line_without_its_password() {
         let config = Config { mongodb_url: "mongodb://ann:pw@h".into(), ..Config::default() };
-        let long = "No available servers. Topology: { Type: Unknown, Set Name: x }".to_owned();
-        let told = refusal(ArchiveError::Unavailable(long), &config).to_string();
+        let error = ArchiveError::Unavailable("No available servers".to_owned());
+        let told = refusal(error, &config).to_string();
         let expected = "MongoDB is unavailable: No available servers. Start MongoDB, or set \
             mongodb_url (HOLDFAST_MONGODB_URL), now mongodb://ann:***@h";
         assert_eq!(told, expected);

@@ -1,5 +1,6 @@
 //! What the tests share, named for what it stands for.
 
+pub mod drain;
 pub mod engine;
 pub mod servers;
 pub mod world;

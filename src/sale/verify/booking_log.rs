@@ -69,7 +69,7 @@ impl Run<'_> {
             let count = u64::from(PAGE);
             let reads = self.engine.range(walk.partition, from, Some(position), count).await?;
             let Some(last) = reads.last() else { return Ok(()) };
-            from = LogId { ms: last.id.ms, seq: last.id.seq + 1 };
+            from = last.id.next();
             walk.entries += reads.len() as u64;
             let mut in_ledger = Vec::with_capacity(reads.len());
             for read in &reads {
