@@ -38,6 +38,7 @@ local ev, now, available_delta, entries_appended = nil, nil, 0, 0
 -- @include end_booking
 -- @include lapse
 -- @include release_overdue
+-- @include release_overdue_of
 -- @include note_attempt
 -- @include reply
 
@@ -45,13 +46,6 @@ now = now_ms()
 if now > not_after then return { 'too_late', now } end
 local refusal = load_event()
 if refusal then return refusal end
-
--- The same call again (a client library may run a script twice), whatever became of it.
-local known = read_booking(booking_id)
-if known then
-  if known.user ~= user or known.fingerprint ~= fingerprint then return { 'id_taken', now } end
-  return reply('replayed', known)
-end
 
 -- The same request again: its answer is replayed while its booking lives.
 local saved = redis.call('GET', idempotency_key)
@@ -75,35 +69,42 @@ if ev.layout ~= layout then return { 'layout_mismatch', now } end
 if ev.status == 'CLOSED' then return { 'event_closed', now } end
 if ev.status == 'PAUSED' then return { 'event_paused', now } end
 if now < ev.on_sale_at then return { 'not_on_sale', now, ev.on_sale_at } end
--- Memory runs out later than this: what was sold can still be finished.
-if redis.call('XLEN', log_key) >= log_entries_max then return { 'log_full', now } end
 
-local wanted = 0
+local wanted = {}
 for seat in string.gmatch(seats, '%d+') do
-  wanted = wanted + 1
+  wanted[#wanted + 1] = seat
   if tonumber(seat) < 1 or tonumber(seat) > ev.total then return { 'seat_unknown', now, seat } end
 end
 
 release_overdue(overdue_batch)
-local has = tonumber(redis.call('HGET', users_key, user) or 0)
-if has + wanted > ev.per_user then
+release_overdue_of(wanted)
+
+local function seats_of_user() return tonumber(redis.call('HGET', users_key, user) or 0) end
+if seats_of_user() + #wanted > ev.per_user then
   -- Some of these seats may be overdue and just not released yet.
   release_overdue(overdue_batch_max)
-  has = tonumber(redis.call('HGET', users_key, user) or 0)
-  if has + wanted > ev.per_user then return { 'user_limit', now, has, ev.per_user } end
+  local has = seats_of_user()
+  if has + #wanted > ev.per_user then return { 'user_limit', now, has, ev.per_user } end
 end
 
 local states, free = {}, true
-for seat in string.gmatch(seats, '%d+') do
+for i, seat in ipairs(wanted) do
   local state = string.lower(redis.call('GETRANGE', seats_key, seat, seat))
-  if state == 'h' then
-    local holder = read_booking(redis.call('HGET', holders_key, seat) or '')
-    if holder and lapse(holder) then state = 'a' end
-  end
   free = free and state == 'a'
-  states[#states + 1] = seat .. ':' .. state
+  states[i] = seat .. ':' .. state
 end
 if not free then return { 'seats_unavailable', now, table.concat(states, ',') } end
+
+-- Memory runs out later than this: what was sold can still be finished.
+if redis.call('XLEN', log_key) >= log_entries_max then return { 'log_full', now } end
+
+-- The same call again (a client library may run a script twice), after its booking has ended: as
+-- long as that lives, its idempotency record has answered above.
+local known = read_booking(booking_id)
+if known then
+  if known.user ~= user or known.fingerprint ~= fingerprint then return { 'id_taken', now } end
+  return reply('replayed', known)
+end
 
 -- Everything is decided; from here on only writes.
 local b = {
@@ -112,12 +113,12 @@ local b = {
   lease_until = 0, payment = '', paid = 0, confirmed = 0, ended = 0, idempotency = idempotency,
   fingerprint = fingerprint, trace = trace,
 }
-for seat in string.gmatch(seats, '%d+') do
+for _, seat in ipairs(wanted) do
   set_seat(seat, 'h')
   redis.call('HSET', holders_key, seat, booking_id)
 end
 redis.call('ZADD', deadlines_key, b.deadline, booking_id)
-redis.call('HINCRBY', users_key, user, wanted)
+redis.call('HINCRBY', users_key, user, #wanted)
 redis.call('SET', idempotency_key, booking_id .. ' ' .. fingerprint, 'PX', idempotency_ttl)
 commit_transition('hold', b, '')
 return reply('ok', b)

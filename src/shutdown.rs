@@ -66,6 +66,11 @@ impl Shutdown {
         *self.0.borrow() || self.0.has_changed().is_err()
     }
 
+    /// The same as a plain channel that turns true.
+    pub fn watch(&self) -> watch::Receiver<bool> {
+        self.0.clone()
+    }
+
     /// Returns when it is time to stop.
     pub async fn requested(&self) {
         // An error means that the trigger is gone, which counts as a request.

@@ -97,12 +97,13 @@ on_each_redis!(a_call_that_runs_twice_writes_once, async |flavor| {
     let id = BookingId::new(stage.event.id, 1, 1);
     let forever = NotAfter(i64::MAX / 2);
     stage.expect(Code::Ok, stage.hold_call("ann", &[1], "d1", "n", id, forever).await);
-    stage.expect(Code::Replayed, stage.hold_call("ann", &[1], "d2", "n", id, forever).await);
-    stage.expect(Code::IdTaken, stage.hold_call("bob", &[1], "d3", "n", id, forever).await);
+    stage.expect(Code::Replayed, stage.hold_call("ann", &[1], "d1", "n", id, forever).await);
+    // The same id from somebody else, or for something else, is a collision.
+    stage.expect(Code::IdTaken, stage.hold_call("bob", &[5], "d3", "n", id, forever).await);
     stage.expect(Code::IdTaken, stage.hold_call("ann", &[2], "d4", "n", id, forever).await);
     // Also when the booking has ended since.
     stage.engine.cancel(&stage.event, id, &stage.user("ann")).await.unwrap();
-    let ended = stage.hold_call("ann", &[1], "d5", "n", id, forever).await;
+    let ended = stage.hold_call("ann", &[1], "d1", "n", id, forever).await;
     let ended = stage.expect(Code::Replayed, ended).into_booking().unwrap();
     assert_eq!(ended.status, Status::Cancelled);
     assert_eq!(stage.kinds().await, ["hold", "cancelled"]);

@@ -147,7 +147,7 @@ impl Gateway {
     }
 
     /// [`Gateway::write`] for operations that nothing can be wrong with: any refusal but
-    /// [`DUPLICATE_KEY`] fails them all. Returns how many documents were touched.
+    /// [`DUPLICATE_KEY`] fails them all.
     pub(super) async fn write_plain(
         &self,
         verb: Verb,

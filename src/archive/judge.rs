@@ -16,9 +16,9 @@ use super::gateway::{Gateway, Verb};
 use super::trial::{Patience, Reply, Step, Trial};
 use crate::domain::{BookingId, Outcome, SeatId, Transition};
 
-/// About half a second for an owner to decide, at [`LOOK_PAUSE`] a look. Contested sales exist
-/// only after Redis lost memory, so that nobody waits in good times.
-const PATIENCE: Patience = Patience { looks_max: 10, turns_max: 8 };
+/// About a second for an owner to decide, at [`LOOK_PAUSE`] a look. Contested sales exist only
+/// after Redis lost memory, so nobody waits in good times.
+const PATIENCE: Patience = Patience { looks_max: 20, turns_max: 8 };
 /// How long a batch waits before all that is left of it asks again.
 const LOOK_PAUSE: Duration = Duration::from_millis(50);
 /// Above what `PATIENCE` lets any trial take; reached only by a defect.
@@ -236,19 +236,20 @@ fn is_over(trial: &Trial) -> bool {
 }
 
 /// Sets an outcome where there is none, the status it fixes, and what the sale itself says: an
-/// entry of a lost log may have left a higher version that knows no payment.
+/// entry of a lost log may have left a higher version that knows of no payment, or of an end.
 fn decide_operation(sale: &Transition, outcome: Outcome) -> Result<Document, ArchiveError> {
     let version = signed(sale.version, "version").map_err(ArchiveError::Corrupt)?;
+    let mut fields = doc! {
+        "outcome": outcome.word(),
+        "status": outcome.status().word(),
+        "payment": &sale.payment,
+        "paid_ms": sale.paid_ms,
+    };
+    if outcome == Outcome::Sold {
+        fields.insert("ended_ms", 0_i64);
+    }
     Ok(doc! {
         "q": { "_id": sale.booking.to_string(), "outcome": { "$exists": false } },
-        "u": {
-            "$set": {
-                "outcome": outcome.word(),
-                "status": outcome.status().word(),
-                "payment": &sale.payment,
-                "paid_ms": sale.paid_ms,
-            },
-            "$max": { "version": version },
-        },
+        "u": { "$set": fields, "$max": { "version": version } },
     })
 }

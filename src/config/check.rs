@@ -167,7 +167,8 @@ mod tests {
 
     #[test]
     fn contradictions_are_refused() {
-        let cases: [(fn(&mut Config), &str); 8] = [
+        type Break = fn(&mut Config);
+        let cases: [(Break, &str); 8] = [
             (|c| c.listen = "0.0.0.0:8000".parse().unwrap(), "admin_keys_sha256 has no key"),
             (|c| c.worker_listen = c.listen, "give one another port"),
             (|c| c.max_hold_seconds = 10, "below hold_ttl_seconds"),
@@ -188,9 +189,7 @@ mod tests {
 
     #[test]
     fn all_faults_are_listed() {
-        let mut config = Config::default();
-        config.partitions = 0;
-        config.redis_timeout_ms = 5_000;
+        let config = Config { partitions: 0, redis_timeout_ms: 5_000, ..Config::default() };
         assert_eq!(config.check().unwrap_err().0.lines().count(), 2);
     }
 }

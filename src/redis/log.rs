@@ -349,6 +349,20 @@ impl LaneReader {
         self.read("XREADGROUP", head.into(), ids.collect()).await
     }
 
+    /// Entries after the given positions that this consumer was given before and has not
+    /// acknowledged; answers at once.
+    pub async fn own_pending(
+        &self,
+        group: &str,
+        consumer: &str,
+        after: &[LogId],
+        count: u64,
+    ) -> Result<Vec<Read>, RedisError> {
+        let head = ["GROUP", group, consumer, "COUNT", &count.to_string()].map(str::to_owned);
+        let ids = after.iter().map(LogId::to_string);
+        self.read("XREADGROUP", head.into(), ids.collect()).await
+    }
+
     /// Ends the connection.
     pub async fn close(&self) {
         // A client that is gone already has nothing to quit.

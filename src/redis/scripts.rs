@@ -23,6 +23,7 @@ const INCLUDES: &[(&str, &str)] = sources!(
     "pack_booking",
     "read_booking",
     "release_overdue",
+    "release_overdue_of",
     "reply",
     "set_seat",
     "take_seats",

@@ -34,14 +34,14 @@ impl Catalogue {
         if let Some(event) = read(&self.known).get(&id) {
             return Ok(Some(event.clone()));
         }
-        if read(&self.unknown).get(&id).is_some_and(|since| since.elapsed() < UNKNOWN_FOR) {
-            return Ok(None);
-        }
         self.refresh(id).await
     }
 
-    /// The event as MongoDB has it now.
+    /// The event as MongoDB has it now. (An unknown one may be unknown for a second longer.)
     pub(super) async fn refresh(&self, id: EventId) -> Result<Option<Arc<Event>>, ArchiveError> {
+        if read(&self.unknown).get(&id).is_some_and(|since| since.elapsed() < UNKNOWN_FOR) {
+            return Ok(None);
+        }
         match self.archive.event(id).await? {
             Some(event) => Ok(Some(self.put(event))),
             None => {

@@ -12,6 +12,7 @@ use crate::domain::{Booking, BookingId, Event, Status};
 use crate::live::Waiter;
 use crate::payments::{Order, PaymentError};
 use crate::redis::{AbortMode, Answer, Code, RedisError, new_nonce};
+use crate::telemetry::trace;
 
 /// Commit calls of one confirmation: a sale that is paid is worth asking for again.
 const COMMIT_TRIES_MAX: u32 = 3;
@@ -33,7 +34,7 @@ impl Sale {
     /// `confirm_wait` that it is still awaited.
     pub async fn confirm(&self, request: ConfirmRequest) -> Result<Confirmed, SaleError> {
         let sale = self.clone();
-        let task = tokio::spawn(async move { sale.confirm_to_the_end(request).await });
+        let task = trace::spawn(async move { sale.confirm_to_the_end(request).await });
         task.await.unwrap_or_else(|error| Err(SaleError::Internal(error.to_string())))
     }
 

@@ -144,6 +144,11 @@ impl Sale {
         }
     }
 
+    /// How many Redis calls are under way.
+    pub fn redis_in_flight(&self) -> usize {
+        self.inner.engine.in_flight()
+    }
+
     /// An event of the catalogue, or `EventUnknown`.
     async fn known_event(&self, id: crate::domain::EventId) -> Result<Arc<Event>, SaleError> {
         self.inner.catalogue.get(id).await?.ok_or(SaleError::EventUnknown(id))

@@ -6,7 +6,6 @@
 //! a sale.
 
 use std::fmt;
-use std::panic::PanicHookInfo;
 
 use serde::ser::{SerializeMap, Serializer};
 use serde_json::Value;
@@ -20,10 +19,14 @@ use tracing_subscriber::registry::LookupSpan;
 
 use crate::config::values::LogFormat;
 
+use super::panics;
 use super::trace::TraceContext;
 
 /// Lines that wait to be written; more are dropped.
 const QUEUED_LINES_MAX: usize = 64_000;
+
+/// What is not said unless it is asked for by name: the server's own account of its start.
+const QUIET: &str = "actix_server=warn";
 
 /// Writes out what is queued when it is dropped: keep it until the process ends.
 #[must_use]
@@ -42,18 +45,12 @@ pub fn init(
         .buffered_lines_limit(QUEUED_LINES_MAX)
         .finish(std::io::stdout());
     tracing_subscriber::fmt()
-        .with_env_filter(EnvFilter::try_new(level)?)
+        .with_env_filter(EnvFilter::try_new(format!("{QUIET},{level}"))?)
         .with_writer(writer)
         .event_format(Line { service, format })
         .try_init()?;
-    std::panic::set_hook(Box::new(log_panic));
+    panics::watch();
     Ok(LogGuard(guard))
-}
-
-fn log_panic(info: &PanicHookInfo<'_>) {
-    let location = info.location().map(ToString::to_string).unwrap_or_default();
-    let reason = info.payload_as_str().unwrap_or("not a text");
-    tracing::error!(%location, reason, "a panic: this is a defect");
 }
 
 /// Formats events as lines.

@@ -9,9 +9,11 @@ use std::sync::Arc;
 
 use prometheus::core::Collector;
 use prometheus::{
-    Gauge, GaugeVec, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec,
-    Opts, Registry, TextEncoder,
+    GaugeVec, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts,
+    Registry, TextEncoder,
 };
+
+use super::panics;
 
 /// Bounds of HTTP answers, seconds: refusals take tens of microseconds, confirmations seconds.
 const HTTP_SECONDS: &[f64] =
@@ -55,7 +57,7 @@ macro_rules! declare_labelled {
         }
     )+};
 }
-declare_plain!(IntCounter, IntGauge, Gauge);
+declare_plain!(IntCounter, IntGauge);
 declare_labelled!(IntCounterVec, IntGaugeVec, GaugeVec);
 
 impl Declare for HistogramVec {
@@ -96,9 +98,9 @@ metrics! {
     problems: IntCounterVec = "holdfast_problems_total" ["error"] NO_BUCKETS
         "Errors answered, by code.";
     panics: IntCounter = "holdfast_panics_total" [] NO_BUCKETS
-        "Panics caught: each is a defect.";
-    gate_verdicts: IntCounterVec = "holdfast_gate_verdicts_total" ["gate", "verdict"] NO_BUCKETS
-        "Verdicts of each gate.";
+        "Panics: each is a defect.";
+    gate_refusals: IntCounterVec = "holdfast_gate_refusals_total" ["gate"] NO_BUCKETS
+        "Requests refused, by gate.";
 
     booking_attempts: IntCounter = "booking_attempts_total" [] NO_BUCKETS
         "Requests to hold seats that were well formed.";
@@ -118,16 +120,10 @@ metrics! {
     script_duration: HistogramVec = "holdfast_script_duration_seconds" ["script"] SCRIPT_SECONDS
         "Time of one script call, round trip.";
     script_replies: IntCounterVec = "holdfast_script_replies_total" ["script", "code"] NO_BUCKETS
-        "Replies of scripts, by code; `timeout` and `error` are ours.";
+        "Replies of scripts, by code; `unknown`, `not_run` and `unexpected` are ours.";
     redis_in_flight: IntGauge = "holdfast_redis_in_flight" [] NO_BUCKETS
         "Redis calls under way.";
-    redis_refused: IntCounter = "holdfast_redis_refused_total" [] NO_BUCKETS
-        "Calls refused because too many were under way.";
-    redis_reconnects: IntCounter = "holdfast_redis_reconnects_total" [] NO_BUCKETS
-        "Times a Redis connection was made anew.";
-    redis_clock_offset: Gauge = "holdfast_redis_clock_offset_seconds" [] NO_BUCKETS
-        "Redis' clock minus ours.";
-    unknown_outcomes: IntCounterVec = "holdfast_unknown_outcomes_total" ["script"] NO_BUCKETS
+    unknown_outcomes: IntCounter = "holdfast_unknown_outcomes_total" [] NO_BUCKETS
         "Calls that may have run though no reply came.";
     abort_queue_length: IntGauge = "holdfast_abort_queue_length" [] NO_BUCKETS
         "Calls with an unknown outcome that wait to be undone.";
@@ -159,6 +155,10 @@ metrics! {
         "Writes to the archive that failed.";
     verdicts: IntCounterVec = "holdfast_verdicts_total" ["outcome"] NO_BUCKETS
         "Sales judged by the archive.";
+    double_sales_prevented: IntCounter = "holdfast_double_sale_prevented_total" [] NO_BUCKETS
+        "Sales the archive refused because a seat was sold already: the money goes back.";
+    task_restarts: IntCounterVec = "holdfast_worker_task_restarts_total" ["task"] NO_BUCKETS
+        "Background tasks started again after a panic.";
     settled: IntCounterVec = "holdfast_settled_total" ["code"] NO_BUCKETS
         "Verdicts brought back to Redis, by its reply.";
 
@@ -194,6 +194,7 @@ impl Metrics {
 
     /// All metrics in Prometheus' text format.
     pub fn render(&self) -> String {
+        self.panics.inc_by(panics::total().saturating_sub(self.panics.get()));
         let families = self.registry.gather();
         TextEncoder::new().encode_to_string(&families).unwrap_or_else(|error| {
             tracing::error!(%error, "metrics cannot be rendered");
@@ -225,7 +226,7 @@ mod tests {
     #[test]
     fn two_servers_in_one_process_count_apart() {
         let (one, other) = (Metrics::new("a"), Metrics::new("b"));
-        one.panics.inc();
-        assert_eq!((one.panics.get(), other.panics.get()), (1, 0));
+        one.booking_attempts.inc();
+        assert_eq!((one.booking_attempts.get(), other.booking_attempts.get()), (1, 0));
     }
 }

@@ -2,6 +2,7 @@
 
 pub mod logs;
 pub mod metrics;
+mod panics;
 pub mod trace;
 
 pub use metrics::Metrics;

@@ -3,6 +3,8 @@
 use std::time::{Duration, Instant};
 
 use futures_util::future::join_all;
+use holdfast::domain::{BookingId, SeatId};
+use holdfast::redis::{Code, HoldCall, RedisError, new_nonce};
 use holdfast::sale::SaleError;
 
 use crate::on_each_redis;
@@ -95,5 +97,46 @@ on_each_redis!(a_killed_redis_comes_back_with_what_it_had, async |flavor| {
         .await;
     let held = world.sale.booking(&first.user, first.id).await.unwrap().booking;
     assert_eq!(held.version, first.version);
+    world.stop().await;
+});
+
+on_each_redis!(a_call_that_was_given_up_touches_nothing, async |flavor| {
+    // Without anything that undoes it afterwards: the script itself has to refuse.
+    let redis = private_redis(flavor);
+    let world = World::new(&redis, shared_mongodb()).await;
+    let id = world.event(10).await;
+    let event = world.archive.event(id).await.unwrap().unwrap();
+    // Teaches Redis the script: otherwise only its name would arrive.
+    world.hold("first", id, &[9], None).await.unwrap();
+    let user = "ann".parse().unwrap();
+    let nonce = new_nonce();
+    let call = HoldCall {
+        event: &event,
+        booking: BookingId::new(id, 1, 1),
+        user: &user,
+        nonce: &nonce,
+        seats: &[SeatId(1)],
+        amount: 100,
+        idempotency: "digest",
+        fingerprint: "fingerprint",
+        trace: "",
+        idempotency_ttl_ms: 60_000,
+        replay_window_ms: 0,
+        log_entries_max: 1_000,
+    };
+    let not_after = world.engine.not_after(world.engine.keys().partition_of(id)).await.unwrap();
+    redis.freeze();
+    let given_up = world.engine.hold(&call, not_after).await;
+    assert!(matches!(given_up, Err(RedisError::Unknown(_))), "{given_up:?}");
+    redis.thaw();
+    // Redis reads its sockets in the order in which they became readable: once it has answered
+    // twice, it has also met the call from before.
+    for _ in 0..2 {
+        eventually("redis answers", RECOVERY, async || world.free(id).await.is_some()).await;
+    }
+    assert_eq!(world.free(id).await, Some(9));
+    // In time, the very same call is granted.
+    let not_after = world.engine.not_after(world.engine.keys().partition_of(id)).await.unwrap();
+    assert_eq!(world.engine.hold(&call, not_after).await.unwrap().code, Code::Ok);
     world.stop().await;
 });

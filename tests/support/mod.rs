@@ -1,8 +1,12 @@
 //! What the tests share, named for what it stands for.
 
-pub mod drain;
+pub mod api;
 pub mod engine;
+pub mod entries;
+pub mod http;
+pub mod process;
 pub mod servers;
+pub mod worker;
 pub mod world;
 
 use std::sync::atomic::{AtomicU32, Ordering};

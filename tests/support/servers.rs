@@ -43,6 +43,11 @@ impl Server {
         redis_command(&format!("127.0.0.1:{}", self.spec["port"]), words).unwrap()
     }
 
+    /// Sends a Redis one command; its reply, a list of texts.
+    pub fn list(&self, words: &[&str]) -> Vec<String> {
+        redis_list(&format!("127.0.0.1:{}", self.spec["port"]), words).unwrap()
+    }
+
     /// Stops it from running, with its connections open (SIGSTOP).
     pub fn freeze(&self) {
         self.signal("STOP");
@@ -130,7 +135,7 @@ pub fn available(flavor: Flavor) -> bool {
 }
 
 fn start(kind: &str, args: &[&str], cluster: bool) -> Server {
-    let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port().to_string();
+    let port = free_port().to_string();
     let dir = state_dir().join(format!("{kind}-{port}"));
     let dir_text = dir.to_str().expect("a UTF-8 path");
     let mut all = vec!["spec", kind, "--port", &port, "--dir", dir_text];
@@ -139,6 +144,11 @@ fn start(kind: &str, args: &[&str], cluster: bool) -> Server {
     let child = Mutex::new(spawn(&spec));
     wait_ready(&spec);
     Server { spec, child, cluster }
+}
+
+/// A port that nothing listens on.
+pub fn free_port() -> u16 {
+    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }
 
 /// One folder a test process, removed by the reaper when the process ends.
@@ -173,9 +183,9 @@ fn spawn(spec: &Value) -> Child {
     child
 }
 
-/// Ends every server, and removes the state folder, when this process ends for whatever reason:
-/// a shell that learns the pids over a pipe acts when the pipe closes.
-fn reap_later(pid: u32) {
+/// Ends every process named here, and removes the state folder, when this process ends for
+/// whatever reason: a shell that learns the pids over a pipe acts when the pipe closes.
+pub fn reap_later(pid: u32) {
     static REAPER: LazyLock<Mutex<ChildStdin>> = LazyLock::new(|| {
         let script = "while read pid; do pids=\"$pids $pid\"; done; kill -9 $pids; rm -rf \"$0\"";
         let child = Command::new("sh")
@@ -216,6 +226,23 @@ fn wait_ready(spec: &Value) {
 
 /// Sends one command over a connection of its own; the first line of the reply.
 pub fn redis_command(address: &str, words: &[&str]) -> std::io::Result<String> {
+    read_line(&mut redis_send(address, words)?)
+}
+
+/// The same, for a reply that is a list of texts without line breaks.
+fn redis_list(address: &str, words: &[&str]) -> std::io::Result<Vec<String>> {
+    let mut reply = redis_send(address, words)?;
+    let header = read_line(&mut reply)?;
+    let count: usize = header.strip_prefix('*').and_then(|n| n.parse().ok()).expect("a list");
+    let mut texts = Vec::with_capacity(count);
+    for _ in 0..count {
+        read_line(&mut reply)?;
+        texts.push(read_line(&mut reply)?);
+    }
+    Ok(texts)
+}
+
+fn redis_send(address: &str, words: &[&str]) -> std::io::Result<BufReader<TcpStream>> {
     let mut stream = TcpStream::connect(address)?;
     stream.set_read_timeout(Some(Duration::from_secs(5)))?;
     let mut request = format!("*{}\r\n", words.len());
@@ -223,7 +250,11 @@ pub fn redis_command(address: &str, words: &[&str]) -> std::io::Result<String> {
         request.push_str(&format!("${}\r\n{word}\r\n", word.len()));
     }
     stream.write_all(request.as_bytes())?;
+    Ok(BufReader::new(stream))
+}
+
+fn read_line(reply: &mut BufReader<TcpStream>) -> std::io::Result<String> {
     let mut line = String::new();
-    BufReader::new(stream).read_line(&mut line)?;
+    reply.read_line(&mut line)?;
     Ok(line.trim_end().to_owned())
 }

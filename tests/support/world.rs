@@ -5,12 +5,13 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use holdfast::archive::{Archive, ArchiveConfig};
-use holdfast::domain::{EventId, Section};
+use holdfast::domain::{BookingId, EventId, Section, Status};
 use holdfast::payments::AlwaysYes;
 use holdfast::redis::Engine;
 use holdfast::redis::scripts::ClockSource;
 use holdfast::sale::{
-    BookingView, HoldRequest, NewEvent, Sale, SaleError, SaleObserver, SaleSettings,
+    BookingView, ConfirmRequest, Confirmed, HoldRequest, NewEvent, Sale, SaleError, SaleObserver,
+    SaleSettings,
 };
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
@@ -45,6 +46,11 @@ pub struct World {
 impl World {
     /// A sale on these servers under a name of its own.
     pub async fn new(redis: &Server, mongodb: &Server) -> Self {
+        World::with(redis, mongodb, sale_settings()).await
+    }
+
+    /// The same with other rules.
+    pub async fn with(redis: &Server, mongodb: &Server, rules: SaleSettings) -> Self {
         let name = unique_name();
         let mut settings = settings(redis.url(), name.clone());
         settings.timeout_ms = 400;
@@ -59,7 +65,7 @@ impl World {
             engine.clone(),
             archive.clone(),
             Arc::new(AlwaysYes),
-            sale_settings(),
+            rules,
             unfinished.clone(),
             stopped,
         );
@@ -110,6 +116,24 @@ impl World {
             trace: String::new(),
         };
         self.sale.hold(request).await
+    }
+
+    /// Pays for a hold.
+    pub async fn confirm(&self, held: &BookingView) -> Result<Confirmed, SaleError> {
+        let request = ConfirmRequest {
+            user: held.booking.user.clone(),
+            booking: held.booking.id,
+            payment_method: "card_ok".into(),
+            amount: None,
+            key: None,
+        };
+        self.sale.confirm(request).await
+    }
+
+    /// A booking's state in Redis.
+    pub async fn status(&self, booking: BookingId) -> Option<Status> {
+        let answer = self.engine.get_booking(booking).await.ok()?;
+        answer.booking().map(|booking| booking.status)
     }
 
     /// Free seats by Redis.

@@ -1,0 +1,245 @@
+//! `/api/v1/bookings`: hold seats, look at one's bookings, pay, extend, cancel.
+
+mod request;
+pub mod view;
+
+use actix_web::http::StatusCode;
+use actix_web::web::Payload;
+
+use crate::domain::Status;
+use crate::sale::{BookingView, ConfirmRequest, Confirmed, HoldRequest, SaleError};
+
+use super::body::{read_object, read_optional_object};
+use super::endpoint::Answer;
+use super::gates;
+use super::idempotency;
+use super::openapi::{
+    BookingProblems, ChangeBookingProblems, ConfirmBody, ConfirmProblems, HoldBody, HoldProblems,
+    ListProblems,
+};
+use super::params::{Query, booking_id};
+use super::reply::{IDEMPOTENT_REPLAYED, json, json_with};
+use super::state::Call;
+use view::{BookingBody, BookingListBody};
+
+/// When to ask again while the archive is awaited, seconds.
+const RETRY_PENDING_SECONDS: &str = "1";
+
+/// Hold seats
+///
+/// Takes all the seats or none. The hold lapses by itself at `hold_expires_at`. The same request
+/// sent again (same `Idempotency-Key`, or none and the same seats) gives the same booking while
+/// it lives, with `Idempotent-Replayed: true`.
+#[utoipa::path(
+    post, path = "/api/v1/bookings", tag = "bookings",
+    params(
+        ("X-User-Id" = Option<String>, Header, description = "Who asks; or `?user_id=`"),
+        ("Idempotency-Key" = Option<String>, Header, description = "The request's own key"),
+    ),
+    request_body = HoldBody,
+    responses((status = 201, description = "The seats are held", body = BookingBody<'static>), HoldProblems),
+)]
+pub async fn hold(call: Call, payload: Payload) -> Answer {
+    let user = gates::pass_user(&call).await?;
+    let body = read_object(&call.request, payload, call.state.body_limits()).await?;
+    let (event, seats) = request::seats_wanted(&body)?;
+    let key = idempotency::key(call.request.headers(), Some(&body))?;
+    let metrics = &call.state.metrics;
+    metrics.booking_attempts.inc();
+    let trace = call.trace.traceparent();
+    let held = call.state.sale.hold(HoldRequest { user, event, seats, key, trace }).await;
+    let view = held.inspect_err(|error| {
+        if matches!(error, SaleError::SeatsUnavailable(_)) {
+            metrics.booking_conflicts.inc();
+        }
+    })?;
+    metrics.booking_success.inc();
+    if !view.replayed {
+        metrics.bookings_created.inc();
+        log(&call, &view, "booking created");
+    }
+    answer(StatusCode::CREATED, &view, &BookingBody::new(&view))
+}
+
+/// List one's bookings
+///
+/// From the archive, newest first; what happened after `as_of` may be missing.
+#[utoipa::path(
+    get, path = "/api/v1/bookings", tag = "bookings",
+    params(
+        ("X-User-Id" = Option<String>, Header, description = "Who asks; or `?user_id=`"),
+        ("page" = Option<u32>, Query, description = "Which page, from 1"),
+        ("page_size" = Option<u32>, Query, description = "Bookings a page, 1 to 100; 20 if absent"),
+    ),
+    responses((status = 200, description = "One page", body = BookingListBody<'static>), ListProblems),
+)]
+pub async fn list(call: Call, _: Payload) -> Answer {
+    let user = gates::pass_user(&call).await?;
+    let (page, page_size) = Query::of(&call.request)?.page()?;
+    let found = call.state.sale.bookings(&user, u64::from(page), page_size).await?;
+    json(StatusCode::OK, &BookingListBody::new(&found, page, page_size))
+}
+
+/// Look at a booking
+#[utoipa::path(
+    get, path = "/api/v1/bookings/{booking_id}", tag = "bookings",
+    params(
+        ("booking_id" = uuid::Uuid, Path, description = "The booking"),
+        ("X-User-Id" = Option<String>, Header, description = "Who asks; or `?user_id=`"),
+    ),
+    responses((status = 200, description = "The booking", body = BookingBody<'static>), BookingProblems),
+)]
+pub async fn get(call: Call, _: Payload) -> Answer {
+    let user = gates::pass_user(&call).await?;
+    let view = call.state.sale.booking(&user, booking_id(&call.request)?).await?;
+    json(StatusCode::OK, &BookingBody::new(&view))
+}
+
+/// Pay and confirm
+///
+/// 200 once the archive has confirmed the sale; 202 while it is awaited: then look at the booking
+/// again, or send the same request again.
+#[utoipa::path(
+    post, path = "/api/v1/bookings/{booking_id}/confirm", tag = "bookings",
+    params(
+        ("booking_id" = uuid::Uuid, Path, description = "The booking"),
+        ("X-User-Id" = Option<String>, Header, description = "Who asks; or `?user_id=`"),
+        ("Idempotency-Key" = Option<String>, Header, description = "The request's own key"),
+    ),
+    request_body = Option<ConfirmBody>,
+    responses(
+        (status = 200, description = "Sold, with its receipt", body = BookingBody<'static>),
+        (status = 202, description = "Paid; the archive is awaited", body = BookingBody<'static>),
+        ConfirmProblems,
+    ),
+)]
+pub async fn confirm(call: Call, payload: Payload) -> Answer {
+    let user = gates::pass_user(&call).await?;
+    let booking = booking_id(&call.request)?;
+    let body = read_optional_object(&call.request, payload, call.state.body_limits()).await?;
+    let (payment_method, amount) = request::payment(body.as_ref())?;
+    let key = idempotency::key(call.request.headers(), body.as_ref())?;
+    let request = ConfirmRequest { user, booking, payment_method, amount, key };
+    match call.state.sale.confirm(request).await? {
+        Confirmed::Settled(view) => {
+            if !view.replayed {
+                call.state.metrics.bookings_confirmed.inc();
+                log(&call, &view, "booking confirmed");
+            }
+            answer(StatusCode::OK, &view, &BookingBody::with_receipt(&view))
+        }
+        Confirmed::Pending(view) => {
+            log(&call, &view, "booking paid, the archive is awaited");
+            pending(&BookingBody::new(&view))
+        }
+    }
+}
+
+/// Pay and confirm (the same as `/confirm`)
+#[utoipa::path(
+    post, path = "/api/v1/bookings/{booking_id}/pay", tag = "bookings",
+    params(
+        ("booking_id" = uuid::Uuid, Path, description = "The booking"),
+        ("X-User-Id" = Option<String>, Header, description = "Who asks; or `?user_id=`"),
+        ("Idempotency-Key" = Option<String>, Header, description = "The request's own key"),
+    ),
+    request_body = Option<ConfirmBody>,
+    responses(
+        (status = 200, description = "Sold, with its receipt", body = BookingBody<'static>),
+        (status = 202, description = "Paid; the archive is awaited", body = BookingBody<'static>),
+        ConfirmProblems,
+    ),
+)]
+pub async fn pay_alias(call: Call, payload: Payload) -> Answer {
+    confirm(call, payload).await
+}
+
+/// Extend a hold
+///
+/// Starts the hold's time anew, up to the event's longest hold.
+#[utoipa::path(
+    post, path = "/api/v1/bookings/{booking_id}/extend", tag = "bookings",
+    params(
+        ("booking_id" = uuid::Uuid, Path, description = "The booking"),
+        ("X-User-Id" = Option<String>, Header, description = "Who asks; or `?user_id=`"),
+    ),
+    responses((status = 200, description = "The booking", body = BookingBody<'static>), ChangeBookingProblems),
+)]
+pub async fn extend(call: Call, payload: Payload) -> Answer {
+    let user = gates::pass_user(&call).await?;
+    let booking = booking_id(&call.request)?;
+    read_optional_object(&call.request, payload, call.state.body_limits()).await?;
+    let view = call.state.sale.extend(&user, booking).await?;
+    log(&call, &view, "booking extended");
+    answer(StatusCode::OK, &view, &BookingBody::new(&view))
+}
+
+/// Cancel a booking
+///
+/// A hold is given up at once. A confirmed booking is cancelled once the archive says so; 202
+/// while that is awaited.
+#[utoipa::path(
+    post, path = "/api/v1/bookings/{booking_id}/cancel", tag = "bookings",
+    params(
+        ("booking_id" = uuid::Uuid, Path, description = "The booking"),
+        ("X-User-Id" = Option<String>, Header, description = "Who asks; or `?user_id=`"),
+    ),
+    responses(
+        (status = 200, description = "The booking", body = BookingBody<'static>),
+        (status = 202, description = "The archive is awaited", body = BookingBody<'static>),
+        ChangeBookingProblems,
+    ),
+)]
+pub async fn cancel(call: Call, payload: Payload) -> Answer {
+    let user = gates::pass_user(&call).await?;
+    let booking = booking_id(&call.request)?;
+    read_optional_object(&call.request, payload, call.state.body_limits()).await?;
+    let view = call.state.sale.cancel(&user, booking).await?;
+    if view.booking.status != Status::Cancelled {
+        return pending(&BookingBody::new(&view));
+    }
+    if !view.replayed {
+        call.state.metrics.bookings_cancelled.inc();
+        log(&call, &view, "booking cancelled");
+    }
+    answer(StatusCode::OK, &view, &BookingBody::new(&view))
+}
+
+/// Cancel a booking (the same as `POST …/cancel`)
+#[utoipa::path(
+    delete, path = "/api/v1/bookings/{booking_id}", tag = "bookings",
+    params(
+        ("booking_id" = uuid::Uuid, Path, description = "The booking"),
+        ("X-User-Id" = Option<String>, Header, description = "Who asks; or `?user_id=`"),
+    ),
+    responses(
+        (status = 200, description = "The booking", body = BookingBody<'static>),
+        (status = 202, description = "The archive is awaited", body = BookingBody<'static>),
+        ChangeBookingProblems,
+    ),
+)]
+pub async fn delete(call: Call, payload: Payload) -> Answer {
+    cancel(call, payload).await
+}
+
+fn pending(body: &BookingBody<'_>) -> Answer {
+    let answer = json_with(StatusCode::ACCEPTED, body)?;
+    Ok(answer.header("Retry-After", RETRY_PENDING_SECONDS).send())
+}
+
+fn answer(status: StatusCode, view: &BookingView, body: &BookingBody<'_>) -> Answer {
+    let answer = json_with(status, body)?;
+    let answer = if view.replayed { answer.header(IDEMPOTENT_REPLAYED, "true") } else { answer };
+    Ok(answer.send())
+}
+
+fn log(call: &Call, view: &BookingView, message: &'static str) {
+    let booking = &view.booking;
+    tracing::info!(
+        event_id = booking.id.event().0,
+        user_id = booking.user.as_str(),
+        booking_id = %booking.id,
+        duration_ms = call.elapsed_ms(),
+        "{message}"
+    );
+}

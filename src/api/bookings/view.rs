@@ -1,0 +1,294 @@
+//! A booking as clients see it.
+
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use crate::api::time::{iso8601, iso8601_once};
+use crate::domain::{Booking, Event, SeatId, Status};
+use crate::sale::{BookingPage, BookingView, ListedBooking};
+
+/// A booking.
+#[derive(Serialize, ToSchema)]
+pub struct BookingBody<'a> {
+    /// Its id.
+    #[schema(value_type = uuid::Uuid, example = "019b3c5e-0a4c-8f00-8000-000040e1f2a3")]
+    id: String,
+    /// Its owner.
+    #[schema(example = "ann")]
+    user_id: &'a str,
+    /// Its event.
+    #[schema(example = 1)]
+    event_id: u32,
+    /// `HOLD`, `CONFIRMING`, `CONFIRMED`, `VOIDED`, `CANCELLED` or `EXPIRED`.
+    #[schema(example = "HOLD")]
+    status: &'static str,
+    /// Total price, in the currency's minor unit.
+    #[schema(example = 15_000)]
+    total_amount: i64,
+    /// ISO 4217 code.
+    #[schema(example = "EUR")]
+    currency: &'a str,
+    /// When its hold lapses or would have lapsed.
+    #[schema(example = "2026-03-01T18:05:00.000Z")]
+    hold_expires_at: String,
+    /// Seconds until then, rounded up; 0 once it is no hold any more.
+    #[schema(example = 300)]
+    time_remaining_seconds: i64,
+    /// The payment, once there is one.
+    payment_id: Option<&'a str>,
+    /// When it was made.
+    #[schema(example = "2026-03-01T18:00:00.000Z")]
+    created_at: String,
+    /// When it was confirmed.
+    confirmed_at: Option<String>,
+    /// When it was cancelled.
+    cancelled_at: Option<String>,
+    /// When it expired.
+    expired_at: Option<String>,
+    /// Raised by one at every change.
+    #[schema(example = 1)]
+    version: u64,
+    /// Its seats.
+    seats: Vec<BookedSeat<'a>>,
+    /// What was paid; in the answer to a confirmation only.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    receipt: Option<Receipt<'a>>,
+}
+
+/// A seat of a booking.
+#[derive(Serialize, ToSchema)]
+pub struct BookedSeat<'a> {
+    /// Its number in the event.
+    #[schema(example = 210)]
+    seat_id: u32,
+    /// Its section.
+    #[schema(example = "Stalls")]
+    section: &'a str,
+    /// Its row; `null` in general admission.
+    #[schema(example = "H")]
+    row_number: Option<&'a str>,
+    /// Its number in the row or section.
+    #[schema(example = 12)]
+    seat_number: u32,
+    /// What people read.
+    #[schema(example = "H-12")]
+    seat_label: String,
+    /// What it cost, in the currency's minor unit.
+    #[schema(example = 5_000)]
+    price_at_booking: i64,
+}
+
+/// What was paid, and for what. The same booking always gives the same bytes.
+#[derive(Serialize, ToSchema)]
+pub struct Receipt<'a> {
+    /// The payment.
+    #[schema(example = "pay_019b3c5e")]
+    payment_id: &'a str,
+    /// The booking.
+    #[schema(value_type = uuid::Uuid, example = "019b3c5e-0a4c-8f00-8000-000040e1f2a3")]
+    booking_id: String,
+    /// What was paid, in the currency's minor unit.
+    #[schema(example = 15_000)]
+    amount: i64,
+    /// ISO 4217 code.
+    #[schema(example = "EUR")]
+    currency: &'a str,
+    /// Labels of the seats.
+    #[schema(example = json!(["H-12", "H-13", "H-14"]))]
+    seats: Vec<String>,
+    /// When it was paid.
+    #[schema(example = "2026-03-01T18:02:00.000Z")]
+    paid_at: String,
+}
+
+/// A page of the caller's bookings.
+#[derive(Serialize, ToSchema)]
+pub struct BookingListBody<'a> {
+    /// Newest first.
+    bookings: Vec<BookingBody<'a>>,
+    /// How many there are in all.
+    #[schema(example = 1)]
+    total: u64,
+    /// This page, from 1.
+    #[schema(example = 1)]
+    page: u32,
+    /// Bookings a page has at most.
+    #[schema(example = 20)]
+    page_size: u32,
+    /// Up to when this list is complete: it comes from the archive, which follows the sale.
+    /// `null` where that cannot be told at the moment.
+    #[schema(example = "2026-03-01T18:00:00.000Z")]
+    as_of: Option<String>,
+}
+
+impl<'a> BookingBody<'a> {
+    /// A booking without a receipt.
+    pub fn new(view: &'a BookingView) -> Self {
+        BookingBody::of(&view.booking, Some(&view.event), view.now_ms)
+    }
+
+    fn of(booking: &'a Booking, event: Option<&'a Event>, now_ms: i64) -> Self {
+        let ended = |status| (booking.status == status).then_some(booking.ended_ms);
+        let remaining_ms = match booking.status {
+            Status::Hold => (booking.deadline_ms - now_ms).max(0),
+            _ => 0,
+        };
+        BookingBody {
+            id: booking.id.to_string(),
+            user_id: booking.user.as_str(),
+            event_id: booking.id.event().0,
+            status: booking.status.api_word(),
+            total_amount: booking.amount,
+            currency: &booking.currency,
+            hold_expires_at: iso8601(booking.deadline_ms),
+            time_remaining_seconds: (remaining_ms + 999) / 1_000,
+            payment_id: (!booking.payment.is_empty()).then_some(booking.payment.as_str()),
+            created_at: iso8601(booking.created_ms),
+            confirmed_at: iso8601_once(booking.confirmed_ms),
+            cancelled_at: ended(Status::Cancelled).and_then(iso8601_once),
+            expired_at: ended(Status::Expired).and_then(iso8601_once),
+            version: booking.version,
+            seats: booking.seats.iter().map(|seat| booked_seat(event, *seat)).collect(),
+            receipt: None,
+        }
+    }
+
+    /// A confirmed booking with its receipt.
+    pub fn with_receipt(view: &'a BookingView) -> Self {
+        let receipt = receipt(&view.booking, &view.event);
+        BookingBody { receipt: Some(receipt), ..BookingBody::new(view) }
+    }
+}
+
+impl<'a> BookingListBody<'a> {
+    /// One page.
+    pub fn new(list: &'a BookingPage, page: u32, page_size: u32) -> Self {
+        BookingListBody {
+            bookings: list.bookings.iter().map(listed).collect(),
+            total: list.total,
+            page,
+            page_size,
+            as_of: iso8601_once(list.as_of_ms),
+        }
+    }
+}
+
+fn listed(listed: &ListedBooking) -> BookingBody<'_> {
+    BookingBody::of(&listed.booking, listed.event.as_deref(), listed.now_ms)
+}
+
+fn booked_seat(event: Option<&Event>, seat: SeatId) -> BookedSeat<'_> {
+    match event.and_then(|event| event.layout.seat(seat)) {
+        Some(info) => BookedSeat {
+            seat_id: seat.0,
+            section: info.section,
+            row_number: info.row,
+            seat_number: info.number,
+            seat_label: info.label(),
+            price_at_booking: info.price,
+        },
+        // The catalogue has lost the event (layouts are immutable, and bookings were checked
+        // against them); the buyer still gets the seat's number.
+        None => BookedSeat {
+            seat_id: seat.0,
+            section: "",
+            row_number: None,
+            seat_number: seat.0,
+            seat_label: seat.to_string(),
+            price_at_booking: 0,
+        },
+    }
+}
+
+fn receipt<'a>(booking: &'a Booking, event: &'a Event) -> Receipt<'a> {
+    Receipt {
+        payment_id: &booking.payment,
+        booking_id: booking.id.to_string(),
+        amount: booking.amount,
+        currency: &booking.currency,
+        seats: booking
+            .seats
+            .iter()
+            .map(|seat| booked_seat(Some(event), *seat).seat_label)
+            .collect(),
+        paid_at: iso8601(booking.paid_ms),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::api::fixtures;
+
+    #[test]
+    fn a_hold_as_clients_see_it() {
+        let view = fixtures::booking_view();
+        let body = serde_json::to_value(BookingBody::new(&view)).unwrap();
+        let expected = json!({
+            "id": view.booking.id.to_string(), "user_id": "ann", "event_id": 7, "status": "HOLD",
+            "total_amount": 5000, "currency": "EUR",
+            "hold_expires_at": "1970-01-01T00:05:00.001Z", "time_remaining_seconds": 300,
+            "payment_id": null, "created_at": "1970-01-01T00:00:00.001Z", "confirmed_at": null,
+            "cancelled_at": null, "expired_at": null, "version": 1,
+            "seats": [{
+                "seat_id": 2, "section": "Stalls", "row_number": "A", "seat_number": 2,
+                "seat_label": "A-2", "price_at_booking": 5000,
+            }],
+        });
+        assert_eq!(body, expected);
+    }
+
+    #[test]
+    fn time_remains_only_while_it_is_a_hold() {
+        let mut view = fixtures::booking_view();
+        let remaining = |view: &BookingView| BookingBody::new(view).time_remaining_seconds;
+        view.now_ms = view.booking.deadline_ms - 1;
+        assert_eq!(remaining(&view), 1);
+        view.now_ms = view.booking.deadline_ms + 5_000;
+        assert_eq!(remaining(&view), 0);
+        view.now_ms = view.booking.created_ms;
+        view.booking.status = Status::Committed;
+        assert_eq!(remaining(&view), 0);
+        assert_eq!(BookingBody::new(&view).status, "CONFIRMING");
+    }
+
+    #[test]
+    fn an_end_has_the_time_of_its_kind() {
+        let mut view = fixtures::booking_view();
+        view.booking.ended_ms = 1_000;
+        view.booking.status = Status::Cancelled;
+        let body = BookingBody::new(&view);
+        assert_eq!(body.cancelled_at.as_deref(), Some("1970-01-01T00:00:01.000Z"));
+        assert_eq!(body.expired_at, None);
+    }
+
+    #[test]
+    fn a_booking_of_a_lost_event_is_still_listed() {
+        let BookingView { booking, .. } = fixtures::booking_view();
+        let listed = vec![ListedBooking { booking, event: None, now_ms: 1 }];
+        let page = BookingPage { bookings: listed, total: 1, as_of_ms: 1 };
+        let body = serde_json::to_value(BookingListBody::new(&page, 1, 20)).unwrap();
+        assert_eq!(body["bookings"][0]["total_amount"], 5000);
+        assert_eq!(body["bookings"][0]["seats"][0]["seat_label"], "2");
+    }
+
+    #[test]
+    fn a_receipt_is_the_same_bytes_every_time() {
+        let mut view = fixtures::booking_view();
+        view.booking.payment = "pay_1".into();
+        view.booking.paid_ms = 2_000;
+        let bytes = |view: &BookingView| {
+            serde_json::to_string(&BookingBody::with_receipt(view).receipt).unwrap()
+        };
+        let first = bytes(&view);
+        view.now_ms += 60_000;
+        assert_eq!(bytes(&view), first);
+        let expected = format!(
+            r#"{{"payment_id":"pay_1","booking_id":"{}","amount":5000,"currency":"EUR","seats":["A-2"],"paid_at":"1970-01-01T00:00:02.000Z"}}"#,
+            view.booking.id
+        );
+        assert_eq!(first, expected);
+    }
+}

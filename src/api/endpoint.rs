@@ -1,0 +1,306 @@
+//! An endpoint: one path, its methods, and what is done around every handler.
+//!
+//! Around each handler, in this order: the head's size is checked, the handler runs under the
+//! request's trace, a panic in it is caught, a refusal becomes problem+json with the trace id,
+//! the answer is counted under the route's pattern and gets `X-Trace-Id`.
+
+use std::cell::RefCell;
+use std::future::Future;
+use std::panic::AssertUnwindSafe;
+use std::rc::Rc;
+
+use actix_web::dev::Service;
+use actix_web::http::header::{self, HeaderMap, HeaderValue};
+use actix_web::http::{Method, StatusCode};
+use actix_web::middleware::Compress;
+use actix_web::web::{self, Payload, ServiceConfig};
+use actix_web::{HttpResponse, Resource, Route, guard};
+use futures_util::FutureExt;
+use prometheus::{Histogram, IntCounter};
+
+use crate::telemetry::Metrics;
+
+use super::fault_log;
+use super::head;
+use super::problem::{Code, Problem};
+use super::state::Call;
+
+/// What a handler gives back.
+pub type Answer = Result<HttpResponse, Problem>;
+
+/// The header that names the request's trace.
+const TRACE_ID: header::HeaderName = header::HeaderName::from_static("x-trace-id");
+
+/// One path with its methods.
+pub struct Endpoint {
+    /// The path's pattern, which is also its label in metrics.
+    pub path: &'static str,
+    /// The methods that have a handler.
+    pub methods: Vec<Method>,
+    metrics: Metrics,
+    resource: Resource,
+    compressed: bool,
+}
+
+impl Endpoint {
+    /// A path without methods yet.
+    pub fn at(path: &'static str, metrics: &Metrics) -> Self {
+        Endpoint {
+            path,
+            methods: Vec::new(),
+            metrics: metrics.clone(),
+            resource: web::resource(path),
+            compressed: false,
+        }
+    }
+
+    /// Answers GET, and HEAD like GET without the body.
+    pub fn get<F, Fut>(self, handler: F) -> Self
+    where
+        F: Fn(Call, Payload) -> Fut + Clone + 'static,
+        Fut: Future<Output = Answer> + 'static,
+    {
+        let route = web::route().guard(guard::Any(guard::Get()).or(guard::Head()));
+        self.serves(Method::GET, route, handler)
+    }
+
+    /// Answers another method.
+    pub fn on<F, Fut>(self, method: Method, handler: F) -> Self
+    where
+        F: Fn(Call, Payload) -> Fut + Clone + 'static,
+        Fut: Future<Output = Answer> + 'static,
+    {
+        let route = web::method(method.clone());
+        self.serves(method, route, handler)
+    }
+
+    /// Compresses answers for clients that take it: for large bodies only, it costs time.
+    pub fn compressed(mut self) -> Self {
+        self.compressed = true;
+        self
+    }
+
+    fn serves<F, Fut>(mut self, method: Method, route: Route, handler: F) -> Self
+    where
+        F: Fn(Call, Payload) -> Fut + Clone + 'static,
+        Fut: Future<Output = Answer> + 'static,
+    {
+        let metrics = RouteMetrics::new(&self.metrics, label(&method), self.path);
+        self.methods.push(method);
+        self.resource = self.resource.route(route.to(around(metrics, handler)));
+        self
+    }
+
+    /// Adds the endpoint to a server; methods without a handler are answered 405.
+    pub fn register(self, server: &mut ServiceConfig) {
+        let mut allowed: Vec<&str> = self.methods.iter().map(Method::as_str).collect();
+        if self.methods.contains(&Method::GET) {
+            allowed.push("HEAD");
+        }
+        let allowed = allowed.join(", ");
+        let refuse = move |call: Call, _: Payload| {
+            let detail =
+                format!("{} is not a method of this route; use {allowed}", call.request.method());
+            let allow = HeaderValue::from_str(&allowed);
+            let problem = Problem::new(Code::MethodNotAllowed, detail);
+            // Method names are valid header text.
+            let problem = match allow {
+                Ok(allow) => problem.with_header(header::ALLOW, allow),
+                Err(_) => problem,
+            };
+            std::future::ready(Err(problem))
+        };
+        let metrics = RouteMetrics::new(&self.metrics, ANY_METHOD, self.path);
+        let resource = self.resource.default_service(web::to(around(metrics, refuse)));
+        if self.compressed {
+            let negotiated = resource.wrap(Compress::default()).wrap_fn(|mut request, inner| {
+                accept_gzip_or_nothing(request.headers_mut());
+                inner.call(request)
+            });
+            server.service(negotiated);
+        } else {
+            server.service(resource);
+        }
+    }
+}
+
+/// Reduces `Accept-Encoding` to what we offer. A client that takes nothing of it gets the plain
+/// body, which the standard allows, rather than the middleware's bare 406.
+fn accept_gzip_or_nothing(headers: &mut HeaderMap) {
+    let accepts = |value: &HeaderValue| {
+        let text = value.to_str().unwrap_or_default().to_ascii_lowercase();
+        text.split(',').any(|item| {
+            let (coding, quality) = item.split_once(';').unwrap_or((item, ""));
+            let never = quality.trim().trim_start_matches("q=").parse() == Ok(0.0);
+            matches!(coding.trim(), "gzip" | "*") && !never
+        })
+    };
+    let gzip = headers.get_all(header::ACCEPT_ENCODING).any(accepts);
+    headers.remove(header::ACCEPT_ENCODING);
+    if gzip {
+        headers.insert(header::ACCEPT_ENCODING, HeaderValue::from_static("gzip"));
+    }
+}
+
+/// Answers whatever no endpoint's path matches.
+pub fn unmatched(metrics: &Metrics) -> Route {
+    let metrics = RouteMetrics::new(metrics, ANY_METHOD, "unmatched");
+    let refuse = |_: Call, _: Payload| {
+        let detail = "There is nothing at this address; GET /openapi.json lists all routes";
+        std::future::ready(Err(Problem::new(Code::RouteUnknown, detail)))
+    };
+    web::to(around(metrics, refuse))
+}
+
+/// The handler with everything around it.
+fn around<F, Fut>(
+    metrics: RouteMetrics,
+    handler: F,
+) -> impl Fn(Call, Payload) -> futures_util::future::LocalBoxFuture<'static, HttpResponse> + Clone
+where
+    F: Fn(Call, Payload) -> Fut + Clone + 'static,
+    Fut: Future<Output = Answer> + 'static,
+{
+    let metrics = Rc::new(metrics);
+    move |call, payload| {
+        let metrics = metrics.clone();
+        let handled = match head::check(&call.request) {
+            Ok(()) => Ok(handler(call.clone(), payload)),
+            Err(problem) => Err(problem),
+        };
+        serve(call, metrics, handled).boxed_local()
+    }
+}
+
+async fn serve<Fut>(
+    call: Call,
+    metrics: Rc<RouteMetrics>,
+    handled: Result<Fut, Problem>,
+) -> HttpResponse
+where
+    Fut: Future<Output = Answer>,
+{
+    let _in_flight = InFlight::enter(&metrics.metrics);
+    let outcome = match handled {
+        Ok(future) => call.trace.scope(AssertUnwindSafe(future).catch_unwind()).await,
+        Err(problem) => Ok(Err(problem)),
+    };
+    let result = outcome.unwrap_or_else(|_| {
+        // The panic hook has logged and counted it.
+        Err(Problem::internal("a panic"))
+    });
+    let trace_id = call.trace.trace_id().to_string();
+    let mut answer = match result {
+        Ok(answer) => answer,
+        Err(problem) => {
+            let reads = matches!(*call.request.method(), Method::GET | Method::HEAD);
+            let problem = if reads { problem.of_a_read() } else { problem };
+            metrics.metrics.problems.with_label_values(&[problem.code.word()]).inc();
+            if problem.code.status().is_server_error() {
+                call.trace.scope(async { fault_log::record(&call, &problem) }).await;
+            }
+            problem.render(Some(&trace_id))
+        }
+    };
+    if let Ok(value) = HeaderValue::from_str(&trace_id) {
+        answer.headers_mut().insert(TRACE_ID, value);
+    }
+    if call.state.shutdown.is_requested() {
+        // The client should open its next connection elsewhere.
+        answer.head_mut().set_connection_type(actix_web::http::ConnectionType::Close);
+    }
+    metrics.observe(&call, answer.status());
+    answer
+}
+
+/// Counts a request as under way while it lives.
+struct InFlight<'a>(&'a Metrics);
+
+impl<'a> InFlight<'a> {
+    fn enter(metrics: &'a Metrics) -> Self {
+        metrics.http_in_flight.inc();
+        InFlight(metrics)
+    }
+}
+
+impl Drop for InFlight<'_> {
+    fn drop(&mut self) {
+        self.0.http_in_flight.dec();
+    }
+}
+
+/// The metrics of one route and method, their children kept. One per HTTP thread, so unlocked.
+struct RouteMetrics {
+    metrics: Metrics,
+    method: &'static str,
+    route: &'static str,
+    duration: Histogram,
+    by_status: RefCell<Vec<(StatusCode, IntCounter)>>,
+}
+
+impl RouteMetrics {
+    fn new(metrics: &Metrics, method: &'static str, route: &'static str) -> Self {
+        RouteMetrics {
+            metrics: metrics.clone(),
+            method,
+            route,
+            duration: metrics.http_duration.with_label_values(&[method, route]),
+            by_status: RefCell::default(),
+        }
+    }
+
+    fn observe(&self, call: &Call, status: StatusCode) {
+        self.duration.observe(call.started.elapsed().as_secs_f64());
+        let mut by_status = self.by_status.borrow_mut();
+        match by_status.iter().find(|child| child.0 == status) {
+            Some((_, counter)) => counter.inc(),
+            None => {
+                let labels = [self.method, self.route, status.as_str()];
+                let counter = self.metrics.http_requests.with_label_values(&labels);
+                counter.inc();
+                by_status.push((status, counter));
+            }
+        }
+        tracing::debug!(
+            trace_id = %call.trace.trace_id(),
+            duration_ms = call.elapsed_ms(),
+            method = %call.request.method(),
+            route = self.route,
+            status = status.as_u16(),
+            "request"
+        );
+    }
+}
+
+/// The label of answers that are the same for all methods: what clients invent is no label.
+const ANY_METHOD: &str = "*";
+
+fn label(method: &Method) -> &'static str {
+    const KNOWN: [&str; 4] = ["GET", "POST", "PATCH", "DELETE"];
+    KNOWN.into_iter().find(|known| *known == method.as_str()).unwrap_or(ANY_METHOD)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_gzip_is_negotiated() {
+        let cases = [
+            ("gzip, deflate, br", true),
+            ("br;q=1.0, *;q=0.5", true),
+            ("GZIP", true),
+            ("br", false),
+            ("identity;q=0", false),
+            ("gzip;q=0", false),
+            ("gzip; q=0.0, identity;q=0", false),
+        ];
+        for (accepted, gzip) in cases {
+            let mut headers = HeaderMap::new();
+            headers.insert(header::ACCEPT_ENCODING, HeaderValue::from_static(accepted));
+            accept_gzip_or_nothing(&mut headers);
+            let left = headers.get(header::ACCEPT_ENCODING).map(|value| value.to_str().unwrap());
+            assert_eq!(left, gzip.then_some("gzip"), "{accepted}");
+        }
+    }
+}

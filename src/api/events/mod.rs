@@ -1,0 +1,103 @@
+//! `/api/v1/events`: what is on sale; created and changed by admins.
+
+mod request;
+pub mod view;
+
+use actix_web::http::StatusCode;
+use actix_web::web::Payload;
+
+use super::body::read_object;
+use super::endpoint::Answer;
+use super::gates;
+use super::openapi::{
+    ChangeEventBody, ChangeEventProblems, EventProblems, ListEventsProblems, NewEventBody,
+    NewEventProblems,
+};
+use super::params::{Query, event_id};
+use super::reply::{json, json_with};
+use super::state::Call;
+use view::{EventBody, EventListBody};
+
+/// Create an event
+///
+/// Its seats are numbered from 1 in the order of its sections and rows, and go on sale at
+/// `on_sale_at`, or at once. Seats, prices and rules cannot be changed later.
+#[utoipa::path(
+    post, path = "/api/v1/events", tag = "events",
+    params(("X-Admin-Key" = Option<String>, Header, description = "An admin key, where any is configured")),
+    request_body = NewEventBody,
+    responses((status = 201, description = "The event", body = EventBody<'static>), NewEventProblems),
+)]
+pub async fn create(call: Call, payload: Payload) -> Answer {
+    let admin = gates::pass_admin(&call).await?;
+    let body = read_object(&call.request, payload, call.state.admin_body_limits()).await?;
+    let view = call.state.sale.create_event(request::new_event(&body)?).await?;
+    let event = &view.event;
+    tracing::info!(
+        event_id = event.id.0,
+        admin,
+        seats = event.layout.total_seats(),
+        duration_ms = call.elapsed_ms(),
+        "event created"
+    );
+    let location = format!("/api/v1/events/{}", event.id);
+    let answer = json_with(StatusCode::CREATED, &EventBody::new(&view))?;
+    Ok(answer.header("Location", &location).send())
+}
+
+/// List events
+///
+/// By id, so that a new event shifts no page.
+#[utoipa::path(
+    get, path = "/api/v1/events", tag = "events",
+    params(
+        ("page" = Option<u32>, Query, description = "Which page, from 1"),
+        ("page_size" = Option<u32>, Query, description = "Events a page, 1 to 100; 20 if absent"),
+    ),
+    responses((status = 200, description = "One page", body = EventListBody<'static>), ListEventsProblems),
+)]
+pub async fn list(call: Call, _: Payload) -> Answer {
+    gates::pass(&call).await?;
+    let (page, page_size) = Query::of(&call.request)?.page()?;
+    let (views, total) = call.state.sale.events(u64::from(page), page_size).await?;
+    json(StatusCode::OK, &EventListBody::new(&views, total, page, page_size))
+}
+
+/// Look at an event
+#[utoipa::path(
+    get, path = "/api/v1/events/{event_id}", tag = "events",
+    params(("event_id" = u32, Path, description = "The event")),
+    responses((status = 200, description = "The event", body = EventBody<'static>), EventProblems),
+)]
+pub async fn get(call: Call, _: Payload) -> Answer {
+    gates::pass(&call).await?;
+    let view = call.state.sale.event(event_id(&call.request)?).await?;
+    json(StatusCode::OK, &EventBody::new(&view))
+}
+
+/// Change an event
+///
+/// Absent fields stay. `PAUSED` and `CLOSED` stop new holds; payments of existing ones go on.
+#[utoipa::path(
+    patch, path = "/api/v1/events/{event_id}", tag = "events",
+    params(
+        ("event_id" = u32, Path, description = "The event"),
+        ("X-Admin-Key" = Option<String>, Header, description = "An admin key, where any is configured"),
+    ),
+    request_body = ChangeEventBody,
+    responses((status = 200, description = "The event", body = EventBody<'static>), ChangeEventProblems),
+)]
+pub async fn change(call: Call, payload: Payload) -> Answer {
+    let admin = gates::pass_admin(&call).await?;
+    let event = event_id(&call.request)?;
+    let body = read_object(&call.request, payload, call.state.body_limits()).await?;
+    let view = call.state.sale.change_event(event, request::change(&body)?).await?;
+    tracing::info!(
+        event_id = event.0,
+        admin,
+        status = view.event.status.word(),
+        duration_ms = call.elapsed_ms(),
+        "event changed"
+    );
+    json(StatusCode::OK, &EventBody::new(&view))
+}

@@ -1,0 +1,179 @@
+//! An event as clients see it.
+
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use crate::api::time::iso8601;
+use crate::domain::layout::Section;
+use crate::sale::EventView;
+
+/// An event.
+#[derive(Serialize, ToSchema)]
+pub struct EventBody<'a> {
+    /// Its id.
+    #[schema(example = 1)]
+    id: u32,
+    /// What it is called.
+    #[schema(example = "Gala")]
+    name: &'a str,
+    /// What it is about.
+    #[schema(example = "An evening of song")]
+    description: &'a str,
+    /// Where it is.
+    #[schema(example = "Grand Hall")]
+    venue: &'a str,
+    /// ISO 4217 code of its prices.
+    #[schema(example = "EUR")]
+    currency: &'a str,
+    /// When the doors open.
+    #[schema(example = "2026-06-01T18:00:00.000Z")]
+    starts_at: Option<String>,
+    /// When holds begin; `null` is at once.
+    #[schema(example = "2026-03-01T18:00:00.000Z")]
+    on_sale_at: Option<String>,
+    /// `SCHEDULED`, `ON_SALE`, `PAUSED` or `CLOSED`.
+    #[schema(example = "ON_SALE")]
+    status: &'static str,
+    /// How many seats it has.
+    #[schema(example = 992)]
+    total_seats: u32,
+    /// How many are free; `null` while it is being loaded.
+    #[schema(example = 989)]
+    available_seats: Option<u32>,
+    /// Whether none is free.
+    #[schema(example = false)]
+    is_sold_out: bool,
+    /// How long a hold lasts.
+    #[schema(example = 300)]
+    hold_ttl_seconds: i64,
+    /// How long a hold can last with extensions.
+    #[schema(example = 900)]
+    max_hold_seconds: i64,
+    /// How many seats one user can hold and own.
+    #[schema(example = 10)]
+    max_seats_per_user: u32,
+    /// When it was created.
+    #[schema(example = "2026-02-01T12:00:00.000Z")]
+    created_at: String,
+    /// Its sections; left out in lists.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    sections: Option<Vec<SectionBody<'a>>>,
+}
+
+/// A section of an event.
+#[derive(Serialize, ToSchema)]
+pub struct SectionBody<'a> {
+    /// Its name.
+    #[schema(example = "Stalls")]
+    name: &'a str,
+    /// Price of one seat, in the currency's minor unit.
+    #[schema(example = 5_000)]
+    price: i64,
+    /// Its first seat; the others follow in order.
+    #[schema(example = 1)]
+    first_seat_id: u32,
+    /// How many seats it has.
+    #[schema(example = 500)]
+    total_seats: u32,
+    /// Whether its seats are not numbered.
+    #[schema(example = false)]
+    general_admission: bool,
+}
+
+/// A page of events.
+#[derive(Serialize, ToSchema)]
+pub struct EventListBody<'a> {
+    /// The events, without their sections.
+    events: Vec<EventBody<'a>>,
+    /// How many there are in all.
+    #[schema(example = 1)]
+    total: u64,
+    /// This page, from 1.
+    #[schema(example = 1)]
+    page: u32,
+    /// Events a page has at most.
+    #[schema(example = 20)]
+    page_size: u32,
+}
+
+impl<'a> EventBody<'a> {
+    /// An event with its sections.
+    pub fn new(view: &'a EventView) -> Self {
+        let ranges = view.event.layout.section_ranges();
+        let section =
+            |(section, first, seats): (&'a Section, crate::domain::SeatId, u32)| SectionBody {
+                name: &section.name,
+                price: section.price,
+                first_seat_id: first.0,
+                total_seats: seats,
+                general_admission: section.capacity.is_some(),
+            };
+        let sections = Some(ranges.into_iter().map(section).collect());
+        EventBody { sections, ..EventBody::brief(view) }
+    }
+
+    /// An event without its sections.
+    pub fn brief(view: &'a EventView) -> Self {
+        let EventView { event, available_seats, now_ms } = view;
+        EventBody {
+            id: event.id.0,
+            name: &event.name,
+            description: &event.description,
+            venue: &event.venue,
+            currency: &event.currency,
+            starts_at: event.starts_at_ms.map(iso8601),
+            on_sale_at: event.on_sale_at_ms.map(iso8601),
+            status: event.api_status(*now_ms),
+            total_seats: event.layout.total_seats(),
+            available_seats: *available_seats,
+            is_sold_out: *available_seats == Some(0),
+            hold_ttl_seconds: event.hold_ttl_ms / 1_000,
+            max_hold_seconds: event.max_hold_ms / 1_000,
+            max_seats_per_user: event.max_seats_per_user,
+            created_at: iso8601(event.created_at_ms),
+            sections: None,
+        }
+    }
+}
+
+impl<'a> EventListBody<'a> {
+    /// One page.
+    pub fn new(views: &'a [EventView], total: u64, page: u32, page_size: u32) -> Self {
+        let events = views.iter().map(EventBody::brief).collect();
+        EventListBody { events, total, page, page_size }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::api::fixtures;
+
+    #[test]
+    fn an_event_as_clients_see_it() {
+        let mut view =
+            EventView { event: fixtures::event(), available_seats: Some(4), now_ms: 4_999 };
+        let body = serde_json::to_value(EventBody::new(&view)).unwrap();
+        let expected = json!({
+            "id": 7, "name": "Gala", "description": "", "venue": "Hall", "currency": "EUR",
+            "starts_at": null, "on_sale_at": "1970-01-01T00:00:05.000Z", "status": "SCHEDULED",
+            "total_seats": 7, "available_seats": 4, "is_sold_out": false,
+            "hold_ttl_seconds": 300, "max_hold_seconds": 900, "max_seats_per_user": 10,
+            "created_at": "1970-01-01T00:00:00.001Z",
+            "sections": [
+                { "name": "Stalls", "price": 5000, "first_seat_id": 1, "total_seats": 4,
+                  "general_admission": false },
+                { "name": "Floor", "price": 2000, "first_seat_id": 5, "total_seats": 3,
+                  "general_admission": true },
+            ],
+        });
+        assert_eq!(body, expected);
+        view.now_ms = 5_000;
+        view.available_seats = Some(0);
+        let brief = serde_json::to_value(EventBody::brief(&view)).unwrap();
+        assert_eq!((&brief["status"], &brief["is_sold_out"]), (&json!("ON_SALE"), &json!(true)));
+        assert!(brief.get("sections").is_none());
+    }
+}

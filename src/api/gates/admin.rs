@@ -1,0 +1,84 @@
+//! Who may change events: holders of an admin key, or, where none is configured, whoever is on
+//! this machine.
+
+use actix_web::http::header;
+use sha2::{Digest, Sha256};
+use subtle::ConstantTimeEq;
+
+use crate::api::problem::{Code, Problem};
+use crate::api::state::Call;
+use crate::config::values::AdminKey;
+
+use super::Caller;
+
+const HEADER: &str = "x-admin-key";
+const BEARER: &str = "Bearer ";
+/// The name under which keyless admin acts are logged.
+const KEYLESS: &str = "loopback";
+
+/// The name of the key that was shown, if it is one of ours.
+pub(super) fn check(call: &Call, caller: &Caller) -> Result<String, Problem> {
+    let keys = &call.state.config.admin_keys_sha256;
+    if keys.is_empty() {
+        return keyless(caller);
+    }
+    let bearer = call.header(header::AUTHORIZATION.as_str());
+    let shown = call.header(HEADER).or_else(|| bearer?.strip_prefix(BEARER));
+    let Some(shown) = shown else {
+        let detail = "Show an admin key: the header X-Admin-Key, or Authorization: Bearer";
+        return Err(Problem::new(Code::AdminKeyMissing, detail)
+            .with_header(header::WWW_AUTHENTICATE, header::HeaderValue::from_static("Bearer")));
+    };
+    find(keys, shown.trim())
+        .ok_or_else(|| Problem::new(Code::AdminKeyWrong, "This is not an admin key of this server"))
+}
+
+/// Without keys the server listens on loopback alone (`config` sees to that), but a proxy on this
+/// machine would make the whole world local: a forwarded request is not.
+fn keyless(caller: &Caller) -> Result<String, Problem> {
+    let local = caller.address.is_none_or(|address| address.is_loopback());
+    if local && !caller.forwarded {
+        return Ok(KEYLESS.to_owned());
+    }
+    let detail = "Admin calls from elsewhere need a key; set admin_keys_sha256 on the server";
+    Err(Problem::new(Code::AdminKeyMissing, detail))
+}
+
+/// Compares with every key in constant time, so that the time tells nothing.
+fn find(keys: &[AdminKey], shown: &str) -> Option<String> {
+    let shown = Sha256::digest(shown.as_bytes());
+    let mut found = None;
+    for key in keys {
+        if bool::from(key.sha256.ct_eq(shown.as_slice())) {
+            found = Some(key.name.clone());
+        }
+    }
+    found
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keys_are_found_by_their_hash() {
+        // printf %s open-sesame | sha256sum
+        let hash = "d7ecdf25eaf3deba0f2628771dbdd22d4138ab6cf38f91ed02a2ca0dec7c8ab7";
+        let keys = vec![format!("ops:{hash}").parse().unwrap()];
+        assert_eq!(find(&keys, "open-sesame").as_deref(), Some("ops"));
+        assert_eq!(find(&keys, "open-sesam"), None);
+        assert_eq!(find(&[], ""), None);
+    }
+
+    #[test]
+    fn without_keys_only_this_machine_is_admin() {
+        let caller = |address: &str, forwarded| {
+            let address = Some(address.parse().unwrap());
+            Caller { address, forwarded, user: None }
+        };
+        assert!(keyless(&caller("127.0.0.1", false)).is_ok());
+        assert!(keyless(&caller("::1", false)).is_ok());
+        assert!(keyless(&caller("127.0.0.1", true)).is_err());
+        assert!(keyless(&caller("10.0.0.1", false)).is_err());
+    }
+}

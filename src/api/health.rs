@@ -1,0 +1,167 @@
+//! Health: `/health/live` says that the process answers, `/health/ready` that it should get
+//! traffic, `/health` tells people. Dependencies are asked at most once a second in all, so that
+//! probes cannot become load.
+//!
+//! Ready means that Redis answers and the process is not ending. Without MongoDB a sale goes on
+//! (confirmations wait), so its absence is told as `degraded` and does not take the process out.
+
+use std::time::{Duration, Instant};
+
+use actix_web::http::StatusCode;
+use actix_web::web::Payload;
+use serde::Serialize;
+use tokio::sync::Mutex;
+use utoipa::ToSchema;
+
+use crate::sale::{Readiness, Sale};
+
+use super::endpoint::Answer;
+use super::reply::json_with;
+use super::state::Call;
+
+/// How long the dependencies may take to answer.
+const CHECK_TIMEOUT: Duration = Duration::from_millis(300);
+/// How long their answer stands.
+const CHECK_KEPT: Duration = Duration::from_secs(1);
+
+/// What the dependencies said last.
+#[derive(Default)]
+pub struct ReadinessCache(Mutex<Option<(Instant, Readiness)>>);
+
+impl ReadinessCache {
+    /// What they say, at most [`CHECK_KEPT`] old. Callers meanwhile wait for the one that asks.
+    async fn get(&self, sale: &Sale) -> Readiness {
+        let mut kept = self.0.lock().await;
+        if let Some((at, readiness)) = &*kept
+            && at.elapsed() < CHECK_KEPT
+        {
+            return readiness.clone();
+        }
+        let asked = tokio::time::timeout(CHECK_TIMEOUT, sale.readiness()).await;
+        let readiness = asked.unwrap_or_else(|_| Readiness {
+            redis: Err(TOO_SLOW.to_owned()),
+            mongodb: Err(TOO_SLOW.to_owned()),
+        });
+        *kept = Some((Instant::now(), readiness.clone()));
+        readiness
+    }
+}
+
+const TOO_SLOW: &str = "no answer in time";
+
+/// How the process is.
+#[derive(Serialize, ToSchema)]
+pub struct HealthBody {
+    /// `ok`, `degraded` (the archive is away), `unavailable` or `ending`.
+    #[schema(example = "ok")]
+    status: &'static str,
+    /// Which program this is.
+    #[schema(example = "holdfast-api")]
+    service: &'static str,
+    /// Its version.
+    #[schema(example = "0.1.0")]
+    version: &'static str,
+    /// How long it has been running.
+    #[schema(example = 3_600)]
+    uptime_seconds: u64,
+    /// Whether each dependency answers.
+    checks: Checks,
+}
+
+/// `ok` or what is wrong, without details of the installation.
+#[derive(Serialize, ToSchema)]
+pub struct Checks {
+    /// Redis.
+    #[schema(example = "ok")]
+    redis: &'static str,
+    /// MongoDB.
+    #[schema(example = "ok")]
+    mongodb: &'static str,
+}
+
+/// That the process answers.
+#[derive(Serialize, ToSchema)]
+pub struct LiveBody {
+    /// Always `ok`.
+    #[schema(example = "ok")]
+    status: &'static str,
+}
+
+/// How the process is
+#[utoipa::path(
+    get, path = "/health", tag = "operations",
+    responses(
+        (status = 200, description = "It serves", body = HealthBody),
+        (status = 503, description = "It cannot serve", body = HealthBody),
+    ),
+)]
+pub async fn summary(call: Call, _: Payload) -> Answer {
+    report(&call).await
+}
+
+/// Whether the process should get traffic
+#[utoipa::path(
+    get, path = "/health/ready", tag = "operations",
+    responses(
+        (status = 200, description = "It should", body = HealthBody),
+        (status = 503, description = "It should not", body = HealthBody),
+    ),
+)]
+pub async fn ready(call: Call, _: Payload) -> Answer {
+    report(&call).await
+}
+
+/// Whether the process answers; asks no dependency
+#[utoipa::path(
+    get, path = "/health/live", tag = "operations",
+    responses((status = 200, description = "It answers", body = LiveBody)),
+)]
+pub async fn live(_: Call, _: Payload) -> Answer {
+    Ok(json_with(StatusCode::OK, &LiveBody { status: "ok" })?.send())
+}
+
+async fn report(call: &Call) -> Answer {
+    let state = &call.state;
+    let readiness = state.readiness.get(&state.sale).await;
+    let (http, status) = verdict(&readiness, state.shutdown.is_requested());
+    let word = |check: &Result<(), String>| if check.is_ok() { "ok" } else { "unavailable" };
+    let body = HealthBody {
+        status,
+        service: super::SERVICE,
+        version: env!("CARGO_PKG_VERSION"),
+        uptime_seconds: state.started.elapsed().as_secs(),
+        checks: Checks { redis: word(&readiness.redis), mongodb: word(&readiness.mongodb) },
+    };
+    let answer = json_with(http, &body)?.header("Cache-Control", "no-store");
+    let answer = if http == StatusCode::OK { answer } else { answer.header("Retry-After", "1") };
+    Ok(answer.send())
+}
+
+fn verdict(readiness: &Readiness, ending: bool) -> (StatusCode, &'static str) {
+    match (ending, &readiness.redis, &readiness.mongodb) {
+        (true, _, _) => (StatusCode::SERVICE_UNAVAILABLE, "ending"),
+        (_, Err(_), _) => (StatusCode::SERVICE_UNAVAILABLE, "unavailable"),
+        (_, Ok(()), Err(_)) => (StatusCode::OK, "degraded"),
+        (_, Ok(()), Ok(())) => (StatusCode::OK, "ok"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn redis_decides_and_the_end_above_it() {
+        let (ok, away) = (|| Ok(()), || Err("away".to_owned()));
+        let cases = [
+            (ok(), ok(), false, 200, "ok"),
+            (ok(), away(), false, 200, "degraded"),
+            (away(), ok(), false, 503, "unavailable"),
+            (ok(), ok(), true, 503, "ending"),
+        ];
+        for (redis, mongodb, ending, http, status) in cases {
+            let got = verdict(&Readiness { redis, mongodb }, ending);
+            assert_eq!((got.0.as_u16(), got.1), (http, status));
+        }
+    }
+}

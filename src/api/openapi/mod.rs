@@ -1,0 +1,122 @@
+//! The API's description of itself: `/openapi.json`, collected from the handlers.
+
+#[expect(dead_code, reason = "the document is made from their declarations")]
+mod schemas;
+
+use std::collections::BTreeMap;
+
+use serde_json::json;
+use utoipa::openapi::response::Response;
+use utoipa::openapi::{ContentBuilder, Ref, RefOr, ResponseBuilder};
+use utoipa::{IntoResponses, OpenApi};
+
+use super::problem::{Code, PROBLEM_JSON};
+use super::{bookings, events, health, pages, seats};
+
+pub use schemas::{ChangeEventBody, ConfirmBody, HoldBody, NewEventBody};
+use schemas::{ProblemBody, RowSpec, SectionSpec};
+
+/// The document.
+#[derive(OpenApi)]
+#[openapi(
+    info(
+        title = "Holdfast",
+        description = "An admission engine for flash sales. Amounts are integers in the \
+            currency's minor unit, times are ISO 8601 in UTC. Every error is \
+            `application/problem+json`; compare its `error`, show its `detail`.",
+    ),
+    paths(
+        events::create, events::list, events::get, events::change,
+        seats::map, seats::availability,
+        bookings::hold, bookings::list, bookings::get, bookings::confirm, bookings::pay_alias,
+        bookings::extend, bookings::cancel, bookings::delete,
+        health::summary, health::live, health::ready,
+        pages::index, pages::openapi, pages::metrics, pages::docs, pages::docs_file,
+    ),
+    components(schemas(ProblemBody, NewEventBody, ChangeEventBody, SectionSpec, RowSpec)),
+    tags(
+        (name = "events", description = "What is on sale, and what is free"),
+        (name = "bookings", description = "Hold, pay, extend, cancel"),
+        (name = "operations", description = "Health, metrics, this document"),
+    ),
+)]
+pub struct Document;
+
+macro_rules! problems {
+    ($($(#[doc = $doc:literal])+ $name:ident: $($code:ident)+;)+) => {$(
+        $(#[doc = $doc])+
+        pub struct $name;
+
+        impl IntoResponses for $name {
+            fn responses() -> BTreeMap<String, RefOr<Response>> {
+                responses(&[$(Code::$code),+])
+            }
+        }
+    )+};
+}
+
+problems! {
+    /// Of reading an event.
+    EventProblems: InvalidParameter IdentityConflict EventUnknown ServiceUnavailable EventNotLoaded;
+    /// Of listing events.
+    ListEventsProblems: InvalidParameter IdentityConflict ServiceUnavailable;
+    /// Of reading a seat map.
+    SeatsProblems: InvalidParameter IdentityConflict EventUnknown ServiceUnavailable EventNotLoaded;
+    /// Of creating an event.
+    NewEventProblems: InvalidJson InvalidParameter InvalidRequest IdentityConflict AdminKeyMissing
+        AdminKeyWrong BodyTimeout BodyTooLarge UnsupportedMediaType ValidationFailed
+        ServiceUnavailable OutcomeUnknown;
+    /// Of changing an event.
+    ChangeEventProblems: InvalidJson InvalidParameter InvalidRequest IdentityConflict
+        AdminKeyMissing AdminKeyWrong EventUnknown BodyTimeout BodyTooLarge UnsupportedMediaType
+        ValidationFailed ServiceUnavailable OutcomeUnknown;
+    /// Of holding seats.
+    HoldProblems: InvalidJson InvalidParameter InvalidRequest IdentityConflict IdentityMissing
+        EventUnknown BodyTimeout SeatsUnavailable InFlight EventClosed EventPaused NotOnSale
+        UserLimit BodyTooLarge UnsupportedMediaType ValidationFailed SeatsUnknown
+        IdempotencyKeyReused QuantityNotSupported ServiceUnavailable OutcomeUnknown EventNotLoaded
+        BookingLogFull;
+    /// Of listing bookings.
+    ListProblems: InvalidParameter IdentityConflict IdentityMissing ServiceUnavailable;
+    /// Of reading a booking.
+    BookingProblems: InvalidParameter IdentityConflict IdentityMissing BookingUnknown
+        ServiceUnavailable EventNotLoaded;
+    /// Of extending or cancelling a booking.
+    ChangeBookingProblems: InvalidJson InvalidParameter InvalidRequest IdentityConflict
+        IdentityMissing BookingUnknown BodyTimeout InFlight BookingCancelled BookingConfirming
+        BookingConfirmed SaleVoided HoldCapReached BookingExpired BodyTooLarge UnsupportedMediaType
+        ServiceUnavailable OutcomeUnknown EventNotLoaded;
+    /// Of paying.
+    ConfirmProblems: InvalidJson InvalidParameter InvalidRequest IdentityConflict IdentityMissing
+        PaymentDeclined BookingUnknown BodyTimeout InFlight BookingCancelled SaleVoided
+        AttemptsExhausted BookingExpired BodyTooLarge UnsupportedMediaType ValidationFailed
+        AmountMismatch IdempotencyKeyReused ServiceUnavailable OutcomeUnknown EventNotLoaded;
+}
+
+/// One response a status, its codes told in words and by an example.
+fn responses(codes: &[Code]) -> BTreeMap<String, RefOr<Response>> {
+    let mut by_status: BTreeMap<u16, Vec<Code>> = BTreeMap::new();
+    for code in codes {
+        by_status.entry(code.status().as_u16()).or_default().push(*code);
+    }
+    let response = |(status, codes): (u16, Vec<Code>)| {
+        let words = codes.iter().map(|code| format!("`{}`: {}", code.word(), code.title()));
+        let description: Vec<String> = words.collect();
+        // Every status has at least the code that made its entry.
+        let example = codes.first().map(|code| {
+            json!({
+                "type": format!("urn:holdfast:problem:{}", code.word()), "title": code.title(),
+                "status": status, "detail": code.title(), "error": code.word(),
+                "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736",
+            })
+        });
+        let schema = Ref::from_schema_name("Problem");
+        let content = ContentBuilder::new().schema(Some(schema)).example(example).build();
+        let response = ResponseBuilder::new()
+            .description(description.join("; "))
+            .content(PROBLEM_JSON, content)
+            .build();
+        (status.to_string(), RefOr::T(response))
+    };
+    by_status.into_iter().map(response).collect()
+}

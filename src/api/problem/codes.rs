@@ -1,0 +1,107 @@
+//! The table of error codes: code, status and title of everything that can be refused.
+//!
+//! Codes are part of the contract: clients compare them. A new meaning is a new code.
+
+use actix_web::http::StatusCode;
+
+macro_rules! codes {
+    ($($variant:ident = $code:literal $status:literal $title:literal;)+) => {
+        /// What was refused, in one word.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+        pub enum Code {
+            $(#[doc = $title] $variant,)+
+        }
+
+        /// All codes: variant, word, status and title, in enum order.
+        pub const CODES: &[(Code, &str, u16, &str)] =
+            &[$((Code::$variant, $code, $status, $title),)+];
+    };
+}
+
+codes! {
+    InvalidJson = "invalid_json" 400 "The body is not JSON";
+    InvalidParameter = "invalid_parameter" 400 "A parameter is wrong";
+    InvalidRequest = "invalid_request" 400 "The request is malformed";
+    IdentityConflict = "identity_conflict" 400 "Two different users are named";
+    IdentityMissing = "identity_missing" 401 "No user is named";
+    AdminKeyMissing = "admin_key_missing" 401 "An admin key is needed";
+    PaymentDeclined = "payment_declined" 402 "The payment was declined";
+    AdminKeyWrong = "admin_key_wrong" 403 "Not an admin key";
+    RouteUnknown = "route_unknown" 404 "No such route";
+    EventUnknown = "event_unknown" 404 "No such event";
+    BookingUnknown = "booking_unknown" 404 "No such booking";
+    MethodNotAllowed = "method_not_allowed" 405 "Not a method of this route";
+    BodyTimeout = "body_timeout" 408 "The body took too long";
+    SeatsUnavailable = "seats_unavailable" 409 "Seats are not available";
+    InFlight = "in_flight" 409 "Operation in progress";
+    EventClosed = "event_closed" 409 "The sale has ended";
+    EventPaused = "event_paused" 409 "The sale is paused";
+    NotOnSale = "not_on_sale" 409 "The sale has not begun";
+    UserLimit = "user_limit" 409 "Too many seats for one user";
+    BookingCancelled = "booking_cancelled" 409 "The booking is cancelled";
+    BookingConfirming = "booking_confirming" 409 "The booking is being confirmed";
+    BookingConfirmed = "booking_confirmed" 409 "The booking is confirmed";
+    SaleVoided = "sale_voided" 409 "The sale was voided";
+    AttemptsExhausted = "attempts_exhausted" 409 "Too many payment attempts";
+    HoldCapReached = "hold_cap_reached" 409 "The hold cannot last longer";
+    BookingExpired = "booking_expired" 410 "The booking has expired";
+    BodyTooLarge = "body_too_large" 413 "The body is too large";
+    UriTooLong = "uri_too_long" 414 "The address is too long";
+    UnsupportedMediaType = "unsupported_media_type" 415 "The body is not sent as JSON";
+    ValidationFailed = "validation_failed" 422 "A field is wrong";
+    SeatsUnknown = "seats_unknown" 422 "The event has no such seats";
+    AmountMismatch = "amount_mismatch" 422 "Not the booking's amount";
+    IdempotencyKeyReused = "idempotency_key_reused" 422 "The idempotency key was used before";
+    QuantityNotSupported = "quantity_not_supported" 422 "Seats must be named";
+    HeadersTooLarge = "headers_too_large" 431 "The headers are too large";
+    Internal = "internal_error" 500 "A defect of ours";
+    ServiceUnavailable = "service_unavailable" 503 "Not available at the moment";
+    OutcomeUnknown = "outcome_unknown" 503 "Not known whether it happened";
+    EventNotLoaded = "event_not_loaded" 503 "The event is being loaded";
+    BookingLogFull = "booking_log_full" 503 "The archive is behind";
+}
+
+impl Code {
+    /// The word clients compare.
+    pub fn word(self) -> &'static str {
+        CODES[self as usize].1
+    }
+
+    /// The HTTP status.
+    pub fn status(self) -> StatusCode {
+        // A test checks every row; were one wrong, it would be a defect of ours.
+        StatusCode::from_u16(CODES[self as usize].2).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
+    }
+
+    /// The title, the same for every problem with this code.
+    pub fn title(self) -> &'static str {
+        CODES[self as usize].3
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_table_is_in_enum_order_and_well_formed() {
+        for (index, (code, word, status, title)) in CODES.iter().enumerate() {
+            assert_eq!(*code as usize, index);
+            assert_eq!(code.status().as_u16(), *status);
+            assert!((400..=599).contains(status) && !title.ends_with('.'), "{word}");
+            assert!(CODES[index + 1..].iter().all(|other| other.1 != *word), "{word}");
+        }
+        assert!(CODES.is_sorted_by_key(|row| row.2), "rows are in the order of their status");
+    }
+
+    /// docs/API.md holds the table as clients read it: a changed code is a visible change there.
+    #[test]
+    fn the_documentation_has_this_table() {
+        let row = |(_, word, status, title): &(Code, &str, u16, &str)| {
+            format!("| `{word}` | {status} | {title} |\n")
+        };
+        let table: String = CODES.iter().map(row).collect();
+        let page = include_str!("../../../docs/API.md");
+        assert!(page.contains(&table), "docs/API.md should contain:\n{table}");
+    }
+}

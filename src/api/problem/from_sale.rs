@@ -1,0 +1,268 @@
+//! Refusals of the sale in the API's words: the one place where they meet.
+
+use serde_json::{Value, json};
+
+use crate::api::time::iso8601;
+use crate::domain::{SeatId, SeatState};
+use crate::sale::SaleError;
+
+use super::{Code, Problem, TRY_AGAIN};
+
+/// When to try again after a dependency failed, seconds.
+const RETRY_UNAVAILABLE_SECONDS: u32 = 1;
+/// When to try again while an event is being loaded, seconds.
+const RETRY_LOADING_SECONDS: u32 = 2;
+/// When to try again while the archive is behind, seconds.
+const RETRY_LOG_FULL_SECONDS: u32 = 5;
+/// When to try again while another operation is under way, seconds.
+const RETRY_IN_FLIGHT_SECONDS: u32 = 1;
+/// Longest wait that we name before a sale begins, seconds.
+const RETRY_NOT_ON_SALE_SECONDS_MAX: i64 = 3_600;
+
+impl From<SaleError> for Problem {
+    fn from(error: SaleError) -> Self {
+        use SaleError as E;
+        match error {
+            E::Invalid(reason) => Problem::new(Code::ValidationFailed, reason),
+            E::EventUnknown(event) => event_unknown(event.0),
+            E::SeatsUnknown { event, seats } => Problem::new(
+                Code::SeatsUnknown,
+                format!(
+                    "{} not in event {event}; GET /api/v1/events/{event}/seats lists what is",
+                    subject(&seats)
+                ),
+            )
+            .with("seats", seats.iter().map(|seat| seat.0).collect()),
+            E::BookingUnknown(booking) => {
+                let detail =
+                    format!("You have no booking {booking}; GET /api/v1/bookings lists yours");
+                Problem::new(Code::BookingUnknown, detail)
+            }
+            E::EventNotLoaded(event) => Problem::new(
+                Code::EventNotLoaded,
+                format!("Event {event} is being loaded; try again in a moment"),
+            )
+            .retry_after(RETRY_LOADING_SECONDS),
+            E::EventClosed(event) => {
+                Problem::new(Code::EventClosed, format!("The sale of event {event} has ended"))
+            }
+            E::EventPaused(event) => {
+                Problem::new(Code::EventPaused, format!("The sale of event {event} is paused"))
+            }
+            E::NotOnSale { event, on_sale_at_ms, now_ms } => {
+                let at = iso8601(on_sale_at_ms);
+                // Rounded up, so that whoever obeys does not come early.
+                let wait = (on_sale_at_ms - now_ms + 999) / 1_000;
+                Problem::new(Code::NotOnSale, format!("Event {event} goes on sale at {at}"))
+                    .with("on_sale_at", at.into())
+                    .retry_after(wait.clamp(1, RETRY_NOT_ON_SALE_SECONDS_MAX) as u32)
+            }
+            E::UserLimit { has, max } => Problem::new(
+                Code::UserLimit,
+                format!("One user may have {max} seats of this event; you have {has}"),
+            )
+            .with("seats_held", has.into())
+            .with("max_seats_per_user", max.into()),
+            E::SeatsUnavailable(states) => seats_unavailable(&states),
+            E::IdempotencyMismatch => Problem::new(
+                Code::IdempotencyKeyReused,
+                "This idempotency key was sent with another request; send a new key",
+            ),
+            E::InFlight => Problem::new(Code::InFlight, "Operation in progress, please wait")
+                .retry_after(RETRY_IN_FLIGHT_SECONDS),
+            E::LogFull => Problem::new(
+                Code::BookingLogFull,
+                "No new bookings for a moment: the archive is catching up",
+            )
+            .retry_after(RETRY_LOG_FULL_SECONDS),
+            E::Unavailable { dependency, reason, unknown } => {
+                unavailable(dependency, &reason, unknown)
+            }
+            E::Internal(cause) => Problem::internal(cause),
+            error => of_booking(error),
+        }
+    }
+}
+
+/// Refusals that lie in the state of the booking itself.
+fn of_booking(error: SaleError) -> Problem {
+    use SaleError as E;
+    match error {
+        E::BookingExpired(booking) => Problem::new(
+            Code::BookingExpired,
+            format!("Booking {booking} has expired; make a new one"),
+        ),
+        E::BookingCancelled(booking) => {
+            Problem::new(Code::BookingCancelled, format!("Booking {booking} is cancelled"))
+        }
+        E::BookingConfirming(booking) => Problem::new(
+            Code::BookingConfirming,
+            format!("Booking {booking} is being confirmed; wait for the outcome"),
+        )
+        .retry_after(RETRY_IN_FLIGHT_SECONDS),
+        E::BookingConfirmed(booking) => {
+            Problem::new(Code::BookingConfirmed, format!("Booking {booking} is confirmed already"))
+        }
+        E::SaleVoided(booking) => Problem::new(
+            Code::SaleVoided,
+            format!("The sale of booking {booking} could not be kept; the money goes back"),
+        ),
+        E::PaymentDeclined(reason) => Problem::new(
+            Code::PaymentDeclined,
+            format!("The payment was declined: {reason}; the seats are still held"),
+        ),
+        E::AmountMismatch { expected, got } => Problem::field(
+            "amount",
+            format_args!(
+                "must be {expected} (the currency's minor unit), the booking's; got {got}"
+            ),
+        )
+        .recoded(Code::AmountMismatch)
+        .with("total_amount", expected.into()),
+        E::AttemptsExhausted(booking) => Problem::new(
+            Code::AttemptsExhausted,
+            format!("Booking {booking} has used up its payment attempts"),
+        ),
+        E::HoldCapReached(until_ms) => {
+            let until = iso8601(until_ms);
+            Problem::new(Code::HoldCapReached, format!("The hold ends at {until} at the latest"))
+                .with("hold_expires_at", until.into())
+        }
+        other => Problem::internal(format!("no words for {other:?}")),
+    }
+}
+
+/// No such event. The id is given as sent, for it may not even fit an event id.
+pub fn event_unknown(event: impl std::fmt::Display) -> Problem {
+    Problem::new(
+        Code::EventUnknown,
+        format!("There is no event {event}; GET /api/v1/events lists all"),
+    )
+}
+
+fn unavailable(dependency: &str, reason: &str, unknown: bool) -> Problem {
+    let problem = if unknown {
+        Problem::new(
+            Code::OutcomeUnknown,
+            "No answer in time: it may or may not have happened. Send the same request (with the \
+             same idempotency key) again, or it will be undone",
+        )
+    } else {
+        Problem::new(Code::ServiceUnavailable, TRY_AGAIN)
+    };
+    problem.retry_after(RETRY_UNAVAILABLE_SECONDS).caused_by(format!("{dependency}: {reason}"))
+}
+
+fn seats_unavailable(states: &[(SeatId, SeatState)]) -> Problem {
+    let taken: Vec<SeatId> = states
+        .iter()
+        .filter(|(_, state)| *state != SeatState::Available)
+        .map(|(seat, _)| *seat)
+        .collect();
+    let seats: Vec<Value> = states
+        .iter()
+        .map(|(seat, state)| json!({ "id": seat.0, "status": state.word() }))
+        .collect();
+    Problem::new(Code::SeatsUnavailable, format!("{} not available", subject(&taken)))
+        .with("seats", seats.into())
+}
+
+/// `Seat 1 is` or `Seats 1, 2 are`: how a sentence about seats begins.
+fn subject(seats: &[SeatId]) -> String {
+    match seats {
+        [seat] => format!("Seat {seat} is"),
+        seats => {
+            let ids: Vec<String> = seats.iter().map(SeatId::to_string).collect();
+            format!("Seats {} are", ids.join(", "))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::{BookingId, EventId};
+
+    #[test]
+    fn every_refusal_has_its_code_and_detail() {
+        let event = EventId(7);
+        let booking = BookingId::new(event, 1, 2);
+        let taken = |ids: &[u32]| ids.iter().map(|id| (SeatId(*id), SeatState::Hold)).collect();
+        use SaleError as E;
+        let cases: Vec<(E, Code, &str)> = vec![
+            (E::Invalid("do so".into()), Code::ValidationFailed, "do so"),
+            (E::EventUnknown(event), Code::EventUnknown, "There is no event 7"),
+            (
+                E::SeatsUnknown { event, seats: vec![SeatId(9)] },
+                Code::SeatsUnknown,
+                "Seat 9 is not in event 7",
+            ),
+            (E::BookingUnknown(booking), Code::BookingUnknown, "You have no booking 0000"),
+            (E::EventNotLoaded(event), Code::EventNotLoaded, "Event 7 is being loaded"),
+            (E::EventClosed(event), Code::EventClosed, "has ended"),
+            (E::EventPaused(event), Code::EventPaused, "is paused"),
+            (
+                E::NotOnSale { event, on_sale_at_ms: 1_500, now_ms: 0 },
+                Code::NotOnSale,
+                "Event 7 goes on sale at 1970-01-01T00:00:01.500Z",
+            ),
+            (E::UserLimit { has: 3, max: 4 }, Code::UserLimit, "may have 4 seats"),
+            (
+                E::SeatsUnavailable(taken(&[210, 211, 212])),
+                Code::SeatsUnavailable,
+                "Seats 210, 211, 212 are not available",
+            ),
+            (
+                E::SeatsUnavailable(taken(&[210])),
+                Code::SeatsUnavailable,
+                "Seat 210 is not available",
+            ),
+            (E::IdempotencyMismatch, Code::IdempotencyKeyReused, "send a new key"),
+            (E::InFlight, Code::InFlight, "Operation in progress, please wait"),
+            (E::BookingExpired(booking), Code::BookingExpired, "has expired"),
+            (E::BookingCancelled(booking), Code::BookingCancelled, "is cancelled"),
+            (E::BookingConfirming(booking), Code::BookingConfirming, "is being confirmed"),
+            (E::BookingConfirmed(booking), Code::BookingConfirmed, "is confirmed"),
+            (E::SaleVoided(booking), Code::SaleVoided, "the money goes back"),
+            (E::PaymentDeclined("no funds".into()), Code::PaymentDeclined, "declined: no funds"),
+            (
+                E::AmountMismatch { expected: 5, got: 6 },
+                Code::AmountMismatch,
+                "`amount` must be 5 (the currency's minor unit), the booking's; got 6",
+            ),
+            (E::AttemptsExhausted(booking), Code::AttemptsExhausted, "attempts"),
+            (E::HoldCapReached(0), Code::HoldCapReached, "1970-01-01T00:00:00.000Z"),
+            (E::LogFull, Code::BookingLogFull, "catching up"),
+            (E::Internal("secret".into()), Code::Internal, "on our side"),
+        ];
+        for (error, code, detail) in cases {
+            let shown = format!("{error:?}");
+            let problem = Problem::from(error);
+            assert_eq!(problem.code, code, "{shown}");
+            assert!(problem.detail.contains(detail), "{shown}: {}", problem.detail);
+            let retried = problem.code.status().as_u16() == 503;
+            assert!(!retried || problem.retry_after_seconds.is_some(), "{shown}");
+        }
+    }
+
+    #[test]
+    fn only_taken_seats_are_named_and_all_are_listed() {
+        let states = vec![(SeatId(1), SeatState::Available), (SeatId(2), SeatState::Booked)];
+        let problem = Problem::from(SaleError::SeatsUnavailable(states));
+        assert_eq!(problem.detail, "Seat 2 is not available");
+        let expected = json!([{"id": 1, "status": "AVAILABLE"}, {"id": 2, "status": "BOOKED"}]);
+        assert_eq!(problem.members, [("seats", expected)]);
+    }
+
+    #[test]
+    fn a_dependencys_reason_is_for_the_log_alone() {
+        for (unknown, code) in [(true, Code::OutcomeUnknown), (false, Code::ServiceUnavailable)] {
+            let reason = "10.0.0.3 refused".to_owned();
+            let problem =
+                Problem::from(SaleError::Unavailable { dependency: "redis", reason, unknown });
+            assert_eq!((problem.code, problem.retry_after_seconds), (code, Some(1)));
+            assert!(!problem.detail.contains("10.0.0.3"));
+            assert_eq!(problem.cause.as_deref(), Some("redis: 10.0.0.3 refused"));
+        }
+    }
+}

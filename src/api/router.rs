@@ -1,0 +1,79 @@
+//! The table of routes.
+
+use actix_web::http::Method;
+
+use crate::telemetry::Metrics;
+
+use super::endpoint::Endpoint;
+use super::{bookings, events, health, pages, seats};
+
+/// Every endpoint of the API.
+pub fn endpoints(metrics: &Metrics) -> Vec<Endpoint> {
+    let at = |path| Endpoint::at(path, metrics);
+    vec![
+        at("/api/v1/events").get(events::list).on(Method::POST, events::create),
+        at("/api/v1/events/{event_id}").get(events::get).on(Method::PATCH, events::change),
+        at("/api/v1/events/{event_id}/seats").get(seats::map).compressed(),
+        at("/api/v1/events/{event_id}/availability").get(seats::availability),
+        at("/api/v1/bookings").get(bookings::list).on(Method::POST, bookings::hold),
+        at("/api/v1/bookings/{booking_id}").get(bookings::get).on(Method::DELETE, bookings::delete),
+        at("/api/v1/bookings/{booking_id}/confirm").on(Method::POST, bookings::confirm),
+        at("/api/v1/bookings/{booking_id}/pay").on(Method::POST, bookings::pay_alias),
+        at("/api/v1/bookings/{booking_id}/extend").on(Method::POST, bookings::extend),
+        at("/api/v1/bookings/{booking_id}/cancel").on(Method::POST, bookings::cancel),
+        at("/health").get(health::summary),
+        at("/health/live").get(health::live),
+        at("/health/ready").get(health::ready),
+        at("/metrics").get(pages::metrics),
+        at("/openapi.json").get(pages::openapi),
+        at("/docs").get(pages::docs),
+        at("/docs/{file:.*}").get(pages::docs_file),
+        at("/").get(pages::index),
+    ]
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use utoipa::OpenApi;
+
+    use super::*;
+    use crate::api::openapi::Document;
+
+    /// Every route is documented, and every documented route is there.
+    #[test]
+    fn the_router_and_the_document_agree() {
+        let endpoints = endpoints(&Metrics::new("test"));
+        let routed: BTreeSet<(String, String)> = endpoints
+            .iter()
+            .flat_map(|endpoint| {
+                // The document has plain names where the router has expressions.
+                let path = endpoint.path.replace("{file:.*}", "{file}");
+                let methods = endpoint.methods.iter();
+                methods.map(move |method| (path.clone(), method.to_string().to_lowercase()))
+            })
+            .collect();
+        let document = serde_json::to_value(Document::openapi()).unwrap();
+        let paths = document["paths"].as_object().unwrap();
+        let documented: BTreeSet<(String, String)> = paths
+            .iter()
+            .flat_map(|(path, item)| {
+                let methods = item.as_object().unwrap().keys();
+                methods.map(|method| (path.clone(), method.clone()))
+            })
+            .collect();
+        assert_eq!(routed, documented);
+    }
+
+    /// Nothing in the document points into the void.
+    #[test]
+    fn every_reference_resolves() {
+        let text = Document::openapi().to_json().unwrap();
+        let document: serde_json::Value = serde_json::from_str(&text).unwrap();
+        for reference in text.split("\"$ref\":").skip(1) {
+            let pointer = reference.split('"').nth(1).unwrap().trim_start_matches('#');
+            assert!(document.pointer(pointer).is_some(), "{pointer}");
+        }
+    }
+}

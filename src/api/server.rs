@@ -1,0 +1,102 @@
+//! The HTTP server: its bounds, and how it ends.
+
+use std::io;
+use std::net::{SocketAddr, TcpListener};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use actix_web::dev::Server;
+use actix_web::web::{Bytes, Data};
+use actix_web::{App, HttpServer};
+use utoipa::OpenApi;
+
+use crate::config::Config;
+use crate::sale::Sale;
+use crate::shutdown::Shutdown;
+use crate::telemetry::Metrics;
+
+use super::endpoint::unmatched;
+use super::health::ReadinessCache;
+use super::openapi::Document;
+use super::router::endpoints;
+use super::state::State;
+
+/// Connections that wait to be accepted: a sale's first second brings many at once.
+const BACKLOG: u32 = 4_096;
+/// How long a client may take to close a connection that we closed.
+const DISCONNECT_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// A listener on this address with room for a rush.
+///
+/// # Errors
+/// If the address is taken or not ours. Must be called within a Tokio runtime.
+pub fn bind(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = match address {
+        SocketAddr::V4(_) => tokio::net::TcpSocket::new_v4()?,
+        SocketAddr::V6(_) => tokio::net::TcpSocket::new_v6()?,
+    };
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)?;
+    socket.listen(BACKLOG)?.into_std()
+}
+
+/// Serves the API on a bound listener until shutdown is requested, then ends in order: readiness
+/// turns 503, after `shutdown_notice_ms` no connection is accepted any more, and what is under
+/// way has `shutdown_seconds` to finish.
+///
+/// # Errors
+/// If the listener or the server's threads fail.
+pub async fn run(
+    listener: TcpListener,
+    config: Arc<Config>,
+    sale: Sale,
+    metrics: Metrics,
+    shutdown: Shutdown,
+) -> io::Result<()> {
+    // Built first: what builds a server must stay on its thread, the server itself need not.
+    let server = build(listener, config, sale, metrics, shutdown)?;
+    server.await
+}
+
+fn build(
+    listener: TcpListener,
+    config: Arc<Config>,
+    sale: Sale,
+    metrics: Metrics,
+    shutdown: Shutdown,
+) -> io::Result<Server> {
+    let openapi = Document::openapi().to_json().map_err(io::Error::other)?;
+    let state = Data::new(State {
+        sale,
+        metrics,
+        shutdown: shutdown.clone(),
+        readiness: ReadinessCache::default(),
+        started: Instant::now(),
+        openapi: Bytes::from(openapi),
+        config: config.clone(),
+    });
+    let notice = Duration::from_millis(config.shutdown_notice_ms);
+    let server = HttpServer::new(move || {
+        let metrics = state.metrics.clone();
+        let routes = endpoints(&metrics);
+        App::new()
+            .app_data(state.clone())
+            .configure(|server| routes.into_iter().for_each(|route| route.register(server)))
+            .default_service(unmatched(&metrics))
+    })
+    .keep_alive(Duration::from_secs(config.http_keep_alive_seconds))
+    .client_request_timeout(Duration::from_millis(config.http_header_timeout_ms))
+    .client_disconnect_timeout(DISCONNECT_TIMEOUT)
+    .max_connections(config.http_connections_max)
+    .shutdown_timeout(config.shutdown_seconds)
+    .disable_signals()
+    .shutdown_signal(async move {
+        shutdown.requested().await;
+        tokio::time::sleep(notice).await;
+    });
+    let server = match config.http_workers {
+        0 => server,
+        threads => server.workers(threads),
+    };
+    Ok(server.listen(listener)?.run())
+}

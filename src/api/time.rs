@@ -1,0 +1,41 @@
+//! Times as clients read and write them: ISO 8601. We write UTC with milliseconds.
+
+use jiff::Timestamp;
+
+/// A time for clients, such as `2026-03-01T18:00:00.000Z`.
+pub fn iso8601(unix_ms: i64) -> String {
+    // Times beyond the calendar (year 9999) can only come from a defect; the epoch stands out.
+    format!("{:.3}", Timestamp::from_millisecond(unix_ms).unwrap_or_default())
+}
+
+/// A time for clients, or `None` where "not yet" is kept as 0.
+pub fn iso8601_once(unix_ms: i64) -> Option<String> {
+    (unix_ms != 0).then(|| iso8601(unix_ms))
+}
+
+/// Reads a client's time; the offset from UTC (or `Z`) must be given.
+pub fn parse_iso8601(text: &str) -> Option<i64> {
+    let unix_ms = text.parse::<Timestamp>().ok()?.as_millisecond();
+    // Zero means "not yet" in our records.
+    (unix_ms > 0).then_some(unix_ms)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_go_there_and_back() {
+        assert_eq!(iso8601(1_772_388_000_000), "2026-03-01T18:00:00.000Z");
+        assert_eq!(parse_iso8601("2026-03-01T18:00:00Z"), Some(1_772_388_000_000));
+        assert_eq!(parse_iso8601("2026-03-01T19:00:00.5+01:00"), Some(1_772_388_000_500));
+        assert_eq!(iso8601_once(0), None);
+    }
+
+    #[test]
+    fn times_without_an_offset_are_refused() {
+        for bad in ["", "2026-03-01", "2026-03-01T18:00:00", "tomorrow", "1969-01-01T00:00:00Z"] {
+            assert_eq!(parse_iso8601(bad), None, "{bad}");
+        }
+    }
+}

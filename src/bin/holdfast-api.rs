@@ -1,0 +1,74 @@
+//! The API server. `holdfast-api --help` tells how to run it.
+
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
+
+use clap::Parser;
+use holdfast::config::{Config, ConfigArgs};
+use holdfast::telemetry::{Metrics, logs};
+use holdfast::{api, shutdown, start};
+
+/// How long one of the sale's background tasks may take to end.
+const TASK_END_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// Holdfast's API: decides, in Redis, who gets which seat.
+///
+/// Needs a Redis (7.0 or newer, or Valkey) and a MongoDB; runs beside any number of its like, and
+/// beside at least one holdfast-worker, which carries what was decided into MongoDB.
+///
+/// Settings come from the file named by --config and, above it, from HOLDFAST_* variables:
+/// HOLDFAST_LISTEN, HOLDFAST_REDIS_URL, HOLDFAST_MONGODB_URL and those that --print-config lists.
+///
+/// SIGTERM ends it in order: readiness turns 503, what is under way is finished. A second signal
+/// ends it at once.
+#[derive(Parser)]
+#[command(version)]
+struct Arguments {
+    #[command(flatten)]
+    config: ConfigArgs,
+}
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    match run(Arguments::parse()).await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("{}: {error}", api::SERVICE);
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn run(arguments: Arguments) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+    let config = arguments.config.load()?;
+    if arguments.config.print_config {
+        print!("{}", config.to_commented_toml());
+        return Ok(());
+    }
+    let _logs = logs::init(api::SERVICE, config.log_format, &config.log_level)?;
+    serve(Arc::new(config)).await
+}
+
+async fn serve(config: Arc<Config>) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+    start::raise_open_files();
+    let listener = api::bind(config.listen)
+        .map_err(|error| format!("cannot listen on {}: {error}", config.listen))?;
+    let metrics = Metrics::new(api::SERVICE);
+    let services = start::connect(&config, &metrics).await?;
+    let (trigger, shutdown) = shutdown::channel();
+    trigger.on_signals()?;
+    // The sale's own tasks outlive the server: what is under way still needs them.
+    let (sale_trigger, sale_shutdown) = shutdown::channel();
+    let (sale, tasks) = start::sale(&services, &config, &metrics, &sale_shutdown);
+    tracing::info!(address = %listener.local_addr()?, "serving");
+    let served = api::run(listener, config, sale, metrics, shutdown).await;
+    sale_trigger.request();
+    for task in tasks {
+        // A task that panicked has been logged; there is nothing left to save.
+        let _ = tokio::time::timeout(TASK_END_TIMEOUT, task).await;
+    }
+    services.engine.close().await;
+    tracing::info!("ended in order");
+    Ok(served?)
+}

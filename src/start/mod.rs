@@ -1,0 +1,184 @@
+//! What every process does before it works: connect to Redis and MongoDB, look whether they are
+//! fit for a sale, and say plainly what is wrong if they are not.
+
+mod checks;
+mod observers;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::task::JoinHandle;
+
+use crate::archive::{Archive, ArchiveConfig, ArchiveError};
+use crate::config::Config;
+use crate::payments::AlwaysYes;
+use crate::redis::scripts::ClockSource;
+use crate::redis::{Engine, Observer, RedisError, RedisSettings, WORKER_GROUP};
+use crate::sale::{Sale, SaleSettings};
+use crate::shutdown::Shutdown;
+use crate::telemetry::Metrics;
+
+/// Why a process does not start; the text says how to mend it.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct StartError(pub String);
+
+/// Nobody looks at the metrics of tools.
+struct Unobserved;
+
+impl Observer for Unobserved {
+    fn script_called(&self, _: &'static str, _: &'static str, _: f64) {}
+}
+
+/// The two services a process works with, connected and found fit.
+pub struct Services {
+    /// Redis.
+    pub engine: Engine,
+    /// MongoDB.
+    pub archive: Archive,
+}
+
+/// Connects to both services and checks them.
+///
+/// # Errors
+/// If one does not answer, is too old, belongs to another deployment, or is set up in a way that
+/// the settings refuse.
+pub async fn connect(config: &Config, metrics: &Metrics) -> Result<Services, StartError> {
+    let observer = Arc::new(observers::RedisMetrics::new(metrics));
+    Ok(Services { engine: engine(config, observer).await?, archive: archive(config).await? })
+}
+
+/// Redis, connected and found fit. What the settings say to warn about is logged.
+pub async fn engine(config: &Config, observer: Arc<dyn Observer>) -> Result<Engine, StartError> {
+    let away = |error| redis_away(error, config);
+    let settings = redis_settings(config);
+    let engine = Engine::connect(settings, ClockSource::Redis, observer).await.map_err(away)?;
+    checks::redis(&engine.server_facts().await.map_err(away)?, config)?;
+    Ok(engine)
+}
+
+/// Redis, connected. For tools: how it is set up is for the servers to judge.
+pub async fn existing_engine(config: &Config) -> Result<Engine, StartError> {
+    let settings = RedisSettings { clients: 1, ..redis_settings(config) };
+    let engine = Engine::connect(settings, ClockSource::Redis, Arc::new(Unobserved)).await;
+    engine.map_err(|error| redis_away(error, config))
+}
+
+/// The archive, reached, claimed for this deployment and indexed.
+pub async fn archive(config: &Config) -> Result<Archive, StartError> {
+    let refused = |error| refusal(error, config);
+    let archive = Archive::connect(&archive_config(config)).await.map_err(refused)?;
+    checks::mongodb(&archive.server_info().await.map_err(refused)?);
+    archive.prepare(config.partitions).await.map_err(refused)?;
+    Ok(archive)
+}
+
+/// The archive, reached and recognised as this deployment's; nothing is written. For tools.
+pub async fn existing_archive(config: &Config) -> Result<Archive, StartError> {
+    let refused = |error| refusal(error, config);
+    let archive = Archive::connect(&archive_config(config)).await.map_err(refused)?;
+    archive.recognise(config.partitions).await.map_err(refused)?;
+    Ok(archive)
+}
+
+fn redis_away(error: RedisError, config: &Config) -> StartError {
+    let where_to = &config.redis_url;
+    StartError(format!("{error}. Start Redis, or set HOLDFAST_REDIS_URL, now {where_to}"))
+}
+
+fn refusal(error: ArchiveError, config: &Config) -> StartError {
+    let ArchiveError::Unavailable(_) = error else {
+        return StartError(error.to_string());
+    };
+    let where_to = &config.mongodb_url;
+    StartError(format!("{error}. Start MongoDB, or set HOLDFAST_MONGODB_URL, now {where_to}"))
+}
+
+/// The use cases on these services, with the handles of their background tasks, which end when
+/// shutdown is requested.
+pub fn sale(
+    services: &Services,
+    config: &Config,
+    metrics: &Metrics,
+    shutdown: &Shutdown,
+) -> (Sale, Vec<JoinHandle<()>>) {
+    Sale::start(
+        services.engine.clone(),
+        services.archive.clone(),
+        Arc::new(AlwaysYes),
+        sale_settings(config),
+        Arc::new(observers::SaleMetrics::new(metrics)),
+        shutdown.watch(),
+    )
+}
+
+/// Raises the soft limit of open files to the hard one: every connection is a file, and the usual
+/// soft limit is 1,024.
+pub fn raise_open_files() {
+    if let Err(error) = rlimit::increase_nofile_limit(u64::MAX) {
+        tracing::warn!(%error, "the limit of open files stays as it is");
+    }
+}
+
+/// How to reach Redis.
+pub fn redis_settings(config: &Config) -> RedisSettings {
+    RedisSettings {
+        url: config.redis_url.expose().to_owned(),
+        namespace: config.redis_namespace.clone(),
+        partitions: config.partitions,
+        clients: config.redis_clients as usize,
+        timeout_ms: config.redis_timeout_ms,
+        in_flight_max: config.redis_in_flight_max as usize,
+    }
+}
+
+/// How to reach the archive.
+pub fn archive_config(config: &Config) -> ArchiveConfig {
+    ArchiveConfig {
+        url: config.mongodb_url.expose().to_owned(),
+        database: config.mongodb_database.clone(),
+        op_timeout_ms: config.mongodb_timeout_ms,
+    }
+}
+
+/// The rules of a sale.
+pub fn sale_settings(config: &Config) -> SaleSettings {
+    let ms = |seconds: u32| i64::from(seconds) * 1_000;
+    SaleSettings {
+        hold_ttl_ms: ms(config.hold_ttl_seconds),
+        max_hold_ms: ms(config.max_hold_seconds),
+        max_seats_per_user: config.max_seats_per_user,
+        currency: config.currency.clone(),
+        idempotency_ttl_ms: ms(config.idempotency_ttl_seconds),
+        confirm_wait: Duration::from_millis(config.confirm_wait_ms),
+        // `config` bounds it far below what an i64 holds.
+        confirm_lease_ms: config.confirm_lease_ms as i64,
+        confirm_attempts_max: i64::from(config.confirm_attempts_max),
+        unfinished_max: config.abort_queue_max as usize,
+        log_entries_max: config.log_entries_max,
+        worker_group: WORKER_GROUP.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn seconds_become_milliseconds() {
+        let config = Config { hold_ttl_seconds: 7, max_hold_seconds: 9, ..Config::default() };
+        let settings = sale_settings(&config);
+        assert_eq!((settings.hold_ttl_ms, settings.max_hold_ms), (7_000, 9_000));
+        assert_eq!(settings.idempotency_ttl_ms, 86_400_000);
+    }
+
+    #[test]
+    fn an_absent_mongodb_is_told_in_one_line_without_its_password() {
+        let config = Config { mongodb_url: "mongodb://ann:pw@h".into(), ..Config::default() };
+        let error = ArchiveError::Unavailable("No available servers".to_owned());
+        let told = refusal(error, &config).to_string();
+        let expected = "MongoDB is unavailable: No available servers. Start MongoDB, or set \
+            HOLDFAST_MONGODB_URL, now mongodb://ann:***@h";
+        assert_eq!(told, expected);
+    }
+}

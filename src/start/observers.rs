@@ -1,0 +1,99 @@
+//! Metrics of the lower layers, which know nothing of metrics: they tell observers.
+
+use std::collections::HashMap;
+use std::sync::OnceLock;
+
+use prometheus::{Histogram, IntCounter};
+
+use crate::redis::scripts::SCRIPTS;
+use crate::redis::{CODES, Observer};
+use crate::sale::SaleObserver;
+use crate::telemetry::Metrics;
+
+/// Outcomes of a script call that are no reply of the script.
+const NO_REPLIES: [&str; 3] = ["unknown", "not_run", "unexpected"];
+
+/// Counts script calls; finds its counters without a lock.
+pub(super) struct RedisMetrics {
+    metrics: Metrics,
+    scripts: HashMap<&'static str, ScriptMetrics>,
+}
+
+struct ScriptMetrics {
+    seconds: Histogram,
+    /// Made when first needed: most codes are not replies of most scripts.
+    replies: HashMap<&'static str, OnceLock<IntCounter>>,
+}
+
+impl RedisMetrics {
+    pub fn new(metrics: &Metrics) -> Self {
+        let script = |name: &'static str| {
+            let words = CODES.iter().map(|row| row.1).chain(NO_REPLIES);
+            let seconds = metrics.script_duration.with_label_values(&[name]);
+            (
+                name,
+                ScriptMetrics { seconds, replies: words.map(|w| (w, OnceLock::new())).collect() },
+            )
+        };
+        let scripts = SCRIPTS.iter().map(|one| script(one.name())).collect();
+        RedisMetrics { metrics: metrics.clone(), scripts }
+    }
+}
+
+impl Observer for RedisMetrics {
+    fn script_called(&self, script: &'static str, code: &'static str, seconds: f64) {
+        let count = || self.metrics.script_replies.with_label_values(&[script, code]);
+        match self.scripts.get(script) {
+            Some(known) => {
+                known.seconds.observe(seconds);
+                match known.replies.get(code) {
+                    Some(counter) => counter.get_or_init(count).inc(),
+                    None => count().inc(),
+                }
+            }
+            None => count().inc(),
+        }
+    }
+}
+
+/// Counts what the sale could not finish at once.
+pub(super) struct SaleMetrics {
+    metrics: Metrics,
+}
+
+impl SaleMetrics {
+    pub fn new(metrics: &Metrics) -> Self {
+        SaleMetrics { metrics: metrics.clone() }
+    }
+}
+
+impl SaleObserver for SaleMetrics {
+    fn unknown_outcome(&self, queued: bool) {
+        self.metrics.unknown_outcomes.inc();
+        if !queued {
+            self.metrics.abort_queue_dropped.inc();
+        }
+    }
+
+    fn unfinished(&self, length: usize) {
+        self.metrics.abort_queue_length.set(length as i64);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn calls_are_counted_by_script_and_code() {
+        let metrics = Metrics::new("test");
+        let observer = RedisMetrics::new(&metrics);
+        observer.script_called("hold", "ok", 0.001);
+        observer.script_called("hold", "ok", 0.001);
+        observer.script_called("hold", "unknown", 0.5);
+        let text = metrics.render();
+        assert!(text.contains(r#"holdfast_script_replies_total{code="ok",script="hold"} 2"#));
+        assert!(text.contains(r#"holdfast_script_replies_total{code="unknown",script="hold"} 1"#));
+        assert!(text.contains(r#"holdfast_script_duration_seconds_count{script="hold"} 3"#));
+    }
+}

@@ -1,0 +1,40 @@
+//! Pauses between tries: each twice as long as the one before, up to a cap, and drawn by lot, so
+//! that workers that failed together do not all come back together.
+
+use std::time::Duration;
+
+/// The pauses of one run of failures.
+#[derive(Debug)]
+pub(super) struct Backoff {
+    next: Duration,
+    max: Duration,
+}
+
+impl Backoff {
+    /// Pauses of about `min`, doubling up to `max`.
+    pub fn new(min: Duration, max: Duration) -> Self {
+        Backoff { next: min, max }
+    }
+
+    /// How long to pause now: between half of the present length and the whole.
+    pub fn pause(&mut self) -> Duration {
+        let whole = self.next;
+        self.next = (whole * 2).min(self.max);
+        whole.mul_f64(rand::random_range(0.5..=1.0))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pauses_double_up_to_the_cap() {
+        let mut backoff = Backoff::new(Duration::from_millis(100), Duration::from_millis(300));
+        for whole_ms in [100, 200, 300, 300] {
+            let whole = Duration::from_millis(whole_ms);
+            let pause = backoff.pause();
+            assert!((whole / 2..=whole).contains(&pause), "{pause:?} of {whole:?}");
+        }
+    }
+}

@@ -1,0 +1,246 @@
+//! One batch on its way: from the log into the archive, verdicts back into Redis, then
+//! acknowledged.
+//!
+//! An entry is acknowledged only after a majority of MongoDB has journalled it, and a sale only
+//! together with its settlement. Whatever fails in between stays pending and is delivered again,
+//! here or to another worker. While MongoDB is away the batch waits for it; that is no failure of
+//! its entries. An entry that fails by itself is parked once it was delivered too often; its
+//! neighbours do not notice.
+
+use std::collections::{BTreeMap, HashMap};
+use std::panic::AssertUnwindSafe;
+use std::time::Duration;
+
+use futures_util::{FutureExt, StreamExt, stream};
+use tokio::time::sleep;
+use tracing::{error, info, warn};
+
+use super::Worker;
+use super::backoff::Backoff;
+use super::settle::Settled;
+use super::tasks::rest;
+use crate::archive::{ArchiveError, Stored, Verdict};
+use crate::domain::{Entry, Kind, LogId, Outcome, Partition};
+use crate::redis::{Read, WORKER_GROUP};
+
+/// Pauses between tries of a batch while MongoDB is away.
+const STORE_PAUSE_MIN: Duration = Duration::from_millis(50);
+const STORE_PAUSE_MAX: Duration = Duration::from_secs(2);
+/// Settlements of one batch under way at a time.
+const SETTLES_AT_ONCE_MAX: usize = 64;
+/// Tries of one acknowledgement; an entry that is delivered again for lack of it changes nothing.
+const ACKNOWLEDGE_TRIES_MAX: u32 = 4;
+const ACKNOWLEDGE_PAUSE_MIN: Duration = Duration::from_millis(20);
+const ACKNOWLEDGE_PAUSE_MAX: Duration = Duration::from_millis(500);
+
+/// Where a batch comes from; the word labels metrics.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Source {
+    /// Delivered for the first time.
+    New,
+    /// Delivered to this consumer before it was started (or connected) anew.
+    LeftOver,
+    /// Taken over from a consumer that was too slow, or is dead.
+    Reclaimed,
+}
+
+impl Source {
+    fn word(self) -> &'static str {
+        match self {
+            Source::New => "new",
+            Source::LeftOver => "left_over",
+            Source::Reclaimed => "reclaimed",
+        }
+    }
+}
+
+/// Entries that are carried together.
+pub(super) struct Batch {
+    pub source: Source,
+    pub reads: Vec<Read>,
+    /// How often each was delivered; once, where nothing is said.
+    pub deliveries: HashMap<(Partition, LogId), i64>,
+}
+
+/// An entry that cannot be read, stored or settled: its index in the batch, and why.
+type Failure = (usize, String);
+
+impl Worker {
+    /// Carries a batch as far as it goes.
+    pub(super) async fn carry(&self, batch: Batch) {
+        let _under_way = self.vitals.batch_begins();
+        let entries_count = batch.reads.len() as f64;
+        self.metrics.batch_entries.with_label_values(&[batch.source.word()]).observe(entries_count);
+        let mut failures: Vec<Failure> = Vec::new();
+        let mut entries = Vec::with_capacity(batch.reads.len());
+        // Of each entry handed to the archive, its index in the batch.
+        let mut indexes = Vec::with_capacity(batch.reads.len());
+        for (index, read) in batch.reads.iter().enumerate() {
+            match &read.entry {
+                Ok(entry) => {
+                    entries.push((read.partition, entry.clone()));
+                    indexes.push(index);
+                }
+                Err(error) => failures.push((index, error.to_string())),
+            }
+        }
+        let Some(stored) = self.store(&entries).await else { return };
+        failures.extend(stored.failed.into_iter().map(|(entry, why)| (indexes[entry], why)));
+        self.count(&batch, &failures);
+
+        let mut done: Vec<bool> = vec![true; batch.reads.len()];
+        for (index, settled) in self.settle_all(&batch, &indexes, stored.verdicts).await {
+            // Done or not, it is not for us to acknowledge.
+            done[index] = false;
+            if let Settled::Never(why) = settled {
+                failures.push((index, why));
+            }
+        }
+        for (index, why) in failures {
+            done[index] = self.failed(&batch, index, &why).await;
+        }
+        self.acknowledge(batch.reads.iter().zip(done).filter(|(_, done)| *done).map(|pair| pair.0))
+            .await;
+    }
+
+    /// Stores entries, however long MongoDB is away. `None`: it was still away when it was time
+    /// to stop, and nothing is known of any entry.
+    async fn store(&self, entries: &[(Partition, Entry)]) -> Option<Stored> {
+        let defect = match self.store_together(entries).await? {
+            Ok(stored) => return Some(stored),
+            Err(defect) => defect,
+        };
+        if entries.len() == 1 {
+            return Some(Stored { failed: vec![(0, defect)], ..Stored::default() });
+        }
+        // One of them stops the others: each by itself, then.
+        warn!(defect, entries = entries.len(), "a batch is stored entry by entry");
+        let mut all = Stored::default();
+        for (index, entry) in entries.iter().enumerate() {
+            match self.store_together(std::slice::from_ref(entry)).await? {
+                Ok(stored) => {
+                    all.verdicts
+                        .extend(stored.verdicts.into_iter().map(|v| Verdict { index, ..v }));
+                    all.failed.extend(stored.failed.into_iter().map(|(_, why)| (index, why)));
+                }
+                Err(defect) => all.failed.push((index, defect)),
+            }
+        }
+        Some(all)
+    }
+
+    /// Tries until MongoDB answers. `Some(Err)`: it is not MongoDB's absence that stops them.
+    async fn store_together(
+        &self,
+        entries: &[(Partition, Entry)],
+    ) -> Option<Result<Stored, String>> {
+        let mut backoff = Backoff::new(STORE_PAUSE_MIN, STORE_PAUSE_MAX);
+        for attempt in 1_u64.. {
+            let error = match AssertUnwindSafe(self.try_store(entries)).catch_unwind().await {
+                Ok(Ok(stored)) => {
+                    if attempt > 1 {
+                        info!(attempt, "the archive is back");
+                    }
+                    return Some(Ok(stored));
+                }
+                Ok(Err(ArchiveError::Corrupt(what))) => return Some(Err(what)),
+                Err(_) => return Some(Err("storing it panics".to_owned())),
+                Ok(Err(error)) => error,
+            };
+            self.metrics.archive_errors.with_label_values(&["store"]).inc();
+            self.metrics.worker_retries.inc();
+            warn!(%error, attempt, entries = entries.len(), "a batch waits for the archive");
+            if !rest(&self.shutdown, backoff.pause()).await {
+                return None;
+            }
+        }
+        None
+    }
+
+    async fn try_store(&self, entries: &[(Partition, Entry)]) -> Result<Stored, ArchiveError> {
+        // INVARIANT: generations before outcomes.
+        for (_, sale) in entries.iter().filter(|(_, entry)| entry.kind == Kind::Sold) {
+            if let Some(event) = sale.event {
+                self.generations.learn(&self.archive, event).await?;
+            }
+        }
+        let timer = self.metrics.archive_write.with_label_values(&["store"]).start_timer();
+        let stored = self.archive.store(entries).await;
+        match &stored {
+            Ok(_) => timer.observe_duration(),
+            Err(_) => drop(timer.stop_and_discard()),
+        }
+        stored
+    }
+
+    async fn settle_all(
+        &self,
+        batch: &Batch,
+        indexes: &[usize],
+        verdicts: Vec<Verdict>,
+    ) -> Vec<(usize, Settled)> {
+        let settlements = stream::iter(verdicts).map(|verdict| async move {
+            let (id, index) = (verdict.booking.id, indexes[verdict.index]);
+            self.metrics.verdicts.with_label_values(&[verdict.outcome.word()]).inc();
+            if verdict.outcome == Outcome::Refund {
+                self.metrics.double_sales_prevented.inc();
+                error!(booking_id = %id, "ALARM: a seat was sold before: the sale is refunded");
+            }
+            (index, self.settle(batch.reads[index].id, &verdict).await)
+        });
+        settlements.buffer_unordered(SETTLES_AT_ONCE_MAX).collect().await
+    }
+
+    /// An entry failed by itself. Parks it if it was delivered too often; says whether it is done
+    /// with, that is, parked.
+    async fn failed(&self, batch: &Batch, index: usize, why: &str) -> bool {
+        let read = &batch.reads[index];
+        let deliveries = batch.deliveries.get(&(read.partition, read.id)).copied().unwrap_or(1);
+        let (partition, id) = (read.partition.0, read.id);
+        if deliveries < i64::from(self.config.worker_deliveries_max) {
+            warn!(partition, %id, deliveries, why, "an entry failed and is tried again");
+            return false;
+        }
+        match self.engine.park(read.partition, read, why).await {
+            Ok(()) => {
+                error!(partition, %id, deliveries, why, "ALARM: an entry is parked as a dead letter");
+                true
+            }
+            Err(error) => {
+                warn!(partition, %id, %error, "an entry cannot be parked now");
+                false
+            }
+        }
+    }
+
+    async fn acknowledge(&self, done: impl Iterator<Item = &Read>) {
+        let mut ids: BTreeMap<Partition, Vec<LogId>> = BTreeMap::new();
+        for read in done {
+            ids.entry(read.partition).or_default().push(read.id);
+        }
+        for (partition, ids) in ids {
+            let mut backoff = Backoff::new(ACKNOWLEDGE_PAUSE_MIN, ACKNOWLEDGE_PAUSE_MAX);
+            for attempt in 1..=ACKNOWLEDGE_TRIES_MAX {
+                match self.engine.acknowledge(partition, WORKER_GROUP, &ids).await {
+                    Ok(_) => break,
+                    Err(error) => {
+                        warn!(%error, attempt, partition = partition.0, "no acknowledgement");
+                        sleep(backoff.pause()).await;
+                    }
+                }
+            }
+        }
+    }
+
+    /// Counts what was archived.
+    fn count(&self, batch: &Batch, failures: &[Failure]) {
+        let failed: Vec<usize> = failures.iter().map(|failure| failure.0).collect();
+        let stored = batch.reads.iter().enumerate().filter(|(index, _)| !failed.contains(index));
+        for kind in stored.filter_map(|(_, read)| Some(read.entry.as_ref().ok()?.kind)) {
+            self.metrics.worker_entries.with_label_values(&[kind.word()]).inc();
+            if kind == Kind::Expired {
+                self.metrics.bookings_expired.inc();
+            }
+        }
+    }
+}

@@ -1,0 +1,127 @@
+//! The worker's own routes: `/metrics`, `/health`, `/health/live`, `/health/ready`. None of them
+//! asks Redis or MongoDB; `watch` does, once a second.
+//!
+//! Ready means that the log gets into the archive: both dependencies answer and the drain moves.
+
+use std::io;
+use std::net::TcpListener;
+use std::time::Duration;
+
+use actix_web::dev::Server;
+use actix_web::http::StatusCode;
+use actix_web::web::{Data, get};
+use actix_web::{App, HttpResponse, HttpServer};
+use serde::Serialize;
+
+use super::{SERVICE, Worker};
+use crate::sale::Readiness;
+
+/// Prometheus' text format.
+const METRICS_TEXT: &str = "text/plain; version=0.0.4; charset=utf-8";
+/// Monitoring alone asks here: one thread serves it.
+const THREADS: usize = 1;
+/// How long a request under way may take to finish at the end, seconds.
+const SHUTDOWN_SECONDS: u64 = 1;
+
+#[derive(Serialize)]
+struct HealthBody {
+    /// `ok`, `unavailable` or `ending`.
+    status: &'static str,
+    /// What is wrong; absent if nothing is.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reason: Option<String>,
+    service: &'static str,
+    version: &'static str,
+    consumer: String,
+    uptime_seconds: u64,
+}
+
+/// A server of these routes on a bound listener. It runs when awaited.
+pub(super) fn server(listener: TcpListener, worker: Worker) -> io::Result<Server> {
+    let worker = Data::new(worker);
+    let server = HttpServer::new(move || {
+        App::new()
+            .app_data(worker.clone())
+            .route("/metrics", get().to(metrics))
+            .route("/health", get().to(ready))
+            .route("/health/ready", get().to(ready))
+            .route("/health/live", get().to(live))
+    });
+    Ok(server
+        .workers(THREADS)
+        .shutdown_timeout(SHUTDOWN_SECONDS)
+        .disable_signals()
+        .listen(listener)?
+        .run())
+}
+
+async fn metrics(worker: Data<Worker>) -> HttpResponse {
+    HttpResponse::Ok().content_type(METRICS_TEXT).body(worker.metrics.render())
+}
+
+async fn live() -> HttpResponse {
+    HttpResponse::Ok().json(serde_json::json!({ "status": "ok" }))
+}
+
+async fn ready(worker: Data<Worker>) -> HttpResponse {
+    let (vitals, ending) = (&worker.vitals, worker.shutdown.is_requested());
+    let stalled = (vitals.stalled_for() > worker.reclaim_idle()).then(|| vitals.stalled_for());
+    let (status, word, reason) = verdict(&vitals.readiness(), stalled, ending);
+    let body = HealthBody {
+        status: word,
+        reason,
+        service: SERVICE,
+        version: env!("CARGO_PKG_VERSION"),
+        consumer: worker.consumer.clone(),
+        uptime_seconds: vitals.uptime().as_secs(),
+    };
+    HttpResponse::build(status).insert_header(("Cache-Control", "no-store")).json(body)
+}
+
+fn verdict(
+    readiness: &Readiness,
+    stalled: Option<Duration>,
+    ending: bool,
+) -> (StatusCode, &'static str, Option<String>) {
+    let reason = match (readiness, stalled) {
+        (Readiness { redis: Err(why), .. }, _) => Some(format!("redis: {why}")),
+        (Readiness { mongodb: Err(why), .. }, _) => Some(format!("mongodb: {why}")),
+        (_, Some(time)) => Some(format!("the drain has been stuck for {} s", time.as_secs())),
+        _ => None,
+    };
+    match (ending, &reason) {
+        (true, _) => (StatusCode::SERVICE_UNAVAILABLE, "ending", reason),
+        (false, Some(_)) => (StatusCode::SERVICE_UNAVAILABLE, "unavailable", reason),
+        (false, None) => (StatusCode::OK, "ok", None),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn whatever_stops_the_drain_is_told() {
+        let (ok, away) = (|| Ok(()), || Err("away".to_owned()));
+        let stuck = Some(Duration::from_secs(40));
+        let cases = [
+            (ok(), ok(), None, false, 200, "ok", None),
+            (away(), ok(), None, false, 503, "unavailable", Some("redis: away")),
+            (ok(), away(), stuck, false, 503, "unavailable", Some("mongodb: away")),
+            (
+                ok(),
+                ok(),
+                stuck,
+                false,
+                503,
+                "unavailable",
+                Some("the drain has been stuck for 40 s"),
+            ),
+            (ok(), ok(), None, true, 503, "ending", None),
+        ];
+        for (redis, mongodb, stalled, ending, http, word, reason) in cases {
+            let got = verdict(&Readiness { redis, mongodb }, stalled, ending);
+            assert_eq!((got.0.as_u16(), got.1, got.2.as_deref()), (http, word, reason));
+        }
+    }
+}

@@ -1,0 +1,154 @@
+//! The worker: carries the booking log into the archive and what the archive decides back into
+//! Redis. Any number of processes share the work; none of them is special, and any may die, stop
+//! or wake up late at any point.
+//!
+//! ```text
+//! booking log ──► drain ──► archive (ledger, states, claims, outcomes) ──► settle ──► Redis
+//!       ▲           reclaim: what another worker left pending goes the same way
+//!       └── settle appends the transition that wakes the waiting confirmation
+//! ```
+//!
+//! | task | what it sees to |
+//! |---|---|
+//! | `drain` | entries that nobody has read, and what this worker left over |
+//! | `reclaim` | entries of dead consumers, and failed ones; dead letters |
+//! | `watch` | health, gauges, alarms, from outside the drain |
+//!
+//! [`run`] serves the binary and the tests alike.
+
+mod backoff;
+mod batch;
+mod drain;
+mod generations;
+mod http;
+mod reclaim;
+mod settle;
+mod tasks;
+mod vitals;
+mod watch;
+
+use std::io;
+use std::net::{SocketAddr, TcpListener};
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::Semaphore;
+
+use crate::archive::Archive;
+use crate::config::Config;
+use crate::redis::Engine;
+use crate::shutdown::Shutdown;
+use crate::start::Services;
+use crate::telemetry::Metrics;
+
+use generations::Generations;
+use tasks::Tasks;
+use vitals::Vitals;
+
+/// What this program calls itself in logs, metrics and `/health`.
+pub const SERVICE: &str = "holdfast-worker";
+
+/// What all tasks of one worker share. Cheap to clone.
+#[derive(Clone)]
+struct Worker(Arc<Shared>);
+
+struct Shared {
+    engine: Engine,
+    archive: Archive,
+    config: Arc<Config>,
+    metrics: Metrics,
+    shutdown: Shutdown,
+    /// Its name in the consumer group.
+    consumer: String,
+    /// Batches that may be under way.
+    places: Arc<Semaphore>,
+    generations: Generations,
+    vitals: Vitals,
+}
+
+impl std::ops::Deref for Worker {
+    type Target = Shared;
+    fn deref(&self) -> &Shared {
+        &self.0
+    }
+}
+
+impl Shared {
+    /// After how long a pending entry is anybody's.
+    fn reclaim_idle(&self) -> Duration {
+        Duration::from_millis(self.config.worker_reclaim_idle_ms)
+    }
+}
+
+/// Works until shutdown is requested, then ends in order: reading ends at once, what is under way
+/// has `shutdown_seconds` to finish, and what does not is delivered again.
+///
+/// # Errors
+/// If the HTTP server of health and metrics cannot run.
+pub async fn run(
+    listener: TcpListener,
+    config: Arc<Config>,
+    services: Services,
+    metrics: Metrics,
+    shutdown: Shutdown,
+) -> io::Result<()> {
+    let consumer = consumer_name(&config, listener.local_addr()?);
+    tracing::info!(consumer, "working");
+    let lanes = services.engine.lanes();
+    let worker = Worker(Arc::new(Shared {
+        places: Arc::new(Semaphore::new(config.worker_batches_in_flight as usize)),
+        generations: Generations::default(),
+        vitals: Vitals::new(lanes.len(), metrics.batches_in_flight.clone()),
+        engine: services.engine,
+        archive: services.archive,
+        metrics: metrics.clone(),
+        shutdown: shutdown.clone(),
+        consumer,
+        config: config.clone(),
+    }));
+    let http = http::server(listener, worker.clone())?;
+    let http_handle = http.handle();
+    let mut http = tokio::spawn(http);
+    let tasks = start(&worker, lanes);
+    let served = tokio::select! {
+        () = shutdown.requested() => None,
+        ended = &mut http => Some(ended),
+    };
+    if !tasks.finish(Duration::from_secs(config.shutdown_seconds)).await {
+        tracing::warn!("not all could be finished; the rest is delivered again");
+    }
+    worker.engine.close().await;
+    match served {
+        // Health and metrics are gone, though nobody asked for it.
+        Some(ended) => ended.map_err(io::Error::other)?,
+        None => {
+            http_handle.stop(true).await;
+            http.await.map_err(io::Error::other)?
+        }
+    }
+}
+
+fn start(worker: &Worker, lanes: Vec<Vec<crate::domain::Partition>>) -> Tasks {
+    let mut tasks = Tasks::new(worker.metrics.clone(), worker.shutdown.clone());
+    for (number, lane) in lanes.into_iter().enumerate() {
+        let worker = worker.clone();
+        tasks.keep("drain", move || drain::drain(worker.clone(), number, lane.clone()));
+    }
+    let one = worker.clone();
+    tasks.keep("reclaim", move || reclaim::reclaim(one.clone()));
+    let one = worker.clone();
+    tasks.keep("watch", move || watch::watch(one.clone()));
+    tasks
+}
+
+/// The configured name, or the host's name and our port: stable over restarts and unique among
+/// running workers.
+fn consumer_name(config: &Config, address: SocketAddr) -> String {
+    if !config.worker_consumer.is_empty() {
+        return config.worker_consumer.clone();
+    }
+    let asked = std::process::Command::new("uname").arg("-n").output();
+    let name = asked.map(|output| String::from_utf8_lossy(&output.stdout).trim().to_owned());
+    let host = name.ok().filter(|name| !name.is_empty()).unwrap_or_else(|| "localhost".to_owned());
+    format!("{host}:{}", address.port())
+}

@@ -1,0 +1,104 @@
+//! Brings one verdict of the archive back into Redis, which acknowledges the entry in the same
+//! step. Repeated, late or beside another worker it changes nothing that was settled.
+
+use std::time::Duration;
+
+use tokio::time::sleep;
+use tracing::{error, info, warn};
+
+use super::Worker;
+use super::backoff::Backoff;
+use crate::archive::{ArchiveError, Verdict};
+use crate::domain::{Booking, LogId, Outcome};
+use crate::redis::{Code, SettleCall, WORKER_GROUP};
+
+/// Tries of one settlement; with the pauses between them a few seconds.
+const TRIES_MAX: u32 = 8;
+const PAUSE_MIN: Duration = Duration::from_millis(20);
+const PAUSE_MAX: Duration = Duration::from_secs(1);
+
+/// What became of a settlement.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Settled {
+    /// Redis follows the archive, and the entry is acknowledged.
+    Done,
+    /// Not now: the entry stays pending and is delivered again.
+    Later,
+    /// It cannot be: why.
+    Never(String),
+}
+
+impl Worker {
+    /// Settles the sale that the entry at `entry` tells of.
+    pub(super) async fn settle(&self, entry: LogId, verdict: &Verdict) -> Settled {
+        let mut booking = verdict.booking.clone();
+        let mut outcome = verdict.outcome;
+        let id = booking.id;
+        let mut backoff = Backoff::new(PAUSE_MIN, PAUSE_MAX);
+        for _ in 0..TRIES_MAX {
+            let Some(generation) = self.generations.known(id.event()) else {
+                return Settled::Never(format!("event {} is not in the archive", id.event()));
+            };
+            let call = SettleCall {
+                generation,
+                outcome: outcome.word(),
+                acknowledge: Some((WORKER_GROUP, entry)),
+                booking: &booking,
+            };
+            let answer = self.engine.settle(&call).await;
+            let code = answer.as_ref().map(|answer| answer.code);
+            let word = code.as_ref().map_or("unavailable", |code| code.word());
+            self.metrics.settled.with_label_values(&[word]).inc();
+            match code {
+                Ok(Code::Ok) => return Settled::Done,
+                // Acknowledged as well: what Redis lost is rebuilt from the archive.
+                Ok(Code::EventNotLoaded | Code::BookingUnknown) => {
+                    warn!(booking_id = %id, outcome = outcome.word(), code = word, "redis lacks a judged booking");
+                    return Settled::Done;
+                }
+                Ok(Code::SettledOtherwise) => {
+                    let standing = answer.ok().and_then(|answer| answer.into_booking().ok());
+                    self.look_into(&booking, outcome, standing).await;
+                    return Settled::Done;
+                }
+                Ok(Code::GenerationMismatch) => match self.judged_anew(&booking).await {
+                    Ok(Some((newer, standing))) => (booking, outcome) = (newer, standing),
+                    Ok(None) => {}
+                    Err(_) => return Settled::Later,
+                },
+                Ok(_) | Err(_) => {}
+            }
+            sleep(backoff.pause()).await;
+        }
+        warn!(booking_id = %id, outcome = outcome.word(), "a verdict is settled later");
+        Settled::Later
+    }
+
+    /// The event's generation, then the booking and its outcome: in this order.
+    async fn judged_anew(
+        &self,
+        booking: &Booking,
+    ) -> Result<Option<(Booking, Outcome)>, ArchiveError> {
+        self.generations.reread(&self.archive, booking.id.event()).await?;
+        let found = self.archive.booking(booking.id).await?;
+        Ok(found.and_then(|found| Some((found.booking, found.outcome?))))
+    }
+
+    /// Redis shows another end than the one to settle. That is right if the archive has moved on
+    /// meanwhile (the sale was cancelled while this worker slept); else it is an alarm.
+    async fn look_into(&self, booking: &Booking, outcome: Outcome, standing: Option<Booking>) {
+        let in_redis = standing.map(|standing| standing.status);
+        let now = self.archive.booking(booking.id).await.ok().flatten();
+        let archived = now.and_then(|found| found.outcome).unwrap_or(outcome);
+        if in_redis == Some(archived.status()) {
+            info!(booking_id = %booking.id, outcome = archived.word(), "a late verdict was overtaken");
+            return;
+        }
+        error!(
+            booking_id = %booking.id,
+            outcome = archived.word(),
+            ?in_redis,
+            "ALARM: redis and the archive disagree about a sale"
+        );
+    }
+}

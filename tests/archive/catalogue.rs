@@ -1,0 +1,113 @@
+//! The database and its catalogue: whose it is, events, changes, opening.
+
+use super::*;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_database_belongs_to_one_number_of_partitions() {
+    let database = unique_name();
+    let archive = open(shared_mongodb(), &database, OP_TIMEOUT_MS).await;
+    archive.ping().await.unwrap();
+    assert!(!archive.server_info().await.unwrap().version.is_empty());
+    archive.prepare(16).await.unwrap();
+    archive.prepare(16).await.unwrap();
+    let refused = archive.prepare(8).await.unwrap_err();
+    assert!(matches!(refused, ArchiveError::Refused(_)));
+    assert!(refused.to_string().contains("set `partitions` to 16"), "{refused}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_catalogue_keeps_events_as_they_are() {
+    let archive = archive().await;
+    let asked = (0..20).map(|_| archive.next_event_id());
+    let mut ids = futures_util::future::try_join_all(asked).await.unwrap();
+    ids.sort_unstable();
+    let expected: Vec<EventId> = (1..=20).map(EventId).collect();
+    assert_eq!(ids, expected, "ids begin with 1 and are given once");
+
+    let event = new_event(ids[0]);
+    archive.insert_event(&event).await.unwrap();
+    archive.insert_event(&event).await.unwrap();
+    archive.insert_event(&new_event(ids[1])).await.unwrap();
+    assert_eq!(archive.event(ids[0]).await.unwrap().as_ref(), Some(&event));
+    assert_eq!(archive.event(EventId(99)).await.unwrap(), None);
+    let (page, total) = archive.events(2, 1).await.unwrap();
+    assert_eq!((page[0].id, page.len(), total), (ids[1], 1, 2));
+    let heads = archive.event_heads(ids[0], 10).await.unwrap();
+    assert_eq!((heads.len(), heads[0].id, heads[0].total_seats), (1, ids[1], 5));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_inventory_is_opened_once() {
+    let archive = archive().await;
+    let event = new_event(EventId(1));
+    archive.insert_event(&event).await.unwrap();
+    let found = archive.events_not_opened(BORN_MS, 10).await.unwrap();
+    assert!(found.is_empty(), "not older than {BORN_MS}");
+    let found = archive.events_not_opened(BORN_MS + 1, 10).await.unwrap();
+    assert_eq!(found[0].id, event.id);
+
+    assert!(!archive.mark_opened(event.id, 2).await.unwrap(), "another generation");
+    let tries = (0..8).map(|_| archive.mark_opened(event.id, 1));
+    let won = futures_util::future::try_join_all(tries).await.unwrap();
+    assert_eq!(won.iter().filter(|won| **won).count(), 1);
+    assert!(archive.events_not_opened(BORN_MS + 1, 10).await.unwrap().is_empty());
+    let head = archive.event_head(event.id).await.unwrap().unwrap();
+    assert_eq!(head.load_state, LoadState::Opened);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_revision_is_a_change_of_the_sale() {
+    let archive = archive().await;
+    let event = new_event(EventId(1));
+    archive.insert_event(&event).await.unwrap();
+    let change = |change: EventChange| {
+        let archive = archive.clone();
+        async move { archive.change_event(EventId(1), &change).await.unwrap().unwrap() }
+    };
+    let renamed = change(EventChange { name: Some("B".into()), ..Default::default() }).await;
+    assert_eq!((renamed.name.as_str(), renamed.revision), ("B", event.revision));
+    let paused = EventChange { status: Some(EventStatus::Paused), ..Default::default() };
+    let first = change(paused.clone()).await;
+    assert_eq!((first.status, first.revision), (EventStatus::Paused, event.revision + 1));
+    assert_eq!(change(paused.clone()).await, first, "the same change again is none");
+    let later = EventChange { on_sale_at_ms: Some(BORN_MS + 5), ..Default::default() };
+    assert_eq!(change(later).await.revision, event.revision + 2);
+    assert_eq!(archive.change_event(EventId(2), &paused).await.unwrap(), None);
+
+    // Each of several changes at once is one revision.
+    let changes = (0..6).map(|n| {
+        change(EventChange { on_sale_at_ms: Some(BORN_MS + 100 + n), ..Default::default() })
+    });
+    futures_util::future::join_all(changes).await;
+    let head = archive.event_head(EventId(1)).await.unwrap().unwrap();
+    assert_eq!(head.revision, event.revision + 8);
+}
+
+fn new_event(id: EventId) -> Event {
+    let section = |name: &str, capacity| Section {
+        name: name.into(),
+        price: 450,
+        rows: None,
+        capacity: Some(capacity),
+    };
+    let layout = Layout::new(vec![section("Floor", 3), section("Balcony", 2)]).unwrap();
+    Event {
+        id,
+        name: "A".into(),
+        description: "d".into(),
+        venue: "v".into(),
+        currency: "EUR".into(),
+        starts_at_ms: Some(BORN_MS + 1),
+        on_sale_at_ms: None,
+        hold_ttl_ms: 120_000,
+        max_hold_ms: 600_000,
+        max_seats_per_user: 10,
+        status: EventStatus::OnSale,
+        revision: 1,
+        load_state: LoadState::New,
+        generation: 1,
+        layout_version: 1,
+        layout: Arc::new(layout),
+        created_at_ms: BORN_MS,
+    }
+}
