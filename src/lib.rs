@@ -15,6 +15,7 @@
 pub mod api;
 pub mod archive;
 pub mod config;
+pub mod ctl;
 pub mod domain;
 pub mod live;
 pub mod payments;

@@ -4,6 +4,7 @@ mod api;
 mod archive;
 mod bad_input;
 mod contract;
+mod ctl;
 mod engine;
 mod faults;
 mod races;

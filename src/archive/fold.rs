@@ -8,6 +8,9 @@ use mongodb::bson::{Document, doc};
 use super::documents::{signed, transition_fields};
 use crate::domain::{BookingId, Entry, Kind, Outcome, Transition};
 
+/// The generation that an event is made with: there is no older one.
+const FIRST_GENERATION: i64 = 1;
+
 /// All that a batch says of one booking.
 pub(super) struct Folded<'a> {
     /// Which entries of the batch, by index.
@@ -56,7 +59,10 @@ pub(super) fn fold<'a>(
 impl Folded<'_> {
     /// Writes the newest state, guarded: only over an older one, never over an outcome. With
     /// `upsert` it also makes the document; where one exists that is refused as a duplicate.
-    pub fn state_operation(&self, upsert: bool) -> Result<Document, String> {
+    ///
+    /// "Older" is two operations rather than one with `$or`: each names the `_id` and nothing
+    /// that would make a server go through the collection for it (SecantusDB does for `$or`).
+    pub fn state_operations(&self, upsert: bool) -> Result<Vec<Document>, String> {
         let generation = signed(self.latest.generation, "generation")?;
         let version = signed(self.transition.version, "version")?;
         let id = self.transition.booking.to_string();
@@ -68,18 +74,17 @@ impl Folded<'_> {
             "confirmed_ms": self.confirmed_ms,
             "ended_ms": if is_over { self.latest.time_ms } else { 0 },
         });
-        Ok(doc! {
-            "q": {
-                "_id": id,
-                "outcome": { "$exists": false },
-                "$or": [
-                    { "generation": { "$lt": generation } },
-                    { "generation": generation, "version": { "$lt": version } },
-                ],
-            },
-            "u": { "$set": state },
-            "upsert": upsert,
-        })
+        let undecided = doc! { "_id": id, "outcome": { "$exists": false } };
+        let mut operations = Vec::with_capacity(2);
+        if generation > FIRST_GENERATION {
+            let mut older = undecided.clone();
+            older.insert("generation", doc! { "$lt": generation });
+            operations.push(doc! { "q": older, "u": { "$set": state.clone() } });
+        }
+        let mut same = undecided;
+        same.extend(doc! { "generation": generation, "version": { "$lt": version } });
+        operations.push(doc! { "q": same, "u": { "$set": state }, "upsert": upsert });
+        Ok(operations)
     }
 
     /// What later entries may still add to a booking whose outcome is set: its version and the

@@ -28,6 +28,7 @@ use crate::redis::{Engine, RedisError};
 
 use catalogue::Catalogue;
 pub use error::SaleError;
+pub use events::Events;
 pub use types::*;
 use unfinished::Unfinished;
 
@@ -76,6 +77,7 @@ pub struct Sale {
 struct Inner {
     engine: Engine,
     archive: Archive,
+    events: Events,
     catalogue: Catalogue,
     provider: Arc<dyn Provider>,
     settlements: Settlements,
@@ -104,7 +106,8 @@ impl Sale {
         stop: watch::Receiver<bool>,
     ) -> (Self, Vec<JoinHandle<()>>) {
         let settlements = Settlements::default();
-        let catalogue = Catalogue::new(archive.clone());
+        let events = Events::new(engine.clone(), archive.clone(), settings.clone());
+        let catalogue = events.catalogue.clone();
         let mut tasks = Vec::new();
         for lane in engine.lanes() {
             let learning = settlements.clone();
@@ -119,8 +122,16 @@ impl Sale {
             stop,
         );
         tasks.push(finisher);
-        let inner =
-            Inner { engine, archive, catalogue, provider, settlements, unfinished, settings };
+        let inner = Inner {
+            engine,
+            archive,
+            events,
+            catalogue,
+            provider,
+            settlements,
+            unfinished,
+            settings,
+        };
         (Sale { inner: Arc::new(inner) }, tasks)
     }
 
