@@ -54,32 +54,41 @@ pub(super) fn fold<'a>(
 }
 
 impl Folded<'_> {
-    /// Writes the newest state, guarded: only over an older one, never over an outcome. With
-    /// `upsert` it also makes the document; where one exists that is refused as a duplicate.
-    pub fn state_operation(&self, upsert: bool) -> Result<Document, String> {
+    /// Makes the document, or writes its newest state over an older one of the same generation.
+    /// Where another document exists this is refused as a duplicate.
+    pub fn upsert_operation(&self) -> Result<Document, String> {
         let generation = signed(self.latest.generation, "generation")?;
         let version = signed(self.transition.version, "version")?;
-        let id = self.transition.booking.to_string();
+        let older = doc! { "generation": generation, "version": { "$lt": version } };
+        self.state_operation(older, true)
+    }
+
+    /// Writes the newest state over an older one: of the same generation, or of an earlier one.
+    /// Two operations, since `$or` makes some servers read the whole collection.
+    pub fn update_operations(&self) -> Result<[Document; 2], String> {
+        let generation = signed(self.latest.generation, "generation")?;
+        let version = signed(self.transition.version, "version")?;
+        let older = doc! { "generation": generation, "version": { "$lt": version } };
+        let earlier = doc! { "generation": { "$lt": generation } };
+        Ok([self.state_operation(older, false)?, self.state_operation(earlier, false)?])
+    }
+
+    /// Writes the newest state under a guard, never over an outcome.
+    fn state_operation(&self, guard: Document, upsert: bool) -> Result<Document, String> {
         let mut state = transition_fields(self.transition)?;
         let is_over = !self.transition.status.is_live();
         state.extend(doc! {
             "event": i64::from(self.transition.booking.event().0),
-            "generation": generation,
+            "generation": signed(self.latest.generation, "generation")?,
             "confirmed_ms": self.confirmed_ms,
             "ended_ms": if is_over { self.latest.time_ms } else { 0 },
         });
-        Ok(doc! {
-            "q": {
-                "_id": id,
-                "outcome": { "$exists": false },
-                "$or": [
-                    { "generation": { "$lt": generation } },
-                    { "generation": generation, "version": { "$lt": version } },
-                ],
-            },
-            "u": { "$set": state },
-            "upsert": upsert,
-        })
+        let mut filter = doc! {
+            "_id": self.transition.booking.to_string(),
+            "outcome": { "$exists": false },
+        };
+        filter.extend(guard);
+        Ok(doc! { "q": filter, "u": { "$set": state }, "upsert": upsert })
     }
 
     /// What later entries may still add to a booking whose outcome is set: its version and the

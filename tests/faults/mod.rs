@@ -1,3 +1,5 @@
 //! What breaks: servers frozen, killed and restarted under a running sale.
 
+mod mongodb_away;
 mod redis_away;
+mod worker;
