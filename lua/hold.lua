@@ -3,8 +3,8 @@
 --
 -- Guarantee: a seat is taken only if it is free, or its hold is overdue, at Redis' time of this
 -- call; the booking, its deadline, its idempotency record and its log entry come into being
--- together. Past `not_after` nothing is touched. A booking id already known is answered as it
--- stands. Refusals are decided in the order in which they stand below.
+-- together. Past `not_after` nothing is touched. The same call again writes nothing. Refusals are
+-- decided in the order in which they stand below.
 -- KEYS: event seats holders bookings deadlines leases users log link idempotency
 -- ARGV: not_after generation nonce layout booking user seats amount currency idempotency
 --       fingerprint trace idempotency_ttl replay_window log_entries_max overdue_batch
@@ -12,9 +12,9 @@
 -- Reply: code now, then by code: ok|replayed id record · generation_mismatch generation ·
 --        not_on_sale on_sale_at · user_limit has max · seats_unavailable "seat:state,..." ·
 --        seat_unknown seat
--- Codes: ok replayed too_late event_not_loaded generation_mismatch id_taken
---        idempotency_mismatch layout_mismatch event_closed event_paused not_on_sale log_full
---        seat_unknown user_limit seats_unavailable
+-- Codes: ok too_late event_not_loaded generation_mismatch idempotency_mismatch replayed
+--        layout_mismatch event_closed event_paused not_on_sale seat_unknown user_limit
+--        seats_unavailable log_full id_taken
 local event_key, seats_key, holders_key, bookings_key = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 local deadlines_key, leases_key, users_key = KEYS[5], KEYS[6], KEYS[7]
 local log_key, link_key = KEYS[8], KEYS[9]

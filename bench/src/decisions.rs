@@ -14,7 +14,7 @@ use holdfast::domain::{
     BookingId, Event, EventId, EventStatus, Inventory, Layout, Partition, SeatId, Section, UserId,
 };
 use holdfast::redis::scripts::ClockSource;
-use holdfast::redis::{Code, Engine, HoldCall, RedisSettings, new_nonce};
+use holdfast::redis::{Code, Engine, HoldCall, Load, RedisSettings, new_nonce};
 use holdfast::start::Unobserved;
 
 /// Seats of the event: a granted hold takes one of them for good.
@@ -104,8 +104,11 @@ impl Stage {
         };
         let engine = Engine::connect(settings, ClockSource::Redis, Arc::new(Unobserved)).await?;
         let event = event()?;
-        engine.load_event(&event, &Inventory::free(&event.layout)).await?;
-        engine.open_event(&event).await?;
+        let loaded = engine.load_event(&event, &Inventory::free(&event.layout)).await?;
+        let Load::Loading { token } = loaded else {
+            return Err(format!("the event was not loaded: {loaded:?}").into());
+        };
+        engine.open_event(&event, &token).await?;
         let partition = engine.keys().partition_of(event.id);
         let next_seat = AtomicU64::new(u64::from(TAKEN) + 1);
         let stage = Stage { engine, event, partition, next_seat };

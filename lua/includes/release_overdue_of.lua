@@ -6,7 +6,8 @@ local function release_overdue_of(seats)
     if holder and not seen[holder] then
       seen[holder] = true
       local deadline = redis.call('ZSCORE', deadlines_key, holder)
-      if deadline and tonumber(deadline) <= now then lapse(read_booking(holder)) end
+      local b = deadline and tonumber(deadline) <= now and read_booking(holder)
+      if b then lapse(b) end
     end
   end
 end

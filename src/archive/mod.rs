@@ -43,7 +43,7 @@ use mongodb::options::{
 pub use deployment::ServerInfo;
 pub use documents::{ArchivedBooking, EventHead, transition_id};
 pub use error::{ArchiveError, Refusal};
-pub use store::{Stored, Verdict};
+pub use store::{StoreObserver, StoreStep, Stored, Verdict};
 pub use verify::Claim;
 
 use gateway::Gateway;

@@ -4,6 +4,7 @@
 //! outcomes. The order matters only there: an outcome needs its claims and its document.
 
 use std::collections::{BTreeMap, HashMap};
+use std::time::Instant;
 
 use mongodb::bson::Document;
 
@@ -28,6 +29,44 @@ pub struct Stored {
     pub failed: Vec<(usize, String)>,
 }
 
+/// The steps of storing a batch. The first three run at the same time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StoreStep {
+    /// Every entry is in the ledger.
+    Ledger,
+    /// The bookings' newest states are written.
+    States,
+    /// Claims are inserted on all seats of the batch's sales that had none.
+    Claims,
+    /// Every sale is decided.
+    Outcomes,
+}
+
+impl StoreStep {
+    /// The word in metrics.
+    pub fn word(self) -> &'static str {
+        match self {
+            StoreStep::Ledger => "ledger",
+            StoreStep::States => "states",
+            StoreStep::Claims => "claims",
+            StoreStep::Outcomes => "outcomes",
+        }
+    }
+}
+
+/// Told of each step of storing a batch when it is done. Steps without work are not told.
+pub trait StoreObserver: Send + Sync {
+    /// This step succeeded after `seconds`.
+    fn done(&self, step: StoreStep, seconds: f64);
+}
+
+/// Nobody looks on.
+struct NoObserver;
+
+impl StoreObserver for NoObserver {
+    fn done(&self, _: StoreStep, _: f64) {}
+}
+
 /// The archive's decision about one `sold` entry, to be settled in Redis.
 #[derive(Clone, Debug)]
 pub struct Verdict {
@@ -43,16 +82,32 @@ impl Archive {
     /// Stores a batch. `Err` says that nothing is known of any entry: the whole batch is to be
     /// stored again, at any later time and by whichever worker.
     pub async fn store(&self, batch: &[(Partition, Entry)]) -> Result<Stored, ArchiveError> {
+        self.store_observed(batch, &NoObserver).await
+    }
+
+    /// [`Archive::store`] with somebody looking on.
+    pub async fn store_observed(
+        &self,
+        batch: &[(Partition, Entry)],
+        observer: &dyn StoreObserver,
+    ) -> Result<Stored, ArchiveError> {
         let mut failed = BTreeMap::new();
         let ledger = Ledger::of(batch, &mut failed);
         let readable = batch.iter().map(|(_, entry)| entry).enumerate();
         let readable: Vec<(usize, &Entry)> =
             readable.filter(|(index, _)| !failed.contains_key(index)).collect();
         let folds = fold(readable.iter().copied());
-        let mut judge = Judge::new(&self.gateway, sales(&readable).into_values());
+        let sales = sales(&readable);
+        let (any_ledger, any_states) = (!ledger.documents.is_empty(), !folds.is_empty());
+        let any_sales = !sales.is_empty();
+        let mut judge = Judge::new(&self.gateway, sales.into_values());
 
-        let (ledger_errors, states, claims) =
-            tokio::join!(self.insert(ledger), self.write_states(&folds), judge.take());
+        let told = |step, any: bool| Told { observer: any.then_some(observer), step };
+        let (ledger_errors, states, claims) = tokio::join!(
+            told(StoreStep::Ledger, any_ledger).when(self.insert(ledger)),
+            told(StoreStep::States, any_states).when(self.write_states(&folds)),
+            told(StoreStep::Claims, any_sales).when(judge.take()),
+        );
         failed.extend(ledger_errors?);
         claims?;
         for (booking, reason) in states? {
@@ -60,7 +115,7 @@ impl Archive {
             let members = &folds[&booking].members;
             failed.extend(members.iter().map(|index| (*index, reason.clone())));
         }
-        let outcomes = judge.run().await?;
+        let outcomes = told(StoreStep::Outcomes, any_sales).when(judge.run()).await?;
         Ok(collect(&readable, &outcomes, failed))
     }
 
@@ -113,6 +168,27 @@ impl Archive {
         let written = self.gateway.write(Verb::Update, BOOKINGS, operations.documents).await?;
         let errors = written.errors.into_iter();
         Ok(errors.map(|error| (operations.bookings[error.index], error)).collect())
+    }
+}
+
+/// Tells an observer, if there is one, of a step.
+struct Told<'a> {
+    observer: Option<&'a dyn StoreObserver>,
+    step: StoreStep,
+}
+
+impl Told<'_> {
+    /// Runs the step and tells of it if it succeeds.
+    async fn when<T>(
+        self,
+        run: impl Future<Output = Result<T, ArchiveError>>,
+    ) -> Result<T, ArchiveError> {
+        let began = Instant::now();
+        let result = run.await;
+        if let (Some(observer), Ok(_)) = (self.observer, &result) {
+            observer.done(self.step, began.elapsed().as_secs_f64());
+        }
+        result
     }
 }
 

@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 
 use serde::Deserialize;
 
+use super::fault::FaultPoint;
 use super::values::{AdminKey, Auth, LogFormat, Network, OnRisk, ServiceUrl};
 
 /// A setting as documentation has it.
@@ -136,6 +137,9 @@ settings! {
     worker_deliveries_max: u32 = 5;
     /// How often overdue holds are released on quiet events, milliseconds.
     sweep_interval_ms: u64 = 500;
+    /// For tests: a step of a sale at which the worker harms itself, as `after_claims:kill` or
+    /// `after_outcomes:stop:2` (the second time). Empty: none.
+    worker_fault_point: FaultPoint = FaultPoint::default();
 
     /// How callers prove who they are: `trusted` believes `?user_id=` and `X-User-Id`.
     auth: Auth = Auth::Trusted;

@@ -11,10 +11,10 @@ use super::{
 use crate::archive::Archive;
 use crate::domain::limits::{DESCRIPTION_BYTES_MAX, HOLD_SECONDS_MAX, NAME_BYTES_MAX};
 use crate::domain::{Event, EventId, EventStatus, Layout, LoadState};
-use crate::redis::{Detail, Engine};
+use crate::redis::{Code, Detail, Engine};
 
 /// Overdue holds released before a seat map is shown.
-const OVERDUE_BATCH: i64 = 500;
+const OVERDUE_BATCH: i64 = 64;
 
 /// The use cases of events.
 pub struct Events {
@@ -44,14 +44,12 @@ impl Events {
                 tracing::warn!(event_id = %event.id, ?other, "the worker opens this event later");
             }
         }
-        let event = self.catalogue.put(event);
-        self.viewed(event).await
+        Ok(self.viewed_if_loaded(self.catalogue.put(event)).await)
     }
 
     /// One event with its counts.
     pub async fn get(&self, id: EventId) -> Result<EventView, SaleError> {
-        // Read anew: an operator may have changed it through another process.
-        let event = self.catalogue.refresh(id).await?;
+        let event = self.catalogue.recent(id).await?;
         self.viewed(event.ok_or(SaleError::EventUnknown(id))?).await
     }
 
@@ -76,10 +74,12 @@ impl Events {
         )?;
         let changed = self.archive.change_event(id, &change).await?;
         let event = self.catalogue.put(changed.ok_or(SaleError::EventUnknown(id))?);
-        if let Err(error) = self.engine.update_event(&event).await {
-            tracing::warn!(event_id = %id, %error, "redis follows a change of this event later");
+        let followed = self.engine.update_event(&event).await;
+        let follows = |code| matches!(code, Code::Ok | Code::StaleRevision);
+        if !matches!(&followed, Ok(answer) if follows(answer.code)) {
+            tracing::warn!(event_id = %id, ?followed, "redis follows a change of this event later");
         }
-        self.viewed(event).await
+        Ok(self.viewed_if_loaded(event).await)
     }
 
     /// Every seat's state at one version.
@@ -105,6 +105,13 @@ impl Events {
             version: snapshot.version,
             now_ms: snapshot.now_ms,
         })
+    }
+
+    /// What was just written is shown, whatever Redis says now.
+    async fn viewed_if_loaded(&self, event: Arc<Event>) -> EventView {
+        let unloaded =
+            EventView { event: event.clone(), available_seats: None, now_ms: unix_now_ms() };
+        self.viewed(event).await.unwrap_or(unloaded)
     }
 
     async fn viewed(&self, event: Arc<Event>) -> Result<EventView, SaleError> {

@@ -51,7 +51,7 @@ pub struct SaleSettings {
     pub confirm_lease_ms: i64,
     /// How often a booking's confirmation can begin.
     pub confirm_attempts_max: i64,
-    /// Unfinished calls that are remembered.
+    /// Unfinished calls that are kept: so many to undo, and as many to commit.
     pub unfinished_max: usize,
     /// Length of a partition's booking log at which holds stop.
     pub log_entries_max: u64,

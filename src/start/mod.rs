@@ -24,7 +24,7 @@ use crate::telemetry::Metrics;
 pub struct StartError(pub String);
 
 /// Nobody looks at the metrics of tools.
-struct Unobserved;
+pub struct Unobserved;
 
 impl Observer for Unobserved {
     fn script_called(&self, _: &'static str, _: &'static str, _: f64) {}

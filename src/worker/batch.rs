@@ -19,7 +19,8 @@ use super::Worker;
 use super::backoff::Backoff;
 use super::settle::Settled;
 use super::tasks::rest;
-use crate::archive::{ArchiveError, Stored, Verdict};
+use crate::archive::{ArchiveError, StoreObserver, StoreStep, Stored, Verdict};
+use crate::config::fault::FaultStep;
 use crate::domain::{Entry, Kind, LogId, Outcome, Partition};
 use crate::redis::{Read, WORKER_GROUP};
 
@@ -65,10 +66,34 @@ pub(super) struct Batch {
 /// An entry that cannot be read, stored or settled: its index in the batch, and why.
 type Failure = (usize, String);
 
+/// Looks on while a batch is stored.
+struct Steps<'a> {
+    worker: &'a Worker,
+    has_sale: bool,
+}
+
+impl StoreObserver for Steps<'_> {
+    fn done(&self, step: StoreStep, seconds: f64) {
+        self.worker.metrics.archive_write.with_label_values(&[step.word()]).observe(seconds);
+        if self.has_sale {
+            self.worker.faults.reached(match step {
+                StoreStep::Ledger => FaultStep::Ledger,
+                StoreStep::States => FaultStep::States,
+                StoreStep::Claims => FaultStep::Claims,
+                StoreStep::Outcomes => FaultStep::Outcomes,
+            });
+        }
+    }
+}
+
 impl Worker {
     /// Carries a batch as far as it goes.
     pub(super) async fn carry(&self, batch: Batch) {
         let _under_way = self.vitals.batch_begins();
+        let has_sale = batch.reads.iter().any(is_sale);
+        if has_sale {
+            self.faults.reached(FaultStep::Read);
+        }
         let entries_count = batch.reads.len() as f64;
         self.metrics.batch_entries.with_label_values(&[batch.source.word()]).observe(entries_count);
         let mut failures: Vec<Failure> = Vec::new();
@@ -95,6 +120,9 @@ impl Worker {
             if let Settled::Never(why) = settled {
                 failures.push((index, why));
             }
+        }
+        if has_sale {
+            self.faults.reached(FaultStep::Settle);
         }
         for (index, why) in failures {
             done[index] = self.failed(&batch, index, &why).await;
@@ -164,13 +192,8 @@ impl Worker {
                 self.generations.learn(&self.archive, event).await?;
             }
         }
-        let timer = self.metrics.archive_write.with_label_values(&["store"]).start_timer();
-        let stored = self.archive.store(entries).await;
-        match &stored {
-            Ok(_) => timer.observe_duration(),
-            Err(_) => drop(timer.stop_and_discard()),
-        }
-        stored
+        let has_sale = entries.iter().any(|(_, entry)| entry.kind == Kind::Sold);
+        self.archive.store_observed(entries, &Steps { worker: self, has_sale }).await
     }
 
     async fn settle_all(
@@ -243,4 +266,8 @@ impl Worker {
             }
         }
     }
+}
+
+fn is_sale(read: &Read) -> bool {
+    read.entry.as_ref().is_ok_and(|entry| entry.kind == Kind::Sold)
 }

@@ -12,6 +12,10 @@
 //! |---|---|
 //! | `drain` | entries that nobody has read, and what this worker left over |
 //! | `reclaim` | entries of dead consumers, and failed ones; dead letters |
+//! | `sweep` | overdue holds of quiet events |
+//! | `release` | confirmations that were begun and never committed |
+//! | `mend` | openings, changes and cancellations that were cut off |
+//! | `trim` | archived entries, once they are old |
 //! | `watch` | health, gauges, alarms, from outside the drain |
 //!
 //! [`run`] serves the binary and the tests alike.
@@ -19,11 +23,16 @@
 mod backoff;
 mod batch;
 mod drain;
+mod faults;
 mod generations;
 mod http;
+mod mend;
 mod reclaim;
+mod release;
 mod settle;
+mod sweep;
 mod tasks;
+mod trim;
 mod vitals;
 mod watch;
 
@@ -36,11 +45,13 @@ use tokio::sync::Semaphore;
 
 use crate::archive::Archive;
 use crate::config::Config;
+use crate::domain::Partition;
 use crate::redis::Engine;
 use crate::shutdown::Shutdown;
 use crate::start::Services;
 use crate::telemetry::Metrics;
 
+use faults::Faults;
 use generations::Generations;
 use tasks::Tasks;
 use vitals::Vitals;
@@ -64,6 +75,7 @@ struct Shared {
     places: Arc<Semaphore>,
     generations: Generations,
     vitals: Vitals,
+    faults: Faults,
 }
 
 impl std::ops::Deref for Worker {
@@ -98,6 +110,7 @@ pub async fn run(
     let worker = Worker(Arc::new(Shared {
         places: Arc::new(Semaphore::new(config.worker_batches_in_flight as usize)),
         generations: Generations::default(),
+        faults: Faults::new(config.worker_fault_point),
         vitals: Vitals::new(lanes.len(), metrics.batches_in_flight.clone()),
         engine: services.engine,
         archive: services.archive,
@@ -128,17 +141,25 @@ pub async fn run(
     }
 }
 
-fn start(worker: &Worker, lanes: Vec<Vec<crate::domain::Partition>>) -> Tasks {
+fn start(worker: &Worker, lanes: Vec<Vec<Partition>>) -> Tasks {
     let mut tasks = Tasks::new(worker.metrics.clone(), worker.shutdown.clone());
     for (number, lane) in lanes.into_iter().enumerate() {
         let worker = worker.clone();
         tasks.keep("drain", move || drain::drain(worker.clone(), number, lane.clone()));
     }
-    let one = worker.clone();
-    tasks.keep("reclaim", move || reclaim::reclaim(one.clone()));
-    let one = worker.clone();
-    tasks.keep("watch", move || watch::watch(one.clone()));
+    tasks.keep("reclaim", with(worker, reclaim::reclaim));
+    tasks.keep("sweep", with(worker, sweep::sweep));
+    tasks.keep("release", with(worker, release::release));
+    tasks.keep("mend", with(worker, mend::mend));
+    tasks.keep("trim", with(worker, trim::trim));
+    tasks.keep("watch", with(worker, watch::watch));
     tasks
+}
+
+/// Begins a task with the worker, as often as asked.
+fn with<F>(worker: &Worker, task: fn(Worker) -> F) -> impl Fn() -> F + use<F> {
+    let worker = worker.clone();
+    move || task(worker.clone())
 }
 
 /// The configured name, or the host's name and our port: stable over restarts and unique among

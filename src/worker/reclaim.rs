@@ -32,6 +32,7 @@ pub(super) async fn reclaim(worker: Worker) {
         for partition in worker.engine.keys().all_partitions() {
             if let Err(error) = worker.reclaim_from(partition).await {
                 warn!(%error, partition = partition.0, "cannot reclaim");
+                break;
             }
         }
     }

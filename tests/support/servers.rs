@@ -4,7 +4,7 @@
 use std::io::{BufRead, BufReader, Write};
 use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
-use std::process::{Child, ChildStdin, Command, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::sync::{LazyLock, Mutex};
 use std::time::{Duration, Instant};
 
@@ -46,6 +46,13 @@ impl Server {
     /// Sends a Redis one command; its reply, a list of texts.
     pub fn list(&self, words: &[&str]) -> Vec<String> {
         redis_list(&format!("127.0.0.1:{}", self.spec["port"]), words).unwrap()
+    }
+
+    /// Sends a Redis one command that answers with a text.
+    pub fn command_value(&self, words: &[&str]) -> String {
+        let mut reply = redis_send(&format!("127.0.0.1:{}", self.spec["port"]), words).unwrap();
+        read_line(&mut reply).unwrap();
+        read_line(&mut reply).unwrap()
     }
 
     /// Stops it from running, with its connections open (SIGSTOP).
@@ -186,7 +193,7 @@ fn spawn(spec: &Value) -> Child {
 /// Ends every process named here, and removes the state folder, when this process ends for
 /// whatever reason: a shell that learns the pids over a pipe acts when the pipe closes.
 pub fn reap_later(pid: u32) {
-    static REAPER: LazyLock<Mutex<ChildStdin>> = LazyLock::new(|| {
+    static REAPER: LazyLock<Mutex<Child>> = LazyLock::new(|| {
         let script = "while read pid; do pids=\"$pids $pid\"; done; kill -9 $pids; rm -rf \"$0\"";
         let child = Command::new("sh")
             .args(["-c", script])
@@ -195,9 +202,11 @@ pub fn reap_later(pid: u32) {
             .stderr(Stdio::null())
             .spawn()
             .expect("sh runs");
-        Mutex::new(child.stdin.expect("stdin is piped"))
+        Mutex::new(child)
     });
-    writeln!(REAPER.lock().unwrap(), "{pid}").expect("the reaper listens");
+    let mut reaper = REAPER.lock().unwrap();
+    let stdin = reaper.stdin.as_mut().expect("stdin is piped");
+    writeln!(stdin, "{pid}").expect("the reaper listens");
 }
 
 fn wait_ready(spec: &Value) {

@@ -1,24 +1,31 @@
 //! A sale without HTTP: the use cases on real servers, as a process of the API would run them.
 
-use std::sync::Arc;
+use std::collections::{BTreeMap, HashSet};
+use std::ops::RangeInclusive;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use futures_util::future::join_all;
 use holdfast::archive::{Archive, ArchiveConfig};
-use holdfast::domain::{BookingId, EventId, Section, Status};
+use holdfast::domain::{
+    BookingId, Entry, EventId, Kind, LogId, Partition, SeatId, Section, Status,
+};
 use holdfast::payments::AlwaysYes;
-use holdfast::redis::Engine;
 use holdfast::redis::scripts::ClockSource;
+use holdfast::redis::{Engine, WORKER_GROUP};
 use holdfast::sale::{
     BookingView, ConfirmRequest, Confirmed, HoldRequest, NewEvent, Sale, SaleError, SaleObserver,
-    SaleSettings,
+    SaleSettings, verify,
 };
+use mongodb::Database;
+use mongodb::bson::{Document, doc};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 use super::engine::{NoObserver, settings};
 use super::servers::Server;
-use super::unique_name;
+use super::{eventually, unique_name};
 
 /// How many calls wait to be finished.
 #[derive(Default)]
@@ -39,6 +46,7 @@ pub struct World {
     pub engine: Engine,
     pub archive: Archive,
     pub unfinished: Arc<UnfinishedCount>,
+    database: Database,
     stop: watch::Sender<bool>,
     tasks: Vec<JoinHandle<()>>,
 }
@@ -59,6 +67,8 @@ impl World {
         let config = ArchiveConfig { url: mongodb.url(), database: name, op_timeout_ms: 5_000 };
         let archive = Archive::connect(&config).await.unwrap();
         archive.prepare(engine.keys().partitions()).await.unwrap();
+        let client = mongodb::Client::with_uri_str(&config.url).await.unwrap();
+        let database = client.database(&config.database);
         let unfinished = Arc::new(UnfinishedCount::default());
         let (stop, stopped) = watch::channel(false);
         let (sale, tasks) = Sale::start(
@@ -69,7 +79,7 @@ impl World {
             unfinished.clone(),
             stopped,
         );
-        World { sale, engine, archive, unfinished, stop, tasks }
+        World { sale, engine, archive, unfinished, database, stop, tasks }
     }
 
     /// Calls that wait to be finished.
@@ -79,6 +89,11 @@ impl World {
 
     /// An event of so many places, without rows.
     pub async fn event(&self, capacity: u32) -> EventId {
+        self.event_of(capacity, None).await
+    }
+
+    /// The same, whose holds last so many seconds.
+    pub async fn event_of(&self, capacity: u32, hold_ttl_seconds: Option<u32>) -> EventId {
         let sections = vec![Section {
             name: "Floor".into(),
             price: 100,
@@ -92,7 +107,7 @@ impl World {
             currency: None,
             starts_at_ms: None,
             on_sale_at_ms: None,
-            hold_ttl_seconds: None,
+            hold_ttl_seconds,
             max_hold_seconds: None,
             max_seats_per_user: None,
             sections,
@@ -130,10 +145,77 @@ impl World {
         self.sale.confirm(request).await
     }
 
+    /// Holds and pays for each of these seats, a booking a seat; the worker need not be there.
+    pub async fn sell(&self, event: EventId, seats: RangeInclusive<u32>) -> Vec<BookingView> {
+        let sales = seats.map(|seat| async move {
+            let held = self.hold(&format!("u{seat}"), event, &[seat], None).await.unwrap();
+            self.confirm(&held).await.unwrap();
+            held
+        });
+        join_all(sales).await
+    }
+
+    /// Waits until all of these are CONFIRMED in Redis.
+    pub async fn all_confirmed(&self, sold: &[BookingView], bound: Duration) {
+        let waiting = Mutex::new(sold.iter().map(|view| view.booking.id).collect::<Vec<_>>());
+        eventually("all are CONFIRMED", bound, async || {
+            let ids = waiting.lock().unwrap().clone();
+            let states = join_all(ids.iter().map(|id| self.status(*id))).await;
+            let rest = ids.into_iter().zip(states).filter(|(_, s)| *s != Some(Status::Confirmed));
+            *waiting.lock().unwrap() = rest.map(|(id, _)| id).collect();
+            waiting.lock().unwrap().is_empty()
+        })
+        .await;
+    }
+
     /// A booking's state in Redis.
     pub async fn status(&self, booking: BookingId) -> Option<Status> {
         let answer = self.engine.get_booking(booking).await.ok()?;
         answer.booking().map(|booking| booking.status)
+    }
+
+    /// Where an event's entries are.
+    pub fn partition(&self, event: EventId) -> Partition {
+        self.engine.keys().partition_of(event)
+    }
+
+    /// All entries of an event's log that can be read.
+    pub async fn entries(&self, event: EventId) -> Vec<Entry> {
+        let log = self.engine.range(self.partition(event), LogId::default(), None, 100_000).await;
+        let entries = log.unwrap().into_iter().filter_map(|read| read.entry.ok());
+        entries.filter(|entry| entry.event == Some(event)).collect()
+    }
+
+    /// The archive has every entry, every booking and a claim on every sold seat of an event
+    /// once, and nothing else. Nothing may be cancelled after its sale.
+    pub async fn archive_is_exact(&self, event: EventId) {
+        self.verified().await;
+        let entries = self.entries(event).await;
+        let of_event = doc! { "event": i64::from(event.0) };
+        let count = async |collection: &str| {
+            let collection = self.database.collection::<Document>(collection);
+            collection.count_documents(of_event.clone()).await.unwrap() as usize
+        };
+        assert_eq!(count("transitions").await, entries.len(), "the ledger");
+        let transitions = entries.iter().filter_map(|entry| entry.transition.as_ref());
+        let bookings: HashSet<BookingId> = transitions.map(|one| one.booking).collect();
+        assert_eq!(count("bookings").await, bookings.len(), "bookings");
+        let sold = entries.iter().filter(|entry| entry.kind == Kind::Sold);
+        let sold = sold.filter_map(|entry| entry.transition.as_ref());
+        let sold: BTreeMap<SeatId, BookingId> =
+            sold.flat_map(|one| one.seats.iter().map(|seat| (*seat, one.booking))).collect();
+        let claims = self.archive.claims_of_event(event, None, 100_000).await.unwrap();
+        let owned: BTreeMap<SeatId, BookingId> =
+            claims.into_iter().map(|claim| (claim.seat, claim.owner)).collect();
+        assert_eq!(owned, sold, "claims");
+    }
+
+    /// Waits until Redis, the log and the archive tell one story.
+    pub async fn verified(&self) {
+        let wait = Duration::from_secs(20);
+        let report = verify::verify(&self.engine, &self.archive, WORKER_GROUP, None, wait).await;
+        let report = report.unwrap();
+        assert!(report.clean, "{report:#?}");
     }
 
     /// Free seats by Redis.
@@ -164,4 +246,9 @@ pub fn sale_settings() -> SaleSettings {
         log_entries_max: 1_000_000,
         worker_group: "archive".into(),
     }
+}
+
+/// The same, but a confirmation does not wait for the archive.
+pub fn impatient() -> SaleSettings {
+    SaleSettings { confirm_wait: Duration::ZERO, ..sale_settings() }
 }

@@ -1,0 +1,141 @@
+//! Finishes what a process began in MongoDB and Redis and did not end, because it died or Redis
+//! was away: openings of events, changes of their settings, cancellations of sales.
+//!
+//! MongoDB, written first, says what should be; everything here can be repeated, and is done by
+//! every worker.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+use tracing::{error, info, warn};
+
+use super::Worker;
+use super::tasks::rest;
+use crate::archive::{ArchivedBooking, EventHead};
+use crate::domain::{EventId, LoadState, Outcome};
+use crate::redis::{Code, Detail, SettleCall};
+use crate::sale::SaleError;
+use crate::sale::opening::{Opened, open_event};
+
+/// Pause between two turns.
+const PAUSE: Duration = Duration::from_secs(2);
+/// What is younger may still be under way, ms.
+const UNDER_WAY_MS: i64 = 5_000;
+/// Openings and cancellations of one turn; what is left has the next turn.
+const MENDED_AT_ONCE_MAX: u32 = 100;
+/// Events read at once.
+const PAGE: u32 = 1_000;
+/// The generation of an event that was never lost.
+const FIRST_GENERATION: u64 = 1;
+
+/// Mends until told to stop.
+pub(super) async fn mend(worker: Worker) {
+    while rest(&worker.shutdown, PAUSE).await {
+        for (what, mended) in [
+            ("openings", worker.mend_openings().await),
+            ("settings", worker.mend_settings().await),
+            ("cancellations", worker.mend_cancellations().await),
+        ] {
+            if let Err(error) = mended {
+                warn!(%error, what, "mended later");
+            }
+        }
+    }
+}
+
+impl Worker {
+    /// Events that were created and never opened.
+    async fn mend_openings(&self) -> Result<(), SaleError> {
+        let before_ms = Timestamp::now().as_millisecond() - UNDER_WAY_MS;
+        for head in self.archive.events_not_opened(before_ms, MENDED_AT_ONCE_MAX).await? {
+            self.open(head.id).await?;
+        }
+        Ok(())
+    }
+
+    async fn open(&self, id: EventId) -> Result<(), SaleError> {
+        let Some(event) = self.archive.event(id).await? else { return Ok(()) };
+        match open_event(&self.engine, &self.archive, &event).await? {
+            Opened::OnSale => info!(event_id = id.0, "an interrupted opening is finished"),
+            Opened::Lost => warn!(event_id = id.0, "redis has lost an event: it must be restored"),
+        }
+        Ok(())
+    }
+
+    /// Events whose settings in Redis are older than in MongoDB.
+    async fn mend_settings(&self) -> Result<(), SaleError> {
+        let mut after = EventId(0);
+        while !self.shutdown.is_requested() {
+            let heads = self.archive.event_heads(after, PAGE).await?;
+            let Some(last) = heads.last() else { break };
+            after = last.id;
+            for head in heads.iter().filter(|head| head.load_state == LoadState::Opened) {
+                self.mend_event(head).await?;
+            }
+        }
+        Ok(())
+    }
+
+    async fn mend_event(&self, head: &EventHead) -> Result<(), SaleError> {
+        let Some(snapshot) = self.engine.snapshot(head.id, Detail::Counts).await? else {
+            return Ok(());
+        };
+        if !snapshot.open {
+            // Marked as opened, and then its opener died. In a later generation it is a restore
+            // that loads it, and only that one may open it.
+            if head.generation == FIRST_GENERATION && snapshot.generation == FIRST_GENERATION {
+                self.open(head.id).await?;
+            }
+            return Ok(());
+        }
+        if snapshot.revision < head.revision
+            && let Some(event) = self.archive.event(head.id).await?
+        {
+            let code = self.engine.update_event(&event).await?.code;
+            info!(event_id = head.id.0, code = code.word(), "an event's settings follow");
+        }
+        Ok(())
+    }
+
+    /// Sales that the archive says are cancelled and Redis was not seen to follow.
+    async fn mend_cancellations(&self) -> Result<(), SaleError> {
+        let before_ms = Timestamp::now().as_millisecond() - UNDER_WAY_MS;
+        for cancelled in self.archive.cancels_unsettled(before_ms, MENDED_AT_ONCE_MAX).await? {
+            let id = cancelled.booking.id;
+            if self.settle_cancelled(&cancelled).await? {
+                self.archive.cancel_settled(id).await?;
+                info!(booking_id = %id, "a cancellation is settled");
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether nothing is left to settle.
+    async fn settle_cancelled(&self, cancelled: &ArchivedBooking) -> Result<bool, SaleError> {
+        let event = cancelled.booking.id.event();
+        // Read after the outcome, which is final here: it cannot have become another since.
+        let Some(head) = self.archive.event_head(event).await? else { return Ok(false) };
+        let answer = self
+            .engine
+            .settle(&SettleCall {
+                generation: head.generation,
+                outcome: Outcome::Cancelled.word(),
+                acknowledge: None,
+                booking: &cancelled.booking,
+            })
+            .await?;
+        self.metrics.settled.with_label_values(&[answer.code.word()]).inc();
+        Ok(match answer.code {
+            Code::Ok | Code::BookingUnknown => true,
+            // An event that is only being loaded may have read the outcome before. One that is
+            // not there will read it.
+            Code::EventNotLoaded => self.engine.snapshot(event, Detail::Counts).await?.is_none(),
+            Code::SettledOtherwise => {
+                let booking_id = cancelled.booking.id;
+                error!(%booking_id, "ALARM: redis shows a cancelled sale as voided");
+                true
+            }
+            _ => false,
+        })
+    }
+}

@@ -1,0 +1,117 @@
+//! Releases overdue holds of quiet events. Nothing depends on it: every script releases what it
+//! meets. It makes a release visible as soon as it is due, rather than with the next request.
+//!
+//! Asks Redis alone, so it goes on while MongoDB is away.
+
+use std::collections::HashMap;
+use std::time::{Duration, Instant};
+
+use futures_util::{StreamExt, stream};
+use tracing::debug;
+
+use super::Worker;
+use super::tasks::rest;
+use crate::domain::EventId;
+use crate::redis::{Answer, Code, RedisError};
+
+/// Overdue holds released by one call.
+const BATCH: i64 = 100;
+/// Calls of one event in one turn; what is left has the next turn.
+const CALLS_MAX: u32 = 10;
+/// Events swept at the same time.
+const AT_ONCE_MAX: usize = 16;
+/// Shortest pause between two turns.
+const PAUSE_MIN: Duration = Duration::from_millis(20);
+
+/// Sweeps until told to stop.
+pub(super) async fn sweep(worker: Worker) {
+    let interval = Duration::from_millis(worker.config.sweep_interval_ms);
+    let mut looks: HashMap<EventId, Look> = HashMap::new();
+    let mut listed: Option<Instant> = None;
+    let mut pause = Duration::ZERO;
+    while rest(&worker.shutdown, pause).await {
+        if listed.is_none_or(|at| at.elapsed() >= interval) {
+            match worker.loaded_events().await {
+                Ok(events) => {
+                    looks.retain(|event, _| events.contains(event));
+                    for event in events {
+                        looks.entry(event).or_insert_with(Look::now);
+                    }
+                }
+                Err(error) => debug!(%error, "events cannot be listed"),
+            }
+            listed = Some(Instant::now());
+        }
+        let now = Instant::now();
+        let due = looks.iter().filter(|(_, look)| look.due <= now);
+        let due: Vec<(EventId, Look)> = due.map(|(event, look)| (*event, *look)).collect();
+        let swept = stream::iter(due).map(|(event, look)| {
+            let worker = worker.clone();
+            async move { (event, worker.sweep_event(event, look, interval).await) }
+        });
+        let swept: Vec<(EventId, Look)> = swept.buffer_unordered(AT_ONCE_MAX).collect().await;
+        looks.extend(swept);
+        let next = looks.values().map(|look| look.due).min();
+        let until = next.map_or(interval, |due| due.saturating_duration_since(Instant::now()));
+        pause = until.clamp(PAUSE_MIN, interval.max(PAUSE_MIN));
+    }
+}
+
+/// When an event is looked at next, and the generation it had.
+#[derive(Clone, Copy, Debug)]
+struct Look {
+    generation: u64,
+    due: Instant,
+}
+
+impl Look {
+    /// An event that was never looked at. The first call tells its generation.
+    fn now() -> Self {
+        Look { generation: 0, due: Instant::now() }
+    }
+}
+
+impl Worker {
+    /// All events that are in Redis.
+    pub(super) async fn loaded_events(&self) -> Result<Vec<EventId>, RedisError> {
+        let mut events = Vec::new();
+        for partition in self.engine.keys().all_partitions() {
+            events.extend(self.engine.loaded_events(partition).await?);
+        }
+        Ok(events)
+    }
+
+    async fn sweep_event(&self, event: EventId, look: Look, interval: Duration) -> Look {
+        let mut generation = look.generation;
+        let mut wait = interval;
+        for _ in 0..CALLS_MAX {
+            match self.engine.expire(event, generation, BATCH).await {
+                Ok(answer) if answer.code == Code::Ok => {
+                    wait = until_next(&answer).min(interval);
+                    if answer.number(0) < BATCH {
+                        break;
+                    }
+                }
+                // Overdue is overdue in every generation: Redis' own will do.
+                Ok(answer) if answer.code == Code::GenerationMismatch => {
+                    generation = answer.number(0) as u64;
+                }
+                Ok(_) => break,
+                Err(error) => {
+                    debug!(event_id = event.0, %error, "an event is swept later");
+                    break;
+                }
+            }
+        }
+        Look { generation, due: Instant::now() + wait }
+    }
+}
+
+/// Time until the next hold of the event is overdue.
+fn until_next(answer: &Answer) -> Duration {
+    match answer.number(1) {
+        deadline_ms if deadline_ms < 0 => Duration::MAX,
+        // A deadline that has passed is met by the next call.
+        deadline_ms => Duration::from_millis((deadline_ms - answer.now_ms).max(0) as u64),
+    }
+}

@@ -1,0 +1,79 @@
+//! Trims the booking log: drops entries that are archived and old.
+//!
+//! Only strictly below the watermark, so nothing pending or unread is ever dropped, and only what
+//! is older than `log_keep_seconds` by Redis' time, so that tails which fell behind find their
+//! place; age does not matter once the log is half as long as it may be. While the archive stands still, so does the watermark, and nothing is trimmed.
+
+use std::time::Duration;
+
+use tracing::{debug, warn};
+
+use super::Worker;
+use super::tasks::rest;
+use crate::domain::{LogId, Partition};
+use crate::redis::{RedisError, WORKER_GROUP};
+
+/// Pause between two turns.
+const PAUSE: Duration = Duration::from_secs(5);
+
+/// Trims until told to stop.
+pub(super) async fn trim(worker: Worker) {
+    while rest(&worker.shutdown, PAUSE).await {
+        for partition in worker.engine.keys().all_partitions() {
+            if let Err(error) = worker.trim_partition(partition).await {
+                warn!(%error, partition = partition.0, "trimmed later");
+                break;
+            }
+        }
+    }
+}
+
+impl Worker {
+    async fn trim_partition(&self, partition: Partition) -> Result<(), RedisError> {
+        let now_ms = self.engine.redis_time_ms(partition).await?;
+        let state = self.engine.log_state(partition, WORKER_GROUP).await?;
+        // A log that fills up stops holds: then what is archived goes at once.
+        let filling = state.length > self.config.log_entries_max / 2;
+        let keep_seconds = if filling { 0 } else { self.config.log_keep_seconds };
+        let below = trim_position(state.watermark(), now_ms, keep_seconds);
+        if below == LogId::default() {
+            return Ok(());
+        }
+        let trimmed = self.engine.trim_below(partition, below).await?;
+        if trimmed > 0 {
+            debug!(partition = partition.0, trimmed, %below, "trimmed");
+            self.metrics.log_trimmed.inc_by(trimmed);
+        }
+        Ok(())
+    }
+}
+
+/// Everything below this may go.
+fn trim_position(watermark: LogId, now_ms: i64, keep_seconds: u64) -> LogId {
+    let keep_ms = keep_seconds.saturating_mul(1_000);
+    let oldest_kept = u64::try_from(now_ms).unwrap_or(0).saturating_sub(keep_ms);
+    watermark.min(LogId { ms: oldest_kept, seq: 0 })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn neither_young_entries_nor_unarchived_ones_go() {
+        let id = |ms, seq| LogId { ms, seq };
+        let cases = [
+            // Archived long ago: the age decides.
+            (id(90_000, 3), 100_000, 60, id(40_000, 0)),
+            // Not archived: the watermark decides, however old.
+            (id(10_000, 3), 100_000, 60, id(10_000, 3)),
+            // No group, nothing delivered, or a clock at its beginning: nothing goes.
+            (id(0, 0), 100_000, 60, id(0, 0)),
+            (id(90_000, 0), 100_000, u64::MAX, id(0, 0)),
+            (id(90_000, 0), -1, 60, id(0, 0)),
+        ];
+        for (watermark, now_ms, keep_seconds, below) in cases {
+            assert_eq!(trim_position(watermark, now_ms, keep_seconds), below);
+        }
+    }
+}
