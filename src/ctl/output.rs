@@ -78,7 +78,7 @@ pub(super) fn table<const N: usize>(columns: [Column; N], rows: Vec<[String; N]>
 
 /// A text of someone else's without anything that a terminal would obey.
 pub(super) fn printable(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect()
+    text.chars().map(|c| if c.is_control() { '?' } else { c }).collect()
 }
 
 /// A number that may be unknown.
@@ -94,6 +94,6 @@ mod tests {
     fn columns_are_aligned() {
         let rows = vec![["a".into(), "1".into()], ["bcd\u{1b}[2J".into(), "234".into()]];
         let text = table([Column::Words("name"), Column::Number("n")], rows);
-        assert_eq!(text, "name        n\na           1\nbcd\u{fffd}[2J  234");
+        assert_eq!(text, "name       n\na          1\nbcd?[2J  234");
     }
 }
