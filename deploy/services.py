@@ -103,6 +103,9 @@ def run_command(args: argparse.Namespace) -> int:
             "pids": {child.name: child.popen.pid for child in children.children},
         }
         (folder / "services.json").write_text(json.dumps(running) + "\n")
+        if args.exec:
+            urls = {"REDIS_URL": redis.url, "MONGODB_URL": mongodb.url}
+            return children.wait_for_end(children.start("command", args.exec, urls))
         emit(running)
         watch(children, args.until_stdin_closes)
         return 0
@@ -192,6 +195,12 @@ def parser() -> argparse.ArgumentParser:
     run.add_argument("--mongodb-port", **port)
     run.add_argument(
         "--until-stdin-closes", action="store_true", help="stop when stdin reaches its end"
+    )
+    run.add_argument(
+        "--exec",
+        nargs=argparse.REMAINDER,
+        metavar="COMMAND",
+        help="run this with REDIS_URL and MONGODB_URL set, stop both, exit with its status",
     )
     run.set_defaults(run=run_command)
     return top

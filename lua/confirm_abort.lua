@@ -1,6 +1,6 @@
 #!lua flags=allow-oom
 -- confirm_abort: ends a confirmation without a sale: back to HOLD, which lapses at once if its
--- deadline has passed.
+-- deadline has passed; CANCELLED if it lost a seat to a sale that the archive restored.
 --
 -- Guarantee: only the confirmation that is meant ends: by lease number (a decline), by nonce (a
 -- begin whose reply was lost; not before `not_before`, so that it cannot overtake it), or, with
@@ -26,6 +26,7 @@ local ev, now, available_delta, entries_appended = nil, nil, 0, 0
 -- @include set_seat
 -- @include end_booking
 -- @include lapse
+-- @include holds_its_seats
 -- @include reply
 
 now = now_ms()
@@ -42,7 +43,14 @@ local meant = b.status == 'CONFIRMING' and (
   (mode == 'lease' and b.lease == tonumber(value))
   or (mode == 'nonce' and b.nonce == value)
   or (mode == 'lapsed' and b.lease_until <= now))
-if not meant then return reply('nothing', b) end
+if not meant then
+  if b.status ~= 'CONFIRMING' then redis.call('ZREM', leases_key, b.id) end
+  return reply('nothing', b)
+end
+if not holds_its_seats(b) then
+  end_booking(b, 'CANCELLED', 'cancelled', 'displaced')
+  return reply('ok', b)
+end
 
 b.status = 'HOLD'
 b.lease_until = 0

@@ -4,6 +4,7 @@
 --
 -- Guarantee: at most one lease is in force; each has a higher number than all before it. The
 -- hold's deadline does not move. A lease that lapsed may be taken over, also past the deadline.
+-- A booking that lost a seat to a sale that the archive restored is cancelled, not paid for.
 -- KEYS: event seats holders bookings deadlines leases users log link
 -- ARGV: not_after generation nonce booking user lease_ms attempts_max
 -- Reply: code now, then by code: ok|is_committed|is_confirmed|booking_expired|booking_cancelled|
@@ -29,6 +30,7 @@ local ev, now, available_delta, entries_appended = nil, nil, 0, 0
 -- @include end_booking
 -- @include lapse
 -- @include own_booking
+-- @include holds_its_seats
 -- @include reply
 
 local REFUSALS = {
@@ -50,6 +52,10 @@ if b.status == 'CONFIRMING' and b.lease_until > now then
   return reply(b.nonce == nonce and 'ok' or 'in_flight', b)
 end
 if b.lease >= attempts_max then return reply('attempts_exhausted', b) end
+if not holds_its_seats(b) then
+  end_booking(b, 'CANCELLED', 'cancelled', 'displaced')
+  return reply('booking_cancelled', b)
+end
 
 b.status = 'CONFIRMING'
 b.nonce = nonce

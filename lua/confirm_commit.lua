@@ -2,12 +2,13 @@
 -- confirm_commit: sells a paid booking's seats, under its lease number.
 --
 -- Guarantee: the only script that appends `sold`, the only kind that makes claims. Without the
--- current lease number, or without every one of its seats, it changes nothing.
+-- current lease number it changes nothing. A booking that lost a seat to a sale that the archive
+-- restored is committed all the same, without touching that seat: it is paid, and the archive
+-- makes it `refund`.
 -- KEYS: event seats holders bookings deadlines leases users log link
 -- ARGV: not_after generation nonce booking lease payment
--- Reply: code now, then by code: ok|lease_stale|seats_lost id record ·
---        generation_mismatch generation
--- Codes: ok too_late event_not_loaded generation_mismatch booking_unknown lease_stale seats_lost
+-- Reply: code now, then by code: ok|lease_stale id record · generation_mismatch generation
+-- Codes: ok too_late event_not_loaded generation_mismatch booking_unknown lease_stale
 local event_key, seats_key, holders_key, bookings_key = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 local deadlines_key, leases_key, users_key = KEYS[5], KEYS[6], KEYS[7]
 local log_key, link_key = KEYS[8], KEYS[9]
@@ -39,13 +40,10 @@ end
 if b.status ~= 'CONFIRMING' or b.lease ~= lease then
   return reply('lease_stale', b)
 end
-for seat in string.gmatch(b.seats, '%d+') do
-  if redis.call('HGET', holders_key, seat) ~= b.id then
-    return reply('seats_lost', b)
-  end
-end
 
-for seat in string.gmatch(b.seats, '%d+') do set_seat(seat, 'b') end
+for seat in string.gmatch(b.seats, '%d+') do
+  if redis.call('HGET', holders_key, seat) == b.id then set_seat(seat, 'b') end
+end
 redis.call('ZREM', leases_key, b.id)
 b.status = 'COMMITTED'
 b.payment = payment

@@ -47,10 +47,10 @@ if REFUSALS[b.status] then return reply(REFUSALS[b.status], b) end
 if b.nonce == nonce then return reply('ok', b) end
 if ev.status == 'CLOSED' then return { 'event_closed', now } end
 
-local deadline = math.min(now + ev.hold_ttl, b.created + ev.max_hold)
-if deadline <= b.deadline then return reply('hold_cap_reached', b) end
-b.deadline = deadline
+local cap = b.created + ev.max_hold
+if b.deadline >= cap then return reply('hold_cap_reached', b) end
+b.deadline = math.max(b.deadline, math.min(now + ev.hold_ttl, cap))
 b.nonce = nonce
-redis.call('ZADD', deadlines_key, deadline, b.id)
+redis.call('ZADD', deadlines_key, b.deadline, b.id)
 commit_transition('extend', b, '')
 return reply('ok', b)

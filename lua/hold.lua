@@ -3,8 +3,8 @@
 --
 -- Guarantee: a seat is taken only if it is free, or its hold is overdue, at Redis' time of this
 -- call; the booking, its deadline, its idempotency record and its log entry come into being
--- together. Past `not_after` nothing is touched. A booking id already known is answered as it
--- stands. Refusals are decided in the order in which they stand below.
+-- together. Past `not_after` nothing is touched. The same call again writes nothing. Refusals are
+-- decided in the order in which they stand below.
 -- KEYS: event seats holders bookings deadlines leases users log link idempotency
 -- ARGV: not_after generation nonce layout booking user seats amount currency idempotency
 --       fingerprint trace idempotency_ttl replay_window log_entries_max overdue_batch
@@ -12,9 +12,9 @@
 -- Reply: code now, then by code: ok|replayed id record · generation_mismatch generation ·
 --        not_on_sale on_sale_at · user_limit has max · seats_unavailable "seat:state,..." ·
 --        seat_unknown seat
--- Codes: ok replayed too_late event_not_loaded generation_mismatch id_taken
---        idempotency_mismatch layout_mismatch event_closed event_paused not_on_sale log_full
---        seat_unknown user_limit seats_unavailable
+-- Codes: ok too_late event_not_loaded generation_mismatch idempotency_mismatch replayed
+--        layout_mismatch event_closed event_paused not_on_sale seat_unknown user_limit
+--        seats_unavailable log_full id_taken
 local event_key, seats_key, holders_key, bookings_key = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 local deadlines_key, leases_key, users_key = KEYS[5], KEYS[6], KEYS[7]
 local log_key, link_key = KEYS[8], KEYS[9]
@@ -38,6 +38,7 @@ local ev, now, available_delta, entries_appended = nil, nil, 0, 0
 -- @include end_booking
 -- @include lapse
 -- @include release_overdue
+-- @include release_overdue_of
 -- @include note_attempt
 -- @include reply
 
@@ -45,13 +46,6 @@ now = now_ms()
 if now > not_after then return { 'too_late', now } end
 local refusal = load_event()
 if refusal then return refusal end
-
--- The same call again (a client library may run a script twice), whatever became of it.
-local known = read_booking(booking_id)
-if known then
-  if known.user ~= user or known.fingerprint ~= fingerprint then return { 'id_taken', now } end
-  return reply('replayed', known)
-end
 
 -- The same request again: its answer is replayed while its booking lives.
 local saved = redis.call('GET', idempotency_key)
@@ -75,35 +69,42 @@ if ev.layout ~= layout then return { 'layout_mismatch', now } end
 if ev.status == 'CLOSED' then return { 'event_closed', now } end
 if ev.status == 'PAUSED' then return { 'event_paused', now } end
 if now < ev.on_sale_at then return { 'not_on_sale', now, ev.on_sale_at } end
--- Memory runs out later than this: what was sold can still be finished.
-if redis.call('XLEN', log_key) >= log_entries_max then return { 'log_full', now } end
 
-local wanted = 0
+local wanted = {}
 for seat in string.gmatch(seats, '%d+') do
-  wanted = wanted + 1
+  wanted[#wanted + 1] = seat
   if tonumber(seat) < 1 or tonumber(seat) > ev.total then return { 'seat_unknown', now, seat } end
 end
 
 release_overdue(overdue_batch)
-local has = tonumber(redis.call('HGET', users_key, user) or 0)
-if has + wanted > ev.per_user then
+release_overdue_of(wanted)
+
+local function seats_of_user() return tonumber(redis.call('HGET', users_key, user) or 0) end
+if seats_of_user() + #wanted > ev.per_user then
   -- Some of these seats may be overdue and just not released yet.
   release_overdue(overdue_batch_max)
-  has = tonumber(redis.call('HGET', users_key, user) or 0)
-  if has + wanted > ev.per_user then return { 'user_limit', now, has, ev.per_user } end
+  local has = seats_of_user()
+  if has + #wanted > ev.per_user then return { 'user_limit', now, has, ev.per_user } end
 end
 
 local states, free = {}, true
-for seat in string.gmatch(seats, '%d+') do
+for i, seat in ipairs(wanted) do
   local state = string.lower(redis.call('GETRANGE', seats_key, seat, seat))
-  if state == 'h' then
-    local holder = read_booking(redis.call('HGET', holders_key, seat) or '')
-    if holder and lapse(holder) then state = 'a' end
-  end
   free = free and state == 'a'
-  states[#states + 1] = seat .. ':' .. state
+  states[i] = seat .. ':' .. state
 end
 if not free then return { 'seats_unavailable', now, table.concat(states, ',') } end
+
+-- Memory runs out later than this: what was sold can still be finished.
+if redis.call('XLEN', log_key) >= log_entries_max then return { 'log_full', now } end
+
+-- The same call again (a client library may run a script twice), after its booking has ended: as
+-- long as that lives, its idempotency record has answered above.
+local known = read_booking(booking_id)
+if known then
+  if known.user ~= user or known.fingerprint ~= fingerprint then return { 'id_taken', now } end
+  return reply('replayed', known)
+end
 
 -- Everything is decided; from here on only writes.
 local b = {
@@ -112,12 +113,12 @@ local b = {
   lease_until = 0, payment = '', paid = 0, confirmed = 0, ended = 0, idempotency = idempotency,
   fingerprint = fingerprint, trace = trace,
 }
-for seat in string.gmatch(seats, '%d+') do
+for _, seat in ipairs(wanted) do
   set_seat(seat, 'h')
   redis.call('HSET', holders_key, seat, booking_id)
 end
 redis.call('ZADD', deadlines_key, b.deadline, booking_id)
-redis.call('HINCRBY', users_key, user, wanted)
+redis.call('HINCRBY', users_key, user, #wanted)
 redis.call('SET', idempotency_key, booking_id .. ' ' .. fingerprint, 'PX', idempotency_ttl)
 commit_transition('hold', b, '')
 return reply('ok', b)

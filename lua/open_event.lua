@@ -2,11 +2,13 @@
 -- open_event: brings an event's inventory into Redis, in two phases around MongoDB's
 -- compare-and-set `new -> opened`: `load` writes it as `loading`, `open` puts it on sale.
 --
--- Guarantee: an open event is never overwritten; a `load` of the same generation may run again.
+-- Guarantee: an open event is never overwritten. A `load` that finds a load of the same generation
+-- keeps it. Each load has a token of its own, and only the load whose token MongoDB recorded with
+-- `opened` can be put on sale: a late opener that loads after everything was lost cannot.
 -- KEYS: event seats holders bookings deadlines leases users log link events
 -- ARGV: not_after generation nonce phase event layout status on_sale_at hold_ttl max_hold
---       per_user total revision inventory
--- Reply: code now, then by code: generation_mismatch generation
+--       per_user total revision token inventory
+-- Reply: code now, then by code: ok token (`load`) · generation_mismatch generation
 -- Codes: ok too_late event_exists event_not_loaded generation_mismatch
 local event_key, seats_key, holders_key, bookings_key = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 local deadlines_key, leases_key, users_key = KEYS[5], KEYS[6], KEYS[7]
@@ -15,7 +17,7 @@ local events_key = KEYS[10]
 local not_after, generation, nonce = tonumber(ARGV[1]), ARGV[2], ARGV[3]
 local phase, event, layout, status, on_sale_at = ARGV[4], ARGV[5], ARGV[6], ARGV[7], ARGV[8]
 local hold_ttl, max_hold, per_user, total = ARGV[9], ARGV[10], ARGV[11], ARGV[12]
-local revision, inventory = ARGV[13], ARGV[14]
+local revision, token, inventory = ARGV[13], ARGV[14], ARGV[15]
 local now, entries_appended = nil, 0
 
 -- @include now
@@ -23,7 +25,7 @@ local now, entries_appended = nil, 0
 
 now = now_ms()
 if now > not_after then return { 'too_late', now } end
-local found = redis.call('HMGET', event_key, 'state', 'generation')
+local found = redis.call('HMGET', event_key, 'state', 'generation', 'load_token')
 local state = found[1]
 if state and tonumber(found[2]) > tonumber(generation) then
   return { 'generation_mismatch', now, found[2] }
@@ -31,17 +33,18 @@ end
 
 if phase == 'load' then
   if state == 'open' then return { 'event_exists', now } end
+  if state and found[2] == generation then return { 'ok', now, found[3] } end
   redis.call('DEL', event_key, seats_key, holders_key, bookings_key, deadlines_key, leases_key,
     users_key)
   redis.call('HSET', event_key, 'state', 'loading', 'generation', generation, 'id', event,
     'layout', layout, 'status', status, 'on_sale_at', on_sale_at, 'hold_ttl', hold_ttl,
     'max_hold', max_hold, 'per_user', per_user, 'total', total, 'revision', revision,
-    'available', total, 'version', 0)
+    'available', total, 'version', 0, 'load_token', token)
   redis.call('SET', seats_key, inventory)
-  return { 'ok', now }
+  return { 'ok', now, token }
 end
 
-if not state then return { 'event_not_loaded', now } end
+if not state or found[3] ~= token then return { 'event_not_loaded', now } end
 if found[2] ~= generation then return { 'generation_mismatch', now, found[2] } end
 if state == 'open' then return { 'ok', now } end
 redis.call('HSET', event_key, 'state', 'open')

@@ -4,14 +4,17 @@
 --
 -- Guarantee: `sold` ends as CONFIRMED with every seat BOOKED and held by this booking; `refund`
 -- as VOIDED and `cancelled` as CANCELLED, freeing only seats that this booking holds. What the
--- archive ended stays ended: a late `sold` cannot take seats back. Where Redis lacks a sold
--- booking it is written anew from the archive's facts. Under another generation nothing is
--- touched and nothing acknowledged: the caller rereads generation, then outcome, and repeats.
+-- archive ended stays ended, also where Redis had lost the booking: a late `sold` cannot take
+-- seats back, neither its own nor another confirmed booking's (`seats_lost`). Where Redis lacks
+-- the booking it is written anew from the archive's facts. Under another generation, while the
+-- event is being loaded, and on `seats_lost`, nothing is touched and nothing acknowledged: the
+-- caller rereads generation, then outcome, and repeats.
 -- KEYS: event seats holders bookings deadlines leases users log link
 -- ARGV: not_after generation nonce booking outcome group entry version user seats amount
 --       currency created deadline payment paid idempotency fingerprint trace
--- Reply: code now, then by code: ok|settled_otherwise id record · generation_mismatch generation
--- Codes: ok settled_otherwise too_late event_not_loaded generation_mismatch booking_unknown
+-- Reply: code now, then by code: ok|settled_otherwise|seats_lost id record ·
+--        generation_mismatch generation
+-- Codes: ok settled_otherwise seats_lost too_late event_not_loaded generation_mismatch
 local event_key, seats_key, holders_key, bookings_key = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 local deadlines_key, leases_key, users_key = KEYS[5], KEYS[6], KEYS[7]
 local log_key, link_key = KEYS[8], KEYS[9]
@@ -36,15 +39,15 @@ local ev, now, available_delta, entries_appended = nil, nil, 0, 0
 -- @include set_seat
 -- @include end_booking
 -- @include count_seats
+-- @include seats_takeable
 -- @include take_seats
 -- @include reply
 
 local TARGETS = { sold = 'CONFIRMED', refund = 'VOIDED', cancelled = 'CANCELLED' }
-local KINDS = { CONFIRMED = 'confirmed', VOIDED = 'voided', CANCELLED = 'cancelled' }
+local KINDS = { VOIDED = 'voided', CANCELLED = 'cancelled' }
 
 local function answer(code, b)
   if entry ~= '' then redis.call('XACK', log_key, group, entry) end
-  if not b then return { code, now } end
   return reply(code, b)
 end
 
@@ -53,44 +56,46 @@ if now > not_after then return { 'too_late', now } end
 local refusal = load_event()
 if refusal then
   -- A lost event is rebuilt from the archive, which has this outcome: the entry is done with.
-  if refusal[1] == 'event_not_loaded' then return answer('event_not_loaded', nil) end
+  -- One that is being rebuilt may have been read before this outcome: the entry has to wait.
+  if entry ~= '' and redis.call('EXISTS', event_key) == 0 then
+    redis.call('XACK', log_key, group, entry)
+  end
   return refusal
 end
 local target = TARGETS[outcome]
 local b = read_booking(booking_id)
-if b and b.status == target then return answer('ok', b) end
--- Ended by the archive's word already: VOIDED always is, CANCELLED where it had been paid.
-if b and (b.status == 'VOIDED' or (b.status == 'CANCELLED' and b.paid > 0)) then
+-- Settled before. (CANCELLED without payment was a hold that its owner gave up.)
+local ended_by_archive = b and (b.status == 'VOIDED' or (b.status == 'CANCELLED' and b.paid > 0))
+if b and b.status == target and (target == 'CONFIRMED' or ended_by_archive) then
+  return answer('ok', b)
+end
+if ended_by_archive or (b and b.status == 'CONFIRMED' and outcome == 'refund') then
   return answer('settled_otherwise', b)
 end
 
-if outcome ~= 'sold' then
-  if not b then return answer('booking_unknown', nil) end
-  if b.status == 'CONFIRMED' and outcome == 'refund' then return answer('settled_otherwise', b) end
-  local ended_before = b.status == 'EXPIRED' or b.status == 'CANCELLED'
-  b.version = math.max(b.version, archived.version)
-  if ended_before then
-    -- Its seats went when it ended; only its status is put right.
-    b.status = target
-    b.ended = now
-    commit_transition(KINDS[target], b, 'settle')
-  else
-    end_booking(b, target, KINDS[target], 'settle')
-  end
-  return answer('ok', b)
-end
-
-local counted = b and (b.status == 'HOLD' or b.status == 'CONFIRMING' or b.status == 'COMMITTED')
+local live = b and (b.status == 'HOLD' or b.status == 'CONFIRMING' or b.status == 'COMMITTED'
+  or b.status == 'CONFIRMED')
 b = b or archived
 b.version = math.max(b.version, archived.version)
-take_seats(b)
-if not counted then redis.call('HINCRBY', users_key, b.user, count_seats(b)) end
-redis.call('ZREM', deadlines_key, b.id)
-redis.call('ZREM', leases_key, b.id)
-b.status = 'CONFIRMED'
+if outcome == 'sold' and not seats_takeable(b) then return reply('seats_lost', b) end
+-- From here on only writes. The payment marks what the archive has judged.
 b.payment = archived.payment
 b.paid = archived.paid
-b.confirmed = now
-b.ended = 0
-commit_transition('confirmed', b, 'settle')
+if outcome == 'sold' then
+  take_seats(b)
+  if not live then redis.call('HINCRBY', users_key, b.user, count_seats(b)) end
+  redis.call('ZREM', deadlines_key, b.id)
+  redis.call('ZREM', leases_key, b.id)
+  b.status = 'CONFIRMED'
+  b.confirmed = now
+  b.ended = 0
+  commit_transition('confirmed', b, 'settle')
+elseif live then
+  end_booking(b, target, KINDS[target], 'settle')
+else
+  -- It holds nothing any more, or Redis never knew it: only its status is put right.
+  b.status = target
+  b.ended = now
+  commit_transition(KINDS[target], b, 'settle')
+end
 return answer('ok', b)

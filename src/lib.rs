@@ -1,9 +1,21 @@
-//! Holdfast: an admission engine for flash sales.
+//! Holdfast: an admission engine for flash sales. Who holds which seat, exactly once.
+//!
+//! ```text
+//!  api ──► sale ──► redis ──► one Lua script: seats, booking, deadline, log entry
+//!                                  │
+//!  live ◄── booking log ◄──────────┤        worker ──► archive: claims, outcome
+//!  (waiting confirmations)         └──────► worker ──► redis:   settle
+//! ```
+//!
+//! Modules import downwards only, in this order: [`api`], `worker`, `ctl` · [`start`] · [`sale`] ·
+//! [`live`] · [`archive`], [`payments`] · [`redis`] · [`domain`]; [`config`], [`telemetry`] and
+//! [`shutdown`] serve them all. `docs/ARCHITECTURE.md` walks one booking through all of it.
 #![forbid(unsafe_code)]
 
 pub mod api;
 pub mod archive;
 pub mod config;
+pub mod ctl;
 pub mod domain;
 pub mod live;
 pub mod payments;

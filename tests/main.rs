@@ -1,8 +1,12 @@
 //! The integration tests, one binary, on real servers over sockets.
 
+mod api;
 mod archive;
+mod bad_input;
 mod contract;
+mod ctl;
 mod engine;
 mod faults;
+mod races;
 mod support;
 mod worker;

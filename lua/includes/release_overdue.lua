@@ -7,9 +7,11 @@ local function release_overdue(limit)
     local b = read_booking(id)
     if b and lapse(b) then
       released = released + 1
-    else
+    elseif not b or b.status ~= 'HOLD' then
       -- The index named something that cannot lapse: drop it rather than meet it for ever.
       redis.call('ZREM', deadlines_key, id)
+    else
+      redis.call('ZADD', deadlines_key, b.deadline, id)
     end
   end
   return released

@@ -85,8 +85,7 @@ async fn read(
     tokio::time::timeout(limits.timeout, collect).await.unwrap_or_else(|_| {
         let seconds = limits.timeout.as_secs_f64();
         let detail = format!("The body did not arrive within {seconds} s; send it faster");
-        Err(Problem::new(Code::BodyTimeout, detail)
-            .with_header(header::CONNECTION, header::HeaderValue::from_static("close")))
+        Err(Problem::new(Code::BodyTimeout, detail).closing())
     })
 }
 

@@ -193,6 +193,8 @@ where
     let mut answer = match result {
         Ok(answer) => answer,
         Err(problem) => {
+            let reads = matches!(*call.request.method(), Method::GET | Method::HEAD);
+            let problem = if reads { problem.of_a_read() } else { problem };
             metrics.metrics.problems.with_label_values(&[problem.code.word()]).inc();
             if problem.code.status().is_server_error() {
                 call.trace.scope(async { fault_log::record(&call, &problem) }).await;

@@ -45,7 +45,9 @@ pub async fn openapi(call: Call, _: Payload) -> Answer {
     responses((status = 200, description = "All metrics", body = String, content_type = "text/plain")),
 )]
 pub async fn metrics(call: Call, _: Payload) -> Answer {
-    Ok(HttpResponse::Ok().content_type(METRICS_TEXT).body(call.state.metrics.render()))
+    let state = &call.state;
+    state.metrics.redis_in_flight.set(state.sale.redis_in_flight() as i64);
+    Ok(HttpResponse::Ok().content_type(METRICS_TEXT).body(state.metrics.render()))
 }
 
 /// This document, to try out

@@ -5,6 +5,7 @@ use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use actix_web::dev::Server;
 use actix_web::web::{Bytes, Data};
 use actix_web::{App, HttpServer};
 use utoipa::OpenApi;
@@ -52,6 +53,18 @@ pub async fn run(
     metrics: Metrics,
     shutdown: Shutdown,
 ) -> io::Result<()> {
+    // Built first: what builds a server must stay on its thread, the server itself need not.
+    let server = build(listener, config, sale, metrics, shutdown)?;
+    server.await
+}
+
+fn build(
+    listener: TcpListener,
+    config: Arc<Config>,
+    sale: Sale,
+    metrics: Metrics,
+    shutdown: Shutdown,
+) -> io::Result<Server> {
     let openapi = Document::openapi().to_json().map_err(io::Error::other)?;
     let state = Data::new(State {
         sale,
@@ -85,5 +98,5 @@ pub async fn run(
         0 => server,
         threads => server.workers(threads),
     };
-    server.listen(listener)?.run().await
+    Ok(server.listen(listener)?.run())
 }

@@ -4,11 +4,13 @@ use mongodb::bson::doc;
 use mongodb::options::FindOptions;
 
 use super::Archive;
-use super::documents::{ArchivedBooking, BOOKINGS, BookingDocument};
+use super::documents::{
+    ArchivedBooking, BOOKINGS, BookingDocument, CLAIMS, ClaimDocument, claim_id,
+};
 use super::error::ArchiveError;
 use super::events::page_options;
 use super::gateway::Verb;
-use crate::domain::{BookingId, Outcome, UserId};
+use crate::domain::{Booking, BookingId, Outcome, UserId};
 
 impl Archive {
     /// A booking, as far as the booking log was archived.
@@ -30,6 +32,27 @@ impl Archive {
         let total = self.gateway.count(BOOKINGS, filter.clone()).await?;
         let options = page_options(doc! { "created_ms": -1, "_id": -1 }, page, page_size);
         Ok((self.bookings_where(filter, options).await?, total))
+    }
+
+    /// The other bookings that are sold and own a claim on one of this booking's seats.
+    pub async fn sold_owners(
+        &self,
+        booking: &Booking,
+    ) -> Result<Vec<ArchivedBooking>, ArchiveError> {
+        let event = booking.id.event();
+        let ids: Vec<String> = booking.seats.iter().map(|seat| claim_id(event, *seat)).collect();
+        let claims = doc! { "_id": { "$in": ids } };
+        let claims: Vec<ClaimDocument> =
+            self.gateway.find(CLAIMS, claims, FindOptions::default()).await?;
+        let mut owners = Vec::with_capacity(claims.len());
+        for claim in claims {
+            let (_, _, owner) = claim.read()?;
+            if owner != booking.id {
+                owners.push(owner.to_string());
+            }
+        }
+        let sold = doc! { "_id": { "$in": owners }, "outcome": Outcome::Sold.word() };
+        self.bookings_where(sold, FindOptions::default()).await
     }
 
     /// Cancels a sold booking: the compare-and-set `sold → cancelled`, from which on its seats

@@ -47,7 +47,14 @@ impl Archive {
         };
         let written = self.gateway.write(Verb::Insert, META, vec![ours]).await?;
         match written.errors.first() {
-            Some(error) if error.code == DUPLICATE_KEY => self.check_deployment(partitions).await?,
+            Some(error) if error.code == DUPLICATE_KEY => match self.deployment().await? {
+                Some(found) => self.check_deployment(&found, partitions)?,
+                // Another process has just written it, and no majority has it yet.
+                None => {
+                    let reason = "the deployment is being recorded".to_owned();
+                    return Err(ArchiveError::Unavailable(reason));
+                }
+            },
             Some(error) => return Err(ArchiveError::Unavailable(error.message.clone())),
             None => {}
         }
@@ -57,12 +64,23 @@ impl Archive {
         self.create_indexes().await
     }
 
-    async fn check_deployment(&self, partitions: u16) -> Result<(), ArchiveError> {
-        let found: Option<Document> = self.gateway.find_by_id(META, "deployment").await?;
-        let Some(found) = found else {
-            // Another process has just written it, and no majority has it yet.
-            return Err(ArchiveError::Unavailable("the deployment is being recorded".into()));
-        };
+    /// Checks that the database is claimed for this deployment; claims nothing, writes nothing.
+    /// For tools that look: an empty database is more likely the wrong one than a new one.
+    pub async fn recognise(&self, partitions: u16) -> Result<(), ArchiveError> {
+        match self.deployment().await? {
+            Some(found) => self.check_deployment(&found, partitions),
+            None => {
+                let database = self.gateway.database_name().to_owned();
+                Err(Refusal::Unclaimed { database }.into())
+            }
+        }
+    }
+
+    async fn deployment(&self) -> Result<Option<Document>, ArchiveError> {
+        self.gateway.find_by_id(META, "deployment").await
+    }
+
+    fn check_deployment(&self, found: &Document, partitions: u16) -> Result<(), ArchiveError> {
         let database = self.gateway.database_name().to_owned();
         let number = |name| {
             let value = found.get(name).and_then(integer);

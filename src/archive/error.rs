@@ -36,6 +36,15 @@ pub enum Refusal {
         /// What this process is configured for.
         ours: u16,
     },
+    /// The database holds no archive.
+    #[error(
+        "database {database:?} holds no archive of Holdfast: set `mongodb_database` to the one \
+         that holdfast-api uses, or start holdfast-api once"
+    )]
+    Unclaimed {
+        /// The database's name.
+        database: String,
+    },
     /// The archive was written in another format.
     #[error(
         "database {database:?} has archive format {theirs}, this build reads {ours}: \
@@ -55,7 +64,25 @@ impl From<Error> for ArchiveError {
     fn from(error: Error) -> Self {
         match error.kind.as_ref() {
             ErrorKind::BsonDeserialization(inner) => ArchiveError::Corrupt(inner.to_string()),
-            _ => ArchiveError::Unavailable(error.to_string()),
+            _ => ArchiveError::Unavailable(brief(&error.to_string())),
         }
+    }
+}
+
+/// The driver's reason without the whole topology that it appends over many words.
+fn brief(text: &str) -> String {
+    let reason = text.split(" Topology:").next().unwrap_or(text);
+    reason.trim_end_matches('.').to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reasons_are_brief() {
+        let long = "Server selection timeout: No available servers. Topology: { Type: Unknown }";
+        assert_eq!(brief(long), "Server selection timeout: No available servers");
+        assert_eq!(brief("connection refused"), "connection refused");
     }
 }

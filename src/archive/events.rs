@@ -83,12 +83,31 @@ impl Archive {
 
     /// Says that an event's inventory is loaded and about to be opened: the compare-and-set
     /// `new → opened` that only one process wins, in this generation. From then on the
-    /// inventory is loaded only by `restore`. False where it was not `new` any more.
-    pub async fn mark_opened(&self, id: EventId, generation: u64) -> Result<bool, ArchiveError> {
+    /// inventory is loaded only by `restore`. Records which load that was; answers with the token
+    /// that stands, this one's or an earlier winner's.
+    pub async fn mark_opened(
+        &self,
+        id: EventId,
+        generation: u64,
+        token: &str,
+    ) -> Result<Option<String>, ArchiveError> {
         let generation = signed(generation, "generation").map_err(ArchiveError::Corrupt)?;
         let filter = doc! { "_id": i64::from(id.0), "load_state": "new", "generation": generation };
-        let update = doc! { "$set": { "load_state": "opened" } };
-        Ok(self.update_event(filter, update).await?.touched == 1)
+        let update = doc! { "$set": { "load_state": "opened", "load_token": token } };
+        self.update_event(filter, update).await?;
+        self.load_token(id).await
+    }
+
+    /// The token of the load that was put on sale; `None` if none was, or no such event is.
+    pub async fn load_token(&self, id: EventId) -> Result<Option<String>, ArchiveError> {
+        #[derive(serde::Deserialize)]
+        struct Token {
+            load_token: Option<String>,
+        }
+        let options = FindOptions::builder().projection(doc! { "load_token": 1 }).limit(1).build();
+        let found: Vec<Token> =
+            self.gateway.find(EVENTS, doc! { "_id": i64::from(id.0) }, options).await?;
+        Ok(found.into_iter().next().and_then(|found| found.load_token))
     }
 
     /// Changes an event and answers with it as it is then; `None` if there is no such event.

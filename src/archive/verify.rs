@@ -41,6 +41,18 @@ impl Archive {
         self.bookings_where(filter, by_id(limit)).await
     }
 
+    /// Those of these bookings that the archive has, in no order.
+    pub async fn bookings_by_id(
+        &self,
+        ids: &[BookingId],
+    ) -> Result<Vec<ArchivedBooking>, ArchiveError> {
+        if ids.is_empty() {
+            return Ok(Vec::new());
+        }
+        let ids: Vec<String> = ids.iter().map(BookingId::to_string).collect();
+        self.bookings_where(doc! { "_id": { "$in": ids } }, FindOptions::default()).await
+    }
+
     /// At most `limit` claims of an event that come after the one on `after`. Their order is
     /// that of their ids as texts, so seat 10 comes before seat 2.
     pub async fn claims_of_event(

@@ -96,7 +96,8 @@ pub struct Booking {
     pub created_ms: i64,
     /// When its hold lapses.
     pub deadline_ms: i64,
-    /// The nonce of the attempt that owns it now; an abort under another nonce does nothing.
+    /// The nonces of the attempts that were answered with it, separated by commas (`*`: too many
+    /// to tell); an abort takes its own off and ends the hold only when none is left.
     pub nonce: String,
     /// Number of the confirmation lease; a commit under another number does nothing.
     pub lease: u64,

@@ -111,6 +111,16 @@ pub struct LogId {
     pub seq: u64,
 }
 
+impl LogId {
+    /// The least position above this one.
+    pub fn next(self) -> Self {
+        match self.seq.checked_add(1) {
+            Some(seq) => LogId { ms: self.ms, seq },
+            None => LogId { ms: self.ms + 1, seq: 0 },
+        }
+    }
+}
+
 impl std::fmt::Display for LogId {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "{}-{}", self.ms, self.seq)

@@ -9,7 +9,7 @@ use tokio::sync::watch;
 
 use crate::domain::{BookingId, Entry, Kind};
 
-/// The waiting confirmations of this process. Cheap to clone. Bounded by the requests under way.
+/// The waiting confirmations of this process, each for at most `confirm_wait`. Cheap to clone.
 #[derive(Clone, Debug, Default)]
 pub struct Settlements {
     waiting: Arc<Mutex<HashMap<BookingId, watch::Sender<bool>>>>,

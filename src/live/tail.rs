@@ -1,9 +1,11 @@
 //! The tail: follows the booking log in this process, for every partition, until told to stop.
 //!
-//! Begins at the log's newest entry. A tail that lost its place (Redis forgot the log, so that
-//! our position lies above its newest entry and nothing would ever come) begins anew.
+//! Begins at the log's newest entry, and goes on where it was after a lost connection; entries
+//! that were trimmed meanwhile are missed, which a waiting confirmation survives (it asks at the
+//! end of its wait). A tail that lost its place (Redis forgot the log, so that our position lies
+//! above its newest entry and nothing would ever come) begins anew.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::sync::watch;
 use tracing::warn;
@@ -17,11 +19,11 @@ const BLOCK_MS: u64 = 1_000;
 const ENTRIES_PER_READ: u64 = 1_000;
 /// Pause after a failed read.
 const PAUSE_AFTER_ERROR: Duration = Duration::from_millis(100);
-/// Silent reads after which the place is checked.
-const SILENT_READS_MAX: u32 = 3;
+/// How often the place is checked.
+const PLACE_CHECK_INTERVAL: Duration = Duration::from_secs(3);
 
-/// Follows one lane; `learn` sees every entry once, in the order of its partition. Ends when
-/// `stop` turns true.
+/// Follows one lane; `learn` sees the entries in the order of their partition. Ends when `stop`
+/// turns true.
 pub async fn follow(
     engine: Engine,
     lane: Vec<Partition>,
@@ -29,8 +31,9 @@ pub async fn follow(
     mut stop: watch::Receiver<bool>,
 ) {
     let work = async {
+        let mut after = None;
         loop {
-            if let Err(error) = follow_connected(&engine, &lane, &mut learn).await {
+            if let Err(error) = follow_connected(&engine, &lane, &mut after, &mut learn).await {
                 warn!(%error, "the tail lost its connection");
             }
             tokio::time::sleep(PAUSE_AFTER_ERROR).await;
@@ -46,11 +49,15 @@ pub async fn follow(
 async fn follow_connected(
     engine: &Engine,
     lane: &[Partition],
+    after: &mut Option<Vec<LogId>>,
     learn: &mut (impl FnMut(&Entry) + Send),
 ) -> Result<(), RedisError> {
-    let mut after = newest(engine, lane).await?;
+    if after.is_none() {
+        *after = Some(newest(engine, lane).await?);
+    }
+    let after = after.get_or_insert_default();
     let reader = engine.lane_reader(lane, BLOCK_MS).await?;
-    let result = read_on(engine, lane, &reader, &mut after, learn).await;
+    let result = read_on(engine, lane, &reader, after, learn).await;
     reader.close().await;
     result
 }
@@ -62,10 +69,15 @@ async fn read_on(
     after: &mut [LogId],
     learn: &mut (impl FnMut(&Entry) + Send),
 ) -> Result<(), RedisError> {
-    let mut silent = 0;
+    let mut checked_at: Option<Instant> = None;
     loop {
+        if checked_at.is_none_or(|at| at.elapsed() >= PLACE_CHECK_INTERVAL) {
+            checked_at = Some(Instant::now());
+            for (position, newest) in after.iter_mut().zip(newest(engine, lane).await?) {
+                *position = newest.min(*position);
+            }
+        }
         let reads = reader.tail(after, ENTRIES_PER_READ).await?;
-        silent = if reads.is_empty() { silent + 1 } else { 0 };
         for read in reads {
             if let Some(index) = lane.iter().position(|partition| *partition == read.partition) {
                 after[index] = after[index].max(read.id);
@@ -74,12 +86,6 @@ async fn read_on(
                 Ok(entry) => learn(entry),
                 // The worker parks it as a dead letter; there is nothing to learn from it here.
                 Err(error) => warn!(id = %read.id, %error, "an entry that cannot be read"),
-            }
-        }
-        if silent >= SILENT_READS_MAX {
-            silent = 0;
-            for (position, newest) in after.iter_mut().zip(newest(engine, lane).await?) {
-                *position = newest.min(*position);
             }
         }
     }

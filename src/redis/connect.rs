@@ -84,9 +84,11 @@ pub(super) async fn connect(
                 max_timeout: Some(unresponsive),
                 interval: UNRESPONSIVE_INTERVAL,
             };
+            // The library answers every command under way on the connection with such an error,
+            // so these are told as unknown outcomes (see `RedisError`). `LOADING` is not one of
+            // them: it passes by itself.
             connection.reconnect_errors = vec![
                 ReconnectError::ClusterDown,
-                ReconnectError::Loading,
                 ReconnectError::MasterDown,
                 ReconnectError::ReadOnly,
             ];

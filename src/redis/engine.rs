@@ -1,7 +1,7 @@
 //! Running scripts: one bounded call to one partition, with a deadline by Redis' own clock.
 //!
 //! Promises: a call that is given up never takes effect later than its `not_after`; a script
-//! that Redis forgot is sent again; at most `in_flight_max` calls are under way; every reply
+//! that Redis forgot is sent again; at most `in_flight_max` scripts are under way; every reply
 //! narrows what we know of Redis' clock.
 
 use std::sync::Arc;

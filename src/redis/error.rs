@@ -15,18 +15,12 @@ pub enum RedisError {
 }
 
 /// Error replies that Redis gives before a script runs.
-const REFUSED_BEFORE_RUN: [&str; 10] = [
-    "LOADING",
-    "OOM",
-    "READONLY",
-    "MASTERDOWN",
-    "CLUSTERDOWN",
-    "MISCONF",
-    "NOREPLICAS",
-    "BUSY ",
-    "TRYAGAIN",
-    "NOAUTH",
-];
+const REFUSED_BEFORE_RUN: [&str; 7] =
+    ["LOADING", "OOM", "MISCONF", "NOREPLICAS", "BUSY ", "TRYAGAIN", "NOAUTH"];
+
+/// Error replies upon which the client library connects anew, and gives them to every command
+/// under way on that connection: to some that Redis did run.
+const SPREAD_TO_OTHERS: [&str; 3] = ["READONLY", "MASTERDOWN", "CLUSTERDOWN"];
 
 impl From<fred::error::Error> for RedisError {
     fn from(error: fred::error::Error) -> Self {
@@ -34,6 +28,9 @@ impl From<fred::error::Error> for RedisError {
         let text = error.to_string();
         if REFUSED_BEFORE_RUN.iter().any(|prefix| error.details().starts_with(prefix)) {
             return RedisError::NotRun(text);
+        }
+        if SPREAD_TO_OTHERS.iter().any(|prefix| error.details().starts_with(prefix)) {
+            return RedisError::Unknown(text);
         }
         match error.kind() {
             ErrorKind::Backpressure | ErrorKind::Config | ErrorKind::Auth => {

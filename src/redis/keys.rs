@@ -72,9 +72,28 @@ impl Keys {
         self.key(partition, "events")
     }
 
+    fn event_key(&self, name: &str, event: EventId) -> String {
+        self.key(self.partition_of(event), &format!("{name}:{event}"))
+    }
+
+    /// An event's taken seats and their bookings.
+    pub fn holders(&self, event: EventId) -> String {
+        self.event_key("holders", event)
+    }
+
+    /// An event's bookings.
+    pub fn bookings(&self, event: EventId) -> String {
+        self.event_key("bookings", event)
+    }
+
     /// Bookings of an event by the end of their confirmation lease.
     pub fn leases(&self, event: EventId) -> String {
-        self.key(self.partition_of(event), &format!("leases:{event}"))
+        self.event_key("leases", event)
+    }
+
+    /// Seats each user holds and owns in an event.
+    pub fn users(&self, event: EventId) -> String {
+        self.event_key("users", event)
     }
 
     /// One caller's idempotency record.
@@ -88,7 +107,7 @@ impl Keys {
         let mut keys: Vec<String> =
             ["event", "seats", "holders", "bookings", "deadlines", "leases", "users"]
                 .iter()
-                .map(|name| self.key(partition, &format!("{name}:{event}")))
+                .map(|name| self.event_key(name, event))
                 .collect();
         keys.push(self.log(partition));
         keys.push(self.link(partition));

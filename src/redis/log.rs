@@ -54,6 +54,9 @@ pub struct LogState {
     pub newest: LogId,
     /// The group's last delivered position; `None` if there is no group.
     pub delivered: Option<LogId>,
+    /// Entries not delivered to the group yet; `None` where Redis cannot tell (entries were
+    /// deleted) or there is no group.
+    pub undelivered: Option<u64>,
     /// Entries delivered and not acknowledged.
     pub pending: u64,
     /// The oldest of them.
@@ -252,40 +255,12 @@ impl Engine {
             .collect()
     }
 
-    /// Parks an entry as a dead letter, with its reason. Parked twice is harmless: the letter
-    /// names its entry.
-    pub async fn park(
-        &self,
-        partition: Partition,
-        read: &Read,
-        reason: &str,
-    ) -> Result<(), RedisError> {
-        let mut args = vec![
-            Value::from(self.keys().dead_letters(partition)),
-            Value::from("*"),
-            Value::from("entry_id"),
-            Value::from(read.id.to_string()),
-            Value::from("reason"),
-            Value::from(reason),
-        ];
-        for (name, value) in &read.fields {
-            args.push(Value::from(format!("entry.{name}")));
-            args.push(Value::from(value.as_str()));
-        }
-        self.command("XADD", partition, args).await.map(|_| ())
-    }
-
-    /// The newest dead letters of a partition, as `(position, fields)`.
-    pub async fn dead_letters(
-        &self,
-        partition: Partition,
-        count: u64,
-    ) -> Result<Vec<(LogId, HashMap<String, String>)>, RedisError> {
-        let key = self.keys().dead_letters(partition);
-        let args = [key.as_str(), "+", "-", "COUNT", &count.to_string()];
-        let args = args.into_iter().map(Value::from).collect();
+    /// Position of the log's last entry, whoever wrote it; `None` for an empty log.
+    pub async fn last_entry(&self, partition: Partition) -> Result<Option<LogId>, RedisError> {
+        let key = self.keys().log(partition);
+        let args = [key.as_str(), "+", "-", "COUNT", "1"].into_iter().map(Value::from).collect();
         let reply = entries(partition, Some(self.command("XREVRANGE", partition, args).await?))?;
-        Ok(reply.into_iter().map(|read| (read.id, read.fields)).collect())
+        Ok(reply.first().map(|read| read.id))
     }
 
     /// Drops entries below `id`. The caller keeps to the watermark.
@@ -303,11 +278,10 @@ impl Engine {
     ) -> Result<LogState, RedisError> {
         let log = self.keys().log(partition);
         let length = self.command("XLEN", partition, vec![Value::from(log.as_str())]).await?;
-        let dead = vec![Value::from(self.keys().dead_letters(partition))];
         let mut state = LogState {
             length: integer(&length)? as u64,
             newest: self.link(partition).await?.map(|link| link.0).unwrap_or_default(),
-            dead_letters: integer(&self.command("XLEN", partition, dead).await?)? as u64,
+            dead_letters: self.dead_letter_count(partition).await?,
             ..LogState::default()
         };
         if !self.group_state(partition, group, &mut state).await? {
@@ -347,6 +321,8 @@ impl Engine {
             }
             state.delivered = Some(log_id(fields.remove("last-delivered-id"))?);
             state.pending = integer(&fields.remove("pending").unwrap_or(Value::Null))? as u64;
+            state.undelivered =
+                fields.remove("lag").and_then(|lag| integer(&lag).ok()).map(|lag| lag as u64);
             return Ok(true);
         }
         Ok(false)
@@ -459,7 +435,7 @@ fn flat_map(value: Value) -> Result<HashMap<String, Value>, RedisError> {
 }
 
 /// Reads `[[id, [name, value, ...]], ...]`; deleted entries (nil fields) are left out.
-fn entries(partition: Partition, value: Option<Value>) -> Result<Vec<Read>, RedisError> {
+pub(super) fn entries(partition: Partition, value: Option<Value>) -> Result<Vec<Read>, RedisError> {
     let mut reads = Vec::new();
     for row in list(value)? {
         let mut row = list(Some(row))?.into_iter();

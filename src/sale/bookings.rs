@@ -3,10 +3,11 @@
 use std::sync::Arc;
 
 use super::confirm::refusal;
-use super::{BookingPage, BookingView, Sale, SaleError, unix_now_ms};
+use super::{BookingPage, BookingView, ListedBooking, Sale, SaleError, unix_now_ms};
 use crate::archive::ArchivedBooking;
 use crate::domain::{BookingId, Event, Outcome, Status, UserId};
 use crate::redis::{Answer, Code, SettleCall, new_nonce};
+use crate::telemetry::trace;
 
 /// Calls of one request: the first, and again after a refreshed event.
 const TRIES_MAX: u32 = 2;
@@ -56,9 +57,9 @@ impl Sale {
         let as_of_ms = self.archived_until_ms().await;
         let (archived, total) = self.inner.archive.bookings_of(user, page, page_size).await?;
         let mut bookings = Vec::with_capacity(archived.len());
-        for archived in archived {
-            let event = self.event_of(archived.booking.id).await?;
-            bookings.push(view(archived, event, unix_now_ms()));
+        for ArchivedBooking { booking, .. } in archived {
+            let event = self.inner.catalogue.get(booking.id.event()).await?;
+            bookings.push(ListedBooking { booking, event, now_ms: unix_now_ms() });
         }
         Ok(BookingPage { bookings, total, as_of_ms })
     }
@@ -102,7 +103,7 @@ impl Sale {
     pub async fn cancel(&self, user: &UserId, id: BookingId) -> Result<BookingView, SaleError> {
         let (sale, user) = (self.clone(), user.clone());
         // A task of its own: a caller who hangs up does not stop it between archive and Redis.
-        let task = tokio::spawn(async move { sale.cancel_to_the_end(&user, id).await });
+        let task = trace::spawn(async move { sale.cancel_to_the_end(&user, id).await });
         task.await.unwrap_or_else(|error| Err(SaleError::Internal(error.to_string())))
     }
 

@@ -6,69 +6,129 @@ use std::collections::HashMap;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
+use tokio::sync::Mutex;
+
 use crate::archive::{Archive, ArchiveError};
 use crate::domain::{Event, EventId};
 
 /// Events kept in memory. A layout of a thousand rows takes about 100 KB.
 const EVENTS_MAX: usize = 10_000;
+/// How long an event's details (what operators may change) are shown from memory.
+const RECENT_FOR: Duration = Duration::from_secs(1);
 /// How long an unknown id is answered from memory: guessing ids must not reach MongoDB each time.
 const UNKNOWN_FOR: Duration = Duration::from_secs(1);
 /// Unknown ids kept in memory.
 const UNKNOWN_MAX: usize = 10_000;
+/// Reads of MongoDB at once; those of one event come one after another.
+const READERS: usize = 16;
 
 /// Events in memory. Cheap to clone.
 #[derive(Clone)]
 pub(super) struct Catalogue {
     archive: Archive,
-    known: Arc<RwLock<HashMap<EventId, Arc<Event>>>>,
+    known: Arc<RwLock<HashMap<EventId, Known>>>,
     unknown: Arc<RwLock<HashMap<EventId, Instant>>>,
+    reading: Arc<[Mutex<()>; READERS]>,
+}
+
+#[derive(Clone)]
+struct Known {
+    event: Arc<Event>,
+    read_at: Instant,
 }
 
 impl Catalogue {
     pub(super) fn new(archive: Archive) -> Self {
-        Catalogue { archive, known: Arc::default(), unknown: Arc::default() }
+        let reading = Arc::new(std::array::from_fn(|_| Mutex::default()));
+        Catalogue { archive, known: Arc::default(), unknown: Arc::default(), reading }
     }
 
     /// The event, from memory where it is there.
     pub(super) async fn get(&self, id: EventId) -> Result<Option<Arc<Event>>, ArchiveError> {
-        if let Some(event) = read(&self.known).get(&id) {
-            return Ok(Some(event.clone()));
+        self.at_most(id, None).await
+    }
+
+    /// The event with details no older than `RECENT_FOR`, or from memory while MongoDB is away.
+    pub(super) async fn recent(&self, id: EventId) -> Result<Option<Arc<Event>>, ArchiveError> {
+        match self.at_most(id, Some(RECENT_FOR)).await {
+            Err(error) => self.at_most(id, None).await.map_err(|_| error),
+            found => found,
         }
-        self.refresh(id).await
     }
 
     /// The event as MongoDB has it now. (An unknown one may be unknown for a second longer.)
     pub(super) async fn refresh(&self, id: EventId) -> Result<Option<Arc<Event>>, ArchiveError> {
-        if read(&self.unknown).get(&id).is_some_and(|since| since.elapsed() < UNKNOWN_FOR) {
-            return Ok(None);
+        self.at_most(id, Some(Duration::ZERO)).await
+    }
+
+    /// The event, read at most `age` ago. Callers that miss the same event share one read.
+    async fn at_most(
+        &self,
+        id: EventId,
+        age: Option<Duration>,
+    ) -> Result<Option<Arc<Event>>, ArchiveError> {
+        let asked_at = Instant::now();
+        if let Some(found) = self.in_memory(id, asked_at, age) {
+            return Ok(found);
+        }
+        let _turn = self.reading[id.0 as usize % READERS].lock().await;
+        // Read by somebody else since we asked?
+        let waited = age.map(|age| age.max(asked_at.elapsed()));
+        if let Some(found) = self.in_memory(id, Instant::now(), waited) {
+            return Ok(found);
         }
         match self.archive.event(id).await? {
             Some(event) => Ok(Some(self.put(event))),
             None => {
-                let mut unknown = write(&self.unknown);
-                if unknown.len() >= UNKNOWN_MAX {
-                    unknown.clear();
-                }
-                unknown.insert(id, Instant::now());
+                self.note_unknown(id);
                 Ok(None)
             }
         }
     }
 
+    /// What memory says: the event, that there is none, or (`None`) nothing.
+    fn in_memory(
+        &self,
+        id: EventId,
+        now: Instant,
+        age: Option<Duration>,
+    ) -> Option<Option<Arc<Event>>> {
+        let unknown =
+            read(&self.unknown).get(&id).is_some_and(|since| since.elapsed() < UNKNOWN_FOR);
+        if unknown {
+            return Some(None);
+        }
+        let known = read(&self.known).get(&id).cloned()?;
+        let fresh = age.is_none_or(|age| now.saturating_duration_since(known.read_at) < age);
+        fresh.then_some(Some(known.event))
+    }
+
     /// Keeps an event that was just read or written. An older revision or generation than the
     /// one in memory (a read that was overtaken) does not replace it.
     pub(super) fn put(&self, event: Event) -> Arc<Event> {
-        let event = Arc::new(event);
-        write(&self.unknown).remove(&event.id);
+        let fresh = Known { event: Arc::new(event), read_at: Instant::now() };
+        let id = fresh.event.id;
+        write(&self.unknown).remove(&id);
         let mut known = write(&self.known);
-        if known.len() >= EVENTS_MAX && !known.contains_key(&event.id) {
+        if known.len() >= EVENTS_MAX && !known.contains_key(&id) {
             known.clear();
         }
-        let kept = known.entry(event.id).or_insert_with(|| event.clone());
-        if (event.generation, event.revision) >= (kept.generation, kept.revision) {
-            *kept = event;
+        let kept = known.entry(id).or_insert_with(|| fresh.clone());
+        let age = |known: &Known| (known.event.generation, known.event.revision);
+        if age(&fresh) >= age(kept) {
+            *kept = fresh;
         }
-        kept.clone()
+        kept.event.clone()
+    }
+
+    fn note_unknown(&self, id: EventId) {
+        let mut unknown = write(&self.unknown);
+        if unknown.len() >= UNKNOWN_MAX {
+            unknown.retain(|_, since| since.elapsed() < UNKNOWN_FOR);
+        }
+        if unknown.len() < UNKNOWN_MAX {
+            unknown.insert(id, Instant::now());
+        }
     }
 }
 

@@ -12,9 +12,11 @@ use crate::domain::{Booking, BookingId, Event, Status};
 use crate::live::Waiter;
 use crate::payments::{Order, PaymentError};
 use crate::redis::{AbortMode, Answer, Code, RedisError, new_nonce};
+use crate::telemetry::trace;
 
-/// Commit calls of one confirmation: a sale that is paid is worth asking for again.
-const COMMIT_TRIES_MAX: u32 = 3;
+/// Commit calls of one confirmation: the first, and again under a newer generation. After a lost
+/// reply [`super::unfinished`] goes on.
+const COMMIT_TRIES_MAX: u32 = 2;
 /// Begin calls of one confirmation: the first, and again after a refreshed event.
 const BEGIN_TRIES_MAX: u32 = 2;
 
@@ -33,7 +35,7 @@ impl Sale {
     /// `confirm_wait` that it is still awaited.
     pub async fn confirm(&self, request: ConfirmRequest) -> Result<Confirmed, SaleError> {
         let sale = self.clone();
-        let task = tokio::spawn(async move { sale.confirm_to_the_end(request).await });
+        let task = trace::spawn(async move { sale.confirm_to_the_end(request).await });
         task.await.unwrap_or_else(|error| Err(SaleError::Internal(error.to_string())))
     }
 
@@ -162,9 +164,9 @@ impl Sale {
                 let mode = AbortMode::Lease(booking.lease);
                 let aborted =
                     self.inner.engine.confirm_abort(event.generation, booking.id, &mode).await;
-                if let Err(error) = aborted {
+                if !matches!(&aborted, Ok(answer) if answer.code == Code::Ok) {
                     // The lease ends by itself, and the worker gives the hold back then.
-                    tracing::warn!(booking_id = %booking.id, %error, "a declined lease stays");
+                    tracing::warn!(booking_id = %booking.id, ?aborted, "a declined lease stays");
                 }
                 Err(SaleError::PaymentDeclined(reason))
             }
@@ -187,9 +189,6 @@ impl Sale {
                 Ok(answer) if answer.code == Code::GenerationMismatch => {
                     generation = answer.number(0) as u64;
                 }
-                Ok(answer) if answer.code == Code::SeatsLost => {
-                    return Err(SaleError::SaleVoided(id));
-                }
                 Ok(answer) if answer.code == Code::LeaseStale => {
                     // Taken over by another call; what that one reached is the answer.
                     return match answer.booking().map(|booking| booking.status) {
@@ -199,8 +198,7 @@ impl Sale {
                         _ => Err(SaleError::InFlight),
                     };
                 }
-                Ok(_) => break,
-                Err(_) => {}
+                Ok(_) | Err(_) => break,
             }
         }
         let (lease, payment) = (booking.lease, payment.to_owned());

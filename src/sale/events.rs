@@ -1,78 +1,91 @@
-//! Events: created, listed, shown, changed.
+//! Events: created, listed, shown, changed. They need no background task, so that the operator's
+//! tool can do all of it without being a process of the sale.
 
 use std::sync::Arc;
 
+use super::catalogue::Catalogue;
 use super::opening::{Opened, open_event};
 use super::{
     EventChange, EventView, NewEvent, Sale, SaleError, SaleSettings, SeatMap, unix_now_ms,
 };
+use crate::archive::Archive;
 use crate::domain::limits::{DESCRIPTION_BYTES_MAX, HOLD_SECONDS_MAX, NAME_BYTES_MAX};
 use crate::domain::{Event, EventId, EventStatus, Layout, LoadState};
-use crate::redis::Detail;
+use crate::redis::{Code, Detail, Engine};
 
 /// Overdue holds released before a seat map is shown.
-const OVERDUE_BATCH: i64 = 500;
+const OVERDUE_BATCH: i64 = 64;
 
-impl Sale {
+/// The use cases of events.
+pub struct Events {
+    engine: Engine,
+    archive: Archive,
+    pub(super) catalogue: Catalogue,
+    settings: SaleSettings,
+}
+
+impl Events {
+    /// Events of this deployment, under these defaults.
+    pub fn new(engine: Engine, archive: Archive, settings: SaleSettings) -> Self {
+        let catalogue = Catalogue::new(archive.clone());
+        Events { engine, archive, catalogue, settings }
+    }
+
     /// Creates an event: in MongoDB, then in Redis. If Redis cannot take it now, the event exists
     /// and the worker opens it as soon as Redis can.
-    pub async fn create_event(&self, new: NewEvent) -> Result<EventView, SaleError> {
-        let mut event = checked_event(new, &self.inner.settings)?;
-        event.id = self.inner.archive.next_event_id().await?;
-        self.inner.archive.insert_event(&event).await?;
-        let opened = open_event(&self.inner.engine, &self.inner.archive, &event).await;
+    pub async fn create(&self, new: NewEvent) -> Result<EventView, SaleError> {
+        let mut event = checked_event(new, &self.settings)?;
+        event.id = self.archive.next_event_id().await?;
+        self.archive.insert_event(&event).await?;
+        let opened = open_event(&self.engine, &self.archive, &event).await;
         match opened {
             Ok(Opened::OnSale) => event.load_state = LoadState::Opened,
             other => {
                 tracing::warn!(event_id = %event.id, ?other, "the worker opens this event later");
             }
         }
-        let event = self.inner.catalogue.put(event);
-        self.viewed(event).await
+        Ok(self.viewed_if_loaded(self.catalogue.put(event)).await)
     }
 
     /// One event with its counts.
-    pub async fn event(&self, id: EventId) -> Result<EventView, SaleError> {
-        // Read anew: an operator may have changed it through another process.
-        let event = self.inner.catalogue.refresh(id).await?;
+    pub async fn get(&self, id: EventId) -> Result<EventView, SaleError> {
+        let event = self.catalogue.recent(id).await?;
         self.viewed(event.ok_or(SaleError::EventUnknown(id))?).await
     }
 
-    /// One page of events, newest first, and how many there are in all.
-    pub async fn events(
+    /// One page of events by id, and how many there are in all.
+    pub async fn list(
         &self,
         page: u64,
         page_size: u32,
     ) -> Result<(Vec<EventView>, u64), SaleError> {
-        let (events, total) = self.inner.archive.events(page, page_size).await?;
+        let (events, total) = self.archive.events(page, page_size).await?;
         let views = events.into_iter().map(|event| self.viewed(Arc::new(event)));
         Ok((futures_util::future::try_join_all(views).await?, total))
     }
 
     /// Changes an event: in MongoDB, then in Redis. If Redis cannot follow now, the worker sees
     /// to it.
-    pub async fn change_event(
-        &self,
-        id: EventId,
-        change: EventChange,
-    ) -> Result<EventView, SaleError> {
+    pub async fn change(&self, id: EventId, change: EventChange) -> Result<EventView, SaleError> {
         checked_texts(
             change.name.as_deref(),
             change.venue.as_deref(),
             change.description.as_deref(),
         )?;
-        let changed = self.inner.archive.change_event(id, &change).await?;
-        let event = self.inner.catalogue.put(changed.ok_or(SaleError::EventUnknown(id))?);
-        if let Err(error) = self.inner.engine.update_event(&event).await {
-            tracing::warn!(event_id = %id, %error, "redis follows a change of this event later");
+        let changed = self.archive.change_event(id, &change).await?;
+        let event = self.catalogue.put(changed.ok_or(SaleError::EventUnknown(id))?);
+        let followed = self.engine.update_event(&event).await;
+        let follows = |code| matches!(code, Code::Ok | Code::StaleRevision);
+        if !matches!(&followed, Ok(answer) if follows(answer.code)) {
+            tracing::warn!(event_id = %id, ?followed, "redis follows a change of this event later");
         }
-        self.viewed(event).await
+        Ok(self.viewed_if_loaded(event).await)
     }
 
     /// Every seat's state at one version.
     pub async fn seat_map(&self, id: EventId) -> Result<SeatMap, SaleError> {
-        let event = self.known_event(id).await?;
-        let engine = &self.inner.engine;
+        let event = self.catalogue.get(id).await?.ok_or(SaleError::EventUnknown(id))?;
+        let engine = &self.engine;
         let not_loaded = || SaleError::EventNotLoaded(id);
         let mut snapshot =
             engine.snapshot(id, Detail::Seats).await?.filter(|s| s.open).ok_or_else(not_loaded)?;
@@ -94,8 +107,15 @@ impl Sale {
         })
     }
 
+    /// What was just written is shown, whatever Redis says now.
+    async fn viewed_if_loaded(&self, event: Arc<Event>) -> EventView {
+        let unloaded =
+            EventView { event: event.clone(), available_seats: None, now_ms: unix_now_ms() };
+        self.viewed(event).await.unwrap_or(unloaded)
+    }
+
     async fn viewed(&self, event: Arc<Event>) -> Result<EventView, SaleError> {
-        let snapshot = self.inner.engine.snapshot(event.id, Detail::Counts).await?;
+        let snapshot = self.engine.snapshot(event.id, Detail::Counts).await?;
         Ok(match snapshot {
             Some(snapshot) if snapshot.open => EventView {
                 event,
@@ -104,6 +124,42 @@ impl Sale {
             },
             _ => EventView { event, available_seats: None, now_ms: unix_now_ms() },
         })
+    }
+}
+
+/// The same, where a sale is under way.
+impl Sale {
+    /// See [`Events::create`].
+    pub async fn create_event(&self, new: NewEvent) -> Result<EventView, SaleError> {
+        self.inner.events.create(new).await
+    }
+
+    /// See [`Events::get`].
+    pub async fn event(&self, id: EventId) -> Result<EventView, SaleError> {
+        self.inner.events.get(id).await
+    }
+
+    /// See [`Events::list`].
+    pub async fn events(
+        &self,
+        page: u64,
+        page_size: u32,
+    ) -> Result<(Vec<EventView>, u64), SaleError> {
+        self.inner.events.list(page, page_size).await
+    }
+
+    /// See [`Events::change`].
+    pub async fn change_event(
+        &self,
+        id: EventId,
+        change: EventChange,
+    ) -> Result<EventView, SaleError> {
+        self.inner.events.change(id, change).await
+    }
+
+    /// See [`Events::seat_map`].
+    pub async fn seat_map(&self, id: EventId) -> Result<SeatMap, SaleError> {
+        self.inner.events.seat_map(id).await
     }
 }
 

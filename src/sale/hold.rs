@@ -62,24 +62,27 @@ impl Sale {
         })
     }
 
-    /// One call. If its reply is lost, the hold is undone unless a retry finds it.
+    /// One call. If its reply is lost, or its caller hangs up before it comes (this future is
+    /// dropped then), the hold is undone unless a retry finds it.
     async fn hold_once(&self, call: &HoldCall<'_>) -> Result<Answer, SaleError> {
         let engine = &self.inner.engine;
         let partition = engine.keys().partition_of(call.event.id);
-        let not_after = engine.not_after(partition).await?;
-        match engine.hold(call, not_after).await {
-            Ok(answer) => Ok(answer),
-            Err(error @ RedisError::NotRun(_)) => Err(error.into()),
-            Err(error) => {
-                self.inner.unfinished.finish(Call::Hold {
-                    event: call.event.id,
-                    idempotency: call.idempotency.to_owned(),
-                    nonce: call.nonce.to_owned(),
-                    not_before: not_after,
-                });
-                Err(error.into())
-            }
+        let not_after = match engine.not_after(partition).await {
+            Ok(not_after) => not_after,
+            // Nothing was sent but a question for the time.
+            Err(error) => return Err(RedisError::NotRun(error.to_string()).into()),
+        };
+        let lost = self.inner.unfinished.unless_answered(Call::Hold {
+            event: call.event.id,
+            idempotency: call.idempotency.to_owned(),
+            nonce: call.nonce.to_owned(),
+            not_before: not_after,
+        });
+        let answer = engine.hold(call, not_after).await;
+        if matches!(answer, Ok(_) | Err(RedisError::NotRun(_))) {
+            lost.answered();
         }
+        Ok(answer?)
     }
 
     /// The event as MongoDB has it, if that is newer than what Redis just refused.
@@ -130,6 +133,10 @@ fn decided(answer: Answer, event: &Arc<Event>) -> Result<BookingView, SaleError>
         Code::NotOnSale => {
             Err(SaleError::NotOnSale { event: event.id, on_sale_at_ms: answer.number(0), now_ms })
         }
+        Code::SeatUnknown => Err(SaleError::SeatsUnknown {
+            event: event.id,
+            seats: vec![SeatId(answer.number(0) as u32)],
+        }),
         Code::LogFull => Err(SaleError::LogFull),
         Code::UserLimit => {
             Err(SaleError::UserLimit { has: answer.number(0) as u32, max: answer.number(1) as u32 })

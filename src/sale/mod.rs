@@ -28,6 +28,7 @@ use crate::redis::{Engine, RedisError};
 
 use catalogue::Catalogue;
 pub use error::SaleError;
+pub use events::Events;
 pub use types::*;
 use unfinished::Unfinished;
 
@@ -50,7 +51,7 @@ pub struct SaleSettings {
     pub confirm_lease_ms: i64,
     /// How often a booking's confirmation can begin.
     pub confirm_attempts_max: i64,
-    /// Unfinished calls that are remembered.
+    /// Unfinished calls that are kept: so many to undo, and as many to commit.
     pub unfinished_max: usize,
     /// Length of a partition's booking log at which holds stop.
     pub log_entries_max: u64,
@@ -76,6 +77,7 @@ pub struct Sale {
 struct Inner {
     engine: Engine,
     archive: Archive,
+    events: Events,
     catalogue: Catalogue,
     provider: Arc<dyn Provider>,
     settlements: Settlements,
@@ -104,7 +106,8 @@ impl Sale {
         stop: watch::Receiver<bool>,
     ) -> (Self, Vec<JoinHandle<()>>) {
         let settlements = Settlements::default();
-        let catalogue = Catalogue::new(archive.clone());
+        let events = Events::new(engine.clone(), archive.clone(), settings.clone());
+        let catalogue = events.catalogue.clone();
         let mut tasks = Vec::new();
         for lane in engine.lanes() {
             let learning = settlements.clone();
@@ -119,8 +122,16 @@ impl Sale {
             stop,
         );
         tasks.push(finisher);
-        let inner =
-            Inner { engine, archive, catalogue, provider, settlements, unfinished, settings };
+        let inner = Inner {
+            engine,
+            archive,
+            events,
+            catalogue,
+            provider,
+            settlements,
+            unfinished,
+            settings,
+        };
         (Sale { inner: Arc::new(inner) }, tasks)
     }
 
@@ -131,6 +142,11 @@ impl Sale {
             redis: redis.map_err(|error| error.to_string()),
             mongodb: mongodb.map_err(|error| error.to_string()),
         }
+    }
+
+    /// How many Redis calls are under way.
+    pub fn redis_in_flight(&self) -> usize {
+        self.inner.engine.in_flight()
     }
 
     /// An event of the catalogue, or `EventUnknown`.

@@ -5,13 +5,14 @@
 //! load (Redis: `loading`) → compare-and-set new → opened (MongoDB) → open (Redis: `open`)
 //! ```
 //!
-//! A crash between any two steps is mended by running it again: `load` of the same generation
-//! may repeat while the event is `loading`, the compare-and-set has one winner, and `open` needs
-//! no more than that it was won. Once `opened`, nothing here loads any more.
+//! A crash between any two steps is mended by running it again: `load` keeps a load of the same
+//! generation that it finds, the compare-and-set has one winner and records that load's token, and
+//! `open` puts on sale only the load with that token. So an opener that slept through a sale and a
+//! loss, and then loads an empty inventory, cannot sell it: MongoDB has another token.
 
 use crate::archive::Archive;
 use crate::domain::{Event, Inventory, LoadState};
-use crate::redis::{Code, Engine};
+use crate::redis::{Code, Engine, Load};
 
 use super::SaleError;
 
@@ -31,16 +32,16 @@ pub async fn open_event(
     event: &Event,
 ) -> Result<Opened, SaleError> {
     if event.load_state == LoadState::New {
-        let loaded = engine.load_event(event, &Inventory::free(&event.layout)).await?;
-        match loaded.code {
-            Code::Ok => {}
-            Code::EventExists => return Ok(Opened::OnSale),
-            other => return Err(refused(other)),
+        match engine.load_event(event, &Inventory::free(&event.layout)).await? {
+            Load::Loading { token } => {
+                archive.mark_opened(event.id, event.generation, &token).await?;
+            }
+            Load::Open => return Ok(Opened::OnSale),
+            Load::Refused(code) => return Err(refused(code)),
         }
-        // Lost to another opener: it opens, or has opened, what both have loaded.
-        archive.mark_opened(event.id, event.generation).await?;
     }
-    let opened = engine.open_event(event).await?;
+    let Some(token) = archive.load_token(event.id).await? else { return Ok(Opened::Lost) };
+    let opened = engine.open_event(event, &token).await?;
     match opened.code {
         Code::Ok => Ok(Opened::OnSale),
         Code::EventNotLoaded => Ok(Opened::Lost),

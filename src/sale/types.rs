@@ -118,11 +118,22 @@ pub enum Confirmed {
     Pending(BookingView),
 }
 
+/// A booking as the archive has it.
+#[derive(Clone, Debug)]
+pub struct ListedBooking {
+    /// The booking.
+    pub booking: Booking,
+    /// Its event; `None` if the catalogue has lost it, which must not hide the booking.
+    pub event: Option<Arc<Event>>,
+    /// Our own time of this answer, Unix ms.
+    pub now_ms: i64,
+}
+
 /// One page of a user's bookings, from the archive.
 #[derive(Clone, Debug)]
 pub struct BookingPage {
     /// Newest first.
-    pub bookings: Vec<BookingView>,
+    pub bookings: Vec<ListedBooking>,
     /// How many there are in all.
     pub total: u64,
     /// Up to when the archive is known to be complete, Unix ms.

@@ -23,8 +23,7 @@ use crate::telemetry::Metrics;
 #[error("{0}")]
 pub struct StartError(pub String);
 
-/// An observer for tools: nobody looks at their metrics.
-#[derive(Clone, Copy, Debug, Default)]
+/// Nobody looks at the metrics of tools.
 pub struct Unobserved;
 
 impl Observer for Unobserved {
@@ -51,14 +50,18 @@ pub async fn connect(config: &Config, metrics: &Metrics) -> Result<Services, Sta
 
 /// Redis, connected and found fit. What the settings say to warn about is logged.
 pub async fn engine(config: &Config, observer: Arc<dyn Observer>) -> Result<Engine, StartError> {
-    let away = |error: RedisError| {
-        let where_to = &config.redis_url;
-        StartError(format!("{error}. Start Redis, or set HOLDFAST_REDIS_URL, now {where_to}"))
-    };
+    let away = |error| redis_away(error, config);
     let settings = redis_settings(config);
     let engine = Engine::connect(settings, ClockSource::Redis, observer).await.map_err(away)?;
     checks::redis(&engine.server_facts().await.map_err(away)?, config)?;
     Ok(engine)
+}
+
+/// Redis, connected. For tools: how it is set up is for the servers to judge.
+pub async fn existing_engine(config: &Config) -> Result<Engine, StartError> {
+    let settings = RedisSettings { clients: 1, ..redis_settings(config) };
+    let engine = Engine::connect(settings, ClockSource::Redis, Arc::new(Unobserved)).await;
+    engine.map_err(|error| redis_away(error, config))
 }
 
 /// The archive, reached, claimed for this deployment and indexed.
@@ -70,15 +73,25 @@ pub async fn archive(config: &Config) -> Result<Archive, StartError> {
     Ok(archive)
 }
 
+/// The archive, reached and recognised as this deployment's; nothing is written. For tools.
+pub async fn existing_archive(config: &Config) -> Result<Archive, StartError> {
+    let refused = |error| refusal(error, config);
+    let archive = Archive::connect(&archive_config(config)).await.map_err(refused)?;
+    archive.recognise(config.partitions).await.map_err(refused)?;
+    Ok(archive)
+}
+
+fn redis_away(error: RedisError, config: &Config) -> StartError {
+    let where_to = &config.redis_url;
+    StartError(format!("{error}. Start Redis, or set HOLDFAST_REDIS_URL, now {where_to}"))
+}
+
 fn refusal(error: ArchiveError, config: &Config) -> StartError {
     let ArchiveError::Unavailable(_) = error else {
         return StartError(error.to_string());
     };
-    // The driver goes on with the whole topology, over many words.
-    let text = error.to_string();
-    let reason = text.split(" Topology:").next().unwrap_or_default().trim_end_matches('.');
     let where_to = &config.mongodb_url;
-    StartError(format!("{reason}. Start MongoDB, or set HOLDFAST_MONGODB_URL, now {where_to}"))
+    StartError(format!("{error}. Start MongoDB, or set HOLDFAST_MONGODB_URL, now {where_to}"))
 }
 
 /// The use cases on these services, with the handles of their background tasks, which end when
@@ -162,8 +175,8 @@ mod tests {
     #[test]
     fn an_absent_mongodb_is_told_in_one_line_without_its_password() {
         let config = Config { mongodb_url: "mongodb://ann:pw@h".into(), ..Config::default() };
-        let long = "No available servers. Topology: { Type: Unknown, Set Name: x }".to_owned();
-        let told = refusal(ArchiveError::Unavailable(long), &config).to_string();
+        let error = ArchiveError::Unavailable("No available servers".to_owned());
+        let told = refusal(error, &config).to_string();
         let expected = "MongoDB is unavailable: No available servers. Start MongoDB, or set \
             HOLDFAST_MONGODB_URL, now mongodb://ann:***@h";
         assert_eq!(told, expected);

@@ -9,8 +9,8 @@ use std::sync::Arc;
 
 use prometheus::core::Collector;
 use prometheus::{
-    Gauge, GaugeVec, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec,
-    Opts, Registry, TextEncoder,
+    GaugeVec, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts,
+    Registry, TextEncoder,
 };
 
 use super::panics;
@@ -57,7 +57,7 @@ macro_rules! declare_labelled {
         }
     )+};
 }
-declare_plain!(IntCounter, IntGauge, Gauge);
+declare_plain!(IntCounter, IntGauge);
 declare_labelled!(IntCounterVec, IntGaugeVec, GaugeVec);
 
 impl Declare for HistogramVec {
@@ -123,12 +123,6 @@ metrics! {
         "Replies of scripts, by code; `unknown`, `not_run` and `unexpected` are ours.";
     redis_in_flight: IntGauge = "holdfast_redis_in_flight" [] NO_BUCKETS
         "Redis calls under way.";
-    redis_refused: IntCounter = "holdfast_redis_refused_total" [] NO_BUCKETS
-        "Calls refused because too many were under way.";
-    redis_reconnects: IntCounter = "holdfast_redis_reconnects_total" [] NO_BUCKETS
-        "Times a Redis connection was made anew.";
-    redis_clock_offset: Gauge = "holdfast_redis_clock_offset_seconds" [] NO_BUCKETS
-        "Redis' clock minus ours.";
     unknown_outcomes: IntCounter = "holdfast_unknown_outcomes_total" [] NO_BUCKETS
         "Calls that may have run though no reply came.";
     abort_queue_length: IntGauge = "holdfast_abort_queue_length" [] NO_BUCKETS

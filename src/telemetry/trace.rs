@@ -5,6 +5,8 @@
 
 use std::fmt;
 
+use tokio::task::JoinHandle;
+
 /// The only version of `traceparent` there is.
 const VERSION: &str = "00";
 
@@ -74,6 +76,18 @@ impl TraceContext {
     }
 }
 
+/// Starts a task that works for the same request: its log lines name the spawner's trace.
+pub fn spawn<F>(future: F) -> JoinHandle<F::Output>
+where
+    F: Future + Send + 'static,
+    F::Output: Send + 'static,
+{
+    match TraceContext::current() {
+        Some(context) => tokio::spawn(context.scope(future)),
+        None => tokio::spawn(future),
+    }
+}
+
 /// The text itself if it is all lower-case hex (`from_str_radix` would take a sign as well).
 fn lower_hex(text: &str) -> Option<&str> {
     let hex = |byte: u8| matches!(byte, b'0'..=b'9' | b'a'..=b'f');
@@ -116,5 +130,7 @@ mod tests {
         let context = TraceContext::new_root();
         let seen = context.scope(async { TraceContext::current() }).await;
         assert_eq!(seen, Some(context));
+        let seen = context.scope(async { spawn(async { TraceContext::current() }).await }).await;
+        assert_eq!(seen.unwrap(), Some(context));
     }
 }

@@ -34,6 +34,9 @@ impl Worker {
         let mut booking = verdict.booking.clone();
         let mut outcome = verdict.outcome;
         let id = booking.id;
+        if outcome == Outcome::Refund && !self.settle_owners(&booking).await {
+            return Settled::Later;
+        }
         let mut backoff = Backoff::new(PAUSE_MIN, PAUSE_MAX);
         for _ in 0..TRIES_MAX {
             let Some(generation) = self.generations.known(id.event()) else {
@@ -61,17 +64,45 @@ impl Worker {
                     self.look_into(&booking, outcome, standing).await;
                     return Settled::Done;
                 }
-                Ok(Code::GenerationMismatch) => match self.judged_anew(&booking).await {
-                    Ok(Some((newer, standing))) => (booking, outcome) = (newer, standing),
-                    Ok(None) => {}
-                    Err(_) => return Settled::Later,
-                },
+                // Another generation, or a seat that another confirmed sale holds in Redis (that
+                // one may be cancelled, and Redis behind): what does the archive say by now?
+                Ok(Code::GenerationMismatch | Code::SeatsLost) => {
+                    match self.judged_anew(&booking).await {
+                        Ok(Some((newer, standing))) => (booking, outcome) = (newer, standing),
+                        Ok(None) => {}
+                        Err(_) => return Settled::Later,
+                    }
+                }
                 Ok(_) | Err(_) => {}
             }
             sleep(backoff.pause()).await;
         }
         warn!(booking_id = %id, outcome = outcome.word(), "a verdict is settled later");
         Settled::Later
+    }
+
+    /// Gives the seats of a refused booking back to the bookings that the archive has sold them
+    /// to, before the refusal frees what is left: Redis may have lost those sales, and must not
+    /// offer their seats once more. Whether all of them have theirs.
+    async fn settle_owners(&self, refused: &Booking) -> bool {
+        let Ok(owners) = self.archive.sold_owners(refused).await else { return false };
+        for owner in owners {
+            let Some(generation) = self.generations.known(refused.id.event()) else { return false };
+            let call = SettleCall {
+                generation,
+                outcome: Outcome::Sold.word(),
+                acknowledge: None,
+                booking: &owner.booking,
+            };
+            match self.engine.settle(&call).await {
+                Ok(answer) if matches!(answer.code, Code::Ok | Code::EventNotLoaded) => {}
+                other => {
+                    warn!(booking_id = %owner.booking.id, ?other, "an owner gets its seat later");
+                    return false;
+                }
+            }
+        }
+        true
     }
 
     /// The event's generation, then the booking and its outcome: in this order.

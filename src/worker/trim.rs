@@ -2,7 +2,7 @@
 //!
 //! Only strictly below the watermark, so nothing pending or unread is ever dropped, and only what
 //! is older than `log_keep_seconds` by Redis' time, so that tails which fell behind find their
-//! place. While the archive stands still, so does the watermark, and nothing is trimmed.
+//! place; age does not matter once the log is half as long as it may be. While the archive stands still, so does the watermark, and nothing is trimmed.
 
 use std::time::Duration;
 
@@ -31,8 +31,11 @@ pub(super) async fn trim(worker: Worker) {
 impl Worker {
     async fn trim_partition(&self, partition: Partition) -> Result<(), RedisError> {
         let now_ms = self.engine.redis_time_ms(partition).await?;
-        let watermark = self.engine.log_state(partition, WORKER_GROUP).await?.watermark();
-        let below = trim_position(watermark, now_ms, self.config.log_keep_seconds);
+        let state = self.engine.log_state(partition, WORKER_GROUP).await?;
+        // A log that fills up stops holds: then what is archived goes at once.
+        let filling = state.length > self.config.log_entries_max / 2;
+        let keep_seconds = if filling { 0 } else { self.config.log_keep_seconds };
+        let below = trim_position(state.watermark(), now_ms, keep_seconds);
         if below == LogId::default() {
             return Ok(());
         }

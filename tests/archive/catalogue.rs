@@ -46,10 +46,12 @@ async fn an_inventory_is_opened_once() {
     let found = archive.events_not_opened(BORN_MS + 1, 10).await.unwrap();
     assert_eq!(found[0].id, event.id);
 
-    assert!(!archive.mark_opened(event.id, 2).await.unwrap(), "another generation");
-    let tries = (0..8).map(|_| archive.mark_opened(event.id, 1));
+    let stands = archive.mark_opened(event.id, 2, "t0").await.unwrap();
+    assert_eq!(stands, None, "another generation");
+    let tokens: Vec<String> = (1..=8).map(|n| format!("t{n}")).collect();
+    let tries = tokens.iter().map(|token| archive.mark_opened(event.id, 1, token));
     let won = futures_util::future::try_join_all(tries).await.unwrap();
-    assert_eq!(won.iter().filter(|won| **won).count(), 1);
+    assert!(won[0].is_some() && won.iter().all(|token| *token == won[0]), "one token: {won:?}");
     assert!(archive.events_not_opened(BORN_MS + 1, 10).await.unwrap().is_empty());
     let head = archive.event_head(event.id).await.unwrap().unwrap();
     assert_eq!(head.load_state, LoadState::Opened);

@@ -10,8 +10,8 @@ use holdfast::domain::{
 };
 use holdfast::redis::scripts::ClockSource;
 use holdfast::redis::{
-    Answer, Code, Detail, Engine, HoldCall, NotAfter, Observer, Read, RedisSettings, Snapshot,
-    new_nonce,
+    Answer, Code, Detail, Engine, HoldCall, Load, NotAfter, Observer, Read, RedisSettings,
+    Snapshot, new_nonce,
 };
 
 use super::servers::{Flavor, shared_redis};
@@ -90,10 +90,23 @@ impl Stage {
             Engine::connect(settings, ClockSource::Swapped, Arc::new(NoObserver)).await.unwrap();
         let stage = Stage { engine, event };
         stage.set_clock(START_MS).await;
-        let inventory = Inventory::free(&stage.event.layout);
-        stage.expect(Code::Ok, stage.engine.load_event(&stage.event, &inventory).await.unwrap());
-        stage.expect(Code::Ok, stage.engine.open_event(&stage.event).await.unwrap());
+        stage.load_and_open().await;
         stage
+    }
+
+    /// Loads the event with every seat free, and opens it.
+    pub async fn load_and_open(&self) {
+        let token = self.load().await;
+        self.expect(Code::Ok, self.engine.open_event(&self.event, &token).await.unwrap());
+    }
+
+    /// Loads the event with every seat free; the load's token.
+    pub async fn load(&self) -> String {
+        let inventory = Inventory::free(&self.event.layout);
+        match self.engine.load_event(&self.event, &inventory).await.unwrap() {
+            Load::Loading { token } => token,
+            other => panic!("not loaded: {other:?}"),
+        }
     }
 
     pub fn partition(&self) -> Partition {

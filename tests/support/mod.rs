@@ -1,7 +1,10 @@
 //! What the tests share, named for what it stands for.
 
+pub mod api;
 pub mod engine;
 pub mod entries;
+pub mod http;
+pub mod process;
 pub mod servers;
 pub mod worker;
 pub mod world;

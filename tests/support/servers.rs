@@ -4,7 +4,7 @@
 use std::io::{BufRead, BufReader, Write};
 use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
-use std::process::{Child, ChildStdin, Command, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::sync::{LazyLock, Mutex};
 use std::time::{Duration, Instant};
 
@@ -43,10 +43,16 @@ impl Server {
         redis_command(&format!("127.0.0.1:{}", self.spec["port"]), words).unwrap()
     }
 
+    /// Sends a Redis one command; its reply, a list of texts.
+    pub fn list(&self, words: &[&str]) -> Vec<String> {
+        redis_list(&format!("127.0.0.1:{}", self.spec["port"]), words).unwrap()
+    }
+
     /// Sends a Redis one command that answers with a text.
     pub fn command_value(&self, words: &[&str]) -> String {
-        let lines = redis_lines(&format!("127.0.0.1:{}", self.spec["port"]), words, 2).unwrap();
-        lines.last().expect("two lines were read").clone()
+        let mut reply = redis_send(&format!("127.0.0.1:{}", self.spec["port"]), words).unwrap();
+        read_line(&mut reply).unwrap();
+        read_line(&mut reply).unwrap()
     }
 
     /// Stops it from running, with its connections open (SIGSTOP).
@@ -184,10 +190,10 @@ fn spawn(spec: &Value) -> Child {
     child
 }
 
-/// Ends every process named here, and removes the state folder, when this process ends for whatever reason:
-/// a shell that learns the pids over a pipe acts when the pipe closes.
+/// Ends every process named here, and removes the state folder, when this process ends for
+/// whatever reason: a shell that learns the pids over a pipe acts when the pipe closes.
 pub fn reap_later(pid: u32) {
-    static REAPER: LazyLock<Mutex<ChildStdin>> = LazyLock::new(|| {
+    static REAPER: LazyLock<Mutex<Child>> = LazyLock::new(|| {
         let script = "while read pid; do pids=\"$pids $pid\"; done; kill -9 $pids; rm -rf \"$0\"";
         let child = Command::new("sh")
             .args(["-c", script])
@@ -196,9 +202,11 @@ pub fn reap_later(pid: u32) {
             .stderr(Stdio::null())
             .spawn()
             .expect("sh runs");
-        Mutex::new(child.stdin.expect("stdin is piped"))
+        Mutex::new(child)
     });
-    writeln!(REAPER.lock().unwrap(), "{pid}").expect("the reaper listens");
+    let mut reaper = REAPER.lock().unwrap();
+    let stdin = reaper.stdin.as_mut().expect("stdin is piped");
+    writeln!(stdin, "{pid}").expect("the reaper listens");
 }
 
 fn wait_ready(spec: &Value) {
@@ -227,11 +235,23 @@ fn wait_ready(spec: &Value) {
 
 /// Sends one command over a connection of its own; the first line of the reply.
 pub fn redis_command(address: &str, words: &[&str]) -> std::io::Result<String> {
-    Ok(redis_lines(address, words, 1)?.remove(0))
+    read_line(&mut redis_send(address, words)?)
 }
 
-/// Sends one command over a connection of its own; so many lines of the reply.
-fn redis_lines(address: &str, words: &[&str], count: usize) -> std::io::Result<Vec<String>> {
+/// The same, for a reply that is a list of texts without line breaks.
+fn redis_list(address: &str, words: &[&str]) -> std::io::Result<Vec<String>> {
+    let mut reply = redis_send(address, words)?;
+    let header = read_line(&mut reply)?;
+    let count: usize = header.strip_prefix('*').and_then(|n| n.parse().ok()).expect("a list");
+    let mut texts = Vec::with_capacity(count);
+    for _ in 0..count {
+        read_line(&mut reply)?;
+        texts.push(read_line(&mut reply)?);
+    }
+    Ok(texts)
+}
+
+fn redis_send(address: &str, words: &[&str]) -> std::io::Result<BufReader<TcpStream>> {
     let mut stream = TcpStream::connect(address)?;
     stream.set_read_timeout(Some(Duration::from_secs(5)))?;
     let mut request = format!("*{}\r\n", words.len());
@@ -239,11 +259,11 @@ fn redis_lines(address: &str, words: &[&str], count: usize) -> std::io::Result<V
         request.push_str(&format!("${}\r\n{word}\r\n", word.len()));
     }
     stream.write_all(request.as_bytes())?;
-    let mut reader = BufReader::new(stream);
-    let mut read = || {
-        let mut line = String::new();
-        reader.read_line(&mut line)?;
-        Ok(line.trim_end().to_owned())
-    };
-    (0..count).map(|_| read()).collect()
+    Ok(BufReader::new(stream))
+}
+
+fn read_line(reply: &mut BufReader<TcpStream>) -> std::io::Result<String> {
+    let mut line = String::new();
+    reply.read_line(&mut line)?;
+    Ok(line.trim_end().to_owned())
 }

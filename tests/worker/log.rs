@@ -66,16 +66,16 @@ on_each_redis!(garbage_is_parked_and_its_neighbours_are_stored, async |flavor| {
     let bound = Duration::from_secs(30);
     eventually("the letters are parked", bound, async || pending(&world, partition).await == 0)
         .await;
-    let letters = world.engine.dead_letters(partition, 10).await.unwrap();
+    let letters = world.engine.dead_letters(partition, None, 10).await.unwrap();
     let reasons: HashMap<&str, &str> =
-        letters.iter().map(|(_, f)| (f["entry_id"].as_str(), f["reason"].as_str())).collect();
+        letters.iter().map(|l| (l.entry_id.as_str(), l.reason.as_str())).collect();
     assert_eq!(letters.len(), 4, "{reasons:?}");
     assert_eq!(reasons[garbage.to_string().as_str()], "unreadable v");
     assert_eq!(reasons[newer.to_string().as_str()], "unreadable v");
     assert!(reasons[too_long.to_string().as_str()].contains("bytes, at most"), "{reasons:?}");
     assert_eq!(reasons[of_no_event.to_string().as_str()], "event 77 is not in the archive");
-    let letter = letters.iter().find(|(_, fields)| fields.contains_key("entry.foo")).unwrap();
-    assert_eq!(letter.1["entry.foo"], "bar\tbaz");
+    let letter = letters.iter().find(|letter| letter.fields.contains_key("foo")).unwrap();
+    assert_eq!(letter.fields["foo"], "bar\tbaz");
     let gauge = format!(r#"holdfast_dead_letters{{partition="{}"}}"#, partition.0);
     eventually("the gauge shows them", SOON, async || worker.metric(&gauge).await == 4.0).await;
     world.stop().await;
@@ -90,19 +90,16 @@ on_each_redis!(a_failing_entry_is_not_parked_before_its_time, async |flavor| {
     let spec = WorkerSpec::new(&world, shared_mongodb()).with("worker_deliveries_max", "4");
     let _worker = spec.start().await;
     let deliveries = async || {
-        // There is no group before the worker has made it.
-        let pending = world.engine.pending(partition, WORKER_GROUP, 0, 10).await;
-        pending
-            .unwrap_or_default()
-            .iter()
-            .find(|one| one.id == garbage)
-            .map_or(0, |one| one.deliveries)
+        // Until the worker has made its group there is nothing pending.
+        let pending =
+            world.engine.pending(partition, WORKER_GROUP, 0, 10).await.unwrap_or_default();
+        pending.iter().find(|one| one.id == garbage).map_or(0, |one| one.deliveries)
     };
     let bound = Duration::from_secs(30);
     eventually("it was tried three times", bound, async || deliveries().await == 3).await;
-    assert!(world.engine.dead_letters(partition, 10).await.unwrap().is_empty());
+    assert!(world.engine.dead_letters(partition, None, 10).await.unwrap().is_empty());
     eventually("it is parked", bound, async || pending(&world, partition).await == 0).await;
-    assert_eq!(world.engine.dead_letters(partition, 10).await.unwrap().len(), 1);
+    assert_eq!(world.engine.dead_letters(partition, None, 10).await.unwrap().len(), 1);
     world.stop().await;
 });
 

@@ -14,9 +14,9 @@ mod log;
 mod upkeep;
 
 /// Bound of whatever a worker does at once.
-const SOON: Duration = Duration::from_secs(10);
+const SOON: Duration = Duration::from_secs(30);
 /// Bound of what needs a few hundred writes of a slow server.
-const BUSY: Duration = Duration::from_secs(30);
+const BUSY: Duration = Duration::from_secs(60);
 
 on_each_redis!(a_sale_is_confirmed, async |flavor| {
     let world = World::new(shared_redis(flavor), shared_mongodb()).await;

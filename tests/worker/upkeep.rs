@@ -2,7 +2,7 @@
 //! between MongoDB and Redis.
 
 use holdfast::domain::{Event, EventChange, EventStatus, Inventory, Kind, Outcome, Status};
-use holdfast::redis::{Detail, new_nonce};
+use holdfast::redis::{Detail, Load, new_nonce};
 use holdfast::sale::SaleError;
 
 use super::*;
@@ -61,8 +61,10 @@ on_each_redis!(an_interrupted_opening_is_finished, async |flavor| {
     let never_loaded = unopened(&world).await;
     let never_opened = unopened(&world).await;
     let inventory = Inventory::free(&never_opened.layout);
-    world.engine.load_event(&never_opened, &inventory).await.unwrap();
-    assert!(world.archive.mark_opened(never_opened.id, 1).await.unwrap());
+    let loaded = world.engine.load_event(&never_opened, &inventory).await.unwrap();
+    let Load::Loading { token } = loaded else { panic!("not loaded: {loaded:?}") };
+    let stands = world.archive.mark_opened(never_opened.id, 1, &token).await.unwrap();
+    assert_eq!(stands, Some(token));
     let _worker = WorkerSpec::new(&world, shared_mongodb()).start().await;
     for event in [never_loaded, never_opened] {
         let opened = async || world.free(event.id).await == Some(12);

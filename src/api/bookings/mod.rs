@@ -14,7 +14,8 @@ use super::endpoint::Answer;
 use super::gates;
 use super::idempotency;
 use super::openapi::{
-    BookingProblems, ConfirmBody, ConfirmProblems, HoldBody, HoldProblems, ListProblems,
+    BookingProblems, ChangeBookingProblems, ConfirmBody, ConfirmProblems, HoldBody, HoldProblems,
+    ListProblems,
 };
 use super::params::{Query, booking_id};
 use super::reply::{IDEMPOTENT_REPLAYED, json, json_with};
@@ -162,7 +163,7 @@ pub async fn pay_alias(call: Call, payload: Payload) -> Answer {
         ("booking_id" = uuid::Uuid, Path, description = "The booking"),
         ("X-User-Id" = Option<String>, Header, description = "Who asks; or `?user_id=`"),
     ),
-    responses((status = 200, description = "The booking", body = BookingBody<'static>), BookingProblems),
+    responses((status = 200, description = "The booking", body = BookingBody<'static>), ChangeBookingProblems),
 )]
 pub async fn extend(call: Call, payload: Payload) -> Answer {
     let user = gates::pass_user(&call).await?;
@@ -186,7 +187,7 @@ pub async fn extend(call: Call, payload: Payload) -> Answer {
     responses(
         (status = 200, description = "The booking", body = BookingBody<'static>),
         (status = 202, description = "The archive is awaited", body = BookingBody<'static>),
-        BookingProblems,
+        ChangeBookingProblems,
     ),
 )]
 pub async fn cancel(call: Call, payload: Payload) -> Answer {
@@ -214,7 +215,7 @@ pub async fn cancel(call: Call, payload: Payload) -> Answer {
     responses(
         (status = 200, description = "The booking", body = BookingBody<'static>),
         (status = 202, description = "The archive is awaited", body = BookingBody<'static>),
-        BookingProblems,
+        ChangeBookingProblems,
     ),
 )]
 pub async fn delete(call: Call, payload: Payload) -> Answer {

@@ -5,7 +5,7 @@ use utoipa::ToSchema;
 
 use crate::api::time::{iso8601, iso8601_once};
 use crate::domain::{Booking, Event, SeatId, Status};
-use crate::sale::{BookingPage, BookingView};
+use crate::sale::{BookingPage, BookingView, ListedBooking};
 
 /// A booking.
 #[derive(Serialize, ToSchema)]
@@ -124,7 +124,10 @@ pub struct BookingListBody<'a> {
 impl<'a> BookingBody<'a> {
     /// A booking without a receipt.
     pub fn new(view: &'a BookingView) -> Self {
-        let BookingView { booking, event, now_ms, .. } = view;
+        BookingBody::of(&view.booking, Some(&view.event), view.now_ms)
+    }
+
+    fn of(booking: &'a Booking, event: Option<&'a Event>, now_ms: i64) -> Self {
         let ended = |status| (booking.status == status).then_some(booking.ended_ms);
         let remaining_ms = match booking.status {
             Status::Hold => (booking.deadline_ms - now_ms).max(0),
@@ -161,7 +164,7 @@ impl<'a> BookingListBody<'a> {
     /// One page.
     pub fn new(list: &'a BookingPage, page: u32, page_size: u32) -> Self {
         BookingListBody {
-            bookings: list.bookings.iter().map(BookingBody::new).collect(),
+            bookings: list.bookings.iter().map(listed).collect(),
             total: list.total,
             page,
             page_size,
@@ -170,8 +173,12 @@ impl<'a> BookingListBody<'a> {
     }
 }
 
-fn booked_seat(event: &Event, seat: SeatId) -> BookedSeat<'_> {
-    match event.layout.seat(seat) {
+fn listed(listed: &ListedBooking) -> BookingBody<'_> {
+    BookingBody::of(&listed.booking, listed.event.as_deref(), listed.now_ms)
+}
+
+fn booked_seat(event: Option<&Event>, seat: SeatId) -> BookedSeat<'_> {
+    match event.and_then(|event| event.layout.seat(seat)) {
         Some(info) => BookedSeat {
             seat_id: seat.0,
             section: info.section,
@@ -180,8 +187,8 @@ fn booked_seat(event: &Event, seat: SeatId) -> BookedSeat<'_> {
             seat_label: info.label(),
             price_at_booking: info.price,
         },
-        // Layouts are immutable and bookings are checked against them, so this is a defect; the
-        // buyer still gets the seat's number.
+        // The catalogue has lost the event (layouts are immutable, and bookings were checked
+        // against them); the buyer still gets the seat's number.
         None => BookedSeat {
             seat_id: seat.0,
             section: "",
@@ -199,7 +206,11 @@ fn receipt<'a>(booking: &'a Booking, event: &'a Event) -> Receipt<'a> {
         booking_id: booking.id.to_string(),
         amount: booking.amount,
         currency: &booking.currency,
-        seats: booking.seats.iter().map(|seat| booked_seat(event, *seat).seat_label).collect(),
+        seats: booking
+            .seats
+            .iter()
+            .map(|seat| booked_seat(Some(event), *seat).seat_label)
+            .collect(),
         paid_at: iso8601(booking.paid_ms),
     }
 }
@@ -251,6 +262,16 @@ mod tests {
         let body = BookingBody::new(&view);
         assert_eq!(body.cancelled_at.as_deref(), Some("1970-01-01T00:00:01.000Z"));
         assert_eq!(body.expired_at, None);
+    }
+
+    #[test]
+    fn a_booking_of_a_lost_event_is_still_listed() {
+        let BookingView { booking, .. } = fixtures::booking_view();
+        let listed = vec![ListedBooking { booking, event: None, now_ms: 1 }];
+        let page = BookingPage { bookings: listed, total: 1, as_of_ms: 1 };
+        let body = serde_json::to_value(BookingListBody::new(&page, 1, 20)).unwrap();
+        assert_eq!(body["bookings"][0]["total_amount"], 5000);
+        assert_eq!(body["bookings"][0]["seats"][0]["seat_label"], "2");
     }
 
     #[test]

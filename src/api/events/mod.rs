@@ -46,6 +46,8 @@ pub async fn create(call: Call, payload: Payload) -> Answer {
 }
 
 /// List events
+///
+/// By id, so that a new event shifts no page.
 #[utoipa::path(
     get, path = "/api/v1/events", tag = "events",
     params(

@@ -57,31 +57,37 @@ macro_rules! problems {
 
 problems! {
     /// Of reading an event.
-    EventProblems: InvalidParameter EventUnknown ServiceUnavailable EventNotLoaded;
+    EventProblems: InvalidParameter IdentityConflict EventUnknown ServiceUnavailable EventNotLoaded;
     /// Of listing events.
-    ListEventsProblems: InvalidParameter ServiceUnavailable;
+    ListEventsProblems: InvalidParameter IdentityConflict ServiceUnavailable;
     /// Of reading a seat map.
-    SeatsProblems: InvalidParameter EventUnknown ServiceUnavailable EventNotLoaded;
+    SeatsProblems: InvalidParameter IdentityConflict EventUnknown ServiceUnavailable EventNotLoaded;
     /// Of creating an event.
-    NewEventProblems: InvalidJson AdminKeyMissing AdminKeyWrong BodyTimeout BodyTooLarge
-        UnsupportedMediaType ValidationFailed ServiceUnavailable OutcomeUnknown;
+    NewEventProblems: InvalidJson InvalidParameter InvalidRequest IdentityConflict AdminKeyMissing
+        AdminKeyWrong BodyTimeout BodyTooLarge UnsupportedMediaType ValidationFailed
+        ServiceUnavailable OutcomeUnknown;
     /// Of changing an event.
-    ChangeEventProblems: InvalidJson InvalidParameter AdminKeyMissing AdminKeyWrong EventUnknown
-        BodyTimeout BodyTooLarge UnsupportedMediaType ValidationFailed ServiceUnavailable
-        OutcomeUnknown;
+    ChangeEventProblems: InvalidJson InvalidParameter InvalidRequest IdentityConflict
+        AdminKeyMissing AdminKeyWrong EventUnknown BodyTimeout BodyTooLarge UnsupportedMediaType
+        ValidationFailed ServiceUnavailable OutcomeUnknown;
     /// Of holding seats.
-    HoldProblems: InvalidJson InvalidParameter IdentityConflict IdentityMissing EventUnknown
-        BodyTimeout SeatsUnavailable InFlight EventClosed EventPaused NotOnSale UserLimit
-        BodyTooLarge UnsupportedMediaType ValidationFailed SeatsUnknown IdempotencyKeyReused
-        QuantityNotSupported ServiceUnavailable OutcomeUnknown EventNotLoaded BookingLogFull;
+    HoldProblems: InvalidJson InvalidParameter InvalidRequest IdentityConflict IdentityMissing
+        EventUnknown BodyTimeout SeatsUnavailable InFlight EventClosed EventPaused NotOnSale
+        UserLimit BodyTooLarge UnsupportedMediaType ValidationFailed SeatsUnknown
+        IdempotencyKeyReused QuantityNotSupported ServiceUnavailable OutcomeUnknown EventNotLoaded
+        BookingLogFull;
     /// Of listing bookings.
     ListProblems: InvalidParameter IdentityConflict IdentityMissing ServiceUnavailable;
-    /// Of reading, extending or cancelling a booking.
-    BookingProblems: InvalidParameter IdentityConflict IdentityMissing BookingUnknown InFlight
-        BookingCancelled BookingConfirming BookingConfirmed SaleVoided HoldCapReached
-        BookingExpired ServiceUnavailable OutcomeUnknown EventNotLoaded;
+    /// Of reading a booking.
+    BookingProblems: InvalidParameter IdentityConflict IdentityMissing BookingUnknown
+        ServiceUnavailable EventNotLoaded;
+    /// Of extending or cancelling a booking.
+    ChangeBookingProblems: InvalidJson InvalidParameter InvalidRequest IdentityConflict
+        IdentityMissing BookingUnknown BodyTimeout InFlight BookingCancelled BookingConfirming
+        BookingConfirmed SaleVoided HoldCapReached BookingExpired BodyTooLarge UnsupportedMediaType
+        ServiceUnavailable OutcomeUnknown EventNotLoaded;
     /// Of paying.
-    ConfirmProblems: InvalidJson InvalidParameter IdentityConflict IdentityMissing
+    ConfirmProblems: InvalidJson InvalidParameter InvalidRequest IdentityConflict IdentityMissing
         PaymentDeclined BookingUnknown BodyTimeout InFlight BookingCancelled SaleVoided
         AttemptsExhausted BookingExpired BodyTooLarge UnsupportedMediaType ValidationFailed
         AmountMismatch IdempotencyKeyReused ServiceUnavailable OutcomeUnknown EventNotLoaded;

@@ -6,7 +6,7 @@ use crate::api::time::iso8601;
 use crate::domain::{SeatId, SeatState};
 use crate::sale::SaleError;
 
-use super::{Code, Problem};
+use super::{Code, Problem, TRY_AGAIN};
 
 /// When to try again after a dependency failed, seconds.
 const RETRY_UNAVAILABLE_SECONDS: u32 = 1;
@@ -27,11 +27,16 @@ impl From<SaleError> for Problem {
             E::EventUnknown(event) => event_unknown(event.0),
             E::SeatsUnknown { event, seats } => Problem::new(
                 Code::SeatsUnknown,
-                format!("{} not in event {event}", subject(&seats)),
+                format!(
+                    "{} not in event {event}; GET /api/v1/events/{event}/seats lists what is",
+                    subject(&seats)
+                ),
             )
             .with("seats", seats.iter().map(|seat| seat.0).collect()),
             E::BookingUnknown(booking) => {
-                Problem::new(Code::BookingUnknown, format!("You have no booking {booking}"))
+                let detail =
+                    format!("You have no booking {booking}; GET /api/v1/bookings lists yours");
+                Problem::new(Code::BookingUnknown, detail)
             }
             E::EventNotLoaded(event) => Problem::new(
                 Code::EventNotLoaded,
@@ -143,10 +148,7 @@ fn unavailable(dependency: &str, reason: &str, unknown: bool) -> Problem {
              same idempotency key) again, or it will be undone",
         )
     } else {
-        Problem::new(
-            Code::ServiceUnavailable,
-            "The service cannot do this at the moment; nothing was changed. Try again",
-        )
+        Problem::new(Code::ServiceUnavailable, TRY_AGAIN)
     };
     problem.retry_after(RETRY_UNAVAILABLE_SECONDS).caused_by(format!("{dependency}: {reason}"))
 }

@@ -1,6 +1,6 @@
 //! Errors as clients see them: `application/problem+json` (RFC 9457), each with a stable code.
 //!
-//! A handler returns a [`Problem`]; the middleware in `observe` gives it the trace id, counts it
+//! A handler returns a [`Problem`]; `endpoint` gives it the trace id, counts it
 //! and logs the cause of what is our fault. `detail` tells the caller what is wrong with *this*
 //! request and how to mend it, and never anything about our insides.
 
@@ -22,6 +22,8 @@ pub use from_sale::event_unknown;
 pub const PROBLEM_JSON: &str = "application/problem+json";
 /// What `type` begins with; the code follows.
 const TYPE_PREFIX: &str = "urn:holdfast:problem:";
+/// What to do when a dependency is away and nothing was changed.
+const TRY_AGAIN: &str = "The service cannot do this at the moment; nothing was changed. Try again";
 
 /// A refusal, as the client will see it.
 #[derive(Debug)]
@@ -36,6 +38,8 @@ pub struct Problem {
     members: Vec<(&'static str, Value)>,
     /// Further headers, such as `Allow`.
     headers: Vec<(header::HeaderName, header::HeaderValue)>,
+    /// Whether the connection ends with this answer.
+    closes: bool,
     /// What happened inside: for the log, never for the client.
     pub cause: Option<String>,
 }
@@ -49,6 +53,7 @@ impl Problem {
             retry_after_seconds: None,
             members: Vec::new(),
             headers: Vec::new(),
+            closes: false,
             cause: None,
         }
     }
@@ -74,6 +79,16 @@ impl Problem {
         Problem { cause: Some(cause.into()), ..problem }
     }
 
+    /// The same refusal of a request that only reads: there is no outcome to be unsure of.
+    pub fn of_a_read(self) -> Self {
+        match self.code {
+            Code::OutcomeUnknown => {
+                Problem { detail: TRY_AGAIN.into(), ..self.recoded(Code::ServiceUnavailable) }
+            }
+            _ => self,
+        }
+    }
+
     /// The same refusal under a more telling code.
     fn recoded(mut self, code: Code) -> Self {
         self.code = code;
@@ -89,6 +104,12 @@ impl Problem {
     /// Adds a header to the answer.
     pub fn with_header(mut self, name: header::HeaderName, value: header::HeaderValue) -> Self {
         self.headers.push((name, value));
+        self
+    }
+
+    /// Ends the connection: what is still to come on it cannot be told from a next request.
+    pub fn closing(mut self) -> Self {
+        self.closes = true;
         self
     }
 
@@ -111,6 +132,9 @@ impl Problem {
         answer.insert_header((header::CACHE_CONTROL, "no-store"));
         if let Some(seconds) = self.retry_after_seconds {
             answer.insert_header((header::RETRY_AFTER, seconds));
+        }
+        if self.closes {
+            answer.force_close();
         }
         for (name, value) in &self.headers {
             answer.insert_header((name.clone(), value.clone()));

@@ -1,0 +1,205 @@
+//! Decisions a second through the engine, as ratios to the `clock` script, which does nothing but
+//! answer: the rest of its cost is connection, protocol and script call.
+//!
+//! The three kinds of call take turns in short rounds, so that a noisy machine hits all alike;
+//! the median round counts.
+
+use std::error::Error;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use holdfast::domain::event::LoadState;
+use holdfast::domain::{
+    BookingId, Event, EventId, EventStatus, Inventory, Layout, Partition, SeatId, Section, UserId,
+};
+use holdfast::redis::scripts::ClockSource;
+use holdfast::redis::{Code, Engine, HoldCall, Load, RedisSettings, new_nonce};
+use holdfast::start::Unobserved;
+
+/// Seats of the event: a granted hold takes one of them for good.
+const SEATS: u32 = 1_000_000;
+/// Seats that are taken before the rounds: refused holds ask for these.
+const TAKEN: u32 = 3;
+
+/// What to measure with.
+#[derive(clap::Args)]
+pub struct Options {
+    /// Redis to measure on; its keys below a name of the run's own are left behind
+    #[arg(long, default_value = "redis://127.0.0.1:6379")]
+    redis_url: String,
+    /// Calls under way at once
+    #[arg(long, default_value_t = 64)]
+    concurrency: usize,
+    /// Length of one round, ms
+    #[arg(long, default_value_t = 500)]
+    round_ms: u64,
+    /// Rounds of each kind
+    #[arg(long, default_value_t = 7)]
+    rounds: usize,
+}
+
+#[derive(Clone, Copy, PartialEq)]
+enum Kind {
+    Clock,
+    Refused,
+    Granted,
+}
+
+const KINDS: [(Kind, &str); 3] = [
+    (Kind::Clock, "script that does nothing"),
+    (Kind::Refused, "3-seat hold, refused"),
+    (Kind::Granted, "1-seat hold, granted"),
+];
+
+struct Stage {
+    engine: Engine,
+    event: Event,
+    partition: Partition,
+    next_seat: AtomicU64,
+}
+
+/// Runs the comparison and prints it; the last line is the same as JSON.
+pub async fn run(options: Options) -> Result<(), Box<dyn Error>> {
+    let stage = Arc::new(Stage::open(&options.redis_url).await?);
+    let mut rates: [Vec<f64>; KINDS.len()] = Default::default();
+    for round in 0..options.rounds {
+        for (index, (kind, _)) in KINDS.iter().enumerate() {
+            rates[index].push(stage.round(*kind, &options).await?);
+        }
+        eprint!("\rround {} of {}", round + 1, options.rounds);
+    }
+    eprintln!();
+    let medians = rates.map(median);
+    println!("{:<26} {:>10} {:>8}", "", "per second", "ratio");
+    for ((_, name), rate) in KINDS.iter().zip(medians) {
+        println!("{name:<26} {rate:>10.0} {:>8.2}", rate / medians[0]);
+    }
+    let json = serde_json::json!({
+        "concurrency": options.concurrency,
+        "clock_per_second": medians[0],
+        "refused_per_second": medians[1],
+        "granted_per_second": medians[2],
+        "refused_ratio": medians[1] / medians[0],
+        "granted_ratio": medians[2] / medians[0],
+    });
+    println!("{json}");
+    Ok(())
+}
+
+fn median(mut values: Vec<f64>) -> f64 {
+    values.sort_by(f64::total_cmp);
+    values.get(values.len() / 2).copied().unwrap_or(0.0)
+}
+
+impl Stage {
+    async fn open(url: &str) -> Result<Self, Box<dyn Error>> {
+        let settings = RedisSettings {
+            url: url.to_owned(),
+            namespace: format!("bench_{}", new_nonce()),
+            partitions: 1,
+            clients: 2,
+            timeout_ms: 2_000,
+            in_flight_max: 10_000,
+        };
+        let engine = Engine::connect(settings, ClockSource::Redis, Arc::new(Unobserved)).await?;
+        let event = event()?;
+        let loaded = engine.load_event(&event, &Inventory::free(&event.layout)).await?;
+        let Load::Loading { token } = loaded else {
+            return Err(format!("the event was not loaded: {loaded:?}").into());
+        };
+        engine.open_event(&event, &token).await?;
+        let partition = engine.keys().partition_of(event.id);
+        let next_seat = AtomicU64::new(u64::from(TAKEN) + 1);
+        let stage = Stage { engine, event, partition, next_seat };
+        stage.hold("owner", &[SeatId(1), SeatId(2), SeatId(3)], Code::Ok).await?;
+        Ok(stage)
+    }
+
+    /// Calls a second of one kind, in one round.
+    async fn round(self: &Arc<Self>, kind: Kind, options: &Options) -> Result<f64, Box<dyn Error>> {
+        let began = Instant::now();
+        let until = began + Duration::from_millis(options.round_ms);
+        let callers = (0..options.concurrency).map(|caller| {
+            let stage = self.clone();
+            tokio::spawn(async move {
+                let mut calls = 0_u64;
+                while Instant::now() < until {
+                    stage.call(kind, caller, calls).await.map_err(|error| error.to_string())?;
+                    calls += 1;
+                }
+                Ok::<u64, String>(calls)
+            })
+        });
+        let mut calls = 0;
+        for caller in callers.collect::<Vec<_>>() {
+            calls += caller.await??;
+        }
+        Ok(calls as f64 / began.elapsed().as_secs_f64())
+    }
+
+    async fn call(&self, kind: Kind, caller: usize, call: u64) -> Result<(), Box<dyn Error>> {
+        match kind {
+            Kind::Clock => self.engine.redis_time_ms(self.partition).await.map(drop)?,
+            Kind::Refused => {
+                let user = format!("u{caller}-{call}");
+                self.hold(&user, &[SeatId(1), SeatId(2), SeatId(3)], Code::SeatsUnavailable)
+                    .await?;
+            }
+            Kind::Granted => {
+                let seat = self.next_seat.fetch_add(1, Ordering::Relaxed);
+                let seat = SeatId(u32::try_from(seat)?);
+                self.hold(&format!("u{caller}-{call}-{seat}"), &[seat], Code::Ok).await?;
+            }
+        }
+        Ok(())
+    }
+
+    async fn hold(&self, user: &str, seats: &[SeatId], want: Code) -> Result<(), Box<dyn Error>> {
+        let user: UserId = user.parse()?;
+        let nonce = new_nonce();
+        let call = HoldCall {
+            event: &self.event,
+            booking: BookingId::new(self.event.id, 0, rand::random()),
+            user: &user,
+            nonce: &nonce,
+            seats,
+            amount: 100,
+            idempotency: &nonce,
+            fingerprint: &nonce,
+            trace: "",
+            idempotency_ttl_ms: 60_000,
+            replay_window_ms: 0,
+            log_entries_max: u64::from(u32::MAX),
+        };
+        let not_after = self.engine.not_after(self.partition).await?;
+        let got = self.engine.hold(&call, not_after).await?.code;
+        match got == want {
+            true => Ok(()),
+            false => Err(format!("{} instead of {}", got.word(), want.word()).into()),
+        }
+    }
+}
+
+fn event() -> Result<Event, Box<dyn Error>> {
+    let floor = Section { name: "Floor".into(), price: 100, rows: None, capacity: Some(SEATS) };
+    Ok(Event {
+        id: EventId(1),
+        name: "Benchmark".into(),
+        description: String::new(),
+        venue: String::new(),
+        currency: "EUR".into(),
+        starts_at_ms: None,
+        on_sale_at_ms: None,
+        hold_ttl_ms: 3_600_000,
+        max_hold_ms: 3_600_000,
+        max_seats_per_user: 10,
+        status: EventStatus::OnSale,
+        revision: 1,
+        load_state: LoadState::New,
+        generation: 1,
+        layout_version: 1,
+        layout: Arc::new(Layout::new(vec![floor])?),
+        created_at_ms: 0,
+    })
+}

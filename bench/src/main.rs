@@ -1,0 +1,27 @@
+//! Comparisons measured side by side in one run: what is told is the ratio, the absolute figures
+//! are this machine's.
+
+mod decisions;
+
+use clap::{Parser, Subcommand};
+
+/// Measures Holdfast against the bare parts it is made of.
+#[derive(Parser)]
+#[command(name = "holdfast-bench")]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// What a decision costs: refused and granted holds, as ratios to a script that does nothing
+    Decisions(decisions::Options),
+}
+
+#[tokio::main]
+async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    match Cli::parse().command {
+        Command::Decisions(options) => decisions::run(options).await,
+    }
+}

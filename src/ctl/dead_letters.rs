@@ -1,0 +1,130 @@
+//! `dead-letters`: entries of the booking log that the worker gave up on, with their reasons.
+
+use serde::Serialize;
+
+use crate::config::Config;
+use crate::domain::Partition;
+use crate::redis::{DeadLetter, Engine};
+use crate::start;
+
+use super::failure::Failure;
+use super::output::{Column, Shown, or_dash, table};
+use super::time::{age_seconds, iso8601, span};
+
+/// Dead letters listed at most.
+const COUNT_MAX: u64 = 10_000;
+
+#[derive(clap::Subcommand, Debug)]
+pub(super) enum Command {
+    List(ListArguments),
+}
+
+/// List dead letters, newest first
+///
+/// The worker parks an entry that it can never store (unreadable, or refused by the archive again
+/// and again) so that it does not stop its neighbours. "entry" is its position in the booking log
+/// of its partition. A parked `sold` is a buyer who waits: its booking stays CONFIRMING. Asks
+/// Redis alone.
+#[derive(clap::Args, Debug)]
+#[command(after_help = "Examples:
+  holdfastctl dead-letters list
+  holdfastctl dead-letters list --count 500 --json | jq -r '.dead_letters[].booking'")]
+pub(super) struct ListArguments {
+    /// How many at most
+    #[arg(long, value_name = "N", default_value_t = 50,
+          value_parser = clap::value_parser!(u64).range(1..=COUNT_MAX))]
+    count: u64,
+}
+
+/// Some dead letters, and how many there are.
+#[derive(Serialize)]
+pub(super) struct Listed {
+    total: u64,
+    dead_letters: Vec<Letter>,
+}
+
+#[derive(Serialize)]
+struct Letter {
+    id: String,
+    partition: u16,
+    entry_id: String,
+    kind: Option<String>,
+    booking: Option<String>,
+    reason: String,
+    parked_at: String,
+    age_seconds: f64,
+}
+
+impl Command {
+    pub(super) async fn run(self, config: &Config) -> Result<Listed, Failure> {
+        let Command::List(arguments) = self;
+        let engine = start::existing_engine(config).await?;
+        list(&engine, arguments.count).await
+    }
+}
+
+async fn list(engine: &Engine, count: u64) -> Result<Listed, Failure> {
+    let (mut total, mut letters) = (0, Vec::new());
+    for partition in engine.keys().all_partitions() {
+        let now_ms = engine.redis_time_ms(partition).await?;
+        total += engine.dead_letter_count(partition).await?;
+        let newest = engine.dead_letters(partition, None, count).await?;
+        letters.extend(newest.into_iter().map(|letter| (letter.id, partition, now_ms, letter)));
+    }
+    letters.sort_by_key(|(id, ..)| std::cmp::Reverse(*id));
+    // At most COUNT_MAX, which any usize holds.
+    letters.truncate(count as usize);
+    let shown = letters
+        .into_iter()
+        .map(|(_, partition, now_ms, letter)| Letter::new(letter, partition, now_ms));
+    Ok(Listed { total, dead_letters: shown.collect() })
+}
+
+impl Letter {
+    fn new(mut letter: DeadLetter, partition: Partition, now_ms: i64) -> Self {
+        let mut field = |name| letter.fields.remove(name).filter(|value| !value.is_empty());
+        Letter {
+            id: letter.id.to_string(),
+            partition: partition.0,
+            kind: field("kind"),
+            booking: field("booking"),
+            entry_id: letter.entry_id,
+            reason: letter.reason,
+            parked_at: iso8601(i64::try_from(letter.id.ms).unwrap_or(i64::MAX)),
+            age_seconds: age_seconds(now_ms, letter.id.ms),
+        }
+    }
+}
+
+impl Shown for Listed {
+    fn text(&self) -> String {
+        if self.dead_letters.is_empty() {
+            return "No dead letters.".to_owned();
+        }
+        let columns = [
+            Column::Words("id"),
+            Column::Number("partition"),
+            Column::Words("entry"),
+            Column::Words("kind"),
+            Column::Words("booking"),
+            Column::Number("age"),
+            Column::Words("reason"),
+        ];
+        let row = |one: &Letter| {
+            [
+                one.id.clone(),
+                one.partition.to_string(),
+                one.entry_id.clone(),
+                or_dash(one.kind.as_ref()),
+                or_dash(one.booking.as_ref()),
+                span(one.age_seconds),
+                one.reason.clone(),
+            ]
+        };
+        let text = table(columns, self.dead_letters.iter().map(row).collect());
+        match self.total.saturating_sub(self.dead_letters.len() as u64) {
+            0 => text,
+            more => format!("{text}\n\nand {more} older ones; --count shows more"),
+        }
+    }
+}

@@ -1,0 +1,162 @@
+//! `event create`: an event from flags.
+
+use crate::domain::layout::{Row, Section};
+use crate::domain::limits::{ROWS_MAX, SEATS_PER_EVENT_MAX};
+use crate::sale::NewEvent;
+
+use super::super::time::parse_time;
+
+/// Letters that name rows.
+const LETTERS: u32 = 26;
+
+/// Create an event and open it for sale
+///
+/// Seats are numbered from 1: first the reserved sections in the order given, row by row (rows are
+/// named A, B, … Z, AA, …), then the general ones. Prices are whole numbers in the currency's minor
+/// unit: 4500 is 45.00. Seats, prices and rules cannot be changed later. Prints the event with its
+/// id.
+#[derive(clap::Args, Debug)]
+#[command(after_help = "Examples:
+  holdfastctl event create --name Gala --section Stalls:4500:12x20 --section Balcony:3000:4x25
+  holdfastctl event create --name Concert --general Floor:2500:800 --on-sale-at 2026-03-01T10:00:00Z")]
+pub(in crate::ctl) struct Arguments {
+    /// What it is called
+    #[arg(long)]
+    name: String,
+    /// What it is about
+    #[arg(long)]
+    description: Option<String>,
+    /// Where it is
+    #[arg(long)]
+    venue: Option<String>,
+    /// ISO 4217 code of all prices [default: the setting `currency`]
+    #[arg(long, value_name = "CODE")]
+    currency: Option<String>,
+    /// When the doors open, with offset
+    #[arg(long, value_name = "TIME", value_parser = parse_time)]
+    starts_at: Option<i64>,
+    /// When holds begin, with offset [default: at once]
+    #[arg(long, value_name = "TIME", value_parser = parse_time)]
+    on_sale_at: Option<i64>,
+    /// How long a hold lasts [default: the setting `hold_ttl_seconds`]
+    #[arg(long, value_name = "N")]
+    hold_ttl_seconds: Option<u32>,
+    /// How long a hold can last with extensions [default: the setting `max_hold_seconds`]
+    #[arg(long, value_name = "N")]
+    max_hold_seconds: Option<u32>,
+    /// Seats one user can hold and own [default: the setting `max_seats_per_user`]
+    #[arg(long, value_name = "N")]
+    max_seats_per_user: Option<u32>,
+    /// A section of reserved seats; may be repeated
+    #[arg(long = "section", value_name = "NAME:PRICE:ROWSxSEATS", value_parser = parse_reserved,
+          required_unless_present = "general")]
+    sections: Vec<Section>,
+    /// A section without seat numbers; may be repeated
+    #[arg(long, value_name = "NAME:PRICE:CAPACITY", value_parser = parse_general)]
+    general: Vec<Section>,
+}
+
+impl Arguments {
+    pub(super) fn new_event(self) -> NewEvent {
+        NewEvent {
+            name: self.name,
+            description: self.description,
+            venue: self.venue,
+            currency: self.currency,
+            starts_at_ms: self.starts_at,
+            on_sale_at_ms: self.on_sale_at,
+            hold_ttl_seconds: self.hold_ttl_seconds,
+            max_hold_seconds: self.max_hold_seconds,
+            max_seats_per_user: self.max_seats_per_user,
+            sections: self.sections.into_iter().chain(self.general).collect(),
+        }
+    }
+}
+
+/// Reads `NAME:PRICE:ROWSxSEATS`. The name may hold colons.
+fn parse_reserved(text: &str) -> Result<Section, String> {
+    let (name, price, size) = parts(text, "NAME:PRICE:ROWSxSEATS, such as Stalls:4500:12x20")?;
+    let (rows, seats) = size
+        .split_once('x')
+        .and_then(|(rows, seats)| Some((rows.parse().ok()?, seats.parse().ok()?)))
+        .ok_or_else(|| format!("{size:?} is not ROWSxSEATS, such as 12x20"))?;
+    // Before the rows are made: a slip of the finger must not fill the memory.
+    let rows_max = u32::try_from(ROWS_MAX).unwrap_or(u32::MAX);
+    if !(1..=rows_max).contains(&rows) || !(1..=SEATS_PER_EVENT_MAX).contains(&seats) {
+        return Err(format!("{size:?}: 1 to {ROWS_MAX} rows of 1 to {SEATS_PER_EVENT_MAX} seats"));
+    }
+    let rows = (0..rows).map(|index| Row { row: row_name(index), seats }).collect();
+    Ok(Section { name, price, rows: Some(rows), capacity: None })
+}
+
+/// Reads `NAME:PRICE:CAPACITY`. The name may hold colons.
+fn parse_general(text: &str) -> Result<Section, String> {
+    let (name, price, size) = parts(text, "NAME:PRICE:CAPACITY, such as Floor:2500:800")?;
+    let capacity = size.parse().map_err(|_| format!("capacity {size:?} is not a number"))?;
+    Ok(Section { name, price, rows: None, capacity: Some(capacity) })
+}
+
+fn parts<'a>(text: &'a str, form: &str) -> Result<(String, i64, &'a str), String> {
+    let mut parts = text.rsplitn(3, ':');
+    let (Some(size), Some(price), Some(name)) = (parts.next(), parts.next(), parts.next()) else {
+        return Err(format!("write it as {form}"));
+    };
+    let price = price.parse().map_err(|_| {
+        format!(
+            "price {price:?} is not a whole number in the currency's minor unit (4500 is 45.00)"
+        )
+    })?;
+    Ok((name.to_owned(), price, size))
+}
+
+/// A, B, … Z, AA, AB, … for 0, 1, …
+fn row_name(index: u32) -> String {
+    let letter = |index: u32| char::from(b'A' + (index % LETTERS) as u8);
+    let mut name = letter(index).to_string();
+    let mut rest = index / LETTERS;
+    while rest > 0 {
+        name.insert(0, letter(rest - 1));
+        rest = (rest - 1) / LETTERS;
+    }
+    name
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rows_are_named_like_columns_of_a_sheet() {
+        let names = [(0, "A"), (25, "Z"), (26, "AA"), (51, "AZ"), (52, "BA"), (702, "AAA")];
+        for (index, name) in names {
+            assert_eq!(row_name(index), name);
+        }
+    }
+
+    #[test]
+    fn sections_are_read() {
+        let section = parse_reserved("Box: left:4500:2x3").unwrap();
+        assert_eq!((section.name.as_str(), section.price), ("Box: left", 4500));
+        let rows = section.rows.unwrap();
+        assert_eq!((rows[1].row.as_str(), rows[1].seats, rows.len()), ("B", 3, 2));
+        let section = parse_general("Floor:0:800").unwrap();
+        assert_eq!((section.price, section.capacity), (0, Some(800)));
+    }
+
+    #[test]
+    fn slips_are_told() {
+        let cases = [
+            ("Stalls", "write it as NAME:PRICE:ROWSxSEATS"),
+            ("Stalls:45.00:2x3", "minor unit"),
+            ("Stalls:4500:6", "is not ROWSxSEATS"),
+            ("Stalls:4500:2xmany", "is not ROWSxSEATS"),
+            ("Stalls:4500:0x3", "1 to 100000 rows"),
+            ("Stalls:4500:4000000000x1", "1 to 100000 rows"),
+        ];
+        for (text, expected) in cases {
+            let told = parse_reserved(text).unwrap_err();
+            assert!(told.contains(expected), "{text}: {told}");
+        }
+        assert!(parse_general("Floor:1:x").unwrap_err().contains("capacity \"x\""));
+    }
+}

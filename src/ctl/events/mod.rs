@@ -1,0 +1,111 @@
+//! `event`: the use cases of the catalogue, from a shell.
+
+mod create;
+mod view;
+
+use std::process::ExitCode;
+
+use crate::config::Config;
+use crate::domain::{EventId, EventStatus};
+use crate::sale::{EventChange, EventView, Events, SaleError};
+use crate::start;
+
+use super::failure::Failure;
+use super::output::Output;
+use view::{EventLine, EventList, EventShown};
+
+/// Events read at once.
+const PAGE: u32 = 100;
+
+#[derive(clap::Subcommand, Debug)]
+pub(super) enum Command {
+    Create(create::Arguments),
+    /// List all events, by id
+    #[command(after_help = "Example:\n  holdfastctl event list")]
+    List,
+    /// Show an event and its sections with their seats
+    #[command(after_help = "Example:\n  holdfastctl event show 1")]
+    Show(One),
+    /// Stop new holds for now
+    ///
+    /// Payments of existing holds go on; held seats stay held until their holds lapse.
+    #[command(after_help = "Example:\n  holdfastctl event pause 1")]
+    Pause(One),
+    /// Let holds begin again, after a pause or a close
+    #[command(after_help = "Example:\n  holdfastctl event resume 1")]
+    Resume(One),
+    /// End the sale: no new holds any more
+    ///
+    /// Payments of existing holds go on. `resume` opens it again.
+    #[command(after_help = "Example:\n  holdfastctl event close 1")]
+    Close(One),
+}
+
+#[derive(clap::Args, Debug)]
+pub(super) struct One {
+    /// The event's id
+    #[arg(value_name = "ID")]
+    event: u32,
+}
+
+impl Command {
+    pub(super) async fn run(self, config: &Config, output: &Output) -> Result<ExitCode, Failure> {
+        match self {
+            Command::Create(arguments) => {
+                let new = arguments.new_event();
+                // As the first process of a deployment does: an event may be its beginning.
+                let events = events(config, start::archive(config).await?).await?;
+                output.show(&EventLine::of(&events.create(new).await?))
+            }
+            Command::List => output.show(&list(&existing(config).await?).await?),
+            Command::Show(One { event }) => {
+                output.show(&show(&existing(config).await?, EventId(event)).await?)
+            }
+            Command::Pause(one) => change(config, output, one, EventStatus::Paused).await,
+            Command::Resume(one) => change(config, output, one, EventStatus::OnSale).await,
+            Command::Close(one) => change(config, output, one, EventStatus::Closed).await,
+        }
+    }
+}
+
+async fn existing(config: &Config) -> Result<Events, Failure> {
+    events(config, start::existing_archive(config).await?).await
+}
+
+async fn events(config: &Config, archive: crate::archive::Archive) -> Result<Events, Failure> {
+    let engine = start::existing_engine(config).await?;
+    Ok(Events::new(engine, archive, start::sale_settings(config)))
+}
+
+async fn list(events: &Events) -> Result<EventList, Failure> {
+    let mut all: Vec<EventLine> = Vec::new();
+    for page in 1.. {
+        let (views, _) = events.list(page, PAGE).await?;
+        all.extend(views.iter().map(EventLine::of));
+        if views.len() < PAGE as usize {
+            break;
+        }
+    }
+    Ok(EventList { events: all })
+}
+
+async fn show(events: &Events, id: EventId) -> Result<EventShown, Failure> {
+    let view: EventView = events.get(id).await?;
+    let map = match events.seat_map(id).await {
+        Ok(map) => Some(map),
+        Err(SaleError::EventNotLoaded(_)) => None,
+        Err(error) => return Err(error.into()),
+    };
+    Ok(EventShown::of(&view, map.as_ref()))
+}
+
+async fn change(
+    config: &Config,
+    output: &Output,
+    one: One,
+    status: EventStatus,
+) -> Result<ExitCode, Failure> {
+    let change = EventChange { status: Some(status), ..EventChange::default() };
+    let view = existing(config).await?.change(EventId(one.event), change).await?;
+    output.show(&EventLine::of(&view))
+}

@@ -1,0 +1,57 @@
+//! Why a command could not be done: one line that says how to mend it.
+
+use std::fmt;
+
+use crate::archive::ArchiveError;
+use crate::config::ConfigError;
+use crate::redis::RedisError;
+use crate::sale::SaleError;
+use crate::start::StartError;
+
+/// Why a command could not be done.
+#[derive(Debug)]
+pub(super) struct Failure(String);
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut lines = self.0.lines().map(str::trim).filter(|line| !line.is_empty());
+        f.write_str(lines.next().unwrap_or_default())?;
+        lines.try_for_each(|line| write!(f, "; {line}"))
+    }
+}
+
+macro_rules! from_errors {
+    ($($error:ty),+) => {$(
+        impl From<$error> for Failure {
+            fn from(error: $error) -> Self {
+                Failure(error.to_string())
+            }
+        }
+    )+};
+}
+from_errors!(ConfigError, StartError, RedisError, ArchiveError, std::io::Error, serde_json::Error);
+
+impl From<SaleError> for Failure {
+    fn from(error: SaleError) -> Self {
+        match error {
+            SaleError::EventUnknown(id) => {
+                Failure(format!("event {id} does not exist; `holdfastctl event list` lists them"))
+            }
+            SaleError::Unavailable { reason, .. } => {
+                Failure(format!("{reason}. Is it overloaded or just starting? Try again"))
+            }
+            other => Failure(other.to_string()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_failure_is_one_line() {
+        let failure = Failure("one\n  two\n\nthree\n".into());
+        assert_eq!(failure.to_string(), "one; two; three");
+    }
+}

@@ -1,0 +1,140 @@
+//! `holdfastctl`: what operators ask and order from a shell.
+//!
+//! Promises: results go to standard output, as a table or (`--json`) as one JSON document;
+//! whatever goes wrong is one line on standard error that says how to mend it. Exit code 0 is
+//! well, 1 is "verify found problems", 2 is "could not be done".
+
+mod dead_letters;
+mod events;
+mod failure;
+mod lag;
+mod output;
+mod time;
+mod verify;
+
+use std::process::ExitCode;
+
+use clap::error::ErrorKind;
+use clap::{CommandFactory, Parser, Subcommand};
+
+use crate::config::{Config, ConfigArgs};
+use failure::Failure;
+use output::Output;
+
+/// Exit code where something could not be done; clap's own for usage errors.
+const EXIT_FAILURE: u8 = 2;
+/// What this program calls itself.
+const NAME: &str = "holdfastctl";
+
+/// Asks and orders: creates and pauses events, tells how far the archive has come, and proves
+/// that Redis, the booking log and the archive agree.
+///
+/// Works on Redis and MongoDB directly, so it needs no running holdfast-api. It takes the same
+/// settings: from the file named by --config and, above it, from HOLDFAST_* variables, above all
+/// HOLDFAST_REDIS_URL, HOLDFAST_MONGODB_URL and HOLDFAST_MONGODB_DATABASE. `make run` prints
+/// those of its services.
+///
+/// Exit codes: 0 well, 1 verify found problems, 2 wrong usage or a service is away.
+#[derive(Parser, Debug)]
+#[command(name = NAME, version)]
+pub struct Arguments {
+    #[command(flatten)]
+    config: ConfigArgs,
+    /// Print one JSON document instead of tables
+    #[arg(long, global = true)]
+    json: bool,
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+#[derive(Subcommand, Debug)]
+enum Command {
+    Verify(verify::Arguments),
+    /// Create, list, show, pause, resume and close events
+    #[command(subcommand)]
+    Event(events::Command),
+    Lag(lag::Arguments),
+    /// Look at log entries that the worker gave up on
+    #[command(subcommand)]
+    DeadLetters(dead_letters::Command),
+}
+
+/// Runs one command; says what went wrong.
+pub async fn run(arguments: Arguments) -> ExitCode {
+    warn_on_stderr();
+    match execute(arguments).await {
+        Ok(code) => code,
+        Err(failure) => {
+            eprintln!("{NAME}: {failure}");
+            ExitCode::from(EXIT_FAILURE)
+        }
+    }
+}
+
+async fn execute(arguments: Arguments) -> Result<ExitCode, Failure> {
+    let config = arguments.config.load()?;
+    let output = Output { json: arguments.json };
+    if arguments.config.print_config {
+        return output.text(&config.to_commented_toml());
+    }
+    match arguments.command {
+        Some(command) => command.run(&config, &output).await,
+        None => {
+            let text = "no command; holdfastctl --help lists them";
+            Arguments::command().error(ErrorKind::MissingSubcommand, text).exit()
+        }
+    }
+}
+
+impl Command {
+    async fn run(self, config: &Config, output: &Output) -> Result<ExitCode, Failure> {
+        match self {
+            Command::Verify(arguments) => output.show(&arguments.run(config).await?),
+            Command::Event(command) => command.run(config, output).await,
+            Command::Lag(arguments) => output.show(&arguments.run(config).await?),
+            Command::DeadLetters(command) => output.show(&command.run(config).await?),
+        }
+    }
+}
+
+/// The use cases warn of what is done but not finished ("Redis follows later"): people should see
+/// that, and standard output is for results.
+fn warn_on_stderr() {
+    let warnings = tracing_subscriber::fmt()
+        .with_env_filter("holdfast=warn")
+        .with_writer(std::io::stderr)
+        .without_time()
+        .with_target(false)
+        .compact();
+    // Something else receives log lines already: then it has the warnings.
+    let _ = warnings.try_init();
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_commands_are_well_formed() {
+        Arguments::command().debug_assert();
+    }
+
+    #[test]
+    fn every_command_explains_itself_with_an_example() {
+        fn check(command: &mut clap::Command) {
+            let help = command.render_long_help().to_string();
+            let leaf = command.get_subcommands().next().is_none();
+            assert!(!leaf || help.contains("Example"), "{help}");
+            command.get_subcommands_mut().filter(|c| c.get_name() != "help").for_each(check);
+        }
+        check(&mut Arguments::command());
+    }
+
+    #[test]
+    fn flags_stand_anywhere() {
+        let parse = |line: &str| Arguments::try_parse_from(line.split(' '));
+        assert!(parse("holdfastctl --json lag").unwrap().json);
+        assert!(parse("holdfastctl event list --json --config x").unwrap().json);
+        assert!(parse("holdfastctl event close many").is_err());
+    }
+}

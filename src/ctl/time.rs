@@ -1,0 +1,58 @@
+//! Times as people and programs read them.
+
+use jiff::Timestamp;
+
+/// A Unix time in milliseconds as `2026-03-01T18:00:00.000Z`.
+pub(super) fn iso8601(unix_ms: i64) -> String {
+    // Beyond the calendar (year 9999) lies only a defect; the epoch stands out.
+    format!("{:.3}", Timestamp::from_millisecond(unix_ms).unwrap_or_default())
+}
+
+/// Reads a time with its offset, as clap asks for it; Unix ms.
+pub(super) fn parse_time(text: &str) -> Result<i64, String> {
+    let time = text.parse::<Timestamp>().ok().map(Timestamp::as_millisecond);
+    time.filter(|unix_ms| *unix_ms > 0).ok_or_else(|| {
+        "give date, time and offset, such as 2026-03-01T18:00:00Z or …T19:00:00+01:00".to_owned()
+    })
+}
+
+/// Seconds since a moment; never negative.
+pub(super) fn age_seconds(now_ms: i64, then_ms: u64) -> f64 {
+    // Unix times stay below 2^53 for longer than any sale.
+    (now_ms as f64 - then_ms as f64).max(0.0) / 1_000.0
+}
+
+/// A span for people: `0.4 s`, `12 s`, `3 min`, `5 h`, `2 d`.
+pub(super) fn span(seconds: f64) -> String {
+    const UNITS: [(f64, &str); 3] = [(86_400.0, "d"), (3_600.0, "h"), (60.0, "min")];
+    // Two of a unit before it is used: 90 s says more than 1 min.
+    match UNITS.iter().find(|(size, _)| seconds >= 2.0 * size) {
+        Some((size, unit)) => format!("{:.0} {unit}", (seconds / size).floor()),
+        None if seconds >= 10.0 => format!("{seconds:.0} s"),
+        None => format!("{seconds:.1} s"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_go_there_and_back() {
+        let unix_ms = parse_time("2026-03-01T19:00:00+01:00").unwrap();
+        assert_eq!(iso8601(unix_ms), "2026-03-01T18:00:00.000Z");
+        for bad in ["", "tomorrow", "2026-03-01", "2026-03-01T18:00:00", "1960-01-01T00:00:00Z"] {
+            assert!(parse_time(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn spans_keep_two_digits_or_so() {
+        let cases = [(0.44, "0.4 s"), (42.2, "42 s"), (119.0, "119 s"), (150.0, "2 min")];
+        for (seconds, text) in cases {
+            assert_eq!(span(seconds), text);
+        }
+        assert_eq!((span(7_300.0), span(200_000.0)), ("2 h".to_owned(), "2 d".to_owned()));
+        assert_eq!(age_seconds(5, 9), 0.0);
+    }
+}

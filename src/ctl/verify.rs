@@ -1,0 +1,154 @@
+//! `verify`: does one story stand in Redis, in the booking log and in the archive?
+
+use std::time::Duration;
+
+use crate::config::Config;
+use crate::domain::EventId;
+use crate::redis::WORKER_GROUP;
+use crate::sale::verify::{EventReport, PartitionReport, Report, verify};
+use crate::start;
+
+use super::failure::Failure;
+use super::output::{Column, Shown, printable, table};
+
+/// Longest wait, seconds.
+const WAIT_SECONDS_MAX: u64 = 3_600;
+
+/// Compare Redis, the booking log and the archive, event by event
+///
+/// Takes each booking log's position, waits until the worker has archived it, then compares: every
+/// log entry follows its predecessor and is in the archive; every seat of Redis belongs to the
+/// booking that says so; every booking stands in both with the same status, version, user, seats
+/// and amount; every sold seat has one buyer, who owns the claim on it. Reads only, in short
+/// commands, and may run during a sale: a difference is told only if it stays.
+///
+/// Exits with 1 if there is any problem. docs/OPERATIONS.md explains each.
+#[derive(clap::Args, Debug)]
+#[command(after_help = "Examples:
+  holdfastctl verify
+  holdfastctl verify --event 7 --wait-seconds 60
+  holdfastctl verify --json | jq '.events[] | select(.problems != [])'")]
+pub(super) struct Arguments {
+    /// Compare this event and its partition's booking log alone
+    #[arg(long, value_name = "ID")]
+    event: Option<u32>,
+    /// How long to wait for the archive to catch up, and for differences to go away
+    #[arg(long, value_name = "SECONDS", default_value_t = 10,
+          value_parser = clap::value_parser!(u64).range(..=WAIT_SECONDS_MAX))]
+    wait_seconds: u64,
+}
+
+impl Arguments {
+    pub(super) async fn run(self, config: &Config) -> Result<Report, Failure> {
+        let engine = start::existing_engine(config).await?;
+        let archive = start::existing_archive(config).await?;
+        let wait = Duration::from_secs(self.wait_seconds);
+        let only = self.event.map(EventId);
+        Ok(verify(&engine, &archive, WORKER_GROUP, only, wait).await?)
+    }
+}
+
+impl Shown for Report {
+    fn text(&self) -> String {
+        let mut text = String::new();
+        if !self.events.is_empty() {
+            text.push_str(&events(&self.events));
+            text.push_str("\n\n");
+        }
+        let used = |one: &&PartitionReport| one.entries > 0 || !one.problems.is_empty();
+        let partitions: Vec<&PartitionReport> = self.partitions.iter().filter(used).collect();
+        if !partitions.is_empty() {
+            text.push_str(&logs(&partitions));
+            text.push_str("\n\n");
+        }
+        for line in self.lines() {
+            text.push_str(&printable(&line));
+            text.push('\n');
+        }
+        text.push_str(&self.summary());
+        text
+    }
+
+    fn has_problems(&self) -> bool {
+        !self.clean
+    }
+}
+
+impl Report {
+    /// Every problem with where it is.
+    fn lines(&self) -> Vec<String> {
+        let beyond = self.problems.iter().cloned();
+        let partitions = self.partitions.iter().flat_map(|one| {
+            let place = format!("partition {}", one.partition);
+            one.problems.iter().map(move |problem| format!("{place}: {problem}"))
+        });
+        let events = self.events.iter().flat_map(|one| {
+            let place = format!("event {}", one.event);
+            one.problems.iter().map(move |problem| format!("{place}: {problem}"))
+        });
+        beyond.chain(partitions).chain(events).collect()
+    }
+
+    fn summary(&self) -> String {
+        let events = self.events.len();
+        let entries: u64 = self.partitions.iter().map(|partition| partition.entries).sum();
+        let looked = format!("{events} events, {entries} log entries");
+        match self.problem_count() {
+            0 => format!("Clean: {looked}, no problem."),
+            problems => format!("NOT CLEAN: {looked}, {problems} problems, listed above."),
+        }
+    }
+}
+
+fn events(reports: &[EventReport]) -> String {
+    let columns = [
+        Column::Number("event"),
+        Column::Words("name"),
+        Column::Number("capacity"),
+        Column::Number("free"),
+        Column::Number("held"),
+        Column::Number("sold"),
+        Column::Number("blocked"),
+        Column::Number("in Redis"),
+        Column::Number("in archive"),
+        Column::Number("problems"),
+    ];
+    let row = |one: &EventReport| {
+        let seats = |count: u32| if one.loaded { count.to_string() } else { "-".to_owned() };
+        [
+            one.event.to_string(),
+            one.name.clone(),
+            one.capacity.to_string(),
+            seats(one.free),
+            seats(one.held),
+            seats(one.sold),
+            seats(one.blocked),
+            one.bookings_in_redis.to_string(),
+            one.bookings_in_archive.to_string(),
+            one.problems.len().to_string(),
+        ]
+    };
+    table(columns, reports.iter().map(row).collect())
+}
+
+fn logs(reports: &[&PartitionReport]) -> String {
+    let columns = [
+        Column::Number("partition"),
+        Column::Number("entries"),
+        Column::Words("log at"),
+        Column::Words("archived up to"),
+        Column::Number("parked"),
+        Column::Number("problems"),
+    ];
+    let row = |one: &&PartitionReport| {
+        [
+            one.partition.to_string(),
+            one.entries.to_string(),
+            one.position.clone(),
+            one.watermark.clone(),
+            one.parked.to_string(),
+            one.problems.len().to_string(),
+        ]
+    };
+    table(columns, reports.iter().map(row).collect())
+}

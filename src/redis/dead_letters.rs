@@ -1,0 +1,117 @@
+//! Dead letters: log entries that could not be read or stored, parked with their reason so that
+//! they do not stop their neighbours, and kept for people to look at.
+
+use std::collections::HashMap;
+
+use fred::types::Value;
+
+use super::engine::Engine;
+use super::error::RedisError;
+use super::log::{Read, entries};
+use super::reply::integer;
+use crate::domain::{LogId, Partition};
+
+/// Before the name of each of the entry's own fields.
+const ENTRY_PREFIX: &str = "entry.";
+
+/// A parked entry.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DeadLetter {
+    /// Where it was parked: also when, Unix ms.
+    pub id: LogId,
+    /// The entry's position in the booking log, as it was written down.
+    pub entry_id: String,
+    /// Why it was given up.
+    pub reason: String,
+    /// The entry's fields as they were.
+    pub fields: HashMap<String, String>,
+}
+
+impl DeadLetter {
+    /// Whether this is that entry: positions alone repeat after a failover.
+    pub fn is_of(&self, read: &Read) -> bool {
+        self.entry_id == read.id.to_string() && self.fields == read.fields
+    }
+
+    fn new(id: LogId, mut parked: HashMap<String, String>) -> Self {
+        let entry_id = parked.remove("entry_id").unwrap_or_default();
+        let reason = parked.remove("reason").unwrap_or_default();
+        let own = |(name, value): (String, String)| {
+            Some((name.strip_prefix(ENTRY_PREFIX)?.to_owned(), value))
+        };
+        DeadLetter { id, entry_id, reason, fields: parked.into_iter().filter_map(own).collect() }
+    }
+}
+
+impl Engine {
+    /// Parks an entry as a dead letter, with its reason. Parked twice is harmless: the letter
+    /// names its entry.
+    pub async fn park(
+        &self,
+        partition: Partition,
+        read: &Read,
+        reason: &str,
+    ) -> Result<(), RedisError> {
+        let mut args = vec![
+            Value::from(self.keys().dead_letters(partition)),
+            Value::from("*"),
+            Value::from("entry_id"),
+            Value::from(read.id.to_string()),
+            Value::from("reason"),
+            Value::from(reason),
+        ];
+        for (name, value) in &read.fields {
+            args.push(Value::from(format!("{ENTRY_PREFIX}{name}")));
+            args.push(Value::from(value.as_str()));
+        }
+        self.command("XADD", partition, args).await.map(|_| ())
+    }
+
+    /// How many dead letters a partition has.
+    pub async fn dead_letter_count(&self, partition: Partition) -> Result<u64, RedisError> {
+        let args = vec![Value::from(self.keys().dead_letters(partition))];
+        Ok(integer(&self.command("XLEN", partition, args).await?)? as u64)
+    }
+
+    /// The newest dead letters of a partition that are older than the one at `before`, newest
+    /// first.
+    pub async fn dead_letters(
+        &self,
+        partition: Partition,
+        before: Option<LogId>,
+        count: u64,
+    ) -> Result<Vec<DeadLetter>, RedisError> {
+        let key = self.keys().dead_letters(partition);
+        let from = before.map_or_else(|| "+".to_owned(), |id| format!("({id}"));
+        let args = [key.as_str(), &from, "-", "COUNT", &count.to_string()];
+        let args = args.into_iter().map(Value::from).collect();
+        let reply = entries(partition, Some(self.command("XREVRANGE", partition, args).await?))?;
+        Ok(reply.into_iter().map(|read| DeadLetter::new(read.id, read.fields)).collect())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::RecordError;
+
+    fn fields(pairs: &[(&str, &str)]) -> HashMap<String, String> {
+        pairs.iter().map(|(name, value)| (name.to_string(), value.to_string())).collect()
+    }
+
+    #[test]
+    fn a_letter_is_of_the_entry_with_its_position_and_its_fields() {
+        let parked = [("entry_id", "5-1"), ("reason", "unreadable v"), ("entry.v", "9")];
+        let letter = DeadLetter::new(LogId { ms: 7, seq: 0 }, fields(&parked));
+        assert_eq!((letter.entry_id.as_str(), letter.reason.as_str()), ("5-1", "unreadable v"));
+        let read = |seq, v| Read {
+            partition: Partition(0),
+            id: LogId { ms: 5, seq },
+            entry: Err(RecordError("v")),
+            fields: fields(&[("v", v)]),
+        };
+        assert!(letter.is_of(&read(1, "9")));
+        assert!(!letter.is_of(&read(2, "9")));
+        assert!(!letter.is_of(&read(1, "8")));
+    }
+}

@@ -1,0 +1,106 @@
+//! An event's lists in pages, for tools that must not hold Redis up: each page is one short
+//! command, so a whole list is of no single instant, and an element may be met twice.
+
+use fred::types::Value;
+
+use super::engine::Engine;
+use super::error::RedisError;
+use super::reply::{integer, list, text, unexpected};
+use crate::domain::{Booking, BookingId, EventId, RecordError, SeatId};
+
+/// Elements Redis is asked for at once; it may answer with a few more.
+const PAGE: &str = "1000";
+
+/// One page of a list.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Page<T> {
+    /// Its elements.
+    pub items: Vec<T>,
+    /// Where to go on; `None` after the last page.
+    pub next: Option<Cursor>,
+}
+
+/// A place in a list; the default is its beginning.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Cursor(String);
+
+impl Default for Cursor {
+    fn default() -> Self {
+        Cursor("0".to_owned())
+    }
+}
+
+/// A booking as Redis keeps it: its id and its record, or the reason why that is unreadable.
+pub type KeptBooking = (String, Result<Booking, RecordError>);
+
+impl Engine {
+    /// Some of an event's bookings.
+    pub async fn bookings_page(
+        &self,
+        event: EventId,
+        cursor: Cursor,
+    ) -> Result<Page<KeptBooking>, RedisError> {
+        let page = self.hash_page(event, self.keys().bookings(event), cursor).await?;
+        Ok(page.map(|(id, record)| {
+            let parsed: Result<BookingId, _> = id.parse().map_err(|_| RecordError("booking id"));
+            let booking = parsed.and_then(|id| Booking::from_record(id, &record));
+            (id, booking)
+        }))
+    }
+
+    /// Some of an event's taken seats with their bookings; ids as they stand there.
+    pub async fn holders_page(
+        &self,
+        event: EventId,
+        cursor: Cursor,
+    ) -> Result<Page<(SeatId, String)>, RedisError> {
+        let page = self.hash_page(event, self.keys().holders(event), cursor).await?;
+        page.try_map(|(seat, booking)| {
+            let seat = seat.parse().map_err(|_| unexpected(format!("seat {seat:?}")))?;
+            Ok((SeatId(seat), booking))
+        })
+    }
+
+    /// Some of an event's users with the number of seats each holds or owns.
+    pub async fn users_page(
+        &self,
+        event: EventId,
+        cursor: Cursor,
+    ) -> Result<Page<(String, i64)>, RedisError> {
+        let page = self.hash_page(event, self.keys().users(event), cursor).await?;
+        page.try_map(|(user, count)| Ok((user, integer(&Value::from(count))?)))
+    }
+
+    async fn hash_page(
+        &self,
+        event: EventId,
+        key: String,
+        cursor: Cursor,
+    ) -> Result<Page<(String, String)>, RedisError> {
+        let args = [key, cursor.0, "COUNT".to_owned(), PAGE.to_owned()];
+        let args = args.into_iter().map(Value::from).collect();
+        let reply = self.command("HSCAN", self.keys().partition_of(event), args).await?;
+        let mut reply = list(Some(reply))?.into_iter();
+        let next = Cursor(text(reply.next())?);
+        let mut flat = list(reply.next())?.into_iter();
+        let mut items = Vec::with_capacity(flat.len() / 2);
+        while let (Some(name), Some(value)) = (flat.next(), flat.next()) {
+            items.push((text(Some(name))?, text(Some(value))?));
+        }
+        Ok(Page { items, next: (next != Cursor::default()).then_some(next) })
+    }
+}
+
+impl<T> Page<T> {
+    fn map<U>(self, change: impl FnMut(T) -> U) -> Page<U> {
+        Page { items: self.items.into_iter().map(change).collect(), next: self.next }
+    }
+
+    fn try_map<U>(
+        self,
+        change: impl FnMut(T) -> Result<U, RedisError>,
+    ) -> Result<Page<U>, RedisError> {
+        let items: Result<Vec<U>, RedisError> = self.items.into_iter().map(change).collect();
+        Ok(Page { items: items?, next: self.next })
+    }
+}

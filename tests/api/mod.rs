@@ -1,0 +1,29 @@
+//! The API over HTTP: shapes, idempotency, ownership, admin rules, what operators look at, how
+//! the program starts and ends.
+
+mod admin;
+mod bookings;
+mod events;
+mod idempotency;
+mod operations;
+mod program;
+mod seats;
+
+use serde_json::Value;
+
+/// Whether a value is a time as the API writes times: ISO 8601 in UTC with milliseconds.
+fn is_time(value: &Value) -> bool {
+    value.as_str().is_some_and(|text| {
+        text.len() == "2026-03-01T18:00:00.000Z".len()
+            && text.ends_with('Z')
+            && text.parse::<jiff::Timestamp>().is_ok()
+    })
+}
+
+/// The names of an object's fields, in order of the alphabet.
+fn names(value: &Value) -> Vec<&str> {
+    let fields = value.as_object().expect("an object").keys();
+    let mut names: Vec<&str> = fields.map(String::as_str).collect();
+    names.sort_unstable();
+    names
+}

@@ -1,0 +1,148 @@
+//! The real program: what it logs, how it ends, and what it says when it cannot start.
+
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+
+use super::is_time;
+use crate::support::api::{Api, Place, places};
+use crate::support::eventually;
+use crate::support::process::Process;
+
+const PROGRAM: &str = env!("CARGO_BIN_EXE_holdfast-api");
+/// Bound of an ordinary answer.
+const ANSWER: Duration = Duration::from_secs(5);
+/// Bound of a refused start: the longest wait for a service that is away.
+const REFUSED_START: Duration = Duration::from_secs(30);
+const LOG_FIELDS: [&str; 9] = [
+    "timestamp",
+    "level",
+    "trace_id",
+    "service",
+    "event_id",
+    "user_id",
+    "booking_id",
+    "message",
+    "duration_ms",
+];
+
+#[tokio::test]
+async fn what_happens_to_a_booking_is_logged_under_its_trace() {
+    let api = Api::program(&Place::shared(), &[("HOLDFAST_CONFIRM_WAIT_MS", "0")]).await;
+    let event = api.event(places(5)).await;
+    let body = json!({ "event_id": event, "seat_ids": [1] });
+    let held = api.post("/api/v1/bookings").user("ann").json(body).send().await;
+    let booking = held.json(201);
+    api.act("ann", &booking, "extend").await.json(200);
+    let cancelled = api.act("ann", &booking, "cancel").await;
+    for (reply, message) in [(&held, "booking created"), (&cancelled, "booking cancelled")] {
+        let is_it = |line: &Value| line["message"] == message;
+        let line = api.process().log_line(message, is_it).await;
+        assert_eq!(line["trace_id"].as_str(), reply.header("x-trace-id"));
+        let expected = [
+            ("event_id", json!(event)),
+            ("user_id", "ann".into()),
+            ("booking_id", booking["id"].clone()),
+            ("service", "holdfast-api".into()),
+            ("level", "info".into()),
+        ];
+        for (name, value) in expected {
+            assert_eq!(line[name], value, "{line}");
+        }
+        assert!(line["duration_ms"].as_f64().is_some_and(|ms| ms > 0.0), "{line}");
+    }
+    for line in api.process().log_lines() {
+        let fields = line.as_object().unwrap();
+        assert!(LOG_FIELDS.iter().all(|name| fields.contains_key(*name)), "{line}");
+        assert!(is_time(&line["timestamp"]) && fields.values().all(|v| !v.is_object()), "{line}");
+    }
+}
+
+#[tokio::test]
+async fn sigterm_finishes_what_is_under_way() {
+    let settings = [("HOLDFAST_SHUTDOWN_NOTICE_MS", "1500")];
+    let api = Api::program(&Place::shared(), &settings).await;
+    let event = api.event(places(5)).await;
+    let body = json!({ "event_id": event, "seat_ids": [1] }).to_string();
+    let head = format!(
+        "POST /api/v1/bookings?user_id=ann HTTP/1.1\r\nHost: x\r\n\
+         Content-Type: application/json\r\nContent-Length: {}\r\n\r\n",
+        body.len()
+    );
+    // Half of a request arrives before the end is asked for, the other half after.
+    let (begin, end) = body.split_at(10);
+    let mut under_way = api.raw(format!("{head}{begin}").as_bytes()).await;
+    eventually("it is under way", ANSWER, async || {
+        api.metric("holdfast_http_in_flight").await == 2.0
+    })
+    .await;
+    api.process().terminate();
+    let told = Instant::now();
+    let mut ending = None;
+    eventually("readiness tells", Duration::from_secs(1), async || {
+        let ready = api.get("/health/ready").send().await;
+        ending = (ready.status == 503).then(|| ready.json(503)["status"].clone());
+        ending.is_some()
+    })
+    .await;
+    assert_eq!(ending, Some(json!("ending")));
+    // Balancers learn it while new requests are still served.
+    api.get("/api/v1/events").send().await.json(200);
+    eventually("no new connection is taken", ANSWER, async || {
+        let fresh = crate::support::http::Client::new(&format!("http://{}", api.address()));
+        fresh.get("/health/live").try_send().await.is_err()
+    })
+    .await;
+    assert!(told.elapsed() >= Duration::from_millis(1_500), "{:?}", told.elapsed());
+    assert_eq!(api.process().exited(), None, "a request is still under way");
+    under_way.send(end.as_bytes()).await;
+    let answer = under_way.answer(ANSWER).await;
+    assert_eq!(answer.json(201)["status"], "HOLD");
+    assert_eq!(answer.header("connection"), Some("close"));
+    assert!(api.process().ended(ANSWER).await.success());
+    let last = api.process().log_lines().pop().unwrap();
+    assert_eq!(last["message"], "ended in order");
+}
+
+/// Starts the program with these settings and reads why it did not start.
+async fn refused(place: &Place, settings: &[(&str, &str)], expected: &[&str]) {
+    let program = Process::start(PROGRAM, &place.environment(settings));
+    let status = program.ended(REFUSED_START).await;
+    let said = program.error_text();
+    assert_eq!(status.code(), Some(1), "{said}");
+    assert_eq!(said.lines().count(), 1, "one clear line: {said}");
+    assert!(said.starts_with("holdfast-api: "), "{said}");
+    for text in expected {
+        assert!(said.contains(text), "{text}: {said}");
+    }
+    assert!(program.log_lines().iter().all(|line| line["message"] != "serving"));
+}
+
+#[tokio::test]
+async fn a_start_without_its_services_says_which_is_away() {
+    let place = Place::shared();
+    let nowhere = "127.0.0.1:1";
+    let redis = format!("redis://:secret@{nowhere}");
+    let away = [("HOLDFAST_REDIS_URL", redis.as_str())];
+    refused(&place, &away, &[nowhere, "Start Redis, or set HOLDFAST_REDIS_URL"]).await;
+    let mongodb = format!("mongodb://{nowhere}");
+    let away = [("HOLDFAST_MONGODB_URL", mongodb.as_str()), ("HOLDFAST_MONGODB_TIMEOUT_MS", "500")];
+    refused(&place, &away, &[nowhere, "Start MongoDB, or set HOLDFAST_MONGODB_URL"]).await;
+}
+
+#[tokio::test]
+async fn a_start_with_settings_that_cannot_be_says_why() {
+    let place = Place::shared();
+    let open = [("HOLDFAST_LISTEN", "0.0.0.0:0")];
+    refused(&place, &open, &["open to the network", "HOLDFAST_ADMIN_KEYS_SHA256"]).await;
+    let misspelt = [("HOLDFAST_LISTENS", "x")];
+    refused(&place, &misspelt, &["HOLDFAST_LISTENS", "did you mean HOLDFAST_LISTEN?"]).await;
+    let many = [("HOLDFAST_PARTITIONS", "many")];
+    refused(&place, &many, &["HOLDFAST_PARTITIONS=\"many\"", "not a whole number"]).await;
+
+    let api = Api::program(&place, &[]).await;
+    let taken = [("HOLDFAST_LISTEN", api.address())];
+    refused(&place, &taken, &["cannot listen on", api.address()]).await;
+    let other = [("HOLDFAST_PARTITIONS", "4")];
+    refused(&place, &other, &["16", "4", "partitions"]).await;
+}

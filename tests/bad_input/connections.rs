@@ -1,0 +1,81 @@
+//! Bytes that are slow, broken off or no HTTP at all.
+
+use std::time::Duration;
+
+use holdfast::config::Config;
+
+use super::Victim;
+use crate::support::api::{Api, Place};
+
+/// The server gives up after 300 ms here.
+const SOON: Duration = Duration::from_secs(3);
+
+const POST: &str = "POST /api/v1/bookings?user_id=ann HTTP/1.1\r\nHost: x\r\n\
+    Content-Type: application/json\r\n";
+
+#[tokio::test]
+async fn slow_bodies_are_given_up() {
+    let victim = Victim::new(&Place::shared()).await;
+    let cases = [
+        ("Content-Length: 40\r\n\r\n{\"event_id\"", "x".repeat(29)),
+        ("Transfer-Encoding: chunked\r\n\r\n5\r\n{\"eve\r\n", "0\r\n\r\n".to_owned()),
+    ];
+    for (begin, rest) in cases {
+        let mut slow = victim.api.raw(format!("{POST}{begin}").as_bytes()).await;
+        let answer = slow.answer(SOON).await;
+        let problem = answer.problem(408, "body_timeout");
+        assert!(problem["detail"].as_str().unwrap().contains("within 0.3 s"), "{problem}");
+        assert_eq!(answer.header("connection"), Some("close"));
+        // What comes after all is not taken for a next request.
+        slow.send(rest.as_bytes()).await;
+        assert!(slow.closes(SOON).await);
+    }
+    victim.api.stop().await;
+}
+
+#[tokio::test]
+async fn slow_heads_are_given_up() {
+    let config = Config { http_header_timeout_ms: 300, ..Place::shared().config() };
+    let api = Api::here(config).await;
+    let mut slow = api.raw(b"GET /health/live HTTP/1.1\r\nHost:").await;
+    assert_eq!(slow.answer(SOON).await.status, 408);
+    assert!(slow.closes(SOON).await);
+    api.stop().await;
+}
+
+#[tokio::test]
+async fn bodies_that_break_off_take_nothing() {
+    let victim = Victim::new(&Place::shared()).await;
+    let whole = format!("{{\"event_id\": {}, \"seat_ids\": [1]}}", victim.event);
+    let request = format!("{POST}Content-Length: {}\r\n\r\n{whole}", whole.len() + 1);
+    drop(victim.api.raw(request.as_bytes()).await);
+    let bad_chunk = format!("{POST}Transfer-Encoding: chunked\r\n\r\nzz\r\n{whole}\r\n0\r\n\r\n");
+    let mut bad = victim.api.raw(bad_chunk.as_bytes()).await;
+    assert_eq!(bad.answer(SOON).await.status, 400);
+    assert_eq!(victim.api.counts(victim.event).await, (11, 1, 0));
+    victim.api.stop().await;
+}
+
+#[tokio::test]
+async fn what_is_no_http_is_answered_bare_and_closed() {
+    let victim = Victim::new(&Place::shared()).await;
+    let many_headers: String = (0..200).map(|n| format!("X-{n}: y\r\n")).collect();
+    let huge = "x".repeat(200 << 10);
+    let cases = [
+        ("hello\r\n\r\n".to_owned(), 400),
+        ("GET /health/live HTTP/9.9\r\n\r\n".to_owned(), 400),
+        ("GET /health/live HTTP/1.1\r\nHost: x\r\nBad Header\r\n\r\n".to_owned(), 400),
+        (format!("{POST}Content-Length: -1\r\n\r\n"), 400),
+        (format!("{POST}Content-Length: 1\r\nContent-Length: 2\r\n\r\n"), 400),
+        (format!("GET /health/live HTTP/1.1\r\n{many_headers}\r\n"), 431),
+        (format!("GET /health/live HTTP/1.1\r\nX-Huge: {huge}\r\n\r\n"), 431),
+    ];
+    for (bytes, status) in cases {
+        let mut connection = victim.api.raw(bytes.as_bytes()).await;
+        let answer = connection.answer(SOON).await;
+        assert_eq!(answer.status, status, "{}", &bytes[..bytes.len().min(90)]);
+        assert!(connection.closes(SOON).await);
+    }
+    victim.api.get("/health/live").send().await.json(200);
+    victim.api.stop().await;
+}

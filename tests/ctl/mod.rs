@@ -1,0 +1,138 @@
+//! `holdfastctl` as operators run it: the real binary on real servers, read by its `--json`.
+
+mod events;
+mod lag;
+mod verify;
+mod verify_faults;
+
+use std::time::Duration;
+
+use holdfast::domain::{BookingId, EventId};
+use holdfast::redis::WORKER_GROUP;
+use holdfast::sale::Confirmed;
+use serde_json::Value;
+use tokio::process::Command;
+
+use crate::support::servers::{Server, shared_mongodb, shared_redis};
+use crate::support::worker::{WorkerProcess, WorkerSpec};
+use crate::support::world::World;
+use crate::support::{Flavor, eventually};
+
+/// Bound of what a worker has to archive.
+const ARCHIVED_WITHIN: Duration = Duration::from_secs(60);
+
+/// What one run answered.
+#[derive(Debug)]
+struct Ran {
+    code: i32,
+    stdout: String,
+    stderr: String,
+}
+
+impl Ran {
+    /// The JSON document of a run that ended with this code.
+    #[track_caller]
+    fn json(&self, code: i32) -> Value {
+        assert_eq!(self.code, code, "{self:?}");
+        serde_json::from_str(&self.stdout).unwrap_or_else(|error| panic!("{error}: {self:?}"))
+    }
+
+    /// The one line on standard error of a run that could not be done.
+    #[track_caller]
+    fn refusal(&self) -> &str {
+        assert_eq!((self.code, self.stdout.as_str()), (2, ""), "{self:?}");
+        assert_eq!(self.stderr.trim_end().lines().count(), 1, "{self:?}");
+        &self.stderr
+    }
+}
+
+/// A sale of its own on shared servers, and the tool set up for it.
+struct Shop {
+    world: World,
+    redis: &'static Server,
+}
+
+impl Shop {
+    async fn new(flavor: Flavor) -> Self {
+        let redis = shared_redis(flavor);
+        Shop { world: World::new(redis, shared_mongodb()).await, redis }
+    }
+
+    /// Whichever Redis is there; for what does not hang on the flavor.
+    async fn any() -> Self {
+        Shop::new(Flavor::Valkey).await
+    }
+
+    /// A worker of this shop, which parks at once what it cannot read.
+    async fn worker(&self) -> WorkerProcess {
+        let spec = WorkerSpec::new(&self.world, shared_mongodb());
+        let spec = spec.with("mongodb_timeout_ms", "5000").with("worker_reclaim_idle_ms", "30000");
+        spec.with("worker_deliveries_max", "1").start().await
+    }
+
+    /// Waits until a worker is done with all that is in the booking logs.
+    async fn archived(&self) {
+        let engine = &self.world.engine;
+        for partition in engine.keys().all_partitions() {
+            let newest = engine.last_entry(partition).await.unwrap().unwrap_or_default();
+            eventually("the log is archived", ARCHIVED_WITHIN, async || {
+                let state = engine.log_state(partition, WORKER_GROUP).await;
+                state.is_ok_and(|state| state.watermark() >= newest)
+            })
+            .await;
+        }
+    }
+
+    /// The settings, as variables.
+    fn settings(&self) -> Vec<(&'static str, String)> {
+        let settings = self.world.engine.settings();
+        vec![
+            ("HOLDFAST_REDIS_URL", settings.url.clone()),
+            ("HOLDFAST_REDIS_NAMESPACE", settings.namespace.clone()),
+            ("HOLDFAST_PARTITIONS", settings.partitions.to_string()),
+            ("HOLDFAST_MONGODB_URL", shared_mongodb().url()),
+            ("HOLDFAST_MONGODB_DATABASE", settings.namespace.clone()),
+        ]
+    }
+
+    /// Runs `holdfastctl` with this line of arguments.
+    async fn ctl(&self, line: &str) -> Ran {
+        self.ctl_with(line, &[]).await
+    }
+
+    /// The same, with these settings above the shop's own.
+    async fn ctl_with(&self, line: &str, settings: &[(&str, &str)]) -> Ran {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_holdfastctl"));
+        command.args(line.split_whitespace()).env_clear().envs(self.settings());
+        let output = command.envs(settings.iter().copied()).output().await.unwrap();
+        let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
+        Ran {
+            code: output.status.code().expect("it ended by itself"),
+            stdout: text(output.stdout),
+            stderr: text(output.stderr),
+        }
+    }
+
+    /// Holds seats for a user.
+    async fn hold(&self, event: EventId, user: &str, seats: &[u32]) -> BookingId {
+        self.world.hold(user, event, seats, None).await.unwrap().booking.id
+    }
+
+    /// Holds and buys seats; a worker must run.
+    async fn buy(&self, event: EventId, user: &str, seats: &[u32]) -> BookingId {
+        let held = self.world.hold(user, event, seats, None).await.unwrap();
+        let confirmed = self.world.confirm(&held).await.unwrap();
+        assert!(matches!(confirmed, Confirmed::Settled(_)), "{confirmed:?}");
+        held.booking.id
+    }
+
+    async fn cancel(&self, user: &str, booking: BookingId) {
+        self.world.sale.cancel(&user.parse().unwrap(), booking).await.unwrap();
+    }
+
+    /// A collection of the archive.
+    async fn collection(&self, name: &str) -> mongodb::Collection<mongodb::bson::Document> {
+        let client = mongodb::Client::with_uri_str(shared_mongodb().url()).await.unwrap();
+        client.database(&self.world.engine.settings().namespace).collection(name)
+    }
+}

@@ -1,0 +1,148 @@
+//! `verify` on a sale that is in order: still, moving, large, with parked garbage.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use futures_util::future::join_all;
+use holdfast::domain::{EventId, LogId};
+use serde_json::{Value, json};
+
+use super::Shop;
+use crate::on_each_redis;
+
+/// The parts of an event's line that tests look at.
+fn counts(report: &Value) -> Value {
+    let event = &report["events"][0];
+    let names = ["capacity", "free", "held", "sold", "blocked", "bookings_in_redis"];
+    names.iter().map(|name| event[name].clone()).collect()
+}
+
+on_each_redis!(a_clean_sale_is_clean, async |flavor| {
+    let shop = Shop::new(flavor).await;
+    let _worker = shop.worker().await;
+    let event = shop.world.event(10).await;
+    shop.buy(event, "ann", &[1, 2]).await;
+    shop.hold(event, "bob", &[3]).await;
+    let given_up = shop.hold(event, "cid", &[4]).await;
+    shop.cancel("cid", given_up).await;
+    let sold_back = shop.buy(event, "dan", &[5]).await;
+    shop.cancel("dan", sold_back).await;
+    shop.buy(event, "eve", &[5, 6]).await;
+
+    let report = shop.ctl("verify --json").await.json(0);
+    assert_eq!(report["clean"], true, "{report}");
+    assert_eq!(counts(&report), json!([10, 5, 1, 4, 0, 5]), "{report}");
+    assert_eq!(report["events"][0]["bookings_in_archive"], 5);
+    let partition = shop.world.engine.keys().partition_of(event).0;
+    assert_eq!(report["partitions"].as_array().unwrap().len(), 4);
+    let log = &report["partitions"][usize::from(partition)];
+    assert!(log["entries"].as_u64().unwrap() > 10, "{report}");
+    assert_eq!(log["position"], log["watermark"]);
+
+    let table = shop.ctl("verify").await;
+    assert!(table.code == 0 && table.stdout.contains("Clean: 1 events"), "{table:?}");
+    let one = shop.ctl(&format!("verify --json --event {event}")).await.json(0);
+    assert_eq!((one["partitions"].as_array().unwrap().len(), counts(&one)), (1, counts(&report)));
+});
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn parked_garbage_is_known_and_its_neighbours_are_checked() {
+    let shop = Shop::any().await;
+    let _worker = shop.worker().await;
+    let event = shop.world.event(10).await;
+    let engine = &shop.world.engine;
+    let partition = engine.keys().partition_of(event);
+    let log = engine.keys().log(partition);
+    shop.hold(event, "ann", &[1]).await;
+    shop.redis.command(&["XADD", &log, "*", "garbage", "in"]);
+    shop.hold(event, "bob", &[2]).await;
+    shop.redis.command(&["XADD", &log, "*", "v", "1", "kind", "hold"]);
+    let report = shop.ctl("verify --json").await.json(0);
+    let parked: u64 = report["partitions"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|p| p["parked"].as_u64().unwrap())
+        .sum();
+    assert_eq!(parked, 2, "{report}");
+
+    let first_hold = engine.range(partition, LogId::default(), None, 2).await.unwrap()[1].id;
+    let first_hold = first_hold.to_string();
+    shop.redis.command(&["XDEL", &log, &first_hold]);
+    let report = shop.ctl("verify --json").await.json(1).to_string();
+    assert!(report.contains("does not follow its predecessor"), "{report}");
+}
+
+/// Keeps the churn below what a small MongoDB archives.
+const CHURN_PAUSE: Duration = Duration::from_millis(10);
+
+/// Holds and gives up the seats from `first` on, one after the other, until told to stop.
+async fn churn(shop: &Shop, event: EventId, first: u32, stop: &AtomicBool) {
+    for round in 0.. {
+        let (user, seat) = (format!("u{first}"), first + round % 10);
+        let booking = shop.hold(event, &user, &[seat]).await;
+        shop.cancel(&user, booking).await;
+        tokio::time::sleep(CHURN_PAUSE).await;
+        if stop.load(Ordering::SeqCst) {
+            break;
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_sale_that_goes_on_is_clean_and_its_faults_are_still_found() {
+    let shop = Shop::any().await;
+    let _worker = shop.worker().await;
+    let event = shop.world.event(100).await;
+    let stop = AtomicBool::new(false);
+    let look = async {
+        shop.ctl("verify --json --wait-seconds 20").await.json(0);
+        // A seat of nobody's: the churn never touches it.
+        let seats = shop.world.engine.keys().event_keys(event)[1].clone();
+        shop.redis.command(&["SETRANGE", &seats, "100", "b"]);
+        let broken = shop.ctl("verify --json --wait-seconds 2").await.json(1);
+        stop.store(true, Ordering::SeqCst);
+        broken
+    };
+    let ((), (), broken) =
+        tokio::join!(churn(&shop, event, 1, &stop), churn(&shop, event, 11, &stop), look);
+    let told: Vec<&str> = broken["events"][0]["problems"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .filter_map(Value::as_str)
+        .collect();
+    assert!(told.iter().any(|line| line.contains("seat 100 is BOOKED in Redis")), "{told:?}");
+    assert!(
+        told.iter().all(|line| line.contains("seat 100 ") || line.contains(" free,")),
+        "{told:?}"
+    );
+}
+
+/// More bookings than one page holds, so that every list is read in several.
+const MANY: u32 = 2_500;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_large_event_is_read_in_pages() {
+    let shop = Shop::any().await;
+    let _worker = shop.worker().await;
+    let event = shop.world.event(MANY + 1).await;
+    let hold = async |seat: u32| shop.hold(event, &format!("u{seat}"), &[seat]).await;
+    let seats: Vec<u32> = (1..=MANY).collect();
+    for some in seats.chunks(50) {
+        join_all(some.iter().map(|seat| hold(*seat))).await;
+    }
+    shop.archived().await;
+    shop.buy(event, "buyer", &[MANY + 1]).await;
+    let report = shop.ctl("verify --json").await.json(0);
+    assert_eq!(counts(&report), json!([MANY + 1, 0, MANY, 1, 0, MANY + 1]), "{report}");
+    assert_eq!(report["events"][0]["bookings_in_archive"], MANY + 1);
+
+    // One of many, wherever it stands.
+    let holders = shop.world.engine.keys().holders(event);
+    shop.redis.command(&["HDEL", &holders, "1234"]);
+    let report = shop.ctl("verify --json").await.json(1);
+    let problems = &report["events"][0]["problems"];
+    assert_eq!(problems.as_array().unwrap().len(), 1, "{problems}");
+    assert!(problems[0].as_str().unwrap().starts_with("seat 1234 has no holder"), "{problems}");
+}

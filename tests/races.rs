@@ -1,0 +1,161 @@
+//! Many callers, few seats, two real API processes: nobody gets what another has, and nobody is
+//! told anything but yes or no.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use futures_util::future::join_all;
+use holdfast::start::raise_open_files;
+use serde_json::{Value, json};
+
+use crate::on_each_redis;
+use crate::support::api::{Api, Place, places};
+use crate::support::eventually;
+use crate::support::http::{Client, Reply};
+use crate::support::servers::{Flavor, shared_mongodb, shared_redis};
+
+/// Two API processes of one deployment.
+struct Pair([Api; 2]);
+
+impl Pair {
+    async fn new(flavor: Flavor) -> Self {
+        raise_open_files();
+        let place = Place::new(shared_redis(flavor), shared_mongodb());
+        // The first one claims the database for its number of partitions.
+        let one = Api::program(&place, &[]).await;
+        Pair([one, Api::program(&place, &[]).await])
+    }
+
+    /// The process whose turn it is.
+    fn turn(&self, n: usize) -> &Client {
+        &self.0[n % 2]
+    }
+
+    /// Everybody asks at once, each as a user of its own; what each is answered.
+    async fn rush(&self, event: u64, crowd: &str, wishes: &[Vec<u32>]) -> Vec<Reply> {
+        let asks = wishes.iter().enumerate().map(|(n, seats)| {
+            let user = format!("{crowd}-{n}");
+            async move { self.turn(n).hold(&user, event, seats).await }
+        });
+        join_all(asks).await
+    }
+}
+
+/// How often each status was answered.
+fn tally(replies: &[Reply]) -> BTreeMap<u16, usize> {
+    let mut tally = BTreeMap::new();
+    for reply in replies {
+        *tally.entry(reply.status).or_default() += 1;
+    }
+    tally
+}
+
+/// The seats of a booking.
+fn seats(booking: &Value) -> Vec<u32> {
+    let seats = booking["seats"].as_array().expect("a booking has seats").iter();
+    seats.map(|seat| seat["seat_id"].as_u64().expect("a seat has an id") as u32).collect()
+}
+
+/// The seats that are held, by the map.
+async fn held_seats(api: &Client, event: u64) -> BTreeSet<u32> {
+    let map = api.get(&format!("/api/v1/events/{event}/seats?status=HOLD")).send().await.json(200);
+    let seats = map["seats"].as_array().unwrap().iter();
+    seats.map(|seat| seat["id"].as_u64().unwrap() as u32).collect()
+}
+
+on_each_redis!(a_hundred_callers_and_one_seat, async |flavor| {
+    let pair = Pair::new(flavor).await;
+    let event = pair.turn(0).event(places(5)).await;
+    let replies = pair.rush(event, "user", &vec![vec![3]; 100]).await;
+    assert_eq!(tally(&replies), BTreeMap::from([(201, 1), (409, 99)]));
+    for refused in replies.iter().filter(|reply| reply.status == 409) {
+        let problem = refused.problem(409, "seats_unavailable");
+        assert_eq!(problem["detail"], "Seat 3 is not available");
+    }
+    assert_eq!(pair.turn(1).counts(event).await, (4, 1, 0));
+});
+
+on_each_redis!(a_thousand_callers_and_ten_seats, async |flavor| {
+    let pair = Pair::new(flavor).await;
+    let mut event = places(100);
+    event["max_seats_per_user"] = 10.into();
+    let event = pair.turn(0).event(event).await;
+    // Ninety are gone before the rush begins.
+    let early: Vec<Vec<u32>> = (0..9).map(|n| (n * 10 + 1..=n * 10 + 10).collect()).collect();
+    assert_eq!(tally(&pair.rush(event, "early", &early).await), BTreeMap::from([(201, 9)]));
+    let wishes: Vec<Vec<u32>> = (0..1_000).map(|n| vec![91 + n % 10]).collect();
+    let replies = pair.rush(event, "user", &wishes).await;
+    assert_eq!(tally(&replies), BTreeMap::from([(201, 10), (409, 990)]));
+    let won: BTreeSet<u32> =
+        replies.iter().filter(|r| r.status == 201).flat_map(|r| seats(&r.json(201))).collect();
+    assert_eq!(won, (91..=100).collect());
+    assert_eq!(pair.turn(1).counts(event).await, (0, 100, 0));
+});
+
+on_each_redis!(overlapping_wishes_are_granted_whole_or_not_at_all, async |flavor| {
+    let pair = Pair::new(flavor).await;
+    const SEATS: u32 = 40;
+    let event = pair.turn(0).event(places(SEATS)).await;
+    let wishes: Vec<Vec<u32>> = (0..300)
+        .map(|n| {
+            let first = n * 7 % (SEATS - 2) + 1;
+            vec![first, first + 1, first + 2]
+        })
+        .collect();
+    let replies = pair.rush(event, "user", &wishes).await;
+    let mut held = BTreeSet::new();
+    for (reply, wish) in replies.iter().zip(&wishes) {
+        match reply.status {
+            201 => {
+                assert_eq!(&seats(&reply.json(201)), wish, "a hold is whole");
+                assert!(wish.iter().all(|seat| held.insert(*seat)), "{wish:?} has two holders");
+            }
+            _ => drop(reply.problem(409, "seats_unavailable")),
+        }
+    }
+    let granted = replies.iter().filter(|reply| reply.status == 201).count();
+    assert!(granted >= SEATS as usize / 5, "{granted} granted");
+    for wish in &wishes {
+        assert!(wish.iter().any(|seat| held.contains(seat)), "{wish:?} was refused while free");
+    }
+    // The map knows of no seat that nobody was told to have, and of every one that somebody was.
+    assert_eq!(held_seats(pair.turn(0), event).await, held);
+    assert_eq!(held_seats(pair.turn(1), event).await, held);
+});
+
+on_each_redis!(one_key_sent_many_times_is_one_booking, async |flavor| {
+    let pair = Pair::new(flavor).await;
+    let event = pair.turn(0).event(places(100)).await;
+    let body = json!({ "event_id": event, "seat_ids": [1, 2] });
+    let asks = (0..60).map(|n| {
+        let ask = pair.turn(n).post("/api/v1/bookings").user("ann").json(body.clone());
+        ask.header("Idempotency-Key", "one").send()
+    });
+    let replies = join_all(asks).await;
+    let ids: BTreeSet<String> = replies.iter().map(|r| r.json(201)["id"].to_string()).collect();
+    assert_eq!(ids.len(), 1);
+    let fresh = replies.iter().filter(|r| r.header("idempotent-replayed").is_none()).count();
+    assert_eq!(fresh, 1);
+    assert_eq!(pair.turn(0).counts(event).await, (98, 2, 0));
+});
+
+on_each_redis!(a_lapsed_hold_is_taken_while_no_worker_runs, async |flavor| {
+    let pair = Pair::new(flavor).await;
+    let mut event = places(3);
+    event["hold_ttl_seconds"] = 1.into();
+    let event = pair.turn(0).event(event).await;
+    let anns = pair.turn(0).held("ann", event, &[2]).await;
+    pair.turn(1).hold("bob", event, &[2]).await.problem(409, "seats_unavailable");
+    let mut bobs = Value::Null;
+    eventually("it lapses for another caller", Duration::from_secs(5), async || {
+        let reply = pair.turn(1).hold("bob", event, &[1, 2]).await;
+        bobs = if reply.status == 201 { reply.json(201) } else { Value::Null };
+        !bobs.is_null()
+    })
+    .await;
+    let time = |value: &Value| value.as_str().unwrap().parse::<jiff::Timestamp>().unwrap();
+    assert!(time(&bobs["created_at"]) >= time(&anns["hold_expires_at"]), "{anns} {bobs}");
+    let anns = pair.turn(0).booking("ann", &anns).await.json(200);
+    assert_eq!(anns["status"], "EXPIRED");
+    pair.turn(0).act("ann", &anns, "confirm").await.problem(410, "booking_expired");
+});

@@ -1,0 +1,207 @@
+//! The API as tests meet it: served in this process, or as the real program, on servers shared
+//! with other tests but under names of its own.
+
+use std::net::SocketAddr;
+use std::ops::Deref;
+use std::sync::{Arc, LazyLock};
+
+use holdfast::archive::Archive;
+use holdfast::config::Config;
+use holdfast::redis::Engine;
+use holdfast::shutdown::{self, Trigger};
+use holdfast::telemetry::Metrics;
+use holdfast::{api, start};
+use serde_json::{Value, json};
+use tokio::task::JoinHandle;
+
+use super::http::{Client, Reply};
+use super::process::Process;
+use super::servers::{Flavor, Server, available, shared_mongodb, shared_redis};
+use super::unique_name;
+
+/// Where the processes of one deployment meet: two servers, and a name of its own on both.
+#[derive(Clone)]
+pub struct Place {
+    redis_url: String,
+    mongodb_url: String,
+    name: String,
+}
+
+impl Place {
+    pub fn new(redis: &Server, mongodb: &Server) -> Self {
+        Place { redis_url: redis.url(), mongodb_url: mongodb.url(), name: unique_name() }
+    }
+
+    /// On the servers that all tests share, whichever Redis there is.
+    pub fn shared() -> Self {
+        let flavor = if available(Flavor::Redis) { Flavor::Redis } else { Flavor::Valkey };
+        Place::new(shared_redis(flavor), shared_mongodb())
+    }
+
+    /// The settings of a server in this process.
+    pub fn config(&self) -> Config {
+        Config {
+            listen: SocketAddr::from(([127, 0, 0, 1], 0)),
+            redis_url: self.redis_url.as_str().into(),
+            redis_namespace: self.name.clone(),
+            mongodb_url: self.mongodb_url.as_str().into(),
+            mongodb_database: self.name.clone(),
+            http_workers: 1,
+            shutdown_notice_ms: 0,
+            ..Config::default()
+        }
+    }
+
+    /// The settings of a program, these above them.
+    pub fn environment(&self, above: &[(&str, &str)]) -> Vec<(String, String)> {
+        let own = [
+            ("HOLDFAST_LISTEN", "127.0.0.1:0"),
+            ("HOLDFAST_WORKER_LISTEN", "127.0.0.1:0"),
+            ("HOLDFAST_REDIS_URL", &self.redis_url),
+            ("HOLDFAST_REDIS_NAMESPACE", &self.name),
+            ("HOLDFAST_MONGODB_URL", &self.mongodb_url),
+            ("HOLDFAST_MONGODB_DATABASE", &self.name),
+            ("HOLDFAST_HTTP_WORKERS", "1"),
+        ];
+        let all = own.iter().chain(above);
+        all.map(|(name, value)| (name.to_string(), value.to_string())).collect()
+    }
+
+    /// First segment of its Redis keys.
+    pub fn namespace(&self) -> &str {
+        &self.name
+    }
+
+    /// What lies beneath, for tests that look there.
+    pub async fn services(&self) -> (Engine, Archive) {
+        let services = start::connect(&self.config(), &Metrics::new("test")).await.unwrap();
+        (services.engine, services.archive)
+    }
+}
+
+/// An API that answers, and a client that speaks to it.
+pub struct Api {
+    client: Client,
+    running: Running,
+}
+
+enum Running {
+    Here { trigger: Trigger, served: JoinHandle<()> },
+    Program(Process),
+}
+
+impl Deref for Api {
+    type Target = Client;
+    fn deref(&self) -> &Client {
+        &self.client
+    }
+}
+
+impl Api {
+    /// Served in this process; ends when dropped.
+    pub async fn here(config: Config) -> Self {
+        let listener = api::bind(config.listen).unwrap();
+        let base = format!("http://{}", listener.local_addr().unwrap());
+        let (config, metrics) = (Arc::new(config), Metrics::new(api::SERVICE));
+        let services = start::connect(&config, &metrics).await.unwrap();
+        let (trigger, shutdown) = shutdown::channel();
+        let (sale, _tasks) = start::sale(&services, &config, &metrics, &shutdown);
+        let served = tokio::spawn(async move {
+            api::run(listener, config, sale, metrics, shutdown).await.unwrap();
+        });
+        Api { client: Client::new(&base), running: Running::Here { trigger, served } }
+    }
+
+    /// The real program, these settings above its place's.
+    pub async fn program(place: &Place, settings: &[(&str, &str)]) -> Self {
+        let environment = place.environment(settings);
+        let program = Process::start(env!("CARGO_BIN_EXE_holdfast-api"), &environment);
+        let serving = program.log_line("it serves", |line| line["message"] == "serving").await;
+        let base = format!("http://{}", serving["address"].as_str().unwrap());
+        Api { client: Client::new(&base), running: Running::Program(program) }
+    }
+
+    /// The process of a real program.
+    pub fn process(&self) -> &Process {
+        match &self.running {
+            Running::Program(process) => process,
+            Running::Here { .. } => panic!("this API is served by the test itself"),
+        }
+    }
+
+    /// Asks the server of this process to end, and waits until it has.
+    pub async fn stop(self) {
+        match self.running {
+            Running::Here { trigger, served } => {
+                trigger.request();
+                served.await.unwrap();
+            }
+            Running::Program(process) => drop(process),
+        }
+    }
+}
+
+/// A client of the real program that tests without wishes of their own share. The events they
+/// make are theirs alone.
+pub async fn shared_api() -> Client {
+    static SHARED: tokio::sync::OnceCell<Api> = tokio::sync::OnceCell::const_new();
+    static PLACE: LazyLock<Place> = LazyLock::new(Place::shared);
+    let api = SHARED.get_or_init(|| Api::program(&PLACE, &[("HOLDFAST_CONFIRM_WAIT_MS", "50")]));
+    Client::new(&format!("http://{}", api.await.address()))
+}
+
+/// Stalls of rows A (3 seats) and B (5) at 5000, a floor of 4 places at 2000.
+pub fn small_event() -> Value {
+    json!({
+        "name": "Gala", "venue": "Hall",
+        "sections": [
+            { "name": "Stalls", "price": 5000,
+              "rows": [{ "row": "A", "seats": 3 }, { "row": "B", "seats": 5 }] },
+            { "name": "Floor", "price": 2000, "capacity": 4 },
+        ],
+    })
+}
+
+/// So many places without rows.
+pub fn places(capacity: u32) -> Value {
+    json!({ "name": "Places", "sections": [{ "name": "Floor", "price": 100, "capacity": capacity }] })
+}
+
+impl Client {
+    /// Creates an event; its id.
+    pub async fn event(&self, event: Value) -> u64 {
+        let created = self.post("/api/v1/events").json(event).send().await;
+        created.json(201)["id"].as_u64().unwrap()
+    }
+
+    /// Asks for seats.
+    pub async fn hold(&self, user: &str, event: u64, seats: &[u32]) -> Reply {
+        let body = json!({ "event_id": event, "seat_ids": seats });
+        self.post("/api/v1/bookings").user(user).json(body).send().await
+    }
+
+    /// Holds seats; the booking.
+    pub async fn held(&self, user: &str, event: u64, seats: &[u32]) -> Value {
+        self.hold(user, event, seats).await.json(201)
+    }
+
+    /// Does something to a booking: `confirm`, `extend`, `cancel`.
+    pub async fn act(&self, user: &str, booking: &Value, verb: &str) -> Reply {
+        let id = booking["id"].as_str().expect("a booking");
+        self.post(&format!("/api/v1/bookings/{id}/{verb}")).user(user).send().await
+    }
+
+    /// The booking as it stands.
+    pub async fn booking(&self, user: &str, booking: &Value) -> Reply {
+        let id = booking["id"].as_str().expect("a booking");
+        self.get(&format!("/api/v1/bookings/{id}")).user(user).send().await
+    }
+
+    /// Counts of an event's seats: free, held, sold.
+    pub async fn counts(&self, event: u64) -> (u64, u64, u64) {
+        let reply = self.get(&format!("/api/v1/events/{event}/availability")).send().await;
+        let body = reply.json(200);
+        let count = |name: &str| body[name].as_u64().unwrap();
+        (count("available_seats"), count("held_seats"), count("booked_seats"))
+    }
+}

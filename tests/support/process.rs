@@ -1,0 +1,96 @@
+//! Holdfast's own programs as processes: started with settings of their own, told to end, frozen,
+//! killed; their log is read as operators read it.
+
+use std::fs::File;
+use std::path::PathBuf;
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::Mutex;
+use std::time::Duration;
+
+use serde_json::Value;
+
+use super::servers::{reap_later, state_dir};
+use super::{eventually, unique_name};
+
+/// Bound of a program's start: a busy machine connects slowly.
+const START_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// One running program; killed when dropped.
+pub struct Process {
+    child: Mutex<Child>,
+    log: PathBuf,
+    errors: PathBuf,
+}
+
+impl Process {
+    /// Starts a program with these settings and nothing else of our environment.
+    pub fn start(program: &str, settings: &[(String, String)]) -> Self {
+        let stem = state_dir().join(unique_name());
+        let (log, errors) = (stem.with_extension("log"), stem.with_extension("err"));
+        let child = Command::new(program)
+            .env_clear()
+            .envs(settings.iter().map(|(name, value)| (name, value)))
+            .stdin(Stdio::null())
+            .stdout(File::create(&log).unwrap())
+            .stderr(File::create(&errors).unwrap())
+            .spawn()
+            .expect("the program starts");
+        reap_later(child.id());
+        Process { child: Mutex::new(child), log, errors }
+    }
+
+    /// Every whole line of its log so far.
+    pub fn log_lines(&self) -> Vec<Value> {
+        let text = std::fs::read_to_string(&self.log).unwrap();
+        let whole = text.rsplit_once('\n').map_or("", |(whole, _)| whole);
+        let parse = |line: &str| serde_json::from_str(line).expect("a log line is JSON");
+        whole.lines().map(parse).collect()
+    }
+
+    /// The log's first line that satisfies, once it is there.
+    pub async fn log_line(&self, what: &str, satisfies: impl Fn(&Value) -> bool) -> Value {
+        let mut found = None;
+        eventually(what, START_TIMEOUT, async || {
+            found = self.log_lines().into_iter().find(&satisfies);
+            assert!(found.is_some() || self.exited().is_none(), "it ended: {}", self.error_text());
+            found.is_some()
+        })
+        .await;
+        found.expect("eventually() saw it")
+    }
+
+    /// What it wrote to standard error.
+    pub fn error_text(&self) -> String {
+        std::fs::read_to_string(&self.errors).unwrap()
+    }
+
+    /// Asks it to end (SIGTERM).
+    pub fn terminate(&self) {
+        self.signal("TERM");
+    }
+
+    /// Its exit status, if it has ended.
+    pub fn exited(&self) -> Option<ExitStatus> {
+        self.child.lock().unwrap().try_wait().unwrap()
+    }
+
+    /// Its exit status, once it has ended.
+    pub async fn ended(&self, bound: Duration) -> ExitStatus {
+        eventually("the program ends", bound, async || self.exited().is_some()).await;
+        self.exited().expect("eventually() saw it")
+    }
+
+    fn signal(&self, name: &str) {
+        let pid = self.child.lock().unwrap().id().to_string();
+        let status = Command::new("kill").args([&format!("-{name}"), &pid]).status().unwrap();
+        assert!(status.success(), "kill -{name} {pid}");
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        let child = self.child.get_mut().unwrap();
+        let _ = child.kill();
+        let _ = child.wait();
+    }
+}
