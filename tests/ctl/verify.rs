@@ -96,11 +96,11 @@ async fn a_sale_that_goes_on_is_clean_and_its_faults_are_still_found() {
     let event = shop.world.event(100).await;
     let stop = AtomicBool::new(false);
     let look = async {
-        shop.ctl("verify --json --wait-seconds 20").await.json(0);
+        shop.ctl("verify --json --wait-seconds 60").await.json(0);
         // A seat of nobody's: the churn never touches it.
         let seats = shop.world.engine.keys().event_keys(event)[1].clone();
         shop.redis.command(&["SETRANGE", &seats, "100", "b"]);
-        let broken = shop.ctl("verify --json --wait-seconds 2").await.json(1);
+        let broken = shop.ctl("verify --json --wait-seconds 10").await.json(1);
         stop.store(true, Ordering::SeqCst);
         broken
     };

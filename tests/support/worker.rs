@@ -10,7 +10,7 @@ use super::world::World;
 use super::{eventually, unique_name};
 
 /// Bound of a worker's start.
-const START_TIMEOUT: Duration = Duration::from_secs(20);
+const START_TIMEOUT: Duration = Duration::from_secs(60);
 /// Bound of an answer of its own routes on a busy machine.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
 
