@@ -5,6 +5,7 @@
 //! slow for a whole batch still gets it, piece by piece, and an entry that cannot be stored ends
 //! up alone. Only then, and only if MongoDB answers, is it the entry that failed.
 
+use std::ops::Range;
 use std::panic::AssertUnwindSafe;
 use std::time::Duration;
 
@@ -35,41 +36,40 @@ impl Worker {
     /// any entry.
     pub(super) async fn store(&self, entries: &[(Partition, Entry)]) -> Option<Stored> {
         let mut all = Stored::default();
-        let mut size = entries.len();
-        let mut begin = 0;
+        let mut pieces = Pieces::of(entries.len());
         let mut backoff = Backoff::new(PAUSE_MIN, PAUSE_MAX);
         let mut failures = 0_u64;
-        // Each turn gets on or makes the next one smaller; at its smallest it waits for MongoDB.
-        while begin < entries.len() {
-            let end = (begin + size).min(entries.len());
-            match self.try_store(&entries[begin..end]).await {
+        while let Some(piece) = pieces.current() {
+            let begin = piece.start;
+            match self.try_store(&entries[piece.clone()]).await {
                 Ok(stored) => {
                     let verdicts = stored.verdicts.into_iter();
                     all.verdicts.extend(verdicts.map(|v| Verdict { index: begin + v.index, ..v }));
                     let failed = stored.failed.into_iter();
                     all.failed.extend(failed.map(|(index, why)| (begin + index, why)));
-                    begin = end;
-                    size = size.saturating_mul(2).min(entries.len());
+                    pieces.done();
                     backoff = Backoff::new(PAUSE_MIN, PAUSE_MAX);
-                    continue;
                 }
-                Err(Trouble::Defect(why)) if size == 1 => {
+                Err(Trouble::Defect(why)) if piece.len() == 1 => {
                     all.failed.push((begin, why));
-                    begin = end;
-                    continue;
+                    pieces.done();
                 }
-                Err(Trouble::Defect(why)) => warn!(why, size, "an entry stops its neighbours"),
+                Err(Trouble::Defect(why)) => {
+                    warn!(why, entries = piece.len(), "an entry stops its neighbours");
+                    self.metrics.worker_retries.inc();
+                    pieces.halve();
+                }
                 Err(Trouble::Away(error)) => {
                     failures += 1;
-                    warn!(%error, failures, entries = entries.len(), size, "waiting for the archive");
+                    warn!(%error, failures, entries = piece.len(), "waiting for the archive");
                     self.metrics.archive_errors.with_label_values(&["store"]).inc();
                     if !rest(&self.shutdown, backoff.pause()).await {
                         return None;
                     }
+                    self.metrics.worker_retries.inc();
+                    pieces.halve();
                 }
             }
-            self.metrics.worker_retries.inc();
-            size = (size / 2).max(1);
         }
         if failures > 0 {
             info!(failures, entries = entries.len(), "the archive has them");
@@ -99,6 +99,38 @@ impl Worker {
     }
 }
 
+/// Which piece of a batch is tried next.
+#[derive(Debug)]
+struct Pieces {
+    entries: usize,
+    begin: usize,
+    size: usize,
+}
+
+impl Pieces {
+    /// All entries in one piece, at first.
+    fn of(entries: usize) -> Self {
+        Pieces { entries, begin: 0, size: entries }
+    }
+
+    /// The piece to try now; `None` when all are done.
+    fn current(&self) -> Option<Range<usize>> {
+        let end = self.begin.saturating_add(self.size).min(self.entries);
+        (self.begin < end).then_some(self.begin..end)
+    }
+
+    /// The piece is done; the next one may be twice as large.
+    fn done(&mut self) {
+        self.begin += self.size;
+        self.size = self.size.saturating_mul(2).min(self.entries);
+    }
+
+    /// Half as large, from where the piece began.
+    fn halve(&mut self) {
+        self.size = (self.size / 2).max(1);
+    }
+}
+
 /// Looks on while entries are stored.
 struct Steps<'a> {
     worker: &'a Worker,
@@ -116,5 +148,57 @@ impl StoreObserver for Steps<'_> {
                 StoreStep::Outcomes => FaultStep::Outcomes,
             });
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Tries pieces until all are done; the tries it took and those entries that failed alone.
+    fn run(
+        entries: usize,
+        works: impl Fn(&Range<usize>) -> bool,
+    ) -> (Vec<Range<usize>>, Vec<usize>) {
+        let (mut pieces, mut tries, mut alone) = (Pieces::of(entries), Vec::new(), Vec::new());
+        while let Some(piece) = pieces.current() {
+            tries.push(piece.clone());
+            match works(&piece) {
+                true => pieces.done(),
+                false if piece.len() == 1 => {
+                    alone.push(piece.start);
+                    pieces.done();
+                }
+                false => pieces.halve(),
+            }
+        }
+        (tries, alone)
+    }
+
+    #[test]
+    fn a_batch_is_one_piece_unless_something_is_wrong() {
+        for (entries, tries) in [(500, 1), (1, 1), (0, 0)] {
+            let ran = run(entries, |_| true);
+            assert_eq!((ran.0.len(), ran.1.len()), (tries, 0));
+        }
+    }
+
+    #[test]
+    fn whoever_stops_the_others_ends_up_alone() {
+        for culprit in [0, 1, 250, 498, 499] {
+            let (tries, alone) = run(500, |piece| !piece.contains(&culprit));
+            assert_eq!(alone, [culprit]);
+            assert!(tries.len() <= 50, "{} tries", tries.len());
+        }
+        let (_, alone) = run(100, |piece| !piece.contains(&3) && !piece.contains(&4));
+        assert_eq!(alone, [3, 4]);
+    }
+
+    #[test]
+    fn a_slow_archive_gets_what_it_can_take() {
+        let (tries, alone) = run(500, |piece| piece.len() <= 60);
+        assert!(alone.is_empty());
+        let taken: usize = tries.iter().filter(|piece| piece.len() <= 60).map(Range::len).sum();
+        assert_eq!(taken, 500);
     }
 }

@@ -16,7 +16,7 @@ const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// After how long these workers take over from each other, ms: the least that their time-outs
 /// allow.
-pub const RECLAIM_IDLE_MS: u64 = 2_000;
+const RECLAIM_IDLE_MS: u64 = 3_500;
 
 /// How a worker is run: on the servers of a world, with short times.
 pub struct WorkerSpec {
@@ -40,7 +40,7 @@ impl WorkerSpec {
             .with("partitions", &redis.partitions.to_string())
             .with("mongodb_url", &mongodb.url())
             .with("mongodb_database", &redis.namespace)
-            .with("mongodb_timeout_ms", "500")
+            .with("mongodb_timeout_ms", "1000")
             .with("redis_timeout_ms", "400")
             .with("redis_persistence", "ignore")
             .with("confirm_wait_ms", "0")
@@ -71,8 +71,9 @@ impl WorkerSpec {
             .spawn()
             .expect("the worker starts");
         super::servers::reap_later(child.id());
-        let worker = WorkerProcess { child, address, log };
+        let mut worker = WorkerProcess { child, address, log };
         eventually("the worker answers", START_TIMEOUT, async || {
+            assert!(!worker.has_ended(), "the worker does not start");
             worker.get("/health/live").await.is_some()
         })
         .await;

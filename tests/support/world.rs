@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use futures_util::future::join_all;
+use futures_util::{StreamExt, stream};
 use holdfast::archive::{Archive, ArchiveConfig};
 use holdfast::domain::{
     BookingId, Entry, EventId, Kind, LogId, Partition, SeatId, Section, Status,
@@ -26,6 +27,9 @@ use tokio::task::JoinHandle;
 use super::engine::{NoObserver, settings};
 use super::servers::Server;
 use super::{eventually, unique_name};
+
+/// Sales of [`World::sell`] under way at a time.
+const BUYERS_AT_ONCE: usize = 16;
 
 /// How many calls wait to be finished.
 #[derive(Default)]
@@ -152,7 +156,7 @@ impl World {
             self.confirm(&held).await.unwrap();
             held
         });
-        join_all(sales).await
+        stream::iter(sales).buffered(BUYERS_AT_ONCE).collect().await
     }
 
     /// Waits until all of these are CONFIRMED in Redis.
