@@ -8,9 +8,6 @@ use mongodb::bson::{Document, doc};
 use super::documents::{signed, transition_fields};
 use crate::domain::{BookingId, Entry, Kind, Outcome, Transition};
 
-/// The generation that an event is made with: there is no older one.
-const FIRST_GENERATION: i64 = 1;
-
 /// All that a batch says of one booking.
 pub(super) struct Folded<'a> {
     /// Which entries of the batch, by index.
@@ -57,34 +54,41 @@ pub(super) fn fold<'a>(
 }
 
 impl Folded<'_> {
-    /// Writes the newest state, guarded: only over an older one, never over an outcome. With
-    /// `upsert` it also makes the document; where one exists that is refused as a duplicate.
-    ///
-    /// "Older" is two operations rather than one with `$or`: each names the `_id` and nothing
-    /// that would make a server go through the collection for it (SecantusDB does for `$or`).
-    pub fn state_operations(&self, upsert: bool) -> Result<Vec<Document>, String> {
+    /// Makes the document, or writes its newest state over an older one of the same generation.
+    /// Where another document exists this is refused as a duplicate.
+    pub fn upsert_operation(&self) -> Result<Document, String> {
         let generation = signed(self.latest.generation, "generation")?;
         let version = signed(self.transition.version, "version")?;
-        let id = self.transition.booking.to_string();
+        let older = doc! { "generation": generation, "version": { "$lt": version } };
+        self.state_operation(older, true)
+    }
+
+    /// Writes the newest state over an older one: of the same generation, or of an earlier one.
+    /// Two operations, since `$or` makes some servers read the whole collection.
+    pub fn update_operations(&self) -> Result<[Document; 2], String> {
+        let generation = signed(self.latest.generation, "generation")?;
+        let version = signed(self.transition.version, "version")?;
+        let older = doc! { "generation": generation, "version": { "$lt": version } };
+        let earlier = doc! { "generation": { "$lt": generation } };
+        Ok([self.state_operation(older, false)?, self.state_operation(earlier, false)?])
+    }
+
+    /// Writes the newest state under a guard, never over an outcome.
+    fn state_operation(&self, guard: Document, upsert: bool) -> Result<Document, String> {
         let mut state = transition_fields(self.transition)?;
         let is_over = !self.transition.status.is_live();
         state.extend(doc! {
             "event": i64::from(self.transition.booking.event().0),
-            "generation": generation,
+            "generation": signed(self.latest.generation, "generation")?,
             "confirmed_ms": self.confirmed_ms,
             "ended_ms": if is_over { self.latest.time_ms } else { 0 },
         });
-        let undecided = doc! { "_id": id, "outcome": { "$exists": false } };
-        let mut operations = Vec::with_capacity(2);
-        if generation > FIRST_GENERATION {
-            let mut older = undecided.clone();
-            older.insert("generation", doc! { "$lt": generation });
-            operations.push(doc! { "q": older, "u": { "$set": state.clone() } });
-        }
-        let mut same = undecided;
-        same.extend(doc! { "generation": generation, "version": { "$lt": version } });
-        operations.push(doc! { "q": same, "u": { "$set": state }, "upsert": upsert });
-        Ok(operations)
+        let mut filter = doc! {
+            "_id": self.transition.booking.to_string(),
+            "outcome": { "$exists": false },
+        };
+        filter.extend(guard);
+        Ok(doc! { "q": filter, "u": { "$set": state }, "upsert": upsert })
     }
 
     /// What later entries may still add to a booking whose outcome is set: its version and the

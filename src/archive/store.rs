@@ -137,7 +137,7 @@ impl Archive {
         let mut refused = HashMap::new();
         let mut existing = Vec::new();
         let upserts = Operations::of(folds.keys().copied(), &mut refused, |booking| {
-            folds[&booking].state_operations(true)
+            Ok(vec![folds[&booking].upsert_operation()?])
         });
         for (booking, error) in self.update(upserts).await? {
             match error.code {
@@ -149,7 +149,7 @@ impl Archive {
         // our looking and our writing: then ours may be the newer one and is tried once more.
         let repeats = Operations::of(existing.into_iter(), &mut refused, |booking| {
             let folded = &folds[&booking];
-            let mut operations = folded.state_operations(false)?;
+            let mut operations = folded.update_operations()?.to_vec();
             operations.extend(folded.late_operations()?);
             Ok(operations)
         });

@@ -19,10 +19,11 @@ pub use layers::ConfigError;
 #[derive(clap::Args, Clone, Debug)]
 pub struct ConfigArgs {
     /// Settings file in TOML; HOLDFAST_* variables stand above it
-    #[arg(long, global = true, value_name = "FILE", env = layers::FILE_VARIABLE)]
+    #[arg(long, global = true, help_heading = "Settings", value_name = "FILE",
+          env = layers::FILE_VARIABLE)]
     pub config: Option<PathBuf>,
     /// Print the settings in effect as a commented TOML file (secrets masked) and exit
-    #[arg(long, global = true)]
+    #[arg(long, global = true, help_heading = "Settings")]
     pub print_config: bool,
 }
 

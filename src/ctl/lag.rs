@@ -3,7 +3,7 @@
 use serde::Serialize;
 
 use crate::config::Config;
-use crate::domain::Partition;
+use crate::domain::{LogId, Partition};
 use crate::redis::{Engine, LogState, WORKER_GROUP};
 use crate::start;
 
@@ -16,7 +16,8 @@ use super::time::{age_seconds, span};
 /// "length" counts the log's entries, archived ones included until they are trimmed; "waiting" are
 /// not yet delivered to a worker ("-": Redis cannot tell), "pending" are delivered and not archived
 /// yet; "behind" is the age of the oldest entry that is not archived, 0 if there is none. Waiting
-/// that grows while nothing is pending: no worker runs. Asks Redis alone.
+/// that grows while nothing is pending: no worker runs. The table leaves out partitions that never
+/// had an entry. Asks Redis alone.
 #[derive(clap::Args, Debug)]
 #[command(after_help = "Examples:
   holdfastctl lag
@@ -93,6 +94,13 @@ fn waiting(state: &LogState) -> Option<u64> {
     }
 }
 
+impl PartitionLag {
+    /// Whether there was ever anything in it.
+    fn is_used(&self) -> bool {
+        self.length > 0 || self.dead_letters > 0 || self.newest != LogId::default().to_string()
+    }
+}
+
 impl Totals {
     fn of(partitions: &[PartitionLag]) -> Self {
         let sum = |part: fn(&PartitionLag) -> u64| partitions.iter().map(part).sum();
@@ -119,7 +127,8 @@ impl Shown for Lag {
             Column::Words("archived up to"),
             Column::Number("dead letters"),
         ];
-        let mut rows: Vec<[String; 9]> = self.partitions.iter().map(row).collect();
+        let used = self.partitions.iter().filter(|one| one.is_used());
+        let mut rows: Vec<[String; 9]> = used.map(row).collect();
         let totals = &self.totals;
         rows.push([
             "all".to_owned(),

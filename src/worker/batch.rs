@@ -3,30 +3,24 @@
 //!
 //! An entry is acknowledged only after a majority of MongoDB has journalled it, and a sale only
 //! together with its settlement. Whatever fails in between stays pending and is delivered again,
-//! here or to another worker. While MongoDB is away the batch waits for it; that is no failure of
-//! its entries. An entry that fails by itself is parked once it was delivered too often; its
-//! neighbours do not notice.
+//! here or to another worker. An entry that fails by itself is parked once it was delivered too
+//! often; its neighbours do not notice.
 
 use std::collections::{BTreeMap, HashMap};
-use std::panic::AssertUnwindSafe;
 use std::time::Duration;
 
-use futures_util::{FutureExt, StreamExt, stream};
+use futures_util::{StreamExt, stream};
 use tokio::time::sleep;
-use tracing::{error, info, warn};
+use tracing::{error, warn};
 
 use super::Worker;
 use super::backoff::Backoff;
 use super::settle::Settled;
-use super::tasks::rest;
-use crate::archive::{ArchiveError, StoreObserver, StoreStep, Stored, Verdict};
+use crate::archive::Verdict;
 use crate::config::fault::FaultStep;
-use crate::domain::{Entry, Kind, LogId, Outcome, Partition};
+use crate::domain::{Kind, LogId, Outcome, Partition};
 use crate::redis::{Read, WORKER_GROUP};
 
-/// Pauses between tries of a batch while MongoDB is away.
-const STORE_PAUSE_MIN: Duration = Duration::from_millis(50);
-const STORE_PAUSE_MAX: Duration = Duration::from_secs(2);
 /// Settlements of one batch under way at a time.
 const SETTLES_AT_ONCE_MAX: usize = 64;
 /// Tries of one acknowledgement; an entry that is delivered again for lack of it changes nothing.
@@ -65,26 +59,6 @@ pub(super) struct Batch {
 
 /// An entry that cannot be read, stored or settled: its index in the batch, and why.
 type Failure = (usize, String);
-
-/// Looks on while a batch is stored.
-struct Steps<'a> {
-    worker: &'a Worker,
-    has_sale: bool,
-}
-
-impl StoreObserver for Steps<'_> {
-    fn done(&self, step: StoreStep, seconds: f64) {
-        self.worker.metrics.archive_write.with_label_values(&[step.word()]).observe(seconds);
-        if self.has_sale {
-            self.worker.faults.reached(match step {
-                StoreStep::Ledger => FaultStep::Ledger,
-                StoreStep::States => FaultStep::States,
-                StoreStep::Claims => FaultStep::Claims,
-                StoreStep::Outcomes => FaultStep::Outcomes,
-            });
-        }
-    }
-}
 
 impl Worker {
     /// Carries a batch as far as it goes.
@@ -129,71 +103,6 @@ impl Worker {
         }
         self.acknowledge(batch.reads.iter().zip(done).filter(|(_, done)| *done).map(|pair| pair.0))
             .await;
-    }
-
-    /// Stores entries, however long MongoDB is away. `None`: it was still away when it was time
-    /// to stop, and nothing is known of any entry.
-    async fn store(&self, entries: &[(Partition, Entry)]) -> Option<Stored> {
-        let defect = match self.store_together(entries).await? {
-            Ok(stored) => return Some(stored),
-            Err(defect) => defect,
-        };
-        if entries.len() == 1 {
-            return Some(Stored { failed: vec![(0, defect)], ..Stored::default() });
-        }
-        // One of them stops the others: each by itself, then.
-        warn!(defect, entries = entries.len(), "a batch is stored entry by entry");
-        let mut all = Stored::default();
-        for (index, entry) in entries.iter().enumerate() {
-            match self.store_together(std::slice::from_ref(entry)).await? {
-                Ok(stored) => {
-                    all.verdicts
-                        .extend(stored.verdicts.into_iter().map(|v| Verdict { index, ..v }));
-                    all.failed.extend(stored.failed.into_iter().map(|(_, why)| (index, why)));
-                }
-                Err(defect) => all.failed.push((index, defect)),
-            }
-        }
-        Some(all)
-    }
-
-    /// Tries until MongoDB answers. `Some(Err)`: it is not MongoDB's absence that stops them.
-    async fn store_together(
-        &self,
-        entries: &[(Partition, Entry)],
-    ) -> Option<Result<Stored, String>> {
-        let mut backoff = Backoff::new(STORE_PAUSE_MIN, STORE_PAUSE_MAX);
-        for attempt in 1_u64.. {
-            let error = match AssertUnwindSafe(self.try_store(entries)).catch_unwind().await {
-                Ok(Ok(stored)) => {
-                    if attempt > 1 {
-                        info!(attempt, "the archive is back");
-                    }
-                    return Some(Ok(stored));
-                }
-                Ok(Err(ArchiveError::Corrupt(what))) => return Some(Err(what)),
-                Err(_) => return Some(Err("storing it panics".to_owned())),
-                Ok(Err(error)) => error,
-            };
-            self.metrics.archive_errors.with_label_values(&["store"]).inc();
-            self.metrics.worker_retries.inc();
-            warn!(%error, attempt, entries = entries.len(), "a batch waits for the archive");
-            if !rest(&self.shutdown, backoff.pause()).await {
-                return None;
-            }
-        }
-        None
-    }
-
-    async fn try_store(&self, entries: &[(Partition, Entry)]) -> Result<Stored, ArchiveError> {
-        // INVARIANT: generations before outcomes.
-        for (_, sale) in entries.iter().filter(|(_, entry)| entry.kind == Kind::Sold) {
-            if let Some(event) = sale.event {
-                self.generations.learn(&self.archive, event).await?;
-            }
-        }
-        let has_sale = entries.iter().any(|(_, entry)| entry.kind == Kind::Sold);
-        self.archive.store_observed(entries, &Steps { worker: self, has_sale }).await
     }
 
     async fn settle_all(

@@ -30,6 +30,7 @@ mod mend;
 mod reclaim;
 mod release;
 mod settle;
+mod store;
 mod sweep;
 mod tasks;
 mod trim;

@@ -150,6 +150,14 @@ fault!(garbage_that_nobody_parked, "in no dead letter", |broken| {
     broken.redis(&["XADD", &broken.log(), "*", "garbage", "in"])
 });
 
+fault!(a_parked_transition, "is not in the archive's ledger (parked: refused)", |broken| {
+    let engine = &broken.shop.world.engine;
+    let partition = engine.keys().partition_of(broken.event);
+    let log = engine.range(partition, Default::default(), None, 100).await.unwrap();
+    engine.park(partition, log.last().unwrap(), "refused").await.unwrap();
+    broken.remove("transitions", doc! { "booking": broken.held.to_string() }).await;
+});
+
 fault!(an_entry_removed, "does not follow its predecessor", |broken| {
     broken.redis(&["XDEL", &broken.log(), &broken.entry(2).await])
 });

@@ -1,4 +1,6 @@
 //! What breaks: servers frozen, killed and restarted under a running sale.
 
 mod http;
+mod mongodb_away;
 mod redis_away;
+mod worker;

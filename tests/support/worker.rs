@@ -1,5 +1,7 @@
 //! The real worker, as a process that a test can stop, freeze and kill.
 
+use std::fs::File;
+use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
@@ -9,6 +11,8 @@ use super::{eventually, unique_name};
 
 /// Bound of a worker's start.
 const START_TIMEOUT: Duration = Duration::from_secs(20);
+/// Bound of an answer of its own routes on a busy machine.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// After how long these workers take over from each other, ms: the least that their time-outs
 /// allow.
@@ -23,6 +27,7 @@ pub struct WorkerSpec {
 pub struct WorkerProcess {
     child: Child,
     address: String,
+    log: PathBuf,
 }
 
 impl WorkerSpec {
@@ -55,17 +60,18 @@ impl WorkerSpec {
     pub async fn start(self) -> WorkerProcess {
         let port = super::servers::free_port();
         let address = format!("127.0.0.1:{port}");
-        let log = std::fs::File::create(state_dir().join(format!("worker-{port}.log"))).unwrap();
+        let log = state_dir().join(format!("worker-{port}.log"));
+        let file = File::create(&log).unwrap();
         let child = Command::new(env!("CARGO_BIN_EXE_holdfast-worker"))
             .env("HOLDFAST_WORKER_LISTEN", &address)
             .envs(self.settings)
             .stdin(Stdio::null())
-            .stderr(log.try_clone().unwrap())
-            .stdout(log)
+            .stderr(file.try_clone().unwrap())
+            .stdout(file)
             .spawn()
             .expect("the worker starts");
         super::servers::reap_later(child.id());
-        let worker = WorkerProcess { child, address };
+        let worker = WorkerProcess { child, address, log };
         eventually("the worker answers", START_TIMEOUT, async || {
             worker.get("/health/live").await.is_some()
         })
@@ -79,7 +85,7 @@ impl WorkerProcess {
     pub async fn get(&self, path: &str) -> Option<(u16, String)> {
         let url = format!("http://{}{path}", self.address);
         let client = reqwest::Client::new();
-        let answer = client.get(url).timeout(Duration::from_secs(1)).send().await.ok()?;
+        let answer = client.get(url).timeout(ANSWER_TIMEOUT).send().await.ok()?;
         Some((answer.status().as_u16(), answer.text().await.ok()?))
     }
 
@@ -124,5 +130,9 @@ impl Drop for WorkerProcess {
     fn drop(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();
+        if std::thread::panicking() {
+            let log = std::fs::read_to_string(&self.log).unwrap_or_default();
+            eprintln!("log of the worker at {}:\n{log}", self.address);
+        }
     }
 }

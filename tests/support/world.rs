@@ -187,7 +187,7 @@ impl World {
     }
 
     /// The archive has every entry, every booking and a claim on every sold seat of an event
-    /// once, and nothing else. Nothing may be cancelled after its sale.
+    /// once, and nothing else. Seats of cancelled sales must have been sold again.
     pub async fn archive_is_exact(&self, event: EventId) {
         self.verified().await;
         let entries = self.entries(event).await;

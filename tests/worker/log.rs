@@ -142,6 +142,7 @@ on_each_redis!(a_sale_of_a_sold_seat_is_refunded, async |flavor| {
     let claims = world.archive.claims_of_event(event, None, 10).await.unwrap();
     assert_eq!((claims.len(), claims[0].owner), (1, sold[0].booking.id));
     assert_eq!(world.status(sold[0].booking.id).await, Some(Status::Confirmed));
+    assert_eq!(world.status(again).await, None, "redis never knew it and never will");
     world.stop().await;
 });
 

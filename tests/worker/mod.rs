@@ -15,6 +15,8 @@ mod upkeep;
 
 /// Bound of whatever a worker does at once.
 const SOON: Duration = Duration::from_secs(30);
+/// Bound of what needs a few hundred writes of a slow server.
+const BUSY: Duration = Duration::from_secs(60);
 
 on_each_redis!(a_sale_is_confirmed, async |flavor| {
     let world = World::new(shared_redis(flavor), shared_mongodb()).await;
@@ -53,9 +55,9 @@ on_each_redis!(two_workers_share_the_log, async |flavor| {
     let world = World::with(shared_redis(flavor), shared_mongodb(), impatient()).await;
     let spec = || WorkerSpec::new(&world, shared_mongodb()).with("worker_batch_entries", "7");
     let (one, two) = tokio::join!(spec().start(), spec().start());
-    let event = world.event(150).await;
-    let sold = world.sell(event, 1..=150).await;
-    world.all_confirmed(&sold, SOON).await;
+    let event = world.event(100).await;
+    let sold = world.sell(event, 1..=100).await;
+    world.all_confirmed(&sold, BUSY).await;
     world.archive_is_exact(event).await;
     for worker in [&one, &two] {
         let batches = r#"holdfast_worker_batch_entries_count{source="new"}"#;

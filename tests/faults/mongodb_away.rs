@@ -1,0 +1,129 @@
+//! MongoDB frozen or gone during a sale: holds go on, payments are taken and wait, and nothing
+//! is lost when it comes back.
+
+use std::time::{Duration, Instant};
+
+use futures_util::future::join_all;
+use holdfast::domain::{EventId, Status};
+use holdfast::redis::WORKER_GROUP;
+use holdfast::sale::Confirmed;
+
+use crate::support::servers::{Server, available, private_mongodb, private_redis};
+use crate::support::worker::{WorkerProcess, WorkerSpec};
+use crate::support::world::{World, impatient};
+use crate::support::{Flavor, eventually};
+
+/// Well beyond the longest pause between two tries.
+const LONG_OUTAGE: Duration = Duration::from_secs(20);
+const OUTAGE: Duration = Duration::from_secs(8);
+/// A restarted server reads its journal first.
+const RECOVERY: Duration = Duration::from_secs(30);
+/// Every answer comes within this, outage or not.
+const PROMPT: Duration = Duration::from_secs(1);
+/// Seats sold in one second of an outage.
+const SALES_PER_SECOND: u32 = 3;
+
+/// Sells all through an outage of this length.
+async fn sell_through(
+    flavor: Flavor,
+    length: Duration,
+    begin: impl Fn(&Server),
+    end: impl Fn(&Server),
+) {
+    let redis = private_redis(flavor);
+    let mongodb = private_mongodb();
+    let world = World::with(&redis, &mongodb, impatient()).await;
+    let spec = || WorkerSpec::new(&world, &mongodb).with("worker_deliveries_max", "2");
+    let (one, two) = tokio::join!(spec().start(), spec().start());
+    let event = world.event(200).await;
+    let mut sold = world.sell(event, 1..=3).await;
+    world.all_confirmed(&sold, RECOVERY).await;
+
+    begin(&mongodb);
+    let began = Instant::now();
+    let mut seats = 4..;
+    while began.elapsed() < length {
+        let asked = seats.by_ref().take(SALES_PER_SECOND as usize).map(|seat| {
+            let world = &world;
+            async move {
+                let asked = Instant::now();
+                let held = world.hold(&format!("u{seat}"), event, &[seat], None).await.unwrap();
+                let answer = world.confirm(&held).await.unwrap();
+                assert!(matches!(answer, Confirmed::Pending(_)), "{answer:?}");
+                assert!(asked.elapsed() < PROMPT, "answered after {:?}", asked.elapsed());
+                held
+            }
+        });
+        sold.extend(join_all(asked).await);
+        tokio::time::sleep(Duration::from_secs(1)).await;
+    }
+    for worker in [&one, &two] {
+        is_told(worker, &world, event).await;
+    }
+    for view in &sold[3..] {
+        let status = world.status(view.booking.id).await;
+        assert_eq!(status, Some(Status::Committed), "nobody is told more than the archive has");
+    }
+    end(&mongodb);
+
+    world.all_confirmed(&sold, RECOVERY).await;
+    world.archive_is_exact(event).await;
+    for worker in [&one, &two] {
+        let ready = async || worker.get("/health/ready").await.is_some_and(|a| a.0 == 200);
+        eventually("it is ready", RECOVERY, ready).await;
+    }
+    let partition = world.partition(event);
+    let state = world.engine.log_state(partition, WORKER_GROUP).await.unwrap();
+    assert_eq!((state.pending, state.dead_letters), (0, 0), "an outage parks nothing");
+    let lag = format!(r#"holdfast_log_lag_seconds{{partition="{}"}}"#, partition.0);
+    eventually("the lag is gone", RECOVERY, async || one.metric(&lag).await == 0.0).await;
+    world.stop().await;
+}
+
+/// The worker says that MongoDB is away, and that the log waits.
+async fn is_told(worker: &WorkerProcess, world: &World, event: EventId) {
+    let (status, body) = worker.get("/health/ready").await.unwrap();
+    assert_eq!(status, 503, "{body}");
+    assert!(body.contains("mongodb"), "{body}");
+    assert_eq!(worker.get("/health/live").await.unwrap().0, 200);
+    let partition = world.partition(event).0;
+    let lag = format!(r#"holdfast_log_lag_seconds{{partition="{partition}"}}"#);
+    assert!(worker.metric(&lag).await > 1.0);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_frozen_mongodb_delays_confirmations_alone() {
+    if available(Flavor::Redis) {
+        sell_through(Flavor::Redis, LONG_OUTAGE, Server::freeze, Server::thaw).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_killed_mongodb_delays_confirmations_alone() {
+    if available(Flavor::Valkey) {
+        let restart = |mongodb: &Server| tokio::task::block_in_place(|| mongodb.restart());
+        sell_through(Flavor::Valkey, OUTAGE, Server::kill, restart).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_worker_ends_though_mongodb_is_away() {
+    let (redis, mongodb) = (private_redis(Flavor::Cluster), private_mongodb());
+    let world = World::with(&redis, &mongodb, impatient()).await;
+    let spec = || WorkerSpec::new(&world, &mongodb);
+    let worker = spec().start().await;
+    let event = world.event(10).await;
+    mongodb.freeze();
+    let sold = world.sell(event, 1..=3).await;
+    let waits = async || worker.metric("holdfast_worker_retries_total").await > 0.0;
+    eventually("a batch waits", RECOVERY, waits).await;
+    let asked = Instant::now();
+    assert!(tokio::task::block_in_place(|| worker.stop()));
+    assert!(asked.elapsed() < Duration::from_secs(8), "it ended after {:?}", asked.elapsed());
+    mongodb.thaw();
+    // Nothing was lost by it.
+    let _worker = spec().start().await;
+    world.all_confirmed(&sold, RECOVERY).await;
+    world.archive_is_exact(event).await;
+    world.stop().await;
+}

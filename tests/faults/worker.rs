@@ -1,0 +1,85 @@
+//! Workers that die or stop between any two steps of a sale: the others finish, and whoever
+//! wakes up late changes nothing.
+
+use std::time::Duration;
+
+use futures_util::future::join_all;
+use holdfast::domain::{EventId, Status};
+use holdfast::sale::BookingView;
+
+use crate::on_each_redis;
+use crate::support::servers::{shared_mongodb, shared_redis};
+use crate::support::worker::{WorkerProcess, WorkerSpec};
+use crate::support::world::{World, impatient};
+use crate::support::{Flavor, eventually};
+
+/// Every step of a sale after which a worker can be harmed.
+const STEPS: [&str; 6] = [
+    "after_read",
+    "after_ledger",
+    "after_states",
+    "after_claims",
+    "after_outcomes",
+    "after_settle",
+];
+/// Bound of a takeover: the reclaim time, and a busy machine.
+const TAKEN_OVER: Duration = Duration::from_secs(30);
+
+/// Sells while a worker harms itself at this step, lets another finish, and looks at everything.
+async fn sell_through(flavor: Flavor, step: &str, harm: &str) {
+    let world = World::with(shared_redis(flavor), shared_mongodb(), impatient()).await;
+    let spec = || WorkerSpec::new(&world, shared_mongodb());
+    let point = format!("{step}:{harm}");
+    let mut first = spec().with("worker_fault_point", &point).start().await;
+    let event = world.event(20).await;
+    let mut sold = world.sell(event, 1..=5).await;
+    let harmed = async || first.has_ended() || first.is_frozen();
+    eventually(&format!("the fault {point}"), TAKEN_OVER, harmed).await;
+
+    let second = spec().start().await;
+    sold.extend(world.sell(event, 6..=8).await);
+    world.all_confirmed(&sold, TAKEN_OVER).await;
+    world.archive_is_exact(event).await;
+    if harm == "stop" {
+        wake_late(&world, event, &first, &mut sold).await;
+    }
+    for view in &sold {
+        let id = view.booking.id;
+        assert_eq!(world.status(id).await, Some(Status::Confirmed), "{point}: {id}");
+    }
+    assert!(second.stop(), "it ends in order");
+    world.stop().await;
+}
+
+/// By the time the first worker goes on, its entries are long done with, and one of the bookings
+/// it knew as sold is cancelled and its seat sold to somebody else.
+async fn wake_late(
+    world: &World,
+    event: EventId,
+    first: &WorkerProcess,
+    sold: &mut Vec<BookingView>,
+) {
+    let given_up = sold.remove(0).booking;
+    let cancelled = world.sale.cancel(&given_up.user, given_up.id).await.unwrap();
+    assert_eq!(cancelled.booking.status, Status::Cancelled);
+    let seat = given_up.seats[0].0;
+    sold.extend(world.sell(event, seat..=seat).await);
+    world.all_confirmed(sold, TAKEN_OVER).await;
+
+    first.thaw();
+    let is_done = async || {
+        let ready = first.get("/health/ready").await.is_some_and(|answer| answer.0 == 200);
+        ready && first.metric("holdfast_worker_batches_in_flight").await == 0.0
+    };
+    eventually("the late worker is done", TAKEN_OVER, is_done).await;
+    world.archive_is_exact(event).await;
+    assert_eq!(world.status(given_up.id).await, Some(Status::Cancelled));
+}
+
+on_each_redis!(a_worker_killed_at_any_step_is_replaced, async |flavor| {
+    join_all(STEPS.map(|step| sell_through(flavor, step, "kill"))).await;
+});
+
+on_each_redis!(a_worker_stopped_at_any_step_wakes_up_harmlessly, async |flavor| {
+    join_all(STEPS.map(|step| sell_through(flavor, step, "stop"))).await;
+});
