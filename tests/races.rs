@@ -1,6 +1,9 @@
 //! Many callers, few seats, two real API processes: nobody gets what another has, and nobody is
 //! told anything but yes or no.
 
+mod mixed;
+mod paid;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
@@ -12,23 +15,34 @@ use crate::on_each_redis;
 use crate::support::api::{Api, Place, places};
 use crate::support::eventually;
 use crate::support::http::{Client, Reply};
+use crate::support::process::Process;
 use crate::support::servers::{Flavor, shared_mongodb, shared_redis};
 
-/// Two API processes of one deployment.
-struct Pair([Api; 2]);
+/// Two API processes of one deployment, and as many workers as are asked for.
+struct Pair {
+    apis: [Api; 2],
+    place: Place,
+    _workers: Vec<Process>,
+}
 
 impl Pair {
     async fn new(flavor: Flavor) -> Self {
+        Pair::with_workers(flavor, 0).await
+    }
+
+    async fn with_workers(flavor: Flavor, workers: usize) -> Self {
         raise_open_files();
         let place = Place::new(shared_redis(flavor), shared_mongodb());
-        // The first one claims the database for its number of partitions.
-        let one = Api::program(&place, &[]).await;
-        Pair([one, Api::program(&place, &[]).await])
+        // A busy machine is slow, which is not what is tested here.
+        let patient = [("HOLDFAST_REDIS_TIMEOUT_MS", "900")];
+        let apis = [Api::program(&place, &patient).await, Api::program(&place, &patient).await];
+        let workers = (0..workers).map(|_| place.worker()).collect();
+        Pair { apis, place, _workers: workers }
     }
 
     /// The process whose turn it is.
     fn turn(&self, n: usize) -> &Client {
-        &self.0[n % 2]
+        &self.apis[n % 2]
     }
 
     /// Everybody asks at once, each as a user of its own; what each is answered.

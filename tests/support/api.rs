@@ -67,9 +67,11 @@ impl Place {
         all.map(|(name, value)| (name.to_string(), value.to_string())).collect()
     }
 
-    /// First segment of its Redis keys.
-    pub fn namespace(&self) -> &str {
-        &self.name
+    /// A worker of this place: the real program.
+    pub fn worker(&self) -> Process {
+        let settings = [("HOLDFAST_WORKER_CONSUMER", unique_name())];
+        let settings = settings.each_ref().map(|(name, value)| (*name, value.as_str()));
+        Process::start(env!("CARGO_BIN_EXE_holdfast-worker"), &self.environment(&settings))
     }
 
     /// What lies beneath, for tests that look there.

@@ -70,6 +70,7 @@ impl Run<'_> {
             let reads = self.engine.range(walk.partition, from, Some(position), count).await?;
             let Some(last) = reads.last() else { return Ok(()) };
             from = last.id.next();
+            self.forget_trimmed(walk).await?;
             walk.entries += reads.len() as u64;
             let mut in_ledger = Vec::with_capacity(reads.len());
             for read in &reads {
@@ -86,6 +87,18 @@ impl Run<'_> {
             }
             self.check_ledger(walk, in_ledger).await?;
         }
+    }
+
+    /// The log is trimmed from its beginning: where the last entry of the page before is gone,
+    /// those that followed it may be gone as well.
+    async fn forget_trimmed(&self, walk: &mut Walk) -> Result<(), SaleError> {
+        if let Some(previous) = &walk.previous {
+            let id = previous.id;
+            if self.engine.range(walk.partition, id, Some(id), 1).await?.is_empty() {
+                walk.previous = None;
+            }
+        }
+        Ok(())
     }
 
     /// A parked entry is known, and has no place in the chain.
