@@ -126,7 +126,7 @@ impl Worker {
             .await?;
         self.metrics.settled.with_label_values(&[answer.code.word()]).inc();
         Ok(match answer.code {
-            Code::Ok | Code::BookingUnknown => true,
+            Code::Ok => true,
             // An event that is only being loaded may have read the outcome before. One that is
             // not there will read it.
             Code::EventNotLoaded => self.engine.snapshot(event, Detail::Counts).await?.is_none(),

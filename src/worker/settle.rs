@@ -20,7 +20,8 @@ const PAUSE_MAX: Duration = Duration::from_secs(1);
 /// What became of a settlement.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Settled {
-    /// Redis follows the archive, and the entry is acknowledged.
+    /// Redis follows the archive, or will when it has the event again; the entry is acknowledged
+    /// by the script where that is right.
     Done,
     /// Not now: the entry stays pending and is delivered again.
     Later,
@@ -54,9 +55,10 @@ impl Worker {
             self.metrics.settled.with_label_values(&[word]).inc();
             match code {
                 Ok(Code::Ok) => return Settled::Done,
-                // Acknowledged as well: what Redis lost is rebuilt from the archive.
-                Ok(Code::EventNotLoaded | Code::BookingUnknown) => {
-                    warn!(booking_id = %id, outcome = outcome.word(), code = word, "redis lacks a judged booking");
+                // An event that Redis lost is rebuilt from the archive, outcome and all: the entry
+                // is acknowledged. While the event is being rebuilt it is not, and comes again.
+                Ok(Code::EventNotLoaded) => {
+                    warn!(booking_id = %id, outcome = outcome.word(), "redis lacks a judged sale's event");
                     return Settled::Done;
                 }
                 Ok(Code::SettledOtherwise) => {

@@ -2,7 +2,8 @@
 //!
 //! Only strictly below the watermark, so nothing pending or unread is ever dropped, and only what
 //! is older than `log_keep_seconds` by Redis' time, so that tails which fell behind find their
-//! place; age does not matter once the log is half as long as it may be. While the archive stands still, so does the watermark, and nothing is trimmed.
+//! place; age does not matter once the log is half as long as it may be. While the archive stands
+//! still, so does the watermark, and nothing is trimmed.
 
 use std::time::Duration;
 
