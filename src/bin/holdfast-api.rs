@@ -6,11 +6,12 @@ use std::time::Duration;
 
 use clap::Parser;
 use holdfast::config::{Config, ConfigArgs};
-use holdfast::telemetry::{Metrics, logs};
+use holdfast::start::Failure;
+use holdfast::telemetry::Metrics;
 use holdfast::{api, shutdown, start};
 
 /// How long one of the sale's background tasks may take to end.
-const TASK_END_TIMEOUT: Duration = Duration::from_secs(2);
+const TASK_END_TIMEOUT: Duration = Duration::from_secs(4);
 
 /// Holdfast's API: decides, in Redis, who gets which seat.
 ///
@@ -31,27 +32,10 @@ struct Arguments {
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    match run(Arguments::parse()).await {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("{}: {error}", api::SERVICE);
-            ExitCode::FAILURE
-        }
-    }
+    start::program(api::SERVICE, &Arguments::parse().config, serve).await
 }
 
-async fn run(arguments: Arguments) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
-    let config = arguments.config.load()?;
-    if arguments.config.print_config {
-        print!("{}", config.to_commented_toml());
-        return Ok(());
-    }
-    let _logs = logs::init(api::SERVICE, config.log_format, &config.log_level)?;
-    serve(Arc::new(config)).await
-}
-
-async fn serve(config: Arc<Config>) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
-    start::raise_open_files();
+async fn serve(config: Arc<Config>) -> Result<(), Failure> {
     let listener = api::bind(config.listen)
         .map_err(|error| format!("cannot listen on {}: {error}", config.listen))?;
     let metrics = Metrics::new(api::SERVICE);

@@ -6,7 +6,8 @@ use std::sync::Arc;
 
 use clap::Parser;
 use holdfast::config::{Config, ConfigArgs};
-use holdfast::telemetry::{Metrics, logs};
+use holdfast::start::Failure;
+use holdfast::telemetry::Metrics;
 use holdfast::{shutdown, start, worker};
 
 /// Holdfast's worker: carries the booking log from Redis into MongoDB.
@@ -34,27 +35,10 @@ struct Arguments {
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    match run(Arguments::parse()).await {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("{}: {error}", worker::SERVICE);
-            ExitCode::FAILURE
-        }
-    }
+    start::program(worker::SERVICE, &Arguments::parse().config, work).await
 }
 
-async fn run(arguments: Arguments) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
-    let config = arguments.config.load()?;
-    if arguments.config.print_config {
-        print!("{}", config.to_commented_toml());
-        return Ok(());
-    }
-    let _logs = logs::init(worker::SERVICE, config.log_format, &config.log_level)?;
-    work(Arc::new(config)).await
-}
-
-async fn work(config: Arc<Config>) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
-    start::raise_open_files();
+async fn work(config: Arc<Config>) -> Result<(), Failure> {
     let listener = TcpListener::bind(config.worker_listen)
         .map_err(|error| format!("cannot listen on {}: {error}", config.worker_listen))?;
     let metrics = Metrics::new(worker::SERVICE);

@@ -3,6 +3,7 @@
 
 mod checks;
 mod observers;
+mod program;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,6 +18,8 @@ use crate::redis::{Engine, Observer, RedisError, RedisSettings, WORKER_GROUP};
 use crate::sale::{Sale, SaleSettings};
 use crate::shutdown::Shutdown;
 use crate::telemetry::Metrics;
+
+pub use program::{Failure, program};
 
 /// Why a process does not start; the text says how to mend it.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
