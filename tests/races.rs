@@ -27,14 +27,17 @@ struct Pair {
 
 impl Pair {
     async fn new(flavor: Flavor) -> Self {
-        Pair::with_workers(flavor, 0).await
+        Pair::with_workers(flavor, 0, Duration::ZERO).await
     }
 
-    async fn with_workers(flavor: Flavor, workers: usize) -> Self {
+    /// With so many workers, and confirmations that wait so long for the archive.
+    async fn with_workers(flavor: Flavor, workers: usize, confirm_wait: Duration) -> Self {
         raise_open_files();
         let place = Place::new(shared_redis(flavor), shared_mongodb());
+        let wait_ms = confirm_wait.as_millis().to_string();
         // A busy machine is slow, which is not what is tested here.
-        let patient = [("HOLDFAST_REDIS_TIMEOUT_MS", "900")];
+        let patient =
+            [("HOLDFAST_REDIS_TIMEOUT_MS", "900"), ("HOLDFAST_CONFIRM_WAIT_MS", &wait_ms)];
         let apis = [Api::program(&place, &patient).await, Api::program(&place, &patient).await];
         let workers = (0..workers).map(|_| place.worker()).collect();
         Pair { apis, place, _workers: workers }

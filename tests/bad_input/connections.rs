@@ -34,6 +34,20 @@ async fn slow_bodies_are_given_up() {
 }
 
 #[tokio::test]
+async fn large_bodies_are_refused_before_they_are_read() {
+    let victim = Victim::new(&Place::shared()).await;
+    let mut declared =
+        victim.api.raw(format!("{POST}Content-Length: 1000000\r\n\r\n").as_bytes()).await;
+    declared.answer(SOON).await.problem(413, "body_too_large");
+    // Chunks declare no whole: what has come is counted.
+    let chunk = format!("8000\r\n{}\r\n", "x".repeat(0x8000));
+    let chunks = format!("{POST}Transfer-Encoding: chunked\r\n\r\n{chunk}{chunk}{chunk}");
+    let mut chunked = victim.api.raw(chunks.as_bytes()).await;
+    chunked.answer(SOON).await.problem(413, "body_too_large");
+    victim.api.stop().await;
+}
+
+#[tokio::test]
 async fn slow_heads_are_given_up() {
     let config = Config { http_header_timeout_ms: 300, ..Place::shared().config() };
     let api = Api::here(config).await;

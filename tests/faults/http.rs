@@ -40,7 +40,9 @@ struct Sale {
 
 impl Sale {
     async fn new(redis: Server) -> Self {
-        let api = Api::program(&Place::new(&redis, shared_mongodb()), &[]).await;
+        // Nobody archives here, so confirmations need not wait for it.
+        let settings = [("HOLDFAST_CONFIRM_WAIT_MS", "0")];
+        let api = Api::program(&Place::new(&redis, shared_mongodb()), &settings).await;
         let event = api.event(places(SEATS)).await;
         let anns = api.held("ann", event, &[1]).await;
         // A caller who has used every operation before: Redis knows all scripts.
@@ -84,15 +86,20 @@ impl Sale {
             get(format!("/api/v1/events/{event}/availability")),
             get(format!("/api/v1/bookings/{id}")),
             act("extend"),
+            act("confirm"),
+            get("/api/v1/bookings".to_owned()),
             get("/health/ready".to_owned()),
         );
-        let (one, map, counts, booking, extended, ready) = replies;
+        let (one, map, counts, booking, extended, confirmed, list, ready) = replies;
         for read in [one, map, counts, booking] {
             // Who only reads is not told that anything may have happened.
             expect_unavailable(&read);
             read.problem(503, "service_unavailable");
         }
         expect_unavailable(&extended);
+        expect_unavailable(&confirmed);
+        // The list comes from the archive; how far that is, only Redis could tell.
+        assert_eq!(list.json(200)["as_of"], Value::Null);
         assert_eq!(ready.json(503)["checks"]["redis"], "unavailable");
     }
 
@@ -130,8 +137,10 @@ impl Sale {
             assert_eq!(self.hold(*seat).await.json(201)["id"], booking["id"]);
         }
         assert_eq!(self.held_seats().await, Some(held));
+        // A payment that was refused has not begun; now it does.
         let anns = self.api.booking("ann", &self.anns).await.json(200);
         assert_eq!(anns["status"], "HOLD");
+        assert_eq!(self.api.act("ann", &anns, "confirm").await.json(202)["status"], "CONFIRMING");
         self.unaffected().await;
         eventually("it is ready", RECOVERY, async || {
             self.api.get("/health/ready").send().await.status == 200

@@ -2,6 +2,7 @@
 //! free again once a cancellation is archived.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use futures_util::future::join_all;
 use serde_json::{Value, json};
@@ -10,6 +11,9 @@ use super::Pair;
 use crate::on_each_redis;
 use crate::support::api::small_event;
 use crate::support::http::Reply;
+
+/// The archive's word comes within this: on a busy machine, too.
+const ARCHIVED: Duration = Duration::from_secs(20);
 
 /// The receipt as its bytes: replays repeat them.
 fn receipt(reply: &Reply) -> String {
@@ -21,7 +25,7 @@ fn receipt(reply: &Reply) -> String {
 }
 
 on_each_redis!(a_confirmation_has_one_receipt, async |flavor| {
-    let pair = Pair::with_workers(flavor, 1).await;
+    let pair = Pair::with_workers(flavor, 1, ARCHIVED).await;
     let event = pair.turn(0).event(small_event()).await;
     let held = pair.turn(0).held("ann", event, &[2, 9]).await;
     // Asked in both processes at once: paid once.
@@ -51,7 +55,7 @@ on_each_redis!(a_confirmation_has_one_receipt, async |flavor| {
 });
 
 on_each_redis!(a_cancelled_sale_is_sold_again, async |flavor| {
-    let pair = Pair::with_workers(flavor, 1).await;
+    let pair = Pair::with_workers(flavor, 1, ARCHIVED).await;
     let event = pair.turn(0).event(small_event()).await;
     let mut sold = BTreeSet::new();
     for user in ["ann", "bob", "ann"] {
@@ -71,15 +75,9 @@ on_each_redis!(a_cancelled_sale_is_sold_again, async |flavor| {
         pair.turn(0).get("/api/v1/bookings").user(user).send().await.json(200)
     };
     let anns = listed("ann").await;
-    let states = anns["bookings"].as_array().unwrap().iter();
-    let states: Vec<&Value> = states.map(|booking| &booking["status"]).collect();
-    assert_eq!(
-        (states, &anns["total"]),
-        (
-            vec!["CANCELLED"; 2].iter().map(|s| json!(s)).collect::<Vec<_>>().iter().collect(),
-            &json!(2)
-        )
-    );
+    let bookings = anns["bookings"].as_array().unwrap();
+    assert_eq!((bookings.len(), &anns["total"]), (2, &json!(2)));
+    assert!(bookings.iter().all(|booking| booking["status"] == "CANCELLED"), "{anns}");
     assert!(anns["as_of"].is_string(), "{anns}");
     assert_eq!(listed("nobody").await["bookings"], json!([]));
 });

@@ -1,0 +1,119 @@
+//! Reading the booking log as it grows: as a tail (every API process sees every entry) and as a
+//! member of a consumer group.
+//!
+//! On one Redis a single connection reads all partitions; on a cluster, where a read cannot span
+//! slots, each partition has a reader of its own. A *lane* is what one reader reads.
+
+use fred::clients::Client;
+use fred::interfaces::ClientLike;
+use fred::types::{ClusterHash, CustomCommand, Value};
+
+use super::connect::{self, Purpose};
+use super::engine::Engine;
+use super::error::RedisError;
+use super::log::{Read, entries, flat_map};
+use super::reply::unexpected;
+use crate::domain::{LogId, Partition};
+
+/// A connection of its own for blocking reads of one lane.
+pub struct LaneReader {
+    client: Client,
+    block_ms: u64,
+    partitions: Vec<(Partition, String)>,
+}
+
+impl Engine {
+    /// Which partitions are read together.
+    pub fn lanes(&self) -> Vec<Vec<Partition>> {
+        if self.settings().is_cluster() {
+            self.keys().all_partitions().map(|partition| vec![partition]).collect()
+        } else {
+            vec![self.keys().all_partitions().collect()]
+        }
+    }
+
+    /// Opens a reader of its own connection; reads wait at most `block_ms` for news.
+    pub async fn lane_reader(
+        &self,
+        lane: &[Partition],
+        block_ms: u64,
+    ) -> Result<LaneReader, RedisError> {
+        let client = connect::connect(self.settings(), Purpose::BlockingReads { block_ms }).await?;
+        let partitions =
+            lane.iter().map(|partition| (*partition, self.keys().log(*partition))).collect();
+        Ok(LaneReader { client, block_ms, partitions })
+    }
+}
+
+impl LaneReader {
+    /// Waits for entries after the given positions, one a partition of the lane, in its order.
+    pub async fn tail(&self, after: &[LogId], count: u64) -> Result<Vec<Read>, RedisError> {
+        let ids = after.iter().map(LogId::to_string);
+        let head = ["COUNT".to_owned(), count.to_string()];
+        self.read("XREAD", head.into(), ids.collect()).await
+    }
+
+    /// Waits for entries that no consumer of the group has seen.
+    pub async fn group(
+        &self,
+        group: &str,
+        consumer: &str,
+        count: u64,
+    ) -> Result<Vec<Read>, RedisError> {
+        let head = ["GROUP", group, consumer, "COUNT", &count.to_string()].map(str::to_owned);
+        let ids = self.partitions.iter().map(|_| ">".to_owned());
+        self.read("XREADGROUP", head.into(), ids.collect()).await
+    }
+
+    /// Entries after the given positions that this consumer was given before and has not
+    /// acknowledged; answers at once.
+    pub async fn own_pending(
+        &self,
+        group: &str,
+        consumer: &str,
+        after: &[LogId],
+        count: u64,
+    ) -> Result<Vec<Read>, RedisError> {
+        let head = ["GROUP", group, consumer, "COUNT", &count.to_string()].map(str::to_owned);
+        let ids = after.iter().map(LogId::to_string);
+        self.read("XREADGROUP", head.into(), ids.collect()).await
+    }
+
+    /// Ends the connection.
+    pub async fn close(&self) {
+        // A client that is gone already has nothing to quit.
+        let _ = self.client.quit().await;
+    }
+
+    async fn read(
+        &self,
+        name: &'static str,
+        head: Vec<String>,
+        ids: Vec<String>,
+    ) -> Result<Vec<Read>, RedisError> {
+        let mut args: Vec<Value> = head.into_iter().map(Value::from).collect();
+        args.extend([Value::from("BLOCK"), Value::from(self.block_ms.to_string())]);
+        args.push(Value::from("STREAMS"));
+        args.extend(self.partitions.iter().map(|(_, key)| Value::from(key.as_str())));
+        args.extend(ids.into_iter().map(Value::from));
+        let slot = fred::util::redis_keyslot(self.partitions[0].1.as_bytes());
+        let command = CustomCommand::new_static(name, ClusterHash::Custom(slot), true);
+        let reply: Value = self.client.custom(command, args).await?;
+        self.parse_streams(reply)
+    }
+
+    /// Reads `{key: entries}`, as a list of pairs (RESP2) or a map (RESP3); nil is no news.
+    fn parse_streams(&self, reply: Value) -> Result<Vec<Read>, RedisError> {
+        let mut reads = Vec::new();
+        for (key, value) in flat_map(reply)? {
+            let partition = self
+                .partitions
+                .iter()
+                .find(|(_, log)| *log == key)
+                .ok_or_else(|| unexpected(format!("a read of {key}")))?
+                .0;
+            reads.extend(entries(partition, Some(value))?);
+        }
+        Ok(reads)
+    }
+}
