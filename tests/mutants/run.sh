@@ -11,8 +11,9 @@ cd "$(dirname "$0")/../.." || exit 1
 root=$PWD
 copy=$(mktemp -d) || exit 1
 trap 'rm -rf "$copy"' EXIT
-# Dependencies are the same for the copy: they are built once, here.
-export CARGO_TARGET_DIR=${CARGO_TARGET_DIR:-$root/target}
+# A target folder of their own: cargo tells packages by name, not by folder, and would take a
+# mutant's programs for those of the tree.
+export CARGO_TARGET_DIR=$root/target/mutants
 
 git ls-files -z --cached --others --exclude-standard | xargs -0 cp --parents -t "$copy"
 cd "$copy" || exit 1
