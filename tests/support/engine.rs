@@ -8,7 +8,7 @@ use holdfast::domain::layout::{Row, Section};
 use holdfast::domain::{
     BookingId, Event, EventId, EventStatus, Inventory, Layout, Partition, SeatId, UserId,
 };
-use holdfast::redis::scripts::ClockSource;
+use holdfast::redis::scripts::{ClockSource, Scripts};
 use holdfast::redis::{
     Answer, Code, Detail, Engine, HoldCall, Load, NotAfter, Observer, Read, RedisSettings,
     Snapshot, new_nonce,
@@ -86,8 +86,13 @@ impl Stage {
     /// This event, open, at `START_MS`.
     pub async fn with_event(flavor: Flavor, event: Event) -> Self {
         let settings = settings(shared_redis(flavor).url(), unique_name());
-        let engine =
-            Engine::connect(settings, ClockSource::Swapped, Arc::new(NoObserver)).await.unwrap();
+        let engine = Engine::connect(
+            settings,
+            Scripts::embedded(ClockSource::Swapped),
+            Arc::new(NoObserver),
+        )
+        .await
+        .unwrap();
         let stage = Stage { engine, event };
         stage.set_clock(START_MS).await;
         stage.load_and_open().await;
