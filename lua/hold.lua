@@ -5,7 +5,7 @@
 -- call; the booking, its deadline, its idempotency record and its log entry come into being
 -- together. Past `not_after` nothing is touched. The same call again writes nothing. Refusals are
 -- decided in the order in which they stand below.
--- KEYS: event seats holders bookings deadlines leases users log link idempotency
+-- KEYS: event seats holders bookings deadlines leases users ended log link idempotency
 -- ARGV: not_after generation nonce layout booking user seats amount currency idempotency
 --       fingerprint trace idempotency_ttl replay_window log_entries_max overdue_batch
 --       overdue_batch_max
@@ -16,9 +16,9 @@
 --        layout_mismatch event_closed event_paused not_on_sale seat_unknown user_limit
 --        seats_unavailable log_full id_taken
 local event_key, seats_key, holders_key, bookings_key = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
-local deadlines_key, leases_key, users_key = KEYS[5], KEYS[6], KEYS[7]
-local log_key, link_key = KEYS[8], KEYS[9]
-local idempotency_key = KEYS[10]
+local deadlines_key, leases_key, users_key, ended_key = KEYS[5], KEYS[6], KEYS[7], KEYS[8]
+local log_key, link_key = KEYS[9], KEYS[10]
+local idempotency_key = KEYS[11]
 local not_after, generation, nonce, layout = tonumber(ARGV[1]), ARGV[2], ARGV[3], ARGV[4]
 local booking_id, user, seats, amount, currency = ARGV[5], ARGV[6], ARGV[7], ARGV[8], ARGV[9]
 local idempotency, fingerprint, trace = ARGV[10], ARGV[11], ARGV[12]
