@@ -1,0 +1,86 @@
+//! The model test: the whole sale once more, as plain rules over plain collections, and random
+//! sequences of operations that must come out the same on the real scripts.
+
+mod call;
+mod log;
+mod operations;
+mod replay;
+mod rules;
+mod sale;
+mod stage;
+mod world;
+
+use std::cell::Cell;
+
+use holdfast::redis::scripts::{ClockSource, Scripts};
+use proptest::test_runner::{Config, FileFailurePersistence, TestCaseError, TestRunner};
+use tokio::runtime::Runtime;
+
+use crate::support::{Flavor, servers};
+use operations::sequences;
+use stage::Stage;
+
+/// Operations that the suite runs on one Redis.
+const OPERATIONS: usize = 100_000;
+/// Operations that it runs on each of the others.
+const OPERATIONS_ELSEWHERE: usize = 5_000;
+/// Another number of operations on the first, as `make model` asks for.
+const OPERATIONS_VARIABLE: &str = "MODEL_OPERATIONS";
+/// Longest sequence.
+const LENGTH: usize = 120;
+/// Replies are compared at every operation, the whole state after this many.
+const CHECK_EVERY: usize = 25;
+/// Longest time spent on making a failing sequence shorter, ms.
+const SHRINK_MS: u32 = 60_000;
+/// Seeds of sequences that failed once; they are run first.
+const REGRESSIONS: &str = "tests/model/regressions.txt";
+/// Where the swapped clock starts, Unix ms: far ahead, so that it passes every real time.
+const START_MS: i64 = 4_000_000_000_000;
+
+/// Runs random sequences until so many operations have agreed.
+fn agree(flavor: Flavor, operations: usize) {
+    if !servers::available(flavor) {
+        return;
+    }
+    let runtime = Runtime::new().unwrap();
+    let stage = runtime.block_on(Stage::new(flavor, Scripts::embedded(ClockSource::Swapped)));
+    let done = Cell::new(0);
+    while done.get() < operations {
+        let config = Config {
+            // Sequences are half as long as they may be, on average.
+            cases: ((operations - done.get()) * 2 / LENGTH + 1) as u32,
+            max_shrink_time: SHRINK_MS,
+            max_shrink_iters: u32::MAX,
+            failure_persistence: Some(Box::new(FileFailurePersistence::Direct(REGRESSIONS))),
+            source_file: Some(file!()),
+            ..Config::default()
+        };
+        let outcome = TestRunner::new(config).run(&sequences(LENGTH), |sequence| {
+            let agreed = runtime.block_on(stage.run(&sequence));
+            let ran = agreed.map_err(|difference| TestCaseError::fail(difference.to_string()))?;
+            done.set(done.get() + ran);
+            Ok(())
+        });
+        if let Err(error) = outcome {
+            panic!("{error}");
+        }
+    }
+    println!("{} operations agree on {flavor:?}", done.get());
+}
+
+#[test]
+fn agrees_on_redis() {
+    let operations = std::env::var(OPERATIONS_VARIABLE)
+        .map_or(OPERATIONS, |number| number.parse().expect("a number of operations"));
+    agree(Flavor::Redis, operations);
+}
+
+#[test]
+fn agrees_on_valkey() {
+    agree(Flavor::Valkey, OPERATIONS_ELSEWHERE);
+}
+
+#[test]
+fn agrees_on_a_cluster() {
+    agree(Flavor::Cluster, OPERATIONS_ELSEWHERE);
+}
