@@ -13,8 +13,10 @@ mod world;
 use std::cell::Cell;
 
 use holdfast::redis::scripts::{ClockSource, Scripts};
-use proptest::test_runner::{Config, FileFailurePersistence, TestCaseError, TestRunner};
-use tokio::runtime::Runtime;
+use proptest::test_runner::{
+    Config, FileFailurePersistence, RngAlgorithm, TestCaseError, TestError, TestRunner,
+};
+use tokio::runtime::Builder;
 
 use crate::support::{Flavor, servers};
 use operations::sequences;
@@ -26,23 +28,37 @@ const OPERATIONS: usize = 100_000;
 const OPERATIONS_ELSEWHERE: usize = 5_000;
 /// Another number of operations on the first, as `make model` asks for.
 const OPERATIONS_VARIABLE: &str = "MODEL_OPERATIONS";
+/// Sequences under way at once, each on an event of its own.
+const AT_ONCE: usize = 2;
 /// Longest sequence.
 const LENGTH: usize = 120;
 /// Replies are compared at every operation, the whole state after this many.
 const CHECK_EVERY: usize = 25;
 /// Longest time spent on making a failing sequence shorter, ms.
 const SHRINK_MS: u32 = 60_000;
+/// Most attempts at that.
+const SHRINK_STEPS: u32 = 100_000;
 /// Seeds of sequences that failed once; they are run first.
 const REGRESSIONS: &str = "tests/model/regressions.txt";
 /// Where the swapped clock starts, Unix ms: far ahead, so that it passes every real time.
 const START_MS: i64 = 4_000_000_000_000;
 
-/// Runs random sequences until so many operations have agreed.
+/// Runs random sequences, some at a time, until so many operations have agreed.
 fn agree(flavor: Flavor, operations: usize) {
     if !servers::available(flavor) {
         return;
     }
-    let runtime = Runtime::new().unwrap();
+    std::thread::scope(|scope| {
+        for _ in 0..AT_ONCE {
+            scope.spawn(|| agree_alone(flavor, operations.div_ceil(AT_ONCE)));
+        }
+    });
+}
+
+/// The same, one after another. Panics with the shortest sequence that does not agree.
+fn agree_alone(flavor: Flavor, operations: usize) {
+    // One thread for the driver and its connections: nobody has to be woken for a reply.
+    let runtime = Builder::new_current_thread().enable_all().build().unwrap();
     let stage = runtime.block_on(Stage::new(flavor, Scripts::embedded(ClockSource::Swapped)));
     let done = Cell::new(0);
     while done.get() < operations {
@@ -50,9 +66,11 @@ fn agree(flavor: Flavor, operations: usize) {
             // Sequences are half as long as they may be, on average.
             cases: ((operations - done.get()) * 2 / LENGTH + 1) as u32,
             max_shrink_time: SHRINK_MS,
-            max_shrink_iters: u32::MAX,
+            max_shrink_iters: SHRINK_STEPS,
             failure_persistence: Some(Box::new(FileFailurePersistence::Direct(REGRESSIONS))),
             source_file: Some(file!()),
+            // The default takes an eighth of the whole time.
+            rng_algorithm: RngAlgorithm::XorShift,
             ..Config::default()
         };
         let outcome = TestRunner::new(config).run(&sequences(LENGTH), |sequence| {
@@ -61,8 +79,10 @@ fn agree(flavor: Flavor, operations: usize) {
             done.set(done.get() + ran);
             Ok(())
         });
-        if let Err(error) = outcome {
-            panic!("{error}");
+        match outcome {
+            Ok(()) => {}
+            Err(TestError::Fail(reason, sequence)) => panic!("{reason}\nby {sequence:?}"),
+            Err(error) => panic!("{error}"),
         }
     }
     println!("{} operations agree on {flavor:?}", done.get());

@@ -1,15 +1,28 @@
 //! Random operations. They name bookings, calls and moments by their place in what went before,
 //! so that a sequence stays meaningful when operations are taken out of it.
 
+use std::fmt;
+
 use holdfast::domain::{EventStatus, Outcome};
 use proptest::collection::vec;
 use proptest::prelude::*;
 
 /// A whole sequence.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Sequence {
     pub setting: Setting,
     pub ops: Vec<Op>,
+}
+
+/// As it is written in Rust, one operation a line, so that it can become a test of its own.
+impl fmt::Debug for Sequence {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "Sequence {{\n    setting: {:?},\n    ops: vec![", self.setting)?;
+        for op in &self.ops {
+            writeln!(f, "        {op:?},")?;
+        }
+        write!(f, "    ],\n}}")
+    }
 }
 
 /// What is sold, and to how many.
