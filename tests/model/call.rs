@@ -2,6 +2,8 @@
 
 use holdfast::domain::{Booking, BookingId, Outcome, SeatId, UserId};
 
+use holdfast::redis::scripts::Script;
+
 use super::sale::Operated;
 
 /// A call and how it is sent.
@@ -60,7 +62,10 @@ pub enum Call {
     GetBooking {
         booking: BookingId,
     },
-    Beat,
+    /// A beat unless there is an entry younger than this, ms.
+    Beat {
+        min_age_ms: i64,
+    },
     Load(Operated),
     Open {
         own_token: bool,
@@ -95,6 +100,25 @@ pub enum Which {
 }
 
 impl Call {
+    /// The script that it runs.
+    pub fn script(&self) -> Script {
+        match self {
+            Call::Hold(_) => Script::Hold,
+            Call::Abort { .. } => Script::Abort,
+            Call::ConfirmBegin { .. } => Script::ConfirmBegin,
+            Call::ConfirmAbort { .. } => Script::ConfirmAbort,
+            Call::ConfirmCommit { .. } => Script::ConfirmCommit,
+            Call::Cancel { .. } => Script::Cancel,
+            Call::Extend { .. } => Script::Extend,
+            Call::Expire { .. } => Script::Expire,
+            Call::Settle { .. } => Script::Settle,
+            Call::UpdateEvent(_) => Script::UpdateEvent,
+            Call::GetBooking { .. } => Script::GetBooking,
+            Call::Beat { .. } => Script::Beat,
+            Call::Load(_) | Call::Open { .. } => Script::OpenEvent,
+        }
+    }
+
     /// The nonce, where the caller chose it: it is in the tags of the entries that the call writes.
     pub fn nonce(&self) -> Option<String> {
         match self {

@@ -2,8 +2,9 @@
 //! so that a sequence stays meaningful when operations are taken out of it.
 
 use std::fmt;
+use std::ops::RangeInclusive;
 
-use holdfast::domain::{EventStatus, Outcome};
+use holdfast::domain::{EventStatus, Outcome, Status};
 use proptest::collection::vec;
 use proptest::prelude::*;
 
@@ -31,6 +32,8 @@ pub struct Setting {
     pub hall: Hall,
     pub users: u8,
     pub per_user: u8,
+    /// How long a hold can last with extensions.
+    pub max_hold_s: u8,
 }
 
 /// Layouts.
@@ -55,6 +58,8 @@ pub enum Op {
     Again(u8),
     /// Redis loses all of the event.
     Lose,
+    /// The same, and it is loaded and opened again, with every seat free.
+    Restart,
 }
 
 /// How time passes.
@@ -102,6 +107,8 @@ pub enum Known {
 pub enum Pick {
     /// The n-th last one that was made, also if Redis lost it.
     Recent(u8),
+    /// The n-th last one with this status; as `Recent` if there is none.
+    With(Status, u8),
     /// One that never was.
     Unknown,
 }
@@ -213,7 +220,10 @@ pub enum Act {
     Get {
         booking: Pick,
     },
-    Beat,
+    /// A beat, needed or only if the log is empty.
+    Beat {
+        needed: bool,
+    },
     Load {
         generation: Known,
     },
@@ -239,24 +249,30 @@ pub enum Room {
     One,
 }
 
-/// Sequences of at most `length` operations.
+/// Sequences of at most `length` operations, some of twice that.
 pub fn sequences(length: usize) -> impl Strategy<Value = Sequence> {
-    let few = (3..=5_u8, 2..=6_u8).prop_map(|(users, per_user)| Setting {
-        hall: Hall::Small,
-        users,
-        per_user,
-    });
-    let many = (4..=40_u8, 1..=12_u8).prop_map(|(users, per_user)| Setting {
-        hall: Hall::Wide,
-        users,
-        per_user,
-    });
+    let few = || setting(Hall::Small, 3..=5, 2..=6);
+    let many = || setting(Hall::Wide, 4..=40, 1..=12);
     prop_oneof![
-        5 => sequence(few, op(mixed().boxed()), length),
-        2 => sequence(many.clone(), op(mixed().boxed()), length),
-        // Many small holds that nobody goes on with.
-        2 => sequence(many, op(crowd().boxed()), length),
+        5 => sequence(few(), op(mixed().boxed(), step().boxed()), length),
+        2 => sequence(many(), op(mixed().boxed(), step().boxed()), length),
+        2 => sequence(setting(Hall::Wide, 20..=40, 1..=3), op(crowd().boxed(), pause().boxed()), 2 * length),
+        1 => sequence(few(), op(impatient().boxed(), pause().boxed()), length),
     ]
+}
+
+fn setting(
+    hall: Hall,
+    users: RangeInclusive<u8>,
+    per_user: RangeInclusive<u8>,
+) -> impl Strategy<Value = Setting> {
+    let max_hold_s = prop_oneof![3 => Just(61_u8), 1 => Just(70), 1 => Just(150)];
+    (users, per_user, max_hold_s).prop_map(move |(users, per_user, max_hold_s)| Setting {
+        hall,
+        users,
+        per_user,
+        max_hold_s,
+    })
 }
 
 fn sequence(
@@ -267,13 +283,23 @@ fn sequence(
     (setting, vec(op, 1..=length)).prop_map(|(setting, ops)| Sequence { setting, ops })
 }
 
-fn op(act: BoxedStrategy<Act>) -> impl Strategy<Value = Op> {
+fn op(act: BoxedStrategy<Act>, step: BoxedStrategy<Step>) -> impl Strategy<Value = Op> {
     prop_oneof![
-        70 => (act.clone(), manner()).prop_map(|(act, manner)| Op::Do(act, manner)),
-        12 => step().prop_map(Op::Pass),
-        10 => (0..12_u8).prop_map(Op::Again),
-        3 => (act, manner()).prop_map(|(act, manner)| Op::Delay(act, manner)),
-        1 => Just(Op::Lose),
+        700 => (act.clone(), manner()).prop_map(|(act, manner)| Op::Do(act, manner)),
+        120 => step.prop_map(Op::Pass),
+        100 => (0..12_u8).prop_map(Op::Again),
+        30 => (act, manner()).prop_map(|(act, manner)| Op::Delay(act, manner)),
+        2 => Just(Op::Lose),
+        5 => Just(Op::Restart),
+    ]
+}
+
+/// Mostly nothing lapses, and then much at once.
+fn pause() -> impl Strategy<Value = Step> {
+    prop_oneof![
+        12 => (1..200_i16).prop_map(Step::Ms),
+        1 => (55..80_u8).prop_map(Step::Seconds),
+        1 => (-1..=1_i8).prop_map(Step::Deadline),
     ]
 }
 
@@ -281,7 +307,8 @@ fn step() -> impl Strategy<Value = Step> {
     prop_oneof![
         4 => (1..2_000_i16).prop_map(Step::Ms),
         1 => (-50..0_i16).prop_map(Step::Ms),
-        3 => (1..100_u8).prop_map(Step::Seconds),
+        4 => (1..30_u8).prop_map(Step::Seconds),
+        1 => (30..100_u8).prop_map(Step::Seconds),
         4 => (-1..=1_i8).prop_map(Step::Deadline),
         3 => (-1..=1_i8).prop_map(Step::Lease),
         1 => (-1..=1_i8).prop_map(Step::OnSale),
@@ -302,10 +329,12 @@ fn known(right: u32) -> impl Strategy<Value = Known> {
     prop_oneof![right => Just(Known::Right), 1 => Just(Known::OneLess), 1 => Just(Known::OneMore)]
 }
 
-fn pick() -> impl Strategy<Value = Pick> {
+/// Mostly a booking with the status that the call is meant for.
+fn pick(meant: Status) -> impl Strategy<Value = Pick> {
     prop_oneof![
-        20 => (0..4_u8).prop_map(Pick::Recent),
-        10 => (0..16_u8).prop_map(Pick::Recent),
+        30 => (0..3_u8).prop_map(move |nth| Pick::With(meant, nth)),
+        12 => (0..4_u8).prop_map(Pick::Recent),
+        6 => (0..16_u8).prop_map(Pick::Recent),
         1 => Just(Pick::Unknown),
     ]
 }
@@ -349,31 +378,46 @@ fn mixed() -> impl Strategy<Value = Act> {
         2 => (0..6_u8, any::<u8>(), seats(3))
             .prop_map(|(nth, user, seats)| Act::ReuseId { nth, user, seats }),
         8 => aborts(),
-        16 => begin(),
-        8 => ends_of_confirmations(),
-        14 => (pick(), known(8), prop::bool::weighted(0.9))
+        20 => begin(),
+        10 => ends_of_confirmations(),
+        12 => (pick(Status::Confirming), known(8), prop::bool::weighted(0.9))
             .prop_map(|(booking, lease, own_payment)| Act::Commit { booking, lease, own_payment }),
-        7 => (pick(), who()).prop_map(|(booking, who)| Act::Cancel { booking, who }),
-        8 => (pick(), who(), nonce())
+        7 => (pick(Status::Hold), who()).prop_map(|(booking, who)| Act::Cancel { booking, who }),
+        12 => (pick(Status::Hold), who(), nonce())
             .prop_map(|(booking, who, nonce)| Act::Extend { booking, who, nonce }),
         2 => (0..6_u8).prop_map(|batch| Act::Expire { batch }),
         12 => settle(),
-        3 => update(),
-        4 => pick().prop_map(|booking| Act::Get { booking }),
-        1 => Just(Act::Beat),
-        2 => reopening(),
+        4 => update(),
+        4 => pick(Status::Hold).prop_map(|booking| Act::Get { booking }),
+        1 => any::<bool>().prop_map(|needed| Act::Beat { needed }),
+        4 => reopening(),
     ]
 }
 
+/// Many small holds that hardly anybody goes on with.
 fn crowd() -> impl Strategy<Value = Act> {
     prop_oneof![
-        60 => hold(2),
+        90 => hold(1),
+        10 => hold(3),
         3 => (0..6_u8).prop_map(|nth| Act::Retry { nth }),
         3 => begin(),
-        3 => (pick(), who(), nonce())
+        3 => (pick(Status::Hold), who(), nonce())
             .prop_map(|(booking, who, nonce)| Act::Extend { booking, who, nonce }),
-        2 => (0..30_u8).prop_map(|batch| Act::Expire { batch }),
-        1 => (pick(), who()).prop_map(|(booking, who)| Act::Cancel { booking, who }),
+        1 => (0..30_u8).prop_map(|batch| Act::Expire { batch }),
+        3 => reopening(),
+        1 => (pick(Status::Hold), who()).prop_map(|(booking, who)| Act::Cancel { booking, who }),
+    ]
+}
+
+/// Clients that ask again and again, and processes that give up.
+fn impatient() -> impl Strategy<Value = Act> {
+    prop_oneof![
+        6 => hold(2),
+        50 => (0..2_u8).prop_map(|nth| Act::Retry { nth }),
+        15 => aborts(),
+        2 => begin(),
+        2 => ends_of_confirmations(),
+        2 => reopening(),
     ]
 }
 
@@ -386,7 +430,7 @@ fn aborts() -> impl Strategy<Value = Act> {
 }
 
 fn begin() -> impl Strategy<Value = Act> {
-    (pick(), who(), nonce(), 1..60_u8, 1..5_u8).prop_map(
+    (pick(Status::Hold), who(), nonce(), 1..60_u8, 1..5_u8).prop_map(
         |(booking, who, nonce, lease_s, attempts_max)| Act::Begin {
             booking,
             who,
@@ -399,21 +443,28 @@ fn begin() -> impl Strategy<Value = Act> {
 
 fn ends_of_confirmations() -> impl Strategy<Value = Act> {
     prop_oneof![
-        3 => (pick(), known(8)).prop_map(|(booking, lease)| Act::EndLease { booking, lease }),
-        2 => (pick(), prop::bool::weighted(0.8), before()).prop_map(
+        3 => (pick(Status::Confirming), known(8)).prop_map(|(booking, lease)| Act::EndLease { booking, lease }),
+        2 => (pick(Status::Confirming), prop::bool::weighted(0.8), before()).prop_map(
             |(booking, own_nonce, before)| Act::EndAttempt { booking, own_nonce, before }
         ),
-        3 => pick().prop_map(|booking| Act::EndLapsed { booking }),
+        3 => pick(Status::Confirming).prop_map(|booking| Act::EndLapsed { booking }),
     ]
 }
 
+/// Verdicts of all kinds, also on bookings that were never paid for as far as Redis knows.
 fn settle() -> impl Strategy<Value = Act> {
     let outcome = prop_oneof![
         3 => Just(Outcome::Sold),
         1 => Just(Outcome::Refund),
         1 => Just(Outcome::Cancelled),
     ];
-    let booking = prop_oneof![12 => pick(), 1 => Just(Pick::Unknown)];
+    let booking = prop_oneof![
+        6 => pick(Status::Committed),
+        2 => pick(Status::Confirmed),
+        1 => pick(Status::Expired),
+        1 => pick(Status::Cancelled),
+        1 => Just(Pick::Unknown),
+    ];
     (booking, outcome, 0..3_u8, seats(3)).prop_map(|(booking, outcome, newer, seats)| Act::Settle {
         booking,
         outcome,
@@ -426,7 +477,7 @@ fn update() -> impl Strategy<Value = Act> {
     let status = prop_oneof![
         6 => Just(EventStatus::OnSale),
         1 => Just(EventStatus::Paused),
-        1 => Just(EventStatus::Closed),
+        2 => Just(EventStatus::Closed),
     ];
     (known(2), status, prop_oneof![4 => Just(-1_i8), 1 => 0..20_i8])
         .prop_map(|(revision, status, on_sale_in_s)| Act::Update { revision, status, on_sale_in_s })
@@ -435,6 +486,6 @@ fn update() -> impl Strategy<Value = Act> {
 fn reopening() -> impl Strategy<Value = Act> {
     prop_oneof![
         2 => known(4).prop_map(|generation| Act::Load { generation }),
-        3 => prop::bool::weighted(0.8).prop_map(|own_token| Act::Open { own_token }),
+        4 => prop::bool::weighted(0.8).prop_map(|own_token| Act::Open { own_token }),
     ]
 }

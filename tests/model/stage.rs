@@ -1,5 +1,7 @@
 //! Runs sequences on a real Redis and on the model, side by side, and says where they differ.
 
+use std::cell::RefCell;
+use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -63,7 +65,12 @@ pub struct Stage {
     /// For what the engine does not do: setting the clock, reading keys.
     client: Client,
     next_event: AtomicU32,
+    /// How often each script gave each answer.
+    pub met: RefCell<Met>,
 }
+
+/// Script and code, and how often they were met.
+pub type Met = BTreeMap<(&'static str, &'static str), usize>;
 
 impl Stage {
     pub async fn new(flavor: Flavor, scripts: Scripts) -> Self {
@@ -79,7 +86,7 @@ impl Stage {
         let engine = Engine::connect(settings, scripts, Arc::new(NoObserver)).await.unwrap();
         let client = Builder::from_config(Config::from_url(&url).unwrap()).build().unwrap();
         client.init().await.unwrap();
-        Stage { engine, client, next_event: AtomicU32::new(1) }
+        Stage { engine, client, next_event: AtomicU32::new(1), met: Default::default() }
     }
 
     /// Runs a sequence on an event of its own; answers with the number of its operations.
@@ -142,12 +149,7 @@ impl<'a> Run<'a> {
 
     async fn begin(&mut self) -> Result<(), Difference> {
         self.set_clock(START_MS).await;
-        let operated = self.sale.fresh.operated.clone();
-        for call in [Call::Load(operated), Call::Open { own_token: true }] {
-            let sent = Sent { not_after_ms: START_MS, generation: 1, call };
-            self.send(&sent).await?;
-        }
-        Ok(())
+        self.load_and_open().await
     }
 
     async fn step(&mut self, op: &Op) -> Result<(), Difference> {
@@ -166,13 +168,28 @@ impl<'a> Run<'a> {
                     return self.send(&sent).await;
                 }
             }
-            Op::Lose => {
-                self.world.lose(&self.sale);
-                self.sale.event = None;
-                let keys = self.stage.engine.keys().event_keys(self.event.id);
-                let events = keys.into_iter().filter(|key| !is_partitions(key));
-                self.stage.raw("DEL", events.collect()).await;
+            Op::Lose => self.lose().await,
+            Op::Restart => {
+                self.lose().await;
+                return self.load_and_open().await;
             }
+        }
+        Ok(())
+    }
+
+    async fn lose(&mut self) {
+        self.world.lose(&self.sale);
+        self.sale.event = None;
+        let keys = self.stage.engine.keys().event_keys(self.event.id);
+        let events = keys.into_iter().filter(|key| !is_partitions(key));
+        self.stage.raw("DEL", events.collect()).await;
+    }
+
+    async fn load_and_open(&mut self) -> Result<(), Difference> {
+        let operated = self.sale.fresh.operated.clone();
+        let (generation, not_after_ms) = (self.world.generation, self.sale.now_ms);
+        for call in [Call::Load(operated), Call::Open { own_token: true }] {
+            self.send(&Sent { not_after_ms, generation, call }).await?;
         }
         Ok(())
     }
@@ -189,6 +206,8 @@ impl<'a> Run<'a> {
         let expected = self.sale.call(sent);
         self.stage.engine.pin_not_after(NotAfter(sent.not_after_ms));
         let answer = self.answer(sent).await?;
+        let met = (sent.call.script().name(), answer.code.word());
+        *self.stage.met.borrow_mut().entry(met).or_default() += 1;
         if let Some(event) = &self.sale.event {
             self.world.generation = self.world.generation.max(event.generation);
         }
@@ -228,8 +247,8 @@ impl<'a> Run<'a> {
             }
             Call::UpdateEvent(operated) => engine.update_event(&operated_as(event, operated)).await,
             Call::GetBooking { booking } => engine.get_booking(*booking).await,
-            Call::Beat => {
-                let answer = engine.beat(self.partition(), 0).await?;
+            Call::Beat { min_age_ms } => {
+                let answer = engine.beat(self.partition(), *min_age_ms).await?;
                 Ok(Answer { body: Body::Empty, ..answer })
             }
             Call::Load(operated) => self.answer_load(&operated_as(event, operated)).await,
@@ -341,7 +360,7 @@ fn event(id: EventId, setting: Setting) -> Event {
         starts_at_ms: None,
         on_sale_at_ms: None,
         hold_ttl_ms: 60_000,
-        max_hold_ms: 150_000,
+        max_hold_ms: i64::from(setting.max_hold_s) * 1_000,
         max_seats_per_user: u32::from(setting.per_user),
         status: EventStatus::OnSale,
         revision: 1,

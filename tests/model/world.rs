@@ -1,7 +1,7 @@
 //! What the callers know: which calls they made, which bookings they were told of, which settings
 //! operators chose. Turns an operation into a call with everything named.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use holdfast::domain::{Booking, BookingId, Event, SeatId, UserId};
 
@@ -190,7 +190,7 @@ impl World {
                 Call::UpdateEvent(operated)
             }
             Act::Get { booking } => Call::GetBooking { booking: self.pick(*booking, sale).id },
-            Act::Beat => Call::Beat,
+            Act::Beat { needed } => Call::Beat { min_age_ms: if *needed { 0 } else { i64::MAX } },
             Act::Load { .. } => Call::Load(self.operated.clone()),
             Act::Open { own_token } => Call::Open { own_token: *own_token },
         })
@@ -273,17 +273,25 @@ impl World {
         BookingId::new(self.event.id, super::START_MS as u64 + self.given, self.given)
     }
 
-    /// A booking as it stands, or stood when Redis lost it. Ids rise with age.
+    /// A booking as it stands, or stood when Redis lost it.
     fn pick(&mut self, pick: Pick, sale: &Sale) -> Booking {
-        let there = sale.event.iter().flat_map(|event| event.bookings.keys());
-        let ids: BTreeSet<BookingId> = self.lost.keys().chain(there).copied().collect();
-        let ids: Vec<BookingId> = ids.into_iter().collect();
-        match pick {
-            Pick::Recent(nth) => nth_last(&ids, nth)
-                .and_then(|id| sale.booking(*id).or_else(|| self.lost.get(id).cloned()))
-                .unwrap_or_else(|| self.stranger()),
-            Pick::Unknown => self.stranger(),
-        }
+        let there: Vec<&Booking> =
+            sale.event.iter().flat_map(|event| event.bookings.values()).collect();
+        let found = match pick {
+            Pick::With(status, nth) => {
+                let with: Vec<&Booking> =
+                    there.iter().copied().filter(|booking| booking.status == status).collect();
+                nth_last(&with, nth).or_else(|| nth_last(&there, nth)).copied()
+            }
+            // Lost ones are older. Ids rise with age.
+            Pick::Recent(nth) => {
+                let gone = self.lost.values().filter(|booking| sale.booking(booking.id).is_none());
+                let all: Vec<&Booking> = gone.chain(there).collect();
+                nth_last(&all, nth).copied()
+            }
+            Pick::Unknown => None,
+        };
+        found.cloned().unwrap_or_else(|| self.stranger())
     }
 
     /// A booking that nobody made.
