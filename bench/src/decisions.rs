@@ -14,7 +14,7 @@ use holdfast::domain::{
     BookingId, Event, EventId, EventStatus, Inventory, Layout, OrphanRule, Partition, SeatId,
     Section, UserId,
 };
-use holdfast::redis::scripts::ClockSource;
+use holdfast::redis::scripts::{ClockSource, Scripts};
 use holdfast::redis::{Code, Engine, HoldCall, Load, RedisSettings, Wanted, new_nonce};
 use holdfast::start::Unobserved;
 
@@ -103,7 +103,9 @@ impl Stage {
             timeout_ms: 2_000,
             in_flight_max: 10_000,
         };
-        let engine = Engine::connect(settings, ClockSource::Redis, Arc::new(Unobserved)).await?;
+        let engine =
+            Engine::connect(settings, Scripts::embedded(ClockSource::Redis), Arc::new(Unobserved))
+                .await?;
         let event = event()?;
         let loaded = engine.load_event(&event, &Inventory::free(&event.layout)).await?;
         let Load::Loading { token } = loaded else {
