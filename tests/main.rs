@@ -7,6 +7,7 @@ mod contract;
 mod ctl;
 mod engine;
 mod faults;
+mod model;
 mod races;
 mod support;
 mod worker;
