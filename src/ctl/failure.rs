@@ -12,6 +12,13 @@ use crate::start::StartError;
 #[derive(Debug)]
 pub(super) struct Failure(String);
 
+impl Failure {
+    /// What went wrong, and how to mend it.
+    pub fn new(text: impl Into<String>) -> Self {
+        Failure(text.into())
+    }
+}
+
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut lines = self.0.lines().map(str::trim).filter(|line| !line.is_empty());
@@ -37,6 +44,10 @@ impl From<SaleError> for Failure {
             SaleError::EventUnknown(id) => {
                 Failure(format!("event {id} does not exist; `holdfastctl event list` lists them"))
             }
+            SaleError::BookingUnknown(id) => Failure(format!(
+                "booking {id} is neither in Redis nor in the archive; `holdfastctl bookings list` \
+                 lists them"
+            )),
             SaleError::Unavailable { reason, .. } => {
                 Failure(format!("{reason}. Is it overloaded or just starting? Try again"))
             }
