@@ -28,6 +28,7 @@ mod error;
 mod events;
 mod fold;
 mod gateway;
+mod history;
 mod judge;
 mod store;
 mod trial;
@@ -43,6 +44,7 @@ use mongodb::options::{
 pub use deployment::ServerInfo;
 pub use documents::{ArchivedBooking, EventHead, transition_id};
 pub use error::{ArchiveError, Refusal};
+pub use history::{BookingFilter, LedgerEntry};
 pub use store::{StoreObserver, StoreStep, Stored, Verdict};
 pub use verify::Claim;
 

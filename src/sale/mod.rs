@@ -10,6 +10,7 @@ pub mod error;
 mod events;
 mod hold;
 pub mod opening;
+pub mod story;
 pub mod types;
 mod unfinished;
 pub mod verify;
