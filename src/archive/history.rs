@@ -9,7 +9,7 @@ use super::Archive;
 use super::documents::{ArchivedBooking, CLAIMS, ClaimDocument, TRANSITIONS, claim_id};
 use super::error::ArchiveError;
 use super::verify::{Claim, by_id};
-use crate::domain::{Booking, BookingId, EventId, Status, UserId};
+use crate::domain::{Booking, BookingId, EventId, Outcome, Status, UserId};
 
 /// Which bookings are meant; what is absent does not matter.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -70,6 +70,22 @@ impl Archive {
         let options =
             FindOptions::builder().sort(doc! { "_id": -1 }).limit(i64::from(limit)).build();
         self.bookings_where(query, options).await
+    }
+
+    /// At most `limit` bookings of an event with this outcome that come after `after`, in order of
+    /// their ids.
+    pub async fn sales_of_event(
+        &self,
+        event: EventId,
+        outcome: Outcome,
+        after: Option<BookingId>,
+        limit: u32,
+    ) -> Result<Vec<ArchivedBooking>, ArchiveError> {
+        let mut filter = doc! { "event": i64::from(event.0), "outcome": outcome.word() };
+        if let Some(after) = after {
+            filter.insert("_id", doc! { "$gt": after.to_string() });
+        }
+        self.bookings_where(filter, by_id(limit)).await
     }
 
     /// At most `limit` ledger entries about a booking, in the order in which it lived.

@@ -47,7 +47,7 @@ pub use deployment::ServerInfo;
 pub use documents::{ArchivedBooking, EventHead, transition_id};
 pub use error::{ArchiveError, Refusal};
 pub use history::{BookingFilter, LedgerEntry};
-pub use store::{StoreObserver, StoreStep, Stored, Verdict};
+pub use store::{NoObserver, StoreObserver, StoreStep, Stored, Verdict};
 pub use verify::Claim;
 
 use gateway::Gateway;

@@ -2,16 +2,18 @@
 //!
 //! Promises: results go to standard output, as a table or (`--json`) as one JSON document;
 //! whatever goes wrong is one line on standard error that says how to mend it. Exit code 0 is
-//! well, 1 is "verify found problems", 2 is "could not be done", or "not all of it" where the
-//! result says so.
+//! well, 1 is "verify found problems" or "a replay left letters", 2 is "could not be done", or "not
+//! all of it" where the result says so.
 
 mod bookings;
 mod completions;
 mod dead_letters;
 mod events;
+mod export;
 mod failure;
 mod lag;
 mod output;
+mod seats;
 mod status;
 mod time;
 mod verify;
@@ -38,8 +40,8 @@ const NAME: &str = "holdfastctl";
 /// HOLDFAST_REDIS_URL, HOLDFAST_MONGODB_URL and HOLDFAST_MONGODB_DATABASE. `make run` prints
 /// those of its services.
 ///
-/// Exit codes: 0 well, 1 verify found problems, 2 wrong usage or a service is away (status then still
-/// tells what the other one knows).
+/// Exit codes: 0 well; 1 verify found problems, or a replay left letters; 2 wrong usage, or a service
+/// is away (status then still tells what the other one knows).
 #[derive(Parser, Debug)]
 #[command(name = NAME, version)]
 pub struct Arguments {
@@ -59,13 +61,19 @@ enum Command {
     /// Create, list, show, pause, resume and close events
     #[command(subcommand)]
     Event(events::Command),
+    /// Keep seats back from the sale, give them back, list who did it
+    #[command(subcommand)]
+    Seats(seats::Command),
     /// List bookings, and tell all of one
     #[command(subcommand)]
     Bookings(bookings::Command),
     Lag(lag::Arguments),
-    /// Look at log entries that the worker gave up on
+    /// List, explain and replay log entries that the worker gave up on
     #[command(subcommand)]
     DeadLetters(dead_letters::Command),
+    /// Write what was sold into files
+    #[command(subcommand)]
+    Export(export::Command),
     Completions(completions::Arguments),
 }
 
@@ -106,9 +114,11 @@ impl Command {
             Command::Status(arguments) => output.show(&arguments.run(config).await?),
             Command::Verify(arguments) => output.show(&arguments.run(config).await?),
             Command::Event(command) => command.run(config, output).await,
+            Command::Seats(command) => command.run(config, output).await,
             Command::Bookings(command) => command.run(config, output).await,
             Command::Lag(arguments) => output.show(&arguments.run(config).await?),
-            Command::DeadLetters(command) => output.show(&command.run(config).await?),
+            Command::DeadLetters(command) => command.run(config, output).await,
+            Command::Export(command) => command.run(config, output).await,
             Command::Completions(arguments) => output.show(&arguments.run()?),
         }
     }

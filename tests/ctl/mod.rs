@@ -1,9 +1,12 @@
 //! `holdfastctl` as operators run it: the real binary on real servers, read by its `--json`.
 
 mod bookings;
+mod dead_letters;
 mod events;
+mod export;
 mod lag;
 mod layouts;
+mod seats;
 mod status;
 mod verify;
 mod verify_faults;
