@@ -37,10 +37,16 @@ async fn sales_are_sent_as_a_file_to_admins() {
     })
     .await;
     let lines: Vec<&str> = text.lines().collect();
-    assert!(lines[0].starts_with("booking_id,user_id,section,row,seat_number,seat_label,"), "{text}");
+    assert!(
+        lines[0].starts_with("booking_id,user_id,section,row,seat_number,seat_label,"),
+        "{text}"
+    );
     let id = booking["id"].as_str().unwrap();
     assert!(lines[1].starts_with(&format!("{id},'@ann,Stalls,A,2,A-2,2,5000,EUR,7000,")), "{text}");
-    assert!(lines[2].starts_with(&format!("{id},'@ann,Floor,,1,Floor-1,9,2000,EUR,7000,")), "{text}");
+    assert!(
+        lines[2].starts_with(&format!("{id},'@ann,Floor,,1,Floor-1,9,2000,EUR,7000,")),
+        "{text}"
+    );
     assert!(lines[2].ends_with(",CONFIRMED"), "{text}");
 
     let reply = ask("?status=CANCELLED").await;

@@ -11,9 +11,8 @@ on_each_redis!(seats_are_kept_back_and_given_back, async |flavor| {
     let line = "event create --name x --section Stalls:4500:2x3 --general Floor:2500:4 --json";
     let event = shop.ctl(line).await.json(0)["id"].as_u64().unwrap();
     let id = holdfast::domain::EventId(event as u32);
-    let block = async |what: &str| {
-        shop.ctl(&format!("seats {what} --reason press --json")).await.json(0)
-    };
+    let block =
+        async |what: &str| shop.ctl(&format!("seats {what} --reason press --json")).await.json(0);
     let done = block(&format!("block {event} --section Stalls --row B --by ann")).await;
     let expected = json!({ "event": event, "action": "block", "seats": 3, "changed": 3 });
     assert_eq!(done, expected);
@@ -61,7 +60,10 @@ async fn many_seats_are_blocked_in_steps() {
     // Cut off in its third step: what is done already is said.
     let ran = shop.ctl(&block).await;
     let told = ran.refusal();
-    assert!(told.contains("seats 2400 (HOLD)") && told.contains("Done already: seats 1-2000"), "{told}");
+    assert!(
+        told.contains("seats 2400 (HOLD)") && told.contains("Done already: seats 1-2000"),
+        "{told}"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -82,7 +84,7 @@ async fn what_cannot_be_blocked_is_told() {
         (format!("seats block {event} --reason x"), "--section"),
         (format!("seats block {event} --seats 1"), "--reason"),
         (format!("seats block {event} --seats 3-1 --reason x"), "\"3-1\" is no seat"),
-        (format!("seats block {event} --seats 1 --row A --reason x"), "--section"),
+        (format!("seats block {event} --seats 1 --row A --reason x"), "cannot be used with"),
     ] {
         let ran = shop.ctl(&line).await;
         assert!(ran.code == 2 && ran.stderr.contains(expected), "{line}: {ran:?}");

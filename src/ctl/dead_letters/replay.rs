@@ -32,15 +32,22 @@ const PAGE: u64 = 100;
   holdfastctl dead-letters replay 3:1795243836470-0
   holdfastctl dead-letters replay --all --json | jq '.letters[] | select(.fate == \"stays\")'")]
 pub(in crate::ctl) struct Arguments {
-    /// Letters' ids, as `dead-letters list` shows them
-    #[arg(value_name = "ID", required_unless_present = "all")]
-    letters: Vec<LetterId>,
-    /// All letters, oldest first
-    #[arg(long, conflicts_with = "letters")]
-    all: bool,
+    #[command(flatten)]
+    which: Which,
     /// Only say what would happen
     #[arg(long)]
     dry_run: bool,
+}
+
+#[derive(clap::Args, Debug)]
+#[group(required = true, multiple = false)]
+struct Which {
+    /// Letters' ids, as `dead-letters list` shows them
+    #[arg(value_name = "ID")]
+    letters: Vec<LetterId>,
+    /// All letters, oldest first
+    #[arg(long)]
+    all: bool,
 }
 
 /// What became of the letters.
@@ -76,9 +83,9 @@ impl Arguments {
     pub(super) async fn run(self, config: &Config) -> Result<Replayed, Failure> {
         let engine = start::existing_engine(config).await?;
         let archive = start::existing_archive(config).await?;
-        let (letters, left) = match self.all {
+        let (letters, left) = match self.which.all {
             true => all_letters(&engine).await?,
-            false => (named_letters(&engine, &self.letters).await?, 0),
+            false => (named_letters(&engine, &self.which.letters).await?, 0),
         };
         let replay = Replay::new(engine, archive);
         let mut result = Replayed {

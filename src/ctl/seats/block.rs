@@ -20,7 +20,7 @@ pub(in crate::ctl) struct Arguments {
     #[command(flatten)]
     which: Which,
     /// One row of the section
-    #[arg(long, requires = "section")]
+    #[arg(long, requires = "section", conflicts_with = "seats")]
     row: Option<String>,
     /// Why; kept for ever
     #[arg(long, value_name = "TEXT")]
