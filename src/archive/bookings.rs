@@ -4,9 +4,7 @@ use mongodb::bson::doc;
 use mongodb::options::FindOptions;
 
 use super::Archive;
-use super::documents::{
-    ArchivedBooking, BOOKINGS, BookingDocument, CLAIMS, ClaimDocument, claim_id,
-};
+use super::documents::{ArchivedBooking, BOOKINGS, BookingDocument};
 use super::error::ArchiveError;
 use super::events::page_options;
 use super::gateway::Verb;
@@ -39,18 +37,9 @@ impl Archive {
         &self,
         booking: &Booking,
     ) -> Result<Vec<ArchivedBooking>, ArchiveError> {
-        let event = booking.id.event();
-        let ids: Vec<String> = booking.seats.iter().map(|seat| claim_id(event, *seat)).collect();
-        let claims = doc! { "_id": { "$in": ids } };
-        let claims: Vec<ClaimDocument> =
-            self.gateway.find(CLAIMS, claims, FindOptions::default()).await?;
-        let mut owners = Vec::with_capacity(claims.len());
-        for claim in claims {
-            let (_, _, owner) = claim.read()?;
-            if owner != booking.id {
-                owners.push(owner.to_string());
-            }
-        }
+        let claims = self.claims_on(booking).await?;
+        let others = claims.into_iter().filter(|claim| claim.owner != booking.id);
+        let owners: Vec<String> = others.map(|claim| claim.owner.to_string()).collect();
         let sold = doc! { "_id": { "$in": owners }, "outcome": Outcome::Sold.word() };
         self.bookings_where(sold, FindOptions::default()).await
     }

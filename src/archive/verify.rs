@@ -20,6 +20,14 @@ pub struct Claim {
     pub owner: BookingId,
 }
 
+impl TryFrom<&ClaimDocument> for Claim {
+    type Error = ArchiveError;
+    fn try_from(document: &ClaimDocument) -> Result<Self, ArchiveError> {
+        let (_, seat, owner) = document.read()?;
+        Ok(Claim { seat, owner })
+    }
+}
+
 #[derive(Deserialize)]
 struct Id {
     #[serde(rename = "_id")]
@@ -65,11 +73,7 @@ impl Archive {
         // `;` is the character after `:`.
         let filter = doc! { "_id": { "$gt": from, "$lt": format!("{event};") } };
         let found: Vec<ClaimDocument> = self.gateway.find(CLAIMS, filter, by_id(limit)).await?;
-        let claim = |claim: ClaimDocument| {
-            let (_, seat, owner) = claim.read()?;
-            Ok(Claim { seat, owner })
-        };
-        found.into_iter().map(claim).collect()
+        found.iter().map(Claim::try_from).collect()
     }
 
     /// Those of these ledger ids (see [`super::transition_id`]) that are not in the ledger.
@@ -85,6 +89,6 @@ impl Archive {
     }
 }
 
-fn by_id(limit: u32) -> FindOptions {
+pub(super) fn by_id(limit: u32) -> FindOptions {
     FindOptions::builder().sort(doc! { "_id": 1 }).limit(i64::from(limit)).build()
 }

@@ -20,16 +20,13 @@
 //!
 //! [`run`] serves the binary and the tests alike.
 
-mod backoff;
 mod batch;
 mod drain;
 mod faults;
-mod generations;
 mod http;
 mod mend;
 mod reclaim;
 mod release;
-mod settle;
 mod store;
 mod sweep;
 mod tasks;
@@ -48,12 +45,12 @@ use crate::archive::Archive;
 use crate::config::Config;
 use crate::domain::Partition;
 use crate::redis::Engine;
+use crate::sale::archiving::Carrier;
 use crate::shutdown::Shutdown;
 use crate::start::Services;
 use crate::telemetry::Metrics;
 
 use faults::Faults;
-use generations::Generations;
 use tasks::Tasks;
 use vitals::Vitals;
 
@@ -74,7 +71,7 @@ struct Shared {
     consumer: String,
     /// Batches that may be under way.
     places: Arc<Semaphore>,
-    generations: Generations,
+    carrier: Carrier,
     vitals: Vitals,
     faults: Faults,
 }
@@ -110,7 +107,7 @@ pub async fn run(
     let lanes = services.engine.lanes();
     let worker = Worker(Arc::new(Shared {
         places: Arc::new(Semaphore::new(config.worker_batches_in_flight as usize)),
-        generations: Generations::default(),
+        carrier: Carrier::new(services.engine.clone(), services.archive.clone()),
         faults: Faults::new(config.worker_fault_point),
         vitals: Vitals::new(lanes.len(), metrics.batches_in_flight.clone()),
         engine: services.engine,

@@ -6,30 +6,21 @@
 //! up alone. Only then, and only if MongoDB answers, is it the entry that failed.
 
 use std::ops::Range;
-use std::panic::AssertUnwindSafe;
 use std::time::Duration;
 
-use futures_util::FutureExt;
 use tracing::{info, warn};
 
 use super::Worker;
-use super::backoff::Backoff;
 use super::tasks::rest;
-use crate::archive::{ArchiveError, StoreObserver, StoreStep, Stored, Verdict};
+use crate::archive::{StoreObserver, StoreStep, Stored, Verdict};
+use crate::backoff::Backoff;
 use crate::config::fault::FaultStep;
 use crate::domain::{Entry, Kind, Partition};
+use crate::sale::archiving::Trouble;
 
 /// Pauses between tries while MongoDB is away.
 const PAUSE_MIN: Duration = Duration::from_millis(50);
 const PAUSE_MAX: Duration = Duration::from_secs(2);
-
-/// Why a piece was not stored.
-enum Trouble {
-    /// MongoDB does not answer; nothing is wrong with the entries.
-    Away(ArchiveError),
-    /// MongoDB answers: one of the entries is what stops them.
-    Defect(String),
-}
 
 impl Worker {
     /// Stores entries. `None`: MongoDB was away when it was time to stop, and nothing is known of
@@ -79,23 +70,7 @@ impl Worker {
 
     async fn try_store(&self, entries: &[(Partition, Entry)]) -> Result<Stored, Trouble> {
         let has_sale = entries.iter().any(|(_, entry)| entry.kind == Kind::Sold);
-        let steps = Steps { worker: self, has_sale };
-        let attempt = async {
-            // INVARIANT: generations before outcomes.
-            for (_, sale) in entries.iter().filter(|(_, entry)| entry.kind == Kind::Sold) {
-                if let Some(event) = sale.event {
-                    self.generations.learn(&self.archive, event).await?;
-                }
-            }
-            self.archive.store_observed(entries, &steps).await
-        };
-        match AssertUnwindSafe(attempt).catch_unwind().await {
-            Ok(Ok(stored)) => Ok(stored),
-            Ok(Err(ArchiveError::Corrupt(what))) => Err(Trouble::Defect(what)),
-            Ok(Err(error)) => Err(Trouble::Away(error)),
-            // The panic hook has logged and counted it.
-            Err(_) => Err(Trouble::Defect("storing it panics".to_owned())),
-        }
+        self.carrier.store(entries, &Steps { worker: self, has_sale }).await
     }
 }
 

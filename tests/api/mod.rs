@@ -9,6 +9,7 @@ mod idempotency;
 mod operations;
 mod program;
 mod quantity;
+mod sales;
 mod seats;
 
 use serde_json::Value;

@@ -1,14 +1,14 @@
-//! Brings one verdict of the archive back into Redis, which acknowledges the entry in the same
-//! step. Repeated, late or beside another worker it changes nothing that was settled.
+//! Brings one verdict of the archive back into Redis. Repeated, late or beside another process it
+//! changes nothing that was settled.
 
 use std::time::Duration;
 
 use tokio::time::sleep;
 use tracing::{error, info, warn};
 
-use super::Worker;
-use super::backoff::Backoff;
+use super::Carrier;
 use crate::archive::{ArchiveError, Verdict};
+use crate::backoff::Backoff;
 use crate::domain::{Booking, LogId, Outcome};
 use crate::redis::{Code, SettleCall, WORKER_GROUP};
 
@@ -19,19 +19,28 @@ const PAUSE_MAX: Duration = Duration::from_secs(1);
 
 /// What became of a settlement.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Settled {
-    /// Redis follows the archive, or will when it has the event again; the entry is acknowledged
-    /// by the script where that is right.
+pub enum Settled {
+    /// Redis follows the archive; the entry is acknowledged, if that was asked for.
     Done,
-    /// Not now: the entry stays pending and is delivered again.
+    /// Redis does not have the event. Lost, it is rebuilt from the archive, outcome and all, and
+    /// the entry is acknowledged. Being rebuilt, it may have been read before this outcome: then
+    /// the entry is not, and the verdict must be settled once more.
+    NotLoaded,
+    /// Not now: to be settled once more.
     Later,
     /// It cannot be: why.
     Never(String),
 }
 
-impl Worker {
-    /// Settles the sale that the entry at `entry` tells of.
-    pub(super) async fn settle(&self, entry: LogId, verdict: &Verdict) -> Settled {
+impl Carrier {
+    /// Settles a sale. Redis acknowledges the entry at `acknowledge` in the same step. Each answer
+    /// of Redis is told by its word.
+    pub async fn settle(
+        &self,
+        acknowledge: Option<LogId>,
+        verdict: &Verdict,
+        told: impl Fn(&'static str),
+    ) -> Settled {
         let mut booking = verdict.booking.clone();
         let mut outcome = verdict.outcome;
         let id = booking.id;
@@ -46,20 +55,17 @@ impl Worker {
             let call = SettleCall {
                 generation,
                 outcome: outcome.word(),
-                acknowledge: Some((WORKER_GROUP, entry)),
+                acknowledge: acknowledge.map(|entry| (WORKER_GROUP, entry)),
                 booking: &booking,
             };
             let answer = self.engine.settle(&call).await;
             let code = answer.as_ref().map(|answer| answer.code);
-            let word = code.as_ref().map_or("unavailable", |code| code.word());
-            self.metrics.settled.with_label_values(&[word]).inc();
+            told(code.as_ref().map_or("unavailable", |code| code.word()));
             match code {
                 Ok(Code::Ok) => return Settled::Done,
-                // An event that Redis lost is rebuilt from the archive, outcome and all: the entry
-                // is acknowledged. While the event is being rebuilt it is not, and comes again.
                 Ok(Code::EventNotLoaded) => {
                     warn!(booking_id = %id, outcome = outcome.word(), "redis lacks a judged sale's event");
-                    return Settled::Done;
+                    return Settled::NotLoaded;
                 }
                 Ok(Code::SettledOtherwise) => {
                     let standing = answer.ok().and_then(|answer| answer.into_booking().ok());
