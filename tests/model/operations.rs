@@ -150,6 +150,8 @@ pub enum Act {
     Hold {
         user: u8,
         seats: Vec<u8>,
+        /// Whether the numbers are those of free seats.
+        free: bool,
         key: Key,
         layout: Known,
         window: Window,
@@ -283,16 +285,41 @@ pub enum Room {
     One,
 }
 
-/// Sequences of at most `length` operations, some of twice that.
+/// Sequences of at most about `length` operations.
 pub fn sequences(length: usize) -> impl Strategy<Value = Sequence> {
     let few = || setting(Hall::Small, 3..=5, 2..=6);
     let many = || setting(Hall::Wide, 4..=40, 1..=12);
+    let queue = setting(Hall::Wide, 30..=50, 1..=2);
     prop_oneof![
         5 => sequence(few(), op(mixed().boxed(), step().boxed()), length),
         2 => sequence(many(), op(mixed().boxed(), step().boxed()), length),
-        2 => sequence(setting(Hall::Wide, 20..=40, 1..=3), op(crowd().boxed(), pause().boxed()), 2 * length),
+        3 => rush(queue, length),
         1 => sequence(few(), op(impatient().boxed(), pause().boxed()), length),
+        2 => nearly_sold(sequence(many(), op(mixed().boxed(), step().boxed()), length)),
     ]
+}
+
+/// Many holds at once, which are overdue at once.
+fn rush(setting: impl Strategy<Value = Setting>, length: usize) -> impl Strategy<Value = Sequence> {
+    let ask = (crowd(), manner()).prop_map(|(act, manner)| Op::Do(act, manner));
+    let wait = (59..70_u8).prop_map(|seconds| Op::Pass(Step::Seconds(seconds)));
+    let after = op(crowd().boxed(), pause().boxed());
+    (setting, vec(ask, 0..length * 2 / 3), wait, vec(after, 1..length / 4)).prop_map(
+        |(setting, mut ops, wait, after)| {
+            ops.push(wait);
+            ops.extend(after);
+            Sequence { setting, ops }
+        },
+    )
+}
+
+/// The same with few seats left: the house has the others.
+fn nearly_sold(sequence: impl Strategy<Value = Sequence>) -> impl Strategy<Value = Sequence> {
+    (vec(0..255_u8, 60..200), sequence).prop_map(|(seats, mut sequence)| {
+        let block = Act::Block { seats, layout: Known::Right };
+        sequence.ops.insert(0, Op::Do(block, Manner::default()));
+        sequence
+    })
 }
 
 fn setting(
@@ -339,8 +366,8 @@ fn op(act: BoxedStrategy<Act>, step: BoxedStrategy<Step>) -> impl Strategy<Value
 /// Mostly nothing lapses, and then much at once.
 fn pause() -> impl Strategy<Value = Step> {
     prop_oneof![
-        12 => (1..200_i16).prop_map(Step::Ms),
-        1 => (55..80_u8).prop_map(Step::Seconds),
+        24 => (1..200_i16).prop_map(Step::Ms),
+        1 => (60..80_u8).prop_map(Step::Seconds),
         1 => (-1..=1_i8).prop_map(Step::Deadline),
     ]
 }
@@ -401,10 +428,12 @@ fn hold(most: usize) -> impl Strategy<Value = Act> {
     let key = prop_oneof![6 => Just(Key::Fresh), 2 => (0..2_u8).prop_map(Key::Shared)];
     let window = prop_oneof![6 => Just(Window::Always), 1 => Just(Window::TenSeconds)];
     let room = prop_oneof![30 => Just(Room::Plenty), 1 => Just(Room::None), 1 => Just(Room::One)];
-    (any::<u8>(), seats(most), key, known(40), window, room).prop_map(
-        |(user, seats, key, layout, window, room)| Act::Hold {
+    let free = prop::bool::weighted(0.3);
+    (any::<u8>(), seats(most), free, key, known(40), window, room).prop_map(
+        |(user, seats, free, key, layout, window, room)| Act::Hold {
             user,
             seats,
+            free,
             key,
             layout,
             window,
@@ -473,14 +502,12 @@ fn crowd() -> impl Strategy<Value = Act> {
     prop_oneof![
         90 => hold(1),
         10 => hold(3),
-        15 => search(),
-        2 => block(),
+        8 => search(),
         3 => (0..6_u8).prop_map(|nth| Act::Retry { nth }),
         3 => begin(),
         3 => (pick(Status::Hold), who(), nonce())
             .prop_map(|(booking, who, nonce)| Act::Extend { booking, who, nonce }),
         1 => (0..30_u8).prop_map(|batch| Act::Expire { batch }),
-        3 => reopening(),
         1 => (pick(Status::Hold), who()).prop_map(|(booking, who)| Act::Cancel { booking, who }),
     ]
 }

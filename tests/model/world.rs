@@ -201,8 +201,9 @@ impl World {
 
     fn hold(&mut self, act: &Act, sale: &Sale) -> Option<Hold> {
         match act {
-            Act::Hold { user, seats, key, layout, window, room } => {
-                let asked = self.named(seats);
+            Act::Hold { user, seats, free, key, layout, window, room } => {
+                let asked =
+                    self.named(&if *free { free_of(seats, sale) } else { self.seats(seats) });
                 let mut hold = self.fresh_hold(*user, *key, asked);
                 hold.layout_version = about(u64::from(self.event.layout_version), *layout) as u32;
                 hold.replay_window_ms = match window {
@@ -227,17 +228,16 @@ impl World {
             }
             Act::ReuseId { nth, user, seats } => {
                 let booking = nth_last(&self.holds, *nth)?.booking;
-                let asked = self.named(seats);
+                let asked = self.named(&self.seats(seats));
                 Some(Hold { booking, ..self.fresh_hold(*user, Key::Fresh, asked) })
             }
             _ => None,
         }
     }
 
-    fn named(&self, seats: &[u8]) -> Asked {
-        let seats = self.seats(seats);
-        let amount = self.event.layout.amount(&seats).unwrap_or(1);
-        Asked::Named { seats, amount }
+    fn named(&self, seats: &[SeatId]) -> Asked {
+        let amount = self.event.layout.amount(seats).unwrap_or(1);
+        Asked::Named { seats: seats.to_vec(), amount }
     }
 
     fn searched(&self, seats: u8, place: Place, together: bool, look: Look) -> Asked {
@@ -302,10 +302,7 @@ impl World {
             255 => SeatId(total + 1),
             number => SeatId(u32::from(*number) % total + 1),
         };
-        let mut seats: Vec<SeatId> = numbers.iter().map(seat).collect();
-        seats.sort_unstable();
-        seats.dedup();
-        seats
+        ascending(numbers.iter().map(seat).collect())
     }
 
     fn user(&self, number: u8) -> UserId {
@@ -383,6 +380,21 @@ impl World {
             _ => self.new_name("n"),
         }
     }
+}
+
+/// Different free seats, ascending; seat 1 if there are none.
+fn free_of(numbers: &[u8], sale: &Sale) -> Vec<SeatId> {
+    let event = sale.event.as_ref();
+    let free: Vec<SeatId> =
+        event.map_or(Vec::new(), |e| e.seats().filter(|seat| e.is_free(*seat)).collect());
+    let seat = |number: &u8| *nth_last(&free, *number).unwrap_or(&SeatId(1));
+    ascending(numbers.iter().map(seat).collect())
+}
+
+fn ascending(mut seats: Vec<SeatId>) -> Vec<SeatId> {
+    seats.sort_unstable();
+    seats.dedup();
+    seats
 }
 
 fn payment_of(booking: &Booking) -> String {
