@@ -143,20 +143,14 @@ def refuse(problems: List[Missing]) -> NoReturn:
 # -- Build and start -------------------------------------------------------------------------
 
 
-def build(children: Children, profile: str) -> Dict[str, str]:
+def build(children: Children, profile: str, also: List[str]) -> Dict[str, str]:
     """Builds all programs, cargo's progress in sight; returns where each one is."""
     say(f"Building (profile {profile}) ...")
     output = children.pid_dir / "build.json"
     with output.open("wb") as stdout:
-        command = [
-            "cargo",
-            "build",
-            "--bins",
-            "--profile",
-            profile,
-            "--message-format",
-            "json-render-diagnostics",
-        ]
+        command = ["cargo", "build", "--bins", "--profile", profile]
+        command += ["--message-format", "json-render-diagnostics"]
+        command += [word for package in ["holdfast", *also] for word in ("-p", package)]
         child = children.start("build", command, {}, stdout=stdout.fileno(), cwd=ROOT)
     if children.wait_for_end(child) != 0:
         say("The build failed: see above.")
@@ -283,7 +277,7 @@ def shown(path: Path) -> str:
 def run(args: argparse.Namespace, children: Children, api: Address, state: Path) -> int:
     """Starts everything and watches over it; returns the exit status."""
     redis, mongodb = start_services(children, state)
-    programs = build(children, args.profile)
+    programs = build(children, args.profile, args.also)
     worker = worker_address(api)
     env = {
         "HOLDFAST_LISTEN": str(api),
@@ -303,6 +297,8 @@ def run(args: argparse.Namespace, children: Children, api: Address, state: Path)
     create_demo_events(api.url())
     if args.exec:
         env.update(API_URL=api.url(), API_URLS=",".join(one.url() for one in apis))
+        built = str(Path(programs["holdfast-api"]).parent)
+        env["PATH"] = os.pathsep.join([built, os.environ.get("PATH", os.defpath)])
         return children.wait_for_end(children.start("command", args.exec, env))
     put_out(banner(api.url(), worker.url(), redis, mongodb, state))
     while True:
@@ -366,14 +362,21 @@ def main() -> int:
         "--state", metavar="DIR", help="keep data, logs and pids there instead of in .holdfast/PORT"
     )
     parser.add_argument(
+        "--also",
+        action="append",
+        default=[],
+        metavar="PACKAGE",
+        help="build the programs of this member of the workspace, too",
+    )
+    parser.add_argument(
         "--apis", type=int, default=1, metavar="N", help="so many API processes (default 1)"
     )
     parser.add_argument(
         "--exec",
         nargs=argparse.REMAINDER,
         metavar="COMMAND",
-        help="once all runs, run this with API_URL, API_URLS (comma separated) and the "
-        "HOLDFAST_ settings set, stop everything, and exit with its status",
+        help="once all runs, run this with API_URL, API_URLS (comma separated), the HOLDFAST_ "
+        "settings and the programs on PATH; stop everything, and exit with its status",
     )
     args = parser.parse_args()
     read_dotenv(ROOT / ".env")
