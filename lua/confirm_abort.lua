@@ -5,13 +5,13 @@
 -- Guarantee: only the confirmation that is meant ends: by lease number (a decline), by nonce (a
 -- begin whose reply was lost; not before `not_before`, so that it cannot overtake it), or, with
 -- mode `lapsed`, whichever lease has lapsed by Redis' time.
--- KEYS: event seats holders bookings deadlines leases users log link
+-- KEYS: event seats holders bookings deadlines leases users ended log link
 -- ARGV: not_after generation nonce booking mode value not_before
 -- Reply: code now, then by code: ok|nothing id record · generation_mismatch generation
 -- Codes: ok nothing too_late too_early event_not_loaded generation_mismatch booking_unknown
 local event_key, seats_key, holders_key, bookings_key = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
-local deadlines_key, leases_key, users_key = KEYS[5], KEYS[6], KEYS[7]
-local log_key, link_key = KEYS[8], KEYS[9]
+local deadlines_key, leases_key, users_key, ended_key = KEYS[5], KEYS[6], KEYS[7], KEYS[8]
+local log_key, link_key = KEYS[9], KEYS[10]
 local not_after, generation, nonce = tonumber(ARGV[1]), ARGV[2], ARGV[3]
 local booking_id, mode, value, not_before = ARGV[4], ARGV[5], ARGV[6], tonumber(ARGV[7])
 local ev, now, available_delta, entries_appended = nil, nil, 0, 0
@@ -23,6 +23,7 @@ local ev, now, available_delta, entries_appended = nil, nil, 0, 0
 -- @include read_booking
 -- @include append_entry
 -- @include commit_transition
+-- @include lower_mark
 -- @include set_seat
 -- @include end_booking
 -- @include lapse

@@ -5,15 +5,15 @@
 -- Guarantee: at most one lease is in force; each has a higher number than all before it. The
 -- hold's deadline does not move. A lease that lapsed may be taken over, also past the deadline.
 -- A booking that lost a seat to a sale that the archive restored is cancelled, not paid for.
--- KEYS: event seats holders bookings deadlines leases users log link
+-- KEYS: event seats holders bookings deadlines leases users ended log link
 -- ARGV: not_after generation nonce booking user lease_ms attempts_max
 -- Reply: code now, then by code: ok|is_committed|is_confirmed|booking_expired|booking_cancelled|
 --        sale_voided|in_flight|attempts_exhausted id record · generation_mismatch generation
 -- Codes: ok too_late event_not_loaded generation_mismatch booking_unknown booking_expired
 --        booking_cancelled sale_voided in_flight is_committed is_confirmed attempts_exhausted
 local event_key, seats_key, holders_key, bookings_key = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
-local deadlines_key, leases_key, users_key = KEYS[5], KEYS[6], KEYS[7]
-local log_key, link_key = KEYS[8], KEYS[9]
+local deadlines_key, leases_key, users_key, ended_key = KEYS[5], KEYS[6], KEYS[7], KEYS[8]
+local log_key, link_key = KEYS[9], KEYS[10]
 local not_after, generation, nonce = tonumber(ARGV[1]), ARGV[2], ARGV[3]
 local booking_id, user = ARGV[4], ARGV[5]
 local lease_ms, attempts_max = tonumber(ARGV[6]), tonumber(ARGV[7])
@@ -26,6 +26,7 @@ local ev, now, available_delta, entries_appended = nil, nil, 0, 0
 -- @include read_booking
 -- @include append_entry
 -- @include commit_transition
+-- @include lower_mark
 -- @include set_seat
 -- @include end_booking
 -- @include lapse

@@ -9,15 +9,15 @@
 -- the booking it is written anew from the archive's facts. Under another generation, while the
 -- event is being loaded, and on `seats_lost`, nothing is touched and nothing acknowledged: the
 -- caller rereads generation, then outcome, and repeats.
--- KEYS: event seats holders bookings deadlines leases users log link
+-- KEYS: event seats holders bookings deadlines leases users ended log link
 -- ARGV: not_after generation nonce booking outcome group entry version user seats amount
 --       currency created deadline payment paid idempotency fingerprint trace
 -- Reply: code now, then by code: ok|settled_otherwise|seats_lost id record ·
 --        generation_mismatch generation
 -- Codes: ok settled_otherwise seats_lost too_late event_not_loaded generation_mismatch
 local event_key, seats_key, holders_key, bookings_key = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
-local deadlines_key, leases_key, users_key = KEYS[5], KEYS[6], KEYS[7]
-local log_key, link_key = KEYS[8], KEYS[9]
+local deadlines_key, leases_key, users_key, ended_key = KEYS[5], KEYS[6], KEYS[7], KEYS[8]
+local log_key, link_key = KEYS[9], KEYS[10]
 local not_after, generation, nonce = tonumber(ARGV[1]), ARGV[2], ARGV[3]
 local booking_id, outcome, group, entry = ARGV[4], ARGV[5], ARGV[6], ARGV[7]
 local archived = {
@@ -36,6 +36,7 @@ local ev, now, available_delta, entries_appended = nil, nil, 0, 0
 -- @include read_booking
 -- @include append_entry
 -- @include commit_transition
+-- @include lower_mark
 -- @include set_seat
 -- @include end_booking
 -- @include count_seats
@@ -86,6 +87,7 @@ if outcome == 'sold' then
   if not live then redis.call('HINCRBY', users_key, b.user, count_seats(b)) end
   redis.call('ZREM', deadlines_key, b.id)
   redis.call('ZREM', leases_key, b.id)
+  redis.call('ZREM', ended_key, b.id)
   b.status = 'CONFIRMED'
   b.confirmed = now
   b.ended = 0
@@ -96,6 +98,7 @@ else
   -- It holds nothing any more, or Redis never knew it: only its status is put right.
   b.status = target
   b.ended = now
+  redis.call('ZADD', ended_key, now, b.id)
   commit_transition(KINDS[target], b, 'settle')
 end
 return answer('ok', b)

@@ -3,13 +3,13 @@
 --
 -- Guarantee: follows MongoDB's revisions upwards only, so that changes that overtake each other
 -- end as the newest.
--- KEYS: event seats holders bookings deadlines leases users log link
+-- KEYS: event seats holders bookings deadlines leases users ended log link
 -- ARGV: not_after generation nonce revision status on_sale_at
 -- Reply: code now, then by code: stale_revision revision · generation_mismatch generation
 -- Codes: ok stale_revision too_late event_not_loaded generation_mismatch
 local event_key, seats_key, holders_key, bookings_key = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
-local deadlines_key, leases_key, users_key = KEYS[5], KEYS[6], KEYS[7]
-local log_key, link_key = KEYS[8], KEYS[9]
+local deadlines_key, leases_key, users_key, ended_key = KEYS[5], KEYS[6], KEYS[7], KEYS[8]
+local log_key, link_key = KEYS[9], KEYS[10]
 local not_after, generation, nonce = tonumber(ARGV[1]), ARGV[2], ARGV[3]
 local revision, status, on_sale_at = tonumber(ARGV[4]), ARGV[5], ARGV[6]
 local ev, now, entries_appended = nil, nil, 0

@@ -20,7 +20,7 @@ use super::connection::Connection;
 use super::error::RedisError;
 use super::keys::Keys;
 use super::reply::{self, Answer};
-use super::scripts::{Assembled, ClockSource, Script, assembled};
+use super::scripts::{Script, Scripts};
 use crate::domain::Partition;
 
 /// Told of every script call; metrics hang here.
@@ -40,7 +40,7 @@ struct Inner {
     keys: Keys,
     connections: Vec<Connection>,
     next_connection: AtomicUsize,
-    scripts: &'static [Assembled],
+    scripts: Scripts,
     /// One clock a partition: on a cluster each may live on another node.
     clocks: Vec<RedisClock>,
     in_flight: Semaphore,
@@ -60,7 +60,7 @@ impl Engine {
     /// Connects. Errors name what is wrong with the URL or the server.
     pub async fn connect(
         settings: RedisSettings,
-        clock: ClockSource,
+        scripts: Scripts,
         observer: Arc<dyn Observer>,
     ) -> Result<Self, RedisError> {
         let mut connections = Vec::with_capacity(settings.clients);
@@ -75,7 +75,7 @@ impl Engine {
             keys,
             connections,
             next_connection: AtomicUsize::new(0),
-            scripts: assembled(clock),
+            scripts,
             observer,
             settings,
         };
@@ -201,7 +201,7 @@ impl Engine {
         keys: Vec<String>,
         args: Vec<Value>,
     ) -> Result<Value, RedisError> {
-        let assembled = &self.inner.scripts[script as usize];
+        let assembled = self.inner.scripts.get(script);
         let mut values = Vec::with_capacity(2 + keys.len() + args.len());
         values.push(Value::from(assembled.sha1.as_str()));
         values.push(Value::from(keys.len() as i64));

@@ -11,6 +11,7 @@
 //! hf1:{p07}:deadlines:1     zset    booking → hold deadline, ms
 //! hf1:{p07}:leases:1        zset    booking → end of confirmation lease, ms
 //! hf1:{p07}:users:1         hash    user → seats held and owned
+//! hf1:{p07}:ended:1         zset    booking → when it ended without a sale, ms
 //! hf1:{p07}:idempotency:1:d string  digest → booking and fingerprint
 //! hf1:{p07}:events          set     loaded events
 //! hf1:{p07}:log             stream  the booking log
@@ -96,6 +97,11 @@ impl Keys {
         self.event_key("users", event)
     }
 
+    /// Bookings of an event that ended without a sale, by when they did.
+    pub fn ended(&self, event: EventId) -> String {
+        self.event_key("ended", event)
+    }
+
     /// One caller's idempotency record.
     pub fn idempotency(&self, event: EventId, digest: &str) -> String {
         self.key(self.partition_of(event), &format!("idempotency:{event}:{digest}"))
@@ -105,7 +111,7 @@ impl Keys {
     pub fn event_keys(&self, event: EventId) -> Vec<String> {
         let partition = self.partition_of(event);
         let mut keys: Vec<String> =
-            ["event", "seats", "holders", "bookings", "deadlines", "leases", "users"]
+            ["event", "seats", "holders", "bookings", "deadlines", "leases", "users", "ended"]
                 .iter()
                 .map(|name| self.event_key(name, event))
                 .collect();

@@ -13,11 +13,11 @@ use holdfast::domain::{
     BookingId, Entry, EventId, Kind, LogId, Partition, SeatId, Section, Status,
 };
 use holdfast::payments::AlwaysYes;
-use holdfast::redis::scripts::ClockSource;
+use holdfast::redis::scripts::{ClockSource, Scripts};
 use holdfast::redis::{Engine, WORKER_GROUP};
 use holdfast::sale::{
     BookingView, ConfirmRequest, Confirmed, HoldRequest, NewEvent, Sale, SaleError, SaleObserver,
-    SaleSettings, verify,
+    SaleSettings, SeatsWanted, verify,
 };
 use mongodb::Database;
 use mongodb::bson::{Document, doc};
@@ -67,7 +67,9 @@ impl World {
         let mut settings = settings(redis.url(), name.clone());
         settings.timeout_ms = 400;
         let engine =
-            Engine::connect(settings, ClockSource::Redis, Arc::new(NoObserver)).await.unwrap();
+            Engine::connect(settings, Scripts::embedded(ClockSource::Redis), Arc::new(NoObserver))
+                .await
+                .unwrap();
         let config = ArchiveConfig { url: mongodb.url(), database: name, op_timeout_ms: 5_000 };
         let archive = Archive::connect(&config).await.unwrap();
         archive.prepare(engine.keys().partitions()).await.unwrap();
@@ -114,6 +116,7 @@ impl World {
             hold_ttl_seconds,
             max_hold_seconds: None,
             max_seats_per_user: None,
+            orphan_rule: None,
             sections,
         };
         self.sale.create_event(new).await.unwrap().event.id
@@ -130,7 +133,7 @@ impl World {
         let request = HoldRequest {
             user: user.parse().unwrap(),
             event,
-            seats: seats.iter().copied().map(holdfast::domain::SeatId).collect(),
+            seats: SeatsWanted::Named(seats.iter().copied().map(SeatId).collect()),
             key: key.map(str::to_owned),
             trace: String::new(),
         };
