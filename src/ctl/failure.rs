@@ -12,6 +12,13 @@ use crate::start::StartError;
 #[derive(Debug)]
 pub(super) struct Failure(String);
 
+impl Failure {
+    /// What went wrong, and how to mend it.
+    pub fn new(text: impl Into<String>) -> Self {
+        Failure(text.into())
+    }
+}
+
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut lines = self.0.lines().map(str::trim).filter(|line| !line.is_empty());

@@ -7,6 +7,7 @@
 mod dead_letters;
 mod events;
 mod failure;
+mod health;
 mod lag;
 mod output;
 mod time;
@@ -54,6 +55,7 @@ enum Command {
     #[command(subcommand)]
     Event(events::Command),
     Lag(lag::Arguments),
+    Health(health::Arguments),
     /// Look at log entries that the worker gave up on
     #[command(subcommand)]
     DeadLetters(dead_letters::Command),
@@ -92,6 +94,7 @@ impl Command {
             Command::Verify(arguments) => output.show(&arguments.run(config).await?),
             Command::Event(command) => command.run(config, output).await,
             Command::Lag(arguments) => output.show(&arguments.run(config).await?),
+            Command::Health(arguments) => output.show(&arguments.run(config).await?),
             Command::DeadLetters(command) => output.show(&command.run(config).await?),
         }
     }

@@ -1,6 +1,7 @@
 //! `holdfastctl` as operators run it: the real binary on real servers, read by its `--json`.
 
 mod events;
+mod health;
 mod lag;
 mod verify;
 mod verify_faults;
