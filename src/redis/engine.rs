@@ -4,8 +4,8 @@
 //! that Redis forgot is sent again; at most `in_flight_max` scripts are under way; every reply
 //! narrows what we know of Redis' clock.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use fred::interfaces::ClientLike;
@@ -45,6 +45,8 @@ struct Inner {
     clocks: Vec<RedisClock>,
     in_flight: Semaphore,
     observer: Arc<dyn Observer>,
+    /// `not_after` of all calls, once a test has pinned it.
+    pinned_not_after: OnceLock<AtomicI64>,
 }
 
 /// When a call is too late to run, by Redis' clock.
@@ -78,6 +80,7 @@ impl Engine {
             scripts,
             observer,
             settings,
+            pinned_not_after: OnceLock::new(),
         };
         Ok(Engine { inner: Arc::new(inner) })
     }
@@ -126,8 +129,18 @@ impl Engine {
         }
     }
 
+    /// Gives all calls from now on this `not_after`. For tests that set Redis' clock.
+    #[doc(hidden)]
+    pub fn pin_not_after(&self, not_after: NotAfter) {
+        let pinned = self.inner.pinned_not_after.get_or_init(AtomicI64::default);
+        pinned.store(not_after.0, Ordering::Relaxed);
+    }
+
     /// The moment, by Redis' clock, at which we will have given up on a call sent now.
     pub async fn not_after(&self, partition: Partition) -> Result<NotAfter, RedisError> {
+        if let Some(pinned) = self.inner.pinned_not_after.get() {
+            return Ok(NotAfter(pinned.load(Ordering::Relaxed)));
+        }
         let now_ms = match self.clock(partition).now_at_least_ms() {
             Some(now_ms) => now_ms,
             None => self.redis_time_ms(partition).await?,
