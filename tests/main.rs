@@ -5,6 +5,7 @@ mod archive;
 mod bad_input;
 mod contract;
 mod ctl;
+mod deploy;
 mod engine;
 mod faults;
 mod model;

@@ -11,6 +11,7 @@ mod dead_letters;
 mod events;
 mod export;
 mod failure;
+mod health;
 mod lag;
 mod output;
 mod seats;
@@ -68,6 +69,7 @@ enum Command {
     #[command(subcommand)]
     Bookings(bookings::Command),
     Lag(lag::Arguments),
+    Health(health::Arguments),
     /// List, explain and replay log entries that the worker gave up on
     #[command(subcommand)]
     DeadLetters(dead_letters::Command),
@@ -117,6 +119,7 @@ impl Command {
             Command::Seats(command) => command.run(config, output).await,
             Command::Bookings(command) => command.run(config, output).await,
             Command::Lag(arguments) => output.show(&arguments.run(config).await?),
+            Command::Health(arguments) => output.show(&arguments.run(config).await?),
             Command::DeadLetters(command) => command.run(config, output).await,
             Command::Export(command) => command.run(config, output).await,
             Command::Completions(arguments) => output.show(&arguments.run()?),

@@ -4,6 +4,7 @@ mod bookings;
 mod dead_letters;
 mod events;
 mod export;
+mod health;
 mod lag;
 mod layouts;
 mod seats;
