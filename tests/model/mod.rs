@@ -13,6 +13,7 @@ mod sale;
 mod search;
 mod settling;
 mod stage;
+mod strategies;
 mod world;
 
 use std::cell::Cell;
@@ -24,8 +25,8 @@ use proptest::test_runner::{
 use tokio::runtime::Builder;
 
 use crate::support::{Flavor, servers};
-use operations::sequences;
 use stage::{Met, Stage};
+use strategies::sequences;
 
 /// Operations that the suite runs on one Redis.
 const OPERATIONS: usize = 100_000;

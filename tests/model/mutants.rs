@@ -8,8 +8,8 @@ use proptest::strategy::{Strategy, ValueTree};
 use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
 use tokio::runtime::Builder;
 
-use super::operations::sequences;
 use super::stage::{Difference, Stage};
+use super::strategies::sequences;
 use super::{AT_ONCE, LENGTH};
 use crate::support::Flavor;
 

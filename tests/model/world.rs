@@ -10,7 +10,7 @@ use super::call::{Asked, Call, Hold, Sent, Which};
 use super::operations::{
     Act, Before, InTime, Key, Known, Look, Manner, Nonce, Pick, Place, Room, Step, Who, Window,
 };
-use super::sale::{Operated, Sale};
+use super::sale::{EventState, Operated, Sale};
 
 /// More than the log of any sequence holds.
 const LOG_ENTRIES_PLENTY: u64 = 1_000_000;
@@ -164,10 +164,14 @@ impl World {
                 Call::Extend { booking: booking.id, user, nonce }
             }
             Act::Expire { batch } => Call::Expire { batch: i64::from(*batch) },
-            Act::Settle { booking, outcome, newer, seats } => {
+            Act::Settle { booking, outcome, newer, seats, taken } => {
                 let mut archived = self.pick(*booking, sale);
                 if archived.seats.is_empty() {
-                    archived.seats = self.seats(seats);
+                    archived.seats = match taken {
+                        true => those(seats, sale, |event, seat| !event.is_free(seat)),
+                        false => self.seats(seats),
+                    };
+                    // The archive knows no seats that the event does not have.
                     archived.seats.retain(|seat| seat.0 <= self.event.layout.total_seats());
                     archived.seats.extend(archived.seats.is_empty().then_some(SeatId(1)));
                 }
@@ -202,8 +206,11 @@ impl World {
     fn hold(&mut self, act: &Act, sale: &Sale) -> Option<Hold> {
         match act {
             Act::Hold { user, seats, free, key, layout, window, room } => {
-                let asked =
-                    self.named(&if *free { free_of(seats, sale) } else { self.seats(seats) });
+                let asked = self.named(&if *free {
+                    those(seats, sale, EventState::is_free)
+                } else {
+                    self.seats(seats)
+                });
                 let mut hold = self.fresh_hold(*user, *key, asked);
                 hold.layout_version = about(u64::from(self.event.layout_version), *layout) as u32;
                 hold.replay_window_ms = match window {
@@ -382,12 +389,12 @@ impl World {
     }
 }
 
-/// Different free seats, ascending; seat 1 if there are none.
-fn free_of(numbers: &[u8], sale: &Sale) -> Vec<SeatId> {
+/// Different seats of those that fit, ascending; seat 1 if there are none.
+fn those(numbers: &[u8], sale: &Sale, fits: impl Fn(&EventState, SeatId) -> bool) -> Vec<SeatId> {
     let event = sale.event.as_ref();
-    let free: Vec<SeatId> =
-        event.map_or(Vec::new(), |e| e.seats().filter(|seat| e.is_free(*seat)).collect());
-    let seat = |number: &u8| *nth_last(&free, *number).unwrap_or(&SeatId(1));
+    let fitting: Vec<SeatId> =
+        event.map_or(Vec::new(), |e| e.seats().filter(|seat| fits(e, *seat)).collect());
+    let seat = |number: &u8| *nth_last(&fitting, *number).unwrap_or(&SeatId(1));
     ascending(numbers.iter().map(seat).collect())
 }
 
