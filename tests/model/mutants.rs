@@ -10,8 +10,7 @@ use tokio::runtime::Builder;
 
 use super::stage::{Difference, Stage};
 use super::strategies::sequences;
-use super::{AT_ONCE, LENGTH};
-use crate::support::Flavor;
+use super::{AT_ONCE, LENGTH, flavor};
 
 /// Operations within which a change must be noticed.
 const OPERATIONS_MAX: usize = 60_000;
@@ -101,7 +100,7 @@ fn first_difference(mutant: &Mutant) -> Option<(usize, Difference)> {
     let scripts = Scripts::changed(ClockSource::Swapped, &[change]);
     let scripts = scripts.unwrap_or_else(|error| panic!("{}: {error}", mutant.name));
     let runtime = Builder::new_current_thread().enable_all().build().unwrap();
-    let stage = runtime.block_on(Stage::new(Flavor::Valkey, scripts));
+    let stage = runtime.block_on(Stage::new(flavor(), scripts));
     let rng = TestRng::from_seed(RngAlgorithm::XorShift, &SEED);
     let mut runner = TestRunner::new_with_rng(Config::default(), rng);
     let mut operations = 0;

@@ -12,7 +12,7 @@ pub struct Sequence {
     pub ops: Vec<Op>,
 }
 
-/// As it is written in Rust, one operation a line, so that it can become a test of its own.
+/// One operation a line, nearly as it is written in Rust: it can become a test of its own.
 impl fmt::Debug for Sequence {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "Sequence {{\n    setting: {:?},\n    ops: vec![", self.setting)?;
