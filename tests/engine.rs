@@ -3,6 +3,7 @@
 use holdfast::domain::{BookingId, SeatState, Status};
 use holdfast::redis::{AbortMode, Body, Code, Detail, Load, NotAfter, new_nonce};
 
+mod retention;
 mod settlement;
 
 use crate::on_each_redis;

@@ -15,6 +15,7 @@ mod keys;
 mod lane;
 mod log;
 mod reply;
+mod retention;
 mod scan;
 pub mod scripts;
 
@@ -30,4 +31,5 @@ pub use keys::Keys;
 pub use lane::LaneReader;
 pub use log::{LogState, Pending, Read, WORKER_GROUP};
 pub use reply::{Answer, Body};
+pub use retention::Ended;
 pub use scan::{Cursor, KeptBooking, Page};

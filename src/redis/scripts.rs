@@ -56,6 +56,7 @@ scripts! {
     ConfirmCommit = "confirm_commit",
     Expire = "expire",
     Extend = "extend",
+    Forget = "forget",
     GetBooking = "get_booking",
     Hold = "hold",
     OpenEvent = "open_event",

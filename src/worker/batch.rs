@@ -16,7 +16,7 @@ use tracing::{error, warn};
 use super::Worker;
 use super::backoff::Backoff;
 use super::settle::Settled;
-use crate::archive::Verdict;
+use super::store::Judged;
 use crate::config::fault::FaultStep;
 use crate::domain::{Kind, LogId, Outcome, Partition};
 use crate::redis::{Read, WORKER_GROUP};
@@ -88,7 +88,7 @@ impl Worker {
         self.count(&batch, &failures);
 
         let mut done: Vec<bool> = vec![true; batch.reads.len()];
-        for (index, settled) in self.settle_all(&batch, &indexes, stored.verdicts).await {
+        for (index, settled) in self.settle_all(&batch, &indexes, stored.judged).await {
             // Done or not, it is not for us to acknowledge.
             done[index] = false;
             if let Settled::Never(why) = settled {
@@ -109,16 +109,17 @@ impl Worker {
         &self,
         batch: &Batch,
         indexes: &[usize],
-        verdicts: Vec<Verdict>,
+        judged: Vec<Judged>,
     ) -> Vec<(usize, Settled)> {
-        let settlements = stream::iter(verdicts).map(|verdict| async move {
+        let settlements = stream::iter(judged).map(|judged| async move {
+            let verdict = &judged.verdict;
             let (id, index) = (verdict.booking.id, indexes[verdict.index]);
             self.metrics.verdicts.with_label_values(&[verdict.outcome.word()]).inc();
             if verdict.outcome == Outcome::Refund {
                 self.metrics.double_sales_prevented.inc();
                 error!(booking_id = %id, "ALARM: a seat was sold before: the sale is refunded");
             }
-            (index, self.settle(batch.reads[index].id, &verdict).await)
+            (index, self.settle(batch.reads[index].id, &judged).await)
         });
         settlements.buffer_unordered(SETTLES_AT_ONCE_MAX).collect().await
     }

@@ -120,6 +120,7 @@ impl Worker {
             .settle(&SettleCall {
                 generation: head.generation,
                 outcome: Outcome::Cancelled.word(),
+                tell_until: None,
                 acknowledge: None,
                 booking: &cancelled.booking,
             })

@@ -15,6 +15,7 @@
 //! | `sweep` | overdue holds of quiet events |
 //! | `release` | confirmations that were begun and never committed |
 //! | `mend` | openings, changes and cancellations that were cut off |
+//! | `retain` | bookings that ended long ago: they leave Redis |
 //! | `trim` | archived entries, once they are old |
 //! | `watch` | health, gauges, alarms, from outside the drain |
 //!
@@ -29,6 +30,7 @@ mod http;
 mod mend;
 mod reclaim;
 mod release;
+mod retain;
 mod settle;
 mod store;
 mod sweep;
@@ -152,6 +154,7 @@ fn start(worker: &Worker, lanes: Vec<Vec<Partition>>) -> Tasks {
     tasks.keep("sweep", with(worker, sweep::sweep));
     tasks.keep("release", with(worker, release::release));
     tasks.keep("mend", with(worker, mend::mend));
+    tasks.keep("retain", with(worker, retain::retain));
     tasks.keep("trim", with(worker, trim::trim));
     tasks.keep("watch", with(worker, watch::watch));
     tasks

@@ -8,14 +8,18 @@ use tracing::{error, info, warn};
 
 use super::Worker;
 use super::backoff::Backoff;
-use crate::archive::{ArchiveError, Verdict};
-use crate::domain::{Booking, LogId, Outcome};
-use crate::redis::{Code, SettleCall, WORKER_GROUP};
+use super::store::Judged;
+use crate::domain::{Booking, BookingId, LogId, Outcome, Partition};
+use crate::redis::{Code, NotAfter, SettleCall, WORKER_GROUP};
 
 /// Tries of one settlement; with the pauses between them a few seconds.
 const TRIES_MAX: u32 = 8;
 const PAUSE_MIN: Duration = Duration::from_millis(20);
 const PAUSE_MAX: Duration = Duration::from_secs(1);
+
+/// How long after it was read an outcome may be told at most, ms. Less where `ended_keep_seconds`
+/// is less: a booking that ends after the reading is not forgotten before.
+const TOLD_WITHIN_MS_MAX: i64 = 60_000;
 
 /// What became of a settlement.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -31,21 +35,31 @@ pub(super) enum Settled {
 
 impl Worker {
     /// Settles the sale that the entry at `entry` tells of.
-    pub(super) async fn settle(&self, entry: LogId, verdict: &Verdict) -> Settled {
-        let mut booking = verdict.booking.clone();
-        let mut outcome = verdict.outcome;
+    pub(super) async fn settle(&self, entry: LogId, judged: &Judged) -> Settled {
+        let mut booking = judged.verdict.booking.clone();
+        let mut outcome = judged.verdict.outcome;
+        let mut tell_until = judged.tell_until;
         let id = booking.id;
         if outcome == Outcome::Refund && !self.settle_owners(&booking).await {
             return Settled::Later;
         }
+        // The entry is older than a cancellation: the archive knows more of the booking.
+        let mut is_stale = tell_until.is_none() || outcome == Outcome::Cancelled;
         let mut backoff = Backoff::new(PAUSE_MIN, PAUSE_MAX);
         for _ in 0..TRIES_MAX {
+            if is_stale {
+                let Some(newer) = self.judged_anew(id).await else { return Settled::Later };
+                (booking, outcome) = (newer.0, newer.1);
+                tell_until = Some(newer.2);
+                is_stale = false;
+            }
             let Some(generation) = self.generations.known(id.event()) else {
                 return Settled::Never(format!("event {} is not in the archive", id.event()));
             };
             let call = SettleCall {
                 generation,
                 outcome: outcome.word(),
+                tell_until,
                 acknowledge: Some((WORKER_GROUP, entry)),
                 booking: &booking,
             };
@@ -55,10 +69,12 @@ impl Worker {
             self.metrics.settled.with_label_values(&[word]).inc();
             match code {
                 Ok(Code::Ok) => return Settled::Done,
-                // An event that Redis lost is rebuilt from the archive, outcome and all: the entry
-                // is acknowledged. While the event is being rebuilt it is not, and comes again.
+                // An event that Redis lost, or that was unloaded, is rebuilt from the archive,
+                // outcome and all: the entry is acknowledged. While the event is being rebuilt it
+                // is not, and comes again.
                 Ok(Code::EventNotLoaded) => {
-                    warn!(booking_id = %id, outcome = outcome.word(), "redis lacks a judged sale's event");
+                    let outcome = outcome.word();
+                    info!(booking_id = %id, outcome, "redis lacks a judged sale's event");
                     return Settled::Done;
                 }
                 Ok(Code::SettledOtherwise) => {
@@ -66,15 +82,10 @@ impl Worker {
                     self.look_into(&booking, outcome, standing).await;
                     return Settled::Done;
                 }
-                // Another generation, or a seat that another confirmed sale holds in Redis (that
-                // one may be cancelled, and Redis behind): what does the archive say by now?
-                Ok(Code::GenerationMismatch | Code::SeatsLost) => {
-                    match self.judged_anew(&booking).await {
-                        Ok(Some((newer, standing))) => (booking, outcome) = (newer, standing),
-                        Ok(None) => {}
-                        Err(_) => return Settled::Later,
-                    }
-                }
+                // Another generation, a seat that another confirmed sale holds in Redis (that one
+                // may be cancelled, and Redis behind), or this worker slept on the outcome: what
+                // does the archive say by now?
+                Ok(Code::GenerationMismatch | Code::SeatsLost | Code::TooLate) => is_stale = true,
                 Ok(_) | Err(_) => {}
             }
             sleep(backoff.pause()).await;
@@ -83,16 +94,31 @@ impl Worker {
         Settled::Later
     }
 
+    /// Until when an outcome that is read from now on may be told to Redis: `sold` can become
+    /// `cancelled`, and once Redis has forgotten the cancelled booking, nothing there would refuse
+    /// the old outcome. `None` while Redis' clock is not known.
+    pub(super) fn tell_until(&self, partition: Partition) -> Option<NotAfter> {
+        let now_ms = self.engine.clock(partition).now_at_least_ms()?;
+        // A setting is bounded by a year.
+        let keep_ms = self.config.ended_keep_seconds as i64 * 1_000;
+        Some(NotAfter(now_ms + keep_ms.min(TOLD_WITHIN_MS_MAX)))
+    }
+
     /// Gives the seats of a refused booking back to the bookings that the archive has sold them
     /// to, before the refusal frees what is left: Redis may have lost those sales, and must not
     /// offer their seats once more. Whether all of them have theirs.
     async fn settle_owners(&self, refused: &Booking) -> bool {
+        let tell_until = self.tell_until(self.engine.keys().partition_of(refused.id.event()));
         let Ok(owners) = self.archive.sold_owners(refused).await else { return false };
+        if tell_until.is_none() && !owners.is_empty() {
+            return false;
+        }
         for owner in owners {
             let Some(generation) = self.generations.known(refused.id.event()) else { return false };
             let call = SettleCall {
                 generation,
                 outcome: Outcome::Sold.word(),
+                tell_until,
                 acknowledge: None,
                 booking: &owner.booking,
             };
@@ -107,14 +133,17 @@ impl Worker {
         true
     }
 
-    /// The event's generation, then the booking and its outcome: in this order.
-    async fn judged_anew(
-        &self,
-        booking: &Booking,
-    ) -> Result<Option<(Booking, Outcome)>, ArchiveError> {
-        self.generations.reread(&self.archive, booking.id.event()).await?;
-        let found = self.archive.booking(booking.id).await?;
-        Ok(found.and_then(|found| Some((found.booking, found.outcome?))))
+    /// The clock and the event's generation, then the booking and its outcome: in this order.
+    async fn judged_anew(&self, id: BookingId) -> Option<(Booking, Outcome, NotAfter)> {
+        let partition = self.engine.keys().partition_of(id.event());
+        if self.tell_until(partition).is_none() {
+            // Asking sets the clock.
+            self.engine.redis_time_ms(partition).await.ok()?;
+        }
+        let tell_until = self.tell_until(partition)?;
+        self.generations.reread(&self.archive, id.event()).await.ok()?;
+        let found = self.archive.booking(id).await.ok()??;
+        Some((found.booking, found.outcome?, tell_until))
     }
 
     /// Redis shows another end than the one to settle. That is right if the archive has moved on

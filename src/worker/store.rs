@@ -5,6 +5,7 @@
 //! slow for a whole batch still gets it, piece by piece, and an entry that cannot be stored ends
 //! up alone. Only then, and only if MongoDB answers, is it the entry that failed.
 
+use std::collections::HashMap;
 use std::ops::Range;
 use std::panic::AssertUnwindSafe;
 use std::time::Duration;
@@ -18,6 +19,7 @@ use super::tasks::rest;
 use crate::archive::{ArchiveError, StoreObserver, StoreStep, Stored, Verdict};
 use crate::config::fault::FaultStep;
 use crate::domain::{Entry, Kind, Partition};
+use crate::redis::NotAfter;
 
 /// Pauses between tries while MongoDB is away.
 const PAUSE_MIN: Duration = Duration::from_millis(50);
@@ -34,17 +36,23 @@ enum Trouble {
 impl Worker {
     /// Stores entries. `None`: MongoDB was away when it was time to stop, and nothing is known of
     /// any entry.
-    pub(super) async fn store(&self, entries: &[(Partition, Entry)]) -> Option<Stored> {
-        let mut all = Stored::default();
+    pub(super) async fn store(&self, entries: &[(Partition, Entry)]) -> Option<Carried> {
+        let mut all = Carried::default();
         let mut pieces = Pieces::of(entries.len());
         let mut backoff = Backoff::new(PAUSE_MIN, PAUSE_MAX);
         let mut failures = 0_u64;
         while let Some(piece) = pieces.current() {
             let begin = piece.start;
+            // INVARIANT: before the outcomes are read.
+            let tell_until = self.tell_until_of(&entries[piece.clone()]);
             match self.try_store(&entries[piece.clone()]).await {
                 Ok(stored) => {
                     let verdicts = stored.verdicts.into_iter();
-                    all.verdicts.extend(verdicts.map(|v| Verdict { index: begin + v.index, ..v }));
+                    all.judged.extend(verdicts.map(|v| {
+                        let index = begin + v.index;
+                        let tell_until = tell_until.get(&entries[index].0).copied().flatten();
+                        Judged { verdict: Verdict { index, ..v }, tell_until }
+                    }));
                     let failed = stored.failed.into_iter();
                     all.failed.extend(failed.map(|(index, why)| (begin + index, why)));
                     pieces.done();
@@ -77,6 +85,15 @@ impl Worker {
         Some(all)
     }
 
+    /// Until when outcomes that are read from now on may be told, for each partition with a sale.
+    fn tell_until_of(
+        &self,
+        entries: &[(Partition, Entry)],
+    ) -> HashMap<Partition, Option<NotAfter>> {
+        let sales = entries.iter().filter(|(_, entry)| entry.kind == Kind::Sold);
+        sales.map(|(partition, _)| (*partition, self.tell_until(*partition))).collect()
+    }
+
     async fn try_store(&self, entries: &[(Partition, Entry)]) -> Result<Stored, Trouble> {
         let has_sale = entries.iter().any(|(_, entry)| entry.kind == Kind::Sold);
         let steps = Steps { worker: self, has_sale };
@@ -97,6 +114,21 @@ impl Worker {
             Err(_) => Err(Trouble::Defect("storing it panics".to_owned())),
         }
     }
+}
+
+/// What became of a batch in the archive.
+#[derive(Default)]
+pub(super) struct Carried {
+    /// One for each sale that was decided.
+    pub judged: Vec<Judged>,
+    /// Index and reason of each entry that could not be stored.
+    pub failed: Vec<(usize, String)>,
+}
+
+/// A verdict, and until when it may be told without reading it anew.
+pub(super) struct Judged {
+    pub verdict: Verdict,
+    pub tell_until: Option<NotAfter>,
 }
 
 /// Which piece of a batch is tried next.

@@ -134,6 +134,15 @@ fault!(a_wrong_user_count, "user bob has 1 seats, Redis counts 3", |broken| {
     broken.redis(&["HINCRBY", &broken.key("users"), "bob", "2"])
 });
 
+fault!(an_ended_booking_without_its_index, "ended and is not indexed", |broken| {
+    broken.shop.cancel("bob", broken.held).await;
+    broken.redis(&["DEL", &broken.key("ended")]);
+});
+
+fault!(a_live_booking_in_the_index_of_ended_ones, "of ended bookings names", |broken| {
+    broken.redis(&["ZADD", &broken.key("ended"), "1", &broken.sold.to_string()])
+});
+
 fault!(a_lost_event, "Redis does not have this event", |broken| {
     broken.redis(&["DEL", &broken.key("event")])
 });

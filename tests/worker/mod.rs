@@ -11,6 +11,7 @@ use crate::support::worker::WorkerSpec;
 use crate::support::world::{World, impatient};
 
 mod log;
+mod retain;
 mod upkeep;
 
 /// Bound of whatever a worker does at once.

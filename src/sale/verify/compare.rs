@@ -1,7 +1,8 @@
 //! The comparison of one event, apart from all reading: what must hold between its inventory,
 //! bookings, holders and users in Redis and its bookings and claims in the archive, once the
 //! archive has caught up. Told piece by piece, so that neither side has to fit into memory; what
-//! is kept is one small record a seat and one number a user.
+//! is kept is one small record a seat, one number a user, and the ids of bookings that ended and
+//! that Redis has not forgotten.
 
 use std::collections::HashMap;
 
@@ -34,8 +35,16 @@ struct User {
     counted: i64,
 }
 
-/// One event's comparison. Redis is told first: bookings, holders, users; then the archive:
-/// bookings, claims.
+/// A booking in Redis that ended without a sale.
+struct Ended {
+    /// When, by its record, Unix ms.
+    at_ms: i64,
+    /// Whether the index of ended bookings names it.
+    indexed: bool,
+}
+
+/// One event's comparison. Redis is told first: bookings, holders, users, the index of ended
+/// bookings; then the archive: bookings, claims.
 pub(super) struct Comparison<'a> {
     head: &'a EventHead,
     /// Redis' counters and inventory; `None` if it does not have the event.
@@ -43,6 +52,7 @@ pub(super) struct Comparison<'a> {
     /// Index n is seat n.
     seats: Vec<Seat>,
     users: HashMap<String, User>,
+    ended: HashMap<BookingId, Ended>,
     problems: Problems,
     unsettled: bool,
 }
@@ -54,6 +64,7 @@ impl<'a> Comparison<'a> {
             snapshot,
             seats: vec![Seat::default(); head.total_seats as usize + 1],
             users: HashMap::new(),
+            ended: HashMap::new(),
             problems: Problems::default(),
             unsettled: false,
         }
@@ -63,7 +74,7 @@ impl<'a> Comparison<'a> {
     pub fn booking(&mut self, booking: &Booking, archived: Option<&ArchivedBooking>) {
         // Met before: pages may overlap.
         let seen = booking.seats.first().and_then(|seat| self.seat(*seat)?.live);
-        if seen.is_some_and(|(id, _)| id == booking.id) {
+        if seen.is_some_and(|(id, _)| id == booking.id) || self.ended.contains_key(&booking.id) {
             return;
         }
         match archived {
@@ -75,6 +86,9 @@ impl<'a> Comparison<'a> {
         }
         if booking.status.is_live() {
             self.take(booking);
+        } else {
+            let ended = Ended { at_ms: booking.ended_ms, indexed: false };
+            self.ended.insert(booking.id, ended);
         }
     }
 
@@ -139,6 +153,25 @@ impl<'a> Comparison<'a> {
             .add(format!("seat {seat} is held by {holder}, which is no live booking of it"));
     }
 
+    /// What the index of ended bookings names, and when that ended, Unix ms.
+    pub fn ended(&mut self, id: &str, at_ms: i64) {
+        let known = id.parse().ok().and_then(|id: BookingId| self.ended.get_mut(&id));
+        match known {
+            Some(ended) => {
+                ended.indexed = true;
+                if ended.at_ms != at_ms {
+                    let there = ended.at_ms;
+                    self.problems.add(format!("{id} ended at {at_ms} by the index, at {there}"));
+                }
+            }
+            // Forgotten, or ended, while the pages were read? The next look tells.
+            None => {
+                self.unsettled = true;
+                self.problems.add(format!("the index of ended bookings names {id}, which is none"));
+            }
+        }
+    }
+
     /// How many seats Redis counts for a user.
     pub fn user(&mut self, user: String, counted: i64) {
         self.users.entry(user).or_default().counted = counted;
@@ -201,6 +234,11 @@ impl<'a> Comparison<'a> {
             if let (Some((live, _)), false) = (seat.live, seat.held) {
                 self.problems.add(format!("seat {id} has no holder in Redis, but {live} has it"));
             }
+        }
+        for (id, _) in self.ended.iter().filter(|(_, ended)| !ended.indexed) {
+            self.unsettled = true;
+            self.problems
+                .add(format!("{id} ended and is not indexed: Redis would never forget it"));
         }
         for (user, User { real, counted }) in &self.users {
             if real != counted {

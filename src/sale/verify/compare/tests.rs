@@ -42,6 +42,7 @@ struct World {
     bookings: Vec<Booking>,
     holders: Vec<(SeatId, BookingId)>,
     users: Vec<(&'static str, i64)>,
+    ended: Vec<(String, i64)>,
     archived: Vec<ArchivedBooking>,
     claims: Vec<Claim>,
 }
@@ -78,6 +79,7 @@ fn world() -> World {
         }),
         holders: vec![(SeatId(1), sold.id), (SeatId(2), held.id)],
         users: vec![("ann", 2)],
+        ended: vec![(given_up.id.to_string(), given_up.ended_ms)],
         archived: vec![
             archived(&sold, Some(Outcome::Sold)),
             archived(&held, None),
@@ -97,6 +99,7 @@ fn compared(world: &World) -> (String, bool) {
     world.bookings.iter().for_each(|one| comparison.booking(one, find(one.id)));
     world.holders.iter().for_each(|(seat, id)| comparison.holder(*seat, &id.to_string()));
     world.users.iter().for_each(|(user, count)| comparison.user(user.to_string(), *count));
+    world.ended.iter().for_each(|(id, at_ms)| comparison.ended(id, *at_ms));
     world.archived.iter().for_each(|one| comparison.archived(one));
     world.claims.iter().for_each(|claim| comparison.claim(claim, find(claim.owner)));
     let (problems, unsettled) = comparison.end();
@@ -118,13 +121,14 @@ fn what_pages_repeat_is_told_once() {
     world.bookings.extend_from_within(..);
     world.holders.extend_from_within(..);
     world.users.extend_from_within(..);
+    world.ended.extend_from_within(..);
     assert_eq!(compared(&world).0, "");
 }
 
 #[test]
 fn each_difference_is_told() {
     type Break = fn(&mut World);
-    let cases: [(&str, Break); 23] = [
+    let cases: [(&str, Break); 27] = [
         ("DOUBLE SALE of seat 1", |w| {
             let twin = booking(9, Status::Confirmed, &[1]);
             w.archived.push(archived(&twin, Some(Outcome::Sold)));
@@ -157,6 +161,10 @@ fn each_difference_is_told() {
         ("2 seats in Redis, 3 in the archive", |w| snapshot(w).inventory = inventory("1Bh")),
         ("seat 2 has no holder", |w| w.holders.truncate(1)),
         ("seat 3 is held by", |w| w.holders.push((SeatId(3), w.bookings[2].id))),
+        ("and is not indexed", |w| w.ended.clear()),
+        ("of ended bookings names", |w| w.ended.push((w.bookings[1].id.to_string(), 0))),
+        ("of ended bookings names what, which is none", |w| w.ended.push(("what".into(), 0))),
+        ("ended at 7 by the index, at 0", |w| w.ended[0].1 = 7),
         ("without its inventory", |w| snapshot(w).inventory = None),
         ("generation 2 in Redis", |w| snapshot(w).generation = 2),
     ];
@@ -175,14 +183,25 @@ fn a_lost_event_is_told_once_and_one_never_opened_is_none() {
     world.bookings.clear();
     world.holders.clear();
     world.users.clear();
+    world.ended.clear();
     assert_eq!(compared(&world).0, "Redis does not have this event");
     world.head.load_state = LoadState::New;
     assert_eq!(compared(&world).0, "");
 }
 
 #[test]
+fn a_forgotten_booking_is_not_missed() {
+    let mut world = world();
+    world.bookings.pop();
+    world.ended.clear();
+    assert_eq!(compared(&world), (String::new(), false));
+}
+
+#[test]
 fn what_redis_follows_soon_is_marked() {
-    let cases: [fn(&mut World); 3] = [
+    let cases: [fn(&mut World); 5] = [
+        |w| w.ended.clear(),
+        |w| drop(w.bookings.pop()),
         |w| snapshot(w).open = false,
         |w| w.head.revision = 2,
         |w| {
