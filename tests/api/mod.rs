@@ -7,6 +7,7 @@ mod events;
 mod idempotency;
 mod operations;
 mod program;
+mod retention;
 mod seats;
 
 use serde_json::Value;

@@ -110,3 +110,32 @@ on_each_redis!(a_lost_group_forgets_nothing_that_the_archive_knows_better, async
     world.verified().await;
     world.stop().await;
 });
+
+on_each_redis!(a_worker_that_sleeps_past_the_forgetting_takes_nothing_back, async |flavor| {
+    let world = World::with(shared_redis(flavor), shared_mongodb(), impatient()).await;
+    let spec = || WorkerSpec::new(&world, shared_mongodb()).with("ended_keep_seconds", "1");
+    let first = spec().with("worker_fault_point", "after_outcomes:stop").start().await;
+    let event = world.event(10).await;
+    let sold = world.sell(event, 1..=1).await;
+    eventually("it sleeps on `sold`", BUSY, async || first.is_frozen()).await;
+    let second = spec().start().await;
+    world.all_confirmed(&sold, BUSY).await;
+    let given_up = &sold[0].booking;
+    world.sale.cancel(&given_up.user, given_up.id).await.unwrap();
+    let is_gone = async || in_redis(&world, event).await.is_empty();
+    eventually("it has left", BUSY, is_gone).await;
+    let next = world.hold("bob", event, &[1], None).await.unwrap().booking;
+
+    first.thaw();
+    let is_done = async || {
+        let ready = first.get("/health/ready").await.is_some_and(|answer| answer.0 == 200);
+        ready && first.metric("holdfast_worker_batches_in_flight").await == 0.0
+    };
+    eventually("the late worker is done", BUSY, is_done).await;
+    assert_eq!(world.status(next.id).await, Some(Status::Hold));
+    let late = world.status(given_up.id).await;
+    assert!(matches!(late, None | Some(Status::Cancelled)), "{late:?}");
+    world.verified().await;
+    assert!(second.stop());
+    world.stop().await;
+});
