@@ -22,6 +22,7 @@ local ev, now, available_delta, entries_appended = nil, nil, 0, 0
 -- @include read_booking
 -- @include append_entry
 -- @include commit_transition
+-- @include lower_mark
 -- @include set_seat
 -- @include end_booking
 -- @include lapse

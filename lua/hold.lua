@@ -1,20 +1,25 @@
 #!lua
--- hold: takes the named seats for one user, all of them or none.
+-- hold: takes seats for one user, all of them or none: the named `seats`, or, if `quantity` is
+-- not 0, as many free ones of `sections` (see `find_seats`), adjacent ones or `split`.
 --
 -- Guarantee: a seat is taken only if it is free, or its hold is overdue, at Redis' time of this
 -- call; the booking, its deadline, its idempotency record and its log entry come into being
 -- together. Past `not_after` nothing is touched. The same call again writes nothing. Refusals are
--- decided in the order in which they stand below.
+-- decided in the order in which they stand below. A search looks at a bounded number of seats;
+-- `more_to_scan` asks to be called again from there (section 0: from the beginning, since overdue
+-- holds were released, or more may be).
 -- KEYS: event seats holders bookings deadlines leases users ended log link idempotency
 -- ARGV: not_after generation nonce layout booking user seats amount currency idempotency
 --       fingerprint trace idempotency_ttl replay_window log_entries_max overdue_batch
---       overdue_batch_max
--- Reply: code now, then by code: ok|replayed id record · generation_mismatch generation ·
---        not_on_sale on_sale_at · user_limit has max · seats_unavailable "seat:state,..." ·
---        seat_unknown seat
+--       overdue_batch_max orphan_rule orphan_pairs quantity split sections kept
+--       scan_seats_max scan_runs_max
+-- Reply: code now, then by code: ok|replayed id record · ok id record "seat,..." left alone ·
+--        generation_mismatch generation · not_on_sale on_sale_at · user_limit has max ·
+--        seats_unavailable "seat:state,..." · orphan_seats "seat,..." · seat_unknown seat ·
+--        more_to_scan section seat "kept seat,..."
 -- Codes: ok too_late event_not_loaded generation_mismatch idempotency_mismatch replayed
 --        layout_mismatch event_closed event_paused not_on_sale seat_unknown user_limit
---        seats_unavailable log_full id_taken
+--        seats_unavailable too_few_seats more_to_scan orphan_seats log_full id_taken
 local event_key, seats_key, holders_key, bookings_key = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 local deadlines_key, leases_key, users_key, ended_key = KEYS[5], KEYS[6], KEYS[7], KEYS[8]
 local log_key, link_key = KEYS[9], KEYS[10]
@@ -25,6 +30,9 @@ local idempotency, fingerprint, trace = ARGV[10], ARGV[11], ARGV[12]
 local idempotency_ttl, replay_window = ARGV[13], tonumber(ARGV[14])
 local log_entries_max = tonumber(ARGV[15])
 local overdue_batch, overdue_batch_max = tonumber(ARGV[16]), tonumber(ARGV[17])
+local orphan_rule, orphan_pairs = ARGV[18], ARGV[19]
+local quantity, split, sections, kept = tonumber(ARGV[20]), ARGV[21] == '1', ARGV[22], ARGV[23]
+local scan_seats_left, scan_runs_left = tonumber(ARGV[24]), tonumber(ARGV[25])
 local ev, now, available_delta, entries_appended = nil, nil, 0, 0
 
 -- @include now
@@ -34,12 +42,18 @@ local ev, now, available_delta, entries_appended = nil, nil, 0, 0
 -- @include read_booking
 -- @include append_entry
 -- @include commit_transition
+-- @include lower_mark
 -- @include set_seat
 -- @include end_booking
 -- @include lapse
 -- @include release_overdue
 -- @include release_overdue_of
 -- @include note_attempt
+-- @include best_run
+-- @include offer_seats
+-- @include scan_section
+-- @include find_seats
+-- @include seats_left_alone
 -- @include reply
 
 now = now_ms()
@@ -75,25 +89,47 @@ for seat in string.gmatch(seats, '%d+') do
   wanted[#wanted + 1] = seat
   if tonumber(seat) < 1 or tonumber(seat) > ev.total then return { 'seat_unknown', now, seat } end
 end
+local count = quantity > 0 and quantity or #wanted
 
 release_overdue(overdue_batch)
-release_overdue_of(wanted)
+if #wanted > 0 then release_overdue_of(wanted) end
 
 local function seats_of_user() return tonumber(redis.call('HGET', users_key, user) or 0) end
-if seats_of_user() + #wanted > ev.per_user then
+if seats_of_user() + count > ev.per_user then
   -- Some of these seats may be overdue and just not released yet.
-  release_overdue(overdue_batch_max)
+  local released = release_overdue(overdue_batch_max)
   local has = seats_of_user()
-  if has + #wanted > ev.per_user then return { 'user_limit', now, has, ev.per_user } end
+  if has + count > ev.per_user then
+    if released == overdue_batch_max then return { 'more_to_scan', now, 0, 0, '' } end
+    return { 'user_limit', now, has, ev.per_user }
+  end
 end
 
-local states, free = {}, true
-for i, seat in ipairs(wanted) do
-  local state = string.lower(redis.call('GETRANGE', seats_key, seat, seat))
-  free = free and state == 'a'
-  states[i] = seat .. ':' .. state
+local left_alone = ''
+if quantity > 0 then
+  local found_before = {}
+  for seat in string.gmatch(kept, '%d+') do found_before[#found_before + 1] = seat end
+  local found, at, seat, so_far = find_seats(sections, quantity, split, found_before)
+  if not found and at then return { 'more_to_scan', now, at, seat, so_far } end
+  if not found then
+    -- What is overdue and not released yet may be just what is missing.
+    if release_overdue(overdue_batch_max) > 0 then return { 'more_to_scan', now, 0, 0, '' } end
+    return { 'too_few_seats', now }
+  end
+  wanted, seats, amount = found, table.concat(found, ','), string.format('%.0f', at * quantity)
+else
+  local states, free = {}, true
+  for i, seat in ipairs(wanted) do
+    local state = string.lower(redis.call('GETRANGE', seats_key, seat, seat))
+    free = free and state == 'a'
+    states[i] = seat .. ':' .. state
+  end
+  if not free then return { 'seats_unavailable', now, table.concat(states, ',') } end
+  if orphan_pairs ~= '' then left_alone = seats_left_alone(orphan_pairs) end
+  if left_alone ~= '' and orphan_rule == 'enforce' then
+    return { 'orphan_seats', now, left_alone }
+  end
 end
-if not free then return { 'seats_unavailable', now, table.concat(states, ',') } end
 
 -- Memory runs out later than this: what was sold can still be finished.
 if redis.call('XLEN', log_key) >= log_entries_max then return { 'log_full', now } end
@@ -121,4 +157,6 @@ redis.call('ZADD', deadlines_key, b.deadline, booking_id)
 redis.call('HINCRBY', users_key, user, #wanted)
 redis.call('SET', idempotency_key, booking_id .. ' ' .. fingerprint, 'PX', idempotency_ttl)
 commit_transition('hold', b, '')
-return reply('ok', b)
+local answer = reply('ok', b)
+if left_alone ~= '' then answer[5] = left_alone end
+return answer

@@ -1,8 +1,9 @@
 //! Each transition on a real Redis, with the clock in the test's hand.
 
 use holdfast::domain::{BookingId, SeatState, Status};
-use holdfast::redis::{AbortMode, Body, Code, Detail, Load, NotAfter, new_nonce};
+use holdfast::redis::{AbortMode, Body, Code, Detail, Load, NotAfter, Wanted, new_nonce};
 
+mod quantity;
 mod retention;
 mod settlement;
 
@@ -323,8 +324,7 @@ on_each_redis!(a_full_log_stops_holds_alone, async |flavor| {
         booking: BookingId::new(event.id, 1, 1),
         user: &stage.user("bob"),
         nonce: "n",
-        seats: &seats,
-        amount: 1,
+        wanted: Wanted::named(&seats, 1),
         idempotency: "d",
         fingerprint: "f",
         trace: "",

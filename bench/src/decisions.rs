@@ -11,10 +11,11 @@ use std::time::{Duration, Instant};
 
 use holdfast::domain::event::LoadState;
 use holdfast::domain::{
-    BookingId, Event, EventId, EventStatus, Inventory, Layout, Partition, SeatId, Section, UserId,
+    BookingId, Event, EventId, EventStatus, Inventory, Layout, OrphanRule, Partition, SeatId,
+    Section, UserId,
 };
 use holdfast::redis::scripts::ClockSource;
-use holdfast::redis::{Code, Engine, HoldCall, Load, RedisSettings, new_nonce};
+use holdfast::redis::{Code, Engine, HoldCall, Load, RedisSettings, Wanted, new_nonce};
 use holdfast::start::Unobserved;
 
 /// Seats of the event: a granted hold takes one of them for good.
@@ -163,8 +164,7 @@ impl Stage {
             booking: BookingId::new(self.event.id, 0, rand::random()),
             user: &user,
             nonce: &nonce,
-            seats,
-            amount: 100,
+            wanted: Wanted::named(seats, 100),
             idempotency: &nonce,
             fingerprint: &nonce,
             trace: "",
@@ -194,6 +194,7 @@ fn event() -> Result<Event, Box<dyn Error>> {
         hold_ttl_ms: 3_600_000,
         max_hold_ms: 3_600_000,
         max_seats_per_user: 10,
+        orphan_rule: OrphanRule::Off,
         status: EventStatus::OnSale,
         revision: 1,
         load_state: LoadState::New,

@@ -87,6 +87,15 @@ impl<'a> Fields<'a> {
         }
     }
 
+    /// True or false.
+    pub fn boolean(&self, name: &str) -> Result<Option<bool>, Problem> {
+        match self.value(name) {
+            None => Ok(None),
+            Some(Value::Bool(value)) => Ok(Some(*value)),
+            Some(other) => Err(wrong(&self.path(name), "true or false", other)),
+        }
+    }
+
     /// A time in ISO 8601, as Unix ms.
     pub fn time(&self, name: &str) -> Result<Option<i64>, Problem> {
         let Some(value) = self.value(name) else { return Ok(None) };

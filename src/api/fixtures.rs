@@ -25,6 +25,7 @@ pub fn event() -> Arc<Event> {
         hold_ttl_ms: 300_000,
         max_hold_ms: 900_000,
         max_seats_per_user: 10,
+        orphan_rule: crate::domain::OrphanRule::Off,
         status: EventStatus::OnSale,
         revision: 1,
         load_state: LoadState::Opened,
@@ -69,5 +70,5 @@ pub fn booking_view() -> BookingView {
         fingerprint: String::new(),
         trace: String::new(),
     };
-    BookingView { booking, event: event(), replayed: false, now_ms: 1 }
+    BookingView { booking, event: event(), replayed: false, left_alone: Vec::new(), now_ms: 1 }
 }

@@ -12,6 +12,7 @@
 //! | the use case | `events`, `seats`, `bookings` |
 //! | a refusal | `problem` |
 
+mod blocks;
 mod body;
 mod bookings;
 mod endpoint;

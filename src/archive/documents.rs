@@ -10,8 +10,8 @@ use serde::{Deserialize, Serialize};
 
 use super::error::ArchiveError;
 use crate::domain::{
-    Booking, BookingId, Entry, Event, EventId, EventStatus, Layout, LoadState, Outcome, Partition,
-    SeatId, Section, Status, Transition, UserId,
+    Booking, BookingId, Entry, Event, EventId, EventStatus, Layout, LoadState, OrphanRule, Outcome,
+    Partition, SeatId, Section, Status, Transition, UserId,
 };
 
 /// Format of everything in the database; a process refuses another one.
@@ -68,6 +68,8 @@ pub(super) struct EventDocument {
     hold_ttl_ms: i64,
     max_hold_ms: i64,
     max_seats_per_user: u32,
+    #[serde(default)]
+    orphan_rule: OrphanRule,
     status: EventStatus,
     revision: u64,
     load_state: LoadState,
@@ -91,6 +93,7 @@ impl From<&Event> for EventDocument {
             hold_ttl_ms: event.hold_ttl_ms,
             max_hold_ms: event.max_hold_ms,
             max_seats_per_user: event.max_seats_per_user,
+            orphan_rule: event.orphan_rule,
             status: event.status,
             revision: event.revision,
             load_state: event.load_state,
@@ -120,6 +123,7 @@ impl TryFrom<EventDocument> for Event {
             hold_ttl_ms: document.hold_ttl_ms,
             max_hold_ms: document.max_hold_ms,
             max_seats_per_user: document.max_seats_per_user,
+            orphan_rule: document.orphan_rule,
             status: document.status,
             revision: document.revision,
             load_state: document.load_state,
@@ -297,15 +301,18 @@ pub(super) fn transition_document(
         document.extend(transition_fields(transition)?);
         document.insert("booking", transition.booking.to_string());
     }
+    if let Some(house) = &entry.house {
+        document.insert("user", &house.actor);
+        document.insert("seats", seat_numbers(&house.seats));
+    }
     Ok(Some(document))
 }
 
 /// What an entry and a booking's document both say of a booking, its id apart.
 pub(super) fn transition_fields(t: &Transition) -> Result<Document, String> {
-    let seats: Vec<i64> = t.seats.iter().map(|seat| i64::from(seat.0)).collect();
     Ok(doc! {
         "user": t.user.as_str(),
-        "seats": seats,
+        "seats": seat_numbers(&t.seats),
         "status": t.status.word(),
         "version": signed(t.version, "version")?,
         "amount": t.amount,
@@ -319,4 +326,8 @@ pub(super) fn transition_fields(t: &Transition) -> Result<Document, String> {
         "fingerprint": &t.fingerprint,
         "trace": &t.trace,
     })
+}
+
+fn seat_numbers(seats: &[SeatId]) -> Vec<i64> {
+    seats.iter().map(|seat| i64::from(seat.0)).collect()
 }

@@ -21,6 +21,7 @@
 //! | `claims` | `event:seat` | the booking that owns the seat |
 //! | `transitions` | `booking:version:log id` | the ledger: every log entry |
 
+mod blocks;
 mod bookings;
 mod deployment;
 mod documents;
@@ -40,6 +41,7 @@ use mongodb::options::{
     Acknowledgment, ClientOptions, ReadConcern, ReadPreference, SelectionCriteria, WriteConcern,
 };
 
+pub use blocks::ArchivedBlock;
 pub use deployment::ServerInfo;
 pub use documents::{ArchivedBooking, EventHead, transition_id};
 pub use error::{ArchiveError, Refusal};

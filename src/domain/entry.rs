@@ -69,10 +69,14 @@ pub enum Kind {
     Cancelled,
     /// The deadline passed.
     Expired,
+    /// The house keeps seats back. `detail` is the reason.
+    Blocked,
+    /// The house gives seats back to the sale. `detail` is the reason.
+    Unblocked,
 }
 
 /// Kind and word, in enum order.
-pub const KINDS: [(Kind, &str); 12] = [
+pub const KINDS: [(Kind, &str); 14] = [
     (Kind::Beat, "beat"),
     (Kind::Opened, "opened"),
     (Kind::Event, "event"),
@@ -85,6 +89,8 @@ pub const KINDS: [(Kind, &str); 12] = [
     (Kind::Voided, "voided"),
     (Kind::Cancelled, "cancelled"),
     (Kind::Expired, "expired"),
+    (Kind::Blocked, "blocked"),
+    (Kind::Unblocked, "unblocked"),
 ];
 
 impl Kind {
@@ -181,6 +187,15 @@ pub struct Transition {
     pub trace: String,
 }
 
+/// Seats that the house kept back or gave back.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HouseBlock {
+    /// Which seats became others, as they were named.
+    pub seats: Vec<SeatId>,
+    /// Who did it.
+    pub actor: String,
+}
+
 /// One entry of the booking log.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Entry {
@@ -198,6 +213,8 @@ pub struct Entry {
     pub time_ms: i64,
     /// The booking's part; `None` for kinds without a booking.
     pub transition: Option<Transition>,
+    /// The house's part, for `Blocked` and `Unblocked`.
+    pub house: Option<HouseBlock>,
     /// A reason, or what the kind says.
     pub detail: String,
     /// Its place in the chain.
@@ -218,8 +235,15 @@ impl Entry {
             _ => Some(EventId(number(get("event")?, "event")?)),
         };
         let transition = match kind {
-            Kind::Beat | Kind::Opened | Kind::Event => None,
+            Kind::Beat | Kind::Opened | Kind::Event | Kind::Blocked | Kind::Unblocked => None,
             _ => Some(transition(&get)?),
+        };
+        let house = match kind {
+            Kind::Blocked | Kind::Unblocked => {
+                let actor = get("user")?.to_owned();
+                Some(HouseBlock { seats: parse_seats(get("seats")?)?, actor })
+            }
+            _ => None,
         };
         if let (Some(event), Some(transition)) = (event, &transition)
             && transition.booking.event() != event
@@ -235,6 +259,7 @@ impl Entry {
             event_version: number(&empty_is_zero(get("event_version")?), "event_version")?,
             time_ms: number(get("time")?, "time")?,
             transition,
+            house,
             detail: get("detail")?.to_owned(),
             link: Link {
                 tag: get("tag")?.to_owned(),

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::ids::EventId;
 use super::layout::Layout;
+use super::wanted::OrphanRule;
 
 /// What an operator says about an event's sale.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -72,6 +73,8 @@ pub struct Event {
     pub max_hold_ms: i64,
     /// How many seats one user can hold and own.
     pub max_seats_per_user: u32,
+    /// What happens to a choice that leaves a single seat alone.
+    pub orphan_rule: OrphanRule,
     /// What its operator says.
     pub status: EventStatus,
     /// Raised at every change of status or on-sale time; Redis follows only upwards.

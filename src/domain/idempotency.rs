@@ -3,6 +3,7 @@
 use sha2::{Digest, Sha256};
 
 use super::ids::{BookingId, EventId, SeatId, UserId};
+use super::wanted::Quantity;
 
 /// Bytes of SHA-256 kept in record names and fingerprints: 128 bits.
 const DIGEST_BYTES: usize = 16;
@@ -42,6 +43,21 @@ pub fn seats_fingerprint(event: EventId, seats: &[SeatId]) -> String {
     digest(&["seats", &event.to_string(), &super::booking::format_seats(&sorted)])
 }
 
+/// The fingerprint of a request for so many seats.
+pub fn quantity_fingerprint(event: EventId, wanted: &Quantity) -> String {
+    let section = wanted.section.as_deref();
+    let max_price = wanted.max_price.map_or_else(String::new, |price| price.to_string());
+    digest(&[
+        "quantity",
+        &event.to_string(),
+        &wanted.seats.to_string(),
+        if section.is_some() { "in" } else { "anywhere" },
+        section.unwrap_or_default(),
+        if wanted.together { "together" } else { "split" },
+        &max_price,
+    ])
+}
+
 /// SHA-256 over length-prefixed parts (so no two lists of parts read alike), shortened, in hex.
 fn digest(parts: &[&str]) -> String {
     let mut hasher = Sha256::new();
@@ -73,6 +89,23 @@ mod tests {
         ];
         for (i, a) in names.iter().enumerate() {
             assert!(names[i + 1..].iter().all(|b| a != b));
+        }
+    }
+
+    #[test]
+    fn quantities_differ_by_every_part() {
+        let any = Quantity { seats: 2, section: None, together: true, max_price: None };
+        let all = [
+            any.clone(),
+            Quantity { seats: 3, ..any.clone() },
+            Quantity { section: Some(String::new()), ..any.clone() },
+            Quantity { section: Some("S".into()), ..any.clone() },
+            Quantity { together: false, ..any.clone() },
+            Quantity { max_price: Some(0), ..any },
+        ];
+        let prints = all.map(|one| quantity_fingerprint(EventId(1), &one));
+        for (i, a) in prints.iter().enumerate() {
+            assert!(prints[i + 1..].iter().all(|b| a != b));
         }
     }
 

@@ -2,6 +2,10 @@
 
 /// Seats in one booking.
 pub const SEATS_PER_BOOKING_MAX: usize = 10;
+/// Seats that one call of an admin blocks or releases.
+pub const BLOCK_SEATS_MAX: usize = 1_000;
+/// Bytes of the reason of a block.
+pub const REASON_BYTES_MAX: usize = 200;
 /// Seats in one event.
 pub const SEATS_PER_EVENT_MAX: u32 = 1_000_000;
 /// Sections in one event.

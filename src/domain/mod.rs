@@ -10,12 +10,14 @@ pub mod layout;
 pub mod limits;
 pub mod outcome;
 pub mod seat;
+pub mod wanted;
 
 pub use booking::{Booking, RecordError, Status};
-pub use entry::{Entry, Kind, LogId, Transition};
+pub use entry::{Entry, HouseBlock, Kind, LogId, Transition};
 pub use event::{Event, EventChange, EventStatus, LoadState};
 pub use ids::{BookingId, EventId, Partition, SeatId, UserId};
 pub use inventory::{Inventory, SeatCounts};
 pub use layout::{Layout, Section};
 pub use outcome::Outcome;
 pub use seat::SeatState;
+pub use wanted::{OrphanRule, Quantity};

@@ -1,5 +1,5 @@
-//! The scripts about bookings as typed calls ([`super::events`] has those about events). What
-//! each guarantees stands in its header under `lua/`.
+//! The scripts about bookings as typed calls ([`super::hold`] has `hold`, [`super::events`] those
+//! about events). What each guarantees stands in its header under `lua/`.
 
 use fred::types::Value;
 
@@ -8,47 +8,11 @@ use super::error::RedisError;
 use super::reply::Answer;
 use super::scripts::Script;
 use crate::domain::booking::format_seats;
-use crate::domain::{Booking, BookingId, Event, EventId, LogId, Partition, SeatId, UserId};
-
-/// Overdue holds released on the way, by any call.
-const OVERDUE_BATCH: i64 = 16;
-/// Overdue holds released when a user's limit hangs on it. Redis does nothing else meanwhile, so
-/// a user whose own overdue hold has more than this before it is refused until the sweeper, or the
-/// next calls, have come that far.
-const OVERDUE_BATCH_MAX: i64 = 64;
+use crate::domain::{Booking, BookingId, Event, EventId, LogId, Partition, UserId};
 
 /// A nonce: names one attempt, and tags the log entries it writes.
 pub fn new_nonce() -> String {
     format!("{:016x}", rand::random::<u64>())
-}
-
-/// What `hold` needs to know.
-#[derive(Clone, Debug)]
-pub struct HoldCall<'a> {
-    /// The event as this process knows it.
-    pub event: &'a Event,
-    /// A new booking id.
-    pub booking: BookingId,
-    /// Who asks.
-    pub user: &'a UserId,
-    /// This attempt.
-    pub nonce: &'a str,
-    /// Which seats.
-    pub seats: &'a [SeatId],
-    /// What they cost, minor units.
-    pub amount: i64,
-    /// Digest of the idempotency record.
-    pub idempotency: &'a str,
-    /// Fingerprint of the request.
-    pub fingerprint: &'a str,
-    /// Trace context, or empty.
-    pub trace: &'a str,
-    /// How long the record lives, ms.
-    pub idempotency_ttl_ms: i64,
-    /// Answers older than this are not replayed, ms; 0 is no bound.
-    pub replay_window_ms: i64,
-    /// Length of the booking log at which holds stop.
-    pub log_entries_max: u64,
 }
 
 /// How `confirm_abort` knows which confirmation is meant.
@@ -113,36 +77,6 @@ impl Engine {
             args
         })
         .await
-    }
-
-    /// `hold`: takes the seats. The caller passes the `not_after` that it will name in `abort`.
-    pub async fn hold(
-        &self,
-        call: &HoldCall<'_>,
-        not_after: NotAfter,
-    ) -> Result<Answer, RedisError> {
-        let event = call.event.id;
-        let mut keys = self.keys().event_keys(event);
-        keys.push(self.keys().idempotency(event, call.idempotency));
-        let mut args = args![not_after.0];
-        args.push(number(call.event.generation));
-        args.extend(args![
-            call.nonce,
-            i64::from(call.event.layout_version),
-            call.booking.to_string(),
-            call.user.as_str(),
-            format_seats(call.seats),
-            call.amount,
-            call.event.currency.as_str(),
-            call.idempotency,
-            call.fingerprint,
-            call.trace,
-            call.idempotency_ttl_ms,
-            call.replay_window_ms,
-        ]);
-        args.push(number(call.log_entries_max));
-        args.extend(args![OVERDUE_BATCH, OVERDUE_BATCH_MAX]);
-        self.run(Script::Hold, self.keys().partition_of(event), keys, args).await
     }
 
     /// `abort`: undoes a hold whose reply was lost.

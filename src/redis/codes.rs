@@ -55,6 +55,12 @@ codes! {
     UserLimit = "user_limit",
     /// At least one seat is not free.
     SeatsUnavailable = "seats_unavailable",
+    /// Nowhere in the sections are there so many free seats.
+    TooFewSeats = "too_few_seats",
+    /// Not found yet; the search goes on with another call.
+    MoreToScan = "more_to_scan",
+    /// The choice would leave a single seat alone.
+    OrphanSeats = "orphan_seats",
     /// No such booking, or not the caller's.
     BookingUnknown = "booking_unknown",
     /// The hold has lapsed.

@@ -8,6 +8,7 @@ use super::engine::Engine;
 use super::error::RedisError;
 use super::reply::{Answer, Body, integer, list, text, unexpected};
 use super::scripts::Script;
+use crate::domain::booking::format_seats;
 use crate::domain::{Booking, BookingId, Event, EventId, Inventory, LogId, SeatId};
 
 /// What became of a load.
@@ -22,6 +23,40 @@ pub enum Load {
     Open,
     /// Nothing was loaded.
     Refused(Code),
+}
+
+/// What the house does with seats.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum BlockAction {
+    /// Keeps them back from the sale.
+    Block,
+    /// Gives them back to it.
+    Release,
+}
+
+impl BlockAction {
+    /// The word in the script and in the API.
+    pub fn word(self) -> &'static str {
+        match self {
+            BlockAction::Block => "block",
+            BlockAction::Release => "release",
+        }
+    }
+}
+
+/// What `block` needs to know.
+#[derive(Clone, Debug)]
+pub struct BlockCall<'a> {
+    /// The event as this process knows it.
+    pub event: &'a Event,
+    /// What to do.
+    pub action: BlockAction,
+    /// With which seats.
+    pub seats: &'a [SeatId],
+    /// Who does it.
+    pub actor: &'a str,
+    /// Why.
+    pub reason: &'a str,
 }
 
 /// How much of an event a snapshot shows.
@@ -116,6 +151,7 @@ impl Engine {
             ]);
             args.push(number(event.revision));
             args.push(Value::from(token));
+            args.push(Value::from(section_starts(event)));
             args.push(Value::from(inventory));
             args
         })
@@ -128,6 +164,15 @@ impl Engine {
         rest.extend(args![event.status.word(), event.on_sale_at_ms.unwrap_or(0)]);
         let nonce = new_nonce();
         self.mutate_event(Script::UpdateEvent, event.id, event.generation, &nonce, rest).await
+    }
+
+    /// `block`: keeps seats back, or gives them back. Answers with the number that changed.
+    pub async fn block(&self, call: &BlockCall<'_>) -> Result<Answer, RedisError> {
+        let event = call.event;
+        let mut rest = args![i64::from(event.layout_version)];
+        rest.extend(args![call.action.word(), format_seats(call.seats), call.actor, call.reason]);
+        let nonce = new_nonce();
+        self.mutate_event(Script::Block, event.id, event.generation, &nonce, rest).await
     }
 
     /// `snapshot`: one event at one instant; `None` if Redis does not have it.
@@ -149,6 +194,11 @@ impl Engine {
             _ => Ok(None),
         }
     }
+}
+
+/// The first seats of all sections, ascending, in the seven digits that every seat fits into.
+fn section_starts(event: &Event) -> String {
+    event.layout.section_ranges().iter().map(|(_, first, _)| format!("{:07}", first.0)).collect()
 }
 
 fn parse_snapshot(now_ms: i64, values: Vec<Value>) -> Result<Snapshot, RedisError> {

@@ -24,7 +24,7 @@ impl Sale {
                 if booking.user != *user {
                     return Err(SaleError::BookingUnknown(id));
                 }
-                Ok(BookingView { booking, event, replayed: false, now_ms })
+                Ok(BookingView { booking, event, replayed: false, left_alone: Vec::new(), now_ms })
             }
             _ => self.archived_booking(user, id).await,
         }
@@ -187,9 +187,21 @@ impl Sale {
 
 fn booked(answer: Answer, event: Arc<Event>) -> Result<BookingView, SaleError> {
     let now_ms = answer.now_ms;
-    Ok(BookingView { booking: answer.into_booking()?, event, replayed: false, now_ms })
+    Ok(BookingView {
+        booking: answer.into_booking()?,
+        event,
+        replayed: false,
+        left_alone: Vec::new(),
+        now_ms,
+    })
 }
 
 fn view(archived: ArchivedBooking, event: Arc<Event>, now_ms: i64) -> BookingView {
-    BookingView { booking: archived.booking, event, replayed: false, now_ms }
+    BookingView {
+        booking: archived.booking,
+        event,
+        replayed: false,
+        left_alone: Vec::new(),
+        now_ms,
+    }
 }

@@ -50,9 +50,13 @@ impl Sale {
         // Before the commit: the settlement could come before we listen.
         let waiter = self.inner.settlements.expect(request.booking);
         match self.begin(&event, &request).await? {
-            Begun::Confirmed(booking, now_ms) => {
-                Ok(Confirmed::Settled(BookingView { booking, event, replayed: true, now_ms }))
-            }
+            Begun::Confirmed(booking, now_ms) => Ok(Confirmed::Settled(BookingView {
+                booking,
+                event,
+                replayed: true,
+                left_alone: Vec::new(),
+                now_ms,
+            })),
             Begun::Committed(booking) => self.settled(waiter, booking, event, true).await,
             Begun::Leased(booking) => {
                 let payment = self.charge(&event, &booking, &request.payment_method).await?;
@@ -224,9 +228,13 @@ impl Sale {
             _ => return self.pending(committed, event),
         };
         match booking.status {
-            Status::Confirmed => {
-                Ok(Confirmed::Settled(BookingView { booking, event, replayed, now_ms }))
-            }
+            Status::Confirmed => Ok(Confirmed::Settled(BookingView {
+                booking,
+                event,
+                replayed,
+                left_alone: Vec::new(),
+                now_ms,
+            })),
             Status::Voided => Err(SaleError::SaleVoided(booking.id)),
             Status::Cancelled => Err(SaleError::BookingCancelled(booking.id)),
             _ => self.pending(booking, event),
@@ -235,7 +243,13 @@ impl Sale {
 
     fn pending(&self, booking: Booking, event: Arc<Event>) -> Result<Confirmed, SaleError> {
         let now_ms = super::unix_now_ms();
-        Ok(Confirmed::Pending(BookingView { booking, event, replayed: false, now_ms }))
+        Ok(Confirmed::Pending(BookingView {
+            booking,
+            event,
+            replayed: false,
+            left_alone: Vec::new(),
+            now_ms,
+        }))
     }
 
     /// The event of a booking id; an id that names no event names no booking.

@@ -1,6 +1,6 @@
 //! Why a sale's operation was refused: one type that every interface maps to its own words.
 
-use crate::domain::{BookingId, EventId, SeatId, SeatState};
+use crate::domain::{BookingId, EventId, Quantity, SeatId, SeatState};
 
 /// Why an operation did not happen. Nothing that is refused here happens later, except
 /// [`SaleError::Unavailable`] with `unknown: true`, whose effect is undone unless it is retried.
@@ -53,6 +53,20 @@ pub enum SaleError {
     /// At least one seat is not free; none was taken. The states of all seats asked for.
     #[error("seats are not available")]
     SeatsUnavailable(Vec<(SeatId, SeatState)>),
+    /// No section has so many free seats, adjacent where that was asked for; none was taken.
+    #[error("there are too few free seats")]
+    TooFewSeats(Quantity),
+    /// The choice would leave these single seats alone; none was taken.
+    #[error("seats {0:?} would be left alone")]
+    OrphanSeats(Vec<SeatId>),
+    /// The event has no such section.
+    #[error("event {event} has no section {section:?}")]
+    SectionUnknown {
+        /// The event.
+        event: EventId,
+        /// The name it does not have.
+        section: String,
+    },
     /// The key was used with another payload.
     #[error("the idempotency key was used with another request")]
     IdempotencyMismatch,

@@ -18,8 +18,8 @@ const OVERDUE_BATCH: i64 = 64;
 
 /// The use cases of events.
 pub struct Events {
-    engine: Engine,
-    archive: Archive,
+    pub(super) engine: Engine,
+    pub(super) archive: Archive,
     pub(super) catalogue: Catalogue,
     settings: SaleSettings,
 }
@@ -197,6 +197,7 @@ fn checked_event(new: NewEvent, settings: &SaleSettings) -> Result<Event, SaleEr
         hold_ttl_ms,
         max_hold_ms,
         max_seats_per_user,
+        orphan_rule: new.orphan_rule.unwrap_or_default(),
         status: EventStatus::OnSale,
         revision: 1,
         load_state: LoadState::New,

@@ -2,62 +2,73 @@
 
 use std::sync::Arc;
 
+use super::choice::Choice;
 use super::unfinished::Call;
 use super::{BookingView, HoldRequest, Sale, SaleError, unix_now_ms};
-use crate::domain::idempotency::{Scope, derived_digest, explicit_digest, seats_fingerprint};
-use crate::domain::limits::SEATS_PER_BOOKING_MAX;
+use crate::domain::idempotency::{Scope, derived_digest, explicit_digest};
 use crate::domain::{BookingId, Event, SeatId};
 use crate::redis::{Answer, Body, Code, HoldCall, RedisError, new_nonce};
 
-/// Calls of one request: the first, and again after a refreshed event or a taken booking id.
+/// Calls of one request that decided nothing: the event was refreshed, or a booking id was taken.
 const TRIES_MAX: u32 = 3;
+/// Calls of one request in search of seats: twenty scan a million, the others are for overdue
+/// holds released on the way.
+const SCANS_MAX: u32 = 40;
 
 impl Sale {
-    /// Holds the named seats, all or none. The same request again is answered with its booking
-    /// while that lives.
+    /// Holds seats, all that are asked for or none. The same request again is answered with its
+    /// booking while that lives.
     pub async fn hold(&self, request: HoldRequest) -> Result<BookingView, SaleError> {
         let mut event = self.known_event(request.event).await?;
-        let seats = checked_seats(&event, &request.seats)?;
-        let amount = event
-            .layout
-            .amount(&seats)
-            .ok_or_else(|| SaleError::Internal("a checked seat has no price".into()))?;
+        let mut choice = Choice::new(&event, &request.seats)?;
         let scope = Scope::Hold(event.id);
-        let fingerprint = seats_fingerprint(event.id, &seats);
-        let idempotency = match &request.key {
-            Some(key) => explicit_digest(&request.user, scope, key),
-            None => derived_digest(&request.user, scope, &fingerprint),
+        let fingerprint = choice.fingerprint(event.id);
+        let (idempotency, replay_window_ms) = match &request.key {
+            Some(key) => (explicit_digest(&request.user, scope, key), 0),
+            None => {
+                let digest = derived_digest(&request.user, scope, &fingerprint);
+                (digest, choice.derived_replay_window_ms())
+            }
         };
         let settings = &self.inner.settings;
-        for _ in 0..TRIES_MAX {
+        let (mut tries, mut scans) = (0, 0);
+        while tries < TRIES_MAX && scans < SCANS_MAX {
             let nonce = new_nonce();
             let call = HoldCall {
                 event: &event,
                 booking: BookingId::new(event.id, unix_now_ms() as u64, rand::random()),
                 user: &request.user,
                 nonce: &nonce,
-                seats: &seats,
-                amount,
+                wanted: choice.wanted(),
                 idempotency: &idempotency,
                 fingerprint: &fingerprint,
                 trace: &request.trace,
                 idempotency_ttl_ms: settings.idempotency_ttl_ms,
-                replay_window_ms: 0,
+                replay_window_ms,
                 log_entries_max: settings.log_entries_max,
             };
             let answer = self.hold_once(&call).await?;
-            match answer.code {
-                Code::GenerationMismatch | Code::LayoutMismatch => {
+            match (answer.code, answer.body) {
+                (Code::MoreToScan, Body::Scan(rest)) => {
+                    choice.go_on(rest);
+                    scans += 1;
+                }
+                (Code::GenerationMismatch | Code::LayoutMismatch, _) => {
                     event = self.newer_event(&event).await?;
+                    choice = Choice::new(&event, &request.seats)?;
+                    tries += 1;
                 }
                 // Another booking has this id, or Redis' clock was set: once more.
-                Code::IdTaken | Code::TooLate => {}
-                _ => return decided(answer, &event),
+                (Code::IdTaken | Code::TooLate, _) => tries += 1,
+                (code, body) => {
+                    let answer = Answer { code, now_ms: answer.now_ms, body };
+                    return decided(answer, &event, &choice);
+                }
             }
         }
         Err(SaleError::Unavailable {
             dependency: "redis",
-            reason: "no call of this request came in time".into(),
+            reason: format!("undecided after {tries} tries and {scans} scans"),
             unknown: false,
         })
     }
@@ -97,34 +108,18 @@ impl Sale {
     }
 }
 
-/// The seats in ascending order, if they can be one booking.
-fn checked_seats(event: &Event, seats: &[SeatId]) -> Result<Vec<SeatId>, SaleError> {
-    if seats.is_empty() || seats.len() > SEATS_PER_BOOKING_MAX {
-        let text =
-            format!("`seat_ids` must name 1 to {SEATS_PER_BOOKING_MAX} seats, not {}", seats.len());
-        return Err(SaleError::Invalid(text));
-    }
-    let mut sorted = seats.to_vec();
-    sorted.sort_unstable();
-    if let Some(pair) = sorted.windows(2).find(|pair| pair[0] == pair[1]) {
-        return Err(SaleError::Invalid(format!("`seat_ids` names seat {} twice", pair[0])));
-    }
-    let unknown: Vec<SeatId> =
-        sorted.iter().copied().filter(|seat| event.layout.seat(*seat).is_none()).collect();
-    if !unknown.is_empty() {
-        return Err(SaleError::SeatsUnknown { event: event.id, seats: unknown });
-    }
-    Ok(sorted)
-}
-
 /// The script's decision in the sale's words.
-fn decided(answer: Answer, event: &Arc<Event>) -> Result<BookingView, SaleError> {
+fn decided(answer: Answer, event: &Arc<Event>, choice: &Choice) -> Result<BookingView, SaleError> {
     let (code, now_ms) = (answer.code, answer.now_ms);
     match code {
         Code::Ok | Code::Replayed => {
+            let left_alone = match &answer.body {
+                Body::BookingLeaving(_, seats) => seats.clone(),
+                _ => Vec::new(),
+            };
             let booking = answer.into_booking()?;
             let replayed = code == Code::Replayed;
-            Ok(BookingView { booking, event: event.clone(), replayed, now_ms })
+            Ok(BookingView { booking, event: event.clone(), replayed, left_alone, now_ms })
         }
         Code::IdempotencyMismatch => Err(SaleError::IdempotencyMismatch),
         Code::EventNotLoaded => Err(SaleError::EventNotLoaded(event.id)),
@@ -141,6 +136,11 @@ fn decided(answer: Answer, event: &Arc<Event>) -> Result<BookingView, SaleError>
         Code::UserLimit => {
             Err(SaleError::UserLimit { has: answer.number(0) as u32, max: answer.number(1) as u32 })
         }
+        Code::TooFewSeats => Err(choice.too_few()),
+        Code::OrphanSeats => match answer.body {
+            Body::Seats(seats) => Err(SaleError::OrphanSeats(seats)),
+            other => Err(SaleError::Internal(format!("orphan_seats without seats: {other:?}"))),
+        },
         Code::SeatsUnavailable => match answer.body {
             Body::SeatStates(states) => Err(SaleError::SeatsUnavailable(states)),
             other => Err(SaleError::Internal(format!("refused without states: {other:?}"))),

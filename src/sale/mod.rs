@@ -5,10 +5,12 @@
 
 mod bookings;
 mod catalogue;
+mod choice;
 mod confirm;
 pub mod error;
 mod events;
 mod hold;
+mod house;
 pub mod opening;
 pub mod types;
 mod unfinished;
@@ -29,6 +31,7 @@ use crate::redis::{Engine, RedisError};
 use catalogue::Catalogue;
 pub use error::SaleError;
 pub use events::Events;
+pub use house::{ArchivedBlock, BlockRequest, HouseSeats};
 pub use types::*;
 use unfinished::Unfinished;
 

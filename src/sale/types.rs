@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use crate::domain::{
-    Booking, BookingId, Event, EventId, Inventory, SeatCounts, SeatId, Section, UserId,
+    Booking, BookingId, Event, EventId, Inventory, OrphanRule, Quantity, SeatCounts, SeatId,
+    Section, UserId,
 };
 
 pub use crate::domain::EventChange;
@@ -29,6 +30,8 @@ pub struct NewEvent {
     pub max_hold_seconds: Option<u32>,
     /// Seats one user can hold and own.
     pub max_seats_per_user: Option<u32>,
+    /// What happens to a choice that leaves a single seat alone.
+    pub orphan_rule: Option<OrphanRule>,
     /// Its seats.
     pub sections: Vec<Section>,
 }
@@ -66,7 +69,16 @@ impl SeatMap {
     }
 }
 
-/// A request to hold named seats.
+/// Which seats a request is for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum SeatsWanted {
+    /// These.
+    Named(Vec<SeatId>),
+    /// So many.
+    Quantity(Quantity),
+}
+
+/// A request to hold seats.
 #[derive(Clone, Debug)]
 pub struct HoldRequest {
     /// Who asks.
@@ -74,7 +86,7 @@ pub struct HoldRequest {
     /// For which event.
     pub event: EventId,
     /// Which seats.
-    pub seats: Vec<SeatId>,
+    pub seats: SeatsWanted,
     /// The caller's own idempotency key.
     pub key: Option<String>,
     /// Trace context, or empty.
@@ -90,6 +102,8 @@ pub struct BookingView {
     pub event: Arc<Event>,
     /// Whether a saved answer was replayed.
     pub replayed: bool,
+    /// Seats that the choice just granted leaves alone, where the event warns of that.
+    pub left_alone: Vec<SeatId>,
     /// Redis' (or, for archived bookings, our own) time of this answer, Unix ms.
     pub now_ms: i64,
 }

@@ -104,6 +104,7 @@ fn new_event(id: EventId) -> Event {
         hold_ttl_ms: 120_000,
         max_hold_ms: 600_000,
         max_seats_per_user: 10,
+        orphan_rule: holdfast::domain::OrphanRule::Warn,
         status: EventStatus::OnSale,
         revision: 1,
         load_state: LoadState::New,

@@ -88,10 +88,10 @@ fn holds(event: u64) -> Vec<Case> {
         case(HOLD, seats(json!([1, 13, 999])), 422, "seats_unknown", "Seats 13, 999 are not in"),
         case(
             HOLD,
-            json!({ "event_id": event, "section": "Floor", "quantity": 2 }),
+            json!({ "event_id": event, "section": "Balcony", "quantity": 2 }),
             422,
-            "quantity_not_supported",
-            "name them in `seat_ids`",
+            "section_unknown",
+            "`section` is no section of event",
         ),
     ]
 }

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use futures_util::future::join_all;
 use holdfast::domain::{BookingId, SeatId};
-use holdfast::redis::{Code, HoldCall, RedisError, new_nonce};
+use holdfast::redis::{Code, HoldCall, RedisError, Wanted, new_nonce};
 use holdfast::sale::SaleError;
 
 use crate::on_each_redis;
@@ -115,8 +115,7 @@ on_each_redis!(a_call_that_was_given_up_touches_nothing, async |flavor| {
         booking: BookingId::new(id, 1, 1),
         user: &user,
         nonce: &nonce,
-        seats: &[SeatId(1)],
-        amount: 100,
+        wanted: Wanted::named(&[SeatId(1)], 100),
         idempotency: "digest",
         fingerprint: "fingerprint",
         trace: "",

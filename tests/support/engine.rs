@@ -6,12 +6,13 @@ use holdfast::domain::event::LoadState;
 use holdfast::domain::idempotency::seats_fingerprint;
 use holdfast::domain::layout::{Row, Section};
 use holdfast::domain::{
-    BookingId, Event, EventId, EventStatus, Inventory, Layout, Partition, SeatId, UserId,
+    BookingId, Event, EventId, EventStatus, Inventory, Layout, OrphanRule, Partition, SeatId,
+    UserId,
 };
 use holdfast::redis::scripts::ClockSource;
 use holdfast::redis::{
     Answer, Code, Detail, Engine, HoldCall, Load, NotAfter, Observer, Read, RedisSettings,
-    Snapshot, new_nonce,
+    Snapshot, Wanted, new_nonce,
 };
 
 use super::servers::{Flavor, shared_redis};
@@ -67,6 +68,7 @@ pub fn small_event(id: u32) -> Event {
         hold_ttl_ms: 60_000,
         max_hold_ms: 150_000,
         max_seats_per_user: 4,
+        orphan_rule: OrphanRule::Off,
         status: EventStatus::OnSale,
         revision: 1,
         load_state: LoadState::New,
@@ -85,12 +87,18 @@ impl Stage {
 
     /// This event, open, at `START_MS`.
     pub async fn with_event(flavor: Flavor, event: Event) -> Self {
+        let stage = Stage::unopened(flavor, event).await;
+        stage.load_and_open().await;
+        stage
+    }
+
+    /// This event, not in Redis yet, at `START_MS`.
+    pub async fn unopened(flavor: Flavor, event: Event) -> Self {
         let settings = settings(shared_redis(flavor).url(), unique_name());
         let engine =
             Engine::connect(settings, ClockSource::Swapped, Arc::new(NoObserver)).await.unwrap();
         let stage = Stage { engine, event };
         stage.set_clock(START_MS).await;
-        stage.load_and_open().await;
         stage
     }
 
@@ -102,8 +110,17 @@ impl Stage {
 
     /// Loads the event with every seat free; the load's token.
     pub async fn load(&self) -> String {
-        let inventory = Inventory::free(&self.event.layout);
-        match self.engine.load_event(&self.event, &inventory).await.unwrap() {
+        self.load_with(&Inventory::free(&self.event.layout)).await
+    }
+
+    /// Loads the event as it stands there, and opens it.
+    pub async fn open_with(&self, inventory: &Inventory) {
+        let token = self.load_with(inventory).await;
+        self.expect(Code::Ok, self.engine.open_event(&self.event, &token).await.unwrap());
+    }
+
+    async fn load_with(&self, inventory: &Inventory) -> String {
+        match self.engine.load_event(&self.event, inventory).await.unwrap() {
             Load::Loading { token } => token,
             other => panic!("not loaded: {other:?}"),
         }
@@ -163,8 +180,7 @@ impl Stage {
             booking,
             user: &self.user(user),
             nonce,
-            seats: &seats,
-            amount: self.event.layout.amount(&seats).unwrap_or(0),
+            wanted: Wanted::named(&seats, self.event.layout.amount(&seats).unwrap_or(0)),
             idempotency: digest,
             fingerprint: &fingerprint,
             trace: "",

@@ -22,7 +22,9 @@ pub fn entry(id: BookingId, seats: &[u32], kind: Kind, version: u64) -> Entry {
         Kind::Voided => Status::Voided,
         Kind::Cancelled => Status::Cancelled,
         Kind::Expired => Status::Expired,
-        Kind::Beat | Kind::Opened | Kind::Event => panic!("{kind:?} has no booking"),
+        Kind::Beat | Kind::Opened | Kind::Event | Kind::Blocked | Kind::Unblocked => {
+            panic!("{kind:?} has no booking")
+        }
     };
     let paid = matches!(status, Status::Committed | Status::Confirmed | Status::Voided);
     Entry {
@@ -49,6 +51,7 @@ pub fn entry(id: BookingId, seats: &[u32], kind: Kind, version: u64) -> Entry {
             fingerprint: "print".into(),
             trace: "trace".into(),
         }),
+        house: None,
         detail: String::new(),
         link: Link { tag: "t".into(), prev_id: LogId::default(), prev_tag: String::new() },
     }

@@ -17,7 +17,7 @@ use holdfast::redis::scripts::ClockSource;
 use holdfast::redis::{Engine, WORKER_GROUP};
 use holdfast::sale::{
     BookingView, ConfirmRequest, Confirmed, HoldRequest, NewEvent, Sale, SaleError, SaleObserver,
-    SaleSettings, verify,
+    SaleSettings, SeatsWanted, verify,
 };
 use mongodb::Database;
 use mongodb::bson::{Document, doc};
@@ -114,6 +114,7 @@ impl World {
             hold_ttl_seconds,
             max_hold_seconds: None,
             max_seats_per_user: None,
+            orphan_rule: None,
             sections,
         };
         self.sale.create_event(new).await.unwrap().event.id
@@ -130,7 +131,7 @@ impl World {
         let request = HoldRequest {
             user: user.parse().unwrap(),
             event,
-            seats: seats.iter().copied().map(holdfast::domain::SeatId).collect(),
+            seats: SeatsWanted::Named(seats.iter().copied().map(SeatId).collect()),
             key: key.map(str::to_owned),
             trace: String::new(),
         };

@@ -1,6 +1,7 @@
 //! `/api/v1/bookings`: hold seats, look at one's bookings, pay, extend, cancel.
 
 mod request;
+pub use request::seat_ids;
 pub mod view;
 
 use actix_web::http::StatusCode;
@@ -27,7 +28,8 @@ const RETRY_PENDING_SECONDS: &str = "1";
 
 /// Hold seats
 ///
-/// Takes all the seats or none. The hold lapses by itself at `hold_expires_at`. The same request
+/// Takes all the seats or none: those in `seat_ids`, or `quantity` free ones, the best that there
+/// are in a `section` or anywhere. The hold lapses by itself at `hold_expires_at`. The same request
 /// sent again (same `Idempotency-Key`, or none and the same seats) gives the same booking while
 /// it lives, with `Idempotent-Replayed: true`.
 #[utoipa::path(
@@ -49,7 +51,7 @@ pub async fn hold(call: Call, payload: Payload) -> Answer {
     let trace = call.trace.traceparent();
     let held = call.state.sale.hold(HoldRequest { user, event, seats, key, trace }).await;
     let view = held.inspect_err(|error| {
-        if matches!(error, SaleError::SeatsUnavailable(_)) {
+        if matches!(error, SaleError::SeatsUnavailable(_) | SaleError::TooFewSeats(_)) {
             metrics.booking_conflicts.inc();
         }
     })?;

@@ -6,9 +6,12 @@ use serde_json::Value;
 
 use crate::api::body::Object;
 use crate::api::fields::{Fields, integer, whole_number, wrong};
-use crate::api::problem::{Code, Problem};
-use crate::domain::limits::{SEATS_PER_BOOKING_MAX, SEATS_PER_EVENT_MAX};
-use crate::domain::{EventId, SeatId};
+use crate::api::problem::Problem;
+use crate::domain::limits::{
+    LABEL_BYTES_MAX, PRICE_MAX, SEATS_PER_BOOKING_MAX, SEATS_PER_EVENT_MAX,
+};
+use crate::domain::{EventId, Quantity, SeatId};
+use crate::sale::SeatsWanted;
 
 /// What a payment is told where the client names no method.
 const PAYMENT_METHOD_DEFAULT: &str = "card_ok";
@@ -16,21 +19,33 @@ const PAYMENT_METHOD_DEFAULT: &str = "card_ok";
 const PAYMENT_METHOD_BYTES_MAX: usize = 100;
 
 /// Which seats of which event. Fields of the client's own are ignored.
-pub fn seats_wanted(body: &Object) -> Result<(EventId, Vec<SeatId>), Problem> {
+pub fn seats_wanted(body: &Object) -> Result<(EventId, SeatsWanted), Problem> {
     let fields = Fields::new(body);
     let event = fields.count("event_id", u32::MAX)?;
     let event = EventId(fields.required("event_id", event)?);
     let list = fields.list("seat_ids", 1..=SEATS_PER_BOOKING_MAX)?;
-    if list.is_none() && fields.value("quantity").is_some() {
-        let detail = "Seats cannot be asked for by number yet: name them in `seat_ids`, as \
-            GET /api/v1/events/{event_id}/seats?status=AVAILABLE lists them";
-        return Err(Problem::new(Code::QuantityNotSupported, detail));
+    let quantity = fields.count("quantity", SEATS_PER_BOOKING_MAX as u32)?;
+    match (list, quantity) {
+        (Some(list), None) => Ok((event, SeatsWanted::Named(seat_ids(&fields, list)?))),
+        (None, Some(seats)) => Ok((event, SeatsWanted::Quantity(so_many(&fields, seats)?))),
+        (None, None) => Err(Problem::field("seat_ids", "is missing; or send a `quantity`")),
+        (Some(_), Some(_)) => {
+            Err(Problem::field("quantity", "and `seat_ids`: send one of them, names or a number"))
+        }
     }
-    let list = fields.required("seat_ids", list)?;
-    Ok((event, seat_ids(&fields, list)?))
 }
 
-fn seat_ids(fields: &Fields<'_>, list: &[Value]) -> Result<Vec<SeatId>, Problem> {
+fn so_many(fields: &Fields<'_>, seats: u32) -> Result<Quantity, Problem> {
+    Ok(Quantity {
+        seats,
+        section: fields.text("section", 1..=LABEL_BYTES_MAX)?,
+        together: fields.boolean("together")?.unwrap_or(true),
+        max_price: fields.integer("max_price", 0..=PRICE_MAX)?,
+    })
+}
+
+/// The seats that a list names, each once.
+pub fn seat_ids(fields: &Fields<'_>, list: &[Value]) -> Result<Vec<SeatId>, Problem> {
     const RANGE: std::ops::RangeInclusive<i64> = 1..=SEATS_PER_EVENT_MAX as i64;
     let mut seen = HashSet::with_capacity(list.len());
     let mut seats = Vec::with_capacity(list.len());
@@ -68,15 +83,17 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+    use crate::api::problem::Code;
 
-    fn wanted(body: Value) -> Result<(EventId, Vec<SeatId>), Problem> {
+    fn wanted(body: Value) -> Result<(EventId, SeatsWanted), Problem> {
         seats_wanted(body.as_object().unwrap())
     }
 
     #[test]
     fn seats_are_read() {
         let body = json!({ "event_id": 7, "seat_ids": [3, 1], "cart": "mine" });
-        assert_eq!(wanted(body).unwrap(), (EventId(7), vec![SeatId(3), SeatId(1)]));
+        let named = SeatsWanted::Named(vec![SeatId(3), SeatId(1)]);
+        assert_eq!(wanted(body).unwrap(), (EventId(7), named));
     }
 
     #[test]
@@ -87,7 +104,13 @@ mod tests {
             (json!({ "event_id": null, "seat_ids": [1] }), "`event_id` is missing"),
             (json!({ "event_id": "7", "seat_ids": [1] }), "got \"7\""),
             (json!({ "event_id": 0, "seat_ids": [1] }), "`event_id` must be a whole number"),
-            (json!({ "event_id": 7 }), "`seat_ids` is missing"),
+            (json!({ "event_id": 7 }), "`seat_ids` is missing; or send a `quantity`"),
+            (json!({ "event_id": 7, "quantity": 11 }), "a whole number from 1 to 10; got 11"),
+            (json!({ "event_id": 7, "quantity": 0 }), "a whole number from 1 to 10; got 0"),
+            (json!({ "event_id": 7, "quantity": 1, "seat_ids": [1] }), "send one of them"),
+            (json!({ "event_id": 7, "quantity": 1, "section": "" }), "`section` must be a text"),
+            (json!({ "event_id": 7, "quantity": 1, "together": 1 }), "true or false; got 1"),
+            (json!({ "event_id": 7, "quantity": 1, "max_price": -1 }), "`max_price` must be"),
             (json!({ "event_id": 7, "seat_ids": 1 }), "must be a list of 1 to 10 items; got 1"),
             (json!({ "event_id": 7, "seat_ids": [] }), "must have 1 to 10 items; it has 0"),
             (json!({ "event_id": 7, "seat_ids": eleven }), "it has 11"),
@@ -110,9 +133,14 @@ mod tests {
     }
 
     #[test]
-    fn quantities_are_told_to_name_seats() {
+    fn quantities_are_read() {
         let body = json!({ "event_id": 7, "section": "Floor", "quantity": 2 });
-        assert_eq!(wanted(body).unwrap_err().code, Code::QuantityNotSupported);
+        let floor =
+            Quantity { seats: 2, section: Some("Floor".into()), together: true, max_price: None };
+        assert_eq!(wanted(body).unwrap(), (EventId(7), SeatsWanted::Quantity(floor)));
+        let body = json!({ "event_id": 7, "quantity": 10, "together": false, "max_price": 0 });
+        let any = Quantity { seats: 10, section: None, together: false, max_price: Some(0) };
+        assert_eq!(wanted(body).unwrap(), (EventId(7), SeatsWanted::Quantity(any)));
     }
 
     #[test]

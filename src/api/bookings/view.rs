@@ -50,6 +50,9 @@ pub struct BookingBody<'a> {
     version: u64,
     /// Its seats.
     seats: Vec<BookedSeat<'a>>,
+    /// Seats left alone by the choice just granted, where the event warns of that.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    seats_left_alone: Vec<u32>,
     /// What was paid; in the answer to a confirmation only.
     #[serde(skip_serializing_if = "Option::is_none")]
     receipt: Option<Receipt<'a>>,
@@ -124,7 +127,9 @@ pub struct BookingListBody<'a> {
 impl<'a> BookingBody<'a> {
     /// A booking without a receipt.
     pub fn new(view: &'a BookingView) -> Self {
-        BookingBody::of(&view.booking, Some(&view.event), view.now_ms)
+        let left_alone = view.left_alone.iter().map(|seat| seat.0).collect();
+        let body = BookingBody::of(&view.booking, Some(&view.event), view.now_ms);
+        BookingBody { seats_left_alone: left_alone, ..body }
     }
 
     fn of(booking: &'a Booking, event: Option<&'a Event>, now_ms: i64) -> Self {
@@ -149,6 +154,7 @@ impl<'a> BookingBody<'a> {
             expired_at: ended(Status::Expired).and_then(iso8601_once),
             version: booking.version,
             seats: booking.seats.iter().map(|seat| booked_seat(event, *seat)).collect(),
+            seats_left_alone: Vec::new(),
             receipt: None,
         }
     }

@@ -4,7 +4,7 @@
 use serde_json::Value;
 
 use crate::api::body::Object;
-use crate::api::fields::Fields;
+use crate::api::fields::{Fields, wrong};
 use crate::api::problem::Problem;
 use crate::domain::event::EVENT_STATUSES;
 use crate::domain::layout::Row;
@@ -12,13 +12,14 @@ use crate::domain::limits::{
     DESCRIPTION_BYTES_MAX, HOLD_SECONDS_MAX, LABEL_BYTES_MAX, NAME_BYTES_MAX, PRICE_MAX, ROWS_MAX,
     SEATS_PER_EVENT_MAX, SECTIONS_MAX,
 };
-use crate::domain::{EventStatus, Section};
+use crate::domain::wanted::ORPHAN_RULES;
+use crate::domain::{EventStatus, OrphanRule, Section};
 use crate::sale::{EventChange, NewEvent};
 
 /// Letters of an ISO 4217 code.
 const CURRENCY_BYTES: usize = 3;
 
-const NEW_EVENT_FIELDS: [&str; 10] = [
+const NEW_EVENT_FIELDS: [&str; 11] = [
     "name",
     "description",
     "venue",
@@ -28,6 +29,7 @@ const NEW_EVENT_FIELDS: [&str; 10] = [
     "hold_ttl_seconds",
     "max_hold_seconds",
     "max_seats_per_user",
+    "orphan_rule",
     "sections",
 ];
 const CHANGE_FIELDS: [&str; 6] =
@@ -50,6 +52,7 @@ pub fn new_event(body: &Object) -> Result<NewEvent, Problem> {
         hold_ttl_seconds: fields.count("hold_ttl_seconds", HOLD_SECONDS_MAX)?,
         max_hold_seconds: fields.count("max_hold_seconds", HOLD_SECONDS_MAX)?,
         max_seats_per_user: fields.count("max_seats_per_user", SEATS_PER_EVENT_MAX)?,
+        orphan_rule: orphan_rule(&fields)?,
         sections: sections
             .iter()
             .enumerate()
@@ -66,6 +69,15 @@ fn currency(fields: &Fields<'_>) -> Result<Option<String>, Problem> {
         }
         code => Ok(code),
     }
+}
+
+fn orphan_rule(fields: &Fields<'_>) -> Result<Option<OrphanRule>, Problem> {
+    let Some(value) = fields.value("orphan_rule") else { return Ok(None) };
+    let known = value.as_str().and_then(OrphanRule::from_word);
+    known.map(Some).ok_or_else(|| {
+        let words: Vec<&str> = ORPHAN_RULES.iter().map(|row| row.1).collect();
+        wrong("orphan_rule", format_args!("one of {}", words.join(", ")), value)
+    })
 }
 
 fn section(fields: &Fields<'_>) -> Result<Section, Problem> {

@@ -52,6 +52,9 @@ pub struct EventBody<'a> {
     /// How many seats one user can hold and own.
     #[schema(example = 10)]
     max_seats_per_user: u32,
+    /// What happens to named seats that leave a single one alone: `off`, `warn` or `enforce`.
+    #[schema(example = "off")]
+    orphan_rule: &'static str,
     /// When it was created.
     #[schema(example = "2026-02-01T12:00:00.000Z")]
     created_at: String,
@@ -130,6 +133,7 @@ impl<'a> EventBody<'a> {
             hold_ttl_seconds: event.hold_ttl_ms / 1_000,
             max_hold_seconds: event.max_hold_ms / 1_000,
             max_seats_per_user: event.max_seats_per_user,
+            orphan_rule: event.orphan_rule.word(),
             created_at: iso8601(event.created_at_ms),
             sections: None,
         }
@@ -160,7 +164,7 @@ mod tests {
             "id": 7, "name": "Gala", "description": "", "venue": "Hall", "currency": "EUR",
             "starts_at": null, "on_sale_at": "1970-01-01T00:00:05.000Z", "status": "SCHEDULED",
             "total_seats": 7, "available_seats": 4, "is_sold_out": false,
-            "hold_ttl_seconds": 300, "max_hold_seconds": 900, "max_seats_per_user": 10,
+            "hold_ttl_seconds": 300, "max_hold_seconds": 900, "max_seats_per_user": 10, "orphan_rule": "off",
             "created_at": "1970-01-01T00:00:00.001Z",
             "sections": [
                 { "name": "Stalls", "price": 5000, "first_seat_id": 1, "total_seats": 4,

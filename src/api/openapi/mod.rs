@@ -11,9 +11,9 @@ use utoipa::openapi::{ContentBuilder, Ref, RefOr, ResponseBuilder};
 use utoipa::{IntoResponses, OpenApi};
 
 use super::problem::{Code, PROBLEM_JSON};
-use super::{bookings, events, health, pages, seats};
+use super::{blocks, bookings, events, health, pages, seats};
 
-pub use schemas::{ChangeEventBody, ConfirmBody, HoldBody, NewEventBody};
+pub use schemas::{ChangeEventBody, ConfirmBody, HoldBody, NewBlockBody, NewEventBody};
 use schemas::{ProblemBody, RowSpec, SectionSpec};
 
 /// The document.
@@ -28,6 +28,7 @@ use schemas::{ProblemBody, RowSpec, SectionSpec};
     paths(
         events::create, events::list, events::get, events::change,
         seats::map, seats::availability,
+        blocks::list, blocks::block, blocks::release,
         bookings::hold, bookings::list, bookings::get, bookings::confirm, bookings::pay_alias,
         bookings::extend, bookings::cancel, bookings::delete,
         health::summary, health::live, health::ready,
@@ -70,11 +71,19 @@ problems! {
     ChangeEventProblems: InvalidJson InvalidParameter InvalidRequest IdentityConflict
         AdminKeyMissing AdminKeyWrong EventUnknown BodyTimeout BodyTooLarge UnsupportedMediaType
         ValidationFailed ServiceUnavailable OutcomeUnknown;
+    /// Of blocking and releasing seats.
+    BlockProblems: InvalidJson InvalidParameter InvalidRequest IdentityConflict AdminKeyMissing
+        AdminKeyWrong EventUnknown BodyTimeout SeatsUnavailable BodyTooLarge UnsupportedMediaType
+        ValidationFailed SeatsUnknown SectionUnknown ServiceUnavailable OutcomeUnknown
+        EventNotLoaded;
+    /// Of listing blocks.
+    ListBlocksProblems: InvalidParameter IdentityConflict AdminKeyMissing AdminKeyWrong
+        EventUnknown ServiceUnavailable;
     /// Of holding seats.
     HoldProblems: InvalidJson InvalidParameter InvalidRequest IdentityConflict IdentityMissing
-        EventUnknown BodyTimeout SeatsUnavailable InFlight EventClosed EventPaused NotOnSale
+        EventUnknown BodyTimeout SeatsUnavailable OrphanSeats InFlight EventClosed EventPaused NotOnSale
         UserLimit BodyTooLarge UnsupportedMediaType ValidationFailed SeatsUnknown
-        IdempotencyKeyReused QuantityNotSupported ServiceUnavailable OutcomeUnknown EventNotLoaded
+        SectionUnknown IdempotencyKeyReused ServiceUnavailable OutcomeUnknown EventNotLoaded
         BookingLogFull;
     /// Of listing bookings.
     ListProblems: InvalidParameter IdentityConflict IdentityMissing ServiceUnavailable;

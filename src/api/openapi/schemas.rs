@@ -35,9 +35,17 @@ pub struct HoldBody {
     /// The event.
     #[schema(example = 1)]
     pub event_id: u32,
-    /// 1 to 10 seats, each once.
+    /// 1 to 10 seats, each once; or leave it out and send `quantity`.
     #[schema(example = json!([210, 211, 212]), min_items = 1, max_items = 10)]
-    pub seat_ids: Vec<u32>,
+    pub seat_ids: Option<Vec<u32>>,
+    /// How many seats, 1 to 10, if they are not named.
+    pub quantity: Option<u32>,
+    /// In which section; in any one if absent.
+    pub section: Option<String>,
+    /// Whether they must be side by side where seats have rows; true if absent.
+    pub together: Option<bool>,
+    /// The highest price of one seat, in the currency's minor unit.
+    pub max_price: Option<i64>,
     /// The request's own key, if not in a header.
     #[schema(rename = "idempotencyKey")]
     pub idempotency_key: Option<String>,
@@ -85,8 +93,27 @@ pub struct NewEventBody {
     /// How many seats one user can hold and own.
     #[schema(example = 10)]
     pub max_seats_per_user: Option<u32>,
+    /// `off`, `warn` or `enforce`: what happens to named seats that leave a single one alone.
+    #[schema(example = "off")]
+    pub orphan_rule: Option<String>,
     /// Its seats, in order: 1 to 500 sections, at most 1,000,000 seats.
     pub sections: Vec<SectionSpec>,
+}
+
+/// Seats to block or release: `seat_ids`, or a `section`, or one `row_number` of it.
+#[derive(ToSchema)]
+#[schema(as = NewBlock)]
+pub struct NewBlockBody {
+    /// 1 to 1,000 seats.
+    #[schema(example = json!([1, 2]))]
+    pub seat_ids: Option<Vec<u32>>,
+    /// All seats of this section.
+    pub section: Option<String>,
+    /// Only those of this row.
+    pub row_number: Option<String>,
+    /// Why.
+    #[schema(example = "camera position")]
+    pub reason: String,
 }
 
 /// A section to create: `rows` of numbered seats, or a `capacity` for general admission.

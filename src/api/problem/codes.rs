@@ -33,6 +33,7 @@ codes! {
     MethodNotAllowed = "method_not_allowed" 405 "Not a method of this route";
     BodyTimeout = "body_timeout" 408 "The body took too long";
     SeatsUnavailable = "seats_unavailable" 409 "Seats are not available";
+    OrphanSeats = "orphan_seats" 409 "A single seat would be left alone";
     InFlight = "in_flight" 409 "Operation in progress";
     EventClosed = "event_closed" 409 "The sale has ended";
     EventPaused = "event_paused" 409 "The sale is paused";
@@ -50,9 +51,9 @@ codes! {
     UnsupportedMediaType = "unsupported_media_type" 415 "The body is not sent as JSON";
     ValidationFailed = "validation_failed" 422 "A field is wrong";
     SeatsUnknown = "seats_unknown" 422 "The event has no such seats";
+    SectionUnknown = "section_unknown" 422 "The event has no such section";
     AmountMismatch = "amount_mismatch" 422 "Not the booking's amount";
     IdempotencyKeyReused = "idempotency_key_reused" 422 "The idempotency key was used before";
-    QuantityNotSupported = "quantity_not_supported" 422 "Seats must be named";
     HeadersTooLarge = "headers_too_large" 431 "The headers are too large";
     Internal = "internal_error" 500 "A defect of ours";
     ServiceUnavailable = "service_unavailable" 503 "Not available at the moment";

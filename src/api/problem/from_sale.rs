@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use crate::api::time::iso8601;
-use crate::domain::{SeatId, SeatState};
+use crate::domain::{Quantity, SeatId, SeatState};
 use crate::sale::SaleError;
 
 use super::{Code, Problem, TRY_AGAIN};
@@ -64,6 +64,19 @@ impl From<SaleError> for Problem {
             .with("seats_held", has.into())
             .with("max_seats_per_user", max.into()),
             E::SeatsUnavailable(states) => seats_unavailable(&states),
+            E::TooFewSeats(wanted) => too_few_seats(&wanted),
+            E::OrphanSeats(seats) => Problem::new(
+                Code::OrphanSeats,
+                format!("{} left alone by this choice; choose others", would_be(&seats)),
+            )
+            .with("seats", seats.iter().map(|seat| seat.0).collect()),
+            E::SectionUnknown { event, section } => {
+                let detail = format!(
+                    "is no section of event {event}: {section:?}; GET /api/v1/events/{event} \
+                     lists its sections"
+                );
+                Problem::field("section", detail).recoded(Code::SectionUnknown)
+            }
             E::IdempotencyMismatch => Problem::new(
                 Code::IdempotencyKeyReused,
                 "This idempotency key was sent with another request; send a new key",
@@ -167,6 +180,36 @@ fn seats_unavailable(states: &[(SeatId, SeatState)]) -> Problem {
         .with("seats", seats.into())
 }
 
+fn too_few_seats(wanted: &Quantity) -> Problem {
+    let place = match &wanted.section {
+        Some(section) => format!("in section {section}"),
+        None => "in one section".to_owned(),
+    };
+    let price = match wanted.max_price {
+        Some(max) => format!(" for at most {max} each"),
+        None => String::new(),
+    };
+    let detail = match (wanted.seats, wanted.together) {
+        (1, _) => format!("No seat is free {place}{price}"),
+        (seats, false) => format!("There are no {seats} free seats {place}{price}"),
+        (seats, true) => format!(
+            "There are no {seats} free seats side by side {place}{price}; with `together` false \
+             they may lie apart"
+        ),
+    };
+    Problem::new(Code::SeatsUnavailable, detail)
+}
+
+fn would_be(seats: &[SeatId]) -> String {
+    match seats {
+        [seat] => format!("Seat {seat} would be"),
+        seats => {
+            let ids: Vec<String> = seats.iter().map(SeatId::to_string).collect();
+            format!("Seats {} would be", ids.join(", "))
+        }
+    }
+}
+
 /// `Seat 1 is` or `Seats 1, 2 are`: how a sentence about seats begins.
 fn subject(seats: &[SeatId]) -> String {
     match seats {
@@ -216,6 +259,26 @@ mod tests {
                 E::SeatsUnavailable(taken(&[210])),
                 Code::SeatsUnavailable,
                 "Seat 210 is not available",
+            ),
+            (
+                E::TooFewSeats(Quantity {
+                    seats: 3,
+                    section: Some("Stalls".into()),
+                    together: true,
+                    max_price: None,
+                }),
+                Code::SeatsUnavailable,
+                "There are no 3 free seats side by side in section Stalls",
+            ),
+            (
+                E::OrphanSeats(vec![SeatId(4)]),
+                Code::OrphanSeats,
+                "Seat 4 would be left alone by this choice",
+            ),
+            (
+                E::SectionUnknown { event, section: "Balcony".into() },
+                Code::SectionUnknown,
+                "`section` is no section of event 7: \"Balcony\"",
             ),
             (E::IdempotencyMismatch, Code::IdempotencyKeyReused, "send a new key"),
             (E::InFlight, Code::InFlight, "Operation in progress, please wait"),

@@ -1,5 +1,6 @@
 //! `event create`: an event from flags.
 
+use crate::domain::OrphanRule;
 use crate::domain::layout::{Row, Section};
 use crate::domain::limits::{ROWS_MAX, SEATS_PER_EVENT_MAX};
 use crate::sale::NewEvent;
@@ -47,6 +48,9 @@ pub(in crate::ctl) struct Arguments {
     /// Seats one user can hold and own [default: the setting `max_seats_per_user`]
     #[arg(long, value_name = "N")]
     max_seats_per_user: Option<u32>,
+    /// What happens to named seats that leave a single one alone: off, warn or enforce
+    #[arg(long, value_name = "RULE", value_parser = parse_orphan_rule)]
+    orphan_rule: Option<OrphanRule>,
     /// A section of reserved seats; may be repeated
     #[arg(long = "section", value_name = "NAME:PRICE:ROWSxSEATS", value_parser = parse_reserved,
           required_unless_present = "general")]
@@ -68,9 +72,14 @@ impl Arguments {
             hold_ttl_seconds: self.hold_ttl_seconds,
             max_hold_seconds: self.max_hold_seconds,
             max_seats_per_user: self.max_seats_per_user,
+            orphan_rule: self.orphan_rule,
             sections: self.sections.into_iter().chain(self.general).collect(),
         }
     }
+}
+
+fn parse_orphan_rule(text: &str) -> Result<OrphanRule, String> {
+    OrphanRule::from_word(text).ok_or_else(|| "off, warn or enforce".to_owned())
 }
 
 /// Reads `NAME:PRICE:ROWSxSEATS`. The name may hold colons.

@@ -19,7 +19,7 @@ const PAGE: u32 = 100;
 
 #[derive(clap::Subcommand, Debug)]
 pub(super) enum Command {
-    Create(create::Arguments),
+    Create(Box<create::Arguments>),
     /// List all events, by id
     #[command(after_help = "Example:\n  holdfastctl event list")]
     List,

@@ -1,0 +1,199 @@
+//! `/api/v1/events/{event_id}/blocks`: seats that the house keeps back. Admins only.
+
+use actix_web::http::StatusCode;
+use actix_web::web::Payload;
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use super::body::{Object, read_object};
+use super::bookings::seat_ids;
+use super::endpoint::Answer;
+use super::fields::Fields;
+use super::gates;
+use super::openapi::{BlockProblems, ListBlocksProblems, NewBlockBody};
+use super::params::event_id;
+use super::problem::Problem;
+use super::reply::json;
+use super::state::Call;
+use super::time::iso8601;
+use crate::domain::SeatId;
+use crate::domain::limits::{BLOCK_SEATS_MAX, LABEL_BYTES_MAX, REASON_BYTES_MAX};
+use crate::redis::BlockAction;
+use crate::sale::{ArchivedBlock, BlockRequest, HouseSeats};
+
+/// What a block or release did.
+#[derive(Serialize, ToSchema)]
+pub struct BlockedBody {
+    /// The event.
+    #[schema(example = 1)]
+    event_id: u32,
+    /// `block` or `release`.
+    #[schema(example = "block")]
+    action: &'static str,
+    /// How many seats became others; 0 where all was so before.
+    #[schema(example = 2)]
+    changed: u32,
+}
+
+/// All that the house kept back and gave back, as far as it is archived.
+#[derive(Serialize, ToSchema)]
+pub struct BlockListBody<'a> {
+    /// The event.
+    #[schema(example = 1)]
+    event_id: u32,
+    /// In order.
+    blocks: Vec<BlockBody<'a>>,
+}
+
+/// One block or release.
+#[derive(Serialize, ToSchema)]
+pub struct BlockBody<'a> {
+    /// `block` or `release`.
+    #[schema(example = "block")]
+    action: &'static str,
+    /// The seats that became others.
+    #[schema(example = json!([1, 2]))]
+    seat_ids: Vec<u32>,
+    /// Why.
+    #[schema(example = "camera position")]
+    reason: &'a str,
+    /// The name of the admin key.
+    #[schema(example = "box-office")]
+    by: &'a str,
+    /// When.
+    #[schema(example = "2026-02-01T12:00:00.000Z")]
+    at: String,
+}
+
+/// Block seats
+///
+/// Keeps free seats back from the sale, all or none; blocked ones stay as they are.
+#[utoipa::path(
+    post, path = "/api/v1/events/{event_id}/blocks", tag = "events",
+    params(
+        ("event_id" = u32, Path, description = "The event"),
+        ("X-Admin-Key" = Option<String>, Header, description = "An admin key, where any is configured"),
+    ),
+    request_body = NewBlockBody,
+    responses((status = 200, description = "Done", body = BlockedBody), BlockProblems),
+)]
+pub async fn block(call: Call, payload: Payload) -> Answer {
+    act(call, payload, BlockAction::Block).await
+}
+
+/// Release blocked seats
+///
+/// Gives blocked seats back to the sale; others stay as they are.
+#[utoipa::path(
+    post, path = "/api/v1/events/{event_id}/blocks/release", tag = "events",
+    params(
+        ("event_id" = u32, Path, description = "The event"),
+        ("X-Admin-Key" = Option<String>, Header, description = "An admin key, where any is configured"),
+    ),
+    request_body = NewBlockBody,
+    responses((status = 200, description = "Done", body = BlockedBody), BlockProblems),
+)]
+pub async fn release(call: Call, payload: Payload) -> Answer {
+    act(call, payload, BlockAction::Release).await
+}
+
+/// List blocks and releases
+///
+/// Who did what when and why, in order, from the archive.
+#[utoipa::path(
+    get, path = "/api/v1/events/{event_id}/blocks", tag = "events",
+    params(
+        ("event_id" = u32, Path, description = "The event"),
+        ("X-Admin-Key" = Option<String>, Header, description = "An admin key, where any is configured"),
+    ),
+    responses((status = 200, description = "All of them", body = BlockListBody<'static>), ListBlocksProblems),
+)]
+pub async fn list(call: Call, _: Payload) -> Answer {
+    gates::pass_admin(&call).await?;
+    let event = event_id(&call.request)?;
+    let blocks = call.state.sale.blocks(event).await?;
+    let blocks = blocks.iter().map(BlockBody::new).collect();
+    json(StatusCode::OK, &BlockListBody { event_id: event.0, blocks })
+}
+
+async fn act(call: Call, payload: Payload, action: BlockAction) -> Answer {
+    let admin = gates::pass_admin(&call).await?;
+    let event = event_id(&call.request)?;
+    let body = read_object(&call.request, payload, call.state.admin_body_limits()).await?;
+    let (seats, reason) = wanted(&body)?;
+    let request = BlockRequest { event, action, seats, actor: admin, reason };
+    // Boxed: the compiler's bound on the depth of futures is near.
+    let changed = Box::pin(call.state.sale.block(&request)).await?;
+    tracing::info!(
+        event_id = event.0,
+        admin = request.actor,
+        action = action.word(),
+        changed,
+        reason = request.reason,
+        duration_ms = call.elapsed_ms(),
+        "house seats changed"
+    );
+    json(StatusCode::OK, &BlockedBody { event_id: event.0, action: action.word(), changed })
+}
+
+fn wanted(body: &Object) -> Result<(HouseSeats, String), Problem> {
+    let fields = Fields::new(body);
+    fields.only(&["seat_ids", "section", "row_number", "reason"])?;
+    let list = fields.list("seat_ids", 1..=BLOCK_SEATS_MAX)?;
+    let section = fields.text("section", 1..=LABEL_BYTES_MAX)?;
+    let row = fields.text("row_number", 1..=LABEL_BYTES_MAX)?;
+    let reason = fields.text("reason", 1..=REASON_BYTES_MAX)?;
+    let seats = match (list, section, row) {
+        (Some(list), None, None) => HouseSeats::Named(seat_ids(&fields, list)?),
+        (None, Some(section), row) => HouseSeats::Of { section, row },
+        _ => {
+            let detail = "or a `section`, with a `row_number` or without: send one of them";
+            return Err(Problem::field("seat_ids", detail));
+        }
+    };
+    Ok((seats, fields.required("reason", reason)?))
+}
+
+impl<'a> BlockBody<'a> {
+    fn new(block: &'a ArchivedBlock) -> Self {
+        let action = if block.blocked() { BlockAction::Block } else { BlockAction::Release };
+        BlockBody {
+            action: action.word(),
+            seat_ids: block.seats.iter().map(|SeatId(seat)| *seat).collect(),
+            reason: &block.reason,
+            by: &block.actor,
+            at: iso8601(block.time_ms),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn what_is_wrong_is_named() {
+        for (body, expected) in [
+            (json!({ "reason": "x" }), "`seat_ids` or a `section`"),
+            (json!({ "seat_ids": [1], "section": "S", "reason": "x" }), "send one of them"),
+            (json!({ "row_number": "A", "reason": "x" }), "send one of them"),
+            (json!({ "seat_ids": [1, 1], "reason": "x" }), "names seat 1 a second time"),
+            (json!({ "seat_ids": [1] }), "`reason` is missing"),
+            (json!({ "seat_ids": [1], "reason": "" }), "`reason` must be a text"),
+            (json!({ "seats": [1], "reason": "x" }), "`seats` is not a field"),
+        ] {
+            let problem = wanted(body.as_object().unwrap()).unwrap_err();
+            assert!(problem.detail.contains(expected), "{body}: {}", problem.detail);
+        }
+    }
+
+    #[test]
+    fn seats_are_named_or_of_a_row() {
+        let body = json!({ "section": "S", "row_number": "A", "reason": "house" });
+        let (seats, reason) = wanted(body.as_object().unwrap()).unwrap();
+        assert_eq!(seats, HouseSeats::Of { section: "S".into(), row: Some("A".into()) });
+        assert_eq!(reason, "house");
+    }
+}

@@ -1,0 +1,141 @@
+//! House blocks: seats kept back from the sale and given back to it. Each is an entry of the
+//! booking log with its reason and who did it, and so in the archive's ledger.
+
+use super::{Events, Sale, SaleError};
+pub use crate::archive::ArchivedBlock;
+use crate::domain::limits::{BLOCK_SEATS_MAX, REASON_BYTES_MAX};
+use crate::domain::{Event, EventId, SeatId};
+use crate::redis::{BlockAction, BlockCall, Body, Code};
+
+/// Calls of one request: the first, and again after a refreshed event.
+const TRIES_MAX: u32 = 3;
+
+/// The seats of a request.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum HouseSeats {
+    /// These.
+    Named(Vec<SeatId>),
+    /// A section's, or one row's of it.
+    Of {
+        /// The section.
+        section: String,
+        /// The row; `None`: the whole section.
+        row: Option<String>,
+    },
+}
+
+/// A request to block or release seats.
+#[derive(Clone, Debug)]
+pub struct BlockRequest {
+    /// Which event.
+    pub event: EventId,
+    /// What to do.
+    pub action: BlockAction,
+    /// Which seats.
+    pub seats: HouseSeats,
+    /// Who asks: the name of an admin key, or of a tool.
+    pub actor: String,
+    /// Why.
+    pub reason: String,
+}
+
+impl Events {
+    /// Blocks or releases seats, all or none. Says how many became others; the same request again
+    /// changes nothing.
+    pub async fn block(&self, request: &BlockRequest) -> Result<u32, SaleError> {
+        let id = request.event;
+        let event = self.catalogue.get(id).await?;
+        let mut event = event.ok_or(SaleError::EventUnknown(id))?;
+        let seats = checked(&event, request)?;
+        for _ in 0..TRIES_MAX {
+            let call = BlockCall {
+                event: &event,
+                action: request.action,
+                seats: &seats,
+                actor: &request.actor,
+                reason: request.reason.trim(),
+            };
+            let answer = self.engine.block(&call).await?;
+            match (answer.code, answer.body) {
+                (Code::Ok, Body::Numbers(changed)) => {
+                    let changed = changed.first().copied().unwrap_or_default();
+                    return u32::try_from(changed)
+                        .map_err(|_| SaleError::Internal(format!("{changed} seats changed")));
+                }
+                (Code::SeatsUnavailable, Body::SeatStates(states)) => {
+                    return Err(SaleError::SeatsUnavailable(states));
+                }
+                (Code::GenerationMismatch | Code::LayoutMismatch, _) => {
+                    let newer = self.catalogue.refresh(id).await?;
+                    event = newer.ok_or(SaleError::EventUnknown(id))?;
+                }
+                (Code::TooLate, _) => {}
+                (Code::EventNotLoaded, _) => return Err(SaleError::EventNotLoaded(id)),
+                (code, body) => {
+                    let text = format!("block answered {}: {body:?}", code.word());
+                    return Err(SaleError::Internal(text));
+                }
+            }
+        }
+        Err(SaleError::EventNotLoaded(id))
+    }
+
+    /// All blocks and releases of an event that are archived, in order.
+    pub async fn blocks(&self, id: EventId) -> Result<Vec<ArchivedBlock>, SaleError> {
+        self.catalogue.get(id).await?.ok_or(SaleError::EventUnknown(id))?;
+        Ok(self.archive.blocks_of_event(id).await?)
+    }
+}
+
+/// The same, where a sale is under way.
+impl Sale {
+    /// See [`Events::block`].
+    pub async fn block(&self, request: &BlockRequest) -> Result<u32, SaleError> {
+        self.inner.events.block(request).await
+    }
+
+    /// See [`Events::blocks`].
+    pub async fn blocks(&self, id: EventId) -> Result<Vec<ArchivedBlock>, SaleError> {
+        self.inner.events.blocks(id).await
+    }
+}
+
+/// The seats, ascending and each once, if the request is one.
+fn checked(event: &Event, request: &BlockRequest) -> Result<Vec<SeatId>, SaleError> {
+    let reason = request.reason.trim();
+    if reason.is_empty() || reason.len() > REASON_BYTES_MAX || reason.chars().any(char::is_control)
+    {
+        let text = format!("`reason` must have 1 to {REASON_BYTES_MAX} bytes on one line");
+        return Err(SaleError::Invalid(text));
+    }
+    let mut seats = match &request.seats {
+        HouseSeats::Named(seats) => seats.clone(),
+        HouseSeats::Of { section, row } => seats_of(event, section, row.as_deref())?,
+    };
+    seats.sort_unstable();
+    seats.dedup();
+    if seats.is_empty() || seats.len() > BLOCK_SEATS_MAX {
+        let text = format!("1 to {BLOCK_SEATS_MAX} seats at a time, not {}", seats.len());
+        return Err(SaleError::Invalid(text));
+    }
+    let unknown: Vec<SeatId> =
+        seats.iter().copied().filter(|seat| event.layout.seat(*seat).is_none()).collect();
+    match unknown.is_empty() {
+        true => Ok(seats),
+        false => Err(SaleError::SeatsUnknown { event: event.id, seats: unknown }),
+    }
+}
+
+fn seats_of(event: &Event, section: &str, row: Option<&str>) -> Result<Vec<SeatId>, SaleError> {
+    let of_section = event.layout.seats().filter(|seat| seat.section == section);
+    let of_row = of_section.filter(|seat| row.is_none() || seat.row == row);
+    let seats: Vec<SeatId> = of_row.map(|seat| seat.id).collect();
+    if seats.is_empty() {
+        let section = match row {
+            Some(row) => format!("{section}, row {row}"),
+            None => section.to_owned(),
+        };
+        return Err(SaleError::SectionUnknown { event: event.id, section });
+    }
+    Ok(seats)
+}
