@@ -30,6 +30,7 @@ mod events;
 mod fold;
 mod gateway;
 mod judge;
+mod loading;
 mod store;
 mod trial;
 mod verify;
@@ -45,6 +46,7 @@ pub use blocks::ArchivedBlock;
 pub use deployment::ServerInfo;
 pub use documents::{ArchivedBooking, EventHead, transition_id};
 pub use error::{ArchiveError, Refusal};
+pub use loading::{LoadFacts, UnloadAttempt};
 pub use store::{StoreObserver, StoreStep, Stored, Verdict};
 pub use verify::Claim;
 

@@ -14,6 +14,7 @@ mod events;
 mod hold;
 mod keys;
 mod lane;
+mod loading;
 mod log;
 mod reply;
 mod retention;

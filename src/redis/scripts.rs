@@ -66,9 +66,11 @@ scripts! {
     Forget = "forget",
     GetBooking = "get_booking",
     Hold = "hold",
+    LoadBookings = "load_bookings",
     OpenEvent = "open_event",
     Settle = "settle",
     Snapshot = "snapshot",
+    UnloadEvent = "unload_event",
     UpdateEvent = "update_event",
 }
 

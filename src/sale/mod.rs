@@ -11,9 +11,12 @@ pub mod error;
 mod events;
 mod hold;
 mod house;
+mod load;
 pub mod opening;
+mod rebuild;
 pub mod types;
 mod unfinished;
+mod unload;
 pub mod verify;
 
 use std::sync::Arc;
@@ -32,8 +35,10 @@ use catalogue::Catalogue;
 pub use error::SaleError;
 pub use events::Events;
 pub use house::{ArchivedBlock, BlockRequest, HouseSeats};
+pub use load::Loading;
 pub use types::*;
 use unfinished::Unfinished;
+pub use unload::Unloading;
 
 /// The rules of a sale that operators set.
 #[derive(Clone, Debug)]

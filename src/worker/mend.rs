@@ -25,8 +25,6 @@ const UNDER_WAY_MS: i64 = 5_000;
 const MENDED_AT_ONCE_MAX: u32 = 100;
 /// Events read at once.
 const PAGE: u32 = 1_000;
-/// The generation of an event that was never lost.
-const FIRST_GENERATION: u64 = 1;
 
 /// Mends until told to stop.
 pub(super) async fn mend(worker: Worker) {
@@ -81,9 +79,9 @@ impl Worker {
             return Ok(());
         };
         if !snapshot.open {
-            // Marked as opened, and then its opener died. In a later generation it is a restore
-            // that loads it, and only that one may open it.
-            if head.generation == FIRST_GENERATION && snapshot.generation == FIRST_GENERATION {
+            // Marked as opened, and then whoever opened or loaded it died. Its load is whole, or
+            // it would not have been marked.
+            if head.generation == snapshot.generation {
                 self.open(head.id).await?;
             }
             return Ok(());

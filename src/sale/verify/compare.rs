@@ -4,7 +4,7 @@
 //! is kept is one small record a seat, one number a user, and the ids of bookings that ended and
 //! that Redis has not forgotten.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 
 use super::problems::Problems;
 use crate::archive::{ArchivedBooking, Claim, EventHead};
@@ -53,6 +53,10 @@ pub(super) struct Comparison<'a> {
     seats: Vec<Seat>,
     users: HashMap<String, User>,
     ended: HashMap<BookingId, Ended>,
+    /// Seats that the house keeps back by the ledger.
+    house: BTreeSet<SeatId>,
+    /// Sales in Redis that the archive has not judged.
+    undecided: u64,
     problems: Problems,
     unsettled: bool,
 }
@@ -65,6 +69,8 @@ impl<'a> Comparison<'a> {
             seats: vec![Seat::default(); head.total_seats as usize + 1],
             users: HashMap::new(),
             ended: HashMap::new(),
+            house: BTreeSet::new(),
+            undecided: 0,
             problems: Problems::default(),
             unsettled: false,
         }
@@ -125,6 +131,7 @@ impl<'a> Comparison<'a> {
             _ => SeatState::Hold,
         };
         let id = booking.id;
+        self.undecided += u64::from(booking.status == Status::Committed);
         for seat in &booking.seats {
             let taken = self.seat_mut(*seat).map(|seat| seat.live.replace((id, state)));
             match taken {
@@ -195,7 +202,11 @@ impl<'a> Comparison<'a> {
         }
         let live = booking.seats.first().and_then(|seat| self.seat(*seat)?.live);
         let known = live.is_some_and(|(live, _)| live == id);
-        if self.snapshot.is_some() && booking.status.is_live() && !known {
+        let is_unloaded = self.head.load_state == LoadState::Unloaded;
+        if is_unloaded && booking.status.is_live() && archived.outcome.is_none() {
+            self.problems.add(format!("{id} ({word}) is undecided, and its event is unloaded"));
+        }
+        if self.has_redis() && booking.status.is_live() && !known {
             self.problems.add(format!("STRAY {id} is {word} in the archive, Redis lacks it"));
         }
     }
@@ -221,6 +232,23 @@ impl<'a> Comparison<'a> {
             Some(_) => return,
         };
         self.problems.add(problem);
+    }
+
+    /// Whether Redis has the event and is supposed to: what a load has not finished, or an
+    /// unloading left over, is not compared.
+    fn has_redis(&self) -> bool {
+        let is_in = matches!(self.head.load_state, LoadState::New | LoadState::Opened);
+        self.snapshot.is_some() && is_in
+    }
+
+    /// The seats that the house keeps back by the ledger.
+    pub fn house(&mut self, blocked: BTreeSet<SeatId>) {
+        self.house = blocked;
+    }
+
+    /// Sales in Redis that the archive has not judged.
+    pub fn undecided(&self) -> u64 {
+        self.undecided
     }
 
     /// Ends the comparison: what differs, and whether some of it may be on its way (a loading, a
@@ -250,6 +278,22 @@ impl<'a> Comparison<'a> {
 
     fn check_snapshot(&mut self) {
         let opened = self.head.load_state == LoadState::Opened;
+        match (self.head.load_state, self.snapshot) {
+            (LoadState::New | LoadState::Opened, _) => {}
+            (LoadState::Unloaded, None) => return,
+            (LoadState::Unloaded, Some(_)) => {
+                self.unsettled = true;
+                let text = "Redis still has this event, which is unloaded: unload or load it again";
+                self.problems.add(text.to_owned());
+                return;
+            }
+            (LoadState::Loading, _) => {
+                self.unsettled = true;
+                let text = "this event is being loaded: if that does not end, load it again";
+                self.problems.add(text.to_owned());
+                return;
+            }
+        }
         let Some(snapshot) = self.snapshot else {
             if opened {
                 self.problems.add("Redis does not have this event".to_owned());
@@ -289,6 +333,16 @@ impl<'a> Comparison<'a> {
             let Some(state) = inventory.state(id) else { continue };
             let live = self.seat(id).and_then(|seat| seat.live);
             let word = state.word();
+            match (state, self.house.contains(&id)) {
+                (SeatState::Blocked, false) => {
+                    self.problems.add(format!("seat {id} is {word} in Redis, not by the ledger"));
+                }
+                (SeatState::Available, true) => {
+                    self.problems
+                        .add(format!("seat {id} is {word} in Redis, but the house has it"));
+                }
+                _ => {}
+            }
             match live {
                 Some((_, wanted)) if wanted == state => {}
                 Some((booking, wanted)) => self.problems.add(format!(

@@ -7,7 +7,7 @@ use super::compare::Comparison;
 use super::problems::Problems;
 use super::{EventReport, PAGE, PAUSE, Run};
 use crate::archive::{ArchivedBooking, EventHead};
-use crate::domain::{BookingId, SeatCounts};
+use crate::domain::{BookingId, LoadState, SeatCounts};
 use crate::redis::{Cursor, Detail, RedisError};
 use crate::sale::SaleError;
 
@@ -69,19 +69,23 @@ impl Run<'_> {
             }
             Err(error) => return Err(error.into()),
         };
+        // What is being loaded is not whole; what an unloading left over is told by itself.
+        let is_told = matches!(head.load_state, LoadState::New | LoadState::Opened);
         let mut comparison = Comparison::new(head, snapshot.as_ref());
-        if snapshot.is_some() {
+        if snapshot.is_some() && is_told {
             report.bookings_in_redis = self.tell_bookings(head, &mut comparison).await?;
             self.tell_indexes(head, &mut comparison).await?;
         }
         report.bookings_in_archive = self.tell_archived(head, &mut comparison).await?;
         self.tell_claims(head, &mut comparison).await?;
+        comparison.house(self.archive.blocked_seats(head.id).await?);
 
         let inventory = snapshot.as_ref().and_then(|snapshot| snapshot.inventory.as_ref());
         let counts = inventory.map_or_else(SeatCounts::default, |inventory| inventory.totals());
         report.loaded = snapshot.is_some();
         (report.free, report.held) = (counts.available, counts.hold);
         (report.sold, report.blocked) = (counts.booked, counts.blocked);
+        report.undecided = comparison.undecided();
         let (problems, unsettled) = comparison.end();
         Ok(Look { report, problems, unsettled })
     }

@@ -43,6 +43,7 @@ struct World {
     holders: Vec<(SeatId, BookingId)>,
     users: Vec<(&'static str, i64)>,
     ended: Vec<(String, i64)>,
+    house: Vec<SeatId>,
     archived: Vec<ArchivedBooking>,
     claims: Vec<Claim>,
 }
@@ -80,6 +81,7 @@ fn world() -> World {
         holders: vec![(SeatId(1), sold.id), (SeatId(2), held.id)],
         users: vec![("ann", 2)],
         ended: vec![(given_up.id.to_string(), given_up.ended_ms)],
+        house: Vec::new(),
         archived: vec![
             archived(&sold, Some(Outcome::Sold)),
             archived(&held, None),
@@ -102,6 +104,7 @@ fn compared(world: &World) -> (String, bool) {
     world.ended.iter().for_each(|(id, at_ms)| comparison.ended(id, *at_ms));
     world.archived.iter().for_each(|one| comparison.archived(one));
     world.claims.iter().for_each(|claim| comparison.claim(claim, find(claim.owner)));
+    comparison.house(world.house.iter().copied().collect());
     let (problems, unsettled) = comparison.end();
     (problems.shown().join("; "), unsettled)
 }
@@ -128,7 +131,7 @@ fn what_pages_repeat_is_told_once() {
 #[test]
 fn each_difference_is_told() {
     type Break = fn(&mut World);
-    let cases: [(&str, Break); 27] = [
+    let cases: [(&str, Break); 29] = [
         ("DOUBLE SALE of seat 1", |w| {
             let twin = booking(9, Status::Confirmed, &[1]);
             w.archived.push(archived(&twin, Some(Outcome::Sold)));
@@ -166,6 +169,8 @@ fn each_difference_is_told() {
         ("of ended bookings names what, which is none", |w| w.ended.push(("what".into(), 0))),
         ("ended at 7 by the index, at 0", |w| w.ended[0].1 = 7),
         ("without its inventory", |w| snapshot(w).inventory = None),
+        ("seat 3 is BLOCKED in Redis, not by", |w| snapshot(w).inventory = inventory("1Bhx")),
+        ("seat 3 is AVAILABLE in Redis, but the house has it", |w| w.house = vec![SeatId(3)]),
         ("generation 2 in Redis", |w| snapshot(w).generation = 2),
     ];
     for (expected, break_it) in cases {
@@ -195,6 +200,34 @@ fn a_forgotten_booking_is_not_missed() {
     world.bookings.pop();
     world.ended.clear();
     assert_eq!(compared(&world), (String::new(), false));
+}
+
+#[test]
+fn an_unloaded_event_is_the_archives_alone() {
+    let mut world = world();
+    world.head.load_state = LoadState::Unloaded;
+    world.archived.remove(1);
+    world.bookings.clear();
+    world.holders.clear();
+    world.users.clear();
+    world.ended.clear();
+    let left_over = world.snapshot.take();
+    assert_eq!(compared(&world), (String::new(), false));
+    world.snapshot = left_over;
+    let (told, unsettled) = compared(&world);
+    assert!(told.contains("still has this event") && unsettled, "{told}");
+    assert!(!told.contains("STRAY"), "{told}");
+    world.head.load_state = LoadState::Loading;
+    let (told, unsettled) = compared(&world);
+    assert!(told.contains("is being loaded") && unsettled, "{told}");
+    // What the archive alone must keep is looked at all the same.
+    world.snapshot = None;
+    world.claims.remove(0);
+    world.archived.push(archived(&booking(9, Status::Committed, &[3]), None));
+    world.head.load_state = LoadState::Unloaded;
+    let told = compared(&world).0;
+    assert!(told.contains("does not own the claim on seat 1"), "{told}");
+    assert!(told.contains("undecided, and its event is unloaded"), "{told}");
 }
 
 #[test]
