@@ -68,9 +68,11 @@ impl Archive {
         }
         let mut blocked = BTreeSet::new();
         for block in &blocks {
-            match block.blocked() {
-                true => blocked.extend(&block.seats),
-                false => block.seats.iter().for_each(|seat| drop(blocked.remove(seat))),
+            for seat in &block.seats {
+                match block.blocked() {
+                    true => blocked.insert(*seat),
+                    false => blocked.remove(seat),
+                };
             }
         }
         Ok(blocked)

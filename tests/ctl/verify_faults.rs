@@ -143,6 +143,11 @@ fault!(a_live_booking_in_the_index_of_ended_ones, "of ended bookings names", |br
     broken.redis(&["ZADD", &broken.key("ended"), "1", &broken.sold.to_string()])
 });
 
+fault!(a_block_that_the_ledger_lacks, "seat 7 is BLOCKED in Redis, not by the", |broken| {
+    broken.redis(&["SETRANGE", &broken.key("seats"), "7", "x"]);
+    broken.redis(&["HINCRBY", &broken.key("event"), "available", "-1"]);
+});
+
 fault!(a_lost_event, "Redis does not have this event", |broken| {
     broken.redis(&["DEL", &broken.key("event")])
 });

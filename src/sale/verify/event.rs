@@ -36,7 +36,10 @@ impl Run<'_> {
                 self.await_archive(partition, *position).await?;
             }
             // The event's own part may have been changed since it was listed.
-            let head = self.archive.event_head(head.id).await?.unwrap_or_else(|| head.clone());
+            let mut head = self.archive.event_head(head.id).await?.unwrap_or_else(|| head.clone());
+            if self.still_open && head.load_state == LoadState::Unloaded {
+                head.load_state = LoadState::Opened;
+            }
             let Look { mut report, problems, unsettled } = self.look_at(&head).await?;
             let moved = self.engine.link(partition).await? != before;
             let problems = match suspects {
