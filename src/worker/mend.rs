@@ -111,7 +111,8 @@ impl Worker {
     /// Whether nothing is left to settle.
     async fn settle_cancelled(&self, cancelled: &ArchivedBooking) -> Result<bool, SaleError> {
         let event = cancelled.booking.id.event();
-        // Read after the outcome, which is final here: it cannot have become another since.
+        // Read after the outcome, which is final here: it cannot have become another since. And
+        // before Redis is asked: a load that begins after this reads the outcome.
         let Some(head) = self.archive.event_head(event).await? else { return Ok(false) };
         let answer = self
             .engine
@@ -126,9 +127,12 @@ impl Worker {
         self.metrics.settled.with_label_values(&[answer.code.word()]).inc();
         Ok(match answer.code {
             Code::Ok => true,
-            // An event that is only being loaded may have read the outcome before. One that is
-            // not there will read it.
-            Code::EventNotLoaded => self.engine.snapshot(event, Detail::Counts).await?.is_none(),
+            // A load that has begun may have read the outcome before. One that has not will read
+            // it, if there is one: the event may be unloaded for good.
+            Code::EventNotLoaded => {
+                let is_out = head.load_state != LoadState::Loading;
+                is_out && self.engine.snapshot(event, Detail::Counts).await?.is_none()
+            }
             Code::SettledOtherwise => {
                 let booking_id = cancelled.booking.id;
                 error!(%booking_id, "ALARM: redis shows a cancelled sale as voided");

@@ -9,6 +9,7 @@ mod operations;
 mod program;
 mod retention;
 mod seats;
+mod unloaded;
 
 use serde_json::Value;
 

@@ -296,6 +296,29 @@ on_each_redis!(a_whole_load_is_opened_by_the_worker, async |flavor| {
     world.stop().await;
 });
 
+on_each_redis!(a_sale_that_is_cancelled_while_it_is_loaded_ends, async |flavor| {
+    let (world, _worker) = staffed(flavor).await;
+    let events = events(&world);
+    let (event, sold) = closed_event(&world, &events).await;
+    events.unload(event, WAIT).await.unwrap();
+    // The load reads the archive; then the sale is cancelled; then what was read is placed.
+    world.archive.begin_load(event, &facts(&world, event).await).await.unwrap().unwrap();
+    let loading = world.archive.event(event).await.unwrap().unwrap();
+    let load = world.engine.load_event(&loading, &Inventory::free(&loading.layout)).await;
+    let Load::Loading { token } = load.unwrap() else { panic!("not loading") };
+    let read_before = world.archive.booking(sold.id).await.unwrap().unwrap().booking;
+    let given_up = world.sale.cancel(&sold.user, sold.id).await.unwrap().booking;
+    assert_eq!(given_up.status, Status::Cancelled);
+    world.engine.load_bookings(&loading, &token, &[read_before], &[]).await.unwrap();
+    assert!(world.archive.mark_loaded(event, 2, &token).await.unwrap());
+
+    // The worker opens the load, and settles what it could not settle before.
+    eventually("its seats are free", SOON, async || world.free(event).await == Some(10)).await;
+    assert_eq!(world.status(sold.id).await, Some(Status::Cancelled));
+    world.verified().await;
+    world.stop().await;
+});
+
 on_each_redis!(of_several_loads_one_is_opened, async |flavor| {
     let (world, _worker) = staffed(flavor).await;
     let (one, two, three) = (events(&world), events(&world), events(&world));
