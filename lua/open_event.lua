@@ -25,7 +25,7 @@ local now, entries_appended = nil, 0
 
 now = now_ms()
 if now > not_after then return { 'too_late', now } end
-local found = redis.call('HMGET', event_key, 'state', 'generation', 'load_token')
+local found = redis.call('HMGET', event_key, 'state', 'generation', 'load_token', 'status')
 local state = found[1]
 if state and tonumber(found[2]) > tonumber(generation) then
   return { 'generation_mismatch', now, found[2] }
@@ -50,7 +50,8 @@ if state == 'open' then return { 'ok', now } end
 redis.call('HSET', event_key, 'state', 'open')
 redis.call('SADD', events_key, event)
 append_entry({
-  kind = 'opened', event = event, generation = generation, detail = status,
+  -- As it was loaded: the caller's status may be newer, and `update_event` brings that.
+  kind = 'opened', event = event, generation = generation, detail = found[4],
   event_version = redis.call('HINCRBY', event_key, 'version', 1),
 })
 return { 'ok', now }

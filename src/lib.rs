@@ -8,12 +8,13 @@
 //! ```
 //!
 //! Modules import downwards only, in this order: [`api`], `worker`, `ctl` · [`start`] · [`sale`] ·
-//! [`live`] · [`archive`], [`payments`] · [`redis`] · [`domain`]; [`config`], [`telemetry`] and
-//! [`shutdown`] serve them all. `docs/ARCHITECTURE.md` walks one booking through all of it.
+//! [`live`] · [`archive`], [`payments`] · [`redis`] · [`domain`]; [`config`], [`telemetry`],
+//! [`backoff`] and [`shutdown`] serve them all. `docs/ARCHITECTURE.md` walks one booking through all of it.
 #![forbid(unsafe_code)]
 
 pub mod api;
 pub mod archive;
+pub mod backoff;
 pub mod config;
 pub mod ctl;
 pub mod domain;

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use holdfast::domain::EventId;
 use holdfast::domain::entry::ENTRY_FIELDS;
-use holdfast::redis::scripts::{ClockSource, SCRIPTS, Script, assembled, header};
+use holdfast::redis::scripts::{ClockSource, SCRIPTS, Script, Scripts, header};
 use holdfast::redis::{CODES, Keys};
 
 /// The digests of the scripts as they are sent. A changed script is a visible change here.
@@ -12,20 +12,24 @@ const PINNED: &str = include_str!("scripts.sha1");
 
 #[test]
 fn digests_are_pinned() {
-    let now: String = SCRIPTS
-        .iter()
-        .map(|s| format!("{} {}\n", assembled(ClockSource::Redis)[*s as usize].sha1, s.name()))
-        .collect();
+    let scripts = Scripts::embedded(ClockSource::Redis);
+    let now: String =
+        SCRIPTS.iter().map(|s| format!("{} {}\n", scripts.get(*s).sha1, s.name())).collect();
     assert_eq!(
         now, PINNED,
         "scripts changed; if that is meant, tests/scripts.sha1 becomes:\n{now}"
     );
 }
 
-/// A script as it is sent, without its comments.
+/// A script as it is sent.
+fn text(script: Script) -> String {
+    Scripts::embedded(ClockSource::Redis).get(script).text.clone()
+}
+
+/// The same without its comments.
 fn code(script: Script) -> String {
-    let text = &assembled(ClockSource::Redis)[script as usize].text;
-    text.lines()
+    text(script)
+        .lines()
         .map(|line| line.split("--").next().unwrap_or_default())
         .collect::<Vec<_>>()
         .join("\n")
@@ -84,7 +88,7 @@ fn indices(text: &str, array: &str) -> usize {
 #[test]
 fn every_include_is_there_and_every_function_is_included() {
     for script in SCRIPTS {
-        let text = &assembled(ClockSource::Redis)[*script as usize].text;
+        let text = text(*script);
         let source = std::fs::read_to_string(format!("lua/{}.lua", script.name())).unwrap();
         for include in source.lines().filter_map(|line| line.strip_prefix("-- @include ")) {
             let file = std::fs::read_to_string(format!("lua/includes/{include}.lua")).unwrap();
@@ -134,7 +138,7 @@ fn entries_have_the_fields_that_rust_reads() {
 #[test]
 fn no_line_is_longer_than_a_hundred_columns() {
     for script in SCRIPTS {
-        for line in assembled(ClockSource::Redis)[*script as usize].text.lines() {
+        for line in text(*script).lines() {
             assert!(line.chars().count() <= 100, "{}: {line}", script.name());
         }
     }

@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use futures_util::future::join_all;
+use futures_util::{StreamExt, stream};
 use holdfast::start::raise_open_files;
 use serde_json::{Value, json};
 
@@ -107,6 +108,31 @@ on_each_redis!(a_thousand_callers_and_ten_seats, async |flavor| {
         replies.iter().filter(|r| r.status == 201).flat_map(|r| seats(&r.json(201))).collect();
     assert_eq!(won, (91..=100).collect());
     assert_eq!(pair.turn(1).counts(event).await, (0, 100, 0));
+});
+
+on_each_redis!(five_thousand_callers_and_a_thousand_places, async |flavor| {
+    const CALLERS: usize = 5_000;
+    const PLACES: u32 = 1_000;
+    // As many as hold a connection at a time.
+    const AT_ONCE: usize = 64;
+    let pair = Pair::new(flavor).await;
+    let event = pair.turn(0).event(places(PLACES)).await;
+    let asks = (0..CALLERS).map(|n| {
+        let body = json!({ "event_id": event, "section": "Floor", "quantity": 1 });
+        let ask = pair.turn(n).post("/api/v1/bookings").user(&format!("user-{n}"));
+        async move { ask.json(body).send().await }
+    });
+    let replies: Vec<Reply> = stream::iter(asks).buffer_unordered(AT_ONCE).collect().await;
+    let (granted, refused) = (PLACES as usize, CALLERS - PLACES as usize);
+    assert_eq!(tally(&replies), BTreeMap::from([(201, granted), (409, refused)]));
+    let mut tickets = BTreeSet::new();
+    for won in replies.iter().filter(|reply| reply.status == 201) {
+        for seat in seats(&won.json(201)) {
+            assert!(tickets.insert(seat), "place {seat} has two holders");
+        }
+    }
+    assert_eq!(tickets, (1..=PLACES).collect());
+    assert_eq!(pair.turn(1).counts(event).await, (0, u64::from(PLACES), 0));
 });
 
 on_each_redis!(overlapping_wishes_are_granted_whole_or_not_at_all, async |flavor| {

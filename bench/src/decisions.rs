@@ -9,14 +9,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use holdfast::domain::event::LoadState;
-use holdfast::domain::{
-    BookingId, Event, EventId, EventStatus, Inventory, Layout, OrphanRule, Partition, SeatId,
-    Section, UserId,
-};
-use holdfast::redis::scripts::ClockSource;
-use holdfast::redis::{Code, Engine, HoldCall, Load, RedisSettings, Wanted, new_nonce};
-use holdfast::start::Unobserved;
+use holdfast::domain::{Layout, SeatId, Section};
+use holdfast::redis::{Code, Wanted};
+
+use super::stage::{self, PRICE, must_be};
 
 /// Seats of the event: a granted hold takes one of them for good.
 const SEATS: u32 = 1_000_000;
@@ -54,9 +50,7 @@ const KINDS: [(Kind, &str); 3] = [
 ];
 
 struct Stage {
-    engine: Engine,
-    event: Event,
-    partition: Partition,
+    on: stage::Stage,
     next_seat: AtomicU64,
 }
 
@@ -88,31 +82,19 @@ pub async fn run(options: Options) -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-fn median(mut values: Vec<f64>) -> f64 {
+/// The middle one.
+pub fn median(mut values: Vec<f64>) -> f64 {
     values.sort_by(f64::total_cmp);
     values.get(values.len() / 2).copied().unwrap_or(0.0)
 }
 
 impl Stage {
     async fn open(url: &str) -> Result<Self, Box<dyn Error>> {
-        let settings = RedisSettings {
-            url: url.to_owned(),
-            namespace: format!("bench_{}", new_nonce()),
-            partitions: 1,
-            clients: 2,
-            timeout_ms: 2_000,
-            in_flight_max: 10_000,
-        };
-        let engine = Engine::connect(settings, ClockSource::Redis, Arc::new(Unobserved)).await?;
-        let event = event()?;
-        let loaded = engine.load_event(&event, &Inventory::free(&event.layout)).await?;
-        let Load::Loading { token } = loaded else {
-            return Err(format!("the event was not loaded: {loaded:?}").into());
-        };
-        engine.open_event(&event, &token).await?;
-        let partition = engine.keys().partition_of(event.id);
+        let floor =
+            Section { name: "Floor".into(), price: PRICE, rows: None, capacity: Some(SEATS) };
+        let on = stage::Stage::open(url, Layout::new(vec![floor])?, None).await?;
         let next_seat = AtomicU64::new(u64::from(TAKEN) + 1);
-        let stage = Stage { engine, event, partition, next_seat };
+        let stage = Stage { on, next_seat };
         stage.hold("owner", &[SeatId(1), SeatId(2), SeatId(3)], Code::Ok).await?;
         Ok(stage)
     }
@@ -141,7 +123,7 @@ impl Stage {
 
     async fn call(&self, kind: Kind, caller: usize, call: u64) -> Result<(), Box<dyn Error>> {
         match kind {
-            Kind::Clock => self.engine.redis_time_ms(self.partition).await.map(drop)?,
+            Kind::Clock => self.on.engine.redis_time_ms(self.on.partition).await.map(drop)?,
             Kind::Refused => {
                 let user = format!("u{caller}-{call}");
                 self.hold(&user, &[SeatId(1), SeatId(2), SeatId(3)], Code::SeatsUnavailable)
@@ -157,50 +139,6 @@ impl Stage {
     }
 
     async fn hold(&self, user: &str, seats: &[SeatId], want: Code) -> Result<(), Box<dyn Error>> {
-        let user: UserId = user.parse()?;
-        let nonce = new_nonce();
-        let call = HoldCall {
-            event: &self.event,
-            booking: BookingId::new(self.event.id, 0, rand::random()),
-            user: &user,
-            nonce: &nonce,
-            wanted: Wanted::named(seats, 100),
-            idempotency: &nonce,
-            fingerprint: &nonce,
-            trace: "",
-            idempotency_ttl_ms: 60_000,
-            replay_window_ms: 0,
-            log_entries_max: u64::from(u32::MAX),
-        };
-        let not_after = self.engine.not_after(self.partition).await?;
-        let got = self.engine.hold(&call, not_after).await?.code;
-        match got == want {
-            true => Ok(()),
-            false => Err(format!("{} instead of {}", got.word(), want.word()).into()),
-        }
+        must_be(self.on.hold(user, Wanted::named(seats, PRICE)).await?.code, want)
     }
-}
-
-fn event() -> Result<Event, Box<dyn Error>> {
-    let floor = Section { name: "Floor".into(), price: 100, rows: None, capacity: Some(SEATS) };
-    Ok(Event {
-        id: EventId(1),
-        name: "Benchmark".into(),
-        description: String::new(),
-        venue: String::new(),
-        currency: "EUR".into(),
-        starts_at_ms: None,
-        on_sale_at_ms: None,
-        hold_ttl_ms: 3_600_000,
-        max_hold_ms: 3_600_000,
-        max_seats_per_user: 10,
-        orphan_rule: OrphanRule::Off,
-        status: EventStatus::OnSale,
-        revision: 1,
-        load_state: LoadState::New,
-        generation: 1,
-        layout_version: 1,
-        layout: Arc::new(Layout::new(vec![floor])?),
-        created_at_ms: 0,
-    })
 }

@@ -2,6 +2,9 @@
 //! are this machine's.
 
 mod decisions;
+mod searches;
+mod sizes;
+mod stage;
 
 use clap::{Parser, Subcommand};
 
@@ -17,11 +20,17 @@ struct Cli {
 enum Command {
     /// What a decision costs: refused and granted holds, as ratios to a script that does nothing
     Decisions(decisions::Options),
+    /// What a search for seats costs Redis in houses of 50,000 seats that are nearly sold
+    Searches(searches::Options),
+    /// A million seats against a thousand: opening the event, and holding a seat
+    Sizes(sizes::Options),
 }
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
     match Cli::parse().command {
         Command::Decisions(options) => decisions::run(options).await,
+        Command::Searches(options) => searches::run(options).await,
+        Command::Sizes(options) => sizes::run(options).await,
     }
 }

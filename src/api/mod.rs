@@ -31,6 +31,7 @@ mod params;
 mod problem;
 mod reply;
 mod router;
+mod sales;
 mod seats;
 mod server;
 mod state;

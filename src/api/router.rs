@@ -5,7 +5,7 @@ use actix_web::http::Method;
 use crate::telemetry::Metrics;
 
 use super::endpoint::Endpoint;
-use super::{blocks, bookings, events, health, pages, seats};
+use super::{blocks, bookings, events, health, pages, sales, seats};
 
 /// Every endpoint of the API.
 pub fn endpoints(metrics: &Metrics) -> Vec<Endpoint> {
@@ -15,6 +15,7 @@ pub fn endpoints(metrics: &Metrics) -> Vec<Endpoint> {
         at("/api/v1/events/{event_id}").get(events::get).on(Method::PATCH, events::change),
         at("/api/v1/events/{event_id}/seats").get(seats::map).compressed(),
         at("/api/v1/events/{event_id}/availability").get(seats::availability),
+        at("/api/v1/events/{event_id}/sales.csv").get(sales::csv).compressed(),
         at("/api/v1/events/{event_id}/blocks").get(blocks::list).on(Method::POST, blocks::block),
         at("/api/v1/events/{event_id}/blocks/release").on(Method::POST, blocks::release),
         at("/api/v1/bookings").get(bookings::list).on(Method::POST, bookings::hold),

@@ -1,18 +1,14 @@
 //! Reading bookings, and cancelling one that was sold.
 
-use std::collections::HashMap;
-
 use mongodb::bson::doc;
 use mongodb::options::FindOptions;
 
 use super::Archive;
-use super::documents::{
-    ArchivedBooking, BOOKINGS, BookingDocument, CLAIMS, ClaimDocument, claim_id,
-};
+use super::documents::{ArchivedBooking, BOOKINGS, BookingDocument};
 use super::error::ArchiveError;
 use super::events::page_options;
 use super::gateway::Verb;
-use crate::domain::{Booking, BookingId, EventId, Outcome, SeatId, UserId};
+use crate::domain::{Booking, BookingId, Outcome, UserId};
 
 impl Archive {
     /// A booking, as far as the booking log was archived.
@@ -41,28 +37,11 @@ impl Archive {
         &self,
         booking: &Booking,
     ) -> Result<Vec<ArchivedBooking>, ArchiveError> {
-        let claims = self.claims_on(booking.id.event(), booking.seats.clone()).await?;
-        let others = claims.into_values().filter(|owner| *owner != booking.id);
-        let owners: Vec<String> = others.map(|owner| owner.to_string()).collect();
+        let claims = self.claims_on(booking).await?;
+        let others = claims.into_iter().filter(|claim| claim.owner != booking.id);
+        let owners: Vec<String> = others.map(|claim| claim.owner.to_string()).collect();
         let sold = doc! { "_id": { "$in": owners }, "outcome": Outcome::Sold.word() };
         self.bookings_where(sold, FindOptions::default()).await
-    }
-
-    /// Who owns these seats of an event; a seat that nobody ever bought is absent.
-    pub async fn claims_on(
-        &self,
-        event: EventId,
-        seats: Vec<SeatId>,
-    ) -> Result<HashMap<SeatId, BookingId>, ArchiveError> {
-        if seats.is_empty() {
-            return Ok(HashMap::new());
-        }
-        let ids: Vec<String> = seats.into_iter().map(|seat| claim_id(event, seat)).collect();
-        let claims = doc! { "_id": { "$in": ids } };
-        let claims: Vec<ClaimDocument> =
-            self.gateway.find(CLAIMS, claims, FindOptions::default()).await?;
-        let owner = |claim: ClaimDocument| claim.read().map(|(_, seat, owner)| (seat, owner));
-        claims.into_iter().map(owner).collect()
     }
 
     /// Cancels a sold booking: the compare-and-set `sold → cancelled`, from which on its seats

@@ -29,6 +29,7 @@ mod error;
 mod events;
 mod fold;
 mod gateway;
+mod history;
 mod judge;
 mod loading;
 mod store;
@@ -46,8 +47,9 @@ pub use blocks::ArchivedBlock;
 pub use deployment::ServerInfo;
 pub use documents::{ArchivedBooking, EventHead, transition_id};
 pub use error::{ArchiveError, Refusal};
+pub use history::{BookingFilter, LedgerEntry};
 pub use loading::{LoadFacts, UnloadAttempt};
-pub use store::{StoreObserver, StoreStep, Stored, Verdict};
+pub use store::{NoObserver, StoreObserver, StoreStep, Stored, Verdict};
 pub use verify::Claim;
 
 use gateway::Gateway;

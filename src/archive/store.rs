@@ -61,7 +61,7 @@ pub trait StoreObserver: Send + Sync {
 }
 
 /// Nobody looks on.
-struct NoObserver;
+pub struct NoObserver;
 
 impl StoreObserver for NoObserver {
     fn done(&self, _: StoreStep, _: f64) {}

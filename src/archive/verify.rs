@@ -1,6 +1,7 @@
-//! What `verify` reads: an event's bookings and claims in pages, and which entries are missing.
+//! What `verify` and `load` read: an event's bookings and claims in pages, and which entries are
+//! missing.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 use mongodb::bson::{Document, doc};
 use mongodb::options::FindOptions;
@@ -18,6 +19,14 @@ pub struct Claim {
     pub seat: SeatId,
     /// The booking.
     pub owner: BookingId,
+}
+
+impl TryFrom<&ClaimDocument> for Claim {
+    type Error = ArchiveError;
+    fn try_from(document: &ClaimDocument) -> Result<Self, ArchiveError> {
+        let (_, seat, owner) = document.read()?;
+        Ok(Claim { seat, owner })
+    }
 }
 
 #[derive(Deserialize)]
@@ -65,11 +74,23 @@ impl Archive {
         // `;` is the character after `:`.
         let filter = doc! { "_id": { "$gt": from, "$lt": format!("{event};") } };
         let found: Vec<ClaimDocument> = self.gateway.find(CLAIMS, filter, by_id(limit)).await?;
-        let claim = |claim: ClaimDocument| {
-            let (_, seat, owner) = claim.read()?;
-            Ok(Claim { seat, owner })
-        };
-        found.into_iter().map(claim).collect()
+        found.iter().map(Claim::try_from).collect()
+    }
+
+    /// Who owns these seats of an event; a seat that nobody ever bought is absent.
+    pub async fn seat_owners(
+        &self,
+        event: EventId,
+        seats: &[SeatId],
+    ) -> Result<HashMap<SeatId, BookingId>, ArchiveError> {
+        if seats.is_empty() {
+            return Ok(HashMap::new());
+        }
+        let ids: Vec<String> = seats.iter().map(|seat| claim_id(event, *seat)).collect();
+        let filter = doc! { "_id": { "$in": ids } };
+        let found: Vec<ClaimDocument> =
+            self.gateway.find(CLAIMS, filter, FindOptions::default()).await?;
+        found.iter().map(|claim| Claim::try_from(claim).map(|c| (c.seat, c.owner))).collect()
     }
 
     /// Those of these ledger ids (see [`super::transition_id`]) that are not in the ledger.
@@ -85,6 +106,6 @@ impl Archive {
     }
 }
 
-fn by_id(limit: u32) -> FindOptions {
+pub(super) fn by_id(limit: u32) -> FindOptions {
     FindOptions::builder().sort(doc! { "_id": 1 }).limit(i64::from(limit)).build()
 }

@@ -4,13 +4,24 @@ use std::fmt;
 
 use crate::archive::ArchiveError;
 use crate::config::ConfigError;
+use crate::domain::{SeatId, SeatState};
 use crate::redis::RedisError;
 use crate::sale::SaleError;
 use crate::start::StartError;
 
+/// Seats named in a sentence.
+const SEATS_SHOWN_MAX: usize = 10;
+
 /// Why a command could not be done.
 #[derive(Debug)]
 pub(super) struct Failure(String);
+
+impl Failure {
+    /// What went wrong, and how to mend it.
+    pub fn new(text: impl Into<String>) -> Self {
+        Failure(text.into())
+    }
+}
 
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -37,11 +48,35 @@ impl From<SaleError> for Failure {
             SaleError::EventUnknown(id) => {
                 Failure(format!("event {id} does not exist; `holdfastctl event list` lists them"))
             }
+            SaleError::BookingUnknown(id) => Failure(format!(
+                "booking {id} is neither in Redis nor in the archive; `holdfastctl bookings list` \
+                 lists them"
+            )),
+            SaleError::SeatsUnavailable(states) => {
+                Failure(format!("not free: {}; none of these seats was changed", taken(&states)))
+            }
+            SaleError::SectionUnknown { event, section } => Failure(format!(
+                "event {event} has no section {section:?}; `holdfastctl event show {event}` lists them"
+            )),
             SaleError::Unavailable { reason, .. } => {
                 Failure(format!("{reason}. Is it overloaded or just starting? Try again"))
             }
             other => Failure(other.to_string()),
         }
+    }
+}
+
+/// The first of the seats that are taken, with their states.
+fn taken(states: &[(SeatId, SeatState)]) -> String {
+    let taken: Vec<String> = states
+        .iter()
+        .filter(|(_, state)| matches!(state, SeatState::Hold | SeatState::Booked))
+        .map(|(seat, state)| format!("{seat} ({})", state.word()))
+        .collect();
+    let shown = taken.iter().take(SEATS_SHOWN_MAX).cloned().collect::<Vec<String>>().join(", ");
+    match taken.len().saturating_sub(SEATS_SHOWN_MAX) {
+        0 => format!("seats {shown}"),
+        more => format!("seats {shown} and {more} more"),
     }
 }
 

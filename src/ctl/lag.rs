@@ -28,38 +28,46 @@ pub(super) struct Arguments {}
 /// The lag of all partitions.
 #[derive(Serialize)]
 pub(super) struct Lag {
-    totals: Totals,
-    partitions: Vec<PartitionLag>,
+    pub totals: Totals,
+    pub partitions: Vec<PartitionLag>,
 }
 
 #[derive(Serialize)]
-struct Totals {
-    length: u64,
-    waiting: Option<u64>,
-    pending: u64,
-    behind_seconds: f64,
-    dead_letters: u64,
+pub(super) struct Totals {
+    pub length: u64,
+    pub waiting: Option<u64>,
+    pub pending: u64,
+    pub behind_seconds: f64,
+    pub dead_letters: u64,
 }
 
 #[derive(Serialize)]
-struct PartitionLag {
-    partition: u16,
-    length: u64,
-    waiting: Option<u64>,
-    pending: u64,
-    oldest_pending_seconds: Option<f64>,
-    behind_seconds: f64,
+pub(super) struct PartitionLag {
+    pub partition: u16,
+    pub length: u64,
+    pub waiting: Option<u64>,
+    pub pending: u64,
+    pub oldest_pending_seconds: Option<f64>,
+    pub behind_seconds: f64,
     newest: String,
+    /// Age of the newest entry, whatever it tells of; none where there never was one.
+    pub newest_seconds: Option<f64>,
     watermark: String,
-    dead_letters: u64,
+    pub dead_letters: u64,
 }
 
 impl Arguments {
     pub(super) async fn run(self, config: &Config) -> Result<Lag, Failure> {
-        let engine = start::existing_engine(config).await?;
-        let mut partitions = Vec::with_capacity(usize::from(config.partitions));
+        Lag::read(&start::existing_engine(config).await?).await
+    }
+}
+
+impl Lag {
+    /// Asks Redis about every partition.
+    pub(super) async fn read(engine: &Engine) -> Result<Self, Failure> {
+        let mut partitions = Vec::new();
         for partition in engine.keys().all_partitions() {
-            partitions.push(lag_of(&engine, partition).await?);
+            partitions.push(lag_of(engine, partition).await?);
         }
         Ok(Lag { totals: Totals::of(&partitions), partitions })
     }
@@ -81,6 +89,7 @@ async fn lag_of(engine: &Engine, partition: Partition) -> Result<PartitionLag, F
         oldest_pending_seconds: state.oldest_pending.map(|id| age(id.ms)),
         behind_seconds: oldest.map_or(0.0, |read| age(read.id.ms)),
         newest: state.newest.to_string(),
+        newest_seconds: (state.newest > LogId::default()).then(|| age(state.newest.ms)),
         watermark: state.watermark().to_string(),
         dead_letters: state.dead_letters,
     })
@@ -96,8 +105,8 @@ fn waiting(state: &LogState) -> Option<u64> {
 
 impl PartitionLag {
     /// Whether there was ever anything in it.
-    fn is_used(&self) -> bool {
-        self.length > 0 || self.dead_letters > 0 || self.newest != LogId::default().to_string()
+    pub(super) fn is_used(&self) -> bool {
+        self.length > 0 || self.dead_letters > 0 || self.newest_seconds.is_some()
     }
 }
 

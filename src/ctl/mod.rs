@@ -2,13 +2,20 @@
 //!
 //! Promises: results go to standard output, as a table or (`--json`) as one JSON document;
 //! whatever goes wrong is one line on standard error that says how to mend it. Exit code 0 is
-//! well, 1 is "verify found problems", 2 is "could not be done".
+//! well, 1 is "verify found problems" or "a replay left letters", 2 is "could not be done", or "not
+//! all of it" where the result says so.
 
+mod bookings;
+mod completions;
 mod dead_letters;
 mod events;
+mod export;
 mod failure;
+mod health;
 mod lag;
 mod output;
+mod seats;
+mod status;
 mod time;
 mod verify;
 
@@ -34,7 +41,8 @@ const NAME: &str = "holdfastctl";
 /// HOLDFAST_REDIS_URL, HOLDFAST_MONGODB_URL and HOLDFAST_MONGODB_DATABASE. `make run` prints
 /// those of its services.
 ///
-/// Exit codes: 0 well, 1 verify found problems, 2 wrong usage or a service is away.
+/// Exit codes: 0 well; 1 verify found problems, or a replay left letters; 2 wrong usage, or a service
+/// is away (status then still tells what the other one knows).
 #[derive(Parser, Debug)]
 #[command(name = NAME, version)]
 pub struct Arguments {
@@ -49,14 +57,26 @@ pub struct Arguments {
 
 #[derive(Subcommand, Debug)]
 enum Command {
+    Status(status::Arguments),
     Verify(verify::Arguments),
     /// Create, list, show, pause, resume and close events
     #[command(subcommand)]
     Event(events::Command),
+    /// Keep seats back from the sale, give them back, list who did it
+    #[command(subcommand)]
+    Seats(seats::Command),
+    /// List bookings, and tell all of one
+    #[command(subcommand)]
+    Bookings(bookings::Command),
     Lag(lag::Arguments),
-    /// Look at log entries that the worker gave up on
+    Health(health::Arguments),
+    /// List, explain and replay log entries that the worker gave up on
     #[command(subcommand)]
     DeadLetters(dead_letters::Command),
+    /// Write what was sold into files
+    #[command(subcommand)]
+    Export(export::Command),
+    Completions(completions::Arguments),
 }
 
 /// Runs one command; says what went wrong.
@@ -72,8 +92,12 @@ pub async fn run(arguments: Arguments) -> ExitCode {
 }
 
 async fn execute(arguments: Arguments) -> Result<ExitCode, Failure> {
-    let config = arguments.config.load()?;
     let output = Output { json: arguments.json };
+    if let Some(Command::Completions(arguments)) = &arguments.command {
+        // Settings that are wrong must not keep anybody from it.
+        return output.show(&arguments.run()?);
+    }
+    let config = arguments.config.load()?;
     if arguments.config.print_config {
         return output.text(&config.to_commented_toml());
     }
@@ -89,10 +113,16 @@ async fn execute(arguments: Arguments) -> Result<ExitCode, Failure> {
 impl Command {
     async fn run(self, config: &Config, output: &Output) -> Result<ExitCode, Failure> {
         match self {
+            Command::Status(arguments) => output.show(&arguments.run(config).await?),
             Command::Verify(arguments) => output.show(&arguments.run(config).await?),
             Command::Event(command) => command.run(config, output).await,
+            Command::Seats(command) => command.run(config, output).await,
+            Command::Bookings(command) => command.run(config, output).await,
             Command::Lag(arguments) => output.show(&arguments.run(config).await?),
-            Command::DeadLetters(command) => output.show(&command.run(config).await?),
+            Command::Health(arguments) => output.show(&arguments.run(config).await?),
+            Command::DeadLetters(command) => command.run(config, output).await,
+            Command::Export(command) => command.run(config, output).await,
+            Command::Completions(arguments) => output.show(&arguments.run()?),
         }
     }
 }

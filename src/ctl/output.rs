@@ -11,6 +11,9 @@ use super::failure::Failure;
 /// Exit code of a result that tells of problems.
 const EXIT_PROBLEMS: u8 = 1;
 
+/// Exit code of a result that could not be had whole: as where nothing could be done.
+const EXIT_INCOMPLETE: u8 = super::EXIT_FAILURE;
+
 /// A command's result.
 pub(super) trait Shown: Serialize {
     /// The result for people.
@@ -18,6 +21,11 @@ pub(super) trait Shown: Serialize {
 
     /// Whether it tells of problems.
     fn has_problems(&self) -> bool {
+        false
+    }
+
+    /// Whether some of what was asked for could not be had.
+    fn is_incomplete(&self) -> bool {
         false
     }
 }
@@ -35,7 +43,11 @@ impl Output {
             false => result.text(),
         };
         self.text(&text)?;
-        Ok(if result.has_problems() { ExitCode::from(EXIT_PROBLEMS) } else { ExitCode::SUCCESS })
+        Ok(match result {
+            _ if result.is_incomplete() => ExitCode::from(EXIT_INCOMPLETE),
+            _ if result.has_problems() => ExitCode::from(EXIT_PROBLEMS),
+            _ => ExitCode::SUCCESS,
+        })
     }
 
     /// Prints a text.

@@ -33,6 +33,14 @@ impl EventStatus {
         EVENT_STATUSES[self as usize].1
     }
 
+    /// The word clients see at `now_ms` for an event with this on-sale time, Unix ms both.
+    pub fn api_word(self, on_sale_at_ms: Option<i64>, now_ms: i64) -> &'static str {
+        match (self, on_sale_at_ms) {
+            (EventStatus::OnSale, Some(at)) if now_ms < at => "SCHEDULED",
+            (status, _) => status.word(),
+        }
+    }
+
     /// The status behind a word; `None` if there is no such word.
     pub fn from_word(word: &str) -> Option<Self> {
         EVENT_STATUSES.iter().find(|row| row.1 == word).map(|row| row.0)
@@ -129,10 +137,7 @@ pub struct EventChange {
 impl Event {
     /// The status clients see at `now_ms`.
     pub fn api_status(&self, now_ms: i64) -> &'static str {
-        match (self.status, self.on_sale_at_ms) {
-            (EventStatus::OnSale, Some(at)) if now_ms < at => "SCHEDULED",
-            (status, _) => status.word(),
-        }
+        self.status.api_word(self.on_sale_at_ms, now_ms)
     }
 }
 

@@ -42,6 +42,11 @@ impl Outcome {
         OUTCOMES[self as usize].2
     }
 
+    /// The outcome that fixes the status with this word; `None` if none does.
+    pub fn of_status_word(word: &str) -> Option<Self> {
+        OUTCOMES.iter().find(|row| row.2.word() == word).map(|row| row.0)
+    }
+
     /// Whether claims of a booking with this outcome are stale, for ever.
     pub fn frees_claims(self) -> bool {
         matches!(self, Outcome::Refund | Outcome::Cancelled)
@@ -64,6 +69,7 @@ mod tests {
         for (index, (outcome, word, status)) in OUTCOMES.into_iter().enumerate() {
             assert_eq!(outcome as usize, index);
             assert_eq!(word.parse(), Ok(outcome));
+            assert_eq!(Outcome::of_status_word(status.word()), Some(outcome));
             assert_eq!(serde_json::to_value(outcome).unwrap(), word);
             // Claims are stale exactly when the booking keeps no seats.
             assert_eq!(outcome.frees_claims(), !status.is_live());

@@ -120,7 +120,7 @@ fn redacted(url: &str) -> String {
     }
 }
 
-/// What Redis says of itself, as far as Holdfast cares.
+/// What Redis says of itself, as far as Holdfast cares. Of a cluster, one node speaks.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ServerFacts {
     /// `redis` or `valkey`.
@@ -133,6 +133,14 @@ pub struct ServerFacts {
     pub eviction_policy: String,
     /// Whether the append-only file is on.
     pub append_only: bool,
+    /// `master` or `slave`.
+    pub role: String,
+    /// Bytes in use.
+    pub memory_used_bytes: u64,
+    /// `maxmemory`; `None` is no limit.
+    pub memory_limit_bytes: Option<u64>,
+    /// Open connections of clients.
+    pub clients: u64,
 }
 
 /// Asks Redis for its facts.
@@ -151,12 +159,17 @@ pub(super) async fn server_facts(client: &Client) -> Result<ServerFacts, RedisEr
     };
     let spoken = field("redis_version");
     let major = spoken.split('.').next().and_then(|part| part.parse().ok()).unwrap_or(0);
+    let number = |name: &str| field(name).parse().unwrap_or(0);
     Ok(ServerFacts {
         flavor,
         version,
         major,
         eviction_policy: field("maxmemory_policy"),
         append_only: field("aof_enabled") == "1",
+        role: field("role"),
+        memory_used_bytes: number("used_memory"),
+        memory_limit_bytes: Some(number("maxmemory")).filter(|limit| *limit > 0),
+        clients: number("connected_clients"),
     })
 }
 

@@ -88,6 +88,45 @@ impl Engine {
         let reply = entries(partition, Some(self.command("XREVRANGE", partition, args).await?))?;
         Ok(reply.into_iter().map(|read| DeadLetter::new(read.id, read.fields)).collect())
     }
+
+    /// The oldest dead letters of a partition above `after` and up to `to`, oldest first.
+    pub async fn dead_letters_after(
+        &self,
+        partition: Partition,
+        after: LogId,
+        to: LogId,
+        count: u64,
+    ) -> Result<Vec<DeadLetter>, RedisError> {
+        let key = self.keys().dead_letters(partition);
+        let (from, to, count) = (after.next().to_string(), to.to_string(), count.to_string());
+        let args = [key.as_str(), &from, &to, "COUNT", &count];
+        let args = args.into_iter().map(Value::from).collect();
+        let reply = entries(partition, Some(self.command("XRANGE", partition, args).await?))?;
+        Ok(reply.into_iter().map(|read| DeadLetter::new(read.id, read.fields)).collect())
+    }
+
+    /// One dead letter; `None` if it is not there.
+    pub async fn dead_letter(
+        &self,
+        partition: Partition,
+        id: LogId,
+    ) -> Result<Option<DeadLetter>, RedisError> {
+        let (key, id) = (self.keys().dead_letters(partition), id.to_string());
+        let args = [key.as_str(), &id, &id].into_iter().map(Value::from).collect();
+        let reply = entries(partition, Some(self.command("XRANGE", partition, args).await?))?;
+        Ok(reply.into_iter().next().map(|read| DeadLetter::new(read.id, read.fields)))
+    }
+
+    /// Removes a dead letter; whether it was there.
+    pub async fn remove_dead_letter(
+        &self,
+        partition: Partition,
+        id: LogId,
+    ) -> Result<bool, RedisError> {
+        let args = [self.keys().dead_letters(partition), id.to_string()];
+        let args = args.into_iter().map(Value::from).collect();
+        Ok(integer(&self.command("XDEL", partition, args).await?)? > 0)
+    }
 }
 
 #[cfg(test)]

@@ -4,8 +4,8 @@
 //! that Redis forgot is sent again; at most `in_flight_max` scripts are under way; every reply
 //! narrows what we know of Redis' clock.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use fred::interfaces::ClientLike;
@@ -20,7 +20,7 @@ use super::connection::Connection;
 use super::error::RedisError;
 use super::keys::Keys;
 use super::reply::{self, Answer};
-use super::scripts::{Assembled, ClockSource, Script, assembled};
+use super::scripts::{Script, Scripts};
 use crate::domain::Partition;
 
 /// Told of every script call; metrics hang here.
@@ -40,11 +40,13 @@ struct Inner {
     keys: Keys,
     connections: Vec<Connection>,
     next_connection: AtomicUsize,
-    scripts: &'static [Assembled],
+    scripts: Scripts,
     /// One clock a partition: on a cluster each may live on another node.
     clocks: Vec<RedisClock>,
     in_flight: Semaphore,
     observer: Arc<dyn Observer>,
+    /// `not_after` of all calls, once a test has pinned it.
+    pinned_not_after: OnceLock<AtomicI64>,
 }
 
 /// When a call is too late to run, by Redis' clock.
@@ -60,7 +62,7 @@ impl Engine {
     /// Connects. Errors name what is wrong with the URL or the server.
     pub async fn connect(
         settings: RedisSettings,
-        clock: ClockSource,
+        scripts: Scripts,
         observer: Arc<dyn Observer>,
     ) -> Result<Self, RedisError> {
         let mut connections = Vec::with_capacity(settings.clients);
@@ -75,9 +77,10 @@ impl Engine {
             keys,
             connections,
             next_connection: AtomicUsize::new(0),
-            scripts: assembled(clock),
+            scripts,
             observer,
             settings,
+            pinned_not_after: OnceLock::new(),
         };
         Ok(Engine { inner: Arc::new(inner) })
     }
@@ -126,8 +129,18 @@ impl Engine {
         }
     }
 
+    /// Gives all calls from now on this `not_after`. For tests that set Redis' clock.
+    #[doc(hidden)]
+    pub fn pin_not_after(&self, not_after: NotAfter) {
+        let pinned = self.inner.pinned_not_after.get_or_init(AtomicI64::default);
+        pinned.store(not_after.0, Ordering::Relaxed);
+    }
+
     /// The moment, by Redis' clock, at which we will have given up on a call sent now.
     pub async fn not_after(&self, partition: Partition) -> Result<NotAfter, RedisError> {
+        if let Some(pinned) = self.inner.pinned_not_after.get() {
+            return Ok(NotAfter(pinned.load(Ordering::Relaxed)));
+        }
         let now_ms = match self.clock(partition).now_at_least_ms() {
             Some(now_ms) => now_ms,
             None => self.redis_time_ms(partition).await?,
@@ -201,7 +214,7 @@ impl Engine {
         keys: Vec<String>,
         args: Vec<Value>,
     ) -> Result<Value, RedisError> {
-        let assembled = &self.inner.scripts[script as usize];
+        let assembled = self.inner.scripts.get(script);
         let mut values = Vec::with_capacity(2 + keys.len() + args.len());
         values.push(Value::from(assembled.sha1.as_str()));
         values.push(Value::from(keys.len() as i64));

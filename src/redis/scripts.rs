@@ -1,6 +1,7 @@
 //! The Lua scripts, embedded: assembled from `lua/` with their includes, known by SHA1.
 
-use std::sync::LazyLock;
+use std::borrow::Cow;
+use std::collections::BTreeMap;
 
 macro_rules! sources {
     ($dir:literal, $($name:literal),* $(,)?) => {
@@ -100,34 +101,73 @@ pub struct Assembled {
     pub sha1: String,
 }
 
-/// All scripts, assembled for one clock.
-pub fn assembled(clock: ClockSource) -> &'static [Assembled] {
-    static REDIS: LazyLock<Vec<Assembled>> = LazyLock::new(|| assemble_all(ClockSource::Redis));
-    static SWAPPED: LazyLock<Vec<Assembled>> = LazyLock::new(|| assemble_all(ClockSource::Swapped));
-    match clock {
-        ClockSource::Redis => &REDIS,
-        ClockSource::Swapped => &SWAPPED,
+/// The scripts that an engine runs, assembled.
+#[derive(Clone, Debug)]
+pub struct Scripts(Vec<Assembled>);
+
+/// Texts by file, without the ending: `hold`, `includes/lapse`.
+type Files = BTreeMap<String, Cow<'static, str>>;
+
+impl Scripts {
+    /// The scripts of this build.
+    pub fn embedded(clock: ClockSource) -> Self {
+        Scripts::assemble(&embedded_files(), clock)
+    }
+
+    /// The scripts of this build with some text of some files replaced: `(file, from, to)`. For
+    /// the test that shows that the model notices a changed script.
+    ///
+    /// # Errors
+    /// If there is no such file, or the text does not stand in it exactly once.
+    #[doc(hidden)]
+    pub fn changed(clock: ClockSource, changes: &[(&str, &str, &str)]) -> Result<Self, String> {
+        let mut files = embedded_files();
+        for (file, from, to) in changes {
+            let text = files.get_mut(*file).ok_or_else(|| format!("there is no {file}.lua"))?;
+            match text.matches(from).count() {
+                1 => *text = text.replacen(from, to, 1).into(),
+                count => return Err(format!("{file}.lua has {from:?} {count} times, not once")),
+            }
+        }
+        Ok(Scripts::assemble(&files, clock))
+    }
+
+    /// One of them.
+    pub fn get(&self, script: Script) -> &Assembled {
+        &self.0[script as usize]
+    }
+
+    fn assemble(files: &Files, clock: ClockSource) -> Self {
+        let assembled = SOURCES.iter().map(|(name, _)| {
+            let text = assemble(files, name, clock);
+            let sha1 = fred::util::sha1_hash(&text);
+            Assembled { text, sha1 }
+        });
+        Scripts(assembled.collect())
     }
 }
 
-fn assemble_all(clock: ClockSource) -> Vec<Assembled> {
-    SOURCES
-        .iter()
-        .map(|(_, source)| {
-            let text = assemble(source, clock);
-            let sha1 = fred::util::sha1_hash(&text);
-            Assembled { text, sha1 }
-        })
-        .collect()
+fn embedded_files() -> Files {
+    let scripts = SOURCES.iter().map(|(name, text)| ((*name).to_owned(), Cow::from(*text)));
+    let includes =
+        INCLUDES.iter().map(|(name, text)| (format!("includes/{name}"), Cow::from(*text)));
+    scripts.chain(includes).collect()
 }
 
 /// Puts each `-- @include name` line's file in its place. An include that does not exist leaves
 /// a call to an unknown function, which the contract test finds.
-fn assemble(source: &str, clock: ClockSource) -> String {
+fn assemble(files: &Files, script: &str, clock: ClockSource) -> String {
+    let source = files.get(script).map_or("", AsRef::as_ref);
     let mut text = String::with_capacity(source.len() * 3);
     for line in source.lines() {
         match line.strip_prefix("-- @include ") {
-            Some(name) => text.push_str(include(name, clock)),
+            Some(name) => {
+                let name = match (name, clock) {
+                    ("now", ClockSource::Swapped) => "now_swapped",
+                    (name, _) => name,
+                };
+                text.push_str(files.get(&format!("includes/{name}")).map_or("", AsRef::as_ref));
+            }
             None => {
                 text.push_str(line);
                 text.push('\n');
@@ -135,14 +175,6 @@ fn assemble(source: &str, clock: ClockSource) -> String {
         }
     }
     text
-}
-
-fn include(name: &str, clock: ClockSource) -> &'static str {
-    let name = match (name, clock) {
-        ("now", ClockSource::Swapped) => "now_swapped",
-        (name, _) => name,
-    };
-    INCLUDES.iter().find(|row| row.0 == name).map_or("", |row| row.1)
 }
 
 /// What a script's header declares; the contract test compares it with the Rust side.

@@ -80,6 +80,16 @@ impl Events {
         Err(SaleError::EventNotLoaded(id))
     }
 
+    /// The seats that are meant, as the event's layout has them.
+    pub async fn house_seats(
+        &self,
+        id: EventId,
+        seats: &HouseSeats,
+    ) -> Result<Vec<SeatId>, SaleError> {
+        let event = self.catalogue.get(id).await?.ok_or(SaleError::EventUnknown(id))?;
+        named(&event, seats)
+    }
+
     /// All blocks and releases of an event that are archived, in order.
     pub async fn blocks(&self, id: EventId) -> Result<Vec<ArchivedBlock>, SaleError> {
         self.catalogue.get(id).await?.ok_or(SaleError::EventUnknown(id))?;
@@ -108,10 +118,7 @@ fn checked(event: &Event, request: &BlockRequest) -> Result<Vec<SeatId>, SaleErr
         let text = format!("`reason` must have 1 to {REASON_BYTES_MAX} bytes on one line");
         return Err(SaleError::Invalid(text));
     }
-    let mut seats = match &request.seats {
-        HouseSeats::Named(seats) => seats.clone(),
-        HouseSeats::Of { section, row } => seats_of(event, section, row.as_deref())?,
-    };
+    let mut seats = named(event, &request.seats)?;
     seats.sort_unstable();
     seats.dedup();
     if seats.is_empty() || seats.len() > BLOCK_SEATS_MAX {
@@ -123,6 +130,13 @@ fn checked(event: &Event, request: &BlockRequest) -> Result<Vec<SeatId>, SaleErr
     match unknown.is_empty() {
         true => Ok(seats),
         false => Err(SaleError::SeatsUnknown { event: event.id, seats: unknown }),
+    }
+}
+
+fn named(event: &Event, seats: &HouseSeats) -> Result<Vec<SeatId>, SaleError> {
+    match seats {
+        HouseSeats::Named(seats) => Ok(seats.clone()),
+        HouseSeats::Of { section, row } => seats_of(event, section, row.as_deref()),
     }
 }
 

@@ -3,17 +3,21 @@
 //! Each promises: what is refused does not happen later; what is answered as done is in the
 //! booking log; a booking is told to be CONFIRMED only once the archive says so.
 
+pub mod archiving;
 mod bookings;
 mod catalogue;
 mod choice;
 mod confirm;
 pub mod error;
 mod events;
+pub mod export;
 mod hold;
 mod house;
 mod load;
 pub mod opening;
 mod rebuild;
+pub mod replay;
+pub mod story;
 pub mod types;
 mod unfinished;
 mod unload;

@@ -47,8 +47,8 @@ pub(super) async fn rebuild(
         after = Some(last.booking.id);
         let sold = sold_of(event.id, page)?;
         for some in sold.chunks(BOOKINGS_PER_CALL) {
-            let seats = some.iter().flat_map(|booking| &booking.seats).copied().collect();
-            let owners = archive.claims_on(event.id, seats).await?;
+            let seats: Vec<SeatId> = some.iter().flat_map(|one| &one.seats).copied().collect();
+            let owners = archive.seat_owners(event.id, &seats).await?;
             check_claims(event.id, some, &owners)?;
             place(engine, event, token, some, &[]).await?;
             placed.bookings += some.len() as u64;

@@ -12,7 +12,7 @@ const REDIS_MAJOR_MIN: u32 = 7;
 
 /// Redis: recent enough, evicting nothing, keeping what it is told.
 pub(super) fn redis(facts: &ServerFacts, config: &Config) -> Result<(), StartError> {
-    let ServerFacts { flavor, version, eviction_policy, append_only, major } = facts;
+    let ServerFacts { flavor, version, eviction_policy, append_only, major, .. } = facts;
     if *major < REDIS_MAJOR_MIN {
         let found = format!("{flavor} {version} is too old");
         return Err(StartError(format!("{found}: use Redis 7.0 or newer, or Valkey")));
@@ -66,6 +66,10 @@ mod tests {
             major: 7,
             eviction_policy: "noeviction".into(),
             append_only: true,
+            role: "master".into(),
+            memory_used_bytes: 1_000,
+            memory_limit_bytes: None,
+            clients: 1,
         }
     }
 

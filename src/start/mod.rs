@@ -13,7 +13,7 @@ use tokio::task::JoinHandle;
 use crate::archive::{Archive, ArchiveConfig, ArchiveError};
 use crate::config::Config;
 use crate::payments::AlwaysYes;
-use crate::redis::scripts::ClockSource;
+use crate::redis::scripts::{ClockSource, Scripts};
 use crate::redis::{Engine, Observer, RedisError, RedisSettings, WORKER_GROUP};
 use crate::sale::{Sale, SaleSettings};
 use crate::shutdown::Shutdown;
@@ -55,7 +55,8 @@ pub async fn connect(config: &Config, metrics: &Metrics) -> Result<Services, Sta
 pub async fn engine(config: &Config, observer: Arc<dyn Observer>) -> Result<Engine, StartError> {
     let away = |error| redis_away(error, config);
     let settings = redis_settings(config);
-    let engine = Engine::connect(settings, ClockSource::Redis, observer).await.map_err(away)?;
+    let scripts = Scripts::embedded(ClockSource::Redis);
+    let engine = Engine::connect(settings, scripts, observer).await.map_err(away)?;
     checks::redis(&engine.server_facts().await.map_err(away)?, config)?;
     Ok(engine)
 }
@@ -63,7 +64,8 @@ pub async fn engine(config: &Config, observer: Arc<dyn Observer>) -> Result<Engi
 /// Redis, connected. For tools: how it is set up is for the servers to judge.
 pub async fn existing_engine(config: &Config) -> Result<Engine, StartError> {
     let settings = RedisSettings { clients: 1, ..redis_settings(config) };
-    let engine = Engine::connect(settings, ClockSource::Redis, Arc::new(Unobserved)).await;
+    let scripts = Scripts::embedded(ClockSource::Redis);
+    let engine = Engine::connect(settings, scripts, Arc::new(Unobserved)).await;
     engine.map_err(|error| redis_away(error, config))
 }
 

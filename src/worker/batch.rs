@@ -14,12 +14,11 @@ use tokio::time::sleep;
 use tracing::{error, warn};
 
 use super::Worker;
-use super::backoff::Backoff;
-use super::settle::Settled;
-use super::store::Judged;
+use crate::backoff::Backoff;
 use crate::config::fault::FaultStep;
 use crate::domain::{Kind, LogId, Outcome, Partition};
 use crate::redis::{Read, WORKER_GROUP};
+use crate::sale::archiving::{Judged, Settled};
 
 /// Settlements of one batch under way at a time.
 const SETTLES_AT_ONCE_MAX: usize = 64;
@@ -119,7 +118,8 @@ impl Worker {
                 self.metrics.double_sales_prevented.inc();
                 error!(booking_id = %id, "ALARM: a seat was sold before: the sale is refunded");
             }
-            (index, self.settle(batch.reads[index].id, &judged).await)
+            let told = |word| self.metrics.settled.with_label_values(&[word]).inc();
+            (index, self.carrier.settle(Some(batch.reads[index].id), &judged, told).await)
         });
         settlements.buffer_unordered(SETTLES_AT_ONCE_MAX).collect().await
     }

@@ -13,9 +13,9 @@ use tokio::task::JoinSet;
 use tracing::{info, warn};
 
 use super::Worker;
-use super::backoff::Backoff;
 use super::batch::{Batch, Source};
 use super::tasks::rest;
+use crate::backoff::Backoff;
 use crate::domain::{LogId, Partition};
 use crate::redis::{LaneReader, Read, RedisError, WORKER_GROUP};
 

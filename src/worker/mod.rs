@@ -21,17 +21,14 @@
 //!
 //! [`run`] serves the binary and the tests alike.
 
-mod backoff;
 mod batch;
 mod drain;
 mod faults;
-mod generations;
 mod http;
 mod mend;
 mod reclaim;
 mod release;
 mod retain;
-mod settle;
 mod store;
 mod sweep;
 mod tasks;
@@ -50,12 +47,12 @@ use crate::archive::Archive;
 use crate::config::Config;
 use crate::domain::Partition;
 use crate::redis::Engine;
+use crate::sale::archiving::Carrier;
 use crate::shutdown::Shutdown;
 use crate::start::Services;
 use crate::telemetry::Metrics;
 
 use faults::Faults;
-use generations::Generations;
 use tasks::Tasks;
 use vitals::Vitals;
 
@@ -76,7 +73,7 @@ struct Shared {
     consumer: String,
     /// Batches that may be under way.
     places: Arc<Semaphore>,
-    generations: Generations,
+    carrier: Carrier,
     vitals: Vitals,
     faults: Faults,
 }
@@ -112,7 +109,11 @@ pub async fn run(
     let lanes = services.engine.lanes();
     let worker = Worker(Arc::new(Shared {
         places: Arc::new(Semaphore::new(config.worker_batches_in_flight as usize)),
-        generations: Generations::default(),
+        carrier: Carrier::new(
+            services.engine.clone(),
+            services.archive.clone(),
+            config.ended_keep_seconds,
+        ),
         faults: Faults::new(config.worker_fault_point),
         vitals: Vitals::new(lanes.len(), metrics.batches_in_flight.clone()),
         engine: services.engine,

@@ -5,33 +5,22 @@
 //! slow for a whole batch still gets it, piece by piece, and an entry that cannot be stored ends
 //! up alone. Only then, and only if MongoDB answers, is it the entry that failed.
 
-use std::collections::HashMap;
 use std::ops::Range;
-use std::panic::AssertUnwindSafe;
 use std::time::Duration;
 
-use futures_util::FutureExt;
 use tracing::{info, warn};
 
 use super::Worker;
-use super::backoff::Backoff;
 use super::tasks::rest;
-use crate::archive::{ArchiveError, StoreObserver, StoreStep, Stored, Verdict};
+use crate::archive::{StoreObserver, StoreStep};
+use crate::backoff::Backoff;
 use crate::config::fault::FaultStep;
 use crate::domain::{Entry, Kind, Partition};
-use crate::redis::NotAfter;
+use crate::sale::archiving::{Carried, Trouble};
 
 /// Pauses between tries while MongoDB is away.
 const PAUSE_MIN: Duration = Duration::from_millis(50);
 const PAUSE_MAX: Duration = Duration::from_secs(2);
-
-/// Why a piece was not stored.
-enum Trouble {
-    /// MongoDB does not answer; nothing is wrong with the entries.
-    Away(ArchiveError),
-    /// MongoDB answers: one of the entries is what stops them.
-    Defect(String),
-}
 
 impl Worker {
     /// Stores entries. `None`: MongoDB was away when it was time to stop, and nothing is known of
@@ -43,16 +32,9 @@ impl Worker {
         let mut failures = 0_u64;
         while let Some(piece) = pieces.current() {
             let begin = piece.start;
-            // INVARIANT: before the outcomes are read.
-            let tell_until = self.tell_until_of(&entries[piece.clone()]);
             match self.try_store(&entries[piece.clone()]).await {
                 Ok(stored) => {
-                    let verdicts = stored.verdicts.into_iter();
-                    all.judged.extend(verdicts.map(|v| {
-                        let index = begin + v.index;
-                        let tell_until = tell_until.get(&entries[index].0).copied().flatten();
-                        Judged { verdict: Verdict { index, ..v }, tell_until }
-                    }));
+                    all.judged.extend(stored.judged.into_iter().map(|judged| judged.after(begin)));
                     let failed = stored.failed.into_iter();
                     all.failed.extend(failed.map(|(index, why)| (begin + index, why)));
                     pieces.done();
@@ -85,50 +67,10 @@ impl Worker {
         Some(all)
     }
 
-    /// Until when outcomes that are read from now on may be told, for each partition with a sale.
-    fn tell_until_of(
-        &self,
-        entries: &[(Partition, Entry)],
-    ) -> HashMap<Partition, Option<NotAfter>> {
-        let sales = entries.iter().filter(|(_, entry)| entry.kind == Kind::Sold);
-        sales.map(|(partition, _)| (*partition, self.tell_until(*partition))).collect()
-    }
-
-    async fn try_store(&self, entries: &[(Partition, Entry)]) -> Result<Stored, Trouble> {
+    async fn try_store(&self, entries: &[(Partition, Entry)]) -> Result<Carried, Trouble> {
         let has_sale = entries.iter().any(|(_, entry)| entry.kind == Kind::Sold);
-        let steps = Steps { worker: self, has_sale };
-        let attempt = async {
-            // INVARIANT: generations before outcomes.
-            for (_, sale) in entries.iter().filter(|(_, entry)| entry.kind == Kind::Sold) {
-                if let Some(event) = sale.event {
-                    self.generations.learn(&self.archive, event).await?;
-                }
-            }
-            self.archive.store_observed(entries, &steps).await
-        };
-        match AssertUnwindSafe(attempt).catch_unwind().await {
-            Ok(Ok(stored)) => Ok(stored),
-            Ok(Err(ArchiveError::Corrupt(what))) => Err(Trouble::Defect(what)),
-            Ok(Err(error)) => Err(Trouble::Away(error)),
-            // The panic hook has logged and counted it.
-            Err(_) => Err(Trouble::Defect("storing it panics".to_owned())),
-        }
+        self.carrier.store(entries, &Steps { worker: self, has_sale }).await
     }
-}
-
-/// What became of a batch in the archive.
-#[derive(Default)]
-pub(super) struct Carried {
-    /// One for each sale that was decided.
-    pub judged: Vec<Judged>,
-    /// Index and reason of each entry that could not be stored.
-    pub failed: Vec<(usize, String)>,
-}
-
-/// A verdict, and until when it may be told without reading it anew.
-pub(super) struct Judged {
-    pub verdict: Verdict,
-    pub tell_until: Option<NotAfter>,
 }
 
 /// Which piece of a batch is tried next.

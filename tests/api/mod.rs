@@ -2,12 +2,15 @@
 //! the program starts and ends.
 
 mod admin;
+mod blocks;
 mod bookings;
 mod events;
 mod idempotency;
 mod operations;
 mod program;
+mod quantity;
 mod retention;
+mod sales;
 mod seats;
 mod unloaded;
 

@@ -1,16 +1,25 @@
 //! `holdfastctl` as operators run it: the real binary on real servers, read by its `--json`.
 
+mod bookings;
+mod dead_letters;
 mod events;
+mod export;
+mod health;
 mod lag;
+mod layouts;
+mod seats;
+mod status;
 mod verify;
 mod verify_faults;
 
+use std::process::Stdio;
 use std::time::Duration;
 
 use holdfast::domain::{BookingId, EventId};
 use holdfast::redis::WORKER_GROUP;
 use holdfast::sale::Confirmed;
 use serde_json::Value;
+use tokio::io::AsyncWriteExt;
 use tokio::process::Command;
 
 use crate::support::servers::{Server, shared_mongodb, shared_redis};
@@ -35,6 +44,12 @@ impl Ran {
     fn json(&self, code: i32) -> Value {
         assert_eq!(self.code, code, "{self:?}");
         serde_json::from_str(&self.stdout).unwrap_or_else(|error| panic!("{error}: {self:?}"))
+    }
+
+    /// A run that ended with this code, whatever it printed.
+    #[track_caller]
+    fn ended(&self, code: i32) {
+        assert_eq!(self.code, code, "{self:?}");
     }
 
     /// The one line on standard error of a run that could not be done.
@@ -104,9 +119,25 @@ impl Shop {
 
     /// The same, with these settings above the shop's own.
     async fn ctl_with(&self, line: &str, settings: &[(&str, &str)]) -> Ran {
+        self.run(line, settings, "").await
+    }
+
+    /// The same, with this text on standard input.
+    async fn ctl_fed(&self, line: &str, text: &str) -> Ran {
+        self.run(line, &[], text).await
+    }
+
+    async fn run(&self, line: &str, settings: &[(&str, &str)], input: &str) -> Ran {
         let mut command = Command::new(env!("CARGO_BIN_EXE_holdfastctl"));
         command.args(line.split_whitespace()).env_clear().envs(self.settings());
-        let output = command.envs(settings.iter().copied()).output().await.unwrap();
+        command.envs(settings.iter().copied()).kill_on_drop(true);
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = command.spawn().unwrap();
+        let mut stdin = child.stdin.take().unwrap();
+        // Who does not read it has ended; nothing here is longer than a pipe holds.
+        let _ = stdin.write_all(input.as_bytes()).await;
+        drop(stdin);
+        let output = child.wait_with_output().await.unwrap();
         let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
         Ran {
             code: output.status.code().expect("it ended by itself"),

@@ -9,7 +9,7 @@ use holdfast::domain::{
     BookingId, Event, EventId, EventStatus, Inventory, Layout, OrphanRule, Partition, SeatId,
     UserId,
 };
-use holdfast::redis::scripts::ClockSource;
+use holdfast::redis::scripts::{ClockSource, Scripts};
 use holdfast::redis::{
     Answer, Code, Detail, Engine, HoldCall, Load, NotAfter, Observer, Read, RedisSettings,
     Snapshot, Wanted, new_nonce,
@@ -95,8 +95,13 @@ impl Stage {
     /// This event, not in Redis yet, at `START_MS`.
     pub async fn unopened(flavor: Flavor, event: Event) -> Self {
         let settings = settings(shared_redis(flavor).url(), unique_name());
-        let engine =
-            Engine::connect(settings, ClockSource::Swapped, Arc::new(NoObserver)).await.unwrap();
+        let engine = Engine::connect(
+            settings,
+            Scripts::embedded(ClockSource::Swapped),
+            Arc::new(NoObserver),
+        )
+        .await
+        .unwrap();
         let stage = Stage { engine, event };
         stage.set_clock(START_MS).await;
         stage

@@ -13,7 +13,7 @@ use holdfast::domain::{
     BookingId, Entry, EventId, Kind, LogId, Partition, SeatId, Section, Status,
 };
 use holdfast::payments::AlwaysYes;
-use holdfast::redis::scripts::ClockSource;
+use holdfast::redis::scripts::{ClockSource, Scripts};
 use holdfast::redis::{Engine, WORKER_GROUP};
 use holdfast::sale::{
     BookingView, ConfirmRequest, Confirmed, HoldRequest, NewEvent, Sale, SaleError, SaleObserver,
@@ -81,7 +81,9 @@ impl World {
         let mut settings = settings(redis.url(), name.clone());
         settings.timeout_ms = timeout_ms;
         let engine =
-            Engine::connect(settings, ClockSource::Redis, Arc::new(NoObserver)).await.unwrap();
+            Engine::connect(settings, Scripts::embedded(ClockSource::Redis), Arc::new(NoObserver))
+                .await
+                .unwrap();
         let config = ArchiveConfig { url: mongodb.url(), database: name, op_timeout_ms: 5_000 };
         let archive = Archive::connect(&config).await.unwrap();
         archive.prepare(engine.keys().partitions()).await.unwrap();

@@ -11,7 +11,7 @@ use utoipa::openapi::{ContentBuilder, Ref, RefOr, ResponseBuilder};
 use utoipa::{IntoResponses, OpenApi};
 
 use super::problem::{Code, PROBLEM_JSON};
-use super::{blocks, bookings, events, health, pages, seats};
+use super::{blocks, bookings, events, health, pages, sales, seats};
 
 pub use schemas::{ChangeEventBody, ConfirmBody, HoldBody, NewBlockBody, NewEventBody};
 use schemas::{ProblemBody, RowSpec, SectionSpec};
@@ -27,7 +27,7 @@ use schemas::{ProblemBody, RowSpec, SectionSpec};
     ),
     paths(
         events::create, events::list, events::get, events::change,
-        seats::map, seats::availability,
+        seats::map, seats::availability, sales::csv,
         blocks::list, blocks::block, blocks::release,
         bookings::hold, bookings::list, bookings::get, bookings::confirm, bookings::pay_alias,
         bookings::extend, bookings::cancel, bookings::delete,
@@ -64,6 +64,9 @@ problems! {
     /// Of reading a seat map.
     SeatsProblems: InvalidParameter IdentityConflict EventUnknown EventUnloaded
         ServiceUnavailable EventNotLoaded;
+    /// Of exporting sales.
+    SalesProblems: InvalidParameter IdentityConflict AdminKeyMissing AdminKeyWrong EventUnknown
+        ServiceUnavailable;
     /// Of creating an event.
     NewEventProblems: InvalidJson InvalidParameter InvalidRequest IdentityConflict AdminKeyMissing
         AdminKeyWrong BodyTimeout BodyTooLarge UnsupportedMediaType ValidationFailed

@@ -1,24 +1,35 @@
 //! `event create`: an event from flags.
 
+use std::path::PathBuf;
+
 use crate::domain::OrphanRule;
 use crate::domain::layout::{Row, Section};
 use crate::domain::limits::{ROWS_MAX, SEATS_PER_EVENT_MAX};
 use crate::sale::NewEvent;
 
+use super::super::failure::Failure;
 use super::super::time::parse_time;
-
-/// Letters that name rows.
-const LETTERS: u32 = 26;
+use super::layout_file;
+use super::row_names::row_name;
 
 /// Create an event and open it for sale
 ///
-/// Seats are numbered from 1: first the reserved sections in the order given, row by row (rows are
-/// named A, B, … Z, AA, …), then the general ones. Prices are whole numbers in the currency's minor
-/// unit: 4500 is 45.00. Seats, prices and rules cannot be changed later. Prints the event with its
-/// id.
+/// The seats come from a layout file, or from flags. Of flags, seats are numbered from 1: first the
+/// reserved sections in the order given, row by row (rows are named A, B, … Z, AA, …), then the
+/// general ones. A layout file has its sections in order. Prices are whole numbers in the currency's
+/// minor unit: 4500 is 45.00. Seats, prices and rules cannot be changed later. Prints the event with
+/// its id.
+///
+/// A layout file (TOML, or the same in JSON) has a list `sections`, as the API takes it, each with
+/// `name`, `price`, and either `capacity` or `rows`. Rows are a list of `{ row = "A", seats = 40 }`,
+/// of ranges `{ from = "A", to = "T", seats = 40, skip = ["I", "O"] }`, or of counts
+/// `{ count = 50, seats = 100 }`; a single one needs no list. examples/layouts has a theatre, a club
+/// and an arena.
 #[derive(clap::Args, Debug)]
 #[command(after_help = "Examples:
   holdfastctl event create --name Gala --section Stalls:4500:12x20 --section Balcony:3000:4x25
+  holdfastctl event create --name Hamlet --layout examples/layouts/theatre.toml
+  jq .venue.layout show.json | holdfastctl event create --name Show --layout -
   holdfastctl event create --name Concert --general Floor:2500:800 --on-sale-at 2026-03-01T10:00:00Z")]
 pub(in crate::ctl) struct Arguments {
     /// What it is called
@@ -53,16 +64,23 @@ pub(in crate::ctl) struct Arguments {
     orphan_rule: Option<OrphanRule>,
     /// A section of reserved seats; may be repeated
     #[arg(long = "section", value_name = "NAME:PRICE:ROWSxSEATS", value_parser = parse_reserved,
-          required_unless_present = "general")]
+          required_unless_present_any = ["general", "layout"])]
     sections: Vec<Section>,
     /// A section without seat numbers; may be repeated
     #[arg(long, value_name = "NAME:PRICE:CAPACITY", value_parser = parse_general)]
     general: Vec<Section>,
+    /// A layout file: .toml or .json; `-` reads either from standard input
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["sections", "general"])]
+    layout: Option<PathBuf>,
 }
 
 impl Arguments {
-    pub(super) fn new_event(self) -> NewEvent {
-        NewEvent {
+    pub(super) fn new_event(self) -> Result<NewEvent, Failure> {
+        let sections = match &self.layout {
+            Some(path) => layout_file::read(path).map_err(Failure::new)?,
+            None => self.sections.into_iter().chain(self.general).collect(),
+        };
+        Ok(NewEvent {
             name: self.name,
             description: self.description,
             venue: self.venue,
@@ -73,8 +91,8 @@ impl Arguments {
             max_hold_seconds: self.max_hold_seconds,
             max_seats_per_user: self.max_seats_per_user,
             orphan_rule: self.orphan_rule,
-            sections: self.sections.into_iter().chain(self.general).collect(),
-        }
+            sections,
+        })
     }
 }
 
@@ -118,29 +136,9 @@ fn parts<'a>(text: &'a str, form: &str) -> Result<(String, i64, &'a str), String
     Ok((name.to_owned(), price, size))
 }
 
-/// A, B, … Z, AA, AB, … for 0, 1, …
-fn row_name(index: u32) -> String {
-    let letter = |index: u32| char::from(b'A' + (index % LETTERS) as u8);
-    let mut name = letter(index).to_string();
-    let mut rest = index / LETTERS;
-    while rest > 0 {
-        name.insert(0, letter(rest - 1));
-        rest = (rest - 1) / LETTERS;
-    }
-    name
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn rows_are_named_like_columns_of_a_sheet() {
-        let names = [(0, "A"), (25, "Z"), (26, "AA"), (51, "AZ"), (52, "BA"), (702, "AAA")];
-        for (index, name) in names {
-            assert_eq!(row_name(index), name);
-        }
-    }
 
     #[test]
     fn sections_are_read() {

@@ -1,6 +1,9 @@
 //! `event`: the use cases of the catalogue, from a shell.
 
+mod change;
 mod create;
+mod layout_file;
+mod row_names;
 mod view;
 
 use std::process::ExitCode;
@@ -26,6 +29,7 @@ pub(super) enum Command {
     /// Show an event and its sections with their seats
     #[command(after_help = "Example:\n  holdfastctl event show 1")]
     Show(One),
+    Change(change::Arguments),
     /// Stop new holds for now
     ///
     /// Payments of existing holds go on; held seats stay held until their holds lapse.
@@ -52,7 +56,7 @@ impl Command {
     pub(super) async fn run(self, config: &Config, output: &Output) -> Result<ExitCode, Failure> {
         match self {
             Command::Create(arguments) => {
-                let new = arguments.new_event();
+                let new = arguments.new_event()?;
                 // As the first process of a deployment does: an event may be its beginning.
                 let events = events(config, start::archive(config).await?).await?;
                 output.show(&EventLine::of(&events.create(new).await?))
@@ -61,9 +65,13 @@ impl Command {
             Command::Show(One { event }) => {
                 output.show(&show(&existing(config).await?, EventId(event)).await?)
             }
-            Command::Pause(one) => change(config, output, one, EventStatus::Paused).await,
-            Command::Resume(one) => change(config, output, one, EventStatus::OnSale).await,
-            Command::Close(one) => change(config, output, one, EventStatus::Closed).await,
+            Command::Change(arguments) => {
+                let (id, change) = arguments.change();
+                output.show(&EventLine::of(&existing(config).await?.change(id, change).await?))
+            }
+            Command::Pause(one) => set_status(config, output, one, EventStatus::Paused).await,
+            Command::Resume(one) => set_status(config, output, one, EventStatus::OnSale).await,
+            Command::Close(one) => set_status(config, output, one, EventStatus::Closed).await,
         }
     }
 }
@@ -99,7 +107,7 @@ async fn show(events: &Events, id: EventId) -> Result<EventShown, Failure> {
     Ok(EventShown::of(&view, map.as_ref()))
 }
 
-async fn change(
+async fn set_status(
     config: &Config,
     output: &Output,
     one: One,

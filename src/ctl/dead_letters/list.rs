@@ -1,4 +1,4 @@
-//! `dead-letters`: entries of the booking log that the worker gave up on, with their reasons.
+//! `dead-letters list`: the newest letters, with their reasons.
 
 use serde::Serialize;
 
@@ -7,29 +7,25 @@ use crate::domain::Partition;
 use crate::redis::{DeadLetter, Engine};
 use crate::start;
 
-use super::failure::Failure;
-use super::output::{Column, Shown, or_dash, table};
-use super::time::{age_seconds, iso8601, span};
+use super::letter_id::LetterId;
+use crate::ctl::failure::Failure;
+use crate::ctl::output::{Column, Shown, or_dash, table};
+use crate::ctl::time::{age_seconds, iso8601, span};
 
 /// Dead letters listed at most.
 const COUNT_MAX: u64 = 10_000;
-
-#[derive(clap::Subcommand, Debug)]
-pub(super) enum Command {
-    List(ListArguments),
-}
 
 /// List dead letters, newest first
 ///
 /// The worker parks an entry that it can never store (unreadable, or refused by the archive again
 /// and again) so that it does not stop its neighbours. "entry" is its position in the booking log
-/// of its partition. A parked `sold` is a buyer who waits: its booking stays CONFIRMING. Asks
-/// Redis alone.
+/// of its partition. A parked `sold` is a buyer who waits: its booking stays CONFIRMING. `show`
+/// explains a letter, `replay` gives its entry to the archive once more. Asks Redis alone.
 #[derive(clap::Args, Debug)]
 #[command(after_help = "Examples:
   holdfastctl dead-letters list
   holdfastctl dead-letters list --count 500 --json | jq -r '.dead_letters[].booking'")]
-pub(super) struct ListArguments {
+pub(in crate::ctl) struct Arguments {
     /// How many at most
     #[arg(long, value_name = "N", default_value_t = 50,
           value_parser = clap::value_parser!(u64).range(1..=COUNT_MAX))]
@@ -55,11 +51,9 @@ struct Letter {
     age_seconds: f64,
 }
 
-impl Command {
+impl Arguments {
     pub(super) async fn run(self, config: &Config) -> Result<Listed, Failure> {
-        let Command::List(arguments) = self;
-        let engine = start::existing_engine(config).await?;
-        list(&engine, arguments.count).await
+        list(&start::existing_engine(config).await?, self.count).await
     }
 }
 
@@ -84,7 +78,7 @@ impl Letter {
     fn new(mut letter: DeadLetter, partition: Partition, now_ms: i64) -> Self {
         let mut field = |name| letter.fields.remove(name).filter(|value| !value.is_empty());
         Letter {
-            id: letter.id.to_string(),
+            id: LetterId::new(partition, letter.id).to_string(),
             partition: partition.0,
             kind: field("kind"),
             booking: field("booking"),
@@ -103,7 +97,6 @@ impl Shown for Listed {
         }
         let columns = [
             Column::Words("id"),
-            Column::Number("partition"),
             Column::Words("entry"),
             Column::Words("kind"),
             Column::Words("booking"),
@@ -113,7 +106,6 @@ impl Shown for Listed {
         let row = |one: &Letter| {
             [
                 one.id.clone(),
-                one.partition.to_string(),
                 one.entry_id.clone(),
                 or_dash(one.kind.as_ref()),
                 or_dash(one.booking.as_ref()),

@@ -1,15 +1,14 @@
-//! Brings one verdict of the archive back into Redis, which acknowledges the entry in the same
-//! step. Repeated, late or beside another worker it changes nothing that was settled.
+//! Brings one verdict of the archive back into Redis. Repeated, late or beside another process it
+//! changes nothing that was settled.
 
 use std::time::Duration;
 
 use tokio::time::sleep;
 use tracing::{error, info, warn};
 
-use super::Worker;
-use super::backoff::Backoff;
-use super::store::Judged;
-use crate::domain::{Booking, BookingId, LogId, Outcome, Partition};
+use super::{Carrier, Judged};
+use crate::backoff::Backoff;
+use crate::domain::{Booking, BookingId, LogId, Outcome};
 use crate::redis::{Code, NotAfter, SettleCall, WORKER_GROUP};
 
 /// Tries of one settlement; with the pauses between them a few seconds.
@@ -17,25 +16,30 @@ const TRIES_MAX: u32 = 8;
 const PAUSE_MIN: Duration = Duration::from_millis(20);
 const PAUSE_MAX: Duration = Duration::from_secs(1);
 
-/// How long after it was read an outcome may be told at most, ms. Less where `ended_keep_seconds`
-/// is less: a booking that ends after the reading is not forgotten before.
-const TOLD_WITHIN_MS_MAX: i64 = 60_000;
-
 /// What became of a settlement.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Settled {
-    /// Redis follows the archive, or will when it has the event again; the entry is acknowledged
-    /// by the script where that is right.
+pub enum Settled {
+    /// Redis follows the archive; the entry is acknowledged, if that was asked for.
     Done,
-    /// Not now: the entry stays pending and is delivered again.
+    /// Redis does not have the event. Lost, it is rebuilt from the archive, outcome and all, and
+    /// the entry is acknowledged. Being rebuilt, it may have been read before this outcome: then
+    /// the entry is not, and the verdict must be settled once more.
+    NotLoaded,
+    /// Not now: to be settled once more.
     Later,
     /// It cannot be: why.
     Never(String),
 }
 
-impl Worker {
-    /// Settles the sale that the entry at `entry` tells of.
-    pub(super) async fn settle(&self, entry: LogId, judged: &Judged) -> Settled {
+impl Carrier {
+    /// Settles a sale. Redis acknowledges the entry at `acknowledge` in the same step. Each answer
+    /// of Redis is told by its word.
+    pub async fn settle(
+        &self,
+        acknowledge: Option<LogId>,
+        judged: &Judged,
+        told: impl Fn(&'static str),
+    ) -> Settled {
         let mut booking = judged.verdict.booking.clone();
         let mut outcome = judged.verdict.outcome;
         let mut tell_until = judged.tell_until;
@@ -60,22 +64,18 @@ impl Worker {
                 generation,
                 outcome: outcome.word(),
                 tell_until,
-                acknowledge: Some((WORKER_GROUP, entry)),
+                acknowledge: acknowledge.map(|entry| (WORKER_GROUP, entry)),
                 booking: &booking,
             };
             let answer = self.engine.settle(&call).await;
             let code = answer.as_ref().map(|answer| answer.code);
-            let word = code.as_ref().map_or("unavailable", |code| code.word());
-            self.metrics.settled.with_label_values(&[word]).inc();
+            told(code.as_ref().map_or("unavailable", |code| code.word()));
             match code {
                 Ok(Code::Ok) => return Settled::Done,
-                // An event that Redis lost, or that was unloaded, is rebuilt from the archive,
-                // outcome and all: the entry is acknowledged. While the event is being rebuilt it
-                // is not, and comes again.
                 Ok(Code::EventNotLoaded) => {
                     let outcome = outcome.word();
                     info!(booking_id = %id, outcome, "redis lacks a judged sale's event");
-                    return Settled::Done;
+                    return Settled::NotLoaded;
                 }
                 Ok(Code::SettledOtherwise) => {
                     let standing = answer.ok().and_then(|answer| answer.into_booking().ok());
@@ -83,7 +83,7 @@ impl Worker {
                     return Settled::Done;
                 }
                 // Another generation, a seat that another confirmed sale holds in Redis (that one
-                // may be cancelled, and Redis behind), or this worker slept on the outcome: what
+                // may be cancelled, and Redis behind), or whoever carries this slept on it: what
                 // does the archive say by now?
                 Ok(Code::GenerationMismatch | Code::SeatsLost | Code::TooLate) => is_stale = true,
                 Ok(_) | Err(_) => {}
@@ -92,16 +92,6 @@ impl Worker {
         }
         warn!(booking_id = %id, outcome = outcome.word(), "a verdict is settled later");
         Settled::Later
-    }
-
-    /// Until when an outcome that is read from now on may be told to Redis: `sold` can become
-    /// `cancelled`, and once Redis has forgotten the cancelled booking, nothing there would refuse
-    /// the old outcome. `None` while Redis' clock is not known.
-    pub(super) fn tell_until(&self, partition: Partition) -> Option<NotAfter> {
-        let now_ms = self.engine.clock(partition).now_at_least_ms()?;
-        // A setting is bounded by a year.
-        let keep_ms = self.config.ended_keep_seconds as i64 * 1_000;
-        Some(NotAfter(now_ms + keep_ms.min(TOLD_WITHIN_MS_MAX)))
     }
 
     /// Gives the seats of a refused booking back to the bookings that the archive has sold them

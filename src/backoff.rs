@@ -5,7 +5,7 @@ use std::time::Duration;
 
 /// The pauses of one run of failures.
 #[derive(Debug)]
-pub(super) struct Backoff {
+pub struct Backoff {
     next: Duration,
     max: Duration,
 }

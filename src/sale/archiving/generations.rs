@@ -12,7 +12,7 @@ use crate::domain::EventId;
 
 /// The generations read so far: one number an event that sells.
 #[derive(Debug, Default)]
-pub(super) struct Generations(Mutex<HashMap<EventId, u64>>);
+pub struct Generations(Mutex<HashMap<EventId, u64>>);
 
 impl Generations {
     /// What is remembered of an event.

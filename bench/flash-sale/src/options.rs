@@ -1,0 +1,281 @@
+//! What can be asked for on the command line.
+
+use std::path::PathBuf;
+
+use clap::ValueEnum;
+use holdfast::config::ConfigArgs;
+
+use crate::distribution::{Span, Wanted, share};
+
+/// Most buyers of one run; each is a few kilobytes until it is done.
+const BUYERS_MAX: u64 = 1_000_000;
+/// Most calls under way: the ports of one client address end soon after.
+const IN_FLIGHT_MAX: u64 = 20_000;
+/// Longest hold, time-out and wait for the sale to settle, seconds.
+const WAIT_SECONDS_MAX: u64 = 3_600;
+
+/// Sell one event to simulated buyers and check every answer
+///
+/// Buyers arrive by a schedule that is drawn beforehand, and do not wait for each other's answers
+/// (open loop): a slow server meets the same crowd as a fast one. Latency is counted from the
+/// moment a call was due, not from when it could be sent, so a stall is seen by everybody who was
+/// due during it (no coordinated omission). A buyer asks for seats, asks again for others if they
+/// are taken, thinks, and then pays, cancels, or walks away and lets the hold lapse.
+///
+/// Without --event it creates one, sells it to nobody else, and so can check the counts as well.
+/// At the end it waits until no seat is held and the archive has caught up, compares Redis,
+/// booking log and archive as `holdfastctl verify` does, and compares the archive with what the
+/// buyers were told. That part needs Redis and MongoDB: the settings of holdfastctl, above all
+/// HOLDFAST_REDIS_URL and HOLDFAST_MONGODB_URL; --no-verify leaves it out.
+///
+/// Exits with 0 if all is clean, 1 if anything contradicts, 2 if it could not be run.
+#[derive(clap::Args, Debug)]
+#[command(after_help = "Examples:
+  A small sale on `make run`:
+    holdfast-flash-sale run --buyers 500 --seats 200 --rate 50
+
+  Everybody in the first second, two processes behind no balancer, all want the front rows:
+    holdfast-flash-sale run --url http://10.0.0.5:8000,http://10.0.0.6:8000 \\
+      --buyers 20000 --spike 100% --front 3
+
+  General admission by quantity, on an event that is there, without access to its databases:
+    holdfast-flash-sale run --event 7 --by quantity --section Floor --wants 1..4 --no-verify
+
+  Figures for a program:
+    holdfast-flash-sale run --json | jq '.operations.hold.latency_ms'
+
+Addresses are sent as X-Forwarded-For: the server believes them only from a proxy named in
+HOLDFAST_TRUSTED_PROXIES. Users are named by X-User-Id, which needs auth = \"trusted\".")]
+pub struct RunOptions {
+    /// Where the API is; calls take turns if there are several
+    #[arg(
+        long,
+        value_name = "URL",
+        value_delimiter = ',',
+        default_value = "http://127.0.0.1:8000",
+        help_heading = "Sale"
+    )]
+    pub url: Vec<String>,
+    /// Sell this event, which is on sale, rather than a new one
+    #[arg(long, value_name = "ID", help_heading = "Sale")]
+    pub event: Option<u32>,
+    /// Seats of the new event: rows of 50, and a fifth as general admission
+    #[arg(long, value_name = "N", default_value_t = 5_000, conflicts_with = "event",
+          value_parser = clap::value_parser!(u32).range(10..=1_000_000), help_heading = "Sale")]
+    pub seats: u32,
+    /// How long holds of the new event last: short, so that abandoned seats come back meanwhile
+    #[arg(long, value_name = "SECONDS", default_value_t = 10, conflicts_with = "event",
+          value_parser = clap::value_parser!(u64).range(1..=WAIT_SECONDS_MAX), help_heading = "Sale")]
+    pub hold_ttl_seconds: u64,
+    /// Key for creating the event, where the server wants one
+    #[arg(
+        long,
+        value_name = "KEY",
+        env = "FLASH_SALE_ADMIN_KEY",
+        hide_env_values = true,
+        help_heading = "Sale"
+    )]
+    pub admin_key: Option<String>,
+
+    /// How many buyers come
+    #[arg(long, value_name = "N", default_value_t = 20_000,
+          value_parser = clap::value_parser!(u64).range(1..=BUYERS_MAX), help_heading = "Crowd")]
+    pub buyers: u64,
+    /// Arrivals a second, at random moments, of those who are not in the spike
+    #[arg(long, value_name = "PER_SECOND", default_value_t = 300.0, value_parser = rate,
+          help_heading = "Crowd")]
+    pub rate: f64,
+    /// Share of the buyers who arrive as the sale opens
+    #[arg(long, value_name = "SHARE", default_value = "20%", value_parser = share,
+          help_heading = "Crowd")]
+    pub spike: f64,
+    /// How long that takes; 0s is one instant
+    #[arg(long, value_name = "SPAN", default_value = "1s", help_heading = "Crowd")]
+    pub spike_span: Span,
+    /// Different users; by default every buyer is one
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=BUYERS_MAX),
+          help_heading = "Crowd")]
+    pub users: Option<u64>,
+    /// Different addresses (X-Forwarded-For); by default every buyer has one
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=BUYERS_MAX),
+          help_heading = "Crowd")]
+    pub addresses: Option<u64>,
+    /// Start of all chance: the same seed and options draw the same crowd
+    #[arg(long, value_name = "N", default_value_t = 1, help_heading = "Crowd")]
+    pub seed: u64,
+
+    /// Seats a buyer wants: 2, 1..4, or with weights 1:20,2:50,4:30
+    #[arg(
+        long,
+        value_name = "SEATS",
+        default_value = "1:20,2:50,3:12,4:18",
+        help_heading = "Buyer"
+    )]
+    pub wants: Wanted,
+    /// Name the seats, or leave the choice to the server
+    #[arg(long, value_enum, default_value_t = By::Ids, help_heading = "Buyer")]
+    pub by: By,
+    /// With --by quantity: only in this section
+    #[arg(long, value_name = "NAME", help_heading = "Buyer")]
+    pub section: Option<String>,
+    /// With --by quantity: take seats that are not side by side, too
+    #[arg(long, help_heading = "Buyer")]
+    pub split: bool,
+    /// With --by ids: 1 wants all seats alike, 3 puts half of the crowd onto the first eighth
+    #[arg(long, value_name = "EXPONENT", default_value_t = 2.0, value_parser = front,
+          help_heading = "Buyer")]
+    pub front: f64,
+    /// With --by ids: look at the seat map once for all, or before every further try, too
+    #[arg(long, value_enum, default_value_t = Look::Retries, help_heading = "Buyer")]
+    pub look: Look,
+    /// Further tries after `seats_unavailable`
+    #[arg(long, value_name = "N", default_value_t = 3,
+          value_parser = clap::value_parser!(u32).range(0..=1_000), help_heading = "Buyer")]
+    pub retries: u32,
+    /// Pause before a further try: SPAN is 2s, 300ms, uniform:1s..3s or exponential:2s
+    #[arg(long, value_name = "SPAN", default_value = "exponential:1s", help_heading = "Buyer")]
+    pub retry_pause: Span,
+    /// Time between the hold and what comes next
+    #[arg(long, value_name = "SPAN", default_value = "exponential:3s", help_heading = "Buyer")]
+    pub think: Span,
+    /// Share of those with a hold who pay; who neither pays nor cancels lets it lapse
+    #[arg(long, value_name = "SHARE", default_value = "65%", value_parser = share,
+          help_heading = "Buyer")]
+    pub pay: f64,
+    /// Share of those with a hold who cancel it
+    #[arg(long, value_name = "SHARE", default_value = "10%", value_parser = share,
+          help_heading = "Buyer")]
+    pub cancel: f64,
+    /// Share of payers whose first card is `card_declined`; they go on with a second
+    #[arg(long, value_name = "SHARE", default_value = "10%", value_parser = share,
+          help_heading = "Buyer")]
+    pub declined: f64,
+    /// Share of payers who cancel after they were told CONFIRMED
+    #[arg(long, value_name = "SHARE", default_value = "3%", value_parser = share,
+          help_heading = "Buyer")]
+    pub returned: f64,
+    /// Share of buyers who send an Idempotency-Key
+    #[arg(long, value_name = "SHARE", default_value = "80%", value_parser = share,
+          help_heading = "Buyer")]
+    pub keyed: f64,
+    /// Share of buyers who click twice: each hold is sent two times at once
+    #[arg(long, value_name = "SHARE", default_value = "2%", value_parser = share,
+          help_heading = "Buyer")]
+    pub double_click: f64,
+
+    /// Calls under way at once; who is due beyond it waits, which counts as latency and is told
+    #[arg(long, value_name = "N", default_value_t = 1_000,
+          value_parser = clap::value_parser!(u64).range(1..=IN_FLIGHT_MAX), help_heading = "Client")]
+    pub in_flight: u64,
+    /// How long a call may take, and may wait to be sent; the same request is then sent again
+    #[arg(long, value_name = "MS", default_value_t = 10_000,
+          value_parser = clap::value_parser!(u64).range(1..=WAIT_SECONDS_MAX * 1_000),
+          help_heading = "Client")]
+    pub timeout_ms: u64,
+
+    /// How long to wait, once all buyers are done, for the last hold to lapse and for the archive
+    #[arg(long, value_name = "SECONDS", default_value_t = 120,
+          value_parser = clap::value_parser!(u64).range(1..=WAIT_SECONDS_MAX), help_heading = "Check")]
+    pub settle_seconds: u64,
+    /// Leave Redis, booking log and archive alone: check what the buyers were told, no more
+    #[arg(long, help_heading = "Check")]
+    pub no_verify: bool,
+    /// Where every call and answer goes, one JSON object a line
+    #[arg(long, value_name = "FILE", default_value = "flash-sale.jsonl", help_heading = "Check")]
+    pub history: PathBuf,
+    /// Print one JSON document instead of tables
+    #[arg(long, help_heading = "Check")]
+    pub json: bool,
+    #[command(flatten)]
+    pub config: ConfigArgs,
+}
+
+/// Check a history again: what the buyers were told against itself and against the archive
+///
+/// For histories of `run`, or of another program that writes the same lines: bench/flash-sale's
+/// README describes them. Looks for seats that two buyers had at once, for keys and bookings with
+/// two stories, and, unless --no-verify, for differences from the archive.
+///
+/// Exits with 0 if all is clean, 1 if anything contradicts, 2 if it could not be done.
+#[derive(clap::Args, Debug)]
+#[command(after_help = "Examples:
+  holdfast-flash-sale check --no-verify flash-sale.jsonl
+  HOLDFAST_REDIS_URL=redis://10.0.0.9 HOLDFAST_MONGODB_URL=mongodb://10.0.0.8 \\
+    holdfast-flash-sale check flash-sale.jsonl --json")]
+pub struct CheckOptions {
+    /// The history
+    pub history: PathBuf,
+    /// Leave Redis, booking log and archive alone
+    #[arg(long)]
+    pub no_verify: bool,
+    /// How long to wait for the archive to catch up
+    #[arg(long, value_name = "SECONDS", default_value_t = 10,
+          value_parser = clap::value_parser!(u64).range(0..=WAIT_SECONDS_MAX))]
+    pub wait_seconds: u64,
+    /// Print one JSON document instead of text
+    #[arg(long)]
+    pub json: bool,
+    #[command(flatten)]
+    pub config: ConfigArgs,
+}
+
+/// How buyers say what they want.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum By {
+    /// Seat ids, side by side where the map has them so
+    Ids,
+    /// How many, best available
+    Quantity,
+}
+
+/// When buyers look at the seat map.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Look {
+    /// Everybody knows the map as it was at first
+    Once,
+    /// Who was refused looks what is free now
+    Retries,
+}
+
+impl RunOptions {
+    /// How the options relate; says what is wrong.
+    pub fn check(&self) -> Result<(), String> {
+        if self.pay + self.cancel > 1.0 {
+            return Err(format!(
+                "--pay {} and --cancel {} are more than everybody",
+                self.pay, self.cancel
+            ));
+        }
+        if self.event.is_none() && self.settle_seconds <= self.hold_ttl_seconds {
+            return Err(format!(
+                "--settle-seconds {} ends before the last hold lapses: it must be above \
+                 --hold-ttl-seconds {}",
+                self.settle_seconds, self.hold_ttl_seconds
+            ));
+        }
+        if self.by == By::Ids && (self.section.is_some() || self.split) {
+            return Err("--section and --split need --by quantity".to_owned());
+        }
+        match self
+            .url
+            .iter()
+            .find(|url| !url.starts_with("http://") && !url.starts_with("https://"))
+        {
+            Some(url) => Err(format!("--url {url:?} must begin with http:// or https://")),
+            None => Ok(()),
+        }
+    }
+}
+
+fn rate(text: &str) -> Result<f64, String> {
+    number(text, 0.1, 1_000_000.0)
+}
+
+fn front(text: &str) -> Result<f64, String> {
+    number(text, 1.0, 10.0)
+}
+
+fn number(text: &str, least: f64, most: f64) -> Result<f64, String> {
+    let value = text.parse::<f64>().ok().filter(|value| (least..=most).contains(value));
+    value.ok_or_else(|| format!("give a number from {least} to {most}"))
+}

@@ -1,0 +1,171 @@
+//! A run from beginning to end: the crowd comes, the sale settles, everything is checked.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use tokio::task::JoinSet;
+
+use crate::Failure;
+use crate::books::{Books, Followed, LOOK_PAUSE};
+use crate::buyer::Buyer;
+use crate::check::{Stories, against_archive, against_itself};
+use crate::history::{End, Line};
+use crate::options::{CheckOptions, RunOptions};
+use crate::plan::{Plan, crowd};
+use crate::prepare::{held_seats, open};
+use crate::progress::Progress;
+use crate::report::{Checked, Settled, Summary, print};
+use crate::shop::Shop;
+
+/// Pause between two looks at what is still held.
+const HELD_PAUSE: Duration = Duration::from_millis(500);
+
+/// Runs a sale and prints what came of it; whether all is clean.
+pub async fn run(options: RunOptions) -> Result<bool, Failure> {
+    options.check()?;
+    // Whatever is missing should show before the crowd comes.
+    let books = match options.no_verify {
+        true => None,
+        false => Some(Books::connect(&options.config).await?),
+    };
+    let plans = crowd(&options);
+    let (shop, written) = open(options).await?;
+    let shop = Arc::new(shop);
+    let behind = Behind::watch(books.clone(), shop.event);
+    sell(&shop, plans).await?;
+    let end = End {
+        calls: shop.tally.lock().calls,
+        ended_ns: shop.last_answer_ns.load(Ordering::Relaxed),
+    };
+    let settled = settle(&shop, books.as_ref(), behind, end.ended_ns).await?;
+    shop.history.write(Line::End(end)).await;
+    written.finish().await?;
+    let mut checked = check_history(&shop.options.history, books.as_ref(), Duration::ZERO).await?;
+    if settled.held_seats > 0 && shop.options.event.is_none() {
+        checked.problems.push(format!("{} seats are still held", settled.held_seats));
+    }
+    let clean = checked.is_clean();
+    print(&Summary::new(&shop, settled, checked), shop.options.json)?;
+    Ok(clean)
+}
+
+/// Checks a history that is there; whether it is clean.
+pub async fn check(options: CheckOptions) -> Result<bool, Failure> {
+    let books = match options.no_verify {
+        true => None,
+        false => Some(Books::connect(&options.config).await?),
+    };
+    let wait = Duration::from_secs(options.wait_seconds);
+    let checked = check_history(&options.history, books.as_ref(), wait).await?;
+    print(&checked, options.json)?;
+    Ok(checked.is_clean())
+}
+
+/// Sends every buyer out at its time and waits until the last is done.
+async fn sell(shop: &Arc<Shop>, plans: Vec<Plan>) -> Result<(), Failure> {
+    let _progress = Progress::of_sale(shop.clone(), plans.len() as u64);
+    let mut buyers = JoinSet::new();
+    for plan in plans {
+        tokio::time::sleep_until((shop.began + plan.arrives).into()).await;
+        let (buyer, shop) = (Buyer::new(shop.clone(), plan), shop.clone());
+        buyers.spawn(async move { shop.tally.fate(buyer.run().await) });
+    }
+    while let Some(done) = buyers.join_next().await {
+        done?;
+    }
+    Ok(())
+}
+
+/// Waits until no hold is left and the archive has everything.
+async fn settle(
+    shop: &Shop,
+    books: Option<&Books>,
+    behind: Behind,
+    last_answer_ns: u64,
+) -> Result<Settled, Failure> {
+    let _waiting = Progress::waiting("waiting for the last holds to lapse and for the archive");
+    let began = Instant::now();
+    let until = began + Duration::from_secs(shop.options.settle_seconds);
+    let caught_up = async {
+        let Some(books) = books else { return Ok(None) };
+        let in_time = books.await_archive(shop.event, until).await?;
+        let last_answer = shop.began + Duration::from_nanos(last_answer_ns);
+        Ok::<_, Failure>(in_time.then(|| last_answer.elapsed().as_secs_f64()))
+    };
+    let no_holds = async {
+        loop {
+            let held = held_seats(shop).await?;
+            if held == 0 || Instant::now() >= until {
+                return Ok::<_, Failure>(held);
+            }
+            tokio::time::sleep(HELD_PAUSE).await;
+        }
+    };
+    // The sales first: what lapses afterwards is archived, too, but nobody waits for it.
+    let (caught_up_seconds, held) = tokio::join!(caught_up, no_holds);
+    let (caught_up_seconds, held_seats) = (caught_up_seconds?, held?);
+    if let Some(books) = books {
+        books.await_archive(shop.event, until).await?;
+    }
+    let behind_entries_max = behind.end().await?;
+    let archive = books.map(|_| Followed { behind_entries_max, caught_up_seconds });
+    Ok(Settled { held_seats, archive, seconds: began.elapsed().as_secs_f64() })
+}
+
+/// How far the archive is behind, looked at all the time.
+struct Behind {
+    most: Arc<AtomicU64>,
+    watching: Option<tokio::task::JoinHandle<Result<(), Failure>>>,
+}
+
+impl Behind {
+    fn watch(books: Option<Books>, event: u32) -> Self {
+        let most = Arc::new(AtomicU64::new(0));
+        let seen = most.clone();
+        let watching = books.map(|books| {
+            tokio::spawn(async move {
+                loop {
+                    // What cannot be told now is asked again in a moment.
+                    if let Some(behind) = books.behind(event).await? {
+                        seen.fetch_max(behind, Ordering::Relaxed);
+                    }
+                    tokio::time::sleep(LOOK_PAUSE).await;
+                }
+            })
+        });
+        Behind { most, watching }
+    }
+
+    /// The most that was seen; fails if looking did.
+    async fn end(self) -> Result<u64, Failure> {
+        if let Some(watching) = self.watching {
+            watching.abort();
+            if let Ok(failed) = watching.await {
+                failed?;
+            }
+        }
+        Ok(self.most.load(Ordering::Relaxed))
+    }
+}
+
+async fn check_history(
+    path: &Path,
+    books: Option<&Books>,
+    wait: Duration,
+) -> Result<Checked, Failure> {
+    let _waiting = Progress::waiting("checking");
+    let stories = Stories::read(path)?;
+    let mut checked = Checked::new(path, &stories, against_itself(&stories));
+    if let Some(books) = books {
+        let event = stories.run.event;
+        let report = books.verify(event, wait).await?;
+        let archived = books.bookings(event).await?;
+        let counts = report.events.iter().find(|one| one.event == event && one.loaded);
+        let sold = counts.map(|one| u64::from(one.sold));
+        checked.problems.extend(against_archive(&stories, &archived, sold));
+        checked.verify = Some(report);
+    }
+    Ok(checked)
+}

@@ -1,0 +1,210 @@
+//! A small sale from end to end: real Redis and MongoDB, the API and the worker served from this
+//! process, and the program as people run it. Then its history is forged, and must be caught.
+
+// Other tests use the rest of it.
+#[allow(dead_code)]
+#[path = "../../../tests/support/servers.rs"]
+mod servers;
+
+use std::net::{SocketAddr, TcpListener};
+use std::path::{Path, PathBuf};
+use std::process::{Output, Stdio};
+use std::sync::Arc;
+use std::time::Duration;
+
+use holdfast::config::Config;
+use holdfast::shutdown::{self, Trigger};
+use holdfast::telemetry::Metrics;
+use holdfast::{api, start, worker};
+use serde_json::Value;
+use servers::{Flavor, Server};
+
+/// Bound of a program's run, the first of which waits for holds to lapse.
+const PROGRAM_TIMEOUT: Duration = Duration::from_secs(240);
+const LOOPBACK: SocketAddr =
+    SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 0);
+
+/// A deployment of its own.
+struct Deployment {
+    url: String,
+    redis: Server,
+    _triggers: [Trigger; 2],
+}
+
+impl Deployment {
+    async fn start() -> Self {
+        let flavor = if servers::available(Flavor::Redis) { Flavor::Redis } else { Flavor::Valkey };
+        let redis = servers::private_redis(flavor);
+        let config = Arc::new(Config {
+            listen: LOOPBACK,
+            worker_listen: LOOPBACK,
+            redis_url: redis.url().as_str().into(),
+            mongodb_url: servers::shared_mongodb().url().as_str().into(),
+            trusted_proxies: vec!["127.0.0.1".parse().unwrap()],
+            // This machine may be busy with other tests; this one is not about time-outs.
+            redis_timeout_ms: 900,
+            http_workers: 1,
+            ..Config::default()
+        });
+        let (worker_trigger, ending) = shutdown::channel();
+        let metrics = Metrics::new(worker::SERVICE);
+        let services = start::connect(&config, &metrics).await.unwrap();
+        let listener = TcpListener::bind(config.worker_listen).unwrap();
+        tokio::spawn(worker::run(listener, config.clone(), services, metrics, ending));
+
+        let (api_trigger, ending) = shutdown::channel();
+        let metrics = Metrics::new(api::SERVICE);
+        let services = start::connect(&config, &metrics).await.unwrap();
+        let (sale, _tasks) = start::sale(&services, &config, &metrics, &ending);
+        let listener = api::bind(config.listen).unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        tokio::spawn(async move {
+            api::run(listener, config, sale, metrics, ending).await.unwrap();
+        });
+        Deployment { url, redis, _triggers: [worker_trigger, api_trigger] }
+    }
+
+    /// Runs the program against it: its exit code, and what it prints as JSON.
+    async fn program(&self, words: &[&str]) -> (i32, Value) {
+        let output = tokio::process::Command::new(env!("CARGO_BIN_EXE_holdfast-flash-sale"))
+            .args(words)
+            .arg("--json")
+            .env_clear()
+            .env("HOLDFAST_REDIS_URL", self.redis.url())
+            .env("HOLDFAST_MONGODB_URL", servers::shared_mongodb().url())
+            .stdin(Stdio::null())
+            .kill_on_drop(true)
+            .output();
+        let output: Output = tokio::time::timeout(PROGRAM_TIMEOUT, output).await.unwrap().unwrap();
+        let said = String::from_utf8_lossy(&output.stderr);
+        let json = serde_json::from_slice(&output.stdout);
+        (output.status.code().unwrap(), json.unwrap_or_else(|error| panic!("{error}: {said}")))
+    }
+
+    /// Checks a history: its exit code and its problems, in one text.
+    async fn check(&self, history: &Path, flags: &[&str]) -> (i32, String) {
+        let words = [&["check", history.to_str().unwrap()], flags].concat();
+        let (code, checked) = self.program(&words).await;
+        (code, checked["problems"].to_string())
+    }
+}
+
+fn lines(path: &Path) -> Vec<Value> {
+    let text = std::fs::read_to_string(path).unwrap();
+    text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+}
+
+/// Writes a history with these calls added at its end, or in place of one.
+fn forged(path: &Path, name: &str, change: impl Fn(&mut Vec<Value>)) -> PathBuf {
+    let mut all = lines(path);
+    let mut end = all.pop().unwrap();
+    change(&mut all);
+    end["calls"] = (all.len() - 1).into();
+    all.push(end);
+    let forged = path.with_file_name(name);
+    let text: Vec<String> = all.iter().map(Value::to_string).collect();
+    std::fs::write(&forged, text.join("\n") + "\n").unwrap();
+    forged
+}
+
+fn sum(value: &Value) -> u64 {
+    value.as_object().unwrap().values().map(|count| count.as_u64().unwrap()).sum()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_sale_is_clean_and_a_forged_one_is_not() {
+    let deployment = Deployment::start().await;
+    let history = servers::state_dir().join("sale.jsonl");
+    let crowd = "run --buyers 300 --seats 100 --rate 60 --spike 30% --hold-ttl-seconds 3 \
+        --think exponential:500ms --pay 60% --cancel 15% --returned 10% --double-click 10%";
+    let mut words: Vec<&str> = crowd.split_whitespace().collect();
+    words.extend(["--url", &deployment.url, "--history", history.to_str().unwrap()]);
+    let (code, summary) = deployment.program(&words).await;
+    assert_eq!((code, &summary["clean"]), (0, &Value::Bool(true)), "{summary:#}");
+
+    // Every buyer has come to an end, every call is told, and it was a sale worth checking.
+    assert_eq!(sum(&summary["fates"]), 300, "{summary:#}");
+    let holds = &summary["operations"]["hold"];
+    assert_eq!(sum(&holds["outcomes"]), holds["calls"].as_u64().unwrap());
+    assert!(holds["outcomes"]["409 seats_unavailable"].as_u64() > Some(0), "{holds:#}");
+    assert!(holds["latency_ms"]["p50"].as_f64() > Some(0.0), "{holds:#}");
+    for fate in ["bought", "abandoned", "cancelled", "went_without"] {
+        assert!(summary["fates"][fate].as_u64() > Some(0), "{fate}: {summary:#}");
+    }
+    assert_eq!(summary["checked"]["verify"]["clean"], true);
+    assert_eq!(summary["settled"]["held_seats"], 0);
+    let calls = lines(&history).len() - 2;
+    assert_eq!(summary["checked"]["calls"].as_u64(), Some(calls as u64));
+
+    assert_eq!(deployment.check(&history, &[]).await, (0, "[]".to_owned()));
+    a_forged_double_sale_is_told(&deployment, &history).await;
+    a_forged_purchase_is_told(&deployment, &history).await;
+    a_history_that_is_cut_off_is_refused(&history);
+}
+
+/// Somebody else is told CONFIRMED for seats that were sold.
+async fn a_forged_double_sale_is_told(deployment: &Deployment, history: &Path) {
+    let forged = forged(history, "double.jsonl", |lines| {
+        let last = lines.iter().filter_map(|line| line["answered_ns"].as_u64()).max().unwrap();
+        let cancels: Vec<Value> = lines
+            .iter()
+            .filter(|l| l["operation"] == "cancel")
+            .map(|l| l["about"].clone())
+            .collect();
+        let sold = lines.iter().find(|line| {
+            line["booking"]["status"] == "CONFIRMED" && !cancels.contains(&line["about"])
+        });
+        let sold = sold.unwrap()["about"].clone();
+        let of_sold = |line: &&Value| line["booking"]["id"] == sold;
+        let mut copies: Vec<Value> = lines.iter().filter(of_sold).cloned().collect();
+        for (step, copy) in copies.iter_mut().enumerate() {
+            let at = last + 1_000_000 * (2 * step as u64 + 1);
+            copy["user"] = "eve".into();
+            copy["key"] = Value::Null;
+            copy["sent_ns"] = at.into();
+            copy["answered_ns"] = (at + 1_000_000).into();
+            copy["booking"]["id"] = "forged".into();
+            copy["booking"]["user"] = "eve".into();
+            if !copy["about"].is_null() {
+                copy["about"] = "forged".into();
+            }
+        }
+        lines.extend(copies);
+    });
+    let (code, problems) = deployment.check(&forged, &["--no-verify"]).await;
+    assert!(code == 1 && problems.contains("DOUBLE SALE of seat"), "{code} {problems}");
+    let (code, problems) = deployment.check(&forged, &[]).await;
+    assert!(code == 1 && problems.contains("LOST booking forged of eve"), "{code} {problems}");
+}
+
+/// Somebody who walked away is told CONFIRMED: nothing within the history speaks against it.
+async fn a_forged_purchase_is_told(deployment: &Deployment, history: &Path) {
+    let forged = forged(history, "purchase.jsonl", |lines| {
+        let abouts: Vec<Value> = lines.iter().map(|line| line["about"].clone()).collect();
+        let is_left = |line: &&Value| {
+            line["booking"]["status"] == "HOLD" && !abouts.contains(&line["booking"]["id"])
+        };
+        // The last hold of all, so that nobody had its seats afterwards.
+        let mut look = lines.iter().rev().find(is_left).unwrap().clone();
+        look["operation"] = "look".into();
+        look["about"] = look["booking"]["id"].clone();
+        look["booking"]["status"] = "CONFIRMED".into();
+        lines.push(look);
+    });
+    let (code, problems) = deployment.check(&forged, &[]).await;
+    let told = problems.contains("told CONFIRMED, in the archive none");
+    assert!(code == 1 && told, "{code} {problems}");
+}
+
+fn a_history_that_is_cut_off_is_refused(history: &Path) {
+    let text = std::fs::read_to_string(history).unwrap();
+    let cut = history.with_file_name("cut.jsonl");
+    std::fs::write(&cut, &text[..text.trim_end().rfind('\n').unwrap() + 1]).unwrap();
+    let output = std::process::Command::new(env!("CARGO_BIN_EXE_holdfast-flash-sale"))
+        .args(["check", "--no-verify", cut.to_str().unwrap()])
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(2), "{said}");
+    assert!(said.contains("cut off"), "{said}");
+}

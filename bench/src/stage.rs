@@ -1,0 +1,127 @@
+//! One open event on a Redis, under a name of the run's own, and calls upon it.
+
+use std::error::Error;
+use std::sync::Arc;
+
+use holdfast::domain::event::LoadState;
+use holdfast::domain::layout::Row;
+use holdfast::domain::wanted::Place;
+use holdfast::domain::{
+    Booking, BookingId, Event, EventId, EventStatus, Inventory, Layout, OrphanRule, Partition,
+    Section, UserId,
+};
+use holdfast::redis::scripts::{ClockSource, Scripts};
+use holdfast::redis::{
+    Answer, Code, Engine, HoldCall, Load, RedisSettings, ScanBounds, Wanted, new_nonce,
+};
+use holdfast::start::Unobserved;
+
+/// Price of every seat, minor units.
+pub const PRICE: i64 = 100;
+/// What one search may look at: as the sale itself has it.
+const BOUNDS: ScanBounds = ScanBounds { seats_max: 50_000, runs_max: 2_000 };
+
+/// One open event.
+pub struct Stage {
+    pub engine: Engine,
+    pub event: Event,
+    pub partition: Partition,
+}
+
+impl Stage {
+    /// Opens an event of this layout; `inventory` says what is taken from the beginning.
+    pub async fn open(
+        url: &str,
+        layout: Layout,
+        inventory: Option<Inventory>,
+    ) -> Result<Self, Box<dyn Error>> {
+        let settings = RedisSettings {
+            url: url.to_owned(),
+            namespace: format!("bench_{}", new_nonce()),
+            partitions: 1,
+            clients: 2,
+            timeout_ms: 2_000,
+            in_flight_max: 10_000,
+        };
+        let scripts = Scripts::embedded(ClockSource::Redis);
+        let engine = Engine::connect(settings, scripts, Arc::new(Unobserved)).await?;
+        let inventory = inventory.unwrap_or_else(|| Inventory::free(&layout));
+        let event = event(layout);
+        let loaded = engine.load_event(&event, &inventory).await?;
+        let Load::Loading { token } = loaded else {
+            return Err(format!("the event was not loaded: {loaded:?}").into());
+        };
+        engine.open_event(&event, &token).await?;
+        let partition = engine.keys().partition_of(event.id);
+        Ok(Stage { engine, event, partition })
+    }
+
+    /// One call of `hold` under a key of its own.
+    pub async fn hold(&self, user: &str, wanted: Wanted<'_>) -> Result<Answer, Box<dyn Error>> {
+        let user: UserId = user.parse()?;
+        let nonce = new_nonce();
+        let call = HoldCall {
+            event: &self.event,
+            booking: BookingId::new(self.event.id, 0, rand::random()),
+            user: &user,
+            nonce: &nonce,
+            wanted,
+            idempotency: &nonce,
+            fingerprint: &nonce,
+            trace: "",
+            idempotency_ttl_ms: 60_000,
+            replay_window_ms: 0,
+            log_entries_max: u64::from(u32::MAX),
+        };
+        let not_after = self.engine.not_after(self.partition).await?;
+        Ok(self.engine.hold(&call, not_after).await?)
+    }
+
+    /// Gives a hold up.
+    pub async fn cancel(&self, booking: &Booking) -> Result<(), Box<dyn Error>> {
+        let code = self.engine.cancel(&self.event, booking.id, &booking.user).await?.code;
+        must_be(code, Code::Ok)
+    }
+}
+
+/// So many seats of one of these places.
+pub fn quantity(seats: u32, split: bool, places: &[Place]) -> Wanted<'_> {
+    Wanted::Quantity { seats, split, places, kept: &[], bounds: BOUNDS }
+}
+
+/// Fails unless the code is the one that the measurement is about.
+pub fn must_be(got: Code, want: Code) -> Result<(), Box<dyn Error>> {
+    match got == want {
+        true => Ok(()),
+        false => Err(format!("{} instead of {}", got.word(), want.word()).into()),
+    }
+}
+
+/// One section of so many rows of a hundred seats.
+pub fn rows_of_a_hundred(name: &str, rows: u32) -> Section {
+    let rows = (1..=rows).map(|row| Row { row: row.to_string(), seats: 100 });
+    Section { name: name.into(), price: PRICE, rows: Some(rows.collect()), capacity: None }
+}
+
+fn event(layout: Layout) -> Event {
+    Event {
+        id: EventId(1),
+        name: "Benchmark".into(),
+        description: String::new(),
+        venue: String::new(),
+        currency: "EUR".into(),
+        starts_at_ms: None,
+        on_sale_at_ms: None,
+        hold_ttl_ms: 3_600_000,
+        max_hold_ms: 3_600_000,
+        max_seats_per_user: 10,
+        orphan_rule: OrphanRule::Off,
+        status: EventStatus::OnSale,
+        revision: 1,
+        load_state: LoadState::New,
+        generation: 1,
+        layout_version: 1,
+        layout: Arc::new(layout),
+        created_at_ms: 0,
+    }
+}

@@ -1,0 +1,73 @@
+//! `/api/v1/events/{event_id}/sales.csv`: what was sold, as a file. Admins only.
+
+use actix_web::HttpResponse;
+use actix_web::http::header;
+use actix_web::web::{Bytes, Payload};
+use futures_util::stream::{self, StreamExt};
+
+use crate::domain::Outcome;
+use crate::domain::outcome::OUTCOMES;
+use crate::sale::SaleError;
+use crate::sale::export::SalesExport;
+
+use super::endpoint::Answer;
+use super::gates;
+use super::openapi::SalesProblems;
+use super::params::{Query, event_id};
+use super::problem::Problem;
+use super::state::Call;
+
+/// An event's sales as CSV
+///
+/// One line a seat, in the order in which the bookings were made; amounts in the currency's minor
+/// unit, times in UTC. Read from the archive as it is sent: a sale that is confirmed meanwhile may
+/// be missing, and an answer that breaks off (its last chunk is missing) is not whole. Texts that a
+/// spreadsheet would run as a formula get an apostrophe before them.
+#[utoipa::path(
+    get, path = "/api/v1/events/{event_id}/sales.csv", tag = "events",
+    params(
+        ("event_id" = u32, Path, description = "The event"),
+        ("status" = Option<String>, Query, description = "`CONFIRMED` if absent; `CANCELLED`: after they were sold; `VOIDED`: refused by the archive"),
+        ("X-Admin-Key" = Option<String>, Header, description = "An admin key, where any is configured"),
+    ),
+    responses(
+        (status = 200, description = "The sales", content_type = "text/csv", body = String),
+        SalesProblems,
+    ),
+)]
+pub async fn csv(call: Call, _: Payload) -> Answer {
+    let admin = gates::pass_admin(&call).await?;
+    let event = event_id(&call.request)?;
+    let outcome = status(&Query::of(&call.request)?)?;
+    let mut export = call.state.sale.sales(event, outcome).await?;
+    // Before the head is sent: a MongoDB that is away is still told by a status.
+    let first = export.next().await?.unwrap_or_default();
+    tracing::info!(event_id = event.0, admin, status = outcome.status().word(), "sales exported");
+    let word = outcome.status().word().to_lowercase();
+    let name = format!("attachment; filename=\"event-{event}-sales-{word}.csv\"");
+    let rest = stream::try_unfold(export, next_piece);
+    Ok(HttpResponse::Ok()
+        .content_type("text/csv; charset=utf-8; header=present")
+        .insert_header((header::CONTENT_DISPOSITION, name))
+        .insert_header((header::CACHE_CONTROL, "no-store"))
+        .streaming(stream::iter([Ok(Bytes::from(first))]).chain(rest)))
+}
+
+async fn next_piece(mut export: SalesExport) -> Result<Option<(Bytes, SalesExport)>, SaleError> {
+    match export.next().await {
+        Ok(piece) => Ok(piece.map(|piece| (Bytes::from(piece), export))),
+        Err(error) => {
+            // The client sees a body that ends too early.
+            tracing::warn!(%error, "an export of sales broke off");
+            Err(error)
+        }
+    }
+}
+
+fn status(query: &Query) -> Result<Outcome, Problem> {
+    let Some(word) = query.get("status")? else { return Ok(Outcome::Sold) };
+    Outcome::of_status_word(word).ok_or_else(|| {
+        let words = OUTCOMES.map(|row| row.2.word());
+        Problem::parameter("status", format_args!("must be one of {}", words.join(", ")))
+    })
+}

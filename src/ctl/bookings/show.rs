@@ -1,0 +1,314 @@
+//! `bookings show`: the whole story of one booking.
+
+use serde::Serialize;
+
+use crate::archive::{ArchivedBooking, LedgerEntry};
+use crate::config::Config;
+use crate::ctl::failure::Failure;
+use crate::ctl::output::{Column, Shown, or_dash, printable, table};
+use crate::ctl::time::iso8601;
+use crate::domain::booking::format_seats;
+use crate::domain::{Booking, BookingId};
+use crate::sale::story::{HISTORY_MAX, InRedis, Story, story};
+use crate::start;
+
+/// Show all that is known of a booking
+///
+/// What Redis says, what the archive says, who owns the claims on its seats, and its history from
+/// the archive's ledger: every transition in order. "differences" tells where Redis and the archive
+/// contradict each other; during a sale a booking differs for as long as `lag` says. An overdue hold
+/// lapses by being looked at.
+#[derive(clap::Args, Debug)]
+#[command(after_help = "Examples:
+  holdfastctl bookings show 019a8f6e-5f2c-8a31-8000-0001c0000000
+  holdfastctl bookings show 019a8f6e-5f2c-8a31-8000-0001c0000000 --json | jq '.history[].kind'")]
+pub(in crate::ctl) struct Arguments {
+    /// The booking's id
+    booking: BookingId,
+}
+
+/// The whole story of a booking.
+#[derive(Serialize)]
+pub(super) struct Told {
+    id: String,
+    event: u32,
+    /// Absent if the catalogue does not have the event.
+    event_name: Option<String>,
+    /// `found`, `unknown` or `event_not_loaded`.
+    in_redis: &'static str,
+    redis: Option<Side>,
+    archive: Option<ArchivedSide>,
+    seats: Vec<SeatLine>,
+    history: Vec<HistoryLine>,
+    /// Whether the ledger has more than was read.
+    history_is_cut: bool,
+    differences: Vec<String>,
+}
+
+/// A booking as one side has it.
+#[derive(Serialize)]
+struct Side {
+    status: &'static str,
+    version: u64,
+    user: String,
+    seats: Vec<u32>,
+    amount: i64,
+    currency: String,
+    created_at: Option<String>,
+    hold_expires_at: Option<String>,
+    lease: u64,
+    payment: Option<String>,
+    paid_at: Option<String>,
+    confirmed_at: Option<String>,
+    ended_at: Option<String>,
+    trace: Option<String>,
+    #[serde(skip)]
+    seats_text: String,
+}
+
+#[derive(Serialize)]
+struct ArchivedSide {
+    #[serde(flatten)]
+    side: Side,
+    outcome: Option<&'static str>,
+    generation: u64,
+    /// Since when a cancellation waits to be seen in Redis.
+    cancel_unsettled_since: Option<String>,
+}
+
+#[derive(Serialize)]
+struct SeatLine {
+    seat: u32,
+    label: Option<String>,
+    section: Option<String>,
+    /// The booking that owns the claim.
+    claimed_by: Option<String>,
+    /// Whether that is this booking.
+    is_own: bool,
+}
+
+#[derive(Serialize)]
+struct HistoryLine {
+    at: String,
+    kind: String,
+    status: String,
+    version: u64,
+    generation: u64,
+    log_id: String,
+    hold_expires_at: Option<String>,
+    lease: u64,
+    payment: Option<String>,
+    detail: Option<String>,
+}
+
+/// A time that may not have come.
+fn time(unix_ms: i64) -> Option<String> {
+    (unix_ms > 0).then(|| iso8601(unix_ms))
+}
+
+fn text(text: String) -> Option<String> {
+    Some(text).filter(|text| !text.is_empty())
+}
+
+impl Arguments {
+    pub(super) async fn run(self, config: &Config) -> Result<Told, Failure> {
+        let engine = start::existing_engine(config).await?;
+        let archive = start::existing_archive(config).await?;
+        Ok(Told::of(self.booking, story(&engine, &archive, self.booking).await?))
+    }
+}
+
+impl Told {
+    fn of(id: BookingId, story: Story) -> Self {
+        let event = story.event.as_ref();
+        let seat = |(seat, owner): &(_, Option<BookingId>)| {
+            let info = event.and_then(|event| event.layout.seat(*seat));
+            SeatLine {
+                seat: seat.0,
+                label: info.map(|info| info.label()),
+                section: info.map(|info| info.section.to_owned()),
+                claimed_by: owner.map(|owner| owner.to_string()),
+                is_own: *owner == Some(id),
+            }
+        };
+        let (in_redis, redis) = match story.in_redis {
+            InRedis::Found(booking) => ("found", Some(Side::of(*booking))),
+            InRedis::Unknown => ("unknown", None),
+            InRedis::EventNotLoaded => ("event_not_loaded", None),
+        };
+        Told {
+            id: id.to_string(),
+            event: id.event().0,
+            event_name: event.map(|event| event.name.clone()),
+            in_redis,
+            redis,
+            archive: story.archived.map(ArchivedSide::of),
+            seats: story.seats.iter().map(seat).collect(),
+            history_is_cut: story.history.len() >= HISTORY_MAX as usize,
+            history: story.history.into_iter().map(HistoryLine::of).collect(),
+            differences: story.differences,
+        }
+    }
+}
+
+impl Side {
+    fn of(booking: Booking) -> Self {
+        Side {
+            status: booking.status.word(),
+            version: booking.version,
+            user: booking.user.to_string(),
+            seats_text: format_seats(&booking.seats),
+            seats: booking.seats.iter().map(|seat| seat.0).collect(),
+            amount: booking.amount,
+            currency: booking.currency,
+            created_at: time(booking.created_ms),
+            hold_expires_at: time(booking.deadline_ms),
+            lease: booking.lease,
+            payment: text(booking.payment),
+            paid_at: time(booking.paid_ms),
+            confirmed_at: time(booking.confirmed_ms),
+            ended_at: time(booking.ended_ms),
+            trace: text(booking.trace),
+        }
+    }
+}
+
+impl ArchivedSide {
+    fn of(archived: ArchivedBooking) -> Self {
+        ArchivedSide {
+            side: Side::of(archived.booking),
+            outcome: archived.outcome.map(|outcome| outcome.word()),
+            generation: archived.generation,
+            cancel_unsettled_since: archived.cancel_unsettled_ms.and_then(time),
+        }
+    }
+}
+
+impl HistoryLine {
+    fn of(entry: LedgerEntry) -> Self {
+        HistoryLine {
+            at: iso8601(entry.time_ms),
+            kind: entry.kind,
+            status: entry.status,
+            version: entry.version,
+            generation: entry.generation,
+            log_id: entry.log_id,
+            hold_expires_at: time(entry.deadline_ms),
+            lease: entry.lease,
+            payment: text(entry.payment),
+            detail: text(entry.detail),
+        }
+    }
+}
+
+impl Shown for Told {
+    fn text(&self) -> String {
+        let event = match &self.event_name {
+            Some(name) => format!("event {} {}", self.event, printable(name)),
+            None => format!("event {}, which the catalogue does not have", self.event),
+        };
+        let mut parts = vec![format!("booking {} of {event}", self.id), self.sides()];
+        parts.push(self.seats());
+        parts.push(self.history());
+        parts.push(match self.differences.as_slice() {
+            [] => "Redis and the archive agree.".to_owned(),
+            lines => {
+                let lines: Vec<String> =
+                    lines.iter().map(|line| format!("DIFFERS: {}", printable(line))).collect();
+                lines.join("\n")
+            }
+        });
+        parts.join("\n\n")
+    }
+}
+
+impl Told {
+    /// Both sides' words, side by side.
+    fn sides(&self) -> String {
+        let here = self.redis.as_ref();
+        let there = self.archive.as_ref();
+        let absent = match self.in_redis {
+            "event_not_loaded" => "(event not loaded)",
+            _ => "(unknown)",
+        };
+        let cell = |name: &str, of: &dyn Fn(&Side) -> String| {
+            let here = here.map_or_else(|| "-".to_owned(), of);
+            let there = there.map_or_else(|| "-".to_owned(), |there| of(&there.side));
+            [name.to_owned(), here, there]
+        };
+        let mut rows = vec![
+            [
+                "status".to_owned(),
+                here.map_or(absent, |side| side.status).to_owned(),
+                there.map_or("(unknown)", |there| there.side.status).to_owned(),
+            ],
+            cell("version", &|side| side.version.to_string()),
+            cell("user", &|side| side.user.clone()),
+            cell("seats", &|side| side.seats_text.clone()),
+            cell("amount (minor unit)", &|side| format!("{} {}", side.amount, side.currency)),
+            cell("made", &|side| or_dash(side.created_at.as_ref())),
+            cell("held until", &|side| or_dash(side.hold_expires_at.as_ref())),
+            cell("payment", &|side| or_dash(side.payment.as_ref())),
+            cell("paid", &|side| or_dash(side.paid_at.as_ref())),
+            cell("confirmed", &|side| or_dash(side.confirmed_at.as_ref())),
+            cell("ended", &|side| or_dash(side.ended_at.as_ref())),
+        ];
+        let outcome = or_dash(there.and_then(|there| there.outcome));
+        rows.push(["outcome".to_owned(), String::new(), outcome]);
+        if let Some(since) = there.and_then(|there| there.cancel_unsettled_since.as_ref()) {
+            rows.push(["cancelled, not settled since".to_owned(), String::new(), since.clone()]);
+        }
+        let columns = [Column::Words(""), Column::Words("Redis"), Column::Words("archive")];
+        table(columns, rows)
+    }
+
+    fn seats(&self) -> String {
+        let columns = [
+            Column::Number("seat"),
+            Column::Words("label"),
+            Column::Words("section"),
+            Column::Words("claimed by"),
+        ];
+        let row = |one: &SeatLine| {
+            [
+                one.seat.to_string(),
+                or_dash(one.label.as_ref()),
+                or_dash(one.section.as_ref()),
+                match (&one.claimed_by, one.is_own) {
+                    (Some(_), true) => "this booking".to_owned(),
+                    (owner, _) => or_dash(owner.as_ref()),
+                },
+            ]
+        };
+        table(columns, self.seats.iter().map(row).collect())
+    }
+
+    fn history(&self) -> String {
+        if self.history.is_empty() {
+            return "Nothing in the ledger yet.".to_owned();
+        }
+        let columns = [
+            Column::Words("at"),
+            Column::Words("what"),
+            Column::Words("then"),
+            Column::Number("version"),
+            Column::Words("log entry"),
+            Column::Words("detail"),
+        ];
+        let row = |one: &HistoryLine| {
+            [
+                one.at.clone(),
+                one.kind.clone(),
+                one.status.clone(),
+                one.version.to_string(),
+                one.log_id.clone(),
+                or_dash(one.detail.as_ref()),
+            ]
+        };
+        let mut text = table(columns, self.history.iter().map(row).collect());
+        if self.history_is_cut {
+            text.push_str("\nand more, which are not shown");
+        }
+        text
+    }
+}

@@ -1,0 +1,31 @@
+//! `dead-letters`: entries of the booking log that the worker gave up on: which they are, what they
+//! mean, and giving them to the archive once more.
+
+mod letter_id;
+mod list;
+mod replay;
+mod show;
+
+use std::process::ExitCode;
+
+use crate::config::Config;
+
+use super::failure::Failure;
+use super::output::Output;
+
+#[derive(clap::Subcommand, Debug)]
+pub(super) enum Command {
+    List(list::Arguments),
+    Show(show::Arguments),
+    Replay(replay::Arguments),
+}
+
+impl Command {
+    pub(super) async fn run(self, config: &Config, output: &Output) -> Result<ExitCode, Failure> {
+        match self {
+            Command::List(arguments) => output.show(&arguments.run(config).await?),
+            Command::Show(arguments) => output.show(&arguments.run(config).await?),
+            Command::Replay(arguments) => output.show(&arguments.run(config).await?),
+        }
+    }
+}

@@ -1,0 +1,253 @@
+//! `dead-letters replay`: gives parked entries to the archive once more. What it promises while
+//! others are at work is written in `sale::replay`.
+
+use serde::Serialize;
+
+use super::letter_id::LetterId;
+use crate::config::Config;
+use crate::ctl::failure::Failure;
+use crate::ctl::output::{Column, Shown, or_dash, table};
+use crate::domain::{LogId, Outcome, Partition};
+use crate::redis::{DeadLetter, Engine};
+use crate::sale::replay::{Fate, Forecast, Replay};
+use crate::start;
+
+/// Letters of one run; the others are for the next one.
+const LETTERS_MAX: usize = 10_000;
+/// Letters read at once.
+const PAGE: u64 = 100;
+
+/// Give parked entries to the archive once more
+///
+/// Each entry goes the way that the worker carries it: it is stored, its sale is judged, the verdict
+/// is settled in Redis, and then its letter is removed. What still cannot be read or stored stays,
+/// with the reason. May be run again, beside workers, and by several people at once: nothing happens
+/// twice. --all takes the letters that are there when it begins, at most 10,000.
+///
+/// Exits with 1 if letters stay, with 2 if a service went away in between: then those not named in
+/// the result were not looked at.
+#[derive(clap::Args, Debug)]
+#[command(after_help = "Examples:
+  holdfastctl dead-letters replay --all --dry-run
+  holdfastctl dead-letters replay 3:1795243836470-0
+  holdfastctl dead-letters replay --all --json | jq '.letters[] | select(.fate == \"stays\")'")]
+pub(in crate::ctl) struct Arguments {
+    #[command(flatten)]
+    which: Which,
+    /// Only say what would happen
+    #[arg(long)]
+    dry_run: bool,
+}
+
+#[derive(clap::Args, Debug)]
+#[group(required = true, multiple = false)]
+struct Which {
+    /// Letters' ids, as `dead-letters list` shows them
+    #[arg(value_name = "ID")]
+    letters: Vec<LetterId>,
+    /// All letters, oldest first
+    #[arg(long)]
+    all: bool,
+}
+
+/// What became of the letters.
+#[derive(Serialize)]
+pub(super) struct Replayed {
+    dry_run: bool,
+    replayed: u64,
+    stay: u64,
+    letters: Vec<Line>,
+    /// Letters beyond the bound of one run.
+    left_for_the_next_run: u64,
+    /// Why the run ended early, if it did.
+    stopped: Option<String>,
+}
+
+#[derive(Serialize)]
+struct Line {
+    id: String,
+    entry_id: String,
+    kind: Option<String>,
+    booking: Option<String>,
+    /// `replayed`, `would_be_replayed`, `stays` or `later`.
+    fate: &'static str,
+    /// The archive's judgement of a sale.
+    outcome: Option<&'static str>,
+    note: Option<String>,
+}
+
+/// Letters with their partitions.
+type Letters = Vec<(Partition, DeadLetter)>;
+
+impl Arguments {
+    pub(super) async fn run(self, config: &Config) -> Result<Replayed, Failure> {
+        let engine = start::existing_engine(config).await?;
+        let archive = start::existing_archive(config).await?;
+        let (letters, left) = match self.which.all {
+            true => all_letters(&engine).await?,
+            false => (named_letters(&engine, &self.which.letters).await?, 0),
+        };
+        let replay = Replay::new(engine, archive, config.ended_keep_seconds);
+        let mut result = Replayed {
+            dry_run: self.dry_run,
+            replayed: 0,
+            stay: 0,
+            letters: Vec::with_capacity(letters.len()),
+            left_for_the_next_run: left,
+            stopped: None,
+        };
+        for (partition, letter) in &letters {
+            let line = match self.dry_run {
+                true => replay
+                    .forecast(letter)
+                    .await
+                    .map(|told| Line::foreseen(*partition, letter, told)),
+                false => {
+                    let fate = replay.replay(*partition, letter).await;
+                    fate.map(|fate| Line::done(*partition, letter, fate))
+                }
+            };
+            match line {
+                Ok(line) => result.add(line),
+                Err(error) => {
+                    let letter = LetterId::new(*partition, letter.id);
+                    let why = Failure::from(error);
+                    result.stopped = Some(format!("at {letter}, which is still there: {why}"));
+                    break;
+                }
+            }
+        }
+        Ok(result)
+    }
+}
+
+/// The letters of these names, each once. All must be there before anything is done.
+async fn named_letters(engine: &Engine, names: &[LetterId]) -> Result<Letters, Failure> {
+    let mut letters: Letters = Vec::with_capacity(names.len());
+    for name in names {
+        let (partition, letter) = name.find(engine).await?;
+        if !letters.iter().any(|known| (known.0, known.1.id) == (partition, letter.id)) {
+            letters.push((partition, letter));
+        }
+    }
+    Ok(letters)
+}
+
+/// The letters that are there now, oldest first, and how many more there are than one run takes.
+async fn all_letters(engine: &Engine) -> Result<(Letters, u64), Failure> {
+    let (mut letters, mut total) = (Letters::new(), 0);
+    for partition in engine.keys().all_partitions() {
+        total += engine.dead_letter_count(partition).await?;
+        let newest = engine.dead_letters(partition, None, 1).await?;
+        let Some(newest) = newest.first().map(|letter| letter.id) else { continue };
+        let mut after = LogId::default();
+        while letters.len() < LETTERS_MAX {
+            let page = engine.dead_letters_after(partition, after, newest, PAGE).await?;
+            let Some(last) = page.last() else { break };
+            after = last.id;
+            letters.extend(page.into_iter().map(|letter| (partition, letter)));
+        }
+    }
+    letters.truncate(LETTERS_MAX);
+    letters.sort_by_key(|(_, letter)| letter.id);
+    let left = total.saturating_sub(letters.len() as u64);
+    Ok((letters, left))
+}
+
+impl Line {
+    fn of(partition: Partition, letter: &DeadLetter, fate: &'static str) -> Self {
+        let field = |name| letter.fields.get(name).filter(|value| !value.is_empty()).cloned();
+        Line {
+            id: LetterId::new(partition, letter.id).to_string(),
+            entry_id: letter.entry_id.clone(),
+            kind: field("kind"),
+            booking: field("booking"),
+            fate,
+            outcome: None,
+            note: None,
+        }
+    }
+
+    fn done(partition: Partition, letter: &DeadLetter, fate: Fate) -> Self {
+        let line = |word| Line::of(partition, letter, word);
+        match fate {
+            Fate::Replayed { outcome, removed } => {
+                let refused = "a seat was sold to somebody else: the buyer gets the money back";
+                let note = match outcome {
+                    Some(Outcome::Refund) => Some(refused),
+                    _ if !removed => Some("somebody else removed the letter meanwhile"),
+                    _ => None,
+                };
+                let outcome = outcome.map(Outcome::word);
+                Line { outcome, note: note.map(str::to_owned), ..line("replayed") }
+            }
+            Fate::Stays(why) => Line { note: Some(why), ..line("stays") },
+            Fate::Later(why) => Line { note: Some(format!("{why}; try again")), ..line("later") },
+        }
+    }
+
+    fn foreseen(partition: Partition, letter: &DeadLetter, told: Forecast) -> Self {
+        let (word, note) = match told {
+            Forecast::Replay { in_ledger: true } => {
+                ("would_be_replayed", Some("the ledger has it already".to_owned()))
+            }
+            Forecast::Replay { in_ledger: false } => ("would_be_replayed", None),
+            Forecast::Stays(why) => ("stays", Some(why)),
+        };
+        Line { note, ..Line::of(partition, letter, word) }
+    }
+}
+
+impl Replayed {
+    fn add(&mut self, line: Line) {
+        match line.fate {
+            "stays" | "later" => self.stay += 1,
+            _ => self.replayed += 1,
+        }
+        self.letters.push(line);
+    }
+}
+
+impl Shown for Replayed {
+    fn text(&self) -> String {
+        let mut text = String::new();
+        if !self.letters.is_empty() {
+            let columns = [
+                Column::Words("letter"),
+                Column::Words("kind"),
+                Column::Words("booking"),
+                Column::Words("fate"),
+                Column::Words("outcome"),
+                Column::Words("note"),
+            ];
+            let row = |one: &Line| {
+                [
+                    one.id.clone(),
+                    or_dash(one.kind.as_ref()),
+                    or_dash(one.booking.as_ref()),
+                    one.fate.replace('_', " "),
+                    or_dash(one.outcome),
+                    or_dash(one.note.as_ref()),
+                ]
+            };
+            text = table(columns, self.letters.iter().map(row).collect()) + "\n\n";
+        }
+        let verb = if self.dry_run { "would be replayed" } else { "replayed" };
+        text.push_str(&format!("{} {verb}, {} stay", self.replayed, self.stay));
+        if self.left_for_the_next_run > 0 {
+            text.push_str(&format!(", {} are for the next run", self.left_for_the_next_run));
+        }
+        if let Some(why) = &self.stopped {
+            text.push_str(&format!("\nSTOPPED {why}"));
+        }
+        text
+    }
+
+    fn has_problems(&self) -> bool {
+        self.stay > 0
+    }
+
+    fn is_incomplete(&self) -> bool {
+        self.stopped.is_some()
+    }
+}

@@ -1,0 +1,133 @@
+//! `dead-letters show`: one letter whole, what it means, and what to do about it.
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+
+use super::letter_id::LetterId;
+use crate::config::Config;
+use crate::ctl::failure::Failure;
+use crate::ctl::output::{Column, Shown, printable, table};
+use crate::ctl::time::{age_seconds, iso8601, span};
+use crate::domain::Partition;
+use crate::domain::entry::ENTRY_FIELDS;
+use crate::redis::DeadLetter;
+use crate::sale::replay::{is_sale, read};
+use crate::start;
+
+/// Show a dead letter with all its fields, what it means and what to do
+///
+/// Asks Redis alone.
+#[derive(clap::Args, Debug)]
+#[command(after_help = "Examples:
+  holdfastctl dead-letters show 3:1795243836470-0
+  holdfastctl dead-letters show 3:1795243836470-0 --json | jq .fields.booking")]
+pub(in crate::ctl) struct Arguments {
+    /// The letter's id, as `dead-letters list` shows it
+    #[arg(value_name = "ID")]
+    letter: LetterId,
+}
+
+/// One letter.
+#[derive(Serialize)]
+pub(super) struct Letter {
+    id: String,
+    partition: u16,
+    entry_id: String,
+    reason: String,
+    parked_at: String,
+    age_seconds: f64,
+    /// Whether this build can read its entry.
+    readable: bool,
+    means: &'static str,
+    todo: String,
+    fields: BTreeMap<String, String>,
+}
+
+impl Arguments {
+    pub(super) async fn run(self, config: &Config) -> Result<Letter, Failure> {
+        let engine = start::existing_engine(config).await?;
+        let (partition, letter) = self.letter.find(&engine).await?;
+        let now_ms = engine.redis_time_ms(partition).await?;
+        Ok(Letter::of(partition, letter, now_ms))
+    }
+}
+
+impl Letter {
+    fn of(partition: Partition, letter: DeadLetter, now_ms: i64) -> Self {
+        let id = LetterId::new(partition, letter.id).to_string();
+        let (means, todo) = explained(&id, &letter);
+        Letter {
+            partition: partition.0,
+            parked_at: iso8601(i64::try_from(letter.id.ms).unwrap_or(i64::MAX)),
+            age_seconds: age_seconds(now_ms, letter.id.ms),
+            readable: read(&letter).is_ok(),
+            means,
+            todo,
+            entry_id: letter.entry_id,
+            reason: letter.reason,
+            fields: letter.fields.into_iter().collect(),
+            id,
+        }
+    }
+}
+
+/// What a letter means, and what to do.
+fn explained(id: &str, letter: &DeadLetter) -> (&'static str, String) {
+    let booking = letter.fields.get("booking").filter(|booking| !booking.is_empty());
+    let look = match booking {
+        Some(booking) => format!("`holdfastctl bookings show {}` tells more", printable(booking)),
+        None => "It names no booking".to_owned(),
+    };
+    let replay =
+        format!("Mend what the reason says, then `holdfastctl dead-letters replay {id}`. {look}.");
+    match (read(letter).is_ok(), is_sale(letter)) {
+        (true, true) => (
+            "A paid sale that the archive could not store, or Redis not settle: its buyer waits, \
+             and the booking stays CONFIRMING.",
+            replay,
+        ),
+        (true, false) => (
+            "A transition that the archive's ledger lacks; the booking's archived state may be \
+             behind.",
+            replay,
+        ),
+        (false, true) => (
+            "It calls itself a paid sale, and this build cannot read it: another build wrote it, \
+             or somebody by hand. If it is real, its buyer waits.",
+            format!(
+                "During an upgrade: finish it, then `holdfastctl dead-letters replay {id}`. \
+                 Else see whether the booking is real. {look}."
+            ),
+        ),
+        (false, false) => (
+            "This build cannot read it: another build wrote it, or somebody by hand.",
+            format!(
+                "During an upgrade: finish it, then `holdfastctl dead-letters replay {id}`. \
+                 Else nothing: it stays, and hurts nobody. {look}."
+            ),
+        ),
+    }
+}
+
+impl Shown for Letter {
+    fn text(&self) -> String {
+        let head = format!(
+            "dead letter {}: log entry {} of partition {}\nparked    {}, {} ago\nreason    {}\n\
+             means     {}\ndo        {}\n\n",
+            self.id,
+            printable(&self.entry_id),
+            self.partition,
+            self.parked_at,
+            span(self.age_seconds),
+            printable(&self.reason),
+            self.means,
+            self.todo,
+        );
+        // In the order of an entry, what is no field of one behind it.
+        let own = ENTRY_FIELDS.iter().filter_map(|name| self.fields.get_key_value(*name));
+        let other = self.fields.iter().filter(|(name, _)| !ENTRY_FIELDS.contains(&name.as_str()));
+        let rows = own.chain(other).map(|(name, value)| [name.clone(), value.clone()]);
+        head + &table([Column::Words("field"), Column::Words("value")], rows.collect())
+    }
+}

@@ -1,0 +1,118 @@
+//! `health`: is the API or the worker of this machine ready? For containers and supervisors: it
+//! needs no curl, and neither Redis nor MongoDB.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use clap::ValueEnum;
+use serde::Serialize;
+use serde_json::Value;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+
+use crate::config::Config;
+
+use super::failure::Failure;
+use super::output::Shown;
+
+/// How long the answer may take: less than who asks usually waits.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(2);
+/// Most bytes of an answer.
+const ANSWER_BYTES_MAX: u64 = 64 * 1024;
+
+/// Ask the API or the worker of this machine whether it is ready
+///
+/// Asks /health/ready where the settings say that it listens (`listen`, `worker_listen`), on this
+/// machine's own address if that is "anywhere" (0.0.0.0).
+///
+/// Exits with 0 if it is ready, 1 if it says that it is not, 2 if it does not answer.
+#[derive(clap::Args, Debug)]
+#[command(after_help = "Examples:
+  holdfastctl health api
+  HOLDFAST_WORKER_LISTEN=127.0.0.1:9001 holdfastctl health worker --json")]
+pub(super) struct Arguments {
+    /// Which program
+    #[arg(value_enum)]
+    program: Program,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum Program {
+    /// holdfast-api
+    Api,
+    /// holdfast-worker
+    Worker,
+}
+
+/// What a program says of itself.
+#[derive(Serialize)]
+pub(super) struct Health {
+    ready: bool,
+    address: String,
+    /// The body of its answer.
+    answer: Value,
+}
+
+impl Arguments {
+    pub(super) async fn run(self, config: &Config) -> Result<Health, Failure> {
+        let mut address = match self.program {
+            Program::Api => config.listen,
+            Program::Worker => config.worker_listen,
+        };
+        if address.ip().is_unspecified() {
+            let loopback = if address.is_ipv6() { "::1" } else { "127.0.0.1" };
+            address = SocketAddr::new(loopback.parse().unwrap_or(address.ip()), address.port());
+        }
+        let away = |reason: String| Failure::new(format!("{address} does not answer: {reason}"));
+        let asked = tokio::time::timeout(ANSWER_TIMEOUT, ask(address)).await;
+        let text = match asked {
+            Ok(text) => text.map_err(|error| away(error.to_string()))?,
+            Err(_) => return Err(away(format!("not within {} s", ANSWER_TIMEOUT.as_secs()))),
+        };
+        let (status, answer) = read(&text).ok_or_else(|| away("that is no HTTP".to_owned()))?;
+        Ok(Health { ready: status == 200, address: address.to_string(), answer })
+    }
+}
+
+/// The whole answer; the server closes the connection after it.
+async fn ask(address: SocketAddr) -> std::io::Result<String> {
+    let mut stream = TcpStream::connect(address).await?;
+    let request = format!("GET /health/ready HTTP/1.0\r\nHost: {address}\r\n\r\n");
+    stream.write_all(request.as_bytes()).await?;
+    let mut text = String::new();
+    stream.take(ANSWER_BYTES_MAX).read_to_string(&mut text).await?;
+    Ok(text)
+}
+
+/// Status and body.
+fn read(text: &str) -> Option<(u16, Value)> {
+    let (head, body) = text.split_once("\r\n\r\n")?;
+    let status = head.strip_prefix("HTTP/1.")?.split(' ').nth(1)?.parse().ok()?;
+    Some((status, serde_json::from_str(body).unwrap_or(Value::Null)))
+}
+
+impl Shown for Health {
+    fn text(&self) -> String {
+        let state = if self.ready { "ready" } else { "NOT READY" };
+        format!("{} is {state}: {}", self.address, self.answer)
+    }
+
+    fn has_problems(&self) -> bool {
+        !self.ready
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn answers_are_read() {
+        let (status, body) = read("HTTP/1.0 503 X\r\na: b\r\n\r\n{\"status\":\"ending\"}").unwrap();
+        assert_eq!((status, &body["status"]), (503, &Value::from("ending")));
+        assert_eq!(read("HTTP/1.1 200 OK\r\n\r\nfine"), Some((200, Value::Null)));
+        for bad in ["", "HTTP/1.1 200 OK", "+PONG\r\n\r\n", "HTTP/1.1 x\r\n\r\n"] {
+            assert_eq!(read(bad), None, "{bad}");
+        }
+    }
+}

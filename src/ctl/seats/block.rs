@@ -1,0 +1,109 @@
+//! `seats block` and `seats release`.
+
+use serde::Serialize;
+
+use super::ranges::{SeatList, ranges};
+use crate::config::Config;
+use crate::ctl::failure::Failure;
+use crate::ctl::output::Shown;
+use crate::domain::limits::BLOCK_SEATS_MAX;
+use crate::domain::{EventId, SeatId, UserId};
+use crate::redis::BlockAction;
+use crate::sale::{BlockRequest, Events, HouseSeats};
+use crate::start;
+
+#[derive(clap::Args, Debug)]
+pub(in crate::ctl) struct Arguments {
+    /// The event's id
+    #[arg(value_name = "EVENT")]
+    event: u32,
+    #[command(flatten)]
+    which: Which,
+    /// One row of the section
+    #[arg(long, requires = "section", conflicts_with = "seats")]
+    row: Option<String>,
+    /// Why; kept for ever
+    #[arg(long, value_name = "TEXT")]
+    reason: String,
+    /// Who does it; kept for ever
+    #[arg(long, value_name = "NAME", env = "USER", default_value = "holdfastctl")]
+    by: UserId,
+}
+
+#[derive(clap::Args, Debug)]
+#[group(required = true, multiple = false)]
+struct Which {
+    /// Seats by their ids, as the seat map has them
+    #[arg(long, value_name = "1-20,33")]
+    seats: Option<SeatList>,
+    /// All seats of a section
+    #[arg(long, value_name = "NAME")]
+    section: Option<String>,
+}
+
+/// What was done.
+#[derive(Serialize)]
+pub(super) struct Done {
+    event: u32,
+    action: &'static str,
+    /// How many seats were named.
+    seats: usize,
+    /// How many of them became others.
+    changed: u32,
+}
+
+impl Arguments {
+    pub(super) async fn run(self, config: &Config, action: BlockAction) -> Result<Done, Failure> {
+        let engine = start::existing_engine(config).await?;
+        let archive = start::existing_archive(config).await?;
+        let events = Events::new(engine, archive, start::sale_settings(config));
+        let id = EventId(self.event);
+        let seats = match (self.which.seats, self.which.section) {
+            (Some(SeatList(seats)), _) => seats,
+            (None, Some(section)) => {
+                let wanted = HouseSeats::Of { section, row: self.row };
+                events.house_seats(id, &wanted).await?
+            }
+            (None, None) => return Err(Failure::new("name --seats or --section")),
+        };
+        let mut done =
+            Done { event: self.event, action: action.word(), seats: seats.len(), changed: 0 };
+        let mut finished = 0;
+        for step in seats.chunks(BLOCK_SEATS_MAX) {
+            let request = BlockRequest {
+                event: id,
+                action,
+                seats: HouseSeats::Named(step.to_vec()),
+                actor: self.by.to_string(),
+                reason: self.reason.clone(),
+            };
+            match events.block(&request).await {
+                Ok(changed) => done.changed += changed,
+                Err(error) => return Err(cut_off(error.into(), &seats[..finished])),
+            }
+            finished += step.len();
+        }
+        Ok(done)
+    }
+}
+
+/// Why not all was done, and what was.
+fn cut_off(error: Failure, finished: &[SeatId]) -> Failure {
+    match finished.is_empty() {
+        true => error,
+        false => Failure::new(format!("{error}. Done already: seats {}", ranges(finished))),
+    }
+}
+
+impl Shown for Done {
+    fn text(&self) -> String {
+        let verb = if self.action == BlockAction::Block.word() { "blocked" } else { "released" };
+        match self.seats as u64 - u64::from(self.changed) {
+            0 => format!("{} seats of event {} are {verb}.", self.changed, self.event),
+            rest => format!(
+                "{} seats of event {} are {verb}; {rest} were not to be changed.",
+                self.changed, self.event
+            ),
+        }
+    }
+}

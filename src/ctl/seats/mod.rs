@@ -1,0 +1,48 @@
+//! `seats`: what the house keeps back from the sale, and gives back to it.
+
+mod block;
+mod blocks;
+mod ranges;
+
+use std::process::ExitCode;
+
+use crate::config::Config;
+use crate::redis::BlockAction;
+
+use super::failure::Failure;
+use super::output::Output;
+
+#[derive(clap::Subcommand, Debug)]
+pub(super) enum Command {
+    /// Keep seats back from the sale
+    ///
+    /// Free seats alone, all or none: one that is held or sold refuses the block. Blocked seats stay
+    /// blocked, so the same block again changes nothing. More than 1,000 seats are blocked in steps
+    /// of 1,000. Each block is written to the archive with who did it and why.
+    #[command(after_help = "Examples:
+  holdfastctl seats block 7 --section Stalls --row A --reason 'sight lines'
+  holdfastctl seats block 7 --seats 1-20,33 --reason 'press' --by ann")]
+    Block(block::Arguments),
+    /// Give blocked seats back to the sale
+    ///
+    /// Those of the named seats that are blocked; others stay as they are.
+    #[command(after_help = "Examples:
+  holdfastctl seats release 7 --section Stalls --row A --reason 'camera is gone'
+  holdfastctl seats release 7 --seats 1-20,33 --reason 'press did not come'")]
+    Release(block::Arguments),
+    Blocks(blocks::Arguments),
+}
+
+impl Command {
+    pub(super) async fn run(self, config: &Config, output: &Output) -> Result<ExitCode, Failure> {
+        match self {
+            Command::Block(arguments) => {
+                output.show(&arguments.run(config, BlockAction::Block).await?)
+            }
+            Command::Release(arguments) => {
+                output.show(&arguments.run(config, BlockAction::Release).await?)
+            }
+            Command::Blocks(arguments) => output.show(&arguments.run(config).await?),
+        }
+    }
+}

@@ -1,0 +1,160 @@
+//! The events' part of `status`.
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+use serde::Serialize;
+
+use crate::archive::{Archive, EventHead};
+use crate::domain::{EventId, LoadState};
+use crate::redis::{Detail, Engine};
+
+use super::Failure;
+
+/// Events read at once.
+const PAGE: u32 = 1_000;
+/// Ids named in a sentence.
+const NAMED_MAX: usize = 5;
+
+/// The events of a deployment.
+#[derive(Serialize)]
+pub(super) struct Events {
+    /// How many there are of each status; absent while MongoDB is away.
+    pub by_status: Option<BTreeMap<&'static str, u64>>,
+    /// Created, and never opened for sale.
+    pub unopened: Vec<u32>,
+    /// Opened for sale, and not in Redis; absent unless both services answer.
+    pub lost: Option<Vec<u32>>,
+    /// Those on sale with their seats, newest first (while MongoDB is away: those that Redis has).
+    pub on_sale: Vec<EventSeats>,
+    /// How many more are on sale.
+    pub more: u64,
+}
+
+/// One event's seats by Redis.
+#[derive(Serialize)]
+pub(super) struct EventSeats {
+    pub id: u32,
+    /// Absent while MongoDB is away.
+    pub name: Option<String>,
+    pub seats: u32,
+    pub free: u32,
+    pub held: u32,
+    pub sold: u32,
+    pub blocked: u32,
+}
+
+/// Every event of the catalogue, by id.
+pub(super) async fn all_heads(archive: &Archive) -> Result<Vec<EventHead>, Failure> {
+    let mut heads: Vec<EventHead> = Vec::new();
+    loop {
+        let after = heads.last().map_or(EventId(0), |head| head.id);
+        let page = archive.event_heads(after, PAGE).await?;
+        let is_last = page.len() < PAGE as usize;
+        heads.extend(page);
+        if is_last {
+            return Ok(heads);
+        }
+    }
+}
+
+fn word(head: &EventHead) -> &'static str {
+    head.status.api_word(head.on_sale_at_ms, Timestamp::now().as_millisecond())
+}
+
+impl Events {
+    /// What the catalogue alone tells, if it is there.
+    pub fn without_seats(heads: Option<&[EventHead]>) -> Self {
+        let unopened = heads.into_iter().flatten().filter(|head| head.load_state == LoadState::New);
+        let count = |heads: &[EventHead]| {
+            let statuses = ["ON_SALE", "SCHEDULED", "PAUSED", "CLOSED"];
+            let mut counts: BTreeMap<&'static str, u64> = statuses.map(|word| (word, 0)).into();
+            for head in heads {
+                *counts.entry(word(head)).or_default() += 1;
+            }
+            counts
+        };
+        Events {
+            by_status: heads.map(count),
+            unopened: unopened.map(|head| head.id.0).collect(),
+            lost: None,
+            on_sale: Vec::new(),
+            more: 0,
+        }
+    }
+
+    /// What both tell, with the seats of at most `max` events.
+    pub async fn with_seats(
+        engine: &Engine,
+        loaded: &[EventId],
+        heads: Option<&[EventHead]>,
+        max: u32,
+    ) -> Result<Self, Failure> {
+        let mut events = Events::without_seats(heads);
+        let is_loaded = |id: &EventId| loaded.binary_search(id).is_ok();
+        let shown: Vec<(EventId, Option<&str>)> = match heads {
+            Some(heads) => {
+                let opened = heads.iter().filter(|head| head.load_state == LoadState::Opened);
+                let lost = opened.clone().filter(|head| !is_loaded(&head.id));
+                events.lost = Some(lost.map(|head| head.id.0).collect());
+                let on_sale = opened.filter(|head| is_loaded(&head.id) && word(head) == "ON_SALE");
+                on_sale.map(|head| (head.id, Some(head.name.as_str()))).collect()
+            }
+            None => loaded.iter().map(|id| (*id, None)).collect(),
+        };
+        let max = max as usize;
+        events.more = shown.len().saturating_sub(max) as u64;
+        for (id, name) in shown.into_iter().rev().take(max) {
+            let snapshot = engine.snapshot(id, Detail::Seats).await?;
+            // Unloaded a moment ago, or its inventory is gone: `verify` tells of the latter.
+            let Some(inventory) = snapshot.and_then(|snapshot| snapshot.inventory) else {
+                continue;
+            };
+            let counts = inventory.totals();
+            events.on_sale.push(EventSeats {
+                id: id.0,
+                name: name.map(str::to_owned),
+                seats: inventory.seats(),
+                free: counts.available,
+                held: counts.hold,
+                sold: counts.booked,
+                blocked: counts.blocked,
+            });
+        }
+        Ok(events)
+    }
+
+    /// What of the events asks for attention.
+    pub fn attention(&self) -> Vec<String> {
+        let mut told = Vec::new();
+        if !self.unopened.is_empty() {
+            let named = named(&self.unopened);
+            told.push(format!("created and not opened yet: {named}; a worker opens them"));
+        }
+        if let Some(lost) = self.lost.as_ref().filter(|lost| !lost.is_empty()) {
+            told.push(format!("Redis has lost {}: their seats may be sold", named(lost)));
+        }
+        told
+    }
+}
+
+/// `event 1, 2, 3 and 4 more`.
+fn named(ids: &[u32]) -> String {
+    let shown: Vec<String> = ids.iter().take(NAMED_MAX).map(u32::to_string).collect();
+    let shown = shown.join(", ");
+    match ids.len().saturating_sub(NAMED_MAX) {
+        0 => format!("event {shown}"),
+        more => format!("event {shown} and {more} more"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn many_ids_are_counted() {
+        assert_eq!(named(&[7]), "event 7");
+        assert_eq!(named(&[1, 2, 3, 4, 5, 6, 7]), "event 1, 2, 3, 4, 5 and 2 more");
+    }
+}

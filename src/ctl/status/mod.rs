@@ -1,0 +1,285 @@
+//! `status`: the whole deployment on one screen.
+//!
+//! Redis and MongoDB are asked apart from each other: where one is away, what the other knows is
+//! still told. Everything listed is bounded, and what is left out is counted.
+
+mod events;
+mod view;
+
+use std::collections::HashMap;
+
+use serde::Serialize;
+
+use crate::archive::{Archive, EventHead};
+use crate::config::Config;
+use crate::domain::EventId;
+use crate::redis::{Engine, WORKER_GROUP};
+use crate::start;
+
+use super::failure::Failure;
+use super::lag::Lag;
+use events::{Events, all_heads};
+
+/// Events shown at most.
+const EVENTS_MAX: u32 = 1_000;
+/// The archive is told to be behind from here on, seconds.
+const BEHIND_SECONDS: f64 = 10.0;
+
+/// Show the state of the whole deployment on one screen
+///
+/// Redis, MongoDB, the booking log, the events on sale with their seats, newest first, and the
+/// workers that read the log. Below "look at" stands what asks for somebody's attention. A worker's
+/// "last read" is the age of its last read of any partition (Redis before 7.2: of its last read that
+/// gave it something). Seats of overdue holds count as held until somebody asks for them. `lag` has
+/// every partition, `event show` every section.
+///
+/// Exits with 2 where Redis or MongoDB is away or refuses us; what the other one knows is still
+/// told.
+#[derive(clap::Args, Debug)]
+#[command(after_help = "Examples:
+  holdfastctl status
+  holdfastctl status --events 100
+  holdfastctl status --json | jq '.attention[]'
+  watch -n 5 holdfastctl status")]
+pub(super) struct Arguments {
+    /// How many events on sale to show with their seats
+    #[arg(long, value_name = "N", default_value_t = 8,
+          value_parser = clap::value_parser!(u32).range(..=i64::from(EVENTS_MAX)))]
+    events: u32,
+}
+
+/// The state of a deployment.
+#[derive(Serialize)]
+pub(super) struct Status {
+    redis: Service<RedisFacts>,
+    mongodb: Service<MongoFacts>,
+    /// Absent while Redis is away.
+    log: Option<LogStatus>,
+    events: Events,
+    /// Who reads the booking log, last reader first.
+    workers: Vec<WorkerStatus>,
+    /// What somebody should look at.
+    attention: Vec<String>,
+}
+
+/// A service, or why it cannot be asked.
+#[derive(Serialize)]
+#[serde(untagged)]
+enum Service<T> {
+    There {
+        connected: bool,
+        #[serde(flatten)]
+        facts: T,
+    },
+    Away {
+        connected: bool,
+        error: String,
+    },
+}
+
+#[derive(Serialize)]
+struct RedisFacts {
+    flavor: &'static str,
+    version: String,
+    /// Whether it is a cluster, of which one node speaks.
+    cluster: bool,
+    role: String,
+    memory_used_bytes: u64,
+    memory_limit_bytes: Option<u64>,
+    eviction_policy: String,
+    append_only: bool,
+    connected_clients: u64,
+}
+
+#[derive(Serialize)]
+struct MongoFacts {
+    version: String,
+    /// Absent for a standalone server.
+    replica_set: Option<String>,
+    sharded: bool,
+}
+
+#[derive(Serialize)]
+struct LogStatus {
+    #[serde(flatten)]
+    lag: Lag,
+    /// Length of one partition's log at which new holds stop.
+    entries_max: u64,
+}
+
+#[derive(Serialize)]
+struct WorkerStatus {
+    name: String,
+    last_read_seconds: f64,
+    pending: u64,
+}
+
+/// What Redis tells.
+struct RedisSide {
+    engine: Engine,
+    facts: RedisFacts,
+    lag: Lag,
+    workers: Vec<WorkerStatus>,
+    /// Events that it has, in order.
+    loaded: Vec<EventId>,
+}
+
+/// What MongoDB tells.
+struct MongoSide {
+    facts: MongoFacts,
+    /// Every event, by id.
+    heads: Vec<EventHead>,
+}
+
+impl Arguments {
+    pub(super) async fn run(self, config: &Config) -> Result<Status, Failure> {
+        let (redis, mongodb) = tokio::join!(RedisSide::ask(config), MongoSide::ask(config));
+        // No figure is given twice: events are told with what both sides know.
+        let (redis, events) = match redis {
+            Ok(side) => {
+                let heads = mongodb.as_ref().ok().map(|side| side.heads.as_slice());
+                match Events::with_seats(&side.engine, &side.loaded, heads, self.events).await {
+                    Ok(events) => (Ok(side), events),
+                    // It went away in between.
+                    Err(error) => (Err(error), Events::without_seats(heads)),
+                }
+            }
+            Err(error) => {
+                let heads = mongodb.as_ref().ok().map(|side| side.heads.as_slice());
+                (Err(error), Events::without_seats(heads))
+            }
+        };
+        Ok(Status::of(redis, mongodb, events, config))
+    }
+}
+
+impl RedisSide {
+    async fn ask(config: &Config) -> Result<Self, Failure> {
+        let engine = start::existing_engine(config).await?;
+        let found = engine.server_facts().await?;
+        let facts = RedisFacts {
+            flavor: found.flavor,
+            version: found.version,
+            cluster: engine.settings().is_cluster(),
+            role: found.role,
+            memory_used_bytes: found.memory_used_bytes,
+            memory_limit_bytes: found.memory_limit_bytes,
+            eviction_policy: found.eviction_policy,
+            append_only: found.append_only,
+            connected_clients: found.clients,
+        };
+        let mut loaded = Vec::new();
+        for partition in engine.keys().all_partitions() {
+            loaded.extend(engine.loaded_events(partition).await?);
+        }
+        loaded.sort_unstable();
+        let (lag, workers) = (Lag::read(&engine).await?, workers(&engine).await?);
+        Ok(RedisSide { engine, facts, lag, workers, loaded })
+    }
+}
+
+/// The members of the workers' group, over all partitions.
+async fn workers(engine: &Engine) -> Result<Vec<WorkerStatus>, Failure> {
+    let mut by_name: HashMap<String, (u64, u64)> = HashMap::new();
+    for partition in engine.keys().all_partitions() {
+        for consumer in engine.consumers(partition, WORKER_GROUP).await? {
+            let (idle_ms, pending) = by_name.entry(consumer.name).or_insert((u64::MAX, 0));
+            *idle_ms = consumer.idle_ms.min(*idle_ms);
+            *pending += consumer.pending;
+        }
+    }
+    let mut workers: Vec<(u64, WorkerStatus)> = by_name
+        .into_iter()
+        .map(|(name, (idle_ms, pending))| {
+            let last_read_seconds = idle_ms as f64 / 1_000.0;
+            (idle_ms, WorkerStatus { name, last_read_seconds, pending })
+        })
+        .collect();
+    workers.sort_by(|a, b| (a.0, &a.1.name).cmp(&(b.0, &b.1.name)));
+    Ok(workers.into_iter().map(|(_, worker)| worker).collect())
+}
+
+impl MongoSide {
+    async fn ask(config: &Config) -> Result<Self, Failure> {
+        let archive: Archive = start::existing_archive(config).await?;
+        let info = archive.server_info().await?;
+        let facts = MongoFacts {
+            version: info.version,
+            replica_set: info.replica_set,
+            sharded: info.sharded,
+        };
+        Ok(MongoSide { facts, heads: all_heads(&archive).await? })
+    }
+}
+
+impl<T> Service<T> {
+    fn of(asked: Result<T, Failure>) -> Self {
+        match asked {
+            Ok(facts) => Service::There { connected: true, facts },
+            Err(error) => Service::Away { connected: false, error: error.to_string() },
+        }
+    }
+
+    fn is_there(&self) -> bool {
+        matches!(self, Service::There { .. })
+    }
+}
+
+impl Status {
+    fn of(
+        redis: Result<RedisSide, Failure>,
+        mongodb: Result<MongoSide, Failure>,
+        events: Events,
+        config: &Config,
+    ) -> Self {
+        let mut attention = Vec::new();
+        let (mut log, mut workers) = (None, Vec::new());
+        let redis = redis.map(|side| {
+            attention.extend(side.attention(config.log_entries_max));
+            log = Some(LogStatus { lag: side.lag, entries_max: config.log_entries_max });
+            workers = side.workers;
+            side.facts
+        });
+        attention.extend(events.attention());
+        Status {
+            redis: Service::of(redis),
+            mongodb: Service::of(mongodb.map(|side| side.facts)),
+            log,
+            events,
+            workers,
+            attention,
+        }
+    }
+}
+
+impl RedisSide {
+    /// What of Redis and the log asks for attention.
+    fn attention(&self, entries_max: u64) -> Vec<String> {
+        let mut told = Vec::new();
+        if self.facts.eviction_policy != "noeviction" {
+            let policy = &self.facts.eviction_policy;
+            told.push(format!("Redis may evict seats and bookings (maxmemory-policy {policy})"));
+        }
+        if !self.facts.append_only {
+            told.push("Redis keeps no append-only file: a restart loses holds".to_owned());
+        }
+        let Lag { totals, partitions } = &self.lag;
+        if totals.dead_letters > 0 {
+            let count = totals.dead_letters;
+            told.push(format!("{count} dead letters: `holdfastctl dead-letters list`"));
+        }
+        if self.workers.is_empty() && totals.length > 0 {
+            told.push("no worker has ever read the booking log".to_owned());
+        } else if totals.behind_seconds > BEHIND_SECONDS {
+            let behind = totals.behind_seconds;
+            told.push(format!("the archive is {behind:.0} s behind: `holdfastctl lag`"));
+        }
+        // From nine tenths on.
+        let full = partitions.iter().filter(|one| one.length / 9 >= entries_max / 10);
+        told.extend(full.map(|one| {
+            let (partition, length) = (one.partition, one.length);
+            format!("partition {partition} has {length} entries: at {entries_max} holds stop")
+        }));
+        told
+    }
+}

@@ -1,0 +1,200 @@
+//! An event's sales as CSV, one line a seat, for box offices and accountants.
+//!
+//! Read from the archive page by page in the order in which the bookings were made, so memory stays
+//! bounded however large the event. It is of no single instant: a sale that is confirmed meanwhile
+//! may be missing, none is there twice, and each stands as it was when its page was read.
+//!
+//! RFC 4180, UTF-8, with a line of names. Amounts are in the currency's minor unit, times in UTC.
+//! A text that a spreadsheet would run as a formula (it begins with `=`, `+`, `-`, `@`, or one of
+//! their wide forms) gets an apostrophe before it.
+
+use std::borrow::Cow;
+
+use csv::{Terminator, Writer, WriterBuilder};
+use jiff::Timestamp;
+
+use super::{Sale, SaleError};
+use crate::archive::{Archive, ArchivedBooking};
+use crate::domain::{BookingId, Event, EventId, Outcome};
+
+/// Bookings read at once; with ten seats each a page is some two megabytes.
+const PAGE: u32 = 1_000;
+
+/// The names of the columns.
+pub const COLUMNS: [&str; 15] = [
+    "booking_id",
+    "user_id",
+    "section",
+    "row",
+    "seat_number",
+    "seat_label",
+    "seat_id",
+    "price",
+    "currency",
+    "booking_amount",
+    "payment_id",
+    "paid_at",
+    "confirmed_at",
+    "cancelled_at",
+    "status",
+];
+
+/// An export under way.
+pub struct SalesExport {
+    archive: Archive,
+    event: Event,
+    outcome: Outcome,
+    /// The last booking that was written.
+    after: Option<BookingId>,
+    begun: bool,
+    bookings: u64,
+    seats: u64,
+}
+
+impl SalesExport {
+    /// Begins an export of the sales of an event that ended so. Needs MongoDB alone.
+    pub async fn begin(
+        archive: &Archive,
+        id: EventId,
+        outcome: Outcome,
+    ) -> Result<Self, SaleError> {
+        let event = archive.event(id).await?.ok_or(SaleError::EventUnknown(id))?;
+        Ok(SalesExport {
+            archive: archive.clone(),
+            event,
+            outcome,
+            after: None,
+            begun: false,
+            bookings: 0,
+            seats: 0,
+        })
+    }
+
+    /// The next piece of the file, whole lines; `None` after the last one. The first has the names.
+    ///
+    /// # Errors
+    /// If MongoDB is away; the same piece may be asked for again.
+    pub async fn next(&mut self) -> Result<Option<Vec<u8>>, SaleError> {
+        let event = self.event.id;
+        let page = self.archive.sales_of_event(event, self.outcome, self.after, PAGE).await?;
+        if page.is_empty() && self.begun {
+            return Ok(None);
+        }
+        let mut writer = WriterBuilder::new().terminator(Terminator::CRLF).from_writer(Vec::new());
+        let written = self.write(&mut writer, &page);
+        let piece = written.and_then(|()| Ok(writer.into_inner().map_err(|e| e.into_error())?));
+        // Into memory, and every line has all columns.
+        let piece = piece.map_err(|error| SaleError::Internal(format!("a CSV line: {error}")))?;
+        self.begun = true;
+        self.bookings += page.len() as u64;
+        self.seats += page.iter().map(|sale| sale.booking.seats.len() as u64).sum::<u64>();
+        self.after = page.last().map(|sale| sale.booking.id).or(self.after);
+        Ok(Some(piece))
+    }
+
+    /// Bookings written so far.
+    pub fn bookings(&self) -> u64 {
+        self.bookings
+    }
+
+    /// Seats written so far.
+    pub fn seats(&self) -> u64 {
+        self.seats
+    }
+
+    fn write(&self, writer: &mut Writer<Vec<u8>>, page: &[ArchivedBooking]) -> csv::Result<()> {
+        if !self.begun {
+            writer.write_record(COLUMNS)?;
+        }
+        for sale in page {
+            write_sale(writer, &self.event, sale)?;
+        }
+        Ok(())
+    }
+}
+
+fn write_sale(
+    writer: &mut Writer<Vec<u8>>,
+    event: &Event,
+    sale: &ArchivedBooking,
+) -> csv::Result<()> {
+    let booking = &sale.booking;
+    let id = booking.id.to_string();
+    let (user, payment) = (defused(booking.user.as_str()), defused(&booking.payment));
+    let amount = booking.amount.to_string();
+    let (paid, confirmed) = (time(booking.paid_ms), time(booking.confirmed_ms));
+    let cancelled = match sale.outcome {
+        Some(Outcome::Cancelled) => time(booking.ended_ms),
+        _ => String::new(),
+    };
+    let status = sale.outcome.map_or(booking.status, Outcome::status).word();
+    for seat in &booking.seats {
+        // A seat that the layout does not have would be a defect; it must not hide the sale.
+        let info = event.layout.seat(*seat);
+        let text = |part: Option<&str>| defused(part.unwrap_or_default()).into_owned();
+        writer.write_record([
+            id.as_str(),
+            &user,
+            &text(info.map(|info| info.section)),
+            &text(info.and_then(|info| info.row)),
+            &info.map(|info| info.number.to_string()).unwrap_or_default(),
+            &text(info.map(|info| info.label()).as_deref()),
+            &seat.to_string(),
+            &info.map(|info| info.price.to_string()).unwrap_or_default(),
+            &booking.currency,
+            &amount,
+            &payment,
+            &paid,
+            &confirmed,
+            &cancelled,
+            status,
+        ])?;
+    }
+    Ok(())
+}
+
+/// A time as ISO 8601; empty where there is none.
+fn time(unix_ms: i64) -> String {
+    match Timestamp::from_millisecond(unix_ms) {
+        Ok(time) if unix_ms > 0 => format!("{time:.3}"),
+        _ => String::new(),
+    }
+}
+
+/// A text that no spreadsheet takes for a formula.
+fn defused(text: &str) -> Cow<'_, str> {
+    match text.chars().next() {
+        Some('=' | '+' | '-' | '@' | '\t' | '\r' | '＝' | '＋' | '－' | '＠') => {
+            Cow::Owned(format!("'{text}"))
+        }
+        _ => Cow::Borrowed(text),
+    }
+}
+
+impl Sale {
+    /// Begins an export of the sales of an event that ended so.
+    pub async fn sales(&self, id: EventId, outcome: Outcome) -> Result<SalesExport, SaleError> {
+        SalesExport::begin(&self.inner.archive, id, outcome).await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn formulas_are_defused() {
+        for text in ["=1+1", "+49", "-1", "@SUM(A1)", "\t=1", "＝1"] {
+            assert_eq!(defused(text), format!("'{text}"));
+        }
+        for text in ["", "ann", "A-1", "a=b", "1+1", "'quoted"] {
+            assert_eq!(defused(text), text);
+        }
+    }
+
+    #[test]
+    fn times_are_iso_or_nothing() {
+        assert_eq!(time(1_772_388_000_000), "2026-03-01T18:00:00.000Z");
+        assert_eq!((time(0), time(-1)), (String::new(), String::new()));
+    }
+}

@@ -1,0 +1,232 @@
+//! `dead-letters show` and `replay`: what was parked comes to its end, once, whatever else goes on.
+
+use std::time::Duration;
+
+use holdfast::domain::{BookingId, EventId, Status};
+use holdfast::redis::DeadLetter;
+use mongodb::bson::{Document, doc};
+use serde_json::{Value, json};
+
+use super::Shop;
+use crate::on_each_redis;
+use crate::support::servers::{shared_mongodb, shared_redis};
+use crate::support::world::{World, impatient};
+use crate::support::{Flavor, eventually};
+
+/// A shop whose sales do not wait for the archive.
+async fn impatient_shop(flavor: Flavor) -> Shop {
+    let redis = shared_redis(flavor);
+    Shop { world: World::with(redis, shared_mongodb(), impatient()).await, redis }
+}
+
+async fn letters(shop: &Shop) -> Vec<Value> {
+    let listed = shop.ctl("dead-letters list --json").await.json(0);
+    listed["dead_letters"].as_array().unwrap().clone()
+}
+
+fn ids(letters: &[Value]) -> Vec<&str> {
+    letters.iter().map(|letter| letter["id"].as_str().unwrap()).collect()
+}
+
+/// The fates in a replay's result.
+fn fates(result: &Value) -> Vec<(&str, &Value)> {
+    let letters = result["letters"].as_array().unwrap().iter();
+    letters.map(|one| (one["fate"].as_str().unwrap(), &one["outcome"])).collect()
+}
+
+/// Parks a letter by hand, as it was.
+fn park_again(shop: &Shop, event: EventId, letter: &DeadLetter) {
+    let keys = shop.world.engine.keys();
+    let key = keys.dead_letters(keys.partition_of(event));
+    let own: Vec<(String, &String)> =
+        letter.fields.iter().map(|(name, value)| (format!("entry.{name}"), value)).collect();
+    let mut words = vec!["XADD", &key, "*", "entry_id", &letter.entry_id, "reason", &letter.reason];
+    words.extend(own.iter().flat_map(|(name, value)| [name.as_str(), value.as_str()]));
+    shop.redis.command_value(&words);
+}
+
+on_each_redis!(a_parked_sale_comes_to_its_end, async |flavor| {
+    let shop = impatient_shop(flavor).await;
+    let event = shop.world.event(10).await;
+    // A claim that nobody can read: the archive cannot judge a sale of this seat.
+    let claims = shop.collection("claims").await;
+    let id = format!("{event}:1");
+    claims.insert_one(doc! { "_id": &id, "owner": "garbage" }).await.unwrap();
+    let sold = shop.world.hold("ann", event, &[1, 2], None).await.unwrap();
+    shop.world.confirm(&sold).await.unwrap();
+    let booking = sold.booking.id;
+    let _worker = shop.worker().await;
+    shop.archived().await;
+    assert_eq!(shop.world.status(booking).await, Some(Status::Committed));
+    let parked = letters(&shop).await;
+    assert_eq!(parked.len(), 1, "{parked:?}");
+    let letter = parked[0]["id"].as_str().unwrap();
+    let show = async || shop.ctl(&format!("dead-letters show {letter} --json")).await;
+    let shown = show().await.json(0);
+    assert_eq!((&shown["id"], &shown["readable"]), (&json!(letter), &json!(true)));
+    assert_eq!(shown["fields"]["booking"], booking.to_string());
+    assert!(shown["reason"].as_str().unwrap().contains("garbage"), "{shown}");
+    assert!(shown["means"].as_str().unwrap().contains("its buyer waits"), "{shown}");
+    let todo = shown["todo"].as_str().unwrap();
+    assert!(todo.contains(&format!("replay {letter}")), "{todo}");
+    assert!(todo.contains(&format!("bookings show {booking}")), "{todo}");
+
+    // Nothing was mended: it stays.
+    let replay = async |flags: &str| shop.ctl(&format!("dead-letters replay {flags} --json")).await;
+    let result = replay(letter).await.json(1);
+    assert_eq!((fates(&result), &result["stay"]), (vec![("stays", &Value::Null)], &json!(1)));
+    assert!(result["letters"][0]["note"].as_str().unwrap().contains("garbage"), "{result}");
+    claims.delete_one(doc! { "_id": &id }).await.unwrap();
+    // As if it had never been stored at all.
+    let ledger = shop.collection("transitions").await;
+    let sale = doc! { "booking": booking.to_string(), "kind": "sold" };
+    assert_eq!(ledger.delete_one(sale).await.unwrap().deleted_count, 1);
+    let told = shop.ctl("verify --wait-seconds 0 --json").await.json(1).to_string();
+    assert!(told.contains("is not in the archive's ledger (parked: "), "{told}");
+
+    let foreseen = replay(&format!("{letter} --dry-run")).await.json(0);
+    assert_eq!(fates(&foreseen), [("would_be_replayed", &Value::Null)]);
+    assert_eq!((&foreseen["dry_run"], &foreseen["replayed"]), (&json!(true), &json!(1)));
+    assert_eq!(shop.world.status(booking).await, Some(Status::Committed));
+    assert_eq!(letters(&shop).await.len(), 1);
+
+    let key = shop.world.engine.keys().partition_of(event);
+    let kept = shop.world.engine.dead_letters(key, None, 1).await.unwrap().remove(0);
+    let result = replay(letter).await.json(0);
+    assert_eq!(fates(&result), [("replayed", &json!("sold"))]);
+    assert_eq!(shop.world.status(booking).await, Some(Status::Confirmed));
+    assert!(letters(&shop).await.is_empty());
+    assert_eq!(shop.ctl("verify --json").await.json(0)["clean"], true);
+    let again = replay(letter).await;
+    assert!(again.refusal().contains("replayed already, or never there"), "{again:?}");
+
+    // It crashed before it removed the letter: replayed once more, it changes nothing.
+    let version = async || {
+        let told = shop.ctl(&format!("bookings show {booking} --json")).await.json(0);
+        (told["redis"]["version"].clone(), told["history"].as_array().unwrap().len())
+    };
+    let before = version().await;
+    park_again(&shop, event, &kept);
+    let foreseen = replay("--all --dry-run").await.json(0);
+    assert_eq!(foreseen["letters"][0]["note"], "the ledger has it already");
+    assert_eq!(fates(&replay("--all").await.json(0)), [("replayed", &json!("sold"))]);
+    assert_eq!((version().await, letters(&shop).await.len()), (before, 0));
+
+    // So it does after the sale was cancelled.
+    park_again(&shop, event, &kept);
+    shop.cancel("ann", booking).await;
+    assert_eq!(fates(&replay("--all").await.json(0)), [("replayed", &json!("cancelled"))]);
+    assert_eq!(shop.world.status(booking).await, Some(Status::Cancelled));
+    assert_eq!(shop.world.free(event).await, Some(10));
+    assert_eq!(shop.ctl("verify --json").await.json(0)["clean"], true);
+});
+
+/// Sales that could not be settled: when the worker looked for their event it was not there.
+async fn unsettled(shop: &Shop, sales: u32) -> (EventId, Vec<BookingId>) {
+    let event = shop.world.event(20).await;
+    let sold = shop.world.sell(event, 1..=sales).await;
+    let events = shop.collection("events").await;
+    let id = doc! { "_id": i64::from(event.0) };
+    let document: Document = events.find_one_and_delete(id).await.unwrap().unwrap();
+    let worker = shop.worker().await;
+    shop.archived().await;
+    assert!(worker.stop());
+    assert_eq!(letters(shop).await.len(), sales as usize);
+    events.insert_one(document).await.unwrap();
+    (event, sold.into_iter().map(|view| view.booking.id).collect())
+}
+
+on_each_redis!(two_operators_and_a_worker_replay_at_once, async |flavor| {
+    let shop = impatient_shop(flavor).await;
+    let (event, sold) = unsettled(&shop, 8).await;
+    let _worker = shop.worker().await;
+    let (one, two) = tokio::join!(
+        shop.ctl("dead-letters replay --all --json"),
+        shop.ctl("dead-letters replay --all --json")
+    );
+    let (one, two) = (one.json(0), two.json(0));
+    for result in [&one, &two] {
+        assert_eq!(result["stay"], 0, "{result}");
+        assert!(fates(result).iter().all(|fate| *fate == ("replayed", &json!("sold"))), "{result}");
+    }
+    assert!(one["replayed"].as_u64().unwrap() + two["replayed"].as_u64().unwrap() >= 8);
+    for booking in &sold {
+        assert_eq!(shop.world.status(*booking).await, Some(Status::Confirmed));
+    }
+    assert!(letters(&shop).await.is_empty());
+    shop.world.archive_is_exact(event).await;
+});
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_buyer_who_waits_is_told_once_it_is_replayed() {
+    let shop = impatient_shop(Flavor::Valkey).await;
+    let (_, sold) = unsettled(&shop, 1).await;
+    let letter = letters(&shop).await.remove(0);
+    assert_eq!(letter["reason"], "event 1 is not in the archive");
+    // Without a worker: the replay itself settles.
+    shop.ctl("dead-letters replay --all").await.ended(0);
+    let bound = Duration::from_secs(20);
+    eventually("it is CONFIRMED", bound, async || {
+        shop.world.status(sold[0]).await == Some(Status::Confirmed)
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_cannot_be_read_stays() {
+    let shop = Shop::any().await;
+    let _worker = shop.worker().await;
+    let keys = shop.world.engine.keys().clone();
+    let partition = keys.partition_of(shop.world.event(2).await);
+    let log = keys.log(partition);
+    shop.redis.command(&["XADD", &log, "*", "foo", "bar\tbaz"]);
+    shop.redis.command(&["XADD", &log, "*", "v", "1", "kind", "sold", "booking", "b0"]);
+    shop.archived().await;
+    let parked = letters(&shop).await;
+    let all = shop.ctl("dead-letters replay --all --json").await.json(1);
+    assert_eq!(fates(&all), [("stays", &Value::Null), ("stays", &Value::Null)]);
+    assert_eq!(all["letters"][0]["note"], "unreadable v");
+    let dry = shop.ctl("dead-letters replay --all --dry-run --json").await.json(1);
+    assert_eq!((&dry["stay"], &dry["replayed"]), (&json!(2), &json!(0)));
+    let table = shop.ctl("dead-letters replay --all").await;
+    assert!(table.code == 1 && table.stdout.contains("0 replayed, 2 stay"), "{table:?}");
+    let still = letters(&shop).await;
+    assert_eq!(ids(&still), ids(&parked));
+
+    // Oldest first there, newest first here.
+    let expected = ["This build cannot read it", "It calls itself a paid sale"];
+    for (letter, means) in ids(&parked).into_iter().rev().zip(expected) {
+        let shown = shop.ctl(&format!("dead-letters show {letter} --json")).await.json(0);
+        assert_eq!(shown["readable"], false);
+        assert!(shown["means"].as_str().unwrap().starts_with(means), "{shown}");
+        let text = shop.ctl(&format!("dead-letters show {letter}")).await.stdout;
+        assert!(text.contains("means") && !text.contains('\t'), "{text}");
+    }
+    // Known garbage is no problem of the sale.
+    assert_eq!(shop.ctl("verify --json").await.json(0)["clean"], true);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn letters_are_named_without_doubt() {
+    let shop = Shop::any().await;
+    let keys = shop.world.engine.keys().clone();
+    for partition in keys.all_partitions().take(2) {
+        let key = keys.dead_letters(partition);
+        shop.redis.command(&["XADD", &key, "5-1", "entry_id", "1-1", "reason", "x"]);
+    }
+    let doubtful = shop.ctl("dead-letters show 5-1").await;
+    assert!(doubtful.refusal().contains("several dead letters: 0:5-1 and 1:5-1"), "{doubtful:?}");
+    let shown = shop.ctl("dead-letters show 1:5-1 --json").await.json(0);
+    assert_eq!((&shown["partition"], &shown["id"]), (&json!(1), &json!("1:5-1")));
+    // One that is not there, and nothing is done with the other.
+    let ran = shop.ctl("dead-letters replay 0:5-1 9-9").await;
+    assert!(ran.refusal().contains("no dead letter 9-9"), "{ran:?}");
+    for (line, expected) in [
+        ("dead-letters show x", "an id as `dead-letters list` shows it"),
+        ("dead-letters replay", "--all"),
+        ("dead-letters replay 0:5-1 --all", "cannot be used with"),
+    ] {
+        let ran = shop.ctl(line).await;
+        assert!(ran.code == 2 && ran.stderr.contains(expected), "{line}: {ran:?}");
+    }
+}

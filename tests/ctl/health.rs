@@ -1,0 +1,36 @@
+//! `health`: ready, not ready, and nobody there.
+
+use super::Shop;
+use crate::support::api::{Api, Place};
+
+#[tokio::test]
+async fn health_tells_whether_a_program_is_ready() {
+    let shop = Shop::any().await;
+    let api = Api::program(&Place::shared(), &[("HOLDFAST_SHUTDOWN_NOTICE_MS", "30000")]).await;
+    let address = api.address().to_owned();
+    let listens = [("HOLDFAST_LISTEN", address.as_str())];
+    let health = shop.ctl_with("health api --json", &listens).await.json(0);
+    assert_eq!((&health["ready"], &health["answer"]["status"]), (&true.into(), &"ok".into()));
+
+    // Anywhere is here.
+    let anywhere = address.replace("127.0.0.1", "0.0.0.0");
+    let key = format!("ops:{}", "ab".repeat(32));
+    let listens_anywhere =
+        [("HOLDFAST_LISTEN", anywhere.as_str()), ("HOLDFAST_ADMIN_KEYS_SHA256", &key)];
+    let text = shop.ctl_with("health api", &listens_anywhere).await;
+    assert!(text.code == 0 && text.stdout.starts_with(&format!("{address} is ready")), "{text:?}");
+
+    // It answers still, and says that it is ending.
+    api.process().terminate();
+    api.process()
+        .log_line("it ends", |line| {
+            line["message"].as_str().is_some_and(|m| m.starts_with("SIGTERM"))
+        })
+        .await;
+    let health = shop.ctl_with("health api --json", &listens).await.json(1);
+    assert_eq!(health["answer"]["status"], "ending");
+
+    let nobody = [("HOLDFAST_WORKER_LISTEN", "127.0.0.1:1")];
+    let refused = shop.ctl_with("health worker", &nobody).await;
+    assert!(refused.refusal().contains("127.0.0.1:1 does not answer"), "{refused:?}");
+}

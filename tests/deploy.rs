@@ -1,0 +1,256 @@
+//! What `docker-compose.yml` and `deploy/Dockerfile` promise, as far as it can be told without a
+//! container engine: settings that Holdfast takes, programs and files that exist, versions that
+//! are pinned, and a set-up that is fit for a sale.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+
+use clap::Parser;
+use holdfast::config::Config;
+use serde_yaml_ng::Value;
+
+const COMPOSE: &str = include_str!("../docker-compose.yml");
+const DOCKERFILE: &str = include_str!("../deploy/Dockerfile");
+const OPERATIONS: &str = include_str!("../docs/OPERATIONS.md");
+const IGNORED: &str = include_str!("../.dockerignore");
+
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+/// The names of the programs that cargo builds.
+fn programs() -> BTreeSet<String> {
+    let files = std::fs::read_dir(root().join("src/bin")).unwrap();
+    let stem = |path: std::path::PathBuf| path.file_stem().unwrap().to_str().unwrap().to_owned();
+    files.map(|file| stem(file.unwrap().path())).collect()
+}
+
+/// What an operator sets.
+fn operator_sets(name: &str) -> Option<String> {
+    match name {
+        "REDIS_PASSWORD" => Some("s3cret".to_owned()),
+        "ADMIN_KEY_SHA256" => Some("ab".repeat(32)),
+        _ => None,
+    }
+}
+
+/// Puts variables in, as compose does: `${NAME:?message}` must be set, `${NAME:-default}` need not.
+fn interpolated(text: &str) -> String {
+    let mut done = String::new();
+    let mut rest = text;
+    while let Some((before, after)) = rest.split_once("${") {
+        let (inner, after) = after.split_once('}').expect("a closed variable");
+        done.push_str(before);
+        let (name, kind) = inner.split_once(':').expect("a variable says what if it is not set");
+        let name_in_docs = format!("`{name}`");
+        assert!(OPERATIONS.contains(&name_in_docs), "docs/OPERATIONS.md does not tell of {name}");
+        match (operator_sets(name), kind.strip_prefix('-')) {
+            (Some(value), None) => done.push_str(&value),
+            (None, Some(default)) => done.push_str(default),
+            _ => panic!("{inner}: a secret has no default, anything else has one"),
+        }
+        rest = after;
+    }
+    done + rest
+}
+
+fn compose() -> Value {
+    let mut compose: Value = serde_yaml_ng::from_str(COMPOSE).unwrap();
+    compose.apply_merge().unwrap();
+    compose
+}
+
+fn names(map: &Value) -> BTreeSet<String> {
+    let map = map.as_mapping().expect("a mapping");
+    map.keys().map(|name| name.as_str().unwrap().to_owned()).collect()
+}
+
+fn words(list: &Value) -> Vec<String> {
+    let list = list.as_sequence().expect("a list");
+    list.iter().map(|word| interpolated(word.as_str().expect("a text"))).collect()
+}
+
+fn environment(service: &Value) -> Vec<(String, String)> {
+    let map = service["environment"].as_mapping().expect("variables as a mapping");
+    let text = |value: &Value| interpolated(value.as_str().expect("a text"));
+    map.iter().map(|(name, value)| (name.as_str().unwrap().to_owned(), text(value))).collect()
+}
+
+fn is_pinned(image: &str) -> bool {
+    let version = image.split_once(':').map_or("", |(_, tag)| tag.split('-').next().unwrap());
+    let numbers = version.split('.').filter(|part| part.parse::<u32>().is_ok()).count();
+    // Debian has two: 12.12.
+    numbers >= if image.starts_with("debian:") { 2 } else { 3 }
+}
+
+#[test]
+fn compose_sets_what_holdfast_takes() {
+    let compose = compose();
+    for name in ["api", "worker"] {
+        let service = &compose["services"][name];
+        let settings = environment(service);
+        let foreign = settings.iter().find(|(name, _)| !name.starts_with("HOLDFAST_"));
+        assert_eq!(foreign, None, "{name}");
+        let config = Config::load(None, settings).unwrap_or_else(|error| panic!("{error}"));
+        assert_eq!(config.redis_url.expose(), "redis://:s3cret@redis:6379");
+        assert_eq!(config.mongodb_url.expose(), "mongodb://mongodb:27017/?replicaSet=rs0");
+        assert_eq!(config.admin_keys_sha256.len(), 1);
+        assert_eq!((config.listen.port(), config.worker_listen.port()), (8000, 8001));
+        assert!(config.listen.ip().is_unspecified() && config.worker_listen.ip().is_unspecified());
+        let grace = service["stop_grace_period"].as_str().unwrap().trim_end_matches('s');
+        let needed_ms = config.shutdown_notice_ms + config.shutdown_seconds * 1_000;
+        assert!(grace.parse::<u64>().unwrap() * 1_000 > needed_ms);
+    }
+    assert!(words(&compose["services"]["api"]["ports"])[0].ends_with(":8000"));
+}
+
+#[test]
+fn compose_is_whole() {
+    let compose = compose();
+    let services = names(&compose["services"]);
+    let expected = ["api", "mongodb", "mongodb-init", "redis", "worker"];
+    assert_eq!(services, expected.map(str::to_owned).into());
+    for name in &services {
+        let service = &compose["services"][name.as_str()];
+        let image = service["image"].as_str().unwrap();
+        let ours = image == "holdfast:local";
+        assert!(ours || is_pinned(image), "{name}: {image} is not pinned");
+        let command = words(&service["command"]);
+        assert_eq!(ours, programs().contains(&command[0]), "{name}: {command:?}");
+        for network in words(&service["networks"]) {
+            assert!(names(&compose["networks"]).contains(&network), "{name}: {network}");
+        }
+        let volumes = service.get("volumes").map(words).unwrap_or_default();
+        for volume in volumes {
+            let volume = volume.split_once(':').unwrap().0.to_owned();
+            assert!(names(&compose["volumes"]).contains(&volume), "{name}: {volume}");
+        }
+        for (other, how) in
+            service.get("depends_on").and_then(Value::as_mapping).into_iter().flatten()
+        {
+            let other = &compose["services"][other];
+            match how["condition"].as_str().unwrap() {
+                "service_healthy" => assert!(other.get("healthcheck").is_some(), "{name}"),
+                "service_completed_successfully" => assert_eq!(other["restart"], "no", "{name}"),
+                condition => panic!("{name}: {condition}"),
+            }
+        }
+    }
+    let api = &compose["services"]["api"];
+    assert_eq!(api["build"]["dockerfile"], "deploy/Dockerfile");
+    assert_eq!(compose["networks"]["storage"]["internal"], true);
+    for service in ["redis", "mongodb", "mongodb-init"] {
+        let service = &compose["services"][service];
+        assert!(service.get("ports").is_none() && words(&service["networks"]) == ["storage"]);
+    }
+}
+
+#[test]
+fn the_services_of_compose_are_fit_for_a_sale() {
+    let compose = compose();
+    let redis = words(&compose["services"]["redis"]["command"]);
+    let option = |name: &str| {
+        let at = redis.iter().position(|word| word == name).expect(name);
+        redis[at + 1].as_str()
+    };
+    assert_eq!((option("--appendonly"), option("--appendfsync")), ("yes", "everysec"));
+    assert_eq!(option("--maxmemory-policy"), "noeviction");
+    assert_eq!(option("--requirepass"), "s3cret");
+    let mongodb = words(&compose["services"]["mongodb"]["command"]);
+    assert!(mongodb.windows(2).any(|pair| pair == ["--replSet", "rs0"]), "{mongodb:?}");
+    let init = words(&compose["services"]["mongodb-init"]["command"]).pop().unwrap();
+    assert!(init.contains("_id: 'rs0'") && init.contains("host: 'mongodb:27017'"), "{init}");
+}
+
+/// Whether a health check is a command that holdfastctl knows.
+fn is_health_check(words: &[String]) -> bool {
+    words[..2] == ["holdfastctl", "health"]
+        && holdfast::ctl::Arguments::try_parse_from(words).is_ok()
+}
+
+/// The Dockerfile's instructions, continued lines joined.
+fn instructions() -> Vec<(String, String)> {
+    let lines = DOCKERFILE.lines().filter(|line| !line.starts_with('#'));
+    let text = lines.collect::<Vec<_>>().join("\n").replace("\\\n", " ");
+    let split = |line: &str| {
+        let (verb, rest) = line.trim().split_once(' ').unwrap_or((line, ""));
+        (verb.to_owned(), rest.trim().to_owned())
+    };
+    text.lines().filter(|line| !line.trim().is_empty()).map(split).collect()
+}
+
+fn json_words(text: &str) -> Vec<String> {
+    serde_json::from_str(text).unwrap()
+}
+
+#[test]
+fn the_image_has_programs_that_exist() {
+    let (mut copied, mut user) = (BTreeSet::new(), String::new());
+    for (verb, rest) in instructions() {
+        match verb.as_str() {
+            "FROM" => assert!(is_pinned(rest.split(' ').next().unwrap()), "{rest} is not pinned"),
+            "COPY" => {
+                if let Some(built) = rest.strip_prefix("--from=build /build/target/release/") {
+                    copied.insert(built.split(' ').next().unwrap().to_owned());
+                }
+            }
+            "HEALTHCHECK" => {
+                let command = rest.split_once("CMD ").unwrap().1;
+                assert!(is_health_check(&json_words(command)), "{command}");
+            }
+            "CMD" => assert!(copied.is_superset(&json_words(&rest).into_iter().collect())),
+            "USER" => user = rest,
+            "WORKDIR" | "RUN" | "EXPOSE" => {}
+            _ => panic!("{verb} is not checked by this test"),
+        }
+    }
+    assert_eq!(copied, programs());
+    assert!(!matches!(user.split(':').next().unwrap(), "" | "0" | "root"), "{user}");
+    let compose = compose();
+    let worker = words(&compose["services"]["worker"]["healthcheck"]["test"]);
+    assert!(worker[0] == "CMD" && is_health_check(&worker[1..]), "{worker:?}");
+}
+
+#[test]
+fn the_image_is_built_from_files_that_are_there() {
+    let kept: Vec<&str> = IGNORED.lines().filter_map(|line| line.strip_prefix('!')).collect();
+    let in_context = |path: &str| {
+        let below = |pattern: &str| {
+            path == pattern
+                || path.starts_with(&format!("{pattern}/"))
+                || pattern
+                    .split_once("/**/")
+                    .is_some_and(|(folder, name)| path.starts_with(folder) && path.ends_with(name))
+        };
+        kept.iter().any(|pattern| below(pattern))
+    };
+    let mut copied: Vec<String> = Vec::new();
+    for (_, rest) in instructions().into_iter().filter(|(verb, _)| verb == "COPY") {
+        if rest.starts_with("--from=") {
+            continue;
+        }
+        let mut sources: Vec<String> = rest.split(' ').map(str::to_owned).collect();
+        sources.pop();
+        for source in sources {
+            assert!(root().join(&source).exists(), "{source} does not exist");
+            assert!(in_context(&source), "{source} is kept out by .dockerignore");
+            copied.push(source);
+        }
+    }
+    let manifest: toml::Table =
+        std::fs::read_to_string(root().join("Cargo.toml")).unwrap().parse().unwrap();
+    let members = manifest["workspace"]["members"].as_array().unwrap();
+    for member in members.iter().map(|member| member.as_str().unwrap()) {
+        assert!(copied.contains(&format!("{member}/Cargo.toml")), "{member} is not copied");
+        assert!(DOCKERFILE.contains(&format!("{member}/src/main.rs")), "{member} has no stand-in");
+    }
+    for program in programs() {
+        assert!(DOCKERFILE.contains(&format!("src/bin/{program}.rs")), "{program}");
+    }
+    let oldest = manifest["package"]["rust-version"].as_str().unwrap();
+    assert!(DOCKERFILE.contains(&format!("FROM rust:{oldest}.")), "not Rust {oldest}");
+    // What the sources include from beyond src.
+    for included in ["lua", "docs/API.md"] {
+        assert!(copied.contains(&included.to_owned()), "{included}");
+    }
+}

@@ -1,0 +1,130 @@
+//! Calls with everything named, so that the same call can be made again, and made late.
+
+use holdfast::domain::{Booking, BookingId, Outcome, SeatId, UserId};
+
+use holdfast::redis::scripts::Script;
+
+use super::sale::Operated;
+
+/// A call and how it is sent.
+#[derive(Clone, Debug)]
+pub struct Sent {
+    /// Past this the call must change nothing, Unix ms by Redis' clock.
+    pub not_after_ms: i64,
+    /// The event's generation as the caller knows it.
+    pub generation: u64,
+    pub call: Call,
+}
+
+/// A call of one script.
+#[derive(Clone, Debug)]
+pub enum Call {
+    Hold(Hold),
+    Abort {
+        digest: String,
+        lost_nonce: String,
+        not_before_ms: i64,
+    },
+    ConfirmBegin {
+        booking: BookingId,
+        user: UserId,
+        nonce: String,
+        lease_ms: i64,
+        attempts_max: i64,
+    },
+    ConfirmAbort {
+        booking: BookingId,
+        which: Which,
+    },
+    ConfirmCommit {
+        booking: BookingId,
+        lease: u64,
+        payment: String,
+    },
+    Cancel {
+        booking: BookingId,
+        user: UserId,
+    },
+    Extend {
+        booking: BookingId,
+        user: UserId,
+        nonce: String,
+    },
+    Expire {
+        batch: i64,
+    },
+    /// The booking as the archive knows it.
+    Settle {
+        outcome: Outcome,
+        archived: Booking,
+    },
+    UpdateEvent(Operated),
+    GetBooking {
+        booking: BookingId,
+    },
+    /// A beat unless there is an entry younger than this, ms.
+    Beat {
+        min_age_ms: i64,
+    },
+    Load(Operated),
+    Open {
+        own_token: bool,
+    },
+}
+
+/// A request for seats.
+#[derive(Clone, Debug)]
+pub struct Hold {
+    pub booking: BookingId,
+    pub user: UserId,
+    pub nonce: String,
+    pub seats: Vec<SeatId>,
+    pub amount: i64,
+    /// Name of the idempotency record.
+    pub digest: String,
+    pub fingerprint: String,
+    pub trace: String,
+    pub layout_version: u32,
+    /// Older answers are not given again, ms; 0 is no bound.
+    pub replay_window_ms: i64,
+    /// Length of the log at which holds stop.
+    pub log_entries_max: u64,
+}
+
+/// Which confirmation is to end.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Which {
+    Lease(u64),
+    Nonce { nonce: String, not_before_ms: i64 },
+    Lapsed,
+}
+
+impl Call {
+    /// The script that it runs.
+    pub fn script(&self) -> Script {
+        match self {
+            Call::Hold(_) => Script::Hold,
+            Call::Abort { .. } => Script::Abort,
+            Call::ConfirmBegin { .. } => Script::ConfirmBegin,
+            Call::ConfirmAbort { .. } => Script::ConfirmAbort,
+            Call::ConfirmCommit { .. } => Script::ConfirmCommit,
+            Call::Cancel { .. } => Script::Cancel,
+            Call::Extend { .. } => Script::Extend,
+            Call::Expire { .. } => Script::Expire,
+            Call::Settle { .. } => Script::Settle,
+            Call::UpdateEvent(_) => Script::UpdateEvent,
+            Call::GetBooking { .. } => Script::GetBooking,
+            Call::Beat { .. } => Script::Beat,
+            Call::Load(_) | Call::Open { .. } => Script::OpenEvent,
+        }
+    }
+
+    /// The nonce, where the caller chose it: it is in the tags of the entries that the call writes.
+    pub fn nonce(&self) -> Option<String> {
+        match self {
+            Call::Hold(hold) => Some(hold.nonce.clone()),
+            Call::ConfirmBegin { nonce, .. } | Call::Extend { nonce, .. } => Some(nonce.clone()),
+            _ => None,
+        }
+    }
+}

@@ -1,0 +1,135 @@
+//! The model test: the whole sale once more, as plain rules over plain collections, and random
+//! sequences of operations that must come out the same on the real scripts.
+
+mod call;
+mod log;
+mod mutants;
+mod operations;
+mod replay;
+mod rules;
+mod sale;
+mod stage;
+mod world;
+
+use std::cell::Cell;
+
+use holdfast::redis::scripts::{ClockSource, SCRIPTS, Script, Scripts, header};
+use proptest::test_runner::{
+    Config, FileFailurePersistence, RngAlgorithm, TestCaseError, TestError, TestRunner,
+};
+use tokio::runtime::Builder;
+
+use crate::support::{Flavor, servers};
+use operations::sequences;
+use stage::{Met, Stage};
+
+/// Operations that the suite runs on one Redis.
+const OPERATIONS: usize = 100_000;
+/// Operations that it runs on each of the others.
+const OPERATIONS_ELSEWHERE: usize = 5_000;
+/// Another number of operations on the first, as `make model` asks for.
+const OPERATIONS_VARIABLE: &str = "MODEL_OPERATIONS";
+/// Sequences under way at once, each on an event of its own.
+const AT_ONCE: usize = 2;
+/// Longest sequence.
+const LENGTH: usize = 120;
+/// Replies are compared at every operation, the whole state after this many.
+const CHECK_EVERY: usize = 25;
+/// Longest time spent on making a failing sequence shorter, ms.
+const SHRINK_MS: u32 = 60_000;
+/// Most attempts at that.
+const SHRINK_STEPS: u32 = 100_000;
+/// Scripts that change nothing and whose answers are read in other ways.
+const NOT_MODELLED: [Script; 2] = [Script::Clock, Script::Snapshot];
+/// Seeds of sequences that failed once; they are run first.
+const REGRESSIONS: &str = "tests/model/regressions.txt";
+/// Where the swapped clock starts, Unix ms: far ahead, so that it passes every real time.
+const START_MS: i64 = 4_000_000_000_000;
+
+/// Runs random sequences, some at a time, until so many operations have agreed.
+fn agree(flavor: Flavor, operations: usize) -> Met {
+    std::thread::scope(|scope| {
+        let alone = || agree_alone(flavor, operations.div_ceil(AT_ONCE));
+        let threads: Vec<_> = (0..AT_ONCE).map(|_| scope.spawn(alone)).collect();
+        let mut met = Met::new();
+        for thread in threads {
+            // The panic has been printed.
+            for (answer, times) in thread.join().expect("the model and Redis agree") {
+                *met.entry(answer).or_default() += times;
+            }
+        }
+        met
+    })
+}
+
+/// The same, one after another. Panics with the shortest sequence that does not agree.
+fn agree_alone(flavor: Flavor, operations: usize) -> Met {
+    // One thread for the driver and its connections: nobody has to be woken for a reply.
+    let runtime = Builder::new_current_thread().enable_all().build().unwrap();
+    let stage = runtime.block_on(Stage::new(flavor, Scripts::embedded(ClockSource::Swapped)));
+    let done = Cell::new(0);
+    while done.get() < operations {
+        let config = Config {
+            // Sequences are half as long as they may be, on average.
+            cases: ((operations - done.get()) * 2 / LENGTH + 1) as u32,
+            max_shrink_time: SHRINK_MS,
+            max_shrink_iters: SHRINK_STEPS,
+            failure_persistence: Some(Box::new(FileFailurePersistence::Direct(REGRESSIONS))),
+            source_file: Some(file!()),
+            // The default takes an eighth of the whole time.
+            rng_algorithm: RngAlgorithm::XorShift,
+            ..Config::default()
+        };
+        let outcome = TestRunner::new(config).run(&sequences(LENGTH), |sequence| {
+            let agreed = runtime.block_on(stage.run(&sequence));
+            let ran = agreed.map_err(|difference| TestCaseError::fail(difference.to_string()))?;
+            done.set(done.get() + ran);
+            Ok(())
+        });
+        match outcome {
+            Ok(()) => {}
+            Err(TestError::Fail(reason, sequence)) => panic!("{reason}\nby {sequence:?}"),
+            Err(error) => panic!("{error}"),
+        }
+    }
+    println!("{} operations agree on {flavor:?}", done.get());
+    stage.met.into_inner()
+}
+
+#[test]
+fn agrees_on_redis() {
+    let operations = std::env::var(OPERATIONS_VARIABLE)
+        .map_or(OPERATIONS, |number| number.parse().expect("a number of operations"));
+    if !servers::available(Flavor::Redis) {
+        return;
+    }
+    let met = agree(Flavor::Redis, operations);
+    if operations < OPERATIONS {
+        return;
+    }
+    // Agreement on what never happens would prove nothing.
+    let mut never = Vec::new();
+    for script in SCRIPTS.iter().filter(|script| !NOT_MODELLED.contains(script)) {
+        for code in header(*script).codes {
+            let answer = (script.name(), code.as_str());
+            let times = met.iter().find(|(met, _)| **met == answer).map_or(0, |met| *met.1);
+            println!("{times:7} {} {}", answer.0, answer.1);
+            never.extend((times == 0).then(|| format!("{} {}", answer.0, answer.1)));
+        }
+    }
+    assert!(never.is_empty(), "never met: {never:?}");
+}
+
+#[test]
+fn agrees_on_valkey() {
+    if servers::available(Flavor::Valkey) {
+        agree(Flavor::Valkey, OPERATIONS_ELSEWHERE);
+    }
+}
+
+#[test]
+fn agrees_on_a_cluster() {
+    if servers::available(Flavor::Cluster) {
+        agree(Flavor::Cluster, OPERATIONS_ELSEWHERE);
+    }
+}

@@ -1,0 +1,128 @@
+//! The model notices a changed script: each of these changes, every one a plausible slip, makes
+//! Redis differ from it.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use holdfast::redis::scripts::{ClockSource, Scripts};
+use proptest::strategy::{Strategy, ValueTree};
+use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
+use tokio::runtime::Builder;
+
+use super::operations::sequences;
+use super::stage::{Difference, Stage};
+use super::{AT_ONCE, LENGTH};
+use crate::support::Flavor;
+
+/// Operations within which a change must be noticed.
+const OPERATIONS_MAX: usize = 30_000;
+/// The same sequences every time.
+const SEED: [u8; 16] = *b"the same mutants";
+
+struct Mutant {
+    name: &'static str,
+    file: &'static str,
+    from: &'static str,
+    to: &'static str,
+}
+
+macro_rules! mutants {
+    ($($name:literal in $file:literal: $from:literal => $to:literal;)*) => {
+        [$(Mutant { name: $name, file: $file, from: $from, to: $to }),*]
+    };
+}
+
+const MUTANTS: [Mutant; 24] = mutants! {
+    "a hold lapses too late by a millisecond" in "includes/lapse":
+        "b.deadline > now" => "b.deadline >= now";
+    "an ended booking still counts against its user" in "includes/end_booking":
+        "b.user, -count" => "b.user, 0";
+    "an ended booking remains its seats' holder" in "includes/end_booking":
+        "redis.call('HDEL', holders_key, seat)" => "";
+    "an ended booking frees seats of others" in "includes/end_booking":
+        "if redis.call('HGET', holders_key, seat) == b.id then" => "if true then";
+    "an end is not indexed" in "includes/end_booking":
+        "redis.call('ZADD', ended_key, now, b.id)" => "";
+    "a transition is not logged" in "includes/commit_transition":
+        "append_entry({\n    kind = kind" => "local _ = ({\n    kind = kind";
+    "a booking's version stays" in "includes/commit_transition":
+        "b.version = b.version + 1" => "";
+    "the event's version stays" in "includes/commit_transition":
+        "'version', 1)" => "'version', 0)";
+    "an entry is not linked to" in "includes/append_entry":
+        "redis.call('SET', link_key, id .. ' ' .. tag)" => "";
+    "a seat that comes free is not counted" in "includes/set_seat":
+        "if state == 'a' then available_delta = available_delta + 1 end" => "";
+    "a row's mark is lost" in "includes/set_seat":
+        "old == lower and state or string.upper(state)" => "state";
+    "an older generation may go on" in "includes/load_event":
+        "generation and generation ~= f[2]" => "false";
+    "a booking is anybody's" in "includes/own_booking":
+        " or b.user ~= user" => "";
+    "a ninth attempt pushes the first one out" in "includes/note_attempt":
+        "b.nonce .. ',' .. nonce or '*'" => "b.nonce .. ',' .. nonce or nonce";
+    "a repeated request is not noted" in "hold":
+        "b.status == 'HOLD' and note_attempt(b)" => "false";
+    "a key may be used for another request" in "hold":
+        "saved_fingerprint ~= fingerprint" => "false";
+    "overdue holds of the wanted seats are not ended" in "hold":
+        "release_overdue_of(wanted)" => "";
+    "a user's own overdue holds count" in "hold":
+        "release_overdue(overdue_batch_max)" => "";
+    "a late extension takes effect" in "extend":
+        "now > not_after" => "false";
+    "an extension passes the longest hold" in "extend":
+        "math.min(now + ev.hold_ttl, cap)" => "now + ev.hold_ttl";
+    "a payment commits under any lease" in "confirm_commit":
+        " or b.lease ~= lease" => "";
+    "a confirmation keeps its deadline" in "confirm_begin":
+        "redis.call('ZREM', deadlines_key, b.id)" => "";
+    "an abort overtakes the hold it undoes" in "abort":
+        "now <= not_before" => "now < not_before";
+    "a late verdict undoes a cancellation" in "settle":
+        " or (b.status == 'CANCELLED' and b.paid > 0)" => "";
+};
+
+/// Runs sequences until one differs; `None` if none does within the bound.
+fn first_difference(mutant: &Mutant) -> Option<(usize, Difference)> {
+    let change = (mutant.file, mutant.from, mutant.to);
+    let scripts = Scripts::changed(ClockSource::Swapped, &[change]);
+    let scripts = scripts.unwrap_or_else(|error| panic!("{}: {error}", mutant.name));
+    let runtime = Builder::new_current_thread().enable_all().build().unwrap();
+    let stage = runtime.block_on(Stage::new(Flavor::Valkey, scripts));
+    let rng = TestRng::from_seed(RngAlgorithm::XorShift, &SEED);
+    let mut runner = TestRunner::new_with_rng(Config::default(), rng);
+    let mut operations = 0;
+    while operations < OPERATIONS_MAX {
+        let sequence = sequences(LENGTH).new_tree(&mut runner).unwrap().current();
+        match runtime.block_on(stage.run(&sequence)) {
+            Ok(agreed) => operations += agreed,
+            Err(difference) => return Some((operations + difference.at, difference)),
+        }
+    }
+    None
+}
+
+#[test]
+fn each_changed_script_differs() {
+    let (next, unnoticed) = (AtomicUsize::new(0), AtomicUsize::new(0));
+    std::thread::scope(|scope| {
+        for _ in 0..AT_ONCE {
+            scope.spawn(|| {
+                while let Some(mutant) = MUTANTS.get(next.fetch_add(1, Ordering::Relaxed)) {
+                    match first_difference(mutant) {
+                        // A script that ends in an error would be noticed by anything.
+                        Some((_, d)) if d.failed => panic!("{}: {d}", mutant.name),
+                        Some((operations, _)) => {
+                            println!("noticed after {operations} operations: {}", mutant.name);
+                        }
+                        None => {
+                            println!("NOT NOTICED: {}", mutant.name);
+                            unnoticed.fetch_add(1, Ordering::Relaxed);
+                        }
+                    }
+                }
+            });
+        }
+    });
+    assert_eq!(unnoticed.into_inner(), 0, "changes that the model does not notice");
+}

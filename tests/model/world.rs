@@ -1,0 +1,363 @@
+//! What the callers know: which calls they made, which bookings they were told of, which settings
+//! operators chose. Turns an operation into a call with everything named.
+
+use std::collections::BTreeMap;
+
+use holdfast::domain::{Booking, BookingId, Event, SeatId, UserId};
+
+use super::call::{Call, Hold, Sent, Which};
+use super::operations::{
+    Act, Before, InTime, Key, Known, Manner, Nonce, Pick, Room, Step, Who, Window,
+};
+use super::sale::{Operated, Sale};
+
+/// More than the log of any sequence holds.
+const LOG_ENTRIES_PLENTY: u64 = 1_000_000;
+/// The window of derived keys.
+const WINDOW_MS: i64 = 10_000;
+const PLENTY_MS: i64 = 1_000_000_000;
+const SECONDS_MS: i64 = 5_000;
+
+/// The callers.
+pub struct World {
+    event: Event,
+    users: u8,
+    /// MongoDB's generation of the event: rises with every loss.
+    pub generation: u64,
+    /// MongoDB's settings of the event.
+    operated: Operated,
+    /// Every call that was made or delayed, oldest first.
+    calls: Vec<Sent>,
+    /// Every hold among them.
+    holds: Vec<Hold>,
+    /// Bookings that Redis lost, as they were.
+    lost: BTreeMap<BookingId, Booking>,
+    /// Numbers that were given out: ids, nonces, keys.
+    given: u64,
+}
+
+impl World {
+    pub fn new(event: Event, users: u8) -> Self {
+        let operated = Operated {
+            revision: event.revision,
+            status: event.status,
+            on_sale_at_ms: event.on_sale_at_ms.unwrap_or(0),
+        };
+        World {
+            users,
+            generation: event.generation,
+            operated,
+            event,
+            calls: Vec::new(),
+            holds: Vec::new(),
+            lost: BTreeMap::new(),
+            given: 0,
+        }
+    }
+
+    /// Redis lost the event: MongoDB raises its generation.
+    pub fn lose(&mut self, sale: &Sale) {
+        self.generation += 1;
+        if let Some(event) = &sale.event {
+            self.lost.extend(event.bookings.clone());
+        }
+    }
+
+    /// The n-th last call.
+    pub fn again(&self, nth: u8) -> Option<Sent> {
+        nth_last(&self.calls, nth).cloned()
+    }
+
+    /// Where the clock stands after a step.
+    pub fn after(step: Step, sale: &Sale) -> i64 {
+        let now_ms = sale.now_ms;
+        let event = sale.event.as_ref();
+        let next = |moments: Option<Vec<i64>>, by: i8| {
+            let later = moments.unwrap_or_default().into_iter().filter(|at| *at > now_ms);
+            later.min().map_or(now_ms + 1, |at| at + i64::from(by))
+        };
+        match step {
+            Step::Ms(by) => now_ms + i64::from(by),
+            Step::Seconds(by) => now_ms + i64::from(by) * 1_000,
+            Step::Deadline(by) => next(event.map(|e| e.deadlines().into_values().collect()), by),
+            Step::Lease(by) => next(event.map(|e| e.leases().into_values().collect()), by),
+            Step::OnSale(by) => next(event.map(|e| vec![e.operated.on_sale_at_ms]), by),
+        }
+    }
+
+    /// The call that an operation makes; `None` where it has nothing to refer to.
+    pub fn call(&mut self, act: &Act, manner: Manner, sale: &Sale) -> Option<Sent> {
+        let call = self.name(act, sale)?;
+        let not_after_ms = sale.now_ms
+            + match manner.in_time {
+                InTime::Plenty => PLENTY_MS,
+                InTime::Seconds => SECONDS_MS,
+                InTime::Just => 0,
+                InTime::Late => -1,
+            };
+        let generation = match act {
+            Act::Load { generation } => about(self.generation, *generation),
+            _ => about(self.generation, manner.generation),
+        };
+        let sent = Sent { not_after_ms, generation, call };
+        self.calls.push(sent.clone());
+        Some(sent)
+    }
+
+    fn name(&mut self, act: &Act, sale: &Sale) -> Option<Call> {
+        let now_ms = sale.now_ms;
+        Some(match act {
+            Act::Hold { .. } | Act::Retry { .. } | Act::ReuseId { .. } => {
+                let hold = self.hold(act, sale)?;
+                self.holds.push(hold.clone());
+                Call::Hold(hold)
+            }
+            Act::Abort { nth, own_nonce, before } => {
+                let hold = nth_last(&self.holds, *nth)?;
+                Call::Abort {
+                    digest: hold.digest.clone(),
+                    lost_nonce: if *own_nonce { hold.nonce.clone() } else { "n".into() },
+                    not_before_ms: moment(*before, now_ms),
+                }
+            }
+            Act::Begin { booking, who, nonce, lease_s, attempts_max } => {
+                let booking = self.pick(*booking, sale);
+                Call::ConfirmBegin {
+                    booking: booking.id,
+                    user: self.who(*who, &booking),
+                    nonce: self.nonce(*nonce, &booking),
+                    lease_ms: i64::from(*lease_s) * 1_000,
+                    attempts_max: i64::from(*attempts_max),
+                }
+            }
+            Act::EndLease { booking, lease } => {
+                let booking = self.pick(*booking, sale);
+                let which = Which::Lease(about(booking.lease, *lease));
+                Call::ConfirmAbort { booking: booking.id, which }
+            }
+            Act::EndAttempt { booking, own_nonce, before } => {
+                let booking = self.pick(*booking, sale);
+                let nonce = if *own_nonce { booking.nonce.clone() } else { "n".into() };
+                let which = Which::Nonce { nonce, not_before_ms: moment(*before, now_ms) };
+                Call::ConfirmAbort { booking: booking.id, which }
+            }
+            Act::EndLapsed { booking } => {
+                Call::ConfirmAbort { booking: self.pick(*booking, sale).id, which: Which::Lapsed }
+            }
+            Act::Commit { booking, lease, own_payment } => {
+                let booking = self.pick(*booking, sale);
+                let payment = if *own_payment { payment_of(&booking) } else { "other".into() };
+                Call::ConfirmCommit {
+                    booking: booking.id,
+                    lease: about(booking.lease, *lease),
+                    payment,
+                }
+            }
+            Act::Cancel { booking, who } => {
+                let booking = self.pick(*booking, sale);
+                Call::Cancel { booking: booking.id, user: self.who(*who, &booking) }
+            }
+            Act::Extend { booking, who, nonce } => {
+                let booking = self.pick(*booking, sale);
+                let (user, nonce) = (self.who(*who, &booking), self.nonce(*nonce, &booking));
+                Call::Extend { booking: booking.id, user, nonce }
+            }
+            Act::Expire { batch } => Call::Expire { batch: i64::from(*batch) },
+            Act::Settle { booking, outcome, newer, seats } => {
+                let mut archived = self.pick(*booking, sale);
+                if archived.seats.is_empty() {
+                    archived.seats = self.seats(seats);
+                    archived.seats.retain(|seat| seat.0 <= self.event.layout.total_seats());
+                    archived.seats.extend(archived.seats.is_empty().then_some(SeatId(1)));
+                }
+                archived.version += u64::from(*newer);
+                if archived.paid_ms == 0 {
+                    (archived.paid_ms, archived.payment) = (now_ms, payment_of(&archived));
+                }
+                Call::Settle { outcome: *outcome, archived }
+            }
+            Act::Update { revision, status, on_sale_in_s } => {
+                let on_sale_at_ms = match *on_sale_in_s {
+                    -1 => 0,
+                    seconds => now_ms + i64::from(seconds) * 1_000,
+                };
+                let newest = self.operated.revision + 1;
+                let revision = about(newest, *revision);
+                let operated = Operated { revision, status: *status, on_sale_at_ms };
+                if revision >= newest {
+                    self.operated = operated.clone();
+                }
+                Call::UpdateEvent(operated)
+            }
+            Act::Get { booking } => Call::GetBooking { booking: self.pick(*booking, sale).id },
+            Act::Beat { needed } => Call::Beat { min_age_ms: if *needed { 0 } else { i64::MAX } },
+            Act::Load { .. } => Call::Load(self.operated.clone()),
+            Act::Open { own_token } => Call::Open { own_token: *own_token },
+        })
+    }
+
+    fn hold(&mut self, act: &Act, sale: &Sale) -> Option<Hold> {
+        match act {
+            Act::Hold { user, seats, key, layout, window, room } => {
+                let mut hold = self.fresh_hold(*user, seats);
+                if let Key::Shared(number) = key {
+                    hold.digest = format!("{}-shared{number}", hold.user);
+                }
+                hold.layout_version = about(u64::from(self.event.layout_version), *layout) as u32;
+                hold.replay_window_ms = match window {
+                    Window::Always => 0,
+                    Window::TenSeconds => WINDOW_MS,
+                };
+                hold.log_entries_max = match room {
+                    Room::Plenty => LOG_ENTRIES_PLENTY,
+                    Room::None => sale.log.len() as u64,
+                    Room::One => sale.log.len() as u64 + 1,
+                };
+                Some(hold)
+            }
+            Act::Retry { nth } => {
+                let first = nth_last(&self.holds, *nth)?.clone();
+                let (booking, nonce) = (self.new_id(), self.new_name("n"));
+                Some(Hold { booking, nonce, ..first })
+            }
+            Act::ReuseId { nth, user, seats } => {
+                let booking = nth_last(&self.holds, *nth)?.booking;
+                Some(Hold { booking, ..self.fresh_hold(*user, seats) })
+            }
+            _ => None,
+        }
+    }
+
+    fn fresh_hold(&mut self, user: u8, seats: &[u8]) -> Hold {
+        let seats = self.seats(seats);
+        let list: Vec<String> = seats.iter().map(SeatId::to_string).collect();
+        Hold {
+            booking: self.new_id(),
+            user: self.user(user),
+            nonce: self.new_name("n"),
+            amount: self.event.layout.amount(&seats).unwrap_or(1),
+            digest: self.new_name("d"),
+            fingerprint: format!("seats-{}", list.join("-")),
+            trace: self.new_name("trace"),
+            layout_version: self.event.layout_version,
+            replay_window_ms: 0,
+            log_entries_max: LOG_ENTRIES_PLENTY,
+            seats,
+        }
+    }
+
+    /// Different seats, ascending; now and then one that the event does not have.
+    fn seats(&self, numbers: &[u8]) -> Vec<SeatId> {
+        let total = self.event.layout.total_seats();
+        let seat = |number: &u8| match number {
+            255 => SeatId(total + 1),
+            number => SeatId(u32::from(*number) % total + 1),
+        };
+        let mut seats: Vec<SeatId> = numbers.iter().map(seat).collect();
+        seats.sort_unstable();
+        seats.dedup();
+        seats
+    }
+
+    fn user(&self, number: u8) -> UserId {
+        format!("user{}", number % self.users).parse().expect("a name")
+    }
+
+    fn new_name(&mut self, kind: &str) -> String {
+        self.given += 1;
+        format!("{kind}{}", self.given)
+    }
+
+    fn new_id(&mut self) -> BookingId {
+        self.given += 1;
+        BookingId::new(self.event.id, super::START_MS as u64 + self.given, self.given)
+    }
+
+    /// A booking as it stands, or stood when Redis lost it.
+    fn pick(&mut self, pick: Pick, sale: &Sale) -> Booking {
+        let there: Vec<&Booking> =
+            sale.event.iter().flat_map(|event| event.bookings.values()).collect();
+        let found = match pick {
+            Pick::With(status, nth) => {
+                let with: Vec<&Booking> =
+                    there.iter().copied().filter(|booking| booking.status == status).collect();
+                nth_last(&with, nth).or_else(|| nth_last(&there, nth)).copied()
+            }
+            // Lost ones are older. Ids rise with age.
+            Pick::Recent(nth) => {
+                let gone = self.lost.values().filter(|booking| sale.booking(booking.id).is_none());
+                let all: Vec<&Booking> = gone.chain(there).collect();
+                nth_last(&all, nth).copied()
+            }
+            Pick::Unknown => None,
+        };
+        found.cloned().unwrap_or_else(|| self.stranger())
+    }
+
+    /// A booking that nobody made.
+    fn stranger(&mut self) -> Booking {
+        Booking {
+            id: self.new_id(),
+            status: holdfast::domain::Status::Committed,
+            version: 3,
+            user: self.user(self.given as u8),
+            seats: Vec::new(),
+            amount: 1,
+            currency: self.event.currency.clone(),
+            created_ms: super::START_MS,
+            deadline_ms: super::START_MS + 1,
+            nonce: String::new(),
+            lease: 1,
+            lease_until_ms: 0,
+            payment: String::new(),
+            paid_ms: 0,
+            confirmed_ms: 0,
+            ended_ms: 0,
+            idempotency: self.new_name("d"),
+            fingerprint: "fingerprint".into(),
+            trace: String::new(),
+        }
+    }
+
+    fn who(&self, who: Who, booking: &Booking) -> UserId {
+        match who {
+            Who::Owner => booking.user.clone(),
+            Who::User(number) => self.user(number),
+        }
+    }
+
+    fn nonce(&mut self, nonce: Nonce, booking: &Booking) -> String {
+        match nonce {
+            Nonce::Last if !booking.nonce.is_empty() => {
+                booking.nonce.rsplit(',').next().expect("at least one").to_owned()
+            }
+            _ => self.new_name("n"),
+        }
+    }
+}
+
+fn payment_of(booking: &Booking) -> String {
+    format!("pay-{}", booking.id)
+}
+
+fn moment(before: Before, now_ms: i64) -> i64 {
+    match before {
+        Before::Past => now_ms - 1,
+        Before::Now => now_ms,
+    }
+}
+
+fn about(number: u64, known: Known) -> u64 {
+    match known {
+        Known::Right => number,
+        Known::OneLess => number.saturating_sub(1),
+        Known::OneMore => number + 1,
+    }
+}
+
+fn nth_last<T>(items: &[T], nth: u8) -> Option<&T> {
+    if items.is_empty() {
+        return None;
+    }
+    items.iter().rev().nth(usize::from(nth) % items.len())
+}
