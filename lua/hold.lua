@@ -7,7 +7,8 @@
 -- together. Past `not_after` nothing is touched. The same call again writes nothing. Refusals are
 -- decided in the order in which they stand below. A search looks at a bounded number of seats;
 -- `more_to_scan` asks to be called again from there (section 0: from the beginning, since overdue
--- holds were released, or more may be).
+-- holds were released, or more may be). A call that goes on so releases none beforehand
+-- (`overdue_batch` 0): their seats could lie where the search has been.
 -- KEYS: event seats holders bookings deadlines leases users ended log link idempotency
 -- ARGV: not_after generation nonce layout booking user seats amount currency idempotency
 --       fingerprint trace idempotency_ttl replay_window log_entries_max overdue_batch
@@ -94,10 +95,11 @@ local count = quantity > 0 and quantity or #wanted
 release_overdue(overdue_batch)
 if #wanted > 0 then release_overdue_of(wanted) end
 
+local released = 0
 local function seats_of_user() return tonumber(redis.call('HGET', users_key, user) or 0) end
 if seats_of_user() + count > ev.per_user then
   -- Some of these seats may be overdue and just not released yet.
-  local released = release_overdue(overdue_batch_max)
+  released = release_overdue(overdue_batch_max)
   local has = seats_of_user()
   if has + count > ev.per_user then
     if released == overdue_batch_max then return { 'more_to_scan', now, 0, 0, '' } end
@@ -110,10 +112,14 @@ if quantity > 0 then
   local found_before = {}
   for seat in string.gmatch(kept, '%d+') do found_before[#found_before + 1] = seat end
   local found, at, seat, so_far = find_seats(sections, quantity, split, found_before)
-  if not found and at then return { 'more_to_scan', now, at, seat, so_far } end
+  if not found and at and released == 0 then
+    return { 'more_to_scan', now, at, seat, so_far }
+  end
   if not found then
-    -- What is overdue and not released yet may be just what is missing.
-    if release_overdue(overdue_batch_max) > 0 then return { 'more_to_scan', now, 0, 0, '' } end
+    -- What is overdue and not released yet may be just what is missing; what was released in this
+    -- call may lie where an earlier one has looked.
+    released = released + release_overdue(overdue_batch_max)
+    if released > 0 then return { 'more_to_scan', now, 0, 0, '' } end
     return { 'too_few_seats', now }
   end
   wanted, seats, amount = found, table.concat(found, ','), string.format('%.0f', at * quantity)

@@ -9,13 +9,12 @@ use clap::Parser;
 use holdfast::config::Config;
 use serde_yaml_ng::Value;
 
-const COMPOSE: &str = include_str!("../docker-compose.yml");
-const DOCKERFILE: &str = include_str!("../deploy/Dockerfile");
-const OPERATIONS: &str = include_str!("../docs/OPERATIONS.md");
-const IGNORED: &str = include_str!("../.dockerignore");
-
 fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+fn file(name: &str) -> String {
+    std::fs::read_to_string(root().join(name)).unwrap()
 }
 
 /// The names of the programs that cargo builds.
@@ -36,6 +35,7 @@ fn operator_sets(name: &str) -> Option<String> {
 
 /// Puts variables in, as compose does: `${NAME:?message}` must be set, `${NAME:-default}` need not.
 fn interpolated(text: &str) -> String {
+    let operations = file("docs/OPERATIONS.md");
     let mut done = String::new();
     let mut rest = text;
     while let Some((before, after)) = rest.split_once("${") {
@@ -43,7 +43,7 @@ fn interpolated(text: &str) -> String {
         done.push_str(before);
         let (name, kind) = inner.split_once(':').expect("a variable says what if it is not set");
         let name_in_docs = format!("`{name}`");
-        assert!(OPERATIONS.contains(&name_in_docs), "docs/OPERATIONS.md does not tell of {name}");
+        assert!(operations.contains(&name_in_docs), "docs/OPERATIONS.md does not tell of {name}");
         match (operator_sets(name), kind.strip_prefix('-')) {
             (Some(value), None) => done.push_str(&value),
             (None, Some(default)) => done.push_str(default),
@@ -55,7 +55,7 @@ fn interpolated(text: &str) -> String {
 }
 
 fn compose() -> Value {
-    let mut compose: Value = serde_yaml_ng::from_str(COMPOSE).unwrap();
+    let mut compose: Value = serde_yaml_ng::from_str(&file("docker-compose.yml")).unwrap();
     compose.apply_merge().unwrap();
     compose
 }
@@ -170,7 +170,8 @@ fn is_health_check(words: &[String]) -> bool {
 
 /// The Dockerfile's instructions, continued lines joined.
 fn instructions() -> Vec<(String, String)> {
-    let lines = DOCKERFILE.lines().filter(|line| !line.starts_with('#'));
+    let text = file("deploy/Dockerfile");
+    let lines = text.lines().filter(|line| !line.starts_with('#'));
     let text = lines.collect::<Vec<_>>().join("\n").replace("\\\n", " ");
     let split = |line: &str| {
         let (verb, rest) = line.trim().split_once(' ').unwrap_or((line, ""));
@@ -213,7 +214,8 @@ fn the_image_has_programs_that_exist() {
 
 #[test]
 fn the_image_is_built_from_files_that_are_there() {
-    let kept: Vec<&str> = IGNORED.lines().filter_map(|line| line.strip_prefix('!')).collect();
+    let (ignored, dockerfile) = (file(".dockerignore"), file("deploy/Dockerfile"));
+    let kept: Vec<&str> = ignored.lines().filter_map(|line| line.strip_prefix('!')).collect();
     let in_context = |path: &str| {
         let below = |pattern: &str| {
             path == pattern
@@ -237,18 +239,17 @@ fn the_image_is_built_from_files_that_are_there() {
             copied.push(source);
         }
     }
-    let manifest: toml::Table =
-        std::fs::read_to_string(root().join("Cargo.toml")).unwrap().parse().unwrap();
+    let manifest: toml::Table = file("Cargo.toml").parse().unwrap();
     let members = manifest["workspace"]["members"].as_array().unwrap();
     for member in members.iter().map(|member| member.as_str().unwrap()) {
         assert!(copied.contains(&format!("{member}/Cargo.toml")), "{member} is not copied");
-        assert!(DOCKERFILE.contains(&format!("{member}/src/main.rs")), "{member} has no stand-in");
+        assert!(dockerfile.contains(&format!("{member}/src/main.rs")), "{member} has no stand-in");
     }
     for program in programs() {
-        assert!(DOCKERFILE.contains(&format!("src/bin/{program}.rs")), "{program}");
+        assert!(dockerfile.contains(&format!("src/bin/{program}.rs")), "{program}");
     }
     let oldest = manifest["package"]["rust-version"].as_str().unwrap();
-    assert!(DOCKERFILE.contains(&format!("FROM rust:{oldest}.")), "not Rust {oldest}");
+    assert!(dockerfile.contains(&format!("FROM rust:{oldest}.")), "not Rust {oldest}");
     // What the sources include from beyond src.
     for included in ["lua", "docs/API.md"] {
         assert!(copied.contains(&included.to_owned()), "{included}");

@@ -86,7 +86,7 @@ impl Stage {
 
 /// So many seats of one of these places.
 pub fn quantity(seats: u32, split: bool, places: &[Place]) -> Wanted<'_> {
-    Wanted::Quantity { seats, split, places, kept: &[], bounds: BOUNDS }
+    Wanted::Quantity { seats, split, places, kept: &[], resumed: false, bounds: BOUNDS }
 }
 
 /// Fails unless the code is the one that the measurement is about.

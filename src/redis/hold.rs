@@ -41,6 +41,8 @@ pub enum Wanted<'a> {
         places: &'a [Place],
         /// Free seats of the first section that an earlier call found.
         kept: &'a [SeatId],
+        /// Whether this goes on where an earlier call ended.
+        resumed: bool,
         /// How much one call may look at.
         bounds: ScanBounds,
     },
@@ -113,7 +115,12 @@ impl Engine {
             call.replay_window_ms,
         ]);
         args.push(number(call.log_entries_max));
-        args.extend(args![OVERDUE_BATCH, OVERDUE_BATCH_MAX]);
+        let overdue_batch = match call.wanted {
+            // What is released here would be missed where the search has been.
+            Wanted::Quantity { resumed: true, .. } => 0,
+            _ => OVERDUE_BATCH,
+        };
+        args.extend(args![overdue_batch, OVERDUE_BATCH_MAX]);
         args.extend(call.wanted.args());
         self.run(Script::Hold, self.keys().partition_of(event), keys, args).await
     }
@@ -134,7 +141,7 @@ impl<'a> Wanted<'a> {
             Wanted::Seats { orphan_rule, neighbours, .. } => {
                 args![orphan_rule.word(), format_neighbours(neighbours), 0, 0, "", "", 0, 0]
             }
-            Wanted::Quantity { seats, split, places, kept, bounds } => args![
+            Wanted::Quantity { seats, split, places, kept, bounds, resumed: _ } => args![
                 "off",
                 "",
                 i64::from(seats),

@@ -34,6 +34,8 @@ pub(super) enum Choice {
         rest: Vec<Place>,
         /// What earlier calls found in the first place of the rest.
         kept: Vec<SeatId>,
+        /// Whether the next call goes on where an earlier one ended.
+        resumed: bool,
     },
 }
 
@@ -77,7 +79,8 @@ impl Choice {
             return Err(SaleError::TooFewSeats(wanted.clone()));
         }
         let rest = places.clone();
-        Ok(Choice::Search { wanted: wanted.clone(), places, rest, kept: Vec::new() })
+        let kept = Vec::new();
+        Ok(Choice::Search { wanted: wanted.clone(), places, rest, kept, resumed: false })
     }
 
     /// What makes two requests the same.
@@ -102,11 +105,12 @@ impl Choice {
             Choice::Seats { seats, amount, orphan_rule, neighbours } => {
                 Wanted::Seats { seats, amount: *amount, orphan_rule: *orphan_rule, neighbours }
             }
-            Choice::Search { wanted, rest, kept, .. } => Wanted::Quantity {
+            Choice::Search { wanted, rest, kept, resumed, .. } => Wanted::Quantity {
                 seats: wanted.seats,
                 split: !wanted.together,
                 places: rest,
                 kept,
+                resumed: *resumed,
                 bounds: SCAN_BOUNDS,
             },
         }
@@ -114,16 +118,16 @@ impl Choice {
 
     /// Where a search goes on. Named seats are simply asked for again.
     pub fn go_on(&mut self, scan: ScanRest) {
-        let Choice::Search { places, rest, kept, .. } = self else { return };
+        let Choice::Search { places, rest, kept, resumed, .. } = self else { return };
         match scan.section.and_then(|section| rest.get(section..)) {
             Some(further) => {
                 let mut further = further.to_vec();
                 if let Some(place) = further.first_mut() {
                     place.first = scan.seat;
                 }
-                (*rest, *kept) = (further, scan.kept);
+                (*rest, *kept, *resumed) = (further, scan.kept, true);
             }
-            None => (*rest, *kept) = (places.clone(), Vec::new()),
+            None => (*rest, *kept, *resumed) = (places.clone(), Vec::new(), false),
         }
     }
 

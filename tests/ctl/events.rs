@@ -45,7 +45,8 @@ on_each_redis!(an_event_is_created_listed_shown_and_changed, async |flavor| {
     assert_eq!(paused["status"], "PAUSED");
     let refused = shop.world.hold("bob", event, &[1], None).await;
     assert!(matches!(refused, Err(SaleError::EventPaused(_))), "{refused:?}");
-    shop.ctl(&format!("event resume {id}")).await;
+    let resumed = shop.ctl(&format!("event resume {id} --json")).await.json(0);
+    assert_eq!(resumed["status"], "ON_SALE");
     shop.hold(event, "bob", &[1]).await;
     assert_eq!(shop.ctl(&format!("event close {id} --json")).await.json(0)["status"], "CLOSED");
     let refused = shop.world.hold("cid", event, &[2], None).await;

@@ -1,6 +1,9 @@
 //! `export sales`.
 
+use std::os::unix::fs::FileTypeExt;
 use std::path::PathBuf;
+use std::process::Stdio;
+use std::time::Duration;
 
 use serde_json::json;
 
@@ -8,6 +11,9 @@ use super::Shop;
 use crate::on_each_redis;
 use crate::support::servers::state_dir;
 use crate::support::unique_name;
+
+/// Bound of a reader that has all.
+const SOON: Duration = Duration::from_secs(30);
 
 /// A file of this test.
 fn file() -> PathBuf {
@@ -124,11 +130,17 @@ async fn what_cannot_be_exported_is_told() {
     assert!(ran.refusal().contains("/no/such/folder/x.csv: "), "{ran:?}");
     let ran = shop.ctl(&format!("export sales {event} --status HOLD")).await;
     assert!(ran.code == 2 && ran.stderr.contains("CONFIRMED, VOIDED, CANCELLED"), "{ran:?}");
-    // A device is written to, not replaced.
-    let ran = shop.ctl(&format!("export sales {event} --out /dev/null --json")).await;
-    assert_eq!(ran.json(0)["seats"], 0);
-    use std::os::unix::fs::FileTypeExt;
-    assert!(std::fs::metadata("/dev/null").unwrap().file_type().is_char_device());
+    // A pipe is written to, not replaced.
+    let pipe = file();
+    let made = std::process::Command::new("mkfifo").arg(&pipe).status().unwrap();
+    assert!(made.success());
+    let mut reader = tokio::process::Command::new("cat");
+    let reader = reader.arg(&pipe).stdout(Stdio::piped()).kill_on_drop(true).spawn().unwrap();
+    let line = format!("export sales {event} --out {} --json", pipe.display());
+    assert_eq!(shop.ctl(&line).await.json(0)["seats"], 0);
+    assert!(std::fs::metadata(&pipe).unwrap().file_type().is_fifo());
+    let read = tokio::time::timeout(SOON, reader.wait_with_output()).await.unwrap().unwrap();
+    assert!(read.stdout.starts_with(b"booking_id,"), "{read:?}");
     // Redis is not needed.
     let away = [("HOLDFAST_REDIS_URL", "redis://127.0.0.1:1")];
     let ran = shop.ctl_with(&format!("export sales {event}"), &away).await;

@@ -34,7 +34,7 @@ fn split(wanted: Quantity) -> Quantity {
 /// Asks as the sale does, call by call, and says how many calls it took.
 async fn ask(stage: &Stage, user: &str, wanted: &Quantity, bounds: ScanBounds) -> (Answer, usize) {
     let all = places(&stage.event.layout, wanted);
-    let (mut rest, mut kept) = (all.clone(), Vec::new());
+    let (mut rest, mut kept, mut resumed) = (all.clone(), Vec::new(), false);
     for calls in 1..=CALLS_MAX {
         let nonce = new_nonce();
         let call = HoldCall {
@@ -47,6 +47,7 @@ async fn ask(stage: &Stage, user: &str, wanted: &Quantity, bounds: ScanBounds) -
                 split: !wanted.together,
                 places: &rest,
                 kept: &kept,
+                resumed,
                 bounds,
             },
             idempotency: &nonce,
@@ -63,9 +64,9 @@ async fn ask(stage: &Stage, user: &str, wanted: &Quantity, bounds: ScanBounds) -
             Some(section) => {
                 rest = rest[section..].to_vec();
                 rest[0].first = scan.seat;
-                kept = scan.kept.clone();
+                (kept, resumed) = (scan.kept.clone(), true);
             }
-            None => (rest, kept) = (all.clone(), Vec::new()),
+            None => (rest, kept, resumed) = (all.clone(), Vec::new(), false),
         }
     }
     panic!("no end after {CALLS_MAX} calls");

@@ -1,8 +1,8 @@
 //! Calls with everything named, so that the same call can be made again, and made late.
 
-use holdfast::domain::{Booking, BookingId, Outcome, SeatId, UserId};
-
+use holdfast::domain::{Booking, BookingId, Outcome, Quantity, SeatId, UserId};
 use holdfast::redis::scripts::Script;
+use holdfast::redis::{BlockAction, ScanBounds};
 
 use super::sale::Operated;
 
@@ -50,6 +50,12 @@ pub enum Call {
         user: UserId,
         nonce: String,
     },
+    Block {
+        action: BlockAction,
+        seats: Vec<SeatId>,
+        reason: String,
+        layout_version: u32,
+    },
     Expire {
         batch: i64,
     },
@@ -78,8 +84,7 @@ pub struct Hold {
     pub booking: BookingId,
     pub user: UserId,
     pub nonce: String,
-    pub seats: Vec<SeatId>,
-    pub amount: i64,
+    pub asked: Asked,
     /// Name of the idempotency record.
     pub digest: String,
     pub fingerprint: String,
@@ -89,6 +94,15 @@ pub struct Hold {
     pub replay_window_ms: i64,
     /// Length of the log at which holds stop.
     pub log_entries_max: u64,
+}
+
+/// Which seats.
+#[derive(Clone, Debug)]
+pub enum Asked {
+    /// These, ascending, each once, for so much together.
+    Named { seats: Vec<SeatId>, amount: i64 },
+    /// So many of any section that fits, found with this much looking at a time.
+    Search { quantity: Quantity, bounds: ScanBounds },
 }
 
 /// Which confirmation is to end.
@@ -114,6 +128,7 @@ impl Call {
             Call::Settle { .. } => Script::Settle,
             Call::UpdateEvent(_) => Script::UpdateEvent,
             Call::GetBooking { .. } => Script::GetBooking,
+            Call::Block { .. } => Script::Block,
             Call::Beat { .. } => Script::Beat,
             Call::Load(_) | Call::Open { .. } => Script::OpenEvent,
         }

@@ -190,6 +190,7 @@ fn line(entry: &Entry, expected: &Line) -> Line {
         event_version: entry.event_version,
         time_ms: entry.time_ms,
         transition: entry.transition.clone(),
+        house: entry.house.clone(),
         detail: entry.detail.clone(),
         tag: expected.tag.as_ref().map(|_| entry.link.tag.clone()),
     }

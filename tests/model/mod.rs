@@ -2,12 +2,16 @@
 //! sequences of operations that must come out the same on the real scripts.
 
 mod call;
+mod found;
+mod holds;
 mod log;
 mod mutants;
 mod operations;
 mod replay;
 mod rules;
 mod sale;
+mod search;
+mod settling;
 mod stage;
 mod world;
 
@@ -24,7 +28,7 @@ use operations::sequences;
 use stage::{Met, Stage};
 
 /// Operations that the suite runs on one Redis.
-const OPERATIONS: usize = 100_000;
+const OPERATIONS: usize = 20_000;
 /// Operations that it runs on each of the others.
 const OPERATIONS_ELSEWHERE: usize = 5_000;
 /// Another number of operations on the first, as `make model` asks for.

@@ -4,7 +4,7 @@
 use std::fmt;
 use std::ops::RangeInclusive;
 
-use holdfast::domain::{EventStatus, Outcome, Status};
+use holdfast::domain::{EventStatus, OrphanRule, Outcome, Status};
 use proptest::collection::vec;
 use proptest::prelude::*;
 
@@ -34,6 +34,7 @@ pub struct Setting {
     pub per_user: u8,
     /// How long a hold can last with extensions.
     pub max_hold_s: u8,
+    pub orphan_rule: OrphanRule,
 }
 
 /// Layouts.
@@ -154,6 +155,14 @@ pub enum Act {
         window: Window,
         room: Room,
     },
+    Search {
+        user: u8,
+        quantity: u8,
+        place: Place,
+        together: bool,
+        key: Key,
+        look: Look,
+    },
     /// The n-th last hold under its key, as a client repeats it: a new attempt.
     Retry {
         nth: u8,
@@ -206,6 +215,14 @@ pub enum Act {
     Expire {
         batch: u8,
     },
+    Block {
+        seats: Vec<u8>,
+        layout: Known,
+    },
+    Unblock {
+        seats: Vec<u8>,
+        layout: Known,
+    },
     Settle {
         booking: Pick,
         outcome: Outcome,
@@ -230,6 +247,23 @@ pub enum Act {
     Open {
         own_token: bool,
     },
+}
+
+/// Where seats are searched.
+#[derive(Clone, Copy, Debug)]
+pub enum Place {
+    Anywhere,
+    Section(u8),
+    /// Where one seat costs no more than in this section.
+    NoDearerThan(u8),
+}
+
+/// How much of the event one call of a search may look at.
+#[derive(Clone, Copy, Debug)]
+pub enum Look {
+    All,
+    /// So many seats, and so many runs that would leave a seat alone.
+    Little(u8, u8),
 }
 
 /// How long saved answers are given again.
@@ -267,12 +301,20 @@ fn setting(
     per_user: RangeInclusive<u8>,
 ) -> impl Strategy<Value = Setting> {
     let max_hold_s = prop_oneof![3 => Just(61_u8), 1 => Just(70), 1 => Just(150)];
-    (users, per_user, max_hold_s).prop_map(move |(users, per_user, max_hold_s)| Setting {
-        hall,
-        users,
-        per_user,
-        max_hold_s,
-    })
+    let orphan_rule = prop_oneof![
+        2 => Just(OrphanRule::Off),
+        1 => Just(OrphanRule::Warn),
+        1 => Just(OrphanRule::Enforce),
+    ];
+    (users, per_user, max_hold_s, orphan_rule).prop_map(
+        move |(users, per_user, max_hold_s, orphan_rule)| Setting {
+            hall,
+            users,
+            per_user,
+            max_hold_s,
+            orphan_rule,
+        },
+    )
 }
 
 fn sequence(
@@ -371,9 +413,41 @@ fn hold(most: usize) -> impl Strategy<Value = Act> {
     )
 }
 
+fn search() -> impl Strategy<Value = Act> {
+    let place = prop_oneof![
+        2 => Just(Place::Anywhere),
+        2 => (0..4_u8).prop_map(Place::Section),
+        1 => (0..4_u8).prop_map(Place::NoDearerThan),
+    ];
+    let key = prop_oneof![6 => Just(Key::Fresh), 1 => (0..2_u8).prop_map(Key::Shared)];
+    let look = prop_oneof![
+        3 => Just(Look::All),
+        1 => (1..20_u8, 1..4_u8).prop_map(|(seats, runs)| Look::Little(seats, runs)),
+    ];
+    (any::<u8>(), 1..6_u8, place, any::<bool>(), key, look).prop_map(
+        |(user, quantity, place, together, key, look)| Act::Search {
+            user,
+            quantity,
+            place,
+            together,
+            key,
+            look,
+        },
+    )
+}
+
+fn block() -> impl Strategy<Value = Act> {
+    prop_oneof![
+        (seats(3), known(40)).prop_map(|(seats, layout)| Act::Block { seats, layout }),
+        (seats(6), known(40)).prop_map(|(seats, layout)| Act::Unblock { seats, layout }),
+    ]
+}
+
 fn mixed() -> impl Strategy<Value = Act> {
     prop_oneof![
-        24 => hold(5),
+        18 => hold(5),
+        14 => search(),
+        5 => block(),
         8 => (0..6_u8).prop_map(|nth| Act::Retry { nth }),
         2 => (0..6_u8, any::<u8>(), seats(3))
             .prop_map(|(nth, user, seats)| Act::ReuseId { nth, user, seats }),
@@ -399,6 +473,8 @@ fn crowd() -> impl Strategy<Value = Act> {
     prop_oneof![
         90 => hold(1),
         10 => hold(3),
+        15 => search(),
+        2 => block(),
         3 => (0..6_u8).prop_map(|nth| Act::Retry { nth }),
         3 => begin(),
         3 => (pick(Status::Hold), who(), nonce())
@@ -413,6 +489,7 @@ fn crowd() -> impl Strategy<Value = Act> {
 fn impatient() -> impl Strategy<Value = Act> {
     prop_oneof![
         6 => hold(2),
+        3 => search(),
         50 => (0..2_u8).prop_map(|nth| Act::Retry { nth }),
         15 => aborts(),
         2 => begin(),

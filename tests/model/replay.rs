@@ -43,6 +43,12 @@ impl Told {
         }
         self.generation = line.generation;
         self.version = line.event_version;
+        let house = line.house.iter().flat_map(|house| &house.seats);
+        match line.kind {
+            Kind::Blocked => self.blocked.extend(house),
+            Kind::Unblocked => house.for_each(|seat| _ = self.blocked.remove(seat)),
+            _ => {}
+        }
         let Some(transition) = &line.transition else { return };
         let id = transition.booking;
         if matches!(line.kind, Kind::Hold | Kind::Confirmed) {
@@ -88,6 +94,7 @@ impl Told {
             ("settings", event.operated_as_logged().starts_with(&self.operated)),
             ("seats", letters.eq_ignore_ascii_case(&event.inventory())),
             ("holders", self.holders == event.holders),
+            ("blocks", self.blocked == event.blocked),
             ("free seats", free == event.available()),
             ("seats of users", users == event.users()),
             ("live bookings", self.live == live),

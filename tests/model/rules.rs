@@ -1,36 +1,36 @@
 //! The rules of the sale: what each call answers and changes.
 
-use holdfast::domain::{Booking, BookingId, EventStatus, Kind, Outcome, Status, UserId};
-use holdfast::redis::{Answer, Body, Code};
+use holdfast::domain::entry::HouseBlock;
+use holdfast::domain::{Booking, BookingId, EventStatus, Kind, SeatId, SeatState, Status, UserId};
+use holdfast::redis::{Answer, BlockAction, Body, Code};
 
-use super::call::{Call, Hold, Sent, Which};
-use super::sale::{Operated, Record, Sale};
+use super::call::{Call, Sent, Which};
+use super::sale::{Operated, Sale};
 
-/// Overdue holds that any hold ends on its way.
-pub const OVERDUE_BATCH: usize = 16;
-/// Overdue holds that it ends before it refuses a user for having too many seats.
-pub const OVERDUE_BATCH_MAX: usize = 64;
-/// Attempts that a hold's record notes; with one more it is kept until its deadline.
-const ATTEMPTS_NOTED_MAX: usize = 8;
+/// Who blocks seats.
+pub const HOUSE: &str = "house";
 
 /// What is answered. `Err` is an answer too: one that ends the call early.
-type Reply = Result<(Code, Body), (Code, Body)>;
+pub type Reply = Result<(Code, Body), (Code, Body)>;
 
-fn shown(code: Code, booking: Booking) -> (Code, Body) {
+pub fn shown(code: Code, booking: Booking) -> (Code, Body) {
     (code, Body::Booking(Box::new(booking)))
 }
 
-fn plain(code: Code) -> (Code, Body) {
+pub fn plain(code: Code) -> (Code, Body) {
     (code, Body::Empty)
 }
 
-fn numbers(code: Code, numbers: &[i64]) -> (Code, Body) {
+pub fn numbers(code: Code, numbers: &[i64]) -> (Code, Body) {
     (code, Body::Numbers(numbers.to_vec()))
 }
 
 impl Sale {
-    /// What this call answers now; afterwards the sale is as the call left it.
-    pub fn call(&mut self, sent: &Sent) -> Answer {
+    /// What this call answers now; afterwards the sale is as the call left it. `witness` is what
+    /// Redis answered: it is followed, where it is right, in what the rules leave open. A call may
+    /// have `resumed` the search of an earlier one.
+    pub fn call(&mut self, sent: &Sent, witness: &Answer, resumed: bool) -> Answer {
+        (self.witness, self.resumed) = (Some(witness.clone()), resumed);
         self.writing = (sent.call.nonce(), 0);
         let (code, body) = self.decide(sent).unwrap_or_else(|refusal| refusal);
         Answer { code, now_ms: self.now_ms, body }
@@ -82,134 +82,11 @@ impl Sale {
             Call::Settle { outcome, archived } => self.settle(*outcome, archived),
             Call::UpdateEvent(operated) => self.update_event(operated),
             Call::GetBooking { booking } => self.get_booking(*booking),
+            Call::Block { action, seats, reason, layout_version } => {
+                self.block(*action, seats, reason, *layout_version)
+            }
             Call::Beat { .. } | Call::Load(_) | Call::Open { .. } => unreachable!("answered above"),
         }
-    }
-
-    /// The same request is answered with the booking it was granted, as long as that lives; all
-    /// other requests are decided by the rules below, the first that refuses is told.
-    fn hold(&mut self, hold: &Hold) -> Reply {
-        self.replay(hold)?;
-        let event = self.ev();
-        if hold.layout_version != event.layout_version {
-            return Err(plain(Code::LayoutMismatch));
-        }
-        match event.operated.status {
-            EventStatus::Closed => return Err(plain(Code::EventClosed)),
-            EventStatus::Paused => return Err(plain(Code::EventPaused)),
-            EventStatus::OnSale => {}
-        }
-        if self.now_ms < event.operated.on_sale_at_ms {
-            return Err(numbers(Code::NotOnSale, &[event.operated.on_sale_at_ms]));
-        }
-        let stranger = hold.seats.iter().find(|seat| !(1..=event.total).contains(&seat.0));
-        if let Some(seat) = stranger {
-            return Err(numbers(Code::SeatUnknown, &[i64::from(seat.0)]));
-        }
-        self.release_overdue(OVERDUE_BATCH);
-        self.release_overdue_of(&hold.seats);
-        self.check_user_limit(hold)?;
-        let event = self.ev();
-        if hold.seats.iter().any(|seat| !event.is_free(*seat)) {
-            let states = hold.seats.iter().map(|seat| (*seat, event.seat_state(*seat)));
-            return Err((Code::SeatsUnavailable, Body::SeatStates(states.collect())));
-        }
-        if self.log.len() as u64 >= hold.log_entries_max {
-            return Err(plain(Code::LogFull));
-        }
-        if let Some(known) = self.booking(hold.booking) {
-            let same = known.user == hold.user && known.fingerprint == hold.fingerprint;
-            return Err(if same { shown(Code::Replayed, known) } else { plain(Code::IdTaken) });
-        }
-        Ok(shown(Code::Ok, self.grant(hold)))
-    }
-
-    /// Refuses with the saved answer, or because the key was used for something else.
-    fn replay(&mut self, hold: &Hold) -> Result<(), (Code, Body)> {
-        let Some(record) = self.records.get(&hold.digest) else { return Ok(()) };
-        if record.fingerprint != hold.fingerprint {
-            return Err(plain(Code::IdempotencyMismatch));
-        }
-        let Some(booking) = self.booking(record.booking) else { return Ok(()) };
-        let age_ms = self.now_ms - booking.created_ms;
-        if hold.replay_window_ms != 0 && age_ms > hold.replay_window_ms {
-            return Ok(());
-        }
-        let mut booking = self.lapse(booking);
-        if !booking.status.is_live() {
-            return Ok(());
-        }
-        if booking.status == Status::Hold {
-            booking.nonce = with_attempt(&booking.nonce, &hold.nonce);
-            self.ev_mut().bookings.insert(booking.id, booking.clone());
-        }
-        Err(shown(Code::Replayed, booking))
-    }
-
-    fn check_user_limit(&mut self, hold: &Hold) -> Result<(), (Code, Body)> {
-        let wanted = hold.seats.len() as i64;
-        let fits =
-            |sale: &Sale| sale.ev().seats_of(hold.user.as_str()) + wanted <= sale.ev().per_user;
-        if !fits(self) {
-            self.release_overdue(OVERDUE_BATCH_MAX);
-        }
-        if !fits(self) {
-            let event = self.ev();
-            let has = event.seats_of(hold.user.as_str());
-            return Err(numbers(Code::UserLimit, &[has, event.per_user]));
-        }
-        Ok(())
-    }
-
-    fn grant(&mut self, hold: &Hold) -> Booking {
-        let now_ms = self.now_ms;
-        let event = self.ev_mut();
-        for seat in &hold.seats {
-            event.holders.insert(*seat, hold.booking);
-        }
-        let booking = Booking {
-            id: hold.booking,
-            status: Status::Hold,
-            version: 0,
-            user: hold.user.clone(),
-            seats: hold.seats.clone(),
-            amount: hold.amount,
-            currency: event.currency.clone(),
-            created_ms: now_ms,
-            deadline_ms: now_ms + event.hold_ttl_ms,
-            nonce: hold.nonce.clone(),
-            lease: 0,
-            lease_until_ms: 0,
-            payment: String::new(),
-            paid_ms: 0,
-            confirmed_ms: 0,
-            ended_ms: 0,
-            idempotency: hold.digest.clone(),
-            fingerprint: hold.fingerprint.clone(),
-            trace: hold.trace.clone(),
-        };
-        let record = Record { booking: hold.booking, fingerprint: hold.fingerprint.clone() };
-        self.records.insert(hold.digest.clone(), record);
-        self.transition(booking, Kind::Hold, "")
-    }
-
-    /// A lost attempt is crossed out; when none is left, nobody knows of the hold, and it ends.
-    fn abort(&mut self, digest: &str, lost_nonce: &str) -> Reply {
-        let record = self.records.get(digest).map(|record| record.booking);
-        let booking = record.and_then(|id| self.booking(id));
-        let Some(mut booking) = booking else { return Ok(plain(Code::Nothing)) };
-        let mut attempts: Vec<&str> = booking.nonce.split(',').collect();
-        let lost = attempts.iter().position(|nonce| *nonce == lost_nonce);
-        let (Status::Hold, Some(lost)) = (booking.status, lost) else {
-            return Ok(shown(Code::Nothing, booking));
-        };
-        attempts.remove(lost);
-        if attempts.is_empty() {
-            return Ok(shown(Code::Ok, self.end(booking, Status::Cancelled, "abort")));
-        }
-        booking.nonce = attempts.join(",");
-        self.ev_mut().bookings.insert(booking.id, booking.clone());
-        Ok(shown(Code::Nothing, booking))
     }
 
     /// The caller's booking, lapsed if its time is over. Another's is as good as unknown.
@@ -342,62 +219,48 @@ impl Sale {
         Ok(plain(Code::Ok))
     }
 
-    /// The archive's word about a sale. What it ended stays ended.
-    fn settle(&mut self, outcome: Outcome, archived: &Booking) -> Reply {
-        let known = self.booking(archived.id);
-        if let Some(known) = &known {
-            let ended_by_archive = match known.status {
-                Status::Voided => true,
-                // Without a payment its owner gave it up, or it was displaced.
-                Status::Cancelled => known.paid_ms > 0,
-                _ => false,
-            };
-            let confirmed = known.status == Status::Confirmed;
-            if (ended_by_archive || confirmed) && known.status == outcome.status() {
-                return Ok(shown(Code::Ok, known.clone()));
-            }
-            if ended_by_archive || (confirmed && outcome == Outcome::Refund) {
-                return Err(shown(Code::SettledOtherwise, known.clone()));
-            }
+    /// Keeps seats back, all that are asked for or none; or gives back those that are kept.
+    fn block(
+        &mut self,
+        action: BlockAction,
+        seats: &[SeatId],
+        reason: &str,
+        layout_version: u32,
+    ) -> Reply {
+        self.check_layout(layout_version)?;
+        self.check_known(seats)?;
+        let blocks = action == BlockAction::Block;
+        if blocks {
+            self.release_overdue_of(seats);
         }
-        let mut booking = known.unwrap_or_else(|| as_restored(archived));
-        booking.version = booking.version.max(archived.version);
-        if outcome == Outcome::Sold && self.confirmed_rival(&booking) {
-            return Err(shown(Code::SeatsLost, booking));
-        }
-        booking.payment = archived.payment.clone();
-        booking.paid_ms = archived.paid_ms;
-        if outcome == Outcome::Sold {
-            return Ok(shown(Code::Ok, self.settle_as_sold(booking)));
-        }
-        // One that had ended has no seats to free; the log must have this end all the same.
-        Ok(shown(Code::Ok, self.end(booking, outcome.status(), "settle")))
-    }
-
-    /// Whether a confirmed booking has one of this booking's seats.
-    fn confirmed_rival(&self, booking: &Booking) -> bool {
         let event = self.ev();
-        let holders = booking.seats.iter().filter_map(|seat| event.holders.get(seat));
-        let mut rivals = holders.filter(|holder| **holder != booking.id);
-        rivals.any(|rival| event.bookings[rival].status == Status::Confirmed)
-    }
-
-    /// It takes every seat. A hold that loses one ends; a confirmation finds out when it goes on.
-    fn settle_as_sold(&mut self, mut booking: Booking) -> Booking {
-        for seat in &booking.seats {
-            let holder = self.ev().holders.get(seat).copied().filter(|id| *id != booking.id);
-            let rival = holder.and_then(|id| self.booking(id));
-            if let Some(rival) = rival.filter(|rival| rival.status == Status::Hold) {
-                self.end(rival, Status::Cancelled, "displaced");
-            }
-            let event = self.ev_mut();
-            event.holders.insert(*seat, booking.id);
-            event.blocked.remove(seat);
+        let state = |seat: &SeatId| (*seat, event.seat_state(*seat));
+        let is = |wanted| move |(_, state): &(SeatId, SeatState)| *state == wanted;
+        let (free, kept): (Vec<_>, Vec<_>) = (
+            seats.iter().map(state).filter(is(SeatState::Available)).collect(),
+            seats.iter().map(state).filter(is(SeatState::Blocked)).collect(),
+        );
+        if blocks && free.len() + kept.len() < seats.len() {
+            let taken = seats.iter().map(state).filter(|one| !free.contains(one));
+            let taken = taken.filter(|one| !kept.contains(one)).collect();
+            return Err((Code::SeatsUnavailable, Body::SeatStates(taken)));
         }
-        booking.status = Status::Confirmed;
-        booking.confirmed_ms = self.now_ms;
-        booking.ended_ms = 0;
-        self.transition(booking, Kind::Confirmed, "settle")
+        let changed: Vec<SeatId> =
+            if blocks { free } else { kept }.into_iter().map(|(seat, _)| seat).collect();
+        if changed.is_empty() {
+            return Ok(numbers(Code::Ok, &[0]));
+        }
+        let count = changed.len() as i64;
+        let event = self.ev_mut();
+        match action {
+            BlockAction::Block => event.blocked.extend(&changed),
+            BlockAction::Release => event.blocked.retain(|seat| !changed.contains(seat)),
+        }
+        let kind = if blocks { Kind::Blocked } else { Kind::Unblocked };
+        self.note(kind, reason.to_owned());
+        let line = self.log.last_mut().expect("just written");
+        line.house = Some(HouseBlock { seats: changed, actor: HOUSE.to_owned() });
+        Ok(numbers(Code::Ok, &[count]))
     }
 
     /// Loads the event, empty and not yet open, unless it is there.
@@ -448,30 +311,5 @@ fn why_not_a_hold(status: Status) -> Option<Code> {
         Status::Voided => Some(Code::SaleVoided),
         Status::Cancelled => Some(Code::BookingCancelled),
         Status::Expired => Some(Code::BookingExpired),
-    }
-}
-
-/// The attempts noted in a record, with one more.
-fn with_attempt(noted: &str, nonce: &str) -> String {
-    let attempts: Vec<&str> = noted.split(',').collect();
-    if noted == "*" || attempts.contains(&nonce) {
-        noted.to_owned()
-    } else if attempts.len() < ATTEMPTS_NOTED_MAX {
-        format!("{noted},{nonce}")
-    } else {
-        "*".to_owned()
-    }
-}
-
-/// A booking that Redis has lost, from the archive's facts.
-fn as_restored(archived: &Booking) -> Booking {
-    Booking {
-        status: Status::Committed,
-        nonce: String::new(),
-        lease: 0,
-        lease_until_ms: 0,
-        confirmed_ms: 0,
-        ended_ms: 0,
-        ..archived.clone()
     }
 }

@@ -7,9 +7,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use holdfast::domain::entry::HouseBlock;
 use holdfast::domain::{
-    Booking, BookingId, EventId, EventStatus, Kind, SeatId, SeatState, Status, Transition,
+    Booking, BookingId, EventId, EventStatus, Kind, OrphanRule, SeatId, SeatState, Status,
+    Transition,
 };
+use holdfast::redis::Answer;
 
 /// What Redis has of one event, and of its callers' idempotency records.
 #[derive(Clone, Debug)]
@@ -24,6 +27,10 @@ pub struct Sale {
     pub records: BTreeMap<String, Record>,
     /// Every entry of the booking log, oldest first.
     pub log: Vec<Line>,
+    /// What Redis answered to the call under way; see `search`.
+    pub witness: Option<Answer>,
+    /// Whether that call goes on with the search of an earlier one.
+    pub resumed: bool,
     /// The nonce of the call under way, where its caller chose it, and how many entries it wrote.
     pub writing: (Option<String>, u32),
 }
@@ -63,12 +70,27 @@ pub struct EventState {
     pub total: u32,
     /// Seats with which a row, or a general-admission section, begins.
     pub row_starts: BTreeSet<SeatId>,
+    /// Sections, in order.
+    pub sections: Vec<Section>,
+    pub orphan_rule: OrphanRule,
     /// Every booking that Redis still has.
     pub bookings: BTreeMap<BookingId, Booking>,
     /// Seat → the booking that has it.
     pub holders: BTreeMap<SeatId, BookingId>,
     /// Seats that the house keeps back.
     pub blocked: BTreeSet<SeatId>,
+}
+
+/// A section's seats.
+#[derive(Clone, Debug)]
+pub struct Section {
+    pub name: String,
+    pub first: SeatId,
+    pub last: SeatId,
+    /// Of one seat, minor units.
+    pub price: i64,
+    /// Whether it has rows; otherwise any place is as good as another.
+    pub rows: bool,
 }
 
 /// An entry of the booking log, without what only Redis knows: position and link.
@@ -80,6 +102,7 @@ pub struct Line {
     pub event_version: u64,
     pub time_ms: i64,
     pub transition: Option<Transition>,
+    pub house: Option<HouseBlock>,
     pub detail: String,
     /// The tag, where the caller chose the nonce.
     pub tag: Option<String>,
@@ -185,6 +208,8 @@ impl Sale {
             fresh,
             records: BTreeMap::new(),
             log: Vec::new(),
+            witness: None,
+            resumed: false,
             writing: (None, 0),
         }
     }
@@ -222,6 +247,7 @@ impl Sale {
             event_version: event.version,
             time_ms: now_ms,
             transition: None,
+            house: None,
             detail,
             tag,
         };
@@ -237,6 +263,7 @@ impl Sale {
             event_version: 0,
             time_ms: self.now_ms,
             transition: None,
+            house: None,
             detail: String::new(),
             tag: self.next_tag(),
         };

@@ -1,7 +1,7 @@
 //! Runs sequences on a real Redis and on the model, side by side, and says where they differ.
 
 use std::cell::RefCell;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -12,16 +12,18 @@ use fred::types::config::Config;
 use fred::types::{Builder, ClusterHash, CustomCommand, Value};
 use holdfast::domain::event::LoadState;
 use holdfast::domain::layout::{Row, Section};
-use holdfast::domain::{Event, EventId, EventStatus, Inventory, Layout, Partition};
+use holdfast::domain::wanted::{Place, neighbours, places};
+use holdfast::domain::{Event, EventId, EventStatus, Inventory, Layout, Partition, SeatId};
 use holdfast::redis::scripts::Scripts;
 use holdfast::redis::{
-    AbortMode, Answer, Body, Code, Engine, HoldCall, Load, NotAfter, RedisError, RedisSettings,
-    SettleCall,
+    AbortMode, Answer, BlockCall, Body, Code, Engine, HoldCall, Load, NotAfter, RedisError,
+    RedisSettings, SettleCall, Wanted,
 };
 
-use super::call::{Call, Hold, Sent, Which};
+use super::call::{Asked, Call, Hold, Sent, Which};
 use super::operations::{Hall, Op, Sequence, Setting};
-use super::sale::{EventState, Operated, Sale};
+use super::rules::HOUSE;
+use super::sale::{self, EventState, Operated, Sale};
 use super::world::World;
 use super::{CHECK_EVERY, START_MS};
 use crate::support::engine::NoObserver;
@@ -29,6 +31,8 @@ use crate::support::{Flavor, servers, unique_name};
 
 /// How long an idempotency record lives; by Redis' own clock, so none ends during a test.
 pub const RECORD_TTL_MS: i64 = 86_400_000;
+/// Calls that one search may need.
+const SCANS_MAX: usize = 200;
 /// Bound of one command: a difference must not come from a busy machine.
 const TIMEOUT_MS: u64 = 20_000;
 
@@ -119,6 +123,15 @@ impl Stage {
     }
 }
 
+/// Where a search goes on: sections that it has not seen to their end, and free seats of the
+/// first of them that it has found.
+struct Rest {
+    places: Vec<Place>,
+    kept: Vec<SeatId>,
+    /// Whether an earlier call was somewhere else.
+    resumed: bool,
+}
+
 /// A sequence under way.
 pub struct Run<'a> {
     pub stage: &'a Stage,
@@ -201,27 +214,70 @@ impl<'a> Run<'a> {
         self.stage.raw("SET", vec![key, now_ms.to_string()]).await;
     }
 
-    /// Makes a call, in the model and in Redis.
+    /// Makes a call, and as many more as a search needs.
     async fn send(&mut self, sent: &Sent) -> Result<(), Difference> {
-        let expected = self.sale.call(sent);
+        let mut rest = None;
+        for _ in 0..SCANS_MAX {
+            rest = self.send_once(sent, rest.as_ref()).await?;
+            if rest.is_none() {
+                return Ok(());
+            }
+        }
+        Err(differs(format!("the search does not end: {sent:#?}")))
+    }
+
+    /// Makes a call, in Redis and in the model; says where a search goes on.
+    async fn send_once(
+        &mut self,
+        sent: &Sent,
+        rest: Option<&Rest>,
+    ) -> Result<Option<Rest>, Difference> {
         self.stage.engine.pin_not_after(NotAfter(sent.not_after_ms));
-        let answer = self.answer(sent).await?;
+        let answer = self.answer(sent, rest).await?;
+        let expected = self.sale.call(sent, &answer, rest.is_some_and(|rest| rest.resumed));
         let met = (sent.call.script().name(), answer.code.word());
         *self.stage.met.borrow_mut().entry(met).or_default() += 1;
         if let Some(event) = &self.sale.event {
             self.world.generation = self.world.generation.max(event.generation);
         }
-        if answer == expected {
-            return Ok(());
+        if answer != expected {
+            let text = format!("{sent:#?}\nanswered {answer:#?}\ninstead of {expected:#?}");
+            return Err(differs(text));
         }
-        Err(differs(format!("{sent:#?}\nanswered {answer:#?}\ninstead of {expected:#?}")))
+        let Body::Scan(scan) = answer.body else { return Ok(None) };
+        let places = rest.map_or_else(|| self.from_start(sent).places, |rest| rest.places.clone());
+        let Some(section) = scan.section else {
+            return Ok(Some(self.from_start(sent)));
+        };
+        let mut places = places[section..].to_vec();
+        places[0].first = scan.seat;
+        Ok(Some(Rest { places, kept: scan.kept, resumed: true }))
     }
 
-    async fn answer(&mut self, sent: &Sent) -> Result<Answer, RedisError> {
+    /// A search that has not begun.
+    fn from_start(&self, sent: &Sent) -> Rest {
+        let places = match &sent.call {
+            Call::Hold(Hold { asked: Asked::Search { quantity, .. }, .. }) => {
+                places(&self.event.layout, quantity)
+            }
+            _ => Vec::new(),
+        };
+        Rest { places, kept: Vec::new(), resumed: false }
+    }
+
+    async fn answer(&mut self, sent: &Sent, rest: Option<&Rest>) -> Result<Answer, RedisError> {
         let (engine, generation) = (&self.stage.engine, sent.generation);
         let event = &Event { generation, ..self.event.clone() };
         match &sent.call {
-            Call::Hold(hold) => self.answer_hold(hold, event, NotAfter(sent.not_after_ms)).await,
+            Call::Hold(hold) => {
+                let from_start = self.from_start(sent);
+                self.answer_hold(hold, sent, rest.unwrap_or(&from_start)).await
+            }
+            Call::Block { action, seats, reason, layout_version } => {
+                let event = &Event { layout_version: *layout_version, ..event.clone() };
+                let call = BlockCall { event, action: *action, seats, actor: HOUSE, reason };
+                engine.block(&call).await
+            }
             Call::Abort { digest, lost_nonce, not_before_ms } => {
                 let not_before = NotAfter(*not_before_ms);
                 engine.abort(event.id, generation, digest, lost_nonce, not_before).await
@@ -268,17 +324,36 @@ impl<'a> Run<'a> {
     async fn answer_hold(
         &self,
         hold: &Hold,
-        event: &Event,
-        not_after: NotAfter,
+        sent: &Sent,
+        rest: &Rest,
     ) -> Result<Answer, RedisError> {
-        let event = &Event { layout_version: hold.layout_version, ..event.clone() };
+        let (generation, layout_version) = (sent.generation, hold.layout_version);
+        let event = &Event { generation, layout_version, ..self.event.clone() };
+        let neighbours = match &hold.asked {
+            Asked::Named { seats, .. } => neighbours(&event.layout, seats),
+            Asked::Search { .. } => Vec::new(),
+        };
         let call = HoldCall {
             event,
             booking: hold.booking,
             user: &hold.user,
             nonce: &hold.nonce,
-            seats: &hold.seats,
-            amount: hold.amount,
+            wanted: match &hold.asked {
+                Asked::Named { seats, amount } => Wanted::Seats {
+                    seats,
+                    amount: *amount,
+                    orphan_rule: event.orphan_rule,
+                    neighbours: &neighbours,
+                },
+                Asked::Search { quantity, bounds } => Wanted::Quantity {
+                    seats: quantity.seats,
+                    split: !quantity.together,
+                    places: &rest.places,
+                    kept: &rest.kept,
+                    resumed: rest.resumed,
+                    bounds: *bounds,
+                },
+            },
             idempotency: &hold.digest,
             fingerprint: &hold.fingerprint,
             trace: &hold.trace,
@@ -286,7 +361,7 @@ impl<'a> Run<'a> {
             replay_window_ms: hold.replay_window_ms,
             log_entries_max: hold.log_entries_max,
         };
-        self.stage.engine.hold(&call, not_after).await
+        self.stage.engine.hold(&call, NotAfter(sent.not_after_ms)).await
     }
 
     /// A load says what became of it in a form of its own.
@@ -368,6 +443,7 @@ fn event(id: EventId, setting: Setting) -> Event {
         hold_ttl_ms: 60_000,
         max_hold_ms: i64::from(setting.max_hold_s) * 1_000,
         max_seats_per_user: u32::from(setting.per_user),
+        orphan_rule: setting.orphan_rule,
         status: EventStatus::OnSale,
         revision: 1,
         load_state: LoadState::New,
@@ -380,6 +456,22 @@ fn event(id: EventId, setting: Setting) -> Event {
 
 /// The event as a load brings it into Redis.
 fn fresh(event: &Event) -> EventState {
+    let (mut sections, mut row_starts, mut next) = (Vec::new(), BTreeSet::new(), 1);
+    for section in event.layout.sections() {
+        let first = SeatId(next);
+        let rows = section.rows.iter().flatten().map(|row| row.seats);
+        for seats in rows.chain(section.capacity) {
+            row_starts.insert(SeatId(next));
+            next += seats;
+        }
+        sections.push(sale::Section {
+            name: section.name.clone(),
+            first,
+            last: SeatId(next - 1),
+            price: section.price,
+            rows: section.rows.is_some(),
+        });
+    }
     EventState {
         id: event.id,
         open: false,
@@ -395,8 +487,10 @@ fn fresh(event: &Event) -> EventState {
         max_hold_ms: event.max_hold_ms,
         per_user: i64::from(event.max_seats_per_user),
         currency: event.currency.clone(),
-        total: event.layout.total_seats(),
-        row_starts: event.layout.run_starts().collect(),
+        total: next - 1,
+        row_starts,
+        sections,
+        orphan_rule: event.orphan_rule,
         bookings: Default::default(),
         holders: Default::default(),
         blocked: Default::default(),

@@ -3,11 +3,12 @@
 
 use std::collections::BTreeMap;
 
-use holdfast::domain::{Booking, BookingId, Event, SeatId, UserId};
+use holdfast::domain::{Booking, BookingId, Event, Quantity, SeatId, UserId};
+use holdfast::redis::{BlockAction, ScanBounds};
 
-use super::call::{Call, Hold, Sent, Which};
+use super::call::{Asked, Call, Hold, Sent, Which};
 use super::operations::{
-    Act, Before, InTime, Key, Known, Manner, Nonce, Pick, Room, Step, Who, Window,
+    Act, Before, InTime, Key, Known, Look, Manner, Nonce, Pick, Place, Room, Step, Who, Window,
 };
 use super::sale::{Operated, Sale};
 
@@ -107,7 +108,7 @@ impl World {
     fn name(&mut self, act: &Act, sale: &Sale) -> Option<Call> {
         let now_ms = sale.now_ms;
         Some(match act {
-            Act::Hold { .. } | Act::Retry { .. } | Act::ReuseId { .. } => {
+            Act::Hold { .. } | Act::Search { .. } | Act::Retry { .. } | Act::ReuseId { .. } => {
                 let hold = self.hold(act, sale)?;
                 self.holds.push(hold.clone());
                 Call::Hold(hold)
@@ -190,6 +191,8 @@ impl World {
                 Call::UpdateEvent(operated)
             }
             Act::Get { booking } => Call::GetBooking { booking: self.pick(*booking, sale).id },
+            Act::Block { seats, layout } => self.block(BlockAction::Block, seats, *layout),
+            Act::Unblock { seats, layout } => self.block(BlockAction::Release, seats, *layout),
             Act::Beat { needed } => Call::Beat { min_age_ms: if *needed { 0 } else { i64::MAX } },
             Act::Load { .. } => Call::Load(self.operated.clone()),
             Act::Open { own_token } => Call::Open { own_token: *own_token },
@@ -199,10 +202,8 @@ impl World {
     fn hold(&mut self, act: &Act, sale: &Sale) -> Option<Hold> {
         match act {
             Act::Hold { user, seats, key, layout, window, room } => {
-                let mut hold = self.fresh_hold(*user, seats);
-                if let Key::Shared(number) = key {
-                    hold.digest = format!("{}-shared{number}", hold.user);
-                }
+                let asked = self.named(seats);
+                let mut hold = self.fresh_hold(*user, *key, asked);
                 hold.layout_version = about(u64::from(self.event.layout_version), *layout) as u32;
                 hold.replay_window_ms = match window {
                     Window::Always => 0,
@@ -215,6 +216,10 @@ impl World {
                 };
                 Some(hold)
             }
+            Act::Search { user, quantity, place, together, key, look } => {
+                let asked = self.searched(*quantity, *place, *together, *look);
+                Some(self.fresh_hold(*user, *key, asked))
+            }
             Act::Retry { nth } => {
                 let first = nth_last(&self.holds, *nth)?.clone();
                 let (booking, nonce) = (self.new_id(), self.new_name("n"));
@@ -222,27 +227,71 @@ impl World {
             }
             Act::ReuseId { nth, user, seats } => {
                 let booking = nth_last(&self.holds, *nth)?.booking;
-                Some(Hold { booking, ..self.fresh_hold(*user, seats) })
+                let asked = self.named(seats);
+                Some(Hold { booking, ..self.fresh_hold(*user, Key::Fresh, asked) })
             }
             _ => None,
         }
     }
 
-    fn fresh_hold(&mut self, user: u8, seats: &[u8]) -> Hold {
+    fn named(&self, seats: &[u8]) -> Asked {
         let seats = self.seats(seats);
-        let list: Vec<String> = seats.iter().map(SeatId::to_string).collect();
+        let amount = self.event.layout.amount(&seats).unwrap_or(1);
+        Asked::Named { seats, amount }
+    }
+
+    fn searched(&self, seats: u8, place: Place, together: bool, look: Look) -> Asked {
+        let sections = self.event.layout.sections();
+        let of = |number: u8| &sections[usize::from(number) % sections.len()];
+        let (section, max_price) = match place {
+            Place::Anywhere => (None, None),
+            Place::Section(number) => (Some(of(number).name.clone()), None),
+            Place::NoDearerThan(number) => (None, Some(of(number).price)),
+        };
+        let bounds = match look {
+            Look::All => ScanBounds { seats_max: 50_000, runs_max: 2_000 },
+            Look::Little(seats, runs) => {
+                ScanBounds { seats_max: u32::from(seats), runs_max: u32::from(runs) }
+            }
+        };
+        let quantity = Quantity { seats: u32::from(seats), section, together, max_price };
+        Asked::Search { quantity, bounds }
+    }
+
+    fn fresh_hold(&mut self, user: u8, key: Key, asked: Asked) -> Hold {
+        let user = self.user(user);
+        let fingerprint = match &asked {
+            Asked::Named { seats, .. } => {
+                let seats: Vec<String> = seats.iter().map(SeatId::to_string).collect();
+                format!("seats-{}", seats.join("-"))
+            }
+            Asked::Search { quantity: q, .. } => {
+                format!("{}-{:?}-{}-{:?}", q.seats, q.section, q.together, q.max_price)
+            }
+        };
         Hold {
             booking: self.new_id(),
-            user: self.user(user),
             nonce: self.new_name("n"),
-            amount: self.event.layout.amount(&seats).unwrap_or(1),
-            digest: self.new_name("d"),
-            fingerprint: format!("seats-{}", list.join("-")),
+            asked,
+            digest: match key {
+                Key::Fresh => self.new_name("d"),
+                Key::Shared(number) => format!("{user}-shared{number}"),
+            },
+            user,
+            fingerprint,
             trace: self.new_name("trace"),
             layout_version: self.event.layout_version,
             replay_window_ms: 0,
             log_entries_max: LOG_ENTRIES_PLENTY,
-            seats,
+        }
+    }
+
+    fn block(&mut self, action: BlockAction, seats: &[u8], layout: Known) -> Call {
+        Call::Block {
+            action,
+            seats: self.seats(seats),
+            reason: self.new_name("reason"),
+            layout_version: about(u64::from(self.event.layout_version), layout) as u32,
         }
     }
 

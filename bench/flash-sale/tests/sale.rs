@@ -142,6 +142,21 @@ async fn a_sale_is_clean_and_a_forged_one_is_not() {
     a_history_that_is_cut_off_is_refused(&history);
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_sale_by_quantity_is_clean() {
+    let deployment = Deployment::start().await;
+    let history = servers::state_dir().join("quantity.jsonl");
+    let crowd = "run --by quantity --buyers 150 --seats 100 --rate 60 --wants 1..4 --split \
+        --hold-ttl-seconds 3 --think exponential:300ms --users 120";
+    let mut words: Vec<&str> = crowd.split_whitespace().collect();
+    words.extend(["--url", &deployment.url, "--history", history.to_str().unwrap()]);
+    let (code, summary) = deployment.program(&words).await;
+    assert_eq!((code, &summary["clean"]), (0, &Value::Bool(true)), "{summary:#}");
+    let holds = &summary["operations"]["hold"]["outcomes"];
+    assert!(holds["201"].as_u64() > Some(20), "{holds:#}");
+    assert!(summary["operations"]["map"].is_null(), "the server chooses: {summary:#}");
+}
+
 /// Somebody else is told CONFIRMED for seats that were sold.
 async fn a_forged_double_sale_is_told(deployment: &Deployment, history: &Path) {
     let forged = forged(history, "double.jsonl", |lines| {
