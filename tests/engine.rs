@@ -3,7 +3,9 @@
 use holdfast::domain::{BookingId, SeatState, Status};
 use holdfast::redis::{AbortMode, Body, Code, Detail, Load, NotAfter, Wanted, new_nonce};
 
+mod loading;
 mod quantity;
+mod retention;
 mod settlement;
 
 use crate::on_each_redis;

@@ -1,5 +1,7 @@
 //! What the house kept back and gave back, from the ledger.
 
+use std::collections::BTreeSet;
+
 use mongodb::bson::doc;
 use mongodb::options::FindOptions;
 use serde::Deserialize;
@@ -54,5 +56,25 @@ impl Archive {
         let mut found: Vec<ArchivedBlock> = self.gateway.find(TRANSITIONS, filter, options).await?;
         found.sort_by_key(|block| (block.generation, block.event_version));
         Ok(found)
+    }
+
+    /// The seats that the house keeps back by the ledger. Some may have been sold since, where
+    /// the archive restored a sale.
+    pub async fn blocked_seats(&self, event: EventId) -> Result<BTreeSet<SeatId>, ArchiveError> {
+        let blocks = self.blocks_of_event(event).await?;
+        if blocks.len() as i64 >= BLOCKS_MAX {
+            let what = format!("event {event} has more than {BLOCKS_MAX} blocks and releases");
+            return Err(ArchiveError::Corrupt(what));
+        }
+        let mut blocked = BTreeSet::new();
+        for block in &blocks {
+            for seat in &block.seats {
+                match block.blocked() {
+                    true => blocked.insert(*seat),
+                    false => blocked.remove(seat),
+                };
+            }
+        }
+        Ok(blocked)
     }
 }

@@ -8,7 +8,7 @@ use super::Archive;
 use super::documents::{COUNTERS, EVENTS, EventDocument, EventHead, signed};
 use super::error::ArchiveError;
 use super::gateway::{Verb, Written, integer};
-use crate::domain::{Event, EventChange, EventId};
+use crate::domain::{Event, EventChange, EventId, EventStatus, LoadState};
 
 /// How often a change is tried against others of the same event.
 const CHANGE_ATTEMPTS_MAX: u32 = 8;
@@ -112,7 +112,8 @@ impl Archive {
 
     /// Changes an event and answers with it as it is then; `None` if there is no such event.
     /// The revision rises by one exactly where status or on-sale time become others, so Redis
-    /// can follow upwards.
+    /// can follow upwards. An event that is unloaded, or is being loaded, stays CLOSED: a change
+    /// to another status is not made, and the event is answered as it stands.
     pub async fn change_event(
         &self,
         id: EventId,
@@ -120,13 +121,22 @@ impl Archive {
     ) -> Result<Option<Event>, ArchiveError> {
         for _ in 0..CHANGE_ATTEMPTS_MAX {
             let Some(head) = self.event_head(id).await? else { return Ok(None) };
+            let wants_sale = change.status.is_some_and(|status| status != EventStatus::Closed);
+            let is_out = matches!(head.load_state, LoadState::Unloaded | LoadState::Loading);
+            if wants_sale && is_out {
+                return self.event(id).await;
+            }
             let fields = changed_fields(&head, change).map_err(ArchiveError::Corrupt)?;
             if fields.is_empty() {
                 return self.event(id).await;
             }
-            // Another change of the sale in between is seen by the revision.
+            // Another change of the sale in between is seen by the revision, an unloading by the
+            // load state.
             let seen = signed(head.revision, "revision").map_err(ArchiveError::Corrupt)?;
-            let filter = doc! { "_id": i64::from(id.0), "revision": seen };
+            let mut filter = doc! { "_id": i64::from(id.0), "revision": seen };
+            if wants_sale {
+                filter.insert("load_state", head.load_state.word());
+            }
             if self.update_event(filter, doc! { "$set": fields }).await?.touched == 1 {
                 return self.event(id).await;
             }
@@ -134,7 +144,7 @@ impl Archive {
         Err(ArchiveError::Unavailable(format!("event {id} is changed by others all the time")))
     }
 
-    async fn update_event(
+    pub(super) async fn update_event(
         &self,
         filter: Document,
         update: Document,

@@ -31,6 +31,7 @@ mod fold;
 mod gateway;
 mod history;
 mod judge;
+mod loading;
 mod store;
 mod trial;
 mod verify;
@@ -47,6 +48,7 @@ pub use deployment::ServerInfo;
 pub use documents::{ArchivedBooking, EventHead, transition_id};
 pub use error::{ArchiveError, Refusal};
 pub use history::{BookingFilter, LedgerEntry};
+pub use loading::{LoadFacts, UnloadAttempt};
 pub use store::{NoObserver, StoreObserver, StoreStep, Stored, Verdict};
 pub use verify::Claim;
 

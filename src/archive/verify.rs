@@ -1,6 +1,7 @@
-//! What `verify` reads: an event's bookings and claims in pages, and which entries are missing.
+//! What `verify` and `load` read: an event's bookings and claims in pages, and which entries are
+//! missing.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 use mongodb::bson::{Document, doc};
 use mongodb::options::FindOptions;
@@ -74,6 +75,22 @@ impl Archive {
         let filter = doc! { "_id": { "$gt": from, "$lt": format!("{event};") } };
         let found: Vec<ClaimDocument> = self.gateway.find(CLAIMS, filter, by_id(limit)).await?;
         found.iter().map(Claim::try_from).collect()
+    }
+
+    /// Who owns these seats of an event; a seat that nobody ever bought is absent.
+    pub async fn seat_owners(
+        &self,
+        event: EventId,
+        seats: &[SeatId],
+    ) -> Result<HashMap<SeatId, BookingId>, ArchiveError> {
+        if seats.is_empty() {
+            return Ok(HashMap::new());
+        }
+        let ids: Vec<String> = seats.iter().map(|seat| claim_id(event, *seat)).collect();
+        let filter = doc! { "_id": { "$in": ids } };
+        let found: Vec<ClaimDocument> =
+            self.gateway.find(CLAIMS, filter, FindOptions::default()).await?;
+        found.iter().map(|claim| Claim::try_from(claim).map(|c| (c.seat, c.owner))).collect()
     }
 
     /// Those of these ledger ids (see [`super::transition_id`]) that are not in the ledger.

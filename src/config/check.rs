@@ -20,6 +20,9 @@ const MONGODB_SCHEMES: [&str; 2] = ["mongodb", "mongodb+srv"];
 const REDIS_TIMEOUT_MS_MAX: u64 = 900;
 /// Shortest Redis call that a busy machine still makes.
 const REDIS_TIMEOUT_MS_MIN: u64 = 100;
+/// Least time a booking that ended is kept: longer than any call can be late, so that a hold that
+/// is run twice finds its booking.
+const ENDED_KEEP_SECONDS_MIN: u64 = 1;
 /// Most entries of one batch: what one command of the archive takes.
 const BATCH_ENTRIES_MAX: u32 = 1_000;
 /// Commands one archive write may need one after the other: claims, outcomes, documents.
@@ -59,6 +62,7 @@ impl Config {
         range("confirm_attempts_max", self.confirm_attempts_max.into(), 1, 1_000);
         range("abort_queue_max", self.abort_queue_max.into(), 1, 1_000_000);
         range("log_entries_max", self.log_entries_max, 1_000, 100_000_000);
+        range("ended_keep_seconds", self.ended_keep_seconds, ENDED_KEEP_SECONDS_MIN, 365 * 86_400);
         range(
             "worker_batch_entries",
             self.worker_batch_entries.into(),

@@ -122,6 +122,9 @@ settings! {
     log_entries_max: u64 = 1_000_000;
     /// How long archived entries stay in the booking log at least, seconds.
     log_keep_seconds: u64 = 300;
+    /// How long a booking that ended without a sale (expired, cancelled, voided) stays in Redis
+    /// at least, seconds. It leaves once it is archived, too; the archive then shows it.
+    ended_keep_seconds: u64 = 86_400;
 
     /// Name of this worker among the log's readers: stable over restarts, unique among running
     /// workers. Empty: host name and port.

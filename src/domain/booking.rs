@@ -159,6 +159,34 @@ impl Booking {
     }
 }
 
+impl Booking {
+    /// The record that `lua/includes/unpack_booking.lua` reads; the other way of `from_record`.
+    pub fn to_record(&self) -> String {
+        let fields: [String; 19] = [
+            RECORD_FORMAT.to_owned(),
+            self.status.word().to_owned(),
+            self.version.to_string(),
+            self.user.to_string(),
+            format_seats(&self.seats),
+            self.amount.to_string(),
+            self.currency.clone(),
+            self.created_ms.to_string(),
+            self.deadline_ms.to_string(),
+            self.nonce.clone(),
+            self.lease.to_string(),
+            self.lease_until_ms.to_string(),
+            self.payment.clone(),
+            self.paid_ms.to_string(),
+            self.confirmed_ms.to_string(),
+            self.ended_ms.to_string(),
+            self.idempotency.clone(),
+            self.fingerprint.clone(),
+            self.trace.clone(),
+        ];
+        fields.join("\t")
+    }
+}
+
 /// Parses a decimal field.
 pub(super) fn number<N: FromStr>(text: &str, name: &'static str) -> Result<N, RecordError> {
     text.parse().map_err(|_| RecordError(name))
@@ -199,6 +227,7 @@ mod tests {
         let booking = Booking::from_record(id, record).unwrap();
         assert_eq!(booking.seats, [SeatId(3), SeatId(4)]);
         assert_eq!((booking.amount, booking.deadline_ms), (900, 20));
+        assert_eq!(booking.to_record(), record);
         assert_eq!(Booking::from_record(id, "2\tHOLD"), Err(RecordError("format")));
         assert_eq!(Booking::from_record(id, "1\tNAP"), Err(RecordError("status")));
         assert_eq!(Booking::from_record(id, "1\tHOLD\tx"), Err(RecordError("version")));

@@ -73,10 +73,12 @@ pub enum Kind {
     Blocked,
     /// The house gives seats back to the sale. `detail` is the reason.
     Unblocked,
+    /// A closed event was taken out of Redis. `detail` is its status.
+    Unloaded,
 }
 
 /// Kind and word, in enum order.
-pub const KINDS: [(Kind, &str); 14] = [
+pub const KINDS: [(Kind, &str); 15] = [
     (Kind::Beat, "beat"),
     (Kind::Opened, "opened"),
     (Kind::Event, "event"),
@@ -91,6 +93,7 @@ pub const KINDS: [(Kind, &str); 14] = [
     (Kind::Expired, "expired"),
     (Kind::Blocked, "blocked"),
     (Kind::Unblocked, "unblocked"),
+    (Kind::Unloaded, "unloaded"),
 ];
 
 impl Kind {
@@ -235,7 +238,8 @@ impl Entry {
             _ => Some(EventId(number(get("event")?, "event")?)),
         };
         let transition = match kind {
-            Kind::Beat | Kind::Opened | Kind::Event | Kind::Blocked | Kind::Unblocked => None,
+            Kind::Beat | Kind::Opened | Kind::Event | Kind::Unloaded => None,
+            Kind::Blocked | Kind::Unblocked => None,
             _ => Some(transition(&get)?),
         };
         let house = match kind {

@@ -48,14 +48,32 @@ impl EventStatus {
 }
 
 /// How far an event's inventory has come (DESIGN section 3): an inventory is loaded into Redis
-/// only while this is `New`, so a lost inventory is never taken for a free one.
+/// as free only while this is `New`, so a lost inventory is never taken for a free one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum LoadState {
     /// Never open yet.
     New,
-    /// Was open at least once.
+    /// Redis has it, or has lost it.
     Opened,
+    /// Closed and taken out of Redis; the archive has all of it.
+    Unloaded,
+    /// Being brought back from the archive.
+    Loading,
+}
+
+const LOAD_STATE_WORDS: [(LoadState, &str); 4] = [
+    (LoadState::New, "new"),
+    (LoadState::Opened, "opened"),
+    (LoadState::Unloaded, "unloaded"),
+    (LoadState::Loading, "loading"),
+];
+
+impl LoadState {
+    /// The word in the archive.
+    pub fn word(self) -> &'static str {
+        LOAD_STATE_WORDS[self as usize].1
+    }
 }
 
 /// An event of the catalogue. Times are Unix milliseconds.
@@ -120,5 +138,18 @@ impl Event {
     /// The status clients see at `now_ms`.
     pub fn api_status(&self, now_ms: i64) -> &'static str {
         self.status.api_word(self.on_sale_at_ms, now_ms)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn words_are_in_enum_order_and_as_they_are_stored() {
+        for (index, (state, word)) in LOAD_STATE_WORDS.into_iter().enumerate() {
+            assert_eq!((state as usize, state.word()), (index, word));
+            assert_eq!(serde_json::to_value(state).unwrap(), word);
+        }
     }
 }

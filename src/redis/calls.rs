@@ -38,6 +38,10 @@ pub struct SettleCall<'a> {
     pub generation: u64,
     /// `sold`, `refund` or `cancelled`.
     pub outcome: &'a str,
+    /// When this outcome is too old to be told, by Redis' clock: in time to be refused before
+    /// Redis forgets a booking that ended after the outcome was read. `None` for outcomes that
+    /// are final.
+    pub tell_until: Option<NotAfter>,
     /// Consumer group and position to acknowledge, if a log entry asked for this.
     pub acknowledge: Option<(&'a str, LogId)>,
     /// The booking as the archive knows it; status and lease are not looked at.
@@ -176,14 +180,15 @@ impl Engine {
         self.mutate_event(Script::Expire, event, generation, &new_nonce(), args![batch]).await
     }
 
-    /// `settle`: brings the archive's outcome into Redis.
+    /// `settle`: brings the archive's outcome into Redis; `too_late` past its `tell_until`.
     pub async fn settle(&self, call: &SettleCall<'_>) -> Result<Answer, RedisError> {
         let b = call.booking;
         let (group, entry) = match call.acknowledge {
             Some((group, id)) => (group, id.to_string()),
             None => ("", String::new()),
         };
-        let mut rest = args![b.id.to_string(), call.outcome, group, entry];
+        let mut rest = vec![number(call.generation)];
+        rest.extend(args![new_nonce(), b.id.to_string(), call.outcome, group, entry]);
         rest.push(number(b.version));
         rest.extend(args![
             b.user.as_str(),
@@ -199,7 +204,14 @@ impl Engine {
             b.trace.as_str(),
         ]);
         let event = b.id.event();
-        self.mutate_event(Script::Settle, event, call.generation, &new_nonce(), rest).await
+        let (partition, keys) = (self.keys().partition_of(event), self.keys().event_keys(event));
+        self.mutate(Script::Settle, partition, keys, |not_after| {
+            let not_after = call.tell_until.map_or(not_after.0, |until| until.0.min(not_after.0));
+            let mut args = args![not_after];
+            args.extend(rest.iter().cloned());
+            args
+        })
+        .await
     }
 
     /// `beat`: appends an empty entry unless one younger than `min_age_ms` is there.

@@ -37,6 +37,12 @@ codes! {
     LayoutMismatch = "layout_mismatch",
     /// Redis has this revision of the event's settings, or a newer one.
     StaleRevision = "stale_revision",
+    /// The sale is not closed.
+    NotClosed = "not_closed",
+    /// Something is held or being paid.
+    InUse = "in_use",
+    /// The event has another version than the caller saw.
+    EventMoved = "event_moved",
     /// Another request owns this booking id.
     IdTaken = "id_taken",
     /// The idempotency key was used with another payload.

@@ -15,8 +15,10 @@ mod events;
 mod hold;
 mod keys;
 mod lane;
+mod loading;
 mod log;
 mod reply;
+mod retention;
 mod scan;
 pub mod scripts;
 
@@ -34,4 +36,5 @@ pub use keys::Keys;
 pub use lane::LaneReader;
 pub use log::{LogState, Pending, Read, WORKER_GROUP};
 pub use reply::{Answer, Body, ScanRest};
+pub use retention::Ended;
 pub use scan::{Cursor, KeptBooking, Page};

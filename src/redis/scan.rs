@@ -33,6 +33,13 @@ impl Default for Cursor {
 /// A booking as Redis keeps it: its id and its record, or the reason why that is unreadable.
 pub type KeptBooking = (String, Result<Booking, RecordError>);
 
+/// Reads a booking's id and record.
+pub(super) fn read_kept(id: String, record: &str) -> KeptBooking {
+    let parsed: Result<BookingId, _> = id.parse().map_err(|_| RecordError("booking id"));
+    let booking = parsed.and_then(|id| Booking::from_record(id, record));
+    (id, booking)
+}
+
 impl Engine {
     /// Some of an event's bookings.
     pub async fn bookings_page(
@@ -40,12 +47,8 @@ impl Engine {
         event: EventId,
         cursor: Cursor,
     ) -> Result<Page<KeptBooking>, RedisError> {
-        let page = self.hash_page(event, self.keys().bookings(event), cursor).await?;
-        Ok(page.map(|(id, record)| {
-            let parsed: Result<BookingId, _> = id.parse().map_err(|_| RecordError("booking id"));
-            let booking = parsed.and_then(|id| Booking::from_record(id, &record));
-            (id, booking)
-        }))
+        let page = self.scan_page("HSCAN", event, self.keys().bookings(event), cursor).await?;
+        Ok(page.map(|(id, record)| read_kept(id, &record)))
     }
 
     /// Some of an event's taken seats with their bookings; ids as they stand there.
@@ -54,7 +57,7 @@ impl Engine {
         event: EventId,
         cursor: Cursor,
     ) -> Result<Page<(SeatId, String)>, RedisError> {
-        let page = self.hash_page(event, self.keys().holders(event), cursor).await?;
+        let page = self.scan_page("HSCAN", event, self.keys().holders(event), cursor).await?;
         page.try_map(|(seat, booking)| {
             let seat = seat.parse().map_err(|_| unexpected(format!("seat {seat:?}")))?;
             Ok((SeatId(seat), booking))
@@ -67,19 +70,31 @@ impl Engine {
         event: EventId,
         cursor: Cursor,
     ) -> Result<Page<(String, i64)>, RedisError> {
-        let page = self.hash_page(event, self.keys().users(event), cursor).await?;
+        let page = self.scan_page("HSCAN", event, self.keys().users(event), cursor).await?;
         page.try_map(|(user, count)| Ok((user, integer(&Value::from(count))?)))
     }
 
-    async fn hash_page(
+    /// Some of a sorted set's members with their scores.
+    pub(super) async fn sorted_set_page(
         &self,
+        event: EventId,
+        key: String,
+        cursor: Cursor,
+    ) -> Result<Page<(String, i64)>, RedisError> {
+        let page = self.scan_page("ZSCAN", event, key, cursor).await?;
+        page.try_map(|(member, score)| Ok((member, integer(&Value::from(score))?)))
+    }
+
+    async fn scan_page(
+        &self,
+        command: &'static str,
         event: EventId,
         key: String,
         cursor: Cursor,
     ) -> Result<Page<(String, String)>, RedisError> {
         let args = [key, cursor.0, "COUNT".to_owned(), PAGE.to_owned()];
         let args = args.into_iter().map(Value::from).collect();
-        let reply = self.command("HSCAN", self.keys().partition_of(event), args).await?;
+        let reply = self.command(command, self.keys().partition_of(event), args).await?;
         let mut reply = list(Some(reply))?.into_iter();
         let next = Cursor(text(reply.next())?);
         let mut flat = list(reply.next())?.into_iter();

@@ -64,11 +64,14 @@ scripts! {
     ConfirmCommit = "confirm_commit",
     Expire = "expire",
     Extend = "extend",
+    Forget = "forget",
     GetBooking = "get_booking",
     Hold = "hold",
+    LoadBookings = "load_bookings",
     OpenEvent = "open_event",
     Settle = "settle",
     Snapshot = "snapshot",
+    UnloadEvent = "unload_event",
     UpdateEvent = "update_event",
 }
 

@@ -93,10 +93,28 @@ impl Sale {
                 Code::HoldCapReached => {
                     return Err(SaleError::HoldCapReached(answer.into_booking()?.deadline_ms));
                 }
+                Code::BookingUnknown | Code::EventNotLoaded => {
+                    return Err(self.ended_in_archive(user, id).await?);
+                }
                 code => return Err(refusal(code, id)),
             }
         }
         Err(SaleError::EventNotLoaded(event.id))
+    }
+
+    /// Why a booking that Redis does not have (it was forgotten, or its event was unloaded) cannot
+    /// be extended.
+    async fn ended_in_archive(&self, user: &UserId, id: BookingId) -> Result<SaleError, SaleError> {
+        let booking = self.archived_booking(user, id).await?.booking;
+        Ok(match booking.status {
+            Status::Confirmed => SaleError::BookingConfirmed(id),
+            Status::Cancelled => SaleError::BookingCancelled(id),
+            Status::Expired => SaleError::BookingExpired(id),
+            Status::Voided => SaleError::SaleVoided(id),
+            Status::Hold | Status::Confirming | Status::Committed => {
+                SaleError::EventNotLoaded(id.event())
+            }
+        })
     }
 
     /// Gives a booking up: a hold at once; a sold one once the archive says so. Again is harmless.
@@ -152,6 +170,7 @@ impl Sale {
         let call = SettleCall {
             generation: event.generation,
             outcome: Outcome::Cancelled.word(),
+            tell_until: None,
             acknowledge: None,
             booking: &archived.booking,
         };

@@ -26,6 +26,17 @@ pub enum SaleError {
     /// The event's inventory is not in Redis (yet, or any more).
     #[error("event {0} is not loaded")]
     EventNotLoaded(EventId),
+    /// The event was closed and unloaded: the archive alone has it.
+    #[error("event {0} is unloaded")]
+    EventUnloaded(EventId),
+    /// The event is not in the state for this; the text says why, and what to do.
+    #[error("event {event}: {reason}")]
+    EventState {
+        /// The event.
+        event: EventId,
+        /// Why not, and what to do.
+        reason: String,
+    },
     /// Sales of this event have ended.
     #[error("event {0} is closed")]
     EventClosed(EventId),

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use super::catalogue::Catalogue;
 use super::opening::{Opened, open_event};
+use super::unload::state;
 use super::{
     EventChange, EventView, NewEvent, Sale, SaleError, SaleSettings, SeatMap, unix_now_ms,
 };
@@ -21,7 +22,7 @@ pub struct Events {
     pub(super) engine: Engine,
     pub(super) archive: Archive,
     pub(super) catalogue: Catalogue,
-    settings: SaleSettings,
+    pub(super) settings: SaleSettings,
 }
 
 impl Events {
@@ -74,6 +75,20 @@ impl Events {
         )?;
         let changed = self.archive.change_event(id, &change).await?;
         let event = self.catalogue.put(changed.ok_or(SaleError::EventUnknown(id))?);
+        let is_out = matches!(event.load_state, LoadState::Unloaded | LoadState::Loading);
+        if is_out {
+            // Redis does not have it. What was changed is read when it is loaded.
+            let refused = change.status.is_some_and(|status| status != event.status);
+            return match (refused, event.load_state) {
+                (false, _) => Ok(self.viewed_if_loaded(event).await),
+                (true, LoadState::Loading) => Err(state(id, "it is being loaded: wait for that")),
+                (true, _) => {
+                    let text =
+                        format!("it is unloaded: load it first (holdfastctl event load {id})");
+                    Err(state(id, &text))
+                }
+            };
+        }
         let followed = self.engine.update_event(&event).await;
         let follows = |code| matches!(code, Code::Ok | Code::StaleRevision);
         if !matches!(&followed, Ok(answer) if follows(answer.code)) {
@@ -87,8 +102,8 @@ impl Events {
         let event = self.catalogue.get(id).await?.ok_or(SaleError::EventUnknown(id))?;
         let engine = &self.engine;
         let not_loaded = || SaleError::EventNotLoaded(id);
-        let mut snapshot =
-            engine.snapshot(id, Detail::Seats).await?.filter(|s| s.open).ok_or_else(not_loaded)?;
+        let snapshot = engine.snapshot(id, Detail::Seats).await?.filter(|s| s.open);
+        let Some(mut snapshot) = snapshot else { return Err(self.not_loaded(id).await) };
         if snapshot.next_deadline_ms.is_some_and(|deadline| deadline <= snapshot.now_ms) {
             // Overdue holds are free seats: let that be seen even when no sweeper runs.
             engine.expire(id, snapshot.generation, OVERDUE_BATCH).await?;
@@ -105,6 +120,17 @@ impl Events {
             version: snapshot.version,
             now_ms: snapshot.now_ms,
         })
+    }
+
+    /// Why Redis does not have an event: it was unloaded, or it is being loaded, or lost.
+    pub(super) async fn not_loaded(&self, id: EventId) -> SaleError {
+        match self.catalogue.recent(id).await {
+            Ok(Some(event)) if event.load_state == LoadState::Unloaded => {
+                SaleError::EventUnloaded(id)
+            }
+            Ok(_) => SaleError::EventNotLoaded(id),
+            Err(error) => error.into(),
+        }
     }
 
     /// What was just written is shown, whatever Redis says now.

@@ -60,6 +60,13 @@ impl Sale {
                 }
                 // Another booking has this id, or Redis' clock was set: once more.
                 (Code::IdTaken | Code::TooLate, _) => tries += 1,
+                (Code::EventNotLoaded, _) => {
+                    return Err(match self.inner.events.not_loaded(event.id).await {
+                        // It was closed, or it could not have been unloaded.
+                        SaleError::EventUnloaded(id) => SaleError::EventClosed(id),
+                        other => other,
+                    });
+                }
                 (code, body) => {
                     let answer = Answer { code, now_ms: answer.now_ms, body };
                     return decided(answer, &event, &choice);
@@ -122,7 +129,6 @@ fn decided(answer: Answer, event: &Arc<Event>, choice: &Choice) -> Result<Bookin
             Ok(BookingView { booking, event: event.clone(), replayed, left_alone, now_ms })
         }
         Code::IdempotencyMismatch => Err(SaleError::IdempotencyMismatch),
-        Code::EventNotLoaded => Err(SaleError::EventNotLoaded(event.id)),
         Code::EventClosed => Err(SaleError::EventClosed(event.id)),
         Code::EventPaused => Err(SaleError::EventPaused(event.id)),
         Code::NotOnSale => {

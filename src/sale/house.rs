@@ -70,7 +70,7 @@ impl Events {
                     event = newer.ok_or(SaleError::EventUnknown(id))?;
                 }
                 (Code::TooLate, _) => {}
-                (Code::EventNotLoaded, _) => return Err(SaleError::EventNotLoaded(id)),
+                (Code::EventNotLoaded, _) => return Err(self.not_loaded(id).await),
                 (code, body) => {
                     let text = format!("block answered {}: {body:?}", code.word());
                     return Err(SaleError::Internal(text));

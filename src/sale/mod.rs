@@ -13,11 +13,14 @@ mod events;
 pub mod export;
 mod hold;
 mod house;
+mod load;
 pub mod opening;
+mod rebuild;
 pub mod replay;
 pub mod story;
 pub mod types;
 mod unfinished;
+mod unload;
 pub mod verify;
 
 use std::sync::Arc;
@@ -36,8 +39,10 @@ use catalogue::Catalogue;
 pub use error::SaleError;
 pub use events::Events;
 pub use house::{ArchivedBlock, BlockRequest, HouseSeats};
+pub use load::Loading;
 pub use types::*;
 use unfinished::Unfinished;
+pub use unload::Unloading;
 
 /// The rules of a sale that operators set.
 #[derive(Clone, Debug)]

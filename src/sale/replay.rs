@@ -65,9 +65,9 @@ pub struct Replay {
 }
 
 impl Replay {
-    /// Replays between these two.
-    pub fn new(engine: Engine, archive: Archive) -> Self {
-        let carrier = Carrier::new(engine.clone(), archive.clone());
+    /// Replays between these two, where Redis keeps bookings that ended for so long.
+    pub fn new(engine: Engine, archive: Archive, ended_keep_seconds: u64) -> Self {
+        let carrier = Carrier::new(engine.clone(), archive.clone(), ended_keep_seconds);
         Replay { engine, archive, carrier }
     }
 
@@ -93,13 +93,13 @@ impl Replay {
         if let Some((_, why)) = stored.failed.into_iter().next() {
             return Ok(Fate::Stays(why));
         }
-        let verdict = stored.verdicts.into_iter().next();
-        if let Some(verdict) = &verdict {
+        let judged = stored.judged.into_iter().next();
+        if let Some(judged) = &judged {
             // The entry was acknowledged when it was parked.
-            match self.carrier.settle(None, verdict, |_| {}).await {
+            match self.carrier.settle(None, judged, |_| {}).await {
                 Settled::Done => {}
                 Settled::NotLoaded => {
-                    let event = verdict.booking.id.event();
+                    let event = judged.verdict.booking.id.event();
                     if self.engine.snapshot(event, Detail::Counts).await?.is_some() {
                         return Ok(Fate::Later("its event is being loaded"));
                     }
@@ -110,7 +110,7 @@ impl Replay {
         }
         // INVARIANT: the letter goes last.
         let removed = self.engine.remove_dead_letter(partition, letter.id).await?;
-        Ok(Fate::Replayed { outcome: verdict.map(|verdict| verdict.outcome), removed })
+        Ok(Fate::Replayed { outcome: judged.map(|judged| judged.verdict.outcome), removed })
     }
 
     /// What [`Replay::replay`] would do, as far as that can be told without doing it.

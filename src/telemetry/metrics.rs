@@ -138,6 +138,8 @@ metrics! {
         "Age of the oldest entry not archived yet.";
     log_trimmed: IntCounter = "holdfast_log_trimmed_entries_total" [] NO_BUCKETS
         "Archived entries removed from the booking log.";
+    bookings_forgotten: IntCounter = "holdfast_bookings_forgotten_total" [] NO_BUCKETS
+        "Archived bookings that ended without a sale, dropped from Redis.";
     dead_letters: IntGaugeVec = "holdfast_dead_letters" ["partition"] NO_BUCKETS
         "Entries parked because they could not be read or stored.";
 

@@ -14,12 +14,11 @@ use tokio::time::sleep;
 use tracing::{error, warn};
 
 use super::Worker;
-use crate::archive::Verdict;
 use crate::backoff::Backoff;
 use crate::config::fault::FaultStep;
 use crate::domain::{Kind, LogId, Outcome, Partition};
 use crate::redis::{Read, WORKER_GROUP};
-use crate::sale::archiving::Settled;
+use crate::sale::archiving::{Judged, Settled};
 
 /// Settlements of one batch under way at a time.
 const SETTLES_AT_ONCE_MAX: usize = 64;
@@ -88,7 +87,7 @@ impl Worker {
         self.count(&batch, &failures);
 
         let mut done: Vec<bool> = vec![true; batch.reads.len()];
-        for (index, settled) in self.settle_all(&batch, &indexes, stored.verdicts).await {
+        for (index, settled) in self.settle_all(&batch, &indexes, stored.judged).await {
             // Done or not, it is not for us to acknowledge.
             done[index] = false;
             if let Settled::Never(why) = settled {
@@ -109,9 +108,10 @@ impl Worker {
         &self,
         batch: &Batch,
         indexes: &[usize],
-        verdicts: Vec<Verdict>,
+        judged: Vec<Judged>,
     ) -> Vec<(usize, Settled)> {
-        let settlements = stream::iter(verdicts).map(|verdict| async move {
+        let settlements = stream::iter(judged).map(|judged| async move {
+            let verdict = &judged.verdict;
             let (id, index) = (verdict.booking.id, indexes[verdict.index]);
             self.metrics.verdicts.with_label_values(&[verdict.outcome.word()]).inc();
             if verdict.outcome == Outcome::Refund {
@@ -119,7 +119,7 @@ impl Worker {
                 error!(booking_id = %id, "ALARM: a seat was sold before: the sale is refunded");
             }
             let told = |word| self.metrics.settled.with_label_values(&[word]).inc();
-            (index, self.carrier.settle(Some(batch.reads[index].id), &verdict, told).await)
+            (index, self.carrier.settle(Some(batch.reads[index].id), &judged, told).await)
         });
         settlements.buffer_unordered(SETTLES_AT_ONCE_MAX).collect().await
     }

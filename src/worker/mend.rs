@@ -25,8 +25,6 @@ const UNDER_WAY_MS: i64 = 5_000;
 const MENDED_AT_ONCE_MAX: u32 = 100;
 /// Events read at once.
 const PAGE: u32 = 1_000;
-/// The generation of an event that was never lost.
-const FIRST_GENERATION: u64 = 1;
 
 /// Mends until told to stop.
 pub(super) async fn mend(worker: Worker) {
@@ -81,9 +79,9 @@ impl Worker {
             return Ok(());
         };
         if !snapshot.open {
-            // Marked as opened, and then its opener died. In a later generation it is a restore
-            // that loads it, and only that one may open it.
-            if head.generation == FIRST_GENERATION && snapshot.generation == FIRST_GENERATION {
+            // Marked as opened, and then whoever opened or loaded it died. Its load is whole, or
+            // it would not have been marked.
+            if head.generation == snapshot.generation {
                 self.open(head.id).await?;
             }
             return Ok(());
@@ -113,13 +111,15 @@ impl Worker {
     /// Whether nothing is left to settle.
     async fn settle_cancelled(&self, cancelled: &ArchivedBooking) -> Result<bool, SaleError> {
         let event = cancelled.booking.id.event();
-        // Read after the outcome, which is final here: it cannot have become another since.
+        // Read after the outcome, which is final here: it cannot have become another since. And
+        // before Redis is asked: a load that begins after this reads the outcome.
         let Some(head) = self.archive.event_head(event).await? else { return Ok(false) };
         let answer = self
             .engine
             .settle(&SettleCall {
                 generation: head.generation,
                 outcome: Outcome::Cancelled.word(),
+                tell_until: None,
                 acknowledge: None,
                 booking: &cancelled.booking,
             })
@@ -127,9 +127,12 @@ impl Worker {
         self.metrics.settled.with_label_values(&[answer.code.word()]).inc();
         Ok(match answer.code {
             Code::Ok => true,
-            // An event that is only being loaded may have read the outcome before. One that is
-            // not there will read it.
-            Code::EventNotLoaded => self.engine.snapshot(event, Detail::Counts).await?.is_none(),
+            // A load that has begun may have read the outcome before. One that has not will read
+            // it, if there is one: the event may be unloaded for good.
+            Code::EventNotLoaded => {
+                let is_out = head.load_state != LoadState::Loading;
+                is_out && self.engine.snapshot(event, Detail::Counts).await?.is_none()
+            }
             Code::SettledOtherwise => {
                 let booking_id = cancelled.booking.id;
                 error!(%booking_id, "ALARM: redis shows a cancelled sale as voided");

@@ -15,6 +15,7 @@
 //! | `sweep` | overdue holds of quiet events |
 //! | `release` | confirmations that were begun and never committed |
 //! | `mend` | openings, changes and cancellations that were cut off |
+//! | `retain` | bookings that ended long ago: they leave Redis |
 //! | `trim` | archived entries, once they are old |
 //! | `watch` | health, gauges, alarms, from outside the drain |
 //!
@@ -27,6 +28,7 @@ mod http;
 mod mend;
 mod reclaim;
 mod release;
+mod retain;
 mod store;
 mod sweep;
 mod tasks;
@@ -107,7 +109,11 @@ pub async fn run(
     let lanes = services.engine.lanes();
     let worker = Worker(Arc::new(Shared {
         places: Arc::new(Semaphore::new(config.worker_batches_in_flight as usize)),
-        carrier: Carrier::new(services.engine.clone(), services.archive.clone()),
+        carrier: Carrier::new(
+            services.engine.clone(),
+            services.archive.clone(),
+            config.ended_keep_seconds,
+        ),
         faults: Faults::new(config.worker_fault_point),
         vitals: Vitals::new(lanes.len(), metrics.batches_in_flight.clone()),
         engine: services.engine,
@@ -149,6 +155,7 @@ fn start(worker: &Worker, lanes: Vec<Vec<Partition>>) -> Tasks {
     tasks.keep("sweep", with(worker, sweep::sweep));
     tasks.keep("release", with(worker, release::release));
     tasks.keep("mend", with(worker, mend::mend));
+    tasks.keep("retain", with(worker, retain::retain));
     tasks.keep("trim", with(worker, trim::trim));
     tasks.keep("watch", with(worker, watch::watch));
     tasks

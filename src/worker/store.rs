@@ -12,11 +12,11 @@ use tracing::{info, warn};
 
 use super::Worker;
 use super::tasks::rest;
-use crate::archive::{StoreObserver, StoreStep, Stored, Verdict};
+use crate::archive::{StoreObserver, StoreStep};
 use crate::backoff::Backoff;
 use crate::config::fault::FaultStep;
 use crate::domain::{Entry, Kind, Partition};
-use crate::sale::archiving::Trouble;
+use crate::sale::archiving::{Carried, Trouble};
 
 /// Pauses between tries while MongoDB is away.
 const PAUSE_MIN: Duration = Duration::from_millis(50);
@@ -25,8 +25,8 @@ const PAUSE_MAX: Duration = Duration::from_secs(2);
 impl Worker {
     /// Stores entries. `None`: MongoDB was away when it was time to stop, and nothing is known of
     /// any entry.
-    pub(super) async fn store(&self, entries: &[(Partition, Entry)]) -> Option<Stored> {
-        let mut all = Stored::default();
+    pub(super) async fn store(&self, entries: &[(Partition, Entry)]) -> Option<Carried> {
+        let mut all = Carried::default();
         let mut pieces = Pieces::of(entries.len());
         let mut backoff = Backoff::new(PAUSE_MIN, PAUSE_MAX);
         let mut failures = 0_u64;
@@ -34,8 +34,7 @@ impl Worker {
             let begin = piece.start;
             match self.try_store(&entries[piece.clone()]).await {
                 Ok(stored) => {
-                    let verdicts = stored.verdicts.into_iter();
-                    all.verdicts.extend(verdicts.map(|v| Verdict { index: begin + v.index, ..v }));
+                    all.judged.extend(stored.judged.into_iter().map(|judged| judged.after(begin)));
                     let failed = stored.failed.into_iter();
                     all.failed.extend(failed.map(|(index, why)| (begin + index, why)));
                     pieces.done();
@@ -68,7 +67,7 @@ impl Worker {
         Some(all)
     }
 
-    async fn try_store(&self, entries: &[(Partition, Entry)]) -> Result<Stored, Trouble> {
+    async fn try_store(&self, entries: &[(Partition, Entry)]) -> Result<Carried, Trouble> {
         let has_sale = entries.iter().any(|(_, entry)| entry.kind == Kind::Sold);
         self.carrier.store(entries, &Steps { worker: self, has_sale }).await
     }

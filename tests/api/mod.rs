@@ -9,8 +9,10 @@ mod idempotency;
 mod operations;
 mod program;
 mod quantity;
+mod retention;
 mod sales;
 mod seats;
+mod unloaded;
 
 use serde_json::Value;
 

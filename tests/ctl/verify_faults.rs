@@ -134,6 +134,20 @@ fault!(a_wrong_user_count, "user bob has 1 seats, Redis counts 3", |broken| {
     broken.redis(&["HINCRBY", &broken.key("users"), "bob", "2"])
 });
 
+fault!(an_ended_booking_without_its_index, "ended and is not indexed", |broken| {
+    broken.shop.cancel("bob", broken.held).await;
+    broken.redis(&["DEL", &broken.key("ended")]);
+});
+
+fault!(a_live_booking_in_the_index_of_ended_ones, "of ended bookings names", |broken| {
+    broken.redis(&["ZADD", &broken.key("ended"), "1", &broken.sold.to_string()])
+});
+
+fault!(a_block_that_the_ledger_lacks, "seat 7 is BLOCKED in Redis, not by the", |broken| {
+    broken.redis(&["SETRANGE", &broken.key("seats"), "7", "x"]);
+    broken.redis(&["HINCRBY", &broken.key("event"), "available", "-1"]);
+});
+
 fault!(a_lost_event, "Redis does not have this event", |broken| {
     broken.redis(&["DEL", &broken.key("event")])
 });

@@ -15,7 +15,7 @@ on_each_redis!(settle_follows_the_archive, async |flavor| {
         engine.confirm_commit(1, id, 1, "pay").await.unwrap().into_booking().unwrap()
     };
     let settle = async |booking: &_, outcome, generation| {
-        let call = SettleCall { generation, outcome, acknowledge: None, booking };
+        let call = SettleCall { generation, outcome, tell_until: None, acknowledge: None, booking };
         engine.settle(&call).await.unwrap()
     };
     let kept = sell(&[1]).await;
@@ -57,7 +57,13 @@ on_each_redis!(settle_writes_a_lost_sale_anew, async |flavor| {
     let eve = stage.user("eve");
     engine.confirm_begin(event, paying.id, &eve, "n2", 30_000, 3).await.unwrap();
 
-    let call = SettleCall { generation: 1, outcome: "sold", acknowledge: None, booking: &sold };
+    let call = SettleCall {
+        generation: 1,
+        outcome: "sold",
+        tell_until: None,
+        acknowledge: None,
+        booking: &sold,
+    };
     let settled = stage.expect(Code::Ok, engine.settle(&call).await.unwrap());
     let settled = settled.into_booking().unwrap();
     assert_eq!((settled.status, settled.paid_ms), (Status::Confirmed, sold.paid_ms));
@@ -68,7 +74,13 @@ on_each_redis!(settle_writes_a_lost_sale_anew, async |flavor| {
     let commit = engine.confirm_commit(1, paying.id, 1, "pay2").await.unwrap();
     let lost = stage.expect(Code::Ok, commit).into_booking().unwrap();
     assert_eq!(stage.seats().await, "BbaAaaaaAaaa");
-    let call = SettleCall { generation: 1, outcome: "refund", acknowledge: None, booking: &lost };
+    let call = SettleCall {
+        generation: 1,
+        outcome: "refund",
+        tell_until: None,
+        acknowledge: None,
+        booking: &lost,
+    };
     stage.expect(Code::Ok, engine.settle(&call).await.unwrap());
     assert_eq!(stage.seats().await, "BbaAaaaaAaaa");
     let snapshot = stage.snapshot().await;
@@ -81,7 +93,8 @@ on_each_redis!(what_the_archive_ended_stays_ended, async |flavor| {
     let stage = Stage::new(flavor).await;
     let (engine, event, ann) = (&stage.engine, &stage.event, stage.user("ann"));
     let settle = async |booking: &_, outcome| {
-        let call = SettleCall { generation: 1, outcome, acknowledge: None, booking };
+        let call =
+            SettleCall { generation: 1, outcome, tell_until: None, acknowledge: None, booking };
         engine.settle(&call).await.unwrap()
     };
     // Redis lost the commit, or has a cancelled hold in its place, or nothing at all; in each case
@@ -114,7 +127,13 @@ on_each_redis!(a_confirmed_seat_is_never_taken_by_another_sale, async |flavor| {
     engine.confirm_begin(event, id, &bob, "n1", 30_000, 3).await.unwrap();
     let sold = engine.confirm_commit(1, id, 1, "pay").await.unwrap().into_booking().unwrap();
     let settle = async |booking: &_| {
-        let call = SettleCall { generation: 1, outcome: "sold", acknowledge: None, booking };
+        let call = SettleCall {
+            generation: 1,
+            outcome: "sold",
+            tell_until: None,
+            acknowledge: None,
+            booking,
+        };
         engine.settle(&call).await.unwrap()
     };
     stage.expect(Code::Ok, settle(&sold).await);
@@ -139,8 +158,13 @@ on_each_redis!(a_hold_that_lost_a_seat_is_not_paid_for_again, async |flavor| {
         let mut restored = aborted.clone();
         (restored.id, restored.seats) = (BookingId::new(event.id, number, 1), vec![SeatId(seat)]);
         (restored.user, restored.paid_ms) = (stage.user("ann"), START_MS);
-        let call =
-            SettleCall { generation: 1, outcome: "sold", acknowledge: None, booking: &restored };
+        let call = SettleCall {
+            generation: 1,
+            outcome: "sold",
+            tell_until: None,
+            acknowledge: None,
+            booking: &restored,
+        };
         stage.expect(Code::Ok, engine.settle(&call).await.unwrap());
     }
     let ended = engine.confirm_abort(1, aborted.id, &AbortMode::Lease(1)).await.unwrap();

@@ -109,7 +109,13 @@ impl Run<'_> {
             Call::Expire { batch } => engine.expire(event.id, generation, *batch).await,
             Call::Settle { outcome, archived } => {
                 let outcome = outcome.word();
-                let call = SettleCall { generation, outcome, acknowledge: None, booking: archived };
+                let call = SettleCall {
+                    generation,
+                    outcome,
+                    tell_until: None,
+                    acknowledge: None,
+                    booking: archived,
+                };
                 engine.settle(&call).await
             }
             Call::UpdateEvent(operated) => engine.update_event(&operated_as(event, operated)).await,

@@ -22,7 +22,12 @@ pub fn entry(id: BookingId, seats: &[u32], kind: Kind, version: u64) -> Entry {
         Kind::Voided => Status::Voided,
         Kind::Cancelled => Status::Cancelled,
         Kind::Expired => Status::Expired,
-        Kind::Beat | Kind::Opened | Kind::Event | Kind::Blocked | Kind::Unblocked => {
+        Kind::Beat
+        | Kind::Opened
+        | Kind::Event
+        | Kind::Unloaded
+        | Kind::Blocked
+        | Kind::Unblocked => {
             panic!("{kind:?} has no booking")
         }
     };

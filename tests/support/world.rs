@@ -63,9 +63,23 @@ impl World {
 
     /// The same with other rules.
     pub async fn with(redis: &Server, mongodb: &Server, rules: SaleSettings) -> Self {
+        World::waiting(redis, mongodb, rules, 400).await
+    }
+
+    /// A sale whose calls of Redis may take long: for tests of what takes many of them.
+    pub async fn patient(redis: &Server, mongodb: &Server) -> Self {
+        World::waiting(redis, mongodb, sale_settings(), 5_000).await
+    }
+
+    async fn waiting(
+        redis: &Server,
+        mongodb: &Server,
+        rules: SaleSettings,
+        timeout_ms: u64,
+    ) -> Self {
         let name = unique_name();
         let mut settings = settings(redis.url(), name.clone());
-        settings.timeout_ms = 400;
+        settings.timeout_ms = timeout_ms;
         let engine =
             Engine::connect(settings, Scripts::embedded(ClockSource::Redis), Arc::new(NoObserver))
                 .await

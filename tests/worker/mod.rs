@@ -10,7 +10,9 @@ use crate::support::servers::{shared_mongodb, shared_redis};
 use crate::support::worker::WorkerSpec;
 use crate::support::world::{World, impatient};
 
+mod loading;
 mod log;
+mod retain;
 mod upkeep;
 
 /// Bound of whatever a worker does at once.

@@ -62,7 +62,8 @@ problems! {
     /// Of listing events.
     ListEventsProblems: InvalidParameter IdentityConflict ServiceUnavailable;
     /// Of reading a seat map.
-    SeatsProblems: InvalidParameter IdentityConflict EventUnknown ServiceUnavailable EventNotLoaded;
+    SeatsProblems: InvalidParameter IdentityConflict EventUnknown EventUnloaded
+        ServiceUnavailable EventNotLoaded;
     /// Of exporting sales.
     SalesProblems: InvalidParameter IdentityConflict AdminKeyMissing AdminKeyWrong EventUnknown
         ServiceUnavailable;
@@ -72,13 +73,13 @@ problems! {
         ServiceUnavailable OutcomeUnknown;
     /// Of changing an event.
     ChangeEventProblems: InvalidJson InvalidParameter InvalidRequest IdentityConflict
-        AdminKeyMissing AdminKeyWrong EventUnknown BodyTimeout BodyTooLarge UnsupportedMediaType
-        ValidationFailed ServiceUnavailable OutcomeUnknown;
+        AdminKeyMissing AdminKeyWrong EventUnknown BodyTimeout EventState BodyTooLarge
+        UnsupportedMediaType ValidationFailed ServiceUnavailable OutcomeUnknown;
     /// Of blocking and releasing seats.
     BlockProblems: InvalidJson InvalidParameter InvalidRequest IdentityConflict AdminKeyMissing
-        AdminKeyWrong EventUnknown BodyTimeout SeatsUnavailable BodyTooLarge UnsupportedMediaType
-        ValidationFailed SeatsUnknown SectionUnknown ServiceUnavailable OutcomeUnknown
-        EventNotLoaded;
+        AdminKeyWrong EventUnknown BodyTimeout SeatsUnavailable EventUnloaded BodyTooLarge
+        UnsupportedMediaType ValidationFailed SeatsUnknown SectionUnknown ServiceUnavailable
+        OutcomeUnknown EventNotLoaded;
     /// Of listing blocks.
     ListBlocksProblems: InvalidParameter IdentityConflict AdminKeyMissing AdminKeyWrong
         EventUnknown ServiceUnavailable;

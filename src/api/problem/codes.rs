@@ -35,6 +35,7 @@ codes! {
     SeatsUnavailable = "seats_unavailable" 409 "Seats are not available";
     OrphanSeats = "orphan_seats" 409 "A single seat would be left alone";
     InFlight = "in_flight" 409 "Operation in progress";
+    EventState = "event_state" 409 "The event is not in the state for this";
     EventClosed = "event_closed" 409 "The sale has ended";
     EventPaused = "event_paused" 409 "The sale is paused";
     NotOnSale = "not_on_sale" 409 "The sale has not begun";
@@ -46,6 +47,7 @@ codes! {
     AttemptsExhausted = "attempts_exhausted" 409 "Too many payment attempts";
     HoldCapReached = "hold_cap_reached" 409 "The hold cannot last longer";
     BookingExpired = "booking_expired" 410 "The booking has expired";
+    EventUnloaded = "event_unloaded" 410 "The event is unloaded";
     BodyTooLarge = "body_too_large" 413 "The body is too large";
     UriTooLong = "uri_too_long" 414 "The address is too long";
     UnsupportedMediaType = "unsupported_media_type" 415 "The body is not sent as JSON";

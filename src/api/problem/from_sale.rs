@@ -43,6 +43,16 @@ impl From<SaleError> for Problem {
                 format!("Event {event} is being loaded; try again in a moment"),
             )
             .retry_after(RETRY_LOADING_SECONDS),
+            E::EventUnloaded(event) => Problem::new(
+                Code::EventUnloaded,
+                format!(
+                    "Event {event} is over and its seats are no longer shown; its bookings are. An \
+                     operator can bring it back: holdfastctl event load {event}"
+                ),
+            ),
+            E::EventState { event, reason } => {
+                Problem::new(Code::EventState, format!("Not now for event {event}: {reason}"))
+            }
             E::EventClosed(event) => {
                 Problem::new(Code::EventClosed, format!("The sale of event {event} has ended"))
             }
@@ -242,6 +252,12 @@ mod tests {
             ),
             (E::BookingUnknown(booking), Code::BookingUnknown, "You have no booking 0000"),
             (E::EventNotLoaded(event), Code::EventNotLoaded, "Event 7 is being loaded"),
+            (E::EventUnloaded(event), Code::EventUnloaded, "holdfastctl event load 7"),
+            (
+                E::EventState { event, reason: "load it first".into() },
+                Code::EventState,
+                "Not now for event 7: load it first",
+            ),
             (E::EventClosed(event), Code::EventClosed, "has ended"),
             (E::EventPaused(event), Code::EventPaused, "is paused"),
             (

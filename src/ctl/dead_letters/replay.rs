@@ -87,7 +87,7 @@ impl Arguments {
             true => all_letters(&engine).await?,
             false => (named_letters(&engine, &self.which.letters).await?, 0),
         };
-        let replay = Replay::new(engine, archive);
+        let replay = Replay::new(engine, archive, config.ended_keep_seconds);
         let mut result = Replayed {
             dry_run: self.dry_run,
             replayed: 0,

@@ -101,7 +101,7 @@ async fn show(events: &Events, id: EventId) -> Result<EventShown, Failure> {
     let view: EventView = events.get(id).await?;
     let map = match events.seat_map(id).await {
         Ok(map) => Some(map),
-        Err(SaleError::EventNotLoaded(_)) => None,
+        Err(SaleError::EventNotLoaded(_) | SaleError::EventUnloaded(_)) => None,
         Err(error) => return Err(error.into()),
     };
     Ok(EventShown::of(&view, map.as_ref()))

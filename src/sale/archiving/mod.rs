@@ -5,17 +5,22 @@
 mod generations;
 mod settle;
 
+use std::collections::HashMap;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 
 use futures_util::FutureExt;
 
-use crate::archive::{Archive, ArchiveError, StoreObserver, Stored};
+use crate::archive::{Archive, ArchiveError, StoreObserver, Verdict};
 use crate::domain::{Entry, Kind, Partition};
-use crate::redis::Engine;
+use crate::redis::{Engine, NotAfter};
 
 use generations::Generations;
 pub use settle::Settled;
+
+/// How long after it was read an outcome may be told at most, ms. Less where `ended_keep_seconds`
+/// is less: a booking that ends after the reading is not forgotten before.
+const TOLD_WITHIN_MS_MAX: i64 = 60_000;
 
 /// Carries entries into the archive and verdicts back. Cheap to clone.
 #[derive(Clone)]
@@ -23,6 +28,34 @@ pub struct Carrier {
     engine: Engine,
     archive: Archive,
     generations: Arc<Generations>,
+    /// How long after it was read an outcome may be told, ms.
+    told_within_ms: i64,
+}
+
+/// What became of entries in the archive.
+#[derive(Debug, Default)]
+pub struct Carried {
+    /// One for each sale that was decided.
+    pub judged: Vec<Judged>,
+    /// Index and reason of each entry that could not be stored.
+    pub failed: Vec<(usize, String)>,
+}
+
+/// A verdict, and until when it may be told without reading it anew.
+#[derive(Clone, Debug)]
+pub struct Judged {
+    /// The verdict.
+    pub verdict: Verdict,
+    /// By Redis' clock; `None`: not at all.
+    tell_until: Option<NotAfter>,
+}
+
+impl Judged {
+    /// The same, of a batch that begins `begin` entries earlier.
+    pub fn after(mut self, begin: usize) -> Self {
+        self.verdict.index += begin;
+        self
+    }
 }
 
 /// Why entries were not stored.
@@ -35,9 +68,11 @@ pub enum Trouble {
 }
 
 impl Carrier {
-    /// Carries between these two.
-    pub fn new(engine: Engine, archive: Archive) -> Self {
-        Carrier { engine, archive, generations: Arc::default() }
+    /// Carries between these two, where Redis keeps bookings that ended for so long.
+    pub fn new(engine: Engine, archive: Archive, ended_keep_seconds: u64) -> Self {
+        // A setting is bounded by a year.
+        let told_within_ms = TOLD_WITHIN_MS_MAX.min(ended_keep_seconds as i64 * 1_000);
+        Carrier { engine, archive, generations: Arc::default(), told_within_ms }
     }
 
     /// Stores entries, all in one try. With `Err` nothing is known of any of them.
@@ -45,7 +80,17 @@ impl Carrier {
         &self,
         entries: &[(Partition, Entry)],
         observer: &dyn StoreObserver,
-    ) -> Result<Stored, Trouble> {
+    ) -> Result<Carried, Trouble> {
+        // INVARIANT: before the outcomes are read.
+        let tell_until: HashMap<Partition, Option<NotAfter>> = entries
+            .iter()
+            .filter(|(_, entry)| entry.kind == Kind::Sold)
+            .map(|(partition, _)| (*partition, self.tell_until(*partition)))
+            .collect();
+        let judged = |verdict: Verdict| {
+            let partition = entries[verdict.index].0;
+            Judged { tell_until: tell_until.get(&partition).copied().flatten(), verdict }
+        };
         let attempt = async {
             // INVARIANT: generations before outcomes.
             for (_, sale) in entries.iter().filter(|(_, entry)| entry.kind == Kind::Sold) {
@@ -56,11 +101,22 @@ impl Carrier {
             self.archive.store_observed(entries, observer).await
         };
         match AssertUnwindSafe(attempt).catch_unwind().await {
-            Ok(Ok(stored)) => Ok(stored),
+            Ok(Ok(stored)) => Ok(Carried {
+                judged: stored.verdicts.into_iter().map(judged).collect(),
+                failed: stored.failed,
+            }),
             Ok(Err(ArchiveError::Corrupt(what))) => Err(Trouble::Defect(what)),
             Ok(Err(error)) => Err(Trouble::Away(error)),
             // The panic hook has logged and counted it.
             Err(_) => Err(Trouble::Defect("storing it panics".to_owned())),
         }
+    }
+
+    /// Until when an outcome that is read from now on may be told to Redis: `sold` can become
+    /// `cancelled`, and once Redis has forgotten the cancelled booking, nothing there would refuse
+    /// the old outcome. `None` while Redis' clock is not known.
+    fn tell_until(&self, partition: Partition) -> Option<NotAfter> {
+        let now_ms = self.engine.clock(partition).now_at_least_ms()?;
+        Some(NotAfter(now_ms + self.told_within_ms))
     }
 }

@@ -6,11 +6,10 @@ use std::time::Duration;
 use tokio::time::sleep;
 use tracing::{error, info, warn};
 
-use super::Carrier;
-use crate::archive::{ArchiveError, Verdict};
+use super::{Carrier, Judged};
 use crate::backoff::Backoff;
-use crate::domain::{Booking, LogId, Outcome};
-use crate::redis::{Code, SettleCall, WORKER_GROUP};
+use crate::domain::{Booking, BookingId, LogId, Outcome};
+use crate::redis::{Code, NotAfter, SettleCall, WORKER_GROUP};
 
 /// Tries of one settlement; with the pauses between them a few seconds.
 const TRIES_MAX: u32 = 8;
@@ -38,23 +37,33 @@ impl Carrier {
     pub async fn settle(
         &self,
         acknowledge: Option<LogId>,
-        verdict: &Verdict,
+        judged: &Judged,
         told: impl Fn(&'static str),
     ) -> Settled {
-        let mut booking = verdict.booking.clone();
-        let mut outcome = verdict.outcome;
+        let mut booking = judged.verdict.booking.clone();
+        let mut outcome = judged.verdict.outcome;
+        let mut tell_until = judged.tell_until;
         let id = booking.id;
         if outcome == Outcome::Refund && !self.settle_owners(&booking).await {
             return Settled::Later;
         }
+        // The entry is older than a cancellation: the archive knows more of the booking.
+        let mut is_stale = tell_until.is_none() || outcome == Outcome::Cancelled;
         let mut backoff = Backoff::new(PAUSE_MIN, PAUSE_MAX);
         for _ in 0..TRIES_MAX {
+            if is_stale {
+                let Some(newer) = self.judged_anew(id).await else { return Settled::Later };
+                (booking, outcome) = (newer.0, newer.1);
+                tell_until = Some(newer.2);
+                is_stale = false;
+            }
             let Some(generation) = self.generations.known(id.event()) else {
                 return Settled::Never(format!("event {} is not in the archive", id.event()));
             };
             let call = SettleCall {
                 generation,
                 outcome: outcome.word(),
+                tell_until,
                 acknowledge: acknowledge.map(|entry| (WORKER_GROUP, entry)),
                 booking: &booking,
             };
@@ -64,7 +73,8 @@ impl Carrier {
             match code {
                 Ok(Code::Ok) => return Settled::Done,
                 Ok(Code::EventNotLoaded) => {
-                    warn!(booking_id = %id, outcome = outcome.word(), "redis lacks a judged sale's event");
+                    let outcome = outcome.word();
+                    info!(booking_id = %id, outcome, "redis lacks a judged sale's event");
                     return Settled::NotLoaded;
                 }
                 Ok(Code::SettledOtherwise) => {
@@ -72,15 +82,10 @@ impl Carrier {
                     self.look_into(&booking, outcome, standing).await;
                     return Settled::Done;
                 }
-                // Another generation, or a seat that another confirmed sale holds in Redis (that
-                // one may be cancelled, and Redis behind): what does the archive say by now?
-                Ok(Code::GenerationMismatch | Code::SeatsLost) => {
-                    match self.judged_anew(&booking).await {
-                        Ok(Some((newer, standing))) => (booking, outcome) = (newer, standing),
-                        Ok(None) => {}
-                        Err(_) => return Settled::Later,
-                    }
-                }
+                // Another generation, a seat that another confirmed sale holds in Redis (that one
+                // may be cancelled, and Redis behind), or whoever carries this slept on it: what
+                // does the archive say by now?
+                Ok(Code::GenerationMismatch | Code::SeatsLost | Code::TooLate) => is_stale = true,
                 Ok(_) | Err(_) => {}
             }
             sleep(backoff.pause()).await;
@@ -93,12 +98,17 @@ impl Carrier {
     /// to, before the refusal frees what is left: Redis may have lost those sales, and must not
     /// offer their seats once more. Whether all of them have theirs.
     async fn settle_owners(&self, refused: &Booking) -> bool {
+        let tell_until = self.tell_until(self.engine.keys().partition_of(refused.id.event()));
         let Ok(owners) = self.archive.sold_owners(refused).await else { return false };
+        if tell_until.is_none() && !owners.is_empty() {
+            return false;
+        }
         for owner in owners {
             let Some(generation) = self.generations.known(refused.id.event()) else { return false };
             let call = SettleCall {
                 generation,
                 outcome: Outcome::Sold.word(),
+                tell_until,
                 acknowledge: None,
                 booking: &owner.booking,
             };
@@ -113,14 +123,17 @@ impl Carrier {
         true
     }
 
-    /// The event's generation, then the booking and its outcome: in this order.
-    async fn judged_anew(
-        &self,
-        booking: &Booking,
-    ) -> Result<Option<(Booking, Outcome)>, ArchiveError> {
-        self.generations.reread(&self.archive, booking.id.event()).await?;
-        let found = self.archive.booking(booking.id).await?;
-        Ok(found.and_then(|found| Some((found.booking, found.outcome?))))
+    /// The clock and the event's generation, then the booking and its outcome: in this order.
+    async fn judged_anew(&self, id: BookingId) -> Option<(Booking, Outcome, NotAfter)> {
+        let partition = self.engine.keys().partition_of(id.event());
+        if self.tell_until(partition).is_none() {
+            // Asking sets the clock.
+            self.engine.redis_time_ms(partition).await.ok()?;
+        }
+        let tell_until = self.tell_until(partition)?;
+        self.generations.reread(&self.archive, id.event()).await.ok()?;
+        let found = self.archive.booking(id).await.ok()??;
+        Some((found.booking, found.outcome?, tell_until))
     }
 
     /// Redis shows another end than the one to settle. That is right if the archive has moved on

@@ -1,9 +1,10 @@
 //! The comparison of one event, apart from all reading: what must hold between its inventory,
 //! bookings, holders and users in Redis and its bookings and claims in the archive, once the
 //! archive has caught up. Told piece by piece, so that neither side has to fit into memory; what
-//! is kept is one small record a seat and one number a user.
+//! is kept is one small record a seat, one number a user, and the ids of bookings that ended and
+//! that Redis has not forgotten.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 
 use super::problems::Problems;
 use crate::archive::{ArchivedBooking, Claim, EventHead};
@@ -34,8 +35,16 @@ struct User {
     counted: i64,
 }
 
-/// One event's comparison. Redis is told first: bookings, holders, users; then the archive:
-/// bookings, claims.
+/// A booking in Redis that ended without a sale.
+struct Ended {
+    /// When, by its record, Unix ms.
+    at_ms: i64,
+    /// Whether the index of ended bookings names it.
+    indexed: bool,
+}
+
+/// One event's comparison. Redis is told first: bookings, holders, users, the index of ended
+/// bookings; then the archive: bookings, claims.
 pub(super) struct Comparison<'a> {
     head: &'a EventHead,
     /// Redis' counters and inventory; `None` if it does not have the event.
@@ -43,6 +52,11 @@ pub(super) struct Comparison<'a> {
     /// Index n is seat n.
     seats: Vec<Seat>,
     users: HashMap<String, User>,
+    ended: HashMap<BookingId, Ended>,
+    /// Seats that the house keeps back by the ledger.
+    house: BTreeSet<SeatId>,
+    /// Sales in Redis that the archive has not judged.
+    undecided: u64,
     problems: Problems,
     unsettled: bool,
 }
@@ -54,6 +68,9 @@ impl<'a> Comparison<'a> {
             snapshot,
             seats: vec![Seat::default(); head.total_seats as usize + 1],
             users: HashMap::new(),
+            ended: HashMap::new(),
+            house: BTreeSet::new(),
+            undecided: 0,
             problems: Problems::default(),
             unsettled: false,
         }
@@ -63,7 +80,7 @@ impl<'a> Comparison<'a> {
     pub fn booking(&mut self, booking: &Booking, archived: Option<&ArchivedBooking>) {
         // Met before: pages may overlap.
         let seen = booking.seats.first().and_then(|seat| self.seat(*seat)?.live);
-        if seen.is_some_and(|(id, _)| id == booking.id) {
+        if seen.is_some_and(|(id, _)| id == booking.id) || self.ended.contains_key(&booking.id) {
             return;
         }
         match archived {
@@ -75,6 +92,9 @@ impl<'a> Comparison<'a> {
         }
         if booking.status.is_live() {
             self.take(booking);
+        } else {
+            let ended = Ended { at_ms: booking.ended_ms, indexed: false };
+            self.ended.insert(booking.id, ended);
         }
     }
 
@@ -111,6 +131,7 @@ impl<'a> Comparison<'a> {
             _ => SeatState::Hold,
         };
         let id = booking.id;
+        self.undecided += u64::from(booking.status == Status::Committed);
         for seat in &booking.seats {
             let taken = self.seat_mut(*seat).map(|seat| seat.live.replace((id, state)));
             match taken {
@@ -139,6 +160,25 @@ impl<'a> Comparison<'a> {
             .add(format!("seat {seat} is held by {holder}, which is no live booking of it"));
     }
 
+    /// What the index of ended bookings names, and when that ended, Unix ms.
+    pub fn ended(&mut self, id: &str, at_ms: i64) {
+        let known = id.parse().ok().and_then(|id: BookingId| self.ended.get_mut(&id));
+        match known {
+            Some(ended) => {
+                ended.indexed = true;
+                if ended.at_ms != at_ms {
+                    let there = ended.at_ms;
+                    self.problems.add(format!("{id} ended at {at_ms} by the index, at {there}"));
+                }
+            }
+            // Forgotten, or ended, while the pages were read? The next look tells.
+            None => {
+                self.unsettled = true;
+                self.problems.add(format!("the index of ended bookings names {id}, which is none"));
+            }
+        }
+    }
+
     /// How many seats Redis counts for a user.
     pub fn user(&mut self, user: String, counted: i64) {
         self.users.entry(user).or_default().counted = counted;
@@ -162,7 +202,11 @@ impl<'a> Comparison<'a> {
         }
         let live = booking.seats.first().and_then(|seat| self.seat(*seat)?.live);
         let known = live.is_some_and(|(live, _)| live == id);
-        if self.snapshot.is_some() && booking.status.is_live() && !known {
+        let is_unloaded = self.head.load_state == LoadState::Unloaded;
+        if is_unloaded && booking.status.is_live() && archived.outcome.is_none() {
+            self.problems.add(format!("{id} ({word}) is undecided, and its event is unloaded"));
+        }
+        if self.has_redis() && booking.status.is_live() && !known {
             self.problems.add(format!("STRAY {id} is {word} in the archive, Redis lacks it"));
         }
     }
@@ -190,6 +234,23 @@ impl<'a> Comparison<'a> {
         self.problems.add(problem);
     }
 
+    /// Whether Redis has the event and is supposed to: what a load has not finished, or an
+    /// unloading left over, is not compared.
+    fn has_redis(&self) -> bool {
+        let is_in = matches!(self.head.load_state, LoadState::New | LoadState::Opened);
+        self.snapshot.is_some() && is_in
+    }
+
+    /// The seats that the house keeps back by the ledger.
+    pub fn house(&mut self, blocked: BTreeSet<SeatId>) {
+        self.house = blocked;
+    }
+
+    /// Sales in Redis that the archive has not judged.
+    pub fn undecided(&self) -> u64 {
+        self.undecided
+    }
+
     /// Ends the comparison: what differs, and whether some of it may be on its way (a loading, a
     /// cancellation or a change of settings that Redis follows soon).
     pub fn end(mut self) -> (Problems, bool) {
@@ -202,6 +263,11 @@ impl<'a> Comparison<'a> {
                 self.problems.add(format!("seat {id} has no holder in Redis, but {live} has it"));
             }
         }
+        for (id, _) in self.ended.iter().filter(|(_, ended)| !ended.indexed) {
+            self.unsettled = true;
+            self.problems
+                .add(format!("{id} ended and is not indexed: Redis would never forget it"));
+        }
         for (user, User { real, counted }) in &self.users {
             if real != counted {
                 self.problems.add(format!("user {user} has {real} seats, Redis counts {counted}"));
@@ -212,6 +278,22 @@ impl<'a> Comparison<'a> {
 
     fn check_snapshot(&mut self) {
         let opened = self.head.load_state == LoadState::Opened;
+        match (self.head.load_state, self.snapshot) {
+            (LoadState::New | LoadState::Opened, _) => {}
+            (LoadState::Unloaded, None) => return,
+            (LoadState::Unloaded, Some(_)) => {
+                self.unsettled = true;
+                let text = "Redis still has this event, which is unloaded: unload or load it again";
+                self.problems.add(text.to_owned());
+                return;
+            }
+            (LoadState::Loading, _) => {
+                self.unsettled = true;
+                let text = "this event is being loaded: if that does not end, load it again";
+                self.problems.add(text.to_owned());
+                return;
+            }
+        }
         let Some(snapshot) = self.snapshot else {
             if opened {
                 self.problems.add("Redis does not have this event".to_owned());
@@ -251,6 +333,16 @@ impl<'a> Comparison<'a> {
             let Some(state) = inventory.state(id) else { continue };
             let live = self.seat(id).and_then(|seat| seat.live);
             let word = state.word();
+            match (state, self.house.contains(&id)) {
+                (SeatState::Blocked, false) => {
+                    self.problems.add(format!("seat {id} is {word} in Redis, not by the ledger"));
+                }
+                (SeatState::Available, true) => {
+                    self.problems
+                        .add(format!("seat {id} is {word} in Redis, but the house has it"));
+                }
+                _ => {}
+            }
             match live {
                 Some((_, wanted)) if wanted == state => {}
                 Some((booking, wanted)) => self.problems.add(format!(

@@ -7,12 +7,13 @@ use super::compare::Comparison;
 use super::problems::Problems;
 use super::{EventReport, PAGE, PAUSE, Run};
 use crate::archive::{ArchivedBooking, EventHead};
-use crate::domain::{BookingId, SeatCounts};
+use crate::domain::{BookingId, LoadState, SeatCounts};
 use crate::redis::{Cursor, Detail, RedisError};
 use crate::sale::SaleError;
 
 /// Looks at an event that moves, at least: pages of a moving event are of no single instant, so a
-/// difference counts only if each look sees it.
+/// difference counts only if each look sees it. (Forgetting a booking moves no log: what may come
+/// of it is told as unsettled.)
 const LOOKS_MIN: u32 = 3;
 
 /// What one look saw.
@@ -35,11 +36,14 @@ impl Run<'_> {
                 self.await_archive(partition, *position).await?;
             }
             // The event's own part may have been changed since it was listed.
-            let head = self.archive.event_head(head.id).await?.unwrap_or_else(|| head.clone());
+            let mut head = self.archive.event_head(head.id).await?.unwrap_or_else(|| head.clone());
+            if self.still_open && head.load_state == LoadState::Unloaded {
+                head.load_state = LoadState::Opened;
+            }
             let Look { mut report, problems, unsettled } = self.look_at(&head).await?;
             let moved = self.engine.link(partition).await? != before;
             let problems = match suspects {
-                Some(earlier) if moved => problems.seen_before(&earlier),
+                Some(earlier) if moved || unsettled => problems.seen_before(&earlier),
                 _ => problems,
             };
             let enough = !(moved || unsettled) || (looks >= LOOKS_MIN && self.is_over());
@@ -68,19 +72,23 @@ impl Run<'_> {
             }
             Err(error) => return Err(error.into()),
         };
+        // What is being loaded is not whole; what an unloading left over is told by itself.
+        let is_told = matches!(head.load_state, LoadState::New | LoadState::Opened);
         let mut comparison = Comparison::new(head, snapshot.as_ref());
-        if snapshot.is_some() {
+        if snapshot.is_some() && is_told {
             report.bookings_in_redis = self.tell_bookings(head, &mut comparison).await?;
-            self.tell_holders_and_users(head, &mut comparison).await?;
+            self.tell_indexes(head, &mut comparison).await?;
         }
         report.bookings_in_archive = self.tell_archived(head, &mut comparison).await?;
         self.tell_claims(head, &mut comparison).await?;
+        comparison.house(self.archive.blocked_seats(head.id).await?);
 
         let inventory = snapshot.as_ref().and_then(|snapshot| snapshot.inventory.as_ref());
         let counts = inventory.map_or_else(SeatCounts::default, |inventory| inventory.totals());
         report.loaded = snapshot.is_some();
         (report.free, report.held) = (counts.available, counts.hold);
         (report.sold, report.blocked) = (counts.booked, counts.blocked);
+        report.undecided = comparison.undecided();
         let (problems, unsettled) = comparison.end();
         Ok(Look { report, problems, unsettled })
     }
@@ -109,7 +117,8 @@ impl Run<'_> {
         Ok(count)
     }
 
-    async fn tell_holders_and_users(
+    /// Redis' holders, users, and index of ended bookings.
+    async fn tell_indexes(
         &self,
         head: &EventHead,
         comparison: &mut Comparison<'_>,
@@ -124,6 +133,12 @@ impl Run<'_> {
         while let Some(cursor) = next {
             let page = self.engine.users_page(head.id, cursor).await?;
             page.items.into_iter().for_each(|(user, count)| comparison.user(user, count));
+            next = page.next;
+        }
+        let mut next = Some(Cursor::default());
+        while let Some(cursor) = next {
+            let page = self.engine.ended_page(head.id, cursor).await?;
+            page.items.iter().for_each(|(id, at_ms)| comparison.ended(id, *at_ms));
             next = page.next;
         }
         Ok(())

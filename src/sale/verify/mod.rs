@@ -76,6 +76,8 @@ pub struct EventReport {
     pub bookings_in_redis: u64,
     /// Bookings the archive knows.
     pub bookings_in_archive: u64,
+    /// Sales in Redis that the archive has not judged.
+    pub undecided: u64,
     /// What differs.
     pub problems: Vec<String>,
 }
@@ -95,6 +97,31 @@ struct Run<'a> {
     archive: &'a Archive,
     group: &'a str,
     deadline: Instant,
+    /// Whether an event that is unloaded counts as opened: Redis still has it.
+    still_open: bool,
+}
+
+/// Compares one event alone, once the archive has what was logged before. That it has not by the
+/// time `wait` is over is a problem, too. An event that Redis still has, though its unloading was
+/// begun, is looked at as if that had not been.
+pub async fn event(
+    engine: &Engine,
+    archive: &Archive,
+    group: &str,
+    id: EventId,
+    wait: Duration,
+) -> Result<EventReport, SaleError> {
+    let run = Run { engine, archive, group, deadline: Instant::now() + wait, still_open: true };
+    let head = archive.event_head(id).await?.ok_or(SaleError::EventUnknown(id))?;
+    let partition = engine.keys().partition_of(id);
+    let position = engine.link(partition).await?.map_or(LogId::default(), |(id, _)| id);
+    let watermark = run.await_archive(partition, position).await?;
+    let mut report = run.event(&head).await?;
+    if watermark < position {
+        let text = format!("archived up to {watermark} only, the log is at {position}");
+        report.problems.insert(0, text);
+    }
+    Ok(report)
 }
 
 /// Compares everything, or one event and its partition; waits for the archive and for what is on
@@ -106,7 +133,7 @@ pub async fn verify(
     only: Option<EventId>,
     wait: Duration,
 ) -> Result<Report, SaleError> {
-    let run = Run { engine, archive, group, deadline: Instant::now() + wait };
+    let run = Run { engine, archive, group, deadline: Instant::now() + wait, still_open: false };
     let mut report = Report::default();
     let home = only.map(|event| engine.keys().partition_of(event));
     for partition in engine.keys().all_partitions() {

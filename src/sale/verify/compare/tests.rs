@@ -42,6 +42,8 @@ struct World {
     bookings: Vec<Booking>,
     holders: Vec<(SeatId, BookingId)>,
     users: Vec<(&'static str, i64)>,
+    ended: Vec<(String, i64)>,
+    house: Vec<SeatId>,
     archived: Vec<ArchivedBooking>,
     claims: Vec<Claim>,
 }
@@ -78,6 +80,8 @@ fn world() -> World {
         }),
         holders: vec![(SeatId(1), sold.id), (SeatId(2), held.id)],
         users: vec![("ann", 2)],
+        ended: vec![(given_up.id.to_string(), given_up.ended_ms)],
+        house: Vec::new(),
         archived: vec![
             archived(&sold, Some(Outcome::Sold)),
             archived(&held, None),
@@ -97,8 +101,10 @@ fn compared(world: &World) -> (String, bool) {
     world.bookings.iter().for_each(|one| comparison.booking(one, find(one.id)));
     world.holders.iter().for_each(|(seat, id)| comparison.holder(*seat, &id.to_string()));
     world.users.iter().for_each(|(user, count)| comparison.user(user.to_string(), *count));
+    world.ended.iter().for_each(|(id, at_ms)| comparison.ended(id, *at_ms));
     world.archived.iter().for_each(|one| comparison.archived(one));
     world.claims.iter().for_each(|claim| comparison.claim(claim, find(claim.owner)));
+    comparison.house(world.house.iter().copied().collect());
     let (problems, unsettled) = comparison.end();
     (problems.shown().join("; "), unsettled)
 }
@@ -118,13 +124,14 @@ fn what_pages_repeat_is_told_once() {
     world.bookings.extend_from_within(..);
     world.holders.extend_from_within(..);
     world.users.extend_from_within(..);
+    world.ended.extend_from_within(..);
     assert_eq!(compared(&world).0, "");
 }
 
 #[test]
 fn each_difference_is_told() {
     type Break = fn(&mut World);
-    let cases: [(&str, Break); 23] = [
+    let cases: [(&str, Break); 29] = [
         ("DOUBLE SALE of seat 1", |w| {
             let twin = booking(9, Status::Confirmed, &[1]);
             w.archived.push(archived(&twin, Some(Outcome::Sold)));
@@ -157,7 +164,13 @@ fn each_difference_is_told() {
         ("2 seats in Redis, 3 in the archive", |w| snapshot(w).inventory = inventory("1Bh")),
         ("seat 2 has no holder", |w| w.holders.truncate(1)),
         ("seat 3 is held by", |w| w.holders.push((SeatId(3), w.bookings[2].id))),
+        ("and is not indexed", |w| w.ended.clear()),
+        ("of ended bookings names", |w| w.ended.push((w.bookings[1].id.to_string(), 0))),
+        ("of ended bookings names what, which is none", |w| w.ended.push(("what".into(), 0))),
+        ("ended at 7 by the index, at 0", |w| w.ended[0].1 = 7),
         ("without its inventory", |w| snapshot(w).inventory = None),
+        ("seat 3 is BLOCKED in Redis, not by", |w| snapshot(w).inventory = inventory("1Bhx")),
+        ("seat 3 is AVAILABLE in Redis, but the house has it", |w| w.house = vec![SeatId(3)]),
         ("generation 2 in Redis", |w| snapshot(w).generation = 2),
     ];
     for (expected, break_it) in cases {
@@ -175,14 +188,53 @@ fn a_lost_event_is_told_once_and_one_never_opened_is_none() {
     world.bookings.clear();
     world.holders.clear();
     world.users.clear();
+    world.ended.clear();
     assert_eq!(compared(&world).0, "Redis does not have this event");
     world.head.load_state = LoadState::New;
     assert_eq!(compared(&world).0, "");
 }
 
 #[test]
+fn a_forgotten_booking_is_not_missed() {
+    let mut world = world();
+    world.bookings.pop();
+    world.ended.clear();
+    assert_eq!(compared(&world), (String::new(), false));
+}
+
+#[test]
+fn an_unloaded_event_is_the_archives_alone() {
+    let mut world = world();
+    world.head.load_state = LoadState::Unloaded;
+    world.archived.remove(1);
+    world.bookings.clear();
+    world.holders.clear();
+    world.users.clear();
+    world.ended.clear();
+    let left_over = world.snapshot.take();
+    assert_eq!(compared(&world), (String::new(), false));
+    world.snapshot = left_over;
+    let (told, unsettled) = compared(&world);
+    assert!(told.contains("still has this event") && unsettled, "{told}");
+    assert!(!told.contains("STRAY"), "{told}");
+    world.head.load_state = LoadState::Loading;
+    let (told, unsettled) = compared(&world);
+    assert!(told.contains("is being loaded") && unsettled, "{told}");
+    // What the archive alone must keep is looked at all the same.
+    world.snapshot = None;
+    world.claims.remove(0);
+    world.archived.push(archived(&booking(9, Status::Committed, &[3]), None));
+    world.head.load_state = LoadState::Unloaded;
+    let told = compared(&world).0;
+    assert!(told.contains("does not own the claim on seat 1"), "{told}");
+    assert!(told.contains("undecided, and its event is unloaded"), "{told}");
+}
+
+#[test]
 fn what_redis_follows_soon_is_marked() {
-    let cases: [fn(&mut World); 3] = [
+    let cases: [fn(&mut World); 5] = [
+        |w| w.ended.clear(),
+        |w| drop(w.bookings.pop()),
         |w| snapshot(w).open = false,
         |w| w.head.revision = 2,
         |w| {

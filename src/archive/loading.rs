@@ -1,0 +1,140 @@
+//! How far an event's inventory has come, changed by compare-and-set:
+//!
+//! ```text
+//!   new ──► opened ──► unloaded ──► loading ──► opened     (generation + 1 with each `loading`)
+//!              ▲           │           │  ▲
+//!              └───────────┘           └──┘
+//! ```
+//!
+//! Each change names what it was decided on, so that of several processes one wins.
+
+use mongodb::bson::doc;
+use mongodb::options::FindOptions;
+use serde::Deserialize;
+
+use super::Archive;
+use super::documents::{EVENTS, signed};
+use super::error::ArchiveError;
+use crate::domain::{EventId, EventStatus, LoadState};
+
+/// What decides about loading and unloading an event.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+pub struct LoadFacts {
+    /// What its operator says.
+    pub status: EventStatus,
+    /// Raised at every change of status or on-sale time.
+    pub revision: u64,
+    /// How far its inventory has come.
+    pub load_state: LoadState,
+    /// Raised at every load.
+    pub generation: u64,
+    /// Names the attempt that recorded `unloaded`.
+    pub unload_token: Option<String>,
+    /// Until when that attempt's call can run, by Redis' clock, Unix ms.
+    pub unload_until_ms: Option<i64>,
+}
+
+/// An attempt to unload an event.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UnloadAttempt {
+    /// Names it.
+    pub token: String,
+    /// Until when its call can run, by Redis' clock, Unix ms.
+    pub until_ms: i64,
+}
+
+impl Archive {
+    /// An event's facts; `None` if there is no such event.
+    pub async fn load_facts(&self, id: EventId) -> Result<Option<LoadFacts>, ArchiveError> {
+        let projection = doc! {
+            "status": 1, "revision": 1, "load_state": 1, "generation": 1,
+            "unload_token": 1, "unload_until_ms": 1,
+        };
+        let options = FindOptions::builder().projection(projection).limit(1).build();
+        let filter = doc! { "_id": i64::from(id.0) };
+        Ok(self.gateway.find(EVENTS, filter, options).await?.pop())
+    }
+
+    /// `opened → unloaded`, only while the sale is closed and its facts are as they were seen; or
+    /// takes an attempt over that was cut off. Says whether it did.
+    pub async fn begin_unload(
+        &self,
+        id: EventId,
+        seen: &LoadFacts,
+        attempt: &UnloadAttempt,
+    ) -> Result<bool, ArchiveError> {
+        let mut filter = doc! {
+            "_id": i64::from(id.0),
+            "load_state": seen.load_state.word(),
+            "status": EventStatus::Closed.word(),
+            "generation": signed(seen.generation, "generation").map_err(ArchiveError::Corrupt)?,
+            "revision": signed(seen.revision, "revision").map_err(ArchiveError::Corrupt)?,
+        };
+        if let Some(token) = &seen.unload_token {
+            filter.insert("unload_token", token);
+        }
+        let update = doc! { "$set": {
+            "load_state": LoadState::Unloaded.word(),
+            "unload_token": &attempt.token,
+            "unload_until_ms": attempt.until_ms,
+        } };
+        Ok(self.update_event(filter, update).await?.touched == 1)
+    }
+
+    /// `unloaded → opened`, for the attempt of this token: Redis still has the event, and nothing
+    /// can take it out any more. Says whether it did.
+    pub async fn undo_unload(&self, id: EventId, token: &str) -> Result<bool, ArchiveError> {
+        let filter = doc! {
+            "_id": i64::from(id.0),
+            "load_state": LoadState::Unloaded.word(),
+            "unload_token": token,
+        };
+        let update = doc! {
+            "$set": { "load_state": LoadState::Opened.word() },
+            "$unset": { "unload_token": "", "unload_until_ms": "" },
+        };
+        Ok(self.update_event(filter, update).await?.touched == 1)
+    }
+
+    /// To `loading` in the next generation, from where the event was seen; answers with that
+    /// generation, `None` if another was quicker. No load of an earlier one can be opened now.
+    pub async fn begin_load(
+        &self,
+        id: EventId,
+        seen: &LoadFacts,
+    ) -> Result<Option<u64>, ArchiveError> {
+        let signed = |number| signed(number, "generation").map_err(ArchiveError::Corrupt);
+        let generation = seen.generation + 1;
+        let filter = doc! {
+            "_id": i64::from(id.0),
+            "load_state": seen.load_state.word(),
+            "generation": signed(seen.generation)?,
+        };
+        let update = doc! {
+            "$set": {
+                "load_state": LoadState::Loading.word(),
+                "generation": signed(generation)?,
+            },
+            "$unset": { "load_token": "", "unload_token": "", "unload_until_ms": "" },
+        };
+        let won = self.update_event(filter, update).await?.touched == 1;
+        Ok(won.then_some(generation))
+    }
+
+    /// `loading → opened` in this generation: everything is placed in the load of this token.
+    /// Says whether it did.
+    pub async fn mark_loaded(
+        &self,
+        id: EventId,
+        generation: u64,
+        token: &str,
+    ) -> Result<bool, ArchiveError> {
+        let filter = doc! {
+            "_id": i64::from(id.0),
+            "load_state": LoadState::Loading.word(),
+            "generation": signed(generation, "generation").map_err(ArchiveError::Corrupt)?,
+        };
+        let set = doc! { "load_state": LoadState::Opened.word(), "load_token": token };
+        Ok(self.update_event(filter, doc! { "$set": set }).await?.touched == 1)
+    }
+}

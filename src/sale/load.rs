@@ -1,0 +1,146 @@
+//! Loading: an unloaded event comes back from the archive, as it left: closed.
+//!
+//! ```text
+//! compare-and-set unloaded → loading, generation + 1 (MongoDB)
+//!   → open_event `load` (Redis: `loading`, every seat free, a token)
+//!   → rebuild: read the archive, place what it has (Redis: `loading`)
+//!   → compare-and-set loading → opened in this generation, with the token (MongoDB)
+//!   → open_event `open` with the token (Redis: `open`)
+//! ```
+//!
+//! The archive is read only when Redis says `loading`. From then on, a cancellation that comes
+//! after the reading finds an event that it cannot settle *yet*, and is settled once it is open;
+//! one that finds no event, and so nothing to settle, came before the reading.
+//!
+//! * *A crash anywhere before `opened`*: the event is `loading`, clients get 503. `load` again
+//!   raises the generation again and begins anew: Redis replaces a load of an earlier generation,
+//!   and refuses its calls.
+//! * *A crash after `opened`*: the load is whole and its token recorded. The worker opens it, or
+//!   `load` again does.
+//! * *Two at once*: the second raises the generation. The first one's calls are refused by Redis
+//!   (another generation, another token), or its second compare-and-set by MongoDB, whichever it
+//!   comes to; it ends with an error and has harmed nothing. Only a load that MongoDB recorded
+//!   with `opened` is ever opened, and of a generation that is one.
+//! * *An operator*: cannot resume the event before it is `opened`; other changes reach Redis as
+//!   ever, by the worker's `mend`.
+//! * *An unloading that was cut off*: Redis still has the event. It is put back (see `unload`).
+//! * *A failover brings the event back that had been taken out*: in its old generation, which
+//!   nobody's calls name any more. It is taken out again, as it was.
+//!
+//! `restore`, for events that Redis lost, is the same with more to place.
+
+use super::opening::{Opened, open_event};
+use super::rebuild::rebuild;
+use super::unload::state;
+use super::{Events, SaleError};
+use crate::archive::LoadFacts;
+use crate::domain::{Event, EventId, Inventory, LoadState};
+use crate::redis::{Code, Detail, Load};
+
+/// What `load` found to do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Loading {
+    /// The event is back.
+    Done {
+        /// How many sold bookings it has.
+        bookings: u64,
+        /// How many seats the house keeps back.
+        blocked: u64,
+    },
+    /// It was there.
+    DoneBefore,
+}
+
+impl Events {
+    /// Brings an unloaded event back into Redis; it stays closed until its operator resumes it.
+    /// Again is harmless, also after a crash, and takes over from a load that does not end.
+    ///
+    /// # Errors
+    /// [`SaleError::EventState`] says why the event cannot be loaded, or that another was quicker.
+    pub async fn load(&self, id: EventId) -> Result<Loading, SaleError> {
+        let facts = self.archive.load_facts(id).await?.ok_or(SaleError::EventUnknown(id))?;
+        match facts.load_state {
+            LoadState::New => return Err(state(id, "it was never opened: the worker opens it")),
+            LoadState::Opened => return self.open_loaded(id).await,
+            LoadState::Unloaded => {
+                if let Some(token) = self.still_open(id, &facts).await? {
+                    return self.put_back(id, &token).await;
+                }
+            }
+            LoadState::Loading => tracing::info!(event_id = %id, "a load is begun anew"),
+        }
+        let event = self.begin_load(id, &facts).await?;
+        let token = self.loading(&event).await?;
+        let placed = rebuild(&self.engine, &self.archive, &event, &token).await?;
+        if !self.archive.mark_loaded(id, event.generation, &token).await? {
+            return Err(overtaken(id));
+        }
+        self.open_loaded(id).await?;
+        Ok(Loading::Done { bookings: placed.bookings, blocked: placed.blocked })
+    }
+
+    /// Opens the load that MongoDB recorded, unless it is open.
+    async fn open_loaded(&self, id: EventId) -> Result<Loading, SaleError> {
+        let event = self.archive.event(id).await?.ok_or(SaleError::EventUnknown(id))?;
+        let opened = open_event(&self.engine, &self.archive, &event).await?;
+        self.catalogue.put(event);
+        match opened {
+            Opened::OnSale => Ok(Loading::DoneBefore),
+            Opened::Lost => Err(state(id, "Redis has lost it: that asks for more than a load")),
+        }
+    }
+
+    async fn put_back(&self, id: EventId, token: &str) -> Result<Loading, SaleError> {
+        match self.archive.undo_unload(id, token).await? {
+            true => Ok(Loading::DoneBefore),
+            false => Err(overtaken(id)),
+        }
+    }
+
+    async fn begin_load(&self, id: EventId, facts: &LoadFacts) -> Result<Event, SaleError> {
+        let began = self.archive.begin_load(id, facts).await?.ok_or_else(|| overtaken(id))?;
+        let event = self.archive.event(id).await?.ok_or(SaleError::EventUnknown(id))?;
+        // Raised again before we could read it?
+        (event.generation == began).then_some(event).ok_or_else(|| overtaken(id))
+    }
+
+    /// Makes the event `loading` in Redis; the load's token.
+    async fn loading(&self, event: &Event) -> Result<String, SaleError> {
+        let inventory = Inventory::free(&event.layout);
+        let mut load = self.engine.load_event(event, &inventory).await?;
+        if load == Load::Open {
+            self.take_out_older(event).await?;
+            load = self.engine.load_event(event, &inventory).await?;
+        }
+        match load {
+            Load::Loading { token } => Ok(token),
+            Load::Open => Err(state(event.id, "Redis has it open in an older generation")),
+            Load::Refused(Code::GenerationMismatch) => Err(overtaken(event.id)),
+            Load::Refused(code) => {
+                let text = format!("open_event answered {}", code.word());
+                Err(SaleError::Internal(text))
+            }
+        }
+    }
+
+    /// Takes out what a failover brought back: closed and at rest, as when it was unloaded.
+    async fn take_out_older(&self, event: &Event) -> Result<(), SaleError> {
+        let id = event.id;
+        let Some(older) = self.engine.snapshot(id, Detail::Counts).await? else { return Ok(()) };
+        if older.generation >= event.generation {
+            return Err(overtaken(id));
+        }
+        let not_after = self.engine.not_after(self.engine.keys().partition_of(id)).await?;
+        let (generation, version) = (older.generation, older.version);
+        let answer = self.engine.unload_event(id, generation, version, not_after).await?;
+        tracing::warn!(
+            event_id = %id, generation, code = answer.code.word(),
+            "redis had an unloaded event open in an older generation",
+        );
+        Ok(())
+    }
+}
+
+fn overtaken(id: EventId) -> SaleError {
+    state(id, "another load of it has begun: wait for that one")
+}

@@ -1,0 +1,251 @@
+//! Unloading: a closed event leaves Redis whole, once the archive has all of it.
+//!
+//! ```text
+//! look (Redis: version v; the archive has everything up to v)
+//!   → compare-and-set opened → unloaded (MongoDB; CLOSED only; token, until)
+//!   → unload_event at v, not after `until` (Redis: all keys go)
+//!   → or, if Redis refuses: compare-and-set unloaded → opened (this token only)
+//! ```
+//!
+//! What comes between the steps, and why it does no harm:
+//!
+//! * *Anything happens to the event after the look* (a settlement, a block, a change by its
+//!   operator): its version is another, the script refuses, the event stays.
+//! * *An operator resumes it*: before the first compare-and-set, that one fails; after it, the
+//!   change is refused (`load it first`).
+//! * *A crash before the first compare-and-set*: nothing has happened.
+//! * *A crash between it and the script, or its reply is lost*: MongoDB says `unloaded`, Redis may
+//!   have the event. Nobody sells it, it is CLOSED. `unload` looks again and takes over under a
+//!   token of its own; `load` puts it back to `opened`. Both wait until Redis' clock has passed
+//!   `until`: from then on the script of the first attempt touches nothing, also if its sender
+//!   only slept.
+//! * *Two at once*: one wins the compare-and-set. The other finds `unloaded`, and waits as above.
+//! * *A put-back against a take-over*: it names its own token, and finds another.
+//! * *The worker*: `mend` opens what is `new` and follows the settings of what is `opened`, so it
+//!   leaves the event alone. `sweep`, `release` and `retain` go by Redis' set of loaded events. An
+//!   entry that is delivered once more is stored again, which changes nothing, and its verdict
+//!   finds no event: the archive had the last word before.
+//! * *A sale is cancelled while the event is unloaded*: in the archive alone; there is nothing to
+//!   settle, and `load` reads it as cancelled.
+
+use std::time::Duration;
+
+use tokio::time::sleep;
+
+use super::verify::{self, EventReport};
+use super::{Events, SaleError};
+use crate::archive::{LoadFacts, UnloadAttempt};
+use crate::domain::{EventId, EventStatus, LoadState};
+use crate::redis::{Answer, Code, Detail, NotAfter, RedisError, Snapshot, new_nonce};
+
+/// How long an attempt has from its record in MongoDB to its end in Redis, ms. Longer than a
+/// write to MongoDB and a call of Redis take in good times.
+const ATTEMPT_MS: i64 = 10_000;
+/// How much longer another waits for it: Redis' clock may be slewed meanwhile.
+const ATTEMPT_WAIT_MS_MAX: i64 = ATTEMPT_MS + 5_000;
+/// Pause between two questions for Redis' time, and between two calls whose outcome is unknown.
+const PAUSE: Duration = Duration::from_millis(200);
+/// Calls of the script, if replies are lost.
+const CALLS_MAX: u32 = 5;
+/// Overdue holds released by one call.
+const OVERDUE_BATCH: i64 = 100;
+/// Calls that release overdue holds; what is left refuses the unloading.
+const OVERDUE_CALLS_MAX: u32 = 1_000;
+/// Problems of `verify` that a refusal names.
+const PROBLEMS_SHOWN_MAX: usize = 3;
+
+/// What `unload` found to do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unloading {
+    /// The event has left Redis.
+    Done,
+    /// It had left Redis before.
+    DoneBefore,
+}
+
+impl Events {
+    /// Takes a closed event out of Redis. Waits at most `wait` for the archive and for what is on
+    /// its way. Again is harmless, also after a crash.
+    ///
+    /// # Errors
+    /// [`SaleError::EventState`] says why the event cannot be unloaded now; it stays as it was.
+    pub async fn unload(&self, id: EventId, wait: Duration) -> Result<Unloading, SaleError> {
+        let facts = self.archive.load_facts(id).await?.ok_or(SaleError::EventUnknown(id))?;
+        match facts.load_state {
+            LoadState::Opened => {}
+            LoadState::Unloaded if self.still_open(id, &facts).await?.is_none() => {
+                return Ok(Unloading::DoneBefore);
+            }
+            LoadState::Unloaded => tracing::info!(event_id = %id, "an unloading was cut off"),
+            LoadState::New => return Err(state(id, "it was never opened")),
+            LoadState::Loading => {
+                return Err(state(id, "it is being loaded: finish that (load) first"));
+            }
+        }
+        if facts.status != EventStatus::Closed {
+            let status = facts.status.word();
+            return Err(state(id, &format!("it is {status}: close it first")));
+        }
+        let snapshot = self.looked_at(id, &facts, wait).await?;
+        let until_ms = snapshot.now_ms.max(self.redis_time_ms(id).await?) + ATTEMPT_MS;
+        let attempt = UnloadAttempt { token: new_nonce(), until_ms };
+        if !self.archive.begin_unload(id, &facts, &attempt).await? {
+            return Err(state(id, "it was changed meanwhile: look at it, and try again"));
+        }
+        self.take_out(id, &snapshot, &attempt).await
+    }
+
+    /// The event in Redis as it stood before the archive was seen to have all of it.
+    async fn looked_at(
+        &self,
+        id: EventId,
+        facts: &LoadFacts,
+        wait: Duration,
+    ) -> Result<Snapshot, SaleError> {
+        self.release_overdue(id, facts.generation).await?;
+        let snapshot = self.engine.snapshot(id, Detail::Counts).await?;
+        let snapshot = snapshot.filter(|s| s.open).ok_or(SaleError::EventNotLoaded(id))?;
+        let group = &self.settings.worker_group;
+        let report = verify::event(&self.engine, &self.archive, group, id, wait).await?;
+        match reason_to_stay(&report) {
+            Some(reason) => Err(state(id, &reason)),
+            None => Ok(snapshot),
+        }
+    }
+
+    async fn release_overdue(&self, id: EventId, generation: u64) -> Result<(), SaleError> {
+        for _ in 0..OVERDUE_CALLS_MAX {
+            let answer = self.engine.expire(id, generation, OVERDUE_BATCH).await?;
+            if answer.code != Code::Ok || answer.number(0) < OVERDUE_BATCH {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    /// The script, and what its answer means. INVARIANT: the event is put back only after Redis
+    /// has refused this attempt for good.
+    async fn take_out(
+        &self,
+        id: EventId,
+        snapshot: &Snapshot,
+        attempt: &UnloadAttempt,
+    ) -> Result<Unloading, SaleError> {
+        let answer = match self.unload_call(id, snapshot, attempt).await {
+            Ok(answer) => answer,
+            Err(error) => {
+                let reason = format!("{error}; run unload or load again to mend it");
+                return Err(SaleError::Unavailable { dependency: "redis", reason, unknown: true });
+            }
+        };
+        let reason = match answer.code {
+            // Not there: an earlier call of ours did it, and its reply was lost.
+            Code::Ok | Code::EventNotLoaded => return Ok(Unloading::Done),
+            // Said of an earlier call's work, too.
+            Code::TooLate if !self.is_open(id).await? => return Ok(Unloading::Done),
+            Code::TooLate => "MongoDB or Redis took too long: try again",
+            Code::InUse => "something is held or being paid",
+            Code::EventMoved | Code::NotClosed | Code::GenerationMismatch => {
+                "it changed meanwhile: try again"
+            }
+            other => {
+                let text = format!("unload_event answered {}", other.word());
+                return Err(SaleError::Internal(text));
+            }
+        };
+        self.archive.undo_unload(id, &attempt.token).await?;
+        Err(state(id, reason))
+    }
+
+    async fn unload_call(
+        &self,
+        id: EventId,
+        snapshot: &Snapshot,
+        attempt: &UnloadAttempt,
+    ) -> Result<Answer, RedisError> {
+        let not_after = NotAfter(attempt.until_ms);
+        let mut calls = 0;
+        loop {
+            let (generation, version) = (snapshot.generation, snapshot.version);
+            let called = self.engine.unload_event(id, generation, version, not_after).await;
+            calls += 1;
+            match called {
+                Err(error) if calls < CALLS_MAX => {
+                    tracing::warn!(event_id = %id, %error, "unload_event is called again");
+                    sleep(PAUSE).await;
+                }
+                called => return called,
+            }
+        }
+    }
+
+    /// For an event that is `unloaded`: the token of the attempt that was cut off, if Redis still
+    /// has the event and that attempt can do nothing any more.
+    pub(super) async fn still_open(
+        &self,
+        id: EventId,
+        facts: &LoadFacts,
+    ) -> Result<Option<String>, SaleError> {
+        let (Some(token), Some(until_ms)) = (&facts.unload_token, facts.unload_until_ms) else {
+            return Ok(None);
+        };
+        let began_ms = self.redis_time_ms(id).await?;
+        let mut now_ms = began_ms;
+        while self.is_open(id).await? {
+            if now_ms > until_ms {
+                return Ok(Some(token.clone()));
+            }
+            if now_ms - began_ms > ATTEMPT_WAIT_MS_MAX {
+                return Err(state(id, "another is unloading it: try again later"));
+            }
+            sleep(PAUSE).await;
+            now_ms = self.redis_time_ms(id).await?;
+        }
+        Ok(None)
+    }
+
+    pub(super) async fn is_open(&self, id: EventId) -> Result<bool, SaleError> {
+        let snapshot = self.engine.snapshot(id, Detail::Counts).await?;
+        Ok(snapshot.is_some_and(|snapshot| snapshot.open))
+    }
+
+    async fn redis_time_ms(&self, id: EventId) -> Result<i64, SaleError> {
+        Ok(self.engine.redis_time_ms(self.engine.keys().partition_of(id)).await?)
+    }
+}
+
+/// Why an event with this report must not be unloaded.
+fn reason_to_stay(report: &EventReport) -> Option<String> {
+    if !report.problems.is_empty() {
+        let shown: Vec<&str> =
+            report.problems.iter().take(PROBLEMS_SHOWN_MAX).map(String::as_str).collect();
+        return Some(format!("verify finds: {}", shown.join("; ")));
+    }
+    match (report.held, report.undecided) {
+        (0, 0) => None,
+        (0, undecided) => Some(format!("the archive has not judged {undecided} of its sales")),
+        (held, _) => Some(format!("{held} seats are held or being paid: wait for that to end")),
+    }
+}
+
+pub(super) fn state(event: EventId, reason: &str) -> SaleError {
+    SaleError::EventState { event, reason: reason.to_owned() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_is_whole_and_at_rest_may_leave() {
+        let clean = EventReport::default();
+        assert_eq!(reason_to_stay(&clean), None);
+        let held = EventReport { held: 3, undecided: 1, ..clean.clone() };
+        assert!(reason_to_stay(&held).unwrap().starts_with("3 seats are held"));
+        let undecided = EventReport { undecided: 1, ..clean.clone() };
+        assert!(reason_to_stay(&undecided).unwrap().contains("has not judged 1"));
+        let problems: Vec<String> = (0..5).map(|number| format!("p{number}")).collect();
+        let broken = EventReport { problems, ..clean };
+        assert_eq!(reason_to_stay(&broken).unwrap(), "verify finds: p0; p1; p2");
+    }
+}
