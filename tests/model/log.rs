@@ -88,6 +88,7 @@ impl Run<'_> {
             return same("the event's being there", &there.0, &there.1);
         };
         same("the newest entry", &snapshot.link, &self.read.last)?;
+        self.check_marks(event).await?;
         let (redis, model) = (self.picture_of_redis(snapshot).await, picture(event));
         same("settings and counters", &redis.head, &model.head)?;
         same("the inventory", &redis.inventory, &model.inventory)?;
@@ -97,6 +98,21 @@ impl Run<'_> {
         same("deadlines", &redis.deadlines, &model.deadlines)?;
         same("leases", &redis.leases, &model.leases)?;
         same("ends", &redis.ended, &model.ended)
+    }
+
+    /// A search begins at its section's mark: no seat below it may be free.
+    async fn check_marks(&self, event: &EventState) -> Result<(), Difference> {
+        let key = self.stage.engine.keys().event_keys(self.event.id)[0].clone();
+        let fields = event.sections.iter().map(|section| format!("mark:{}", section.first));
+        let marks = texts(self.stage.raw("HMGET", [key].into_iter().chain(fields).collect()).await);
+        for (section, mark) in event.sections.iter().zip(marks) {
+            // A section that was never searched has none.
+            let mark = SeatId(mark.parse().unwrap_or(0));
+            let below = event.seats().filter(|seat| section.has(*seat) && *seat < mark);
+            let missed: Vec<SeatId> = below.filter(|seat| event.is_free(*seat)).collect();
+            same("free seats below a mark", &missed, &Vec::new())?;
+        }
+        Ok(())
     }
 
     async fn picture_of_redis(&self, snapshot: &Snapshot) -> Picture {

@@ -58,9 +58,7 @@ impl Sale {
         let witness = self.witness.as_ref()?;
         let event = self.ev();
         match (&witness.code, &witness.body) {
-            (Code::Ok, Body::Booking(booking)) => {
-                event.judge(wanted, &booking.seats).map(|chosen| Ok(chosen))
-            }
+            (Code::Ok, Body::Booking(booking)) => event.judge(wanted, &booking.seats).map(Ok),
             (Code::MoreToScan, Body::Scan(rest)) if rest.section.is_some() && released == 0 => {
                 let free = rest.kept.iter().all(|seat| event.is_free(*seat));
                 free.then(|| Err((witness.code, witness.body.clone())))

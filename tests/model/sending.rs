@@ -56,9 +56,9 @@ impl Run<'_> {
             return Err(differs(text));
         }
         let Body::Scan(scan) = answer.body else { return Ok(None) };
-        let places = rest.map_or_else(|| self.from_start(sent).places, |rest| rest.places.clone());
+        let places = rest.map_or_else(|| self.unbegun(sent).places, |rest| rest.places.clone());
         let Some(section) = scan.section else {
-            return Ok(Some(self.from_start(sent)));
+            return Ok(Some(self.unbegun(sent)));
         };
         let mut places = places[section..].to_vec();
         places[0].first = scan.seat;
@@ -66,7 +66,7 @@ impl Run<'_> {
     }
 
     /// A search that has not begun.
-    fn from_start(&self, sent: &Sent) -> Rest {
+    fn unbegun(&self, sent: &Sent) -> Rest {
         let places = match &sent.call {
             Call::Hold(Hold { asked: Asked::Search { quantity, .. }, .. }) => {
                 places(&self.event.layout, quantity)
@@ -81,8 +81,8 @@ impl Run<'_> {
         let event = &Event { generation, ..self.event.clone() };
         match &sent.call {
             Call::Hold(hold) => {
-                let from_start = self.from_start(sent);
-                self.answer_hold(hold, sent, rest.unwrap_or(&from_start)).await
+                let unbegun = self.unbegun(sent);
+                self.answer_hold(hold, sent, rest.unwrap_or(&unbegun)).await
             }
             Call::Block { action, seats, reason, layout_version } => {
                 let event = &Event { layout_version: *layout_version, ..event.clone() };
