@@ -5,12 +5,13 @@ CARGO ?= cargo
 PROFILE ?= dev
 TEST ?=
 SALE ?=
+OPERATIONS ?= 1000000
 
 # Tests open more connections than the soft limit of 1,024 files allows.
 RAISE_FILE_LIMIT = ulimit -n "$$(ulimit -Hn)" 2>/dev/null || true
 
 .DEFAULT_GOAL := help
-.PHONY: help run check services test bench bench-sale fmt lint deny mutants ci clean
+.PHONY: help run check services test model bench bench-sale fmt lint deny mutants ci clean
 
 help: ## List these commands
 	@awk 'BEGIN { FS = ":.*## " } /^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -26,6 +27,9 @@ services: ## Download the Redis and MongoDB that are not installed here
 
 test: services ## Test everything with services of its own; TEST=name filters
 	@$(RAISE_FILE_LIMIT); $(CARGO) test --workspace $(TEST)
+
+model: services ## Run the model of the sale for longer; OPERATIONS=number
+	@$(RAISE_FILE_LIMIT); MODEL_OPERATIONS=$(OPERATIONS) $(CARGO) test --test main -- --nocapture model::agrees_for_long
 
 fmt: ## Format the code
 	$(CARGO) fmt --all

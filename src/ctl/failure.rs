@@ -52,6 +52,10 @@ impl From<SaleError> for Failure {
                 "booking {id} is neither in Redis nor in the archive; `holdfastctl bookings list` \
                  lists them"
             )),
+            SaleError::SeatsUnknown { event, seats } => Failure(format!(
+                "event {event} has no seats {}; `holdfastctl event show {event}` shows which it has",
+                crate::domain::booking::format_seats(&seats)
+            )),
             SaleError::SeatsUnavailable(states) => {
                 Failure(format!("not free: {}; none of these seats was changed", taken(&states)))
             }

@@ -82,13 +82,17 @@ enum Command {
 /// Runs one command; says what went wrong.
 pub async fn run(arguments: Arguments) -> ExitCode {
     warn_on_stderr();
-    match execute(arguments).await {
-        Ok(code) => code,
-        Err(failure) => {
-            eprintln!("{NAME}: {failure}");
-            ExitCode::from(EXIT_FAILURE)
-        }
-    }
+    execute(arguments).await.unwrap_or_else(|failure| failed(&failure))
+}
+
+/// Says that this machine cannot run anything.
+pub fn no_runtime(error: &std::io::Error) -> ExitCode {
+    failed(&Failure::new(format!("no threads to run with: {error}")))
+}
+
+fn failed(failure: &Failure) -> ExitCode {
+    eprintln!("{NAME}: {failure}");
+    ExitCode::from(EXIT_FAILURE)
 }
 
 async fn execute(arguments: Arguments) -> Result<ExitCode, Failure> {

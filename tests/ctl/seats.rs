@@ -72,7 +72,7 @@ async fn what_cannot_be_blocked_is_told() {
     let event = shop.world.event(4).await;
     for (line, expected) in [
         (format!("seats block {event} --section Box --reason x"), "lists them"),
-        (format!("seats block {event} --seats 5 --reason x"), "has no seats"),
+        (format!("seats block {event} --seats 4-6 --reason x"), "has no seats 5,6; "),
         (format!("seats block {event} --seats 1 --reason {}", "x".repeat(201)), "1 to 200 bytes"),
         ("seats block 9 --seats 1 --reason x".into(), "event 9 does not exist"),
         ("seats blocks 9".into(), "event 9 does not exist"),

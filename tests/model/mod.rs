@@ -3,6 +3,7 @@
 
 mod call;
 mod found;
+mod hall;
 mod holds;
 mod log;
 mod mutants;
@@ -11,8 +12,11 @@ mod replay;
 mod rules;
 mod sale;
 mod search;
+mod sending;
 mod settling;
 mod stage;
+mod strategies;
+mod wishes;
 mod world;
 
 use std::cell::Cell;
@@ -23,15 +27,16 @@ use proptest::test_runner::{
 };
 use tokio::runtime::Builder;
 
+use crate::on_each_redis;
 use crate::support::{Flavor, servers};
-use operations::sequences;
 use stage::{Met, Stage};
+use strategies::sequences;
 
 /// Operations that the suite runs on one Redis.
-const OPERATIONS: usize = 20_000;
-/// Operations that it runs on each of the others.
-const OPERATIONS_ELSEWHERE: usize = 5_000;
-/// Another number of operations on the first, as `make model` asks for.
+const OPERATIONS: usize = 100_000;
+/// Operations that it runs on each Redis there is.
+const OPERATIONS_ON_EACH: usize = 5_000;
+/// Another number of operations for the long run, as `make model` asks for.
 const OPERATIONS_VARIABLE: &str = "MODEL_OPERATIONS";
 /// Sequences under way at once, each on an event of its own.
 const AT_ONCE: usize = 2;
@@ -100,17 +105,16 @@ fn agree_alone(flavor: Flavor, operations: usize) -> Met {
     stage.met.into_inner()
 }
 
+/// The Redis of the long runs.
+fn flavor() -> Flavor {
+    if servers::available(Flavor::Redis) { Flavor::Redis } else { Flavor::Valkey }
+}
+
 #[test]
-fn agrees_on_redis() {
+fn agrees_for_long() {
     let operations = std::env::var(OPERATIONS_VARIABLE)
         .map_or(OPERATIONS, |number| number.parse().expect("a number of operations"));
-    if !servers::available(Flavor::Redis) {
-        return;
-    }
-    let met = agree(Flavor::Redis, operations);
-    if operations < OPERATIONS {
-        return;
-    }
+    let met = agree(flavor(), operations);
     // Agreement on what never happens would prove nothing.
     let mut never = Vec::new();
     for script in SCRIPTS.iter().filter(|script| !NOT_MODELLED.contains(script)) {
@@ -121,19 +125,9 @@ fn agrees_on_redis() {
             never.extend((times == 0).then(|| format!("{} {}", answer.0, answer.1)));
         }
     }
-    assert!(never.is_empty(), "never met: {never:?}");
+    assert!(operations < OPERATIONS || never.is_empty(), "never met: {never:?}");
 }
 
-#[test]
-fn agrees_on_valkey() {
-    if servers::available(Flavor::Valkey) {
-        agree(Flavor::Valkey, OPERATIONS_ELSEWHERE);
-    }
-}
-
-#[test]
-fn agrees_on_a_cluster() {
-    if servers::available(Flavor::Cluster) {
-        agree(Flavor::Cluster, OPERATIONS_ELSEWHERE);
-    }
-}
+on_each_redis!(agrees_on_each, async |flavor| {
+    agree(flavor, OPERATIONS_ON_EACH);
+});

@@ -263,7 +263,8 @@ impl Sale {
         Ok(numbers(Code::Ok, &[count]))
     }
 
-    /// Loads the event, empty and not yet open, unless it is there.
+    /// Loads the event, empty and not yet open, unless it is there. Says whether a load of the
+    /// same generation was there, and stays.
     fn load(&mut self, generation: u64, operated: &Operated) -> Reply {
         if let Some(event) = &self.event {
             if event.generation > generation {
@@ -273,14 +274,14 @@ impl Sale {
                 return Err(plain(Code::EventExists));
             }
             if event.generation == generation {
-                return Ok(plain(Code::Ok));
+                return Ok(numbers(Code::Ok, &[1]));
             }
         }
         self.event = Some(self.fresh.clone());
         let event = self.ev_mut();
         event.generation = generation;
         event.operated = operated.clone();
-        Ok(plain(Code::Ok))
+        Ok(numbers(Code::Ok, &[0]))
     }
 
     /// Puts a load on sale: the caller's own, of its generation.

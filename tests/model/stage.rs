@@ -1,7 +1,7 @@
 //! Runs sequences on a real Redis and on the model, side by side, and says where they differ.
 
 use std::cell::RefCell;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -10,20 +10,14 @@ use fred::clients::Client;
 use fred::interfaces::ClientLike;
 use fred::types::config::Config;
 use fred::types::{Builder, ClusterHash, CustomCommand, Value};
-use holdfast::domain::event::LoadState;
-use holdfast::domain::layout::{Row, Section};
-use holdfast::domain::wanted::{Place, neighbours, places};
-use holdfast::domain::{Event, EventId, EventStatus, Inventory, Layout, Partition, SeatId};
+use holdfast::domain::{Event, EventId, Partition};
 use holdfast::redis::scripts::Scripts;
-use holdfast::redis::{
-    AbortMode, Answer, BlockCall, Body, Code, Engine, HoldCall, Load, NotAfter, RedisError,
-    RedisSettings, SettleCall, Wanted,
-};
+use holdfast::redis::{Engine, RedisError, RedisSettings};
 
-use super::call::{Asked, Call, Hold, Sent, Which};
-use super::operations::{Hall, Op, Sequence, Setting};
-use super::rules::HOUSE;
-use super::sale::{self, EventState, Operated, Sale};
+use super::call::{Call, Sent};
+use super::hall::{event, fresh};
+use super::operations::{Op, Sequence, Setting};
+use super::sale::Sale;
 use super::world::World;
 use super::{CHECK_EVERY, START_MS};
 use crate::support::engine::NoObserver;
@@ -31,8 +25,6 @@ use crate::support::{Flavor, servers, unique_name};
 
 /// How long an idempotency record lives; by Redis' own clock, so none ends during a test.
 pub const RECORD_TTL_MS: i64 = 86_400_000;
-/// Calls that one search may need.
-const SCANS_MAX: usize = 200;
 /// Bound of one command: a difference must not come from a busy machine.
 const TIMEOUT_MS: u64 = 20_000;
 
@@ -123,23 +115,14 @@ impl Stage {
     }
 }
 
-/// Where a search goes on: sections that it has not seen to their end, and free seats of the
-/// first of them that it has found.
-struct Rest {
-    places: Vec<Place>,
-    kept: Vec<SeatId>,
-    /// Whether an earlier call was somewhere else.
-    resumed: bool,
-}
-
 /// A sequence under way.
 pub struct Run<'a> {
     pub stage: &'a Stage,
     pub event: Event,
     pub sale: Sale,
-    world: World,
+    pub world: World,
     /// The token of the last load.
-    token: String,
+    pub token: String,
     /// How far the log was read and compared.
     pub read: super::log::Reading,
 }
@@ -214,170 +197,6 @@ impl<'a> Run<'a> {
         self.stage.raw("SET", vec![key, now_ms.to_string()]).await;
     }
 
-    /// Makes a call, and as many more as a search needs.
-    async fn send(&mut self, sent: &Sent) -> Result<(), Difference> {
-        let mut rest = None;
-        for _ in 0..SCANS_MAX {
-            rest = self.send_once(sent, rest.as_ref()).await?;
-            if rest.is_none() {
-                return Ok(());
-            }
-        }
-        Err(differs(format!("the search does not end: {sent:#?}")))
-    }
-
-    /// Makes a call, in Redis and in the model; says where a search goes on.
-    async fn send_once(
-        &mut self,
-        sent: &Sent,
-        rest: Option<&Rest>,
-    ) -> Result<Option<Rest>, Difference> {
-        self.stage.engine.pin_not_after(NotAfter(sent.not_after_ms));
-        let answer = self.answer(sent, rest).await?;
-        let expected = self.sale.call(sent, &answer, rest.is_some_and(|rest| rest.resumed));
-        let met = (sent.call.script().name(), answer.code.word());
-        *self.stage.met.borrow_mut().entry(met).or_default() += 1;
-        if let Some(event) = &self.sale.event {
-            self.world.generation = self.world.generation.max(event.generation);
-        }
-        if answer != expected {
-            let text = format!("{sent:#?}\nanswered {answer:#?}\ninstead of {expected:#?}");
-            return Err(differs(text));
-        }
-        let Body::Scan(scan) = answer.body else { return Ok(None) };
-        let places = rest.map_or_else(|| self.from_start(sent).places, |rest| rest.places.clone());
-        let Some(section) = scan.section else {
-            return Ok(Some(self.from_start(sent)));
-        };
-        let mut places = places[section..].to_vec();
-        places[0].first = scan.seat;
-        Ok(Some(Rest { places, kept: scan.kept, resumed: true }))
-    }
-
-    /// A search that has not begun.
-    fn from_start(&self, sent: &Sent) -> Rest {
-        let places = match &sent.call {
-            Call::Hold(Hold { asked: Asked::Search { quantity, .. }, .. }) => {
-                places(&self.event.layout, quantity)
-            }
-            _ => Vec::new(),
-        };
-        Rest { places, kept: Vec::new(), resumed: false }
-    }
-
-    async fn answer(&mut self, sent: &Sent, rest: Option<&Rest>) -> Result<Answer, RedisError> {
-        let (engine, generation) = (&self.stage.engine, sent.generation);
-        let event = &Event { generation, ..self.event.clone() };
-        match &sent.call {
-            Call::Hold(hold) => {
-                let from_start = self.from_start(sent);
-                self.answer_hold(hold, sent, rest.unwrap_or(&from_start)).await
-            }
-            Call::Block { action, seats, reason, layout_version } => {
-                let event = &Event { layout_version: *layout_version, ..event.clone() };
-                let call = BlockCall { event, action: *action, seats, actor: HOUSE, reason };
-                engine.block(&call).await
-            }
-            Call::Abort { digest, lost_nonce, not_before_ms } => {
-                let not_before = NotAfter(*not_before_ms);
-                engine.abort(event.id, generation, digest, lost_nonce, not_before).await
-            }
-            Call::ConfirmBegin { booking, user, nonce, lease_ms, attempts_max } => {
-                engine.confirm_begin(event, *booking, user, nonce, *lease_ms, *attempts_max).await
-            }
-            Call::ConfirmAbort { booking, which } => {
-                engine.confirm_abort(generation, *booking, &mode(which)).await
-            }
-            Call::ConfirmCommit { booking, lease, payment } => {
-                engine.confirm_commit(generation, *booking, *lease, payment).await
-            }
-            Call::Cancel { booking, user } => engine.cancel(event, *booking, user).await,
-            Call::Extend { booking, user, nonce } => {
-                engine.extend(event, *booking, user, nonce).await
-            }
-            Call::Expire { batch } => engine.expire(event.id, generation, *batch).await,
-            Call::Settle { outcome, archived } => {
-                let outcome = outcome.word();
-                let call = SettleCall {
-                    generation,
-                    outcome,
-                    tell_until: None,
-                    acknowledge: None,
-                    booking: archived,
-                };
-                engine.settle(&call).await
-            }
-            Call::UpdateEvent(operated) => engine.update_event(&operated_as(event, operated)).await,
-            Call::GetBooking { booking } => engine.get_booking(*booking).await,
-            Call::Beat { min_age_ms } => {
-                let answer = engine.beat(self.partition(), *min_age_ms).await?;
-                Ok(Answer { body: Body::Empty, ..answer })
-            }
-            Call::Load(operated) => self.answer_load(&operated_as(event, operated)).await,
-            Call::Open { own_token } => {
-                let token = if *own_token { self.token.as_str() } else { "another" };
-                engine.open_event(event, token).await
-            }
-        }
-    }
-
-    async fn answer_hold(
-        &self,
-        hold: &Hold,
-        sent: &Sent,
-        rest: &Rest,
-    ) -> Result<Answer, RedisError> {
-        let (generation, layout_version) = (sent.generation, hold.layout_version);
-        let event = &Event { generation, layout_version, ..self.event.clone() };
-        let neighbours = match &hold.asked {
-            Asked::Named { seats, .. } => neighbours(&event.layout, seats),
-            Asked::Search { .. } => Vec::new(),
-        };
-        let call = HoldCall {
-            event,
-            booking: hold.booking,
-            user: &hold.user,
-            nonce: &hold.nonce,
-            wanted: match &hold.asked {
-                Asked::Named { seats, amount } => Wanted::Seats {
-                    seats,
-                    amount: *amount,
-                    orphan_rule: event.orphan_rule,
-                    neighbours: &neighbours,
-                },
-                Asked::Search { quantity, bounds } => Wanted::Quantity {
-                    seats: quantity.seats,
-                    split: !quantity.together,
-                    places: &rest.places,
-                    kept: &rest.kept,
-                    resumed: rest.resumed,
-                    bounds: *bounds,
-                },
-            },
-            idempotency: &hold.digest,
-            fingerprint: &hold.fingerprint,
-            trace: &hold.trace,
-            idempotency_ttl_ms: RECORD_TTL_MS,
-            replay_window_ms: hold.replay_window_ms,
-            log_entries_max: hold.log_entries_max,
-        };
-        self.stage.engine.hold(&call, NotAfter(sent.not_after_ms)).await
-    }
-
-    /// A load says what became of it in a form of its own.
-    async fn answer_load(&mut self, event: &Event) -> Result<Answer, RedisError> {
-        let inventory = Inventory::free(&event.layout);
-        let code = match self.stage.engine.load_event(event, &inventory).await? {
-            Load::Loading { token } => {
-                self.token = token;
-                Code::Ok
-            }
-            Load::Open => Code::EventExists,
-            Load::Refused(code) => code,
-        };
-        Ok(Answer { code, now_ms: self.sale.now_ms, body: Body::Empty })
-    }
-
     /// Takes everything out of Redis.
     async fn forget(&self) {
         let keys = self.stage.engine.keys();
@@ -390,109 +209,4 @@ impl<'a> Run<'a> {
 /// Whether a key is the partition's, not the event's.
 fn is_partitions(key: &str) -> bool {
     key.ends_with(":log") || key.ends_with(":link")
-}
-
-fn mode(which: &Which) -> AbortMode {
-    match which {
-        Which::Lease(lease) => AbortMode::Lease(*lease),
-        Which::Nonce { nonce, not_before_ms } => {
-            AbortMode::Nonce { nonce: nonce.clone(), not_before: NotAfter(*not_before_ms) }
-        }
-        Which::Lapsed => AbortMode::Lapsed,
-    }
-}
-
-fn operated_as(event: &Event, operated: &Operated) -> Event {
-    Event {
-        revision: operated.revision,
-        status: operated.status,
-        on_sale_at_ms: Some(operated.on_sale_at_ms),
-        ..event.clone()
-    }
-}
-
-/// The event that a sequence sells.
-fn event(id: EventId, setting: Setting) -> Event {
-    let row = |row: &str, seats| Row { row: row.into(), seats };
-    let rows = |name: &str, price, rows: Vec<Row>| Section {
-        name: name.into(),
-        price,
-        rows: Some(rows),
-        capacity: None,
-    };
-    let floor =
-        |price, places| Section { name: "Floor".into(), price, rows: None, capacity: Some(places) };
-    let sections = match setting.hall {
-        Hall::Small => {
-            vec![rows("Stalls", 5_000, vec![row("A", 3), row("B", 5)]), floor(2_000, 4)]
-        }
-        Hall::Wide => vec![
-            rows("Stalls", 5_000, vec![row("A", 10), row("B", 7), row("C", 11)]),
-            floor(2_000, 12),
-            rows("Balcony", 3_000, vec![row("A", 8)]),
-        ],
-    };
-    Event {
-        id,
-        name: "Model".into(),
-        description: String::new(),
-        venue: String::new(),
-        currency: "EUR".into(),
-        starts_at_ms: None,
-        on_sale_at_ms: None,
-        hold_ttl_ms: 60_000,
-        max_hold_ms: i64::from(setting.max_hold_s) * 1_000,
-        max_seats_per_user: u32::from(setting.per_user),
-        orphan_rule: setting.orphan_rule,
-        status: EventStatus::OnSale,
-        revision: 1,
-        load_state: LoadState::New,
-        generation: 1,
-        layout_version: 1,
-        layout: Arc::new(Layout::new(sections).unwrap()),
-        created_at_ms: START_MS,
-    }
-}
-
-/// The event as a load brings it into Redis.
-fn fresh(event: &Event) -> EventState {
-    let (mut sections, mut row_starts, mut next) = (Vec::new(), BTreeSet::new(), 1);
-    for section in event.layout.sections() {
-        let first = SeatId(next);
-        let rows = section.rows.iter().flatten().map(|row| row.seats);
-        for seats in rows.chain(section.capacity) {
-            row_starts.insert(SeatId(next));
-            next += seats;
-        }
-        sections.push(sale::Section {
-            name: section.name.clone(),
-            first,
-            last: SeatId(next - 1),
-            price: section.price,
-            rows: section.rows.is_some(),
-        });
-    }
-    EventState {
-        id: event.id,
-        open: false,
-        generation: event.generation,
-        version: 0,
-        operated: Operated {
-            revision: event.revision,
-            status: event.status,
-            on_sale_at_ms: event.on_sale_at_ms.unwrap_or(0),
-        },
-        layout_version: event.layout_version,
-        hold_ttl_ms: event.hold_ttl_ms,
-        max_hold_ms: event.max_hold_ms,
-        per_user: i64::from(event.max_seats_per_user),
-        currency: event.currency.clone(),
-        total: next - 1,
-        row_starts,
-        sections,
-        orphan_rule: event.orphan_rule,
-        bookings: Default::default(),
-        holders: Default::default(),
-        blocked: Default::default(),
-    }
 }

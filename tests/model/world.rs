@@ -3,25 +3,19 @@
 
 use std::collections::BTreeMap;
 
-use holdfast::domain::{Booking, BookingId, Event, Quantity, SeatId, UserId};
-use holdfast::redis::{BlockAction, ScanBounds};
+use holdfast::domain::{Booking, BookingId, Event, EventStatus, UserId};
+use holdfast::redis::BlockAction;
 
-use super::call::{Asked, Call, Hold, Sent, Which};
-use super::operations::{
-    Act, Before, InTime, Key, Known, Look, Manner, Nonce, Pick, Place, Room, Step, Who, Window,
-};
+use super::call::{Call, Hold, Sent, Which};
+use super::operations::{Act, Before, InTime, Known, Manner, Nonce, Pick, Step, Who};
 use super::sale::{Operated, Sale};
 
-/// More than the log of any sequence holds.
-const LOG_ENTRIES_PLENTY: u64 = 1_000_000;
-/// The window of derived keys.
-const WINDOW_MS: i64 = 10_000;
 const PLENTY_MS: i64 = 1_000_000_000;
 const SECONDS_MS: i64 = 5_000;
 
 /// The callers.
 pub struct World {
-    event: Event,
+    pub event: Event,
     users: u8,
     /// MongoDB's generation of the event: rises with every loss.
     pub generation: u64,
@@ -30,7 +24,7 @@ pub struct World {
     /// Every call that was made or delayed, oldest first.
     calls: Vec<Sent>,
     /// Every hold among them.
-    holds: Vec<Hold>,
+    pub holds: Vec<Hold>,
     /// Bookings that Redis lost, as they were.
     lost: BTreeMap<BookingId, Booking>,
     /// Numbers that were given out: ids, nonces, keys.
@@ -121,6 +115,51 @@ impl World {
                     not_before_ms: moment(*before, now_ms),
                 }
             }
+            Act::Begin { .. }
+            | Act::EndLease { .. }
+            | Act::EndAttempt { .. }
+            | Act::EndLapsed { .. }
+            | Act::Commit { .. } => self.confirmation(act, sale)?,
+            Act::Cancel { booking, who } => {
+                let booking = self.pick(*booking, sale);
+                Call::Cancel { booking: booking.id, user: self.who(*who, &booking) }
+            }
+            Act::Extend { booking, who, nonce } => {
+                let booking = self.pick(*booking, sale);
+                let (user, nonce) = (self.who(*who, &booking), self.nonce(*nonce, &booking));
+                Call::Extend { booking: booking.id, user, nonce }
+            }
+            Act::Expire { batch } => Call::Expire { batch: i64::from(*batch) },
+            Act::Settle { booking, outcome, newer, seats, taken } => {
+                let mut archived = self.pick(*booking, sale);
+                if archived.seats.is_empty() {
+                    archived.seats = self.archived_seats(seats, *taken, sale);
+                }
+                archived.version += u64::from(*newer);
+                if archived.paid_ms == 0 {
+                    (archived.paid_ms, archived.payment) = (now_ms, payment_of(&archived));
+                }
+                Call::Settle { outcome: *outcome, archived }
+            }
+            Act::Update { revision, status, on_sale_in_s } => {
+                let on_sale_at_ms = match *on_sale_in_s {
+                    -1 => 0,
+                    seconds => now_ms + i64::from(seconds) * 1_000,
+                };
+                self.update(*revision, *status, on_sale_at_ms)
+            }
+            Act::Get { booking } => Call::GetBooking { booking: self.pick(*booking, sale).id },
+            Act::Block { seats, layout } => self.block(BlockAction::Block, seats, *layout),
+            Act::Unblock { seats, layout } => self.block(BlockAction::Release, seats, *layout),
+            Act::Beat { needed } => Call::Beat { min_age_ms: if *needed { 0 } else { i64::MAX } },
+            Act::Load { .. } => Call::Load(self.operated.clone()),
+            Act::Open { own_token } => Call::Open { own_token: *own_token },
+        })
+    }
+
+    /// Begins, ends and commits payments.
+    fn confirmation(&mut self, act: &Act, sale: &Sale) -> Option<Call> {
+        Some(match act {
             Act::Begin { booking, who, nonce, lease_s, attempts_max } => {
                 let booking = self.pick(*booking, sale);
                 Call::ConfirmBegin {
@@ -139,7 +178,7 @@ impl World {
             Act::EndAttempt { booking, own_nonce, before } => {
                 let booking = self.pick(*booking, sale);
                 let nonce = if *own_nonce { booking.nonce.clone() } else { "n".into() };
-                let which = Which::Nonce { nonce, not_before_ms: moment(*before, now_ms) };
+                let which = Which::Nonce { nonce, not_before_ms: moment(*before, sale.now_ms) };
                 Call::ConfirmAbort { booking: booking.id, which }
             }
             Act::EndLapsed { booking } => {
@@ -154,170 +193,30 @@ impl World {
                     payment,
                 }
             }
-            Act::Cancel { booking, who } => {
-                let booking = self.pick(*booking, sale);
-                Call::Cancel { booking: booking.id, user: self.who(*who, &booking) }
-            }
-            Act::Extend { booking, who, nonce } => {
-                let booking = self.pick(*booking, sale);
-                let (user, nonce) = (self.who(*who, &booking), self.nonce(*nonce, &booking));
-                Call::Extend { booking: booking.id, user, nonce }
-            }
-            Act::Expire { batch } => Call::Expire { batch: i64::from(*batch) },
-            Act::Settle { booking, outcome, newer, seats } => {
-                let mut archived = self.pick(*booking, sale);
-                if archived.seats.is_empty() {
-                    archived.seats = self.seats(seats);
-                    archived.seats.retain(|seat| seat.0 <= self.event.layout.total_seats());
-                    archived.seats.extend(archived.seats.is_empty().then_some(SeatId(1)));
-                }
-                archived.version += u64::from(*newer);
-                if archived.paid_ms == 0 {
-                    (archived.paid_ms, archived.payment) = (now_ms, payment_of(&archived));
-                }
-                Call::Settle { outcome: *outcome, archived }
-            }
-            Act::Update { revision, status, on_sale_in_s } => {
-                let on_sale_at_ms = match *on_sale_in_s {
-                    -1 => 0,
-                    seconds => now_ms + i64::from(seconds) * 1_000,
-                };
-                let newest = self.operated.revision + 1;
-                let revision = about(newest, *revision);
-                let operated = Operated { revision, status: *status, on_sale_at_ms };
-                if revision >= newest {
-                    self.operated = operated.clone();
-                }
-                Call::UpdateEvent(operated)
-            }
-            Act::Get { booking } => Call::GetBooking { booking: self.pick(*booking, sale).id },
-            Act::Block { seats, layout } => self.block(BlockAction::Block, seats, *layout),
-            Act::Unblock { seats, layout } => self.block(BlockAction::Release, seats, *layout),
-            Act::Beat { needed } => Call::Beat { min_age_ms: if *needed { 0 } else { i64::MAX } },
-            Act::Load { .. } => Call::Load(self.operated.clone()),
-            Act::Open { own_token } => Call::Open { own_token: *own_token },
+            _ => return None,
         })
     }
 
-    fn hold(&mut self, act: &Act, sale: &Sale) -> Option<Hold> {
-        match act {
-            Act::Hold { user, seats, key, layout, window, room } => {
-                let asked = self.named(seats);
-                let mut hold = self.fresh_hold(*user, *key, asked);
-                hold.layout_version = about(u64::from(self.event.layout_version), *layout) as u32;
-                hold.replay_window_ms = match window {
-                    Window::Always => 0,
-                    Window::TenSeconds => WINDOW_MS,
-                };
-                hold.log_entries_max = match room {
-                    Room::Plenty => LOG_ENTRIES_PLENTY,
-                    Room::None => sale.log.len() as u64,
-                    Room::One => sale.log.len() as u64 + 1,
-                };
-                Some(hold)
-            }
-            Act::Search { user, quantity, place, together, key, look } => {
-                let asked = self.searched(*quantity, *place, *together, *look);
-                Some(self.fresh_hold(*user, *key, asked))
-            }
-            Act::Retry { nth } => {
-                let first = nth_last(&self.holds, *nth)?.clone();
-                let (booking, nonce) = (self.new_id(), self.new_name("n"));
-                Some(Hold { booking, nonce, ..first })
-            }
-            Act::ReuseId { nth, user, seats } => {
-                let booking = nth_last(&self.holds, *nth)?.booking;
-                let asked = self.named(seats);
-                Some(Hold { booking, ..self.fresh_hold(*user, Key::Fresh, asked) })
-            }
-            _ => None,
+    fn update(&mut self, revision: Known, status: EventStatus, on_sale_at_ms: i64) -> Call {
+        let newest = self.operated.revision + 1;
+        let revision = about(newest, revision);
+        let operated = Operated { revision, status, on_sale_at_ms };
+        if revision >= newest {
+            self.operated = operated.clone();
         }
+        Call::UpdateEvent(operated)
     }
 
-    fn named(&self, seats: &[u8]) -> Asked {
-        let seats = self.seats(seats);
-        let amount = self.event.layout.amount(&seats).unwrap_or(1);
-        Asked::Named { seats, amount }
-    }
-
-    fn searched(&self, seats: u8, place: Place, together: bool, look: Look) -> Asked {
-        let sections = self.event.layout.sections();
-        let of = |number: u8| &sections[usize::from(number) % sections.len()];
-        let (section, max_price) = match place {
-            Place::Anywhere => (None, None),
-            Place::Section(number) => (Some(of(number).name.clone()), None),
-            Place::NoDearerThan(number) => (None, Some(of(number).price)),
-        };
-        let bounds = match look {
-            Look::All => ScanBounds { seats_max: 50_000, runs_max: 2_000 },
-            Look::Little(seats, runs) => {
-                ScanBounds { seats_max: u32::from(seats), runs_max: u32::from(runs) }
-            }
-        };
-        let quantity = Quantity { seats: u32::from(seats), section, together, max_price };
-        Asked::Search { quantity, bounds }
-    }
-
-    fn fresh_hold(&mut self, user: u8, key: Key, asked: Asked) -> Hold {
-        let user = self.user(user);
-        let fingerprint = match &asked {
-            Asked::Named { seats, .. } => {
-                let seats: Vec<String> = seats.iter().map(SeatId::to_string).collect();
-                format!("seats-{}", seats.join("-"))
-            }
-            Asked::Search { quantity: q, .. } => {
-                format!("{}-{:?}-{}-{:?}", q.seats, q.section, q.together, q.max_price)
-            }
-        };
-        Hold {
-            booking: self.new_id(),
-            nonce: self.new_name("n"),
-            asked,
-            digest: match key {
-                Key::Fresh => self.new_name("d"),
-                Key::Shared(number) => format!("{user}-shared{number}"),
-            },
-            user,
-            fingerprint,
-            trace: self.new_name("trace"),
-            layout_version: self.event.layout_version,
-            replay_window_ms: 0,
-            log_entries_max: LOG_ENTRIES_PLENTY,
-        }
-    }
-
-    fn block(&mut self, action: BlockAction, seats: &[u8], layout: Known) -> Call {
-        Call::Block {
-            action,
-            seats: self.seats(seats),
-            reason: self.new_name("reason"),
-            layout_version: about(u64::from(self.event.layout_version), layout) as u32,
-        }
-    }
-
-    /// Different seats, ascending; now and then one that the event does not have.
-    fn seats(&self, numbers: &[u8]) -> Vec<SeatId> {
-        let total = self.event.layout.total_seats();
-        let seat = |number: &u8| match number {
-            255 => SeatId(total + 1),
-            number => SeatId(u32::from(*number) % total + 1),
-        };
-        let mut seats: Vec<SeatId> = numbers.iter().map(seat).collect();
-        seats.sort_unstable();
-        seats.dedup();
-        seats
-    }
-
-    fn user(&self, number: u8) -> UserId {
+    pub fn user(&self, number: u8) -> UserId {
         format!("user{}", number % self.users).parse().expect("a name")
     }
 
-    fn new_name(&mut self, kind: &str) -> String {
+    pub fn new_name(&mut self, kind: &str) -> String {
         self.given += 1;
         format!("{kind}{}", self.given)
     }
 
-    fn new_id(&mut self) -> BookingId {
+    pub fn new_id(&mut self) -> BookingId {
         self.given += 1;
         BookingId::new(self.event.id, super::START_MS as u64 + self.given, self.given)
     }
@@ -396,7 +295,7 @@ fn moment(before: Before, now_ms: i64) -> i64 {
     }
 }
 
-fn about(number: u64, known: Known) -> u64 {
+pub fn about(number: u64, known: Known) -> u64 {
     match known {
         Known::Right => number,
         Known::OneLess => number.saturating_sub(1),
@@ -404,7 +303,7 @@ fn about(number: u64, known: Known) -> u64 {
     }
 }
 
-fn nth_last<T>(items: &[T], nth: u8) -> Option<&T> {
+pub fn nth_last<T>(items: &[T], nth: u8) -> Option<&T> {
     if items.is_empty() {
         return None;
     }

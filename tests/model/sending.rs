@@ -1,0 +1,212 @@
+//! Makes the model's calls on the engine, and compares what comes back.
+
+use holdfast::domain::wanted::{Place, neighbours, places};
+use holdfast::domain::{Event, Inventory, SeatId};
+use holdfast::redis::{
+    AbortMode, Answer, BlockCall, Body, Code, HoldCall, Load, NotAfter, RedisError, SettleCall,
+    Wanted,
+};
+
+use super::call::{Asked, Call, Hold, Sent, Which};
+use super::rules::HOUSE;
+use super::sale::Operated;
+use super::stage::{Difference, RECORD_TTL_MS, Run, differs};
+
+/// Calls that one search may need.
+const SCANS_MAX: usize = 200;
+
+/// Where a search goes on: sections that it has not seen to their end, and free seats of the
+/// first of them that it has found.
+struct Rest {
+    places: Vec<Place>,
+    kept: Vec<SeatId>,
+    /// Whether an earlier call was somewhere else.
+    resumed: bool,
+}
+
+impl Run<'_> {
+    /// Makes a call, and as many more as a search needs.
+    pub async fn send(&mut self, sent: &Sent) -> Result<(), Difference> {
+        let mut rest = None;
+        for _ in 0..SCANS_MAX {
+            rest = self.send_once(sent, rest.as_ref()).await?;
+            if rest.is_none() {
+                return Ok(());
+            }
+        }
+        Err(differs(format!("the search does not end: {sent:#?}")))
+    }
+
+    /// Makes a call, in Redis and in the model; says where a search goes on.
+    async fn send_once(
+        &mut self,
+        sent: &Sent,
+        rest: Option<&Rest>,
+    ) -> Result<Option<Rest>, Difference> {
+        self.stage.engine.pin_not_after(NotAfter(sent.not_after_ms));
+        let answer = self.answer(sent, rest).await?;
+        let expected = self.sale.call(sent, &answer, rest.is_some_and(|rest| rest.resumed));
+        let met = (sent.call.script().name(), answer.code.word());
+        *self.stage.met.borrow_mut().entry(met).or_default() += 1;
+        if let Some(event) = &self.sale.event {
+            self.world.generation = self.world.generation.max(event.generation);
+        }
+        if answer != expected {
+            let text = format!("{sent:#?}\nanswered {answer:#?}\ninstead of {expected:#?}");
+            return Err(differs(text));
+        }
+        let Body::Scan(scan) = answer.body else { return Ok(None) };
+        let places = rest.map_or_else(|| self.from_start(sent).places, |rest| rest.places.clone());
+        let Some(section) = scan.section else {
+            return Ok(Some(self.from_start(sent)));
+        };
+        let mut places = places[section..].to_vec();
+        places[0].first = scan.seat;
+        Ok(Some(Rest { places, kept: scan.kept, resumed: true }))
+    }
+
+    /// A search that has not begun.
+    fn from_start(&self, sent: &Sent) -> Rest {
+        let places = match &sent.call {
+            Call::Hold(Hold { asked: Asked::Search { quantity, .. }, .. }) => {
+                places(&self.event.layout, quantity)
+            }
+            _ => Vec::new(),
+        };
+        Rest { places, kept: Vec::new(), resumed: false }
+    }
+
+    async fn answer(&mut self, sent: &Sent, rest: Option<&Rest>) -> Result<Answer, RedisError> {
+        let (engine, generation) = (&self.stage.engine, sent.generation);
+        let event = &Event { generation, ..self.event.clone() };
+        match &sent.call {
+            Call::Hold(hold) => {
+                let from_start = self.from_start(sent);
+                self.answer_hold(hold, sent, rest.unwrap_or(&from_start)).await
+            }
+            Call::Block { action, seats, reason, layout_version } => {
+                let event = &Event { layout_version: *layout_version, ..event.clone() };
+                let call = BlockCall { event, action: *action, seats, actor: HOUSE, reason };
+                engine.block(&call).await
+            }
+            Call::Abort { digest, lost_nonce, not_before_ms } => {
+                let not_before = NotAfter(*not_before_ms);
+                engine.abort(event.id, generation, digest, lost_nonce, not_before).await
+            }
+            Call::ConfirmBegin { booking, user, nonce, lease_ms, attempts_max } => {
+                engine.confirm_begin(event, *booking, user, nonce, *lease_ms, *attempts_max).await
+            }
+            Call::ConfirmAbort { booking, which } => {
+                engine.confirm_abort(generation, *booking, &mode(which)).await
+            }
+            Call::ConfirmCommit { booking, lease, payment } => {
+                engine.confirm_commit(generation, *booking, *lease, payment).await
+            }
+            Call::Cancel { booking, user } => engine.cancel(event, *booking, user).await,
+            Call::Extend { booking, user, nonce } => {
+                engine.extend(event, *booking, user, nonce).await
+            }
+            Call::Expire { batch } => engine.expire(event.id, generation, *batch).await,
+            Call::Settle { outcome, archived } => {
+                let outcome = outcome.word();
+                let call = SettleCall {
+                    generation,
+                    outcome,
+                    tell_until: None,
+                    acknowledge: None,
+                    booking: archived,
+                };
+                engine.settle(&call).await
+            }
+            Call::UpdateEvent(operated) => engine.update_event(&operated_as(event, operated)).await,
+            Call::GetBooking { booking } => engine.get_booking(*booking).await,
+            Call::Beat { min_age_ms } => {
+                let answer = engine.beat(self.partition(), *min_age_ms).await?;
+                Ok(Answer { body: Body::Empty, ..answer })
+            }
+            Call::Load(operated) => self.answer_load(&operated_as(event, operated)).await,
+            Call::Open { own_token } => {
+                let token = if *own_token { self.token.as_str() } else { "another" };
+                engine.open_event(event, token).await
+            }
+        }
+    }
+
+    async fn answer_hold(
+        &self,
+        hold: &Hold,
+        sent: &Sent,
+        rest: &Rest,
+    ) -> Result<Answer, RedisError> {
+        let (generation, layout_version) = (sent.generation, hold.layout_version);
+        let event = &Event { generation, layout_version, ..self.event.clone() };
+        let neighbours = match &hold.asked {
+            Asked::Named { seats, .. } => neighbours(&event.layout, seats),
+            Asked::Search { .. } => Vec::new(),
+        };
+        let call = HoldCall {
+            event,
+            booking: hold.booking,
+            user: &hold.user,
+            nonce: &hold.nonce,
+            wanted: match &hold.asked {
+                Asked::Named { seats, amount } => Wanted::Seats {
+                    seats,
+                    amount: *amount,
+                    orphan_rule: event.orphan_rule,
+                    neighbours: &neighbours,
+                },
+                Asked::Search { quantity, bounds } => Wanted::Quantity {
+                    seats: quantity.seats,
+                    split: !quantity.together,
+                    places: &rest.places,
+                    kept: &rest.kept,
+                    resumed: rest.resumed,
+                    bounds: *bounds,
+                },
+            },
+            idempotency: &hold.digest,
+            fingerprint: &hold.fingerprint,
+            trace: &hold.trace,
+            idempotency_ttl_ms: RECORD_TTL_MS,
+            replay_window_ms: hold.replay_window_ms,
+            log_entries_max: hold.log_entries_max,
+        };
+        self.stage.engine.hold(&call, NotAfter(sent.not_after_ms)).await
+    }
+
+    /// A load says what became of it in a form of its own. The number says whether an earlier
+    /// load was kept.
+    async fn answer_load(&mut self, event: &Event) -> Result<Answer, RedisError> {
+        let inventory = Inventory::free(&event.layout);
+        let (code, body) = match self.stage.engine.load_event(event, &inventory).await? {
+            Load::Loading { token } => {
+                let kept = token == self.token;
+                self.token = token;
+                (Code::Ok, Body::Numbers(vec![i64::from(kept)]))
+            }
+            Load::Open => (Code::EventExists, Body::Empty),
+            Load::Refused(code) => (code, Body::Empty),
+        };
+        Ok(Answer { code, now_ms: self.sale.now_ms, body })
+    }
+}
+
+fn mode(which: &Which) -> AbortMode {
+    match which {
+        Which::Lease(lease) => AbortMode::Lease(*lease),
+        Which::Nonce { nonce, not_before_ms } => {
+            AbortMode::Nonce { nonce: nonce.clone(), not_before: NotAfter(*not_before_ms) }
+        }
+        Which::Lapsed => AbortMode::Lapsed,
+    }
+}
+
+fn operated_as(event: &Event, operated: &Operated) -> Event {
+    Event {
+        revision: operated.revision,
+        status: operated.status,
+        on_sale_at_ms: Some(operated.on_sale_at_ms),
+        ..event.clone()
+    }
+}
