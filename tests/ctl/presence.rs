@@ -11,7 +11,7 @@ on_each_redis!(a_closed_event_leaves_redis_and_comes_back, async |flavor| {
     let event = shop.world.event(4).await;
     let sold = shop.buy(event, "ann", &[1, 2]).await;
     let refused = shop.ctl(&format!("event unload {event}")).await;
-    assert!(refused.refusal().contains("closed"), "{refused:?}");
+    assert!(refused.refusal().contains("close it first"), "{refused:?}");
 
     shop.ctl(&format!("event close {event} --json")).await.json(0);
     let unloaded = shop.ctl(&format!("event unload {event} --wait-seconds 60 --json")).await;
