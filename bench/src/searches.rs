@@ -1,5 +1,7 @@
-//! What a search for seats costs Redis, by Redis' own count (`SLOWLOG`, every command logged):
-//! best available in houses that are nearly sold, in several unkind ways.
+//! What a search for seats costs Redis, by Redis' own count (`SLOWLOG`): best available in houses
+//! that are nearly sold, and in some that are unkind to a search. Redis logs the commands inside a
+//! script as well, so what is quicker than `LOGGED_FROM_US` is left out of the log and counted as
+//! that.
 
 use std::error::Error;
 
@@ -14,6 +16,10 @@ use super::stage::{Stage, quantity, rows_of_a_hundred};
 
 /// Rows of a hundred seats: 50,000.
 const ROWS: u32 = 500;
+/// What is quicker is not logged, µs.
+const LOGGED_FROM_US: i64 = 20;
+/// Entries of the slow log kept for each search: the script's, and those of its commands.
+const ENTRIES_A_SEARCH: i64 = 32;
 /// What the 99th percentile must stay below, µs of Redis time.
 const P99_TARGET_US: i64 = 1_000;
 
@@ -51,11 +57,13 @@ pub async fn run(options: Options) -> Result<(), Box<dyn Error>> {
     );
     for (name, free) in HOUSES {
         let stage = open(&options.redis_url, free).await?;
-        configure(&redis, "slowlog-log-slower-than", 0).await?;
-        configure(&redis, "slowlog-max-len", options.searches * 4).await?;
+        configure(&redis, "slowlog-log-slower-than", LOGGED_FROM_US).await?;
+        configure(&redis, "slowlog-max-len", options.searches * ENTRIES_A_SEARCH).await?;
         let _: () = redis.slowlog_reset().await?;
         let granted = search(&stage, options.searches).await?;
         let mut times = times_of(&redis, Script::Hold).await?;
+        let quicker = (options.searches as usize).saturating_sub(times.len());
+        times.extend(std::iter::repeat_n(LOGGED_FROM_US, quicker));
         times.sort_unstable();
         let at = |share: usize| times.get((times.len() * share / 100).min(times.len() - 1));
         let (p50, p99, max) = (at(50).copied(), at(99).copied(), times.last().copied());

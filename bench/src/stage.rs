@@ -19,7 +19,7 @@ use holdfast::start::Unobserved;
 /// Price of every seat, minor units.
 pub const PRICE: i64 = 100;
 /// What one search may look at: as the sale itself has it.
-const BOUNDS: ScanBounds = ScanBounds { seats_max: 50_000, runs_max: 2_000 };
+const BOUNDS: ScanBounds = ScanBounds { seats_max: 50_000, runs_max: 1_000 };
 
 /// One open event.
 pub struct Stage {

@@ -9,7 +9,7 @@ use crate::domain::{Event, EventId, OrphanRule, Quantity, SeatId};
 use crate::redis::{ScanBounds, ScanRest, Wanted};
 
 /// How much of an event one call may search.
-const SCAN_BOUNDS: ScanBounds = ScanBounds { seats_max: 50_000, runs_max: 2_000 };
+const SCAN_BOUNDS: ScanBounds = ScanBounds { seats_max: 50_000, runs_max: 1_000 };
 /// How long a request for a quantity that came without a key of its own is taken for the same
 /// request again, ms. After that it is a second purchase.
 const DERIVED_QUANTITY_REPLAY_MS: i64 = 10_000;

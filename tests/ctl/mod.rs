@@ -7,6 +7,7 @@ mod export;
 mod health;
 mod lag;
 mod layouts;
+mod presence;
 mod seats;
 mod status;
 mod verify;

@@ -17,8 +17,10 @@ use crate::tally::Fate;
 const RESENDS_MAX: u32 = 4;
 /// Pause before, where the answer names none.
 const RESEND_PAUSE: Duration = Duration::from_millis(500);
-/// Pause between two looks at a booking whose end is awaited.
+/// First pause between two looks at a booking whose end is awaited; each next one is twice as long.
 const LOOK_PAUSE: Duration = Duration::from_secs(1);
+/// Longest of these pauses.
+const LOOK_PAUSE_MAX: Duration = Duration::from_secs(8);
 
 /// One buyer on its way.
 pub struct Buyer {
@@ -191,8 +193,10 @@ impl Buyer {
     /// Looks at a booking until its status satisfies, no longer than the sale may take to settle.
     async fn look_until(&mut self, booking: &Told, end: fn(&str) -> bool) -> Option<String> {
         let until = self.due + Duration::from_secs(self.shop.options.settle_seconds);
+        let mut pause = LOOK_PAUSE;
         while self.due < until {
-            self.due += LOOK_PAUSE;
+            self.due += pause;
+            pause = (2 * pause).min(LOOK_PAUSE_MAX);
             let errand = self.about(booking, Operation::Look, Method::GET, "");
             if let Some(told) = self.go(errand).await.booking
                 && end(&told.status)

@@ -24,6 +24,7 @@ const LINE_BYTES_MAX: usize = 1 << 20;
 /// One line.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(tag = "line", rename_all = "snake_case")]
+#[expect(clippy::large_enum_variant, reason = "nearly every line is a call")]
 pub enum Line {
     /// The first.
     Run(Run),

@@ -82,7 +82,7 @@ pub struct RunOptions {
           value_parser = clap::value_parser!(u64).range(1..=BUYERS_MAX), help_heading = "Crowd")]
     pub buyers: u64,
     /// Arrivals a second, at random moments, of those who are not in the spike
-    #[arg(long, value_name = "PER_SECOND", default_value_t = 300.0, value_parser = rate,
+    #[arg(long, value_name = "PER_SECOND", default_value_t = 150.0, value_parser = rate,
           help_heading = "Crowd")]
     pub rate: f64,
     /// Share of the buyers who arrive as the sale opens
@@ -129,7 +129,7 @@ pub struct RunOptions {
     #[arg(long, value_enum, default_value_t = Look::Retries, help_heading = "Buyer")]
     pub look: Look,
     /// Further tries after `seats_unavailable`
-    #[arg(long, value_name = "N", default_value_t = 3,
+    #[arg(long, value_name = "N", default_value_t = 2,
           value_parser = clap::value_parser!(u32).range(0..=1_000), help_heading = "Buyer")]
     pub retries: u32,
     /// Pause before a further try: SPAN is 2s, 300ms, uniform:1s..3s or exponential:2s

@@ -250,7 +250,7 @@ impl Summary {
     fn after(&self) -> String {
         let Settled { held_seats, seconds, archive } = &self.settled;
         let mut text = format!("settled after {seconds:.1} s, {held_seats} seats still held");
-        if let Some(Followed { behind_entries_max, caught_up_seconds }) = archive {
+        if let Some(Followed { behind_entries_max, looks_failed, caught_up_seconds }) = archive {
             let caught_up = match caught_up_seconds {
                 Some(seconds) => format!("had all {seconds:.1} s after the last answer"),
                 None => "did not catch up in time".to_owned(),
@@ -259,6 +259,9 @@ impl Summary {
                 text,
                 "; the archive was behind by {behind_entries_max} log entries at most and {caught_up}"
             );
+            if *looks_failed > 0 {
+                let _ = write!(text, " ({looks_failed} looks at that got no answer)");
+            }
         }
         text
     }

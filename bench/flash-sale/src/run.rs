@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use tokio::task::JoinSet;
+use tokio::task::{JoinHandle, JoinSet};
 
 use crate::Failure;
 use crate::books::{Books, Followed, LOOK_PAUSE};
@@ -96,11 +96,12 @@ async fn settle(
     };
     let no_holds = async {
         loop {
-            let held = held_seats(shop).await?;
-            if held == 0 || Instant::now() >= until {
-                return Ok::<_, Failure>(held);
+            let (held, over) = (held_seats(shop).await, Instant::now() >= until);
+            match held {
+                Ok(held) if held == 0 || over => return Ok::<_, Failure>(held),
+                Err(error) if over => return Err(error),
+                Ok(_) | Err(_) => tokio::time::sleep(HELD_PAUSE).await,
             }
-            tokio::time::sleep(HELD_PAUSE).await;
         }
     };
     // The sales first: what lapses afterwards is archived, too, but nobody waits for it.
@@ -109,44 +110,42 @@ async fn settle(
     if let Some(books) = books {
         books.await_archive(shop.event, until).await?;
     }
-    let behind_entries_max = behind.end().await?;
-    let archive = books.map(|_| Followed { behind_entries_max, caught_up_seconds });
+    let (behind_entries_max, looks_failed) = behind.end();
+    let archive = books.map(|_| Followed { behind_entries_max, looks_failed, caught_up_seconds });
     Ok(Settled { held_seats, archive, seconds: began.elapsed().as_secs_f64() })
 }
 
 /// How far the archive is behind, looked at all the time.
 struct Behind {
     most: Arc<AtomicU64>,
-    watching: Option<tokio::task::JoinHandle<Result<(), Failure>>>,
+    failed: Arc<AtomicU64>,
+    watching: Option<JoinHandle<()>>,
 }
 
 impl Behind {
     fn watch(books: Option<Books>, event: u32) -> Self {
-        let most = Arc::new(AtomicU64::new(0));
-        let seen = most.clone();
+        let (most, failed) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicU64::new(0)));
+        let (seen, unseen) = (most.clone(), failed.clone());
         let watching = books.map(|books| {
             tokio::spawn(async move {
                 loop {
-                    // What cannot be told now is asked again in a moment.
-                    if let Some(behind) = books.behind(event).await? {
-                        seen.fetch_max(behind, Ordering::Relaxed);
-                    }
+                    match books.behind(event).await {
+                        Ok(behind) => seen.fetch_max(behind.unwrap_or(0), Ordering::Relaxed),
+                        Err(_) => unseen.fetch_add(1, Ordering::Relaxed),
+                    };
                     tokio::time::sleep(LOOK_PAUSE).await;
                 }
             })
         });
-        Behind { most, watching }
+        Behind { most, failed, watching }
     }
 
-    /// The most that was seen; fails if looking did.
-    async fn end(self) -> Result<u64, Failure> {
+    /// The most that was seen, and how often nothing was.
+    fn end(self) -> (u64, u64) {
         if let Some(watching) = self.watching {
             watching.abort();
-            if let Ok(failed) = watching.await {
-                failed?;
-            }
         }
-        Ok(self.most.load(Ordering::Relaxed))
+        (self.most.load(Ordering::Relaxed), self.failed.load(Ordering::Relaxed))
     }
 }
 

@@ -3,6 +3,7 @@
 mod change;
 mod create;
 mod layout_file;
+mod presence;
 mod row_names;
 mod view;
 
@@ -43,6 +44,8 @@ pub(super) enum Command {
     /// Payments of existing holds go on. `resume` opens it again.
     #[command(after_help = "Example:\n  holdfastctl event close 1")]
     Close(One),
+    Unload(presence::UnloadArguments),
+    Load(presence::LoadArguments),
 }
 
 #[derive(clap::Args, Debug)]
@@ -72,6 +75,12 @@ impl Command {
             Command::Pause(one) => set_status(config, output, one, EventStatus::Paused).await,
             Command::Resume(one) => set_status(config, output, one, EventStatus::OnSale).await,
             Command::Close(one) => set_status(config, output, one, EventStatus::Closed).await,
+            Command::Unload(arguments) => {
+                output.show(&arguments.run(&existing(config).await?).await?)
+            }
+            Command::Load(arguments) => {
+                output.show(&arguments.run(&existing(config).await?).await?)
+            }
         }
     }
 }
