@@ -50,6 +50,19 @@ pub enum Call {
         user: UserId,
         nonce: String,
     },
+    Forget {
+        keep_ms: i64,
+        bookings: Vec<(BookingId, u64)>,
+    },
+    Unload {
+        event_version: u64,
+    },
+    /// Into a load that is not open yet: sold bookings, and seats that the house keeps back.
+    Place {
+        own_token: bool,
+        sold: Vec<Booking>,
+        blocked: Vec<SeatId>,
+    },
     Block {
         action: BlockAction,
         seats: Vec<SeatId>,
@@ -129,6 +142,9 @@ impl Call {
             Call::UpdateEvent(_) => Script::UpdateEvent,
             Call::GetBooking { .. } => Script::GetBooking,
             Call::Block { .. } => Script::Block,
+            Call::Forget { .. } => Script::Forget,
+            Call::Unload { .. } => Script::UnloadEvent,
+            Call::Place { .. } => Script::LoadBookings,
             Call::Beat { .. } => Script::Beat,
             Call::Load(_) | Call::Open { .. } => Script::OpenEvent,
         }

@@ -94,5 +94,6 @@ pub fn fresh(event: &Event) -> EventState {
         bookings: Default::default(),
         holders: Default::default(),
         blocked: Default::default(),
+        opened_with: Default::default(),
     }
 }

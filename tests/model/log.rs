@@ -40,12 +40,11 @@ impl Run<'_> {
         self.check_log().await?;
         self.check_state().await?;
         self.check_records().await?;
-        let told = replay(&self.read.lines);
-        let open = self.sale.event.as_ref().filter(|event| event.open);
-        match open.and_then(|event| told.differs_from(event)) {
-            Some(difference) => Err(differs(difference)),
-            None => Ok(()),
-        }
+        let Some(event) = self.sale.event.as_ref().filter(|event| event.open) else {
+            return Ok(());
+        };
+        let told = replay(&self.read.lines, &event.opened_with);
+        told.differs_from(event).map_or(Ok(()), |difference| Err(differs(difference)))
     }
 
     /// Reads what is new in the log: it must be the model's entries, in one chain.

@@ -5,6 +5,7 @@ mod call;
 mod found;
 mod hall;
 mod holds;
+mod keeping;
 mod log;
 mod mutants;
 mod operations;

@@ -218,6 +218,21 @@ pub enum Act {
         seats: Vec<u8>,
         layout: Known,
     },
+    /// The n last bookings, if they ended so long ago.
+    Forget {
+        count: u8,
+        version: Known,
+        keep_s: u8,
+    },
+    Unload {
+        version: Known,
+    },
+    /// The n last bookings that Redis lost, as sold ones, and blocked seats.
+    Place {
+        own_token: bool,
+        count: u8,
+        blocked: Vec<u8>,
+    },
     Unblock {
         seats: Vec<u8>,
         layout: Known,

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use holdfast::domain::{BookingId, Kind, SeatId, Status, Transition};
 
-use super::sale::{EventState, Line};
+use super::sale::{EventState, Line, transition_of};
 
 /// What can be known of a sale from its log.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -23,21 +23,34 @@ pub struct Told {
     pub blocked: BTreeSet<SeatId>,
 }
 
-/// Folds the log.
-pub fn replay(log: &[Line]) -> Told {
+/// Folds the log of an event that was last opened with this.
+pub fn replay(log: &[Line], opened_with: &Told) -> Told {
     let mut told = Told::default();
     for line in log {
-        told.fold(line);
+        told.fold(line, opened_with);
     }
     told
 }
 
 impl Told {
-    fn fold(&mut self, line: &Line) {
+    /// What an event that is about to be opened has already.
+    pub fn of(event: &EventState) -> Self {
+        Told {
+            live: transitions(event),
+            holders: event.holders.clone(),
+            blocked: event.blocked.clone(),
+            ..Told::default()
+        }
+    }
+
+    fn fold(&mut self, line: &Line, opened_with: &Told) {
         match line.kind {
             Kind::Beat => return,
-            // A load after a loss begins with nothing taken.
-            Kind::Opened => *self = Told { operated: line.detail.clone(), ..Told::default() },
+            // A load begins with what the archive had.
+            Kind::Opened => {
+                *self = Told { operated: line.detail.clone(), ..opened_with.clone() };
+            }
+            Kind::Unloaded => *self = Told::default(),
             Kind::Event => self.operated = line.detail.clone(),
             _ => {}
         }
@@ -81,12 +94,6 @@ impl Told {
         for transition in self.live.values() {
             *users.entry(transition.user.to_string()).or_default() += transition.seats.len() as i64;
         }
-        let live: BTreeMap<BookingId, Transition> = event
-            .bookings
-            .values()
-            .filter(|booking| booking.status.is_live())
-            .map(|booking| (booking.id, super::sale::transition_of(booking)))
-            .collect();
         let free = letters.matches('a').count() as i64;
         let same = [
             ("generation", self.generation == event.generation),
@@ -97,9 +104,15 @@ impl Told {
             ("blocks", self.blocked == event.blocked),
             ("free seats", free == event.available()),
             ("seats of users", users == event.users()),
-            ("live bookings", self.live == live),
+            ("live bookings", self.live == transitions(event)),
         ];
         let wrong: Vec<&str> = same.iter().filter(|row| !row.1).map(|row| row.0).collect();
         (!wrong.is_empty()).then(|| format!("the log tells other {}: {self:#?}", wrong.join(", ")))
     }
+}
+
+/// Live bookings, as their last transitions left them.
+fn transitions(event: &EventState) -> BTreeMap<BookingId, Transition> {
+    let live = event.bookings.values().filter(|booking| booking.status.is_live());
+    live.map(|booking| (booking.id, transition_of(booking))).collect()
 }

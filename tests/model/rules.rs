@@ -59,6 +59,9 @@ impl Sale {
             }
             Call::Load(operated) => return self.load(sent.generation, operated),
             Call::Open { own_token } => return self.open(sent.generation, *own_token),
+            Call::Place { own_token, sold, blocked } => {
+                return self.place(sent.generation, *own_token, sold, blocked);
+            }
             _ => {}
         }
         let loaded = self.event.as_ref().filter(|event| event.open);
@@ -82,10 +85,14 @@ impl Sale {
             Call::Settle { outcome, archived } => self.settle(*outcome, archived),
             Call::UpdateEvent(operated) => self.update_event(operated),
             Call::GetBooking { booking } => self.get_booking(*booking),
+            Call::Forget { keep_ms, bookings } => self.forget(*keep_ms, bookings),
+            Call::Unload { event_version } => self.unload(*event_version),
             Call::Block { action, seats, reason, layout_version } => {
                 self.block(*action, seats, reason, *layout_version)
             }
-            Call::Beat { .. } | Call::Load(_) | Call::Open { .. } => unreachable!("answered above"),
+            Call::Beat { .. } | Call::Load(_) | Call::Place { .. } | Call::Open { .. } => {
+                unreachable!("answered above")
+            }
         }
     }
 
@@ -261,44 +268,6 @@ impl Sale {
         let line = self.log.last_mut().expect("just written");
         line.house = Some(HouseBlock { seats: changed, actor: HOUSE.to_owned() });
         Ok(numbers(Code::Ok, &[count]))
-    }
-
-    /// Loads the event, empty and not yet open, unless it is there. Says whether a load of the
-    /// same generation was there, and stays.
-    fn load(&mut self, generation: u64, operated: &Operated) -> Reply {
-        if let Some(event) = &self.event {
-            if event.generation > generation {
-                return Err(plain(Code::GenerationMismatch));
-            }
-            if event.open {
-                return Err(plain(Code::EventExists));
-            }
-            if event.generation == generation {
-                return Ok(numbers(Code::Ok, &[1]));
-            }
-        }
-        self.event = Some(self.fresh.clone());
-        let event = self.ev_mut();
-        event.generation = generation;
-        event.operated = operated.clone();
-        Ok(numbers(Code::Ok, &[0]))
-    }
-
-    /// Puts a load on sale: the caller's own, of its generation.
-    fn open(&mut self, generation: u64, own_token: bool) -> Reply {
-        let Some(event) = &mut self.event else { return Err(plain(Code::EventNotLoaded)) };
-        if event.generation > generation || (own_token && event.generation != generation) {
-            return Err(numbers(Code::GenerationMismatch, &[event.generation as i64]));
-        }
-        if !own_token {
-            return Err(plain(Code::EventNotLoaded));
-        }
-        if !event.open {
-            event.open = true;
-            let status = event.operated.status.word().to_owned();
-            self.note(Kind::Opened, status);
-        }
-        Ok(plain(Code::Ok))
     }
 }
 

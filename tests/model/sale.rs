@@ -14,6 +14,8 @@ use holdfast::domain::{
 };
 use holdfast::redis::Answer;
 
+use super::replay::Told;
+
 /// What Redis has of one event, and of its callers' idempotency records.
 #[derive(Clone, Debug)]
 pub struct Sale {
@@ -79,6 +81,8 @@ pub struct EventState {
     pub holders: BTreeMap<SeatId, BookingId>,
     /// Seats that the house keeps back.
     pub blocked: BTreeSet<SeatId>,
+    /// What had been placed when it was opened, of which the log knows nothing.
+    pub opened_with: Told,
 }
 
 /// A section's seats.

@@ -45,11 +45,15 @@ impl Run<'_> {
     ) -> Result<Option<Rest>, Difference> {
         self.stage.engine.pin_not_after(NotAfter(sent.not_after_ms));
         let answer = self.answer(sent, rest).await?;
+        let before = matches!(sent.call, Call::Unload { .. }).then(|| self.sale.clone());
         let expected = self.sale.call(sent, &answer, rest.is_some_and(|rest| rest.resumed));
         let met = (sent.call.script().name(), answer.code.word());
         *self.stage.met.borrow_mut().entry(met).or_default() += 1;
         if let Some(event) = &self.sale.event {
             self.world.generation = self.world.generation.max(event.generation);
+        }
+        if let Some(before) = before.filter(|_| answer.code == Code::Ok) {
+            self.world.lose(&before);
         }
         if answer != expected {
             let text = format!("{sent:#?}\nanswered {answer:#?}\ninstead of {expected:#?}");
@@ -83,6 +87,16 @@ impl Run<'_> {
             Call::Hold(hold) => {
                 let unbegun = self.unbegun(sent);
                 self.answer_hold(hold, sent, rest.unwrap_or(&unbegun)).await
+            }
+            Call::Forget { keep_ms, bookings } => {
+                engine.forget(event.id, generation, *keep_ms, bookings).await
+            }
+            Call::Unload { event_version } => {
+                let not_after = NotAfter(sent.not_after_ms);
+                engine.unload_event(event.id, generation, *event_version, not_after).await
+            }
+            Call::Place { own_token, sold, blocked } => {
+                engine.load_bookings(event, self.token(*own_token), sold, blocked).await
             }
             Call::Block { action, seats, reason, layout_version } => {
                 let event = &Event { layout_version: *layout_version, ..event.clone() };
@@ -125,11 +139,12 @@ impl Run<'_> {
                 Ok(Answer { body: Body::Empty, ..answer })
             }
             Call::Load(operated) => self.answer_load(&operated_as(event, operated)).await,
-            Call::Open { own_token } => {
-                let token = if *own_token { self.token.as_str() } else { "another" };
-                engine.open_event(event, token).await
-            }
+            Call::Open { own_token } => engine.open_event(event, self.token(*own_token)).await,
         }
+    }
+
+    fn token(&self, own: bool) -> &str {
+        if own { &self.token } else { "another" }
     }
 
     async fn answer_hold(

@@ -23,6 +23,7 @@ pub fn sequences(length: usize) -> impl Strategy<Value = Sequence> {
         5 => sequence(few(), op(mixed().boxed(), step().boxed()), length),
         2 => sequence(many(), op(mixed().boxed(), step().boxed()), length),
         3 => rush(queue, length),
+        2 => sequence(few(), op(end_of_sale().boxed(), step().boxed()), length),
         1 => sequence(few(), op(impatient().boxed(), pause().boxed()), length),
         2 => nearly_sold(sequence(many(), op(last_seats().boxed(), step().boxed()), length)),
     ]
@@ -207,6 +208,7 @@ fn mixed() -> impl Strategy<Value = Act> {
         18 => hold(5, 0.3),
         14 => search(),
         5 => block(),
+        3 => forget(),
         8 => (0..6_u8).prop_map(|nth| Act::Retry { nth }),
         2 => (0..6_u8, any::<u8>(), seats(3))
             .prop_map(|(nth, user, seats)| Act::ReuseId { nth, user, seats }),
@@ -253,6 +255,45 @@ fn last_seats() -> impl Strategy<Value = Act> {
         6 => ends_of_confirmations(),
         3 => reopening(),
     ]
+}
+
+/// Closed events are taken out, and come back with what was sold.
+fn end_of_sale() -> impl Strategy<Value = Act> {
+    let status = prop_oneof![1 => Just(EventStatus::OnSale), 2 => Just(EventStatus::Closed)];
+    prop_oneof![
+        12 => hold(2, 0.7),
+        4 => block(),
+        8 => begin(),
+        2 => ends_of_confirmations(),
+        8 => (pick(Status::Confirming), known(8), prop::bool::weighted(0.9))
+            .prop_map(|(booking, lease, own_payment)| Act::Commit { booking, lease, own_payment }),
+        8 => settle(),
+        8 => (pick(Status::Hold), who()).prop_map(|(booking, who)| Act::Cancel { booking, who }),
+        8 => (pick(Status::Hold), who(), nonce())
+            .prop_map(|(booking, who, nonce)| Act::Extend { booking, who, nonce }),
+        4 => (0..6_u8).prop_map(|batch| Act::Expire { batch }),
+        8 => forget(),
+        10 => status.prop_map(|status| Act::Update {
+            revision: Known::Right,
+            status,
+            on_sale_in_s: -1,
+        }),
+        16 => known(8).prop_map(|version| Act::Unload { version }),
+        12 => known(12).prop_map(|generation| Act::Load { generation }),
+        24 => (prop::bool::weighted(0.9), 0..6_u8, vec(any::<u8>(), 0..4)).prop_map(
+            |(own_token, count, blocked)| Act::Place { own_token, count, blocked }
+        ),
+        6 => prop::bool::weighted(0.8).prop_map(|own_token| Act::Open { own_token }),
+    ]
+}
+
+fn forget() -> impl Strategy<Value = Act> {
+    let keep_s = prop_oneof![2 => Just(0_u8), 1 => 1..60_u8];
+    (1..12_u8, known(8), keep_s).prop_map(|(count, version, keep_s)| Act::Forget {
+        count,
+        version,
+        keep_s,
+    })
 }
 
 /// Clients that ask again and again, and processes that give up.

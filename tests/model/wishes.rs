@@ -117,7 +117,7 @@ impl World {
     }
 
     /// Different seats, ascending; now and then one that the event does not have.
-    fn seats(&self, numbers: &[u8]) -> Vec<SeatId> {
+    pub fn seats(&self, numbers: &[u8]) -> Vec<SeatId> {
         let total = self.event.layout.total_seats();
         let seat = |number: &u8| match number {
             255 => SeatId(total + 1),

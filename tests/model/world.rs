@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use holdfast::domain::{Booking, BookingId, Event, EventStatus, UserId};
+use holdfast::domain::{Booking, BookingId, Event, EventStatus, Status, UserId};
 use holdfast::redis::BlockAction;
 
 use super::call::{Call, Hold, Sent, Which};
@@ -152,6 +152,26 @@ impl World {
             Act::Block { seats, layout } => self.block(BlockAction::Block, seats, *layout),
             Act::Unblock { seats, layout } => self.block(BlockAction::Release, seats, *layout),
             Act::Beat { needed } => Call::Beat { min_age_ms: if *needed { 0 } else { i64::MAX } },
+            Act::Forget { count, version, keep_s } => {
+                let there = sale.event.iter().flat_map(|event| event.bookings.values());
+                let last = there.rev().take(usize::from(*count));
+                let last: Vec<Booking> = last.cloned().collect();
+                // The archive knows them when Redis does not any more.
+                self.lost.extend(last.iter().map(|booking| (booking.id, booking.clone())));
+                let listed = last.iter().map(|b| (b.id, about(b.version, *version))).collect();
+                Call::Forget { keep_ms: i64::from(*keep_s) * 1_000, bookings: listed }
+            }
+            Act::Unload { version } => {
+                let event = sale.event.as_ref()?;
+                Call::Unload { event_version: about(event.version, *version) }
+            }
+            Act::Place { own_token, count, blocked } => {
+                let lost = self.lost.values().rev().take(usize::from(*count));
+                let sold = lost.map(|booking| as_sold(booking, now_ms)).collect();
+                let mut blocked = self.seats(blocked);
+                blocked.retain(|seat| seat.0 <= self.event.layout.total_seats());
+                Call::Place { own_token: *own_token, sold, blocked }
+            }
             Act::Load { .. } => Call::Load(self.operated.clone()),
             Act::Open { own_token } => Call::Open { own_token: *own_token },
         })
@@ -246,7 +266,7 @@ impl World {
     fn stranger(&mut self) -> Booking {
         Booking {
             id: self.new_id(),
-            status: holdfast::domain::Status::Committed,
+            status: Status::Committed,
             version: 3,
             user: self.user(self.given as u8),
             seats: Vec::new(),
@@ -281,6 +301,20 @@ impl World {
             }
             _ => self.new_name("n"),
         }
+    }
+}
+
+/// A booking as the archive has it when it is sold.
+fn as_sold(booking: &Booking, now_ms: i64) -> Booking {
+    Booking {
+        status: Status::Confirmed,
+        payment: payment_of(booking),
+        paid_ms: now_ms,
+        confirmed_ms: now_ms,
+        ended_ms: 0,
+        nonce: String::new(),
+        lease_until_ms: 0,
+        ..booking.clone()
     }
 }
 

@@ -1,0 +1,113 @@
+//! What Redis keeps: events that are loaded, opened and unloaded, and bookings that leave it.
+
+use holdfast::domain::{Booking, BookingId, EventStatus, Kind, SeatId};
+use holdfast::redis::Code;
+
+use super::replay::Told;
+use super::rules::{Reply, numbers, plain};
+use super::sale::{Operated, Sale};
+
+impl Sale {
+    /// Loads the event, empty and not yet open, unless it is there. Says whether a load of the
+    /// same generation was there, and stays.
+    pub fn load(&mut self, generation: u64, operated: &Operated) -> Reply {
+        if let Some(event) = &self.event {
+            if event.generation > generation {
+                return Err(plain(Code::GenerationMismatch));
+            }
+            if event.open {
+                return Err(plain(Code::EventExists));
+            }
+            if event.generation == generation {
+                return Ok(numbers(Code::Ok, &[1]));
+            }
+        }
+        self.event = Some(self.fresh.clone());
+        let event = self.ev_mut();
+        event.generation = generation;
+        event.operated = operated.clone();
+        Ok(numbers(Code::Ok, &[0]))
+    }
+
+    /// Puts a load on sale: the caller's own, of its generation.
+    pub fn open(&mut self, generation: u64, own_token: bool) -> Reply {
+        let Some(event) = &mut self.event else { return Err(plain(Code::EventNotLoaded)) };
+        if event.generation > generation || (own_token && event.generation != generation) {
+            return Err(numbers(Code::GenerationMismatch, &[event.generation as i64]));
+        }
+        if !own_token {
+            return Err(plain(Code::EventNotLoaded));
+        }
+        if !event.open {
+            event.open = true;
+            event.opened_with = Told::of(event);
+            let status = event.operated.status.word().to_owned();
+            self.note(Kind::Opened, status);
+        }
+        Ok(plain(Code::Ok))
+    }
+
+    /// Places what the archive has into a load that is not open yet: all of it or nothing.
+    pub fn place(
+        &mut self,
+        generation: u64,
+        own_token: bool,
+        sold: &[Booking],
+        blocked: &[SeatId],
+    ) -> Reply {
+        let Some(event) = &mut self.event else { return Err(plain(Code::EventNotLoaded)) };
+        if event.generation != generation {
+            return Err(numbers(Code::GenerationMismatch, &[event.generation as i64]));
+        }
+        if event.open || !own_token {
+            return Err(plain(Code::EventNotLoaded));
+        }
+        let mut holders = event.holders.clone();
+        for booking in sold {
+            for seat in &booking.seats {
+                let holder = *holders.entry(*seat).or_insert(booking.id);
+                if holder != booking.id {
+                    return Err(numbers(Code::SeatsLost, &[i64::from(seat.0)]));
+                }
+            }
+        }
+        event.holders = holders;
+        event.bookings.extend(sold.iter().map(|booking| (booking.id, booking.clone())));
+        event.blocked.extend(blocked);
+        // What was sold stays sold.
+        event.blocked.retain(|seat| !event.holders.contains_key(seat));
+        Ok(numbers(Code::Ok, &[sold.len() as i64]))
+    }
+
+    /// Takes the event out, if the caller has seen all of it and nothing is going on.
+    pub fn unload(&mut self, event_version: u64) -> Reply {
+        let event = self.ev();
+        if event.operated.status != EventStatus::Closed {
+            return Err(plain(Code::NotClosed));
+        }
+        if event.version != event_version {
+            return Err(numbers(Code::EventMoved, &[event.version as i64]));
+        }
+        let (holds, confirmations) = (event.deadlines().len(), event.leases().len());
+        if holds + confirmations > 0 {
+            return Err(numbers(Code::InUse, &[holds as i64, confirmations as i64]));
+        }
+        self.note(Kind::Unloaded, EventStatus::Closed.word().to_owned());
+        self.event = None;
+        Ok(plain(Code::Ok))
+    }
+
+    /// Drops bookings that ended long enough ago, at the versions that the caller saw archived.
+    pub fn forget(&mut self, keep_ms: i64, bookings: &[(BookingId, u64)]) -> Reply {
+        let now_ms = self.now_ms;
+        let event = self.ev_mut();
+        let before = event.bookings.len();
+        event.bookings.retain(|id, booking| {
+            let listed = bookings.contains(&(*id, booking.version));
+            let over = !booking.status.is_live() && now_ms - booking.ended_ms >= keep_ms;
+            !(listed && over)
+        });
+        let forgotten = before - event.bookings.len();
+        Ok(numbers(Code::Ok, &[forgotten as i64]))
+    }
+}
