@@ -1,6 +1,14 @@
 //! Payment providers: what a sale asks of whoever moves the money.
 //!
-//! One payment object a booking: it succeeds at most once, however often it is charged.
+//! What every provider promises, whatever is repeated, late, or runs twice:
+//!
+//! * A booking has one payment object; creating it again gives the same one.
+//! * The object is paid at most once, whoever charges it, however often, with whichever attempt.
+//! * A charge of one attempt (`booking:attempt`) sent again has the answer of the first.
+//! * Once `cancel` has answered [`State::Cancelled`], the object is never paid.
+//! * `refund` names a total: repeated, it gives nothing back twice.
+//!
+//! Every call is bounded in time by its provider.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -21,33 +29,112 @@ pub struct Order {
     pub currency: String,
 }
 
-/// Why no money moved.
+/// One attempt to have a payment object paid.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Charge {
+    /// The booking; with `attempt` it names the charge, so that sending it twice charges once.
+    pub booking: BookingId,
+    /// Which attempt, from 1: rises only after a decline was recorded.
+    pub attempt: u32,
+    /// The booking's payment object.
+    pub payment: String,
+    /// The client's word for how it pays: a card, a token.
+    pub method: String,
+}
+
+/// How a payment object stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum State {
+    /// Not paid; it may be charged.
+    Open,
+    /// A charge is under way; it will be paid or open again.
+    Processing,
+    /// Paid.
+    Paid,
+    /// Cancelled for good: it never will be paid.
+    Cancelled,
+}
+
+/// A payment object as its provider shows it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Payment {
+    /// Its id.
+    pub id: String,
+    /// How it stands.
+    pub state: State,
+    /// What it is for, minor units.
+    pub amount: i64,
+    /// ISO 4217 code.
+    pub currency: String,
+    /// What was given back of it, minor units.
+    pub refunded: i64,
+}
+
+/// Why a provider did not do what it was asked.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum PaymentError {
-    /// The provider refused the payment method; another may work.
+    /// The provider refused the payment method, finally for this attempt; another may work. The
+    /// text is for the buyer.
     #[error("{0}")]
     Declined(String),
+    /// The call surely had no effect and has none later: it was never sent, or was refused.
+    #[error("the payment provider did nothing: {0}")]
+    NotDone(String),
+    /// Nobody knows whether the call had an effect: ask [`Provider::get`], or send it again.
+    #[error("the payment provider's answer is not known: {0}")]
+    Unknown(String),
 }
 
 /// Moves money.
 pub trait Provider: Send + Sync {
-    /// Creates the booking's payment object, not yet charged; its id.
+    /// The provider's name in logs, metrics and `status`.
+    fn name(&self) -> &'static str;
+
+    /// Creates the booking's payment object, not yet charged; its id. Never [`PaymentError::Declined`].
     fn create<'a>(&'a self, order: &'a Order) -> Answer<'a, String>;
 
-    /// Charges a payment object with a payment method.
-    fn charge<'a>(&'a self, payment: &'a str, payment_method: &'a str) -> Answer<'a, ()>;
+    /// Charges a payment object: [`State::Paid`] or [`State::Processing`]; an object that was paid
+    /// before, by any attempt, answers `Paid`.
+    fn charge<'a>(&'a self, charge: &'a Charge) -> Answer<'a, State>;
+
+    /// The object as it stands; `None` if there is none of this id.
+    fn get<'a>(&'a self, payment: &'a str) -> Answer<'a, Option<Payment>>;
+
+    /// Cancels the object for good, unless it is paid: [`State::Cancelled`], or how it stands
+    /// instead ([`State::Paid`], [`State::Processing`]).
+    fn cancel<'a>(&'a self, payment: &'a str) -> Answer<'a, State>;
+
+    /// Sees to it that `total` minor units of a paid object have been given back in all, looked up
+    /// first; answers with what then has been given back.
+    fn refund<'a>(&'a self, payment: &'a str, total: i64) -> Answer<'a, i64>;
 }
 
-/// A provider without money: every charge succeeds.
+/// A provider without money or memory: every charge succeeds.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct AlwaysYes;
 
 impl Provider for AlwaysYes {
+    fn name(&self) -> &'static str {
+        "always_yes"
+    }
+
     fn create<'a>(&'a self, order: &'a Order) -> Answer<'a, String> {
         Box::pin(async { Ok(format!("pay_{}", order.booking.uuid().simple())) })
     }
 
-    fn charge<'a>(&'a self, _payment: &'a str, _payment_method: &'a str) -> Answer<'a, ()> {
-        Box::pin(async { Ok(()) })
+    fn charge<'a>(&'a self, _: &'a Charge) -> Answer<'a, State> {
+        Box::pin(async { Ok(State::Paid) })
+    }
+
+    fn get<'a>(&'a self, _: &'a str) -> Answer<'a, Option<Payment>> {
+        Box::pin(async { Ok(None) })
+    }
+
+    fn cancel<'a>(&'a self, _: &'a str) -> Answer<'a, State> {
+        Box::pin(async { Ok(State::Cancelled) })
+    }
+
+    fn refund<'a>(&'a self, _: &'a str, total: i64) -> Answer<'a, i64> {
+        Box::pin(async move { Ok(total) })
     }
 }

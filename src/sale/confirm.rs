@@ -10,7 +10,7 @@ use super::unfinished::Call;
 use super::{BookingView, ConfirmRequest, Confirmed, Sale, SaleError};
 use crate::domain::{Booking, BookingId, Event, Status};
 use crate::live::Waiter;
-use crate::payments::{Order, PaymentError};
+use crate::payments::{Charge, Order, PaymentError};
 use crate::redis::{AbortMode, Answer, Code, RedisError, new_nonce};
 use crate::telemetry::trace;
 
@@ -159,12 +159,22 @@ impl Sale {
         let provider = &self.inner.provider;
         let charged = async {
             let payment = provider.create(&order).await?;
-            provider.charge(&payment, payment_method).await?;
+            let charge = Charge {
+                booking: booking.id,
+                attempt: 1,
+                payment: payment.clone(),
+                method: payment_method.to_owned(),
+            };
+            provider.charge(&charge).await?;
             Ok(payment)
         };
         match charged.await {
             Ok(payment) => Ok(payment),
-            Err(PaymentError::Declined(reason)) => {
+            Err(
+                PaymentError::Declined(reason)
+                | PaymentError::NotDone(reason)
+                | PaymentError::Unknown(reason),
+            ) => {
                 let mode = AbortMode::Lease(booking.lease);
                 let aborted =
                     self.inner.engine.confirm_abort(event.generation, booking.id, &mode).await;
