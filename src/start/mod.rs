@@ -12,10 +12,11 @@ use tokio::task::JoinHandle;
 
 use crate::archive::{Archive, ArchiveConfig, ArchiveError};
 use crate::config::Config;
-use crate::payments::AlwaysYes;
+use crate::faults::Faults;
+use crate::payments::{AlwaysYes, Provider};
 use crate::redis::scripts::{ClockSource, Scripts};
 use crate::redis::{Engine, Observer, RedisError, RedisSettings, WORKER_GROUP};
-use crate::sale::{Sale, SaleSettings};
+use crate::sale::{Cashier, Sale, SaleSettings};
 use crate::shutdown::Shutdown;
 use crate::telemetry::Metrics;
 
@@ -110,10 +111,33 @@ pub fn sale(
     Sale::start(
         services.engine.clone(),
         services.archive.clone(),
-        Arc::new(AlwaysYes),
+        provider(config, &services.archive),
         sale_settings(config),
         Arc::new(observers::SaleMetrics::new(metrics)),
+        Arc::new(Faults::new(config.api_fault_point)),
         shutdown.watch(),
+    )
+}
+
+/// Who moves the money.
+pub fn provider(_: &Config, _: &Archive) -> Arc<dyn Provider> {
+    Arc::new(AlwaysYes)
+}
+
+/// Who sees to bookings' money outside of a sale: the worker, the operator's tool.
+pub fn cashier(
+    services: &Services,
+    config: &Config,
+    metrics: &Metrics,
+    faults: Arc<Faults>,
+) -> Cashier {
+    Cashier::new(
+        services.engine.clone(),
+        services.archive.clone(),
+        provider(config, &services.archive),
+        &sale_settings(config),
+        Arc::new(observers::SaleMetrics::new(metrics)),
+        faults,
     )
 }
 
@@ -158,6 +182,7 @@ pub fn sale_settings(config: &Config) -> SaleSettings {
         confirm_wait: Duration::from_millis(config.confirm_wait_ms),
         // `config` bounds it far below what an i64 holds.
         confirm_lease_ms: config.confirm_lease_ms as i64,
+        ended_keep_seconds: config.ended_keep_seconds,
         confirm_attempts_max: i64::from(config.confirm_attempts_max),
         unfinished_max: config.abort_queue_max as usize,
         log_entries_max: config.log_entries_max,
