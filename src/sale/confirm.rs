@@ -163,6 +163,8 @@ impl Sale {
                 booking: booking.id,
                 attempt: 1,
                 payment: payment.clone(),
+                amount: order.amount,
+                currency: order.currency.clone(),
                 method: payment_method.to_owned(),
             };
             provider.charge(&charge).await?;
