@@ -50,6 +50,8 @@ mod tests {
         let config = Config {
             redis_url: "redis://:hunter2@h".into(),
             admin_keys_sha256: vec![key.parse().unwrap()],
+            stripe_secret_key: "sk_hunter2".into(),
+            payment_webhook_secret: "whsec_hunter2".into(),
             ..Config::default()
         };
         for shown in [config.to_commented_toml(), format!("{config:?}")] {

@@ -12,8 +12,9 @@ use tokio::task::JoinHandle;
 
 use crate::archive::{Archive, ArchiveConfig, ArchiveError};
 use crate::config::Config;
+use crate::config::values::PaymentProvider;
 use crate::faults::Faults;
-use crate::payments::{AlwaysYes, Provider};
+use crate::payments::{Provider, Simulated, SimulatedSettings, Stripe, StripeSettings};
 use crate::redis::scripts::{ClockSource, Scripts};
 use crate::redis::{Engine, Observer, RedisError, RedisSettings, WORKER_GROUP};
 use crate::sale::{Cashier, Sale, SaleSettings};
@@ -34,12 +35,14 @@ impl Observer for Unobserved {
     fn script_called(&self, _: &'static str, _: &'static str, _: f64) {}
 }
 
-/// The two services a process works with, connected and found fit.
+/// What a process works with: two services, connected and found fit, and who moves the money.
 pub struct Services {
     /// Redis.
     pub engine: Engine,
     /// MongoDB.
     pub archive: Archive,
+    /// The payment provider.
+    pub provider: Arc<dyn Provider>,
 }
 
 /// Connects to both services and checks them.
@@ -49,7 +52,43 @@ pub struct Services {
 /// the settings refuse.
 pub async fn connect(config: &Config, metrics: &Metrics) -> Result<Services, StartError> {
     let observer = Arc::new(observers::RedisMetrics::new(metrics));
-    Ok(Services { engine: engine(config, observer).await?, archive: archive(config).await? })
+    let (engine, archive) = (engine(config, observer).await?, archive(config).await?);
+    let provider = provider(config, &archive)?;
+    match config.payment_provider {
+        PaymentProvider::Simulated => tracing::warn!(
+            "payments are simulated: no money moves (payment_provider = \"simulated\")"
+        ),
+        PaymentProvider::Stripe => tracing::info!(url = %config.stripe_url, "payments by stripe"),
+    }
+    Ok(Services { engine, archive, provider })
+}
+
+/// The payment provider. It is not asked anything yet.
+///
+/// # Errors
+/// If the settings cannot stand in a request to it.
+pub fn provider(config: &Config, archive: &Archive) -> Result<Arc<dyn Provider>, StartError> {
+    let timeout = Duration::from_millis(config.payment_timeout_ms);
+    Ok(match config.payment_provider {
+        PaymentProvider::Simulated => Arc::new(Simulated::new(
+            archive,
+            SimulatedSettings {
+                latency: Duration::from_millis(config.simulated_latency_ms),
+                timeout,
+                decline_percent: config.simulated_decline_percent,
+                timeout_percent: config.simulated_timeout_percent,
+                error_percent: config.simulated_error_percent,
+            },
+        )),
+        PaymentProvider::Stripe => {
+            let stripe = Stripe::new(&StripeSettings {
+                url: config.stripe_url.expose(),
+                secret_key: config.stripe_secret_key.expose(),
+                timeout,
+            });
+            Arc::new(stripe.map_err(|error| StartError(format!("stripe: {error}")))?)
+        }
+    })
 }
 
 /// Redis, connected and found fit. What the settings say to warn about is logged.
@@ -111,17 +150,12 @@ pub fn sale(
     Sale::start(
         services.engine.clone(),
         services.archive.clone(),
-        provider(config, &services.archive),
+        services.provider.clone(),
         sale_settings(config),
         Arc::new(observers::SaleMetrics::new(metrics)),
         Arc::new(Faults::new(config.api_fault_point)),
         shutdown.watch(),
     )
-}
-
-/// Who moves the money.
-pub fn provider(_: &Config, _: &Archive) -> Arc<dyn Provider> {
-    Arc::new(AlwaysYes)
 }
 
 /// Who sees to bookings' money outside of a sale: the worker, the operator's tool.
@@ -134,7 +168,7 @@ pub fn cashier(
     Cashier::new(
         services.engine.clone(),
         services.archive.clone(),
-        provider(config, &services.archive),
+        services.provider.clone(),
         &sale_settings(config),
         Arc::new(observers::SaleMetrics::new(metrics)),
         faults,

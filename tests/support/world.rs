@@ -8,12 +8,12 @@ use std::time::Duration;
 
 use futures_util::future::join_all;
 use futures_util::{StreamExt, stream};
-use holdfast::archive::{Archive, ArchiveConfig};
+use holdfast::archive::{Archive, ArchiveConfig, SimulatedPayment};
 use holdfast::domain::{
     BookingId, Entry, EventId, Kind, LogId, Partition, SeatId, Section, Status,
 };
 use holdfast::faults::Faults;
-use holdfast::payments::AlwaysYes;
+use holdfast::payments::{Simulated, SimulatedSettings};
 use holdfast::redis::scripts::{ClockSource, Scripts};
 use holdfast::redis::{Engine, WORKER_GROUP};
 use holdfast::sale::{
@@ -96,7 +96,7 @@ impl World {
         let (sale, tasks) = Sale::start(
             engine.clone(),
             archive.clone(),
-            Arc::new(AlwaysYes),
+            Arc::new(Simulated::new(&archive, SimulatedSettings::default())),
             rules,
             unfinished.clone(),
             Arc::new(Faults::default()),
@@ -240,6 +240,12 @@ impl World {
         let report = verify::verify(&self.engine, &self.archive, WORKER_GROUP, None, wait).await;
         let report = report.unwrap();
         assert!(report.clean, "{report:#?}");
+    }
+
+    /// What the simulated provider's books have of a booking's payment.
+    pub async fn payment(&self, booking: BookingId) -> Option<SimulatedPayment> {
+        let id = Simulated::payment_of(booking);
+        self.archive.simulated_books().find(&id).await.unwrap()
     }
 
     /// Free seats by Redis.
