@@ -69,6 +69,16 @@ impl Process {
         self.signal("TERM");
     }
 
+    /// Kills it (SIGKILL).
+    pub fn kill(&self) {
+        self.signal("KILL");
+    }
+
+    /// Lets it go on that a fault has stopped (SIGCONT).
+    pub fn thaw(&self) {
+        self.signal("CONT");
+    }
+
     /// Its exit status, if it has ended.
     pub fn exited(&self) -> Option<ExitStatus> {
         self.child.lock().unwrap().try_wait().unwrap()
