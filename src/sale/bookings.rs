@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::confirm::refusal;
+use super::own_key::OwnKey;
 use super::{BookingPage, BookingView, ListedBooking, Sale, SaleError, unix_now_ms};
 use crate::archive::ArchivedBooking;
 use crate::domain::{BookingId, Event, Outcome, Status, UserId};
@@ -81,14 +82,22 @@ impl Sale {
         until_ms
     }
 
-    /// Gives a hold a full hold time from now, within the event's longest hold.
-    pub async fn extend(&self, user: &UserId, id: BookingId) -> Result<BookingView, SaleError> {
+    /// Gives a hold a full hold time from now, within the event's longest hold. Under a `key` of
+    /// the caller's own it does so once; without one each call is meant.
+    pub async fn extend(
+        &self,
+        user: &UserId,
+        id: BookingId,
+        key: Option<&str>,
+    ) -> Result<BookingView, SaleError> {
         let mut event = self.event_of(id).await?;
         let nonce = new_nonce();
+        let key = OwnKey::of_extension(user, id, key, &self.inner.settings);
+        let attempt = OwnKey::attempt(key.as_ref(), &nonce);
         for _ in 0..TRIES_MAX {
-            let answer = self.inner.engine.extend(&event, id, user, &nonce).await?;
+            let answer = self.inner.engine.extend(&event, id, user, attempt).await?;
             match answer.code {
-                Code::Ok => return booked(answer, event),
+                Code::Ok | Code::Replayed => return booked(answer, event),
                 Code::GenerationMismatch => event = self.newer_event(&event).await?,
                 Code::HoldCapReached => {
                     return Err(SaleError::HoldCapReached(answer.into_booking()?.deadline_ms));
@@ -134,14 +143,14 @@ impl Sale {
         for _ in 0..TRIES_MAX {
             let answer = self.inner.engine.cancel(&event, id, user).await?;
             match answer.code {
-                Code::Ok => return booked(answer, event),
+                Code::Ok | Code::Replayed => return booked(answer, event),
                 Code::GenerationMismatch => event = self.newer_event(&event).await?,
                 Code::IsConfirmed => return self.cancel_sold(event, id).await,
                 Code::BookingUnknown | Code::EventNotLoaded => {
                     let view = self.archived_booking(user, id).await?;
                     return match view.booking.status {
                         Status::Confirmed => self.cancel_sold(event, id).await,
-                        Status::Cancelled => Ok(view),
+                        Status::Cancelled => Ok(BookingView { replayed: true, ..view }),
                         Status::Expired => Err(SaleError::BookingExpired(id)),
                         Status::Voided => Err(SaleError::SaleVoided(id)),
                         _ => Err(SaleError::EventNotLoaded(event.id)),
@@ -186,11 +195,11 @@ impl Sale {
 }
 
 fn booked(answer: Answer, event: Arc<Event>) -> Result<BookingView, SaleError> {
-    let now_ms = answer.now_ms;
+    let (now_ms, replayed) = (answer.now_ms, answer.code == Code::Replayed);
     Ok(BookingView {
         booking: answer.into_booking()?,
         event,
-        replayed: false,
+        replayed,
         left_alone: Vec::new(),
         now_ms,
     })
