@@ -4,7 +4,7 @@
 use mongodb::bson::{Document, doc};
 
 use super::Archive;
-use super::documents::{ARCHIVE_FORMAT, BOOKINGS, COUNTERS, EVENTS, META};
+use super::documents::{ARCHIVE_FORMAT, BOOKINGS, COUNTERS, EVENTS, INTENTS, META};
 use super::error::{ArchiveError, Refusal};
 use super::gateway::{DUPLICATE_KEY, Verb, integer};
 
@@ -110,7 +110,13 @@ impl Archive {
         // Events whose opening was interrupted.
         let events =
             vec![doc! { "name": "by_load", "key": { "load_state": 1, "created_at_ms": 1 } }];
-        for (collection, indexes) in [(BOOKINGS, bookings), (EVENTS, events)] {
+        let intents = vec![
+            // `restore` and `reconcile` go through an event's intents.
+            doc! { "name": "by_event", "key": { "event": 1, "_id": 1 } },
+            // Those that are not closed.
+            doc! { "name": "by_due", "key": { "due_ms": 1 }, "sparse": true },
+        ];
+        for (collection, indexes) in [(BOOKINGS, bookings), (EVENTS, events), (INTENTS, intents)] {
             let command = doc! {
                 "createIndexes": collection,
                 "indexes": indexes,

@@ -27,6 +27,8 @@ pub(super) const EVENTS: &str = "events";
 pub(super) const TRANSITIONS: &str = "transitions";
 /// One document a booking: its newest state, and the outcome that outranks it.
 pub(super) const BOOKINGS: &str = "bookings";
+/// One document a booking that was about to be paid: its payment intent.
+pub(super) const INTENTS: &str = "intents";
 /// One document a sold seat: `_id: "event:seat"`, `owner`: a booking. Never deleted.
 pub(super) const CLAIMS: &str = "claims";
 
@@ -328,6 +330,6 @@ pub(super) fn transition_fields(t: &Transition) -> Result<Document, String> {
     })
 }
 
-fn seat_numbers(seats: &[SeatId]) -> Vec<i64> {
+pub(super) fn seat_numbers(seats: &[SeatId]) -> Vec<i64> {
     seats.iter().map(|seat| i64::from(seat.0)).collect()
 }

@@ -19,6 +19,7 @@
 //! | `events` | event id | the catalogue with layouts |
 //! | `bookings` | booking id | newest state, outcome |
 //! | `claims` | `event:seat` | the booking that owns the seat |
+//! | `intents` | booking id | what may be, or was, paid for it |
 //! | `transitions` | `booking:version:log id` | the ledger: every log entry |
 
 mod blocks;
@@ -30,6 +31,7 @@ mod events;
 mod fold;
 mod gateway;
 mod history;
+mod intents;
 mod judge;
 mod loading;
 mod store;

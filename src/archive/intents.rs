@@ -1,0 +1,175 @@
+//! Payment intents: written before a charge, changed by compare-and-set on `rev`. What a change may
+//! be is decided by `domain::intent`; here one of several writers wins it.
+
+use mongodb::bson::{Document, doc};
+use mongodb::options::FindOptions;
+use serde::Deserialize;
+
+use super::Archive;
+use super::documents::{INTENTS, parse_booking, seat_numbers, signed};
+use super::error::ArchiveError;
+use super::gateway::{DUPLICATE_KEY, Verb};
+use crate::domain::{BookingId, EventId, Intent, IntentState, SeatId, UserId};
+
+/// An intent as it is read.
+#[derive(Deserialize)]
+struct IntentDocument {
+    #[serde(rename = "_id")]
+    id: String,
+    user: UserId,
+    seats: Vec<SeatId>,
+    amount: i64,
+    currency: String,
+    created_ms: i64,
+    deadline_ms: i64,
+    idempotency: String,
+    fingerprint: String,
+    trace: String,
+    payment: String,
+    attempt: u32,
+    lease: u64,
+    nonce: String,
+    state: IntentState,
+    due_ms: Option<i64>,
+    refunded: i64,
+    rev: u64,
+}
+
+impl TryFrom<IntentDocument> for Intent {
+    type Error = ArchiveError;
+    fn try_from(document: IntentDocument) -> Result<Self, ArchiveError> {
+        Ok(Intent {
+            booking: parse_booking(&document.id)?,
+            user: document.user,
+            seats: document.seats,
+            amount: document.amount,
+            currency: document.currency,
+            created_ms: document.created_ms,
+            deadline_ms: document.deadline_ms,
+            idempotency: document.idempotency,
+            fingerprint: document.fingerprint,
+            trace: document.trace,
+            payment: document.payment,
+            attempt: document.attempt,
+            lease: document.lease,
+            nonce: document.nonce,
+            state: document.state,
+            due_ms: document.due_ms,
+            refunded: document.refunded,
+            rev: document.rev,
+        })
+    }
+}
+
+impl Archive {
+    /// Writes a booking's first intent; false if it has one.
+    pub async fn insert_intent(&self, intent: &Intent) -> Result<bool, ArchiveError> {
+        let mut document = fields(intent).map_err(ArchiveError::Corrupt)?;
+        document.insert("_id", intent.booking.to_string());
+        document.extend(intent.due_ms.map(|due_ms| ("due_ms".to_owned(), due_ms.into())));
+        let written = self.gateway.write_plain(Verb::Insert, INTENTS, vec![document]).await?;
+        Ok(written.errors.iter().all(|error| error.code != DUPLICATE_KEY))
+    }
+
+    /// Writes an intent's next state over the one before it; false if another was quicker.
+    pub async fn change_intent(&self, next: &Intent) -> Result<bool, ArchiveError> {
+        Ok(self.change_intents(std::slice::from_ref(next)).await? == 1)
+    }
+
+    /// The same for several, each for itself; how many were changed.
+    pub async fn change_intents(&self, nexts: &[Intent]) -> Result<u64, ArchiveError> {
+        let operations: Result<Vec<Document>, String> =
+            nexts.iter().map(change_operation).collect();
+        let operations = operations.map_err(ArchiveError::Corrupt)?;
+        let written = self.gateway.write_plain(Verb::Update, INTENTS, operations).await?;
+        Ok(written.touched.unsigned_abs())
+    }
+
+    /// A booking's intent.
+    pub async fn intent(&self, booking: BookingId) -> Result<Option<Intent>, ArchiveError> {
+        let found: Option<IntentDocument> =
+            self.gateway.find_by_id(INTENTS, booking.to_string()).await?;
+        found.map(Intent::try_from).transpose()
+    }
+
+    /// Has the reconciler look at a booking's intent, also a closed one, from `now_ms` on: its
+    /// outcome has changed.
+    pub async fn intent_due(&self, booking: BookingId, now_ms: i64) -> Result<(), ArchiveError> {
+        let operation = doc! {
+            "q": { "_id": booking.to_string() },
+            // INVARIANT: a closing that was decided on before this does not close it.
+            "u": { "$set": { "due_ms": now_ms }, "$inc": { "rev": 1_i64 } },
+        };
+        self.gateway.write_plain(Verb::Update, INTENTS, vec![operation]).await.map(drop)
+    }
+
+    /// At most `limit` intents that are due, oldest first.
+    pub async fn intents_due(
+        &self,
+        before_ms: i64,
+        limit: u32,
+    ) -> Result<Vec<Intent>, ArchiveError> {
+        let options = FindOptions::builder().sort(doc! { "due_ms": 1 }).limit(i64::from(limit));
+        self.intents_where(doc! { "due_ms": { "$lt": before_ms } }, options.build()).await
+    }
+
+    /// At most `limit` intents of an event, in whatever state, by booking id after `after`.
+    pub async fn intents_of_event(
+        &self,
+        event: EventId,
+        after: Option<BookingId>,
+        limit: u32,
+    ) -> Result<Vec<Intent>, ArchiveError> {
+        let mut filter = doc! { "event": i64::from(event.0) };
+        if let Some(after) = after {
+            filter.insert("_id", doc! { "$gt": after.to_string() });
+        }
+        let options = FindOptions::builder().sort(doc! { "_id": 1 }).limit(i64::from(limit));
+        self.intents_where(filter, options.build()).await
+    }
+
+    async fn intents_where(
+        &self,
+        filter: Document,
+        options: FindOptions,
+    ) -> Result<Vec<Intent>, ArchiveError> {
+        let found: Vec<IntentDocument> = self.gateway.find(INTENTS, filter, options).await?;
+        found.into_iter().map(Intent::try_from).collect()
+    }
+}
+
+/// Everything of an intent but its id and when it is due.
+fn fields(intent: &Intent) -> Result<Document, String> {
+    Ok(doc! {
+        "event": i64::from(intent.booking.event().0),
+        "user": intent.user.as_str(),
+        "seats": seat_numbers(&intent.seats),
+        "amount": intent.amount,
+        "currency": &intent.currency,
+        "created_ms": intent.created_ms,
+        "deadline_ms": intent.deadline_ms,
+        "idempotency": &intent.idempotency,
+        "fingerprint": &intent.fingerprint,
+        "trace": &intent.trace,
+        "payment": &intent.payment,
+        "attempt": i64::from(intent.attempt),
+        "lease": signed(intent.lease, "lease")?,
+        "nonce": &intent.nonce,
+        "state": intent.state.word(),
+        "refunded": intent.refunded,
+        "rev": signed(intent.rev, "rev")?,
+    })
+}
+
+fn change_operation(next: &Intent) -> Result<Document, String> {
+    let before = signed(next.rev - 1, "rev")?;
+    let mut set = fields(next)?;
+    let update = match next.due_ms {
+        Some(due_ms) => {
+            set.insert("due_ms", due_ms);
+            doc! { "$set": set }
+        }
+        None => doc! { "$set": set, "$unset": { "due_ms": "" } },
+    };
+    Ok(doc! { "q": { "_id": next.booking.to_string(), "rev": before }, "u": update })
+}
