@@ -145,11 +145,11 @@ impl Sale {
             match answer.code {
                 Code::Ok | Code::Replayed => return booked(answer, event),
                 Code::GenerationMismatch => event = self.newer_event(&event).await?,
-                Code::IsConfirmed => return self.cancel_sold(event, id).await,
+                Code::IsConfirmed => return self.cancel_sold(event, id, answer.now_ms).await,
                 Code::BookingUnknown | Code::EventNotLoaded => {
                     let view = self.archived_booking(user, id).await?;
                     return match view.booking.status {
-                        Status::Confirmed => self.cancel_sold(event, id).await,
+                        Status::Confirmed => self.cancel_sold(event, id, view.now_ms).await,
                         Status::Cancelled => Ok(BookingView { replayed: true, ..view }),
                         Status::Expired => Err(SaleError::BookingExpired(id)),
                         Status::Voided => Err(SaleError::SaleVoided(id)),
@@ -162,13 +162,32 @@ impl Sale {
         Err(SaleError::EventNotLoaded(event.id))
     }
 
+    /// Refuses to cancel a sale at `now_ms` (Redis' time, or our own where Redis does not know the
+    /// booking) if the event's policy does. What was cancelled in time stays so, though Redis may
+    /// not follow yet.
+    async fn check_cancellable(&self, id: BookingId, now_ms: i64) -> Result<(), SaleError> {
+        let archive = &self.inner.archive;
+        let head = archive.event_head(id.event()).await?.ok_or(SaleError::BookingUnknown(id))?;
+        let policy = head.cancel_policy();
+        if policy.allows(now_ms) {
+            return Ok(());
+        }
+        let archived = archive.booking(id).await?;
+        match archived.and_then(|archived| archived.outcome) {
+            Some(Outcome::Cancelled) => Ok(()),
+            _ => Err(SaleError::CancellationClosed { booking: id, policy }),
+        }
+    }
+
     /// Cancels a sale: the archive first, by compare-and-set; then Redis follows. INVARIANT: its
     /// seats become free only after the archive says `cancelled`.
     async fn cancel_sold(
         &self,
         event: Arc<Event>,
         id: BookingId,
+        now_ms: i64,
     ) -> Result<BookingView, SaleError> {
+        self.check_cancellable(id, now_ms).await?;
         let archive = &self.inner.archive;
         match archive.cancel_sold(id, unix_now_ms()).await? {
             Some(Outcome::Cancelled) => {}

@@ -316,7 +316,7 @@ fn aborts() -> impl Strategy<Value = Act> {
 
 fn begin() -> impl Strategy<Value = Act> {
     let meant = prop_oneof![
-        6 => pick(Status::Hold),
+        5 => pick(Status::Hold),
         1 => pick(Status::Committed),
         1 => pick(Status::Confirmed),
     ];
@@ -339,7 +339,7 @@ fn extend() -> impl Strategy<Value = Act> {
 
 fn own_key() -> impl Strategy<Value = OwnKey> {
     prop_oneof![
-        2 => Just(OwnKey::None),
+        1 => Just(OwnKey::None),
         1 => (0..2_u8, 0..2_u8).prop_map(|(key, asked)| OwnKey::Shared(key, asked)),
     ]
 }
