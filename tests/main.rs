@@ -9,6 +9,7 @@ mod deploy;
 mod engine;
 mod faults;
 mod model;
+mod payments;
 mod races;
 mod support;
 mod worker;

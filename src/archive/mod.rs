@@ -21,6 +21,7 @@
 //! | `claims` | `event:seat` | the booking that owns the seat |
 //! | `intents` | booking id | what may be, or was, paid for it |
 //! | `transitions` | `booking:version:log id` | the ledger: every log entry |
+//! | `simulated_payments` | payment object's id | the books of the simulated payment provider |
 
 mod blocks;
 mod bookings;
@@ -34,6 +35,7 @@ mod history;
 mod intents;
 mod judge;
 mod loading;
+mod simulated;
 mod store;
 mod trial;
 mod verify;
@@ -51,6 +53,7 @@ pub use documents::{ArchivedBooking, EventHead, transition_id};
 pub use error::{ArchiveError, Refusal};
 pub use history::{BookingFilter, LedgerEntry};
 pub use loading::{LoadFacts, UnloadAttempt};
+pub use simulated::{SimulatedBooks, SimulatedCharge, SimulatedPayment, SimulatedState};
 pub use store::{NoObserver, StoreObserver, StoreStep, Stored, Verdict};
 pub use verify::Claim;
 

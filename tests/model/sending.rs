@@ -117,6 +117,12 @@ impl Run<'_> {
             Call::ConfirmCommit { booking, lease, payment } => {
                 engine.confirm_commit(generation, *booking, *lease, payment).await
             }
+            Call::ConfirmTakeover { booking, nonce, lease_ms } => {
+                engine.confirm_takeover(generation, *booking, nonce, *lease_ms).await
+            }
+            Call::ConfirmLate { known, payment } => {
+                engine.confirm_late(generation, known, payment).await
+            }
             Call::Cancel { booking, user } => engine.cancel(event, *booking, user).await,
             Call::Extend { booking, user, nonce, key } => {
                 engine.extend(event, *booking, user, attempt(nonce, key.as_ref())).await
@@ -223,7 +229,6 @@ fn mode(which: &Which) -> AbortMode {
         Which::Nonce { nonce, not_before_ms } => {
             AbortMode::Nonce { nonce: nonce.clone(), not_before: NotAfter(*not_before_ms) }
         }
-        Which::Lapsed => AbortMode::Lapsed,
     }
 }
 

@@ -6,6 +6,7 @@ pub mod entries;
 pub mod http;
 pub mod process;
 pub mod servers;
+pub mod stripe;
 pub mod worker;
 pub mod world;
 
