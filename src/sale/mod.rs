@@ -15,6 +15,7 @@ mod hold;
 mod house;
 mod load;
 pub mod opening;
+mod own_key;
 mod paying;
 mod rebuild;
 pub mod replay;

@@ -74,9 +74,9 @@ impl Place {
 
     /// The same with other settings.
     pub fn worker_with(&self, settings: &[(&str, &str)]) -> Process {
-        let consumer = unique_name();
-        let own = [("HOLDFAST_WORKER_CONSUMER", consumer.as_str())];
-        let all = [settings, &own].concat();
+        let name = unique_name();
+        let mut all = vec![("HOLDFAST_WORKER_CONSUMER", name.as_str())];
+        all.extend(settings);
         Process::start(env!("CARGO_BIN_EXE_holdfast-worker"), &self.environment(&all))
     }
 

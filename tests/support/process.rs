@@ -74,9 +74,21 @@ impl Process {
         self.signal("KILL");
     }
 
-    /// Lets it go on that a fault has stopped (SIGCONT).
+    /// Stops it where it is (SIGSTOP).
+    pub fn freeze(&self) {
+        self.signal("STOP");
+    }
+
+    /// Lets it run again (SIGCONT).
     pub fn thaw(&self) {
         self.signal("CONT");
+    }
+
+    /// Whether it is stopped, by itself or by us.
+    pub fn is_frozen(&self) -> bool {
+        let pid = self.child.lock().unwrap().id().to_string();
+        let state = Command::new("ps").args(["-o", "state=", "-p", &pid]).output().unwrap();
+        state.stdout.starts_with(b"T")
     }
 
     /// Its exit status, if it has ended.
