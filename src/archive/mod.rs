@@ -21,7 +21,7 @@
 //! | `claims` | `event:seat` | the booking that owns the seat |
 //! | `intents` | booking id | what may be, or was, paid for it |
 //! | `transitions` | `booking:version:log id` | the ledger: every log entry |
-//! | `simulated_payments` | payment object's id | the books of the simulated payment provider |
+//! | `simulated_payments` | booking id | the books of the simulated payment provider |
 
 mod blocks;
 mod bookings;
@@ -53,7 +53,7 @@ pub use documents::{ArchivedBooking, EventHead, transition_id};
 pub use error::{ArchiveError, Refusal};
 pub use history::{BookingFilter, LedgerEntry};
 pub use loading::{LoadFacts, UnloadAttempt};
-pub use simulated::{SimulatedBooks, SimulatedCharge, SimulatedPayment, SimulatedState};
+pub use simulated::{SimulatedBooks, SimulatedObject, SimulatedPayment, SimulatedState};
 pub use store::{NoObserver, StoreObserver, StoreStep, Stored, Verdict};
 pub use verify::Claim;
 

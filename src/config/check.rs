@@ -67,6 +67,7 @@ impl Config {
         range("max_seats_per_user", self.max_seats_per_user.into(), 1, 1_000_000);
         range("idempotency_ttl_seconds", self.idempotency_ttl_seconds.into(), 1, 7 * 86_400);
         range("confirm_wait_ms", self.confirm_wait_ms, 0, 30_000);
+        range("reconcile_interval_ms", self.reconcile_interval_ms, 10, 600_000);
         range("confirm_attempts_max", self.confirm_attempts_max.into(), 1, 1_000);
         range("payment_timeout_ms", self.payment_timeout_ms, 100, 60_000);
         range("simulated_latency_ms", self.simulated_latency_ms, 0, 60_000);

@@ -113,6 +113,8 @@ settings! {
     confirm_wait_ms: u64 = 3_000;
     /// How long a payment under way keeps its booking from other attempts, milliseconds.
     confirm_lease_ms: u64 = 60_000;
+    /// How often money that is not settled is looked after, milliseconds.
+    reconcile_interval_ms: u64 = 1_000;
     /// Payment attempts a booking has.
     confirm_attempts_max: u32 = 10;
     /// Holds with an unknown outcome that wait to be undone, in one process; beyond it their
@@ -164,6 +166,8 @@ settings! {
     /// For tests: a step of a sale at which the worker harms itself, as `after_claims:kill` or
     /// `after_outcomes:stop:2` (the second time). Empty: none.
     worker_fault_point: FaultPoint = FaultPoint::default();
+    /// For tests: the same for a step of a sale in the API, as `after_charge:kill`.
+    api_fault_point: FaultPoint = FaultPoint::default();
 
     /// How callers prove who they are: `trusted` believes `?user_id=` and `X-User-Id`.
     auth: Auth = Auth::Trusted;

@@ -5,7 +5,7 @@ use std::fmt::Write;
 use super::fields::{Config, FIELDS};
 
 /// Settings for tests alone: known, but of no use to anybody who runs Holdfast.
-const HIDDEN: [&str; 1] = ["worker_fault_point"];
+const HIDDEN: [&str; 2] = ["worker_fault_point", "api_fault_point"];
 
 impl Config {
     /// The settings as a TOML file with their documentation and defaults; passwords and key

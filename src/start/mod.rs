@@ -13,10 +13,11 @@ use tokio::task::JoinHandle;
 use crate::archive::{Archive, ArchiveConfig, ArchiveError};
 use crate::config::Config;
 use crate::config::values::PaymentProvider;
+use crate::faults::Faults;
 use crate::payments::{Provider, Simulated, SimulatedSettings, Stripe, StripeSettings};
 use crate::redis::scripts::{ClockSource, Scripts};
 use crate::redis::{Engine, Observer, RedisError, RedisSettings, WORKER_GROUP};
-use crate::sale::{Sale, SaleSettings};
+use crate::sale::{Cashier, Sale, SaleSettings};
 use crate::shutdown::Shutdown;
 use crate::telemetry::Metrics;
 
@@ -152,7 +153,25 @@ pub fn sale(
         services.provider.clone(),
         sale_settings(config),
         Arc::new(observers::SaleMetrics::new(metrics)),
+        Arc::new(Faults::new(config.api_fault_point)),
         shutdown.watch(),
+    )
+}
+
+/// Who sees to bookings' money outside of a sale: the worker, the operator's tool.
+pub fn cashier(
+    services: &Services,
+    config: &Config,
+    metrics: &Metrics,
+    faults: Arc<Faults>,
+) -> Cashier {
+    Cashier::new(
+        services.engine.clone(),
+        services.archive.clone(),
+        services.provider.clone(),
+        &sale_settings(config),
+        Arc::new(observers::SaleMetrics::new(metrics)),
+        faults,
     )
 }
 
@@ -197,6 +216,7 @@ pub fn sale_settings(config: &Config) -> SaleSettings {
         confirm_wait: Duration::from_millis(config.confirm_wait_ms),
         // `config` bounds it far below what an i64 holds.
         confirm_lease_ms: config.confirm_lease_ms as i64,
+        ended_keep_seconds: config.ended_keep_seconds,
         confirm_attempts_max: i64::from(config.confirm_attempts_max),
         unfinished_max: config.abort_queue_max as usize,
         log_entries_max: config.log_entries_max,

@@ -13,7 +13,7 @@
 //! | `drain` | entries that nobody has read, and what this worker left over |
 //! | `reclaim` | entries of dead consumers, and failed ones; dead letters |
 //! | `sweep` | overdue holds of quiet events |
-//! | `release` | confirmations that were begun and never committed |
+//! | `reconcile` | payments that nobody looks after, confirmations whose lease lapsed |
 //! | `mend` | openings, changes and cancellations that were cut off |
 //! | `retain` | bookings that ended long ago: they leave Redis |
 //! | `trim` | archived entries, once they are old |
@@ -23,11 +23,10 @@
 
 mod batch;
 mod drain;
-mod faults;
 mod http;
 mod mend;
 mod reclaim;
-mod release;
+mod reconcile;
 mod retain;
 mod store;
 mod sweep;
@@ -46,13 +45,14 @@ use tokio::sync::Semaphore;
 use crate::archive::Archive;
 use crate::config::Config;
 use crate::domain::Partition;
+use crate::faults::Faults;
 use crate::redis::Engine;
+use crate::sale::Cashier;
 use crate::sale::archiving::Carrier;
 use crate::shutdown::Shutdown;
-use crate::start::Services;
+use crate::start::{self, Services};
 use crate::telemetry::Metrics;
 
-use faults::Faults;
 use tasks::Tasks;
 use vitals::Vitals;
 
@@ -74,8 +74,9 @@ struct Shared {
     /// Batches that may be under way.
     places: Arc<Semaphore>,
     carrier: Carrier,
+    cashier: Cashier,
     vitals: Vitals,
-    faults: Faults,
+    faults: Arc<Faults>,
 }
 
 impl std::ops::Deref for Worker {
@@ -107,6 +108,7 @@ pub async fn run(
     let consumer = consumer_name(&config, listener.local_addr()?);
     tracing::info!(consumer, "working");
     let lanes = services.engine.lanes();
+    let faults = Arc::new(Faults::new(config.worker_fault_point));
     let worker = Worker(Arc::new(Shared {
         places: Arc::new(Semaphore::new(config.worker_batches_in_flight as usize)),
         carrier: Carrier::new(
@@ -114,7 +116,8 @@ pub async fn run(
             services.archive.clone(),
             config.ended_keep_seconds,
         ),
-        faults: Faults::new(config.worker_fault_point),
+        cashier: start::cashier(&services, &config, &metrics, faults.clone()),
+        faults,
         vitals: Vitals::new(lanes.len(), metrics.batches_in_flight.clone()),
         engine: services.engine,
         archive: services.archive,
@@ -153,7 +156,7 @@ fn start(worker: &Worker, lanes: Vec<Vec<Partition>>) -> Tasks {
     }
     tasks.keep("reclaim", with(worker, reclaim::reclaim));
     tasks.keep("sweep", with(worker, sweep::sweep));
-    tasks.keep("release", with(worker, release::release));
+    tasks.keep("reconcile", with(worker, reconcile::reconcile));
     tasks.keep("mend", with(worker, mend::mend));
     tasks.keep("retain", with(worker, retain::retain));
     tasks.keep("trim", with(worker, trim::trim));

@@ -7,6 +7,7 @@ use tokio::time::sleep;
 use tracing::{error, info, warn};
 
 use super::{Carrier, Judged};
+use crate::archive::Verdict;
 use crate::backoff::Backoff;
 use crate::domain::{Booking, BookingId, LogId, Outcome};
 use crate::redis::{Code, NotAfter, SettleCall, WORKER_GROUP};
@@ -92,6 +93,16 @@ impl Carrier {
         }
         warn!(booking_id = %id, outcome = outcome.word(), "a verdict is settled later");
         Settled::Later
+    }
+
+    /// Brings what the archive says of a booking by now into Redis, where it has decided.
+    pub async fn follow(&self, id: BookingId) -> Settled {
+        let Some((booking, outcome, tell_until)) = self.judged_anew(id).await else {
+            return Settled::Later;
+        };
+        let verdict = Verdict { index: 0, booking, outcome };
+        let judged = Judged { verdict, tell_until: Some(tell_until) };
+        self.settle(None, &judged, |_| {}).await
     }
 
     /// Gives the seats of a refused booking back to the bookings that the archive has sold them
