@@ -47,10 +47,6 @@ pub struct Charge {
     pub payment: String,
     /// The client's word for how it pays: a card, a token.
     pub method: String,
-    /// What the object is for, minor units.
-    pub amount: i64,
-    /// ISO 4217 code.
-    pub currency: String,
 }
 
 /// How a payment object stands.
