@@ -45,6 +45,10 @@ pub struct Charge {
     pub attempt: u32,
     /// The booking's payment object.
     pub payment: String,
+    /// How much, in the currency's minor unit: what the object was created for.
+    pub amount: i64,
+    /// ISO 4217 code.
+    pub currency: String,
     /// The client's word for how it pays: a card, a token.
     pub method: String,
 }
