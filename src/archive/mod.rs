@@ -21,6 +21,7 @@
 //! | `claims` | `event:seat` | the booking that owns the seat |
 //! | `intents` | booking id | what may be, or was, paid for it |
 //! | `transitions` | `booking:version:log id` | the ledger: every log entry |
+//! | `webhooks` | provider's event id | webhooks that were handled, for 30 days |
 //! | `simulated_payments` | booking id | the books of the simulated payment provider |
 
 mod blocks;
@@ -39,6 +40,7 @@ mod simulated;
 mod store;
 mod trial;
 mod verify;
+mod webhooks;
 
 use std::time::Duration;
 

@@ -13,6 +13,7 @@
 
 mod simulated;
 mod stripe;
+pub mod webhook;
 
 use std::future::Future;
 use std::pin::Pin;

@@ -17,6 +17,7 @@ use crate::support::unique_name;
 mod promises;
 mod simulated;
 mod stripe;
+mod webhooks;
 
 /// Bound of calls that are answered.
 const PATIENT: Duration = Duration::from_secs(30);
