@@ -21,7 +21,8 @@
 //! | `claims` | `event:seat` | the booking that owns the seat |
 //! | `intents` | booking id | what may be, or was, paid for it |
 //! | `transitions` | `booking:version:log id` | the ledger: every log entry |
-//! | `simulated_payments` | payment object's id | the books of the simulated payment provider |
+//! | `webhooks` | provider's event id | webhooks that were handled, for 30 days |
+//! | `simulated_payments` | booking id | the books of the simulated payment provider |
 
 mod blocks;
 mod bookings;
@@ -39,6 +40,7 @@ mod simulated;
 mod store;
 mod trial;
 mod verify;
+mod webhooks;
 
 use std::time::Duration;
 
@@ -53,7 +55,7 @@ pub use documents::{ArchivedBooking, EventHead, transition_id};
 pub use error::{ArchiveError, Refusal};
 pub use history::{BookingFilter, LedgerEntry};
 pub use loading::{LoadFacts, UnloadAttempt};
-pub use simulated::{SimulatedBooks, SimulatedCharge, SimulatedPayment, SimulatedState};
+pub use simulated::{SimulatedBooks, SimulatedObject, SimulatedPayment, SimulatedState};
 pub use store::{NoObserver, StoreObserver, StoreStep, Stored, Verdict};
 pub use verify::Claim;
 
