@@ -1,7 +1,7 @@
 //! Money that comes after the hold is over: the same seats if they are free, else it goes back.
 
 use holdfast::domain::{Booking, BookingId, EventId, Intent, IntentState, Status};
-use holdfast::payments::{Charge, Provider, Simulated, SimulatedSettings};
+use holdfast::payments::{Charge, Order, Provider, Simulated, SimulatedSettings};
 use holdfast::sale::{BookingView, Reconciled};
 
 use super::{SETTLED, books_agree};
@@ -13,7 +13,10 @@ use crate::support::world::{World, impatient};
 
 /// Charges a booking as a confirmation would whose traces in Redis a failover has lost.
 async fn charge_unseen(world: &World, booking: &Booking) {
-    let payment = Simulated::payment_of(booking.id);
+    let provider = Simulated::new(&world.archive, SimulatedSettings::default());
+    let order =
+        Order { booking: booking.id, amount: booking.amount, currency: booking.currency.clone() };
+    let payment = provider.create(&order).await.unwrap();
     let leased = Booking { lease: 1, nonce: "lost".into(), ..booking.clone() };
     let intent = Intent::first(&leased, &payment, IntentState::Open, 0);
     assert!(world.archive.insert_intent(&intent).await.unwrap());
@@ -25,7 +28,6 @@ async fn charge_unseen(world: &World, booking: &Booking) {
         amount: booking.amount,
         currency: booking.currency.clone(),
     };
-    let provider = Simulated::new(&world.archive, SimulatedSettings::default());
     provider.charge(&charge).await.unwrap();
 }
 

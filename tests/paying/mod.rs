@@ -10,7 +10,6 @@ use std::time::Duration;
 
 use holdfast::archive::Archive;
 use holdfast::domain::{BookingId, EventId, Intent, IntentState, Outcome};
-use holdfast::payments::Simulated;
 use serde_json::Value;
 
 use crate::support::api::{Api, Place};
@@ -75,7 +74,7 @@ async fn books_agree(archive: &Archive, events: &[u64]) -> Totals {
 /// One booking's money. INVARIANT: sold and charged once, or nothing is left of any charge.
 async fn story_of(archive: &Archive, intent: &Intent) -> Totals {
     let id = intent.booking;
-    let payment = archive.simulated_books().find(&Simulated::payment_of(id)).await.unwrap();
+    let payment = archive.simulated_books().find(id).await.unwrap();
     let outcome = archive.booking(id).await.unwrap().and_then(|booking| booking.outcome);
     let charges = payment.as_ref().map_or(0, |payment| payment.charges);
     assert!(charges <= 1, "{id} was charged {charges} times");
