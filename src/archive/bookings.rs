@@ -94,6 +94,19 @@ impl Archive {
         self.gateway.write_plain(Verb::Update, BOOKINGS, vec![operation]).await.map(drop)
     }
 
+    /// Fills in when Redis came to show these sales, where that entry was lost.
+    pub async fn note_confirmed(&self, ids: &[BookingId], now_ms: i64) -> Result<(), ArchiveError> {
+        let operation = |id: &BookingId| {
+            let filter = doc! { "_id": id.to_string(), "confirmed_ms": 0_i64 };
+            doc! { "q": filter, "u": { "$set": { "confirmed_ms": now_ms } } }
+        };
+        let operations: Vec<_> = ids.iter().map(operation).collect();
+        if operations.is_empty() {
+            return Ok(());
+        }
+        self.gateway.write_plain(Verb::Update, BOOKINGS, operations).await.map(drop)
+    }
+
     pub(super) async fn bookings_where(
         &self,
         filter: mongodb::bson::Document,

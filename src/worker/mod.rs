@@ -15,6 +15,7 @@
 //! | `sweep` | overdue holds of quiet events |
 //! | `release` | confirmations that were begun and never committed |
 //! | `mend` | openings, changes and cancellations that were cut off |
+//! | `repair` | events and writes that Redis lost |
 //! | `retain` | bookings that ended long ago: they leave Redis |
 //! | `trim` | archived entries, once they are old |
 //! | `watch` | health, gauges, alarms, from outside the drain |
@@ -25,9 +26,11 @@ mod batch;
 mod drain;
 mod faults;
 mod http;
+mod links;
 mod mend;
 mod reclaim;
 mod release;
+mod repair;
 mod retain;
 mod store;
 mod sweep;
@@ -41,13 +44,14 @@ use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::Semaphore;
+use tokio::sync::{Notify, Semaphore};
 
 use crate::archive::Archive;
 use crate::config::Config;
 use crate::domain::Partition;
 use crate::redis::Engine;
 use crate::sale::archiving::Carrier;
+use crate::sale::restore::Restorer;
 use crate::shutdown::Shutdown;
 use crate::start::Services;
 use crate::telemetry::Metrics;
@@ -74,6 +78,9 @@ struct Shared {
     /// Batches that may be under way.
     places: Arc<Semaphore>,
     carrier: Carrier,
+    restorer: Restorer,
+    /// Ends the pause of `repair`: a fork was met.
+    look_now: Notify,
     vitals: Vitals,
     faults: Faults,
 }
@@ -114,6 +121,13 @@ pub async fn run(
             services.archive.clone(),
             config.ended_keep_seconds,
         ),
+        restorer: Restorer::new(
+            services.engine.clone(),
+            services.archive.clone(),
+            i64::from(config.idempotency_ttl_seconds) * 1_000,
+            config.ended_keep_seconds,
+        ),
+        look_now: Notify::new(),
         faults: Faults::new(config.worker_fault_point),
         vitals: Vitals::new(lanes.len(), metrics.batches_in_flight.clone()),
         engine: services.engine,
@@ -155,6 +169,7 @@ fn start(worker: &Worker, lanes: Vec<Vec<Partition>>) -> Tasks {
     tasks.keep("sweep", with(worker, sweep::sweep));
     tasks.keep("release", with(worker, release::release));
     tasks.keep("mend", with(worker, mend::mend));
+    tasks.keep("repair", with(worker, repair::repair));
     tasks.keep("retain", with(worker, retain::retain));
     tasks.keep("trim", with(worker, trim::trim));
     tasks.keep("watch", with(worker, watch::watch));

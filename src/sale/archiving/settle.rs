@@ -7,6 +7,7 @@ use tokio::time::sleep;
 use tracing::{error, info, warn};
 
 use super::{Carrier, Judged};
+use crate::archive::Verdict;
 use crate::backoff::Backoff;
 use crate::domain::{Booking, BookingId, LogId, Outcome};
 use crate::redis::{Code, NotAfter, SettleCall, WORKER_GROUP};
@@ -92,6 +93,15 @@ impl Carrier {
         }
         warn!(booking_id = %id, outcome = outcome.word(), "a verdict is settled later");
         Settled::Later
+    }
+
+    /// Settles what the archive says of a booking now, without an entry that asks for it; the
+    /// booking as the archive had it then. `None`: the archive does not answer, or has no outcome.
+    pub async fn settle_archived(&self, id: BookingId) -> Option<(Settled, Booking)> {
+        let (booking, outcome, tell_until) = self.judged_anew(id).await?;
+        let verdict = Verdict { index: 0, booking: booking.clone(), outcome };
+        let judged = Judged { verdict, tell_until: Some(tell_until) };
+        Some((self.settle(None, &judged, |_| {}).await, booking))
     }
 
     /// Gives the seats of a refused booking back to the bookings that the archive has sold them
