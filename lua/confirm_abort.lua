@@ -2,9 +2,9 @@
 -- confirm_abort: ends a confirmation without a sale: back to HOLD, which lapses at once if its
 -- deadline has passed; CANCELLED if it lost a seat to a sale that the archive restored.
 --
--- Guarantee: only the confirmation that is meant ends: by lease number (a decline), by nonce (a
--- begin whose reply was lost; not before `not_before`, so that it cannot overtake it), or, with
--- mode `lapsed`, whichever lease has lapsed by Redis' time.
+-- Guarantee: only the confirmation that is meant ends: by lease number (a decline, or a payment
+-- that surely will not come), or by nonce (a begin whose reply was lost; not before `not_before`,
+-- so that it cannot overtake it). None ends because time has passed.
 -- KEYS: event seats holders bookings deadlines leases users ended log link
 -- ARGV: not_after generation nonce booking mode value not_before
 -- Reply: code now, then by code: ok|nothing id record · generation_mismatch generation
@@ -42,8 +42,7 @@ if not b then
 end
 local meant = b.status == 'CONFIRMING' and (
   (mode == 'lease' and b.lease == tonumber(value))
-  or (mode == 'nonce' and b.nonce == value)
-  or (mode == 'lapsed' and b.lease_until <= now))
+  or (mode == 'nonce' and b.nonce == value))
 if not meant then
   if b.status ~= 'CONFIRMING' then redis.call('ZREM', leases_key, b.id) end
   return reply('nothing', b)

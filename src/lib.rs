@@ -9,7 +9,7 @@
 //!
 //! Modules import downwards only, in this order: [`api`], `worker`, `ctl` · [`start`] · [`sale`] ·
 //! [`live`] · [`archive`], [`payments`] · [`redis`] · [`domain`]; [`config`], [`telemetry`],
-//! [`backoff`] and [`shutdown`] serve them all. `docs/ARCHITECTURE.md` walks one booking through all of it.
+//! [`backoff`], [`faults`] and [`shutdown`] serve them all. `docs/ARCHITECTURE.md` walks one booking through all of it.
 #![forbid(unsafe_code)]
 
 pub mod api;
@@ -18,6 +18,7 @@ pub mod backoff;
 pub mod config;
 pub mod ctl;
 pub mod domain;
+pub mod faults;
 pub mod live;
 pub mod payments;
 pub mod redis;

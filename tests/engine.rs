@@ -188,7 +188,6 @@ on_each_redis!(an_aborted_confirmation_goes_back_to_its_hold, async |flavor| {
     let abort = async |mode: AbortMode| engine.confirm_abort(1, id, &mode).await.unwrap();
 
     stage.expect(Code::Ok, begin("n1").await);
-    stage.expect(Code::Nothing, abort(AbortMode::Lapsed).await);
     stage.expect(Code::Nothing, abort(AbortMode::Lease(2)).await);
     let back = stage.expect(Code::Ok, abort(AbortMode::Lease(1)).await).into_booking().unwrap();
     assert_eq!((back.status, back.deadline_ms), (Status::Hold, START_MS + 60_000));
@@ -200,12 +199,18 @@ on_each_redis!(an_aborted_confirmation_goes_back_to_its_hold, async |flavor| {
     stage.expect(Code::Nothing, abort(nonce("n1", NotAfter(0))).await);
     stage.expect(Code::Ok, abort(nonce("n2", NotAfter(0))).await);
 
-    // Begun for the third and last time, and left: it lapses with its lease, at once overdue.
+    // Begun for the third and last time, and left: nothing ends it but another lease, which finds
+    // it overdue.
     stage.expect(Code::Ok, begin("n3").await);
+    let take_over = async || engine.confirm_takeover(1, id, "r", 5_000).await.unwrap();
+    stage.expect(Code::Nothing, take_over().await);
     stage.set_clock(START_MS + 60_000).await;
     let lapsed = engine.lapsed_leases(event.id, START_MS + 60_000, 10).await.unwrap();
     assert_eq!(lapsed, [id]);
-    stage.expect(Code::Ok, abort(AbortMode::Lapsed).await);
+    let taken = stage.expect(Code::Ok, take_over().await).into_booking().unwrap();
+    assert_eq!((taken.status, taken.lease), (Status::Confirming, 4));
+    stage.expect(Code::LeaseStale, engine.confirm_commit(1, id, 3, "pay").await.unwrap());
+    stage.expect(Code::Ok, abort(AbortMode::Lease(4)).await);
     let gone = engine.get_booking(id).await.unwrap().into_booking().unwrap();
     assert_eq!(gone.status, Status::Expired);
     assert_eq!(stage.seats().await, FREE);

@@ -9,6 +9,8 @@ mod deploy;
 mod engine;
 mod faults;
 mod model;
+mod payments;
 mod races;
+mod restore;
 mod support;
 mod worker;

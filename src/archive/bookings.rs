@@ -4,7 +4,7 @@ use mongodb::bson::doc;
 use mongodb::options::FindOptions;
 
 use super::Archive;
-use super::documents::{ArchivedBooking, BOOKINGS, BookingDocument};
+use super::documents::{ArchivedBooking, BOOKINGS, BookingDocument, booking_facts, signed};
 use super::error::ArchiveError;
 use super::events::page_options;
 use super::gateway::Verb;
@@ -67,6 +67,40 @@ impl Archive {
             return Ok(Some(Outcome::Cancelled));
         }
         Ok(self.booking(id).await?.and_then(|found| found.outcome))
+    }
+
+    /// Decides that a paid booking's money goes back, if nothing is decided: the compare-and-set
+    /// none → `refund`. Also where the archive never heard of the booking. Answers with the outcome
+    /// that stands then, `None` if that cannot be read yet.
+    pub async fn decide_refund(
+        &self,
+        booking: &Booking,
+        generation: u64,
+    ) -> Result<Option<Outcome>, ArchiveError> {
+        let mut unheard = booking_facts(booking).map_err(ArchiveError::Corrupt)?;
+        unheard.insert("event", i64::from(booking.id.event().0));
+        let generation = signed(generation, "generation").map_err(ArchiveError::Corrupt)?;
+        unheard.insert("generation", generation);
+        unheard.insert("confirmed_ms", 0_i64);
+        let decided = doc! {
+            "outcome": Outcome::Refund.word(),
+            "status": Outcome::Refund.status().word(),
+            "payment": &booking.payment,
+            "paid_ms": booking.paid_ms,
+            "ended_ms": booking.paid_ms,
+        };
+        decided.keys().for_each(|key| drop(unheard.remove(key)));
+        let operation = doc! {
+            "q": { "_id": booking.id.to_string(), "outcome": { "$exists": false } },
+            "u": { "$set": decided, "$setOnInsert": unheard },
+            "upsert": true,
+        };
+        // A duplicate key: it has an outcome.
+        let written = self.gateway.write_plain(Verb::Update, BOOKINGS, vec![operation]).await?;
+        if written.touched == 1 {
+            return Ok(Some(Outcome::Refund));
+        }
+        Ok(self.booking(booking.id).await?.and_then(|found| found.outcome))
     }
 
     /// At most `limit` bookings cancelled before `before_ms` that Redis was not seen to follow:

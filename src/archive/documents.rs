@@ -336,21 +336,26 @@ pub(super) fn transition_document(
 
 /// What an entry and a booking's document both say of a booking, its id apart.
 pub(super) fn transition_fields(t: &Transition) -> Result<Document, String> {
+    booking_facts(&booking_of(t))
+}
+
+/// What a booking's document says of a booking, its id, event, generation and later times apart.
+pub(super) fn booking_facts(b: &Booking) -> Result<Document, String> {
     Ok(doc! {
-        "user": t.user.as_str(),
-        "seats": seat_numbers(&t.seats),
-        "status": t.status.word(),
-        "version": signed(t.version, "version")?,
-        "amount": t.amount,
-        "currency": &t.currency,
-        "created_ms": t.created_ms,
-        "deadline_ms": t.deadline_ms,
-        "lease": signed(t.lease, "lease")?,
-        "payment": &t.payment,
-        "paid_ms": t.paid_ms,
-        "idempotency": &t.idempotency,
-        "fingerprint": &t.fingerprint,
-        "trace": &t.trace,
+        "user": b.user.as_str(),
+        "seats": seat_numbers(&b.seats),
+        "status": b.status.word(),
+        "version": signed(b.version, "version")?,
+        "amount": b.amount,
+        "currency": &b.currency,
+        "created_ms": b.created_ms,
+        "deadline_ms": b.deadline_ms,
+        "lease": signed(b.lease, "lease")?,
+        "payment": &b.payment,
+        "paid_ms": b.paid_ms,
+        "idempotency": &b.idempotency,
+        "fingerprint": &b.fingerprint,
+        "trace": &b.trace,
     })
 }
 

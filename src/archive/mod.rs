@@ -22,6 +22,7 @@
 //! | `intents` | booking id | what may be, or was, paid for it |
 //! | `log_marks` | partition | an entry of its booking log that was archived |
 //! | `transitions` | `booking:version:log id` | the ledger: every log entry |
+//! | `simulated_payments` | payment object's id | the books of the simulated payment provider |
 
 mod blocks;
 mod bookings;
@@ -36,6 +37,7 @@ mod intents;
 mod judge;
 mod loading;
 mod marks;
+mod simulated;
 mod store;
 mod trial;
 mod verify;
@@ -54,6 +56,7 @@ pub use error::{ArchiveError, Refusal};
 pub use history::{BookingFilter, LedgerEntry};
 pub use loading::{LoadFacts, UnloadAttempt, Watched};
 pub use marks::LogMark;
+pub use simulated::{SimulatedBooks, SimulatedCharge, SimulatedPayment, SimulatedState};
 pub use store::{NoObserver, StoreObserver, StoreStep, Stored, Verdict};
 pub use verify::Claim;
 

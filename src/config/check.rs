@@ -1,9 +1,14 @@
 //! Relations between settings, checked at start. Every message says how to mend what it found.
 
+use std::net::IpAddr;
+
+use hyper::Uri;
+
 use crate::domain::limits::HOLD_SECONDS_MAX;
 
 use super::fields::Config;
 use super::layers::ConfigError;
+use super::values::PaymentProvider;
 
 const REDIS_SCHEMES: [&str; 7] = [
     "redis",
@@ -25,6 +30,8 @@ const REDIS_TIMEOUT_MS_MIN: u64 = 100;
 const ENDED_KEEP_SECONDS_MIN: u64 = 1;
 /// Most entries of one batch: what one command of the archive takes.
 const BATCH_ENTRIES_MAX: u32 = 1_000;
+/// Calls of the provider that one payment may need one after the other: create, charge.
+const PAYMENT_CALLS: u64 = 2;
 /// Commands one archive write may need one after the other: claims, outcomes, documents.
 const ARCHIVE_COMMANDS: u64 = 3;
 
@@ -35,6 +42,7 @@ impl Config {
         self.check_ranges(&mut faults);
         self.check_services(&mut faults);
         self.check_relations(&mut faults);
+        self.check_payments(&mut faults);
         if faults.is_empty() { Ok(()) } else { Err(ConfigError(faults.join("\n"))) }
     }
 
@@ -59,7 +67,10 @@ impl Config {
         range("max_seats_per_user", self.max_seats_per_user.into(), 1, 1_000_000);
         range("idempotency_ttl_seconds", self.idempotency_ttl_seconds.into(), 1, 7 * 86_400);
         range("confirm_wait_ms", self.confirm_wait_ms, 0, 30_000);
+        range("reconcile_interval_ms", self.reconcile_interval_ms, 10, 600_000);
         range("confirm_attempts_max", self.confirm_attempts_max.into(), 1, 1_000);
+        range("payment_timeout_ms", self.payment_timeout_ms, 100, 60_000);
+        range("simulated_latency_ms", self.simulated_latency_ms, 0, 60_000);
         range("abort_queue_max", self.abort_queue_max.into(), 1, 1_000_000);
         range("log_entries_max", self.log_entries_max, 1_000, 100_000_000);
         range("ended_keep_seconds", self.ended_keep_seconds, ENDED_KEEP_SECONDS_MIN, 365 * 86_400);
@@ -140,12 +151,15 @@ impl Config {
                 self.max_hold_seconds, self.hold_ttl_seconds
             ));
         }
-        let payment_ms =
-            self.confirm_wait_ms + 2 * self.redis_timeout_ms + 2 * self.mongodb_timeout_ms;
+        let payment_ms = self.confirm_wait_ms
+            + 2 * self.redis_timeout_ms
+            + 2 * self.mongodb_timeout_ms
+            + PAYMENT_CALLS * self.payment_timeout_ms;
         if self.confirm_lease_ms <= payment_ms {
             faults.push(format!(
                 "confirm_lease_ms = {} can end while a payment is under way: it must be above \
-                 {payment_ms} (confirm_wait_ms + 2 redis_timeout_ms + 2 mongodb_timeout_ms)",
+                 {payment_ms} (confirm_wait_ms + 2 redis_timeout_ms + 2 mongodb_timeout_ms + \
+                 {PAYMENT_CALLS} payment_timeout_ms)",
                 self.confirm_lease_ms
             ));
         }
@@ -157,6 +171,58 @@ impl Config {
                 self.worker_reclaim_idle_ms
             ));
         }
+    }
+
+    fn check_payments(&self, faults: &mut Vec<String>) {
+        let key_is_missing =
+            self.payment_provider == PaymentProvider::Stripe && self.stripe_secret_key.is_empty();
+        if key_is_missing {
+            faults.push(
+                "payment_provider = \"stripe\" needs stripe_secret_key: set \
+                 HOLDFAST_STRIPE_SECRET_KEY"
+                    .to_owned(),
+            );
+        }
+        if !is_safe_address(self.stripe_url.expose()) {
+            faults.push(format!(
+                "stripe_url = \"{}\": must begin with https:// (http:// is for a server on \
+                 127.0.0.1), as the secret key goes there",
+                self.stripe_url
+            ));
+        }
+        if self.simulated_latency_ms >= self.payment_timeout_ms {
+            faults.push(format!(
+                "simulated_latency_ms = {} leaves no call an answer: it must be below \
+                 payment_timeout_ms = {}",
+                self.simulated_latency_ms, self.payment_timeout_ms
+            ));
+        }
+        let shares = [
+            self.simulated_decline_percent,
+            self.simulated_timeout_percent,
+            self.simulated_error_percent,
+        ];
+        let percent: u64 = shares.into_iter().map(u64::from).sum();
+        if percent > 100 {
+            faults.push(format!(
+                "simulated_decline_percent, simulated_timeout_percent and \
+                 simulated_error_percent are {percent} together: lower them to 100 at most"
+            ));
+        }
+    }
+}
+
+/// Whether a secret may be sent there: encrypted, or to this machine.
+fn is_safe_address(url: &str) -> bool {
+    let Ok(uri) = url.parse::<Uri>() else { return false };
+    let Some(host) = uri.host() else { return false };
+    match uri.scheme_str() {
+        Some("https") => true,
+        Some("http") => {
+            let address: Result<IpAddr, _> = host.trim_matches(['[', ']']).parse();
+            host == "localhost" || address.is_ok_and(|address| address.is_loopback())
+        }
+        _ => false,
     }
 }
 
@@ -172,7 +238,7 @@ mod tests {
     #[test]
     fn contradictions_are_refused() {
         type Break = fn(&mut Config);
-        let cases: [(Break, &str); 8] = [
+        let cases: [(Break, &str); 14] = [
             (|c| c.listen = "0.0.0.0:8000".parse().unwrap(), "admin_keys_sha256 has no key"),
             (|c| c.worker_listen = c.listen, "give one another port"),
             (|c| c.max_hold_seconds = 10, "below hold_ttl_seconds"),
@@ -180,6 +246,12 @@ mod tests {
             (|c| c.worker_reclaim_idle_ms = 5_000, "worker_reclaim_idle_ms = 5000 can end"),
             (|c| c.redis_namespace = "a{b}".into(), "redis_namespace"),
             (|c| c.redis_url = "http://h".into(), "redis_url = \"http://h\": must begin"),
+            (|c| c.payment_timeout_ms = 25_000, "2 payment_timeout_ms)"),
+            (|c| c.payment_provider = PaymentProvider::Stripe, "HOLDFAST_STRIPE_SECRET_KEY"),
+            (|c| c.stripe_url = "http://stripe.example".into(), "must begin with https://"),
+            (|c| c.stripe_url = "https:".into(), "must begin with https://"),
+            (|c| c.simulated_latency_ms = 5_000, "below payment_timeout_ms = 5000"),
+            (|c| c.simulated_decline_percent = 101, "101 together"),
             (|c| c.log_level = "holdfast=loud".into(), "log_level"),
         ];
         for (break_it, expected) in cases {
@@ -188,6 +260,16 @@ mod tests {
             let message = config.check().unwrap_err().0;
             assert!(message.contains(expected), "{message}");
             assert!(!message.contains('\n'), "one fault, one line: {message}");
+        }
+    }
+
+    #[test]
+    fn plain_http_is_for_this_machine() {
+        for url in ["https://h", "http://127.0.0.1:1", "http://localhost", "http://[::1]:1"] {
+            assert!(is_safe_address(url), "{url}");
+        }
+        for url in ["http://h", "http://127.0.0.1.h", "ftp://h", "h", ""] {
+            assert!(!is_safe_address(url), "{url}");
         }
     }
 

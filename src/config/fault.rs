@@ -1,11 +1,11 @@
-//! Where a worker harms itself, so that tests can see what becomes of what it leaves behind.
+//! Where a process harms itself, so that tests can see what becomes of what it leaves behind.
 
 use std::fmt;
 use std::str::FromStr;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-/// The steps of a sale on its way through the worker, each named for when it is done.
+/// The steps of a sale, each named for when it is done.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum FaultStep {
     /// Its entry is read.
@@ -20,15 +20,48 @@ pub enum FaultStep {
     Outcomes,
     /// Redis follows it, and its entry is acknowledged.
     Settle,
+    /// Its confirmation has a lease.
+    Begin,
+    /// The provider has a payment object for it.
+    Create,
+    /// The archive has its open intent.
+    Intent,
+    /// The provider has answered its charge.
+    Charge,
+    /// A declined attempt is recorded.
+    Decline,
+    /// Its seats are sold in Redis.
+    Commit,
+    /// The archive says that it is cancelled.
+    Cancel,
+    /// A payment that nobody looked after has a lease of the reconciler.
+    Takeover,
+    /// The provider has cancelled its payment object for good.
+    FinalCancel,
+    /// The archive says that its money goes back.
+    RefundDecided,
+    /// The provider has given its money back.
+    Refund,
 }
 
-const STEPS: [(FaultStep, &str); 6] = [
+const STEPS: [(FaultStep, &str); 17] = [
     (FaultStep::Read, "after_read"),
     (FaultStep::Ledger, "after_ledger"),
     (FaultStep::States, "after_states"),
     (FaultStep::Claims, "after_claims"),
     (FaultStep::Outcomes, "after_outcomes"),
     (FaultStep::Settle, "after_settle"),
+    (FaultStep::Begin, "after_begin"),
+    (FaultStep::Create, "after_create"),
+    (FaultStep::Intent, "after_intent"),
+    (FaultStep::Charge, "after_charge"),
+    (FaultStep::Decline, "after_decline"),
+    (FaultStep::Commit, "after_commit"),
+    (FaultStep::Cancel, "after_cancel"),
+    (FaultStep::Takeover, "after_takeover"),
+    (FaultStep::FinalCancel, "after_final_cancel"),
+    (FaultStep::RefundDecided, "after_refund_decided"),
+    (FaultStep::Refund, "after_refund"),
 ];
 
 /// What the process does to itself.

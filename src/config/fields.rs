@@ -6,7 +6,9 @@ use std::net::SocketAddr;
 use serde::Deserialize;
 
 use super::fault::FaultPoint;
-use super::values::{AdminKey, Auth, LogFormat, Network, OnRisk, ServiceUrl};
+use super::values::{
+    AdminKey, Auth, LogFormat, Network, OnRisk, PaymentProvider, Secret, ServiceUrl,
+};
 
 /// A setting as documentation has it.
 pub(super) struct Field {
@@ -111,11 +113,32 @@ settings! {
     confirm_wait_ms: u64 = 3_000;
     /// How long a payment under way keeps its booking from other attempts, milliseconds.
     confirm_lease_ms: u64 = 60_000;
+    /// How often money that is not settled is looked after, milliseconds.
+    reconcile_interval_ms: u64 = 1_000;
     /// Payment attempts a booking has.
     confirm_attempts_max: u32 = 10;
     /// Holds with an unknown outcome that wait to be undone, in one process; beyond it their
     /// time-to-live is what undoes them.
     abort_queue_max: u32 = 10_000;
+
+    /// Who moves the money: `stripe`, or `simulated`, which moves none and keeps books as if it did.
+    payment_provider: PaymentProvider = PaymentProvider::Simulated;
+    /// How long one call of the payment provider may take, milliseconds.
+    payment_timeout_ms: u64 = 5_000;
+    /// Address of Stripe's API, or of a server of the same shapes.
+    stripe_url: ServiceUrl = "https://api.stripe.com".into();
+    /// Stripe's secret API key. Required with `payment_provider = "stripe"`.
+    stripe_secret_key: Secret = Secret::default();
+    /// Secret with which the provider signs its webhooks. Empty: webhooks are off.
+    payment_webhook_secret: Secret = Secret::default();
+    /// How long each call of the simulated provider takes at least, milliseconds.
+    simulated_latency_ms: u64 = 0;
+    /// Share of simulated charges that are declined, percent.
+    simulated_decline_percent: u32 = 0;
+    /// Share of simulated charges that succeed and are never answered, percent.
+    simulated_timeout_percent: u32 = 0;
+    /// Share of simulated charges that fail before anything is charged, percent.
+    simulated_error_percent: u32 = 0;
 
     /// Entries of one partition's booking log; above it new holds get 503 until the archive has
     /// caught up.
@@ -146,6 +169,8 @@ settings! {
     /// For tests: a step of a sale at which the worker harms itself, as `after_claims:kill` or
     /// `after_outcomes:stop:2` (the second time). Empty: none.
     worker_fault_point: FaultPoint = FaultPoint::default();
+    /// For tests: the same for a step of a sale in the API, as `after_charge:kill`.
+    api_fault_point: FaultPoint = FaultPoint::default();
 
     /// How callers prove who they are: `trusted` believes `?user_id=` and `X-User-Id`.
     auth: Auth = Auth::Trusted;

@@ -5,7 +5,7 @@ use std::fmt::Write;
 use super::fields::{Config, FIELDS};
 
 /// Settings for tests alone: known, but of no use to anybody who runs Holdfast.
-const HIDDEN: [&str; 1] = ["worker_fault_point"];
+const HIDDEN: [&str; 2] = ["worker_fault_point", "api_fault_point"];
 
 impl Config {
     /// The settings as a TOML file with their documentation and defaults; passwords and key
@@ -50,6 +50,8 @@ mod tests {
         let config = Config {
             redis_url: "redis://:hunter2@h".into(),
             admin_keys_sha256: vec![key.parse().unwrap()],
+            stripe_secret_key: "sk_hunter2".into(),
+            payment_webhook_secret: "whsec_hunter2".into(),
             ..Config::default()
         };
         for shown in [config.to_commented_toml(), format!("{config:?}")] {

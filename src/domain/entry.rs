@@ -59,7 +59,8 @@ pub enum Kind {
     ConfirmBegin,
     /// A payment ended without a sale.
     ConfirmAbort,
-    /// Seats were sold: the only kind that makes claims.
+    /// Seats were sold: the only kind that makes claims. With detail `late` the booking had lapsed, or
+    /// was lost, and took its seats anew.
     Sold,
     /// The archive confirmed the sale.
     Confirmed,

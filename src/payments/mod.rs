@@ -4,16 +4,23 @@
 //!
 //! * A booking has one payment object; creating it again gives the same one.
 //! * The object is paid at most once, whoever charges it, however often, with whichever attempt.
-//! * A charge of one attempt (`booking:attempt`) sent again has the answer of the first.
+//! * A charge of one attempt (`booking:attempt`) sent again has the answer of the first, or `Paid`
+//!   if the object is paid by now.
 //! * Once `cancel` has answered [`State::Cancelled`], the object is never paid.
 //! * `refund` names a total: repeated, it gives nothing back twice.
 //!
 //! Every call is bounded in time by its provider.
 
+mod simulated;
+mod stripe;
+
 use std::future::Future;
 use std::pin::Pin;
 
 use crate::domain::BookingId;
+
+pub use simulated::{Simulated, SimulatedSettings};
+pub use stripe::{Stripe, StripeSettings, StripeUnusable};
 
 /// A provider's answer, on its way.
 pub type Answer<'a, T> = Pin<Box<dyn Future<Output = Result<T, PaymentError>> + Send + 'a>>;
@@ -38,6 +45,10 @@ pub struct Charge {
     pub attempt: u32,
     /// The booking's payment object.
     pub payment: String,
+    /// How much, in the currency's minor unit: what the object was created for.
+    pub amount: i64,
+    /// ISO 4217 code.
+    pub currency: String,
     /// The client's word for how it pays: a card, a token.
     pub method: String,
 }
@@ -94,10 +105,11 @@ pub trait Provider: Send + Sync {
     fn create<'a>(&'a self, order: &'a Order) -> Answer<'a, String>;
 
     /// Charges a payment object: [`State::Paid`] or [`State::Processing`]; an object that was paid
-    /// before, by any attempt, answers `Paid`.
+    /// before, by any attempt, answers `Paid`. One that was cancelled is [`PaymentError::NotDone`].
     fn charge<'a>(&'a self, charge: &'a Charge) -> Answer<'a, State>;
 
-    /// The object as it stands; `None` if there is none of this id.
+    /// The object as it stands; `None` if the provider has no record of it, so that it has not been
+    /// paid (a provider need not write anything at `create`; it may be paid later).
     fn get<'a>(&'a self, payment: &'a str) -> Answer<'a, Option<Payment>>;
 
     /// Cancels the object for good, unless it is paid: [`State::Cancelled`], or how it stands
@@ -107,34 +119,4 @@ pub trait Provider: Send + Sync {
     /// Sees to it that `total` minor units of a paid object have been given back in all, looked up
     /// first; answers with what then has been given back.
     fn refund<'a>(&'a self, payment: &'a str, total: i64) -> Answer<'a, i64>;
-}
-
-/// A provider without money or memory: every charge succeeds.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct AlwaysYes;
-
-impl Provider for AlwaysYes {
-    fn name(&self) -> &'static str {
-        "always_yes"
-    }
-
-    fn create<'a>(&'a self, order: &'a Order) -> Answer<'a, String> {
-        Box::pin(async { Ok(format!("pay_{}", order.booking.uuid().simple())) })
-    }
-
-    fn charge<'a>(&'a self, _: &'a Charge) -> Answer<'a, State> {
-        Box::pin(async { Ok(State::Paid) })
-    }
-
-    fn get<'a>(&'a self, _: &'a str) -> Answer<'a, Option<Payment>> {
-        Box::pin(async { Ok(None) })
-    }
-
-    fn cancel<'a>(&'a self, _: &'a str) -> Answer<'a, State> {
-        Box::pin(async { Ok(State::Cancelled) })
-    }
-
-    fn refund<'a>(&'a self, _: &'a str, total: i64) -> Answer<'a, i64> {
-        Box::pin(async move { Ok(total) })
-    }
 }

@@ -27,8 +27,6 @@ pub enum AbortMode {
         /// Its `not_after`.
         not_before: NotAfter,
     },
-    /// Whichever lease has lapsed by Redis' time.
-    Lapsed,
 }
 
 /// What `settle` needs: the outcome, and the archive's facts in case Redis lost the booking.
@@ -140,11 +138,48 @@ impl Engine {
         let (word, value, not_before) = match mode {
             AbortMode::Lease(lease) => ("lease", lease.to_string(), 0),
             AbortMode::Nonce { nonce, not_before } => ("nonce", nonce.clone(), not_before.0),
-            AbortMode::Lapsed => ("lapsed", String::new(), 0),
         };
         let rest = args![booking.to_string(), word, value, not_before];
         let event = booking.event();
         self.mutate_event(Script::ConfirmAbort, event, generation, &new_nonce(), rest).await
+    }
+
+    /// `confirm_takeover`: puts a confirmation whose lease has lapsed under a new one.
+    pub async fn confirm_takeover(
+        &self,
+        generation: u64,
+        booking: BookingId,
+        nonce: &str,
+        lease_ms: i64,
+    ) -> Result<Answer, RedisError> {
+        let rest = args![booking.to_string(), lease_ms];
+        let event = booking.event();
+        self.mutate_event(Script::ConfirmTakeover, event, generation, nonce, rest).await
+    }
+
+    /// `confirm_late`: sells the seats of a paid booking, whatever became of it. `booking` is what
+    /// is known of it where Redis has lost it.
+    pub async fn confirm_late(
+        &self,
+        generation: u64,
+        booking: &Booking,
+        payment: &str,
+    ) -> Result<Answer, RedisError> {
+        let b = booking;
+        let mut rest = args![b.id.to_string(), payment];
+        rest.push(number(b.version));
+        rest.extend(args![
+            b.user.as_str(),
+            format_seats(&b.seats),
+            b.amount,
+            b.currency.as_str(),
+            b.created_ms,
+            b.deadline_ms,
+        ]);
+        rest.push(number(b.lease));
+        rest.extend(args![b.idempotency.as_str(), b.fingerprint.as_str(), b.trace.as_str()]);
+        let event = b.id.event();
+        self.mutate_event(Script::ConfirmLate, event, generation, &new_nonce(), rest).await
     }
 
     /// `cancel`: gives up a hold.

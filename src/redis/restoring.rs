@@ -35,8 +35,10 @@ impl Engine {
         if events.is_empty() {
             return Ok(Vec::new());
         }
-        let keys: Vec<Value> =
-            events.iter().map(|event| Value::from(self.keys().event_keys(*event).swap_remove(0))).collect();
+        let keys: Vec<Value> = events
+            .iter()
+            .map(|event| Value::from(self.keys().event_keys(*event).swap_remove(0)))
+            .collect();
         let there = integer(&self.command("EXISTS", partition, keys.clone()).await?)?;
         if there == events.len() as i64 {
             return Ok(Vec::new());

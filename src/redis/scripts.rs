@@ -62,6 +62,8 @@ scripts! {
     ConfirmAbort = "confirm_abort",
     ConfirmBegin = "confirm_begin",
     ConfirmCommit = "confirm_commit",
+    ConfirmLate = "confirm_late",
+    ConfirmTakeover = "confirm_takeover",
     Expire = "expire",
     Extend = "extend",
     Forget = "forget",

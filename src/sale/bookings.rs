@@ -5,6 +5,7 @@ use std::sync::Arc;
 use super::confirm::refusal;
 use super::{BookingPage, BookingView, ListedBooking, Sale, SaleError, unix_now_ms};
 use crate::archive::ArchivedBooking;
+use crate::config::fault::FaultStep;
 use crate::domain::{BookingId, Event, Outcome, Status, UserId};
 use crate::redis::{Answer, Code, SettleCall, new_nonce};
 use crate::telemetry::trace;
@@ -162,10 +163,13 @@ impl Sale {
     ) -> Result<BookingView, SaleError> {
         let archive = &self.inner.archive;
         match archive.cancel_sold(id, unix_now_ms()).await? {
-            Some(Outcome::Cancelled) => {}
+            Some(Outcome::Cancelled) => self.inner.faults.reached(FaultStep::Cancel),
             Some(Outcome::Refund) => return Err(SaleError::SaleVoided(id)),
             _ => return Err(SaleError::BookingConfirming(id)),
         }
+        // INVARIANT: before Redis follows, since the mark that it has not is what has this done by
+        // the worker if we die here.
+        archive.intent_due(id, unix_now_ms()).await?;
         let archived = archive.booking(id).await?.ok_or(SaleError::BookingUnknown(id))?;
         let call = SettleCall {
             generation: event.generation,

@@ -1,16 +1,24 @@
-//! The confirm saga: begin under a lease → charge → commit → wait for the archive's word.
+//! The confirm saga: begin under a lease → create, intent, charge ([`super::paying`]) → commit → wait
+//! for the archive's word.
 //!
-//! It runs as a task of its own: a caller who hangs up does not stop it half-way. What is
-//! unfinished after a lost reply is finished by [`super::unfinished`] or, after the lease, by
-//! the worker.
+//! It runs as a task of its own: a caller who hangs up does not stop it half-way. After the charge
+//! was sent, nothing that goes wrong here is told as a failure: the answer is 200, 402 if the
+//! provider surely took nothing, or 202, and what is unfinished is finished by
+//! [`super::unfinished`] or, if this process dies, by the worker's reconciler.
+//!
+//! On the way of a sale lie, one after another, three writes to MongoDB: the intent here, then in
+//! the worker the claims (beside ledger and states), then the outcome. Nothing on it polls: the
+//! worker and this process's tail sleep in Redis until an entry comes, and this task sleeps in
+//! `live::settlements` until the tail wakes it.
 
 use std::sync::Arc;
 
+use super::paying::Charged;
 use super::unfinished::Call;
 use super::{BookingView, ConfirmRequest, Confirmed, Sale, SaleError};
+use crate::config::fault::FaultStep;
 use crate::domain::{Booking, BookingId, Event, Status};
 use crate::live::Waiter;
-use crate::payments::{Charge, Order, PaymentError};
 use crate::redis::{AbortMode, Answer, Code, RedisError, new_nonce};
 use crate::telemetry::trace;
 
@@ -59,12 +67,55 @@ impl Sale {
             })),
             Begun::Committed(booking) => self.settled(waiter, booking, event, true).await,
             Begun::Leased(booking) => {
-                let payment = self.charge(&event, &booking, &request.payment_method).await?;
-                match self.commit(&event, &booking, &payment).await? {
-                    Some(booking) => self.settled(waiter, booking, event, false).await,
-                    None => self.pending(booking, event),
-                }
+                self.inner.faults.reached(FaultStep::Begin);
+                self.pay(waiter, booking, event, &request.payment_method).await
             }
+        }
+    }
+
+    /// Under a lease of ours: charge, commit, and wait.
+    async fn pay(
+        &self,
+        waiter: Waiter,
+        booking: Booking,
+        event: Arc<Event>,
+        payment_method: &str,
+    ) -> Result<Confirmed, SaleError> {
+        match self.inner.cashier.charge(&booking, payment_method).await {
+            Charged::Paid { payment } => {
+                let committed = self.commit(&event, &booking, &payment).await;
+                self.inner.faults.reached(FaultStep::Commit);
+                self.settled(waiter, committed.unwrap_or(booking), event, false).await
+            }
+            Charged::Unknown => {
+                self.inner.unfinished.finish(Call::Payment { booking: booking.id });
+                self.settled(waiter, booking, event, false).await
+            }
+            Charged::Declined(reason) => {
+                self.give_back(&event, &booking).await;
+                Err(SaleError::PaymentDeclined(reason))
+            }
+            Charged::NotSent(error) => {
+                self.give_back(&event, &booking).await;
+                Err(error)
+            }
+            // A newer lease has the payment, or it is settled: the money's facts say which.
+            Charged::Overtaken => match self.inner.cashier.reconcile(booking.id).await {
+                Ok(reconciled) if reconciled.is_final() => {
+                    self.settled(waiter, booking, event, true).await
+                }
+                _ => Err(SaleError::InFlight),
+            },
+        }
+    }
+
+    /// The booking is held again, with the deadline that it had. Should Redis not follow now, the
+    /// lease ends by itself, and the worker gives the hold back then.
+    async fn give_back(&self, event: &Event, booking: &Booking) {
+        let mode = AbortMode::Lease(booking.lease);
+        let aborted = self.inner.engine.confirm_abort(event.generation, booking.id, &mode).await;
+        if !matches!(&aborted, Ok(answer) if answer.code == Code::Ok) {
+            tracing::warn!(booking_id = %booking.id, ?aborted, "an unused lease stays");
         }
     }
 
@@ -144,80 +195,27 @@ impl Sale {
         }
     }
 
-    /// Creates the payment object and charges it; a decline gives the lease back.
-    async fn charge(
-        &self,
-        event: &Event,
-        booking: &Booking,
-        payment_method: &str,
-    ) -> Result<String, SaleError> {
-        let order = Order {
-            booking: booking.id,
-            amount: booking.amount,
-            currency: booking.currency.clone(),
-        };
-        let provider = &self.inner.provider;
-        let charged = async {
-            let payment = provider.create(&order).await?;
-            let charge = Charge {
-                booking: booking.id,
-                attempt: 1,
-                payment: payment.clone(),
-                method: payment_method.to_owned(),
-            };
-            provider.charge(&charge).await?;
-            Ok(payment)
-        };
-        match charged.await {
-            Ok(payment) => Ok(payment),
-            Err(
-                PaymentError::Declined(reason)
-                | PaymentError::NotDone(reason)
-                | PaymentError::Unknown(reason),
-            ) => {
-                let mode = AbortMode::Lease(booking.lease);
-                let aborted =
-                    self.inner.engine.confirm_abort(event.generation, booking.id, &mode).await;
-                if !matches!(&aborted, Ok(answer) if answer.code == Code::Ok) {
-                    // The lease ends by itself, and the worker gives the hold back then.
-                    tracing::warn!(booking_id = %booking.id, ?aborted, "a declined lease stays");
-                }
-                Err(SaleError::PaymentDeclined(reason))
-            }
-        }
-    }
-
-    /// Sells the seats. `None`: the outcome is unknown and will be finished behind our back;
-    /// after a charge that is never a failure.
+    /// Sells the seats. `None`: not yet; it will be done behind our back, since it is paid.
     async fn commit(
         &self,
         event: &Arc<Event>,
         booking: &Booking,
         payment: &str,
-    ) -> Result<Option<Booking>, SaleError> {
+    ) -> Option<Booking> {
         let (engine, id) = (&self.inner.engine, booking.id);
         let mut generation = event.generation;
         for _ in 0..COMMIT_TRIES_MAX {
             match engine.confirm_commit(generation, id, booking.lease, payment).await {
-                Ok(answer) if answer.code == Code::Ok => return Ok(Some(answer.into_booking()?)),
+                Ok(answer) if answer.code == Code::Ok => return answer.into_booking().ok(),
                 Ok(answer) if answer.code == Code::GenerationMismatch => {
                     generation = answer.number(0) as u64;
                 }
-                Ok(answer) if answer.code == Code::LeaseStale => {
-                    // Taken over by another call; what that one reached is the answer.
-                    return match answer.booking().map(|booking| booking.status) {
-                        Some(Status::Committed | Status::Confirmed) => {
-                            Ok(Some(answer.into_booking()?))
-                        }
-                        _ => Err(SaleError::InFlight),
-                    };
-                }
+                // Somebody else has the lease, or Redis has lost the booking. Paid is paid.
                 Ok(_) | Err(_) => break,
             }
         }
-        let (lease, payment) = (booking.lease, payment.to_owned());
-        self.inner.unfinished.finish(Call::Commit { booking: id, lease, payment });
-        Ok(None)
+        self.inner.unfinished.finish(Call::Payment { booking: id });
+        None
     }
 
     /// Waits for the settlement, then tells what Redis (following the archive) says.
@@ -238,6 +236,10 @@ impl Sale {
             _ => return self.pending(committed, event),
         };
         match booking.status {
+            // An unknown charge that was found not to be made.
+            Status::Hold | Status::Expired => {
+                Err(SaleError::PaymentDeclined("the payment was not made".to_owned()))
+            }
             Status::Confirmed => Ok(Confirmed::Settled(BookingView {
                 booking,
                 event,

@@ -72,8 +72,7 @@ impl Events {
         let event = self.begin_load(id, &facts).await?;
         self.take_out_older(&event).await?;
         let (engine, archive) = (self.engine.clone(), self.archive.clone());
-        // What ended an hour ago is not told here: one second will do.
-        let restorer = Restorer::new(engine, archive, self.settings.idempotency_ttl_ms, 1);
+        let restorer = Restorer::new(engine, archive, &self.settings);
         let restored = restorer.bring_back(&event, &Silent).await?;
         self.open_loaded(id).await?;
         Ok(Loading::Done { bookings: restored.sold, blocked: restored.blocked })

@@ -15,6 +15,7 @@ mod hold;
 mod house;
 mod load;
 pub mod opening;
+mod paying;
 pub mod replay;
 pub mod restore;
 pub mod story;
@@ -31,6 +32,7 @@ use tokio::task::JoinHandle;
 
 use crate::archive::{Archive, ArchiveError};
 use crate::domain::Event;
+use crate::faults::Faults;
 use crate::live::{self, Settlements};
 use crate::payments::Provider;
 use crate::redis::{Engine, RedisError};
@@ -40,6 +42,7 @@ pub use error::SaleError;
 pub use events::Events;
 pub use house::{ArchivedBlock, BlockRequest, HouseSeats};
 pub use load::Loading;
+pub use paying::{Cashier, Reconciled, Wait};
 pub use types::*;
 use unfinished::Unfinished;
 pub use unload::Unloading;
@@ -61,6 +64,8 @@ pub struct SaleSettings {
     pub confirm_wait: Duration,
     /// How long a confirmation keeps its lease, ms.
     pub confirm_lease_ms: i64,
+    /// How long a booking that ended stays in Redis, seconds.
+    pub ended_keep_seconds: u64,
     /// How often a booking's confirmation can begin.
     pub confirm_attempts_max: i64,
     /// Unfinished calls that are kept: so many to undo, and as many to commit.
@@ -78,6 +83,9 @@ pub trait SaleObserver: Send + Sync {
     fn unknown_outcome(&self, queued: bool);
     /// The queue of unfinished calls now has this length.
     fn unfinished(&self, length: usize);
+    /// Something became of a payment: `charged`, `declined`, `not_done`, `unknown`, `abandoned`,
+    /// `cancelled`, `committed_late`, `late_refunded`, `refunded`.
+    fn payment(&self, what: &'static str);
 }
 
 /// A sale's use cases. Cheap to clone.
@@ -91,7 +99,8 @@ struct Inner {
     archive: Archive,
     events: Events,
     catalogue: Catalogue,
-    provider: Arc<dyn Provider>,
+    cashier: Cashier,
+    faults: Arc<Faults>,
     settlements: Settlements,
     unfinished: Unfinished,
     settings: SaleSettings,
@@ -115,6 +124,7 @@ impl Sale {
         provider: Arc<dyn Provider>,
         settings: SaleSettings,
         observer: Arc<dyn SaleObserver>,
+        faults: Arc<Faults>,
         stop: watch::Receiver<bool>,
     ) -> (Self, Vec<JoinHandle<()>>) {
         let settlements = Settlements::default();
@@ -126,9 +136,18 @@ impl Sale {
             let learn = move |entry: &_| learning.learn(entry);
             tasks.push(tokio::spawn(live::follow(engine.clone(), lane, learn, stop.clone())));
         }
+        let cashier = Cashier::new(
+            engine.clone(),
+            archive.clone(),
+            provider,
+            &settings,
+            observer.clone(),
+            faults.clone(),
+        );
         let (unfinished, finisher) = Unfinished::start(
             engine.clone(),
             catalogue.clone(),
+            cashier.clone(),
             settings.unfinished_max,
             observer,
             stop,
@@ -139,7 +158,8 @@ impl Sale {
             archive,
             events,
             catalogue,
-            provider,
+            cashier,
+            faults,
             settlements,
             unfinished,
             settings,
@@ -154,6 +174,11 @@ impl Sale {
             redis: redis.map_err(|error| error.to_string()),
             mongodb: mongodb.map_err(|error| error.to_string()),
         }
+    }
+
+    /// Who sees to bookings' money.
+    pub fn cashier(&self) -> &Cashier {
+        &self.inner.cashier
     }
 
     /// How many Redis calls are under way.

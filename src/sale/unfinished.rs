@@ -1,5 +1,5 @@
 //! Calls whose reply was lost, finished behind the caller's back: holds and leases that nobody
-//! learnt of are undone, paid sales are committed.
+//! learnt of are undone, payments are looked after until they are sold or surely not made.
 //!
 //! Interleavings that matter, for a hold (the others are alike):
 //! - the call never ran and its `not_after` has passed: `abort` finds nothing;
@@ -9,8 +9,8 @@
 //! - a retry found it and told its caller: `abort` takes the lost attempt off, the hold stays.
 //!
 //! Each call is a task that tries, waits, and tries again, so one that cannot be finished yet
-//! keeps no other waiting. How many there are is bounded, for paid sales apart from the rest;
-//! what does not fit is ended by its deadline or its lease.
+//! keeps no other waiting. How many there are is bounded, for payments apart from the rest; what does
+//! not fit is ended by its deadline or its lease, and a payment by the worker's reconciler.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -18,18 +18,21 @@ use std::time::{Duration, Instant};
 use tokio::runtime::Handle;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::task::JoinHandle;
-use tracing::{error, info, warn};
+use tracing::{info, warn};
 
 use super::SaleObserver;
 use super::catalogue::Catalogue;
+use super::paying::Cashier;
 use crate::domain::{BookingId, EventId};
-use crate::redis::{AbortMode, Answer, Code, Engine, NotAfter, RedisError};
+use crate::redis::{AbortMode, Code, Engine, NotAfter, RedisError};
 
 /// Tries under way at the same time.
 const TRIES_AT_ONCE_MAX: usize = 64;
 /// Pause before the second try of one call, doubled up to the other.
 const PAUSE_MIN: Duration = Duration::from_millis(50);
 const PAUSE_MAX: Duration = Duration::from_millis(400);
+/// The same for a payment, which costs its provider a question each time.
+const PAYMENT_PAUSE_MAX: Duration = Duration::from_secs(5);
 /// How long one call is tried.
 const TRIED_FOR_MAX: Duration = Duration::from_secs(600);
 /// How long the end of the process waits for calls to be finished.
@@ -42,8 +45,8 @@ pub(super) enum Call {
     Hold { event: EventId, idempotency: String, nonce: String, not_before: NotAfter },
     /// A confirmation's begin to undo.
     Begin { booking: BookingId, nonce: String, not_before: NotAfter },
-    /// A paid sale to commit.
-    Commit { booking: BookingId, lease: u64, payment: String },
+    /// A payment that was sent, and may have been made, to find out and to commit.
+    Payment { booking: BookingId },
 }
 
 /// Finishes calls. Cheap to clone.
@@ -55,12 +58,13 @@ pub(super) struct Unfinished {
 struct Inner {
     engine: Engine,
     catalogue: Catalogue,
+    cashier: Cashier,
     observer: Arc<dyn SaleObserver>,
     /// Where the tasks run: calls are also given up on threads that end with their request.
     runtime: Handle,
     capacity: usize,
     undos: Arc<Semaphore>,
-    commits: Arc<Semaphore>,
+    payments: Arc<Semaphore>,
     tries: Semaphore,
     stop: watch::Receiver<bool>,
 }
@@ -87,11 +91,12 @@ impl Drop for UnlessAnswered {
 }
 
 impl Unfinished {
-    /// At most `capacity` calls to undo, and as many to commit, are kept. The task ends after
+    /// At most `capacity` calls to undo, and as many payments, are kept. The task ends after
     /// `stop`, when all are finished or `END_WAIT_MAX` is over.
     pub(super) fn start(
         engine: Engine,
         catalogue: Catalogue,
+        cashier: Cashier,
         capacity: usize,
         observer: Arc<dyn SaleObserver>,
         stop: watch::Receiver<bool>,
@@ -99,11 +104,12 @@ impl Unfinished {
         let inner = Inner {
             engine,
             catalogue,
+            cashier,
             observer,
             runtime: Handle::current(),
             capacity,
             undos: Arc::new(Semaphore::new(capacity)),
-            commits: Arc::new(Semaphore::new(capacity)),
+            payments: Arc::new(Semaphore::new(capacity)),
             tries: Semaphore::new(TRIES_AT_ONCE_MAX),
             stop,
         };
@@ -120,7 +126,7 @@ impl Unfinished {
     /// Finishes a call; if there are too many, its own deadline has to do.
     pub(super) fn finish(&self, call: Call) {
         let places = match call {
-            Call::Commit { .. } => &self.inner.commits,
+            Call::Payment { .. } => &self.inner.payments,
             Call::Hold { .. } | Call::Begin { .. } => &self.inner.undos,
         };
         let place = places.clone().try_acquire_owned();
@@ -138,7 +144,7 @@ impl Unfinished {
     /// Calls that are not finished.
     fn length(&self) -> usize {
         let free = |places: &Semaphore| places.available_permits();
-        2 * self.inner.capacity - free(&self.inner.undos) - free(&self.inner.commits)
+        2 * self.inner.capacity - free(&self.inner.undos) - free(&self.inner.payments)
     }
 
     fn tell_length(&self) {
@@ -148,14 +154,14 @@ impl Unfinished {
     async fn run(&self, call: Call, place: OwnedSemaphorePermit) {
         let began = Instant::now();
         let mut pause = PAUSE_MIN;
+        let pause_max = match call {
+            Call::Payment { .. } => PAYMENT_PAUSE_MAX,
+            Call::Hold { .. } | Call::Begin { .. } => PAUSE_MAX,
+        };
         let mut stop = self.inner.stop.clone();
         while began.elapsed() < TRIED_FOR_MAX {
-            match self.try_once(&call).await {
-                Ok(code) if is_final(code) => {
-                    tell_end(&call, code);
-                    break;
-                }
-                _ => {}
+            if self.try_once(&call).await {
+                break;
             }
             let stopping = *stop.borrow();
             // Told to stop, it does not wait longer than the shortest pause.
@@ -163,7 +169,7 @@ impl Unfinished {
                 () = tokio::time::sleep(if stopping { PAUSE_MIN } else { pause }) => {}
                 _ = stop.changed(), if !stopping => {}
             }
-            pause = (pause * 2).min(PAUSE_MAX);
+            pause = (pause * 2).min(pause_max);
         }
         drop(place);
         self.tell_length();
@@ -176,7 +182,7 @@ impl Unfinished {
         let all = self.inner.capacity as u32;
         let finished = async {
             // Their closing is no news here: nobody closes them.
-            let _ = self.inner.commits.acquire_many(all).await;
+            let _ = self.inner.payments.acquire_many(all).await;
             let _ = self.inner.undos.acquire_many(all).await;
         };
         if tokio::time::timeout(END_WAIT_MAX, finished).await.is_err() {
@@ -184,36 +190,49 @@ impl Unfinished {
         }
     }
 
-    async fn try_once(&self, call: &Call) -> Result<Code, RedisError> {
-        let event = match call {
-            Call::Hold { event, .. } => *event,
-            Call::Begin { booking, .. } | Call::Commit { booking, .. } => booking.event(),
-        };
-        let known = self.inner.catalogue.get(event).await.ok().flatten();
-        let Some(known) = known else { return Ok(Code::EventNotLoaded) };
+    /// One try; whether another could not change anything.
+    async fn try_once(&self, call: &Call) -> bool {
         let _turn = self.inner.tries.acquire().await;
-        let answer = self.call(call, known.generation).await?;
-        if answer.code == Code::GenerationMismatch {
-            // What was lost with the older generation needs no undoing; what was restored does.
-            return Ok(self.call(call, answer.number(0) as u64).await?.code);
+        let ended = match call {
+            Call::Payment { booking } => match self.inner.cashier.reconcile(*booking).await {
+                Ok(reconciled) => reconciled.is_final().then(|| reconciled.word()),
+                Err(_) => None,
+            },
+            Call::Hold { event, .. } => self.undo(call, *event).await,
+            Call::Begin { booking, .. } => self.undo(call, booking.event()).await,
+        };
+        if let Some(code) = ended {
+            info!(?call, code, "an unfinished call is finished");
         }
-        Ok(answer.code)
+        ended.is_some()
     }
 
-    async fn call(&self, call: &Call, generation: u64) -> Result<Answer, RedisError> {
+    /// The script's answer, if that is final.
+    async fn undo(&self, call: &Call, event: EventId) -> Option<&'static str> {
+        let known = self.inner.catalogue.get(event).await.ok().flatten()?;
+        let (mut code, newer) = self.call(call, known.generation).await.ok()?;
+        if code == Code::GenerationMismatch {
+            // What was lost with the older generation needs no undoing; what was restored does.
+            code = self.call(call, newer).await.ok()?.0;
+        }
+        is_final(code).then(|| code.word())
+    }
+
+    /// The answer's code, and the generation that it names.
+    async fn call(&self, call: &Call, generation: u64) -> Result<(Code, u64), RedisError> {
         let engine = &self.inner.engine;
-        match call {
+        let answer = match call {
             Call::Hold { event, idempotency, nonce, not_before } => {
-                engine.abort(*event, generation, idempotency, nonce, *not_before).await
+                engine.abort(*event, generation, idempotency, nonce, *not_before).await?
             }
             Call::Begin { booking, nonce, not_before } => {
                 let mode = AbortMode::Nonce { nonce: nonce.clone(), not_before: *not_before };
-                engine.confirm_abort(generation, *booking, &mode).await
+                engine.confirm_abort(generation, *booking, &mode).await?
             }
-            Call::Commit { booking, lease, payment } => {
-                engine.confirm_commit(generation, *booking, *lease, payment).await
-            }
-        }
+            // No script undoes a payment.
+            Call::Payment { .. } => return Ok((Code::Nothing, generation)),
+        };
+        Ok((answer.code, answer.number(0) as u64))
     }
 }
 
@@ -223,13 +242,4 @@ fn is_final(code: Code) -> bool {
         code,
         Code::TooLate | Code::TooEarly | Code::EventNotLoaded | Code::GenerationMismatch
     )
-}
-
-fn tell_end(call: &Call, code: Code) {
-    match (call, code) {
-        (Call::Commit { booking, .. }, code) if code != Code::Ok => {
-            error!(booking_id = %booking, code = code.word(), "a paid sale could not be committed");
-        }
-        _ => info!(?call, code = code.word(), "an unfinished call is finished"),
-    }
 }

@@ -12,10 +12,12 @@ use tokio::task::JoinHandle;
 
 use crate::archive::{Archive, ArchiveConfig, ArchiveError};
 use crate::config::Config;
-use crate::payments::AlwaysYes;
+use crate::config::values::PaymentProvider;
+use crate::faults::Faults;
+use crate::payments::{Provider, Simulated, SimulatedSettings, Stripe, StripeSettings};
 use crate::redis::scripts::{ClockSource, Scripts};
 use crate::redis::{Engine, Observer, RedisError, RedisSettings, WORKER_GROUP};
-use crate::sale::{Sale, SaleSettings};
+use crate::sale::{Cashier, Sale, SaleSettings};
 use crate::shutdown::Shutdown;
 use crate::telemetry::Metrics;
 
@@ -33,12 +35,14 @@ impl Observer for Unobserved {
     fn script_called(&self, _: &'static str, _: &'static str, _: f64) {}
 }
 
-/// The two services a process works with, connected and found fit.
+/// What a process works with: two services, connected and found fit, and who moves the money.
 pub struct Services {
     /// Redis.
     pub engine: Engine,
     /// MongoDB.
     pub archive: Archive,
+    /// The payment provider.
+    pub provider: Arc<dyn Provider>,
 }
 
 /// Connects to both services and checks them.
@@ -48,7 +52,43 @@ pub struct Services {
 /// the settings refuse.
 pub async fn connect(config: &Config, metrics: &Metrics) -> Result<Services, StartError> {
     let observer = Arc::new(observers::RedisMetrics::new(metrics));
-    Ok(Services { engine: engine(config, observer).await?, archive: archive(config).await? })
+    let (engine, archive) = (engine(config, observer).await?, archive(config).await?);
+    let provider = provider(config, &archive)?;
+    match config.payment_provider {
+        PaymentProvider::Simulated => tracing::warn!(
+            "payments are simulated: no money moves (payment_provider = \"simulated\")"
+        ),
+        PaymentProvider::Stripe => tracing::info!(url = %config.stripe_url, "payments by stripe"),
+    }
+    Ok(Services { engine, archive, provider })
+}
+
+/// The payment provider. It is not asked anything yet.
+///
+/// # Errors
+/// If the settings cannot stand in a request to it.
+pub fn provider(config: &Config, archive: &Archive) -> Result<Arc<dyn Provider>, StartError> {
+    let timeout = Duration::from_millis(config.payment_timeout_ms);
+    Ok(match config.payment_provider {
+        PaymentProvider::Simulated => Arc::new(Simulated::new(
+            archive,
+            SimulatedSettings {
+                latency: Duration::from_millis(config.simulated_latency_ms),
+                timeout,
+                decline_percent: config.simulated_decline_percent,
+                timeout_percent: config.simulated_timeout_percent,
+                error_percent: config.simulated_error_percent,
+            },
+        )),
+        PaymentProvider::Stripe => {
+            let stripe = Stripe::new(&StripeSettings {
+                url: config.stripe_url.expose(),
+                secret_key: config.stripe_secret_key.expose(),
+                timeout,
+            });
+            Arc::new(stripe.map_err(|error| StartError(format!("stripe: {error}")))?)
+        }
+    })
 }
 
 /// Redis, connected and found fit. What the settings say to warn about is logged.
@@ -110,10 +150,28 @@ pub fn sale(
     Sale::start(
         services.engine.clone(),
         services.archive.clone(),
-        Arc::new(AlwaysYes),
+        services.provider.clone(),
         sale_settings(config),
         Arc::new(observers::SaleMetrics::new(metrics)),
+        Arc::new(Faults::new(config.api_fault_point)),
         shutdown.watch(),
+    )
+}
+
+/// Who sees to bookings' money outside of a sale: the worker, the operator's tool.
+pub fn cashier(
+    services: &Services,
+    config: &Config,
+    metrics: &Metrics,
+    faults: Arc<Faults>,
+) -> Cashier {
+    Cashier::new(
+        services.engine.clone(),
+        services.archive.clone(),
+        services.provider.clone(),
+        &sale_settings(config),
+        Arc::new(observers::SaleMetrics::new(metrics)),
+        faults,
     )
 }
 
@@ -158,6 +216,7 @@ pub fn sale_settings(config: &Config) -> SaleSettings {
         confirm_wait: Duration::from_millis(config.confirm_wait_ms),
         // `config` bounds it far below what an i64 holds.
         confirm_lease_ms: config.confirm_lease_ms as i64,
+        ended_keep_seconds: config.ended_keep_seconds,
         confirm_attempts_max: i64::from(config.confirm_attempts_max),
         unfinished_max: config.abort_queue_max as usize,
         log_entries_max: config.log_entries_max,

@@ -62,6 +62,7 @@ pub(super) struct SaleMetrics {
 }
 
 impl SaleMetrics {
+    /// Counts here.
     pub fn new(metrics: &Metrics) -> Self {
         SaleMetrics { metrics: metrics.clone() }
     }
@@ -77,6 +78,10 @@ impl SaleObserver for SaleMetrics {
 
     fn unfinished(&self, length: usize) {
         self.metrics.abort_queue_length.set(length as i64);
+    }
+
+    fn payment(&self, what: &'static str) {
+        self.metrics.payments.with_label_values(&[what]).inc();
     }
 }
 

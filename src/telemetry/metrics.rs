@@ -161,6 +161,10 @@ metrics! {
         "Sales judged by the archive.";
     double_sales_prevented: IntCounter = "holdfast_double_sale_prevented_total" [] NO_BUCKETS
         "Sales the archive refused because a seat was sold already: the money goes back.";
+    payments: IntCounterVec = "holdfast_payments_total" ["what"] NO_BUCKETS
+        "What became of payments: charged, declined, not_done, unknown, abandoned, cancelled, committed_late, late_refunded, refunded.";
+    reconciled: IntCounterVec = "holdfast_reconciled_total" ["result"] NO_BUCKETS
+        "Looks of the reconciler at a booking's money.";
     task_restarts: IntCounterVec = "holdfast_worker_task_restarts_total" ["task"] NO_BUCKETS
         "Background tasks started again after a panic.";
     settled: IntCounterVec = "holdfast_settled_total" ["code"] NO_BUCKETS

@@ -28,7 +28,8 @@ const PAUSE_MAX: Duration = Duration::from_secs(2);
 
 /// Drains one lane until told to stop.
 pub(super) async fn drain(worker: Worker, lane: usize, partitions: Vec<Partition>) {
-    let mut lane = Lane { worker, lane, partitions, links: Links::default(), batches: JoinSet::new() };
+    let mut lane =
+        Lane { worker, lane, partitions, links: Links::default(), batches: JoinSet::new() };
     let shutdown = lane.worker.shutdown.clone();
     let mut backoff = Backoff::new(PAUSE_MIN, PAUSE_MAX);
     while !shutdown.is_requested() {

@@ -100,6 +100,8 @@ impl Worker {
         let before_ms = Timestamp::now().as_millisecond() - UNDER_WAY_MS;
         for cancelled in self.archive.cancels_unsettled(before_ms, MENDED_AT_ONCE_MAX).await? {
             let id = cancelled.booking.id;
+            // Its money goes back; whoever cancelled it may have died before saying so.
+            self.archive.intent_due(id, Timestamp::now().as_millisecond()).await?;
             if self.settle_cancelled(&cancelled).await? {
                 self.archive.cancel_settled(id).await?;
                 info!(booking_id = %id, "a cancellation is settled");

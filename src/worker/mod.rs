@@ -13,7 +13,7 @@
 //! | `drain` | entries that nobody has read, and what this worker left over |
 //! | `reclaim` | entries of dead consumers, and failed ones; dead letters |
 //! | `sweep` | overdue holds of quiet events |
-//! | `release` | confirmations that were begun and never committed |
+//! | `reconcile` | payments that nobody looks after, confirmations whose lease lapsed |
 //! | `mend` | openings, changes and cancellations that were cut off |
 //! | `repair` | events and writes that Redis lost |
 //! | `retain` | bookings that ended long ago: they leave Redis |
@@ -24,12 +24,11 @@
 
 mod batch;
 mod drain;
-mod faults;
 mod http;
 mod links;
 mod mend;
 mod reclaim;
-mod release;
+mod reconcile;
 mod repair;
 mod retain;
 mod store;
@@ -49,14 +48,15 @@ use tokio::sync::{Notify, Semaphore};
 use crate::archive::Archive;
 use crate::config::Config;
 use crate::domain::Partition;
+use crate::faults::Faults;
 use crate::redis::Engine;
+use crate::sale::Cashier;
 use crate::sale::archiving::Carrier;
 use crate::sale::restore::Restorer;
 use crate::shutdown::Shutdown;
-use crate::start::Services;
+use crate::start::{self, Services};
 use crate::telemetry::Metrics;
 
-use faults::Faults;
 use tasks::Tasks;
 use vitals::Vitals;
 
@@ -81,8 +81,9 @@ struct Shared {
     restorer: Restorer,
     /// Ends the pause of `repair`: a fork was met.
     look_now: Notify,
+    cashier: Cashier,
     vitals: Vitals,
-    faults: Faults,
+    faults: Arc<Faults>,
 }
 
 impl std::ops::Deref for Worker {
@@ -114,6 +115,7 @@ pub async fn run(
     let consumer = consumer_name(&config, listener.local_addr()?);
     tracing::info!(consumer, "working");
     let lanes = services.engine.lanes();
+    let faults = Arc::new(Faults::new(config.worker_fault_point));
     let worker = Worker(Arc::new(Shared {
         places: Arc::new(Semaphore::new(config.worker_batches_in_flight as usize)),
         carrier: Carrier::new(
@@ -121,14 +123,14 @@ pub async fn run(
             services.archive.clone(),
             config.ended_keep_seconds,
         ),
+        cashier: start::cashier(&services, &config, &metrics, faults.clone()),
         restorer: Restorer::new(
             services.engine.clone(),
             services.archive.clone(),
-            i64::from(config.idempotency_ttl_seconds) * 1_000,
-            config.ended_keep_seconds,
+            &start::sale_settings(&config),
         ),
         look_now: Notify::new(),
-        faults: Faults::new(config.worker_fault_point),
+        faults,
         vitals: Vitals::new(lanes.len(), metrics.batches_in_flight.clone()),
         engine: services.engine,
         archive: services.archive,
@@ -167,7 +169,7 @@ fn start(worker: &Worker, lanes: Vec<Vec<Partition>>) -> Tasks {
     }
     tasks.keep("reclaim", with(worker, reclaim::reclaim));
     tasks.keep("sweep", with(worker, sweep::sweep));
-    tasks.keep("release", with(worker, release::release));
+    tasks.keep("reconcile", with(worker, reconcile::reconcile));
     tasks.keep("mend", with(worker, mend::mend));
     tasks.keep("repair", with(worker, repair::repair));
     tasks.keep("retain", with(worker, retain::retain));

@@ -36,6 +36,16 @@ pub enum Call {
         booking: BookingId,
         which: Which,
     },
+    ConfirmTakeover {
+        booking: BookingId,
+        nonce: String,
+        lease_ms: i64,
+    },
+    /// `known` is the booking as MongoDB has it.
+    ConfirmLate {
+        known: Booking,
+        payment: String,
+    },
     ConfirmCommit {
         booking: BookingId,
         lease: u64,
@@ -123,7 +133,6 @@ pub enum Asked {
 pub enum Which {
     Lease(u64),
     Nonce { nonce: String, not_before_ms: i64 },
-    Lapsed,
 }
 
 impl Call {
@@ -135,6 +144,8 @@ impl Call {
             Call::ConfirmBegin { .. } => Script::ConfirmBegin,
             Call::ConfirmAbort { .. } => Script::ConfirmAbort,
             Call::ConfirmCommit { .. } => Script::ConfirmCommit,
+            Call::ConfirmTakeover { .. } => Script::ConfirmTakeover,
+            Call::ConfirmLate { .. } => Script::ConfirmLate,
             Call::Cancel { .. } => Script::Cancel,
             Call::Extend { .. } => Script::Extend,
             Call::Expire { .. } => Script::Expire,
@@ -154,7 +165,9 @@ impl Call {
     pub fn nonce(&self) -> Option<String> {
         match self {
             Call::Hold(hold) => Some(hold.nonce.clone()),
-            Call::ConfirmBegin { nonce, .. } | Call::Extend { nonce, .. } => Some(nonce.clone()),
+            Call::ConfirmBegin { nonce, .. }
+            | Call::ConfirmTakeover { nonce, .. }
+            | Call::Extend { nonce, .. } => Some(nonce.clone()),
             _ => None,
         }
     }

@@ -194,8 +194,15 @@ pub enum Act {
         own_nonce: bool,
         before: Before,
     },
-    EndLapsed {
+    TakeOver {
         booking: Pick,
+        nonce: Nonce,
+        lease_s: u8,
+    },
+    /// Its provider says that it is paid.
+    Late {
+        booking: Pick,
+        seats: Vec<u8>,
     },
     Commit {
         booking: Pick,

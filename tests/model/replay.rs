@@ -64,7 +64,9 @@ impl Told {
         }
         let Some(transition) = &line.transition else { return };
         let id = transition.booking;
-        if matches!(line.kind, Kind::Hold | Kind::Confirmed) {
+        // Money that came late finds its seats free, or keeps them.
+        let is_late = line.kind == Kind::Sold && line.detail == "late";
+        if is_late || matches!(line.kind, Kind::Hold | Kind::Confirmed) {
             // A confirmation takes also the seats of sales that the archive judged otherwise.
             self.holders.extend(transition.seats.iter().map(|seat| (*seat, id)));
             self.blocked.retain(|seat| !transition.seats.contains(seat));

@@ -79,6 +79,10 @@ impl Sale {
             Call::ConfirmCommit { booking, lease, payment } => {
                 self.confirm_commit(*booking, *lease, payment)
             }
+            Call::ConfirmTakeover { booking, nonce, lease_ms } => {
+                self.confirm_takeover(*booking, nonce, *lease_ms)
+            }
+            Call::ConfirmLate { known, payment } => self.confirm_late(known, payment),
             Call::Cancel { booking, user } => self.cancel(*booking, user),
             Call::Extend { booking, user, nonce } => self.extend(*booking, user, nonce),
             Call::Expire { batch } => self.expire(*batch),
@@ -142,7 +146,6 @@ impl Sale {
         let (meant, word) = match which {
             Which::Lease(lease) => (booking.lease == *lease, "lease"),
             Which::Nonce { nonce, .. } => (booking.nonce == *nonce, "nonce"),
-            Which::Lapsed => (booking.lease_until_ms <= self.now_ms, "lapsed"),
         };
         if booking.status != Status::Confirming || !meant {
             return Ok(shown(Code::Nothing, booking));
@@ -170,6 +173,50 @@ impl Sale {
         booking.payment = payment.to_owned();
         booking.paid_ms = self.now_ms;
         Ok(shown(Code::Ok, self.transition(booking, Kind::Sold, "")))
+    }
+
+    /// A lease that has lapsed is somebody else's.
+    fn confirm_takeover(&mut self, id: BookingId, nonce: &str, lease_ms: i64) -> Reply {
+        let mut booking = self.booking(id).ok_or(plain(Code::BookingUnknown))?;
+        if booking.status != Status::Confirming {
+            return Ok(shown(Code::Nothing, booking));
+        }
+        if booking.lease_until_ms > self.now_ms {
+            let code = if booking.nonce == nonce { Code::Ok } else { Code::Nothing };
+            return Ok(shown(code, booking));
+        }
+        booking.nonce = nonce.to_owned();
+        booking.lease += 1;
+        booking.lease_until_ms = self.now_ms + lease_ms;
+        Ok(shown(Code::Ok, self.transition(booking, Kind::ConfirmBegin, "takeover")))
+    }
+
+    /// Sells what is paid: with the seats that it has, or with the same ones if they are free.
+    fn confirm_late(&mut self, known: &Booking, payment: &str) -> Reply {
+        let mut booking = self.booking(known.id).unwrap_or_else(|| as_lapsed(known));
+        match booking.status {
+            Status::Committed | Status::Confirmed => return Ok(shown(Code::Ok, booking)),
+            Status::Cancelled => return Err(shown(Code::BookingCancelled, booking)),
+            Status::Voided => return Err(shown(Code::SaleVoided, booking)),
+            Status::Expired => self.release_overdue_of(&booking.seats),
+            Status::Hold | Status::Confirming => {}
+        }
+        let has_them = match booking.status {
+            Status::Expired => booking.seats.iter().all(|seat| self.ev().is_free(*seat)),
+            _ => self.ev().has_its_seats(&booking),
+        };
+        if !has_them {
+            return Err(shown(Code::SeatsLost, booking));
+        }
+        for seat in &booking.seats {
+            self.ev_mut().holders.insert(*seat, booking.id);
+        }
+        let detail = if booking.status == Status::Confirming { "" } else { "late" };
+        booking.status = Status::Committed;
+        booking.payment = payment.to_owned();
+        booking.paid_ms = self.now_ms;
+        booking.ended_ms = 0;
+        Ok(shown(Code::Ok, self.transition(booking, Kind::Sold, detail)))
     }
 
     fn cancel(&mut self, id: BookingId, user: &UserId) -> Reply {
@@ -281,5 +328,19 @@ fn why_not_a_hold(status: Status) -> Option<Code> {
         Status::Voided => Some(Code::SaleVoided),
         Status::Cancelled => Some(Code::BookingCancelled),
         Status::Expired => Some(Code::BookingExpired),
+    }
+}
+
+/// A booking that Redis has lost, as one that lapsed.
+fn as_lapsed(known: &Booking) -> Booking {
+    Booking {
+        status: Status::Expired,
+        nonce: String::new(),
+        lease_until_ms: 0,
+        payment: String::new(),
+        paid_ms: 0,
+        confirmed_ms: 0,
+        ended_ms: 0,
+        ..known.clone()
     }
 }

@@ -116,6 +116,12 @@ impl Run<'_> {
             Call::ConfirmCommit { booking, lease, payment } => {
                 engine.confirm_commit(generation, *booking, *lease, payment).await
             }
+            Call::ConfirmTakeover { booking, nonce, lease_ms } => {
+                engine.confirm_takeover(generation, *booking, nonce, *lease_ms).await
+            }
+            Call::ConfirmLate { known, payment } => {
+                engine.confirm_late(generation, known, payment).await
+            }
             Call::Cancel { booking, user } => engine.cancel(event, *booking, user).await,
             Call::Extend { booking, user, nonce } => {
                 engine.extend(event, *booking, user, nonce).await
@@ -213,7 +219,6 @@ fn mode(which: &Which) -> AbortMode {
         Which::Nonce { nonce, not_before_ms } => {
             AbortMode::Nonce { nonce: nonce.clone(), not_before: NotAfter(*not_before_ms) }
         }
-        Which::Lapsed => AbortMode::Lapsed,
     }
 }
 

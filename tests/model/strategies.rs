@@ -335,8 +335,25 @@ fn ends_of_confirmations() -> impl Strategy<Value = Act> {
         2 => (pick(Status::Confirming), prop::bool::weighted(0.8), before()).prop_map(
             |(booking, own_nonce, before)| Act::EndAttempt { booking, own_nonce, before }
         ),
-        3 => pick(Status::Confirming).prop_map(|booking| Act::EndLapsed { booking }),
+        3 => (pick(Status::Confirming), nonce(), 1..60_u8).prop_map(
+            |(booking, nonce, lease_s)| Act::TakeOver { booking, nonce, lease_s }
+        ),
+        4 => late(),
     ]
+}
+
+/// Money that came after all.
+fn late() -> impl Strategy<Value = Act> {
+    let booking = prop_oneof![
+        4 => pick(Status::Expired),
+        2 => pick(Status::Confirming),
+        1 => pick(Status::Hold),
+        1 => pick(Status::Cancelled),
+        1 => pick(Status::Voided),
+        1 => pick(Status::Committed),
+        1 => Just(Pick::Unknown),
+    ];
+    (booking, seats(3)).prop_map(|(booking, seats)| Act::Late { booking, seats })
 }
 
 /// Verdicts of all kinds, also on bookings that were never paid for as far as Redis knows.

@@ -118,7 +118,8 @@ impl World {
             Act::Begin { .. }
             | Act::EndLease { .. }
             | Act::EndAttempt { .. }
-            | Act::EndLapsed { .. }
+            | Act::TakeOver { .. }
+            | Act::Late { .. }
             | Act::Commit { .. } => self.confirmation(act, sale)?,
             Act::Cancel { booking, who } => {
                 let booking = self.pick(*booking, sale);
@@ -201,8 +202,20 @@ impl World {
                 let which = Which::Nonce { nonce, not_before_ms: moment(*before, sale.now_ms) };
                 Call::ConfirmAbort { booking: booking.id, which }
             }
-            Act::EndLapsed { booking } => {
-                Call::ConfirmAbort { booking: self.pick(*booking, sale).id, which: Which::Lapsed }
+            Act::TakeOver { booking, nonce, lease_s } => {
+                let booking = self.pick(*booking, sale);
+                Call::ConfirmTakeover {
+                    booking: booking.id,
+                    nonce: self.nonce(*nonce, &booking),
+                    lease_ms: i64::from(*lease_s) * 1_000,
+                }
+            }
+            Act::Late { booking, seats } => {
+                let mut known = self.pick(*booking, sale);
+                if known.seats.is_empty() {
+                    known.seats = self.archived_seats(seats, false, sale);
+                }
+                Call::ConfirmLate { payment: payment_of(&known), known }
             }
             Act::Commit { booking, lease, own_payment } => {
                 let booking = self.pick(*booking, sale);

@@ -8,11 +8,12 @@ use std::time::Duration;
 
 use futures_util::future::join_all;
 use futures_util::{StreamExt, stream};
-use holdfast::archive::{Archive, ArchiveConfig};
+use holdfast::archive::{Archive, ArchiveConfig, SimulatedPayment};
 use holdfast::domain::{
     BookingId, Entry, EventId, Kind, LogId, Partition, SeatId, Section, Status,
 };
-use holdfast::payments::AlwaysYes;
+use holdfast::faults::Faults;
+use holdfast::payments::{Simulated, SimulatedSettings};
 use holdfast::redis::scripts::{ClockSource, Scripts};
 use holdfast::redis::{Engine, WORKER_GROUP};
 use holdfast::sale::{
@@ -42,6 +43,7 @@ impl SaleObserver for UnfinishedCount {
     fn unfinished(&self, length: usize) {
         self.0.store(length, Ordering::SeqCst);
     }
+    fn payment(&self, _: &'static str) {}
 }
 
 /// One process's worth of a sale.
@@ -94,9 +96,10 @@ impl World {
         let (sale, tasks) = Sale::start(
             engine.clone(),
             archive.clone(),
-            Arc::new(AlwaysYes),
+            Arc::new(Simulated::new(&archive, SimulatedSettings::default())),
             rules,
             unfinished.clone(),
+            Arc::new(Faults::default()),
             stopped,
         );
         World { sale, engine, archive, unfinished, database, stop, tasks }
@@ -239,6 +242,12 @@ impl World {
         assert!(report.clean, "{report:#?}");
     }
 
+    /// What the simulated provider's books have of a booking's payment.
+    pub async fn payment(&self, booking: BookingId) -> Option<SimulatedPayment> {
+        let id = Simulated::payment_of(booking);
+        self.archive.simulated_books().find(&id).await.unwrap()
+    }
+
     /// Free seats by Redis.
     pub async fn free(&self, event: EventId) -> Option<u32> {
         self.sale.event(event).await.ok()?.available_seats
@@ -262,6 +271,7 @@ pub fn sale_settings() -> SaleSettings {
         idempotency_ttl_ms: 86_400_000,
         confirm_wait: Duration::from_secs(5),
         confirm_lease_ms: 60_000,
+        ended_keep_seconds: 86_400,
         confirm_attempts_max: 10,
         unfinished_max: 10_000,
         log_entries_max: 1_000_000,

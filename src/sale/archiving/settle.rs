@@ -95,13 +95,14 @@ impl Carrier {
         Settled::Later
     }
 
-    /// Settles what the archive says of a booking now, without an entry that asks for it; the
-    /// booking as the archive had it then. `None`: the archive does not answer, or has no outcome.
-    pub async fn settle_archived(&self, id: BookingId) -> Option<(Settled, Booking)> {
-        let (booking, outcome, tell_until) = self.judged_anew(id).await?;
-        let verdict = Verdict { index: 0, booking: booking.clone(), outcome };
+    /// Brings what the archive says of a booking by now into Redis, where it has decided.
+    pub async fn follow(&self, id: BookingId) -> Settled {
+        let Some((booking, outcome, tell_until)) = self.judged_anew(id).await else {
+            return Settled::Later;
+        };
+        let verdict = Verdict { index: 0, booking, outcome };
         let judged = Judged { verdict, tell_until: Some(tell_until) };
-        Some((self.settle(None, &judged, |_| {}).await, booking))
+        self.settle(None, &judged, |_| {}).await
     }
 
     /// Gives the seats of a refused booking back to the bookings that the archive has sold them

@@ -72,8 +72,13 @@ impl Work<'_> {
         for some in seats.chunks(SEATS_PER_CALL) {
             let mut some = some.to_vec();
             while !some.is_empty() {
-                let call =
-                    BlockCall { event: self.event, action, seats: &some, actor: ACTOR, reason: REASON };
+                let call = BlockCall {
+                    event: self.event,
+                    action,
+                    seats: &some,
+                    actor: ACTOR,
+                    reason: REASON,
+                };
                 let answer = self.engine.block(&call).await?;
                 match (answer.code, &answer.body) {
                     (Code::Ok, _) => {

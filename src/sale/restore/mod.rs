@@ -8,6 +8,7 @@
 //!   → compare-and-set loading → opened in this generation, with the token (MongoDB)
 //!   → open_event `open` with the token (Redis; nothing to do where it was open)
 //!   → outcomes once more, where it was loaded: some may have been decided meanwhile
+//!   → the load is finished (MongoDB)
 //! ```
 //!
 //! Rights to a seat, in this order: bookings that the archive has sold; those that it knows as paid
@@ -24,7 +25,8 @@
 //! * *A crash anywhere before `opened`*: MongoDB says `loading`. Whoever repairs shows that it is
 //!   at work (`load_beat`); once that stands still for [`TAKE_OVER_AFTER`], another begins anew. A
 //!   half-placed load is replaced; what was merged is merged again, which changes nothing.
-//! * *A crash after `opened`*: `mend` opens the load, which is whole.
+//! * *A crash after `opened`*: `mend` opens the load, which is whole; it stays unfinished, so once
+//!   the beat stands still another merges it.
 //! * *A repairer that slept*: see *two repairers*. Its reading of the archive may be old: in a load
 //!   its token is gone, in an open event its generation.
 //! * *Calls of the lost past*: they name the older generation, and change nothing. Their senders
@@ -33,7 +35,7 @@
 //!   is outranked by what is written here, which names the new one; an outcome outranks all, and
 //!   its settlement rereads generation, then outcome.
 //! * *A sale that is decided while we read*: in a load, it is settled after the opening; in an open
-//!   event, by whoever decided it. Its intent, which stays due until Redis follows, covers the rest.
+//!   event, by whoever decided it.
 //! * *A cancellation while we read*: the event cannot be settled before it is open, and `mend`
 //!   settles it then (`cancel_unsettled_ms`); in an open event it is settled at once.
 //! * *The event was not lost after all* (a failover back): `load` finds it open, and it is merged.
@@ -56,7 +58,7 @@ use std::time::Duration;
 
 use super::opening::{Opened, open_event};
 use super::unload::state;
-use super::{SaleError, archiving::Carrier};
+use super::{SaleError, SaleSettings, archiving::Carrier};
 use crate::archive::Archive;
 use crate::domain::{Booking, Event, EventId, Inventory, LoadState};
 use crate::redis::{Body, Code, Engine, Load, NotAfter};
@@ -137,14 +139,10 @@ struct Work<'a> {
 }
 
 impl Restorer {
-    /// Restores between these two. Requests are remembered for `idempotency_ttl_ms`; Redis keeps
-    /// bookings that ended for `ended_keep_seconds`.
-    pub fn new(
-        engine: Engine,
-        archive: Archive,
-        idempotency_ttl_ms: i64,
-        ended_keep_seconds: u64,
-    ) -> Self {
+    /// Restores between these two, under the rules of this sale.
+    pub fn new(engine: Engine, archive: Archive, settings: &SaleSettings) -> Self {
+        let (ended_keep_seconds, idempotency_ttl_ms) =
+            (settings.ended_keep_seconds, settings.idempotency_ttl_ms);
         let carrier = Carrier::new(engine.clone(), archive.clone(), ended_keep_seconds);
         // A setting is bounded by a year.
         let told_within_ms = TOLD_WITHIN_MS_MAX.min(ended_keep_seconds as i64 * 1_000);
@@ -225,6 +223,7 @@ impl Work<'_> {
         if !restored.merged {
             self.settle_outcomes(&mut restored).await?;
         }
+        self.archive.finish_load(id, event.generation).await?;
         Ok(restored)
     }
 

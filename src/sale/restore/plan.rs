@@ -91,7 +91,11 @@ fn of_intent(intent: &Intent) -> Booking {
 
 /// Whether the archive has a version of this booking that Redis, read after it, lacks: of a branch
 /// of its life that was lost.
-pub(super) fn has_lost_versions(archived: &ArchivedBooking, here: &Booking, generation: u64) -> bool {
+pub(super) fn has_lost_versions(
+    archived: &ArchivedBooking,
+    here: &Booking,
+    generation: u64,
+) -> bool {
     let there = &archived.booking;
     let differs = there.version > here.version
         || (there.version == here.version && there.status != here.status);
@@ -112,12 +116,8 @@ mod tests {
     use crate::domain::{EventId, SeatId};
 
     fn archived(status: Status, lease: u64, version: u64) -> ArchivedBooking {
-        let booking = Booking {
-            status,
-            lease,
-            version,
-            ..of_intent(&intent(IntentState::Idle, lease))
-        };
+        let booking =
+            Booking { status, lease, version, ..of_intent(&intent(IntentState::Idle, lease)) };
         ArchivedBooking { booking, outcome: None, generation: 1, cancel_unsettled_ms: None }
     }
 

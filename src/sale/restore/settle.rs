@@ -24,37 +24,32 @@ impl Work<'_> {
                     Some(None) => true,
                     None => outcome == Outcome::Sold,
                 };
-                let differing = page.iter().filter(|one| differs(one));
-                self.settle_by_id(differing.map(|one| one.booking.id).collect(), restored).await?;
+                let differing = page.into_iter().filter(differs).map(|one| one.booking);
+                self.settle_all(outcome, differing.collect(), restored).await?;
             }
         }
         Ok(())
     }
 
     /// Settles what the archive says of these by now.
-    pub(super) async fn settle_by_id(
+    pub(super) async fn settle_all(
         &self,
-        ids: Vec<BookingId>,
+        outcome: Outcome,
+        bookings: Vec<Booking>,
         restored: &mut Restored,
     ) -> Result<(), SaleError> {
-        for id in ids {
-            let told = self.carrier.settle_archived(id).await;
-            let (settled, booking) = match told {
-                Some(told) => told,
-                None => return Err(unsettled(id, "the archive does not tell its outcome")),
-            };
-            match settled {
+        for booking in bookings {
+            match self.carrier.follow(booking.id).await {
                 Settled::Done => {}
                 Settled::NotLoaded => return Err(self.gone()),
-                Settled::Later => return Err(unsettled(id, "it is to be settled later")),
-                Settled::Never(why) => return Err(unsettled(id, &why)),
+                Settled::Later => return Err(unsettled(booking.id, "to be tried again")),
+                Settled::Never(why) => return Err(unsettled(booking.id, &why)),
             }
-            match booking.status {
-                Status::Confirmed => {
-                    self.remember(&[booking]).await?;
-                    restored.sold += 1;
-                }
-                _ => restored.undone += 1,
+            if outcome == Outcome::Sold {
+                self.remember(&[booking]).await?;
+                restored.sold += 1;
+            } else {
+                restored.undone += 1;
             }
         }
         Ok(())

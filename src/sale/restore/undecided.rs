@@ -213,22 +213,24 @@ impl Work<'_> {
     async fn judge(
         &self,
         target: Target<'_>,
-        paid: Vec<Booking>,
+        mut paid: Vec<Booking>,
         restored: &mut Restored,
     ) -> Result<(), SaleError> {
         if paid.is_empty() {
             return Ok(());
         }
         let outcomes = self.archive.judge_archived(&paid).await?;
-        let ids: Vec<BookingId> = paid.iter().map(|one| one.id).collect();
-        tracing::info!(event_id = %self.event.id, sales = ids.len(), ?outcomes, "judged after a loss");
-        let Target::Load(token) = target else {
-            for outcome in [Outcome::Refund, Outcome::Sold] {
-                let of = ids.iter().filter(|id| outcomes.get(*id) == Some(&outcome));
-                self.settle_by_id(of.copied().collect(), restored).await?;
-            }
-            return Ok(());
+        let event = self.event.id;
+        tracing::info!(event_id = %event, sales = paid.len(), ?outcomes, "judged after a loss");
+        let mut of = |outcome| -> Vec<Booking> {
+            paid.extract_if(.., |one| outcomes.get(&one.id) == Some(&outcome)).collect()
         };
+        let (refused, sold) = (of(Outcome::Refund), of(Outcome::Sold));
+        let Target::Load(token) = target else {
+            self.settle_all(Outcome::Refund, refused, restored).await?;
+            return self.settle_all(Outcome::Sold, sold, restored).await;
+        };
+        let ids: Vec<BookingId> = sold.iter().map(|one| one.id).collect();
         let now = self.archive.bookings_by_id(&ids).await?;
         let sold = now.into_iter().filter(|one| one.outcome == Some(Outcome::Sold));
         let sold: Vec<Booking> = sold.map(|one| one.booking).collect();

@@ -1,7 +1,8 @@
 //! Noticing that Redis lost something: an event, or the end of a booking log.
 //!
 //! *An event is lost* if MongoDB says `opened` and a master that answers lacks it, twice in a row
-//! with a pause between. *A repair is stuck* if MongoDB says `loading` and its beat stands still.
+//! with a pause between. *A repair is stuck* if MongoDB says that it has not come to its end, and
+//! its beat stands still.
 //!
 //! *A log has lost writes* if it lacks an entry that was archived. MongoDB keeps one such entry a
 //! partition, the mark. It moves upwards, by compare-and-set, and only if first the next one and
@@ -66,14 +67,15 @@ impl Sightings {
         missing: &HashSet<EventId>,
     ) -> Vec<Broken> {
         self.missing.retain(|event, _| missing.contains(event));
-        let is_loading = |one: &&Watched| one.load_state == LoadState::Loading;
-        let loading: HashSet<EventId> =
-            watched.iter().filter(is_loading).map(|one| one.id).collect();
-        self.loading.retain(|event, _| loading.contains(event));
+        let is_at_work =
+            |one: &Watched| one.load_state == LoadState::Loading || one.load_unfinished;
+        let at_work: HashSet<EventId> =
+            watched.iter().filter(|one| is_at_work(one)).map(|one| one.id).collect();
+        self.loading.retain(|event, _| at_work.contains(event));
         let mut broken = Vec::new();
         for one in watched {
             let id = one.id;
-            if one.load_state == LoadState::Loading {
+            if is_at_work(one) {
                 let fresh = (one.generation, one.load_beat, now);
                 let seen = self.loading.entry(id).or_insert(fresh);
                 if (seen.0, seen.1) != (one.generation, one.load_beat) {
@@ -95,7 +97,9 @@ impl Sightings {
 
     /// Whether a repair of this has not just failed.
     pub fn may_try(&self, now: Instant, broken: &Broken) -> bool {
-        self.failed.get(broken).is_none_or(|(at, pause)| now.saturating_duration_since(*at) >= *pause)
+        self.failed
+            .get(broken)
+            .is_none_or(|(at, pause)| now.saturating_duration_since(*at) >= *pause)
     }
 
     /// Notes how a repair ended.
@@ -218,7 +222,8 @@ mod tests {
     use super::*;
 
     fn watched(id: u32, load_state: LoadState, generation: u64, load_beat: i64) -> Watched {
-        Watched { id: EventId(id), load_state, generation, load_beat }
+        let load_unfinished = false;
+        Watched { id: EventId(id), load_state, generation, load_beat, load_unfinished }
     }
 
     #[test]

@@ -1,5 +1,6 @@
-//! Harms this process at a named step of a sale; inert unless the hidden setting
-//! `worker_fault_point` names one. Tests see what the other workers make of what is left behind.
+//! Harms this process at a named step of a sale; inert unless the hidden settings
+//! `worker_fault_point` and `api_fault_point` name one. Tests see what the other processes make of
+//! what is left behind.
 
 use std::process::Command;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -11,13 +12,14 @@ use crate::config::fault::{FaultPoint, FaultStep, Harm};
 const DEATH_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// The fault, and how often its step was reached.
-#[derive(Debug)]
-pub(super) struct Faults {
+#[derive(Debug, Default)]
+pub struct Faults {
     point: FaultPoint,
     reached: AtomicU32,
 }
 
 impl Faults {
+    /// Harms at this point, if there is one.
     pub fn new(point: FaultPoint) -> Self {
         Faults { point, reached: AtomicU32::new(0) }
     }

@@ -1,0 +1,167 @@
+//! The books of the simulated payment provider: one document a payment object that was charged or
+//! cancelled. They stand in MongoDB so that they outlive every process, as a real provider's do.
+//!
+//! Promises: each step is one guarded write; an object is paid at most once, never once it is
+//! cancelled, and never cancelled once it is paid; an attempt that was declined stays declined.
+
+use mongodb::bson::{Document, doc};
+use serde::Deserialize;
+
+use super::Archive;
+use super::error::ArchiveError;
+use super::gateway::{DUPLICATE_KEY, Gateway, Verb};
+
+/// One document a payment object that was charged or cancelled; `_id`: the object's id.
+const SIMULATED_PAYMENTS: &str = "simulated_payments";
+
+/// How a simulated payment object stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum SimulatedState {
+    /// Every attempt so far was declined.
+    Open,
+    /// Paid.
+    Paid,
+    /// Cancelled for good.
+    Cancelled,
+}
+
+impl SimulatedState {
+    fn word(self) -> &'static str {
+        match self {
+            SimulatedState::Open => "open",
+            SimulatedState::Paid => "paid",
+            SimulatedState::Cancelled => "cancelled",
+        }
+    }
+}
+
+/// A simulated payment object.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+pub struct SimulatedPayment {
+    /// Its id.
+    #[serde(rename = "_id")]
+    pub id: String,
+    /// How it stands.
+    pub state: SimulatedState,
+    /// What it is for, minor units; 0 if it was cancelled before anybody charged it.
+    #[serde(default)]
+    pub amount: i64,
+    /// ISO 4217 code; empty if it was cancelled before anybody charged it.
+    #[serde(default)]
+    pub currency: String,
+    /// The attempts that were declined.
+    #[serde(default)]
+    pub declined: Vec<u32>,
+    /// The attempt that paid it.
+    #[serde(default)]
+    pub paid_attempt: Option<u32>,
+    /// How often money was taken: 0 or 1, and counted so that a second time would show.
+    #[serde(default)]
+    pub charges: u32,
+    /// What was given back in all, minor units.
+    #[serde(default)]
+    pub refunded: i64,
+}
+
+/// A charge as the books enter it.
+#[derive(Clone, Copy, Debug)]
+pub struct SimulatedCharge<'a> {
+    /// The payment object's id.
+    pub id: &'a str,
+    /// Which attempt.
+    pub attempt: u32,
+    /// How much, minor units.
+    pub amount: i64,
+    /// ISO 4217 code.
+    pub currency: &'a str,
+}
+
+/// The books. Each step answers whether it took hold; if not, something else stands there.
+#[derive(Clone, Debug)]
+pub struct SimulatedBooks {
+    gateway: Gateway,
+}
+
+impl Archive {
+    /// The books of the simulated payment provider.
+    pub fn simulated_books(&self) -> SimulatedBooks {
+        SimulatedBooks { gateway: self.gateway.clone() }
+    }
+}
+
+impl SimulatedBooks {
+    /// Takes the money, if the object is open and this attempt was not declined.
+    pub async fn pay(&self, charge: &SimulatedCharge<'_>) -> Result<bool, ArchiveError> {
+        let change = doc! {
+            "$set": {
+                "state": SimulatedState::Paid.word(),
+                "paid_attempt": i64::from(charge.attempt),
+                "amount": charge.amount,
+                "currency": charge.currency,
+                "refunded": 0_i64,
+            },
+            "$inc": { "charges": 1_i64 },
+        };
+        self.upsert(open_for(charge), change).await
+    }
+
+    /// Records that this attempt is declined, if the object is open.
+    pub async fn decline(&self, charge: &SimulatedCharge<'_>) -> Result<bool, ArchiveError> {
+        let change = doc! {
+            "$set": {
+                "state": SimulatedState::Open.word(),
+                "amount": charge.amount,
+                "currency": charge.currency,
+            },
+            "$push": { "declined": i64::from(charge.attempt) },
+        };
+        self.upsert(open_for(charge), change).await
+    }
+
+    /// Cancels the object for good, unless it is paid; one that nobody charged, too.
+    pub async fn cancel(&self, id: &str) -> Result<bool, ArchiveError> {
+        let unpaid = doc! { "_id": id, "state": { "$ne": SimulatedState::Paid.word() } };
+        self.upsert(unpaid, doc! { "$set": { "state": SimulatedState::Cancelled.word() } }).await
+    }
+
+    /// Gives back what is missing to `total`, if the object is paid and less was given back.
+    pub async fn refund(&self, id: &str, total: i64) -> Result<bool, ArchiveError> {
+        let less = doc! {
+            "_id": id,
+            "state": SimulatedState::Paid.word(),
+            "amount": { "$gte": total },
+            "refunded": { "$lt": total },
+        };
+        let update = doc! { "q": less, "u": { "$set": { "refunded": total } } };
+        let written =
+            self.gateway.write_plain(Verb::Update, SIMULATED_PAYMENTS, vec![update]).await?;
+        Ok(written.touched > 0)
+    }
+
+    /// The object, if it was ever charged or cancelled.
+    pub async fn find(&self, id: &str) -> Result<Option<SimulatedPayment>, ArchiveError> {
+        self.gateway.find_by_id(SIMULATED_PAYMENTS, id).await
+    }
+
+    /// An upsert whose guard fails tries to insert a second document of this id, and is refused.
+    async fn upsert(&self, guard: Document, change: Document) -> Result<bool, ArchiveError> {
+        let update = doc! { "q": guard, "u": change, "upsert": true };
+        let written = self.gateway.write(Verb::Update, SIMULATED_PAYMENTS, vec![update]).await?;
+        match written.errors.first() {
+            Some(error) if error.code == DUPLICATE_KEY => Ok(false),
+            Some(error) => Err(ArchiveError::Unavailable(error.message.clone())),
+            None => Ok(true),
+        }
+    }
+}
+
+/// Matches the object while this attempt may still be charged.
+fn open_for(charge: &SimulatedCharge<'_>) -> Document {
+    let over = [SimulatedState::Paid.word(), SimulatedState::Cancelled.word()];
+    doc! {
+        "_id": charge.id,
+        "state": { "$nin": over.to_vec() },
+        "declined": { "$ne": i64::from(charge.attempt) },
+    }
+}

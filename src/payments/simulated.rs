@@ -1,0 +1,268 @@
+//! A provider that moves no money and keeps books as if it did, with every way a real one fails.
+//!
+//! * An object's id is made from the booking's, so `create` writes nothing: an object comes into
+//!   the books when it is first charged or cancelled.
+//! * `charge` is one guarded write where nothing goes wrong; the guard is what keeps the promises
+//!   of [`super::Provider`] between any number of processes.
+//!
+//! Payment methods it knows: `card_ok`; `card_declined`; `card_timeout`, which is charged and then
+//! never answered; `card_error`, which fails before charging. Any other is `card_ok`.
+
+use std::time::Duration;
+
+use crate::archive::{
+    Archive, ArchiveError, SimulatedBooks, SimulatedCharge, SimulatedPayment, SimulatedState,
+};
+use crate::domain::BookingId;
+
+use super::{Answer, Charge, Order, Payment, PaymentError, Provider, State};
+
+/// Tries of one step. Another one is needed only where the guard and a majority read disagree,
+/// because what stands in the way has no majority yet.
+const TRIES_MAX: u32 = 10;
+/// Pause between two tries.
+const PAUSE: Duration = Duration::from_millis(20);
+
+/// What a buyer is told whose card is declined.
+const DECLINED: &str = "The card was declined";
+
+/// How the simulated provider behaves.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SimulatedSettings {
+    /// How long each call takes at least.
+    pub latency: Duration,
+    /// Bound of each call; what was charged and never answered ends here.
+    pub timeout: Duration,
+    /// Share of charges that are declined, percent.
+    pub decline_percent: u32,
+    /// Share of charges that succeed and are never answered, percent.
+    pub timeout_percent: u32,
+    /// Share of charges that fail before anything is charged, percent.
+    pub error_percent: u32,
+}
+
+impl Default for SimulatedSettings {
+    fn default() -> Self {
+        SimulatedSettings {
+            latency: Duration::ZERO,
+            timeout: Duration::from_secs(5),
+            decline_percent: 0,
+            timeout_percent: 0,
+            error_percent: 0,
+        }
+    }
+}
+
+/// The simulated provider.
+#[derive(Clone, Debug)]
+pub struct Simulated {
+    books: SimulatedBooks,
+    settings: SimulatedSettings,
+}
+
+/// What becomes of one charge.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Fate {
+    Paid,
+    Declined,
+    /// Paid, and nobody learns of it.
+    Unanswered,
+    /// Not paid, and the caller learns that nothing was done.
+    Failed,
+}
+
+impl Simulated {
+    /// A provider with its books in this archive.
+    pub fn new(archive: &Archive, settings: SimulatedSettings) -> Self {
+        Simulated { books: archive.simulated_books(), settings }
+    }
+
+    /// The id of a booking's payment object.
+    pub fn payment_of(booking: BookingId) -> String {
+        format!("sim_{}", booking.uuid().simple())
+    }
+
+    /// Runs a call with the latency and the bound that all calls have.
+    async fn call<T>(
+        &self,
+        work: impl Future<Output = Result<T, PaymentError>>,
+    ) -> Result<T, PaymentError> {
+        let slow = async {
+            tokio::time::sleep(self.settings.latency).await;
+            work.await
+        };
+        // Giving up here drops no operation of the driver: the archive runs each to its end.
+        let bound = self.settings.timeout;
+        tokio::time::timeout(bound, slow).await.unwrap_or_else(|_| {
+            Err(PaymentError::Unknown(format!("no answer within {} ms", bound.as_millis())))
+        })
+    }
+
+    async fn charge_now(&self, charge: &Charge) -> Result<State, PaymentError> {
+        let fate = self.settings.fate(&charge.method, rand::random_range(0..100));
+        if fate == Fate::Failed {
+            return Err(PaymentError::NotDone("simulated failure before charging".to_owned()));
+        }
+        let entry = SimulatedCharge {
+            id: &charge.payment,
+            attempt: charge.attempt,
+            amount: charge.amount,
+            currency: &charge.currency,
+        };
+        for _ in 0..TRIES_MAX {
+            let entered = match fate {
+                Fate::Declined => self.books.decline(&entry).await,
+                _ => self.books.pay(&entry).await,
+            };
+            match (entered.map_err(unknown)?, fate) {
+                (true, Fate::Declined) => return Err(declined()),
+                // The bound of the call ends this.
+                (true, Fate::Unanswered) => std::future::pending().await,
+                (true, _) => return Ok(State::Paid),
+                (false, _) => {}
+            }
+            // Something stands there already: that is the answer.
+            match self.find(&charge.payment).await? {
+                Some(found) if found.state == SimulatedState::Paid => return Ok(State::Paid),
+                Some(found) if found.state == SimulatedState::Cancelled => {
+                    return Err(PaymentError::NotDone("the payment is cancelled".to_owned()));
+                }
+                Some(found) if found.declined.contains(&charge.attempt) => return Err(declined()),
+                _ => tokio::time::sleep(PAUSE).await,
+            }
+        }
+        Err(undecided())
+    }
+
+    async fn cancel_now(&self, payment: &str) -> Result<State, PaymentError> {
+        for _ in 0..TRIES_MAX {
+            if self.books.cancel(payment).await.map_err(unknown)? {
+                return Ok(State::Cancelled);
+            }
+            match self.find(payment).await? {
+                Some(found) if found.state == SimulatedState::Paid => return Ok(State::Paid),
+                _ => tokio::time::sleep(PAUSE).await,
+            }
+        }
+        Err(undecided())
+    }
+
+    async fn refund_now(&self, payment: &str, total: i64) -> Result<i64, PaymentError> {
+        for _ in 0..TRIES_MAX {
+            let found = self.find(payment).await?;
+            let found = found.filter(|found| found.state == SimulatedState::Paid);
+            let paid = found.ok_or_else(|| {
+                PaymentError::NotDone("there is nothing to give back: it is not paid".to_owned())
+            })?;
+            if paid.refunded >= total {
+                return Ok(paid.refunded);
+            }
+            if total > paid.amount {
+                let reason = format!("{total} is more than was paid, {}", paid.amount);
+                return Err(PaymentError::NotDone(reason));
+            }
+            if self.books.refund(payment, total).await.map_err(unknown)? {
+                return Ok(total);
+            }
+            tokio::time::sleep(PAUSE).await;
+        }
+        Err(undecided())
+    }
+
+    async fn find(&self, payment: &str) -> Result<Option<SimulatedPayment>, PaymentError> {
+        self.books.find(payment).await.map_err(unknown)
+    }
+}
+
+impl SimulatedSettings {
+    /// What becomes of a charge by this method, `drawn` being 0 to 99.
+    fn fate(&self, method: &str, drawn: u32) -> Fate {
+        let failed = self.error_percent;
+        let declined = failed + self.decline_percent;
+        let unanswered = declined + self.timeout_percent;
+        match method {
+            "card_declined" => Fate::Declined,
+            "card_timeout" => Fate::Unanswered,
+            "card_error" => Fate::Failed,
+            _ if drawn < failed => Fate::Failed,
+            _ if drawn < declined => Fate::Declined,
+            _ if drawn < unanswered => Fate::Unanswered,
+            _ => Fate::Paid,
+        }
+    }
+}
+
+fn declined() -> PaymentError {
+    PaymentError::Declined(DECLINED.to_owned())
+}
+
+fn undecided() -> PaymentError {
+    PaymentError::Unknown(format!("its books disagreed {TRIES_MAX} times"))
+}
+
+/// Whether MongoDB carried out what it did not answer is not known.
+fn unknown(error: ArchiveError) -> PaymentError {
+    PaymentError::Unknown(error.to_string())
+}
+
+impl Provider for Simulated {
+    fn name(&self) -> &'static str {
+        "simulated"
+    }
+
+    fn create<'a>(&'a self, order: &'a Order) -> Answer<'a, String> {
+        Box::pin(self.call(async { Ok(Simulated::payment_of(order.booking)) }))
+    }
+
+    fn charge<'a>(&'a self, charge: &'a Charge) -> Answer<'a, State> {
+        Box::pin(self.call(self.charge_now(charge)))
+    }
+
+    fn get<'a>(&'a self, payment: &'a str) -> Answer<'a, Option<Payment>> {
+        Box::pin(self.call(async move { Ok(self.find(payment).await?.map(shown)) }))
+    }
+
+    fn cancel<'a>(&'a self, payment: &'a str) -> Answer<'a, State> {
+        Box::pin(self.call(self.cancel_now(payment)))
+    }
+
+    fn refund<'a>(&'a self, payment: &'a str, total: i64) -> Answer<'a, i64> {
+        Box::pin(self.call(self.refund_now(payment, total)))
+    }
+}
+
+fn shown(found: SimulatedPayment) -> Payment {
+    let state = match found.state {
+        SimulatedState::Open => State::Open,
+        SimulatedState::Paid => State::Paid,
+        SimulatedState::Cancelled => State::Cancelled,
+    };
+    let SimulatedPayment { id, amount, currency, refunded, .. } = found;
+    Payment { id, state, amount, currency, refunded }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn methods_and_shares_decide() {
+        let settings = SimulatedSettings {
+            error_percent: 10,
+            decline_percent: 20,
+            timeout_percent: 30,
+            ..SimulatedSettings::default()
+        };
+        let drawn = |drawn| settings.fate("card_ok", drawn);
+        assert_eq!([drawn(0), drawn(9)], [Fate::Failed; 2]);
+        assert_eq!([drawn(10), drawn(29)], [Fate::Declined; 2]);
+        assert_eq!([drawn(30), drawn(59)], [Fate::Unanswered; 2]);
+        assert_eq!([drawn(60), drawn(99)], [Fate::Paid; 2]);
+        let plain = SimulatedSettings::default();
+        let named = |method| plain.fate(method, 0);
+        assert_eq!(named("card_declined"), Fate::Declined);
+        assert_eq!(named("card_timeout"), Fate::Unanswered);
+        assert_eq!(named("card_error"), Fate::Failed);
+        assert_eq!([named("card_ok"), named("paypal")], [Fate::Paid; 2]);
+    }
+}

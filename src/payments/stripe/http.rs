@@ -1,0 +1,350 @@
+//! Requests to Stripe and what their answers mean: refused (surely nothing was done), or unknown.
+//!
+//! Every request ends by its deadline, answers are bounded in bytes, and requests under way in
+//! number. Nothing is sent twice by this module. The API key appears in no text and no `Debug`.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http_body_util::{BodyExt, Full, Limited};
+use hyper::header::{AUTHORIZATION, CONTENT_TYPE, HeaderName, HeaderValue, USER_AGENT};
+use hyper::{Method, Request, Response, StatusCode, Uri};
+use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
+use hyper_util::client::legacy::Client;
+use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::rt::{TokioExecutor, TokioTimer};
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+use tokio::sync::Semaphore;
+use tokio::time::{Instant, timeout_at};
+
+use super::objects::brief;
+use super::{PaymentError, StripeUnusable};
+
+/// The version of the API this module was written for.
+const API_VERSION: &str = "2024-06-20";
+/// Bytes of an answer that are read: an intent with its charge has about ten thousand.
+const ANSWER_BYTES_MAX: usize = 256 * 1024;
+/// Requests under way in one process; more wait for a place, within their deadline.
+const IN_FLIGHT_MAX: usize = 256;
+/// How long an idle connection is kept: below what Stripe keeps it.
+const IDLE_MAX: Duration = Duration::from_secs(30);
+
+const API_VERSION_HEADER: HeaderName = HeaderName::from_static("stripe-version");
+const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
+const REPLAYED: HeaderName = HeaderName::from_static("idempotent-replayed");
+const FORM: HeaderValue = HeaderValue::from_static("application/x-www-form-urlencoded");
+const AGENT: HeaderValue =
+    HeaderValue::from_static(concat!("holdfast/", env!("CARGO_PKG_VERSION")));
+
+/// A request under construction.
+pub(super) struct Call {
+    method: Method,
+    path: String,
+    key: Option<String>,
+    form: String,
+}
+
+impl Call {
+    pub fn get(path: String) -> Self {
+        Call::new(Method::GET, path)
+    }
+
+    pub fn post(path: String) -> Self {
+        Call::new(Method::POST, path)
+    }
+
+    fn new(method: Method, path: String) -> Self {
+        Call { method, path, key: None, form: String::new() }
+    }
+
+    /// Under this key the request is carried out once.
+    pub fn key(self, key: String) -> Self {
+        Call { key: Some(key), ..self }
+    }
+
+    pub fn field(self, name: &str, value: impl ToString) -> Self {
+        let mut form = form_urlencoded::Serializer::new(self.form);
+        form.append_pair(name, &value.to_string());
+        Call { form: form.finish(), ..self }
+    }
+}
+
+/// An answer that the request was carried out.
+#[derive(Debug)]
+pub(super) struct Reply<T> {
+    pub body: T,
+    /// Whether this is the saved answer of an earlier request with this key.
+    pub replayed: bool,
+}
+
+/// Why a request was not plainly carried out.
+#[derive(Debug)]
+pub(super) enum Failure {
+    /// It never left.
+    NotSent(String),
+    /// Stripe says that it was not carried out.
+    Refused(Refused),
+    /// It may have been carried out.
+    Unknown(String),
+}
+
+impl Failure {
+    pub fn into_error(self) -> PaymentError {
+        match self {
+            Failure::NotSent(reason) => PaymentError::NotDone(reason),
+            Failure::Refused(refused) => refused.into_error(),
+            Failure::Unknown(reason) => PaymentError::Unknown(reason),
+        }
+    }
+}
+
+/// A 4xx answer of Stripe's.
+#[derive(Debug)]
+pub(super) struct Refused {
+    status: StatusCode,
+    /// Stripe's type of the error.
+    pub kind: String,
+    code: String,
+    param: String,
+    message: String,
+    /// Whether this is the saved answer of an earlier request with this key.
+    pub replayed: bool,
+}
+
+impl Refused {
+    /// Whether the payment method was refused, finally for this attempt: by the bank, or because
+    /// nothing is wrong with the call but what the buyer named.
+    pub fn is_decline(&self) -> bool {
+        let kind = self.kind.as_str();
+        kind == "card_error" || kind == "invalid_request_error" && self.param == "payment_method"
+    }
+
+    /// Whether the object is in a state in which this cannot be done.
+    pub fn unexpected_state(&self) -> bool {
+        self.code == "payment_intent_unexpected_state"
+    }
+
+    /// Whether another request with the same key is being carried out right now.
+    pub fn in_flight(&self) -> bool {
+        self.status == StatusCode::CONFLICT
+    }
+
+    /// Whether there is no such object.
+    pub fn missing(&self) -> bool {
+        self.status == StatusCode::NOT_FOUND
+    }
+
+    pub fn into_error(self) -> PaymentError {
+        if self.is_decline() {
+            PaymentError::Declined(self.message)
+        } else if self.in_flight() {
+            // The other request of this key may do anything yet.
+            PaymentError::Unknown(self.to_string())
+        } else {
+            PaymentError::NotDone(self.to_string())
+        }
+    }
+}
+
+impl fmt::Display for Refused {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Refused { status, kind, code, message, .. } = self;
+        write!(f, "{} {kind} {code}: {message}", status.as_u16())
+    }
+}
+
+#[derive(Deserialize)]
+struct ErrorBody {
+    error: ErrorObject,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct ErrorObject {
+    r#type: String,
+    code: Option<String>,
+    param: Option<String>,
+    message: Option<String>,
+}
+
+/// The way to one account.
+pub(super) struct Http {
+    client: Client<HttpsConnector<HttpConnector>, Full<Bytes>>,
+    base: String,
+    authorization: HeaderValue,
+    places: Arc<Semaphore>,
+}
+
+impl fmt::Debug for Http {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Http({})", self.base)
+    }
+}
+
+impl Http {
+    pub fn new(url: &str, secret_key: &str, timeout: Duration) -> Result<Self, StripeUnusable> {
+        let base = url.trim_end_matches('/').to_owned();
+        let parsed: Result<Uri, _> = base.parse();
+        if !parsed.is_ok_and(|uri| uri.scheme().is_some() && uri.host().is_some()) {
+            return Err(StripeUnusable(format!("{url:?} is no address of a server")));
+        }
+        let mut authorization = HeaderValue::from_str(&format!("Bearer {secret_key}"))
+            .map_err(|_| StripeUnusable("the secret key has characters no key has".to_owned()))?;
+        authorization.set_sensitive(true);
+        let mut tcp = HttpConnector::new();
+        tcp.set_nodelay(true);
+        tcp.enforce_http(false);
+        // Below the deadline of the call, so that "never sent" is told apart from "no answer".
+        tcp.set_connect_timeout(Some(timeout / 2));
+        let connector = HttpsConnectorBuilder::new()
+            .with_webpki_roots()
+            .https_or_http()
+            .enable_http1()
+            .wrap_connector(tcp);
+        let client = Client::builder(TokioExecutor::new())
+            .pool_timer(TokioTimer::new())
+            .pool_idle_timeout(IDLE_MAX)
+            .build(connector);
+        Ok(Http { client, base, authorization, places: Arc::new(Semaphore::new(IN_FLIGHT_MAX)) })
+    }
+
+    /// Sends one request and reads its answer.
+    pub async fn send<T: DeserializeOwned>(
+        &self,
+        call: Call,
+        deadline: Instant,
+    ) -> Result<Reply<T>, Failure> {
+        let request = self.request(call)?;
+        let place = timeout_at(deadline, self.places.acquire()).await;
+        // The semaphore is never closed: no place means that none became free.
+        let Ok(Ok(_place)) = place else {
+            return Err(Failure::NotSent(format!("{IN_FLIGHT_MAX} requests are under way")));
+        };
+        let exchange = async {
+            let response = self.client.request(request).await.map_err(|error| {
+                let reason = told(&error);
+                match error.is_connect() {
+                    true => Failure::NotSent(reason),
+                    false => Failure::Unknown(reason),
+                }
+            })?;
+            let (head, body) = response.into_parts();
+            let body = Limited::new(body, ANSWER_BYTES_MAX).collect().await;
+            let body = body.map_err(|error| Failure::Unknown(told(&*error)))?;
+            Ok(Response::from_parts(head, body.to_bytes()))
+        };
+        match timeout_at(deadline, exchange).await {
+            Ok(response) => read(&response?),
+            Err(_) => Err(Failure::Unknown("no answer in time".to_owned())),
+        }
+    }
+
+    fn request(&self, call: Call) -> Result<Request<Full<Bytes>>, Failure> {
+        let mut request = Request::builder()
+            .method(call.method)
+            .uri(format!("{}{}", self.base, call.path))
+            .header(AUTHORIZATION, &self.authorization)
+            .header(API_VERSION_HEADER, API_VERSION)
+            .header(USER_AGENT, AGENT)
+            .header(CONTENT_TYPE, FORM);
+        if let Some(key) = call.key {
+            request = request.header(IDEMPOTENCY_KEY, key);
+        }
+        let request = request.body(Full::new(Bytes::from(call.form)));
+        request.map_err(|error| Failure::NotSent(error.to_string()))
+    }
+}
+
+fn read<T: DeserializeOwned>(response: &Response<Bytes>) -> Result<Reply<T>, Failure> {
+    let (status, body) = (response.status(), response.body());
+    let replayed = response.headers().get(REPLAYED).is_some_and(|value| value == "true");
+    let unknown = |what: &str| Failure::Unknown(format!("{} {what}", status.as_u16()));
+    if status.is_success() {
+        let body = serde_json::from_slice(body).map_err(|error| unknown(&error.to_string()))?;
+        return Ok(Reply { body, replayed });
+    }
+    if !status.is_client_error() {
+        return Err(unknown("is no answer to rely on"));
+    }
+    let error = match serde_json::from_slice::<ErrorBody>(body) {
+        Ok(body) => body.error,
+        // Whoever turned it away did so before anything was done.
+        Err(_) if status == StatusCode::TOO_MANY_REQUESTS => ErrorObject::default(),
+        Err(_) => return Err(unknown("without an error of Stripe's")),
+    };
+    Err(Failure::Refused(Refused {
+        status,
+        kind: brief(error.r#type),
+        code: brief(error.code.unwrap_or_default()),
+        param: brief(error.param.unwrap_or_default()),
+        message: brief(error.message.unwrap_or_else(|| super::DECLINED.to_owned())),
+        replayed,
+    }))
+}
+
+/// An error with its causes: the outermost alone says "client error (Connect)".
+fn told(error: &(dyn std::error::Error + 'static)) -> String {
+    let causes = std::iter::successors(Some(error), |error| error.source());
+    let texts: Vec<String> = causes.map(ToString::to_string).collect();
+    brief(texts.join(": "))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn answer(status: u16, body: &str) -> Failure {
+        let response = Response::builder().status(status);
+        let response = response.body(Bytes::from(body.to_owned())).unwrap();
+        read::<serde_json::Value>(&response).unwrap_err()
+    }
+
+    #[test]
+    fn only_what_stripe_refused_is_not_done() {
+        let cases = [
+            (400, r#"{"error":{"type":"invalid_request_error","code":"x"}}"#, "not_done"),
+            (401, r#"{"error":{"message":"Invalid API Key"}}"#, "not_done"),
+            (402, r#"{"error":{"type":"card_error","message":"No funds"}}"#, "declined"),
+            (
+                400,
+                r#"{"error":{"type":"invalid_request_error","param":"payment_method"}}"#,
+                "declined",
+            ),
+            (409, r#"{"error":{"type":"idempotency_error"}}"#, "unknown"),
+            (429, "slow down", "not_done"),
+            (400, "<html>a proxy</html>", "unknown"),
+            (302, "", "unknown"),
+            (500, r#"{"error":{"type":"api_error"}}"#, "unknown"),
+            (200, "not json", "unknown"),
+        ];
+        for (status, body, expected) in cases {
+            let kind = match answer(status, body).into_error() {
+                PaymentError::Declined(_) => "declined",
+                PaymentError::NotDone(_) => "not_done",
+                PaymentError::Unknown(_) => "unknown",
+            };
+            assert_eq!(kind, expected, "{status} {body}");
+        }
+    }
+
+    #[test]
+    fn the_key_is_never_shown() {
+        let http = Http::new("https://h", "sk_secret", Duration::from_secs(1)).unwrap();
+        let request = http.request(Call::get("/v1".to_owned())).unwrap();
+        let shown = format!("{http:?} {request:?}");
+        assert!(!shown.contains("sk_secret"), "{shown}");
+        assert_eq!(request.headers()[AUTHORIZATION], "Bearer sk_secret");
+        let error = Http::new("https://h", "sk\n_secret", Duration::from_secs(1)).unwrap_err();
+        assert!(!error.to_string().contains("_secret"), "{error}");
+    }
+
+    #[test]
+    fn an_address_is_needed() {
+        for url in ["", "api.stripe.com", "/v1", "https://"] {
+            assert!(Http::new(url, "k", Duration::from_secs(1)).is_err(), "{url}");
+        }
+    }
+}

@@ -1,0 +1,90 @@
+//! Money: the one place where a sale speaks to its payment provider. Two parts: [`charge`] is the
+//! confirmation's way (create → intent → charge), [`reconcile`] finds out what became of a payment
+//! that nobody looks after any more and takes the next safe step.
+//!
+//! Who may be at work on one booking at once: confirmations of several API processes, some of them
+//! asleep since yesterday; reconcilers of several workers; a webhook; an operator. What keeps them
+//! from charging twice, or from selling what is not paid:
+//!
+//! ```text
+//!   confirm_begin (Redis: lease L) → create → intent open(n) under L (MongoDB) → charge booking:n
+//!      → confirm_commit under L (Redis) → sold → claims → outcome → settle
+//! ```
+//!
+//! * *Asleep before its intent is written*: meanwhile its lease lapsed and another has L+1. If that
+//!   one has written the intent, this one's insert fails and it finds itself `Stale`. If not, this
+//!   one opens attempt 1 under L; the other takes the intent over, asks the provider, and sends the
+//!   same attempt under the same key: one charge. The sleeper's commit is refused by its lease.
+//! * *Asleep before its charge is sent*: as above; the same key charges once. Was the object
+//!   cancelled for good meanwhile, the provider refuses the charge.
+//! * *Nobody came*: the reconciler takes a lapsed lease over and releases a booking only if no money
+//!   can come any more: there is no open intent, and an `idle` one under its own lease keeps sleepers
+//!   out (`abandon`, `release`); or the provider has cancelled the object for good.
+//! * *Paid, and whoever knew of it is gone*: a reconciler commits it (`confirm_late`), at any later
+//!   time and however often: an object is paid once, so it is the same sale. If its seats are gone,
+//!   the archive's outcome becomes `refund`, by compare-and-set against `sold`; only after that does
+//!   money go back.
+//! * *A crash between any two steps*: everything is found again from the intent, which stays due
+//!   until it is closed. Closing names the `rev` that was seen, so a cancellation that comes
+//!   meanwhile keeps it due.
+//! * *A lost reply of MongoDB* while the intent is written: this process does not charge, and gives
+//!   its lease back. The open intent is met by the next confirmation, or by the reconciler once
+//!   the booking is over.
+
+mod charge;
+mod reconcile;
+mod refund;
+
+use std::sync::Arc;
+
+use super::archiving::Carrier;
+use super::{SaleError, SaleObserver, SaleSettings};
+use crate::archive::Archive;
+use crate::faults::Faults;
+use crate::payments::{PaymentError, Provider};
+use crate::redis::Engine;
+
+pub(super) use charge::Charged;
+pub use reconcile::{Reconciled, Wait};
+
+/// How soon an intent is looked at again that waits for something without a time of its own, ms.
+const LOOK_AGAIN_MS: i64 = 5_000;
+
+/// What is needed to see to a booking's money. Cheap to clone.
+#[derive(Clone)]
+pub struct Cashier {
+    engine: Engine,
+    archive: Archive,
+    provider: Arc<dyn Provider>,
+    carrier: Carrier,
+    observer: Arc<dyn SaleObserver>,
+    faults: Arc<Faults>,
+    lease_ms: i64,
+}
+
+impl Cashier {
+    /// A cashier between these.
+    pub fn new(
+        engine: Engine,
+        archive: Archive,
+        provider: Arc<dyn Provider>,
+        settings: &SaleSettings,
+        observer: Arc<dyn SaleObserver>,
+        faults: Arc<Faults>,
+    ) -> Self {
+        let carrier = Carrier::new(engine.clone(), archive.clone(), settings.ended_keep_seconds);
+        let lease_ms = settings.confirm_lease_ms;
+        Cashier { engine, archive, provider, carrier, observer, faults, lease_ms }
+    }
+
+    fn counted(&self, what: &'static str) {
+        self.observer.payment(what);
+    }
+}
+
+impl From<PaymentError> for SaleError {
+    fn from(error: PaymentError) -> Self {
+        let unknown = matches!(error, PaymentError::Unknown(_));
+        SaleError::Unavailable { dependency: "payments", reason: error.to_string(), unknown }
+    }
+}

@@ -1,0 +1,396 @@
+//! Reconciling: what the archive, Redis and the provider say of one booking's money, and the next
+//! safe step. Anybody may do it at any time, as often as they like.
+//!
+//! | outcome | intent | provider | Redis | step |
+//! |---|---|---|---|---|
+//! | `sold` | | | | close it |
+//! | `refund`, `cancelled` | | paid | | give it back, close it |
+//! | none | none | | lapsed lease | write `idle` under a lease of ours, release |
+//! | none | open, idle | paid | | commit it; its seats are gone: outcome `refund` |
+//! | none | open, idle | processing | | wait |
+//! | none | open | open | hold, live lease, or before the deadline | wait |
+//! | none | idle | open | lapsed lease | fence it, release |
+//! | none | open, idle | open | over | cancel the object for good, then release and close |
+
+use super::{Cashier, LOOK_AGAIN_MS};
+use crate::archive::ArchivedBooking;
+use crate::config::fault::FaultStep;
+use crate::domain::{Booking, BookingId, Intent, IntentState, LoadState, Outcome, Status};
+use crate::payments::State;
+use crate::redis::{AbortMode, Answer, Code, RedisError, new_nonce};
+use crate::sale::{SaleError, unix_now_ms};
+
+/// Calls of one script: the first, and again under the generation that Redis names.
+const CALLS_MAX: u32 = 2;
+
+/// Where a booking's money stands after a look.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reconciled {
+    /// Settled for good; the intent is closed.
+    Done(IntentState),
+    /// Paid and sold in Redis: the archive decides next.
+    Committed,
+    /// No money can come of it now: the booking is held again, or over.
+    Released,
+    /// Nothing is left to do for a booking without a payment.
+    Nothing,
+    /// To be looked at again.
+    Waiting(Wait),
+}
+
+/// What a payment waits for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Wait {
+    /// In words.
+    pub why: &'static str,
+    /// When another look is worth while, Unix ms, where that is known.
+    pub until_ms: Option<i64>,
+}
+
+/// For something without a time of its own.
+pub(super) fn wait(why: &'static str) -> Reconciled {
+    Reconciled::Waiting(Wait { why, until_ms: None })
+}
+
+fn wait_until(why: &'static str, until_ms: i64) -> Reconciled {
+    Reconciled::Waiting(Wait { why, until_ms: Some(until_ms) })
+}
+
+impl Reconciled {
+    /// Whether another look, without anything new, would find the same.
+    pub fn is_final(self) -> bool {
+        !matches!(self, Reconciled::Waiting(_))
+    }
+
+    /// The word in metrics and reports.
+    pub fn word(self) -> &'static str {
+        match self {
+            Reconciled::Done(state) => state.word(),
+            Reconciled::Committed => "committed",
+            Reconciled::Released => "released",
+            Reconciled::Nothing => "nothing",
+            Reconciled::Waiting(_) => "waiting",
+        }
+    }
+}
+
+/// A call of a script about one booking.
+#[derive(Clone, Copy)]
+enum Call<'a> {
+    TakeOver { nonce: &'a str },
+    GiveUp { lease: u64 },
+    Commit { booking: &'a Booking, payment: &'a str },
+}
+
+/// A booking in Redis.
+enum Standing {
+    /// It is there, as of this time by Redis' clock.
+    There(Box<Booking>, i64),
+    /// It is not, and never will be again by itself.
+    Gone,
+    /// Its event is being loaded, or has to be restored.
+    NotLoaded,
+}
+
+impl Cashier {
+    /// Looks at one booking's money and takes the next safe step.
+    ///
+    /// # Errors
+    /// If Redis, MongoDB or the provider does not answer: look again later.
+    pub async fn reconcile(&self, id: BookingId) -> Result<Reconciled, SaleError> {
+        // INVARIANT: the intent before the outcome. A cancellation sets the outcome first and then
+        // changes the intent's `rev`, so a closing that goes by an older outcome fails.
+        let intent = self.archive.intent(id).await?;
+        let archived = self.archive.booking(id).await?;
+        let reconciled = self.step(id, intent.as_ref(), archived.as_ref()).await?;
+        if let (Reconciled::Waiting(wait), Some(intent)) = (reconciled, &intent) {
+            self.look_again(intent, wait).await;
+        }
+        Ok(reconciled)
+    }
+
+    async fn step(
+        &self,
+        id: BookingId,
+        intent: Option<&Intent>,
+        archived: Option<&ArchivedBooking>,
+    ) -> Result<Reconciled, SaleError> {
+        match (archived, archived.and_then(|archived| archived.outcome)) {
+            (Some(archived), Some(outcome)) => {
+                self.carrier.follow(id).await;
+                match (outcome, intent) {
+                    (Outcome::Sold, Some(intent)) => self.close(intent, IntentState::Sold, 0).await,
+                    (Outcome::Sold, None) => Ok(Reconciled::Nothing),
+                    _ => self.give_back(archived, intent).await,
+                }
+            }
+            _ => match intent {
+                None => self.abandon(id).await,
+                Some(intent) if intent.state.may_move() => self.resolve(intent, archived).await,
+                Some(intent) if intent.state == IntentState::Cancelled => self.let_go(intent).await,
+                Some(intent) => {
+                    let state = intent.state.word();
+                    tracing::error!(booking_id = %id, state, "ALARM: a closed intent without outcome");
+                    Ok(wait("its intent is closed, and it has no outcome"))
+                }
+            },
+        }
+    }
+
+    /// Nobody knows of a payment: whoever began before us must not write one any more.
+    async fn abandon(&self, id: BookingId) -> Result<Reconciled, SaleError> {
+        let Some(leased) = self.take_over(id).await? else { return Ok(Reconciled::Nothing) };
+        // Looked at again when the booking is over.
+        let due_ms = leased.deadline_ms.max(unix_now_ms()) + LOOK_AGAIN_MS;
+        let abandoned = Intent::first(&leased, "", IntentState::Idle, due_ms);
+        if !self.archive.insert_intent(&abandoned).await? {
+            return Ok(wait("its intent was written just now"));
+        }
+        self.counted("abandoned");
+        self.give_up_lease(&leased).await
+    }
+
+    async fn resolve(
+        &self,
+        intent: &Intent,
+        archived: Option<&ArchivedBooking>,
+    ) -> Result<Reconciled, SaleError> {
+        match self.money(intent).await? {
+            Some(State::Paid) => self.commit_paid(intent, archived).await,
+            Some(State::Processing) => Ok(wait("its payment is under way")),
+            Some(State::Cancelled) => self.cancelled(intent).await,
+            Some(State::Open) => self.unpaid(intent, archived).await,
+            None => Ok(wait("the provider's facts are not ours")),
+        }
+    }
+
+    /// How the payment object stands; `None` where the provider's facts cannot be ours.
+    async fn money(&self, intent: &Intent) -> Result<Option<State>, SaleError> {
+        if intent.payment.is_empty() {
+            return Ok(Some(State::Open));
+        }
+        // One that the provider does not know was surely not paid; cancelling it tells the rest.
+        let Some(payment) = self.provider.get(&intent.payment).await? else {
+            return Ok(Some(State::Open));
+        };
+        let is_ours = payment.amount == intent.amount && payment.currency == intent.currency;
+        if payment.state == State::Paid && !is_ours {
+            let (booking_id, ours, theirs) = (intent.booking, intent.amount, payment.amount);
+            tracing::error!(%booking_id, ours, theirs, "ALARM: a payment of another amount");
+            return Ok(None);
+        }
+        Ok(Some(payment.state))
+    }
+
+    async fn unpaid(
+        &self,
+        intent: &Intent,
+        archived: Option<&ArchivedBooking>,
+    ) -> Result<Reconciled, SaleError> {
+        let (booking, now_ms) = match self.standing(intent.booking).await? {
+            Standing::There(booking, now_ms) => (booking, now_ms),
+            Standing::Gone => return self.cancel_for_good(intent, archived).await,
+            Standing::NotLoaded => return Ok(wait("its event is not loaded")),
+        };
+        match booking.status {
+            Status::Hold => Ok(wait_until("it is held", booking.deadline_ms)),
+            Status::Confirming if booking.lease_until_ms > now_ms => {
+                Ok(wait_until("a confirmation is under way", booking.lease_until_ms))
+            }
+            Status::Confirming if intent.state == IntentState::Idle => self.release(intent).await,
+            // Its buyer may come again: the object can still be paid.
+            Status::Confirming if booking.deadline_ms > now_ms => {
+                Ok(wait_until("its buyer may pay until the deadline", booking.deadline_ms))
+            }
+            Status::Confirming => match self.take_over(intent.booking).await? {
+                Some(_) => {
+                    self.faults.reached(FaultStep::Takeover);
+                    self.cancel_for_good(intent, archived).await
+                }
+                None => Ok(wait("a confirmation is under way")),
+            },
+            Status::Committed | Status::Confirmed => {
+                let booking_id = intent.booking;
+                tracing::error!(%booking_id, "ALARM: sold, and the provider says it is not paid");
+                Ok(wait("sold, and not paid"))
+            }
+            Status::Expired | Status::Cancelled | Status::Voided => {
+                self.cancel_for_good(intent, archived).await
+            }
+        }
+    }
+
+    /// A declined or abandoned attempt whose lease lapsed: back to HOLD, once no older lease can
+    /// open the intent any more.
+    async fn release(&self, intent: &Intent) -> Result<Reconciled, SaleError> {
+        let Some(leased) = self.take_over(intent.booking).await? else {
+            return Ok(wait("a confirmation is under way"));
+        };
+        self.faults.reached(FaultStep::Takeover);
+        let fenced = intent.fenced(leased.lease, &leased.nonce);
+        if !self.archive.change_intent(&fenced).await? {
+            return Ok(wait("it was changed meanwhile"));
+        }
+        self.give_up_lease(&leased).await
+    }
+
+    async fn cancel_for_good(
+        &self,
+        intent: &Intent,
+        archived: Option<&ArchivedBooking>,
+    ) -> Result<Reconciled, SaleError> {
+        if intent.payment.is_empty() {
+            return self.cancelled(intent).await;
+        }
+        match self.provider.cancel(&intent.payment).await? {
+            State::Cancelled => {
+                self.faults.reached(FaultStep::FinalCancel);
+                self.counted("cancelled");
+                self.cancelled(intent).await
+            }
+            State::Paid => self.commit_paid(intent, archived).await,
+            State::Open | State::Processing => Ok(wait("its payment is under way")),
+        }
+    }
+
+    /// The object is cancelled for good: so is the intent, and the booking is let go.
+    async fn cancelled(&self, intent: &Intent) -> Result<Reconciled, SaleError> {
+        let released = self.let_go(intent).await?;
+        if !released.is_final() {
+            return Ok(released);
+        }
+        self.close(intent, IntentState::Cancelled, 0).await
+    }
+
+    /// Releases a booking that nobody can pay any more, if it still is under a lease.
+    async fn let_go(&self, intent: &Intent) -> Result<Reconciled, SaleError> {
+        let (booking, now_ms) = match self.standing(intent.booking).await? {
+            Standing::There(booking, now_ms) => (booking, now_ms),
+            Standing::Gone => return Ok(Reconciled::Released),
+            Standing::NotLoaded => return Ok(wait("its event is not loaded")),
+        };
+        if booking.status != Status::Confirming {
+            return Ok(Reconciled::Released);
+        }
+        if booking.lease_until_ms <= now_ms {
+            return match self.take_over(booking.id).await? {
+                Some(leased) => self.give_up_lease(&leased).await,
+                None => Ok(wait("a confirmation is under way")),
+            };
+        }
+        // Whoever has the lease, perhaps we, can have nothing charged with it.
+        self.give_up_lease(&booking).await
+    }
+
+    async fn give_up_lease(&self, leased: &Booking) -> Result<Reconciled, SaleError> {
+        let answer = self.call(leased.id, Call::GiveUp { lease: leased.lease }).await?;
+        Ok(match answer.code {
+            Code::Ok | Code::Nothing | Code::BookingUnknown => Reconciled::Released,
+            _ => wait("it could not be released"),
+        })
+    }
+
+    /// Sells a paid booking, whatever became of it; what cannot be sold is refused.
+    async fn commit_paid(
+        &self,
+        intent: &Intent,
+        archived: Option<&ArchivedBooking>,
+    ) -> Result<Reconciled, SaleError> {
+        let id = intent.booking;
+        let booking = match archived {
+            Some(archived) => archived.booking.clone(),
+            None => intent.as_booking(Status::Expired, 0),
+        };
+        let call = Call::Commit { booking: &booking, payment: &intent.payment };
+        let answer = self.call(id, call).await?;
+        match answer.code {
+            Code::Ok => {
+                self.faults.reached(FaultStep::Commit);
+                self.counted("committed_late");
+                tracing::info!(booking_id = %id, "a paid booking is sold");
+                Ok(Reconciled::Committed)
+            }
+            Code::SeatsLost | Code::BookingCancelled | Code::SaleVoided => {
+                let code = answer.code.word();
+                tracing::warn!(booking_id = %id, code, "a paid booking cannot have its seats");
+                self.refuse(intent, &booking).await
+            }
+            Code::EventNotLoaded if self.is_unloaded(id).await? => {
+                self.refuse(intent, &booking).await
+            }
+            Code::EventNotLoaded => Ok(wait("its event is not loaded")),
+            _ => Ok(wait("it could not be committed")),
+        }
+    }
+
+    /// Puts a lapsed confirmation under a lease of ours; `None` where there is none.
+    async fn take_over(&self, id: BookingId) -> Result<Option<Booking>, SaleError> {
+        let answer = self.call(id, Call::TakeOver { nonce: &new_nonce() }).await?;
+        Ok(match answer.code {
+            Code::Ok => Some(answer.into_booking()?),
+            _ => None,
+        })
+    }
+
+    async fn standing(&self, id: BookingId) -> Result<Standing, SaleError> {
+        let answer = self.engine.get_booking(id).await?;
+        let now_ms = answer.now_ms;
+        Ok(match answer.code {
+            Code::Ok => Standing::There(Box::new(answer.into_booking()?), now_ms),
+            Code::BookingUnknown => Standing::Gone,
+            _ if self.is_unloaded(id).await? => Standing::Gone,
+            _ => Standing::NotLoaded,
+        })
+    }
+
+    /// Whether the booking's event was taken out of Redis by its operator (or never was).
+    async fn is_unloaded(&self, id: BookingId) -> Result<bool, SaleError> {
+        let facts = self.archive.load_facts(id.event()).await?;
+        Ok(facts.is_none_or(|facts| facts.load_state == LoadState::Unloaded))
+    }
+
+    /// Runs a script under the event's generation: MongoDB's, which is read first, or the one that
+    /// Redis names if that is newer. Where Redis' is older, it has lost what we know.
+    async fn call(&self, id: BookingId, call: Call<'_>) -> Result<Answer, SaleError> {
+        let head = self.archive.event_head(id.event()).await?;
+        let mut generation = head.ok_or(SaleError::EventUnknown(id.event()))?.generation;
+        let mut answer = self.call_once(id, generation, call).await?;
+        for _ in 1..CALLS_MAX {
+            if answer.code != Code::GenerationMismatch || answer.number(0) as u64 <= generation {
+                break;
+            }
+            generation = answer.number(0) as u64;
+            answer = self.call_once(id, generation, call).await?;
+        }
+        Ok(answer)
+    }
+
+    async fn call_once(
+        &self,
+        id: BookingId,
+        generation: u64,
+        call: Call<'_>,
+    ) -> Result<Answer, RedisError> {
+        let engine = &self.engine;
+        match call {
+            Call::TakeOver { nonce } => {
+                engine.confirm_takeover(generation, id, nonce, self.lease_ms).await
+            }
+            Call::GiveUp { lease } => {
+                engine.confirm_abort(generation, id, &AbortMode::Lease(lease)).await
+            }
+            Call::Commit { booking, payment } => {
+                engine.confirm_late(generation, booking, payment).await
+            }
+        }
+    }
+
+    /// Has a waiting intent looked at again in a while. Another's change of it is as good.
+    async fn look_again(&self, intent: &Intent, wait: Wait) {
+        let soon_ms = unix_now_ms() + LOOK_AGAIN_MS;
+        let due_ms = wait.until_ms.map_or(soon_ms, |until_ms| until_ms.max(soon_ms));
+        if let Err(error) = self.archive.change_intent(&intent.due(due_ms)).await {
+            tracing::warn!(booking_id = %intent.booking, %error, "an intent stays due");
+        }
+    }
+}

@@ -1,0 +1,111 @@
+//! Looks after money that nobody looks after any more: payment intents that are not closed, and
+//! confirmations whose lease has lapsed. What the next safe step is, `sale::paying` decides; here is
+//! where the bookings come from.
+//!
+//! Intents come from MongoDB, which outlives whatever Redis forgets; leases from Redis, since a
+//! confirmation that died before its intent left a trace only there. Any number of workers may do
+//! this at once.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use futures_util::{StreamExt, stream};
+use jiff::Timestamp;
+use tracing::{debug, info, warn};
+
+use super::Worker;
+use super::tasks::rest;
+use crate::domain::{BookingId, EventId, Intent, IntentState, Outcome};
+use crate::sale::SaleError;
+
+/// Due intents looked at in one turn; what is left has the next turn, without a pause.
+const INTENTS_MAX: u32 = 500;
+/// Leases of one event looked at in one turn; what is left has the next turn.
+const LEASES_MAX: u64 = 500;
+/// Bookings looked at at the same time: each asks the provider.
+const AT_ONCE_MAX: usize = 8;
+
+/// Reconciles until told to stop.
+pub(super) async fn reconcile(worker: Worker) {
+    let interval = Duration::from_millis(worker.config.reconcile_interval_ms);
+    let mut pause = interval;
+    while rest(&worker.shutdown, pause).await {
+        pause = interval;
+        match worker.reconcile_intents().await {
+            Ok(true) => pause = Duration::ZERO,
+            Ok(false) => {}
+            Err(error) => warn!(%error, "payments are looked after later"),
+        }
+        if let Err(error) = worker.reconcile_leases().await {
+            warn!(%error, "leases are looked after later");
+        }
+    }
+}
+
+impl Worker {
+    /// Whether some were due and there may be more.
+    async fn reconcile_intents(&self) -> Result<bool, SaleError> {
+        let now_ms = Timestamp::now().as_millisecond();
+        let due = self.archive.intents_due(now_ms, INTENTS_MAX).await?;
+        if due.is_empty() {
+            return Ok(false);
+        }
+        // INVARIANT: intents before outcomes, as in `Cashier::reconcile`.
+        let ids: Vec<BookingId> = due.iter().map(|intent| intent.booking).collect();
+        let found = self.archive.bookings_by_id(&ids).await?;
+        let outcomes: HashMap<BookingId, Option<Outcome>> =
+            found.into_iter().map(|found| (found.booking.id, found.outcome)).collect();
+        let is_sold = |intent: &Intent| outcomes.get(&intent.booking) == Some(&Some(Outcome::Sold));
+        let (sold, others): (Vec<Intent>, Vec<Intent>) = due.into_iter().partition(is_sold);
+        // Nearly all: closed together.
+        let closed: Vec<Intent> =
+            sold.iter().map(|intent| intent.closed(IntentState::Sold, 0)).collect();
+        if !closed.is_empty() {
+            let closed = self.archive.change_intents(&closed).await?;
+            debug!(closed, "intents of sold bookings are closed");
+        }
+        let others = others.iter().map(|intent| intent.booking).collect();
+        let progressed = self.look_after(others).await;
+        Ok(ids.len() == INTENTS_MAX as usize && (progressed || !closed.is_empty()))
+    }
+
+    async fn reconcile_leases(&self) -> Result<(), SaleError> {
+        for event in self.loaded_events().await? {
+            let lapsed = self.lapsed_leases(event).await?;
+            self.look_after(lapsed).await;
+        }
+        Ok(())
+    }
+
+    async fn lapsed_leases(&self, event: EventId) -> Result<Vec<BookingId>, SaleError> {
+        let now_ms = self.engine.redis_time_ms(self.engine.keys().partition_of(event)).await?;
+        Ok(self.engine.lapsed_leases(event, now_ms, LEASES_MAX).await?)
+    }
+
+    /// Whether anything came of any.
+    async fn look_after(&self, bookings: Vec<BookingId>) -> bool {
+        let looks = stream::iter(bookings).map(|id| async move {
+            if self.shutdown.is_requested() {
+                return false;
+            }
+            match self.cashier.reconcile(id).await {
+                Ok(reconciled) => {
+                    let is_final = reconciled.is_final();
+                    self.metrics.reconciled.with_label_values(&[reconciled.word()]).inc();
+                    match is_final {
+                        true => info!(booking_id = %id, result = reconciled.word(), "reconciled"),
+                        false => debug!(booking_id = %id, ?reconciled, "looked at again later"),
+                    }
+                    is_final
+                }
+                Err(error) => {
+                    warn!(booking_id = %id, %error, "a payment is looked after later");
+                    self.metrics.reconciled.with_label_values(&["error"]).inc();
+                    false
+                }
+            }
+        });
+        let ended: Vec<bool> = looks.buffer_unordered(AT_ONCE_MAX).collect().await;
+        ended.contains(&true)
+    }
+}

@@ -1,0 +1,114 @@
+//! What the simulated provider alone does.
+
+use std::time::Instant;
+
+use super::*;
+use crate::support::Flavor;
+use crate::support::servers::{available, private_mongodb, shared_redis};
+use crate::support::world::{World, impatient};
+
+/// Bookings of the test of shares: enough that all of one kind is out of the question.
+const BOOKINGS: u32 = 40;
+
+#[tokio::test]
+async fn creating_writes_nothing() {
+    let rig = Rig::simulated(PATIENT).await;
+    let order = order();
+    let payment = rig.provider.create(&order).await.unwrap();
+    assert_eq!(payment, Simulated::payment_of(order.booking));
+    assert_eq!(rig.provider.get(&payment).await, Ok(None));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_sale_is_in_its_books_once() {
+    let flavor = if available(Flavor::Redis) { Flavor::Redis } else { Flavor::Valkey };
+    let world = World::with(shared_redis(flavor), shared_mongodb(), impatient()).await;
+    let event = world.event(2).await;
+    let held = world.hold("ann", event, &[1, 2], None).await.unwrap();
+    let booking = held.booking.id;
+    assert_eq!(world.payment(booking).await, None);
+    for _ in 0..2 {
+        world.confirm(&held).await.unwrap();
+    }
+    let paid = world.payment(booking).await.unwrap();
+    assert_eq!((paid.charges, paid.amount, paid.currency.as_str()), (1, 200, "EUR"));
+    world.stop().await;
+}
+
+#[tokio::test]
+async fn cancelling_what_nobody_charged_leaves_a_tombstone() {
+    let rig = Rig::simulated(PATIENT).await;
+    let payment = Simulated::payment_of(order().booking);
+    assert_eq!(rig.provider.cancel(&payment).await, Ok(State::Cancelled));
+    let found = rig.provider.get(&payment).await.unwrap().unwrap();
+    assert_eq!((found.state, found.amount, found.refunded), (State::Cancelled, 0, 0));
+}
+
+#[tokio::test]
+async fn a_drawn_decline_is_the_answer_of_its_attempt() {
+    let archive = archive(shared_mongodb()).await;
+    let settings =
+        SimulatedSettings { timeout: PATIENT, decline_percent: 50, ..SimulatedSettings::default() };
+    let provider = Simulated::new(&archive, settings);
+    let mut declined = 0;
+    for _ in 0..BOOKINGS {
+        let order = order();
+        let charge = charge_of(&order, &Simulated::payment_of(order.booking));
+        let first = provider.charge(&charge).await;
+        for _ in 0..3 {
+            assert_eq!(provider.charge(&charge).await, first);
+        }
+        match first {
+            Ok(State::Paid) => {}
+            Err(PaymentError::Declined(_)) => declined += 1,
+            other => panic!("{other:?}"),
+        }
+    }
+    assert!((1..BOOKINGS).contains(&declined), "{declined} of {BOOKINGS}");
+}
+
+#[tokio::test]
+async fn every_call_has_the_latency_that_is_set() {
+    let archive = archive(shared_mongodb()).await;
+    let latency = Duration::from_millis(150);
+    let settings = SimulatedSettings { timeout: PATIENT, latency, ..SimulatedSettings::default() };
+    let provider = Simulated::new(&archive, settings);
+    let order = order();
+    let payment = Simulated::payment_of(order.booking);
+    let charge = charge_of(&order, &payment);
+    let began = Instant::now();
+    provider.create(&order).await.unwrap();
+    provider.charge(&charge).await.unwrap();
+    provider.get(&payment).await.unwrap();
+    provider.cancel(&payment).await.unwrap();
+    provider.refund(&payment, 1_000).await.unwrap();
+    assert!(began.elapsed() >= 5 * latency);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_absent_mongodb_is_unknown_within_the_bound() {
+    let server = private_mongodb();
+    let archive = archive(&server).await;
+    let timeout = Duration::from_secs(2);
+    let settings = SimulatedSettings { timeout, ..SimulatedSettings::default() };
+    let provider = Simulated::new(&archive, settings);
+    let order = order();
+    let charge = charge_of(&order, &Simulated::payment_of(order.booking));
+    provider.charge(&charge).await.unwrap();
+    server.freeze();
+    let began = Instant::now();
+    let other = self::order();
+    let lost = charge_of(&other, &Simulated::payment_of(other.booking));
+    let unknown = provider.charge(&lost).await;
+    assert!(matches!(unknown, Err(PaymentError::Unknown(_))), "{unknown:?}");
+    assert!(began.elapsed() < timeout + Duration::from_secs(20));
+    server.thaw();
+    // Whether or not the lost one was carried out, it is paid once.
+    let deadline = Instant::now() + Duration::from_secs(60);
+    while provider.charge(&lost).await != Ok(State::Paid) {
+        assert!(Instant::now() < deadline, "MongoDB answers again");
+    }
+    let found = archive.simulated_books().find(&lost.payment).await.unwrap().unwrap();
+    assert_eq!((found.charges, found.paid_attempt), (1, Some(1)));
+    assert_eq!(provider.charge(&charge).await, Ok(State::Paid));
+}
