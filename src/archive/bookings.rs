@@ -128,13 +128,20 @@ impl Archive {
         self.gateway.write_plain(Verb::Update, BOOKINGS, vec![operation]).await.map(drop)
     }
 
-    /// Fills in when Redis came to show these sales, where that entry was lost.
-    pub async fn note_confirmed(&self, ids: &[BookingId], now_ms: i64) -> Result<(), ArchiveError> {
-        let operation = |id: &BookingId| {
-            let filter = doc! { "_id": id.to_string(), "confirmed_ms": 0_i64 };
-            doc! { "q": filter, "u": { "$set": { "confirmed_ms": now_ms } } }
-        };
-        let operations: Vec<_> = ids.iter().map(operation).collect();
+    /// Fills in what Redis' settlement of these sales would have, where its entry was not archived:
+    /// when it was, and the version that it led to. Should the entry come late, it changes nothing.
+    pub async fn note_confirmed(&self, confirmed: &[Booking]) -> Result<(), ArchiveError> {
+        let mut operations = Vec::with_capacity(confirmed.len());
+        for booking in confirmed {
+            let version = signed(booking.version, "version").map_err(ArchiveError::Corrupt)?;
+            operations.push(doc! {
+                "q": { "_id": booking.id.to_string(), "confirmed_ms": 0_i64 },
+                "u": {
+                    "$set": { "confirmed_ms": booking.confirmed_ms },
+                    "$max": { "version": version },
+                },
+            });
+        }
         if operations.is_empty() {
             return Ok(());
         }

@@ -70,12 +70,15 @@ impl Work<'_> {
             check_claims(event, &sold, &owners)?;
         }
         let now_ms = self.now_ms().await?;
-        let untold: Vec<BookingId> =
-            sold.iter().filter(|one| one.confirmed_ms == 0).map(|one| one.id).collect();
-        self.archive.note_confirmed(&untold, now_ms).await?;
-        for booking in sold.iter_mut().filter(|one| one.confirmed_ms == 0) {
+        // Whose settlement was lost, or is still on its way into the archive: told here.
+        let untold = |one: &&mut Booking| one.confirmed_ms == 0;
+        let mut told = Vec::new();
+        for booking in sold.iter_mut().filter(untold) {
             booking.confirmed_ms = now_ms;
+            booking.version += 1;
+            told.push(booking.clone());
         }
+        self.archive.note_confirmed(&told).await?;
         self.place(token, &sold, &[]).await?;
         self.remember(&sold).await?;
         restored.sold += sold.len() as u64;
