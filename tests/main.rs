@@ -12,5 +12,6 @@ mod model;
 mod paying;
 mod payments;
 mod races;
+mod restore;
 mod support;
 mod worker;

@@ -20,6 +20,7 @@
 //! | `bookings` | booking id | newest state, outcome |
 //! | `claims` | `event:seat` | the booking that owns the seat |
 //! | `intents` | booking id | what may be, or was, paid for it |
+//! | `log_marks` | partition | an entry of its booking log that was archived |
 //! | `transitions` | `booking:version:log id` | the ledger: every log entry |
 //! | `webhooks` | provider's event id | webhooks that were handled, for 30 days |
 //! | `simulated_payments` | booking id | the books of the simulated payment provider |
@@ -36,6 +37,7 @@ mod history;
 mod intents;
 mod judge;
 mod loading;
+mod marks;
 mod simulated;
 mod store;
 mod trial;
@@ -54,7 +56,8 @@ pub use deployment::ServerInfo;
 pub use documents::{ArchivedBooking, EventHead, transition_id};
 pub use error::{ArchiveError, Refusal};
 pub use history::{BookingFilter, LedgerEntry};
-pub use loading::{LoadFacts, UnloadAttempt};
+pub use loading::{LoadFacts, UnloadAttempt, Watched};
+pub use marks::LogMark;
 pub use simulated::{SimulatedBooks, SimulatedObject, SimulatedPayment, SimulatedState};
 pub use store::{NoObserver, StoreObserver, StoreStep, Stored, Verdict};
 pub use verify::Claim;

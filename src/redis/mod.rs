@@ -18,6 +18,7 @@ mod lane;
 mod loading;
 mod log;
 mod reply;
+mod restoring;
 mod retention;
 mod scan;
 pub mod scripts;
