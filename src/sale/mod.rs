@@ -16,6 +16,7 @@ mod house;
 mod load;
 mod notices;
 pub mod opening;
+mod own_key;
 mod paying;
 mod rebuild;
 pub mod replay;

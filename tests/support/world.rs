@@ -134,6 +134,7 @@ impl World {
             max_hold_seconds: None,
             max_seats_per_user: None,
             orphan_rule: None,
+            cancel_policy: Default::default(),
             sections,
         };
         self.sale.create_event(new).await.unwrap().event.id

@@ -46,6 +46,7 @@ codes! {
     BookingCancelled = "booking_cancelled" 409 "The booking is cancelled";
     BookingConfirming = "booking_confirming" 409 "The booking is being confirmed";
     BookingConfirmed = "booking_confirmed" 409 "The booking is confirmed";
+    CancellationClosed = "cancellation_closed" 409 "Confirmed bookings cannot be cancelled";
     SaleVoided = "sale_voided" 409 "The sale was voided";
     AttemptsExhausted = "attempts_exhausted" 409 "Too many payment attempts";
     HoldCapReached = "hold_cap_reached" 409 "The hold cannot last longer";
