@@ -247,12 +247,16 @@ mod tests {
     #[test]
     fn contradictions_are_refused() {
         type Break = fn(&mut Config);
-        let cases: [(Break, &str); 14] = [
+        let cases: [(Break, &str); 15] = [
             (|c| c.listen = "0.0.0.0:8000".parse().unwrap(), "admin_keys_sha256 has no key"),
             (|c| c.worker_listen = c.listen, "give one another port"),
             (|c| c.max_hold_seconds = 10, "below hold_ttl_seconds"),
             (|c| c.confirm_lease_ms = 5_000, "confirm_lease_ms = 5000 can end"),
             (|c| c.worker_reclaim_idle_ms = 5_000, "worker_reclaim_idle_ms = 5000 can end"),
+            (
+                |c| (c.redis_wait_replicas, c.redis_timeout_ms) = (1, 900),
+                "redis_timeout_ms and redis_wait_timeout_ms are 1000 together",
+            ),
             (|c| c.redis_namespace = "a{b}".into(), "redis_namespace"),
             (|c| c.redis_url = "http://h".into(), "redis_url = \"http://h\": must begin"),
             (|c| c.payment_timeout_ms = 25_000, "2 payment_timeout_ms)"),

@@ -198,7 +198,8 @@ async fn nothing_is_said_of_what_another_connection_wrote() {
         })
         .await;
         assert!(!engine.is_replicated(Partition(0)).await, "by a connection that is new");
-        assert!(engine.is_replicated(Partition(0)).await, "by one that is known by now");
+        let known = async || engine.is_replicated(Partition(0)).await;
+        eventually("by one that is known by now", RECOVERY, known).await;
     }
 }
 
