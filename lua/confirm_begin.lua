@@ -6,8 +6,8 @@
 -- hold's deadline does not move. A lease that lapsed may be taken over, also past the deadline.
 -- A booking that lost a seat to a sale that the archive restored is cancelled, not paid for.
 -- Under a caller's own key (`idempotency_ttl` is not 0) each lease leaves a record of what it was
--- asked for. The record of the lease that sold refuses another request under its key; those of
--- leases that came to nothing refuse none.
+-- asked for. It says nothing until the booking is sold, whoever commits it: then it refuses another
+-- request under its key. So the key of a declined payment may come with another card.
 -- KEYS: event seats holders bookings deadlines leases users ended log link idempotency
 -- ARGV: not_after generation nonce booking user lease_ms attempts_max fingerprint
 --       idempotency_ttl
@@ -53,10 +53,8 @@ local b
 b, refusal = own_booking()
 if refusal then return refusal end
 if idempotency_ttl > 0 and (b.status == 'COMMITTED' or b.status == 'CONFIRMED') then
-  -- Whoever committed it (this request, its webhook, a reconciler) did so under the last lease.
-  local saved = redis.call('GET', idempotency_key) or ''
-  local saved_fingerprint, saved_lease = string.match(saved, '^%S+ (%S+) (%d+)$')
-  if tonumber(saved_lease) == b.lease and saved_fingerprint ~= fingerprint then
+  local saved = redis.call('GET', idempotency_key)
+  if saved and string.match(saved, '^%S+ (%S+)$') ~= fingerprint then
     return { 'idempotency_mismatch', now }
   end
 end
@@ -77,8 +75,7 @@ b.nonce = nonce
 b.lease = b.lease + 1
 b.lease_until = now + lease_ms
 if idempotency_ttl > 0 then
-  local record = b.id .. ' ' .. fingerprint .. ' ' .. b.lease
-  redis.call('SET', idempotency_key, record, 'PX', idempotency_ttl)
+  redis.call('SET', idempotency_key, b.id .. ' ' .. fingerprint, 'PX', idempotency_ttl)
 end
 redis.call('ZREM', deadlines_key, b.id)
 redis.call('ZADD', leases_key, b.lease_until, b.id)

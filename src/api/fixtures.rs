@@ -71,5 +71,6 @@ pub fn booking_view() -> BookingView {
         fingerprint: String::new(),
         trace: String::new(),
     };
-    BookingView { booking, event: event(), replayed: false, left_alone: Vec::new(), now_ms: 1 }
+    let (replayed, left_alone, archived) = (false, Vec::new(), false);
+    BookingView { booking, event: event(), replayed, left_alone, archived, now_ms: 1 }
 }

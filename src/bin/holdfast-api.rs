@@ -40,6 +40,7 @@ async fn serve(config: Arc<Config>) -> Result<(), Failure> {
         .map_err(|error| format!("cannot listen on {}: {error}", config.listen))?;
     let metrics = Metrics::new(api::SERVICE);
     let services = start::connect(&config, &metrics).await?;
+    start::replication(&services.engine, &config).await?;
     let (trigger, shutdown) = shutdown::channel();
     trigger.on_signals()?;
     // The sale's own tasks outlive the server: what is under way still needs them.

@@ -60,6 +60,8 @@ impl Config {
             REDIS_TIMEOUT_MS_MIN,
             REDIS_TIMEOUT_MS_MAX,
         );
+        range("redis_wait_replicas", self.redis_wait_replicas.into(), 0, 16);
+        range("redis_wait_timeout_ms", self.redis_wait_timeout_ms, 1, REDIS_TIMEOUT_MS_MAX);
         range("redis_in_flight_max", self.redis_in_flight_max.into(), 1, 1_000_000);
         range("mongodb_timeout_ms", self.mongodb_timeout_ms, 100, 60_000);
         range("hold_ttl_seconds", self.hold_ttl_seconds.into(), 1, HOLD_SECONDS_MAX.into());
@@ -131,6 +133,13 @@ impl Config {
     }
 
     fn check_relations(&self, faults: &mut Vec<String>) {
+        let redis_ms = self.redis_timeout_ms.saturating_add(self.redis_wait_timeout_ms);
+        if self.redis_wait_replicas > 0 && redis_ms > REDIS_TIMEOUT_MS_MAX {
+            faults.push(format!(
+                "redis_timeout_ms and redis_wait_timeout_ms are {redis_ms} together, but a caller is \
+                 answered within a second: make them {REDIS_TIMEOUT_MS_MAX} at most"
+            ));
+        }
         if !self.listen.ip().is_loopback() && self.admin_keys_sha256.is_empty() {
             faults.push(format!(
                 "listen = \"{}\" is open to the network, but admin_keys_sha256 has no key: set \
@@ -238,12 +247,16 @@ mod tests {
     #[test]
     fn contradictions_are_refused() {
         type Break = fn(&mut Config);
-        let cases: [(Break, &str); 14] = [
+        let cases: [(Break, &str); 15] = [
             (|c| c.listen = "0.0.0.0:8000".parse().unwrap(), "admin_keys_sha256 has no key"),
             (|c| c.worker_listen = c.listen, "give one another port"),
             (|c| c.max_hold_seconds = 10, "below hold_ttl_seconds"),
             (|c| c.confirm_lease_ms = 5_000, "confirm_lease_ms = 5000 can end"),
             (|c| c.worker_reclaim_idle_ms = 5_000, "worker_reclaim_idle_ms = 5000 can end"),
+            (
+                |c| (c.redis_wait_replicas, c.redis_timeout_ms) = (1, 900),
+                "redis_timeout_ms and redis_wait_timeout_ms are 1000 together",
+            ),
             (|c| c.redis_namespace = "a{b}".into(), "redis_namespace"),
             (|c| c.redis_url = "http://h".into(), "redis_url = \"http://h\": must begin"),
             (|c| c.payment_timeout_ms = 25_000, "2 payment_timeout_ms)"),

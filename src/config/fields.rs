@@ -81,6 +81,11 @@ settings! {
     redis_timeout_ms: u64 = 500;
     /// Redis calls under way in one process; more are refused with 503 at once.
     redis_in_flight_max: u32 = 10_000;
+    /// Replicas of Redis that are asked, before a change of a booking is answered, whether they
+    /// have it (`durability` says so then); 0: none. What they lack is no failure.
+    redis_wait_replicas: u32 = 0;
+    /// How long they are waited for, milliseconds; with `redis_timeout_ms` at most 900.
+    redis_wait_timeout_ms: u64 = 100;
     /// What to do when Redis keeps nothing on disk: `warn`, `refuse` or `ignore`.
     redis_persistence: OnRisk = OnRisk::Warn;
     /// What to do when Redis may evict keys (`maxmemory-policy` is not `noeviction`): `warn`,

@@ -160,6 +160,16 @@ impl Booking {
 }
 
 impl Booking {
+    /// Whether the archive has judged its sale: then it has all of this, since Redis follows it.
+    pub fn is_judged(&self) -> bool {
+        match self.status {
+            Status::Confirmed | Status::Voided => true,
+            // Without a payment it was a hold that its owner gave up.
+            Status::Cancelled => self.paid_ms > 0,
+            Status::Hold | Status::Confirming | Status::Committed | Status::Expired => false,
+        }
+    }
+
     /// The record that `lua/includes/unpack_booking.lua` reads; the other way of `from_record`.
     pub fn to_record(&self) -> String {
         let fields: [String; 19] = [

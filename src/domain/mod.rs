@@ -1,6 +1,7 @@
 //! The words of a sale: ids, seats, layouts, bookings, log entries. Pure: no I/O, no clock.
 
 pub mod booking;
+pub mod durability;
 pub mod entry;
 pub mod event;
 pub mod idempotency;
@@ -14,6 +15,7 @@ pub mod seat;
 pub mod wanted;
 
 pub use booking::{Booking, RecordError, Status};
+pub use durability::Durability;
 pub use entry::{Entry, HouseBlock, Kind, LogId, Transition};
 pub use event::{Event, EventChange, EventStatus, LoadState};
 pub use ids::{BookingId, EventId, Partition, SeatId, UserId};

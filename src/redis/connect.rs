@@ -135,6 +135,8 @@ pub struct ServerFacts {
     pub append_only: bool,
     /// `master` or `slave`.
     pub role: String,
+    /// Replicas that are connected to it.
+    pub replicas: u64,
     /// Bytes in use.
     pub memory_used_bytes: u64,
     /// `maxmemory`; `None` is no limit.
@@ -167,6 +169,7 @@ pub(super) async fn server_facts(client: &Client) -> Result<ServerFacts, RedisEr
         eviction_policy: field("maxmemory_policy"),
         append_only: field("aof_enabled") == "1",
         role: field("role"),
+        replicas: number("connected_slaves"),
         memory_used_bytes: number("used_memory"),
         memory_limit_bytes: Some(number("maxmemory")).filter(|limit| *limit > 0),
         clients: number("connected_clients"),

@@ -19,6 +19,7 @@ use super::connect::{self, Purpose, RedisSettings, ServerFacts};
 use super::connection::Connection;
 use super::error::RedisError;
 use super::keys::Keys;
+use super::replication::Replication;
 use super::reply::{self, Answer};
 use super::scripts::{Script, Scripts};
 use crate::domain::Partition;
@@ -45,6 +46,8 @@ struct Inner {
     clocks: Vec<RedisClock>,
     in_flight: Semaphore,
     observer: Arc<dyn Observer>,
+    /// Who asks replicas, where that is configured.
+    replication: OnceLock<Replication>,
     /// `not_after` of all calls, once a test has pinned it.
     pinned_not_after: OnceLock<AtomicI64>,
 }
@@ -80,6 +83,7 @@ impl Engine {
             scripts,
             observer,
             settings,
+            replication: OnceLock::new(),
             pinned_not_after: OnceLock::new(),
         };
         Ok(Engine { inner: Arc::new(inner) })
@@ -127,6 +131,15 @@ impl Engine {
             // A client that is gone already has nothing to quit.
             let _ = connection.client.quit().await;
         }
+    }
+
+    pub(super) fn replication(&self) -> Option<&Replication> {
+        self.inner.replication.get()
+    }
+
+    /// Once; a second one is dropped, and its lanes end.
+    pub(super) fn set_replication(&self, replication: Replication) {
+        let _ = self.inner.replication.set(replication);
     }
 
     /// Gives all calls from now on this `not_after`. For tests that set Redis' clock.

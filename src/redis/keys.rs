@@ -17,6 +17,7 @@
 //! hf1:{p07}:log             stream  the booking log
 //! hf1:{p07}:link            string  position and tag of the log's newest entry
 //! hf1:{p07}:dead_letters    stream  entries the worker gave up on
+//! hf1:{p07}:replication     string  written so that replicas can be asked for it
 //! ```
 
 use crate::domain::{EventId, Partition};
@@ -66,6 +67,11 @@ impl Keys {
     /// Entries the worker gave up on.
     pub fn dead_letters(&self, partition: Partition) -> String {
         self.key(partition, "dead_letters")
+    }
+
+    /// What is written so that replicas can be asked for it.
+    pub fn replication(&self, partition: Partition) -> String {
+        self.key(partition, "replication")
     }
 
     /// The loaded events of a partition.

@@ -17,6 +17,7 @@ mod keys;
 mod lane;
 mod loading;
 mod log;
+mod replication;
 mod reply;
 mod restoring;
 mod retention;

@@ -7,7 +7,7 @@ use super::own_key::OwnKey;
 use super::{BookingPage, BookingView, ListedBooking, Sale, SaleError, unix_now_ms};
 use crate::archive::ArchivedBooking;
 use crate::config::fault::FaultStep;
-use crate::domain::{BookingId, Event, Outcome, Status, UserId};
+use crate::domain::{Booking, BookingId, Durability, Event, Outcome, Status, UserId};
 use crate::redis::{Answer, Code, SettleCall, new_nonce};
 use crate::telemetry::trace;
 
@@ -26,7 +26,7 @@ impl Sale {
                 if booking.user != *user {
                     return Err(SaleError::BookingUnknown(id));
                 }
-                Ok(BookingView { booking, event, replayed: false, left_alone: Vec::new(), now_ms })
+                Ok(seen(booking, event, now_ms))
             }
             _ => self.archived_booking(user, id).await,
         }
@@ -45,6 +45,22 @@ impl Sale {
                 Ok(view(archived, event, unix_now_ms()))
             }
             _ => Err(SaleError::BookingUnknown(id)),
+        }
+    }
+
+    /// Where a booking that was just answered is kept, as far as can be known within
+    /// `redis_wait_timeout_ms`.
+    pub async fn durability(&self, view: &BookingView) -> Durability {
+        let engine = &self.inner.engine;
+        match view.durability() {
+            Durability::Accepted => {
+                let partition = engine.keys().partition_of(view.booking.id.event());
+                match engine.is_replicated(partition).await {
+                    true => Durability::Replicated,
+                    false => Durability::Accepted,
+                }
+            }
+            known => known,
         }
     }
 
@@ -219,21 +235,14 @@ impl Sale {
 
 fn booked(answer: Answer, event: Arc<Event>) -> Result<BookingView, SaleError> {
     let (now_ms, replayed) = (answer.now_ms, answer.code == Code::Replayed);
-    Ok(BookingView {
-        booking: answer.into_booking()?,
-        event,
-        replayed,
-        left_alone: Vec::new(),
-        now_ms,
-    })
+    Ok(BookingView { replayed, ..seen(answer.into_booking()?, event, now_ms) })
 }
 
 fn view(archived: ArchivedBooking, event: Arc<Event>, now_ms: i64) -> BookingView {
-    BookingView {
-        booking: archived.booking,
-        event,
-        replayed: false,
-        left_alone: Vec::new(),
-        now_ms,
-    }
+    BookingView { archived: true, ..seen(archived.booking, event, now_ms) }
+}
+
+fn seen(booking: Booking, event: Arc<Event>, now_ms: i64) -> BookingView {
+    let (replayed, left_alone, archived) = (false, Vec::new(), false);
+    BookingView { booking, event, replayed, left_alone, archived, now_ms }
 }

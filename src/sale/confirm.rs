@@ -64,6 +64,7 @@ impl Sale {
                 event,
                 replayed: true,
                 left_alone: Vec::new(),
+                archived: false,
                 now_ms,
             })),
             Begun::Committed(booking) => self.settled(waiter, booking, event, true).await,
@@ -248,6 +249,7 @@ impl Sale {
                 event,
                 replayed,
                 left_alone: Vec::new(),
+                archived: false,
                 now_ms,
             })),
             Status::Voided => Err(SaleError::SaleVoided(booking.id)),
@@ -263,6 +265,7 @@ impl Sale {
             event,
             replayed: false,
             left_alone: Vec::new(),
+            archived: false,
             now_ms,
         }))
     }

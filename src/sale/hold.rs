@@ -126,7 +126,8 @@ fn decided(answer: Answer, event: &Arc<Event>, choice: &Choice) -> Result<Bookin
             };
             let booking = answer.into_booking()?;
             let replayed = code == Code::Replayed;
-            Ok(BookingView { booking, event: event.clone(), replayed, left_alone, now_ms })
+            let (event, archived) = (event.clone(), false);
+            Ok(BookingView { booking, event, replayed, left_alone, archived, now_ms })
         }
         Code::IdempotencyMismatch => Err(SaleError::IdempotencyMismatch),
         Code::EventClosed => Err(SaleError::EventClosed(event.id)),

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use crate::domain::{
-    Booking, BookingId, Event, EventId, Inventory, OrphanRule, Quantity, SeatCounts, SeatId,
-    Section, UserId,
+    Booking, BookingId, Durability, Event, EventId, Inventory, OrphanRule, Quantity, SeatCounts,
+    SeatId, Section, UserId,
 };
 
 use crate::domain::event::CancelPolicy;
@@ -108,8 +108,20 @@ pub struct BookingView {
     pub replayed: bool,
     /// Seats that the choice just granted leaves alone, where the event warns of that.
     pub left_alone: Vec<SeatId>,
+    /// Whether it comes from the archive.
+    pub archived: bool,
     /// Redis' (or, for archived bookings, our own) time of this answer, Unix ms.
     pub now_ms: i64,
+}
+
+impl BookingView {
+    /// What is known, without asking anybody, of where it is kept.
+    pub fn durability(&self) -> Durability {
+        match self.archived || self.booking.is_judged() {
+            true => Durability::Archived,
+            false => Durability::Accepted,
+        }
+    }
 }
 
 /// A request to pay and confirm a booking.

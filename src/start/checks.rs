@@ -35,6 +35,17 @@ pub(super) fn redis(facts: &ServerFacts, config: &Config) -> Result<(), StartErr
     Ok(())
 }
 
+/// Redis' replicas: as many as answers wait for. Of a cluster, one node speaks.
+pub(super) fn replicas(facts: &ServerFacts, wanted: u32) {
+    let ServerFacts { flavor, replicas, .. } = facts;
+    if *replicas < u64::from(wanted) {
+        tracing::warn!(
+            "{flavor} has {replicas} replicas, redis_wait_replicas is {wanted}: until there are as \
+             many, answers are `accepted`, each after redis_wait_timeout_ms"
+        );
+    }
+}
+
 /// MongoDB: any version the driver takes will do; what it is goes to the log.
 pub(super) fn mongodb(info: &ServerInfo) {
     let ServerInfo { version, replica_set, sharded } = info;
@@ -66,6 +77,7 @@ mod tests {
             major: 7,
             eviction_policy: "noeviction".into(),
             append_only: true,
+            replicas: 0,
             role: "master".into(),
             memory_used_bytes: 1_000,
             memory_limit_bytes: None,

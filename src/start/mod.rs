@@ -101,6 +101,21 @@ pub async fn engine(config: &Config, observer: Arc<dyn Observer>) -> Result<Engi
     Ok(engine)
 }
 
+/// Has Redis' replicas asked for what callers are told, where the settings say so. Fewer replicas
+/// than that are no reason not to start: answers say `accepted` until they come.
+///
+/// # Errors
+/// If Redis takes no more connections.
+pub async fn replication(engine: &Engine, config: &Config) -> Result<(), StartError> {
+    let (replicas, wait_ms) = (config.redis_wait_replicas, config.redis_wait_timeout_ms);
+    if replicas == 0 {
+        return Ok(());
+    }
+    let away = |error| redis_away(error, config);
+    checks::replicas(&engine.server_facts().await.map_err(away)?, replicas);
+    engine.ask_replicas(replicas, Duration::from_millis(wait_ms)).await.map_err(away)
+}
+
 /// Redis, connected. For tools: how it is set up is for the servers to judge.
 pub async fn existing_engine(config: &Config) -> Result<Engine, StartError> {
     let settings = RedisSettings { clients: 1, ..redis_settings(config) };

@@ -108,6 +108,8 @@ metrics! {
         "Requests to hold seats that were well formed.";
     booking_success: IntCounter = "booking_success_total" [] NO_BUCKETS
         "Requests to hold seats that got them, replays included.";
+    durability: IntCounterVec = "holdfast_durability_total" ["word"] NO_BUCKETS
+        "Bookings answered after a change, by where they were known to be kept.";
     booking_conflicts: IntCounter = "booking_conflicts_total" [] NO_BUCKETS
         "Requests to hold seats that were not free.";
     bookings_created: IntCounter = "bookings_created_total" [] NO_BUCKETS

@@ -24,6 +24,7 @@ async fn a_hold_has_its_seats_price_and_deadline() {
         "total_amount": 7000, "currency": "EUR", "hold_expires_at": booking["hold_expires_at"],
         "time_remaining_seconds": 300, "payment_id": null, "created_at": booking["created_at"],
         "confirmed_at": null, "cancelled_at": null, "expired_at": null, "version": 1,
+        "durability": "accepted",
         "seats": [
             { "seat_id": 2, "section": "Stalls", "row_number": "A", "seat_number": 2,
               "seat_label": "A-2", "price_at_booking": 5000 },

@@ -38,7 +38,11 @@ async fn an_unloaded_event_is_over_but_not_forgotten() {
     api.act("bob", &cancelled, "cancel").await.json(200);
     let bookings = async || {
         let ann = api.booking("ann", &held).await.json(200);
-        (ann, api.booking("bob", &cancelled).await.json(200))
+        let mut bob = api.booking("bob", &cancelled).await.json(200);
+        // Where it is kept is what changes.
+        let durability = bob["durability"].take();
+        assert!(durability == "accepted" || durability == "archived", "{durability}");
+        (ann, bob)
     };
     let before = bookings().await;
     set_status(&api, event, "CLOSED").await.json(200);

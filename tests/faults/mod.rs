@@ -3,4 +3,5 @@
 mod http;
 mod mongodb_away;
 mod redis_away;
+mod replicas;
 mod worker;

@@ -189,7 +189,7 @@ impl Sale {
         // The transition below keeps the booking; until then a holder without one would be seen.
         event.bookings.insert(booking.id, booking.clone());
         let fingerprint = hold.fingerprint.clone();
-        let record = Record { booking: hold.booking, fingerprint, lease: None };
+        let record = Record { booking: hold.booking, fingerprint };
         self.records.insert(hold.digest.clone(), record);
         self.transition(booking, Kind::Hold, "")
     }

@@ -74,9 +74,10 @@ const MUTANTS: [Mutant; 33] = mutants! {
     "an extension under its key extends again" in "extend":
         "redis.call('EXISTS', idempotency_key) == 1" => "false";
     "the key of a sold payment may come with another card" in "confirm_begin":
-        "saved_fingerprint ~= fingerprint" => "false";
+        "string.match(saved, '^%S+ (%S+)$') ~= fingerprint" => "false";
     "the key of a declined payment may not" in "confirm_begin":
-        "tonumber(saved_lease) == b.lease and" => "saved_lease and";
+        "if idempotency_ttl > 0 and (b.status == 'COMMITTED' or b.status == 'CONFIRMED') then" =>
+        "if idempotency_ttl > 0 then";
     "a payment commits under any lease" in "confirm_commit":
         " or b.lease ~= lease" => "";
     "a confirmation keeps its deadline" in "confirm_begin":

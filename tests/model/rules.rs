@@ -120,12 +120,8 @@ impl Sale {
         key: Option<&OwnKey>,
     ) -> Reply {
         if matches!(booking.status, Status::Committed | Status::Confirmed) {
-            // What sold it, whoever committed it, was asked for under its last lease.
             let record = key.and_then(|key| self.records.get(&key.digest).zip(Some(key)));
-            if let Some((record, key)) = record
-                && record.lease == Some(booking.lease)
-                && record.fingerprint != key.fingerprint
-            {
+            if record.is_some_and(|(record, key)| record.fingerprint != key.fingerprint) {
                 return Err(plain(Code::IdempotencyMismatch));
             }
         }
@@ -149,7 +145,7 @@ impl Sale {
         booking.nonce = nonce.to_owned();
         booking.lease += 1;
         booking.lease_until_ms = self.now_ms + lease_ms;
-        self.keep(key, &booking, Some(booking.lease));
+        self.keep(key, &booking);
         Ok(shown(Code::Ok, self.transition(booking, Kind::ConfirmBegin, "")))
     }
 
@@ -243,9 +239,9 @@ impl Sale {
     }
 
     /// Keeps a request under its caller's key, if it has one.
-    fn keep(&mut self, key: Option<&OwnKey>, booking: &Booking, lease: Option<u64>) {
+    fn keep(&mut self, key: Option<&OwnKey>, booking: &Booking) {
         let Some(OwnKey { digest, fingerprint }) = key.cloned() else { return };
-        self.records.insert(digest, Record { booking: booking.id, fingerprint, lease });
+        self.records.insert(digest, Record { booking: booking.id, fingerprint });
     }
 
     fn extend(&mut self, id: BookingId, user: &UserId, nonce: &str, key: Option<&OwnKey>) -> Reply {
@@ -271,7 +267,7 @@ impl Sale {
         let wished_ms = self.now_ms + event.hold_ttl_ms;
         booking.deadline_ms = booking.deadline_ms.max(wished_ms.min(last_ms));
         booking.nonce = nonce.to_owned();
-        self.keep(key, &booking, None);
+        self.keep(key, &booking);
         Ok(shown(Code::Ok, self.transition(booking, Kind::Extend, "")))
     }
 

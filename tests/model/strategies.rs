@@ -1,5 +1,7 @@
 //! Which sequences are tried: how often each operation is in them, and in what kinds of sale.
 
+mod paying;
+
 use std::ops::RangeInclusive;
 
 use holdfast::domain::{EventStatus, OrphanRule, Outcome, Status};
@@ -7,9 +9,10 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 
 use super::operations::{
-    Act, Before, Hall, InTime, Key, Known, Look, Manner, Nonce, Op, OwnKey, Pick, Place, Room,
-    Sequence, Setting, Step, Who, Window,
+    Act, Before, Hall, InTime, Key, Known, Look, Manner, Nonce, Op, Pick, Place, Room, Sequence,
+    Setting, Step, Who, Window,
 };
+use paying::{begin, commit, ends_of_confirmations, extend, payers};
 
 /// Seats of `Hall::Wide`.
 const SEATS_WIDE: u8 = 48;
@@ -25,6 +28,7 @@ pub fn sequences(length: usize) -> impl Strategy<Value = Sequence> {
         3 => rush(queue, length),
         2 => sequence(few(), op(end_of_sale().boxed(), step().boxed()), length),
         1 => sequence(few(), op(impatient().boxed(), pause().boxed()), length),
+        1 => sequence(few(), op(payers().boxed(), pause().boxed()), length),
         2 => nearly_sold(sequence(many(), op(last_seats().boxed(), step().boxed()), length)),
     ]
 }
@@ -215,8 +219,7 @@ fn mixed() -> impl Strategy<Value = Act> {
         8 => aborts(),
         20 => begin(),
         10 => ends_of_confirmations(),
-        12 => (pick(Status::Confirming), known(8), prop::bool::weighted(0.9))
-            .prop_map(|(booking, lease, own_payment)| Act::Commit { booking, lease, own_payment }),
+        12 => commit(),
         7 => (pick(Status::Hold), who()).prop_map(|(booking, who)| Act::Cancel { booking, who }),
         12 => extend(),
         2 => (0..6_u8).prop_map(|batch| Act::Expire { batch }),
@@ -263,8 +266,7 @@ fn end_of_sale() -> impl Strategy<Value = Act> {
         4 => block(),
         8 => begin(),
         2 => ends_of_confirmations(),
-        8 => (pick(Status::Confirming), known(8), prop::bool::weighted(0.9))
-            .prop_map(|(booking, lease, own_payment)| Act::Commit { booking, lease, own_payment }),
+        8 => commit(),
         8 => settle(),
         8 => (pick(Status::Hold), who()).prop_map(|(booking, who)| Act::Cancel { booking, who }),
         8 => extend(),
@@ -312,63 +314,6 @@ fn aborts() -> impl Strategy<Value = Act> {
         own_nonce,
         before,
     })
-}
-
-fn begin() -> impl Strategy<Value = Act> {
-    let meant = prop_oneof![
-        5 => pick(Status::Hold),
-        1 => pick(Status::Committed),
-        1 => pick(Status::Confirmed),
-    ];
-    (meant, who(), nonce(), 1..60_u8, 1..5_u8, own_key()).prop_map(
-        |(booking, who, nonce, lease_s, attempts_max, key)| Act::Begin {
-            booking,
-            who,
-            nonce,
-            lease_s,
-            attempts_max,
-            key,
-        },
-    )
-}
-
-fn extend() -> impl Strategy<Value = Act> {
-    (pick(Status::Hold), who(), nonce(), own_key())
-        .prop_map(|(booking, who, nonce, key)| Act::Extend { booking, who, nonce, key })
-}
-
-fn own_key() -> impl Strategy<Value = OwnKey> {
-    prop_oneof![
-        1 => Just(OwnKey::None),
-        1 => (0..2_u8, 0..2_u8).prop_map(|(key, asked)| OwnKey::Shared(key, asked)),
-    ]
-}
-
-fn ends_of_confirmations() -> impl Strategy<Value = Act> {
-    prop_oneof![
-        3 => (pick(Status::Confirming), known(8)).prop_map(|(booking, lease)| Act::EndLease { booking, lease }),
-        2 => (pick(Status::Confirming), prop::bool::weighted(0.8), before()).prop_map(
-            |(booking, own_nonce, before)| Act::EndAttempt { booking, own_nonce, before }
-        ),
-        3 => (pick(Status::Confirming), nonce(), 1..60_u8).prop_map(
-            |(booking, nonce, lease_s)| Act::TakeOver { booking, nonce, lease_s }
-        ),
-        4 => late(),
-    ]
-}
-
-/// Money that came after all.
-fn late() -> impl Strategy<Value = Act> {
-    let booking = prop_oneof![
-        4 => pick(Status::Expired),
-        2 => pick(Status::Confirming),
-        1 => pick(Status::Hold),
-        1 => pick(Status::Cancelled),
-        1 => pick(Status::Voided),
-        1 => pick(Status::Committed),
-        1 => Just(Pick::Unknown),
-    ];
-    (booking, seats(3)).prop_map(|(booking, seats)| Act::Late { booking, seats })
 }
 
 /// Verdicts of all kinds, also on bookings that were never paid for as far as Redis knows.

@@ -14,7 +14,8 @@ use holdfast::sale::verify::verify;
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use serde_json::Value;
-use tokio::time::sleep;
+use tokio::sync::Notify;
+use tokio::time::{sleep, timeout};
 
 use crate::support::api::{Api, Place, places};
 use crate::support::eventually;
@@ -43,9 +44,10 @@ const STEP: Duration = Duration::from_secs(90);
 const CONFIRM_WAIT_MS: &str = "20000";
 /// Between two asks of a caller who was refused.
 const PAUSE: Duration = Duration::from_millis(5);
-/// How the stumbling API runs and stops, ms at most.
-const RUNS_MS: u64 = 40;
-const STOPS_MS: u64 = 120;
+/// How long after it was asked to cancel the stumbling API stops, µs at most; and for how long:
+/// others buy the seat meanwhile, if they can.
+const CANCELS_FOR_US: u64 = 6_000;
+const STOPS: Duration = Duration::from_millis(200);
 /// Workers that take over as early as their time-outs allow.
 const WORKER: [(&str, &str); 4] = [
     ("HOLDFAST_WORKER_RECLAIM_IDLE_MS", "3500"),
@@ -61,6 +63,8 @@ struct Sales {
     /// Seat → who was told to have it, and has not begun to give it up.
     owners: Mutex<HashMap<u32, String>>,
     sold: AtomicUsize,
+    /// A cancellation was sent to the first API.
+    cancelling: Notify,
     over: AtomicBool,
 }
 
@@ -70,25 +74,26 @@ impl Sales {
         let user = format!("user-{number}");
         let wish = WISHES[number % WISHES.len()];
         while !self.over.load(Ordering::Relaxed) {
-            let api = &self.apis[self.sold.load(Ordering::Relaxed) % 2];
-            let held = api.hold(&user, self.event, wish).await;
+            let held = self.apis[number % 2].hold(&user, self.event, wish).await;
             if held.status != 201 {
                 expect(&held, &["seats_unavailable", "outcome_unknown", "service_unavailable"]);
                 sleep(PAUSE).await;
                 continue;
             }
             let held = held.json(201);
-            self.until_200(&user, &held, "confirm").await;
+            self.until_200(number, &user, &held, "confirm").await;
             self.take(&user, wish);
             self.sold.fetch_add(1, Ordering::Relaxed);
             self.give_up(wish);
-            self.until_200(&user, &held, "cancel").await;
+            self.cancelling.notify_one();
+            self.until_200(0, &user, &held, "cancel").await;
         }
     }
 
-    /// Asks until it is done; nothing else than being asked to wait is an answer.
-    async fn until_200(&self, user: &str, booking: &Value, verb: &str) {
-        for turn in 0.. {
+    /// Asks one API and the other until it is done; nothing else than being asked to wait is an
+    /// answer.
+    async fn until_200(&self, first: usize, user: &str, booking: &Value, verb: &str) {
+        for turn in first.. {
             let reply = self.apis[turn % 2].act(user, booking, verb).await;
             match reply.status {
                 200 => return,
@@ -141,14 +146,16 @@ impl Sales {
         self.over.store(true, Ordering::Relaxed);
     }
 
-    /// One API process stops at any moment, also between the steps of a cancellation.
+    /// The first API stops somewhere in each cancellation.
     async fn stumble(&self) {
         let mut rng = StdRng::seed_from_u64(1);
         let process = self.apis[0].process();
         while !self.over.load(Ordering::Relaxed) {
-            sleep(Duration::from_millis(rng.random_range(1..RUNS_MS))).await;
+            // Nobody cancels while a worker sleeps: then it is time to look whether it is over.
+            let _ = timeout(STOPS, self.cancelling.notified()).await;
+            sleep(Duration::from_micros(rng.random_range(0..CANCELS_FOR_US))).await;
             process.freeze();
-            sleep(Duration::from_millis(rng.random_range(1..STOPS_MS))).await;
+            sleep(STOPS).await;
             process.thaw();
         }
     }
@@ -175,6 +182,7 @@ async fn a_seat_is_cancelled_and_resold_a_hundred_times() {
         event,
         owners: Mutex::default(),
         sold: AtomicUsize::new(0),
+        cancelling: Notify::new(),
         over: AtomicBool::new(false),
     };
     let callers = join_all((0..CALLERS).map(|number| sales.buy_and_cancel(number)));

@@ -60,7 +60,8 @@ pub async fn hold(call: Call, payload: Payload) -> Answer {
         metrics.bookings_created.inc();
         log(&call, &view, "booking created");
     }
-    answer(StatusCode::CREATED, &view, &BookingBody::new(&view))
+    let body = kept(&call, &view, BookingBody::new(&view)).await;
+    answer(StatusCode::CREATED, &view, &body)
 }
 
 /// List one's bookings
@@ -128,11 +129,12 @@ pub async fn confirm(call: Call, payload: Payload) -> Answer {
                 call.state.metrics.bookings_confirmed.inc();
                 log(&call, &view, "booking confirmed");
             }
-            answer(StatusCode::OK, &view, &BookingBody::with_receipt(&view))
+            let body = kept(&call, &view, BookingBody::with_receipt(&view)).await;
+            answer(StatusCode::OK, &view, &body)
         }
         Confirmed::Pending(view) => {
             log(&call, &view, "booking paid, the archive is awaited");
-            pending(&BookingBody::new(&view))
+            pending(&kept(&call, &view, BookingBody::new(&view)).await)
         }
     }
 }
@@ -178,7 +180,8 @@ pub async fn extend(call: Call, payload: Payload) -> Answer {
     if !view.replayed {
         log(&call, &view, "booking extended");
     }
-    answer(StatusCode::OK, &view, &BookingBody::new(&view))
+    let body = kept(&call, &view, BookingBody::new(&view)).await;
+    answer(StatusCode::OK, &view, &body)
 }
 
 /// Cancel a booking
@@ -204,14 +207,15 @@ pub async fn cancel(call: Call, payload: Payload) -> Answer {
     // A cancelled booking is the record of its cancellation: the key has only to be one.
     idempotency::key(call.request.headers(), body.as_ref())?;
     let view = call.state.sale.cancel(&user, booking).await?;
+    let body = kept(&call, &view, BookingBody::new(&view)).await;
     if view.booking.status != Status::Cancelled {
-        return pending(&BookingBody::new(&view));
+        return pending(&body);
     }
     if !view.replayed {
         call.state.metrics.bookings_cancelled.inc();
         log(&call, &view, "booking cancelled");
     }
-    answer(StatusCode::OK, &view, &BookingBody::new(&view))
+    answer(StatusCode::OK, &view, &body)
 }
 
 /// Cancel a booking (the same as `POST …/cancel`)
@@ -229,6 +233,13 @@ pub async fn cancel(call: Call, payload: Payload) -> Answer {
 )]
 pub async fn delete(call: Call, payload: Payload) -> Answer {
     cancel(call, payload).await
+}
+
+/// What was just done, with where it is kept.
+async fn kept<'a>(call: &Call, view: &BookingView, body: BookingBody<'a>) -> BookingBody<'a> {
+    let durability = call.state.sale.durability(view).await;
+    call.state.metrics.durability.with_label_values(&[durability.word()]).inc();
+    body.kept(durability)
 }
 
 fn pending(body: &BookingBody<'_>) -> Answer {

@@ -4,7 +4,7 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use crate::api::time::{iso8601, iso8601_once};
-use crate::domain::{Booking, Event, SeatId, Status};
+use crate::domain::{Booking, Durability, Event, SeatId, Status};
 use crate::sale::{BookingPage, BookingView, ListedBooking};
 
 /// A booking.
@@ -48,6 +48,10 @@ pub struct BookingBody<'a> {
     /// Raised by one at every change.
     #[schema(example = 1)]
     version: u64,
+    /// Where this state is kept: `accepted` (Redis), `replicated` (its replicas, too) or `archived`
+    /// (a majority of MongoDB).
+    #[schema(example = "accepted")]
+    durability: &'static str,
     /// Its seats.
     seats: Vec<BookedSeat<'a>>,
     /// Seats left alone by the choice just granted, where the event warns of that.
@@ -129,7 +133,13 @@ impl<'a> BookingBody<'a> {
     pub fn new(view: &'a BookingView) -> Self {
         let left_alone = view.left_alone.iter().map(|seat| seat.0).collect();
         let body = BookingBody::of(&view.booking, Some(&view.event), view.now_ms);
-        BookingBody { seats_left_alone: left_alone, ..body }
+        let durability = view.durability().word();
+        BookingBody { seats_left_alone: left_alone, durability, ..body }
+    }
+
+    /// The same, kept like this.
+    pub fn kept(self, durability: Durability) -> Self {
+        BookingBody { durability: durability.word(), ..self }
     }
 
     fn of(booking: &'a Booking, event: Option<&'a Event>, now_ms: i64) -> Self {
@@ -153,6 +163,7 @@ impl<'a> BookingBody<'a> {
             cancelled_at: ended(Status::Cancelled).and_then(iso8601_once),
             expired_at: ended(Status::Expired).and_then(iso8601_once),
             version: booking.version,
+            durability: Durability::Archived.word(),
             seats: booking.seats.iter().map(|seat| booked_seat(event, *seat)).collect(),
             seats_left_alone: Vec::new(),
             receipt: None,
@@ -238,6 +249,7 @@ mod tests {
             "hold_expires_at": "1970-01-01T00:05:00.001Z", "time_remaining_seconds": 300,
             "payment_id": null, "created_at": "1970-01-01T00:00:00.001Z", "confirmed_at": null,
             "cancelled_at": null, "expired_at": null, "version": 1,
+            "durability": "accepted",
             "seats": [{
                 "seat_id": 2, "section": "Stalls", "row_number": "A", "seat_number": 2,
                 "seat_label": "A-2", "price_at_booking": 5000,
@@ -258,6 +270,27 @@ mod tests {
         view.booking.status = Status::Committed;
         assert_eq!(remaining(&view), 0);
         assert_eq!(BookingBody::new(&view).status, "CONFIRMING");
+    }
+
+    #[test]
+    fn what_the_archive_has_judged_is_archived() {
+        let mut view = fixtures::booking_view();
+        let mut told = |status, paid_ms, archived| {
+            (view.booking.status, view.booking.paid_ms, view.archived) =
+                (status, paid_ms, archived);
+            BookingBody::new(&view).durability
+        };
+        for status in [Status::Hold, Status::Confirming, Status::Committed, Status::Expired] {
+            assert_eq!((told(status, 0, false), told(status, 0, true)), ("accepted", "archived"));
+        }
+        for status in [Status::Confirmed, Status::Voided] {
+            assert_eq!(told(status, 1, false), "archived");
+        }
+        // Given up as a hold, and as a sale.
+        assert_eq!(told(Status::Cancelled, 0, false), "accepted");
+        assert_eq!(told(Status::Cancelled, 1, false), "archived");
+        let body = BookingBody::new(&view).kept(Durability::Replicated);
+        assert_eq!(body.durability, "replicated");
     }
 
     #[test]

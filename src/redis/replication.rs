@@ -1,0 +1,146 @@
+//! Whether replicas have what was just written: `WAIT`, shared by all who ask at the same time.
+//!
+//! Promises: a caller is told `true` only if so many replicas acknowledged what it had written
+//! before it asked; it waits no longer than the bound, whatever the replicas do; and the
+//! connections on which scripts run never wait.
+//!
+//! `WAIT` holds up its connection, so a *lane* has one of its own. It takes all callers that have
+//! asked by now, writes one small key, waits until the replicas have that, and answers them all;
+//! who asks meanwhile is in the next round. A replica takes writes in the order in which its primary made
+//! them: with the lane's key it has all that came before. On a cluster, where partitions live on
+//! different nodes, each partition has a lane.
+//!
+//! A connection that was made anew may speak to another node than the one that ran the script: a
+//! replica that was promoted, and may lack what its predecessor wrote. So each connection is given
+//! a name, which dies with it, and a round that does not find the name answers `false`. What this
+//! cannot tell is a primary that is cut off and still takes scripts while the lane has found its
+//! successor; `min-replicas-to-write` on the server ends that.
+
+use std::time::Duration;
+
+use fred::interfaces::ClientLike;
+use fred::types::config::Options;
+use fred::types::{ClusterHash, CustomCommand, Value};
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::timeout;
+
+use super::calls::{args, new_nonce};
+use super::connect::{self, Purpose};
+use super::connection::Connection;
+use super::engine::Engine;
+use super::error::RedisError;
+use super::reply::integer;
+use crate::domain::Partition;
+
+/// Callers of one round.
+const ROUND_MAX: usize = 10_000;
+
+/// Asks replicas, by partition.
+pub(super) struct Replication {
+    /// One for all partitions, or one each.
+    lanes: Vec<mpsc::Sender<oneshot::Sender<bool>>>,
+    bound: Duration,
+}
+
+impl Replication {
+    async fn ask(&self, partition: Partition) -> bool {
+        let lane = usize::from(partition.0) % self.lanes.len();
+        let (answer, answered) = oneshot::channel();
+        // Too many wait already, or the lane has ended: nothing is known of the replicas.
+        if self.lanes[lane].try_send(answer).is_err() {
+            return false;
+        }
+        matches!(timeout(self.bound, answered).await, Ok(Ok(true)))
+    }
+}
+
+impl Engine {
+    /// From now on [`Engine::is_replicated`] asks for this many replicas and waits at most `bound`.
+    pub async fn ask_replicas(&self, replicas: u32, bound: Duration) -> Result<(), RedisError> {
+        let waiters_max = self.settings().in_flight_max.max(1);
+        let mut lanes = Vec::new();
+        for partitions in self.lanes() {
+            let bound_ms = bound.as_millis() as u64;
+            let purpose = Purpose::BlockingReads { block_ms: bound_ms };
+            let client = connect::connect(self.settings(), purpose).await?;
+            let key = self.keys().replication(partitions[0]);
+            let slot = fred::util::redis_keyslot(key.as_bytes());
+            let (connection, name) = (Connection::new(client), new_nonce());
+            let lane = Lane { connection, key, slot, replicas, bound_ms, name };
+            lane.name_connection().await?;
+            let (asks, asked) = mpsc::channel(waiters_max);
+            // It ends with the engine, which has the only sender.
+            tokio::spawn(lane.run(asked));
+            lanes.push(asks);
+        }
+        self.set_replication(Replication { lanes, bound });
+        Ok(())
+    }
+
+    /// Whether replicas are known to have all that this partition's scripts had written when this
+    /// was called. `false` where nobody asks them.
+    pub async fn is_replicated(&self, partition: Partition) -> bool {
+        match self.replication() {
+            Some(replication) => replication.ask(partition).await,
+            None => false,
+        }
+    }
+}
+
+struct Lane {
+    connection: Connection,
+    key: String,
+    slot: u16,
+    replicas: u32,
+    bound_ms: u64,
+    /// Of the connection.
+    name: String,
+}
+
+impl Lane {
+    async fn run(self, mut asked: mpsc::Receiver<oneshot::Sender<bool>>) {
+        let mut round = Vec::new();
+        while asked.recv_many(&mut round, ROUND_MAX).await > 0 {
+            let replicated = self.round().await.unwrap_or_else(|error| {
+                tracing::debug!(%error, "replicas could not be asked");
+                false
+            });
+            for answer in round.drain(..) {
+                // Who did not wait so long is not there any more.
+                let _ = answer.send(replicated);
+            }
+        }
+        // A client that is gone already has nothing to quit.
+        let _ = self.connection.client.quit().await;
+    }
+
+    /// Whether the replicas have all that was written before this call.
+    async fn round(&self) -> Result<bool, RedisError> {
+        self.send("SET", args![self.key.as_str(), "1"]).await?;
+        let wait = args![i64::from(self.replicas), self.bound_ms as i64];
+        let have = integer(&self.send("WAIT", wait).await?)?;
+        let name = self.send("CLIENT", args!["GETNAME"]).await?;
+        if name.as_str().as_deref() == Some(self.name.as_str()) {
+            return Ok(have >= i64::from(self.replicas));
+        }
+        self.name_connection().await?;
+        Ok(false)
+    }
+
+    async fn name_connection(&self) -> Result<(), RedisError> {
+        self.send("CLIENT", args!["SETNAME", self.name.as_str()]).await.map(drop)
+    }
+
+    async fn send(&self, name: &'static str, args: Vec<Value>) -> Result<Value, RedisError> {
+        let command = CustomCommand::new_static(name, ClusterHash::Custom(self.slot), false);
+        let options = Options { fail_fast: true, max_attempts: Some(1), ..Default::default() };
+        self.connection.note_sent();
+        let result = self.connection.client.with_options(&options).custom(command, args).await;
+        let result = result.map_err(RedisError::from);
+        match &result {
+            Err(RedisError::Unknown(_)) => self.connection.note_given_up(),
+            _ => self.connection.note_answered(),
+        }
+        result
+    }
+}
