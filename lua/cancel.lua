@@ -2,13 +2,14 @@
 -- cancel: gives up a caller's hold; its seats are free at once.
 --
 -- Guarantee: ends holds only. A sold booking is cancelled in the archive first (then `settle`),
--- so that a resale can never overtake the cancellation.
+-- so that a resale can never overtake the cancellation. A cancelled booking is the record of its
+-- cancellation: asked again, under whatever key, it is answered as it stands.
 -- KEYS: event seats holders bookings deadlines leases users ended log link
 -- ARGV: not_after generation nonce booking user
--- Reply: code now, then by code: ok|booking_expired|in_flight|is_committed|is_confirmed|
---        sale_voided id record · generation_mismatch generation
--- Codes: ok too_late event_not_loaded generation_mismatch booking_unknown booking_expired
---        in_flight is_committed is_confirmed sale_voided
+-- Reply: code now, then by code: ok|replayed|booking_expired|in_flight|is_committed|
+--        is_confirmed|sale_voided id record · generation_mismatch generation
+-- Codes: ok replayed too_late event_not_loaded generation_mismatch booking_unknown
+--        booking_expired in_flight is_committed is_confirmed sale_voided
 local event_key, seats_key, holders_key, bookings_key = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 local deadlines_key, leases_key, users_key, ended_key = KEYS[5], KEYS[6], KEYS[7], KEYS[8]
 local log_key, link_key = KEYS[9], KEYS[10]
@@ -31,7 +32,7 @@ local ev, now, available_delta, entries_appended = nil, nil, 0, 0
 -- @include reply
 
 local ANSWERS = {
-  CANCELLED = 'ok', CONFIRMING = 'in_flight', COMMITTED = 'is_committed',
+  CANCELLED = 'replayed', CONFIRMING = 'in_flight', COMMITTED = 'is_committed',
   CONFIRMED = 'is_confirmed', EXPIRED = 'booking_expired',
   VOIDED = 'sale_voided',
 }

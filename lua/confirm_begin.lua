@@ -5,18 +5,24 @@
 -- Guarantee: at most one lease is in force; each has a higher number than all before it. The
 -- hold's deadline does not move. A lease that lapsed may be taken over, also past the deadline.
 -- A booking that lost a seat to a sale that the archive restored is cancelled, not paid for.
--- KEYS: event seats holders bookings deadlines leases users ended log link
--- ARGV: not_after generation nonce booking user lease_ms attempts_max
+-- Under a caller's own key (`idempotency_ttl` is not 0) each lease leaves a record of what it was
+-- asked for. The record of the lease that sold refuses another request under its key; those of
+-- leases that came to nothing refuse none.
+-- KEYS: event seats holders bookings deadlines leases users ended log link idempotency
+-- ARGV: not_after generation nonce booking user lease_ms attempts_max fingerprint
+--       idempotency_ttl
 -- Reply: code now, then by code: ok|is_committed|is_confirmed|booking_expired|booking_cancelled|
 --        sale_voided|in_flight|attempts_exhausted id record · generation_mismatch generation
--- Codes: ok too_late event_not_loaded generation_mismatch booking_unknown booking_expired
---        booking_cancelled sale_voided in_flight is_committed is_confirmed attempts_exhausted
+-- Codes: ok too_late event_not_loaded generation_mismatch idempotency_mismatch booking_unknown
+--        booking_expired booking_cancelled sale_voided in_flight is_committed is_confirmed
+--        attempts_exhausted
 local event_key, seats_key, holders_key, bookings_key = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 local deadlines_key, leases_key, users_key, ended_key = KEYS[5], KEYS[6], KEYS[7], KEYS[8]
-local log_key, link_key = KEYS[9], KEYS[10]
+local log_key, link_key, idempotency_key = KEYS[9], KEYS[10], KEYS[11]
 local not_after, generation, nonce = tonumber(ARGV[1]), ARGV[2], ARGV[3]
 local booking_id, user = ARGV[4], ARGV[5]
 local lease_ms, attempts_max = tonumber(ARGV[6]), tonumber(ARGV[7])
+local fingerprint, idempotency_ttl = ARGV[8], tonumber(ARGV[9])
 local ev, now, available_delta, entries_appended = nil, nil, 0, 0
 
 -- @include now
@@ -46,6 +52,14 @@ if refusal then return refusal end
 local b
 b, refusal = own_booking()
 if refusal then return refusal end
+if idempotency_ttl > 0 and (b.status == 'COMMITTED' or b.status == 'CONFIRMED') then
+  -- Whoever committed it (this request, its webhook, a reconciler) did so under the last lease.
+  local saved = redis.call('GET', idempotency_key) or ''
+  local saved_fingerprint, saved_lease = string.match(saved, '^%S+ (%S+) (%d+)$')
+  if tonumber(saved_lease) == b.lease and saved_fingerprint ~= fingerprint then
+    return { 'idempotency_mismatch', now }
+  end
+end
 if REFUSALS[b.status] then return reply(REFUSALS[b.status], b) end
 
 if b.status == 'CONFIRMING' and b.lease_until > now then
@@ -62,6 +76,10 @@ b.status = 'CONFIRMING'
 b.nonce = nonce
 b.lease = b.lease + 1
 b.lease_until = now + lease_ms
+if idempotency_ttl > 0 then
+  local record = b.id .. ' ' .. fingerprint .. ' ' .. b.lease
+  redis.call('SET', idempotency_key, record, 'PX', idempotency_ttl)
+end
 redis.call('ZREM', deadlines_key, b.id)
 redis.call('ZADD', leases_key, b.lease_until, b.id)
 commit_transition('confirm_begin', b, '')

@@ -125,6 +125,20 @@ fn event_scripts_declare_the_keys_that_rust_sends() {
     }
 }
 
+/// A script that keeps a record for a caller's key declares it; no other touches any.
+#[test]
+fn scripts_about_requests_declare_their_idempotency_record() {
+    let event_keys = Keys::new("hf1", 16).event_keys(EventId(1)).len();
+    for script in SCRIPTS {
+        let keeps =
+            matches!(script, Script::Hold | Script::Abort | Script::ConfirmBegin | Script::Extend);
+        let keys = header(*script).keys;
+        let declared = keys.get(event_keys).is_some_and(|key| key == "idempotency");
+        let used = code(*script).contains("idempotency_key");
+        assert_eq!((declared, used), (keeps, keeps), "{}", script.name());
+    }
+}
+
 #[test]
 fn entries_have_the_fields_that_rust_reads() {
     let text = include_str!("../lua/includes/append_entry.lua");

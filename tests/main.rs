@@ -9,6 +9,7 @@ mod deploy;
 mod engine;
 mod faults;
 mod model;
+mod paying;
 mod payments;
 mod races;
 mod restore;

@@ -3,6 +3,7 @@
 
 mod mixed;
 mod paid;
+mod resale;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;

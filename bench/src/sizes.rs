@@ -95,6 +95,7 @@ async fn open_a_million(options: &Options) -> Result<f64, Box<dyn Error>> {
         max_hold_seconds: None,
         max_seats_per_user: None,
         orphan_rule: None,
+        cancel_policy: Default::default(),
         sections,
     };
     let began = Instant::now();

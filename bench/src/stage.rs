@@ -116,6 +116,7 @@ fn event(layout: Layout) -> Event {
         max_hold_ms: 3_600_000,
         max_seats_per_user: 10,
         orphan_rule: OrphanRule::Off,
+        cancel_policy: Default::default(),
         status: EventStatus::OnSale,
         revision: 1,
         load_state: LoadState::New,

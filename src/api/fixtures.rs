@@ -26,6 +26,7 @@ pub fn event() -> Arc<Event> {
         max_hold_ms: 900_000,
         max_seats_per_user: 10,
         orphan_rule: crate::domain::OrphanRule::Off,
+        cancel_policy: Default::default(),
         status: EventStatus::OnSale,
         revision: 1,
         load_state: LoadState::Opened,

@@ -9,6 +9,7 @@ use mongodb::bson::{Document, doc};
 use serde::{Deserialize, Serialize};
 
 use super::error::ArchiveError;
+use crate::domain::event::{CancelPolicy, Cancellation};
 use crate::domain::{
     Booking, BookingId, Entry, Event, EventId, EventStatus, Layout, LoadState, OrphanRule, Outcome,
     Partition, SeatId, Section, Status, Transition, UserId,
@@ -56,6 +57,19 @@ pub struct EventHead {
     pub total_seats: u32,
     /// When it was created, Unix ms.
     pub created_at_ms: i64,
+    /// Whether confirmed bookings may be cancelled.
+    #[serde(default)]
+    pub cancellation: Cancellation,
+    /// Until when they may, Unix ms.
+    #[serde(default)]
+    pub cancel_until_ms: Option<i64>,
+}
+
+impl EventHead {
+    /// Whether and until when confirmed bookings may be cancelled.
+    pub fn cancel_policy(&self) -> CancelPolicy {
+        CancelPolicy { rule: self.cancellation, until_ms: self.cancel_until_ms }
+    }
 }
 
 /// An event in `events`.
@@ -74,6 +88,10 @@ pub(super) struct EventDocument {
     max_seats_per_user: u32,
     #[serde(default)]
     orphan_rule: OrphanRule,
+    #[serde(default)]
+    cancellation: Cancellation,
+    #[serde(default)]
+    cancel_until_ms: Option<i64>,
     status: EventStatus,
     revision: u64,
     load_state: LoadState,
@@ -98,6 +116,8 @@ impl From<&Event> for EventDocument {
             max_hold_ms: event.max_hold_ms,
             max_seats_per_user: event.max_seats_per_user,
             orphan_rule: event.orphan_rule,
+            cancellation: event.cancel_policy.rule,
+            cancel_until_ms: event.cancel_policy.until_ms,
             status: event.status,
             revision: event.revision,
             load_state: event.load_state,
@@ -128,6 +148,10 @@ impl TryFrom<EventDocument> for Event {
             max_hold_ms: document.max_hold_ms,
             max_seats_per_user: document.max_seats_per_user,
             orphan_rule: document.orphan_rule,
+            cancel_policy: CancelPolicy {
+                rule: document.cancellation,
+                until_ms: document.cancel_until_ms,
+            },
             status: document.status,
             revision: document.revision,
             load_state: document.load_state,

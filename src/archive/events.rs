@@ -179,11 +179,17 @@ fn changed_fields(head: &EventHead, change: &EventChange) -> Result<Document, St
     for (name, text) in texts {
         fields.extend(text.as_ref().map(|text| (name.to_owned(), text.into())));
     }
-    let times = [("starts_at_ms", change.starts_at_ms), ("on_sale_at_ms", change.on_sale_at_ms)];
+    let times = [
+        ("starts_at_ms", change.starts_at_ms),
+        ("on_sale_at_ms", change.on_sale_at_ms),
+        ("cancel_until_ms", change.cancel_until_ms),
+    ];
     for (name, time) in times {
         fields.extend(time.map(|time| (name.to_owned(), time.into())));
     }
     fields.extend(change.status.map(|status| ("status".to_owned(), status.word().into())));
+    let cancellation = change.cancellation.map(|rule| rule.word().into());
+    fields.extend(cancellation.map(|word| ("cancellation".to_owned(), word)));
     let status_differs = change.status.is_some_and(|status| status != head.status);
     let time_differs = change.on_sale_at_ms.is_some() && change.on_sale_at_ms != head.on_sale_at_ms;
     if status_differs || time_differs {

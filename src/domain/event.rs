@@ -47,6 +47,49 @@ impl EventStatus {
     }
 }
 
+/// Whether confirmed bookings of an event may be cancelled. (Holds always may.)
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Cancellation {
+    /// They may, until the event's `cancel_until` where it has one.
+    #[default]
+    Allowed,
+    /// They may not.
+    NotAllowed,
+}
+
+/// Rule and word, in enum order.
+pub const CANCELLATIONS: [(Cancellation, &str); 2] =
+    [(Cancellation::Allowed, "allowed"), (Cancellation::NotAllowed, "not_allowed")];
+
+impl Cancellation {
+    /// The word in the API and in the archive.
+    pub fn word(self) -> &'static str {
+        CANCELLATIONS[self as usize].1
+    }
+
+    /// The rule behind a word; `None` if there is no such word.
+    pub fn from_word(word: &str) -> Option<Self> {
+        CANCELLATIONS.iter().find(|row| row.1 == word).map(|row| row.0)
+    }
+}
+
+/// What an event says about cancelling confirmed bookings.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct CancelPolicy {
+    /// Whether they may be cancelled at all.
+    pub rule: Cancellation,
+    /// The last moment at which they may, Unix ms; `None`: at any time.
+    pub until_ms: Option<i64>,
+}
+
+impl CancelPolicy {
+    /// Whether a confirmed booking may be cancelled at `now_ms`.
+    pub fn allows(self, now_ms: i64) -> bool {
+        self.rule == Cancellation::Allowed && self.until_ms.is_none_or(|until| now_ms <= until)
+    }
+}
+
 /// How far an event's inventory has come (DESIGN section 3): an inventory is loaded into Redis
 /// as free only while this is `New`, so a lost inventory is never taken for a free one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -101,6 +144,8 @@ pub struct Event {
     pub max_seats_per_user: u32,
     /// What happens to a choice that leaves a single seat alone.
     pub orphan_rule: OrphanRule,
+    /// Whether and until when confirmed bookings may be cancelled.
+    pub cancel_policy: CancelPolicy,
     /// What its operator says.
     pub status: EventStatus,
     /// Raised at every change of status or on-sale time; Redis follows only upwards.
@@ -132,6 +177,10 @@ pub struct EventChange {
     pub status: Option<EventStatus>,
     /// When holds begin, Unix ms.
     pub on_sale_at_ms: Option<i64>,
+    /// Whether confirmed bookings may be cancelled.
+    pub cancellation: Option<Cancellation>,
+    /// Until when they may, Unix ms.
+    pub cancel_until_ms: Option<i64>,
 }
 
 impl Event {
@@ -151,5 +200,18 @@ mod tests {
             assert_eq!((state as usize, state.word()), (index, word));
             assert_eq!(serde_json::to_value(state).unwrap(), word);
         }
+        for (index, (rule, word)) in CANCELLATIONS.into_iter().enumerate() {
+            assert_eq!((rule as usize, rule.word()), (index, word));
+            assert_eq!(serde_json::to_value(rule).unwrap(), word);
+            assert_eq!(Cancellation::from_word(word), Some(rule));
+        }
+    }
+
+    #[test]
+    fn a_policy_ends_with_its_last_moment() {
+        let always = CancelPolicy::default();
+        let until = CancelPolicy { until_ms: Some(5), ..always };
+        let never = CancelPolicy { rule: Cancellation::NotAllowed, ..until };
+        assert!(always.allows(i64::MAX) && until.allows(5) && !until.allows(6) && !never.allows(0));
     }
 }

@@ -36,6 +36,12 @@ pub fn derived_digest(user: &UserId, scope: Scope, fingerprint: &str) -> String 
     digest(&["derived", user.as_str(), &scope.text(), fingerprint])
 }
 
+/// The fingerprint of a request to pay: with which method, and how much the caller expects.
+pub fn payment_fingerprint(method: &str, amount: Option<i64>) -> String {
+    let amount = amount.map_or_else(String::new, |amount| amount.to_string());
+    digest(&["payment", method, &amount])
+}
+
 /// The fingerprint of a request for named seats; their order does not matter.
 pub fn seats_fingerprint(event: EventId, seats: &[SeatId]) -> String {
     let mut sorted = seats.to_vec();
@@ -104,6 +110,15 @@ mod tests {
             Quantity { max_price: Some(0), ..any },
         ];
         let prints = all.map(|one| quantity_fingerprint(EventId(1), &one));
+        for (i, a) in prints.iter().enumerate() {
+            assert!(prints[i + 1..].iter().all(|b| a != b));
+        }
+    }
+
+    #[test]
+    fn payments_differ_by_method_and_amount() {
+        let all = [("a", None), ("b", None), ("a", Some(0)), ("a", Some(1))];
+        let prints = all.map(|(method, amount)| payment_fingerprint(method, amount));
         for (i, a) in prints.iter().enumerate() {
             assert!(prints[i + 1..].iter().all(|b| a != b));
         }

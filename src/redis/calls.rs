@@ -15,6 +15,40 @@ pub fn new_nonce() -> String {
     format!("{:016x}", rand::random::<u64>())
 }
 
+/// An attempt of a caller, by its nonce, and the record that makes its key its own.
+#[derive(Clone, Copy, Debug)]
+pub struct Attempt<'a> {
+    /// This attempt.
+    pub nonce: &'a str,
+    /// Where the caller's own key is kept; `None` if it sent none.
+    pub record: Option<Record<'a>>,
+}
+
+/// The idempotency record of a caller's own key for one operation on one booking.
+#[derive(Clone, Copy, Debug)]
+pub struct Record<'a> {
+    /// Its name: a digest of user, operation, booking and key.
+    pub digest: &'a str,
+    /// What is asked for under that key.
+    pub fingerprint: &'a str,
+    /// How long it lives, ms.
+    pub ttl_ms: i64,
+}
+
+/// An attempt without a key of its own.
+impl<'a> From<&'a str> for Attempt<'a> {
+    fn from(nonce: &'a str) -> Self {
+        Attempt { nonce, record: None }
+    }
+}
+
+/// The same.
+impl<'a> From<&'a String> for Attempt<'a> {
+    fn from(nonce: &'a String) -> Self {
+        Attempt { nonce, record: None }
+    }
+}
+
 /// How `confirm_abort` knows which confirmation is meant.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum AbortMode {
@@ -67,6 +101,34 @@ impl Engine {
         rest: Vec<Value>,
     ) -> Result<Answer, RedisError> {
         let keys = self.keys().event_keys(event);
+        self.mutate_keys(script, event, generation, keys, nonce, rest).await
+    }
+
+    /// The same for a script that keeps idempotency records. It declares one in any case; without
+    /// a record the name is that of nothing, and its time-to-live of 0 says so.
+    async fn mutate_recorded(
+        &self,
+        script: Script,
+        event: &Event,
+        attempt: Attempt<'_>,
+        mut rest: Vec<Value>,
+    ) -> Result<Answer, RedisError> {
+        let digest = attempt.record.map_or("none", |record| record.digest);
+        let mut keys = self.keys().event_keys(event.id);
+        keys.push(self.keys().idempotency(event.id, digest));
+        rest.push(Value::from(attempt.record.map_or(0, |record| record.ttl_ms)));
+        self.mutate_keys(script, event.id, event.generation, keys, attempt.nonce, rest).await
+    }
+
+    async fn mutate_keys(
+        &self,
+        script: Script,
+        event: EventId,
+        generation: u64,
+        keys: Vec<String>,
+        nonce: &str,
+        rest: Vec<Value>,
+    ) -> Result<Answer, RedisError> {
         self.mutate(script, self.keys().partition_of(event), keys, |not_after| {
             let mut args = args![not_after.0];
             args.push(number(generation));
@@ -105,12 +167,14 @@ impl Engine {
         event: &Event,
         booking: BookingId,
         user: &UserId,
-        nonce: &str,
+        attempt: impl Into<Attempt<'_>>,
         lease_ms: i64,
         attempts_max: i64,
     ) -> Result<Answer, RedisError> {
-        let rest = args![booking.to_string(), user.as_str(), lease_ms, attempts_max];
-        self.mutate_event(Script::ConfirmBegin, event.id, event.generation, nonce, rest).await
+        let attempt = attempt.into();
+        let fingerprint = attempt.record.map_or("", |record| record.fingerprint);
+        let rest = args![booking.to_string(), user.as_str(), lease_ms, attempts_max, fingerprint];
+        self.mutate_recorded(Script::ConfirmBegin, event, attempt, rest).await
     }
 
     /// `confirm_commit`: sells a paid booking's seats.
@@ -199,10 +263,10 @@ impl Engine {
         event: &Event,
         booking: BookingId,
         user: &UserId,
-        nonce: &str,
+        attempt: impl Into<Attempt<'_>>,
     ) -> Result<Answer, RedisError> {
         let rest = args![booking.to_string(), user.as_str()];
-        self.mutate_event(Script::Extend, event.id, event.generation, nonce, rest).await
+        self.mutate_recorded(Script::Extend, event, attempt.into(), rest).await
     }
 
     /// `expire`: ends at most `batch` overdue holds. Answers `[released, next deadline or -1]`.

@@ -23,7 +23,7 @@ mod retention;
 mod scan;
 pub mod scripts;
 
-pub use calls::{AbortMode, SettleCall, new_nonce};
+pub use calls::{AbortMode, Attempt, Record, SettleCall, new_nonce};
 pub use clock::RedisClock;
 pub use codes::{CODES, Code};
 pub use connect::{RedisSettings, ServerFacts};

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::confirm::refusal;
+use super::own_key::OwnKey;
 use super::{BookingPage, BookingView, ListedBooking, Sale, SaleError, unix_now_ms};
 use crate::archive::ArchivedBooking;
 use crate::config::fault::FaultStep;
@@ -82,14 +83,22 @@ impl Sale {
         until_ms
     }
 
-    /// Gives a hold a full hold time from now, within the event's longest hold.
-    pub async fn extend(&self, user: &UserId, id: BookingId) -> Result<BookingView, SaleError> {
+    /// Gives a hold a full hold time from now, within the event's longest hold. Under a `key` of
+    /// the caller's own it does so once; without one each call is meant.
+    pub async fn extend(
+        &self,
+        user: &UserId,
+        id: BookingId,
+        key: Option<&str>,
+    ) -> Result<BookingView, SaleError> {
         let mut event = self.event_of(id).await?;
         let nonce = new_nonce();
+        let key = OwnKey::of_extension(user, id, key, &self.inner.settings);
+        let attempt = OwnKey::attempt(key.as_ref(), &nonce);
         for _ in 0..TRIES_MAX {
-            let answer = self.inner.engine.extend(&event, id, user, &nonce).await?;
+            let answer = self.inner.engine.extend(&event, id, user, attempt).await?;
             match answer.code {
-                Code::Ok => return booked(answer, event),
+                Code::Ok | Code::Replayed => return booked(answer, event),
                 Code::GenerationMismatch => event = self.newer_event(&event).await?,
                 Code::HoldCapReached => {
                     return Err(SaleError::HoldCapReached(answer.into_booking()?.deadline_ms));
@@ -135,14 +144,14 @@ impl Sale {
         for _ in 0..TRIES_MAX {
             let answer = self.inner.engine.cancel(&event, id, user).await?;
             match answer.code {
-                Code::Ok => return booked(answer, event),
+                Code::Ok | Code::Replayed => return booked(answer, event),
                 Code::GenerationMismatch => event = self.newer_event(&event).await?,
-                Code::IsConfirmed => return self.cancel_sold(event, id).await,
+                Code::IsConfirmed => return self.cancel_sold(event, id, answer.now_ms).await,
                 Code::BookingUnknown | Code::EventNotLoaded => {
                     let view = self.archived_booking(user, id).await?;
                     return match view.booking.status {
-                        Status::Confirmed => self.cancel_sold(event, id).await,
-                        Status::Cancelled => Ok(view),
+                        Status::Confirmed => self.cancel_sold(event, id, view.now_ms).await,
+                        Status::Cancelled => Ok(BookingView { replayed: true, ..view }),
                         Status::Expired => Err(SaleError::BookingExpired(id)),
                         Status::Voided => Err(SaleError::SaleVoided(id)),
                         _ => Err(SaleError::EventNotLoaded(event.id)),
@@ -154,13 +163,32 @@ impl Sale {
         Err(SaleError::EventNotLoaded(event.id))
     }
 
+    /// Refuses to cancel a sale at `now_ms` (Redis' time, or our own where Redis does not know the
+    /// booking) if the event's policy does. What was cancelled in time stays so, though Redis may
+    /// not follow yet.
+    async fn check_cancellable(&self, id: BookingId, now_ms: i64) -> Result<(), SaleError> {
+        let archive = &self.inner.archive;
+        let head = archive.event_head(id.event()).await?.ok_or(SaleError::BookingUnknown(id))?;
+        let policy = head.cancel_policy();
+        if policy.allows(now_ms) {
+            return Ok(());
+        }
+        let archived = archive.booking(id).await?;
+        match archived.and_then(|archived| archived.outcome) {
+            Some(Outcome::Cancelled) => Ok(()),
+            _ => Err(SaleError::CancellationClosed { booking: id, policy }),
+        }
+    }
+
     /// Cancels a sale: the archive first, by compare-and-set; then Redis follows. INVARIANT: its
     /// seats become free only after the archive says `cancelled`.
     async fn cancel_sold(
         &self,
         event: Arc<Event>,
         id: BookingId,
+        now_ms: i64,
     ) -> Result<BookingView, SaleError> {
+        self.check_cancellable(id, now_ms).await?;
         let archive = &self.inner.archive;
         match archive.cancel_sold(id, unix_now_ms()).await? {
             Some(Outcome::Cancelled) => self.inner.faults.reached(FaultStep::Cancel),
@@ -190,11 +218,11 @@ impl Sale {
 }
 
 fn booked(answer: Answer, event: Arc<Event>) -> Result<BookingView, SaleError> {
-    let now_ms = answer.now_ms;
+    let (now_ms, replayed) = (answer.now_ms, answer.code == Code::Replayed);
     Ok(BookingView {
         booking: answer.into_booking()?,
         event,
-        replayed: false,
+        replayed,
         left_alone: Vec::new(),
         now_ms,
     })

@@ -13,6 +13,7 @@
 
 use std::sync::Arc;
 
+use super::own_key::OwnKey;
 use super::paying::Charged;
 use super::unfinished::Call;
 use super::{BookingView, ConfirmRequest, Confirmed, Sale, SaleError};
@@ -137,6 +138,7 @@ impl Sale {
                     continue;
                 }
                 Code::InFlight => Err(SaleError::InFlight),
+                Code::IdempotencyMismatch => Err(SaleError::IdempotencyMismatch),
                 Code::AttemptsExhausted => Err(SaleError::AttemptsExhausted(id)),
                 Code::EventNotLoaded | Code::BookingUnknown => {
                     self.begun_in_archive(&request.user, id).await
@@ -155,6 +157,7 @@ impl Sale {
     ) -> Result<Answer, SaleError> {
         let (engine, settings) = (&self.inner.engine, &self.inner.settings);
         let (id, nonce) = (request.booking, new_nonce());
+        let key = OwnKey::of_payment(request, settings);
         let partition = engine.keys().partition_of(event.id);
         // At or after the call's own deadline, whichever of its tries runs.
         let called = engine
@@ -162,7 +165,7 @@ impl Sale {
                 event,
                 id,
                 &request.user,
-                &nonce,
+                OwnKey::attempt(key.as_ref(), &nonce),
                 settings.confirm_lease_ms,
                 settings.confirm_attempts_max,
             )

@@ -1,5 +1,6 @@
 //! Why a sale's operation was refused: one type that every interface maps to its own words.
 
+use crate::domain::event::CancelPolicy;
 use crate::domain::{BookingId, EventId, Quantity, SeatId, SeatState};
 
 /// Why an operation did not happen. Nothing that is refused here happens later, except
@@ -96,6 +97,14 @@ pub enum SaleError {
     /// The booking is sold: it cannot be extended.
     #[error("booking {0} is confirmed")]
     BookingConfirmed(BookingId),
+    /// The event's confirmed bookings cannot be cancelled, or not any more.
+    #[error("booking {booking} is confirmed and cannot be cancelled ({policy:?})")]
+    CancellationClosed {
+        /// The booking.
+        booking: BookingId,
+        /// What its event says about that.
+        policy: CancelPolicy,
+    },
     /// The archive refused the sale; the money goes back.
     #[error("the sale of booking {0} was voided")]
     SaleVoided(BookingId),

@@ -224,6 +224,7 @@ fn checked_event(new: NewEvent, settings: &SaleSettings) -> Result<Event, SaleEr
         max_hold_ms,
         max_seats_per_user,
         orphan_rule: new.orphan_rule.unwrap_or_default(),
+        cancel_policy: new.cancel_policy,
         status: EventStatus::OnSale,
         revision: 1,
         load_state: LoadState::New,

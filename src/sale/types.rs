@@ -7,6 +7,8 @@ use crate::domain::{
     Section, UserId,
 };
 
+use crate::domain::event::CancelPolicy;
+
 pub use crate::domain::EventChange;
 
 /// An event to create. Absent rules take the configured defaults.
@@ -32,6 +34,8 @@ pub struct NewEvent {
     pub max_seats_per_user: Option<u32>,
     /// What happens to a choice that leaves a single seat alone.
     pub orphan_rule: Option<OrphanRule>,
+    /// Whether and until when confirmed bookings may be cancelled.
+    pub cancel_policy: CancelPolicy,
     /// Its seats.
     pub sections: Vec<Section>,
 }

@@ -119,6 +119,9 @@ metrics! {
     bookings_expired: IntCounter = "bookings_expired_total" [] NO_BUCKETS
         "Bookings this worker archived as EXPIRED.";
 
+    webhooks: IntCounterVec = "holdfast_webhooks_total" ["result"] NO_BUCKETS
+        "Webhooks of the payment provider, by what became of them.";
+
     script_duration: HistogramVec = "holdfast_script_duration_seconds" ["script"] SCRIPT_SECONDS
         "Time of one script call, round trip.";
     script_replies: IntCounterVec = "holdfast_script_replies_total" ["script", "code"] NO_BUCKETS

@@ -1,5 +1,7 @@
 //! The same request again: one booking, however its key is sent, while the booking lives.
 
+mod bookings;
+
 use std::time::Duration;
 
 use serde_json::{Value, json};

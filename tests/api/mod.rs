@@ -4,6 +4,7 @@
 mod admin;
 mod blocks;
 mod bookings;
+mod cancellation;
 mod events;
 mod idempotency;
 mod operations;

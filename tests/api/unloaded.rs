@@ -62,6 +62,9 @@ async fn an_unloaded_event_is_over_but_not_forgotten() {
     assert_eq!(bookings().await, before);
     assert_eq!(paid().await.expect("a receipt")["receipt"], receipt, "the same receipt");
     api.act("ann", &held, "extend").await.problem(409, "booking_confirmed");
+    let policy = json!({ "cancellation": "not_allowed" });
+    api.ask(reqwest::Method::PATCH, &path).json(policy).send().await.json(200);
+    api.act("ann", &held, "cancel").await.problem(409, "cancellation_closed");
     let problem = set_status(&api, event, "ON_SALE").await.problem(409, "event_state");
     assert!(problem["detail"].as_str().unwrap().contains("load it first"), "{problem}");
 

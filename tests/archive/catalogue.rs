@@ -1,5 +1,7 @@
 //! The database and its catalogue: whose it is, events, changes, opening.
 
+use holdfast::domain::event::{CancelPolicy, Cancellation};
+
 use super::*;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -34,6 +36,31 @@ async fn the_catalogue_keeps_events_as_they_are() {
     assert_eq!((page[0].id, page.len(), total), (ids[1], 1, 2));
     let heads = archive.event_heads(ids[0], 10).await.unwrap();
     assert_eq!((heads.len(), heads[0].id, heads[0].total_seats), (1, ids[1], 5));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_event_of_an_older_build_may_be_cancelled_from() {
+    let name = unique_name();
+    let archive = open(shared_mongodb(), &name, OP_TIMEOUT_MS).await;
+    archive.prepare(PARTITIONS).await.unwrap();
+    let event = new_event(EventId(1));
+    archive.insert_event(&event).await.unwrap();
+    let head = async || archive.event_head(event.id).await.unwrap().unwrap();
+    assert_eq!(head().await.cancel_policy(), event.cancel_policy);
+    let client = mongodb::Client::with_uri_str(&shared_mongodb().url()).await.unwrap();
+    let events = client.database(&name).collection::<mongodb::bson::Document>("events");
+    let old = mongodb::bson::doc! { "$unset": { "cancellation": "", "cancel_until_ms": "" } };
+    events.update_one(mongodb::bson::doc! { "_id": 1 }, old).await.unwrap();
+    assert_eq!(head().await.cancel_policy(), CancelPolicy::default());
+    let read = archive.event(event.id).await.unwrap().unwrap();
+    assert_eq!(read.cancel_policy, CancelPolicy::default());
+    let change = EventChange {
+        cancellation: Some(Cancellation::NotAllowed),
+        cancel_until_ms: Some(BORN_MS),
+        ..Default::default()
+    };
+    let changed = archive.change_event(event.id, &change).await.unwrap().unwrap();
+    assert_eq!((changed.cancel_policy, changed.revision), (event.cancel_policy, event.revision));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -105,6 +132,7 @@ fn new_event(id: EventId) -> Event {
         max_hold_ms: 600_000,
         max_seats_per_user: 10,
         orphan_rule: holdfast::domain::OrphanRule::Warn,
+        cancel_policy: CancelPolicy { rule: Cancellation::NotAllowed, until_ms: Some(BORN_MS) },
         status: EventStatus::OnSale,
         revision: 1,
         load_state: LoadState::New,

@@ -46,7 +46,7 @@ on_each_redis!(a_bookings_story_is_told, async |flavor| {
     // More than nine versions stay in order.
     let extended = shop.hold(event, "bob", &[3]).await;
     for _ in 0..10 {
-        shop.world.sale.extend(&"bob".parse().unwrap(), extended).await.unwrap();
+        shop.world.sale.extend(&"bob".parse().unwrap(), extended, None).await.unwrap();
     }
     shop.archived().await;
     let told = shop.ctl(&format!("bookings show {extended} --json")).await.json(0);

@@ -52,6 +52,13 @@ on_each_redis!(an_event_is_created_listed_shown_and_changed, async |flavor| {
     let refused = shop.world.hold("cid", event, &[2], None).await;
     assert!(matches!(refused, Err(SaleError::EventClosed(_))), "{refused:?}");
 
+    let until = "2036-05-25T18:00:00.000Z";
+    let change = format!("event change {id} --cancellation not_allowed --cancel-until {until}");
+    shop.ctl(&format!("{change} --json")).await.json(0);
+    let shown = shop.ctl(&format!("event show {id} --json")).await.json(0);
+    let policy = (&shown["cancellation"], &shown["cancel_until"]);
+    assert_eq!(policy, (&json!("not_allowed"), &json!(until)));
+
     let listed = shop.ctl("event list --json").await.json(0);
     assert_eq!(listed["events"][0]["name"], "Gala");
     assert_eq!(
@@ -60,6 +67,7 @@ on_each_redis!(an_event_is_created_listed_shown_and_changed, async |flavor| {
     );
     let table = shop.ctl("event show 1").await.stdout;
     assert!(table.contains("Stalls") && table.contains("at most 2 seats a user"), "{table}");
+    assert!(table.contains("cancellation not_allowed until 2036-05-25"), "{table}");
 });
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

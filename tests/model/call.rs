@@ -31,6 +31,7 @@ pub enum Call {
         nonce: String,
         lease_ms: i64,
         attempts_max: i64,
+        key: Option<OwnKey>,
     },
     ConfirmAbort {
         booking: BookingId,
@@ -59,6 +60,7 @@ pub enum Call {
         booking: BookingId,
         user: UserId,
         nonce: String,
+        key: Option<OwnKey>,
     },
     Forget {
         keep_ms: i64,
@@ -99,6 +101,15 @@ pub enum Call {
     Open {
         own_token: bool,
     },
+}
+
+/// A caller's own key for an operation on a booking.
+#[derive(Clone, Debug)]
+pub struct OwnKey {
+    /// Name of the idempotency record.
+    pub digest: String,
+    /// What is asked for; of an extension always the same.
+    pub fingerprint: String,
 }
 
 /// A request for seats.

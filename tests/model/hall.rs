@@ -44,6 +44,7 @@ pub fn event(id: EventId, setting: Setting) -> Event {
         max_hold_ms: i64::from(setting.max_hold_s) * 1_000,
         max_seats_per_user: u32::from(setting.per_user),
         orphan_rule: setting.orphan_rule,
+        cancel_policy: Default::default(),
         status: EventStatus::OnSale,
         revision: 1,
         load_state: LoadState::New,

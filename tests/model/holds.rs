@@ -188,7 +188,8 @@ impl Sale {
         };
         // The transition below keeps the booking; until then a holder without one would be seen.
         event.bookings.insert(booking.id, booking.clone());
-        let record = Record { booking: hold.booking, fingerprint: hold.fingerprint.clone() };
+        let fingerprint = hold.fingerprint.clone();
+        let record = Record { booking: hold.booking, fingerprint, lease: None };
         self.records.insert(hold.digest.clone(), record);
         self.transition(booking, Kind::Hold, "")
     }

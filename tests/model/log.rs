@@ -162,7 +162,10 @@ impl Run<'_> {
             .sale
             .records
             .values()
-            .map(|record| format!("{} {}", record.booking, record.fingerprint))
+            .map(|record| {
+                let lease = record.lease.map_or_else(String::new, |lease| format!(" {lease}"));
+                format!("{} {}{lease}", record.booking, record.fingerprint)
+            })
             .collect();
         same("idempotency records", &kept, &expected)?;
         let ttl_ms = self.stage.raw("PTTL", vec![newest]).await.as_i64().unwrap_or_default();

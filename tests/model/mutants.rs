@@ -30,7 +30,7 @@ macro_rules! mutants {
     };
 }
 
-const MUTANTS: [Mutant; 30] = mutants! {
+const MUTANTS: [Mutant; 33] = mutants! {
     "a hold lapses too late by a millisecond" in "includes/lapse":
         "b.deadline > now" => "b.deadline >= now";
     "an ended booking still counts against its user" in "includes/end_booking":
@@ -71,6 +71,12 @@ const MUTANTS: [Mutant; 30] = mutants! {
         "now > not_after" => "false";
     "an extension passes the longest hold" in "extend":
         "math.min(now + ev.hold_ttl, cap)" => "now + ev.hold_ttl";
+    "an extension under its key extends again" in "extend":
+        "redis.call('EXISTS', idempotency_key) == 1" => "false";
+    "the key of a sold payment may come with another card" in "confirm_begin":
+        "saved_fingerprint ~= fingerprint" => "false";
+    "the key of a declined payment may not" in "confirm_begin":
+        "tonumber(saved_lease) == b.lease and" => "saved_lease and";
     "a payment commits under any lease" in "confirm_commit":
         " or b.lease ~= lease" => "";
     "a confirmation keeps its deadline" in "confirm_begin":

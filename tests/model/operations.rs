@@ -126,6 +126,14 @@ pub enum Key {
     Shared(u8),
 }
 
+/// Which key of its own an operation on a booking has.
+#[derive(Clone, Copy, Debug)]
+pub enum OwnKey {
+    None,
+    /// One of a few of this booking, asking for one thing or another.
+    Shared(u8, u8),
+}
+
 /// Nonces.
 #[derive(Clone, Copy, Debug)]
 pub enum Nonce {
@@ -184,6 +192,7 @@ pub enum Act {
         nonce: Nonce,
         lease_s: u8,
         attempts_max: u8,
+        key: OwnKey,
     },
     EndLease {
         booking: Pick,
@@ -217,6 +226,7 @@ pub enum Act {
         booking: Pick,
         who: Who,
         nonce: Nonce,
+        key: OwnKey,
     },
     Expire {
         batch: u8,

@@ -4,8 +4,8 @@ use holdfast::domain::entry::HouseBlock;
 use holdfast::domain::{Booking, BookingId, EventStatus, Kind, SeatId, SeatState, Status, UserId};
 use holdfast::redis::{Answer, BlockAction, Body, Code};
 
-use super::call::{Call, Sent, Which};
-use super::sale::{Operated, Sale};
+use super::call::{Call, OwnKey, Sent, Which};
+use super::sale::{Operated, Record, Sale};
 
 /// Who blocks seats.
 pub const HOUSE: &str = "house";
@@ -72,8 +72,9 @@ impl Sale {
         match &sent.call {
             Call::Hold(hold) => self.hold(hold),
             Call::Abort { digest, lost_nonce, .. } => self.abort(digest, lost_nonce),
-            Call::ConfirmBegin { booking, user, nonce, lease_ms, attempts_max } => {
-                self.confirm_begin(*booking, user, nonce, *lease_ms, *attempts_max)
+            Call::ConfirmBegin { booking, user, nonce, lease_ms, attempts_max, key } => {
+                let booking = self.own(*booking, user)?;
+                self.confirm_begin(booking, nonce, *lease_ms, *attempts_max, key.as_ref())
             }
             Call::ConfirmAbort { booking, which } => self.confirm_abort(*booking, which),
             Call::ConfirmCommit { booking, lease, payment } => {
@@ -84,7 +85,9 @@ impl Sale {
             }
             Call::ConfirmLate { known, payment } => self.confirm_late(known, payment),
             Call::Cancel { booking, user } => self.cancel(*booking, user),
-            Call::Extend { booking, user, nonce } => self.extend(*booking, user, nonce),
+            Call::Extend { booking, user, nonce, key } => {
+                self.extend(*booking, user, nonce, key.as_ref())
+            }
             Call::Expire { batch } => self.expire(*batch),
             Call::Settle { outcome, archived } => self.settle(*outcome, archived),
             Call::UpdateEvent(operated) => self.update_event(operated),
@@ -110,13 +113,22 @@ impl Sale {
 
     fn confirm_begin(
         &mut self,
-        id: BookingId,
-        user: &UserId,
+        mut booking: Booking,
         nonce: &str,
         lease_ms: i64,
         attempts_max: i64,
+        key: Option<&OwnKey>,
     ) -> Reply {
-        let mut booking = self.own(id, user)?;
+        if matches!(booking.status, Status::Committed | Status::Confirmed) {
+            // What sold it, whoever committed it, was asked for under its last lease.
+            let record = key.and_then(|key| self.records.get(&key.digest).zip(Some(key)));
+            if let Some((record, key)) = record
+                && record.lease == Some(booking.lease)
+                && record.fingerprint != key.fingerprint
+            {
+                return Err(plain(Code::IdempotencyMismatch));
+            }
+        }
         if let Some(code) = why_not_a_hold(booking.status)
             && booking.status != Status::Confirming
         {
@@ -137,6 +149,7 @@ impl Sale {
         booking.nonce = nonce.to_owned();
         booking.lease += 1;
         booking.lease_until_ms = self.now_ms + lease_ms;
+        self.keep(key, &booking, Some(booking.lease));
         Ok(shown(Code::Ok, self.transition(booking, Kind::ConfirmBegin, "")))
     }
 
@@ -224,13 +237,23 @@ impl Sale {
         match why_not_a_hold(booking.status) {
             None => Ok(shown(Code::Ok, self.end(booking, Status::Cancelled, ""))),
             // It was cancelled already: that is what the caller wants.
-            Some(Code::BookingCancelled) => Ok(shown(Code::Ok, booking)),
+            Some(Code::BookingCancelled) => Ok(shown(Code::Replayed, booking)),
             Some(code) => Err(shown(code, booking)),
         }
     }
 
-    fn extend(&mut self, id: BookingId, user: &UserId, nonce: &str) -> Reply {
+    /// Keeps a request under its caller's key, if it has one.
+    fn keep(&mut self, key: Option<&OwnKey>, booking: &Booking, lease: Option<u64>) {
+        let Some(OwnKey { digest, fingerprint }) = key.cloned() else { return };
+        self.records.insert(digest, Record { booking: booking.id, fingerprint, lease });
+    }
+
+    fn extend(&mut self, id: BookingId, user: &UserId, nonce: &str, key: Option<&OwnKey>) -> Reply {
         let mut booking = self.own(id, user)?;
+        let done_before = key.is_some_and(|key| self.records.contains_key(&key.digest));
+        if done_before && booking.status.is_live() {
+            return Ok(shown(Code::Replayed, booking));
+        }
         if let Some(code) = why_not_a_hold(booking.status) {
             return Err(shown(code, booking));
         }
@@ -248,6 +271,7 @@ impl Sale {
         let wished_ms = self.now_ms + event.hold_ttl_ms;
         booking.deadline_ms = booking.deadline_ms.max(wished_ms.min(last_ms));
         booking.nonce = nonce.to_owned();
+        self.keep(key, &booking, None);
         Ok(shown(Code::Ok, self.transition(booking, Kind::Extend, "")))
     }
 

@@ -44,6 +44,8 @@ pub struct Record {
     pub booking: BookingId,
     /// What the request asked for.
     pub fingerprint: String,
+    /// The lease that it was given, where it was a request to pay.
+    pub lease: Option<u64>,
 }
 
 /// The settings that operators change.

@@ -3,11 +3,11 @@
 use holdfast::domain::wanted::{Place, neighbours, places};
 use holdfast::domain::{Event, Inventory, SeatId};
 use holdfast::redis::{
-    AbortMode, Answer, BlockCall, Body, Code, HoldCall, Load, NotAfter, RedisError, SettleCall,
-    Wanted,
+    AbortMode, Answer, Attempt, BlockCall, Body, Code, HoldCall, Load, NotAfter, Record,
+    RedisError, SettleCall, Wanted,
 };
 
-use super::call::{Asked, Call, Hold, Sent, Which};
+use super::call::{Asked, Call, Hold, OwnKey, Sent, Which};
 use super::rules::HOUSE;
 use super::sale::Operated;
 use super::stage::{Difference, RECORD_TTL_MS, Run, differs};
@@ -107,8 +107,9 @@ impl Run<'_> {
                 let not_before = NotAfter(*not_before_ms);
                 engine.abort(event.id, generation, digest, lost_nonce, not_before).await
             }
-            Call::ConfirmBegin { booking, user, nonce, lease_ms, attempts_max } => {
-                engine.confirm_begin(event, *booking, user, nonce, *lease_ms, *attempts_max).await
+            Call::ConfirmBegin { booking, user, nonce, lease_ms, attempts_max, key } => {
+                let attempt = attempt(nonce, key.as_ref());
+                engine.confirm_begin(event, *booking, user, attempt, *lease_ms, *attempts_max).await
             }
             Call::ConfirmAbort { booking, which } => {
                 engine.confirm_abort(generation, *booking, &mode(which)).await
@@ -123,8 +124,8 @@ impl Run<'_> {
                 engine.confirm_late(generation, known, payment).await
             }
             Call::Cancel { booking, user } => engine.cancel(event, *booking, user).await,
-            Call::Extend { booking, user, nonce } => {
-                engine.extend(event, *booking, user, nonce).await
+            Call::Extend { booking, user, nonce, key } => {
+                engine.extend(event, *booking, user, attempt(nonce, key.as_ref())).await
             }
             Call::Expire { batch } => engine.expire(event.id, generation, *batch).await,
             Call::Settle { outcome, archived } => {
@@ -211,6 +212,15 @@ impl Run<'_> {
         };
         Ok(Answer { code, now_ms: self.sale.now_ms, body })
     }
+}
+
+fn attempt<'a>(nonce: &'a str, key: Option<&'a OwnKey>) -> Attempt<'a> {
+    let record = key.map(|OwnKey { digest, fingerprint }| Record {
+        digest,
+        fingerprint,
+        ttl_ms: RECORD_TTL_MS,
+    });
+    Attempt { nonce, record }
 }
 
 fn mode(which: &Which) -> AbortMode {

@@ -7,8 +7,8 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 
 use super::operations::{
-    Act, Before, Hall, InTime, Key, Known, Look, Manner, Nonce, Op, Pick, Place, Room, Sequence,
-    Setting, Step, Who, Window,
+    Act, Before, Hall, InTime, Key, Known, Look, Manner, Nonce, Op, OwnKey, Pick, Place, Room,
+    Sequence, Setting, Step, Who, Window,
 };
 
 /// Seats of `Hall::Wide`.
@@ -218,8 +218,7 @@ fn mixed() -> impl Strategy<Value = Act> {
         12 => (pick(Status::Confirming), known(8), prop::bool::weighted(0.9))
             .prop_map(|(booking, lease, own_payment)| Act::Commit { booking, lease, own_payment }),
         7 => (pick(Status::Hold), who()).prop_map(|(booking, who)| Act::Cancel { booking, who }),
-        12 => (pick(Status::Hold), who(), nonce())
-            .prop_map(|(booking, who, nonce)| Act::Extend { booking, who, nonce }),
+        12 => extend(),
         2 => (0..6_u8).prop_map(|batch| Act::Expire { batch }),
         12 => settle(),
         4 => update(),
@@ -237,8 +236,7 @@ fn crowd() -> impl Strategy<Value = Act> {
         8 => search(),
         3 => (0..6_u8).prop_map(|nth| Act::Retry { nth }),
         3 => begin(),
-        3 => (pick(Status::Hold), who(), nonce())
-            .prop_map(|(booking, who, nonce)| Act::Extend { booking, who, nonce }),
+        3 => extend(),
         1 => (0..30_u8).prop_map(|batch| Act::Expire { batch }),
         1 => (pick(Status::Hold), who()).prop_map(|(booking, who)| Act::Cancel { booking, who }),
     ]
@@ -269,8 +267,7 @@ fn end_of_sale() -> impl Strategy<Value = Act> {
             .prop_map(|(booking, lease, own_payment)| Act::Commit { booking, lease, own_payment }),
         8 => settle(),
         8 => (pick(Status::Hold), who()).prop_map(|(booking, who)| Act::Cancel { booking, who }),
-        8 => (pick(Status::Hold), who(), nonce())
-            .prop_map(|(booking, who, nonce)| Act::Extend { booking, who, nonce }),
+        8 => extend(),
         4 => (0..6_u8).prop_map(|batch| Act::Expire { batch }),
         8 => forget(),
         10 => status.prop_map(|status| Act::Update {
@@ -318,15 +315,33 @@ fn aborts() -> impl Strategy<Value = Act> {
 }
 
 fn begin() -> impl Strategy<Value = Act> {
-    (pick(Status::Hold), who(), nonce(), 1..60_u8, 1..5_u8).prop_map(
-        |(booking, who, nonce, lease_s, attempts_max)| Act::Begin {
+    let meant = prop_oneof![
+        5 => pick(Status::Hold),
+        1 => pick(Status::Committed),
+        1 => pick(Status::Confirmed),
+    ];
+    (meant, who(), nonce(), 1..60_u8, 1..5_u8, own_key()).prop_map(
+        |(booking, who, nonce, lease_s, attempts_max, key)| Act::Begin {
             booking,
             who,
             nonce,
             lease_s,
             attempts_max,
+            key,
         },
     )
+}
+
+fn extend() -> impl Strategy<Value = Act> {
+    (pick(Status::Hold), who(), nonce(), own_key())
+        .prop_map(|(booking, who, nonce, key)| Act::Extend { booking, who, nonce, key })
+}
+
+fn own_key() -> impl Strategy<Value = OwnKey> {
+    prop_oneof![
+        1 => Just(OwnKey::None),
+        1 => (0..2_u8, 0..2_u8).prop_map(|(key, asked)| OwnKey::Shared(key, asked)),
+    ]
 }
 
 fn ends_of_confirmations() -> impl Strategy<Value = Act> {

@@ -6,8 +6,8 @@ use std::collections::BTreeMap;
 use holdfast::domain::{Booking, BookingId, Event, EventStatus, Status, UserId};
 use holdfast::redis::BlockAction;
 
-use super::call::{Call, Hold, Sent, Which};
-use super::operations::{Act, Before, InTime, Known, Manner, Nonce, Pick, Step, Who};
+use super::call::{Call, Hold, OwnKey, Sent, Which};
+use super::operations::{self, Act, Before, InTime, Known, Manner, Nonce, Pick, Step, Who};
 use super::sale::{Operated, Sale};
 
 const PLENTY_MS: i64 = 1_000_000_000;
@@ -125,10 +125,12 @@ impl World {
                 let booking = self.pick(*booking, sale);
                 Call::Cancel { booking: booking.id, user: self.who(*who, &booking) }
             }
-            Act::Extend { booking, who, nonce } => {
+            Act::Extend { booking, who, nonce, key } => {
                 let booking = self.pick(*booking, sale);
                 let (user, nonce) = (self.who(*who, &booking), self.nonce(*nonce, &booking));
-                Call::Extend { booking: booking.id, user, nonce }
+                let key = own_key("extend", *key, &user, &booking);
+                let key = key.map(|key| OwnKey { fingerprint: "extend".into(), ..key });
+                Call::Extend { booking: booking.id, user, nonce, key }
             }
             Act::Expire { batch } => Call::Expire { batch: i64::from(*batch) },
             Act::Settle { booking, outcome, newer, seats, taken } => {
@@ -181,11 +183,13 @@ impl World {
     /// Begins, ends and commits payments.
     fn confirmation(&mut self, act: &Act, sale: &Sale) -> Option<Call> {
         Some(match act {
-            Act::Begin { booking, who, nonce, lease_s, attempts_max } => {
+            Act::Begin { booking, who, nonce, lease_s, attempts_max, key } => {
                 let booking = self.pick(*booking, sale);
+                let user = self.who(*who, &booking);
                 Call::ConfirmBegin {
                     booking: booking.id,
-                    user: self.who(*who, &booking),
+                    key: own_key("confirm", *key, &user, &booking),
+                    user,
                     nonce: self.nonce(*nonce, &booking),
                     lease_ms: i64::from(*lease_s) * 1_000,
                     attempts_max: i64::from(*attempts_max),
@@ -328,6 +332,22 @@ fn as_sold(booking: &Booking, now_ms: i64) -> Booking {
         nonce: String::new(),
         lease_until_ms: 0,
         ..booking.clone()
+    }
+}
+
+/// A key is its user's, its operation's and its booking's.
+fn own_key(
+    operation: &str,
+    key: operations::OwnKey,
+    user: &UserId,
+    booking: &Booking,
+) -> Option<OwnKey> {
+    match key {
+        operations::OwnKey::None => None,
+        operations::OwnKey::Shared(key, asked) => Some(OwnKey {
+            digest: format!("{operation}-{user}-{}-{key}", booking.id),
+            fingerprint: format!("asked{asked}"),
+        }),
     }
 }
 

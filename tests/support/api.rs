@@ -69,9 +69,15 @@ impl Place {
 
     /// A worker of this place: the real program.
     pub fn worker(&self) -> Process {
-        let settings = [("HOLDFAST_WORKER_CONSUMER", unique_name())];
-        let settings = settings.each_ref().map(|(name, value)| (*name, value.as_str()));
-        Process::start(env!("CARGO_BIN_EXE_holdfast-worker"), &self.environment(&settings))
+        self.worker_with(&[])
+    }
+
+    /// The same with other settings.
+    pub fn worker_with(&self, settings: &[(&str, &str)]) -> Process {
+        let name = unique_name();
+        let mut all = vec![("HOLDFAST_WORKER_CONSUMER", name.as_str())];
+        all.extend(settings);
+        Process::start(env!("CARGO_BIN_EXE_holdfast-worker"), &self.environment(&all))
     }
 
     /// What lies beneath, for tests that look there.
@@ -121,6 +127,11 @@ impl Api {
         let serving = program.log_line("it serves", |line| line["message"] == "serving").await;
         let base = format!("http://{}", serving["address"].as_str().unwrap());
         Api { client: Client::new(&base), running: Running::Program(program) }
+    }
+
+    /// A client that outlives it.
+    pub fn client(&self) -> Client {
+        self.client.clone()
     }
 
     /// The process of a real program.

@@ -69,6 +69,7 @@ pub fn small_event(id: u32) -> Event {
         max_hold_ms: 150_000,
         max_seats_per_user: 4,
         orphan_rule: OrphanRule::Off,
+        cancel_policy: Default::default(),
         status: EventStatus::OnSale,
         revision: 1,
         load_state: LoadState::New,

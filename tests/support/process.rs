@@ -69,6 +69,28 @@ impl Process {
         self.signal("TERM");
     }
 
+    /// Kills it (SIGKILL).
+    pub fn kill(&self) {
+        self.signal("KILL");
+    }
+
+    /// Stops it where it is (SIGSTOP).
+    pub fn freeze(&self) {
+        self.signal("STOP");
+    }
+
+    /// Lets it run again (SIGCONT).
+    pub fn thaw(&self) {
+        self.signal("CONT");
+    }
+
+    /// Whether it is stopped, by itself or by us.
+    pub fn is_frozen(&self) -> bool {
+        let pid = self.child.lock().unwrap().id().to_string();
+        let state = Command::new("ps").args(["-o", "state=", "-p", &pid]).output().unwrap();
+        state.stdout.starts_with(b"T")
+    }
+
     /// Its exit status, if it has ended.
     pub fn exited(&self) -> Option<ExitStatus> {
         self.child.lock().unwrap().try_wait().unwrap()

@@ -134,6 +134,7 @@ impl World {
             max_hold_seconds: None,
             max_seats_per_user: None,
             orphan_rule: None,
+            cancel_policy: Default::default(),
             sections,
         };
         self.sale.create_event(new).await.unwrap().event.id
@@ -244,8 +245,7 @@ impl World {
 
     /// What the simulated provider's books have of a booking's payment.
     pub async fn payment(&self, booking: BookingId) -> Option<SimulatedPayment> {
-        let id = Simulated::payment_of(booking);
-        self.archive.simulated_books().find(&id).await.unwrap()
+        self.archive.simulated_books().find(booking).await.unwrap()
     }
 
     /// Free seats by Redis.

@@ -158,28 +158,33 @@ pub async fn pay_alias(call: Call, payload: Payload) -> Answer {
 
 /// Extend a hold
 ///
-/// Starts the hold's time anew, up to the event's longest hold.
+/// Starts the hold's time anew, up to the event's longest hold. Under an `Idempotency-Key` it does
+/// so once; without one each request extends.
 #[utoipa::path(
     post, path = "/api/v1/bookings/{booking_id}/extend", tag = "bookings",
     params(
         ("booking_id" = uuid::Uuid, Path, description = "The booking"),
         ("X-User-Id" = Option<String>, Header, description = "Who asks; or `?user_id=`"),
+        ("Idempotency-Key" = Option<String>, Header, description = "The request's own key"),
     ),
     responses((status = 200, description = "The booking", body = BookingBody<'static>), ChangeBookingProblems),
 )]
 pub async fn extend(call: Call, payload: Payload) -> Answer {
     let user = gates::pass_user(&call).await?;
     let booking = booking_id(&call.request)?;
-    read_optional_object(&call.request, payload, call.state.body_limits()).await?;
-    let view = call.state.sale.extend(&user, booking).await?;
-    log(&call, &view, "booking extended");
+    let body = read_optional_object(&call.request, payload, call.state.body_limits()).await?;
+    let key = idempotency::key(call.request.headers(), body.as_ref())?;
+    let view = call.state.sale.extend(&user, booking, key.as_deref()).await?;
+    if !view.replayed {
+        log(&call, &view, "booking extended");
+    }
     answer(StatusCode::OK, &view, &BookingBody::new(&view))
 }
 
 /// Cancel a booking
 ///
 /// A hold is given up at once. A confirmed booking is cancelled once the archive says so; 202
-/// while that is awaited.
+/// while that is awaited. Sent again it is answered the same, with `Idempotent-Replayed: true`.
 #[utoipa::path(
     post, path = "/api/v1/bookings/{booking_id}/cancel", tag = "bookings",
     params(
@@ -195,7 +200,9 @@ pub async fn extend(call: Call, payload: Payload) -> Answer {
 pub async fn cancel(call: Call, payload: Payload) -> Answer {
     let user = gates::pass_user(&call).await?;
     let booking = booking_id(&call.request)?;
-    read_optional_object(&call.request, payload, call.state.body_limits()).await?;
+    let body = read_optional_object(&call.request, payload, call.state.body_limits()).await?;
+    // A cancelled booking is the record of its cancellation: the key has only to be one.
+    idempotency::key(call.request.headers(), body.as_ref())?;
     let view = call.state.sale.cancel(&user, booking).await?;
     if view.booking.status != Status::Cancelled {
         return pending(&BookingBody::new(&view));

@@ -6,7 +6,7 @@ use serde_json::Value;
 use crate::api::body::Object;
 use crate::api::fields::{Fields, wrong};
 use crate::api::problem::Problem;
-use crate::domain::event::EVENT_STATUSES;
+use crate::domain::event::{CANCELLATIONS, CancelPolicy, Cancellation, EVENT_STATUSES};
 use crate::domain::layout::Row;
 use crate::domain::limits::{
     DESCRIPTION_BYTES_MAX, HOLD_SECONDS_MAX, LABEL_BYTES_MAX, NAME_BYTES_MAX, PRICE_MAX, ROWS_MAX,
@@ -19,7 +19,7 @@ use crate::sale::{EventChange, NewEvent};
 /// Letters of an ISO 4217 code.
 const CURRENCY_BYTES: usize = 3;
 
-const NEW_EVENT_FIELDS: [&str; 11] = [
+const NEW_EVENT_FIELDS: [&str; 13] = [
     "name",
     "description",
     "venue",
@@ -30,10 +30,20 @@ const NEW_EVENT_FIELDS: [&str; 11] = [
     "max_hold_seconds",
     "max_seats_per_user",
     "orphan_rule",
+    "cancellation",
+    "cancel_until",
     "sections",
 ];
-const CHANGE_FIELDS: [&str; 6] =
-    ["name", "description", "venue", "starts_at", "on_sale_at", "status"];
+const CHANGE_FIELDS: [&str; 8] = [
+    "name",
+    "description",
+    "venue",
+    "starts_at",
+    "on_sale_at",
+    "status",
+    "cancellation",
+    "cancel_until",
+];
 
 /// The event to create.
 pub fn new_event(body: &Object) -> Result<NewEvent, Problem> {
@@ -53,6 +63,10 @@ pub fn new_event(body: &Object) -> Result<NewEvent, Problem> {
         max_hold_seconds: fields.count("max_hold_seconds", HOLD_SECONDS_MAX)?,
         max_seats_per_user: fields.count("max_seats_per_user", SEATS_PER_EVENT_MAX)?,
         orphan_rule: orphan_rule(&fields)?,
+        cancel_policy: CancelPolicy {
+            rule: cancellation(&fields)?.unwrap_or_default(),
+            until_ms: fields.time("cancel_until")?,
+        },
         sections: sections
             .iter()
             .enumerate()
@@ -77,6 +91,15 @@ fn orphan_rule(fields: &Fields<'_>) -> Result<Option<OrphanRule>, Problem> {
     known.map(Some).ok_or_else(|| {
         let words: Vec<&str> = ORPHAN_RULES.iter().map(|row| row.1).collect();
         wrong("orphan_rule", format_args!("one of {}", words.join(", ")), value)
+    })
+}
+
+fn cancellation(fields: &Fields<'_>) -> Result<Option<Cancellation>, Problem> {
+    let Some(value) = fields.value("cancellation") else { return Ok(None) };
+    let known = value.as_str().and_then(Cancellation::from_word);
+    known.map(Some).ok_or_else(|| {
+        let words: Vec<&str> = CANCELLATIONS.iter().map(|row| row.1).collect();
+        wrong("cancellation", format_args!("one of {}", words.join(", ")), value)
     })
 }
 
@@ -113,7 +136,7 @@ fn rows(section: &Fields<'_>, list: &[Value]) -> Result<Vec<Row>, Problem> {
     list.iter().enumerate().map(row).collect()
 }
 
-/// The change to make. Seats, prices and rules of an event never change.
+/// The change to make. Seats and prices of an event never change, nor do the rules of its holds.
 pub fn change(body: &Object) -> Result<EventChange, Problem> {
     let fields = Fields::new(body);
     fields.only(&CHANGE_FIELDS)?;
@@ -128,6 +151,8 @@ pub fn change(body: &Object) -> Result<EventChange, Problem> {
         starts_at_ms: fields.time("starts_at")?,
         on_sale_at_ms: fields.time("on_sale_at")?,
         status: status(&fields)?,
+        cancellation: cancellation(&fields)?,
+        cancel_until_ms: fields.time("cancel_until")?,
     })
 }
 
@@ -208,6 +233,7 @@ mod tests {
             (json!({}), "changes nothing"),
             (json!({ "status": "SCHEDULED" }), "one of ON_SALE, PAUSED, CLOSED"),
             (json!({ "sections": [] }), "`sections` is not a field"),
+            (json!({ "cancellation": "never" }), "one of allowed, not_allowed; got \"never\""),
         ] {
             let problem = changed(body).unwrap_err();
             assert!(problem.detail.contains(expected), "{}", problem.detail);

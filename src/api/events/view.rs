@@ -55,6 +55,12 @@ pub struct EventBody<'a> {
     /// What happens to named seats that leave a single one alone: `off`, `warn` or `enforce`.
     #[schema(example = "off")]
     orphan_rule: &'static str,
+    /// Whether confirmed bookings may be cancelled: `allowed` or `not_allowed`.
+    #[schema(example = "allowed")]
+    cancellation: &'static str,
+    /// Until when they may; `null` is at any time.
+    #[schema(example = "2026-05-25T18:00:00.000Z")]
+    cancel_until: Option<String>,
     /// When it was created.
     #[schema(example = "2026-02-01T12:00:00.000Z")]
     created_at: String,
@@ -134,6 +140,8 @@ impl<'a> EventBody<'a> {
             max_hold_seconds: event.max_hold_ms / 1_000,
             max_seats_per_user: event.max_seats_per_user,
             orphan_rule: event.orphan_rule.word(),
+            cancellation: event.cancel_policy.rule.word(),
+            cancel_until: event.cancel_policy.until_ms.map(iso8601),
             created_at: iso8601(event.created_at_ms),
             sections: None,
         }
@@ -165,6 +173,7 @@ mod tests {
             "starts_at": null, "on_sale_at": "1970-01-01T00:00:05.000Z", "status": "SCHEDULED",
             "total_seats": 7, "available_seats": 4, "is_sold_out": false,
             "hold_ttl_seconds": 300, "max_hold_seconds": 900, "max_seats_per_user": 10, "orphan_rule": "off",
+            "cancellation": "allowed", "cancel_until": null,
             "created_at": "1970-01-01T00:00:00.001Z",
             "sections": [
                 { "name": "Stalls", "price": 5000, "first_seat_id": 1, "total_seats": 4,

@@ -96,6 +96,12 @@ pub struct NewEventBody {
     /// `off`, `warn` or `enforce`: what happens to named seats that leave a single one alone.
     #[schema(example = "off")]
     pub orphan_rule: Option<String>,
+    /// `allowed` or `not_allowed`: whether confirmed bookings may be cancelled; `allowed` if absent.
+    #[schema(example = "allowed")]
+    pub cancellation: Option<String>,
+    /// Until when they may; at any time if absent.
+    #[schema(example = "2026-05-25T18:00:00Z")]
+    pub cancel_until: Option<String>,
     /// Its seats, in order: 1 to 500 sections, at most 1,000,000 seats.
     pub sections: Vec<SectionSpec>,
 }
@@ -161,4 +167,10 @@ pub struct ChangeEventBody {
     /// `ON_SALE`, `PAUSED` or `CLOSED`.
     #[schema(example = "PAUSED")]
     pub status: Option<String>,
+    /// `allowed` or `not_allowed`: whether confirmed bookings may be cancelled.
+    #[schema(example = "not_allowed")]
+    pub cancellation: Option<String>,
+    /// Until when they may.
+    #[schema(example = "2026-05-25T18:00:00Z")]
+    pub cancel_until: Option<String>,
 }

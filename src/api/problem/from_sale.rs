@@ -3,7 +3,8 @@
 use serde_json::{Value, json};
 
 use crate::api::time::iso8601;
-use crate::domain::{Quantity, SeatId, SeatState};
+use crate::domain::event::{CancelPolicy, Cancellation};
+use crate::domain::{BookingId, Quantity, SeatId, SeatState};
 use crate::sale::SaleError;
 
 use super::{Code, Problem, TRY_AGAIN};
@@ -126,6 +127,7 @@ fn of_booking(error: SaleError) -> Problem {
         E::BookingConfirmed(booking) => {
             Problem::new(Code::BookingConfirmed, format!("Booking {booking} is confirmed already"))
         }
+        E::CancellationClosed { booking, policy } => cancellation_closed(booking, policy),
         E::SaleVoided(booking) => Problem::new(
             Code::SaleVoided,
             format!("The sale of booking {booking} could not be kept; the money goes back"),
@@ -174,6 +176,27 @@ fn unavailable(dependency: &str, reason: &str, unknown: bool) -> Problem {
         Problem::new(Code::ServiceUnavailable, TRY_AGAIN)
     };
     problem.retry_after(RETRY_UNAVAILABLE_SECONDS).caused_by(format!("{dependency}: {reason}"))
+}
+
+fn cancellation_closed(booking: BookingId, policy: CancelPolicy) -> Problem {
+    let event = booking.event();
+    let (detail, until) = match (policy.rule, policy.until_ms.map(iso8601)) {
+        (Cancellation::Allowed, Some(until)) => (
+            format!(
+                "Booking {booking} is confirmed; confirmed bookings of event {event} could be \
+                 cancelled until {until}"
+            ),
+            Some(until),
+        ),
+        _ => (
+            format!(
+                "Booking {booking} is confirmed; confirmed bookings of event {event} cannot be \
+                 cancelled"
+            ),
+            None,
+        ),
+    };
+    Problem::new(Code::CancellationClosed, detail).with("cancel_until", until.into())
 }
 
 fn seats_unavailable(states: &[(SeatId, SeatState)]) -> Problem {

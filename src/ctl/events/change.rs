@@ -2,17 +2,18 @@
 
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 
-use crate::domain::event::EVENT_STATUSES;
+use crate::domain::event::{CANCELLATIONS, Cancellation, EVENT_STATUSES};
 use crate::domain::{EventId, EventStatus};
 use crate::sale::EventChange;
 
 use super::super::time::parse_time;
 
-/// Change an event's texts, times or status
+/// Change an event's texts, times, status or cancellation policy
 ///
 /// What is not named stays. A new on-sale time and a new status reach Redis at once; if Redis is
 /// away, the worker sees to it. A later on-sale time stops new holds until then, holds and payments
-/// under way go on. Seats, prices and rules never change. Prints the event as it is then.
+/// under way go on. Whether confirmed bookings may be cancelled is judged anew at each cancellation.
+/// Seats, prices and the rules of holds never change. Prints the event as it is then.
 #[derive(clap::Args, Debug)]
 #[command(after_help = "Examples:
   holdfastctl event change 7 --on-sale-at 2026-03-01T10:00:00Z
@@ -46,6 +47,18 @@ struct Changes {
     /// What is sold: ON_SALE from the on-sale time on, PAUSED and CLOSED nothing
     #[arg(long, ignore_case = true, value_parser = status_parser())]
     status: Option<EventStatus>,
+    /// Whether confirmed bookings may be cancelled: allowed or not_allowed
+    #[arg(long, value_name = "RULE", value_parser = parse_cancellation)]
+    cancellation: Option<Cancellation>,
+    /// Until when confirmed bookings may be cancelled, with offset
+    #[arg(long, value_name = "TIME", value_parser = parse_time)]
+    cancel_until: Option<i64>,
+}
+
+/// The words of `--cancellation`.
+pub(super) fn parse_cancellation(text: &str) -> Result<Cancellation, String> {
+    let words = CANCELLATIONS.map(|row| row.1).join(" or ");
+    Cancellation::from_word(text).ok_or_else(|| format!("it is {words}"))
 }
 
 fn status_parser() -> impl TypedValueParser<Value = EventStatus> {
@@ -57,7 +70,16 @@ fn status_parser() -> impl TypedValueParser<Value = EventStatus> {
 impl Arguments {
     /// Which event, and what to change.
     pub(super) fn change(self) -> (EventId, EventChange) {
-        let Changes { name, description, venue, starts_at, on_sale_at, status } = self.changes;
+        let Changes {
+            name,
+            description,
+            venue,
+            starts_at,
+            on_sale_at,
+            status,
+            cancellation,
+            cancel_until,
+        } = self.changes;
         let change = EventChange {
             name,
             description,
@@ -65,6 +87,8 @@ impl Arguments {
             starts_at_ms: starts_at,
             status,
             on_sale_at_ms: on_sale_at,
+            cancellation,
+            cancel_until_ms: cancel_until,
         };
         (EventId(self.event), change)
     }

@@ -3,12 +3,14 @@
 use std::path::PathBuf;
 
 use crate::domain::OrphanRule;
+use crate::domain::event::{CancelPolicy, Cancellation};
 use crate::domain::layout::{Row, Section};
 use crate::domain::limits::{ROWS_MAX, SEATS_PER_EVENT_MAX};
 use crate::sale::NewEvent;
 
 use super::super::failure::Failure;
 use super::super::time::parse_time;
+use super::change::parse_cancellation;
 use super::layout_file;
 use super::row_names::row_name;
 
@@ -17,7 +19,7 @@ use super::row_names::row_name;
 /// The seats come from a layout file, or from flags. Of flags, seats are numbered from 1: first the
 /// reserved sections in the order given, row by row (rows are named A, B, … Z, AA, …), then the
 /// general ones. A layout file has its sections in order. Prices are whole numbers in the currency's
-/// minor unit: 4500 is 45.00. Seats, prices and rules cannot be changed later. Prints the event with
+/// minor unit: 4500 is 45.00. Seats, prices and the rules of holds cannot be changed later. Prints the event with
 /// its id.
 ///
 /// A layout file (TOML, or the same in JSON) has a list `sections`, as the API takes it, each with
@@ -62,6 +64,12 @@ pub(in crate::ctl) struct Arguments {
     /// What happens to named seats that leave a single one alone: off, warn or enforce
     #[arg(long, value_name = "RULE", value_parser = parse_orphan_rule)]
     orphan_rule: Option<OrphanRule>,
+    /// Whether confirmed bookings may be cancelled: allowed or not_allowed [default: allowed]
+    #[arg(long, value_name = "RULE", value_parser = parse_cancellation)]
+    cancellation: Option<Cancellation>,
+    /// Until when confirmed bookings may be cancelled, with offset [default: at any time]
+    #[arg(long, value_name = "TIME", value_parser = parse_time)]
+    cancel_until: Option<i64>,
     /// A section of reserved seats; may be repeated
     #[arg(long = "section", value_name = "NAME:PRICE:ROWSxSEATS", value_parser = parse_reserved,
           required_unless_present_any = ["general", "layout"])]
@@ -91,6 +99,10 @@ impl Arguments {
             max_hold_seconds: self.max_hold_seconds,
             max_seats_per_user: self.max_seats_per_user,
             orphan_rule: self.orphan_rule,
+            cancel_policy: CancelPolicy {
+                rule: self.cancellation.unwrap_or_default(),
+                until_ms: self.cancel_until,
+            },
             sections,
         })
     }

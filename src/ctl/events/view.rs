@@ -36,6 +36,8 @@ pub(super) struct EventShown {
     hold_ttl_seconds: i64,
     max_hold_seconds: i64,
     max_seats_per_user: u32,
+    cancellation: &'static str,
+    cancel_until: Option<String>,
     created_at: String,
     generation: u64,
     sections: Vec<SectionShown>,
@@ -104,6 +106,8 @@ impl EventShown {
             hold_ttl_seconds: event.hold_ttl_ms / 1_000,
             max_hold_seconds: event.max_hold_ms / 1_000,
             max_seats_per_user: event.max_seats_per_user,
+            cancellation: event.cancel_policy.rule.word(),
+            cancel_until: event.cancel_policy.until_ms.map(iso8601),
             created_at: iso8601(event.created_at_ms),
             generation: event.generation,
             sections: sections.collect(),
@@ -183,13 +187,15 @@ impl Shown for EventShown {
         }
         text.push_str(&format!(
             "doors {}, created {}, generation {}\nholds last {} s, extended at most {} s; at most \
-             {} seats a user\n\n",
+             {} seats a user\nconfirmed bookings: cancellation {}{}\n\n",
             or_dash(self.line.starts_at.as_ref()),
             self.created_at,
             self.generation,
             self.hold_ttl_seconds,
             self.max_hold_seconds,
             self.max_seats_per_user,
+            self.cancellation,
+            self.cancel_until.as_ref().map_or_else(String::new, |until| format!(" until {until}")),
         ));
         text + &table(columns, self.sections.iter().map(row).collect())
     }

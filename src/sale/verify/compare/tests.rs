@@ -63,6 +63,8 @@ fn world() -> World {
             generation: 1,
             total_seats: 3,
             created_at_ms: 1,
+            cancellation: Default::default(),
+            cancel_until_ms: None,
         },
         snapshot: Some(Snapshot {
             now_ms: 1,

@@ -1,0 +1,61 @@
+//! Callers' own keys for what they do to a booking: what the scripts keep of them, and for how
+//! long it counts.
+
+use holdfast::redis::{AbortMode, Attempt, Code, Record, new_nonce};
+
+use crate::on_each_redis;
+use crate::support::engine::{START_MS, Stage};
+
+const TTL_MS: i64 = 60_000;
+
+fn attempt<'a>(nonce: &'a str, digest: &'a str, fingerprint: &'a str) -> Attempt<'a> {
+    Attempt { nonce, record: Some(Record { digest, fingerprint, ttl_ms: TTL_MS }) }
+}
+
+on_each_redis!(the_key_of_the_lease_that_sold_is_spent, async |flavor| {
+    let stage = Stage::new(flavor).await;
+    let (engine, event, ann) = (&stage.engine, &stage.event, stage.user("ann"));
+    let id = stage.hold("ann", &[1]).await.into_booking().unwrap().id;
+    let begin = async |key: &str, card: &str| {
+        let nonce = new_nonce();
+        let call = engine.confirm_begin(event, id, &ann, attempt(&nonce, key, card), 30_000, 9);
+        call.await.unwrap()
+    };
+    // Declined: the same key may come with another card, and with the first one once more.
+    stage.expect(Code::Ok, begin("k", "card1").await);
+    stage.expect(Code::InFlight, begin("k", "card2").await);
+    for (lease, card) in [(1, "card2"), (2, "card1")] {
+        engine.confirm_abort(1, id, &AbortMode::Lease(lease)).await.unwrap();
+        stage.expect(Code::Ok, begin("k", card).await);
+    }
+    // Given up by its process: another request takes over, and sells.
+    stage.set_clock(START_MS + 30_000).await;
+    stage.expect(Code::Ok, begin("l", "card3").await);
+    engine.confirm_commit(1, id, 4, "pay").await.unwrap();
+    stage.expect(Code::IsCommitted, begin("l", "card3").await);
+    stage.expect(Code::IdempotencyMismatch, begin("l", "card1").await);
+    // The keys of the others bought nothing, so nothing is theirs.
+    stage.expect(Code::IsCommitted, begin("k", "card1").await);
+    stage.expect(Code::IsCommitted, begin("k", "card2").await);
+    stage.expect(Code::IsCommitted, begin("m", "card1").await);
+});
+
+on_each_redis!(records_live_as_long_as_they_are_told, async |flavor| {
+    let stage = Stage::new(flavor).await;
+    let (engine, event, ann) = (&stage.engine, &stage.event, stage.user("ann"));
+    let id = stage.hold("ann", &[1]).await.into_booking().unwrap().id;
+    stage.set_clock(START_MS + 1).await;
+    stage.expect(Code::Ok, engine.extend(event, id, &ann, attempt("n1", "e", "")).await.unwrap());
+    stage.expect(Code::Ok, engine.extend(event, id, &ann, "n2").await.unwrap());
+    let begun = engine.confirm_begin(event, id, &ann, attempt("n3", "c", "f"), 30_000, 9).await;
+    stage.expect(Code::Ok, begun.unwrap());
+    for digest in ["e", "c"] {
+        let key = engine.keys().idempotency(event.id, digest);
+        // By Redis' own clock, on which all records live.
+        let ttl_ms: i64 = stage.raw(&["PTTL", &key]).await.trim_start_matches(':').parse().unwrap();
+        assert!((1..=TTL_MS).contains(&ttl_ms), "{digest}: {ttl_ms}");
+    }
+    // Without a key nothing is kept.
+    let none = engine.keys().idempotency(event.id, "none");
+    assert_eq!(stage.raw(&["EXISTS", &none]).await.trim_start_matches(':'), "0");
+});
