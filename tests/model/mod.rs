@@ -49,9 +49,9 @@ const CHECK_EVERY: usize = 25;
 const SHRINK_MS: u32 = 60_000;
 /// Most attempts at that.
 const SHRINK_STEPS: u32 = 100_000;
-/// Scripts that are not modelled: two that change nothing and are read in other ways, and two that
-/// repair an event by the archive's word, which the model does not have (`restore::scripts` has
-/// them).
+/// Scripts that are not modelled: two that change nothing and are read in other ways, and those that
+/// bring an event that lost writes back in line with the archive, which the model does not know
+/// (`tests/restore` has them).
 const NOT_MODELLED: [Script; 4] =
     [Script::Clock, Script::Snapshot, Script::RaiseGeneration, Script::RestoreBookings];
 /// Seeds of sequences that failed once; they are run first.
