@@ -15,6 +15,7 @@ mod health;
 mod lag;
 mod output;
 mod reconcile;
+mod restore;
 mod seats;
 mod status;
 mod time;
@@ -61,6 +62,7 @@ enum Command {
     Status(status::Arguments),
     Verify(verify::Arguments),
     Reconcile(reconcile::Arguments),
+    Restore(restore::Arguments),
     /// Create, list, show, pause, resume and close events
     #[command(subcommand)]
     Event(events::Command),
@@ -122,6 +124,7 @@ impl Command {
             Command::Status(arguments) => output.show(&arguments.run(config).await?),
             Command::Verify(arguments) => output.show(&arguments.run(config).await?),
             Command::Reconcile(arguments) => output.show(&Box::pin(arguments.run(config)).await?),
+            Command::Restore(arguments) => output.show(&arguments.run(config).await?),
             Command::Event(command) => command.run(config, output).await,
             Command::Seats(command) => command.run(config, output).await,
             Command::Bookings(command) => command.run(config, output).await,

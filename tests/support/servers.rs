@@ -68,7 +68,7 @@ impl Server {
 
     /// Copies a Redis' append-only file as it is now: every write that was answered is in it.
     pub fn saved_writes(&self) -> PathBuf {
-        let copy = state_dir().join(super::unique_name());
+        let copy = state_dir().join(format!("saved-writes-{}", self.port()));
         std::fs::create_dir_all(&copy).unwrap();
         for file in std::fs::read_dir(self.writes()).unwrap() {
             let file = file.unwrap();
