@@ -90,11 +90,12 @@ impl Cashier {
         // When its lease will have lapsed, by our own clock: it decides nothing.
         let due_ms = unix_now_ms() + self.lease_ms;
         let first = Intent::first(booking, payment, IntentState::Open, due_ms);
-        if self.archive.insert_intent(&first).await? {
+        let archive = self.archive.promptly();
+        if archive.insert_intent(&first).await? {
             return Ok(Claimed::Fresh(first));
         }
         for _ in 0..CLAIMS_MAX {
-            let Some(standing) = self.archive.intent(booking.id).await? else { continue };
+            let Some(standing) = archive.intent(booking.id).await? else { continue };
             let (next, is_fresh) = match standing.claim(booking, payment, due_ms) {
                 Claim::Mine => return Ok(Claimed::TakenOver(standing)),
                 Claim::Next(next) => (*next, true),
@@ -102,7 +103,7 @@ impl Cashier {
                 Claim::Stale => return Ok(Claimed::Stale),
                 Claim::Closed => return Ok(Claimed::Closed),
             };
-            if self.archive.change_intent(&next).await? {
+            if archive.change_intent(&next).await? {
                 return Ok(if is_fresh { Claimed::Fresh(next) } else { Claimed::TakenOver(next) });
             }
         }
@@ -169,7 +170,7 @@ impl Cashier {
 
     /// Failing to record it costs the next card one question to the provider, no more.
     async fn record_decline(&self, intent: &Intent) {
-        let recorded = self.archive.change_intent(&intent.idle()).await;
+        let recorded = self.archive.promptly().change_intent(&intent.idle()).await;
         if !matches!(recorded, Ok(true)) {
             tracing::warn!(booking_id = %intent.booking, ?recorded, "a decline is not recorded");
         }
