@@ -50,7 +50,8 @@ pub async fn read_optional_object(
     parse(&bytes).map(Some)
 }
 
-async fn read(
+/// Reads a body as it is.
+pub async fn read(
     request: &HttpRequest,
     mut payload: Payload,
     limits: BodyLimits,

@@ -9,7 +9,7 @@
 //! | who asks and whether it may | `gates` |
 //! | path and query | `params` |
 //! | body: bounds, JSON, fields | `body`, `fields`, `idempotency` |
-//! | the use case | `events`, `seats`, `bookings` |
+//! | the use case | `events`, `seats`, `bookings`, `webhooks` |
 //! | a refusal | `problem` |
 
 mod blocks;
@@ -36,6 +36,7 @@ mod seats;
 mod server;
 mod state;
 mod time;
+mod webhooks;
 
 pub use server::{bind, run};
 

@@ -5,7 +5,7 @@ use actix_web::http::Method;
 use crate::telemetry::Metrics;
 
 use super::endpoint::Endpoint;
-use super::{blocks, bookings, events, health, pages, sales, seats};
+use super::{blocks, bookings, events, health, pages, sales, seats, webhooks};
 
 /// Every endpoint of the API.
 pub fn endpoints(metrics: &Metrics) -> Vec<Endpoint> {
@@ -24,6 +24,7 @@ pub fn endpoints(metrics: &Metrics) -> Vec<Endpoint> {
         at("/api/v1/bookings/{booking_id}/pay").on(Method::POST, bookings::pay_alias),
         at("/api/v1/bookings/{booking_id}/extend").on(Method::POST, bookings::extend),
         at("/api/v1/bookings/{booking_id}/cancel").on(Method::POST, bookings::cancel),
+        at("/webhooks/payments").on(Method::POST, webhooks::payments),
         at("/health").get(health::summary),
         at("/health/live").get(health::live),
         at("/health/ready").get(health::ready),

@@ -128,6 +128,26 @@ impl Archive {
         self.gateway.write_plain(Verb::Update, BOOKINGS, vec![operation]).await.map(drop)
     }
 
+    /// Fills in what Redis' settlement of these sales would have, where its entry was not archived:
+    /// when it was, and the version that it led to. Should the entry come late, it changes nothing.
+    pub async fn note_confirmed(&self, confirmed: &[Booking]) -> Result<(), ArchiveError> {
+        let mut operations = Vec::with_capacity(confirmed.len());
+        for booking in confirmed {
+            let version = signed(booking.version, "version").map_err(ArchiveError::Corrupt)?;
+            operations.push(doc! {
+                "q": { "_id": booking.id.to_string(), "confirmed_ms": 0_i64 },
+                "u": {
+                    "$set": { "confirmed_ms": booking.confirmed_ms },
+                    "$max": { "version": version },
+                },
+            });
+        }
+        if operations.is_empty() {
+            return Ok(());
+        }
+        self.gateway.write_plain(Verb::Update, BOOKINGS, operations).await.map(drop)
+    }
+
     pub(super) async fn bookings_where(
         &self,
         filter: mongodb::bson::Document,

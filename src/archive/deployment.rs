@@ -7,6 +7,7 @@ use super::Archive;
 use super::documents::{ARCHIVE_FORMAT, BOOKINGS, COUNTERS, EVENTS, INTENTS, META};
 use super::error::{ArchiveError, Refusal};
 use super::gateway::{DUPLICATE_KEY, Verb, integer};
+use super::webhooks::{KEEP_SECONDS, WEBHOOKS};
 
 /// What the server says of itself.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -116,7 +117,12 @@ impl Archive {
             // Those that are not closed.
             doc! { "name": "by_due", "key": { "due_ms": 1 }, "sparse": true },
         ];
-        for (collection, indexes) in [(BOOKINGS, bookings), (EVENTS, events), (INTENTS, intents)] {
+        let webhooks = vec![doc! {
+            "name": "by_age", "key": { "handled_at": 1 }, "expireAfterSeconds": KEEP_SECONDS,
+        }];
+        for (collection, indexes) in
+            [(BOOKINGS, bookings), (EVENTS, events), (INTENTS, intents), (WEBHOOKS, webhooks)]
+        {
             let command = doc! {
                 "createIndexes": collection,
                 "indexes": indexes,

@@ -30,6 +30,8 @@ pub(super) const TRANSITIONS: &str = "transitions";
 pub(super) const BOOKINGS: &str = "bookings";
 /// One document a booking that was about to be paid: its payment intent.
 pub(super) const INTENTS: &str = "intents";
+/// One document a partition: an entry of its booking log that was archived.
+pub(super) const MARKS: &str = "log_marks";
 /// One document a sold seat: `_id: "event:seat"`, `owner`: a booking. Never deleted.
 pub(super) const CLAIMS: &str = "claims";
 
@@ -256,6 +258,28 @@ pub(super) fn booking_of(transition: &Transition) -> Booking {
         idempotency: t.idempotency,
         fingerprint: t.fingerprint,
         trace: t.trace,
+    }
+}
+
+/// The other way: a booking's part of the entry that left it so.
+pub(super) fn transition_of(booking: &Booking) -> Transition {
+    let b = booking.clone();
+    Transition {
+        booking: b.id,
+        user: b.user,
+        seats: b.seats,
+        status: b.status,
+        version: b.version,
+        amount: b.amount,
+        currency: b.currency,
+        created_ms: b.created_ms,
+        deadline_ms: b.deadline_ms,
+        lease: b.lease,
+        payment: b.payment,
+        paid_ms: b.paid_ms,
+        idempotency: b.idempotency,
+        fingerprint: b.fingerprint,
+        trace: b.trace,
     }
 }
 

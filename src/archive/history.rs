@@ -88,6 +88,26 @@ impl Archive {
         self.bookings_where(filter, by_id(limit)).await
     }
 
+    /// At most `limit` bookings of an event that the archive knows as live and has not decided, in
+    /// order of their ids, that is, oldest first.
+    pub async fn undecided_of_event(
+        &self,
+        event: EventId,
+        after: Option<BookingId>,
+        limit: u32,
+    ) -> Result<Vec<ArchivedBooking>, ArchiveError> {
+        let live = [Status::Hold, Status::Confirming, Status::Committed].map(Status::word);
+        let mut filter = doc! {
+            "event": i64::from(event.0),
+            "outcome": { "$exists": false },
+            "status": { "$in": live.to_vec() },
+        };
+        if let Some(after) = after {
+            filter.insert("_id", doc! { "$gt": after.to_string() });
+        }
+        self.bookings_where(filter, by_id(limit)).await
+    }
+
     /// At most `limit` ledger entries about a booking, in the order in which it lived.
     pub async fn history(
         &self,

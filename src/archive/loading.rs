@@ -2,8 +2,9 @@
 //!
 //! ```text
 //!   new ──► opened ──► unloaded ──► loading ──► opened     (generation + 1 with each `loading`)
-//!              ▲           │           │  ▲
-//!              └───────────┘           └──┘
+//!            │ ▲           │         ▲  │  ▲
+//!            │ └───────────┘         │  └──┘
+//!            └───────────────────────┘   after a loss
 //! ```
 //!
 //! Each change names what it was decided on, so that of several processes one wins.
@@ -16,6 +17,9 @@ use super::Archive;
 use super::documents::{EVENTS, signed};
 use super::error::ArchiveError;
 use crate::domain::{EventId, EventStatus, LoadState};
+
+/// Events read at once.
+const PAGE: i64 = 1_000;
 
 /// What decides about loading and unloading an event.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
@@ -32,6 +36,24 @@ pub struct LoadFacts {
     pub unload_token: Option<String>,
     /// Until when that attempt's call can run, by Redis' clock, Unix ms.
     pub unload_until_ms: Option<i64>,
+}
+
+/// An event that Redis should have, or is about to have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+pub struct Watched {
+    /// Its id.
+    #[serde(rename = "_id")]
+    pub id: EventId,
+    /// `opened` or `loading`.
+    pub load_state: LoadState,
+    /// Raised at every load.
+    pub generation: u64,
+    /// Raised while somebody is at work on a load.
+    #[serde(default)]
+    pub load_beat: i64,
+    /// Whether an opened event's load has not come to its end.
+    #[serde(default)]
+    pub load_unfinished: bool,
 }
 
 /// An attempt to unload an event.
@@ -115,13 +137,16 @@ impl Archive {
                 "load_state": LoadState::Loading.word(),
                 "generation": signed(generation)?,
             },
-            "$unset": { "load_token": "", "unload_token": "", "unload_until_ms": "" },
+            "$unset": {
+                "load_token": "", "unload_token": "", "unload_until_ms": "", "load_unfinished": "",
+            },
         };
         let won = self.update_event(filter, update).await?.touched == 1;
         Ok(won.then_some(generation))
     }
 
-    /// `loading → opened` in this generation: everything is placed in the load of this token.
+    /// `loading → opened` in this generation: everything is placed in the load of this token. It is
+    /// unfinished until [`Archive::finish_load`]: what was decided meanwhile is still to be told.
     /// Says whether it did.
     pub async fn mark_loaded(
         &self,
@@ -134,7 +159,52 @@ impl Archive {
             "load_state": LoadState::Loading.word(),
             "generation": signed(generation, "generation").map_err(ArchiveError::Corrupt)?,
         };
-        let set = doc! { "load_state": LoadState::Opened.word(), "load_token": token };
+        let set = doc! {
+            "load_state": LoadState::Opened.word(), "load_token": token, "load_unfinished": true,
+        };
         Ok(self.update_event(filter, doc! { "$set": set }).await?.touched == 1)
+    }
+
+    /// The load of this generation has come to its end.
+    pub async fn finish_load(&self, id: EventId, generation: u64) -> Result<(), ArchiveError> {
+        let filter = doc! {
+            "_id": i64::from(id.0),
+            "generation": signed(generation, "generation").map_err(ArchiveError::Corrupt)?,
+        };
+        let update = doc! { "$unset": { "load_unfinished": "" } };
+        self.update_event(filter, update).await.map(drop)
+    }
+
+    /// All events that are `opened` or `loading`, by id.
+    pub async fn watched_events(&self) -> Result<Vec<Watched>, ArchiveError> {
+        let states = [LoadState::Opened.word(), LoadState::Loading.word()];
+        let mut watched: Vec<Watched> = Vec::new();
+        loop {
+            let after = watched.last().map_or(0, |last| i64::from(last.id.0));
+            let filter = doc! { "load_state": { "$in": states.to_vec() }, "_id": { "$gt": after } };
+            let projection =
+                doc! { "load_state": 1, "generation": 1, "load_beat": 1, "load_unfinished": 1 };
+            let options = FindOptions::builder()
+                .projection(projection)
+                .sort(doc! { "_id": 1 })
+                .limit(PAGE)
+                .build();
+            let page: Vec<Watched> = self.gateway.find(EVENTS, filter, options).await?;
+            let is_last = (page.len() as i64) < PAGE;
+            watched.extend(page);
+            if is_last {
+                return Ok(watched);
+            }
+        }
+    }
+
+    /// Shows that the load of this generation is being worked on; false if another has begun.
+    pub async fn beat_load(&self, id: EventId, generation: u64) -> Result<bool, ArchiveError> {
+        let filter = doc! {
+            "_id": i64::from(id.0),
+            "generation": signed(generation, "generation").map_err(ArchiveError::Corrupt)?,
+        };
+        let update = doc! { "$inc": { "load_beat": 1_i64 } };
+        Ok(self.update_event(filter, update).await?.touched == 1)
     }
 }

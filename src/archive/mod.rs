@@ -20,8 +20,10 @@
 //! | `bookings` | booking id | newest state, outcome |
 //! | `claims` | `event:seat` | the booking that owns the seat |
 //! | `intents` | booking id | what may be, or was, paid for it |
+//! | `log_marks` | partition | an entry of its booking log that was archived |
 //! | `transitions` | `booking:version:log id` | the ledger: every log entry |
-//! | `simulated_payments` | payment object's id | the books of the simulated payment provider |
+//! | `webhooks` | provider's event id | webhooks that were handled, for 30 days |
+//! | `simulated_payments` | booking id | the books of the simulated payment provider |
 
 mod blocks;
 mod bookings;
@@ -35,10 +37,12 @@ mod history;
 mod intents;
 mod judge;
 mod loading;
+mod marks;
 mod simulated;
 mod store;
 mod trial;
 mod verify;
+mod webhooks;
 
 use std::time::Duration;
 
@@ -52,8 +56,9 @@ pub use deployment::ServerInfo;
 pub use documents::{ArchivedBooking, EventHead, transition_id};
 pub use error::{ArchiveError, Refusal};
 pub use history::{BookingFilter, LedgerEntry};
-pub use loading::{LoadFacts, UnloadAttempt};
-pub use simulated::{SimulatedBooks, SimulatedCharge, SimulatedPayment, SimulatedState};
+pub use loading::{LoadFacts, UnloadAttempt, Watched};
+pub use marks::LogMark;
+pub use simulated::{SimulatedBooks, SimulatedObject, SimulatedPayment, SimulatedState};
 pub use store::{NoObserver, StoreObserver, StoreStep, Stored, Verdict};
 pub use verify::Claim;
 

@@ -1,5 +1,5 @@
-//! The books of the simulated payment provider: one document a payment object that was charged or
-//! cancelled. They stand in MongoDB so that they outlive every process, as a real provider's do.
+//! The books of the simulated payment provider: one document a booking whose payment object was
+//! charged or cancelled. They stand in MongoDB so that they outlive every process, as a real provider's do.
 //!
 //! Promises: each step is one guarded write; an object is paid at most once, never once it is
 //! cancelled, and never cancelled once it is paid; an attempt that was declined stays declined.
@@ -10,8 +10,9 @@ use serde::Deserialize;
 use super::Archive;
 use super::error::ArchiveError;
 use super::gateway::{DUPLICATE_KEY, Gateway, Verb};
+use crate::domain::BookingId;
 
-/// One document a payment object that was charged or cancelled; `_id`: the object's id.
+/// One document a booking whose payment object was charged or cancelled; `_id`: the booking's id.
 const SIMULATED_PAYMENTS: &str = "simulated_payments";
 
 /// How a simulated payment object stands.
@@ -39,16 +40,11 @@ impl SimulatedState {
 /// A simulated payment object.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 pub struct SimulatedPayment {
-    /// Its id.
-    #[serde(rename = "_id")]
-    pub id: String,
     /// How it stands.
     pub state: SimulatedState,
-    /// What it is for, minor units; 0 if it was cancelled before anybody charged it.
-    #[serde(default)]
+    /// What it is for, minor units.
     pub amount: i64,
-    /// ISO 4217 code; empty if it was cancelled before anybody charged it.
-    #[serde(default)]
+    /// ISO 4217 code.
     pub currency: String,
     /// The attempts that were declined.
     #[serde(default)]
@@ -64,17 +60,15 @@ pub struct SimulatedPayment {
     pub refunded: i64,
 }
 
-/// A charge as the books enter it.
-#[derive(Clone, Copy, Debug)]
-pub struct SimulatedCharge<'a> {
-    /// The payment object's id.
-    pub id: &'a str,
-    /// Which attempt.
-    pub attempt: u32,
+/// What an object is for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SimulatedObject {
+    /// The booking.
+    pub booking: BookingId,
     /// How much, minor units.
     pub amount: i64,
     /// ISO 4217 code.
-    pub currency: &'a str,
+    pub currency: String,
 }
 
 /// The books. Each step answers whether it took hold; if not, something else stands there.
@@ -92,43 +86,40 @@ impl Archive {
 
 impl SimulatedBooks {
     /// Takes the money, if the object is open and this attempt was not declined.
-    pub async fn pay(&self, charge: &SimulatedCharge<'_>) -> Result<bool, ArchiveError> {
-        let change = doc! {
-            "$set": {
-                "state": SimulatedState::Paid.word(),
-                "paid_attempt": i64::from(charge.attempt),
-                "amount": charge.amount,
-                "currency": charge.currency,
-                "refunded": 0_i64,
-            },
-            "$inc": { "charges": 1_i64 },
+    pub async fn pay(&self, object: &SimulatedObject, attempt: u32) -> Result<bool, ArchiveError> {
+        let set = doc! {
+            "state": SimulatedState::Paid.word(),
+            "paid_attempt": i64::from(attempt),
+            "refunded": 0_i64,
         };
-        self.upsert(open_for(charge), change).await
+        let change = doc! { "$set": set, "$inc": { "charges": 1_i64 } };
+        self.upsert(object, open_for(attempt), change).await
     }
 
     /// Records that this attempt is declined, if the object is open.
-    pub async fn decline(&self, charge: &SimulatedCharge<'_>) -> Result<bool, ArchiveError> {
+    pub async fn decline(
+        &self,
+        object: &SimulatedObject,
+        attempt: u32,
+    ) -> Result<bool, ArchiveError> {
         let change = doc! {
-            "$set": {
-                "state": SimulatedState::Open.word(),
-                "amount": charge.amount,
-                "currency": charge.currency,
-            },
-            "$push": { "declined": i64::from(charge.attempt) },
+            "$set": { "state": SimulatedState::Open.word() },
+            "$push": { "declined": i64::from(attempt) },
         };
-        self.upsert(open_for(charge), change).await
+        self.upsert(object, open_for(attempt), change).await
     }
 
     /// Cancels the object for good, unless it is paid; one that nobody charged, too.
-    pub async fn cancel(&self, id: &str) -> Result<bool, ArchiveError> {
-        let unpaid = doc! { "_id": id, "state": { "$ne": SimulatedState::Paid.word() } };
-        self.upsert(unpaid, doc! { "$set": { "state": SimulatedState::Cancelled.word() } }).await
+    pub async fn cancel(&self, object: &SimulatedObject) -> Result<bool, ArchiveError> {
+        let unpaid = doc! { "state": { "$ne": SimulatedState::Paid.word() } };
+        let change = doc! { "$set": { "state": SimulatedState::Cancelled.word() } };
+        self.upsert(object, unpaid, change).await
     }
 
     /// Gives back what is missing to `total`, if the object is paid and less was given back.
-    pub async fn refund(&self, id: &str, total: i64) -> Result<bool, ArchiveError> {
+    pub async fn refund(&self, booking: BookingId, total: i64) -> Result<bool, ArchiveError> {
         let less = doc! {
-            "_id": id,
+            "_id": booking.to_string(),
             "state": SimulatedState::Paid.word(),
             "amount": { "$gte": total },
             "refunded": { "$lt": total },
@@ -139,13 +130,21 @@ impl SimulatedBooks {
         Ok(written.touched > 0)
     }
 
-    /// The object, if it was ever charged or cancelled.
-    pub async fn find(&self, id: &str) -> Result<Option<SimulatedPayment>, ArchiveError> {
-        self.gateway.find_by_id(SIMULATED_PAYMENTS, id).await
+    /// The booking's object, if it was ever charged or cancelled.
+    pub async fn find(&self, booking: BookingId) -> Result<Option<SimulatedPayment>, ArchiveError> {
+        self.gateway.find_by_id(SIMULATED_PAYMENTS, booking.to_string()).await
     }
 
     /// An upsert whose guard fails tries to insert a second document of this id, and is refused.
-    async fn upsert(&self, guard: Document, change: Document) -> Result<bool, ArchiveError> {
+    async fn upsert(
+        &self,
+        object: &SimulatedObject,
+        mut guard: Document,
+        mut change: Document,
+    ) -> Result<bool, ArchiveError> {
+        guard.insert("_id", object.booking.to_string());
+        let facts = doc! { "amount": object.amount, "currency": &object.currency };
+        change.insert("$setOnInsert", facts);
         let update = doc! { "q": guard, "u": change, "upsert": true };
         let written = self.gateway.write(Verb::Update, SIMULATED_PAYMENTS, vec![update]).await?;
         match written.errors.first() {
@@ -156,12 +155,11 @@ impl SimulatedBooks {
     }
 }
 
-/// Matches the object while this attempt may still be charged.
-fn open_for(charge: &SimulatedCharge<'_>) -> Document {
+/// Matches an object that this attempt may still be charged on.
+fn open_for(attempt: u32) -> Document {
     let over = [SimulatedState::Paid.word(), SimulatedState::Cancelled.word()];
     doc! {
-        "_id": charge.id,
         "state": { "$nin": over.to_vec() },
-        "declined": { "$ne": i64::from(charge.attempt) },
+        "declined": { "$ne": i64::from(attempt) },
     }
 }

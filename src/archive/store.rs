@@ -9,7 +9,7 @@ use std::time::Instant;
 use mongodb::bson::Document;
 
 use super::Archive;
-use super::documents::{BOOKINGS, TRANSITIONS, booking_of, transition_document};
+use super::documents::{BOOKINGS, TRANSITIONS, booking_of, transition_document, transition_of};
 use super::error::ArchiveError;
 use super::fold::{Folded, fold};
 use super::gateway::{DUPLICATE_KEY, Verb, WriteError};
@@ -117,6 +117,17 @@ impl Archive {
         }
         let outcomes = told(StoreStep::Outcomes, any_sales).when(judge.run()).await?;
         Ok(collect(&readable, &outcomes, failed))
+    }
+
+    /// Judges sales that were archived and not decided, as storing their entries would have. Of a
+    /// sale that others contest all the time the outcome is absent.
+    pub async fn judge_archived(
+        &self,
+        paid: &[Booking],
+    ) -> Result<HashMap<BookingId, Outcome>, ArchiveError> {
+        let sales: Vec<Transition> = paid.iter().map(transition_of).collect();
+        let outcomes = Judge::new(&self.gateway, sales.iter()).run().await?;
+        Ok(outcomes.into_iter().filter_map(|(id, outcome)| Some((id, outcome?))).collect())
     }
 
     /// Inserts ledger documents; one that is there already is this one.

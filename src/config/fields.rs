@@ -168,6 +168,9 @@ settings! {
     worker_deliveries_max: u32 = 5;
     /// How often overdue holds are released on quiet events, milliseconds.
     sweep_interval_ms: u64 = 500;
+    /// Whether the worker repairs by itself what Redis lost: events that are gone, writes that a
+    /// failover or a cut file took. Off, a loss is an alarm and `holdfastctl restore` repairs it.
+    restore_on_loss: bool = true;
     /// For tests: a step of a sale at which the worker harms itself, as `after_claims:kill` or
     /// `after_outcomes:stop:2` (the second time). Empty: none.
     worker_fault_point: FaultPoint = FaultPoint::default();

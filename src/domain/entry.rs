@@ -76,10 +76,12 @@ pub enum Kind {
     Unblocked,
     /// A closed event was taken out of Redis. `detail` is its status.
     Unloaded,
+    /// Redis had lost a booking, or a part of its life: from here on it stands as told.
+    Restored,
 }
 
 /// Kind and word, in enum order.
-pub const KINDS: [(Kind, &str); 15] = [
+pub const KINDS: [(Kind, &str); 16] = [
     (Kind::Beat, "beat"),
     (Kind::Opened, "opened"),
     (Kind::Event, "event"),
@@ -95,6 +97,7 @@ pub const KINDS: [(Kind, &str); 15] = [
     (Kind::Blocked, "blocked"),
     (Kind::Unblocked, "unblocked"),
     (Kind::Unloaded, "unloaded"),
+    (Kind::Restored, "restored"),
 ];
 
 impl Kind {

@@ -13,6 +13,7 @@
 
 mod simulated;
 mod stripe;
+pub mod webhook;
 
 use std::future::Future;
 use std::pin::Pin;
@@ -105,11 +106,10 @@ pub trait Provider: Send + Sync {
     fn create<'a>(&'a self, order: &'a Order) -> Answer<'a, String>;
 
     /// Charges a payment object: [`State::Paid`] or [`State::Processing`]; an object that was paid
-    /// before, by any attempt, answers `Paid`. One that was cancelled is [`PaymentError::NotDone`].
+    /// before, by any attempt, answers `Paid`, and one that was cancelled [`State::Cancelled`].
     fn charge<'a>(&'a self, charge: &'a Charge) -> Answer<'a, State>;
 
-    /// The object as it stands; `None` if the provider has no record of it, so that it has not been
-    /// paid (a provider need not write anything at `create`; it may be paid later).
+    /// The object as it stands; `None` if there is none of this id.
     fn get<'a>(&'a self, payment: &'a str) -> Answer<'a, Option<Payment>>;
 
     /// Cancels the object for good, unless it is paid: [`State::Cancelled`], or how it stands

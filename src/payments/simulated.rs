@@ -1,7 +1,8 @@
 //! A provider that moves no money and keeps books as if it did, with every way a real one fails.
 //!
-//! * An object's id is made from the booking's, so `create` writes nothing: an object comes into
-//!   the books when it is first charged or cancelled.
+//! * An object's id says all that a provider would note at `create`: `sim_<booking>_<amount>_<currency>`.
+//!   So `create` writes nothing: an object comes into the books when it is first charged or
+//!   cancelled, under its booking, so that a booking has one.
 //! * `charge` is one guarded write where nothing goes wrong; the guard is what keeps the promises
 //!   of [`super::Provider`] between any number of processes.
 //!
@@ -10,12 +11,10 @@
 
 use std::time::Duration;
 
-use crate::archive::{
-    Archive, ArchiveError, SimulatedBooks, SimulatedCharge, SimulatedPayment, SimulatedState,
-};
-use crate::domain::BookingId;
-
 use super::{Answer, Charge, Order, Payment, PaymentError, Provider, State};
+use crate::archive::{
+    Archive, ArchiveError, SimulatedBooks, SimulatedObject, SimulatedPayment, SimulatedState,
+};
 
 /// Tries of one step. Another one is needed only where the guard and a majority read disagree,
 /// because what stands in the way has no majority yet.
@@ -77,11 +76,6 @@ impl Simulated {
         Simulated { books: archive.simulated_books(), settings }
     }
 
-    /// The id of a booking's payment object.
-    pub fn payment_of(booking: BookingId) -> String {
-        format!("sim_{}", booking.uuid().simple())
-    }
-
     /// Runs a call with the latency and the bound that all calls have.
     async fn call<T>(
         &self,
@@ -99,20 +93,18 @@ impl Simulated {
     }
 
     async fn charge_now(&self, charge: &Charge) -> Result<State, PaymentError> {
+        let object = object_of(&charge.payment)?;
+        if (charge.amount, &charge.currency) != (object.amount, &object.currency) {
+            return Err(PaymentError::NotDone("the payment is of another amount".to_owned()));
+        }
         let fate = self.settings.fate(&charge.method, rand::random_range(0..100));
         if fate == Fate::Failed {
             return Err(PaymentError::NotDone("simulated failure before charging".to_owned()));
         }
-        let entry = SimulatedCharge {
-            id: &charge.payment,
-            attempt: charge.attempt,
-            amount: charge.amount,
-            currency: &charge.currency,
-        };
         for _ in 0..TRIES_MAX {
             let entered = match fate {
-                Fate::Declined => self.books.decline(&entry).await,
-                _ => self.books.pay(&entry).await,
+                Fate::Declined => self.books.decline(&object, charge.attempt).await,
+                _ => self.books.pay(&object, charge.attempt).await,
             };
             match (entered.map_err(unknown)?, fate) {
                 (true, Fate::Declined) => return Err(declined()),
@@ -122,10 +114,10 @@ impl Simulated {
                 (false, _) => {}
             }
             // Something stands there already: that is the answer.
-            match self.find(&charge.payment).await? {
+            match self.find(&object).await? {
                 Some(found) if found.state == SimulatedState::Paid => return Ok(State::Paid),
                 Some(found) if found.state == SimulatedState::Cancelled => {
-                    return Err(PaymentError::NotDone("the payment is cancelled".to_owned()));
+                    return Ok(State::Cancelled);
                 }
                 Some(found) if found.declined.contains(&charge.attempt) => return Err(declined()),
                 _ => tokio::time::sleep(PAUSE).await,
@@ -134,12 +126,26 @@ impl Simulated {
         Err(undecided())
     }
 
+    async fn get_now(&self, payment: &str) -> Result<Option<Payment>, PaymentError> {
+        let Some(object) = read(payment) else { return Ok(None) };
+        let found = self.find(&object).await?;
+        let state = found.as_ref().map_or(State::Open, |found| match found.state {
+            SimulatedState::Open => State::Open,
+            SimulatedState::Paid => State::Paid,
+            SimulatedState::Cancelled => State::Cancelled,
+        });
+        let refunded = found.map_or(0, |found| found.refunded);
+        let SimulatedObject { amount, currency, .. } = object;
+        Ok(Some(Payment { id: payment.to_owned(), state, amount, currency, refunded }))
+    }
+
     async fn cancel_now(&self, payment: &str) -> Result<State, PaymentError> {
+        let object = object_of(payment)?;
         for _ in 0..TRIES_MAX {
-            if self.books.cancel(payment).await.map_err(unknown)? {
+            if self.books.cancel(&object).await.map_err(unknown)? {
                 return Ok(State::Cancelled);
             }
-            match self.find(payment).await? {
+            match self.find(&object).await? {
                 Some(found) if found.state == SimulatedState::Paid => return Ok(State::Paid),
                 _ => tokio::time::sleep(PAUSE).await,
             }
@@ -148,8 +154,9 @@ impl Simulated {
     }
 
     async fn refund_now(&self, payment: &str, total: i64) -> Result<i64, PaymentError> {
+        let object = object_of(payment)?;
         for _ in 0..TRIES_MAX {
-            let found = self.find(payment).await?;
+            let found = self.find(&object).await?;
             let found = found.filter(|found| found.state == SimulatedState::Paid);
             let paid = found.ok_or_else(|| {
                 PaymentError::NotDone("there is nothing to give back: it is not paid".to_owned())
@@ -161,7 +168,7 @@ impl Simulated {
                 let reason = format!("{total} is more than was paid, {}", paid.amount);
                 return Err(PaymentError::NotDone(reason));
             }
-            if self.books.refund(payment, total).await.map_err(unknown)? {
+            if self.books.refund(object.booking, total).await.map_err(unknown)? {
                 return Ok(total);
             }
             tokio::time::sleep(PAUSE).await;
@@ -169,8 +176,11 @@ impl Simulated {
         Err(undecided())
     }
 
-    async fn find(&self, payment: &str) -> Result<Option<SimulatedPayment>, PaymentError> {
-        self.books.find(payment).await.map_err(unknown)
+    async fn find(
+        &self,
+        object: &SimulatedObject,
+    ) -> Result<Option<SimulatedPayment>, PaymentError> {
+        self.books.find(object.booking).await.map_err(unknown)
     }
 }
 
@@ -192,6 +202,27 @@ impl SimulatedSettings {
     }
 }
 
+/// The id of a payment object.
+fn id_of(object: &SimulatedObject) -> String {
+    let SimulatedObject { booking, amount, currency } = object;
+    format!("sim_{}_{amount}_{currency}", booking.uuid().simple())
+}
+
+/// What an id says; none if it is none of ours.
+fn read(payment: &str) -> Option<SimulatedObject> {
+    let mut parts = payment.strip_prefix("sim_")?.splitn(3, '_');
+    let object = SimulatedObject {
+        booking: parts.next()?.parse().ok()?,
+        amount: parts.next()?.parse().ok()?,
+        currency: parts.next()?.to_owned(),
+    };
+    (id_of(&object) == payment).then_some(object)
+}
+
+fn object_of(payment: &str) -> Result<SimulatedObject, PaymentError> {
+    read(payment).ok_or_else(|| PaymentError::NotDone("there is no such payment".to_owned()))
+}
+
 fn declined() -> PaymentError {
     PaymentError::Declined(DECLINED.to_owned())
 }
@@ -211,7 +242,10 @@ impl Provider for Simulated {
     }
 
     fn create<'a>(&'a self, order: &'a Order) -> Answer<'a, String> {
-        Box::pin(self.call(async { Ok(Simulated::payment_of(order.booking)) }))
+        let Order { booking, amount, currency } = order;
+        let (booking, amount, currency) = (*booking, *amount, currency.clone());
+        let id = id_of(&SimulatedObject { booking, amount, currency });
+        Box::pin(self.call(async { Ok(id) }))
     }
 
     fn charge<'a>(&'a self, charge: &'a Charge) -> Answer<'a, State> {
@@ -219,7 +253,7 @@ impl Provider for Simulated {
     }
 
     fn get<'a>(&'a self, payment: &'a str) -> Answer<'a, Option<Payment>> {
-        Box::pin(self.call(async move { Ok(self.find(payment).await?.map(shown)) }))
+        Box::pin(self.call(self.get_now(payment)))
     }
 
     fn cancel<'a>(&'a self, payment: &'a str) -> Answer<'a, State> {
@@ -231,19 +265,30 @@ impl Provider for Simulated {
     }
 }
 
-fn shown(found: SimulatedPayment) -> Payment {
-    let state = match found.state {
-        SimulatedState::Open => State::Open,
-        SimulatedState::Paid => State::Paid,
-        SimulatedState::Cancelled => State::Cancelled,
-    };
-    let SimulatedPayment { id, amount, currency, refunded, .. } = found;
-    Payment { id, state, amount, currency, refunded }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::domain::{BookingId, EventId};
+
+    #[test]
+    fn ids_say_what_they_are_for_or_are_none() {
+        let booking = BookingId::new(EventId(7), 1, 2);
+        let object = SimulatedObject { booking, amount: 1_000, currency: "EUR".into() };
+        assert_eq!(read(&id_of(&object)), Some(object));
+        let simple = booking.uuid().simple();
+        let uuid = booking.uuid();
+        for foreign in [
+            "".to_owned(),
+            format!("sim_{simple}"),
+            format!("sim_{simple}_x_EUR"),
+            // One object has one id.
+            format!("sim_{simple}_01000_EUR"),
+            format!("sim_{uuid}_1000_EUR"),
+            "sim_67e5504410b1426f9247bb680e5fe0c8_1000_EUR".to_owned(),
+        ] {
+            assert_eq!(read(&foreign), None, "{foreign}");
+        }
+    }
 
     #[test]
     fn methods_and_shares_decide() {

@@ -26,6 +26,19 @@ pub struct Read {
     pub fields: HashMap<String, String>,
 }
 
+impl Read {
+    /// Its random tag, also of an entry that is otherwise unreadable; empty where there is none.
+    pub fn tag(&self) -> &str {
+        self.fields.get("tag").map_or("", String::as_str)
+    }
+
+    /// Whether it says that it follows this entry directly.
+    pub fn follows(&self, id: LogId, tag: &str) -> bool {
+        let field = |name: &str| self.fields.get(name).map_or("", String::as_str);
+        field("prev_id") == id.to_string() && field("prev_tag") == tag
+    }
+}
+
 /// A pending entry: delivered, not acknowledged.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Pending {

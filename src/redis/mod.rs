@@ -19,6 +19,7 @@ mod loading;
 mod log;
 mod replication;
 mod reply;
+mod restoring;
 mod retention;
 mod scan;
 pub mod scripts;

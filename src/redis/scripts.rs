@@ -71,6 +71,8 @@ scripts! {
     Hold = "hold",
     LoadBookings = "load_bookings",
     OpenEvent = "open_event",
+    RaiseGeneration = "raise_generation",
+    RestoreBookings = "restore_bookings",
     Settle = "settle",
     Snapshot = "snapshot",
     UnloadEvent = "unload_event",

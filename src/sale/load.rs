@@ -3,7 +3,7 @@
 //! ```text
 //! compare-and-set unloaded → loading, generation + 1 (MongoDB)
 //!   → open_event `load` (Redis: `loading`, every seat free, a token)
-//!   → rebuild: read the archive, place what it has (Redis: `loading`)
+//!   → read the archive, place what it has (Redis: `loading`)
 //!   → compare-and-set loading → opened in this generation, with the token (MongoDB)
 //!   → open_event `open` with the token (Redis: `open`)
 //! ```
@@ -27,15 +27,15 @@
 //! * *A failover brings the event back that had been taken out*: in its old generation, which
 //!   nobody's calls name any more. It is taken out again, as it was.
 //!
-//! `restore`, for events that Redis lost, is the same with more to place.
+//! The work itself is `restore`'s; so is taking over from a load that does not end.
 
 use super::opening::{Opened, open_event};
-use super::rebuild::rebuild;
+use super::restore::{Restorer, Silent, overtaken};
 use super::unload::state;
 use super::{Events, SaleError};
 use crate::archive::LoadFacts;
-use crate::domain::{Event, EventId, Inventory, LoadState};
-use crate::redis::{Code, Detail, Load};
+use crate::domain::{Event, EventId, LoadState};
+use crate::redis::Detail;
 
 /// What `load` found to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -70,13 +70,12 @@ impl Events {
             LoadState::Loading => tracing::info!(event_id = %id, "a load is begun anew"),
         }
         let event = self.begin_load(id, &facts).await?;
-        let token = self.loading(&event).await?;
-        let placed = rebuild(&self.engine, &self.archive, &event, &token).await?;
-        if !self.archive.mark_loaded(id, event.generation, &token).await? {
-            return Err(overtaken(id));
-        }
+        self.take_out_older(&event).await?;
+        let (engine, archive) = (self.engine.clone(), self.archive.clone());
+        let restorer = Restorer::new(engine, archive, &self.settings);
+        let restored = restorer.bring_back(&event, &Silent).await?;
         self.open_loaded(id).await?;
-        Ok(Loading::Done { bookings: placed.bookings, blocked: placed.blocked })
+        Ok(Loading::Done { bookings: restored.sold, blocked: restored.blocked })
     }
 
     /// Opens the load that MongoDB recorded, unless it is open.
@@ -104,29 +103,12 @@ impl Events {
         (event.generation == began).then_some(event).ok_or_else(|| overtaken(id))
     }
 
-    /// Makes the event `loading` in Redis; the load's token.
-    async fn loading(&self, event: &Event) -> Result<String, SaleError> {
-        let inventory = Inventory::free(&event.layout);
-        let mut load = self.engine.load_event(event, &inventory).await?;
-        if load == Load::Open {
-            self.take_out_older(event).await?;
-            load = self.engine.load_event(event, &inventory).await?;
-        }
-        match load {
-            Load::Loading { token } => Ok(token),
-            Load::Open => Err(state(event.id, "Redis has it open in an older generation")),
-            Load::Refused(Code::GenerationMismatch) => Err(overtaken(event.id)),
-            Load::Refused(code) => {
-                let text = format!("open_event answered {}", code.word());
-                Err(SaleError::Internal(text))
-            }
-        }
-    }
-
-    /// Takes out what a failover brought back: closed and at rest, as when it was unloaded.
+    /// Takes out what a failover brought back: closed and at rest, as when it was unloaded. What
+    /// cannot be taken out is merged.
     async fn take_out_older(&self, event: &Event) -> Result<(), SaleError> {
         let id = event.id;
-        let Some(older) = self.engine.snapshot(id, Detail::Counts).await? else { return Ok(()) };
+        let older = self.engine.snapshot(id, Detail::Counts).await?;
+        let Some(older) = older.filter(|older| older.open) else { return Ok(()) };
         if older.generation >= event.generation {
             return Err(overtaken(id));
         }
@@ -139,8 +121,4 @@ impl Events {
         );
         Ok(())
     }
-}
-
-fn overtaken(id: EventId) -> SaleError {
-    state(id, "another load of it has begun: wait for that one")
 }

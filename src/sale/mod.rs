@@ -14,11 +14,12 @@ pub mod export;
 mod hold;
 mod house;
 mod load;
+mod notices;
 pub mod opening;
 mod own_key;
 mod paying;
-mod rebuild;
 pub mod replay;
+pub mod restore;
 pub mod story;
 pub mod types;
 mod unfinished;
@@ -28,7 +29,7 @@ pub mod verify;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinHandle;
 
 use crate::archive::{Archive, ArchiveError};
@@ -43,6 +44,7 @@ pub use error::SaleError;
 pub use events::Events;
 pub use house::{ArchivedBlock, BlockRequest, HouseSeats};
 pub use load::Loading;
+pub use notices::Noticed;
 pub use paying::{Cashier, Reconciled, Wait};
 pub use types::*;
 use unfinished::Unfinished;
@@ -101,6 +103,8 @@ struct Inner {
     events: Events,
     catalogue: Catalogue,
     cashier: Cashier,
+    /// Places for webhooks.
+    notices: Arc<Semaphore>,
     faults: Arc<Faults>,
     settlements: Settlements,
     unfinished: Unfinished,
@@ -160,6 +164,7 @@ impl Sale {
             events,
             catalogue,
             cashier,
+            notices: notices::places(),
             faults,
             settlements,
             unfinished,

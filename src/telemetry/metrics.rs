@@ -24,6 +24,8 @@ const SCRIPT_SECONDS: &[f64] =
 /// Bounds of one write to the archive, seconds.
 const WRITE_SECONDS: &[f64] =
     &[0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0];
+/// Bounds of one event's repair, seconds.
+const RESTORE_SECONDS: &[f64] = &[0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0];
 /// Bounds of a batch, entries.
 const BATCH_ENTRIES: &[f64] = &[1.0, 2.0, 5.0, 10.0, 20.0, 50.0, 100.0, 200.0, 500.0, 1_000.0];
 /// For metrics that are no histograms.
@@ -119,6 +121,9 @@ metrics! {
     bookings_expired: IntCounter = "bookings_expired_total" [] NO_BUCKETS
         "Bookings this worker archived as EXPIRED.";
 
+    webhooks: IntCounterVec = "holdfast_webhooks_total" ["result"] NO_BUCKETS
+        "Webhooks of the payment provider, by what became of them.";
+
     script_duration: HistogramVec = "holdfast_script_duration_seconds" ["script"] SCRIPT_SECONDS
         "Time of one script call, round trip.";
     script_replies: IntCounterVec = "holdfast_script_replies_total" ["script", "code"] NO_BUCKETS
@@ -169,6 +174,13 @@ metrics! {
         "Background tasks started again after a panic.";
     settled: IntCounterVec = "holdfast_settled_total" ["code"] NO_BUCKETS
         "Verdicts brought back to Redis, by its reply.";
+
+    log_forks: IntCounter = "holdfast_log_forks_total" [] NO_BUCKETS
+        "Times a booking log had lost an entry that was read.";
+    restores: IntCounterVec = "holdfast_restores_total" ["result"] NO_BUCKETS
+        "Repairs of events after a loss, by how they ended.";
+    restore_seconds: HistogramVec = "holdfast_restore_seconds" [] RESTORE_SECONDS
+        "Time of one event's repair.";
 
     build_info: IntGaugeVec = "holdfast_build_info" ["service", "version"] NO_BUCKETS
         "Always 1: which build this is.";

@@ -14,6 +14,7 @@ use tracing::{info, warn};
 
 use super::Worker;
 use super::batch::{Batch, Source};
+use super::links::{Links, Seam};
 use super::tasks::rest;
 use crate::backoff::Backoff;
 use crate::domain::{LogId, Partition};
@@ -27,7 +28,8 @@ const PAUSE_MAX: Duration = Duration::from_secs(2);
 
 /// Drains one lane until told to stop.
 pub(super) async fn drain(worker: Worker, lane: usize, partitions: Vec<Partition>) {
-    let mut lane = Lane { worker, lane, partitions, batches: JoinSet::new() };
+    let mut lane =
+        Lane { worker, lane, partitions, links: Links::default(), batches: JoinSet::new() };
     let shutdown = lane.worker.shutdown.clone();
     let mut backoff = Backoff::new(PAUSE_MIN, PAUSE_MAX);
     while !shutdown.is_requested() {
@@ -55,6 +57,8 @@ struct Lane {
     /// Its number, for the vitals.
     lane: usize,
     partitions: Vec<Partition>,
+    /// What was read last, over all connections.
+    links: Links,
     batches: JoinSet<()>,
 }
 
@@ -94,6 +98,8 @@ impl Lane {
                 () = shutdown.requested() => return Ok(()),
             };
             *had_read = true;
+            let seams = self.links.follow(&reads);
+            self.look_at(seams).await;
             self.begin(Source::New, reads).await;
         }
     }
@@ -137,6 +143,20 @@ impl Lane {
         }
         // A batch that panicked was logged by the panic hook; its entries are reclaimed.
         while self.batches.try_join_next().is_some() {}
+    }
+
+    /// Has seams looked at, beside the carrying; each of these looks takes a place of a batch.
+    async fn look_at(&mut self, seams: Vec<Seam>) {
+        if seams.is_empty() {
+            return;
+        }
+        // The semaphore is never closed.
+        let Ok(place) = self.worker.places.clone().acquire_owned().await else { return };
+        let worker = self.worker.clone();
+        self.batches.spawn(async move {
+            worker.look_at_seams(seams).await;
+            drop(place);
+        });
     }
 
     async fn finish(&mut self) {

@@ -15,6 +15,7 @@
 //! | `sweep` | overdue holds of quiet events |
 //! | `reconcile` | payments that nobody looks after, confirmations whose lease lapsed |
 //! | `mend` | openings, changes and cancellations that were cut off |
+//! | `repair` | events and writes that Redis lost |
 //! | `retain` | bookings that ended long ago: they leave Redis |
 //! | `trim` | archived entries, once they are old |
 //! | `watch` | health, gauges, alarms, from outside the drain |
@@ -24,9 +25,11 @@
 mod batch;
 mod drain;
 mod http;
+mod links;
 mod mend;
 mod reclaim;
 mod reconcile;
+mod repair;
 mod retain;
 mod store;
 mod sweep;
@@ -40,7 +43,7 @@ use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::Semaphore;
+use tokio::sync::{Notify, Semaphore};
 
 use crate::archive::Archive;
 use crate::config::Config;
@@ -49,6 +52,7 @@ use crate::faults::Faults;
 use crate::redis::Engine;
 use crate::sale::Cashier;
 use crate::sale::archiving::Carrier;
+use crate::sale::restore::Restorer;
 use crate::shutdown::Shutdown;
 use crate::start::{self, Services};
 use crate::telemetry::Metrics;
@@ -74,6 +78,9 @@ struct Shared {
     /// Batches that may be under way.
     places: Arc<Semaphore>,
     carrier: Carrier,
+    restorer: Restorer,
+    /// Ends the pause of `repair`: a fork was met.
+    look_now: Notify,
     cashier: Cashier,
     vitals: Vitals,
     faults: Arc<Faults>,
@@ -117,6 +124,12 @@ pub async fn run(
             config.ended_keep_seconds,
         ),
         cashier: start::cashier(&services, &config, &metrics, faults.clone()),
+        restorer: Restorer::new(
+            services.engine.clone(),
+            services.archive.clone(),
+            &start::sale_settings(&config),
+        ),
+        look_now: Notify::new(),
         faults,
         vitals: Vitals::new(lanes.len(), metrics.batches_in_flight.clone()),
         engine: services.engine,
@@ -158,6 +171,7 @@ fn start(worker: &Worker, lanes: Vec<Vec<Partition>>) -> Tasks {
     tasks.keep("sweep", with(worker, sweep::sweep));
     tasks.keep("reconcile", with(worker, reconcile::reconcile));
     tasks.keep("mend", with(worker, mend::mend));
+    tasks.keep("repair", with(worker, repair::repair));
     tasks.keep("retain", with(worker, retain::retain));
     tasks.keep("trim", with(worker, trim::trim));
     tasks.keep("watch", with(worker, watch::watch));

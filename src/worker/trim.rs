@@ -3,7 +3,8 @@
 //! Only strictly below the watermark, so nothing pending or unread is ever dropped, and only what
 //! is older than `log_keep_seconds` by Redis' time, so that tails which fell behind find their
 //! place; age does not matter once the log is half as long as it may be. While the archive stands
-//! still, so does the watermark, and nothing is trimmed.
+//! still, so does the watermark, and nothing is trimmed. The log's mark (`sale/restore/watch.rs`)
+//! stays, so that its absence proves a loss.
 
 use std::time::Duration;
 
@@ -20,8 +21,16 @@ const PAUSE: Duration = Duration::from_secs(5);
 /// Trims until told to stop.
 pub(super) async fn trim(worker: Worker) {
     while rest(&worker.shutdown, PAUSE).await {
+        let marks = match worker.archive.log_marks().await {
+            Ok(marks) => marks,
+            Err(error) => {
+                warn!(%error, "trimmed later");
+                continue;
+            }
+        };
         for partition in worker.engine.keys().all_partitions() {
-            if let Err(error) = worker.trim_partition(partition).await {
+            let mark = marks.get(&partition).map_or_else(LogId::default, |mark| mark.id);
+            if let Err(error) = worker.trim_partition(partition, mark).await {
                 warn!(%error, partition = partition.0, "trimmed later");
                 break;
             }
@@ -30,13 +39,13 @@ pub(super) async fn trim(worker: Worker) {
 }
 
 impl Worker {
-    async fn trim_partition(&self, partition: Partition) -> Result<(), RedisError> {
+    async fn trim_partition(&self, partition: Partition, mark: LogId) -> Result<(), RedisError> {
         let now_ms = self.engine.redis_time_ms(partition).await?;
         let state = self.engine.log_state(partition, WORKER_GROUP).await?;
         // A log that fills up stops holds: then what is archived goes at once.
         let filling = state.length > self.config.log_entries_max / 2;
         let keep_seconds = if filling { 0 } else { self.config.log_keep_seconds };
-        let below = trim_position(state.watermark(), now_ms, keep_seconds);
+        let below = trim_position(state.watermark(), now_ms, keep_seconds).min(mark);
         if below == LogId::default() {
             return Ok(());
         }

@@ -17,6 +17,7 @@ use crate::support::unique_name;
 mod promises;
 mod simulated;
 mod stripe;
+mod webhooks;
 
 /// Bound of calls that are answered.
 const PATIENT: Duration = Duration::from_secs(30);
@@ -73,10 +74,11 @@ impl Rig {
     }
 
     /// What was moved, by the provider's own books.
-    pub async fn money(&self, payment: &str) -> Money {
+    pub async fn money(&self, charge: &Charge) -> Money {
+        let payment = &charge.payment;
         let (charges, refunded) = match &self.behind {
             Behind::Archive(archive) => {
-                let found = archive.simulated_books().find(payment).await.unwrap();
+                let found = archive.simulated_books().find(charge.booking).await.unwrap();
                 found.map_or((0, 0), |found| (found.charges, found.refunded))
             }
             Behind::Server(server) => {

@@ -2,6 +2,8 @@
 
 use std::time::Instant;
 
+use holdfast::archive::{SimulatedPayment, SimulatedState};
+
 use super::*;
 use crate::support::Flavor;
 use crate::support::servers::{available, private_mongodb, shared_redis};
@@ -10,13 +12,23 @@ use crate::support::world::{World, impatient};
 /// Bookings of the test of shares: enough that all of one kind is out of the question.
 const BOOKINGS: u32 = 40;
 
+impl Rig {
+    /// What the simulated provider's books have.
+    async fn booked(&self, booking: BookingId) -> Option<SimulatedPayment> {
+        match &self.behind {
+            Behind::Archive(archive) => archive.simulated_books().find(booking).await.unwrap(),
+            Behind::Server(_) => panic!("this is Stripe"),
+        }
+    }
+}
+
 #[tokio::test]
 async fn creating_writes_nothing() {
     let rig = Rig::simulated(PATIENT).await;
     let order = order();
     let payment = rig.provider.create(&order).await.unwrap();
-    assert_eq!(payment, Simulated::payment_of(order.booking));
-    assert_eq!(rig.provider.get(&payment).await, Ok(None));
+    assert_eq!(rig.provider.get(&payment).await.unwrap().unwrap().state, State::Open);
+    assert_eq!(rig.booked(order.booking).await, None);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -38,10 +50,11 @@ async fn a_sale_is_in_its_books_once() {
 #[tokio::test]
 async fn cancelling_what_nobody_charged_leaves_a_tombstone() {
     let rig = Rig::simulated(PATIENT).await;
-    let payment = Simulated::payment_of(order().booking);
-    assert_eq!(rig.provider.cancel(&payment).await, Ok(State::Cancelled));
-    let found = rig.provider.get(&payment).await.unwrap().unwrap();
-    assert_eq!((found.state, found.amount, found.refunded), (State::Cancelled, 0, 0));
+    let charge = rig.ready().await;
+    assert_eq!(rig.provider.cancel(&charge.payment).await, Ok(State::Cancelled));
+    let found = rig.booked(charge.booking).await.unwrap();
+    assert_eq!((found.state, found.amount), (SimulatedState::Cancelled, 1_000));
+    assert_eq!((found.charges, found.refunded), (0, 0));
 }
 
 #[tokio::test]
@@ -53,7 +66,7 @@ async fn a_drawn_decline_is_the_answer_of_its_attempt() {
     let mut declined = 0;
     for _ in 0..BOOKINGS {
         let order = order();
-        let charge = charge_of(&order, &Simulated::payment_of(order.booking));
+        let charge = charge_of(&order, &provider.create(&order).await.unwrap());
         let first = provider.charge(&charge).await;
         for _ in 0..3 {
             assert_eq!(provider.charge(&charge).await, first);
@@ -74,10 +87,9 @@ async fn every_call_has_the_latency_that_is_set() {
     let settings = SimulatedSettings { timeout: PATIENT, latency, ..SimulatedSettings::default() };
     let provider = Simulated::new(&archive, settings);
     let order = order();
-    let payment = Simulated::payment_of(order.booking);
-    let charge = charge_of(&order, &payment);
     let began = Instant::now();
-    provider.create(&order).await.unwrap();
+    let payment = provider.create(&order).await.unwrap();
+    let charge = charge_of(&order, &payment);
     provider.charge(&charge).await.unwrap();
     provider.get(&payment).await.unwrap();
     provider.cancel(&payment).await.unwrap();
@@ -93,12 +105,12 @@ async fn an_absent_mongodb_is_unknown_within_the_bound() {
     let settings = SimulatedSettings { timeout, ..SimulatedSettings::default() };
     let provider = Simulated::new(&archive, settings);
     let order = order();
-    let charge = charge_of(&order, &Simulated::payment_of(order.booking));
+    let charge = charge_of(&order, &provider.create(&order).await.unwrap());
     provider.charge(&charge).await.unwrap();
     server.freeze();
     let began = Instant::now();
     let other = self::order();
-    let lost = charge_of(&other, &Simulated::payment_of(other.booking));
+    let lost = charge_of(&other, &provider.create(&other).await.unwrap());
     let unknown = provider.charge(&lost).await;
     assert!(matches!(unknown, Err(PaymentError::Unknown(_))), "{unknown:?}");
     assert!(began.elapsed() < timeout + Duration::from_secs(20));
@@ -108,7 +120,20 @@ async fn an_absent_mongodb_is_unknown_within_the_bound() {
     while provider.charge(&lost).await != Ok(State::Paid) {
         assert!(Instant::now() < deadline, "MongoDB answers again");
     }
-    let found = archive.simulated_books().find(&lost.payment).await.unwrap().unwrap();
+    let found = archive.simulated_books().find(lost.booking).await.unwrap().unwrap();
     assert_eq!((found.charges, found.paid_attempt), (1, Some(1)));
     assert_eq!(provider.charge(&charge).await, Ok(State::Paid));
+}
+
+#[tokio::test]
+async fn a_charge_of_another_amount_is_not_done() {
+    let rig = Rig::simulated(PATIENT).await;
+    let charge = rig.ready().await;
+    let more = Charge { amount: charge.amount + 1, ..charge.clone() };
+    let dollars = Charge { currency: "USD".into(), ..charge.clone() };
+    for other in [more, dollars] {
+        let refused = rig.provider.charge(&other).await;
+        assert!(matches!(refused, Err(PaymentError::NotDone(_))), "{refused:?}");
+    }
+    assert_eq!(rig.booked(charge.booking).await, None);
 }

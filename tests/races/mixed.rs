@@ -137,6 +137,8 @@ impl Caller<'_> {
             }
             // The archive is awaited: whatever it says is right.
             202 => {}
+            // MongoDB too busy to take the intent in time: nothing was charged.
+            503 => expect(reply, &["service_unavailable"]),
             _ => expect(reply, &["booking_expired", "booking_cancelled", "in_flight"]),
         }
     }

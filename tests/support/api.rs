@@ -129,6 +129,11 @@ impl Api {
         Api { client: Client::new(&base), running: Running::Program(program) }
     }
 
+    /// A client that outlives it.
+    pub fn client(&self) -> Client {
+        self.client.clone()
+    }
+
     /// The process of a real program.
     pub fn process(&self) -> &Process {
         match &self.running {

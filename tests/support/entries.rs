@@ -15,7 +15,7 @@ pub fn booking(event: EventId, n: u64) -> BookingId {
 pub fn entry(id: BookingId, seats: &[u32], kind: Kind, version: u64) -> Entry {
     let time_ms = BORN_MS + version as i64 * 1_000;
     let status = match kind {
-        Kind::Hold | Kind::Extend | Kind::ConfirmAbort => Status::Hold,
+        Kind::Hold | Kind::Extend | Kind::ConfirmAbort | Kind::Restored => Status::Hold,
         Kind::ConfirmBegin => Status::Confirming,
         Kind::Sold => Status::Committed,
         Kind::Confirmed => Status::Confirmed,

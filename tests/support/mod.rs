@@ -5,6 +5,7 @@ pub mod engine;
 pub mod entries;
 pub mod http;
 pub mod process;
+pub mod proxy;
 pub mod servers;
 pub mod stripe;
 pub mod worker;

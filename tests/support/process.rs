@@ -69,6 +69,11 @@ impl Process {
         self.signal("TERM");
     }
 
+    /// Kills it (SIGKILL).
+    pub fn kill(&self) {
+        self.signal("KILL");
+    }
+
     /// Stops it where it is (SIGSTOP).
     pub fn freeze(&self) {
         self.signal("STOP");

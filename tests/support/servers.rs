@@ -5,6 +5,7 @@ use std::io::{BufRead, BufReader, Write};
 use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{LazyLock, Mutex};
 use std::time::{Duration, Instant};
 
@@ -53,6 +54,41 @@ impl Server {
         let mut reply = redis_send(&format!("127.0.0.1:{}", self.spec["port"]), words).unwrap();
         read_line(&mut reply).unwrap();
         read_line(&mut reply).unwrap()
+    }
+
+    /// The port it listens on.
+    pub fn port(&self) -> u16 {
+        self.spec["port"].as_u64().expect("spec has a port") as u16
+    }
+
+    /// Has clients told to come through this address.
+    pub fn reached_at(mut self, url: String) -> Self {
+        self.spec["url"] = Value::from(url);
+        self
+    }
+
+    /// Copies a Redis' append-only file as it is now: every write that was answered is in it.
+    pub fn saved_writes(&self) -> PathBuf {
+        // (Other test binaries have this file, too, but not our `unique_name`.)
+        static NEXT: AtomicU32 = AtomicU32::new(1);
+        let number = NEXT.fetch_add(1, Ordering::Relaxed);
+        let copy = state_dir().join(format!("writes-{}-{number}", self.port()));
+        std::fs::create_dir_all(&copy).unwrap();
+        for file in std::fs::read_dir(self.writes()).unwrap() {
+            let file = file.unwrap();
+            std::fs::copy(file.path(), copy.join(file.file_name())).unwrap();
+        }
+        copy
+    }
+
+    /// Puts such a copy in the place of the append-only file, while it does not run.
+    pub fn put_back_writes(&self, saved: &Path) {
+        std::fs::remove_dir_all(self.writes()).unwrap();
+        std::fs::rename(saved, self.writes()).unwrap();
+    }
+
+    fn writes(&self) -> PathBuf {
+        state_dir().join(format!("redis-{}", self.port())).join("appendonlydir")
     }
 
     /// Stops it from running, with its connections open (SIGSTOP).

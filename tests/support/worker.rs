@@ -97,6 +97,11 @@ impl WorkerProcess {
         line.map_or(0.0, |value| value.parse().unwrap())
     }
 
+    /// What it has logged so far.
+    pub fn log(&self) -> String {
+        std::fs::read_to_string(&self.log).unwrap_or_default()
+    }
+
     /// Asks it to end (SIGTERM) and waits until it has; whether it ended in order.
     pub fn stop(mut self) -> bool {
         self.signal("TERM");

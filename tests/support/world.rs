@@ -245,8 +245,7 @@ impl World {
 
     /// What the simulated provider's books have of a booking's payment.
     pub async fn payment(&self, booking: BookingId) -> Option<SimulatedPayment> {
-        let id = Simulated::payment_of(booking);
-        self.archive.simulated_books().find(&id).await.unwrap()
+        self.archive.simulated_books().find(booking).await.unwrap()
     }
 
     /// Free seats by Redis.

@@ -27,7 +27,8 @@ async fn staffed(flavor: Flavor) -> (World, crate::support::worker::WorkerProces
     let world = World::patient(shared_redis(flavor), shared_mongodb()).await;
     let spec = WorkerSpec::new(&world, shared_mongodb());
     let spec = spec.with("mongodb_timeout_ms", "5000").with("worker_reclaim_idle_ms", "30000");
-    let worker = spec.start().await;
+    // Loads are cut off here, and it is these tests that go on with them.
+    let worker = spec.with("restore_on_loss", "false").start().await;
     (world, worker)
 }
 

@@ -11,7 +11,7 @@ use utoipa::openapi::{ContentBuilder, Ref, RefOr, ResponseBuilder};
 use utoipa::{IntoResponses, OpenApi};
 
 use super::problem::{Code, PROBLEM_JSON};
-use super::{blocks, bookings, events, health, pages, sales, seats};
+use super::{blocks, bookings, events, health, pages, sales, seats, webhooks};
 
 pub use schemas::{ChangeEventBody, ConfirmBody, HoldBody, NewBlockBody, NewEventBody};
 use schemas::{ProblemBody, RowSpec, SectionSpec};
@@ -31,6 +31,7 @@ use schemas::{ProblemBody, RowSpec, SectionSpec};
         blocks::list, blocks::block, blocks::release,
         bookings::hold, bookings::list, bookings::get, bookings::confirm, bookings::pay_alias,
         bookings::extend, bookings::cancel, bookings::delete,
+        webhooks::payments,
         health::summary, health::live, health::ready,
         pages::index, pages::openapi, pages::metrics, pages::docs, pages::docs_file,
     ),
@@ -99,6 +100,9 @@ problems! {
         IdentityMissing BookingUnknown BodyTimeout InFlight BookingCancelled BookingConfirming
         BookingConfirmed SaleVoided HoldCapReached BookingExpired BodyTooLarge UnsupportedMediaType
         ServiceUnavailable OutcomeUnknown EventNotLoaded;
+    /// Of a payment provider's webhook.
+    WebhookProblems: InvalidJson InvalidRequest WebhookSignatureInvalid WebhookStale WebhooksOff
+        BodyTimeout BodyTooLarge ServiceUnavailable;
     /// Of paying.
     ConfirmProblems: InvalidJson InvalidParameter InvalidRequest IdentityConflict IdentityMissing
         PaymentDeclined BookingUnknown BodyTimeout InFlight BookingCancelled SaleVoided

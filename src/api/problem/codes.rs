@@ -23,6 +23,8 @@ codes! {
     InvalidParameter = "invalid_parameter" 400 "A parameter is wrong";
     InvalidRequest = "invalid_request" 400 "The request is malformed";
     IdentityConflict = "identity_conflict" 400 "Two different users are named";
+    WebhookSignatureInvalid = "webhook_signature_invalid" 400 "The webhook's signature is wrong";
+    WebhookStale = "webhook_stale" 400 "The webhook's time is too far off";
     IdentityMissing = "identity_missing" 401 "No user is named";
     AdminKeyMissing = "admin_key_missing" 401 "An admin key is needed";
     PaymentDeclined = "payment_declined" 402 "The payment was declined";
@@ -30,6 +32,7 @@ codes! {
     RouteUnknown = "route_unknown" 404 "No such route";
     EventUnknown = "event_unknown" 404 "No such event";
     BookingUnknown = "booking_unknown" 404 "No such booking";
+    WebhooksOff = "webhooks_off" 404 "Webhooks are off";
     MethodNotAllowed = "method_not_allowed" 405 "Not a method of this route";
     BodyTimeout = "body_timeout" 408 "The body took too long";
     SeatsUnavailable = "seats_unavailable" 409 "Seats are not available";

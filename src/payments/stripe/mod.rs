@@ -89,9 +89,8 @@ impl Stripe {
                 Some(State::Paid) => Ok(State::Paid),
                 // A saved answer tells of then, not of now.
                 _ if reply.replayed => self.charged(&path, deadline, declined_by).await,
-                Some(State::Processing) => Ok(State::Processing),
-                Some(State::Cancelled) => Err(cancelled()),
                 Some(State::Open) => Err(declined_by(&reply.body)),
+                Some(state) => Ok(state),
                 None => Err(strange(&reply.body)),
             },
             Err(Failure::Refused(refused)) => self.refused_charge(&path, deadline, refused).await,
@@ -135,9 +134,8 @@ impl Stripe {
     ) -> Result<State, PaymentError> {
         let intent = self.look_up(path, deadline).await.map_err(in_doubt)?.ok_or_else(no_such)?;
         match intent.state() {
-            Some(state @ (State::Paid | State::Processing)) => Ok(state),
-            Some(State::Cancelled) => Err(cancelled()),
             Some(State::Open) => Err(open(&intent)),
+            Some(state) => Ok(state),
             None => Err(strange(&intent)),
         }
     }
@@ -271,10 +269,6 @@ fn path_of(payment: &str) -> Option<String> {
 
 fn no_such() -> PaymentError {
     PaymentError::NotDone("there is no such payment".to_owned())
-}
-
-fn cancelled() -> PaymentError {
-    PaymentError::NotDone("the payment is cancelled".to_owned())
 }
 
 fn declined_by(intent: &Intent) -> PaymentError {

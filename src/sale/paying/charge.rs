@@ -56,7 +56,7 @@ impl Cashier {
         };
         let payment = match self.provider.create(&order).await {
             Ok(payment) => payment,
-            Err(error) => return Charged::NotSent(error.into()),
+            Err(error) => return Charged::NotSent(not_sent(error.into())),
         };
         self.faults.reached(FaultStep::Create);
         for _ in 0..ATTEMPTS_MAX {
@@ -64,7 +64,7 @@ impl Cashier {
                 Ok(Claimed::Fresh(intent)) => (intent, true),
                 Ok(Claimed::TakenOver(intent)) => (intent, false),
                 Ok(Claimed::Stale | Claimed::Closed) => return Charged::Overtaken,
-                Err(error) => return Charged::NotSent(error),
+                Err(error) => return Charged::NotSent(not_sent(error)),
             };
             self.faults.reached(FaultStep::Intent);
             if !is_fresh && let Some(known) = self.look(&intent).await {
@@ -169,5 +169,15 @@ impl Cashier {
         if !matches!(recorded, Ok(true)) {
             tracing::warn!(booking_id = %intent.booking, ?recorded, "a decline is not recorded");
         }
+    }
+}
+
+/// Whatever became of what failed, this confirmation charges nothing.
+fn not_sent(error: SaleError) -> SaleError {
+    match error {
+        SaleError::Unavailable { dependency, reason, .. } => {
+            SaleError::Unavailable { dependency, reason, unknown: false }
+        }
+        other => other,
     }
 }

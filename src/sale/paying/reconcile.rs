@@ -127,7 +127,9 @@ impl Cashier {
             _ => match intent {
                 None => self.abandon(id).await,
                 Some(intent) if intent.state.may_move() => self.resolve(intent, archived).await,
-                Some(intent) if intent.state == IntentState::Cancelled => self.let_go(intent).await,
+                Some(intent) if intent.state == IntentState::Cancelled => {
+                    self.cancelled(intent).await
+                }
                 Some(intent) => {
                     let state = intent.state.word();
                     tracing::error!(booking_id = %id, state, "ALARM: a closed intent without outcome");

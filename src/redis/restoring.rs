@@ -1,0 +1,166 @@
+//! What a repair asks of Redis: is an event there, may it go on under a newer generation, which
+//! bookings does it lack; and the requests behind restored bookings, remembered anew.
+
+use std::collections::HashMap;
+
+use fred::types::Value;
+use futures_util::{StreamExt, stream};
+
+use super::calls::{args, new_nonce, number};
+use super::engine::{Engine, NotAfter};
+use super::error::RedisError;
+use super::log::entries;
+use super::reply::{Answer, integer, list, text};
+use super::scan::read_kept;
+use super::scripts::Script;
+use crate::domain::{Booking, BookingId, EventId, LogId, Partition};
+
+/// Records of requests written at the same time.
+const RECORDS_AT_ONCE_MAX: usize = 64;
+
+impl Engine {
+    /// Whether a partition is served by a master that answers. One that still reads its files
+    /// does not.
+    pub async fn is_master(&self, partition: Partition) -> Result<bool, RedisError> {
+        let role = list(Some(self.command("ROLE", partition, Vec::new()).await?))?;
+        Ok(text(role.into_iter().next())? == "master")
+    }
+
+    /// Which of these events, all of this partition, are not in Redis.
+    pub async fn missing_events(
+        &self,
+        partition: Partition,
+        events: &[EventId],
+    ) -> Result<Vec<EventId>, RedisError> {
+        if events.is_empty() {
+            return Ok(Vec::new());
+        }
+        let keys: Vec<Value> = events
+            .iter()
+            .map(|event| Value::from(self.keys().event_keys(*event).swap_remove(0)))
+            .collect();
+        let there = integer(&self.command("EXISTS", partition, keys.clone()).await?)?;
+        if there == events.len() as i64 {
+            return Ok(Vec::new());
+        }
+        let mut missing = Vec::new();
+        for (event, key) in events.iter().zip(keys) {
+            if integer(&self.command("EXISTS", partition, vec![key]).await?)? == 0 {
+                missing.push(*event);
+            }
+        }
+        Ok(missing)
+    }
+
+    /// Whether a log has this entry: at this position, with this tag.
+    pub async fn has_entry(
+        &self,
+        partition: Partition,
+        id: LogId,
+        tag: &str,
+    ) -> Result<bool, RedisError> {
+        let found = self.range(partition, id, Some(id), 1).await?;
+        Ok(found.first().is_some_and(|read| read.tag() == tag))
+    }
+
+    /// Position and tag of the newest entry at or below a position.
+    pub async fn newest_entry_below(
+        &self,
+        partition: Partition,
+        id: LogId,
+    ) -> Result<Option<(LogId, String)>, RedisError> {
+        let (log, id) = (self.keys().log(partition), id.to_string());
+        let args = [log.as_str(), &id, "-", "COUNT", "1"].into_iter().map(Value::from).collect();
+        let found = entries(partition, Some(self.command("XREVRANGE", partition, args).await?))?;
+        Ok(found.first().map(|read| (read.id, read.tag().to_owned())))
+    }
+
+    /// `raise_generation`: the event goes on under this generation. Answers `[load token]`.
+    pub async fn raise_generation(
+        &self,
+        event: EventId,
+        generation: u64,
+    ) -> Result<Answer, RedisError> {
+        let nonce = new_nonce();
+        self.mutate_event(Script::RaiseGeneration, event, generation, &nonce, Vec::new()).await
+    }
+
+    /// `restore_bookings`: each as its status says is wanted. The caller bounds the list.
+    /// `token` is empty for an event that is open. Answers `[restored, ended]`.
+    pub async fn restore_bookings(
+        &self,
+        event: EventId,
+        generation: u64,
+        token: &str,
+        bookings: &[Booking],
+        tell_until: NotAfter,
+    ) -> Result<Answer, RedisError> {
+        let lines: Vec<String> = bookings
+            .iter()
+            .map(|booking| format!("{}\t{}\n", booking.id, booking.to_record()))
+            .collect();
+        let rest = args![new_nonce(), token, lines.concat()];
+        let (partition, keys) = (self.keys().partition_of(event), self.keys().event_keys(event));
+        self.mutate(Script::RestoreBookings, partition, keys, |not_after| {
+            let mut args = args![not_after.0.min(tell_until.0)];
+            args.push(number(generation));
+            args.extend(rest.iter().cloned());
+            args
+        })
+        .await
+    }
+
+    /// Those of these bookings that Redis has; an unreadable one counts as had, and is left out.
+    pub async fn bookings_by_id(
+        &self,
+        event: EventId,
+        ids: &[BookingId],
+    ) -> Result<HashMap<BookingId, Option<Booking>>, RedisError> {
+        if ids.is_empty() {
+            return Ok(HashMap::new());
+        }
+        let mut args = vec![Value::from(self.keys().bookings(event))];
+        args.extend(ids.iter().map(|id| Value::from(id.to_string())));
+        let partition = self.keys().partition_of(event);
+        let records = list(Some(self.command("HMGET", partition, args).await?))?;
+        let mut found = HashMap::new();
+        for (id, record) in ids.iter().zip(records) {
+            if !matches!(record, Value::Null) {
+                let record = text(Some(record))?;
+                found.insert(*id, read_kept(id.to_string(), &record).1.ok());
+            }
+        }
+        Ok(found)
+    }
+
+    /// Remembers the requests that made these bookings, as `hold` did, so that the same request
+    /// finds its booking; for what is left of `ttl_ms` since the booking was made. A record that
+    /// is there stays.
+    pub async fn remember_requests(
+        &self,
+        bookings: &[Booking],
+        ttl_ms: i64,
+        now_ms: i64,
+    ) -> Result<(), RedisError> {
+        let record = |booking: &Booking| {
+            let left_ms = booking.created_ms + ttl_ms - now_ms;
+            let event = booking.id.event();
+            let args = args![
+                self.keys().idempotency(event, &booking.idempotency),
+                format!("{} {}", booking.id, booking.fingerprint),
+                "NX",
+                "PX",
+                left_ms,
+            ];
+            let is_kept = left_ms > 0 && !booking.idempotency.is_empty();
+            is_kept.then(|| (self.keys().partition_of(event), args))
+        };
+        let records: Vec<(Partition, Vec<Value>)> = bookings.iter().filter_map(record).collect();
+        let written = stream::iter(records).map(|(partition, args)| async move {
+            self.command("SET", partition, args).await.map(drop)
+        });
+        let written: Vec<Result<(), RedisError>> =
+            written.buffer_unordered(RECORDS_AT_ONCE_MAX).collect().await;
+        written.into_iter().collect()
+    }
+}

@@ -1,0 +1,169 @@
+//! What the archive has of an event, placed into a load that is not open yet.
+//!
+//! Promises: a seat is sold there exactly if a sold booking owns the claim on it, and kept back
+//! exactly if the ledger says so and nobody has it. What the archive has not decided is placed by
+//! `undecided`. Bookings that ended stay in the archive. Where the archive itself is not of one
+//! mind, nothing is opened. Placing is done in bounded calls, each of which may be repeated.
+
+use std::collections::HashMap;
+
+use super::{BOOKINGS_PER_CALL, PAGE, Restored, Target, Work, too_late};
+use crate::archive::ArchivedBooking;
+use crate::domain::{Booking, BookingId, EventId, Outcome, SeatId};
+use crate::redis::Code;
+use crate::sale::SaleError;
+use crate::sale::unload::state;
+
+/// Blocked seats placed by one call.
+const BLOCKED_PER_CALL: usize = 2_000;
+/// Tries of one call that came too late: Redis' clock was set, or it was slow.
+const TRIES_MAX: u32 = 3;
+
+impl Work<'_> {
+    /// Reads the archive, which must be done after Redis was made `loading`, and places what it
+    /// has into the load of this token.
+    pub(super) async fn rebuild(&self, token: &str) -> Result<Restored, SaleError> {
+        let mut restored = Restored::default();
+        let target = Target::Load(token);
+        self.place_sold(token, &mut restored).await?;
+        self.place_undecided(target, &mut restored).await?;
+        let blocked = self.archive.blocked_seats(self.event.id).await?;
+        let blocked: Vec<SeatId> = blocked.into_iter().collect();
+        for some in blocked.chunks(BLOCKED_PER_CALL) {
+            self.place(token, &[], some).await?;
+            restored.blocked += some.len() as u64;
+        }
+        Ok(restored)
+    }
+
+    async fn place_sold(&self, token: &str, restored: &mut Restored) -> Result<(), SaleError> {
+        let (event, mut after) = (self.event.id, None);
+        loop {
+            let page = self.archive.sales_of_event(event, Outcome::Sold, after, PAGE).await?;
+            let Some(last) = page.last() else { return Ok(()) };
+            after = Some(last.booking.id);
+            for some in page.chunks(BOOKINGS_PER_CALL) {
+                let sold: Vec<Booking> = some.iter().map(|one| one.booking.clone()).collect();
+                self.place_some_sold(token, sold, restored).await?;
+            }
+            self.tell(&format!("{} sold bookings", restored.sold));
+        }
+    }
+
+    /// Places sold bookings with their requests.
+    pub(super) async fn place_some_sold(
+        &self,
+        token: &str,
+        mut sold: Vec<Booking>,
+        restored: &mut Restored,
+    ) -> Result<(), SaleError> {
+        let event = self.event.id;
+        let seats: Vec<SeatId> = sold.iter().flat_map(|one| &one.seats).copied().collect();
+        let owners = self.archive.seat_owners(event, &seats).await?;
+        if check_claims(event, &sold, &owners).is_err() {
+            // Some may have been cancelled, and their seats sold again, since they were read.
+            let ids: Vec<BookingId> = sold.iter().map(|one| one.id).collect();
+            let now = self.archive.bookings_by_id(&ids).await?;
+            let is_sold = |one: &ArchivedBooking| one.outcome == Some(Outcome::Sold);
+            sold = now.into_iter().filter(is_sold).map(|one| one.booking).collect();
+            let owners = self.archive.seat_owners(event, &seats).await?;
+            check_claims(event, &sold, &owners)?;
+        }
+        let now_ms = self.now_ms().await?;
+        // Whose settlement was lost, or is still on its way into the archive: told here.
+        let untold = |one: &&mut Booking| one.confirmed_ms == 0;
+        let mut told = Vec::new();
+        for booking in sold.iter_mut().filter(untold) {
+            booking.confirmed_ms = now_ms;
+            booking.version += 1;
+            told.push(booking.clone());
+        }
+        self.archive.note_confirmed(&told).await?;
+        self.place(token, &sold, &[]).await?;
+        self.remember(&sold).await?;
+        restored.sold += sold.len() as u64;
+        Ok(())
+    }
+
+    async fn place(
+        &self,
+        token: &str,
+        sold: &[Booking],
+        blocked: &[SeatId],
+    ) -> Result<(), SaleError> {
+        for _ in 0..TRIES_MAX {
+            let answer = self.engine.load_bookings(self.event, token, sold, blocked).await?;
+            match answer.code {
+                Code::Ok => return Ok(()),
+                Code::TooLate => {}
+                Code::SeatsLost => {
+                    let seat = answer.number(0);
+                    let reason = format!("seat {seat} has two sold bookings: see verify");
+                    return Err(state(self.event.id, &reason));
+                }
+                // Another load has begun, or Redis has lost this one.
+                _ => return Err(self.gone()),
+            }
+        }
+        Err(too_late())
+    }
+}
+
+fn check_claims(
+    event: EventId,
+    sold: &[Booking],
+    owners: &HashMap<SeatId, BookingId>,
+) -> Result<(), SaleError> {
+    for booking in sold {
+        let stray = booking.seats.iter().find(|seat| owners.get(seat) != Some(&booking.id));
+        if let Some(seat) = stray {
+            let id = booking.id;
+            let reason = format!("sold {id} does not own the claim on seat {seat}: see verify");
+            return Err(state(event, &reason));
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::Status;
+
+    fn booking(random: u64, seats: &[u32]) -> Booking {
+        Booking {
+            id: BookingId::new(EventId(1), 1, random),
+            status: Status::Confirmed,
+            version: 4,
+            user: "ann".parse().unwrap(),
+            seats: seats.iter().copied().map(SeatId).collect(),
+            amount: 1,
+            currency: "EUR".into(),
+            created_ms: 1,
+            deadline_ms: 2,
+            nonce: String::new(),
+            lease: 1,
+            lease_until_ms: 0,
+            payment: String::new(),
+            paid_ms: 1,
+            confirmed_ms: 1,
+            ended_ms: 0,
+            idempotency: String::new(),
+            fingerprint: String::new(),
+            trace: String::new(),
+        }
+    }
+
+    #[test]
+    fn a_sale_without_its_claims_is_not_opened() {
+        let sold = booking(1, &[1, 2]);
+        let other = booking(2, &[2]).id;
+        let check = |owners: &[(SeatId, BookingId)]| {
+            let owners = owners.iter().copied().collect();
+            check_claims(EventId(1), std::slice::from_ref(&sold), &owners).is_ok()
+        };
+        assert!(check(&[(SeatId(1), sold.id), (SeatId(2), sold.id)]));
+        assert!(!check(&[(SeatId(1), sold.id)]));
+        assert!(!check(&[(SeatId(1), sold.id), (SeatId(2), other)]));
+    }
+}

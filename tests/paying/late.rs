@@ -1,0 +1,119 @@
+//! Money that comes after the hold is over: the same seats if they are free, else it goes back.
+
+use holdfast::domain::{Booking, BookingId, EventId, Intent, IntentState, Status};
+use holdfast::payments::{Charge, Order, Provider, Simulated, SimulatedSettings};
+use holdfast::sale::{BookingView, Reconciled};
+
+use super::{SETTLED, books_agree};
+use crate::on_each_redis;
+use crate::support::eventually;
+use crate::support::servers::{shared_mongodb, shared_redis};
+use crate::support::worker::WorkerSpec;
+use crate::support::world::{World, impatient};
+
+/// Charges a booking as a confirmation would whose traces in Redis a failover has lost.
+async fn charge_unseen(world: &World, booking: &Booking) {
+    let provider = Simulated::new(&world.archive, SimulatedSettings::default());
+    let order =
+        Order { booking: booking.id, amount: booking.amount, currency: booking.currency.clone() };
+    let payment = provider.create(&order).await.unwrap();
+    let leased = Booking { lease: 1, nonce: "lost".into(), ..booking.clone() };
+    let intent = Intent::first(&leased, &payment, IntentState::Open, 0);
+    assert!(world.archive.insert_intent(&intent).await.unwrap());
+    let charge = Charge {
+        booking: booking.id,
+        attempt: 1,
+        payment,
+        method: "card_ok".into(),
+        amount: booking.amount,
+        currency: booking.currency.clone(),
+    };
+    provider.charge(&charge).await.unwrap();
+}
+
+/// A paid booking whose hold is over.
+async fn lapsed_and_paid(world: &World, event: EventId) -> BookingView {
+    let held = world.hold("ann", event, &[1, 2], None).await.unwrap();
+    charge_unseen(world, &held.booking).await;
+    is(world, held.booking.id, Status::Expired).await;
+    held
+}
+
+async fn is(world: &World, id: BookingId, status: Status) {
+    let what = format!("it is {}", status.word());
+    eventually(&what, SETTLED, async || world.status(id).await == Some(status)).await;
+}
+
+on_each_redis!(a_late_payment_takes_the_same_seats, async |flavor| {
+    let world = World::with(shared_redis(flavor), shared_mongodb(), impatient()).await;
+    let event = world.event_of(4, Some(1)).await;
+    let paid = lapsed_and_paid(&world, event).await;
+    let worker = WorkerSpec::new(&world, shared_mongodb()).start().await;
+    is(&world, paid.booking.id, Status::Confirmed).await;
+    let again = world.sale.cashier().reconcile(paid.booking.id).await.unwrap();
+    assert_eq!(again, Reconciled::Done(IntentState::Sold));
+    let totals = books_agree(&world.archive, &[u64::from(event.0)]).await;
+    assert_eq!((totals.sold, totals.refunded), (200, 0));
+    assert_eq!(world.free(event).await, Some(2));
+    world.verified().await;
+    assert!(worker.stop());
+    world.stop().await;
+});
+
+on_each_redis!(a_late_payment_whose_seats_are_gone_goes_back, async |flavor| {
+    let world = World::with(shared_redis(flavor), shared_mongodb(), impatient()).await;
+    let event = world.event_of(4, Some(1)).await;
+    let paid = lapsed_and_paid(&world, event).await;
+    // Held is enough: nobody loses a seat to a late payment.
+    let bobs = world.hold("bob", event, &[2], None).await.unwrap();
+    let reconciled = world.sale.cashier().reconcile(paid.booking.id).await.unwrap();
+    assert_eq!(reconciled, Reconciled::Done(IntentState::Refunded));
+    assert_eq!(world.status(paid.booking.id).await, Some(Status::Voided));
+    let worker = WorkerSpec::new(&world, shared_mongodb()).start().await;
+    let totals = books_agree(&world.archive, &[u64::from(event.0)]).await;
+    assert_eq!((totals.charged, totals.refunded), (200, 200));
+    is(&world, bobs.booking.id, Status::Expired).await;
+    world.verified().await;
+    assert!(worker.stop());
+    world.stop().await;
+});
+
+on_each_redis!(what_its_owner_gave_up_stays_given_up, async |flavor| {
+    let world = World::with(shared_redis(flavor), shared_mongodb(), impatient()).await;
+    let event = world.event(4).await;
+    let held = world.hold("ann", event, &[1], None).await.unwrap();
+    charge_unseen(&world, &held.booking).await;
+    world.sale.cancel(&held.booking.user, held.booking.id).await.unwrap();
+    let reconciled = world.sale.cashier().reconcile(held.booking.id).await.unwrap();
+    assert_eq!(reconciled, Reconciled::Done(IntentState::Refunded));
+    assert_eq!(world.free(event).await, Some(4));
+    let worker = WorkerSpec::new(&world, shared_mongodb()).start().await;
+    books_agree(&world.archive, &[u64::from(event.0)]).await;
+    world.verified().await;
+    assert!(worker.stop());
+    world.stop().await;
+});
+
+on_each_redis!(a_reconciler_killed_at_any_step_is_replaced, async |flavor| {
+    for step in ["after_commit", "after_refund_decided", "after_refund"] {
+        let world = World::with(shared_redis(flavor), shared_mongodb(), impatient()).await;
+        let event = world.event_of(4, Some(2)).await;
+        let paid = lapsed_and_paid(&world, event).await;
+        if step != "after_commit" {
+            world.sell(event, 1..=1).await;
+        }
+        let point = format!("{step}:kill");
+        let spec = || WorkerSpec::new(&world, shared_mongodb());
+        let mut first = spec().with("worker_fault_point", &point).start().await;
+        eventually(&point, SETTLED, async || first.has_ended()).await;
+        let second = spec().start().await;
+        let end = if step == "after_commit" { Status::Confirmed } else { Status::Voided };
+        is(&world, paid.booking.id, end).await;
+        let totals = books_agree(&world.archive, &[u64::from(event.0)]).await;
+        let (charged, refunded) = if step == "after_commit" { (200, 0) } else { (300, 200) };
+        assert_eq!((totals.charged, totals.refunded), (charged, refunded), "{step}");
+        world.verified().await;
+        assert!(second.stop());
+        world.stop().await;
+    }
+});

@@ -1,0 +1,77 @@
+//! What clients of the real programs meet when Redis is emptied in mid-sale.
+
+use serde_json::{Value, json};
+
+use super::*;
+use crate::on_each_redis;
+use crate::support::api::{Api, Place as Programs, small_event};
+
+on_each_redis!(clients_are_told_to_wait_and_lose_nothing, async |flavor| {
+    let redis = private_redis(flavor);
+    let programs = Programs::new(&redis, shared_mongodb());
+    let settings = [("HOLDFAST_REDIS_TIMEOUT_MS", "900"), ("HOLDFAST_CONFIRM_WAIT_MS", "20000")];
+    let apis = [Api::program(&programs, &settings).await, Api::program(&programs, &settings).await];
+    let worker = programs.worker();
+    let api = &apis[0];
+    let event = api.event(small_event()).await;
+    let held = api.held("ann", event, &[1, 2]).await;
+    let paid = api.act("ann", &held, "confirm").await;
+    let receipt = |reply: &crate::support::http::Reply| {
+        let text = reply.text();
+        assert_eq!(reply.status, 200, "{text}");
+        text[text.find("\"receipt\":").expect("a receipt")..].to_owned()
+    };
+    let first = receipt(&paid);
+    let body = json!({ "event_id": event, "seat_ids": [4] });
+    let hold = async |api: &Api| {
+        let request = api.post("/api/v1/bookings").user("bob").header("Idempotency-Key", "bobs");
+        request.json(body.clone()).send().await
+    };
+    let bobs = hold(api).await.json(201);
+    let (engine, archive) = programs.services().await;
+    let wait = Duration::from_secs(20);
+    let group = holdfast::redis::WORKER_GROUP;
+    let report = holdfast::sale::verify::verify(&engine, &archive, group, None, wait).await;
+    assert!(report.unwrap().clean);
+    // Nobody repairs for now.
+    worker.terminate();
+    worker.ended(SOON).await;
+
+    assert_eq!(redis.command(&["FLUSHALL"]), "+OK");
+    for api in &apis {
+        for path in ["seats", "availability", "seats?status=AVAILABLE"] {
+            let reply = api.get(&format!("/api/v1/events/{event}/{path}")).send().await;
+            reply.problem(503, "event_not_loaded");
+            assert!(reply.header("retry-after").is_some(), "{path}");
+        }
+        let refused = api.hold("eve", event, &[1]).await;
+        refused.problem(503, "event_not_loaded");
+        let shown = api.get(&format!("/api/v1/events/{event}")).send().await.json(200);
+        assert_eq!(shown["available_seats"], Value::Null, "not all free: {shown}");
+        hold(api).await.problem(503, "event_not_loaded");
+        let bobs = api.act("bob", &bobs, "confirm").await;
+        bobs.problem(503, "event_not_loaded");
+        // What is sold is known without Redis.
+        assert_eq!(receipt(&api.act("ann", &held, "confirm").await), first);
+    }
+
+    let _worker = programs.worker();
+    let is_back = async || {
+        let path = format!("/api/v1/events/{event}/availability");
+        api.get(&path).send().await.status == 200
+    };
+    eventually("the event is back", REPAIRED, is_back).await;
+    for api in &apis {
+        assert_eq!(api.counts(event).await, (9, 1, 2));
+        let again = hold(api).await;
+        assert_eq!((again.status, again.header("idempotent-replayed")), (201, Some("true")));
+        let again = again.json(201);
+        assert_eq!((&again["id"], &again["seats"]), (&bobs["id"], &bobs["seats"]));
+        assert_eq!(receipt(&api.act("ann", &held, "confirm").await), first);
+        api.hold("eve", event, &[2]).await.problem(409, "seats_unavailable");
+    }
+    receipt(&apis[1].act("bob", &bobs, "confirm").await);
+    let report = holdfast::sale::verify::verify(&engine, &archive, group, None, wait).await;
+    let report = report.unwrap();
+    assert!(report.clean, "{report:#?}");
+});

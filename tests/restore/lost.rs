@@ -1,0 +1,197 @@
+//! A Redis that was emptied: every event comes back as the archive knows it.
+
+use holdfast::domain::{BookingId, IntentState, Outcome};
+use holdfast::redis::{Code, new_nonce};
+
+use super::*;
+use crate::on_each_redis;
+use crate::support::entries::{entry, sold_life};
+
+on_each_redis!(an_emptied_redis_is_rebuilt_by_the_worker, async |flavor| {
+    let place = Place::new(flavor).await;
+    let world = &place.world;
+    let watcher = place.watcher().await;
+    let event = world.event(20).await;
+    let sold = place.buy("ann", event, &[1, 2]).await;
+    let held = world.hold("bob", event, &[3, 4], Some("again")).await.unwrap().booking;
+    let regretted = place.buy("cid", event, &[5]).await;
+    world.sale.cancel(&regretted.user, regretted.id).await.unwrap();
+    place.block(event, BlockAction::Block, 9).await;
+    place.block(event, BlockAction::Block, 8).await;
+    place.block(event, BlockAction::Release, 8).await;
+    world.verified().await;
+    let before = [place.read(&sold).await, place.read(&regretted).await];
+
+    place.flush();
+    // Something of its own is in the log at once: its newest position is as high as ever.
+    world.engine.beat(world.partition(event), 0).await.unwrap();
+    not_loaded(event, world.hold("eve", event, &[7], None).await);
+    not_loaded(event, world.sale.seat_map(event).await);
+    assert_eq!(world.free(event).await, None);
+    assert_eq!(place.read(&sold).await, before[0], "from the archive");
+    // Who only tells, only tells.
+    let told = async || {
+        let facts = world.archive.load_facts(event).await.unwrap().unwrap();
+        (facts.generation, facts.load_state)
+    };
+    eventually("the loss is told", SOON, async || watcher.log().contains("Lost(EventId(")).await;
+    assert_eq!(told().await, (1, LoadState::Opened));
+    assert!(watcher.stop());
+
+    let worker = place.worker().await;
+    place.restored(event, 2).await;
+    assert_eq!(place.seats(event).await.to_lowercase(), "bbhhaaaaxaaaaaaaaaaa");
+    assert_eq!([place.read(&sold).await, place.read(&regretted).await], before);
+    world.verified().await;
+    // The same request finds its hold; another user's limit counts what came back.
+    let again = world.hold("bob", event, &[3, 4], Some("again")).await.unwrap();
+    assert!(again.replayed);
+    assert_eq!((again.booking.id, again.booking.deadline_ms), (held.id, held.deadline_ms));
+    let refused = world.hold("bob", event, &[11, 12, 13, 14, 15, 16, 17, 18, 19], None).await;
+    assert_eq!(refused.unwrap_err(), SaleError::UserLimit { has: 2, max: 10 });
+    let replayed = world.hold("ann", event, &[1, 2], None).await.unwrap();
+    assert_eq!((replayed.replayed, replayed.booking.id), (true, sold.id));
+    // The sale goes on: what was held is paid, what was sold stays sold.
+    assert_eq!(place.pay(&again).await.status, Status::Confirmed);
+    let refused = world.hold("eve", event, &[1], None).await.unwrap_err();
+    assert!(matches!(refused, SaleError::SeatsUnavailable(_)), "{refused:?}");
+    place.buy("eve", event, &[5]).await;
+    world.verified().await;
+    assert!(worker.metric(r#"holdfast_restores_total{result="loaded"}"#).await >= 1.0);
+    assert!(worker.stop());
+    place.world.stop().await;
+});
+
+on_each_redis!(what_is_undecided_has_its_right_to_a_seat, async |flavor| {
+    let place = Place::new(flavor).await;
+    let world = &place.world;
+    let watcher = place.watcher().await;
+    let event = world.event(20).await;
+    let hold = async |user: &str, seats: &[u32]| {
+        world.hold(user, event, seats, None).await.unwrap().booking
+    };
+    // A payment that began; an open intent that Redis' lease did not outlive; an attempt that
+    // was declined; a plain hold; and one that the archive knows only by its intent.
+    let begun = hold("ann", &[1]).await;
+    let known = world.archive.event(event).await.unwrap().unwrap();
+    let nonce = new_nonce();
+    let call = world.engine.confirm_begin(&known, begun.id, &begun.user, &nonce, 600_000, 9);
+    assert_eq!(call.await.unwrap().code, Code::Ok);
+    let opened = hold("bob", &[2]).await;
+    let declined = hold("cid", &[3]).await;
+    let plain = hold("dan", &[4]).await;
+    world.verified().await;
+    for (booking, lease, state) in
+        [(&opened, 3, IntentState::Open), (&declined, 1, IntentState::Idle)]
+    {
+        assert!(world.archive.insert_intent(&intent(booking, lease, state)).await.unwrap());
+    }
+    let mut unarchived = plain.clone();
+    unarchived.id = BookingId::new(event, plain.created_ms as u64 + 1, 77);
+    (unarchived.user, unarchived.seats) = ("eve".parse().unwrap(), vec![SeatId(6), SeatId(7)]);
+    let open = intent(&unarchived, 1, IntentState::Open);
+    assert!(world.archive.insert_intent(&open).await.unwrap());
+    assert!(watcher.stop());
+
+    place.flush();
+    let restored = place.restorer().restore(event, &holdfast::sale::restore::Silent).await;
+    let restored = restored.unwrap().unwrap();
+    assert_eq!((restored.sold, restored.live, restored.ended), (0, 5, 0));
+    assert_eq!(place.seats(event).await.to_lowercase(), "hhhhahhaaaaaaaaaaaaa");
+    let states = async |booking: &Booking| {
+        let answer = world.engine.get_booking(booking.id).await.unwrap();
+        let booking = answer.into_booking().unwrap();
+        (booking.status, booking.lease)
+    };
+    assert_eq!(states(&begun).await, (Status::Confirming, 1));
+    assert_eq!(states(&opened).await, (Status::Confirming, 3));
+    assert_eq!(states(&declined).await, (Status::Hold, 1));
+    assert_eq!(states(&plain).await, (Status::Hold, 0));
+    assert_eq!(states(&unarchived).await, (Status::Confirming, 1));
+    assert_eq!(place.restored_as(&plain).await, Some(Status::Hold));
+    // Their leases have lapsed: the buyer may take the payment over, under a higher number.
+    let known = world.archive.event(event).await.unwrap().unwrap();
+    let call = world.engine.confirm_begin(&known, opened.id, &opened.user, &nonce, 60_000, 9);
+    let taken = call.await.unwrap();
+    assert_eq!((taken.code, taken.into_booking().unwrap().lease), (Code::Ok, 4));
+    let _worker = place.watcher().await;
+    world.verified().await;
+    place.world.stop().await;
+});
+
+on_each_redis!(a_paid_sale_that_nobody_judged_is_judged, async |flavor| {
+    let place = Place::new(flavor).await;
+    let world = &place.world;
+    let event = world.event(4).await;
+    // Archived as paid by a worker that died before it decided; and one that lost its seat.
+    let (first, second) = (BookingId::new(event, 1, 1), BookingId::new(event, 2, 2));
+    let partition = world.partition(event);
+    let states = |id, seats: &[u32]| -> Vec<_> {
+        let mut life = sold_life(id, seats);
+        life.truncate(3);
+        life.iter_mut().for_each(|entry| {
+            entry.kind = match entry.kind {
+                // Stored as a state, not as a sale: nothing is claimed or decided.
+                Kind::Sold => Kind::ConfirmAbort,
+                other => other,
+            }
+        });
+        life.into_iter().map(|entry| (partition, entry)).collect()
+    };
+    world.archive.store(&states(first, &[1, 2])).await.unwrap();
+    world.archive.store(&states(second, &[2, 3])).await.unwrap();
+    // And a hold whose time is over.
+    let overdue = BookingId::new(event, 3, 3);
+    let mut held = entry(overdue, &[4], Kind::Hold, 1);
+    held.transition.as_mut().unwrap().deadline_ms = 1;
+    world.archive.store(&[(partition, held)]).await.unwrap();
+
+    place.flush();
+    let restored = place.restorer().restore(event, &holdfast::sale::restore::Silent).await;
+    let restored = restored.unwrap().unwrap();
+    assert_eq!((restored.sold, restored.live, restored.ended), (1, 0, 1));
+    assert_eq!(place.seats(event).await.to_lowercase(), "bbaa");
+    let outcome = async |id| world.archive.booking(id).await.unwrap().unwrap().outcome;
+    assert_eq!(outcome(first).await, Some(Outcome::Sold));
+    assert_eq!(outcome(second).await, Some(Outcome::Refund));
+    assert_eq!(world.status(first).await, Some(Status::Confirmed));
+    assert_eq!(world.status(overdue).await, Some(Status::Expired));
+    let _worker = place.watcher().await;
+    world.verified().await;
+    place.world.stop().await;
+});
+
+on_each_redis!(a_repair_that_was_cut_off_is_taken_over, async |flavor| {
+    let place = Place::new(flavor).await;
+    let world = &place.world;
+    let event = world.event(10).await;
+    let worker = place.worker().await;
+    let sold = place.buy("ann", event, &[1, 2]).await;
+    world.verified().await;
+    assert!(worker.stop());
+    // Dead after it had raised the generation, made Redis `loading` and placed something.
+    place.flush();
+    let facts = world.archive.load_facts(event).await.unwrap().unwrap();
+    assert_eq!(world.archive.begin_load(event, &facts).await.unwrap(), Some(2));
+    assert!(world.archive.beat_load(event, 2).await.unwrap());
+    let stale = world.archive.event(event).await.unwrap().unwrap();
+    let inventory = holdfast::domain::Inventory::free(&stale.layout);
+    let load = world.engine.load_event(&stale, &inventory).await.unwrap();
+    let holdfast::redis::Load::Loading { token } = load else { panic!("{load:?}") };
+    world.engine.load_bookings(&stale, &token, &[], &[SeatId(7)]).await.unwrap();
+    not_loaded(event, world.hold("eve", event, &[7], None).await);
+
+    let worker = place.worker().await;
+    place.restored(event, 3).await;
+    assert_eq!(place.seats(event).await.to_lowercase(), "bbaaaaaaaa");
+    // It was not dead: it comes too late at every step.
+    assert!(!world.archive.beat_load(event, 2).await.unwrap());
+    assert!(!world.archive.mark_loaded(event, 2, &token).await.unwrap());
+    let until = holdfast::redis::NotAfter(i64::MAX);
+    let late = world.engine.restore_bookings(event, 2, &token, &[seen(&sold)], until).await;
+    assert_eq!(late.unwrap().code, Code::GenerationMismatch);
+    assert_eq!(place.read(&sold).await, seen(&sold));
+    world.verified().await;
+    assert!(worker.stop());
+    place.world.stop().await;
+});
