@@ -92,6 +92,15 @@ impl Archive {
         found.map(Intent::try_from).transpose()
     }
 
+    /// Those of these bookings' intents that there are, in no order.
+    pub async fn intents_by_id(&self, ids: &[BookingId]) -> Result<Vec<Intent>, ArchiveError> {
+        if ids.is_empty() {
+            return Ok(Vec::new());
+        }
+        let ids: Vec<String> = ids.iter().map(BookingId::to_string).collect();
+        self.intents_where(doc! { "_id": { "$in": ids } }, FindOptions::default()).await
+    }
+
     /// Has the reconciler look at a booking's intent, also a closed one, from `now_ms` on: its
     /// outcome has changed.
     pub async fn intent_due(&self, booking: BookingId, now_ms: i64) -> Result<(), ArchiveError> {

@@ -14,6 +14,8 @@ mod failure;
 mod health;
 mod lag;
 mod output;
+mod reconcile;
+mod restore;
 mod seats;
 mod status;
 mod time;
@@ -59,6 +61,8 @@ pub struct Arguments {
 enum Command {
     Status(status::Arguments),
     Verify(verify::Arguments),
+    Reconcile(reconcile::Arguments),
+    Restore(restore::Arguments),
     /// Create, list, show, pause, resume and close events
     #[command(subcommand)]
     Event(events::Command),
@@ -119,6 +123,8 @@ impl Command {
         match self {
             Command::Status(arguments) => output.show(&arguments.run(config).await?),
             Command::Verify(arguments) => output.show(&arguments.run(config).await?),
+            Command::Reconcile(arguments) => output.show(&Box::pin(arguments.run(config)).await?),
+            Command::Restore(arguments) => output.show(&arguments.run(config).await?),
             Command::Event(command) => command.run(config, output).await,
             Command::Seats(command) => command.run(config, output).await,
             Command::Bookings(command) => command.run(config, output).await,

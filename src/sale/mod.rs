@@ -45,7 +45,9 @@ pub use events::Events;
 pub use house::{ArchivedBlock, BlockRequest, HouseSeats};
 pub use load::Loading;
 pub use notices::Noticed;
-pub use paying::{Cashier, Reconciled, Wait};
+pub use paying::{
+    Cashier, CheckOptions, Difference, Mended, MoneyTotals, PaymentsReport, Reconciled, Wait,
+};
 pub use types::*;
 use unfinished::Unfinished;
 pub use unload::Unloading;

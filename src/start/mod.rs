@@ -141,6 +141,13 @@ pub async fn existing_archive(config: &Config) -> Result<Archive, StartError> {
     Ok(archive)
 }
 
+/// Both services and the provider. For tools.
+pub async fn existing(config: &Config) -> Result<Services, StartError> {
+    let (engine, archive) = (existing_engine(config).await?, existing_archive(config).await?);
+    let provider = provider(config, &archive)?;
+    Ok(Services { engine, archive, provider })
+}
+
 fn redis_away(error: RedisError, config: &Config) -> StartError {
     let where_to = &config.redis_url;
     StartError(format!("{error}. Start Redis, or set HOLDFAST_REDIS_URL, now {where_to}"))

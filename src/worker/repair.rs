@@ -17,7 +17,9 @@ use crate::sale::SaleError;
 use crate::sale::restore::{Broken, Progress, Sightings};
 
 /// Pause between two looks; a fork that is met ends it.
-const PAUSE: Duration = Duration::from_secs(1);
+const PAUSE: Duration = Duration::from_secs(2);
+/// The same while something looks lost, or is being repaired.
+const PAUSE_SUSPICIOUS: Duration = Duration::from_secs(1);
 /// Events repaired at the same time by one worker.
 const AT_ONCE_MAX: usize = 4;
 
@@ -26,8 +28,9 @@ pub(super) async fn repair(worker: Worker) {
     let mut sightings = Sightings::default();
     let mut told: HashSet<Broken> = HashSet::new();
     loop {
+        let pause = if sightings.has_more_than(&[]) { PAUSE_SUSPICIOUS } else { PAUSE };
         tokio::select! {
-            () = tokio::time::sleep(PAUSE) => {}
+            () = tokio::time::sleep(pause) => {}
             () = worker.look_now.notified() => {}
             () = worker.shutdown.requested() => return,
         }

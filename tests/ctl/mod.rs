@@ -8,6 +8,7 @@ mod health;
 mod lag;
 mod layouts;
 mod presence;
+mod restore;
 mod seats;
 mod status;
 mod verify;
@@ -81,11 +82,20 @@ impl Shop {
 
     /// A worker of this shop, which parks at once what it cannot read.
     async fn worker(&self) -> WorkerProcess {
+        self.worker_with(&[]).await
+    }
+
+    /// The same, with these settings above its own.
+    async fn worker_with(&self, settings: &[(&str, &str)]) -> WorkerProcess {
         let spec = WorkerSpec::new(&self.world, shared_mongodb());
         let spec = spec.with("mongodb_timeout_ms", "5000").with("worker_reclaim_idle_ms", "30000");
         // Small batches: a busy machine's MongoDB answers them in time too.
         let spec = spec.with("worker_batch_entries", "100");
-        spec.with("worker_deliveries_max", "1").start().await
+        let mut spec = spec.with("worker_deliveries_max", "1");
+        for (name, value) in settings {
+            spec = spec.with(name, value);
+        }
+        spec.start().await
     }
 
     /// Waits until a worker is done with all that is in the booking logs.

@@ -15,6 +15,7 @@ use crate::support::stripe::{Fault, KEY, StripeServer};
 use crate::support::unique_name;
 
 mod promises;
+mod sale;
 mod simulated;
 mod stripe;
 mod webhooks;

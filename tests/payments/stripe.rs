@@ -45,6 +45,15 @@ async fn what_never_left_is_not_done() {
 }
 
 #[tokio::test]
+async fn the_key_does_not_go_where_there_is_no_tls() {
+    let server = StripeServer::start().await;
+    let provider = stripe_at(&server.url().replace("http://", "https://"), PATIENT);
+    let created = provider.create(&order()).await;
+    assert!(matches!(created, Err(PaymentError::NotDone(_))), "{created:?}");
+    assert_eq!(server.seen().len(), 0);
+}
+
+#[tokio::test]
 async fn whatever_follows_a_charge_that_was_sent_is_unknown() {
     for fault in [Fault::ErrorAfter, Fault::CloseAfter, Fault::GarbageAfter, Fault::SilentAfter] {
         let rig = Rig::stripe(IMPATIENT).await;

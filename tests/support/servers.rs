@@ -5,7 +5,6 @@ use std::io::{BufRead, BufReader, Write};
 use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{LazyLock, Mutex};
 use std::time::{Duration, Instant};
 
@@ -69,10 +68,7 @@ impl Server {
 
     /// Copies a Redis' append-only file as it is now: every write that was answered is in it.
     pub fn saved_writes(&self) -> PathBuf {
-        // (Other test binaries have this file, too, but not our `unique_name`.)
-        static NEXT: AtomicU32 = AtomicU32::new(1);
-        let number = NEXT.fetch_add(1, Ordering::Relaxed);
-        let copy = state_dir().join(format!("writes-{}-{number}", self.port()));
+        let copy = state_dir().join(format!("saved-writes-{}", self.port()));
         std::fs::create_dir_all(&copy).unwrap();
         for file in std::fs::read_dir(self.writes()).unwrap() {
             let file = file.unwrap();

@@ -200,7 +200,8 @@ impl Http {
         // Below the deadline of the call, so that "never sent" is told apart from "no answer".
         tcp.set_connect_timeout(Some(timeout / 2));
         let connector = HttpsConnectorBuilder::new()
-            .with_webpki_roots()
+            .with_provider_and_webpki_roots(rustls::crypto::ring::default_provider())
+            .map_err(|error| StripeUnusable(format!("TLS is not possible: {error}")))?
             .https_or_http()
             .enable_http1()
             .wrap_connector(tcp);

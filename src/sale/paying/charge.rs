@@ -134,6 +134,7 @@ impl Cashier {
             currency: intent.currency.clone(),
         };
         let id = intent.booking;
+        let mut may_be_charged = false;
         for _ in 0..SENDS_MAX {
             match self.provider.charge(&charge).await {
                 Ok(State::Paid) => {
@@ -146,6 +147,8 @@ impl Cashier {
                     self.counted("declined");
                     return Charged::Declined(reason);
                 }
+                // That this sending did nothing says nothing of one before it.
+                Err(PaymentError::NotDone(_)) if may_be_charged => break,
                 Err(PaymentError::NotDone(reason)) => {
                     self.counted("not_done");
                     tracing::warn!(booking_id = %id, reason, "a charge was not done");
@@ -155,6 +158,7 @@ impl Cashier {
                     tracing::warn!(booking_id = %id, reason, "the answer to a charge is not known");
                 }
             }
+            may_be_charged = true;
             if let Some(known) = self.look(intent).await {
                 return known;
             }

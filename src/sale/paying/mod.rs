@@ -1,6 +1,6 @@
 //! Money: the one place where a sale speaks to its payment provider. Two parts: [`charge`] is the
 //! confirmation's way (create → intent → charge), [`reconcile`] finds out what became of a payment
-//! that nobody looks after any more and takes the next safe step.
+//! that nobody looks after any more and takes the next safe step, [`check`] does so for all.
 //!
 //! Who may be at work on one booking at once: confirmations of several API processes, some of them
 //! asleep since yesterday; reconcilers of several workers; a webhook; an operator. What keeps them
@@ -32,6 +32,7 @@
 //!   the booking is over.
 
 mod charge;
+mod check;
 mod reconcile;
 mod refund;
 
@@ -45,6 +46,7 @@ use crate::payments::{PaymentError, Provider};
 use crate::redis::Engine;
 
 pub(super) use charge::Charged;
+pub use check::{CheckOptions, Difference, Mended, MoneyTotals, PaymentsReport};
 pub use reconcile::{Reconciled, Wait};
 
 /// How soon an intent is looked at again that waits for something without a time of its own, ms.

@@ -20,7 +20,7 @@
 use std::collections::{HashMap, HashSet};
 use std::time::{Duration, Instant};
 
-use super::{Restorer, TAKE_OVER_AFTER};
+use super::{BEAT, Restorer, TAKE_OVER_AFTER};
 use crate::archive::{LogMark, Watched};
 use crate::domain::{EventId, LoadState, LogId, Partition};
 use crate::redis::WORKER_GROUP;
@@ -95,6 +95,11 @@ impl Sightings {
         broken
     }
 
+    /// Whether there is more that may turn out to be broken than these.
+    pub fn has_more_than(&self, broken: &[Broken]) -> bool {
+        self.missing.len() + self.loading.len() > broken.len()
+    }
+
     /// Whether a repair of this has not just failed.
     pub fn may_try(&self, now: Instant, broken: &Broken) -> bool {
         self.failed
@@ -132,6 +137,23 @@ impl Restorer {
             }
         }
         Ok((sightings.look(Instant::now(), &watched, &missing), watched))
+    }
+
+    /// The partition of an event.
+    pub fn partition_of(&self, event: EventId) -> Partition {
+        self.engine.keys().partition_of(event)
+    }
+
+    /// Whether somebody is at work on this event's repair or load; waits for two beats.
+    pub async fn is_worked_on(&self, id: EventId) -> Result<bool, SaleError> {
+        let of = |watched: Vec<Watched>| watched.into_iter().find(|one| one.id == id);
+        let before = of(self.archive.watched_events().await?);
+        if before.is_none_or(|one| one.load_state != LoadState::Loading) {
+            return Ok(false);
+        }
+        tokio::time::sleep(BEAT * 2).await;
+        let after = of(self.archive.watched_events().await?);
+        Ok(before != after)
     }
 
     /// Looks at every booking log, and moves the marks of those that are whole.

@@ -1,0 +1,188 @@
+//! `restore`: events and writes that Redis lost come back from the archive.
+
+use std::collections::BTreeSet;
+use std::time::{Duration, Instant};
+
+use serde::Serialize;
+use tokio::time::sleep;
+
+use crate::config::Config;
+use crate::domain::{EventId, LoadState};
+use crate::sale::restore::{Broken, Progress, Restored, Restorer, Sightings};
+use crate::start;
+
+use super::failure::Failure;
+use super::output::{Column, Shown, printable, table};
+
+/// Pause between two looks for what is lost.
+const PAUSE: Duration = Duration::from_millis(500);
+
+/// Bring back what Redis lost: events that are gone, and writes that a failover or a cut file took
+///
+/// Without --event: everything that needs it, as the worker does by itself unless restore_on_loss
+/// is off. With --event: this event, also if nothing seems to be wrong with it. An event that
+/// Redis has is merged with what the archive knows, while its sale goes on; one that is gone is
+/// answered 503 until it is back. Sales, payments under way, holds whose time is not over, blocked
+/// seats and saved answers come back. Again is harmless, also after a crash, and beside workers.
+///
+/// Exits with 2 if something could not be restored.
+#[derive(clap::Args, Debug)]
+#[command(after_help = "Examples:
+  holdfastctl restore
+  holdfastctl restore --event 7 && holdfastctl verify --event 7
+  holdfastctl restore --json | jq '.events[] | select(.error)'")]
+pub(super) struct Arguments {
+    /// Restore this event, whether it seems to need it or not
+    #[arg(long, value_name = "ID")]
+    event: Option<u32>,
+}
+
+/// What was done.
+#[derive(Debug, Default, Serialize)]
+pub(super) struct Report {
+    /// One line an event.
+    events: Vec<Line>,
+    /// Partitions whose booking log had lost writes.
+    logs: Vec<u16>,
+}
+
+/// What became of one event.
+#[derive(Debug, Serialize)]
+struct Line {
+    event: u32,
+    /// `loaded`, `merged`, `overtaken` (by another process) or `failed`.
+    result: &'static str,
+    #[serde(flatten)]
+    restored: Option<Restored>,
+    seconds: f64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    error: Option<String>,
+}
+
+/// Progress goes to standard error: standard output is for the result.
+struct Told;
+
+impl Progress for Told {
+    fn tell(&self, event: EventId, what: &str) {
+        eprintln!("event {event}: {what}");
+    }
+}
+
+impl Arguments {
+    pub(super) async fn run(self, config: &Config) -> Result<Report, Failure> {
+        let engine = start::existing_engine(config).await?;
+        let archive = start::existing_archive(config).await?;
+        let restorer = Restorer::new(engine, archive, &start::sale_settings(config));
+        let mut report = Report::default();
+        match self.event.map(EventId) {
+            Some(event) => {
+                if restorer.is_worked_on(event).await? {
+                    let text = format!("event {event} is being restored or loaded: wait for that");
+                    return Err(Failure::new(text));
+                }
+                report.restore(&restorer, event).await;
+            }
+            None => report.restore_all(&restorer).await?,
+        }
+        Ok(report)
+    }
+}
+
+impl Report {
+    async fn restore_all(&mut self, restorer: &Restorer) -> Result<(), Failure> {
+        let mut sightings = Sightings::default();
+        let (broken, watched) = loop {
+            let found = restorer.look_at_events(&mut sightings).await?;
+            if !sightings.has_more_than(&found.0) {
+                break found;
+            }
+            sleep(PAUSE).await;
+        };
+        let broken_logs = restorer.look_at_logs().await?.broken;
+        let mut events: BTreeSet<EventId> = BTreeSet::new();
+        events.extend(broken.iter().filter_map(|one| match one {
+            Broken::Lost(event) | Broken::Stuck(event) => Some(*event),
+            Broken::Log(_) => None,
+        }));
+        for (partition, _) in &broken_logs {
+            let opened = watched.iter().filter(|one| one.load_state == LoadState::Opened);
+            let of = opened.filter(|one| restorer.partition_of(one.id) == *partition);
+            events.extend(of.map(|one| one.id));
+        }
+        for event in events {
+            self.restore(restorer, event).await;
+        }
+        for (partition, mark) in broken_logs {
+            self.logs.push(partition.0);
+            let failed = |line: &&Line| {
+                line.error.is_some() && restorer.partition_of(EventId(line.event)) == partition
+            };
+            // One that failed keeps the log's mark as it is: the next run, or a worker, goes on.
+            if self.events.iter().find(failed).is_none() {
+                restorer.accept_log(partition, &mark).await?;
+            }
+        }
+        Ok(())
+    }
+
+    async fn restore(&mut self, restorer: &Restorer, event: EventId) {
+        let began = Instant::now();
+        let ended = restorer.restore(event, &Told).await;
+        let (result, restored, error) = match ended {
+            Ok(Some(restored)) if restored.merged => ("merged", Some(restored), None),
+            Ok(Some(restored)) => ("loaded", Some(restored), None),
+            Ok(None) => ("overtaken", None, None),
+            Err(error) => ("failed", None, Some(Failure::from(error).to_string())),
+        };
+        let seconds = began.elapsed().as_secs_f64();
+        self.events.push(Line { event: event.0, result, restored, seconds, error });
+    }
+}
+
+impl Shown for Report {
+    fn text(&self) -> String {
+        if self.events.is_empty() && self.logs.is_empty() {
+            return "Nothing is lost.".to_owned();
+        }
+        let columns = [
+            Column::Number("event"),
+            Column::Words("result"),
+            Column::Number("sold"),
+            Column::Number("undone"),
+            Column::Number("live"),
+            Column::Number("ended"),
+            Column::Number("blocked"),
+            Column::Number("seconds"),
+        ];
+        let row = |line: &Line| {
+            let number = |of: fn(&Restored) -> u64| {
+                line.restored.as_ref().map_or("-".to_owned(), |restored| of(restored).to_string())
+            };
+            [
+                line.event.to_string(),
+                line.result.to_owned(),
+                number(|one| one.sold),
+                number(|one| one.undone),
+                number(|one| one.live),
+                number(|one| one.ended),
+                number(|one| one.blocked),
+                format!("{:.1}", line.seconds),
+            ]
+        };
+        let mut text = table(columns, self.events.iter().map(row).collect());
+        for line in &self.events {
+            if let Some(error) = &line.error {
+                text.push_str(&format!("\n\nevent {}: {}", line.event, printable(error)));
+            }
+        }
+        if !self.logs.is_empty() {
+            let logs: Vec<String> = self.logs.iter().map(u16::to_string).collect();
+            text.push_str(&format!("\n\nLost writes in partitions {}.", logs.join(", ")));
+        }
+        text
+    }
+
+    fn is_incomplete(&self) -> bool {
+        self.events.iter().any(|line| line.error.is_some())
+    }
+}

@@ -1,0 +1,381 @@
+//! The three-way check: what Redis, the archive and the provider say of every payment, held against
+//! each other, booking by booking. Reads only, unless it is told to mend; and mending is no more than
+//! [`Cashier::reconcile`], which anybody may run at any time.
+//!
+//! May run during a sale: what is on its way differs for a moment, so only what a later look finds
+//! again is told.
+
+use std::collections::{BTreeMap, HashMap};
+use std::time::{Duration, Instant};
+
+use futures_util::{StreamExt, TryStreamExt, stream};
+use serde::Serialize;
+use tokio::time::sleep;
+
+use super::Cashier;
+use crate::archive::ArchivedBooking;
+use crate::domain::{BookingId, EventId, Intent, IntentState, Outcome, Status};
+use crate::payments::{Payment, State};
+use crate::redis::Code;
+use crate::sale::SaleError;
+
+/// Intents and bookings read at once.
+const PAGE: u32 = 500;
+/// Bookings looked at at the same time: each asks Redis and the provider.
+const AT_ONCE_MAX: usize = 8;
+/// Pause between two looks at what differs.
+const LOOK_PAUSE: Duration = Duration::from_millis(500);
+/// Differences kept; there may be more.
+const DIFFERENCES_MAX: usize = 10_000;
+
+/// What a check found.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct PaymentsReport {
+    /// Whether there is no difference.
+    pub clean: bool,
+    /// Bookings with an intent.
+    pub payments: u64,
+    /// Money by currency.
+    pub totals: BTreeMap<String, MoneyTotals>,
+    /// What was mended.
+    pub mended: Vec<Mended>,
+    /// What differs.
+    pub differences: Vec<Difference>,
+}
+
+/// Money in one currency, minor units.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct MoneyTotals {
+    /// What the archive's sold bookings cost.
+    pub sold: i64,
+    /// What the provider has taken.
+    pub charged: i64,
+    /// What the provider has given back.
+    pub refunded: i64,
+}
+
+/// A booking about which the three do not agree.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Difference {
+    /// Which booking.
+    pub booking: BookingId,
+    /// What differs, and how it can be mended where that takes a person.
+    pub problem: String,
+}
+
+/// A booking that was mended.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Mended {
+    /// Which booking.
+    pub booking: BookingId,
+    /// What became of it.
+    pub result: &'static str,
+}
+
+/// How to check.
+#[derive(Clone, Copy, Debug)]
+pub struct CheckOptions {
+    /// This event alone.
+    pub only: Option<EventId>,
+    /// Whether to mend what differs.
+    pub mend: bool,
+    /// How long what differs has to become right by itself.
+    pub wait: Duration,
+}
+
+/// What the three say of one booking.
+struct Facts {
+    intent: Option<Intent>,
+    archived: Option<ArchivedBooking>,
+    payment: Option<Payment>,
+    /// In Redis; `None` if it is not there.
+    redis: Option<Status>,
+}
+
+impl Cashier {
+    /// Holds the three against each other; `told` is called with how many payments were looked at.
+    ///
+    /// # Errors
+    /// If one of the three does not answer.
+    pub async fn check(
+        &self,
+        options: CheckOptions,
+        told: impl Fn(u64),
+    ) -> Result<PaymentsReport, SaleError> {
+        let mut report = PaymentsReport::default();
+        let mut differing: Vec<BookingId> = Vec::new();
+        for event in self.events(options.only).await? {
+            self.look_at_event(event, &mut report, &mut differing, &told).await?;
+        }
+        if options.mend {
+            for id in &differing {
+                let result = match self.reconcile(*id).await {
+                    Ok(reconciled) => reconciled.word(),
+                    Err(error) => {
+                        tracing::warn!(booking_id = %id, %error, "a payment is not mended");
+                        "error"
+                    }
+                };
+                report.mended.push(Mended { booking: *id, result });
+            }
+        }
+        report.differences = self.what_stays(differing, options.wait).await?;
+        report.clean = report.differences.is_empty();
+        Ok(report)
+    }
+
+    async fn events(&self, only: Option<EventId>) -> Result<Vec<EventId>, SaleError> {
+        if let Some(event) = only {
+            let head = self.archive.event_head(event).await?;
+            return head.map(|head| vec![head.id]).ok_or(SaleError::EventUnknown(event));
+        }
+        let mut events = Vec::new();
+        loop {
+            let after = events.last().copied().unwrap_or(EventId(0));
+            let heads = self.archive.event_heads(after, PAGE).await?;
+            if heads.is_empty() {
+                return Ok(events);
+            }
+            events.extend(heads.iter().map(|head| head.id));
+        }
+    }
+
+    async fn look_at_event(
+        &self,
+        event: EventId,
+        report: &mut PaymentsReport,
+        differing: &mut Vec<BookingId>,
+        told: &impl Fn(u64),
+    ) -> Result<(), SaleError> {
+        let mut after = None;
+        loop {
+            let intents = self.archive.intents_of_event(event, after, PAGE).await?;
+            let Some(last) = intents.last() else { break };
+            after = Some(last.booking);
+            let ids: Vec<BookingId> = intents.iter().map(|intent| intent.booking).collect();
+            for facts in self.facts_of(ids).await? {
+                report.payments += 1;
+                report.count(&facts.1);
+                if problem(&facts.1).is_some() && differing.len() < DIFFERENCES_MAX {
+                    differing.push(facts.0);
+                }
+            }
+            told(report.payments);
+        }
+        // What was sold without an intent has no trace above.
+        let mut after = None;
+        loop {
+            let page = self.archive.bookings_of_event(event, after, PAGE).await?;
+            let Some(last) = page.last() else { return Ok(()) };
+            after = Some(last.booking.id);
+            let sold = page
+                .iter()
+                .filter(|one| one.outcome == Some(Outcome::Sold) && one.booking.amount > 0);
+            let ids: Vec<BookingId> = sold.map(|one| one.booking.id).collect();
+            let intents = self.archive.intents_by_id(&ids).await?;
+            let without = ids.into_iter().filter(|id| intents.iter().all(|i| i.booking != *id));
+            differing.extend(without.take(DIFFERENCES_MAX.saturating_sub(differing.len())));
+        }
+    }
+
+    async fn facts_of(&self, ids: Vec<BookingId>) -> Result<Vec<(BookingId, Facts)>, SaleError> {
+        let intents = self.archive.intents_by_id(&ids).await?;
+        let archived = self.archive.bookings_by_id(&ids).await?;
+        let mut intents: HashMap<BookingId, Intent> =
+            intents.into_iter().map(|intent| (intent.booking, intent)).collect();
+        let mut archived: HashMap<BookingId, ArchivedBooking> =
+            archived.into_iter().map(|one| (one.booking.id, one)).collect();
+        let looks = ids.into_iter().map(|id| {
+            let (intent, archived) = (intents.remove(&id), archived.remove(&id));
+            async move {
+                let payment = match &intent {
+                    Some(intent) if !intent.payment.is_empty() => {
+                        self.provider.get(&intent.payment).await?
+                    }
+                    _ => None,
+                };
+                let answer = self.engine.get_booking(id).await?;
+                let redis = match answer.code {
+                    Code::Ok => Some(answer.into_booking()?.status),
+                    _ => None,
+                };
+                Ok::<_, SaleError>((id, Facts { intent, archived, payment, redis }))
+            }
+        });
+        stream::iter(looks).buffered(AT_ONCE_MAX).try_collect().await
+    }
+
+    /// Of these, those that still differ when the time is over.
+    async fn what_stays(
+        &self,
+        mut differing: Vec<BookingId>,
+        wait: Duration,
+    ) -> Result<Vec<Difference>, SaleError> {
+        let began = Instant::now();
+        loop {
+            let mut differences = Vec::new();
+            for ids in differing.chunks(PAGE as usize) {
+                for (booking, facts) in self.facts_of(ids.to_vec()).await? {
+                    let problem = problem(&facts);
+                    differences.extend(problem.map(|problem| Difference { booking, problem }));
+                }
+            }
+            if differences.is_empty() || began.elapsed() >= wait {
+                return Ok(differences);
+            }
+            differing = differences.iter().map(|difference| difference.booking).collect();
+            sleep(LOOK_PAUSE).await;
+        }
+    }
+}
+
+impl PaymentsReport {
+    fn count(&mut self, facts: &Facts) {
+        let Some(intent) = &facts.intent else { return };
+        let totals = self.totals.entry(intent.currency.clone()).or_default();
+        if facts.archived.as_ref().and_then(|one| one.outcome) == Some(Outcome::Sold) {
+            totals.sold += intent.amount;
+        }
+        if let Some(payment) = facts.payment.as_ref().filter(|one| one.state == State::Paid) {
+            totals.charged += payment.amount;
+            totals.refunded += payment.refunded;
+        }
+    }
+}
+
+/// What the three do not agree about. Nothing, where a payment is still on its way and looked after.
+fn problem(facts: &Facts) -> Option<String> {
+    let outcome = facts.archived.as_ref().and_then(|archived| archived.outcome);
+    let Some(intent) = &facts.intent else {
+        return Some("sold, and nothing is known of a payment".to_owned());
+    };
+    let paid = facts.payment.as_ref().filter(|payment| payment.state == State::Paid);
+    let amount = intent.amount;
+    if let Some(paid) = paid.filter(|paid| paid.amount != amount) {
+        return Some(format!("{amount} was to be paid, {} is: ask the provider", paid.amount));
+    }
+    let refunded = paid.map_or(0, |paid| paid.refunded);
+    let money = match (outcome, paid) {
+        (Some(Outcome::Sold), None) => Some("sold, and not paid: ask the provider".to_owned()),
+        (Some(Outcome::Sold), Some(_)) if refunded > 0 => {
+            Some(format!("sold, and {refunded} given back: ask the provider"))
+        }
+        (Some(Outcome::Refund | Outcome::Cancelled), Some(_)) if refunded < amount => {
+            Some(format!("{} of {amount} is to be given back", amount - refunded))
+        }
+        (None, Some(_)) => Some("paid, and neither sold nor given back".to_owned()),
+        _ => None,
+    };
+    money.or_else(|| in_redis(outcome, facts.redis)).or_else(|| unclosed(intent, outcome, facts))
+}
+
+fn in_redis(outcome: Option<Outcome>, redis: Option<Status>) -> Option<String> {
+    let (outcome, status) = (outcome?, redis?);
+    let (is, should) = (status.word(), outcome.status().word());
+    (status != outcome.status()).then(|| format!("{is} in Redis, {should} by the archive"))
+}
+
+fn unclosed(intent: &Intent, outcome: Option<Outcome>, facts: &Facts) -> Option<String> {
+    let expected = match outcome {
+        Some(Outcome::Sold) => IntentState::Sold,
+        Some(Outcome::Refund | Outcome::Cancelled) => IntentState::Refunded,
+        // Still to be paid, perhaps.
+        None if facts.redis.is_some_and(Status::is_live) => return None,
+        None => IntentState::Cancelled,
+    };
+    let is_closed = intent.state == expected && intent.due_ms.is_none();
+    (!is_closed).then(|| {
+        let (is, should) = (intent.state.word(), expected.word());
+        format!("its intent is {is} and to be closed as {should}")
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::{Booking, SeatId};
+
+    fn facts(
+        state: IntentState,
+        outcome: Option<Outcome>,
+        paid: Option<i64>,
+        redis: Option<Status>,
+    ) -> Facts {
+        let mut intent = Intent {
+            booking: BookingId::new(EventId(1), 1, 1),
+            user: "ann".parse().unwrap(),
+            seats: vec![SeatId(1)],
+            amount: 100,
+            currency: "EUR".into(),
+            created_ms: 1,
+            deadline_ms: 2,
+            idempotency: String::new(),
+            fingerprint: String::new(),
+            trace: String::new(),
+            payment: "p".into(),
+            attempt: 1,
+            lease: 1,
+            nonce: "n".into(),
+            state,
+            due_ms: None,
+            refunded: 0,
+            rev: 1,
+        };
+        if state.may_move() {
+            intent.due_ms = Some(9);
+        }
+        let booking: Booking = intent.as_booking(Status::Confirmed, 1);
+        let archived =
+            ArchivedBooking { booking, outcome, generation: 1, cancel_unsettled_ms: None };
+        let payment = paid.map(|refunded| Payment {
+            id: "p".into(),
+            state: State::Paid,
+            amount: 100,
+            currency: "EUR".into(),
+            refunded,
+        });
+        Facts { intent: Some(intent), archived: Some(archived), payment, redis }
+    }
+
+    #[test]
+    fn what_agrees_is_no_problem() {
+        use IntentState::*;
+        let cases = [
+            facts(Sold, Some(Outcome::Sold), Some(0), Some(Status::Confirmed)),
+            facts(Sold, Some(Outcome::Sold), Some(0), None),
+            facts(Refunded, Some(Outcome::Refund), Some(100), Some(Status::Voided)),
+            facts(Refunded, Some(Outcome::Cancelled), Some(100), Some(Status::Cancelled)),
+            facts(Cancelled, None, None, Some(Status::Expired)),
+            facts(Cancelled, None, None, None),
+            facts(Open, None, None, Some(Status::Confirming)),
+            facts(Idle, None, None, Some(Status::Hold)),
+        ];
+        for case in cases {
+            assert_eq!(problem(&case), None);
+        }
+    }
+
+    #[test]
+    fn what_differs_is_told() {
+        use IntentState::*;
+        let cases = [
+            (facts(Sold, Some(Outcome::Sold), None, None), "sold, and not paid"),
+            (facts(Sold, Some(Outcome::Sold), Some(1), None), "sold, and 1 given back"),
+            (facts(Sold, Some(Outcome::Cancelled), Some(40), None), "60 of 100 is to be"),
+            (facts(Cancelled, None, Some(0), Some(Status::Expired)), "neither sold nor given back"),
+            (facts(Open, None, Some(0), Some(Status::Committed)), "neither sold nor given back"),
+            (facts(Open, Some(Outcome::Sold), Some(0), None), "to be closed as sold"),
+            (facts(Idle, None, None, Some(Status::Expired)), "to be closed as cancelled"),
+            (
+                facts(Sold, Some(Outcome::Sold), Some(0), Some(Status::Confirming)),
+                "CONFIRMING in Redis, CONFIRMED by the archive",
+            ),
+        ];
+        for (case, expected) in cases {
+            let told = problem(&case).unwrap_or_default();
+            assert!(told.contains(expected), "{told:?}, not {expected:?}");
+        }
+        let unknown = Facts { intent: None, ..facts(Sold, Some(Outcome::Sold), None, None) };
+        assert!(problem(&unknown).unwrap().contains("nothing is known of a payment"));
+    }
+}

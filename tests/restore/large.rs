@@ -1,0 +1,51 @@
+//! An event of many bookings: read in pages, placed in bounded calls.
+
+use holdfast::domain::{BookingId, Entry, LogId};
+use holdfast::sale::restore::Silent;
+
+use super::*;
+use crate::on_each_redis;
+use crate::support::entries::{entry, sold_life};
+
+/// Sold bookings and holds: more than a page of each.
+const SOLD: u32 = 1_150;
+const HELD: u32 = 1_050;
+/// Entries stored at once.
+const BATCH: usize = 500;
+
+on_each_redis!(every_page_comes_back, async |flavor| {
+    let place = Place::new(flavor).await;
+    let world = &place.world;
+    let event = world.event(SOLD + HELD).await;
+    let partition = world.partition(event);
+    let deadline_ms = world.engine.redis_time_ms(partition).await.unwrap() + 600_000;
+    let id = |seat: u32| BookingId::new(event, u64::from(seat), u64::from(seat));
+    let sold = (1..=SOLD).flat_map(|seat| sold_life(id(seat), &[seat]));
+    let held = (SOLD + 1..=SOLD + HELD).map(|seat| {
+        let mut held = entry(id(seat), &[seat], Kind::Hold, 1);
+        let transition = held.transition.as_mut().unwrap();
+        transition.deadline_ms = deadline_ms;
+        transition.user = format!("u{seat}").parse().unwrap();
+        held
+    });
+    let entries: Vec<(_, Entry)> = sold
+        .chain(held)
+        .zip(1..)
+        .map(|(one, seq)| (partition, Entry { id: LogId { ms: 1, seq }, ..one }))
+        .collect();
+    for some in entries.chunks(BATCH) {
+        let stored = world.archive.store(some).await.unwrap();
+        assert!(stored.failed.is_empty(), "{:?}", stored.failed);
+    }
+
+    place.flush();
+    let restored = place.restorer().restore(event, &Silent).await.unwrap().unwrap();
+    assert_eq!((restored.sold, restored.live, restored.ended), (SOLD.into(), HELD.into(), 0));
+    let expected = "b".repeat(SOLD as usize) + &"h".repeat(HELD as usize);
+    assert_eq!(place.seats(event).await.to_lowercase(), expected);
+    // Merged as it stands, nothing is to be done.
+    let merged = place.restorer().restore(event, &Silent).await.unwrap().unwrap();
+    assert!(merged.merged);
+    assert_eq!((merged.sold, merged.undone, merged.ended), (0, 0, 0));
+    place.world.stop().await;
+});
