@@ -6,15 +6,16 @@ PROFILE ?= dev
 TEST ?=
 SALE ?=
 OPERATIONS ?= 1000000
+KILLS ?= 200
 
 # Tests open more connections than the soft limit of 1,024 files allows.
 RAISE_FILE_LIMIT = ulimit -n "$$(ulimit -Hn)" 2>/dev/null || true
 
 .DEFAULT_GOAL := help
-.PHONY: help run check services test model bench bench-sale fmt lint deny mutants ci clean
+.PHONY: help run check services test model bench bench-confirm bench-sale torture-pay fmt lint deny mutants ci clean
 
 help: ## List these commands
-	@awk 'BEGIN { FS = ":.*## " } /^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk 'BEGIN { FS = ":.*## " } /^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 run: ## Run it all here; HOLDFAST_LISTEN=127.0.0.1:9000 moves it, PROFILE=release builds it fast
 	@$(PYTHON) deploy/run.py --profile $(PROFILE)
@@ -30,6 +31,9 @@ test: services ## Test everything with services of its own; TEST=name filters
 
 model: services ## Run the model of the sale for longer; OPERATIONS=number
 	@$(RAISE_FILE_LIMIT); MODEL_OPERATIONS=$(OPERATIONS) $(CARGO) test --test main -- --nocapture model::agrees_for_long
+
+torture-pay: services ## Kill processes at random while buyers pay; KILLS=number
+	@$(RAISE_FILE_LIMIT); TORTURE_KILLS=$(KILLS) $(CARGO) test --test main -- --nocapture paying::torture
 
 fmt: ## Format the code
 	$(CARGO) fmt --all
@@ -47,6 +51,11 @@ bench: ## Measure decisions, searches for seats, and a million seats against a t
 		sh -c 'bench=target/release/holdfast-bench; \
 		$$bench decisions --redis-url $$REDIS_URL && $$bench searches --redis-url $$REDIS_URL && \
 		$$bench sizes --redis-url $$REDIS_URL --mongodb-url $$MONGODB_URL'
+
+bench-confirm: ## Measure a confirmation against one majority write with journal
+	$(CARGO) build --release -p holdfast-bench
+	@$(PYTHON) deploy/services.py run --dir .holdfast/bench --exec \
+		sh -c 'target/release/holdfast-bench confirm --redis-url $$REDIS_URL --mongodb-url $$MONGODB_URL'
 
 bench-sale: ## Sell 5,000 seats to 20,000 simulated buyers and check every answer; SALE="--buyers 500" changes it
 	@rm -rf .holdfast/bench-sale

@@ -1,6 +1,7 @@
 //! Comparisons measured side by side in one run: what is told is the ratio, the absolute figures
 //! are this machine's.
 
+mod confirm;
 mod decisions;
 mod searches;
 mod sizes;
@@ -20,6 +21,8 @@ struct Cli {
 enum Command {
     /// What a decision costs: refused and granted holds, as ratios to a script that does nothing
     Decisions(decisions::Options),
+    /// What a confirmation takes, as a ratio to one majority write with journal
+    Confirm(confirm::Options),
     /// What a search for seats costs Redis in houses of 50,000 seats that are nearly sold
     Searches(searches::Options),
     /// A million seats against a thousand: opening the event, and holding a seat
@@ -30,6 +33,7 @@ enum Command {
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
     match Cli::parse().command {
         Command::Decisions(options) => decisions::run(options).await,
+        Command::Confirm(options) => confirm::run(options).await,
         Command::Searches(options) => searches::run(options).await,
         Command::Sizes(options) => sizes::run(options).await,
     }
