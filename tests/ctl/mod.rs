@@ -8,6 +8,7 @@ mod health;
 mod lag;
 mod layouts;
 mod presence;
+mod reconcile;
 mod restore;
 mod seats;
 mod status;

@@ -1,7 +1,6 @@
 //! Money that comes after the hold is over: the same seats if they are free, else it goes back.
 
-use holdfast::domain::{Booking, BookingId, EventId, Intent, IntentState, Status};
-use holdfast::payments::{Charge, Order, Provider, Simulated, SimulatedSettings};
+use holdfast::domain::{BookingId, EventId, IntentState, Status};
 use holdfast::sale::{BookingView, Reconciled};
 
 use super::{SETTLED, books_agree};
@@ -11,30 +10,10 @@ use crate::support::servers::{shared_mongodb, shared_redis};
 use crate::support::worker::WorkerSpec;
 use crate::support::world::{World, impatient};
 
-/// Charges a booking as a confirmation would whose traces in Redis a failover has lost.
-async fn charge_unseen(world: &World, booking: &Booking) {
-    let provider = Simulated::new(&world.archive, SimulatedSettings::default());
-    let order =
-        Order { booking: booking.id, amount: booking.amount, currency: booking.currency.clone() };
-    let payment = provider.create(&order).await.unwrap();
-    let leased = Booking { lease: 1, nonce: "lost".into(), ..booking.clone() };
-    let intent = Intent::first(&leased, &payment, IntentState::Open, 0);
-    assert!(world.archive.insert_intent(&intent).await.unwrap());
-    let charge = Charge {
-        booking: booking.id,
-        attempt: 1,
-        payment,
-        method: "card_ok".into(),
-        amount: booking.amount,
-        currency: booking.currency.clone(),
-    };
-    provider.charge(&charge).await.unwrap();
-}
-
 /// A paid booking whose hold is over.
 async fn lapsed_and_paid(world: &World, event: EventId) -> BookingView {
     let held = world.hold("ann", event, &[1, 2], None).await.unwrap();
-    charge_unseen(world, &held.booking).await;
+    world.charge_unseen(&held.booking).await;
     is(world, held.booking.id, Status::Expired).await;
     held
 }
@@ -82,7 +61,7 @@ on_each_redis!(what_its_owner_gave_up_stays_given_up, async |flavor| {
     let world = World::with(shared_redis(flavor), shared_mongodb(), impatient()).await;
     let event = world.event(4).await;
     let held = world.hold("ann", event, &[1], None).await.unwrap();
-    charge_unseen(&world, &held.booking).await;
+    world.charge_unseen(&held.booking).await;
     world.sale.cancel(&held.booking.user, held.booking.id).await.unwrap();
     let reconciled = world.sale.cashier().reconcile(held.booking.id).await.unwrap();
     assert_eq!(reconciled, Reconciled::Done(IntentState::Refunded));

@@ -10,10 +10,11 @@ use futures_util::future::join_all;
 use futures_util::{StreamExt, stream};
 use holdfast::archive::{Archive, ArchiveConfig, SimulatedPayment};
 use holdfast::domain::{
-    BookingId, Entry, EventId, Kind, LogId, Partition, SeatId, Section, Status,
+    Booking, BookingId, Entry, EventId, Intent, IntentState, Kind, LogId, Partition, SeatId,
+    Section, Status,
 };
 use holdfast::faults::Faults;
-use holdfast::payments::{Simulated, SimulatedSettings};
+use holdfast::payments::{Charge, Order, Provider, Simulated, SimulatedSettings};
 use holdfast::redis::scripts::{ClockSource, Scripts};
 use holdfast::redis::{Engine, WORKER_GROUP};
 use holdfast::sale::{
@@ -246,6 +247,29 @@ impl World {
     /// What the simulated provider's books have of a booking's payment.
     pub async fn payment(&self, booking: BookingId) -> Option<SimulatedPayment> {
         self.archive.simulated_books().find(booking).await.unwrap()
+    }
+
+    /// Charges a booking as a confirmation would whose traces in Redis a failover has lost.
+    pub async fn charge_unseen(&self, booking: &Booking) {
+        let provider = Simulated::new(&self.archive, SimulatedSettings::default());
+        let order = Order {
+            booking: booking.id,
+            amount: booking.amount,
+            currency: booking.currency.clone(),
+        };
+        let payment = provider.create(&order).await.unwrap();
+        let leased = Booking { lease: 1, nonce: "lost".into(), ..booking.clone() };
+        let intent = Intent::first(&leased, &payment, IntentState::Open, 0);
+        assert!(self.archive.insert_intent(&intent).await.unwrap());
+        let charge = Charge {
+            booking: booking.id,
+            attempt: 1,
+            payment,
+            method: "card_ok".into(),
+            amount: booking.amount,
+            currency: booking.currency.clone(),
+        };
+        provider.charge(&charge).await.unwrap();
     }
 
     /// Free seats by Redis.

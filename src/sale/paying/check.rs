@@ -17,7 +17,7 @@ use crate::archive::ArchivedBooking;
 use crate::domain::{BookingId, EventId, Intent, IntentState, Outcome, Status};
 use crate::payments::{Payment, State};
 use crate::redis::Code;
-use crate::sale::SaleError;
+use crate::sale::{SaleError, unix_now_ms};
 
 /// Intents and bookings read at once.
 const PAGE: u32 = 500;
@@ -25,6 +25,8 @@ const PAGE: u32 = 500;
 const AT_ONCE_MAX: usize = 8;
 /// Pause between two looks at what differs.
 const LOOK_PAUSE: Duration = Duration::from_millis(500);
+/// How long after an intent is due a worker should have looked at it, ms.
+const OVERDUE_MS: i64 = 30_000;
 /// Differences kept; there may be more.
 const DIFFERENCES_MAX: usize = 10_000;
 
@@ -119,7 +121,7 @@ impl Cashier {
                 report.mended.push(Mended { booking: *id, result });
             }
         }
-        report.differences = self.what_stays(differing, options.wait).await?;
+        self.see_what_stays(differing, options.wait, &mut report).await?;
         report.clean = report.differences.is_empty();
         Ok(report)
     }
@@ -153,11 +155,13 @@ impl Cashier {
             let Some(last) = intents.last() else { break };
             after = Some(last.booking);
             let ids: Vec<BookingId> = intents.iter().map(|intent| intent.booking).collect();
+            let now_ms = unix_now_ms();
             for facts in self.facts_of(ids).await? {
                 report.payments += 1;
-                report.count(&facts.1);
-                if problem(&facts.1).is_some() && differing.len() < DIFFERENCES_MAX {
-                    differing.push(facts.0);
+                // What differs is counted as it is in the end.
+                match problem(&facts.1, now_ms) {
+                    Some(_) if differing.len() < DIFFERENCES_MAX => differing.push(facts.0),
+                    _ => report.count(&facts.1),
                 }
             }
             told(report.payments);
@@ -205,25 +209,36 @@ impl Cashier {
         stream::iter(looks).buffered(AT_ONCE_MAX).try_collect().await
     }
 
-    /// Of these, those that still differ when the time is over.
-    async fn what_stays(
+    /// Reports those of these that still differ when the time is over.
+    async fn see_what_stays(
         &self,
         mut differing: Vec<BookingId>,
         wait: Duration,
-    ) -> Result<Vec<Difference>, SaleError> {
+        report: &mut PaymentsReport,
+    ) -> Result<(), SaleError> {
         let began = Instant::now();
         loop {
-            let mut differences = Vec::new();
+            let is_last = began.elapsed() >= wait;
+            let mut left = Vec::new();
             for ids in differing.chunks(PAGE as usize) {
                 for (booking, facts) in self.facts_of(ids.to_vec()).await? {
-                    let problem = problem(&facts);
-                    differences.extend(problem.map(|problem| Difference { booking, problem }));
+                    let problem = problem(&facts, unix_now_ms());
+                    if problem.is_none() || is_last {
+                        report.count(&facts);
+                    }
+                    match problem {
+                        Some(problem) if is_last => {
+                            report.differences.push(Difference { booking, problem });
+                        }
+                        Some(_) => left.push(booking),
+                        None => {}
+                    }
                 }
             }
-            if differences.is_empty() || began.elapsed() >= wait {
-                return Ok(differences);
+            if left.is_empty() {
+                return Ok(());
             }
-            differing = differences.iter().map(|difference| difference.booking).collect();
+            differing = left;
             sleep(LOOK_PAUSE).await;
         }
     }
@@ -244,7 +259,7 @@ impl PaymentsReport {
 }
 
 /// What the three do not agree about. Nothing, where a payment is still on its way and looked after.
-fn problem(facts: &Facts) -> Option<String> {
+fn problem(facts: &Facts, now_ms: i64) -> Option<String> {
     let outcome = facts.archived.as_ref().and_then(|archived| archived.outcome);
     let Some(intent) = &facts.intent else {
         return Some("sold, and nothing is known of a payment".to_owned());
@@ -266,7 +281,9 @@ fn problem(facts: &Facts) -> Option<String> {
         (None, Some(_)) => Some("paid, and neither sold nor given back".to_owned()),
         _ => None,
     };
-    money.or_else(|| in_redis(outcome, facts.redis)).or_else(|| unclosed(intent, outcome, facts))
+    money
+        .or_else(|| in_redis(outcome, facts.redis))
+        .or_else(|| unclosed(intent, outcome, facts, now_ms))
 }
 
 fn in_redis(outcome: Option<Outcome>, redis: Option<Status>) -> Option<String> {
@@ -275,7 +292,16 @@ fn in_redis(outcome: Option<Outcome>, redis: Option<Status>) -> Option<String> {
     (status != outcome.status()).then(|| format!("{is} in Redis, {should} by the archive"))
 }
 
-fn unclosed(intent: &Intent, outcome: Option<Outcome>, facts: &Facts) -> Option<String> {
+fn unclosed(
+    intent: &Intent,
+    outcome: Option<Outcome>,
+    facts: &Facts,
+    now_ms: i64,
+) -> Option<String> {
+    // A worker will look at it, or has hardly had the time.
+    if intent.due_ms.is_some_and(|due_ms| now_ms < due_ms + OVERDUE_MS) {
+        return None;
+    }
     let expected = match outcome {
         Some(Outcome::Sold) => IntentState::Sold,
         Some(Outcome::Refund | Outcome::Cancelled) => IntentState::Refunded,
@@ -294,6 +320,9 @@ fn unclosed(intent: &Intent, outcome: Option<Outcome>, facts: &Facts) -> Option<
 mod tests {
     use super::*;
     use crate::domain::{Booking, SeatId};
+
+    /// Long after whatever was due.
+    const NOW_MS: i64 = 1_000_000;
 
     fn facts(
         state: IntentState,
@@ -351,7 +380,7 @@ mod tests {
             facts(Idle, None, None, Some(Status::Hold)),
         ];
         for case in cases {
-            assert_eq!(problem(&case), None);
+            assert_eq!(problem(&case, NOW_MS), None);
         }
     }
 
@@ -372,10 +401,10 @@ mod tests {
             ),
         ];
         for (case, expected) in cases {
-            let told = problem(&case).unwrap_or_default();
+            let told = problem(&case, NOW_MS).unwrap_or_default();
             assert!(told.contains(expected), "{told:?}, not {expected:?}");
         }
         let unknown = Facts { intent: None, ..facts(Sold, Some(Outcome::Sold), None, None) };
-        assert!(problem(&unknown).unwrap().contains("nothing is known of a payment"));
+        assert!(problem(&unknown, NOW_MS).unwrap().contains("nothing is known of a payment"));
     }
 }
