@@ -10,8 +10,8 @@
 -- lapsed. A wanted HOLD needs its deadline ahead and all its seats free; otherwise it is written
 -- as ended. Of a booking that Redis has, `CONFIRMING` puts a hold (or one that expired, while its
 -- seats are free) under its lease; `HOLD` says that the archive has a version of it that was lost:
--- it stays as it is here, under a higher version. `bookings` is a bounded list, a line each: id,
--- tab, record, whose status is what is wanted.
+-- it stays as it is here, under a higher version and, as a hold, with the later deadline.
+-- `bookings` is a bounded list, a line each: id, tab, record, whose status is what is wanted.
 -- KEYS: event seats holders bookings deadlines leases users ended log link
 -- ARGV: not_after generation nonce token bookings
 -- Reply: code now, then by code: ok restored ended · generation_mismatch generation
@@ -103,6 +103,10 @@ local function merge(here, b)
     end
   end
   if behind then
+    if here.status == 'HOLD' and b.deadline > here.deadline then
+      here.deadline = b.deadline
+      redis.call('ZADD', deadlines_key, here.deadline, here.id)
+    end
     commit_transition('restored', here, '')
     restored = restored + 1
   end

@@ -195,3 +195,41 @@ on_each_redis!(a_repair_that_was_cut_off_is_taken_over, async |flavor| {
     assert!(worker.stop());
     place.world.stop().await;
 });
+
+on_each_redis!(what_was_cut_off_after_its_generation_was_raised_is_taken_over, async |flavor| {
+    let place = Place::new(flavor).await;
+    let world = &place.world;
+    let (merging, opened) = (world.event(10).await, world.event(10).await);
+    let begin = async |event: EventId| {
+        let facts = world.archive.load_facts(event).await.unwrap().unwrap();
+        assert_eq!(world.archive.begin_load(event, &facts).await.unwrap(), Some(2));
+    };
+    // One dies in a merge: the event sells on meanwhile.
+    begin(merging).await;
+    let raised = world.engine.raise_generation(merging, 2).await.unwrap();
+    assert_eq!(raised.code, Code::Ok);
+    let held = world.hold("ann", merging, &[1], None).await.unwrap().booking;
+    // The other after its load was recorded and before it was opened: what was decided meanwhile
+    // is still to be told.
+    place.redis.command(&["DEL", &world.engine.keys().event_keys(opened)[0]]);
+    begin(opened).await;
+    let event = world.archive.event(opened).await.unwrap().unwrap();
+    let inventory = holdfast::domain::Inventory::free(&event.layout);
+    let load = world.engine.load_event(&event, &inventory).await.unwrap();
+    let holdfast::redis::Load::Loading { token } = load else { panic!("{load:?}") };
+    assert!(world.archive.mark_loaded(opened, 2, &token).await.unwrap());
+    let sold = BookingId::new(opened, 1, 1);
+    let life: Vec<_> =
+        sold_life(sold, &[4]).into_iter().map(|one| (world.partition(opened), one)).collect();
+    world.archive.store(&life).await.unwrap();
+
+    let worker = place.worker().await;
+    place.restored(merging, 3).await;
+    place.restored(opened, 3).await;
+    let settled = async || world.status(sold).await == Some(Status::Confirmed);
+    eventually("the sale is told", SOON, settled).await;
+    assert_eq!(world.status(held.id).await, Some(Status::Hold));
+    world.verified().await;
+    assert!(worker.stop());
+    place.world.stop().await;
+});

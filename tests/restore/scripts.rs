@@ -126,10 +126,12 @@ on_each_redis!(what_redis_has_is_put_under_its_lease_or_outranks, async |flavor|
     let answer = restore(&stage, &[older]).await;
     assert_eq!((answer.number(0), answer.number(1)), (0, 0));
     let stays = stage.hold("bob", &[2]).await.into_booking().unwrap();
-    let lost = Booking { version: 7, ..stays.clone() };
+    let lost = Booking { version: 7, deadline_ms: stays.deadline_ms + 9, ..stays.clone() };
     restore(&stage, &[lost]).await;
     let now = booking(&stage, stays.id).await;
     assert_eq!((now.status, now.version), (Status::Hold, 8));
+    assert_eq!(now.deadline_ms, stays.deadline_ms + 9, "an extension was lost");
+    assert_eq!(stage.snapshot().await.next_deadline_ms, Some(now.deadline_ms));
     // One that expired since gets its seat again while nobody has it.
     let expired = stage.hold("cid", &[3]).await.into_booking().unwrap();
     stage.set_clock(expired.deadline_ms).await;
