@@ -261,7 +261,9 @@ mod tests {
     fn a_booking_keeps_its_first_object() {
         let Claim::TakeOver(taken) = open(1, "a").claim(&leased(2, "b"), "q", 61) else { panic!() };
         assert_eq!(taken.payment, "p");
-        let Claim::Next(next) = open(1, "a").idle().claim(&leased(2, "b"), "q", 61) else { panic!() };
+        let Claim::Next(next) = open(1, "a").idle().claim(&leased(2, "b"), "q", 61) else {
+            panic!()
+        };
         assert_eq!(next.payment, "p");
         let abandoned = Intent::first(&leased(1, "a"), "", IntentState::Idle, 60);
         let Claim::Next(next) = abandoned.claim(&leased(2, "b"), "q", 61) else { panic!() };
