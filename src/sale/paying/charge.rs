@@ -70,7 +70,7 @@ impl Cashier {
             if !is_fresh && let Some(known) = self.look(&intent).await {
                 return known;
             }
-            let charged = self.send(&intent, method).await;
+            let charged = self.send(&intent, method, !is_fresh).await;
             self.faults.reached(FaultStep::Charge);
             if let Charged::Declined(_) = charged {
                 self.record_decline(&intent).await;
@@ -125,7 +125,8 @@ impl Cashier {
         }
     }
 
-    async fn send(&self, intent: &Intent, method: &str) -> Charged {
+    /// Sends an attempt. `was_sent`: perhaps by another before, who may not have its answer yet.
+    async fn send(&self, intent: &Intent, method: &str, was_sent: bool) -> Charged {
         let charge = Charge {
             booking: intent.booking,
             attempt: intent.attempt,
@@ -135,7 +136,7 @@ impl Cashier {
             currency: intent.currency.clone(),
         };
         let id = intent.booking;
-        let mut may_be_charged = false;
+        let mut may_be_charged = was_sent;
         for _ in 0..SENDS_MAX {
             match self.provider.charge(&charge).await {
                 Ok(State::Paid) => {
