@@ -46,7 +46,12 @@ impl Carrier {
         let mut tell_until = judged.tell_until;
         let id = booking.id;
         if outcome == Outcome::Refund && !self.settle_owners(&booking).await {
-            return Settled::Later;
+            // The event may have been restored since its generation was read: once more, so that
+            // the buyer need not wait until the entry is delivered again.
+            let reread = self.generations.reread(&self.archive, id.event()).await;
+            if reread.is_err() || !self.settle_owners(&booking).await {
+                return Settled::Later;
+            }
         }
         // The entry is older than a cancellation: the archive knows more of the booking.
         let mut is_stale = tell_until.is_none() || outcome == Outcome::Cancelled;
