@@ -15,9 +15,9 @@ use super::params::event_id;
 use super::problem::Problem;
 use super::reply::json;
 use super::state::Call;
-use super::time::iso8601;
 use crate::domain::SeatId;
 use crate::domain::limits::{BLOCK_SEATS_MAX, LABEL_BYTES_MAX, REASON_BYTES_MAX};
+use crate::domain::time::iso8601;
 use crate::redis::BlockAction;
 use crate::sale::{ArchivedBlock, BlockRequest, HouseSeats};
 

@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use super::body::{Object, kind};
 use super::problem::Problem;
-use super::time::parse_iso8601;
+use crate::domain::time::parse_iso8601;
 
 /// Characters of a wrong value that a message repeats.
 const SHOWN_CHARS_MAX: usize = 40;

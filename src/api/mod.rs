@@ -35,7 +35,6 @@ mod sales;
 mod seats;
 mod server;
 mod state;
-mod time;
 mod webhooks;
 
 pub use server::{bind, run};

@@ -46,7 +46,7 @@ impl Archive {
 
     /// Cancels a sold booking: the compare-and-set `sold → cancelled`, from which on its seats
     /// may be claimed by others. Answers with the outcome that stands then, `None` where nothing
-    /// is decided. Until the settled cancellation is archived, the booking is among
+    /// is decided. Until [`Archive::cancel_settled`], the booking is among
     /// [`Archive::cancels_unsettled`].
     pub async fn cancel_sold(
         &self,
@@ -103,8 +103,9 @@ impl Archive {
         Ok(self.booking(booking.id).await?.and_then(|found| found.outcome))
     }
 
-    /// At most `limit` bookings cancelled before `before_ms` that Redis was not seen to follow:
-    /// whoever cancelled them may have crashed before settling. Oldest first.
+    /// At most `limit` bookings cancelled before `before_ms` of which nobody has said that all is
+    /// done: whoever cancelled them may have crashed before having the money given back, or before
+    /// settling. Oldest first.
     pub async fn cancels_unsettled(
         &self,
         before_ms: i64,
@@ -118,8 +119,8 @@ impl Archive {
         self.bookings_where(filter, options).await
     }
 
-    /// Takes a cancelled booking off [`Archive::cancels_unsettled`]: Redis was seen to follow, or
-    /// has nothing that could.
+    /// Takes a cancelled booking off [`Archive::cancels_unsettled`]: its intent is due, and then
+    /// Redis was seen to follow, or has nothing that could.
     pub async fn cancel_settled(&self, id: BookingId) -> Result<(), ArchiveError> {
         let operation = doc! {
             "q": { "_id": id.to_string(), "outcome": Outcome::Cancelled.word() },

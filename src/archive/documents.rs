@@ -172,7 +172,7 @@ pub struct ArchivedBooking {
     pub outcome: Option<Outcome>,
     /// The generation of its event in which it had this version.
     pub generation: u64,
-    /// When it was cancelled after the sale, while Redis does not show that yet, Unix ms.
+    /// When it was cancelled after the sale, until its money is due and Redis follows, Unix ms.
     pub cancel_unsettled_ms: Option<i64>,
 }
 

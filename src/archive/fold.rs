@@ -114,13 +114,10 @@ impl Folded<'_> {
             });
         }
         if self.cancelled_ms > 0 {
-            // Redis shows the cancellation: nothing is left to mend.
+            // Its mark stays: that Redis follows does not tell that the money goes back.
             operations.push(doc! {
                 "q": { "_id": &id, "outcome": Outcome::Cancelled.word() },
-                "u": {
-                    "$max": { "ended_ms": self.cancelled_ms },
-                    "$unset": { "cancel_unsettled_ms": "" },
-                },
+                "u": { "$max": { "ended_ms": self.cancelled_ms } },
             });
         }
         Ok(operations)

@@ -7,6 +7,7 @@
 
 use std::future::Future;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use mongodb::bson::{Bson, Document, doc};
@@ -22,6 +23,8 @@ use super::error::ArchiveError;
 const COMMAND_OPS_MAX: usize = 1_000;
 /// Operations under way, answered or not. Beyond it a caller waits for a place, bounded too.
 const IN_FLIGHT_MAX: usize = 256;
+/// How long an impatient caller waits for a server that did not answer the last time.
+const SILENT_TIMEOUT: Duration = Duration::from_millis(500);
 /// A task that nobody waits for any more is given up after this many times `op_timeout`.
 const GIVE_UP_FACTOR: u32 = 10;
 /// `E11000`: a document with this `_id` exists.
@@ -62,11 +65,24 @@ pub(super) struct Gateway {
     database: Database,
     op_timeout: Duration,
     places: Arc<Semaphore>,
+    /// Whether the operation that ended last had no answer in time.
+    is_silent: Arc<AtomicBool>,
 }
 
 impl Gateway {
     pub(super) fn new(database: Database, op_timeout: Duration) -> Self {
-        Gateway { database, op_timeout, places: Arc::new(Semaphore::new(IN_FLIGHT_MAX)) }
+        let places = Arc::new(Semaphore::new(IN_FLIGHT_MAX));
+        Gateway { database, op_timeout, places, is_silent: Arc::default() }
+    }
+
+    /// The same database for callers who must be told soon: while it is silent, they wait for
+    /// [`SILENT_TIMEOUT`] alone. The first answer that comes ends that.
+    pub(super) fn promptly(&self) -> Self {
+        let mut prompt = self.clone();
+        if self.is_silent.load(Ordering::Relaxed) {
+            prompt.op_timeout = SILENT_TIMEOUT.min(self.op_timeout);
+        }
+        prompt
     }
 
     pub(super) fn database_name(&self) -> &str {
@@ -96,14 +112,22 @@ impl Gateway {
             ArchiveError::Unavailable(format!("{IN_FLIGHT_MAX} operations are under way"))
         })?;
         let give_up = self.op_timeout * GIVE_UP_FACTOR;
+        let is_silent = self.is_silent.clone();
         let task = tokio::spawn(async move {
             // Held until the operation ends, so that abandoned ones count as well.
             let _place = place;
-            timeout(give_up, operation).await
+            let ended = timeout(give_up, operation).await;
+            // An answer that comes late is one.
+            let is_away = ended.as_ref().map_or(true, |result| is_no_answer(result));
+            is_silent.store(is_away, Ordering::Relaxed);
+            ended
         });
         match timeout(self.op_timeout, task).await {
             Ok(Ok(Ok(result))) => result.map_err(ArchiveError::from),
-            Ok(Ok(Err(_))) | Err(_) => Err(unanswered()),
+            Ok(Ok(Err(_))) | Err(_) => {
+                self.is_silent.store(true, Ordering::Relaxed);
+                Err(unanswered())
+            }
             Ok(Err(join)) => Err(ArchiveError::Unavailable(format!("operation ended: {join}"))),
         }
     }
@@ -214,6 +238,14 @@ impl Gateway {
     pub(super) fn millis(&self) -> i64 {
         i64::try_from(self.op_timeout.as_millis()).unwrap_or(i64::MAX)
     }
+}
+
+/// Whether no server answered, rather than answering with a refusal.
+fn is_no_answer<T>(result: &mongodb::error::Result<T>) -> bool {
+    use mongodb::error::ErrorKind::{ConnectionPoolCleared, Io, ServerSelection};
+    result.as_ref().is_err_and(|error| {
+        matches!(*error.kind, Io(_) | ServerSelection { .. } | ConnectionPoolCleared { .. })
+    })
 }
 
 /// Reads a write command's reply; `run_command` reports neither kind of error by itself.

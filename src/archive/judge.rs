@@ -2,7 +2,7 @@
 //! want and does it with one command a kind of step. A sale that nobody contests costs its
 //! batch one insert of claims and one update of outcomes.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
 use mongodb::bson::{Document, doc};
@@ -28,6 +28,17 @@ const ROUNDS_MAX: u32 = 64;
 pub(super) struct Judge<'a> {
     gateway: &'a Gateway,
     sales: Vec<(Trial, &'a Transition)>,
+    /// Bookings whose outcome was surely set here.
+    decided: HashSet<BookingId>,
+}
+
+/// How a trial ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Ruling {
+    /// What stands.
+    pub outcome: Outcome,
+    /// Whether it may have been set by another trial, which knew another sale of the booking.
+    pub is_adopted: bool,
 }
 
 #[derive(Deserialize)]
@@ -44,7 +55,7 @@ impl<'a> Judge<'a> {
         let trial = |sale: &'a Transition| (Trial::new(sale.booking, &sale.seats, PATIENCE), sale);
         let mut sales: Vec<(Trial, &Transition)> = sales.map(trial).collect();
         sales.sort_by_key(|(trial, sale)| (trial.booking().event(), sale.seats.first().copied()));
-        Judge { gateway, sales }
+        Judge { gateway, sales, decided: HashSet::new() }
     }
 
     /// Inserts all claims of the batch. Needs no document of the bookings, so it can run beside
@@ -83,7 +94,7 @@ impl<'a> Judge<'a> {
 
     /// Runs all trials to their ends. Every booking with a sale has a document by now. A booking
     /// without an outcome in the result has lost too many races; it can be tried again.
-    pub async fn run(mut self) -> Result<HashMap<BookingId, Option<Outcome>>, ArchiveError> {
+    pub async fn run(mut self) -> Result<HashMap<BookingId, Option<Ruling>>, ArchiveError> {
         for _ in 0..ROUNDS_MAX {
             self.take().await?;
             // Writes first: who is uncontested is decided before the others look at owners.
@@ -98,18 +109,23 @@ impl<'a> Judge<'a> {
                 sleep(LOOK_PAUSE).await;
             }
         }
-        let results = self.sales.iter().map(|(trial, _)| match trial.step() {
-            Step::Done(outcome) => (trial.booking(), Some(*outcome)),
-            _ => (trial.booking(), None),
+        let results = self.sales.iter().map(|(trial, _)| {
+            let id = trial.booking();
+            let ruling = |outcome| Ruling { outcome, is_adopted: !self.decided.contains(&id) };
+            match trial.step() {
+                Step::Done(outcome) => (id, Some(ruling(*outcome))),
+                _ => (id, None),
+            }
         });
         Ok(results.collect())
     }
 
     async fn decide(&mut self) -> Result<(), ArchiveError> {
-        let mut operations = Vec::new();
+        let (mut operations, mut deciding) = (Vec::new(), Vec::new());
         for (trial, sale) in &self.sales {
             if let Step::Decide(outcome) = trial.step() {
                 operations.push(decide_operation(sale, *outcome)?);
+                deciding.push(trial.booking());
             }
         }
         if operations.is_empty() {
@@ -119,6 +135,9 @@ impl<'a> Judge<'a> {
         let written = self.gateway.write_plain(Verb::Update, BOOKINGS, operations).await?;
         // One count for the whole command: only a full one tells each that it won.
         let all_won = written.touched == asked;
+        if all_won {
+            self.decided.extend(deciding);
+        }
         self.resume_all(|step| matches!(step, Step::Decide(_)), |_| Reply::Decided(all_won));
         Ok(())
     }

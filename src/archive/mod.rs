@@ -89,6 +89,12 @@ pub struct Archive {
 }
 
 impl Archive {
+    /// The same archive for callers who must be told soon that it is away: after an operation that
+    /// had no answer they wait for half a second alone, until one is answered again.
+    pub fn promptly(&self) -> Self {
+        Archive { gateway: self.gateway.promptly() }
+    }
+
     /// Reads the configuration. Connects in the background: MongoDB need not be there yet.
     pub async fn connect(config: &ArchiveConfig) -> Result<Self, ArchiveError> {
         let url = |error: mongodb::error::Error| Refusal::Url(error.to_string());

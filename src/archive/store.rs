@@ -13,7 +13,7 @@ use super::documents::{BOOKINGS, TRANSITIONS, booking_of, transition_document, t
 use super::error::ArchiveError;
 use super::fold::{Folded, fold};
 use super::gateway::{DUPLICATE_KEY, Verb, WriteError};
-use super::judge::Judge;
+use super::judge::{Judge, Ruling};
 use crate::domain::{Booking, BookingId, Entry, Kind, Outcome, Partition, Transition};
 
 /// Bytes of an entry's texts and seats beyond which it is not one of ours. A thousand entries of
@@ -76,6 +76,9 @@ pub struct Verdict {
     pub booking: Booking,
     /// What stands in the archive.
     pub outcome: Outcome,
+    /// Whether another than this entry decided it, now or earlier: then the archive may say other
+    /// things of the booking than the entry does, such as when it was paid.
+    pub is_adopted: bool,
 }
 
 impl Archive {
@@ -100,7 +103,7 @@ impl Archive {
         let sales = sales(&readable);
         let (any_ledger, any_states) = (!ledger.documents.is_empty(), !folds.is_empty());
         let any_sales = !sales.is_empty();
-        let mut judge = Judge::new(&self.gateway, sales.into_values());
+        let mut judge = Judge::new(&self.gateway, sales.values().copied());
 
         let told = |step, any: bool| Told { observer: any.then_some(observer), step };
         let (ledger_errors, states, claims) = tokio::join!(
@@ -116,7 +119,7 @@ impl Archive {
             failed.extend(members.iter().map(|index| (*index, reason.clone())));
         }
         let outcomes = told(StoreStep::Outcomes, any_sales).when(judge.run()).await?;
-        Ok(collect(&readable, &outcomes, failed))
+        Ok(collect(&readable, &sales, &outcomes, failed))
     }
 
     /// Judges sales that were archived and not decided, as storing their entries would have. Of a
@@ -127,7 +130,7 @@ impl Archive {
     ) -> Result<HashMap<BookingId, Outcome>, ArchiveError> {
         let sales: Vec<Transition> = paid.iter().map(transition_of).collect();
         let outcomes = Judge::new(&self.gateway, sales.iter()).run().await?;
-        Ok(outcomes.into_iter().filter_map(|(id, outcome)| Some((id, outcome?))).collect())
+        Ok(outcomes.into_iter().filter_map(|(id, ruling)| Some((id, ruling?.outcome))).collect())
     }
 
     /// Inserts ledger documents; one that is there already is this one.
@@ -269,7 +272,8 @@ fn sales<'a>(entries: &[(usize, &'a Entry)]) -> BTreeMap<BookingId, &'a Transiti
 /// One verdict a `sold` entry whose booking was decided and that was itself stored.
 fn collect(
     entries: &[(usize, &Entry)],
-    outcomes: &HashMap<BookingId, Option<Outcome>>,
+    sales: &BTreeMap<BookingId, &Transition>,
+    outcomes: &HashMap<BookingId, Option<Ruling>>,
     mut failed: BTreeMap<usize, String>,
 ) -> Stored {
     let mut verdicts = Vec::new();
@@ -277,9 +281,11 @@ fn collect(
         let Some(sale) = &entry.transition else { continue };
         match outcomes.get(&sale.booking) {
             _ if failed.contains_key(index) => {}
-            Some(Some(outcome)) => {
-                let booking = booking_of(sale);
-                verdicts.push(Verdict { index: *index, booking, outcome: *outcome });
+            Some(Some(ruling)) => {
+                let is_judged = sales.get(&sale.booking).is_some_and(|judged| *judged == sale);
+                let is_adopted = ruling.is_adopted || !is_judged;
+                let (booking, outcome) = (booking_of(sale), ruling.outcome);
+                verdicts.push(Verdict { index: *index, booking, outcome, is_adopted });
             }
             Some(None) | None => {
                 failed.insert(*index, "other sales contest its seats all the time".to_owned());

@@ -146,6 +146,9 @@ impl Intent {
         if !mine && self.lease >= booking.lease {
             return Claim::Stale;
         }
+        // The object that was written first stays: it may be paid already, and a provider that
+        // forgot the key under which it was created has made a second one.
+        let payment = if self.payment.is_empty() { payment } else { &self.payment };
         let next = Intent {
             payment: payment.to_owned(),
             lease: booking.lease,
@@ -252,6 +255,19 @@ mod tests {
         let Claim::TakeOver(taken) = standing.claim(&leased(2, "b"), "p", 61) else { panic!() };
         assert_eq!((taken.attempt, taken.lease, taken.nonce.as_str()), (1, 2, "b"));
         assert_eq!((taken.rev, taken.due_ms), (2, Some(61)));
+    }
+
+    #[test]
+    fn a_booking_keeps_its_first_object() {
+        let Claim::TakeOver(taken) = open(1, "a").claim(&leased(2, "b"), "q", 61) else { panic!() };
+        assert_eq!(taken.payment, "p");
+        let Claim::Next(next) = open(1, "a").idle().claim(&leased(2, "b"), "q", 61) else {
+            panic!()
+        };
+        assert_eq!(next.payment, "p");
+        let abandoned = Intent::first(&leased(1, "a"), "", IntentState::Idle, 60);
+        let Claim::Next(next) = abandoned.claim(&leased(2, "b"), "q", 61) else { panic!() };
+        assert_eq!(next.payment, "q", "it had none");
     }
 
     #[test]

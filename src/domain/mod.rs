@@ -12,6 +12,7 @@ pub mod layout;
 pub mod limits;
 pub mod outcome;
 pub mod seat;
+pub mod time;
 pub mod wanted;
 
 pub use booking::{Booking, RecordError, Status};

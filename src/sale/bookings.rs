@@ -211,8 +211,8 @@ impl Sale {
             Some(Outcome::Refund) => return Err(SaleError::SaleVoided(id)),
             _ => return Err(SaleError::BookingConfirming(id)),
         }
-        // INVARIANT: before Redis follows, since the mark that it has not is what has this done by
-        // the worker if we die here.
+        // INVARIANT: before `cancel_settled`, since the mark that this takes off is what has the
+        // worker do it if we die here, whoever else settles the cancellation meanwhile.
         archive.intent_due(id, unix_now_ms()).await?;
         let archived = archive.booking(id).await?.ok_or(SaleError::BookingUnknown(id))?;
         let call = SettleCall {
@@ -224,7 +224,12 @@ impl Sale {
         };
         // From here on it is cancelled. Should Redis not follow now, the worker sees to it.
         match self.inner.engine.settle(&call).await {
-            Ok(answer) if answer.code == Code::Ok => booked(answer, event),
+            Ok(answer) if answer.code == Code::Ok => {
+                if let Err(error) = archive.cancel_settled(id).await {
+                    tracing::warn!(booking_id = %id, %error, "a cancellation is settled once more");
+                }
+                booked(answer, event)
+            }
             other => {
                 tracing::warn!(booking_id = %id, ?other, "redis follows a cancellation later");
                 Ok(view(archived, event, unix_now_ms()))

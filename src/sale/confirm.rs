@@ -18,7 +18,7 @@ use super::paying::Charged;
 use super::unfinished::Call;
 use super::{BookingView, ConfirmRequest, Confirmed, Sale, SaleError};
 use crate::config::fault::FaultStep;
-use crate::domain::{Booking, BookingId, Event, Status};
+use crate::domain::{Booking, BookingId, Event, IntentState, Status};
 use crate::live::Waiter;
 use crate::redis::{AbortMode, Answer, Code, RedisError, new_nonce};
 use crate::telemetry::trace;
@@ -240,10 +240,11 @@ impl Sale {
             _ => return self.pending(committed, event),
         };
         match booking.status {
-            // An unknown charge that was found not to be made.
-            Status::Hold | Status::Expired => {
+            Status::Hold | Status::Expired if self.is_surely_unpaid(booking.id).await => {
                 Err(SaleError::PaymentDeclined("the payment was not made".to_owned()))
             }
+            // Redis has lost the confirmation (a failover): the money is looked after.
+            Status::Hold | Status::Expired => self.pending(committed, event),
             Status::Confirmed => Ok(Confirmed::Settled(BookingView {
                 booking,
                 event,
@@ -256,6 +257,14 @@ impl Sale {
             Status::Cancelled => Err(SaleError::BookingCancelled(booking.id)),
             _ => self.pending(booking, event),
         }
+    }
+
+    /// Whether the archive, too, knows that no money comes of what was sent. That Redis shows no
+    /// payment proves nothing: it may be in a past state.
+    async fn is_surely_unpaid(&self, id: BookingId) -> bool {
+        let intent = self.inner.archive.intent(id).await.ok().flatten();
+        let state = intent.map(|intent| intent.state);
+        matches!(state, Some(IntentState::Idle | IntentState::Cancelled))
     }
 
     fn pending(&self, booking: Booking, event: Arc<Event>) -> Result<Confirmed, SaleError> {

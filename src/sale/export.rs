@@ -11,10 +11,10 @@
 use std::borrow::Cow;
 
 use csv::{Terminator, Writer, WriterBuilder};
-use jiff::Timestamp;
 
 use super::{Sale, SaleError};
 use crate::archive::{Archive, ArchivedBooking};
+use crate::domain::time::iso8601;
 use crate::domain::{BookingId, Event, EventId, Outcome};
 
 /// Bookings read at once; with ten seats each a page is some two megabytes.
@@ -155,10 +155,7 @@ fn write_sale(
 
 /// A time as ISO 8601; empty where there is none.
 fn time(unix_ms: i64) -> String {
-    match Timestamp::from_millisecond(unix_ms) {
-        Ok(time) if unix_ms > 0 => format!("{time:.3}"),
-        _ => String::new(),
-    }
+    if unix_ms > 0 { iso8601(unix_ms) } else { String::new() }
 }
 
 /// A text that no spreadsheet takes for a formula.

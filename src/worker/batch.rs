@@ -10,6 +10,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
 
 use futures_util::{StreamExt, stream};
+use jiff::Timestamp;
 use tokio::time::sleep;
 use tracing::{error, warn};
 
@@ -119,7 +120,15 @@ impl Worker {
                 error!(booking_id = %id, "ALARM: a seat was sold before: the sale is refunded");
             }
             let told = |word| self.metrics.settled.with_label_values(&[word]).inc();
-            (index, self.carrier.settle(Some(batch.reads[index].id), &judged, told).await)
+            let settled = self.carrier.settle(Some(batch.reads[index].id), &judged, told).await;
+            if verdict.outcome == Outcome::Refund {
+                // It is due in any case, once its lease has lapsed: this is sooner.
+                let now_ms = Timestamp::now().as_millisecond();
+                if let Err(error) = self.archive.intent_due(id, now_ms).await {
+                    warn!(booking_id = %id, %error, "its money goes back later");
+                }
+            }
+            (index, settled)
         });
         settlements.buffer_unordered(SETTLES_AT_ONCE_MAX).collect().await
     }

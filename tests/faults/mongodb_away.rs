@@ -1,12 +1,12 @@
-//! MongoDB frozen or gone during a sale: holds go on, payments are taken and wait, and nothing
-//! is lost when it comes back.
+//! MongoDB frozen or gone during a sale: holds go on, what costs nothing is sold and waits, what costs
+//! is not charged, and nothing is lost when it comes back.
 
 use std::time::{Duration, Instant};
 
 use futures_util::future::join_all;
 use holdfast::domain::{EventId, Status};
 use holdfast::redis::WORKER_GROUP;
-use holdfast::sale::Confirmed;
+use holdfast::sale::{BookingView, Confirmed, SaleError};
 
 use crate::support::servers::{Server, available, private_mongodb, private_redis};
 use crate::support::worker::{WorkerProcess, WorkerSpec};
@@ -35,14 +35,26 @@ async fn sell_through(
     let world = World::with(&redis, &mongodb, impatient()).await;
     let spec = || WorkerSpec::new(&world, &mongodb).with("worker_deliveries_max", "2");
     let (one, two) = tokio::join!(spec().start(), spec().start());
-    let event = world.event(200).await;
+    // Free of charge: no intent has to be written before it is sold.
+    let event = world.free_event(200).await;
+    let paid = world.event(200).await;
     let mut sold = world.sell(event, 1..=3).await;
     world.all_confirmed(&sold, RECOVERY).await;
 
     begin(&mongodb);
     let began = Instant::now();
+    let first = world.hold("ann", paid, &[1], None).await.unwrap();
+    // The first one finds out; from then on it is known.
+    assert_not_charged(&world, &first).await;
+    let mut refused = vec![first];
     let mut seats = 4..;
     while began.elapsed() < length {
+        let seat = refused.len() as u32 + 1;
+        let user = format!("p{seat}");
+        refused.push(world.hold(&user, paid, &[seat], None).await.unwrap());
+        let asked = Instant::now();
+        assert_not_charged(&world, &refused[refused.len() - 1]).await;
+        assert!(asked.elapsed() < PROMPT, "refused after {:?}", asked.elapsed());
         let asked = seats.by_ref().take(SALES_PER_SECOND as usize).map(|seat| {
             let world = &world;
             async move {
@@ -66,6 +78,11 @@ async fn sell_through(
     }
     end(&mongodb);
 
+    for view in &refused {
+        assert_eq!(world.payment(view.booking.id).await, None, "nothing was charged");
+        eventually("it can be paid", RECOVERY, async || world.confirm(view).await.is_ok()).await;
+    }
+    sold.extend(refused);
     world.all_confirmed(&sold, RECOVERY).await;
     world.archive_is_exact(event).await;
     for worker in [&one, &two] {
@@ -78,6 +95,14 @@ async fn sell_through(
     let lag = format!(r#"holdfast_log_lag_seconds{{partition="{}"}}"#, partition.0);
     eventually("the lag is gone", RECOVERY, async || one.metric(&lag).await == 0.0).await;
     world.stop().await;
+}
+
+/// A payment is refused: it would have to leave a trace in MongoDB before money moves.
+async fn assert_not_charged(world: &World, held: &BookingView) {
+    match world.confirm(held).await {
+        Err(SaleError::Unavailable { dependency: "mongodb", unknown: false, .. }) => {}
+        other => panic!("{other:?}"),
+    }
 }
 
 /// The worker says that MongoDB is away, and that the log waits.
@@ -112,7 +137,7 @@ async fn a_worker_ends_though_mongodb_is_away() {
     let world = World::with(&redis, &mongodb, impatient()).await;
     let spec = || WorkerSpec::new(&world, &mongodb);
     let worker = spec().start().await;
-    let event = world.event(10).await;
+    let event = world.free_event(10).await;
     mongodb.freeze();
     let sold = world.sell(event, 1..=3).await;
     let waits = async || worker.metric("holdfast_worker_retries_total").await > 0.0;

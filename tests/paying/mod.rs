@@ -1,6 +1,7 @@
 //! Paying is safe: one charge, one sale, whoever dies where; money and seats tell one story.
 
 mod cards;
+mod doubt;
 mod kills;
 mod late;
 mod path;

@@ -116,14 +116,19 @@ impl World {
         self.event_of(capacity, None).await
     }
 
-    /// The same, whose holds last so many seconds.
+    /// The same, free of charge.
+    pub async fn free_event(&self, capacity: u32) -> EventId {
+        self.event_at(0, capacity, None).await
+    }
+
+    /// The same as [`World::event`], whose holds last so many seconds.
     pub async fn event_of(&self, capacity: u32, hold_ttl_seconds: Option<u32>) -> EventId {
-        let sections = vec![Section {
-            name: "Floor".into(),
-            price: 100,
-            rows: None,
-            capacity: Some(capacity),
-        }];
+        self.event_at(100, capacity, hold_ttl_seconds).await
+    }
+
+    async fn event_at(&self, price: i64, capacity: u32, hold_ttl_seconds: Option<u32>) -> EventId {
+        let sections =
+            vec![Section { name: "Floor".into(), price, rows: None, capacity: Some(capacity) }];
         let new = NewEvent {
             name: "Test".into(),
             description: None,

@@ -3,7 +3,7 @@
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use crate::api::time::{iso8601, iso8601_once};
+use crate::domain::time::{iso8601, iso8601_once};
 use crate::domain::{Booking, Durability, Event, SeatId, Status};
 use crate::sale::{BookingPage, BookingView, ListedBooking};
 

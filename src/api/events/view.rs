@@ -3,8 +3,8 @@
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use crate::api::time::iso8601;
 use crate::domain::layout::Section;
+use crate::domain::time::iso8601;
 use crate::sale::EventView;
 
 /// An event.

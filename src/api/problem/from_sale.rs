@@ -2,8 +2,8 @@
 
 use serde_json::{Value, json};
 
-use crate::api::time::iso8601;
 use crate::domain::event::{CancelPolicy, Cancellation};
+use crate::domain::time::iso8601;
 use crate::domain::{BookingId, Quantity, SeatId, SeatState};
 use crate::sale::SaleError;
 

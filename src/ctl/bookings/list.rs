@@ -7,8 +7,8 @@ use crate::archive::{ArchivedBooking, BookingFilter};
 use crate::config::Config;
 use crate::ctl::failure::Failure;
 use crate::ctl::output::{Column, Shown, table};
-use crate::ctl::time::iso8601;
 use crate::domain::booking::format_seats;
+use crate::domain::time::iso8601;
 use crate::domain::{BookingId, EventId, Status, UserId};
 use crate::start;
 

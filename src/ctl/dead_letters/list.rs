@@ -10,7 +10,8 @@ use crate::start;
 use super::letter_id::LetterId;
 use crate::ctl::failure::Failure;
 use crate::ctl::output::{Column, Shown, or_dash, table};
-use crate::ctl::time::{age_seconds, iso8601, span};
+use crate::ctl::time::{age_seconds, span};
+use crate::domain::time::iso8601;
 
 /// Dead letters listed at most.
 const COUNT_MAX: u64 = 10_000;

@@ -5,7 +5,7 @@ use serde::Serialize;
 use crate::sale::{EventView, SeatMap};
 
 use super::super::output::{Column, Shown, or_dash, printable, table};
-use super::super::time::iso8601;
+use crate::domain::time::iso8601;
 
 /// An event in a line.
 #[derive(Serialize)]

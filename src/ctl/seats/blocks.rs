@@ -6,8 +6,8 @@ use super::ranges::ranges;
 use crate::config::Config;
 use crate::ctl::failure::Failure;
 use crate::ctl::output::{Column, Shown, table};
-use crate::ctl::time::iso8601;
 use crate::domain::EventId;
+use crate::domain::time::iso8601;
 use crate::redis::BlockAction;
 use crate::start;
 

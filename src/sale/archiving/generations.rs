@@ -2,7 +2,8 @@
 //! outcome that was read before a loss.
 //!
 //! INVARIANT: a generation is read before the outcome that it goes with. A remembered one was; if
-//! it is old, Redis says so, and then it is read anew, the outcome after it.
+//! it is old, Redis says so, and then it is read anew, the outcome after it. Who has read an
+//! outcome keeps the generation that he had then: what is remembered may be newer by now.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -15,26 +16,34 @@ use crate::domain::EventId;
 pub struct Generations(Mutex<HashMap<EventId, u64>>);
 
 impl Generations {
-    /// What is remembered of an event.
-    pub fn known(&self, event: EventId) -> Option<u64> {
+    fn known(&self, event: EventId) -> Option<u64> {
         self.lock().get(&event).copied()
     }
 
     /// Reads an event's generation unless it is remembered. An event that is not in the
-    /// catalogue stays unknown.
-    pub async fn learn(&self, archive: &Archive, event: EventId) -> Result<(), ArchiveError> {
+    /// catalogue has none.
+    pub async fn learn(
+        &self,
+        archive: &Archive,
+        event: EventId,
+    ) -> Result<Option<u64>, ArchiveError> {
         match self.known(event) {
-            Some(_) => Ok(()),
+            Some(generation) => Ok(Some(generation)),
             None => self.reread(archive, event).await,
         }
     }
 
     /// Reads an event's generation anew.
-    pub async fn reread(&self, archive: &Archive, event: EventId) -> Result<(), ArchiveError> {
-        if let Some(head) = archive.event_head(event).await? {
-            self.lock().insert(event, head.generation);
+    pub async fn reread(
+        &self,
+        archive: &Archive,
+        event: EventId,
+    ) -> Result<Option<u64>, ArchiveError> {
+        let generation = archive.event_head(event).await?.map(|head| head.generation);
+        if let Some(generation) = generation {
+            self.lock().insert(event, generation);
         }
-        Ok(())
+        Ok(generation)
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<EventId, u64>> {

@@ -48,6 +48,8 @@ pub struct Judged {
     pub verdict: Verdict,
     /// By Redis' clock; `None`: not at all.
     tell_until: Option<NotAfter>,
+    /// The event's, read before the outcome; `None`: it is not in the catalogue.
+    generation: Option<u64>,
 }
 
 impl Judged {
@@ -87,24 +89,27 @@ impl Carrier {
             .filter(|(_, entry)| entry.kind == Kind::Sold)
             .map(|(partition, _)| (*partition, self.tell_until(*partition)))
             .collect();
-        let judged = |verdict: Verdict| {
-            let partition = entries[verdict.index].0;
-            Judged { tell_until: tell_until.get(&partition).copied().flatten(), verdict }
-        };
         let attempt = async {
             // INVARIANT: generations before outcomes.
+            let mut generations = HashMap::new();
             for (_, sale) in entries.iter().filter(|(_, entry)| entry.kind == Kind::Sold) {
                 if let Some(event) = sale.event {
-                    self.generations.learn(&self.archive, event).await?;
+                    let learnt = self.generations.learn(&self.archive, event).await?;
+                    generations.extend(learnt.map(|generation| (event, generation)));
                 }
             }
-            self.archive.store_observed(entries, observer).await
+            let stored = self.archive.store_observed(entries, observer).await?;
+            let judged = |verdict: Verdict| {
+                let partition = entries[verdict.index].0;
+                let tell_until = tell_until.get(&partition).copied().flatten();
+                let generation = generations.get(&verdict.booking.id.event()).copied();
+                Judged { verdict, tell_until, generation }
+            };
+            let judged = stored.verdicts.into_iter().map(judged).collect();
+            Ok(Carried { judged, failed: stored.failed })
         };
         match AssertUnwindSafe(attempt).catch_unwind().await {
-            Ok(Ok(stored)) => Ok(Carried {
-                judged: stored.verdicts.into_iter().map(judged).collect(),
-                failed: stored.failed,
-            }),
+            Ok(Ok(carried)) => Ok(carried),
             Ok(Err(ArchiveError::Corrupt(what))) => Err(Trouble::Defect(what)),
             Ok(Err(error)) => Err(Trouble::Away(error)),
             // The panic hook has logged and counted it.

@@ -10,7 +10,7 @@ use super::{Carrier, Judged};
 use crate::archive::Verdict;
 use crate::backoff::Backoff;
 use crate::domain::{Booking, BookingId, LogId, Outcome};
-use crate::redis::{Code, NotAfter, SettleCall, WORKER_GROUP};
+use crate::redis::{Code, SettleCall, WORKER_GROUP};
 
 /// Tries of one settlement; with the pauses between them a few seconds.
 const TRIES_MAX: u32 = 8;
@@ -43,7 +43,7 @@ impl Carrier {
     ) -> Settled {
         let mut booking = judged.verdict.booking.clone();
         let mut outcome = judged.verdict.outcome;
-        let mut tell_until = judged.tell_until;
+        let (mut tell_until, mut generation) = (judged.tell_until, judged.generation);
         let id = booking.id;
         if outcome == Outcome::Refund && !self.settle_owners(&booking).await {
             // The event may have been restored since its generation was read: once more, so that
@@ -53,17 +53,19 @@ impl Carrier {
                 return Settled::Later;
             }
         }
-        // The entry is older than a cancellation: the archive knows more of the booking.
-        let mut is_stale = tell_until.is_none() || outcome == Outcome::Cancelled;
+        // The entry is older than a cancellation, or is not the sale that was judged (there is
+        // another of this booking, paid at another time): the archive knows more of the booking.
+        let mut is_stale =
+            tell_until.is_none() || outcome == Outcome::Cancelled || judged.verdict.is_adopted;
         let mut backoff = Backoff::new(PAUSE_MIN, PAUSE_MAX);
         for _ in 0..TRIES_MAX {
             if is_stale {
                 let Some(newer) = self.judged_anew(id).await else { return Settled::Later };
-                (booking, outcome) = (newer.0, newer.1);
-                tell_until = Some(newer.2);
+                (booking, outcome) = (newer.verdict.booking, newer.verdict.outcome);
+                (tell_until, generation) = (newer.tell_until, newer.generation);
                 is_stale = false;
             }
-            let Some(generation) = self.generations.known(id.event()) else {
+            let Some(generation) = generation else {
                 return Settled::Never(format!("event {} is not in the archive", id.event()));
             };
             let call = SettleCall {
@@ -102,11 +104,7 @@ impl Carrier {
 
     /// Brings what the archive says of a booking by now into Redis, where it has decided.
     pub async fn follow(&self, id: BookingId) -> Settled {
-        let Some((booking, outcome, tell_until)) = self.judged_anew(id).await else {
-            return Settled::Later;
-        };
-        let verdict = Verdict { index: 0, booking, outcome };
-        let judged = Judged { verdict, tell_until: Some(tell_until) };
+        let Some(judged) = self.judged_anew(id).await else { return Settled::Later };
         self.settle(None, &judged, |_| {}).await
     }
 
@@ -114,13 +112,18 @@ impl Carrier {
     /// to, before the refusal frees what is left: Redis may have lost those sales, and must not
     /// offer their seats once more. Whether all of them have theirs.
     async fn settle_owners(&self, refused: &Booking) -> bool {
-        let tell_until = self.tell_until(self.engine.keys().partition_of(refused.id.event()));
+        let event = refused.id.event();
+        let tell_until = self.tell_until(self.engine.keys().partition_of(event));
+        // INVARIANT: before the owners' outcomes. Seats are sold twice after a loss, and a loss
+        // raises the generation: the one that is remembered would be refused each time.
+        let Ok(Some(generation)) = self.generations.reread(&self.archive, event).await else {
+            return false;
+        };
         let Ok(owners) = self.archive.sold_owners(refused).await else { return false };
         if tell_until.is_none() && !owners.is_empty() {
             return false;
         }
         for owner in owners {
-            let Some(generation) = self.generations.known(refused.id.event()) else { return false };
             let call = SettleCall {
                 generation,
                 outcome: Outcome::Sold.word(),
@@ -140,16 +143,18 @@ impl Carrier {
     }
 
     /// The clock and the event's generation, then the booking and its outcome: in this order.
-    async fn judged_anew(&self, id: BookingId) -> Option<(Booking, Outcome, NotAfter)> {
+    async fn judged_anew(&self, id: BookingId) -> Option<Judged> {
         let partition = self.engine.keys().partition_of(id.event());
         if self.tell_until(partition).is_none() {
             // Asking sets the clock.
             self.engine.redis_time_ms(partition).await.ok()?;
         }
         let tell_until = self.tell_until(partition)?;
-        self.generations.reread(&self.archive, id.event()).await.ok()?;
+        let generation = self.generations.reread(&self.archive, id.event()).await.ok()?;
         let found = self.archive.booking(id).await.ok()??;
-        Some((found.booking, found.outcome?, tell_until))
+        let (booking, outcome) = (found.booking, found.outcome?);
+        let verdict = Verdict { index: 0, booking, outcome, is_adopted: false };
+        Some(Judged { verdict, tell_until: Some(tell_until), generation })
     }
 
     /// Redis shows another end than the one to settle. That is right if the archive has moved on

@@ -70,7 +70,7 @@ impl Cashier {
             if !is_fresh && let Some(known) = self.look(&intent).await {
                 return known;
             }
-            let charged = self.send(&intent, method).await;
+            let charged = self.send(&intent, method, !is_fresh).await;
             self.faults.reached(FaultStep::Charge);
             if let Charged::Declined(_) = charged {
                 self.record_decline(&intent).await;
@@ -90,11 +90,12 @@ impl Cashier {
         // When its lease will have lapsed, by our own clock: it decides nothing.
         let due_ms = unix_now_ms() + self.lease_ms;
         let first = Intent::first(booking, payment, IntentState::Open, due_ms);
-        if self.archive.insert_intent(&first).await? {
+        let archive = self.archive.promptly();
+        if archive.insert_intent(&first).await? {
             return Ok(Claimed::Fresh(first));
         }
         for _ in 0..CLAIMS_MAX {
-            let Some(standing) = self.archive.intent(booking.id).await? else { continue };
+            let Some(standing) = archive.intent(booking.id).await? else { continue };
             let (next, is_fresh) = match standing.claim(booking, payment, due_ms) {
                 Claim::Mine => return Ok(Claimed::TakenOver(standing)),
                 Claim::Next(next) => (*next, true),
@@ -102,7 +103,7 @@ impl Cashier {
                 Claim::Stale => return Ok(Claimed::Stale),
                 Claim::Closed => return Ok(Claimed::Closed),
             };
-            if self.archive.change_intent(&next).await? {
+            if archive.change_intent(&next).await? {
                 return Ok(if is_fresh { Claimed::Fresh(next) } else { Claimed::TakenOver(next) });
             }
         }
@@ -124,7 +125,8 @@ impl Cashier {
         }
     }
 
-    async fn send(&self, intent: &Intent, method: &str) -> Charged {
+    /// Sends an attempt. `was_sent`: perhaps by another before, who may not have its answer yet.
+    async fn send(&self, intent: &Intent, method: &str, was_sent: bool) -> Charged {
         let charge = Charge {
             booking: intent.booking,
             attempt: intent.attempt,
@@ -134,7 +136,7 @@ impl Cashier {
             currency: intent.currency.clone(),
         };
         let id = intent.booking;
-        let mut may_be_charged = false;
+        let mut may_be_charged = was_sent;
         for _ in 0..SENDS_MAX {
             match self.provider.charge(&charge).await {
                 Ok(State::Paid) => {
@@ -169,7 +171,7 @@ impl Cashier {
 
     /// Failing to record it costs the next card one question to the provider, no more.
     async fn record_decline(&self, intent: &Intent) {
-        let recorded = self.archive.change_intent(&intent.idle()).await;
+        let recorded = self.archive.promptly().change_intent(&intent.idle()).await;
         if !matches!(recorded, Ok(true)) {
             tracing::warn!(booking_id = %intent.booking, ?recorded, "a decline is not recorded");
         }

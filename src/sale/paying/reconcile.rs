@@ -102,11 +102,17 @@ impl Cashier {
         // changes the intent's `rev`, so a closing that goes by an older outcome fails.
         let intent = self.archive.intent(id).await?;
         let archived = self.archive.booking(id).await?;
-        let reconciled = self.step(id, intent.as_ref(), archived.as_ref()).await?;
-        if let (Reconciled::Waiting(wait), Some(intent)) = (reconciled, &intent) {
-            self.look_again(intent, wait).await;
+        let reconciled = self.step(id, intent.as_ref(), archived.as_ref()).await;
+        let until_ms = match &reconciled {
+            Ok(Reconciled::Waiting(wait)) => Some(wait.until_ms),
+            // The archive's turn, or an error that may last: looked at again behind the others.
+            Ok(Reconciled::Committed) | Err(_) => Some(None),
+            Ok(_) => None,
+        };
+        if let (Some(until_ms), Some(intent)) = (until_ms, &intent) {
+            self.look_again(intent, until_ms).await;
         }
-        Ok(reconciled)
+        reconciled
     }
 
     async fn step(
@@ -387,10 +393,10 @@ impl Cashier {
         }
     }
 
-    /// Has a waiting intent looked at again in a while. Another's change of it is as good.
-    async fn look_again(&self, intent: &Intent, wait: Wait) {
+    /// Has an intent looked at again in a while. Another's change of it is as good.
+    async fn look_again(&self, intent: &Intent, until_ms: Option<i64>) {
         let soon_ms = unix_now_ms() + LOOK_AGAIN_MS;
-        let due_ms = wait.until_ms.map_or(soon_ms, |until_ms| until_ms.max(soon_ms));
+        let due_ms = until_ms.map_or(soon_ms, |until_ms| until_ms.max(soon_ms));
         if let Err(error) = self.archive.change_intent(&intent.due(due_ms)).await {
             tracing::warn!(booking_id = %intent.booking, %error, "an intent stays due");
         }
