@@ -46,7 +46,12 @@ impl Carrier {
         let (mut tell_until, mut generation) = (judged.tell_until, judged.generation);
         let id = booking.id;
         if outcome == Outcome::Refund && !self.settle_owners(&booking).await {
-            return Settled::Later;
+            // The event may have been restored since its generation was read: once more, so that
+            // the buyer need not wait until the entry is delivered again.
+            let reread = self.generations.reread(&self.archive, id.event()).await;
+            if reread.is_err() || !self.settle_owners(&booking).await {
+                return Settled::Later;
+            }
         }
         // The entry is older than a cancellation, or is not the sale that was judged (there is
         // another of this booking, paid at another time): the archive knows more of the booking.

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use tokio::time::sleep;
 
 use super::{Restored, Target, Work};
-use crate::domain::{LogId, SeatId, SeatState};
+use crate::domain::{Inventory, LogId, SeatId, SeatState};
 use crate::redis::{BlockAction, BlockCall, Body, Code, Detail, Snapshot, WORKER_GROUP};
 use crate::sale::SaleError;
 
@@ -44,14 +44,17 @@ impl Work<'_> {
         restored: &mut Restored,
     ) -> Result<(), SaleError> {
         let Some(inventory) = &stood.inventory else { return Err(self.gone()) };
+        let mut differing = self.differing_blocks(inventory).await?;
+        if differing.0.is_empty() && differing.1.is_empty() {
+            return Ok(());
+        }
+        // Some may just be on their way into the ledger.
         let position = stood.link.as_ref().map_or(LogId::default(), |link| link.0);
         let is_archived = self.await_archive(position).await?;
-        let ledger = self.archive.blocked_seats(self.event.id).await?;
-        let is = |seat: SeatId, state| inventory.state(seat) == Some(state);
-        let blocking: Vec<SeatId> =
-            ledger.iter().copied().filter(|seat| is(*seat, SeatState::Available)).collect();
-        let kept = (1..=inventory.seats()).map(SeatId).filter(|s| is(*s, SeatState::Blocked));
-        let releasing: Vec<SeatId> = kept.filter(|seat| !ledger.contains(seat)).collect();
+        if is_archived {
+            differing = self.differing_blocks(inventory).await?;
+        }
+        let (blocking, releasing) = differing;
         restored.blocked += self.change_blocks(BlockAction::Block, blocking).await?;
         if is_archived {
             self.change_blocks(BlockAction::Release, releasing).await?;
@@ -60,6 +63,18 @@ impl Work<'_> {
             tracing::warn!(event_id = %event, seats, "the archive lags: seats stay kept back");
         }
         Ok(())
+    }
+
+    /// Free seats that the house has by the ledger, and seats that it has here alone.
+    async fn differing_blocks(
+        &self,
+        inventory: &Inventory,
+    ) -> Result<(Vec<SeatId>, Vec<SeatId>), SaleError> {
+        let ledger = self.archive.blocked_seats(self.event.id).await?;
+        let is = |seat: &SeatId, state| inventory.state(*seat) == Some(state);
+        let free = ledger.iter().copied().filter(|seat| is(seat, SeatState::Available));
+        let kept = (1..=inventory.seats()).map(SeatId).filter(|s| is(s, SeatState::Blocked));
+        Ok((free.collect(), kept.filter(|seat| !ledger.contains(seat)).collect()))
     }
 
     /// How many seats were changed. A seat that somebody has by now stays with them.
