@@ -14,9 +14,9 @@ const START_TIMEOUT: Duration = Duration::from_secs(60);
 /// Bound of an answer of its own routes on a busy machine.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// After how long these workers take over from each other, ms: the least that their time-outs
+/// After how long these workers take over from each other, ms: little more than their time-outs
 /// allow.
-const RECLAIM_IDLE_MS: u64 = 3_500;
+const RECLAIM_IDLE_MS: u64 = 7_000;
 
 /// How a worker is run: on the servers of a world, with short times.
 pub struct WorkerSpec {
@@ -40,7 +40,7 @@ impl WorkerSpec {
             .with("partitions", &redis.partitions.to_string())
             .with("mongodb_url", &mongodb.url())
             .with("mongodb_database", &redis.namespace)
-            .with("mongodb_timeout_ms", "1000")
+            .with("mongodb_timeout_ms", "2000")
             .with("redis_timeout_ms", "400")
             .with("redis_persistence", "ignore")
             .with("confirm_wait_ms", "0")
