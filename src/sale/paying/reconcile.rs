@@ -47,7 +47,6 @@ pub struct Wait {
     pub until_ms: Option<i64>,
 }
 
-/// For something without a time of its own.
 pub(super) fn wait(why: &'static str) -> Reconciled {
     Reconciled::Waiting(Wait { why, until_ms: None })
 }
@@ -104,12 +103,12 @@ impl Cashier {
         let archived = self.archive.booking(id).await?;
         let reconciled = self.step(id, intent.as_ref(), archived.as_ref()).await;
         let until_ms = match &reconciled {
-            Ok(Reconciled::Waiting(wait)) => Some(wait.until_ms),
+            Ok(Reconciled::Waiting(wait)) => wait.until_ms,
             // The archive's turn, or an error that may last: looked at again behind the others.
-            Ok(Reconciled::Committed) | Err(_) => Some(None),
-            Ok(_) => None,
+            Ok(Reconciled::Committed) | Err(_) => None,
+            Ok(_) => return reconciled,
         };
-        if let (Some(until_ms), Some(intent)) = (until_ms, &intent) {
+        if let Some(intent) = &intent {
             self.look_again(intent, until_ms).await;
         }
         reconciled
@@ -292,10 +291,8 @@ impl Cashier {
 
     async fn give_up_lease(&self, leased: &Booking) -> Result<Reconciled, SaleError> {
         let answer = self.call(leased.id, Call::GiveUp { lease: leased.lease }).await?;
-        Ok(match answer.code {
-            Code::Ok | Code::Nothing | Code::BookingUnknown => Reconciled::Released,
-            _ => wait("it could not be released"),
-        })
+        let is_over = matches!(answer.code, Code::Ok | Code::Nothing | Code::BookingUnknown);
+        Ok(if is_over { Reconciled::Released } else { wait("it could not be released") })
     }
 
     /// Sells a paid booking, whatever became of it; what cannot be sold is refused.
@@ -395,8 +392,7 @@ impl Cashier {
 
     /// Has an intent looked at again in a while. Another's change of it is as good.
     async fn look_again(&self, intent: &Intent, until_ms: Option<i64>) {
-        let soon_ms = unix_now_ms() + LOOK_AGAIN_MS;
-        let due_ms = until_ms.map_or(soon_ms, |until_ms| until_ms.max(soon_ms));
+        let due_ms = until_ms.unwrap_or(0).max(unix_now_ms() + LOOK_AGAIN_MS);
         if let Err(error) = self.archive.change_intent(&intent.due(due_ms)).await {
             tracing::warn!(booking_id = %intent.booking, %error, "an intent stays due");
         }

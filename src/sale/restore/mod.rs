@@ -53,7 +53,6 @@ mod settle;
 mod undecided;
 mod watch;
 
-use std::pin::pin;
 use std::time::Duration;
 
 use super::opening::{Opened, open_event};
@@ -193,7 +192,8 @@ impl Restorer {
             idempotency_ttl_ms: self.idempotency_ttl_ms,
             told_within_ms: self.told_within_ms,
         };
-        let mut work = pin!(work.run());
+        // On the heap: with all that it awaits it is too large for a thread's stack.
+        let mut work = Box::pin(work.run());
         let mut beat = tokio::time::interval(BEAT);
         loop {
             tokio::select! {
