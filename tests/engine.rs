@@ -206,7 +206,7 @@ on_each_redis!(an_aborted_confirmation_goes_back_to_its_hold, async |flavor| {
     let take_over = async || engine.confirm_takeover(1, id, "r", 5_000).await.unwrap();
     stage.expect(Code::Nothing, take_over().await);
     stage.set_clock(START_MS + 60_000).await;
-    let lapsed = engine.lapsed_leases(event.id, START_MS + 60_000, 10).await.unwrap();
+    let lapsed = engine.lapsed_leases(event.id, START_MS + 60_000, 0, 10).await.unwrap();
     assert_eq!(lapsed, [id]);
     let taken = stage.expect(Code::Ok, take_over().await).into_booking().unwrap();
     assert_eq!((taken.status, taken.lease), (Status::Confirming, 4));

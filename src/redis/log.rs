@@ -212,6 +212,7 @@ impl Engine {
         &self,
         event: crate::domain::EventId,
         until_ms: i64,
+        skip: u64,
         count: u64,
     ) -> Result<Vec<crate::domain::BookingId>, RedisError> {
         let args = [
@@ -219,7 +220,7 @@ impl Engine {
             "-inf".into(),
             until_ms.to_string(),
             "LIMIT".into(),
-            "0".into(),
+            skip.to_string(),
             count.to_string(),
         ];
         let args = args.into_iter().map(Value::from).collect();

@@ -20,7 +20,7 @@ use super::{BookingView, ConfirmRequest, Confirmed, Sale, SaleError};
 use crate::config::fault::FaultStep;
 use crate::domain::{Booking, BookingId, Event, IntentState, Status};
 use crate::live::Waiter;
-use crate::redis::{AbortMode, Answer, Code, RedisError, new_nonce};
+use crate::redis::{AbortMode, Answer, Code, NotAfter, RedisError, new_nonce};
 use crate::telemetry::trace;
 
 /// Commit calls of one confirmation: the first, and again under a newer generation. After a lost
@@ -114,7 +114,9 @@ impl Sale {
     /// The booking is held again, with the deadline that it had. Should Redis not follow now, the
     /// lease ends by itself, and the worker gives the hold back then.
     async fn give_back(&self, event: &Event, booking: &Booking) {
-        let mode = AbortMode::Lease(booking.lease);
+        // By its nonce: Redis may have lost the lease's number and given it to another.
+        let (nonce, not_before) = (booking.nonce.clone(), NotAfter(0));
+        let mode = AbortMode::Nonce { nonce, not_before };
         let aborted = self.inner.engine.confirm_abort(event.generation, booking.id, &mode).await;
         if !matches!(&aborted, Ok(answer) if answer.code == Code::Ok) {
             tracing::warn!(booking_id = %booking.id, ?aborted, "an unused lease stays");

@@ -6,7 +6,7 @@
 //! confirmation that died before its intent left a trace only there. Any number of workers may do
 //! this at once.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
 use futures_util::{StreamExt, stream};
@@ -20,8 +20,9 @@ use crate::sale::SaleError;
 
 /// Due intents looked at in one turn; what is left has the next turn, without a pause.
 const INTENTS_MAX: u32 = 500;
-/// Leases of one event looked at in one turn; what is left has the next turn.
+/// Lapsed leases of one event read at once, and how often in one turn.
 const LEASES_MAX: u64 = 500;
+const LEASE_PAGES_MAX: u64 = 20;
 /// Bookings looked at at the same time: each asks the provider.
 const AT_ONCE_MAX: usize = 8;
 
@@ -71,15 +72,28 @@ impl Worker {
 
     async fn reconcile_leases(&self) -> Result<(), SaleError> {
         for event in self.loaded_events().await? {
-            let lapsed = self.lapsed_leases(event).await?;
-            self.look_after(lapsed).await;
+            self.reconcile_leases_of(event).await?;
         }
         Ok(())
     }
 
-    async fn lapsed_leases(&self, event: EventId) -> Result<Vec<BookingId>, SaleError> {
+    /// Confirmations without an intent that is due some time: nobody else would come to them.
+    async fn reconcile_leases_of(&self, event: EventId) -> Result<(), SaleError> {
         let now_ms = self.engine.redis_time_ms(self.engine.keys().partition_of(event)).await?;
-        Ok(self.engine.lapsed_leases(event, now_ms, LEASES_MAX).await?)
+        for page in 0..LEASE_PAGES_MAX {
+            let skip = page * LEASES_MAX;
+            let mut lapsed = self.engine.lapsed_leases(event, now_ms, skip, LEASES_MAX).await?;
+            let is_last = (lapsed.len() as u64) < LEASES_MAX;
+            let intents = self.archive.intents_by_id(&lapsed).await?;
+            let due = intents.iter().filter(|intent| intent.due_ms.is_some());
+            let due: HashSet<BookingId> = due.map(|intent| intent.booking).collect();
+            lapsed.retain(|id| !due.contains(id));
+            self.look_after(lapsed).await;
+            if is_last {
+                break;
+            }
+        }
+        Ok(())
     }
 
     /// Whether anything came of any.

@@ -133,6 +133,11 @@ impl Carrier {
             };
             match self.engine.settle(&call).await {
                 Ok(answer) if matches!(answer.code, Code::Ok | Code::EventNotLoaded) => {}
+                // Another try would find the same, and the refusal frees none of its seats.
+                Ok(answer) if answer.code == Code::SettledOtherwise => {
+                    let booking_id = owner.booking.id;
+                    error!(%booking_id, "ALARM: redis shows a sold booking as voided or cancelled");
+                }
                 other => {
                     warn!(booking_id = %owner.booking.id, ?other, "an owner gets its seat later");
                     return false;

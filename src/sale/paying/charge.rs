@@ -59,12 +59,16 @@ impl Cashier {
             Err(error) => return Charged::NotSent(not_sent(error.into())),
         };
         self.faults.reached(FaultStep::Create);
+        let mut declined = None;
         for _ in 0..ATTEMPTS_MAX {
             let (intent, is_fresh) = match self.claim(booking, &payment).await {
                 Ok(Claimed::Fresh(intent)) => (intent, true),
                 Ok(Claimed::TakenOver(intent)) => (intent, false),
                 Ok(Claimed::Stale | Claimed::Closed) => return Charged::Overtaken,
-                Err(error) => return Charged::NotSent(not_sent(error)),
+                Err(error) => {
+                    let not_sent = || Charged::NotSent(not_sent(error));
+                    return declined.map_or_else(not_sent, Charged::Declined);
+                }
             };
             self.faults.reached(FaultStep::Intent);
             if !is_fresh && let Some(known) = self.look(&intent).await {
@@ -72,17 +76,16 @@ impl Cashier {
             }
             let charged = self.send(&intent, method, !is_fresh).await;
             self.faults.reached(FaultStep::Charge);
-            if let Charged::Declined(_) = charged {
-                self.record_decline(&intent).await;
-                self.faults.reached(FaultStep::Decline);
-                if !is_fresh {
-                    // That was the answer to an earlier confirmation's card; ours is yet to come.
-                    continue;
-                }
+            let Charged::Declined(reason) = charged else { return charged };
+            self.record_decline(&intent).await;
+            self.faults.reached(FaultStep::Decline);
+            if is_fresh {
+                return Charged::Declined(reason);
             }
-            return charged;
+            // That was the answer to an earlier confirmation's card; ours is yet to come.
+            declined = Some(reason);
         }
-        Charged::Declined("the payment was declined".to_owned())
+        Charged::Declined(declined.unwrap_or_default())
     }
 
     /// INVARIANT: nobody charges without having written the open intent under its own lease.

@@ -122,11 +122,11 @@ impl Cashier {
     ) -> Result<Reconciled, SaleError> {
         match (archived, archived.and_then(|archived| archived.outcome)) {
             (Some(archived), Some(outcome)) => {
-                self.carrier.follow(id).await;
+                let follows = self.carrier.follow(id).await;
                 match (outcome, intent) {
                     (Outcome::Sold, Some(intent)) => self.close(intent, IntentState::Sold, 0).await,
                     (Outcome::Sold, None) => Ok(Reconciled::Nothing),
-                    _ => self.give_back(archived, intent).await,
+                    _ => self.give_back(archived, intent, &follows).await,
                 }
             }
             _ => match intent {

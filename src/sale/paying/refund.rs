@@ -6,10 +6,19 @@ use crate::archive::ArchivedBooking;
 use crate::config::fault::FaultStep;
 use crate::domain::{Booking, Intent, IntentState, Outcome};
 use crate::payments::State;
+use crate::sale::archiving::Settled;
 use crate::sale::{SaleError, unix_now_ms};
 
 /// Looks at an object that is paid just when it was to be cancelled.
 const LOOKS_MAX: u32 = 2;
+
+/// Whether a booking's money is back.
+enum Back {
+    /// So much was taken, and is back.
+    All(i64),
+    /// Why not.
+    NotYet(&'static str),
+}
 
 impl Cashier {
     /// A paid booking that cannot have its seats: the archive decides that its money goes back,
@@ -32,10 +41,9 @@ impl Cashier {
             Some(Outcome::Refund) => {
                 tracing::warn!(booking_id = %id, "a late payment finds its seats taken: refunded");
                 self.counted("late_refunded");
-                // Should Redis not follow now, it has nothing of this booking that could be sold.
-                self.carrier.follow(id).await;
+                let follows = self.carrier.follow(id).await;
                 match self.archive.booking(id).await? {
-                    Some(archived) => self.give_back(&archived, Some(intent)).await,
+                    Some(archived) => self.give_back(&archived, Some(intent), &follows).await,
                     None => Ok(wait("its outcome cannot be read yet")),
                 }
             }
@@ -43,58 +51,68 @@ impl Cashier {
         }
     }
 
-    /// Gives back what was paid for a booking whose outcome is `refund` or `cancelled`.
+    /// Gives back what was paid for a booking whose outcome is `refund` or `cancelled`; `follows`
+    /// says whether Redis shows that outcome.
     pub(super) async fn give_back(
         &self,
         archived: &ArchivedBooking,
         intent: Option<&Intent>,
+        follows: &Settled,
     ) -> Result<Reconciled, SaleError> {
+        let given_back = self.give_back_now(archived, intent).await?;
+        match (given_back, intent) {
+            // Its money is back; it stays due until Redis shows it, too.
+            (Back::All(_), Some(_)) if *follows == Settled::Later => {
+                Ok(wait("redis follows later"))
+            }
+            (Back::All(refunded), Some(intent)) => {
+                self.close(intent, IntentState::Refunded, refunded).await
+            }
+            (Back::All(_), None) => Ok(Reconciled::Done(IntentState::Refunded)),
+            (Back::NotYet(why), _) => Ok(wait(why)),
+        }
+    }
+
+    async fn give_back_now(
+        &self,
+        archived: &ArchivedBooking,
+        intent: Option<&Intent>,
+    ) -> Result<Back, SaleError> {
         let booking = &archived.booking;
         if !archived.outcome.is_some_and(Outcome::frees_claims) {
             return Err(SaleError::Internal(format!("{} is not to be refunded", booking.id)));
         }
         let payment = intent.map_or(booking.payment.as_str(), |intent| intent.payment.as_str());
         if booking.amount == 0 || payment.is_empty() {
-            return self.refunded(intent, 0).await;
+            return Ok(Back::All(0));
         }
         for _ in 0..LOOKS_MAX {
             let Some(standing) = self.provider.get(payment).await? else {
                 let (booking_id, payment) = (booking.id, payment.to_owned());
                 tracing::error!(%booking_id, payment, "ALARM: the provider does not know a payment");
-                return Ok(wait("the provider does not know its payment"));
+                return Ok(Back::NotYet("the provider does not know its payment"));
             };
             match standing.state {
                 State::Paid => {
                     let refunded = self.provider.refund(payment, booking.amount).await?;
                     self.faults.reached(FaultStep::Refund);
                     if refunded < booking.amount {
-                        return Ok(wait("it is given back in part"));
+                        return Ok(Back::NotYet("it is given back in part"));
                     }
                     tracing::info!(booking_id = %booking.id, refunded, "money is given back");
                     self.counted("refunded");
-                    return self.refunded(intent, refunded).await;
+                    return Ok(Back::All(refunded));
                 }
-                State::Cancelled => return self.refunded(intent, 0).await,
-                State::Processing => return Ok(wait("its payment is under way")),
+                State::Cancelled => return Ok(Back::All(0)),
+                State::Processing => return Ok(Back::NotYet("its payment is under way")),
                 State::Open => {
                     if self.provider.cancel(payment).await? == State::Cancelled {
-                        return self.refunded(intent, 0).await;
+                        return Ok(Back::All(0));
                     }
                 }
             }
         }
-        Ok(wait("its payment changes just now"))
-    }
-
-    async fn refunded(
-        &self,
-        intent: Option<&Intent>,
-        refunded: i64,
-    ) -> Result<Reconciled, SaleError> {
-        match intent {
-            Some(intent) => self.close(intent, IntentState::Refunded, refunded).await,
-            None => Ok(Reconciled::Done(IntentState::Refunded)),
-        }
+        Ok(Back::NotYet("its payment changes just now"))
     }
 
     /// Closes an intent, unless somebody changed it since it was read: then it stays due.
