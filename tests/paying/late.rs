@@ -1,7 +1,7 @@
 //! Money that comes after the hold is over: the same seats if they are free, else it goes back.
 
 use holdfast::domain::{BookingId, EventId, IntentState, Status};
-use holdfast::sale::{BookingView, Reconciled};
+use holdfast::sale::{BookingView, Reconciled, SaleSettings};
 
 use super::{SETTLED, books_agree};
 use crate::on_each_redis;
@@ -9,6 +9,11 @@ use crate::support::eventually;
 use crate::support::servers::{shared_mongodb, shared_redis};
 use crate::support::worker::WorkerSpec;
 use crate::support::world::{World, impatient};
+
+/// Nobody waits for the archive, and leases are short.
+fn quick() -> SaleSettings {
+    SaleSettings { confirm_lease_ms: 2_000, ..impatient() }
+}
 
 /// A paid booking whose hold is over.
 async fn lapsed_and_paid(world: &World, event: EventId) -> BookingView {
@@ -24,7 +29,7 @@ async fn is(world: &World, id: BookingId, status: Status) {
 }
 
 on_each_redis!(a_late_payment_takes_the_same_seats, async |flavor| {
-    let world = World::with(shared_redis(flavor), shared_mongodb(), impatient()).await;
+    let world = World::with(shared_redis(flavor), shared_mongodb(), quick()).await;
     let event = world.event_of(4, Some(1)).await;
     let paid = lapsed_and_paid(&world, event).await;
     let worker = WorkerSpec::new(&world, shared_mongodb()).start().await;
@@ -40,7 +45,7 @@ on_each_redis!(a_late_payment_takes_the_same_seats, async |flavor| {
 });
 
 on_each_redis!(a_late_payment_whose_seats_are_gone_goes_back, async |flavor| {
-    let world = World::with(shared_redis(flavor), shared_mongodb(), impatient()).await;
+    let world = World::with(shared_redis(flavor), shared_mongodb(), quick()).await;
     let event = world.event_of(4, Some(1)).await;
     let paid = lapsed_and_paid(&world, event).await;
     // Held is enough: nobody loses a seat to a late payment.
@@ -58,7 +63,7 @@ on_each_redis!(a_late_payment_whose_seats_are_gone_goes_back, async |flavor| {
 });
 
 on_each_redis!(what_its_owner_gave_up_stays_given_up, async |flavor| {
-    let world = World::with(shared_redis(flavor), shared_mongodb(), impatient()).await;
+    let world = World::with(shared_redis(flavor), shared_mongodb(), quick()).await;
     let event = world.event(4).await;
     let held = world.hold("ann", event, &[1], None).await.unwrap();
     world.charge_unseen(&held.booking).await;
@@ -75,7 +80,7 @@ on_each_redis!(what_its_owner_gave_up_stays_given_up, async |flavor| {
 
 on_each_redis!(a_reconciler_killed_at_any_step_is_replaced, async |flavor| {
     for step in ["after_commit", "after_refund_decided", "after_refund"] {
-        let world = World::with(shared_redis(flavor), shared_mongodb(), impatient()).await;
+        let world = World::with(shared_redis(flavor), shared_mongodb(), quick()).await;
         let event = world.event_of(4, Some(2)).await;
         let paid = lapsed_and_paid(&world, event).await;
         if step != "after_commit" {
