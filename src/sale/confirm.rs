@@ -237,9 +237,9 @@ impl Sale {
             return self.pending(committed, event);
         };
         let now_ms = answer.now_ms;
-        let booking = match answer.code {
-            Code::Ok => answer.into_booking()?,
-            _ => return self.pending(committed, event),
+        // Charged is charged: what cannot be read here is no failure.
+        let Ok(booking) = answer.into_booking() else {
+            return self.pending(committed, event);
         };
         match booking.status {
             Status::Hold | Status::Expired if self.is_surely_unpaid(booking.id).await => {

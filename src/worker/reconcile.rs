@@ -7,7 +7,7 @@
 //! this at once.
 
 use std::collections::{HashMap, HashSet};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use futures_util::{StreamExt, stream};
 use jiff::Timestamp;
@@ -18,13 +18,17 @@ use super::tasks::rest;
 use crate::domain::{BookingId, EventId, Intent, IntentState, Outcome};
 use crate::sale::SaleError;
 
-/// Due intents looked at in one turn; what is left has the next turn, without a pause.
-const INTENTS_MAX: u32 = 500;
+/// Due intents looked at in one turn; what is left has the next turn.
+const INTENTS_MAX: u32 = 200;
+/// How much longer than a turn the pause is where more is due: closing what is sold must not take
+/// MongoDB's time from those that are being sold.
+const BUSY_PAUSE_FACTOR: u32 = 4;
+const BUSY_PAUSE_MAX: Duration = Duration::from_secs(5);
 /// Lapsed leases of one event read at once, and how often in one turn.
 const LEASES_MAX: u64 = 500;
 const LEASE_PAGES_MAX: u64 = 20;
 /// Bookings looked at at the same time: each asks the provider.
-const AT_ONCE_MAX: usize = 8;
+const AT_ONCE_MAX: usize = 4;
 
 /// Reconciles until told to stop.
 pub(super) async fn reconcile(worker: Worker) {
@@ -32,8 +36,9 @@ pub(super) async fn reconcile(worker: Worker) {
     let mut pause = interval;
     while rest(&worker.shutdown, pause).await {
         pause = interval;
+        let began = Instant::now();
         match worker.reconcile_intents().await {
-            Ok(true) => pause = Duration::ZERO,
+            Ok(true) => pause = (began.elapsed() * BUSY_PAUSE_FACTOR).min(BUSY_PAUSE_MAX),
             Ok(false) => {}
             Err(error) => warn!(%error, "payments are looked after later"),
         }

@@ -76,7 +76,7 @@ on_each_redis!(a_sale_goes_on_while_several_repair, async |flavor| {
             assert_eq!(owner, booking.id, "seat {seat} is sold twice");
         }
     }
-    assert!(seats.len() >= 15);
+    assert!(!seats.is_empty(), "nobody bought anything");
     assert!(workers.into_iter().all(WorkerProcess::stop));
     place.world.stop().await;
 });
