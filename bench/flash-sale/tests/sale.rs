@@ -28,6 +28,9 @@ const LOOPBACK: SocketAddr =
 struct Deployment {
     url: String,
     redis: Server,
+    /// In the MongoDB that both tests share. A worker restores the events of its database into its
+    /// own Redis.
+    database: String,
     _triggers: [Trigger; 2],
 }
 
@@ -35,11 +38,13 @@ impl Deployment {
     async fn start() -> Self {
         let flavor = if servers::available(Flavor::Redis) { Flavor::Redis } else { Flavor::Valkey };
         let redis = servers::private_redis(flavor);
+        let database = format!("sale_{}", servers::free_port());
         let config = Arc::new(Config {
             listen: LOOPBACK,
             worker_listen: LOOPBACK,
             redis_url: redis.url().as_str().into(),
             mongodb_url: servers::shared_mongodb().url().as_str().into(),
+            mongodb_database: database.clone(),
             trusted_proxies: vec!["127.0.0.1".parse().unwrap()],
             // This machine may be busy with other tests; this one is not about time-outs.
             redis_timeout_ms: 900,
@@ -61,7 +66,7 @@ impl Deployment {
         tokio::spawn(async move {
             api::run(listener, config, sale, metrics, ending).await.unwrap();
         });
-        Deployment { url, redis, _triggers: [worker_trigger, api_trigger] }
+        Deployment { url, redis, database, _triggers: [worker_trigger, api_trigger] }
     }
 
     /// Runs the program against it: its exit code, and what it prints as JSON.
@@ -72,6 +77,7 @@ impl Deployment {
             .env_clear()
             .env("HOLDFAST_REDIS_URL", self.redis.url())
             .env("HOLDFAST_MONGODB_URL", servers::shared_mongodb().url())
+            .env("HOLDFAST_MONGODB_DATABASE", &self.database)
             .stdin(Stdio::null())
             .kill_on_drop(true)
             .output();
