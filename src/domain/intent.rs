@@ -216,13 +216,11 @@ impl Intent {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::domain::ids::EventId;
-
-    fn leased(lease: u64, nonce: &str) -> Booking {
-        let blank = Intent {
-            booking: BookingId::new(EventId(1), 1, 1),
+impl Intent {
+    /// An open one, for unit tests.
+    pub fn of_ann() -> Self {
+        Intent {
+            booking: BookingId::new(super::ids::EventId(1), 1, 1),
             user: "ann".parse().unwrap(),
             seats: vec![SeatId(1)],
             amount: 100,
@@ -234,13 +232,22 @@ mod tests {
             trace: String::new(),
             payment: String::new(),
             attempt: 1,
-            lease,
-            nonce: nonce.into(),
+            lease: 1,
+            nonce: "n".into(),
             state: IntentState::Open,
             due_ms: None,
             refunded: 0,
             rev: 1,
-        };
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn leased(lease: u64, nonce: &str) -> Booking {
+        let blank = Intent { lease, nonce: nonce.into(), ..Intent::of_ann() };
         blank.as_booking(Status::Confirming, 0)
     }
 

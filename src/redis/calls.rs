@@ -91,6 +91,21 @@ pub(super) fn number(value: u64) -> Value {
     Value::from(value.to_string())
 }
 
+/// `version user seats amount currency created deadline`: a booking for a script that may have to
+/// write it anew.
+fn what_is_held(b: &Booking) -> Vec<Value> {
+    let mut facts = vec![number(b.version)];
+    facts.extend(args![
+        b.user.as_str(),
+        format_seats(&b.seats),
+        b.amount,
+        b.currency.as_str(),
+        b.created_ms,
+        b.deadline_ms,
+    ]);
+    facts
+}
+
 impl Engine {
     pub(super) async fn mutate_event(
         &self,
@@ -231,15 +246,7 @@ impl Engine {
     ) -> Result<Answer, RedisError> {
         let b = booking;
         let mut rest = args![b.id.to_string(), payment];
-        rest.push(number(b.version));
-        rest.extend(args![
-            b.user.as_str(),
-            format_seats(&b.seats),
-            b.amount,
-            b.currency.as_str(),
-            b.created_ms,
-            b.deadline_ms,
-        ]);
+        rest.extend(what_is_held(b));
         rest.push(number(b.lease));
         rest.extend(args![b.idempotency.as_str(), b.fingerprint.as_str(), b.trace.as_str()]);
         let event = b.id.event();
@@ -288,14 +295,8 @@ impl Engine {
         };
         let mut rest = vec![number(call.generation)];
         rest.extend(args![new_nonce(), b.id.to_string(), call.outcome, group, entry]);
-        rest.push(number(b.version));
+        rest.extend(what_is_held(b));
         rest.extend(args![
-            b.user.as_str(),
-            format_seats(&b.seats),
-            b.amount,
-            b.currency.as_str(),
-            b.created_ms,
-            b.deadline_ms,
             b.payment.as_str(),
             b.paid_ms,
             b.idempotency.as_str(),

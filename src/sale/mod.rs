@@ -73,7 +73,7 @@ pub struct SaleSettings {
     pub ended_keep_seconds: u64,
     /// How often a booking's confirmation can begin.
     pub confirm_attempts_max: i64,
-    /// Unfinished calls that are kept: so many to undo, and as many to commit.
+    /// Unfinished calls that are kept: so many to undo, and as many payments.
     pub unfinished_max: usize,
     /// Length of a partition's booking log at which holds stop.
     pub log_entries_max: u64,

@@ -22,7 +22,7 @@
 //! * *Two at once*: one wins the compare-and-set. The other finds `unloaded`, and waits as above.
 //! * *A put-back against a take-over*: it names its own token, and finds another.
 //! * *The worker*: `mend` opens what is `new` and follows the settings of what is `opened`, so it
-//!   leaves the event alone. `sweep`, `release` and `retain` go by Redis' set of loaded events. An
+//!   leaves the event alone. `sweep`, `reconcile` and `retain` go by Redis' set of loaded events. An
 //!   entry that is delivered once more is stored again, which changes nothing, and its verdict
 //!   finds no event: the archive had the last word before.
 //! * *A sale is cancelled while the event is unloaded*: in the archive alone; there is nothing to

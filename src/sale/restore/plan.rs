@@ -113,7 +113,6 @@ pub(super) fn is_telling(intent: &Intent) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::{EventId, SeatId};
 
     fn archived(status: Status, lease: u64, version: u64) -> ArchivedBooking {
         let booking =
@@ -122,26 +121,7 @@ mod tests {
     }
 
     fn intent(state: IntentState, lease: u64) -> Intent {
-        Intent {
-            booking: BookingId::new(EventId(1), 1, 1),
-            user: "ann".parse().unwrap(),
-            seats: vec![SeatId(1)],
-            amount: 1,
-            currency: "EUR".into(),
-            created_ms: 1,
-            deadline_ms: 2,
-            idempotency: "i".into(),
-            fingerprint: "f".into(),
-            trace: String::new(),
-            payment: String::new(),
-            attempt: 1,
-            lease,
-            nonce: String::new(),
-            state,
-            due_ms: None,
-            refunded: 0,
-            rev: 1,
-        }
+        Intent { lease, state, amount: 1, nonce: String::new(), ..Intent::of_ann() }
     }
 
     #[test]

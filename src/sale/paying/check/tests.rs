@@ -1,7 +1,7 @@
 //! What is a difference and what is not.
 
 use super::*;
-use crate::domain::{Booking, SeatId};
+use crate::domain::Booking;
 
 /// Long after whatever was due.
 const NOW_MS: i64 = 1_000_000;
@@ -12,26 +12,7 @@ fn facts(
     paid: Option<i64>,
     redis: Option<Status>,
 ) -> Facts {
-    let mut intent = Intent {
-        booking: BookingId::new(EventId(1), 1, 1),
-        user: "ann".parse().unwrap(),
-        seats: vec![SeatId(1)],
-        amount: 100,
-        currency: "EUR".into(),
-        created_ms: 1,
-        deadline_ms: 2,
-        idempotency: String::new(),
-        fingerprint: String::new(),
-        trace: String::new(),
-        payment: "p".into(),
-        attempt: 1,
-        lease: 1,
-        nonce: "n".into(),
-        state,
-        due_ms: None,
-        refunded: 0,
-        rev: 1,
-    };
+    let mut intent = Intent { payment: "p".into(), state, ..Intent::of_ann() };
     if state.may_move() {
         intent.due_ms = Some(9);
     }
