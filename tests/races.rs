@@ -40,7 +40,10 @@ impl Pair {
         // A busy machine is slow, which is not what is tested here.
         let patient =
             [("HOLDFAST_REDIS_TIMEOUT_MS", "900"), ("HOLDFAST_CONFIRM_WAIT_MS", &wait_ms)];
-        let apis = [Api::program(&place, &patient).await, Api::program(&place, &patient).await];
+        let apis = [
+            Api::program(&place, &patient).await.patient(),
+            Api::program(&place, &patient).await.patient(),
+        ];
         let workers = (0..workers).map(|_| place.worker()).collect();
         Pair { apis, place, _workers: workers }
     }

@@ -51,16 +51,18 @@ struct Caller<'a> {
     operations: usize,
     rng: StdRng,
     told: Told,
+    /// Holds that were asked for more than once: the first may have been granted and lapsed.
+    holds_again: usize,
 }
 
 impl Caller<'_> {
-    async fn run(mut self) -> Told {
+    async fn run(mut self) -> (Told, usize) {
         while self.done.load(Ordering::Relaxed) < self.operations {
             if let Some(booking) = self.hold().await {
                 self.live(&booking).await;
             }
         }
-        self.told
+        (self.told, self.holds_again)
     }
 
     /// Asks for some seats; the booking, if they were free.
@@ -70,6 +72,7 @@ impl Caller<'_> {
         let last = (first + self.rng.random_range(0..3)).min(SEATS);
         let wish: Vec<u32> = (first..=last).collect();
         let reply = self.counted(|pair, n| pair.turn(n).hold(&self.name, event, &wish)).await;
+        self.holds_again += usize::from(reply.asked_again > 0);
         if reply.status == 201 {
             let booking = reply.json(201);
             assert_eq!(seats(&booking), wish);
@@ -140,8 +143,6 @@ impl Caller<'_> {
             }
             // The archive is awaited: whatever it says is right.
             202 => {}
-            // MongoDB too busy to take the intent in time: nothing was charged.
-            503 => expect(reply, &["service_unavailable"]),
             _ => expect(reply, &["booking_expired", "booking_cancelled", "in_flight"]),
         }
     }
@@ -211,8 +212,15 @@ async fn archived(archive: &Archive, events: &[u64]) -> HashMap<String, &'static
 }
 
 /// Every booking is archived, as its owner was told and as the API tells it now.
-async fn assert_kept(pair: &Pair, archived: &HashMap<String, &'static str>, told: &Told) {
-    assert_eq!(archived.len(), told.len(), "bookings that nobody was told of");
+async fn assert_kept(
+    pair: &Pair,
+    archived: &HashMap<String, &'static str>,
+    told: &Told,
+    holds_again: usize,
+) {
+    let untold: Vec<_> = archived.iter().filter(|(id, _)| !told.contains_key(*id)).collect();
+    assert!(untold.len() <= holds_again, "bookings that nobody was told of: {untold:?}");
+    assert!(untold.iter().all(|(_, state)| **state != "CONFIRMED"), "{untold:?}");
     for (n, (id, (owner, end))) in told.iter().enumerate() {
         let state = archived[id];
         assert!(end.is_none_or(|end| end == state), "{id}: told {end:?}, archived {state}");
@@ -242,10 +250,16 @@ on_each_redis!(ten_thousand_operations_tell_one_story, async |flavor| {
             operations,
             rng: StdRng::seed_from_u64(seed),
             told: Told::new(),
+            holds_again: 0,
         };
         caller.run()
     });
-    let told: Told = join_all(callers).await.into_iter().flatten().collect();
+    let mut told = Told::new();
+    let mut holds_again = 0;
+    for (theirs, again) in join_all(callers).await {
+        told.extend(theirs);
+        holds_again += again;
+    }
 
     let (engine, archive) = pair.place.services().await;
     let mut report = None;
@@ -257,7 +271,7 @@ on_each_redis!(ten_thousand_operations_tell_one_story, async |flavor| {
     .await;
     assert_exact(&report.expect("eventually() saw it"));
     let archived = archived(&archive, &events).await;
-    assert_kept(&pair, &archived, &told).await;
+    assert_kept(&pair, &archived, &told, holds_again).await;
     for state in ["CONFIRMED", "CANCELLED", "EXPIRED", "HOLD"] {
         let bookings = archived.values().filter(|archived| **archived == state).count();
         assert!(bookings >= operations / 500, "{bookings} of {} are {state}", archived.len());

@@ -129,6 +129,11 @@ impl Api {
         Api { client: Client::new(&base), running: Running::Program(program) }
     }
 
+    /// The same, asked by a patient client.
+    pub fn patient(self) -> Self {
+        Api { client: self.client.patient(), ..self }
+    }
+
     /// A client that outlives it.
     pub fn client(&self) -> Client {
         self.client.clone()

@@ -10,19 +10,30 @@ use tokio::net::TcpStream;
 
 /// No answer may take longer, whatever it is asked.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
+/// How often a patient client asks again.
+const AGAIN_MAX: u32 = 20;
+/// How long it waits before it does.
+const AGAIN_AFTER: Duration = Duration::from_millis(250);
 
 /// Speaks to one server. Made anew by each test: its connections belong to the test's runtime.
 #[derive(Clone)]
 pub struct Client {
     http: reqwest::Client,
     base: String,
+    again_max: u32,
 }
 
 impl Client {
     pub fn new(base: &str) -> Self {
         let builder = reqwest::Client::builder().timeout(ANSWER_TIMEOUT);
         let http = builder.redirect(reqwest::redirect::Policy::none()).build().unwrap();
-        Client { http, base: base.to_owned() }
+        Client { http, base: base.to_owned(), again_max: 0 }
+    }
+
+    /// Asks again where it is answered 503, as that answer says: for tests of what is decided, on
+    /// machines whose services are slow at times.
+    pub fn patient(self) -> Self {
+        Client { again_max: AGAIN_MAX, ..self }
     }
 
     /// `host:port` of the server.
@@ -31,7 +42,8 @@ impl Client {
     }
 
     pub fn ask(&self, method: Method, path: &str) -> Ask {
-        Ask(self.http.request(method, format!("{}{path}", self.base)))
+        let request = self.http.request(method, format!("{}{path}", self.base));
+        Ask { request, again_max: self.again_max }
     }
 
     pub fn get(&self, path: &str) -> Ask {
@@ -60,7 +72,10 @@ impl Client {
 }
 
 /// A request under construction.
-pub struct Ask(reqwest::RequestBuilder);
+pub struct Ask {
+    request: reqwest::RequestBuilder,
+    again_max: u32,
+}
 
 impl Ask {
     pub fn user(self, user: &str) -> Self {
@@ -68,19 +83,19 @@ impl Ask {
     }
 
     pub fn header(self, name: &str, value: &str) -> Self {
-        Ask(self.0.header(name, value))
+        Ask { request: self.request.header(name, value), ..self }
     }
 
     pub fn header_bytes(self, name: &str, value: &[u8]) -> Self {
-        Ask(self.0.header(name, value))
+        Ask { request: self.request.header(name, value), ..self }
     }
 
     pub fn json(self, body: Value) -> Self {
-        Ask(self.0.json(&body))
+        Ask { request: self.request.json(&body), ..self }
     }
 
     pub fn body(self, bytes: impl Into<Vec<u8>>) -> Self {
-        Ask(self.0.body(bytes.into()))
+        Ask { request: self.request.body(bytes.into()), ..self }
     }
 
     pub async fn send(self) -> Reply {
@@ -88,9 +103,19 @@ impl Ask {
     }
 
     pub async fn try_send(self) -> Result<Reply, reqwest::Error> {
-        let answer = self.0.send().await?;
-        let (status, headers) = (answer.status().as_u16(), answer.headers().clone());
-        Ok(Reply { status, headers, bytes: answer.bytes().await?.to_vec() })
+        let mut asked_again = 0;
+        loop {
+            let request = self.request.try_clone().expect("a body in memory");
+            let answer = request.send().await?;
+            let (status, headers) = (answer.status().as_u16(), answer.headers().clone());
+            if status == 503 && asked_again < self.again_max {
+                asked_again += 1;
+                tokio::time::sleep(AGAIN_AFTER).await;
+                continue;
+            }
+            let bytes = answer.bytes().await?.to_vec();
+            return Ok(Reply { status, headers, bytes, asked_again });
+        }
     }
 }
 
@@ -100,6 +125,8 @@ pub struct Reply {
     pub status: u16,
     pub headers: HeaderMap,
     pub bytes: Vec<u8>,
+    /// How often it was asked for again.
+    pub asked_again: u32,
 }
 
 impl Reply {
@@ -194,5 +221,5 @@ fn parse(bytes: &[u8]) -> Option<(Reply, usize)> {
     let length = headers.get("content-length").map_or("0", |value| value.to_str().unwrap());
     let end = head_len + length.parse::<usize>().expect("a length");
     let body = bytes.get(head_len..end)?.to_vec();
-    Some((Reply { status, headers, bytes: body }, end))
+    Some((Reply { status, headers, bytes: body, asked_again: 0 }, end))
 }
