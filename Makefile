@@ -59,7 +59,7 @@ bench-confirm: ## Measure a confirmation against one majority write with journal
 
 bench-sale: ## Sell 5,000 seats to 20,000 simulated buyers and check every answer; SALE="--buyers 500" changes it
 	@rm -rf .holdfast/bench-sale
-	@HOLDFAST_LISTEN=127.0.0.1:0 HOLDFAST_TRUSTED_PROXIES=127.0.0.1 HOLDFAST_LOG_LEVEL=warn \
+	@HOLDFAST_LISTEN=127.0.0.1:0 HOLDFAST_TRUSTED_PROXIES=127.0.0.1 HOLDFAST_LOG_LEVEL=warn HOLDFAST_LIMITS=observe \
 		$(PYTHON) deploy/run.py --profile release --state .holdfast/bench-sale --apis 2 \
 		--also holdfast-flash-sale --exec sh -c 'exec holdfast-flash-sale run --url $$API_URLS \
 		--history .holdfast/bench-sale/history.jsonl $(SALE)'

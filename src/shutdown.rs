@@ -5,6 +5,7 @@
 //! outlives the one who could end it.
 
 use std::io;
+use std::time::Duration;
 
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
@@ -64,6 +65,14 @@ impl Shutdown {
     /// Whether to stop.
     pub fn is_requested(&self) -> bool {
         *self.0.borrow() || self.0.has_changed().is_err()
+    }
+
+    /// Pauses between two turns of a task; false as soon as it is time to stop.
+    pub async fn rest(&self, pause: Duration) -> bool {
+        tokio::select! {
+            () = tokio::time::sleep(pause) => !self.is_requested(),
+            () = self.requested() => false,
+        }
     }
 
     /// The same as a plain channel that turns true.

@@ -37,6 +37,7 @@ mod server;
 mod state;
 mod webhooks;
 
+pub use gates::{Gates, Quotas};
 pub use server::{bind, run};
 
 /// What this program calls itself in logs, metrics and `/health`.

@@ -16,6 +16,7 @@ use crate::shutdown::Shutdown;
 use crate::telemetry::Metrics;
 
 use super::endpoint::unmatched;
+use super::gates::Gates;
 use super::health::ReadinessCache;
 use super::openapi::Document;
 use super::router::endpoints;
@@ -50,11 +51,12 @@ pub async fn run(
     listener: TcpListener,
     config: Arc<Config>,
     sale: Sale,
+    gates: Arc<Gates>,
     metrics: Metrics,
     shutdown: Shutdown,
 ) -> io::Result<()> {
     // Built first: what builds a server must stay on its thread, the server itself need not.
-    let server = build(listener, config, sale, metrics, shutdown)?;
+    let server = build(listener, config, sale, gates, metrics, shutdown)?;
     server.await
 }
 
@@ -62,12 +64,14 @@ fn build(
     listener: TcpListener,
     config: Arc<Config>,
     sale: Sale,
+    gates: Arc<Gates>,
     metrics: Metrics,
     shutdown: Shutdown,
 ) -> io::Result<Server> {
     let openapi = Document::openapi().to_json().map_err(io::Error::other)?;
     let state = Data::new(State {
         sale,
+        gates,
         metrics,
         shutdown: shutdown.clone(),
         readiness: ReadinessCache::default(),

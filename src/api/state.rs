@@ -13,12 +13,15 @@ use crate::shutdown::Shutdown;
 use crate::telemetry::{Metrics, TraceContext};
 
 use super::body::BodyLimits;
+use super::gates::Gates;
 use super::health::ReadinessCache;
 
 /// The shared parts of one server.
 pub struct State {
     /// The use cases.
     pub sale: Sale,
+    /// What requests pass before they reach the sale.
+    pub gates: Arc<Gates>,
     /// Settings.
     pub config: Arc<Config>,
     /// Counters.

@@ -45,9 +45,11 @@ async fn serve(config: Arc<Config>) -> Result<(), Failure> {
     trigger.on_signals()?;
     // The sale's own tasks outlive the server: what is under way still needs them.
     let (sale_trigger, sale_shutdown) = shutdown::channel();
-    let (sale, tasks) = start::sale(&services, &config, &metrics, &sale_shutdown);
+    let (sale, mut tasks) = start::sale(&services, &config, &metrics, &sale_shutdown);
+    let (gates, gate_tasks) = start::gates(&services, &config, &metrics, &sale_shutdown)?;
+    tasks.extend(gate_tasks);
     tracing::info!(address = %listener.local_addr()?, "serving");
-    let served = api::run(listener, config, sale, metrics, shutdown).await;
+    let served = api::run(listener, config, sale, gates, metrics, shutdown).await;
     sale_trigger.request();
     for task in tasks {
         // A task that panicked has been logged; there is nothing left to save.

@@ -4,7 +4,9 @@ use std::net::IpAddr;
 
 use hyper::Uri;
 
+use crate::domain::Policy;
 use crate::domain::limits::HOLD_SECONDS_MAX;
+use crate::domain::policy::{LivePolicy, USER_AGENTS_MAX};
 
 use super::fields::Config;
 use super::layers::ConfigError;
@@ -43,6 +45,7 @@ impl Config {
         self.check_services(&mut faults);
         self.check_relations(&mut faults);
         self.check_payments(&mut faults);
+        self.check_policy(&mut faults);
         if faults.is_empty() { Ok(()) } else { Err(ConfigError(faults.join("\n"))) }
     }
 
@@ -180,6 +183,24 @@ impl Config {
                 self.worker_reclaim_idle_ms
             ));
         }
+    }
+
+    fn check_policy(&self, faults: &mut Vec<String>) {
+        let base = self.base_policy();
+        if let Err(error) = Policy::new(&base, &LivePolicy::default()) {
+            faults.push(format!("limit_rules: {error}"));
+        }
+        if base.bots.user_agents.len() > USER_AGENTS_MAX {
+            faults.push(format!("bot_user_agents: {USER_AGENTS_MAX} patterns at most"));
+        }
+        let patterns = base.bots.user_agents.iter();
+        let wrong = patterns.filter_map(|pattern| regex::Regex::new(pattern).err());
+        faults.extend(
+            wrong.map(|error| format!("bot_user_agents: {}", error.to_string().replace('\n', " "))),
+        );
+        let names = base.bots.required_headers.iter();
+        let wrong = names.filter(|name| name.parse::<hyper::header::HeaderName>().is_err());
+        faults.extend(wrong.map(|name| format!("bot_required_headers: {name:?} is no header")));
     }
 
     fn check_payments(&self, faults: &mut Vec<String>) {

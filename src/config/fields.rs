@@ -9,6 +9,8 @@ use super::fault::FaultPoint;
 use super::values::{
     AdminKey, Auth, LogFormat, Network, OnRisk, PaymentProvider, Secret, ServiceUrl,
 };
+use crate::domain::policy::{AllRules, BasePolicy, BotRules, Profile};
+use crate::domain::{Mode, RuleChange};
 
 /// A setting as documentation has it.
 pub(super) struct Field {
@@ -185,6 +187,22 @@ settings! {
     /// Proxies whose `X-Forwarded-For` is believed: addresses or CIDR ranges.
     trusted_proxies: Vec<Network> = Vec::new();
 
+    /// How strict the limit and bot rules are: `standard`, or `strict`, which enforces all.
+    profile: Profile = Profile::Standard;
+    /// All limit and bot rules at once: `enforce`, `observe` (count and log, let pass), `off`, or
+    /// `each`, by its own mode.
+    limits: AllRules = AllRules::Each;
+    /// Changes of the shipped limit rules by `name`, and rules of their own: `scope`, `routes`,
+    /// `quota` and `window_seconds` or `per_second` and `burst`, `mode`, `when_redis_is_away`.
+    limit_rules: Vec<RuleChange> = Vec::new();
+    /// Regular expressions of the user agents that are programs, case aside.
+    bot_user_agents: Vec<String> = bot_user_agents();
+    /// Headers that every honest client sends; who lacks one is a program.
+    bot_required_headers: Vec<String> = vec!["user-agent".to_owned(), "accept".to_owned()];
+    /// What happens to programs: `enforce` refuses them, `observe` counts them, `off` looks away.
+    /// Callers on this machine are observed, with `auth = "trusted"`.
+    bot_mode: Mode = Mode::Enforce;
+
     /// Bytes of a request's body; more is answered 413.
     http_body_bytes_max: usize = 64 * 1024;
     /// Bytes of the body of an admin's request (layouts are long); more is answered 413.
@@ -211,4 +229,46 @@ settings! {
     shutdown_notice_ms: u64 = 200;
     /// How long requests under way may take to finish after SIGTERM, seconds.
     shutdown_seconds: u64 = 10;
+}
+
+/// Programs that say what they are. `Cubot` is a phone.
+fn bot_user_agents() -> Vec<String> {
+    let patterns = [
+        r"(^|[^u])bot\b",
+        "crawler",
+        "spider",
+        "scrapy",
+        r"^curl\b",
+        r"^wget\b",
+        "python-requests",
+        r"python-urllib",
+        "aiohttp",
+        "httpx",
+        "go-http-client",
+        r"^java/",
+        "libwww-perl",
+        "headlesschrome",
+        "phantomjs",
+        "selenium",
+        "puppeteer",
+        "playwright",
+    ];
+    patterns.map(str::to_owned).to_vec()
+}
+
+impl Config {
+    /// What the gates go by, as far as the settings say.
+    pub fn base_policy(&self) -> BasePolicy {
+        BasePolicy {
+            profile: self.profile,
+            all_rules: self.limits,
+            rules: self.limit_rules.clone(),
+            bots: BotRules {
+                mode: self.bot_mode,
+                mode_on_loopback: Some(Mode::Observe).filter(|_| self.bot_mode != Mode::Off),
+                user_agents: self.bot_user_agents.clone(),
+                required_headers: self.bot_required_headers.clone(),
+            },
+        }
+    }
 }

@@ -79,7 +79,8 @@ fn field_index(name: &str) -> Option<usize> {
     FIELDS.iter().position(|field| field.name == name)
 }
 
-/// Reads a variable's text as the kind of value its default is; lists are split at commas.
+/// Reads a variable's text as the kind of value its default is; lists are split at commas, but
+/// `[{…}]`, which is read as TOML.
 fn parse_like(default: &toml::Value, text: &str) -> Result<toml::Value, &'static str> {
     Ok(match default {
         toml::Value::Integer(_) => {
@@ -87,6 +88,11 @@ fn parse_like(default: &toml::Value, text: &str) -> Result<toml::Value, &'static
         }
         toml::Value::Boolean(_) => {
             toml::Value::Boolean(text.trim().parse().map_err(|_| "neither true nor false")?)
+        }
+        // Lists of more than texts are written as TOML has them.
+        toml::Value::Array(_) if text.trim_start().starts_with("[{") => {
+            let table: toml::Table = format!("value = {text}").parse().map_err(|_| "not TOML")?;
+            table.into_iter().map(|(_, value)| value).next().ok_or("not TOML")?
         }
         toml::Value::Array(_) => {
             let items = text.split(',').map(str::trim).filter(|item| !item.is_empty());

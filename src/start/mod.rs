@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use tokio::task::JoinHandle;
 
+use crate::api::{Gates, Quotas};
 use crate::archive::{Archive, ArchiveConfig, ArchiveError};
 use crate::config::Config;
 use crate::config::values::PaymentProvider;
@@ -178,6 +179,24 @@ pub fn sale(
         Arc::new(Faults::new(config.api_fault_point)),
         shutdown.watch(),
     )
+}
+
+/// What requests pass before they reach the sale, with the handles of its background tasks, which
+/// end when shutdown is requested.
+///
+/// # Errors
+/// If the settings' rules cannot be.
+pub fn gates(
+    services: &Services,
+    config: &Arc<Config>,
+    metrics: &Metrics,
+    shutdown: &Shutdown,
+) -> Result<(Arc<Gates>, Vec<JoinHandle<()>>), StartError> {
+    let quotas = Quotas::new(services.engine.clone(), metrics);
+    let gates = Gates::new(config.clone(), quotas, metrics);
+    let gates = Arc::new(gates.map_err(|error| StartError(format!("limit_rules: {error}")))?);
+    let small = gates.clone().keep_small(metrics.clone(), shutdown.clone());
+    Ok((gates, vec![tokio::spawn(small)]))
 }
 
 /// Who sees to bookings' money outside of a sale: the worker, the operator's tool.

@@ -18,6 +18,9 @@ use super::panics;
 /// Bounds of HTTP answers, seconds: refusals take tens of microseconds, confirmations seconds.
 const HTTP_SECONDS: &[f64] =
     &[0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0];
+/// Bounds of one gate, seconds: most look at memory alone.
+const GATE_SECONDS: &[f64] =
+    &[0.000_000_5, 0.000_001, 0.000_002, 0.000_005, 0.000_02, 0.000_1, 0.001, 0.01, 0.1, 1.0];
 /// Bounds of one Redis call, seconds; the longest is the call's time-out.
 const SCRIPT_SECONDS: &[f64] =
     &[0.0001, 0.0002, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1.0];
@@ -101,8 +104,12 @@ metrics! {
         "Errors answered, by code.";
     panics: IntCounter = "holdfast_panics_total" [] NO_BUCKETS
         "Panics: each is a defect.";
-    gate_refusals: IntCounterVec = "holdfast_gate_refusals_total" ["gate"] NO_BUCKETS
-        "Requests refused, by gate.";
+    gate_verdicts: IntCounterVec = "holdfast_gate_verdicts_total" ["gate", "verdict"] NO_BUCKETS
+        "What gates said of requests: passed, observed (would be refused were it enforced), refused.";
+    gate_seconds: HistogramVec = "holdfast_gate_seconds" ["gate"] GATE_SECONDS
+        "Time that a request spent in a gate.";
+    limiter_entries: IntGaugeVec = "holdfast_limiter_entries" ["kind"] NO_BUCKETS
+        "What limits keep in this process: addresses, blocked callers, callers with uncounted refusals.";
 
     booking_attempts: IntCounter = "booking_attempts_total" [] NO_BUCKETS
         "Requests to hold seats that were well formed.";

@@ -15,7 +15,6 @@ use tracing::{info, warn};
 use super::Worker;
 use super::batch::{Batch, Source};
 use super::links::{Links, Seam};
-use super::tasks::rest;
 use crate::backoff::Backoff;
 use crate::domain::{LogId, Partition};
 use crate::redis::{LaneReader, Read, RedisError, WORKER_GROUP};
@@ -42,7 +41,7 @@ pub(super) async fn drain(worker: Worker, lane: usize, partitions: Vec<Partition
                 }
             }
         }
-        if !rest(&shutdown, backoff.pause()).await {
+        if !shutdown.rest(backoff.pause()).await {
             break;
         }
         // What is left over can be told from what is under way only when nothing is.

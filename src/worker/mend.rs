@@ -10,7 +10,6 @@ use jiff::Timestamp;
 use tracing::{error, info, warn};
 
 use super::Worker;
-use super::tasks::rest;
 use crate::archive::{ArchivedBooking, EventHead};
 use crate::domain::{EventId, LoadState, Outcome};
 use crate::redis::{Code, Detail, SettleCall};
@@ -28,7 +27,7 @@ const PAGE: u32 = 1_000;
 
 /// Mends until told to stop.
 pub(super) async fn mend(worker: Worker) {
-    while rest(&worker.shutdown, PAUSE).await {
+    while worker.shutdown.rest(PAUSE).await {
         for (what, mended) in [
             ("openings", worker.mend_openings().await),
             ("settings", worker.mend_settings().await),

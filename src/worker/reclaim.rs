@@ -10,7 +10,6 @@ use tracing::{info, warn};
 
 use super::Worker;
 use super::batch::{Batch, Source};
-use super::tasks::rest;
 use crate::domain::{LogId, Partition};
 use crate::redis::{RedisError, WORKER_GROUP};
 
@@ -24,7 +23,7 @@ const CLAIMS_MAX: u32 = 100;
 /// Reclaims until told to stop.
 pub(super) async fn reclaim(worker: Worker) {
     let pause = (worker.reclaim_idle() / LOOKS_PER_IDLE).min(PAUSE_MAX);
-    while rest(&worker.shutdown, pause).await {
+    while worker.shutdown.rest(pause).await {
         if let Err(error) = worker.archive.ping().await {
             warn!(%error, "nothing is reclaimed while the archive is away");
             continue;

@@ -14,7 +14,6 @@ use jiff::Timestamp;
 use tracing::{debug, info, warn};
 
 use super::Worker;
-use super::tasks::rest;
 use crate::domain::{BookingId, EventId, Intent, IntentState, Outcome};
 use crate::sale::SaleError;
 
@@ -34,7 +33,7 @@ const AT_ONCE_MAX: usize = 4;
 pub(super) async fn reconcile(worker: Worker) {
     let interval = Duration::from_millis(worker.config.reconcile_interval_ms);
     let mut pause = interval;
-    while rest(&worker.shutdown, pause).await {
+    while worker.shutdown.rest(pause).await {
         pause = interval;
         let began = Instant::now();
         match worker.reconcile_intents().await {

@@ -12,7 +12,6 @@ use std::time::Duration;
 use tracing::{debug, warn};
 
 use super::Worker;
-use super::tasks::rest;
 use crate::archive::ArchivedBooking;
 use crate::domain::{Booking, BookingId, EventId};
 use crate::redis::{Code, Ended};
@@ -31,7 +30,7 @@ const CALLS_MAX: u32 = 2;
 pub(super) async fn retain(worker: Worker) {
     // Of each event that was not gone through in one turn: how many to pass over.
     let mut passed_over: HashMap<EventId, u64> = HashMap::new();
-    while rest(&worker.shutdown, PAUSE).await {
+    while worker.shutdown.rest(PAUSE).await {
         if let Err(error) = worker.forget_all(&mut passed_over).await {
             warn!(%error, "ended bookings are forgotten later");
         }

@@ -11,7 +11,6 @@ use std::time::Duration;
 use tracing::{info, warn};
 
 use super::Worker;
-use super::tasks::rest;
 use crate::archive::{StoreObserver, StoreStep};
 use crate::backoff::Backoff;
 use crate::config::fault::FaultStep;
@@ -53,7 +52,7 @@ impl Worker {
                     failures += 1;
                     warn!(%error, failures, entries = piece.len(), "waiting for the archive");
                     self.metrics.archive_errors.with_label_values(&["store"]).inc();
-                    if !rest(&self.shutdown, backoff.pause()).await {
+                    if !self.shutdown.rest(backoff.pause()).await {
                         return None;
                     }
                     self.metrics.worker_retries.inc();

@@ -10,7 +10,6 @@ use futures_util::{StreamExt, stream};
 use tracing::debug;
 
 use super::Worker;
-use super::tasks::rest;
 use crate::domain::EventId;
 use crate::redis::{Answer, Code, RedisError};
 
@@ -29,7 +28,7 @@ pub(super) async fn sweep(worker: Worker) {
     let mut looks: HashMap<EventId, Look> = HashMap::new();
     let mut listed: Option<Instant> = None;
     let mut pause = Duration::ZERO;
-    while rest(&worker.shutdown, pause).await {
+    while worker.shutdown.rest(pause).await {
         if listed.is_none_or(|at| at.elapsed() >= interval) {
             match worker.loaded_events().await {
                 Ok(events) => {

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use futures_util::FutureExt;
 use tokio::task::JoinSet;
-use tokio::time::{sleep, timeout};
+use tokio::time::timeout;
 
 use crate::shutdown::Shutdown;
 use crate::telemetry::Metrics;
@@ -38,7 +38,7 @@ impl Tasks {
             while AssertUnwindSafe(begin()).catch_unwind().await.is_err() {
                 metrics.task_restarts.with_label_values(&[name]).inc();
                 tracing::error!(task = name, "a task panicked and begins anew");
-                if !rest(&shutdown, RESTART_PAUSE).await {
+                if !shutdown.rest(RESTART_PAUSE).await {
                     return;
                 }
             }
@@ -49,14 +49,6 @@ impl Tasks {
     pub async fn finish(mut self, bound: Duration) -> bool {
         let all = async { while self.running.join_next().await.is_some() {} };
         timeout(bound, all).await.is_ok()
-    }
-}
-
-/// Pauses between two turns of a task; false as soon as it is time to stop.
-pub(super) async fn rest(shutdown: &Shutdown, pause: Duration) -> bool {
-    tokio::select! {
-        () = sleep(pause) => !shutdown.is_requested(),
-        () = shutdown.requested() => false,
     }
 }
 

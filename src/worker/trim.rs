@@ -11,7 +11,6 @@ use std::time::Duration;
 use tracing::{debug, warn};
 
 use super::Worker;
-use super::tasks::rest;
 use crate::domain::{LogId, Partition};
 use crate::redis::{RedisError, WORKER_GROUP};
 
@@ -20,7 +19,7 @@ const PAUSE: Duration = Duration::from_secs(5);
 
 /// Trims until told to stop.
 pub(super) async fn trim(worker: Worker) {
-    while rest(&worker.shutdown, PAUSE).await {
+    while worker.shutdown.rest(PAUSE).await {
         let marks = match worker.archive.log_marks().await {
             Ok(marks) => marks,
             Err(error) => {

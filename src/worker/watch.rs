@@ -7,7 +7,6 @@ use tokio::time::timeout;
 use tracing::{error, warn};
 
 use super::Worker;
-use super::tasks::rest;
 use crate::domain::{LogId, Partition};
 use crate::redis::{RedisError, WORKER_GROUP};
 use crate::sale::Readiness;
@@ -28,7 +27,7 @@ pub(super) async fn watch(worker: Worker) {
         if redis_answers && let Err(error) = worker.gauge(&mut dead_letters).await {
             warn!(%error, "the log cannot be looked at");
         }
-        if !rest(&worker.shutdown, PAUSE).await {
+        if !worker.shutdown.rest(PAUSE).await {
             return;
         }
     }

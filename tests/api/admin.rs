@@ -38,7 +38,8 @@ async fn with_a_key_configured_admin_calls_need_it() {
     assert_eq!(patch("open-sesame", json!({ "status": "PAUSED" })).await.json(200)["id"], 1);
     // Buyers need no key.
     api.get("/api/v1/events/1").send().await.json(200);
-    assert_eq!(api.metric("holdfast_gate_refusals_total").await, 5.0);
+    let refused = r#"holdfast_gate_verdicts_total{gate="admin",verdict="refused"}"#;
+    assert_eq!(api.labelled_metric(refused).await, 5.0);
     api.stop().await;
 }
 

@@ -69,6 +69,13 @@ impl Client {
         });
         lines.map(|line| line.rsplit(' ').next().unwrap().parse::<f64>().unwrap()).sum()
     }
+
+    /// The value of a metric with these labels, written as Prometheus does.
+    pub async fn labelled_metric(&self, labelled: &str) -> f64 {
+        let text = self.get("/metrics").send().await.text();
+        let line = text.lines().find_map(|line| line.strip_prefix(labelled));
+        line.map_or(0.0, |rest| rest.trim().parse().expect("a number"))
+    }
 }
 
 /// A request under construction.

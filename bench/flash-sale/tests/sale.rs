@@ -13,6 +13,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use holdfast::config::Config;
+use holdfast::domain::policy::AllRules;
 use holdfast::shutdown::{self, Trigger};
 use holdfast::telemetry::Metrics;
 use holdfast::{api, start, worker};
@@ -49,6 +50,8 @@ impl Deployment {
             // This machine may be busy with other tests; this one is not about time-outs.
             redis_timeout_ms: 900,
             http_workers: 1,
+            // What the gates would say of simulated buyers is counted, as in `make bench-sale`.
+            limits: AllRules::Observe,
             ..Config::default()
         });
         let (worker_trigger, ending) = shutdown::channel();
@@ -61,10 +64,11 @@ impl Deployment {
         let metrics = Metrics::new(api::SERVICE);
         let services = start::connect(&config, &metrics).await.unwrap();
         let (sale, _tasks) = start::sale(&services, &config, &metrics, &ending);
+        let (gates, _tasks) = start::gates(&services, &config, &metrics, &ending).unwrap();
         let listener = api::bind(config.listen).unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
         tokio::spawn(async move {
-            api::run(listener, config, sale, metrics, ending).await.unwrap();
+            api::run(listener, config, sale, gates, metrics, ending).await.unwrap();
         });
         Deployment { url, redis, database, _triggers: [worker_trigger, api_trigger] }
     }

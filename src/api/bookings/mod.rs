@@ -7,8 +7,8 @@ pub mod view;
 use actix_web::http::StatusCode;
 use actix_web::web::Payload;
 
-use crate::domain::Status;
-use crate::sale::{BookingView, ConfirmRequest, Confirmed, HoldRequest, SaleError};
+use crate::domain::{EventId, RouteClass, Status};
+use crate::sale::{BookingView, ConfirmRequest, Confirmed, HoldRequest, SaleError, SeatsWanted};
 
 use super::body::{read_object, read_optional_object};
 use super::endpoint::Answer;
@@ -19,6 +19,7 @@ use super::openapi::{
     ListProblems,
 };
 use super::params::{Query, booking_id};
+use super::problem::Problem;
 use super::reply::{IDEMPOTENT_REPLAYED, json, json_with};
 use super::state::Call;
 use view::{BookingBody, BookingListBody};
@@ -42,10 +43,12 @@ const RETRY_PENDING_SECONDS: &str = "1";
     responses((status = 201, description = "The seats are held", body = BookingBody<'static>), HoldProblems),
 )]
 pub async fn hold(call: Call, payload: Payload) -> Answer {
-    let user = gates::pass_user(&call).await?;
-    let body = read_object(&call.request, payload, call.state.body_limits()).await?;
-    let (event, seats) = request::seats_wanted(&body)?;
-    let key = idempotency::key(call.request.headers(), Some(&body))?;
+    let mut caller = gates::enter_user(&call, RouteClass::Hold)?;
+    let request = hold_request(&call, payload).await;
+    let (event, seats, key) = request.inspect_err(|_| gates::note_refused(&call, &caller))?;
+    caller.event = Some(event);
+    gates::count(&call, &caller).await?;
+    let user = gates::user_of(caller.clone())?;
     let metrics = &call.state.metrics;
     metrics.booking_attempts.inc();
     let trace = call.trace.traceparent();
@@ -57,11 +60,23 @@ pub async fn hold(call: Call, payload: Payload) -> Answer {
     })?;
     metrics.booking_success.inc();
     if !view.replayed {
+        gates::note_booked(&call, &caller);
         metrics.bookings_created.inc();
         log(&call, &view, "booking created");
     }
     let body = kept(&call, &view, BookingBody::new(&view)).await;
     answer(StatusCode::CREATED, &view, &body)
+}
+
+/// What is asked for, and under which key.
+async fn hold_request(
+    call: &Call,
+    payload: Payload,
+) -> Result<(EventId, SeatsWanted, Option<String>), Problem> {
+    let body = read_object(&call.request, payload, call.state.body_limits()).await?;
+    let (event, seats) = request::seats_wanted(&body)?;
+    let key = idempotency::key(call.request.headers(), Some(&body))?;
+    Ok((event, seats, key))
 }
 
 /// List one's bookings
@@ -77,7 +92,7 @@ pub async fn hold(call: Call, payload: Payload) -> Answer {
     responses((status = 200, description = "One page", body = BookingListBody<'static>), ListProblems),
 )]
 pub async fn list(call: Call, _: Payload) -> Answer {
-    let user = gates::pass_user(&call).await?;
+    let user = gates::pass_user(&call, RouteClass::Bookings).await?;
     let (page, page_size) = Query::of(&call.request)?.page()?;
     let found = call.state.sale.bookings(&user, u64::from(page), page_size).await?;
     json(StatusCode::OK, &BookingListBody::new(&found, page, page_size))
@@ -93,7 +108,7 @@ pub async fn list(call: Call, _: Payload) -> Answer {
     responses((status = 200, description = "The booking", body = BookingBody<'static>), BookingProblems),
 )]
 pub async fn get(call: Call, _: Payload) -> Answer {
-    let user = gates::pass_user(&call).await?;
+    let user = gates::pass_user(&call, RouteClass::Bookings).await?;
     let view = call.state.sale.booking(&user, booking_id(&call.request)?).await?;
     json(StatusCode::OK, &BookingBody::new(&view))
 }
@@ -117,7 +132,7 @@ pub async fn get(call: Call, _: Payload) -> Answer {
     ),
 )]
 pub async fn confirm(call: Call, payload: Payload) -> Answer {
-    let user = gates::pass_user(&call).await?;
+    let user = gates::pass_user(&call, RouteClass::BookingChanges).await?;
     let booking = booking_id(&call.request)?;
     let body = read_optional_object(&call.request, payload, call.state.body_limits()).await?;
     let (payment_method, amount) = request::payment(body.as_ref())?;
@@ -172,7 +187,7 @@ pub async fn pay_alias(call: Call, payload: Payload) -> Answer {
     responses((status = 200, description = "The booking", body = BookingBody<'static>), ChangeBookingProblems),
 )]
 pub async fn extend(call: Call, payload: Payload) -> Answer {
-    let user = gates::pass_user(&call).await?;
+    let user = gates::pass_user(&call, RouteClass::BookingChanges).await?;
     let booking = booking_id(&call.request)?;
     let body = read_optional_object(&call.request, payload, call.state.body_limits()).await?;
     let key = idempotency::key(call.request.headers(), body.as_ref())?;
@@ -201,7 +216,7 @@ pub async fn extend(call: Call, payload: Payload) -> Answer {
     ),
 )]
 pub async fn cancel(call: Call, payload: Payload) -> Answer {
-    let user = gates::pass_user(&call).await?;
+    let user = gates::pass_user(&call, RouteClass::BookingChanges).await?;
     let booking = booking_id(&call.request)?;
     let body = read_optional_object(&call.request, payload, call.state.body_limits()).await?;
     // A cancelled booking is the record of its cancellation: the key has only to be one.

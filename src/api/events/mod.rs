@@ -6,6 +6,8 @@ pub mod view;
 use actix_web::http::StatusCode;
 use actix_web::web::Payload;
 
+use crate::domain::RouteClass;
+
 use super::body::read_object;
 use super::endpoint::Answer;
 use super::gates;
@@ -57,7 +59,7 @@ pub async fn create(call: Call, payload: Payload) -> Answer {
     responses((status = 200, description = "One page", body = EventListBody<'static>), ListEventsProblems),
 )]
 pub async fn list(call: Call, _: Payload) -> Answer {
-    gates::pass(&call).await?;
+    gates::pass(&call, RouteClass::Events).await?;
     let (page, page_size) = Query::of(&call.request)?.page()?;
     let (views, total) = call.state.sale.events(u64::from(page), page_size).await?;
     json(StatusCode::OK, &EventListBody::new(&views, total, page, page_size))
@@ -70,7 +72,7 @@ pub async fn list(call: Call, _: Payload) -> Answer {
     responses((status = 200, description = "The event", body = EventBody<'static>), EventProblems),
 )]
 pub async fn get(call: Call, _: Payload) -> Answer {
-    gates::pass(&call).await?;
+    gates::pass(&call, RouteClass::Events).await?;
     let view = call.state.sale.event(event_id(&call.request)?).await?;
     json(StatusCode::OK, &EventBody::new(&view))
 }

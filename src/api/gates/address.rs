@@ -4,25 +4,40 @@
 
 use std::net::IpAddr;
 
-use crate::api::state::Call;
-use crate::config::values::Network;
+use actix_web::HttpRequest;
+
+use super::Caller;
+use crate::config::Config;
+use crate::config::values::{Auth, Network};
+use crate::domain::RouteClass;
 
 const FORWARDED_FOR: &str = "x-forwarded-for";
 const FORWARDED: &str = "forwarded";
 
-/// The client's address, and whether anything says that the request was forwarded.
-pub(super) fn of_client(call: &Call) -> (Option<IpAddr>, bool) {
-    let headers = call.request.headers();
+/// The caller, as far as its address tells.
+pub(super) fn of_client(config: &Config, request: &HttpRequest, class: RouteClass) -> Caller {
+    let headers = request.headers();
     let forwarded = headers.contains_key(FORWARDED_FOR) || headers.contains_key(FORWARDED);
-    let peer = call.request.peer_addr().map(|peer| peer.ip().to_canonical());
-    let trusted = &call.state.config.trusted_proxies;
-    if !forwarded || trusted.is_empty() {
-        return (peer, forwarded);
+    let peer = request.peer_addr().map(|peer| peer.ip().to_canonical());
+    let trusted = &config.trusted_proxies;
+    let address = if !forwarded || trusted.is_empty() {
+        peer
+    } else {
+        // Several header lines are one list, in order.
+        let lines = headers.get_all(FORWARDED_FOR).filter_map(|value| value.to_str().ok());
+        let hops: Vec<&str> = lines.flat_map(|line| line.split(',')).collect();
+        peer.map(|peer| right_most_untrusted(peer, &hops, trusted))
+    };
+    let local = address.is_none_or(|address| address.is_loopback()) && !forwarded;
+    Caller {
+        address,
+        forwarded,
+        user: None,
+        event: None,
+        class,
+        on_loopback: local && config.auth == Auth::Trusted,
+        allowed: false,
     }
-    // Several header lines are one list, in order.
-    let lines = headers.get_all(FORWARDED_FOR).filter_map(|value| value.to_str().ok());
-    let hops: Vec<&str> = lines.flat_map(|line| line.split(',')).collect();
-    (peer.map(|peer| right_most_untrusted(peer, &hops, trusted)), forwarded)
 }
 
 fn right_most_untrusted(peer: IpAddr, hops: &[&str], trusted: &[Network]) -> IpAddr {

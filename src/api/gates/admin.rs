@@ -74,7 +74,15 @@ mod tests {
     fn without_keys_only_this_machine_is_admin() {
         let caller = |address: &str, forwarded| {
             let address = Some(address.parse().unwrap());
-            Caller { address, forwarded, user: None }
+            Caller {
+                address,
+                forwarded,
+                user: None,
+                event: None,
+                class: crate::domain::RouteClass::Admin,
+                on_loopback: false,
+                allowed: false,
+            }
         };
         assert!(keyless(&caller("127.0.0.1", false)).is_ok());
         assert!(keyless(&caller("::1", false)).is_ok());

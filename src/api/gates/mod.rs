@@ -1,15 +1,38 @@
-//! The gates: what a request passes before it reaches the sale, in one order.
+//! The gates: what a request passes before it reaches the sale, in one order, written in
+//! [`Gates::enter`] and [`pass`]. Each refuses, or lets pass; one that only observes counts what
+//! it would have refused.
 
 mod address;
 mod admin;
+mod bots;
 mod identity;
+mod quotas;
+mod rate;
 
 use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
 
-use crate::domain::UserId;
+use actix_web::HttpRequest;
+use arc_swap::ArcSwap;
+use prometheus::{Histogram, IntCounter};
 
-use super::problem::Problem;
+use crate::config::Config;
+use crate::domain::policy::Access;
+use crate::domain::rules::RuleError;
+use crate::domain::{BookingId, ClientNetwork, EventId, Mode, Place, Policy, RouteClass, UserId};
+use crate::shutdown::Shutdown;
+use crate::telemetry::Metrics;
+
+use super::problem::{Code, Problem};
 use super::state::Call;
+
+use bots::Bots;
+pub use quotas::Quotas;
+use rate::AddressRates;
+
+/// How often idle addresses are forgotten. With the shipped rule one is idle after two seconds.
+const FORGET_INTERVAL: Duration = Duration::from_secs(2);
 
 /// Who asks, as far as the gates know.
 #[derive(Clone, Debug)]
@@ -20,30 +43,335 @@ pub struct Caller {
     pub forwarded: bool,
     /// The user, if one is named.
     pub user: Option<UserId>,
+    /// What the request is about, by its path.
+    pub event: Option<EventId>,
+    /// What kind of request it is.
+    pub class: RouteClass,
+    /// On this machine, and believed whoever it says it is: a developer.
+    pub on_loopback: bool,
+    /// On the list of those whom no rule holds up.
+    pub allowed: bool,
 }
 
-/// The gates in their order; each passes or refuses. All of these cost no I/O:
-///
-/// 1. address: who the client is on the network, believed from configured proxies alone;
-/// 2. identity: which user it claims or proves to be.
-pub async fn pass(call: &Call) -> Result<Caller, Problem> {
-    let (address, forwarded) = address::of_client(call);
-    let user = counted(call, "identity", identity::of_user(call))?;
-    Ok(Caller { address, forwarded, user })
+impl Caller {
+    /// As limits count it.
+    pub fn client(&self) -> Option<ClientNetwork> {
+        self.address.map(ClientNetwork::of)
+    }
 }
 
-/// Passes the gates as a named user.
-pub async fn pass_user(call: &Call) -> Result<UserId, Problem> {
-    let caller = pass(call).await?;
-    counted(call, "identity", caller.user.ok_or_else(identity::missing))
+/// The policy in the form in which requests meet it.
+pub struct Rules {
+    /// What is to be done.
+    pub policy: Policy,
+    bots: Bots,
+    /// One a rule that counts in this process.
+    rates: Vec<Arc<AddressRates>>,
+}
+
+/// Everything that gates know. One a server.
+pub struct Gates {
+    config: Arc<Config>,
+    rules: ArcSwap<Rules>,
+    quotas: Quotas,
+    meters: Meters,
+}
+
+impl Gates {
+    /// Gates that go by the settings until [`Gates::adopt`] tells them more.
+    ///
+    /// # Errors
+    /// If the settings' rules cannot be; `Config::check` has refused such.
+    pub fn new(config: Arc<Config>, quotas: Quotas, metrics: &Metrics) -> Result<Self, RuleError> {
+        let policy = Policy::new(&config.base_policy(), &Default::default())?;
+        let rules = Rules { bots: Bots::new(&policy.bots), rates: rates(&policy, &[]), policy };
+        Ok(Gates {
+            rules: ArcSwap::from_pointee(rules),
+            quotas,
+            meters: Meters::new(metrics),
+            config,
+        })
+    }
+
+    /// Goes by this policy from now on. What is counted in this process goes on where the rule's
+    /// limit is as it was.
+    pub fn adopt(&self, policy: Policy) {
+        let before = self.rules.load();
+        let rates = rates(&policy, &before.rates);
+        let bots = Bots::new(&policy.bots);
+        self.rules.store(Arc::new(Rules { policy, bots, rates }));
+    }
+
+    /// What they go by now.
+    pub fn rules(&self) -> arc_swap::Guard<Arc<Rules>> {
+        self.rules.load()
+    }
+
+    /// Forgets addresses that have been quiet for long enough to start anew; gives how many are
+    /// left.
+    pub fn forget_idle(&self) -> usize {
+        self.rules.load().rates.iter().map(|rate| rate.forget_idle()).sum()
+    }
+
+    /// The gates that cost no I/O, in their order:
+    ///
+    /// 1. `address`: who the client is on the network, believed from configured proxies alone;
+    /// 2. `access`: the lists, of addresses;
+    /// 3. `rate`: how often the address asks, in this process;
+    /// 4. `identity`: which user it proves or, where that is enough, says to be;
+    /// 5. `access` again, of users;
+    /// 6. `bots`: whether a program asks;
+    /// 7. `blocks`: whether Redis has said lately that this caller is over a limit.
+    ///
+    /// What proves work would stand between 6 and 7. Rates come before identity, which costs
+    /// more. Admins meet 1 to 3 and then their own gate: a program may well be one.
+    ///
+    /// # Errors
+    /// The first gate's refusal.
+    pub fn enter(&self, request: &HttpRequest, class: RouteClass) -> Result<Caller, Problem> {
+        let rules = self.rules.load();
+        let mut caller = address::of_client(&self.config, request, class);
+        self.metered(Gate::Access, || access_of_address(&rules, &mut caller))?;
+        self.metered(Gate::Rate, || self.rate(&rules, &caller))?;
+        if class == RouteClass::Admin {
+            return Ok(caller);
+        }
+        self.metered(Gate::Identity, || {
+            caller.user = identity::of_user(&self.config, request, &caller)?;
+            Ok(Verdict::Passed)
+        })?;
+        self.metered(Gate::Access, || access_of_user(&rules, &mut caller))?;
+        self.metered(Gate::Bots, || bots(&rules, request, &caller))?;
+        self.metered(Gate::Blocks, || self.quotas.check_blocked(&rules.policy, &caller))?;
+        Ok(caller)
+    }
+
+    /// Forgets what is idle, until shutdown is requested.
+    pub async fn keep_small(self: Arc<Self>, metrics: Metrics, shutdown: Shutdown) {
+        let addresses = metrics.limiter_entries.with_label_values(&["addresses"]);
+        while shutdown.rest(FORGET_INTERVAL).await {
+            let gates = self.clone();
+            // A million addresses take some tens of milliseconds: not on a thread that serves.
+            // A panic there has been logged; the next turn is a new one.
+            if let Ok(left) = tokio::task::spawn_blocking(move || gates.forget_idle()).await {
+                addresses.set(i64::try_from(left).unwrap_or(i64::MAX));
+            }
+        }
+    }
+
+    fn rate(&self, rules: &Rules, caller: &Caller) -> Result<Verdict, Problem> {
+        let Some(client) = caller.client().filter(|_| !caller.allowed) else {
+            return Ok(Verdict::Passed);
+        };
+        let in_process = rules.policy.rules.iter().filter(|rule| rule.place == Place::Process);
+        let mut verdict = Verdict::Passed;
+        for (rule, rate) in in_process.zip(&rules.rates) {
+            let mode = rules.policy.mode_of(rule, caller.on_loopback);
+            if mode == Mode::Off || !rule.counts(caller.class) {
+                continue;
+            }
+            if let Err(wait_ms) = rate.check(client) {
+                if mode == Mode::Enforce {
+                    return Err(quotas::over(rule, 0, wait_ms));
+                }
+                verdict = Verdict::Observed;
+            }
+        }
+        Ok(verdict)
+    }
+
+    /// Counts a gate's verdict and time.
+    fn metered(
+        &self,
+        gate: Gate,
+        verdict: impl FnOnce() -> Result<Verdict, Problem>,
+    ) -> Result<(), Problem> {
+        let began = Instant::now();
+        let verdict = verdict();
+        self.meters.note(gate, &verdict, began);
+        verdict.map(drop)
+    }
+}
+
+/// What a gate says of a request that it does not refuse.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// Nothing speaks against it.
+    Passed,
+    /// A rule that only observes would have refused it.
+    Observed,
+}
+
+fn access_of_address(rules: &Rules, caller: &mut Caller) -> Result<Verdict, Problem> {
+    let access = caller.address.and_then(|a| rules.policy.access_of_address(a, unix_now_ms));
+    listed(access, caller)
+}
+
+fn access_of_user(rules: &Rules, caller: &mut Caller) -> Result<Verdict, Problem> {
+    let access = caller.user.as_ref().and_then(|u| rules.policy.access_of_user(u, unix_now_ms));
+    listed(access, caller)
+}
+
+fn listed(access: Option<Access>, caller: &mut Caller) -> Result<Verdict, Problem> {
+    match access {
+        None => Ok(Verdict::Passed),
+        Some(Access::Allow) => {
+            caller.allowed = true;
+            Ok(Verdict::Passed)
+        }
+        Some(Access::Deny) => Err(bots::automated()),
+    }
+}
+
+fn bots(rules: &Rules, request: &HttpRequest, caller: &Caller) -> Result<Verdict, Problem> {
+    let mode = rules.policy.bots_mode(caller.on_loopback);
+    if caller.allowed || mode == Mode::Off || !rules.bots.tells(request) {
+        return Ok(Verdict::Passed);
+    }
+    if mode == Mode::Enforce { Err(bots::automated()) } else { Ok(Verdict::Observed) }
+}
+
+/// The limiters of the rules that count in this process, in their order; those of before are kept
+/// where their limit is the same.
+fn rates(policy: &Policy, before: &[Arc<AddressRates>]) -> Vec<Arc<AddressRates>> {
+    let in_process = policy.rules.iter().filter(|rule| rule.place == Place::Process);
+    let rate = |rule: &crate::domain::Rule| {
+        let kept = before.iter().find(|rate| rate.is_of(&rule.name, &rule.limit));
+        kept.cloned().unwrap_or_else(|| Arc::new(AddressRates::new(&rule.name, rule.limit)))
+    };
+    in_process.map(rate).collect()
+}
+
+fn unix_now_ms() -> i64 {
+    jiff::Timestamp::now().as_millisecond()
+}
+
+/// All gates of a request that may be anybody's: those without I/O, then `quotas`, one round trip
+/// to Redis at most.
+pub async fn pass(call: &Call, class: RouteClass) -> Result<Caller, Problem> {
+    let mut caller = call.state.gates.enter(&call.request, class)?;
+    caller.event = event_of_path(&call.request);
+    count(call, &caller).await?;
+    Ok(caller)
+}
+
+/// All gates of a request that must be a user's.
+pub async fn pass_user(call: &Call, class: RouteClass) -> Result<UserId, Problem> {
+    let mut caller = enter_user(call, class)?;
+    caller.event = event_of_path(&call.request);
+    count(call, &caller).await?;
+    user_of(caller)
+}
+
+/// The gates without I/O, of a request that must be a user's; [`count`] is to follow once the
+/// event is known, or [`note_refused`].
+pub fn enter_user(call: &Call, class: RouteClass) -> Result<Caller, Problem> {
+    let caller = call.state.gates.enter(&call.request, class)?;
+    if caller.user.is_none() {
+        let missing = identity::missing(&call.state.config);
+        return call.state.gates.metered(Gate::Identity, || Err(missing)).map(|()| caller);
+    }
+    Ok(caller)
+}
+
+/// The user of a caller that has one.
+pub fn user_of(caller: Caller) -> Result<UserId, Problem> {
+    // `enter_user` has refused those without.
+    caller.user.ok_or_else(|| Problem::internal("a caller without a user"))
+}
+
+/// The last gate, `quotas`: the limits that all processes count together, in Redis.
+pub async fn count(call: &Call, caller: &Caller) -> Result<(), Problem> {
+    let gates = &call.state.gates;
+    let began = Instant::now();
+    let policy = gates.rules.load_full();
+    let verdict = gates.quotas.count(&policy.policy, caller, &call.request).await;
+    gates.meters.note(Gate::Quotas, &verdict, began);
+    verdict.map(drop)
+}
+
+/// Counts a request that was refused between the gates without I/O and [`count`]: it counts
+/// toward its caller's limits, some time later.
+pub fn note_refused(call: &Call, caller: &Caller) {
+    let gates = &call.state.gates;
+    gates.quotas.note_refused(&gates.rules.load().policy, caller);
+}
+
+/// Forgives what rules about looking have counted: the caller has booked.
+pub fn note_booked(call: &Call, caller: &Caller) {
+    let gates = &call.state.gates;
+    gates.quotas.note_booked(&gates.rules.load().policy, caller);
 }
 
 /// Passes the gates as an admin; gives the name of the key that was shown.
 pub async fn pass_admin(call: &Call) -> Result<String, Problem> {
-    let caller = pass(call).await?;
-    counted(call, "admin", admin::check(call, &caller))
+    let gates = &call.state.gates;
+    let caller = gates.enter(&call.request, RouteClass::Admin)?;
+    let began = Instant::now();
+    let admin = admin::check(call, &caller);
+    gates.meters.note(Gate::Admin, &admin.as_ref().map(|_| Verdict::Passed), began);
+    admin
 }
 
-fn counted<T>(call: &Call, gate: &str, verdict: Result<T, Problem>) -> Result<T, Problem> {
-    verdict.inspect_err(|_| call.state.metrics.gate_refusals.with_label_values(&[gate]).inc())
+/// The event that a path names, itself or by a booking.
+fn event_of_path(request: &HttpRequest) -> Option<EventId> {
+    let path = request.match_info();
+    let event = || path.get("event_id")?.parse().ok().map(EventId);
+    let booking = || path.get("booking_id")?.parse::<BookingId>().ok().map(|id| id.event());
+    event().or_else(booking)
 }
+
+/// The gates, as metrics name them.
+#[derive(Clone, Copy, Debug)]
+enum Gate {
+    Access,
+    Rate,
+    Identity,
+    Bots,
+    Blocks,
+    Admin,
+    Quotas,
+}
+
+const GATES: [&str; 7] = ["access", "rate", "identity", "bots", "blocks", "admin", "quotas"];
+
+/// Each gate's verdicts and times; children kept, as looking one up takes a lock.
+struct Meters {
+    gates: [Meter; GATES.len()],
+}
+
+struct Meter {
+    seconds: Histogram,
+    passed: IntCounter,
+    observed: IntCounter,
+    refused: IntCounter,
+}
+
+impl Meters {
+    fn new(metrics: &Metrics) -> Self {
+        Meters {
+            gates: GATES.map(|gate| {
+                let verdict = |word| metrics.gate_verdicts.with_label_values(&[gate, word]);
+                Meter {
+                    seconds: metrics.gate_seconds.with_label_values(&[gate]),
+                    passed: verdict("passed"),
+                    observed: verdict("observed"),
+                    refused: verdict("refused"),
+                }
+            }),
+        }
+    }
+
+    fn note<E>(&self, gate: Gate, verdict: &Result<Verdict, E>, began: Instant) {
+        let meter = &self.gates[gate as usize];
+        match verdict {
+            Ok(Verdict::Passed) => meter.passed.inc(),
+            Ok(Verdict::Observed) => meter.observed.inc(),
+            Err(_) => meter.refused.inc(),
+        }
+        meter.seconds.observe(began.elapsed().as_secs_f64());
+    }
+}
+
+/// Whoever is refused by a limit is told this code.
+const OVER: Code = Code::RateLimitExceeded;

@@ -29,6 +29,7 @@ codes! {
     AdminKeyMissing = "admin_key_missing" 401 "An admin key is needed";
     PaymentDeclined = "payment_declined" 402 "The payment was declined";
     AdminKeyWrong = "admin_key_wrong" 403 "Not an admin key";
+    AutomatedAccess = "automated_access" 403 "Automated access not allowed";
     RouteUnknown = "route_unknown" 404 "No such route";
     EventUnknown = "event_unknown" 404 "No such event";
     BookingUnknown = "booking_unknown" 404 "No such booking";
@@ -60,6 +61,7 @@ codes! {
     SectionUnknown = "section_unknown" 422 "The event has no such section";
     AmountMismatch = "amount_mismatch" 422 "Not the booking's amount";
     IdempotencyKeyReused = "idempotency_key_reused" 422 "The idempotency key was used before";
+    RateLimitExceeded = "rate_limit_exceeded" 429 "Too many requests";
     HeadersTooLarge = "headers_too_large" 431 "The headers are too large";
     Internal = "internal_error" 500 "A defect of ours";
     ServiceUnavailable = "service_unavailable" 503 "Not available at the moment";

@@ -7,6 +7,7 @@ use actix_web::HttpResponse;
 use actix_web::http::{StatusCode, header};
 use actix_web::web::{Bytes, Payload};
 
+use crate::domain::RouteClass;
 use crate::sale::SeatMap;
 
 use super::endpoint::Answer;
@@ -49,7 +50,7 @@ const REVALIDATE: &str = "no-cache";
     ),
 )]
 pub async fn map(call: Call, _: Payload) -> Answer {
-    gates::pass(&call).await?;
+    gates::pass(&call, RouteClass::Seats).await?;
     let event = event_id(&call.request)?;
     let query = Query::of(&call.request)?;
     let map = call.state.sale.seat_map(event).await?;
@@ -80,7 +81,7 @@ pub async fn map(call: Call, _: Payload) -> Answer {
     responses((status = 200, description = "The counts", body = AvailabilityBody<'static>), EventProblems),
 )]
 pub async fn availability(call: Call, _: Payload) -> Answer {
-    gates::pass(&call).await?;
+    gates::pass(&call, RouteClass::Seats).await?;
     let map = call.state.sale.seat_map(event_id(&call.request)?).await?;
     json(StatusCode::OK, &AvailabilityBody::new(&map))
 }

@@ -1,0 +1,90 @@
+//! Whether a program asks: by what it says it is, and by what every honest client sends.
+//! Programs that pretend well are held up by limits, waiting rooms and the seats a user may have.
+
+use actix_web::HttpRequest;
+use actix_web::http::header::{HeaderName, USER_AGENT};
+use regex::bytes::{RegexSet, RegexSetBuilder};
+
+use crate::api::problem::{Code, Problem};
+use crate::domain::policy::BotRules;
+
+/// The bot rules as requests meet them.
+pub struct Bots {
+    user_agents: RegexSet,
+    required_headers: Vec<HeaderName>,
+}
+
+impl Bots {
+    /// Patterns and names that cannot be are left out and logged: `Config::check` and the
+    /// operator's tool refuse them.
+    pub fn new(rules: &BotRules) -> Self {
+        let set = RegexSetBuilder::new(&rules.user_agents).case_insensitive(true).build();
+        let user_agents = set.unwrap_or_else(|error| {
+            tracing::error!(%error, "no user agent is taken for a program");
+            RegexSet::empty()
+        });
+        let names = rules.required_headers.iter();
+        Bots { user_agents, required_headers: names.filter_map(|n| n.parse().ok()).collect() }
+    }
+
+    /// Whether a program asks.
+    pub fn tells(&self, request: &HttpRequest) -> bool {
+        let headers = request.headers();
+        let lacks = self.required_headers.iter().any(|name| !headers.contains_key(name));
+        lacks || headers.get(USER_AGENT).is_some_and(|is| self.user_agents.is_match(is.as_bytes()))
+    }
+}
+
+/// What programs, and those on the list of the refused, are told.
+pub fn automated() -> Problem {
+    Problem::new(Code::AutomatedAccess, "Automated access not allowed")
+}
+
+#[cfg(test)]
+mod tests {
+    use actix_web::test::TestRequest;
+
+    use super::*;
+    use crate::config::Config;
+
+    #[test]
+    fn programs_are_told_from_people() {
+        let bots = Bots::new(&Config::default().base_policy().bots);
+        let tells = |user_agent: &str| {
+            let request = TestRequest::get().insert_header(("accept", "*/*"));
+            bots.tells(&request.insert_header(("user-agent", user_agent)).to_http_request())
+        };
+        for program in [
+            "curl/8.5.0",
+            "Wget/1.21",
+            "python-requests/2.31",
+            "Mozilla/5.0 (compatible; Googlebot/2.1; +http://www.google.com/bot.html)",
+            "Mozilla/5.0 (compatible; bingbot/2.0)",
+            "AhrefsBot",
+            "Scrapy/2.11",
+            "Mozilla/5.0 (X11; Linux x86_64) HeadlessChrome/120.0",
+        ] {
+            assert!(tells(program), "{program}");
+        }
+        for person in [
+            "Mozilla/5.0 (Windows NT 10.0; Win64; x64) AppleWebKit/537.36 Chrome/120.0 Safari/537.36",
+            "Mozilla/5.0 (iPhone; CPU iPhone OS 17_0 like Mac OS X) AppleWebKit/605.1.15",
+            "Mozilla/5.0 (Linux; Android 9; CUBOT NOTE 20) AppleWebKit/537.36",
+            "Mozilla/5.0 (Linux; Android 9; CUBOT_X19) AppleWebKit/537.36",
+            "axios/1.6.2",
+            "node",
+            "okhttp/4.12.0",
+        ] {
+            assert!(!tells(person), "{person}");
+        }
+    }
+
+    #[test]
+    fn who_lacks_what_all_send_is_a_program() {
+        let bots = Bots::new(&Config::default().base_policy().bots);
+        let bare = TestRequest::get().insert_header(("user-agent", "Mozilla/5.0"));
+        assert!(bots.tells(&bare.to_http_request()));
+        let silent = TestRequest::get().insert_header(("accept", "*/*"));
+        assert!(bots.tells(&silent.to_http_request()));
+    }
+}

@@ -1,0 +1,333 @@
+//! What the gates go by: limit rules, bot rules, who is let through and who is kept out. The
+//! settings' own policy lies below, what operators changed at run time above.
+
+use std::collections::{HashMap, HashSet};
+use std::net::IpAddr;
+
+use serde::{Deserialize, Serialize};
+
+use super::rules::{self, Mode, Rule, RuleChange, RuleError};
+use super::{Network, UserId};
+
+/// Most entries of the two lists together.
+pub const ACCESS_ENTRIES_MAX: usize = 10_000;
+/// Most patterns of user agents.
+pub const USER_AGENTS_MAX: usize = 100;
+
+/// How strict the shipped rules are.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Profile {
+    /// Each rule as it is shipped.
+    #[default]
+    Standard,
+    /// Every rule enforced.
+    Strict,
+}
+
+/// What becomes of all rules at once.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum AllRules {
+    /// Each rule goes by its own mode.
+    #[default]
+    Each,
+    /// All are enforced.
+    Enforce,
+    /// All are observed.
+    Observe,
+    /// All are off.
+    Off,
+}
+
+impl AllRules {
+    fn mode(self) -> Option<Mode> {
+        match self {
+            AllRules::Each => None,
+            AllRules::Enforce => Some(Mode::Enforce),
+            AllRules::Observe => Some(Mode::Observe),
+            AllRules::Off => Some(Mode::Off),
+        }
+    }
+}
+
+/// How requests of programs are told.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BotRules {
+    /// What happens to them.
+    pub mode: Mode,
+    /// The same for callers on this machine, with `auth = "trusted"`.
+    pub mode_on_loopback: Option<Mode>,
+    /// Regular expressions of user agents, case aside.
+    pub user_agents: Vec<String>,
+    /// Headers that every honest client sends.
+    pub required_headers: Vec<String>,
+}
+
+/// What the settings say.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BasePolicy {
+    /// How strict the shipped rules are.
+    pub profile: Profile,
+    /// What becomes of all rules at once.
+    pub all_rules: AllRules,
+    /// Changes of rules, and rules of their own.
+    pub rules: Vec<RuleChange>,
+    /// How programs are told.
+    pub bots: BotRules,
+}
+
+/// Whom an entry of a list is about.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Who {
+    /// Everybody in a network.
+    Network(Network),
+    /// A user.
+    User(UserId),
+}
+
+/// Which list.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Access {
+    /// Is refused everything.
+    Deny,
+    /// Is neither limited nor taken for a program.
+    Allow,
+}
+
+/// One entry of a list.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AccessEntry {
+    /// Whom it is about.
+    pub who: Who,
+    /// What it says.
+    pub access: Access,
+    /// When it ends, Unix ms; `None` is never.
+    pub until_ms: Option<i64>,
+    /// Why.
+    pub reason: String,
+    /// Who made it.
+    pub by: String,
+    /// When, Unix ms.
+    pub at_ms: i64,
+}
+
+/// What operators changed at run time.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct LivePolicy {
+    /// Raised by each change; 0 where there was none.
+    pub revision: i64,
+    /// Outranks the settings' profile.
+    pub profile: Option<Profile>,
+    /// Outranks the settings' word on all rules.
+    pub all_rules: Option<AllRules>,
+    /// Changes of rules, one a rule.
+    pub rules: Vec<RuleChange>,
+    /// Outranks the mode of the bot rules.
+    pub bots_mode: Option<Mode>,
+    /// Both lists.
+    pub access: Vec<AccessEntry>,
+}
+
+/// What the gates go by.
+#[derive(Clone, Debug)]
+pub struct Policy {
+    /// The revision of what operators changed.
+    pub revision: i64,
+    /// How strict the rules are.
+    pub profile: Profile,
+    /// What becomes of all rules at once.
+    pub all_rules: AllRules,
+    /// The rules, in order.
+    pub rules: Vec<Rule>,
+    /// How programs are told.
+    pub bots: BotRules,
+    access: AccessLists,
+}
+
+impl Policy {
+    /// The settings' policy with the operators' changes above it.
+    ///
+    /// # Errors
+    /// If a rule cannot be.
+    pub fn new(base: &BasePolicy, live: &LivePolicy) -> Result<Self, RuleError> {
+        let rules = rules::changed(rules::shipped(), &base.rules)?;
+        let rules = rules::changed(rules, &live.rules)?;
+        let mut bots = base.bots.clone();
+        if let Some(mode) = live.bots_mode {
+            (bots.mode, bots.mode_on_loopback) = (mode, None);
+        }
+        Ok(Policy {
+            revision: live.revision,
+            profile: live.profile.unwrap_or(base.profile),
+            all_rules: live.all_rules.unwrap_or(base.all_rules),
+            rules,
+            bots,
+            access: AccessLists::new(&live.access),
+        })
+    }
+
+    /// What a rule does with a caller; `on_loopback` is one on this machine with
+    /// `auth = "trusted"`.
+    pub fn mode_of(&self, rule: &Rule, on_loopback: bool) -> Mode {
+        self.mode(rule.mode, rule.mode_on_loopback, on_loopback)
+    }
+
+    /// What the bot rules do with a caller.
+    pub fn bots_mode(&self, on_loopback: bool) -> Mode {
+        self.mode(self.bots.mode, self.bots.mode_on_loopback, on_loopback)
+    }
+
+    fn mode(&self, mode: Mode, mode_on_loopback: Option<Mode>, on_loopback: bool) -> Mode {
+        if let Some(mode) = self.all_rules.mode() {
+            return mode;
+        }
+        match (self.profile, mode_on_loopback) {
+            (Profile::Strict, _) => Mode::Enforce,
+            (Profile::Standard, Some(mode)) if on_loopback => mode,
+            (Profile::Standard, _) => mode,
+        }
+    }
+
+    /// What the lists say of an address; `now_ms` is called where an entry ends some day.
+    pub fn access_of_address(&self, address: IpAddr, now_ms: impl Fn() -> i64) -> Option<Access> {
+        self.access.of_address(address, now_ms)
+    }
+
+    /// What the lists say of a user.
+    pub fn access_of_user(&self, user: &UserId, now_ms: impl Fn() -> i64) -> Option<Access> {
+        strongest(self.access.users.get(user)?, now_ms)
+    }
+}
+
+/// What one network or user is said to be, each with its end.
+type Said = Vec<(Access, Option<i64>)>;
+
+/// The lists as they are asked: one look-up a length of network that occurs.
+#[derive(Clone, Debug, Default)]
+struct AccessLists {
+    users: HashMap<UserId, Said>,
+    networks: HashMap<Network, Said>,
+    lengths_ipv4: Vec<u8>,
+    lengths_ipv6: Vec<u8>,
+}
+
+impl AccessLists {
+    fn new(entries: &[AccessEntry]) -> Self {
+        let mut lists = AccessLists::default();
+        let mut lengths = HashSet::new();
+        for entry in entries {
+            let said = match &entry.who {
+                Who::User(user) => lists.users.entry(user.clone()).or_default(),
+                Who::Network(network) => {
+                    lengths.insert((network.is_ipv4(), network.prefix_bits()));
+                    lists.networks.entry(*network).or_default()
+                }
+            };
+            said.push((entry.access, entry.until_ms));
+        }
+        for (is_ipv4, bits) in lengths {
+            let lengths = if is_ipv4 { &mut lists.lengths_ipv4 } else { &mut lists.lengths_ipv6 };
+            lengths.push(bits);
+        }
+        lists
+    }
+
+    fn of_address(&self, address: IpAddr, now_ms: impl Fn() -> i64) -> Option<Access> {
+        let address = address.to_canonical();
+        let lengths = if address.is_ipv4() { &self.lengths_ipv4 } else { &self.lengths_ipv6 };
+        let said =
+            lengths.iter().filter_map(|bits| self.networks.get(&Network::of(address, *bits)));
+        let said: Vec<_> = said.filter_map(|said| strongest(said, &now_ms)).collect();
+        // A network may be kept out but for one address in it: letting through is the exception.
+        said.contains(&Access::Allow).then_some(Access::Allow).or_else(|| said.first().copied())
+    }
+}
+
+/// To be let through outranks to be kept out.
+fn strongest(said: &Said, now_ms: impl Fn() -> i64) -> Option<Access> {
+    let current = |until: Option<i64>| until.is_none_or(|until| now_ms() < until);
+    let mut found = None;
+    for (access, until) in said {
+        if current(*until) && found != Some(Access::Allow) {
+            found = Some(*access);
+        }
+    }
+    found
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn base() -> BasePolicy {
+        BasePolicy {
+            profile: Profile::Standard,
+            all_rules: AllRules::Each,
+            rules: Vec::new(),
+            bots: BotRules {
+                mode: Mode::Enforce,
+                mode_on_loopback: Some(Mode::Observe),
+                user_agents: Vec::new(),
+                required_headers: Vec::new(),
+            },
+        }
+    }
+
+    fn entry(who: Who, access: Access, until_ms: Option<i64>) -> AccessEntry {
+        AccessEntry { who, access, until_ms, reason: String::new(), by: String::new(), at_ms: 0 }
+    }
+
+    fn network(text: &str) -> Who {
+        Who::Network(text.parse().unwrap())
+    }
+
+    #[test]
+    fn modes_go_by_rank() {
+        let mode = |base: &BasePolicy, live: &LivePolicy, name: &str, on_loopback| {
+            let policy = Policy::new(base, live).unwrap();
+            let rule = policy.rules.iter().find(|rule| rule.name == name).unwrap().clone();
+            policy.mode_of(&rule, on_loopback)
+        };
+        let (plain, none) = (base(), LivePolicy::default());
+        assert_eq!(mode(&plain, &none, "per_address", true), Mode::Observe);
+        assert_eq!(mode(&plain, &none, "per_address", false), Mode::Enforce);
+        assert_eq!(mode(&plain, &none, "seat_probing", false), Mode::Observe);
+        assert_eq!(mode(&plain, &none, "requests", true), Mode::Enforce);
+        let strict = BasePolicy { profile: Profile::Strict, ..base() };
+        assert_eq!(mode(&strict, &none, "per_address", true), Mode::Enforce);
+        assert_eq!(mode(&strict, &none, "seat_probing", true), Mode::Enforce);
+        let off = BasePolicy { all_rules: AllRules::Off, ..strict };
+        assert_eq!(mode(&off, &none, "requests", false), Mode::Off);
+        let each = LivePolicy { all_rules: Some(AllRules::Each), ..LivePolicy::default() };
+        assert_eq!(mode(&off, &each, "seat_probing", false), Mode::Enforce);
+        assert_eq!(Policy::new(&plain, &none).unwrap().bots_mode(true), Mode::Observe);
+        let bots = LivePolicy { bots_mode: Some(Mode::Off), ..LivePolicy::default() };
+        assert_eq!(Policy::new(&plain, &bots).unwrap().bots_mode(true), Mode::Off);
+    }
+
+    #[test]
+    fn lists_know_addresses_by_their_networks() {
+        let access = vec![
+            entry(network("10.0.0.0/8"), Access::Deny, None),
+            entry(network("10.1.1.1"), Access::Allow, None),
+            entry(network("2001:db8::/32"), Access::Deny, Some(100)),
+            entry(Who::User("eve".parse().unwrap()), Access::Deny, None),
+        ];
+        let policy = Policy::new(&base(), &LivePolicy { access, ..Default::default() }).unwrap();
+        for (address, now_ms, expected) in [
+            ("10.9.9.9", 0, Some(Access::Deny)),
+            ("::ffff:10.9.9.9", 0, Some(Access::Deny)),
+            ("10.1.1.1", 0, Some(Access::Allow)),
+            ("11.0.0.1", 0, None),
+            ("2001:db8:1::1", 99, Some(Access::Deny)),
+            ("2001:db8:1::1", 100, None),
+        ] {
+            let access = policy.access_of_address(address.parse().unwrap(), || now_ms);
+            assert_eq!(access, expected, "{address}");
+        }
+        assert_eq!(policy.access_of_user(&"eve".parse().unwrap(), || 0), Some(Access::Deny));
+        assert_eq!(policy.access_of_user(&"ann".parse().unwrap(), || 0), None);
+    }
+}

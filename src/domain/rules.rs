@@ -1,0 +1,493 @@
+//! Limit rules: how often who may ask for what, and what happens beyond it. The shipped table is
+//! here; files, the environment and operators lay their changes above it.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+/// Most rules of one policy: each costs a little on every request.
+pub const RULES_MAX: usize = 32;
+/// Highest quota of a window: its log is kept entry by entry.
+pub const QUOTA_MAX: u32 = 10_000;
+/// Longest window, seconds.
+pub const WINDOW_SECONDS_MAX: u32 = 7 * 86_400;
+/// Highest rate and burst.
+pub const RATE_MAX: u32 = 1_000_000;
+/// Bytes of a rule's name.
+pub const RULE_NAME_BYTES_MAX: usize = 40;
+/// A window's share that one process may decide alone, as a divisor of its quota.
+const SHARE_DIVISOR: u32 = 4;
+
+macro_rules! words {
+    ($(#[$doc:meta])* $name:ident { $($(#[$vdoc:meta])* $variant:ident = $word:literal,)+ }) => {
+        $(#[$doc])*
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+        pub enum $name { $($(#[$vdoc])* #[serde(rename = $word)] $variant,)+ }
+
+        impl $name {
+            /// All of them, in order.
+            pub const ALL: &[$name] = &[$($name::$variant,)+];
+
+            /// The word in settings, answers and metrics.
+            pub fn word(self) -> &'static str {
+                match self { $($name::$variant => $word,)+ }
+            }
+
+            /// Reads the word.
+            pub fn from_word(word: &str) -> Option<Self> {
+                Self::ALL.iter().copied().find(|known| known.word() == word)
+            }
+        }
+    };
+}
+
+words! {
+    /// What a gate does with what it would refuse.
+    Mode {
+        /// Refuse it.
+        Enforce = "enforce",
+        /// Count and log it, let it pass.
+        Observe = "observe",
+        /// Do not look.
+        Off = "off",
+    }
+}
+
+words! {
+    /// Whose requests are counted together.
+    Scope {
+        /// A client's address: IPv4, or an IPv6 network of 64 bits.
+        Address = "address",
+        /// A user; an address where nobody is named.
+        User = "user",
+        /// A user in one event; does not look at requests about no event.
+        UserEvent = "user_event",
+    }
+}
+
+words! {
+    /// Kinds of requests.
+    RouteClass {
+        /// The catalogue.
+        Events = "events",
+        /// Seat maps and availability.
+        Seats = "seats",
+        /// Asking for seats.
+        Hold = "hold",
+        /// Looking at bookings.
+        Bookings = "bookings",
+        /// Paying, extending, cancelling.
+        BookingChanges = "booking_changes",
+        /// Joining a waiting room.
+        WaitingRoomJoin = "waiting_room_join",
+        /// What only admins may do.
+        Admin = "admin",
+    }
+}
+
+words! {
+    /// Where a rule counts.
+    Place {
+        /// In each process for itself, costing no call; addresses' rates alone.
+        Process = "process",
+        /// In Redis, for all processes together.
+        Redis = "redis",
+    }
+}
+
+words! {
+    /// What a rule that counts in Redis does while Redis does not answer.
+    WhenRedisIsAway {
+        /// Lets pass.
+        Pass = "pass",
+        /// Grants the share of one process, and refuses beyond it.
+        Local = "local",
+        /// Answers 503.
+        Refuse = "refuse",
+    }
+}
+
+/// How much a rule grants.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Limit {
+    /// So many in any window of this length, wherever it begins.
+    Window {
+        /// Requests.
+        quota: u32,
+        /// Length, ms.
+        window_ms: u64,
+    },
+    /// So many a second on average, so many at once.
+    Rate {
+        /// Requests a second.
+        per_second: u32,
+        /// Requests at once.
+        burst: u32,
+    },
+}
+
+impl Limit {
+    /// Requests at most at once.
+    pub fn quota(&self) -> u32 {
+        match self {
+            Limit::Window { quota, .. } => *quota,
+            Limit::Rate { burst, .. } => *burst,
+        }
+    }
+
+    /// After how long all that was used is granted again, ms.
+    pub fn window_ms(&self) -> u64 {
+        match self {
+            Limit::Window { window_ms, .. } => *window_ms,
+            Limit::Rate { per_second, burst } => {
+                (u64::from(*burst) * 1_000).div_ceil(u64::from(*per_second).max(1))
+            }
+        }
+    }
+}
+
+/// One rule.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Rule {
+    /// Its name, told to those whom it refuses.
+    pub name: String,
+    /// Whose requests are counted together.
+    pub scope: Scope,
+    /// Which requests are counted.
+    pub routes: Vec<RouteClass>,
+    /// How many are granted.
+    pub limit: Limit,
+    /// What happens beyond.
+    pub mode: Mode,
+    /// The same for callers on this machine, with `auth = "trusted"` and no profile or setting
+    /// that says otherwise.
+    pub mode_on_loopback: Option<Mode>,
+    /// Where it counts.
+    pub place: Place,
+    /// What it does while Redis is away.
+    pub when_redis_is_away: WhenRedisIsAway,
+    /// Whether a granted booking forgives what was counted: for rules about looking alone.
+    pub forgiven_by_booking: bool,
+    /// What the refused are told; `None` is a general text.
+    pub detail: Option<String>,
+}
+
+impl Rule {
+    /// Requests of one subject within one window that one process may decide without Redis
+    /// having counted them: local refusals not flushed yet, and all while Redis is away. So in
+    /// any window at most `quota + processes × share` are let through.
+    pub fn share(&self) -> u32 {
+        (self.limit.quota() / SHARE_DIVISOR).max(1)
+    }
+
+    /// Whether it counts such requests.
+    pub fn counts(&self, class: RouteClass) -> bool {
+        self.routes.contains(&class)
+    }
+}
+
+/// A change of one rule, or a new one: what is absent stays as it is.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct RuleChange {
+    /// Which rule.
+    pub name: String,
+    /// Whose requests are counted together.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub scope: Option<Scope>,
+    /// Which requests are counted.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub routes: Option<Vec<RouteClass>>,
+    /// Requests in a window.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub quota: Option<u32>,
+    /// The window, seconds.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub window_seconds: Option<u32>,
+    /// Requests a second; with `burst`, instead of `quota` and `window_seconds`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub per_second: Option<u32>,
+    /// Requests at once.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub burst: Option<u32>,
+    /// What happens beyond: everywhere, on loopback too.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub mode: Option<Mode>,
+    /// Where it counts.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub place: Option<Place>,
+    /// What it does while Redis is away.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub when_redis_is_away: Option<WhenRedisIsAway>,
+}
+
+/// Why a rule cannot be; says how to mend it.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("rule {name:?}: {reason}")]
+pub struct RuleError {
+    /// Which rule.
+    pub name: String,
+    /// What is wrong with it.
+    pub reason: String,
+}
+
+impl RuleChange {
+    /// The rule as it is after this change; `before` is `None` for a new one.
+    ///
+    /// # Errors
+    /// If it is not whole, out of its bounds, or counts where it cannot.
+    pub fn apply(&self, before: Option<&Rule>) -> Result<Rule, RuleError> {
+        let wrong = |reason: String| RuleError { name: self.name.clone(), reason };
+        check_name(&self.name).map_err(|reason| wrong(reason.to_owned()))?;
+        let missing = |what| wrong(format!("is new and needs {what}"));
+        let scope =
+            self.scope.or(before.map(|rule| rule.scope)).ok_or_else(|| missing("a scope"))?;
+        let routes = self.routes.clone().or(before.map(|rule| rule.routes.clone()));
+        let routes = routes.ok_or_else(|| missing("routes"))?;
+        let limit = self.limit(before.map(|rule| rule.limit)).map_err(wrong)?;
+        let place = self.place.or(before.map(|rule| rule.place)).unwrap_or(Place::Redis);
+        let rate_of_addresses = scope == Scope::Address && matches!(limit, Limit::Rate { .. });
+        if place == Place::Process && !rate_of_addresses {
+            let reason = "counts in each process, which only rates of addresses can: set place \
+                to redis";
+            return Err(wrong(reason.to_owned()));
+        }
+        let mode = self.mode.or(before.map(|rule| rule.mode)).unwrap_or(Mode::Enforce);
+        Ok(Rule {
+            name: self.name.clone(),
+            scope,
+            routes,
+            limit,
+            mode,
+            mode_on_loopback: match self.mode {
+                Some(_) => None,
+                None => before.and_then(|rule| rule.mode_on_loopback),
+            },
+            place,
+            when_redis_is_away: self
+                .when_redis_is_away
+                .or(before.map(|rule| rule.when_redis_is_away))
+                .unwrap_or(WhenRedisIsAway::Local),
+            forgiven_by_booking: before.is_some_and(|rule| rule.forgiven_by_booking),
+            detail: before.and_then(|rule| rule.detail.clone()),
+        })
+    }
+
+    /// Lays another change of the same rule above this one.
+    pub fn merge(&mut self, above: RuleChange) {
+        // One kind of limit replaces the other.
+        if above.quota.or(above.window_seconds).is_some() {
+            (self.per_second, self.burst) = (None, None);
+        }
+        if above.per_second.or(above.burst).is_some() {
+            (self.quota, self.window_seconds) = (None, None);
+        }
+        self.scope = above.scope.or(self.scope);
+        self.routes = above.routes.or(self.routes.take());
+        self.quota = above.quota.or(self.quota);
+        self.window_seconds = above.window_seconds.or(self.window_seconds);
+        self.per_second = above.per_second.or(self.per_second);
+        self.burst = above.burst.or(self.burst);
+        self.mode = above.mode.or(self.mode);
+        self.place = above.place.or(self.place);
+        self.when_redis_is_away = above.when_redis_is_away.or(self.when_redis_is_away);
+    }
+
+    fn limit(&self, before: Option<Limit>) -> Result<Limit, String> {
+        let window = self.quota.is_some() || self.window_seconds.is_some();
+        let rate = self.per_second.is_some() || self.burst.is_some();
+        let both = "needs `quota` and `window_seconds`, or `per_second` and `burst`";
+        let bounded = |what: &str, value: u32, max: u32| {
+            let fits = (1..=max).contains(&value);
+            if fits { Ok(value) } else { Err(format!("has {what} {value}: 1 to {max} will do")) }
+        };
+        match (window, rate, before) {
+            (true, true, _) => Err(format!("{both}, not all of them")),
+            (false, false, Some(limit)) => Ok(limit),
+            (false, false, None) => Err(both.to_owned()),
+            (true, false, before) => {
+                let (quota, window_ms) = match before {
+                    Some(Limit::Window { quota, window_ms }) => (Some(quota), Some(window_ms)),
+                    _ => (None, None),
+                };
+                let quota = self.quota.or(quota).ok_or(both)?;
+                let window_ms = match self.window_seconds {
+                    Some(seconds) => {
+                        let seconds = bounded("window_seconds", seconds, WINDOW_SECONDS_MAX)?;
+                        u64::from(seconds) * 1_000
+                    }
+                    None => window_ms.ok_or(both)?,
+                };
+                Ok(Limit::Window { quota: bounded("quota", quota, QUOTA_MAX)?, window_ms })
+            }
+            (false, true, before) => {
+                let (rate, burst) = match before {
+                    Some(Limit::Rate { per_second, burst }) => (Some(per_second), Some(burst)),
+                    _ => (None, None),
+                };
+                Ok(Limit::Rate {
+                    per_second: bounded(
+                        "per_second",
+                        self.per_second.or(rate).ok_or(both)?,
+                        RATE_MAX,
+                    )?,
+                    burst: bounded("burst", self.burst.or(burst).ok_or(both)?, RATE_MAX)?,
+                })
+            }
+        }
+    }
+}
+
+fn check_name(name: &str) -> Result<(), &'static str> {
+    let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_';
+    if name.is_empty() || name.len() > RULE_NAME_BYTES_MAX || !name.chars().all(plain) {
+        return Err("a name is 1 to 40 small letters, digits and `_`");
+    }
+    Ok(())
+}
+
+/// Lays changes above rules, in order.
+///
+/// # Errors
+/// The first change that cannot be made.
+pub fn changed(mut rules: Vec<Rule>, changes: &[RuleChange]) -> Result<Vec<Rule>, RuleError> {
+    for change in changes {
+        let at = rules.iter().position(|rule| rule.name == change.name);
+        let rule = change.apply(at.map(|at| &rules[at]))?;
+        match at {
+            Some(at) => rules[at] = rule,
+            None if rules.len() >= RULES_MAX => {
+                let reason = format!("is one more than the {RULES_MAX} that there can be");
+                return Err(RuleError { name: change.name.clone(), reason });
+            }
+            None => rules.push(rule),
+        }
+    }
+    Ok(rules)
+}
+
+/// The rules that Holdfast comes with.
+pub fn shipped() -> Vec<Rule> {
+    use RouteClass::{BookingChanges, Bookings, Events, Hold, Seats, WaitingRoomJoin};
+    let window = |name: &str, routes: &[RouteClass], quota, window_seconds: u64| Rule {
+        name: name.to_owned(),
+        scope: Scope::User,
+        routes: routes.to_vec(),
+        limit: Limit::Window { quota, window_ms: window_seconds * 1_000 },
+        mode: Mode::Enforce,
+        mode_on_loopback: None,
+        place: Place::Redis,
+        when_redis_is_away: WhenRedisIsAway::Local,
+        forgiven_by_booking: false,
+        detail: None,
+    };
+    let probing = |rule: Rule| Rule {
+        mode: Mode::Observe,
+        forgiven_by_booking: true,
+        detail: Some("Too many seat checks. Please slow down.".to_owned()),
+        ..rule
+    };
+    vec![
+        Rule {
+            scope: Scope::Address,
+            limit: Limit::Rate { per_second: 10, burst: 20 },
+            mode_on_loopback: Some(Mode::Observe),
+            place: Place::Process,
+            ..window("per_address", RouteClass::ALL, 1, 1)
+        },
+        window("requests", &[Events, Seats, Hold, Bookings, BookingChanges], 100, 60),
+        window("seat_map", &[Seats], 20, 60),
+        probing(window("seat_probing", &[Seats], 10, 60)),
+        probing(window("seat_probing_hourly", &[Seats], 60, 3_600)),
+        Rule {
+            detail: Some("Too many booking attempts".to_owned()),
+            ..window("booking_attempts", &[Hold], 10, 3_600)
+        },
+        window("waiting_room_join", &[WaitingRoomJoin], 5, 60),
+    ]
+}
+
+impl fmt::Display for Limit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Limit::Window { quota, window_ms } => match window_ms / 1_000 {
+                3_600 => write!(f, "{quota} an hour"),
+                60 => write!(f, "{quota} a minute"),
+                seconds => write!(f, "{quota} in {seconds} s"),
+            },
+            Limit::Rate { per_second, burst } => {
+                write!(f, "{per_second} a second, {burst} at once")
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn named(name: &str) -> RuleChange {
+        RuleChange { name: name.to_owned(), ..RuleChange::default() }
+    }
+
+    #[test]
+    fn a_change_keeps_what_it_does_not_name() {
+        let change = RuleChange { quota: Some(3), ..named("seat_map") };
+        let rules = changed(shipped(), &[change]).unwrap();
+        let rule = rules.iter().find(|rule| rule.name == "seat_map").unwrap();
+        assert_eq!(rule.limit, Limit::Window { quota: 3, window_ms: 60_000 });
+        assert_eq!((rule.mode, rule.share()), (Mode::Enforce, 1));
+        assert_eq!(rules.len(), shipped().len());
+    }
+
+    #[test]
+    fn a_mode_that_is_set_holds_on_loopback_too() {
+        let change = RuleChange { mode: Some(Mode::Enforce), ..named("per_address") };
+        let rules = changed(shipped(), &[change]).unwrap();
+        assert_eq!((rules[0].mode, rules[0].mode_on_loopback), (Mode::Enforce, None));
+    }
+
+    #[test]
+    fn what_cannot_be_is_refused_with_the_remedy() {
+        let whole = RuleChange {
+            scope: Some(Scope::User),
+            routes: Some(vec![RouteClass::Hold]),
+            quota: Some(1),
+            window_seconds: Some(1),
+            ..named("mine")
+        };
+        assert!(changed(shipped(), std::slice::from_ref(&whole)).is_ok());
+        type Break = fn(&mut RuleChange);
+        let cases: [(Break, &str); 7] = [
+            (|c| c.name = "Mine!".into(), "small letters"),
+            (|c| c.scope = None, "needs a scope"),
+            (|c| c.routes = None, "needs routes"),
+            (|c| c.quota = None, "needs `quota` and `window_seconds`"),
+            (|c| c.quota = Some(0), "1 to 10000 will do"),
+            (|c| c.burst = Some(1), "not all of them"),
+            (|c| c.place = Some(Place::Process), "set place to redis"),
+        ];
+        for (break_it, expected) in cases {
+            let mut change = whole.clone();
+            break_it(&mut change);
+            let error = changed(shipped(), &[change]).unwrap_err().to_string();
+            assert!(error.contains(expected), "{error}");
+        }
+        let many: Vec<_> =
+            (0..RULES_MAX).map(|n| RuleChange { name: format!("r{n}"), ..whole.clone() }).collect();
+        assert!(changed(shipped(), &many).unwrap_err().to_string().contains("one more than"));
+    }
+
+    #[test]
+    fn the_later_kind_of_limit_replaces_the_earlier() {
+        let mut change = RuleChange { quota: Some(5), window_seconds: Some(9), ..named("r") };
+        change.merge(RuleChange { per_second: Some(1), burst: Some(2), ..named("r") });
+        let expected = RuleChange { per_second: Some(1), burst: Some(2), ..named("r") };
+        assert_eq!(change, expected);
+    }
+
+    #[test]
+    fn a_rate_is_granted_again_after_its_burst() {
+        assert_eq!(Limit::Rate { per_second: 10, burst: 20 }.window_ms(), 2_000);
+    }
+}
