@@ -5,6 +5,7 @@ use actix_web::web::Payload;
 use serde::Serialize;
 use utoipa::ToSchema;
 
+use super::acts::{self, Act};
 use super::body::{Object, read_object};
 use super::bookings::seat_ids;
 use super::endpoint::Answer;
@@ -16,6 +17,7 @@ use super::problem::Problem;
 use super::reply::json;
 use super::state::Call;
 use crate::domain::SeatId;
+use crate::domain::booking::format_seats;
 use crate::domain::limits::{BLOCK_SEATS_MAX, LABEL_BYTES_MAX, REASON_BYTES_MAX};
 use crate::domain::time::iso8601;
 use crate::redis::BlockAction;
@@ -109,11 +111,16 @@ pub async fn release(call: Call, payload: Payload) -> Answer {
     responses((status = 200, description = "All of them", body = BlockListBody<'static>), ListBlocksProblems),
 )]
 pub async fn list(call: Call, _: Payload) -> Answer {
-    gates::pass_admin(&call).await?;
+    let admin = gates::pass_admin(&call).await?;
     let event = event_id(&call.request)?;
-    let blocks = call.state.sale.blocks(event).await?;
-    let blocks = blocks.iter().map(BlockBody::new).collect();
-    json(StatusCode::OK, &BlockListBody { event_id: event.0, blocks })
+    let target = format!("event {event}");
+    let act = Act { act: "blocks_list", target, detail: String::new() };
+    let list = async {
+        let blocks = call.state.sale.blocks(event).await?;
+        let blocks = blocks.iter().map(BlockBody::new).collect();
+        json(StatusCode::OK, &BlockListBody { event_id: event.0, blocks })
+    };
+    acts::recorded(&call, &admin, act, list).await
 }
 
 async fn act(call: Call, payload: Payload, action: BlockAction) -> Answer {
@@ -121,9 +128,30 @@ async fn act(call: Call, payload: Payload, action: BlockAction) -> Answer {
     let event = event_id(&call.request)?;
     let body = read_object(&call.request, payload, call.state.admin_body_limits()).await?;
     let (seats, reason) = wanted(&body)?;
-    let request = BlockRequest { event, action, seats, actor: admin, reason };
-    // Boxed: the compiler's bound on the depth of futures is near.
-    let changed = Box::pin(call.state.sale.block(&request)).await?;
+    let act = Act {
+        act: match action {
+            BlockAction::Block => "seats_block",
+            BlockAction::Release => "seats_release",
+        },
+        target: format!("event {event}"),
+        detail: format!("{reason:?}: {}", shown(&seats)),
+    };
+    let request = BlockRequest { event, action, seats, actor: admin.clone(), reason };
+    acts::recorded(&call, &admin, act, done(&call, request)).await
+}
+
+/// The seats as the record has them.
+fn shown(seats: &HouseSeats) -> String {
+    match seats {
+        HouseSeats::Named(seats) => format!("seats {}", format_seats(seats)),
+        HouseSeats::Of { section, row: Some(row) } => format!("section {section}, row {row}"),
+        HouseSeats::Of { section, row: None } => format!("section {section}"),
+    }
+}
+
+async fn done(call: &Call, request: BlockRequest) -> Answer {
+    let (event, action) = (request.event, request.action);
+    let changed = call.state.sale.block(&request).await?;
     tracing::info!(
         event_id = event.0,
         admin = request.actor,

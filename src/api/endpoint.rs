@@ -1,8 +1,9 @@
 //! An endpoint: one path, its methods, and what is done around every handler.
 //!
-//! Around each handler, in this order: the head's size is checked, the handler runs under the
+//! Around each handler, in this order: its connection and the head's size are checked, the handler runs under the
 //! request's trace, a panic in it is caught, a refusal becomes problem+json with the trace id,
-//! the answer is counted under the route's pattern and gets `X-Trace-Id`.
+//! the answer is counted under the route's pattern and gets `X-Trace-Id` and the headers that
+//! browsers heed.
 
 use std::cell::RefCell;
 use std::future::Future;
@@ -20,8 +21,10 @@ use prometheus::{Histogram, IntCounter};
 
 use crate::telemetry::Metrics;
 
+use super::connections;
 use super::fault_log;
 use super::head;
+use super::headers::RouteHeaders;
 use super::problem::{Code, Problem};
 use super::state::Call;
 
@@ -40,6 +43,7 @@ pub struct Endpoint {
     metrics: Metrics,
     resource: Resource,
     compressed: bool,
+    is_private: bool,
 }
 
 impl Endpoint {
@@ -51,7 +55,13 @@ impl Endpoint {
             metrics: metrics.clone(),
             resource: web::resource(path),
             compressed: false,
+            is_private: false,
         }
+    }
+
+    /// A path whose answers are for one caller's eyes: nobody may keep them.
+    pub fn private(path: &'static str, metrics: &Metrics) -> Self {
+        Endpoint { is_private: true, ..Endpoint::at(path, metrics) }
     }
 
     /// Answers GET, and HEAD like GET without the body.
@@ -86,8 +96,9 @@ impl Endpoint {
         Fut: Future<Output = Answer> + 'static,
     {
         let metrics = RouteMetrics::new(&self.metrics, label(&method), self.path);
+        let headers = RouteHeaders::of(self.path, self.is_private);
         self.methods.push(method);
-        self.resource = self.resource.route(route.to(around(metrics, handler)));
+        self.resource = self.resource.route(route.to(around(metrics, headers, handler)));
         self
     }
 
@@ -111,7 +122,8 @@ impl Endpoint {
             std::future::ready(Err(problem))
         };
         let metrics = RouteMetrics::new(&self.metrics, ANY_METHOD, self.path);
-        let resource = self.resource.default_service(web::to(around(metrics, refuse)));
+        let headers = RouteHeaders::of(self.path, self.is_private);
+        let resource = self.resource.default_service(web::to(around(metrics, headers, refuse)));
         if self.compressed {
             let negotiated = resource.wrap(Compress::default()).wrap_fn(|mut request, inner| {
                 accept_gzip_or_nothing(request.headers_mut());
@@ -149,37 +161,40 @@ pub fn unmatched(metrics: &Metrics) -> Route {
         let detail = "There is nothing at this address; GET /openapi.json lists all routes";
         std::future::ready(Err(Problem::new(Code::RouteUnknown, detail)))
     };
-    web::to(around(metrics, refuse))
+    web::to(around(metrics, RouteHeaders::of("", false), refuse))
 }
 
 /// The handler with everything around it.
 fn around<F, Fut>(
     metrics: RouteMetrics,
+    headers: RouteHeaders,
     handler: F,
 ) -> impl Fn(Call, Payload) -> futures_util::future::LocalBoxFuture<'static, HttpResponse> + Clone
 where
     F: Fn(Call, Payload) -> Fut + Clone + 'static,
     Fut: Future<Output = Answer> + 'static,
 {
-    let metrics = Rc::new(metrics);
+    let route = Rc::new((metrics, headers));
     move |call, payload| {
-        let metrics = metrics.clone();
-        let handled = match head::check(&call.request) {
+        let route = route.clone();
+        let checked = connections::check(&call.request).and_then(|()| head::check(&call.request));
+        let handled = match checked {
             Ok(()) => Ok(handler(call.clone(), payload)),
             Err(problem) => Err(problem),
         };
-        serve(call, metrics, handled).boxed_local()
+        serve(call, route, handled).boxed_local()
     }
 }
 
 async fn serve<Fut>(
     call: Call,
-    metrics: Rc<RouteMetrics>,
+    route: Rc<(RouteMetrics, RouteHeaders)>,
     handled: Result<Fut, Problem>,
 ) -> HttpResponse
 where
     Fut: Future<Output = Answer>,
 {
+    let (metrics, headers) = &*route;
     let _in_flight = InFlight::enter(&metrics.metrics);
     let outcome = match handled {
         Ok(future) => call.trace.scope(AssertUnwindSafe(future).catch_unwind()).await,
@@ -205,6 +220,7 @@ where
     if let Ok(value) = HeaderValue::from_str(&trace_id) {
         answer.headers_mut().insert(TRACE_ID, value);
     }
+    headers.put(answer.headers_mut());
     if call.state.shutdown.is_requested() {
         // The client should open its next connection elsewhere.
         answer.head_mut().set_connection_type(actix_web::http::ConnectionType::Close);

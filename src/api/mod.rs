@@ -5,16 +5,21 @@
 //!
 //! | what a request meets | where |
 //! |---|---|
+//! | how many connections its client has | `connections` |
 //! | bounds of its head, trace, panics, counting | `endpoint`, `head` |
 //! | who asks and whether it may | `gates` |
+//! | what admins do is recorded | `acts` |
 //! | path and query | `params` |
 //! | body: bounds, JSON, fields | `body`, `fields`, `idempotency` |
 //! | the use case | `events`, `seats`, `bookings`, `webhooks` |
 //! | a refusal | `problem` |
+//! | what browsers are told | `headers` |
 
+mod acts;
 mod blocks;
 mod body;
 mod bookings;
+mod connections;
 mod endpoint;
 mod events;
 mod fault_log;
@@ -23,6 +28,7 @@ mod fields;
 mod fixtures;
 mod gates;
 mod head;
+mod headers;
 mod health;
 mod idempotency;
 mod openapi;

@@ -10,20 +10,25 @@ use super::{blocks, bookings, events, health, pages, sales, seats, webhooks};
 /// Every endpoint of the API.
 pub fn endpoints(metrics: &Metrics) -> Vec<Endpoint> {
     let at = |path| Endpoint::at(path, metrics);
+    let private = |path| Endpoint::private(path, metrics);
     vec![
         at("/api/v1/events").get(events::list).on(Method::POST, events::create),
         at("/api/v1/events/{event_id}").get(events::get).on(Method::PATCH, events::change),
         at("/api/v1/events/{event_id}/seats").get(seats::map).compressed(),
         at("/api/v1/events/{event_id}/availability").get(seats::availability),
-        at("/api/v1/events/{event_id}/sales.csv").get(sales::csv).compressed(),
-        at("/api/v1/events/{event_id}/blocks").get(blocks::list).on(Method::POST, blocks::block),
-        at("/api/v1/events/{event_id}/blocks/release").on(Method::POST, blocks::release),
-        at("/api/v1/bookings").get(bookings::list).on(Method::POST, bookings::hold),
-        at("/api/v1/bookings/{booking_id}").get(bookings::get).on(Method::DELETE, bookings::delete),
-        at("/api/v1/bookings/{booking_id}/confirm").on(Method::POST, bookings::confirm),
-        at("/api/v1/bookings/{booking_id}/pay").on(Method::POST, bookings::pay_alias),
-        at("/api/v1/bookings/{booking_id}/extend").on(Method::POST, bookings::extend),
-        at("/api/v1/bookings/{booking_id}/cancel").on(Method::POST, bookings::cancel),
+        private("/api/v1/events/{event_id}/sales.csv").get(sales::csv).compressed(),
+        private("/api/v1/events/{event_id}/blocks")
+            .get(blocks::list)
+            .on(Method::POST, blocks::block),
+        private("/api/v1/events/{event_id}/blocks/release").on(Method::POST, blocks::release),
+        private("/api/v1/bookings").get(bookings::list).on(Method::POST, bookings::hold),
+        private("/api/v1/bookings/{booking_id}")
+            .get(bookings::get)
+            .on(Method::DELETE, bookings::delete),
+        private("/api/v1/bookings/{booking_id}/confirm").on(Method::POST, bookings::confirm),
+        private("/api/v1/bookings/{booking_id}/pay").on(Method::POST, bookings::pay_alias),
+        private("/api/v1/bookings/{booking_id}/extend").on(Method::POST, bookings::extend),
+        private("/api/v1/bookings/{booking_id}/cancel").on(Method::POST, bookings::cancel),
         at("/webhooks/payments").on(Method::POST, webhooks::payments),
         at("/health").get(health::summary),
         at("/health/live").get(health::live),

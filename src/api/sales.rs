@@ -5,11 +5,12 @@ use actix_web::http::header;
 use actix_web::web::{Bytes, Payload};
 use futures_util::stream::{self, StreamExt};
 
-use crate::domain::Outcome;
 use crate::domain::outcome::OUTCOMES;
+use crate::domain::{EventId, Outcome};
 use crate::sale::SaleError;
 use crate::sale::export::SalesExport;
 
+use super::acts::{self, Act};
 use super::endpoint::Answer;
 use super::gates;
 use super::openapi::SalesProblems;
@@ -39,6 +40,16 @@ pub async fn csv(call: Call, _: Payload) -> Answer {
     let admin = gates::pass_admin(&call).await?;
     let event = event_id(&call.request)?;
     let outcome = status(&Query::of(&call.request)?)?;
+    let act = Act {
+        act: "sales_export",
+        target: format!("event {event}"),
+        detail: outcome.status().word().to_owned(),
+    };
+    acts::recorded(&call, &admin, act, exported(&call, &admin, event, outcome)).await
+}
+
+/// The answer, begun: what is recorded is that it was.
+async fn exported(call: &Call, admin: &str, event: EventId, outcome: Outcome) -> Answer {
     let mut export = call.state.sale.sales(event, outcome).await?;
     // Before the head is sent: a MongoDB that is away is still told by a status.
     let first = export.next().await?.unwrap_or_default();

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use actix_web::dev::Server;
+use actix_web::middleware::Condition;
 use actix_web::web::{Bytes, Data};
 use actix_web::{App, HttpServer};
 use utoipa::OpenApi;
@@ -15,8 +16,10 @@ use crate::sale::Sale;
 use crate::shutdown::Shutdown;
 use crate::telemetry::Metrics;
 
+use super::connections::Connections;
 use super::endpoint::unmatched;
 use super::gates::Gates;
+use super::headers;
 use super::health::ReadinessCache;
 use super::openapi::Document;
 use super::router::endpoints;
@@ -79,15 +82,21 @@ fn build(
         openapi: Bytes::from(openapi),
         config: config.clone(),
     });
+    let connections = Arc::new(Connections::new(&config, &state.metrics));
+    let origins = config.clone();
     let notice = Duration::from_millis(config.shutdown_notice_ms);
     let server = HttpServer::new(move || {
         let metrics = state.metrics.clone();
         let routes = endpoints(&metrics);
+        let has_origins = headers::has_origins(&origins);
         App::new()
+            .wrap(Condition::new(has_origins, headers::cors(&origins)))
+            .wrap(Condition::new(has_origins, headers::defaults()))
             .app_data(state.clone())
             .configure(|server| routes.into_iter().for_each(|route| route.register(server)))
             .default_service(unmatched(&metrics))
     })
+    .on_connect(move |stream, extensions| connections.accepted(stream, extensions))
     .keep_alive(Duration::from_secs(config.http_keep_alive_seconds))
     .client_request_timeout(Duration::from_millis(config.http_header_timeout_ms))
     .client_disconnect_timeout(DISCONNECT_TIMEOUT)

@@ -4,6 +4,7 @@
 use mongodb::bson::{Document, doc};
 
 use super::Archive;
+use super::audit::{self, AUDIT};
 use super::documents::{ARCHIVE_FORMAT, BOOKINGS, COUNTERS, EVENTS, INTENTS, META};
 use super::error::{ArchiveError, Refusal};
 use super::gateway::{DUPLICATE_KEY, Verb, integer};
@@ -120,9 +121,13 @@ impl Archive {
         let webhooks = vec![doc! {
             "name": "by_age", "key": { "handled_at": 1 }, "expireAfterSeconds": KEEP_SECONDS,
         }];
-        for (collection, indexes) in
-            [(BOOKINGS, bookings), (EVENTS, events), (INTENTS, intents), (WEBHOOKS, webhooks)]
-        {
+        for (collection, indexes) in [
+            (BOOKINGS, bookings),
+            (EVENTS, events),
+            (INTENTS, intents),
+            (WEBHOOKS, webhooks),
+            (AUDIT, audit::indexes()),
+        ] {
             let command = doc! {
                 "createIndexes": collection,
                 "indexes": indexes,

@@ -23,8 +23,10 @@
 //! | `log_marks` | partition | an entry of its booking log that was archived |
 //! | `transitions` | `booking:version:log id` | the ledger: every log entry |
 //! | `webhooks` | provider's event id | webhooks that were handled, for 30 days |
+//! | `audit` | its own | admin acts, what became of them |
 //! | `simulated_payments` | booking id | the books of the simulated payment provider |
 
+mod audit;
 mod blocks;
 mod bookings;
 mod deployment;
@@ -51,6 +53,7 @@ use mongodb::options::{
     Acknowledgment, ClientOptions, ReadConcern, ReadPreference, SelectionCriteria, WriteConcern,
 };
 
+pub use audit::{ACTS_MAX, Act, ActId, NewAct};
 pub use blocks::ArchivedBlock;
 pub use deployment::ServerInfo;
 pub use documents::{ArchivedBooking, EventHead, transition_id};

@@ -14,6 +14,8 @@ use super::values::{Auth, PaymentProvider};
 
 /// Most keys that tokens are verified with: each costs a try.
 const JWT_KEYS_MAX: usize = 8;
+/// Most sites that may read answers.
+const CORS_ORIGINS_MAX: usize = 100;
 const REDIS_SCHEMES: [&str; 7] = [
     "redis",
     "rediss",
@@ -48,6 +50,7 @@ impl Config {
         self.check_relations(&mut faults);
         self.check_payments(&mut faults);
         self.check_identity(&mut faults);
+        self.check_origins(&mut faults);
         self.check_policy(&mut faults);
         if faults.is_empty() { Ok(()) } else { Err(ConfigError(faults.join("\n"))) }
     }
@@ -97,6 +100,12 @@ impl Config {
         range("http_header_timeout_ms", self.http_header_timeout_ms, 100, 60_000);
         range("http_keep_alive_seconds", self.http_keep_alive_seconds, 1, 3_600);
         range("http_connections_max", self.http_connections_max as u64, 1, 1_000_000);
+        range(
+            "http_connections_per_address_max",
+            self.http_connections_per_address_max as u64,
+            1,
+            1_000_000,
+        );
         range("http_workers", self.http_workers as u64, 0, 1_024);
         range("jwt_leeway_seconds", self.jwt_leeway_seconds, 0, 600);
         range("shutdown_notice_ms", self.shutdown_notice_ms, 0, 60_000);
@@ -225,6 +234,19 @@ impl Config {
         }
     }
 
+    fn check_origins(&self, faults: &mut Vec<String>) {
+        if self.cors_origins.len() > CORS_ORIGINS_MAX {
+            faults.push(format!("cors_origins: {CORS_ORIGINS_MAX} at most"));
+        }
+        let wrong = self.cors_origins.iter().filter(|origin| !is_origin(origin));
+        faults.extend(wrong.map(|origin| {
+            format!(
+                "cors_origins: {origin:?} is no origin: write scheme and host alone, as \
+                 https://tickets.example, or * for all"
+            )
+        }));
+    }
+
     fn check_policy(&self, faults: &mut Vec<String>) {
         let base = self.base_policy();
         if let Err(error) = Policy::new(&base, &LivePolicy::default()) {
@@ -234,7 +256,9 @@ impl Config {
             faults.push(format!("bot_user_agents: {USER_AGENTS_MAX} patterns at most"));
         }
         let patterns = base.bots.user_agents.iter();
-        let wrong = patterns.filter_map(|pattern| regex::Regex::new(pattern).err());
+        let wrong = patterns.filter_map(|pattern| {
+            regex::bytes::RegexBuilder::new(pattern).unicode(false).build().err()
+        });
         faults.extend(
             wrong.map(|error| format!("bot_user_agents: {}", error.to_string().replace('\n', " "))),
         );
@@ -280,6 +304,17 @@ impl Config {
             ));
         }
     }
+}
+
+/// Whether it is what browsers send as `Origin`: no path, not even `/`; or the one for all.
+fn is_origin(text: &str) -> bool {
+    let Ok(uri) = text.parse::<Uri>() else { return false };
+    let whole = || {
+        let (scheme, authority) = (uri.scheme_str()?, uri.authority()?);
+        let is_web = matches!(scheme, "http" | "https") && !authority.as_str().contains('@');
+        Some(is_web && text == format!("{scheme}://{authority}"))
+    };
+    text == "*" || whole().unwrap_or(false)
 }
 
 /// Whether a secret may be sent there: encrypted, or to this machine.
@@ -374,6 +409,20 @@ mod tests {
         jwt(&open, &["key"]).check().unwrap();
         let proxies = vec!["10.0.0.0/8".parse().unwrap()];
         Config { trusted_proxies: proxies, ..open }.check().unwrap();
+    }
+
+    #[test]
+    fn origins_are_schemes_with_hosts() {
+        for text in ["*", "https://tickets.example", "http://localhost:3000", "http://[::1]:1"] {
+            assert!(is_origin(text), "{text}");
+        }
+        let wrong =
+            ["", "tickets.example", "https://h/", "https://h/a", "null", "ftp://h", "https://a@h"];
+        for text in wrong {
+            assert!(!is_origin(text), "{text}");
+        }
+        let config = Config { cors_origins: vec!["h".into()], ..Config::default() };
+        assert!(config.check().unwrap_err().0.contains("cors_origins: \"h\" is no origin"));
     }
 
     #[test]

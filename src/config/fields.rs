@@ -236,6 +236,12 @@ settings! {
     http_keep_alive_seconds: u64 = 30;
     /// Open connections of one HTTP thread; more wait to be accepted.
     http_connections_max: usize = 25_000;
+    /// Open connections of one address in one process (of a /64, with IPv6); more are told so and
+    /// closed. Not of `trusted_proxies`, nor of this machine with `auth = "trusted"`.
+    http_connections_per_address_max: usize = 1_000;
+    /// Sites whose pages may read answers (CORS), as `https://tickets.example`; `*` is all. Empty:
+    /// none.
+    cors_origins: Vec<String> = Vec::new();
     /// HTTP threads; 0 is one per processor.
     http_workers: usize = 0;
 

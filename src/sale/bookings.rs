@@ -32,6 +32,17 @@ impl Sale {
         }
     }
 
+    /// Whose booking it is, by Redis, else by the archive: for admins, who act as its owner.
+    pub async fn owner_of(&self, id: BookingId) -> Result<UserId, SaleError> {
+        self.event_of(id).await?;
+        let answer = self.inner.engine.get_booking(id).await?;
+        if answer.code == Code::Ok {
+            return Ok(answer.into_booking()?.user);
+        }
+        let archived = self.inner.archive.booking(id).await?;
+        archived.map(|archived| archived.booking.user).ok_or(SaleError::BookingUnknown(id))
+    }
+
     /// The caller's booking as the archive has it.
     pub(super) async fn archived_booking(
         &self,

@@ -4,6 +4,7 @@
 //! booking log; a booking is told to be CONFIRMED only once the archive says so.
 
 pub mod archiving;
+mod audit;
 mod bookings;
 mod catalogue;
 mod choice;
@@ -39,6 +40,7 @@ use crate::live::{self, Settlements};
 use crate::payments::Provider;
 use crate::redis::{Engine, RedisError};
 
+pub use audit::{Act, Audit, Begun, NewAct};
 use catalogue::Catalogue;
 pub use error::SaleError;
 pub use events::Events;
@@ -187,6 +189,11 @@ impl Sale {
     /// Who sees to bookings' money.
     pub fn cashier(&self) -> &Cashier {
         &self.inner.cashier
+    }
+
+    /// The record of admin acts.
+    pub fn audit(&self) -> Audit {
+        Audit::new(self.inner.archive.clone())
     }
 
     /// How many Redis calls are under way.

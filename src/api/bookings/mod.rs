@@ -7,12 +7,13 @@ pub mod view;
 use actix_web::http::StatusCode;
 use actix_web::web::Payload;
 
-use crate::domain::{EventId, RouteClass, Status};
+use crate::domain::{BookingId, EventId, RouteClass, Status, UserId};
 use crate::sale::{BookingView, ConfirmRequest, Confirmed, HoldRequest, SaleError, SeatsWanted};
 
+use super::acts;
 use super::body::{read_object, read_optional_object};
 use super::endpoint::Answer;
-use super::gates;
+use super::gates::{self, Caller};
 use super::idempotency;
 use super::openapi::{
     BookingProblems, ChangeBookingProblems, ConfirmBody, ConfirmProblems, HoldBody, HoldProblems,
@@ -36,7 +37,7 @@ const RETRY_PENDING_SECONDS: &str = "1";
 #[utoipa::path(
     post, path = "/api/v1/bookings", tag = "bookings",
     params(
-        ("X-User-Id" = Option<String>, Header, description = "Who asks; or `?user_id=`"),
+        ("X-User-Id" = Option<String>, Header, description = "Who asks; or `?user_id=`; with tokens: `Authorization: Bearer`"),
         ("Idempotency-Key" = Option<String>, Header, description = "The request's own key"),
     ),
     request_body = HoldBody,
@@ -48,11 +49,17 @@ pub async fn hold(call: Call, payload: Payload) -> Answer {
     let (event, seats, key) = request.inspect_err(|_| gates::note_refused(&call, &caller))?;
     caller.event = Some(event);
     gates::count(&call, &caller).await?;
-    let user = gates::user_of(caller.clone())?;
+    let hold = async |user| {
+        let trace = call.trace.traceparent();
+        held(&call, &caller, HoldRequest { user, event, seats, key, trace }).await
+    };
+    acts::as_user(&call, caller.clone(), "booking_hold", Some(event), hold).await
+}
+
+async fn held(call: &Call, caller: &Caller, request: HoldRequest) -> Answer {
     let metrics = &call.state.metrics;
     metrics.booking_attempts.inc();
-    let trace = call.trace.traceparent();
-    let held = call.state.sale.hold(HoldRequest { user, event, seats, key, trace }).await;
+    let held = call.state.sale.hold(request).await;
     let view = held.inspect_err(|error| {
         if matches!(error, SaleError::SeatsUnavailable(_) | SaleError::TooFewSeats(_)) {
             metrics.booking_conflicts.inc();
@@ -60,11 +67,11 @@ pub async fn hold(call: Call, payload: Payload) -> Answer {
     })?;
     metrics.booking_success.inc();
     if !view.replayed {
-        gates::note_booked(&call, &caller);
+        gates::note_booked(call, caller);
         metrics.bookings_created.inc();
-        log(&call, &view, "booking created");
+        log(call, &view, "booking created");
     }
-    let body = kept(&call, &view, BookingBody::new(&view)).await;
+    let body = kept(call, &view, BookingBody::new(&view)).await;
     answer(StatusCode::CREATED, &view, &body)
 }
 
@@ -85,17 +92,20 @@ async fn hold_request(
 #[utoipa::path(
     get, path = "/api/v1/bookings", tag = "bookings",
     params(
-        ("X-User-Id" = Option<String>, Header, description = "Who asks; or `?user_id=`"),
+        ("X-User-Id" = Option<String>, Header, description = "Who asks; or `?user_id=`; with tokens: `Authorization: Bearer`"),
         ("page" = Option<u32>, Query, description = "Which page, from 1"),
         ("page_size" = Option<u32>, Query, description = "Bookings a page, 1 to 100; 20 if absent"),
     ),
     responses((status = 200, description = "One page", body = BookingListBody<'static>), ListProblems),
 )]
 pub async fn list(call: Call, _: Payload) -> Answer {
-    let user = gates::pass_user(&call, RouteClass::Bookings).await?;
+    let caller = gates::pass_user(&call, RouteClass::Bookings).await?;
     let (page, page_size) = Query::of(&call.request)?.page()?;
-    let found = call.state.sale.bookings(&user, u64::from(page), page_size).await?;
-    json(StatusCode::OK, &BookingListBody::new(&found, page, page_size))
+    let list = async |user| {
+        let found = call.state.sale.bookings(&user, u64::from(page), page_size).await?;
+        json(StatusCode::OK, &BookingListBody::new(&found, page, page_size))
+    };
+    acts::as_user(&call, caller, "booking_list", None, list).await
 }
 
 /// Look at a booking
@@ -103,14 +113,18 @@ pub async fn list(call: Call, _: Payload) -> Answer {
     get, path = "/api/v1/bookings/{booking_id}", tag = "bookings",
     params(
         ("booking_id" = uuid::Uuid, Path, description = "The booking"),
-        ("X-User-Id" = Option<String>, Header, description = "Who asks; or `?user_id=`"),
+        ("X-User-Id" = Option<String>, Header, description = "Who asks; or `?user_id=`; with tokens: `Authorization: Bearer`"),
     ),
     responses((status = 200, description = "The booking", body = BookingBody<'static>), BookingProblems),
 )]
 pub async fn get(call: Call, _: Payload) -> Answer {
-    let user = gates::pass_user(&call, RouteClass::Bookings).await?;
-    let view = call.state.sale.booking(&user, booking_id(&call.request)?).await?;
-    json(StatusCode::OK, &BookingBody::new(&view))
+    let caller = gates::pass_user(&call, RouteClass::Bookings).await?;
+    let booking = booking_id(&call.request)?;
+    let get = async |user| {
+        let view = call.state.sale.booking(&user, booking).await?;
+        json(StatusCode::OK, &BookingBody::new(&view))
+    };
+    acts::as_owner(&call, caller, "booking_read", booking, get).await
 }
 
 /// Pay and confirm
@@ -121,7 +135,7 @@ pub async fn get(call: Call, _: Payload) -> Answer {
     post, path = "/api/v1/bookings/{booking_id}/confirm", tag = "bookings",
     params(
         ("booking_id" = uuid::Uuid, Path, description = "The booking"),
-        ("X-User-Id" = Option<String>, Header, description = "Who asks; or `?user_id=`"),
+        ("X-User-Id" = Option<String>, Header, description = "Who asks; or `?user_id=`; with tokens: `Authorization: Bearer`"),
         ("Idempotency-Key" = Option<String>, Header, description = "The request's own key"),
     ),
     request_body = Option<ConfirmBody>,
@@ -132,24 +146,30 @@ pub async fn get(call: Call, _: Payload) -> Answer {
     ),
 )]
 pub async fn confirm(call: Call, payload: Payload) -> Answer {
-    let user = gates::pass_user(&call, RouteClass::BookingChanges).await?;
+    let caller = gates::pass_user(&call, RouteClass::BookingChanges).await?;
     let booking = booking_id(&call.request)?;
     let body = read_optional_object(&call.request, payload, call.state.body_limits()).await?;
     let (payment_method, amount) = request::payment(body.as_ref())?;
     let key = idempotency::key(call.request.headers(), body.as_ref())?;
-    let request = ConfirmRequest { user, booking, payment_method, amount, key };
+    let confirm = async |user| {
+        confirmed(&call, ConfirmRequest { user, booking, payment_method, amount, key }).await
+    };
+    acts::as_owner(&call, caller, "booking_confirm", booking, confirm).await
+}
+
+async fn confirmed(call: &Call, request: ConfirmRequest) -> Answer {
     match call.state.sale.confirm(request).await? {
         Confirmed::Settled(view) => {
             if !view.replayed {
                 call.state.metrics.bookings_confirmed.inc();
-                log(&call, &view, "booking confirmed");
+                log(call, &view, "booking confirmed");
             }
-            let body = kept(&call, &view, BookingBody::with_receipt(&view)).await;
+            let body = kept(call, &view, BookingBody::with_receipt(&view)).await;
             answer(StatusCode::OK, &view, &body)
         }
         Confirmed::Pending(view) => {
-            log(&call, &view, "booking paid, the archive is awaited");
-            pending(&kept(&call, &view, BookingBody::new(&view)).await)
+            log(call, &view, "booking paid, the archive is awaited");
+            pending(&kept(call, &view, BookingBody::new(&view)).await)
         }
     }
 }
@@ -159,7 +179,7 @@ pub async fn confirm(call: Call, payload: Payload) -> Answer {
     post, path = "/api/v1/bookings/{booking_id}/pay", tag = "bookings",
     params(
         ("booking_id" = uuid::Uuid, Path, description = "The booking"),
-        ("X-User-Id" = Option<String>, Header, description = "Who asks; or `?user_id=`"),
+        ("X-User-Id" = Option<String>, Header, description = "Who asks; or `?user_id=`; with tokens: `Authorization: Bearer`"),
         ("Idempotency-Key" = Option<String>, Header, description = "The request's own key"),
     ),
     request_body = Option<ConfirmBody>,
@@ -181,22 +201,25 @@ pub async fn pay_alias(call: Call, payload: Payload) -> Answer {
     post, path = "/api/v1/bookings/{booking_id}/extend", tag = "bookings",
     params(
         ("booking_id" = uuid::Uuid, Path, description = "The booking"),
-        ("X-User-Id" = Option<String>, Header, description = "Who asks; or `?user_id=`"),
+        ("X-User-Id" = Option<String>, Header, description = "Who asks; or `?user_id=`; with tokens: `Authorization: Bearer`"),
         ("Idempotency-Key" = Option<String>, Header, description = "The request's own key"),
     ),
     responses((status = 200, description = "The booking", body = BookingBody<'static>), ChangeBookingProblems),
 )]
 pub async fn extend(call: Call, payload: Payload) -> Answer {
-    let user = gates::pass_user(&call, RouteClass::BookingChanges).await?;
+    let caller = gates::pass_user(&call, RouteClass::BookingChanges).await?;
     let booking = booking_id(&call.request)?;
     let body = read_optional_object(&call.request, payload, call.state.body_limits()).await?;
     let key = idempotency::key(call.request.headers(), body.as_ref())?;
-    let view = call.state.sale.extend(&user, booking, key.as_deref()).await?;
-    if !view.replayed {
-        log(&call, &view, "booking extended");
-    }
-    let body = kept(&call, &view, BookingBody::new(&view)).await;
-    answer(StatusCode::OK, &view, &body)
+    let extend = async |user| {
+        let view = call.state.sale.extend(&user, booking, key.as_deref()).await?;
+        if !view.replayed {
+            log(&call, &view, "booking extended");
+        }
+        let body = kept(&call, &view, BookingBody::new(&view)).await;
+        answer(StatusCode::OK, &view, &body)
+    };
+    acts::as_owner(&call, caller, "booking_extend", booking, extend).await
 }
 
 /// Cancel a booking
@@ -207,7 +230,7 @@ pub async fn extend(call: Call, payload: Payload) -> Answer {
     post, path = "/api/v1/bookings/{booking_id}/cancel", tag = "bookings",
     params(
         ("booking_id" = uuid::Uuid, Path, description = "The booking"),
-        ("X-User-Id" = Option<String>, Header, description = "Who asks; or `?user_id=`"),
+        ("X-User-Id" = Option<String>, Header, description = "Who asks; or `?user_id=`; with tokens: `Authorization: Bearer`"),
     ),
     responses(
         (status = 200, description = "The booking", body = BookingBody<'static>),
@@ -216,19 +239,24 @@ pub async fn extend(call: Call, payload: Payload) -> Answer {
     ),
 )]
 pub async fn cancel(call: Call, payload: Payload) -> Answer {
-    let user = gates::pass_user(&call, RouteClass::BookingChanges).await?;
+    let caller = gates::pass_user(&call, RouteClass::BookingChanges).await?;
     let booking = booking_id(&call.request)?;
     let body = read_optional_object(&call.request, payload, call.state.body_limits()).await?;
     // A cancelled booking is the record of its cancellation: the key has only to be one.
     idempotency::key(call.request.headers(), body.as_ref())?;
+    let cancel = async |user| cancelled(&call, user, booking).await;
+    acts::as_owner(&call, caller, "booking_cancel", booking, cancel).await
+}
+
+async fn cancelled(call: &Call, user: UserId, booking: BookingId) -> Answer {
     let view = call.state.sale.cancel(&user, booking).await?;
-    let body = kept(&call, &view, BookingBody::new(&view)).await;
+    let body = kept(call, &view, BookingBody::new(&view)).await;
     if view.booking.status != Status::Cancelled {
         return pending(&body);
     }
     if !view.replayed {
         call.state.metrics.bookings_cancelled.inc();
-        log(&call, &view, "booking cancelled");
+        log(call, &view, "booking cancelled");
     }
     answer(StatusCode::OK, &view, &body)
 }
@@ -238,7 +266,7 @@ pub async fn cancel(call: Call, payload: Payload) -> Answer {
     delete, path = "/api/v1/bookings/{booking_id}", tag = "bookings",
     params(
         ("booking_id" = uuid::Uuid, Path, description = "The booking"),
-        ("X-User-Id" = Option<String>, Header, description = "Who asks; or `?user_id=`"),
+        ("X-User-Id" = Option<String>, Header, description = "Who asks; or `?user_id=`; with tokens: `Authorization: Bearer`"),
     ),
     responses(
         (status = 200, description = "The booking", body = BookingBody<'static>),

@@ -6,8 +6,10 @@ pub mod view;
 use actix_web::http::StatusCode;
 use actix_web::web::Payload;
 
-use crate::domain::RouteClass;
+use crate::domain::{EventId, RouteClass};
+use crate::sale::{EventChange, NewEvent};
 
+use super::acts::{self, Act};
 use super::body::read_object;
 use super::endpoint::Answer;
 use super::gates;
@@ -33,7 +35,14 @@ use view::{EventBody, EventListBody};
 pub async fn create(call: Call, payload: Payload) -> Answer {
     let admin = gates::pass_admin(&call).await?;
     let body = read_object(&call.request, payload, call.state.admin_body_limits()).await?;
-    let view = call.state.sale.create_event(request::new_event(&body)?).await?;
+    let new = request::new_event(&body)?;
+    let detail = format!("{:?}, {} sections", new.name, new.sections.len());
+    let act = Act { act: "event_create", target: String::new(), detail };
+    acts::recorded(&call, &admin, act, created(&call, &admin, new)).await
+}
+
+async fn created(call: &Call, admin: &str, new: NewEvent) -> Answer {
+    let view = call.state.sale.create_event(new).await?;
     let event = &view.event;
     tracing::info!(
         event_id = event.id.0,
@@ -93,7 +102,15 @@ pub async fn change(call: Call, payload: Payload) -> Answer {
     let admin = gates::pass_admin(&call).await?;
     let event = event_id(&call.request)?;
     let body = read_object(&call.request, payload, call.state.body_limits()).await?;
-    let view = call.state.sale.change_event(event, request::change(&body)?).await?;
+    let change = request::change(&body)?;
+    // What was read is checked and bounded, so it is what was sent, and not too long.
+    let detail = serde_json::Value::Object(body).to_string();
+    let act = Act { act: "event_change", target: format!("event {event}"), detail };
+    acts::recorded(&call, &admin, act, changed(&call, &admin, event, change)).await
+}
+
+async fn changed(call: &Call, admin: &str, event: EventId, change: EventChange) -> Answer {
+    let view = call.state.sale.change_event(event, change).await?;
     tracing::info!(
         event_id = event.0,
         admin,

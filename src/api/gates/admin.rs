@@ -1,36 +1,63 @@
 //! Who may change events: holders of an admin key, or, where none is configured, whoever is on
 //! this machine.
 
-use actix_web::http::header;
+use actix_web::HttpRequest;
+use actix_web::http::header::{AUTHORIZATION, HeaderName, HeaderValue, WWW_AUTHENTICATE};
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 
 use crate::api::problem::{Code, Problem};
-use crate::api::state::Call;
+use crate::config::Config;
 use crate::config::values::AdminKey;
 
 use super::Caller;
 
-const HEADER: &str = "x-admin-key";
+const HEADER: HeaderName = HeaderName::from_static("x-admin-key");
 const BEARER: &str = "Bearer ";
-/// The name under which keyless admin acts are logged.
+/// The name under which keyless admin acts are recorded.
 const KEYLESS: &str = "loopback";
 
-/// The name of the key that was shown, if it is one of ours.
-pub(super) fn check(call: &Call, caller: &Caller) -> Result<String, Problem> {
-    let keys = &call.state.config.admin_keys_sha256;
+/// The name of the key that was shown, if it is one of ours: `X-Admin-Key`, or a bearer's.
+pub(super) fn check(
+    config: &Config,
+    request: &HttpRequest,
+    caller: &Caller,
+) -> Result<String, Problem> {
+    let bearer = || text(request, &AUTHORIZATION)?.strip_prefix(BEARER);
+    check_shown(config, caller, text(request, &HEADER).or_else(bearer))
+}
+
+/// The same on a route of users, where a bearer's token is the user's.
+pub(super) fn check_key(
+    config: &Config,
+    request: &HttpRequest,
+    caller: &Caller,
+) -> Result<String, Problem> {
+    // A key that is no text is none of ours.
+    check_shown(config, caller, Some(text(request, &HEADER).unwrap_or_default()))
+}
+
+/// Whether a request shows an admin key, right or wrong.
+pub(super) fn key_is_shown(request: &HttpRequest) -> bool {
+    request.headers().contains_key(HEADER)
+}
+
+fn check_shown(config: &Config, caller: &Caller, shown: Option<&str>) -> Result<String, Problem> {
+    let keys = &config.admin_keys_sha256;
     if keys.is_empty() {
         return keyless(caller);
     }
-    let bearer = call.header(header::AUTHORIZATION.as_str());
-    let shown = call.header(HEADER).or_else(|| bearer?.strip_prefix(BEARER));
     let Some(shown) = shown else {
         let detail = "Show an admin key: the header X-Admin-Key, or Authorization: Bearer";
         return Err(Problem::new(Code::AdminKeyMissing, detail)
-            .with_header(header::WWW_AUTHENTICATE, header::HeaderValue::from_static("Bearer")));
+            .with_header(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer")));
     };
     find(keys, shown.trim())
         .ok_or_else(|| Problem::new(Code::AdminKeyWrong, "This is not an admin key of this server"))
+}
+
+fn text<'a>(request: &'a HttpRequest, name: &HeaderName) -> Option<&'a str> {
+    request.headers().get(name)?.to_str().ok()
 }
 
 /// Without keys the server listens on loopback alone (`config` sees to that), but a proxy on this

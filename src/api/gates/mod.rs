@@ -134,25 +134,28 @@ impl Gates {
     /// 7. `blocks`: whether Redis has said lately that this caller is over a limit.
     ///
     /// What proves work would stand between 6 and 7. Rates come before identity, which costs
-    /// more. Admins meet 1 to 3 and then their own gate: a program may well be one.
+    /// more. Admins meet 1 to 3 and then their own gate: a program may well be one. That holds on
+    /// the routes of users too, if they show their key there.
     ///
     /// # Errors
     /// The first gate's refusal.
     pub fn enter(&self, request: &HttpRequest, class: RouteClass) -> Result<Caller, Problem> {
         let rules = self.rules.load();
+        let mut meter = self.meters.begin();
         let mut caller = address::of_client(&self.config, request, class);
-        self.metered(Gate::Access, || access_of_address(&rules, &mut caller))?;
-        self.metered(Gate::Rate, || self.rate(&rules, &caller))?;
+        meter.passes(Gate::Access, access_of_address(&rules, &mut caller))?;
+        meter.passes(Gate::Rate, rate(&rules, &caller))?;
         if class == RouteClass::Admin {
             return Ok(caller);
         }
-        self.metered(Gate::Identity, || {
-            caller.user = self.identity.of_user(request, &caller)?;
-            Ok(Verdict::Passed)
-        })?;
-        self.metered(Gate::Access, || access_of_user(&rules, &mut caller))?;
-        self.metered(Gate::Bots, || bots(&rules, request, &caller))?;
-        self.metered(Gate::Blocks, || self.quotas.check_blocked(&rules.policy, &caller))?;
+        if is_of_users(class) && admin::key_is_shown(request) {
+            meter.passes(Gate::Admin, self.act_for_user(request, &mut caller))?;
+            return Ok(caller);
+        }
+        meter.passes(Gate::Identity, self.identify(request, &mut caller))?;
+        meter.passes(Gate::Access, access_of_user(&rules, &mut caller))?;
+        meter.passes(Gate::Bots, bots(&rules, request, &caller))?;
+        meter.passes(Gate::Blocks, self.quotas.check_blocked(&rules.policy, &caller))?;
         Ok(caller)
     }
 
@@ -169,37 +172,17 @@ impl Gates {
         }
     }
 
-    fn rate(&self, rules: &Rules, caller: &Caller) -> Result<Verdict, Problem> {
-        let Some(client) = caller.client().filter(|_| !caller.allowed) else {
-            return Ok(Verdict::Passed);
-        };
-        let in_process = rules.policy.rules.iter().filter(|rule| rule.place == Place::Process);
-        let mut verdict = Verdict::Passed;
-        for (rule, rate) in in_process.zip(&rules.rates) {
-            let mode = rules.policy.mode_of(rule, caller.on_loopback);
-            if mode == Mode::Off || !rule.counts(caller.class) {
-                continue;
-            }
-            if let Err(wait_ms) = rate.check(client) {
-                if mode == Mode::Enforce {
-                    return Err(quotas::over(rule, 0, wait_ms));
-                }
-                verdict = Verdict::Observed;
-            }
-        }
-        Ok(verdict)
+    fn identify(&self, request: &HttpRequest, caller: &mut Caller) -> Result<Verdict, Problem> {
+        caller.user = self.identity.of_user(request, caller)?;
+        Ok(Verdict::Passed)
     }
 
-    /// Counts a gate's verdict and time.
-    fn metered(
-        &self,
-        gate: Gate,
-        verdict: impl FnOnce() -> Result<Verdict, Problem>,
-    ) -> Result<(), Problem> {
-        let began = Instant::now();
-        let verdict = verdict();
-        self.meters.note(gate, &verdict, began);
-        verdict.map(drop)
+    /// An admin on a route of users: no rule holds it up, and it says for whom it acts.
+    fn act_for_user(&self, request: &HttpRequest, caller: &mut Caller) -> Result<Verdict, Problem> {
+        caller.admin = Some(admin::check_key(&self.config, request, caller)?);
+        caller.user = identity::named(request)?;
+        caller.allowed = true;
+        Ok(Verdict::Passed)
     }
 }
 
@@ -223,6 +206,11 @@ pub enum Verdict {
     Observed,
 }
 
+/// The routes whose requests are about a user's bookings.
+fn is_of_users(class: RouteClass) -> bool {
+    matches!(class, RouteClass::Hold | RouteClass::Bookings | RouteClass::BookingChanges)
+}
+
 fn access_of_address(rules: &Rules, caller: &mut Caller) -> Result<Verdict, Problem> {
     let access = caller.address.and_then(|a| rules.policy.access_of_address(a, unix_now_ms));
     listed(access, caller)
@@ -242,6 +230,27 @@ fn listed(access: Option<Access>, caller: &mut Caller) -> Result<Verdict, Proble
         }
         Some(Access::Deny) => Err(bots::automated()),
     }
+}
+
+fn rate(rules: &Rules, caller: &Caller) -> Result<Verdict, Problem> {
+    let Some(client) = caller.client().filter(|_| !caller.allowed) else {
+        return Ok(Verdict::Passed);
+    };
+    let in_process = rules.policy.rules.iter().filter(|rule| rule.place == Place::Process);
+    let mut verdict = Verdict::Passed;
+    for (rule, rate) in in_process.zip(&rules.rates) {
+        let mode = rules.policy.mode_of(rule, caller.on_loopback);
+        if mode == Mode::Off || !rule.counts(caller.class) {
+            continue;
+        }
+        if let Err(wait_ms) = rate.check(client) {
+            if mode == Mode::Enforce {
+                return Err(quotas::over(rule, 0, wait_ms));
+            }
+            verdict = Verdict::Observed;
+        }
+    }
+    Ok(verdict)
 }
 
 fn bots(rules: &Rules, request: &HttpRequest, caller: &Caller) -> Result<Verdict, Problem> {
@@ -276,39 +285,39 @@ pub async fn pass(call: &Call, class: RouteClass) -> Result<Caller, Problem> {
     Ok(caller)
 }
 
-/// All gates of a request that must be a user's.
-pub async fn pass_user(call: &Call, class: RouteClass) -> Result<UserId, Problem> {
+/// All gates of a request that must be a user's, or an admin's who acts for one.
+pub async fn pass_user(call: &Call, class: RouteClass) -> Result<Caller, Problem> {
     let mut caller = enter_user(call, class)?;
     caller.event = event_of_path(&call.request);
     count(call, &caller).await?;
-    user_of(caller)
+    Ok(caller)
 }
 
-/// The gates without I/O, of a request that must be a user's; [`count`] is to follow once the
-/// event is known, or [`note_refused`].
+/// The gates without I/O, of a request that must be a user's, or an admin's who acts for one;
+/// [`count`] is to follow once the event is known, or [`note_refused`].
 pub fn enter_user(call: &Call, class: RouteClass) -> Result<Caller, Problem> {
-    let caller = call.state.gates.enter(&call.request, class)?;
-    if caller.user.is_none() {
-        let missing = call.state.gates.identity.missing();
-        return call.state.gates.metered(Gate::Identity, || Err(missing)).map(|()| caller);
+    let gates = &call.state.gates;
+    let caller = gates.enter(&call.request, class)?;
+    if caller.user.is_none() && caller.admin.is_none() {
+        let missing = Err(gates.identity.missing());
+        gates.meters.begin().passes(Gate::Identity, missing)?;
     }
     Ok(caller)
 }
 
-/// The user of a caller that has one.
+/// The user who asks, or for whom an admin does.
 pub fn user_of(caller: Caller) -> Result<UserId, Problem> {
-    // `enter_user` has refused those without.
-    caller.user.ok_or_else(|| Problem::internal("a caller without a user"))
+    // `enter_user` has refused others without.
+    let detail = "Say for which user: the header X-User-Id or the parameter ?user_id=";
+    caller.user.ok_or_else(|| Problem::new(Code::IdentityMissing, detail))
 }
 
 /// The last gate, `quotas`: the limits that all processes count together, in Redis.
 pub async fn count(call: &Call, caller: &Caller) -> Result<(), Problem> {
     let gates = &call.state.gates;
-    let began = Instant::now();
-    let policy = gates.rules.load_full();
-    let verdict = gates.quotas.count(&policy.policy, caller, &call.request).await;
-    gates.meters.note(Gate::Quotas, &verdict, began);
-    verdict.map(drop)
+    let mut meter = gates.meters.begin();
+    let rules = gates.rules.load_full();
+    meter.passes(Gate::Quotas, gates.quotas.count(&rules.policy, caller, &call.request).await)
 }
 
 /// Counts a request that was refused between the gates without I/O and [`count`]: it counts
@@ -328,9 +337,9 @@ pub fn note_booked(call: &Call, caller: &Caller) {
 pub async fn pass_admin(call: &Call) -> Result<String, Problem> {
     let gates = &call.state.gates;
     let caller = gates.enter(&call.request, RouteClass::Admin)?;
-    let began = Instant::now();
-    let admin = admin::check(call, &caller);
-    gates.meters.note(Gate::Admin, &admin.as_ref().map(|_| Verdict::Passed), began);
+    let mut meter = gates.meters.begin();
+    let admin = admin::check(&gates.config, &call.request, &caller);
+    meter.note(Gate::Admin, admin.as_ref().map(|_| Verdict::Passed));
     admin
 }
 
@@ -383,14 +392,34 @@ impl Meters {
         }
     }
 
-    fn note<E>(&self, gate: Gate, verdict: &Result<Verdict, E>, began: Instant) {
-        let meter = &self.gates[gate as usize];
+    fn begin(&self) -> Laps<'_> {
+        Laps { meters: self, began: Instant::now() }
+    }
+}
+
+/// Times one gate after another: the end of one is the beginning of the next.
+struct Laps<'a> {
+    meters: &'a Meters,
+    began: Instant,
+}
+
+impl Laps<'_> {
+    /// Counts a gate's verdict and time.
+    fn passes(&mut self, gate: Gate, verdict: Result<Verdict, Problem>) -> Result<(), Problem> {
+        self.note(gate, verdict.as_ref().copied());
+        verdict.map(drop)
+    }
+
+    fn note(&mut self, gate: Gate, verdict: Result<Verdict, &Problem>) {
+        let meter = &self.meters.gates[gate as usize];
         match verdict {
             Ok(Verdict::Passed) => meter.passed.inc(),
             Ok(Verdict::Observed) => meter.observed.inc(),
             Err(_) => meter.refused.inc(),
         }
-        meter.seconds.observe(began.elapsed().as_secs_f64());
+        let now = Instant::now();
+        meter.seconds.observe(now.duration_since(self.began).as_secs_f64());
+        self.began = now;
     }
 }
 

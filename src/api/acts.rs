@@ -1,0 +1,81 @@
+//! Admin acts over HTTP: each is recorded before it is done, and so is what became of it.
+
+use std::future::Future;
+
+use crate::domain::{BookingId, EventId, UserId};
+use crate::sale::NewAct;
+
+use super::endpoint::Answer;
+use super::gates::{self, Caller};
+use super::problem::Problem;
+use super::state::Call;
+
+/// What is recorded of an act that was done.
+const DONE: &str = "ok";
+
+/// What an admin is about to do.
+pub struct Act {
+    /// The verb: `event_create`.
+    pub act: &'static str,
+    /// To what: `event 7`.
+    pub target: String,
+    /// With which particulars.
+    pub detail: String,
+}
+
+/// Does something as an admin, once it is recorded. An act that cannot be recorded is not done.
+pub async fn recorded(
+    call: &Call,
+    admin: &str,
+    act: Act,
+    doing: impl Future<Output = Answer>,
+) -> Answer {
+    let new = NewAct {
+        who: admin.to_owned(),
+        act: act.act.to_owned(),
+        target: act.target,
+        detail: act.detail,
+        trace_id: call.trace.trace_id().to_string(),
+        ..NewAct::default()
+    };
+    let begun = call.state.sale.audit().begin(new).await?;
+    // Boxed: the compiler's bound on the depth of futures is near.
+    let answer = Box::pin(doing).await;
+    let result = answer.as_ref().map_or_else(|problem| problem.code.word(), |_| DONE);
+    begun.end(result).await;
+    answer
+}
+
+/// Does something to a booking as its owner: the user who asks, whose it is or not, or for an
+/// admin whoever it belongs to.
+pub async fn as_owner(
+    call: &Call,
+    caller: Caller,
+    act: &'static str,
+    booking: BookingId,
+    doing: impl AsyncFnOnce(UserId) -> Answer,
+) -> Answer {
+    let Some(admin) = &caller.admin else { return doing(gates::user_of(caller)?).await };
+    let act = Act { act, target: format!("booking {booking}"), detail: String::new() };
+    let as_its_owner = async {
+        let owner = call.state.sale.owner_of(booking).await.map_err(Problem::from)?;
+        doing(owner).await
+    };
+    recorded(call, admin, act, as_its_owner).await
+}
+
+/// Does something as a user: the one who asks, or for an admin the one it names.
+pub async fn as_user(
+    call: &Call,
+    caller: Caller,
+    act: &'static str,
+    event: Option<EventId>,
+    doing: impl AsyncFnOnce(UserId) -> Answer,
+) -> Answer {
+    let admin = caller.admin.clone();
+    let user = gates::user_of(caller)?;
+    let Some(admin) = admin else { return doing(user).await };
+    let target = event.map(|event| format!("event {event}")).unwrap_or_default();
+    let act = Act { act, target, detail: format!("for user {user}") };
+    recorded(call, &admin, act, doing(user)).await
+}

@@ -1,0 +1,110 @@
+//! Headers that every answer has, for browsers' sake, and who may read answers from other sites.
+
+use actix_cors::Cors;
+use actix_web::http::header::{self, HeaderMap, HeaderName, HeaderValue};
+use actix_web::middleware::DefaultHeaders;
+
+use crate::config::Config;
+
+/// How long a browser may remember what a preflight said, seconds.
+const PREFLIGHT_SECONDS: usize = 3_600;
+/// The setting that lets every site in.
+pub const ANY_ORIGIN: &str = "*";
+
+/// What callers send.
+const SENT: [&str; 11] = [
+    "accept",
+    "authorization",
+    "content-type",
+    "idempotency-key",
+    "if-none-match",
+    "traceparent",
+    "x-admin-key",
+    "x-idempotency-key",
+    "x-requested-with",
+    "x-user-id",
+    "x-waiting-room-token",
+];
+/// What they may read of an answer beside its body.
+const SHOWN: [&str; 9] = [
+    "etag",
+    "idempotent-replayed",
+    "location",
+    "ratelimit",
+    "ratelimit-policy",
+    "retry-after",
+    "www-authenticate",
+    "x-trace-id",
+    "content-disposition",
+];
+
+/// Of every answer: it is what it says it is, stands in nobody's frame, and tells no other site
+/// where its reader came from.
+const ALWAYS: [(HeaderName, &str); 3] = [
+    (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
+    (header::X_FRAME_OPTIONS, "DENY"),
+    (header::REFERRER_POLICY, "no-referrer"),
+];
+
+/// The documentation: its own files alone; it sets styles as it runs, and has drawings inline.
+const DOCS_POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; \
+    img-src 'self' data:; font-src 'self'; connect-src 'self'; base-uri 'none'; form-action 'none'; \
+    frame-ancestors 'none'";
+/// The front page: text, links and a style.
+const PAGE_POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; \
+    form-action 'none'; frame-ancestors 'none'";
+
+/// What the answers of one route have.
+pub struct RouteHeaders {
+    policy: Option<&'static str>,
+    is_private: bool,
+}
+
+impl RouteHeaders {
+    /// As the route's pattern says; `is_private`: its answers are for one caller's eyes.
+    pub fn of(route: &str, is_private: bool) -> Self {
+        let policy = match route {
+            "/" => Some(PAGE_POLICY),
+            _ if route.starts_with("/docs") => Some(DOCS_POLICY),
+            _ => None,
+        };
+        RouteHeaders { policy, is_private }
+    }
+
+    /// Adds them.
+    pub fn put(&self, headers: &mut HeaderMap) {
+        for (name, value) in ALWAYS {
+            headers.insert(name, HeaderValue::from_static(value));
+        }
+        if let Some(policy) = self.policy {
+            headers.insert(header::CONTENT_SECURITY_POLICY, HeaderValue::from_static(policy));
+        }
+        if self.is_private {
+            headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        }
+    }
+}
+
+/// Whether other sites are let in at all.
+pub fn has_origins(config: &Config) -> bool {
+    !config.cors_origins.is_empty()
+}
+
+/// Lets the pages of these sites read answers. Without credentials of the browser's own: users
+/// show tokens, which a page has to know.
+pub fn cors(config: &Config) -> Cors {
+    let cors = Cors::default()
+        .allowed_methods(["GET", "HEAD", "POST", "PATCH", "DELETE"])
+        .allowed_headers(SENT)
+        .expose_headers(SHOWN)
+        .max_age(PREFLIGHT_SECONDS);
+    if config.cors_origins.iter().any(|origin| origin == ANY_ORIGIN) {
+        return cors.allow_any_origin().send_wildcard();
+    }
+    config.cors_origins.iter().fold(cors, |cors, origin| cors.allowed_origin(origin))
+}
+
+/// The same headers for answers that no route gives: those to preflights.
+pub fn defaults() -> DefaultHeaders {
+    ALWAYS.into_iter().fold(DefaultHeaders::new(), DefaultHeaders::add)
+}
