@@ -5,6 +5,7 @@
 //! well, 1 is "verify found problems" or "a replay left letters", 2 is "could not be done", or "not
 //! all of it" where the result says so.
 
+mod audit;
 mod bookings;
 mod completions;
 mod dead_letters;
@@ -27,6 +28,7 @@ use clap::error::ErrorKind;
 use clap::{CommandFactory, Parser, Subcommand};
 
 use crate::config::{Config, ConfigArgs};
+use crate::start;
 use failure::Failure;
 use output::Output;
 
@@ -80,6 +82,7 @@ enum Command {
     /// Write what was sold into files
     #[command(subcommand)]
     Export(export::Command),
+    Audit(audit::Arguments),
     Completions(completions::Arguments),
 }
 
@@ -110,7 +113,7 @@ async fn execute(arguments: Arguments) -> Result<ExitCode, Failure> {
         return output.text(&config.to_commented_toml());
     }
     match arguments.command {
-        Some(command) => command.run(&config, &output).await,
+        Some(command) => command.run_recorded(&config, &output).await,
         None => {
             let text = "no command; holdfastctl --help lists them";
             Arguments::command().error(ErrorKind::MissingSubcommand, text).exit()
@@ -132,8 +135,40 @@ impl Command {
             Command::Health(arguments) => output.show(&arguments.run(config).await?),
             Command::DeadLetters(command) => command.run(config, output).await,
             Command::Export(command) => command.run(config, output).await,
+            Command::Audit(arguments) => output.show(&arguments.run(config).await?),
             Command::Completions(arguments) => output.show(&arguments.run()?),
         }
+    }
+
+    /// What it is about to change, and of what, as the record of admin acts has it; `None` for a
+    /// command that looks only.
+    fn changes(&self) -> Option<(&'static str, String)> {
+        match self {
+            Command::Event(command) => command.changes(),
+            Command::Seats(command) => command.changes(),
+            Command::DeadLetters(command) => command.changes(),
+            Command::Restore(arguments) => Some(("restore", arguments.target())),
+            Command::Reconcile(arguments) => arguments.changes(),
+            Command::Status(_)
+            | Command::Verify(_)
+            | Command::Bookings(_)
+            | Command::Lag(_)
+            | Command::Health(_)
+            | Command::Export(_)
+            | Command::Audit(_)
+            | Command::Completions(_) => None,
+        }
+    }
+
+    /// Runs it, and records what it changes.
+    async fn run_recorded(self, config: &Config, output: &Output) -> Result<ExitCode, Failure> {
+        let Some((act, target)) = self.changes() else { return self.run(config, output).await };
+        let archive = match &self {
+            // A deployment may begin with it.
+            Command::Event(command) if command.begins() => start::archive(config).await?,
+            _ => start::existing_archive(config).await?,
+        };
+        audit::recorded(archive, act, target, self.run(config, output)).await
     }
 }
 

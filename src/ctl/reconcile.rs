@@ -47,6 +47,15 @@ pub(super) struct Arguments {
 }
 
 impl Arguments {
+    /// What it changes.
+    pub(super) fn changes(&self) -> Option<(&'static str, String)> {
+        let target = match self.event {
+            Some(event) => format!("event {event}"),
+            None => "all events".to_owned(),
+        };
+        self.fix.then_some(("reconcile --fix", target))
+    }
+
     pub(super) async fn run(self, config: &Config) -> Result<PaymentsReport, Failure> {
         let services = start::existing(config).await?;
         // Nobody looks at this process' metrics.

@@ -69,6 +69,11 @@ impl Progress for Told {
 }
 
 impl Arguments {
+    /// What is changed.
+    pub(super) fn target(&self) -> String {
+        self.event.map_or_else(|| "all events".to_owned(), |event| format!("event {event}"))
+    }
+
     pub(super) async fn run(self, config: &Config) -> Result<Report, Failure> {
         let engine = start::existing_engine(config).await?;
         let archive = start::existing_archive(config).await?;

@@ -12,16 +12,8 @@ use crate::support::api::{Api, Place, places};
 use crate::support::http::{Client, Reply};
 use crate::support::tokens::{
     AUDIENCE, ISSUER, OTHER_RSA, OTHER_SECRET, RSA, SECRET, base64url, claims, claims_but, hs256,
-    key_file, message, now_seconds, rs256, token, with_mac,
+    key_file, message, now_seconds, rs256, secret_file, token, with_mac,
 };
-use crate::support::unique_name;
-
-/// A file with a secret in it, as `echo` writes it.
-fn secret_file(secret: &[u8]) -> String {
-    let path = std::env::temp_dir().join(unique_name());
-    fs::write(&path, [secret, b"\n"].concat()).unwrap();
-    path.to_str().unwrap().to_owned()
-}
 
 fn with_tokens(algorithm: JwtAlgorithm, files: Vec<String>) -> Config {
     Config {

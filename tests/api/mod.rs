@@ -2,10 +2,12 @@
 //! the program starts and ends.
 
 mod admin;
+mod attacks;
 mod blocks;
 mod bookings;
 mod cancellation;
 mod events;
+mod hardening;
 mod idempotency;
 mod identity;
 mod operations;

@@ -1,5 +1,6 @@
 //! `holdfastctl` as operators run it: the real binary on real servers, read by its `--json`.
 
+mod audit;
 mod bookings;
 mod dead_letters;
 mod events;

@@ -7,6 +7,8 @@ use ring::signature::{RSA_PKCS1_SHA256, RsaKeyPair};
 use serde_json::{Value, json};
 use sha2::Sha256;
 
+use super::unique_name;
+
 /// The secret of the issuer, and another's.
 pub const SECRET: &[u8] = b"0123456789abcdef0123456789abcdef";
 pub const OTHER_SECRET: &[u8] = b"fedcba9876543210fedcba9876543210";
@@ -21,6 +23,13 @@ pub const ISSUER: &str = "https://login.example";
 /// The path of a file among the tests' keys.
 pub fn key_file(name: &str) -> String {
     format!("{}/tests/support/keys/{name}", env!("CARGO_MANIFEST_DIR"))
+}
+
+/// A file with a secret in it, as `echo` writes it.
+pub fn secret_file(secret: &[u8]) -> String {
+    let path = std::env::temp_dir().join(unique_name());
+    std::fs::write(&path, [secret, b"\n"].concat()).unwrap();
+    path.to_str().unwrap().to_owned()
 }
 
 pub fn now_seconds() -> i64 {

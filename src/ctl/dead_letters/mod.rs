@@ -21,6 +21,14 @@ pub(super) enum Command {
 }
 
 impl Command {
+    /// What it changes.
+    pub(super) fn changes(&self) -> Option<(&'static str, String)> {
+        match self {
+            Command::List(_) | Command::Show(_) => None,
+            Command::Replay(arguments) => arguments.changes(),
+        }
+    }
+
     pub(super) async fn run(self, config: &Config, output: &Output) -> Result<ExitCode, Failure> {
         match self {
             Command::List(arguments) => output.show(&arguments.run(config).await?),

@@ -80,6 +80,16 @@ struct Line {
 type Letters = Vec<(Partition, DeadLetter)>;
 
 impl Arguments {
+    /// What it changes.
+    pub(super) fn changes(&self) -> Option<(&'static str, String)> {
+        let target = match self.which.letters.as_slice() {
+            [] => "all letters".to_owned(),
+            [letter] => format!("letter {letter}"),
+            letters => format!("{} letters", letters.len()),
+        };
+        (!self.dry_run).then_some(("dead-letters replay", target))
+    }
+
     pub(super) async fn run(self, config: &Config) -> Result<Replayed, Failure> {
         let engine = start::existing_engine(config).await?;
         let archive = start::existing_archive(config).await?;

@@ -68,6 +68,11 @@ fn status_parser() -> impl TypedValueParser<Value = EventStatus> {
 }
 
 impl Arguments {
+    /// Which event.
+    pub(super) fn event(&self) -> u32 {
+        self.event
+    }
+
     /// Which event, and what to change.
     pub(super) fn change(self) -> (EventId, EventChange) {
         let Changes {

@@ -56,6 +56,26 @@ pub(super) struct One {
 }
 
 impl Command {
+    /// What it changes.
+    pub(super) fn changes(&self) -> Option<(&'static str, String)> {
+        let one = |event: u32| format!("event {event}");
+        Some(match self {
+            Command::List | Command::Show(_) => return None,
+            Command::Create(_) => ("event create", String::new()),
+            Command::Change(arguments) => ("event change", one(arguments.event())),
+            Command::Pause(One { event }) => ("event pause", one(*event)),
+            Command::Resume(One { event }) => ("event resume", one(*event)),
+            Command::Close(One { event }) => ("event close", one(*event)),
+            Command::Unload(arguments) => ("event unload", one(arguments.event())),
+            Command::Load(arguments) => ("event load", one(arguments.event())),
+        })
+    }
+
+    /// Whether a deployment may begin with it.
+    pub(super) fn begins(&self) -> bool {
+        matches!(self, Command::Create(_))
+    }
+
     pub(super) async fn run(self, config: &Config, output: &Output) -> Result<ExitCode, Failure> {
         match self {
             Command::Create(arguments) => {

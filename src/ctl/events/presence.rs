@@ -64,6 +64,11 @@ pub(in crate::ctl) struct Presence {
 }
 
 impl UnloadArguments {
+    /// Which event.
+    pub(super) fn event(&self) -> u32 {
+        self.event
+    }
+
     pub(super) async fn run(self, events: &Events) -> Result<Presence, Failure> {
         let wait = Duration::from_secs(self.wait_seconds);
         let done = events.unload(EventId(self.event), wait).await?;
@@ -73,6 +78,11 @@ impl UnloadArguments {
 }
 
 impl LoadArguments {
+    /// Which event.
+    pub(super) fn event(&self) -> u32 {
+        self.event
+    }
+
     pub(super) async fn run(self, events: &Events) -> Result<Presence, Failure> {
         let (before, bookings, blocked) = match events.load(EventId(self.event)).await? {
             Loading::Done { bookings, blocked } => (false, Some(bookings), Some(blocked)),

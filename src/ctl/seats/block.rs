@@ -53,6 +53,11 @@ pub(super) struct Done {
 }
 
 impl Arguments {
+    /// What is changed.
+    pub(super) fn target(&self) -> String {
+        format!("event {}", self.event)
+    }
+
     pub(super) async fn run(self, config: &Config, action: BlockAction) -> Result<Done, Failure> {
         let engine = start::existing_engine(config).await?;
         let archive = start::existing_archive(config).await?;

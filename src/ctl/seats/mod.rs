@@ -34,6 +34,15 @@ pub(super) enum Command {
 }
 
 impl Command {
+    /// What it changes.
+    pub(super) fn changes(&self) -> Option<(&'static str, String)> {
+        match self {
+            Command::Block(arguments) => Some(("seats block", arguments.target())),
+            Command::Release(arguments) => Some(("seats release", arguments.target())),
+            Command::Blocks(_) => None,
+        }
+    }
+
     pub(super) async fn run(self, config: &Config, output: &Output) -> Result<ExitCode, Failure> {
         match self {
             Command::Block(arguments) => {

@@ -1,0 +1,148 @@
+//! `audit`: the record of admin acts, and this tool's own part in it: whatever a command changes is
+//! recorded before it is done.
+
+use std::process::{Command as Program, ExitCode};
+
+use serde::Serialize;
+
+use super::failure::Failure;
+use super::output::{Column, Shown, or_dash, table};
+use crate::archive::Archive;
+use crate::config::Config;
+use crate::domain::time::iso8601;
+use crate::sale::{Act, Audit, NewAct};
+use crate::start;
+
+/// Acts listed at most.
+const LIMIT_MAX: i64 = crate::archive::ACTS_MAX as i64;
+/// What is recorded of an act that was done.
+const DONE: &str = "ok";
+/// The same, where it tells of problems or left something undone.
+const DONE_IN_PART: &str = "ok, with problems";
+
+/// List what admins and operators did, newest first
+///
+/// Over HTTP (by the name of the admin key) and with this tool (`ctl:user@host`): everything that
+/// changes something, and every reading for which the key is needed. Each act is recorded before it
+/// is done; its result afterwards. An act without a result is under way, or whoever did it ended
+/// before it was recorded.
+#[derive(clap::Args, Debug)]
+#[command(after_help = "Examples:
+  holdfastctl audit
+  holdfastctl audit --who box-office --limit 1000
+  holdfastctl audit --json | jq '.acts[] | select(.result == null)'")]
+pub(super) struct Arguments {
+    /// How many at most
+    #[arg(long, value_name = "N", default_value_t = 50,
+          value_parser = clap::value_parser!(u32).range(1..=LIMIT_MAX))]
+    limit: u32,
+    /// Only those of this one: the name of an admin key, or `ctl:user@host`
+    #[arg(long, value_name = "NAME")]
+    who: Option<String>,
+}
+
+/// Acts, newest first.
+#[derive(Serialize)]
+pub(super) struct Listed {
+    acts: Vec<Line>,
+}
+
+#[derive(Serialize)]
+struct Line {
+    at: String,
+    who: String,
+    act: String,
+    target: String,
+    detail: String,
+    trace_id: Option<String>,
+    result: Option<String>,
+}
+
+impl Arguments {
+    pub(super) async fn run(self, config: &Config) -> Result<Listed, Failure> {
+        let audit = Audit::new(start::existing_archive(config).await?);
+        let acts = audit.acts(self.who.as_deref(), self.limit).await?;
+        Ok(Listed { acts: acts.into_iter().map(Line::of).collect() })
+    }
+}
+
+impl Line {
+    fn of(act: Act) -> Self {
+        Line {
+            at: iso8601(act.at_ms),
+            who: act.who,
+            act: act.act,
+            target: act.target,
+            detail: act.detail,
+            trace_id: Some(act.trace_id).filter(|id| !id.is_empty()),
+            result: act.result,
+        }
+    }
+}
+
+impl Shown for Listed {
+    fn text(&self) -> String {
+        if self.acts.is_empty() {
+            return "No such acts are recorded.".to_owned();
+        }
+        let columns = [
+            Column::Words("at"),
+            Column::Words("who"),
+            Column::Words("act"),
+            Column::Words("target"),
+            Column::Words("result"),
+            Column::Words("detail"),
+        ];
+        let row = |one: &Line| {
+            [
+                one.at.clone(),
+                one.who.clone(),
+                one.act.clone(),
+                one.target.clone(),
+                or_dash(one.result.as_ref()),
+                one.detail.clone(),
+            ]
+        };
+        table(columns, self.acts.iter().map(row).collect())
+    }
+}
+
+/// Does what a command orders, once it is recorded in this archive.
+pub(super) async fn recorded(
+    archive: Archive,
+    act: &'static str,
+    target: String,
+    doing: impl Future<Output = Result<ExitCode, Failure>>,
+) -> Result<ExitCode, Failure> {
+    let (act, who) = (format!("ctl {act}"), who());
+    let begun = Audit::new(archive)
+        .begin(NewAct { who, act, target, detail: command_line(), ..NewAct::default() })
+        .await?;
+    // Boxed: commands are large.
+    let result = Box::pin(doing).await;
+    match &result {
+        Ok(code) if *code == ExitCode::SUCCESS => begun.end(DONE).await,
+        Ok(_) => begun.end(DONE_IN_PART).await,
+        Err(failure) => begun.end(&failure.to_string()).await,
+    }
+    result
+}
+
+/// Who runs this tool, as this machine says. The record tells honest operators apart; whoever
+/// has the database's password could write anything.
+fn who() -> String {
+    let said = |program: &str, flag: &str| {
+        let output = Program::new(program).arg(flag).output().ok()?;
+        let text = String::from_utf8_lossy(&output.stdout).trim().to_owned();
+        Some(text).filter(|text| !text.is_empty())
+    };
+    let user = said("id", "-un").unwrap_or_else(|| "?".to_owned());
+    let host = said("uname", "-n").unwrap_or_else(|| "?".to_owned());
+    format!("ctl:{user}@{host}")
+}
+
+/// What was typed. No flag of this tool takes a secret.
+fn command_line() -> String {
+    let words = std::env::args_os().skip(1);
+    words.map(|word| word.to_string_lossy().into_owned()).collect::<Vec<_>>().join(" ")
+}
