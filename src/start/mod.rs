@@ -185,7 +185,7 @@ pub fn sale(
 /// end when shutdown is requested.
 ///
 /// # Errors
-/// If the settings' rules cannot be.
+/// If the settings' rules cannot be, or a key that tokens are verified with cannot be used.
 pub fn gates(
     services: &Services,
     config: &Arc<Config>,
@@ -194,7 +194,7 @@ pub fn gates(
 ) -> Result<(Arc<Gates>, Vec<JoinHandle<()>>), StartError> {
     let quotas = Quotas::new(services.engine.clone(), metrics);
     let gates = Gates::new(config.clone(), quotas, metrics);
-    let gates = Arc::new(gates.map_err(|error| StartError(format!("limit_rules: {error}")))?);
+    let gates = Arc::new(gates.map_err(|error| StartError(error.to_string()))?);
     let small = gates.clone().keep_small(metrics.clone(), shutdown.clone());
     Ok((gates, vec![tokio::spawn(small)]))
 }
