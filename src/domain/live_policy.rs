@@ -1,9 +1,9 @@
 //! Changes of what operators say at run time, and whether the result can be. Each is whole by
 //! itself and may be made again: the same change twice is the same as once.
 
+use super::RuleChange;
 use super::policy::{ACCESS_ENTRIES_MAX, AccessEntry, BasePolicy, LivePolicy, Policy, Who};
 use super::rules::RuleError;
-use super::RuleChange;
 
 /// Why a policy cannot be; says how to mend it.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

@@ -34,6 +34,11 @@ impl Network {
         self.prefix_bits
     }
 
+    /// Its first address.
+    pub fn base(&self) -> IpAddr {
+        self.base
+    }
+
     /// Whether all of another network lies in this one.
     pub fn holds(&self, other: &Network) -> bool {
         self.prefix_bits <= other.prefix_bits && self.contains(other.base)
