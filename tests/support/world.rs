@@ -103,11 +103,8 @@ impl World {
             Engine::connect(settings, Scripts::embedded(ClockSource::Redis), Arc::new(NoObserver))
                 .await
                 .unwrap();
-        let config = ArchiveConfig {
-            url: mongodb.url(),
-            database: name,
-            op_timeout_ms: bounds.mongodb_ms,
-        };
+        let config =
+            ArchiveConfig { url: mongodb.url(), database: name, op_timeout_ms: bounds.mongodb_ms };
         let archive = Archive::connect(&config).await.unwrap();
         archive.prepare(engine.keys().partitions()).await.unwrap();
         let client = mongodb::Client::with_uri_str(&config.url).await.unwrap();
