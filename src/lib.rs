@@ -10,6 +10,9 @@
 //! Modules import downwards only, in this order: [`api`], `worker`, `ctl` · [`start`] · [`sale`] ·
 //! [`live`] · [`archive`], [`payments`] · [`redis`] · [`domain`]; [`config`], [`telemetry`],
 //! [`backoff`], [`faults`] and [`shutdown`] serve them all. `docs/ARCHITECTURE.md` walks one booking through all of it.
+
+// Handlers await what awaits scripts that await the client library: deeper than the default.
+#![recursion_limit = "256"]
 #![forbid(unsafe_code)]
 
 pub mod api;

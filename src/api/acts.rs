@@ -1,6 +1,6 @@
 //! Admin acts over HTTP: each is recorded before it is done, and so is what became of it.
 
-use std::future::Future;
+use futures_util::future::LocalBoxFuture;
 
 use crate::domain::{BookingId, EventId, UserId};
 use crate::sale::NewAct;
@@ -24,11 +24,12 @@ pub struct Act {
 }
 
 /// Does something as an admin, once it is recorded. An act that cannot be recorded is not done.
+/// Boxed, as futures are deep here, and users need none of it.
 pub async fn recorded(
     call: &Call,
     admin: &str,
     act: Act,
-    doing: impl Future<Output = Answer>,
+    doing: LocalBoxFuture<'_, Answer>,
 ) -> Answer {
     let new = NewAct {
         who: admin.to_owned(),
@@ -39,8 +40,7 @@ pub async fn recorded(
         ..NewAct::default()
     };
     let begun = call.state.sale.audit().begin(new).await?;
-    // Boxed: the compiler's bound on the depth of futures is near.
-    let answer = Box::pin(doing).await;
+    let answer = doing.await;
     let result = answer.as_ref().map_or_else(|problem| problem.code.word(), |_| DONE);
     begun.end(result).await;
     answer
@@ -61,7 +61,7 @@ pub async fn as_owner(
         let owner = call.state.sale.owner_of(booking).await.map_err(Problem::from)?;
         doing(owner).await
     };
-    recorded(call, admin, act, as_its_owner).await
+    recorded(call, admin, act, Box::pin(as_its_owner)).await
 }
 
 /// Does something as a user: the one who asks, or for an admin the one it names.
@@ -77,5 +77,5 @@ pub async fn as_user(
     let Some(admin) = admin else { return doing(user).await };
     let target = event.map(|event| format!("event {event}")).unwrap_or_default();
     let act = Act { act, target, detail: format!("for user {user}") };
-    recorded(call, &admin, act, doing(user)).await
+    recorded(call, &admin, act, Box::pin(doing(user))).await
 }

@@ -120,7 +120,7 @@ pub async fn list(call: Call, _: Payload) -> Answer {
         let blocks = blocks.iter().map(BlockBody::new).collect();
         json(StatusCode::OK, &BlockListBody { event_id: event.0, blocks })
     };
-    acts::recorded(&call, &admin, act, list).await
+    acts::recorded(&call, &admin, act, Box::pin(list)).await
 }
 
 async fn act(call: Call, payload: Payload, action: BlockAction) -> Answer {
@@ -137,7 +137,7 @@ async fn act(call: Call, payload: Payload, action: BlockAction) -> Answer {
         detail: format!("{reason:?}: {}", shown(&seats)),
     };
     let request = BlockRequest { event, action, seats, actor: admin.clone(), reason };
-    acts::recorded(&call, &admin, act, done(&call, request)).await
+    acts::recorded(&call, &admin, act, Box::pin(done(&call, request))).await
 }
 
 /// The seats as the record has them.
@@ -151,7 +151,8 @@ fn shown(seats: &HouseSeats) -> String {
 
 async fn done(call: &Call, request: BlockRequest) -> Answer {
     let (event, action) = (request.event, request.action);
-    let changed = call.state.sale.block(&request).await?;
+    // Boxed: the compiler's bound on the depth of futures is near.
+    let changed = Box::pin(call.state.sale.block(&request)).await?;
     tracing::info!(
         event_id = event.0,
         admin = request.actor,

@@ -45,7 +45,7 @@ pub async fn csv(call: Call, _: Payload) -> Answer {
         target: format!("event {event}"),
         detail: outcome.status().word().to_owned(),
     };
-    acts::recorded(&call, &admin, act, exported(&call, &admin, event, outcome)).await
+    acts::recorded(&call, &admin, act, Box::pin(exported(&call, &admin, event, outcome))).await
 }
 
 /// The answer, begun: what is recorded is that it was.

@@ -5,6 +5,7 @@
 //! well, 1 is "verify found problems" or "a replay left letters", 2 is "could not be done", or "not
 //! all of it" where the result says so.
 
+mod access;
 mod audit;
 mod bookings;
 mod completions;
@@ -14,7 +15,9 @@ mod export;
 mod failure;
 mod health;
 mod lag;
+mod limits;
 mod output;
+mod policy;
 mod reconcile;
 mod restore;
 mod seats;
@@ -74,6 +77,12 @@ enum Command {
     /// List bookings, and tell all of one
     #[command(subcommand)]
     Bookings(bookings::Command),
+    /// List and change limit and bot rules while the API runs
+    #[command(subcommand)]
+    Limits(limits::Command),
+    /// Keep addresses and users out, let others through, list both
+    #[command(subcommand)]
+    Access(access::Command),
     Lag(lag::Arguments),
     Health(health::Arguments),
     /// List, explain and replay log entries that the worker gave up on
@@ -131,6 +140,8 @@ impl Command {
             Command::Event(command) => command.run(config, output).await,
             Command::Seats(command) => command.run(config, output).await,
             Command::Bookings(command) => command.run(config, output).await,
+            Command::Limits(command) => command.run(config, output).await,
+            Command::Access(command) => command.run(config, output).await,
             Command::Lag(arguments) => output.show(&arguments.run(config).await?),
             Command::Health(arguments) => output.show(&arguments.run(config).await?),
             Command::DeadLetters(command) => command.run(config, output).await,
@@ -147,6 +158,8 @@ impl Command {
             Command::Event(command) => command.changes(),
             Command::Seats(command) => command.changes(),
             Command::DeadLetters(command) => command.changes(),
+            Command::Limits(command) => command.changes(),
+            Command::Access(command) => command.changes(),
             Command::Restore(arguments) => Some(("restore", arguments.target())),
             Command::Reconcile(arguments) => arguments.changes(),
             Command::Status(_)

@@ -18,6 +18,7 @@
 //! hf1:{p07}:link            string  position and tag of the log's newest entry
 //! hf1:{p07}:dead_letters    stream  entries the worker gave up on
 //! hf1:{p07}:replication     string  written so that replicas can be asked for it
+//! hf1:{p00}:gates           string  changes when operators change what the gates go by
 //! ```
 
 use crate::domain::{EventId, Partition};
@@ -72,6 +73,11 @@ impl Keys {
     /// What is written so that replicas can be asked for it.
     pub fn replication(&self, partition: Partition) -> String {
         self.key(partition, "replication")
+    }
+
+    /// What changes when operators change what the gates go by.
+    pub fn gates(&self) -> String {
+        self.key(Partition(0), "gates")
     }
 
     /// The loaded events of a partition.

@@ -112,6 +112,10 @@ metrics! {
         "What limits keep in this process: addresses, blocked callers, callers with uncounted refusals, clients with open connections.";
     connections_refused: IntCounterVec = "holdfast_connections_refused_total" ["how"] NO_BUCKETS
         "Connections beyond those one address may have, by how they were refused.";
+    policy_revision: IntGauge = "holdfast_policy_revision" [] NO_BUCKETS
+        "Revision of the operators' changes that the gates go by; 0 is the settings alone.";
+    policy_unusable: IntGauge = "holdfast_policy_unusable" [] NO_BUCKETS
+        "1 while what operators stored cannot be read or cannot be: the gates go by what was before.";
 
     booking_attempts: IntCounter = "booking_attempts_total" [] NO_BUCKETS
         "Requests to hold seats that were well formed.";

@@ -23,19 +23,26 @@ async fn what_the_tool_changes_is_recorded() {
     shop.ctl(&format!("seats block {event} --seats 1 --reason press")).await.ended(0);
     let refused = shop.ctl("event close 999").await;
     assert!(refused.refusal().contains("event 999 does not exist"), "{refused:?}");
+    shop.ctl("access deny user:eve --reason scraping").await.ended(0);
     // Those that look only are not.
-    for line in ["status", "event list", "verify", "reconcile", "audit", "lag"] {
+    for line in ["status", "event list", "verify", "reconcile", "audit", "lag", "limits list"] {
         shop.ctl(line).await;
     }
     let acts = shop.ctl("audit --json").await.json(0);
-    let expected = ["ctl event close", "ctl seats block", "ctl event pause", "ctl event create"];
+    let expected = [
+        "ctl access deny",
+        "ctl event close",
+        "ctl seats block",
+        "ctl event pause",
+        "ctl event create",
+    ];
     assert_eq!(part(&acts, "act"), expected);
     let of = format!("event {event}");
-    assert_eq!(part(&acts, "target"), ["event 999", &of, &of, ""]);
-    assert_eq!(part(&acts, "detail")[2], format!("event pause {event}"));
+    assert_eq!(part(&acts, "target"), ["policy", "event 999", &of, &of, ""]);
+    assert_eq!(part(&acts, "detail")[3], format!("event pause {event}"));
     let results = part(&acts, "result");
-    assert!(results[0].contains("event 999 does not exist"), "{acts}");
-    assert_eq!(results[1..], ["ok", "ok", "ok"]);
+    assert!(results[1].contains("event 999 does not exist"), "{acts}");
+    assert_eq!((results[0], &results[2..]), ("ok", &["ok"; 3][..]));
     let who = part(&acts, "who")[0].to_owned();
     assert!(who.starts_with("ctl:") && who.contains('@') && !who.contains('?'), "{who}");
     assert!(part(&acts, "who").iter().all(|one| *one == who), "{acts}");
@@ -46,7 +53,7 @@ async fn what_the_tool_changes_is_recorded() {
     assert_eq!(shop.ctl("audit --who box-office --json").await.json(0), json!({ "acts": [] }));
     let table = shop.ctl("audit").await;
     table.ended(0);
-    assert_eq!(table.stdout.lines().count(), 5, "{table:?}");
+    assert_eq!(table.stdout.lines().count(), 6, "{table:?}");
     let refused = shop.ctl("audit --limit 0").await;
     assert!(refused.stderr.contains("1..=10000"), "{refused:?}");
 }

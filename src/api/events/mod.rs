@@ -38,7 +38,7 @@ pub async fn create(call: Call, payload: Payload) -> Answer {
     let new = request::new_event(&body)?;
     let detail = format!("{:?}, {} sections", new.name, new.sections.len());
     let act = Act { act: "event_create", target: String::new(), detail };
-    acts::recorded(&call, &admin, act, created(&call, &admin, new)).await
+    acts::recorded(&call, &admin, act, Box::pin(created(&call, &admin, new))).await
 }
 
 async fn created(call: &Call, admin: &str, new: NewEvent) -> Answer {
@@ -106,7 +106,7 @@ pub async fn change(call: Call, payload: Payload) -> Answer {
     // What was read is checked and bounded, so it is what was sent, and not too long.
     let detail = serde_json::Value::Object(body).to_string();
     let act = Act { act: "event_change", target: format!("event {event}"), detail };
-    acts::recorded(&call, &admin, act, changed(&call, &admin, event, change)).await
+    acts::recorded(&call, &admin, act, Box::pin(changed(&call, &admin, event, change))).await
 }
 
 async fn changed(call: &Call, admin: &str, event: EventId, change: EventChange) -> Answer {

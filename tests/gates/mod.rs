@@ -1,0 +1,3 @@
+//! The gates, as clients meet them: the real program, limited.
+
+mod live;
