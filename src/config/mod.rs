@@ -4,6 +4,7 @@
 //! at start with a word on how to mend them; nothing is silently ignored.
 
 mod check;
+mod check_access;
 pub mod fault;
 mod fields;
 mod layers;

@@ -133,8 +133,18 @@ async fn a_start_without_its_services_says_which_is_away() {
 #[tokio::test]
 async fn a_start_with_settings_that_cannot_be_says_why() {
     let place = Place::shared();
-    let open = [("HOLDFAST_LISTEN", "0.0.0.0:0")];
-    refused(&place, &open, &["open to the network", "HOLDFAST_ADMIN_KEYS_SHA256"]).await;
+    let open = ("HOLDFAST_LISTEN", "0.0.0.0:0");
+    let keyless = [open, ("HOLDFAST_TRUSTED_PROXIES", "10.0.0.1")];
+    refused(&place, &keyless, &["open to the network", "HOLDFAST_ADMIN_KEYS_SHA256"]).await;
+    let key = format!("ops:{}", "ab".repeat(32));
+    let credulous = [open, ("HOLDFAST_ADMIN_KEYS_SHA256", key.as_str())];
+    refused(&place, &credulous, &["open to the network", "trusted_proxies"]).await;
+    let unsigned = [
+        ("HOLDFAST_AUTH", "jwt"),
+        ("HOLDFAST_JWT_AUDIENCE", "tickets"),
+        ("HOLDFAST_JWT_KEY_FILES", "/no/such/file"),
+    ];
+    refused(&place, &unsigned, &["jwt_key_files: /no/such/file: cannot be read"]).await;
     let misspelt = [("HOLDFAST_LISTENS", "x")];
     refused(&place, &misspelt, &["HOLDFAST_LISTENS", "did you mean HOLDFAST_LISTEN?"]).await;
     let many = [("HOLDFAST_PARTITIONS", "many")];
