@@ -186,7 +186,8 @@ pub fn sale(
 /// handles of its background tasks, which end when shutdown is requested.
 ///
 /// # Errors
-/// If the settings' rules cannot be, or MongoDB does not answer.
+/// If the settings' rules cannot be, a key that tokens are verified with cannot be used, or MongoDB
+/// does not answer.
 pub async fn gates(
     services: &Services,
     config: &Arc<Config>,
@@ -195,7 +196,7 @@ pub async fn gates(
 ) -> Result<(Arc<Gates>, Vec<JoinHandle<()>>), StartError> {
     let quotas = Quotas::new(services.engine.clone(), metrics);
     let gates = Gates::new(config.clone(), quotas, metrics);
-    let gates = Arc::new(gates.map_err(|error| StartError(format!("limit_rules: {error}")))?);
+    let gates = Arc::new(gates.map_err(|error| StartError(error.to_string()))?);
     let follower = Arc::new(observers::FollowingGates::new(gates.clone(), metrics));
     let (engine, archive) = (services.engine.clone(), services.archive.clone());
     let watch = PolicyWatch::begin(engine, archive, config.base_policy(), follower).await;

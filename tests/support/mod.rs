@@ -9,6 +9,7 @@ pub mod process;
 pub mod proxy;
 pub mod servers;
 pub mod stripe;
+pub mod tokens;
 pub mod worker;
 pub mod world;
 
