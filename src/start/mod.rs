@@ -193,10 +193,11 @@ pub fn gates(
     shutdown: &Shutdown,
 ) -> Result<(Arc<Gates>, Vec<JoinHandle<()>>), StartError> {
     let quotas = Quotas::new(services.engine.clone(), metrics);
+    let flush = quotas.clone().keep_flushed(shutdown.clone());
     let gates = Gates::new(config.clone(), quotas, metrics);
     let gates = Arc::new(gates.map_err(|error| StartError(format!("limit_rules: {error}")))?);
     let small = gates.clone().keep_small(metrics.clone(), shutdown.clone());
-    Ok((gates, vec![tokio::spawn(small)]))
+    Ok((gates, vec![tokio::spawn(small), tokio::spawn(flush)]))
 }
 
 /// Who sees to bookings' money outside of a sale: the worker, the operator's tool.

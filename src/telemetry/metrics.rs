@@ -109,7 +109,7 @@ metrics! {
     gate_seconds: HistogramVec = "holdfast_gate_seconds" ["gate"] GATE_SECONDS
         "Time that a request spent in a gate.";
     limiter_entries: IntGaugeVec = "holdfast_limiter_entries" ["kind"] NO_BUCKETS
-        "What limits keep in this process: addresses, blocked callers, callers with uncounted refusals.";
+        "What limits keep in this process: addresses, blocked callers (blocks), requests that Redis has not counted (notes).";
 
     booking_attempts: IntCounter = "booking_attempts_total" [] NO_BUCKETS
         "Requests to hold seats that were well formed.";

@@ -28,7 +28,7 @@ use super::problem::{Code, Problem};
 use super::state::Call;
 
 use bots::Bots;
-pub use quotas::Quotas;
+pub use quotas::{LimitsTold, Quotas};
 use rate::AddressRates;
 
 /// How often idle addresses are forgotten. With the shipped rule one is idle after two seconds.
@@ -290,11 +290,15 @@ pub async fn count(call: &Call, caller: &Caller) -> Result<(), Problem> {
     verdict.map(drop)
 }
 
-/// Counts a request that was refused between the gates without I/O and [`count`]: it counts
-/// toward its caller's limits, some time later.
-pub fn note_refused(call: &Call, caller: &Caller) {
+/// Counts a request that was refused between the gates without I/O and [`count`]: it counts toward
+/// its caller's limits, some time later; at once where too much is uncounted. Gives back the
+/// refusal, or that of a limit which is used up.
+pub async fn refused(call: &Call, caller: &Caller, refusal: Problem) -> Problem {
     let gates = &call.state.gates;
-    gates.quotas.note_refused(&gates.rules.load().policy, caller);
+    if gates.quotas.note_refused(&gates.rules.load().policy, caller) {
+        return refusal;
+    }
+    count(call, caller).await.err().unwrap_or(refusal)
 }
 
 /// Forgives what rules about looking have counted: the caller has booked.
