@@ -194,7 +194,9 @@ impl Config {
             faults.push(format!("bot_user_agents: {USER_AGENTS_MAX} patterns at most"));
         }
         let patterns = base.bots.user_agents.iter();
-        let wrong = patterns.filter_map(|pattern| regex::Regex::new(pattern).err());
+        let wrong = patterns.filter_map(|pattern| {
+            regex::bytes::RegexBuilder::new(pattern).unicode(false).build().err()
+        });
         faults.extend(
             wrong.map(|error| format!("bot_user_agents: {}", error.to_string().replace('\n', " "))),
         );

@@ -121,6 +121,8 @@ impl Shop {
             ("HOLDFAST_PARTITIONS", settings.partitions.to_string()),
             ("HOLDFAST_MONGODB_URL", shared_mongodb().url()),
             ("HOLDFAST_MONGODB_DATABASE", settings.namespace.clone()),
+            // A busy machine is slow, which is not what is tested here.
+            ("HOLDFAST_REDIS_TIMEOUT_MS", "900".to_owned()),
         ]
     }
 

@@ -7,7 +7,7 @@ use futures_util::future::join_all;
 use serde_json::{Value, json};
 
 use crate::on_each_redis;
-use crate::support::api::{Api, Place, places};
+use crate::support::api::{self, Api, Place, places};
 use crate::support::eventually;
 use crate::support::http::Reply;
 use crate::support::servers::{Server, private_redis, shared_mongodb};
@@ -41,7 +41,7 @@ struct Sale {
 impl Sale {
     async fn new(redis: Server) -> Self {
         // Nobody archives here, so confirmations need not wait for it.
-        let settings = [("HOLDFAST_CONFIRM_WAIT_MS", "0")];
+        let settings = [("HOLDFAST_CONFIRM_WAIT_MS", "0"), api::PROMPT];
         let api = Api::program(&Place::new(&redis, shared_mongodb()), &settings).await;
         let event = api.event(places(SEATS)).await;
         let anns = api.held("ann", event, &[1]).await;

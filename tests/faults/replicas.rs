@@ -14,7 +14,7 @@ use holdfast::redis::Engine;
 use holdfast::redis::scripts::{ClockSource, Scripts};
 use serde_json::{Value, json};
 
-use crate::support::api::{Api, Place, places};
+use crate::support::api::{self, Api, Place, places};
 use crate::support::engine::{NoObserver, settings};
 use crate::support::servers::{Flavor, Server, available, private_redis, shared_mongodb};
 use crate::support::{eventually, unique_name};
@@ -60,6 +60,7 @@ impl Pair {
             ("HOLDFAST_REDIS_WAIT_REPLICAS", "1"),
             ("HOLDFAST_REDIS_WAIT_TIMEOUT_MS", WAIT_MS),
             ("HOLDFAST_CONFIRM_WAIT_MS", "0"),
+            api::PROMPT,
         ];
         Api::program(&Place::new(&self.primary, shared_mongodb()), &settings).await
     }
@@ -208,8 +209,11 @@ async fn without_replicas_answers_are_accepted() {
     for flavor in flavors().chain([Flavor::Cluster]) {
         let alone = private_redis(flavor);
         let place = Place::new(&alone, shared_mongodb());
-        let settings =
-            [("HOLDFAST_REDIS_WAIT_REPLICAS", "2"), ("HOLDFAST_REDIS_WAIT_TIMEOUT_MS", WAIT_MS)];
+        let settings = [
+            ("HOLDFAST_REDIS_WAIT_REPLICAS", "2"),
+            ("HOLDFAST_REDIS_WAIT_TIMEOUT_MS", WAIT_MS),
+            api::PROMPT,
+        ];
         let api = Api::program(&place, &settings).await;
         let event = api.event(places(5)).await;
         let asked = Instant::now();

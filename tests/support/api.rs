@@ -20,6 +20,11 @@ use super::process::Process;
 use super::servers::{Flavor, Server, available, shared_mongodb, shared_redis};
 use super::unique_name;
 
+/// How long Redis may take where that is not what is tested: machines are busy at times.
+const PATIENT_MS: u64 = 900;
+/// The same where answers have to be prompt.
+pub const PROMPT: (&str, &str) = ("HOLDFAST_REDIS_TIMEOUT_MS", "500");
+
 /// Where the processes of one deployment meet: two servers, and a name of its own on both.
 #[derive(Clone)]
 pub struct Place {
@@ -48,6 +53,7 @@ impl Place {
             mongodb_url: self.mongodb_url.as_str().into(),
             mongodb_database: self.name.clone(),
             http_workers: 1,
+            redis_timeout_ms: PATIENT_MS,
             limits: AllRules::Observe,
             shutdown_notice_ms: 0,
             ..Config::default()
@@ -64,6 +70,7 @@ impl Place {
             ("HOLDFAST_MONGODB_URL", &self.mongodb_url),
             ("HOLDFAST_MONGODB_DATABASE", &self.name),
             ("HOLDFAST_HTTP_WORKERS", "1"),
+            ("HOLDFAST_REDIS_TIMEOUT_MS", &PATIENT_MS.to_string()),
             // Tests ask more often than any honest client; those of limits say so.
             ("HOLDFAST_LIMITS", "observe"),
         ];

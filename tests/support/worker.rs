@@ -41,7 +41,7 @@ impl WorkerSpec {
             .with("mongodb_url", &mongodb.url())
             .with("mongodb_database", &redis.namespace)
             .with("mongodb_timeout_ms", "2000")
-            .with("redis_timeout_ms", "400")
+            .with("redis_timeout_ms", "900")
             .with("redis_persistence", "ignore")
             .with("confirm_wait_ms", "0")
             .with("worker_reclaim_idle_ms", &RECLAIM_IDLE_MS.to_string())

@@ -130,19 +130,17 @@ impl Gates {
     /// The first gate's refusal.
     pub fn enter(&self, request: &HttpRequest, class: RouteClass) -> Result<Caller, Problem> {
         let rules = self.rules.load();
+        let mut meter = self.meters.begin();
         let mut caller = address::of_client(&self.config, request, class);
-        self.metered(Gate::Access, || access_of_address(&rules, &mut caller))?;
-        self.metered(Gate::Rate, || self.rate(&rules, &caller))?;
+        meter.passes(Gate::Access, access_of_address(&rules, &mut caller))?;
+        meter.passes(Gate::Rate, rate(&rules, &caller))?;
         if class == RouteClass::Admin {
             return Ok(caller);
         }
-        self.metered(Gate::Identity, || {
-            caller.user = identity::of_user(&self.config, request, &caller)?;
-            Ok(Verdict::Passed)
-        })?;
-        self.metered(Gate::Access, || access_of_user(&rules, &mut caller))?;
-        self.metered(Gate::Bots, || bots(&rules, request, &caller))?;
-        self.metered(Gate::Blocks, || self.quotas.check_blocked(&rules.policy, &caller))?;
+        meter.passes(Gate::Identity, self.identify(request, &mut caller))?;
+        meter.passes(Gate::Access, access_of_user(&rules, &mut caller))?;
+        meter.passes(Gate::Bots, bots(&rules, request, &caller))?;
+        meter.passes(Gate::Blocks, self.quotas.check_blocked(&rules.policy, &caller))?;
         Ok(caller)
     }
 
@@ -159,37 +157,9 @@ impl Gates {
         }
     }
 
-    fn rate(&self, rules: &Rules, caller: &Caller) -> Result<Verdict, Problem> {
-        let Some(client) = caller.client().filter(|_| !caller.allowed) else {
-            return Ok(Verdict::Passed);
-        };
-        let in_process = rules.policy.rules.iter().filter(|rule| rule.place == Place::Process);
-        let mut verdict = Verdict::Passed;
-        for (rule, rate) in in_process.zip(&rules.rates) {
-            let mode = rules.policy.mode_of(rule, caller.on_loopback);
-            if mode == Mode::Off || !rule.counts(caller.class) {
-                continue;
-            }
-            if let Err(wait_ms) = rate.check(client) {
-                if mode == Mode::Enforce {
-                    return Err(quotas::over(rule, 0, wait_ms));
-                }
-                verdict = Verdict::Observed;
-            }
-        }
-        Ok(verdict)
-    }
-
-    /// Counts a gate's verdict and time.
-    fn metered(
-        &self,
-        gate: Gate,
-        verdict: impl FnOnce() -> Result<Verdict, Problem>,
-    ) -> Result<(), Problem> {
-        let began = Instant::now();
-        let verdict = verdict();
-        self.meters.note(gate, &verdict, began);
-        verdict.map(drop)
+    fn identify(&self, request: &HttpRequest, caller: &mut Caller) -> Result<Verdict, Problem> {
+        caller.user = identity::of_user(&self.config, request, caller)?;
+        Ok(Verdict::Passed)
     }
 }
 
@@ -221,6 +191,27 @@ fn listed(access: Option<Access>, caller: &mut Caller) -> Result<Verdict, Proble
         }
         Some(Access::Deny) => Err(bots::automated()),
     }
+}
+
+fn rate(rules: &Rules, caller: &Caller) -> Result<Verdict, Problem> {
+    let Some(client) = caller.client().filter(|_| !caller.allowed) else {
+        return Ok(Verdict::Passed);
+    };
+    let in_process = rules.policy.rules.iter().filter(|rule| rule.place == Place::Process);
+    let mut verdict = Verdict::Passed;
+    for (rule, rate) in in_process.zip(&rules.rates) {
+        let mode = rules.policy.mode_of(rule, caller.on_loopback);
+        if mode == Mode::Off || !rule.counts(caller.class) {
+            continue;
+        }
+        if let Err(wait_ms) = rate.check(client) {
+            if mode == Mode::Enforce {
+                return Err(quotas::over(rule, 0, wait_ms));
+            }
+            verdict = Verdict::Observed;
+        }
+    }
+    Ok(verdict)
 }
 
 fn bots(rules: &Rules, request: &HttpRequest, caller: &Caller) -> Result<Verdict, Problem> {
@@ -268,8 +259,8 @@ pub async fn pass_user(call: &Call, class: RouteClass) -> Result<UserId, Problem
 pub fn enter_user(call: &Call, class: RouteClass) -> Result<Caller, Problem> {
     let caller = call.state.gates.enter(&call.request, class)?;
     if caller.user.is_none() {
-        let missing = identity::missing(&call.state.config);
-        return call.state.gates.metered(Gate::Identity, || Err(missing)).map(|()| caller);
+        let missing = Err(identity::missing(&call.state.config));
+        return call.state.gates.meters.begin().passes(Gate::Identity, missing).map(|()| caller);
     }
     Ok(caller)
 }
@@ -283,11 +274,9 @@ pub fn user_of(caller: Caller) -> Result<UserId, Problem> {
 /// The last gate, `quotas`: the limits that all processes count together, in Redis.
 pub async fn count(call: &Call, caller: &Caller) -> Result<(), Problem> {
     let gates = &call.state.gates;
-    let began = Instant::now();
-    let policy = gates.rules.load_full();
-    let verdict = gates.quotas.count(&policy.policy, caller, &call.request).await;
-    gates.meters.note(Gate::Quotas, &verdict, began);
-    verdict.map(drop)
+    let mut meter = gates.meters.begin();
+    let rules = gates.rules.load_full();
+    meter.passes(Gate::Quotas, gates.quotas.count(&rules.policy, caller, &call.request).await)
 }
 
 /// Counts a request that was refused between the gates without I/O and [`count`]: it counts toward
@@ -311,9 +300,9 @@ pub fn note_booked(call: &Call, caller: &Caller) {
 pub async fn pass_admin(call: &Call) -> Result<String, Problem> {
     let gates = &call.state.gates;
     let caller = gates.enter(&call.request, RouteClass::Admin)?;
-    let began = Instant::now();
+    let mut meter = gates.meters.begin();
     let admin = admin::check(call, &caller);
-    gates.meters.note(Gate::Admin, &admin.as_ref().map(|_| Verdict::Passed), began);
+    meter.note(Gate::Admin, admin.as_ref().map(|_| Verdict::Passed));
     admin
 }
 
@@ -366,14 +355,34 @@ impl Meters {
         }
     }
 
-    fn note<E>(&self, gate: Gate, verdict: &Result<Verdict, E>, began: Instant) {
-        let meter = &self.gates[gate as usize];
+    fn begin(&self) -> Laps<'_> {
+        Laps { meters: self, began: Instant::now() }
+    }
+}
+
+/// Times one gate after another: the end of one is the beginning of the next.
+struct Laps<'a> {
+    meters: &'a Meters,
+    began: Instant,
+}
+
+impl Laps<'_> {
+    /// Counts a gate's verdict and time.
+    fn passes(&mut self, gate: Gate, verdict: Result<Verdict, Problem>) -> Result<(), Problem> {
+        self.note(gate, verdict.as_ref().copied());
+        verdict.map(drop)
+    }
+
+    fn note(&mut self, gate: Gate, verdict: Result<Verdict, &Problem>) {
+        let meter = &self.meters.gates[gate as usize];
         match verdict {
             Ok(Verdict::Passed) => meter.passed.inc(),
             Ok(Verdict::Observed) => meter.observed.inc(),
             Err(_) => meter.refused.inc(),
         }
-        meter.seconds.observe(began.elapsed().as_secs_f64());
+        let now = Instant::now();
+        meter.seconds.observe(now.duration_since(self.began).as_secs_f64());
+        self.began = now;
     }
 }
 

@@ -1,0 +1,112 @@
+//! What the gates without I/O cost a request: address, lists, rate, identity, programs, blocks,
+//! with their metrics. Ten thousand callers in turn, so that nothing stays in the nearest cache.
+//! `make bench-gates` runs it; `REDIS_URL` names a Redis, which the gates hold but do not ask.
+
+use std::hint::black_box;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use actix_web::HttpRequest;
+use actix_web::test::TestRequest;
+use criterion::{Criterion, criterion_group, criterion_main};
+use holdfast::api::{Gates, Quotas};
+use holdfast::config::Config;
+use holdfast::domain::policy::{Access, AccessEntry, LivePolicy, Who};
+use holdfast::domain::{Policy, RouteClass, RuleChange};
+use holdfast::start;
+use holdfast::telemetry::Metrics;
+
+/// Different callers.
+const CALLERS: u32 = 10_000;
+/// What a browser says of itself.
+const USER_AGENT: &str = "Mozilla/5.0 (Windows NT 10.0; Win64; x64) AppleWebKit/537.36 (KHTML, \
+    like Gecko) Chrome/120.0.0.0 Safari/537.36";
+/// A proxy that is believed, in front of all callers.
+const PROXY: &str = "10.0.0.1:4000";
+
+fn config() -> Config {
+    Config {
+        redis_url: std::env::var("REDIS_URL").expect("REDIS_URL names a Redis").as_str().into(),
+        trusted_proxies: vec!["10.0.0.0/8".parse().expect("a network")],
+        // Everybody passes: a refusal would be another path.
+        limit_rules: vec![RuleChange {
+            name: "per_address".into(),
+            per_second: Some(1_000_000),
+            burst: Some(1_000_000),
+            ..RuleChange::default()
+        }],
+        ..Config::default()
+    }
+}
+
+fn gates(config: &Config) -> Gates {
+    let runtime = tokio::runtime::Runtime::new().expect("threads");
+    let metrics = Metrics::new("bench");
+    let engine = runtime.block_on(start::engine(config, Arc::new(start::Unobserved)));
+    let quotas = Quotas::new(engine.expect("a Redis"), &metrics);
+    let gates = Gates::new(Arc::new(config.clone()), quotas, &metrics).expect("rules");
+    // The engine's tasks live as long as this process.
+    std::mem::forget(runtime);
+    gates
+}
+
+/// A caller behind the proxy, as a browser sends it.
+fn request(caller: u32) -> HttpRequest {
+    let [_, a, b, c] = caller.to_be_bytes();
+    TestRequest::get()
+        .uri("/api/v1/events/1/seats")
+        .peer_addr(PROXY.parse::<SocketAddr>().expect("an address"))
+        .insert_header(("host", "tickets.example"))
+        .insert_header(("user-agent", USER_AGENT))
+        .insert_header(("accept", "application/json, text/plain, */*"))
+        .insert_header(("accept-language", "de-DE,de;q=0.9,en;q=0.8"))
+        .insert_header(("x-forwarded-for", format!("6.6.6.6, 203.{a}.{b}.{c}")))
+        .insert_header(("x-user-id", format!("user-{caller}")))
+        .to_http_request()
+}
+
+/// Lists as a large sale has them: a thousand addresses and networks kept out.
+fn with_lists(config: &Config) -> Policy {
+    let entry = |n: u32| {
+        let text = if n.is_multiple_of(10) {
+            format!("198.{}.{}.0/24", n / 250, n % 250)
+        } else {
+            format!("192.0.{}.{}", n / 250, n % 250)
+        };
+        AccessEntry {
+            who: Who::Network(text.parse().expect("a network")),
+            access: Access::Deny,
+            until_ms: None,
+            reason: "bench".into(),
+            by: "bench".into(),
+            at_ms: 0,
+        }
+    };
+    let live = LivePolicy { access: (0..1_000).map(entry).collect(), ..LivePolicy::default() };
+    Policy::new(&config.base_policy(), &live).expect("a policy")
+}
+
+fn enter(criterion: &mut Criterion) {
+    let config = config();
+    let gates = gates(&config);
+    let requests: Vec<HttpRequest> = (0..CALLERS).map(request).collect();
+    let mut turn = 0;
+    let mut next = || {
+        turn = (turn + 1) % requests.len();
+        &requests[turn]
+    };
+    let mut group = criterion.benchmark_group("gates without I/O");
+    group.measurement_time(Duration::from_secs(5));
+    group.bench_function("a seat map", |bench| {
+        bench.iter(|| gates.enter(black_box(next()), RouteClass::Seats).expect("it passes"));
+    });
+    gates.adopt(with_lists(&config));
+    group.bench_function("a seat map, a thousand addresses kept out", |bench| {
+        bench.iter(|| gates.enter(black_box(next()), RouteClass::Seats).expect("it passes"));
+    });
+    group.finish();
+}
+
+criterion_group!(benches, enter);
+criterion_main!(benches);
