@@ -8,6 +8,7 @@ mod ctl;
 mod deploy;
 mod engine;
 mod faults;
+mod gates;
 mod model;
 mod paying;
 mod payments;

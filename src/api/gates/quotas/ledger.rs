@@ -336,6 +336,8 @@ impl Tally {
     fn send(&mut self) -> u32 {
         let noted = u32::try_from(self.unsent.len()).unwrap_or(u32::MAX);
         self.sent.append(&mut self.unsent);
+        // A request of unknown outcome may have been noted as sent in between.
+        self.sent.make_contiguous().sort_unstable();
         noted
     }
 
