@@ -37,7 +37,7 @@ mod server;
 mod state;
 mod webhooks;
 
-pub use gates::{Gates, Quotas};
+pub use gates::{Gates, GatesError, KeyError, Quotas};
 pub use server::{bind, run};
 
 /// What this program calls itself in logs, metrics and `/health`.

@@ -20,6 +20,7 @@
 //! | `bookings` | booking id | newest state, outcome |
 //! | `claims` | `event:seat` | the booking that owns the seat |
 //! | `intents` | booking id | what may be, or was, paid for it |
+//! | `gate_policy` | `live` | what operators changed of limits, bots and lists |
 //! | `log_marks` | partition | an entry of its booking log that was archived |
 //! | `transitions` | `booking:version:log id` | the ledger: every log entry |
 //! | `webhooks` | provider's event id | webhooks that were handled, for 30 days |
@@ -38,6 +39,7 @@ mod intents;
 mod judge;
 mod loading;
 mod marks;
+mod policy;
 mod simulated;
 mod store;
 mod trial;
@@ -58,6 +60,7 @@ pub use error::{ArchiveError, Refusal};
 pub use history::{BookingFilter, LedgerEntry};
 pub use loading::{LoadFacts, UnloadAttempt, Watched};
 pub use marks::LogMark;
+pub use policy::StoredPolicy;
 pub use simulated::{SimulatedBooks, SimulatedObject, SimulatedPayment, SimulatedState};
 pub use store::{NoObserver, StoreObserver, StoreStep, Stored, Verdict};
 pub use verify::Claim;

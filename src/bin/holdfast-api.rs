@@ -46,7 +46,7 @@ async fn serve(config: Arc<Config>) -> Result<(), Failure> {
     // The sale's own tasks outlive the server: what is under way still needs them.
     let (sale_trigger, sale_shutdown) = shutdown::channel();
     let (sale, mut tasks) = start::sale(&services, &config, &metrics, &sale_shutdown);
-    let (gates, gate_tasks) = start::gates(&services, &config, &metrics, &sale_shutdown)?;
+    let (gates, gate_tasks) = start::gates(&services, &config, &metrics, &sale_shutdown).await?;
     tasks.extend(gate_tasks);
     tracing::info!(address = %listener.local_addr()?, "serving");
     let served = api::run(listener, config, sale, gates, metrics, shutdown).await;

@@ -10,8 +10,10 @@ use crate::domain::policy::{LivePolicy, USER_AGENTS_MAX};
 
 use super::fields::Config;
 use super::layers::ConfigError;
-use super::values::PaymentProvider;
+use super::values::{Auth, PaymentProvider};
 
+/// Most keys that tokens are verified with: each costs a try.
+const JWT_KEYS_MAX: usize = 8;
 const REDIS_SCHEMES: [&str; 7] = [
     "redis",
     "rediss",
@@ -45,6 +47,7 @@ impl Config {
         self.check_services(&mut faults);
         self.check_relations(&mut faults);
         self.check_payments(&mut faults);
+        self.check_identity(&mut faults);
         self.check_policy(&mut faults);
         if faults.is_empty() { Ok(()) } else { Err(ConfigError(faults.join("\n"))) }
     }
@@ -95,6 +98,7 @@ impl Config {
         range("http_keep_alive_seconds", self.http_keep_alive_seconds, 1, 3_600);
         range("http_connections_max", self.http_connections_max as u64, 1, 1_000_000);
         range("http_workers", self.http_workers as u64, 0, 1_024);
+        range("jwt_leeway_seconds", self.jwt_leeway_seconds, 0, 600);
         range("shutdown_notice_ms", self.shutdown_notice_ms, 0, 60_000);
         range("shutdown_seconds", self.shutdown_seconds, 1, 600);
     }
@@ -143,13 +147,6 @@ impl Config {
                  answered within a second: make them {REDIS_TIMEOUT_MS_MAX} at most"
             ));
         }
-        if !self.listen.ip().is_loopback() && self.admin_keys_sha256.is_empty() {
-            faults.push(format!(
-                "listen = \"{}\" is open to the network, but admin_keys_sha256 has no key: set \
-                 one (HOLDFAST_ADMIN_KEYS_SHA256=ops:<sha256>), or listen on 127.0.0.1",
-                self.listen
-            ));
-        }
         if self.listen == self.worker_listen && self.listen.port() != 0 {
             faults.push(format!(
                 "listen and worker_listen are both {}: give one another port",
@@ -182,6 +179,49 @@ impl Config {
                  above {write_ms} ({ARCHIVE_COMMANDS} mongodb_timeout_ms + redis_timeout_ms)",
                 self.worker_reclaim_idle_ms
             ));
+        }
+    }
+
+    fn check_identity(&self, faults: &mut Vec<String>) {
+        let is_open = !self.listen.ip().is_loopback();
+        if is_open && self.admin_keys_sha256.is_empty() {
+            faults.push(format!(
+                "listen = \"{}\" is open to the network, but admin_keys_sha256 has no key: set \
+                 one (HOLDFAST_ADMIN_KEYS_SHA256=ops:<sha256>), or listen on 127.0.0.1",
+                self.listen
+            ));
+        }
+        if is_open && self.auth == Auth::Trusted && self.trusted_proxies.is_empty() {
+            faults.push(format!(
+                "listen = \"{}\" is open to the network, but auth = \"trusted\" believes no one \
+                 there: set auth = \"jwt\" and a key, or name the gateway that vouches for users \
+                 in trusted_proxies, or listen on 127.0.0.1",
+                self.listen
+            ));
+        }
+        if self.trusted_proxies.iter().any(|network| network.prefix_bits() == 0) {
+            faults.push(
+                "trusted_proxies has a range of all addresses, so anybody could be anybody: name \
+                 the proxies"
+                    .to_owned(),
+            );
+        }
+        if self.auth == Auth::Jwt && self.jwt_key_files.is_empty() {
+            faults.push(
+                "auth = \"jwt\" needs a key: name its file in jwt_key_files \
+                 (HOLDFAST_JWT_KEY_FILES)"
+                    .to_owned(),
+            );
+        }
+        if self.auth == Auth::Jwt && self.jwt_audience.is_empty() {
+            faults.push(
+                "auth = \"jwt\" needs jwt_audience: without it tokens for other services of the \
+                 same issuer would do"
+                    .to_owned(),
+            );
+        }
+        if self.jwt_key_files.len() > JWT_KEYS_MAX {
+            faults.push(format!("jwt_key_files: {JWT_KEYS_MAX} files at most"));
         }
     }
 
@@ -270,8 +310,26 @@ mod tests {
     #[test]
     fn contradictions_are_refused() {
         type Break = fn(&mut Config);
-        let cases: [(Break, &str); 15] = [
-            (|c| c.listen = "0.0.0.0:8000".parse().unwrap(), "admin_keys_sha256 has no key"),
+        let cases: [(Break, &str); 21] = [
+            (
+                |c| {
+                    c.listen = "0.0.0.0:8000".parse().unwrap();
+                    c.trusted_proxies = vec!["10.0.0.1".parse().unwrap()];
+                },
+                "admin_keys_sha256 has no key",
+            ),
+            (
+                |c| {
+                    c.listen = "0.0.0.0:8000".parse().unwrap();
+                    c.admin_keys_sha256 = vec![format!("ops:{}", "ab".repeat(32)).parse().unwrap()];
+                },
+                "name the gateway",
+            ),
+            (|c| c.trusted_proxies = vec!["::/0".parse().unwrap()], "anybody could be anybody"),
+            (|c| *c = jwt(c, &[]), "name its file in jwt_key_files"),
+            (|c| *c = Config { jwt_audience: String::new(), ..jwt(c, &["k"]) }, "jwt_audience"),
+            (|c| *c = jwt(c, &["k"; 9]), "8 files at most"),
+            (|c| c.jwt_leeway_seconds = 601, "jwt_leeway_seconds"),
             (|c| c.worker_listen = c.listen, "give one another port"),
             (|c| c.max_hold_seconds = 10, "below hold_ttl_seconds"),
             (|c| c.confirm_lease_ms = 5_000, "confirm_lease_ms = 5000 can end"),
@@ -297,6 +355,27 @@ mod tests {
             assert!(message.contains(expected), "{message}");
             assert!(!message.contains('\n'), "one fault, one line: {message}");
         }
+    }
+
+    fn jwt(config: &Config, files: &[&str]) -> Config {
+        Config {
+            auth: Auth::Jwt,
+            jwt_key_files: files.iter().map(|file| file.to_string()).collect(),
+            jwt_audience: "tickets".into(),
+            ..config.clone()
+        }
+    }
+
+    #[test]
+    fn what_is_open_to_the_network_has_keys() {
+        let open = Config {
+            listen: "0.0.0.0:8000".parse().unwrap(),
+            admin_keys_sha256: vec![format!("ops:{}", "ab".repeat(32)).parse().unwrap()],
+            ..Config::default()
+        };
+        jwt(&open, &["key"]).check().unwrap();
+        let proxies = vec!["10.0.0.0/8".parse().unwrap()];
+        Config { trusted_proxies: proxies, ..open }.check().unwrap();
     }
 
     #[test]

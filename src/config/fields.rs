@@ -7,7 +7,8 @@ use serde::Deserialize;
 
 use super::fault::FaultPoint;
 use super::values::{
-    AdminKey, Auth, LogFormat, Network, OnRisk, PaymentProvider, Secret, ServiceUrl,
+    AdminKey, Auth, JwtAlgorithm, LogFormat, Network, OnRisk, PaymentProvider, ProxyHeader, Secret,
+    ServiceUrl,
 };
 use crate::domain::policy::{AllRules, BasePolicy, BotRules, Profile};
 use crate::domain::{Mode, RuleChange};
@@ -66,7 +67,8 @@ macro_rules! settings {
 }
 
 settings! {
-    /// Address and port of the API. Beyond loopback an admin key is required.
+    /// Address and port of the API. Beyond loopback an admin key is required, and either tokens
+    /// (`auth = "jwt"`) or `trusted_proxies`.
     listen: SocketAddr = SocketAddr::from(([127, 0, 0, 1], 8000));
     /// Address and port of the worker's `/metrics` and `/health`.
     worker_listen: SocketAddr = SocketAddr::from(([127, 0, 0, 1], 8001));
@@ -179,13 +181,32 @@ settings! {
     /// For tests: the same for a step of a sale in the API, as `after_charge:kill`.
     api_fault_point: FaultPoint = FaultPoint::default();
 
-    /// How callers prove who they are: `trusted` believes `?user_id=` and `X-User-Id`.
+    /// How callers prove who they are: `jwt`, by a signed token (`Authorization: Bearer`), or
+    /// `trusted`, which believes `?user_id=` and `X-User-Id` from this machine and from
+    /// `trusted_proxies`.
     auth: Auth = Auth::Trusted;
+    /// How tokens are signed: `HS256` (a shared secret) or `RS256` (a public key). Tokens signed
+    /// otherwise are refused.
+    jwt_algorithm: JwtAlgorithm = JwtAlgorithm::Hs256;
+    /// Files with the keys that tokens are verified with, one each, 8 at most: secrets of 32
+    /// bytes or more, or RSA public keys in PEM. Several while keys are being changed. Read at
+    /// start.
+    jwt_key_files: Vec<String> = Vec::new();
+    /// The audience (`aud`) that tokens must be for. Required with `auth = "jwt"`.
+    jwt_audience: String = String::new();
+    /// The issuer (`iss`) that tokens must be from; empty: any that has a key.
+    jwt_issuer: String = String::new();
+    /// How far clocks may be apart where tokens begin and expire, seconds.
+    jwt_leeway_seconds: u64 = 30;
     /// Admin keys as `name:` and the hex SHA-256 of the key. With none, admin calls are open to
     /// loopback alone.
     admin_keys_sha256: Vec<AdminKey> = Vec::new();
-    /// Proxies whose `X-Forwarded-For` is believed: addresses or CIDR ranges.
+    /// Proxies that are believed for whom they ask (`proxy_header`), and with `auth = "trusted"`
+    /// which user: addresses or CIDR ranges.
     trusted_proxies: Vec<Network> = Vec::new();
+    /// The header in which they say for whom: `x-forwarded-for` or `forwarded` (RFC 7239). The
+    /// other one is not read.
+    proxy_header: ProxyHeader = ProxyHeader::XForwardedFor;
 
     /// How strict the limit and bot rules are: `standard`, or `strict`, which enforces all.
     profile: Profile = Profile::Standard;

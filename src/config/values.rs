@@ -26,6 +26,29 @@ pub enum Auth {
     /// They don't: `?user_id=` or `X-User-Id` is believed. For development, or behind a gateway
     /// that vouches for it.
     Trusted,
+    /// By a signed token, a JWT, whose `sub` is the user.
+    Jwt,
+}
+
+/// How tokens are signed. One, named by the settings: a token must not choose.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum JwtAlgorithm {
+    /// HMAC with SHA-256, by a secret that issuer and Holdfast share.
+    #[serde(rename = "HS256")]
+    Hs256,
+    /// RSA (PKCS #1 v1.5) with SHA-256: the issuer has the private key, Holdfast the public one.
+    #[serde(rename = "RS256")]
+    Rs256,
+}
+
+/// The header in which trusted proxies say for whom they ask.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ProxyHeader {
+    /// `X-Forwarded-For`, a list of addresses.
+    XForwardedFor,
+    /// `Forwarded`, RFC 7239.
+    Forwarded,
 }
 
 /// Who moves the money.

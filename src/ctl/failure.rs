@@ -7,6 +7,7 @@ use crate::config::ConfigError;
 use crate::domain::{SeatId, SeatState};
 use crate::redis::RedisError;
 use crate::sale::SaleError;
+use crate::sale::policy::ChangeError;
 use crate::start::StartError;
 
 /// Seats named in a sentence.
@@ -40,7 +41,15 @@ macro_rules! from_errors {
         }
     )+};
 }
-from_errors!(ConfigError, StartError, RedisError, ArchiveError, std::io::Error, serde_json::Error);
+from_errors!(
+    ConfigError,
+    StartError,
+    RedisError,
+    ArchiveError,
+    ChangeError,
+    std::io::Error,
+    serde_json::Error
+);
 
 impl From<SaleError> for Failure {
     fn from(error: SaleError) -> Self {

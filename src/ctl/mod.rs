@@ -5,6 +5,7 @@
 //! well, 1 is "verify found problems" or "a replay left letters", 2 is "could not be done", or "not
 //! all of it" where the result says so.
 
+mod access;
 mod bookings;
 mod completions;
 mod dead_letters;
@@ -13,7 +14,9 @@ mod export;
 mod failure;
 mod health;
 mod lag;
+mod limits;
 mod output;
+mod policy;
 mod reconcile;
 mod restore;
 mod seats;
@@ -72,6 +75,12 @@ enum Command {
     /// List bookings, and tell all of one
     #[command(subcommand)]
     Bookings(bookings::Command),
+    /// List and change limit and bot rules while the API runs
+    #[command(subcommand)]
+    Limits(limits::Command),
+    /// Keep addresses and users out, let others through, list both
+    #[command(subcommand)]
+    Access(access::Command),
     Lag(lag::Arguments),
     Health(health::Arguments),
     /// List, explain and replay log entries that the worker gave up on
@@ -128,6 +137,8 @@ impl Command {
             Command::Event(command) => command.run(config, output).await,
             Command::Seats(command) => command.run(config, output).await,
             Command::Bookings(command) => command.run(config, output).await,
+            Command::Limits(command) => command.run(config, output).await,
+            Command::Access(command) => command.run(config, output).await,
             Command::Lag(arguments) => output.show(&arguments.run(config).await?),
             Command::Health(arguments) => output.show(&arguments.run(config).await?),
             Command::DeadLetters(command) => command.run(config, output).await,

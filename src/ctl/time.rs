@@ -1,12 +1,30 @@
 //! Times as people give them to this tool, and spans as they read them.
 
+use jiff::{Span, SpanRelativeTo};
+
 use crate::domain::time::parse_iso8601;
+
+/// Longest span: what is to last longer is given none.
+const SPAN_DAYS_MAX: i64 = 366;
 
 /// Reads a time with its offset, as clap asks for it; Unix ms.
 pub(super) fn parse_time(text: &str) -> Result<i64, String> {
     parse_iso8601(text).ok_or_else(|| {
         "give date, time and offset, such as 2026-03-01T18:00:00Z or …T19:00:00+01:00".to_owned()
     })
+}
+
+/// Reads a span such as `30m`, `2h` or `7d`; ms.
+pub(super) fn parse_span(text: &str) -> Result<i64, String> {
+    let form = || "give a span such as 90s, 30m, 2h or 7d".to_owned();
+    let span: Span = text.parse().map_err(|_| form())?;
+    // Months are not of one length: jiff refuses them here.
+    let span = span.to_duration(SpanRelativeTo::days_are_24_hours()).map_err(|_| form())?;
+    let max_ms = SPAN_DAYS_MAX * 86_400_000;
+    match i64::try_from(span.as_millis()) {
+        Ok(ms) if (1..=max_ms).contains(&ms) => Ok(ms),
+        _ => Err(format!("give more than nothing and {SPAN_DAYS_MAX} days at most")),
+    }
 }
 
 /// Seconds since a moment; never negative.
@@ -34,6 +52,21 @@ mod tests {
     fn times_are_read_or_it_is_told_how_to_give_them() {
         assert_eq!(parse_time("2026-03-01T19:00:00+01:00"), Ok(1_772_388_000_000));
         assert!(parse_time("tomorrow").unwrap_err().contains("offset"));
+    }
+
+    #[test]
+    fn spans_are_read_or_it_is_told_how_to_give_them() {
+        let cases =
+            [("90s", 90_000), ("1h 30m", 5_400_000), ("7d", 604_800_000), ("2w", 1_209_600_000)];
+        for (text, ms) in cases {
+            assert_eq!(parse_span(text), Ok(ms), "{text}");
+        }
+        for bad in ["", "2", "soon", "1mo", "1y"] {
+            assert!(parse_span(bad).unwrap_err().contains("such as"), "{bad}");
+        }
+        for bad in ["0s", "-2h", "367d"] {
+            assert!(parse_span(bad).unwrap_err().contains("at most"), "{bad}");
+        }
     }
 
     #[test]

@@ -10,6 +10,7 @@ pub mod intent;
 pub mod inventory;
 pub mod layout;
 pub mod limits;
+pub mod live_policy;
 pub mod network;
 pub mod outcome;
 pub mod policy;

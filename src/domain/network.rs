@@ -34,6 +34,16 @@ impl Network {
         self.prefix_bits
     }
 
+    /// Its first address.
+    pub fn base(&self) -> IpAddr {
+        self.base
+    }
+
+    /// Whether all of another network lies in this one.
+    pub fn holds(&self, other: &Network) -> bool {
+        self.prefix_bits <= other.prefix_bits && self.contains(other.base)
+    }
+
     /// Whether it is one of IPv4 addresses.
     pub fn is_ipv4(&self) -> bool {
         self.base.is_ipv4()
@@ -53,6 +63,9 @@ impl Network {
     }
 }
 
+/// Bits before an IPv4 address in IPv6 clothing.
+const MAPPED_BITS: u8 = 96;
+
 impl FromStr for Network {
     type Err = &'static str;
     fn from_str(text: &str) -> Result<Self, Self::Err> {
@@ -70,7 +83,13 @@ impl FromStr for Network {
         if prefix_bits > bits_max {
             return Err(FORM);
         }
-        Ok(Network::of(base, prefix_bits))
+        // Addresses are looked at as IPv4 where they are that in IPv6 clothing.
+        match base.to_canonical() {
+            plain if plain.is_ipv4() && bits_max == 128 && prefix_bits >= MAPPED_BITS => {
+                Ok(Network::of(plain, prefix_bits - MAPPED_BITS))
+            }
+            _ => Ok(Network::of(base, prefix_bits)),
+        }
     }
 }
 
@@ -150,6 +169,9 @@ mod tests {
             ("10.0.0.0/8", "10.255.0.1", true),
             ("10.0.0.0/8", "11.0.0.1", false),
             ("10.0.0.0/8", "::ffff:10.1.1.1", true),
+            ("::ffff:10.0.0.0/104", "10.1.1.1", true),
+            ("::ffff:10.1.1.1", "10.1.1.1", true),
+            ("::ffff:10.1.1.1", "10.1.1.2", false),
             ("0.0.0.0/0", "1.2.3.4", true),
             ("127.0.0.1", "127.0.0.2", false),
             ("fd00::/8", "fd12::1", true),

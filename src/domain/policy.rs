@@ -2,7 +2,9 @@
 //! settings' own policy lies below, what operators changed at run time above.
 
 use std::collections::{HashMap, HashSet};
+use std::fmt;
 use std::net::IpAddr;
+use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
@@ -84,6 +86,30 @@ pub enum Who {
     Network(Network),
     /// A user.
     User(UserId),
+}
+
+/// What a user's name begins with where a network could stand as well.
+const USER_PREFIX: &str = "user:";
+
+impl fmt::Display for Who {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Who::User(user) => write!(f, "{USER_PREFIX}{user}"),
+            Who::Network(network) => network.fmt(f),
+        }
+    }
+}
+
+impl FromStr for Who {
+    type Err = String;
+    fn from_str(text: &str) -> Result<Self, String> {
+        if let Some(user) = text.strip_prefix(USER_PREFIX) {
+            return user.parse().map(Who::User).map_err(|error| format!("{text:?}: {error}"));
+        }
+        text.parse().map(Who::Network).map_err(|_| {
+            format!("{text:?} is no address (10.1.2.3), network (10.0.0.0/8) or user:ID")
+        })
+    }
 }
 
 /// Which list.

@@ -20,6 +20,7 @@
 //! hf1:{p07}:replication     string  written so that replicas can be asked for it
 //! hf1:{p11}:limits:user:ann hash    kind and rule → what was counted; also `limits:address:…` and
 //!                                   `limits:user_event:<event>:<user>`, beside its user
+//! hf1:{p00}:gates           string  changes when operators change what the gates go by
 //! ```
 
 use crate::domain::{EventId, Partition, Subject};
@@ -74,6 +75,11 @@ impl Keys {
     /// What is written so that replicas can be asked for it.
     pub fn replication(&self, partition: Partition) -> String {
         self.key(partition, "replication")
+    }
+
+    /// What changes when operators change what the gates go by.
+    pub fn gates(&self) -> String {
+        self.key(Partition(0), "gates")
     }
 
     /// The loaded events of a partition.

@@ -12,6 +12,7 @@ mod dead_letters;
 mod engine;
 mod error;
 mod events;
+mod gates;
 mod hold;
 mod keys;
 mod lane;

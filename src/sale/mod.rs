@@ -18,6 +18,7 @@ mod notices;
 pub mod opening;
 mod own_key;
 mod paying;
+pub mod policy;
 pub mod replay;
 pub mod restore;
 pub mod story;

@@ -18,6 +18,7 @@ use crate::faults::Faults;
 use crate::payments::{Provider, Simulated, SimulatedSettings, Stripe, StripeSettings};
 use crate::redis::scripts::{ClockSource, Scripts};
 use crate::redis::{Engine, Observer, RedisError, RedisSettings, WORKER_GROUP};
+use crate::sale::policy::PolicyWatch;
 use crate::sale::{Cashier, Sale, SaleSettings};
 use crate::shutdown::Shutdown;
 use crate::telemetry::Metrics;
@@ -181,12 +182,13 @@ pub fn sale(
     )
 }
 
-/// What requests pass before they reach the sale, with the handles of its background tasks, which
-/// end when shutdown is requested.
+/// What requests pass before they reach the sale, going by what operators changed so far, with the
+/// handles of its background tasks, which end when shutdown is requested.
 ///
 /// # Errors
-/// If the settings' rules cannot be.
-pub fn gates(
+/// If the settings' rules cannot be, a key that tokens are verified with cannot be used, or MongoDB
+/// does not answer.
+pub async fn gates(
     services: &Services,
     config: &Arc<Config>,
     metrics: &Metrics,
@@ -195,9 +197,15 @@ pub fn gates(
     let quotas = Quotas::new(services.engine.clone(), metrics);
     let flush = quotas.clone().keep_flushed(shutdown.clone());
     let gates = Gates::new(config.clone(), quotas, metrics);
-    let gates = Arc::new(gates.map_err(|error| StartError(format!("limit_rules: {error}")))?);
+    let gates = Arc::new(gates.map_err(|error| StartError(error.to_string()))?);
+    let follower = Arc::new(observers::FollowingGates::new(gates.clone(), metrics));
+    let (engine, archive) = (services.engine.clone(), services.archive.clone());
+    let watch = PolicyWatch::begin(engine, archive, config.base_policy(), follower).await;
+    let watch = watch.map_err(|error| refusal(error, config))?;
     let small = gates.clone().keep_small(metrics.clone(), shutdown.clone());
-    Ok((gates, vec![tokio::spawn(small), tokio::spawn(flush)]))
+    let watch = watch.run(shutdown.clone());
+    let tasks = vec![tokio::spawn(small), tokio::spawn(flush), tokio::spawn(watch)];
+    Ok((gates, tasks))
 }
 
 /// Who sees to bookings' money outside of a sale: the worker, the operator's tool.

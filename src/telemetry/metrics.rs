@@ -110,6 +110,10 @@ metrics! {
         "Time that a request spent in a gate.";
     limiter_entries: IntGaugeVec = "holdfast_limiter_entries" ["kind"] NO_BUCKETS
         "What limits keep in this process: addresses, blocked callers (blocks), requests that Redis has not counted (notes).";
+    policy_revision: IntGauge = "holdfast_policy_revision" [] NO_BUCKETS
+        "Revision of the operators' changes that the gates go by; 0 is the settings alone.";
+    policy_unusable: IntGauge = "holdfast_policy_unusable" [] NO_BUCKETS
+        "1 while what operators stored cannot be read or cannot be: the gates go by what was before.";
 
     booking_attempts: IntCounter = "booking_attempts_total" [] NO_BUCKETS
         "Requests to hold seats that were well formed.";

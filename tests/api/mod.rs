@@ -7,6 +7,7 @@ mod bookings;
 mod cancellation;
 mod events;
 mod idempotency;
+mod identity;
 mod operations;
 mod program;
 mod quantity;

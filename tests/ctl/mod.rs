@@ -1,5 +1,6 @@
 //! `holdfastctl` as operators run it: the real binary on real servers, read by its `--json`.
 
+mod access;
 mod bookings;
 mod dead_letters;
 mod events;
@@ -7,6 +8,7 @@ mod export;
 mod health;
 mod lag;
 mod layouts;
+mod limits;
 mod presence;
 mod reconcile;
 mod restore;
@@ -15,16 +17,13 @@ mod status;
 mod verify;
 mod verify_faults;
 
-use std::process::Stdio;
 use std::time::Duration;
 
 use holdfast::domain::{BookingId, EventId};
 use holdfast::redis::WORKER_GROUP;
 use holdfast::sale::Confirmed;
-use serde_json::Value;
-use tokio::io::AsyncWriteExt;
-use tokio::process::Command;
 
+use crate::support::ctl::{Ran, holdfastctl};
 use crate::support::servers::{Server, shared_mongodb, shared_redis};
 use crate::support::worker::{WorkerProcess, WorkerSpec};
 use crate::support::world::World;
@@ -32,37 +31,6 @@ use crate::support::{Flavor, eventually};
 
 /// Bound of what a worker has to archive.
 const ARCHIVED_WITHIN: Duration = Duration::from_secs(60);
-
-/// What one run answered.
-#[derive(Debug)]
-struct Ran {
-    code: i32,
-    stdout: String,
-    stderr: String,
-}
-
-impl Ran {
-    /// The JSON document of a run that ended with this code.
-    #[track_caller]
-    fn json(&self, code: i32) -> Value {
-        assert_eq!(self.code, code, "{self:?}");
-        serde_json::from_str(&self.stdout).unwrap_or_else(|error| panic!("{error}: {self:?}"))
-    }
-
-    /// A run that ended with this code, whatever it printed.
-    #[track_caller]
-    fn ended(&self, code: i32) {
-        assert_eq!(self.code, code, "{self:?}");
-    }
-
-    /// The one line on standard error of a run that could not be done.
-    #[track_caller]
-    fn refusal(&self) -> &str {
-        assert_eq!((self.code, self.stdout.as_str()), (2, ""), "{self:?}");
-        assert_eq!(self.stderr.trim_end().lines().count(), 1, "{self:?}");
-        &self.stderr
-    }
-}
 
 /// A sale of its own on shared servers, and the tool set up for it.
 struct Shop {
@@ -142,22 +110,10 @@ impl Shop {
     }
 
     async fn run(&self, line: &str, settings: &[(&str, &str)], input: &str) -> Ran {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_holdfastctl"));
-        command.args(line.split_whitespace()).env_clear().envs(self.settings());
-        command.envs(settings.iter().copied()).kill_on_drop(true);
-        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
-        let mut child = command.spawn().unwrap();
-        let mut stdin = child.stdin.take().unwrap();
-        // Who does not read it has ended; nothing here is longer than a pipe holds.
-        let _ = stdin.write_all(input.as_bytes()).await;
-        drop(stdin);
-        let output = child.wait_with_output().await.unwrap();
-        let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
-        Ran {
-            code: output.status.code().expect("it ended by itself"),
-            stdout: text(output.stdout),
-            stderr: text(output.stderr),
-        }
+        let own = self.settings().into_iter().map(|(name, value)| (name.to_owned(), value));
+        let above = settings.iter().map(|(name, value)| (name.to_string(), value.to_string()));
+        let arguments: Vec<&str> = line.split_whitespace().collect();
+        holdfastctl(&arguments, &own.chain(above).collect::<Vec<_>>(), input).await
     }
 
     /// Holds seats for a user.

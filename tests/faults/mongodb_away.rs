@@ -32,7 +32,7 @@ async fn sell_through(
 ) {
     let redis = private_redis(flavor);
     let mongodb = private_mongodb();
-    let world = World::with(&redis, &mongodb, impatient()).await;
+    let world = World::prompt(&redis, &mongodb, impatient()).await;
     let spec = || WorkerSpec::new(&world, &mongodb).with("worker_deliveries_max", "2");
     let (one, two) = tokio::join!(spec().start(), spec().start());
     // Free of charge: no intent has to be written before it is sold.
@@ -134,7 +134,7 @@ async fn a_killed_mongodb_delays_confirmations_alone() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_worker_ends_though_mongodb_is_away() {
     let (redis, mongodb) = (private_redis(Flavor::Cluster), private_mongodb());
-    let world = World::with(&redis, &mongodb, impatient()).await;
+    let world = World::prompt(&redis, &mongodb, impatient()).await;
     let spec = || WorkerSpec::new(&world, &mongodb);
     let worker = spec().start().await;
     let event = world.free_event(10).await;

@@ -10,7 +10,7 @@ use holdfast::sale::SaleError;
 use crate::on_each_redis;
 use crate::support::eventually;
 use crate::support::servers::{private_redis, shared_mongodb};
-use crate::support::world::World;
+use crate::support::world::{World, sale_settings};
 
 /// Everything is answered within this, whatever Redis does.
 const PROMPT: Duration = Duration::from_secs(1);
@@ -35,7 +35,7 @@ async fn refused_promptly(world: &World, event: holdfast::domain::EventId, seats
 
 on_each_redis!(a_frozen_redis_changes_nothing_later, async |flavor| {
     let redis = private_redis(flavor);
-    let world = World::new(&redis, shared_mongodb()).await;
+    let world = World::prompt(&redis, shared_mongodb(), sale_settings()).await;
     let event = world.event(100).await;
     world.hold("first", event, &[1], None).await.unwrap();
 
@@ -62,7 +62,7 @@ on_each_redis!(a_frozen_redis_changes_nothing_later, async |flavor| {
 
 on_each_redis!(a_retry_gets_its_booking_and_keeps_it, async |flavor| {
     let redis = private_redis(flavor);
-    let world = World::new(&redis, shared_mongodb()).await;
+    let world = World::prompt(&redis, shared_mongodb(), sale_settings()).await;
     let event = world.event(100).await;
     redis.freeze();
     refused_promptly(&world, event, &[7]).await;
@@ -83,7 +83,7 @@ on_each_redis!(a_retry_gets_its_booking_and_keeps_it, async |flavor| {
 
 on_each_redis!(a_killed_redis_comes_back_with_what_it_had, async |flavor| {
     let redis = private_redis(flavor);
-    let world = World::new(&redis, shared_mongodb()).await;
+    let world = World::prompt(&redis, shared_mongodb(), sale_settings()).await;
     // What the last second's writes become without this is another test's.
     redis.command(&["CONFIG", "SET", "appendfsync", "always"]);
     let event = world.event(100).await;
@@ -103,7 +103,7 @@ on_each_redis!(a_killed_redis_comes_back_with_what_it_had, async |flavor| {
 on_each_redis!(a_call_that_was_given_up_touches_nothing, async |flavor| {
     // Without anything that undoes it afterwards: the script itself has to refuse.
     let redis = private_redis(flavor);
-    let world = World::new(&redis, shared_mongodb()).await;
+    let world = World::prompt(&redis, shared_mongodb(), sale_settings()).await;
     let id = world.event(10).await;
     let event = world.archive.event(id).await.unwrap().unwrap();
     // Teaches Redis the script: otherwise only its name would arrive.

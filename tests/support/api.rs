@@ -125,7 +125,7 @@ impl Api {
         let services = start::connect(&config, &metrics).await.unwrap();
         let (trigger, shutdown) = shutdown::channel();
         let (sale, _tasks) = start::sale(&services, &config, &metrics, &shutdown);
-        let (gates, _tasks) = start::gates(&services, &config, &metrics, &shutdown).unwrap();
+        let (gates, _tasks) = start::gates(&services, &config, &metrics, &shutdown).await.unwrap();
         let served = tokio::spawn(async move {
             api::run(listener, config, sale, gates, metrics, shutdown).await.unwrap();
         });

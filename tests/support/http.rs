@@ -93,6 +93,11 @@ impl Ask {
         Ask { request: self.request.header(name, value), ..self }
     }
 
+    /// Shows a token, as `auth = "jwt"` wants it.
+    pub fn token(self, token: &str) -> Self {
+        self.header("Authorization", &format!("Bearer {token}"))
+    }
+
     pub fn header_bytes(self, name: &str, value: &[u8]) -> Self {
         Ask { request: self.request.header(name, value), ..self }
     }

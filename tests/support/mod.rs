@@ -1,6 +1,7 @@
 //! What the tests share, named for what it stands for.
 
 pub mod api;
+pub mod ctl;
 pub mod engine;
 pub mod entries;
 pub mod http;
@@ -8,6 +9,7 @@ pub mod process;
 pub mod proxy;
 pub mod servers;
 pub mod stripe;
+pub mod tokens;
 pub mod worker;
 pub mod world;
 

@@ -58,6 +58,16 @@ pub struct World {
     tasks: Vec<JoinHandle<()>>,
 }
 
+/// How long calls may take.
+#[derive(Clone, Copy)]
+struct Bounds {
+    redis_ms: u64,
+    mongodb_ms: u64,
+}
+
+/// Machines are busy at times, which is rarely what is tested.
+const PATIENT: Bounds = Bounds { redis_ms: 2_000, mongodb_ms: 20_000 };
+
 impl World {
     /// A sale on these servers under a name of its own.
     pub async fn new(redis: &Server, mongodb: &Server) -> Self {
@@ -66,28 +76,35 @@ impl World {
 
     /// The same with other rules.
     pub async fn with(redis: &Server, mongodb: &Server, rules: SaleSettings) -> Self {
-        World::waiting(redis, mongodb, rules, 400).await
+        World::bounded(redis, mongodb, rules, PATIENT).await
     }
 
     /// A sale whose calls of Redis may take long: for tests of what takes many of them.
     pub async fn patient(redis: &Server, mongodb: &Server) -> Self {
-        World::waiting(redis, mongodb, sale_settings(), 5_000).await
+        let bounds = Bounds { redis_ms: 5_000, ..PATIENT };
+        World::bounded(redis, mongodb, sale_settings(), bounds).await
     }
 
-    async fn waiting(
+    /// A sale that gives up on its services soon: for tests of what it does then.
+    pub async fn prompt(redis: &Server, mongodb: &Server, rules: SaleSettings) -> Self {
+        World::bounded(redis, mongodb, rules, Bounds { redis_ms: 400, mongodb_ms: 5_000 }).await
+    }
+
+    async fn bounded(
         redis: &Server,
         mongodb: &Server,
         rules: SaleSettings,
-        timeout_ms: u64,
+        bounds: Bounds,
     ) -> Self {
         let name = unique_name();
         let mut settings = settings(redis.url(), name.clone());
-        settings.timeout_ms = timeout_ms;
+        settings.timeout_ms = bounds.redis_ms;
         let engine =
             Engine::connect(settings, Scripts::embedded(ClockSource::Redis), Arc::new(NoObserver))
                 .await
                 .unwrap();
-        let config = ArchiveConfig { url: mongodb.url(), database: name, op_timeout_ms: 5_000 };
+        let config =
+            ArchiveConfig { url: mongodb.url(), database: name, op_timeout_ms: bounds.mongodb_ms };
         let archive = Archive::connect(&config).await.unwrap();
         archive.prepare(engine.keys().partitions()).await.unwrap();
         let client = mongodb::Client::with_uri_str(&config.url).await.unwrap();

@@ -64,7 +64,7 @@ impl Deployment {
         let metrics = Metrics::new(api::SERVICE);
         let services = start::connect(&config, &metrics).await.unwrap();
         let (sale, _tasks) = start::sale(&services, &config, &metrics, &ending);
-        let (gates, _tasks) = start::gates(&services, &config, &metrics, &ending).unwrap();
+        let (gates, _tasks) = start::gates(&services, &config, &metrics, &ending).await.unwrap();
         let listener = api::bind(config.listen).unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
         tokio::spawn(async move {

@@ -1,38 +1,44 @@
 //! The client's address: the peer's, or, behind proxies that are configured as trusted, the
-//! right-most hop of `X-Forwarded-For` that is not one of them. What stands further left was
-//! written by the client and proves nothing.
+//! right-most hop of the header they write (`proxy_header`) that is not one of them. What stands
+//! further left was written by the client and proves nothing; the other header is never read for
+//! it, as a proxy that does not know it passes on what clients wrote.
 
 use std::net::IpAddr;
 
 use actix_web::HttpRequest;
+use actix_web::http::header::{FORWARDED, HeaderMap, HeaderName, X_FORWARDED_FOR};
 
 use super::Caller;
 use crate::config::Config;
-use crate::config::values::{Auth, Network};
+use crate::config::values::{Auth, Network, ProxyHeader};
 use crate::domain::RouteClass;
 
-const FORWARDED_FOR: &str = "x-forwarded-for";
-const FORWARDED: &str = "forwarded";
+/// Hops that are looked at, from the right. A request that passed more of our own proxies counts
+/// as from the last one looked at.
+const HOPS_MAX: usize = 16;
 
 /// The caller, as far as its address tells.
 pub(super) fn of_client(config: &Config, request: &HttpRequest, class: RouteClass) -> Caller {
     let headers = request.headers();
-    let forwarded = headers.contains_key(FORWARDED_FOR) || headers.contains_key(FORWARDED);
+    let forwarded = headers.contains_key(X_FORWARDED_FOR) || headers.contains_key(FORWARDED);
     let peer = request.peer_addr().map(|peer| peer.ip().to_canonical());
     let trusted = &config.trusted_proxies;
-    let address = if !forwarded || trusted.is_empty() {
-        peer
-    } else {
-        // Several header lines are one list, in order.
-        let lines = headers.get_all(FORWARDED_FOR).filter_map(|value| value.to_str().ok());
-        let hops: Vec<&str> = lines.flat_map(|line| line.split(',')).collect();
-        peer.map(|peer| right_most_untrusted(peer, &hops, trusted))
+    let by_proxy = peer.is_some_and(|peer| is_one_of(trusted, peer));
+    let address = match peer {
+        Some(peer) if by_proxy && forwarded => {
+            right_most_untrusted(peer, headers, config.proxy_header, trusted)
+        }
+        _ => peer,
     };
+    // A Unix socket has no address: whoever reaches it is on this machine.
+    let peer_is_local = peer.is_none_or(|peer| peer.is_loopback());
     let local = address.is_none_or(|address| address.is_loopback()) && !forwarded;
     Caller {
         address,
         forwarded,
+        vouched: peer_is_local || by_proxy,
         user: None,
+        admin: None,
         event: None,
         class,
         on_loopback: local && config.auth == Auth::Trusted,
@@ -40,52 +46,180 @@ pub(super) fn of_client(config: &Config, request: &HttpRequest, class: RouteClas
     }
 }
 
-fn right_most_untrusted(peer: IpAddr, hops: &[&str], trusted: &[Network]) -> IpAddr {
-    let is_trusted = |address| trusted.iter().any(|network| network.contains(address));
+fn is_one_of(networks: &[Network], address: IpAddr) -> bool {
+    networks.iter().any(|network| network.contains(address))
+}
+
+fn right_most_untrusted(
+    peer: IpAddr,
+    headers: &HeaderMap,
+    header: ProxyHeader,
+    trusted: &[Network],
+) -> Option<IpAddr> {
+    let (name, address_of): (HeaderName, fn(&str) -> Option<IpAddr>) = match header {
+        ProxyHeader::XForwardedFor => (X_FORWARDED_FOR, address_of_hop),
+        ProxyHeader::Forwarded => (FORWARDED, address_of_element),
+    };
+    let quotes = header == ProxyHeader::Forwarded;
     let mut client = peer;
-    for hop in hops.iter().rev() {
-        if !is_trusted(client) {
-            break;
+    let mut hops_left = HOPS_MAX;
+    // Several header lines are one list, in order.
+    for line in (0..headers.get_all(&name).count()).rev() {
+        let value = headers.get_all(&name).nth(line);
+        // What cannot be read ends what can be believed.
+        let Some(mut rest) = value.and_then(|value| value.to_str().ok()) else { break };
+        loop {
+            if hops_left == 0 || !is_one_of(trusted, client) {
+                return Some(client);
+            }
+            hops_left -= 1;
+            let (before, hop) = split_last(rest, quotes);
+            let Some(address) = address_of(hop) else { return Some(client) };
+            client = address;
+            match before {
+                Some(before) => rest = before,
+                None => break,
+            }
         }
-        // An unreadable hop ends what can be believed.
-        let Some(address) = parse_hop(hop) else { break };
-        client = address;
     }
-    client
+    Some(client)
+}
+
+/// A list's last item, and what is before it. Read from the right, so that nothing a client wrote
+/// (a quote that it never closed) can touch what proxies appended.
+fn split_last(list: &str, quotes: bool) -> (Option<&str>, &str) {
+    let mut quoted = false;
+    let comma = list.bytes().rposition(|byte| {
+        quoted ^= quotes && byte == b'"';
+        byte == b',' && !quoted
+    });
+    match comma {
+        Some(at) => (Some(&list[..at]), &list[at + 1..]),
+        None => (None, list),
+    }
+}
+
+/// The address in an element of `Forwarded` (RFC 7239): `for=192.0.2.60;proto=http`,
+/// `for="[2001:db8::17]:4711"`. Obfuscated names, `unknown`, and an element with two are none.
+fn address_of_element(element: &str) -> Option<IpAddr> {
+    let named = |pair: &'_ str| {
+        let (name, _) = pair.split_once('=')?;
+        name.trim().eq_ignore_ascii_case("for").then_some(())
+    };
+    let mut found = element.split(';').filter(|pair| named(pair).is_some());
+    let (pair, None) = (found.next()?, found.next()) else { return None };
+    let (_, value) = pair.split_once('=')?;
+    let value = value.trim();
+    let unquoted = value.strip_prefix('"').and_then(|value| value.strip_suffix('"'));
+    address_of_hop(unquoted.unwrap_or(value))
 }
 
 /// A hop is an address, perhaps in brackets, perhaps with a port.
-fn parse_hop(hop: &str) -> Option<IpAddr> {
+fn address_of_hop(hop: &str) -> Option<IpAddr> {
     let hop = hop.trim();
     let address = hop.parse().ok();
     let with_port = || hop.parse::<std::net::SocketAddr>().ok().map(|socket| socket.ip());
     let in_brackets = || hop.strip_prefix('[')?.strip_suffix(']')?.parse().ok();
-    address.or_else(with_port).or_else(in_brackets).map(|address| address.to_canonical())
+    address.or_else(with_port).or_else(in_brackets).map(|address: IpAddr| address.to_canonical())
 }
 
 #[cfg(test)]
 mod tests {
+    use actix_web::test::TestRequest;
+
     use super::*;
+
+    fn client(header: ProxyHeader, peer: &str, lines: &[(&str, &str)]) -> String {
+        let config = Config {
+            trusted_proxies: vec!["10.0.0.0/8".parse().unwrap()],
+            proxy_header: header,
+            ..Config::default()
+        };
+        let request = TestRequest::get().peer_addr(format!("{peer}:1").parse().unwrap());
+        let request = lines.iter().fold(request, |request, line| request.append_header(*line));
+        let caller = of_client(&config, &request.to_http_request(), RouteClass::Events);
+        caller.address.unwrap().to_string()
+    }
 
     #[test]
     fn only_trusted_hops_are_believed() {
-        let trusted: Vec<Network> = vec!["10.0.0.0/8".parse().unwrap()];
-        let cases = [
+        let cases: [(&str, &[&str], &str); 14] = [
             // The peer is no proxy of ours: whatever it writes is ignored.
-            ("1.1.1.1", vec!["9.9.9.9"], "1.1.1.1"),
-            ("10.0.0.1", vec!["9.9.9.9"], "9.9.9.9"),
+            ("1.1.1.1", &["9.9.9.9"], "1.1.1.1"),
+            ("10.0.0.1", &["9.9.9.9"], "9.9.9.9"),
             // A forged hop further left gains nothing.
-            ("10.0.0.1", vec!["6.6.6.6", " 9.9.9.9"], "9.9.9.9"),
-            ("10.0.0.1", vec!["9.9.9.9", "10.0.0.2"], "9.9.9.9"),
-            ("10.0.0.1", vec!["10.0.0.3", "10.0.0.2"], "10.0.0.3"),
-            ("10.0.0.1", vec!["9.9.9.9", "junk"], "10.0.0.1"),
-            ("10.0.0.1", vec![], "10.0.0.1"),
-            ("10.0.0.1", vec!["[2001:db8::1]:443"], "2001:db8::1"),
-            ("10.0.0.1", vec!["9.9.9.9:1234"], "9.9.9.9"),
+            ("10.0.0.1", &["6.6.6.6, 9.9.9.9"], "9.9.9.9"),
+            ("10.0.0.1", &["6.6.6.6", "9.9.9.9"], "9.9.9.9"),
+            ("10.0.0.1", &["9.9.9.9,10.0.0.2"], "9.9.9.9"),
+            ("10.0.0.1", &["9.9.9.9", "10.0.0.2"], "9.9.9.9"),
+            ("10.0.0.1", &["10.0.0.3, 10.0.0.2"], "10.0.0.3"),
+            ("10.0.0.1", &["9.9.9.9, junk"], "10.0.0.1"),
+            ("10.0.0.1", &["9.9.9.9", "junk, 10.0.0.2"], "10.0.0.2"),
+            ("10.0.0.1", &["\"9.9.9.9, 8.8.8.8"], "8.8.8.8"),
+            ("10.0.0.1", &[""], "10.0.0.1"),
+            ("10.0.0.1", &["[2001:db8::1]:443"], "2001:db8::1"),
+            ("10.0.0.1", &["::ffff:9.9.9.9"], "9.9.9.9"),
+            ("10.0.0.1", &["9.9.9.9:1234"], "9.9.9.9"),
         ];
-        for (peer, hops, client) in cases {
-            let got = right_most_untrusted(peer.parse().unwrap(), &hops, &trusted);
-            assert_eq!(got, client.parse::<IpAddr>().unwrap(), "{peer} {hops:?}");
+        for (peer, lines, expected) in cases {
+            let lines: Vec<_> = lines.iter().map(|line| ("x-forwarded-for", *line)).collect();
+            let got = client(ProxyHeader::XForwardedFor, peer, &lines);
+            assert_eq!(got, expected, "{peer} {lines:?}");
         }
+    }
+
+    #[test]
+    fn forwarded_is_read_from_the_right() {
+        let cases: [(&str, &str); 14] = [
+            ("for=9.9.9.9", "9.9.9.9"),
+            ("For=\"9.9.9.9\";proto=https;by=10.0.0.1", "9.9.9.9"),
+            ("proto=https; for=\"[2001:db8::17]:4711\"", "2001:db8::17"),
+            ("for=6.6.6.6, for=9.9.9.9", "9.9.9.9"),
+            ("for=9.9.9.9, for=10.0.0.2", "9.9.9.9"),
+            // A quote that a client left open does not swallow what the proxy appended.
+            ("for=\"6.6.6.6, for=9.9.9.9", "9.9.9.9"),
+            ("for=6.6.6.6;x=\", for=\"[2001:db8::17]\"", "2001:db8::17"),
+            ("for=\"6.6.6.6, 7.7.7.7\", for=9.9.9.9", "9.9.9.9"),
+            ("for=_hidden", "10.0.0.1"),
+            ("for=unknown, for=10.0.0.2", "10.0.0.2"),
+            ("for=9.9.9.9;for=8.8.8.8", "10.0.0.1"),
+            ("by=9.9.9.9", "10.0.0.1"),
+            ("9.9.9.9", "10.0.0.1"),
+            ("", "10.0.0.1"),
+        ];
+        for (line, expected) in cases {
+            let got = client(ProxyHeader::Forwarded, "10.0.0.1", &[("forwarded", line)]);
+            assert_eq!(got, expected, "{line}");
+        }
+    }
+
+    #[test]
+    fn one_header_counts_and_the_other_is_never_read() {
+        let both = [("x-forwarded-for", "9.9.9.9"), ("forwarded", "for=6.6.6.6")];
+        assert_eq!(client(ProxyHeader::XForwardedFor, "10.0.0.1", &both), "9.9.9.9");
+        assert_eq!(client(ProxyHeader::Forwarded, "10.0.0.1", &both), "6.6.6.6");
+        let other = [("forwarded", "for=6.6.6.6")];
+        assert_eq!(client(ProxyHeader::XForwardedFor, "10.0.0.1", &other), "10.0.0.1");
+    }
+
+    #[test]
+    fn so_many_hops_are_looked_at() {
+        let ours = vec!["10.0.0.2"; HOPS_MAX].join(",");
+        let far = format!("9.9.9.9,{ours}");
+        let got = client(ProxyHeader::XForwardedFor, "10.0.0.1", &[("x-forwarded-for", &far)]);
+        assert_eq!(got, "10.0.0.2");
+    }
+
+    #[test]
+    fn this_machine_and_our_proxies_vouch() {
+        let config =
+            Config { trusted_proxies: vec!["10.0.0.0/8".parse().unwrap()], ..Config::default() };
+        let vouched = |peer: &str| {
+            let request = TestRequest::get().peer_addr(peer.parse().unwrap());
+            let request = request.insert_header(("x-forwarded-for", "127.0.0.1"));
+            of_client(&config, &request.to_http_request(), RouteClass::Events).vouched
+        };
+        assert!(vouched("127.0.0.1:1") && vouched("[::1]:1") && vouched("10.1.1.1:1"));
+        assert!(!vouched("11.1.1.1:1") && !vouched("[2001:db8::1]:1"));
     }
 }

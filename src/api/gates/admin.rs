@@ -77,7 +77,9 @@ mod tests {
             Caller {
                 address,
                 forwarded,
+                vouched: true,
                 user: None,
+                admin: None,
                 event: None,
                 class: crate::domain::RouteClass::Admin,
                 on_loopback: false,

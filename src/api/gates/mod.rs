@@ -28,6 +28,8 @@ use super::problem::{Code, Problem};
 use super::state::Call;
 
 use bots::Bots;
+use identity::Identity;
+pub use identity::KeyError;
 pub use quotas::{LimitsTold, Quotas};
 use rate::AddressRates;
 
@@ -41,8 +43,13 @@ pub struct Caller {
     pub address: Option<IpAddr>,
     /// Whether a proxy says that it forwarded the request.
     pub forwarded: bool,
+    /// Whether the connection is one from where a user may just be named: this machine's own, or
+    /// a trusted proxy's.
+    pub vouched: bool,
     /// The user, if one is named.
     pub user: Option<UserId>,
+    /// The name of the admin key that was shown on a route of users.
+    pub admin: Option<String>,
     /// What the request is about, by its path.
     pub event: Option<EventId>,
     /// What kind of request it is.
@@ -72,6 +79,7 @@ pub struct Rules {
 /// Everything that gates know. One a server.
 pub struct Gates {
     config: Arc<Config>,
+    identity: Identity,
     rules: ArcSwap<Rules>,
     quotas: Quotas,
     meters: Meters,
@@ -81,11 +89,13 @@ impl Gates {
     /// Gates that go by the settings until [`Gates::adopt`] tells them more.
     ///
     /// # Errors
-    /// If the settings' rules cannot be; `Config::check` has refused such.
-    pub fn new(config: Arc<Config>, quotas: Quotas, metrics: &Metrics) -> Result<Self, RuleError> {
+    /// If the settings' rules cannot be (`Config::check` has refused such), or a key file cannot
+    /// be used.
+    pub fn new(config: Arc<Config>, quotas: Quotas, metrics: &Metrics) -> Result<Self, GatesError> {
         let policy = Policy::new(&config.base_policy(), &Default::default())?;
         let rules = Rules { bots: Bots::new(&policy.bots), rates: rates(&policy, &[]), policy };
         Ok(Gates {
+            identity: Identity::new(&config)?,
             rules: ArcSwap::from_pointee(rules),
             quotas,
             meters: Meters::new(metrics),
@@ -158,9 +168,20 @@ impl Gates {
     }
 
     fn identify(&self, request: &HttpRequest, caller: &mut Caller) -> Result<Verdict, Problem> {
-        caller.user = identity::of_user(&self.config, request, caller)?;
+        caller.user = self.identity.of_user(request, caller)?;
         Ok(Verdict::Passed)
     }
+}
+
+/// Why there can be no gates; the text says how to mend it.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum GatesError {
+    /// The settings' rules.
+    #[error("limit_rules: {0}")]
+    Rules(#[from] RuleError),
+    /// The keys that tokens are verified with.
+    #[error(transparent)]
+    Keys(#[from] KeyError),
 }
 
 /// What a gate says of a request that it does not refuse.
@@ -255,11 +276,11 @@ pub async fn pass_user(call: &Call, class: RouteClass) -> Result<UserId, Problem
 }
 
 /// The gates without I/O, of a request that must be a user's; [`count`] is to follow once the
-/// event is known, or [`note_refused`].
+/// event is known, or [`refused`].
 pub fn enter_user(call: &Call, class: RouteClass) -> Result<Caller, Problem> {
     let caller = call.state.gates.enter(&call.request, class)?;
     if caller.user.is_none() {
-        let missing = Err(identity::missing(&call.state.config));
+        let missing = Err(call.state.gates.identity.missing());
         return call.state.gates.meters.begin().passes(Gate::Identity, missing).map(|()| caller);
     }
     Ok(caller)

@@ -26,6 +26,9 @@ codes! {
     WebhookSignatureInvalid = "webhook_signature_invalid" 400 "The webhook's signature is wrong";
     WebhookStale = "webhook_stale" 400 "The webhook's time is too far off";
     IdentityMissing = "identity_missing" 401 "No user is named";
+    IdentityUntrusted = "identity_untrusted" 401 "Who names the user is not trusted";
+    TokenInvalid = "token_invalid" 401 "The token is not valid";
+    TokenExpired = "token_expired" 401 "The token has expired";
     AdminKeyMissing = "admin_key_missing" 401 "An admin key is needed";
     PaymentDeclined = "payment_declined" 402 "The payment was declined";
     AdminKeyWrong = "admin_key_wrong" 403 "Not an admin key";
@@ -62,6 +65,7 @@ codes! {
     AmountMismatch = "amount_mismatch" 422 "Not the booking's amount";
     IdempotencyKeyReused = "idempotency_key_reused" 422 "The idempotency key was used before";
     RateLimitExceeded = "rate_limit_exceeded" 429 "Too many requests";
+    TooManyConnections = "too_many_connections" 429 "Too many connections";
     HeadersTooLarge = "headers_too_large" 431 "The headers are too large";
     Internal = "internal_error" 500 "A defect of ours";
     ServiceUnavailable = "service_unavailable" 503 "Not available at the moment";

@@ -1,0 +1,85 @@
+//! The keys that tokens are verified with, from files. What is no key, too short, or a key of
+//! another kind is refused at start.
+
+use std::fs;
+
+use jsonwebtoken::DecodingKey;
+
+use super::ring_provider;
+use crate::config::values::JwtAlgorithm;
+
+/// Bytes of an HS256 secret at least: as many as the hash has (RFC 7518, 3.2).
+const SECRET_BYTES_MIN: usize = 32;
+/// Bytes of an RSA public key in DER: one of 2,048 bits has 268 or more, one of 8,192 bits 1,040
+/// or so. Shorter ones are broken, longer ones are not taken by what verifies.
+const RSA_DER_BYTES: std::ops::RangeInclusive<usize> = 260..=1_050;
+/// What a PEM file begins with.
+const PEM_BEGIN: &[u8] = b"-----BEGIN";
+/// The kinds of PEM files that hold public keys.
+const PEM_PUBLIC: [&str; 2] = ["-----BEGIN PUBLIC KEY-----", "-----BEGIN RSA PUBLIC KEY-----"];
+
+/// A key file that cannot be used.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("jwt_key_files: {path}: {reason}")]
+pub struct KeyError {
+    path: String,
+    reason: String,
+}
+
+/// The keys in these files, in their order.
+pub(super) fn read(
+    paths: &[String],
+    algorithm: JwtAlgorithm,
+) -> Result<Vec<DecodingKey>, KeyError> {
+    ring_provider::install();
+    let key = |path: &String| {
+        let bytes = fs::read(path).map_err(|error| format!("cannot be read: {error}"));
+        let key = bytes.and_then(|bytes| match algorithm {
+            JwtAlgorithm::Hs256 => secret(&bytes),
+            JwtAlgorithm::Rs256 => public_key(&bytes),
+        });
+        key.map_err(|reason| KeyError { path: path.clone(), reason })
+    };
+    paths.iter().map(key).collect()
+}
+
+/// The file's bytes, but for a line's end behind them.
+fn secret(bytes: &[u8]) -> Result<DecodingKey, String> {
+    let bytes = bytes.strip_suffix(b"\n").unwrap_or(bytes);
+    let bytes = bytes.strip_suffix(b"\r").unwrap_or(bytes);
+    if bytes.starts_with(PEM_BEGIN) {
+        // A public key taken for a secret would let everybody sign.
+        let reason = "is a PEM file, but HS256 needs a shared secret; for a public key set \
+            jwt_algorithm = \"RS256\"";
+        return Err(reason.to_owned());
+    }
+    if bytes.len() < SECRET_BYTES_MIN {
+        return Err(format!(
+            "has {} bytes; an HS256 secret needs {SECRET_BYTES_MIN} at least (openssl rand -hex 32)",
+            bytes.len()
+        ));
+    }
+    Ok(DecodingKey::from_secret(bytes))
+}
+
+fn public_key(bytes: &[u8]) -> Result<DecodingKey, String> {
+    let no_key = || {
+        "is no RSA public key in PEM (openssl rsa -in private.pem -pubout); for a shared secret \
+         set jwt_algorithm = \"HS256\""
+            .to_owned()
+    };
+    let text = std::str::from_utf8(bytes).map_err(|_| no_key())?.trim_start();
+    if text.contains("PRIVATE KEY") {
+        let reason = "is a private key; only the public half belongs here (openssl rsa -pubout)";
+        return Err(reason.to_owned());
+    }
+    if !PEM_PUBLIC.iter().any(|begin| text.starts_with(begin)) {
+        return Err(no_key());
+    }
+    let key = DecodingKey::from_rsa_pem(text.as_bytes()).map_err(|_| no_key())?;
+    let der = key.try_get_as_bytes().map_err(|_| no_key())?;
+    match RSA_DER_BYTES.contains(&der.len()) {
+        true => Ok(key),
+        false => Err("must be an RSA key of 2,048 to 8,192 bits".to_owned()),
+    }
+}

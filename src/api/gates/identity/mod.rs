@@ -1,0 +1,163 @@
+//! Which user asks.
+//!
+//! With `auth = "jwt"` the user is the `sub` of a token that was verified, and nothing else. With
+//! `auth = "trusted"` it is whoever `?user_id=` or `X-User-Id` says, believed from this machine
+//! and from `trusted_proxies`: a gateway that vouches for it.
+
+mod keys;
+mod ring_provider;
+mod tokens;
+
+use actix_web::HttpRequest;
+use actix_web::http::header::{self, HeaderName, HeaderValue};
+
+use super::Caller;
+use crate::api::params::Query;
+use crate::api::problem::{Code, Problem};
+use crate::config::Config;
+use crate::config::values::Auth;
+use crate::domain::UserId;
+
+pub use keys::KeyError;
+use tokens::Tokens;
+
+const HEADER: HeaderName = HeaderName::from_static("x-user-id");
+const HEADER_SHOWN: &str = "X-User-Id";
+const PARAMETER: &str = "user_id";
+
+/// How callers prove who they are.
+pub(super) enum Identity {
+    /// They say it.
+    Trusted,
+    /// They show a token.
+    Jwt(Box<Tokens>),
+}
+
+impl Identity {
+    /// As the settings say.
+    ///
+    /// # Errors
+    /// If a key file is missing or is no key for the algorithm.
+    pub fn new(config: &Config) -> Result<Self, KeyError> {
+        Ok(match config.auth {
+            Auth::Trusted => Identity::Trusted,
+            Auth::Jwt => Identity::Jwt(Box::new(Tokens::new(config)?)),
+        })
+    }
+
+    /// The user, if one is named. Two different names are refused: one of them is wrong.
+    pub fn of_user(
+        &self,
+        request: &HttpRequest,
+        caller: &Caller,
+    ) -> Result<Option<UserId>, Problem> {
+        match self {
+            Identity::Trusted => {
+                let named = named(request)?;
+                if named.is_some() && !caller.vouched {
+                    return Err(untrusted());
+                }
+                Ok(named)
+            }
+            Identity::Jwt(tokens) => {
+                let Some(user) = tokens.of_request(request)? else { return Ok(None) };
+                if named(request)?.is_some_and(|named| named != user) {
+                    let detail =
+                        "user_id or X-User-Id names another user than the token; leave it out";
+                    return Err(Problem::new(Code::IdentityConflict, detail));
+                }
+                Ok(Some(user))
+            }
+        }
+    }
+
+    /// Nobody is named, but the route needs a user.
+    pub fn missing(&self) -> Problem {
+        match self {
+            Identity::Trusted => {
+                let detail = "Say who asks: the header X-User-Id or the parameter ?user_id=";
+                Problem::new(Code::IdentityMissing, detail)
+            }
+            Identity::Jwt(_) => {
+                let detail = "Say who asks: the header Authorization: Bearer, with your token";
+                Problem::new(Code::IdentityMissing, detail)
+                    .with_header(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"))
+            }
+        }
+    }
+}
+
+/// Whom the request names, whoever sent it.
+pub(super) fn named(request: &HttpRequest) -> Result<Option<UserId>, Problem> {
+    let query = request.query_string();
+    // A parameter's name may be written with escapes.
+    let mut user = if query.contains(PARAMETER) || query.contains('%') {
+        let query = Query::of(request)?;
+        query.get(PARAMETER)?.map(|text| parse(PARAMETER, text)).transpose()?
+    } else {
+        None
+    };
+    for value in request.headers().get_all(HEADER) {
+        // Header bytes may be any; ids in other scripts come as UTF-8.
+        let text = std::str::from_utf8(value.as_bytes()).unwrap_or_default();
+        let named = parse(HEADER_SHOWN, text)?;
+        match &user {
+            Some(other) if *other != named => {
+                let detail = "user_id and X-User-Id name different users; send one of them";
+                return Err(Problem::new(Code::IdentityConflict, detail));
+            }
+            _ => user = Some(named),
+        }
+    }
+    Ok(user)
+}
+
+fn parse(place: &str, text: &str) -> Result<UserId, Problem> {
+    text.trim().parse().map_err(|error| Problem::parameter(place, format!("is wrong: {error}")))
+}
+
+fn untrusted() -> Problem {
+    let detail = "X-User-Id and ?user_id= are believed from the machine itself and from its \
+        gateway alone (the setting trusted_proxies); ask through the gateway";
+    Problem::new(Code::IdentityUntrusted, detail)
+}
+
+#[cfg(test)]
+mod tests {
+    use actix_web::test::TestRequest;
+
+    use super::*;
+    use crate::api::gates::address;
+    use crate::domain::RouteClass;
+
+    #[test]
+    fn users_are_named_by_those_who_vouch_for_them() {
+        let config =
+            Config { trusted_proxies: vec!["10.0.0.0/8".parse().unwrap()], ..Config::default() };
+        let identity = Identity::new(&config).unwrap();
+        let ask = |peer: &str, uri: &str, header: Option<&str>| {
+            let request = TestRequest::get().uri(uri).peer_addr(peer.parse().unwrap());
+            let request = header
+                .into_iter()
+                .fold(request, |request, user| request.insert_header(("x-user-id", user)));
+            let request = request.to_http_request();
+            let caller = address::of_client(&config, &request, RouteClass::Bookings);
+            identity.of_user(&request, &caller).map_err(|problem| problem.code)
+        };
+        let ann = || Ok(Some("ann".parse().unwrap()));
+        for peer in ["127.0.0.1:1", "[::1]:1", "10.0.0.1:1"] {
+            assert_eq!(ask(peer, "/", Some("ann")), ann());
+            assert_eq!(ask(peer, "/?user_id=ann", None), ann());
+            assert_eq!(ask(peer, "/?user%5Fid=ann", None), ann());
+            assert_eq!(ask(peer, "/?user_id=ann", Some("ann")), ann());
+            assert_eq!(ask(peer, "/?user_id=ann", Some("bob")), Err(Code::IdentityConflict));
+            assert_eq!(ask(peer, "/", None), Ok(None));
+        }
+        for peer in ["11.0.0.1:1", "[2001:db8::1]:1"] {
+            assert_eq!(ask(peer, "/", Some("ann")), Err(Code::IdentityUntrusted));
+            assert_eq!(ask(peer, "/?user_id=ann", None), Err(Code::IdentityUntrusted));
+            assert_eq!(ask(peer, "/?user%5Fid=ann", None), Err(Code::IdentityUntrusted));
+            assert_eq!(ask(peer, "/", None), Ok(None));
+        }
+    }
+}
