@@ -1,9 +1,9 @@
 //! An endpoint: one path, its methods, and what is done around every handler.
 //!
-//! Around each handler, in this order: its connection and the head's size are checked, the handler runs under the
-//! request's trace, a panic in it is caught, a refusal becomes problem+json with the trace id,
-//! the answer is counted under the route's pattern and gets `X-Trace-Id` and the headers that
-//! browsers heed.
+//! Around each handler, in this order: its connection and the head's size are checked, the handler
+//! runs under the request's trace, a panic in it is caught, a refusal becomes problem+json with the trace id,
+//! the answer is counted under the route's pattern and gets `X-Trace-Id`, what limits say and the
+//! headers that browsers heed.
 
 use std::cell::RefCell;
 use std::future::Future;
@@ -15,7 +15,7 @@ use actix_web::http::header::{self, HeaderMap, HeaderValue};
 use actix_web::http::{Method, StatusCode};
 use actix_web::middleware::Compress;
 use actix_web::web::{self, Payload, ServiceConfig};
-use actix_web::{HttpResponse, Resource, Route, guard};
+use actix_web::{HttpMessage, HttpResponse, Resource, Route, guard};
 use futures_util::FutureExt;
 use prometheus::{Histogram, IntCounter};
 
@@ -23,6 +23,7 @@ use crate::telemetry::Metrics;
 
 use super::connections;
 use super::fault_log;
+use super::gates::LimitsTold;
 use super::head;
 use super::headers::RouteHeaders;
 use super::problem::{Code, Problem};
@@ -221,6 +222,9 @@ where
         answer.headers_mut().insert(TRACE_ID, value);
     }
     headers.put(answer.headers_mut());
+    if let Some(told) = call.request.extensions_mut().remove::<LimitsTold>() {
+        told.tell(answer.headers_mut());
+    }
     if call.state.shutdown.is_requested() {
         // The client should open its next connection elsewhere.
         answer.head_mut().set_connection_type(actix_web::http::ConnectionType::Close);

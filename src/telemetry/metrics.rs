@@ -109,7 +109,7 @@ metrics! {
     gate_seconds: HistogramVec = "holdfast_gate_seconds" ["gate"] GATE_SECONDS
         "Time that a request spent in a gate.";
     limiter_entries: IntGaugeVec = "holdfast_limiter_entries" ["kind"] NO_BUCKETS
-        "What limits keep in this process: addresses, blocked callers, callers with uncounted refusals, clients with open connections.";
+        "What limits keep in this process: addresses, blocked callers (blocks), requests that Redis has not counted (notes), addresses with open connections (connections).";
     connections_refused: IntCounterVec = "holdfast_connections_refused_total" ["how"] NO_BUCKETS
         "Connections beyond those one address may have, by how they were refused.";
     policy_revision: IntGauge = "holdfast_policy_revision" [] NO_BUCKETS
