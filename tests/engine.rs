@@ -3,6 +3,7 @@
 use holdfast::domain::{BookingId, SeatState, Status};
 use holdfast::redis::{AbortMode, Body, Code, Detail, Load, NotAfter, Wanted, new_nonce};
 
+mod limits;
 mod loading;
 mod own_keys;
 mod quantity;

@@ -2,7 +2,7 @@
 //!
 //! Around each handler, in this order: the head's size is checked, the handler runs under the
 //! request's trace, a panic in it is caught, a refusal becomes problem+json with the trace id,
-//! the answer is counted under the route's pattern and gets `X-Trace-Id`.
+//! the answer is counted under the route's pattern and gets `X-Trace-Id` and what limits say.
 
 use std::cell::RefCell;
 use std::future::Future;
@@ -14,13 +14,14 @@ use actix_web::http::header::{self, HeaderMap, HeaderValue};
 use actix_web::http::{Method, StatusCode};
 use actix_web::middleware::Compress;
 use actix_web::web::{self, Payload, ServiceConfig};
-use actix_web::{HttpResponse, Resource, Route, guard};
+use actix_web::{HttpMessage, HttpResponse, Resource, Route, guard};
 use futures_util::FutureExt;
 use prometheus::{Histogram, IntCounter};
 
 use crate::telemetry::Metrics;
 
 use super::fault_log;
+use super::gates::LimitsTold;
 use super::head;
 use super::problem::{Code, Problem};
 use super::state::Call;
@@ -204,6 +205,9 @@ where
     };
     if let Ok(value) = HeaderValue::from_str(&trace_id) {
         answer.headers_mut().insert(TRACE_ID, value);
+    }
+    if let Some(told) = call.request.extensions_mut().remove::<LimitsTold>() {
+        told.tell(answer.headers_mut());
     }
     if call.state.shutdown.is_requested() {
         // The client should open its next connection elsewhere.

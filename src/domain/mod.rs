@@ -16,6 +16,7 @@ pub mod outcome;
 pub mod policy;
 pub mod rules;
 pub mod seat;
+pub mod subject;
 pub mod time;
 pub mod wanted;
 
@@ -32,4 +33,5 @@ pub use outcome::Outcome;
 pub use policy::Policy;
 pub use rules::{Limit, Mode, Place, RouteClass, Rule, RuleChange, Scope, WhenRedisIsAway};
 pub use seat::SeatState;
+pub use subject::Subject;
 pub use wanted::{OrphanRule, Quantity};

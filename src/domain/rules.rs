@@ -175,7 +175,8 @@ pub struct Rule {
 impl Rule {
     /// Requests of one subject within one window that one process may decide without Redis
     /// having counted them: local refusals not flushed yet, and all while Redis is away. So in
-    /// any window at most `quota + processes × share` are let through.
+    /// any window at most `quota + processes × share` are let through; a process that is replaced
+    /// within the window counts as two, and what Redis forgets is forgotten.
     pub fn share(&self) -> u32 {
         (self.limit.quota() / SHARE_DIVISOR).max(1)
     }

@@ -91,6 +91,8 @@ codes! {
     HoldCapReached = "hold_cap_reached",
     /// The archive had ended this booking otherwise before.
     SettledOtherwise = "settled_otherwise",
+    /// A limit rule has no room for this request; it was not counted.
+    OverLimit = "over_limit",
 }
 
 impl Code {

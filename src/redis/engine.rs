@@ -181,6 +181,25 @@ impl Engine {
         Ok(answer)
     }
 
+    /// The same for a caller who waits for half the time-out at most: what comes after it has to
+    /// answer in time, too.
+    pub(super) async fn mutate_promptly(
+        &self,
+        script: Script,
+        partition: Partition,
+        keys: Vec<String>,
+        build: impl Fn(NotAfter) -> Vec<Value>,
+    ) -> Result<Answer, RedisError> {
+        let bound = self.timeout() / 2;
+        match tokio::time::timeout(bound, self.mutate(script, partition, keys, build)).await {
+            Ok(result) => result,
+            Err(_) => {
+                self.inner.observer.script_called(script.name(), "unknown", bound.as_secs_f64());
+                Err(RedisError::Unknown("no reply in half the time-out".into()))
+            }
+        }
+    }
+
     /// Runs a script once, bounded.
     pub(super) async fn run(
         &self,

@@ -18,10 +18,12 @@
 //! hf1:{p07}:link            string  position and tag of the log's newest entry
 //! hf1:{p07}:dead_letters    stream  entries the worker gave up on
 //! hf1:{p07}:replication     string  written so that replicas can be asked for it
+//! hf1:{p11}:limits:user:ann hash    kind and rule → what was counted; also `limits:address:…` and
+//!                                   `limits:user_event:<event>:<user>`, beside its user
 //! hf1:{p00}:gates           string  changes when operators change what the gates go by
 //! ```
 
-use crate::domain::{EventId, Partition};
+use crate::domain::{EventId, Partition, Subject};
 
 /// Names keys under one namespace (`hf1` unless configured: the 1 is the format's version).
 #[derive(Clone, Debug)]
@@ -117,6 +119,16 @@ impl Keys {
     /// One caller's idempotency record.
     pub fn idempotency(&self, event: EventId, digest: &str) -> String {
         self.key(self.partition_of(event), &format!("idempotency:{event}:{digest}"))
+    }
+
+    /// The partition in which a subject of limits is counted.
+    pub fn partition_of_subject(&self, subject: &Subject) -> Partition {
+        subject.partition(self.partitions)
+    }
+
+    /// What limits have counted for a subject.
+    pub fn limits(&self, subject: &Subject) -> String {
+        self.key(self.partition_of_subject(subject), &format!("limits:{subject}"))
     }
 
     /// What every script about an event declares, in this order.

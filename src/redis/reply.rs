@@ -68,6 +68,16 @@ impl Answer {
         }
     }
 
+    /// All that came along, as numbers.
+    pub(super) fn numbers(&self) -> Result<Vec<i64>, RedisError> {
+        match &self.body {
+            Body::Empty => Ok(Vec::new()),
+            Body::Numbers(numbers) => Ok(numbers.clone()),
+            Body::Raw(values) => values.iter().map(integer).collect(),
+            other => Err(unexpected(format!("{other:?} where numbers should be"))),
+        }
+    }
+
     /// The n-th number; 0 where there is none.
     pub fn number(&self, index: usize) -> i64 {
         match &self.body {

@@ -11,6 +11,7 @@ macro_rules! sources {
 
 const INCLUDES: &[(&str, &str)] = sources!(
     "includes/",
+    "add_to_count",
     "append_entry",
     "best_run",
     "commit_transition",
@@ -28,6 +29,7 @@ const INCLUDES: &[(&str, &str)] = sources!(
     "own_booking",
     "pack_booking",
     "read_booking",
+    "read_count",
     "release_overdue",
     "release_overdue_of",
     "reply",
@@ -37,6 +39,8 @@ const INCLUDES: &[(&str, &str)] = sources!(
     "set_seat",
     "take_seats",
     "unpack_booking",
+    "wait_of_count",
+    "window_of",
 );
 
 macro_rules! scripts {
@@ -69,6 +73,7 @@ scripts! {
     Forget = "forget",
     GetBooking = "get_booking",
     Hold = "hold",
+    Limit = "limit",
     LoadBookings = "load_bookings",
     OpenEvent = "open_event",
     RaiseGeneration = "raise_generation",

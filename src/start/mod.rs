@@ -195,6 +195,7 @@ pub async fn gates(
     shutdown: &Shutdown,
 ) -> Result<(Arc<Gates>, Vec<JoinHandle<()>>), StartError> {
     let quotas = Quotas::new(services.engine.clone(), metrics);
+    let flush = quotas.clone().keep_flushed(shutdown.clone());
     let gates = Gates::new(config.clone(), quotas, metrics);
     let gates = Arc::new(gates.map_err(|error| StartError(error.to_string()))?);
     let follower = Arc::new(observers::FollowingGates::new(gates.clone(), metrics));
@@ -202,7 +203,8 @@ pub async fn gates(
     let watch = PolicyWatch::begin(engine, archive, config.base_policy(), follower).await;
     let watch = watch.map_err(|error| refusal(error, config))?;
     let small = gates.clone().keep_small(metrics.clone(), shutdown.clone());
-    let tasks = vec![tokio::spawn(small), tokio::spawn(watch.run(shutdown.clone()))];
+    let watch = watch.run(shutdown.clone());
+    let tasks = vec![tokio::spawn(small), tokio::spawn(flush), tokio::spawn(watch)];
     Ok((gates, tasks))
 }
 

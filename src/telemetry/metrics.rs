@@ -109,7 +109,7 @@ metrics! {
     gate_seconds: HistogramVec = "holdfast_gate_seconds" ["gate"] GATE_SECONDS
         "Time that a request spent in a gate.";
     limiter_entries: IntGaugeVec = "holdfast_limiter_entries" ["kind"] NO_BUCKETS
-        "What limits keep in this process: addresses, blocked callers, callers with uncounted refusals.";
+        "What limits keep in this process: addresses, blocked callers (blocks), requests that Redis has not counted (notes).";
     policy_revision: IntGauge = "holdfast_policy_revision" [] NO_BUCKETS
         "Revision of the operators' changes that the gates go by; 0 is the settings alone.";
     policy_unusable: IntGauge = "holdfast_policy_unusable" [] NO_BUCKETS

@@ -1,3 +1,7 @@
-//! The gates, as clients meet them: the real program, limited.
+//! The gates at work: limits over several processes, with Redis there and away, and changed while
+//! they run.
 
+mod crowd;
+mod limits;
+mod limits_alone;
 mod live;

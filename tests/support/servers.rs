@@ -1,7 +1,7 @@
 //! Real servers for the tests: Redis, Valkey, a one-master Redis Cluster, MongoDB. Found or
 //! fetched by `deploy/services.py`, run in the foreground by the test process, gone with it.
 
-use std::io::{BufRead, BufReader, Write};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -46,6 +46,16 @@ impl Server {
     /// Sends a Redis one command; its reply, a list of texts.
     pub fn list(&self, words: &[&str]) -> Vec<String> {
         redis_list(&format!("127.0.0.1:{}", self.spec["port"]), words).unwrap()
+    }
+
+    /// Sends a Redis one command; all lines of its reply, a text.
+    pub fn command_lines(&self, words: &[&str]) -> Vec<String> {
+        let mut reply = redis_send(&format!("127.0.0.1:{}", self.spec["port"]), words).unwrap();
+        let header = read_line(&mut reply).unwrap();
+        let bytes: usize = header.strip_prefix('$').and_then(|n| n.parse().ok()).expect("a text");
+        let mut text = vec![0; bytes];
+        reply.read_exact(&mut text).unwrap();
+        String::from_utf8(text).unwrap().lines().map(str::to_owned).collect()
     }
 
     /// Sends a Redis one command that answers with a text.

@@ -45,7 +45,10 @@ const RETRY_PENDING_SECONDS: &str = "1";
 pub async fn hold(call: Call, payload: Payload) -> Answer {
     let mut caller = gates::enter_user(&call, RouteClass::Hold)?;
     let request = hold_request(&call, payload).await;
-    let (event, seats, key) = request.inspect_err(|_| gates::note_refused(&call, &caller))?;
+    let (event, seats, key) = match request {
+        Ok(request) => request,
+        Err(refusal) => return Err(gates::refused(&call, &caller, refusal).await),
+    };
     caller.event = Some(event);
     gates::count(&call, &caller).await?;
     let user = gates::user_of(caller.clone())?;

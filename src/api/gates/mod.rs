@@ -30,7 +30,7 @@ use super::state::Call;
 use bots::Bots;
 use identity::Identity;
 pub use identity::KeyError;
-pub use quotas::Quotas;
+pub use quotas::{LimitsTold, Quotas};
 use rate::AddressRates;
 
 /// How often idle addresses are forgotten. With the shipped rule one is idle after two seconds.
@@ -276,7 +276,7 @@ pub async fn pass_user(call: &Call, class: RouteClass) -> Result<UserId, Problem
 }
 
 /// The gates without I/O, of a request that must be a user's; [`count`] is to follow once the
-/// event is known, or [`note_refused`].
+/// event is known, or [`refused`].
 pub fn enter_user(call: &Call, class: RouteClass) -> Result<Caller, Problem> {
     let caller = call.state.gates.enter(&call.request, class)?;
     if caller.user.is_none() {
@@ -300,11 +300,15 @@ pub async fn count(call: &Call, caller: &Caller) -> Result<(), Problem> {
     meter.passes(Gate::Quotas, gates.quotas.count(&rules.policy, caller, &call.request).await)
 }
 
-/// Counts a request that was refused between the gates without I/O and [`count`]: it counts
-/// toward its caller's limits, some time later.
-pub fn note_refused(call: &Call, caller: &Caller) {
+/// Counts a request that was refused between the gates without I/O and [`count`]: it counts toward
+/// its caller's limits, some time later; at once where too much is uncounted. Gives back the
+/// refusal, or that of a limit which is used up.
+pub async fn refused(call: &Call, caller: &Caller, refusal: Problem) -> Problem {
     let gates = &call.state.gates;
-    gates.quotas.note_refused(&gates.rules.load().policy, caller);
+    if gates.quotas.note_refused(&gates.rules.load().policy, caller) {
+        return refusal;
+    }
+    count(call, caller).await.err().unwrap_or(refusal)
 }
 
 /// Forgives what rules about looking have counted: the caller has booked.

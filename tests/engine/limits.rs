@@ -1,0 +1,282 @@
+//! `limit` on a real Redis against a plain model: windows that move, rates, all or nothing.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use holdfast::domain::{ClientNetwork, EventId, Limit, Subject};
+use holdfast::redis::scripts::{ClockSource, Scripts};
+use holdfast::redis::{Engine, LimitCheck, NotAfter, RedisError, Standing};
+use rand::rngs::StdRng;
+use rand::{RngExt, SeedableRng};
+
+use crate::on_each_redis;
+use crate::support::engine::{NoObserver, START_MS, settings};
+use crate::support::servers::{Flavor, redis_command, shared_redis};
+use crate::support::unique_name;
+
+const RULE: &str = "rule";
+
+/// An engine whose scripts go by a clock in the test's hand.
+struct Counter {
+    engine: Engine,
+    subject: Subject,
+    address: String,
+}
+
+impl Counter {
+    async fn new(flavor: Flavor) -> Self {
+        let redis = shared_redis(flavor);
+        let engine = Engine::connect(
+            settings(redis.url(), unique_name()),
+            Scripts::embedded(ClockSource::Swapped),
+            Arc::new(NoObserver),
+        );
+        let engine = engine.await.unwrap();
+        engine.pin_not_after(NotAfter(i64::MAX));
+        let address = format!("127.0.0.1:{}", redis.port());
+        let counter = Counter { engine, subject: Subject::User("ann".parse().unwrap()), address };
+        counter.set_clock(START_MS);
+        counter
+    }
+
+    fn raw(&self, words: &[&str]) -> String {
+        tokio::task::block_in_place(|| redis_command(&self.address, words).unwrap())
+    }
+
+    fn set_clock(&self, now_ms: i64) {
+        let partition = self.engine.keys().partition_of_subject(&self.subject);
+        let key = self.engine.keys().log(partition).replace(":log", ":test_clock");
+        self.raw(&["SET", &key, &now_ms.to_string()]);
+    }
+
+    fn check(&self, limit: Limit) -> LimitCheck<'_> {
+        LimitCheck {
+            subject: &self.subject,
+            rule: RULE,
+            limit,
+            enforced: true,
+            asks: true,
+            noted: 0,
+            forgives: false,
+        }
+    }
+
+    async fn standing(&self, check: LimitCheck<'_>) -> Standing {
+        self.engine.limit(&[check]).await.unwrap()[0]
+    }
+
+    async fn granted(&self, limit: Limit) -> bool {
+        !self.standing(self.check(limit)).await.is_over
+    }
+
+    fn key(&self) -> String {
+        self.engine.keys().limits(&self.subject)
+    }
+}
+
+fn shown(standings: Vec<Standing>) -> Vec<(bool, u32)> {
+    standings.iter().map(|standing| (standing.is_over, standing.remaining)).collect()
+}
+
+fn window(quota: u32, window_ms: u64) -> Limit {
+    Limit::Window { quota, window_ms }
+}
+
+/// What a rule has counted, kept in the plainest way.
+#[derive(Clone, Default)]
+struct Plain {
+    /// Of a window.
+    moments: Vec<i64>,
+    /// Of a rate: when each request that was granted is paid for, in order; in thousandths of ms
+    /// times the rate, so that nothing is rounded.
+    paid_at: i128,
+}
+
+impl Plain {
+    fn free(&mut self, limit: Limit, now_ms: i64) -> u32 {
+        match limit {
+            Limit::Window { quota, window_ms } => {
+                self.moments.retain(|at| at + window_ms as i64 > now_ms);
+                quota.saturating_sub(self.moments.len() as u32)
+            }
+            Limit::Rate { per_second, burst } => {
+                let now = i128::from(now_ms) * i128::from(per_second);
+                let due = (self.paid_at - now).max(0);
+                ((i128::from(burst) * 1_000 - due) / 1_000) as u32
+            }
+        }
+    }
+
+    fn add(&mut self, limit: Limit, now_ms: i64, requests: u32) {
+        match limit {
+            Limit::Window { .. } => self.moments.extend(vec![now_ms; requests as usize]),
+            Limit::Rate { per_second, .. } => {
+                let now = i128::from(now_ms) * i128::from(per_second);
+                self.paid_at = self.paid_at.max(now) + i128::from(requests) * 1_000;
+            }
+        }
+    }
+
+    /// How long until one more is free, found by trying every millisecond.
+    fn wait_ms(&self, limit: Limit, now_ms: i64) -> u64 {
+        let free = self.clone().free(limit, now_ms);
+        if free == limit.quota() {
+            return 0;
+        }
+        let mut waits = 1..;
+        waits.find(|wait| self.clone().free(limit, now_ms + wait) > free).unwrap() as u64
+    }
+}
+
+on_each_redis!(any_order_of_requests_counts_as_in_a_plain_model, async |flavor| {
+    let counter = Counter::new(flavor).await;
+    let seed: u64 = rand::random();
+    println!("seed {seed}");
+    let mut random = StdRng::seed_from_u64(seed);
+    // Two windows and a rate, of which one is only observed; a quota that changes midway.
+    let mut rules = [
+        ("narrow", window(3, 50), true),
+        ("wide", window(7, 200), true),
+        ("rate", Limit::Rate { per_second: 30, burst: 4 }, true),
+        ("seen", window(2, 100), false),
+    ];
+    let mut plain: BTreeMap<&str, Plain> = BTreeMap::new();
+    let (mut now_ms, mut granted, mut refused) = (START_MS, 0, 0);
+    for step in 0..600 {
+        now_ms += random.random_range(0..40);
+        counter.set_clock(now_ms);
+        if step == 300 {
+            rules[1].1 = window(4, 200);
+        }
+        let asks = random.random_bool(0.8);
+        let checks = rules.map(|(rule, limit, enforced)| LimitCheck {
+            rule,
+            enforced,
+            asks,
+            noted: if random.random_bool(0.2) { random.random_range(1..4) } else { 0 },
+            forgives: random.random_bool(0.02),
+            ..counter.check(limit)
+        });
+        let standings = counter.engine.limit(&checks).await.unwrap();
+        let mut expected = Vec::new();
+        for check in &checks {
+            let plain = plain.entry(check.rule).or_default();
+            if check.forgives {
+                *plain = Plain::default();
+            }
+            let taken = check.noted.min(plain.free(check.limit, now_ms));
+            plain.add(check.limit, now_ms, taken);
+            expected.push((plain.free(check.limit, now_ms) == 0, taken));
+        }
+        let over = checks.iter().zip(&expected).any(|(check, (over, _))| check.enforced && *over);
+        for ((check, standing), (is_over, taken)) in checks.iter().zip(standings).zip(expected) {
+            let plain = plain.get_mut(check.rule).unwrap();
+            if asks && !over && !is_over {
+                plain.add(check.limit, now_ms, 1);
+            }
+            let remaining = plain.free(check.limit, now_ms);
+            let wait_ms = plain.wait_ms(check.limit, now_ms);
+            let model = Standing { is_over, remaining, wait_ms, taken };
+            assert_eq!(standing, model, "step {step}, {check:?}, seed {seed}");
+        }
+        if asks {
+            if over { refused += 1 } else { granted += 1 }
+        }
+    }
+    assert!(granted > 50 && refused > 50, "{granted} granted, {refused} refused");
+});
+
+on_each_redis!(a_window_moves_and_has_no_boundary, async |flavor| {
+    let counter = Counter::new(flavor).await;
+    let limit = window(3, 1_000);
+    // All at the end of what would be a fixed window: the next one grants none of them anew.
+    counter.set_clock(START_MS + 999);
+    for _ in 0..3 {
+        assert!(counter.granted(limit).await);
+    }
+    for later_ms in [0, 1, 500, 999] {
+        counter.set_clock(START_MS + 999 + later_ms);
+        let standing = counter.standing(counter.check(limit)).await;
+        assert!(standing.is_over, "after {later_ms} ms");
+        assert_eq!(standing.wait_ms, 1_000 - later_ms as u64);
+    }
+    counter.set_clock(START_MS + 1_999);
+    assert!(counter.granted(limit).await);
+});
+
+on_each_redis!(a_refusal_by_one_rule_is_counted_by_none, async |flavor| {
+    let counter = Counter::new(flavor).await;
+    let wide = LimitCheck { rule: "wide", ..counter.check(window(10, 1_000)) };
+    let event = Subject::UserEvent("ann".parse().unwrap(), EventId(5));
+    let narrow = LimitCheck { subject: &event, rule: "narrow", ..counter.check(window(1, 1_000)) };
+    let ask = async || counter.engine.limit(&[wide, narrow]).await.unwrap();
+    assert_eq!(shown(ask().await), [(false, 9), (false, 0)]);
+    for _ in 0..3 {
+        assert_eq!(shown(ask().await), [(false, 9), (true, 0)]);
+    }
+    // The same rule, only observed, lets pass and counts no more itself.
+    let seen = LimitCheck { enforced: false, ..narrow };
+    let passed = counter.engine.limit(&[wide, seen]).await.unwrap();
+    assert_eq!(shown(passed), [(false, 8), (true, 0)]);
+});
+
+on_each_redis!(a_clock_that_was_set_back_locks_nobody_out, async |flavor| {
+    let counter = Counter::new(flavor).await;
+    for limit in [window(1, 1_000), Limit::Rate { per_second: 1, burst: 1 }] {
+        counter.set_clock(START_MS + 3_600_000);
+        assert!(counter.granted(limit).await);
+        // What was counted goes on to count, but no longer than if it were of now.
+        counter.set_clock(START_MS);
+        let standing = counter.standing(counter.check(limit)).await;
+        assert_eq!((standing.is_over, standing.wait_ms), (true, 1_000), "{limit:?}");
+        counter.set_clock(START_MS + 1_000);
+        assert!(counter.granted(limit).await, "{limit:?}");
+    }
+});
+
+on_each_redis!(what_is_counted_leaves_by_itself, async |flavor| {
+    let counter = Counter::new(flavor).await;
+    let ttl_ms = || -> i64 { counter.raw(&["PTTL", &counter.key()])[1..].parse().unwrap() };
+    let long = LimitCheck { rule: "long", ..counter.check(window(5, 3_600_000)) };
+    counter.standing(long).await;
+    let first_ms = ttl_ms();
+    assert!((3_600_000..=3_610_000).contains(&first_ms), "{first_ms}");
+    // A shorter rule of the same caller does not shorten it.
+    counter.standing(counter.check(window(5, 1_000))).await;
+    assert!(ttl_ms() > 3_600_000);
+    let forgives = LimitCheck { asks: false, forgives: true, ..long };
+    assert_eq!(counter.standing(forgives).await.remaining, 5);
+    let short = LimitCheck { asks: false, forgives: true, ..counter.check(window(5, 1_000)) };
+    counter.standing(short).await;
+    assert_eq!(counter.raw(&["EXISTS", &counter.key()]), ":0");
+});
+
+on_each_redis!(what_comes_too_late_or_meets_a_new_redis_is_told, async |flavor| {
+    let counter = Counter::new(flavor).await;
+    counter.engine.pin_not_after(NotAfter(START_MS - 1));
+    let late = counter.engine.limit(&[counter.check(window(1, 1_000))]).await;
+    assert!(matches!(late, Err(RedisError::NotRun(_))), "{late:?}");
+    assert_eq!(counter.raw(&["EXISTS", &counter.key()]), ":0");
+    counter.engine.pin_not_after(NotAfter(START_MS));
+    assert_eq!(counter.raw(&["SCRIPT", "FLUSH"]), "+OK");
+    assert!(counter.granted(window(1, 1_000)).await);
+    assert!(!counter.granted(window(1, 1_000)).await);
+});
+
+on_each_redis!(many_callers_are_noted_in_one_call, async |flavor| {
+    let counter = Counter::new(flavor).await;
+    let partition = counter.engine.keys().partition_of_subject(&counter.subject);
+    let clients = (0..2_000_u32).map(|n| ClientNetwork::of(std::net::Ipv4Addr::from(n).into()));
+    let here = |subject: &Subject| counter.engine.keys().partition_of_subject(subject) == partition;
+    let subjects: Vec<Subject> = clients.map(Subject::Address).filter(here).take(200).collect();
+    assert_eq!(subjects.len(), 200);
+    let note =
+        |subject| LimitCheck { subject, asks: false, noted: 3, ..counter.check(window(5, 1_000)) };
+    let checks: Vec<_> = subjects.iter().map(note).collect();
+    let first = counter.engine.limit(&checks).await.unwrap();
+    let expected = Standing { is_over: false, remaining: 2, wait_ms: 1_000, taken: 3 };
+    assert!(first.iter().all(|standing| *standing == expected));
+    let second = counter.engine.limit(&checks).await.unwrap();
+    let expected = Standing { is_over: true, remaining: 0, wait_ms: 1_000, taken: 2 };
+    assert!(second.iter().all(|standing| *standing == expected));
+});

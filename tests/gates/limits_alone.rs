@@ -1,0 +1,171 @@
+//! What a process decides alone, while Redis is there, away, or comes back; and what limits cost.
+
+use std::time::{Duration, Instant};
+
+use serde_json::json;
+
+use super::crowd::{Asked, Crowd, EACH, asked, no_window_has_more, passed, requests};
+use crate::support::api::{Api, PROMPT, Place, places};
+use crate::support::eventually;
+use crate::support::servers::{Flavor, Server, available, private_redis, shared_mongodb};
+
+const BOOKINGS: &str = "/api/v1/bookings";
+const WINDOW: Duration = Duration::from_secs(3);
+/// Of `booking_attempts` here.
+const QUOTA: usize = 8;
+/// Of a quota of 8, in each process.
+const SHARE: usize = 2;
+/// A restarted Redis takes its time to answer.
+const RECOVERY: Duration = Duration::from_secs(20);
+/// Every answer, whatever Redis does: half a time-out for the limits, and one for the rest.
+const PROMPTLY: Duration = Duration::from_millis(1_000);
+
+fn redis() -> Server {
+    let flavor = if available(Flavor::Redis) { Flavor::Redis } else { Flavor::Valkey };
+    private_redis(flavor)
+}
+
+fn attempts() -> String {
+    requests(5_000, 3, r#",{name="booking_attempts",quota=8,window_seconds=3}"#)
+}
+
+/// A request to hold seats that makes no sense: refused before it could be counted.
+async fn nonsense(crowd: &Crowd, user: &str) -> Asked {
+    let ask = crowd.any().post(BOOKINGS).user(user).header("Content-Type", "application/json");
+    let one = asked(ask.body("{")).await;
+    match one.reply.status {
+        400 => {}
+        _ => assert_eq!(one.reply.json(429)["rule"], "booking_attempts"),
+    }
+    one
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_a_process_refuses_is_counted_too() {
+    let crowd = Crowd::new(&Place::shared(), 2, &attempts()).await;
+    let event = crowd.apis[0].event(places(10)).await;
+    let (mut all, began) = (Vec::new(), Instant::now());
+    while began.elapsed() < WINDOW * 5 / 2 {
+        all.push(nonsense(&crowd, "ann").await);
+    }
+    no_window_has_more(&all, QUOTA + SHARE * crowd.apis.len(), WINDOW);
+    let count = passed(&all).len();
+    assert!(count >= 2 * QUOTA, "{count} of {}", all.len());
+    // And it counts for what makes sense: by now the quota is used up in every process.
+    for api in &crowd.apis {
+        let body = json!({ "event_id": event, "seat_ids": [1] });
+        let held = asked(api.post(BOOKINGS).user("ann").json(body)).await;
+        if held.reply.status != 429 {
+            all.push(held);
+        }
+    }
+    no_window_has_more(&all, QUOTA + SHARE * crowd.apis.len(), WINDOW);
+    // Whoever sends nonsense now and then is never refused for it.
+    for n in 0..SHARE * 2 {
+        assert_eq!(nonsense(&crowd, "bob").await.reply.status, 400, "{n}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_restarted_redis_lets_no_more_through() {
+    let redis = redis();
+    // What the last second's writes become without this is another test's.
+    redis.command(&["CONFIG", "SET", "appendfsync", "always"]);
+    let crowd = Crowd::new(&Place::new(&redis, shared_mongodb()), 2, &attempts()).await;
+    let (mut all, began) = (Vec::new(), Instant::now());
+    let (mut killed, mut restarted) = (false, false);
+    let mut away = 0;
+    while began.elapsed() < WINDOW * 4 {
+        let one = nonsense(&crowd, "ann").await;
+        away += usize::from(killed && !restarted && one.reply.status == 400);
+        all.push(one);
+        if !killed && began.elapsed() > WINDOW {
+            redis.kill();
+            killed = true;
+        }
+        if !restarted && began.elapsed() > WINDOW * 5 / 2 {
+            tokio::task::block_in_place(|| redis.restart());
+            restarted = true;
+        }
+    }
+    no_window_has_more(&all, QUOTA + SHARE * crowd.apis.len(), WINDOW);
+    assert!(away >= 1, "each process has its share while Redis is away");
+    assert!(passed(&all).len() >= 2 * QUOTA, "{} of {}", passed(&all).len(), all.len());
+    // Then Redis counts again, and the ledgers are empty.
+    let notes = r#"holdfast_limiter_entries{kind="notes"}"#;
+    eventually("notes are counted or forgotten", RECOVERY, async || {
+        crowd.labelled_metric(notes).await == 0.0
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn while_redis_is_silent_each_rule_does_what_it_says() {
+    let redis = redis();
+    let place = Place::new(&redis, shared_mongodb());
+    let with = async |away: &str| {
+        let rules = format!(
+            "[{{name=\"requests\",quota=8,window_seconds=60,when_redis_is_away=\"{away}\"}}]"
+        );
+        Api::program(&place, &[EACH, PROMPT, ("HOLDFAST_LIMIT_RULES", &rules)]).await
+    };
+    let (local, pass, refuse) = (with("local").await, with("pass").await, with("refuse").await);
+    redis.freeze();
+    // A list of bookings needs Redis for its limit alone.
+    let statuses = async |api: &Api| {
+        let mut statuses = Vec::new();
+        for _ in 0..5 {
+            let one = asked(api.get(BOOKINGS).user("ann")).await;
+            let took = one.answered - one.sent;
+            assert!(took < PROMPTLY, "{took:?}");
+            statuses.push(one.reply.status);
+        }
+        statuses
+    };
+    assert_eq!(statuses(&local).await, [200, 200, 429, 429, 429]);
+    assert_eq!(statuses(&pass).await, [200; 5]);
+    assert_eq!(statuses(&refuse).await, [503; 5]);
+    redis.thaw();
+    for api in [&local, &pass, &refuse] {
+        eventually("limits are counted again", RECOVERY, async || {
+            let reply = api.get(BOOKINGS).user("bob").send().await;
+            reply.status == 200 && reply.header("ratelimit").is_some()
+        })
+        .await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn limits_cost_one_call_and_the_blocked_none() {
+    let redis = redis();
+    let crowd = Crowd::new(&Place::new(&redis, shared_mongodb()), 1, &requests(11, 6, "")).await;
+    let api = &crowd.apis[0];
+    let calls = || {
+        let info = redis.command_lines(&["INFO", "commandstats"]);
+        let count = |name: &str| -> u64 {
+            let line = info.iter().find_map(|line| line.strip_prefix(name));
+            line.map_or(0, |rest| rest.split(['=', ',']).nth(1).unwrap().parse().unwrap())
+        };
+        count("cmdstat_evalsha:") + count("cmdstat_eval:")
+    };
+    let get = async |user: &str| api.get(BOOKINGS).user(user).send().await.status;
+    // The first asks for the time of Redis, too.
+    assert_eq!(get("ann").await, 200);
+    let limit_calls = r#"holdfast_script_duration_seconds_count{script="limit"}"#;
+    let (redis_before, limit_before) = (calls(), api.labelled_metric(limit_calls).await);
+    for _ in 0..10 {
+        assert_eq!(get("ann").await, 200);
+    }
+    assert_eq!(api.labelled_metric(limit_calls).await, limit_before + 10.0);
+    assert_eq!(calls(), redis_before + 10, "nothing else runs a script here");
+    // The twelfth is refused by Redis, the others by the list.
+    let before = calls();
+    for _ in 0..10 {
+        assert_eq!(get("ann").await, 429);
+    }
+    assert!(calls() - before <= 1, "{} calls", calls() - before);
+    let blocks = r#"holdfast_limiter_entries{kind="blocks"}"#;
+    eventually("the list shows", RECOVERY, async || api.labelled_metric(blocks).await == 1.0).await;
+    eventually("and is empty again", RECOVERY, async || api.labelled_metric(blocks).await == 0.0)
+        .await;
+}
