@@ -52,7 +52,7 @@ impl Done {
     /// The same for people.
     pub fn text(&self) -> String {
         let within = self.reaches_all_within_seconds;
-        let what = match (self.changed, self.announced) {
+        match (self.changed, self.announced) {
             (false, _) => "Nothing changed: it was so before.".to_owned(),
             (true, true) => format!("Changed. Every API process goes by it within {within} s."),
             (true, false) => format!(
@@ -60,8 +60,7 @@ impl Done {
                  goes by it within {within} s, those that do not reach Redis either within \
                  {REACHES_ALL_SECONDS} s."
             ),
-        };
-        what
+        }
     }
 }
 
