@@ -10,8 +10,6 @@ use crate::support::eventually;
 /// The parts of entries that do not hang on the clock.
 fn entries(listed: &Value) -> Vec<(&str, &str, bool)> {
     let entries = listed["entries"].as_array().unwrap().iter();
-    let part = |entry: &'_ Value, name: &str| -> String { entry[name].as_str().unwrap().into() };
-    let _ = part;
     entries
         .map(|entry| {
             let text = |name: &str| entry[name].as_str().unwrap();

@@ -308,7 +308,7 @@ async fn without_mongodb_processes_go_by_what_they_know() {
     let ran = stage.ctl("access remove 203.0.113.7").await;
     assert!(ran.refusal().contains("MongoDB is unavailable"), "{ran:?}");
     // Both notice that they cannot look.
-    let (engine, _) = (start::existing_engine(&stage.place.config()).await.unwrap(), ());
+    let engine = start::existing_engine(&stage.place.config()).await.unwrap();
     engine.renew_gates_mark().await.unwrap();
     for api in &stage.apis {
         let cannot = "the gates' policy cannot be looked at";
