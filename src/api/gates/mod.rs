@@ -6,16 +6,16 @@ mod address;
 mod admin;
 mod bots;
 mod identity;
+mod meters;
 mod quotas;
 mod rate;
 
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use actix_web::HttpRequest;
 use arc_swap::ArcSwap;
-use prometheus::{Histogram, IntCounter};
 
 use crate::config::Config;
 use crate::domain::policy::Access;
@@ -30,6 +30,7 @@ use super::state::Call;
 use bots::Bots;
 use identity::Identity;
 pub use identity::KeyError;
+use meters::{Gate, Meters};
 pub use quotas::{LimitsTold, Quotas};
 use rate::AddressRates;
 
@@ -353,78 +354,6 @@ fn event_of_path(request: &HttpRequest) -> Option<EventId> {
     let event = || path.get("event_id")?.parse().ok().map(EventId);
     let booking = || path.get("booking_id")?.parse::<BookingId>().ok().map(|id| id.event());
     event().or_else(booking)
-}
-
-/// The gates, as metrics name them.
-#[derive(Clone, Copy, Debug)]
-enum Gate {
-    Access,
-    Rate,
-    Identity,
-    Bots,
-    Blocks,
-    Admin,
-    Quotas,
-}
-
-const GATES: [&str; 7] = ["access", "rate", "identity", "bots", "blocks", "admin", "quotas"];
-
-/// Each gate's verdicts and times; children kept, as looking one up takes a lock.
-struct Meters {
-    gates: [Meter; GATES.len()],
-}
-
-struct Meter {
-    seconds: Histogram,
-    passed: IntCounter,
-    observed: IntCounter,
-    refused: IntCounter,
-}
-
-impl Meters {
-    fn new(metrics: &Metrics) -> Self {
-        Meters {
-            gates: GATES.map(|gate| {
-                let verdict = |word| metrics.gate_verdicts.with_label_values(&[gate, word]);
-                Meter {
-                    seconds: metrics.gate_seconds.with_label_values(&[gate]),
-                    passed: verdict("passed"),
-                    observed: verdict("observed"),
-                    refused: verdict("refused"),
-                }
-            }),
-        }
-    }
-
-    fn begin(&self) -> Laps<'_> {
-        Laps { meters: self, began: Instant::now() }
-    }
-}
-
-/// Times one gate after another: the end of one is the beginning of the next.
-struct Laps<'a> {
-    meters: &'a Meters,
-    began: Instant,
-}
-
-impl Laps<'_> {
-    /// Counts a gate's verdict and time.
-    fn passes(&mut self, gate: Gate, verdict: Result<Verdict, Problem>) -> Result<(), Problem> {
-        self.note(gate, verdict.as_ref().copied());
-        verdict.map(drop)
-    }
-
-    fn note(&mut self, gate: Gate, verdict: Result<Verdict, &Problem>) {
-        let meter = &self.meters.gates[gate as usize];
-        match verdict {
-            Ok(Verdict::Passed) => meter.passed.inc(),
-            Ok(Verdict::Observed) => meter.observed.inc(),
-            Err(_) => meter.refused.inc(),
-        }
-        let now = Instant::now();
-        meter.seconds.observe(now.duration_since(self.began).as_secs_f64());
-        self.began = now;
-    }
 }
 
 /// Whoever is refused by a limit is told this code.
