@@ -12,7 +12,8 @@
 //!   the archive each turn; one that does, while the tool does not, is not told, and finds it by
 //!   the look that everyone takes every 30 s.
 //! * *Redis has forgotten the mark*: that is another mark than before.
-//! * *MongoDB is away*: nothing can be changed; processes go by what they know.
+//! * *MongoDB is away*: nothing can be changed; processes go by what they know. One that alone does
+//!   not reach it looks each turn until it does.
 //! * *What is stored cannot be read or cannot be*: processes go by what they know, and say so in
 //!   the log and by a metric. One that starts goes by its settings.
 //! * *Two operators at once*: the second is told by MongoDB that it was not the first, looks
@@ -245,6 +246,8 @@ impl PolicyWatch {
         let now = Instant::now();
         let is_due = self.mark.is_none()
             || now < self.watchful_until
+            // What was announced meanwhile was missed, for as long as the archive was away.
+            || matches!(self.trouble, Some(Trouble::Away(_)))
             || now.duration_since(self.looked_at) >= LOOK_INTERVAL;
         let engine = self.engine.clone();
         let mark = if is_due {

@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 
 use crate::support::api::{Api, Place, places};
 use crate::support::http::{Ask, Client, Reply};
+use crate::support::servers::{Flavor, private_mongodb, shared_redis};
 use crate::support::tokens::{self, AUDIENCE, token};
 
 /// printf %s open-sesame | sha256sum
@@ -99,6 +100,31 @@ async fn anothers_booking_looks_like_none() {
         let seen = as_ann(&Method::GET, path(id, "")).send().await.json(200);
         assert_eq!(seen["status"], status, "{seen}");
     }
+    api.stop().await;
+}
+
+#[tokio::test]
+async fn anothers_booking_looks_like_none_while_the_archive_is_away() {
+    let mongodb = private_mongodb();
+    let place = Place::new(shared_redis(Flavor::Valkey), &mongodb);
+    let api = Api::here(Config { mongodb_timeout_ms: 500, ..place.config() }).await;
+    let event = api.event(places(4)).await;
+    let booking = api.held("ann", event, &[1]).await;
+    let hold = booking["id"].as_str().unwrap();
+    let absent = BookingId::new(EventId(event as u32), 1_763_700_000_123, 17).to_string();
+    mongodb.freeze();
+    for (method, rest) in ON_A_BOOKING {
+        for body in [None, Some(json!({ "amount": 1 }))] {
+            let told = async |id: &str| {
+                let ask = api.ask(method.clone(), &format!("/api/v1/bookings/{id}{rest}"));
+                let ask = ask.user("eve");
+                let ask = if let Some(body) = &body { ask.json(body.clone()) } else { ask };
+                shape(&ask.send().await, id)
+            };
+            assert_eq!(told(hold).await, told(&absent).await, "{method} {rest} {body:?}");
+        }
+    }
+    mongodb.thaw();
     api.stop().await;
 }
 

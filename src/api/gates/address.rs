@@ -66,15 +66,17 @@ fn right_most_untrusted(
     // Several header lines are one list, in order.
     for line in (0..headers.get_all(&name).count()).rev() {
         let value = headers.get_all(&name).nth(line);
-        // What cannot be read ends what can be believed.
-        let Some(mut rest) = value.and_then(|value| value.to_str().ok()) else { break };
+        // As bytes: a client that writes what is no text must not spoil what a proxy appended to it.
+        let Some(mut rest) = value.map(|value| value.as_bytes()) else { break };
         loop {
             if hops_left == 0 || !is_one_of(trusted, client) {
                 return Some(client);
             }
             hops_left -= 1;
             let (before, hop) = split_last(rest, quotes);
-            let Some(address) = address_of(hop) else { return Some(client) };
+            // What cannot be read ends what can be believed.
+            let address = std::str::from_utf8(hop).ok().and_then(address_of);
+            let Some(address) = address else { return Some(client) };
             client = address;
             match before {
                 Some(before) => rest = before,
@@ -87,11 +89,11 @@ fn right_most_untrusted(
 
 /// A list's last item, and what is before it. Read from the right, so that nothing a client wrote
 /// (a quote that it never closed) can touch what proxies appended.
-fn split_last(list: &str, quotes: bool) -> (Option<&str>, &str) {
+fn split_last(list: &[u8], quotes: bool) -> (Option<&[u8]>, &[u8]) {
     let mut quoted = false;
-    let comma = list.bytes().rposition(|byte| {
-        quoted ^= quotes && byte == b'"';
-        byte == b',' && !quoted
+    let comma = list.iter().rposition(|byte| {
+        quoted ^= quotes && *byte == b'"';
+        *byte == b',' && !quoted
     });
     match comma {
         Some(at) => (Some(&list[..at]), &list[at + 1..]),
@@ -191,6 +193,25 @@ mod tests {
             let got = client(ProxyHeader::Forwarded, "10.0.0.1", &[("forwarded", line)]);
             assert_eq!(got, expected, "{line}");
         }
+    }
+
+    #[test]
+    fn what_is_no_text_spoils_nothing_that_a_proxy_appended() {
+        let config =
+            Config { trusted_proxies: vec!["10.0.0.0/8".parse().unwrap()], ..Config::default() };
+        let client = |header: ProxyHeader, name: &str, line: &[u8]| {
+            let value = actix_web::http::header::HeaderValue::from_bytes(line).unwrap();
+            let request = TestRequest::get().peer_addr("10.0.0.1:1".parse().unwrap());
+            let request = request.append_header((name, value)).to_http_request();
+            let config = Config { proxy_header: header, ..config.clone() };
+            of_client(&config, &request, RouteClass::Events).address.unwrap().to_string()
+        };
+        let xff = |line: &[u8]| client(ProxyHeader::XForwardedFor, "x-forwarded-for", line);
+        assert_eq!(xff(b"\xff, 9.9.9.9"), "9.9.9.9");
+        assert_eq!(xff(b"6.6.6.6\xff, 9.9.9.9, 10.0.0.2"), "9.9.9.9");
+        assert_eq!(xff(b"9.9.9.9, \xff"), "10.0.0.1");
+        let forwarded = |line: &[u8]| client(ProxyHeader::Forwarded, "forwarded", line);
+        assert_eq!(forwarded(b"for=\"\xff, for=9.9.9.9"), "9.9.9.9");
     }
 
     #[test]

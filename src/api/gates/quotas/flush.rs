@@ -82,6 +82,9 @@ impl Quotas {
             if standing.is_over && one.enforced {
                 let (rule, limit) = (&one.rule, one.limit);
                 self.inner.blocks.add(&one.subject, rule, limit, standing.wait_ms, now);
+            } else if one.forgives {
+                // Who asked before Redis knew of it was blocked once more.
+                self.inner.blocks.forgive(&one.subject, &one.rule);
             }
         }
     }

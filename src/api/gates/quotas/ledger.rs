@@ -258,6 +258,7 @@ impl Ledger {
                 account.tallies.retain(|tally| tally.len() > 0);
                 !account.tallies.is_empty()
             });
+            shard.tidy_queue();
             if shard.accounts.is_empty() {
                 shard.accounts.shrink_to_fit();
                 shard.queue = VecDeque::new();
@@ -311,6 +312,17 @@ impl Shard {
         {
             self.queue.push_back(subject.clone());
         }
+    }
+
+    /// Drops subjects from the queue that have no account any more, or stand there twice since they
+    /// got a new one: nobody else does while Redis is away, and it may be for long.
+    fn tidy_queue(&mut self) {
+        let Shard { accounts, queue, .. } = self;
+        accounts.values_mut().for_each(|account| account.queued = false);
+        queue.retain(|subject| {
+            let account = accounts.get_mut(subject);
+            account.is_some_and(|account| !std::mem::replace(&mut account.queued, true))
+        });
     }
 
     fn drop_if_empty(&mut self, subject: &Subject) {

@@ -109,6 +109,37 @@ fn forgiving_comes_before_counting_and_once() {
 }
 
 #[test]
+fn the_queue_is_bounded_while_nothing_is_sent() {
+    let book = Book::new();
+    let enter = |subject: &Subject, rule: &Rule, after_ms| {
+        let now = book.now + Duration::from_millis(after_ms);
+        book.ledger.enter(&[book.note(subject, rule, true)], false, now).unwrap();
+    };
+    // Somebody is there all the time.
+    let hourly =
+        Rule { limit: Limit::Window { quota: 8, window_ms: 3_600_000 }, ..book.rule.clone() };
+    enter(&user(1), &hourly, 0);
+    for second in 0..10 {
+        enter(&book.ann, &book.rule, second * 1_000);
+        if second % 2 == 0 {
+            // Counted with her own next request, and noted again.
+            assert_eq!(book.take(), 1);
+            book.ledger.counted(PARTITION, &book.ann, &book.rule.name, 1);
+            enter(&book.ann, &book.rule, second * 1_000);
+            book.ledger.sweep(book.now + Duration::from_millis(second * 1_000));
+            assert_eq!(lock(&book.ledger.shards[0]).queue.len(), 2);
+        }
+        book.ledger.sweep(book.now + Duration::from_millis((second + 1) * 1_000));
+        assert_eq!(lock(&book.ledger.shards[0]).queue.len(), 1);
+    }
+    let due = book.ledger.due(PARTITION, 10);
+    assert_eq!(
+        due.iter().map(|one| (&one.subject, one.noted)).collect::<Vec<_>>(),
+        [(&user(1), 1)]
+    );
+}
+
+#[test]
 fn the_ledger_is_bounded_and_empty_again() {
     let book = Book::new();
     let enter = |number| {
