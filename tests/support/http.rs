@@ -11,7 +11,7 @@ use tokio::net::TcpStream;
 /// No answer may take longer, whatever it is asked.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
 /// How often a patient client asks again.
-const AGAIN_MAX: u32 = 20;
+const AGAIN_MAX: u32 = 240;
 /// How long it waits before it does.
 const AGAIN_AFTER: Duration = Duration::from_millis(250);
 
