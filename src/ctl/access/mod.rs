@@ -16,10 +16,10 @@ pub(super) enum Command {
     List(list::Arguments),
     /// Keep addresses, networks or users out
     ///
-    /// They are refused with 403 whatever they ask, admin calls included; this tool is not. An entry
-    /// takes the place of one for the same address, network or user. Where an address lies in a denied
-    /// and in an allowed network, it is allowed. The client's address is what trusted proxies say it is
-    /// (`trusted_proxies`).
+    /// They are refused with 403 whatever they ask of /api/v1, admin calls included; this tool is
+    /// not. An entry takes the place of one for the same address, network or user. Where an address
+    /// lies in a denied and in an allowed network, it is allowed. The client's address is what trusted
+    /// proxies say it is (`trusted_proxies`).
     #[command(after_help = "Examples:
   holdfastctl access deny 203.0.113.7 --for 2h --reason 'scraping seat maps'
   holdfastctl access deny 2001:db8:1:2::/64 198.51.100.0/24 --reason 'known bot farm'
