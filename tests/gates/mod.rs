@@ -5,3 +5,4 @@ mod crowd;
 mod limits;
 mod limits_alone;
 mod live;
+mod memory;

@@ -68,6 +68,12 @@ impl Blocks {
         }
     }
 
+    /// Whether one of these is on it, for any rule.
+    pub(super) fn knows_any(&self, subjects: &[Subject]) -> bool {
+        let listed = self.lock();
+        subjects.iter().any(|subject| listed.contains_key(subject))
+    }
+
     /// How long a caller has to wait, ms, if it is on the list for this rule as it is.
     pub(super) fn wait_ms(&self, subject: &Subject, rule: &Rule, now: Instant) -> Option<u64> {
         let subjects = self.lock();
@@ -140,6 +146,7 @@ mod tests {
         add(&blocks, &user(2), rule, 100, now);
         assert_eq!(blocks.wait_ms(&user(1), rule, now), Some(hour_ms));
         assert_eq!(blocks.wait_ms(&user(1), other, now), None);
+        assert!(blocks.knows_any(&[user(3), user(1)]) && !blocks.knows_any(&[user(3)]));
         let changed = Rule { limit: other.limit, ..rule.clone() };
         assert_eq!(blocks.wait_ms(&user(1), &changed, now), None);
         assert_eq!(blocks.wait_ms(&user(2), rule, now + Duration::from_millis(99)), Some(1));
