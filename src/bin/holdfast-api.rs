@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use clap::Parser;
+use holdfast::api::Gates;
 use holdfast::config::{Config, ConfigArgs};
 use holdfast::start::Failure;
 use holdfast::telemetry::Metrics;
@@ -46,7 +47,7 @@ async fn serve(config: Arc<Config>) -> Result<(), Failure> {
     // The sale's own tasks outlive the server: what is under way still needs them.
     let (sale_trigger, sale_shutdown) = shutdown::channel();
     let (sale, mut tasks) = start::sale(&services, &config, &metrics, &sale_shutdown);
-    let (gates, gate_tasks) = start::gates(&services, &config, &metrics, &sale_shutdown).await?;
+    let (gates, gate_tasks) = Gates::start(&services, &config, &metrics, &sale_shutdown).await?;
     tasks.extend(gate_tasks);
     tracing::info!(address = %listener.local_addr()?, "serving");
     let served = api::run(listener, config, sale, gates, metrics, shutdown).await;

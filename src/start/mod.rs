@@ -10,7 +10,6 @@ use std::time::Duration;
 
 use tokio::task::JoinHandle;
 
-use crate::api::{Gates, Quotas};
 use crate::archive::{Archive, ArchiveConfig, ArchiveError};
 use crate::config::Config;
 use crate::config::values::PaymentProvider;
@@ -18,7 +17,6 @@ use crate::faults::Faults;
 use crate::payments::{Provider, Simulated, SimulatedSettings, Stripe, StripeSettings};
 use crate::redis::scripts::{ClockSource, Scripts};
 use crate::redis::{Engine, Observer, RedisError, RedisSettings, WORKER_GROUP};
-use crate::sale::policy::PolicyWatch;
 use crate::sale::{Cashier, Sale, SaleSettings};
 use crate::shutdown::Shutdown;
 use crate::telemetry::Metrics;
@@ -155,7 +153,8 @@ fn redis_away(error: RedisError, config: &Config) -> StartError {
     StartError(format!("{error}. Start Redis, or set HOLDFAST_REDIS_URL, now {where_to}"))
 }
 
-fn refusal(error: ArchiveError, config: &Config) -> StartError {
+/// Why the archive is of no use, and how to mend it.
+pub(crate) fn refusal(error: ArchiveError, config: &Config) -> StartError {
     let ArchiveError::Unavailable(_) = error else {
         return StartError(error.to_string());
     };
@@ -180,32 +179,6 @@ pub fn sale(
         Arc::new(Faults::new(config.api_fault_point)),
         shutdown.watch(),
     )
-}
-
-/// What requests pass before they reach the sale, going by what operators changed so far, with the
-/// handles of its background tasks, which end when shutdown is requested.
-///
-/// # Errors
-/// If the settings' rules cannot be, a key that tokens are verified with cannot be used, or MongoDB
-/// does not answer.
-pub async fn gates(
-    services: &Services,
-    config: &Arc<Config>,
-    metrics: &Metrics,
-    shutdown: &Shutdown,
-) -> Result<(Arc<Gates>, Vec<JoinHandle<()>>), StartError> {
-    let quotas = Quotas::new(services.engine.clone(), metrics);
-    let flush = quotas.clone().keep_flushed(shutdown.clone());
-    let gates = Gates::new(config.clone(), quotas, metrics);
-    let gates = Arc::new(gates.map_err(|error| StartError(error.to_string()))?);
-    let follower = Arc::new(observers::FollowingGates::new(gates.clone(), metrics));
-    let (engine, archive) = (services.engine.clone(), services.archive.clone());
-    let watch = PolicyWatch::begin(engine, archive, config.base_policy(), follower).await;
-    let watch = watch.map_err(|error| refusal(error, config))?;
-    let small = gates.clone().keep_small(metrics.clone(), shutdown.clone());
-    let watch = watch.run(shutdown.clone());
-    let tasks = vec![tokio::spawn(small), tokio::spawn(flush), tokio::spawn(watch)];
-    Ok((gates, tasks))
 }
 
 /// Who sees to bookings' money outside of a sale: the worker, the operator's tool.

@@ -1,16 +1,13 @@
 //! Metrics of the lower layers, which know nothing of metrics: they tell observers.
 
 use std::collections::HashMap;
-use std::sync::{Arc, OnceLock};
+use std::sync::OnceLock;
 
 use prometheus::{Histogram, IntCounter};
 
-use crate::api::Gates;
-use crate::domain::Policy;
 use crate::redis::scripts::SCRIPTS;
 use crate::redis::{CODES, Observer};
 use crate::sale::SaleObserver;
-use crate::sale::policy::PolicyFollower;
 use crate::telemetry::Metrics;
 
 /// Outcomes of a script call that are no reply of the script.
@@ -85,31 +82,6 @@ impl SaleObserver for SaleMetrics {
 
     fn payment(&self, what: &'static str) {
         self.metrics.payments.with_label_values(&[what]).inc();
-    }
-}
-
-/// Gates that go by what operators change; which revision they do is a metric.
-pub(super) struct FollowingGates {
-    gates: Arc<Gates>,
-    metrics: Metrics,
-}
-
-impl FollowingGates {
-    /// These gates.
-    pub fn new(gates: Arc<Gates>, metrics: &Metrics) -> Self {
-        FollowingGates { gates, metrics: metrics.clone() }
-    }
-}
-
-impl PolicyFollower for FollowingGates {
-    fn adopt(&self, policy: Policy) {
-        let revision = policy.revision;
-        self.gates.adopt(policy);
-        self.metrics.policy_revision.set(revision);
-    }
-
-    fn note_unusable(&self, is_unusable: bool) {
-        self.metrics.policy_unusable.set(is_unusable.into());
     }
 }
 

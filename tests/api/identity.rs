@@ -2,6 +2,7 @@
 
 use std::fs;
 
+use holdfast::api::Gates;
 use holdfast::config::Config;
 use holdfast::config::values::{Auth, JwtAlgorithm};
 use holdfast::start;
@@ -239,7 +240,7 @@ async fn key_files_that_cannot_be_are_told_at_start() {
     let (_trigger, shutdown) = holdfast::shutdown::channel();
     for (algorithm, file, expected) in cases {
         let config = std::sync::Arc::new(with_tokens(algorithm, vec![file.clone()]));
-        let error = start::gates(&services, &config, &metrics, &shutdown).await.err().unwrap();
+        let error = Gates::start(&services, &config, &metrics, &shutdown).await.err().unwrap();
         let text = error.to_string();
         assert!(text.starts_with(&format!("jwt_key_files: {file}: ")), "{text}");
         assert!(text.contains(expected), "{text}");

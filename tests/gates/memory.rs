@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use actix_web::test::TestRequest;
+use holdfast::api::Gates;
 use holdfast::config::Config;
 use holdfast::domain::RouteClass;
 use holdfast::domain::policy::AllRules;
@@ -29,7 +30,7 @@ async fn a_million_addresses_are_forgotten() {
     let metrics = Metrics::new("test");
     let services = start::connect(&config, &metrics).await.unwrap();
     let (_trigger, shutdown) = shutdown::channel();
-    let (gates, _tasks) = start::gates(&services, &config, &metrics, &shutdown).await.unwrap();
+    let (gates, _tasks) = Gates::start(&services, &config, &metrics, &shutdown).await.unwrap();
     let size = metrics.limiter_entries.with_label_values(&["addresses"]);
     assert_eq!(size.get(), 0);
 

@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::ops::Deref;
 use std::sync::{Arc, LazyLock};
 
+use holdfast::api::Gates;
 use holdfast::archive::Archive;
 use holdfast::config::Config;
 use holdfast::domain::policy::AllRules;
@@ -125,7 +126,7 @@ impl Api {
         let services = start::connect(&config, &metrics).await.unwrap();
         let (trigger, shutdown) = shutdown::channel();
         let (sale, _tasks) = start::sale(&services, &config, &metrics, &shutdown);
-        let (gates, _tasks) = start::gates(&services, &config, &metrics, &shutdown).await.unwrap();
+        let (gates, _tasks) = Gates::start(&services, &config, &metrics, &shutdown).await.unwrap();
         let served = tokio::spawn(async move {
             api::run(listener, config, sale, gates, metrics, shutdown).await.unwrap();
         });

@@ -12,6 +12,7 @@ use std::process::{Output, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
 
+use holdfast::api::Gates;
 use holdfast::config::Config;
 use holdfast::domain::policy::AllRules;
 use holdfast::shutdown::{self, Trigger};
@@ -64,7 +65,7 @@ impl Deployment {
         let metrics = Metrics::new(api::SERVICE);
         let services = start::connect(&config, &metrics).await.unwrap();
         let (sale, _tasks) = start::sale(&services, &config, &metrics, &ending);
-        let (gates, _tasks) = start::gates(&services, &config, &metrics, &ending).await.unwrap();
+        let (gates, _tasks) = Gates::start(&services, &config, &metrics, &ending).await.unwrap();
         let listener = api::bind(config.listen).unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
         tokio::spawn(async move {

@@ -9,6 +9,7 @@ mod identity;
 mod meters;
 mod quotas;
 mod rate;
+mod start;
 
 use std::net::IpAddr;
 use std::sync::Arc;
