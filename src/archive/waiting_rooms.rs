@@ -289,7 +289,7 @@ mod tests {
             ("revision", Bson::Int64(-1), "negative"),
             ("colour", Bson::Int64(1), "unknown field `colour`"),
             ("settings", within("settings", "colour"), "unknown field `colour`"),
-            ("settings", within("settings", "method"), "method"),
+            ("settings", within("settings", "method"), "expected an enum"),
             ("draw", within("draw", "colour"), "unknown field `colour`"),
         ] {
             let mut document = whole.clone();

@@ -203,7 +203,7 @@ settings! {
     admin_keys_sha256: Vec<AdminKey> = Vec::new();
     /// Secrets that the waiting room's tokens are signed with, as `id:` and 32 bytes or more; the
     /// same for every API process. The first signs, all verify (8 at most): several while they
-    /// are being changed. Empty, on loopback alone: each process makes up its own, and its tokens
+    /// are being changed, in a variable between commas. Empty, on loopback alone: each process makes up its own, and its tokens
     /// end with it.
     token_secrets: Vec<Secret> = Vec::new();
     /// How long a waiting room's token is worth anything, seconds: longer than anybody waits.

@@ -2,6 +2,7 @@
 
 pub mod admission_token;
 pub mod booking;
+pub mod draw;
 pub mod durability;
 pub mod entry;
 pub mod event;
@@ -24,6 +25,7 @@ pub mod wanted;
 
 pub use admission_token::{AdmissionToken, TokenFault, TokenKeys};
 pub use booking::{Booking, RecordError, Status};
+pub use draw::{Draw, PublicDraw};
 pub use durability::Durability;
 pub use entry::{Entry, HouseBlock, Kind, LogId, Transition};
 pub use event::{Event, EventChange, EventStatus, LoadState};
