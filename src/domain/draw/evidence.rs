@@ -184,9 +184,13 @@ mod tests {
             hex(&seed(&SECRET, &second, 2)),
             "1ec9d79f48e4e35ac142406541df223ffdde8ff4acfc247e9d6e1f9f25a8976f"
         );
-        let draw = Draw::new(seed(&SECRET, &second, 10), 10);
-        let places: Vec<u64> = (1..=10).map(|number| draw.place(number)).collect();
-        assert_eq!(places, [3, 9, 1, 5, 4, 7, 8, 2, 6, 10]);
+        let places = |joiners| -> Vec<u64> {
+            let draw = Draw::new(seed(&SECRET, &second, joiners), joiners);
+            (1..=joiners).map(|number| draw.place(number)).collect()
+        };
+        assert_eq!(places(10), [3, 9, 1, 5, 4, 7, 8, 2, 6, 10]);
+        // In this one the first two change roles.
+        assert_eq!(places(9), [7, 4, 2, 9, 6, 1, 3, 5, 8]);
     }
 
     #[test]
