@@ -20,6 +20,10 @@ use crate::support::http::{Client, Reply};
 use crate::support::process::Process;
 use crate::support::servers::{Flavor, shared_mongodb, shared_redis};
 
+/// Payment attempts of a booking: as many as a slow machine may cost, since one whose reply was lost
+/// is one.
+const ATTEMPTS_MAX: &str = "1000";
+
 /// Two API processes of one deployment, and as many workers as are asked for.
 struct Pair {
     apis: [Api; 2],
@@ -37,15 +41,22 @@ impl Pair {
         raise_open_files();
         let place = Place::new(shared_redis(flavor), shared_mongodb());
         let wait_ms = confirm_wait.as_millis().to_string();
-        // A busy machine is slow, which is not what is tested here.
-        let patient =
-            [("HOLDFAST_REDIS_TIMEOUT_MS", "900"), ("HOLDFAST_CONFIRM_WAIT_MS", &wait_ms)];
+        // A busy machine is slow, which is not what is tested here: patient clients may need more
+        // than ten attempts.
+        let patient = [
+            ("HOLDFAST_REDIS_TIMEOUT_MS", "900"),
+            ("HOLDFAST_CONFIRM_WAIT_MS", &wait_ms),
+            ("HOLDFAST_CONFIRM_ATTEMPTS_MAX", ATTEMPTS_MAX),
+        ];
         let apis = [
             Api::program(&place, &patient).await.patient(),
             Api::program(&place, &patient).await.patient(),
         ];
-        let workers = (0..workers).map(|_| place.worker()).collect();
-        Pair { apis, place, _workers: workers }
+        let mut all = Vec::new();
+        for _ in 0..workers {
+            all.push(place.worker_at_work(&[]).await);
+        }
+        Pair { apis, place, _workers: all }
     }
 
     /// The process whose turn it is.

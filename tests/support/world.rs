@@ -15,11 +15,11 @@ use holdfast::domain::{
 };
 use holdfast::faults::Faults;
 use holdfast::payments::{Charge, Order, Provider, Simulated, SimulatedSettings};
+use holdfast::redis::Engine;
 use holdfast::redis::scripts::{ClockSource, Scripts};
-use holdfast::redis::{Engine, WORKER_GROUP};
 use holdfast::sale::{
     BookingView, ConfirmRequest, Confirmed, HoldRequest, NewEvent, Sale, SaleError, SaleObserver,
-    SaleSettings, SeatsWanted, verify,
+    SaleSettings, SeatsWanted,
 };
 use mongodb::Database;
 use mongodb::bson::{Document, doc};
@@ -28,6 +28,7 @@ use tokio::task::JoinHandle;
 
 use super::engine::{NoObserver, settings};
 use super::servers::Server;
+use super::story::{AGREEMENT, one_story};
 use super::{eventually, unique_name};
 
 /// Sales of [`World::sell`] under way at a time.
@@ -260,10 +261,7 @@ impl World {
 
     /// Waits until Redis, the log and the archive tell one story.
     pub async fn verified(&self) {
-        let wait = Duration::from_secs(20);
-        let report = verify::verify(&self.engine, &self.archive, WORKER_GROUP, None, wait).await;
-        let report = report.unwrap();
-        assert!(report.clean, "{report:#?}");
+        one_story(&self.engine, &self.archive, AGREEMENT).await;
     }
 
     /// What the simulated provider's books have of a booking's payment.
