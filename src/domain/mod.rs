@@ -18,6 +18,7 @@ pub mod rules;
 pub mod seat;
 pub mod subject;
 pub mod time;
+pub mod waiting_room;
 pub mod wanted;
 
 pub use booking::{Booking, RecordError, Status};
@@ -34,4 +35,5 @@ pub use policy::Policy;
 pub use rules::{Limit, Mode, Place, RouteClass, Rule, RuleChange, Scope, WhenRedisIsAway};
 pub use seat::SeatState;
 pub use subject::Subject;
+pub use waiting_room::{DrawState, Floors, Method, RoomSettings, RoomState, Surge};
 pub use wanted::{OrphanRule, Quantity};
