@@ -193,19 +193,22 @@ on_each_redis!(one_key_sent_many_times_is_one_booking, async |flavor| {
     let ids: BTreeSet<String> = replies.iter().map(|r| r.json(201)["id"].to_string()).collect();
     assert_eq!(ids.len(), 1);
     let fresh = replies.iter().filter(|r| r.header("idempotent-replayed").is_none()).count();
-    assert_eq!(fresh, 1);
+    // One whose first reply was lost asks again, and is then told of its own.
+    let is_lost = replies.iter().any(|reply| reply.asked_again > 0);
+    assert!(fresh == 1 || (fresh == 0 && is_lost), "{fresh} made one");
     assert_eq!(pair.turn(0).counts(event).await, (98, 2, 0));
 });
 
 on_each_redis!(a_lapsed_hold_is_taken_while_no_worker_runs, async |flavor| {
     let pair = Pair::new(flavor).await;
     let mut event = places(3);
-    event["hold_ttl_seconds"] = 1.into();
+    // Long enough that a machine that stalls does not let it lapse before bob asks.
+    event["hold_ttl_seconds"] = 6.into();
     let event = pair.turn(0).event(event).await;
     let anns = pair.turn(0).held("ann", event, &[2]).await;
     pair.turn(1).hold("bob", event, &[2]).await.problem(409, "seats_unavailable");
     let mut bobs = Value::Null;
-    eventually("it lapses for another caller", Duration::from_secs(5), async || {
+    eventually("it lapses for another caller", Duration::from_secs(60), async || {
         let reply = pair.turn(1).hold("bob", event, &[1, 2]).await;
         bobs = if reply.status == 201 { reply.json(201) } else { Value::Null };
         !bobs.is_null()

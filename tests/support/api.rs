@@ -212,12 +212,12 @@ impl Api {
 }
 
 /// A client of the real program that tests without wishes of their own share. The events they
-/// make are theirs alone.
+/// make are theirs alone, and none of them is about services that are away.
 pub async fn shared_api() -> Client {
     static SHARED: tokio::sync::OnceCell<Api> = tokio::sync::OnceCell::const_new();
     static PLACE: LazyLock<Place> = LazyLock::new(Place::shared);
     let api = SHARED.get_or_init(|| Api::program(&PLACE, &[("HOLDFAST_CONFIRM_WAIT_MS", "50")]));
-    Client::new(&format!("http://{}", api.await.address()))
+    Client::new(&format!("http://{}", api.await.address())).patient()
 }
 
 /// Stalls of rows A (3 seats) and B (5) at 5000, a floor of 4 places at 2000.
