@@ -15,9 +15,14 @@ use super::{eventually, unique_name};
 /// Bound of a program's start: a busy machine connects slowly.
 const START_TIMEOUT: Duration = Duration::from_secs(60);
 /// How often a program is started whose services do not answer.
-const STARTS_MAX: u32 = 5;
+pub const STARTS_MAX: u32 = 5;
 /// What a program that ended for this reason says.
 const SILENT: [&str; 2] = ["Start Redis", "Start MongoDB"];
+
+/// Whether this, said by a program that ended at its start, is that a service did not answer.
+pub fn was_left_alone(text: &str) -> bool {
+    SILENT.iter().any(|advice| text.contains(advice))
+}
 
 /// One running program; killed when dropped.
 pub struct Process {
@@ -55,17 +60,12 @@ impl Process {
             if let Some(line) = process.line_unless_ended("it starts", &satisfies).await {
                 return (process, line);
             }
-            assert!(process.was_left_alone(), "it ended: {}", process.error_text());
+            let text = process.error_text();
+            assert!(was_left_alone(&text), "it ended: {text}");
         }
         let process = Process::start(program, settings);
         let line = process.log_line("it starts", satisfies).await;
         (process, line)
-    }
-
-    /// Whether it says that a service did not answer.
-    fn was_left_alone(&self) -> bool {
-        let text = self.error_text();
-        SILENT.iter().any(|advice| text.contains(advice))
     }
 
     /// Every whole line of its log so far.

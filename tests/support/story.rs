@@ -11,7 +11,7 @@ use holdfast::sale::verify::{Report, verify};
 /// By when they agree where little was sold.
 pub const AGREEMENT: Duration = Duration::from_secs(60);
 /// How long one look waits for what is on its way.
-const LOOK: Duration = Duration::from_secs(20);
+const LOOK: Duration = Duration::from_secs(60);
 /// Between two looks.
 const PAUSE: Duration = Duration::from_millis(100);
 /// How often one page of the archive is asked for.

@@ -33,6 +33,9 @@ use super::{eventually, unique_name};
 
 /// Sales of [`World::sell`] under way at a time.
 const BUYERS_AT_ONCE: usize = 16;
+/// How often [`answered`] asks, and how long it waits between two asks.
+const ASKS_MAX: u32 = 120;
+const AGAIN_AFTER: Duration = Duration::from_millis(250);
 
 /// How many calls wait to be finished.
 #[derive(Default)]
@@ -197,8 +200,10 @@ impl World {
     /// Holds and pays for each of these seats, a booking a seat; the worker need not be there.
     pub async fn sell(&self, event: EventId, seats: RangeInclusive<u32>) -> Vec<BookingView> {
         let sales = seats.map(|seat| async move {
-            let held = self.hold(&format!("u{seat}"), event, &[seat], None).await.unwrap();
-            self.confirm(&held).await.unwrap();
+            let user = format!("u{seat}");
+            let held = answered(async || self.hold(&user, event, &[seat], None).await).await;
+            let held = held.unwrap();
+            answered(async || self.confirm(&held).await).await.unwrap();
             held
         });
         stream::iter(sales).buffered(BUYERS_AT_ONCE).collect().await
@@ -304,6 +309,17 @@ impl World {
             task.await.unwrap();
         }
     }
+}
+
+/// What a use case comes to, asked again where a service did not answer.
+pub async fn answered<T>(ask: impl AsyncFn() -> Result<T, SaleError>) -> Result<T, SaleError> {
+    for _ in 1..ASKS_MAX {
+        match ask().await {
+            Err(SaleError::Unavailable { .. }) => tokio::time::sleep(AGAIN_AFTER).await,
+            told => return told,
+        }
+    }
+    ask().await
 }
 
 pub fn sale_settings() -> SaleSettings {
