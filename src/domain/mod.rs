@@ -1,6 +1,8 @@
 //! The words of a sale: ids, seats, layouts, bookings, log entries. Pure: no I/O, no clock.
 
+pub mod admission_token;
 pub mod booking;
+pub mod draw;
 pub mod durability;
 pub mod entry;
 pub mod event;
@@ -21,7 +23,9 @@ pub mod time;
 pub mod waiting_room;
 pub mod wanted;
 
+pub use admission_token::{AdmissionToken, TokenFault, TokenKeys};
 pub use booking::{Booking, RecordError, Status};
+pub use draw::{Draw, PublicDraw};
 pub use durability::Durability;
 pub use entry::{Entry, HouseBlock, Kind, LogId, Transition};
 pub use event::{Event, EventChange, EventStatus, LoadState};
