@@ -16,11 +16,11 @@ use holdfast::domain::{
 };
 use holdfast::faults::Faults;
 use holdfast::payments::{Charge, Order, Provider, Simulated, SimulatedSettings};
+use holdfast::redis::Engine;
 use holdfast::redis::scripts::{ClockSource, Scripts};
-use holdfast::redis::{Engine, WORKER_GROUP};
 use holdfast::sale::{
     BookingView, ConfirmRequest, Confirmed, HoldRequest, NewEvent, Parts, Sale, SaleError,
-    SaleObserver, SaleSettings, SeatsWanted, verify,
+    SaleObserver, SaleSettings, SeatsWanted,
 };
 use mongodb::Database;
 use mongodb::bson::{Document, doc};
@@ -29,10 +29,14 @@ use tokio::task::JoinHandle;
 
 use super::engine::{NoObserver, settings};
 use super::servers::Server;
+use super::story::{AGREEMENT, one_story};
 use super::{eventually, unique_name};
 
 /// Sales of [`World::sell`] under way at a time.
 const BUYERS_AT_ONCE: usize = 16;
+/// How often [`answered`] asks, and how long it waits between two asks.
+const ASKS_MAX: u32 = 120;
+const AGAIN_AFTER: Duration = Duration::from_millis(250);
 
 /// How many calls wait to be finished.
 #[derive(Default)]
@@ -201,8 +205,10 @@ impl World {
     /// Holds and pays for each of these seats, a booking a seat; the worker need not be there.
     pub async fn sell(&self, event: EventId, seats: RangeInclusive<u32>) -> Vec<BookingView> {
         let sales = seats.map(|seat| async move {
-            let held = self.hold(&format!("u{seat}"), event, &[seat], None).await.unwrap();
-            self.confirm(&held).await.unwrap();
+            let user = format!("u{seat}");
+            let held = answered(async || self.hold(&user, event, &[seat], None).await).await;
+            let held = held.unwrap();
+            answered(async || self.confirm(&held).await).await.unwrap();
             held
         });
         stream::iter(sales).buffered(BUYERS_AT_ONCE).collect().await
@@ -265,10 +271,7 @@ impl World {
 
     /// Waits until Redis, the log and the archive tell one story.
     pub async fn verified(&self) {
-        let wait = Duration::from_secs(20);
-        let report = verify::verify(&self.engine, &self.archive, WORKER_GROUP, None, wait).await;
-        let report = report.unwrap();
-        assert!(report.clean, "{report:#?}");
+        one_story(&self.engine, &self.archive, AGREEMENT).await;
     }
 
     /// What the simulated provider's books have of a booking's payment.
@@ -311,6 +314,17 @@ impl World {
             task.await.unwrap();
         }
     }
+}
+
+/// What a use case comes to, asked again where a service did not answer.
+pub async fn answered<T>(ask: impl AsyncFn() -> Result<T, SaleError>) -> Result<T, SaleError> {
+    for _ in 1..ASKS_MAX {
+        match ask().await {
+            Err(SaleError::Unavailable { .. }) => tokio::time::sleep(AGAIN_AFTER).await,
+            told => return told,
+        }
+    }
+    ask().await
 }
 
 pub fn sale_settings() -> SaleSettings {
