@@ -74,6 +74,8 @@ words! {
         BookingChanges = "booking_changes",
         /// Joining a waiting room.
         WaitingRoomJoin = "waiting_room_join",
+        /// Opening a WebSocket or an event stream.
+        Push = "push",
         /// What only admins may do.
         Admin = "admin",
     }
