@@ -32,9 +32,9 @@ codes! {
     AdminKeyMissing = "admin_key_missing" 401 "An admin key is needed";
     PaymentDeclined = "payment_declined" 402 "The payment was declined";
     AdminKeyWrong = "admin_key_wrong" 403 "Not an admin key";
+    AutomatedAccess = "automated_access" 403 "Automated access not allowed";
     OriginForbidden = "origin_forbidden" 403 "Not for pages of this site";
     WaitingRoomTokenInvalid = "waiting_room_token_invalid" 403 "The waiting room's token is not valid";
-    AutomatedAccess = "automated_access" 403 "Automated access not allowed";
     RouteUnknown = "route_unknown" 404 "No such route";
     EventUnknown = "event_unknown" 404 "No such event";
     BookingUnknown = "booking_unknown" 404 "No such booking";
