@@ -15,6 +15,7 @@ import errno
 import json
 import os
 import re
+import secrets
 import sys
 import time
 from pathlib import Path
@@ -186,6 +187,22 @@ def start_services(children: Children, state: Path) -> Tuple[str, str]:
     return redis, mongodb
 
 
+def token_secrets(state: Path) -> str:
+    """The secret of the waiting room's tokens: one for all API processes, and for the next run."""
+    given = os.environ.get("HOLDFAST_TOKEN_SECRETS")
+    if given:
+        return given
+    kept = state / "token-secret"
+    if not kept.exists():
+        # Whole or not at all, and for this user's eyes.
+        new = state / "token-secret.new"
+        new.unlink(missing_ok=True)
+        with os.fdopen(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+            file.write("run:" + secrets.token_hex(32) + "\n")
+        new.rename(kept)
+    return kept.read_text().strip()
+
+
 def last_ports(state: Path) -> Dict[str, int]:
     """Last time's ports: whoever looks into Redis by hand finds it where it was."""
     with contextlib.suppress(OSError, ValueError):
@@ -284,6 +301,7 @@ def run(args: argparse.Namespace, children: Children, api: Address, state: Path)
         "HOLDFAST_WORKER_LISTEN": str(worker),
         "HOLDFAST_REDIS_URL": redis,
         "HOLDFAST_MONGODB_URL": mongodb,
+        "HOLDFAST_TOKEN_SECRETS": token_secrets(state),
     }
     worker_child = start_program(children, state, programs, "worker", env)
     apis = [api]

@@ -4,14 +4,14 @@
 -- Guarantee: the only script that appends `sold`, the only kind that makes claims. Without the
 -- current lease number it changes nothing. A booking that lost a seat to a sale that the archive
 -- restored is committed all the same, without touching that seat: it is paid, and the archive
--- makes it `refund`.
--- KEYS: event seats holders bookings deadlines leases users ended log link
+-- makes it `refund`. The buyer's waiting-room session ends in the same step.
+-- KEYS: event seats holders bookings deadlines leases users ended log link room_sessions
 -- ARGV: not_after generation nonce booking lease payment
 -- Reply: code now, then by code: ok|lease_stale id record · generation_mismatch generation
 -- Codes: ok too_late event_not_loaded generation_mismatch booking_unknown lease_stale
 local event_key, seats_key, holders_key, bookings_key = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 local deadlines_key, leases_key, users_key, ended_key = KEYS[5], KEYS[6], KEYS[7], KEYS[8]
-local log_key, link_key = KEYS[9], KEYS[10]
+local log_key, link_key, sessions_key = KEYS[9], KEYS[10], KEYS[11]
 local not_after, generation, nonce = tonumber(ARGV[1]), ARGV[2], ARGV[3]
 local booking_id, lease, payment = ARGV[4], tonumber(ARGV[5]), ARGV[6]
 local ev, now, available_delta, entries_appended = nil, nil, 0, 0
@@ -46,6 +46,7 @@ for seat in string.gmatch(b.seats, '%d+') do
   if redis.call('HGET', holders_key, seat) == b.id then set_seat(seat, 'b') end
 end
 redis.call('ZREM', leases_key, b.id)
+redis.call('ZREM', sessions_key, b.user)
 b.status = 'COMMITTED'
 b.payment = payment
 b.paid = now

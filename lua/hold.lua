@@ -9,22 +9,25 @@
 -- `more_to_scan` asks to be called again from there (section 0: from the beginning, since overdue
 -- holds were released, or more may be). A call that goes on so releases none beforehand
 -- (`overdue_batch` 0): their seats could lie where the search has been.
--- KEYS: event seats holders bookings deadlines leases users ended log link idempotency
+-- KEYS: event seats holders bookings deadlines leases users ended log link idempotency room
+--       room_numbers room_sessions
 -- ARGV: not_after generation nonce layout booking user seats amount currency idempotency
 --       fingerprint trace idempotency_ttl replay_window log_entries_max overdue_batch
 --       overdue_batch_max orphan_rule orphan_pairs quantity split sections kept
---       scan_seats_max scan_runs_max
+--       scan_seats_max scan_runs_max room_number
 -- Reply: code now, then by code: ok|replayed id record · ok id record "seat,..." left alone ·
 --        generation_mismatch generation · not_on_sale on_sale_at · user_limit has max ·
 --        seats_unavailable "seat:state,..." · orphan_seats "seat,..." · seat_unknown seat ·
 --        more_to_scan section seat "kept seat,..."
 -- Codes: ok too_late event_not_loaded generation_mismatch idempotency_mismatch replayed
---        layout_mismatch event_closed event_paused not_on_sale seat_unknown user_limit
---        seats_unavailable too_few_seats more_to_scan orphan_seats log_full id_taken
+--        layout_mismatch event_closed event_paused not_on_sale session_required
+--        number_superseded seat_unknown user_limit seats_unavailable too_few_seats more_to_scan
+--        orphan_seats log_full id_taken
 local event_key, seats_key, holders_key, bookings_key = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 local deadlines_key, leases_key, users_key, ended_key = KEYS[5], KEYS[6], KEYS[7], KEYS[8]
 local log_key, link_key = KEYS[9], KEYS[10]
 local idempotency_key = KEYS[11]
+local room_key, numbers_key, sessions_key = KEYS[12], KEYS[13], KEYS[14]
 local not_after, generation, nonce, layout = tonumber(ARGV[1]), ARGV[2], ARGV[3], ARGV[4]
 local booking_id, user, seats, amount, currency = ARGV[5], ARGV[6], ARGV[7], ARGV[8], ARGV[9]
 local idempotency, fingerprint, trace = ARGV[10], ARGV[11], ARGV[12]
@@ -34,6 +37,7 @@ local overdue_batch, overdue_batch_max = tonumber(ARGV[16]), tonumber(ARGV[17])
 local orphan_rule, orphan_pairs = ARGV[18], ARGV[19]
 local quantity, split, sections, kept = tonumber(ARGV[20]), ARGV[21] == '1', ARGV[22], ARGV[23]
 local scan_seats_left, scan_runs_left = tonumber(ARGV[24]), tonumber(ARGV[25])
+local room_number = ARGV[26]
 local ev, now, available_delta, entries_appended = nil, nil, 0, 0
 
 -- @include now
@@ -55,6 +59,9 @@ local ev, now, available_delta, entries_appended = nil, nil, 0, 0
 -- @include scan_section
 -- @include find_seats
 -- @include seats_left_alone
+-- @include read_number
+-- @include session_end
+-- @include without_session
 -- @include reply
 
 now = now_ms()
@@ -84,6 +91,8 @@ if ev.layout ~= layout then return { 'layout_mismatch', now } end
 if ev.status == 'CLOSED' then return { 'event_closed', now } end
 if ev.status == 'PAUSED' then return { 'event_paused', now } end
 if now < ev.on_sale_at then return { 'not_on_sale', now, ev.on_sale_at } end
+local no_entry = without_session()
+if no_entry then return no_entry end
 
 local wanted = {}
 for seat in string.gmatch(seats, '%d+') do

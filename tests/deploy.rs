@@ -29,6 +29,7 @@ fn operator_sets(name: &str) -> Option<String> {
     match name {
         "REDIS_PASSWORD" => Some("s3cret".to_owned()),
         "ADMIN_KEY_SHA256" => Some("ab".repeat(32)),
+        "TOKEN_SECRETS" => Some(format!("k1:{}", "cd".repeat(32))),
         _ => None,
     }
 }
@@ -95,6 +96,7 @@ fn compose_sets_what_holdfast_takes() {
         assert_eq!(config.redis_url.expose(), "redis://:s3cret@redis:6379");
         assert_eq!(config.mongodb_url.expose(), "mongodb://mongodb:27017/?replicaSet=rs0");
         assert_eq!(config.admin_keys_sha256.len(), 1);
+        assert!(config.token_keys().unwrap().is_some());
         assert_eq!((config.listen.port(), config.worker_listen.port()), (8000, 8001));
         assert!(config.listen.ip().is_unspecified() && config.worker_listen.ip().is_unspecified());
         let grace = service["stop_grace_period"].as_str().unwrap().trim_end_matches('s');

@@ -103,6 +103,7 @@ async fn measure(sale: &Sale, config: &Config, rounds: u32) -> Result<Measured, 
             event,
             seats: SeatsWanted::Named(vec![SeatId(round + 1)]),
             key: None,
+            room_number: 0,
             trace: String::new(),
         };
         let held = sale.hold(hold).await?.booking;

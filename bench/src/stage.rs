@@ -72,6 +72,7 @@ impl Stage {
             idempotency_ttl_ms: 60_000,
             replay_window_ms: 0,
             log_entries_max: u64::from(u32::MAX),
+            room_number: 0,
         };
         let not_after = self.engine.not_after(self.partition).await?;
         Ok(self.engine.hold(&call, not_after).await?)

@@ -21,6 +21,8 @@
 //! | `claims` | `event:seat` | the booking that owns the seat |
 //! | `intents` | booking id | what may be, or was, paid for it |
 //! | `gate_policy` | `live` | what operators changed of limits, bots and lists |
+//! | `waiting_rooms` | event id | what operators want of its waiting room; its draw |
+//! | `waiting_room_floors` | event id | highest number given, highest place served |
 //! | `log_marks` | partition | an entry of its booking log that was archived |
 //! | `transitions` | `booking:version:log id` | the ledger: every log entry |
 //! | `webhooks` | provider's event id | webhooks that were handled, for 30 days |
@@ -46,6 +48,7 @@ mod simulated;
 mod store;
 mod trial;
 mod verify;
+mod waiting_rooms;
 mod webhooks;
 
 use std::time::Duration;
@@ -67,6 +70,7 @@ pub use policy::StoredPolicy;
 pub use simulated::{SimulatedBooks, SimulatedObject, SimulatedPayment, SimulatedState};
 pub use store::{NoObserver, StoreObserver, StoreStep, Stored, Verdict};
 pub use verify::Claim;
+pub use waiting_rooms::{FixedDraw, StoredDraw, StoredRoom};
 
 use gateway::Gateway;
 

@@ -30,6 +30,8 @@ const REDIS_TIMEOUT_MS_MIN: u64 = 100;
 /// Least time a booking that ended is kept: longer than any call can be late, so that a hold that
 /// is run twice finds its booking.
 const ENDED_KEEP_SECONDS_MIN: u64 = 1;
+/// Longest life of a waiting room's token: a key that is changed stays in use for so long.
+const TOKEN_TTL_SECONDS_MAX: u64 = 30 * 86_400;
 /// Most entries of one batch: what one command of the archive takes.
 const BATCH_ENTRIES_MAX: u32 = 1_000;
 /// Calls of the provider that one payment may need one after the other: create, charge.
@@ -46,6 +48,7 @@ impl Config {
         self.check_relations(&mut faults);
         self.check_payments(&mut faults);
         self.check_identity(&mut faults);
+        self.check_tokens(&mut faults);
         self.check_origins(&mut faults);
         self.check_policy(&mut faults);
         if faults.is_empty() { Ok(()) } else { Err(ConfigError(faults.join("\n"))) }
@@ -109,6 +112,12 @@ impl Config {
         range("socket_idle_timeout_ms", self.socket_idle_timeout_ms, 20, 3_600_000);
         range("http_workers", self.http_workers as u64, 0, 1_024);
         range("jwt_leeway_seconds", self.jwt_leeway_seconds, 0, 600);
+        range(
+            "waiting_room_token_ttl_seconds",
+            self.waiting_room_token_ttl_seconds.into(),
+            1,
+            TOKEN_TTL_SECONDS_MAX,
+        );
         range("shutdown_notice_ms", self.shutdown_notice_ms, 0, 60_000);
         range("shutdown_seconds", self.shutdown_seconds, 1, 600);
     }
@@ -284,9 +293,10 @@ mod tests {
     #[test]
     fn contradictions_are_refused() {
         type Break = fn(&mut Config);
-        let cases: [(Break, &str); 16] = [
+        let cases: [(Break, &str); 17] = [
             (|c| c.socket_idle_timeout_ms = 20_000, "before they are pinged"),
             (|c| c.jwt_leeway_seconds = 601, "jwt_leeway_seconds"),
+            (|c| c.waiting_room_token_ttl_seconds = 0, "waiting_room_token_ttl_seconds"),
             (|c| c.worker_listen = c.listen, "give one another port"),
             (|c| c.max_hold_seconds = 10, "below hold_ttl_seconds"),
             (|c| c.confirm_lease_ms = 5_000, "confirm_lease_ms = 5000 can end"),

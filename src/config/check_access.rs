@@ -2,8 +2,11 @@
 
 use hyper::Uri;
 
+use crate::domain::TokenKeys;
+
 use super::fields::Config;
-use super::values::Auth;
+use super::layers::ConfigError;
+use super::values::{Auth, Secret};
 
 /// Most keys that tokens are verified with: each costs a try.
 const JWT_KEYS_MAX: usize = 8;
@@ -54,6 +57,35 @@ impl Config {
         }
     }
 
+    /// The keys of the waiting room's tokens; `None` where no secret is set, which is no fault on
+    /// loopback.
+    ///
+    /// # Errors
+    /// If the secrets cannot be used.
+    pub fn token_keys(&self) -> Result<Option<TokenKeys>, ConfigError> {
+        if self.token_secrets.is_empty() {
+            return Ok(None);
+        }
+        let parts = |secret| Secret::expose(secret).split_once(':').unwrap_or_default();
+        let parts = self.token_secrets.iter().map(parts);
+        let secrets: Vec<(&str, &[u8])> =
+            parts.map(|(id, secret)| (id, secret.as_bytes())).collect();
+        let keys = TokenKeys::new(&secrets);
+        keys.map(Some).map_err(|fault| ConfigError(format!("token_secrets: {fault}")))
+    }
+
+    pub(super) fn check_tokens(&self, faults: &mut Vec<String>) {
+        if !self.listen.ip().is_loopback() && self.token_secrets.is_empty() {
+            faults.push(format!(
+                "listen = \"{}\" is open to the network, but token_secrets has no secret: set one \
+                 for all API processes (HOLDFAST_TOKEN_SECRETS=k1:<openssl rand -hex 32>), or \
+                 listen on 127.0.0.1",
+                self.listen
+            ));
+        }
+        faults.extend(self.token_keys().err().map(|error| error.0));
+    }
+
     pub(super) fn check_origins(&self, faults: &mut Vec<String>) {
         if self.cors_origins.len() > CORS_ORIGINS_MAX {
             faults.push(format!("cors_origins: {CORS_ORIGINS_MAX} at most"));
@@ -83,6 +115,8 @@ fn is_origin(text: &str) -> bool {
 mod tests {
     use super::*;
 
+    const SECRET: &str = "k1:a secret of thirty-two bytes, at least";
+
     fn jwt(config: &Config, files: &[&str]) -> Config {
         Config {
             auth: Auth::Jwt,
@@ -97,6 +131,7 @@ mod tests {
         let open = Config {
             listen: "0.0.0.0:8000".parse().unwrap(),
             admin_keys_sha256: vec![format!("ops:{}", "ab".repeat(32)).parse().unwrap()],
+            token_secrets: vec![SECRET.into()],
             ..Config::default()
         };
         jwt(&open, &["key"]).check().unwrap();
@@ -107,17 +142,27 @@ mod tests {
     #[test]
     fn contradictions_are_refused() {
         type Break = fn(&mut Config);
-        let cases: [(Break, &str); 6] = [
+        let cases: [(Break, &str); 7] = [
             (
                 |c| {
                     c.listen = "0.0.0.0:8000".parse().unwrap();
                     c.trusted_proxies = vec!["10.0.0.1".parse().unwrap()];
+                    c.token_secrets = vec![SECRET.into()];
                 },
                 "admin_keys_sha256 has no key",
             ),
             (
                 |c| {
                     c.listen = "0.0.0.0:8000".parse().unwrap();
+                    c.trusted_proxies = vec!["10.0.0.1".parse().unwrap()];
+                    c.admin_keys_sha256 = vec![format!("ops:{}", "ab".repeat(32)).parse().unwrap()];
+                },
+                "token_secrets has no secret",
+            ),
+            (
+                |c| {
+                    c.listen = "0.0.0.0:8000".parse().unwrap();
+                    c.token_secrets = vec![SECRET.into()];
                     c.admin_keys_sha256 = vec![format!("ops:{}", "ab".repeat(32)).parse().unwrap()];
                 },
                 "name the gateway",
@@ -133,6 +178,28 @@ mod tests {
             let message = config.check().unwrap_err().0;
             assert!(message.contains(expected), "{message}");
             assert!(!message.contains('\n'), "one fault, one line: {message}");
+        }
+    }
+
+    #[test]
+    fn the_secrets_of_tokens_are_checked() {
+        assert!(Config::default().token_keys().unwrap().is_none());
+        let with = |secrets: &[&str]| Config {
+            token_secrets: secrets.iter().map(|secret| (*secret).into()).collect(),
+            ..Config::default()
+        };
+        let sound = "k1:secret-of-32-bytes-with-a-:-in-it";
+        assert!(with(&[sound]).token_keys().unwrap().is_some());
+        with(&[sound]).check().unwrap();
+        for (secrets, expected) in [
+            (&["secret-of-32-bytes-without-any-id-at-all"][..], "number 1 has no id"),
+            (&["k1:secret"], "the secret of \"k1\" has 6 bytes; it needs 32"),
+            (&[sound, sound], "\"k1\" is there twice"),
+            (&[sound; 9], "there are 9"),
+        ] {
+            let message = with(secrets).check().unwrap_err().0;
+            assert!(message.starts_with("token_secrets: ") && message.contains(expected));
+            assert!(!message.contains("secret-of"), "{message}");
         }
     }
 

@@ -67,8 +67,8 @@ macro_rules! settings {
 }
 
 settings! {
-    /// Address and port of the API. Beyond loopback an admin key is required, and either tokens
-    /// (`auth = "jwt"`) or `trusted_proxies`.
+    /// Address and port of the API. Beyond loopback an admin key and `token_secrets` are required,
+    /// and either tokens (`auth = "jwt"`) or `trusted_proxies`.
     listen: SocketAddr = SocketAddr::from(([127, 0, 0, 1], 8000));
     /// Address and port of the worker's `/metrics` and `/health`.
     worker_listen: SocketAddr = SocketAddr::from(([127, 0, 0, 1], 8001));
@@ -201,6 +201,13 @@ settings! {
     /// Admin keys as `name:` and the hex SHA-256 of the key. With none, admin calls are open to
     /// loopback alone.
     admin_keys_sha256: Vec<AdminKey> = Vec::new();
+    /// Secrets that the waiting room's tokens are signed with, as `id:` and 32 bytes or more; the
+    /// same for every API process. The first signs, all verify (8 at most): several while they
+    /// are being changed. Empty, on loopback alone: each process makes up its own, and its tokens
+    /// end with it.
+    token_secrets: Vec<Secret> = Vec::new();
+    /// How long a waiting room's token is worth anything, seconds: longer than anybody waits.
+    waiting_room_token_ttl_seconds: u32 = 86_400;
     /// Proxies that are believed for whom they ask (`proxy_header`), and with `auth = "trusted"`
     /// which user: addresses or CIDR ranges.
     trusted_proxies: Vec<Network> = Vec::new();

@@ -52,6 +52,7 @@ mod tests {
             admin_keys_sha256: vec![key.parse().unwrap()],
             stripe_secret_key: "sk_hunter2".into(),
             payment_webhook_secret: "whsec_hunter2".into(),
+            token_secrets: vec!["k1:hunter2".into()],
             ..Config::default()
         };
         for shown in [config.to_commented_toml(), format!("{config:?}")] {

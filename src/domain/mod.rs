@@ -1,5 +1,6 @@
 //! The words of a sale: ids, seats, layouts, bookings, log entries. Pure: no I/O, no clock.
 
+pub mod admission_token;
 pub mod booking;
 pub mod durability;
 pub mod entry;
@@ -22,6 +23,7 @@ pub mod time;
 pub mod waiting_room;
 pub mod wanted;
 
+pub use admission_token::{AdmissionToken, TokenFault, TokenKeys};
 pub use booking::{Booking, RecordError, Status};
 pub use durability::Durability;
 pub use entry::{Entry, HouseBlock, Kind, LogId, Transition};

@@ -218,6 +218,8 @@ pub struct RoomState {
     pub floors: Floors,
     /// How far its draw is.
     pub draw: DrawState,
+    /// How many are in the draw, once that is known.
+    pub draw_joined: u64,
     /// Live sessions.
     pub live: u32,
     /// Places that were served and are neither claimed nor lapsed.
@@ -289,6 +291,7 @@ mod tests {
             by_surge: false,
             floors: Floors { joined: 100, served: 60 },
             draw: DrawState::None,
+            draw_joined: 0,
             live: 7,
             unclaimed: 2,
             owed: 1,

@@ -204,7 +204,10 @@ impl Engine {
         rest.push(number(lease));
         rest.push(Value::from(payment));
         let event = booking.event();
-        self.mutate_event(Script::ConfirmCommit, event, generation, &new_nonce(), rest).await
+        let mut keys = self.keys().event_keys(event);
+        keys.push(self.keys().named("room_sessions", event));
+        let (script, nonce) = (Script::ConfirmCommit, new_nonce());
+        self.mutate_keys(script, event, generation, keys, &nonce, rest).await
     }
 
     /// `confirm_abort`: ends a confirmation without a sale.

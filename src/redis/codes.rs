@@ -93,6 +93,30 @@ codes! {
     SettledOtherwise = "settled_otherwise",
     /// A limit rule has no room for this request; it was not counted.
     OverLimit = "over_limit",
+    /// The waiting room is on, and the caller has no session that lives.
+    SessionRequired = "session_required",
+    /// The caller has another number of the waiting room since.
+    NumberSuperseded = "number_superseded",
+    /// The event has no waiting room now.
+    RoomOff = "room_off",
+    /// The waiting room lets everybody through.
+    RoomOpen = "room_open",
+    /// The waiting room lets nobody in.
+    RoomRejects = "room_rejects",
+    /// Every seat is sold, none is held.
+    SoldOut = "sold_out",
+    /// To be asked again with the place that the draw gave this number.
+    PlaceNeeded = "place_needed",
+    /// The place is not served yet.
+    Waiting = "waiting",
+    /// The place is among the first of the next batch.
+    Owed = "owed",
+    /// The place was served and not claimed in time.
+    PlaceLapsed = "place_lapsed",
+    /// The place, or the session it became, was given up.
+    PlaceGivenUp = "place_given_up",
+    /// The session that the place became is over.
+    SessionEnded = "session_ended",
 }
 
 impl Code {

@@ -82,6 +82,8 @@ pub struct HoldCall<'a> {
     pub replay_window_ms: i64,
     /// Length of the booking log at which holds stop.
     pub log_entries_max: u64,
+    /// The number in the caller's admission token; 0: none was sent.
+    pub room_number: u64,
 }
 
 impl Engine {
@@ -94,6 +96,9 @@ impl Engine {
         let event = call.event.id;
         let mut keys = self.keys().event_keys(event);
         keys.push(self.keys().idempotency(event, call.idempotency));
+        for name in ["room", "room_numbers", "room_sessions"] {
+            keys.push(self.keys().named(name, event));
+        }
         let (seats, amount) = match call.wanted {
             Wanted::Seats { seats, amount, .. } => (format_seats(seats), amount),
             Wanted::Quantity { .. } => (String::new(), 0),
@@ -122,6 +127,7 @@ impl Engine {
         };
         args.extend(args![overdue_batch, OVERDUE_BATCH_MAX]);
         args.extend(call.wanted.args());
+        args.push(number(call.room_number));
         self.run(Script::Hold, self.keys().partition_of(event), keys, args).await
     }
 }

@@ -13,6 +13,12 @@
 //! hf1:{p07}:users:1         hash    user → seats held and owned
 //! hf1:{p07}:ended:1         zset    booking → when it ended without a sale, ms
 //! hf1:{p07}:idempotency:1:d string  digest → booking and fingerprint
+//! hf1:{p07}:waiting_room:1  hash    settings and books of event 1's waiting room
+//! hf1:{p07}:waiting_room_numbers:1  hash  user → number, and longest end of its session
+//! hf1:{p07}:waiting_room_sessions:1 zset  user → end of session, ms
+//! hf1:{p07}:waiting_room_owed:1     zset  user → number and time: first of the next batch
+//! hf1:{p07}:waiting_room_left:1     zset  number → place, of those who left it unserved
+//! hf1:{p07}:waiting_room_leavers:1  list  numbers given up, the newest last
 //! hf1:{p07}:events          set     loaded events
 //! hf1:{p07}:log             stream  the booking log
 //! hf1:{p07}:link            string  position and tag of the log's newest entry
@@ -129,6 +135,15 @@ impl Keys {
     /// What limits have counted for a subject.
     pub fn limits(&self, subject: &Subject) -> String {
         self.key(self.partition_of_subject(subject), &format!("limits:{subject}"))
+    }
+
+    /// A key of an event by the name it has in the scripts' headers. Those of the waiting room
+    /// begin with `room`.
+    pub(super) fn named(&self, name: &str, event: EventId) -> String {
+        match name.strip_prefix("room") {
+            Some(rest) => self.event_key(&format!("waiting_room{rest}"), event),
+            None => self.event_key(name, event),
+        }
     }
 
     /// What every script about an event declares, in this order.

@@ -25,6 +25,7 @@ mod restoring;
 mod retention;
 mod scan;
 pub mod scripts;
+mod waiting_room;
 
 pub use calls::{AbortMode, Attempt, Record, SettleCall, new_nonce};
 pub use clock::RedisClock;
@@ -43,3 +44,4 @@ pub use log::{LogState, Pending, Read, WORKER_GROUP};
 pub use reply::{Answer, Body, ScanRest};
 pub use retention::Ended;
 pub use scan::{Cursor, KeptBooking, Page};
+pub use waiting_room::{Admitted, Claimed, Joined, ROOM_KEYS, RoomConfiguration, RoomPlace};

@@ -3,6 +3,43 @@
 use crate::domain::event::CancelPolicy;
 use crate::domain::{BookingId, EventId, Quantity, SeatId, SeatState};
 
+/// Why an admission token is refused.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum AdmissionFault {
+    /// It is no token of ours: altered, cut, or signed by a key that is not known.
+    Altered,
+    /// Its time is over.
+    Expired,
+    /// It is for another event.
+    OtherEvent,
+    /// It is another user's.
+    OtherUser,
+    /// Its owner left.
+    GivenUp,
+    /// It was not used in time once it could be.
+    Lapsed,
+    /// The session that it gave is over.
+    SessionEnded,
+    /// Its owner has a newer one.
+    Superseded,
+}
+
+impl AdmissionFault {
+    /// The word in answers and metrics.
+    pub fn word(self) -> &'static str {
+        match self {
+            AdmissionFault::Altered => "altered",
+            AdmissionFault::Expired => "expired",
+            AdmissionFault::OtherEvent => "other_event",
+            AdmissionFault::OtherUser => "other_user",
+            AdmissionFault::GivenUp => "given_up",
+            AdmissionFault::Lapsed => "lapsed",
+            AdmissionFault::SessionEnded => "session_ended",
+            AdmissionFault::Superseded => "superseded",
+        }
+    }
+}
+
 /// Why an operation did not happen. Nothing that is refused here happens later, except
 /// [`SaleError::Unavailable`] with `unknown: true`, whose effect is undone unless it is retried.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
@@ -54,6 +91,21 @@ pub enum SaleError {
         /// Redis' time of this answer, Unix ms.
         now_ms: i64,
     },
+    /// The event's waiting room is on, and the caller has no session in it.
+    #[error("event {0} has a waiting room")]
+    SessionRequired(EventId),
+    /// The admission token is good for nothing, here or any more.
+    #[error("the admission token is refused: {0:?}")]
+    AdmissionInvalid(AdmissionFault),
+    /// The event has no waiting room that could be joined or asked.
+    #[error("event {0} has no waiting room now")]
+    RoomOff(EventId),
+    /// The waiting room lets nobody in.
+    #[error("the waiting room of event {0} lets nobody in")]
+    RoomRejects(EventId),
+    /// Every seat is sold, and none is held.
+    #[error("event {0} is sold out")]
+    SoldOut(EventId),
     /// The user would have too many seats of this event.
     #[error("at most {max} seats a user; this user has {has}")]
     UserLimit {

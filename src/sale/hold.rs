@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::choice::Choice;
+use super::error::AdmissionFault;
 use super::unfinished::Call;
 use super::{BookingView, HoldRequest, Sale, SaleError, unix_now_ms};
 use crate::domain::idempotency::{Scope, derived_digest, explicit_digest};
@@ -46,6 +47,7 @@ impl Sale {
                 idempotency_ttl_ms: settings.idempotency_ttl_ms,
                 replay_window_ms,
                 log_entries_max: settings.log_entries_max,
+                room_number: request.room_number,
             };
             let answer = self.hold_once(&call).await?;
             match (answer.code, answer.body) {
@@ -135,6 +137,8 @@ fn decided(answer: Answer, event: &Arc<Event>, choice: &Choice) -> Result<Bookin
         Code::NotOnSale => {
             Err(SaleError::NotOnSale { event: event.id, on_sale_at_ms: answer.number(0), now_ms })
         }
+        Code::SessionRequired => Err(SaleError::SessionRequired(event.id)),
+        Code::NumberSuperseded => Err(SaleError::AdmissionInvalid(AdmissionFault::Superseded)),
         Code::SeatUnknown => Err(SaleError::SeatsUnknown {
             event: event.id,
             seats: vec![SeatId(answer.number(0) as u32)],

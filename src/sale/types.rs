@@ -93,6 +93,8 @@ pub struct HoldRequest {
     pub seats: SeatsWanted,
     /// The caller's own idempotency key.
     pub key: Option<String>,
+    /// The number in the caller's admission token; 0: none was sent.
+    pub room_number: u64,
     /// Trace context, or empty.
     pub trace: String,
 }

@@ -13,6 +13,8 @@ use tokio::task::JoinHandle;
 use crate::archive::{Archive, ArchiveConfig, ArchiveError};
 use crate::config::Config;
 use crate::config::values::PaymentProvider;
+use crate::domain::TokenKeys;
+use crate::domain::admission_token::SECRET_BYTES_MIN;
 use crate::faults::Faults;
 use crate::payments::{Provider, Simulated, SimulatedSettings, Stripe, StripeSettings};
 use crate::redis::scripts::{ClockSource, Scripts};
@@ -89,6 +91,23 @@ pub fn provider(config: &Config, archive: &Archive) -> Result<Arc<dyn Provider>,
             Arc::new(stripe.map_err(|error| StartError(format!("stripe: {error}")))?)
         }
     })
+}
+
+/// The keys that the waiting room's tokens are signed with. Where the settings have none, which
+/// they may on loopback, this process makes one up, and says what that costs.
+///
+/// # Errors
+/// If the secrets cannot be used.
+pub fn token_keys(config: &Config) -> Result<TokenKeys, StartError> {
+    if let Some(keys) = config.token_keys().map_err(|error| StartError(error.0))? {
+        return Ok(keys);
+    }
+    tracing::warn!(
+        "token_secrets has no secret: admission tokens end with this process, and no other one \
+         takes them (HOLDFAST_TOKEN_SECRETS=k1:<openssl rand -hex 32>)"
+    );
+    let secret: [u8; SECRET_BYTES_MIN] = rand::random();
+    TokenKeys::new(&[("process", &secret)]).map_err(|fault| StartError(fault.to_string()))
 }
 
 /// Redis, connected and found fit. What the settings say to warn about is logged.

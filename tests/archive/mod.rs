@@ -17,6 +17,7 @@ use crate::support::unique_name;
 mod bookings;
 mod catalogue;
 mod sales;
+mod waiting_rooms;
 
 const EVENT: EventId = EventId(7);
 const PARTITIONS: u16 = 16;

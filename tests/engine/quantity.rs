@@ -56,6 +56,7 @@ async fn ask(stage: &Stage, user: &str, wanted: &Quantity, bounds: ScanBounds) -
             idempotency_ttl_ms: 60_000,
             replay_window_ms: 0,
             log_entries_max: 1_000_000,
+            room_number: 0,
         };
         let not_after = stage.engine.not_after(stage.partition()).await.unwrap();
         let answer = stage.engine.hold(&call, not_after).await.unwrap();
@@ -243,6 +244,7 @@ async fn named(stage: &Stage, seats: &[u32]) -> Answer {
         idempotency_ttl_ms: 60_000,
         replay_window_ms: 0,
         log_entries_max: 1_000_000,
+        room_number: 0,
     };
     let not_after = stage.engine.not_after(stage.partition()).await.unwrap();
     stage.engine.hold(&call, not_after).await.unwrap()

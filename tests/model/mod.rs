@@ -52,13 +52,22 @@ const SHRINK_STEPS: u32 = 100_000;
 /// Scripts that are not modelled: two that change nothing and are read in other ways, and those that
 /// bring an event that lost writes back in line with the archive, which the model does not know
 /// (`tests/restore` has them). What counts limits has a model of its own (`tests/engine/limits.rs`).
-const NOT_MODELLED: [Script; 5] = [
+const NOT_MODELLED: [Script; 12] = [
     Script::Clock,
     Script::Limit,
     Script::Snapshot,
     Script::RaiseGeneration,
     Script::RestoreBookings,
+    Script::RoomAdmit,
+    Script::RoomClaim,
+    Script::RoomConfigure,
+    Script::RoomDraw,
+    Script::RoomJoin,
+    Script::RoomLeave,
+    Script::RoomLook,
 ];
+/// Answers of `hold` where a waiting room is on; `engine::waiting_room` has them.
+const OF_WAITING_ROOMS: [&str; 2] = ["session_required", "number_superseded"];
 /// Seeds of sequences that failed once; they are run first.
 const REGRESSIONS: &str = "tests/model/regressions.txt";
 /// Where the swapped clock starts, Unix ms: far ahead, so that it passes every real time.
@@ -127,7 +136,8 @@ fn agrees_for_long() {
     // Agreement on what never happens would prove nothing.
     let mut never = Vec::new();
     for script in SCRIPTS.iter().filter(|script| !NOT_MODELLED.contains(script)) {
-        for code in header(*script).codes {
+        let codes = header(*script).codes;
+        for code in codes.iter().filter(|code| !OF_WAITING_ROOMS.contains(&code.as_str())) {
             let answer = (script.name(), code.as_str());
             let times = met.iter().find(|(met, _)| **met == answer).map_or(0, |met| *met.1);
             println!("{times:7} {} {}", answer.0, answer.1);

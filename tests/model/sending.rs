@@ -193,6 +193,7 @@ impl Run<'_> {
             idempotency_ttl_ms: RECORD_TTL_MS,
             replay_window_ms: hold.replay_window_ms,
             log_entries_max: hold.log_entries_max,
+            room_number: 0,
         };
         self.stage.engine.hold(&call, NotAfter(sent.not_after_ms)).await
     }

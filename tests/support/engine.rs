@@ -193,6 +193,7 @@ impl Stage {
             idempotency_ttl_ms: 86_400_000,
             replay_window_ms: 0,
             log_entries_max: 1_000_000,
+            room_number: 0,
         };
         self.engine.hold(&call, not_after).await.unwrap()
     }

@@ -176,6 +176,7 @@ impl World {
             event,
             seats: SeatsWanted::Named(seats.iter().copied().map(SeatId).collect()),
             key: key.map(str::to_owned),
+            room_number: 0,
             trace: String::new(),
         };
         self.sale.hold(request).await

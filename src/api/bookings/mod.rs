@@ -54,7 +54,7 @@ pub async fn hold(call: Call, payload: Payload) -> Answer {
     gates::count(&call, &caller).await?;
     let hold = async |user| {
         let trace = call.trace.traceparent();
-        held(&call, &caller, HoldRequest { user, event, seats, key, trace }).await
+        held(&call, &caller, HoldRequest { user, event, seats, key, room_number: 0, trace }).await
     };
     acts::as_user(&call, caller.clone(), "booking_hold", Some(event), hold).await
 }

@@ -34,7 +34,9 @@ codes! {
     AdminKeyWrong = "admin_key_wrong" 403 "Not an admin key";
     AutomatedAccess = "automated_access" 403 "Automated access not allowed";
     OriginForbidden = "origin_forbidden" 403 "Not for pages of this site";
-    WaitingRoomTokenInvalid = "waiting_room_token_invalid" 403 "The waiting room's token is not valid";
+    WaitingRoomRequired = "waiting_room_required" 403 "The waiting room is on";
+    WaitingRoomTokenInvalid = "waiting_room_token_invalid" 403 "The admission token is not valid";
+    WaitingRoomClosed = "waiting_room_closed" 403 "The waiting room lets nobody in";
     RouteUnknown = "route_unknown" 404 "No such route";
     EventUnknown = "event_unknown" 404 "No such event";
     BookingUnknown = "booking_unknown" 404 "No such booking";
@@ -48,6 +50,8 @@ codes! {
     EventClosed = "event_closed" 409 "The sale has ended";
     EventPaused = "event_paused" 409 "The sale is paused";
     NotOnSale = "not_on_sale" 409 "The sale has not begun";
+    WaitingRoomOff = "waiting_room_off" 409 "The event has no waiting room now";
+    SoldOut = "sold_out" 409 "Every seat is sold";
     UserLimit = "user_limit" 409 "Too many seats for one user";
     BookingCancelled = "booking_cancelled" 409 "The booking is cancelled";
     BookingConfirming = "booking_confirming" 409 "The booking is being confirmed";

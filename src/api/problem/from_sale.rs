@@ -6,6 +6,7 @@ use crate::domain::event::{CancelPolicy, Cancellation};
 use crate::domain::time::iso8601;
 use crate::domain::{BookingId, Quantity, SeatId, SeatState};
 use crate::sale::SaleError;
+use crate::sale::error::AdmissionFault;
 
 use super::{Code, Problem, TRY_AGAIN};
 
@@ -67,6 +68,25 @@ impl From<SaleError> for Problem {
                 Problem::new(Code::NotOnSale, format!("Event {event} goes on sale at {at}"))
                     .with("on_sale_at", at.into())
                     .retry_after(wait.clamp(1, RETRY_NOT_ON_SALE_SECONDS_MAX) as u32)
+            }
+            E::SessionRequired(event) => Problem::new(
+                Code::WaitingRoomRequired,
+                format!(
+                    "Event {event} has a waiting room: POST /api/v1/events/{event}/waiting-room/join, \
+                     wait to be admitted, and send the token as X-Waiting-Room-Token"
+                ),
+            ),
+            E::AdmissionInvalid(fault) => admission_invalid(fault),
+            E::RoomOff(event) => Problem::new(
+                Code::WaitingRoomOff,
+                format!("Event {event} has no waiting room now; book without one"),
+            ),
+            E::RoomRejects(event) => Problem::new(
+                Code::WaitingRoomClosed,
+                format!("The waiting room of event {event} lets nobody in at the moment"),
+            ),
+            E::SoldOut(event) => {
+                Problem::new(Code::SoldOut, format!("Every seat of event {event} is sold"))
             }
             E::UserLimit { has, max } => Problem::new(
                 Code::UserLimit,
@@ -155,6 +175,22 @@ fn of_booking(error: SaleError) -> Problem {
         }
         other => Problem::internal(format!("no words for {other:?}")),
     }
+}
+
+/// Which fault it is stands in `reason`.
+fn admission_invalid(fault: AdmissionFault) -> Problem {
+    use AdmissionFault as F;
+    let detail = match fault {
+        F::Altered => "This is no admission token of ours; send the one that joining gave",
+        F::Expired => "This admission token has expired; join again",
+        F::OtherEvent => "This admission token is for another event; join this one",
+        F::OtherUser => "This admission token is another user's; join yourself",
+        F::GivenUp => "You left the waiting room with this token; join again",
+        F::Lapsed => "Your turn came and passed; join again",
+        F::SessionEnded => "The session of this admission token is over; join again",
+        F::Superseded => "You have a newer admission token; send that one",
+    };
+    Problem::new(Code::WaitingRoomTokenInvalid, detail).with("reason", fault.word().into())
 }
 
 /// No such event. The id is given as sent, for it may not even fit an event id.
@@ -288,6 +324,15 @@ mod tests {
                 Code::NotOnSale,
                 "Event 7 goes on sale at 1970-01-01T00:00:01.500Z",
             ),
+            (E::SessionRequired(event), Code::WaitingRoomRequired, "events/7/waiting-room/join"),
+            (
+                E::AdmissionInvalid(AdmissionFault::GivenUp),
+                Code::WaitingRoomTokenInvalid,
+                "You left",
+            ),
+            (E::RoomOff(event), Code::WaitingRoomOff, "without one"),
+            (E::RoomRejects(event), Code::WaitingRoomClosed, "lets nobody in"),
+            (E::SoldOut(event), Code::SoldOut, "Every seat of event 7"),
             (E::UserLimit { has: 3, max: 4 }, Code::UserLimit, "may have 4 seats"),
             (
                 E::SeatsUnavailable(taken(&[210, 211, 212])),

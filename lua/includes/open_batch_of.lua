@@ -1,0 +1,7 @@
+-- The batch in which a place may be claimed now, if there is one. Uses: room, now.
+local function open_batch_of(place)
+  for _, batch in ipairs(room.batches) do
+    if place >= batch[1] and place <= batch[2] and now < batch[4] then return batch end
+  end
+  return nil
+end

@@ -1,0 +1,14 @@
+-- Takes in what the caller knows of numbers and places. INVARIANT: no number is given twice and
+-- no served place falls back as long as a process that asks Redis remembers it. Places that Redis
+-- forgot to have served have no batch in its books: below `books_from` nobody has lapsed.
+-- Uses: room_key, room.
+local function raise_floors(joined, served)
+  if joined <= room.joined and served <= room.served then return end
+  if served > room.served then
+    room.served = served
+    room.books_from = served + 1
+  end
+  room.joined = math.max(joined, room.joined, room.served)
+  redis.call('HSET', room_key, 'joined', room.joined, 'served', room.served, 'books_from',
+    room.books_from)
+end

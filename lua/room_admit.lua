@@ -1,0 +1,102 @@
+#!lua flags=allow-oom
+-- room_admit: opens as many places of an event's waiting room as may be open now.
+--
+-- Guarantee: INVARIANT live sessions + unclaimed places of open batches <= max_concurrent, and of
+-- both together no more than seats that are not sold, of the second no more than seats that are
+-- free. Places are served in their order, each once. Any number of callers: what they open is in
+-- these books. A batch that has lapsed gives back what nobody claimed. Those who are owed a place
+-- come first; of them, who had the chance and did not come has lapsed. Who left is passed over.
+-- KEYS: event deadlines leases room room_numbers room_sessions room_owed room_left
+-- ARGV: not_after places_max floor_joined floor_served batch_every_ms batches_max late_max
+--       ended_batch
+-- Reply: code now opened joined served live unclaimed owed
+-- Codes: ok nothing room_off event_not_loaded too_late
+local event_key, deadlines_key, leases_key, room_key = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
+local numbers_key, sessions_key, owed_key, left_key = KEYS[5], KEYS[6], KEYS[7], KEYS[8]
+local not_after, places_max = tonumber(ARGV[1]), tonumber(ARGV[2])
+local floor_joined, floor_served = tonumber(ARGV[3]), tonumber(ARGV[4])
+local batch_every_ms, batches_max = tonumber(ARGV[5]), tonumber(ARGV[6])
+local late_max, ended_batch = tonumber(ARGV[7]), tonumber(ARGV[8])
+local generation = nil
+local ev, now, room = nil, nil, nil
+local MINUTE_MS = 60000
+
+-- @include now
+-- @include load_event
+-- @include load_room
+-- @include raise_floors
+-- @include keep_books
+-- @include unclaimed_places
+
+now = now_ms()
+if now > not_after then return { 'too_late', now } end
+local refusal = load_event()
+if refusal then return refusal end
+load_room()
+raise_floors(floor_joined, floor_served)
+if not room.is_on or room.method ~= 'fifo' then return { 'room_off', now } end
+
+-- Who is owed a place and let their batch pass has lapsed.
+if room.late_places > 0 and now >= room.late_until then
+  for _, user in ipairs(redis.call('ZRANGE', owed_key, 0, room.late_places - 1)) do
+    redis.call('ZREM', owed_key, user)
+    redis.call('HSET', numbers_key, user, string.match(
+      redis.call('HGET', numbers_key, user) or '0', '^%d+') .. ' 0')
+  end
+  room.late_places = 0
+end
+-- Sessions that are over; a bounded number at a time, since none of them counts any more.
+local over = redis.call('ZRANGEBYSCORE', sessions_key, '-inf', now, 'LIMIT', 0, ended_batch)
+if #over > 0 then redis.call('ZREM', sessions_key, unpack(over)) end
+
+local kept, opened_this_minute, newest = {}, 0, 0
+for _, batch in ipairs(room.batches) do
+  if now < batch[4] or now - batch[3] < MINUTE_MS then
+    kept[#kept + 1] = batch
+    if now - batch[3] < MINUTE_MS then
+      opened_this_minute = opened_this_minute + batch[6]
+    end
+    newest = math.max(newest, batch[3])
+  end
+end
+room.batches = kept
+
+local live = redis.call('ZCOUNT', sessions_key, '(' .. now, '+inf')
+local owed = redis.call('ZCARD', owed_key)
+local unclaimed = unclaimed_places()
+local available = tonumber(redis.call('HGET', event_key, 'available'))
+local held = redis.call('ZCARD', deadlines_key) + redis.call('ZCARD', leases_key)
+local open = math.min(
+  math.min(room.max_concurrent, places_max, available + held) - live - unclaimed,
+  available - unclaimed)
+if room.per_minute > 0 then open = math.min(open, room.per_minute - opened_this_minute) end
+if open < 1 or now - newest < batch_every_ms or #kept >= batches_max or now < ev.on_sale_at
+  or ev.status ~= 'ON_SALE' or room.draw == 'gathering' or room.draw == 'frozen' then
+  keep_books()
+  return { 'nothing', now, 0, room.joined, room.served, live, unclaimed, owed }
+end
+
+local late = 0
+if now >= room.late_until and owed > 0 then
+  late = math.min(open, owed, late_max)
+  room.late_places, room.late_until = late, now + room.claim_ms
+end
+-- The highest place that is served now: as many who are still there as there is room for.
+local first, last, left = room.served + 1, room.served, 0
+local wanted = open - late
+for _ = 1, 8 do
+  last = math.min(room.joined, room.served + wanted + left)
+  local left_now = redis.call('ZCOUNT', left_key, first, last)
+  if left_now == left then break end
+  left = left_now
+end
+redis.call('ZREMRANGEBYSCORE', left_key, '-inf', last)
+local present = last - room.served - left
+if last > room.served or late > 0 then
+  room.served = last
+  room.batches[#kept + 1] = { first, last, now, now + room.claim_ms, present, present + late }
+end
+keep_books()
+local opened = late + present
+return { opened > 0 and 'ok' or 'nothing', now, opened, room.joined, room.served, live,
+  unclaimed + opened, owed }

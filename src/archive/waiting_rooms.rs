@@ -1,0 +1,302 @@
+//! The waiting rooms: what operators want of each, its draw, and how far its numbers had come.
+//! Redis follows what stands here, upwards by revision.
+//!
+//! * A room is one document that changes whole, by compare-and-set on its revision.
+//! * A draw, once opened, is neither taken back nor replaced, and is fixed once: who fixes it with
+//!   other joins later is told what stands. A change that does not know of either is not made.
+//! * Floors only rise. They lie in documents of their own: they are written often, and by those
+//!   who want nothing of the room.
+//!
+//! A document that has anything this build does not know is not read at all.
+
+use mongodb::bson::{self, Bson, Document, doc};
+use serde::{Deserialize, Serialize};
+
+use super::Archive;
+use super::documents::signed;
+use super::error::ArchiveError;
+use super::gateway::{DUPLICATE_KEY, Verb, integer};
+use super::verify::by_id;
+use crate::domain::{EventId, Floors, RoomSettings};
+
+const WAITING_ROOMS: &str = "waiting_rooms";
+const WAITING_ROOM_FLOORS: &str = "waiting_room_floors";
+/// How a room is written. Raised when an older build could not do what it says.
+const FORMAT: i64 = 1;
+
+/// What operators want of one event's waiting room.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StoredRoom {
+    /// The event.
+    pub event: EventId,
+    /// How often it was changed, counted from 1.
+    pub revision: u64,
+    /// What they set.
+    pub settings: RoomSettings,
+    /// Its draw, once people gather for one.
+    pub draw: Option<StoredDraw>,
+    /// Who changed it last.
+    pub by: String,
+    /// When, Unix ms.
+    pub at_ms: i64,
+}
+
+/// A draw from its opening on.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct StoredDraw {
+    /// What was published when people began to gather, hex.
+    pub commitment: String,
+    /// What it commits to, hex; not to be shown before the draw is fixed.
+    pub secret: String,
+    /// When people began to gather, Unix ms.
+    pub opened_at_ms: i64,
+    /// Who is in it, once that is known.
+    pub fixed: Option<FixedDraw>,
+}
+
+/// What fixes a draw's outcome, together with its secret.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct FixedDraw {
+    /// How many are in it: the numbers 1 to this.
+    pub joiners: u64,
+    /// The running hash of their joins, hex.
+    pub joins_hash: String,
+    /// When it was fixed, Unix ms.
+    pub at_ms: i64,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RoomDocument {
+    #[serde(rename = "_id")]
+    event: i64,
+    format: i64,
+    revision: i64,
+    settings: RoomSettings,
+    draw: Option<StoredDraw>,
+    by: String,
+    at_ms: i64,
+}
+
+#[derive(Deserialize)]
+struct FloorsDocument {
+    joined: i64,
+    served: i64,
+}
+
+impl Archive {
+    /// The room of an event; `None` where nobody ever wanted anything of it.
+    pub async fn stored_room(&self, event: EventId) -> Result<Option<StoredRoom>, ArchiveError> {
+        let found: Option<Document> = self.gateway.find_by_id(WAITING_ROOMS, id(event)).await?;
+        found.map(|document| read(event, document)).transpose()
+    }
+
+    /// At most `limit` rooms of events after `after`, by event, that there is something to do
+    /// about: they are on, may switch themselves on, or have a draw that is not fixed. One that
+    /// cannot be read does not hide the others.
+    pub async fn stored_rooms_on(
+        &self,
+        after: EventId,
+        limit: u32,
+    ) -> Result<Vec<(EventId, Result<StoredRoom, ArchiveError>)>, ArchiveError> {
+        let filter = doc! {
+            "_id": { "$gt": id(after) },
+            "$or": [
+                { "settings.on": true },
+                { "settings.surge.automatic": true },
+                { "draw.opened_at_ms": { "$gt": 0_i64 }, "draw.fixed": Bson::Null },
+            ],
+        };
+        let found: Vec<Document> = self.gateway.find(WAITING_ROOMS, filter, by_id(limit)).await?;
+        let room = |document: Document| {
+            let event = document.get("_id").and_then(integer).and_then(|id| id.try_into().ok());
+            let event = event.map(EventId).ok_or_else(|| {
+                let reason = format!("{WAITING_ROOMS} has an _id {:?}", document.get("_id"));
+                ArchiveError::Corrupt(reason)
+            })?;
+            Ok((event, read(event, document)))
+        };
+        found.into_iter().map(room).collect()
+    }
+
+    /// Writes what follows on the revision before it; false if another was quicker, be it with a
+    /// change or with the draw. A draw may only be added here.
+    pub async fn change_room(&self, next: &StoredRoom) -> Result<bool, ArchiveError> {
+        let mut document = write(next)?;
+        let before = i64::try_from(next.revision).unwrap_or_default() - 1;
+        if before < 0 {
+            return Err(corrupt(next.event, format!("no revision {} follows one", next.revision)));
+        }
+        if before == 0 {
+            let written = self.gateway.write_plain(Verb::Insert, WAITING_ROOMS, vec![document]);
+            return Ok(written.await?.errors.is_empty());
+        }
+        document.remove("_id");
+        let (none, fixed) = (Bson::Null, next.draw.as_ref().and_then(|draw| draw.fixed.as_ref()));
+        let commitment = next.draw.as_ref().map(|draw| draw.commitment.as_str());
+        let mut filter = doc! { "_id": id(next.event), "revision": before };
+        // A draw that is there must be this one; one that is not there may be added.
+        filter.insert("draw.commitment", doc! { "$in": [none.clone(), commitment] });
+        match fixed {
+            None => filter.insert("draw.fixed", none),
+            Some(fixed) => filter.insert("draw.fixed.joins_hash", &fixed.joins_hash),
+        };
+        let operation = doc! { "q": filter, "u": document };
+        let written =
+            self.gateway.write_plain(Verb::Update, WAITING_ROOMS, vec![operation]).await?;
+        Ok(written.touched == 1)
+    }
+
+    /// Fixes a draw by who is in it, unless it is fixed; answers with the draw as it stands then,
+    /// which may have been fixed otherwise. `None` if there is none.
+    pub async fn fix_draw(
+        &self,
+        event: EventId,
+        fixed: &FixedDraw,
+    ) -> Result<Option<StoredDraw>, ArchiveError> {
+        let fixed = bson::to_bson(fixed).map_err(|error| corrupt(event, error.to_string()))?;
+        let filter = doc! {
+            "_id": id(event), "format": FORMAT,
+            "draw.opened_at_ms": { "$gt": 0_i64 }, "draw.fixed": Bson::Null,
+        };
+        let operation = doc! { "q": filter, "u": { "$set": { "draw.fixed": fixed } } };
+        self.gateway.write_plain(Verb::Update, WAITING_ROOMS, vec![operation]).await?;
+        Ok(self.stored_room(event).await?.and_then(|room| room.draw))
+    }
+
+    /// Raises what is known of a room's numbers; what is higher already stays.
+    pub async fn raise_room_floors(
+        &self,
+        event: EventId,
+        floors: Floors,
+    ) -> Result<(), ArchiveError> {
+        let number = |value, name| signed(value, name).map_err(|reason| corrupt(event, reason));
+        let floors = doc! {
+            "joined": number(floors.joined, "joined")?,
+            "served": number(floors.served, "served")?,
+        };
+        let raise = || {
+            let operation = doc! { "q": { "_id": id(event) }, "u": { "$max": floors.clone() } };
+            self.gateway.write_plain(Verb::Update, WAITING_ROOM_FLOORS, vec![operation])
+        };
+        if raise().await?.touched == 1 {
+            return Ok(());
+        }
+        let mut new = doc! { "_id": id(event) };
+        new.extend(floors.clone());
+        let made = self.gateway.write_plain(Verb::Insert, WAITING_ROOM_FLOORS, vec![new]).await?;
+        // Another made it meanwhile, with floors of its own.
+        if made.errors.iter().any(|error| error.code == DUPLICATE_KEY) {
+            raise().await?;
+        }
+        Ok(())
+    }
+
+    /// What is known of a room's numbers.
+    pub async fn room_floors(&self, event: EventId) -> Result<Floors, ArchiveError> {
+        let found: Option<FloorsDocument> =
+            self.gateway.find_by_id(WAITING_ROOM_FLOORS, id(event)).await?;
+        let Some(FloorsDocument { joined, served }) = found else { return Ok(Floors::default()) };
+        let number = |value: i64| {
+            u64::try_from(value).map_err(|_| corrupt(event, format!("a floor is {value}")))
+        };
+        Ok(Floors { joined: number(joined)?, served: number(served)? })
+    }
+}
+
+fn id(event: EventId) -> i64 {
+    i64::from(event.0)
+}
+
+fn write(room: &StoredRoom) -> Result<Document, ArchiveError> {
+    let wrong = |reason| corrupt(room.event, reason);
+    let document = RoomDocument {
+        event: id(room.event),
+        format: FORMAT,
+        revision: signed(room.revision, "revision").map_err(wrong)?,
+        settings: room.settings.clone(),
+        draw: room.draw.clone(),
+        by: room.by.clone(),
+        at_ms: room.at_ms,
+    };
+    bson::to_document(&document).map_err(|error| wrong(error.to_string()))
+}
+
+fn read(event: EventId, document: Document) -> Result<StoredRoom, ArchiveError> {
+    // First: what another format has would only be told as a field that is wrong.
+    match document.get("format").and_then(integer) {
+        Some(FORMAT) => {}
+        Some(theirs) => {
+            let reason = format!("it has format {theirs}, this build reads {FORMAT}");
+            return Err(corrupt(event, reason));
+        }
+        None => return Err(corrupt(event, "it has no format".to_owned())),
+    }
+    let document: RoomDocument =
+        bson::from_document(document).map_err(|error| corrupt(event, error.to_string()))?;
+    let RoomDocument { revision, settings, draw, by, at_ms, .. } = document;
+    let revision = u64::try_from(revision);
+    let revision = revision.map_err(|_| corrupt(event, "its revision is negative".to_owned()))?;
+    Ok(StoredRoom { event, revision, settings, draw, by, at_ms })
+}
+
+fn corrupt(event: EventId, reason: String) -> ArchiveError {
+    ArchiveError::Corrupt(format!("waiting room of event {event}: {reason}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn room() -> StoredRoom {
+        let fixed = FixedDraw { joiners: 9, joins_hash: "cd".into(), at_ms: 6 };
+        let draw = StoredDraw {
+            commitment: "ab".into(),
+            secret: "ef".into(),
+            opened_at_ms: 5,
+            fixed: Some(fixed),
+        };
+        StoredRoom {
+            event: EventId(7),
+            revision: 3,
+            settings: RoomSettings { on: true, ..RoomSettings::default() },
+            draw: Some(draw),
+            by: "ann".into(),
+            at_ms: 8,
+        }
+    }
+
+    #[test]
+    fn a_room_goes_there_and_back() {
+        assert_eq!(read(EventId(7), write(&room()).unwrap()).unwrap(), room());
+        let plain = StoredRoom { draw: None, ..room() };
+        assert_eq!(read(EventId(7), write(&plain).unwrap()).unwrap(), plain);
+    }
+
+    #[test]
+    fn what_is_not_wholly_known_is_not_read() {
+        let whole = write(&room()).unwrap();
+        let within = |outer: &str, name: &str| {
+            let mut inner = whole.get_document(outer).unwrap().clone();
+            inner.insert(name, 1);
+            Bson::Document(inner)
+        };
+        for (name, value, expected) in [
+            ("format", Bson::Int64(2), "it has format 2, this build reads 1"),
+            ("format", Bson::Null, "no format"),
+            ("revision", Bson::Int64(-1), "negative"),
+            ("colour", Bson::Int64(1), "unknown field `colour`"),
+            ("settings", within("settings", "colour"), "unknown field `colour`"),
+            ("settings", within("settings", "method"), "method"),
+            ("draw", within("draw", "colour"), "unknown field `colour`"),
+        ] {
+            let mut document = whole.clone();
+            document.insert(name, value);
+            let error = read(EventId(7), document).unwrap_err().to_string();
+            let is_told = error.contains("waiting room of event 7") && error.contains(expected);
+            assert!(is_told, "{error}");
+        }
+    }
+}

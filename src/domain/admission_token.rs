@@ -1,0 +1,379 @@
+//! Admission tokens: the record of a place in a waiting room that its owner keeps. Pure.
+//!
+//! A token is `v1.<key id>.<payload>.<mac>`. The payload is the place in binary, the MAC is
+//! HMAC-SHA256 over all that stands before its dot; both are base64 for URLs, without padding and
+//! in the one form that it has. What it promises:
+//!
+//! * Nothing of a token is read before its MAC is right, but which key it names.
+//! * No other text than the one that was signed is taken.
+//! * Every process that has the key reads every token, and needs nothing else to do so: the polls
+//!   of those who wait cost a few hundred nanoseconds each.
+//!
+//! The first key signs, all verify: a new one is put behind the old one everywhere, then before
+//! it everywhere, and the old one goes when its last token has expired.
+
+use data_encoding::BASE64URL_NOPAD;
+use ring::hmac;
+
+use super::limits::USER_ID_BYTES_MAX;
+use super::{EventId, UserId};
+
+/// Bytes of a secret at least: as many as the hash has.
+pub const SECRET_BYTES_MIN: usize = 32;
+/// Most keys at a time.
+pub const KEYS_MAX: usize = 8;
+/// Longest id of a key, bytes.
+pub const KEY_ID_BYTES_MAX: usize = 16;
+/// Longest token, bytes.
+pub const TOKEN_BYTES_MAX: usize =
+    VERSION.len() + KEY_ID_BYTES_MAX + 1 + PAYLOAD_BYTES_MAX.div_ceil(3) * 4 + 1 + MAC_CHARS;
+
+const VERSION: &str = "v1.";
+/// Event (4), number (8), issued (8), expires (8): big-endian. The user's id follows.
+const HEAD_BYTES: usize = 28;
+const PAYLOAD_BYTES_MAX: usize = HEAD_BYTES + USER_ID_BYTES_MAX;
+const MAC_BYTES: usize = 32;
+/// The MAC in base64.
+const MAC_CHARS: usize = 43;
+
+/// Who waits for what, with which number.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AdmissionToken {
+    /// The event.
+    pub event: EventId,
+    /// Whose token it is.
+    pub user: UserId,
+    /// The number that joining gave.
+    pub number: u64,
+    /// When that was, Unix ms.
+    pub issued_ms: i64,
+    /// From when on it is none, Unix ms.
+    pub expires_ms: i64,
+}
+
+/// Why a text is no token that holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum TokenFault {
+    /// It has not the form of one.
+    #[error("this is no waiting-room token; send the one that joining answered, whole")]
+    Malformed,
+    /// It is not what was signed.
+    #[error("the waiting-room token was altered; send the one that joining answered, whole")]
+    Altered,
+    /// It was signed with a key that is not in use here.
+    #[error("the waiting-room token was signed with a key that is no longer in use; join again")]
+    UnknownKey,
+    /// Its time is over.
+    #[error("the waiting-room token has expired; join again")]
+    Expired,
+}
+
+/// Why secrets cannot be used. Tells the id, never the secret.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum KeyFault {
+    /// There is none, or there are too many.
+    #[error("there are {0}; there can be 1 to {KEYS_MAX}")]
+    Number(usize),
+    /// The id of the one at this place, counted from 1, is no id.
+    #[error(
+        "number {0} has no id: before the colon belong 1 to {KEY_ID_BYTES_MAX} letters, digits, \
+         `-` or `_`"
+    )]
+    Id(usize),
+    /// Two have the same id.
+    #[error("{0:?} is there twice: each needs an id of its own")]
+    Twice(String),
+    /// One is too short.
+    #[error(
+        "the secret of {id:?} has {bytes} bytes; it needs {SECRET_BYTES_MIN} at least \
+         (openssl rand -hex 32)"
+    )]
+    Short {
+        /// Its id.
+        id: String,
+        /// Bytes that it has.
+        bytes: usize,
+    },
+}
+
+/// The keys of all tokens: the first one signs, each verifies what it signed.
+#[derive(Clone, Debug)]
+pub struct TokenKeys {
+    // ring's `Debug` of a key shows its algorithm alone.
+    keys: Vec<(String, hmac::Key)>,
+}
+
+impl TokenKeys {
+    /// Keys from ids and secrets.
+    ///
+    /// # Errors
+    /// If the ids or the secrets cannot be.
+    pub fn new(secrets: &[(&str, &[u8])]) -> Result<Self, KeyFault> {
+        if !(1..=KEYS_MAX).contains(&secrets.len()) {
+            return Err(KeyFault::Number(secrets.len()));
+        }
+        let mut keys: Vec<(String, hmac::Key)> = Vec::with_capacity(secrets.len());
+        for (index, (id, secret)) in secrets.iter().enumerate() {
+            if !is_key_id(id) {
+                return Err(KeyFault::Id(index + 1));
+            }
+            if keys.iter().any(|(other, _)| other == id) {
+                return Err(KeyFault::Twice((*id).to_owned()));
+            }
+            if secret.len() < SECRET_BYTES_MIN {
+                return Err(KeyFault::Short { id: (*id).to_owned(), bytes: secret.len() });
+            }
+            keys.push(((*id).to_owned(), hmac::Key::new(hmac::HMAC_SHA256, secret)));
+        }
+        Ok(TokenKeys { keys })
+    }
+
+    /// The token as its owner gets it: letters, digits, `-`, `_` and dots, at most
+    /// [`TOKEN_BYTES_MAX`] of them.
+    pub fn sign(&self, token: &AdmissionToken) -> String {
+        // `new` takes no empty list.
+        let (id, key) = &self.keys[0];
+        let mut payload = Vec::with_capacity(PAYLOAD_BYTES_MAX);
+        payload.extend(token.event.0.to_be_bytes());
+        payload.extend(token.number.to_be_bytes());
+        payload.extend(token.issued_ms.to_be_bytes());
+        payload.extend(token.expires_ms.to_be_bytes());
+        payload.extend(token.user.as_str().as_bytes());
+        let mut text = String::with_capacity(TOKEN_BYTES_MAX);
+        text.push_str(VERSION);
+        text.push_str(id);
+        text.push('.');
+        BASE64URL_NOPAD.encode_append(&payload, &mut text);
+        let mac = hmac::sign(key, text.as_bytes());
+        text.push('.');
+        BASE64URL_NOPAD.encode_append(mac.as_ref(), &mut text);
+        text
+    }
+
+    /// Reads a token that holds at `now_ms`, Unix ms.
+    ///
+    /// # Errors
+    /// If it is none, or its time is over. The latter is told only of one that was right.
+    pub fn verify(&self, text: &str, now_ms: i64) -> Result<AdmissionToken, TokenFault> {
+        if text.len() > TOKEN_BYTES_MAX {
+            return Err(TokenFault::Malformed);
+        }
+        let (signed, mac_text) = text.rsplit_once('.').ok_or(TokenFault::Malformed)?;
+        let rest = signed.strip_prefix(VERSION).ok_or(TokenFault::Malformed)?;
+        let (id, payload) = rest.split_once('.').ok_or(TokenFault::Malformed)?;
+        let mut mac = [0; MAC_BYTES];
+        let mac = decode(mac_text, &mut mac).filter(|mac| mac.len() == MAC_BYTES);
+        let mac = mac.ok_or(TokenFault::Malformed)?;
+        let key = self.keys.iter().find(|(own, _)| own == id);
+        let (_, key) = key.ok_or(TokenFault::UnknownKey)?;
+        // Compares in constant time.
+        hmac::verify(key, signed.as_bytes(), mac).map_err(|_| TokenFault::Altered)?;
+        let token = read(payload).ok_or(TokenFault::Malformed)?;
+        if now_ms >= token.expires_ms { Err(TokenFault::Expired) } else { Ok(token) }
+    }
+}
+
+fn is_key_id(text: &str) -> bool {
+    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_';
+    (1..=KEY_ID_BYTES_MAX).contains(&text.len()) && text.bytes().all(is_plain)
+}
+
+fn read(payload: &str) -> Option<AdmissionToken> {
+    let mut bytes = [0; PAYLOAD_BYTES_MAX];
+    let bytes: &[u8] = decode(payload, &mut bytes)?;
+    let (event, bytes) = bytes.split_first_chunk()?;
+    let (number, bytes) = bytes.split_first_chunk()?;
+    let (issued_ms, bytes) = bytes.split_first_chunk()?;
+    let (expires_ms, user) = bytes.split_first_chunk()?;
+    Some(AdmissionToken {
+        event: EventId(u32::from_be_bytes(*event)),
+        user: std::str::from_utf8(user).ok()?.parse().ok()?,
+        number: u64::from_be_bytes(*number),
+        issued_ms: i64::from_be_bytes(*issued_ms),
+        expires_ms: i64::from_be_bytes(*expires_ms),
+    })
+}
+
+/// Decodes into the front of `room`; `None` if it is no base64 as we write it, or does not fit.
+fn decode<'a>(text: &str, room: &'a mut [u8]) -> Option<&'a [u8]> {
+    let bytes = BASE64URL_NOPAD.decode_len(text.len()).ok()?;
+    let room = room.get_mut(..bytes)?;
+    BASE64URL_NOPAD.decode_mut(text.as_bytes(), room).ok()?;
+    Some(room)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::hint::black_box;
+    use std::time::Instant;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const OLD: (&str, &[u8]) = ("2026-10", b"an old secret of thirty-two bytes");
+    const NEW: (&str, &[u8]) = ("2026-11", b"a new secret of thirty-two bytes.");
+    const EXPIRES_MS: i64 = 2_000;
+
+    fn keys(secrets: &[(&str, &[u8])]) -> TokenKeys {
+        TokenKeys::new(secrets).unwrap()
+    }
+
+    fn token(user: &str) -> AdmissionToken {
+        AdmissionToken {
+            event: EventId(7),
+            user: user.parse().unwrap(),
+            number: 123_456,
+            issued_ms: 1_000,
+            expires_ms: EXPIRES_MS,
+        }
+    }
+
+    #[test]
+    fn a_token_holds_until_it_expires() {
+        let keys = keys(&[NEW]);
+        let text = keys.sign(&token("ann"));
+        assert_eq!(keys.verify(&text, EXPIRES_MS - 1), Ok(token("ann")));
+        assert_eq!(keys.verify(&text, EXPIRES_MS), Err(TokenFault::Expired));
+    }
+
+    #[test]
+    fn the_form_is_pinned() {
+        // Tokens outlive builds: another form needs another version.
+        let text = keys(&[NEW]).sign(&token("ann"));
+        let expected = "v1.2026-11.AAAABwAAAAAAAeJAAAAAAAAAA-gAAAAAAAAH0GFubg\
+            .Pr-HpSgmHtGo8porlHT9u3rn0QHcSVgGC24KSyr6tEw";
+        assert_eq!(text, expected);
+    }
+
+    #[test]
+    fn keys_are_changed_without_losing_a_token() {
+        let (before, between, after) = (keys(&[OLD]), keys(&[NEW, OLD]), keys(&[NEW]));
+        let (old, new) = (before.sign(&token("ann")), between.sign(&token("ann")));
+        assert_eq!(between.verify(&old, 0), Ok(token("ann")));
+        assert_eq!(between.verify(&new, 0), Ok(token("ann")));
+        assert_eq!(after.verify(&new, 0), Ok(token("ann")));
+        assert_eq!(after.verify(&old, 0), Err(TokenFault::UnknownKey));
+        // An id alone is no key: another secret under it is another key.
+        let other = keys(&[(OLD.0, NEW.1)]);
+        assert_eq!(other.verify(&old, 0), Err(TokenFault::Altered));
+    }
+
+    #[test]
+    fn secrets_are_checked_and_never_shown() {
+        let cases: [(&[(&str, &[u8])], &str); 6] = [
+            (&[], "there are 0; there can be 1 to 8"),
+            (&[NEW; 9], "there are 9"),
+            (&[NEW, NEW], "\"2026-11\" is there twice"),
+            (&[NEW, ("a.b", OLD.1)], "number 2 has no id"),
+            (&[("", OLD.1)], "number 1 has no id"),
+            (&[("k", &OLD.1[..31])], "the secret of \"k\" has 31 bytes; it needs 32"),
+        ];
+        for (secrets, expected) in cases {
+            let text = TokenKeys::new(secrets).unwrap_err().to_string();
+            assert!(text.contains(expected) && !text.contains("secret of thirty"), "{text}");
+        }
+        assert!(TokenKeys::new(&[("k", &OLD.1[..32])]).is_ok());
+        assert!(TokenKeys::new(&[("0123456789abcde_", OLD.1)]).is_ok());
+        assert!(!format!("{:?}", keys(&[NEW])).contains("secret of"));
+    }
+
+    #[test]
+    fn tokens_are_bounded() {
+        let longest = AdmissionToken {
+            event: EventId(u32::MAX),
+            number: u64::MAX,
+            issued_ms: i64::MIN,
+            expires_ms: i64::MAX,
+            ..token(&"u".repeat(USER_ID_BYTES_MAX))
+        };
+        let id = "i".repeat(KEY_ID_BYTES_MAX);
+        let keys = keys(&[(&id, NEW.1)]);
+        let text = keys.sign(&longest);
+        assert_eq!(text.len(), TOKEN_BYTES_MAX);
+        assert_eq!(keys.verify(&text, i64::MIN), Ok(longest));
+        assert_eq!(keys.verify(&"v1.k.".repeat(1_000), 0), Err(TokenFault::Malformed));
+    }
+
+    #[test]
+    fn what_is_signed_and_is_no_token_is_refused() {
+        let keys = keys(&[NEW]);
+        for payload in [
+            BASE64URL_NOPAD.encode(&[0; HEAD_BYTES - 1]),
+            BASE64URL_NOPAD.encode(&[0; HEAD_BYTES]),
+            BASE64URL_NOPAD.encode(&[0xff; HEAD_BYTES + 1]),
+            BASE64URL_NOPAD.encode(&[b'u'; PAYLOAD_BYTES_MAX + 1]),
+            "=".to_owned(),
+        ] {
+            let signed = format!("{VERSION}{}.{payload}", NEW.0);
+            let mac = hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, NEW.1), signed.as_bytes());
+            let text = format!("{signed}.{}", BASE64URL_NOPAD.encode(mac.as_ref()));
+            assert_eq!(keys.verify(&text, 0), Err(TokenFault::Malformed), "{text}");
+        }
+    }
+
+    #[test]
+    fn every_bit_counts() {
+        let keys = keys(&[NEW, OLD]);
+        let text = keys.sign(&token("ann"));
+        for index in 0..text.len() {
+            for bit in 0..7 {
+                let mut bytes = text.clone().into_bytes();
+                bytes[index] ^= 1 << bit;
+                // Seven bits: it stays ASCII.
+                let altered = String::from_utf8(bytes).unwrap();
+                assert!(keys.verify(&altered, 0).is_err(), "{altered}");
+            }
+            assert!(keys.verify(&text[..index], 0).is_err(), "cut at {index}");
+        }
+    }
+
+    /// `cargo test --release -- --ignored --nocapture what_a_token_costs`
+    #[test]
+    #[ignore = "prints a figure, judges nothing"]
+    fn what_a_token_costs() {
+        const TIMES: u32 = 1_000_000;
+        let keys = keys(&[NEW, OLD]);
+        let text = keys.sign(&token("customer-000000000001"));
+        let began = Instant::now();
+        for _ in 0..TIMES {
+            assert!(black_box(keys.verify(black_box(&text), 0)).is_ok());
+        }
+        println!("verify: {} ns, {} bytes", (began.elapsed() / TIMES).as_nanos(), text.len());
+    }
+
+    proptest! {
+        #[test]
+        fn what_was_signed_is_read(
+            event: u32, number: u64, issued_ms: i64, expires_ms: i64,
+            user in "[^\\p{Cc}]{1,32}",
+        ) {
+            let user: UserId = user.parse().unwrap();
+            let token =
+                AdmissionToken { event: EventId(event), user, number, issued_ms, expires_ms };
+            let keys = keys(&[NEW]);
+            let text = keys.sign(&token);
+            prop_assert!(text.len() <= TOKEN_BYTES_MAX);
+            let expected = if expires_ms == i64::MIN { Err(TokenFault::Expired) } else { Ok(token) };
+            prop_assert_eq!(keys.verify(&text, i64::MIN), expected);
+        }
+
+        #[test]
+        fn another_byte_is_another_token(index: prop::sample::Index, byte: char) {
+            let keys = keys(&[NEW, OLD]);
+            let text = keys.sign(&token("ann"));
+            let at = index.index(text.len());
+            let altered = format!("{}{byte}{}", &text[..at], &text[at + 1..]);
+            prop_assert_eq!(keys.verify(&altered, 0).is_ok(), altered == text);
+            let longer = format!("{}{byte}{}", &text[..at], &text[at..]);
+            prop_assert!(keys.verify(&longer, 0).is_err());
+        }
+
+        #[test]
+        fn whatever_comes_is_answered(
+            text in "(v1\\.)?[\\w.-]{0,8}\\.?[A-Za-z0-9_-]{0,80}\\.?[A-Za-z0-9_-]{40,46}|\\PC{0,300}",
+        ) {
+            prop_assert!(keys(&[NEW]).verify(&text, 0).is_err());
+        }
+    }
+}
