@@ -163,7 +163,7 @@ impl Api {
         let (config, metrics) = (Arc::new(config), Metrics::new(api::SERVICE));
         let services = connected(&config, &metrics).await;
         let (trigger, shutdown) = shutdown::channel();
-        let (sale, _tasks) = start::sale(&services, &config, &metrics, &shutdown);
+        let (sale, _tasks) = start::sale(&services, &config, &metrics, &shutdown).unwrap();
         let (gates, _tasks) = Gates::start(&services, &config, &metrics, &shutdown).await.unwrap();
         let served = tokio::spawn(async move {
             api::run(listener, config, sale, gates, metrics, shutdown).await.unwrap();

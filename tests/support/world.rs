@@ -9,6 +9,7 @@ use std::time::Duration;
 use futures_util::future::join_all;
 use futures_util::{StreamExt, stream};
 use holdfast::archive::{Archive, ArchiveConfig, SimulatedPayment};
+use holdfast::domain::admission_token::TokenKeys;
 use holdfast::domain::{
     Booking, BookingId, Entry, EventId, Intent, IntentState, Kind, LogId, Partition, SeatId,
     Section, Status,
@@ -18,8 +19,8 @@ use holdfast::payments::{Charge, Order, Provider, Simulated, SimulatedSettings};
 use holdfast::redis::Engine;
 use holdfast::redis::scripts::{ClockSource, Scripts};
 use holdfast::sale::{
-    BookingView, ConfirmRequest, Confirmed, HoldRequest, NewEvent, Sale, SaleError, SaleObserver,
-    SaleSettings, SeatsWanted,
+    BookingView, ConfirmRequest, Confirmed, HoldRequest, NewEvent, Parts, Sale, SaleError,
+    SaleObserver, SaleSettings, SeatsWanted,
 };
 use mongodb::Database;
 use mongodb::bson::{Document, doc};
@@ -116,10 +117,13 @@ impl World {
         let unfinished = Arc::new(UnfinishedCount::default());
         let (stop, stopped) = watch::channel(false);
         let (sale, tasks) = Sale::start(
-            engine.clone(),
-            archive.clone(),
-            Arc::new(Simulated::new(&archive, SimulatedSettings::default())),
-            rules,
+            Parts {
+                engine: engine.clone(),
+                archive: archive.clone(),
+                provider: Arc::new(Simulated::new(&archive, SimulatedSettings::default())),
+                keys: token_keys(),
+                settings: rules,
+            },
             unfinished.clone(),
             Arc::new(Faults::default()),
             stopped,
@@ -336,6 +340,8 @@ pub fn sale_settings() -> SaleSettings {
         confirm_attempts_max: 10,
         unfinished_max: 10_000,
         log_entries_max: 1_000_000,
+        token_ttl_ms: 86_400_000,
+        room_defaults: Default::default(),
         worker_group: "archive".into(),
     }
 }
@@ -343,4 +349,9 @@ pub fn sale_settings() -> SaleSettings {
 /// The same, but a confirmation does not wait for the archive.
 pub fn impatient() -> SaleSettings {
     SaleSettings { confirm_wait: Duration::ZERO, ..sale_settings() }
+}
+
+/// What admission tokens of tests are signed with.
+pub fn token_keys() -> TokenKeys {
+    TokenKeys::new(&[("test", b"a secret of thirty-two bytes for tests")]).unwrap()
 }
