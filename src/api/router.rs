@@ -5,7 +5,7 @@ use actix_web::http::Method;
 use crate::telemetry::Metrics;
 
 use super::endpoint::Endpoint;
-use super::{blocks, bookings, events, health, pages, sales, seats, waiting_room, webhooks};
+use super::{blocks, bookings, events, health, pages, push, sales, seats, waiting_room, webhooks};
 
 /// Every endpoint of the API.
 pub fn endpoints(metrics: &Metrics) -> Vec<Endpoint> {
@@ -16,6 +16,8 @@ pub fn endpoints(metrics: &Metrics) -> Vec<Endpoint> {
         at("/api/v1/events/{event_id}").get(events::get).on(Method::PATCH, events::change),
         at("/api/v1/events/{event_id}/seats").get(seats::map).compressed(),
         at("/api/v1/events/{event_id}/availability").get(seats::availability),
+        at("/api/v1/events/{event_id}/stream").get(push::sse::follow),
+        at("/ws/events/{event_id}").get(push::ws::open),
         private("/api/v1/events/{event_id}/sales.csv").get(sales::csv).compressed(),
         private("/api/v1/events/{event_id}/blocks")
             .get(blocks::list)

@@ -279,7 +279,20 @@ settings! {
     /// Open connections of one address in one process (of a /64, with IPv6); more are told so and
     /// closed. Not of `trusted_proxies`, nor of this machine with `auth = "trusted"`.
     http_connections_per_address_max: usize = 1_000;
-    /// Sites whose pages may read answers (CORS), as `https://tickets.example`; `*` is all. Empty:
+    /// How long a client may take no byte of what was sent to it before its connection is closed,
+    /// milliseconds.
+    http_stall_timeout_ms: u64 = 30_000;
+    /// Open WebSockets and event streams of one process.
+    sockets_max: usize = 20_000;
+    /// The same of one address (of a /64, with IPv6). Not of this machine with `auth = "trusted"`,
+    /// nor of those on the list of the allowed.
+    sockets_per_address_max: usize = 200;
+    /// How often open sockets are pinged, and idle event streams sent a comment, milliseconds.
+    socket_ping_interval_ms: u64 = 20_000;
+    /// How long a WebSocket may send nothing, not even the answer to a ping, before it is closed,
+    /// milliseconds.
+    socket_idle_timeout_ms: u64 = 60_000;
+    /// Sites whose pages may read answers (CORS) and open WebSockets, as `https://tickets.example`; `*` is all. Empty:
     /// none.
     cors_origins: Vec<String> = Vec::new();
     /// HTTP threads; 0 is one per processor.

@@ -233,7 +233,7 @@ impl Sale {
     }
 
     /// An event of the catalogue, or `EventUnknown`.
-    async fn known_event(&self, id: crate::domain::EventId) -> Result<Arc<Event>, SaleError> {
+    pub async fn known_event(&self, id: crate::domain::EventId) -> Result<Arc<Event>, SaleError> {
         self.inner.catalogue.get(id).await?.ok_or(SaleError::EventUnknown(id))
     }
 }

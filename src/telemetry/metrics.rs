@@ -112,6 +112,14 @@ metrics! {
         "What limits keep in this process: addresses, blocked callers (blocks), requests that Redis has not counted (notes), addresses with open connections (connections).";
     connections_refused: IntCounterVec = "holdfast_connections_refused_total" ["how"] NO_BUCKETS
         "Connections beyond those one address may have, by how they were refused.";
+    sockets_open: IntGaugeVec = "holdfast_sockets_open" ["kind"] NO_BUCKETS
+        "Open WebSockets (websocket) and event streams (sse).";
+    sockets_refused: IntCounterVec = "holdfast_sockets_refused_total" ["reason"] NO_BUCKETS
+        "Sockets that were not opened: all places taken (total, address), another site's page (origin), the process ends (ending).";
+    sockets_ended: IntCounterVec = "holdfast_sockets_ended_total" ["kind", "reason"] NO_BUCKETS
+        "Sockets that ended: by the client (closed, gone), or dropped (idle, too_many_messages, bad_frame, ending).";
+    socket_messages: IntCounterVec = "holdfast_socket_messages_total" ["type"] NO_BUCKETS
+        "Messages sent to sockets, by type.";
     policy_revision: IntGauge = "holdfast_policy_revision" [] NO_BUCKETS
         "Revision of the operators' changes that the gates go by; 0 is the settings alone.";
     policy_unusable: IntGauge = "holdfast_policy_unusable" [] NO_BUCKETS

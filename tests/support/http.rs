@@ -234,6 +234,18 @@ impl Raw {
         tokio::time::timeout(bound, read).await.expect("an answer within the bound")
     }
 
+    /// What has come once it is enough.
+    pub async fn until(&mut self, bound: Duration, enough: impl Fn(&[u8]) -> bool) -> Vec<u8> {
+        let read = async {
+            while !enough(&self.read) {
+                let count = self.stream.read_buf(&mut self.read).await.unwrap();
+                assert!(count > 0, "closed after {:?}", String::from_utf8_lossy(&self.read));
+            }
+            std::mem::take(&mut self.read)
+        };
+        tokio::time::timeout(bound, read).await.expect("enough within the bound")
+    }
+
     /// Whether the server closes the connection within the bound.
     pub async fn closes(&mut self, bound: Duration) -> bool {
         let mut sink = Vec::new();

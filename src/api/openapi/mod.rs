@@ -11,7 +11,7 @@ use utoipa::openapi::{ContentBuilder, Ref, RefOr, ResponseBuilder};
 use utoipa::{IntoResponses, OpenApi};
 
 use super::problem::{Code, PROBLEM_JSON};
-use super::{blocks, bookings, events, health, pages, sales, seats, waiting_room, webhooks};
+use super::{blocks, bookings, events, health, pages, push, sales, seats, waiting_room, webhooks};
 
 pub use schemas::{
     ChangeEventBody, ConfirmBody, DrawBody, EnableRoomBody, HoldBody, NewBlockBody, NewEventBody,
@@ -29,7 +29,7 @@ use schemas::{ProblemBody, RowSpec, SectionSpec};
     ),
     paths(
         events::create, events::list, events::get, events::change,
-        seats::map, seats::availability, sales::csv,
+        seats::map, seats::availability, push::sse::follow, push::ws::open, sales::csv,
         blocks::list, blocks::block, blocks::release,
         bookings::hold, bookings::list, bookings::get, bookings::confirm, bookings::pay_alias,
         bookings::extend, bookings::cancel, bookings::delete,
@@ -39,7 +39,7 @@ use schemas::{ProblemBody, RowSpec, SectionSpec};
         health::summary, health::live, health::ready,
         pages::index, pages::openapi, pages::metrics, pages::docs, pages::docs_file,
     ),
-    components(schemas(ProblemBody, NewEventBody, ChangeEventBody, SectionSpec, RowSpec)),
+    components(schemas(ProblemBody, NewEventBody, ChangeEventBody, SectionSpec, RowSpec, push::Message, push::Heard)),
     tags(
         (name = "events", description = "What is on sale, and what is free"),
         (name = "bookings", description = "Hold, pay, extend, cancel"),
@@ -70,6 +70,12 @@ problems! {
     /// Of reading a seat map.
     SeatsProblems: InvalidParameter IdentityConflict EventUnknown EventUnloaded
         ServiceUnavailable EventNotLoaded;
+    /// Of following an event.
+    StreamProblems: InvalidParameter IdentityConflict WaitingRoomTokenInvalid EventUnknown
+        TooManyConnections ServiceUnavailable;
+    /// Of opening a WebSocket.
+    SocketProblems: InvalidParameter IdentityConflict OriginForbidden EventUnknown UpgradeRequired
+        TooManyConnections ServiceUnavailable;
     /// Of exporting sales.
     SalesProblems: InvalidParameter IdentityConflict AdminKeyMissing AdminKeyWrong EventUnknown
         ServiceUnavailable;

@@ -47,7 +47,7 @@ use crate::redis::{Claimed, Code, Engine, Joined, RoomPlace};
 
 use rooms::{Room, Rooms};
 pub use store::{RoomEdit, RoomStore};
-pub use watch::{Notice, RoomWatch};
+pub use watch::{RoomNews, RoomWatch};
 
 /// Where somebody stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

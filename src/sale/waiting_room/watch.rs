@@ -13,7 +13,7 @@ const POSITION_EVERY: Duration = Duration::from_secs(1);
 
 /// What somebody who waits is told.
 #[derive(Clone, Debug)]
-pub enum Notice {
+pub enum RoomNews {
     /// Where they stand.
     Standing(Standing),
     /// There is nothing more to wait for; the token is good for nothing any more, or Redis does
@@ -21,7 +21,7 @@ pub enum Notice {
     Ended(SaleError),
 }
 
-/// One person's notices.
+/// One person's news.
 pub struct RoomWatch {
     room: WaitingRoom,
     token: AdmissionToken,
@@ -34,7 +34,7 @@ impl RoomWatch {
         RoomWatch { room, token, told: None, next_at: Instant::now() }
     }
 
-    /// Whose notices these are.
+    /// Whose news these are.
     pub fn token(&self) -> &AdmissionToken {
         &self.token
     }
@@ -42,7 +42,7 @@ impl RoomWatch {
     /// The next one: the first at once, then whenever where they stand has changed, once a second
     /// at most. Once their place is served this claims their session. After the session began,
     /// nothing is told but its end.
-    pub async fn next(&mut self) -> Notice {
+    pub async fn next(&mut self) -> RoomNews {
         loop {
             sleep_until(self.next_at).await;
             self.next_at = Instant::now() + POSITION_EVERY;
@@ -51,10 +51,10 @@ impl RoomWatch {
             match self.room.standing(&self.token).await {
                 // Redis is away: where they stand has not changed.
                 Err(SaleError::Unavailable { .. }) => {}
-                Err(error) => return Notice::Ended(error),
+                Err(error) => return RoomNews::Ended(error),
                 Ok(standing) if self.is_news(&standing) => {
                     self.told = Some(standing);
-                    return Notice::Standing(standing);
+                    return RoomNews::Standing(standing);
                 }
                 Ok(Standing::Admitted { left_seconds, .. }) => {
                     // Asked again when it is over, or by then renewed.
