@@ -12,6 +12,13 @@ pub enum Notice {
         /// When to ask again, for those who would ask, seconds.
         refresh_after_seconds: u64,
     },
+    /// Gathered for a draw.
+    Gathering {
+        /// How many have joined.
+        joined: u64,
+        /// When to ask again, for those who would ask, seconds.
+        refresh_after_seconds: u64,
+    },
     /// Their session has begun.
     Admitted {
         /// Until when it lasts, Unix ms by Redis' time.

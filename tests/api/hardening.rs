@@ -181,6 +181,11 @@ async fn an_address_has_so_many_connections() {
     .await;
     // Whoever leaves makes room.
     drop((kept, over, idle));
+    eventually("none is closed unread any more", BOUND, async || {
+        let mut one = api.raw(b"").await;
+        !one.closes(Duration::from_millis(200)).await
+    })
+    .await;
     eventually("there is room again", BOUND, async || {
         live(&api).await.answer(BOUND).await.status == 200
     })

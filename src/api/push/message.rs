@@ -44,6 +44,15 @@ pub enum Message {
         /// When those who poll should ask again.
         refresh_after_seconds: u64,
     },
+    /// Positions will be drawn when the sale begins.
+    Gathering {
+        /// The event.
+        event_id: u32,
+        /// How many have joined.
+        joined: u64,
+        /// When those who poll should ask again.
+        refresh_after_seconds: u64,
+    },
     /// The waiting is over: seats can be held until `session_expires_at`.
     Admitted {
         /// The event.
@@ -100,10 +109,11 @@ pub enum Heard {
 
 impl Message {
     /// All types.
-    pub const WORDS: [&str; 8] = [
+    pub const WORDS: [&str; 9] = [
         "connected",
         "registration_confirmed",
         "position",
+        "gathering",
         "admitted",
         "sold_out",
         "waiting_room_off",
@@ -134,6 +144,9 @@ impl Message {
                     refresh_after_seconds,
                 }
             }
+            Notice::Gathering { joined, refresh_after_seconds } => {
+                Message::Gathering { event_id, joined, refresh_after_seconds }
+            }
             Notice::Admitted { session_ends_ms } => Message::Admitted {
                 event_id,
                 token: token.clone(),
@@ -163,6 +176,7 @@ impl Message {
             Message::Connected { .. } => "connected",
             Message::RegistrationConfirmed { .. } => "registration_confirmed",
             Message::Position { .. } => "position",
+            Message::Gathering { .. } => "gathering",
             Message::Admitted { .. } => "admitted",
             Message::SoldOut { .. } => "sold_out",
             Message::WaitingRoomOff { .. } => "waiting_room_off",
@@ -216,6 +230,7 @@ mod tests {
                 estimated_wait_seconds: 20,
                 refresh_after_seconds: 2,
             }),
+            of(Notice::Gathering { joined: 9, refresh_after_seconds: 60 }),
             of(Notice::Admitted { session_ends_ms: 1_772_388_000_000 }),
             of(Notice::SoldOut),
             of(Notice::Off),
@@ -243,8 +258,8 @@ mod tests {
             "session_expires_at": "2026-03-01T18:00:00.000Z",
             "message": "You can now proceed to book tickets",
         });
-        assert_eq!(json(3), admitted);
-        assert_eq!(json(7)["error"], "waiting_room_token_invalid");
+        assert_eq!(json(4), admitted);
+        assert_eq!(json(8)["error"], "waiting_room_token_invalid");
     }
 
     #[test]
