@@ -20,6 +20,8 @@ local late_max, ended_batch = tonumber(ARGV[7]), tonumber(ARGV[8])
 local generation = nil
 local ev, now, room = nil, nil, nil
 local MINUTE_MS = 60000
+-- Places beyond those that are opened that one call looks at for people who left.
+local PASSED_MAX = 10000
 
 -- @include now
 -- @include load_event
@@ -27,6 +29,7 @@ local MINUTE_MS = 60000
 -- @include raise_floors
 -- @include keep_books
 -- @include unclaimed_places
+-- @include lapse_owed
 
 now = now_ms()
 if now > not_after then return { 'too_late', now } end
@@ -36,28 +39,24 @@ load_room()
 raise_floors(floor_joined, floor_served)
 if not room.is_on or room.method ~= 'fifo' then return { 'room_off', now } end
 
--- Who is owed a place and let their batch pass has lapsed.
-if room.late_places > 0 and now >= room.late_until then
-  for _, user in ipairs(redis.call('ZRANGE', owed_key, 0, room.late_places - 1)) do
-    redis.call('ZREM', owed_key, user)
-    redis.call('HSET', numbers_key, user, string.match(
-      redis.call('HGET', numbers_key, user) or '0', '^%d+') .. ' 0')
-  end
-  room.late_places = 0
-end
+lapse_owed()
 -- Sessions that are over; a bounded number at a time, since none of them counts any more.
 local over = redis.call('ZRANGEBYSCORE', sessions_key, '-inf', now, 'LIMIT', 0, ended_batch)
 if #over > 0 then redis.call('ZREM', sessions_key, unpack(over)) end
 
 local kept, opened_this_minute, newest = {}, 0, 0
 for _, batch in ipairs(room.batches) do
-  if now < batch[4] or now - batch[3] < MINUTE_MS then
-    kept[#kept + 1] = batch
-    if now - batch[3] < MINUTE_MS then
-      opened_this_minute = opened_this_minute + batch[6]
-    end
-    newest = math.max(newest, batch[3])
+  -- Redis' clock was set back: what lay ahead begins now.
+  if batch[3] > now then
+    batch[3], batch[4] = now, math.min(batch[4], now + room.claim_ms)
+    room.late_until = math.min(room.late_until, now + room.claim_ms)
   end
+  newest = math.max(newest, batch[3])
+  -- What has lapsed does not come back, whatever becomes of the clock.
+  if now >= batch[4] then batch[5] = 0 end
+  local counts = room.per_minute > 0 and now - batch[3] < MINUTE_MS
+  if counts then opened_this_minute = opened_this_minute + batch[6] end
+  if counts or now < batch[4] then kept[#kept + 1] = batch end
 end
 room.batches = kept
 
@@ -77,21 +76,23 @@ if open < 1 or now - newest < batch_every_ms or #kept >= batches_max or now < ev
 end
 
 local late = 0
-if now >= room.late_until and owed > 0 then
+if room.late_places == 0 and owed > 0 then
   late = math.min(open, owed, late_max)
   room.late_places, room.late_until = late, now + room.claim_ms
 end
--- The highest place that is served now: as many who are still there as there is room for.
-local first, last, left = room.served + 1, room.served, 0
-local wanted = open - late
-for _ = 1, 8 do
-  last = math.min(room.joined, room.served + wanted + left)
-  local left_now = redis.call('ZCOUNT', left_key, first, last)
-  if left_now == left then break end
-  left = left_now
+-- The highest place that is served now: as many who are still there as there is room for. Those
+-- who left right behind them are passed as well.
+local first, last, wanted = room.served + 1, room.served, open - late
+local function present_to(place)
+  return place - room.served - redis.call('ZCOUNT', left_key, first, place)
 end
+local highest = math.min(room.joined, room.served + wanted + PASSED_MAX)
+while last < highest do
+  local middle = math.ceil((last + highest) / 2)
+  if present_to(middle) <= wanted then last = middle else highest = middle - 1 end
+end
+local present = math.max(0, present_to(last))
 redis.call('ZREMRANGEBYSCORE', left_key, '-inf', last)
-local present = last - room.served - left
 if last > room.served or late > 0 then
   room.served = last
   room.batches[#kept + 1] = { first, last, now, now + room.claim_ms, present, present + late }

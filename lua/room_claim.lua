@@ -3,9 +3,9 @@
 --
 -- Guarantee: a session begins only in place of an unclaimed place of a batch that has not lapsed,
 -- so live sessions and unclaimed places together never grow here. A number becomes a session once.
--- The token is the record of a number that Redis forgot. Who has a place in no open batch and has
--- not lapsed is owed one: such people claim first from the next batch, the lowest numbers first,
--- of equal ones the older token.
+-- The token is the record of a number that Redis forgot; whatever an older number of its owner's
+-- was, is over. Who has a place in no open batch and has not lapsed is owed one: such people claim
+-- first from the next batch, the lowest numbers first, of equal ones the older token.
 -- KEYS: room room_numbers room_sessions room_owed
 -- ARGV: not_after user number place issued_ms floor_joined floor_served
 -- Reply: code now, then by code: ok session_end session_cap joined served · waiting joined served ·
@@ -15,7 +15,7 @@
 local room_key, numbers_key, sessions_key, owed_key = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 local not_after, user = tonumber(ARGV[1]), ARGV[2]
 local number, place, issued_ms = tonumber(ARGV[3]), tonumber(ARGV[4]), tonumber(ARGV[5])
-local floor_joined, floor_served = tonumber(ARGV[6]), tonumber(ARGV[7])
+local floor_joined, floor_served = math.max(tonumber(ARGV[6]), number), tonumber(ARGV[7])
 local now, room = nil, nil
 
 -- @include now
@@ -25,6 +25,8 @@ local now, room = nil, nil
 -- @include keep_books
 -- @include read_number
 -- @include session_end
+-- @include lapse_owed
+-- @include drop_owed
 
 now = now_ms()
 if now > not_after then return { 'too_late', now } end
@@ -32,6 +34,7 @@ load_room()
 if not room.is_on then return { 'room_off', now } end
 if room.method == 'passthrough' then return { 'room_open', now } end
 raise_floors(floor_joined, floor_served)
+lapse_owed()
 
 local known, cap = read_number(user)
 if known and known > number then return { 'number_superseded', now } end
@@ -45,7 +48,11 @@ if known == number and cap then
   return { 'ok', now, ends, cap, room.joined, room.served }
 end
 local forgotten = known ~= number
-if forgotten then redis.call('HSET', numbers_key, user, number) end
+if forgotten then
+  redis.call('HSET', numbers_key, user, number)
+  redis.call('ZREM', sessions_key, user)
+  drop_owed(user)
+end
 if room.method == 'reject' then return { 'room_rejects', now } end
 if room.draw == 'gathering' or room.draw == 'frozen' or place > room.served then
   return { 'waiting', now, room.joined, room.served }
@@ -61,20 +68,21 @@ local function begin_session()
 end
 
 local before_them = redis.call('ZRANK', owed_key, user)
-if before_them then
-  if now < room.late_until and before_them < room.late_places then
-    redis.call('ZREM', owed_key, user)
-    room.late_places = room.late_places - 1
+if not before_them then
+  local batch = open_batch_of(place)
+  if batch and batch[5] > 0 then
+    batch[5] = batch[5] - 1
     return begin_session()
   end
-  return { 'owed', now, before_them, room.joined, room.served }
+  if not batch and not forgotten and place >= room.books_from then
+    return { 'place_lapsed', now }
+  end
+  -- By number, then by the token's time in seconds: both are exact in a score, of 53 bits.
+  redis.call('ZADD', owed_key, number * 2 ^ 26 + math.floor(issued_ms / 1000) % 2 ^ 26, user)
+  before_them = redis.call('ZRANK', owed_key, user)
 end
-local batch = open_batch_of(place)
-if batch and batch[5] > 0 then
-  batch[5] = batch[5] - 1
+if before_them < room.late_places then
+  drop_owed(user)
   return begin_session()
 end
-if not batch and not forgotten and place >= room.books_from then return { 'place_lapsed', now } end
--- By number, then by the token's time in seconds: both are exact in a score, which has 53 bits.
-redis.call('ZADD', owed_key, number * 2 ^ 26 + math.floor(issued_ms / 1000) % 2 ^ 26, user)
-return { 'owed', now, redis.call('ZRANK', owed_key, user), room.joined, room.served }
+return { 'owed', now, before_them, room.joined, room.served }

@@ -2,7 +2,8 @@
 -- room_leave: ends a user's place in an event's waiting room, or the session it became.
 --
 -- Guarantee: the number is never good for anything again, as long as Redis remembers; a place
--- that was served and not claimed is free at once for the next.
+-- that was served and not claimed is free at once for the next. One that is not served yet will be
+-- passed over, unless it is still to be drawn: its number does not tell then which one it is.
 -- KEYS: room room_numbers room_sessions room_owed room_left room_leavers
 -- ARGV: not_after user number place floor_joined floor_served leavers_kept
 -- Reply: code now joined served
@@ -11,7 +12,7 @@ local room_key, numbers_key, sessions_key, owed_key = KEYS[1], KEYS[2], KEYS[3],
 local left_key, leavers_key = KEYS[5], KEYS[6]
 local not_after, user = tonumber(ARGV[1]), ARGV[2]
 local number, place = tonumber(ARGV[3]), tonumber(ARGV[4])
-local floor_joined, floor_served = tonumber(ARGV[5]), tonumber(ARGV[6])
+local floor_joined, floor_served = math.max(tonumber(ARGV[5]), number), tonumber(ARGV[6])
 local leavers_kept = tonumber(ARGV[7])
 local now, room = nil, nil
 
@@ -21,11 +22,14 @@ local now, room = nil, nil
 -- @include open_batch_of
 -- @include keep_books
 -- @include read_number
+-- @include lapse_owed
+-- @include drop_owed
 
 now = now_ms()
 if now > not_after then return { 'too_late', now } end
 load_room()
 raise_floors(floor_joined, floor_served)
+lapse_owed()
 local known, cap = read_number(user)
 -- A newer number is not this token's to give up; this one may be given up already.
 if known and (known > number or cap == 0) then
@@ -37,12 +41,14 @@ redis.call('HINCRBY', room_key, 'left_total', 1)
 redis.call('RPUSH', leavers_key, number)
 redis.call('LTRIM', leavers_key, -leavers_kept, -1)
 redis.call('ZREM', sessions_key, user)
-if redis.call('ZREM', owed_key, user) == 1 or cap then
+if drop_owed(user) or cap then
   return { 'ok', now, room.joined, room.served }
 end
 local batch = open_batch_of(place)
 if place > room.served then
-  redis.call('ZADD', left_key, place, number)
+  if room.draw == 'none' or room.draw == 'fixed' then
+    redis.call('ZADD', left_key, place, number)
+  end
 elseif batch and batch[5] > 0 then
   batch[5] = batch[5] - 1
   keep_books()

@@ -44,6 +44,7 @@ mod sales;
 mod seats;
 mod server;
 mod state;
+mod waiting_room;
 mod webhooks;
 
 pub use gates::{Gates, GatesError, KeyError, Quotas};

@@ -49,6 +49,9 @@ impl Config {
         self.check_payments(&mut faults);
         self.check_identity(&mut faults);
         self.check_tokens(&mut faults);
+        faults.extend(
+            self.room_defaults().check().map_err(|why| format!("waiting_room_*: {why}")).err(),
+        );
         self.check_origins(&mut faults);
         self.check_policy(&mut faults);
         if faults.is_empty() { Ok(()) } else { Err(ConfigError(faults.join("\n"))) }

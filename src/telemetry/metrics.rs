@@ -9,8 +9,8 @@ use std::sync::Arc;
 
 use prometheus::core::Collector;
 use prometheus::{
-    GaugeVec, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts,
-    Registry, TextEncoder,
+    Gauge, GaugeVec, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec,
+    Opts, Registry, TextEncoder,
 };
 
 use super::panics;
@@ -62,7 +62,7 @@ macro_rules! declare_labelled {
         }
     )+};
 }
-declare_plain!(IntCounter, IntGauge);
+declare_plain!(Gauge, IntCounter, IntGauge);
 declare_labelled!(IntCounterVec, IntGaugeVec, GaugeVec);
 
 impl Declare for HistogramVec {
@@ -195,6 +195,13 @@ metrics! {
         "Background tasks started again after a panic.";
     settled: IntCounterVec = "holdfast_settled_total" ["code"] NO_BUCKETS
         "Verdicts brought back to Redis, by its reply.";
+
+    places_opened: IntCounter = "holdfast_places_opened_total" [] NO_BUCKETS
+        "Places of waiting rooms that this worker opened.";
+    admission_share: Gauge = "holdfast_admission_share" [] NO_BUCKETS
+        "Share of what operators allow that waiting rooms let in: below 1 while the archive lags, Redis is slow or errors occur.";
+    admission_errors: IntCounter = "holdfast_admission_errors_total" [] NO_BUCKETS
+        "Looks at waiting rooms that failed.";
 
     log_forks: IntCounter = "holdfast_log_forks_total" [] NO_BUCKETS
         "Times a booking log had lost an entry that was read.";

@@ -1,0 +1,13 @@
+-- Ends the wait of those who were owed a place and let their batch pass. INVARIANT: this comes
+-- before anybody joins the owed, so that the first of them are those who had the chance.
+-- Uses: room_key, numbers_key, owed_key, room, now.
+local function lapse_owed()
+  if room.late_places == 0 or now < room.late_until then return end
+  for _, user in ipairs(redis.call('ZRANGE', owed_key, 0, room.late_places - 1)) do
+    redis.call('ZREM', owed_key, user)
+    redis.call('HSET', numbers_key, user, string.match(
+      redis.call('HGET', numbers_key, user) or '0', '^%d+') .. ' 0')
+  end
+  room.late_places = 0
+  redis.call('HSET', room_key, 'late_places', 0)
+end
