@@ -7,16 +7,16 @@
 -- stayed at its bound or above for long enough, off once they stayed below the lower bound for
 -- long enough and nobody waits.
 -- KEYS: event deadlines leases room room_sessions room_owed room_left room_leavers
--- ARGV: not_after attempts known_left floor_joined floor_served leavers_max
+-- ARGV: not_after attempts known_left floor_joined floor_served leavers_max young_ms
 -- Reply: code now revision is_on surging method draw draw_joined joined served live unclaimed owed
 --        left_waiting left_total seats_free is_sold_out max_concurrent session_ms claim_ms
---        "leaver,..."
+--        "leaver,..." "opened:first place,..." (of batches that are young)
 -- Codes: ok too_late
 local event_key, deadlines_key, leases_key, room_key = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 local sessions_key, owed_key, left_key, leavers_key = KEYS[5], KEYS[6], KEYS[7], KEYS[8]
 local not_after, attempts, known_left = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3])
 local floor_joined, floor_served = tonumber(ARGV[4]), tonumber(ARGV[5])
-local leavers_max = tonumber(ARGV[6])
+local leavers_max, young_ms = tonumber(ARGV[6]), tonumber(ARGV[7])
 local now, room = nil, nil
 
 -- @include now
@@ -62,11 +62,15 @@ end
 local leavers = {}
 local new = math.min(left_total - known_left, leavers_max)
 if new > 0 then leavers = redis.call('LRANGE', leavers_key, -new, -1) end
+local young = {}
+for _, batch in ipairs(room.batches) do
+  if now - batch[3] <= young_ms then young[#young + 1] = batch[3] .. ':' .. batch[1] end
+end
 return {
   'ok', now, room.revision, room.is_on and 1 or 0, room.surging and 1 or 0, room.method,
   room.draw, room.draw_joined, room.joined, room.served,
   redis.call('ZCOUNT', sessions_key, '(' .. now, '+inf'), unclaimed, owed,
   redis.call('ZCARD', left_key), left_total,
   tonumber(redis.call('HGET', event_key, 'available') or 0), is_sold_out() and 1 or 0,
-  room.max_concurrent, room.session_ms, room.claim_ms, table.concat(leavers, ','),
+  room.max_concurrent, room.session_ms, room.claim_ms, table.concat(leavers, ','), table.concat(young, ','),
 }

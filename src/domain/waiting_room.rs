@@ -203,6 +203,19 @@ impl Floors {
     }
 }
 
+/// How long after it was raised the served place counts in what is told of positions, ms. By then
+/// every process knows it: so whichever process is asked, a position does not rise.
+const SHOWN_AFTER_MS: i64 = 1_500;
+
+/// A batch that was opened lately.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct YoungBatch {
+    /// When, by Redis' time, Unix ms.
+    pub opened_ms: i64,
+    /// Its first place.
+    pub first: u64,
+}
+
 /// How a room stands, as `room_look` tells.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RoomState {
@@ -232,6 +245,8 @@ pub struct RoomState {
     pub left_total: u64,
     /// The newest of them whom the asker did not know of.
     pub leavers: Vec<u64>,
+    /// Batches that were opened lately, the oldest first.
+    pub young_batches: Vec<YoungBatch>,
     /// Seats that are free.
     pub seats_free: u32,
     /// Whether every seat is sold or kept back, none held.
@@ -261,6 +276,7 @@ impl RoomState {
             left_waiting: 0,
             left_total: 0,
             leavers: Vec::new(),
+            young_batches: Vec::new(),
             seats_free: 0,
             is_sold_out: false,
             max_concurrent: 0,
@@ -273,6 +289,14 @@ impl RoomState {
     pub fn queue_size(&self) -> u64 {
         let waiting = self.floors.joined.saturating_sub(self.floors.served);
         waiting.saturating_sub(self.left_waiting) + u64::from(self.unclaimed) + u64::from(self.owed)
+    }
+
+    /// The served place that positions are told by, so long after this state was seen: the one of
+    /// a moment ago.
+    pub fn shown_served(&self, seen_for_ms: i64) -> u64 {
+        let moment = self.at_ms + seen_for_ms - SHOWN_AFTER_MS;
+        let newer = self.young_batches.iter().find(|batch| batch.opened_ms > moment);
+        newer.map_or(self.floors.served, |batch| batch.first - 1)
     }
 
     /// How many more could be let in now.
@@ -322,6 +346,7 @@ mod tests {
             left_waiting: 5,
             left_total: 9,
             leavers: Vec::new(),
+            young_batches: Vec::new(),
             seats_free: 10,
             is_sold_out: false,
             max_concurrent: 10,
@@ -335,6 +360,17 @@ mod tests {
         assert_eq!((state().queue_size(), state().slots_available()), (38, 1));
         let forgot = RoomState { floors: Floors { joined: 3, served: 9 }, ..state() };
         assert_eq!(forgot.queue_size(), 3);
+    }
+
+    #[test]
+    fn positions_are_told_by_what_every_process_knows() {
+        let batch = |opened_ms, first| YoungBatch { opened_ms, first };
+        let state = RoomState {
+            at_ms: 10_000,
+            young_batches: vec![batch(8_000, 21), batch(9_000, 41), batch(9_900, 51)],
+            ..state()
+        };
+        assert_eq!([0, 500, 1_400].map(|later| state.shown_served(later)), [40, 50, 60]);
     }
 
     #[test]

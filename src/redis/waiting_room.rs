@@ -8,7 +8,7 @@ use super::engine::Engine;
 use super::error::RedisError;
 use super::reply::{Answer, Body, integer, text, unexpected};
 use super::scripts::Script;
-use crate::domain::{DrawState, EventId, Floors, RoomSettings, RoomState, UserId};
+use crate::domain::{DrawState, EventId, Floors, RoomSettings, RoomState, UserId, YoungBatch};
 
 /// Shortest time between two batches of a room, ms: the places of many ends of sessions are opened
 /// together.
@@ -24,6 +24,9 @@ const LATE_MAX: i64 = 1_000;
 const ENDED_BATCH: i64 = 1_000;
 /// Given-up numbers that are kept to be told to the other processes.
 const LEAVERS_KEPT: i64 = 1_000;
+/// Batches that a look tells of: those opened within this time, ms. A batch is told by several
+/// looks.
+const YOUNG_MS: i64 = 5_000;
 const MINUTE_MS: u64 = 60_000;
 
 /// The scripts with the keys they declare, by the names in their headers; the contract test
@@ -342,7 +345,7 @@ impl Engine {
         floors: Floors,
     ) -> Result<RoomState, RedisError> {
         let mut rest = [attempts, known_left, floors.joined, floors.served].map(number).to_vec();
-        rest.push(Value::from(LEAVERS_KEPT));
+        rest.extend(args![LEAVERS_KEPT, YOUNG_MS]);
         let answer = self.room(Script::RoomLook, event, rest).await?;
         let (at_ms, body) = (answer.now_ms, answer.body);
         match body {
@@ -374,6 +377,7 @@ fn unsigned(value: i64) -> Result<u64, RedisError> {
 
 /// revision is_on surging method draw draw_joined joined served live unclaimed owed left_waiting
 /// left_total seats_free is_sold_out max_concurrent session_ms claim_ms "leaver,..."
+/// "opened:first place,..."
 fn state(at_ms: i64, values: &[Value]) -> Result<RoomState, RedisError> {
     let value = |index: usize| values.get(index).unwrap_or(&Value::Null);
     let count = |index: usize| unsigned(integer(value(index))?);
@@ -385,6 +389,14 @@ fn state(at_ms: i64, values: &[Value]) -> Result<RoomState, RedisError> {
     let leavers = word(18)?;
     let leaver = |number: &str| number.parse().map_err(|_| unexpected(format!("{leavers:?}")));
     let newest = leavers.split(',').filter(|number| !number.is_empty());
+    let young = word(19)?;
+    let batch = |pair: &str| {
+        let parts = pair.split_once(':').and_then(|(at, first)| {
+            Some(YoungBatch { opened_ms: at.parse().ok()?, first: first.parse().ok()? })
+        });
+        parts.ok_or_else(|| unexpected(format!("young batches {young:?}")))
+    };
+    let young_batches = young.split(',').filter(|pair| !pair.is_empty()).map(batch);
     Ok(RoomState {
         at_ms,
         revision: count(0)?,
@@ -404,5 +416,6 @@ fn state(at_ms: i64, values: &[Value]) -> Result<RoomState, RedisError> {
         session_ms: count(16)?,
         claim_ms: count(17)?,
         leavers: newest.map(leaver).collect::<Result<_, _>>()?,
+        young_batches: young_batches.collect::<Result<_, _>>()?,
     })
 }

@@ -3,6 +3,7 @@
 mod bounds;
 mod ending;
 mod frames;
+mod room;
 mod sockets;
 mod streams;
 

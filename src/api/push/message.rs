@@ -11,8 +11,8 @@ use utoipa::ToSchema;
 
 use super::sockets::Kind;
 use crate::api::problem::Problem;
+use crate::domain::EventId;
 use crate::domain::time::iso8601;
-use crate::domain::{EventId, Notice};
 
 /// What a client is told.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
@@ -41,6 +41,15 @@ pub enum Message {
         position: u64,
         /// How long that may take.
         estimated_wait_seconds: u64,
+        /// When those who poll should ask again.
+        refresh_after_seconds: u64,
+    },
+    /// Positions will be drawn when the sale begins.
+    Gathering {
+        /// The event.
+        event_id: u32,
+        /// How many have joined.
+        joined: u64,
         /// When those who poll should ask again.
         refresh_after_seconds: u64,
     },
@@ -100,10 +109,11 @@ pub enum Heard {
 
 impl Message {
     /// All types.
-    pub const WORDS: [&str; 8] = [
+    pub const WORDS: [&str; 9] = [
         "connected",
         "registration_confirmed",
         "position",
+        "gathering",
         "admitted",
         "sold_out",
         "waiting_room_off",
@@ -122,36 +132,6 @@ impl Message {
         Message::RegistrationConfirmed { event_id: event.0, message }
     }
 
-    /// A notice of the waiting room to the owner of a token.
-    pub fn of_notice(event: EventId, token: &Rc<str>, notice: Notice) -> Self {
-        let event_id = event.0;
-        match notice {
-            Notice::Position { position, estimated_wait_seconds, refresh_after_seconds } => {
-                Message::Position {
-                    event_id,
-                    position,
-                    estimated_wait_seconds,
-                    refresh_after_seconds,
-                }
-            }
-            Notice::Admitted { session_ends_ms } => Message::Admitted {
-                event_id,
-                token: token.clone(),
-                session_expires_at: iso8601(session_ends_ms),
-                message: "You can now proceed to book tickets",
-            },
-            Notice::SoldOut => Message::SoldOut { event_id, message: "Every seat is sold" },
-            Notice::Off => Message::WaitingRoomOff {
-                event_id,
-                message: "There is no waiting room; you can book tickets",
-            },
-            Notice::Refused { detail } => Message::Error {
-                error: crate::api::problem::Code::WaitingRoomTokenInvalid.word(),
-                detail: detail.into(),
-            },
-        }
-    }
-
     /// The answer to `ping`, now.
     pub fn pong() -> Self {
         Message::Pong { timestamp: iso8601(jiff::Timestamp::now().as_millisecond()) }
@@ -163,6 +143,7 @@ impl Message {
             Message::Connected { .. } => "connected",
             Message::RegistrationConfirmed { .. } => "registration_confirmed",
             Message::Position { .. } => "position",
+            Message::Gathering { .. } => "gathering",
             Message::Admitted { .. } => "admitted",
             Message::SoldOut { .. } => "sold_out",
             Message::WaitingRoomOff { .. } => "waiting_room_off",
@@ -205,46 +186,34 @@ mod tests {
 
     const EVENT: EventId = EventId(7);
 
-    fn all() -> Vec<Message> {
-        let token: Rc<str> = "t".into();
-        let of = |notice| Message::of_notice(EVENT, &token, notice);
-        vec![
-            Message::connected(EVENT),
-            Message::registered(EVENT),
-            of(Notice::Position {
-                position: 3,
-                estimated_wait_seconds: 20,
-                refresh_after_seconds: 2,
-            }),
-            of(Notice::Admitted { session_ends_ms: 1_772_388_000_000 }),
-            of(Notice::SoldOut),
-            of(Notice::Off),
-            Message::pong(),
-            of(Notice::Refused { detail: "It was given back".into() }),
-        ]
-    }
-
     #[test]
     fn messages_say_what_they_are() {
-        for message in all() {
-            let json = serde_json::to_value(&message).unwrap();
-            assert_eq!(json["type"], message.word());
+        let (event_id, message) = (7, "why");
+        let all = [
+            Message::connected(EVENT),
+            Message::registered(EVENT),
+            Message::Position {
+                event_id,
+                position: 1,
+                estimated_wait_seconds: 1,
+                refresh_after_seconds: 1,
+            },
+            Message::Gathering { event_id, joined: 1, refresh_after_seconds: 1 },
+            Message::Admitted {
+                event_id,
+                token: "t".into(),
+                session_expires_at: String::new(),
+                message,
+            },
+            Message::SoldOut { event_id, message },
+            Message::WaitingRoomOff { event_id, message },
+            Message::pong(),
+            Message::Error { error: "in_flight", detail: message.into() },
+        ];
+        for message in &all {
+            assert_eq!(serde_json::to_value(message).unwrap()["type"], message.word());
         }
-        let words: Vec<&str> = all().iter().map(Message::word).collect();
-        assert_eq!(words, Message::WORDS);
-        let json = |at: usize| serde_json::to_value(&all()[at]).unwrap();
-        let position = serde_json::json!({
-            "type": "position", "event_id": 7, "position": 3, "estimated_wait_seconds": 20,
-            "refresh_after_seconds": 2,
-        });
-        assert_eq!(json(2), position);
-        let admitted = serde_json::json!({
-            "type": "admitted", "event_id": 7, "token": "t",
-            "session_expires_at": "2026-03-01T18:00:00.000Z",
-            "message": "You can now proceed to book tickets",
-        });
-        assert_eq!(json(3), admitted);
-        assert_eq!(json(7)["error"], "waiting_room_token_invalid");
+        assert_eq!(all.each_ref().map(Message::word), Message::WORDS);
     }
 
     #[test]

@@ -1,11 +1,15 @@
 //! The waiting room as a source of news.
 
+use std::rc::Rc;
+
 use futures_util::StreamExt;
 use futures_util::stream::{self, LocalBoxStream};
 
+use super::message::Message;
 use crate::api::problem::Problem;
 use crate::api::state::State;
-use crate::domain::{EventId, Notice, UserId};
+use crate::domain::time::iso8601;
+use crate::domain::{EventId, UserId};
 use crate::sale::SaleError;
 use crate::sale::error::AdmissionFault;
 use crate::sale::waiting_room::{RoomNews, RoomWatch, Standing};
@@ -15,44 +19,94 @@ use crate::sale::waiting_room::{RoomNews, RoomWatch, Standing};
 ///
 /// # Errors
 /// If the token is not one of this event, of this user, valid now.
-pub fn notices(
+pub fn news(
     state: &State,
     event: EventId,
     user: Option<&UserId>,
     token: &str,
-) -> Result<LocalBoxStream<'static, Notice>, Problem> {
+) -> Result<LocalBoxStream<'static, Message>, Problem> {
     let rooms = state.sale.waiting_room();
-    let token = rooms.verify(event, token)?;
-    if user.is_some_and(|user| *user != token.user) {
+    let admission = rooms.verify(event, token)?;
+    if user.is_some_and(|user| *user != admission.user) {
         return Err(SaleError::AdmissionInvalid(AdmissionFault::OtherUser).into());
     }
-    let watch = Some(rooms.watch(token));
-    Ok(stream::unfold(watch, next).boxed_local())
+    let watch = rooms.watch(admission);
+    let first = Some((watch, Rc::from(token)));
+    Ok(stream::unfold(first, next).boxed_local())
 }
 
-async fn next(watch: Option<RoomWatch>) -> Option<(Notice, Option<RoomWatch>)> {
-    let mut watch = watch?;
-    loop {
-        let notice = match watch.next().await {
-            // Positions come with the draw.
-            RoomNews::Standing(Standing::Gathering { .. }) => continue,
-            RoomNews::Standing(Standing::Waiting { position, wait_seconds, refresh_seconds }) => {
-                Notice::Position {
-                    position,
-                    estimated_wait_seconds: wait_seconds,
-                    refresh_after_seconds: refresh_seconds,
-                }
-            }
-            RoomNews::Standing(Standing::Admitted { ends_ms, .. }) => {
-                Notice::Admitted { session_ends_ms: ends_ms }
-            }
-            RoomNews::Standing(Standing::SoldOut) => Notice::SoldOut,
-            RoomNews::Standing(Standing::Open) => Notice::Off,
-            RoomNews::Ended(error) => {
-                let detail = Problem::from(error).detail.to_string();
-                return Some((Notice::Refused { detail }, None));
-            }
+/// Who is told, with the token's text; `None` once there is nothing more to say.
+type Owner = Option<(RoomWatch, Rc<str>)>;
+
+async fn next(owner: Owner) -> Option<(Message, Owner)> {
+    let (mut watch, token) = owner?;
+    let event = watch.token().event;
+    match watch.next().await {
+        RoomNews::Standing(standing) => {
+            let message = told(event, &token, standing);
+            Some((message, Some((watch, token))))
+        }
+        RoomNews::Ended(error) => Some((Problem::from(error).into(), None)),
+    }
+}
+
+fn told(event: EventId, token: &Rc<str>, standing: Standing) -> Message {
+    let event_id = event.0;
+    match standing {
+        Standing::Waiting { position, wait_seconds, refresh_seconds } => Message::Position {
+            event_id,
+            position,
+            estimated_wait_seconds: wait_seconds,
+            refresh_after_seconds: refresh_seconds,
+        },
+        Standing::Gathering { joined, refresh_seconds } => {
+            Message::Gathering { event_id, joined, refresh_after_seconds: refresh_seconds }
+        }
+        Standing::Admitted { ends_ms, .. } => Message::Admitted {
+            event_id,
+            token: token.clone(),
+            session_expires_at: iso8601(ends_ms),
+            message: "You can now proceed to book tickets",
+        },
+        Standing::SoldOut => Message::SoldOut { event_id, message: "Every seat is sold" },
+        Standing::Open => Message::WaitingRoomOff {
+            event_id,
+            message: "There is no waiting room; you can book tickets",
+        },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn where_one_stands_is_told_in_full() {
+        let told = |standing| {
+            let message = told(EventId(7), &"t".into(), standing);
+            serde_json::to_value(message).unwrap()
         };
-        return Some((notice, Some(watch)));
+        let waiting = Standing::Waiting { position: 3, wait_seconds: 20, refresh_seconds: 2 };
+        let position = json!({
+            "type": "position", "event_id": 7, "position": 3, "estimated_wait_seconds": 20,
+            "refresh_after_seconds": 2,
+        });
+        assert_eq!(told(waiting), position);
+        let gathering = Standing::Gathering { joined: 9, refresh_seconds: 60 };
+        let expected = json!({
+            "type": "gathering", "event_id": 7, "joined": 9, "refresh_after_seconds": 60,
+        });
+        assert_eq!(told(gathering), expected);
+        let admitted = json!({
+            "type": "admitted", "event_id": 7, "token": "t",
+            "session_expires_at": "2026-03-01T18:00:00.000Z",
+            "message": "You can now proceed to book tickets",
+        });
+        let session = Standing::Admitted { ends_ms: 1_772_388_000_000, left_seconds: 1 };
+        assert_eq!(told(session), admitted);
+        assert_eq!(told(Standing::SoldOut)["type"], "sold_out");
+        assert_eq!(told(Standing::Open)["type"], "waiting_room_off");
     }
 }

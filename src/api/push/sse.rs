@@ -17,6 +17,7 @@ use crate::api::gates;
 use crate::api::openapi::StreamProblems;
 use crate::api::params::{Query, event_id};
 use crate::api::state::Call;
+use crate::api::waiting_room;
 use crate::domain::RouteClass;
 use crate::shutdown::Shutdown;
 
@@ -50,12 +51,15 @@ pub async fn follow(call: Call, _: Payload) -> Answer {
     let caller = gates::pass(&call, RouteClass::Push).await?;
     let event = event_id(&call.request)?;
     let query = Query::of(&call.request)?;
-    let token = query.get("waiting_room_token")?.or_else(|| call.header("x-waiting-room-token"));
+    let token = match query.get("waiting_room_token")? {
+        Some(token) => Some(token),
+        None => waiting_room::token_of(call.request.headers())?,
+    };
     call.state.sale.known_event(event).await?;
-    let mut feed = Feed::new(event);
+    let mut feed = Feed::default();
     if let Some(token) = token {
-        let notices = room::notices(&call.state, event, caller.user.as_ref(), token)?;
-        feed.tell_of_room(token, notices);
+        let news = room::news(&call.state, event, caller.user.as_ref(), token)?;
+        feed.tell_of_room(news);
     }
     let mut answer = HttpResponse::Ok();
     answer.content_type(EVENT_STREAM);

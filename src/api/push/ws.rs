@@ -61,7 +61,7 @@ pub async fn open(call: Call, payload: Payload) -> Answer {
         event,
         user: caller.user,
         inbox: Inbox::new(payload),
-        feed: Feed::new(event),
+        feed: Feed::default(),
         pulse,
         open,
         state: call.state.clone(),
@@ -179,9 +179,9 @@ impl Socket {
     }
 
     fn registers(&mut self, token: &str) -> Message {
-        match room::notices(&self.state, self.event, self.user.as_ref(), token) {
-            Ok(notices) => {
-                self.feed.tell_of_room(token, notices);
+        match room::news(&self.state, self.event, self.user.as_ref(), token) {
+            Ok(news) => {
+                self.feed.tell_of_room(news);
                 Message::registered(self.event)
             }
             Err(problem) => problem.into(),

@@ -19,8 +19,9 @@
 //!   forgotten are over for the sale, too: `hold` finds none. Their owners, and all whose place was
 //!   served, claim by their tokens, first of the next batch.
 //! * *A process is behind*: it knows a served place that is too low, and tells somebody to wait for
-//!   half a second more. What it tells never rises within a token's life: places do not change, and
-//!   the served place that it knows does not fall.
+//!   half a second more. Positions are told by the served place of a second and a half before, by
+//!   Redis' time: that one all processes know, so a position does not rise, whichever of them is
+//!   asked (unless one of them did not reach Redis for a second).
 //! * *An operator changes settings while another does*: MongoDB lets one of them be first; the
 //!   other looks again. Redis follows revisions upwards only.
 //! * *A crash between MongoDB and Redis*: whoever looks at the room next, or the worker, brings it.
@@ -197,7 +198,8 @@ impl WaitingRoom {
         };
         let served = room.floors().served;
         if place > served && !state.is_sold_out {
-            return Ok(waiting(place - served, seen.served_per_second, state));
+            let position = place.saturating_sub(room.show(seen.shown_served())).max(1);
+            return Ok(waiting(position, seen.served_per_second, state));
         }
         if place > served {
             return Ok(Standing::SoldOut);

@@ -39,6 +39,7 @@ pub(super) struct Seen {
     pub(super) state: Arc<RoomState>,
     /// Places served a second, measured over the last minute.
     pub(super) served_per_second: f64,
+    at: Instant,
 }
 
 /// One room.
@@ -47,6 +48,8 @@ pub(super) struct Room {
     seen: ArcSwapOption<Seen>,
     joined: AtomicU64,
     served: AtomicU64,
+    /// The highest served place that positions were told by.
+    shown: AtomicU64,
     attempts: AtomicU64,
     /// When the sale begins, Unix ms; 0: it has begun, or nobody knows.
     on_sale_at_ms: AtomicI64,
@@ -81,6 +84,7 @@ impl Room {
             seen: ArcSwapOption::empty(),
             joined: AtomicU64::new(0),
             served: AtomicU64::new(0),
+            shown: AtomicU64::new(0),
             attempts: AtomicU64::new(0),
             on_sale_at_ms: AtomicI64::new(0),
             left: Mutex::default(),
@@ -108,6 +112,11 @@ impl Room {
     pub(super) fn learn(&self, floors: Floors) {
         self.joined.fetch_max(floors.joined.max(floors.served), Ordering::Relaxed);
         self.served.fetch_max(floors.served, Ordering::Relaxed);
+    }
+
+    /// The served place that is told: never one below what was told before.
+    pub(super) fn show(&self, served: u64) -> u64 {
+        self.shown.fetch_max(served, Ordering::Relaxed).max(served)
     }
 
     pub(super) fn note_attempt(&self) {
@@ -146,7 +155,11 @@ impl Room {
         left.known = state.left_total;
         drop(left);
         let served_per_second = self.measure(state.at_ms);
-        self.seen.store(Some(Arc::new(Seen { state: Arc::new(state), served_per_second })));
+        self.seen.store(Some(Arc::new(Seen {
+            state: Arc::new(state),
+            served_per_second,
+            at: Instant::now(),
+        })));
         self.changed.send_replace(());
     }
 
@@ -167,7 +180,14 @@ impl Room {
 
 impl Seen {
     fn nothing() -> Self {
-        Seen { state: Arc::new(RoomState::off()), served_per_second: 0.0 }
+        let state = Arc::new(RoomState::off());
+        Seen { state, served_per_second: 0.0, at: Instant::now() }
+    }
+
+    /// The served place that positions are told by now.
+    pub(super) fn shown_served(&self) -> u64 {
+        self.state
+            .shown_served(i64::try_from(self.at.elapsed().as_millis()).unwrap_or(i64::MAX / 2))
     }
 }
 
