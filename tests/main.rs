@@ -12,6 +12,7 @@ mod gates;
 mod model;
 mod paying;
 mod payments;
+mod push;
 mod races;
 mod restore;
 mod support;

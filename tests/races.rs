@@ -20,6 +20,10 @@ use crate::support::http::{Client, Reply};
 use crate::support::process::Process;
 use crate::support::servers::{Flavor, shared_mongodb, shared_redis};
 
+/// Payment attempts of a booking: as many as a slow machine may cost, since one whose reply was lost
+/// is one.
+const ATTEMPTS_MAX: &str = "1000";
+
 /// Two API processes of one deployment, and as many workers as are asked for.
 struct Pair {
     apis: [Api; 2],
@@ -37,15 +41,22 @@ impl Pair {
         raise_open_files();
         let place = Place::new(shared_redis(flavor), shared_mongodb());
         let wait_ms = confirm_wait.as_millis().to_string();
-        // A busy machine is slow, which is not what is tested here.
-        let patient =
-            [("HOLDFAST_REDIS_TIMEOUT_MS", "900"), ("HOLDFAST_CONFIRM_WAIT_MS", &wait_ms)];
+        // A busy machine is slow, which is not what is tested here: patient clients may need more
+        // than ten attempts.
+        let patient = [
+            ("HOLDFAST_REDIS_TIMEOUT_MS", "900"),
+            ("HOLDFAST_CONFIRM_WAIT_MS", &wait_ms),
+            ("HOLDFAST_CONFIRM_ATTEMPTS_MAX", ATTEMPTS_MAX),
+        ];
         let apis = [
             Api::program(&place, &patient).await.patient(),
             Api::program(&place, &patient).await.patient(),
         ];
-        let workers = (0..workers).map(|_| place.worker()).collect();
-        Pair { apis, place, _workers: workers }
+        let mut all = Vec::new();
+        for _ in 0..workers {
+            all.push(place.worker_at_work(&[]).await);
+        }
+        Pair { apis, place, _workers: all }
     }
 
     /// The process whose turn it is.
@@ -182,19 +193,22 @@ on_each_redis!(one_key_sent_many_times_is_one_booking, async |flavor| {
     let ids: BTreeSet<String> = replies.iter().map(|r| r.json(201)["id"].to_string()).collect();
     assert_eq!(ids.len(), 1);
     let fresh = replies.iter().filter(|r| r.header("idempotent-replayed").is_none()).count();
-    assert_eq!(fresh, 1);
+    // One whose first reply was lost asks again, and is then told of its own.
+    let is_lost = replies.iter().any(|reply| reply.asked_again > 0);
+    assert!(fresh == 1 || (fresh == 0 && is_lost), "{fresh} made one");
     assert_eq!(pair.turn(0).counts(event).await, (98, 2, 0));
 });
 
 on_each_redis!(a_lapsed_hold_is_taken_while_no_worker_runs, async |flavor| {
     let pair = Pair::new(flavor).await;
     let mut event = places(3);
-    event["hold_ttl_seconds"] = 1.into();
+    // Long enough that a machine that stalls does not let it lapse before bob asks.
+    event["hold_ttl_seconds"] = 6.into();
     let event = pair.turn(0).event(event).await;
     let anns = pair.turn(0).held("ann", event, &[2]).await;
     pair.turn(1).hold("bob", event, &[2]).await.problem(409, "seats_unavailable");
     let mut bobs = Value::Null;
-    eventually("it lapses for another caller", Duration::from_secs(5), async || {
+    eventually("it lapses for another caller", Duration::from_secs(60), async || {
         let reply = pair.turn(1).hold("bob", event, &[1, 2]).await;
         bobs = if reply.status == 201 { reply.json(201) } else { Value::Null };
         !bobs.is_null()

@@ -5,14 +5,14 @@
 //! machine: they are not counted. What is kept is bounded by the connections that are open.
 
 use std::any::Any;
-use std::collections::HashMap;
-use std::collections::hash_map::Entry;
 use std::net::IpAddr;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
+use std::time::Duration;
 
 use actix_web::HttpRequest;
 use actix_web::dev::Extensions;
-use prometheus::{IntCounter, IntGauge};
+use prometheus::IntCounter;
+use socket2::SockRef;
 use tokio::net::TcpStream;
 
 use crate::config::Config;
@@ -20,6 +20,7 @@ use crate::config::values::{Auth, Network};
 use crate::domain::ClientNetwork;
 use crate::telemetry::Metrics;
 
+use super::per_client::PerClient;
 use super::problem::{Code, Problem};
 
 /// When a client that has too many may try again, seconds: some of its own have to end first.
@@ -29,11 +30,11 @@ const CLOSED_ABOVE: usize = 2;
 
 /// The open connections of all clients of one server.
 pub struct Connections {
-    open: Mutex<HashMap<ClientNetwork, usize>>,
+    open: PerClient,
     per_client_max: usize,
+    stall_timeout: Duration,
     trusted_proxies: Vec<Network>,
     loopback_is_exempt: bool,
-    clients: IntGauge,
     answered: IntCounter,
     closed: IntCounter,
 }
@@ -51,11 +52,11 @@ impl Connections {
     pub fn new(config: &Config, metrics: &Metrics) -> Self {
         let refused = |how| metrics.connections_refused.with_label_values(&[how]);
         Connections {
-            open: Mutex::default(),
+            open: PerClient::new(metrics.limiter_entries.with_label_values(&["connections"])),
             per_client_max: config.http_connections_per_address_max,
+            stall_timeout: Duration::from_millis(config.http_stall_timeout_ms),
             trusted_proxies: config.trusted_proxies.clone(),
             loopback_is_exempt: config.auth == Auth::Trusted,
-            clients: metrics.limiter_entries.with_label_values(&["connections"]),
             answered: refused("answered"),
             closed: refused("closed"),
         }
@@ -64,6 +65,7 @@ impl Connections {
     /// Counts a connection that was accepted; for `HttpServer::on_connect`.
     pub fn accepted(self: &Arc<Self>, stream: &dyn Any, extensions: &mut Extensions) {
         let Some(stream) = stream.downcast_ref::<TcpStream>() else { return };
+        bound_stalls(stream, self.stall_timeout);
         // One that is gone already needs no count.
         let Ok(peer) = stream.peer_addr() else { return };
         let Some(connection) = self.enter(peer.ip().to_canonical()) else { return };
@@ -72,7 +74,7 @@ impl Connections {
             if open > self.per_client_max.saturating_mul(CLOSED_ABOVE) {
                 self.closed.inc();
                 // Closed already, if this fails.
-                let _ = socket2::SockRef::from(stream).shutdown(std::net::Shutdown::Both);
+                let _ = SockRef::from(stream).shutdown(std::net::Shutdown::Both);
             }
         }
         extensions.insert(connection);
@@ -85,43 +87,34 @@ impl Connections {
             return None;
         }
         let client = ClientNetwork::of(peer);
-        let mut open = self.lock();
-        let count = open.entry(client).or_default();
-        *count += 1;
-        let is_over = *count > self.per_client_max;
-        self.clients.set(open.len() as i64);
-        drop(open);
+        let is_over = self.open.enter(client) > self.per_client_max;
         Some(Connection { all: self.clone(), client, is_over })
-    }
-
-    fn lock(&self) -> MutexGuard<'_, HashMap<ClientNetwork, usize>> {
-        // Nothing panics while it is held; were it so, the counts are whole.
-        self.open.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Connection {
     fn open_now(&self) -> usize {
-        self.all.lock().get(&self.client).copied().unwrap_or_default()
+        self.all.open.open_of(self.client)
     }
 }
 
 impl Drop for Connection {
     fn drop(&mut self) {
-        let mut open = self.all.lock();
-        if let Entry::Occupied(mut count) = open.entry(self.client) {
-            *count.get_mut() -= 1;
-            if *count.get() == 0 {
-                count.remove();
-            }
-        }
-        // A rush that is over leaves no room behind.
-        if open.is_empty() {
-            open.shrink_to_fit();
-        }
-        self.all.clients.set(open.len() as i64);
+        self.all.open.leave(self.client);
     }
 }
+
+/// Has the system close the connection of a client that takes nothing of what was sent to it, or
+/// whose machine is gone: nothing of ours is asked to write more meanwhile, and so cannot tell.
+#[cfg(target_os = "linux")]
+fn bound_stalls(stream: &TcpStream, timeout: Duration) {
+    if let Err(error) = SockRef::from(stream).set_tcp_user_timeout(Some(timeout)) {
+        tracing::debug!(%error, "a connection has no bound for stalls");
+    }
+}
+
+#[cfg(not(target_os = "linux"))]
+fn bound_stalls(_: &TcpStream, _: Duration) {}
 
 /// Refuses a request on a connection that is one too many, and ends the connection.
 pub fn check(request: &HttpRequest) -> Result<(), Problem> {
@@ -154,11 +147,11 @@ mod tests {
         // An IPv6 client has a network.
         let sixes = [enter("2001:db8::1"), enter("2001:db8::2"), enter("2001:db8::3")];
         assert_eq!(sixes.each_ref().map(|one| one.is_over), [false, false, true]);
-        assert_eq!(all.clients.get(), 2);
+        assert_eq!(all.open.shown(), (2, true));
         drop(kept);
         assert!(!enter("9.9.9.9").is_over);
         drop(sixes);
-        assert_eq!((all.clients.get(), all.lock().capacity()), (0, 0));
+        assert_eq!(all.open.shown(), (0, false));
     }
 
     #[test]

@@ -12,6 +12,7 @@
 //! | path and query | `params` |
 //! | body: bounds, JSON, fields | `body`, `fields`, `idempotency` |
 //! | the use case | `events`, `seats`, `bookings`, `webhooks` |
+//! | news unasked | `push` |
 //! | a refusal | `problem` |
 //! | what browsers are told | `headers` |
 
@@ -34,13 +35,16 @@ mod idempotency;
 mod openapi;
 mod pages;
 mod params;
+mod per_client;
 mod problem;
+mod push;
 mod reply;
 mod router;
 mod sales;
 mod seats;
 mod server;
 mod state;
+mod waiting_room;
 mod webhooks;
 
 pub use gates::{Gates, GatesError, KeyError, Quotas};

@@ -5,7 +5,7 @@ use actix_web::http::Method;
 use crate::telemetry::Metrics;
 
 use super::endpoint::Endpoint;
-use super::{blocks, bookings, events, health, pages, sales, seats, webhooks};
+use super::{blocks, bookings, events, health, pages, push, sales, seats, waiting_room, webhooks};
 
 /// Every endpoint of the API.
 pub fn endpoints(metrics: &Metrics) -> Vec<Endpoint> {
@@ -16,6 +16,8 @@ pub fn endpoints(metrics: &Metrics) -> Vec<Endpoint> {
         at("/api/v1/events/{event_id}").get(events::get).on(Method::PATCH, events::change),
         at("/api/v1/events/{event_id}/seats").get(seats::map).compressed(),
         at("/api/v1/events/{event_id}/availability").get(seats::availability),
+        at("/api/v1/events/{event_id}/stream").get(push::sse::follow),
+        at("/ws/events/{event_id}").get(push::ws::open),
         private("/api/v1/events/{event_id}/sales.csv").get(sales::csv).compressed(),
         private("/api/v1/events/{event_id}/blocks")
             .get(blocks::list)
@@ -29,6 +31,16 @@ pub fn endpoints(metrics: &Metrics) -> Vec<Endpoint> {
         private("/api/v1/bookings/{booking_id}/pay").on(Method::POST, bookings::pay_alias),
         private("/api/v1/bookings/{booking_id}/extend").on(Method::POST, bookings::extend),
         private("/api/v1/bookings/{booking_id}/cancel").on(Method::POST, bookings::cancel),
+        private("/api/v1/events/{event_id}/waiting-room/enable")
+            .on(Method::POST, waiting_room::enable),
+        private("/api/v1/events/{event_id}/waiting-room/disable")
+            .on(Method::POST, waiting_room::disable),
+        private("/api/v1/events/{event_id}/waiting-room/join").on(Method::POST, waiting_room::join),
+        private("/api/v1/events/{event_id}/waiting-room/leave")
+            .on(Method::POST, waiting_room::leave),
+        private("/api/v1/events/{event_id}/waiting-room/status").get(waiting_room::status),
+        private("/api/v1/events/{event_id}/waiting-room/stats").get(waiting_room::stats),
+        at("/api/v1/events/{event_id}/waiting-room/draw").get(waiting_room::draw),
         at("/webhooks/payments").on(Method::POST, webhooks::payments),
         at("/health").get(health::summary),
         at("/health/live").get(health::live),

@@ -22,6 +22,7 @@ use super::gates::Gates;
 use super::headers;
 use super::health::ReadinessCache;
 use super::openapi::Document;
+use super::push::Sockets;
 use super::router::endpoints;
 use super::state::State;
 
@@ -75,6 +76,7 @@ fn build(
     let state = Data::new(State {
         sale,
         gates,
+        sockets: Arc::new(Sockets::new(&config, &metrics)),
         metrics,
         shutdown: shutdown.clone(),
         readiness: ReadinessCache::default(),

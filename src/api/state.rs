@@ -15,6 +15,7 @@ use crate::telemetry::{Metrics, TraceContext};
 use super::body::BodyLimits;
 use super::gates::Gates;
 use super::health::ReadinessCache;
+use super::push::Sockets;
 
 /// The shared parts of one server.
 pub struct State {
@@ -28,6 +29,8 @@ pub struct State {
     pub metrics: Metrics,
     /// Whether the process is ending.
     pub shutdown: Shutdown,
+    /// Open WebSockets and event streams.
+    pub sockets: Arc<Sockets>,
     /// What the dependencies said last.
     pub readiness: ReadinessCache,
     /// When this server began.

@@ -17,7 +17,9 @@ use super::documents::signed;
 use super::error::ArchiveError;
 use super::gateway::{DUPLICATE_KEY, Verb, integer};
 use super::verify::by_id;
-use crate::domain::{EventId, Floors, RoomSettings};
+use crate::domain::draw::{self, DrawStatus, SECRET_BYTES};
+use crate::domain::time::iso8601;
+use crate::domain::{EventId, Floors, PublicDraw, RoomSettings};
 
 const WAITING_ROOMS: &str = "waiting_rooms";
 const WAITING_ROOM_FLOORS: &str = "waiting_room_floors";
@@ -65,6 +67,32 @@ pub struct FixedDraw {
     pub joins_hash: String,
     /// When it was fixed, Unix ms.
     pub at_ms: i64,
+}
+
+impl StoredDraw {
+    /// A draw that people gather for from `at_ms`, Unix ms, on. The secret is random and of this
+    /// draw alone.
+    pub fn open(secret: &[u8; SECRET_BYTES], at_ms: i64) -> Self {
+        let commitment = draw::hex(&draw::commitment(secret));
+        StoredDraw { commitment, secret: draw::hex(secret), opened_at_ms: at_ms, fixed: None }
+    }
+
+    /// What anybody may know of it: the secret only once it is fixed. Of a fixed one,
+    /// [`PublicDraw::draw`] computes the places.
+    pub fn public(&self, event: EventId) -> PublicDraw {
+        let fixed = self.fixed.as_ref();
+        PublicDraw {
+            event_id: event,
+            algorithm: draw::ALGORITHM.to_owned(),
+            commitment: self.commitment.clone(),
+            opened_at: iso8601(self.opened_at_ms),
+            status: fixed.map_or(DrawStatus::Gathering, |_| DrawStatus::Fixed),
+            joiners: fixed.map(|fixed| fixed.joiners),
+            joins_hash: fixed.map(|fixed| fixed.joins_hash.clone()),
+            secret: fixed.map(|_| self.secret.clone()),
+            fixed_at: fixed.map(|fixed| iso8601(fixed.at_ms)),
+        }
+    }
 }
 
 #[derive(Serialize, Deserialize)]
@@ -276,6 +304,21 @@ mod tests {
     }
 
     #[test]
+    fn a_secret_is_told_once_the_draw_is_fixed() {
+        let secret = [7; SECRET_BYTES];
+        let opened = StoredDraw::open(&secret, 5);
+        let told = opened.public(EventId(7));
+        assert_eq!((told.status, &told.secret), (DrawStatus::Gathering, &None));
+        assert_eq!((told.joiners, &told.joins_hash, &told.fixed_at), (None, &None, &None));
+        assert_eq!(told.opened_at, "1970-01-01T00:00:00.005Z");
+        let fixed = FixedDraw { joiners: 9, joins_hash: "cd".repeat(20), at_ms: 6 };
+        let told = StoredDraw { fixed: Some(fixed), ..opened }.public(EventId(7));
+        assert_eq!(told.secret, Some(draw::hex(&secret)));
+        let seed = draw::seed(&secret, &"cd".repeat(20), 9);
+        assert_eq!(told.draw(), Ok(draw::Draw::new(seed, 9)));
+    }
+
+    #[test]
     fn what_is_not_wholly_known_is_not_read() {
         let whole = write(&room()).unwrap();
         let within = |outer: &str, name: &str| {
@@ -289,7 +332,7 @@ mod tests {
             ("revision", Bson::Int64(-1), "negative"),
             ("colour", Bson::Int64(1), "unknown field `colour`"),
             ("settings", within("settings", "colour"), "unknown field `colour`"),
-            ("settings", within("settings", "method"), "method"),
+            ("settings", within("settings", "method"), "expected an enum"),
             ("draw", within("draw", "colour"), "unknown field `colour`"),
         ] {
             let mut document = whole.clone();

@@ -46,7 +46,7 @@ async fn serve(config: Arc<Config>) -> Result<(), Failure> {
     trigger.on_signals()?;
     // The sale's own tasks outlive the server: what is under way still needs them.
     let (sale_trigger, sale_shutdown) = shutdown::channel();
-    let (sale, mut tasks) = start::sale(&services, &config, &metrics, &sale_shutdown);
+    let (sale, mut tasks) = start::sale(&services, &config, &metrics, &sale_shutdown)?;
     let (gates, gate_tasks) = Gates::start(&services, &config, &metrics, &sale_shutdown).await?;
     tasks.extend(gate_tasks);
     tracing::info!(address = %listener.local_addr()?, "serving");

@@ -49,6 +49,9 @@ impl Config {
         self.check_payments(&mut faults);
         self.check_identity(&mut faults);
         self.check_tokens(&mut faults);
+        faults.extend(
+            self.room_defaults().check().map_err(|why| format!("waiting_room_*: {why}")).err(),
+        );
         self.check_origins(&mut faults);
         self.check_policy(&mut faults);
         if faults.is_empty() { Ok(()) } else { Err(ConfigError(faults.join("\n"))) }
@@ -105,6 +108,11 @@ impl Config {
             1,
             1_000_000,
         );
+        range("http_stall_timeout_ms", self.http_stall_timeout_ms, 100, 600_000);
+        range("sockets_max", self.sockets_max as u64, 0, 1_000_000);
+        range("sockets_per_address_max", self.sockets_per_address_max as u64, 1, 1_000_000);
+        range("socket_ping_interval_ms", self.socket_ping_interval_ms, 10, 600_000);
+        range("socket_idle_timeout_ms", self.socket_idle_timeout_ms, 20, 3_600_000);
         range("http_workers", self.http_workers as u64, 0, 1_024);
         range("jwt_leeway_seconds", self.jwt_leeway_seconds, 0, 600);
         range(
@@ -165,6 +173,13 @@ impl Config {
             faults.push(format!(
                 "listen and worker_listen are both {}: give one another port",
                 self.listen
+            ));
+        }
+        if self.socket_idle_timeout_ms <= self.socket_ping_interval_ms {
+            faults.push(format!(
+                "socket_idle_timeout_ms = {} closes sockets before they are pinged: it must be above \
+                 socket_ping_interval_ms = {}",
+                self.socket_idle_timeout_ms, self.socket_ping_interval_ms
             ));
         }
         if self.max_hold_seconds < self.hold_ttl_seconds {
@@ -281,7 +296,8 @@ mod tests {
     #[test]
     fn contradictions_are_refused() {
         type Break = fn(&mut Config);
-        let cases: [(Break, &str); 16] = [
+        let cases: [(Break, &str); 17] = [
+            (|c| c.socket_idle_timeout_ms = 20_000, "before they are pinged"),
             (|c| c.jwt_leeway_seconds = 601, "jwt_leeway_seconds"),
             (|c| c.waiting_room_token_ttl_seconds = 0, "waiting_room_token_ttl_seconds"),
             (|c| c.worker_listen = c.listen, "give one another port"),

@@ -11,7 +11,7 @@ use super::values::{
     ServiceUrl,
 };
 use crate::domain::policy::{AllRules, BasePolicy, BotRules, Profile};
-use crate::domain::{Mode, RuleChange};
+use crate::domain::{Mode, RoomSettings, RuleChange, Surge};
 
 /// A setting as documentation has it.
 pub(super) struct Field {
@@ -54,6 +54,25 @@ macro_rules! settings {
             &[$(Field { name: stringify!($name), doc: &[$($doc),+] },)+];
 
         impl Config {
+    /// The settings of waiting rooms that nobody set anything for.
+    pub fn room_defaults(&self) -> RoomSettings {
+        let session_ms = u64::from(self.waiting_room_session_seconds) * 1_000;
+        let defaults = RoomSettings::default();
+        RoomSettings {
+            max_concurrent: self.waiting_room_max_concurrent,
+            session_ms,
+            session_cap_ms: defaults.session_cap_ms.max(session_ms),
+            claim_ms: u64::from(self.waiting_room_claim_seconds) * 1_000,
+            surge: Surge {
+                automatic: self.waiting_room_auto,
+                on_per_second: self.waiting_room_surge_per_second,
+                off_per_second: self.waiting_room_calm_per_second,
+                ..defaults.surge
+            },
+            ..defaults
+        }
+    }
+
             /// The settings' values in the order of [`FIELDS`], secrets masked.
             pub(super) fn shown(&self) -> Vec<toml::Value> {
                 // Serializing these plain types cannot fail; a defect would show as an empty text.
@@ -203,11 +222,25 @@ settings! {
     admin_keys_sha256: Vec<AdminKey> = Vec::new();
     /// Secrets that the waiting room's tokens are signed with, as `id:` and 32 bytes or more; the
     /// same for every API process. The first signs, all verify (8 at most): several while they
-    /// are being changed. Empty, on loopback alone: each process makes up its own, and its tokens
+    /// are being changed, in a variable between commas. Empty, on loopback alone: each process makes up its own, and its tokens
     /// end with it.
     token_secrets: Vec<Secret> = Vec::new();
     /// How long a waiting room's token is worth anything, seconds: longer than anybody waits.
     waiting_room_token_ttl_seconds: u32 = 86_400;
+    /// Sessions and open places of a waiting room at a time, where its operator does not say.
+    waiting_room_max_concurrent: u32 = 1_000;
+    /// How long a waiting room's session lasts where its operator does not say, seconds.
+    waiting_room_session_seconds: u32 = 300;
+    /// How long a place that was served may be claimed where its operator does not say, seconds.
+    /// Clients of those who are next ask every second or so.
+    waiting_room_claim_seconds: u32 = 30;
+    /// Whether waiting rooms switch themselves on and off where their operators do not say.
+    waiting_room_auto: bool = false;
+    /// Attempts to hold seats of one event a second, over all processes, at which such a room goes
+    /// on once they last three seconds. About half of what the sale can serve (`make bench-sale`).
+    waiting_room_surge_per_second: u32 = 1_000;
+    /// It goes off once nobody waits and attempts stay below this for a minute.
+    waiting_room_calm_per_second: u32 = 250;
     /// Proxies that are believed for whom they ask (`proxy_header`), and with `auth = "trusted"`
     /// which user: addresses or CIDR ranges.
     trusted_proxies: Vec<Network> = Vec::new();
@@ -246,7 +279,20 @@ settings! {
     /// Open connections of one address in one process (of a /64, with IPv6); more are told so and
     /// closed. Not of `trusted_proxies`, nor of this machine with `auth = "trusted"`.
     http_connections_per_address_max: usize = 1_000;
-    /// Sites whose pages may read answers (CORS), as `https://tickets.example`; `*` is all. Empty:
+    /// How long a client may take no byte of what was sent to it before its connection is closed,
+    /// milliseconds.
+    http_stall_timeout_ms: u64 = 30_000;
+    /// Open WebSockets and event streams of one process.
+    sockets_max: usize = 20_000;
+    /// The same of one address (of a /64, with IPv6). Not of this machine with `auth = "trusted"`,
+    /// nor of those on the list of the allowed.
+    sockets_per_address_max: usize = 200;
+    /// How often open sockets are pinged, and idle event streams sent a comment, milliseconds.
+    socket_ping_interval_ms: u64 = 20_000;
+    /// How long a WebSocket may send nothing, not even the answer to a ping, before it is closed,
+    /// milliseconds.
+    socket_idle_timeout_ms: u64 = 60_000;
+    /// Sites whose pages may read answers (CORS) and open WebSockets, as `https://tickets.example`; `*` is all. Empty:
     /// none.
     cors_origins: Vec<String> = Vec::new();
     /// HTTP threads; 0 is one per processor.

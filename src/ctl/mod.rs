@@ -10,6 +10,7 @@ mod audit;
 mod bookings;
 mod completions;
 mod dead_letters;
+mod draw;
 mod events;
 mod export;
 mod failure;
@@ -85,6 +86,9 @@ enum Command {
     Access(access::Command),
     Lag(lag::Arguments),
     Health(health::Arguments),
+    /// Show the draw of a pre-queue, and check it from public data alone
+    #[command(subcommand)]
+    Draw(draw::Command),
     /// List, explain and replay log entries that the worker gave up on
     #[command(subcommand)]
     DeadLetters(dead_letters::Command),
@@ -144,6 +148,7 @@ impl Command {
             Command::Access(command) => command.run(config, output).await,
             Command::Lag(arguments) => output.show(&arguments.run(config).await?),
             Command::Health(arguments) => output.show(&arguments.run(config).await?),
+            Command::Draw(command) => command.run(config, output).await,
             Command::DeadLetters(command) => command.run(config, output).await,
             Command::Export(command) => command.run(config, output).await,
             Command::Audit(arguments) => output.show(&arguments.run(config).await?),
@@ -165,6 +170,7 @@ impl Command {
             Command::Status(_)
             | Command::Verify(_)
             | Command::Bookings(_)
+            | Command::Draw(_)
             | Command::Lag(_)
             | Command::Health(_)
             | Command::Export(_)

@@ -2,6 +2,7 @@
 
 pub mod admission_token;
 pub mod booking;
+pub mod draw;
 pub mod durability;
 pub mod entry;
 pub mod event;
@@ -13,6 +14,7 @@ pub mod layout;
 pub mod limits;
 pub mod live_policy;
 pub mod network;
+pub mod notice;
 pub mod outcome;
 pub mod policy;
 pub mod rules;
@@ -24,6 +26,7 @@ pub mod wanted;
 
 pub use admission_token::{AdmissionToken, TokenFault, TokenKeys};
 pub use booking::{Booking, RecordError, Status};
+pub use draw::{Draw, PublicDraw};
 pub use durability::Durability;
 pub use entry::{Entry, HouseBlock, Kind, LogId, Transition};
 pub use event::{Event, EventChange, EventStatus, LoadState};
@@ -32,6 +35,7 @@ pub use intent::{Intent, IntentState};
 pub use inventory::{Inventory, SeatCounts};
 pub use layout::{Layout, Section};
 pub use network::{ClientNetwork, Network};
+pub use notice::Notice;
 pub use outcome::Outcome;
 pub use policy::Policy;
 pub use rules::{Limit, Mode, Place, RouteClass, Rule, RuleChange, Scope, WhenRedisIsAway};

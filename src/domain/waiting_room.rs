@@ -245,6 +245,30 @@ pub struct RoomState {
 }
 
 impl RoomState {
+    /// The state of a room that nobody wants anything of.
+    pub fn off() -> Self {
+        RoomState {
+            at_ms: 0,
+            revision: 0,
+            method: None,
+            by_surge: false,
+            floors: Floors::default(),
+            draw: DrawState::None,
+            draw_joined: 0,
+            live: 0,
+            unclaimed: 0,
+            owed: 0,
+            left_waiting: 0,
+            left_total: 0,
+            leavers: Vec::new(),
+            seats_free: 0,
+            is_sold_out: false,
+            max_concurrent: 0,
+            session_ms: 0,
+            claim_ms: 0,
+        }
+    }
+
     /// How many wait, those included who may claim and have not.
     pub fn queue_size(&self) -> u64 {
         let waiting = self.floors.joined.saturating_sub(self.floors.served);

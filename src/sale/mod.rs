@@ -27,6 +27,7 @@ pub mod types;
 mod unfinished;
 mod unload;
 pub mod verify;
+pub mod waiting_room;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -35,7 +36,8 @@ use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinHandle;
 
 use crate::archive::{Archive, ArchiveError};
-use crate::domain::Event;
+use crate::domain::admission_token::TokenKeys;
+use crate::domain::{Event, RoomSettings};
 use crate::faults::Faults;
 use crate::live::{self, Settlements};
 use crate::payments::Provider;
@@ -54,6 +56,7 @@ pub use paying::{
 pub use types::*;
 use unfinished::Unfinished;
 pub use unload::Unloading;
+use waiting_room::{RoomStore, WaitingRoom};
 
 /// The rules of a sale that operators set.
 #[derive(Clone, Debug)]
@@ -80,6 +83,10 @@ pub struct SaleSettings {
     pub unfinished_max: usize,
     /// Length of a partition's booking log at which holds stop.
     pub log_entries_max: u64,
+    /// How long an admission token is valid, ms.
+    pub token_ttl_ms: i64,
+    /// The settings of waiting rooms that nobody set anything for.
+    pub room_defaults: RoomSettings,
     /// Name of the worker's consumer group: settling acknowledges nothing from here, but the
     /// archive's completeness (`as_of`) is read off it.
     pub worker_group: String,
@@ -113,7 +120,22 @@ struct Inner {
     faults: Arc<Faults>,
     settlements: Settlements,
     unfinished: Unfinished,
+    waiting_room: WaitingRoom,
     settings: SaleSettings,
+}
+
+/// What a sale works with.
+pub struct Parts {
+    /// Redis.
+    pub engine: Engine,
+    /// MongoDB.
+    pub archive: Archive,
+    /// Who moves the money.
+    pub provider: Arc<dyn Provider>,
+    /// What admission tokens are signed with.
+    pub keys: TokenKeys,
+    /// Its rules.
+    pub settings: SaleSettings,
 }
 
 /// Whether the dependencies answer.
@@ -129,14 +151,12 @@ impl Sale {
     /// A sale with its background tasks (the tail, the finisher of unfinished calls), which end
     /// when `stop` turns true. Their handles are for the caller to keep.
     pub fn start(
-        engine: Engine,
-        archive: Archive,
-        provider: Arc<dyn Provider>,
-        settings: SaleSettings,
+        parts: Parts,
         observer: Arc<dyn SaleObserver>,
         faults: Arc<Faults>,
         stop: watch::Receiver<bool>,
     ) -> (Self, Vec<JoinHandle<()>>) {
+        let Parts { engine, archive, provider, keys, settings } = parts;
         let settlements = Settlements::default();
         let events = Events::new(engine.clone(), archive.clone(), settings.clone());
         let catalogue = events.catalogue.clone();
@@ -160,9 +180,13 @@ impl Sale {
             cashier.clone(),
             settings.unfinished_max,
             observer,
-            stop,
+            stop.clone(),
         );
         tasks.push(finisher);
+        let store = RoomStore::of(&engine, &archive, &settings);
+        let (waiting_room, looking) =
+            WaitingRoom::start(engine.clone(), store, catalogue.clone(), keys, stop);
+        tasks.push(looking);
         let inner = Inner {
             engine,
             archive,
@@ -173,6 +197,7 @@ impl Sale {
             faults,
             settlements,
             unfinished,
+            waiting_room,
             settings,
         };
         (Sale { inner: Arc::new(inner) }, tasks)
@@ -192,6 +217,11 @@ impl Sale {
         &self.inner.cashier
     }
 
+    /// The waiting rooms.
+    pub fn waiting_room(&self) -> &WaitingRoom {
+        &self.inner.waiting_room
+    }
+
     /// The record of admin acts.
     pub fn audit(&self) -> Audit {
         Audit::new(self.inner.archive.clone())
@@ -203,7 +233,7 @@ impl Sale {
     }
 
     /// An event of the catalogue, or `EventUnknown`.
-    async fn known_event(&self, id: crate::domain::EventId) -> Result<Arc<Event>, SaleError> {
+    pub async fn known_event(&self, id: crate::domain::EventId) -> Result<Arc<Event>, SaleError> {
         self.inner.catalogue.get(id).await?.ok_or(SaleError::EventUnknown(id))
     }
 }

@@ -11,10 +11,11 @@
 //! loss, and then loads an empty inventory, cannot sell it: MongoDB has another token.
 
 use crate::archive::Archive;
-use crate::domain::{Event, Inventory, LoadState};
+use crate::domain::{Event, Floors, Inventory, LoadState};
 use crate::redis::{Code, Engine, Load};
 
 use super::SaleError;
+use super::waiting_room::RoomStore;
 
 /// How an opening ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,6 +42,9 @@ pub async fn open_event(
         }
     }
     let Some(token) = archive.load_token(event.id).await? else { return Ok(Opened::Lost) };
+    // INVARIANT: an event that had a waiting room is not on sale without it. Wishes that come
+    // after this reading find the event, and Redis takes the newest.
+    RoomStore::plain(engine, archive).bring(event.id, Floors::default(), false).await?;
     let opened = engine.open_event(event, &token).await?;
     match opened.code {
         Code::Ok => Ok(Opened::OnSale),

@@ -19,7 +19,7 @@ use crate::faults::Faults;
 use crate::payments::{Provider, Simulated, SimulatedSettings, Stripe, StripeSettings};
 use crate::redis::scripts::{ClockSource, Scripts};
 use crate::redis::{Engine, Observer, RedisError, RedisSettings, WORKER_GROUP};
-use crate::sale::{Cashier, Sale, SaleSettings};
+use crate::sale::{Cashier, Parts, Sale, SaleSettings};
 use crate::shutdown::Shutdown;
 use crate::telemetry::Metrics;
 
@@ -183,21 +183,25 @@ pub(crate) fn refusal(error: ArchiveError, config: &Config) -> StartError {
 
 /// The use cases on these services, with the handles of their background tasks, which end when
 /// shutdown is requested.
+///
+/// # Errors
+/// If the secrets of the waiting room's tokens cannot be used.
 pub fn sale(
     services: &Services,
     config: &Config,
     metrics: &Metrics,
     shutdown: &Shutdown,
-) -> (Sale, Vec<JoinHandle<()>>) {
-    Sale::start(
-        services.engine.clone(),
-        services.archive.clone(),
-        services.provider.clone(),
-        sale_settings(config),
-        Arc::new(observers::SaleMetrics::new(metrics)),
-        Arc::new(Faults::new(config.api_fault_point)),
-        shutdown.watch(),
-    )
+) -> Result<(Sale, Vec<JoinHandle<()>>), StartError> {
+    let parts = Parts {
+        engine: services.engine.clone(),
+        archive: services.archive.clone(),
+        provider: services.provider.clone(),
+        keys: token_keys(config)?,
+        settings: sale_settings(config),
+    };
+    let observer = Arc::new(observers::SaleMetrics::new(metrics));
+    let faults = Arc::new(Faults::new(config.api_fault_point));
+    Ok(Sale::start(parts, observer, faults, shutdown.watch()))
 }
 
 /// Who sees to bookings' money outside of a sale: the worker, the operator's tool.
@@ -262,6 +266,8 @@ pub fn sale_settings(config: &Config) -> SaleSettings {
         confirm_attempts_max: i64::from(config.confirm_attempts_max),
         unfinished_max: config.abort_queue_max as usize,
         log_entries_max: config.log_entries_max,
+        token_ttl_ms: ms(config.waiting_room_token_ttl_seconds),
+        room_defaults: config.room_defaults(),
         worker_group: WORKER_GROUP.to_owned(),
     }
 }

@@ -9,8 +9,8 @@ use std::sync::Arc;
 
 use prometheus::core::Collector;
 use prometheus::{
-    GaugeVec, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts,
-    Registry, TextEncoder,
+    Gauge, GaugeVec, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec,
+    Opts, Registry, TextEncoder,
 };
 
 use super::panics;
@@ -62,7 +62,7 @@ macro_rules! declare_labelled {
         }
     )+};
 }
-declare_plain!(IntCounter, IntGauge);
+declare_plain!(Gauge, IntCounter, IntGauge);
 declare_labelled!(IntCounterVec, IntGaugeVec, GaugeVec);
 
 impl Declare for HistogramVec {
@@ -112,6 +112,14 @@ metrics! {
         "What limits keep in this process: addresses, blocked callers (blocks), requests that Redis has not counted (notes), addresses with open connections (connections).";
     connections_refused: IntCounterVec = "holdfast_connections_refused_total" ["how"] NO_BUCKETS
         "Connections beyond those one address may have, by how they were refused.";
+    sockets_open: IntGaugeVec = "holdfast_sockets_open" ["kind"] NO_BUCKETS
+        "Open WebSockets (websocket) and event streams (sse).";
+    sockets_refused: IntCounterVec = "holdfast_sockets_refused_total" ["reason"] NO_BUCKETS
+        "Sockets that were not opened: all places taken (total, address), another site's page (origin), the process ends (ending).";
+    sockets_ended: IntCounterVec = "holdfast_sockets_ended_total" ["kind", "reason"] NO_BUCKETS
+        "Sockets that ended: by the client (closed, gone), or dropped (idle, too_many_messages, bad_frame, ending).";
+    socket_messages: IntCounterVec = "holdfast_socket_messages_total" ["type"] NO_BUCKETS
+        "Messages sent to sockets, by type.";
     policy_revision: IntGauge = "holdfast_policy_revision" [] NO_BUCKETS
         "Revision of the operators' changes that the gates go by; 0 is the settings alone.";
     policy_unusable: IntGauge = "holdfast_policy_unusable" [] NO_BUCKETS
@@ -187,6 +195,13 @@ metrics! {
         "Background tasks started again after a panic.";
     settled: IntCounterVec = "holdfast_settled_total" ["code"] NO_BUCKETS
         "Verdicts brought back to Redis, by its reply.";
+
+    places_opened: IntCounter = "holdfast_places_opened_total" [] NO_BUCKETS
+        "Places of waiting rooms that this worker opened.";
+    admission_share: Gauge = "holdfast_admission_share" [] NO_BUCKETS
+        "Share of what operators allow that waiting rooms let in: below 1 while the archive lags, Redis is slow or errors occur.";
+    admission_errors: IntCounter = "holdfast_admission_errors_total" [] NO_BUCKETS
+        "Looks at waiting rooms that failed.";
 
     log_forks: IntCounter = "holdfast_log_forks_total" [] NO_BUCKETS
         "Times a booking log had lost an entry that was read.";

@@ -12,6 +12,7 @@
 //! |---|---|
 //! | `drain` | entries that nobody has read, and what this worker left over |
 //! | `reclaim` | entries of dead consumers, and failed ones; dead letters |
+//! | `admit` | waiting rooms: places, draws, floors |
 //! | `sweep` | overdue holds of quiet events |
 //! | `reconcile` | payments that nobody looks after, confirmations whose lease lapsed |
 //! | `mend` | openings, changes and cancellations that were cut off |
@@ -22,6 +23,7 @@
 //!
 //! [`run`] serves the binary and the tests alike.
 
+mod admit;
 mod batch;
 mod drain;
 mod http;
@@ -168,6 +170,7 @@ fn start(worker: &Worker, lanes: Vec<Vec<Partition>>) -> Tasks {
         tasks.keep("drain", move || drain::drain(worker.clone(), number, lane.clone()));
     }
     tasks.keep("reclaim", with(worker, reclaim::reclaim));
+    tasks.keep("admit", with(worker, admit::admit));
     tasks.keep("sweep", with(worker, sweep::sweep));
     tasks.keep("reconcile", with(worker, reconcile::reconcile));
     tasks.keep("mend", with(worker, mend::mend));

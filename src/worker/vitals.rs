@@ -14,6 +14,8 @@ pub(super) struct Vitals {
     /// When each lane last read something or began a batch, ms after `origin`.
     turns_ms: Vec<AtomicU64>,
     readiness: Mutex<Readiness>,
+    /// How long Redis took to answer the last time, ms.
+    redis_ms: AtomicU64,
     batches: IntGauge,
 }
 
@@ -33,6 +35,7 @@ impl Vitals {
             origin: Instant::now(),
             turns_ms: (0..lanes).map(|_| AtomicU64::new(0)).collect(),
             readiness: Mutex::new(Readiness { redis: Ok(()), mongodb: Ok(()) }),
+            redis_ms: AtomicU64::new(0),
             batches,
         }
     }
@@ -65,6 +68,17 @@ impl Vitals {
     /// The dependencies were asked.
     pub fn asked(&self, readiness: Readiness) {
         *self.lock() = readiness;
+    }
+
+    /// Redis took so long to answer.
+    pub fn redis_answered(&self, took: Duration) {
+        let took_ms = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
+        self.redis_ms.store(took_ms, Ordering::Relaxed);
+    }
+
+    /// How long Redis took to answer the last time, ms.
+    pub fn redis_ms(&self) -> u64 {
+        self.redis_ms.load(Ordering::Relaxed)
     }
 
     /// What the dependencies said last.

@@ -1,7 +1,7 @@
 //! Looks at the dependencies and the booking log from outside the drain, so that a drain that
 //! stands still is seen as well: health, gauges, and an alarm when dead letters grow.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::time::timeout;
 use tracing::{error, warn};
@@ -35,8 +35,14 @@ pub(super) async fn watch(worker: Worker) {
 
 impl Worker {
     async fn ask(&self) -> Readiness {
+        let asked_at = Instant::now();
+        let ping = async {
+            let answer = self.engine.ping().await;
+            self.vitals.redis_answered(asked_at.elapsed());
+            answer
+        };
         let (redis, mongodb) = tokio::join!(
-            timeout(CHECK_TIMEOUT, self.engine.ping()),
+            timeout(CHECK_TIMEOUT, ping),
             timeout(CHECK_TIMEOUT, self.archive.ping()),
         );
         let slow = || format!("no answer within {} s", CHECK_TIMEOUT.as_secs());

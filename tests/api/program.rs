@@ -134,7 +134,9 @@ async fn a_start_without_its_services_says_which_is_away() {
 async fn a_start_with_settings_that_cannot_be_says_why() {
     let place = Place::shared();
     let open = ("HOLDFAST_LISTEN", "0.0.0.0:0");
-    let keyless = [open, ("HOLDFAST_TRUSTED_PROXIES", "10.0.0.1")];
+    let secret = format!("k1:{}", "cd".repeat(32));
+    let secret = ("HOLDFAST_TOKEN_SECRETS", secret.as_str());
+    let keyless = [open, ("HOLDFAST_TRUSTED_PROXIES", "10.0.0.1"), secret];
     refused(&place, &keyless, &["open to the network", "HOLDFAST_ADMIN_KEYS_SHA256"]).await;
     let key = format!("ops:{}", "ab".repeat(32));
     let key = ("HOLDFAST_ADMIN_KEYS_SHA256", key.as_str());
@@ -142,7 +144,7 @@ async fn a_start_with_settings_that_cannot_be_says_why() {
     refused(&place, &forgeable, &["open to the network", "HOLDFAST_TOKEN_SECRETS"]).await;
     let short = [("HOLDFAST_TOKEN_SECRETS", "k1:hunter2")];
     refused(&place, &short, &["token_secrets", "7 bytes; it needs 32 at least"]).await;
-    let credulous = [open, key];
+    let credulous = [open, key, secret];
     refused(&place, &credulous, &["open to the network", "trusted_proxies"]).await;
     let unsigned = [
         ("HOLDFAST_AUTH", "jwt"),

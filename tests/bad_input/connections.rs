@@ -3,12 +3,14 @@
 use std::time::Duration;
 
 use holdfast::config::Config;
+use tokio::io::AsyncWriteExt;
 
 use super::Victim;
-use crate::support::api::{Api, Place};
+use crate::support::api::{Api, Place, places};
+use crate::support::eventually;
 
-/// The server gives up after 300 ms here.
-const SOON: Duration = Duration::from_secs(3);
+/// The server gives up after 300 ms here, and elsewhere after a minute.
+const SOON: Duration = Duration::from_secs(20);
 
 const POST: &str = "POST /api/v1/bookings?user_id=ann HTTP/1.1\r\nHost: x\r\n\
     Content-Type: application/json\r\n";
@@ -92,4 +94,28 @@ async fn what_is_no_http_is_answered_bare_and_closed() {
     }
     victim.api.get("/health/live").send().await.json(200);
     victim.api.stop().await;
+}
+
+/// Takes so few bytes unread that a large answer does not fit.
+const RECEIVE_BYTES: u32 = 4_096;
+
+#[tokio::test]
+async fn who_takes_nothing_of_a_long_answer_is_cut_off() {
+    let config = Config { http_stall_timeout_ms: 500, ..Place::shared().config() };
+    let api = Api::here(config).await.patient();
+    let event = api.event(places(50_000)).await;
+    let socket = tokio::net::TcpSocket::new_v4().unwrap();
+    socket.set_recv_buffer_size(RECEIVE_BYTES).unwrap();
+    let mut stuck = socket.connect(api.address().parse().unwrap()).await.unwrap();
+    let request = format!("GET /api/v1/events/{event}/seats HTTP/1.1\r\nHost: h\r\n\r\n");
+    stuck.write_all(request.repeat(4).as_bytes()).await.unwrap();
+    // It never reads. Once the server's end is gone, what it sends is refused.
+    eventually("it is cut off", Duration::from_secs(30), async || {
+        stuck.write_all(b"\r\n").await.is_err()
+    })
+    .await;
+    // Who reads gets all of it.
+    let map = api.get(&format!("/api/v1/events/{event}/seats")).send().await.json(200);
+    assert_eq!(map["seats"].as_array().unwrap().len(), 50_000);
+    api.stop().await;
 }

@@ -15,11 +15,12 @@ async fn health_tells_whether_a_program_is_ready() {
     // Anywhere is here.
     let anywhere = address.replace("127.0.0.1", "0.0.0.0");
     let key = format!("ops:{}", "ab".repeat(32));
+    let secret = format!("k1:{}", "cd".repeat(32));
     let listens_anywhere = [
         ("HOLDFAST_LISTEN", anywhere.as_str()),
         ("HOLDFAST_ADMIN_KEYS_SHA256", &key),
         ("HOLDFAST_TRUSTED_PROXIES", "10.0.0.0/8"),
-        ("HOLDFAST_TOKEN_SECRETS", "k1:a secret of thirty-two bytes, at least"),
+        ("HOLDFAST_TOKEN_SECRETS", &secret),
     ];
     let text = shop.ctl_with("health api", &listens_anywhere).await;
     assert!(text.code == 0 && text.stdout.starts_with(&format!("{address} is ready")), "{text:?}");

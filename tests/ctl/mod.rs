@@ -4,6 +4,7 @@ mod access;
 mod audit;
 mod bookings;
 mod dead_letters;
+mod draw;
 mod events;
 mod export;
 mod health;

@@ -10,7 +10,7 @@ use holdfast::sale::BookingView;
 use crate::on_each_redis;
 use crate::support::servers::{shared_mongodb, shared_redis};
 use crate::support::worker::{WorkerProcess, WorkerSpec};
-use crate::support::world::{World, impatient};
+use crate::support::world::{World, answered, impatient};
 use crate::support::{Flavor, eventually};
 
 /// Every step of a sale after which a worker can be harmed.
@@ -22,8 +22,8 @@ const STEPS: [&str; 6] = [
     "after_outcomes",
     "after_settle",
 ];
-/// Bound of a takeover: the reclaim time, and a busy machine.
-const TAKEN_OVER: Duration = Duration::from_secs(30);
+/// Bound of a takeover: the reclaim time, and a machine that is busy and stalls.
+const TAKEN_OVER: Duration = Duration::from_secs(120);
 
 /// Sells while a worker harms itself at this step, lets another finish, and looks at everything.
 async fn sell_through(flavor: Flavor, step: &str, harm: &str) {
@@ -60,7 +60,8 @@ async fn wake_late(
     sold: &mut Vec<BookingView>,
 ) {
     let given_up = sold.remove(0).booking;
-    let cancelled = world.sale.cancel(&given_up.user, given_up.id).await.unwrap();
+    let cancel = async || world.sale.cancel(&given_up.user, given_up.id).await;
+    let cancelled = answered(cancel).await.unwrap();
     assert_eq!(cancelled.booking.status, Status::Cancelled);
     let seat = given_up.seats[0].0;
     sold.extend(world.sell(event, seat..=seat).await);

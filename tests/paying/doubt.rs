@@ -13,12 +13,12 @@ use holdfast::payments::{
 };
 use holdfast::sale::archiving::{Carrier, Settled};
 use holdfast::sale::restore::{Restorer, Silent};
-use holdfast::sale::{ConfirmRequest, Confirmed, Sale};
+use holdfast::sale::{ConfirmRequest, Confirmed, Parts, Sale};
 use tokio::sync::watch;
 
 use crate::on_each_redis;
 use crate::support::servers::{Server, shared_mongodb, shared_redis};
-use crate::support::world::{World, impatient, sale_settings};
+use crate::support::world::{World, impatient, sale_settings, token_keys};
 
 /// A provider that charges; while it does, Redis falls back to what it was before.
 struct WhileRedisForgets {
@@ -94,10 +94,13 @@ on_each_redis!(a_charge_that_redis_forgot_is_not_told_as_declined, async |flavor
     };
     let (stop, stopped) = watch::channel(false);
     let (sale, tasks) = Sale::start(
-        world.engine.clone(),
-        world.archive.clone(),
-        Arc::new(provider),
-        impatient(),
+        Parts {
+            engine: world.engine.clone(),
+            archive: world.archive.clone(),
+            provider: Arc::new(provider),
+            keys: token_keys(),
+            settings: impatient(),
+        },
         world.unfinished.clone(),
         Arc::new(Faults::default()),
         stopped,

@@ -8,9 +8,8 @@ use std::time::Duration;
 
 use futures_util::future::join_all;
 use holdfast::archive::Archive;
-use holdfast::domain::{BookingId, EventId};
-use holdfast::redis::WORKER_GROUP;
-use holdfast::sale::verify::{Report, verify};
+use holdfast::domain::EventId;
+use holdfast::sale::verify::Report;
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use serde_json::Value;
@@ -21,6 +20,7 @@ use crate::support::api::places;
 use crate::support::eventually;
 use crate::support::http::Reply;
 use crate::support::servers::Flavor;
+use crate::support::story::{archived_bookings, one_story};
 
 /// Operations of the whole run, on the flavor that every machine has.
 const OPERATIONS: usize = 10_000;
@@ -35,9 +35,9 @@ const EVENTS: usize = 4;
 /// How long a confirmation waits for the archive: some are told 202.
 const CONFIRM_WAIT: Duration = Duration::from_secs(1);
 /// How long the archive may take to catch up.
-const CATCH_UP: Duration = Duration::from_secs(180);
-/// How long one look waits for what is on its way.
-const LOOK: Duration = Duration::from_secs(30);
+const CATCH_UP: Duration = Duration::from_secs(300);
+/// How long holds of the other events last: longer than all this takes on the slowest machine.
+const HOLD_SECONDS: u64 = 3_600;
 
 /// Each booking's owner and the end that it was told of, if any: nothing can change that.
 type Told = HashMap<String, (String, Option<&'static str>)>;
@@ -51,7 +51,7 @@ struct Caller<'a> {
     operations: usize,
     rng: StdRng,
     told: Told,
-    /// Holds that were asked for more than once: the first may have been granted and lapsed.
+    /// How often a hold was asked for again: each time before, one may have been granted and undone.
     holds_again: usize,
 }
 
@@ -72,7 +72,7 @@ impl Caller<'_> {
         let last = (first + self.rng.random_range(0..3)).min(SEATS);
         let wish: Vec<u32> = (first..=last).collect();
         let reply = self.counted(|pair, n| pair.turn(n).hold(&self.name, event, &wish)).await;
-        self.holds_again += usize::from(reply.asked_again > 0);
+        self.holds_again += reply.asked_again as usize;
         if reply.status == 201 {
             let booking = reply.json(201);
             assert_eq!(seats(&booking), wish);
@@ -185,9 +185,8 @@ fn expect(reply: &Reply, errors: &[&str]) {
     assert!(errors.contains(&error), "{problem}");
 }
 
-/// Everything agrees, and every seat is in one state.
+/// Every seat is in one state.
 fn assert_exact(report: &Report) {
-    assert!(report.clean, "{report:#?}");
     for event in &report.events {
         assert_eq!(event.free + event.held + event.sold, SEATS, "{event:?}");
     }
@@ -197,15 +196,9 @@ fn assert_exact(report: &Report) {
 async fn archived(archive: &Archive, events: &[u64]) -> HashMap<String, &'static str> {
     let mut archived = HashMap::new();
     for event in events {
-        let (event, mut after) = (EventId(*event as u32), None::<BookingId>);
-        loop {
-            let page = archive.bookings_of_event(event, after, 1_000).await.unwrap();
-            let Some(last) = page.last() else { break };
-            after = Some(last.booking.id);
-            for booking in page.iter().map(|archived| &archived.booking) {
-                let state = booking.status.api_word();
-                assert_eq!(archived.insert(booking.id.to_string(), state), None, "{booking:?}");
-            }
+        for one in archived_bookings(archive, EventId(*event as u32)).await {
+            let (id, state) = (one.booking.id.to_string(), one.booking.status.api_word());
+            assert_eq!(archived.insert(id, state), None, "{one:?}");
         }
     }
     archived
@@ -236,7 +229,8 @@ on_each_redis!(ten_thousand_operations_tell_one_story, async |flavor| {
     for n in 0..EVENTS {
         let mut event = places(SEATS);
         event["max_seats_per_user"] = 1_000.into();
-        event["hold_ttl_seconds"] = if n == 0 { 1.into() } else { 300.into() };
+        event["hold_ttl_seconds"] = if n == 0 { 1.into() } else { HOLD_SECONDS.into() };
+        event["max_hold_seconds"] = if n == 0 { 900.into() } else { (3 * HOLD_SECONDS).into() };
         events.push(pair.turn(n).event(event).await);
     }
     let operations = if flavor == Flavor::Cluster { OPERATIONS } else { OPERATIONS_ELSEWHERE };
@@ -262,14 +256,12 @@ on_each_redis!(ten_thousand_operations_tell_one_story, async |flavor| {
     }
 
     let (engine, archive) = pair.place.services().await;
-    let mut report = None;
-    eventually("redis, log and archive tell one story", CATCH_UP, async || {
-        // A MongoDB that is too busy to answer is asked again.
-        report = verify(&engine, &archive, WORKER_GROUP, None, LOOK).await.ok();
-        report.as_ref().is_some_and(|report| report.clean)
+    // Nothing changes by itself any more: the other events' holds last longer than this test.
+    eventually("short holds have lapsed", CATCH_UP, async || {
+        pair.turn(0).counts(events[0]).await.1 == 0
     })
     .await;
-    assert_exact(&report.expect("eventually() saw it"));
+    assert_exact(&one_story(&engine, &archive, CATCH_UP).await);
     let archived = archived(&archive, &events).await;
     assert_kept(&pair, &archived, &told, holds_again).await;
     for state in ["CONFIRMED", "CANCELLED", "EXPIRED", "HOLD"] {

@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 use super::*;
 use crate::on_each_redis;
 use crate::support::api::{Api, Place as Programs, small_event};
+use crate::support::story::{AGREEMENT, one_story};
 
 on_each_redis!(clients_are_told_to_wait_and_lose_nothing, async |flavor| {
     let redis = private_redis(flavor);
@@ -29,10 +30,7 @@ on_each_redis!(clients_are_told_to_wait_and_lose_nothing, async |flavor| {
     };
     let bobs = hold(api).await.json(201);
     let (engine, archive) = programs.services().await;
-    let wait = Duration::from_secs(20);
-    let group = holdfast::redis::WORKER_GROUP;
-    let report = holdfast::sale::verify::verify(&engine, &archive, group, None, wait).await;
-    assert!(report.unwrap().clean);
+    one_story(&engine, &archive, AGREEMENT).await;
     // Nobody repairs for now.
     worker.terminate();
     worker.ended(SOON).await;
@@ -71,7 +69,5 @@ on_each_redis!(clients_are_told_to_wait_and_lose_nothing, async |flavor| {
         api.hold("eve", event, &[2]).await.problem(409, "seats_unavailable");
     }
     receipt(&apis[1].act("bob", &bobs, "confirm").await);
-    let report = holdfast::sale::verify::verify(&engine, &archive, group, None, wait).await;
-    let report = report.unwrap();
-    assert!(report.clean, "{report:#?}");
+    one_story(&engine, &archive, AGREEMENT).await;
 });

@@ -11,6 +11,7 @@ use holdfast::config::Config;
 use holdfast::domain::policy::AllRules;
 use holdfast::redis::Engine;
 use holdfast::shutdown::{self, Trigger};
+use holdfast::start::Services;
 use holdfast::telemetry::Metrics;
 use holdfast::{api, start};
 use serde_json::{Value, json};
@@ -25,6 +26,16 @@ use super::unique_name;
 const PATIENT_MS: u64 = 900;
 /// The same where answers have to be prompt.
 pub const PROMPT: (&str, &str) = ("HOLDFAST_REDIS_TIMEOUT_MS", "500");
+/// How long a connection may be silent where that is not what is tested: a machine that stalls for
+/// some seconds would have connections closed under clients that are about to use them.
+const SILENCE_MS: u64 = 60_000;
+/// The same between two requests.
+const KEEP_ALIVE_SECONDS: u64 = 3_600;
+/// How often a test connects to services that are silent.
+const CONNECTS_MAX: u32 = 5;
+
+/// The worker's program.
+const WORKER: &str = env!("CARGO_BIN_EXE_holdfast-worker");
 
 /// Where the processes of one deployment meet: two servers, and a name of its own on both.
 #[derive(Clone)]
@@ -54,6 +65,9 @@ impl Place {
             mongodb_url: self.mongodb_url.as_str().into(),
             mongodb_database: self.name.clone(),
             http_workers: 1,
+            http_header_timeout_ms: SILENCE_MS,
+            http_body_timeout_ms: SILENCE_MS,
+            http_keep_alive_seconds: KEEP_ALIVE_SECONDS,
             redis_timeout_ms: PATIENT_MS,
             limits: AllRules::Observe,
             shutdown_notice_ms: 0,
@@ -71,6 +85,9 @@ impl Place {
             ("HOLDFAST_MONGODB_URL", &self.mongodb_url),
             ("HOLDFAST_MONGODB_DATABASE", &self.name),
             ("HOLDFAST_HTTP_WORKERS", "1"),
+            ("HOLDFAST_HTTP_HEADER_TIMEOUT_MS", &SILENCE_MS.to_string()),
+            ("HOLDFAST_HTTP_BODY_TIMEOUT_MS", &SILENCE_MS.to_string()),
+            ("HOLDFAST_HTTP_KEEP_ALIVE_SECONDS", &KEEP_ALIVE_SECONDS.to_string()),
             ("HOLDFAST_REDIS_TIMEOUT_MS", &PATIENT_MS.to_string()),
             // Tests ask more often than any honest client; those of limits say so.
             ("HOLDFAST_LIMITS", "observe"),
@@ -86,17 +103,38 @@ impl Place {
 
     /// The same with other settings.
     pub fn worker_with(&self, settings: &[(&str, &str)]) -> Process {
+        Process::start(WORKER, &self.worker_environment(settings))
+    }
+
+    /// The same, once it works.
+    pub async fn worker_at_work(&self, settings: &[(&str, &str)]) -> Process {
+        let works = |line: &Value| line["message"] == "working";
+        Process::started(WORKER, &self.worker_environment(settings), works).await.0
+    }
+
+    fn worker_environment(&self, settings: &[(&str, &str)]) -> Vec<(String, String)> {
         let name = unique_name();
         let mut all = vec![("HOLDFAST_WORKER_CONSUMER", name.as_str())];
         all.extend(settings);
-        Process::start(env!("CARGO_BIN_EXE_holdfast-worker"), &self.environment(&all))
+        self.environment(&all)
     }
 
     /// What lies beneath, for tests that look there.
     pub async fn services(&self) -> (Engine, Archive) {
-        let services = start::connect(&self.config(), &Metrics::new("test")).await.unwrap();
+        let services = connected(&self.config(), &Metrics::new("test")).await;
         (services.engine, services.archive)
     }
+}
+
+/// Connects as programs do at their start; tries again where a service is silent just then.
+async fn connected(config: &Config, metrics: &Metrics) -> Services {
+    for _ in 1..CONNECTS_MAX {
+        match start::connect(config, metrics).await {
+            Ok(services) => return services,
+            Err(error) => eprintln!("connecting again: {error}"),
+        }
+    }
+    start::connect(config, metrics).await.unwrap()
 }
 
 /// An API that answers, and a client that speaks to it.
@@ -123,9 +161,9 @@ impl Api {
         let listener = api::bind(config.listen).unwrap();
         let base = format!("http://{}", listener.local_addr().unwrap());
         let (config, metrics) = (Arc::new(config), Metrics::new(api::SERVICE));
-        let services = start::connect(&config, &metrics).await.unwrap();
+        let services = connected(&config, &metrics).await;
         let (trigger, shutdown) = shutdown::channel();
-        let (sale, _tasks) = start::sale(&services, &config, &metrics, &shutdown);
+        let (sale, _tasks) = start::sale(&services, &config, &metrics, &shutdown).unwrap();
         let (gates, _tasks) = Gates::start(&services, &config, &metrics, &shutdown).await.unwrap();
         let served = tokio::spawn(async move {
             api::run(listener, config, sale, gates, metrics, shutdown).await.unwrap();
@@ -136,8 +174,9 @@ impl Api {
     /// The real program, these settings above its place's.
     pub async fn program(place: &Place, settings: &[(&str, &str)]) -> Self {
         let environment = place.environment(settings);
-        let program = Process::start(env!("CARGO_BIN_EXE_holdfast-api"), &environment);
-        let serving = program.log_line("it serves", |line| line["message"] == "serving").await;
+        let serves = |line: &Value| line["message"] == "serving";
+        let path = env!("CARGO_BIN_EXE_holdfast-api");
+        let (program, serving) = Process::started(path, &environment, serves).await;
         let base = format!("http://{}", serving["address"].as_str().unwrap());
         Api { client: Client::new(&base), running: Running::Program(program) }
     }
@@ -173,12 +212,12 @@ impl Api {
 }
 
 /// A client of the real program that tests without wishes of their own share. The events they
-/// make are theirs alone.
+/// make are theirs alone, and none of them is about services that are away.
 pub async fn shared_api() -> Client {
     static SHARED: tokio::sync::OnceCell<Api> = tokio::sync::OnceCell::const_new();
     static PLACE: LazyLock<Place> = LazyLock::new(Place::shared);
     let api = SHARED.get_or_init(|| Api::program(&PLACE, &[("HOLDFAST_CONFIRM_WAIT_MS", "50")]));
-    Client::new(&format!("http://{}", api.await.address()))
+    Client::new(&format!("http://{}", api.await.address())).patient()
 }
 
 /// Stalls of rows A (3 seats) and B (5) at 5000, a floor of 4 places at 2000.

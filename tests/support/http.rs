@@ -8,8 +8,9 @@ use serde_json::Value;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-/// No answer may take longer, whatever it is asked.
-const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
+/// No answer may take longer, whatever it is asked: the time-outs that a confirmation may meet, one
+/// after another, and a machine that stalls meanwhile.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(90);
 /// How often a patient client asks again.
 const AGAIN_MAX: u32 = 240;
 /// How long it waits before it does.
@@ -72,9 +73,7 @@ impl Client {
 
     /// The value of a metric with these labels, written as Prometheus does.
     pub async fn labelled_metric(&self, labelled: &str) -> f64 {
-        let text = self.get("/metrics").send().await.text();
-        let line = text.lines().find_map(|line| line.strip_prefix(labelled));
-        line.map_or(0.0, |rest| rest.trim().parse().expect("a number"))
+        self.get("/metrics").send().await.labelled_metric(labelled)
     }
 }
 
@@ -153,6 +152,14 @@ impl Reply {
         serde_json::from_slice(&self.bytes).expect("JSON")
     }
 
+    /// In an answer of `/metrics`: the value of a metric with these labels, written as Prometheus
+    /// does.
+    pub fn labelled_metric(&self, labelled: &str) -> f64 {
+        let text = self.text();
+        let line = text.lines().find_map(|line| line.strip_prefix(labelled));
+        line.map_or(0.0, |rest| rest.trim().parse().expect("a number"))
+    }
+
     pub fn header(&self, name: &str) -> Option<&str> {
         self.headers.get(name).map(|value| value.to_str().unwrap())
     }
@@ -193,22 +200,47 @@ pub struct Raw {
 
 impl Raw {
     pub async fn send(&mut self, bytes: &[u8]) {
-        self.stream.write_all(bytes).await.unwrap();
+        self.try_send(bytes).await.unwrap();
     }
 
-    /// The status of the next answer; its body is read as far as `Content-Length` says.
+    /// The same where the server may have closed the connection.
+    pub async fn try_send(&mut self, bytes: &[u8]) -> std::io::Result<()> {
+        self.stream.write_all(bytes).await
+    }
+
+    /// The next answer; its body is read as far as `Content-Length` says.
     pub async fn answer(&mut self, bound: Duration) -> Reply {
+        let answer = self.answer_unless_closed(bound).await;
+        answer.unwrap_or_else(|| panic!("closed after {:?}", String::from_utf8_lossy(&self.read)))
+    }
+
+    /// The same; `None` if the server closes the connection instead.
+    pub async fn answer_unless_closed(&mut self, bound: Duration) -> Option<Reply> {
         let read = async {
             loop {
                 if let Some((reply, rest)) = parse(&self.read) {
                     self.read.drain(..rest);
-                    return reply;
+                    return Some(reply);
                 }
-                let count = self.stream.read_buf(&mut self.read).await.unwrap();
-                assert!(count > 0, "closed after {:?}", String::from_utf8_lossy(&self.read));
+                // A reset is a way to close, too.
+                if self.stream.read_buf(&mut self.read).await.unwrap_or(0) == 0 {
+                    return None;
+                }
             }
         };
         tokio::time::timeout(bound, read).await.expect("an answer within the bound")
+    }
+
+    /// What has come once it is enough.
+    pub async fn until(&mut self, bound: Duration, enough: impl Fn(&[u8]) -> bool) -> Vec<u8> {
+        let read = async {
+            while !enough(&self.read) {
+                let count = self.stream.read_buf(&mut self.read).await.unwrap();
+                assert!(count > 0, "closed after {:?}", String::from_utf8_lossy(&self.read));
+            }
+            std::mem::take(&mut self.read)
+        };
+        tokio::time::timeout(bound, read).await.expect("enough within the bound")
     }
 
     /// Whether the server closes the connection within the bound.

@@ -8,6 +8,8 @@ pub mod http;
 pub mod process;
 pub mod proxy;
 pub mod servers;
+pub mod sockets;
+pub mod story;
 pub mod stripe;
 pub mod tokens;
 pub mod worker;

@@ -13,7 +13,16 @@ use super::servers::{reap_later, state_dir};
 use super::{eventually, unique_name};
 
 /// Bound of a program's start: a busy machine connects slowly.
-const START_TIMEOUT: Duration = Duration::from_secs(30);
+const START_TIMEOUT: Duration = Duration::from_secs(60);
+/// How often a program is started whose services do not answer.
+pub const STARTS_MAX: u32 = 5;
+/// What a program that ended for this reason says.
+const SILENT: [&str; 2] = ["Start Redis", "Start MongoDB"];
+
+/// Whether this, said by a program that ended at its start, is that a service did not answer.
+pub fn was_left_alone(text: &str) -> bool {
+    SILENT.iter().any(|advice| text.contains(advice))
+}
 
 /// One running program; killed when dropped.
 pub struct Process {
@@ -39,6 +48,26 @@ impl Process {
         Process { child: Mutex::new(child), log, errors }
     }
 
+    /// The same, once its log has a line that satisfies, and that line. A program does not wait for
+    /// services that are silent when it starts: then it is started again, as supervisors do.
+    pub async fn started(
+        program: &str,
+        settings: &[(String, String)],
+        satisfies: impl Fn(&Value) -> bool,
+    ) -> (Self, Value) {
+        for _ in 1..STARTS_MAX {
+            let process = Process::start(program, settings);
+            if let Some(line) = process.line_unless_ended("it starts", &satisfies).await {
+                return (process, line);
+            }
+            let text = process.error_text();
+            assert!(was_left_alone(&text), "it ended: {text}");
+        }
+        let process = Process::start(program, settings);
+        let line = process.log_line("it starts", satisfies).await;
+        (process, line)
+    }
+
     /// Every whole line of its log so far.
     pub fn log_lines(&self) -> Vec<Value> {
         let text = std::fs::read_to_string(&self.log).unwrap();
@@ -49,14 +78,24 @@ impl Process {
 
     /// The log's first line that satisfies, once it is there.
     pub async fn log_line(&self, what: &str, satisfies: impl Fn(&Value) -> bool) -> Value {
+        let found = self.line_unless_ended(what, &satisfies).await;
+        found.unwrap_or_else(|| panic!("it ended: {}", self.error_text()))
+    }
+
+    /// The same; `None` if the program ends before.
+    async fn line_unless_ended(
+        &self,
+        what: &str,
+        satisfies: &impl Fn(&Value) -> bool,
+    ) -> Option<Value> {
         let mut found = None;
         eventually(what, START_TIMEOUT, async || {
-            found = self.log_lines().into_iter().find(&satisfies);
-            assert!(found.is_some() || self.exited().is_none(), "it ended: {}", self.error_text());
-            found.is_some()
+            let has_ended = self.exited().is_some();
+            found = self.log_lines().into_iter().find(satisfies);
+            found.is_some() || has_ended
         })
         .await;
-        found.expect("eventually() saw it")
+        found
     }
 
     /// What it wrote to standard error.

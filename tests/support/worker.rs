@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
+use super::process::{STARTS_MAX, was_left_alone};
 use super::servers::{Server, state_dir};
 use super::world::World;
 use super::{eventually, unique_name};
@@ -56,15 +57,27 @@ impl WorkerSpec {
         self
     }
 
-    /// Starts it and waits until it is ready.
+    /// Starts it and waits until it answers. One whose services were silent is started again, as
+    /// supervisors do.
     pub async fn start(self) -> WorkerProcess {
+        for _ in 1..STARTS_MAX {
+            match self.start_once().await {
+                Ok(worker) => return worker,
+                Err(log) => assert!(was_left_alone(&log), "the worker does not start: {log}"),
+            }
+        }
+        self.start_once().await.unwrap_or_else(|log| panic!("the worker does not start: {log}"))
+    }
+
+    /// The worker that answers, or what one that ended has logged.
+    async fn start_once(&self) -> Result<WorkerProcess, String> {
         let port = super::servers::free_port();
         let address = format!("127.0.0.1:{port}");
         let log = state_dir().join(format!("worker-{port}.log"));
         let file = File::create(&log).unwrap();
         let child = Command::new(env!("CARGO_BIN_EXE_holdfast-worker"))
             .env("HOLDFAST_WORKER_LISTEN", &address)
-            .envs(self.settings)
+            .envs(self.settings.iter().map(|(name, value)| (name, value)))
             .stdin(Stdio::null())
             .stderr(file.try_clone().unwrap())
             .stdout(file)
@@ -72,12 +85,13 @@ impl WorkerSpec {
             .expect("the worker starts");
         super::servers::reap_later(child.id());
         let mut worker = WorkerProcess { child, address, log };
+        let mut has_ended = false;
         eventually("the worker answers", START_TIMEOUT, async || {
-            assert!(!worker.has_ended(), "the worker does not start");
-            worker.get("/health/live").await.is_some()
+            has_ended = worker.has_ended();
+            has_ended || worker.get("/health/live").await.is_some()
         })
         .await;
-        worker
+        if has_ended { Err(worker.log()) } else { Ok(worker) }
     }
 }
 

@@ -23,6 +23,7 @@ use super::params::{Query, booking_id};
 use super::problem::Problem;
 use super::reply::{IDEMPOTENT_REPLAYED, json, json_with};
 use super::state::Call;
+use super::waiting_room;
 use view::{BookingBody, BookingListBody};
 
 /// When to ask again while the archive is awaited, seconds.
@@ -39,6 +40,7 @@ const RETRY_PENDING_SECONDS: &str = "1";
     params(
         ("X-User-Id" = Option<String>, Header, description = "Who asks; or `?user_id=`; with tokens: `Authorization: Bearer`"),
         ("Idempotency-Key" = Option<String>, Header, description = "The request's own key"),
+        ("X-Waiting-Room-Token" = Option<String>, Header, description = "The admission token, where a waiting room is on"),
     ),
     request_body = HoldBody,
     responses((status = 201, description = "The seats are held", body = BookingBody<'static>), HoldProblems),
@@ -51,12 +53,23 @@ pub async fn hold(call: Call, payload: Payload) -> Answer {
         Err(refusal) => return Err(gates::refused(&call, &caller, refusal).await),
     };
     caller.event = Some(event);
+    let room_number = match entry(&call, &caller, event) {
+        Ok(number) => number,
+        Err(refusal) => return Err(gates::refused(&call, &caller, refusal).await),
+    };
     gates::count(&call, &caller).await?;
     let hold = async |user| {
         let trace = call.trace.traceparent();
-        held(&call, &caller, HoldRequest { user, event, seats, key, room_number: 0, trace }).await
+        held(&call, &caller, HoldRequest { user, event, seats, key, room_number, trace }).await
     };
     acts::as_user(&call, caller.clone(), "booking_hold", Some(event), hold).await
+}
+
+/// The number in the caller's admission token, where a waiting room is, or may be, on.
+fn entry(call: &Call, caller: &Caller, event: EventId) -> Result<u64, Problem> {
+    let token = waiting_room::token_of(call.request.headers())?;
+    let room = call.state.sale.waiting_room();
+    Ok(room.entry(event, caller.user.as_ref(), token)?)
 }
 
 async fn held(call: &Call, caller: &Caller, request: HoldRequest) -> Answer {

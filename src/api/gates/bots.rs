@@ -2,10 +2,11 @@
 //! Programs that pretend well are held up by limits, waiting rooms and the seats a user may have.
 
 use actix_web::HttpRequest;
-use actix_web::http::header::{HeaderName, USER_AGENT};
+use actix_web::http::header::{ACCEPT, HeaderName, SEC_WEBSOCKET_KEY, USER_AGENT};
 use regex::bytes::{RegexSet, RegexSetBuilder};
 
 use crate::api::problem::{Code, Problem};
+use crate::domain::RouteClass;
 use crate::domain::policy::BotRules;
 
 /// The bot rules as requests meet them.
@@ -30,9 +31,14 @@ impl Bots {
     }
 
     /// Whether a program asks.
-    pub fn tells(&self, request: &HttpRequest) -> bool {
+    pub fn tells(&self, request: &HttpRequest, class: RouteClass) -> bool {
         let headers = request.headers();
-        let lacks = self.required_headers.iter().any(|name| !headers.contains_key(name));
+        // Browsers say nothing of what they accept when they open a WebSocket.
+        let is_socket = class == RouteClass::Push && headers.contains_key(SEC_WEBSOCKET_KEY);
+        let lacks = self
+            .required_headers
+            .iter()
+            .any(|name| !(headers.contains_key(name) || (is_socket && *name == ACCEPT)));
         lacks || headers.get(USER_AGENT).is_some_and(|is| self.user_agents.is_match(is.as_bytes()))
     }
 }
@@ -54,7 +60,8 @@ mod tests {
         let bots = Bots::new(&Config::default().base_policy().bots);
         let tells = |user_agent: &str| {
             let request = TestRequest::get().insert_header(("accept", "*/*"));
-            bots.tells(&request.insert_header(("user-agent", user_agent)).to_http_request())
+            let request = request.insert_header(("user-agent", user_agent)).to_http_request();
+            bots.tells(&request, RouteClass::Events)
         };
         for program in [
             "curl/8.5.0",
@@ -85,8 +92,21 @@ mod tests {
     fn who_lacks_what_all_send_is_a_program() {
         let bots = Bots::new(&Config::default().base_policy().bots);
         let bare = TestRequest::get().insert_header(("user-agent", "Mozilla/5.0"));
-        assert!(bots.tells(&bare.to_http_request()));
+        assert!(bots.tells(&bare.to_http_request(), RouteClass::Events));
         let silent = TestRequest::get().insert_header(("accept", "*/*"));
-        assert!(bots.tells(&silent.to_http_request()));
+        assert!(bots.tells(&silent.to_http_request(), RouteClass::Events));
+    }
+
+    #[test]
+    fn browsers_open_sockets_without_saying_what_they_accept() {
+        let bots = Bots::new(&Config::default().base_policy().bots);
+        let browser = TestRequest::get().insert_header(("user-agent", "Mozilla/5.0"));
+        let browser = browser.insert_header(("sec-websocket-key", "k")).to_http_request();
+        assert!(!bots.tells(&browser, RouteClass::Push));
+        // Elsewhere the header is no excuse, and a program that says so is one here, too.
+        assert!(bots.tells(&browser, RouteClass::Hold));
+        let program = TestRequest::get().insert_header(("user-agent", "python-requests/2.31"));
+        let program = program.insert_header(("sec-websocket-key", "k")).to_http_request();
+        assert!(bots.tells(&program, RouteClass::Push));
     }
 }

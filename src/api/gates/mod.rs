@@ -257,7 +257,7 @@ fn rate(rules: &Rules, caller: &Caller) -> Result<Verdict, Problem> {
 
 fn bots(rules: &Rules, request: &HttpRequest, caller: &Caller) -> Result<Verdict, Problem> {
     let mode = rules.policy.bots_mode(caller.on_loopback);
-    if caller.allowed || mode == Mode::Off || !rules.bots.tells(request) {
+    if caller.allowed || mode == Mode::Off || !rules.bots.tells(request, caller.class) {
         return Ok(Verdict::Passed);
     }
     if mode == Mode::Enforce { Err(bots::automated()) } else { Ok(Verdict::Observed) }

@@ -11,9 +11,11 @@ use utoipa::openapi::{ContentBuilder, Ref, RefOr, ResponseBuilder};
 use utoipa::{IntoResponses, OpenApi};
 
 use super::problem::{Code, PROBLEM_JSON};
-use super::{blocks, bookings, events, health, pages, sales, seats, webhooks};
+use super::{blocks, bookings, events, health, pages, push, sales, seats, waiting_room, webhooks};
 
-pub use schemas::{ChangeEventBody, ConfirmBody, HoldBody, NewBlockBody, NewEventBody};
+pub use schemas::{
+    ChangeEventBody, ConfirmBody, DrawBody, EnableRoomBody, HoldBody, NewBlockBody, NewEventBody,
+};
 use schemas::{ProblemBody, RowSpec, SectionSpec};
 
 /// The document.
@@ -27,18 +29,21 @@ use schemas::{ProblemBody, RowSpec, SectionSpec};
     ),
     paths(
         events::create, events::list, events::get, events::change,
-        seats::map, seats::availability, sales::csv,
+        seats::map, seats::availability, push::sse::follow, push::ws::open, sales::csv,
         blocks::list, blocks::block, blocks::release,
         bookings::hold, bookings::list, bookings::get, bookings::confirm, bookings::pay_alias,
         bookings::extend, bookings::cancel, bookings::delete,
+        waiting_room::enable, waiting_room::disable, waiting_room::join, waiting_room::leave,
+        waiting_room::status, waiting_room::stats, waiting_room::draw,
         webhooks::payments,
         health::summary, health::live, health::ready,
         pages::index, pages::openapi, pages::metrics, pages::docs, pages::docs_file,
     ),
-    components(schemas(ProblemBody, NewEventBody, ChangeEventBody, SectionSpec, RowSpec)),
+    components(schemas(ProblemBody, NewEventBody, ChangeEventBody, SectionSpec, RowSpec, push::Message, push::Heard)),
     tags(
         (name = "events", description = "What is on sale, and what is free"),
         (name = "bookings", description = "Hold, pay, extend, cancel"),
+        (name = "waiting room", description = "Wait in line, or in a draw"),
         (name = "operations", description = "Health, metrics, this document"),
     ),
 )]
@@ -65,6 +70,12 @@ problems! {
     /// Of reading a seat map.
     SeatsProblems: InvalidParameter IdentityConflict EventUnknown EventUnloaded
         ServiceUnavailable EventNotLoaded;
+    /// Of following an event.
+    StreamProblems: InvalidParameter IdentityConflict WaitingRoomTokenInvalid EventUnknown
+        TooManyConnections ServiceUnavailable;
+    /// Of opening a WebSocket.
+    SocketProblems: InvalidParameter IdentityConflict OriginForbidden EventUnknown UpgradeRequired
+        TooManyConnections ServiceUnavailable;
     /// Of exporting sales.
     SalesProblems: InvalidParameter IdentityConflict AdminKeyMissing AdminKeyWrong EventUnknown
         ServiceUnavailable;
@@ -86,10 +97,25 @@ problems! {
         EventUnknown ServiceUnavailable;
     /// Of holding seats.
     HoldProblems: InvalidJson InvalidParameter InvalidRequest IdentityConflict IdentityMissing
-        EventUnknown BodyTimeout SeatsUnavailable OrphanSeats InFlight EventClosed EventPaused NotOnSale
+        WaitingRoomRequired WaitingRoomTokenInvalid WaitingRoomClosed EventUnknown BodyTimeout SeatsUnavailable OrphanSeats InFlight EventClosed EventPaused NotOnSale
         UserLimit BodyTooLarge UnsupportedMediaType ValidationFailed SeatsUnknown
         SectionUnknown IdempotencyKeyReused ServiceUnavailable OutcomeUnknown EventNotLoaded
         BookingLogFull;
+    /// Of switching a waiting room.
+    RoomChangeProblems: InvalidJson InvalidParameter InvalidRequest IdentityConflict
+        AdminKeyMissing AdminKeyWrong EventUnknown BodyTimeout EventState BodyTooLarge
+        UnsupportedMediaType ValidationFailed ServiceUnavailable OutcomeUnknown;
+    /// Of joining a waiting room.
+    JoinProblems: InvalidParameter IdentityConflict IdentityMissing WaitingRoomTokenInvalid
+        WaitingRoomClosed EventUnknown EventClosed WaitingRoomOff SoldOut ServiceUnavailable
+        OutcomeUnknown EventNotLoaded;
+    /// Of asking with an admission token.
+    AdmissionProblems: InvalidParameter IdentityConflict WaitingRoomTokenInvalid
+        WaitingRoomClosed ServiceUnavailable OutcomeUnknown;
+    /// Of a waiting room's figures.
+    RoomProblems: InvalidParameter IdentityConflict EventUnknown ServiceUnavailable;
+    /// Of a draw.
+    DrawProblems: InvalidParameter IdentityConflict EventUnknown DrawUnknown ServiceUnavailable;
     /// Of listing bookings.
     ListProblems: InvalidParameter IdentityConflict IdentityMissing ServiceUnavailable;
     /// Of reading a booking.

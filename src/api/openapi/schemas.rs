@@ -63,6 +63,63 @@ pub struct ConfirmBody {
     pub amount: Option<i64>,
 }
 
+/// How a waiting room is to be; what is absent stays as it was.
+#[derive(ToSchema)]
+#[schema(as = EnableRoom)]
+pub struct EnableRoomBody {
+    /// Sessions and open places at a time.
+    #[schema(example = 100)]
+    pub max_concurrent: Option<u32>,
+    /// How long a session lasts, seconds.
+    #[schema(example = 300)]
+    pub session_duration: Option<u32>,
+    /// How long one lasts with renewals, seconds.
+    pub session_cap: Option<u32>,
+    /// Whether asking where one stands renews a session.
+    pub renew: Option<bool>,
+    /// How long a served place may be claimed, seconds.
+    pub claim_window: Option<u32>,
+    /// Most places opened in any minute; 0: as many as come free.
+    pub per_minute: Option<u32>,
+    /// `fifo`, `passthrough` (lets everybody through) or `reject` (lets nobody in).
+    pub method: Option<String>,
+    /// Shuffle those who join before the sale begins.
+    pub shuffle: Option<bool>,
+    /// Not on at once, but by itself when attempts surge, and off again.
+    pub automatic: Option<bool>,
+    /// Attempts a second at which it goes on by itself.
+    pub surge_per_second: Option<u32>,
+    /// Attempts a second below which it goes off again.
+    pub calm_per_second: Option<u32>,
+}
+
+/// A draw as everybody may know it.
+#[derive(ToSchema)]
+#[schema(as = Draw)]
+pub struct DrawBody {
+    /// The event.
+    #[schema(example = 1)]
+    pub event_id: u32,
+    /// How places are computed.
+    #[schema(example = "feistel-sha256-v1")]
+    pub algorithm: String,
+    /// What the secret was committed to before anybody joined, hex.
+    pub commitment: String,
+    /// When people began to gather.
+    pub opened_at: String,
+    /// `gathering` or `fixed`.
+    #[schema(example = "fixed")]
+    pub status: String,
+    /// How many are in it: the numbers 1 to this.
+    pub joiners: Option<u64>,
+    /// The running hash of their joins, hex.
+    pub joins_hash: Option<String>,
+    /// The secret, once the draw is fixed, hex.
+    pub secret: Option<String>,
+    /// When that was.
+    pub fixed_at: Option<String>,
+}
+
 /// An event to create.
 #[derive(ToSchema)]
 #[schema(as = NewEvent)]

@@ -33,12 +33,14 @@ codes! {
     PaymentDeclined = "payment_declined" 402 "The payment was declined";
     AdminKeyWrong = "admin_key_wrong" 403 "Not an admin key";
     AutomatedAccess = "automated_access" 403 "Automated access not allowed";
+    OriginForbidden = "origin_forbidden" 403 "Not for pages of this site";
     WaitingRoomRequired = "waiting_room_required" 403 "The waiting room is on";
     WaitingRoomTokenInvalid = "waiting_room_token_invalid" 403 "The admission token is not valid";
     WaitingRoomClosed = "waiting_room_closed" 403 "The waiting room lets nobody in";
     RouteUnknown = "route_unknown" 404 "No such route";
     EventUnknown = "event_unknown" 404 "No such event";
     BookingUnknown = "booking_unknown" 404 "No such booking";
+    DrawUnknown = "draw_unknown" 404 "The event has no draw";
     WebhooksOff = "webhooks_off" 404 "Webhooks are off";
     MethodNotAllowed = "method_not_allowed" 405 "Not a method of this route";
     BodyTimeout = "body_timeout" 408 "The body took too long";
@@ -69,6 +71,7 @@ codes! {
     SectionUnknown = "section_unknown" 422 "The event has no such section";
     AmountMismatch = "amount_mismatch" 422 "Not the booking's amount";
     IdempotencyKeyReused = "idempotency_key_reused" 422 "The idempotency key was used before";
+    UpgradeRequired = "upgrade_required" 426 "A WebSocket is expected";
     RateLimitExceeded = "rate_limit_exceeded" 429 "Too many requests";
     TooManyConnections = "too_many_connections" 429 "Too many connections";
     HeadersTooLarge = "headers_too_large" 431 "The headers are too large";

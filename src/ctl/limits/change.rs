@@ -117,7 +117,7 @@ struct Values {
     /// Whose requests are counted together: address, user or user_event
     #[arg(long, value_parser = word::<Scope>)]
     scope: Option<Scope>,
-    /// Which requests: events, seats, hold, bookings, booking_changes, waiting_room_join, admin
+    /// Which requests: events, seats, hold, bookings, booking_changes, waiting_room_join, push, admin
     #[arg(long, value_delimiter = ',', value_parser = word::<RouteClass>)]
     routes: Option<Vec<RouteClass>>,
     /// Where it counts: redis, or process (rates of addresses alone)

@@ -74,6 +74,10 @@ words! {
         BookingChanges = "booking_changes",
         /// Joining a waiting room.
         WaitingRoomJoin = "waiting_room_join",
+        /// Asking where one stands in a waiting room, leaving it.
+        WaitingRoom = "waiting_room",
+        /// Opening a WebSocket or an event stream.
+        Push = "push",
         /// What only admins may do.
         Admin = "admin",
     }

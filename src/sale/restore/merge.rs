@@ -6,9 +6,10 @@ use std::time::{Duration, Instant};
 use tokio::time::sleep;
 
 use super::{Restored, Target, Work};
-use crate::domain::{Inventory, LogId, SeatId, SeatState};
+use crate::domain::{Floors, Inventory, LogId, SeatId, SeatState};
 use crate::redis::{BlockAction, BlockCall, Body, Code, Detail, Snapshot, WORKER_GROUP};
 use crate::sale::SaleError;
+use crate::sale::waiting_room::RoomStore;
 
 /// How long the archive may take to have what the log had when the generation was raised. Past it
 /// no seat is given back for the house.
@@ -27,6 +28,10 @@ impl Work<'_> {
         let event = self.event;
         let stood = self.engine.snapshot(event.id, Detail::Seats).await?;
         let stood = stood.filter(|stood| stood.open).ok_or_else(|| self.gone())?;
+        // So may its waiting room be.
+        RoomStore::plain(self.engine, self.archive)
+            .bring(event.id, Floors::default(), false)
+            .await?;
         // The settings may be of the past, too. Whatever is refused here is brought by `mend`.
         self.engine.update_event(event).await?;
         self.settle_outcomes(&mut restored).await?;

@@ -124,8 +124,8 @@ pub async fn event(
     Ok(report)
 }
 
-/// Compares everything, or one event and its partition; waits for the archive and for what is on
-/// its way until `wait` is over.
+/// Compares everything, or one event and its partition; waits for the archive, for what is on its
+/// way and for services that do not answer until `wait` is over.
 pub async fn verify(
     engine: &Engine,
     archive: &Archive,
@@ -138,13 +138,13 @@ pub async fn verify(
     let home = only.map(|event| engine.keys().partition_of(event));
     for partition in engine.keys().all_partitions() {
         if home.is_none_or(|home| home == partition) {
-            report.partitions.push(run.partition(partition).await?);
+            report.partitions.push(run.answered(async || run.partition(partition).await).await?);
         }
     }
     match only {
         Some(id) => {
             let head = archive.event_head(id).await?.ok_or(SaleError::EventUnknown(id))?;
-            report.events.push(run.event(&head).await?);
+            report.events.push(run.answered(async || run.event(&head).await).await?);
         }
         None => {
             run.all_events(&mut report.events).await?;
@@ -156,6 +156,20 @@ pub async fn verify(
 }
 
 impl Run<'_> {
+    /// Looks again, while there is time, where a service did not answer.
+    async fn answered<T>(
+        &self,
+        look: impl AsyncFn() -> Result<T, SaleError>,
+    ) -> Result<T, SaleError> {
+        loop {
+            match look().await {
+                Err(SaleError::Unavailable { .. }) if !self.is_over() => {}
+                told => return told,
+            }
+            tokio::time::sleep(PAUSE).await;
+        }
+    }
+
     async fn all_events(&self, reports: &mut Vec<EventReport>) -> Result<(), SaleError> {
         let mut after = EventId(0);
         loop {
@@ -163,7 +177,7 @@ impl Run<'_> {
             let Some(last) = heads.last() else { return Ok(()) };
             after = last.id;
             for head in &heads {
-                reports.push(self.event(head).await?);
+                reports.push(self.answered(async || self.event(head).await).await?);
             }
         }
     }

@@ -1,0 +1,125 @@
+//! What a WebSocket's client sends, frame by frame, within bounds.
+
+use actix_http::ws::{CloseCode, CloseReason, Codec, Frame, Item, ProtocolError};
+use actix_web::web::{Bytes, BytesMut, Payload};
+use futures_util::StreamExt;
+use tokio_util::codec::Decoder;
+
+/// Bytes of a message, in one frame or several.
+pub const MESSAGE_BYTES_MAX: usize = 4 * 1024;
+/// Bytes of the longest head of a frame.
+const FRAME_HEAD_BYTES_MAX: usize = 14;
+
+/// What came.
+#[derive(Debug)]
+pub enum Came {
+    /// A whole text.
+    Text(String),
+    /// A part of one, or an answer to a ping: a sign of life and no more.
+    Life,
+    /// A ping, to be answered with the same bytes.
+    Ping(Bytes),
+    /// The client closes, for this reason.
+    Close(Option<CloseReason>),
+    /// The connection ended.
+    End,
+    /// Something that nobody may send; the socket is to be closed for this reason.
+    Wrong(CloseCode, &'static str),
+}
+
+/// Reads a client's frames.
+pub struct Inbox {
+    payload: Payload,
+    codec: Codec,
+    /// What has come of a frame that is not whole.
+    read: BytesMut,
+    /// What has come of a text in several frames.
+    parts: Option<Vec<u8>>,
+}
+
+impl Inbox {
+    /// Reads from a request that was upgraded.
+    pub fn new(payload: Payload) -> Self {
+        let codec = Codec::new().max_size(MESSAGE_BYTES_MAX);
+        Inbox { payload, codec, read: BytesMut::new(), parts: None }
+    }
+
+    /// The next that comes. May be dropped and asked again.
+    pub async fn next(&mut self) -> Came {
+        loop {
+            if let Some(came) = self.decoded() {
+                return came;
+            }
+            match self.payload.next().await {
+                Some(Ok(bytes)) => self.read.extend_from_slice(&bytes),
+                Some(Err(_)) | None => return Came::End,
+            }
+        }
+    }
+
+    /// What has come already.
+    fn decoded(&mut self) -> Option<Came> {
+        if self.read.is_empty() {
+            return None;
+        }
+        match self.codec.decode(&mut self.read) {
+            Ok(Some(frame)) => {
+                // Whole frames leave no memory behind on a quiet socket.
+                if self.read.is_empty() {
+                    self.read = BytesMut::new();
+                }
+                Some(self.frame(frame))
+            }
+            // The codec judges a frame's length only once all of it has come.
+            Ok(None) if self.read.len() > FRAME_HEAD_BYTES_MAX + MESSAGE_BYTES_MAX => {
+                Some(too_large())
+            }
+            Ok(None) => None,
+            Err(ProtocolError::Overflow) => Some(too_large()),
+            Err(_) => Some(Came::Wrong(CloseCode::Protocol, "not a frame that a client may send")),
+        }
+    }
+
+    fn frame(&mut self, frame: Frame) -> Came {
+        match frame {
+            Frame::Text(bytes) => text(bytes.to_vec()),
+            Frame::Continuation(Item::FirstText(bytes)) => {
+                self.parts = Some(bytes.to_vec());
+                Came::Life
+            }
+            Frame::Continuation(Item::Continue(bytes)) => match self.append(&bytes) {
+                Ok(()) => Came::Life,
+                Err(wrong) => wrong,
+            },
+            Frame::Continuation(Item::Last(bytes)) => match self.append(&bytes) {
+                Ok(()) => text(self.parts.take().unwrap_or_default()),
+                Err(wrong) => wrong,
+            },
+            Frame::Binary(_) | Frame::Continuation(Item::FirstBinary(_)) => {
+                Came::Wrong(CloseCode::Unsupported, "texts alone are understood")
+            }
+            Frame::Ping(bytes) => Came::Ping(bytes),
+            Frame::Pong(_) => Came::Life,
+            Frame::Close(reason) => Came::Close(reason),
+        }
+    }
+
+    fn append(&mut self, bytes: &[u8]) -> Result<(), Came> {
+        // The codec lets no part come without a first one.
+        let parts = self.parts.get_or_insert_default();
+        if parts.len() + bytes.len() > MESSAGE_BYTES_MAX {
+            return Err(too_large());
+        }
+        parts.extend_from_slice(bytes);
+        Ok(())
+    }
+}
+
+fn text(bytes: Vec<u8>) -> Came {
+    let not_text = Came::Wrong(CloseCode::Invalid, "a text is not UTF-8");
+    String::from_utf8(bytes).map_or(not_text, Came::Text)
+}
+
+fn too_large() -> Came {
+    Came::Wrong(CloseCode::Size, "a message may have 4 KiB")
+}

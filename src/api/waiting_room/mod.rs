@@ -1,0 +1,230 @@
+//! `/api/v1/events/{event_id}/waiting-room`: joining, asking, leaving; switched by admins.
+
+mod request;
+pub mod view;
+
+use actix_web::HttpRequest;
+use actix_web::http::StatusCode;
+use actix_web::http::header::{ACCEPT, HeaderMap};
+use actix_web::web::Payload;
+
+use crate::domain::admission_token::AdmissionToken;
+use crate::domain::{EventId, RouteClass};
+use crate::sale::waiting_room::Standing;
+
+use super::acts::{self, Act};
+use super::body::{Object, read_optional_object};
+use super::endpoint::Answer;
+use super::gates;
+use super::openapi::{
+    AdmissionProblems, DrawBody, DrawProblems, EnableRoomBody, JoinProblems, RoomChangeProblems,
+    RoomProblems,
+};
+use super::params::{Query, event_id};
+use super::problem::{Code, Problem};
+use super::reply::json;
+use super::state::Call;
+use view::{ChangedBody, JoinedBody, LeftBody, StandingBody, StatsBody};
+
+/// The header in which a token is sent.
+const TOKEN_HEADER: &str = "X-Waiting-Room-Token";
+
+/// The token that a request has in its header, if it has one.
+pub fn token_of(headers: &HeaderMap) -> Result<Option<&str>, Problem> {
+    let mut values = headers.get_all(TOKEN_HEADER);
+    let Some(first) = values.next() else { return Ok(None) };
+    if values.any(|other| other != first) {
+        return Err(Problem::parameter(TOKEN_HEADER, "stands there twice; send it once"));
+    }
+    let text = first.to_str();
+    text.map(Some)
+        .map_err(|_| Problem::parameter(TOKEN_HEADER, "must be the token as joining gave it"))
+}
+
+/// Switch a waiting room on
+///
+/// From then on, who has no session is refused at booking. What is absent stays as it was set
+/// before; parameters may stand in the query or in the body. Again changes what is given.
+#[utoipa::path(
+    post, path = "/api/v1/events/{event_id}/waiting-room/enable", tag = "waiting room",
+    params(
+        ("event_id" = u32, Path, description = "The event"),
+        ("max_concurrent" = Option<u32>, Query, description = "Sessions and open places at a time"),
+        ("session_duration" = Option<u32>, Query, description = "How long a session lasts, seconds"),
+        ("X-Admin-Key" = Option<String>, Header, description = "An admin key, where any is configured"),
+    ),
+    request_body = Option<EnableRoomBody>,
+    responses((status = 200, description = "It is on", body = ChangedBody), RoomChangeProblems),
+)]
+pub async fn enable(call: Call, payload: Payload) -> Answer {
+    let admin = gates::pass_admin(&call).await?;
+    let event = event_id(&call.request)?;
+    let body = read_optional_object(&call.request, payload, call.state.body_limits()).await?;
+    let wishes = request::wishes(&Query::of(&call.request)?, body.as_ref())?;
+    let act = Act {
+        act: "waiting_room_enable",
+        target: format!("event {event}"),
+        detail: wishes.to_string(),
+    };
+    let enabled = async {
+        let store = call.state.sale.waiting_room().store();
+        let stored = store.change(event, &admin, |settings| wishes.apply(settings)).await?;
+        log(&call, event, &admin, "waiting room on");
+        json(StatusCode::OK, &ChangedBody::on(&stored.settings))
+    };
+    acts::recorded(&call, &admin, act, Box::pin(enabled)).await
+}
+
+/// Switch a waiting room off
+///
+/// Everybody may book again. Places are kept for as long as tokens are valid, should it be switched
+/// on again.
+#[utoipa::path(
+    post, path = "/api/v1/events/{event_id}/waiting-room/disable", tag = "waiting room",
+    params(
+        ("event_id" = u32, Path, description = "The event"),
+        ("X-Admin-Key" = Option<String>, Header, description = "An admin key, where any is configured"),
+    ),
+    responses((status = 200, description = "It is off", body = ChangedBody), RoomChangeProblems),
+)]
+pub async fn disable(call: Call, _: Payload) -> Answer {
+    let admin = gates::pass_admin(&call).await?;
+    let event = event_id(&call.request)?;
+    let target = format!("event {event}");
+    let act = Act { act: "waiting_room_disable", target, detail: String::new() };
+    let disabled = async {
+        let store = call.state.sale.waiting_room().store();
+        let off = |settings: &mut crate::domain::RoomSettings| {
+            settings.on = false;
+            settings.surge.automatic = false;
+        };
+        let stored = store.change(event, &admin, off).await?;
+        log(&call, event, &admin, "waiting room off");
+        json(StatusCode::OK, &ChangedBody::off(&stored.settings))
+    };
+    acts::recorded(&call, &admin, act, Box::pin(disabled)).await
+}
+
+/// Join a waiting room
+///
+/// Gives a place in line, once while it lives: the same request again tells where its owner stands
+/// by now. Who left, or let their turn pass, gets a new place at the end.
+#[utoipa::path(
+    post, path = "/api/v1/events/{event_id}/waiting-room/join", tag = "waiting room",
+    params(
+        ("event_id" = u32, Path, description = "The event"),
+        ("X-User-Id" = Option<String>, Header, description = "Who asks; or `?user_id=`; with tokens: `Authorization: Bearer`"),
+    ),
+    responses((status = 200, description = "A place", body = JoinedBody), JoinProblems),
+)]
+pub async fn join(call: Call, _: Payload) -> Answer {
+    let caller = gates::pass_user(&call, RouteClass::WaitingRoomJoin).await?;
+    let event = event_id(&call.request)?;
+    let user = gates::user_of(caller)?;
+    let ticket = call.state.sale.waiting_room().join(event, user).await?;
+    json(StatusCode::OK, &JoinedBody::new(ticket))
+}
+
+/// Ask where one stands
+///
+/// By the token alone, in `?token=` or in `X-Waiting-Room-Token`. Answered from memory until the
+/// place is served; then this begins the session. Ask again after `refresh_after_seconds`. With
+/// `Accept: application/json` the answer also has `cfWaitingRoom`.
+#[utoipa::path(
+    get, path = "/api/v1/events/{event_id}/waiting-room/status", tag = "waiting room",
+    params(
+        ("event_id" = u32, Path, description = "The event"),
+        ("token" = Option<String>, Query, description = "The token that joining gave"),
+        ("X-Waiting-Room-Token" = Option<String>, Header, description = "The same"),
+    ),
+    responses((status = 200, description = "Where its owner stands", body = StandingBody), AdmissionProblems),
+)]
+pub async fn status(call: Call, _: Payload) -> Answer {
+    gates::pass(&call, RouteClass::WaitingRoom).await?;
+    let token = sent_token(&call, None)?;
+    let standing = call.state.sale.waiting_room().standing(&token).await?;
+    json(StatusCode::OK, &StandingBody::new(standing, wants_json(&call.request)))
+}
+
+/// Leave a waiting room
+///
+/// Gives the place, or the session it became, up. The token is worth nothing from then on.
+#[utoipa::path(
+    post, path = "/api/v1/events/{event_id}/waiting-room/leave", tag = "waiting room",
+    params(
+        ("event_id" = u32, Path, description = "The event"),
+        ("token" = Option<String>, Query, description = "The token that joining gave; or `token` in the body"),
+        ("X-Waiting-Room-Token" = Option<String>, Header, description = "The same"),
+    ),
+    responses((status = 200, description = "Left", body = LeftBody), AdmissionProblems),
+)]
+pub async fn leave(call: Call, payload: Payload) -> Answer {
+    gates::pass(&call, RouteClass::WaitingRoom).await?;
+    let body = read_optional_object(&call.request, payload, call.state.body_limits()).await?;
+    let token = sent_token(&call, body.as_ref())?;
+    call.state.sale.waiting_room().leave(&token).await?;
+    json(StatusCode::OK, &LeftBody::new())
+}
+
+/// How a waiting room stands
+#[utoipa::path(
+    get, path = "/api/v1/events/{event_id}/waiting-room/stats", tag = "waiting room",
+    params(("event_id" = u32, Path, description = "The event")),
+    responses((status = 200, description = "Its figures", body = StatsBody), RoomProblems),
+)]
+pub async fn stats(call: Call, _: Payload) -> Answer {
+    gates::pass(&call, RouteClass::Events).await?;
+    let event = event_id(&call.request)?;
+    let state = call.state.sale.waiting_room().state(event).await?;
+    json(StatusCode::OK, &StatsBody::new(event, &state))
+}
+
+/// The draw of a pre-queue
+///
+/// Its commitment from the beginning; what anybody needs to check every position once it is
+/// fixed: `holdfastctl draw verify` does.
+#[utoipa::path(
+    get, path = "/api/v1/events/{event_id}/waiting-room/draw", tag = "waiting room",
+    params(("event_id" = u32, Path, description = "The event")),
+    responses((status = 200, description = "The draw", body = DrawBody), DrawProblems),
+)]
+pub async fn draw(call: Call, _: Payload) -> Answer {
+    gates::pass(&call, RouteClass::Events).await?;
+    let event = event_id(&call.request)?;
+    match call.state.sale.waiting_room().draw(event).await? {
+        Some(draw) => json(StatusCode::OK, &draw),
+        None => {
+            let detail = format!("Event {event} has no draw: its waiting room goes by time");
+            Err(Problem::new(Code::DrawUnknown, detail))
+        }
+    }
+}
+
+/// The token of a request about its owner's place, verified.
+fn sent_token(call: &Call, body: Option<&Object>) -> Result<AdmissionToken, Problem> {
+    let event = event_id(&call.request)?;
+    let query = Query::of(&call.request)?;
+    let in_body = body.and_then(|body| body.get("token")).and_then(|token| token.as_str());
+    let sent = [token_of(call.request.headers())?, query.get("token")?, in_body];
+    let Some(text) = sent.into_iter().flatten().next() else {
+        let detail =
+            "is missing: send the token that joining gave, here or as X-Waiting-Room-Token";
+        return Err(Problem::parameter("token", detail));
+    };
+    Ok(call.state.sale.waiting_room().verify(event, text)?)
+}
+
+/// Whether the client says that it reads JSON, as those do that know `cfWaitingRoom`.
+fn wants_json(request: &HttpRequest) -> bool {
+    let mut accepts = request.headers().get_all(ACCEPT).filter_map(|value| value.to_str().ok());
+    accepts.any(|value| value.contains("application/json"))
+}
+
+fn log(call: &Call, event: EventId, admin: &str, message: &'static str) {
+    tracing::info!(event_id = event.0, admin, duration_ms = call.elapsed_ms(), "{message}");
+}
+
+/// Whether somebody is let in by this.
+pub fn is_admitted(standing: &Standing) -> bool {
+    matches!(standing, Standing::Admitted { .. } | Standing::Open)
+}

@@ -1,0 +1,319 @@
+//! A waiting room as clients see it.
+
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use crate::domain::{EventId, Method, RoomSettings, RoomState};
+use crate::sale::waiting_room::{Standing, Ticket};
+
+/// How soon somebody who is admitted, or for whom there is nothing to wait, may ask again, seconds.
+const REFRESH_ADMITTED_SECONDS: u64 = 10;
+const ADMITTED: &str = "You can now proceed to book tickets";
+const SOLD_OUT: &str = "Every seat is sold. You need not wait any longer";
+
+/// A waiting room that was switched.
+#[derive(Serialize, ToSchema)]
+pub struct ChangedBody {
+    /// What was done, in words.
+    #[schema(example = "Waiting room enabled")]
+    message: &'static str,
+    /// Sessions and open places at a time.
+    #[schema(example = 100)]
+    max_concurrent_users: u32,
+    /// How long a session lasts, seconds.
+    #[schema(example = 300)]
+    session_duration_seconds: u64,
+    /// `fifo`, `passthrough` or `reject`.
+    #[schema(example = "fifo")]
+    method: &'static str,
+    /// Most places opened in any minute; 0: as many as come free.
+    #[schema(example = 0)]
+    per_minute: u32,
+    /// How long a served place may be claimed, seconds.
+    #[schema(example = 30)]
+    claim_window_seconds: u64,
+    /// Whether it switches itself on when attempts surge.
+    automatic: bool,
+    /// Whether those who join before the sale begins are shuffled when it does.
+    shuffle: bool,
+}
+
+impl ChangedBody {
+    /// It is on, or will be when attempts surge.
+    pub fn on(settings: &RoomSettings) -> Self {
+        let message = match settings.on {
+            true => "Waiting room enabled",
+            false => "Waiting room goes on by itself when attempts surge",
+        };
+        ChangedBody { message, ..ChangedBody::off(settings) }
+    }
+
+    /// It is off.
+    pub fn off(settings: &RoomSettings) -> Self {
+        ChangedBody {
+            message: "Waiting room disabled",
+            max_concurrent_users: settings.max_concurrent,
+            session_duration_seconds: settings.session_ms / 1_000,
+            method: settings.method.word(),
+            per_minute: settings.per_minute,
+            claim_window_seconds: settings.claim_ms / 1_000,
+            automatic: settings.surge.automatic,
+            shuffle: settings.shuffle,
+        }
+    }
+}
+
+/// A place in line.
+#[derive(Serialize, ToSchema)]
+pub struct JoinedBody {
+    /// To be sent with every question and with the booking; null where there is nothing to wait
+    /// for.
+    token: Option<String>,
+    /// Where its owner stands.
+    #[serde(flatten)]
+    standing: StandingBody,
+}
+
+impl JoinedBody {
+    /// As it was given.
+    pub fn new(ticket: Ticket) -> Self {
+        JoinedBody { token: ticket.token, standing: StandingBody::new(ticket.standing, false) }
+    }
+}
+
+/// Where somebody stands.
+#[derive(Clone, Debug, PartialEq, Serialize, ToSchema)]
+pub struct StandingBody {
+    /// Whether they may book.
+    pub admitted: bool,
+    /// `queued`, `gathering` (before the draw), `admitted`, `open` (nobody has to wait) or
+    /// `sold_out`.
+    #[schema(example = "queued")]
+    pub status: &'static str,
+    /// Places to be served until it is theirs; 0 once it was, null before the draw.
+    #[schema(example = 120)]
+    pub position: Option<u64>,
+    /// How long that takes, as far as can be told; null where it cannot.
+    #[schema(example = 60)]
+    pub estimated_wait_seconds: Option<u64>,
+    /// When to ask again.
+    #[schema(example = 6)]
+    pub refresh_after_seconds: u64,
+    /// What is left of the session, seconds; only where it is on.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub session_seconds_left: Option<u64>,
+    /// The same for people.
+    #[schema(example = "You are number 120 in line")]
+    pub message: String,
+    /// For clients that know Cloudflare's waiting room.
+    #[serde(rename = "cfWaitingRoom", skip_serializing_if = "Option::is_none")]
+    pub cf_waiting_room: Option<CfWaitingRoom>,
+}
+
+/// What clients of Cloudflare's waiting room read.
+#[derive(Clone, Debug, PartialEq, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct CfWaitingRoom {
+    in_waiting_room: bool,
+    wait_time_known: bool,
+    /// Minutes, rounded up.
+    wait_time: u64,
+    wait_time_formatted: String,
+    queue_is_full: bool,
+    queue_all: bool,
+    refresh_interval_seconds: u64,
+    queueing_method: &'static str,
+    #[serde(rename = "isFIFOQueue")]
+    is_fifo_queue: bool,
+    is_random_queue: bool,
+    is_passthrough_queue: bool,
+    is_reject_queue: bool,
+    is_event_active: bool,
+    is_event_prequeueing: bool,
+    shuffle_at_event_start: bool,
+}
+
+impl StandingBody {
+    /// As clients see it.
+    pub fn new(standing: Standing, with_cf: bool) -> Self {
+        let mut body = StandingBody {
+            admitted: super::is_admitted(&standing),
+            status: "open",
+            position: Some(0),
+            estimated_wait_seconds: Some(0),
+            refresh_after_seconds: REFRESH_ADMITTED_SECONDS,
+            session_seconds_left: None,
+            message: ADMITTED.to_owned(),
+            cf_waiting_room: None,
+        };
+        match standing {
+            Standing::Open => {}
+            Standing::Admitted { left_seconds, .. } => {
+                body.status = "admitted";
+                body.session_seconds_left = Some(left_seconds);
+            }
+            Standing::Waiting { position, wait_seconds, refresh_seconds } => {
+                body.status = "queued";
+                body.position = Some(position);
+                body.estimated_wait_seconds = Some(wait_seconds);
+                body.refresh_after_seconds = refresh_seconds;
+                body.message = format!("You are number {position} in line");
+            }
+            Standing::Gathering { refresh_seconds, .. } => {
+                body.status = "gathering";
+                body.position = None;
+                body.estimated_wait_seconds = None;
+                body.refresh_after_seconds = refresh_seconds;
+                body.message =
+                    "You are in the draw; it gives positions when the sale begins".to_owned();
+            }
+            Standing::SoldOut => {
+                body.status = "sold_out";
+                body.position = None;
+                body.estimated_wait_seconds = None;
+                body.message = SOLD_OUT.to_owned();
+            }
+        }
+        body.cf_waiting_room = with_cf.then(|| CfWaitingRoom::new(&body));
+        body
+    }
+}
+
+impl CfWaitingRoom {
+    fn new(body: &StandingBody) -> Self {
+        let gathers = body.status == "gathering";
+        let minutes = body.estimated_wait_seconds.map(|seconds| seconds.div_ceil(60));
+        let formatted = match minutes {
+            None => "unavailable".to_owned(),
+            Some(1) => "1 minute".to_owned(),
+            Some(minutes) => format!("{minutes} minutes"),
+        };
+        CfWaitingRoom {
+            in_waiting_room: !body.admitted && body.status != "sold_out",
+            wait_time_known: minutes.is_some(),
+            wait_time: minutes.unwrap_or_default(),
+            wait_time_formatted: formatted,
+            queue_is_full: false,
+            queue_all: false,
+            refresh_interval_seconds: body.refresh_after_seconds,
+            queueing_method: if gathers { "random" } else { Method::Fifo.word() },
+            is_fifo_queue: !gathers,
+            is_random_queue: gathers,
+            is_passthrough_queue: false,
+            is_reject_queue: false,
+            is_event_active: !gathers,
+            is_event_prequeueing: gathers,
+            shuffle_at_event_start: gathers,
+        }
+    }
+}
+
+/// Somebody left.
+#[derive(Serialize, ToSchema)]
+pub struct LeftBody {
+    /// In words.
+    #[schema(example = "You left the waiting room")]
+    message: &'static str,
+}
+
+impl LeftBody {
+    /// The only one.
+    pub fn new() -> Self {
+        LeftBody { message: "You left the waiting room" }
+    }
+}
+
+/// A waiting room's figures.
+#[derive(Serialize, ToSchema)]
+pub struct StatsBody {
+    /// The event.
+    #[schema(example = 1)]
+    event_id: u32,
+    /// Whether it is on.
+    enabled: bool,
+    /// `fifo`, `passthrough` or `reject`; null while it is off.
+    #[schema(example = "fifo")]
+    method: Option<&'static str>,
+    /// Those who wait, those included who were served and have not claimed yet.
+    #[schema(example = 1200)]
+    queue_size: u64,
+    /// Live sessions.
+    #[schema(example = 98)]
+    active_sessions: u32,
+    /// Sessions and open places at a time.
+    #[schema(example = 100)]
+    max_concurrent: u32,
+    /// How many more could be let in now.
+    #[schema(example = 2)]
+    slots_available: u32,
+    /// The highest number that was given.
+    #[schema(example = 5000)]
+    joined: u64,
+    /// The highest place that was served.
+    #[schema(example = 3800)]
+    served: u64,
+    /// Whether it switched itself on.
+    by_surge: bool,
+}
+
+impl StatsBody {
+    /// As it was seen.
+    pub fn new(event: EventId, state: &RoomState) -> Self {
+        StatsBody {
+            event_id: event.0,
+            enabled: state.method.is_some(),
+            method: state.method.map(Method::word),
+            queue_size: state.queue_size(),
+            active_sessions: state.live,
+            max_concurrent: state.max_concurrent,
+            slots_available: state.slots_available(),
+            joined: state.floors.joined,
+            served: state.floors.served,
+            by_surge: state.by_surge,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_standing_is_told() {
+        let shown = |standing| serde_json::to_value(StandingBody::new(standing, false)).unwrap();
+        let waiting = Standing::Waiting { position: 5, wait_seconds: 70, refresh_seconds: 7 };
+        assert_eq!(
+            shown(waiting),
+            serde_json::json!({
+                "admitted": false, "status": "queued", "position": 5,
+                "estimated_wait_seconds": 70, "refresh_after_seconds": 7,
+                "message": "You are number 5 in line",
+            })
+        );
+        let admitted = shown(Standing::Admitted { ends_ms: 9, left_seconds: 4 });
+        assert_eq!(admitted["message"], "You can now proceed to book tickets");
+        assert_eq!(
+            (&admitted["admitted"], &admitted["session_seconds_left"]),
+            (&true.into(), &4.into())
+        );
+        assert_eq!(
+            shown(Standing::Gathering { joined: 9, refresh_seconds: 2 })["position"],
+            serde_json::Value::Null
+        );
+        assert_eq!(shown(Standing::SoldOut)["status"], "sold_out");
+        assert_eq!(shown(Standing::Open)["admitted"], true);
+    }
+
+    #[test]
+    fn cloudflares_clients_are_told_in_their_words() {
+        let waiting = Standing::Waiting { position: 5, wait_seconds: 70, refresh_seconds: 7 };
+        let body = serde_json::to_value(StandingBody::new(waiting, true)).unwrap();
+        let cf = &body["cfWaitingRoom"];
+        assert_eq!((&cf["inWaitingRoom"], &cf["waitTime"]), (&true.into(), &2.into()));
+        assert_eq!(
+            (&cf["waitTimeFormatted"], &cf["isFIFOQueue"]),
+            (&"2 minutes".into(), &true.into())
+        );
+        assert_eq!(cf["refreshIntervalSeconds"], 7);
+    }
+}

@@ -1,0 +1,27 @@
+//! `draw`: the draw of a pre-queue, as it is told to anybody, and whether it was made as promised.
+
+mod fetch;
+mod show;
+mod verify;
+
+use std::process::ExitCode;
+
+use crate::config::Config;
+
+use super::failure::Failure;
+use super::output::Output;
+
+#[derive(clap::Subcommand, Debug)]
+pub(super) enum Command {
+    Show(show::Arguments),
+    Verify(verify::Arguments),
+}
+
+impl Command {
+    pub(super) async fn run(self, config: &Config, output: &Output) -> Result<ExitCode, Failure> {
+        match self {
+            Command::Show(arguments) => output.show(&arguments.run(config).await?),
+            Command::Verify(arguments) => output.show(&arguments.run().await?),
+        }
+    }
+}

@@ -1,0 +1,255 @@
+//! What makes a draw checkable: a secret is committed to before anybody joins, mixed with the
+//! joins themselves, and revealed after. The hashes here are published; changing one is changing
+//! [`super::ALGORITHM`].
+//!
+//! | what | is |
+//! |---|---|
+//! | commitment | hex of SHA-256(`holdfast draw commitment v1:` ‖ secret) |
+//! | joins hash | begins as the commitment; each join makes it hex of SHA-1(joins hash ‖ `:` ‖ number ‖ `:` ‖ hex of SHA-1(user)) |
+//! | seed | HMAC-SHA256, with the secret as key, of `holdfast draw seed v1:` ‖ joiners ‖ `:` ‖ joins hash |
+//!
+//! Numbers are decimal, hex is lower-case, secret and users are bytes. SHA-1 is what scripts in
+//! Redis have. Two lists of joins with one hash would help nobody: the seed needs the secret too.
+
+use data_encoding::HEXLOWER;
+use ring::digest::{SHA1_FOR_LEGACY_USE_ONLY, SHA256, digest};
+use ring::hmac;
+use serde::{Deserialize, Serialize};
+
+use super::{ALGORITHM, Draw, SEED_BYTES};
+use crate::domain::{EventId, UserId};
+
+/// Bytes of a secret.
+pub const SECRET_BYTES: usize = 32;
+
+const COMMITMENT_TAG: &[u8] = b"holdfast draw commitment v1:";
+const SEED_TAG: &str = "holdfast draw seed v1:";
+/// Hex digits of a SHA-1.
+const SHA1_CHARS: usize = 40;
+
+/// Hex as it stands in all of this.
+pub fn hex(bytes: &[u8]) -> String {
+    HEXLOWER.encode(bytes)
+}
+
+/// What is published of a secret before the draw.
+pub fn commitment(secret: &[u8; SECRET_BYTES]) -> [u8; 32] {
+    let mut tagged = [0; COMMITMENT_TAG.len() + SECRET_BYTES];
+    tagged[..COMMITMENT_TAG.len()].copy_from_slice(COMMITMENT_TAG);
+    tagged[COMMITMENT_TAG.len()..].copy_from_slice(secret);
+    bytes(digest(&SHA256, &tagged).as_ref())
+}
+
+/// The running hash after one more join.
+pub fn next_join(joins_hash: &str, number: u64, user: &UserId) -> String {
+    let sha1 = |text: &str| hex(digest(&SHA1_FOR_LEGACY_USE_ONLY, text.as_bytes()).as_ref());
+    sha1(&format!("{joins_hash}:{number}:{}", sha1(user.as_str())))
+}
+
+/// What the places are computed from.
+pub fn seed(secret: &[u8; SECRET_BYTES], joins_hash: &str, joiners: u64) -> [u8; SEED_BYTES] {
+    let key = hmac::Key::new(hmac::HMAC_SHA256, secret);
+    let message = format!("{SEED_TAG}{joiners}:{joins_hash}");
+    bytes(hmac::sign(&key, message.as_bytes()).as_ref())
+}
+
+/// The 32 bytes that both of these hashes have.
+fn bytes(hash: &[u8]) -> [u8; 32] {
+    hash.first_chunk().copied().unwrap_or_default()
+}
+
+/// How far a draw is, as is told to anybody.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum DrawStatus {
+    /// People gather; the secret is not told.
+    Gathering,
+    /// Its outcome is fixed; everything is told.
+    Fixed,
+}
+
+/// What anybody is told of a draw: `GET /api/v1/events/{id}/waiting-room/draw`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PublicDraw {
+    /// The event.
+    pub event_id: EventId,
+    /// How places are computed.
+    pub algorithm: String,
+    /// What the secret was committed to, hex.
+    pub commitment: String,
+    /// When people began to gather, RFC 3339.
+    pub opened_at: String,
+    /// How far it is.
+    pub status: DrawStatus,
+    /// How many are in it, once it is fixed.
+    pub joiners: Option<u64>,
+    /// The running hash of their joins, once it is fixed, hex.
+    pub joins_hash: Option<String>,
+    /// The secret, once it is fixed, hex.
+    pub secret: Option<String>,
+    /// When it was fixed, RFC 3339.
+    pub fixed_at: Option<String>,
+}
+
+/// Why nothing can be computed from what was told of a draw.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum DrawFault {
+    /// It is not fixed.
+    #[error("people still gather for it: it can be checked once it is fixed")]
+    Gathering,
+    /// It was made in another way.
+    #[error("it was made by {0:?}; this build knows {ALGORITHM}")]
+    Algorithm(String),
+    /// Something of it is not there.
+    #[error("it is said to be fixed, but has no {0}")]
+    Missing(&'static str),
+    /// Something is not what it should be.
+    #[error("its {0} is not lower-case hex of the length that it has")]
+    NoHex(&'static str),
+    /// The secret is another one than was committed to.
+    #[error("its secret is not the one that was committed to: that one would give {0}")]
+    Commitment(String),
+}
+
+impl PublicDraw {
+    /// The draw, computed from what was told, once the secret is found to be the one that was
+    /// committed to.
+    ///
+    /// # Errors
+    /// If it is not, or if what was told is incomplete.
+    pub fn draw(&self) -> Result<Draw, DrawFault> {
+        if self.algorithm != ALGORITHM {
+            return Err(DrawFault::Algorithm(self.algorithm.clone()));
+        }
+        if self.status == DrawStatus::Gathering {
+            return Err(DrawFault::Gathering);
+        }
+        let joiners = self.joiners.ok_or(DrawFault::Missing("joiners"))?;
+        let joins_hash = self.joins_hash.as_deref().ok_or(DrawFault::Missing("joins_hash"))?;
+        let secret = self.secret.as_deref().ok_or(DrawFault::Missing("secret"))?;
+        let secret = decoded(secret).ok_or(DrawFault::NoHex("secret"))?;
+        let committed = hex(&commitment(&secret));
+        if committed != self.commitment {
+            return Err(DrawFault::Commitment(committed));
+        }
+        // Of nobody's joins it is still what it began as.
+        let is_sha1 =
+            joins_hash.len() == SHA1_CHARS && HEXLOWER.decode(joins_hash.as_bytes()).is_ok();
+        if !is_sha1 && (joiners > 0 || joins_hash != self.commitment) {
+            return Err(DrawFault::NoHex("joins_hash"));
+        }
+        Ok(Draw::new(seed(&secret, joins_hash, joiners), joiners))
+    }
+}
+
+fn decoded(text: &str) -> Option<[u8; SECRET_BYTES]> {
+    let mut bytes = [0; SECRET_BYTES];
+    if text.len() != SECRET_BYTES * 2 {
+        return None;
+    }
+    HEXLOWER.decode_mut(text.as_bytes(), &mut bytes).ok().map(|_| bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SECRET: [u8; SECRET_BYTES] = [7; SECRET_BYTES];
+
+    fn told() -> PublicDraw {
+        PublicDraw {
+            event_id: EventId(1),
+            algorithm: ALGORITHM.into(),
+            commitment: hex(&commitment(&SECRET)),
+            opened_at: "2026-11-22T08:00:00.000Z".into(),
+            status: DrawStatus::Fixed,
+            joiners: Some(3),
+            joins_hash: Some("ab".repeat(20)),
+            secret: Some(hex(&SECRET)),
+            fixed_at: Some("2026-11-22T10:00:00.000Z".into()),
+        }
+    }
+
+    #[test]
+    fn the_hashes_are_pinned() {
+        // As computed with Python's hashlib and hmac. Who checks a draw relies on them.
+        let committed = hex(&commitment(&SECRET));
+        assert_eq!(committed, "29846532bb6534f8f877d108d70447c73b2d513cfacea58350990e62a6842201");
+        let user = "ann".parse().unwrap();
+        let first = next_join(&committed, 1, &user);
+        assert_eq!(first, "5584ff1b5f8f80bcf7eb42a965a1ae6e758a7551");
+        let second = next_join(&first, 2, &"zoë".parse().unwrap());
+        assert_eq!(second, "826af13b6e4e62799a52c757c226d9e8ba81a11d");
+        assert_eq!(
+            hex(&seed(&SECRET, &second, 2)),
+            "1ec9d79f48e4e35ac142406541df223ffdde8ff4acfc247e9d6e1f9f25a8976f"
+        );
+        let draw = Draw::new(seed(&SECRET, &second, 10), 10);
+        let places: Vec<u64> = (1..=10).map(|number| draw.place(number)).collect();
+        assert_eq!(places, [3, 9, 1, 5, 4, 7, 8, 2, 6, 10]);
+    }
+
+    #[test]
+    fn what_was_told_is_enough() {
+        let seed = seed(&SECRET, &"ab".repeat(20), 3);
+        assert_eq!(told().draw(), Ok(Draw::new(seed, 3)));
+        let nobody = PublicDraw { joiners: Some(0), joins_hash: Some(told().commitment), ..told() };
+        assert_eq!(nobody.draw().map(|draw| draw.joiners()), Ok(0));
+    }
+
+    #[test]
+    fn every_input_changes_the_seed() {
+        let hash = "ab".repeat(20);
+        let own = seed(&SECRET, &hash, 3);
+        assert_ne!(own, seed(&[8; SECRET_BYTES], &hash, 3));
+        assert_ne!(own, seed(&SECRET, &"ac".repeat(20), 3));
+        assert_ne!(own, seed(&SECRET, &hash, 4));
+        let (ann, bob) = ("ann".parse().unwrap(), "bob".parse().unwrap());
+        let join = next_join("ab", 1, &ann);
+        for other in [next_join("ac", 1, &ann), next_join("ab", 2, &ann), next_join("ab", 1, &bob)]
+        {
+            assert_ne!(join, other);
+        }
+    }
+
+    #[test]
+    fn what_is_wrong_is_told() {
+        type Break = fn(&mut PublicDraw);
+        let cases: [(Break, &str); 9] = [
+            (|told| told.status = DrawStatus::Gathering, "people still gather"),
+            (|told| told.algorithm = "dice".into(), "made by \"dice\""),
+            (|told| told.joiners = None, "has no joiners"),
+            (|told| told.joins_hash = None, "has no joins_hash"),
+            (|told| told.secret = None, "has no secret"),
+            (|told| told.secret = Some("07".repeat(31)), "its secret is not"),
+            (|told| told.secret = Some("0G".repeat(32)), "its secret is not"),
+            (|told| told.secret = Some("08".repeat(32)), "not the one that was committed to"),
+            (|told| told.joins_hash = Some(told.commitment.clone()), "its joins_hash is not"),
+        ];
+        for (break_it, expected) in cases {
+            let mut told = told();
+            break_it(&mut told);
+            let message = told.draw().unwrap_err().to_string();
+            assert!(message.contains(expected), "{message}");
+        }
+    }
+
+    #[test]
+    fn the_json_is_pinned() {
+        let gathering = PublicDraw {
+            status: DrawStatus::Gathering,
+            commitment: "c0".into(),
+            joiners: None,
+            joins_hash: None,
+            secret: None,
+            fixed_at: None,
+            ..told()
+        };
+        let expected = "{\"event_id\":1,\"algorithm\":\"feistel-sha256-v1\",\"commitment\":\"c0\",\
+            \"opened_at\":\"2026-11-22T08:00:00.000Z\",\"status\":\"gathering\",\"joiners\":null,\
+            \"joins_hash\":null,\"secret\":null,\"fixed_at\":null}";
+        let json = serde_json::to_string(&gathering).unwrap();
+        assert_eq!(json, expected);
+        assert_eq!(serde_json::from_str::<PublicDraw>(&json).unwrap(), gathering);
+    }
+}

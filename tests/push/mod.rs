@@ -1,0 +1,18 @@
+//! What clients are told unasked: WebSockets and event streams, their bounds and their end.
+
+mod bounds;
+mod ending;
+mod frames;
+mod sockets;
+mod streams;
+
+use holdfast::config::Config;
+
+use crate::support::api::{Api, Place, places};
+
+/// An API with these settings above a test's own, and an event of it.
+async fn api_with(settings: impl FnOnce(Config) -> Config) -> (Api, u64) {
+    let api = Api::here(settings(Place::shared().config())).await.patient();
+    let event = api.event(places(4)).await;
+    (api, event)
+}

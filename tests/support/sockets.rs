@@ -1,0 +1,126 @@
+//! WebSockets as a browser speaks them, by a client that shares no code with the server.
+
+use std::time::Duration;
+
+use futures_util::{SinkExt, StreamExt};
+use serde_json::{Value, json};
+use tokio::net::TcpStream;
+use tokio_tungstenite::WebSocketStream;
+use tokio_tungstenite::tungstenite::client::IntoClientRequest;
+use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
+use tokio_tungstenite::tungstenite::{Error, Message};
+
+use super::http::{Client, Raw};
+
+/// No message that is due takes longer.
+pub const BOUND: Duration = Duration::from_secs(30);
+
+/// An open WebSocket.
+pub struct Socket {
+    stream: WebSocketStream<TcpStream>,
+}
+
+impl Client {
+    /// Opens a WebSocket and reads its first message.
+    pub async fn socket(&self, event: u64) -> Socket {
+        let mut socket = self.try_socket(event, &[]).await.expect("an open socket");
+        let connected = json!({ "type": "connected", "event_id": event, "message": "Connected" });
+        assert_eq!(socket.json().await, connected);
+        socket
+    }
+
+    /// Opens a WebSocket with these headers; else the status and code of the refusal.
+    pub async fn try_socket(
+        &self,
+        event: u64,
+        headers: &[(&'static str, &str)],
+    ) -> Result<Socket, (u16, String)> {
+        let url = format!("ws://{}/ws/events/{event}", self.address());
+        let mut request = url.into_client_request().unwrap();
+        for (name, value) in headers {
+            request.headers_mut().insert(*name, value.parse().unwrap());
+        }
+        let stream = TcpStream::connect(self.address()).await.unwrap();
+        match tokio_tungstenite::client_async(request, stream).await {
+            Ok((stream, _)) => Ok(Socket { stream }),
+            Err(Error::Http(refusal)) => {
+                let body: Value =
+                    serde_json::from_slice(refusal.body().as_deref().unwrap_or_default()).unwrap();
+                let error = body["error"].as_str().expect("a problem").to_owned();
+                Err((refusal.status().as_u16(), error))
+            }
+            Err(error) => panic!("neither a socket nor a refusal: {error}"),
+        }
+    }
+
+    /// A WebSocket on which every byte is the test's own; nothing is read but the answer's head.
+    pub async fn raw_socket(&self, event: u64) -> Raw {
+        let head = format!(
+            "GET /ws/events/{event} HTTP/1.1\r\nHost: {}\r\nConnection: Upgrade\r\n\
+             Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\n\
+             Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n",
+            self.address()
+        );
+        let mut raw = self.raw(head.as_bytes()).await;
+        let answer = raw.answer(BOUND).await;
+        assert_eq!(answer.status, 101);
+        // The example of RFC 6455.
+        let accept = answer.header("sec-websocket-accept");
+        assert_eq!(accept, Some("s3pPLMBiTxaQ9kYGzzhZRbK+xOo="));
+        raw
+    }
+}
+
+impl Socket {
+    /// The next message of any kind but pings, which are answered by reading on.
+    pub async fn next(&mut self) -> Option<Message> {
+        loop {
+            let next = tokio::time::timeout(BOUND, self.stream.next()).await;
+            match next.expect("a message within the bound") {
+                Some(Ok(Message::Ping(_))) => {}
+                Some(Ok(message)) => return Some(message),
+                Some(Err(_)) | None => return None,
+            }
+        }
+    }
+
+    /// The next message, which is a text of JSON.
+    pub async fn json(&mut self) -> Value {
+        match self.next().await {
+            Some(Message::Text(text)) => serde_json::from_str(&text).expect("JSON"),
+            other => panic!("no text: {other:?}"),
+        }
+    }
+
+    /// The server's code and reason to close, after which the connection ends.
+    pub async fn closed(&mut self) -> (CloseCode, String) {
+        loop {
+            match self.next().await {
+                Some(Message::Close(Some(frame))) => {
+                    while self.next().await.is_some() {}
+                    return (frame.code, frame.reason.to_string());
+                }
+                Some(_) => {}
+                None => panic!("ended without a reason"),
+            }
+        }
+    }
+
+    /// Waits for a ping of the server, and answers it.
+    pub async fn pinged(&mut self) {
+        let pinged = async {
+            while !matches!(self.stream.next().await, Some(Ok(Message::Ping(_)))) {}
+            self.stream.flush().await.unwrap();
+        };
+        tokio::time::timeout(BOUND, pinged).await.expect("a ping within the bound");
+    }
+
+    pub async fn send(&mut self, message: Message) {
+        self.stream.send(message).await.unwrap();
+    }
+
+    /// Sends a text; whether it could be sent.
+    pub async fn say(&mut self, text: &str) -> bool {
+        self.stream.send(Message::text(text)).await.is_ok()
+    }
+}
