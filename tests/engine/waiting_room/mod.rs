@@ -6,6 +6,7 @@ mod guard;
 mod losses;
 mod model;
 mod mutants;
+mod promises;
 mod random;
 mod room;
 mod switching;

@@ -4,8 +4,9 @@ use holdfast::redis::scripts::{ClockSource, Scripts};
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 
+use super::promises::Ran;
 use super::room::{Room, of};
-use super::world::{Ran, SEATS, World};
+use super::world::{SEATS, World};
 use crate::support::servers::{Flavor, available};
 
 /// Steps on one event.

@@ -1,7 +1,7 @@
 //! A waiting room in a real Redis and in the model at once: each answer and, after each step, the
 //! whole state have to agree, and what the room promises has to hold.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use holdfast::domain::{BookingId, DrawState, Floors, Method, RoomSettings, RoomState};
 use holdfast::redis::{Admitted, Claimed, Code, Joined, RoomPlace};
@@ -10,6 +10,7 @@ use rand::rngs::StdRng;
 use rand::seq::IndexedRandom;
 
 use super::books::{Books, Hall, Who};
+use super::promises::{Promises, Ran, agree, promise};
 use super::room::{Room, of};
 use crate::support::engine::START_MS;
 
@@ -18,32 +19,6 @@ pub const SEATS: u32 = 7;
 const USERS: u32 = 10;
 /// Processes that ask, each with what it remembers.
 const PROCESSES: usize = 3;
-/// Why a sequence was ended: Redis differs from the model, or broke a promise.
-pub type Ran = Result<(), String>;
-
-fn agree<T: PartialEq + std::fmt::Debug>(what: &str, redis: &T, model: &T) -> Ran {
-    if redis == model {
-        return Ok(());
-    }
-    Err(format!("{what}: Redis {redis:?}, the model {model:?}"))
-}
-
-fn promise(holds: bool, what: impl Fn() -> String) -> Ran {
-    if holds { Ok(()) } else { Err(what()) }
-}
-
-/// What must hold whatever the model says, gathered from the answers alone.
-#[derive(Default)]
-struct Promises {
-    /// Since the last loss: given numbers, and those that became sessions.
-    given: BTreeSet<u64>,
-    begun: BTreeSet<(String, u64)>,
-    /// When so many places were opened, while the cap on them stood.
-    openings: Vec<(i64, u64)>,
-    /// Live sessions and unclaimed places.
-    taken: u64,
-    floors: Floors,
-}
 
 /// One event, its room, and those who come.
 pub struct World<'a> {
