@@ -16,4 +16,5 @@ mod push;
 mod races;
 mod restore;
 mod support;
+mod waiting_room;
 mod worker;

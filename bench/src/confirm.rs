@@ -64,7 +64,7 @@ pub async fn run(options: Options) -> Result<(), Box<dyn Error>> {
     let metrics = Metrics::new("holdfast-bench");
     let (trigger, shutdown) = shutdown::channel();
     let services = start::connect(&config, &metrics).await?;
-    let (sale, tasks) = start::sale(&services, &config, &metrics, &shutdown);
+    let (sale, tasks) = start::sale(&services, &config, &metrics, &shutdown)?;
     let listener = TcpListener::bind("127.0.0.1:0")?;
     let working = tokio::spawn(worker::run(
         listener,

@@ -261,8 +261,8 @@ mod tests {
 
     #[test]
     fn secrets_are_checked_and_never_shown() {
-        type Secrets<'a> = &'a [(&'a str, &'a [u8])];
-        let cases: [(Secrets<'_>, &str); 6] = [
+        type Keys<'a> = &'a [(&'a str, &'a [u8])];
+        let cases: [(Keys<'_>, &str); 6] = [
             (&[], "there are 0; there can be 1 to 8"),
             (&[NEW; 9], "there are 9"),
             (&[NEW, NEW], "\"2026-11\" is there twice"),

@@ -34,8 +34,9 @@ const SEATS: u32 = 250;
 const EVENTS: usize = 4;
 /// How long a confirmation waits for the archive: some are told 202.
 const CONFIRM_WAIT: Duration = Duration::from_secs(1);
-/// How long the archive may take to catch up.
-const CATCH_UP: Duration = Duration::from_secs(300);
+/// How long the archive may take to catch up. What a stalled worker had read is read again after
+/// half a minute, so each stall costs as much.
+const CATCH_UP: Duration = Duration::from_secs(600);
 /// How long holds of the other events last: longer than all this takes on the slowest machine.
 const HOLD_SECONDS: u64 = 3_600;
 

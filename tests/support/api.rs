@@ -8,6 +8,7 @@ use std::sync::{Arc, LazyLock};
 use holdfast::api::Gates;
 use holdfast::archive::Archive;
 use holdfast::config::Config;
+use holdfast::domain::TokenKeys;
 use holdfast::domain::policy::AllRules;
 use holdfast::redis::Engine;
 use holdfast::shutdown::{self, Trigger};
@@ -36,6 +37,15 @@ const CONNECTS_MAX: u32 = 5;
 
 /// The worker's program.
 const WORKER: &str = env!("CARGO_BIN_EXE_holdfast-worker");
+
+/// What all processes sign admission tokens with.
+pub const TOKEN_SECRET: &str = "test:a secret of thirty-two bytes at least";
+
+/// The same, to look into tokens.
+pub fn token_keys() -> TokenKeys {
+    let (id, secret) = TOKEN_SECRET.split_once(':').unwrap();
+    TokenKeys::new(&[(id, secret.as_bytes())]).unwrap()
+}
 
 /// Where the processes of one deployment meet: two servers, and a name of its own on both.
 #[derive(Clone)]
@@ -69,6 +79,7 @@ impl Place {
             http_body_timeout_ms: SILENCE_MS,
             http_keep_alive_seconds: KEEP_ALIVE_SECONDS,
             redis_timeout_ms: PATIENT_MS,
+            token_secrets: vec![TOKEN_SECRET.into()],
             limits: AllRules::Observe,
             shutdown_notice_ms: 0,
             ..Config::default()
@@ -89,6 +100,7 @@ impl Place {
             ("HOLDFAST_HTTP_BODY_TIMEOUT_MS", &SILENCE_MS.to_string()),
             ("HOLDFAST_HTTP_KEEP_ALIVE_SECONDS", &KEEP_ALIVE_SECONDS.to_string()),
             ("HOLDFAST_REDIS_TIMEOUT_MS", &PATIENT_MS.to_string()),
+            ("HOLDFAST_TOKEN_SECRETS", TOKEN_SECRET),
             // Tests ask more often than any honest client; those of limits say so.
             ("HOLDFAST_LIMITS", "observe"),
         ];

@@ -12,9 +12,11 @@ use tokio::net::TcpStream;
 /// after another, and a machine that stalls meanwhile.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(90);
 /// How often a patient client asks again.
-const AGAIN_MAX: u32 = 240;
-/// How long it waits before it does.
+const AGAIN_MAX: u32 = 60;
+/// How long it waits before it does, twice as long each time up to the other: a service that is
+/// slow is not kept so by those who ask again.
 const AGAIN_AFTER: Duration = Duration::from_millis(250);
+const AGAIN_AFTER_MAX: Duration = Duration::from_secs(4);
 
 /// Speaks to one server. Made anew by each test: its connections belong to the test's runtime.
 #[derive(Clone)]
@@ -114,14 +116,15 @@ impl Ask {
     }
 
     pub async fn try_send(self) -> Result<Reply, reqwest::Error> {
-        let mut asked_again = 0;
+        let (mut asked_again, mut pause) = (0, AGAIN_AFTER);
         loop {
             let request = self.request.try_clone().expect("a body in memory");
             let answer = request.send().await?;
             let (status, headers) = (answer.status().as_u16(), answer.headers().clone());
             if status == 503 && asked_again < self.again_max {
                 asked_again += 1;
-                tokio::time::sleep(AGAIN_AFTER).await;
+                tokio::time::sleep(pause).await;
+                pause = (pause * 2).min(AGAIN_AFTER_MAX);
                 continue;
             }
             let bytes = answer.bytes().await?.to_vec();

@@ -55,11 +55,11 @@ pub(super) async fn api(base: &str, event: EventId) -> Result<String, Failure> {
 }
 
 async fn get(url: &str) -> Result<String, String> {
-    let request = Request::get(url).header(USER_AGENT, AGENT).header(ACCEPT, "application/json");
-    let request = request.body(Empty::<Bytes>::new()).map_err(|error| error.to_string())?;
-    if request.uri().scheme().is_none() {
+    if !(url.starts_with("https://") || url.starts_with("http://")) {
         return Err("give the API's address as https://tickets.example".to_owned());
     }
+    let request = Request::get(url).header(USER_AGENT, AGENT).header(ACCEPT, "application/json");
+    let request = request.body(Empty::<Bytes>::new()).map_err(|error| error.to_string())?;
     let mut tcp = HttpConnector::new();
     tcp.enforce_http(false);
     let connector = HttpsConnectorBuilder::new()

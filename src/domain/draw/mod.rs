@@ -13,7 +13,8 @@
 //! smallest domain of 4^h that has room for all joiners. Its round function is the first 8 bytes,
 //! big-endian, of SHA-256(seed ‖ round, 1 byte ‖ right half, 8 bytes big-endian), of which the
 //! lowest h bits count. What falls outside the joiners goes through it again until it falls
-//! inside.
+//! inside. Such networks make even permutations alone, of which one more bit, the lowest of round
+//! 24's function of 0, makes odd ones too: if it is set, the first two numbers change roles.
 
 mod evidence;
 #[cfg(test)]
@@ -42,13 +43,18 @@ pub struct Draw {
     joiners: u64,
     /// Bits of one half of the domain, 1 to 32.
     half_bits: u32,
+    /// Whether the first two numbers change roles.
+    is_crossed: bool,
 }
 
 impl Draw {
     /// The draw among the numbers 1 to `joiners`.
     pub fn new(seed: [u8; SEED_BYTES], joiners: u64) -> Self {
         let bits = u64::BITS - joiners.saturating_sub(1).leading_zeros();
-        Draw { seed, joiners, half_bits: bits.div_ceil(2).max(1) }
+        let half_bits = bits.div_ceil(2).max(1);
+        let mut draw = Draw { seed, joiners, half_bits, is_crossed: false };
+        draw.is_crossed = joiners >= 2 && draw.round(ROUNDS, 0) & 1 == 1;
+        draw
     }
 
     /// How many are in it.
@@ -58,26 +64,38 @@ impl Draw {
 
     /// The place of a number. A number that is not in the draw is its own place.
     pub fn place(&self, number: u64) -> u64 {
-        self.walk(number, |value| self.forth(value))
+        if !self.has(number) {
+            return number;
+        }
+        self.walk(self.crossed(number - 1), |value| self.forth(value)) + 1
     }
 
     /// The number that has a place.
     pub fn number(&self, place: u64) -> u64 {
-        self.walk(place, |value| self.back(value))
+        if !self.has(place) {
+            return place;
+        }
+        self.crossed(self.walk(place - 1, |value| self.back(value))) + 1
+    }
+
+    fn has(&self, number: u64) -> bool {
+        (1..=self.joiners).contains(&number)
+    }
+
+    /// The first two change roles, or nobody does.
+    fn crossed(&self, value: u64) -> u64 {
+        if self.is_crossed && value < 2 { value ^ 1 } else { value }
     }
 
     /// Applies a permutation of the domain until it leads to one of the joiners. It does: its
     /// cycle comes back to where it began, and that is inside. So the walk is bounded by the
     /// values outside, at most three for each joiner, and has four steps at most on average.
     fn walk(&self, from: u64, step: impl Fn(u64) -> u64) -> u64 {
-        if !(1..=self.joiners).contains(&from) {
-            return from;
-        }
-        let mut value = step(from - 1);
+        let mut value = step(from);
         while value >= self.joiners {
             value = step(value);
         }
-        value + 1
+        value
     }
 
     fn forth(&self, value: u64) -> u64 {

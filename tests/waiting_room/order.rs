@@ -1,0 +1,87 @@
+//! People are let in in the order of their numbers, exactly, whichever process they ask.
+
+use std::collections::HashMap;
+
+use futures_util::{StreamExt, stream};
+use serde_json::json;
+
+use super::SOON;
+use crate::support::api::{Api, Place, places, token_keys};
+use crate::support::eventually;
+use crate::support::http::Client;
+
+/// Those who join.
+const JOINERS: usize = 300;
+/// Of them at the same time.
+const AT_ONCE: usize = 32;
+/// Sessions at a time.
+const CONCURRENT: u64 = 20;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_order_of_admission_is_the_order_of_numbers() {
+    let place = Place::shared();
+    let mut apis = Vec::new();
+    for _ in 0..4 {
+        apis.push(Api::program(&place, &[]).await.patient());
+    }
+    let _workers = [place.worker(), place.worker()];
+    let event = apis[0].event(places(1_000)).await;
+    let settings =
+        json!({ "max_concurrent": CONCURRENT, "session_duration": 1, "claim_window": 5 });
+    apis[0].enable_room(event, settings).await;
+    let api = |n: usize| -> &Client { &apis[n % apis.len()] };
+    let joins = stream::iter((0..JOINERS).map(|n| async move {
+        let token = api(n).joined(event, &format!("user-{n}")).await;
+        (number_of(&token), token)
+    }));
+    let tokens: HashMap<u64, String> = joins.buffer_unordered(AT_ONCE).collect().await;
+    let numbers: Vec<u64> = (1..=JOINERS as u64).collect();
+    let mut given: Vec<u64> = tokens.keys().copied().collect();
+    given.sort_unstable();
+    assert_eq!(given, numbers, "each number once");
+
+    // Round after round everybody asks, in an order of its own. Whoever is let in has a number
+    // that was served; whoever asked later in the same round and is not has a higher one than
+    // all who were let in before the round began.
+    let (mut admitted, mut positions) = (Vec::<u64>::new(), HashMap::<u64, u64>::new());
+    let mut round = 0;
+    eventually("all are let in", SOON * 3, async || {
+        round += 1;
+        let highest_before = admitted.iter().max().copied().unwrap_or_default();
+        let waiting: Vec<u64> =
+            numbers.iter().copied().filter(|number| !admitted.contains(number)).collect();
+        let asked = stream::iter(waiting.into_iter().map(|number| {
+            let token = &tokens[&number];
+            async move { (number, api(number as usize + round).room_status(event, token).await) }
+        }));
+        let asked: Vec<_> = asked.buffer_unordered(AT_ONCE).collect().await;
+        for (number, reply) in asked {
+            if reply.status == 403 {
+                // Let in by an answer that was lost, or too slow to claim: on a busy machine.
+                let reason = reply.problem(403, "waiting_room_token_invalid")["reason"].clone();
+                assert!(
+                    ["lapsed", "session_ended"].contains(&reason.as_str().unwrap()),
+                    "{reason}"
+                );
+                admitted.push(number);
+                continue;
+            }
+            let status = reply.json(200);
+            if status["admitted"] == true {
+                admitted.push(number);
+                continue;
+            }
+            assert!(number > highest_before, "{number} waits, {highest_before} was let in before");
+            let position = status["position"].as_u64().unwrap();
+            let told = positions.insert(number, position).unwrap_or(u64::MAX);
+            assert!(position <= told, "{number} was at {told}, is at {position}");
+        }
+        admitted.len() == JOINERS
+    })
+    .await;
+}
+
+/// The number in a token, as its owner may read it.
+fn number_of(token: &str) -> u64 {
+    token_keys().verify(token, 0).unwrap().number
+}

@@ -1,0 +1,56 @@
+//! Waiting costs Redis nothing, and little memory.
+
+use std::time::Duration;
+
+use futures_util::{StreamExt, stream};
+use serde_json::json;
+
+use crate::support::api::{Api, Place, places};
+use crate::support::servers::{Flavor, Server, available, private_redis};
+
+/// Questions of people who wait.
+const POLLS: usize = 20_000;
+const AT_ONCE: usize = 32;
+/// How long Redis is watched while nobody asks.
+const IDLE: Duration = Duration::from_secs(4);
+
+/// Commands that Redis has run, those that ask for this aside.
+fn commands(redis: &Server) -> u64 {
+    let info = redis.command_lines(&["INFO", "stats"]);
+    let line = info.iter().find_map(|line| line.strip_prefix("total_commands_processed:"));
+    line.unwrap().trim().parse().unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn polls_cost_redis_nothing() {
+    let flavor = if available(Flavor::Redis) { Flavor::Redis } else { Flavor::Valkey };
+    let redis = private_redis(flavor);
+    let place = Place::new(&redis, crate::support::servers::shared_mongodb());
+    let api = Api::program(&place, &[]).await.patient();
+    let event = api.event(places(10)).await;
+    api.enable_room(event, json!({ "max_concurrent": 1 })).await;
+    let token = api.joined(event, "ann").await;
+    // Nobody is let in: no worker runs.
+    api.room_status(event, &token).await.json(200);
+    let (before, began) = (commands(&redis), std::time::Instant::now());
+    tokio::time::sleep(IDLE).await;
+    let idle_rate = (commands(&redis) - before) as f64 / began.elapsed().as_secs_f64();
+
+    let (before, began) = (commands(&redis), std::time::Instant::now());
+    let polls =
+        stream::iter((0..POLLS).map(|_| async {
+            api.room_status(event, &token).await.json(200)["position"].as_u64()
+        }));
+    let positions: Vec<_> = polls.buffer_unordered(AT_ONCE).collect().await;
+    let seconds = began.elapsed().as_secs_f64();
+    assert!(positions.iter().all(|position| *position == Some(1)));
+    let spent = (commands(&redis) - before) as f64;
+    // What is spent in any time is spent; one a hundred polls would be seen.
+    let allowed = idle_rate * seconds * 1.5 + 50.0;
+    println!(
+        "{POLLS} polls in {seconds:.1} s: {spent} commands, {:.0} of them idle",
+        idle_rate * seconds
+    );
+    assert!(spent < allowed, "{spent} commands in {seconds} s, idle {idle_rate} a second");
+    assert!(allowed < POLLS as f64 / 10.0, "too slow to tell: {seconds} s");
+}
