@@ -9,6 +9,7 @@ mod own_keys;
 mod quantity;
 mod retention;
 mod settlement;
+mod waiting_room;
 
 use crate::on_each_redis;
 use crate::support::engine::{START_MS, Stage, small_event};
