@@ -72,5 +72,6 @@ return {
   redis.call('ZCOUNT', sessions_key, '(' .. now, '+inf'), unclaimed, owed,
   redis.call('ZCARD', left_key), left_total,
   tonumber(redis.call('HGET', event_key, 'available') or 0), is_sold_out() and 1 or 0,
-  room.max_concurrent, room.session_ms, room.claim_ms, table.concat(leavers, ','), table.concat(young, ','),
+  room.max_concurrent, room.session_ms, room.claim_ms, table.concat(leavers, ','),
+  table.concat(young, ','),
 }

@@ -43,7 +43,7 @@ use super::{SaleError, unix_now_ms};
 use crate::domain::admission_token::{AdmissionToken, TokenFault, TokenKeys};
 use crate::domain::draw::PublicDraw;
 use crate::domain::waiting_room::{estimated_wait_seconds, refresh_after_seconds};
-use crate::domain::{EventId, Floors, Method, RoomState, UserId};
+use crate::domain::{DrawState, EventId, Floors, Method, RoomState, UserId};
 use crate::redis::{Claimed, Code, Engine, Joined, RoomPlace};
 
 use rooms::{Room, Rooms};
@@ -137,7 +137,7 @@ impl WaitingRoom {
         let room = self.inner.rooms.known(event).await?;
         let mut joined = self.inner.engine.room_join(event, &user, None, room.floors()).await?;
         if let Joined::PlaceNeeded(number) = joined {
-            let place = self.place(&room, number).await?.unwrap_or(number);
+            let place = self.drawn_place(&room, number).await?;
             let known = Some((number, place));
             joined = self.inner.engine.room_join(event, &user, known, room.floors()).await?;
         }
@@ -321,6 +321,20 @@ impl WaitingRoom {
             Some(_) => Ok(()),
             None => Err(SaleError::EventUnknown(event)),
         }
+    }
+
+    /// The place of a number that Redis says was drawn, which this process may not know yet.
+    async fn drawn_place(&self, room: &Room, number: u64) -> Result<u64, SaleError> {
+        let mut place = self.place(room, number).await?;
+        if room.seen().state.draw != DrawState::Fixed {
+            self.inner.rooms.look(room).await?;
+            place = self.place(room, number).await?;
+        }
+        place.ok_or_else(|| SaleError::Unavailable {
+            dependency: "redis",
+            reason: "the draw was fixed a moment ago, and is not now".to_owned(),
+            unknown: false,
+        })
     }
 
     /// The place of a number; `None` while people gather for the draw.

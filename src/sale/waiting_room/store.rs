@@ -80,7 +80,7 @@ impl RoomStore {
             let mut next = before.clone().unwrap_or_else(|| self.fresh(event));
             edit(&mut next.settings);
             next.settings.check().map_err(SaleError::Invalid)?;
-            self.prepare_draw(&known, &mut next)?;
+            self.prepare_draw(&known, &mut next).await?;
             let is_new = before
                 .as_ref()
                 .is_none_or(|before| before.settings != next.settings || before.draw != next.draw);
@@ -110,13 +110,21 @@ impl RoomStore {
 
     /// Opens a draw where one is wanted. INVARIANT: its secret is never changed once its
     /// commitment could be seen.
-    fn prepare_draw(&self, event: &Event, room: &mut StoredRoom) -> Result<(), SaleError> {
+    async fn prepare_draw(&self, event: &Event, room: &mut StoredRoom) -> Result<(), SaleError> {
         let reason = match (&room.draw, room.settings.shuffle) {
             (None, false) | (Some(_), true) => return Ok(()),
             (Some(draw), false) if draw.fixed.is_some() => return Ok(()),
             (Some(_), false) => "people gather for its draw, which cannot be taken back".to_owned(),
             (None, true) => {
                 let now_ms = unix_now_ms();
+                let state = self.engine.room_look(event.id, 0, 0, Floors::default()).await?;
+                if state.floors.joined > 0 {
+                    let reason = "people have joined already, and were told where they stand";
+                    return Err(SaleError::EventState {
+                        event: event.id,
+                        reason: reason.to_owned(),
+                    });
+                }
                 if event.on_sale_at_ms.is_some_and(|at_ms| at_ms > now_ms) {
                     let secret: [u8; 32] = rand::random();
                     room.draw = Some(StoredDraw {
