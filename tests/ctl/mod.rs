@@ -18,6 +18,7 @@ mod seats;
 mod status;
 mod verify;
 mod verify_faults;
+mod waiting_room;
 
 use std::time::Duration;
 
