@@ -12,7 +12,7 @@ KILLS ?= 200
 RAISE_FILE_LIMIT = ulimit -n "$$(ulimit -Hn)" 2>/dev/null || true
 
 .DEFAULT_GOAL := help
-.PHONY: help run check services test model bench bench-confirm bench-gates bench-sale torture-pay fmt lint deny mutants ci clean
+.PHONY: help run check services test model bench bench-confirm bench-gates bench-queue bench-sale torture-pay fmt lint deny mutants ci clean
 
 help: ## List these commands
 	@awk 'BEGIN { FS = ":.*## " } /^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -60,6 +60,11 @@ bench-confirm: ## Measure a confirmation against one majority write with journal
 bench-gates: ## Measure what the gates without I/O cost a request
 	@$(PYTHON) deploy/services.py run --dir .holdfast/bench --exec \
 		sh -c 'exec $(CARGO) bench -p holdfast-bench --bench gates'
+
+bench-queue: ## Measure what a million people in a waiting room take of Redis
+	$(CARGO) build --release -p holdfast-bench
+	@$(PYTHON) deploy/services.py run --dir .holdfast/bench --exec \
+		sh -c 'exec target/release/holdfast-bench queue --redis-url $$REDIS_URL'
 
 bench-sale: ## Sell 5,000 seats to 20,000 simulated buyers and check every answer; SALE="--buyers 500" changes it
 	@rm -rf .holdfast/bench-sale

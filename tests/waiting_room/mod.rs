@@ -2,6 +2,7 @@
 
 mod draw;
 mod loss;
+mod memory;
 mod order;
 mod polls;
 mod surge;
