@@ -25,6 +25,7 @@ mod seats;
 mod status;
 mod time;
 mod verify;
+mod waiting_room;
 
 use std::process::ExitCode;
 
@@ -84,6 +85,9 @@ enum Command {
     /// Keep addresses and users out, let others through, list both
     #[command(subcommand)]
     Access(access::Command),
+    /// Show waiting rooms, switch them on and off
+    #[command(subcommand)]
+    WaitingRoom(waiting_room::Command),
     Lag(lag::Arguments),
     Health(health::Arguments),
     /// Show the draw of a pre-queue, and check it from public data alone
@@ -146,6 +150,7 @@ impl Command {
             Command::Bookings(command) => command.run(config, output).await,
             Command::Limits(command) => command.run(config, output).await,
             Command::Access(command) => command.run(config, output).await,
+            Command::WaitingRoom(command) => Box::pin(command.run(config, output)).await,
             Command::Lag(arguments) => output.show(&arguments.run(config).await?),
             Command::Health(arguments) => output.show(&arguments.run(config).await?),
             Command::Draw(command) => command.run(config, output).await,
@@ -165,6 +170,7 @@ impl Command {
             Command::DeadLetters(command) => command.changes(),
             Command::Limits(command) => command.changes(),
             Command::Access(command) => command.changes(),
+            Command::WaitingRoom(command) => command.changes(),
             Command::Restore(arguments) => Some(("restore", arguments.target())),
             Command::Reconcile(arguments) => arguments.changes(),
             Command::Status(_)

@@ -140,7 +140,8 @@ async fn a_start_with_settings_that_cannot_be_says_why() {
     refused(&place, &keyless, &["open to the network", "HOLDFAST_ADMIN_KEYS_SHA256"]).await;
     let key = format!("ops:{}", "ab".repeat(32));
     let key = ("HOLDFAST_ADMIN_KEYS_SHA256", key.as_str());
-    let forgeable = [open, ("HOLDFAST_TRUSTED_PROXIES", "10.0.0.1"), key];
+    let none = ("HOLDFAST_TOKEN_SECRETS", "");
+    let forgeable = [open, ("HOLDFAST_TRUSTED_PROXIES", "10.0.0.1"), key, none];
     refused(&place, &forgeable, &["open to the network", "HOLDFAST_TOKEN_SECRETS"]).await;
     let short = [("HOLDFAST_TOKEN_SECRETS", "k1:hunter2")];
     refused(&place, &short, &["token_secrets", "7 bytes; it needs 32 at least"]).await;

@@ -1,5 +1,6 @@
 //! Waiting rooms over HTTP and sockets, with real API and worker processes.
 
+mod crowd;
 mod draw;
 mod loss;
 mod memory;

@@ -122,8 +122,11 @@ mod tests {
         assert!(settings.on && settings.renews);
         assert_eq!((settings.max_concurrent, settings.session_ms), (5, 300_000));
         assert_eq!(settings.method, Method::Reject);
-        let shown = r#"{"max_concurrent":5,"method":"reject","renew":true,"session_duration":300}"#;
-        assert_eq!(wishes.to_string(), shown);
+        let shown: Value = serde_json::from_str(&wishes.to_string()).unwrap();
+        let expected = json!({
+            "max_concurrent": 5, "method": "reject", "renew": true, "session_duration": 300,
+        });
+        assert_eq!(shown, expected);
     }
 
     #[test]

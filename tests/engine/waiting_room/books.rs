@@ -2,7 +2,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use holdfast::domain::{DrawState, Floors, RoomSettings, RoomState};
+use holdfast::domain::{DrawState, Floors, RoomSettings, RoomState, YoungBatch};
+
+/// Batches that a look tells of: those opened within this time.
+const YOUNG_MS: i64 = 5_000;
 
 /// What became of a number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -118,7 +121,10 @@ impl Books {
 
     pub fn state(&self, hall: Hall, known_left: u64) -> RoomState {
         let new = self.leavers.len() - self.leavers.len().min(known_left as usize);
+        let young = self.batches.iter().filter(|batch| self.now_ms - batch.opened_ms <= YOUNG_MS);
+        let young = young.map(|b| YoungBatch { opened_ms: b.opened_ms, first: b.first });
         RoomState {
+            young_batches: young.collect(),
             at_ms: self.now_ms,
             revision: self.revision,
             method: self.settings.on.then_some(self.settings.method),

@@ -1,0 +1,167 @@
+//! `waiting-room enable` and `disable`.
+
+use serde::Serialize;
+
+use crate::config::Config;
+use crate::ctl::failure::Failure;
+use crate::ctl::output::Shown;
+use crate::domain::{EventId, Method, RoomSettings, UserId};
+use crate::sale::waiting_room::{RoomEdit, RoomStore};
+use crate::start;
+
+/// Switch an event's waiting room on, or change one that is on
+///
+/// From then on, who has no session in it is refused at booking. What is not given stays as it was
+/// set before, or as `waiting_room_*` settings say. With --automatic it goes on by itself when
+/// attempts surge, and off again.
+#[derive(clap::Args, Debug)]
+#[command(after_help = "Examples:
+  holdfastctl waiting-room enable 7 --max-concurrent 100 --session-seconds 300
+  holdfastctl waiting-room enable 7 --automatic true --surge-per-second 800
+  holdfastctl waiting-room enable 7 --shuffle true   # before its sale begins
+  holdfastctl waiting-room enable 7 --method reject  # lets nobody in")]
+pub(in crate::ctl) struct Enable {
+    /// The event's id
+    #[arg(value_name = "EVENT")]
+    event: u32,
+    /// Sessions and open places at a time
+    #[arg(long, value_name = "NUMBER")]
+    max_concurrent: Option<u32>,
+    /// Most places opened in any minute; 0: as many as come free
+    #[arg(long, value_name = "NUMBER")]
+    per_minute: Option<u32>,
+    /// How long a session lasts
+    #[arg(long, value_name = "SECONDS")]
+    session_seconds: Option<u32>,
+    /// How long one lasts with renewals
+    #[arg(long, value_name = "SECONDS")]
+    session_cap_seconds: Option<u32>,
+    /// Whether asking where one stands renews a session
+    #[arg(long, value_name = "BOOL")]
+    renew: Option<bool>,
+    /// How long a served place may be claimed
+    #[arg(long, value_name = "SECONDS")]
+    claim_seconds: Option<u32>,
+    /// fifo, passthrough (lets everybody through) or reject (lets nobody in)
+    #[arg(long, value_parser = method)]
+    method: Option<Method>,
+    /// Whether those who join before the sale begins are shuffled when it does
+    #[arg(long, value_name = "BOOL")]
+    shuffle: Option<bool>,
+    /// Whether it goes on by itself when attempts surge, instead of now
+    #[arg(long, value_name = "BOOL")]
+    automatic: Option<bool>,
+    /// Attempts a second at which it goes on by itself
+    #[arg(long, value_name = "NUMBER")]
+    surge_per_second: Option<u32>,
+    /// Attempts a second below which it goes off again
+    #[arg(long, value_name = "NUMBER")]
+    calm_per_second: Option<u32>,
+    /// Who does it
+    #[arg(long, value_name = "NAME", env = "USER", default_value = "holdfastctl")]
+    by: UserId,
+}
+
+/// Switch an event's waiting room off
+///
+/// Everybody may book again. Places are kept for as long as their tokens are valid.
+#[derive(clap::Args, Debug)]
+#[command(after_help = "Example:
+  holdfastctl waiting-room disable 7")]
+pub(in crate::ctl) struct Disable {
+    /// The event's id
+    #[arg(value_name = "EVENT")]
+    event: u32,
+    /// Who does it
+    #[arg(long, value_name = "NAME", env = "USER", default_value = "holdfastctl")]
+    by: UserId,
+}
+
+fn method(word: &str) -> Result<Method, String> {
+    word.parse().map_err(|()| "it is fifo, passthrough or reject".to_owned())
+}
+
+/// A room as it was changed.
+#[derive(Serialize)]
+pub(super) struct Changed {
+    event: u32,
+    revision: u64,
+    settings: RoomSettings,
+}
+
+impl Enable {
+    pub(super) fn target(&self) -> String {
+        format!("event {}", self.event)
+    }
+
+    pub(super) async fn run(self, config: &Config) -> Result<Changed, Failure> {
+        let (event, by) = (self.event, self.by.clone());
+        changed(config, event, &by, move |settings: &mut RoomSettings| self.apply(settings)).await
+    }
+
+    fn apply(&self, room: &mut RoomSettings) {
+        let ms = |seconds: u32| u64::from(seconds) * 1_000;
+        room.method = self.method.unwrap_or(room.method);
+        room.max_concurrent = self.max_concurrent.unwrap_or(room.max_concurrent);
+        room.per_minute = self.per_minute.unwrap_or(room.per_minute);
+        room.session_ms = self.session_seconds.map_or(room.session_ms, ms);
+        let cap_ms = room.session_cap_ms.max(room.session_ms);
+        room.session_cap_ms = self.session_cap_seconds.map_or(cap_ms, ms);
+        room.claim_ms = self.claim_seconds.map_or(room.claim_ms, ms);
+        room.renews = self.renew.unwrap_or(room.renews);
+        room.shuffle = self.shuffle.unwrap_or(room.shuffle);
+        let surge = &mut room.surge;
+        surge.automatic = self.automatic.unwrap_or(surge.automatic);
+        surge.on_per_second = self.surge_per_second.unwrap_or(surge.on_per_second);
+        let calm = surge.off_per_second.min(surge.on_per_second);
+        surge.off_per_second = self.calm_per_second.unwrap_or(calm);
+        room.on = !surge.automatic;
+    }
+}
+
+impl Disable {
+    pub(super) fn target(&self) -> String {
+        format!("event {}", self.event)
+    }
+
+    pub(super) async fn run(self, config: &Config) -> Result<Changed, Failure> {
+        let off = |room: &mut RoomSettings| {
+            room.on = false;
+            room.surge.automatic = false;
+        };
+        changed(config, self.event, &self.by, off).await
+    }
+}
+
+async fn changed(
+    config: &Config,
+    event: u32,
+    by: &UserId,
+    edit: impl RoomEdit,
+) -> Result<Changed, Failure> {
+    let engine = start::existing_engine(config).await?;
+    let archive = start::existing_archive(config).await?;
+    let store = RoomStore::of(&engine, &archive, &start::sale_settings(config));
+    let stored = store.change(EventId(event), by.as_str(), edit).await?;
+    Ok(Changed { event, revision: stored.revision, settings: stored.settings })
+}
+
+impl Shown for Changed {
+    fn text(&self) -> String {
+        let room = &self.settings;
+        let is = match (room.on, room.surge.automatic) {
+            (true, _) => format!("on ({})", room.method.word()),
+            (false, true) => {
+                format!("going on by itself at {} attempts a second", room.surge.on_per_second)
+            }
+            (false, false) => "off".to_owned(),
+        };
+        format!(
+            "The waiting room of event {} is {is}: {} at a time, sessions of {} s, {} s to claim.",
+            self.event,
+            room.max_concurrent,
+            room.session_ms as f64 / 1_000.0,
+            room.claim_ms as f64 / 1_000.0,
+        )
+    }
+}
