@@ -17,13 +17,15 @@ const ROWS: u32 = 100;
 const UNDER_WAY: usize = 200;
 /// Joins between two signs of progress.
 const PROGRESS_EVERY: u64 = 10_000;
-/// Calls of `room_look` and of `room_admit` that are timed.
-const CALLS: u32 = 200;
-/// Time between two admissions: longer than the shortest time between two batches, so that each
-/// can open one.
-const ADMIT_EVERY: Duration = Duration::from_millis(50);
+/// Looks that are timed.
+const LOOKS: u32 = 200;
+/// Admissions that are timed.
+const ADMISSIONS: u32 = 30;
+/// Time between two admissions: longer than the shortest time between two batches, a hundredth of
+/// the claim window, so that each can open one.
+const ADMIT_EVERY: Duration = Duration::from_millis(350);
 /// Places that one admission opens.
-const PLACES_MAX: u32 = 100;
+const PLACES_A_BATCH: u32 = 100;
 /// Sessions and open places that the room allows.
 const CONCURRENT: u32 = 100_000;
 /// How long a room that is off is kept, ms.
@@ -67,7 +69,7 @@ pub async fn run(options: Options) -> Result<(), Box<dyn Error>> {
     let after = memory(&stage.engine).await?;
     let bytes_a_join = (after as f64 - before as f64) / joins as f64;
     let look_ms = look(&stage, joins).await?;
-    let (admit_ms, opened) = admit(&stage, &settings, joins).await?;
+    let (admit_ms, opened, admissions) = admit(&stage, &settings, joins).await?;
 
     println!("people in the queue                      {joins:>12}");
     println!(
@@ -76,12 +78,12 @@ pub async fn run(options: Options) -> Result<(), Box<dyn Error>> {
     println!("joins a second, {UNDER_WAY} under way          {joins_per_second:12.0}");
     println!("room_look, there and back, median        {look_ms:12.3} ms");
     println!(
-        "room_admit, there and back, median       {admit_ms:12.3} ms  ({opened} places opened)"
+        "room_admit, there and back, median       {admit_ms:12.3} ms  ({opened} places, {admissions} batches)"
     );
     let json = serde_json::json!({
         "joins": joins, "bytes_a_join": bytes_a_join, "bytes_target": BYTES_TARGET,
         "joins_per_second": joins_per_second, "look_ms": look_ms, "admit_ms": admit_ms,
-        "places_opened": opened,
+        "places_opened": opened, "batches": admissions,
     });
     println!("{json}");
     Ok(())
@@ -120,7 +122,7 @@ async fn join_all(stage: &Stage, joins: u64) -> Result<(), Box<dyn Error>> {
 /// The median time of a look, ms.
 async fn look(stage: &Stage, joins: u64) -> Result<f64, Box<dyn Error>> {
     let mut times = Vec::new();
-    for _ in 0..CALLS {
+    for _ in 0..LOOKS {
         let began = Instant::now();
         let state = stage.engine.room_look(stage.event.id, 0, 0, Floors::default()).await?;
         times.push(began.elapsed().as_secs_f64() * 1_000.0);
@@ -131,18 +133,18 @@ async fn look(stage: &Stage, joins: u64) -> Result<f64, Box<dyn Error>> {
     Ok(median(times))
 }
 
-/// The median time of an admission that opened places, ms; and all the places opened.
+/// The median time of an admission that opened places, ms; all the places opened, and by how many.
 async fn admit(
     stage: &Stage,
     settings: &RoomSettings,
     joins: u64,
-) -> Result<(f64, u64), Box<dyn Error>> {
+) -> Result<(f64, u64, usize), Box<dyn Error>> {
     let (mut times, mut opened) = (Vec::new(), 0);
-    for _ in 0..CALLS {
+    for batch in 1..=ADMISSIONS {
         let began = Instant::now();
         let admitted = stage
             .engine
-            .room_admit(stage.event.id, settings, PLACES_MAX, Floors::default())
+            .room_admit(stage.event.id, settings, batch * PLACES_A_BATCH, Floors::default())
             .await?
             .ok_or("the room is off")?;
         let took = began.elapsed();
@@ -155,8 +157,9 @@ async fn admit(
         }
         tokio::time::sleep(ADMIT_EVERY).await;
     }
-    match times.is_empty() {
-        true => Err("no admission opened a place".into()),
-        false => Ok((median(times), opened)),
+    if times.is_empty() {
+        return Err("no admission opened a place".into());
     }
+    let admissions = times.len();
+    Ok((median(times), opened, admissions))
 }
