@@ -70,7 +70,8 @@ impl Wishes {
         let [max_concurrent, session, cap, claim, per_minute, surge, calm] = self.numbers;
         let [renews, shuffle, automatic] = self.switches;
         let ms = |seconds: u32| u64::from(seconds) * 1_000;
-        settings.on = true;
+        // To wait until attempts surge is not to be on by hand.
+        settings.on = automatic != Some(true);
         settings.method = self.method.unwrap_or(settings.method);
         settings.max_concurrent = max_concurrent.unwrap_or(settings.max_concurrent);
         settings.per_minute = per_minute.unwrap_or(settings.per_minute);
@@ -81,8 +82,6 @@ impl Wishes {
         settings.shuffle = shuffle.unwrap_or(settings.shuffle);
         let s = &mut settings.surge;
         s.automatic = automatic.unwrap_or(s.automatic);
-        // To wait until attempts surge is not to be on by hand.
-        settings.on = !s.automatic;
         s.on_per_second = surge.unwrap_or(s.on_per_second);
         s.off_per_second = calm.unwrap_or(s.off_per_second.min(s.on_per_second));
     }
@@ -127,6 +126,20 @@ mod tests {
             "max_concurrent": 5, "method": "reject", "renew": true, "session_duration": 300,
         });
         assert_eq!(shown, expected);
+    }
+
+    #[test]
+    fn enabling_is_by_hand_unless_it_is_to_be_automatic() {
+        let mut settings = RoomSettings::default();
+        for (pairs, on) in [
+            (&[("automatic", "true")][..], false),
+            (&[("max_concurrent", "5")], true),
+            (&[("automatic", "true"), ("surge_per_second", "9")], false),
+            (&[("automatic", "false")], true),
+        ] {
+            wishes(&query(pairs), None).unwrap().apply(&mut settings);
+            assert_eq!(settings.on, on, "{pairs:?}");
+        }
     }
 
     #[test]

@@ -115,7 +115,8 @@ impl Enable {
         surge.on_per_second = self.surge_per_second.unwrap_or(surge.on_per_second);
         let calm = surge.off_per_second.min(surge.on_per_second);
         surge.off_per_second = self.calm_per_second.unwrap_or(calm);
-        room.on = !surge.automatic;
+        // To wait until attempts surge is not to be on by hand.
+        room.on = self.automatic != Some(true);
     }
 }
 
