@@ -7,12 +7,14 @@ TEST ?=
 SALE ?=
 OPERATIONS ?= 1000000
 KILLS ?= 200
+JOINERS ?= 50000
+POLLS ?= 200000
 
 # Tests open more connections than the soft limit of 1,024 files allows.
 RAISE_FILE_LIMIT = ulimit -n "$$(ulimit -Hn)" 2>/dev/null || true
 
 .DEFAULT_GOAL := help
-.PHONY: help run check services test model bench bench-confirm bench-gates bench-queue bench-sale torture-pay fmt lint deny mutants ci clean
+.PHONY: help run check services test model bench bench-confirm bench-gates bench-queue bench-sale torture-pay torture-queue fmt lint deny mutants ci clean
 
 help: ## List these commands
 	@awk 'BEGIN { FS = ":.*## " } /^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -34,6 +36,9 @@ model: services ## Run the model of the sale for longer; OPERATIONS=number
 
 torture-pay: services ## Kill processes at random while buyers pay; KILLS=number
 	@$(RAISE_FILE_LIMIT); TORTURE_KILLS=$(KILLS) $(CARGO) test --test main -- --nocapture paying::torture
+
+torture-queue: services ## Let many wait while processes die, and ask often; JOINERS=number, POLLS=number
+	@$(RAISE_FILE_LIMIT); QUEUE_JOINERS=$(JOINERS) QUEUE_POLLS=$(POLLS) $(CARGO) test --test main -- --nocapture --test-threads 1 waiting_room::crowd waiting_room::polls
 
 fmt: ## Format the code
 	$(CARGO) fmt --all
