@@ -21,6 +21,7 @@ impl Sale {
     /// booking while that lives.
     pub async fn hold(&self, request: HoldRequest) -> Result<BookingView, SaleError> {
         let mut event = self.known_event(request.event).await?;
+        self.inner.waiting_room.note_attempt(event.id);
         let mut choice = Choice::new(&event, &request.seats)?;
         let scope = Scope::Hold(event.id);
         let fingerprint = choice.fingerprint(event.id);

@@ -12,6 +12,8 @@ use crate::support::servers::{Flavor, Server, available, private_redis};
 const POLLS: usize = 20_000;
 const POLLS_VARIABLE: &str = "QUEUE_POLLS";
 const AT_ONCE: usize = 32;
+/// Events that are asked for and do not exist.
+const GUESSED: u64 = 100;
 /// How long Redis is watched while nobody asks.
 const IDLE: Duration = Duration::from_secs(4);
 
@@ -56,4 +58,29 @@ async fn polls_cost_redis_nothing() {
     );
     assert!(spent < allowed, "{spent} commands in {seconds} s, idle {idle_rate} a second");
     assert!(allowed < count as f64 / 10.0, "too slow to tell: {seconds} s");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn guessing_events_has_redis_asked_for_none() {
+    let flavor = if available(Flavor::Redis) { Flavor::Redis } else { Flavor::Valkey };
+    let redis = private_redis(flavor);
+    let place = Place::new(&redis, crate::support::servers::shared_mongodb());
+    let api = Api::program(&place, &[]).await.patient();
+    let within = async || {
+        let before = commands(&redis);
+        tokio::time::sleep(IDLE).await;
+        commands(&redis) - before
+    };
+    let idle = within().await;
+    for event in 1_000..1_000 + GUESSED {
+        let body = json!({ "event_id": event, "seat_ids": [1] });
+        let hold = api.post("/api/v1/bookings").user("eve").json(body.clone());
+        hold.send().await.problem(404, "event_unknown");
+        let with_token = api.post("/api/v1/bookings").user("eve").json(body);
+        let with_token = with_token.header(super::TOKEN, "v1.x.y.z").send().await;
+        with_token.problem(403, "waiting_room_token_invalid");
+    }
+    // Each would be looked at twice a second.
+    let after = within().await;
+    assert!(after < idle + GUESSED, "{after} commands in {IDLE:?}, {idle} before");
 }

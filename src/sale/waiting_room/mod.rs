@@ -193,7 +193,7 @@ impl WaitingRoom {
             return Err(SaleError::AdmissionInvalid(AdmissionFault::GivenUp));
         }
         let Some(place) = self.place(&room, token.number).await? else {
-            let refresh_seconds = refresh_after_seconds(room.seconds_to_sale(unix_now_ms()));
+            let refresh_seconds = refresh_after_seconds(self.seconds_to_sale(token.event).await?);
             return Ok(Standing::Gathering { joined: room.floors().joined, refresh_seconds });
         };
         let served = room.floors().served;
@@ -286,8 +286,8 @@ impl WaitingRoom {
         self.inner.store.public_draw(event).await
     }
 
-    /// Counts an attempt to hold seats, and says which number the caller's token has; 0 where it
-    /// sent none. Asks nobody: `hold` itself looks at the session.
+    /// Which number the caller's token has; 0 where it sent none. Asks nobody: `hold` itself looks
+    /// at the session.
     ///
     /// # Errors
     /// [`SaleError::AdmissionInvalid`] where a room is, or may be, on and the token is not the
@@ -298,10 +298,9 @@ impl WaitingRoom {
         user: Option<&UserId>,
         token: Option<&str>,
     ) -> Result<u64, SaleError> {
-        let room = self.inner.rooms.get(event);
-        room.note_attempt();
         let Some(text) = token else { return Ok(0) };
-        if room.is_known_open() {
+        // Nobody has checked yet that there is such an event: it is not looked at for this.
+        if self.inner.rooms.find(event).is_some_and(|room| room.is_known_open()) {
             return Ok(0);
         }
         let token = self.verify(event, text)?;
@@ -309,6 +308,11 @@ impl WaitingRoom {
             return Err(SaleError::AdmissionInvalid(AdmissionFault::OtherUser));
         }
         Ok(token.number)
+    }
+
+    /// Counts an attempt to hold seats of an event that there is.
+    pub(super) fn note_attempt(&self, event: EventId) {
+        self.inner.rooms.get(event).note_attempt();
     }
 
     /// Tells a token's owner how they come forward.
@@ -321,6 +325,12 @@ impl WaitingRoom {
             Some(_) => Ok(()),
             None => Err(SaleError::EventUnknown(event)),
         }
+    }
+
+    async fn seconds_to_sale(&self, event: EventId) -> Result<u64, SaleError> {
+        let event = self.inner.catalogue.recent(event).await?;
+        let on_sale_at_ms = event.and_then(|event| event.on_sale_at_ms).unwrap_or_default();
+        Ok(u64::try_from(on_sale_at_ms - unix_now_ms()).unwrap_or_default() / 1_000)
     }
 
     /// The place of a number that Redis says was drawn, which this process may not know yet.

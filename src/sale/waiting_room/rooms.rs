@@ -2,7 +2,7 @@
 //! it tells of a room is at most as old as that, or as Redis' silence.
 
 use std::collections::{HashMap, VecDeque};
-use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
@@ -51,8 +51,6 @@ pub(super) struct Room {
     /// The highest served place that positions were told by.
     shown: AtomicU64,
     attempts: AtomicU64,
-    /// When the sale begins, Unix ms; 0: it has begun, or nobody knows.
-    on_sale_at_ms: AtomicI64,
     left: Mutex<Left>,
     points: Mutex<VecDeque<(i64, u64)>>,
     draw: ArcSwapOption<Draw>,
@@ -86,7 +84,6 @@ impl Room {
             served: AtomicU64::new(0),
             shown: AtomicU64::new(0),
             attempts: AtomicU64::new(0),
-            on_sale_at_ms: AtomicI64::new(0),
             left: Mutex::default(),
             points: Mutex::default(),
             draw: ArcSwapOption::empty(),
@@ -136,11 +133,6 @@ impl Room {
         let seen = self.seen.load();
         seen.as_ref()
             .is_some_and(|seen| matches!(seen.state.method, None | Some(Method::Passthrough)))
-    }
-
-    pub(super) fn seconds_to_sale(&self, now_ms: i64) -> u64 {
-        let at_ms = self.on_sale_at_ms.load(Ordering::Relaxed);
-        u64::try_from(at_ms - now_ms).unwrap_or_default() / 1_000
     }
 
     /// Told after each look.
@@ -217,10 +209,15 @@ impl Rooms {
         Rooms { engine, store, rooms: Arc::default() }
     }
 
-    /// A room, seen or not; from now on it is looked at.
+    /// A room, if it is looked at.
+    pub(super) fn find(&self, event: EventId) -> Option<Arc<Room>> {
+        self.rooms.read().unwrap_or_else(PoisonError::into_inner).get(&event).cloned()
+    }
+
+    /// A room, seen or not; from now on it is looked at, so the caller knows that there is such an
+    /// event.
     pub(super) fn get(&self, event: EventId) -> Arc<Room> {
-        let found = self.rooms.read().unwrap_or_else(PoisonError::into_inner).get(&event).cloned();
-        if let Some(room) = found {
+        if let Some(room) = self.find(event) {
             if room.asked_at.load().elapsed() > LOOK_EVERY {
                 room.asked_at.store(Arc::new(Instant::now()));
             }
@@ -272,10 +269,6 @@ impl Rooms {
             }
         }
         looked.revision = looked.revision.max(state.revision);
-        if state.draw == DrawState::Gathering {
-            let on_sale_at_ms = self.store.on_sale_at_ms(room.event).await?;
-            room.on_sale_at_ms.store(on_sale_at_ms.unwrap_or_default(), Ordering::Relaxed);
-        }
         room.see(state);
         Ok(())
     }

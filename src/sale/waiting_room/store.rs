@@ -1,8 +1,7 @@
 //! What operators want of waiting rooms: in MongoDB, and from there in Redis.
 
-use crate::archive::{Archive, StoredDraw, StoredRoom};
-use crate::domain::draw::{self, Draw, DrawStatus, PublicDraw};
-use crate::domain::time::iso8601;
+use crate::archive::{Archive, FixedDraw, StoredDraw, StoredRoom};
+use crate::domain::draw::{Draw, PublicDraw};
 use crate::domain::{DrawState, Event, EventId, Floors, RoomSettings};
 use crate::redis::{Engine, RoomConfiguration};
 use crate::sale::{SaleError, SaleSettings, unix_now_ms};
@@ -126,13 +125,7 @@ impl RoomStore {
                     });
                 }
                 if event.on_sale_at_ms.is_some_and(|at_ms| at_ms > now_ms) {
-                    let secret: [u8; 32] = rand::random();
-                    room.draw = Some(StoredDraw {
-                        commitment: draw::hex(&draw::commitment(&secret)),
-                        secret: draw::hex(&secret),
-                        opened_at_ms: now_ms,
-                        fixed: None,
-                    });
+                    room.draw = Some(StoredDraw::open(&rand::random(), now_ms));
                     return Ok(());
                 }
                 "those who come before its sale begins are shuffled, and it has begun; give it an \
@@ -201,7 +194,7 @@ impl RoomStore {
         let Some((joiners, joins_hash)) = self.engine.room_draw(event).await? else {
             return Ok(false);
         };
-        let fixed = crate::archive::FixedDraw { joiners, joins_hash, at_ms: unix_now_ms() };
+        let fixed = FixedDraw { joiners, joins_hash, at_ms: unix_now_ms() };
         let Some(draw) = self.archive.fix_draw(event, &fixed).await? else { return Ok(false) };
         if let Some(fixed) = draw.fixed {
             tracing::info!(
@@ -218,20 +211,7 @@ impl RoomStore {
     /// If MongoDB does not answer, or has what this build cannot read.
     pub async fn public_draw(&self, event: EventId) -> Result<Option<PublicDraw>, SaleError> {
         let draw = self.stored(event).await?.and_then(|room| room.draw);
-        Ok(draw.map(|draw| {
-            let fixed = draw.fixed.as_ref();
-            PublicDraw {
-                event_id: event,
-                algorithm: draw::ALGORITHM.to_owned(),
-                commitment: draw.commitment,
-                opened_at: iso8601(draw.opened_at_ms),
-                status: fixed.map_or(DrawStatus::Gathering, |_| DrawStatus::Fixed),
-                joiners: fixed.map(|fixed| fixed.joiners),
-                joins_hash: fixed.map(|fixed| fixed.joins_hash.clone()),
-                secret: fixed.map(|_| draw.secret),
-                fixed_at: fixed.map(|fixed| iso8601(fixed.at_ms)),
-            }
-        }))
+        Ok(draw.map(|draw| draw.public(event)))
     }
 
     /// The draw of a room, computed as everybody can.
@@ -242,14 +222,6 @@ impl RoomStore {
         let public = self.public_draw(event).await?;
         let public = public.ok_or_else(|| broken(event, "it is gone"))?;
         public.draw().map_err(|fault| broken(event, &fault.to_string()))
-    }
-
-    /// When an event's sale begins, Unix ms.
-    ///
-    /// # Errors
-    /// If MongoDB does not answer.
-    pub(super) async fn on_sale_at_ms(&self, event: EventId) -> Result<Option<i64>, SaleError> {
-        Ok(self.archive.event(event).await?.and_then(|event| event.on_sale_at_ms))
     }
 }
 
