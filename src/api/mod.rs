@@ -12,7 +12,7 @@
 //! | path and query | `params` |
 //! | body: bounds, JSON, fields | `body`, `fields`, `idempotency` |
 //! | the use case | `events`, `seats`, `bookings`, `webhooks` |
-//! | news unasked | `push` |
+//! | news unasked | `push`, over connections that `upgrade` hands on |
 //! | a refusal | `problem` |
 //! | what browsers are told | `headers` |
 
@@ -44,6 +44,7 @@ mod sales;
 mod seats;
 mod server;
 mod state;
+mod upgrade;
 mod waiting_room;
 mod webhooks;
 

@@ -30,6 +30,7 @@ mod pulse;
 mod room;
 mod sockets;
 pub mod sse;
+mod wire;
 pub mod ws;
 
 pub use message::{Heard, Message};

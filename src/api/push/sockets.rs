@@ -8,6 +8,7 @@ use actix_web::web::Bytes;
 use prometheus::IntCounter;
 
 use super::message::Message;
+use super::wire::Lost;
 use crate::api::gates::Caller;
 use crate::api::per_client::PerClient;
 use crate::api::problem::{Code, Problem};
@@ -43,8 +44,10 @@ impl Kind {
 pub enum End {
     /// The client said so.
     Closed,
-    /// The connection broke, or took nothing for too long.
+    /// The connection broke.
     Gone,
+    /// The client took nothing for too long.
+    Stalled,
     /// The client was silent for too long.
     Idle,
     /// It said too much.
@@ -60,10 +63,20 @@ impl End {
         match self {
             End::Closed => "closed",
             End::Gone => "gone",
+            End::Stalled => "stalled",
             End::Idle => "idle",
             End::TooManyMessages => "too_many_messages",
             End::BadFrame => "bad_frame",
             End::Ending => "ending",
+        }
+    }
+}
+
+impl From<Lost> for End {
+    fn from(lost: Lost) -> Self {
+        match lost {
+            Lost::Gone => End::Gone,
+            Lost::Stalled => End::Stalled,
         }
     }
 }
