@@ -3,6 +3,7 @@
 
 mod confirm;
 mod decisions;
+mod push;
 mod queue;
 mod searches;
 mod sizes;
@@ -24,6 +25,8 @@ enum Command {
     Decisions(decisions::Options),
     /// What a confirmation takes, as a ratio to one majority write with journal
     Confirm(confirm::Options),
+    /// What 10,000 open WebSockets take of an API's memory, and how soon all know of a change
+    Push(push::Options),
     /// What a million people in a waiting room take of Redis' memory, and what serving them costs
     Queue(queue::Options),
     /// What a search for seats costs Redis in houses of 50,000 seats that are nearly sold
@@ -37,6 +40,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     match Cli::parse().command {
         Command::Decisions(options) => decisions::run(options).await,
         Command::Confirm(options) => confirm::run(options).await,
+        Command::Push(options) => push::run(options).await,
         Command::Queue(options) => queue::run(options).await,
         Command::Searches(options) => searches::run(options).await,
         Command::Sizes(options) => sizes::run(options).await,

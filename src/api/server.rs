@@ -26,7 +26,7 @@ use super::gates::Gates;
 use super::headers;
 use super::health::ReadinessCache;
 use super::openapi::Document;
-use super::push::Sockets;
+use super::push::{Boards, Sockets};
 use super::router::endpoints;
 use super::state::State;
 use super::upgrade;
@@ -76,10 +76,12 @@ fn build(
     shutdown: Shutdown,
 ) -> io::Result<Server> {
     let openapi = Document::openapi().to_json().map_err(io::Error::other)?;
+    let boards = Boards::new(sale.live().clone(), &config, &metrics, shutdown.clone());
     let state = Data::new(State {
         sale,
         gates,
         sockets: Arc::new(Sockets::new(&config, &metrics)),
+        boards: Arc::new(boards),
         metrics,
         shutdown: shutdown.clone(),
         readiness: ReadinessCache::default(),

@@ -15,7 +15,7 @@ use crate::telemetry::{Metrics, TraceContext};
 use super::body::BodyLimits;
 use super::gates::Gates;
 use super::health::ReadinessCache;
-use super::push::Sockets;
+use super::push::{Boards, Sockets};
 
 /// The shared parts of one server.
 pub struct State {
@@ -31,6 +31,8 @@ pub struct State {
     pub shutdown: Shutdown,
     /// Open WebSockets and event streams.
     pub sockets: Arc<Sockets>,
+    /// What is told of seats, for all of them.
+    pub boards: Arc<Boards>,
     /// What the dependencies said last.
     pub readiness: ReadinessCache,
     /// When this server began.

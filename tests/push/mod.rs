@@ -2,8 +2,11 @@
 
 mod bounds;
 mod ending;
+mod expiries;
 mod frames;
+mod resuming;
 mod room;
+mod seats;
 mod sockets;
 mod streams;
 

@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use actix_web::web::Bytes;
 use prometheus::IntCounter;
 
+use super::feed::News;
 use super::message::Message;
 use super::wire::Lost;
 use crate::api::gates::Caller;
@@ -165,13 +166,27 @@ impl Sockets {
 impl Open {
     /// A message's bytes, counted as sent.
     pub fn rendered(&self, message: &Message) -> Bytes {
-        let word = message.word();
+        self.count(message.word());
+        message.rendered(self.place.kind, None)
+    }
+
+    /// The bytes of news, counted as sent.
+    pub fn told(&self, news: News) -> Bytes {
+        match news {
+            News::Own(message) => self.rendered(&message),
+            News::Shared(told) => {
+                told.words.iter().for_each(|word| self.count(word));
+                told.bytes.clone()
+            }
+        }
+    }
+
+    fn count(&self, word: &str) {
         let at = Message::WORDS.iter().position(|known| *known == word);
         // A test shows that each is known.
         if let Some(counter) = at.map(|at| &self.place.all.sent[at]) {
             counter.inc();
         }
-        message.rendered(self.place.kind)
     }
 
     /// Says how it ends, where it is not the connection that breaks.

@@ -4,12 +4,15 @@ use std::io;
 use std::time::Duration;
 
 use actix_web::web::BytesMut;
+use socket2::SockRef;
 use tokio::net::TcpStream;
 
 use crate::api::upgrade;
 
 /// Bytes of one read. Not kept by a socket that waits.
 const READ_BYTES: usize = 2 * 1024;
+/// What the system keeps of what was sent and not taken, bytes (Linux keeps as much again for itself).
+const SEND_BUFFER_BYTES: usize = 64 * 1024;
 
 /// A connection that was upgraded.
 pub struct Wire {
@@ -29,6 +32,10 @@ pub enum Lost {
 impl Wire {
     /// Over this connection, which may take nothing for at most so long.
     pub fn new(stream: TcpStream, stall_timeout: Duration) -> Self {
+        // Else it may be megabytes. Where it cannot be set it stays what it is.
+        if let Err(error) = SockRef::from(&stream).set_send_buffer_size(SEND_BUFFER_BYTES) {
+            tracing::debug!(%error, "a socket's buffer is not bounded");
+        }
         Wire { stream, stall_timeout }
     }
 

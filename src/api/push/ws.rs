@@ -13,6 +13,7 @@ use super::feed::Feed;
 use super::inbox::{Came, Inbox};
 use super::message::{Heard, Message, frame};
 use super::pulse::{Due, Pulse};
+use super::seats::Wishes;
 use super::sockets::{End, Kind, Open};
 use super::wire::Wire;
 use super::{origin, room};
@@ -20,7 +21,7 @@ use crate::api::connections::{self, Connection};
 use crate::api::endpoint::Answer;
 use crate::api::gates;
 use crate::api::openapi::SocketProblems;
-use crate::api::params::event_id;
+use crate::api::params::{Query, event_id};
 use crate::api::problem::{Code, Problem};
 use crate::api::state::{Call, State};
 use crate::api::upgrade::Successor;
@@ -31,13 +32,19 @@ const VERSION: &str = "13";
 
 /// Open a WebSocket
 ///
-/// Texts of one JSON object each, both ways. The server says `connected` first. After
-/// `register_waiting_room` with the token that joining gave it says `registration_confirmed`, and then,
-/// unasked, the position, `admitted`, or why it will not be. It pings; a client that does not answer, sends
-/// more than 10 frames a second, or more than 4 KiB in one, is closed with a reason.
+/// Texts of one JSON object each, both ways. The server says `connected` first, then `snapshot` and, as
+/// seats change, `seat_update`s; with `since` it goes on from there, or tells a `gap` before the snapshot. To a user
+/// who is known it tells `booking_expired`. After `register_waiting_room` with the token that joining gave it
+/// says `registration_confirmed`, and then, unasked, the position, `admitted`, or why it will not be. It pings;
+/// a client that does not answer, sends more than 10 frames a second, or more than 4 KiB in one, is closed with
+/// a reason.
 #[utoipa::path(
     get, path = "/ws/events/{event_id}", tag = "events",
-    params(("event_id" = u32, Path, description = "The event")),
+    params(
+        ("event_id" = u32, Path, description = "The event"),
+        ("since" = Option<String>, Query, description = "What was told before, `generation-version`"),
+        ("snapshot" = Option<String>, Query, description = "`none`: the client fetches the seat map by itself"),
+    ),
     responses(
         (status = 101, description = "The socket; messages are as for `/api/v1/events/{event_id}/stream`"),
         SocketProblems,
@@ -47,6 +54,7 @@ pub async fn open(call: Call, _: Payload) -> Answer {
     let caller = gates::pass(&call, RouteClass::Push).await?;
     origin::check(&call)?;
     let event = event_id(&call.request)?;
+    let wishes = Wishes::of(&call, &Query::of(&call.request)?)?;
     let mut answer = handshake(&call)?;
     call.state.sale.known_event(event).await?;
     let is_ending = call.state.shutdown.is_requested();
@@ -54,7 +62,11 @@ pub async fn open(call: Call, _: Payload) -> Answer {
     let (user, state) = (caller.user, call.state.clone());
     let connection = connections::of(&call.request);
     let successor = Successor::new(move |stream, read| {
-        Socket::new(event, user, open, state, connection).lives(stream, read)
+        let mut seats = state.boards.follow(event, Kind::WebSocket, wishes);
+        let connected = Message::connected(event, seats.mark());
+        let feed = Feed::new(&state, event, seats, user.as_ref());
+        let socket = Socket::new(event, user, feed, open, state, connection);
+        socket.lives(stream, read, connected)
     });
     let mut answer = answer.finish();
     successor.succeed(&mut answer);
@@ -106,6 +118,7 @@ impl Socket {
     fn new(
         event: EventId,
         user: Option<UserId>,
+        feed: Feed,
         open: Open,
         state: Data<State>,
         connection: Option<Arc<Connection>>,
@@ -117,16 +130,15 @@ impl Socket {
             Duration::from_millis(config.socket_idle_timeout_ms),
             rand::random(),
         );
-        let feed = Feed::default();
         Socket { event, user, feed, pulse, open, state, _connection: connection }
     }
 
     /// Says and hears until one side ends.
-    async fn lives(mut self, stream: TcpStream, read: BytesMut) {
+    async fn lives(mut self, stream: TcpStream, read: BytesMut, first: Message) {
         let stall_timeout = Duration::from_millis(self.state.config.http_stall_timeout_ms);
         let wire = Wire::new(stream, stall_timeout);
         let mut inbox = Inbox::new(read);
-        let mut bytes = self.open.rendered(&Message::connected(self.event));
+        let mut bytes = self.open.rendered(&first);
         let last = loop {
             if !self.sends(&wire, &bytes).await {
                 return;
@@ -170,7 +182,7 @@ impl Socket {
                     self.closes(End::Ending, CloseCode::Away, "the server ends; connect again")
                 }
                 came = inbox.next(wire) => self.hears(came),
-                message = self.feed.next() => self.says(&message),
+                news = self.feed.next() => Turn::Says(self.open.told(news)),
                 () = tokio::time::sleep_until(self.pulse.due_at().into()) => self.beats(),
             };
             match turn {
@@ -225,8 +237,11 @@ impl Socket {
 
     fn registers(&mut self, token: &str) -> Message {
         match room::news(&self.state, self.event, self.user.as_ref(), token) {
-            Ok(news) => {
+            Ok((news, owner)) => {
                 self.feed.tell_of_room(news);
+                if self.user.is_none() {
+                    self.feed.tell_of_holds(&self.state, self.event, &owner);
+                }
                 Message::registered(self.event)
             }
             Err(problem) => problem.into(),
