@@ -9,6 +9,7 @@ mod room;
 mod seats;
 mod sockets;
 mod streams;
+mod upgrades;
 
 use holdfast::config::Config;
 

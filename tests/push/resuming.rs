@@ -10,7 +10,7 @@ use holdfast::config::Config;
 use holdfast::domain::EventId;
 use holdfast::redis::{Detail, Engine};
 use rand::rngs::StdRng;
-use rand::{Rng, RngExt, SeedableRng};
+use rand::{RngExt, SeedableRng};
 use serde_json::{Value, json};
 
 use super::api_with;

@@ -36,6 +36,10 @@ impl Wire {
         if let Err(error) = SockRef::from(&stream).set_send_buffer_size(SEND_BUFFER_BYTES) {
             tracing::debug!(%error, "a socket's buffer is not bounded");
         }
+        // What is told is whole: nothing is gained by waiting for more.
+        if let Err(error) = stream.set_nodelay(true) {
+            tracing::debug!(%error, "a socket's messages may be held back");
+        }
         Wire { stream, stall_timeout }
     }
 
