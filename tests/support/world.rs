@@ -190,7 +190,7 @@ impl World {
             room_number: 0,
             trace: String::new(),
         };
-        self.sale.hold(request).await
+        self.sale.hold(self.sale.weigh(request).await?).await
     }
 
     /// Pays for a hold.
