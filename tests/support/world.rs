@@ -103,11 +103,28 @@ impl World {
         World::bounded(redis, mongodb, rules, Bounds { redis_ms: 400, mongodb_ms: 5_000 }).await
     }
 
+    /// A sale that asks Redis for everything: for tests that count the log's entries, which a view
+    /// would have beat.
+    pub async fn without_views(redis: &Server, mongodb: &Server) -> Self {
+        let live = LiveSettings { seats_max: 0, ..LiveSettings::default() };
+        World::viewing(redis, mongodb, sale_settings(), PATIENT, live).await
+    }
+
     async fn bounded(
         redis: &Server,
         mongodb: &Server,
         rules: SaleSettings,
         bounds: Bounds,
+    ) -> Self {
+        World::viewing(redis, mongodb, rules, bounds, LiveSettings::default()).await
+    }
+
+    async fn viewing(
+        redis: &Server,
+        mongodb: &Server,
+        rules: SaleSettings,
+        bounds: Bounds,
+        live: LiveSettings,
     ) -> Self {
         let name = unique_name();
         let mut settings = settings(redis.url(), name.clone());
@@ -131,7 +148,7 @@ impl World {
                 provider: Arc::new(Simulated::new(&archive, SimulatedSettings::default())),
                 keys: token_keys(),
                 settings: rules,
-                live: LiveSettings::default(),
+                live,
             },
             Observers { sale: counts.clone(), live: Arc::new(Unobserved) },
             Arc::new(Faults::default()),
