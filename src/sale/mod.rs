@@ -20,6 +20,7 @@ pub mod opening;
 mod own_key;
 mod paying;
 pub mod policy;
+mod refusal;
 pub mod replay;
 pub mod restore;
 pub mod story;
@@ -28,6 +29,7 @@ mod unfinished;
 mod unload;
 pub mod verify;
 pub mod waiting_room;
+mod warming;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -47,16 +49,20 @@ pub use audit::{Act, Audit, Begun, NewAct};
 use catalogue::Catalogue;
 pub use error::SaleError;
 pub use events::Events;
+pub use hold::Weighed;
 pub use house::{ArchivedBlock, BlockRequest, HouseSeats};
 pub use load::Loading;
 pub use notices::Noticed;
 pub use paying::{
     Cashier, CheckOptions, Difference, Mended, MoneyTotals, PaymentsReport, Reconciled, Wait,
 };
+use refusal::Recent;
+pub use refusal::{HOPELESS, Hopeless};
 pub use types::*;
 use unfinished::Unfinished;
 pub use unload::Unloading;
 use waiting_room::{RoomStore, WaitingRoom};
+use warming::Warmth;
 
 /// The rules of a sale that operators set.
 #[derive(Clone, Debug)]
@@ -101,6 +107,8 @@ pub trait SaleObserver: Send + Sync {
     /// Something became of a payment: `charged`, `declined`, `not_done`, `unknown`, `abandoned`,
     /// `cancelled`, `committed_late`, `late_refunded`, `refunded`.
     fn payment(&self, what: &'static str);
+    /// A request to hold seats was refused from the live view.
+    fn refused_here(&self, _: Hopeless) {}
 }
 
 /// A sale's use cases. Cheap to clone.
@@ -120,6 +128,9 @@ struct Inner {
     faults: Arc<Faults>,
     settlements: Settlements,
     live: Live,
+    recent: Recent,
+    warmth: Warmth,
+    observer: Arc<dyn SaleObserver>,
     unfinished: Unfinished,
     waiting_room: WaitingRoom,
     settings: SaleSettings,
@@ -158,6 +169,17 @@ pub struct Readiness {
     pub mongodb: Result<(), String>,
 }
 
+/// How far the live view is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LiveReadiness {
+    /// The views of open sales are being built.
+    Warming,
+    /// It can be used.
+    Fresh,
+    /// It stays too old to be used: everything is asked of Redis.
+    Stale,
+}
+
 impl Sale {
     /// A sale with its background tasks (the tail, the finisher of unfinished calls), which end
     /// when `stop` turns true. Their handles are for the caller to keep.
@@ -169,11 +191,18 @@ impl Sale {
     ) -> (Self, Vec<JoinHandle<()>>) {
         let Parts { engine, archive, provider, keys, settings, live } = parts;
         let observer = observers.sale;
+        // An entry of now is read before it is this old, or the view is not used. What may run yet
+        // does so before its call is given up.
+        let unseen_for = live.staleness + Duration::from_millis(engine.settings().timeout_ms * 2);
         let settlements = Settlements::default();
         let events = Events::new(engine.clone(), archive.clone(), settings.clone());
         let catalogue = events.catalogue.clone();
         let (live, mut tasks) =
             Live::start(engine.clone(), live, settlements.clone(), observers.live, stop.clone());
+        let warmth = Warmth::default();
+        let warming =
+            warming::keep_warm(archive.clone(), live.clone(), warmth.clone(), stop.clone());
+        tasks.push(tokio::spawn(warming));
         let cashier = Cashier::new(
             engine.clone(),
             archive.clone(),
@@ -187,7 +216,7 @@ impl Sale {
             catalogue.clone(),
             cashier.clone(),
             settings.unfinished_max,
-            observer,
+            observer.clone(),
             stop.clone(),
         );
         tasks.push(finisher);
@@ -205,6 +234,9 @@ impl Sale {
             faults,
             settlements,
             live,
+            recent: Recent::new(unseen_for),
+            warmth,
+            observer,
             unfinished,
             waiting_room,
             settings,
@@ -218,6 +250,15 @@ impl Sale {
         Readiness {
             redis: redis.map_err(|error| error.to_string()),
             mongodb: mongodb.map_err(|error| error.to_string()),
+        }
+    }
+
+    /// How far the live view is.
+    pub fn live_readiness(&self) -> LiveReadiness {
+        match (self.inner.warmth.is_reached(), self.inner.live.state().is_stale) {
+            (false, _) => LiveReadiness::Warming,
+            (true, true) => LiveReadiness::Stale,
+            (true, false) => LiveReadiness::Fresh,
         }
     }
 
