@@ -109,9 +109,7 @@ async fn a_socket_is_a_connection_of_its_address() {
     let refused = api.try_socket(event, &[]).await.err();
     assert_eq!(refused, Some((429, "too_many_connections".to_owned())));
     drop(first);
-    eventually("its connection is free", BOUND, async || {
-        api.try_socket(event, &[]).await.is_ok()
-    })
-    .await;
+    eventually("its connection is free", BOUND, async || api.try_socket(event, &[]).await.is_ok())
+        .await;
     api.stop().await;
 }

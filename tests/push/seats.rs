@@ -16,18 +16,19 @@ use crate::support::sockets::{BOUND, Socket};
 /// Sockets that hear of each change in the suite; `make bench-push` has 10,000.
 const MANY: usize = 500;
 
-/// The seat map's bytes, and its version, as the API answers them.
-async fn map(api: &Client, event: u64) -> (String, Vec<u8>) {
+/// The seat map's bytes, and its generation and version, as the API answers them.
+async fn map(api: &Client, event: u64) -> ((u64, u64), Vec<u8>) {
     let path = format!("/api/v1/events/{event}/seats");
     let reply = api.get(&path).header("Accept", "application/octet-stream").send().await;
     assert_eq!(reply.status, 200);
-    (reply.header("etag").unwrap().trim_matches('"').to_owned(), reply.bytes)
+    let mut numbers = reply.header("etag").unwrap().trim_matches('"').split('-');
+    let mut number = || numbers.next().unwrap().parse().unwrap();
+    ((number(), number()), reply.bytes)
 }
 
 /// The version of a seat map, once nothing changes it any more.
 async fn version(api: &Client, event: u64) -> u64 {
-    let (mark, _) = map(api, event).await;
-    mark.split_once('-').unwrap().1.parse().unwrap()
+    map(api, event).await.0.1
 }
 
 #[tokio::test]
@@ -38,8 +39,8 @@ async fn a_snapshot_is_the_seat_map() {
     let block = json!({ "seat_ids": [9], "reason": "camera" });
     let path = format!("/api/v1/events/{event}/blocks");
     api.post(&path).json(block).send().await.json(200);
-    let (mark, bytes) = map(&api, event).await;
-    let version: u64 = mark.split_once('-').unwrap().1.parse().unwrap();
+    let ((_, version), bytes) = map(&api, event).await;
+    let mark = format!("1-{version}");
     for ear in
         [Ear::Socket(api.socket(event).await), Ear::Stream(api.stream_with(event, "", &[]).await)]
     {

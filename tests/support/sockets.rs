@@ -105,7 +105,7 @@ impl Client {
     }
 
     /// The head of a request that opens a WebSocket.
-    pub fn handshake(&self, event: u64) -> String {
+    fn handshake(&self, event: u64) -> String {
         format!(
             "GET /ws/events/{event} HTTP/1.1\r\nHost: {}\r\nConnection: Upgrade\r\n\
              Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\n\
