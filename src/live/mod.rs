@@ -224,6 +224,11 @@ impl Live {
         self.inner.hashes.user(user)
     }
 
+    /// Whether the tail has its connections.
+    pub fn is_connected(&self) -> bool {
+        self.inner.is_connected()
+    }
+
     /// How things are.
     pub fn state(&self) -> LiveState {
         *self.inner.state.lock().unwrap_or_else(PoisonError::into_inner)
@@ -247,6 +252,10 @@ impl Inner {
 
     fn chain_of(&self, event: EventId) -> MutexGuard<'_, Chain> {
         self.followed(self.keys().partition_of(event)).chain()
+    }
+
+    fn is_connected(&self) -> bool {
+        self.partitions.iter().all(|one| one.chain().is_connected)
     }
 
     fn find(&self, event: EventId) -> Option<Arc<Slot>> {
