@@ -102,6 +102,9 @@ async fn methods_and_a_sold_out_event() {
     api.enable_room(event, json!({ "method": "passthrough" })).await;
     let open = api.join_room(event, "ann").await.json(200);
     assert_eq!((&open["token"], &open["admitted"]), (&json!(null), &json!(true)));
+    // A process learns of it at its next look.
+    let lets_pass = async || api.hold("ann", event, &[1]).await.status == 201;
+    eventually("everybody is let through", SOON, lets_pass).await;
     let booking = api.held("ann", event, &[1]).await;
     api.enable_room(event, json!({ "method": "fifo" })).await;
     // Everything is held: people wait, since it may come free.
