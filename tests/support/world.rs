@@ -106,9 +106,9 @@ impl World {
 
     /// A sale that asks Redis for everything: for tests that count the log's entries, which a view
     /// would have beat.
-    pub async fn without_views(redis: &Server, mongodb: &Server) -> Self {
+    pub async fn without_views(redis: &Server, mongodb: &Server, rules: SaleSettings) -> Self {
         let live = LiveSettings { seats_max: 0, ..LiveSettings::default() };
-        World::viewing(redis, mongodb, sale_settings(), PATIENT, live).await
+        World::viewing(redis, mongodb, rules, PATIENT, live).await
     }
 
     async fn bounded(
