@@ -39,7 +39,7 @@ use crate::archive::{Archive, ArchiveError};
 use crate::domain::admission_token::TokenKeys;
 use crate::domain::{Event, RoomSettings};
 use crate::faults::Faults;
-use crate::live::{self, Settlements};
+use crate::live::{Live, LiveObserver, LiveSettings, Settlements};
 use crate::payments::Provider;
 use crate::redis::{Engine, RedisError};
 
@@ -119,6 +119,7 @@ struct Inner {
     notices: Arc<Semaphore>,
     faults: Arc<Faults>,
     settlements: Settlements,
+    live: Live,
     unfinished: Unfinished,
     waiting_room: WaitingRoom,
     settings: SaleSettings,
@@ -136,6 +137,16 @@ pub struct Parts {
     pub keys: TokenKeys,
     /// Its rules.
     pub settings: SaleSettings,
+    /// How views are kept.
+    pub live: LiveSettings,
+}
+
+/// Told of what a sale does.
+pub struct Observers {
+    /// Of what it could not finish at once, and of payments.
+    pub sale: Arc<dyn SaleObserver>,
+    /// Of its views.
+    pub live: Arc<dyn LiveObserver>,
 }
 
 /// Whether the dependencies answer.
@@ -152,20 +163,17 @@ impl Sale {
     /// when `stop` turns true. Their handles are for the caller to keep.
     pub fn start(
         parts: Parts,
-        observer: Arc<dyn SaleObserver>,
+        observers: Observers,
         faults: Arc<Faults>,
         stop: watch::Receiver<bool>,
     ) -> (Self, Vec<JoinHandle<()>>) {
-        let Parts { engine, archive, provider, keys, settings } = parts;
+        let Parts { engine, archive, provider, keys, settings, live } = parts;
+        let observer = observers.sale;
         let settlements = Settlements::default();
         let events = Events::new(engine.clone(), archive.clone(), settings.clone());
         let catalogue = events.catalogue.clone();
-        let mut tasks = Vec::new();
-        for lane in engine.lanes() {
-            let learning = settlements.clone();
-            let learn = move |entry: &_| learning.learn(entry);
-            tasks.push(tokio::spawn(live::follow(engine.clone(), lane, learn, stop.clone())));
-        }
+        let (live, mut tasks) =
+            Live::start(engine.clone(), live, settlements.clone(), observers.live, stop.clone());
         let cashier = Cashier::new(
             engine.clone(),
             archive.clone(),
@@ -196,6 +204,7 @@ impl Sale {
             notices: notices::places(),
             faults,
             settlements,
+            live,
             unfinished,
             waiting_room,
             settings,
@@ -215,6 +224,11 @@ impl Sale {
     /// Who sees to bookings' money.
     pub fn cashier(&self) -> &Cashier {
         &self.inner.cashier
+    }
+
+    /// The live view.
+    pub fn live(&self) -> &Live {
+        &self.inner.live
     }
 
     /// The waiting rooms.

@@ -5,6 +5,7 @@ use std::sync::OnceLock;
 
 use prometheus::{Histogram, IntCounter};
 
+use crate::live::{LiveObserver, LiveState};
 use crate::redis::scripts::SCRIPTS;
 use crate::redis::{CODES, Observer};
 use crate::sale::SaleObserver;
@@ -82,6 +83,37 @@ impl SaleObserver for SaleMetrics {
 
     fn payment(&self, what: &'static str) {
         self.metrics.payments.with_label_values(&[what]).inc();
+    }
+}
+
+/// Counts what becomes of views.
+pub(super) struct LiveMetrics {
+    metrics: Metrics,
+}
+
+impl LiveMetrics {
+    /// Counts here.
+    pub fn new(metrics: &Metrics) -> Self {
+        LiveMetrics { metrics: metrics.clone() }
+    }
+}
+
+impl LiveObserver for LiveMetrics {
+    fn view(&self, what: &'static str) {
+        self.metrics.live_changes.with_label_values(&[what]).inc();
+    }
+
+    fn beat(&self) {
+        self.metrics.live_beats.inc();
+    }
+
+    fn state(&self, state: &LiveState) {
+        let gauge = |count: usize| i64::try_from(count).unwrap_or(i64::MAX);
+        self.metrics.live_views.set(gauge(state.views));
+        self.metrics.live_seats.set(gauge(state.seats));
+        self.metrics.live_missing.set(gauge(state.missing));
+        self.metrics.live_age.set(state.age_ms as f64 / 1_000.0);
+        self.metrics.live_stale.set(i64::from(state.is_stale));
     }
 }
 
