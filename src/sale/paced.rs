@@ -222,7 +222,7 @@ mod tests {
         let (paced, count) = (Paced::new(100), Arc::default());
         assert_eq!(paced.get(EVENT, counting(&count)).await, Ok(1));
         tokio::time::sleep(paced.interval()).await;
-        let look = |before| async move { Ok(10 * before.unwrap_or_default()) };
+        let look = |before: Option<u32>| async move { Ok(10 * before.unwrap_or_default()) };
         assert_eq!(paced.get(EVENT, look).await, Ok(10), "knows what was found before");
     }
 

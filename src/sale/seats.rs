@@ -144,9 +144,7 @@ impl Sale {
     ) -> Result<Vec<Vec<SeatId>>, SaleError> {
         let event = self.known_event(event).await?;
         let Some(view) = self.live().fresh(event.id) else { return Ok(Vec::new()) };
-        let is_free = |seat| {
-            view.seat(seat).is_some_and(|seat| seat.state == SeatState::Available)
-        };
+        let is_free = |seat| view.seat(seat).is_some_and(|seat| seat.state == SeatState::Available);
         Ok(alternatives(&event.layout, is_free, asked, count))
     }
 

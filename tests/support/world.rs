@@ -345,6 +345,7 @@ pub fn sale_settings() -> SaleSettings {
         log_entries_max: 1_000_000,
         token_ttl_ms: 86_400_000,
         room_defaults: Default::default(),
+        looks_per_second: 5,
         worker_group: "archive".into(),
     }
 }

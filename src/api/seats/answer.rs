@@ -7,8 +7,8 @@ use std::task::{Context, Poll};
 
 use actix_http::encoding::Encoder;
 use actix_web::body::{BodySize, MessageBody};
-use actix_web::http::header::{self, ContentEncoding, HeaderValue};
 use actix_web::http::StatusCode;
+use actix_web::http::header::{self, ContentEncoding, HeaderValue};
 use actix_web::web::Bytes;
 use actix_web::{HttpResponse, HttpResponseBuilder};
 

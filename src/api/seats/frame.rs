@@ -203,9 +203,8 @@ impl Frame {
             _ => false,
         };
         let is_change = |form: &Form| matches!(form.what, What::Changes(..));
-        let is_alike = |other: &&Form| {
-            is_part(form) && is_part(other) || is_change(form) && is_change(other)
-        };
+        let is_alike =
+            |other: &&Form| is_part(form) && is_part(other) || is_change(form) && is_change(other);
         if bodies.keys().filter(is_alike).count() >= PARTS_MAX {
             return None;
         }
@@ -217,9 +216,9 @@ impl Frame {
     /// What a crowd asks for. Lists of changes are not among it: nobody will ask for the same.
     pub fn of_the_crowd(&self) -> Vec<Form> {
         let bodies = self.lock();
-        let crowded = bodies.iter().filter(|(form, body)| {
-            body.asked >= CROWD && !matches!(form.what, What::Changes(..))
-        });
+        let crowded = bodies
+            .iter()
+            .filter(|(form, body)| body.asked >= CROWD && !matches!(form.what, What::Changes(..)));
         crowded.map(|(form, _)| form.clone()).collect()
     }
 
@@ -279,4 +278,3 @@ fn gzipped(pieces: &mut dyn Iterator<Item = Bytes>) -> Vec<u8> {
     bytes.shrink_to_fit();
     bytes
 }
-
