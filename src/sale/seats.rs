@@ -16,7 +16,7 @@ use crate::live::View;
 use crate::redis::Detail;
 
 /// How long a view that is not fresh is waited for before Redis is asked.
-const FRESH_WAIT: Duration = Duration::from_millis(300);
+const FRESH_WAIT: Duration = Duration::from_millis(200);
 /// How long released seats are waited for to show in the view.
 const SHOWN_WAIT: Duration = Duration::from_millis(100);
 /// How often a process has an event's overdue holds released.
@@ -82,10 +82,7 @@ impl Sale {
         event: Arc<Event>,
         known: Option<(u64, u64)>,
     ) -> Result<Newest, SaleError> {
-        // What was unloaded will have no view soon.
-        let is_out = matches!(event.load_state, LoadState::Unloaded | LoadState::Loading);
-        let wait = if is_out { Duration::ZERO } else { FRESH_WAIT };
-        if let Some(view) = self.live().fresh_within(event.id, wait).await {
+        if let Some(view) = self.view_of(&event).await? {
             self.release_overdue(&view).await;
             if known == Some((view.generation(), view.version())) {
                 return Ok(Newest::Unchanged);
@@ -146,6 +143,21 @@ impl Sale {
         let Some(view) = self.live().fresh(event.id) else { return Ok(Vec::new()) };
         let is_free = |seat| view.seat(seat).is_some_and(|seat| seat.state == SeatState::Available);
         Ok(alternatives(&event.layout, is_free, asked, count))
+    }
+
+    /// An event's view, if it is fresh or soon is, and the event is still there.
+    async fn view_of(&self, event: &Event) -> Result<Option<Arc<View>>, SaleError> {
+        let is_out =
+            |event: &Event| matches!(event.load_state, LoadState::Unloaded | LoadState::Loading);
+        // What was unloaded will have no view soon.
+        let wait = if is_out(event) { Duration::ZERO } else { FRESH_WAIT };
+        let Some(view) = self.live().fresh_within(event.id, wait).await else { return Ok(None) };
+        if view.status().0 != EventStatus::Closed {
+            return Ok(Some(view));
+        }
+        // It may have been unloaded since, of which the booking log says nothing.
+        let recent = self.inner.catalogue.recent(event.id).await?;
+        Ok(recent.is_some_and(|event| !is_out(&event)).then_some(view))
     }
 
     /// An event with its counts: from its view, if that is to be asked and is fresh.

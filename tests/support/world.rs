@@ -17,7 +17,7 @@ use holdfast::domain::{
 use holdfast::faults::Faults;
 use holdfast::live::LiveSettings;
 use holdfast::payments::{Charge, Order, Provider, Simulated, SimulatedSettings};
-use holdfast::redis::Engine;
+use holdfast::redis::Detail, Engine;
 use holdfast::redis::scripts::{ClockSource, Scripts};
 use holdfast::sale::{
     BookingView, ConfirmRequest, Confirmed, HoldRequest, NewEvent, Observers, Parts, Sale,
@@ -307,7 +307,8 @@ impl World {
 
     /// Free seats by Redis.
     pub async fn free(&self, event: EventId) -> Option<u32> {
-        self.sale.event(event).await.ok()?.available_seats
+        let snapshot = self.engine.snapshot(event, Detail::Counts).await.ok()??;
+        u32::try_from(snapshot.available).ok().filter(|_| snapshot.open)
     }
 
     /// Ends the background tasks and waits for them.
