@@ -8,7 +8,7 @@ use std::collections::{BTreeSet, HashMap};
 
 use crate::domain::{Entry, Kind, SeatId, SeatState, Status, Transition};
 
-use super::hashes::Hashes;
+use super::hashes::{Hashes, Holder};
 
 /// Nobody has the seat.
 pub(super) const FREE: u64 = 0;
@@ -18,8 +18,8 @@ pub(super) const HOUSE: u64 = u64::MAX;
 /// A booking that keeps seats from others.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct LiveBooking {
-    /// Its owner, hashed.
-    pub user: u64,
+    /// Its owner.
+    pub user: Holder,
     /// How many seats it names.
     pub seats: u32,
     /// What its seats are.
@@ -30,7 +30,7 @@ pub(super) struct LiveBooking {
 
 impl LiveBooking {
     /// A booking as it stands; `None` if it keeps nothing from anybody.
-    pub fn of(status: Status, user: u64, seats: usize, deadline_ms: i64) -> Option<Self> {
+    pub fn of(status: Status, user: Holder, seats: usize, deadline_ms: i64) -> Option<Self> {
         let (state, deadline_ms) = match status {
             Status::Hold => (SeatState::Hold, deadline_ms),
             Status::Confirming => (SeatState::Hold, 0),
@@ -48,7 +48,7 @@ pub(super) struct Fold {
     holders: Vec<u64>,
     live: HashMap<u64, LiveBooking>,
     /// Seats that live bookings of a user name, as the limit a user counts them.
-    users: HashMap<u64, u32>,
+    users: HashMap<Holder, u32>,
     deadlines: BTreeSet<(i64, u64)>,
 }
 
@@ -85,12 +85,12 @@ impl Fold {
     }
 
     /// Seats that a user's bookings name.
-    pub fn seats_of(&self, user: u64) -> u32 {
+    pub fn seats_of(&self, user: Holder) -> u32 {
         self.users.get(&user).copied().unwrap_or_default()
     }
 
     /// All users that have any.
-    pub fn users(&self) -> impl Iterator<Item = (u64, u32)> {
+    pub fn users(&self) -> impl Iterator<Item = (Holder, u32)> {
         self.users.iter().map(|(user, seats)| (*user, *seats))
     }
 
@@ -182,5 +182,5 @@ pub(super) struct Learnt {
     /// These seats.
     pub seats: Vec<SeatId>,
     /// How many seats this user has.
-    pub user: Option<u64>,
+    pub user: Option<Holder>,
 }

@@ -7,14 +7,26 @@ use crate::domain::{BookingId, UserId};
 
 use super::fold::{FREE, HOUSE};
 
+/// A user, as the views of this process know it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Holder(pub(super) u64);
+
+impl Holder {
+    /// Nobody.
+    pub const NOBODY: Holder = Holder(0);
+}
+
 /// Hashes under one key. Cheap to clone.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Hashes(RandomState);
 
 impl Hashes {
     /// A user.
-    pub fn user(&self, user: &UserId) -> u64 {
-        self.0.hash_one(user.as_str())
+    pub fn user(&self, user: &UserId) -> Holder {
+        match self.0.hash_one(user.as_str()) {
+            0 => Holder(1),
+            hash => Holder(hash),
+        }
     }
 
     /// A booking; never [`FREE`] or [`HOUSE`].

@@ -41,6 +41,7 @@ use building::{Fault, Keeping};
 pub use changes::Changes;
 use freshness::Freshness;
 use hashes::Hashes;
+pub use hashes::Holder;
 pub use settlements::{Settlements, Waiter};
 pub use slot::{Mark, Slot};
 use tail::{Hears, Lost, Place};
@@ -218,14 +219,9 @@ impl Live {
         Some((clock.now_at_most_ms()?, clock.now_at_least_ms()?))
     }
 
-    /// A user's seats in an event, as a view has them.
-    pub fn seats_of(&self, view: &View, user: &UserId) -> u32 {
-        view.seats_of(self.inner.hashes.user(user))
-    }
-
-    /// Whether a seat is this user's.
-    pub fn is_of(&self, seat: &Seat, user: &UserId) -> bool {
-        seat.holder == self.inner.hashes.user(user)
+    /// A user, as views know it.
+    pub fn holder(&self, user: &UserId) -> Holder {
+        self.inner.hashes.user(user)
     }
 
     /// How things are.

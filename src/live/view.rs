@@ -13,7 +13,7 @@ use crate::domain::{Entry, EventId, EventStatus, Inventory, Kind, LogId, SeatId,
 
 use super::changes::{Changes, Kept};
 use super::fold::Fold;
-use super::hashes::Hashes;
+use super::hashes::{Hashes, Holder};
 
 /// Seats whose free ones are counted together, for counts over a range.
 const BLOCK_SEATS: usize = 1_024;
@@ -34,7 +34,7 @@ pub struct View {
     /// Free seats of each [`BLOCK_SEATS`] seats.
     free: Box<[AtomicU32]>,
     cells: Box<[Cell]>,
-    users: Box<[RwLock<HashMap<u64, u32>>]>,
+    users: Box<[RwLock<HashMap<Holder, u32>>]>,
     writer: Mutex<Writer>,
 }
 
@@ -60,8 +60,8 @@ struct Cell {
 pub struct Seat {
     /// Its state.
     pub state: SeatState,
-    /// Who has it, hashed; 0: nobody.
-    pub(super) holder: u64,
+    /// Who has it.
+    pub holder: Holder,
     /// When the hold on it lapses by itself, Unix ms; 0: it does not.
     pub deadline_ms: i64,
 }
@@ -137,7 +137,8 @@ impl View {
         let writer = view.writer();
         for (index, cell) in view.cells.iter().enumerate() {
             let booking = writer.fold.booking_on(SeatId(index as u32 + 1));
-            let (holder, deadline_ms) = booking.map_or((0, 0), |b| (b.user, b.deadline_ms));
+            let (holder, deadline_ms) =
+                booking.map_or((Holder::NOBODY, 0), |b| (b.user, b.deadline_ms));
             cell.write(cell.byte.load(Ordering::Relaxed), holder, deadline_ms);
             if cell.state() == Some(SeatState::Available) {
                 view.free[index / BLOCK_SEATS].fetch_add(1, Ordering::Relaxed);
@@ -216,7 +217,7 @@ impl View {
     }
 
     /// How many seats the bookings of a user name.
-    pub(super) fn seats_of(&self, user: u64) -> u32 {
+    pub fn seats_of(&self, user: Holder) -> u32 {
         let shard = self.user_shard(user).read().unwrap_or_else(PoisonError::into_inner);
         shard.get(&user).copied().unwrap_or_default()
     }
@@ -285,8 +286,9 @@ impl View {
         // A live booking's seats have its state, others are free or the house's.
         let state = fold.state(seat)?;
         let before = cell.state();
-        let (holder, deadline_ms) =
-            fold.booking_on(seat).map_or((0, 0), |booking| (booking.user, booking.deadline_ms));
+        let (holder, deadline_ms) = fold
+            .booking_on(seat)
+            .map_or((Holder::NOBODY, 0), |booking| (booking.user, booking.deadline_ms));
         let begins_row = cell.byte.load(Ordering::Relaxed).is_ascii_uppercase();
         cell.write(state.byte(begins_row), holder, deadline_ms);
         if before == Some(state) {
@@ -314,7 +316,7 @@ impl View {
         }
     }
 
-    fn note_user(&self, user: u64, seats: u32) {
+    fn note_user(&self, user: Holder, seats: u32) {
         let mut shard = self.user_shard(user).write().unwrap_or_else(PoisonError::into_inner);
         match seats {
             0 => shard.remove(&user),
@@ -322,8 +324,8 @@ impl View {
         };
     }
 
-    fn user_shard(&self, user: u64) -> &RwLock<HashMap<u64, u32>> {
-        &self.users[user as usize % USER_SHARDS]
+    fn user_shard(&self, user: Holder) -> &RwLock<HashMap<Holder, u32>> {
+        &self.users[user.0 as usize % USER_SHARDS]
     }
 
     fn writer(&self) -> MutexGuard<'_, Writer> {
@@ -350,7 +352,7 @@ impl Cell {
     fn read(&self) -> Option<Seat> {
         let turn = self.turn.load(Ordering::Acquire);
         let byte = self.byte.load(Ordering::Relaxed);
-        let holder = self.holder.load(Ordering::Relaxed);
+        let holder = Holder(self.holder.load(Ordering::Relaxed));
         let deadline_ms = self.deadline_ms.load(Ordering::Relaxed);
         fence(Ordering::Acquire);
         let is_whole = turn.is_multiple_of(2) && self.turn.load(Ordering::Relaxed) == turn;
@@ -359,12 +361,12 @@ impl Cell {
     }
 
     /// By one writer at a time: whoever has the view's writer.
-    fn write(&self, byte: u8, holder: u64, deadline_ms: i64) {
+    fn write(&self, byte: u8, holder: Holder, deadline_ms: i64) {
         let turn = self.turn.load(Ordering::Relaxed);
         self.turn.store(turn.wrapping_add(1), Ordering::Relaxed);
         fence(Ordering::Release);
         self.byte.store(byte, Ordering::Relaxed);
-        self.holder.store(holder, Ordering::Relaxed);
+        self.holder.store(holder.0, Ordering::Relaxed);
         self.deadline_ms.store(deadline_ms, Ordering::Relaxed);
         self.turn.store(turn.wrapping_add(2), Ordering::Release);
     }

@@ -21,6 +21,7 @@ mod own_key;
 mod paced;
 mod paying;
 pub mod policy;
+mod refusal;
 pub mod replay;
 pub mod restore;
 mod seats;
@@ -49,6 +50,7 @@ pub use audit::{Act, Audit, Begun, NewAct};
 use catalogue::Catalogue;
 pub use error::SaleError;
 pub use events::Events;
+pub use hold::Weighed;
 pub use house::{ArchivedBlock, BlockRequest, HouseSeats};
 pub use load::Loading;
 pub use notices::Noticed;
@@ -56,6 +58,8 @@ pub use paced::Paced;
 pub use paying::{
     Cashier, CheckOptions, Difference, Mended, MoneyTotals, PaymentsReport, Reconciled, Wait,
 };
+use refusal::Recent;
+pub use refusal::{HOPELESS, Hopeless};
 pub use seats::Newest;
 use seats::Reads;
 pub use types::*;
@@ -109,6 +113,8 @@ pub trait SaleObserver: Send + Sync {
     /// Something became of a payment: `charged`, `declined`, `not_done`, `unknown`, `abandoned`,
     /// `cancelled`, `committed_late`, `late_refunded`, `refunded`.
     fn payment(&self, what: &'static str);
+    /// A request to hold seats was refused from the live view.
+    fn refused_here(&self, _: Hopeless) {}
 }
 
 /// A sale's use cases. Cheap to clone.
@@ -129,6 +135,8 @@ struct Inner {
     settlements: Settlements,
     live: Live,
     reads: Reads,
+    recent: Recent,
+    observer: Arc<dyn SaleObserver>,
     unfinished: Unfinished,
     waiting_room: WaitingRoom,
     settings: SaleSettings,
@@ -178,6 +186,9 @@ impl Sale {
     ) -> (Self, Vec<JoinHandle<()>>) {
         let Parts { engine, archive, provider, keys, settings, live } = parts;
         let observer = observers.sale;
+        // An entry of now is read before it is this old, or the view is not used. What may run yet
+        // does so before its call is given up.
+        let unseen_for = live.staleness + Duration::from_millis(engine.settings().timeout_ms * 2);
         let settlements = Settlements::default();
         let events = Events::new(engine.clone(), archive.clone(), settings.clone());
         let catalogue = events.catalogue.clone();
@@ -196,7 +207,7 @@ impl Sale {
             catalogue.clone(),
             cashier.clone(),
             settings.unfinished_max,
-            observer,
+            observer.clone(),
             stop.clone(),
         );
         tasks.push(finisher);
@@ -215,6 +226,8 @@ impl Sale {
             settlements,
             live,
             reads: Reads::new(settings.looks_per_second),
+            recent: Recent::new(unseen_for),
+            observer,
             unfinished,
             waiting_room,
             settings,

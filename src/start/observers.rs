@@ -8,7 +8,7 @@ use prometheus::{Histogram, IntCounter};
 use crate::live::{LiveObserver, LiveState};
 use crate::redis::scripts::SCRIPTS;
 use crate::redis::{CODES, Observer};
-use crate::sale::SaleObserver;
+use crate::sale::{HOPELESS, Hopeless, SaleObserver};
 use crate::telemetry::Metrics;
 
 /// Outcomes of a script call that are no reply of the script.
@@ -60,12 +60,16 @@ impl Observer for RedisMetrics {
 /// Counts what the sale could not finish at once.
 pub(super) struct SaleMetrics {
     metrics: Metrics,
+    /// By reason, in the order of [`HOPELESS`].
+    refused_here: [IntCounter; HOPELESS.len()],
 }
 
 impl SaleMetrics {
     /// Counts here.
     pub fn new(metrics: &Metrics) -> Self {
-        SaleMetrics { metrics: metrics.clone() }
+        let refused_here =
+            HOPELESS.map(|(_, word)| metrics.refused_here.with_label_values(&[word]));
+        SaleMetrics { metrics: metrics.clone(), refused_here }
     }
 }
 
@@ -83,6 +87,10 @@ impl SaleObserver for SaleMetrics {
 
     fn payment(&self, what: &'static str) {
         self.metrics.payments.with_label_values(&[what]).inc();
+    }
+
+    fn refused_here(&self, why: Hopeless) {
+        self.refused_here[why as usize].inc();
     }
 }
 

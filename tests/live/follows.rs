@@ -17,9 +17,9 @@ on_each_redis!(a_view_follows_the_log, async |flavor| {
     assert_eq!(view.available(), 1_998);
     let first = view.version();
     let ann = &early.user;
-    assert_eq!(live.seats_of(&view, ann), 2);
+    assert_eq!(view.seats_of(live.holder(ann)), 2);
     let seat = view.seat(SeatId(1)).unwrap();
-    assert!(live.is_of(&seat, ann), "{seat:?}");
+    assert_eq!(seat.holder, live.holder(ann));
     assert_eq!((seat.state, seat.deadline_ms), (SeatState::Hold, early.deadline_ms));
 
     world.hold("bob", event, &[1_100, 7], None).await.unwrap();
@@ -36,7 +36,7 @@ on_each_redis!(a_view_follows_the_log, async |flavor| {
     let expected = [(1, free), (2, free), (7, held), (1_100, held)];
     assert_eq!(changes.seats, expected.map(|(seat, state)| (SeatId(seat), state)));
     assert_eq!((changes.since, changes.version), (first, first + 2));
-    assert_eq!(live.seats_of(&view, ann), 0);
+    assert_eq!(view.seats_of(live.holder(ann)), 0);
 
     let block = BlockRequest {
         event,

@@ -17,8 +17,8 @@ use holdfast::domain::{
 use holdfast::faults::Faults;
 use holdfast::live::LiveSettings;
 use holdfast::payments::{Charge, Order, Provider, Simulated, SimulatedSettings};
-use holdfast::redis::Detail, Engine;
 use holdfast::redis::scripts::{ClockSource, Scripts};
+use holdfast::redis::{Detail, Engine};
 use holdfast::sale::{
     BookingView, ConfirmRequest, Confirmed, HoldRequest, NewEvent, Observers, Parts, Sale,
     SaleError, SaleObserver, SaleSettings, SeatsWanted,
@@ -190,7 +190,7 @@ impl World {
             room_number: 0,
             trace: String::new(),
         };
-        self.sale.hold(request).await
+        self.sale.hold(self.sale.weigh(request).await?).await
     }
 
     /// Pays for a hold.
