@@ -149,23 +149,21 @@ impl<T: Clone + Send + Sync + 'static> Turn<T> {
     }
 
     /// Looks, and keeps what was found; the guard sees to it that nobody else does meanwhile.
-    fn look<F>(
+    async fn look<F>(
         self: Arc<Self>,
         guard: OwnedMutexGuard<()>,
         look: impl FnOnce(Option<T>) -> F + Send + 'static,
-    ) -> impl Future<Output = Result<T, SaleError>> + Send + 'static
+    ) -> Result<T, SaleError>
     where
         F: Future<Output = Result<T, SaleError>> + Send + 'static,
     {
-        async move {
-            let before = self.found.load().as_ref().and_then(|found| found.result.clone().ok());
-            let begun = Instant::now();
-            let result = look(before).await;
-            let found = Found { begun, ended: Instant::now(), result: result.clone() };
-            self.found.store(Some(Arc::new(found)));
-            drop(guard);
-            result
-        }
+        let before = self.found.load().as_ref().and_then(|found| found.result.clone().ok());
+        let begun = Instant::now();
+        let result = look(before).await;
+        let found = Found { begun, ended: Instant::now(), result: result.clone() };
+        self.found.store(Some(Arc::new(found)));
+        drop(guard);
+        result
     }
 }
 
