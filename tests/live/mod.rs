@@ -2,6 +2,7 @@
 
 mod follows;
 mod reads;
+mod refuses;
 
 use std::sync::Arc;
 use std::time::Duration;
