@@ -186,7 +186,7 @@ async fn a_crowd_is_served_from_few_renders() {
     let begun = Instant::now();
     let holds = async {
         for seat in 1..=60 {
-            api.held("ann", event, &[seat]).await;
+            api.held(&format!("user-{seat}"), event, &[seat]).await;
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
     };

@@ -278,3 +278,96 @@ fn gzipped(pieces: &mut dyn Iterator<Item = Bytes>) -> Vec<u8> {
     bytes.shrink_to_fit();
     bytes
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io::Read;
+
+    use flate2::read::GzDecoder;
+    use futures_util::FutureExt;
+
+    use super::*;
+    use crate::api::fixtures;
+
+    fn frame() -> Frame {
+        Frame::new(Seats::of(fixtures::seat_map()))
+    }
+
+    fn form(what: What, gzip: bool) -> Form {
+        Form { what, gzip, detail: Detail::Exact }
+    }
+
+    fn nothing() -> Rendering {
+        futures_util::future::ready(None).boxed().shared()
+    }
+
+    #[test]
+    fn packed_forms_are_the_plain_ones() {
+        let (frame, shelf) = (frame(), Arc::default());
+        let all = Which::Range(SeatId(1), 7, None);
+        let forms = [
+            (What::Bytes, None),
+            (What::Availability, None),
+            (What::Map(SeatId(1), 7, None), Some(all)),
+            (What::Unchanged, Some(Which::Changed(Vec::new()))),
+        ];
+        for (what, which) in forms {
+            let [plain, packed] = [false, true]
+                .map(|gzip| render(&frame.seats, &form(what.clone(), gzip), which.clone(), &shelf));
+            let mut unpacked = Vec::new();
+            GzDecoder::new(&packed[..]).read_to_end(&mut unpacked).unwrap();
+            assert_eq!(unpacked, plain, "{what:?}");
+        }
+    }
+
+    /// A body counts until the last who sends it is done.
+    #[test]
+    fn bodies_in_memory_are_counted() {
+        let (frame, shelf) = (frame(), Arc::<Shelf>::default());
+        let bytes = render(&frame.seats, &form(What::Bytes, false), None, &shelf);
+        let counts = render(&frame.seats, &form(What::Availability, false), None, &shelf);
+        assert_eq!(bytes, "1AhBaAax");
+        assert_eq!((shelf.bytes(), shelf.bodies()), (8 + counts.len(), (1, 1)));
+        let part = bytes.slice(2..4);
+        drop((bytes, counts));
+        assert_eq!((shelf.bytes(), shelf.bodies()), (8, (1, 0)));
+        drop(part);
+        assert_eq!((shelf.bytes(), shelf.bodies()), (0, (0, 0)));
+    }
+
+    #[test]
+    fn parts_and_changes_are_bounded_apart_and_the_whole_is_never_refused() {
+        let frame = frame();
+        let part = |n: u32| form(What::Map(SeatId(1), n % 6 + 1, None), n > 5);
+        for n in 0..12 {
+            assert!(frame.begin(&part(n), nothing).is_some());
+        }
+        let changes = |since| form(What::Changes(since, SeatId(1), 7), false);
+        for since in 0..PARTS_MAX as u64 {
+            assert!(frame.begin(&changes(since), nothing).is_some());
+        }
+        assert!(frame.begin(&changes(1_000), nothing).is_none(), "too many");
+        assert!(frame.begin(&changes(3), nothing).is_some(), "one that is there");
+        let state = Some(SeatState::Hold);
+        assert!(frame.begin(&form(What::Map(SeatId(1), 7, state), false), nothing).is_some());
+        for what in [What::Map(SeatId(1), 7, None), What::Bytes, What::Availability] {
+            assert!(frame.begin(&form(what, true), nothing).is_some());
+        }
+    }
+
+    #[test]
+    fn a_crowd_is_two_who_ask_since_the_frame_was_found_to_be_the_newest() {
+        let frame = frame();
+        let (map, counts) = (form(What::Bytes, true), form(What::Availability, true));
+        let changes = form(What::Changes(1, SeatId(1), 7), false);
+        for form in [&map, &map, &counts, &changes, &changes] {
+            frame.begin(form, nothing);
+        }
+        assert_eq!(frame.of_the_crowd(), [map.clone()]);
+        frame.count_anew();
+        assert!(frame.of_the_crowd().is_empty());
+        assert!(frame.body(&counts).is_some() && frame.body(&counts).is_some());
+        assert_eq!(frame.of_the_crowd(), [counts]);
+        assert!(frame.body(&form(What::Unchanged, false)).is_none());
+    }
+}
