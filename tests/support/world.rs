@@ -17,8 +17,8 @@ use holdfast::domain::{
 use holdfast::faults::Faults;
 use holdfast::live::LiveSettings;
 use holdfast::payments::{Charge, Order, Provider, Simulated, SimulatedSettings};
-use holdfast::redis::Engine;
 use holdfast::redis::scripts::{ClockSource, Scripts};
+use holdfast::redis::{Detail, Engine};
 use holdfast::sale::{
     BookingView, ConfirmRequest, Confirmed, HoldRequest, Hopeless, NewEvent, Observers, Parts,
     Sale, SaleError, SaleObserver, SaleSettings, SeatsWanted,
@@ -336,7 +336,8 @@ impl World {
 
     /// Free seats by Redis.
     pub async fn free(&self, event: EventId) -> Option<u32> {
-        self.sale.event(event).await.ok()?.available_seats
+        let snapshot = self.engine.snapshot(event, Detail::Counts).await.ok()??;
+        u32::try_from(snapshot.available).ok().filter(|_| snapshot.open)
     }
 
     /// Ends the background tasks and waits for them.
@@ -374,6 +375,7 @@ pub fn sale_settings() -> SaleSettings {
         log_entries_max: 1_000_000,
         token_ttl_ms: 86_400_000,
         room_defaults: Default::default(),
+        looks_per_second: 5,
         worker_group: "archive".into(),
     }
 }
