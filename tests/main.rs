@@ -9,6 +9,7 @@ mod deploy;
 mod engine;
 mod faults;
 mod gates;
+mod live;
 mod model;
 mod paying;
 mod payments;

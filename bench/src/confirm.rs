@@ -106,7 +106,7 @@ async fn measure(sale: &Sale, config: &Config, rounds: u32) -> Result<Measured, 
             room_number: 0,
             trace: String::new(),
         };
-        let held = sale.hold(hold).await?.booking;
+        let held = sale.hold(sale.weigh(hold).await?).await?.booking;
         let request = ConfirmRequest {
             user: held.user.clone(),
             booking: held.id,

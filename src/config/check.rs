@@ -86,6 +86,9 @@ impl Config {
         range("simulated_latency_ms", self.simulated_latency_ms, 0, 60_000);
         range("abort_queue_max", self.abort_queue_max.into(), 1, 1_000_000);
         range("log_entries_max", self.log_entries_max, 1_000, 100_000_000);
+        range("live_staleness_ms", self.live_staleness_ms, 100, 10_000);
+        range("live_idle_seconds", self.live_idle_seconds, 1, 86_400);
+        range("live_seats_max", self.live_seats_max as u64, 0, 1_000_000_000);
         range("ended_keep_seconds", self.ended_keep_seconds, ENDED_KEEP_SECONDS_MIN, 365 * 86_400);
         range(
             "worker_batch_entries",

@@ -171,6 +171,15 @@ settings! {
     /// Entries of one partition's booking log; above it new holds get 503 until the archive has
     /// caught up.
     log_entries_max: u64 = 1_000_000;
+
+    /// How old the newest entry of a booking log may be, milliseconds, for hopeless requests to be
+    /// refused from memory; above that they go to Redis. A quiet log gets a few empty entries a second
+    /// while somebody asks.
+    live_staleness_ms: u64 = 1_000;
+    /// How long an event that nobody asks about stays in a process's memory, seconds.
+    live_idle_seconds: u64 = 900;
+    /// Seats of all events in a process's memory, some 40 bytes each; events beyond that are sold without.
+    live_seats_max: usize = 10_000_000;
     /// How long archived entries stay in the booking log at least, seconds.
     log_keep_seconds: u64 = 300;
     /// How long a booking that ended without a sale (expired, cancelled, voided) stays in Redis

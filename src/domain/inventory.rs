@@ -61,6 +61,11 @@ impl Inventory {
         }
     }
 
+    /// Of seats' bytes that are known to be in the seat table: a copy of another inventory's.
+    pub(crate) fn of_known(seats: impl Iterator<Item = u8>) -> Self {
+        Inventory(std::iter::once(INVENTORY_FORMAT).chain(seats).collect())
+    }
+
     /// The bytes as Redis holds them, format byte first.
     pub fn as_bytes(&self) -> &[u8] {
         &self.0

@@ -1,7 +1,395 @@
-//! What a process learns by following the booking log.
+//! The live view: what a process learns by following the booking log.
+//!
+//! ```text
+//!  booking log ──► tail (one a lane) ──► settlements: wakes waiting confirmations
+//!                     │
+//!                     └──► slots ──► views: every seat of an event, at the newest version
+//!                            ▲
+//!                  building: pages + snapshot + what the tail kept meanwhile
+//! ```
+//!
+//! Promised: a view is whole, and what Redis held at its version ([`fold`], [`building`]); it is
+//! called fresh only while its partition's newest entry is young by Redis' own time
+//! ([`freshness`]); after a gap or a fork in the log it is gone before the next entry is read
+//! ([`tail`]). It grants nothing: from a fresh view one may conclude that a seat was taken at most
+//! `staleness` ago, and no more.
 
+mod building;
+mod changes;
+mod fold;
+mod freshness;
+mod hashes;
+mod keeper;
 mod settlements;
+mod slot;
 mod tail;
+mod view;
 
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use tokio::sync::{Notify, watch};
+use tokio::task::JoinHandle;
+
+use crate::domain::{Entry, EventId, Partition, UserId};
+use crate::redis::{Engine, Keys};
+
+use building::{Fault, Keeping};
+pub use changes::Changes;
+use freshness::Freshness;
+use hashes::Hashes;
+pub use hashes::Holder;
 pub use settlements::{Settlements, Waiter};
-pub use tail::follow;
+pub use slot::{Mark, Slot};
+use tail::{Hears, Lost, Place};
+pub use view::{Seat, Shot, View};
+
+/// Pause between looks at a view that is waited for.
+const WAIT_STEP: Duration = Duration::from_millis(5);
+
+/// How views are kept.
+#[derive(Clone, Debug)]
+pub struct LiveSettings {
+    /// How old the newest entry of a partition may be for its views to be used.
+    pub staleness: Duration,
+    /// How long a view that nobody uses stays in memory.
+    pub idle: Duration,
+    /// Seats of all views together: an event that does not fit is sold without a view.
+    pub seats_max: usize,
+}
+
+impl Default for LiveSettings {
+    fn default() -> Self {
+        LiveSettings {
+            staleness: Duration::from_secs(1),
+            idle: Duration::from_secs(900),
+            seats_max: 10_000_000,
+        }
+    }
+}
+
+/// Told of what becomes of views; metrics hang here.
+pub trait LiveObserver: Send + Sync {
+    /// A view was `built`, or ended: `broken`, `unreadable`, `past` (what its log came to),
+    /// `reopened`, `gap`, `idle`; or could not be built: `failed`.
+    fn view(&self, what: &'static str);
+    /// A beat was asked for.
+    fn beat(&self);
+    /// How things are now.
+    fn state(&self, state: &LiveState);
+}
+
+/// How things are.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct LiveState {
+    /// Views in memory.
+    pub views: usize,
+    /// Their seats.
+    pub seats: usize,
+    /// Events whose view is wanted and not there.
+    pub missing: usize,
+    /// The age of the oldest of the partitions that somebody asks about: how long ago its newest entry was
+    /// read, ms.
+    pub age_ms: u64,
+    /// Whether a partition that somebody asks about stays stale, or the tail is not connected.
+    pub is_stale: bool,
+}
+
+/// All views of a process. Cheap to clone.
+#[derive(Clone)]
+pub struct Live {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    engine: Engine,
+    settings: LiveSettings,
+    hashes: Hashes,
+    settlements: Settlements,
+    partitions: Vec<Followed>,
+    /// Replaced whole when an event comes or goes, so that readers take no lock.
+    slots: ArcSwap<HashMap<EventId, Arc<Slot>>>,
+    observer: Arc<dyn LiveObserver>,
+    /// A view is wanted that is not there.
+    wanted: Notify,
+    /// An entry is wanted that is not there.
+    stale: Notify,
+    state: Mutex<LiveState>,
+    held_up: AtomicBool,
+}
+
+/// What is known of one partition.
+struct Followed {
+    freshness: Freshness,
+    chain: Mutex<Chain>,
+}
+
+#[derive(Default)]
+struct Chain {
+    /// Whether the tail has a place.
+    is_followed: bool,
+    /// Whether it is connected.
+    is_connected: bool,
+    keeping: HashMap<EventId, Keeping>,
+}
+
+impl Live {
+    /// Views that follow the log from now on, and the tasks that do it, which end when `stop` turns
+    /// true. `settlements` learns from every entry.
+    pub fn start(
+        engine: Engine,
+        settings: LiveSettings,
+        settlements: Settlements,
+        observer: Arc<dyn LiveObserver>,
+        stop: watch::Receiver<bool>,
+    ) -> (Self, Vec<JoinHandle<()>>) {
+        let partitions = engine.keys().all_partitions();
+        let followed = |_| Followed { freshness: Freshness::new(), chain: Mutex::default() };
+        let inner = Arc::new(Inner {
+            partitions: partitions.map(followed).collect(),
+            hashes: Hashes::default(),
+            settlements,
+            slots: ArcSwap::default(),
+            observer,
+            wanted: Notify::new(),
+            stale: Notify::new(),
+            state: Mutex::default(),
+            held_up: AtomicBool::new(false),
+            settings,
+            engine: engine.clone(),
+        });
+        let mut tasks = Vec::new();
+        for lane in engine.lanes() {
+            let listener = Listener { inner: inner.clone(), touched: Vec::new() };
+            tasks.push(tokio::spawn(tail::follow(engine.clone(), lane, listener, stop.clone())));
+        }
+        tasks.push(tokio::spawn(keeper::keep_views(inner.clone(), stop.clone())));
+        tasks.push(tokio::spawn(keeper::keep_fresh(inner.clone(), stop)));
+        (Live { inner }, tasks)
+    }
+
+    /// The place of an event that the caller knows to exist: from now on its view is wanted.
+    pub fn slot(&self, event: EventId) -> Arc<Slot> {
+        let slot = self.inner.find(event).unwrap_or_else(|| self.inner.add(event));
+        slot.note_used();
+        slot
+    }
+
+    /// An event's view, if it is whole and fresh; if it is not, it soon will be. The caller knows
+    /// the event to exist.
+    pub fn fresh(&self, event: EventId) -> Option<Arc<View>> {
+        let Some(view) = self.slot(event).view() else {
+            self.inner.wanted.notify_one();
+            return None;
+        };
+        self.is_fresh(event).then_some(view)
+    }
+
+    /// The same; waits for it at most so long.
+    pub async fn fresh_within(&self, event: EventId, bound: Duration) -> Option<Arc<View>> {
+        let wait = async {
+            loop {
+                if let Some(view) = self.fresh(event) {
+                    return view;
+                }
+                tokio::time::sleep(WAIT_STEP).await;
+            }
+        };
+        tokio::time::timeout(bound, wait).await.ok()
+    }
+
+    /// Whether what the tail has read of an event's partition is young enough.
+    fn is_fresh(&self, event: EventId) -> bool {
+        let inner = &self.inner;
+        let partition = inner.engine.keys().partition_of(event);
+        let (clock, staleness) = (inner.engine.clock(partition), inner.settings.staleness);
+        let is_fresh = inner.followed(partition).freshness.is_within(staleness, clock);
+        if !is_fresh {
+            inner.stale.notify_one();
+        }
+        is_fresh
+    }
+
+    /// Redis' time now, Unix ms, at the most and at the least; `None` before its first answer.
+    pub fn redis_now_ms(&self, event: EventId) -> Option<(i64, i64)> {
+        let clock = self.inner.engine.clock(self.inner.engine.keys().partition_of(event));
+        Some((clock.now_at_most_ms()?, clock.now_at_least_ms()?))
+    }
+
+    /// A user, as views know it.
+    pub fn holder(&self, user: &UserId) -> Holder {
+        self.inner.hashes.user(user)
+    }
+
+    /// How things are.
+    pub fn state(&self) -> LiveState {
+        *self.inner.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Has the tails stand still, or go on: for tests.
+    #[doc(hidden)]
+    pub fn hold_up(&self, held_up: bool) {
+        self.inner.held_up.store(held_up, Ordering::Relaxed);
+    }
+}
+
+impl Inner {
+    fn followed(&self, partition: Partition) -> &Followed {
+        &self.partitions[usize::from(partition.0)]
+    }
+
+    fn keys(&self) -> &Keys {
+        self.engine.keys()
+    }
+
+    fn chain_of(&self, event: EventId) -> MutexGuard<'_, Chain> {
+        self.followed(self.keys().partition_of(event)).chain()
+    }
+
+    fn find(&self, event: EventId) -> Option<Arc<Slot>> {
+        self.slots.load().get(&event).cloned()
+    }
+
+    fn add(&self, event: EventId) -> Arc<Slot> {
+        let new = Arc::new(Slot::new(event));
+        self.slots.rcu(|slots| {
+            let mut slots = HashMap::clone(slots);
+            slots.entry(event).or_insert_with(|| new.clone());
+            slots
+        });
+        self.wanted.notify_one();
+        self.find(event).unwrap_or(new)
+    }
+
+    fn remove(&self, event: EventId) {
+        self.slots.rcu(|slots| {
+            let mut slots = HashMap::clone(slots);
+            slots.remove(&event);
+            slots
+        });
+    }
+
+    /// Has the tail keep an event's entries for a building, while that lives.
+    fn keep(&self, event: EventId) -> Result<Kept<'_>, Fault> {
+        let mut chain = self.chain_of(event);
+        if !chain.is_followed {
+            return Err(Fault::Lost);
+        }
+        chain.keeping.insert(event, Keeping::default());
+        Ok(Kept { inner: self, event })
+    }
+
+    fn take_kept(&self, event: EventId) -> Result<Vec<Entry>, Fault> {
+        self.chain_of(event).keeping.get_mut(&event).ok_or(Fault::Lost)?.take()
+    }
+
+    /// Puts a view where readers find it, with what the tail kept since it was begun.
+    fn install(&self, slot: &Slot, view: View) -> Result<(), Fault> {
+        let mut chain = self.chain_of(slot.event());
+        let kept = chain.keeping.get_mut(&slot.event()).ok_or(Fault::Lost)?.take()?;
+        for entry in &kept {
+            view.apply(entry, &self.hashes).map_err(|_| Fault::Reopened)?;
+        }
+        slot.put(Some(Arc::new(view)));
+        Ok(())
+    }
+
+    /// Ends all views of a partition, and what is being built of it.
+    fn lose(&self, partition: Partition, why: Lost) {
+        let followed = self.followed(partition);
+        followed.freshness.forget();
+        let mut chain = followed.chain();
+        chain.is_followed = false;
+        chain.keeping.values_mut().for_each(Keeping::void);
+        for slot in self.slots.load().values() {
+            if self.keys().partition_of(slot.event()) == partition && slot.view().is_some() {
+                slot.put(None);
+                self.observer.view(why.word());
+            }
+        }
+        drop(chain);
+        self.wanted.notify_one();
+    }
+}
+
+impl Followed {
+    fn chain(&self) -> MutexGuard<'_, Chain> {
+        // Nothing under this lock panics half-way through a change.
+        self.chain.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// That the tail keeps an event's entries.
+struct Kept<'a> {
+    inner: &'a Inner,
+    event: EventId,
+}
+
+impl Drop for Kept<'_> {
+    fn drop(&mut self) {
+        self.inner.chain_of(self.event).keeping.remove(&self.event);
+    }
+}
+
+/// Brings what one tail reads into the views.
+struct Listener {
+    inner: Arc<Inner>,
+    /// Views that were changed by this read: who listens is told once.
+    touched: Vec<Arc<Slot>>,
+}
+
+impl Hears for Listener {
+    fn begins(&mut self, partition: Partition, _: &Place) {
+        self.inner.followed(partition).chain().is_followed = true;
+        self.inner.wanted.notify_one();
+    }
+
+    fn hears(&mut self, partition: Partition, entry: &Entry) {
+        let inner = &self.inner;
+        inner.settlements.learn(entry);
+        let followed = inner.followed(partition);
+        if let Some(event) = entry.event {
+            // One lock for both: an entry is kept for a building, or in its view, or, while the
+            // view is put in place, still to come.
+            let mut chain = followed.chain();
+            if let Some(keeping) = chain.keeping.get_mut(&event) {
+                keeping.keep(entry);
+            }
+            if let Some(slot) = inner.find(event)
+                && let Some(view) = slot.view()
+            {
+                match view.apply(entry, &inner.hashes) {
+                    Ok(()) => self.touched.push(slot),
+                    Err(ends) => {
+                        slot.put(None);
+                        inner.observer.view(ends.word());
+                        inner.wanted.notify_one();
+                    }
+                }
+            }
+        }
+        followed.freshness.note_entry(entry.time_ms);
+    }
+
+    fn lost(&mut self, partition: Partition, why: Lost) {
+        self.inner.lose(partition, why);
+    }
+
+    fn pauses(&mut self) {
+        self.touched.dedup_by_key(|slot| slot.event());
+        self.touched.drain(..).for_each(|slot| slot.tell());
+    }
+
+    fn connected(&mut self, lane: &[Partition], is_connected: bool) {
+        for partition in lane {
+            self.inner.followed(*partition).chain().is_connected = is_connected;
+        }
+    }
+
+    fn is_held_up(&self) -> bool {
+        self.inner.held_up.load(Ordering::Relaxed)
+    }
+}

@@ -83,6 +83,10 @@ pub struct Snapshot {
     pub version: u64,
     /// Its settings' revision.
     pub revision: u64,
+    /// What an operator says about its sale, a word of `EventStatus`.
+    pub status: String,
+    /// When holds begin, Unix ms; 0: at once.
+    pub on_sale_at_ms: i64,
     /// Free seats by the counter.
     pub available: i64,
     /// Earliest hold deadline, Unix ms.
@@ -232,12 +236,16 @@ fn parse_snapshot(now_ms: i64, values: Vec<Value>) -> Result<Snapshot, RedisErro
     }
     let users =
         pairs(list(values.next())?, |user, count| Some((user.to_owned(), count.parse().ok()?)))?;
+    let status = text(values.next())?;
+    let on_sale_at_ms = integer(&values.next().unwrap_or(Value::Null))?;
     Ok(Snapshot {
         now_ms,
         open,
         generation: generation as u64,
         version: version as u64,
         revision: revision as u64,
+        status,
+        on_sale_at_ms,
         available,
         next_deadline_ms: (next_deadline_ms >= 0).then_some(next_deadline_ms),
         link,

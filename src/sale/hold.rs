@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::choice::Choice;
 use super::error::AdmissionFault;
+use super::refusal::Case;
 use super::unfinished::Call;
 use super::{BookingView, HoldRequest, Sale, SaleError, unix_now_ms};
 use crate::domain::idempotency::{Scope, derived_digest, explicit_digest};
@@ -16,13 +17,50 @@ const TRIES_MAX: u32 = 3;
 /// holds released on the way.
 const SCANS_MAX: u32 = 40;
 
+/// A request to hold seats, checked against its event and not hopeless.
+pub struct Weighed {
+    pub(super) request: HoldRequest,
+    pub(super) event: Arc<Event>,
+    pub(super) choice: Choice,
+}
+
 impl Sale {
+    /// Checks a request, and refuses it if it is hopeless by what this process knows ([`refusal`]).
+    /// Asks nobody, once the event is in memory.
+    ///
+    /// [`refusal`]: super::refusal
+    ///
+    /// # Errors
+    /// If it cannot be granted.
+    pub async fn weigh(&self, request: HoldRequest) -> Result<Weighed, SaleError> {
+        let event = self.known_event(request.event).await?;
+        self.inner.waiting_room.note_attempt(event.id);
+        let choice = Choice::new(&event, &request.seats)?;
+        let weighed = Weighed { request, event, choice };
+        let inner = &self.inner;
+        let (live, recent, rooms) = (&inner.live, &inner.recent, &inner.waiting_room);
+        match (Case { live, recent, rooms, weighed: &weighed }).judge() {
+            None => Ok(weighed),
+            Some((why, refusal)) => {
+                inner.observer.refused_here(why);
+                Err(refusal)
+            }
+        }
+    }
+
     /// Holds seats, all that are asked for or none. The same request again is answered with its
     /// booking while that lives.
-    pub async fn hold(&self, request: HoldRequest) -> Result<BookingView, SaleError> {
-        let mut event = self.known_event(request.event).await?;
-        self.inner.waiting_room.note_attempt(event.id);
-        let mut choice = Choice::new(&event, &request.seats)?;
+    pub async fn hold(&self, weighed: Weighed) -> Result<BookingView, SaleError> {
+        let (event, user) = (weighed.event.id, weighed.request.user.clone());
+        let held = self.hold_in_redis(weighed).await;
+        if matches!(held, Ok(_) | Err(SaleError::Unavailable { unknown: true, .. })) {
+            self.inner.recent.note(event, &user);
+        }
+        held
+    }
+
+    async fn hold_in_redis(&self, weighed: Weighed) -> Result<BookingView, SaleError> {
+        let Weighed { request, mut event, mut choice } = weighed;
         let scope = Scope::Hold(event.id);
         let fingerprint = choice.fingerprint(event.id);
         let (idempotency, replay_window_ms) = match &request.key {

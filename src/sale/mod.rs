@@ -20,6 +20,7 @@ pub mod opening;
 mod own_key;
 mod paying;
 pub mod policy;
+mod refusal;
 pub mod replay;
 pub mod restore;
 pub mod story;
@@ -39,7 +40,7 @@ use crate::archive::{Archive, ArchiveError};
 use crate::domain::admission_token::TokenKeys;
 use crate::domain::{Event, RoomSettings};
 use crate::faults::Faults;
-use crate::live::{self, Settlements};
+use crate::live::{Live, LiveObserver, LiveSettings, Settlements};
 use crate::payments::Provider;
 use crate::redis::{Engine, RedisError};
 
@@ -47,12 +48,15 @@ pub use audit::{Act, Audit, Begun, NewAct};
 use catalogue::Catalogue;
 pub use error::SaleError;
 pub use events::Events;
+pub use hold::Weighed;
 pub use house::{ArchivedBlock, BlockRequest, HouseSeats};
 pub use load::Loading;
 pub use notices::Noticed;
 pub use paying::{
     Cashier, CheckOptions, Difference, Mended, MoneyTotals, PaymentsReport, Reconciled, Wait,
 };
+use refusal::Recent;
+pub use refusal::{HOPELESS, Hopeless};
 pub use types::*;
 use unfinished::Unfinished;
 pub use unload::Unloading;
@@ -101,6 +105,8 @@ pub trait SaleObserver: Send + Sync {
     /// Something became of a payment: `charged`, `declined`, `not_done`, `unknown`, `abandoned`,
     /// `cancelled`, `committed_late`, `late_refunded`, `refunded`.
     fn payment(&self, what: &'static str);
+    /// A request to hold seats was refused from the live view.
+    fn refused_here(&self, _: Hopeless) {}
 }
 
 /// A sale's use cases. Cheap to clone.
@@ -119,6 +125,9 @@ struct Inner {
     notices: Arc<Semaphore>,
     faults: Arc<Faults>,
     settlements: Settlements,
+    live: Live,
+    recent: Recent,
+    observer: Arc<dyn SaleObserver>,
     unfinished: Unfinished,
     waiting_room: WaitingRoom,
     settings: SaleSettings,
@@ -136,6 +145,16 @@ pub struct Parts {
     pub keys: TokenKeys,
     /// Its rules.
     pub settings: SaleSettings,
+    /// How views are kept.
+    pub live: LiveSettings,
+}
+
+/// Told of what a sale does.
+pub struct Observers {
+    /// Of what it could not finish at once, and of payments.
+    pub sale: Arc<dyn SaleObserver>,
+    /// Of its views.
+    pub live: Arc<dyn LiveObserver>,
 }
 
 /// Whether the dependencies answer.
@@ -152,20 +171,20 @@ impl Sale {
     /// when `stop` turns true. Their handles are for the caller to keep.
     pub fn start(
         parts: Parts,
-        observer: Arc<dyn SaleObserver>,
+        observers: Observers,
         faults: Arc<Faults>,
         stop: watch::Receiver<bool>,
     ) -> (Self, Vec<JoinHandle<()>>) {
-        let Parts { engine, archive, provider, keys, settings } = parts;
+        let Parts { engine, archive, provider, keys, settings, live } = parts;
+        let observer = observers.sale;
+        // An entry of now is read before it is this old, or the view is not used. What may run yet
+        // does so before its call is given up.
+        let unseen_for = live.staleness + Duration::from_millis(engine.settings().timeout_ms * 2);
         let settlements = Settlements::default();
         let events = Events::new(engine.clone(), archive.clone(), settings.clone());
         let catalogue = events.catalogue.clone();
-        let mut tasks = Vec::new();
-        for lane in engine.lanes() {
-            let learning = settlements.clone();
-            let learn = move |entry: &_| learning.learn(entry);
-            tasks.push(tokio::spawn(live::follow(engine.clone(), lane, learn, stop.clone())));
-        }
+        let (live, mut tasks) =
+            Live::start(engine.clone(), live, settlements.clone(), observers.live, stop.clone());
         let cashier = Cashier::new(
             engine.clone(),
             archive.clone(),
@@ -179,7 +198,7 @@ impl Sale {
             catalogue.clone(),
             cashier.clone(),
             settings.unfinished_max,
-            observer,
+            observer.clone(),
             stop.clone(),
         );
         tasks.push(finisher);
@@ -196,6 +215,9 @@ impl Sale {
             notices: notices::places(),
             faults,
             settlements,
+            live,
+            recent: Recent::new(unseen_for),
+            observer,
             unfinished,
             waiting_room,
             settings,
@@ -215,6 +237,11 @@ impl Sale {
     /// Who sees to bookings' money.
     pub fn cashier(&self) -> &Cashier {
         &self.inner.cashier
+    }
+
+    /// The live view.
+    pub fn live(&self) -> &Live {
+        &self.inner.live
     }
 
     /// The waiting rooms.

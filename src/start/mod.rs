@@ -16,10 +16,11 @@ use crate::config::values::PaymentProvider;
 use crate::domain::TokenKeys;
 use crate::domain::admission_token::SECRET_BYTES_MIN;
 use crate::faults::Faults;
+use crate::live::{LiveObserver, LiveSettings, LiveState};
 use crate::payments::{Provider, Simulated, SimulatedSettings, Stripe, StripeSettings};
 use crate::redis::scripts::{ClockSource, Scripts};
 use crate::redis::{Engine, Observer, RedisError, RedisSettings, WORKER_GROUP};
-use crate::sale::{Cashier, Parts, Sale, SaleSettings};
+use crate::sale::{Cashier, Observers, Parts, Sale, SaleSettings};
 use crate::shutdown::Shutdown;
 use crate::telemetry::Metrics;
 
@@ -35,6 +36,12 @@ pub struct Unobserved;
 
 impl Observer for Unobserved {
     fn script_called(&self, _: &'static str, _: &'static str, _: f64) {}
+}
+
+impl LiveObserver for Unobserved {
+    fn view(&self, _: &'static str) {}
+    fn beat(&self) {}
+    fn state(&self, _: &LiveState) {}
 }
 
 /// What a process works with: two services, connected and found fit, and who moves the money.
@@ -198,10 +205,14 @@ pub fn sale(
         provider: services.provider.clone(),
         keys: token_keys(config)?,
         settings: sale_settings(config),
+        live: live_settings(config),
     };
-    let observer = Arc::new(observers::SaleMetrics::new(metrics));
+    let observers = Observers {
+        sale: Arc::new(observers::SaleMetrics::new(metrics)),
+        live: Arc::new(observers::LiveMetrics::new(metrics)),
+    };
     let faults = Arc::new(Faults::new(config.api_fault_point));
-    Ok(Sale::start(parts, observer, faults, shutdown.watch()))
+    Ok(Sale::start(parts, observers, faults, shutdown.watch()))
 }
 
 /// Who sees to bookings' money outside of a sale: the worker, the operator's tool.
@@ -247,6 +258,15 @@ pub fn archive_config(config: &Config) -> ArchiveConfig {
         url: config.mongodb_url.expose().to_owned(),
         database: config.mongodb_database.clone(),
         op_timeout_ms: config.mongodb_timeout_ms,
+    }
+}
+
+/// How views are kept.
+pub fn live_settings(config: &Config) -> LiveSettings {
+    LiveSettings {
+        staleness: Duration::from_millis(config.live_staleness_ms),
+        idle: Duration::from_secs(config.live_idle_seconds),
+        seats_max: config.live_seats_max,
     }
 }
 

@@ -5,9 +5,10 @@ use std::sync::OnceLock;
 
 use prometheus::{Histogram, IntCounter};
 
+use crate::live::{LiveObserver, LiveState};
 use crate::redis::scripts::SCRIPTS;
 use crate::redis::{CODES, Observer};
-use crate::sale::SaleObserver;
+use crate::sale::{HOPELESS, Hopeless, SaleObserver};
 use crate::telemetry::Metrics;
 
 /// Outcomes of a script call that are no reply of the script.
@@ -59,12 +60,16 @@ impl Observer for RedisMetrics {
 /// Counts what the sale could not finish at once.
 pub(super) struct SaleMetrics {
     metrics: Metrics,
+    /// By reason, in the order of [`HOPELESS`].
+    refused_here: [IntCounter; HOPELESS.len()],
 }
 
 impl SaleMetrics {
     /// Counts here.
     pub fn new(metrics: &Metrics) -> Self {
-        SaleMetrics { metrics: metrics.clone() }
+        let refused_here =
+            HOPELESS.map(|(_, word)| metrics.refused_here.with_label_values(&[word]));
+        SaleMetrics { metrics: metrics.clone(), refused_here }
     }
 }
 
@@ -82,6 +87,41 @@ impl SaleObserver for SaleMetrics {
 
     fn payment(&self, what: &'static str) {
         self.metrics.payments.with_label_values(&[what]).inc();
+    }
+
+    fn refused_here(&self, why: Hopeless) {
+        self.refused_here[why as usize].inc();
+    }
+}
+
+/// Counts what becomes of views.
+pub(super) struct LiveMetrics {
+    metrics: Metrics,
+}
+
+impl LiveMetrics {
+    /// Counts here.
+    pub fn new(metrics: &Metrics) -> Self {
+        LiveMetrics { metrics: metrics.clone() }
+    }
+}
+
+impl LiveObserver for LiveMetrics {
+    fn view(&self, what: &'static str) {
+        self.metrics.live_changes.with_label_values(&[what]).inc();
+    }
+
+    fn beat(&self) {
+        self.metrics.live_beats.inc();
+    }
+
+    fn state(&self, state: &LiveState) {
+        let gauge = |count: usize| i64::try_from(count).unwrap_or(i64::MAX);
+        self.metrics.live_views.set(gauge(state.views));
+        self.metrics.live_seats.set(gauge(state.seats));
+        self.metrics.live_missing.set(gauge(state.missing));
+        self.metrics.live_age.set(state.age_ms as f64 / 1_000.0);
+        self.metrics.live_stale.set(i64::from(state.is_stale));
     }
 }
 

@@ -153,6 +153,23 @@ metrics! {
     bookings_expired: IntCounter = "bookings_expired_total" [] NO_BUCKETS
         "Bookings this worker archived as EXPIRED.";
 
+    refused_here: IntCounterVec = "holdfast_refused_from_view_total" ["reason"] NO_BUCKETS
+        "Requests to hold seats that were refused from the live view, without Redis, by reason.";
+    live_views: IntGauge = "holdfast_live_views" [] NO_BUCKETS
+        "Events whose every seat this process knows.";
+    live_seats: IntGauge = "holdfast_live_seats" [] NO_BUCKETS
+        "Their seats.";
+    live_missing: IntGauge = "holdfast_live_missing" [] NO_BUCKETS
+        "Events whose view is wanted and not there: their requests all go to Redis.";
+    live_age: Gauge = "holdfast_live_age_seconds" [] NO_BUCKETS
+        "How long ago the newest entry was read, of the quietest partition that requests ask about.";
+    live_stale: IntGauge = "holdfast_live_stale" [] NO_BUCKETS
+        "1 while the live view stays too old to be used, or its connection is lost.";
+    live_changes: IntCounterVec = "holdfast_live_changes_total" ["what"] NO_BUCKETS
+        "Views that were built or failed to be, and that ended: the log broke off (broken, past, unreadable, gap), the event was opened anew (reopened), nobody used it (idle).";
+    live_beats: IntCounter = "holdfast_live_beats_total" [] NO_BUCKETS
+        "Empty entries asked for, to know that a quiet booking log is alive.";
+
     webhooks: IntCounterVec = "holdfast_webhooks_total" ["result"] NO_BUCKETS
         "Webhooks of the payment provider, by what became of them.";
 

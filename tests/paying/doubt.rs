@@ -8,12 +8,14 @@ use holdfast::domain::{
     Booking, BookingId, Entry, EventId, Intent, IntentState, Kind, Outcome, Status,
 };
 use holdfast::faults::Faults;
+use holdfast::live::LiveSettings;
 use holdfast::payments::{
     Answer, Charge, Order, Payment, Provider, Simulated, SimulatedSettings, State,
 };
 use holdfast::sale::archiving::{Carrier, Settled};
 use holdfast::sale::restore::{Restorer, Silent};
-use holdfast::sale::{ConfirmRequest, Confirmed, Parts, Sale};
+use holdfast::sale::{ConfirmRequest, Confirmed, Observers, Parts, Sale};
+use holdfast::start::Unobserved;
 use tokio::sync::watch;
 
 use crate::on_each_redis;
@@ -100,8 +102,9 @@ on_each_redis!(a_charge_that_redis_forgot_is_not_told_as_declined, async |flavor
             provider: Arc::new(provider),
             keys: token_keys(),
             settings: impatient(),
+            live: LiveSettings::default(),
         },
-        world.unfinished.clone(),
+        Observers { sale: world.unfinished.clone(), live: Arc::new(Unobserved) },
         Arc::new(Faults::default()),
         stopped,
     );

@@ -15,13 +15,15 @@ use holdfast::domain::{
     Section, Status,
 };
 use holdfast::faults::Faults;
+use holdfast::live::LiveSettings;
 use holdfast::payments::{Charge, Order, Provider, Simulated, SimulatedSettings};
 use holdfast::redis::Engine;
 use holdfast::redis::scripts::{ClockSource, Scripts};
 use holdfast::sale::{
-    BookingView, ConfirmRequest, Confirmed, HoldRequest, NewEvent, Parts, Sale, SaleError,
-    SaleObserver, SaleSettings, SeatsWanted,
+    BookingView, ConfirmRequest, Confirmed, HoldRequest, NewEvent, Observers, Parts, Sale,
+    SaleError, SaleObserver, SaleSettings, SeatsWanted,
 };
+use holdfast::start::Unobserved;
 use mongodb::Database;
 use mongodb::bson::{Document, doc};
 use tokio::sync::watch;
@@ -123,8 +125,9 @@ impl World {
                 provider: Arc::new(Simulated::new(&archive, SimulatedSettings::default())),
                 keys: token_keys(),
                 settings: rules,
+                live: LiveSettings::default(),
             },
-            unfinished.clone(),
+            Observers { sale: unfinished.clone(), live: Arc::new(Unobserved) },
             Arc::new(Faults::default()),
             stopped,
         );
@@ -187,7 +190,7 @@ impl World {
             room_number: 0,
             trace: String::new(),
         };
-        self.sale.hold(request).await
+        self.sale.hold(self.sale.weigh(request).await?).await
     }
 
     /// Pays for a hold.

@@ -8,7 +8,10 @@ use actix_web::http::StatusCode;
 use actix_web::web::Payload;
 
 use crate::domain::{BookingId, EventId, RouteClass, Status, UserId};
-use crate::sale::{BookingView, ConfirmRequest, Confirmed, HoldRequest, SaleError, SeatsWanted};
+use crate::sale::{
+    BookingView, ConfirmRequest, Confirmed, HoldRequest, SaleError, SeatsWanted, Weighed,
+};
+use crate::telemetry::Metrics;
 
 use super::acts;
 use super::body::{read_object, read_optional_object};
@@ -47,22 +50,29 @@ const RETRY_PENDING_SECONDS: &str = "1";
 )]
 pub async fn hold(call: Call, payload: Payload) -> Answer {
     let mut caller = gates::enter_user(&call, RouteClass::Hold)?;
-    let request = hold_request(&call, payload).await;
-    let (event, seats, key) = match request {
-        Ok(request) => request,
-        Err(refusal) => return Err(gates::refused(&call, &caller, refusal).await),
-    };
-    caller.event = Some(event);
-    let room_number = match entry(&call, &caller, event) {
-        Ok(number) => number,
+    let weighed = match weighed(&call, &mut caller, payload).await {
+        Ok(weighed) => weighed,
+        // Nobody was asked: it is counted toward the caller's limits a little later.
         Err(refusal) => return Err(gates::refused(&call, &caller, refusal).await),
     };
     gates::count(&call, &caller).await?;
-    let hold = async |user| {
-        let trace = call.trace.traceparent();
-        held(&call, &caller, HoldRequest { user, event, seats, key, room_number, trace }).await
-    };
-    acts::as_user(&call, caller.clone(), "booking_hold", Some(event), hold).await
+    let event = caller.event;
+    let hold = async |_| held(&call, &caller, weighed).await;
+    acts::as_user(&call, caller.clone(), "booking_hold", event, hold).await
+}
+
+/// The request, read, checked, and not refused by what this process knows.
+async fn weighed(call: &Call, caller: &mut Caller, payload: Payload) -> Result<Weighed, Problem> {
+    let (event, seats, key) = hold_request(call, payload).await?;
+    caller.event = Some(event);
+    let room_number = entry(call, caller, event)?;
+    let user = gates::user_of(caller.clone())?;
+    let trace = call.trace.traceparent();
+    let metrics = &call.state.metrics;
+    metrics.booking_attempts.inc();
+    let request = HoldRequest { user, event, seats, key, room_number, trace };
+    let weighed = call.state.sale.weigh(request).await;
+    Ok(weighed.inspect_err(|error| note_conflict(metrics, error))?)
 }
 
 /// The number in the caller's admission token, where a waiting room is, or may be, on.
@@ -72,15 +82,10 @@ fn entry(call: &Call, caller: &Caller, event: EventId) -> Result<u64, Problem> {
     Ok(room.entry(event, caller.user.as_ref(), token)?)
 }
 
-async fn held(call: &Call, caller: &Caller, request: HoldRequest) -> Answer {
+async fn held(call: &Call, caller: &Caller, weighed: Weighed) -> Answer {
     let metrics = &call.state.metrics;
-    metrics.booking_attempts.inc();
-    let held = call.state.sale.hold(request).await;
-    let view = held.inspect_err(|error| {
-        if matches!(error, SaleError::SeatsUnavailable(_) | SaleError::TooFewSeats(_)) {
-            metrics.booking_conflicts.inc();
-        }
-    })?;
+    let held = call.state.sale.hold(weighed).await;
+    let view = held.inspect_err(|error| note_conflict(metrics, error))?;
     metrics.booking_success.inc();
     if !view.replayed {
         gates::note_booked(call, caller);
@@ -89,6 +94,12 @@ async fn held(call: &Call, caller: &Caller, request: HoldRequest) -> Answer {
     }
     let body = kept(call, &view, BookingBody::new(&view)).await;
     answer(StatusCode::CREATED, &view, &body)
+}
+
+fn note_conflict(metrics: &Metrics, error: &SaleError) {
+    if matches!(error, SaleError::SeatsUnavailable(_) | SaleError::TooFewSeats(_)) {
+        metrics.booking_conflicts.inc();
+    }
 }
 
 /// What is asked for, and under which key.

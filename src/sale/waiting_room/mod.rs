@@ -315,6 +315,11 @@ impl WaitingRoom {
         self.inner.rooms.get(event).note_attempt();
     }
 
+    /// Whether an event's room was on when it was last looked at, a moment ago.
+    pub(super) fn is_known_on(&self, event: EventId) -> bool {
+        self.inner.rooms.find(event).is_some_and(|room| room.is_known_on())
+    }
+
     /// Tells a token's owner how they come forward.
     pub fn watch(&self, token: AdmissionToken) -> RoomWatch {
         RoomWatch::new(self.clone(), token)

@@ -19,6 +19,8 @@ use crate::sale::SaleError;
 
 /// Pause between two looks at all rooms.
 const LOOK_EVERY: Duration = Duration::from_millis(500);
+/// Looks that may be missed before what was seen is no reason for a refusal.
+const KNOWN_FOR_LOOKS: u32 = 4;
 /// Rooms looked at at the same time.
 const LOOKS_AT_ONCE: usize = 16;
 /// Rooms kept; beyond, those that nobody asked for the longest go.
@@ -133,6 +135,15 @@ impl Room {
         let seen = self.seen.load();
         seen.as_ref()
             .is_some_and(|seen| matches!(seen.state.method, None | Some(Method::Passthrough)))
+    }
+
+    /// Whether nobody gets in without waiting, as was seen a moment ago.
+    pub(super) fn is_known_on(&self) -> bool {
+        let seen = self.seen.load();
+        seen.as_ref().is_some_and(|seen| {
+            let is_on = !matches!(seen.state.method, None | Some(Method::Passthrough));
+            is_on && seen.at.elapsed() < LOOK_EVERY * KNOWN_FOR_LOOKS
+        })
     }
 
     /// Told after each look.

@@ -72,6 +72,8 @@ fn world() -> World {
             generation: 1,
             version: 9,
             revision: 1,
+            status: "ON_SALE".to_owned(),
+            on_sale_at_ms: 0,
             available: 1,
             next_deadline_ms: Some(2),
             link: None,

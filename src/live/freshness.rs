@@ -1,0 +1,116 @@
+//! How old what a tail has read may be: by Redis' own time, a partition at a time.
+//!
+//! INVARIANT: a view is used only while the newest entry of its partition that this process has
+//! read is younger than `live_staleness_ms`. An entry that was not read yet is younger than that
+//! one, so what the view says was true that short a time ago. Silence proves nothing: on a quiet
+//! partition somebody has to append a `beat`.
+
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use crate::redis::RedisClock;
+
+/// Nothing was read yet, or nobody asked yet.
+const NEVER: u64 = 0;
+
+/// What is known of one partition's newest entry, and whether anybody wants to know.
+#[derive(Debug)]
+pub(super) struct Freshness {
+    origin: Instant,
+    /// When the newest entry was appended, by Redis' time, Unix ms.
+    newest_ms: AtomicI64,
+    /// When it was read, ms after `origin`.
+    read_at_ms: AtomicU64,
+    /// When somebody last asked, ms after `origin`.
+    asked_at_ms: AtomicU64,
+}
+
+impl Freshness {
+    pub fn new() -> Self {
+        Freshness {
+            origin: Instant::now(),
+            newest_ms: AtomicI64::new(0),
+            read_at_ms: AtomicU64::new(NEVER),
+            asked_at_ms: AtomicU64::new(NEVER),
+        }
+    }
+
+    /// An entry was read, and views have it.
+    pub fn note_entry(&self, time_ms: i64) {
+        self.newest_ms.store(time_ms, Ordering::Relaxed);
+        self.read_at_ms.store(self.now_ms(), Ordering::Release);
+    }
+
+    /// The tail lost its place: nothing that was read says anything.
+    pub fn forget(&self) {
+        self.read_at_ms.store(NEVER, Ordering::Release);
+    }
+
+    /// Whether the newest entry is younger than so long. Who asks wants it to be.
+    pub fn is_within(&self, staleness: Duration, clock: &RedisClock) -> bool {
+        let now_ms = self.now_ms();
+        // One process's threads need not fight over the line for each request.
+        if self.asked_at_ms.load(Ordering::Relaxed) + ASKED_STEP_MS < now_ms {
+            self.asked_at_ms.store(now_ms, Ordering::Relaxed);
+        }
+        let read_at_ms = self.read_at_ms.load(Ordering::Acquire);
+        if read_at_ms == NEVER {
+            return false;
+        }
+        let staleness_ms = staleness.as_millis() as u64;
+        // Our own clock, too: Redis' may be set back.
+        let since_read_ms = now_ms.saturating_sub(read_at_ms);
+        let age_ms =
+            clock.now_at_most_ms().map(|at_most| at_most - self.newest_ms.load(Ordering::Relaxed));
+        let is_young = age_ms
+            .and_then(|age_ms| u64::try_from(age_ms).ok())
+            .is_some_and(|age_ms| age_ms < staleness_ms);
+        is_young && since_read_ms < staleness_ms
+    }
+
+    /// How long ago the newest entry was read; `None` if none was.
+    pub fn since_read(&self) -> Option<Duration> {
+        let read_at_ms = Some(self.read_at_ms.load(Ordering::Acquire)).filter(|at| *at != NEVER)?;
+        Some(Duration::from_millis(self.now_ms().saturating_sub(read_at_ms)))
+    }
+
+    /// Whether somebody asked within so long.
+    pub fn is_wanted(&self, within: Duration) -> bool {
+        let asked_at_ms = self.asked_at_ms.load(Ordering::Relaxed);
+        let since_ms = self.now_ms().saturating_sub(asked_at_ms);
+        asked_at_ms != NEVER && u128::from(since_ms) < within.as_millis()
+    }
+
+    fn now_ms(&self) -> u64 {
+        // 1 at least: 0 is never.
+        self.origin.elapsed().as_millis() as u64 + 1
+    }
+}
+
+/// How exactly it is known when somebody last asked, ms.
+const ASKED_STEP_MS: u64 = 50;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_young_entry_is_fresh() {
+        let (freshness, clock) = (Freshness::new(), RedisClock::default());
+        let staleness = Duration::from_secs(1);
+        let now = Instant::now();
+        assert!(!freshness.is_within(staleness, &clock), "nothing was read");
+        freshness.note_entry(50_000);
+        assert!(!freshness.is_within(staleness, &clock), "the time is not known");
+        clock.observe(now, now, 50_100);
+        assert!(freshness.is_within(staleness, &clock));
+        freshness.note_entry(48_000);
+        assert!(!freshness.is_within(staleness, &clock), "too old by Redis' time");
+        freshness.note_entry(90_000);
+        assert!(!freshness.is_within(staleness, &clock), "from a clock that was set back");
+        freshness.note_entry(50_000);
+        freshness.forget();
+        assert!(!freshness.is_within(staleness, &clock), "the tail lost its place");
+        assert!(freshness.is_wanted(staleness) && freshness.since_read().is_none());
+    }
+}

@@ -1,0 +1,104 @@
+//! One event's place among the views: it stays while its view is lost and built again.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use arc_swap::ArcSwapOption;
+use tokio::sync::watch;
+
+use super::view::View;
+use crate::domain::EventId;
+
+/// How exactly it is known when a slot was last used, ms.
+const USED_STEP_MS: u64 = 100;
+
+/// What a view has come to.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Mark {
+    /// The generation; 0 while there is no view.
+    pub generation: u64,
+    /// The version.
+    pub version: u64,
+}
+
+/// One event's place.
+pub struct Slot {
+    event: EventId,
+    origin: Instant,
+    view: ArcSwapOption<View>,
+    changes: watch::Sender<Mark>,
+    used_at_ms: AtomicU64,
+    was_lost: AtomicBool,
+}
+
+impl Slot {
+    pub(super) fn new(event: EventId) -> Self {
+        Slot {
+            event,
+            origin: Instant::now(),
+            view: ArcSwapOption::empty(),
+            changes: watch::channel(Mark::default()).0,
+            used_at_ms: AtomicU64::new(0),
+            was_lost: AtomicBool::new(false),
+        }
+    }
+
+    /// The event.
+    pub fn event(&self) -> EventId {
+        self.event
+    }
+
+    /// The view, fresh or not; `None` while it is being built.
+    pub fn view(&self) -> Option<Arc<View>> {
+        self.view.load_full()
+    }
+
+    /// Told of every change: entries that were taken in, a view that was lost or built. Who
+    /// listens keeps the view in memory.
+    pub fn changes(&self) -> watch::Receiver<Mark> {
+        self.changes.subscribe()
+    }
+
+    pub(super) fn put(&self, view: Option<Arc<View>>) {
+        if view.is_none() {
+            self.was_lost.store(true, Ordering::Relaxed);
+        }
+        self.view.store(view);
+        self.tell();
+    }
+
+    /// Whether there was a view before.
+    pub(super) fn was_lost(&self) -> bool {
+        self.was_lost.load(Ordering::Relaxed)
+    }
+
+    /// Tells who listens how far the view has come.
+    pub(super) fn tell(&self) {
+        let mark = self.view.load().as_ref().map_or_else(Mark::default, |view| Mark {
+            generation: view.generation(),
+            version: view.version(),
+        });
+        self.changes.send_if_modified(|told| std::mem::replace(told, mark) != mark);
+    }
+
+    pub(super) fn note_used(&self) {
+        let now_ms = self.now_ms();
+        if self.used_at_ms.load(Ordering::Relaxed) + USED_STEP_MS < now_ms {
+            self.used_at_ms.store(now_ms, Ordering::Relaxed);
+        }
+    }
+
+    /// How long nobody has used it.
+    pub(super) fn unused_for(&self) -> Duration {
+        if self.changes.receiver_count() > 0 {
+            return Duration::ZERO;
+        }
+        let used_at_ms = self.used_at_ms.load(Ordering::Relaxed);
+        Duration::from_millis(self.now_ms().saturating_sub(used_at_ms))
+    }
+
+    fn now_ms(&self) -> u64 {
+        self.origin.elapsed().as_millis() as u64
+    }
+}

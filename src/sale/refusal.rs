@@ -1,0 +1,270 @@
+//! What is hopeless is refused here, from the live view, without asking Redis.
+//!
+//! INVARIANT: the view errs one way. It grants nothing; what it refuses was taken, or not for sale,
+//! at most `live_staleness_ms` ago by the booking log's own record. In doubt a request passes, and
+//! Redis decides:
+//!
+//! * The view is not whole, or not fresh; a seat is being changed this moment.
+//! * A hold's deadline may have passed by Redis' clock: the seat may be free.
+//! * *The caller may have a booking that answers.* A request that was granted has to find its answer
+//!   while its booking lives. So one of the caller's own seats lets it pass; and what does not name
+//!   a seat (too few are left, the sale is closed) is told only to those who have nothing in the
+//!   event. The view learns of a booking a moment after it was made: until it surely has, whoever
+//!   was granted one by this process, or may have been, passes ([`Recent`]). (By another process:
+//!   then a retry within that moment can meet the view of before. It is refused for a seat that
+//!   somebody else had a moment ago, and finds its booking at the next try.)
+//!
+//! | interleaving | what comes of it |
+//! |---|---|
+//! | the hold on the seat is cancelled after the newest entry was read | refused for a seat that came free a moment ago |
+//! | the view has the seat as the caller's, who just lost it | passes, Redis refuses |
+//! | the tail stands still; Redis is frozen | not fresh after `live_staleness_ms`: all pass |
+//! | a failover loses the hold, the tail has not met the fork yet | refused until the newest entry it read is too old |
+//! | two processes' views differ | each refuses by its own; Redis grants once |
+
+use std::collections::HashSet;
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use super::choice::Choice;
+use super::waiting_room::WaitingRoom;
+use super::{SaleError, Weighed};
+use crate::domain::{EventId, EventStatus, SeatId, SeatState, UserId};
+use crate::live::{Holder, Live, Seat, View};
+
+/// Callers that are let pass as they may have got something, in each half of the time.
+const RECENT_MAX: usize = 100_000;
+
+/// Why a request is hopeless; for metrics.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Hopeless {
+    /// A seat is taken.
+    Seats,
+    /// Too few seats are left.
+    TooFew,
+    /// The sale has ended.
+    Closed,
+    /// The sale is paused.
+    Paused,
+    /// The sale has not begun.
+    NotOnSale,
+    /// The waiting room is on, and no token came along.
+    NoToken,
+}
+
+/// Reason and word, in enum order.
+pub const HOPELESS: [(Hopeless, &str); 6] = [
+    (Hopeless::Seats, "seats_unavailable"),
+    (Hopeless::TooFew, "too_few_seats"),
+    (Hopeless::Closed, "event_closed"),
+    (Hopeless::Paused, "event_paused"),
+    (Hopeless::NotOnSale, "not_on_sale"),
+    (Hopeless::NoToken, "waiting_room_required"),
+];
+
+/// Who may have been granted something that the view does not tell yet.
+pub(super) struct Recent {
+    keep: Duration,
+    halves: Mutex<Halves>,
+}
+
+struct Halves {
+    turned_at: Instant,
+    newer: HashSet<(EventId, UserId)>,
+    older: HashSet<(EventId, UserId)>,
+    /// One did not find room: until this half is gone, all pass.
+    overflowed: [bool; 2],
+}
+
+impl Recent {
+    /// Keeps each for so long at least.
+    pub fn new(keep: Duration) -> Self {
+        let halves = Halves {
+            turned_at: Instant::now(),
+            newer: HashSet::new(),
+            older: HashSet::new(),
+            overflowed: [false; 2],
+        };
+        Recent { keep, halves: Mutex::new(halves) }
+    }
+
+    /// This caller was granted something in this event, or may have been.
+    pub fn note(&self, event: EventId, user: &UserId) {
+        let mut halves = self.halves(Instant::now());
+        if halves.newer.len() < RECENT_MAX {
+            halves.newer.insert((event, user.clone()));
+        } else {
+            halves.overflowed[0] = true;
+        }
+    }
+
+    /// Whether a caller may have been granted something lately.
+    fn knows(&self, event: EventId, user: &UserId) -> bool {
+        let halves = self.halves(Instant::now());
+        if halves.newer.is_empty() && halves.older.is_empty() {
+            return false;
+        }
+        let one = (event, user.clone());
+        halves.overflowed != [false; 2]
+            || halves.newer.contains(&one)
+            || halves.older.contains(&one)
+    }
+
+    fn halves(&self, now: Instant) -> std::sync::MutexGuard<'_, Halves> {
+        // Nothing under this lock panics half-way through a change.
+        let mut halves = self.halves.lock().unwrap_or_else(PoisonError::into_inner);
+        let age = now.saturating_duration_since(halves.turned_at);
+        if age >= self.keep {
+            // What was the newer half was noted less than twice `keep` ago.
+            halves.older = if age < self.keep * 2 {
+                std::mem::take(&mut halves.newer)
+            } else {
+                HashSet::new()
+            };
+            halves.newer = HashSet::new();
+            halves.overflowed = [false, halves.overflowed[0]];
+            halves.turned_at = now;
+        }
+        halves
+    }
+}
+
+/// One request before one view.
+pub(super) struct Case<'a> {
+    pub live: &'a Live,
+    pub recent: &'a Recent,
+    pub rooms: &'a WaitingRoom,
+    pub weighed: &'a Weighed,
+}
+
+impl Case<'_> {
+    /// The refusal, if the request is hopeless; `None`: Redis decides.
+    pub fn judge(&self) -> Option<(Hopeless, SaleError)> {
+        let (event, user) = (&self.weighed.event, &self.weighed.request.user);
+        let view = self.live.fresh(event.id)?;
+        let (now_at_most_ms, _) = self.live.redis_now_ms(event.id)?;
+        if view.generation() != event.generation || self.recent.knows(event.id, user) {
+            return None;
+        }
+        let holder = self.live.holder(user);
+        let has_nothing = view.seats_of(holder) == 0;
+        if has_nothing && let Some(refusal) = self.of_event(&view, now_at_most_ms) {
+            return Some(refusal);
+        }
+        match &self.weighed.choice {
+            Choice::Seats { seats, .. } => of_seats(&view, seats, holder, now_at_most_ms),
+            search @ Choice::Search { .. } if has_nothing => too_few(&view, search, now_at_most_ms),
+            Choice::Search { .. } => None,
+        }
+    }
+
+    /// By what an operator or the clock says, and by the waiting room, as `hold` does it.
+    fn of_event(&self, view: &View, now_at_most_ms: i64) -> Option<(Hopeless, SaleError)> {
+        let id = self.weighed.event.id;
+        match view.status() {
+            (EventStatus::Closed, _) => Some((Hopeless::Closed, SaleError::EventClosed(id))),
+            (EventStatus::Paused, _) => Some((Hopeless::Paused, SaleError::EventPaused(id))),
+            (EventStatus::OnSale, at_ms) if at_ms > now_at_most_ms => {
+                let (on_sale_at_ms, now_ms) = (at_ms, now_at_most_ms);
+                let error = SaleError::NotOnSale { event: id, on_sale_at_ms, now_ms };
+                Some((Hopeless::NotOnSale, error))
+            }
+            (EventStatus::OnSale, _) => {
+                let has_none = self.weighed.request.room_number == 0;
+                let is_refused = has_none && self.rooms.is_known_on(id);
+                is_refused.then_some((Hopeless::NoToken, SaleError::SessionRequired(id)))
+            }
+        }
+    }
+}
+
+/// Whether one of these seats is taken, and none is the caller's own.
+fn of_seats(
+    view: &View,
+    seats: &[SeatId],
+    caller: Holder,
+    now_at_most_ms: i64,
+) -> Option<(Hopeless, SaleError)> {
+    let mut is_taken = false;
+    let mut states = Vec::with_capacity(seats.len());
+    for id in seats {
+        let seat = view.seat(*id)?;
+        if seat.holder == caller {
+            return None;
+        }
+        let surely = is_surely_taken(&seat, now_at_most_ms);
+        is_taken |= surely;
+        // A hold that may have lapsed is told as the free seat that it may be.
+        let state = match seat.state {
+            SeatState::Hold if !surely => SeatState::Available,
+            state => state,
+        };
+        states.push((*id, state));
+    }
+    is_taken.then_some((Hopeless::Seats, SaleError::SeatsUnavailable(states)))
+}
+
+/// Whether nobody else can have a seat, whatever Redis' clock says.
+fn is_surely_taken(seat: &Seat, now_at_most_ms: i64) -> bool {
+    match seat.state {
+        SeatState::Available => false,
+        SeatState::Hold => seat.deadline_ms == 0 || now_at_most_ms < seat.deadline_ms,
+        SeatState::Booked | SeatState::Blocked => true,
+    }
+}
+
+/// Whether no section has so many free seats, adjacent or not.
+fn too_few(view: &View, search: &Choice, now_at_most_ms: i64) -> Option<(Hopeless, SaleError)> {
+    let Choice::Search { wanted, places, .. } = search else { return None };
+    // Lapsed holds are free seats that nobody has released yet; the next call does.
+    if view.next_deadline_ms().is_some_and(|at_ms| at_ms <= now_at_most_ms) {
+        return None;
+    }
+    let has_room =
+        places.iter().any(|place| view.free_between(place.section, place.last) >= wanted.seats);
+    (!has_room).then(|| (Hopeless::TooFew, search.too_few()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn user(name: &str) -> UserId {
+        name.parse().unwrap()
+    }
+
+    #[test]
+    fn who_was_granted_something_is_known_for_long_enough_and_not_for_ever() {
+        let keep = Duration::from_millis(40);
+        let recent = Recent::new(keep);
+        let (event, ann) = (EventId(1), user("ann"));
+        recent.note(event, &ann);
+        let noted_at = Instant::now();
+        let mut known_until = noted_at;
+        while recent.knows(event, &ann) {
+            known_until = Instant::now();
+            assert!(known_until - noted_at < Duration::from_secs(60), "never forgotten");
+        }
+        assert!(known_until - noted_at >= keep, "{:?}", known_until - noted_at);
+        assert!(!recent.knows(EventId(2), &ann) && !recent.knows(event, &user("bob")));
+    }
+
+    #[test]
+    fn where_one_found_no_room_all_pass() {
+        let recent = Recent::new(Duration::from_secs(600));
+        for n in 0..=RECENT_MAX {
+            recent.note(EventId(1), &user(&format!("u{n}")));
+        }
+        assert!(recent.knows(EventId(1), &user("stranger")));
+    }
+
+    #[test]
+    fn a_hold_is_surely_there_until_its_deadline_may_have_passed() {
+        let seat = |state, deadline_ms| Seat { state, holder: Holder::NOBODY, deadline_ms };
+        assert!(is_surely_taken(&seat(SeatState::Hold, 100), 99));
+        assert!(!is_surely_taken(&seat(SeatState::Hold, 100), 100));
+        assert!(is_surely_taken(&seat(SeatState::Hold, 0), 1_000), "being paid");
+        assert!(is_surely_taken(&seat(SeatState::Booked, 0), 1_000));
+        assert!(!is_surely_taken(&seat(SeatState::Available, 0), 0));
+    }
+}
