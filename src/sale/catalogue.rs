@@ -43,6 +43,11 @@ impl Catalogue {
         Catalogue { archive, known: Arc::default(), unknown: Arc::default(), reading }
     }
 
+    /// The event, if it is in memory.
+    pub(super) fn in_memory_now(&self, id: EventId) -> Option<Arc<Event>> {
+        read(&self.known).get(&id).map(|known| known.event.clone())
+    }
+
     /// The event, from memory where it is there.
     pub(super) async fn get(&self, id: EventId) -> Result<Option<Arc<Event>>, ArchiveError> {
         self.at_most(id, None).await

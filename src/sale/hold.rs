@@ -24,6 +24,14 @@ pub struct Weighed {
     pub(super) choice: Choice,
 }
 
+impl Weighed {
+    /// Names the trace under which it is done.
+    pub fn traced(mut self, trace: String) -> Self {
+        self.request.trace = trace;
+        self
+    }
+}
+
 impl Sale {
     /// Checks a request, and refuses it if it is hopeless by what this process knows ([`refusal`]).
     /// Asks nobody, once the event is in memory.
@@ -33,7 +41,11 @@ impl Sale {
     /// # Errors
     /// If it cannot be granted.
     pub async fn weigh(&self, request: HoldRequest) -> Result<Weighed, SaleError> {
-        let event = self.known_event(request.event).await?;
+        let event = match self.inner.catalogue.in_memory_now(request.event) {
+            Some(event) => event,
+            // Boxed: what asks MongoDB is large, and refusals by the hundred thousand do not.
+            None => Box::pin(self.known_event(request.event)).await?,
+        };
         self.inner.waiting_room.note_attempt(event.id);
         let choice = Choice::new(&event, &request.seats)?;
         let weighed = Weighed { request, event, choice };
