@@ -2,8 +2,9 @@
 //! traffic, `/health` tells people. Dependencies are asked at most once a second in all, so that
 //! probes cannot become load.
 //!
-//! Ready means that Redis answers and the process is not ending. Without MongoDB a sale goes on
-//! (confirmations wait), so its absence is told as `degraded` and does not take the process out.
+//! Ready means that Redis answers, the views of open sales are in memory, and the process is not
+//! ending. Without MongoDB a sale goes on (confirmations wait), and without a fresh live view, too
+//! (every request goes to Redis): that is told as `degraded` and does not take the process out.
 
 use std::time::{Duration, Instant};
 
@@ -13,7 +14,7 @@ use serde::Serialize;
 use tokio::sync::Mutex;
 use utoipa::ToSchema;
 
-use crate::sale::{Readiness, Sale};
+use crate::sale::{LiveReadiness, Readiness, Sale};
 
 use super::endpoint::Answer;
 use super::reply::json_with;
@@ -52,7 +53,8 @@ const TOO_SLOW: &str = "no answer in time";
 /// How the process is.
 #[derive(Serialize, ToSchema)]
 pub struct HealthBody {
-    /// `ok`, `degraded` (the archive is away), `unavailable` or `ending`.
+    /// `ok`, `degraded` (the archive is away, or the live view is stale), `warming` (the views of open
+    /// sales are being built), `unavailable` or `ending`.
     #[schema(example = "ok")]
     status: &'static str,
     /// Which program this is.
@@ -77,6 +79,9 @@ pub struct Checks {
     /// MongoDB.
     #[schema(example = "ok")]
     mongodb: &'static str,
+    /// The live view: `ok`, `warming` or `stale`.
+    #[schema(example = "ok")]
+    live: &'static str,
 }
 
 /// That the process answers.
@@ -123,26 +128,37 @@ pub async fn live(_: Call, _: Payload) -> Answer {
 async fn report(call: &Call) -> Answer {
     let state = &call.state;
     let readiness = state.readiness.get(&state.sale).await;
-    let (http, status) = verdict(&readiness, state.shutdown.is_requested());
+    let live = state.sale.live_readiness();
+    let (http, status) = verdict(&readiness, live, state.shutdown.is_requested());
     let word = |check: &Result<(), String>| if check.is_ok() { "ok" } else { "unavailable" };
     let body = HealthBody {
         status,
         service: super::SERVICE,
         version: env!("CARGO_PKG_VERSION"),
         uptime_seconds: state.started.elapsed().as_secs(),
-        checks: Checks { redis: word(&readiness.redis), mongodb: word(&readiness.mongodb) },
+        checks: Checks {
+            redis: word(&readiness.redis),
+            mongodb: word(&readiness.mongodb),
+            live: match live {
+                LiveReadiness::Warming => "warming",
+                LiveReadiness::Fresh => "ok",
+                LiveReadiness::Stale => "stale",
+            },
+        },
     };
     let answer = json_with(http, &body)?.header("Cache-Control", "no-store");
     let answer = if http == StatusCode::OK { answer } else { answer.header("Retry-After", "1") };
     Ok(answer.send())
 }
 
-fn verdict(readiness: &Readiness, ending: bool) -> (StatusCode, &'static str) {
-    match (ending, &readiness.redis, &readiness.mongodb) {
-        (true, _, _) => (StatusCode::SERVICE_UNAVAILABLE, "ending"),
-        (_, Err(_), _) => (StatusCode::SERVICE_UNAVAILABLE, "unavailable"),
-        (_, Ok(()), Err(_)) => (StatusCode::OK, "degraded"),
-        (_, Ok(()), Ok(())) => (StatusCode::OK, "ok"),
+fn verdict(readiness: &Readiness, live: LiveReadiness, ending: bool) -> (StatusCode, &'static str) {
+    use LiveReadiness as Live;
+    match (ending, &readiness.redis, &readiness.mongodb, live) {
+        (true, ..) => (StatusCode::SERVICE_UNAVAILABLE, "ending"),
+        (_, Err(_), ..) => (StatusCode::SERVICE_UNAVAILABLE, "unavailable"),
+        (.., Live::Warming) => (StatusCode::SERVICE_UNAVAILABLE, "warming"),
+        (_, Ok(()), Err(_), _) | (.., Live::Stale) => (StatusCode::OK, "degraded"),
+        (_, Ok(()), Ok(()), Live::Fresh) => (StatusCode::OK, "ok"),
     }
 }
 
@@ -153,14 +169,18 @@ mod tests {
     #[test]
     fn redis_decides_and_the_end_above_it() {
         let (ok, away) = (|| Ok(()), || Err("away".to_owned()));
+        let (warming, fresh, stale) =
+            (LiveReadiness::Warming, LiveReadiness::Fresh, LiveReadiness::Stale);
         let cases = [
-            (ok(), ok(), false, 200, "ok"),
-            (ok(), away(), false, 200, "degraded"),
-            (away(), ok(), false, 503, "unavailable"),
-            (ok(), ok(), true, 503, "ending"),
+            (ok(), ok(), fresh, false, 200, "ok"),
+            (ok(), away(), fresh, false, 200, "degraded"),
+            (ok(), ok(), stale, false, 200, "degraded"),
+            (ok(), away(), warming, false, 503, "warming"),
+            (away(), ok(), warming, false, 503, "unavailable"),
+            (ok(), ok(), fresh, true, 503, "ending"),
         ];
-        for (redis, mongodb, ending, http, status) in cases {
-            let got = verdict(&Readiness { redis, mongodb }, ending);
+        for (redis, mongodb, live, ending, http, status) in cases {
+            let got = verdict(&Readiness { redis, mongodb }, live, ending);
             assert_eq!((got.0.as_u16(), got.1), (http, status));
         }
     }

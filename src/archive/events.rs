@@ -81,6 +81,35 @@ impl Archive {
         self.heads(doc! { "load_state": "new", "created_at_ms": { "$lt": before_ms } }, limit).await
     }
 
+    /// At most `limit` open events, those created last first, whose sale an operator lets go on and
+    /// begins by `until_ms`; with `after_ms` only those that begin after that.
+    pub async fn sales(
+        &self,
+        after_ms: Option<i64>,
+        until_ms: i64,
+        limit: u32,
+    ) -> Result<Vec<EventId>, ArchiveError> {
+        #[derive(serde::Deserialize)]
+        struct Id {
+            _id: i64,
+        }
+        let begins = match after_ms {
+            Some(after_ms) => doc! { "on_sale_at_ms": { "$gt": after_ms, "$lte": until_ms } },
+            None => doc! { "$or": [
+                { "on_sale_at_ms": null }, { "on_sale_at_ms": { "$lte": until_ms } },
+            ] },
+        };
+        let mut filter = doc! { "load_state": "opened", "status": EventStatus::OnSale.word() };
+        filter.extend(begins);
+        let options = FindOptions::builder()
+            .projection(doc! { "_id": 1 })
+            .sort(doc! { "_id": -1 })
+            .limit(i64::from(limit))
+            .build();
+        let found: Vec<Id> = self.gateway.find(EVENTS, filter, options).await?;
+        Ok(found.iter().filter_map(|id| u32::try_from(id._id).ok()).map(EventId).collect())
+    }
+
     /// Says that an event's inventory is loaded and about to be opened: the compare-and-set
     /// `new → opened` that only one process wins, in this generation. From then on the
     /// inventory is loaded only by `restore`. Records which load that was; answers with the token

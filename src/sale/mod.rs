@@ -29,6 +29,7 @@ mod unfinished;
 mod unload;
 pub mod verify;
 pub mod waiting_room;
+mod warming;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -61,6 +62,7 @@ pub use types::*;
 use unfinished::Unfinished;
 pub use unload::Unloading;
 use waiting_room::{RoomStore, WaitingRoom};
+use warming::Warmth;
 
 /// The rules of a sale that operators set.
 #[derive(Clone, Debug)]
@@ -127,6 +129,7 @@ struct Inner {
     settlements: Settlements,
     live: Live,
     recent: Recent,
+    warmth: Warmth,
     observer: Arc<dyn SaleObserver>,
     unfinished: Unfinished,
     waiting_room: WaitingRoom,
@@ -166,6 +169,17 @@ pub struct Readiness {
     pub mongodb: Result<(), String>,
 }
 
+/// How far the live view is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LiveReadiness {
+    /// The views of open sales are being built.
+    Warming,
+    /// It can be used.
+    Fresh,
+    /// It stays too old to be used: everything is asked of Redis.
+    Stale,
+}
+
 impl Sale {
     /// A sale with its background tasks (the tail, the finisher of unfinished calls), which end
     /// when `stop` turns true. Their handles are for the caller to keep.
@@ -185,6 +199,10 @@ impl Sale {
         let catalogue = events.catalogue.clone();
         let (live, mut tasks) =
             Live::start(engine.clone(), live, settlements.clone(), observers.live, stop.clone());
+        let warmth = Warmth::default();
+        let warming =
+            warming::keep_warm(archive.clone(), live.clone(), warmth.clone(), stop.clone());
+        tasks.push(tokio::spawn(warming));
         let cashier = Cashier::new(
             engine.clone(),
             archive.clone(),
@@ -217,6 +235,7 @@ impl Sale {
             settlements,
             live,
             recent: Recent::new(unseen_for),
+            warmth,
             observer,
             unfinished,
             waiting_room,
@@ -231,6 +250,15 @@ impl Sale {
         Readiness {
             redis: redis.map_err(|error| error.to_string()),
             mongodb: mongodb.map_err(|error| error.to_string()),
+        }
+    }
+
+    /// How far the live view is.
+    pub fn live_readiness(&self) -> LiveReadiness {
+        match (self.inner.warmth.is_reached(), self.inner.live.state().is_stale) {
+            (false, _) => LiveReadiness::Warming,
+            (true, true) => LiveReadiness::Stale,
+            (true, false) => LiveReadiness::Fresh,
         }
     }
 

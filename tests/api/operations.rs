@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use holdfast::config::Config;
 use serde_json::{Value, json};
 
 use super::names;
@@ -17,14 +18,16 @@ async fn health_tells_what_each_probe_needs() {
         let body = reply.json(200);
         assert_eq!(names(&body), ["checks", "service", "status", "uptime_seconds", "version"]);
         assert_eq!((&body["status"], &body["service"]), (&json!("ok"), &json!("holdfast-api")));
-        assert_eq!(body["checks"], json!({ "redis": "ok", "mongodb": "ok" }));
+        assert_eq!(body["checks"], json!({ "redis": "ok", "mongodb": "ok", "live": "ok" }));
         assert_eq!(reply.header("cache-control"), Some("no-store"));
     }
 }
 
 #[tokio::test]
 async fn metrics_have_their_names_and_move() {
-    let api = Api::here(Place::shared().config()).await;
+    // A view refuses some, and asks Redis for itself.
+    let config = Config { live_seats_max: 0, ..Place::shared().config() };
+    let api = Api::here(config).await;
     let event = api.event(places(10)).await;
     let booking = api.held("ann", event, &[1]).await;
     api.held("ann", event, &[1]).await;

@@ -1,6 +1,7 @@
 //! The live view on real servers: what it knows, and when it may be used.
 
 mod follows;
+mod refuses;
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -104,7 +104,7 @@ on_each_redis!(a_charge_that_redis_forgot_is_not_told_as_declined, async |flavor
             settings: impatient(),
             live: LiveSettings::default(),
         },
-        Observers { sale: world.unfinished.clone(), live: Arc::new(Unobserved) },
+        Observers { sale: world.counts.clone(), live: Arc::new(Unobserved) },
         Arc::new(Faults::default()),
         stopped,
     );

@@ -20,8 +20,8 @@ use holdfast::payments::{Charge, Order, Provider, Simulated, SimulatedSettings};
 use holdfast::redis::Engine;
 use holdfast::redis::scripts::{ClockSource, Scripts};
 use holdfast::sale::{
-    BookingView, ConfirmRequest, Confirmed, HoldRequest, NewEvent, Observers, Parts, Sale,
-    SaleError, SaleObserver, SaleSettings, SeatsWanted,
+    BookingView, ConfirmRequest, Confirmed, HoldRequest, Hopeless, NewEvent, Observers, Parts,
+    Sale, SaleError, SaleObserver, SaleSettings, SeatsWanted,
 };
 use holdfast::start::Unobserved;
 use mongodb::Database;
@@ -40,18 +40,24 @@ const BUYERS_AT_ONCE: usize = 16;
 const ASKS_MAX: u32 = 120;
 const AGAIN_AFTER: Duration = Duration::from_millis(250);
 
-/// How many calls wait to be finished.
+/// How many calls wait to be finished, and how many requests were refused from the live view.
 #[derive(Default)]
-pub struct UnfinishedCount(AtomicUsize);
+pub struct Counts {
+    unfinished: AtomicUsize,
+    refused_here: AtomicUsize,
+}
 
-impl SaleObserver for UnfinishedCount {
+impl SaleObserver for Counts {
     fn unknown_outcome(&self, queued: bool) {
         assert!(queued, "the queue of unfinished calls is full");
     }
     fn unfinished(&self, length: usize) {
-        self.0.store(length, Ordering::SeqCst);
+        self.unfinished.store(length, Ordering::SeqCst);
     }
     fn payment(&self, _: &'static str) {}
+    fn refused_here(&self, _: Hopeless) {
+        self.refused_here.fetch_add(1, Ordering::SeqCst);
+    }
 }
 
 /// One process's worth of a sale.
@@ -59,7 +65,7 @@ pub struct World {
     pub sale: Sale,
     pub engine: Engine,
     pub archive: Archive,
-    pub unfinished: Arc<UnfinishedCount>,
+    pub counts: Arc<Counts>,
     database: Database,
     stop: watch::Sender<bool>,
     tasks: Vec<JoinHandle<()>>,
@@ -97,11 +103,28 @@ impl World {
         World::bounded(redis, mongodb, rules, Bounds { redis_ms: 400, mongodb_ms: 5_000 }).await
     }
 
+    /// A sale that asks Redis for everything: for tests that count the log's entries, which a view
+    /// would have beat.
+    pub async fn without_views(redis: &Server, mongodb: &Server) -> Self {
+        let live = LiveSettings { seats_max: 0, ..LiveSettings::default() };
+        World::viewing(redis, mongodb, sale_settings(), PATIENT, live).await
+    }
+
     async fn bounded(
         redis: &Server,
         mongodb: &Server,
         rules: SaleSettings,
         bounds: Bounds,
+    ) -> Self {
+        World::viewing(redis, mongodb, rules, bounds, LiveSettings::default()).await
+    }
+
+    async fn viewing(
+        redis: &Server,
+        mongodb: &Server,
+        rules: SaleSettings,
+        bounds: Bounds,
+        live: LiveSettings,
     ) -> Self {
         let name = unique_name();
         let mut settings = settings(redis.url(), name.clone());
@@ -116,7 +139,7 @@ impl World {
         archive.prepare(engine.keys().partitions()).await.unwrap();
         let client = mongodb::Client::with_uri_str(&config.url).await.unwrap();
         let database = client.database(&config.database);
-        let unfinished = Arc::new(UnfinishedCount::default());
+        let counts = Arc::new(Counts::default());
         let (stop, stopped) = watch::channel(false);
         let (sale, tasks) = Sale::start(
             Parts {
@@ -125,18 +148,23 @@ impl World {
                 provider: Arc::new(Simulated::new(&archive, SimulatedSettings::default())),
                 keys: token_keys(),
                 settings: rules,
-                live: LiveSettings::default(),
+                live,
             },
-            Observers { sale: unfinished.clone(), live: Arc::new(Unobserved) },
+            Observers { sale: counts.clone(), live: Arc::new(Unobserved) },
             Arc::new(Faults::default()),
             stopped,
         );
-        World { sale, engine, archive, unfinished, database, stop, tasks }
+        World { sale, engine, archive, counts, database, stop, tasks }
     }
 
     /// Calls that wait to be finished.
     pub fn unfinished(&self) -> usize {
-        self.unfinished.0.load(Ordering::SeqCst)
+        self.counts.unfinished.load(Ordering::SeqCst)
+    }
+
+    /// Requests that were refused from the live view.
+    pub fn refused_here(&self) -> usize {
+        self.counts.refused_here.load(Ordering::SeqCst)
     }
 
     /// An event of so many places, without rows.

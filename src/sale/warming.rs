@@ -1,0 +1,94 @@
+//! Views of the sales that are open, or soon will be, are in memory before anybody asks: at the
+//! start, before the process says that it is ready; later, ahead of each sale's time. Views of other
+//! events are built when somebody asks.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use tokio::sync::watch;
+use tokio::time::Instant;
+
+use super::unix_now_ms;
+use crate::archive::{Archive, ArchiveError};
+use crate::domain::EventId;
+use crate::live::Live;
+
+/// How long before a sale begins its view is built, ms.
+const AHEAD_MS: i64 = 5 * 60_000;
+/// How often sales that soon begin are looked for.
+const LOOK_INTERVAL: Duration = Duration::from_secs(30);
+/// Sales that are looked for at once, those created last first.
+const SALES_MAX: u32 = 1_000;
+/// How long the views of open sales are waited for. After that the process is ready without those
+/// that lack: their requests go to Redis.
+const WARM_WITHIN: Duration = Duration::from_secs(30);
+/// Pause between two looks at the views that are waited for, or tries at an archive that is away.
+const STEP: Duration = Duration::from_millis(50);
+
+/// Whether the views of open sales are in memory. Cheap to clone.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Warmth(Arc<AtomicBool>);
+
+impl Warmth {
+    pub fn is_reached(&self) -> bool {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+/// Keeps views of sales in memory, until `stop` turns true.
+pub(super) async fn keep_warm(
+    archive: Archive,
+    live: Live,
+    warmth: Warmth,
+    mut stop: watch::Receiver<bool>,
+) {
+    let work = async {
+        warm_up(&archive, &live).await;
+        warmth.0.store(true, Ordering::Relaxed);
+        loop {
+            tokio::time::sleep(LOOK_INTERVAL).await;
+            let now_ms = unix_now_ms();
+            match archive.sales(Some(now_ms), now_ms + AHEAD_MS, SALES_MAX).await {
+                Ok(sales) => sales.into_iter().for_each(|event| drop(live.slot(event))),
+                Err(error) => tracing::debug!(%error, "sales that soon begin are not known"),
+            }
+        }
+    };
+    tokio::select! {
+        () = work => {}
+        // A sender that is gone means the same.
+        _ = stop.wait_for(|stop| *stop) => {}
+    }
+}
+
+async fn warm_up(archive: &Archive, live: &Live) {
+    let until = Instant::now() + WARM_WITHIN;
+    let sales = match tokio::time::timeout_at(until, open_sales(archive)).await {
+        Ok(sales) => sales,
+        Err(_) => {
+            tracing::warn!("MongoDB does not say which sales are open: ready without their views");
+            return;
+        }
+    };
+    let lacking = || sales.iter().filter(|event| live.slot(**event).view().is_none()).count();
+    while lacking() > 0 && Instant::now() < until {
+        tokio::time::sleep(STEP).await;
+    }
+    match lacking() {
+        0 => tracing::info!(sales = sales.len(), "the views of open sales are in memory"),
+        lacking => tracing::warn!(lacking, sales = sales.len(), "ready without these views"),
+    }
+}
+
+async fn open_sales(archive: &Archive) -> Vec<EventId> {
+    loop {
+        let found: Result<_, ArchiveError> =
+            archive.sales(None, unix_now_ms() + AHEAD_MS, SALES_MAX).await;
+        match found {
+            Ok(sales) => return sales,
+            Err(error) => tracing::debug!(%error, "open sales are not known yet"),
+        }
+        tokio::time::sleep(STEP).await;
+    }
+}

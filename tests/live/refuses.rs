@@ -1,0 +1,220 @@
+//! What is refused from the view, and what goes to Redis although the view speaks against it.
+
+use std::time::Duration;
+
+use holdfast::domain::{EventId, EventStatus, Quantity, SeatId, SeatState};
+use holdfast::sale::{BookingView, EventChange, HoldRequest, SaleError, SeatsWanted};
+
+use super::{fresh, tells_what_redis_holds};
+use crate::on_each_redis;
+use crate::support::eventually;
+use crate::support::servers::{Flavor, available, shared_mongodb, shared_redis};
+use crate::support::world::{World, impatient};
+
+/// One of the servers, where which one it is does not matter.
+fn flavor() -> Flavor {
+    if available(Flavor::Redis) { Flavor::Redis } else { Flavor::Valkey }
+}
+
+async fn world() -> World {
+    World::with(shared_redis(flavor()), shared_mongodb(), impatient()).await
+}
+
+async fn so_many(
+    world: &World,
+    user: &str,
+    event: EventId,
+    seats: u32,
+) -> Result<BookingView, SaleError> {
+    let request = HoldRequest {
+        user: user.parse().unwrap(),
+        event,
+        seats: SeatsWanted::Quantity(Quantity {
+            seats,
+            section: None,
+            together: true,
+            max_price: None,
+        }),
+        key: None,
+        room_number: 0,
+        trace: String::new(),
+    };
+    world.sale.hold(world.sale.weigh(request).await?).await
+}
+
+/// Has the view know what Redis knows, and users who were granted something seen by it.
+async fn in_view(world: &World, event: EventId) {
+    let live = world.sale.live();
+    fresh(live, event).await;
+    tells_what_redis_holds(world, live, event).await;
+}
+
+/// Waits until whoever was granted something is not let pass for it any more.
+async fn forgotten(world: &World, event: EventId, user: &str, seats: &[u32]) {
+    eventually("a grant is not recent", super::PATIENCE, async || {
+        fresh(world.sale.live(), event).await;
+        let before = world.refused_here();
+        assert!(world.hold(user, event, seats, None).await.is_err());
+        world.refused_here() > before
+    })
+    .await;
+}
+
+on_each_redis!(a_taken_seat_is_refused_without_redis, async |flavor| {
+    let world = World::with(shared_redis(flavor), shared_mongodb(), impatient()).await;
+    let event = world.event(10).await;
+    let held = world.hold("ann", event, &[1, 2], Some("k")).await.unwrap();
+    in_view(&world, event).await;
+    let refused = world.hold("eve", event, &[2, 3], None).await;
+    let Err(SaleError::SeatsUnavailable(states)) = refused else { panic!("{refused:?}") };
+    assert_eq!(states, [(SeatId(2), SeatState::Hold), (SeatId(3), SeatState::Available)]);
+    assert_eq!(world.refused_here(), 1);
+    // Her own seats are never a reason: the request finds its answer.
+    let again = world.hold("ann", event, &[1, 2], Some("k")).await.unwrap();
+    assert!(again.replayed && again.booking.id == held.booking.id);
+    assert_eq!(world.refused_here(), 1);
+    world.stop().await;
+});
+
+#[tokio::test]
+async fn who_has_something_finds_the_answer_of_a_request_without_seats() {
+    let world = world().await;
+    let event = world.event(4).await;
+    let held = so_many(&world, "ann", event, 3).await.unwrap();
+    in_view(&world, event).await;
+    // One seat is left.
+    let refused = so_many(&world, "eve", event, 2).await;
+    assert!(matches!(refused, Err(SaleError::TooFewSeats(_))), "{refused:?}");
+    assert_eq!(world.refused_here(), 1);
+    let again = so_many(&world, "ann", event, 3).await.unwrap();
+    assert_eq!((again.replayed, again.booking.id), (true, held.booking.id));
+    assert!(so_many(&world, "eve", event, 1).await.is_ok());
+    assert_eq!(world.refused_here(), 1);
+    world.stop().await;
+}
+
+#[tokio::test]
+async fn what_is_not_for_sale_is_refused_without_redis() {
+    let world = world().await;
+    let event = world.event(4).await;
+    let held = world.hold("ann", event, &[1], None).await.unwrap();
+    let live = world.sale.live();
+    let change = async |change: EventChange| {
+        world.sale.change_event(event, change).await.unwrap();
+        in_view(&world, event).await;
+        world.hold("eve", event, &[2], None).await
+    };
+    let status = |status| EventChange { status: Some(status), ..EventChange::default() };
+    let paused = change(status(EventStatus::Paused)).await;
+    assert!(matches!(paused, Err(SaleError::EventPaused(_))), "{paused:?}");
+    // Whoever has something is answered by Redis: her request may have been granted before.
+    let again = world.hold("ann", event, &[1], None).await.unwrap();
+    assert_eq!((again.replayed, again.booking.id), (true, held.booking.id));
+    assert_eq!(world.refused_here(), 1);
+    let (now_ms, _) = live.redis_now_ms(event).unwrap();
+    let later = EventChange {
+        status: Some(EventStatus::OnSale),
+        on_sale_at_ms: Some(now_ms + 3_600_000),
+        ..EventChange::default()
+    };
+    let scheduled = change(later).await;
+    assert!(matches!(scheduled, Err(SaleError::NotOnSale { .. })), "{scheduled:?}");
+    let closed = change(status(EventStatus::Closed)).await;
+    assert!(matches!(closed, Err(SaleError::EventClosed(_))), "{closed:?}");
+    assert_eq!(world.refused_here(), 3);
+    world.stop().await;
+}
+
+#[tokio::test]
+async fn a_sale_begins_although_the_view_has_read_nothing_since() {
+    let world = world().await;
+    let event = world.event(4).await;
+    in_view(&world, event).await;
+    let (now_ms, _) = world.sale.live().redis_now_ms(event).unwrap();
+    let soon = EventChange { on_sale_at_ms: Some(now_ms + 1_500), ..EventChange::default() };
+    world.sale.change_event(event, soon).await.unwrap();
+    in_view(&world, event).await;
+    eventually("it is on sale", super::PATIENCE, async || {
+        world.hold("eve", event, &[2], None).await.is_ok()
+    })
+    .await;
+    world.stop().await;
+}
+
+#[tokio::test]
+async fn a_hold_that_lapsed_is_no_reason_though_nobody_released_it() {
+    let world = world().await;
+    let event = world.event_of(2, Some(2)).await;
+    world.hold("ann", event, &[1, 2], None).await.unwrap();
+    in_view(&world, event).await;
+    let refused = so_many(&world, "eve", event, 1).await;
+    assert!(matches!(refused, Err(SaleError::TooFewSeats(_))), "{refused:?}");
+    assert!(world.hold("eve", event, &[1], None).await.is_err());
+    assert_eq!(world.refused_here(), 2);
+    // There is no worker here.
+    eventually("the seat is hers", super::PATIENCE, async || {
+        world.hold("eve", event, &[1], None).await.is_ok()
+    })
+    .await;
+    assert!(so_many(&world, "fay", event, 1).await.is_ok());
+    world.stop().await;
+}
+
+#[tokio::test]
+async fn a_stale_view_refuses_nothing() {
+    let world = world().await;
+    let event = world.event(4).await;
+    let held = world.hold("ann", event, &[1], None).await.unwrap();
+    in_view(&world, event).await;
+    let live = world.sale.live();
+    forgotten(&world, event, "eve", &[1]).await;
+    live.hold_up(true);
+    eventually("the view is stale", super::PATIENCE, async || live.fresh(event).is_none()).await;
+    let before = world.refused_here();
+    let refused = world.hold("eve", event, &[1], None).await;
+    assert!(matches!(refused, Err(SaleError::SeatsUnavailable(_))));
+    world.sale.cancel(&held.booking.user, held.booking.id).await.unwrap();
+    assert!(world.hold("eve", event, &[1], None).await.is_ok(), "by Redis' word");
+    let refused = world.hold("fay", event, &[1], None).await;
+    assert!(matches!(refused, Err(SaleError::SeatsUnavailable(_))));
+    assert_eq!(world.refused_here(), before);
+    eventually("it is known", super::PATIENCE, async || {
+        live.fresh(event);
+        live.state().is_stale
+    })
+    .await;
+    live.hold_up(false);
+    in_view(&world, event).await;
+    eventually("it is fresh", super::PATIENCE, async || {
+        live.fresh(event).is_some() && !live.state().is_stale
+    })
+    .await;
+    forgotten(&world, event, "gus", &[1]).await;
+    world.stop().await;
+}
+
+#[tokio::test]
+async fn who_was_granted_a_seat_is_answered_before_the_view_knows() {
+    let world = world().await;
+    let event = world.event(4).await;
+    let bobs = world.hold("bob", event, &[1], None).await.unwrap();
+    in_view(&world, event).await;
+    let live = world.sale.live();
+    // The view goes on telling that the seat is Bob's.
+    live.hold_up(true);
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    world.sale.cancel(&bobs.booking.user, bobs.booking.id).await.unwrap();
+    let hers = loop {
+        match world.hold("ann", event, &[1], None).await {
+            Ok(hers) => break hers,
+            Err(SaleError::SeatsUnavailable(_)) => {}
+            Err(error) => panic!("{error}"),
+        }
+    };
+    for _ in 0..100 {
+        let again = world.hold("ann", event, &[1], None).await.unwrap();
+        assert_eq!((again.replayed, again.booking.id), (true, hers.booking.id));
+    }
+    live.hold_up(false);
+    world.stop().await;
+}
