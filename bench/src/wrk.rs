@@ -96,9 +96,10 @@ impl Wrk {
             let digits = rest.split(|c: char| !c.is_ascii_digit() && c != '.').next()?;
             digits.parse::<f64>().ok()
         };
-        let answers = told.split(" requests in").next().and_then(|text| {
-            text.rsplit(char::is_whitespace).next()?.parse::<f64>().ok()
-        });
+        let answers = told
+            .split(" requests in")
+            .next()
+            .and_then(|text| text.rsplit(char::is_whitespace).next()?.parse::<f64>().ok());
         let fits = match load.status {
             200..400 => !told.contains("Non-2xx") && !told.contains("Socket errors"),
             _ => answers.is_some() && number("Non-2xx or 3xx responses:") == answers,

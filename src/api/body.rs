@@ -34,9 +34,7 @@ pub async fn read_object(
     payload: Payload,
     limits: BodyLimits,
 ) -> Result<Object, Problem> {
-    read_optional_object(request, payload, limits)
-        .await?
-        .ok_or_else(missing)
+    read_optional_object(request, payload, limits).await?.ok_or_else(missing)
 }
 
 /// There is no body.

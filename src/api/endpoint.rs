@@ -289,9 +289,7 @@ impl RouteMetrics {
     }
 
     fn note_problem(&self, code: Code) {
-        count(&self.by_problem, code, || {
-            self.metrics.problems.with_label_values(&[code.word()])
-        });
+        count(&self.by_problem, code, || self.metrics.problems.with_label_values(&[code.word()]));
     }
 
     fn observe(&self, call: &Call, status: StatusCode) {

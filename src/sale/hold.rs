@@ -1,6 +1,7 @@
 //! `hold`, the hot path: from a request for seats to the script's decision, top to bottom.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use super::choice::Choice;
 use super::error::AdmissionFault;
@@ -41,18 +42,32 @@ impl Sale {
     /// # Errors
     /// If it cannot be granted.
     pub async fn weigh(&self, request: HoldRequest) -> Result<Weighed, SaleError> {
-        let event = match self.inner.catalogue.in_memory_now(request.event) {
-            Some(event) => event,
-            // Boxed: what asks MongoDB is large, and refusals by the hundred thousand do not.
-            None => Box::pin(self.known_event(request.event)).await?,
+        let judged = self.inner.catalogue.with(request.event, |event| self.judge(event, &request));
+        let (event, choice) = match judged {
+            Some(judged) => judged?,
+            None => {
+                // Boxed: what asks MongoDB is large, and refusals by the hundred thousand do not.
+                let event = Box::pin(self.known_event(request.event)).await?;
+                self.judge(&event, &request)?
+            }
         };
-        self.inner.waiting_room.note_attempt(event.id);
-        let choice = Choice::new(&event, &request.seats)?;
-        let weighed = Weighed { request, event, choice };
-        let inner = &self.inner;
+        Ok(Weighed { request, event, choice })
+    }
+
+    /// Whether a request fits its event and is not hopeless. Who is refused becomes no owner of
+    /// the event: threads would have to pass that count among them.
+    fn judge(
+        &self,
+        event: &Arc<Event>,
+        request: &HoldRequest,
+    ) -> Result<(Arc<Event>, Choice), SaleError> {
+        let (inner, now) = (&self.inner, Instant::now());
+        inner.waiting_room.note_attempt(event.id, now);
+        let choice = Choice::new(event, &request.seats)?;
         let (live, recent, rooms) = (&inner.live, &inner.recent, &inner.waiting_room);
-        match (Case { live, recent, rooms, weighed: &weighed }).judge() {
-            None => Ok(weighed),
+        let case = Case { live, recent, rooms, request, event, choice: &choice, now };
+        match case.judge() {
+            None => Ok((event.clone(), choice)),
             Some((why, refusal)) => {
                 inner.observer.refused_here(why);
                 Err(refusal)

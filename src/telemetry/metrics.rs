@@ -15,9 +15,7 @@ use prometheus::{
 };
 
 use super::panics;
-use super::striped::{
-    self, StripedCounter, StripedCounterVec, StripedGauge, StripedHistogramVec,
-};
+use super::striped::{self, StripedCounter, StripedCounterVec, StripedGauge, StripedHistogramVec};
 
 /// Bounds of HTTP answers, seconds: refusals take tens of microseconds, confirmations seconds.
 const HTTP_SECONDS: &[f64] =
@@ -155,7 +153,7 @@ metrics! {
     bookings_expired: IntCounter = "bookings_expired_total" [] NO_BUCKETS
         "Bookings this worker archived as EXPIRED.";
 
-    refused_here: IntCounterVec = "holdfast_refused_from_view_total" ["reason"] NO_BUCKETS
+    refused_here: StripedCounterVec = "holdfast_refused_from_view_total" ["reason"] NO_BUCKETS
         "Requests to hold seats that were refused from the live view, without Redis, by reason.";
     live_views: IntGauge = "holdfast_live_views" [] NO_BUCKETS
         "Events whose every seat this process knows.";

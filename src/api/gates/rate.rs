@@ -124,7 +124,10 @@ mod tests {
         let most = (each + 2.0) * (OVER_PLACES + 1) as f64;
         assert!((passed as f64) < most, "{passed} of {most}");
         std::thread::sleep(Duration::from_millis(40));
-        assert_eq!(clients().filter(|client| rates.check(*client).is_ok()).count(), OVER_PLACES + 1);
+        assert_eq!(
+            clients().filter(|client| rates.check(*client).is_ok()).count(),
+            OVER_PLACES + 1
+        );
     }
 
     #[test]

@@ -127,7 +127,8 @@ impl Problem {
 
     /// Adds the states of seats to the body.
     pub fn with_seats(mut self, name: &'static str, states: &[(SeatId, SeatState)]) -> Self {
-        let told = |(seat, state): &(SeatId, SeatState)| SeatTold { id: seat.0, status: state.word() };
+        let told =
+            |(seat, state): &(SeatId, SeatState)| SeatTold { id: seat.0, status: state.word() };
         self.members.push((name, Member::Seats(states.iter().map(told).collect())));
         self
     }

@@ -99,9 +99,8 @@ impl Ledger {
     /// one has no place left. `sent` where Redis may have counted it already.
     pub(super) fn enter(&self, notes: &[Note<'_>], sent: bool, now: Instant) -> Result<(), Denied> {
         let Some(first) = notes.first() else { return Ok(()) };
-        let is_alike = |note: &Note<'_>| {
-            note.partition == first.partition && note.subject == first.subject
-        };
+        let is_alike =
+            |note: &Note<'_>| note.partition == first.partition && note.subject == first.subject;
         if notes.iter().all(is_alike) {
             // The usual case, one lock: nobody comes in between the look and the writing.
             let mut shard = self.lock(first.partition);
