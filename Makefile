@@ -5,6 +5,7 @@ CARGO ?= cargo
 PROFILE ?= dev
 TEST ?=
 SALE ?=
+PUSH ?=
 OPERATIONS ?= 1000000
 KILLS ?= 200
 JOINERS ?= 50000
@@ -14,7 +15,7 @@ POLLS ?= 200000
 RAISE_FILE_LIMIT = ulimit -n "$$(ulimit -Hn)" 2>/dev/null || true
 
 .DEFAULT_GOAL := help
-.PHONY: help run check services test model bench bench-confirm bench-gates bench-queue bench-sale torture-pay torture-queue fmt lint deny mutants ci clean
+.PHONY: help run check services test model bench bench-confirm bench-gates bench-push bench-queue bench-sale torture-pay torture-queue fmt lint deny mutants ci clean
 
 help: ## List these commands
 	@awk 'BEGIN { FS = ":.*## " } /^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -65,6 +66,12 @@ bench-confirm: ## Measure a confirmation against one majority write with journal
 bench-gates: ## Measure what the gates without I/O cost a request
 	@$(PYTHON) deploy/services.py run --dir .holdfast/bench --exec \
 		sh -c 'exec $(CARGO) bench -p holdfast-bench --bench gates'
+
+bench-push: ## Measure what 10,000 WebSockets take, and how soon all know of a change; PUSH="--clients 500" changes it
+	@rm -rf .holdfast/bench-push
+	@$(RAISE_FILE_LIMIT); HOLDFAST_LISTEN=127.0.0.1:0 HOLDFAST_LOG_LEVEL=warn HOLDFAST_LIMITS=observe \
+		$(PYTHON) deploy/run.py --profile release --state .holdfast/bench-push --also holdfast-bench \
+		--exec sh -c 'exec holdfast-bench push --url $$API_URL --json .holdfast/bench-push/push.json $(PUSH)'
 
 bench-queue: ## Measure what a million people in a waiting room take of Redis
 	$(CARGO) build --release -p holdfast-bench

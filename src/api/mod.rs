@@ -14,7 +14,7 @@
 //! | body: bounds, JSON, fields | `body`, `fields`, `idempotency` |
 //! | the use case | `events`, `seats`, `bookings`, `webhooks` |
 //! | what is in memory | `cache_stats` |
-//! | news unasked | `push` |
+//! | news unasked | `push`, over connections that `upgrade` hands on |
 //! | a refusal | `problem` |
 //! | what browsers are told | `headers` |
 
@@ -48,6 +48,7 @@ mod sales;
 mod seats;
 mod server;
 mod state;
+mod upgrade;
 mod waiting_room;
 mod webhooks;
 

@@ -2,6 +2,7 @@
 //!
 //! ```text
 //!  booking log ──► tail (one a lane) ──► settlements: wakes waiting confirmations
+//!                     ├──► expiries: tells whose hold has lapsed
 //!                     │
 //!                     └──► slots ──► views: every seat of an event, at the newest version
 //!                            ▲
@@ -16,6 +17,7 @@
 
 mod building;
 mod changes;
+mod expiries;
 mod fold;
 mod freshness;
 mod hashes;
@@ -39,11 +41,12 @@ use crate::redis::{Engine, Keys, RedisClock};
 
 use building::{Fault, Keeping};
 pub use changes::Changes;
+pub use expiries::{Expired, Expiries, ExpiryWatch, Notice};
 use freshness::Freshness;
 use hashes::Hashes;
 pub use hashes::Holder;
 pub use settlements::{Settlements, Waiter};
-pub use slot::{Mark, Slot};
+pub use slot::{Mark, NoMark, Slot};
 use tail::{Hears, Lost, Place};
 pub use view::{Seat, Shot, View};
 
@@ -109,6 +112,7 @@ struct Inner {
     settings: LiveSettings,
     hashes: Hashes,
     settlements: Settlements,
+    expiries: Expiries,
     partitions: Vec<Followed>,
     /// Replaced whole when an event comes or goes, so that readers take no lock.
     slots: ArcSwap<HashMap<EventId, Arc<Slot>>>,
@@ -152,6 +156,7 @@ impl Live {
             partitions: partitions.map(followed).collect(),
             hashes: Hashes::default(),
             settlements,
+            expiries: Expiries::default(),
             slots: ArcSwap::default(),
             observer,
             wanted: Notify::new(),
@@ -256,6 +261,11 @@ impl Live {
     /// Whether the tail has its connections.
     pub fn is_connected(&self) -> bool {
         self.inner.is_connected()
+    }
+
+    /// Who watches for holds that lapse.
+    pub fn expiries(&self) -> &Expiries {
+        &self.inner.expiries
     }
 
     /// How things are.
@@ -388,6 +398,7 @@ impl Hears for Listener {
     fn hears(&mut self, partition: Partition, entry: &Entry) {
         let inner = &self.inner;
         inner.settlements.learn(entry);
+        inner.expiries.learn(entry);
         let followed = inner.followed(partition);
         if let Some(event) = entry.event {
             // One lock for both: an entry is kept for a building, or in its view, or, while the

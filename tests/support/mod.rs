@@ -4,6 +4,7 @@ pub mod api;
 pub mod ctl;
 pub mod engine;
 pub mod entries;
+pub mod followers;
 pub mod http;
 pub mod process;
 pub mod proxy;
