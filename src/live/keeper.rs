@@ -156,13 +156,16 @@ fn note_built(
             inner.observer.view("built");
         }
         Err(fault) => {
-            inner.observer.view("failed");
             match &fault {
                 // Its bytes and its lists disagree: a defect, or somebody else's writes.
                 Fault::Differs(_) | Fault::Unreadable(_) => {
+                    inner.observer.view("differs");
                     tracing::error!(event_id = event.0, %fault, "no live view of this event");
                 }
-                _ => tracing::debug!(event_id = event.0, %fault, "a live view was not built"),
+                _ => {
+                    inner.observer.view("failed");
+                    tracing::debug!(event_id = event.0, %fault, "a live view was not built");
+                }
             }
             if let Some(one) = missing.get_mut(&event) {
                 one.is_building = false;

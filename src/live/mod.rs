@@ -74,7 +74,8 @@ impl Default for LiveSettings {
 /// Told of what becomes of views; metrics hang here.
 pub trait LiveObserver: Send + Sync {
     /// A view was `built`, or ended: `broken`, `unreadable`, `past` (what its log came to),
-    /// `reopened`, `gap`, `idle`; or could not be built: `failed`.
+    /// `reopened`, `gap`, `idle`; or could not be built: `failed`, `differs` (its lists and bytes
+    /// disagree, or cannot be read: a defect, or somebody else's writes).
     fn view(&self, what: &'static str);
     /// A beat was asked for.
     fn beat(&self);

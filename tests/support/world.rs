@@ -15,7 +15,7 @@ use holdfast::domain::{
     Section, Status,
 };
 use holdfast::faults::Faults;
-use holdfast::live::LiveSettings;
+use holdfast::live::{LiveObserver, LiveSettings, LiveState};
 use holdfast::payments::{Charge, Order, Provider, Simulated, SimulatedSettings};
 use holdfast::redis::Engine;
 use holdfast::redis::scripts::{ClockSource, Scripts};
@@ -23,7 +23,6 @@ use holdfast::sale::{
     BookingView, ConfirmRequest, Confirmed, HoldRequest, Hopeless, NewEvent, Observers, Parts,
     Sale, SaleError, SaleObserver, SaleSettings, SeatsWanted,
 };
-use holdfast::start::Unobserved;
 use mongodb::Database;
 use mongodb::bson::{Document, doc};
 use tokio::sync::watch;
@@ -40,11 +39,20 @@ const BUYERS_AT_ONCE: usize = 16;
 const ASKS_MAX: u32 = 120;
 const AGAIN_AFTER: Duration = Duration::from_millis(250);
 
-/// How many calls wait to be finished, and how many requests were refused from the live view.
+/// How many calls wait to be finished, how many requests were refused from the live view, and what
+/// became of views.
 #[derive(Default)]
 pub struct Counts {
     unfinished: AtomicUsize,
     refused_here: AtomicUsize,
+    views: Mutex<BTreeMap<&'static str, usize>>,
+}
+
+impl Counts {
+    /// How often this became of a view.
+    pub fn views(&self, what: &'static str) -> usize {
+        self.views.lock().unwrap().get(what).copied().unwrap_or_default()
+    }
 }
 
 impl SaleObserver for Counts {
@@ -58,6 +66,14 @@ impl SaleObserver for Counts {
     fn refused_here(&self, _: Hopeless) {
         self.refused_here.fetch_add(1, Ordering::SeqCst);
     }
+}
+
+impl LiveObserver for Counts {
+    fn view(&self, what: &'static str) {
+        *self.views.lock().unwrap().entry(what).or_default() += 1;
+    }
+    fn beat(&self) {}
+    fn state(&self, _: &LiveState) {}
 }
 
 /// One process's worth of a sale.
@@ -109,7 +125,25 @@ impl World {
         rules: SaleSettings,
         bounds: Bounds,
     ) -> Self {
-        let name = unique_name();
+        World::named(unique_name(), redis, mongodb, rules, bounds, LiveSettings::default()).await
+    }
+
+    /// Another process of the same sale, with bounds of its own, that sees views grow stale so soon.
+    pub async fn beside(&self, redis: &Server, mongodb: &Server, staleness: Duration) -> World {
+        let name = self.engine.settings().namespace.clone();
+        let bounds = Bounds { redis_ms: self.engine.settings().timeout_ms, ..PATIENT };
+        let live = LiveSettings { staleness, ..LiveSettings::default() };
+        World::named(name, redis, mongodb, impatient(), bounds, live).await
+    }
+
+    async fn named(
+        name: String,
+        redis: &Server,
+        mongodb: &Server,
+        rules: SaleSettings,
+        bounds: Bounds,
+        live: LiveSettings,
+    ) -> Self {
         let mut settings = settings(redis.url(), name.clone());
         settings.timeout_ms = bounds.redis_ms;
         let engine =
@@ -131,9 +165,9 @@ impl World {
                 provider: Arc::new(Simulated::new(&archive, SimulatedSettings::default())),
                 keys: token_keys(),
                 settings: rules,
-                live: LiveSettings::default(),
+                live,
             },
-            Observers { sale: counts.clone(), live: Arc::new(Unobserved) },
+            Observers { sale: counts.clone(), live: counts.clone() },
             Arc::new(Faults::default()),
             stopped,
         );
