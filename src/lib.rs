@@ -4,7 +4,7 @@
 //!  api ──► sale ──► redis ──► one Lua script: seats, booking, deadline, log entry
 //!                                  │
 //!  live ◄── booking log ◄──────────┤        worker ──► archive: claims, outcome
-//!  (waiting confirmations)         └──────► worker ──► redis:   settle
+//!  (views, confirmations)          └──────► worker ──► redis:   settle
 //! ```
 //!
 //! Modules import downwards only, in this order: [`api`], `worker`, `ctl` · [`start`] · [`sale`] ·

@@ -39,5 +39,7 @@ pub use policy::Policy;
 pub use rules::{Limit, Mode, Place, RouteClass, Rule, RuleChange, Scope, WhenRedisIsAway};
 pub use seat::SeatState;
 pub use subject::Subject;
-pub use waiting_room::{DrawState, Floors, Method, RoomSettings, RoomState, Surge, YoungBatch};
+pub use waiting_room::{
+    DrawState, Floors, Method, RoomChange, RoomSettings, RoomState, Surge, YoungBatch,
+};
 pub use wanted::{OrphanRule, Quantity};

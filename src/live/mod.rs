@@ -15,11 +15,13 @@
 //! `staleness` ago, and no more.
 
 mod building;
+mod cell;
 mod changes;
 mod fold;
 mod freshness;
 mod hashes;
 mod keeper;
+mod listener;
 mod settlements;
 mod slot;
 mod tail;
@@ -34,7 +36,7 @@ use arc_swap::ArcSwap;
 use tokio::sync::{Notify, watch};
 use tokio::task::JoinHandle;
 
-use crate::domain::{Entry, EventId, Partition, UserId};
+use crate::domain::{Entry, EventId, LogId, Partition, UserId};
 use crate::redis::{Engine, Keys};
 
 use building::{Fault, Keeping};
@@ -42,9 +44,10 @@ pub use changes::Changes;
 use freshness::Freshness;
 use hashes::Hashes;
 pub use hashes::Holder;
+use listener::Listener;
 pub use settlements::{Settlements, Waiter};
 pub use slot::{Mark, Slot};
-use tail::{Hears, Lost, Place};
+use tail::Lost;
 pub use view::{Seat, Shot, View};
 
 /// Pause between looks at a view that is waited for.
@@ -134,6 +137,8 @@ struct Chain {
     is_followed: bool,
     /// Whether it is connected.
     is_connected: bool,
+    /// The newest entry that was handed on.
+    read_to: LogId,
     keeping: HashMap<EventId, Keeping>,
 }
 
@@ -164,7 +169,7 @@ impl Live {
         });
         let mut tasks = Vec::new();
         for lane in engine.lanes() {
-            let listener = Listener { inner: inner.clone(), touched: Vec::new() };
+            let listener = Listener::new(inner.clone());
             tasks.push(tokio::spawn(tail::follow(engine.clone(), lane, listener, stop.clone())));
         }
         tasks.push(tokio::spawn(keeper::keep_views(inner.clone(), stop.clone())));
@@ -182,11 +187,13 @@ impl Live {
     /// An event's view, if it is whole and fresh; if it is not, it soon will be. The caller knows
     /// the event to exist.
     pub fn fresh(&self, event: EventId) -> Option<Arc<View>> {
-        let Some(view) = self.slot(event).view() else {
+        let slot = self.slot(event);
+        let Some(view) = slot.view() else {
             self.inner.wanted.notify_one();
             return None;
         };
-        self.is_fresh(event).then_some(view)
+        // In this order: else the view of before a fork could be called fresh by what was read after.
+        (self.is_fresh(event) && slot.has(&view)).then_some(view)
     }
 
     /// The same; waits for it at most so long.
@@ -225,6 +232,11 @@ impl Live {
         self.inner.hashes.user(user)
     }
 
+    /// Whether the tail has its connections.
+    pub fn is_connected(&self) -> bool {
+        self.inner.is_connected()
+    }
+
     /// How things are.
     pub fn state(&self) -> LiveState {
         *self.inner.state.lock().unwrap_or_else(PoisonError::into_inner)
@@ -248,6 +260,10 @@ impl Inner {
 
     fn chain_of(&self, event: EventId) -> MutexGuard<'_, Chain> {
         self.followed(self.keys().partition_of(event)).chain()
+    }
+
+    fn is_connected(&self) -> bool {
+        self.partitions.iter().all(|one| one.chain().is_connected)
     }
 
     fn find(&self, event: EventId) -> Option<Arc<Slot>> {
@@ -281,6 +297,13 @@ impl Inner {
         }
         chain.keeping.insert(event, Keeping::default());
         Ok(Kept { inner: self, event })
+    }
+
+    /// Whether the tail has come so far since it began to keep an event's entries.
+    fn has_read(&self, event: EventId, at: LogId) -> Result<bool, Fault> {
+        let chain = self.chain_of(event);
+        let is_void = chain.keeping.get(&event).is_none_or(Keeping::is_void);
+        if is_void { Err(Fault::Lost) } else { Ok(chain.read_to >= at) }
     }
 
     fn take_kept(&self, event: EventId) -> Result<Vec<Entry>, Fault> {
@@ -332,65 +355,5 @@ struct Kept<'a> {
 impl Drop for Kept<'_> {
     fn drop(&mut self) {
         self.inner.chain_of(self.event).keeping.remove(&self.event);
-    }
-}
-
-/// Brings what one tail reads into the views.
-struct Listener {
-    inner: Arc<Inner>,
-    /// Views that were changed by this read: who listens is told once.
-    touched: Vec<Arc<Slot>>,
-}
-
-impl Hears for Listener {
-    fn begins(&mut self, partition: Partition, _: &Place) {
-        self.inner.followed(partition).chain().is_followed = true;
-        self.inner.wanted.notify_one();
-    }
-
-    fn hears(&mut self, partition: Partition, entry: &Entry) {
-        let inner = &self.inner;
-        inner.settlements.learn(entry);
-        let followed = inner.followed(partition);
-        if let Some(event) = entry.event {
-            // One lock for both: an entry is kept for a building, or in its view, or, while the
-            // view is put in place, still to come.
-            let mut chain = followed.chain();
-            if let Some(keeping) = chain.keeping.get_mut(&event) {
-                keeping.keep(entry);
-            }
-            if let Some(slot) = inner.find(event)
-                && let Some(view) = slot.view()
-            {
-                match view.apply(entry, &inner.hashes) {
-                    Ok(()) => self.touched.push(slot),
-                    Err(ends) => {
-                        slot.put(None);
-                        inner.observer.view(ends.word());
-                        inner.wanted.notify_one();
-                    }
-                }
-            }
-        }
-        followed.freshness.note_entry(entry.time_ms);
-    }
-
-    fn lost(&mut self, partition: Partition, why: Lost) {
-        self.inner.lose(partition, why);
-    }
-
-    fn pauses(&mut self) {
-        self.touched.dedup_by_key(|slot| slot.event());
-        self.touched.drain(..).for_each(|slot| slot.tell());
-    }
-
-    fn connected(&mut self, lane: &[Partition], is_connected: bool) {
-        for partition in lane {
-            self.inner.followed(*partition).chain().is_connected = is_connected;
-        }
-    }
-
-    fn is_held_up(&self) -> bool {
-        self.inner.held_up.load(Ordering::Relaxed)
     }
 }

@@ -81,6 +81,8 @@ macro_rules! metrics {
         }
 
         impl Declared {
+            const NAMES: &'static [&'static str] = &[$($name),+];
+
             fn new() -> prometheus::Result<Self> {
                 let registry = Registry::new();
                 $(
@@ -255,6 +257,11 @@ impl Metrics {
         }
         declared.build_info.with_label_values(&[service, env!("CARGO_PKG_VERSION")]).set(1);
         Metrics(Arc::new(declared))
+    }
+
+    /// The names of all metrics of the table.
+    pub fn names(&self) -> std::collections::BTreeSet<&'static str> {
+        Declared::NAMES.iter().copied().collect()
     }
 
     /// All metrics in Prometheus' text format.

@@ -44,7 +44,7 @@ struct Shop {
 impl Shop {
     async fn new(flavor: Flavor) -> Self {
         let redis = shared_redis(flavor);
-        Shop { world: World::new(redis, shared_mongodb()).await, redis }
+        Shop { world: World::without_views(redis, shared_mongodb()).await, redis }
     }
 
     /// Whichever Redis is there; for what does not hang on the flavor.

@@ -12,9 +12,9 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 use super::{PATIENCE, agrees};
+use crate::support::counts::Counts;
 use crate::support::engine::{NoObserver, Stage, settings, small_event};
 use crate::support::servers::Server;
-use crate::support::world::Counts;
 use crate::support::{eventually, unique_name};
 
 /// Views of one process.

@@ -2,7 +2,6 @@
 
 use std::collections::{BTreeMap, HashSet};
 use std::ops::RangeInclusive;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -15,19 +14,20 @@ use holdfast::domain::{
     Section, Status,
 };
 use holdfast::faults::Faults;
-use holdfast::live::{LiveObserver, LiveSettings, LiveState};
+use holdfast::live::LiveSettings;
 use holdfast::payments::{Charge, Order, Provider, Simulated, SimulatedSettings};
 use holdfast::redis::Engine;
 use holdfast::redis::scripts::{ClockSource, Scripts};
 use holdfast::sale::{
-    BookingView, ConfirmRequest, Confirmed, HoldRequest, Hopeless, NewEvent, Observers, Parts,
-    Sale, SaleError, SaleObserver, SaleSettings, SeatsWanted,
+    BookingView, ConfirmRequest, Confirmed, HoldRequest, NewEvent, Observers, Parts, Sale,
+    SaleError, SaleSettings, SeatsWanted,
 };
 use mongodb::Database;
 use mongodb::bson::{Document, doc};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
+use super::counts::Counts;
 use super::engine::{NoObserver, settings};
 use super::servers::Server;
 use super::story::{AGREEMENT, one_story};
@@ -38,43 +38,6 @@ const BUYERS_AT_ONCE: usize = 16;
 /// How often [`answered`] asks, and how long it waits between two asks.
 const ASKS_MAX: u32 = 120;
 const AGAIN_AFTER: Duration = Duration::from_millis(250);
-
-/// How many calls wait to be finished, how many requests were refused from the live view, and what
-/// became of views.
-#[derive(Default)]
-pub struct Counts {
-    unfinished: AtomicUsize,
-    refused_here: AtomicUsize,
-    views: Mutex<BTreeMap<&'static str, usize>>,
-}
-
-impl Counts {
-    /// How often this became of a view.
-    pub fn views(&self, what: &'static str) -> usize {
-        self.views.lock().unwrap().get(what).copied().unwrap_or_default()
-    }
-}
-
-impl SaleObserver for Counts {
-    fn unknown_outcome(&self, queued: bool) {
-        assert!(queued, "the queue of unfinished calls is full");
-    }
-    fn unfinished(&self, length: usize) {
-        self.unfinished.store(length, Ordering::SeqCst);
-    }
-    fn payment(&self, _: &'static str) {}
-    fn refused_here(&self, _: Hopeless) {
-        self.refused_here.fetch_add(1, Ordering::SeqCst);
-    }
-}
-
-impl LiveObserver for Counts {
-    fn view(&self, what: &'static str) {
-        *self.views.lock().unwrap().entry(what).or_default() += 1;
-    }
-    fn beat(&self) {}
-    fn state(&self, _: &LiveState) {}
-}
 
 /// One process's worth of a sale.
 pub struct World {
@@ -108,15 +71,23 @@ impl World {
         World::bounded(redis, mongodb, rules, PATIENT).await
     }
 
-    /// A sale whose calls of Redis may take long: for tests of what takes many of them.
+    /// A sale without views whose calls of Redis may take long: for tests of what takes many of them.
     pub async fn patient(redis: &Server, mongodb: &Server) -> Self {
         let bounds = Bounds { redis_ms: 5_000, ..PATIENT };
-        World::bounded(redis, mongodb, sale_settings(), bounds).await
+        let live = LiveSettings { seats_max: 0, ..LiveSettings::default() };
+        World::named(unique_name(), redis, mongodb, sale_settings(), bounds, live).await
     }
 
     /// A sale that gives up on its services soon: for tests of what it does then.
     pub async fn prompt(redis: &Server, mongodb: &Server, rules: SaleSettings) -> Self {
         World::bounded(redis, mongodb, rules, Bounds { redis_ms: 400, mongodb_ms: 5_000 }).await
+    }
+
+    /// A sale that asks Redis for everything: for tests that count the log's entries, which a view
+    /// would have beat.
+    pub async fn without_views(redis: &Server, mongodb: &Server) -> Self {
+        let live = LiveSettings { seats_max: 0, ..LiveSettings::default() };
+        World::named(unique_name(), redis, mongodb, sale_settings(), PATIENT, live).await
     }
 
     async fn bounded(
@@ -176,12 +147,12 @@ impl World {
 
     /// Calls that wait to be finished.
     pub fn unfinished(&self) -> usize {
-        self.counts.unfinished.load(Ordering::SeqCst)
+        self.counts.unfinished()
     }
 
     /// Requests that were refused from the live view.
     pub fn refused_here(&self) -> usize {
-        self.counts.refused_here.load(Ordering::SeqCst)
+        self.counts.refused_here_so_far()
     }
 
     /// An event of so many places, without rows.

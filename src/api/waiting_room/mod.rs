@@ -9,8 +9,8 @@ use actix_web::http::header::{ACCEPT, HeaderMap};
 use actix_web::web::Payload;
 
 use crate::domain::admission_token::AdmissionToken;
-use crate::domain::{EventId, RouteClass};
-use crate::sale::waiting_room::Standing;
+use crate::domain::{EventId, RoomSettings, RouteClass};
+use crate::sale::waiting_room::{RoomEdit, Standing};
 
 use super::acts::{self, Act};
 use super::body::{Object, read_optional_object};
@@ -66,11 +66,10 @@ pub async fn enable(call: Call, payload: Payload) -> Answer {
         target: format!("event {event}"),
         detail: wishes.to_string(),
     };
+    let change = wishes.change();
     let enabled = async {
-        let store = call.state.sale.waiting_room().store();
-        let stored = store.change(event, &admin, |settings| wishes.apply(settings)).await?;
-        log(&call, event, &admin, "waiting room on");
-        json(StatusCode::OK, &ChangedBody::on(&stored.settings))
+        let settings = switched(&call, &admin, event, "on", |room| change.apply(room)).await?;
+        json(StatusCode::OK, &ChangedBody::on(&settings))
     };
     acts::recorded(&call, &admin, act, Box::pin(enabled)).await
 }
@@ -93,16 +92,22 @@ pub async fn disable(call: Call, _: Payload) -> Answer {
     let target = format!("event {event}");
     let act = Act { act: "waiting_room_disable", target, detail: String::new() };
     let disabled = async {
-        let store = call.state.sale.waiting_room().store();
-        let off = |settings: &mut crate::domain::RoomSettings| {
-            settings.on = false;
-            settings.surge.automatic = false;
-        };
-        let stored = store.change(event, &admin, off).await?;
-        log(&call, event, &admin, "waiting room off");
-        json(StatusCode::OK, &ChangedBody::off(&stored.settings))
+        let settings = switched(&call, &admin, event, "off", RoomSettings::switch_off).await?;
+        json(StatusCode::OK, &ChangedBody::off(&settings))
     };
     acts::recorded(&call, &admin, act, Box::pin(disabled)).await
+}
+
+async fn switched(
+    call: &Call,
+    admin: &str,
+    event: EventId,
+    to: &'static str,
+    edit: impl RoomEdit,
+) -> Result<RoomSettings, Problem> {
+    let stored = call.state.sale.waiting_room().store().change(event, admin, edit).await?;
+    tracing::info!(event_id = event.0, admin, duration_ms = call.elapsed_ms(), "waiting room {to}");
+    Ok(stored.settings)
 }
 
 /// Join a waiting room
@@ -218,10 +223,6 @@ fn sent_token(call: &Call, body: Option<&Object>) -> Result<AdmissionToken, Prob
 fn wants_json(request: &HttpRequest) -> bool {
     let mut accepts = request.headers().get_all(ACCEPT).filter_map(|value| value.to_str().ok());
     accepts.any(|value| value.contains("application/json"))
-}
-
-fn log(call: &Call, event: EventId, admin: &str, message: &'static str) {
-    tracing::info!(event_id = event.0, admin, duration_ms = call.elapsed_ms(), "{message}");
 }
 
 /// Whether somebody is let in by this.

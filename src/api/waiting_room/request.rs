@@ -9,7 +9,7 @@ use crate::api::fields::Fields;
 use crate::api::params::Query;
 use crate::api::problem::Problem;
 use crate::domain::waiting_room::{CLAIM_MS_MAX, CONCURRENT_MAX, SESSION_MS_MAX};
-use crate::domain::{Method, RoomSettings};
+use crate::domain::{Method, RoomChange};
 
 /// Numbers that may be given, with their bounds.
 const NUMBERS: [(&str, u32, u32); 7] = [
@@ -64,26 +64,23 @@ pub(super) fn wishes(query: &Query, body: Option<&Object>) -> Result<Wishes, Pro
 }
 
 impl Wishes {
-    /// Switches the room on, as wished. A cap that is below the session follows it, unless it was
-    /// wished for.
-    pub(super) fn apply(&self, settings: &mut RoomSettings) {
+    /// The same by their names.
+    pub(super) fn change(&self) -> RoomChange {
         let [max_concurrent, session, cap, claim, per_minute, surge, calm] = self.numbers;
         let [renews, shuffle, automatic] = self.switches;
-        let ms = |seconds: u32| u64::from(seconds) * 1_000;
-        // To wait until attempts surge is not to be on by hand.
-        settings.on = automatic != Some(true);
-        settings.method = self.method.unwrap_or(settings.method);
-        settings.max_concurrent = max_concurrent.unwrap_or(settings.max_concurrent);
-        settings.per_minute = per_minute.unwrap_or(settings.per_minute);
-        settings.session_ms = session.map_or(settings.session_ms, ms);
-        settings.session_cap_ms = cap.map_or(settings.session_cap_ms.max(settings.session_ms), ms);
-        settings.claim_ms = claim.map_or(settings.claim_ms, ms);
-        settings.renews = renews.unwrap_or(settings.renews);
-        settings.shuffle = shuffle.unwrap_or(settings.shuffle);
-        let s = &mut settings.surge;
-        s.automatic = automatic.unwrap_or(s.automatic);
-        s.on_per_second = surge.unwrap_or(s.on_per_second);
-        s.off_per_second = calm.unwrap_or(s.off_per_second.min(s.on_per_second));
+        RoomChange {
+            method: self.method,
+            max_concurrent,
+            per_minute,
+            session_seconds: session,
+            session_cap_seconds: cap,
+            claim_seconds: claim,
+            renews,
+            shuffle,
+            automatic,
+            surge_per_second: surge,
+            calm_per_second: calm,
+        }
     }
 }
 
@@ -106,6 +103,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+    use crate::domain::RoomSettings;
 
     fn query(pairs: &[(&str, &str)]) -> Query {
         Query::from_pairs(pairs.iter().map(|(n, v)| (n.to_string(), v.to_string())).collect())
@@ -117,7 +115,7 @@ mod tests {
         let body = json!({ "max_concurrent": 5, "method": "reject", "renew": true });
         let wishes = wishes(&in_query, body.as_object()).unwrap();
         let mut settings = RoomSettings::default();
-        wishes.apply(&mut settings);
+        wishes.change().apply(&mut settings);
         assert!(settings.on && settings.renews);
         assert_eq!((settings.max_concurrent, settings.session_ms), (5, 300_000));
         assert_eq!(settings.method, Method::Reject);
@@ -126,28 +124,6 @@ mod tests {
             "max_concurrent": 5, "method": "reject", "renew": true, "session_duration": 300,
         });
         assert_eq!(shown, expected);
-    }
-
-    #[test]
-    fn enabling_is_by_hand_unless_it_is_to_be_automatic() {
-        let mut settings = RoomSettings::default();
-        for (pairs, on) in [
-            (&[("automatic", "true")][..], false),
-            (&[("max_concurrent", "5")], true),
-            (&[("automatic", "true"), ("surge_per_second", "9")], false),
-            (&[("automatic", "false")], true),
-        ] {
-            wishes(&query(pairs), None).unwrap().apply(&mut settings);
-            assert_eq!(settings.on, on, "{pairs:?}");
-        }
-    }
-
-    #[test]
-    fn longer_sessions_raise_their_cap() {
-        let mut settings = RoomSettings::default();
-        wishes(&query(&[("session_duration", "7200")]), None).unwrap().apply(&mut settings);
-        assert_eq!(settings.session_cap_ms, 7_200_000);
-        assert_eq!(settings.check(), Ok(()));
     }
 
     #[test]

@@ -5,7 +5,7 @@ use serde::Serialize;
 use crate::config::Config;
 use crate::ctl::failure::Failure;
 use crate::ctl::output::Shown;
-use crate::domain::{EventId, Method, RoomSettings, UserId};
+use crate::domain::{EventId, Method, RoomChange, RoomSettings, UserId};
 use crate::sale::waiting_room::{RoomEdit, RoomStore};
 use crate::start;
 
@@ -95,28 +95,25 @@ impl Enable {
     }
 
     pub(super) async fn run(self, config: &Config) -> Result<Changed, Failure> {
-        let (event, by) = (self.event, self.by.clone());
-        changed(config, event, &by, move |settings: &mut RoomSettings| self.apply(settings)).await
+        let change = self.change();
+        changed(config, self.event, &self.by, move |room: &mut RoomSettings| change.apply(room))
+            .await
     }
 
-    fn apply(&self, room: &mut RoomSettings) {
-        let ms = |seconds: u32| u64::from(seconds) * 1_000;
-        room.method = self.method.unwrap_or(room.method);
-        room.max_concurrent = self.max_concurrent.unwrap_or(room.max_concurrent);
-        room.per_minute = self.per_minute.unwrap_or(room.per_minute);
-        room.session_ms = self.session_seconds.map_or(room.session_ms, ms);
-        let cap_ms = room.session_cap_ms.max(room.session_ms);
-        room.session_cap_ms = self.session_cap_seconds.map_or(cap_ms, ms);
-        room.claim_ms = self.claim_seconds.map_or(room.claim_ms, ms);
-        room.renews = self.renew.unwrap_or(room.renews);
-        room.shuffle = self.shuffle.unwrap_or(room.shuffle);
-        let surge = &mut room.surge;
-        surge.automatic = self.automatic.unwrap_or(surge.automatic);
-        surge.on_per_second = self.surge_per_second.unwrap_or(surge.on_per_second);
-        let calm = surge.off_per_second.min(surge.on_per_second);
-        surge.off_per_second = self.calm_per_second.unwrap_or(calm);
-        // To wait until attempts surge is not to be on by hand.
-        room.on = self.automatic != Some(true);
+    fn change(&self) -> RoomChange {
+        RoomChange {
+            method: self.method,
+            max_concurrent: self.max_concurrent,
+            per_minute: self.per_minute,
+            session_seconds: self.session_seconds,
+            session_cap_seconds: self.session_cap_seconds,
+            claim_seconds: self.claim_seconds,
+            renews: self.renew,
+            shuffle: self.shuffle,
+            automatic: self.automatic,
+            surge_per_second: self.surge_per_second,
+            calm_per_second: self.calm_per_second,
+        }
     }
 }
 
@@ -126,11 +123,7 @@ impl Disable {
     }
 
     pub(super) async fn run(self, config: &Config) -> Result<Changed, Failure> {
-        let off = |room: &mut RoomSettings| {
-            room.on = false;
-            room.surge.automatic = false;
-        };
-        changed(config, self.event, &self.by, off).await
+        changed(config, self.event, &self.by, RoomSettings::switch_off).await
     }
 }
 

@@ -5,9 +5,13 @@
 //! number itself, or what the draw made of it. *Served* is the highest place that may claim a
 //! session.
 
+mod change;
+
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
+
+pub use change::RoomChange;
 
 const MINUTE_MS: u64 = 60_000;
 
