@@ -12,6 +12,7 @@
 //! | path and query | `params` |
 //! | body: bounds, JSON, fields | `body`, `fields`, `idempotency` |
 //! | the use case | `events`, `seats`, `bookings`, `webhooks` |
+//! | what is in memory | `cache_stats` |
 //! | news unasked | `push` |
 //! | a refusal | `problem` |
 //! | what browsers are told | `headers` |
@@ -20,6 +21,7 @@ mod acts;
 mod blocks;
 mod body;
 mod bookings;
+mod cache_stats;
 mod connections;
 mod endpoint;
 mod events;

@@ -24,6 +24,7 @@ use super::health::ReadinessCache;
 use super::openapi::Document;
 use super::push::Sockets;
 use super::router::endpoints;
+use super::seats::Frames;
 use super::state::State;
 
 /// Connections that wait to be accepted: a sale's first second brings many at once.
@@ -59,9 +60,13 @@ pub async fn run(
     metrics: Metrics,
     shutdown: Shutdown,
 ) -> io::Result<()> {
+    let frames = Arc::new(Frames::new(&config, &metrics));
+    let sweeping = tokio::spawn(frames.clone().keep_small(metrics.clone(), shutdown.clone()));
     // Built first: what builds a server must stay on its thread, the server itself need not.
-    let server = build(listener, config, sale, gates, metrics, shutdown)?;
-    server.await
+    let server = build(listener, config, sale, gates, frames, metrics, shutdown)?;
+    let served = server.await;
+    sweeping.abort();
+    served
 }
 
 fn build(
@@ -69,6 +74,7 @@ fn build(
     config: Arc<Config>,
     sale: Sale,
     gates: Arc<Gates>,
+    frames: Arc<Frames>,
     metrics: Metrics,
     shutdown: Shutdown,
 ) -> io::Result<Server> {
@@ -77,6 +83,7 @@ fn build(
         sale,
         gates,
         sockets: Arc::new(Sockets::new(&config, &metrics)),
+        frames,
         metrics,
         shutdown: shutdown.clone(),
         readiness: ReadinessCache::default(),

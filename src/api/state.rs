@@ -16,6 +16,7 @@ use super::body::BodyLimits;
 use super::gates::Gates;
 use super::health::ReadinessCache;
 use super::push::Sockets;
+use super::seats::Frames;
 
 /// The shared parts of one server.
 pub struct State {
@@ -31,6 +32,8 @@ pub struct State {
     pub shutdown: Shutdown,
     /// Open WebSockets and event streams.
     pub sockets: Arc<Sockets>,
+    /// Seats and counts, rendered once for all who ask.
+    pub frames: Arc<Frames>,
     /// What the dependencies said last.
     pub readiness: ReadinessCache,
     /// When this server began.

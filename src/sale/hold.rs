@@ -8,7 +8,7 @@ use super::refusal::Case;
 use super::unfinished::Call;
 use super::{BookingView, HoldRequest, Sale, SaleError, unix_now_ms};
 use crate::domain::idempotency::{Scope, derived_digest, explicit_digest};
-use crate::domain::{BookingId, Event, SeatId};
+use crate::domain::{BookingId, Event, EventId, SeatId};
 use crate::redis::{Answer, Body, Code, HoldCall, RedisError, new_nonce};
 
 /// Calls of one request that decided nothing: the event was refreshed, or a booking id was taken.
@@ -22,6 +22,13 @@ pub struct Weighed {
     pub(super) request: HoldRequest,
     pub(super) event: Arc<Event>,
     pub(super) choice: Choice,
+}
+
+impl Weighed {
+    /// For which event it is.
+    pub fn event(&self) -> EventId {
+        self.event.id
+    }
 }
 
 impl Sale {

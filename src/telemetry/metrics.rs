@@ -160,6 +160,14 @@ metrics! {
         "Views that were built or failed to be, and that ended: the log broke off (broken, past, unreadable, gap), the event was opened anew (reopened), nobody used it (idle).";
     live_beats: IntCounter = "holdfast_live_beats_total" [] NO_BUCKETS
         "Empty entries asked for, to know that a quiet booking log is alive.";
+    seat_map_looks: IntCounterVec = "holdfast_seat_map_looks_total" ["from"] NO_BUCKETS
+        "Times an event's seats were looked up for all who ask: in the live view (view), in Redis (redis), or found unchanged (unchanged).";
+    seat_map_renders: IntCounterVec = "holdfast_seat_map_renders_total" ["form"] NO_BUCKETS
+        "Bodies of seats and counts that were rendered, by form.";
+    seat_map_answers: IntCounterVec = "holdfast_seat_map_answers_total" ["how"] NO_BUCKETS
+        "Answers with seats and counts: from a body that was there (shared), rendered for it (rendered), rendered as it was sent (streamed), without a body (not_modified).";
+    seat_map_bytes: IntGauge = "holdfast_seat_map_bytes" [] NO_BUCKETS
+        "Bytes of rendered bodies in memory.";
 
     webhooks: IntCounterVec = "holdfast_webhooks_total" ["result"] NO_BUCKETS
         "Webhooks of the payment provider, by what became of them.";

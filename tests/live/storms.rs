@@ -15,7 +15,7 @@ use super::{PATIENCE, agrees};
 use crate::on_each_redis;
 use crate::support::engine::Stage;
 use crate::support::eventually;
-use crate::support::servers::shared_redis;
+use crate::support::servers::private_redis;
 
 /// Seats of the event that is stormed.
 const SEATS: u32 = 2_000;
@@ -50,7 +50,8 @@ async fn storm(stage: &Stage, seed: u64, calm: &RwLock<()>, held: &AtomicU64, ov
 }
 
 on_each_redis!(a_view_is_whole_though_its_event_is_stormed, async |flavor| {
-    let first = Watch::new(shared_redis(flavor), wide_event(1, SEATS)).await;
+    let redis = private_redis(flavor);
+    let first = Watch::new(&redis, wide_event(1, SEATS)).await;
     let (calm, held, over) = (RwLock::new(()), AtomicU64::new(0), AtomicBool::new(false));
     let storms = (0..CALLERS).map(|seed| storm(&first.stage, seed, &calm, &held, &over));
     let builds = async {
@@ -97,10 +98,10 @@ on_each_redis!(a_view_is_whole_though_its_event_is_stormed, async |flavor| {
 on_each_redis!(a_large_event_is_built, async |flavor| {
     const LARGE: u32 = 100_000;
     const SOLD: u32 = 20_000;
-    let redis = shared_redis(flavor);
+    let redis = private_redis(flavor);
     let namespace = crate::support::unique_name();
     let clock = holdfast::redis::scripts::ClockSource::Redis;
-    let engine = watch::engine(redis, namespace, clock).await;
+    let engine = watch::engine(&redis, namespace, clock).await;
     let stage = Stage { engine, event: wide_event(1, LARGE) };
     let (engine, event) = (&stage.engine, &stage.event);
     let Load::Loading { token } =

@@ -1,5 +1,6 @@
 //! `/api/v1/bookings`: hold seats, look at one's bookings, pay, extend, cancel.
 
+mod near;
 mod request;
 pub use request::seat_ids;
 pub mod view;
@@ -37,10 +38,12 @@ const RETRY_PENDING_SECONDS: &str = "1";
 /// Takes all the seats or none: those in `seat_ids`, or `quantity` free ones, the best that there
 /// are in a `section` or anywhere. The hold lapses by itself at `hold_expires_at`. The same request
 /// sent again (same `Idempotency-Key`, or none and the same seats) gives the same booking while
-/// it lives, with `Idempotent-Replayed: true`.
+/// it lives, with `Idempotent-Replayed: true`. With `alternatives`, a refusal for taken seats lists
+/// groups of as many free seats near them in `alternatives`.
 #[utoipa::path(
     post, path = "/api/v1/bookings", tag = "bookings",
     params(
+        ("alternatives" = Option<u32>, Query, description = "How many groups of free seats a refusal is to name, 0 to 20; 0 if absent"),
         ("X-User-Id" = Option<String>, Header, description = "Who asks; or `?user_id=`; with tokens: `Authorization: Bearer`"),
         ("Idempotency-Key" = Option<String>, Header, description = "The request's own key"),
         ("X-Waiting-Room-Token" = Option<String>, Header, description = "The admission token, where a waiting room is on"),
@@ -50,20 +53,26 @@ const RETRY_PENDING_SECONDS: &str = "1";
 )]
 pub async fn hold(call: Call, payload: Payload) -> Answer {
     let mut caller = gates::enter_user(&call, RouteClass::Hold)?;
-    let weighed = match weighed(&call, &mut caller, payload).await {
+    let (weighed, alternatives) = match weighed(&call, &mut caller, payload).await {
         Ok(weighed) => weighed,
         // Nobody was asked: it is counted toward the caller's limits a little later.
         Err(refusal) => return Err(gates::refused(&call, &caller, refusal).await),
     };
     gates::count(&call, &caller).await?;
     let event = caller.event;
-    let hold = async |_| held(&call, &caller, weighed).await;
+    let hold = async |_| held(&call, &caller, weighed, alternatives).await;
     acts::as_user(&call, caller.clone(), "booking_hold", event, hold).await
 }
 
-/// The request, read, checked, and not refused by what this process knows.
-async fn weighed(call: &Call, caller: &mut Caller, payload: Payload) -> Result<Weighed, Problem> {
+/// The request, read, checked, and not refused by what this process knows; and how many
+/// alternatives a refusal is to name.
+async fn weighed(
+    call: &Call,
+    caller: &mut Caller,
+    payload: Payload,
+) -> Result<(Weighed, u32), Problem> {
     let (event, seats, key) = hold_request(call, payload).await?;
+    let alternatives = near::wanted(call)?;
     caller.event = Some(event);
     let room_number = entry(call, caller, event)?;
     let user = gates::user_of(caller.clone())?;
@@ -71,8 +80,13 @@ async fn weighed(call: &Call, caller: &mut Caller, payload: Payload) -> Result<W
     let metrics = &call.state.metrics;
     metrics.booking_attempts.inc();
     let request = HoldRequest { user, event, seats, key, room_number, trace };
-    let weighed = call.state.sale.weigh(request).await;
-    Ok(weighed.inspect_err(|error| note_conflict(metrics, error))?)
+    match call.state.sale.weigh(request).await {
+        Ok(weighed) => Ok((weighed, alternatives)),
+        Err(error) => {
+            note_conflict(metrics, &error);
+            Err(near::told(call, event, error, alternatives).await)
+        }
+    }
 }
 
 /// The number in the caller's admission token, where a waiting room is, or may be, on.
@@ -82,10 +96,16 @@ fn entry(call: &Call, caller: &Caller, event: EventId) -> Result<u64, Problem> {
     Ok(room.entry(event, caller.user.as_ref(), token)?)
 }
 
-async fn held(call: &Call, caller: &Caller, weighed: Weighed) -> Answer {
+async fn held(call: &Call, caller: &Caller, weighed: Weighed, alternatives: u32) -> Answer {
     let metrics = &call.state.metrics;
-    let held = call.state.sale.hold(weighed).await;
-    let view = held.inspect_err(|error| note_conflict(metrics, error))?;
+    let event = weighed.event();
+    let view = match call.state.sale.hold(weighed).await {
+        Ok(view) => view,
+        Err(error) => {
+            note_conflict(metrics, &error);
+            return Err(near::told(call, event, error, alternatives).await);
+        }
+    };
     metrics.booking_success.inc();
     if !view.replayed {
         gates::note_booked(call, caller);
