@@ -10,12 +10,13 @@ OPERATIONS ?= 1000000
 KILLS ?= 200
 JOINERS ?= 50000
 POLLS ?= 200000
+REQUESTS ?= 1000000
 
 # Tests open more connections than the soft limit of 1,024 files allows.
 RAISE_FILE_LIMIT = ulimit -n "$$(ulimit -Hn)" 2>/dev/null || true
 
 .DEFAULT_GOAL := help
-.PHONY: help run check services test model bench bench-confirm bench-gates bench-push bench-queue bench-sale torture-pay torture-queue fmt lint deny mutants ci clean
+.PHONY: help run check services test model soundness bench bench-confirm bench-gates bench-push bench-queue bench-refusals bench-sale torture-pay torture-queue fmt lint deny mutants ci clean
 
 help: ## List these commands
 	@awk 'BEGIN { FS = ":.*## " } /^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -34,6 +35,9 @@ test: services ## Test everything with services of its own; TEST=name filters
 
 model: services ## Run the model of the sale for longer; OPERATIONS=number
 	@$(RAISE_FILE_LIMIT); MODEL_OPERATIONS=$(OPERATIONS) $(CARGO) test --test main -- --nocapture model::agrees_for_long
+
+soundness: services ## Let many ask, and judge each refusal by the log, for longer; REQUESTS=number
+	@$(RAISE_FILE_LIMIT); SOUNDNESS_REQUESTS=$(REQUESTS) $(CARGO) test --test main -- --nocapture live::soundness
 
 torture-pay: services ## Kill processes at random while buyers pay; KILLS=number
 	@$(RAISE_FILE_LIMIT); TORTURE_KILLS=$(KILLS) $(CARGO) test --test main -- --nocapture paying::torture

@@ -76,6 +76,11 @@ impl Slot {
         self.view.load_full()
     }
 
+    /// Whether this is still the view.
+    pub(super) fn has(&self, view: &View) -> bool {
+        self.view.load().as_ref().is_some_and(|now| std::ptr::eq(Arc::as_ptr(now), view))
+    }
+
     /// Told of every change: entries that were taken in, a view that was lost or built. Who
     /// listens keeps the view in memory.
     pub fn changes(&self) -> watch::Receiver<Mark> {

@@ -84,10 +84,11 @@ impl Sale {
     /// booking while that lives.
     pub async fn hold(&self, weighed: Weighed) -> Result<BookingView, SaleError> {
         let (event, user) = (weighed.event.id, weighed.request.user.clone());
+        let may_have = self.inner.recent.unless_refused(event, &user);
         // Boxed: it is large, and those who wait for it are deep.
         let held = Box::pin(self.hold_in_redis(weighed)).await;
-        if matches!(held, Ok(_) | Err(SaleError::Unavailable { unknown: true, .. })) {
-            self.inner.recent.note(event, &user);
+        if !matches!(held, Ok(_) | Err(SaleError::Unavailable { unknown: true, .. })) {
+            may_have.refused();
         }
         held
     }
