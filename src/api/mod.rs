@@ -5,6 +5,7 @@
 //!
 //! | what a request meets | where |
 //! |---|---|
+//! | its path, if it has no parameters | `front` |
 //! | how many connections its client has | `connections` |
 //! | bounds of its head, trace, panics, counting | `endpoint`, `head` |
 //! | who asks and whether it may | `gates` |
@@ -29,6 +30,7 @@ mod fault_log;
 mod fields;
 #[cfg(test)]
 mod fixtures;
+mod front;
 mod gates;
 mod head;
 mod headers;

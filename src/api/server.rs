@@ -18,6 +18,7 @@ use crate::telemetry::Metrics;
 
 use super::connections::Connections;
 use super::endpoint::unmatched;
+use super::front::Front;
 use super::gates::Gates;
 use super::headers;
 use super::health::ReadinessCache;
@@ -79,29 +80,31 @@ fn build(
     shutdown: Shutdown,
 ) -> io::Result<Server> {
     let openapi = Document::openapi().to_json().map_err(io::Error::other)?;
-    let state = Data::new(State {
+    let state = State {
         sale,
         gates,
         sockets: Arc::new(Sockets::new(&config, &metrics)),
         frames,
         metrics,
         shutdown: shutdown.clone(),
-        readiness: ReadinessCache::default(),
+        readiness: Arc::new(ReadinessCache::default()),
         started: Instant::now(),
         openapi: Bytes::from(openapi),
         config: config.clone(),
-    });
+    };
     let connections = Arc::new(Connections::new(&config, &state.metrics));
     let origins = config.clone();
     let notice = Duration::from_millis(config.shutdown_notice_ms);
     let server = HttpServer::new(move || {
-        let metrics = state.metrics.clone();
+        let (state, metrics) = (Data::new(state.clone()), state.metrics.clone());
         let routes = endpoints(&metrics);
+        let front = Front::of(&routes, &state);
         let has_origins = headers::has_origins(&origins);
         App::new()
+            .wrap_fn(move |request, table| front.serve(request, table))
             .wrap(Condition::new(has_origins, headers::cors(&origins)))
             .wrap(Condition::new(has_origins, headers::defaults()))
-            .app_data(state.clone())
+            .app_data(state)
             .configure(|server| routes.into_iter().for_each(|route| route.register(server)))
             .default_service(unmatched(&metrics))
     })

@@ -216,10 +216,10 @@ async fn asked_or(inner: &Inner, bound: Duration) {
 }
 
 fn note_staleness(inner: &Inner, age: Duration, stays_stale: bool) {
-    let is_cut_off = inner.partitions.iter().any(|one| !one.chain().is_connected);
+    let is_connected = inner.is_connected();
     let mut state = inner.state.lock().unwrap_or_else(PoisonError::into_inner);
     state.age_ms = u64::try_from(age.as_millis()).unwrap_or(u64::MAX);
-    state.is_stale = stays_stale || is_cut_off;
+    state.is_stale = stays_stale || !is_connected;
 }
 
 async fn beat(inner: &Inner, partition: Partition, min_age: Duration) {

@@ -28,14 +28,14 @@ mod view;
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
 use tokio::sync::{Notify, watch};
 use tokio::task::JoinHandle;
 
 use crate::domain::{Entry, EventId, Partition, UserId};
-use crate::redis::{Engine, Keys};
+use crate::redis::{Engine, Keys, RedisClock};
 
 use building::{Fault, Keeping};
 pub use changes::Changes;
@@ -174,7 +174,7 @@ impl Live {
     /// The place of an event that the caller knows to exist: from now on its view is wanted.
     pub fn slot(&self, event: EventId) -> Arc<Slot> {
         let slot = self.inner.find(event).unwrap_or_else(|| self.inner.add(event));
-        slot.note_used();
+        slot.note_used(Instant::now());
         slot
     }
 
@@ -185,7 +185,32 @@ impl Live {
             self.inner.wanted.notify_one();
             return None;
         };
-        self.is_fresh(event).then_some(view)
+        self.is_fresh(event, Instant::now()).then_some(view)
+    }
+
+    /// Looks at an event's view, if it is whole and fresh, and at Redis' time, Unix ms, at the most.
+    /// As [`Live::fresh`], without becoming an owner of the view: for every request there is.
+    pub fn with_fresh<R>(
+        &self,
+        event: EventId,
+        now: Instant,
+        look: impl FnOnce(&View, i64) -> R,
+    ) -> Option<R> {
+        let slots = self.inner.slots.load();
+        let Some(slot) = slots.get(&event) else {
+            drop(slots);
+            self.slot(event);
+            return None;
+        };
+        slot.note_used(now);
+        let looked = slot.with_view(|view| {
+            let redis_now_ms = self.clock(event).at_most_ms(now)?;
+            self.is_fresh(event, now).then(|| look(view, redis_now_ms))
+        });
+        if looked.is_none() {
+            self.inner.wanted.notify_one();
+        }
+        looked.flatten()
     }
 
     /// The same; waits for it at most so long.
@@ -202,26 +227,35 @@ impl Live {
     }
 
     /// Whether what the tail has read of an event's partition is young enough.
-    fn is_fresh(&self, event: EventId) -> bool {
+    fn is_fresh(&self, event: EventId, now: Instant) -> bool {
         let inner = &self.inner;
         let partition = inner.engine.keys().partition_of(event);
         let (clock, staleness) = (inner.engine.clock(partition), inner.settings.staleness);
-        let is_fresh = inner.followed(partition).freshness.is_within(staleness, clock);
+        let is_fresh = inner.followed(partition).freshness.is_within(staleness, clock, now);
         if !is_fresh {
             inner.stale.notify_one();
         }
         is_fresh
     }
 
+    fn clock(&self, event: EventId) -> &RedisClock {
+        self.inner.engine.clock(self.inner.engine.keys().partition_of(event))
+    }
+
     /// Redis' time now, Unix ms, at the most and at the least; `None` before its first answer.
     pub fn redis_now_ms(&self, event: EventId) -> Option<(i64, i64)> {
-        let clock = self.inner.engine.clock(self.inner.engine.keys().partition_of(event));
+        let clock = self.clock(event);
         Some((clock.now_at_most_ms()?, clock.now_at_least_ms()?))
     }
 
     /// A user, as views know it.
     pub fn holder(&self, user: &UserId) -> Holder {
         self.inner.hashes.user(user)
+    }
+
+    /// Whether the tail has its connections.
+    pub fn is_connected(&self) -> bool {
+        self.inner.is_connected()
     }
 
     /// How things are.
@@ -247,6 +281,10 @@ impl Inner {
 
     fn chain_of(&self, event: EventId) -> MutexGuard<'_, Chain> {
         self.followed(self.keys().partition_of(event)).chain()
+    }
+
+    fn is_connected(&self) -> bool {
+        self.partitions.iter().all(|one| one.chain().is_connected)
     }
 
     fn find(&self, event: EventId) -> Option<Arc<Slot>> {

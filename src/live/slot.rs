@@ -82,8 +82,13 @@ impl Slot {
         self.changes.send_if_modified(|told| std::mem::replace(told, mark) != mark);
     }
 
-    pub(super) fn note_used(&self) {
-        let now_ms = self.now_ms();
+    /// Looks at the view, fresh or not, without becoming an owner of it.
+    pub(super) fn with_view<R>(&self, look: impl FnOnce(&View) -> R) -> Option<R> {
+        self.view.load().as_deref().map(look)
+    }
+
+    pub(super) fn note_used(&self, now: Instant) {
+        let now_ms = self.at_ms(now);
         if self.used_at_ms.load(Ordering::Relaxed) + USED_STEP_MS < now_ms {
             self.used_at_ms.store(now_ms, Ordering::Relaxed);
         }
@@ -95,10 +100,10 @@ impl Slot {
             return Duration::ZERO;
         }
         let used_at_ms = self.used_at_ms.load(Ordering::Relaxed);
-        Duration::from_millis(self.now_ms().saturating_sub(used_at_ms))
+        Duration::from_millis(self.at_ms(Instant::now()).saturating_sub(used_at_ms))
     }
 
-    fn now_ms(&self) -> u64 {
-        self.origin.elapsed().as_millis() as u64
+    fn at_ms(&self, now: Instant) -> u64 {
+        now.saturating_duration_since(self.origin).as_millis() as u64
     }
 }

@@ -1,6 +1,7 @@
 //! `hold`, the hot path: from a request for seats to the script's decision, top to bottom.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use super::choice::Choice;
 use super::error::AdmissionFault;
@@ -29,6 +30,12 @@ impl Weighed {
     pub fn event(&self) -> EventId {
         self.event.id
     }
+
+    /// Names the trace under which it is done.
+    pub fn traced(mut self, trace: String) -> Self {
+        self.request.trace = trace;
+        self
+    }
 }
 
 impl Sale {
@@ -40,14 +47,32 @@ impl Sale {
     /// # Errors
     /// If it cannot be granted.
     pub async fn weigh(&self, request: HoldRequest) -> Result<Weighed, SaleError> {
-        let event = self.known_event(request.event).await?;
-        self.inner.waiting_room.note_attempt(event.id);
-        let choice = Choice::new(&event, &request.seats)?;
-        let weighed = Weighed { request, event, choice };
-        let inner = &self.inner;
+        let judged = self.inner.catalogue.with(request.event, |event| self.judge(event, &request));
+        let (event, choice) = match judged {
+            Some(judged) => judged?,
+            None => {
+                // Boxed: what asks MongoDB is large, and refusals by the hundred thousand do not.
+                let event = Box::pin(self.known_event(request.event)).await?;
+                self.judge(&event, &request)?
+            }
+        };
+        Ok(Weighed { request, event, choice })
+    }
+
+    /// Whether a request fits its event and is not hopeless. Who is refused becomes no owner of
+    /// the event: threads would have to pass that count among them.
+    fn judge(
+        &self,
+        event: &Arc<Event>,
+        request: &HoldRequest,
+    ) -> Result<(Arc<Event>, Choice), SaleError> {
+        let (inner, now) = (&self.inner, Instant::now());
+        inner.waiting_room.note_attempt(event.id, now);
+        let choice = Choice::new(event, &request.seats)?;
         let (live, recent, rooms) = (&inner.live, &inner.recent, &inner.waiting_room);
-        match (Case { live, recent, rooms, weighed: &weighed }).judge() {
-            None => Ok(weighed),
+        let case = Case { live, recent, rooms, request, event, choice: &choice, now };
+        match case.judge() {
+            None => Ok((event.clone(), choice)),
             Some((why, refusal)) => {
                 inner.observer.refused_here(why);
                 Err(refusal)
@@ -59,7 +84,8 @@ impl Sale {
     /// booking while that lives.
     pub async fn hold(&self, weighed: Weighed) -> Result<BookingView, SaleError> {
         let (event, user) = (weighed.event.id, weighed.request.user.clone());
-        let held = self.hold_in_redis(weighed).await;
+        // Boxed: it is large, and those who wait for it are deep.
+        let held = Box::pin(self.hold_in_redis(weighed)).await;
         if matches!(held, Ok(_) | Err(SaleError::Unavailable { unknown: true, .. })) {
             self.inner.recent.note(event, &user);
         }

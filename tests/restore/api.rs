@@ -46,8 +46,14 @@ on_each_redis!(clients_are_told_to_wait_and_lose_nothing, async |flavor| {
             })
             .await;
         }
-        let refused = api.hold("eve", event, &[1]).await;
-        refused.problem(503, "event_not_loaded");
+        // Until its view is stale, a process goes by it: the seat was sold a moment ago.
+        eventually("the loss is told", SOON, async || {
+            let refused = api.hold("eve", event, &[1]).await;
+            let told = refused.any_problem()["error"].clone();
+            assert!(told == "event_not_loaded" || told == "seats_unavailable", "{told}");
+            told == "event_not_loaded"
+        })
+        .await;
         let path = format!("/api/v1/events/{event}");
         api.shown(path, |event| event["available_seats"] == Value::Null).await;
         hold(api).await.problem(503, "event_not_loaded");

@@ -92,10 +92,11 @@ impl World {
         World::bounded(redis, mongodb, rules, PATIENT).await
     }
 
-    /// A sale whose calls of Redis may take long: for tests of what takes many of them.
+    /// A sale without views whose calls of Redis may take long: for tests of what takes many of them.
     pub async fn patient(redis: &Server, mongodb: &Server) -> Self {
         let bounds = Bounds { redis_ms: 5_000, ..PATIENT };
-        World::bounded(redis, mongodb, sale_settings(), bounds).await
+        let live = LiveSettings { seats_max: 0, ..LiveSettings::default() };
+        World::viewing(redis, mongodb, sale_settings(), bounds, live).await
     }
 
     /// A sale that gives up on its services soon: for tests of what it does then.
@@ -105,9 +106,9 @@ impl World {
 
     /// A sale that asks Redis for everything: for tests that count the log's entries, which a view
     /// would have beat.
-    pub async fn without_views(redis: &Server, mongodb: &Server) -> Self {
+    pub async fn without_views(redis: &Server, mongodb: &Server, rules: SaleSettings) -> Self {
         let live = LiveSettings { seats_max: 0, ..LiveSettings::default() };
-        World::viewing(redis, mongodb, sale_settings(), PATIENT, live).await
+        World::viewing(redis, mongodb, rules, PATIENT, live).await
     }
 
     async fn bounded(

@@ -15,7 +15,7 @@ use crate::sale::{
 use crate::telemetry::Metrics;
 
 use super::acts;
-use super::body::{read_object, read_optional_object};
+use super::body::{self, read_json, read_optional_object};
 use super::endpoint::Answer;
 use super::gates::{self, Caller};
 use super::idempotency;
@@ -53,15 +53,25 @@ const RETRY_PENDING_SECONDS: &str = "1";
 )]
 pub async fn hold(call: Call, payload: Payload) -> Answer {
     let mut caller = gates::enter_user(&call, RouteClass::Hold)?;
-    let (weighed, alternatives) = match weighed(&call, &mut caller, payload).await {
-        Ok(weighed) => weighed,
+    match weighed(&call, &mut caller, payload).await {
+        // Boxed: what asks Redis is large, and most requests do not come so far.
+        Ok((weighed, alternatives)) => {
+            Box::pin(granted(&call, caller, weighed, alternatives)).await
+        }
         // Nobody was asked: it is counted toward the caller's limits a little later.
-        Err(refusal) => return Err(gates::refused(&call, &caller, refusal).await),
-    };
-    gates::count(&call, &caller).await?;
+        Err(refusal) => match gates::note_refused(&call, &caller) {
+            true => Err(refusal),
+            false => Err(Box::pin(gates::count(&call, &caller)).await.err().unwrap_or(refusal)),
+        },
+    }
+}
+
+/// What becomes of a request that is not hopeless.
+async fn granted(call: &Call, caller: Caller, weighed: Weighed, alternatives: u32) -> Answer {
+    gates::count(call, &caller).await?;
     let event = caller.event;
-    let hold = async |_| held(&call, &caller, weighed, alternatives).await;
-    acts::as_user(&call, caller.clone(), "booking_hold", event, hold).await
+    let hold = async |_| held(call, &caller, weighed, alternatives).await;
+    acts::as_user(call, caller.clone(), "booking_hold", event, hold).await
 }
 
 /// The request, read, checked, and not refused by what this process knows; and how many
@@ -76,10 +86,9 @@ async fn weighed(
     caller.event = Some(event);
     let room_number = entry(call, caller, event)?;
     let user = gates::user_of(caller.clone())?;
-    let trace = call.trace.traceparent();
     let metrics = &call.state.metrics;
     metrics.booking_attempts.inc();
-    let request = HoldRequest { user, event, seats, key, room_number, trace };
+    let request = HoldRequest { user, event, seats, key, room_number, trace: String::new() };
     match call.state.sale.weigh(request).await {
         Ok(weighed) => Ok((weighed, alternatives)),
         Err(error) => {
@@ -99,6 +108,7 @@ fn entry(call: &Call, caller: &Caller, event: EventId) -> Result<u64, Problem> {
 async fn held(call: &Call, caller: &Caller, weighed: Weighed, alternatives: u32) -> Answer {
     let metrics = &call.state.metrics;
     let event = weighed.event();
+    let weighed = weighed.traced(call.trace.traceparent());
     let view = match call.state.sale.hold(weighed).await {
         Ok(view) => view,
         Err(error) => {
@@ -127,10 +137,15 @@ async fn hold_request(
     call: &Call,
     payload: Payload,
 ) -> Result<(EventId, SeatsWanted, Option<String>), Problem> {
-    let body = read_object(&call.request, payload, call.state.body_limits()).await?;
+    let body = read_json(&call.request, payload, call.state.body_limits()).await?;
+    let body = body.ok_or_else(body::missing)?;
+    let headers = call.request.headers();
+    if let Some((event, seats)) = request::plain_seats_wanted(&body) {
+        return Ok((event, seats, idempotency::key(headers, None)?));
+    }
+    let body = body::parse(&body)?;
     let (event, seats) = request::seats_wanted(&body)?;
-    let key = idempotency::key(call.request.headers(), Some(&body))?;
-    Ok((event, seats, key))
+    Ok((event, seats, idempotency::key(headers, Some(&body))?))
 }
 
 /// List one's bookings

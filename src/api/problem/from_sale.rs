@@ -1,6 +1,6 @@
 //! Refusals of the sale in the API's words: the one place where they meet.
 
-use serde_json::{Value, json};
+use std::fmt;
 
 use crate::domain::event::{CancelPolicy, Cancellation};
 use crate::domain::time::iso8601;
@@ -241,12 +241,8 @@ fn seats_unavailable(states: &[(SeatId, SeatState)]) -> Problem {
         .filter(|(_, state)| *state != SeatState::Available)
         .map(|(seat, _)| *seat)
         .collect();
-    let seats: Vec<Value> = states
-        .iter()
-        .map(|(seat, state)| json!({ "id": seat.0, "status": state.word() }))
-        .collect();
-    Problem::new(Code::SeatsUnavailable, format!("{} not available", subject(&taken)))
-        .with("seats", seats.into())
+    let detail = format!("{} not available", subject(&taken));
+    Problem::new(Code::SeatsUnavailable, detail).with_seats("seats", states)
 }
 
 fn too_few_seats(wanted: &Quantity) -> Problem {
@@ -273,9 +269,21 @@ fn would_be(seats: &[SeatId]) -> String {
     match seats {
         [seat] => format!("Seat {seat} would be"),
         seats => {
-            let ids: Vec<String> = seats.iter().map(SeatId::to_string).collect();
-            format!("Seats {} would be", ids.join(", "))
+            format!("Seats {} would be", Listed(seats))
         }
+    }
+}
+
+/// `1, 2, 3`.
+struct Listed<'a>(&'a [SeatId]);
+
+impl fmt::Display for Listed<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (index, seat) in self.0.iter().enumerate() {
+            f.write_str(if index > 0 { ", " } else { "" })?;
+            seat.fmt(f)?;
+        }
+        Ok(())
     }
 }
 
@@ -284,14 +292,15 @@ fn subject(seats: &[SeatId]) -> String {
     match seats {
         [seat] => format!("Seat {seat} is"),
         seats => {
-            let ids: Vec<String> = seats.iter().map(SeatId::to_string).collect();
-            format!("Seats {} are", ids.join(", "))
+            format!("Seats {} are", Listed(seats))
         }
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
     use crate::domain::{BookingId, EventId};
 
@@ -397,8 +406,9 @@ mod tests {
         let states = vec![(SeatId(1), SeatState::Available), (SeatId(2), SeatState::Booked)];
         let problem = Problem::from(SaleError::SeatsUnavailable(states));
         assert_eq!(problem.detail, "Seat 2 is not available");
+        let (name, seats) = &problem.members[0];
         let expected = json!([{"id": 1, "status": "AVAILABLE"}, {"id": 2, "status": "BOOKED"}]);
-        assert_eq!(problem.members, [("seats", expected)]);
+        assert_eq!((*name, serde_json::to_value(seats).unwrap()), ("seats", expected));
     }
 
     #[test]
