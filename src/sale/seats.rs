@@ -83,7 +83,7 @@ impl Sale {
         known: Option<(u64, u64)>,
     ) -> Result<Newest, SaleError> {
         if let Some(view) = self.view_of(&event).await? {
-            self.release_overdue(&view).await;
+            Box::pin(self.release_overdue(&view)).await;
             if known == Some((view.generation(), view.version())) {
                 return Ok(Newest::Unchanged);
             }
@@ -97,7 +97,7 @@ impl Sale {
             };
             return Ok(Newest::Seats(map, true));
         }
-        let map = self.seat_map(event.id).await?;
+        let map = Box::pin(self.seat_map(event.id)).await?;
         Ok(match known == Some((map.generation, map.version)) {
             true => Newest::Unchanged,
             false => Newest::Seats(map, false),
@@ -164,7 +164,7 @@ impl Sale {
     async fn counted(&self, event: Arc<Event>, by_view: bool) -> Result<EventView, SaleError> {
         let has_view = by_view && event.load_state == LoadState::Opened;
         if let Some(view) = has_view.then(|| self.live().fresh(event.id)).flatten() {
-            self.release_overdue(&view).await;
+            Box::pin(self.release_overdue(&view)).await;
             let now_ms = self.live().redis_now_ms(event.id).map_or_else(unix_now_ms, |now| now.1);
             return Ok(EventView { available_seats: Some(view.available()), now_ms, event });
         }
@@ -175,7 +175,7 @@ impl Sale {
             let now_ms = snapshot.map_or_else(unix_now_ms, |snapshot| snapshot.now_ms);
             Ok(Counts { available, now_ms })
         };
-        let Counts { available, now_ms } = self.inner.reads.counts.get(id, look).await?;
+        let Counts { available, now_ms } = Box::pin(self.inner.reads.counts.get(id, look)).await?;
         Ok(EventView { event, available_seats: available, now_ms })
     }
 
