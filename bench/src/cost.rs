@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::error::Error;
 use std::time::Duration;
 
-use fred::interfaces::{ClientLike, ServerInterface};
+use fred::interfaces::ClientLike;
 use fred::types::InfoKind;
 use fred::types::config::Config;
 use mongodb::bson::{Document, doc};

@@ -5,11 +5,11 @@ pub use request::seat_ids;
 pub mod view;
 
 use actix_web::http::StatusCode;
-use actix_web::web::Payload;
+use actix_web::web::{Bytes, Payload};
 
 use crate::domain::{BookingId, EventId, RouteClass, Status, UserId};
 use crate::sale::{
-    BookingView, ConfirmRequest, Confirmed, HoldRequest, SaleError, SeatsWanted, Weighed,
+    AtOnce, BookingView, ConfirmRequest, Confirmed, HoldRequest, SaleError, SeatsWanted, Weighed,
 };
 use crate::telemetry::Metrics;
 
@@ -50,35 +50,56 @@ const RETRY_PENDING_SECONDS: &str = "1";
 )]
 pub async fn hold(call: Call, payload: Payload) -> Answer {
     let mut caller = gates::enter_user(&call, RouteClass::Hold)?;
-    match weighed(&call, &mut caller, payload).await {
-        // Boxed: what asks Redis is large, and most requests do not come so far.
-        Ok(weighed) => Box::pin(granted(&call, caller, weighed)).await,
-        // Nobody was asked: it is counted toward the caller's limits a little later.
-        Err(refusal) => match gates::note_refused(&call, &caller) {
-            true => Err(refusal),
-            false => Err(Box::pin(gates::count(&call, &caller)).await.err().unwrap_or(refusal)),
-        },
+    let body = read_json(&call.request, payload, call.state.body_limits()).await;
+    // No future holds what follows: refusals by the hundred thousand end here.
+    let refusal = match body.and_then(|body| weighed(&call, &mut caller, body)) {
+        // Boxed: what asks Redis is large.
+        Ok(weighed) => return Box::pin(granted(&call, caller, weighed)).await,
+        Err(refusal) => refusal,
+    };
+    match gates::note_refused(&call, &caller) {
+        true => Err(refusal),
+        false => Box::pin(counted_at_once(&call, &caller, refusal)).await,
     }
 }
 
+/// Nobody was asked, and it cannot be counted toward the caller's limits a little later.
+async fn counted_at_once(call: &Call, caller: &Caller, refusal: Problem) -> Answer {
+    gates::count(call, caller).await?;
+    Err(refusal)
+}
+
 /// What becomes of a request that is not hopeless.
-async fn granted(call: &Call, caller: Caller, weighed: Weighed) -> Answer {
+async fn granted(call: &Call, caller: Caller, weighed: AtOnce) -> Answer {
+    let weighed = match weighed {
+        AtOnce::Weighed(weighed) => weighed,
+        AtOnce::Unknown(request) => match call.state.sale.weigh(request).await {
+            Ok(weighed) => weighed,
+            Err(error) => {
+                note_conflict(&call.state.metrics, &error);
+                if !gates::note_refused(call, &caller) {
+                    gates::count(call, &caller).await?;
+                }
+                return Err(error.into());
+            }
+        },
+    };
     gates::count(call, &caller).await?;
     let event = caller.event;
     let hold = async |_| held(call, &caller, weighed).await;
     acts::as_user(call, caller.clone(), "booking_hold", event, hold).await
 }
 
-/// The request, read, checked, and not refused by what this process knows.
-async fn weighed(call: &Call, caller: &mut Caller, payload: Payload) -> Result<Weighed, Problem> {
-    let (event, seats, key) = hold_request(call, payload).await?;
+/// The request, checked, and not refused by what this process knows.
+fn weighed(call: &Call, caller: &mut Caller, body: Option<Bytes>) -> Result<AtOnce, Problem> {
+    let (event, seats, key) = hold_request(call, body)?;
     caller.event = Some(event);
     let room_number = entry(call, caller, event)?;
     let user = gates::user_of(caller.clone())?;
     let metrics = &call.state.metrics;
     metrics.booking_attempts.inc();
     let request = HoldRequest { user, event, seats, key, room_number, trace: String::new() };
-    let weighed = call.state.sale.weigh(request).await;
+    let weighed = call.state.sale.weigh_at_once(request);
     Ok(weighed.inspect_err(|error| note_conflict(metrics, error))?)
 }
 
@@ -111,11 +132,10 @@ fn note_conflict(metrics: &Metrics, error: &SaleError) {
 }
 
 /// What is asked for, and under which key.
-async fn hold_request(
+fn hold_request(
     call: &Call,
-    payload: Payload,
+    body: Option<Bytes>,
 ) -> Result<(EventId, SeatsWanted, Option<String>), Problem> {
-    let body = read_json(&call.request, payload, call.state.body_limits()).await?;
     let body = body.ok_or_else(body::missing)?;
     let headers = call.request.headers();
     if let Some((event, seats)) = request::plain_seats_wanted(&body) {
