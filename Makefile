@@ -6,6 +6,7 @@ PROFILE ?= dev
 TEST ?=
 SALE ?=
 PUSH ?=
+REFUSALS ?=
 OPERATIONS ?= 1000000
 KILLS ?= 200
 JOINERS ?= 50000
@@ -81,6 +82,14 @@ bench-queue: ## Measure what a million people in a waiting room take of Redis
 	$(CARGO) build --release -p holdfast-bench
 	@$(PYTHON) deploy/services.py run --dir .holdfast/bench --exec \
 		sh -c 'exec target/release/holdfast-bench queue --redis-url $$REDIS_URL'
+
+bench-refusals: ## Measure refused holds against a bare handler; REFUSALS="--generator own" changes it
+	@rm -rf .holdfast/bench-refusals
+	@HOLDFAST_LISTEN=127.0.0.1:0 HOLDFAST_LOG_LEVEL=warn HOLDFAST_LIMITS=observe \
+		$(PYTHON) deploy/run.py --profile release --state .holdfast/bench-refusals \
+		--also holdfast-bench --exec sh -c 'exec holdfast-bench refusals --url $$API_URL \
+		--redis-url $$HOLDFAST_REDIS_URL --mongodb-url $$HOLDFAST_MONGODB_URL \
+		--json .holdfast/bench-refusals.json $(REFUSALS)'
 
 bench-sale: ## Sell 5,000 seats to 20,000 simulated buyers and check every answer; SALE="--buyers 500" changes it
 	@rm -rf .holdfast/bench-sale

@@ -7,6 +7,7 @@
 
 use std::error::Error;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::process::Stdio;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -63,6 +64,9 @@ pub struct Options {
     /// Length of the run whose commands are counted, seconds
     #[arg(long, default_value_t = 10)]
     count_seconds: u64,
+    /// A file that is to have the figures as JSON
+    #[arg(long)]
+    json: Option<PathBuf>,
     /// Threads of the bare server; 0: as many as actix-web chooses, as the API does
     #[arg(long, default_value_t = 0)]
     workers: usize,
@@ -114,6 +118,9 @@ pub async fn run(options: Options) -> Result<(), Box<dyn Error>> {
         "compared": compared.iter().map(Compared::json).collect::<Vec<_>>(),
         "cost": cost.json(),
     });
+    if let Some(path) = &options.json {
+        std::fs::write(path, format!("{json:#}\n"))?;
+    }
     println!("{json}");
     Ok(())
 }

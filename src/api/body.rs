@@ -1,8 +1,7 @@
 //! Reading a request's body: bounded in bytes, in time and in depth, and JSON or nothing.
 
 use std::future::poll_fn;
-use std::pin::{Pin, pin};
-use std::task::Poll;
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use actix_web::HttpRequest;
@@ -69,61 +68,83 @@ pub async fn read_json(
 /// Reads a body as it is.
 pub async fn read(
     request: &HttpRequest,
-    mut payload: Payload,
+    payload: Payload,
     limits: BodyLimits,
 ) -> Result<Bytes, Problem> {
-    let too_large = || {
-        let detail = format!("The body has more than {} bytes; send less", limits.bytes_max);
-        Problem::new(Code::BodyTooLarge, detail)
-    };
     // A wrong Content-Length is refused before it reaches us, so an unreadable one is absent.
     let declared = request.headers().get(header::CONTENT_LENGTH);
     let declared: Option<usize> = declared.and_then(|value| value.to_str().ok()?.parse().ok());
     if declared.is_some_and(|bytes| bytes > limits.bytes_max) {
-        return Err(too_large());
+        return Err(too_large(limits.bytes_max));
     }
-    let mut next = async || match payload.next().await {
-        Some(Ok(chunk)) if chunk.len() > limits.bytes_max => Err(too_large()),
-        Some(Ok(chunk)) => Ok(Some(chunk)),
-        None => Ok(None),
-        Some(Err(error)) => {
-            let detail = "The body broke off or is badly framed";
-            Err(Problem::new(Code::InvalidRequest, detail).caused_by(error.to_string()))
-        }
-    };
-    let collect = async {
-        // Most bodies come in one piece, which is not copied.
-        let Some(first) = next().await? else { return Ok(Bytes::new()) };
-        let Some(second) = next().await? else { return Ok(first) };
-        let mut body = BytesMut::with_capacity(BODY_BYTES_EXPECTED);
-        body.extend_from_slice(&first);
-        let mut chunk = Some(second);
-        while let Some(more) = chunk {
-            if body.len() + more.len() > limits.bytes_max {
-                return Err(too_large());
-            }
-            body.extend_from_slice(&more);
-            chunk = next().await?;
-        }
-        Ok(body.freeze())
-    };
-    let mut collect = pin!(collect);
-    if let Some(body) = at_once(collect.as_mut()).await {
+    let mut body = Incoming { payload, bytes_max: limits.bytes_max, first: None, all: None };
+    if let Some(body) = at_once(|context| body.poll(context)).await {
         return body;
     }
-    tokio::time::timeout(limits.timeout, collect).await.unwrap_or_else(|_| {
+    // Boxed: few bodies need a timer, which is larger than all else here.
+    let rest =
+        Box::pin(tokio::time::timeout(limits.timeout, poll_fn(|context| body.poll(context))));
+    rest.await.unwrap_or_else(|_| {
         let seconds = limits.timeout.as_secs_f64();
         let detail = format!("The body did not arrive within {seconds} s; send it faster");
         Err(Problem::new(Code::BodyTimeout, detail).closing())
     })
 }
 
-/// What a future gives at its first or second poll. A handler is first polled when the server has
+fn too_large(bytes_max: usize) -> Problem {
+    let detail = format!("The body has more than {bytes_max} bytes; send less");
+    Problem::new(Code::BodyTooLarge, detail)
+}
+
+/// A body that is still coming.
+struct Incoming {
+    payload: Payload,
+    bytes_max: usize,
+    /// Most bodies come in one piece, which is not copied.
+    first: Option<Bytes>,
+    /// All pieces, from the second on.
+    all: Option<BytesMut>,
+}
+
+impl Incoming {
+    fn poll(&mut self, context: &mut Context<'_>) -> Poll<Result<Bytes, Problem>> {
+        loop {
+            let piece = match ready!(self.payload.poll_next_unpin(context)) {
+                Some(Ok(piece)) => piece,
+                Some(Err(error)) => {
+                    let detail = "The body broke off or is badly framed";
+                    let problem = Problem::new(Code::InvalidRequest, detail);
+                    return Poll::Ready(Err(problem.caused_by(error.to_string())));
+                }
+                None => {
+                    let all = self.all.take().map(BytesMut::freeze);
+                    return Poll::Ready(Ok(all.or(self.first.take()).unwrap_or_default()));
+                }
+            };
+            let length = self.all.as_ref().map_or(0, |all| all.len())
+                + self.first.as_ref().map_or(0, |first| first.len());
+            if length + piece.len() > self.bytes_max {
+                return Poll::Ready(Err(too_large(self.bytes_max)));
+            }
+            match (&mut self.all, self.first.take()) {
+                (Some(all), _) => all.extend_from_slice(&piece),
+                (None, None) => self.first = Some(piece),
+                (None, Some(first)) => {
+                    let all = self.all.insert(BytesMut::with_capacity(BODY_BYTES_EXPECTED));
+                    all.extend_from_slice(&first);
+                    all.extend_from_slice(&piece);
+                }
+            }
+        }
+    }
+}
+
+/// What comes at the first or second poll. A handler is first polled when the server has
 /// read a request's head, and again once it has taken the body that came with it off the wire:
 /// most bodies are here then, and need no timer.
-async fn at_once<F: Future>(mut future: Pin<&mut F>) -> Option<F::Output> {
+async fn at_once<T>(mut poll: impl FnMut(&mut Context<'_>) -> Poll<T>) -> Option<T> {
     let mut is_first = true;
-    poll_fn(|context| match future.as_mut().poll(context) {
+    poll_fn(|context| match poll(context) {
         Poll::Ready(output) => Poll::Ready(Some(output)),
         Poll::Pending if std::mem::replace(&mut is_first, false) => {
             context.waker().wake_by_ref();

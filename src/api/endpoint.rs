@@ -194,29 +194,27 @@ where
     Fut: Future<Output = Answer> + 'static,
 {
     let route = Rc::new((metrics, headers));
-    move |call, payload| {
-        let route = route.clone();
-        let checked = connections::check(&call.request).and_then(|()| head::check(&call.request));
-        let handled = match checked {
-            Ok(()) => Ok(handler(call.clone(), payload)),
-            Err(problem) => Err(problem),
-        };
-        serve(call, route, handled).boxed_local()
-    }
+    move |call, payload| serve(call, payload, route.clone(), handler.clone()).boxed_local()
 }
 
-async fn serve<Fut>(
+async fn serve<F, Fut>(
     call: Call,
+    payload: Payload,
     route: Rc<(RouteMetrics, RouteHeaders)>,
-    handled: Result<Fut, Problem>,
+    handler: F,
 ) -> HttpResponse
 where
+    F: Fn(Call, Payload) -> Fut,
     Fut: Future<Output = Answer>,
 {
     let (metrics, headers) = &*route;
     let _in_flight = InFlight::enter(&metrics.metrics);
-    let outcome = match handled {
-        Ok(future) => call.trace.scope(AssertUnwindSafe(future).catch_unwind()).await,
+    let checked = connections::check(&call.request).and_then(|()| head::check(&call.request));
+    let outcome = match checked {
+        Ok(()) => {
+            let handled = AssertUnwindSafe(handler(call.clone(), payload));
+            call.trace.scope(handled.catch_unwind()).await
+        }
         Err(problem) => Ok(Err(problem)),
     };
     let result = outcome.unwrap_or_else(|_| {
@@ -234,7 +232,7 @@ where
             let problem = if reads { problem.of_a_read() } else { problem };
             metrics.note_problem(problem.code);
             if problem.code.status().is_server_error() {
-                call.trace.scope(async { fault_log::record(&call, &problem) }).await;
+                call.trace.scope_now(|| fault_log::record(&call, &problem));
             }
             let mut answer = problem.render(Some(trace_id.as_str()));
             headers.put_into_refusal(answer.headers_mut());

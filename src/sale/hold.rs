@@ -18,6 +18,14 @@ const TRIES_MAX: u32 = 3;
 /// holds released on the way.
 const SCANS_MAX: u32 = 40;
 
+/// What is known of a request at once.
+pub enum AtOnce {
+    /// It may be granted.
+    Weighed(Weighed),
+    /// Its event is not in memory: [`Sale::weigh`] asks for it.
+    Unknown(HoldRequest),
+}
+
 /// A request to hold seats, checked against its event and not hopeless.
 pub struct Weighed {
     pub(super) request: HoldRequest,
@@ -47,16 +55,26 @@ impl Sale {
     /// # Errors
     /// If it cannot be granted.
     pub async fn weigh(&self, request: HoldRequest) -> Result<Weighed, SaleError> {
-        let judged = self.inner.catalogue.with(request.event, |event| self.judge(event, &request));
-        let (event, choice) = match judged {
-            Some(judged) => judged?,
-            None => {
-                // Boxed: what asks MongoDB is large, and refusals by the hundred thousand do not.
-                let event = Box::pin(self.known_event(request.event)).await?;
-                self.judge(&event, &request)?
+        match self.weigh_at_once(request)? {
+            AtOnce::Weighed(weighed) => Ok(weighed),
+            AtOnce::Unknown(request) => {
+                let event = self.known_event(request.event).await?;
+                let (event, choice) = self.judge(&event, &request)?;
+                Ok(Weighed { request, event, choice })
             }
-        };
-        Ok(Weighed { request, event, choice })
+        }
+    }
+
+    /// The same, of an event that is in memory.
+    ///
+    /// # Errors
+    /// If it cannot be granted.
+    pub fn weigh_at_once(&self, request: HoldRequest) -> Result<AtOnce, SaleError> {
+        let judged = self.inner.catalogue.with(request.event, |event| self.judge(event, &request));
+        match judged.transpose()? {
+            Some((event, choice)) => Ok(AtOnce::Weighed(Weighed { request, event, choice })),
+            None => Ok(AtOnce::Unknown(request)),
+        }
     }
 
     /// Whether a request fits its event and is not hopeless. Who is refused becomes no owner of

@@ -132,17 +132,15 @@ impl Sale {
     }
 
     /// Groups of free seats near those that were asked for, as the view knows them; none where it is
-    /// not fresh.
-    pub async fn alternatives(
-        &self,
-        event: EventId,
-        asked: &[SeatId],
-        count: u32,
-    ) -> Result<Vec<Vec<SeatId>>, SaleError> {
-        let event = self.known_event(event).await?;
-        let Some(view) = self.live().fresh(event.id) else { return Ok(Vec::new()) };
-        let is_free = |seat| view.seat(seat).is_some_and(|seat| seat.state == SeatState::Available);
-        Ok(alternatives(&event.layout, is_free, asked, count))
+    /// not fresh, or the event is not in memory.
+    pub fn alternatives(&self, id: EventId, asked: &[SeatId], count: u32) -> Vec<Vec<SeatId>> {
+        let near = |event: &Arc<Event>| {
+            let view = self.live().fresh(id)?;
+            let is_free =
+                |seat| view.seat(seat).is_some_and(|seat| seat.state == SeatState::Available);
+            Some(alternatives(&event.layout, is_free, asked, count))
+        };
+        self.inner.catalogue.with(id, near).flatten().unwrap_or_default()
     }
 
     /// An event's view, if it is fresh or soon is, and the event is still there.

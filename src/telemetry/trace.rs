@@ -7,6 +7,7 @@ use std::fmt;
 
 use data_encoding::HEXLOWER;
 use tokio::task::JoinHandle;
+use tokio::task::futures::TaskLocalFuture;
 
 /// The only version of `traceparent` there is.
 const VERSION: &str = "00";
@@ -100,9 +101,14 @@ impl TraceContext {
         CURRENT.try_with(|context| *context).ok()
     }
 
+    /// Does something under this context.
+    pub fn scope_now<R>(self, work: impl FnOnce() -> R) -> R {
+        CURRENT.sync_scope(self, work)
+    }
+
     /// Runs a future under this context.
-    pub async fn scope<F: Future>(self, future: F) -> F::Output {
-        CURRENT.scope(self, future).await
+    pub fn scope<F: Future>(self, future: F) -> TaskLocalFuture<TraceContext, F> {
+        CURRENT.scope(self, future)
     }
 }
 

@@ -31,7 +31,7 @@ impl From<SaleError> for Problem {
                 Code::SeatsUnknown,
                 format!(
                     "{} not in event {event}; GET /api/v1/events/{event}/seats lists what is",
-                    subject(&seats)
+                    Subject(seats.iter().copied())
                 ),
             )
             .with("seats", seats.iter().map(|seat| seat.0).collect()),
@@ -94,7 +94,7 @@ impl From<SaleError> for Problem {
             )
             .with("seats_held", has.into())
             .with("max_seats_per_user", max.into()),
-            E::SeatsUnavailable(states) => seats_unavailable(&states),
+            E::SeatsUnavailable(states) => seats_unavailable(states),
             E::TooFewSeats(wanted) => too_few_seats(&wanted),
             E::OrphanSeats(seats) => Problem::new(
                 Code::OrphanSeats,
@@ -235,13 +235,9 @@ fn cancellation_closed(booking: BookingId, policy: CancelPolicy) -> Problem {
     Problem::new(Code::CancellationClosed, detail).with("cancel_until", until.into())
 }
 
-fn seats_unavailable(states: &[(SeatId, SeatState)]) -> Problem {
-    let taken: Vec<SeatId> = states
-        .iter()
-        .filter(|(_, state)| *state != SeatState::Available)
-        .map(|(seat, _)| *seat)
-        .collect();
-    let detail = format!("{} not available", subject(&taken));
+fn seats_unavailable(states: Vec<(SeatId, SeatState)>) -> Problem {
+    let taken = states.iter().filter(|(_, state)| *state != SeatState::Available);
+    let detail = format!("{} not available", Subject(taken.map(|(seat, _)| *seat)));
     Problem::new(Code::SeatsUnavailable, detail).with_seats("seats", states)
 }
 
@@ -268,18 +264,16 @@ fn too_few_seats(wanted: &Quantity) -> Problem {
 fn would_be(seats: &[SeatId]) -> String {
     match seats {
         [seat] => format!("Seat {seat} would be"),
-        seats => {
-            format!("Seats {} would be", Listed(seats))
-        }
+        seats => format!("Seats {} would be", Listed(seats.iter().copied())),
     }
 }
 
 /// `1, 2, 3`.
-struct Listed<'a>(&'a [SeatId]);
+struct Listed<I>(I);
 
-impl fmt::Display for Listed<'_> {
+impl<I: Iterator<Item = SeatId> + Clone> fmt::Display for Listed<I> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (index, seat) in self.0.iter().enumerate() {
+        for (index, seat) in self.0.clone().enumerate() {
             f.write_str(if index > 0 { ", " } else { "" })?;
             seat.fmt(f)?;
         }
@@ -288,11 +282,13 @@ impl fmt::Display for Listed<'_> {
 }
 
 /// `Seat 1 is` or `Seats 1, 2 are`: how a sentence about seats begins.
-fn subject(seats: &[SeatId]) -> String {
-    match seats {
-        [seat] => format!("Seat {seat} is"),
-        seats => {
-            format!("Seats {} are", Listed(seats))
+struct Subject<I>(I);
+
+impl<I: Iterator<Item = SeatId> + Clone> fmt::Display for Subject<I> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0.clone().nth(1) {
+            None => write!(f, "Seat {} is", Listed(self.0.clone())),
+            Some(_) => write!(f, "Seats {} are", Listed(self.0.clone())),
         }
     }
 }

@@ -15,7 +15,7 @@ use actix_web::http::header::{self, HeaderValue};
 use actix_web::http::{ConnectionType, StatusCode};
 use actix_web::web::Bytes;
 use actix_web::{HttpResponse, ResponseError};
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 use serde_json::Value;
 
 use super::headers::NO_STORE;
@@ -39,14 +39,23 @@ const TRY_AGAIN: &str = "The service cannot do this at the moment; nothing was c
 enum Member {
     Any(Value),
     /// Refused holds by the hundred thousand tell of seats: no trees of values are built for them.
-    Seats(Vec<SeatTold>),
+    Seats(SeatStates),
 }
 
-/// A seat and what became of it.
-#[derive(Debug, Serialize)]
-struct SeatTold {
-    id: u32,
-    status: &'static str,
+/// Seats and what became of them.
+#[derive(Debug)]
+struct SeatStates(Vec<(SeatId, SeatState)>);
+
+impl Serialize for SeatStates {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        #[derive(Serialize)]
+        struct Told {
+            id: u32,
+            status: &'static str,
+        }
+        let told = |(seat, state): &(SeatId, SeatState)| Told { id: seat.0, status: state.word() };
+        serializer.collect_seq(self.0.iter().map(told))
+    }
 }
 
 /// A refusal, as the client will see it.
@@ -126,10 +135,8 @@ impl Problem {
     }
 
     /// Adds the states of seats to the body.
-    pub fn with_seats(mut self, name: &'static str, states: &[(SeatId, SeatState)]) -> Self {
-        let told =
-            |(seat, state): &(SeatId, SeatState)| SeatTold { id: seat.0, status: state.word() };
-        self.members.push((name, Member::Seats(states.iter().map(told).collect())));
+    pub fn with_seats(mut self, name: &'static str, states: Vec<(SeatId, SeatState)>) -> Self {
+        self.members.push((name, Member::Seats(SeatStates(states))));
         self
     }
 
@@ -255,9 +262,9 @@ mod tests {
 
     #[test]
     fn members_stand_in_their_order_and_details_are_escaped() {
-        let seats = [(SeatId(1), SeatState::Hold), (SeatId(2), SeatState::Available)];
+        let seats = vec![(SeatId(1), SeatState::Hold), (SeatId(2), SeatState::Available)];
         let problem = Problem::new(Code::SeatsUnavailable, "a \"b\"\n");
-        let problem = problem.with("n", 1.into()).with_seats("seats", &seats);
+        let problem = problem.with("n", 1.into()).with_seats("seats", seats);
         let mut body = Vec::new();
         problem.write(&mut body, None).unwrap();
         let expected = concat!(
