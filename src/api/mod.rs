@@ -5,6 +5,7 @@
 //!
 //! | what a request meets | where |
 //! |---|---|
+//! | its path, if it has no parameters | `front` |
 //! | how many connections its client has | `connections` |
 //! | bounds of its head, trace, panics, counting | `endpoint`, `head` |
 //! | who asks and whether it may | `gates` |
@@ -12,6 +13,7 @@
 //! | path and query | `params` |
 //! | body: bounds, JSON, fields | `body`, `fields`, `idempotency` |
 //! | the use case | `events`, `seats`, `bookings`, `webhooks` |
+//! | what is in memory | `cache_stats` |
 //! | news unasked | `push`, over connections that `upgrade` hands on |
 //! | a refusal | `problem` |
 //! | what browsers are told | `headers` |
@@ -20,6 +22,7 @@ mod acts;
 mod blocks;
 mod body;
 mod bookings;
+mod cache_stats;
 mod connections;
 mod endpoint;
 mod events;
@@ -27,6 +30,7 @@ mod fault_log;
 mod fields;
 #[cfg(test)]
 mod fixtures;
+mod front;
 mod gates;
 mod head;
 mod headers;

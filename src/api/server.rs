@@ -22,12 +22,14 @@ use crate::telemetry::Metrics;
 
 use super::connections::Connections;
 use super::endpoint::unmatched;
+use super::front::Front;
 use super::gates::Gates;
 use super::headers;
 use super::health::ReadinessCache;
 use super::openapi::Document;
 use super::push::{Boards, Sockets};
 use super::router::endpoints;
+use super::seats::Frames;
 use super::state::State;
 use super::upgrade;
 
@@ -62,9 +64,13 @@ pub async fn run(
     metrics: Metrics,
     shutdown: Shutdown,
 ) -> io::Result<()> {
+    let frames = Arc::new(Frames::new(&config, &metrics));
+    let sweeping = tokio::spawn(frames.clone().keep_small(metrics.clone(), shutdown.clone()));
     // Built first: what builds a server must stay on its thread, the server itself need not.
-    let server = build(listener, config, sale, gates, metrics, shutdown)?;
-    server.await
+    let server = build(listener, config, sale, gates, frames, metrics, shutdown)?;
+    let served = server.await;
+    sweeping.abort();
+    served
 }
 
 fn build(
@@ -72,23 +78,25 @@ fn build(
     config: Arc<Config>,
     sale: Sale,
     gates: Arc<Gates>,
+    frames: Arc<Frames>,
     metrics: Metrics,
     shutdown: Shutdown,
 ) -> io::Result<Server> {
     let openapi = Document::openapi().to_json().map_err(io::Error::other)?;
     let boards = Boards::new(sale.live().clone(), &config, &metrics, shutdown.clone());
-    let state = Data::new(State {
+    let state = State {
         sale,
         gates,
         sockets: Arc::new(Sockets::new(&config, &metrics)),
         boards: Arc::new(boards),
+        frames,
         metrics,
         shutdown: shutdown.clone(),
-        readiness: ReadinessCache::default(),
+        readiness: Arc::new(ReadinessCache::default()),
         started: Instant::now(),
         openapi: Bytes::from(openapi),
         config: config.clone(),
-    });
+    };
     let connections = Arc::new(Connections::new(&config, &state.metrics));
     let notice = Duration::from_millis(config.shutdown_notice_ms);
     let server = Server::build()
@@ -108,6 +116,7 @@ fn build(
     let server = server.listen("api", listener, move || {
         let draining = draining.clone();
         let connections = connections.clone();
+        let state = Data::new(state.clone());
         let upgraded = state.clone();
         // As `actix_web::HttpServer` does it, which leaves no way to upgrade.
         HttpService::build()
@@ -147,8 +156,10 @@ fn application(
     InitError = (),
 > + use<> {
     let routes = endpoints(&state.metrics);
+    let front = Front::of(&routes, state);
     let has_origins = headers::has_origins(&state.config);
     let app = App::new()
+        .wrap_fn(move |request, table| front.serve(request, table))
         .wrap(Condition::new(has_origins, headers::cors(&state.config)))
         .wrap(Condition::new(has_origins, headers::defaults()))
         .app_data(state.clone())

@@ -7,8 +7,8 @@ use serde::Deserialize;
 
 use super::fault::FaultPoint;
 use super::values::{
-    AdminKey, Auth, JwtAlgorithm, LogFormat, Network, OnRisk, PaymentProvider, ProxyHeader, Secret,
-    ServiceUrl,
+    AdminKey, Auth, Detail, JwtAlgorithm, LogFormat, Network, OnRisk, PaymentProvider, ProxyHeader,
+    Secret, ServiceUrl,
 };
 use crate::domain::policy::{AllRules, BasePolicy, BotRules, Profile};
 use crate::domain::{Mode, RoomSettings, RuleChange, Surge};
@@ -303,6 +303,15 @@ settings! {
     /// How long a WebSocket may send nothing, not even the answer to a ping, before it is closed,
     /// milliseconds.
     socket_idle_timeout_ms: u64 = 60_000;
+    /// How often a second an event's seat map and counts are looked up and rendered anew, at the
+    /// most; whoever asks in between gets what was rendered for the others.
+    seat_map_renders_per_second: u32 = 5;
+    /// How long browsers and proxies may keep seat maps and counts (`Cache-Control: max-age`),
+    /// seconds; 0: they ask each time.
+    seat_map_max_age_seconds: u32 = 5;
+    /// What callers who are no admins see of how much is left: `exact` numbers, or `coarse` words
+    /// (`AVAILABLE`, `FEW_LEFT`, `SOLD_OUT`). Seat maps show every seat's state either way.
+    public_availability: Detail = Detail::Exact;
     /// Sites whose pages may read answers (CORS) and open WebSockets, as `https://tickets.example`; `*` is all. Empty:
     /// none.
     cors_origins: Vec<String> = Vec::new();

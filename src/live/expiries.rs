@@ -163,7 +163,8 @@ mod tests {
     use futures_util::FutureExt;
 
     use super::*;
-    use crate::domain::{Link, LogId, Status, Transition};
+    use crate::domain::entry::Link;
+    use crate::domain::{LogId, Status, Transition};
 
     const EVENT: EventId = EventId(7);
 
@@ -241,7 +242,7 @@ mod tests {
             assert_eq!(notice.booking, BookingId::new(EVENT, 1, told));
             told += 1;
         }
-        assert_eq!(u128::from(many), told);
+        assert_eq!(u64::from(many), told);
     }
 
     #[tokio::test]

@@ -76,6 +76,11 @@ impl Slot {
         self.view.load_full()
     }
 
+    /// Whether this is still the view.
+    pub(super) fn has(&self, view: &View) -> bool {
+        self.view.load().as_ref().is_some_and(|now| std::ptr::eq(Arc::as_ptr(now), view))
+    }
+
     /// Told of every change: entries that were taken in, a view that was lost or built. Who
     /// listens keeps the view in memory.
     pub fn changes(&self) -> watch::Receiver<Mark> {
@@ -104,8 +109,13 @@ impl Slot {
         self.changes.send_if_modified(|told| std::mem::replace(told, mark) != mark);
     }
 
-    pub(super) fn note_used(&self) {
-        let now_ms = self.now_ms();
+    /// Looks at the view, fresh or not, without becoming an owner of it.
+    pub(super) fn with_view<R>(&self, look: impl FnOnce(&View) -> R) -> Option<R> {
+        self.view.load().as_deref().map(look)
+    }
+
+    pub(super) fn note_used(&self, now: Instant) {
+        let now_ms = self.at_ms(now);
         if self.used_at_ms.load(Ordering::Relaxed) + USED_STEP_MS < now_ms {
             self.used_at_ms.store(now_ms, Ordering::Relaxed);
         }
@@ -117,10 +127,10 @@ impl Slot {
             return Duration::ZERO;
         }
         let used_at_ms = self.used_at_ms.load(Ordering::Relaxed);
-        Duration::from_millis(self.now_ms().saturating_sub(used_at_ms))
+        Duration::from_millis(self.at_ms(Instant::now()).saturating_sub(used_at_ms))
     }
 
-    fn now_ms(&self) -> u64 {
-        self.origin.elapsed().as_millis() as u64
+    fn at_ms(&self, now: Instant) -> u64 {
+        now.saturating_duration_since(self.origin).as_millis() as u64
     }
 }

@@ -1,6 +1,7 @@
 //! `hold`, the hot path: from a request for seats to the script's decision, top to bottom.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use super::choice::Choice;
 use super::error::AdmissionFault;
@@ -8,7 +9,7 @@ use super::refusal::Case;
 use super::unfinished::Call;
 use super::{BookingView, HoldRequest, Sale, SaleError, unix_now_ms};
 use crate::domain::idempotency::{Scope, derived_digest, explicit_digest};
-use crate::domain::{BookingId, Event, SeatId};
+use crate::domain::{BookingId, Event, EventId, SeatId};
 use crate::redis::{Answer, Body, Code, HoldCall, RedisError, new_nonce};
 
 /// Calls of one request that decided nothing: the event was refreshed, or a booking id was taken.
@@ -17,11 +18,32 @@ const TRIES_MAX: u32 = 3;
 /// holds released on the way.
 const SCANS_MAX: u32 = 40;
 
+/// What is known of a request at once.
+pub enum AtOnce {
+    /// It may be granted.
+    Weighed(Weighed),
+    /// Its event is not in memory: [`Sale::weigh`] asks for it.
+    Unknown(HoldRequest),
+}
+
 /// A request to hold seats, checked against its event and not hopeless.
 pub struct Weighed {
     pub(super) request: HoldRequest,
     pub(super) event: Arc<Event>,
     pub(super) choice: Choice,
+}
+
+impl Weighed {
+    /// For which event it is.
+    pub fn event(&self) -> EventId {
+        self.event.id
+    }
+
+    /// Names the trace under which it is done.
+    pub fn traced(mut self, trace: String) -> Self {
+        self.request.trace = trace;
+        self
+    }
 }
 
 impl Sale {
@@ -33,14 +55,42 @@ impl Sale {
     /// # Errors
     /// If it cannot be granted.
     pub async fn weigh(&self, request: HoldRequest) -> Result<Weighed, SaleError> {
-        let event = self.known_event(request.event).await?;
-        self.inner.waiting_room.note_attempt(event.id);
-        let choice = Choice::new(&event, &request.seats)?;
-        let weighed = Weighed { request, event, choice };
-        let inner = &self.inner;
+        match self.weigh_at_once(request)? {
+            AtOnce::Weighed(weighed) => Ok(weighed),
+            AtOnce::Unknown(request) => {
+                let event = self.known_event(request.event).await?;
+                let (event, choice) = self.judge(&event, &request)?;
+                Ok(Weighed { request, event, choice })
+            }
+        }
+    }
+
+    /// The same, of an event that is in memory.
+    ///
+    /// # Errors
+    /// If it cannot be granted.
+    pub fn weigh_at_once(&self, request: HoldRequest) -> Result<AtOnce, SaleError> {
+        let judged = self.inner.catalogue.with(request.event, |event| self.judge(event, &request));
+        match judged.transpose()? {
+            Some((event, choice)) => Ok(AtOnce::Weighed(Weighed { request, event, choice })),
+            None => Ok(AtOnce::Unknown(request)),
+        }
+    }
+
+    /// Whether a request fits its event and is not hopeless. Who is refused becomes no owner of
+    /// the event: threads would have to pass that count among them.
+    fn judge(
+        &self,
+        event: &Arc<Event>,
+        request: &HoldRequest,
+    ) -> Result<(Arc<Event>, Choice), SaleError> {
+        let (inner, now) = (&self.inner, Instant::now());
+        inner.waiting_room.note_attempt(event.id, now);
+        let choice = Choice::new(event, &request.seats)?;
         let (live, recent, rooms) = (&inner.live, &inner.recent, &inner.waiting_room);
-        match (Case { live, recent, rooms, weighed: &weighed }).judge() {
-            None => Ok(weighed),
+        let case = Case { live, recent, rooms, request, event, choice: &choice, now };
+        match case.judge() {
+            None => Ok((event.clone(), choice)),
             Some((why, refusal)) => {
                 inner.observer.refused_here(why);
                 Err(refusal)
@@ -52,9 +102,11 @@ impl Sale {
     /// booking while that lives.
     pub async fn hold(&self, weighed: Weighed) -> Result<BookingView, SaleError> {
         let (event, user) = (weighed.event.id, weighed.request.user.clone());
-        let held = self.hold_in_redis(weighed).await;
-        if matches!(held, Ok(_) | Err(SaleError::Unavailable { unknown: true, .. })) {
-            self.inner.recent.note(event, &user);
+        let may_have = self.inner.recent.unless_refused(event, &user);
+        // Boxed: it is large, and those who wait for it are deep.
+        let held = Box::pin(self.hold_in_redis(weighed)).await;
+        if !matches!(held, Ok(_) | Err(SaleError::Unavailable { unknown: true, .. })) {
+            may_have.refused();
         }
         held
     }
