@@ -5,6 +5,8 @@ CARGO ?= cargo
 PROFILE ?= dev
 TEST ?=
 SALE ?=
+PUSH ?=
+REFUSALS ?=
 OPERATIONS ?= 1000000
 KILLS ?= 200
 JOINERS ?= 50000
@@ -15,7 +17,7 @@ REQUESTS ?= 1000000
 RAISE_FILE_LIMIT = ulimit -n "$$(ulimit -Hn)" 2>/dev/null || true
 
 .DEFAULT_GOAL := help
-.PHONY: help run check services test model soundness bench bench-confirm bench-gates bench-queue bench-sale torture-pay torture-queue fmt lint deny mutants ci clean
+.PHONY: help run check services test model soundness bench bench-confirm bench-gates bench-push bench-queue bench-refusals bench-sale torture-pay torture-queue fmt lint deny mutants ci clean
 
 help: ## List these commands
 	@awk 'BEGIN { FS = ":.*## " } /^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -70,10 +72,24 @@ bench-gates: ## Measure what the gates without I/O cost a request
 	@$(PYTHON) deploy/services.py run --dir .holdfast/bench --exec \
 		sh -c 'exec $(CARGO) bench -p holdfast-bench --bench gates'
 
+bench-push: ## Measure what 10,000 WebSockets take, and how soon all know of a change; PUSH="--clients 500" changes it
+	@rm -rf .holdfast/bench-push
+	@$(RAISE_FILE_LIMIT); HOLDFAST_LISTEN=127.0.0.1:0 HOLDFAST_LOG_LEVEL=warn HOLDFAST_LIMITS=observe \
+		$(PYTHON) deploy/run.py --profile release --state .holdfast/bench-push --also holdfast-bench \
+		--exec sh -c 'exec holdfast-bench push --url $$API_URL --json .holdfast/bench-push/push.json $(PUSH)'
+
 bench-queue: ## Measure what a million people in a waiting room take of Redis
 	$(CARGO) build --release -p holdfast-bench
 	@$(PYTHON) deploy/services.py run --dir .holdfast/bench --exec \
 		sh -c 'exec target/release/holdfast-bench queue --redis-url $$REDIS_URL'
+
+bench-refusals: ## Measure refused holds against a bare handler; REFUSALS="--generator own" changes it
+	@rm -rf .holdfast/bench-refusals
+	@HOLDFAST_LISTEN=127.0.0.1:0 HOLDFAST_LOG_LEVEL=warn HOLDFAST_LIMITS=observe \
+		$(PYTHON) deploy/run.py --profile release --state .holdfast/bench-refusals \
+		--also holdfast-bench --exec sh -c 'exec holdfast-bench refusals --url $$API_URL \
+		--redis-url $$HOLDFAST_REDIS_URL --mongodb-url $$HOLDFAST_MONGODB_URL \
+		--json .holdfast/bench-refusals.json $(REFUSALS)'
 
 bench-sale: ## Sell 5,000 seats to 20,000 simulated buyers and check every answer; SALE="--buyers 500" changes it
 	@rm -rf .holdfast/bench-sale

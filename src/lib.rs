@@ -24,6 +24,7 @@ pub mod domain;
 pub mod faults;
 pub mod live;
 pub mod payments;
+mod read_mostly;
 pub mod redis;
 pub mod sale;
 pub mod shutdown;

@@ -1,12 +1,18 @@
 //! Comparisons measured side by side in one run: what is told is the ratio, the absolute figures
 //! are this machine's.
 
+mod bare;
 mod confirm;
+mod cost;
 mod decisions;
+mod load;
+mod push;
 mod queue;
+mod refusals;
 mod searches;
 mod sizes;
 mod stage;
+mod wrk;
 
 use clap::{Parser, Subcommand};
 
@@ -24,8 +30,15 @@ enum Command {
     Decisions(decisions::Options),
     /// What a confirmation takes, as a ratio to one majority write with journal
     Confirm(confirm::Options),
+    /// What 10,000 open WebSockets take of an API's memory, and how soon all know of a change
+    Push(push::Options),
     /// What a million people in a waiting room take of Redis' memory, and what serving them costs
     Queue(queue::Options),
+    /// The server that `refusals` compares with
+    #[command(hide = true)]
+    Bare(bare::Options),
+    /// Refused holds a second of a whole server, as a ratio to a bare actix-web handler
+    Refusals(refusals::Options),
     /// What a search for seats costs Redis in houses of 50,000 seats that are nearly sold
     Searches(searches::Options),
     /// A million seats against a thousand: opening the event, and holding a seat
@@ -37,7 +50,10 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     match Cli::parse().command {
         Command::Decisions(options) => decisions::run(options).await,
         Command::Confirm(options) => confirm::run(options).await,
+        Command::Push(options) => push::run(options).await,
         Command::Queue(options) => queue::run(options).await,
+        Command::Bare(options) => bare::run(options).await,
+        Command::Refusals(options) => refusals::run(options).await,
         Command::Searches(options) => searches::run(options).await,
         Command::Sizes(options) => sizes::run(options).await,
     }

@@ -17,9 +17,10 @@ use actix_web::middleware::Compress;
 use actix_web::web::{self, Payload, ServiceConfig};
 use actix_web::{HttpMessage, HttpResponse, Resource, Route, guard};
 use futures_util::FutureExt;
-use prometheus::{Histogram, IntCounter};
+use futures_util::future::LocalBoxFuture;
 
 use crate::telemetry::Metrics;
+use crate::telemetry::striped::{StripedCounter, StripedHistogram};
 
 use super::connections;
 use super::fault_log;
@@ -35,12 +36,16 @@ pub type Answer = Result<HttpResponse, Problem>;
 /// The header that names the request's trace.
 const TRACE_ID: header::HeaderName = header::HeaderName::from_static("x-trace-id");
 
+/// A handler with everything around it.
+pub type Served = Rc<dyn Fn(Call, Payload) -> LocalBoxFuture<'static, HttpResponse>>;
+
 /// One path with its methods.
 pub struct Endpoint {
     /// The path's pattern, which is also its label in metrics.
     pub path: &'static str,
     /// The methods that have a handler.
     pub methods: Vec<Method>,
+    served: Vec<(Method, Served)>,
     metrics: Metrics,
     resource: Resource,
     compressed: bool,
@@ -53,6 +58,7 @@ impl Endpoint {
         Endpoint {
             path,
             methods: Vec::new(),
+            served: Vec::new(),
             metrics: metrics.clone(),
             resource: web::resource(path),
             compressed: false,
@@ -98,9 +104,16 @@ impl Endpoint {
     {
         let metrics = RouteMetrics::new(&self.metrics, label(&method), self.path);
         let headers = RouteHeaders::of(self.path, self.is_private);
-        self.methods.push(method);
-        self.resource = self.resource.route(route.to(around(metrics, headers, handler)));
+        let served = around(metrics, headers, handler);
+        self.methods.push(method.clone());
+        self.served.push((method, Rc::new(served.clone())));
+        self.resource = self.resource.route(route.to(served));
         self
+    }
+
+    /// Its handlers by method, if its path has no parameters and its answers are sent as they are.
+    pub fn plain(&self) -> &[(Method, Served)] {
+        if self.compressed || self.path.contains('{') { &[] } else { &self.served }
     }
 
     /// Adds the endpoint to a server; methods without a handler are answered 405.
@@ -175,58 +188,60 @@ fn around<F, Fut>(
     metrics: RouteMetrics,
     headers: RouteHeaders,
     handler: F,
-) -> impl Fn(Call, Payload) -> futures_util::future::LocalBoxFuture<'static, HttpResponse> + Clone
+) -> impl Fn(Call, Payload) -> LocalBoxFuture<'static, HttpResponse> + Clone + 'static
 where
     F: Fn(Call, Payload) -> Fut + Clone + 'static,
     Fut: Future<Output = Answer> + 'static,
 {
     let route = Rc::new((metrics, headers));
-    move |call, payload| {
-        let route = route.clone();
-        let checked = connections::check(&call.request).and_then(|()| head::check(&call.request));
-        let handled = match checked {
-            Ok(()) => Ok(handler(call.clone(), payload)),
-            Err(problem) => Err(problem),
-        };
-        serve(call, route, handled).boxed_local()
-    }
+    move |call, payload| serve(call, payload, route.clone(), handler.clone()).boxed_local()
 }
 
-async fn serve<Fut>(
+async fn serve<F, Fut>(
     call: Call,
+    payload: Payload,
     route: Rc<(RouteMetrics, RouteHeaders)>,
-    handled: Result<Fut, Problem>,
+    handler: F,
 ) -> HttpResponse
 where
+    F: Fn(Call, Payload) -> Fut,
     Fut: Future<Output = Answer>,
 {
     let (metrics, headers) = &*route;
     let _in_flight = InFlight::enter(&metrics.metrics);
-    let outcome = match handled {
-        Ok(future) => call.trace.scope(AssertUnwindSafe(future).catch_unwind()).await,
+    let checked = connections::check(&call.request).and_then(|()| head::check(&call.request));
+    let outcome = match checked {
+        Ok(()) => {
+            let handled = AssertUnwindSafe(handler(call.clone(), payload));
+            call.trace.scope(handled.catch_unwind()).await
+        }
         Err(problem) => Ok(Err(problem)),
     };
     let result = outcome.unwrap_or_else(|_| {
         // The panic hook has logged and counted it.
         Err(Problem::internal("a panic"))
     });
-    let trace_id = call.trace.trace_id().to_string();
+    let trace_id = call.trace.trace_id().text();
     let mut answer = match result {
-        Ok(answer) => answer,
+        Ok(mut answer) => {
+            headers.put(answer.headers_mut());
+            answer
+        }
         Err(problem) => {
             let reads = matches!(*call.request.method(), Method::GET | Method::HEAD);
             let problem = if reads { problem.of_a_read() } else { problem };
-            metrics.metrics.problems.with_label_values(&[problem.code.word()]).inc();
+            metrics.note_problem(problem.code);
             if problem.code.status().is_server_error() {
-                call.trace.scope(async { fault_log::record(&call, &problem) }).await;
+                call.trace.scope_now(|| fault_log::record(&call, &problem));
             }
-            problem.render(Some(&trace_id))
+            let mut answer = problem.render(Some(trace_id.as_str()));
+            headers.put_into_refusal(answer.headers_mut());
+            answer
         }
     };
-    if let Ok(value) = HeaderValue::from_str(&trace_id) {
+    if let Ok(value) = HeaderValue::from_bytes(trace_id.as_bytes()) {
         answer.headers_mut().insert(TRACE_ID, value);
     }
-    headers.put(answer.headers_mut());
     if let Some(told) = call.request.extensions_mut().remove::<LimitsTold>() {
         told.tell(answer.headers_mut());
     }
@@ -259,8 +274,9 @@ struct RouteMetrics {
     metrics: Metrics,
     method: &'static str,
     route: &'static str,
-    duration: Histogram,
-    by_status: RefCell<Vec<(StatusCode, IntCounter)>>,
+    duration: StripedHistogram,
+    by_status: RefCell<Vec<(StatusCode, StripedCounter)>>,
+    by_problem: RefCell<Vec<(Code, StripedCounter)>>,
 }
 
 impl RouteMetrics {
@@ -271,21 +287,20 @@ impl RouteMetrics {
             route,
             duration: metrics.http_duration.with_label_values(&[method, route]),
             by_status: RefCell::default(),
+            by_problem: RefCell::default(),
         }
+    }
+
+    fn note_problem(&self, code: Code) {
+        count(&self.by_problem, code, || self.metrics.problems.with_label_values(&[code.word()]));
     }
 
     fn observe(&self, call: &Call, status: StatusCode) {
         self.duration.observe(call.started.elapsed().as_secs_f64());
-        let mut by_status = self.by_status.borrow_mut();
-        match by_status.iter().find(|child| child.0 == status) {
-            Some((_, counter)) => counter.inc(),
-            None => {
-                let labels = [self.method, self.route, status.as_str()];
-                let counter = self.metrics.http_requests.with_label_values(&labels);
-                counter.inc();
-                by_status.push((status, counter));
-            }
-        }
+        count(&self.by_status, status, || {
+            let labels = [self.method, self.route, status.as_str()];
+            self.metrics.http_requests.with_label_values(&labels)
+        });
         tracing::debug!(
             trace_id = %call.trace.trace_id(),
             duration_ms = call.elapsed_ms(),
@@ -294,6 +309,23 @@ impl RouteMetrics {
             status = status.as_u16(),
             "request"
         );
+    }
+}
+
+/// Counts one of a kind; its counter is looked up once.
+fn count<K: Copy + PartialEq>(
+    kept: &RefCell<Vec<(K, StripedCounter)>>,
+    kind: K,
+    counter: impl FnOnce() -> StripedCounter,
+) {
+    let mut kept = kept.borrow_mut();
+    match kept.iter().find(|(of, _)| *of == kind) {
+        Some((_, counter)) => counter.inc(),
+        None => {
+            let counter = counter();
+            counter.inc();
+            kept.push((kind, counter));
+        }
     }
 }
 

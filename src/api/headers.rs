@@ -48,6 +48,9 @@ const ALWAYS: [(HeaderName, &str); 3] = [
     (header::REFERRER_POLICY, "no-referrer"),
 ];
 
+/// That nobody may keep an answer.
+pub const NO_STORE: &str = "no-store";
+
 /// The documentation: its own files alone; it sets styles as it runs, and has drawings inline.
 const DOCS_POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; \
     img-src 'self' data:; font-src 'self'; connect-src 'self'; base-uri 'none'; form-action 'none'; \
@@ -56,10 +59,11 @@ const DOCS_POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'sel
 const PAGE_POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; \
     form-action 'none'; frame-ancestors 'none'";
 
-/// What the answers of one route have.
+/// What the answers of one route have, ready to be put in.
 pub struct RouteHeaders {
-    policy: Option<&'static str>,
-    is_private: bool,
+    always: Vec<(HeaderName, HeaderValue)>,
+    /// Of answers that are for one caller's eyes.
+    private: Option<HeaderValue>,
 }
 
 impl RouteHeaders {
@@ -70,19 +74,26 @@ impl RouteHeaders {
             _ if route.starts_with("/docs") => Some(DOCS_POLICY),
             _ => None,
         };
-        RouteHeaders { policy, is_private }
+        let policy = policy.map(|policy| (header::CONTENT_SECURITY_POLICY, policy));
+        let always = ALWAYS.into_iter().chain(policy);
+        RouteHeaders {
+            always: always.map(|(name, value)| (name, HeaderValue::from_static(value))).collect(),
+            private: is_private.then(|| HeaderValue::from_static(NO_STORE)),
+        }
     }
 
     /// Adds them.
     pub fn put(&self, headers: &mut HeaderMap) {
-        for (name, value) in ALWAYS {
-            headers.insert(name, HeaderValue::from_static(value));
+        self.put_into_refusal(headers);
+        if let Some(no_store) = &self.private {
+            headers.insert(header::CACHE_CONTROL, no_store.clone());
         }
-        if let Some(policy) = self.policy {
-            headers.insert(header::CONTENT_SECURITY_POLICY, HeaderValue::from_static(policy));
-        }
-        if self.is_private {
-            headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    }
+
+    /// Adds them to a refusal, which nobody may keep anyway.
+    pub fn put_into_refusal(&self, headers: &mut HeaderMap) {
+        for (name, value) in &self.always {
+            headers.insert(name.clone(), value.clone());
         }
     }
 }

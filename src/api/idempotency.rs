@@ -2,7 +2,7 @@
 //! it, or not), `X-Idempotency-Key`, or the body's `idempotencyKey`. The sale scopes it to user,
 //! operation and event or booking.
 
-use actix_web::http::header::HeaderMap;
+use actix_web::http::header::{HeaderMap, HeaderName};
 
 use crate::domain::limits::IDEMPOTENCY_KEY_BYTES_MAX;
 
@@ -10,14 +10,18 @@ use super::body::Object;
 use super::fields::Fields;
 use super::problem::Problem;
 
-const HEADERS: [&str; 2] = ["Idempotency-Key", "X-Idempotency-Key"];
+/// As maps have them, and as they are shown.
+const HEADERS: [(HeaderName, &str); 2] = [
+    (HeaderName::from_static("idempotency-key"), "Idempotency-Key"),
+    (HeaderName::from_static("x-idempotency-key"), "X-Idempotency-Key"),
+];
 const FIELD: &str = "idempotencyKey";
 
 /// The key, if one was sent. Sent in several places it must be the same.
 pub fn key(headers: &HeaderMap, body: Option<&Object>) -> Result<Option<String>, Problem> {
     let mut found: Option<String> = None;
-    for name in HEADERS {
-        for value in headers.get_all(name) {
+    for (header, name) in HEADERS {
+        for value in headers.get_all(header) {
             let key = value.to_str().map(unquoted).unwrap_or_default();
             if !is_key(key) {
                 return Err(Problem::parameter(name, expected()));
@@ -41,7 +45,7 @@ fn keep(found: &mut Option<String>, key: &str) -> Result<(), Problem> {
     match found {
         Some(other) if other != key => {
             let expected = "differs from another idempotency key of this request; send one";
-            Err(Problem::parameter(HEADERS[0], expected))
+            Err(Problem::parameter(HEADERS[0].1, expected))
         }
         _ => {
             *found = Some(key.to_owned());

@@ -5,6 +5,7 @@
 //!
 //! | what a request meets | where |
 //! |---|---|
+//! | its path, if it has no parameters | `front` |
 //! | how many connections its client has | `connections` |
 //! | bounds of its head, trace, panics, counting | `endpoint`, `head` |
 //! | who asks and whether it may | `gates` |
@@ -13,7 +14,7 @@
 //! | body: bounds, JSON, fields | `body`, `fields`, `idempotency` |
 //! | the use case | `events`, `seats`, `bookings`, `webhooks` |
 //! | what is in memory | `cache_stats` |
-//! | news unasked | `push` |
+//! | news unasked | `push`, over connections that `upgrade` hands on |
 //! | a refusal | `problem` |
 //! | what browsers are told | `headers` |
 
@@ -29,6 +30,7 @@ mod fault_log;
 mod fields;
 #[cfg(test)]
 mod fixtures;
+mod front;
 mod gates;
 mod head;
 mod headers;
@@ -46,6 +48,7 @@ mod sales;
 mod seats;
 mod server;
 mod state;
+mod upgrade;
 mod waiting_room;
 mod webhooks;
 

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use actix_web::dev::Payload;
+use actix_web::http::header::HeaderName;
 use actix_web::web::{Bytes, Data};
 use actix_web::{FromRequest, HttpRequest};
 
@@ -15,10 +16,12 @@ use crate::telemetry::{Metrics, TraceContext};
 use super::body::BodyLimits;
 use super::gates::Gates;
 use super::health::ReadinessCache;
-use super::push::Sockets;
+use super::push::{Boards, Sockets};
 use super::seats::Frames;
 
-/// The shared parts of one server.
+/// The shared parts of one server. Each of its threads has a copy: a request that is under way
+/// counts as the owner of one, and threads need not fight over that count.
+#[derive(Clone)]
 pub struct State {
     /// The use cases.
     pub sale: Sale,
@@ -32,10 +35,12 @@ pub struct State {
     pub shutdown: Shutdown,
     /// Open WebSockets and event streams.
     pub sockets: Arc<Sockets>,
+    /// What is told of seats, for all of them.
+    pub boards: Arc<Boards>,
     /// Seats and counts, rendered once for all who ask.
     pub frames: Arc<Frames>,
     /// What the dependencies said last.
-    pub readiness: ReadinessCache,
+    pub readiness: Arc<ReadinessCache>,
     /// When this server began.
     pub started: Instant,
     /// `/openapi.json`, rendered once.
@@ -71,7 +76,20 @@ pub struct Call {
     pub started: Instant,
 }
 
+/// The header with the caller's trace.
+const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
+
 impl Call {
+    /// A request whose head has just arrived.
+    pub fn new(request: HttpRequest, state: Data<State>) -> Self {
+        let started = Instant::now();
+        let caller_trace = request.headers().get(TRACEPARENT);
+        let trace = caller_trace
+            .and_then(|value| TraceContext::from_traceparent(value.to_str().ok()?))
+            .unwrap_or_else(TraceContext::new_root);
+        Call { request, state, trace, started }
+    }
+
     /// A header's text; `None` if absent or not plain text.
     pub fn header(&self, name: &str) -> Option<&str> {
         self.request.headers().get(name)?.to_str().ok()
@@ -88,16 +106,8 @@ impl FromRequest for Call {
     type Future = std::future::Ready<Result<Self, Self::Error>>;
 
     fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
-        let caller_trace = request.headers().get("traceparent");
-        let trace = caller_trace
-            .and_then(|value| TraceContext::from_traceparent(value.to_str().ok()?))
-            .unwrap_or_else(TraceContext::new_root);
-        let call = request.app_data::<Data<State>>().map(|state| Call {
-            request: request.clone(),
-            state: state.clone(),
-            trace,
-            started: Instant::now(),
-        });
+        let state = request.app_data::<Data<State>>();
+        let call = state.map(|state| Call::new(request.clone(), state.clone()));
         // `server::app` registers the state; without it nothing could be served at all.
         let missing = || actix_web::error::ErrorInternalServerError("the server has no state");
         std::future::ready(call.ok_or_else(missing))

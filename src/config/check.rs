@@ -114,6 +114,7 @@ impl Config {
         range("http_stall_timeout_ms", self.http_stall_timeout_ms, 100, 600_000);
         range("sockets_max", self.sockets_max as u64, 0, 1_000_000);
         range("sockets_per_address_max", self.sockets_per_address_max as u64, 1, 1_000_000);
+        range("push_tick_ms", self.push_tick_ms, 1, 10_000);
         range("socket_ping_interval_ms", self.socket_ping_interval_ms, 10, 600_000);
         range("socket_idle_timeout_ms", self.socket_idle_timeout_ms, 20, 3_600_000);
         range("seat_map_renders_per_second", self.seat_map_renders_per_second.into(), 1, 100);

@@ -296,6 +296,8 @@ settings! {
     /// The same of one address (of a /64, with IPv6). Not of this machine with `auth = "trusted"`,
     /// nor of those on the list of the allowed.
     sockets_per_address_max: usize = 200;
+    /// How long changes of seats are gathered, at most, before they are told together, milliseconds.
+    push_tick_ms: u64 = 50;
     /// How often open sockets are pinged, and idle event streams sent a comment, milliseconds.
     socket_ping_interval_ms: u64 = 20_000;
     /// How long a WebSocket may send nothing, not even the answer to a ping, before it is closed,

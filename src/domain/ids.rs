@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::str::FromStr;
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
@@ -108,9 +109,10 @@ impl FromStr for BookingId {
 /// Who asks: an opaque text chosen by the caller's system.
 ///
 /// Control characters are refused, so a user id can stand in a tab-separated record.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
-#[serde(transparent)]
-pub struct UserId(String);
+///
+/// Cheap to clone: a request is counted under several rules by its user's name.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct UserId(Arc<str>);
 
 impl UserId {
     /// The id as text.
@@ -132,7 +134,13 @@ impl FromStr for UserId {
         if !fits || text.chars().any(char::is_control) {
             return Err(IdError::User);
         }
-        Ok(UserId(text.to_owned()))
+        Ok(UserId(text.into()))
+    }
+}
+
+impl Serialize for UserId {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&self.0)
     }
 }
 

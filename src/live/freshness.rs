@@ -47,8 +47,8 @@ impl Freshness {
     }
 
     /// Whether the newest entry is younger than so long. Who asks wants it to be.
-    pub fn is_within(&self, staleness: Duration, clock: &RedisClock) -> bool {
-        let now_ms = self.now_ms();
+    pub fn is_within(&self, staleness: Duration, clock: &RedisClock, now: Instant) -> bool {
+        let now_ms = self.at_ms(now);
         // One process's threads need not fight over the line for each request.
         let asked_at_ms = self.asked_at_ms.load(Ordering::Relaxed);
         if asked_at_ms == NEVER || asked_at_ms + ASKED_STEP_MS < now_ms {
@@ -62,7 +62,7 @@ impl Freshness {
         // Our own clock, too: Redis' may be set back.
         let since_read_ms = now_ms.saturating_sub(read_at_ms);
         let age_ms =
-            clock.now_at_most_ms().map(|at_most| at_most - self.newest_ms.load(Ordering::Relaxed));
+            clock.at_most_ms(now).map(|at_most| at_most - self.newest_ms.load(Ordering::Relaxed));
         let is_young = age_ms
             .and_then(|age_ms| u64::try_from(age_ms).ok())
             .is_some_and(|age_ms| age_ms < staleness_ms);
@@ -83,8 +83,12 @@ impl Freshness {
     }
 
     fn now_ms(&self) -> u64 {
+        self.at_ms(Instant::now())
+    }
+
+    fn at_ms(&self, now: Instant) -> u64 {
         // 1 at least: 0 is never.
-        self.origin.elapsed().as_millis() as u64 + 1
+        now.saturating_duration_since(self.origin).as_millis() as u64 + 1
     }
 }
 
@@ -100,18 +104,19 @@ mod tests {
         let (freshness, clock) = (Freshness::new(), RedisClock::default());
         let staleness = Duration::from_secs(1);
         let now = Instant::now();
-        assert!(!freshness.is_within(staleness, &clock), "nothing was read");
+        let is_fresh = || freshness.is_within(staleness, &clock, Instant::now());
+        assert!(!is_fresh(), "nothing was read");
         freshness.note_entry(50_000);
-        assert!(!freshness.is_within(staleness, &clock), "the time is not known");
+        assert!(!is_fresh(), "the time is not known");
         clock.observe(now, now, 50_100);
-        assert!(freshness.is_within(staleness, &clock));
+        assert!(is_fresh());
         freshness.note_entry(48_000);
-        assert!(!freshness.is_within(staleness, &clock), "too old by Redis' time");
+        assert!(!is_fresh(), "too old by Redis' time");
         freshness.note_entry(90_000);
-        assert!(!freshness.is_within(staleness, &clock), "from a clock that was set back");
+        assert!(!is_fresh(), "from a clock that was set back");
         freshness.note_entry(50_000);
         freshness.forget();
-        assert!(!freshness.is_within(staleness, &clock), "the tail lost its place");
+        assert!(!is_fresh(), "the tail lost its place");
         assert!(freshness.is_wanted(staleness) && freshness.since_read().is_none());
     }
 }

@@ -32,6 +32,7 @@ impl Hears for Listener {
     fn hears(&mut self, partition: Partition, entry: &Entry) {
         let inner = &self.inner;
         inner.settlements.learn(entry);
+        inner.expiries.learn(entry);
         let followed = inner.followed(partition);
         // One lock for all: an entry is kept for a building, or in its view, or, while the view is
         // put in place, still to come.

@@ -2,6 +2,7 @@
 //!
 //! ```text
 //!  booking log ──► tail (one a lane) ──► settlements: wakes waiting confirmations
+//!                     ├──► expiries: tells whose hold has lapsed
 //!                     │
 //!                     └──► slots ──► views: every seat of an event, at the newest version
 //!                            ▲
@@ -17,6 +18,7 @@
 mod building;
 mod cell;
 mod changes;
+mod expiries;
 mod fold;
 mod freshness;
 mod hashes;
@@ -30,23 +32,24 @@ mod view;
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
 use tokio::sync::{Notify, watch};
 use tokio::task::JoinHandle;
 
 use crate::domain::{Entry, EventId, LogId, Partition, UserId};
-use crate::redis::{Engine, Keys};
+use crate::redis::{Engine, Keys, RedisClock};
 
 use building::{Fault, Keeping};
 pub use changes::Changes;
+pub use expiries::{Expired, Expiries, ExpiryWatch, Notice};
 use freshness::Freshness;
 use hashes::Hashes;
 pub use hashes::Holder;
 use listener::Listener;
 pub use settlements::{Settlements, Waiter};
-pub use slot::{Mark, Slot};
+pub use slot::{Mark, NoMark, Slot};
 use tail::Lost;
 pub use view::{Seat, Shot, View};
 
@@ -113,6 +116,7 @@ struct Inner {
     settings: LiveSettings,
     hashes: Hashes,
     settlements: Settlements,
+    expiries: Expiries,
     partitions: Vec<Followed>,
     /// Replaced whole when an event comes or goes, so that readers take no lock.
     slots: ArcSwap<HashMap<EventId, Arc<Slot>>>,
@@ -158,6 +162,7 @@ impl Live {
             partitions: partitions.map(followed).collect(),
             hashes: Hashes::default(),
             settlements,
+            expiries: Expiries::default(),
             slots: ArcSwap::default(),
             observer,
             wanted: Notify::new(),
@@ -180,7 +185,7 @@ impl Live {
     /// The place of an event that the caller knows to exist: from now on its view is wanted.
     pub fn slot(&self, event: EventId) -> Arc<Slot> {
         let slot = self.inner.find(event).unwrap_or_else(|| self.inner.add(event));
-        slot.note_used();
+        slot.note_used(Instant::now());
         slot
     }
 
@@ -193,7 +198,32 @@ impl Live {
             return None;
         };
         // In this order: else the view of before a fork could be called fresh by what was read after.
-        (self.is_fresh(event) && slot.has(&view)).then_some(view)
+        (self.is_fresh(event, Instant::now()) && slot.has(&view)).then_some(view)
+    }
+
+    /// Looks at an event's view, if it is whole and fresh, and at Redis' time, Unix ms, at the most.
+    /// As [`Live::fresh`], without becoming an owner of the view: for every request there is.
+    pub fn with_fresh<R>(
+        &self,
+        event: EventId,
+        now: Instant,
+        look: impl FnOnce(&View, i64) -> R,
+    ) -> Option<R> {
+        let slots = self.inner.slots.load();
+        let Some(slot) = slots.get(&event) else {
+            drop(slots);
+            self.slot(event);
+            return None;
+        };
+        slot.note_used(now);
+        let looked = slot.with_view(|view| {
+            let redis_now_ms = self.clock(event).at_most_ms(now)?;
+            (self.is_fresh(event, now) && slot.has(view)).then(|| look(view, redis_now_ms))
+        });
+        if looked.is_none() {
+            self.inner.wanted.notify_one();
+        }
+        looked.flatten()
     }
 
     /// The same; waits for it at most so long.
@@ -210,20 +240,24 @@ impl Live {
     }
 
     /// Whether what the tail has read of an event's partition is young enough.
-    fn is_fresh(&self, event: EventId) -> bool {
+    fn is_fresh(&self, event: EventId, now: Instant) -> bool {
         let inner = &self.inner;
         let partition = inner.engine.keys().partition_of(event);
         let (clock, staleness) = (inner.engine.clock(partition), inner.settings.staleness);
-        let is_fresh = inner.followed(partition).freshness.is_within(staleness, clock);
+        let is_fresh = inner.followed(partition).freshness.is_within(staleness, clock, now);
         if !is_fresh {
             inner.stale.notify_one();
         }
         is_fresh
     }
 
+    fn clock(&self, event: EventId) -> &RedisClock {
+        self.inner.engine.clock(self.inner.engine.keys().partition_of(event))
+    }
+
     /// Redis' time now, Unix ms, at the most and at the least; `None` before its first answer.
     pub fn redis_now_ms(&self, event: EventId) -> Option<(i64, i64)> {
-        let clock = self.inner.engine.clock(self.inner.engine.keys().partition_of(event));
+        let clock = self.clock(event);
         Some((clock.now_at_most_ms()?, clock.now_at_least_ms()?))
     }
 
@@ -235,6 +269,11 @@ impl Live {
     /// Whether the tail has its connections.
     pub fn is_connected(&self) -> bool {
         self.inner.is_connected()
+    }
+
+    /// Who watches for holds that lapse.
+    pub fn expiries(&self) -> &Expiries {
+        &self.inner.expiries
     }
 
     /// How things are.

@@ -1,5 +1,7 @@
 //! One event's place among the views: it stays while its view is lost and built again.
 
+use std::fmt;
+use std::str::FromStr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -20,6 +22,26 @@ pub struct Mark {
     pub generation: u64,
     /// The version.
     pub version: u64,
+}
+
+/// As clients are told it: `generation-version`.
+impl fmt::Display for Mark {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}-{}", self.generation, self.version)
+    }
+}
+
+/// A text that is no mark.
+#[derive(Debug, PartialEq, Eq)]
+pub struct NoMark;
+
+impl FromStr for Mark {
+    type Err = NoMark;
+    fn from_str(text: &str) -> Result<Self, NoMark> {
+        let number = |text: &str| text.parse().map_err(|_| NoMark);
+        let (generation, version) = text.split_once('-').ok_or(NoMark)?;
+        Ok(Mark { generation: number(generation)?, version: number(version)? })
+    }
 }
 
 /// One event's place.
@@ -55,8 +77,8 @@ impl Slot {
     }
 
     /// Whether this is still the view.
-    pub(super) fn has(&self, view: &Arc<View>) -> bool {
-        self.view.load().as_ref().is_some_and(|now| Arc::ptr_eq(now, view))
+    pub(super) fn has(&self, view: &View) -> bool {
+        self.view.load().as_ref().is_some_and(|now| std::ptr::eq(Arc::as_ptr(now), view))
     }
 
     /// Told of every change: entries that were taken in, a view that was lost or built. Who
@@ -87,8 +109,13 @@ impl Slot {
         self.changes.send_if_modified(|told| std::mem::replace(told, mark) != mark);
     }
 
-    pub(super) fn note_used(&self) {
-        let now_ms = self.now_ms();
+    /// Looks at the view, fresh or not, without becoming an owner of it.
+    pub(super) fn with_view<R>(&self, look: impl FnOnce(&View) -> R) -> Option<R> {
+        self.view.load().as_deref().map(look)
+    }
+
+    pub(super) fn note_used(&self, now: Instant) {
+        let now_ms = self.at_ms(now);
         if self.used_at_ms.load(Ordering::Relaxed) + USED_STEP_MS < now_ms {
             self.used_at_ms.store(now_ms, Ordering::Relaxed);
         }
@@ -100,10 +127,10 @@ impl Slot {
             return Duration::ZERO;
         }
         let used_at_ms = self.used_at_ms.load(Ordering::Relaxed);
-        Duration::from_millis(self.now_ms().saturating_sub(used_at_ms))
+        Duration::from_millis(self.at_ms(Instant::now()).saturating_sub(used_at_ms))
     }
 
-    fn now_ms(&self) -> u64 {
-        self.origin.elapsed().as_millis() as u64
+    fn at_ms(&self, now: Instant) -> u64 {
+        now.saturating_duration_since(self.origin).as_millis() as u64
     }
 }

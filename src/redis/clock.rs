@@ -2,6 +2,7 @@
 //! Redis' time and our own monotonic clock, narrowed by every reply.
 
 use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering, fence};
 use std::time::Instant;
 
 /// How fast two clocks may drift apart, in milliseconds per second: the interval widens by this.
@@ -12,7 +13,13 @@ const DRIFT_MS_PER_S: f64 = 0.5;
 pub struct RedisClock {
     origin: Instant,
     bounds: Mutex<Option<Bounds>>,
+    /// The same for readers, who take no lock. `turn` is odd while it is being changed, 0 before.
+    turn: AtomicU64,
+    shown: [AtomicU64; 3],
 }
+
+/// Reads that may meet a change before the lock is taken.
+const READS_MAX: u32 = 8;
 
 #[derive(Clone, Copy, Debug)]
 struct Bounds {
@@ -24,7 +31,12 @@ struct Bounds {
 
 impl Default for RedisClock {
     fn default() -> Self {
-        RedisClock { origin: Instant::now(), bounds: Mutex::new(None) }
+        RedisClock {
+            origin: Instant::now(),
+            bounds: Mutex::new(None),
+            turn: AtomicU64::new(0),
+            shown: Default::default(),
+        }
     }
 }
 
@@ -50,20 +62,51 @@ impl RedisClock {
             }
             None => fresh,
         });
+        if let Some(Bounds { low_ms, high_ms, at_ms }) = *bounds {
+            let turn = self.turn.load(Ordering::Relaxed);
+            self.turn.store(turn + 1, Ordering::Relaxed);
+            fence(Ordering::Release);
+            for (shown, value) in self.shown.iter().zip([low_ms, high_ms, at_ms]) {
+                shown.store(value.to_bits(), Ordering::Relaxed);
+            }
+            self.turn.store(turn + 2, Ordering::Release);
+        }
+    }
+
+    /// The bounds, whole.
+    fn bounds(&self) -> Option<Bounds> {
+        for _ in 0..READS_MAX {
+            let turn = self.turn.load(Ordering::Acquire);
+            if turn == 0 {
+                return None;
+            }
+            let [low_ms, high_ms, at_ms] =
+                std::array::from_fn(|n| f64::from_bits(self.shown[n].load(Ordering::Relaxed)));
+            fence(Ordering::Acquire);
+            if turn.is_multiple_of(2) && turn == self.turn.load(Ordering::Relaxed) {
+                return Some(Bounds { low_ms, high_ms, at_ms });
+            }
+        }
+        *self.lock()
     }
 
     /// Redis' time now, Unix ms, at the least: a deadline built on it is never late by Redis'
     /// clock. `None` before the first reply.
     pub fn now_at_least_ms(&self) -> Option<i64> {
         let now_ms = self.monotonic_ms(Instant::now());
-        let bounds = (*self.lock())?.widened(now_ms);
+        let bounds = self.bounds()?.widened(now_ms);
         Some((now_ms + bounds.low_ms).floor() as i64)
     }
 
     /// Redis' time now, Unix ms, at the most. `None` before the first reply.
     pub fn now_at_most_ms(&self) -> Option<i64> {
-        let now_ms = self.monotonic_ms(Instant::now());
-        let bounds = (*self.lock())?.widened(now_ms);
+        self.at_most_ms(Instant::now())
+    }
+
+    /// The same of another moment.
+    pub fn at_most_ms(&self, now: Instant) -> Option<i64> {
+        let now_ms = self.monotonic_ms(now);
+        let bounds = self.bounds()?.widened(now_ms);
         Some((now_ms + bounds.high_ms).ceil() as i64)
     }
 
@@ -88,6 +131,27 @@ impl Bounds {
 mod tests {
     use super::*;
     use std::time::Duration;
+
+    /// Replies that tell of two clocks far apart, in turn: whoever reads meets one of them.
+    #[test]
+    fn readers_meet_no_half_changed_bounds() {
+        let clock = RedisClock::default();
+        let at = clock.origin + Duration::from_millis(1);
+        clock.observe(at, at, 1_000_000);
+        std::thread::scope(|scope| {
+            let reader = scope.spawn(|| {
+                for _ in 0..200_000 {
+                    let Bounds { low_ms, high_ms, .. } = clock.bounds().unwrap();
+                    assert!((0.5..=1.5).contains(&(high_ms - low_ms)), "{low_ms} {high_ms}");
+                }
+            });
+            let mut redis_ms = 1_000_000;
+            while !reader.is_finished() {
+                redis_ms = 6_000_000 - redis_ms;
+                clock.observe(at, at, redis_ms);
+            }
+        });
+    }
 
     #[test]
     fn narrows_with_replies_and_follows_a_clock_that_was_set() {

@@ -10,6 +10,7 @@ use tokio::sync::Mutex;
 
 use crate::archive::{Archive, ArchiveError};
 use crate::domain::{Event, EventId};
+use crate::read_mostly::ReadMostly;
 
 /// Events kept in memory. A layout of a thousand rows takes about 100 KB.
 const EVENTS_MAX: usize = 10_000;
@@ -26,7 +27,7 @@ const READERS: usize = 16;
 #[derive(Clone)]
 pub(super) struct Catalogue {
     archive: Archive,
-    known: Arc<RwLock<HashMap<EventId, Known>>>,
+    known: Arc<ReadMostly<EventId, Known>>,
     unknown: Arc<RwLock<HashMap<EventId, Instant>>>,
     reading: Arc<[Mutex<()>; READERS]>,
 }
@@ -41,6 +42,11 @@ impl Catalogue {
     pub(super) fn new(archive: Archive) -> Self {
         let reading = Arc::new(std::array::from_fn(|_| Mutex::default()));
         Catalogue { archive, known: Arc::default(), unknown: Arc::default(), reading }
+    }
+
+    /// Looks at an event, if it is in memory.
+    pub(super) fn with<R>(&self, id: EventId, look: impl FnOnce(&Arc<Event>) -> R) -> Option<R> {
+        self.known.with(id, |known| look(&known.event))
     }
 
     /// The event, from memory where it is there.
@@ -98,7 +104,7 @@ impl Catalogue {
         if unknown {
             return Some(None);
         }
-        let known = read(&self.known).get(&id).cloned()?;
+        let known = self.known.get(id)?;
         let fresh = age.is_none_or(|age| now.saturating_duration_since(known.read_at) < age);
         fresh.then_some(Some(known.event))
     }
@@ -109,16 +115,17 @@ impl Catalogue {
         let fresh = Known { event: Arc::new(event), read_at: Instant::now() };
         let id = fresh.event.id;
         write(&self.unknown).remove(&id);
-        let mut known = write(&self.known);
-        if known.len() >= EVENTS_MAX && !known.contains_key(&id) {
-            known.clear();
-        }
-        let kept = known.entry(id).or_insert_with(|| fresh.clone());
-        let age = |known: &Known| (known.event.generation, known.event.revision);
-        if age(&fresh) >= age(kept) {
-            *kept = fresh;
-        }
-        kept.event.clone()
+        self.known.change(|known| {
+            if known.len() >= EVENTS_MAX && !known.contains_key(&id) {
+                known.clear();
+            }
+            let kept = known.entry(id).or_insert_with(|| fresh.clone());
+            let age = |known: &Known| (known.event.generation, known.event.revision);
+            if age(&fresh) >= age(kept) {
+                *kept = fresh;
+            }
+            kept.event.clone()
+        })
     }
 
     fn note_unknown(&self, id: EventId) {

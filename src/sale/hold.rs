@@ -1,6 +1,7 @@
 //! `hold`, the hot path: from a request for seats to the script's decision, top to bottom.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use super::choice::Choice;
 use super::error::AdmissionFault;
@@ -17,6 +18,14 @@ const TRIES_MAX: u32 = 3;
 /// holds released on the way.
 const SCANS_MAX: u32 = 40;
 
+/// What is known of a request at once.
+pub enum AtOnce {
+    /// It may be granted.
+    Weighed(Weighed),
+    /// Its event is not in memory: [`Sale::weigh`] asks for it.
+    Unknown(HoldRequest),
+}
+
 /// A request to hold seats, checked against its event and not hopeless.
 pub struct Weighed {
     pub(super) request: HoldRequest,
@@ -29,6 +38,12 @@ impl Weighed {
     pub fn event(&self) -> EventId {
         self.event.id
     }
+
+    /// Names the trace under which it is done.
+    pub fn traced(mut self, trace: String) -> Self {
+        self.request.trace = trace;
+        self
+    }
 }
 
 impl Sale {
@@ -40,14 +55,42 @@ impl Sale {
     /// # Errors
     /// If it cannot be granted.
     pub async fn weigh(&self, request: HoldRequest) -> Result<Weighed, SaleError> {
-        let event = self.known_event(request.event).await?;
-        self.inner.waiting_room.note_attempt(event.id);
-        let choice = Choice::new(&event, &request.seats)?;
-        let weighed = Weighed { request, event, choice };
-        let inner = &self.inner;
+        match self.weigh_at_once(request)? {
+            AtOnce::Weighed(weighed) => Ok(weighed),
+            AtOnce::Unknown(request) => {
+                let event = self.known_event(request.event).await?;
+                let (event, choice) = self.judge(&event, &request)?;
+                Ok(Weighed { request, event, choice })
+            }
+        }
+    }
+
+    /// The same, of an event that is in memory.
+    ///
+    /// # Errors
+    /// If it cannot be granted.
+    pub fn weigh_at_once(&self, request: HoldRequest) -> Result<AtOnce, SaleError> {
+        let judged = self.inner.catalogue.with(request.event, |event| self.judge(event, &request));
+        match judged.transpose()? {
+            Some((event, choice)) => Ok(AtOnce::Weighed(Weighed { request, event, choice })),
+            None => Ok(AtOnce::Unknown(request)),
+        }
+    }
+
+    /// Whether a request fits its event and is not hopeless. Who is refused becomes no owner of
+    /// the event: threads would have to pass that count among them.
+    fn judge(
+        &self,
+        event: &Arc<Event>,
+        request: &HoldRequest,
+    ) -> Result<(Arc<Event>, Choice), SaleError> {
+        let (inner, now) = (&self.inner, Instant::now());
+        inner.waiting_room.note_attempt(event.id, now);
+        let choice = Choice::new(event, &request.seats)?;
         let (live, recent, rooms) = (&inner.live, &inner.recent, &inner.waiting_room);
-        match (Case { live, recent, rooms, weighed: &weighed }).judge() {
-            None => Ok(weighed),
+        let case = Case { live, recent, rooms, request, event, choice: &choice, now };
+        match case.judge() {
+            None => Ok((event.clone(), choice)),
             Some((why, refusal)) => {
                 inner.observer.refused_here(why);
                 Err(refusal)

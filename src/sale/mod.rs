@@ -51,7 +51,7 @@ pub use audit::{Act, Audit, Begun, NewAct};
 use catalogue::Catalogue;
 pub use error::SaleError;
 pub use events::Events;
-pub use hold::Weighed;
+pub use hold::{AtOnce, Weighed};
 pub use house::{ArchivedBlock, BlockRequest, HouseSeats};
 pub use load::Loading;
 pub use notices::Noticed;

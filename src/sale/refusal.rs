@@ -23,13 +23,14 @@
 //! | two processes' views differ | each refuses by its own; Redis grants once |
 
 use std::collections::HashSet;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::choice::Choice;
 use super::waiting_room::WaitingRoom;
-use super::{SaleError, Weighed};
-use crate::domain::{EventId, EventStatus, SeatId, SeatState, UserId};
+use super::{HoldRequest, SaleError};
+use crate::domain::{Event, EventId, EventStatus, SeatId, SeatState, UserId};
 use crate::live::{Holder, Live, Seat, View};
 
 /// Callers that are let pass as they may have got something, in each half of the time.
@@ -65,6 +66,9 @@ pub const HOPELESS: [(Hopeless, &str); 6] = [
 /// Who may have been granted something that the view does not tell yet.
 pub(super) struct Recent {
     keep: Duration,
+    origin: Instant,
+    /// Until when there may be anybody, ms after `origin`: mostly long ago, and costs no lock.
+    noted_until_ms: AtomicU64,
     halves: Mutex<Halves>,
 }
 
@@ -85,12 +89,16 @@ impl Recent {
             older: HashSet::new(),
             overflowed: [false; 2],
         };
-        Recent { keep, halves: Mutex::new(halves) }
+        let (origin, noted_until_ms) = (Instant::now(), AtomicU64::new(0));
+        Recent { keep, origin, noted_until_ms, halves: Mutex::new(halves) }
     }
 
     /// This caller was granted something in this event, or may have been.
     pub fn note(&self, event: EventId, user: &UserId) {
-        let mut halves = self.halves(Instant::now());
+        let now = Instant::now();
+        let mut halves = self.halves(now);
+        // Until the half that it goes into is gone, at the latest.
+        self.noted_until_ms.fetch_max(self.at_ms(now + self.keep * 2), Ordering::Relaxed);
         if halves.newer.len() < RECENT_MAX {
             halves.newer.insert((event, user.clone()));
         } else {
@@ -104,8 +112,11 @@ impl Recent {
     }
 
     /// Whether a caller may have been granted something lately.
-    fn knows(&self, event: EventId, user: &UserId) -> bool {
-        let halves = self.halves(Instant::now());
+    fn knows(&self, event: EventId, user: &UserId, now: Instant) -> bool {
+        if self.at_ms(now) > self.noted_until_ms.load(Ordering::Relaxed) {
+            return false;
+        }
+        let halves = self.halves(now);
         if halves.newer.is_empty() && halves.older.is_empty() {
             return false;
         }
@@ -113,6 +124,10 @@ impl Recent {
         halves.overflowed != [false; 2]
             || halves.newer.contains(&one)
             || halves.older.contains(&one)
+    }
+
+    fn at_ms(&self, at: Instant) -> u64 {
+        at.saturating_duration_since(self.origin).as_millis() as u64
     }
 
     fn halves(&self, now: Instant) -> std::sync::MutexGuard<'_, Halves> {
@@ -162,35 +177,44 @@ pub(super) struct Case<'a> {
     pub live: &'a Live,
     pub recent: &'a Recent,
     pub rooms: &'a WaitingRoom,
-    pub weighed: &'a Weighed,
+    pub request: &'a HoldRequest,
+    pub event: &'a Event,
+    pub choice: &'a Choice,
+    pub now: Instant,
 }
 
 impl Case<'_> {
     /// The refusal, if the request is hopeless; `None`: Redis decides.
     pub fn judge(&self) -> Option<(Hopeless, SaleError)> {
-        let (event, user) = (&self.weighed.event, &self.weighed.request.user);
-        let view = self.live.fresh(event.id)?;
-        let (now_at_most_ms, _) = self.live.redis_now_ms(event.id)?;
-        if view.generation() != event.generation || self.recent.knows(event.id, user) {
-            return None;
-        }
-        let holder = self.live.holder(user);
-        let has_nothing = view.seats_of(holder) == 0;
-        if has_nothing && let Some(refusal) = self.of_event(&view, now_at_most_ms) {
-            return Some(refusal);
-        }
-        match &self.weighed.choice {
-            Choice::Seats { seats, .. } => of_seats(&view, seats, holder, now_at_most_ms)
-                // Perhaps for a booking of theirs that lost its seats: it answers while it lives.
-                .filter(|_| has_nothing || !view.has_displaced()),
-            search @ Choice::Search { .. } if has_nothing => too_few(&view, search, now_at_most_ms),
-            Choice::Search { .. } => None,
-        }
+        let (event, user) = (self.event, &self.request.user);
+        let by_view = |view: &View, now_at_most_ms| {
+            if view.generation() != event.generation || self.recent.knows(event.id, user, self.now)
+            {
+                return None;
+            }
+            let holder = self.live.holder(user);
+            // Asked of those alone for whom it makes a difference.
+            let has_nothing = || view.seats_of(holder) == 0;
+            if let Some(refusal) = self.of_event(view, now_at_most_ms)
+                && has_nothing()
+            {
+                return Some(refusal);
+            }
+            match self.choice {
+                Choice::Seats { seats, .. } => of_seats(view, seats, holder, now_at_most_ms)
+                    // Perhaps for a booking of theirs that lost its seats: it answers while it lives.
+                    .filter(|_| !view.has_displaced() || has_nothing()),
+                search @ Choice::Search { .. } => {
+                    too_few(view, search, now_at_most_ms).filter(|_| has_nothing())
+                }
+            }
+        };
+        self.live.with_fresh(event.id, self.now, by_view).flatten()
     }
 
     /// By what an operator or the clock says, and by the waiting room, as `hold` does it.
     fn of_event(&self, view: &View, now_at_most_ms: i64) -> Option<(Hopeless, SaleError)> {
-        let id = self.weighed.event.id;
+        let id = self.event.id;
         match view.status() {
             (EventStatus::Closed, _) => Some((Hopeless::Closed, SaleError::EventClosed(id))),
             (EventStatus::Paused, _) => Some((Hopeless::Paused, SaleError::EventPaused(id))),
@@ -200,7 +224,7 @@ impl Case<'_> {
                 Some((Hopeless::NotOnSale, error))
             }
             (EventStatus::OnSale, _) => {
-                let has_none = self.weighed.request.room_number == 0;
+                let has_none = self.request.room_number == 0;
                 let is_refused = has_none && self.rooms.is_known_on(id);
                 is_refused.then_some((Hopeless::NoToken, SaleError::SessionRequired(id)))
             }
@@ -271,12 +295,13 @@ mod tests {
         recent.note(event, &ann);
         let noted_at = Instant::now();
         let mut known_until = noted_at;
-        while recent.knows(event, &ann) {
+        let knows = |event, user| recent.knows(event, user, Instant::now());
+        while knows(event, &ann) {
             known_until = Instant::now();
             assert!(known_until - noted_at < Duration::from_secs(60), "never forgotten");
         }
         assert!(known_until - noted_at >= keep, "{:?}", known_until - noted_at);
-        assert!(!recent.knows(EventId(2), &ann) && !recent.knows(event, &user("bob")));
+        assert!(!knows(EventId(2), &ann) && !knows(event, &user("bob")));
     }
 
     #[test]
@@ -284,10 +309,12 @@ mod tests {
         let recent = Recent::new(Duration::from_secs(600));
         let (ann, bob) = (user("ann"), user("bob"));
         recent.unless_refused(EventId(1), &ann).refused();
-        assert!(!recent.knows(EventId(1), &ann));
+        let now = Instant::now();
+        assert!(!recent.knows(EventId(1), &ann, now));
         // Whoever hangs up takes it along.
         drop(recent.unless_refused(EventId(1), &bob));
-        assert!(recent.knows(EventId(1), &bob) && !recent.knows(EventId(1), &ann));
+        let now = Instant::now();
+        assert!(recent.knows(EventId(1), &bob, now) && !recent.knows(EventId(1), &ann, now));
     }
 
     #[test]
@@ -296,7 +323,7 @@ mod tests {
         for n in 0..=RECENT_MAX {
             recent.note(EventId(1), &user(&format!("u{n}")));
         }
-        assert!(recent.knows(EventId(1), &user("stranger")));
+        assert!(recent.knows(EventId(1), &user("stranger"), Instant::now()));
     }
 
     #[test]

@@ -10,6 +10,7 @@ use crate::redis::scripts::SCRIPTS;
 use crate::redis::{CODES, Observer};
 use crate::sale::{HOPELESS, Hopeless, SaleObserver};
 use crate::telemetry::Metrics;
+use crate::telemetry::striped::StripedCounter;
 
 /// Outcomes of a script call that are no reply of the script.
 const NO_REPLIES: [&str; 3] = ["unknown", "not_run", "unexpected"];
@@ -61,7 +62,7 @@ impl Observer for RedisMetrics {
 pub(super) struct SaleMetrics {
     metrics: Metrics,
     /// By reason, in the order of [`HOPELESS`].
-    refused_here: [IntCounter; HOPELESS.len()],
+    refused_here: [StripedCounter; HOPELESS.len()],
 }
 
 impl SaleMetrics {

@@ -3,7 +3,8 @@
 //! A process has one [`Metrics`] value (not a global: tests run several servers in one process).
 //! Names that clients of such systems already graph are kept as they are; ours start with
 //! `holdfast_`. Labels have few values, all known beforehand: a route is its pattern, never the
-//! path. Looking a child up by its labels takes a lock; hot paths keep their children.
+//! path. Looking a child up by its labels takes a lock; hot paths keep their children, and what
+//! every request counts is striped by threads.
 
 use std::sync::Arc;
 
@@ -14,6 +15,7 @@ use prometheus::{
 };
 
 use super::panics;
+use super::striped::{self, StripedCounter, StripedCounterVec, StripedGauge, StripedHistogramVec};
 
 /// Bounds of HTTP answers, seconds: refusals take tens of microseconds, confirmations seconds.
 const HTTP_SECONDS: &[f64] =
@@ -63,7 +65,14 @@ macro_rules! declare_labelled {
     )+};
 }
 declare_plain!(Gauge, IntCounter, IntGauge);
-declare_labelled!(IntCounterVec, IntGaugeVec, GaugeVec);
+declare_plain!(StripedCounter, StripedGauge);
+declare_labelled!(IntCounterVec, IntGaugeVec, GaugeVec, StripedCounterVec);
+
+impl Declare for StripedHistogramVec {
+    fn declare(n: &str, h: &str, labels: &[&str], buckets: &[f64]) -> prometheus::Result<Self> {
+        striped::histograms(n, h, labels, buckets)
+    }
+}
 
 impl Declare for HistogramVec {
     fn declare(n: &str, h: &str, labels: &[&str], buckets: &[f64]) -> prometheus::Result<Self> {
@@ -96,19 +105,19 @@ macro_rules! metrics {
 }
 
 metrics! {
-    http_requests: IntCounterVec = "http_requests_total" ["method", "route", "status"] NO_BUCKETS
+    http_requests: StripedCounterVec = "http_requests_total" ["method", "route", "status"] NO_BUCKETS
         "Requests answered.";
-    http_duration: HistogramVec = "http_request_duration_seconds" ["method", "route"] HTTP_SECONDS
+    http_duration: StripedHistogramVec = "http_request_duration_seconds" ["method", "route"] HTTP_SECONDS
         "Time from a request's head to its answer's head.";
-    http_in_flight: IntGauge = "holdfast_http_in_flight" [] NO_BUCKETS
+    http_in_flight: StripedGauge = "holdfast_http_in_flight" [] NO_BUCKETS
         "Requests under way.";
-    problems: IntCounterVec = "holdfast_problems_total" ["error"] NO_BUCKETS
+    problems: StripedCounterVec = "holdfast_problems_total" ["error"] NO_BUCKETS
         "Errors answered, by code.";
     panics: IntCounter = "holdfast_panics_total" [] NO_BUCKETS
         "Panics: each is a defect.";
-    gate_verdicts: IntCounterVec = "holdfast_gate_verdicts_total" ["gate", "verdict"] NO_BUCKETS
+    gate_verdicts: StripedCounterVec = "holdfast_gate_verdicts_total" ["gate", "verdict"] NO_BUCKETS
         "What gates said of requests: passed, observed (would be refused were it enforced), refused.";
-    gate_seconds: HistogramVec = "holdfast_gate_seconds" ["gate"] GATE_SECONDS
+    gate_seconds: StripedHistogramVec = "holdfast_gate_seconds" ["gate"] GATE_SECONDS
         "Time that a request spent in a gate.";
     limiter_entries: IntGaugeVec = "holdfast_limiter_entries" ["kind"] NO_BUCKETS
         "What limits keep in this process: addresses, blocked callers (blocks), requests that Redis has not counted (notes), addresses with open connections (connections).";
@@ -119,21 +128,27 @@ metrics! {
     sockets_refused: IntCounterVec = "holdfast_sockets_refused_total" ["reason"] NO_BUCKETS
         "Sockets that were not opened: all places taken (total, address), another site's page (origin), the process ends (ending).";
     sockets_ended: IntCounterVec = "holdfast_sockets_ended_total" ["kind", "reason"] NO_BUCKETS
-        "Sockets that ended: by the client (closed, gone), or dropped (idle, too_many_messages, bad_frame, ending).";
+        "Sockets that ended: by the client (closed, gone), or dropped (idle, stalled, too_many_messages, bad_frame, ending).";
     socket_messages: IntCounterVec = "holdfast_socket_messages_total" ["type"] NO_BUCKETS
         "Messages sent to sockets, by type.";
+    push_ticks: IntCounter = "holdfast_push_ticks_total" [] NO_BUCKETS
+        "Times that changed seats were told, of all events that anybody follows.";
+    push_encodes: IntCounterVec = "holdfast_push_encodes_total" ["what"] NO_BUCKETS
+        "Encodings of what sockets share: changes of a tick (tick), changes since an earlier version (merged), seat maps (snapshot).";
+    push_notices_missed: IntCounter = "holdfast_push_notices_missed_total" [] NO_BUCKETS
+        "Notices of lapsed holds that a socket did not take in time.";
     policy_revision: IntGauge = "holdfast_policy_revision" [] NO_BUCKETS
         "Revision of the operators' changes that the gates go by; 0 is the settings alone.";
     policy_unusable: IntGauge = "holdfast_policy_unusable" [] NO_BUCKETS
         "1 while what operators stored cannot be read or cannot be: the gates go by what was before.";
 
-    booking_attempts: IntCounter = "booking_attempts_total" [] NO_BUCKETS
+    booking_attempts: StripedCounter = "booking_attempts_total" [] NO_BUCKETS
         "Requests to hold seats that were well formed.";
     booking_success: IntCounter = "booking_success_total" [] NO_BUCKETS
         "Requests to hold seats that got them, replays included.";
     durability: IntCounterVec = "holdfast_durability_total" ["word"] NO_BUCKETS
         "Bookings answered after a change, by where they were known to be kept.";
-    booking_conflicts: IntCounter = "booking_conflicts_total" [] NO_BUCKETS
+    booking_conflicts: StripedCounter = "booking_conflicts_total" [] NO_BUCKETS
         "Requests to hold seats that were not free.";
     bookings_created: IntCounter = "bookings_created_total" [] NO_BUCKETS
         "Bookings made by this process.";
@@ -144,7 +159,7 @@ metrics! {
     bookings_expired: IntCounter = "bookings_expired_total" [] NO_BUCKETS
         "Bookings this worker archived as EXPIRED.";
 
-    refused_here: IntCounterVec = "holdfast_refused_from_view_total" ["reason"] NO_BUCKETS
+    refused_here: StripedCounterVec = "holdfast_refused_from_view_total" ["reason"] NO_BUCKETS
         "Requests to hold seats that were refused from the live view, without Redis, by reason.";
     live_views: IntGauge = "holdfast_live_views" [] NO_BUCKETS
         "Events whose every seat this process knows.";

@@ -3,6 +3,7 @@
 pub mod logs;
 pub mod metrics;
 mod panics;
+pub mod striped;
 pub mod trace;
 
 pub use metrics::Metrics;

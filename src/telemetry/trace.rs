@@ -5,7 +5,9 @@
 
 use std::fmt;
 
+use data_encoding::HEXLOWER;
 use tokio::task::JoinHandle;
+use tokio::task::futures::TaskLocalFuture;
 
 /// The only version of `traceparent` there is.
 const VERSION: &str = "00";
@@ -22,9 +24,38 @@ pub struct TraceContext {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TraceId(u128);
 
+/// Digits of a trace's id.
+const TRACE_ID_DIGITS: usize = 32;
+
+/// A trace's id as text. Every answer has it, so it is made without an allocation.
+#[derive(Clone, Copy, Debug)]
+pub struct TraceIdText([u8; TRACE_ID_DIGITS]);
+
+impl TraceIdText {
+    /// The digits.
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.0
+    }
+
+    /// The same.
+    pub fn as_str(&self) -> &str {
+        // Hex digits are always text.
+        std::str::from_utf8(&self.0).unwrap_or_default()
+    }
+}
+
+impl TraceId {
+    /// As text.
+    pub fn text(self) -> TraceIdText {
+        let mut digits = [0; TRACE_ID_DIGITS];
+        HEXLOWER.encode_mut(&self.0.to_be_bytes(), &mut digits);
+        TraceIdText(digits)
+    }
+}
+
 impl fmt::Display for TraceId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:032x}", self.0)
+        f.write_str(self.text().as_str())
     }
 }
 
@@ -70,9 +101,14 @@ impl TraceContext {
         CURRENT.try_with(|context| *context).ok()
     }
 
+    /// Does something under this context.
+    pub fn scope_now<R>(self, work: impl FnOnce() -> R) -> R {
+        CURRENT.sync_scope(self, work)
+    }
+
     /// Runs a future under this context.
-    pub async fn scope<F: Future>(self, future: F) -> F::Output {
-        CURRENT.scope(self, future).await
+    pub fn scope<F: Future>(self, future: F) -> TaskLocalFuture<TraceContext, F> {
+        CURRENT.scope(self, future)
     }
 }
 

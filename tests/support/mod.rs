@@ -5,6 +5,7 @@ pub mod counts;
 pub mod ctl;
 pub mod engine;
 pub mod entries;
+pub mod followers;
 pub mod http;
 pub mod process;
 pub mod proxy;

@@ -6,16 +6,15 @@ pub use request::seat_ids;
 pub mod view;
 
 use actix_web::http::StatusCode;
-use actix_web::web::Payload;
+use actix_web::web::{Bytes, Payload};
 
 use crate::domain::{BookingId, EventId, RouteClass, Status, UserId};
 use crate::sale::{
-    BookingView, ConfirmRequest, Confirmed, HoldRequest, SaleError, SeatsWanted, Weighed,
+    AtOnce, BookingView, ConfirmRequest, Confirmed, HoldRequest, SaleError, SeatsWanted, Weighed,
 };
-use crate::telemetry::Metrics;
 
 use super::acts;
-use super::body::{read_object, read_optional_object};
+use super::body::{self, read_json, read_optional_object};
 use super::endpoint::Answer;
 use super::gates::{self, Caller};
 use super::idempotency;
@@ -53,39 +52,69 @@ const RETRY_PENDING_SECONDS: &str = "1";
 )]
 pub async fn hold(call: Call, payload: Payload) -> Answer {
     let mut caller = gates::enter_user(&call, RouteClass::Hold)?;
-    let (weighed, alternatives) = match weighed(&call, &mut caller, payload).await {
-        Ok(weighed) => weighed,
-        // Nobody was asked: it is counted toward the caller's limits a little later.
-        Err(refusal) => return Err(gates::refused(&call, &caller, refusal).await),
+    let body = read_json(&call.request, payload, call.state.body_limits()).await;
+    // No future holds what follows: refusals by the hundred thousand end here.
+    let refusal = match body.and_then(|body| weighed(&call, &mut caller, body)) {
+        // Boxed: what asks Redis is large.
+        Ok((weighed, alternatives)) => {
+            return Box::pin(granted(&call, caller, weighed, alternatives)).await;
+        }
+        Err(refusal) => refusal,
     };
-    gates::count(&call, &caller).await?;
-    let event = caller.event;
-    let hold = async |_| held(&call, &caller, weighed, alternatives).await;
-    acts::as_user(&call, caller.clone(), "booking_hold", event, hold).await
+    match gates::note_refused(&call, &caller) {
+        true => Err(refusal),
+        false => Box::pin(counted_at_once(&call, &caller, refusal)).await,
+    }
 }
 
-/// The request, read, checked, and not refused by what this process knows; and how many
-/// alternatives a refusal is to name.
-async fn weighed(
+/// Nobody was asked, and it cannot be counted toward the caller's limits a little later.
+async fn counted_at_once(call: &Call, caller: &Caller, refusal: Problem) -> Answer {
+    gates::count(call, caller).await?;
+    Err(refusal)
+}
+
+/// What becomes of a request that is not hopeless.
+async fn granted(call: &Call, caller: Caller, weighed: AtOnce, alternatives: u32) -> Answer {
+    let weighed = match weighed {
+        AtOnce::Weighed(weighed) => weighed,
+        AtOnce::Unknown(request) => {
+            let event = request.event;
+            match call.state.sale.weigh(request).await {
+                Ok(weighed) => weighed,
+                Err(error) => {
+                    let refusal = refused(call, event, error, alternatives);
+                    if !gates::note_refused(call, &caller) {
+                        gates::count(call, &caller).await?;
+                    }
+                    return Err(refusal);
+                }
+            }
+        }
+    };
+    gates::count(call, &caller).await?;
+    let event = caller.event;
+    let hold = async |_| held(call, &caller, weighed, alternatives).await;
+    acts::as_user(call, caller.clone(), "booking_hold", event, hold).await
+}
+
+/// The request, checked, and not refused by what this process knows; and how many alternatives a
+/// refusal is to name.
+fn weighed(
     call: &Call,
     caller: &mut Caller,
-    payload: Payload,
-) -> Result<(Weighed, u32), Problem> {
-    let (event, seats, key) = hold_request(call, payload).await?;
+    body: Option<Bytes>,
+) -> Result<(AtOnce, u32), Problem> {
+    let (event, seats, key) = hold_request(call, body)?;
     let alternatives = near::wanted(call)?;
     caller.event = Some(event);
     let room_number = entry(call, caller, event)?;
     let user = gates::user_of(caller.clone())?;
-    let trace = call.trace.traceparent();
     let metrics = &call.state.metrics;
     metrics.booking_attempts.inc();
-    let request = HoldRequest { user, event, seats, key, room_number, trace };
-    match call.state.sale.weigh(request).await {
+    let request = HoldRequest { user, event, seats, key, room_number, trace: String::new() };
+    match call.state.sale.weigh_at_once(request) {
         Ok(weighed) => Ok((weighed, alternatives)),
-        Err(error) => {
-            note_conflict(metrics, &error);
-            Err(near::told(call, event, error, alternatives).await)
-        }
+        Err(error) => Err(refused(call, event, error, alternatives)),
     }
 }
 
@@ -99,12 +128,10 @@ fn entry(call: &Call, caller: &Caller, event: EventId) -> Result<u64, Problem> {
 async fn held(call: &Call, caller: &Caller, weighed: Weighed, alternatives: u32) -> Answer {
     let metrics = &call.state.metrics;
     let event = weighed.event();
+    let weighed = weighed.traced(call.trace.traceparent());
     let view = match call.state.sale.hold(weighed).await {
         Ok(view) => view,
-        Err(error) => {
-            note_conflict(metrics, &error);
-            return Err(near::told(call, event, error, alternatives).await);
-        }
+        Err(error) => return Err(refused(call, event, error, alternatives)),
     };
     metrics.booking_success.inc();
     if !view.replayed {
@@ -116,21 +143,27 @@ async fn held(call: &Call, caller: &Caller, weighed: Weighed, alternatives: u32)
     answer(StatusCode::CREATED, &view, &body)
 }
 
-fn note_conflict(metrics: &Metrics, error: &SaleError) {
+/// A refusal, counted, with what is free near the seats asked for.
+fn refused(call: &Call, event: EventId, error: SaleError, alternatives: u32) -> Problem {
     if matches!(error, SaleError::SeatsUnavailable(_) | SaleError::TooFewSeats(_)) {
-        metrics.booking_conflicts.inc();
+        call.state.metrics.booking_conflicts.inc();
     }
+    near::told(call, event, error, alternatives)
 }
 
 /// What is asked for, and under which key.
-async fn hold_request(
+fn hold_request(
     call: &Call,
-    payload: Payload,
+    body: Option<Bytes>,
 ) -> Result<(EventId, SeatsWanted, Option<String>), Problem> {
-    let body = read_object(&call.request, payload, call.state.body_limits()).await?;
+    let body = body.ok_or_else(body::missing)?;
+    let headers = call.request.headers();
+    if let Some((event, seats)) = request::plain_seats_wanted(&body) {
+        return Ok((event, seats, idempotency::key(headers, None)?));
+    }
+    let body = body::parse(&body)?;
     let (event, seats) = request::seats_wanted(&body)?;
-    let key = idempotency::key(call.request.headers(), Some(&body))?;
-    Ok((event, seats, key))
+    Ok((event, seats, idempotency::key(headers, Some(&body))?))
 }
 
 /// List one's bookings

@@ -1,17 +1,31 @@
 //! Whether a program asks: by what it says it is, and by what every honest client sends.
 //! Programs that pretend well are held up by limits, waiting rooms and the seats a user may have.
 
+use std::cell::RefCell;
+use std::collections::HashMap;
+
 use actix_web::HttpRequest;
 use actix_web::http::header::{ACCEPT, HeaderName, SEC_WEBSOCKET_KEY, USER_AGENT};
+use foldhash::fast::RandomState;
 use regex::bytes::{RegexSet, RegexSetBuilder};
+use thread_local::ThreadLocal;
 
 use crate::api::problem::{Code, Problem};
 use crate::domain::RouteClass;
 use crate::domain::policy::BotRules;
 
+/// User agents whose verdict a thread remembers, and the bytes of one. Crowds have few different
+/// ones; who sends many has them looked at each time.
+const REMEMBERED_MAX: usize = 1_024;
+const REMEMBERED_BYTES_MAX: usize = 512;
+
+/// Whether user agents are programs'.
+type Remembered = HashMap<Box<[u8]>, bool, RandomState>;
+
 /// The bot rules as requests meet them.
 pub struct Bots {
     user_agents: RegexSet,
+    remembered: ThreadLocal<RefCell<Remembered>>,
     required_headers: Vec<HeaderName>,
 }
 
@@ -27,7 +41,8 @@ impl Bots {
             RegexSet::empty()
         });
         let names = rules.required_headers.iter();
-        Bots { user_agents, required_headers: names.filter_map(|n| n.parse().ok()).collect() }
+        let required_headers = names.filter_map(|name| name.parse().ok()).collect();
+        Bots { user_agents, remembered: ThreadLocal::new(), required_headers }
     }
 
     /// Whether a program asks.
@@ -39,7 +54,24 @@ impl Bots {
             .required_headers
             .iter()
             .any(|name| !(headers.contains_key(name) || (is_socket && *name == ACCEPT)));
-        lacks || headers.get(USER_AGENT).is_some_and(|is| self.user_agents.is_match(is.as_bytes()))
+        lacks || headers.get(USER_AGENT).is_some_and(|is| self.is_program(is.as_bytes()))
+    }
+
+    /// Whether a user agent is a program's.
+    fn is_program(&self, user_agent: &[u8]) -> bool {
+        if user_agent.len() > REMEMBERED_BYTES_MAX {
+            return self.user_agents.is_match(user_agent);
+        }
+        let mut remembered = self.remembered.get_or_default().borrow_mut();
+        if let Some(is_program) = remembered.get(user_agent) {
+            return *is_program;
+        }
+        let is_program = self.user_agents.is_match(user_agent);
+        if remembered.len() >= REMEMBERED_MAX {
+            remembered.clear();
+        }
+        remembered.insert(user_agent.into(), is_program);
+        is_program
     }
 }
 
@@ -86,6 +118,22 @@ mod tests {
         ] {
             assert!(!tells(person), "{person}");
         }
+    }
+
+    #[test]
+    fn what_is_remembered_is_what_was_seen_and_is_bounded() {
+        let bots = Bots::new(&Config::default().base_policy().bots);
+        for turn in 0..2 {
+            for number in 0..=REMEMBERED_MAX {
+                let long = "x".repeat(REMEMBERED_BYTES_MAX);
+                assert!(!bots.is_program(format!("Mozilla/5.0 {number}").as_bytes()), "{turn}");
+                assert!(bots.is_program(format!("curl/8.{number}").as_bytes()), "{turn}");
+                assert!(bots.is_program(format!("curl/8 {long}").as_bytes()), "{turn}");
+            }
+        }
+        let remembered = bots.remembered.get_or_default().borrow();
+        assert!(remembered.len() <= REMEMBERED_MAX);
+        assert!(remembered.keys().all(|one| one.len() <= REMEMBERED_BYTES_MAX));
     }
 
     #[test]

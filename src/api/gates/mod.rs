@@ -296,7 +296,7 @@ pub async fn pass_user(call: &Call, class: RouteClass) -> Result<Caller, Problem
 }
 
 /// The gates without I/O, of a request that must be a user's, or an admin's who acts for one;
-/// [`count`] is to follow once the event is known, or [`refused`].
+/// [`count`] is to follow once the event is known, or [`note_refused`].
 pub fn enter_user(call: &Call, class: RouteClass) -> Result<Caller, Problem> {
     let gates = &call.state.gates;
     let caller = gates.enter(&call.request, class)?;
@@ -322,15 +322,12 @@ pub async fn count(call: &Call, caller: &Caller) -> Result<(), Problem> {
     meter.passes(Gate::Quotas, gates.quotas.count(&rules.policy, caller, &call.request).await)
 }
 
-/// Counts a request that was refused between the gates without I/O and [`count`]: it counts toward
-/// its caller's limits, some time later; at once where too much is uncounted. Gives back the
-/// refusal, or that of a limit which is used up.
-pub async fn refused(call: &Call, caller: &Caller, refusal: Problem) -> Problem {
+/// Notes a request that was refused between the gates without I/O and [`count`]: it counts toward
+/// its caller's limits, some time later. False where too much is uncounted: it is to be counted at
+/// once, and a limit which is used up is what its caller is told.
+pub fn note_refused(call: &Call, caller: &Caller) -> bool {
     let gates = &call.state.gates;
-    if gates.quotas.note_refused(&gates.rules.load().policy, caller) {
-        return refusal;
-    }
-    count(call, caller).await.err().unwrap_or(refusal)
+    gates.quotas.note_refused(&gates.rules.load().policy, caller)
 }
 
 /// Forgives what rules about looking have counted: the caller has booked.

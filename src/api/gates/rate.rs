@@ -1,13 +1,27 @@
 //! How often an address asks, in this process: a rate with a burst, kept by `governor`. Addresses
 //! that were quiet for as long as their burst takes to come back are forgotten, so what is kept
 //! is bounded by the addresses that asked within two intervals of forgetting.
+//!
+//! Who is over stays over until its wait has passed, whatever else it sends. So each thread
+//! remembers until when, and a flood from one address costs no look at what all threads share.
 
+use std::cell::Cell;
+use std::hash::BuildHasher;
 use std::num::NonZeroU32;
+use std::time::{Duration, Instant};
 
+use foldhash::fast::RandomState;
 use governor::clock::{Clock, DefaultClock};
 use governor::{DefaultKeyedRateLimiter, Quota, RateLimiter};
+use thread_local::ThreadLocal;
 
 use crate::domain::{ClientNetwork, Limit};
+
+/// Addresses that a thread remembers to be over; those of one place displace each other.
+const OVER_PLACES: usize = 256;
+
+/// Who is over, and until when.
+type Over = Cell<Option<(ClientNetwork, Instant)>>;
 
 /// One rule's limiter.
 pub struct AddressRates {
@@ -15,6 +29,8 @@ pub struct AddressRates {
     limit: Limit,
     clock: DefaultClock,
     limiter: DefaultKeyedRateLimiter<ClientNetwork>,
+    hashes: RandomState,
+    over: ThreadLocal<Box<[Over]>>,
 }
 
 impl AddressRates {
@@ -28,7 +44,14 @@ impl AddressRates {
         let at_least_one = |number| NonZeroU32::new(number).unwrap_or(NonZeroU32::MIN);
         let quota = Quota::per_second(at_least_one(per_second)).allow_burst(at_least_one(burst));
         let limiter = RateLimiter::keyed(quota);
-        AddressRates { name: name.to_owned(), limit, clock: DefaultClock::default(), limiter }
+        AddressRates {
+            name: name.to_owned(),
+            limit,
+            clock: DefaultClock::default(),
+            limiter,
+            hashes: RandomState::default(),
+            over: ThreadLocal::new(),
+        }
     }
 
     /// Whether it counts for this rule as it is.
@@ -38,9 +61,20 @@ impl AddressRates {
 
     /// Counts one request, or says how long to wait, ms.
     pub fn check(&self, client: ClientNetwork) -> Result<(), u64> {
+        let places = self.over.get_or(|| (0..OVER_PLACES).map(|_| Cell::new(None)).collect());
+        let place = &places[self.hashes.hash_one(client) as usize % OVER_PLACES];
+        if let Some((_, until)) = place.get().filter(|(who, _)| *who == client) {
+            let now = Instant::now();
+            if now < until {
+                return Err(whole_ms(until - now));
+            }
+        }
+        // Looked at before the limiter looks at its clock: nobody is remembered for too long.
+        let asked_at = Instant::now();
         self.limiter.check_key(&client).map_err(|over| {
             let wait = over.wait_time_from(self.clock.now());
-            u64::try_from(wait.as_millis()).unwrap_or(u64::MAX)
+            place.set(Some((client, asked_at + wait)));
+            whole_ms(wait)
         })
     }
 
@@ -50,6 +84,10 @@ impl AddressRates {
         self.limiter.shrink_to_fit();
         self.limiter.len()
     }
+}
+
+fn whole_ms(wait: Duration) -> u64 {
+    u64::try_from(wait.as_millis()).unwrap_or(u64::MAX)
 }
 
 #[cfg(test)]
@@ -69,6 +107,27 @@ mod tests {
         assert_eq!(passed, 5);
         assert!((1..=1_000).contains(&rates.check(client(1)).unwrap_err()));
         assert!(rates.check(client(2)).is_ok());
+    }
+
+    /// What a thread remembers makes no difference to anybody.
+    #[test]
+    fn who_is_over_passes_again_as_soon_as_the_limiter_lets_it() {
+        let rates = AddressRates::new("r", Limit::Rate { per_second: 50, burst: 1 });
+        // One more than there are places: two at least share one.
+        let clients = || (0..=OVER_PLACES as u32).map(client);
+        let began = Instant::now();
+        let mut passed = 0;
+        while began.elapsed() < Duration::from_millis(500) {
+            passed += clients().filter(|client| rates.check(*client).is_ok()).count();
+        }
+        let each = began.elapsed().as_secs_f64() * 50.0;
+        let most = (each + 2.0) * (OVER_PLACES + 1) as f64;
+        assert!((passed as f64) < most, "{passed} of {most}");
+        std::thread::sleep(Duration::from_millis(40));
+        assert_eq!(
+            clients().filter(|client| rates.check(*client).is_ok()).count(),
+            OVER_PLACES + 1
+        );
     }
 
     #[test]

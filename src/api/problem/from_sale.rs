@@ -1,6 +1,6 @@
 //! Refusals of the sale in the API's words: the one place where they meet.
 
-use serde_json::{Value, json};
+use std::fmt;
 
 use crate::domain::event::{CancelPolicy, Cancellation};
 use crate::domain::time::iso8601;
@@ -31,7 +31,7 @@ impl From<SaleError> for Problem {
                 Code::SeatsUnknown,
                 format!(
                     "{} not in event {event}; GET /api/v1/events/{event}/seats lists what is",
-                    subject(&seats)
+                    Subject(seats.iter().copied())
                 ),
             )
             .with("seats", seats.iter().map(|seat| seat.0).collect()),
@@ -94,7 +94,7 @@ impl From<SaleError> for Problem {
             )
             .with("seats_held", has.into())
             .with("max_seats_per_user", max.into()),
-            E::SeatsUnavailable(states) => seats_unavailable(&states),
+            E::SeatsUnavailable(states) => seats_unavailable(states),
             E::TooFewSeats(wanted) => too_few_seats(&wanted),
             E::OrphanSeats(seats) => Problem::new(
                 Code::OrphanSeats,
@@ -235,18 +235,10 @@ fn cancellation_closed(booking: BookingId, policy: CancelPolicy) -> Problem {
     Problem::new(Code::CancellationClosed, detail).with("cancel_until", until.into())
 }
 
-fn seats_unavailable(states: &[(SeatId, SeatState)]) -> Problem {
-    let taken: Vec<SeatId> = states
-        .iter()
-        .filter(|(_, state)| *state != SeatState::Available)
-        .map(|(seat, _)| *seat)
-        .collect();
-    let seats: Vec<Value> = states
-        .iter()
-        .map(|(seat, state)| json!({ "id": seat.0, "status": state.word() }))
-        .collect();
-    Problem::new(Code::SeatsUnavailable, format!("{} not available", subject(&taken)))
-        .with("seats", seats.into())
+fn seats_unavailable(states: Vec<(SeatId, SeatState)>) -> Problem {
+    let taken = states.iter().filter(|(_, state)| *state != SeatState::Available);
+    let detail = format!("{} not available", Subject(taken.map(|(seat, _)| *seat)));
+    Problem::new(Code::SeatsUnavailable, detail).with_seats("seats", states)
 }
 
 fn too_few_seats(wanted: &Quantity) -> Problem {
@@ -272,26 +264,39 @@ fn too_few_seats(wanted: &Quantity) -> Problem {
 fn would_be(seats: &[SeatId]) -> String {
     match seats {
         [seat] => format!("Seat {seat} would be"),
-        seats => {
-            let ids: Vec<String> = seats.iter().map(SeatId::to_string).collect();
-            format!("Seats {} would be", ids.join(", "))
+        seats => format!("Seats {} would be", Listed(seats.iter().copied())),
+    }
+}
+
+/// `1, 2, 3`.
+struct Listed<I>(I);
+
+impl<I: Iterator<Item = SeatId> + Clone> fmt::Display for Listed<I> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (index, seat) in self.0.clone().enumerate() {
+            f.write_str(if index > 0 { ", " } else { "" })?;
+            seat.fmt(f)?;
         }
+        Ok(())
     }
 }
 
 /// `Seat 1 is` or `Seats 1, 2 are`: how a sentence about seats begins.
-fn subject(seats: &[SeatId]) -> String {
-    match seats {
-        [seat] => format!("Seat {seat} is"),
-        seats => {
-            let ids: Vec<String> = seats.iter().map(SeatId::to_string).collect();
-            format!("Seats {} are", ids.join(", "))
+struct Subject<I>(I);
+
+impl<I: Iterator<Item = SeatId> + Clone> fmt::Display for Subject<I> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0.clone().nth(1) {
+            None => write!(f, "Seat {} is", Listed(self.0.clone())),
+            Some(_) => write!(f, "Seats {} are", Listed(self.0.clone())),
         }
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
     use crate::domain::{BookingId, EventId};
 
@@ -397,8 +402,9 @@ mod tests {
         let states = vec![(SeatId(1), SeatState::Available), (SeatId(2), SeatState::Booked)];
         let problem = Problem::from(SaleError::SeatsUnavailable(states));
         assert_eq!(problem.detail, "Seat 2 is not available");
+        let (name, seats) = &problem.members[0];
         let expected = json!([{"id": 1, "status": "AVAILABLE"}, {"id": 2, "status": "BOOKED"}]);
-        assert_eq!(problem.members, [("seats", expected)]);
+        assert_eq!((*name, serde_json::to_value(seats).unwrap()), ("seats", expected));
     }
 
     #[test]

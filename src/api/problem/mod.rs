@@ -10,10 +10,16 @@ mod from_sale;
 use std::borrow::Cow;
 use std::fmt;
 
-use actix_web::http::{StatusCode, header};
-use actix_web::{HttpResponse, HttpResponseBuilder, ResponseError};
-use serde::ser::{Serialize, SerializeMap, Serializer};
+use actix_web::body::BoxBody;
+use actix_web::http::header::{self, HeaderValue};
+use actix_web::http::{ConnectionType, StatusCode};
+use actix_web::web::Bytes;
+use actix_web::{HttpResponse, ResponseError};
+use serde::{Serialize, Serializer};
 use serde_json::Value;
+
+use super::headers::NO_STORE;
+use crate::domain::{SeatId, SeatState};
 
 pub use codes::Code;
 pub use from_sale::event_unknown;
@@ -22,8 +28,35 @@ pub use from_sale::event_unknown;
 pub const PROBLEM_JSON: &str = "application/problem+json";
 /// What `type` begins with; the code follows.
 const TYPE_PREFIX: &str = "urn:holdfast:problem:";
+/// Bytes that are reserved for a body: more than most have.
+const BODY_BYTES_EXPECTED: usize = 512;
 /// What to do when a dependency is away and nothing was changed.
 const TRY_AGAIN: &str = "The service cannot do this at the moment; nothing was changed. Try again";
+
+/// A further member of a body.
+#[derive(Debug, Serialize)]
+#[serde(untagged)]
+enum Member {
+    Any(Value),
+    /// Refused holds by the hundred thousand tell of seats: no trees of values are built for them.
+    Seats(SeatStates),
+}
+
+/// Seats and what became of them.
+#[derive(Debug)]
+struct SeatStates(Vec<(SeatId, SeatState)>);
+
+impl Serialize for SeatStates {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        #[derive(Serialize)]
+        struct Told {
+            id: u32,
+            status: &'static str,
+        }
+        let told = |(seat, state): &(SeatId, SeatState)| Told { id: seat.0, status: state.word() };
+        serializer.collect_seq(self.0.iter().map(told))
+    }
+}
 
 /// A refusal, as the client will see it.
 #[derive(Debug)]
@@ -35,7 +68,7 @@ pub struct Problem {
     /// When to try again, seconds.
     pub retry_after_seconds: Option<u32>,
     /// Further members of the body, such as the states of seats.
-    members: Vec<(&'static str, Value)>,
+    members: Vec<(&'static str, Member)>,
     /// Further headers, such as `Allow`.
     headers: Vec<(header::HeaderName, header::HeaderValue)>,
     /// Whether the connection ends with this answer.
@@ -97,7 +130,13 @@ impl Problem {
 
     /// Adds a member to the body.
     pub fn with(mut self, name: &'static str, value: Value) -> Self {
-        self.members.push((name, value));
+        self.members.push((name, Member::Any(value)));
+        self
+    }
+
+    /// Adds the states of seats to the body.
+    pub fn with_seats(mut self, name: &'static str, states: Vec<(SeatId, SeatState)>) -> Self {
+        self.members.push((name, Member::Seats(SeatStates(states))));
         self
     }
 
@@ -127,44 +166,45 @@ impl Problem {
 
     /// The answer, with the trace id of its request.
     pub fn render(&self, trace_id: Option<&str>) -> HttpResponse {
-        let mut answer = HttpResponseBuilder::new(self.code.status());
-        answer.content_type(PROBLEM_JSON);
-        answer.insert_header((header::CACHE_CONTROL, "no-store"));
-        if let Some(seconds) = self.retry_after_seconds {
-            answer.insert_header((header::RETRY_AFTER, seconds));
-        }
+        let mut body = Vec::with_capacity(BODY_BYTES_EXPECTED);
+        // Texts and JSON values always serialize, and memory takes all that is written to it.
+        let _ = self.write(&mut body, trace_id);
+        let body = BoxBody::new(Bytes::from(body));
+        let mut answer = HttpResponse::with_body(self.code.status(), body);
         if self.closes {
-            answer.force_close();
+            answer.head_mut().set_connection_type(ConnectionType::Close);
+        }
+        let headers = answer.headers_mut();
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(PROBLEM_JSON));
+        headers.insert(header::CACHE_CONTROL, HeaderValue::from_static(NO_STORE));
+        if let Some(seconds) = self.retry_after_seconds {
+            headers.insert(header::RETRY_AFTER, seconds.into());
         }
         for (name, value) in &self.headers {
-            answer.insert_header((name.clone(), value.clone()));
+            headers.insert(name.clone(), value.clone());
         }
-        let body = serde_json::to_vec(&Body { problem: self, trace_id });
-        // Texts and JSON values always serialize.
-        answer.body(body.unwrap_or_default())
+        answer
     }
-}
 
-/// The members in their order.
-struct Body<'a> {
-    problem: &'a Problem,
-    trace_id: Option<&'a str>,
-}
-
-impl Serialize for Body<'_> {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let Problem { code, detail, members, .. } = self.problem;
-        let mut map = serializer.serialize_map(None)?;
-        map.serialize_entry("type", &format_args!("{TYPE_PREFIX}{}", code.word()))?;
-        map.serialize_entry("title", code.title())?;
-        map.serialize_entry("status", &code.status().as_u16())?;
-        map.serialize_entry("detail", detail)?;
-        map.serialize_entry("error", code.word())?;
-        map.serialize_entry("trace_id", &self.trace_id)?;
-        for (name, value) in members {
-            map.serialize_entry(name, value)?;
+    /// Writes the body, its members in their order. What is a word of ours stands in it as it is.
+    fn write(&self, body: &mut Vec<u8>, trace_id: Option<&str>) -> serde_json::Result<()> {
+        let (word, title) = (self.code.word(), self.code.title());
+        let mut text = |parts: [&str; 3]| parts.map(|part| body.extend_from_slice(part.as_bytes()));
+        text([r#"{"type":""#, TYPE_PREFIX, word]);
+        text([r#"","title":""#, title, r#"","status":"#]);
+        text([self.code.status().as_str(), r#","detail":"#, ""]);
+        serde_json::to_writer(&mut *body, &self.detail)?;
+        let mut text = |parts: [&str; 3]| parts.map(|part| body.extend_from_slice(part.as_bytes()));
+        text([r#","error":""#, word, r#"","trace_id":"#]);
+        serde_json::to_writer(&mut *body, &trace_id)?;
+        for (name, value) in &self.members {
+            body.extend_from_slice(b",");
+            serde_json::to_writer(&mut *body, name)?;
+            body.extend_from_slice(b":");
+            serde_json::to_writer(&mut *body, value)?;
         }
-        map.end()
+        body.extend_from_slice(b"}");
+        Ok(())
     }
 }
 
@@ -208,6 +248,31 @@ mod tests {
             });
             assert_eq!(body, expected);
         }
+    }
+
+    /// They are written as they are.
+    #[test]
+    fn no_word_or_title_needs_an_escape() {
+        for (_, word, _, title) in CODES {
+            for text in [word, title] {
+                assert_eq!(serde_json::to_string(text).unwrap(), format!("\"{text}\""));
+            }
+        }
+    }
+
+    #[test]
+    fn members_stand_in_their_order_and_details_are_escaped() {
+        let seats = vec![(SeatId(1), SeatState::Hold), (SeatId(2), SeatState::Available)];
+        let problem = Problem::new(Code::SeatsUnavailable, "a \"b\"\n");
+        let problem = problem.with("n", 1.into()).with_seats("seats", seats);
+        let mut body = Vec::new();
+        problem.write(&mut body, None).unwrap();
+        let expected = concat!(
+            r#"{"type":"urn:holdfast:problem:seats_unavailable","title":"Seats are not available","#,
+            r#""status":409,"detail":"a \"b\"\n","error":"seats_unavailable","trace_id":null,"n":1,"#,
+            r#""seats":[{"id":1,"status":"HOLD"},{"id":2,"status":"AVAILABLE"}]}"#,
+        );
+        assert_eq!(String::from_utf8(body).unwrap(), expected);
     }
 
     #[test]

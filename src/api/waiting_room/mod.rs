@@ -5,7 +5,7 @@ pub mod view;
 
 use actix_web::HttpRequest;
 use actix_web::http::StatusCode;
-use actix_web::http::header::{ACCEPT, HeaderMap};
+use actix_web::http::header::{ACCEPT, HeaderMap, HeaderName};
 use actix_web::web::Payload;
 
 use crate::domain::admission_token::AdmissionToken;
@@ -28,10 +28,12 @@ use view::{ChangedBody, JoinedBody, LeftBody, StandingBody, StatsBody};
 
 /// The header in which a token is sent.
 const TOKEN_HEADER: &str = "X-Waiting-Room-Token";
+/// The same, as maps have it.
+const TOKEN_NAME: HeaderName = HeaderName::from_static("x-waiting-room-token");
 
 /// The token that a request has in its header, if it has one.
 pub fn token_of(headers: &HeaderMap) -> Result<Option<&str>, Problem> {
-    let mut values = headers.get_all(TOKEN_HEADER);
+    let mut values = headers.get_all(TOKEN_NAME);
     let Some(first) = values.next() else { return Ok(None) };
     if values.any(|other| other != first) {
         return Err(Problem::parameter(TOKEN_HEADER, "stands there twice; send it once"));

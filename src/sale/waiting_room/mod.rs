@@ -33,6 +33,7 @@ mod store;
 mod watch;
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use tokio::sync::watch as channel;
 use tokio::task::JoinHandle;
@@ -311,13 +312,13 @@ impl WaitingRoom {
     }
 
     /// Counts an attempt to hold seats of an event that there is.
-    pub(super) fn note_attempt(&self, event: EventId) {
-        self.inner.rooms.get(event).note_attempt();
+    pub(super) fn note_attempt(&self, event: EventId, now: Instant) {
+        self.inner.rooms.note_attempt(event, now);
     }
 
     /// Whether an event's room was on when it was last looked at, a moment ago.
     pub(super) fn is_known_on(&self, event: EventId) -> bool {
-        self.inner.rooms.find(event).is_some_and(|room| room.is_known_on())
+        self.inner.rooms.is_known_on(event)
     }
 
     /// Tells a token's owner how they come forward.

@@ -1,21 +1,24 @@
 //! The rooms that this process knows: asked for twice a second, however many people ask it. What
 //! it tells of a room is at most as old as that, or as Redis' silence.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use arc_swap::{ArcSwap, ArcSwapOption};
 use futures_util::{StreamExt, stream};
+use prometheus::core::Atomic;
 use tokio::sync::watch;
 use tracing::warn;
 
 use super::store::RoomStore;
 use crate::domain::draw::Draw;
 use crate::domain::{DrawState, EventId, Floors, Method, RoomState};
+use crate::read_mostly::ReadMostly;
 use crate::redis::Engine;
 use crate::sale::SaleError;
+use crate::telemetry::striped::Striped;
 
 /// Pause between two looks at all rooms.
 const LOOK_EVERY: Duration = Duration::from_millis(500);
@@ -52,7 +55,8 @@ pub(super) struct Room {
     served: AtomicU64,
     /// The highest served place that positions were told by.
     shown: AtomicU64,
-    attempts: AtomicU64,
+    /// All that this process ever counted.
+    attempts: Striped,
     left: Mutex<Left>,
     points: Mutex<VecDeque<(i64, u64)>>,
     draw: ArcSwapOption<Draw>,
@@ -75,6 +79,8 @@ struct Looked {
     /// The highest revision that Redis was seen with.
     revision: u64,
     missed_at: Option<Instant>,
+    /// Attempts that Redis was told of.
+    told_attempts: u64,
 }
 
 impl Room {
@@ -85,7 +91,7 @@ impl Room {
             joined: AtomicU64::new(0),
             served: AtomicU64::new(0),
             shown: AtomicU64::new(0),
-            attempts: AtomicU64::new(0),
+            attempts: Striped::default(),
             left: Mutex::default(),
             points: Mutex::default(),
             draw: ArcSwapOption::empty(),
@@ -118,8 +124,11 @@ impl Room {
         self.shown.fetch_max(served, Ordering::Relaxed).max(served)
     }
 
-    pub(super) fn note_attempt(&self) {
-        self.attempts.fetch_add(1, Ordering::Relaxed);
+    /// Somebody asks for it.
+    fn note_asked(&self, now: Instant) {
+        if now.saturating_duration_since(**self.asked_at.load()) > LOOK_EVERY {
+            self.asked_at.store(Arc::new(now));
+        }
     }
 
     pub(super) fn note_left(&self, number: u64) {
@@ -212,7 +221,7 @@ impl Left {
 pub(super) struct Rooms {
     engine: Engine,
     store: RoomStore,
-    rooms: Arc<RwLock<HashMap<EventId, Arc<Room>>>>,
+    rooms: Arc<ReadMostly<EventId, Arc<Room>>>,
 }
 
 impl Rooms {
@@ -222,25 +231,40 @@ impl Rooms {
 
     /// A room, if it is looked at.
     pub(super) fn find(&self, event: EventId) -> Option<Arc<Room>> {
-        self.rooms.read().unwrap_or_else(PoisonError::into_inner).get(&event).cloned()
+        self.rooms.get(event)
+    }
+
+    /// Whether nobody gets into an event without waiting, as was seen a moment ago.
+    pub(super) fn is_known_on(&self, event: EventId) -> bool {
+        self.rooms.with(event, |room| room.is_known_on()).unwrap_or_default()
+    }
+
+    /// Counts an attempt to hold seats of an event that there is.
+    pub(super) fn note_attempt(&self, event: EventId, now: Instant) {
+        let noted = self.rooms.with(event, |room| {
+            room.note_asked(now);
+            room.attempts.inc_by(1);
+        });
+        if noted.is_none() {
+            self.get(event).attempts.inc_by(1);
+        }
     }
 
     /// A room, seen or not; from now on it is looked at, so the caller knows that there is such an
     /// event.
     pub(super) fn get(&self, event: EventId) -> Arc<Room> {
         if let Some(room) = self.find(event) {
-            if room.asked_at.load().elapsed() > LOOK_EVERY {
-                room.asked_at.store(Arc::new(Instant::now()));
-            }
+            room.note_asked(Instant::now());
             return room;
         }
-        let mut rooms = self.rooms.write().unwrap_or_else(PoisonError::into_inner);
-        if rooms.len() >= ROOMS_MAX {
-            let oldest = rooms.iter().min_by_key(|(_, room)| **room.asked_at.load());
-            let oldest = oldest.map(|(event, _)| *event);
-            oldest.map(|event| rooms.remove(&event));
-        }
-        rooms.entry(event).or_insert_with(|| Arc::new(Room::new(event))).clone()
+        self.rooms.change(|rooms| {
+            if rooms.len() >= ROOMS_MAX {
+                let oldest = rooms.iter().min_by_key(|(_, room)| **room.asked_at.load());
+                let oldest = oldest.map(|(event, _)| *event);
+                oldest.map(|event| rooms.remove(&event));
+            }
+            rooms.entry(event).or_insert_with(|| Arc::new(Room::new(event))).clone()
+        })
     }
 
     /// A room that was seen.
@@ -267,7 +291,10 @@ impl Rooms {
 
     async fn look_once(&self, room: &Room, looked: &mut Looked) -> Result<(), SaleError> {
         let known_left = room.left.lock().unwrap_or_else(PoisonError::into_inner).known;
-        let attempts = room.attempts.swap(0, Ordering::Relaxed);
+        let all_attempts = room.attempts.get();
+        // Told once: of a call that failed nobody knows whether it ran.
+        let told_attempts = std::mem::replace(&mut looked.told_attempts, all_attempts);
+        let attempts = all_attempts - told_attempts;
         let mut state =
             self.engine.room_look(room.event, attempts, known_left, room.floors()).await?;
         let is_missing = state.revision == 0 || state.revision < looked.revision;
@@ -336,12 +363,13 @@ impl Rooms {
     /// Those that somebody asked for lately; the others are forgotten. A room with numbers is kept
     /// longer: what it knows are the floors.
     fn kept(&self) -> Vec<Arc<Room>> {
-        let mut rooms = self.rooms.write().unwrap_or_else(PoisonError::into_inner);
-        rooms.retain(|_, room| {
-            room.asked_at.load().elapsed() < KEPT_FOR
-                || room.floors().joined > 0 && !room.is_known_open()
-        });
-        rooms.values().cloned().collect()
+        self.rooms.change(|rooms| {
+            rooms.retain(|_, room| {
+                room.asked_at.load().elapsed() < KEPT_FOR
+                    || room.floors().joined > 0 && !room.is_known_open()
+            });
+            rooms.values().cloned().collect()
+        })
     }
 }
 

@@ -6,6 +6,8 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use foldhash::quality::RandomState;
+
 use crate::domain::{Limit, Partition, Rule, Subject};
 
 /// Most notes of one process: some 40 MB if each is of another caller.
@@ -63,7 +65,7 @@ struct Account {
 /// What belongs to one partition of Redis.
 #[derive(Default)]
 struct Shard {
-    accounts: HashMap<Subject, Account>,
+    accounts: HashMap<Subject, Account, RandomState>,
     /// Subjects with notes to send.
     queue: VecDeque<Subject>,
     forgiven: VecDeque<Due>,
@@ -96,48 +98,86 @@ impl Ledger {
     /// Notes one request under all these rules (of one slot or two), or under none if an enforced
     /// one has no place left. `sent` where Redis may have counted it already.
     pub(super) fn enter(&self, notes: &[Note<'_>], sent: bool, now: Instant) -> Result<(), Denied> {
-        if self.notes.fetch_add(notes.len(), Ordering::Relaxed) + notes.len() > NOTES_MAX {
-            self.notes.fetch_sub(notes.len(), Ordering::Relaxed);
-            return Err(Denied::Full);
+        let Some(first) = notes.first() else { return Ok(()) };
+        let is_alike =
+            |note: &Note<'_>| note.partition == first.partition && note.subject == first.subject;
+        if notes.iter().all(is_alike) {
+            // The usual case, one lock: nobody comes in between the look and the writing.
+            let mut shard = self.lock(first.partition);
+            let places = self.places(&mut shard, notes, 0, now)?;
+            return self.write(&mut shard, notes, places, sent, now);
         }
-        let mut entered = 0;
-        let result = self.enter_each(notes, sent, now, &mut entered);
-        self.notes.fetch_sub(notes.len() - entered, Ordering::Relaxed);
-        result
-    }
-
-    fn enter_each(
-        &self,
-        notes: &[Note<'_>],
-        sent: bool,
-        now: Instant,
-        entered: &mut usize,
-    ) -> Result<(), Denied> {
         // First looks at all, then writes; another request in between takes a place at most, and
         // is found by the second look.
         for writes in [false, true] {
             for (at, note) in notes.iter().enumerate() {
-                let mut shard = self.lock(note.partition);
-                let room = self.room(&mut shard, note, now);
-                match room {
-                    Err(wait_ms) if note.enforced => return Err(Denied::Used { at, wait_ms }),
-                    Ok(()) if writes => {
-                        shard.write(note, sent, now);
-                        *entered += 1;
-                    }
-                    Ok(()) | Err(_) => {}
+                let (mut shard, note) = (self.lock(note.partition), std::slice::from_ref(note));
+                let places = self.places(&mut shard, note, at, now)?;
+                if writes {
+                    self.write(&mut shard, note, places, sent, now)?;
                 }
             }
         }
         Ok(())
     }
 
+    /// Which of these notes, of one subject, find a place: a bit each. They are the request's from
+    /// the `offset`-th on.
+    fn places(
+        &self,
+        shard: &mut Shard,
+        notes: &[Note<'_>],
+        offset: usize,
+        now: Instant,
+    ) -> Result<u64, Denied> {
+        let mut places = 0;
+        let Some(first) = notes.first() else { return Ok(places) };
+        let mut account = shard.accounts.get_mut(first.subject);
+        for (at, note) in notes.iter().enumerate() {
+            let tally = account.as_mut().and_then(|account| account.tally(&note.rule.name));
+            match tally.map_or(Ok(()), |tally| self.room(tally, note.rule, now)) {
+                Ok(()) => places |= 1 << at,
+                Err(wait_ms) if note.enforced => {
+                    return Err(Denied::Used { at: offset + at, wait_ms });
+                }
+                Err(_) => {}
+            }
+        }
+        Ok(places)
+    }
+
+    /// Notes what found a place, if the whole ledger has room for it.
+    fn write(
+        &self,
+        shard: &mut Shard,
+        notes: &[Note<'_>],
+        places: u64,
+        sent: bool,
+        now: Instant,
+    ) -> Result<(), Denied> {
+        let count = places.count_ones() as usize;
+        if count == 0 {
+            return Ok(());
+        }
+        let found = notes.iter().enumerate().filter(|(at, _)| places & (1 << at) != 0);
+        if self.len() + count > NOTES_MAX {
+            // What is only observed is noted where there is room.
+            let matters = found.clone().any(|(_, note)| note.enforced);
+            return if matters { Err(Denied::Full) } else { Ok(()) };
+        }
+        self.notes.fetch_add(count, Ordering::Relaxed);
+        found.for_each(|(_, note)| shard.write(note, sent, now));
+        Ok(())
+    }
+
     /// Whether a place is left, or how long until one is, ms.
-    fn room(&self, shard: &mut Shard, note: &Note<'_>, now: Instant) -> Result<(), u64> {
-        let Some(tally) = shard.tally(note.subject, &note.rule.name) else { return Ok(()) };
-        tally.limit = note.rule.limit;
-        self.notes.fetch_sub(tally.forget_old(now), Ordering::Relaxed);
-        if tally.len() < note.rule.share() as usize {
+    fn room(&self, tally: &mut Tally, rule: &Rule, now: Instant) -> Result<(), u64> {
+        tally.limit = rule.limit;
+        let gone = tally.forget_old(now);
+        if gone > 0 {
+            self.notes.fetch_sub(gone, Ordering::Relaxed);
+        }
+        if tally.len() < rule.share() as usize {
             return Ok(());
         }
         let oldest = tally.sent.front().into_iter().chain(tally.unsent.front()).min();
@@ -179,6 +219,7 @@ impl Ledger {
         let newest = tally.sent.len().saturating_sub(noted as usize);
         let mut back = tally.sent.split_off(newest);
         back.append(&mut tally.unsent);
+        back.make_contiguous().sort_unstable();
         tally.unsent = back;
         shard.enqueue(subject);
     }
@@ -279,8 +320,7 @@ fn lock(shard: &Mutex<Shard>) -> MutexGuard<'_, Shard> {
 
 impl Shard {
     fn tally(&mut self, subject: &Subject, rule: &str) -> Option<&mut Tally> {
-        let account = self.accounts.get_mut(subject)?;
-        account.tallies.iter_mut().find(|tally| *tally.rule == *rule)
+        self.accounts.get_mut(subject)?.tally(rule)
     }
 
     fn write(&mut self, note: &Note<'_>, sent: bool, now: Instant) {
@@ -335,6 +375,12 @@ impl Shard {
     }
 }
 
+impl Account {
+    fn tally(&mut self, rule: &str) -> Option<&mut Tally> {
+        self.tallies.iter_mut().find(|tally| *tally.rule == *rule)
+    }
+}
+
 impl Tally {
     fn len(&self) -> usize {
         self.unsent.len() + self.sent.len()
@@ -353,11 +399,14 @@ impl Tally {
         noted
     }
 
-    /// Drops notes whose window is over; gives how many.
+    /// Drops notes whose window is over; gives how many. They stand in the order of their times,
+    /// but for the moment that one request may overtake another.
     fn forget_old(&mut self, now: Instant) -> usize {
         let (before, window) = (self.len(), self.window());
         for notes in [&mut self.sent, &mut self.unsent] {
-            notes.retain(|at| *at + window > now);
+            while notes.front().is_some_and(|at| *at + window <= now) {
+                notes.pop_front();
+            }
         }
         before - self.len()
     }

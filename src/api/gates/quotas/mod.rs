@@ -59,6 +59,7 @@ use std::time::Instant;
 
 use actix_web::{HttpMessage, HttpRequest};
 use futures_util::future::join_all;
+use smallvec::SmallVec;
 
 use super::{Caller, Verdict};
 use crate::api::problem::Problem;
@@ -71,6 +72,9 @@ use away::Away;
 use blocks::Blocks;
 use ledger::{Denied, Ledger, Note};
 pub use told::{LimitsTold, over};
+
+/// Rules that look at one request, mostly.
+const RULES_EXPECTED: usize = 4;
 
 /// Counts in Redis. Cheap to clone.
 #[derive(Clone)]
@@ -180,9 +184,10 @@ impl Quotas {
     /// Counts a request that was refused in this process, some time later. False where this process
     /// may not: it has to ask ([`Quotas::count`]).
     pub fn note_refused(&self, policy: &Policy, caller: &Caller) -> bool {
-        let applied: Vec<Applied<'_>> = self.applied(policy, caller).collect();
-        let applied: Vec<&Applied<'_>> = applied.iter().collect();
-        self.inner.ledger.enter(&notes(&applied), false, Instant::now()).is_ok()
+        let applied: SmallVec<[Applied<'_>; RULES_EXPECTED]> =
+            self.applied(policy, caller).collect();
+        let notes: SmallVec<[Note<'_>; RULES_EXPECTED]> = applied.iter().map(note).collect();
+        self.inner.ledger.enter(&notes, false, Instant::now()).is_ok()
     }
 
     /// Forgives what rules about looking have counted.
@@ -277,7 +282,8 @@ impl Quotas {
     fn decide_alone(&self, applied: &[&Applied<'_>], sent: bool) -> Vec<Outcome> {
         let by_share = |a: &&&Applied<'_>| a.rule.when_redis_is_away == WhenRedisIsAway::Local;
         let local: Vec<&Applied<'_>> = applied.iter().filter(by_share).copied().collect();
-        let denied = self.inner.ledger.enter(&notes(&local), sent, Instant::now()).err();
+        let notes: Vec<Note<'_>> = local.iter().copied().map(note).collect();
+        let denied = self.inner.ledger.enter(&notes, sent, Instant::now()).err();
         let refused_at = |a: &Applied<'_>| match denied {
             Some(Denied::Used { at, wait_ms }) if std::ptr::eq(local[at], a) => Some(wait_ms),
             _ => None,
@@ -345,12 +351,11 @@ fn subjects(caller: &Caller) -> Vec<Subject> {
     Scope::ALL.iter().filter_map(subject).collect()
 }
 
-fn notes<'a>(applied: &[&'a Applied<'a>]) -> Vec<Note<'a>> {
-    let note = |a: &&'a Applied<'a>| Note {
-        partition: a.partition,
-        subject: &a.subject,
-        rule: a.rule,
-        enforced: a.enforced,
-    };
-    applied.iter().map(note).collect()
+fn note<'a>(applied: &'a Applied<'a>) -> Note<'a> {
+    Note {
+        partition: applied.partition,
+        subject: &applied.subject,
+        rule: applied.rule,
+        enforced: applied.enforced,
+    }
 }

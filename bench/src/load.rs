@@ -1,0 +1,254 @@
+//! A load generator for HTTP/1.1 on one machine: connections that are kept, requests that were
+//! built before, answers that are counted and not much else, so that it takes as little as it can
+//! of the machine it measures.
+//!
+//! Every answer has to have the expected status; one that has another ends the run.
+
+use std::error::Error;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use memchr::memmem;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::task::JoinSet;
+
+/// Bytes that one read takes at most.
+const READ_BYTES: usize = 64 * 1024;
+/// Bytes of an answer at most.
+const ANSWER_BYTES_MAX: usize = 16 * 1024 * 1024;
+/// How long one batch of answers may take.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
+/// Bytes of `HTTP/1.1 409`.
+const STATUS_BYTES: usize = 12;
+
+/// What stands before the length of a body, in small letters.
+const LENGTH: &[u8] = b"\r\ncontent-length: ";
+/// How an answer begins that has no body, whatever its head says.
+const NOT_MODIFIED: &[u8] = b"HTTP/1.1 304";
+
+/// Why a connection's work ended.
+type Failure = Box<dyn Error + Send + Sync>;
+
+/// Requests one after another, ready to be sent.
+pub struct Requests {
+    bytes: Vec<u8>,
+    ends: Vec<usize>,
+}
+
+impl Requests {
+    /// These, in their order.
+    pub fn new(requests: impl IntoIterator<Item = Vec<u8>>) -> Self {
+        let (mut bytes, mut ends) = (Vec::new(), Vec::new());
+        for request in requests {
+            bytes.extend_from_slice(&request);
+            ends.push(bytes.len());
+        }
+        Requests { bytes, ends }
+    }
+
+    /// How many batches of so many there are; what is left over is not sent.
+    pub fn batches(&self, depth: usize) -> usize {
+        self.ends.len() / depth
+    }
+
+    /// The n-th batch of so many.
+    pub fn batch(&self, number: usize, depth: usize) -> &[u8] {
+        let first = number * depth;
+        let start = if first == 0 { 0 } else { self.ends[first - 1] };
+        &self.bytes[start..self.ends[first + depth - 1]]
+    }
+}
+
+/// What to send, and how.
+#[derive(Clone)]
+pub struct Load {
+    /// Who is asked.
+    pub address: SocketAddr,
+    /// What is asked, over and over.
+    pub requests: Arc<Requests>,
+    /// Requests sent at once on one connection, before their answers are awaited.
+    pub depth: usize,
+    /// Connections, all threads together.
+    pub connections: usize,
+    /// Threads that send.
+    pub threads: usize,
+    /// The status that every answer must have.
+    pub status: u16,
+}
+
+impl Load {
+    /// Sends for so long; gives answers a second.
+    ///
+    /// # Errors
+    /// The first answer that is not as expected, or a connection that broke.
+    pub async fn run(&self, time: Duration) -> Result<f64, Box<dyn Error>> {
+        let began = Instant::now();
+        let threads: Vec<_> = (0..self.threads)
+            .map(|thread| {
+                let load = self.clone();
+                tokio::task::spawn_blocking(move || load.run_thread(thread, began + time))
+            })
+            .collect();
+        let mut answers = 0;
+        for thread in threads {
+            answers += thread.await?.map_err(|failure| failure.to_string())?;
+        }
+        Ok(answers as f64 / began.elapsed().as_secs_f64())
+    }
+
+    fn run_thread(self, thread: usize, until: Instant) -> Result<u64, Failure> {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        runtime.block_on(async move {
+            let mut connections = JoinSet::new();
+            for connection in (thread..self.connections).step_by(self.threads) {
+                connections.spawn(self.clone().run_connection(connection, until));
+            }
+            let mut answers = 0;
+            while let Some(done) = connections.join_next().await {
+                answers += done??;
+            }
+            Ok(answers)
+        })
+    }
+
+    async fn run_connection(self, connection: usize, until: Instant) -> Result<u64, Failure> {
+        let batches = self.requests.batches(self.depth);
+        // Connections begin apart, so that neighbours do not ask for the same users.
+        let mut batch = connection * batches / self.connections;
+        let mut stream = TcpStream::connect(self.address).await?;
+        stream.set_nodelay(true)?;
+        let mut scan = Scan::new(self.status);
+        let mut answers = 0;
+        while Instant::now() < until {
+            stream.write_all(self.requests.batch(batch, self.depth)).await?;
+            let read = scan.read(&mut stream, self.depth);
+            tokio::time::timeout(ANSWER_TIMEOUT, read).await??;
+            answers += self.depth as u64;
+            batch = (batch + 1) % batches;
+        }
+        Ok(answers)
+    }
+}
+
+/// One answer, whole.
+pub struct Answer {
+    pub status: u16,
+    pub head: String,
+    pub body: Vec<u8>,
+}
+
+/// Sends one request on a connection of its own.
+///
+/// # Errors
+/// If nothing that is an answer comes back.
+pub async fn exchange(address: SocketAddr, request: &[u8]) -> Result<Answer, Failure> {
+    let mut stream = TcpStream::connect(address).await?;
+    stream.write_all(request).await?;
+    let mut scan = Scan::new(0);
+    let asked = async {
+        loop {
+            if let Some(layout) = scan.layout()? {
+                return Ok::<_, Failure>(layout);
+            }
+            scan.fill(&mut stream).await?;
+        }
+    };
+    let layout = tokio::time::timeout(ANSWER_TIMEOUT, asked).await??;
+    let bytes = &scan.buffer[..layout.total];
+    let head = String::from_utf8_lossy(&bytes[..layout.head]).into_owned();
+    let status = head.get(9..STATUS_BYTES).and_then(|digits| digits.parse().ok());
+    let body = bytes[layout.head..].to_vec();
+    Ok(Answer { status: status.ok_or("no status")?, head, body })
+}
+
+/// Where an answer's parts end, bytes from its beginning.
+#[derive(Clone, Copy)]
+struct Layout {
+    head: usize,
+    total: usize,
+}
+
+/// An answer that was read to its end.
+struct Last {
+    layout: Layout,
+    length_at: usize,
+    /// `\r\ncontent-length: 300\r\n`.
+    length_line: Vec<u8>,
+}
+
+/// What was read of a connection and not counted yet.
+struct Scan {
+    expected: [u8; STATUS_BYTES],
+    buffer: Vec<u8>,
+    start: usize,
+    /// How the last answer was laid out. The next one of its kind is laid out alike, mostly.
+    last: Option<Last>,
+}
+
+impl Scan {
+    fn new(status: u16) -> Self {
+        let mut expected = *b"HTTP/1.1 000";
+        expected[9..].copy_from_slice(format!("{status:03}").as_bytes());
+        Scan { expected, buffer: Vec::with_capacity(READ_BYTES), start: 0, last: None }
+    }
+
+    /// Reads so many answers.
+    async fn read(&mut self, stream: &mut TcpStream, answers: usize) -> Result<(), Failure> {
+        for _ in 0..answers {
+            let layout = loop {
+                match self.layout()? {
+                    Some(layout) => break layout,
+                    None => self.fill(stream).await?,
+                }
+            };
+            let bytes = &self.buffer[self.start..];
+            if !bytes.starts_with(&self.expected) {
+                let shown = &bytes[..layout.total.min(1_000)];
+                return Err(format!("answered {}", String::from_utf8_lossy(shown)).into());
+            }
+            self.start += layout.total;
+        }
+        Ok(())
+    }
+
+    async fn fill(&mut self, stream: &mut TcpStream) -> Result<(), Failure> {
+        self.buffer.drain(..self.start);
+        self.start = 0;
+        self.buffer.reserve(READ_BYTES);
+        match stream.read_buf(&mut self.buffer).await? {
+            0 => Err("the server closed a connection".into()),
+            _ if self.buffer.len() > ANSWER_BYTES_MAX => Err("an endless answer".into()),
+            _ => Ok(()),
+        }
+    }
+
+    /// The next answer's, if all of it is here.
+    fn layout(&mut self) -> Result<Option<Layout>, Failure> {
+        let bytes = &self.buffer[self.start..];
+        if let Some(last) = &self.last
+            && bytes.len() >= last.layout.total
+            && bytes[..last.layout.head].ends_with(b"\r\n\r\n")
+            && bytes[last.length_at..].starts_with(&last.length_line)
+        {
+            return Ok(Some(last.layout));
+        }
+        let Some(end) = memmem::find(bytes, b"\r\n\r\n") else { return Ok(None) };
+        let head = end + 4;
+        if bytes.starts_with(NOT_MODIFIED) {
+            return Ok(Some(Layout { head, total: head }));
+        }
+        let text = bytes[..head].to_ascii_lowercase();
+        let length_at = memmem::find(&text, LENGTH).ok_or("an answer without Content-Length")?;
+        let line = &text[length_at..][LENGTH.len()..];
+        let digits = line.split(|byte| *byte == b'\r').next().unwrap_or_default();
+        let layout = Layout { head, total: head + std::str::from_utf8(digits)?.parse::<usize>()? };
+        if bytes.len() < layout.total {
+            return Ok(None);
+        }
+        let length_line = bytes[length_at..][..LENGTH.len() + digits.len() + 2].to_vec();
+        self.last = Some(Last { layout, length_at, length_line });
+        Ok(Some(layout))
+    }
+}

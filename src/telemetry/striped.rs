@@ -1,0 +1,266 @@
+//! Counters and histograms that many threads write at the same time and nobody waits for.
+//!
+//! Each thread counts in a stripe of its own, which no other thread writes: counting takes no
+//! locked instruction, and no cache line travels between processors. Whoever reads adds the
+//! stripes up; each is read whole, at slightly different moments. What a thread counted stays when
+//! it ends, and the next thread under its number goes on from there.
+
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use crossbeam_utils::CachePadded;
+use prometheus::core::{
+    Atomic, Desc, Describer, GenericCounter, GenericCounterVec, GenericGauge, Metric, MetricVec,
+    MetricVecBuilder,
+};
+use prometheus::proto::{self, LabelPair};
+use prometheus::{HistogramOpts, Result};
+use thread_local::ThreadLocal;
+
+/// Most bounds of a histogram.
+const BOUNDS_MAX: usize = 15;
+
+/// A counter.
+pub type StripedCounter = GenericCounter<Striped>;
+/// Counters by labels.
+pub type StripedCounterVec = GenericCounterVec<Striped>;
+/// A number that rises and falls, perhaps in different threads.
+pub type StripedGauge = GenericGauge<StripedSigned>;
+/// Histograms by labels.
+pub type StripedHistogramVec = MetricVec<HistogramBuilder>;
+
+/// A number that is the sum of what each thread added.
+#[derive(Debug, Default)]
+pub struct Striped {
+    threads: ThreadLocal<CachePadded<AtomicU64>>,
+}
+
+impl Striped {
+    fn add(&self, delta: u64) {
+        add(self.threads.get_or_default(), delta);
+    }
+
+    fn sum(&self) -> u64 {
+        let stripes = self.threads.iter().map(|stripe| stripe.load(Ordering::Relaxed));
+        stripes.fold(0, u64::wrapping_add)
+    }
+}
+
+/// Adds to what this thread alone writes.
+fn add(stripe: &AtomicU64, delta: u64) {
+    stripe.store(stripe.load(Ordering::Relaxed).wrapping_add(delta), Ordering::Relaxed);
+}
+
+impl Atomic for Striped {
+    type T = u64;
+    fn new(value: u64) -> Self {
+        let new = Striped::default();
+        new.set(value);
+        new
+    }
+    fn set(&self, value: u64) {
+        self.add(value.wrapping_sub(self.sum()));
+    }
+    fn get(&self) -> u64 {
+        self.sum()
+    }
+    fn inc_by(&self, delta: u64) {
+        self.add(delta);
+    }
+    fn dec_by(&self, delta: u64) {
+        self.add(delta.wrapping_neg());
+    }
+}
+
+/// The same of a number that may be below zero, as each thread's part of one may.
+#[derive(Debug)]
+pub struct StripedSigned(Striped);
+
+impl Atomic for StripedSigned {
+    type T = i64;
+    fn new(value: i64) -> Self {
+        StripedSigned(Striped::new(value.cast_unsigned()))
+    }
+    fn set(&self, value: i64) {
+        self.0.set(value.cast_unsigned());
+    }
+    fn get(&self) -> i64 {
+        self.0.get().cast_signed()
+    }
+    fn inc_by(&self, delta: i64) {
+        self.0.inc_by(delta.cast_unsigned());
+    }
+    fn dec_by(&self, delta: i64) {
+        self.0.dec_by(delta.cast_unsigned());
+    }
+}
+
+/// A histogram; cheap to clone.
+#[derive(Clone)]
+pub struct StripedHistogram(Arc<Inner>);
+
+struct Inner {
+    labels: Vec<LabelPair>,
+    bounds: Vec<f64>,
+    threads: ThreadLocal<CachePadded<Stripe>>,
+}
+
+/// What one thread observed.
+#[derive(Default)]
+struct Stripe {
+    /// One a bound, and one for what is above all of them.
+    counts: [AtomicU64; BOUNDS_MAX + 1],
+    /// The bits of an `f64`.
+    sum: AtomicU64,
+}
+
+impl StripedHistogram {
+    /// Counts one value.
+    pub fn observe(&self, value: f64) {
+        let Inner { bounds, threads, .. } = &*self.0;
+        let bucket = bounds.iter().position(|bound| value <= *bound).unwrap_or(bounds.len());
+        let stripe = threads.get_or_default();
+        add(&stripe.counts[bucket], 1);
+        let sum = f64::from_bits(stripe.sum.load(Ordering::Relaxed)) + value;
+        stripe.sum.store(sum.to_bits(), Ordering::Relaxed);
+    }
+}
+
+impl fmt::Debug for StripedHistogram {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("StripedHistogram").field("bounds", &self.0.bounds).finish_non_exhaustive()
+    }
+}
+
+impl Metric for StripedHistogram {
+    fn metric(&self) -> proto::Metric {
+        let Inner { labels, bounds, threads } = &*self.0;
+        let (mut counts, mut sum) = ([0_u64; BOUNDS_MAX + 1], 0.0);
+        for stripe in threads {
+            for (total, count) in counts.iter_mut().zip(&stripe.counts) {
+                *total += count.load(Ordering::Relaxed);
+            }
+            sum += f64::from_bits(stripe.sum.load(Ordering::Relaxed));
+        }
+        let mut cumulative = 0;
+        let buckets = bounds.iter().zip(counts).map(|(bound, count)| {
+            cumulative += count;
+            let mut bucket = proto::Bucket::default();
+            bucket.set_upper_bound(*bound);
+            bucket.set_cumulative_count(cumulative);
+            bucket
+        });
+        let mut histogram = proto::Histogram::default();
+        histogram.set_bucket(buckets.collect());
+        histogram.set_sample_count(counts.iter().sum());
+        histogram.set_sample_sum(sum);
+        let mut metric = proto::Metric::from_label(labels.clone());
+        metric.set_histogram(histogram);
+        metric
+    }
+}
+
+/// Makes the histograms of one name.
+#[derive(Clone, Debug)]
+pub struct HistogramBuilder;
+
+/// What a histogram is called, by which labels it is told apart, and its bounds.
+#[derive(Clone, Debug)]
+pub struct HistogramSpec(HistogramOpts);
+
+impl Describer for HistogramSpec {
+    fn describe(&self) -> Result<Desc> {
+        self.0.describe()
+    }
+}
+
+impl MetricVecBuilder for HistogramBuilder {
+    type M = StripedHistogram;
+    type P = HistogramSpec;
+
+    fn build<V: AsRef<str>>(&self, spec: &HistogramSpec, values: &[V]) -> Result<StripedHistogram> {
+        let names = &spec.0.common_opts.variable_labels;
+        let labels = names.iter().zip(values).map(|(name, value)| {
+            let mut pair = LabelPair::default();
+            pair.set_name(name.clone());
+            pair.set_value(value.as_ref().to_owned());
+            pair
+        });
+        let mut labels: Vec<LabelPair> = labels.collect();
+        labels.sort();
+        let bounds = spec.0.buckets.clone();
+        Ok(StripedHistogram(Arc::new(Inner { labels, bounds, threads: ThreadLocal::new() })))
+    }
+}
+
+/// Histograms by labels, with these bounds.
+///
+/// # Errors
+/// If a name or label cannot be, or there are too many bounds.
+pub fn histograms(
+    name: &str,
+    help: &str,
+    labels: &[&str],
+    bounds: &[f64],
+) -> Result<StripedHistogramVec> {
+    if bounds.len() > BOUNDS_MAX || !bounds.is_sorted_by(|a, b| a < b) {
+        return Err(prometheus::Error::Msg(format!("{name}: its bounds cannot be")));
+    }
+    let labels = labels.iter().map(|label| (*label).to_owned()).collect();
+    let opts = HistogramOpts::new(name, help).variable_labels(labels).buckets(bounds.to_vec());
+    MetricVec::create(proto::MetricType::HISTOGRAM, HistogramBuilder, HistogramSpec(opts))
+}
+
+#[cfg(test)]
+mod tests {
+    use prometheus::core::Collector;
+    use prometheus::{Encoder, TextEncoder};
+
+    use super::*;
+
+    #[test]
+    fn what_all_threads_counted_is_told() {
+        let counter = StripedCounter::new("c", "help").unwrap();
+        let gauge = StripedGauge::new("g", "help").unwrap();
+        std::thread::scope(|scope| {
+            for _ in 0..8 {
+                scope.spawn(|| (0..10_000).for_each(|_| counter.inc()));
+                scope.spawn(|| (0..10_000).for_each(|_| gauge.inc()));
+            }
+        });
+        // Threads that ended are counted; others fall below zero alone.
+        std::thread::scope(|scope| {
+            scope.spawn(|| (0..80_001).for_each(|_| gauge.dec()));
+        });
+        assert_eq!((counter.get(), gauge.get()), (80_000, -1));
+        gauge.set(7);
+        assert_eq!(gauge.get(), 7);
+    }
+
+    /// The text is the same as that of the library's own histogram.
+    #[test]
+    fn a_histogram_reads_like_any_other() {
+        let (names, bounds) = (["b", "a"], [0.5, 1.0, 2.0]);
+        let ours = histograms("h", "help", &names, &bounds).unwrap();
+        let opts = HistogramOpts::new("h", "help").buckets(bounds.to_vec());
+        let theirs = prometheus::HistogramVec::new(opts, &names).unwrap();
+        for value in [0.1, 0.5, 0.75, 2.0, 9.0] {
+            ours.with_label_values(&["x", "y"]).observe(value);
+            theirs.with_label_values(&["x", "y"]).observe(value);
+        }
+        let text = |families: Vec<proto::MetricFamily>| {
+            let mut text = Vec::new();
+            TextEncoder::new().encode(&families, &mut text).unwrap();
+            String::from_utf8(text).unwrap()
+        };
+        assert_eq!(text(ours.collect()), text(theirs.collect()));
+    }
+
+    #[test]
+    fn bounds_are_in_order_and_not_too_many() {
+        assert!(histograms("h", "help", &[], &[1.0, 1.0]).is_err());
+        let many: Vec<f64> = (0..=BOUNDS_MAX).map(|bound| bound as f64).collect();
+        assert!(histograms("h", "help", &[], &many).is_err());
+    }
+}
