@@ -6,16 +6,18 @@ PROFILE ?= dev
 TEST ?=
 SALE ?=
 REFUSALS ?=
+PUSH ?=
 OPERATIONS ?= 1000000
 KILLS ?= 200
 JOINERS ?= 50000
 POLLS ?= 200000
+REQUESTS ?= 1000000
 
 # Tests open more connections than the soft limit of 1,024 files allows.
 RAISE_FILE_LIMIT = ulimit -n "$$(ulimit -Hn)" 2>/dev/null || true
 
 .DEFAULT_GOAL := help
-.PHONY: help run check services test model bench bench-confirm bench-gates bench-queue bench-refusals bench-sale torture-pay torture-queue fmt lint deny mutants ci clean
+.PHONY: help run check services test model soundness bench bench-confirm bench-gates bench-push bench-queue bench-refusals bench-sale torture-pay torture-queue fmt lint deny mutants ci clean
 
 help: ## List these commands
 	@awk 'BEGIN { FS = ":.*## " } /^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -34,6 +36,9 @@ test: services ## Test everything with services of its own; TEST=name filters
 
 model: services ## Run the model of the sale for longer; OPERATIONS=number
 	@$(RAISE_FILE_LIMIT); MODEL_OPERATIONS=$(OPERATIONS) $(CARGO) test --test main -- --nocapture model::agrees_for_long
+
+soundness: services ## Let many ask, and judge each refusal by the log, for longer; REQUESTS=number
+	@$(RAISE_FILE_LIMIT); SOUNDNESS_REQUESTS=$(REQUESTS) $(CARGO) test --test main -- --nocapture live::soundness
 
 torture-pay: services ## Kill processes at random while buyers pay; KILLS=number
 	@$(RAISE_FILE_LIMIT); TORTURE_KILLS=$(KILLS) $(CARGO) test --test main -- --nocapture paying::torture
@@ -66,6 +71,12 @@ bench-confirm: ## Measure a confirmation against one majority write with journal
 bench-gates: ## Measure what the gates without I/O cost a request
 	@$(PYTHON) deploy/services.py run --dir .holdfast/bench --exec \
 		sh -c 'exec $(CARGO) bench -p holdfast-bench --bench gates'
+
+bench-push: ## Measure what 10,000 WebSockets take, and how soon all know of a change; PUSH="--clients 500" changes it
+	@rm -rf .holdfast/bench-push
+	@$(RAISE_FILE_LIMIT); HOLDFAST_LISTEN=127.0.0.1:0 HOLDFAST_LOG_LEVEL=warn HOLDFAST_LIMITS=observe \
+		$(PYTHON) deploy/run.py --profile release --state .holdfast/bench-push --also holdfast-bench \
+		--exec sh -c 'exec holdfast-bench push --url $$API_URL --json .holdfast/bench-push/push.json $(PUSH)'
 
 bench-queue: ## Measure what a million people in a waiting room take of Redis
 	$(CARGO) build --release -p holdfast-bench

@@ -6,6 +6,7 @@ mod confirm;
 mod cost;
 mod decisions;
 mod load;
+mod push;
 mod queue;
 mod refusals;
 mod searches;
@@ -29,6 +30,8 @@ enum Command {
     Decisions(decisions::Options),
     /// What a confirmation takes, as a ratio to one majority write with journal
     Confirm(confirm::Options),
+    /// What 10,000 open WebSockets take of an API's memory, and how soon all know of a change
+    Push(push::Options),
     /// What a million people in a waiting room take of Redis' memory, and what serving them costs
     Queue(queue::Options),
     /// The server that `refusals` compares with
@@ -47,6 +50,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     match Cli::parse().command {
         Command::Decisions(options) => decisions::run(options).await,
         Command::Confirm(options) => confirm::run(options).await,
+        Command::Push(options) => push::run(options).await,
         Command::Queue(options) => queue::run(options).await,
         Command::Bare(options) => bare::run(options).await,
         Command::Refusals(options) => refusals::run(options).await,

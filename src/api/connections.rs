@@ -40,7 +40,7 @@ pub struct Connections {
 }
 
 /// An open connection; counts while it lives.
-struct Connection {
+pub struct Connection {
     all: Arc<Connections>,
     client: ClientNetwork,
     /// There are too many already.
@@ -77,7 +77,7 @@ impl Connections {
                 let _ = SockRef::from(stream).shutdown(std::net::Shutdown::Both);
             }
         }
-        extensions.insert(connection);
+        extensions.insert(Arc::new(connection));
     }
 
     /// `None` for those who are not counted.
@@ -116,9 +116,14 @@ fn bound_stalls(stream: &TcpStream, timeout: Duration) {
 #[cfg(not(target_os = "linux"))]
 fn bound_stalls(_: &TcpStream, _: Duration) {}
 
+/// The connection of a request, to be counted for longer than the request; `None` if it is not.
+pub fn of(request: &HttpRequest) -> Option<Arc<Connection>> {
+    request.conn_data::<Arc<Connection>>().cloned()
+}
+
 /// Refuses a request on a connection that is one too many, and ends the connection.
 pub fn check(request: &HttpRequest) -> Result<(), Problem> {
-    let Some(connection) = request.conn_data::<Connection>().filter(|one| one.is_over) else {
+    let Some(connection) = request.conn_data::<Arc<Connection>>().filter(|one| one.is_over) else {
         return Ok(());
     };
     connection.all.answered.inc();

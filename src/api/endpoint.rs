@@ -150,9 +150,8 @@ impl Endpoint {
     }
 }
 
-/// Reduces `Accept-Encoding` to what we offer. A client that takes nothing of it gets the plain
-/// body, which the standard allows, rather than the middleware's bare 406.
-fn accept_gzip_or_nothing(headers: &mut HeaderMap) {
+/// Whether a client takes the one compression that we offer.
+pub fn accepts_gzip(headers: &HeaderMap) -> bool {
     let accepts = |value: &HeaderValue| {
         let text = value.to_str().unwrap_or_default().to_ascii_lowercase();
         text.split(',').any(|item| {
@@ -161,7 +160,13 @@ fn accept_gzip_or_nothing(headers: &mut HeaderMap) {
             matches!(coding.trim(), "gzip" | "*") && !never
         })
     };
-    let gzip = headers.get_all(header::ACCEPT_ENCODING).any(accepts);
+    headers.get_all(header::ACCEPT_ENCODING).any(accepts)
+}
+
+/// Reduces `Accept-Encoding` to what we offer. A client that takes nothing of it gets the plain
+/// body, which the standard allows, rather than the middleware's bare 406.
+fn accept_gzip_or_nothing(headers: &mut HeaderMap) {
+    let gzip = accepts_gzip(headers);
     headers.remove(header::ACCEPT_ENCODING);
     if gzip {
         headers.insert(header::ACCEPT_ENCODING, HeaderValue::from_static("gzip"));

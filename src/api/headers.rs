@@ -26,7 +26,7 @@ const SENT: [&str; 11] = [
     "x-waiting-room-token",
 ];
 /// What they may read of an answer beside its body.
-const SHOWN: [&str; 9] = [
+const SHOWN: [&str; 11] = [
     "etag",
     "idempotent-replayed",
     "location",
@@ -34,6 +34,8 @@ const SHOWN: [&str; 9] = [
     "ratelimit-policy",
     "retry-after",
     "www-authenticate",
+    "x-seat-map-generation",
+    "x-seat-map-version",
     "x-trace-id",
     "content-disposition",
 ];

@@ -13,7 +13,8 @@
 //! | path and query | `params` |
 //! | body: bounds, JSON, fields | `body`, `fields`, `idempotency` |
 //! | the use case | `events`, `seats`, `bookings`, `webhooks` |
-//! | news unasked | `push` |
+//! | what is in memory | `cache_stats` |
+//! | news unasked | `push`, over connections that `upgrade` hands on |
 //! | a refusal | `problem` |
 //! | what browsers are told | `headers` |
 
@@ -21,6 +22,7 @@ mod acts;
 mod blocks;
 mod body;
 mod bookings;
+mod cache_stats;
 mod connections;
 mod endpoint;
 mod events;
@@ -46,6 +48,7 @@ mod sales;
 mod seats;
 mod server;
 mod state;
+mod upgrade;
 mod waiting_room;
 mod webhooks;
 

@@ -5,7 +5,10 @@ use actix_web::http::Method;
 use crate::telemetry::Metrics;
 
 use super::endpoint::Endpoint;
-use super::{blocks, bookings, events, health, pages, push, sales, seats, waiting_room, webhooks};
+use super::{
+    blocks, bookings, cache_stats, events, health, pages, push, sales, seats, waiting_room,
+    webhooks,
+};
 
 /// Every endpoint of the API.
 pub fn endpoints(metrics: &Metrics) -> Vec<Endpoint> {
@@ -14,7 +17,7 @@ pub fn endpoints(metrics: &Metrics) -> Vec<Endpoint> {
     vec![
         at("/api/v1/events").get(events::list).on(Method::POST, events::create),
         at("/api/v1/events/{event_id}").get(events::get).on(Method::PATCH, events::change),
-        at("/api/v1/events/{event_id}/seats").get(seats::map).compressed(),
+        at("/api/v1/events/{event_id}/seats").get(seats::map),
         at("/api/v1/events/{event_id}/availability").get(seats::availability),
         at("/api/v1/events/{event_id}/stream").get(push::sse::follow),
         at("/ws/events/{event_id}").get(push::ws::open),
@@ -45,6 +48,7 @@ pub fn endpoints(metrics: &Metrics) -> Vec<Endpoint> {
         at("/health").get(health::summary),
         at("/health/live").get(health::live),
         at("/health/ready").get(health::ready),
+        at("/cache/stats").get(cache_stats::stats),
         at("/metrics").get(pages::metrics),
         at("/openapi.json").get(pages::openapi),
         at("/docs").get(pages::docs),

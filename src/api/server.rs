@@ -2,13 +2,17 @@
 
 use std::io;
 use std::net::{SocketAddr, TcpListener};
+use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use actix_web::dev::Server;
+use actix_http::{HttpService, Request};
+use actix_service::{ServiceFactory, fn_factory, fn_service, map_config};
+use actix_web::App;
+use actix_web::body::MessageBody;
+use actix_web::dev::{AppConfig, Server, ServiceResponse};
 use actix_web::middleware::Condition;
 use actix_web::web::{Bytes, Data};
-use actix_web::{App, HttpServer};
 use utoipa::OpenApi;
 
 use crate::config::Config;
@@ -23,14 +27,14 @@ use super::gates::Gates;
 use super::headers;
 use super::health::ReadinessCache;
 use super::openapi::Document;
-use super::push::Sockets;
+use super::push::{Boards, Sockets};
 use super::router::endpoints;
+use super::seats::Frames;
 use super::state::State;
+use super::upgrade;
 
 /// Connections that wait to be accepted: a sale's first second brings many at once.
 const BACKLOG: u32 = 4_096;
-/// How long a client may take to close a connection that we closed.
-const DISCONNECT_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// A listener on this address with room for a rush.
 ///
@@ -60,9 +64,13 @@ pub async fn run(
     metrics: Metrics,
     shutdown: Shutdown,
 ) -> io::Result<()> {
+    let frames = Arc::new(Frames::new(&config, &metrics));
+    let sweeping = tokio::spawn(frames.clone().keep_small(metrics.clone(), shutdown.clone()));
     // Built first: what builds a server must stay on its thread, the server itself need not.
-    let server = build(listener, config, sale, gates, metrics, shutdown)?;
-    server.await
+    let server = build(listener, config, sale, gates, frames, metrics, shutdown)?;
+    let served = server.await;
+    sweeping.abort();
+    served
 }
 
 fn build(
@@ -70,14 +78,18 @@ fn build(
     config: Arc<Config>,
     sale: Sale,
     gates: Arc<Gates>,
+    frames: Arc<Frames>,
     metrics: Metrics,
     shutdown: Shutdown,
 ) -> io::Result<Server> {
     let openapi = Document::openapi().to_json().map_err(io::Error::other)?;
+    let boards = Boards::new(sale.live().clone(), &config, &metrics, shutdown.clone());
     let state = State {
         sale,
         gates,
         sockets: Arc::new(Sockets::new(&config, &metrics)),
+        boards: Arc::new(boards),
+        frames,
         metrics,
         shutdown: shutdown.clone(),
         readiness: Arc::new(ReadinessCache::default()),
@@ -86,35 +98,72 @@ fn build(
         config: config.clone(),
     };
     let connections = Arc::new(Connections::new(&config, &state.metrics));
-    let origins = config.clone();
     let notice = Duration::from_millis(config.shutdown_notice_ms);
-    let server = HttpServer::new(move || {
-        let (state, metrics) = (Data::new(state.clone()), state.metrics.clone());
-        let routes = endpoints(&metrics);
-        let front = Front::of(&routes, &state);
-        let has_origins = headers::has_origins(&origins);
-        App::new()
-            .wrap_fn(move |request, table| front.serve(request, table))
-            .wrap(Condition::new(has_origins, headers::cors(&origins)))
-            .wrap(Condition::new(has_origins, headers::defaults()))
-            .app_data(state)
-            .configure(|server| routes.into_iter().for_each(|route| route.register(server)))
-            .default_service(unmatched(&metrics))
-    })
-    .on_connect(move |stream, extensions| connections.accepted(stream, extensions))
-    .keep_alive(Duration::from_secs(config.http_keep_alive_seconds))
-    .client_request_timeout(Duration::from_millis(config.http_header_timeout_ms))
-    .client_disconnect_timeout(DISCONNECT_TIMEOUT)
-    .max_connections(config.http_connections_max)
-    .shutdown_timeout(config.shutdown_seconds)
-    .disable_signals()
-    .shutdown_signal(async move {
-        shutdown.requested().await;
-        tokio::time::sleep(notice).await;
-    });
+    let server = Server::build()
+        .max_concurrent_connections(config.http_connections_max)
+        .shutdown_timeout(config.shutdown_seconds)
+        .disable_signals()
+        .shutdown_signal(async move {
+            shutdown.requested().await;
+            tokio::time::sleep(notice).await;
+        });
     let server = match config.http_workers {
         0 => server,
         threads => server.workers(threads),
     };
-    Ok(server.listen(listener)?.run())
+    let draining = server.graceful_shutdown_signal();
+    let address = listener.local_addr()?;
+    let server = server.listen("api", listener, move || {
+        let draining = draining.clone();
+        let connections = connections.clone();
+        let state = Data::new(state.clone());
+        let upgraded = state.clone();
+        // As `actix_web::HttpServer` does it, which leaves no way to upgrade.
+        HttpService::build()
+            .graceful_shutdown_signal(move || {
+                let draining = draining.clone();
+                async move { draining.notified().await }
+            })
+            .keep_alive(Duration::from_secs(config.http_keep_alive_seconds))
+            .client_request_timeout(Duration::from_millis(config.http_header_timeout_ms))
+            .client_disconnect_timeout(upgrade::DISCONNECT_TIMEOUT)
+            .local_addr(address)
+            .on_connect_ext(move |stream, extensions| connections.accepted(stream, extensions))
+            .upgrade(fn_factory(move || {
+                let app = application(&upgraded).new_service(());
+                async move {
+                    let app = Rc::new(app.await?);
+                    Ok::<_, ()>(fn_service(move |(request, framed)| {
+                        let app = app.clone();
+                        async move { upgrade::serve(&*app, request, framed).await }
+                    }))
+                }
+            }))
+            .finish(application(&state))
+            .tcp()
+    })?;
+    Ok(server.run())
+}
+
+/// All routes, for one thread.
+fn application(
+    state: &Data<State>,
+) -> impl ServiceFactory<
+    Request,
+    Config = (),
+    Response = ServiceResponse<impl MessageBody + use<>>,
+    Error = actix_web::Error,
+    InitError = (),
+> + use<> {
+    let routes = endpoints(&state.metrics);
+    let front = Front::of(&routes, state);
+    let has_origins = headers::has_origins(&state.config);
+    let app = App::new()
+        .wrap_fn(move |request, table| front.serve(request, table))
+        .wrap(Condition::new(has_origins, headers::cors(&state.config)))
+        .wrap(Condition::new(has_origins, headers::defaults()))
+        .app_data(state.clone())
+        .configure(|server| routes.into_iter().for_each(|route| route.register(server)))
+        .default_service(unmatched(&state.metrics));
+    map_config(app, |()| AppConfig::default())
 }

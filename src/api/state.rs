@@ -16,7 +16,8 @@ use crate::telemetry::{Metrics, TraceContext};
 use super::body::BodyLimits;
 use super::gates::Gates;
 use super::health::ReadinessCache;
-use super::push::Sockets;
+use super::push::{Boards, Sockets};
+use super::seats::Frames;
 
 /// The shared parts of one server. Each of its threads has a copy: a request that is under way
 /// counts as the owner of one, and threads need not fight over that count.
@@ -34,6 +35,10 @@ pub struct State {
     pub shutdown: Shutdown,
     /// Open WebSockets and event streams.
     pub sockets: Arc<Sockets>,
+    /// What is told of seats, for all of them.
+    pub boards: Arc<Boards>,
+    /// Seats and counts, rendered once for all who ask.
+    pub frames: Arc<Frames>,
     /// What the dependencies said last.
     pub readiness: Arc<ReadinessCache>,
     /// When this server began.

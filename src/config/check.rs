@@ -114,8 +114,11 @@ impl Config {
         range("http_stall_timeout_ms", self.http_stall_timeout_ms, 100, 600_000);
         range("sockets_max", self.sockets_max as u64, 0, 1_000_000);
         range("sockets_per_address_max", self.sockets_per_address_max as u64, 1, 1_000_000);
+        range("push_tick_ms", self.push_tick_ms, 1, 10_000);
         range("socket_ping_interval_ms", self.socket_ping_interval_ms, 10, 600_000);
         range("socket_idle_timeout_ms", self.socket_idle_timeout_ms, 20, 3_600_000);
+        range("seat_map_renders_per_second", self.seat_map_renders_per_second.into(), 1, 100);
+        range("seat_map_max_age_seconds", self.seat_map_max_age_seconds.into(), 0, 3_600);
         range("http_workers", self.http_workers as u64, 0, 1_024);
         range("jwt_leeway_seconds", self.jwt_leeway_seconds, 0, 600);
         range(
@@ -299,7 +302,8 @@ mod tests {
     #[test]
     fn contradictions_are_refused() {
         type Break = fn(&mut Config);
-        let cases: [(Break, &str); 17] = [
+        let cases: [(Break, &str); 18] = [
+            (|c| c.seat_map_renders_per_second = 0, "must be 1 to 100"),
             (|c| c.socket_idle_timeout_ms = 20_000, "before they are pinged"),
             (|c| c.jwt_leeway_seconds = 601, "jwt_leeway_seconds"),
             (|c| c.waiting_room_token_ttl_seconds = 0, "waiting_room_token_ttl_seconds"),

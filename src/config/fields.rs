@@ -7,8 +7,8 @@ use serde::Deserialize;
 
 use super::fault::FaultPoint;
 use super::values::{
-    AdminKey, Auth, JwtAlgorithm, LogFormat, Network, OnRisk, PaymentProvider, ProxyHeader, Secret,
-    ServiceUrl,
+    AdminKey, Auth, Detail, JwtAlgorithm, LogFormat, Network, OnRisk, PaymentProvider, ProxyHeader,
+    Secret, ServiceUrl,
 };
 use crate::domain::policy::{AllRules, BasePolicy, BotRules, Profile};
 use crate::domain::{Mode, RoomSettings, RuleChange, Surge};
@@ -296,11 +296,22 @@ settings! {
     /// The same of one address (of a /64, with IPv6). Not of this machine with `auth = "trusted"`,
     /// nor of those on the list of the allowed.
     sockets_per_address_max: usize = 200;
+    /// How long changes of seats are gathered, at most, before they are told together, milliseconds.
+    push_tick_ms: u64 = 50;
     /// How often open sockets are pinged, and idle event streams sent a comment, milliseconds.
     socket_ping_interval_ms: u64 = 20_000;
     /// How long a WebSocket may send nothing, not even the answer to a ping, before it is closed,
     /// milliseconds.
     socket_idle_timeout_ms: u64 = 60_000;
+    /// How often a second an event's seat map and counts are looked up and rendered anew, at the
+    /// most; whoever asks in between gets what was rendered for the others.
+    seat_map_renders_per_second: u32 = 5;
+    /// How long browsers and proxies may keep seat maps and counts (`Cache-Control: max-age`),
+    /// seconds; 0: they ask each time.
+    seat_map_max_age_seconds: u32 = 5;
+    /// What callers who are no admins see of how much is left: `exact` numbers, or `coarse` words
+    /// (`AVAILABLE`, `FEW_LEFT`, `SOLD_OUT`). Seat maps show every seat's state either way.
+    public_availability: Detail = Detail::Exact;
     /// Sites whose pages may read answers (CORS) and open WebSockets, as `https://tickets.example`; `*` is all. Empty:
     /// none.
     cors_origins: Vec<String> = Vec::new();

@@ -51,6 +51,16 @@ pub enum ProxyHeader {
     Forwarded,
 }
 
+/// How much is told of what is left.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Detail {
+    /// Numbers.
+    Exact,
+    /// Words.
+    Coarse,
+}
+
 /// Who moves the money.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]

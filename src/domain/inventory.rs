@@ -27,6 +27,17 @@ pub struct SeatCounts {
     pub blocked: u32,
 }
 
+impl std::iter::Sum for SeatCounts {
+    fn sum<I: Iterator<Item = Self>>(all: I) -> Self {
+        all.fold(SeatCounts::default(), |sum, one| SeatCounts {
+            available: sum.available + one.available,
+            hold: sum.hold + one.hold,
+            booked: sum.booked + one.booked,
+            blocked: sum.blocked + one.blocked,
+        })
+    }
+}
+
 /// Why bytes are not an inventory.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum InventoryError {
@@ -88,17 +99,20 @@ impl Inventory {
     pub fn counts(&self, first: SeatId, count: u32) -> SeatCounts {
         let from = (first.0 as usize).clamp(1, self.0.len());
         let to = from.saturating_add(count as usize).min(self.0.len());
-        let mut counts = SeatCounts::default();
+        // One look a seat: an event may have a million.
+        let mut by_byte = [0_u32; 256];
         for byte in &self.0[from..to] {
-            match SeatState::from_byte(*byte) {
-                Some(SeatState::Available) => counts.available += 1,
-                Some(SeatState::Hold) => counts.hold += 1,
-                Some(SeatState::Booked) => counts.booked += 1,
-                Some(SeatState::Blocked) => counts.blocked += 1,
-                None => {}
-            }
+            by_byte[usize::from(*byte)] += 1;
         }
-        counts
+        let of = |state: SeatState| {
+            [true, false].map(|row_start| by_byte[usize::from(state.byte(row_start))]).iter().sum()
+        };
+        SeatCounts {
+            available: of(SeatState::Available),
+            hold: of(SeatState::Hold),
+            booked: of(SeatState::Booked),
+            blocked: of(SeatState::Blocked),
+        }
     }
 
     /// Counts over the whole event.

@@ -63,7 +63,7 @@ pub enum LayoutError {
 
 /// A range of seats with one name and one price: a row, or a whole general-admission section.
 #[derive(Clone, Debug, PartialEq, Eq)]
-struct Run {
+struct Range {
     first: u32,
     seats: u32,
     section: u32,
@@ -71,11 +71,24 @@ struct Run {
     row: Option<u32>,
 }
 
+/// The same as others see it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Run {
+    /// Its first seat; the others follow in order.
+    pub first: SeatId,
+    /// How many seats it has, at least 1.
+    pub seats: u32,
+    /// Index of its section.
+    pub section: usize,
+    /// Whether it is a row: its seats are side by side.
+    pub is_row: bool,
+}
+
 /// A checked layout with its seat numbers.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Layout {
     sections: Vec<Section>,
-    runs: Vec<Run>,
+    runs: Vec<Range>,
     total_seats: u32,
 }
 
@@ -135,7 +148,7 @@ impl Layout {
                 if seats > SEATS_PER_EVENT_MAX - (next - 1) || runs.len() >= ROWS_MAX {
                     return Err(LayoutError::Size);
                 }
-                runs.push(Run { first: next, seats, section: index as u32, row });
+                runs.push(Range { first: next, seats, section: index as u32, row });
                 next += seats;
             }
         }
@@ -159,11 +172,27 @@ impl Layout {
 
     /// Where a seat is; `None` if the event has no such seat.
     pub fn seat(&self, id: SeatId) -> Option<SeatInfo<'_>> {
+        Some(self.info(&self.runs[self.run_of(id)?], id.0))
+    }
+
+    /// The row (or general-admission section) of a seat, counted over the whole event; `None` if
+    /// the event has no such seat.
+    pub fn run_of(&self, id: SeatId) -> Option<usize> {
         if id.0 == 0 || id.0 > self.total_seats {
             return None;
         }
-        let index = self.runs.partition_point(|run| run.first <= id.0) - 1;
-        Some(self.info(&self.runs[index], id.0))
+        Some(self.runs.partition_point(|run| run.first <= id.0) - 1)
+    }
+
+    /// A row (or general-admission section), counted over the whole event.
+    pub fn run(&self, index: usize) -> Option<Run> {
+        let Range { first, seats, section, row } = self.runs.get(index)?;
+        Some(Run {
+            first: SeatId(*first),
+            seats: *seats,
+            section: *section as usize,
+            is_row: row.is_some(),
+        })
     }
 
     /// All seats in order.
@@ -195,7 +224,7 @@ impl Layout {
         seats.iter().map(|seat| self.seat(*seat).map(|info| info.price)).sum()
     }
 
-    fn info(&self, run: &Run, id: u32) -> SeatInfo<'_> {
+    fn info(&self, run: &Range, id: u32) -> SeatInfo<'_> {
         let section = &self.sections[run.section as usize];
         let row = run.row.and_then(|row| section.rows.as_ref()?.get(row as usize));
         SeatInfo {

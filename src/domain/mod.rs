@@ -1,6 +1,8 @@
 //! The words of a sale: ids, seats, layouts, bookings, log entries. Pure: no I/O, no clock.
 
 pub mod admission_token;
+pub mod alternatives;
+pub mod availability;
 pub mod booking;
 pub mod draw;
 pub mod durability;
@@ -24,6 +26,8 @@ pub mod waiting_room;
 pub mod wanted;
 
 pub use admission_token::{AdmissionToken, TokenFault, TokenKeys};
+pub use alternatives::{ALTERNATIVES_MAX, alternatives};
+pub use availability::Availability;
 pub use booking::{Booking, RecordError, Status};
 pub use draw::{Draw, PublicDraw};
 pub use durability::Durability;

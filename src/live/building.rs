@@ -4,24 +4,27 @@
 //! of no single instant, and put right by the log:
 //!
 //! 1. From now on the tail keeps this event's entries for us. Its place is L0.
-//! 2. Holders and bookings are read, page by page, each at some instant after L0.
+//! 2. Bookings and then holders are read, page by page, each at some instant after L0.
 //! 3. The bytes are read with the place of the log's newest entry, L2, in one step (`snapshot`).
-//! 4. The kept entries up to L2 are folded over the pages; the bytes must be what comes out.
+//! 4. When the tail has come to L2, the kept entries up to there are folded over the pages; the
+//!    bytes must be what comes out.
 //! 5. The view takes the kept entries after L2, and then the tail's, as they come.
 //!
 //! *Why 4 is exact.* What was not written between L0 and L2 was read as it is. What was written has
 //! its entries among the kept ones, and folding them ends with the last, whatever a page said: a
-//! `hold` says who has the seats, an end frees those that its booking has. A scan gives every
-//! element that was there all along.
+//! `hold` says who has the seats, an end frees those that its booking has. (`restored` takes seats only
+//! for a booking that was not there: where its list already has it, the later one has its seats.) A
+//! scan gives every element that was there all along.
 //!
-//! *Interleavings.* The tail is behind L2: entries up to L2 that come later are in the view already
-//! (`applied_to`). The tail loses its place meanwhile: what it kept is void, and the building fails.
+//! *Interleavings.* The tail is behind L2: it is waited for, since what it has not brought yet may
+//! be younger than the pages. It does not come: the building fails. The tail loses its place meanwhile: what it kept is void, and the building fails.
 //! The event is unloaded, or goes on under another generation: step 4 or 5 fails. A failed building
 //! is begun anew, if anybody still wants the view.
 
 use std::sync::Arc;
+use std::time::Duration;
 
-use crate::domain::{Entry, EventId, EventStatus, Kind, SeatId, SeatState};
+use crate::domain::{Entry, EventId, EventStatus, Kind, LogId, SeatId, SeatState};
 use crate::redis::{Cursor, Detail, RedisError, Snapshot};
 
 use super::Inner;
@@ -31,6 +34,10 @@ use super::view::{Beginning, View};
 
 /// Entries of one event that are kept while its view is built.
 const KEPT_MAX: usize = 100_000;
+/// How long the tail is waited for.
+const TAIL_WAIT: Duration = Duration::from_secs(5);
+/// Pause between looks at it.
+const TAIL_STEP: Duration = Duration::from_millis(2);
 
 /// Why a view was not built.
 #[derive(Debug, thiserror::Error)]
@@ -41,6 +48,9 @@ pub(super) enum Fault {
     /// The tail has no place, or lost it.
     #[error("the tail lost its place")]
     Lost,
+    /// The tail did not come to the snapshot's place.
+    #[error("the tail is behind")]
+    Behind,
     /// Redis does not have the event, or it is being loaded.
     #[error("the event is not loaded")]
     NotLoaded,
@@ -71,6 +81,10 @@ impl Keeping {
         }
     }
 
+    pub fn is_void(&self) -> bool {
+        self.is_void
+    }
+
     pub fn void(&mut self) {
         self.is_void = true;
         self.entries = Vec::new();
@@ -84,6 +98,14 @@ pub(super) async fn build(inner: &Inner, slot: &Arc<Slot>) -> Result<(), Fault> 
     let lists = Lists::read(inner, event).await?;
     let snapshot = inner.engine.snapshot(event, Detail::Seats).await?;
     let snapshot = snapshot.filter(|snapshot| snapshot.open).ok_or(Fault::NotLoaded)?;
+    let at = snapshot.link.as_ref().map_or(LogId::default(), |link| link.0);
+    let came = async {
+        while !inner.has_read(event, at)? {
+            tokio::time::sleep(TAIL_STEP).await;
+        }
+        Ok(())
+    };
+    tokio::time::timeout(TAIL_WAIT, came).await.unwrap_or(Err(Fault::Behind))?;
     let so_far = inner.take_kept(event)?;
     let view = begin(inner, event, lists, snapshot, &so_far)?;
     // Under the tail's lock: no entry comes between the last kept one and the view's first.
@@ -101,16 +123,6 @@ impl Lists {
         let (mut holders, mut bookings) = (Vec::new(), Vec::new());
         let mut next = Some(Cursor::default());
         while let Some(cursor) = next {
-            let page = inner.engine.holders_page(event, cursor).await?;
-            for (seat, booking) in page.items {
-                let unreadable = || Fault::Unreadable(format!("booking {booking:?}"));
-                let booking = booking.parse().map_err(|_| unreadable())?;
-                holders.push((seat, inner.hashes.booking(booking)));
-            }
-            next = page.next;
-        }
-        let mut next = Some(Cursor::default());
-        while let Some(cursor) = next {
             let page = inner.engine.bookings_page(event, cursor).await?;
             for (id, booking) in page.items {
                 let booking = booking.map_err(|e| Fault::Unreadable(format!("{id}: {e}")))?;
@@ -120,6 +132,16 @@ impl Lists {
                 if let Some(live) = live {
                     bookings.push((inner.hashes.booking(booking.id), live));
                 }
+            }
+            next = page.next;
+        }
+        let mut next = Some(Cursor::default());
+        while let Some(cursor) = next {
+            let page = inner.engine.holders_page(event, cursor).await?;
+            for (seat, booking) in page.items {
+                let unreadable = || Fault::Unreadable(format!("booking {booking:?}"));
+                let booking = booking.parse().map_err(|_| unreadable())?;
+                holders.push((seat, inner.hashes.booking(booking)));
             }
             next = page.next;
         }

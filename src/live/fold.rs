@@ -50,6 +50,9 @@ pub(super) struct Fold {
     /// Seats that live bookings of a user name, as the limit a user counts them.
     users: HashMap<Holder, u32>,
     deadlines: BTreeSet<(i64, u64)>,
+    /// Seats that live bookings name, and seats that a booking has.
+    named: u64,
+    held: u64,
 }
 
 impl Fold {
@@ -66,8 +69,15 @@ impl Fold {
     /// Says who has a seat. A seat that there is not is left alone.
     pub fn set_holder(&mut self, seat: SeatId, holder: u64) {
         if let Some(kept) = self.holders.get_mut(seat.0 as usize).filter(|_| seat.0 > 0) {
+            let is_held = |holder| u64::from(!matches!(holder, FREE | HOUSE));
+            self.held = self.held + is_held(holder) - is_held(*kept);
             *kept = holder;
         }
+    }
+
+    /// Whether a live booking lacks one of its seats, which the archive gave to another sale.
+    pub fn has_displaced(&self) -> bool {
+        self.named != self.held
     }
 
     /// The booking that has a seat.
@@ -106,6 +116,7 @@ impl Fold {
             None => self.live.remove(&booking),
         };
         if let Some(before) = before {
+            self.named -= u64::from(before.seats);
             self.deadlines.remove(&(before.deadline_ms, booking));
             if let Some(seats) = self.users.get_mut(&before.user) {
                 *seats = seats.saturating_sub(before.seats);
@@ -115,6 +126,7 @@ impl Fold {
             }
         }
         if let Some(live) = to {
+            self.named += u64::from(live.seats);
             *self.users.entry(live.user).or_default() += live.seats;
             if live.deadline_ms > 0 {
                 self.deadlines.insert((live.deadline_ms, booking));
@@ -146,9 +158,10 @@ impl Fold {
         let booking = hashes.booking(t.booking);
         let user = hashes.user(&t.user);
         let live = LiveBooking::of(t.status, user, t.seats.len(), t.deadline_ms);
+        let was_live = self.live.contains_key(&booking);
         for seat in t.seats.iter().copied() {
             let holder = self.holder(seat);
-            if live.is_some() && takes(entry, holder) {
+            if live.is_some() && takes(entry, was_live, holder) {
                 self.set_holder(seat, booking);
             } else if live.is_none() && holder == booking {
                 // A booking frees only seats that it holds itself.
@@ -164,14 +177,15 @@ impl Fold {
 }
 
 /// Whether an entry's booking takes a seat with this holder; otherwise it keeps what it has.
-fn takes(entry: &Entry, holder: u64) -> bool {
+fn takes(entry: &Entry, was_live: bool, holder: u64) -> bool {
     match entry.kind {
         // A confirmation takes also the seats of sales that the archive judged otherwise.
         Kind::Hold | Kind::Confirmed => true,
         // Money that came late finds its seats free, or keeps them.
         Kind::Sold => entry.detail == "late",
-        // A payment that was lost gets those of its seats that no other sale or payment has.
-        Kind::Restored => matches!(holder, FREE | HOUSE),
+        // A payment that was lost gets those of its seats that no other sale or payment has. One that
+        // Redis has keeps what it has: a seat that it lost may be free again.
+        Kind::Restored => !was_live && matches!(holder, FREE | HOUSE),
         _ => false,
     }
 }

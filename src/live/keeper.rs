@@ -73,6 +73,8 @@ fn look_over(inner: &Inner, missing: &mut HashMap<EventId, Missing>) -> Duration
         let unused_for = slot.unused_for();
         match slot.view() {
             Some(_) if unused_for > inner.settings.idle => {
+                // In this order: whoever has found the slot before sees that it is followed no more.
+                slot.put(None);
                 inner.remove(*event);
                 inner.observer.view("idle");
             }
@@ -156,13 +158,16 @@ fn note_built(
             inner.observer.view("built");
         }
         Err(fault) => {
-            inner.observer.view("failed");
             match &fault {
                 // Its bytes and its lists disagree: a defect, or somebody else's writes.
                 Fault::Differs(_) | Fault::Unreadable(_) => {
+                    inner.observer.view("differs");
                     tracing::error!(event_id = event.0, %fault, "no live view of this event");
                 }
-                _ => tracing::debug!(event_id = event.0, %fault, "a live view was not built"),
+                _ => {
+                    inner.observer.view("failed");
+                    tracing::debug!(event_id = event.0, %fault, "a live view was not built");
+                }
             }
             if let Some(one) = missing.get_mut(&event) {
                 one.is_building = false;
@@ -216,10 +221,10 @@ async fn asked_or(inner: &Inner, bound: Duration) {
 }
 
 fn note_staleness(inner: &Inner, age: Duration, stays_stale: bool) {
-    let is_cut_off = inner.partitions.iter().any(|one| !one.chain().is_connected);
+    let is_connected = inner.is_connected();
     let mut state = inner.state.lock().unwrap_or_else(PoisonError::into_inner);
     state.age_ms = u64::try_from(age.as_millis()).unwrap_or(u64::MAX);
-    state.is_stale = stays_stale || is_cut_off;
+    state.is_stale = stays_stale || !is_connected;
 }
 
 async fn beat(inner: &Inner, partition: Partition, min_age: Duration) {

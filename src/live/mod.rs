@@ -2,6 +2,7 @@
 //!
 //! ```text
 //!  booking log ──► tail (one a lane) ──► settlements: wakes waiting confirmations
+//!                     ├──► expiries: tells whose hold has lapsed
 //!                     │
 //!                     └──► slots ──► views: every seat of an event, at the newest version
 //!                            ▲
@@ -15,11 +16,14 @@
 //! `staleness` ago, and no more.
 
 mod building;
+mod cell;
 mod changes;
+mod expiries;
 mod fold;
 mod freshness;
 mod hashes;
 mod keeper;
+mod listener;
 mod settlements;
 mod slot;
 mod tail;
@@ -34,17 +38,19 @@ use arc_swap::ArcSwap;
 use tokio::sync::{Notify, watch};
 use tokio::task::JoinHandle;
 
-use crate::domain::{Entry, EventId, Partition, UserId};
+use crate::domain::{Entry, EventId, LogId, Partition, UserId};
 use crate::redis::{Engine, Keys, RedisClock};
 
 use building::{Fault, Keeping};
 pub use changes::Changes;
+pub use expiries::{Expired, Expiries, ExpiryWatch, Notice};
 use freshness::Freshness;
 use hashes::Hashes;
 pub use hashes::Holder;
+use listener::Listener;
 pub use settlements::{Settlements, Waiter};
-pub use slot::{Mark, Slot};
-use tail::{Hears, Lost, Place};
+pub use slot::{Mark, NoMark, Slot};
+use tail::Lost;
 pub use view::{Seat, Shot, View};
 
 /// Pause between looks at a view that is waited for.
@@ -74,7 +80,8 @@ impl Default for LiveSettings {
 /// Told of what becomes of views; metrics hang here.
 pub trait LiveObserver: Send + Sync {
     /// A view was `built`, or ended: `broken`, `unreadable`, `past` (what its log came to),
-    /// `reopened`, `gap`, `idle`; or could not be built: `failed`.
+    /// `reopened`, `gap`, `idle`; or could not be built: `failed`, `differs` (its lists and bytes
+    /// disagree, or cannot be read: a defect, or somebody else's writes).
     fn view(&self, what: &'static str);
     /// A beat was asked for.
     fn beat(&self);
@@ -109,6 +116,7 @@ struct Inner {
     settings: LiveSettings,
     hashes: Hashes,
     settlements: Settlements,
+    expiries: Expiries,
     partitions: Vec<Followed>,
     /// Replaced whole when an event comes or goes, so that readers take no lock.
     slots: ArcSwap<HashMap<EventId, Arc<Slot>>>,
@@ -133,6 +141,8 @@ struct Chain {
     is_followed: bool,
     /// Whether it is connected.
     is_connected: bool,
+    /// The newest entry that was handed on.
+    read_to: LogId,
     keeping: HashMap<EventId, Keeping>,
 }
 
@@ -152,6 +162,7 @@ impl Live {
             partitions: partitions.map(followed).collect(),
             hashes: Hashes::default(),
             settlements,
+            expiries: Expiries::default(),
             slots: ArcSwap::default(),
             observer,
             wanted: Notify::new(),
@@ -163,7 +174,7 @@ impl Live {
         });
         let mut tasks = Vec::new();
         for lane in engine.lanes() {
-            let listener = Listener { inner: inner.clone(), touched: Vec::new() };
+            let listener = Listener::new(inner.clone());
             tasks.push(tokio::spawn(tail::follow(engine.clone(), lane, listener, stop.clone())));
         }
         tasks.push(tokio::spawn(keeper::keep_views(inner.clone(), stop.clone())));
@@ -181,11 +192,13 @@ impl Live {
     /// An event's view, if it is whole and fresh; if it is not, it soon will be. The caller knows
     /// the event to exist.
     pub fn fresh(&self, event: EventId) -> Option<Arc<View>> {
-        let Some(view) = self.slot(event).view() else {
+        let slot = self.slot(event);
+        let Some(view) = slot.view() else {
             self.inner.wanted.notify_one();
             return None;
         };
-        self.is_fresh(event, Instant::now()).then_some(view)
+        // In this order: else the view of before a fork could be called fresh by what was read after.
+        (self.is_fresh(event, Instant::now()) && slot.has(&view)).then_some(view)
     }
 
     /// Looks at an event's view, if it is whole and fresh, and at Redis' time, Unix ms, at the most.
@@ -205,7 +218,7 @@ impl Live {
         slot.note_used(now);
         let looked = slot.with_view(|view| {
             let redis_now_ms = self.clock(event).at_most_ms(now)?;
-            self.is_fresh(event, now).then(|| look(view, redis_now_ms))
+            (self.is_fresh(event, now) && slot.has(view)).then(|| look(view, redis_now_ms))
         });
         if looked.is_none() {
             self.inner.wanted.notify_one();
@@ -253,6 +266,16 @@ impl Live {
         self.inner.hashes.user(user)
     }
 
+    /// Whether the tail has its connections.
+    pub fn is_connected(&self) -> bool {
+        self.inner.is_connected()
+    }
+
+    /// Who watches for holds that lapse.
+    pub fn expiries(&self) -> &Expiries {
+        &self.inner.expiries
+    }
+
     /// How things are.
     pub fn state(&self) -> LiveState {
         *self.inner.state.lock().unwrap_or_else(PoisonError::into_inner)
@@ -276,6 +299,10 @@ impl Inner {
 
     fn chain_of(&self, event: EventId) -> MutexGuard<'_, Chain> {
         self.followed(self.keys().partition_of(event)).chain()
+    }
+
+    fn is_connected(&self) -> bool {
+        self.partitions.iter().all(|one| one.chain().is_connected)
     }
 
     fn find(&self, event: EventId) -> Option<Arc<Slot>> {
@@ -309,6 +336,13 @@ impl Inner {
         }
         chain.keeping.insert(event, Keeping::default());
         Ok(Kept { inner: self, event })
+    }
+
+    /// Whether the tail has come so far since it began to keep an event's entries.
+    fn has_read(&self, event: EventId, at: LogId) -> Result<bool, Fault> {
+        let chain = self.chain_of(event);
+        let is_void = chain.keeping.get(&event).is_none_or(Keeping::is_void);
+        if is_void { Err(Fault::Lost) } else { Ok(chain.read_to >= at) }
     }
 
     fn take_kept(&self, event: EventId) -> Result<Vec<Entry>, Fault> {
@@ -360,65 +394,5 @@ struct Kept<'a> {
 impl Drop for Kept<'_> {
     fn drop(&mut self) {
         self.inner.chain_of(self.event).keeping.remove(&self.event);
-    }
-}
-
-/// Brings what one tail reads into the views.
-struct Listener {
-    inner: Arc<Inner>,
-    /// Views that were changed by this read: who listens is told once.
-    touched: Vec<Arc<Slot>>,
-}
-
-impl Hears for Listener {
-    fn begins(&mut self, partition: Partition, _: &Place) {
-        self.inner.followed(partition).chain().is_followed = true;
-        self.inner.wanted.notify_one();
-    }
-
-    fn hears(&mut self, partition: Partition, entry: &Entry) {
-        let inner = &self.inner;
-        inner.settlements.learn(entry);
-        let followed = inner.followed(partition);
-        if let Some(event) = entry.event {
-            // One lock for both: an entry is kept for a building, or in its view, or, while the
-            // view is put in place, still to come.
-            let mut chain = followed.chain();
-            if let Some(keeping) = chain.keeping.get_mut(&event) {
-                keeping.keep(entry);
-            }
-            if let Some(slot) = inner.find(event)
-                && let Some(view) = slot.view()
-            {
-                match view.apply(entry, &inner.hashes) {
-                    Ok(()) => self.touched.push(slot),
-                    Err(ends) => {
-                        slot.put(None);
-                        inner.observer.view(ends.word());
-                        inner.wanted.notify_one();
-                    }
-                }
-            }
-        }
-        followed.freshness.note_entry(entry.time_ms);
-    }
-
-    fn lost(&mut self, partition: Partition, why: Lost) {
-        self.inner.lose(partition, why);
-    }
-
-    fn pauses(&mut self) {
-        self.touched.dedup_by_key(|slot| slot.event());
-        self.touched.drain(..).for_each(|slot| slot.tell());
-    }
-
-    fn connected(&mut self, lane: &[Partition], is_connected: bool) {
-        for partition in lane {
-            self.inner.followed(*partition).chain().is_connected = is_connected;
-        }
-    }
-
-    fn is_held_up(&self) -> bool {
-        self.inner.held_up.load(Ordering::Relaxed)
     }
 }

@@ -1,5 +1,7 @@
 //! One event's place among the views: it stays while its view is lost and built again.
 
+use std::fmt;
+use std::str::FromStr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -20,6 +22,26 @@ pub struct Mark {
     pub generation: u64,
     /// The version.
     pub version: u64,
+}
+
+/// As clients are told it: `generation-version`.
+impl fmt::Display for Mark {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}-{}", self.generation, self.version)
+    }
+}
+
+/// A text that is no mark.
+#[derive(Debug, PartialEq, Eq)]
+pub struct NoMark;
+
+impl FromStr for Mark {
+    type Err = NoMark;
+    fn from_str(text: &str) -> Result<Self, NoMark> {
+        let number = |text: &str| text.parse().map_err(|_| NoMark);
+        let (generation, version) = text.split_once('-').ok_or(NoMark)?;
+        Ok(Mark { generation: number(generation)?, version: number(version)? })
+    }
 }
 
 /// One event's place.
@@ -52,6 +74,11 @@ impl Slot {
     /// The view, fresh or not; `None` while it is being built.
     pub fn view(&self) -> Option<Arc<View>> {
         self.view.load_full()
+    }
+
+    /// Whether this is still the view.
+    pub(super) fn has(&self, view: &View) -> bool {
+        self.view.load().as_ref().is_some_and(|now| std::ptr::eq(Arc::as_ptr(now), view))
     }
 
     /// Told of every change: entries that were taken in, a view that was lost or built. Who

@@ -2,15 +2,18 @@
 //!
 //! *Written* by the tail alone, entry by entry. *Read* by requests without a lock: each seat has a
 //! turn counter, odd while it is being changed, and a reader who meets a change is told nothing
-//! about the seat, which refuses nobody. What needs the whole (a copy of the bytes, the changes
-//! since a version) is read under the writer's lock.
+//! about the seat, which refuses nobody. What is read of several seats is checked in the same way,
+//! by the view's own turn ([`View::unchanged`]). What needs the whole (a copy of the bytes, the
+//! changes since a version) is read under the writer's lock.
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicI64, AtomicU8, AtomicU32, AtomicU64, Ordering, fence};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU8, AtomicU32, AtomicU64, Ordering, fence};
 use std::sync::{Mutex, MutexGuard, PoisonError, RwLock};
 
 use crate::domain::{Entry, EventId, EventStatus, Inventory, Kind, LogId, SeatId, SeatState};
 
+use super::cell::Cell;
+pub use super::cell::Seat;
 use super::changes::{Changes, Kept};
 use super::fold::Fold;
 use super::hashes::{Hashes, Holder};
@@ -27,10 +30,13 @@ pub struct View {
     event: EventId,
     generation: u64,
     version: AtomicU64,
+    /// Odd while an entry is taken in.
+    turn: AtomicU32,
     status: AtomicU8,
     on_sale_at_ms: AtomicI64,
     next_deadline_ms: AtomicI64,
     available: AtomicU32,
+    has_displaced: AtomicBool,
     /// Free seats of each [`BLOCK_SEATS`] seats.
     free: Box<[AtomicU32]>,
     cells: Box<[Cell]>,
@@ -44,26 +50,6 @@ struct Writer {
     kept: Kept,
     /// Entries up to here are in the view.
     applied_to: LogId,
-}
-
-/// One seat for readers.
-struct Cell {
-    turn: AtomicU32,
-    /// The inventory's byte.
-    byte: AtomicU8,
-    holder: AtomicU64,
-    deadline_ms: AtomicI64,
-}
-
-/// A seat as a view has it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Seat {
-    /// Its state.
-    pub state: SeatState,
-    /// Who has it.
-    pub holder: Holder,
-    /// When the hold on it lapses by itself, Unix ms; 0: it does not.
-    pub deadline_ms: i64,
 }
 
 /// All seats at one version.
@@ -121,10 +107,12 @@ impl View {
             event: beginning.event,
             generation: beginning.generation,
             version: AtomicU64::new(beginning.version),
+            turn: AtomicU32::new(0),
             status: AtomicU8::new(beginning.status as u8),
             on_sale_at_ms: AtomicI64::new(beginning.on_sale_at_ms),
             next_deadline_ms: AtomicI64::new(fold.next_deadline_ms().unwrap_or(NEVER)),
             available: AtomicU32::new(inventory.totals().available),
+            has_displaced: AtomicBool::new(fold.has_displaced()),
             free: (0..seats.div_ceil(BLOCK_SEATS)).map(|_| AtomicU32::default()).collect(),
             cells,
             users: (0..USER_SHARDS).map(|_| RwLock::default()).collect(),
@@ -139,7 +127,7 @@ impl View {
             let booking = writer.fold.booking_on(SeatId(index as u32 + 1));
             let (holder, deadline_ms) =
                 booking.map_or((Holder::NOBODY, 0), |b| (b.user, b.deadline_ms));
-            cell.write(cell.byte.load(Ordering::Relaxed), holder, deadline_ms);
+            cell.write(cell.byte(), holder, deadline_ms);
             if cell.state() == Some(SeatState::Available) {
                 view.free[index / BLOCK_SEATS].fetch_add(1, Ordering::Relaxed);
             }
@@ -196,6 +184,15 @@ impl View {
         self.cells.get((seat.0 as usize).checked_sub(1)?)?.read()
     }
 
+    /// What is read here, if it is of one version: `None` if an entry was taken in meanwhile.
+    pub fn unchanged<T>(&self, read: impl FnOnce() -> T) -> Option<T> {
+        let turn = self.turn.load(Ordering::Acquire);
+        let told = read();
+        fence(Ordering::Acquire);
+        let is_whole = turn.is_multiple_of(2) && self.turn.load(Ordering::Relaxed) == turn;
+        is_whole.then_some(told)
+    }
+
     /// How many seats from `first` to `last` are free.
     pub fn free_between(&self, first: SeatId, last: SeatId) -> u32 {
         let end = (last.0 as usize).min(self.cells.len());
@@ -222,15 +219,18 @@ impl View {
         shard.get(&user).copied().unwrap_or_default()
     }
 
+    /// Whether a live booking lacks one of its seats, which the archive gave to another sale.
+    pub fn has_displaced(&self) -> bool {
+        self.has_displaced.load(Ordering::Relaxed)
+    }
+
     /// All seats at one version.
     pub fn shot(&self) -> Shot {
         let writer = self.writer();
         Shot {
             generation: self.generation,
             version: self.version(),
-            inventory: Inventory::of_known(
-                self.cells.iter().map(|cell| cell.byte.load(Ordering::Relaxed)),
-            ),
+            inventory: Inventory::of_known(self.cells.iter().map(|cell| cell.byte())),
             time_ms: writer.kept.time_ms(),
         }
     }
@@ -256,12 +256,18 @@ impl View {
         if entry.event_version != version {
             return Err(Ends::Gap);
         }
-        match entry.kind {
-            Kind::Opened | Kind::Unloaded => return Err(Ends::Reopened),
-            Kind::Event => self.operate(&entry.detail),
-            _ => {}
+        if matches!(entry.kind, Kind::Opened | Kind::Unloaded) {
+            return Err(Ends::Reopened);
+        }
+        let turn = self.turn.load(Ordering::Relaxed);
+        self.turn.store(turn.wrapping_add(1), Ordering::Relaxed);
+        fence(Ordering::Release);
+        if entry.kind == Kind::Event {
+            self.operate(&entry.detail);
         }
         let learnt = writer.fold.learn(entry, hashes);
+        // Before its seats: who sees that one is another's sees this, too.
+        self.has_displaced.store(writer.fold.has_displaced(), Ordering::Relaxed);
         let mut changed = Vec::with_capacity(learnt.seats.len());
         for seat in learnt.seats {
             if let Some(state) = self.repaint(&writer.fold, seat) {
@@ -276,6 +282,7 @@ impl View {
         writer.kept.push(changed, entry.time_ms);
         writer.applied_to = entry.id;
         self.version.store(version, Ordering::Release);
+        self.turn.store(turn.wrapping_add(2), Ordering::Release);
         Ok(())
     }
 
@@ -289,7 +296,7 @@ impl View {
         let (holder, deadline_ms) = fold
             .booking_on(seat)
             .map_or((Holder::NOBODY, 0), |booking| (booking.user, booking.deadline_ms));
-        let begins_row = cell.byte.load(Ordering::Relaxed).is_ascii_uppercase();
+        let begins_row = cell.byte().is_ascii_uppercase();
         cell.write(state.byte(begins_row), holder, deadline_ms);
         if before == Some(state) {
             return None;
@@ -334,40 +341,5 @@ impl View {
     }
 }
 
-impl Cell {
-    fn new(byte: u8) -> Self {
-        Cell {
-            turn: AtomicU32::new(0),
-            byte: AtomicU8::new(byte),
-            holder: AtomicU64::new(0),
-            deadline_ms: AtomicI64::new(0),
-        }
-    }
-
-    fn state(&self) -> Option<SeatState> {
-        SeatState::from_byte(self.byte.load(Ordering::Relaxed))
-    }
-
-    /// All three or nothing: whoever sees the same even turn before and after has read one write.
-    fn read(&self) -> Option<Seat> {
-        let turn = self.turn.load(Ordering::Acquire);
-        let byte = self.byte.load(Ordering::Relaxed);
-        let holder = Holder(self.holder.load(Ordering::Relaxed));
-        let deadline_ms = self.deadline_ms.load(Ordering::Relaxed);
-        fence(Ordering::Acquire);
-        let is_whole = turn.is_multiple_of(2) && self.turn.load(Ordering::Relaxed) == turn;
-        let state = SeatState::from_byte(byte)?;
-        is_whole.then_some(Seat { state, holder, deadline_ms })
-    }
-
-    /// By one writer at a time: whoever has the view's writer.
-    fn write(&self, byte: u8, holder: Holder, deadline_ms: i64) {
-        let turn = self.turn.load(Ordering::Relaxed);
-        self.turn.store(turn.wrapping_add(1), Ordering::Relaxed);
-        fence(Ordering::Release);
-        self.byte.store(byte, Ordering::Relaxed);
-        self.holder.store(holder.0, Ordering::Relaxed);
-        self.deadline_ms.store(deadline_ms, Ordering::Relaxed);
-        self.turn.store(turn.wrapping_add(2), Ordering::Release);
-    }
-}
+#[cfg(test)]
+mod tests;

@@ -14,8 +14,8 @@ use crate::domain::limits::{DESCRIPTION_BYTES_MAX, HOLD_SECONDS_MAX, NAME_BYTES_
 use crate::domain::{Event, EventId, EventStatus, Layout, LoadState};
 use crate::redis::{Code, Detail, Engine};
 
-/// Overdue holds released before a seat map is shown.
-const OVERDUE_BATCH: i64 = 64;
+/// Overdue holds released before seats are shown.
+pub(super) const OVERDUE_BATCH: i64 = 64;
 
 /// The use cases of events.
 pub struct Events {
@@ -158,20 +158,6 @@ impl Sale {
     /// See [`Events::create`].
     pub async fn create_event(&self, new: NewEvent) -> Result<EventView, SaleError> {
         self.inner.events.create(new).await
-    }
-
-    /// See [`Events::get`].
-    pub async fn event(&self, id: EventId) -> Result<EventView, SaleError> {
-        self.inner.events.get(id).await
-    }
-
-    /// See [`Events::list`].
-    pub async fn events(
-        &self,
-        page: u64,
-        page_size: u32,
-    ) -> Result<(Vec<EventView>, u64), SaleError> {
-        self.inner.events.list(page, page_size).await
     }
 
     /// See [`Events::change`].

@@ -9,7 +9,7 @@ use super::refusal::Case;
 use super::unfinished::Call;
 use super::{BookingView, HoldRequest, Sale, SaleError, unix_now_ms};
 use crate::domain::idempotency::{Scope, derived_digest, explicit_digest};
-use crate::domain::{BookingId, Event, SeatId};
+use crate::domain::{BookingId, Event, EventId, SeatId};
 use crate::redis::{Answer, Body, Code, HoldCall, RedisError, new_nonce};
 
 /// Calls of one request that decided nothing: the event was refreshed, or a booking id was taken.
@@ -34,6 +34,11 @@ pub struct Weighed {
 }
 
 impl Weighed {
+    /// For which event it is.
+    pub fn event(&self) -> EventId {
+        self.event.id
+    }
+
     /// Names the trace under which it is done.
     pub fn traced(mut self, trace: String) -> Self {
         self.request.trace = trace;
@@ -97,9 +102,11 @@ impl Sale {
     /// booking while that lives.
     pub async fn hold(&self, weighed: Weighed) -> Result<BookingView, SaleError> {
         let (event, user) = (weighed.event.id, weighed.request.user.clone());
-        let held = self.hold_in_redis(weighed).await;
-        if matches!(held, Ok(_) | Err(SaleError::Unavailable { unknown: true, .. })) {
-            self.inner.recent.note(event, &user);
+        let may_have = self.inner.recent.unless_refused(event, &user);
+        // Boxed: it is large, and those who wait for it are deep.
+        let held = Box::pin(self.hold_in_redis(weighed)).await;
+        if !matches!(held, Ok(_) | Err(SaleError::Unavailable { unknown: true, .. })) {
+            may_have.refused();
         }
         held
     }

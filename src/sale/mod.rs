@@ -18,11 +18,13 @@ mod load;
 mod notices;
 pub mod opening;
 mod own_key;
+mod paced;
 mod paying;
 pub mod policy;
 mod refusal;
 pub mod replay;
 pub mod restore;
+mod seats;
 pub mod story;
 pub mod types;
 mod unfinished;
@@ -53,11 +55,14 @@ pub use hold::{AtOnce, Weighed};
 pub use house::{ArchivedBlock, BlockRequest, HouseSeats};
 pub use load::Loading;
 pub use notices::Noticed;
+pub use paced::Paced;
 pub use paying::{
     Cashier, CheckOptions, Difference, Mended, MoneyTotals, PaymentsReport, Reconciled, Wait,
 };
 use refusal::Recent;
 pub use refusal::{HOPELESS, Hopeless};
+pub use seats::Newest;
+use seats::Reads;
 pub use types::*;
 use unfinished::Unfinished;
 pub use unload::Unloading;
@@ -93,6 +98,9 @@ pub struct SaleSettings {
     pub token_ttl_ms: i64,
     /// The settings of waiting rooms that nobody set anything for.
     pub room_defaults: RoomSettings,
+    /// How often a second Redis is asked for an event's counts, at the most, where its view is not
+    /// fresh.
+    pub looks_per_second: u32,
     /// Name of the worker's consumer group: settling acknowledges nothing from here, but the
     /// archive's completeness (`as_of`) is read off it.
     pub worker_group: String,
@@ -128,6 +136,7 @@ struct Inner {
     faults: Arc<Faults>,
     settlements: Settlements,
     live: Live,
+    reads: Reads,
     recent: Recent,
     warmth: Warmth,
     observer: Arc<dyn SaleObserver>,
@@ -234,6 +243,7 @@ impl Sale {
             faults,
             settlements,
             live,
+            reads: Reads::new(settings.looks_per_second),
             recent: Recent::new(unseen_for),
             warmth,
             observer,

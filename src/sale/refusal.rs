@@ -106,6 +106,11 @@ impl Recent {
         }
     }
 
+    /// The same, when this goes: unless it is told that the caller was refused.
+    pub fn unless_refused<'a>(&'a self, event: EventId, user: &'a UserId) -> MayHave<'a> {
+        MayHave { recent: self, event, user, is_refused: false }
+    }
+
     /// Whether a caller may have been granted something lately.
     fn knows(&self, event: EventId, user: &UserId, now: Instant) -> bool {
         if self.at_ms(now) > self.noted_until_ms.load(Ordering::Relaxed) {
@@ -144,6 +149,29 @@ impl Recent {
     }
 }
 
+/// A caller who may be granted something: also one who hangs up before the answer comes.
+pub(super) struct MayHave<'a> {
+    recent: &'a Recent,
+    event: EventId,
+    user: &'a UserId,
+    is_refused: bool,
+}
+
+impl MayHave<'_> {
+    /// Nothing was granted.
+    pub fn refused(mut self) {
+        self.is_refused = true;
+    }
+}
+
+impl Drop for MayHave<'_> {
+    fn drop(&mut self) {
+        if !self.is_refused {
+            self.recent.note(self.event, self.user);
+        }
+    }
+}
+
 /// One request before one view.
 pub(super) struct Case<'a> {
     pub live: &'a Live,
@@ -173,7 +201,9 @@ impl Case<'_> {
                 return Some(refusal);
             }
             match self.choice {
-                Choice::Seats { seats, .. } => of_seats(view, seats, holder, now_at_most_ms),
+                Choice::Seats { seats, .. } => of_seats(view, seats, holder, now_at_most_ms)
+                    // Perhaps for a booking of theirs that lost its seats: it answers while it lives.
+                    .filter(|_| !view.has_displaced() || has_nothing()),
                 search @ Choice::Search { .. } => {
                     too_few(view, search, now_at_most_ms).filter(|_| has_nothing())
                 }
@@ -240,12 +270,12 @@ fn is_surely_taken(seat: &Seat, now_at_most_ms: i64) -> bool {
 /// Whether no section has so many free seats, adjacent or not.
 fn too_few(view: &View, search: &Choice, now_at_most_ms: i64) -> Option<(Hopeless, SaleError)> {
     let Choice::Search { wanted, places, .. } = search else { return None };
-    // Lapsed holds are free seats that nobody has released yet; the next call does.
-    if view.next_deadline_ms().is_some_and(|at_ms| at_ms <= now_at_most_ms) {
-        return None;
-    }
-    let has_room =
-        places.iter().any(|place| view.free_between(place.section, place.last) >= wanted.seats);
+    // Of one version: a seat may come free behind the count while another is taken ahead of it.
+    let has_room = view.unchanged(|| {
+        // Lapsed holds are free seats that nobody has released yet; the next call does.
+        view.next_deadline_ms().is_some_and(|at_ms| at_ms <= now_at_most_ms)
+            || places.iter().any(|p| view.free_between(p.section, p.last) >= wanted.seats)
+    })?;
     (!has_room).then(|| (Hopeless::TooFew, search.too_few()))
 }
 
@@ -272,6 +302,19 @@ mod tests {
         }
         assert!(known_until - noted_at >= keep, "{:?}", known_until - noted_at);
         assert!(!knows(EventId(2), &ann) && !knows(event, &user("bob")));
+    }
+
+    #[test]
+    fn only_who_was_refused_is_not_known() {
+        let recent = Recent::new(Duration::from_secs(600));
+        let (ann, bob) = (user("ann"), user("bob"));
+        recent.unless_refused(EventId(1), &ann).refused();
+        let now = Instant::now();
+        assert!(!recent.knows(EventId(1), &ann, now));
+        // Whoever hangs up takes it along.
+        drop(recent.unless_refused(EventId(1), &bob));
+        let now = Instant::now();
+        assert!(recent.knows(EventId(1), &bob, now) && !recent.knows(EventId(1), &ann, now));
     }
 
     #[test]

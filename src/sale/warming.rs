@@ -1,5 +1,5 @@
 //! Views of the sales that are open, or soon will be, are in memory before anybody asks: at the
-//! start, before the process says that it is ready; later, ahead of each sale's time. Views of other
+//! start, once the log is followed and before the process says that it is ready; later, ahead of each sale's time. Views of other
 //! events are built when somebody asks.
 
 use std::sync::Arc;
@@ -72,7 +72,8 @@ async fn warm_up(archive: &Archive, live: &Live) {
         }
     };
     let lacking = || sales.iter().filter(|event| live.slot(**event).view().is_none()).count();
-    while lacking() > 0 && Instant::now() < until {
+    let is_behind = || !live.is_connected() || live.state().is_stale;
+    while (lacking() > 0 || is_behind()) && Instant::now() < until {
         tokio::time::sleep(STEP).await;
     }
     match lacking() {

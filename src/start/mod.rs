@@ -288,6 +288,7 @@ pub fn sale_settings(config: &Config) -> SaleSettings {
         log_entries_max: config.log_entries_max,
         token_ttl_ms: ms(config.waiting_room_token_ttl_seconds),
         room_defaults: config.room_defaults(),
+        looks_per_second: config.seat_map_renders_per_second,
         worker_group: WORKER_GROUP.to_owned(),
     }
 }

@@ -128,9 +128,15 @@ metrics! {
     sockets_refused: IntCounterVec = "holdfast_sockets_refused_total" ["reason"] NO_BUCKETS
         "Sockets that were not opened: all places taken (total, address), another site's page (origin), the process ends (ending).";
     sockets_ended: IntCounterVec = "holdfast_sockets_ended_total" ["kind", "reason"] NO_BUCKETS
-        "Sockets that ended: by the client (closed, gone), or dropped (idle, too_many_messages, bad_frame, ending).";
+        "Sockets that ended: by the client (closed, gone), or dropped (idle, stalled, too_many_messages, bad_frame, ending).";
     socket_messages: IntCounterVec = "holdfast_socket_messages_total" ["type"] NO_BUCKETS
         "Messages sent to sockets, by type.";
+    push_ticks: IntCounter = "holdfast_push_ticks_total" [] NO_BUCKETS
+        "Times that changed seats were told, of all events that anybody follows.";
+    push_encodes: IntCounterVec = "holdfast_push_encodes_total" ["what"] NO_BUCKETS
+        "Encodings of what sockets share: changes of a tick (tick), changes since an earlier version (merged), seat maps (snapshot).";
+    push_notices_missed: IntCounter = "holdfast_push_notices_missed_total" [] NO_BUCKETS
+        "Notices of lapsed holds that a socket did not take in time.";
     policy_revision: IntGauge = "holdfast_policy_revision" [] NO_BUCKETS
         "Revision of the operators' changes that the gates go by; 0 is the settings alone.";
     policy_unusable: IntGauge = "holdfast_policy_unusable" [] NO_BUCKETS
@@ -169,6 +175,14 @@ metrics! {
         "Views that were built or failed to be, and that ended: the log broke off (broken, past, unreadable, gap), the event was opened anew (reopened), nobody used it (idle).";
     live_beats: IntCounter = "holdfast_live_beats_total" [] NO_BUCKETS
         "Empty entries asked for, to know that a quiet booking log is alive.";
+    seat_map_looks: IntCounterVec = "holdfast_seat_map_looks_total" ["from"] NO_BUCKETS
+        "Times an event's seats were looked up for all who ask: in the live view (view), in Redis (redis), or found unchanged (unchanged).";
+    seat_map_renders: IntCounterVec = "holdfast_seat_map_renders_total" ["form"] NO_BUCKETS
+        "Bodies of seats and counts that were rendered, by form.";
+    seat_map_answers: IntCounterVec = "holdfast_seat_map_answers_total" ["how"] NO_BUCKETS
+        "Answers with seats and counts: from a body that was there (shared), rendered for it (rendered), rendered as it was sent (streamed), without a body (not_modified).";
+    seat_map_bytes: IntGauge = "holdfast_seat_map_bytes" [] NO_BUCKETS
+        "Bytes of rendered bodies in memory.";
 
     webhooks: IntCounterVec = "holdfast_webhooks_total" ["result"] NO_BUCKETS
         "Webhooks of the payment provider, by what became of them.";

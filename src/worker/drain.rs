@@ -88,19 +88,17 @@ impl Lane {
         had_read: &mut bool,
     ) -> Result<(), RedisError> {
         self.read_left_over(reader).await?;
-        let shutdown = self.worker.shutdown.clone();
-        loop {
+        while !self.worker.shutdown.is_requested() {
             let count = self.entries_max() as u64;
-            let reads = tokio::select! {
-                reads = reader.group(WORKER_GROUP, &self.worker.consumer, count) => reads?,
-                // What Redis hands out at this very moment is left over for the next start.
-                () = shutdown.requested() => return Ok(()),
-            };
+            // Not given up when it is time to stop, which is a second at most: what Redis hands out at
+            // that very moment would stay with nobody until it is reclaimed.
+            let reads = reader.group(WORKER_GROUP, &self.worker.consumer, count).await?;
             *had_read = true;
             let seams = self.links.follow(&reads);
             self.look_at(seams).await;
             self.begin(Source::New, reads).await;
         }
+        Ok(())
     }
 
     /// Carries what this consumer was given and has not acknowledged.

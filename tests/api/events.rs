@@ -22,7 +22,7 @@ async fn an_event_is_created_with_its_rules() {
     let expected = json!({
         "id": event["id"], "name": "Gala", "description": "An evening", "venue": "Hall",
         "currency": "USD", "starts_at": "2036-06-01T18:00:00.000Z", "on_sale_at": null,
-        "status": "ON_SALE", "total_seats": 12, "available_seats": 12, "is_sold_out": false,
+        "status": "ON_SALE", "total_seats": 12, "available_seats": 12, "availability": "AVAILABLE", "is_sold_out": false,
         "hold_ttl_seconds": 60, "max_hold_seconds": 90, "max_seats_per_user": 4, "orphan_rule": "off",
         "cancellation": "allowed", "cancel_until": null,
         "created_at": event["created_at"],
@@ -56,14 +56,14 @@ async fn counts_follow_the_sale() {
     let api = shared_api().await;
     let event = api.event(places(2)).await;
     let path = format!("/api/v1/events/{event}");
-    let seen = async || {
-        let body = api.get(&path).send().await.json(200);
-        (body["available_seats"].as_u64().unwrap(), body["is_sold_out"].as_bool().unwrap())
+    let left = async |free: u64| {
+        let shown = api.shown(path.clone(), |event| event["available_seats"] == free).await;
+        (shown["is_sold_out"].as_bool().unwrap(), shown["availability"].clone())
     };
     api.held("ann", event, &[1]).await;
-    assert_eq!(seen().await, (1, false));
+    assert_eq!(left(1).await, (false, json!("AVAILABLE")));
     api.held("bob", event, &[2]).await;
-    assert_eq!(seen().await, (0, true));
+    assert_eq!(left(0).await, (true, json!("SOLD_OUT")));
 }
 
 #[tokio::test]

@@ -7,12 +7,15 @@ use serde_json::{Value, json};
 
 use super::names;
 use crate::support::api::{Api, Place, places, shared_api};
+use crate::support::eventually;
 
 #[tokio::test]
 async fn health_tells_what_each_probe_needs() {
     let api = shared_api().await;
     let live = api.get("/health/live").send().await.json(200);
     assert_eq!(live, json!({ "status": "ok" }));
+    let is_warm = async || api.get("/health/ready").send().await.status == 200;
+    eventually("it is warm", std::time::Duration::from_secs(60), is_warm).await;
     for path in ["/health", "/health/ready"] {
         let reply = api.get(path).send().await;
         let body = reply.json(200);
@@ -102,7 +105,7 @@ async fn the_document_describes_the_whole_api() {
             );
         }
     }
-    assert_eq!(routes, 36, "a new route is a new line in the router's own test, too");
+    assert_eq!(routes, 37, "a new route is a new line in the router's own test, too");
 }
 
 #[tokio::test]

@@ -10,6 +10,12 @@ async fn map(api: &Client, event: u64, query: &str) -> Value {
     api.get(&format!("/api/v1/events/{event}/seats{query}")).send().await.json(200)
 }
 
+/// Waits until so many seats are shown to be free.
+async fn free(api: &Client, event: u64, free: u64) -> Value {
+    let path = format!("/api/v1/events/{event}/seats");
+    api.shown(path, |map| map["available_seats"] == free).await
+}
+
 fn ids(map: &Value) -> Vec<u64> {
     map["seats"].as_array().unwrap().iter().map(|seat| seat["id"].as_u64().unwrap()).collect()
 }
@@ -19,8 +25,9 @@ async fn a_map_has_every_seat_with_its_labels_and_state() {
     let api = shared_api().await;
     let event = api.event(small_event()).await;
     api.held("ann", event, &[2, 9]).await;
-    let map = map(&api, event, "").await;
+    let map = free(&api, event, 10).await;
     let fields = [
+        "availability",
         "available_seats",
         "event_id",
         "full",
@@ -45,8 +52,8 @@ async fn a_map_has_every_seat_with_its_labels_and_state() {
     assert_eq!((&floor["section"], &floor["row_number"]), (&json!("Floor"), &Value::Null));
     assert_eq!((&floor["seat_number"], &floor["price"]), (&json!(4), &json!(2000)));
     assert!(floor["seat_label"].is_string());
-    let stalls = json!({ "name": "Stalls", "price": 5000, "total_seats": 8, "available_seats": 7,
-        "held_seats": 1, "booked_seats": 0, "blocked_seats": 0 });
+    let stalls = json!({ "name": "Stalls", "price": 5000, "total_seats": 8, "availability": "AVAILABLE",
+        "available_seats": 7, "held_seats": 1, "booked_seats": 0, "blocked_seats": 0 });
     assert_eq!(map["sections"][0], stalls);
 }
 
@@ -55,6 +62,7 @@ async fn a_map_is_filtered_by_section_and_status() {
     let api = shared_api().await;
     let event = api.event(small_event()).await;
     api.held("ann", event, &[2, 9]).await;
+    free(&api, event, 10).await;
     assert_eq!(ids(&map(&api, event, "?section=Floor").await), [9, 10, 11, 12]);
     assert_eq!(ids(&map(&api, event, "?status=HOLD").await), [2, 9]);
     assert_eq!(ids(&map(&api, event, "?status=AVAILABLE&section=Floor").await), [10, 11, 12]);
@@ -87,11 +95,16 @@ async fn an_unchanged_map_is_not_sent_again() {
     assert_eq!(same["full"], false);
 
     api.held("ann", event, &[1]).await;
+    free(&api, event, 11).await;
     let changed = known(&etag).await;
     assert!(changed.json(200)["version"].as_u64() > body["version"].as_u64());
     assert_ne!(changed.header("etag"), Some(etag.as_str()));
+    // One version on, one seat is another; that of an earlier generation is worth nothing.
     let changed = map(&api, event, &since).await;
-    assert_eq!((ids(&changed).len(), &changed["full"]), (12, &json!(true)));
+    assert_eq!((ids(&changed), &changed["full"]), (vec![1], &json!(false)));
+    assert_eq!(changed["seats"][0]["status"], "HOLD");
+    let whole = map(&api, event, "?since=0-1").await;
+    assert_eq!((ids(&whole).len(), &whole["full"]), (12, &json!(true)));
 }
 
 #[tokio::test]
@@ -99,6 +112,7 @@ async fn a_map_is_one_byte_a_seat_for_who_wants_it() {
     let api = shared_api().await;
     let event = api.event(small_event()).await;
     api.held("ann", event, &[2, 12]).await;
+    free(&api, event, 10).await;
     let path = format!("/api/v1/events/{event}/seats");
     let raw = api.get(&path).header("Accept", "application/octet-stream").send().await;
     assert_eq!((raw.status, raw.text().as_str()), (200, "1AhaAaaaaAaah"));
@@ -132,8 +146,9 @@ async fn availability_counts_every_state_by_section() {
     let event = api.event(small_event()).await;
     api.held("ann", event, &[2, 9, 10]).await;
     let path = format!("/api/v1/events/{event}/availability");
-    let body = api.get(&path).send().await.json(200);
+    let body = api.shown(path, |counts| counts["held_seats"] == 3).await;
     let fields = [
+        "availability",
         "available_seats",
         "blocked_seats",
         "booked_seats",

@@ -29,7 +29,7 @@ use holdfast::sale::Confirmed;
 use crate::support::ctl::{Ran, holdfastctl};
 use crate::support::servers::{Server, shared_mongodb, shared_redis};
 use crate::support::worker::{WorkerProcess, WorkerSpec};
-use crate::support::world::World;
+use crate::support::world::{World, sale_settings};
 use crate::support::{Flavor, eventually};
 
 /// Bound of what a worker has to archive.
@@ -44,7 +44,7 @@ struct Shop {
 impl Shop {
     async fn new(flavor: Flavor) -> Self {
         let redis = shared_redis(flavor);
-        Shop { world: World::without_views(redis, shared_mongodb()).await, redis }
+        Shop { world: World::without_views(redis, shared_mongodb(), sale_settings()).await, redis }
     }
 
     /// Whichever Redis is there; for what does not hang on the flavor.

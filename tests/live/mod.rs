@@ -1,16 +1,23 @@
 //! The live view on real servers: what it knows, and when it may be used.
 
+mod fold;
 mod follows;
+mod forks;
+mod reads;
 mod refuses;
+mod soundness;
+mod storms;
+mod watch;
 
+use std::collections::HashMap;
+use std::fmt::Debug;
 use std::sync::Arc;
 use std::time::Duration;
 
-use holdfast::domain::EventId;
-use holdfast::live::{Live, View};
-use holdfast::redis::Detail;
+use holdfast::domain::{Booking, BookingId, EventId, SeatId, Status};
+use holdfast::live::{Holder, Live, Seat, View};
+use holdfast::redis::{Detail, Engine, Snapshot};
 
-use crate::support::eventually;
 use crate::support::world::World;
 
 /// How long anything may take on a busy machine.
@@ -21,19 +28,74 @@ pub async fn fresh(live: &Live, event: EventId) -> Arc<View> {
     live.fresh_within(event, PATIENCE).await.expect("a fresh view")
 }
 
-/// Waits until a view tells what Redis holds, seat by seat and at the same version.
+/// Waits until a view tells what Redis holds: every seat, whose it is and until when, at the same
+/// version.
 pub async fn tells_what_redis_holds(world: &World, live: &Live, event: EventId) {
-    eventually("the view tells what Redis holds", PATIENCE, async || {
-        let Some(view) = live.slot(event).view() else { return false };
-        let snapshot = world.engine.snapshot(event, Detail::Seats).await.unwrap().unwrap();
-        let shot = view.shot();
-        if shot.version != snapshot.version {
-            return false;
+    agrees(&world.engine, live, event).await;
+}
+
+/// The same, of a view without a sale.
+pub async fn agrees(engine: &Engine, live: &Live, event: EventId) {
+    let mut difference = Some("nobody has looked".to_owned());
+    let looked = tokio::time::timeout(PATIENCE, async {
+        while difference.is_some() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+            difference = look(engine, live, event).await;
         }
-        assert_eq!(Some(shot.inventory), snapshot.inventory, "version {}", shot.version);
-        assert_eq!(shot.generation, snapshot.generation);
-        assert_eq!(i64::from(view.available()), snapshot.available);
-        true
-    })
-    .await;
+    });
+    // A view that differs at a version goes on to differ: nothing changes while it is waited for.
+    if looked.await.is_err() {
+        panic!("not within {PATIENCE:?}: {difference:?}");
+    }
+}
+
+/// What speaks against a view's telling what Redis holds now; `None`: it does.
+pub async fn look(engine: &Engine, live: &Live, event: EventId) -> Option<String> {
+    let Some(view) = live.slot(event).view() else { return Some("there is no view".into()) };
+    // A connection that was cut is still being made anew.
+    let snapshot = match engine.snapshot(event, Detail::All).await {
+        Ok(Some(snapshot)) => snapshot,
+        other => return Some(format!("Redis says {other:?}")),
+    };
+    let place = |view: &View| (view.generation(), view.version());
+    if place(&view) != (snapshot.generation, snapshot.version) {
+        let redis = (snapshot.generation, snapshot.version);
+        return Some(format!("the view is at {:?}, Redis at {redis:?}", place(&view)));
+    }
+    difference(live, &view, &snapshot)
+}
+
+/// Where a view tells something else than Redis; `None` if it tells the same.
+fn difference(live: &Live, view: &View, snapshot: &Snapshot) -> Option<String> {
+    let same = |what: &str, view: &dyn Debug, redis: &dyn Debug| {
+        let (view, redis) = (format!("{view:?}"), format!("{redis:?}"));
+        (view != redis).then(|| format!("{what}: the view has {view}, Redis {redis}"))
+    };
+    let bookings: HashMap<BookingId, &Booking> =
+        snapshot.bookings.iter().map(|booking| (booking.id, booking)).collect();
+    let holders: HashMap<SeatId, &Booking> =
+        snapshot.holders.iter().map(|(seat, id)| (*seat, bookings[id])).collect();
+    let inventory = snapshot.inventory.as_ref().expect("asked for");
+    for seat in (1..=inventory.seats()).map(SeatId) {
+        let (holder, deadline_ms) = holders.get(&seat).map_or((Holder::NOBODY, 0), |booking| {
+            let is_hold = booking.status == Status::Hold;
+            (live.holder(&booking.user), if is_hold { booking.deadline_ms } else { 0 })
+        });
+        let state = inventory.state(seat).expect("a state");
+        let told = Some(Seat { state, holder, deadline_ms });
+        if let Some(difference) = same(&format!("{seat:?}"), &view.seat(seat), &told) {
+            return Some(difference);
+        }
+    }
+    let users = snapshot.users.iter().find_map(|(user, count)| {
+        let has = view.seats_of(live.holder(&user.parse().expect("a name")));
+        same(&format!("seats of {user}"), &i64::from(has), count)
+    });
+    let status = view.status();
+    users
+        .or_else(|| same("bytes", &Some(view.shot().inventory), &snapshot.inventory))
+        .or_else(|| same("free", &i64::from(view.available()), &snapshot.available))
+        .or_else(|| same("next", &view.next_deadline_ms(), &snapshot.next_deadline_ms))
+        .or_else(|| same("status", &status.0.word(), &snapshot.status))
+        .or_else(|| same("on sale at", &status.1, &snapshot.on_sale_at_ms))
 }

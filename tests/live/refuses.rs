@@ -1,8 +1,9 @@
 //! What is refused from the view, and what goes to Redis although the view speaks against it.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use holdfast::domain::{EventId, EventStatus, Quantity, SeatId, SeatState};
+use holdfast::domain::{Booking, BookingId, EventId, EventStatus, Quantity, SeatId, SeatState};
+use holdfast::redis::{Code, SettleCall, new_nonce};
 use holdfast::sale::{BookingView, EventChange, HoldRequest, SaleError, SeatsWanted};
 
 use super::{fresh, tells_what_redis_holds};
@@ -216,5 +217,40 @@ async fn who_was_granted_a_seat_is_answered_before_the_view_knows() {
         assert_eq!((again.replayed, again.booking.id), (true, hers.booking.id));
     }
     live.hold_up(false);
+    world.stop().await;
+}
+
+#[tokio::test]
+async fn a_booking_that_lost_its_seat_to_a_sale_still_answers() {
+    let world = World::prompt(shared_redis(flavor()), shared_mongodb(), impatient()).await;
+    let event = world.event(4).await;
+    let hers = world.hold("ann", event, &[1], None).await.unwrap().booking;
+    let known = world.archive.event(event).await.unwrap().unwrap();
+    let nonce = new_nonce();
+    let begun = world.engine.confirm_begin(&known, hers.id, &hers.user, &nonce, 600_000, 9);
+    assert_eq!(begun.await.unwrap().code, Code::Ok);
+    // The archive says that somebody had bought it, whom Redis had forgotten.
+    let sold = Booking {
+        id: BookingId::new(event, 1, 1),
+        user: "bob".parse().unwrap(),
+        payment: "paid".into(),
+        paid_ms: 1,
+        ..hers.clone()
+    };
+    let (outcome, tell_until, acknowledge) = ("sold", None, None);
+    let call = SettleCall { generation: 1, outcome, tell_until, acknowledge, booking: &sold };
+    assert_eq!(world.engine.settle(&call).await.unwrap().code, Code::Ok);
+    in_view(&world, event).await;
+    forgotten(&world, event, "eve", &[1]).await;
+    // As long as she is let pass for what she was granted lately, and longer.
+    let recent = Duration::from_millis(2 * world.engine.settings().timeout_ms + 1_000);
+    let until = Instant::now() + recent * 2;
+    while Instant::now() < until {
+        fresh(world.sale.live(), event).await;
+        // Not by asking again: that would be a grant of now.
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    let again = world.hold("ann", event, &[1], None).await.unwrap();
+    assert_eq!((again.replayed, again.booking.id), (true, hers.id));
     world.stop().await;
 }

@@ -15,8 +15,8 @@ mod sale;
 mod search;
 mod sending;
 mod settling;
-mod stage;
-mod strategies;
+pub mod stage;
+pub mod strategies;
 mod wishes;
 mod world;
 
@@ -42,7 +42,7 @@ const OPERATIONS_VARIABLE: &str = "MODEL_OPERATIONS";
 /// Sequences under way at once, each on an event of its own.
 const AT_ONCE: usize = 2;
 /// Longest sequence.
-const LENGTH: usize = 120;
+pub const LENGTH: usize = 120;
 /// Replies are compared at every operation, the whole state after this many.
 const CHECK_EVERY: usize = 25;
 /// Longest time spent on making a failing sequence shorter, ms.
@@ -124,7 +124,7 @@ fn agree_alone(flavor: Flavor, operations: usize) -> Met {
 }
 
 /// The Redis of the long runs.
-fn flavor() -> Flavor {
+pub fn flavor() -> Flavor {
     if servers::available(Flavor::Redis) { Flavor::Redis } else { Flavor::Valkey }
 }
 

@@ -87,6 +87,15 @@ impl Stage {
 
     /// Runs a sequence on an event of its own; answers with the number of its operations.
     pub async fn run(&self, sequence: &Sequence) -> Result<usize, Difference> {
+        self.run_seen(sequence, async |_: EventId| Ok(())).await
+    }
+
+    /// The same; `seen` looks at the event after each operation.
+    pub async fn run_seen(
+        &self,
+        sequence: &Sequence,
+        seen: impl AsyncFn(EventId) -> Result<(), Difference>,
+    ) -> Result<usize, Difference> {
         let id = EventId(self.next_event.fetch_add(1, Ordering::Relaxed));
         let mut run = Run::new(self, event(id, sequence.setting), sequence.setting);
         let mut result = run.begin().await;
@@ -97,6 +106,9 @@ impl Stage {
             }
             done += 1;
             result = run.step(op).await;
+            if result.is_ok() {
+                result = seen(id).await;
+            }
             if result.is_ok() && done % CHECK_EVERY == 0 {
                 result = run.check().await;
             }

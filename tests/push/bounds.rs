@@ -99,3 +99,17 @@ async fn who_answers_no_ping_is_closed_and_harms_nobody() {
     assert_eq!(api.labelled_metric(OPEN).await, 1.0);
     api.stop().await;
 }
+
+#[tokio::test]
+async fn a_socket_is_a_connection_of_its_address() {
+    // One is the client's own.
+    let settings = |config| Config { http_connections_per_address_max: 2, ..counted(config) };
+    let (api, event) = api_with(settings).await;
+    let first = api.socket(event).await;
+    let refused = api.try_socket(event, &[]).await.err();
+    assert_eq!(refused, Some((429, "too_many_connections".to_owned())));
+    drop(first);
+    eventually("its connection is free", BOUND, async || api.try_socket(event, &[]).await.is_ok())
+        .await;
+    api.stop().await;
+}

@@ -2,10 +2,14 @@
 
 mod bounds;
 mod ending;
+mod expiries;
 mod frames;
+mod resuming;
 mod room;
+mod seats;
 mod sockets;
 mod streams;
+mod upgrades;
 
 use holdfast::config::Config;
 

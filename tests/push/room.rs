@@ -6,11 +6,14 @@ use crate::support::api::{Api, Place, places};
 use crate::support::http::Client;
 use crate::support::sockets::{BOUND, Socket};
 
+/// Who was admitted is looked at again when the session is over: so long a test may wait to hear of it.
+const SESSION_SECONDS: u64 = 20;
+
 /// A room for one at a time.
 async fn room(api: &Client) -> u64 {
     let event = api.event(places(4)).await;
     let path = format!("/api/v1/events/{event}/waiting-room/enable");
-    let wishes = json!({ "max_concurrent": 1, "session_duration": 300 });
+    let wishes = json!({ "max_concurrent": 1, "session_duration": SESSION_SECONDS });
     api.post(&path).json(wishes).send().await.json(200);
     event
 }

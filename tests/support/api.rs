@@ -4,6 +4,7 @@
 use std::net::SocketAddr;
 use std::ops::Deref;
 use std::sync::{Arc, LazyLock};
+use std::time::{Duration, Instant};
 
 use holdfast::api::Gates;
 use holdfast::archive::Archive;
@@ -34,6 +35,13 @@ const SILENCE_MS: u64 = 60_000;
 const KEEP_ALIVE_SECONDS: u64 = 3_600;
 /// How often a test connects to services that are silent.
 const CONNECTS_MAX: u32 = 5;
+
+/// Until when what was done is shown.
+const SHOWN_BOUND: Duration = Duration::from_secs(60);
+/// How long it then has to stay: some look-ups of the server's.
+const SHOWN_STILL: Duration = Duration::from_millis(700);
+/// How often a test looks.
+const SHOWN_STEP: Duration = Duration::from_millis(20);
 
 /// The worker's program.
 const WORKER: &str = env!("CARGO_BIN_EXE_holdfast-worker");
@@ -279,7 +287,52 @@ impl Client {
         self.get(&format!("/api/v1/bookings/{id}")).user(user).send().await
     }
 
-    /// Counts of an event's seats: free, held, sold.
+    /// Waits until an event's seats are shown to be so many free, held and sold, and sees to it that
+    /// they stay so: what is shown is a moment old.
+    #[track_caller]
+    pub fn counts_become(
+        &self,
+        event: u64,
+        wanted: (u64, u64, u64),
+    ) -> impl Future<Output = ()> + '_ {
+        let at = std::panic::Location::caller();
+        async move {
+            let deadline = Instant::now() + SHOWN_BOUND;
+            let mut since = None;
+            loop {
+                let shown = self.counts(event).await;
+                since = (shown == wanted).then(|| since.unwrap_or_else(Instant::now));
+                if since.is_some_and(|since: Instant| since.elapsed() > SHOWN_STILL) {
+                    return;
+                }
+                assert!(Instant::now() < deadline, "{at}: {shown:?} for {wanted:?}");
+                tokio::time::sleep(SHOWN_STEP).await;
+            }
+        }
+    }
+
+    /// An answer to this GET, once it is as it should be: what is shown is a moment old.
+    #[track_caller]
+    pub fn shown(
+        &self,
+        path: String,
+        is_right: impl Fn(&Value) -> bool,
+    ) -> impl Future<Output = Value> {
+        let at = std::panic::Location::caller();
+        async move {
+            let deadline = Instant::now() + SHOWN_BOUND;
+            loop {
+                let shown = self.get(&path).send().await.json(200);
+                if is_right(&shown) {
+                    return shown;
+                }
+                assert!(Instant::now() < deadline, "{at}: {path} shows {shown}");
+                tokio::time::sleep(SHOWN_STEP).await;
+            }
+        }
+    }
+
+    /// Counts of an event's seats as they are shown: free, held, sold.
     pub async fn counts(&self, event: u64) -> (u64, u64, u64) {
         let reply = self.get(&format!("/api/v1/events/{event}/availability")).send().await;
         let body = reply.json(200);

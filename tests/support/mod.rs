@@ -1,9 +1,11 @@
 //! What the tests share, named for what it stands for.
 
 pub mod api;
+pub mod counts;
 pub mod ctl;
 pub mod engine;
 pub mod entries;
+pub mod followers;
 pub mod http;
 pub mod process;
 pub mod proxy;

@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use futures_util::{SinkExt, StreamExt};
-use serde_json::{Value, json};
+use serde_json::Value;
+use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest;
@@ -15,6 +16,9 @@ use super::http::{Client, Raw};
 /// No message that is due takes longer.
 pub const BOUND: Duration = Duration::from_secs(30);
 
+/// What the system keeps for a client that does not read, bytes: about as little as it can.
+const STUCK_BUFFER_BYTES: u32 = 4_096;
+
 /// An open WebSocket.
 pub struct Socket {
     stream: WebSocketStream<TcpStream>,
@@ -23,9 +27,24 @@ pub struct Socket {
 impl Client {
     /// Opens a WebSocket and reads its first message.
     pub async fn socket(&self, event: u64) -> Socket {
-        let mut socket = self.try_socket(event, &[]).await.expect("an open socket");
-        let connected = json!({ "type": "connected", "event_id": event, "message": "Connected" });
-        assert_eq!(socket.json().await, connected);
+        self.socket_with(event, "", &[]).await
+    }
+
+    /// The same with this query and these headers.
+    pub async fn socket_with(
+        &self,
+        event: u64,
+        query: &str,
+        headers: &[(&'static str, &str)],
+    ) -> Socket {
+        let opened = self.try_socket_with(event, query, headers).await;
+        let mut socket = opened.expect("an open socket");
+        let connected = socket.told().await;
+        assert_eq!(
+            (&connected["type"], &connected["event_id"]),
+            (&"connected".into(), &event.into())
+        );
+        assert_eq!(connected["message"], "Connected");
         socket
     }
 
@@ -35,7 +54,17 @@ impl Client {
         event: u64,
         headers: &[(&'static str, &str)],
     ) -> Result<Socket, (u16, String)> {
-        let url = format!("ws://{}/ws/events/{event}", self.address());
+        self.try_socket_with(event, "", headers).await
+    }
+
+    /// The same with this query.
+    pub async fn try_socket_with(
+        &self,
+        event: u64,
+        query: &str,
+        headers: &[(&'static str, &str)],
+    ) -> Result<Socket, (u16, String)> {
+        let url = format!("ws://{}/ws/events/{event}{query}", self.address());
         let mut request = url.into_client_request().unwrap();
         for (name, value) in headers {
             request.headers_mut().insert(*name, value.parse().unwrap());
@@ -55,13 +84,7 @@ impl Client {
 
     /// A WebSocket on which every byte is the test's own; nothing is read but the answer's head.
     pub async fn raw_socket(&self, event: u64) -> Raw {
-        let head = format!(
-            "GET /ws/events/{event} HTTP/1.1\r\nHost: {}\r\nConnection: Upgrade\r\n\
-             Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\n\
-             Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n",
-            self.address()
-        );
-        let mut raw = self.raw(head.as_bytes()).await;
+        let mut raw = self.raw(self.handshake(event).as_bytes()).await;
         let answer = raw.answer(BOUND).await;
         assert_eq!(answer.status, 101);
         // The example of RFC 6455.
@@ -71,9 +94,30 @@ impl Client {
     }
 }
 
+impl Client {
+    /// A WebSocket whose client takes as little as the system lets it, and never reads.
+    pub async fn stuck_socket(&self, event: u64) -> TcpStream {
+        let socket = tokio::net::TcpSocket::new_v4().unwrap();
+        socket.set_recv_buffer_size(STUCK_BUFFER_BYTES).unwrap();
+        let mut stream = socket.connect(self.address().parse().unwrap()).await.unwrap();
+        stream.write_all(self.handshake(event).as_bytes()).await.unwrap();
+        stream
+    }
+
+    /// The head of a request that opens a WebSocket.
+    fn handshake(&self, event: u64) -> String {
+        format!(
+            "GET /ws/events/{event} HTTP/1.1\r\nHost: {}\r\nConnection: Upgrade\r\n\
+             Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\n\
+             Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n",
+            self.address()
+        )
+    }
+}
+
 impl Socket {
     /// The next message of any kind but pings, which are answered by reading on.
-    pub async fn next(&mut self) -> Option<Message> {
+    async fn any(&mut self) -> Option<Message> {
         loop {
             let next = tokio::time::timeout(BOUND, self.stream.next()).await;
             match next.expect("a message within the bound") {
@@ -84,10 +128,28 @@ impl Socket {
         }
     }
 
-    /// The next message, which is a text of JSON.
+    /// The next message of any kind but pings and news of seats.
+    pub async fn next(&mut self) -> Option<Message> {
+        loop {
+            match self.any().await {
+                Some(Message::Text(text)) if is_of_seats(&parsed(&text)) => {}
+                other => return other,
+            }
+        }
+    }
+
+    /// The next text of JSON, whatever it is about.
+    pub async fn told(&mut self) -> Value {
+        match self.any().await {
+            Some(Message::Text(text)) => parsed(&text),
+            other => panic!("no text: {other:?}"),
+        }
+    }
+
+    /// The next message that is not about seats, which is a text of JSON.
     pub async fn json(&mut self) -> Value {
         match self.next().await {
-            Some(Message::Text(text)) => serde_json::from_str(&text).expect("JSON"),
+            Some(Message::Text(text)) => parsed(&text),
             other => panic!("no text: {other:?}"),
         }
     }
@@ -123,4 +185,13 @@ impl Socket {
     pub async fn say(&mut self, text: &str) -> bool {
         self.stream.send(Message::text(text)).await.is_ok()
     }
+}
+
+fn parsed(text: &str) -> Value {
+    serde_json::from_str(text).expect("JSON")
+}
+
+fn is_of_seats(message: &Value) -> bool {
+    let kind = message["type"].as_str().expect("a type");
+    ["snapshot", "seat_update", "gap"].contains(&kind)
 }

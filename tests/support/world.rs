@@ -2,7 +2,6 @@
 
 use std::collections::{BTreeMap, HashSet};
 use std::ops::RangeInclusive;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -17,18 +16,18 @@ use holdfast::domain::{
 use holdfast::faults::Faults;
 use holdfast::live::LiveSettings;
 use holdfast::payments::{Charge, Order, Provider, Simulated, SimulatedSettings};
-use holdfast::redis::Engine;
 use holdfast::redis::scripts::{ClockSource, Scripts};
+use holdfast::redis::{Detail, Engine};
 use holdfast::sale::{
-    BookingView, ConfirmRequest, Confirmed, HoldRequest, Hopeless, NewEvent, Observers, Parts,
-    Sale, SaleError, SaleObserver, SaleSettings, SeatsWanted,
+    BookingView, ConfirmRequest, Confirmed, HoldRequest, NewEvent, Observers, Parts, Sale,
+    SaleError, SaleSettings, SeatsWanted,
 };
-use holdfast::start::Unobserved;
 use mongodb::Database;
 use mongodb::bson::{Document, doc};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
+use super::counts::Counts;
 use super::engine::{NoObserver, settings};
 use super::servers::Server;
 use super::story::{AGREEMENT, one_story};
@@ -39,26 +38,6 @@ const BUYERS_AT_ONCE: usize = 16;
 /// How often [`answered`] asks, and how long it waits between two asks.
 const ASKS_MAX: u32 = 120;
 const AGAIN_AFTER: Duration = Duration::from_millis(250);
-
-/// How many calls wait to be finished, and how many requests were refused from the live view.
-#[derive(Default)]
-pub struct Counts {
-    unfinished: AtomicUsize,
-    refused_here: AtomicUsize,
-}
-
-impl SaleObserver for Counts {
-    fn unknown_outcome(&self, queued: bool) {
-        assert!(queued, "the queue of unfinished calls is full");
-    }
-    fn unfinished(&self, length: usize) {
-        self.unfinished.store(length, Ordering::SeqCst);
-    }
-    fn payment(&self, _: &'static str) {}
-    fn refused_here(&self, _: Hopeless) {
-        self.refused_here.fetch_add(1, Ordering::SeqCst);
-    }
-}
 
 /// One process's worth of a sale.
 pub struct World {
@@ -92,10 +71,11 @@ impl World {
         World::bounded(redis, mongodb, rules, PATIENT).await
     }
 
-    /// A sale whose calls of Redis may take long: for tests of what takes many of them.
+    /// A sale without views whose calls of Redis may take long: for tests of what takes many of them.
     pub async fn patient(redis: &Server, mongodb: &Server) -> Self {
         let bounds = Bounds { redis_ms: 5_000, ..PATIENT };
-        World::bounded(redis, mongodb, sale_settings(), bounds).await
+        let live = LiveSettings { seats_max: 0, ..LiveSettings::default() };
+        World::named(unique_name(), redis, mongodb, sale_settings(), bounds, live).await
     }
 
     /// A sale that gives up on its services soon: for tests of what it does then.
@@ -105,9 +85,9 @@ impl World {
 
     /// A sale that asks Redis for everything: for tests that count the log's entries, which a view
     /// would have beat.
-    pub async fn without_views(redis: &Server, mongodb: &Server) -> Self {
+    pub async fn without_views(redis: &Server, mongodb: &Server, rules: SaleSettings) -> Self {
         let live = LiveSettings { seats_max: 0, ..LiveSettings::default() };
-        World::viewing(redis, mongodb, sale_settings(), PATIENT, live).await
+        World::named(unique_name(), redis, mongodb, rules, PATIENT, live).await
     }
 
     async fn bounded(
@@ -116,17 +96,25 @@ impl World {
         rules: SaleSettings,
         bounds: Bounds,
     ) -> Self {
-        World::viewing(redis, mongodb, rules, bounds, LiveSettings::default()).await
+        World::named(unique_name(), redis, mongodb, rules, bounds, LiveSettings::default()).await
     }
 
-    async fn viewing(
+    /// Another process of the same sale, with bounds of its own, that sees views grow stale so soon.
+    pub async fn beside(&self, redis: &Server, mongodb: &Server, staleness: Duration) -> World {
+        let name = self.engine.settings().namespace.clone();
+        let bounds = Bounds { redis_ms: self.engine.settings().timeout_ms, ..PATIENT };
+        let live = LiveSettings { staleness, ..LiveSettings::default() };
+        World::named(name, redis, mongodb, impatient(), bounds, live).await
+    }
+
+    async fn named(
+        name: String,
         redis: &Server,
         mongodb: &Server,
         rules: SaleSettings,
         bounds: Bounds,
         live: LiveSettings,
     ) -> Self {
-        let name = unique_name();
         let mut settings = settings(redis.url(), name.clone());
         settings.timeout_ms = bounds.redis_ms;
         let engine =
@@ -150,7 +138,7 @@ impl World {
                 settings: rules,
                 live,
             },
-            Observers { sale: counts.clone(), live: Arc::new(Unobserved) },
+            Observers { sale: counts.clone(), live: counts.clone() },
             Arc::new(Faults::default()),
             stopped,
         );
@@ -159,12 +147,12 @@ impl World {
 
     /// Calls that wait to be finished.
     pub fn unfinished(&self) -> usize {
-        self.counts.unfinished.load(Ordering::SeqCst)
+        self.counts.unfinished()
     }
 
     /// Requests that were refused from the live view.
     pub fn refused_here(&self) -> usize {
-        self.counts.refused_here.load(Ordering::SeqCst)
+        self.counts.refused_here_so_far()
     }
 
     /// An event of so many places, without rows.
@@ -335,7 +323,8 @@ impl World {
 
     /// Free seats by Redis.
     pub async fn free(&self, event: EventId) -> Option<u32> {
-        self.sale.event(event).await.ok()?.available_seats
+        let snapshot = self.engine.snapshot(event, Detail::Counts).await.ok()??;
+        u32::try_from(snapshot.available).ok().filter(|_| snapshot.open)
     }
 
     /// Ends the background tasks and waits for them.
@@ -373,6 +362,7 @@ pub fn sale_settings() -> SaleSettings {
         log_entries_max: 1_000_000,
         token_ttl_ms: 86_400_000,
         room_defaults: Default::default(),
+        looks_per_second: 5,
         worker_group: "archive".into(),
     }
 }

@@ -59,7 +59,9 @@ async fn join_poll_admitted_book() {
 
     let path = format!("/api/v1/events/{event}/waiting-room/disable");
     api.post(&path).send().await.json(200);
-    api.held("bob", event, &[2]).await;
+    // A process learns of it at its next look.
+    let bobs = async || api.hold("bob", event, &[2]).await.status == 201;
+    eventually("nobody needs a token", SOON, bobs).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -100,6 +102,9 @@ async fn methods_and_a_sold_out_event() {
     api.enable_room(event, json!({ "method": "passthrough" })).await;
     let open = api.join_room(event, "ann").await.json(200);
     assert_eq!((&open["token"], &open["admitted"]), (&json!(null), &json!(true)));
+    // A process learns of it at its next look.
+    let lets_pass = async || api.hold("ann", event, &[1]).await.status == 201;
+    eventually("everybody is let through", SOON, lets_pass).await;
     let booking = api.held("ann", event, &[1]).await;
     api.enable_room(event, json!({ "method": "fifo" })).await;
     // Everything is held: people wait, since it may come free.

@@ -47,7 +47,7 @@ async fn pending(world: &World, partition: Partition) -> u64 {
 
 on_each_redis!(garbage_is_parked_and_its_neighbours_are_stored, async |flavor| {
     let redis = shared_redis(flavor);
-    let world = World::with(redis, shared_mongodb(), impatient()).await;
+    let world = World::without_views(redis, shared_mongodb(), impatient()).await;
     let spec = WorkerSpec::new(&world, shared_mongodb()).with("worker_deliveries_max", "2");
     let event = world.event(10).await;
     let partition = world.partition(event);
@@ -83,7 +83,7 @@ on_each_redis!(garbage_is_parked_and_its_neighbours_are_stored, async |flavor| {
 
 on_each_redis!(a_failing_entry_is_not_parked_before_its_time, async |flavor| {
     let redis = shared_redis(flavor);
-    let world = World::with(redis, shared_mongodb(), impatient()).await;
+    let world = World::without_views(redis, shared_mongodb(), impatient()).await;
     let event = world.event(10).await;
     let partition = world.partition(event);
     let garbage = append(redis, &world, partition, &[("foo", "bar")]);
@@ -105,7 +105,7 @@ on_each_redis!(a_failing_entry_is_not_parked_before_its_time, async |flavor| {
 
 on_each_redis!(a_lost_group_is_created_anew, async |flavor| {
     let redis = shared_redis(flavor);
-    let world = World::with(redis, shared_mongodb(), impatient()).await;
+    let world = World::without_views(redis, shared_mongodb(), impatient()).await;
     let _worker = WorkerSpec::new(&world, shared_mongodb()).start().await;
     let event = world.event(10).await;
     let first = world.sell(event, 1..=2).await;
@@ -121,7 +121,7 @@ on_each_redis!(a_lost_group_is_created_anew, async |flavor| {
 
 on_each_redis!(a_sale_of_a_sold_seat_is_refunded, async |flavor| {
     let redis = shared_redis(flavor);
-    let world = World::with(redis, shared_mongodb(), impatient()).await;
+    let world = World::without_views(redis, shared_mongodb(), impatient()).await;
     let worker = WorkerSpec::new(&world, shared_mongodb()).start().await;
     let event = world.event(10).await;
     let sold = world.sell(event, 1..=1).await;
@@ -149,7 +149,7 @@ on_each_redis!(a_sale_of_a_sold_seat_is_refunded, async |flavor| {
 
 on_each_redis!(the_log_is_trimmed_below_the_watermark_alone, async |flavor| {
     let redis = shared_redis(flavor);
-    let world = World::with(redis, shared_mongodb(), impatient()).await;
+    let world = World::without_views(redis, shared_mongodb(), impatient()).await;
     let spec = WorkerSpec::new(&world, shared_mongodb()).with("log_keep_seconds", "1");
     let worker = spec.with("worker_deliveries_max", "100").start().await;
     let event = world.event(10).await;
@@ -178,7 +178,7 @@ on_each_redis!(the_log_is_trimmed_below_the_watermark_alone, async |flavor| {
 on_each_redis!(a_redis_that_was_killed_is_drained_again, async |flavor| {
     let redis = crate::support::servers::private_redis(flavor);
     redis.command(&["CONFIG", "SET", "appendfsync", "always"]);
-    let world = World::with(&redis, shared_mongodb(), impatient()).await;
+    let world = World::without_views(&redis, shared_mongodb(), impatient()).await;
     let worker = WorkerSpec::new(&world, shared_mongodb()).start().await;
     let event = world.event(10).await;
     let mut sold = world.sell(event, 1..=2).await;

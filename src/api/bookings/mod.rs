@@ -1,5 +1,6 @@
 //! `/api/v1/bookings`: hold seats, look at one's bookings, pay, extend, cancel.
 
+mod near;
 mod request;
 pub use request::seat_ids;
 pub mod view;
@@ -37,10 +38,12 @@ const RETRY_PENDING_SECONDS: &str = "1";
 /// Takes all the seats or none: those in `seat_ids`, or `quantity` free ones, the best that there
 /// are in a `section` or anywhere. The hold lapses by itself at `hold_expires_at`. The same request
 /// sent again (same `Idempotency-Key`, or none and the same seats) gives the same booking while
-/// it lives, with `Idempotent-Replayed: true`.
+/// it lives, with `Idempotent-Replayed: true`. With `alternatives`, a refusal for taken seats lists
+/// groups of as many free seats near them in `alternatives`.
 #[utoipa::path(
     post, path = "/api/v1/bookings", tag = "bookings",
     params(
+        ("alternatives" = Option<u32>, Query, description = "How many groups of free seats a refusal is to name, 0 to 20; 0 if absent"),
         ("X-User-Id" = Option<String>, Header, description = "Who asks; or `?user_id=`; with tokens: `Authorization: Bearer`"),
         ("Idempotency-Key" = Option<String>, Header, description = "The request's own key"),
         ("X-Waiting-Room-Token" = Option<String>, Header, description = "The admission token, where a waiting room is on"),
@@ -52,55 +55,74 @@ pub async fn hold(call: Call, payload: Payload) -> Answer {
     let mut caller = gates::enter_user(&call, RouteClass::Hold)?;
     let body = read_json(&call.request, payload, call.state.body_limits()).await;
     // No future holds what follows: refusals by the hundred thousand end here.
-    let refusal = match body.and_then(|body| weighed(&call, &mut caller, body)) {
-        // Boxed: what asks Redis is large.
-        Ok(weighed) => return Box::pin(granted(&call, caller, weighed)).await,
+    let refusal = match body.and_then(|body| asked(&call, &mut caller, body)) {
+        // Boxed: what asks MongoDB or Redis is large.
+        Ok(asked) => return Box::pin(granted(&call, caller, asked)).await,
         Err(refusal) => refusal,
     };
+    // Nobody was asked: it is counted toward the caller's limits a little later.
     match gates::note_refused(&call, &caller) {
         true => Err(refusal),
         false => Box::pin(counted_at_once(&call, &caller, refusal)).await,
     }
 }
 
-/// Nobody was asked, and it cannot be counted toward the caller's limits a little later.
+/// Nobody was asked, and it cannot be counted a little later.
 async fn counted_at_once(call: &Call, caller: &Caller, refusal: Problem) -> Answer {
     gates::count(call, caller).await?;
     Err(refusal)
 }
 
-/// What becomes of a request that is not hopeless.
-async fn granted(call: &Call, caller: Caller, weighed: AtOnce) -> Answer {
-    let weighed = match weighed {
-        AtOnce::Weighed(weighed) => weighed,
-        AtOnce::Unknown(request) => match call.state.sale.weigh(request).await {
-            Ok(weighed) => weighed,
-            Err(error) => {
-                note_conflict(&call.state.metrics, &error);
-                if !gates::note_refused(call, &caller) {
-                    gates::count(call, &caller).await?;
-                }
-                return Err(error.into());
-            }
-        },
-    };
-    gates::count(call, &caller).await?;
-    let event = caller.event;
-    let hold = async |_| held(call, &caller, weighed).await;
-    acts::as_user(call, caller.clone(), "booking_hold", event, hold).await
+/// A request that is not refused at once.
+struct Asked {
+    known: AtOnce,
+    /// How many a refusal is to name.
+    alternatives: u32,
 }
 
-/// The request, checked, and not refused by what this process knows.
-fn weighed(call: &Call, caller: &mut Caller, body: Option<Bytes>) -> Result<AtOnce, Problem> {
+/// The request, checked, and not refused by what is in memory.
+fn asked(call: &Call, caller: &mut Caller, body: Option<Bytes>) -> Result<Asked, Problem> {
     let (event, seats, key) = hold_request(call, body)?;
+    let alternatives = near::wanted(call)?;
     caller.event = Some(event);
     let room_number = entry(call, caller, event)?;
     let user = gates::user_of(caller.clone())?;
     let metrics = &call.state.metrics;
     metrics.booking_attempts.inc();
     let request = HoldRequest { user, event, seats, key, room_number, trace: String::new() };
-    let weighed = call.state.sale.weigh_at_once(request);
-    Ok(weighed.inspect_err(|error| note_conflict(metrics, error))?)
+    if alternatives > 0 {
+        // Its refusal has to be told more of the event than is at hand here.
+        return Ok(Asked { known: AtOnce::Unknown(request), alternatives });
+    }
+    let known = call.state.sale.weigh_at_once(request);
+    let known = known.inspect_err(|error| note_conflict(metrics, error))?;
+    Ok(Asked { known, alternatives })
+}
+
+/// What becomes of a request that was not refused at once.
+async fn granted(call: &Call, caller: Caller, asked: Asked) -> Answer {
+    let Asked { known, alternatives } = asked;
+    let weighed = match known {
+        AtOnce::Weighed(weighed) => weighed,
+        AtOnce::Unknown(request) => {
+            let event = request.event;
+            match call.state.sale.weigh(request).await {
+                Ok(weighed) => weighed,
+                Err(error) => {
+                    note_conflict(&call.state.metrics, &error);
+                    let refusal = near::told(call, event, error, alternatives).await;
+                    return match gates::note_refused(call, &caller) {
+                        true => Err(refusal),
+                        false => counted_at_once(call, &caller, refusal).await,
+                    };
+                }
+            }
+        }
+    };
+    gates::count(call, &caller).await?;
+    let event = caller.event;
+    let hold = async |_| held(call, &caller, weighed, alternatives).await;
+    acts::as_user(call, caller.clone(), "booking_hold", event, hold).await
 }
 
 /// The number in the caller's admission token, where a waiting room is, or may be, on.
@@ -110,11 +132,17 @@ fn entry(call: &Call, caller: &Caller, event: EventId) -> Result<u64, Problem> {
     Ok(room.entry(event, caller.user.as_ref(), token)?)
 }
 
-async fn held(call: &Call, caller: &Caller, weighed: Weighed) -> Answer {
+async fn held(call: &Call, caller: &Caller, weighed: Weighed, alternatives: u32) -> Answer {
     let metrics = &call.state.metrics;
+    let event = weighed.event();
     let weighed = weighed.traced(call.trace.traceparent());
-    let held = call.state.sale.hold(weighed).await;
-    let view = held.inspect_err(|error| note_conflict(metrics, error))?;
+    let view = match call.state.sale.hold(weighed).await {
+        Ok(view) => view,
+        Err(error) => {
+            note_conflict(metrics, &error);
+            return Err(near::told(call, event, error, alternatives).await);
+        }
+    };
     metrics.booking_success.inc();
     if !view.replayed {
         gates::note_booked(call, caller);

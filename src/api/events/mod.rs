@@ -6,6 +6,7 @@ pub mod view;
 use actix_web::http::StatusCode;
 use actix_web::web::Payload;
 
+use crate::config::values::Detail;
 use crate::domain::{EventId, RouteClass};
 use crate::sale::{EventChange, NewEvent};
 
@@ -19,6 +20,7 @@ use super::openapi::{
 };
 use super::params::{Query, event_id};
 use super::reply::{json, json_with};
+use super::seats::Told;
 use super::state::Call;
 use view::{EventBody, EventListBody};
 
@@ -52,7 +54,7 @@ async fn created(call: &Call, admin: &str, new: NewEvent) -> Answer {
         "event created"
     );
     let location = format!("/api/v1/events/{}", event.id);
-    let answer = json_with(StatusCode::CREATED, &EventBody::new(&view))?;
+    let answer = json_with(StatusCode::CREATED, &EventBody::new(&view, Detail::Exact))?;
     Ok(answer.header("Location", &location).send())
 }
 
@@ -64,26 +66,32 @@ async fn created(call: &Call, admin: &str, new: NewEvent) -> Answer {
     params(
         ("page" = Option<u32>, Query, description = "Which page, from 1"),
         ("page_size" = Option<u32>, Query, description = "Events a page, 1 to 100; 20 if absent"),
+        ("X-Admin-Key" = Option<String>, Header, description = "For the numbers, where the public is told words"),
     ),
     responses((status = 200, description = "One page", body = EventListBody<'static>), ListEventsProblems),
 )]
 pub async fn list(call: Call, _: Payload) -> Answer {
-    gates::pass(&call, RouteClass::Events).await?;
-    let (page, page_size) = Query::of(&call.request)?.page()?;
-    let (views, total) = call.state.sale.events(u64::from(page), page_size).await?;
-    json(StatusCode::OK, &EventListBody::new(&views, total, page, page_size))
+    let caller = gates::pass(&call, RouteClass::Events).await?;
+    let page = Query::of(&call.request)?.page()?;
+    let told = Told::to(&call, &caller)?;
+    let (views, total) = call.state.sale.events(u64::from(page.0), page.1).await?;
+    json(StatusCode::OK, &EventListBody::new(&views, told.detail, page, total))
 }
 
 /// Look at an event
 #[utoipa::path(
     get, path = "/api/v1/events/{event_id}", tag = "events",
-    params(("event_id" = u32, Path, description = "The event")),
+    params(
+        ("event_id" = u32, Path, description = "The event"),
+        ("X-Admin-Key" = Option<String>, Header, description = "For the numbers, where the public is told words"),
+    ),
     responses((status = 200, description = "The event", body = EventBody<'static>), EventProblems),
 )]
 pub async fn get(call: Call, _: Payload) -> Answer {
-    gates::pass(&call, RouteClass::Events).await?;
+    let caller = gates::pass(&call, RouteClass::Events).await?;
+    let told = Told::to(&call, &caller)?;
     let view = call.state.sale.event(event_id(&call.request)?).await?;
-    json(StatusCode::OK, &EventBody::new(&view))
+    json(StatusCode::OK, &EventBody::new(&view, told.detail))
 }
 
 /// Change an event
@@ -118,5 +126,5 @@ async fn changed(call: &Call, admin: &str, event: EventId, change: EventChange) 
         duration_ms = call.elapsed_ms(),
         "event changed"
     );
-    json(StatusCode::OK, &EventBody::new(&view))
+    json(StatusCode::OK, &EventBody::new(&view, Detail::Exact))
 }

@@ -3,6 +3,8 @@
 use serde::Serialize;
 use utoipa::ToSchema;
 
+use crate::config::values::Detail;
+use crate::domain::Availability;
 use crate::domain::layout::Section;
 use crate::domain::time::iso8601;
 use crate::sale::EventView;
@@ -37,9 +39,15 @@ pub struct EventBody<'a> {
     /// How many seats it has.
     #[schema(example = 992)]
     total_seats: u32,
-    /// How many are free; `null` while it is being loaded.
-    #[schema(example = 989)]
-    available_seats: Option<u32>,
+    /// How many are free; `null` while it is being loaded. Left out where the public is told words
+    /// alone.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<u32>, example = 989)]
+    available_seats: Option<Option<u32>>,
+    /// `AVAILABLE`, `FEW_LEFT` (a tenth of the seats at most) or `SOLD_OUT`; `null` while it is being
+    /// loaded.
+    #[schema(example = "AVAILABLE")]
+    availability: Option<&'static str>,
     /// Whether none is free.
     #[schema(example = false)]
     is_sold_out: bool,
@@ -107,7 +115,7 @@ pub struct EventListBody<'a> {
 
 impl<'a> EventBody<'a> {
     /// An event with its sections.
-    pub fn new(view: &'a EventView) -> Self {
+    pub fn new(view: &'a EventView, detail: Detail) -> Self {
         let ranges = view.event.layout.section_ranges();
         let section =
             |(section, first, seats): (&'a Section, crate::domain::SeatId, u32)| SectionBody {
@@ -118,12 +126,14 @@ impl<'a> EventBody<'a> {
                 general_admission: section.capacity.is_some(),
             };
         let sections = Some(ranges.into_iter().map(section).collect());
-        EventBody { sections, ..EventBody::brief(view) }
+        EventBody { sections, ..EventBody::brief(view, detail) }
     }
 
     /// An event without its sections.
-    pub fn brief(view: &'a EventView) -> Self {
+    pub fn brief(view: &'a EventView, detail: Detail) -> Self {
         let EventView { event, available_seats, now_ms } = view;
+        let total_seats = event.layout.total_seats();
+        let word = |free| Availability::of(free, total_seats).word();
         EventBody {
             id: event.id.0,
             name: &event.name,
@@ -133,8 +143,9 @@ impl<'a> EventBody<'a> {
             starts_at: event.starts_at_ms.map(iso8601),
             on_sale_at: event.on_sale_at_ms.map(iso8601),
             status: event.api_status(*now_ms),
-            total_seats: event.layout.total_seats(),
-            available_seats: *available_seats,
+            total_seats,
+            available_seats: (detail == Detail::Exact).then_some(*available_seats),
+            availability: available_seats.map(word),
             is_sold_out: *available_seats == Some(0),
             hold_ttl_seconds: event.hold_ttl_ms / 1_000,
             max_hold_seconds: event.max_hold_ms / 1_000,
@@ -150,8 +161,13 @@ impl<'a> EventBody<'a> {
 
 impl<'a> EventListBody<'a> {
     /// One page.
-    pub fn new(views: &'a [EventView], total: u64, page: u32, page_size: u32) -> Self {
-        let events = views.iter().map(EventBody::brief).collect();
+    pub fn new(
+        views: &'a [EventView],
+        detail: Detail,
+        (page, page_size): (u32, u32),
+        total: u64,
+    ) -> Self {
+        let events = views.iter().map(|view| EventBody::brief(view, detail)).collect();
         EventListBody { events, total, page, page_size }
     }
 }
@@ -167,11 +183,11 @@ mod tests {
     fn an_event_as_clients_see_it() {
         let mut view =
             EventView { event: fixtures::event(), available_seats: Some(4), now_ms: 4_999 };
-        let body = serde_json::to_value(EventBody::new(&view)).unwrap();
+        let body = serde_json::to_value(EventBody::new(&view, Detail::Exact)).unwrap();
         let expected = json!({
             "id": 7, "name": "Gala", "description": "", "venue": "Hall", "currency": "EUR",
             "starts_at": null, "on_sale_at": "1970-01-01T00:00:05.000Z", "status": "SCHEDULED",
-            "total_seats": 7, "available_seats": 4, "is_sold_out": false,
+            "total_seats": 7, "available_seats": 4, "availability": "AVAILABLE", "is_sold_out": false,
             "hold_ttl_seconds": 300, "max_hold_seconds": 900, "max_seats_per_user": 10, "orphan_rule": "off",
             "cancellation": "allowed", "cancel_until": null,
             "created_at": "1970-01-01T00:00:00.001Z",
@@ -185,8 +201,24 @@ mod tests {
         assert_eq!(body, expected);
         view.now_ms = 5_000;
         view.available_seats = Some(0);
-        let brief = serde_json::to_value(EventBody::brief(&view)).unwrap();
+        let brief = serde_json::to_value(EventBody::brief(&view, Detail::Exact)).unwrap();
         assert_eq!((&brief["status"], &brief["is_sold_out"]), (&json!("ON_SALE"), &json!(true)));
         assert!(brief.get("sections").is_none());
+    }
+
+    #[test]
+    fn words_hide_the_number() {
+        for (available_seats, word, sold_out) in [
+            (Some(4), json!("AVAILABLE"), false),
+            (Some(0), json!("SOLD_OUT"), true),
+            (None, json!(null), false),
+        ] {
+            let view = EventView { event: fixtures::event(), available_seats, now_ms: 1 };
+            let told = serde_json::to_value(EventBody::new(&view, Detail::Coarse)).unwrap();
+            assert_eq!((&told["availability"], &told["is_sold_out"]), (&word, &json!(sold_out)));
+            assert!(told.get("available_seats").is_none(), "{told}");
+            let exact = serde_json::to_value(EventBody::new(&view, Detail::Exact)).unwrap();
+            assert_eq!(exact["available_seats"], json!(available_seats), "null, if not known");
+        }
     }
 }

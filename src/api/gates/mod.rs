@@ -346,6 +346,17 @@ pub async fn pass_admin(call: &Call) -> Result<String, Problem> {
     admin
 }
 
+/// Whether a caller who passed the gates of a route for anybody shows an admin key.
+///
+/// # Errors
+/// If it is none of ours.
+pub fn shows_admin_key(call: &Call, caller: &Caller) -> Result<bool, Problem> {
+    if !admin::key_is_shown(&call.request) {
+        return Ok(false);
+    }
+    admin::check_key(&call.state.gates.config, &call.request, caller).map(|_| true)
+}
+
 /// The event that a path names, itself or by a booking.
 fn event_of_path(request: &HttpRequest) -> Option<EventId> {
     let path = request.match_info();

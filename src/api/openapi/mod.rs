@@ -11,7 +11,10 @@ use utoipa::openapi::{ContentBuilder, Ref, RefOr, ResponseBuilder};
 use utoipa::{IntoResponses, OpenApi};
 
 use super::problem::{Code, PROBLEM_JSON};
-use super::{blocks, bookings, events, health, pages, push, sales, seats, waiting_room, webhooks};
+use super::{
+    blocks, bookings, cache_stats, events, health, pages, push, sales, seats, waiting_room,
+    webhooks,
+};
 
 pub use schemas::{
     ChangeEventBody, ConfirmBody, DrawBody, EnableRoomBody, HoldBody, NewBlockBody, NewEventBody,
@@ -36,7 +39,7 @@ use schemas::{ProblemBody, RowSpec, SectionSpec};
         waiting_room::enable, waiting_room::disable, waiting_room::join, waiting_room::leave,
         waiting_room::status, waiting_room::stats, waiting_room::draw,
         webhooks::payments,
-        health::summary, health::live, health::ready,
+        health::summary, health::live, health::ready, cache_stats::stats,
         pages::index, pages::openapi, pages::metrics, pages::docs, pages::docs_file,
     ),
     components(schemas(ProblemBody, NewEventBody, ChangeEventBody, SectionSpec, RowSpec, push::Message, push::Heard)),

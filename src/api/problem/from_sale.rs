@@ -295,6 +295,8 @@ impl<I: Iterator<Item = SeatId> + Clone> fmt::Display for Subject<I> {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
     use crate::domain::{BookingId, EventId};
 

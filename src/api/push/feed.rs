@@ -2,37 +2,89 @@
 //! knows only the feed.
 //!
 //! A source gives what holds when it is asked, not what happened since: nothing is kept for a
-//! socket that does not ask.
+//! socket that does not ask. (Of holds that lapsed the last few are kept, for their owners.)
 
 use std::future::pending;
+use std::sync::Arc;
 
 use futures_util::StreamExt;
 use futures_util::stream::LocalBoxStream;
+use prometheus::IntCounter;
 
 use super::message::Message;
+use super::seats::SeatNews;
+use super::tick::Told;
+use crate::api::state::State;
+use crate::domain::{EventId, UserId};
+use crate::live::{ExpiryWatch, Notice};
+
+/// What a socket is to say.
+#[derive(Debug)]
+pub enum News {
+    /// To this one.
+    Own(Message),
+    /// To all who follow, the same bytes.
+    Shared(Arc<Told>),
+}
 
 /// The news of one socket.
-#[derive(Default)]
 pub struct Feed {
+    seats: SeatNews,
     /// The waiting room's, for the owner of a token.
     room: Option<LocalBoxStream<'static, Message>>,
+    /// Of the holds of whoever is known to ask.
+    expiries: Option<Box<ExpiryWatch>>,
+    missed: IntCounter,
 }
 
 impl Feed {
+    /// Tells of an event's seats, and of the holds of the user, if one is named.
+    pub fn new(state: &State, event: EventId, seats: SeatNews, user: Option<&UserId>) -> Self {
+        let missed = state.metrics.push_notices_missed.clone();
+        let mut feed = Feed { seats, room: None, expiries: None, missed };
+        if let Some(user) = user {
+            feed.tell_of_holds(state, event, user);
+        }
+        feed
+    }
+
     /// Tells what the waiting room says to the owner of a token, instead of another's.
     pub fn tell_of_room(&mut self, news: LocalBoxStream<'static, Message>) {
         self.room = Some(news);
     }
 
-    /// The next message; waits for ever while there is no source. May be dropped and asked again.
-    pub async fn next(&mut self) -> Message {
-        if let Some(room) = &mut self.room {
-            if let Some(message) = room.next().await {
-                return message;
-            }
-            self.room = None;
+    /// Tells of this user's holds, instead of another's.
+    pub fn tell_of_holds(&mut self, state: &State, event: EventId, user: &UserId) {
+        self.expiries = Some(Box::new(state.sale.live().expiries().watch(event, user)));
+    }
+
+    /// The next news; waits for them. May be dropped and asked again.
+    pub async fn next(&mut self) -> News {
+        tokio::select! {
+            told = self.seats.next() => News::Shared(told),
+            message = of_room(&mut self.room) => News::Own(message),
+            message = of_holds(&mut self.expiries, &self.missed) => News::Own(message),
         }
-        pending().await
+    }
+}
+
+async fn of_room(room: &mut Option<LocalBoxStream<'static, Message>>) -> Message {
+    if let Some(news) = room {
+        if let Some(message) = news.next().await {
+            return message;
+        }
+        *room = None;
+    }
+    pending().await
+}
+
+async fn of_holds(expiries: &mut Option<Box<ExpiryWatch>>, missed: &IntCounter) -> Message {
+    let Some(watch) = expiries else { return pending().await };
+    loop {
+        match watch.next().await {
+            Notice::Expired(expired) => return Message::booking_expired(&expired),
+            Notice::Missed(count) => missed.inc_by(count),
+        }
     }
 }
 
@@ -41,17 +93,13 @@ mod tests {
     use futures_util::{FutureExt, stream};
 
     use super::*;
-    use crate::domain::EventId;
 
     #[tokio::test]
-    async fn one_token_is_followed_at_a_time_and_to_its_end() {
-        let news = |event| stream::iter([Message::connected(EventId(event))]).boxed_local();
-        let mut feed = Feed::default();
-        assert!(feed.next().now_or_never().is_none());
-        feed.tell_of_room(news(1));
-        feed.tell_of_room(news(2));
-        assert_eq!(feed.next().await, Message::connected(EventId(2)));
-        assert!(feed.next().now_or_never().is_none());
-        assert!(feed.room.is_none());
+    async fn a_room_is_followed_to_its_end() {
+        let told = Message::connected(EventId(1), None);
+        let mut room = Some(stream::iter([told.clone()]).boxed_local());
+        assert_eq!(of_room(&mut room).await, told);
+        assert!(of_room(&mut room).now_or_never().is_none());
+        assert!(room.is_none());
     }
 }

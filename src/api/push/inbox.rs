@@ -1,9 +1,10 @@
 //! What a WebSocket's client sends, frame by frame, within bounds.
 
 use actix_http::ws::{CloseCode, CloseReason, Codec, Frame, Item, ProtocolError};
-use actix_web::web::{Bytes, BytesMut, Payload};
-use futures_util::StreamExt;
+use actix_web::web::{Bytes, BytesMut};
 use tokio_util::codec::Decoder;
+
+use super::wire::{Lost, Wire};
 
 /// Bytes of a message, in one frame or several.
 pub const MESSAGE_BYTES_MAX: usize = 4 * 1024;
@@ -21,15 +22,16 @@ pub enum Came {
     Ping(Bytes),
     /// The client closes, for this reason.
     Close(Option<CloseReason>),
-    /// The connection ended.
+    /// The client ended the connection.
     End,
+    /// The connection is lost.
+    Lost(Lost),
     /// Something that nobody may send; the socket is to be closed for this reason.
     Wrong(CloseCode, &'static str),
 }
 
 /// Reads a client's frames.
 pub struct Inbox {
-    payload: Payload,
     codec: Codec,
     /// What has come of a frame that is not whole.
     read: BytesMut,
@@ -38,21 +40,21 @@ pub struct Inbox {
 }
 
 impl Inbox {
-    /// Reads from a request that was upgraded.
-    pub fn new(payload: Payload) -> Self {
-        let codec = Codec::new().max_size(MESSAGE_BYTES_MAX);
-        Inbox { payload, codec, read: BytesMut::new(), parts: None }
+    /// Goes on with what came behind the handshake.
+    pub fn new(read: BytesMut) -> Self {
+        Inbox { codec: Codec::new().max_size(MESSAGE_BYTES_MAX), read, parts: None }
     }
 
     /// The next that comes. May be dropped and asked again.
-    pub async fn next(&mut self) -> Came {
+    pub async fn next(&mut self, wire: &Wire) -> Came {
         loop {
             if let Some(came) = self.decoded() {
                 return came;
             }
-            match self.payload.next().await {
-                Some(Ok(bytes)) => self.read.extend_from_slice(&bytes),
-                Some(Err(_)) | None => return Came::End,
+            match wire.read(&mut self.read).await {
+                Ok(true) => {}
+                Ok(false) => return Came::End,
+                Err(lost) => return Came::Lost(lost),
             }
         }
     }

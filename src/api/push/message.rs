@@ -1,18 +1,20 @@
 //! What clients are told and may say, and the bytes of it in both protocols.
 
 use std::borrow::Cow;
-use std::rc::Rc;
+use std::sync::Arc;
 
 use actix_http::ws;
 use actix_web::web::{Bytes, BytesMut};
+use data_encoding::BASE64;
 use serde::{Deserialize, Serialize};
 use tokio_util::codec::Encoder;
 use utoipa::ToSchema;
 
 use super::sockets::Kind;
 use crate::api::problem::Problem;
-use crate::domain::EventId;
 use crate::domain::time::iso8601;
+use crate::domain::{EventId, Inventory};
+use crate::live::{Expired, Mark};
 
 /// What a client is told.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
@@ -23,6 +25,72 @@ pub enum Message {
     Connected {
         /// The event.
         event_id: u32,
+        /// The generation of what is known of the seats now; null while nothing is.
+        generation: Option<u64>,
+        /// The version of it.
+        version: Option<u64>,
+        /// What to show as `since` to go on from there.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        resume: Option<String>,
+        /// For people.
+        message: &'static str,
+    },
+    /// All seats.
+    Snapshot {
+        /// The event.
+        event_id: u32,
+        /// The event's generation.
+        generation: u64,
+        /// The event's version that this is.
+        version: u64,
+        /// Base64 of a format byte and then one byte a seat, from seat 1 on.
+        bytes: String,
+        /// What to show as `since` to go on from here.
+        resume: String,
+    },
+    /// Seats that are in this state now. All that changed between two versions is told by one message
+    /// for each state.
+    SeatUpdate {
+        /// The event.
+        event_id: u32,
+        /// The event's generation.
+        generation: u64,
+        /// The version after which this begins: at most the one that the client has.
+        since: u64,
+        /// The version that the client has once it was told all messages of this version.
+        version: u64,
+        /// Their state now.
+        status: &'static str,
+        /// The seats, ascending.
+        seat_ids: Vec<u32>,
+        /// When the last of it happened, at the latest.
+        timestamp: String,
+        /// In the last message of a version: what to show as `since` to go on from here.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        resume: Option<String>,
+    },
+    /// What changed after the client's version is not known any more. The snapshot follows, unless the
+    /// client fetches the seat map by itself.
+    Gap {
+        /// The event.
+        event_id: u32,
+        /// What the client had, `generation-version`; null if it had nothing.
+        from: Option<String>,
+        /// What it is to have at least.
+        to: String,
+        /// For people.
+        message: &'static str,
+    },
+    /// A hold of the one who is told has lapsed.
+    BookingExpired {
+        /// The event.
+        event_id: u32,
+        /// The booking.
+        booking_id: String,
+        /// Its seats, ascending.
+        seat_ids: Vec<u32>,
+        /// When they became free.
+        timestamp: String,
         /// For people.
         message: &'static str,
     },
@@ -59,7 +127,7 @@ pub enum Message {
         event_id: u32,
         /// The token to show as `X-Waiting-Room-Token`.
         #[schema(value_type = String)]
-        token: Rc<str>,
+        token: Arc<str>,
         /// When the session ends.
         session_expires_at: String,
         /// For people.
@@ -109,8 +177,12 @@ pub enum Heard {
 
 impl Message {
     /// All types.
-    pub const WORDS: [&str; 9] = [
+    pub const WORDS: [&str; 13] = [
         "connected",
+        "snapshot",
+        "seat_update",
+        "gap",
+        "booking_expired",
         "registration_confirmed",
         "position",
         "gathering",
@@ -121,9 +193,47 @@ impl Message {
         "error",
     ];
 
-    /// The first message.
-    pub fn connected(event: EventId) -> Self {
-        Message::Connected { event_id: event.0, message: "Connected" }
+    /// The first message; `mark` is what is known of the seats.
+    pub fn connected(event: EventId, mark: Option<Mark>) -> Self {
+        Message::Connected {
+            event_id: event.0,
+            generation: mark.map(|mark| mark.generation),
+            version: mark.map(|mark| mark.version),
+            resume: mark.map(|mark| mark.to_string()),
+            message: "Connected",
+        }
+    }
+
+    /// All seats at a version.
+    pub fn snapshot(event: EventId, mark: Mark, inventory: &Inventory) -> Self {
+        Message::Snapshot {
+            event_id: event.0,
+            generation: mark.generation,
+            version: mark.version,
+            bytes: BASE64.encode(inventory.as_bytes()),
+            resume: mark.to_string(),
+        }
+    }
+
+    /// What was between has to be passed over.
+    pub fn gap(event: EventId, from: Option<Mark>, to: Mark) -> Self {
+        Message::Gap {
+            event_id: event.0,
+            from: from.map(|mark| mark.to_string()),
+            to: to.to_string(),
+            message: "Changes were missed; forget what you know of the seats",
+        }
+    }
+
+    /// A hold has lapsed.
+    pub fn booking_expired(expired: &Expired) -> Self {
+        Message::BookingExpired {
+            event_id: expired.event.0,
+            booking_id: expired.booking.to_string(),
+            seat_ids: expired.seats.iter().map(|seat| seat.0).collect(),
+            timestamp: iso8601(expired.time_ms),
+            message: "Your hold has expired; the seats are free again",
+        }
     }
 
     /// The answer to a valid token.
@@ -141,6 +251,10 @@ impl Message {
     pub fn word(&self) -> &'static str {
         match self {
             Message::Connected { .. } => "connected",
+            Message::Snapshot { .. } => "snapshot",
+            Message::SeatUpdate { .. } => "seat_update",
+            Message::Gap { .. } => "gap",
+            Message::BookingExpired { .. } => "booking_expired",
             Message::RegistrationConfirmed { .. } => "registration_confirmed",
             Message::Position { .. } => "position",
             Message::Gathering { .. } => "gathering",
@@ -152,14 +266,18 @@ impl Message {
         }
     }
 
-    /// Its bytes on the wire.
-    pub fn rendered(&self, kind: Kind) -> Bytes {
+    /// Its bytes on the wire. `mark` is what the client has then: where it goes on after a pause.
+    pub fn rendered(&self, kind: Kind, mark: Option<Mark>) -> Bytes {
         // Texts and numbers always serialize.
         let json = serde_json::to_string(self).unwrap_or_default();
-        match kind {
-            Kind::WebSocket => frame(ws::Message::Text(json.into())),
+        let word = self.word();
+        match (kind, mark) {
+            (Kind::WebSocket, _) => frame(ws::Message::Text(json.into())),
             // JSON has no line breaks outside of texts, and escapes those inside.
-            Kind::EventStream => format!("event: {}\ndata: {json}\n\n", self.word()).into(),
+            (Kind::EventStream, None) => format!("event: {word}\ndata: {json}\n\n").into(),
+            (Kind::EventStream, Some(mark)) => {
+                format!("id: {mark}\nevent: {word}\ndata: {json}\n\n").into()
+            }
         }
     }
 }
@@ -188,9 +306,34 @@ mod tests {
 
     #[test]
     fn messages_say_what_they_are() {
-        let (event_id, message) = (7, "why");
+        let (event_id, message, mark) = (7, "why", Mark { generation: 2, version: 17 });
         let all = [
-            Message::connected(EVENT),
+            Message::connected(EVENT, Some(mark)),
+            Message::Snapshot {
+                event_id,
+                generation: 2,
+                version: 17,
+                bytes: String::new(),
+                resume: mark.to_string(),
+            },
+            Message::SeatUpdate {
+                event_id,
+                generation: 2,
+                since: 16,
+                version: 17,
+                status: "HOLD",
+                seat_ids: vec![1],
+                timestamp: String::new(),
+                resume: None,
+            },
+            Message::gap(EVENT, None, mark),
+            Message::BookingExpired {
+                event_id,
+                booking_id: String::new(),
+                seat_ids: vec![1],
+                timestamp: String::new(),
+                message,
+            },
             Message::registered(EVENT),
             Message::Position {
                 event_id,
@@ -220,18 +363,24 @@ mod tests {
     fn an_event_is_one_block_of_lines() {
         let detail = "two\nlines\r".into();
         let message = Message::Error { error: "invalid_json", detail };
-        let text = message.rendered(Kind::EventStream);
+        let text = message.rendered(Kind::EventStream, None);
         let expected = "event: error\ndata: {\"type\":\"error\",\"error\":\"invalid_json\",\
             \"detail\":\"two\\nlines\\r\"}\n\n";
         assert_eq!(text, expected);
+        let marked = message.rendered(Kind::EventStream, Some(Mark { generation: 2, version: 17 }));
+        assert_eq!(marked, format!("id: 2-17\n{expected}"));
     }
 
     #[test]
     fn a_frame_is_an_unmasked_text() {
-        let bytes = Message::connected(EVENT).rendered(Kind::WebSocket);
+        let bytes = Message::connected(EVENT, None).rendered(Kind::WebSocket, None);
         assert_eq!((bytes[0], bytes[1] as usize), (0x81, bytes.len() - 2));
         let json: serde_json::Value = serde_json::from_slice(&bytes[2..]).unwrap();
-        assert_eq!(json["event_id"], 7);
+        let connected = serde_json::json!({
+            "type": "connected", "event_id": 7, "generation": null, "version": null,
+            "message": "Connected",
+        });
+        assert_eq!(json, connected);
     }
 
     #[test]

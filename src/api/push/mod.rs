@@ -22,15 +22,21 @@
 //! | `sse` | event streams |
 //! | `sockets` | how many are open |
 
+mod board;
+mod boards;
 mod feed;
 mod inbox;
 mod message;
 mod origin;
 mod pulse;
 mod room;
+mod seats;
 mod sockets;
 pub mod sse;
+mod tick;
+mod wire;
 pub mod ws;
 
+pub use boards::Boards;
 pub use message::{Heard, Message};
 pub use sockets::Sockets;

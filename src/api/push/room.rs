@@ -1,6 +1,6 @@
 //! The waiting room as a source of news.
 
-use std::rc::Rc;
+use std::sync::Arc;
 
 use futures_util::StreamExt;
 use futures_util::stream::{self, LocalBoxStream};
@@ -14,8 +14,8 @@ use crate::sale::SaleError;
 use crate::sale::error::AdmissionFault;
 use crate::sale::waiting_room::{RoomNews, RoomWatch, Standing};
 
-/// What the event's room has to say to the owner of a token. `user` is who asks, if anybody is
-/// named. Ends once there is nothing more to say.
+/// What the event's room has to say to the owner of a token, and who that is. `user` is who asks, if
+/// anybody is named. Ends once there is nothing more to say.
 ///
 /// # Errors
 /// If the token is not one of this event, of this user, valid now.
@@ -24,19 +24,20 @@ pub fn news(
     event: EventId,
     user: Option<&UserId>,
     token: &str,
-) -> Result<LocalBoxStream<'static, Message>, Problem> {
+) -> Result<(LocalBoxStream<'static, Message>, UserId), Problem> {
     let rooms = state.sale.waiting_room();
     let admission = rooms.verify(event, token)?;
     if user.is_some_and(|user| *user != admission.user) {
         return Err(SaleError::AdmissionInvalid(AdmissionFault::OtherUser).into());
     }
+    let owner = admission.user.clone();
     let watch = rooms.watch(admission);
-    let first = Some((watch, Rc::from(token)));
-    Ok(stream::unfold(first, next).boxed_local())
+    let first = Some((watch, Arc::from(token)));
+    Ok((stream::unfold(first, next).boxed_local(), owner))
 }
 
 /// Who is told, with the token's text; `None` once there is nothing more to say.
-type Owner = Option<(RoomWatch, Rc<str>)>;
+type Owner = Option<(RoomWatch, Arc<str>)>;
 
 async fn next(owner: Owner) -> Option<(Message, Owner)> {
     let (mut watch, token) = owner?;
@@ -50,7 +51,7 @@ async fn next(owner: Owner) -> Option<(Message, Owner)> {
     }
 }
 
-fn told(event: EventId, token: &Rc<str>, standing: Standing) -> Message {
+fn told(event: EventId, token: &Arc<str>, standing: Standing) -> Message {
     let event_id = event.0;
     match standing {
         Standing::Waiting { position, wait_seconds, refresh_seconds } => Message::Position {

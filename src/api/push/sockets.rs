@@ -7,7 +7,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use actix_web::web::Bytes;
 use prometheus::IntCounter;
 
+use super::feed::News;
 use super::message::Message;
+use super::wire::Lost;
 use crate::api::gates::Caller;
 use crate::api::per_client::PerClient;
 use crate::api::problem::{Code, Problem};
@@ -43,8 +45,10 @@ impl Kind {
 pub enum End {
     /// The client said so.
     Closed,
-    /// The connection broke, or took nothing for too long.
+    /// The connection broke.
     Gone,
+    /// The client took nothing for too long.
+    Stalled,
     /// The client was silent for too long.
     Idle,
     /// It said too much.
@@ -60,10 +64,20 @@ impl End {
         match self {
             End::Closed => "closed",
             End::Gone => "gone",
+            End::Stalled => "stalled",
             End::Idle => "idle",
             End::TooManyMessages => "too_many_messages",
             End::BadFrame => "bad_frame",
             End::Ending => "ending",
+        }
+    }
+}
+
+impl From<Lost> for End {
+    fn from(lost: Lost) -> Self {
+        match lost {
+            Lost::Gone => End::Gone,
+            Lost::Stalled => End::Stalled,
         }
     }
 }
@@ -152,13 +166,27 @@ impl Sockets {
 impl Open {
     /// A message's bytes, counted as sent.
     pub fn rendered(&self, message: &Message) -> Bytes {
-        let word = message.word();
+        self.count(message.word());
+        message.rendered(self.place.kind, None)
+    }
+
+    /// The bytes of news, counted as sent.
+    pub fn told(&self, news: News) -> Bytes {
+        match news {
+            News::Own(message) => self.rendered(&message),
+            News::Shared(told) => {
+                told.words.iter().for_each(|word| self.count(word));
+                told.bytes.clone()
+            }
+        }
+    }
+
+    fn count(&self, word: &str) {
         let at = Message::WORDS.iter().position(|known| *known == word);
         // A test shows that each is known.
         if let Some(counter) = at.map(|at| &self.place.all.sent[at]) {
             counter.inc();
         }
-        message.rendered(self.place.kind)
     }
 
     /// Says how it ends, where it is not the connection that breaks.

@@ -11,6 +11,7 @@ use futures_util::stream;
 use super::feed::Feed;
 use super::message::Message;
 use super::room;
+use super::seats::Wishes;
 use super::sockets::{End, Kind, Open};
 use crate::api::endpoint::Answer;
 use crate::api::gates;
@@ -25,20 +26,26 @@ use crate::shutdown::Shutdown;
 const EVENT_STREAM: &str = "text/event-stream";
 /// What is sent where nothing is to be told, so that a dead connection is noticed by both.
 const HEARTBEAT: Bytes = Bytes::from_static(b": \n\n");
+/// Bytes that are given to the dispatcher at once. What is larger it would copy into a buffer that it then
+/// keeps as long as the stream lasts.
+const PIECE_BYTES: usize = 4 * 1024;
 /// When a client comes back after its stream ended, ms: spread, so that those who were cut off
 /// together do not come together.
 const RETRY_MS: std::ops::Range<u32> = 1_000..5_000;
 
 /// Follow an event
 ///
-/// Server-sent events: `connected`, then, with the waiting room's token, `registration_confirmed` and
-/// the room's notices. Each has its type as `event` and, in `data`, the JSON object that a WebSocket is
-/// sent. A stream begins with what holds now, so a client that comes back has missed nothing that
-/// still matters; `Last-Event-ID` is accepted and not needed.
+/// Server-sent events: `connected`, then `snapshot` and, as seats change, `seat_update`s; to a user who is
+/// known `booking_expired`; with the waiting room's token `registration_confirmed` and the room's notices. Each
+/// has its type as `event` and, in `data`, the JSON object that a WebSocket is sent. With `Last-Event-ID` (browsers
+/// send it by themselves) or `since` it goes on from there, or tells a `gap` before the snapshot.
 #[utoipa::path(
     get, path = "/api/v1/events/{event_id}/stream", tag = "events",
     params(
         ("event_id" = u32, Path, description = "The event"),
+        ("since" = Option<String>, Query, description = "What was told before, `generation-version`"),
+        ("Last-Event-ID" = Option<String>, Header, description = "The same; it outranks `since`"),
+        ("snapshot" = Option<String>, Query, description = "`none`: the client fetches the seat map by itself"),
         ("waiting_room_token" = Option<String>, Query, description = "What joining the waiting room gave, where headers cannot be set"),
         ("X-Waiting-Room-Token" = Option<String>, Header, description = "The same"),
     ),
@@ -55,12 +62,13 @@ pub async fn follow(call: Call, _: Payload) -> Answer {
         Some(token) => Some(token),
         None => waiting_room::token_of(call.request.headers())?,
     };
+    let wishes = Wishes::of(&call, &query)?;
     call.state.sale.known_event(event).await?;
-    let mut feed = Feed::default();
-    if let Some(token) = token {
-        let news = room::news(&call.state, event, caller.user.as_ref(), token)?;
-        feed.tell_of_room(news);
-    }
+    let user = caller.user.as_ref();
+    let room = match token {
+        Some(token) => Some(room::news(&call.state, event, user, token)?),
+        None => None,
+    };
     let mut answer = HttpResponse::Ok();
     answer.content_type(EVENT_STREAM);
     // Gateways neither keep it nor wait for its end.
@@ -72,19 +80,23 @@ pub async fn follow(call: Call, _: Payload) -> Answer {
     let shutdown = call.state.shutdown.clone();
     let open = call.state.sockets.open(&caller, Kind::EventStream, shutdown.is_requested())?;
     let mut opening = format!("retry: {}\n\n", rand::random_range(RETRY_MS)).into_bytes();
-    opening.extend_from_slice(&open.rendered(&Message::connected(event)));
-    if token.is_some() {
+    let mut seats = call.state.boards.follow(event, Kind::EventStream, wishes);
+    opening.extend_from_slice(&open.rendered(&Message::connected(event, seats.mark())));
+    let owner = room.as_ref().map(|(_, owner)| owner);
+    let mut feed = Feed::new(&call.state, event, seats, user.or(owner));
+    if let Some((news, _)) = room {
         opening.extend_from_slice(&open.rendered(&Message::registered(event)));
+        feed.tell_of_room(news);
     }
     let interval = Duration::from_millis(call.state.config.socket_ping_interval_ms);
-    let stream = Box::new(Stream { opening: opening.into(), feed, open, shutdown, interval });
+    let stream = Box::new(Stream { rest: opening.into(), feed, open, shutdown, interval });
     Ok(answer.streaming(stream::unfold(stream, Stream::step)))
 }
 
 /// One open stream.
 struct Stream {
-    /// Sent first; empty from then on.
-    opening: Bytes,
+    /// What is to be sent before anything else.
+    rest: Bytes,
     feed: Feed,
     open: Open,
     shutdown: Shutdown,
@@ -94,20 +106,23 @@ struct Stream {
 impl Stream {
     /// What to send next.
     async fn step(mut self: Box<Self>) -> Option<(Result<Bytes, Infallible>, Box<Self>)> {
-        let bytes = self.next().await?;
+        if self.rest.is_empty() {
+            self.rest = self.next().await?;
+        } else {
+            // The dispatcher sends what it has meanwhile, and keeps no large buffer.
+            tokio::task::yield_now().await;
+        }
+        let bytes = self.rest.split_to(self.rest.len().min(PIECE_BYTES));
         Some((Ok(bytes), self))
     }
 
     async fn next(&mut self) -> Option<Bytes> {
-        if !self.opening.is_empty() {
-            return Some(std::mem::take(&mut self.opening));
-        }
         tokio::select! {
             () = self.shutdown.requested() => {
                 self.open.ends(End::Ending);
                 None
             }
-            message = self.feed.next() => Some(self.open.rendered(&message)),
+            news = self.feed.next() => Some(self.open.told(news)),
             () = tokio::time::sleep(self.interval) => Some(HEARTBEAT),
         }
     }

@@ -1,27 +1,30 @@
 //! `/ws/events/{event_id}`: a WebSocket (RFC 6455).
 
-use std::convert::Infallible;
-use std::ops::ControlFlow::{self, Break, Continue};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use actix_http::ws::{self, CloseCode, CloseReason};
 use actix_web::HttpResponse;
 use actix_web::http::header::{self, HeaderValue};
-use actix_web::web::{Bytes, Data, Payload};
-use futures_util::stream;
+use actix_web::web::{Bytes, BytesMut, Data, Payload};
+use tokio::net::TcpStream;
 
 use super::feed::Feed;
 use super::inbox::{Came, Inbox};
 use super::message::{Heard, Message, frame};
 use super::pulse::{Due, Pulse};
+use super::seats::Wishes;
 use super::sockets::{End, Kind, Open};
+use super::wire::Wire;
 use super::{origin, room};
+use crate::api::connections::{self, Connection};
 use crate::api::endpoint::Answer;
 use crate::api::gates;
 use crate::api::openapi::SocketProblems;
-use crate::api::params::event_id;
+use crate::api::params::{Query, event_id};
 use crate::api::problem::{Code, Problem};
 use crate::api::state::{Call, State};
+use crate::api::upgrade::Successor;
 use crate::domain::{EventId, RouteClass, UserId};
 
 /// The version of the protocol that there is.
@@ -29,44 +32,45 @@ const VERSION: &str = "13";
 
 /// Open a WebSocket
 ///
-/// Texts of one JSON object each, both ways. The server says `connected` first. After
-/// `register_waiting_room` with the token that joining gave it says `registration_confirmed`, and then,
-/// unasked, the position, `admitted`, or why it will not be. It pings; a client that does not answer, sends
-/// more than 10 frames a second, or more than 4 KiB in one, is closed with a reason.
+/// Texts of one JSON object each, both ways. The server says `connected` first, then `snapshot` and, as
+/// seats change, `seat_update`s; with `since` it goes on from there, or tells a `gap` before the snapshot. To a user
+/// who is known it tells `booking_expired`. After `register_waiting_room` with the token that joining gave it
+/// says `registration_confirmed`, and then, unasked, the position, `admitted`, or why it will not be. It pings;
+/// a client that does not answer, sends more than 10 frames a second, or more than 4 KiB in one, is closed with
+/// a reason.
 #[utoipa::path(
     get, path = "/ws/events/{event_id}", tag = "events",
-    params(("event_id" = u32, Path, description = "The event")),
+    params(
+        ("event_id" = u32, Path, description = "The event"),
+        ("since" = Option<String>, Query, description = "What was told before, `generation-version`"),
+        ("snapshot" = Option<String>, Query, description = "`none`: the client fetches the seat map by itself"),
+    ),
     responses(
         (status = 101, description = "The socket; messages are as for `/api/v1/events/{event_id}/stream`"),
         SocketProblems,
     ),
 )]
-pub async fn open(call: Call, payload: Payload) -> Answer {
+pub async fn open(call: Call, _: Payload) -> Answer {
     let caller = gates::pass(&call, RouteClass::Push).await?;
     origin::check(&call)?;
     let event = event_id(&call.request)?;
+    let wishes = Wishes::of(&call, &Query::of(&call.request)?)?;
     let mut answer = handshake(&call)?;
     call.state.sale.known_event(event).await?;
     let is_ending = call.state.shutdown.is_requested();
     let open = call.state.sockets.open(&caller, Kind::WebSocket, is_ending)?;
-    let config = &call.state.config;
-    let pulse = Pulse::new(
-        Instant::now(),
-        Duration::from_millis(config.socket_ping_interval_ms),
-        Duration::from_millis(config.socket_idle_timeout_ms),
-        rand::random(),
-    );
-    let socket = Box::new(Socket {
-        phase: Phase::Opening,
-        event,
-        user: caller.user,
-        inbox: Inbox::new(payload),
-        feed: Feed::default(),
-        pulse,
-        open,
-        state: call.state.clone(),
+    let (user, state) = (caller.user, call.state.clone());
+    let connection = connections::of(&call.request);
+    let successor = Successor::new(move |stream, read| {
+        let mut seats = state.boards.follow(event, Kind::WebSocket, wishes);
+        let connected = Message::connected(event, seats.mark());
+        let feed = Feed::new(&state, event, seats, user.as_ref());
+        let socket = Socket::new(event, user, feed, open, state, connection);
+        socket.lives(stream, read, connected)
     });
-    Ok(answer.streaming(stream::unfold(socket, Socket::step)))
+    let mut answer = answer.finish();
+    successor.succeed(&mut answer);
+    Ok(answer)
 }
 
 /// The answer that makes the connection a WebSocket.
@@ -88,59 +92,109 @@ fn handshake(call: &Call) -> Result<actix_web::HttpResponseBuilder, Problem> {
     Ok(answer)
 }
 
-enum Phase {
-    Opening,
-    Open,
-    Closing,
-}
-
-/// One open socket: the body of its answer.
+/// One open socket.
 struct Socket {
-    phase: Phase,
     event: EventId,
     user: Option<UserId>,
-    inbox: Inbox,
     feed: Feed,
     pulse: Pulse,
     open: Open,
     state: Data<State>,
+    /// Counts as one of its address.
+    _connection: Option<Arc<Connection>>,
 }
 
-/// Goes on, or has bytes to send, or has none and ends.
-type Turn = ControlFlow<Option<Bytes>>;
+/// What comes of something that happened.
+enum Turn {
+    /// Nothing.
+    Waits,
+    /// Bytes to send.
+    Says(Bytes),
+    /// The last bytes, if the connection is still there.
+    Ends(Option<Bytes>),
+}
 
 impl Socket {
-    /// What to send next.
-    async fn step(mut self: Box<Self>) -> Option<(Result<Bytes, Infallible>, Box<Self>)> {
-        let bytes = match self.phase {
-            Phase::Opening => {
-                self.phase = Phase::Open;
-                self.open.rendered(&Message::connected(self.event))
-            }
-            Phase::Open => self.next().await?,
-            Phase::Closing => return None,
-        };
-        Some((Ok(bytes), self))
+    fn new(
+        event: EventId,
+        user: Option<UserId>,
+        feed: Feed,
+        open: Open,
+        state: Data<State>,
+        connection: Option<Arc<Connection>>,
+    ) -> Self {
+        let config = &state.config;
+        let pulse = Pulse::new(
+            Instant::now(),
+            Duration::from_millis(config.socket_ping_interval_ms),
+            Duration::from_millis(config.socket_idle_timeout_ms),
+            rand::random(),
+        );
+        Socket { event, user, feed, pulse, open, state, _connection: connection }
     }
 
-    async fn next(&mut self) -> Option<Bytes> {
+    /// Says and hears until one side ends.
+    async fn lives(mut self, stream: TcpStream, read: BytesMut, first: Message) {
+        let stall_timeout = Duration::from_millis(self.state.config.http_stall_timeout_ms);
+        let wire = Wire::new(stream, stall_timeout);
+        let mut inbox = Inbox::new(read);
+        let mut bytes = self.open.rendered(&first);
+        let last = loop {
+            if !self.sends(&wire, &bytes).await {
+                return;
+            }
+            match self.next(&wire, &mut inbox).await {
+                Ok(more) => bytes = more,
+                Err(last) => break last,
+            }
+        };
+        if let Some(bytes) = last
+            && self.sends(&wire, &bytes).await
+        {
+            // Its place is free meanwhile.
+            drop(self);
+            wire.close().await;
+        }
+    }
+
+    /// Sends bytes; false if that is its end.
+    async fn sends(&mut self, wire: &Wire, bytes: &[u8]) -> bool {
+        let sent = tokio::select! {
+            // What the system has room for is sent in any case.
+            biased;
+            sent = wire.send(bytes) => sent,
+            () = self.state.shutdown.requested() => {
+                self.open.ends(End::Ending);
+                return false;
+            }
+        };
+        if let Err(lost) = sent {
+            self.open.ends(lost.into());
+        }
+        sent.is_ok()
+    }
+
+    /// What to send next, or last.
+    async fn next(&mut self, wire: &Wire, inbox: &mut Inbox) -> Result<Bytes, Option<Bytes>> {
         loop {
             let turn = tokio::select! {
                 () = self.state.shutdown.requested() => {
                     self.closes(End::Ending, CloseCode::Away, "the server ends; connect again")
                 }
-                came = self.inbox.next() => self.hears(came),
-                message = self.feed.next() => self.says(&message),
+                came = inbox.next(wire) => self.hears(came),
+                news = self.feed.next() => Turn::Says(self.open.told(news)),
                 () = tokio::time::sleep_until(self.pulse.due_at().into()) => self.beats(),
             };
-            if let Break(bytes) = turn {
-                return bytes;
+            match turn {
+                Turn::Waits => {}
+                Turn::Says(bytes) => return Ok(bytes),
+                Turn::Ends(last) => return Err(last),
             }
         }
     }
 
     fn hears(&mut self, came: Came) -> Turn {
-        if !matches!(came, Came::End) && !self.pulse.hears(Instant::now()) {
+        if !matches!(came, Came::End | Came::Lost(_)) && !self.pulse.hears(Instant::now()) {
             let reason = "too many messages";
             return self.closes(End::TooManyMessages, CloseCode::Policy, reason);
         }
@@ -149,15 +203,18 @@ impl Socket {
                 let answer = self.obeys(&text);
                 self.says(&answer)
             }
-            Came::Life => Continue(()),
-            Came::Ping(bytes) => Break(Some(frame(ws::Message::Pong(bytes)))),
+            Came::Life => Turn::Waits,
+            Came::Ping(bytes) => Turn::Says(frame(ws::Message::Pong(bytes))),
             Came::Close(reason) => {
-                self.phase = Phase::Closing;
                 self.open.ends(End::Closed);
                 let code = reason.map_or(CloseCode::Normal, |reason| reason.code);
-                Break(Some(frame(ws::Message::Close(Some(code.into())))))
+                Turn::Ends(Some(frame(ws::Message::Close(Some(code.into())))))
             }
-            Came::End => Break(None),
+            Came::End => Turn::Ends(None),
+            Came::Lost(lost) => {
+                self.open.ends(lost.into());
+                Turn::Ends(None)
+            }
             Came::Wrong(code, reason) => self.closes(End::BadFrame, code, reason),
         }
     }
@@ -180,8 +237,11 @@ impl Socket {
 
     fn registers(&mut self, token: &str) -> Message {
         match room::news(&self.state, self.event, self.user.as_ref(), token) {
-            Ok(news) => {
+            Ok((news, owner)) => {
                 self.feed.tell_of_room(news);
+                if self.user.is_none() {
+                    self.feed.tell_of_holds(&self.state, self.event, &owner);
+                }
                 Message::registered(self.event)
             }
             Err(problem) => problem.into(),
@@ -190,19 +250,18 @@ impl Socket {
 
     fn beats(&mut self) -> Turn {
         match self.pulse.due(Instant::now()) {
-            Due::Ping => Break(Some(frame(ws::Message::Ping(Bytes::new())))),
+            Due::Ping => Turn::Says(frame(ws::Message::Ping(Bytes::new()))),
             Due::Idle => self.closes(End::Idle, CloseCode::Policy, "no answer to pings"),
         }
     }
 
     fn says(&self, message: &Message) -> Turn {
-        Break(Some(self.open.rendered(message)))
+        Turn::Says(self.open.rendered(message))
     }
 
     fn closes(&mut self, end: End, code: CloseCode, reason: &'static str) -> Turn {
-        self.phase = Phase::Closing;
         self.open.ends(end);
         let reason = CloseReason { code, description: Some(reason.to_owned()) };
-        Break(Some(frame(ws::Message::Close(Some(reason)))))
+        Turn::Ends(Some(frame(ws::Message::Close(Some(reason)))))
     }
 }

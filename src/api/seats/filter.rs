@@ -1,10 +1,11 @@
 //! Which seats of a map a client wants to see.
 
+use std::cmp::Ordering;
+
 use crate::api::params::Query;
 use crate::api::problem::Problem;
 use crate::domain::seat::SEAT_STATES;
 use crate::domain::{Layout, SeatId, SeatState};
-use crate::sale::SeatMap;
 
 /// What the query asks for.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -15,6 +16,22 @@ pub struct Filter {
     pub status: Option<SeatState>,
     since: Option<Version>,
 }
+
+/// What a client has, compared with what there is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Has {
+    /// Nothing that could be gone on from.
+    Nothing,
+    /// This older version of the same generation.
+    Older(u64),
+    /// The newest.
+    Newest,
+    /// A newer one: of another process, or of before a loss.
+    Newer,
+}
+
+/// What tags say beside the version: clients may send a tag as it is.
+const TAG_SUFFIXES: [&str; 3] = ["-exact", "-gzip", "-bytes"];
 
 /// A version that a client has; the generation may be left out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,12 +52,18 @@ impl Filter {
         Ok(Filter { range, status, since })
     }
 
-    /// Whether the client already has this very map.
-    pub fn is_current(&self, map: &SeatMap) -> bool {
-        self.since.is_some_and(|since| {
-            since.version == map.version
-                && since.generation.is_none_or(|generation| generation == map.generation)
-        })
+    /// What the client has of an event that is at this generation and version.
+    pub fn has(&self, generation: u64, version: u64) -> Has {
+        match self.since {
+            Some(since) if since.generation.is_none_or(|of| of == generation) => {
+                match since.version.cmp(&version) {
+                    Ordering::Less => Has::Older(since.version),
+                    Ordering::Equal => Has::Newest,
+                    Ordering::Greater => Has::Newer,
+                }
+            }
+            _ => Has::Nothing,
+        }
     }
 }
 
@@ -59,7 +82,9 @@ fn parse_status(word: &str) -> Result<SeatState, Problem> {
     })
 }
 
-fn parse_since(text: &str) -> Result<Version, Problem> {
+fn parse_since(sent: &str) -> Result<Version, Problem> {
+    let bare = |text, suffix| str::strip_suffix(text, suffix).unwrap_or(text);
+    let text = TAG_SUFFIXES.into_iter().fold(sent.trim_matches('"'), bare);
     let parsed = match text.split_once('-') {
         None => text.parse().ok().map(|version| Version { generation: None, version }),
         Some((generation, version)) => generation.parse().ok().and_then(|generation| {
@@ -91,13 +116,24 @@ mod tests {
     }
 
     #[test]
-    fn the_current_version_is_known() {
-        let map = fixtures::seat_map();
-        for (since, current) in [("17", true), ("3-17", true), ("2-17", false), ("16", false)] {
-            assert_eq!(filter(&[("since", since)]).unwrap().is_current(&map), current, "{since}");
+    fn a_client_says_what_it_has() {
+        let cases = [
+            ("17", Has::Newest),
+            ("3-17", Has::Newest),
+            ("\"3-17-gzip\"", Has::Newest),
+            ("3-17-bytes-gzip", Has::Newest),
+            ("3-16-gzip-exact", Has::Older(16)),
+            ("2-17", Has::Nothing),
+            ("4-1", Has::Nothing),
+            ("16", Has::Older(16)),
+            ("3-0", Has::Older(0)),
+            ("18", Has::Newer),
+        ];
+        for (since, has) in cases {
+            assert_eq!(filter(&[("since", since)]).unwrap().has(3, 17), has, "{since}");
         }
-        assert!(!filter(&[]).unwrap().is_current(&map));
-        for bad in ["", "x", "-1", "3-", "3-17-1"] {
+        assert_eq!(filter(&[]).unwrap().has(3, 17), Has::Nothing);
+        for bad in ["", "x", "-1", "3-", "3-17-1", "3-17-zip", "-gzip"] {
             assert!(filter(&[("since", bad)]).is_err(), "{bad}");
         }
     }

@@ -1,36 +1,45 @@
 //! `/api/v1/events/{event_id}/seats` and `…/availability`: what is free.
+//!
+//! | | where |
+//! |---|---|
+//! | which seats a client wants, and what it has | `filter` |
+//! | the newest seats, looked up for all who ask | `frames` |
+//! | one version of them, each form rendered once | `frame`, `render` |
+//! | tags, caching, compression | `answer` |
 
+mod answer;
 mod filter;
+mod frame;
+mod frames;
 mod render;
 
-use actix_web::HttpResponse;
-use actix_web::http::{StatusCode, header};
-use actix_web::web::{Bytes, Payload};
+use std::sync::Arc;
 
-use crate::domain::RouteClass;
-use crate::sale::SeatMap;
+use actix_web::http::header;
+use actix_web::web::Payload;
+
+use crate::domain::{Event, RouteClass};
+use crate::sale::SaleError;
 
 use super::endpoint::Answer;
 use super::gates;
-use super::openapi::{EventProblems, SeatsProblems};
+use super::openapi::SeatsProblems;
 use super::params::{Query, event_id};
-use super::reply::json;
 use super::state::Call;
-use filter::Filter;
+use answer::OCTET_STREAM;
+pub use answer::Told;
+use filter::{Filter, Has};
+use frame::{Frame, What};
+pub use frames::{Frames, Stored};
 pub use render::{AvailabilityBody, SeatMapBody};
-
-/// Content type of the inventory's raw bytes.
-const OCTET_STREAM: &str = "application/octet-stream";
-/// Clients may keep a map but must ask whether it is still the newest.
-const REVALIDATE: &str = "no-cache";
 
 /// The seat map
 ///
-/// All seats with their states, or those of one section or status. With `since` equal to the
-/// newest version there is nothing to send: `seats` is empty and `full` false; otherwise the
-/// whole map is sent and `full` is true. With `Accept: application/octet-stream` the answer is
-/// the inventory's bytes: a format byte, then one byte a seat (`a` available, `h` hold, `b`
-/// booked, `x` blocked; a capital where a row begins).
+/// All seats with their states, or those of one section or status. With `since`, the version that
+/// the client has, `full` is false and `seats` are those that changed since then; where that is not
+/// known any more the whole map is sent and `full` is true. With `Accept: application/octet-stream`
+/// the answer is the inventory's bytes: a format byte, then one byte a seat (`a` available, `h` hold,
+/// `b` booked, `x` blocked; a capital where a row begins).
 #[utoipa::path(
     get, path = "/api/v1/events/{event_id}/seats", tag = "events",
     params(
@@ -39,6 +48,7 @@ const REVALIDATE: &str = "no-cache";
         ("status" = Option<String>, Query, description = "Only `AVAILABLE`, `HOLD`, `BOOKED` or `BLOCKED` seats"),
         ("since" = Option<String>, Query, description = "The version that the client has: `version`, or `generation-version`"),
         ("If-None-Match" = Option<String>, Header, description = "The ETag that the client has"),
+        ("X-Admin-Key" = Option<String>, Header, description = "For the numbers, where the public is told words"),
     ),
     responses(
         (status = 200, description = "The map", content(
@@ -50,52 +60,70 @@ const REVALIDATE: &str = "no-cache";
     ),
 )]
 pub async fn map(call: Call, _: Payload) -> Answer {
-    gates::pass(&call, RouteClass::Seats).await?;
-    let event = event_id(&call.request)?;
+    let caller = gates::pass(&call, RouteClass::Seats).await?;
+    let event = call.state.sale.known_event(event_id(&call.request)?).await?;
     let query = Query::of(&call.request)?;
-    let map = call.state.sale.seat_map(event).await?;
-    let filter = Filter::of(&query, &map.event.layout)?;
-    let raw = call.header(header::ACCEPT.as_str()).is_some_and(accepts_raw_bytes);
-    let etag = etag(&map, raw);
-    let mut answer = HttpResponse::Ok();
-    answer.insert_header((header::ETAG, etag.as_str()));
-    answer.insert_header((header::CACHE_CONTROL, REVALIDATE));
-    answer.insert_header((header::VARY, "Accept"));
-    answer.insert_header(("X-Seat-Map-Generation", map.generation));
-    answer.insert_header(("X-Seat-Map-Version", map.version));
-    if call.header(header::IF_NONE_MATCH.as_str()).is_some_and(|known| names(known, &etag)) {
-        return Ok(answer.status(StatusCode::NOT_MODIFIED).finish());
+    let filter = Filter::of(&query, &event.layout)?;
+    let told = Told::to(&call, &caller)?;
+    let newest = call.state.frames.newest(&call.state.sale, &event).await?;
+    if call.header(header::ACCEPT.as_str()).is_some_and(accepts_raw_bytes) {
+        return answer::answer(&call, &newest, What::Bytes, told).await;
     }
-    if raw {
-        let bytes = Bytes::copy_from_slice(map.inventory.as_bytes());
-        return Ok(answer.content_type(OCTET_STREAM).body(bytes));
+    let (frame, has) = compared(&call, &event, newest, &filter).await?;
+    answer::answer(&call, &frame, wanted(&filter, has), told).await
+}
+
+/// What the client has, compared with a frame that is not older if there is one.
+async fn compared(
+    call: &Call,
+    event: &Arc<Event>,
+    frame: Arc<Frame>,
+    filter: &Filter,
+) -> Result<(Arc<Frame>, Has), SaleError> {
+    let has = |frame: &Frame| filter.has(frame.mark().0, frame.mark().1);
+    match has(&frame) {
+        Has::Newer => {
+            let frame = call.state.frames.next(&call.state.sale, event).await?;
+            let has = has(&frame);
+            Ok((frame, has))
+        }
+        has => Ok((frame, has)),
     }
-    answer.content_type("application/json");
-    Ok(answer.streaming(render::seat_map(map, filter)))
+}
+
+fn wanted(filter: &Filter, has: Has) -> What {
+    let (first, count) = filter.range;
+    match (has, filter.status) {
+        // Nothing changed, so none of any state.
+        (Has::Newest, _) => What::Unchanged,
+        (Has::Older(since), None) => What::Changes(since, first, count),
+        // Of seats that were in this state and are not any more a list of changes would be silent.
+        (Has::Older(_), Some(_)) => What::Map(first, count, filter.status),
+        // A client that has what is not, or not here, has to go back.
+        (Has::Newer | Has::Nothing, status) => What::Map(first, count, status),
+    }
 }
 
 /// Counts by section
 #[utoipa::path(
     get, path = "/api/v1/events/{event_id}/availability", tag = "events",
-    params(("event_id" = u32, Path, description = "The event")),
-    responses((status = 200, description = "The counts", body = AvailabilityBody<'static>), EventProblems),
+    params(
+        ("event_id" = u32, Path, description = "The event"),
+        ("If-None-Match" = Option<String>, Header, description = "The ETag that the client has"),
+        ("X-Admin-Key" = Option<String>, Header, description = "For the numbers, where the public is told words"),
+    ),
+    responses(
+        (status = 200, description = "The counts", body = AvailabilityBody<'static>),
+        (status = 304, description = "The client has the newest counts"),
+        SeatsProblems,
+    ),
 )]
 pub async fn availability(call: Call, _: Payload) -> Answer {
-    gates::pass(&call, RouteClass::Seats).await?;
-    let map = call.state.sale.seat_map(event_id(&call.request)?).await?;
-    json(StatusCode::OK, &AvailabilityBody::new(&map))
-}
-
-/// The map's tag: a later generation or version is another map. The two representations differ.
-fn etag(map: &SeatMap, raw: bool) -> String {
-    let SeatMap { generation, version, .. } = map;
-    format!("\"{generation}-{version}{}\"", if raw { "-bytes" } else { "" })
-}
-
-/// Whether an `If-None-Match` header names this tag. A tag made weak on its way still counts.
-fn names(header: &str, etag: &str) -> bool {
-    let tag = |text: &str| text.trim().trim_start_matches("W/") == etag;
-    header.trim() == "*" || header.split(',').any(tag)
+    let caller = gates::pass(&call, RouteClass::Seats).await?;
+    let event = call.state.sale.known_event(event_id(&call.request)?).await?;
+    let told = Told::to(&call, &caller)?;
+    let frame = call.state.frames.newest(&call.state.sale, &event).await?;
+    answer::answer(&call, &frame, What::Availability, told).await
 }
 
 fn accepts_raw_bytes(accept: &str) -> bool {
@@ -106,16 +134,6 @@ fn accepts_raw_bytes(accept: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::api::fixtures;
-
-    #[test]
-    fn tags_carry_generation_and_version() {
-        let map = fixtures::seat_map();
-        assert_eq!(etag(&map, false), "\"3-17\"");
-        assert!(names("\"1-1\", W/\"3-17\"", &etag(&map, false)));
-        assert!(names("*", &etag(&map, false)));
-        assert!(!names("\"3-17\"", &etag(&map, true)));
-    }
 
     #[test]
     fn raw_bytes_are_for_those_who_ask_for_them_first() {

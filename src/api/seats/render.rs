@@ -1,23 +1,21 @@
 //! A seat map as JSON, in pieces: a million seats are a hundred megabytes, which must neither lie
 //! in memory at once nor hold up the thread's other requests.
 
-use std::convert::Infallible;
+use std::sync::Arc;
 
 use actix_web::web::Bytes;
-use futures_util::Stream;
-use futures_util::stream;
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use crate::domain::{SeatCounts, SeatId};
-use crate::sale::SeatMap;
+use crate::config::values::Detail;
+use crate::domain::{Availability, SeatCounts, SeatId, SeatState};
 
-use super::filter::Filter;
+use super::frame::Seats;
 
 /// Seats rendered at a time.
 const SEATS_PER_PIECE: u32 = 1_000;
 /// Bytes that one seat takes about.
-const SEAT_BYTES: usize = 140;
+pub const SEAT_BYTES: usize = 140;
 
 /// A seat map.
 #[derive(Serialize, ToSchema)]
@@ -28,16 +26,21 @@ pub struct SeatMapBody<'a> {
     /// How many seats the event has.
     #[schema(example = 992)]
     total_seats: u32,
-    /// How many of them are free.
+    /// How many of them are free; left out where the public is told words alone.
+    #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(example = 989)]
-    available_seats: u32,
+    available_seats: Option<u32>,
+    /// `AVAILABLE`, `FEW_LEFT` (a tenth of the seats at most) or `SOLD_OUT`.
+    #[schema(example = "AVAILABLE")]
+    availability: &'static str,
     /// Raised when the event's inventory was loaded anew; versions then start anew.
     #[schema(example = 1)]
     generation: u64,
     /// Raised by every change to the event.
     #[schema(example = 17)]
     version: u64,
-    /// Whether `seats` holds all seats asked for, or (false) nothing because nothing changed.
+    /// Whether `seats` holds all seats asked for, or (false) only those that changed since the
+    /// version that was named.
     #[schema(example = true)]
     full: bool,
     /// Counts by section.
@@ -58,18 +61,9 @@ pub struct AvailabilityBody<'a> {
     /// How many seats it has.
     #[schema(example = 992)]
     total_seats: u32,
-    /// How many are free.
-    #[schema(example = 989)]
-    available_seats: u32,
-    /// How many are held.
-    #[schema(example = 3)]
-    held_seats: u32,
-    /// How many are sold.
-    #[schema(example = 0)]
-    booked_seats: u32,
-    /// How many are kept back.
-    #[schema(example = 0)]
-    blocked_seats: u32,
+    /// How many are free, held, sold and kept back.
+    #[serde(flatten)]
+    counts: Counts,
     /// Whether none is free.
     #[schema(example = false)]
     is_sold_out: bool,
@@ -89,18 +83,47 @@ pub struct SectionCounts<'a> {
     /// How many seats it has.
     #[schema(example = 500)]
     total_seats: u32,
+    /// How many are free, held, sold and kept back.
+    #[serde(flatten)]
+    counts: Counts,
+}
+
+/// How many seats are in each state. The numbers are left out where the public is told words alone.
+#[derive(Serialize, ToSchema)]
+pub struct Counts {
+    /// `AVAILABLE`, `FEW_LEFT` (a tenth of the seats at most) or `SOLD_OUT`.
+    #[schema(example = "AVAILABLE")]
+    availability: &'static str,
     /// How many are free.
+    #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(example = 497)]
-    available_seats: u32,
+    available_seats: Option<u32>,
     /// How many are held.
+    #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(example = 3)]
-    held_seats: u32,
+    held_seats: Option<u32>,
     /// How many are sold.
+    #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(example = 0)]
-    booked_seats: u32,
+    booked_seats: Option<u32>,
     /// How many are kept back.
+    #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(example = 0)]
-    blocked_seats: u32,
+    blocked_seats: Option<u32>,
+}
+
+impl Counts {
+    fn new(counts: SeatCounts, total: u32, detail: Detail) -> Self {
+        let SeatCounts { available, hold, booked, blocked } = counts;
+        let exact = |count| (detail == Detail::Exact).then_some(count);
+        Counts {
+            availability: Availability::of(available, total).word(),
+            available_seats: exact(available),
+            held_seats: exact(hold),
+            booked_seats: exact(booked),
+            blocked_seats: exact(blocked),
+        }
+    }
 }
 
 /// A seat and its state.
@@ -130,52 +153,52 @@ pub struct SeatBody<'a> {
 }
 
 impl<'a> AvailabilityBody<'a> {
-    /// The counts of a map.
-    pub fn new(map: &'a SeatMap) -> Self {
-        let SeatCounts { available, hold, booked, blocked } = map.totals();
+    /// The counts of an event.
+    pub fn new(seats: &'a Seats, detail: Detail) -> Self {
+        let total_seats = seats.map.event.layout.total_seats();
         AvailabilityBody {
-            event_id: map.event.id.0,
-            version: map.version,
-            total_seats: map.event.layout.total_seats(),
-            available_seats: available,
-            held_seats: hold,
-            booked_seats: booked,
-            blocked_seats: blocked,
-            is_sold_out: available == 0,
-            sections: section_counts(map),
+            event_id: seats.map.event.id.0,
+            version: seats.map.version,
+            total_seats,
+            counts: Counts::new(seats.totals, total_seats, detail),
+            is_sold_out: seats.totals.available == 0,
+            sections: section_counts(seats, detail),
         }
     }
 }
 
-fn section_counts(map: &SeatMap) -> Vec<SectionCounts<'_>> {
-    let ranges = map.event.layout.section_ranges().into_iter();
+fn section_counts(seats: &Seats, detail: Detail) -> Vec<SectionCounts<'_>> {
+    let ranges = seats.map.event.layout.section_ranges().into_iter();
     ranges
-        .map(|(section, first, seats)| {
-            let SeatCounts { available, hold, booked, blocked } =
-                map.inventory.counts(first, seats);
-            SectionCounts {
-                name: &section.name,
-                price: section.price,
-                total_seats: seats,
-                available_seats: available,
-                held_seats: hold,
-                booked_seats: booked,
-                blocked_seats: blocked,
-            }
+        .zip(&seats.sections)
+        .map(|((section, _, total_seats), counts)| SectionCounts {
+            name: &section.name,
+            price: section.price,
+            total_seats,
+            counts: Counts::new(*counts, total_seats, detail),
         })
         .collect()
 }
 
-/// The map's JSON, piece by piece.
-pub fn seat_map(map: SeatMap, filter: Filter) -> impl Stream<Item = Result<Bytes, Infallible>> {
-    let full = !filter.is_current(&map);
-    let first = filter.range.0.0;
-    let end = if full { first + filter.range.1 } else { first };
-    let begin = Piece { map, filter, full, next: first, end, stage: Stage::Head, empty: true };
-    stream::unfold(begin, |mut piece| async move {
-        let bytes = piece.render()?;
-        Some((Ok(bytes), piece))
-    })
+/// Which seats of a map are rendered.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Which {
+    /// So many from this one; only those in this state.
+    Range(SeatId, u32, Option<SeatState>),
+    /// These, which are what changed.
+    Changed(Vec<SeatId>),
+}
+
+/// A map's JSON, piece by piece.
+pub struct Pieces {
+    seats: Arc<Seats>,
+    which: Which,
+    detail: Detail,
+    /// Seats (of those to look at) that were looked at.
+    done: u32,
+    stage: Stage,
+    /// Whether no seat was written yet: the first one follows no comma.
+    empty: bool,
 }
 
 enum Stage {
@@ -184,30 +207,70 @@ enum Stage {
     Done,
 }
 
-/// Where the rendering of a map stands.
-struct Piece {
-    map: SeatMap,
-    filter: Filter,
-    full: bool,
-    next: u32,
-    end: u32,
-    stage: Stage,
-    /// Whether no seat was written yet: the first one follows no comma.
-    empty: bool,
+impl Pieces {
+    /// Nothing is rendered yet.
+    pub fn new(seats: Arc<Seats>, which: Which, detail: Detail) -> Self {
+        Pieces { seats, which, detail, done: 0, stage: Stage::Head, empty: true }
+    }
+
+    fn seats_to_look_at(&self) -> u32 {
+        match &self.which {
+            Which::Range(_, count, _) => *count,
+            Which::Changed(seats) => seats.len() as u32,
+        }
+    }
+
+    fn head(&self) -> Bytes {
+        let Seats { map, totals, .. } = &*self.seats;
+        let total_seats = map.event.layout.total_seats();
+        let body = SeatMapBody {
+            event_id: map.event.id.0,
+            total_seats,
+            available_seats: (self.detail == Detail::Exact).then_some(totals.available),
+            availability: Availability::of(totals.available, total_seats).word(),
+            generation: map.generation,
+            version: map.version,
+            full: matches!(self.which, Which::Range(..)),
+            sections: section_counts(&self.seats, self.detail),
+            seats: Vec::new(),
+        };
+        // Texts and numbers always serialize.
+        let mut json = serde_json::to_vec(&body).unwrap_or_default();
+        // The seats and what closes the list and the object follow.
+        json.truncate(json.len().saturating_sub("]}".len()));
+        json.into()
+    }
+
+    fn some_seats(&mut self) -> Bytes {
+        let to = self.seats_to_look_at().min(self.done.saturating_add(SEATS_PER_PIECE));
+        let mut json = Vec::with_capacity((to - self.done) as usize * SEAT_BYTES);
+        for index in self.done..to {
+            let (id, status) = match &self.which {
+                Which::Range(first, _, status) => (SeatId(first.0 + index), *status),
+                Which::Changed(seats) => (seats[index as usize], None),
+            };
+            let Some(seat) = seat(&self.seats, id, status) else { continue };
+            if !std::mem::take(&mut self.empty) {
+                json.push(b',');
+            }
+            // Texts and numbers always serialize, and a Vec takes everything.
+            let _ = serde_json::to_writer(&mut json, &seat);
+        }
+        self.done = to;
+        json.into()
+    }
 }
 
-impl Piece {
-    fn render(&mut self) -> Option<Bytes> {
+impl Iterator for Pieces {
+    type Item = Bytes;
+
+    fn next(&mut self) -> Option<Bytes> {
         match self.stage {
             Stage::Head => {
                 self.stage = Stage::Seats;
-                // Texts and numbers always serialize.
-                let mut json = serde_json::to_vec(&head(&self.map, self.full)).unwrap_or_default();
-                // The seats and what closes the list and the object follow.
-                json.truncate(json.len().saturating_sub("]}".len()));
-                Some(json.into())
+                Some(self.head())
             }
-            Stage::Seats if self.next < self.end => Some(self.seats()),
+            Stage::Seats if self.done < self.seats_to_look_at() => Some(self.some_seats()),
             Stage::Seats => {
                 self.stage = Stage::Done;
                 Some(Bytes::from_static(b"]}"))
@@ -215,42 +278,14 @@ impl Piece {
             Stage::Done => None,
         }
     }
-
-    fn seats(&mut self) -> Bytes {
-        let to = self.end.min(self.next.saturating_add(SEATS_PER_PIECE));
-        let mut json = Vec::with_capacity((to - self.next) as usize * SEAT_BYTES);
-        for id in self.next..to {
-            let Some(seat) = seat(&self.map, SeatId(id), &self.filter) else { continue };
-            if !std::mem::take(&mut self.empty) {
-                json.push(b',');
-            }
-            // Texts and numbers always serialize, and a Vec takes everything.
-            let _ = serde_json::to_writer(&mut json, &seat);
-        }
-        self.next = to;
-        json.into()
-    }
 }
 
-fn head(map: &SeatMap, full: bool) -> SeatMapBody<'_> {
-    SeatMapBody {
-        event_id: map.event.id.0,
-        total_seats: map.event.layout.total_seats(),
-        available_seats: map.totals().available,
-        generation: map.generation,
-        version: map.version,
-        full,
-        sections: section_counts(map),
-        seats: Vec::new(),
-    }
-}
-
-fn seat<'a>(map: &'a SeatMap, id: SeatId, filter: &Filter) -> Option<SeatBody<'a>> {
-    let state = map.inventory.state(id)?;
-    if filter.status.is_some_and(|wanted| wanted != state) {
+fn seat(seats: &Seats, id: SeatId, wanted: Option<SeatState>) -> Option<SeatBody<'_>> {
+    let state = seats.map.inventory.state(id)?;
+    if wanted.is_some_and(|wanted| wanted != state) {
         return None;
     }
-    let info = map.event.layout.seat(id)?;
+    let info = seats.map.event.layout.seat(id)?;
     Some(SeatBody {
         id: id.0,
         section: info.section,
@@ -264,20 +299,16 @@ fn seat<'a>(map: &'a SeatMap, id: SeatId, filter: &Filter) -> Option<SeatBody<'a
 
 #[cfg(test)]
 mod tests {
-    use futures_util::StreamExt;
     use serde_json::{Value, json};
 
     use super::*;
     use crate::api::fixtures;
-    use crate::api::params::Query;
 
-    async fn rendered(pairs: &[(&str, &str)]) -> Value {
-        let map = fixtures::seat_map();
-        let pairs = pairs.iter().map(|(name, value)| (name.to_string(), value.to_string()));
-        let query = Query::from_pairs(pairs.collect());
-        let filter = Filter::of(&query, &map.event.layout).unwrap();
-        let pieces: Vec<_> = seat_map(map, filter).collect().await;
-        let bytes: Vec<u8> = pieces.into_iter().flat_map(Result::unwrap).collect();
+    const ALL: Which = Which::Range(SeatId(1), 7, None);
+
+    fn rendered(which: Which, detail: Detail) -> Value {
+        let seats = Arc::new(Seats::of(fixtures::seat_map()));
+        let bytes: Vec<u8> = Pieces::new(seats, which, detail).flatten().collect();
         serde_json::from_slice(&bytes).unwrap()
     }
 
@@ -285,12 +316,13 @@ mod tests {
         map["seats"].as_array().unwrap().iter().map(|seat| seat["id"].as_u64().unwrap()).collect()
     }
 
-    #[tokio::test]
-    async fn a_map_as_clients_see_it() {
-        let map = rendered(&[]).await;
+    #[test]
+    fn a_map_as_clients_see_it() {
+        let map = rendered(ALL, Detail::Exact);
         assert_eq!((&map["event_id"], &map["total_seats"]), (&json!(7), &json!(7)));
         assert_eq!((&map["available_seats"], &map["version"]), (&json!(4), &json!(17)));
         assert_eq!((&map["generation"], &map["full"]), (&json!(3), &json!(true)));
+        assert_eq!(map["availability"], "AVAILABLE");
         assert_eq!(ids(&map), [1, 2, 3, 4, 5, 6, 7]);
         let expected = json!({
             "id": 2, "section": "Stalls", "row_number": "A", "seat_number": 2,
@@ -299,29 +331,53 @@ mod tests {
         assert_eq!(map["seats"][1], expected);
         assert_eq!(map["seats"][6]["row_number"], Value::Null);
         let stalls = json!({
-            "name": "Stalls", "price": 5000, "total_seats": 4, "available_seats": 2,
-            "held_seats": 1, "booked_seats": 1, "blocked_seats": 0,
+            "name": "Stalls", "price": 5000, "total_seats": 4, "availability": "AVAILABLE",
+            "available_seats": 2, "held_seats": 1, "booked_seats": 1, "blocked_seats": 0,
         });
         assert_eq!(map["sections"][0], stalls);
     }
 
-    #[tokio::test]
-    async fn filters_select_seats() {
-        assert_eq!(ids(&rendered(&[("section", "Floor")]).await), [5, 6, 7]);
-        assert_eq!(ids(&rendered(&[("status", "AVAILABLE")]).await), [1, 4, 5, 6]);
-        let none = rendered(&[("section", "Floor"), ("status", "BOOKED")]).await;
-        assert_eq!(ids(&none), Vec::<u64>::new());
-        let current = rendered(&[("since", "3-17")]).await;
-        assert_eq!((ids(&current).len(), &current["full"]), (0, &json!(false)));
+    #[test]
+    fn some_seats_are_selected() {
+        let ids = |which| ids(&rendered(which, Detail::Exact));
+        assert_eq!(ids(Which::Range(SeatId(5), 3, None)), [5, 6, 7]);
+        assert_eq!(ids(Which::Range(SeatId(1), 7, Some(SeatState::Available))), [1, 4, 5, 6]);
+        let none = Which::Range(SeatId(5), 3, Some(SeatState::Booked));
+        assert_eq!(ids(none), Vec::<u64>::new());
+    }
+
+    #[test]
+    fn changes_are_not_the_whole() {
+        let map = rendered(Which::Changed(vec![SeatId(2), SeatId(7)]), Detail::Exact);
+        assert_eq!((ids(&map), &map["full"]), (vec![2, 7], &json!(false)));
+        assert_eq!(map["seats"][1]["status"], "BLOCKED");
+        let map = rendered(Which::Changed(Vec::new()), Detail::Exact);
+        assert_eq!((ids(&map).len(), &map["full"]), (0, &json!(false)));
     }
 
     #[test]
     fn counts_add_up() {
-        let map = fixtures::seat_map();
-        let body = serde_json::to_value(AvailabilityBody::new(&map)).unwrap();
+        let seats = Seats::of(fixtures::seat_map());
+        let body = serde_json::to_value(AvailabilityBody::new(&seats, Detail::Exact)).unwrap();
         let names = ["available_seats", "held_seats", "booked_seats", "blocked_seats"];
         let total: u64 = names.iter().map(|name| body[name].as_u64().unwrap()).sum();
         assert_eq!((total, &body["is_sold_out"]), (7, &json!(false)));
         assert_eq!(body["sections"][1]["blocked_seats"], 1);
+    }
+
+    /// Whoever is told words is told no number of seats in any state.
+    #[test]
+    fn words_hide_the_numbers() {
+        let seats = Seats::of(fixtures::seat_map());
+        let counts = serde_json::to_value(AvailabilityBody::new(&seats, Detail::Coarse)).unwrap();
+        let map = rendered(ALL, Detail::Coarse);
+        for (body, known) in [(&counts, &counts["availability"]), (&map, &map["availability"])] {
+            assert_eq!(known, "AVAILABLE");
+            assert_eq!(body["sections"][1]["availability"], "AVAILABLE");
+            for name in ["available_seats", "held_seats", "booked_seats", "blocked_seats"] {
+                assert!(!body.to_string().contains(name), "{name}: {body}");
+            }
+        }
+        assert_eq!((&counts["is_sold_out"], ids(&map).len()), (&json!(false), 7));
     }
 }

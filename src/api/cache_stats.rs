@@ -1,0 +1,130 @@
+//! `/cache/stats`: what this process has in memory to answer reads from. It asks nobody, and names no
+//! event.
+
+use actix_web::http::StatusCode;
+use actix_web::web::Payload;
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use crate::live::LiveState;
+
+use super::endpoint::Answer;
+use super::reply::json_with;
+use super::seats::Stored;
+use super::state::Call;
+
+/// What this process has in memory.
+#[derive(Serialize, ToSchema)]
+pub struct CacheStatsBody {
+    /// All keys of `keys_breakdown`.
+    #[schema(example = 9)]
+    total_keys: u64,
+    /// Keys by kind.
+    keys_breakdown: KeysBreakdown,
+    /// How reads of seats and counts were answered.
+    stats: HitStats,
+    /// Bytes of rendered bodies.
+    #[schema(example = 812_345)]
+    bytes: u64,
+    /// The live view.
+    live_view: LiveViewBody,
+}
+
+/// What is kept.
+#[derive(Serialize, ToSchema)]
+pub struct KeysBreakdown {
+    /// Events whose every seat is known.
+    #[schema(example = 3)]
+    events: u64,
+    /// Rendered seat maps, and parts and changes of them.
+    #[schema(example = 4)]
+    seats: u64,
+    /// Rendered counts.
+    #[schema(example = 2)]
+    availability: u64,
+}
+
+/// Since this process began.
+#[derive(Serialize, ToSchema)]
+pub struct HitStats {
+    /// Answers from a body that was there, or without a body (304).
+    #[schema(example = 9_900)]
+    keyspace_hits: u64,
+    /// Answers for which a body had to be rendered.
+    #[schema(example = 100)]
+    keyspace_misses: u64,
+    /// The share of hits, 0 to 1; 0 before the first answer.
+    #[schema(example = 0.99)]
+    hit_rate: f64,
+}
+
+/// The live view.
+#[derive(Serialize, ToSchema)]
+pub struct LiveViewBody {
+    /// Seats that are known.
+    #[schema(example = 50_992)]
+    seats: u64,
+    /// Events that were asked about and are not known (yet).
+    #[schema(example = 0)]
+    missing: u64,
+    /// How long ago the newest entry was read, of the quietest booking log that is asked about.
+    #[schema(example = 120)]
+    age_ms: u64,
+    /// Whether it is too old to be used: Redis is asked then.
+    #[schema(example = false)]
+    is_stale: bool,
+}
+
+impl CacheStatsBody {
+    fn new(stored: &Stored, live: &LiveState) -> Self {
+        let keys_breakdown = KeysBreakdown {
+            events: live.views as u64,
+            seats: stored.maps as u64,
+            availability: stored.availability as u64,
+        };
+        let KeysBreakdown { events, seats, availability } = keys_breakdown;
+        let answers = stored.hits + stored.misses;
+        CacheStatsBody {
+            total_keys: events + seats + availability,
+            keys_breakdown,
+            stats: HitStats {
+                keyspace_hits: stored.hits,
+                keyspace_misses: stored.misses,
+                hit_rate: if answers == 0 { 0.0 } else { stored.hits as f64 / answers as f64 },
+            },
+            bytes: stored.bytes as u64,
+            live_view: LiveViewBody {
+                seats: live.seats as u64,
+                missing: live.missing as u64,
+                age_ms: live.age_ms,
+                is_stale: live.is_stale,
+            },
+        }
+    }
+}
+
+/// What is in memory
+#[utoipa::path(
+    get, path = "/cache/stats", tag = "operations",
+    responses((status = 200, description = "Counts", body = CacheStatsBody)),
+)]
+pub async fn stats(call: Call, _: Payload) -> Answer {
+    let body = CacheStatsBody::new(&call.state.frames.stored(), &call.state.sale.live().state());
+    Ok(json_with(StatusCode::OK, &body)?.header("Cache-Control", "no-store").send())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keys_add_up_and_the_rate_is_a_share() {
+        let live = LiveState { views: 3, seats: 100, ..LiveState::default() };
+        let mut stored = Stored { maps: 4, availability: 2, bytes: 7, hits: 0, misses: 0 };
+        let body = serde_json::to_value(CacheStatsBody::new(&stored, &live)).unwrap();
+        assert_eq!((&body["total_keys"], &body["stats"]["hit_rate"]), (&9.into(), &0.0.into()));
+        (stored.hits, stored.misses) = (3, 1);
+        let body = serde_json::to_value(CacheStatsBody::new(&stored, &live)).unwrap();
+        assert_eq!(body["stats"]["hit_rate"], 0.75);
+    }
+}

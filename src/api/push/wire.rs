@@ -1,0 +1,101 @@
+//! A WebSocket's connection: bytes in and out, with nothing kept between.
+
+use std::io;
+use std::time::Duration;
+
+use actix_web::web::BytesMut;
+use socket2::SockRef;
+use tokio::net::TcpStream;
+
+use crate::api::upgrade;
+
+/// Bytes of one read. Not kept by a socket that waits.
+const READ_BYTES: usize = 2 * 1024;
+/// What the system keeps of what was sent and not taken, bytes (Linux keeps as much again for itself).
+const SEND_BUFFER_BYTES: usize = 64 * 1024;
+
+/// A connection that was upgraded.
+pub struct Wire {
+    stream: TcpStream,
+    stall_timeout: Duration,
+}
+
+/// Why a connection takes no bytes any more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Lost {
+    /// It broke.
+    Gone,
+    /// The client took nothing for too long.
+    Stalled,
+}
+
+impl Wire {
+    /// Over this connection, which may take nothing for at most so long.
+    pub fn new(stream: TcpStream, stall_timeout: Duration) -> Self {
+        // Else it may be megabytes. Where it cannot be set it stays what it is.
+        if let Err(error) = SockRef::from(&stream).set_send_buffer_size(SEND_BUFFER_BYTES) {
+            tracing::debug!(%error, "a socket's buffer is not bounded");
+        }
+        // What is told is whole: nothing is gained by waiting for more.
+        if let Err(error) = stream.set_nodelay(true) {
+            tracing::debug!(%error, "a socket's messages may be held back");
+        }
+        Wire { stream, stall_timeout }
+    }
+
+    /// Sends all of it; waits while the system has no room.
+    ///
+    /// # Errors
+    /// If the client is gone or takes nothing.
+    pub async fn send(&self, mut bytes: &[u8]) -> Result<(), Lost> {
+        while !bytes.is_empty() {
+            match self.stream.try_write(bytes) {
+                Ok(written) => bytes = &bytes[written..],
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    let room = tokio::time::timeout(self.stall_timeout, self.stream.writable());
+                    room.await.map_err(|_| Lost::Stalled)?.map_err(lost)?;
+                }
+                Err(error) => return Err(lost(error)),
+            }
+        }
+        Ok(())
+    }
+
+    /// Appends what comes next; false at the end. May be dropped and asked again.
+    ///
+    /// # Errors
+    /// If the connection broke, or the system closed it because the client took nothing.
+    pub async fn read(&self, into: &mut BytesMut) -> Result<bool, Lost> {
+        loop {
+            self.stream.readable().await.map_err(lost)?;
+            if let Some(read) = self.take(into)? {
+                return Ok(read > 0);
+            }
+        }
+    }
+
+    fn take(&self, into: &mut BytesMut) -> Result<Option<usize>, Lost> {
+        let mut buffer = [0; READ_BYTES];
+        match self.stream.try_read(&mut buffer) {
+            Ok(read) => {
+                into.extend_from_slice(&buffer[..read]);
+                Ok(Some(read))
+            }
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(None),
+            Err(error) => Err(lost(error)),
+        }
+    }
+
+    /// Ends it; the client has a moment to take what was sent.
+    pub async fn close(self) {
+        upgrade::close(self.stream).await;
+    }
+}
+
+/// The system closes a connection that took nothing for `http_stall_timeout_ms`, and says so.
+fn lost(error: io::Error) -> Lost {
+    match error.kind() {
+        io::ErrorKind::TimedOut => Lost::Stalled,
+        _ => Lost::Gone,
+    }
+}

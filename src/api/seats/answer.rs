@@ -1,0 +1,196 @@
+//! A frame as an HTTP answer: tag, caching, compression, 304.
+
+use std::convert::Infallible;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use actix_http::encoding::Encoder;
+use actix_web::body::{BodySize, MessageBody};
+use actix_web::http::StatusCode;
+use actix_web::http::header::{self, ContentEncoding, HeaderValue};
+use actix_web::web::Bytes;
+use actix_web::{HttpResponse, HttpResponseBuilder};
+
+use crate::api::endpoint::{Answer, accepts_gzip};
+use crate::api::gates::{self, Caller};
+use crate::api::problem::Problem;
+use crate::api::state::Call;
+use crate::config::values::Detail;
+
+use super::frame::{Form, Frame, What};
+use super::frames::Body;
+
+/// Content type of the inventory's raw bytes.
+pub const OCTET_STREAM: &str = "application/octet-stream";
+/// Answers that differ for admins are kept by nobody else.
+const OWN: &str = "private, no-cache";
+/// Bytes given to a connection at a time: a body is shared, what is being sent is not.
+const SLICE_BYTES: usize = 64 * 1024;
+
+/// What a caller is told of how much is left.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Told {
+    /// Numbers or words.
+    pub detail: Detail,
+    /// Whether others are told less.
+    pub is_privileged: bool,
+}
+
+impl Told {
+    /// Numbers, or what the settings say; admins who show their key are told numbers.
+    ///
+    /// # Errors
+    /// If the key is wrong, where it would matter.
+    pub fn to(call: &Call, caller: &Caller) -> Result<Self, Problem> {
+        let detail = call.state.config.public_availability;
+        if detail == Detail::Coarse && gates::shows_admin_key(call, caller)? {
+            return Ok(Told { detail: Detail::Exact, is_privileged: true });
+        }
+        Ok(Told { detail, is_privileged: false })
+    }
+}
+
+/// Answers with a form of a frame, or that the caller has it.
+///
+/// # Errors
+/// If it could not be rendered.
+pub async fn answer(call: &Call, frame: &Arc<Frame>, what: What, told: Told) -> Answer {
+    let headers = call.request.headers();
+    let form = Form { what, gzip: accepts_gzip(headers), detail: told.detail };
+    let etag = etag(frame.mark(), &form, told);
+    let mut answer = HttpResponse::Ok();
+    put_headers(&mut answer, call, &form, told);
+    let (generation, version) = frame.mark();
+    answer.insert_header(("X-Seat-Map-Generation", generation));
+    answer.insert_header(("X-Seat-Map-Version", version));
+    let frames = &call.state.frames;
+    if call.header(header::IF_NONE_MATCH.as_str()).is_some_and(|known| names(known, &etag)) {
+        frames.note_not_modified();
+        answer.insert_header((header::ETAG, etag));
+        return Ok(answer.status(StatusCode::NOT_MODIFIED).finish());
+    }
+    answer.insert_header((header::ETAG, etag));
+    let is_raw = form.what == What::Bytes;
+    answer.content_type(if is_raw { OCTET_STREAM } else { "application/json" });
+    match frames.body(&call.state.sale, frame, &form).await? {
+        Body::Whole(bytes) => {
+            if form.gzip {
+                answer.insert_header(ContentEncoding::Gzip);
+            }
+            Ok(match bytes.len() <= SLICE_BYTES {
+                true => answer.body(bytes),
+                false => answer.body(Slices { rest: bytes }),
+            })
+        }
+        Body::Streamed(pieces) => {
+            let pieces = futures_util::stream::iter(pieces.map(Ok::<_, Infallible>));
+            let answer = answer.streaming(pieces);
+            Ok(match form.gzip {
+                true => answer.map_body(|head, body| {
+                    Encoder::response(ContentEncoding::Gzip, head, body).boxed()
+                }),
+                false => answer,
+            })
+        }
+    }
+}
+
+fn put_headers(answer: &mut HttpResponseBuilder, call: &Call, form: &Form, told: Told) {
+    let max_age = call.state.config.seat_map_max_age_seconds;
+    let cache = match (told.is_privileged, max_age) {
+        (true, _) => HeaderValue::from_static(OWN),
+        (false, 0) => HeaderValue::from_static("no-cache"),
+        // Digits are header text.
+        (false, age) => HeaderValue::from_str(&format!("public, max-age={age}"))
+            .unwrap_or(HeaderValue::from_static("no-cache")),
+    };
+    answer.insert_header((header::CACHE_CONTROL, cache));
+    let is_map = form.what != What::Availability;
+    let by_key = call.state.config.public_availability == Detail::Coarse;
+    let vary = match (is_map, by_key) {
+        (true, false) => "Accept, Accept-Encoding",
+        (true, true) => "Accept, Accept-Encoding, X-Admin-Key",
+        (false, false) => "Accept-Encoding",
+        (false, true) => "Accept-Encoding, X-Admin-Key",
+    };
+    answer.insert_header((header::VARY, vary));
+}
+
+/// The tag: a later generation or version is another map, and so is another representation.
+fn etag((generation, version): (u64, u64), form: &Form, told: Told) -> String {
+    let bytes = if form.what == What::Bytes { "-bytes" } else { "" };
+    let gzip = if form.gzip { "-gzip" } else { "" };
+    let exact = if told.is_privileged { "-exact" } else { "" };
+    format!("\"{generation}-{version}{bytes}{gzip}{exact}\"")
+}
+
+/// Whether an `If-None-Match` header names this tag. A tag made weak on its way still counts.
+fn names(header: &str, etag: &str) -> bool {
+    let tag = |text: &str| text.trim().trim_start_matches("W/") == etag;
+    header.trim() == "*" || header.split(',').any(tag)
+}
+
+/// A shared body, given to its connection slice by slice: a connection copies what it is given.
+struct Slices {
+    rest: Bytes,
+}
+
+impl MessageBody for Slices {
+    type Error = Infallible;
+
+    fn size(&self) -> BodySize {
+        BodySize::Sized(self.rest.len() as u64)
+    }
+
+    fn poll_next(
+        mut self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+    ) -> Poll<Option<Result<Bytes, Infallible>>> {
+        if self.rest.is_empty() {
+            return Poll::Ready(None);
+        }
+        let bytes = SLICE_BYTES.min(self.rest.len());
+        Poll::Ready(Some(Ok(self.rest.split_to(bytes))))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use actix_web::body;
+
+    use super::*;
+
+    const PUBLIC: Told = Told { detail: Detail::Exact, is_privileged: false };
+    const ADMIN: Told = Told { detail: Detail::Exact, is_privileged: true };
+
+    fn form(what: What, gzip: bool) -> Form {
+        Form { what, gzip, detail: Detail::Exact }
+    }
+
+    #[test]
+    fn each_representation_has_its_tag() {
+        let tag = |what, gzip, told| etag((3, 17), &form(what, gzip), told);
+        assert_eq!(tag(What::Availability, false, PUBLIC), "\"3-17\"");
+        assert_eq!(tag(What::Availability, true, PUBLIC), "\"3-17-gzip\"");
+        assert_eq!(tag(What::Bytes, false, PUBLIC), "\"3-17-bytes\"");
+        assert_eq!(tag(What::Bytes, true, ADMIN), "\"3-17-bytes-gzip-exact\"");
+    }
+
+    #[test]
+    fn tags_are_found_in_headers() {
+        assert!(names("\"1-1\", W/\"3-17\"", "\"3-17\""));
+        assert!(names("*", "\"3-17\""));
+        assert!(!names("\"3-17\"", "\"3-17-gzip\""));
+    }
+
+    #[tokio::test]
+    async fn slices_are_the_whole() {
+        for len in [0, 1, SLICE_BYTES, 3 * SLICE_BYTES + 7] {
+            let bytes: Bytes = (0..len).map(|n| n as u8).collect();
+            let slices = Slices { rest: bytes.clone() };
+            assert_eq!(slices.size(), BodySize::Sized(len as u64));
+            assert_eq!(body::to_bytes(slices).await.unwrap(), bytes);
+        }
+    }
+}

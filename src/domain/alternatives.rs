@@ -1,0 +1,249 @@
+//! Free seats near those that somebody asked for and did not get.
+//!
+//! Groups of as many seats as were asked for, in the same section, which has one price: side by side
+//! in the same row, then in the rows before and behind it, nearest first. General admission has no
+//! neighbours, so any of its free seats will do. No seat is in two groups.
+
+use std::collections::BTreeSet;
+
+use super::ids::SeatId;
+use super::layout::{Layout, Run};
+
+/// Most groups that one search gives.
+pub const ALTERNATIVES_MAX: u32 = 20;
+/// Seats that one search looks at.
+const SCAN_SEATS_MAX: u32 = 10_000;
+/// Seats that it looks at in one row, on either side of the place asked for.
+const ROW_SIDE_SEATS_MAX: u32 = 250;
+
+/// At most `count` groups of free seats, nearest first. Empty where nothing is free within the
+/// bounds, or a seat asked for does not exist.
+pub fn alternatives(
+    layout: &Layout,
+    is_free: impl Fn(SeatId) -> bool,
+    asked: &[SeatId],
+    count: u32,
+) -> Vec<Vec<SeatId>> {
+    let Some((home, place)) = home_of(layout, asked) else { return Vec::new() };
+    let wanted = Wanted { seats: asked.len() as u32, place, most: count.min(ALTERNATIVES_MAX) };
+    let mut groups = Vec::new();
+    let Some(run) = layout.run(home) else { return groups };
+    if !run.is_row {
+        return wanted.any_of(run, is_free);
+    }
+    let (mut looked_at, mut beyond) = (0, 0);
+    for index in outward(home) {
+        let enough = groups.len() >= wanted.most as usize;
+        // Twice beyond the section, one after the other: on both sides.
+        if looked_at >= SCAN_SEATS_MAX || enough || beyond == 2 {
+            break;
+        }
+        match index.and_then(|index| layout.run(index)) {
+            Some(row) if row.section == run.section => {
+                looked_at += wanted.in_row(row, &is_free, &mut groups);
+                beyond = 0;
+            }
+            _ => beyond += 1,
+        }
+    }
+    groups
+}
+
+/// The row (or general-admission section) where most of these seats are, and the place in it of the
+/// first of them.
+fn home_of(layout: &Layout, asked: &[SeatId]) -> Option<(usize, u32)> {
+    let runs: Option<Vec<usize>> = asked.iter().map(|seat| layout.run_of(*seat)).collect();
+    let runs = runs?;
+    let votes = |run: usize| runs.iter().filter(|other| **other == run).count();
+    // The first of those with most.
+    let home = runs.iter().copied().rev().max_by_key(|run| votes(*run))?;
+    let of_home = asked.iter().zip(&runs).filter(|(_, run)| **run == home);
+    let first = of_home.map(|(seat, _)| seat.0).min()?;
+    Some((home, first - layout.run(home)?.first.0))
+}
+
+/// A row, then those around it, nearest first; `None` before the first.
+fn outward(home: usize) -> impl Iterator<Item = Option<usize>> {
+    let around = (1..).flat_map(move |step| [home.checked_add(step), home.checked_sub(step)]);
+    std::iter::once(Some(home)).chain(around)
+}
+
+/// What is looked for.
+struct Wanted {
+    /// So many together.
+    seats: u32,
+    /// Near this place of the row, from 0.
+    place: u32,
+    /// At most so many groups.
+    most: u32,
+}
+
+impl Wanted {
+    /// Adds the groups of one row; gives how many seats were looked at.
+    fn in_row(
+        &self,
+        row: Run,
+        is_free: impl Fn(SeatId) -> bool,
+        groups: &mut Vec<Vec<SeatId>>,
+    ) -> u32 {
+        let (from, to) = self.window(row);
+        let free: Vec<bool> = (from..to).map(|id| is_free(SeatId(id))).collect();
+        // Where a group can begin: all its seats are free.
+        let mut starts: Vec<u32> = (from..(to + 1).saturating_sub(self.seats))
+            .filter(|start| {
+                let first = (start - from) as usize;
+                free[first..first + self.seats as usize].iter().all(|free| *free)
+            })
+            .collect();
+        let place = row.first.0 + self.place;
+        starts.sort_by_key(|start| (start.abs_diff(place), *start));
+        let mut taken = BTreeSet::new();
+        for start in starts {
+            if groups.len() >= self.most as usize {
+                break;
+            }
+            let group = start..start + self.seats;
+            if group.clone().any(|id| taken.contains(&id)) {
+                continue;
+            }
+            taken.extend(group.clone());
+            groups.push(group.map(SeatId).collect());
+        }
+        to - from
+    }
+
+    /// Groups of any free seats, nearest first.
+    fn any_of(&self, section: Run, is_free: impl Fn(SeatId) -> bool) -> Vec<Vec<SeatId>> {
+        let (first, place) = (section.first.0, section.first.0 + self.place);
+        let last = first + section.seats - 1;
+        let around = (1..SCAN_SEATS_MAX / 2)
+            .flat_map(|step| [place.checked_add(step), place.checked_sub(step)]);
+        let near = std::iter::once(Some(place)).chain(around).flatten();
+        let free: Vec<SeatId> = near
+            .filter(|id| (first..=last).contains(id))
+            .map(SeatId)
+            .filter(|seat| is_free(*seat))
+            .take((self.most * self.seats) as usize)
+            .collect();
+        let whole = free.chunks_exact(self.seats.max(1) as usize);
+        let mut groups: Vec<Vec<SeatId>> = whole.map(<[SeatId]>::to_vec).collect();
+        groups.iter_mut().for_each(|group| group.sort_unstable());
+        groups
+    }
+
+    /// The part of a row that is looked at, as seat numbers.
+    fn window(&self, row: Run) -> (u32, u32) {
+        let end = row.first.0 + row.seats;
+        let place = row.first.0 + self.place.min(row.seats);
+        let from = place.saturating_sub(ROW_SIDE_SEATS_MAX).max(row.first.0);
+        (from, place.saturating_add(ROW_SIDE_SEATS_MAX).min(end))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::layout::{Row, Section};
+    use super::*;
+
+    /// Stalls of rows A to D with ten seats each (1 to 40), a balcony of ten (41 to 50), a floor of
+    /// eight without rows (51 to 58).
+    fn hall() -> Layout {
+        let rows = |names: &[&str]| {
+            let row = |name: &&str| Row { row: name.to_string(), seats: 10 };
+            Some(names.iter().map(row).collect())
+        };
+        let section = |name: &str, price, rows, capacity| Section {
+            name: name.into(),
+            price,
+            rows,
+            capacity,
+        };
+        Layout::new(vec![
+            section("Stalls", 5_000, rows(&["A", "B", "C", "D"]), None),
+            section("Balcony", 5_000, rows(&["A"]), None),
+            section("Floor", 2_000, None, Some(8)),
+        ])
+        .unwrap()
+    }
+
+    fn found(taken: &[u32], asked: &[u32], count: u32) -> Vec<Vec<u32>> {
+        let asked: Vec<SeatId> = asked.iter().copied().map(SeatId).collect();
+        let groups = alternatives(&hall(), |seat| !taken.contains(&seat.0), &asked, count);
+        groups.into_iter().map(|group| group.into_iter().map(|seat| seat.0).collect()).collect()
+    }
+
+    #[test]
+    fn the_same_row_comes_first_and_the_nearest_place_in_it() {
+        assert_eq!(found(&[5], &[5], 4), [[4], [6], [3], [7]]);
+        assert_eq!(found(&[5, 6], &[5, 6], 2), [[3, 4], [7, 8]]);
+        // What was asked for and is free may be part of it.
+        assert_eq!(found(&[3], &[1, 2, 3], 2), vec![vec![4, 5, 6], vec![7, 8, 9]]);
+        assert_eq!(found(&[10], &[9, 10], 1), [[8, 9]]);
+    }
+
+    #[test]
+    fn then_the_nearest_rows_at_the_same_place() {
+        let row_b: Vec<u32> = (11..=20).collect();
+        assert_eq!(found(&row_b, &[14, 15], 3), [[24, 25], [22, 23], [26, 27]]);
+        let mut taken = row_b;
+        taken.extend(21..=30);
+        assert_eq!(found(&taken, &[14], 1), [[4]], "the row before, as the one behind is sold");
+        taken.extend(1..=10);
+        assert_eq!(found(&taken, &[14], 1), [[34]]);
+    }
+
+    #[test]
+    fn no_group_leaves_its_row_or_its_section() {
+        // Of row A only its last seat is free, of row B its first: side by side in number alone.
+        let taken: Vec<u32> = (1..=40).filter(|seat| ![10, 11].contains(seat)).collect();
+        assert_eq!(found(&taken, &[9, 10], 5), Vec::<Vec<u32>>::new());
+        assert_eq!(found(&taken, &[9], 5), [[10], [11]]);
+        let stalls: Vec<u32> = (1..=40).collect();
+        assert_eq!(found(&stalls, &[40], 5), Vec::<Vec<u32>>::new(), "not on the balcony");
+    }
+
+    #[test]
+    fn general_admission_has_no_neighbours() {
+        assert_eq!(found(&[53, 54], &[53, 54], 5), [[52, 55], [51, 56], [57, 58]]);
+        assert_eq!(found(&[51, 52, 53, 54, 55, 56, 57], &[51, 52], 5), Vec::<Vec<u32>>::new());
+    }
+
+    #[test]
+    fn seats_of_several_rows_are_looked_for_where_most_are() {
+        assert_eq!(found(&[11], &[10, 11, 12], 1), [[12, 13, 14]]);
+        assert_eq!(found(&[1], &[1, 11], 1), [[2, 3]], "the first of equals");
+    }
+
+    #[test]
+    fn nothing_is_asked_for_nothing_found() {
+        assert_eq!(found(&[], &[], 5), Vec::<Vec<u32>>::new());
+        assert_eq!(found(&[], &[99], 5), Vec::<Vec<u32>>::new());
+        assert_eq!(found(&[], &[5], 0), Vec::<Vec<u32>>::new());
+        let many = found(&[], &[5], u32::MAX);
+        assert_eq!(many.len(), ALTERNATIVES_MAX as usize);
+    }
+
+    #[test]
+    fn a_search_is_bounded() {
+        let row = |name: u32, seats| Row { row: name.to_string(), seats };
+        let long = (0..3).map(|name| row(name, 300_000)).collect();
+        let narrow = (0..9_000).map(|name| row(name, 10)).collect();
+        let floor = Section { name: "F".into(), price: 1, rows: None, capacity: Some(500_000) };
+        for section in [
+            Section { name: "L".into(), price: 1, rows: Some(long), capacity: None },
+            Section { name: "N".into(), price: 1, rows: Some(narrow), capacity: None },
+            floor,
+        ] {
+            let layout = Layout::new(vec![section]).unwrap();
+            let looked_at = std::cell::Cell::new(0);
+            let is_free = |_| {
+                looked_at.set(looked_at.get() + 1);
+                false
+            };
+            let middle = SeatId(layout.total_seats() / 2);
+            assert!(alternatives(&layout, is_free, &[middle], 20).is_empty());
+            let looked_at = looked_at.get();
+            assert!((500..=SCAN_SEATS_MAX + 500).contains(&looked_at), "{looked_at}");
+        }
+    }
+}

@@ -1,0 +1,220 @@
+//! What is free, as this process knows it: from the live view where that is fresh, else from Redis,
+//! and then at most so often a second for all who ask.
+//!
+//! A view is some milliseconds behind Redis; it shows what was, never what will be. Holds whose time
+//! is over are free seats that nobody has released yet: whoever sees such holds has them released.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use super::events::OVERDUE_BATCH;
+use super::paced::Paced;
+use super::{EventView, Sale, SaleError, SeatMap, unix_now_ms};
+use crate::domain::{Event, EventId, EventStatus, LoadState, SeatId, SeatState, alternatives};
+use crate::live::View;
+use crate::redis::Detail;
+
+/// How long a view that is not fresh is waited for before Redis is asked.
+const FRESH_WAIT: Duration = Duration::from_millis(200);
+/// How long released seats are waited for to show in the view.
+const SHOWN_WAIT: Duration = Duration::from_millis(100);
+/// How often a process has an event's overdue holds released.
+const RELEASE_INTERVAL: Duration = Duration::from_secs(1);
+/// Events of which is known when that was.
+const RELEASED_MAX: usize = 10_000;
+
+/// What reads share.
+pub(super) struct Reads {
+    counts: Paced<Counts>,
+    /// When overdue holds were released last, by event.
+    released: Mutex<HashMap<EventId, Instant>>,
+}
+
+/// How many seats are free, as Redis said.
+#[derive(Clone, Copy)]
+struct Counts {
+    /// `None` while it does not have the event.
+    available: Option<u32>,
+    now_ms: i64,
+}
+
+/// The newest seats that are known.
+pub enum Newest {
+    /// Those that the caller has.
+    Unchanged,
+    /// Others, from the live view or (false) from Redis.
+    Seats(SeatMap, bool),
+}
+
+impl Reads {
+    /// Redis is asked for an event's counts at most so often a second.
+    pub(super) fn new(per_second: u32) -> Self {
+        Reads { counts: Paced::new(per_second), released: Mutex::default() }
+    }
+
+    /// Whether it is time to release an event's overdue holds.
+    fn is_time_to_release(&self, event: EventId) -> bool {
+        // Nothing under this lock panics half-way through a change.
+        let mut released = self.released.lock().unwrap_or_else(PoisonError::into_inner);
+        if released.get(&event).is_some_and(|at| at.elapsed() < RELEASE_INTERVAL) {
+            return false;
+        }
+        if released.len() >= RELEASED_MAX {
+            released.retain(|_, at| at.elapsed() < RELEASE_INTERVAL);
+        }
+        let has_room = released.len() < RELEASED_MAX;
+        if has_room {
+            released.insert(event, Instant::now());
+        }
+        has_room
+    }
+}
+
+impl Sale {
+    /// The newest seats of an event; `known` are the generation and version that the caller has. For
+    /// callers who ask at most so often a second.
+    ///
+    /// # Errors
+    /// If neither the view nor Redis has them.
+    pub async fn newest_seats(
+        &self,
+        event: Arc<Event>,
+        known: Option<(u64, u64)>,
+    ) -> Result<Newest, SaleError> {
+        if let Some(view) = self.view_of(&event).await? {
+            self.release_overdue(&view).await;
+            if known == Some((view.generation(), view.version())) {
+                return Ok(Newest::Unchanged);
+            }
+            let shot = view.shot();
+            let map = SeatMap {
+                event,
+                inventory: shot.inventory,
+                generation: shot.generation,
+                version: shot.version,
+                now_ms: shot.time_ms,
+            };
+            return Ok(Newest::Seats(map, true));
+        }
+        let map = self.seat_map(event.id).await?;
+        Ok(match known == Some((map.generation, map.version)) {
+            true => Newest::Unchanged,
+            false => Newest::Seats(map, false),
+        })
+    }
+
+    /// One event with its counts.
+    ///
+    /// # Errors
+    /// If there is no such event, or nothing is known of it and the dependencies are away.
+    pub async fn event(&self, id: EventId) -> Result<EventView, SaleError> {
+        let event = self.inner.catalogue.recent(id).await?.ok_or(SaleError::EventUnknown(id))?;
+        self.counted(event, true).await
+    }
+
+    /// One page of events by id with their counts, and how many events there are in all.
+    ///
+    /// # Errors
+    /// If the dependencies are away.
+    pub async fn events(
+        &self,
+        page: u64,
+        page_size: u32,
+    ) -> Result<(Vec<EventView>, u64), SaleError> {
+        let (events, total) = self.inner.archive.events(page, page_size).await?;
+        let views = events.into_iter().map(|event| {
+            // The views of what is not for sale are not worth their memory here.
+            let is_selling = event.status == EventStatus::OnSale;
+            self.counted(Arc::new(event), is_selling)
+        });
+        Ok((futures_util::future::try_join_all(views).await?, total))
+    }
+
+    /// Groups of free seats near those that were asked for, as the view knows them; none where it is
+    /// not fresh.
+    pub async fn alternatives(
+        &self,
+        event: EventId,
+        asked: &[SeatId],
+        count: u32,
+    ) -> Result<Vec<Vec<SeatId>>, SaleError> {
+        let event = self.known_event(event).await?;
+        let Some(view) = self.live().fresh(event.id) else { return Ok(Vec::new()) };
+        let is_free = |seat| view.seat(seat).is_some_and(|seat| seat.state == SeatState::Available);
+        Ok(alternatives(&event.layout, is_free, asked, count))
+    }
+
+    /// An event's view, if it is fresh or soon is, and the event is still there.
+    async fn view_of(&self, event: &Event) -> Result<Option<Arc<View>>, SaleError> {
+        let is_out =
+            |event: &Event| matches!(event.load_state, LoadState::Unloaded | LoadState::Loading);
+        // What was unloaded will have no view soon.
+        let wait = if is_out(event) { Duration::ZERO } else { FRESH_WAIT };
+        let Some(view) = self.live().fresh_within(event.id, wait).await else { return Ok(None) };
+        if view.status().0 != EventStatus::Closed {
+            return Ok(Some(view));
+        }
+        // It may have been unloaded since, of which the booking log says nothing.
+        let recent = self.inner.catalogue.recent(event.id).await?;
+        Ok(recent.is_some_and(|event| !is_out(&event)).then_some(view))
+    }
+
+    /// An event with its counts: from its view, if that is to be asked and is fresh.
+    async fn counted(&self, event: Arc<Event>, by_view: bool) -> Result<EventView, SaleError> {
+        let has_view = by_view && event.load_state == LoadState::Opened;
+        if let Some(view) = has_view.then(|| self.live().fresh(event.id)).flatten() {
+            self.release_overdue(&view).await;
+            let now_ms = self.live().redis_now_ms(event.id).map_or_else(unix_now_ms, |now| now.1);
+            return Ok(EventView { available_seats: Some(view.available()), now_ms, event });
+        }
+        let (engine, id) = (self.inner.engine.clone(), event.id);
+        let look = move |_| async move {
+            let snapshot = engine.snapshot(id, Detail::Counts).await?.filter(|s| s.open);
+            let available = snapshot.as_ref().and_then(|s| u32::try_from(s.available).ok());
+            let now_ms = snapshot.map_or_else(unix_now_ms, |snapshot| snapshot.now_ms);
+            Ok(Counts { available, now_ms })
+        };
+        let Counts { available, now_ms } = self.inner.reads.counts.get(id, look).await?;
+        Ok(EventView { event, available_seats: available, now_ms })
+    }
+
+    /// Has overdue holds released, so that they show as free even when no sweeper runs.
+    async fn release_overdue(&self, view: &View) {
+        let event = view.event();
+        let now_ms = self.live().redis_now_ms(event).map(|now| now.0);
+        let is_overdue = view.next_deadline_ms().is_some_and(|at| now_ms >= Some(at));
+        if !is_overdue || !self.inner.reads.is_time_to_release(event) {
+            return;
+        }
+        let mut changes = self.live().slot(event).changes();
+        let (known, engine) = (view.version(), &self.inner.engine);
+        match engine.expire(event, view.generation(), OVERDUE_BATCH).await {
+            Ok(answer) if answer.number(0) > 0 => {
+                let shown = changes.wait_for(|mark| mark.version > known);
+                // Not shown in time: then in the next answer.
+                let _ = tokio::time::timeout(SHOWN_WAIT, shown).await;
+            }
+            Ok(_) => {}
+            Err(error) => {
+                tracing::warn!(event_id = event.0, %error, "overdue holds are not released");
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_event_is_released_once_a_second_and_what_is_known_is_bounded() {
+        let reads = Reads::new(1);
+        assert!(reads.is_time_to_release(EventId(1)));
+        assert!(!reads.is_time_to_release(EventId(1)));
+        for id in 2..=RELEASED_MAX as u32 {
+            assert!(reads.is_time_to_release(EventId(id)));
+        }
+        assert!(!reads.is_time_to_release(EventId(0)), "no room");
+    }
+}

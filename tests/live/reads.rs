@@ -1,0 +1,78 @@
+//! What is shown when the view cannot be used.
+
+use std::time::Duration;
+
+use holdfast::domain::{EventId, SeatState};
+use holdfast::sale::{Newest, SeatMap};
+
+use super::{PATIENCE, fresh};
+use crate::support::eventually;
+use crate::support::servers::{Flavor, available, shared_mongodb, shared_redis};
+use crate::support::world::World;
+
+/// The newest seats, and whether the view has told them.
+async fn newest(world: &World, event: EventId) -> (SeatMap, bool) {
+    let known = world.sale.known_event(event).await.unwrap();
+    match world.sale.newest_seats(known, None).await.unwrap() {
+        Newest::Seats(map, by_view) => (map, by_view),
+        Newest::Unchanged => panic!("nothing was known"),
+    }
+}
+
+async fn world() -> World {
+    let flavor = if available(Flavor::Redis) { Flavor::Redis } else { Flavor::Valkey };
+    World::new(shared_redis(flavor), shared_mongodb()).await
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_view_that_stands_still_is_passed_over_for_redis() {
+    let world = world().await;
+    let event = world.event(10).await;
+    let live = world.sale.live();
+    fresh(live, event).await;
+    assert!(newest(&world, event).await.1, "by the view");
+    live.hold_up(true);
+    world.hold("ann", event, &[3], None).await.unwrap();
+    let is_stale = async || live.fresh(event).is_none();
+    eventually("the view is too old", PATIENCE, is_stale).await;
+    let (map, by_view) = newest(&world, event).await;
+    assert!(!by_view);
+    assert_eq!(map.inventory.state(holdfast::domain::SeatId(3)), Some(SeatState::Hold));
+    let (mark, known) = ((map.generation, map.version), map.event.clone());
+    let again = world.sale.newest_seats(known, Some(mark)).await.unwrap();
+    assert!(matches!(again, Newest::Unchanged));
+    // Counts beside the event's text go the same way.
+    assert_eq!(world.sale.event(event).await.unwrap().available_seats, Some(9));
+
+    live.hold_up(false);
+    fresh(live, event).await;
+    let (after, by_view) = newest(&world, event).await;
+    assert!(by_view);
+    assert_eq!((after.version, &after.inventory), (map.version, &map.inventory));
+    world.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn holds_that_are_over_are_shown_as_free_though_nobody_sweeps() {
+    let world = world().await;
+    let event = world.event_of(10, Some(1)).await;
+    fresh(world.sale.live(), event).await;
+    world.hold("ann", event, &[3, 4], None).await.unwrap();
+    let free = async || {
+        let (map, by_view) = newest(&world, event).await;
+        by_view.then(|| map.totals().available)
+    };
+    eventually("the hold is shown", PATIENCE, async || free().await == Some(8)).await;
+    eventually("its end is shown", PATIENCE, async || free().await == Some(10)).await;
+    world.hold("bob", event, &[3], None).await.unwrap();
+    let counted = async || world.sale.event(event).await.unwrap().available_seats;
+    eventually("the hold is counted", PATIENCE, async || counted().await == Some(9)).await;
+    tokio::time::timeout(PATIENCE, async {
+        while counted().await != Some(10) {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    })
+    .await
+    .expect("its end is counted");
+    world.stop().await;
+}

@@ -1,0 +1,100 @@
+//! Live views without a sale: an engine, one event on it, and what follows its log.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use holdfast::domain::layout::Section;
+use holdfast::domain::{Event, Inventory, Layout};
+use holdfast::live::{Live, LiveSettings, Settlements};
+use holdfast::redis::scripts::{ClockSource, Scripts};
+use holdfast::redis::{Code, Engine, Load};
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+
+use super::{PATIENCE, agrees};
+use crate::support::counts::Counts;
+use crate::support::engine::{NoObserver, Stage, settings, small_event};
+use crate::support::servers::Server;
+use crate::support::{eventually, unique_name};
+
+/// Views of one process.
+pub struct Watch {
+    pub stage: Stage,
+    pub live: Live,
+    pub counts: Arc<Counts>,
+    stop: watch::Sender<bool>,
+    tasks: Vec<JoinHandle<()>>,
+}
+
+/// An event of so many places, whose users may have as many as they like.
+pub fn wide_event(id: u32, capacity: u32) -> Event {
+    let floor = Section { name: "Floor".into(), price: 100, rows: None, capacity: Some(capacity) };
+    let layout = Arc::new(Layout::new(vec![floor]).unwrap());
+    Event { layout, max_seats_per_user: capacity, hold_ttl_ms: 600_000, ..small_event(id) }
+}
+
+/// An engine under a name of its own, or under another's.
+pub async fn engine(redis: &Server, namespace: String, clock: ClockSource) -> Engine {
+    let scripts = Scripts::embedded(clock);
+    Engine::connect(settings(redis.url(), namespace), scripts, Arc::new(NoObserver)).await.unwrap()
+}
+
+impl Watch {
+    /// Views of an event that is put on sale.
+    pub async fn new(redis: &Server, event: Event) -> Self {
+        let engine = engine(redis, unique_name(), ClockSource::Redis).await;
+        let stage = Stage { engine, event };
+        stage.load_and_open().await;
+        Watch::of(stage)
+    }
+
+    /// Views of an event that is there.
+    pub fn of(stage: Stage) -> Self {
+        let counts = Arc::new(Counts::default());
+        let (stop, stopped) = watch::channel(false);
+        let settings =
+            LiveSettings { staleness: Duration::from_secs(1), ..LiveSettings::default() };
+        let (live, tasks) = Live::start(
+            stage.engine.clone(),
+            settings,
+            Settlements::default(),
+            counts.clone(),
+            stopped,
+        );
+        Watch { stage, live, counts, stop, tasks }
+    }
+
+    /// Those of another process.
+    pub fn another(&self) -> Self {
+        Watch::of(Stage { engine: self.stage.engine.clone(), event: self.stage.event.clone() })
+    }
+
+    /// Waits until the view tells what Redis holds.
+    pub async fn agrees(&self) {
+        agrees(&self.stage.engine, &self.live, self.stage.event.id).await;
+    }
+
+    /// Waits until this became of views more often than before.
+    pub async fn came_to(&self, what: &'static str, before: usize) {
+        eventually(what, PATIENCE, async || self.counts.views(what) > before).await;
+    }
+
+    /// The event goes on under this generation, as it stands there.
+    pub async fn load(&mut self, generation: u64, inventory: &Inventory) {
+        self.stage.event.generation = generation;
+        let (engine, event) = (&self.stage.engine, &self.stage.event);
+        let Load::Loading { token } = engine.load_event(event, inventory).await.unwrap() else {
+            panic!("it is there");
+        };
+        let opened = engine.open_event(event, &token).await.unwrap();
+        assert_eq!(opened.code, Code::Ok);
+    }
+
+    /// Ends the tasks and waits for them.
+    pub async fn stop(self) {
+        self.stop.send_replace(true);
+        for task in self.tasks {
+            task.await.unwrap();
+        }
+    }
+}

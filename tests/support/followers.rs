@@ -1,0 +1,167 @@
+//! Clients that follow an event's seats as its documentation tells them to, over either protocol.
+
+use std::collections::BTreeMap;
+
+use data_encoding::BASE64;
+use serde_json::Value;
+
+use super::http::Client;
+use super::sockets::{BOUND, Socket};
+
+/// What a client knows of an event's seats: nothing, or the map at a version.
+#[derive(Default)]
+pub struct Follower {
+    /// Generation and version, and the inventory's bytes.
+    map: Option<((u64, u64), Vec<u8>)>,
+    /// Where to go on after a pause.
+    pub resume: Option<String>,
+    /// The map at each version that it came to.
+    pub maps: BTreeMap<(u64, u64), Vec<u8>>,
+    /// How many messages of each type it heard.
+    pub heard: BTreeMap<String, u32>,
+}
+
+impl Follower {
+    /// The version that it has come to.
+    pub fn at(&self) -> Option<(u64, u64)> {
+        self.map.as_ref().map(|map| map.0)
+    }
+
+    /// The map as it knows it.
+    pub fn bytes(&self) -> &[u8] {
+        &self.map.as_ref().expect("a map").1
+    }
+
+    pub fn count(&self, kind: &str) -> u32 {
+        self.heard.get(kind).copied().unwrap_or_default()
+    }
+
+    /// Begins anew, as another client; what it was told stays on record.
+    pub fn forgets(&mut self) {
+        (self.map, self.resume) = (None, None);
+    }
+
+    /// Takes a message in; fails if something was missed without being told.
+    pub fn hears(&mut self, message: &Value) {
+        let kind = message["type"].as_str().expect("a type");
+        *self.heard.entry(kind.to_owned()).or_default() += 1;
+        let number = |name: &str| message[name].as_u64().expect("a number");
+        let mark = || (number("generation"), number("version"));
+        match kind {
+            "snapshot" => {
+                assert!(self.map.is_none(), "a snapshot in the middle: {message}");
+                let bytes = BASE64.decode(message["bytes"].as_str().unwrap().as_bytes()).unwrap();
+                self.map = Some((mark(), bytes));
+            }
+            "gap" => self.map = None,
+            "seat_update" => {
+                let (at, bytes) = self.map.as_mut().expect("a map before its changes");
+                let (mark, since) = (mark(), number("since"));
+                assert!(mark.0 == at.0 && since <= at.1, "missed something at {at:?}: {message}");
+                assert!(mark >= *at && since < mark.1, "an old message at {at:?}: {message}");
+                *at = mark;
+                for seat in message["seat_ids"].as_array().unwrap() {
+                    let byte = &mut bytes[seat.as_u64().unwrap() as usize];
+                    let letter = match message["status"].as_str().unwrap() {
+                        "AVAILABLE" => b'a',
+                        "HOLD" => b'h',
+                        "BOOKED" => b'b',
+                        "BLOCKED" => b'x',
+                        other => panic!("no status: {other}"),
+                    };
+                    let begins_row = byte.is_ascii_uppercase();
+                    *byte = if begins_row { letter.to_ascii_uppercase() } else { letter };
+                }
+            }
+            _ => return,
+        }
+        if let Some(resume) = message["resume"].as_str() {
+            self.resume = Some(resume.to_owned());
+            // Whole: the last message of its version.
+            if let Some((at, bytes)) = &self.map {
+                self.maps.insert(*at, bytes.clone());
+            }
+        }
+    }
+
+    /// Listens until it has come to this version.
+    pub async fn comes_to(&mut self, ear: &mut Ear, version: u64) {
+        while self.at().is_none_or(|at| at.1 < version) {
+            self.hears(&ear.told().await);
+        }
+    }
+}
+
+/// Hears what a server tells, over a WebSocket or an event stream.
+pub enum Ear {
+    Socket(Socket),
+    Stream(EventStream),
+}
+
+impl Ear {
+    /// The next message.
+    pub async fn told(&mut self) -> Value {
+        match self {
+            Ear::Socket(socket) => socket.told().await,
+            Ear::Stream(stream) => stream.told().await,
+        }
+    }
+}
+
+/// An event stream, as a browser reads it.
+pub struct EventStream {
+    answer: reqwest::Response,
+    read: Vec<u8>,
+    /// The last `id` that came: what a browser shows when it connects again.
+    pub last_id: Option<String>,
+}
+
+impl Client {
+    /// Opens an event stream, with this query and these headers.
+    pub async fn stream_with(
+        &self,
+        event: u64,
+        query: &str,
+        headers: &[(&'static str, &str)],
+    ) -> EventStream {
+        let url = format!("http://{}/api/v1/events/{event}/stream{query}", self.address());
+        let http = reqwest::Client::builder().build().unwrap();
+        let request = headers
+            .iter()
+            .fold(http.get(url), |request, (name, value)| request.header(*name, *value));
+        let answer = request.send().await.unwrap();
+        assert_eq!(answer.status(), 200);
+        EventStream { answer, read: Vec::new(), last_id: None }
+    }
+}
+
+impl EventStream {
+    /// The next message; comments and `retry` are passed over.
+    pub async fn told(&mut self) -> Value {
+        loop {
+            let Some(end) = self.read.windows(2).position(|two| two == b"\n\n") else {
+                let chunk = tokio::time::timeout(BOUND, self.answer.chunk()).await;
+                let chunk = chunk.expect("a message within the bound").expect("a body");
+                self.read.extend_from_slice(&chunk.expect("a stream that goes on"));
+                continue;
+            };
+            let text = String::from_utf8(self.read.drain(..end + 2).collect()).expect("a text");
+            let field = |name: &str| text.lines().find_map(|line| line.strip_prefix(name));
+            if let Some(id) = field("id: ") {
+                self.last_id = Some(id.to_owned());
+            }
+            if let Some(data) = field("data: ") {
+                let message: Value = serde_json::from_str(data).expect("JSON");
+                assert_eq!(message["type"].as_str(), field("event: "));
+                // Where a browser goes on is where a WebSocket's client is told to.
+                assert_eq!(field("id: "), resume_of(&message), "{message}");
+                return message;
+            }
+        }
+    }
+}
+
+fn resume_of(message: &Value) -> Option<&str> {
+    // The first message is of no change.
+    message["resume"].as_str().filter(|_| message["type"] != "connected")
+}
