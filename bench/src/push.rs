@@ -26,6 +26,8 @@ const MEMORY_LOOK_EVERY: Duration = Duration::from_secs(2);
 const MEMORY_LOOKS_MAX: u32 = 30;
 /// How long a change may take to reach everybody who reads.
 const CHANGE_TIMEOUT: Duration = Duration::from_secs(20);
+/// Seconds of processor time that the API has used.
+const CPU: &str = "process_cpu_seconds_total";
 /// Bytes that a socket may take.
 const BYTES_TARGET: f64 = 10_240.0;
 /// Within how long 95 % must know.
@@ -76,6 +78,7 @@ pub async fn run(options: Options) -> Result<(), Box<dyn Error>> {
         "bytes a socket                       {bytes_a_socket:>10.0}  (at most {BYTES_TARGET})"
     );
     let mut changes = Vec::new();
+    let cpu_before = api.metric(CPU).await?;
     for seat in 1..=options.changes {
         let change = change(&api, &crowd, event, seat).await?;
         eprint!("\rchange {seat} of {}: 95% in {:.0} ms   ", options.changes, change.most_ms);
@@ -83,6 +86,7 @@ pub async fn run(options: Options) -> Result<(), Box<dyn Error>> {
         tokio::time::sleep(Duration::from_millis(options.interval_ms)).await;
     }
     eprintln!();
+    let cpu_used = api.metric(CPU).await? - cpu_before;
     let memory_after = api.memory_at_rest().await?;
     let bytes_after = (memory_after - memory_before) / f64::from(options.clients);
     println!("bytes a socket, after the changes    {bytes_after:>10.0}  (at most {BYTES_TARGET})");
@@ -94,6 +98,9 @@ pub async fn run(options: Options) -> Result<(), Box<dyn Error>> {
     });
     if !changes.is_empty() {
         told(&changes, &mut result);
+        let cpu_ms = 1_000.0 * cpu_used / changes.len() as f64;
+        println!("API's processor time a change, ms    {cpu_ms:>10.1}");
+        result["cpu_ms_a_change"] = cpu_ms.into();
     }
     let ended = crowd.ended();
     let gaps = crowd.gaps();

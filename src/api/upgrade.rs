@@ -59,28 +59,41 @@ where
     S: Service<Request, Response = ServiceResponse<B>, Error = actix_web::Error>,
     B: MessageBody,
 {
-    // Of its own, so that all it needs is gone before the successor begins.
-    let (answer, parts) = Box::pin(async move {
-        let answer = app.call(request).await?;
-        let (_, mut answer) = answer.into_parts();
-        let successor = answer.extensions_mut().remove::<Successor>();
-        let mut parts = framed.into_parts();
-        // A client that is gone notices nothing any more.
-        let sent = send(answer, &mut parts).await.is_ok();
-        Ok::<_, actix_web::Error>((successor.filter(|_| sent), parts))
-    })
-    .await?;
-    let FramedParts { io, read_buf, .. } = parts;
-    match answer {
-        Some(Successor(takes)) => {
-            // Not the buffer itself, which is large.
-            let read = BytesMut::from(&read_buf[..]);
-            drop(read_buf);
-            takes(io, read).await;
-        }
-        None => close(io).await,
+    match Box::pin(answer(app, request, framed)).await? {
+        Answered::Upgraded(Successor(takes), stream, read) => takes(stream, read).await,
+        Answered::Ends(stream) => close(stream).await,
     }
     Ok(())
+}
+
+/// What is left of a request that was answered.
+enum Answered {
+    /// The connection goes on, with what has come of it already.
+    Upgraded(Successor, TcpStream, BytesMut),
+    /// It does not.
+    Ends(TcpStream),
+}
+
+/// Has the application answer, and sends that. All that this needs is gone when it returns.
+async fn answer<S, B>(
+    app: &S,
+    request: Request,
+    framed: Framed<TcpStream, Codec>,
+) -> Result<Answered, actix_web::Error>
+where
+    S: Service<Request, Response = ServiceResponse<B>, Error = actix_web::Error>,
+    B: MessageBody,
+{
+    let (_, mut answer) = app.call(request).await?.into_parts();
+    let successor = answer.extensions_mut().remove::<Successor>();
+    let mut parts = framed.into_parts();
+    // A client that is gone notices nothing any more.
+    let sent = send(answer, &mut parts).await.is_ok();
+    Ok(match successor.filter(|_| sent) {
+        // Not the buffer itself, which is large.
+        Some(successor) => Answered::Upgraded(successor, parts.io, parts.read_buf[..].into()),
+        None => Answered::Ends(parts.io),
+    })
 }
 
 /// Sends the whole answer. What the client does not take, the system ends.
@@ -91,6 +104,8 @@ async fn send<B: MessageBody>(
     let (mut head, body) = Response::from(answer).into_parts();
     if head.status() != StatusCode::SWITCHING_PROTOCOLS {
         head.head_mut().set_connection_type(ConnectionType::Close);
+        // The codec has set itself to a stream without an end; the end of the connection is the body's.
+        head.head_mut().no_chunking(true);
     }
     let (codec, out) = (&mut parts.codec, &mut parts.write_buf);
     let size = body.size();

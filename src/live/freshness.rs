@@ -50,7 +50,8 @@ impl Freshness {
     pub fn is_within(&self, staleness: Duration, clock: &RedisClock, now: Instant) -> bool {
         let now_ms = self.at_ms(now);
         // One process's threads need not fight over the line for each request.
-        if self.asked_at_ms.load(Ordering::Relaxed) + ASKED_STEP_MS < now_ms {
+        let asked_at_ms = self.asked_at_ms.load(Ordering::Relaxed);
+        if asked_at_ms == NEVER || asked_at_ms + ASKED_STEP_MS < now_ms {
             self.asked_at_ms.store(now_ms, Ordering::Relaxed);
         }
         let read_at_ms = self.read_at_ms.load(Ordering::Acquire);

@@ -95,7 +95,7 @@ impl<T: Clone + Send + Sync + 'static> Paced<T> {
         {
             return found.result.clone();
         }
-        let looked = tokio::spawn(turn.look(guard, look));
+        let looked = tokio::spawn(Box::pin(turn.look(guard, look)));
         match tokio::time::timeout(WAIT_MAX, looked).await {
             Ok(Ok(result)) => result,
             // The panic hook has logged it.

@@ -83,7 +83,7 @@ impl Sale {
         known: Option<(u64, u64)>,
     ) -> Result<Newest, SaleError> {
         if let Some(view) = self.view_of(&event).await? {
-            self.release_overdue(&view).await;
+            Box::pin(self.release_overdue(&view)).await;
             if known == Some((view.generation(), view.version())) {
                 return Ok(Newest::Unchanged);
             }
@@ -97,7 +97,7 @@ impl Sale {
             };
             return Ok(Newest::Seats(map, true));
         }
-        let map = self.seat_map(event.id).await?;
+        let map = Box::pin(self.seat_map(event.id)).await?;
         Ok(match known == Some((map.generation, map.version)) {
             true => Newest::Unchanged,
             false => Newest::Seats(map, false),
@@ -132,17 +132,15 @@ impl Sale {
     }
 
     /// Groups of free seats near those that were asked for, as the view knows them; none where it is
-    /// not fresh.
-    pub async fn alternatives(
-        &self,
-        event: EventId,
-        asked: &[SeatId],
-        count: u32,
-    ) -> Result<Vec<Vec<SeatId>>, SaleError> {
-        let event = self.known_event(event).await?;
-        let Some(view) = self.live().fresh(event.id) else { return Ok(Vec::new()) };
-        let is_free = |seat| view.seat(seat).is_some_and(|seat| seat.state == SeatState::Available);
-        Ok(alternatives(&event.layout, is_free, asked, count))
+    /// not fresh, or the event is not in memory.
+    pub fn alternatives(&self, id: EventId, asked: &[SeatId], count: u32) -> Vec<Vec<SeatId>> {
+        let near = |event: &Arc<Event>| {
+            let view = self.live().fresh(id)?;
+            let is_free =
+                |seat| view.seat(seat).is_some_and(|seat| seat.state == SeatState::Available);
+            Some(alternatives(&event.layout, is_free, asked, count))
+        };
+        self.inner.catalogue.with(id, near).flatten().unwrap_or_default()
     }
 
     /// An event's view, if it is fresh or soon is, and the event is still there.
@@ -164,7 +162,7 @@ impl Sale {
     async fn counted(&self, event: Arc<Event>, by_view: bool) -> Result<EventView, SaleError> {
         let has_view = by_view && event.load_state == LoadState::Opened;
         if let Some(view) = has_view.then(|| self.live().fresh(event.id)).flatten() {
-            self.release_overdue(&view).await;
+            Box::pin(self.release_overdue(&view)).await;
             let now_ms = self.live().redis_now_ms(event.id).map_or_else(unix_now_ms, |now| now.1);
             return Ok(EventView { available_seats: Some(view.available()), now_ms, event });
         }
@@ -175,7 +173,7 @@ impl Sale {
             let now_ms = snapshot.map_or_else(unix_now_ms, |snapshot| snapshot.now_ms);
             Ok(Counts { available, now_ms })
         };
-        let Counts { available, now_ms } = self.inner.reads.counts.get(id, look).await?;
+        let Counts { available, now_ms } = Box::pin(self.inner.reads.counts.get(id, look)).await?;
         Ok(EventView { event, available_seats: available, now_ms })
     }
 

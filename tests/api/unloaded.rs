@@ -58,8 +58,10 @@ async fn an_unloaded_event_is_over_but_not_forgotten() {
     eventually("it is known to be over", SOON, is_known).await;
     api.hold("eve", event, &[4]).await.problem(409, "event_closed");
     for view in ["seats", "availability"] {
-        let problem = api.get(&format!("{path}/{view}")).send().await;
-        let problem = problem.problem(410, "event_unloaded");
+        let path = format!("{path}/{view}");
+        let is_over = async || api.get(&path).send().await.status == 410;
+        eventually("its seats are not shown any more", SOON, is_over).await;
+        let problem = api.get(&path).send().await.problem(410, "event_unloaded");
         let detail = problem["detail"].as_str().unwrap();
         assert!(detail.contains(&format!("holdfastctl event load {event}")), "{detail}");
     }

@@ -22,9 +22,9 @@ const SEATS: u32 = 2_000;
 /// Those who storm.
 const CALLERS: u64 = 16;
 /// Bookings before the first view is built: so its lists have many pages.
-const BOOKINGS: u64 = 5_000;
+const BOOKINGS: u64 = 3_000;
 /// Entries that come while views are built, all together.
-const ENTRIES: u64 = 3_000;
+const ENTRIES: u64 = 2_000;
 /// Views that are built until then, at the most.
 const BUILDS_MAX: usize = 100;
 

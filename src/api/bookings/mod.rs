@@ -12,7 +12,6 @@ use crate::domain::{BookingId, EventId, RouteClass, Status, UserId};
 use crate::sale::{
     AtOnce, BookingView, ConfirmRequest, Confirmed, HoldRequest, SaleError, SeatsWanted, Weighed,
 };
-use crate::telemetry::Metrics;
 
 use super::acts;
 use super::body::{self, read_json, read_optional_object};
@@ -55,66 +54,39 @@ pub async fn hold(call: Call, payload: Payload) -> Answer {
     let mut caller = gates::enter_user(&call, RouteClass::Hold)?;
     let body = read_json(&call.request, payload, call.state.body_limits()).await;
     // No future holds what follows: refusals by the hundred thousand end here.
-    let refusal = match body.and_then(|body| asked(&call, &mut caller, body)) {
-        // Boxed: what asks MongoDB or Redis is large.
-        Ok(asked) => return Box::pin(granted(&call, caller, asked)).await,
+    let refusal = match body.and_then(|body| weighed(&call, &mut caller, body)) {
+        // Boxed: what asks Redis is large.
+        Ok((weighed, alternatives)) => {
+            return Box::pin(granted(&call, caller, weighed, alternatives)).await;
+        }
         Err(refusal) => refusal,
     };
-    // Nobody was asked: it is counted toward the caller's limits a little later.
     match gates::note_refused(&call, &caller) {
         true => Err(refusal),
         false => Box::pin(counted_at_once(&call, &caller, refusal)).await,
     }
 }
 
-/// Nobody was asked, and it cannot be counted a little later.
+/// Nobody was asked, and it cannot be counted toward the caller's limits a little later.
 async fn counted_at_once(call: &Call, caller: &Caller, refusal: Problem) -> Answer {
     gates::count(call, caller).await?;
     Err(refusal)
 }
 
-/// A request that is not refused at once.
-struct Asked {
-    known: AtOnce,
-    /// How many a refusal is to name.
-    alternatives: u32,
-}
-
-/// The request, checked, and not refused by what is in memory.
-fn asked(call: &Call, caller: &mut Caller, body: Option<Bytes>) -> Result<Asked, Problem> {
-    let (event, seats, key) = hold_request(call, body)?;
-    let alternatives = near::wanted(call)?;
-    caller.event = Some(event);
-    let room_number = entry(call, caller, event)?;
-    let user = gates::user_of(caller.clone())?;
-    let metrics = &call.state.metrics;
-    metrics.booking_attempts.inc();
-    let request = HoldRequest { user, event, seats, key, room_number, trace: String::new() };
-    if alternatives > 0 {
-        // Its refusal has to be told more of the event than is at hand here.
-        return Ok(Asked { known: AtOnce::Unknown(request), alternatives });
-    }
-    let known = call.state.sale.weigh_at_once(request);
-    let known = known.inspect_err(|error| note_conflict(metrics, error))?;
-    Ok(Asked { known, alternatives })
-}
-
-/// What becomes of a request that was not refused at once.
-async fn granted(call: &Call, caller: Caller, asked: Asked) -> Answer {
-    let Asked { known, alternatives } = asked;
-    let weighed = match known {
+/// What becomes of a request that is not hopeless.
+async fn granted(call: &Call, caller: Caller, weighed: AtOnce, alternatives: u32) -> Answer {
+    let weighed = match weighed {
         AtOnce::Weighed(weighed) => weighed,
         AtOnce::Unknown(request) => {
             let event = request.event;
             match call.state.sale.weigh(request).await {
                 Ok(weighed) => weighed,
                 Err(error) => {
-                    note_conflict(&call.state.metrics, &error);
-                    let refusal = near::told(call, event, error, alternatives).await;
-                    return match gates::note_refused(call, &caller) {
-                        true => Err(refusal),
-                        false => counted_at_once(call, &caller, refusal).await,
-                    };
+                    let refusal = refused(call, event, error, alternatives);
+                    if !gates::note_refused(call, &caller) {
+                        gates::count(call, &caller).await?;
+                    }
+                    return Err(refusal);
                 }
             }
         }
@@ -123,6 +95,27 @@ async fn granted(call: &Call, caller: Caller, asked: Asked) -> Answer {
     let event = caller.event;
     let hold = async |_| held(call, &caller, weighed, alternatives).await;
     acts::as_user(call, caller.clone(), "booking_hold", event, hold).await
+}
+
+/// The request, checked, and not refused by what this process knows; and how many alternatives a
+/// refusal is to name.
+fn weighed(
+    call: &Call,
+    caller: &mut Caller,
+    body: Option<Bytes>,
+) -> Result<(AtOnce, u32), Problem> {
+    let (event, seats, key) = hold_request(call, body)?;
+    let alternatives = near::wanted(call)?;
+    caller.event = Some(event);
+    let room_number = entry(call, caller, event)?;
+    let user = gates::user_of(caller.clone())?;
+    let metrics = &call.state.metrics;
+    metrics.booking_attempts.inc();
+    let request = HoldRequest { user, event, seats, key, room_number, trace: String::new() };
+    match call.state.sale.weigh_at_once(request) {
+        Ok(weighed) => Ok((weighed, alternatives)),
+        Err(error) => Err(refused(call, event, error, alternatives)),
+    }
 }
 
 /// The number in the caller's admission token, where a waiting room is, or may be, on.
@@ -138,10 +131,7 @@ async fn held(call: &Call, caller: &Caller, weighed: Weighed, alternatives: u32)
     let weighed = weighed.traced(call.trace.traceparent());
     let view = match call.state.sale.hold(weighed).await {
         Ok(view) => view,
-        Err(error) => {
-            note_conflict(metrics, &error);
-            return Err(near::told(call, event, error, alternatives).await);
-        }
+        Err(error) => return Err(refused(call, event, error, alternatives)),
     };
     metrics.booking_success.inc();
     if !view.replayed {
@@ -153,10 +143,12 @@ async fn held(call: &Call, caller: &Caller, weighed: Weighed, alternatives: u32)
     answer(StatusCode::CREATED, &view, &body)
 }
 
-fn note_conflict(metrics: &Metrics, error: &SaleError) {
+/// A refusal, counted, with what is free near the seats asked for.
+fn refused(call: &Call, event: EventId, error: SaleError, alternatives: u32) -> Problem {
     if matches!(error, SaleError::SeatsUnavailable(_) | SaleError::TooFewSeats(_)) {
-        metrics.booking_conflicts.inc();
+        call.state.metrics.booking_conflicts.inc();
     }
+    near::told(call, event, error, alternatives)
 }
 
 /// What is asked for, and under which key.

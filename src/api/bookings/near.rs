@@ -21,20 +21,15 @@ pub fn wanted(call: &Call) -> Result<u32, Problem> {
 }
 
 /// A refusal, with what is free near the seats that it is about.
-pub async fn told(call: &Call, event: EventId, refusal: SaleError, count: u32) -> Problem {
+pub fn told(call: &Call, event: EventId, refusal: SaleError, count: u32) -> Problem {
     let asked: Vec<SeatId> = match &refusal {
         SaleError::SeatsUnavailable(states) if count > 0 => {
             states.iter().map(|state| state.0).collect()
         }
         _ => return refusal.into(),
     };
-    match call.state.sale.alternatives(event, &asked, count).await {
-        Ok(groups) => Problem::from(refusal).with(NAME, listed(&groups)),
-        Err(error) => {
-            tracing::warn!(event_id = event.0, %error, "no alternatives are told");
-            refusal.into()
-        }
-    }
+    let groups = call.state.sale.alternatives(event, &asked, count);
+    Problem::from(refusal).with(NAME, listed(&groups))
 }
 
 fn listed(groups: &[Vec<SeatId>]) -> Value {

@@ -67,11 +67,12 @@ macro_rules! problems {
 
 problems! {
     /// Of reading an event.
-    EventProblems: InvalidParameter IdentityConflict EventUnknown ServiceUnavailable EventNotLoaded;
+    EventProblems: InvalidParameter IdentityConflict AdminKeyWrong EventUnknown ServiceUnavailable
+        EventNotLoaded;
     /// Of listing events.
-    ListEventsProblems: InvalidParameter IdentityConflict ServiceUnavailable;
+    ListEventsProblems: InvalidParameter IdentityConflict AdminKeyWrong ServiceUnavailable;
     /// Of reading a seat map.
-    SeatsProblems: InvalidParameter IdentityConflict EventUnknown EventUnloaded
+    SeatsProblems: InvalidParameter IdentityConflict AdminKeyWrong EventUnknown EventUnloaded
         ServiceUnavailable EventNotLoaded;
     /// Of following an event.
     StreamProblems: InvalidParameter IdentityConflict WaitingRoomTokenInvalid EventUnknown

@@ -61,9 +61,11 @@ impl Feed {
     /// The next news; waits for them. May be dropped and asked again.
     pub async fn next(&mut self) -> News {
         tokio::select! {
-            told = self.seats.next() => News::Shared(told),
+            // What is for one alone comes first: it is rare.
+            biased;
             message = of_room(&mut self.room) => News::Own(message),
             message = of_holds(&mut self.expiries, &self.missed) => News::Own(message),
+            told = self.seats.next() => News::Shared(told),
         }
     }
 }

@@ -19,6 +19,8 @@ pub struct Pulse {
 /// What is to be done when time has come.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Due {
+    /// Nothing yet: the client was heard meanwhile.
+    Nothing,
     /// Ask whether the client is there.
     Ping,
     /// Give it up.
@@ -33,7 +35,7 @@ impl Pulse {
         Pulse { ping_interval, idle_timeout, ping_at, heard_at: now, counted: (now, 0) }
     }
 
-    /// When to look again.
+    /// When to look again: never sooner than was said before.
     pub fn due_at(&self) -> Instant {
         self.ping_at.min(self.heard_at + self.idle_timeout)
     }
@@ -42,6 +44,9 @@ impl Pulse {
     pub fn due(&mut self, now: Instant) -> Due {
         if now >= self.heard_at + self.idle_timeout {
             return Due::Idle;
+        }
+        if now < self.ping_at {
+            return Due::Nothing;
         }
         self.ping_at = now + self.ping_interval;
         Due::Ping
@@ -83,7 +88,9 @@ mod tests {
         assert_eq!(pulse.due_at(), start + SECOND);
         assert_eq!(pulse.due(start + SECOND), Due::Ping);
         assert!(pulse.hears(start + 4 * SECOND));
-        assert_eq!(pulse.due(start + 6 * SECOND), Due::Ping);
+        assert_eq!(pulse.due(start + 5 * SECOND), Due::Ping);
+        // It would have been too long since the start.
+        assert_eq!(pulse.due(start + 6 * SECOND), Due::Nothing);
         assert_eq!(pulse.due(start + 9 * SECOND), Due::Idle);
     }
 

@@ -4,6 +4,7 @@ use std::io;
 use std::time::Duration;
 
 use actix_web::web::BytesMut;
+use futures_util::future::poll_fn;
 use socket2::SockRef;
 use tokio::net::TcpStream;
 
@@ -49,16 +50,23 @@ impl Wire {
     /// If the client is gone or takes nothing.
     pub async fn send(&self, mut bytes: &[u8]) -> Result<(), Lost> {
         while !bytes.is_empty() {
-            match self.stream.try_write(bytes) {
-                Ok(written) => bytes = &bytes[written..],
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                    let room = tokio::time::timeout(self.stall_timeout, self.stream.writable());
-                    room.await.map_err(|_| Lost::Stalled)?.map_err(lost)?;
-                }
-                Err(error) => return Err(lost(error)),
-            }
+            let room = tokio::time::timeout(self.stall_timeout, self.stream.writable());
+            room.await.map_err(|_| Lost::Stalled)?.map_err(lost)?;
+            bytes = &bytes[self.try_send(bytes)?..];
         }
         Ok(())
+    }
+
+    /// Sends what the system has room for; how much that was.
+    ///
+    /// # Errors
+    /// If the client is gone, or took nothing for too long.
+    pub fn try_send(&self, bytes: &[u8]) -> Result<usize, Lost> {
+        match self.stream.try_write(bytes) {
+            Ok(sent) => Ok(sent),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(0),
+            Err(error) => Err(lost(error)),
+        }
     }
 
     /// Appends what comes next; false at the end. May be dropped and asked again.
@@ -67,7 +75,7 @@ impl Wire {
     /// If the connection broke, or the system closed it because the client took nothing.
     pub async fn read(&self, into: &mut BytesMut) -> Result<bool, Lost> {
         loop {
-            self.stream.readable().await.map_err(lost)?;
+            poll_fn(|context| self.stream.poll_read_ready(context)).await.map_err(lost)?;
             if let Some(read) = self.take(into)? {
                 return Ok(read > 0);
             }

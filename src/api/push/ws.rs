@@ -1,5 +1,6 @@
 //! `/ws/events/{event_id}`: a WebSocket (RFC 6455).
 
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -8,6 +9,7 @@ use actix_web::HttpResponse;
 use actix_web::http::header::{self, HeaderValue};
 use actix_web::web::{Bytes, BytesMut, Data, Payload};
 use tokio::net::TcpStream;
+use tokio::time::{Sleep, sleep_until};
 
 use super::feed::Feed;
 use super::inbox::{Came, Inbox};
@@ -138,18 +140,23 @@ impl Socket {
         let stall_timeout = Duration::from_millis(self.state.config.http_stall_timeout_ms);
         let wire = Wire::new(stream, stall_timeout);
         let mut inbox = Inbox::new(read);
+        // Both last as long as the socket: ten thousand that are told something need not set theirs anew.
+        let shutdown = self.state.shutdown.clone();
+        let mut ending = pin!(shutdown.requested());
+        let mut alarm = pin!(sleep_until(self.pulse.due_at().into()));
         let mut bytes = self.open.rendered(&first);
         let last = loop {
-            if !self.sends(&wire, &bytes).await {
+            if !self.sends(&wire, &bytes, ending.as_mut()).await {
                 return;
             }
-            match self.next(&wire, &mut inbox).await {
+            match self.next(&wire, &mut inbox, ending.as_mut(), alarm.as_mut()).await {
                 Ok(more) => bytes = more,
                 Err(last) => break last,
             }
         };
+        // Who has no room for it does not read.
         if let Some(bytes) = last
-            && self.sends(&wire, &bytes).await
+            && wire.try_send(&bytes).is_ok()
         {
             // Its place is free meanwhile.
             drop(self);
@@ -158,15 +165,22 @@ impl Socket {
     }
 
     /// Sends bytes; false if that is its end.
-    async fn sends(&mut self, wire: &Wire, bytes: &[u8]) -> bool {
-        let sent = tokio::select! {
-            // What the system has room for is sent in any case.
-            biased;
-            sent = wire.send(bytes) => sent,
-            () = self.state.shutdown.requested() => {
-                self.open.ends(End::Ending);
-                return false;
-            }
+    async fn sends(
+        &mut self,
+        wire: &Wire,
+        bytes: &[u8],
+        ending: Pin<&mut impl Future<Output = ()>>,
+    ) -> bool {
+        let sent = match wire.try_send(bytes) {
+            Ok(sent) if sent == bytes.len() => Ok(()),
+            Ok(sent) => tokio::select! {
+                sent = wire.send(&bytes[sent..]) => sent,
+                () = ending => {
+                    self.open.ends(End::Ending);
+                    return false;
+                }
+            },
+            Err(lost) => Err(lost),
         };
         if let Err(lost) = sent {
             self.open.ends(lost.into());
@@ -175,15 +189,27 @@ impl Socket {
     }
 
     /// What to send next, or last.
-    async fn next(&mut self, wire: &Wire, inbox: &mut Inbox) -> Result<Bytes, Option<Bytes>> {
+    async fn next(
+        &mut self,
+        wire: &Wire,
+        inbox: &mut Inbox,
+        mut ending: Pin<&mut impl Future<Output = ()>>,
+        mut alarm: Pin<&mut Sleep>,
+    ) -> Result<Bytes, Option<Bytes>> {
         loop {
             let turn = tokio::select! {
-                () = self.state.shutdown.requested() => {
+                // Clients cannot say much in a second: nobody is kept waiting by them.
+                biased;
+                () = ending.as_mut() => {
                     self.closes(End::Ending, CloseCode::Away, "the server ends; connect again")
+                }
+                () = alarm.as_mut() => {
+                    let turn = self.beats();
+                    alarm.as_mut().reset(self.pulse.due_at().into());
+                    turn
                 }
                 came = inbox.next(wire) => self.hears(came),
                 news = self.feed.next() => Turn::Says(self.open.told(news)),
-                () = tokio::time::sleep_until(self.pulse.due_at().into()) => self.beats(),
             };
             match turn {
                 Turn::Waits => {}
@@ -250,6 +276,7 @@ impl Socket {
 
     fn beats(&mut self) -> Turn {
         match self.pulse.due(Instant::now()) {
+            Due::Nothing => Turn::Waits,
             Due::Ping => Turn::Says(frame(ws::Message::Ping(Bytes::new()))),
             Due::Idle => self.closes(End::Idle, CloseCode::Policy, "no answer to pings"),
         }
