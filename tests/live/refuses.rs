@@ -253,7 +253,8 @@ async fn a_booking_answers_for_as_long_as_it_lives_also_without_its_seat() {
     let world = World::prompt(shared_redis(flavor()), shared_mongodb(), impatient()).await;
     let event = world.event(4).await;
     let hers = world.hold("ann", event, &[1], None).await.unwrap().booking;
-    let his = world.hold("cid", event, &[2, 3], None).await.unwrap().booking;
+    let another = world.event(4).await;
+    let his = world.hold("cid", another, &[2, 3], None).await.unwrap().booking;
     let known = world.archive.event(event).await.unwrap().unwrap();
     let nonce = new_nonce();
     let begun = world.engine.confirm_begin(&known, hers.id, &hers.user, &nonce, 600_000, 9);
@@ -279,7 +280,9 @@ async fn a_booking_answers_for_as_long_as_it_lives_also_without_its_seat() {
         // Not by asking again: that would be a grant of now.
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
-    for (user, seats, booking) in [("cid", &[2, 3][..], his.id), ("ann", &[1], hers.id)] {
+    for (user, event, seats, booking) in
+        [("cid", another, &[2, 3][..], his.id), ("ann", event, &[1], hers.id)]
+    {
         fresh(world.sale.live(), event).await;
         let again = world.hold(user, event, seats, None).await.unwrap();
         assert_eq!((again.replayed, again.booking.id), (true, booking));

@@ -348,7 +348,9 @@ impl Story {
 fn own_spans(spans: &[Span], user: u32) -> Vec<(i64, i64)> {
     let mut own: Vec<(Option<BookingId>, i64, i64)> = Vec::new();
     for span in spans.iter().filter(|span| span.user == Some(user)) {
-        match own.last_mut().filter(|last| last.0 == span.booking) {
+        // A booking may have lapsed, and have come back with a sale that the archive had judged.
+        let goes_on = |last: &&mut (_, i64, i64)| last.0 == span.booking && last.2 == span.from_ms;
+        match own.last_mut().filter(goes_on) {
             Some(last) => last.2 = span.to_ms,
             None => own.push((span.booking, span.from_ms, span.to_ms)),
         }
