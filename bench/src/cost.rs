@@ -4,6 +4,7 @@
 
 use std::collections::BTreeMap;
 use std::error::Error;
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use fred::interfaces::ClientLike;
@@ -90,13 +91,21 @@ impl Counters {
         let operations =
             counters.iter().filter_map(|(name, value)| Some((name.clone(), number(value)?)));
         let operations = operations.collect();
-        let metrics = b"GET /metrics HTTP/1.1\r\nhost: 127.0.0.1\r\n\r\n";
-        let metrics = exchange(load.address, metrics).await.map_err(|e| e.to_string())?;
-        let text = String::from_utf8(metrics.body)?;
+        let text = metrics(load.address).await?;
         let calls = text.lines().find_map(|line| line.strip_prefix(LIMIT_CALLS));
         let limit_calls = calls.unwrap_or("0").parse()?;
         Ok(Counts { commands, operations, limit_calls })
     }
+}
+
+/// What an API process tells of itself.
+///
+/// # Errors
+/// If it does not.
+pub async fn metrics(api: SocketAddr) -> Result<String, Box<dyn Error>> {
+    let request = b"GET /metrics HTTP/1.1\r\nhost: 127.0.0.1\r\n\r\n";
+    let answer = exchange(api, request).await.map_err(|error| error.to_string())?;
+    Ok(String::from_utf8(answer.body)?)
 }
 
 impl Counts {

@@ -12,12 +12,13 @@ use std::process::Stdio;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use serde::Serialize;
 use serde_json::{Value, json};
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::{Child, Command};
 
 use super::bare::BOOKINGS;
-use super::cost::Counters;
+use super::cost::{Counters, metrics};
 use super::decisions::median;
 use super::load::{Answer, Load, Requests, exchange};
 use super::wrk::{self, Wrk};
@@ -30,6 +31,8 @@ const SEATS: [u32; 3] = [1, 2, 3];
 const DEPTHS: [(usize, f64); 2] = [(1, 0.9), (16, 0.8)];
 /// Versions of the browsers that users have.
 const BROWSERS: usize = 20;
+/// Of the clock in /proc, on Linux.
+const TICKS_A_SECOND: f64 = 100.0;
 /// How long the event may take to open.
 const OPEN_TIMEOUT: Duration = Duration::from_secs(20);
 const OPEN_RETRY: Duration = Duration::from_millis(100);
@@ -94,16 +97,12 @@ pub async fn run(options: Options) -> Result<(), Box<dyn Error>> {
         status: 409,
     };
     let mut compared = Vec::new();
-    println!(
-        "{:<26} {:>12} {:>12} {:>8} {:>8}",
-        "refused holds a second", "bare", "holdfast", "ratio", "at least"
-    );
+    println!("{HEADING}");
     for (depth, target) in DEPTHS {
         let pair = [load(bare.address, depth), load(api, depth)];
-        let one = Compared { depth, target, rounds: rounds(&pair, generator, &options).await? };
-        let [bare, ours] = one.rates();
-        let name = format!("{depth} at once on a connection");
-        println!("{name:<26} {bare:>12.0} {ours:>12.0} {:>8.3} {target:>8.2}", one.ratio());
+        let rounds = rounds(&pair, &bare, generator, &options).await?;
+        let one = Compared { depth, target, rounds };
+        one.print();
         compared.push(one);
     }
     let counters = Counters::connect(&options.redis_url, &options.mongodb_url).await?;
@@ -125,20 +124,51 @@ pub async fn run(options: Options) -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// One depth's rounds: answers a second of the bare server and of Holdfast.
+const HEADING: &str = "\
+refused holds a second             bare     holdfast    ratio at least   processor time of an answer";
+
+/// One depth's rounds.
 struct Compared {
     depth: usize,
     target: f64,
-    rounds: Vec<[f64; 2]>,
+    rounds: Vec<Round>,
+}
+
+/// What one round found, of the bare server and of Holdfast.
+#[derive(Clone, Copy, Default, Serialize)]
+struct Round {
+    /// Answers a second.
+    rates: [f64; 2],
+    /// What an answer took of the server's processor time, µs: of use on a machine that is busy
+    /// with other work.
+    cpu_us: [f64; 2],
 }
 
 impl Compared {
+    fn median_of(&self, number: impl Fn(&Round) -> f64) -> f64 {
+        median(self.rounds.iter().map(number).collect())
+    }
+
     fn rates(&self) -> [f64; 2] {
-        [0, 1].map(|who| median(self.rounds.iter().map(|rates| rates[who]).collect()))
+        [0, 1].map(|who| self.median_of(|round| round.rates[who]))
+    }
+
+    fn cpu_us(&self) -> [f64; 2] {
+        [0, 1].map(|who| self.median_of(|round| round.cpu_us[who]))
     }
 
     fn ratio(&self) -> f64 {
-        median(self.rounds.iter().map(|[bare, ours]| ours / bare).collect())
+        self.median_of(|round| round.rates[1] / round.rates[0])
+    }
+
+    fn print(&self) {
+        let ([bare, ours], [bare_us, ours_us]) = (self.rates(), self.cpu_us());
+        let name = format!("{} at once on a connection", self.depth);
+        println!(
+            "{name:<26} {bare:>12.0} {ours:>12.0} {:>8.3} {:>8.2}   {bare_us:.2} and {ours_us:.2} µs",
+            self.ratio(),
+            self.target
+        );
     }
 
     fn json(&self) -> Value {
@@ -147,6 +177,7 @@ impl Compared {
             "depth": self.depth,
             "bare_per_second": bare,
             "holdfast_per_second": ours,
+            "cpu_us": self.cpu_us(),
             "ratio": self.ratio(),
             "ratio_target": self.target,
             "rounds": self.rounds,
@@ -156,9 +187,10 @@ impl Compared {
 
 async fn rounds(
     pair: &[Load; 2],
+    bare: &Bare,
     generator: &str,
     options: &Options,
-) -> Result<Vec<[f64; 2]>, Box<dyn Error>> {
+) -> Result<Vec<Round>, Box<dyn Error>> {
     let wrk = match generator {
         "wrk" => Some(Wrk::new(&pair[0])?),
         _ => None,
@@ -167,32 +199,56 @@ async fn rounds(
     let mut rounds = Vec::new();
     // One more than is counted: the first warms both up.
     for round in 0..=options.rounds {
-        let mut rates = [0.0; 2];
+        let mut found = Round::default();
         // Who is first takes turns, too.
         for turn in 0..2 {
             let who = (round + turn) % 2;
-            rates[who] = match &wrk {
+            let (cpu, began) = (cpu_seconds(who, pair, bare).await?, Instant::now());
+            let rate = match &wrk {
                 Some(wrk) => wrk.run(&pair[who], time).await?,
                 None => pair[who].run(time).await?,
             };
+            let answers = rate * began.elapsed().as_secs_f64();
+            let cpu = cpu_seconds(who, pair, bare).await? - cpu;
+            (found.rates[who], found.cpu_us[who]) = (rate, cpu * 1e6 / answers);
         }
         eprint!("\r{} at once: round {round} of {}", pair[0].depth, options.rounds);
         if round > 0 {
-            rounds.push(rates);
+            rounds.push(found);
         }
     }
     eprint!("\r{:40}\r", "");
     Ok(rounds)
 }
 
+/// Processor time that a server has taken so far, seconds.
+async fn cpu_seconds(who: usize, pair: &[Load; 2], bare: &Bare) -> Result<f64, Box<dyn Error>> {
+    if who == 0 {
+        return bare.cpu_seconds();
+    }
+    let metrics = metrics(pair[1].address).await?;
+    let told = metrics.lines().find_map(|line| line.strip_prefix("process_cpu_seconds_total "));
+    Ok(told.ok_or("the API does not tell its processor time")?.parse()?)
+}
+
 /// The bare server, a process of this same program; it ends with this.
 struct Bare {
     address: SocketAddr,
-    #[expect(dead_code, reason = "killed when it is dropped")]
+    /// Killed when this is dropped.
     child: Child,
 }
 
 impl Bare {
+    fn cpu_seconds(&self) -> Result<f64, Box<dyn Error>> {
+        let pid = self.child.id().ok_or("the bare server has ended")?;
+        let stat = std::fs::read_to_string(format!("/proc/{pid}/stat"))?;
+        // After the name, which stands in brackets: state first, user and system time 12th and 13th.
+        let fields: Vec<&str> = stat.rsplit(')').next().unwrap_or("").split_whitespace().collect();
+        let ticks = |at: usize| fields.get(at).and_then(|ticks| ticks.parse::<f64>().ok());
+        let ticks = ticks(11).zip(ticks(12)).ok_or("/proc is not as expected")?;
+        Ok((ticks.0 + ticks.1) / TICKS_A_SECOND)
+    }
+
     async fn start(body_bytes: usize, workers: usize) -> Result<Self, Box<dyn Error>> {
         let mut child = Command::new(std::env::current_exe()?)
             .args(["bare", "--body-bytes", &body_bytes.to_string()])

@@ -5,11 +5,12 @@
 use std::future::Future;
 use std::rc::Rc;
 
-use actix_web::body::BoxBody;
+use actix_web::body::MessageBody;
 use actix_web::dev::{Service, ServiceRequest, ServiceResponse};
 use actix_web::http::Method;
 use actix_web::web::{Data, Payload};
 use actix_web::{Error, FromRequest};
+use futures_util::TryFutureExt;
 use futures_util::future::Either;
 
 use super::endpoint::{Endpoint, Served};
@@ -32,17 +33,23 @@ impl Front {
         Front { paths: paths.collect(), state: state.clone() }
     }
 
+    /// One that leaves all to the table.
+    pub fn none(state: &Data<State>) -> Self {
+        Front { paths: Rc::default(), state: state.clone() }
+    }
+
     /// Serves a request, or hands it to the table.
-    pub fn serve<T>(
+    pub fn serve<T, B>(
         &self,
         request: ServiceRequest,
         table: &T,
-    ) -> impl Future<Output = Result<ServiceResponse, Error>> + use<T>
+    ) -> impl Future<Output = Result<ServiceResponse, Error>> + use<T, B>
     where
-        T: Service<ServiceRequest, Response = ServiceResponse<BoxBody>, Error = Error>,
+        T: Service<ServiceRequest, Response = ServiceResponse<B>, Error = Error>,
+        B: MessageBody + 'static,
     {
         let Some(served) = self.find(request.method(), request.path()) else {
-            return Either::Left(table.call(request));
+            return Either::Left(table.call(request).map_ok(ServiceResponse::map_into_boxed_body));
         };
         let (request, mut payload) = request.into_parts();
         // It takes the payload over and cannot fail.

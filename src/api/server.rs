@@ -156,12 +156,18 @@ fn application(
     InitError = (),
 > + use<> {
     let routes = endpoints(&state.metrics);
-    let front = Front::of(&routes, state);
     let has_origins = headers::has_origins(&state.config);
+    // Where other sites are let in, every answer has to pass what says so.
+    let front = Front::of(&routes, state);
+    let (outer, inner) = match has_origins {
+        true => (Front::none(state), front),
+        false => (front, Front::none(state)),
+    };
     let app = App::new()
-        .wrap_fn(move |request, table| front.serve(request, table))
+        .wrap_fn(move |request, table| inner.serve(request, table))
         .wrap(Condition::new(has_origins, headers::cors(&state.config)))
         .wrap(Condition::new(has_origins, headers::defaults()))
+        .wrap_fn(move |request, table| outer.serve(request, table))
         .app_data(state.clone())
         .configure(|server| routes.into_iter().for_each(|route| route.register(server)))
         .default_service(unmatched(&state.metrics));

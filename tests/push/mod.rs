@@ -3,6 +3,7 @@
 mod bounds;
 mod ending;
 mod expiries;
+mod forks;
 mod frames;
 mod resuming;
 mod room;

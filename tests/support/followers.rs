@@ -32,6 +32,11 @@ impl Follower {
         &self.map.as_ref().expect("a map").1
     }
 
+    /// A seat's letter, in lower case; `None` while no map is known.
+    pub fn bytes_at(&self, seat: usize) -> Option<u8> {
+        self.map.as_ref().map(|map| map.1[seat].to_ascii_lowercase())
+    }
+
     pub fn count(&self, kind: &str) -> u32 {
         self.heard.get(kind).copied().unwrap_or_default()
     }

@@ -32,6 +32,7 @@ use bots::Bots;
 use identity::Identity;
 pub use identity::KeyError;
 use meters::{Gate, Meters};
+use quotas::NoPlace;
 pub use quotas::{LimitsTold, Quotas};
 use rate::AddressRates;
 
@@ -76,6 +77,18 @@ pub struct Rules {
     bots: Bots,
     /// One a rule that counts in this process.
     rates: Vec<Arc<AddressRates>>,
+    no_place: NoPlace,
+}
+
+impl Rules {
+    fn new(policy: Policy, before: &[Arc<AddressRates>]) -> Self {
+        Rules {
+            bots: Bots::new(&policy.bots),
+            rates: rates(&policy, before),
+            no_place: NoPlace::default(),
+            policy,
+        }
+    }
 }
 
 /// Everything that gates know. One a server.
@@ -95,7 +108,7 @@ impl Gates {
     /// be used.
     pub fn new(config: Arc<Config>, quotas: Quotas, metrics: &Metrics) -> Result<Self, GatesError> {
         let policy = Policy::new(&config.base_policy(), &Default::default())?;
-        let rules = Rules { bots: Bots::new(&policy.bots), rates: rates(&policy, &[]), policy };
+        let rules = Rules::new(policy, &[]);
         Ok(Gates {
             identity: Identity::new(&config)?,
             rules: ArcSwap::from_pointee(rules),
@@ -109,9 +122,7 @@ impl Gates {
     /// limit is as it was.
     pub fn adopt(&self, policy: Policy) {
         let before = self.rules.load();
-        let rates = rates(&policy, &before.rates);
-        let bots = Bots::new(&policy.bots);
-        self.rules.store(Arc::new(Rules { policy, bots, rates }));
+        self.rules.store(Arc::new(Rules::new(policy, &before.rates)));
     }
 
     /// What they go by now.
@@ -327,7 +338,8 @@ pub async fn count(call: &Call, caller: &Caller) -> Result<(), Problem> {
 /// once, and a limit which is used up is what its caller is told.
 pub fn note_refused(call: &Call, caller: &Caller) -> bool {
     let gates = &call.state.gates;
-    gates.quotas.note_refused(&gates.rules.load().policy, caller)
+    let rules = gates.rules.load();
+    gates.quotas.note_refused(&rules.policy, &rules.no_place, caller, call.started)
 }
 
 /// Forgives what rules about looking have counted: the caller has booked.

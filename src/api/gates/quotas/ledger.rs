@@ -96,9 +96,14 @@ impl Ledger {
     }
 
     /// Notes one request under all these rules (of one slot or two), or under none if an enforced
-    /// one has no place left. `sent` where Redis may have counted it already.
-    pub(super) fn enter(&self, notes: &[Note<'_>], sent: bool, now: Instant) -> Result<(), Denied> {
-        let Some(first) = notes.first() else { return Ok(()) };
+    /// one has no place left; gives under how many. `sent` where Redis may have counted it already.
+    pub(super) fn enter(
+        &self,
+        notes: &[Note<'_>],
+        sent: bool,
+        now: Instant,
+    ) -> Result<usize, Denied> {
+        let Some(first) = notes.first() else { return Ok(0) };
         let is_alike =
             |note: &Note<'_>| note.partition == first.partition && note.subject == first.subject;
         if notes.iter().all(is_alike) {
@@ -109,16 +114,17 @@ impl Ledger {
         }
         // First looks at all, then writes; another request in between takes a place at most, and
         // is found by the second look.
+        let mut noted = 0;
         for writes in [false, true] {
             for (at, note) in notes.iter().enumerate() {
                 let (mut shard, note) = (self.lock(note.partition), std::slice::from_ref(note));
                 let places = self.places(&mut shard, note, at, now)?;
                 if writes {
-                    self.write(&mut shard, note, places, sent, now)?;
+                    noted += self.write(&mut shard, note, places, sent, now)?;
                 }
             }
         }
-        Ok(())
+        Ok(noted)
     }
 
     /// Which of these notes, of one subject, find a place: a bit each. They are the request's from
@@ -146,7 +152,7 @@ impl Ledger {
         Ok(places)
     }
 
-    /// Notes what found a place, if the whole ledger has room for it.
+    /// Notes what found a place, if the whole ledger has room for it; gives how many.
     fn write(
         &self,
         shard: &mut Shard,
@@ -154,20 +160,20 @@ impl Ledger {
         places: u64,
         sent: bool,
         now: Instant,
-    ) -> Result<(), Denied> {
+    ) -> Result<usize, Denied> {
         let count = places.count_ones() as usize;
         if count == 0 {
-            return Ok(());
+            return Ok(0);
         }
         let found = notes.iter().enumerate().filter(|(at, _)| places & (1 << at) != 0);
         if self.len() + count > NOTES_MAX {
             // What is only observed is noted where there is room.
             let matters = found.clone().any(|(_, note)| note.enforced);
-            return if matters { Err(Denied::Full) } else { Ok(()) };
+            return if matters { Err(Denied::Full) } else { Ok(0) };
         }
         self.notes.fetch_add(count, Ordering::Relaxed);
         found.for_each(|(_, note)| shard.write(note, sent, now));
-        Ok(())
+        Ok(count)
     }
 
     /// Whether a place is left, or how long until one is, ms.

@@ -35,7 +35,7 @@ impl Book {
 
     fn enter(&self, sent: bool, after_ms: u64) -> Result<(), Denied> {
         let now = self.now + Duration::from_millis(after_ms);
-        self.ledger.enter(&[self.note(&self.ann, &self.rule, true)], sent, now)
+        self.ledger.enter(&[self.note(&self.ann, &self.rule, true)], sent, now).map(drop)
     }
 
     fn take(&self) -> u32 {

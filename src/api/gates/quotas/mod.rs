@@ -52,6 +52,7 @@ mod away;
 mod blocks;
 mod flush;
 mod ledger;
+mod no_place;
 mod told;
 
 use std::sync::Arc;
@@ -71,6 +72,7 @@ use crate::telemetry::Metrics;
 use away::Away;
 use blocks::Blocks;
 use ledger::{Denied, Ledger, Note};
+pub use no_place::NoPlace;
 pub use told::{LimitsTold, over};
 
 /// Rules that look at one request, mostly.
@@ -183,11 +185,20 @@ impl Quotas {
 
     /// Counts a request that was refused in this process, some time later. False where this process
     /// may not: it has to ask ([`Quotas::count`]).
-    pub fn note_refused(&self, policy: &Policy, caller: &Caller) -> bool {
-        let applied: SmallVec<[Applied<'_>; RULES_EXPECTED]> =
-            self.applied(policy, caller).collect();
-        let notes: SmallVec<[Note<'_>; RULES_EXPECTED]> = applied.iter().map(note).collect();
-        self.inner.ledger.enter(&notes, false, Instant::now()).is_ok()
+    pub fn note_refused(
+        &self,
+        policy: &Policy,
+        no_place: &NoPlace,
+        caller: &Caller,
+        now: Instant,
+    ) -> bool {
+        let enter = || {
+            let applied: SmallVec<[Applied<'_>; RULES_EXPECTED]> =
+                self.applied(policy, caller).collect();
+            let notes: SmallVec<[Note<'_>; RULES_EXPECTED]> = applied.iter().map(note).collect();
+            Ok(self.inner.ledger.enter(&notes, false, now)? > 0)
+        };
+        no_place.unless_known::<Denied>(caller, now, enter).is_ok()
     }
 
     /// Forgives what rules about looking have counted.

@@ -1,0 +1,110 @@
+//! Who found no place in the ledger a moment ago. In a crowd that is most callers: their places are
+//! taken until Redis has counted them, or their windows are over. Each thread remembers them for
+//! [`KEPT`], which is shorter than the ledger's notes wait anyway, and such a request costs no look
+//! at what all threads share.
+//!
+//! Only rules that observe are concerned: where one that is enforced has no place, Redis is asked.
+
+use std::cell::Cell;
+use std::hash::BuildHasher;
+use std::time::{Duration, Instant};
+
+use foldhash::quality::RandomState;
+use thread_local::ThreadLocal;
+
+use crate::api::gates::Caller;
+
+/// How long a caller is remembered.
+const KEPT: Duration = Duration::from_millis(100);
+/// Callers that a thread remembers: 256 KB. Those of one slot displace each other.
+const SLOTS: usize = 16_384;
+
+/// A caller as a hash, and until when it is remembered, ms. Where two had one hash, one of them
+/// would not be noted for a moment.
+type Slot = Cell<(u64, u64)>;
+
+/// Callers of one policy.
+pub struct NoPlace {
+    origin: Instant,
+    hashes: RandomState,
+    threads: ThreadLocal<Box<[Slot]>>,
+}
+
+impl Default for NoPlace {
+    fn default() -> Self {
+        NoPlace {
+            origin: Instant::now(),
+            hashes: RandomState::default(),
+            threads: ThreadLocal::new(),
+        }
+    }
+}
+
+impl NoPlace {
+    /// Whether a request like this one found none a moment ago; if it did not, `finds` says
+    /// whether it does now.
+    pub(super) fn unless_known<E>(
+        &self,
+        caller: &Caller,
+        now: Instant,
+        finds: impl FnOnce() -> Result<bool, E>,
+    ) -> Result<(), E> {
+        let hash = self.hashes.hash_one((&caller.user, caller.address, caller.event, caller.class));
+        let slots = self.threads.get_or(|| (0..SLOTS).map(|_| Cell::new((0, 0))).collect());
+        let slot = &slots[hash as usize % SLOTS];
+        let now_ms = now.saturating_duration_since(self.origin).as_millis() as u64;
+        let (known, until_ms) = slot.get();
+        if known == hash && now_ms < until_ms {
+            return Ok(());
+        }
+        if !finds()? {
+            slot.set((hash, now_ms + KEPT.as_millis() as u64));
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::{EventId, RouteClass};
+
+    fn caller(user: &str) -> Caller {
+        Caller {
+            address: Some([127, 0, 0, 1].into()),
+            forwarded: false,
+            vouched: true,
+            user: Some(user.parse().unwrap()),
+            admin: None,
+            event: Some(EventId(1)),
+            class: RouteClass::Hold,
+            on_loopback: false,
+            allowed: false,
+        }
+    }
+
+    #[test]
+    fn who_found_none_is_not_looked_for_again_for_a_moment() {
+        let (no_place, now) = (NoPlace::default(), Instant::now());
+        let looks = |caller: &Caller, at: Instant, finds: bool| {
+            let mut looked = false;
+            let find = || {
+                looked = true;
+                Ok::<bool, ()>(finds)
+            };
+            no_place.unless_known(caller, at, find).unwrap();
+            looked
+        };
+        let ann = caller("ann");
+        assert!(looks(&ann, now, true) && looks(&ann, now, false), "who found one is looked for");
+        assert!(!looks(&ann, now, true) && !looks(&ann, now + KEPT / 2, true));
+        let of_another_kind = [
+            Caller { event: Some(EventId(2)), ..ann.clone() },
+            Caller { class: RouteClass::Seats, ..ann.clone() },
+            Caller { address: None, ..ann.clone() },
+            caller("bob"),
+        ];
+        assert!(of_another_kind.iter().all(|other| looks(other, now, true)));
+        assert!(looks(&ann, now + KEPT + Duration::from_millis(1), true));
+    }
+}
