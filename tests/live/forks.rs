@@ -9,7 +9,7 @@ use holdfast::redis::{Code, Detail};
 use holdfast::sale::SaleError;
 
 use super::watch::{Watch, engine, wide_event};
-use super::{PATIENCE, fresh, tells_what_redis_holds};
+use super::{PATIENCE, fresh, tells_what_redis_holds, writes_at_once};
 use crate::on_each_redis;
 use crate::support::engine::Stage;
 use crate::support::eventually;
@@ -59,6 +59,7 @@ async fn is_granted_in_time(world: &World, event: EventId, seat: u32, first_ms: 
 
 on_each_redis!(a_hold_that_a_file_lost_is_soon_forgotten, async |flavor| {
     let redis = private_redis(flavor);
+    writes_at_once(&redis);
     let other = World::with(&redis, shared_mongodb(), impatient()).await;
     let world = other.beside(&redis, shared_mongodb(), STALENESS).await;
     let event = other.event(20).await;

@@ -18,10 +18,17 @@ use holdfast::domain::{Booking, BookingId, EventId, SeatId, Status};
 use holdfast::live::{Holder, Live, Seat, View};
 use holdfast::redis::{Detail, Engine, Snapshot};
 
+use crate::support::servers::Server;
 use crate::support::world::World;
 
 /// How long anything may take on a busy machine.
 pub const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Has a Redis write down what it answers before it does, for whoever kills the process: by default it
+/// may wait for a slow disk first.
+pub fn writes_at_once(redis: &Server) {
+    assert_eq!(redis.command(&["CONFIG", "SET", "appendfsync", "no"]), "+OK");
+}
 
 /// An event's view, once it is there and fresh.
 pub async fn fresh(live: &Live, event: EventId) -> Arc<View> {

@@ -21,7 +21,7 @@ use rand::{RngExt, SeedableRng};
 use tokio::sync::RwLock;
 
 use super::watch::engine;
-use super::{fresh, tells_what_redis_holds};
+use super::{fresh, tells_what_redis_holds, writes_at_once};
 use crate::support::servers::{Flavor, Server, available, private_redis, shared_mongodb};
 use crate::support::world::{World, answered, impatient};
 use callers::{Caller, Grant, Refusal, Told};
@@ -60,6 +60,7 @@ struct Crowd {
 impl Crowd {
     async fn new(flavor: Flavor) -> Self {
         let redis = private_redis(flavor);
+        writes_at_once(&redis);
         let first = World::prompt(&redis, shared_mongodb(), impatient()).await;
         let mut worlds = vec![first];
         for staleness_ms in &STALENESS_MS[1..] {
@@ -108,7 +109,7 @@ impl Crowd {
             1 | 5 => self.cut_tails(),
             2 => {
                 self.redis.kill();
-                tokio::task::block_in_place(|| self.redis.restart());
+                self.start_again();
             }
             3 => {
                 self.change(0, EventStatus::Paused, None).await;
@@ -138,9 +139,14 @@ impl Crowd {
             _ => {
                 self.redis.kill();
                 tokio::time::sleep(AWAY).await;
-                tokio::task::block_in_place(|| self.redis.restart());
+                self.start_again();
             }
         }
+    }
+
+    fn start_again(&self) {
+        tokio::task::block_in_place(|| self.redis.restart());
+        writes_at_once(&self.redis);
     }
 
     async fn change(&self, event: usize, status: EventStatus, on_sale_at_ms: Option<i64>) {
