@@ -181,7 +181,7 @@ mod tests {
             event_version: number,
             time_ms: 5_000,
             transition: Some(Transition {
-                booking: BookingId::new(event, 1, number.into()),
+                booking: BookingId::new(event, 1, number),
                 user: user(owner),
                 seats: vec![SeatId(3)],
                 status: Status::Expired,
@@ -242,7 +242,7 @@ mod tests {
             assert_eq!(notice.booking, BookingId::new(EVENT, 1, told));
             told += 1;
         }
-        assert_eq!(u64::from(many), told);
+        assert_eq!(many, told);
     }
 
     #[tokio::test]

@@ -363,7 +363,7 @@ mod tests {
         for form in [&map, &map, &counts, &changes, &changes] {
             frame.begin(form, nothing);
         }
-        assert_eq!(frame.of_the_crowd(), [map.clone()]);
+        assert_eq!(frame.of_the_crowd(), std::slice::from_ref(&map));
         frame.count_anew();
         assert!(frame.of_the_crowd().is_empty());
         assert!(frame.body(&counts).is_some() && frame.body(&counts).is_some());
