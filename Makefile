@@ -7,6 +7,7 @@ TEST ?=
 SALE ?=
 PUSH ?=
 REFUSALS ?=
+SEATS ?=
 OPERATIONS ?= 1000000
 KILLS ?= 200
 JOINERS ?= 50000
@@ -17,7 +18,7 @@ REQUESTS ?= 1000000
 RAISE_FILE_LIMIT = ulimit -n "$$(ulimit -Hn)" 2>/dev/null || true
 
 .DEFAULT_GOAL := help
-.PHONY: help run check services test model soundness bench bench-confirm bench-gates bench-push bench-queue bench-refusals bench-sale torture-pay torture-queue fmt lint deny mutants ci clean
+.PHONY: help run check services test model soundness bench bench-confirm bench-gates bench-push bench-queue bench-refusals bench-sale bench-seats torture-pay torture-queue fmt lint deny mutants ci clean
 
 help: ## List these commands
 	@awk 'BEGIN { FS = ":.*## " } /^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -97,6 +98,13 @@ bench-sale: ## Sell 5,000 seats to 20,000 simulated buyers and check every answe
 		$(PYTHON) deploy/run.py --profile release --state .holdfast/bench-sale --apis 2 \
 		--also holdfast-flash-sale --exec sh -c 'exec holdfast-flash-sale run --url $$API_URLS \
 		--history .holdfast/bench-sale/history.jsonl $(SALE)'
+
+bench-seats: ## Measure seat maps of 50,000 seats against a bare handler; SEATS="--rounds 3" changes it
+	@rm -rf .holdfast/bench-seats
+	@HOLDFAST_LISTEN=127.0.0.1:0 HOLDFAST_LOG_LEVEL=warn \
+		$(PYTHON) deploy/run.py --profile release --state .holdfast/bench-seats \
+		--also holdfast-bench --exec sh -c 'exec holdfast-bench seats --url $$API_URL \
+		--json .holdfast/bench-seats.json $(SEATS)'
 
 mutants: ## Check that the tests catch each mutant of tests/mutants
 	@bash tests/mutants/run.sh

@@ -1,10 +1,13 @@
-//! The server that Holdfast is compared with: actix-web, one route, the same JSON read into a
-//! type, an answer of as many bytes that is there before it is asked for. Nothing else is done.
+//! The server that Holdfast is compared with: actix-web, one route, an answer that is there before
+//! it is asked for. Nothing else is done.
 
 use std::error::Error;
 use std::net::TcpListener;
+use std::path::PathBuf;
 use std::time::Duration;
 
+use actix_web::http::StatusCode;
+use actix_web::http::header::{HeaderName, HeaderValue};
 use actix_web::{App, HttpResponse, HttpServer, web};
 use serde::Deserialize;
 
@@ -18,12 +21,36 @@ const BACKLOG: u32 = 4_096;
 /// What to serve.
 #[derive(clap::Args)]
 pub struct Options {
-    /// Bytes of each answer's body
-    #[arg(long)]
-    body_bytes: usize,
     /// Threads that serve; 0: as many as actix-web chooses
     #[arg(long, default_value_t = 0)]
     workers: usize,
+    #[command(subcommand)]
+    what: What,
+}
+
+#[derive(clap::Subcommand)]
+enum What {
+    /// A hold's JSON is read, and refused
+    Refusal {
+        /// Bytes of each answer's body
+        #[arg(long)]
+        body_bytes: usize,
+    },
+    /// What is asked for is there
+    Document {
+        /// The path that is asked for
+        #[arg(long)]
+        path: String,
+        /// The answer's status
+        #[arg(long)]
+        status: u16,
+        /// `name: value`, of the answer's head
+        #[arg(long)]
+        header: Vec<String>,
+        /// A file with the answer's body
+        #[arg(long)]
+        body: PathBuf,
+    },
 }
 
 /// What Holdfast reads of a request for named seats.
@@ -35,27 +62,65 @@ struct Hold {
 
 /// Serves on a free port, whose number it prints, until it is killed.
 pub async fn run(options: Options) -> Result<(), Box<dyn Error>> {
-    // One text for all threads: an answer costs no copy and no count of its owners.
-    let body: &'static str = String::leak(body(options.body_bytes)?);
+    match options.what {
+        What::Refusal { body_bytes } => {
+            // One text for all threads: an answer costs no copy and no count of its owners.
+            let body: &'static str = String::leak(json_of(body_bytes)?);
+            let refuse = move |hold: web::Json<Hold>| async move {
+                std::hint::black_box((hold.event_id, &hold.seat_ids));
+                HttpResponse::Conflict().content_type("application/problem+json").body(body)
+            };
+            serve(options.workers, move |app| {
+                app.route(BOOKINGS, web::post().to(refuse));
+            })
+            .await
+        }
+        What::Document { path, status, header, body } => {
+            let body: &'static [u8] = Vec::leak(std::fs::read(body)?);
+            let status = StatusCode::from_u16(status)?;
+            let headers: &'static [(HeaderName, HeaderValue)] = Vec::leak(parse(&header)?);
+            let show = move || async move {
+                let mut answer = HttpResponse::build(status);
+                for (name, value) in headers {
+                    answer.insert_header((name.clone(), value.clone()));
+                }
+                if body.is_empty() { answer.finish() } else { answer.body(body) }
+            };
+            serve(options.workers, move |app| {
+                app.route(&path, web::get().to(show));
+            })
+            .await
+        }
+    }
+}
+
+async fn serve(
+    workers: usize,
+    routes: impl Fn(&mut web::ServiceConfig) + Clone + Send + 'static,
+) -> Result<(), Box<dyn Error>> {
     let listener = TcpListener::bind("127.0.0.1:0")?;
     println!("{}", listener.local_addr()?.port());
-    let refuse = move |hold: web::Json<Hold>| async move {
-        std::hint::black_box((hold.event_id, &hold.seat_ids));
-        HttpResponse::Conflict().content_type("application/problem+json").body(body)
-    };
-    let server = HttpServer::new(move || App::new().route(BOOKINGS, web::post().to(refuse)))
+    let server = HttpServer::new(move || App::new().configure(routes.clone()))
         .keep_alive(KEEP_ALIVE)
         .backlog(BACKLOG)
         .disable_signals();
-    let server = match options.workers {
+    let server = match workers {
         0 => server,
         threads => server.workers(threads),
     };
     Ok(server.listen(listener)?.run().await?)
 }
 
+fn parse(lines: &[String]) -> Result<Vec<(HeaderName, HeaderValue)>, Box<dyn Error>> {
+    let parsed = lines.iter().map(|line| {
+        let (name, value) = line.split_once(": ").ok_or("a header is `name: value`")?;
+        Ok((name.parse()?, value.parse()?))
+    });
+    parsed.collect()
+}
+
 /// JSON of exactly so many bytes.
-fn body(bytes: usize) -> Result<String, Box<dyn Error>> {
+fn json_of(bytes: usize) -> Result<String, Box<dyn Error>> {
     let around = r#"{"detail":""}"#.len();
     let filler = bytes.checked_sub(around).ok_or("a body has more bytes than that")?;
     Ok(format!(r#"{{"detail":"{}"}}"#, "x".repeat(filler)))

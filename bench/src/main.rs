@@ -2,6 +2,7 @@
 //! are this machine's.
 
 mod bare;
+mod beside;
 mod confirm;
 mod cost;
 mod decisions;
@@ -10,6 +11,7 @@ mod push;
 mod queue;
 mod refusals;
 mod searches;
+mod seats;
 mod sizes;
 mod stage;
 mod wrk;
@@ -34,13 +36,15 @@ enum Command {
     Push(push::Options),
     /// What a million people in a waiting room take of Redis' memory, and what serving them costs
     Queue(queue::Options),
-    /// The server that `refusals` compares with
+    /// The server that `refusals` and `seats` compare with
     #[command(hide = true)]
     Bare(bare::Options),
     /// Refused holds a second of a whole server, as a ratio to a bare actix-web handler
     Refusals(refusals::Options),
     /// What a search for seats costs Redis in houses of 50,000 seats that are nearly sold
     Searches(searches::Options),
+    /// Seat maps of 50,000 seats a second, as a ratio to a bare actix-web handler
+    Seats(seats::Options),
     /// A million seats against a thousand: opening the event, and holding a seat
     Sizes(sizes::Options),
 }
@@ -55,6 +59,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         Command::Bare(options) => bare::run(options).await,
         Command::Refusals(options) => refusals::run(options).await,
         Command::Searches(options) => searches::run(options).await,
+        Command::Seats(options) => seats::run(options).await,
         Command::Sizes(options) => sizes::run(options).await,
     }
 }
