@@ -92,8 +92,12 @@ async fn what_is_not_known_is_told_as_a_gap() {
     }
     // A browser shows again what it was told: it must not be refused for that.
     let mut stream = api.stream_with(event, "", &[("Last-Event-ID", "of another server")]).await;
-    let told = [stream.told().await, stream.told().await, stream.told().await];
-    assert_eq!(kinds(&told), ["connected", "gap", "snapshot"]);
+    stream.last_id = Some("of another server".to_owned());
+    let told = [stream.told().await, stream.told().await];
+    assert_eq!(kinds(&told), ["connected", "gap"]);
+    assert_eq!(stream.last_id, None, "cut off here, it begins anew");
+    assert_eq!(stream.told().await["type"], "snapshot");
+    assert_eq!(stream.last_id.as_deref(), snapshot["resume"].as_str());
     for query in ["?since=", "?since=1", "?since=1-x", "?since=-1-1", "?snapshot=map"] {
         let refused = api.try_socket_with(event, query, &[]).await.err();
         assert_eq!(refused, Some((400, "invalid_parameter".to_owned())), "{query}");
@@ -158,6 +162,10 @@ async fn comes_and_goes(api: &Client, event: u64, is_socket: bool, ends: &Atomic
                 Err(_) => break,
             }
         }
+        if let Ear::Stream(stream) = &ear {
+            // A browser shows what the stream said, whatever its page makes of it.
+            follower.resume = stream.last_id.clone();
+        }
         if random.random_ratio(1, 8) {
             // Another client in its place.
             follower.forgets();
@@ -171,11 +179,13 @@ async fn comes_and_goes(api: &Client, event: u64, is_socket: bool, ends: &Atomic
 async fn opens(api: &Client, event: u64, is_socket: bool, follower: &mut Follower) -> Ear {
     let resume = follower.resume.clone();
     if is_socket {
-        let query = resume.map_or(String::new(), |mark| format!("?since={mark}"));
+        let query = resume.as_ref().map_or(String::new(), |mark| format!("?since={mark}"));
         return Ear::Socket(api.socket_with(event, &query, &[]).await);
     }
     let shown = resume.as_deref().map(|mark| ("Last-Event-ID", mark));
-    Ear::Stream(api.stream_with(event, "", shown.as_slice()).await)
+    let mut stream = api.stream_with(event, "", shown.as_slice()).await;
+    stream.last_id = resume;
+    Ear::Stream(stream)
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

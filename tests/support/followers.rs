@@ -58,7 +58,7 @@ impl Follower {
                 let bytes = BASE64.decode(message["bytes"].as_str().unwrap().as_bytes()).unwrap();
                 self.map = Some((mark(), bytes));
             }
-            "gap" => self.map = None,
+            "gap" => self.forgets(),
             "seat_update" => {
                 let (at, bytes) = self.map.as_mut().expect("a map before its changes");
                 let (mark, since) = (mark(), number("since"));
@@ -152,21 +152,26 @@ impl EventStream {
             };
             let text = String::from_utf8(self.read.drain(..end + 2).collect()).expect("a text");
             let field = |name: &str| text.lines().find_map(|line| line.strip_prefix(name));
-            if let Some(id) = field("id: ") {
-                self.last_id = Some(id.to_owned());
+            if let Some(id) = field("id:").map(str::trim_start) {
+                // An empty one is not shown again.
+                self.last_id = Some(id.to_owned()).filter(|id| !id.is_empty());
             }
             if let Some(data) = field("data: ") {
                 let message: Value = serde_json::from_str(data).expect("JSON");
                 assert_eq!(message["type"].as_str(), field("event: "));
                 // Where a browser goes on is where a WebSocket's client is told to.
-                assert_eq!(field("id: "), resume_of(&message), "{message}");
+                assert_eq!(field("id:").map(str::trim_start), id_of(&message), "{message}");
                 return message;
             }
         }
     }
 }
 
-fn resume_of(message: &Value) -> Option<&str> {
-    // The first message is of no change.
-    message["resume"].as_str().filter(|_| message["type"] != "connected")
+fn id_of(message: &Value) -> Option<&str> {
+    match message["type"].as_str() {
+        // Of no change.
+        Some("connected") => None,
+        Some("gap") => Some(""),
+        _ => message["resume"].as_str(),
+    }
 }

@@ -221,7 +221,7 @@ impl Message {
             event_id: event.0,
             from: from.map(|mark| mark.to_string()),
             to: to.to_string(),
-            message: "Changes were missed; forget what you know of the seats",
+            message: "Changes were missed; forget what you know of the seats, and `resume`",
         }
     }
 
@@ -273,6 +273,11 @@ impl Message {
         let word = self.word();
         match (kind, mark) {
             (Kind::WebSocket, _) => frame(ws::Message::Text(json.into())),
+            // A browser shows the newest id it heard, which nobody can take from it but the server:
+            // whoever is cut off between a gap and its snapshot must begin anew.
+            (Kind::EventStream, None) if matches!(self, Message::Gap { .. }) => {
+                format!("id:\nevent: {word}\ndata: {json}\n\n").into()
+            }
             // JSON has no line breaks outside of texts, and escapes those inside.
             (Kind::EventStream, None) => format!("event: {word}\ndata: {json}\n\n").into(),
             (Kind::EventStream, Some(mark)) => {
@@ -369,6 +374,8 @@ mod tests {
         assert_eq!(text, expected);
         let marked = message.rendered(Kind::EventStream, Some(Mark { generation: 2, version: 17 }));
         assert_eq!(marked, format!("id: 2-17\n{expected}"));
+        let gap = Message::gap(EVENT, None, Mark::default()).rendered(Kind::EventStream, None);
+        assert!(gap.starts_with(b"id:\nevent: gap\n"), "what to show again is forgotten");
     }
 
     #[test]
