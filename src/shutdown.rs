@@ -5,6 +5,8 @@
 //! outlives the one who could end it.
 
 use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use tokio::signal::unix::{SignalKind, signal};
@@ -12,22 +14,33 @@ use tokio::sync::watch;
 
 /// Asks everything to stop.
 #[derive(Debug)]
-pub struct Trigger(watch::Sender<bool>);
+pub struct Trigger {
+    told: watch::Sender<bool>,
+    is_requested: Arc<AtomicBool>,
+}
 
 /// Tells when to stop. Cheap to clone.
 #[derive(Clone, Debug)]
-pub struct Shutdown(watch::Receiver<bool>);
+pub struct Shutdown {
+    told: watch::Receiver<bool>,
+    /// The same for who asks with every request: a channel is read under a lock.
+    is_requested: Arc<AtomicBool>,
+}
 
 /// A connected pair.
 pub fn channel() -> (Trigger, Shutdown) {
     let (sender, receiver) = watch::channel(false);
-    (Trigger(sender), Shutdown(receiver))
+    let is_requested = Arc::new(AtomicBool::new(false));
+    let shutdown = Shutdown { told: receiver, is_requested: is_requested.clone() };
+    (Trigger { told: sender, is_requested }, shutdown)
 }
 
 impl Trigger {
     /// Asks to stop. Asking again changes nothing.
     pub fn request(&self) {
-        self.0.send_replace(true);
+        // First: whoever is woken by the channel finds it said.
+        self.is_requested.store(true, Ordering::Release);
+        self.told.send_replace(true);
     }
 
     /// Asks to stop at the first SIGTERM, SIGINT or SIGHUP; a second one ends the process at once.
@@ -46,7 +59,7 @@ impl Trigger {
                     _ = interrupt.recv() => "SIGINT",
                     _ = hang_up.recv() => "SIGHUP",
                 };
-                if *self.0.borrow() {
+                if self.is_requested.load(Ordering::Acquire) {
                     tracing::warn!("{name} again: ending at once");
                     std::process::exit(EXIT_INTERRUPTED);
                 }
@@ -58,13 +71,19 @@ impl Trigger {
     }
 }
 
+impl Drop for Trigger {
+    fn drop(&mut self) {
+        self.request();
+    }
+}
+
 /// Exit code of a process that was told twice to end.
 const EXIT_INTERRUPTED: i32 = 130;
 
 impl Shutdown {
     /// Whether to stop.
     pub fn is_requested(&self) -> bool {
-        *self.0.borrow() || self.0.has_changed().is_err()
+        self.is_requested.load(Ordering::Acquire)
     }
 
     /// Pauses between two turns of a task; false as soon as it is time to stop.
@@ -77,13 +96,13 @@ impl Shutdown {
 
     /// The same as a plain channel that turns true.
     pub fn watch(&self) -> watch::Receiver<bool> {
-        self.0.clone()
+        self.told.clone()
     }
 
     /// Returns when it is time to stop.
     pub async fn requested(&self) {
         // An error means that the trigger is gone, which counts as a request.
-        let _ = self.0.clone().wait_for(|requested| *requested).await;
+        let _ = self.told.clone().wait_for(|requested| *requested).await;
     }
 }
 

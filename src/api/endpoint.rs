@@ -50,6 +50,7 @@ pub struct Endpoint {
     resource: Resource,
     compressed: bool,
     is_private: bool,
+    is_hot: bool,
 }
 
 impl Endpoint {
@@ -63,6 +64,7 @@ impl Endpoint {
             resource: web::resource(path),
             compressed: false,
             is_private: false,
+            is_hot: !path.contains('{'),
         }
     }
 
@@ -97,6 +99,12 @@ impl Endpoint {
         self
     }
 
+    /// A path with one parameter that is asked for as often as any: it stands in front, too.
+    pub fn in_front(mut self) -> Self {
+        self.is_hot = true;
+        self
+    }
+
     fn serves<F, Fut>(mut self, method: Method, route: Route, handler: F) -> Self
     where
         F: Fn(Call, Payload) -> Fut + Clone + 'static,
@@ -111,9 +119,10 @@ impl Endpoint {
         self
     }
 
-    /// Its handlers by method, if its path has no parameters and its answers are sent as they are.
-    pub fn plain(&self) -> &[(Method, Served)] {
-        if self.compressed || self.path.contains('{') { &[] } else { &self.served }
+    /// Its handlers by method, if it stands in front of the table: then its answers are sent as
+    /// they are.
+    pub fn hot(&self) -> &[(Method, Served)] {
+        if self.compressed || !self.is_hot { &[] } else { &self.served }
     }
 
     /// Adds the endpoint to a server; methods without a handler are answered 405.
@@ -234,7 +243,7 @@ where
             if problem.code.status().is_server_error() {
                 call.trace.scope_now(|| fault_log::record(&call, &problem));
             }
-            let mut answer = problem.render(Some(trace_id.as_str()));
+            let mut answer = problem.render(Some(&trace_id));
             headers.put_into_refusal(answer.headers_mut());
             answer
         }

@@ -1,12 +1,13 @@
-//! Paths without parameters, found by comparison. actix's table of routes tries its patterns one
-//! after another, which takes longer than refusing a hold does: what is asked for most stands in
-//! front of it. Everything else, other methods of these paths too, is left to the table.
+//! Paths that are asked for most, found by comparison: those without parameters, and the seats of
+//! an event. actix's table of routes tries its patterns one after another, which takes longer than
+//! refusing a hold does: these stand in front of it. Everything else, other methods of these paths
+//! too, is left to the table.
 
 use std::future::Future;
 use std::rc::Rc;
 
 use actix_web::body::MessageBody;
-use actix_web::dev::{Service, ServiceRequest, ServiceResponse};
+use actix_web::dev::{ResourceDef, Service, ServiceRequest, ServiceResponse};
 use actix_web::http::Method;
 use actix_web::web::{Data, Payload};
 use actix_web::{Error, FromRequest};
@@ -19,16 +20,55 @@ use super::state::{Call, State};
 /// The paths of one HTTP thread.
 #[derive(Clone)]
 pub struct Front {
-    paths: Rc<[(&'static str, Method, Served)]>,
+    paths: Rc<[Entry]>,
     state: Data<State>,
+}
+
+struct Entry {
+    path: Path,
+    method: Method,
+    served: Served,
+}
+
+enum Path {
+    Plain(&'static str),
+    /// What stands before and after its one parameter, and who reads that.
+    Pattern(&'static str, &'static str, ResourceDef),
+}
+
+impl Path {
+    fn of(pattern: &'static str) -> Self {
+        let parts = pattern.split_once('{').and_then(|(before, rest)| {
+            let (_, after) = rest.split_once('}')?;
+            Some(Path::Pattern(before, after, ResourceDef::new(pattern)))
+        });
+        parts.unwrap_or(Path::Plain(pattern))
+    }
+
+    /// Whether a request is for this path; its parameter is where handlers find it then.
+    fn takes(&self, request: &mut ServiceRequest) -> bool {
+        match self {
+            Path::Plain(path) => request.path() == *path,
+            Path::Pattern(before, after, pattern) => {
+                let path = request.path();
+                path.starts_with(before)
+                    && path.ends_with(after)
+                    && pattern.capture_match_info(request.match_info_mut())
+            }
+        }
+    }
 }
 
 impl Front {
     /// Those of these endpoints that can stand in front.
     pub fn of(endpoints: &[Endpoint], state: &Data<State>) -> Self {
         let paths = endpoints.iter().flat_map(|endpoint| {
-            let served = endpoint.plain().iter();
-            served.map(|(method, served)| (endpoint.path, method.clone(), served.clone()))
+            let served = endpoint.hot().iter();
+            served.map(|(method, served)| Entry {
+                path: Path::of(endpoint.path),
+                method: method.clone(),
+                served: served.clone(),
+            })
         });
         Front { paths: paths.collect(), state: state.clone() }
     }
@@ -41,14 +81,14 @@ impl Front {
     /// Serves a request, or hands it to the table.
     pub fn serve<T, B>(
         &self,
-        request: ServiceRequest,
+        mut request: ServiceRequest,
         table: &T,
     ) -> impl Future<Output = Result<ServiceResponse, Error>> + use<T, B>
     where
         T: Service<ServiceRequest, Response = ServiceResponse<B>, Error = Error>,
         B: MessageBody + 'static,
     {
-        let Some(served) = self.find(request.method(), request.path()) else {
+        let Some(served) = self.find(&mut request) else {
             return Either::Left(table.call(request).map_ok(ServiceResponse::map_into_boxed_body));
         };
         let (request, mut payload) = request.into_parts();
@@ -59,8 +99,9 @@ impl Front {
         Either::Right(async move { Ok(ServiceResponse::new(request, answer?.await)) })
     }
 
-    fn find(&self, method: &Method, path: &str) -> Option<&Served> {
-        let found = self.paths.iter().find(|(of, by, _)| *of == path && by == method);
-        found.map(|(_, _, served)| served)
+    fn find(&self, request: &mut ServiceRequest) -> Option<&Served> {
+        let mut entries = self.paths.iter();
+        let found = entries.find(|one| one.method == request.method() && one.path.takes(request));
+        found.map(|one| &one.served)
     }
 }

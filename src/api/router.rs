@@ -17,8 +17,8 @@ pub fn endpoints(metrics: &Metrics) -> Vec<Endpoint> {
     vec![
         at("/api/v1/events").get(events::list).on(Method::POST, events::create),
         at("/api/v1/events/{event_id}").get(events::get).on(Method::PATCH, events::change),
-        at("/api/v1/events/{event_id}/seats").get(seats::map),
-        at("/api/v1/events/{event_id}/availability").get(seats::availability),
+        at("/api/v1/events/{event_id}/seats").get(seats::map).in_front(),
+        at("/api/v1/events/{event_id}/availability").get(seats::availability).in_front(),
         at("/api/v1/events/{event_id}/stream").get(push::sse::follow),
         at("/ws/events/{event_id}").get(push::ws::open),
         private("/api/v1/events/{event_id}/sales.csv").get(sales::csv).compressed(),

@@ -53,6 +53,9 @@ pub use slot::{Mark, NoMark, Slot};
 use tail::Lost;
 pub use view::{Seat, Shot, View};
 
+/// Places by event.
+type Slots = HashMap<EventId, Arc<Slot>, foldhash::fast::RandomState>;
+
 /// Pause between looks at a view that is waited for.
 const WAIT_STEP: Duration = Duration::from_millis(5);
 
@@ -119,7 +122,7 @@ struct Inner {
     expiries: Expiries,
     partitions: Vec<Followed>,
     /// Replaced whole when an event comes or goes, so that readers take no lock.
-    slots: ArcSwap<HashMap<EventId, Arc<Slot>>>,
+    slots: ArcSwap<Slots>,
     observer: Arc<dyn LiveObserver>,
     /// A view is wanted that is not there.
     wanted: Notify,
@@ -198,7 +201,7 @@ impl Live {
             return None;
         };
         // In this order: else the view of before a fork could be called fresh by what was read after.
-        (self.is_fresh(event, Instant::now()) && slot.has(&view)).then_some(view)
+        (self.is_fresh(&slot, Instant::now()) && slot.has(&view)).then_some(view)
     }
 
     /// Looks at an event's view, if it is whole and fresh, and at Redis' time, Unix ms, at the most.
@@ -217,8 +220,8 @@ impl Live {
         };
         slot.note_used(now);
         let looked = slot.with_view(|view| {
-            let redis_now_ms = self.clock(event).at_most_ms(now)?;
-            (self.is_fresh(event, now) && slot.has(view)).then(|| look(view, redis_now_ms))
+            let redis_now_ms = self.inner.engine.clock(slot.partition()).at_most_ms(now)?;
+            (self.is_fresh(slot, now) && slot.has(view)).then(|| look(view, redis_now_ms))
         });
         if looked.is_none() {
             self.inner.wanted.notify_one();
@@ -240,9 +243,8 @@ impl Live {
     }
 
     /// Whether what the tail has read of an event's partition is young enough.
-    fn is_fresh(&self, event: EventId, now: Instant) -> bool {
-        let inner = &self.inner;
-        let partition = inner.engine.keys().partition_of(event);
+    fn is_fresh(&self, slot: &Slot, now: Instant) -> bool {
+        let (inner, partition) = (&self.inner, slot.partition());
         let (clock, staleness) = (inner.engine.clock(partition), inner.settings.staleness);
         let is_fresh = inner.followed(partition).freshness.is_within(staleness, clock, now);
         if !is_fresh {
@@ -310,9 +312,9 @@ impl Inner {
     }
 
     fn add(&self, event: EventId) -> Arc<Slot> {
-        let new = Arc::new(Slot::new(event));
+        let new = Arc::new(Slot::new(event, self.keys().partition_of(event)));
         self.slots.rcu(|slots| {
-            let mut slots = HashMap::clone(slots);
+            let mut slots = Slots::clone(slots);
             slots.entry(event).or_insert_with(|| new.clone());
             slots
         });
@@ -322,7 +324,7 @@ impl Inner {
 
     fn remove(&self, event: EventId) {
         self.slots.rcu(|slots| {
-            let mut slots = HashMap::clone(slots);
+            let mut slots = Slots::clone(slots);
             slots.remove(&event);
             slots
         });
@@ -368,7 +370,7 @@ impl Inner {
         chain.is_followed = false;
         chain.keeping.values_mut().for_each(Keeping::void);
         for slot in self.slots.load().values() {
-            if self.keys().partition_of(slot.event()) == partition && slot.view().is_some() {
+            if slot.partition() == partition && slot.view().is_some() {
                 slot.put(None);
                 self.observer.view(why.word());
             }

@@ -10,7 +10,7 @@ use arc_swap::ArcSwapOption;
 use tokio::sync::watch;
 
 use super::view::View;
-use crate::domain::EventId;
+use crate::domain::{EventId, Partition};
 
 /// How exactly it is known when a slot was last used, ms.
 const USED_STEP_MS: u64 = 100;
@@ -47,6 +47,7 @@ impl FromStr for Mark {
 /// One event's place.
 pub struct Slot {
     event: EventId,
+    partition: Partition,
     origin: Instant,
     view: ArcSwapOption<View>,
     changes: watch::Sender<Mark>,
@@ -55,9 +56,10 @@ pub struct Slot {
 }
 
 impl Slot {
-    pub(super) fn new(event: EventId) -> Self {
+    pub(super) fn new(event: EventId, partition: Partition) -> Self {
         Slot {
             event,
+            partition,
             origin: Instant::now(),
             view: ArcSwapOption::empty(),
             changes: watch::channel(Mark::default()).0,
@@ -69,6 +71,11 @@ impl Slot {
     /// The event.
     pub fn event(&self) -> EventId {
         self.event
+    }
+
+    /// The event's partition of Redis.
+    pub(super) fn partition(&self) -> Partition {
+        self.partition
     }
 
     /// The view, fresh or not; `None` while it is being built.

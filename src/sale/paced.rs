@@ -5,10 +5,9 @@
 //! look-up goes on when the caller who began it hangs up: nobody can have more of them begun by
 //! asking and leaving.
 
-use std::collections::HashMap;
 use std::future::Future;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwapOption;
@@ -16,6 +15,7 @@ use tokio::sync::{Mutex, OwnedMutexGuard};
 
 use super::SaleError;
 use crate::domain::EventId;
+use crate::read_mostly::ReadMostly;
 
 /// Events that something is kept of.
 const EVENTS_MAX: usize = 10_000;
@@ -23,18 +23,21 @@ const EVENTS_MAX: usize = 10_000;
 const MEANWHILE: Duration = Duration::from_secs(1);
 /// How long a caller waits for a look-up.
 const WAIT_MAX: Duration = Duration::from_secs(10);
+/// How exactly it is known when somebody last asked: threads need not fight over that for each request.
+const ASKED_STEP_MS: u64 = 50;
 
 /// What was found last, by event.
-pub struct Paced<T> {
+pub struct Paced<T: Send + Sync> {
     interval: Duration,
     origin: Instant,
-    turns: RwLock<HashMap<EventId, Arc<Turn<T>>>>,
+    turns: ReadMostly<EventId, Arc<Turn<T>>>,
 }
 
 /// One event.
 struct Turn<T> {
     found: ArcSwapOption<Found<T>>,
     looking: Arc<Mutex<()>>,
+    /// ms after [`Paced::origin`], to [`ASKED_STEP_MS`].
     asked_at_ms: AtomicU64,
 }
 
@@ -48,7 +51,7 @@ impl<T: Clone + Send + Sync + 'static> Paced<T> {
     /// At most so many look-ups a second for each event.
     pub fn new(per_second: u32) -> Self {
         let interval = Duration::from_secs(1) / per_second.max(1);
-        Paced { interval, origin: Instant::now(), turns: RwLock::default() }
+        Paced { interval, origin: Instant::now(), turns: ReadMostly::default() }
     }
 
     /// How long what was found is given out.
@@ -70,7 +73,7 @@ impl<T: Clone + Send + Sync + 'static> Paced<T> {
         F: Future<Output = Result<T, SaleError>> + Send + 'static,
     {
         let turn = self.turn(event);
-        turn.asked_at_ms.store(self.now_ms(), Ordering::Relaxed);
+        turn.note_asked(self.at_ms(Instant::now()));
         if let Some(found) = &*turn.found.load()
             && found.begun.elapsed() < self.interval
         {
@@ -104,38 +107,58 @@ impl<T: Clone + Send + Sync + 'static> Paced<T> {
         }
     }
 
+    /// Looks at what was found last, if [`Paced::get`] would give it at once, and it is no failure.
+    pub fn at_hand<R>(&self, event: EventId, look: impl FnOnce(&T) -> R) -> Option<R> {
+        let now = Instant::now();
+        let at_hand = self.turns.with(event, |turn| {
+            let found = turn.found.load();
+            let found = found.as_ref()?;
+            let is_young = now.saturating_duration_since(found.begun) < self.interval;
+            let result = found.result.as_ref().ok().filter(|_| is_young)?;
+            turn.note_asked(self.at_ms(now));
+            Some(look(result))
+        });
+        at_hand.flatten()
+    }
+
     /// What was found last, whenever that was.
     pub fn peek(&self, event: EventId) -> Option<T> {
-        let turn = read(&self.turns).get(&event).cloned()?;
+        let turn = self.turns.get(event)?;
         turn.found.load().as_ref().and_then(|found| found.result.clone().ok())
     }
 
     /// Forgets events that nobody asked for since so long.
     pub fn forget_idle(&self, idle: Duration) {
-        let now_ms = self.now_ms();
-        let mut turns = write(&self.turns);
-        turns.retain(|_, turn| {
-            let asked_at_ms = turn.asked_at_ms.load(Ordering::Relaxed);
-            Duration::from_millis(now_ms.saturating_sub(asked_at_ms)) < idle
+        let now_ms = self.at_ms(Instant::now());
+        self.turns.change(|turns| {
+            turns.retain(|_, turn| {
+                let asked_at_ms = turn.asked_at_ms.load(Ordering::Relaxed);
+                let is_kept = Duration::from_millis(now_ms.saturating_sub(asked_at_ms)) < idle;
+                if !is_kept {
+                    turn.forget();
+                }
+                is_kept
+            });
+            if turns.is_empty() {
+                turns.shrink_to_fit();
+            }
         });
-        if turns.is_empty() {
-            turns.shrink_to_fit();
-        }
     }
 
     fn turn(&self, event: EventId) -> Arc<Turn<T>> {
-        if let Some(turn) = read(&self.turns).get(&event) {
-            return turn.clone();
+        if let Some(turn) = self.turns.get(event) {
+            return turn;
         }
-        let mut turns = write(&self.turns);
-        if turns.len() >= EVENTS_MAX {
-            turns.clear();
-        }
-        turns.entry(event).or_insert_with(|| Arc::new(Turn::new())).clone()
+        self.turns.change(|turns| {
+            if turns.len() >= EVENTS_MAX {
+                turns.drain().for_each(|(_, turn)| turn.forget());
+            }
+            turns.entry(event).or_insert_with(|| Arc::new(Turn::new())).clone()
+        })
     }
 
-    fn now_ms(&self) -> u64 {
-        self.origin.elapsed().as_millis() as u64
+    fn at_ms(&self, at: Instant) -> u64 {
+        at.saturating_duration_since(self.origin).as_millis() as u64
     }
 }
 
@@ -145,6 +168,17 @@ impl<T: Clone + Send + Sync + 'static> Turn<T> {
             found: ArcSwapOption::empty(),
             looking: Arc::default(),
             asked_at_ms: AtomicU64::new(0),
+        }
+    }
+
+    /// Lets go of what was found: threads that idle keep the turn itself.
+    fn forget(&self) {
+        self.found.store(None);
+    }
+
+    fn note_asked(&self, now_ms: u64) {
+        if self.asked_at_ms.load(Ordering::Relaxed) + ASKED_STEP_MS < now_ms {
+            self.asked_at_ms.store(now_ms, Ordering::Relaxed);
         }
     }
 
@@ -175,21 +209,10 @@ fn too_slow() -> SaleError {
     }
 }
 
-type Turns<T> = HashMap<EventId, Arc<Turn<T>>>;
-
-fn read<T>(lock: &RwLock<Turns<T>>) -> std::sync::RwLockReadGuard<'_, Turns<T>> {
-    // Nothing under this lock panics half-way through a change.
-    lock.read().unwrap_or_else(PoisonError::into_inner)
-}
-
-fn write<T>(lock: &RwLock<Turns<T>>) -> std::sync::RwLockWriteGuard<'_, Turns<T>> {
-    // As above.
-    lock.write().unwrap_or_else(PoisonError::into_inner)
-}
-
 #[cfg(test)]
 mod tests {
     use std::sync::atomic::AtomicU32;
+    use std::sync::mpsc;
 
     use futures_util::future::join_all;
     use tokio::sync::Semaphore;
@@ -281,5 +304,26 @@ mod tests {
         assert_eq!(paced.peek(EVENT), Some(1));
         paced.forget_idle(Duration::ZERO);
         assert_eq!(paced.peek(EVENT), None);
+    }
+
+    #[tokio::test]
+    async fn what_is_forgotten_is_kept_by_no_thread_that_looked() {
+        let (paced, kept) = (Paced::new(ONE_A_SECOND), Arc::new(()));
+        let found = kept.clone();
+        paced.get(EVENT, move |_| async move { Ok(found) }).await.unwrap();
+        let (looked, has_looked) = mpsc::channel();
+        let (ends, end) = mpsc::channel::<()>();
+        std::thread::scope(|scope| {
+            let paced = &paced;
+            scope.spawn(move || {
+                looked.send(paced.at_hand(EVENT, |_| ())).unwrap();
+                // Idles until all is checked.
+                let _ = end.recv();
+            });
+            assert_eq!(has_looked.recv(), Ok(Some(())));
+            paced.forget_idle(Duration::ZERO);
+            assert_eq!((paced.at_hand(EVENT, |_| ()), Arc::strong_count(&kept)), (None, 1));
+            drop(ends);
+        });
     }
 }

@@ -179,7 +179,7 @@ metrics! {
         "Times an event's seats were looked up for all who ask: in the live view (view), in Redis (redis), or found unchanged (unchanged).";
     seat_map_renders: IntCounterVec = "holdfast_seat_map_renders_total" ["form"] NO_BUCKETS
         "Bodies of seats and counts that were rendered, by form.";
-    seat_map_answers: IntCounterVec = "holdfast_seat_map_answers_total" ["how"] NO_BUCKETS
+    seat_map_answers: StripedCounterVec = "holdfast_seat_map_answers_total" ["how"] NO_BUCKETS
         "Answers with seats and counts: from a body that was there (shared), rendered for it (rendered), rendered as it was sent (streamed), without a body (not_modified).";
     seat_map_bytes: IntGauge = "holdfast_seat_map_bytes" [] NO_BUCKETS
         "Bytes of rendered bodies in memory.";

@@ -2,7 +2,7 @@
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use actix_web::test::TestRequest;
 use holdfast::api::Gates;
@@ -41,7 +41,7 @@ async fn a_million_addresses_are_forgotten() {
                 let address = SocketAddr::from((Ipv4Addr::from_bits(FIRST + number), 1));
                 let request = TestRequest::get().peer_addr(address).to_http_request();
                 // The gates up to the addresses' rate, which lets each of them pass.
-                assert!(gates.enter(&request, RouteClass::Admin).is_ok());
+                assert!(gates.enter(&request, RouteClass::Admin, Instant::now()).is_ok());
             }
         })
     };

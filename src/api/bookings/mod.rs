@@ -108,7 +108,7 @@ fn weighed(
     let alternatives = near::wanted(call)?;
     caller.event = Some(event);
     let room_number = entry(call, caller, event)?;
-    let user = gates::user_of(caller.clone())?;
+    let user = gates::named_user(caller)?.clone();
     let metrics = &call.state.metrics;
     metrics.booking_attempts.inc();
     let request = HoldRequest { user, event, seats, key, room_number, trace: String::new() };

@@ -13,7 +13,7 @@ mod start;
 
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use actix_web::HttpRequest;
 use arc_swap::ArcSwap;
@@ -152,12 +152,17 @@ impl Gates {
     ///
     /// # Errors
     /// The first gate's refusal.
-    pub fn enter(&self, request: &HttpRequest, class: RouteClass) -> Result<Caller, Problem> {
+    pub fn enter(
+        &self,
+        request: &HttpRequest,
+        class: RouteClass,
+        now: Instant,
+    ) -> Result<Caller, Problem> {
         let rules = self.rules.load();
         let mut meter = self.meters.begin();
         let mut caller = address::of_client(&self.config, request, class);
         meter.passes(Gate::Access, access_of_address(&rules, &mut caller))?;
-        meter.passes(Gate::Rate, rate(&rules, &caller))?;
+        meter.passes(Gate::Rate, rate(&rules, &caller, now))?;
         if class == RouteClass::Admin {
             return Ok(caller);
         }
@@ -245,7 +250,7 @@ fn listed(access: Option<Access>, caller: &mut Caller) -> Result<Verdict, Proble
     }
 }
 
-fn rate(rules: &Rules, caller: &Caller) -> Result<Verdict, Problem> {
+fn rate(rules: &Rules, caller: &Caller, now: Instant) -> Result<Verdict, Problem> {
     let Some(client) = caller.client().filter(|_| !caller.allowed) else {
         return Ok(Verdict::Passed);
     };
@@ -256,7 +261,7 @@ fn rate(rules: &Rules, caller: &Caller) -> Result<Verdict, Problem> {
         if mode == Mode::Off || !rule.counts(caller.class) {
             continue;
         }
-        if let Err(wait_ms) = rate.check(client) {
+        if let Err(wait_ms) = rate.check(client, now) {
             if mode == Mode::Enforce {
                 return Err(quotas::over(rule, 0, wait_ms));
             }
@@ -292,7 +297,7 @@ fn unix_now_ms() -> i64 {
 /// All gates of a request that may be anybody's: those without I/O, then `quotas`, one round trip
 /// to Redis at most.
 pub async fn pass(call: &Call, class: RouteClass) -> Result<Caller, Problem> {
-    let mut caller = call.state.gates.enter(&call.request, class)?;
+    let mut caller = call.state.gates.enter(&call.request, class, call.started)?;
     caller.event = event_of_path(&call.request);
     count(call, &caller).await?;
     Ok(caller)
@@ -310,7 +315,7 @@ pub async fn pass_user(call: &Call, class: RouteClass) -> Result<Caller, Problem
 /// [`count`] is to follow once the event is known, or [`note_refused`].
 pub fn enter_user(call: &Call, class: RouteClass) -> Result<Caller, Problem> {
     let gates = &call.state.gates;
-    let caller = gates.enter(&call.request, class)?;
+    let caller = gates.enter(&call.request, class, call.started)?;
     if caller.user.is_none() && caller.admin.is_none() {
         let missing = Err(gates.identity.missing());
         gates.meters.begin().passes(Gate::Identity, missing)?;
@@ -320,15 +325,27 @@ pub fn enter_user(call: &Call, class: RouteClass) -> Result<Caller, Problem> {
 
 /// The user who asks, or for whom an admin does.
 pub fn user_of(caller: Caller) -> Result<UserId, Problem> {
-    // `enter_user` has refused others without.
+    caller.user.ok_or_else(unnamed)
+}
+
+/// The same, of a caller who is needed later.
+pub fn named_user(caller: &Caller) -> Result<&UserId, Problem> {
+    caller.user.as_ref().ok_or_else(unnamed)
+}
+
+/// `enter_user` has refused all but admins.
+fn unnamed() -> Problem {
     let detail = "Say for which user: the header X-User-Id or the parameter ?user_id=";
-    caller.user.ok_or_else(|| Problem::new(Code::IdentityMissing, detail))
+    Problem::new(Code::IdentityMissing, detail)
 }
 
 /// The last gate, `quotas`: the limits that all processes count together, in Redis.
 pub async fn count(call: &Call, caller: &Caller) -> Result<(), Problem> {
     let gates = &call.state.gates;
     let mut meter = gates.meters.begin();
+    if !gates.quotas.counts_any(&gates.rules.load().policy, caller) {
+        return meter.passes(Gate::Quotas, Ok(Verdict::Passed));
+    }
     let rules = gates.rules.load_full();
     meter.passes(Gate::Quotas, gates.quotas.count(&rules.policy, caller, &call.request).await)
 }
@@ -351,7 +368,7 @@ pub fn note_booked(call: &Call, caller: &Caller) {
 /// Passes the gates as an admin; gives the name of the key that was shown.
 pub async fn pass_admin(call: &Call) -> Result<String, Problem> {
     let gates = &call.state.gates;
-    let caller = gates.enter(&call.request, RouteClass::Admin)?;
+    let caller = gates.enter(&call.request, RouteClass::Admin, call.started)?;
     let mut meter = gates.meters.begin();
     let admin = admin::check(&gates.config, &call.request, &caller);
     meter.note(Gate::Admin, admin.as_ref().map(|_| Verdict::Passed));

@@ -59,21 +59,19 @@ impl AddressRates {
         self.name == name && self.limit == *limit
     }
 
-    /// Counts one request, or says how long to wait, ms.
-    pub fn check(&self, client: ClientNetwork) -> Result<(), u64> {
+    /// Counts one request that came now, or a moment ago, or says how long to wait, ms.
+    pub fn check(&self, client: ClientNetwork, now: Instant) -> Result<(), u64> {
         let places = self.over.get_or(|| (0..OVER_PLACES).map(|_| Cell::new(None)).collect());
         let place = &places[self.hashes.hash_one(client) as usize % OVER_PLACES];
-        if let Some((_, until)) = place.get().filter(|(who, _)| *who == client) {
-            let now = Instant::now();
-            if now < until {
-                return Err(whole_ms(until - now));
-            }
+        if let Some((_, until)) = place.get().filter(|(who, _)| *who == client)
+            && now < until
+        {
+            return Err(whole_ms(until - now));
         }
-        // Looked at before the limiter looks at its clock: nobody is remembered for too long.
-        let asked_at = Instant::now();
         self.limiter.check_key(&client).map_err(|over| {
             let wait = over.wait_time_from(self.clock.now());
-            place.set(Some((client, asked_at + wait)));
+            // From before the limiter looked at its clock: nobody is remembered for too long.
+            place.set(Some((client, now + wait)));
             whole_ms(wait)
         })
     }
@@ -103,10 +101,10 @@ mod tests {
     #[test]
     fn a_burst_passes_and_no_more() {
         let rates = AddressRates::new("r", Limit::Rate { per_second: 1, burst: 5 });
-        let passed = (0..20).filter(|_| rates.check(client(1)).is_ok()).count();
+        let passed = (0..20).filter(|_| rates.check(client(1), Instant::now()).is_ok()).count();
         assert_eq!(passed, 5);
-        assert!((1..=1_000).contains(&rates.check(client(1)).unwrap_err()));
-        assert!(rates.check(client(2)).is_ok());
+        assert!((1..=1_000).contains(&rates.check(client(1), Instant::now()).unwrap_err()));
+        assert!(rates.check(client(2), Instant::now()).is_ok());
     }
 
     /// What a thread remembers makes no difference to anybody.
@@ -118,14 +116,15 @@ mod tests {
         let began = Instant::now();
         let mut passed = 0;
         while began.elapsed() < Duration::from_millis(500) {
-            passed += clients().filter(|client| rates.check(*client).is_ok()).count();
+            passed +=
+                clients().filter(|client| rates.check(*client, Instant::now()).is_ok()).count();
         }
         let each = began.elapsed().as_secs_f64() * 50.0;
         let most = (each + 2.0) * (OVER_PLACES + 1) as f64;
         assert!((passed as f64) < most, "{passed} of {most}");
         std::thread::sleep(Duration::from_millis(40));
         assert_eq!(
-            clients().filter(|client| rates.check(*client).is_ok()).count(),
+            clients().filter(|client| rates.check(*client, Instant::now()).is_ok()).count(),
             OVER_PLACES + 1
         );
     }
@@ -134,7 +133,7 @@ mod tests {
     fn a_million_quiet_addresses_are_forgotten() {
         let rates = AddressRates::new("r", Limit::Rate { per_second: 1_000, burst: 1 });
         for number in 0..1_000_000 {
-            assert!(rates.check(client(number)).is_ok());
+            assert!(rates.check(client(number), Instant::now()).is_ok());
         }
         // Each is whole again after a millisecond: those of the last are all that can be left.
         std::thread::sleep(std::time::Duration::from_millis(5));

@@ -15,11 +15,11 @@ use actix_web::http::header::{self, HeaderValue};
 use actix_web::http::{ConnectionType, StatusCode};
 use actix_web::web::Bytes;
 use actix_web::{HttpResponse, ResponseError};
-use serde::{Serialize, Serializer};
 use serde_json::Value;
 
 use super::headers::NO_STORE;
 use crate::domain::{SeatId, SeatState};
+use crate::telemetry::trace::TraceIdText;
 
 pub use codes::Code;
 pub use from_sale::event_unknown;
@@ -34,28 +34,34 @@ const BODY_BYTES_EXPECTED: usize = 512;
 const TRY_AGAIN: &str = "The service cannot do this at the moment; nothing was changed. Try again";
 
 /// A further member of a body.
-#[derive(Debug, Serialize)]
-#[serde(untagged)]
+#[derive(Debug)]
 enum Member {
     Any(Value),
     /// Refused holds by the hundred thousand tell of seats: no trees of values are built for them.
-    Seats(SeatStates),
+    Seats(Vec<(SeatId, SeatState)>),
 }
 
-/// Seats and what became of them.
-#[derive(Debug)]
-struct SeatStates(Vec<(SeatId, SeatState)>);
-
-impl Serialize for SeatStates {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        #[derive(Serialize)]
-        struct Told {
-            id: u32,
-            status: &'static str,
+impl Member {
+    fn write(&self, body: &mut Vec<u8>) -> serde_json::Result<()> {
+        let seats = match self {
+            Member::Any(value) => return serde_json::to_writer(body, value),
+            Member::Seats(seats) => seats,
+        };
+        let mut before = r#"[{"id":"#;
+        for (seat, state) in seats {
+            body.extend_from_slice(before.as_bytes());
+            body.extend_from_slice(itoa::Buffer::new().format(seat.0).as_bytes());
+            append(body, [r#","status":""#, state.word(), r#""}"#]);
+            before = r#",{"id":"#;
         }
-        let told = |(seat, state): &(SeatId, SeatState)| Told { id: seat.0, status: state.word() };
-        serializer.collect_seq(self.0.iter().map(told))
+        append(body, [if seats.is_empty() { "[" } else { "" }, "]"]);
+        Ok(())
     }
+}
+
+/// Words of ours stand in JSON as they are.
+fn append<const N: usize>(body: &mut Vec<u8>, parts: [&str; N]) {
+    parts.into_iter().for_each(|part| body.extend_from_slice(part.as_bytes()));
 }
 
 /// A refusal, as the client will see it.
@@ -136,7 +142,7 @@ impl Problem {
 
     /// Adds the states of seats to the body.
     pub fn with_seats(mut self, name: &'static str, states: Vec<(SeatId, SeatState)>) -> Self {
-        self.members.push((name, Member::Seats(SeatStates(states))));
+        self.members.push((name, Member::Seats(states)));
         self
     }
 
@@ -165,7 +171,7 @@ impl Problem {
     }
 
     /// The answer, with the trace id of its request.
-    pub fn render(&self, trace_id: Option<&str>) -> HttpResponse {
+    pub fn render(&self, trace_id: Option<&TraceIdText>) -> HttpResponse {
         let mut body = Vec::with_capacity(BODY_BYTES_EXPECTED);
         // Texts and JSON values always serialize, and memory takes all that is written to it.
         let _ = self.write(&mut body, trace_id);
@@ -187,21 +193,19 @@ impl Problem {
     }
 
     /// Writes the body, its members in their order. What is a word of ours stands in it as it is.
-    fn write(&self, body: &mut Vec<u8>, trace_id: Option<&str>) -> serde_json::Result<()> {
+    fn write(&self, body: &mut Vec<u8>, trace_id: Option<&TraceIdText>) -> serde_json::Result<()> {
         let (word, title) = (self.code.word(), self.code.title());
-        let mut text = |parts: [&str; 3]| parts.map(|part| body.extend_from_slice(part.as_bytes()));
-        text([r#"{"type":""#, TYPE_PREFIX, word]);
-        text([r#"","title":""#, title, r#"","status":"#]);
-        text([self.code.status().as_str(), r#","detail":"#, ""]);
+        append(body, [r#"{"type":""#, TYPE_PREFIX, word, r#"","title":""#, title]);
+        append(body, [r#"","status":"#, self.code.status().as_str(), r#","detail":"#]);
         serde_json::to_writer(&mut *body, &self.detail)?;
-        let mut text = |parts: [&str; 3]| parts.map(|part| body.extend_from_slice(part.as_bytes()));
-        text([r#","error":""#, word, r#"","trace_id":"#]);
-        serde_json::to_writer(&mut *body, &trace_id)?;
+        append(body, [r#","error":""#, word, r#"","trace_id":"#]);
+        match trace_id {
+            Some(trace_id) => append(body, ["\"", trace_id.as_str(), "\""]),
+            None => append(body, ["null"]),
+        }
         for (name, value) in &self.members {
-            body.extend_from_slice(b",");
-            serde_json::to_writer(&mut *body, name)?;
-            body.extend_from_slice(b":");
-            serde_json::to_writer(&mut *body, value)?;
+            append(body, [",\"", name, "\":"]);
+            value.write(body)?;
         }
         body.extend_from_slice(b"}");
         Ok(())
@@ -229,9 +233,15 @@ mod tests {
 
     use super::codes::CODES;
     use super::*;
+    use crate::telemetry::TraceContext;
+
+    fn trace_id() -> TraceIdText {
+        let header = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
+        TraceContext::from_traceparent(header).unwrap().trace_id().text()
+    }
 
     fn rendered(problem: &Problem) -> (HttpResponse<()>, Value) {
-        let (head, body) = problem.render(Some("t1")).into_parts();
+        let (head, body) = problem.render(Some(&trace_id())).into_parts();
         let bytes = body.try_into_bytes().unwrap();
         (head.set_body(()), serde_json::from_slice(&bytes).unwrap())
     }
@@ -244,7 +254,7 @@ mod tests {
             assert_eq!(head.headers().get("content-type").unwrap(), PROBLEM_JSON);
             let expected = serde_json::json!({
                 "type": format!("urn:holdfast:problem:{word}"), "title": title, "status": status,
-                "detail": "why", "error": word, "trace_id": "t1",
+                "detail": "why", "error": word, "trace_id": trace_id().as_str(),
             });
             assert_eq!(body, expected);
         }

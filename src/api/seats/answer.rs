@@ -8,7 +8,7 @@ use std::task::{Context, Poll};
 use actix_http::encoding::Encoder;
 use actix_web::body::{BodySize, MessageBody};
 use actix_web::http::StatusCode;
-use actix_web::http::header::{self, ContentEncoding, HeaderValue};
+use actix_web::http::header::{self, ContentEncoding, HeaderName, HeaderValue};
 use actix_web::web::Bytes;
 use actix_web::{HttpResponse, HttpResponseBuilder};
 
@@ -21,6 +21,10 @@ use crate::config::values::Detail;
 use super::frame::{Form, Frame, What};
 use super::frames::Body;
 
+const GENERATION: HeaderName = HeaderName::from_static("x-seat-map-generation");
+const VERSION: HeaderName = HeaderName::from_static("x-seat-map-version");
+/// Two numbers, and what may follow them.
+const ETAG_BYTES_MAX: usize = 64;
 /// Content type of the inventory's raw bytes.
 pub const OCTET_STREAM: &str = "application/octet-stream";
 /// Answers that differ for admins are kept by nobody else.
@@ -56,36 +60,15 @@ impl Told {
 /// # Errors
 /// If it could not be rendered.
 pub async fn answer(call: &Call, frame: &Arc<Frame>, what: What, told: Told) -> Answer {
-    let headers = call.request.headers();
-    let form = Form { what, gzip: accepts_gzip(headers), detail: told.detail };
-    let etag = etag(frame.mark(), &form, told);
-    let mut answer = HttpResponse::Ok();
-    put_headers(&mut answer, call, &form, told);
-    let (generation, version) = frame.mark();
-    answer.insert_header(("X-Seat-Map-Generation", generation));
-    answer.insert_header(("X-Seat-Map-Version", version));
-    let frames = &call.state.frames;
-    if call.header(header::IF_NONE_MATCH.as_str()).is_some_and(|known| names(known, &etag)) {
-        frames.note_not_modified();
-        answer.insert_header((header::ETAG, etag));
-        return Ok(answer.status(StatusCode::NOT_MODIFIED).finish());
+    let (form, etag) = form_and_tag(call, frame, what, told);
+    if has(call, &etag) {
+        return Ok(not_modified(call, frame, &form, told, &etag));
     }
-    answer.insert_header((header::ETAG, etag));
-    let is_raw = form.what == What::Bytes;
-    answer.content_type(if is_raw { OCTET_STREAM } else { "application/json" });
-    match frames.body(&call.state.sale, frame, &form).await? {
-        Body::Whole(bytes) => {
-            if form.gzip {
-                answer.insert_header(ContentEncoding::Gzip);
-            }
-            Ok(match bytes.len() <= SLICE_BYTES {
-                true => answer.body(bytes),
-                false => answer.body(Slices { rest: bytes }),
-            })
-        }
+    match call.state.frames.body(&call.state.sale, frame, &form).await? {
+        Body::Whole(bytes) => Ok(whole(call, frame, &form, told, &etag, bytes)),
         Body::Streamed(pieces) => {
             let pieces = futures_util::stream::iter(pieces.map(Ok::<_, Infallible>));
-            let answer = answer.streaming(pieces);
+            let answer = with_content(call, frame, &form, told, &etag).streaming(pieces);
             Ok(match form.gzip {
                 true => answer.map_body(|head, body| {
                     Encoder::response(ContentEncoding::Gzip, head, body).boxed()
@@ -96,11 +79,81 @@ pub async fn answer(call: &Call, frame: &Arc<Frame>, what: What, told: Told) -> 
     }
 }
 
+/// The same, if the body is there or not needed; else `None`.
+pub fn answer_at_hand(call: &Call, frame: &Frame, what: What, told: Told) -> Option<HttpResponse> {
+    let (form, etag) = form_and_tag(call, frame, what, told);
+    if has(call, &etag) {
+        return Some(not_modified(call, frame, &form, told, &etag));
+    }
+    let bytes = call.state.frames.body_at_hand(frame, &form)?;
+    Some(whole(call, frame, &form, told, &etag, bytes))
+}
+
+fn form_and_tag(call: &Call, frame: &Frame, what: What, told: Told) -> (Form, String) {
+    let gzip = accepts_gzip(call.request.headers());
+    let form = Form { what, gzip, detail: told.detail };
+    let etag = etag(frame.mark(), &form, told);
+    (form, etag)
+}
+
+/// Whether the client has it.
+fn has(call: &Call, etag: &str) -> bool {
+    call.header(header::IF_NONE_MATCH.as_str()).is_some_and(|known| names(known, etag))
+}
+
+fn not_modified(call: &Call, frame: &Frame, form: &Form, told: Told, etag: &str) -> HttpResponse {
+    call.state.frames.note_not_modified();
+    head(call, frame, form, told, etag).status(StatusCode::NOT_MODIFIED).finish()
+}
+
+fn whole(
+    call: &Call,
+    frame: &Frame,
+    form: &Form,
+    told: Told,
+    etag: &str,
+    bytes: Bytes,
+) -> HttpResponse {
+    let mut answer = with_content(call, frame, form, told, etag);
+    if form.gzip {
+        answer.insert_header(ContentEncoding::Gzip);
+    }
+    match bytes.len() <= SLICE_BYTES {
+        true => answer.body(bytes),
+        false => answer.body(Slices { rest: bytes }),
+    }
+}
+
+fn with_content(
+    call: &Call,
+    frame: &Frame,
+    form: &Form,
+    told: Told,
+    etag: &str,
+) -> HttpResponseBuilder {
+    let mut answer = head(call, frame, form, told, etag);
+    let is_raw = form.what == What::Bytes;
+    answer.content_type(if is_raw { OCTET_STREAM } else { "application/json" });
+    answer
+}
+
+fn head(call: &Call, frame: &Frame, form: &Form, told: Told, etag: &str) -> HttpResponseBuilder {
+    let mut answer = HttpResponse::Ok();
+    put_headers(&mut answer, call, form, told);
+    let (generation, version) = frame.mark();
+    answer.insert_header((GENERATION, generation));
+    answer.insert_header((VERSION, version));
+    answer.insert_header((header::ETAG, etag));
+    answer
+}
+
 fn put_headers(answer: &mut HttpResponseBuilder, call: &Call, form: &Form, told: Told) {
     let max_age = call.state.config.seat_map_max_age_seconds;
     let cache = match (told.is_privileged, max_age) {
         (true, _) => HeaderValue::from_static(OWN),
         (false, 0) => HeaderValue::from_static("no-cache"),
+        // As it is shipped: written here, it costs nothing.
+        (false, 5) => HeaderValue::from_static("public, max-age=5"),
         // Digits are header text.
         (false, age) => HeaderValue::from_str(&format!("public, max-age={age}"))
             .unwrap_or(HeaderValue::from_static("no-cache")),
@@ -119,10 +172,17 @@ fn put_headers(answer: &mut HttpResponseBuilder, call: &Call, form: &Form, told:
 
 /// The tag: a later generation or version is another map, and so is another representation.
 fn etag((generation, version): (u64, u64), form: &Form, told: Told) -> String {
-    let bytes = if form.what == What::Bytes { "-bytes" } else { "" };
-    let gzip = if form.gzip { "-gzip" } else { "" };
-    let exact = if told.is_privileged { "-exact" } else { "" };
-    format!("\"{generation}-{version}{bytes}{gzip}{exact}\"")
+    let mut digits = itoa::Buffer::new();
+    let mut tag = String::with_capacity(ETAG_BYTES_MAX);
+    tag.push('"');
+    tag.push_str(digits.format(generation));
+    tag.push('-');
+    tag.push_str(digits.format(version));
+    tag.push_str(if form.what == What::Bytes { "-bytes" } else { "" });
+    tag.push_str(if form.gzip { "-gzip" } else { "" });
+    tag.push_str(if told.is_privileged { "-exact" } else { "" });
+    tag.push('"');
+    tag
 }
 
 /// Whether an `If-None-Match` header names this tag. A tag made weak on its way still counts.

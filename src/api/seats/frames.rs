@@ -7,20 +7,21 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use actix_web::web::Bytes;
 use futures_util::FutureExt;
 use prometheus::IntCounter;
+use prometheus::core::Atomic;
 use tokio::sync::Semaphore;
 
 use crate::api::problem::Problem;
 use crate::config::Config;
-use crate::domain::{Event, SeatId};
+use crate::domain::{Event, EventId, SeatId};
 use crate::sale::{Newest, Paced, Sale, SaleError};
 use crate::shutdown::Shutdown;
 use crate::telemetry::Metrics;
+use crate::telemetry::striped::{Striped, StripedCounter};
 
 use super::frame::{Form, Frame, Rendering, SHARED_SEATS_MAX, Seats, Shelf, What};
 use super::frame::{estimated_bytes, render};
@@ -46,8 +47,8 @@ pub struct Frames {
     rendering: Arc<Semaphore>,
     meters: Meters,
     /// Answers from a body that was there, and those that had to be rendered.
-    hits: AtomicU64,
-    misses: AtomicU64,
+    hits: Striped,
+    misses: Striped,
 }
 
 /// A body.
@@ -60,10 +61,10 @@ pub enum Body {
 
 struct Meters {
     renders: HashMap<&'static str, IntCounter>,
-    shared: IntCounter,
-    rendered: IntCounter,
-    streamed: IntCounter,
-    not_modified: IntCounter,
+    shared: StripedCounter,
+    rendered: StripedCounter,
+    streamed: StripedCounter,
+    not_modified: StripedCounter,
     by_view: IntCounter,
     by_redis: IntCounter,
     unchanged: IntCounter,
@@ -91,8 +92,8 @@ impl Frames {
             shelf: Arc::default(),
             rendering: Arc::new(Semaphore::new(RENDERS_AT_ONCE)),
             meters: Meters::new(metrics),
-            hits: AtomicU64::new(0),
-            misses: AtomicU64::new(0),
+            hits: Striped::default(),
+            misses: Striped::default(),
         }
     }
 
@@ -110,6 +111,21 @@ impl Frames {
             move |before| async move { frames.look(&sale, event, before).await }
         };
         self.paced.get(event.id, look).await
+    }
+
+    /// Looks at the newest frame, if it is at hand: what [`Frames::newest`] would give, without
+    /// becoming an owner of it, for every request there is.
+    pub fn at_hand<R>(&self, event: EventId, look: impl FnOnce(&Frame) -> R) -> Option<R> {
+        self.paced.at_hand(event, |frame| look(frame))
+    }
+
+    /// A body that is there, and whole.
+    pub fn body_at_hand(&self, frame: &Frame, form: &Form) -> Option<Bytes> {
+        let rendering = frame.body(form)?;
+        let bytes = rendering.peek()?.clone()?;
+        self.meters.shared.inc();
+        self.hits.inc_by(1);
+        Some(bytes)
     }
 
     /// The newest frame once the one that is given out now is not any more: for whoever has seen a
@@ -178,7 +194,7 @@ impl Frames {
             return self.rendered(rendering, false).await;
         }
         self.meters.streamed.inc();
-        self.misses.fetch_add(1, Ordering::Relaxed);
+        self.misses.inc_by(1);
         Ok(match which {
             Some(which) => Body::Streamed(Pieces::new(frame.seats.clone(), which, form.detail)),
             None => Body::Whole(render(&frame.seats, form, None, &self.shelf)),
@@ -191,7 +207,7 @@ impl Frames {
             false => (&self.meters.rendered, &self.misses),
         };
         meter.inc();
-        count.fetch_add(1, Ordering::Relaxed);
+        count.inc_by(1);
         if let Some(Some(bytes)) = rendering.peek() {
             return Ok(Body::Whole(bytes.clone()));
         }
@@ -209,7 +225,7 @@ impl Frames {
     /// An answer without a body, as the client has it.
     pub fn note_not_modified(&self) {
         self.meters.not_modified.inc();
-        self.hits.fetch_add(1, Ordering::Relaxed);
+        self.hits.inc_by(1);
     }
 
     /// What is in memory.
@@ -219,8 +235,8 @@ impl Frames {
             maps,
             availability,
             bytes: self.shelf.bytes(),
-            hits: self.hits.load(Ordering::Relaxed),
-            misses: self.misses.load(Ordering::Relaxed),
+            hits: self.hits.get(),
+            misses: self.misses.get(),
         }
     }
 

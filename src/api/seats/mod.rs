@@ -18,7 +18,7 @@ use std::sync::Arc;
 use actix_web::http::header;
 use actix_web::web::Payload;
 
-use crate::domain::{Event, RouteClass};
+use crate::domain::{Event, EventId, RouteClass, SeatId};
 use crate::sale::SaleError;
 
 use super::endpoint::Answer;
@@ -61,16 +61,37 @@ pub use render::{AvailabilityBody, SeatMapBody};
 )]
 pub async fn map(call: Call, _: Payload) -> Answer {
     let caller = gates::pass(&call, RouteClass::Seats).await?;
-    let event = call.state.sale.known_event(event_id(&call.request)?).await?;
+    let id = event_id(&call.request)?;
+    let told = Told::to(&call, &caller)?;
+    let is_raw = call.header(header::ACCEPT.as_str()).is_some_and(accepts_raw_bytes);
+    if call.request.query_string().is_empty()
+        && let Some(answer) = at_hand(&call, id, told, |frame| match is_raw {
+            true => What::Bytes,
+            false => What::Map(SeatId(1), frame.seats.map.inventory.seats(), None),
+        })
+    {
+        return answer;
+    }
+    let event = call.state.sale.known_event(id).await?;
     let query = Query::of(&call.request)?;
     let filter = Filter::of(&query, &event.layout)?;
-    let told = Told::to(&call, &caller)?;
     let newest = call.state.frames.newest(&call.state.sale, &event).await?;
-    if call.header(header::ACCEPT.as_str()).is_some_and(accepts_raw_bytes) {
+    if is_raw {
         return answer::answer(&call, &newest, What::Bytes, told).await;
     }
     let (frame, has) = compared(&call, &event, newest, &filter).await?;
     answer::answer(&call, &frame, wanted(&filter, has), told).await
+}
+
+/// The answer, if all that it needs is here and nobody has to be waited for: most of a crowd's.
+fn at_hand(
+    call: &Call,
+    event: EventId,
+    told: Told,
+    what: impl FnOnce(&Frame) -> What,
+) -> Option<Answer> {
+    let look = |frame: &Frame| answer::answer_at_hand(call, frame, what(frame), told);
+    call.state.frames.at_hand(event, look).flatten().map(Ok)
 }
 
 /// What the client has, compared with a frame that is not older if there is one.
@@ -120,8 +141,12 @@ fn wanted(filter: &Filter, has: Has) -> What {
 )]
 pub async fn availability(call: Call, _: Payload) -> Answer {
     let caller = gates::pass(&call, RouteClass::Seats).await?;
-    let event = call.state.sale.known_event(event_id(&call.request)?).await?;
+    let id = event_id(&call.request)?;
     let told = Told::to(&call, &caller)?;
+    if let Some(answer) = at_hand(&call, id, told, |_| What::Availability) {
+        return answer;
+    }
+    let event = call.state.sale.known_event(id).await?;
     let frame = call.state.frames.newest(&call.state.sale, &event).await?;
     answer::answer(&call, &frame, What::Availability, told).await
 }

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use arc_swap::{ArcSwap, ArcSwapOption};
+use arc_swap::ArcSwapOption;
 use futures_util::{StreamExt, stream};
 use prometheus::core::Atomic;
 use tokio::sync::watch;
@@ -60,7 +60,9 @@ pub(super) struct Room {
     left: Mutex<Left>,
     points: Mutex<VecDeque<(i64, u64)>>,
     draw: ArcSwapOption<Draw>,
-    asked_at: ArcSwap<Instant>,
+    origin: Instant,
+    /// When somebody last asked, ms after `origin`.
+    asked_at_ms: AtomicU64,
     /// Of looks: one at a time.
     looking: tokio::sync::Mutex<Looked>,
     changed: watch::Sender<()>,
@@ -95,7 +97,8 @@ impl Room {
             left: Mutex::default(),
             points: Mutex::default(),
             draw: ArcSwapOption::empty(),
-            asked_at: ArcSwap::from_pointee(Instant::now()),
+            origin: Instant::now(),
+            asked_at_ms: AtomicU64::new(0),
             looking: tokio::sync::Mutex::default(),
             changed: watch::Sender::new(()),
         }
@@ -126,9 +129,20 @@ impl Room {
 
     /// Somebody asks for it.
     fn note_asked(&self, now: Instant) {
-        if now.saturating_duration_since(**self.asked_at.load()) > LOOK_EVERY {
-            self.asked_at.store(Arc::new(now));
+        // Not for each request: threads would fight over the line.
+        if self.unasked_for(now) > LOOK_EVERY {
+            self.asked_at_ms.fetch_max(self.at_ms(now), Ordering::Relaxed);
         }
+    }
+
+    /// How long nobody has asked for it, to [`LOOK_EVERY`].
+    fn unasked_for(&self, now: Instant) -> Duration {
+        let asked_at_ms = self.asked_at_ms.load(Ordering::Relaxed);
+        Duration::from_millis(self.at_ms(now).saturating_sub(asked_at_ms))
+    }
+
+    fn at_ms(&self, at: Instant) -> u64 {
+        at.saturating_duration_since(self.origin).as_millis() as u64
     }
 
     pub(super) fn note_left(&self, number: u64) {
@@ -259,7 +273,8 @@ impl Rooms {
         }
         self.rooms.change(|rooms| {
             if rooms.len() >= ROOMS_MAX {
-                let oldest = rooms.iter().min_by_key(|(_, room)| **room.asked_at.load());
+                let now = Instant::now();
+                let oldest = rooms.iter().max_by_key(|(_, room)| room.unasked_for(now));
                 let oldest = oldest.map(|(event, _)| *event);
                 oldest.map(|event| rooms.remove(&event));
             }
@@ -363,9 +378,10 @@ impl Rooms {
     /// Those that somebody asked for lately; the others are forgotten. A room with numbers is kept
     /// longer: what it knows are the floors.
     fn kept(&self) -> Vec<Arc<Room>> {
+        let now = Instant::now();
         self.rooms.change(|rooms| {
             rooms.retain(|_, room| {
-                room.asked_at.load().elapsed() < KEPT_FOR
+                room.unasked_for(now) < KEPT_FOR
                     || room.floors().joined > 0 && !room.is_known_open()
             });
             rooms.values().cloned().collect()

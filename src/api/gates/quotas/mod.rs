@@ -148,6 +148,11 @@ impl Quotas {
         }
     }
 
+    /// Whether there is a rule that looks at a request.
+    pub fn counts_any(&self, policy: &Policy, caller: &Caller) -> bool {
+        self.applied(policy, caller).next().is_some()
+    }
+
     /// Counts a request under all rules that look at it.
     ///
     /// # Errors

@@ -1,9 +1,10 @@
 //! Who found no place in the ledger a moment ago. In a crowd that is most callers: their places are
 //! taken until Redis has counted them, or their windows are over. Each thread remembers them for
-//! [`KEPT`], which is shorter than the ledger's notes wait anyway, and such a request costs no look
-//! at what all threads share.
+//! [`KEPT`], and such a request costs no look at what all threads share.
 //!
 //! Only rules that observe are concerned: where one that is enforced has no place, Redis is asked.
+//! Such a rule is told of a caller who goes on and on once in [`KEPT`] or more, not of each request
+//! that would find a place in between: enough to see who is over any rule of one in a second.
 
 use std::cell::Cell;
 use std::hash::BuildHasher;
@@ -15,13 +16,17 @@ use thread_local::ThreadLocal;
 use crate::api::gates::Caller;
 
 /// How long a caller is remembered.
-const KEPT: Duration = Duration::from_millis(100);
-/// Callers that a thread remembers: 256 KB. Those of one slot displace each other.
-const SLOTS: usize = 16_384;
+const KEPT: Duration = Duration::from_secs(1);
+/// Callers that a thread remembers: 256 KB, which is to stay in its processor's cache. Those of one
+/// slot displace each other.
+const SLOTS: usize = 65_536;
+/// How exactly it is known until when, ms: the times go round in 17 minutes.
+const STEP_MS: u64 = 16;
+const STEPS_KEPT: u16 = (KEPT.as_millis() as u64 / STEP_MS) as u16;
 
-/// A caller as a hash, and until when it is remembered, ms. Where two had one hash, one of them
-/// would not be noted for a moment.
-type Slot = Cell<(u64, u64)>;
+/// A caller as bits of a hash that do not choose the slot, and until when it is remembered, in
+/// steps. Where two callers or two times are alike, a request is not noted for a moment.
+type Slot = Cell<(u16, u16)>;
 
 /// Callers of one policy.
 pub struct NoPlace {
@@ -50,15 +55,17 @@ impl NoPlace {
         finds: impl FnOnce() -> Result<bool, E>,
     ) -> Result<(), E> {
         let hash = self.hashes.hash_one((&caller.user, caller.address, caller.event, caller.class));
-        let slots = self.threads.get_or(|| (0..SLOTS).map(|_| Cell::new((0, 0))).collect());
+        let slots = self.threads.get_or(|| (0..SLOTS).map(|_| Slot::default()).collect());
         let slot = &slots[hash as usize % SLOTS];
-        let now_ms = now.saturating_duration_since(self.origin).as_millis() as u64;
-        let (known, until_ms) = slot.get();
-        if known == hash && now_ms < until_ms {
+        let caller = (hash >> 48) as u16;
+        let since = now.saturating_duration_since(self.origin);
+        let now = (since.as_millis() as u64 / STEP_MS) as u16;
+        let (known, until) = slot.get();
+        if known == caller && (1..=STEPS_KEPT).contains(&until.wrapping_sub(now)) {
             return Ok(());
         }
         if !finds()? {
-            slot.set((hash, now_ms + KEPT.as_millis() as u64));
+            slot.set((caller, now.wrapping_add(STEPS_KEPT)));
         }
         Ok(())
     }
