@@ -12,6 +12,10 @@ use serde_json::Value;
 
 /// Bound of a server's start; the first one may be downloaded.
 const START_TIMEOUT: Duration = Duration::from_secs(60);
+/// Times that a server is started whose port was taken meanwhile.
+const STARTS_MAX: u32 = 5;
+/// And how much longer each time before it is started again.
+const PAUSE_BETWEEN_STARTS: Duration = Duration::from_millis(500);
 
 /// Which Redis a test runs on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -116,8 +120,12 @@ impl Server {
 
     /// Starts it again on the same port and data.
     pub fn restart(&self) {
-        *self.child.lock().unwrap() = spawn(&self.spec);
-        wait_ready(&self.spec);
+        // While it was down somebody's connection may have got its port, for a while.
+        let started = (0..STARTS_MAX).find_map(|turn| {
+            std::thread::sleep(PAUSE_BETWEEN_STARTS * turn);
+            started(&self.spec)
+        });
+        *self.child.lock().unwrap() = started.expect("it starts again");
     }
 
     fn signal(&self, name: &str) {
@@ -184,15 +192,23 @@ pub fn available(flavor: Flavor) -> bool {
 }
 
 fn start(kind: &str, args: &[&str], cluster: bool) -> Server {
-    let port = free_port().to_string();
-    let dir = state_dir().join(format!("{kind}-{port}"));
-    let dir_text = dir.to_str().expect("a UTF-8 path");
-    let mut all = vec!["spec", kind, "--port", &port, "--dir", dir_text];
-    all.extend(args);
-    let spec = services(&all);
-    let child = Mutex::new(spawn(&spec));
-    wait_ready(&spec);
-    Server { spec, child, cluster }
+    let try_once = |_| {
+        let port = free_port().to_string();
+        let dir = state_dir().join(format!("{kind}-{port}"));
+        let dir_text = dir.to_str().expect("a UTF-8 path");
+        let mut all = vec!["spec", kind, "--port", &port, "--dir", dir_text];
+        all.extend(args);
+        let spec = services(&all);
+        started(&spec).map(|child| Server { spec, child: Mutex::new(child), cluster })
+    };
+    (0..STARTS_MAX).find_map(try_once).expect("a server starts")
+}
+
+/// Starts it and waits until it answers; `None` if it ended: its port was free a moment ago, but
+/// the system may have given it to a connection since.
+fn started(spec: &Value) -> Option<Child> {
+    let mut child = spawn(spec);
+    wait_ready(spec, &mut child).then_some(child)
 }
 
 /// A port that nothing listens on.
@@ -254,7 +270,8 @@ pub fn reap_later(pid: u32) {
     writeln!(stdin, "{pid}").expect("the reaper listens");
 }
 
-fn wait_ready(spec: &Value) {
+/// Whether it answers, in the end; false if it has ended.
+fn wait_ready(spec: &Value, child: &mut Child) -> bool {
     let address = format!("127.0.0.1:{}", spec["port"]);
     let is_redis = spec["url"].as_str().unwrap().starts_with("redis");
     let deadline = Instant::now() + START_TIMEOUT;
@@ -265,6 +282,9 @@ fn wait_ready(spec: &Value) {
     while !ready() {
         assert!(Instant::now() < deadline, "no answer at {address}; log: {}", spec["log"]);
         std::thread::sleep(Duration::from_millis(20));
+        if child.try_wait().expect("a child").is_some() {
+            return false;
+        }
     }
     for command in spec["post_start"].as_array().into_iter().flatten() {
         let words: Vec<&str> =
@@ -276,6 +296,7 @@ fn wait_ready(spec: &Value) {
             std::thread::sleep(Duration::from_millis(20));
         }
     }
+    child.try_wait().expect("a child").is_none()
 }
 
 /// Sends one command over a connection of its own; the first line of the reply.
