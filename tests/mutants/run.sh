@@ -5,6 +5,9 @@
 #   tests/mutants/run.sh             all mutants
 #   tests/mutants/run.sh no-xadd     the ones whose name contains this
 #
+# With MUTANTS_SECONDS_MAX=N none is begun after so many seconds, and the commit says which comes
+# first: so each has its turn. What was not run is told.
+#
 # A patch begins with a line `tests: FILTER`, a filter of `cargo test --test main`.
 set -uo pipefail
 cd "$(dirname "$0")/../.." || exit 1
@@ -20,8 +23,19 @@ cd "$copy" || exit 1
 
 run_tests() { timeout 600 cargo test --quiet --test main -- "$1" >"$copy/.output" 2>&1; }
 
+patches=("$root"/tests/mutants/*"${1:-}"*.patch)
+if [ -n "${MUTANTS_SECONDS_MAX:-}" ]; then
+    commit=$(git -C "$root" rev-parse --short=6 HEAD) || exit 1
+    first=$((16#${commit:0:6} % ${#patches[@]}))
+    patches=("${patches[@]:first}" "${patches[@]:0:first}")
+fi
+
 caught=0 survived=0
-for patch in "$root"/tests/mutants/*"${1:-}"*.patch; do
+for patch in "${patches[@]}"; do
+    if [ "$SECONDS" -gt "${MUTANTS_SECONDS_MAX:-$SECONDS}" ]; then
+        echo "mutants: $((${#patches[@]} - caught - survived)) not run, as time is up"
+        break
+    fi
     name=$(basename "$patch" .patch)
     filter=$(sed -n '1s/^tests: //p' "$patch")
     if ! patch --quiet --strip=1 <"$patch"; then
