@@ -141,12 +141,15 @@ impl Client {
 }
 
 impl EventStream {
-    /// The next message; comments and `retry` are passed over.
+    /// The next message; comments and `retry` are passed over, and do not prolong the wait.
     pub async fn told(&mut self) -> Value {
+        tokio::time::timeout(BOUND, self.next()).await.expect("a message within the bound")
+    }
+
+    async fn next(&mut self) -> Value {
         loop {
             let Some(end) = self.read.windows(2).position(|two| two == b"\n\n") else {
-                let chunk = tokio::time::timeout(BOUND, self.answer.chunk()).await;
-                let chunk = chunk.expect("a message within the bound").expect("a body");
+                let chunk = self.answer.chunk().await.expect("a body");
                 self.read.extend_from_slice(&chunk.expect("a stream that goes on"));
                 continue;
             };

@@ -118,14 +118,17 @@ impl Client {
 impl Socket {
     /// The next message of any kind but pings, which are answered by reading on.
     async fn any(&mut self) -> Option<Message> {
-        loop {
-            let next = tokio::time::timeout(BOUND, self.stream.next()).await;
-            match next.expect("a message within the bound") {
-                Some(Ok(Message::Ping(_))) => {}
-                Some(Ok(message)) => return Some(message),
-                Some(Err(_)) | None => return None,
+        let next = async {
+            loop {
+                match self.stream.next().await {
+                    Some(Ok(Message::Ping(_))) => {}
+                    Some(Ok(message)) => return Some(message),
+                    Some(Err(_)) | None => return None,
+                }
             }
-        }
+        };
+        // Pings do not prolong it.
+        tokio::time::timeout(BOUND, next).await.expect("a message within the bound")
     }
 
     /// The next message of any kind but pings and news of seats.
