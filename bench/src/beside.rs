@@ -20,6 +20,9 @@ use super::wrk::{self, Wrk};
 
 /// Versions of the browsers that users have.
 const BROWSERS: usize = 20;
+/// How long an event may take to open.
+const OPEN_TIMEOUT: Duration = Duration::from_secs(20);
+const OPEN_RETRY: Duration = Duration::from_millis(100);
 /// Of the clock in /proc, on Linux.
 const TICKS_A_SECOND: f64 = 100.0;
 
@@ -274,6 +277,35 @@ pub fn address(url: &str) -> Result<SocketAddr, Box<dyn Error>> {
 /// If nothing that is an answer comes back.
 pub async fn send(api: SocketAddr, request: &[u8]) -> Result<Answer, Box<dyn Error>> {
     Ok(exchange(api, request).await.map_err(|error| error.to_string())?)
+}
+
+/// Makes an event; gives its id.
+///
+/// # Errors
+/// If the API refuses it.
+pub async fn event(api: SocketAddr, event: &Value) -> Result<u64, Box<dyn Error>> {
+    let made = send(api, &post("/api/v1/events", "operator", 0, event)).await?;
+    let made: Value = serde_json::from_slice(&made.body)?;
+    made["id"].as_u64().ok_or_else(|| format!("no event was made: {made}").into())
+}
+
+/// Sends a request until it is answered with this status: an event takes a moment to open.
+///
+/// # Errors
+/// If it takes too long; the last answer.
+pub async fn until(api: SocketAddr, request: &[u8], status: u16) -> Result<(), Box<dyn Error>> {
+    let began = Instant::now();
+    loop {
+        let answer = send(api, request).await?;
+        if answer.status == status {
+            return Ok(());
+        }
+        if began.elapsed() > OPEN_TIMEOUT {
+            let body = String::from_utf8_lossy(&answer.body);
+            return Err(format!("{} instead of {status}: {body}", answer.status).into());
+        }
+        tokio::time::sleep(OPEN_RETRY).await;
+    }
 }
 
 /// A request as a browser's page sends it, through a gateway that names the user; `more` are lines

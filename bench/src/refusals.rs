@@ -6,12 +6,11 @@ use std::error::Error;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
 use super::bare::BOOKINGS;
-use super::beside::{Bare, Case, Compared, How, address, post, print_heading, send};
+use super::beside::{self, Bare, Case, Compared, How, address, post, print_heading, send, until};
 use super::cost::Counters;
 use super::load::{Answer, Requests};
 
@@ -21,9 +20,6 @@ const USERS: usize = 10_000;
 const SEATS: [u32; 3] = [1, 2, 3];
 /// Requests sent at once on a connection, and the least ratio that is good enough.
 const DEPTHS: [(usize, f64); 2] = [(1, 0.9), (16, 0.8)];
-/// How long the event may take to open.
-const OPEN_TIMEOUT: Duration = Duration::from_secs(20);
-const OPEN_RETRY: Duration = Duration::from_millis(100);
 
 /// What to measure with.
 #[derive(clap::Args)]
@@ -94,22 +90,9 @@ async fn taken_event(api: SocketAddr) -> Result<u64, Box<dyn Error>> {
         "max_hold_seconds": 3_600,
         "sections": [{ "name": "Floor", "price": 100, "capacity": 1_000 }],
     });
-    let made = send(api, &post("/api/v1/events", "operator", 0, &event)).await?;
-    let made: Value = serde_json::from_slice(&made.body)?;
-    let event = made["id"].as_u64().ok_or_else(|| format!("no event was made: {made}"))?;
-    let hold = post(BOOKINGS, "owner", 0, &seats_of(event));
-    let began = Instant::now();
-    loop {
-        let answer = send(api, &hold).await?;
-        match answer.status {
-            201 => return Ok(event),
-            _ if began.elapsed() < OPEN_TIMEOUT => tokio::time::sleep(OPEN_RETRY).await,
-            status => {
-                let body = String::from_utf8_lossy(&answer.body);
-                return Err(format!("the seats were not held: {status} {body}").into());
-            }
-        }
-    }
+    let event = beside::event(api, &event).await?;
+    until(api, &post(BOOKINGS, "owner", 0, &seats_of(event)), 201).await?;
+    Ok(event)
 }
 
 async fn one_refusal(api: SocketAddr, request: &[u8]) -> Result<Answer, Box<dyn Error>> {

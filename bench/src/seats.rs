@@ -12,7 +12,9 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 use tokio::process::Command;
 
-use super::beside::{Bare, Case, Compared, How, address, post, print_heading, request, send};
+use super::beside::{
+    self, Bare, Case, Compared, How, address, print_heading, request, send, until,
+};
 use super::cost::metrics;
 use super::load::{Answer, Requests};
 
@@ -24,7 +26,7 @@ const ROWS: usize = 100;
 const SEATS_PER_ROW: usize = 100;
 /// The least ratio that is good enough, with the distributed rules off.
 const TARGET: f64 = 0.9;
-/// How long the event may take to open, and rules to be adopted.
+/// How long rules may take to be adopted.
 const WAIT_MAX: Duration = Duration::from_secs(20);
 const LOOK_EVERY: Duration = Duration::from_millis(100);
 /// What a server says of its own, which is not the answer's.
@@ -156,22 +158,10 @@ async fn event(api: SocketAddr) -> Result<u64, Box<dyn Error>> {
         "currency": "EUR",
         "sections": (1..=SECTIONS).map(section).collect::<Vec<_>>(),
     });
-    let made = send(api, &post("/api/v1/events", "operator", 0, &event)).await?;
-    let made: Value = serde_json::from_slice(&made.body)?;
-    let event = made["id"].as_u64().ok_or_else(|| format!("no event was made: {made}"))?;
-    let began = Instant::now();
-    loop {
-        let path = format!("GET /api/v1/events/{event}/seats");
-        let answer = send(api, &request(&path, "ann", 0, "", "")).await?;
-        match answer.status {
-            200 => return Ok(event),
-            _ if began.elapsed() < WAIT_MAX => tokio::time::sleep(LOOK_EVERY).await,
-            status => {
-                let body = String::from_utf8_lossy(&answer.body);
-                return Err(format!("no seat map: {status} {body}").into());
-            }
-        }
-    }
+    let event = beside::event(api, &event).await?;
+    let map = get(&format!("/api/v1/events/{event}/seats"));
+    until(api, &request(&map, "ann", 0, "", ""), 200).await?;
+    Ok(event)
 }
 
 /// The operator's tool, and the API that has to heed it.

@@ -271,19 +271,18 @@ impl Message {
         // Texts and numbers always serialize.
         let json = serde_json::to_string(self).unwrap_or_default();
         let word = self.word();
-        match (kind, mark) {
-            (Kind::WebSocket, _) => frame(ws::Message::Text(json.into())),
-            // A browser shows the newest id it heard, which nobody can take from it but the server:
-            // whoever is cut off between a gap and its snapshot must begin anew.
-            (Kind::EventStream, None) if matches!(self, Message::Gap { .. }) => {
-                format!("id:\nevent: {word}\ndata: {json}\n\n").into()
-            }
-            // JSON has no line breaks outside of texts, and escapes those inside.
-            (Kind::EventStream, None) => format!("event: {word}\ndata: {json}\n\n").into(),
-            (Kind::EventStream, Some(mark)) => {
-                format!("id: {mark}\nevent: {word}\ndata: {json}\n\n").into()
-            }
+        if kind == Kind::WebSocket {
+            return frame(ws::Message::Text(json.into()));
         }
+        let id = match (self, mark) {
+            // A browser shows the newest id that it heard: whoever is cut off between a gap and its
+            // snapshot has to begin anew.
+            (Message::Gap { .. }, _) => "id:\n".to_owned(),
+            (_, Some(mark)) => format!("id: {mark}\n"),
+            (_, None) => String::new(),
+        };
+        // JSON has no line breaks outside of texts, and escapes those inside.
+        format!("{id}event: {word}\ndata: {json}\n\n").into()
     }
 }
 

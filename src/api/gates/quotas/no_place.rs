@@ -4,7 +4,7 @@
 //!
 //! Only rules that observe are concerned: where one that is enforced has no place, Redis is asked.
 //! Such a rule is told of a caller who goes on and on once in [`KEPT`] or more, not of each request
-//! that would find a place in between: enough to see who is over any rule of one in a second.
+//! that would find a place in between: enough to see who is over a rule of one in two seconds.
 
 use std::cell::Cell;
 use std::hash::BuildHasher;
