@@ -6,8 +6,8 @@
 -- blocked and touches no other. Again changes nothing and appends nothing.
 -- KEYS: event seats holders bookings deadlines leases users ended log link
 -- ARGV: not_after generation nonce layout action seats actor reason
--- Reply: code now, then by code: ok changed · seats_unavailable "seat:state,..." of those that
---        are neither free nor blocked · seat_unknown seat · generation_mismatch generation
+-- Reply: code now, then by code: ok changed version · seats_unavailable "seat:state,..." of those
+--        that are neither free nor blocked · seat_unknown seat · generation_mismatch generation
 -- Codes: ok too_late event_not_loaded generation_mismatch layout_mismatch seat_unknown
 --        seats_unavailable
 local event_key, seats_key, holders_key, bookings_key = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
@@ -57,13 +57,16 @@ for _, seat in ipairs(wanted) do
   end
 end
 if #taken > 0 then return { 'seats_unavailable', now, table.concat(taken, ',') } end
-if #changing == 0 then return { 'ok', now, 0 } end
+if #changing == 0 then
+  return { 'ok', now, 0, tonumber(redis.call('HGET', event_key, 'version')) }
+end
 
 for _, seat in ipairs(changing) do set_seat(seat, to) end
 redis.call('HINCRBY', event_key, 'available', available_delta)
+local version = redis.call('HINCRBY', event_key, 'version', 1)
 append_entry({
   kind = action == 'block' and 'blocked' or 'unblocked', event = ev.id,
   generation = ev.generation, user = actor, seats = table.concat(changing, ','), detail = reason,
-  event_version = redis.call('HINCRBY', event_key, 'version', 1),
+  event_version = version,
 })
-return { 'ok', now, #changing }
+return { 'ok', now, #changing, version }

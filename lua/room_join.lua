@@ -8,7 +8,7 @@
 -- only the caller can compute: `place_needed` asks to be called again with it.
 -- KEYS: event deadlines leases room room_numbers room_sessions room_owed
 -- ARGV: not_after user known_number known_place floor_joined floor_served
--- Reply: code now, then by code: ok|replayed number joined served · place_needed number
+-- Reply: code now, then by code: ok|replayed number joined served revision · place_needed number
 -- Codes: ok replayed place_needed room_off room_open room_rejects sold_out event_closed
 --        event_not_loaded too_late
 local event_key, deadlines_key, leases_key, room_key = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
@@ -39,9 +39,14 @@ if room.method == 'passthrough' then return { 'room_open', now } end
 if room.method == 'reject' then return { 'room_rejects', now } end
 raise_floors(floor_joined, floor_served)
 
+-- A number and the settings it was given under, so that the caller knows whether it knows them.
+local function given(code, number)
+  return { code, now, number, room.joined, room.served, room.revision }
+end
+
 local number, cap = read_number(user)
 if number and cap then
-  if session_end(user) then return { 'replayed', now, number, room.joined, room.served } end
+  if session_end(user) then return given('replayed', number) end
 elseif number then
   local place = number
   if room.draw == 'fixed' and number <= room.draw_joined then
@@ -50,7 +55,7 @@ elseif number then
   end
   if place > room.served or place < room.books_from or open_batch_of(place)
     or redis.call('ZSCORE', owed_key, user) then
-    return { 'replayed', now, number, room.joined, room.served }
+    return given('replayed', number)
   end
 end
 if is_sold_out() then return { 'sold_out', now } end
@@ -63,4 +68,5 @@ if room.draw == 'gathering' then
   local after = redis.sha1hex(before .. ':' .. number .. ':' .. redis.sha1hex(user))
   redis.call('HSET', room_key, 'joins_hash', after)
 end
-return { 'ok', now, number, number, room.served }
+room.joined = number
+return given('ok', number)

@@ -5,7 +5,8 @@
 -- end as the newest.
 -- KEYS: event seats holders bookings deadlines leases users ended log link
 -- ARGV: not_after generation nonce revision status on_sale_at
--- Reply: code now, then by code: stale_revision revision · generation_mismatch generation
+-- Reply: code now, then by code: ok version · stale_revision revision version ·
+--        generation_mismatch generation
 -- Codes: ok stale_revision too_late event_not_loaded generation_mismatch
 local event_key, seats_key, holders_key, bookings_key = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 local deadlines_key, leases_key, users_key, ended_key = KEYS[5], KEYS[6], KEYS[7], KEYS[8]
@@ -22,11 +23,14 @@ now = now_ms()
 if now > not_after then return { 'too_late', now } end
 local refusal = load_event()
 if refusal then return refusal end
-if revision <= ev.revision then return { 'stale_revision', now, ev.revision } end
+if revision <= ev.revision then
+  local version = tonumber(redis.call('HGET', event_key, 'version'))
+  return { 'stale_revision', now, ev.revision, version }
+end
 redis.call('HSET', event_key, 'revision', revision, 'status', status, 'on_sale_at', on_sale_at)
+local version = redis.call('HINCRBY', event_key, 'version', 1)
 append_entry({
-  kind = 'event', event = ev.id, generation = ev.generation,
-  event_version = redis.call('HINCRBY', event_key, 'version', 1),
+  kind = 'event', event = ev.id, generation = ev.generation, event_version = version,
   detail = status .. ' ' .. on_sale_at,
 })
-return { 'ok', now }
+return { 'ok', now, version }

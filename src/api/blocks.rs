@@ -153,6 +153,7 @@ async fn done(call: &Call, request: BlockRequest) -> Answer {
     let (event, action) = (request.event, request.action);
     // Boxed: the compiler's bound on the depth of futures is near.
     let changed = Box::pin(call.state.sale.block(&request)).await?;
+    call.state.frames.outdate(event);
     tracing::info!(
         event_id = event.0,
         admin = request.actor,

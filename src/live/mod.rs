@@ -242,6 +242,19 @@ impl Live {
         tokio::time::timeout(bound, wait).await.ok()
     }
 
+    /// Waits until an event's view has come to a version, or is used no more: for whoever made a
+    /// change and is about to answer that it is made. Bounded: an entry that is read later than
+    /// `staleness` after it was appended finds its view stale, so that Redis decides meanwhile.
+    pub async fn has_come_to(&self, event: EventId, generation: u64, version: u64) {
+        let Some(slot) = self.inner.find(event) else { return };
+        // Without a view the generation is 0.
+        let is_there = |mark: &Mark| mark.generation != generation || mark.version >= version;
+        let mut changes = slot.changes();
+        // A view that has not come there in time is stale.
+        let _ =
+            tokio::time::timeout(self.inner.settings.staleness, changes.wait_for(is_there)).await;
+    }
+
     /// Whether what the tail has read of an event's partition is young enough.
     fn is_fresh(&self, slot: &Slot, now: Instant) -> bool {
         let (inner, partition) = (&self.inner, slot.partition());

@@ -113,6 +113,8 @@ pub enum Joined {
         number: u64,
         /// What is known now.
         floors: Floors,
+        /// The revision of the room's settings that Redis goes by.
+        revision: u64,
     },
     /// The user has this number, which was drawn: its place is to be told in another call.
     PlaceNeeded(u64),
@@ -234,13 +236,15 @@ impl Engine {
         let mut rest = args![user.as_str()];
         rest.extend([known_number, known_place, floors.joined, floors.served].map(number));
         let answer = self.room(Script::RoomJoin, event, rest).await?;
-        let unsigned = |index| unsigned(answer.number(index));
+        let numbers = answer.numbers()?;
+        let at = |index: usize| unsigned(numbers.get(index).copied().unwrap_or_default());
         Ok(match answer.code {
             Code::Ok | Code::Replayed => Joined::Number {
-                number: unsigned(0)?,
-                floors: Floors { joined: unsigned(1)?, served: unsigned(2)? },
+                number: at(0)?,
+                floors: Floors { joined: at(1)?, served: at(2)? },
+                revision: at(3)?,
             },
-            Code::PlaceNeeded => Joined::PlaceNeeded(unsigned(0)?),
+            Code::PlaceNeeded => Joined::PlaceNeeded(at(0)?),
             code => Joined::Refused(code),
         })
     }

@@ -83,8 +83,9 @@ impl Catalogue {
         if let Some(found) = self.in_memory(id, Instant::now(), waited) {
             return Ok(found);
         }
+        let begun = Instant::now();
         match self.archive.event(id).await? {
-            Some(event) => Ok(Some(self.put(event))),
+            Some(event) => Ok(Some(self.put_as_of(event, begun))),
             None => {
                 self.note_unknown(id);
                 Ok(None)
@@ -99,20 +100,27 @@ impl Catalogue {
         now: Instant,
         age: Option<Duration>,
     ) -> Option<Option<Arc<Event>>> {
-        let unknown =
-            read(&self.unknown).get(&id).is_some_and(|since| since.elapsed() < UNKNOWN_FOR);
-        if unknown {
-            return Some(None);
-        }
-        let known = self.known.get(id)?;
+        // First what is known: a read that began before the event was created may say later that
+        // there is none.
+        let Some(known) = self.known.get(id) else {
+            let unknown = read(&self.unknown);
+            let is_unknown = unknown.get(&id).is_some_and(|since| since.elapsed() < UNKNOWN_FOR);
+            return is_unknown.then_some(None);
+        };
         let fresh = age.is_none_or(|age| now.saturating_duration_since(known.read_at) < age);
         fresh.then_some(Some(known.event))
     }
 
-    /// Keeps an event that was just read or written. An older revision or generation than the
-    /// one in memory (a read that was overtaken) does not replace it.
+    /// Keeps an event that this process has just written, as it is after that.
     pub(super) fn put(&self, event: Event) -> Arc<Event> {
-        let fresh = Known { event: Arc::new(event), read_at: Instant::now() };
+        self.put_as_of(event, Instant::now())
+    }
+
+    /// Keeps an event as MongoDB had it at `read_at` or later. An older revision or generation than
+    /// the one in memory does not replace it, nor does, of the same one, what was read before this
+    /// process wrote it: a changed name raises no revision.
+    fn put_as_of(&self, event: Event, read_at: Instant) -> Arc<Event> {
+        let fresh = Known { event: Arc::new(event), read_at };
         let id = fresh.event.id;
         write(&self.unknown).remove(&id);
         self.known.change(|known| {
@@ -120,7 +128,7 @@ impl Catalogue {
                 known.clear();
             }
             let kept = known.entry(id).or_insert_with(|| fresh.clone());
-            let age = |known: &Known| (known.event.generation, known.event.revision);
+            let age = |known: &Known| (known.event.generation, known.event.revision, known.read_at);
             if age(&fresh) >= age(kept) {
                 *kept = fresh;
             }

@@ -68,6 +68,16 @@ impl Events {
     /// Changes an event: in MongoDB, then in Redis. If Redis cannot follow now, the worker sees
     /// to it.
     pub async fn change(&self, id: EventId, change: EventChange) -> Result<EventView, SaleError> {
+        let (event, _) = self.make_change(id, change).await?;
+        Ok(self.viewed_if_loaded(event).await)
+    }
+
+    /// The same; answers with the event's version in Redis by which the change had been made there.
+    async fn make_change(
+        &self,
+        id: EventId,
+        change: EventChange,
+    ) -> Result<(Arc<Event>, Option<u64>), SaleError> {
         checked_texts(
             change.name.as_deref(),
             change.venue.as_deref(),
@@ -80,7 +90,7 @@ impl Events {
             // Redis does not have it. What was changed is read when it is loaded.
             let refused = change.status.is_some_and(|status| status != event.status);
             return match (refused, event.load_state) {
-                (false, _) => Ok(self.viewed_if_loaded(event).await),
+                (false, _) => Ok((event, None)),
                 (true, LoadState::Loading) => Err(state(id, "it is being loaded: wait for that")),
                 (true, _) => {
                     let text =
@@ -90,11 +100,16 @@ impl Events {
             };
         }
         let followed = self.engine.update_event(&event).await;
-        let follows = |code| matches!(code, Code::Ok | Code::StaleRevision);
-        if !matches!(&followed, Ok(answer) if follows(answer.code)) {
-            tracing::warn!(event_id = %id, ?followed, "redis follows a change of this event later");
-        }
-        Ok(self.viewed_if_loaded(event).await)
+        let version = match &followed {
+            Ok(answer) if answer.code == Code::Ok => Some(answer.number(0)),
+            // Another process, or a change after this one, was quicker.
+            Ok(answer) if answer.code == Code::StaleRevision => Some(answer.number(1)),
+            _ => {
+                tracing::warn!(event_id = %id, ?followed, "redis follows a change later");
+                None
+            }
+        };
+        Ok((event, version.and_then(|version| u64::try_from(version).ok())))
     }
 
     /// Every seat's state at one version.
@@ -166,7 +181,20 @@ impl Sale {
         id: EventId,
         change: EventChange,
     ) -> Result<EventView, SaleError> {
-        self.inner.events.change(id, change).await
+        let events = &self.inner.events;
+        let (event, version) = events.make_change(id, change).await?;
+        self.show_change(&event, version).await;
+        Ok(events.viewed_if_loaded(event).await)
+    }
+
+    /// Has this process see a change that it made, before it answers that the change is made:
+    /// what it keeps in memory would show, and refuse, what was before.
+    pub(super) async fn show_change(&self, event: &Event, version: Option<u64>) {
+        if let Some(version) = version {
+            self.live().has_come_to(event.id, event.generation, version).await;
+        }
+        self.inner.reads.outdate(event.id);
+        self.inner.waiting_room.look_after_change(event.id).await;
     }
 
     /// See [`Events::seat_map`].

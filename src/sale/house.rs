@@ -1,6 +1,8 @@
 //! House blocks: seats kept back from the sale and given back to it. Each is an entry of the
 //! booking log with its reason and who did it, and so in the archive's ledger.
 
+use std::sync::Arc;
+
 use super::{Events, Sale, SaleError};
 pub use crate::archive::ArchivedBlock;
 use crate::domain::limits::{BLOCK_SEATS_MAX, REASON_BYTES_MAX};
@@ -43,6 +45,14 @@ impl Events {
     /// Blocks or releases seats, all or none. Says how many became others; the same request again
     /// changes nothing.
     pub async fn block(&self, request: &BlockRequest) -> Result<u32, SaleError> {
+        self.make_block(request).await.map(|(_, changed, _)| changed)
+    }
+
+    /// The same; answers with the event, and with its version in Redis by then, as well.
+    async fn make_block(
+        &self,
+        request: &BlockRequest,
+    ) -> Result<(Arc<Event>, u32, u64), SaleError> {
         let id = request.event;
         let event = self.catalogue.get(id).await?;
         let mut event = event.ok_or(SaleError::EventUnknown(id))?;
@@ -57,10 +67,14 @@ impl Events {
             };
             let answer = self.engine.block(&call).await?;
             match (answer.code, answer.body) {
-                (Code::Ok, Body::Numbers(changed)) => {
-                    let changed = changed.first().copied().unwrap_or_default();
-                    return u32::try_from(changed)
-                        .map_err(|_| SaleError::Internal(format!("{changed} seats changed")));
+                (Code::Ok, Body::Numbers(numbers)) => {
+                    let read = match numbers[..] {
+                        [changed, version] => changed.try_into().ok().zip(version.try_into().ok()),
+                        _ => None,
+                    };
+                    let wrong = || SaleError::Internal(format!("block answered {numbers:?}"));
+                    let (changed, version) = read.ok_or_else(wrong)?;
+                    return Ok((event, changed, version));
                 }
                 (Code::SeatsUnavailable, Body::SeatStates(states)) => {
                     return Err(SaleError::SeatsUnavailable(states));
@@ -101,7 +115,9 @@ impl Events {
 impl Sale {
     /// See [`Events::block`].
     pub async fn block(&self, request: &BlockRequest) -> Result<u32, SaleError> {
-        self.inner.events.block(request).await
+        let (event, changed, version) = self.inner.events.make_block(request).await?;
+        self.show_change(&event, Some(version)).await;
+        Ok(changed)
     }
 
     /// See [`Events::blocks`].

@@ -36,6 +36,8 @@ pub struct Paced<T: Send + Sync> {
 /// One event.
 struct Turn<T> {
     found: ArcSwapOption<Found<T>>,
+    /// What was found by a look-up that began before this is outdated; µs after [`Paced::origin`].
+    outdated_until_us: AtomicU64,
     looking: Arc<Mutex<()>>,
     /// ms after [`Paced::origin`], to [`ASKED_STEP_MS`].
     asked_at_ms: AtomicU64,
@@ -76,6 +78,7 @@ impl<T: Clone + Send + Sync + 'static> Paced<T> {
         turn.note_asked(self.at_ms(Instant::now()));
         if let Some(found) = &*turn.found.load()
             && found.begun.elapsed() < self.interval
+            && self.is_current(&turn, found)
         {
             return found.result.clone();
         }
@@ -86,6 +89,7 @@ impl<T: Clone + Send + Sync + 'static> Paced<T> {
                 if let Some(found) = &*turn.found.load()
                     && found.begun.elapsed() < MEANWHILE
                     && found.result.is_ok()
+                    && self.is_current(&turn, found)
                 {
                     return found.result.clone();
                 }
@@ -95,6 +99,7 @@ impl<T: Clone + Send + Sync + 'static> Paced<T> {
         };
         if let Some(found) = &*turn.found.load()
             && (found.ended >= asked || found.begun.elapsed() < self.interval)
+            && self.is_current(&turn, found)
         {
             return found.result.clone();
         }
@@ -114,11 +119,27 @@ impl<T: Clone + Send + Sync + 'static> Paced<T> {
             let found = turn.found.load();
             let found = found.as_ref()?;
             let is_young = now.saturating_duration_since(found.begun) < self.interval;
-            let result = found.result.as_ref().ok().filter(|_| is_young)?;
+            let is_shown = is_young && self.is_current(turn, found);
+            let result = found.result.as_ref().ok().filter(|_| is_shown)?;
             turn.note_asked(self.at_ms(now));
             Some(look(result))
         });
         at_hand.flatten()
+    }
+
+    /// Outdates what was found so far, also by a look-up that is under way: what is given out from
+    /// now on was looked up from now on. For whoever has changed the event.
+    pub fn outdate(&self, event: EventId) {
+        if let Some(turn) = self.turns.get(event) {
+            // The microsecond of this call belongs to what was before.
+            let now_us = self.at_us(Instant::now()) + 1;
+            turn.outdated_until_us.fetch_max(now_us, Ordering::Release);
+        }
+    }
+
+    fn is_current(&self, turn: &Turn<T>, found: &Found<T>) -> bool {
+        let outdated_until_us = turn.outdated_until_us.load(Ordering::Acquire);
+        outdated_until_us == 0 || self.at_us(found.begun) >= outdated_until_us
     }
 
     /// What was found last, whenever that was.
@@ -157,6 +178,10 @@ impl<T: Clone + Send + Sync + 'static> Paced<T> {
         })
     }
 
+    fn at_us(&self, at: Instant) -> u64 {
+        at.saturating_duration_since(self.origin).as_micros() as u64
+    }
+
     fn at_ms(&self, at: Instant) -> u64 {
         at.saturating_duration_since(self.origin).as_millis() as u64
     }
@@ -166,6 +191,7 @@ impl<T: Clone + Send + Sync + 'static> Turn<T> {
     fn new() -> Self {
         Turn {
             found: ArcSwapOption::empty(),
+            outdated_until_us: AtomicU64::new(0),
             looking: Arc::default(),
             asked_at_ms: AtomicU64::new(0),
         }

@@ -53,6 +53,11 @@ impl Reads {
         Reads { counts: Paced::new(per_second), released: Mutex::default() }
     }
 
+    /// Has what was found of an event found anew, after a change of it.
+    pub(super) fn outdate(&self, event: EventId) {
+        self.counts.outdate(event);
+    }
+
     /// Whether it is time to release an event's overdue holds.
     fn is_time_to_release(&self, event: EventId) -> bool {
         // Nothing under this lock panics half-way through a change.

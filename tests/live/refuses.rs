@@ -3,8 +3,10 @@
 use std::time::{Duration, Instant};
 
 use holdfast::domain::{Booking, BookingId, EventId, EventStatus, Quantity, SeatId, SeatState};
-use holdfast::redis::{Code, SettleCall, new_nonce};
-use holdfast::sale::{BookingView, EventChange, HoldRequest, SaleError, SeatsWanted};
+use holdfast::redis::{BlockAction, Code, SettleCall, new_nonce};
+use holdfast::sale::{
+    BlockRequest, BookingView, EventChange, HoldRequest, HouseSeats, SaleError, SeatsWanted,
+};
 
 use super::{fresh, tells_what_redis_holds};
 use crate::on_each_redis;
@@ -246,6 +248,41 @@ async fn stands_still(world: &World, event: EventId) {
         version() == before
     })
     .await;
+}
+
+#[tokio::test]
+async fn answered_change_is_not_refused_by_the_view_of_before() {
+    let world = world().await;
+    let event = world.event(4).await;
+    let live = world.sale.live();
+    let status = async |status| {
+        let change = EventChange { status: Some(status), ..EventChange::default() };
+        world.sale.change_event(event, change).await.unwrap();
+    };
+    let house = async |action| {
+        let (seats, actor) = (HouseSeats::Named(vec![SeatId(3)]), "ann".to_owned());
+        let request = BlockRequest { event, action, seats, actor, reason: "camera".into() };
+        assert_eq!(world.sale.block(&request).await.unwrap(), 1);
+    };
+    status(EventStatus::Paused).await;
+    in_view(&world, event).await;
+    let refused = world.hold("eve", event, &[2], None).await;
+    assert!(matches!(refused, Err(SaleError::EventPaused(_))), "{refused:?}");
+    // The view does not come to the change, and is fresh for a second.
+    live.hold_up(true);
+    status(EventStatus::OnSale).await;
+    world.hold("eve", event, &[2], None).await.unwrap();
+    live.hold_up(false);
+
+    house(BlockAction::Block).await;
+    in_view(&world, event).await;
+    let refused = world.hold("bob", event, &[3], None).await;
+    assert!(matches!(refused, Err(SaleError::SeatsUnavailable(_))), "{refused:?}");
+    live.hold_up(true);
+    house(BlockAction::Release).await;
+    world.hold("bob", event, &[3], None).await.unwrap();
+    live.hold_up(false);
+    world.stop().await;
 }
 
 #[tokio::test]

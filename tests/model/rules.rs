@@ -285,12 +285,13 @@ impl Sale {
     fn update_event(&mut self, operated: &Operated) -> Reply {
         let known = self.ev().operated.revision;
         if operated.revision <= known {
-            return Err(numbers(Code::StaleRevision, &[known as i64]));
+            let version = self.ev().version;
+            return Err(numbers(Code::StaleRevision, &[known as i64, version as i64]));
         }
         self.ev_mut().operated = operated.clone();
         let detail = self.ev().operated_as_logged();
         self.note(Kind::Event, detail);
-        Ok(plain(Code::Ok))
+        Ok(numbers(Code::Ok, &[self.ev().version as i64]))
     }
 
     /// Keeps seats back, all that are asked for or none; or gives back those that are kept.
@@ -322,7 +323,7 @@ impl Sale {
         let changed: Vec<SeatId> =
             if blocks { free } else { kept }.into_iter().map(|(seat, _)| seat).collect();
         if changed.is_empty() {
-            return Ok(numbers(Code::Ok, &[0]));
+            return Ok(numbers(Code::Ok, &[0, self.ev().version as i64]));
         }
         let count = changed.len() as i64;
         let event = self.ev_mut();
@@ -334,7 +335,7 @@ impl Sale {
         self.note(kind, reason.to_owned());
         let line = self.log.last_mut().expect("just written");
         line.house = Some(HouseBlock { seats: changed, actor: HOUSE.to_owned() });
-        Ok(numbers(Code::Ok, &[count]))
+        Ok(numbers(Code::Ok, &[count, self.ev().version as i64]))
     }
 }
 

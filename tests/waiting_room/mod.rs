@@ -7,6 +7,7 @@ mod memory;
 mod order;
 mod polls;
 mod surge;
+mod switch;
 mod tokens;
 mod walkthrough;
 

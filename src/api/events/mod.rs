@@ -118,7 +118,8 @@ pub async fn change(call: Call, payload: Payload) -> Answer {
 }
 
 async fn changed(call: &Call, admin: &str, event: EventId, change: EventChange) -> Answer {
-    let view = call.state.sale.change_event(event, change).await?;
+    let view = Box::pin(call.state.sale.change_event(event, change)).await?;
+    call.state.frames.outdate(event);
     tracing::info!(
         event_id = event.0,
         admin,

@@ -119,6 +119,12 @@ impl Frames {
         self.paced.at_hand(event, |frame| look(frame))
     }
 
+    /// Has an event's seats looked up anew for whoever asks from now on: they were changed by whom
+    /// this process is about to answer.
+    pub fn outdate(&self, event: EventId) {
+        self.paced.outdate(event);
+    }
+
     /// A body that is there, and whole.
     pub fn body_at_hand(&self, frame: &Frame, form: &Form) -> Option<Bytes> {
         let rendering = frame.body(form)?;

@@ -107,7 +107,9 @@ async fn switched(
     to: &'static str,
     edit: impl RoomEdit,
 ) -> Result<RoomSettings, Problem> {
-    let stored = call.state.sale.waiting_room().store().change(event, admin, edit).await?;
+    let room = call.state.sale.waiting_room();
+    let stored = room.store().change(event, admin, edit).await?;
+    room.look_after_change(event).await;
     tracing::info!(event_id = event.0, admin, duration_ms = call.elapsed_ms(), "waiting room {to}");
     Ok(stored.settings)
 }

@@ -4,7 +4,7 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use crate::domain::{EventId, Method, RoomSettings, RoomState};
-use crate::sale::waiting_room::{Standing, Ticket};
+use crate::sale::waiting_room::{SEEN_WITHIN_SECONDS, Standing, Ticket};
 
 /// How soon somebody who is admitted, or for whom there is nothing to wait, may ask again, seconds.
 const REFRESH_ADMITTED_SECONDS: u64 = 10;
@@ -36,6 +36,9 @@ pub struct ChangedBody {
     automatic: bool,
     /// Whether those who join before the sale begins are shuffled when it does.
     shuffle: bool,
+    /// Within which time all processes go by this, seconds; the one that answers does already.
+    #[schema(example = 1)]
+    effective_within_seconds: u64,
 }
 
 impl ChangedBody {
@@ -59,6 +62,7 @@ impl ChangedBody {
             claim_window_seconds: settings.claim_ms / 1_000,
             automatic: settings.surge.automatic,
             shuffle: settings.shuffle,
+            effective_within_seconds: SEEN_WITHIN_SECONDS,
         }
     }
 }

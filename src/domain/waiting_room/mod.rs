@@ -207,9 +207,13 @@ impl Floors {
     }
 }
 
-/// How long after it was raised the served place counts in what is told of positions, ms. By then
-/// every process knows it: so whichever process is asked, a position does not rise.
-const SHOWN_AFTER_MS: i64 = 1_500;
+/// How long after it was raised the served place counts, for positions and for claims, ms. By then
+/// every process knows it ([`RoomState::settles_after_ms`] bounds the age of what they answer
+/// from): so whichever process is asked, a position does not rise, and whoever is admitted by one
+/// is not told to wait by another.
+const SETTLES_AFTER_MS: u64 = 1_000;
+/// The same as a part of the claim window: a short one is not to pass meanwhile.
+const SETTLES_AFTER_PART: u64 = 2;
 
 /// A batch that was opened lately.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -295,10 +299,18 @@ impl RoomState {
         waiting.saturating_sub(self.left_waiting) + u64::from(self.unclaimed) + u64::from(self.owed)
     }
 
-    /// The served place that positions are told by, so long after this state was seen: the one of
-    /// a moment ago.
-    pub fn shown_served(&self, seen_for_ms: i64) -> u64 {
-        let moment = self.at_ms + seen_for_ms - SHOWN_AFTER_MS;
+    /// How long after it was raised the served place counts, ms. INVARIANT: who answers from a state
+    /// of this age or older looks again first.
+    pub fn settles_after_ms(&self) -> u64 {
+        match self.claim_ms {
+            0 => SETTLES_AFTER_MS,
+            claim_ms => SETTLES_AFTER_MS.min(claim_ms / SETTLES_AFTER_PART),
+        }
+    }
+
+    /// The served place that counts at `now_ms`, Redis' time: the one of a moment ago.
+    pub fn settled_served(&self, now_ms: i64) -> u64 {
+        let moment = now_ms.saturating_sub_unsigned(self.settles_after_ms());
         let newer = self.young_batches.iter().find(|batch| batch.opened_ms > moment);
         newer.map_or(self.floors.served, |batch| batch.first - 1)
     }
@@ -374,7 +386,10 @@ mod tests {
             young_batches: vec![batch(8_000, 21), batch(9_000, 41), batch(9_900, 51)],
             ..state()
         };
-        assert_eq!([0, 500, 1_400].map(|later| state.shown_served(later)), [40, 50, 60]);
+        assert_eq!([9_500, 10_000, 10_900].map(|now| state.settled_served(now)), [40, 50, 60]);
+        // A short claim window does not pass meanwhile.
+        let hasty = RoomState { claim_ms: 400, ..state };
+        assert_eq!([9_199, 9_200, 10_100].map(|now| hasty.settled_served(now)), [40, 50, 60]);
     }
 
     #[test]

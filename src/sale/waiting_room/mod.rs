@@ -18,17 +18,22 @@
 //!   keeps both in MongoDB, at most a second old, for the case that none does. Sessions that were
 //!   forgotten are over for the sale, too: `hold` finds none. Their owners, and all whose place was
 //!   served, claim by their tokens, first of the next batch.
-//! * *A process is behind*: it knows a served place that is too low, and tells somebody to wait for
-//!   half a second more. Positions are told by the served place of a second and a half before, by
-//!   Redis' time: that one all processes know, so a position does not rise, whichever of them is
-//!   asked (unless one of them did not reach Redis for a second).
+//! * *A process is behind*: it knows a served place that is too low. Positions are told, and places
+//!   claimed, by the served place of a second before, by Redis' time: all processes know that one,
+//!   since they answer from a look that is younger, or look again. So a position does not rise, and
+//!   whoever one process has admitted no other tells to wait (unless it does not reach Redis).
+//! * *A room is switched*: the process that did it looks at the room before it answers. Another one
+//!   may go by what was before for [`SEEN_WITHIN_SECONDS`]; but a number that was just given, or a
+//!   token, is never told `open` by it: it looks first, since that answer ends the wait.
 //! * *An operator changes settings while another does*: MongoDB lets one of them be first; the
 //!   other looks again. Redis follows revisions upwards only.
 //! * *A crash between MongoDB and Redis*: whoever looks at the room next, or the worker, brings it.
 //! * *The draw*: see `docs/decisions/2026-11-22-the-draw.md`. Redis freezes who is in it, MongoDB
 //!   fixes it once, and only then does it take effect.
 
+mod room;
 mod rooms;
+mod standing;
 mod store;
 mod watch;
 
@@ -43,45 +48,15 @@ use super::error::AdmissionFault;
 use super::{SaleError, unix_now_ms};
 use crate::domain::admission_token::{AdmissionToken, TokenFault, TokenKeys};
 use crate::domain::draw::PublicDraw;
-use crate::domain::waiting_room::{estimated_wait_seconds, refresh_after_seconds};
-use crate::domain::{DrawState, EventId, Floors, Method, RoomState, UserId};
-use crate::redis::{Claimed, Code, Engine, Joined, RoomPlace};
+use crate::domain::{DrawState, EventId, RoomState, UserId};
+use crate::redis::{Code, Engine, Joined, RoomPlace};
 
-use rooms::{Room, Rooms};
+use room::Room;
+pub use room::SEEN_WITHIN_SECONDS;
+use rooms::Rooms;
+pub use standing::Standing;
 pub use store::{RoomEdit, RoomStore};
 pub use watch::{RoomNews, RoomWatch};
-
-/// Where somebody stands.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Standing {
-    /// In line.
-    Waiting {
-        /// How many places are served before it is theirs, theirs included.
-        position: u64,
-        /// How long that takes, seconds, as far as can be told.
-        wait_seconds: u64,
-        /// When to ask again, seconds.
-        refresh_seconds: u64,
-    },
-    /// Gathered for a draw: positions come with it.
-    Gathering {
-        /// How many have gathered, as far as this process knows.
-        joined: u64,
-        /// When to ask again, seconds.
-        refresh_seconds: u64,
-    },
-    /// Their session lives.
-    Admitted {
-        /// Its end, Unix ms.
-        ends_ms: i64,
-        /// What is left of it, seconds.
-        left_seconds: u64,
-    },
-    /// There is nobody to wait for: the room is off, or lets everybody through.
-    Open,
-    /// Every seat is sold and none is held.
-    SoldOut,
-}
 
 /// A place in line as it was given.
 #[derive(Clone, Debug)]
@@ -143,8 +118,13 @@ impl WaitingRoom {
             joined = self.inner.engine.room_join(event, &user, known, room.floors()).await?;
         }
         match joined {
-            Joined::Number { number, floors } => {
+            Joined::Number { number, floors, revision } => {
                 room.learn(floors);
+                // The number proves that the room is on, under settings of this revision.
+                let seen = room.seen();
+                if seen.is_open() || seen.state.revision < revision {
+                    self.inner.rooms.look_since(&room, Instant::now()).await?;
+                }
                 let issued_ms = unix_now_ms();
                 let expires_ms = issued_ms + self.inner.token_ttl_ms;
                 let token = AdmissionToken { event, user, number, issued_ms, expires_ms };
@@ -172,80 +152,6 @@ impl WaitingRoom {
             return Err(SaleError::AdmissionInvalid(AdmissionFault::OtherEvent));
         }
         Ok(token)
-    }
-
-    /// Where the owner of a valid token stands. Costs Redis nothing before the place is served;
-    /// then this is the claim.
-    ///
-    /// # Errors
-    /// [`SaleError::AdmissionInvalid`] if the place or its session is over; if Redis does not
-    /// answer.
-    pub async fn standing(&self, token: &AdmissionToken) -> Result<Standing, SaleError> {
-        let room = self.inner.rooms.known(token.event).await?;
-        // It was given, so Redis must not give it again.
-        room.learn(Floors { joined: token.number, served: 0 });
-        let seen = room.seen();
-        let state = &seen.state;
-        match state.method {
-            None | Some(Method::Passthrough) => return Ok(Standing::Open),
-            Some(Method::Fifo | Method::Reject) => {}
-        }
-        if room.has_left(token.number) {
-            return Err(SaleError::AdmissionInvalid(AdmissionFault::GivenUp));
-        }
-        let Some(place) = self.place(&room, token.number).await? else {
-            let refresh_seconds = refresh_after_seconds(self.seconds_to_sale(token.event).await?);
-            return Ok(Standing::Gathering { joined: room.floors().joined, refresh_seconds });
-        };
-        let served = room.floors().served;
-        if place > served && !state.is_sold_out {
-            let position = place.saturating_sub(room.show(seen.shown_served())).max(1);
-            return Ok(waiting(position, seen.served_per_second, state));
-        }
-        if place > served {
-            return Ok(Standing::SoldOut);
-        }
-        self.claim(&room, token, place).await
-    }
-
-    async fn claim(
-        &self,
-        room: &Room,
-        token: &AdmissionToken,
-        place: u64,
-    ) -> Result<Standing, SaleError> {
-        let claim = RoomPlace {
-            user: &token.user,
-            number: token.number,
-            place,
-            issued_ms: token.issued_ms,
-        };
-        let claimed = self.inner.engine.room_claim(token.event, claim, room.floors()).await?;
-        let seen = room.seen();
-        let fault = match claimed {
-            Claimed::Session { ends_ms, now_ms, floors, .. } => {
-                room.learn(floors);
-                let left_seconds = u64::try_from(ends_ms - now_ms).unwrap_or_default() / 1_000;
-                return Ok(Standing::Admitted { ends_ms, left_seconds });
-            }
-            _ if seen.state.is_sold_out => return Ok(Standing::SoldOut),
-            Claimed::Waiting(floors) => {
-                room.learn(floors);
-                let ahead = place.saturating_sub(floors.served).max(1);
-                return Ok(waiting(ahead, seen.served_per_second, &seen.state));
-            }
-            Claimed::Owed { before, floors } => {
-                room.learn(floors);
-                return Ok(waiting(before + 1, seen.served_per_second, &seen.state));
-            }
-            Claimed::Refused(Code::RoomOff | Code::RoomOpen) => return Ok(Standing::Open),
-            Claimed::Refused(Code::PlaceGivenUp) => AdmissionFault::GivenUp,
-            Claimed::Refused(Code::PlaceLapsed) => AdmissionFault::Lapsed,
-            Claimed::Refused(Code::SessionEnded) => AdmissionFault::SessionEnded,
-            Claimed::Refused(Code::NumberSuperseded) => AdmissionFault::Superseded,
-            Claimed::Refused(code) => return Err(refused(token.event, code)),
-        };
-        Err(SaleError::AdmissionInvalid(fault))
     }
 
     /// Gives a place, or the session it became, up. Again is harmless.
@@ -300,15 +206,24 @@ impl WaitingRoom {
         token: Option<&str>,
     ) -> Result<u64, SaleError> {
         let Some(text) = token else { return Ok(0) };
-        // Nobody has checked yet that there is such an event: it is not looked at for this.
-        if self.inner.rooms.find(event).is_some_and(|room| room.is_known_open()) {
-            return Ok(0);
+        let number = self.verify(event, text).and_then(|token| match user {
+            Some(user) if *user != token.user => {
+                Err(SaleError::AdmissionInvalid(AdmissionFault::OtherUser))
+            }
+            _ => Ok(token.number),
+        });
+        // Nobody has checked yet that there is such an event: it is not looked at for this. A number
+        // goes to Redis in any case: another process may have switched the room on just now.
+        let is_open = || self.inner.rooms.find(event).is_some_and(|room| room.is_known_open());
+        match number {
+            Err(_) if is_open() => Ok(0),
+            number => number,
         }
-        let token = self.verify(event, text)?;
-        if user.is_some_and(|user| *user != token.user) {
-            return Err(SaleError::AdmissionInvalid(AdmissionFault::OtherUser));
-        }
-        Ok(token.number)
+    }
+
+    /// Has this process know a room as it is now, after it has changed the room or its event.
+    pub async fn look_after_change(&self, event: EventId) {
+        self.inner.rooms.look_after_change(&self.inner.rooms.get(event)).await;
     }
 
     /// Counts an attempt to hold seats of an event that there is.
@@ -333,12 +248,6 @@ impl WaitingRoom {
         }
     }
 
-    async fn seconds_to_sale(&self, event: EventId) -> Result<u64, SaleError> {
-        let event = self.inner.catalogue.recent(event).await?;
-        let on_sale_at_ms = event.and_then(|event| event.on_sale_at_ms).unwrap_or_default();
-        Ok(u64::try_from(on_sale_at_ms - unix_now_ms()).unwrap_or_default() / 1_000)
-    }
-
     /// The place of a number that Redis says was drawn, which this process may not know yet.
     async fn drawn_place(&self, room: &Room, number: u64) -> Result<u64, SaleError> {
         let mut place = self.place(room, number).await?;
@@ -357,12 +266,6 @@ impl WaitingRoom {
     async fn place(&self, room: &Room, number: u64) -> Result<Option<u64>, SaleError> {
         self.inner.rooms.place(room, number).await
     }
-}
-
-fn waiting(position: u64, served_per_second: f64, state: &RoomState) -> Standing {
-    let wait_seconds = estimated_wait_seconds(position, served_per_second, state);
-    let refresh_seconds = refresh_after_seconds(wait_seconds);
-    Standing::Waiting { position, wait_seconds, refresh_seconds }
 }
 
 fn refused(event: EventId, code: Code) -> SaleError {

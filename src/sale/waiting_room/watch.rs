@@ -48,7 +48,12 @@ impl RoomWatch {
             self.next_at = Instant::now() + POSITION_EVERY;
             let rooms = &self.room.inner.rooms;
             let changes = rooms.get(self.token.event).changes();
-            match self.room.standing(&self.token).await {
+            // Once told that nobody has to wait, that is not looked up again at each turn.
+            let standing = match self.told {
+                Some(Standing::Open) => self.room.standing_as_seen(&self.token).await,
+                _ => self.room.standing(&self.token).await,
+            };
+            match standing {
                 // Redis is away: where they stand has not changed.
                 Err(SaleError::Unavailable { .. }) => {}
                 Err(error) => return RoomNews::Ended(error),

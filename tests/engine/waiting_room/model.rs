@@ -100,14 +100,15 @@ impl Books {
             _ => None,
         };
         if let Some(number) = stays {
-            return Joined::Number { number, floors: self.floors() };
+            return Joined::Number { number, floors: self.floors(), revision: self.revision };
         }
         if hall.free == 0 && hall.held == 0 {
             return Joined::Refused(Code::SoldOut);
         }
         self.joined += 1;
         self.fates.insert(user.to_owned(), (self.joined, Fate::Waits));
-        Joined::Number { number: self.joined, floors: self.floors() }
+        let (number, floors) = (self.joined, self.floors());
+        Joined::Number { number, floors, revision: self.revision }
     }
 
     fn begin_session(&mut self, who: Who) -> Claimed {

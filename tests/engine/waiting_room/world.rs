@@ -114,7 +114,7 @@ impl<'a> World<'a> {
                 joined => break joined,
             }
         };
-        let Joined::Number { number, floors: now } = joined else { return Ok(()) };
+        let Joined::Number { number, floors: now, .. } = joined else { return Ok(()) };
         let tokens = self.tokens.entry(name.clone()).or_default();
         if tokens.last().is_none_or(|token| token.0 != number) {
             tokens.push((number, self.room.now_ms));

@@ -1,0 +1,186 @@
+//! Where the owner of a token stands: from memory until the place counts as served, then by the
+//! claim.
+
+use std::time::{Duration, Instant};
+
+use super::room::Room;
+use super::{WaitingRoom, refused};
+use crate::domain::admission_token::AdmissionToken;
+use crate::domain::waiting_room::{
+    REFRESH_SECONDS_MIN, estimated_wait_seconds, refresh_after_seconds,
+};
+use crate::domain::{EventId, Floors, RoomState};
+use crate::redis::{Claimed, Code, RoomPlace};
+use crate::sale::error::AdmissionFault;
+use crate::sale::{SaleError, unix_now_ms};
+
+/// How long a question waits at a time for what the clock leaves open …
+const CLOCK_WAIT: Duration = Duration::from_millis(2);
+/// … and how often.
+const CLOCK_WAITS_MAX: u32 = 100;
+
+/// Where somebody stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Standing {
+    /// In line.
+    Waiting {
+        /// How many places are served before it is theirs, theirs included.
+        position: u64,
+        /// How long that takes, seconds, as far as can be told.
+        wait_seconds: u64,
+        /// When to ask again, seconds.
+        refresh_seconds: u64,
+    },
+    /// Gathered for a draw: positions come with it.
+    Gathering {
+        /// How many have gathered, as far as this process knows.
+        joined: u64,
+        /// When to ask again, seconds.
+        refresh_seconds: u64,
+    },
+    /// Their session lives.
+    Admitted {
+        /// Its end, Unix ms.
+        ends_ms: i64,
+        /// What is left of it, seconds.
+        left_seconds: u64,
+    },
+    /// There is nobody to wait for: the room is off, or lets everybody through.
+    Open,
+    /// Every seat is sold and none is held.
+    SoldOut,
+}
+
+impl WaitingRoom {
+    /// Where the owner of a valid token stands. Costs Redis nothing before the place is served;
+    /// then this is the claim.
+    ///
+    /// # Errors
+    /// [`SaleError::AdmissionInvalid`] if the place or its session is over; if Redis does not
+    /// answer.
+    pub async fn standing(&self, token: &AdmissionToken) -> Result<Standing, SaleError> {
+        let asked = Instant::now();
+        match self.standing_as_seen(token).await? {
+            // The token proves that the room was on: this answer would end the wait, so it does not
+            // rest on what was seen before the question.
+            Standing::Open => {
+                let room = self.inner.rooms.known(token.event).await?;
+                self.inner.rooms.look_since(&room, asked).await?;
+                self.standing_as_seen(token).await
+            }
+            standing => Ok(standing),
+        }
+    }
+
+    /// The same by what this process saw of the room, be it that the room was open then.
+    pub(super) async fn standing_as_seen(&self, token: &AdmissionToken) -> Result<Standing, SaleError> {
+        let asked = Instant::now();
+        let room = self.inner.rooms.known(token.event).await?;
+        // It was given, so Redis must not give it again.
+        room.learn(Floors { joined: token.number, served: 0 });
+        if room.seen().is_behind() {
+            self.inner.rooms.catch_up(&room, asked).await;
+        }
+        let seen = room.seen();
+        let state = &seen.state;
+        if seen.is_open() {
+            return Ok(Standing::Open);
+        }
+        if room.has_left(token.number) {
+            return Err(SaleError::AdmissionInvalid(AdmissionFault::GivenUp));
+        }
+        let Some(place) = self.place(&room, token.number).await? else {
+            let refresh_seconds = refresh_after_seconds(self.seconds_to_sale(token.event).await?);
+            return Ok(Standing::Gathering { joined: room.floors().joined, refresh_seconds });
+        };
+        let is_served = place <= room.floors().served;
+        if !is_served && state.is_sold_out {
+            return Ok(Standing::SoldOut);
+        }
+        if let Some(settled) = self.not_settled(token.event, state, place).await {
+            let position = place.saturating_sub(room.show(settled)).max(1);
+            return Ok(match is_served {
+                // In a moment, however many are served before.
+                true => Standing::Waiting {
+                    position,
+                    wait_seconds: REFRESH_SECONDS_MIN,
+                    refresh_seconds: REFRESH_SECONDS_MIN,
+                },
+                false => waiting(position, seen.served_per_second, state),
+            });
+        }
+        self.claim(&room, token, place).await
+    }
+
+    /// The served place that counts now, if `place` is not served by it; `None` if it is. Where the
+    /// knowledge of Redis' clock leaves that open, waits until it does not: another process may have
+    /// found it served already.
+    async fn not_settled(&self, event: EventId, state: &RoomState, place: u64) -> Option<u64> {
+        let engine = &self.inner.engine;
+        let clock = engine.clock(engine.keys().partition_of(event));
+        let settled = |now_ms: Option<i64>| state.settled_served(now_ms.unwrap_or(state.at_ms));
+        for _ in 0..CLOCK_WAITS_MAX {
+            let surely = settled(clock.now_at_least_ms());
+            if place <= surely {
+                return None;
+            }
+            if place > settled(clock.now_at_most_ms()) {
+                return Some(surely);
+            }
+            tokio::time::sleep(CLOCK_WAIT).await;
+        }
+        Some(settled(clock.now_at_least_ms()))
+    }
+
+    async fn claim(
+        &self,
+        room: &Room,
+        token: &AdmissionToken,
+        place: u64,
+    ) -> Result<Standing, SaleError> {
+        let claim = RoomPlace {
+            user: &token.user,
+            number: token.number,
+            place,
+            issued_ms: token.issued_ms,
+        };
+        let claimed = self.inner.engine.room_claim(token.event, claim, room.floors()).await?;
+        let seen = room.seen();
+        let fault = match claimed {
+            Claimed::Session { ends_ms, now_ms, floors, .. } => {
+                room.learn(floors);
+                let left_seconds = u64::try_from(ends_ms - now_ms).unwrap_or_default() / 1_000;
+                return Ok(Standing::Admitted { ends_ms, left_seconds });
+            }
+            _ if seen.state.is_sold_out => return Ok(Standing::SoldOut),
+            Claimed::Waiting(floors) => {
+                room.learn(floors);
+                let ahead = place.saturating_sub(floors.served).max(1);
+                return Ok(waiting(ahead, seen.served_per_second, &seen.state));
+            }
+            Claimed::Owed { before, floors } => {
+                room.learn(floors);
+                return Ok(waiting(before + 1, seen.served_per_second, &seen.state));
+            }
+            Claimed::Refused(Code::RoomOff | Code::RoomOpen) => return Ok(Standing::Open),
+            Claimed::Refused(Code::PlaceGivenUp) => AdmissionFault::GivenUp,
+            Claimed::Refused(Code::PlaceLapsed) => AdmissionFault::Lapsed,
+            Claimed::Refused(Code::SessionEnded) => AdmissionFault::SessionEnded,
+            Claimed::Refused(Code::NumberSuperseded) => AdmissionFault::Superseded,
+            Claimed::Refused(code) => return Err(refused(token.event, code)),
+        };
+        Err(SaleError::AdmissionInvalid(fault))
+    }
+
+    async fn seconds_to_sale(&self, event: EventId) -> Result<u64, SaleError> {
+        let event = self.inner.catalogue.recent(event).await?;
+        let on_sale_at_ms = event.and_then(|event| event.on_sale_at_ms).unwrap_or_default();
+        Ok(u64::try_from(on_sale_at_ms - unix_now_ms()).unwrap_or_default() / 1_000)
+    }
+}
+
+fn waiting(position: u64, served_per_second: f64, state: &RoomState) -> Standing {
+    let wait_seconds = estimated_wait_seconds(position, served_per_second, state);
+    let refresh_seconds = refresh_after_seconds(wait_seconds);
+    Standing::Waiting { position, wait_seconds, refresh_seconds }
+}
