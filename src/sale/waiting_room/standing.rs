@@ -73,7 +73,10 @@ impl WaitingRoom {
     }
 
     /// The same by what this process saw of the room, be it that the room was open then.
-    pub(super) async fn standing_as_seen(&self, token: &AdmissionToken) -> Result<Standing, SaleError> {
+    pub(super) async fn standing_as_seen(
+        &self,
+        token: &AdmissionToken,
+    ) -> Result<Standing, SaleError> {
         let asked = Instant::now();
         let room = self.inner.rooms.known(token.event).await?;
         // It was given, so Redis must not give it again.
