@@ -1,6 +1,9 @@
 //! Comparisons measured side by side in one run: what is told is the ratio, the absolute figures
 //! are this machine's.
 
+// Futures of the whole sale nest deeper than the compiler's default.
+#![recursion_limit = "256"]
+
 mod bare;
 mod beside;
 mod confirm;

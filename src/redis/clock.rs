@@ -63,14 +63,26 @@ impl RedisClock {
             None => fresh,
         });
         if let Some(Bounds { low_ms, high_ms, at_ms }) = *bounds {
-            let turn = self.turn.load(Ordering::Relaxed);
-            self.turn.store(turn + 1, Ordering::Relaxed);
-            fence(Ordering::Release);
-            for (shown, value) in self.shown.iter().zip([low_ms, high_ms, at_ms]) {
-                shown.store(value.to_bits(), Ordering::Relaxed);
-            }
-            self.turn.store(turn + 2, Ordering::Release);
+            self.show([low_ms, high_ms, at_ms]);
         }
+    }
+
+    /// Shows readers these bounds. The caller has the lock.
+    fn show(&self, values: [f64; 3]) {
+        let turn = self.turn.load(Ordering::Relaxed);
+        self.turn.store(turn + 1, Ordering::Relaxed);
+        fence(Ordering::Release);
+        for (shown, value) in self.shown.iter().zip(values) {
+            shown.store(value.to_bits(), Ordering::Relaxed);
+        }
+        self.turn.store(turn + 2, Ordering::Release);
+    }
+
+    /// Forgets all replies: another Redis answers from now on.
+    pub fn forget(&self) {
+        let mut bounds = self.lock();
+        *bounds = None;
+        self.show([f64::NAN; 3]);
     }
 
     /// The bounds, whole.
@@ -84,7 +96,8 @@ impl RedisClock {
                 std::array::from_fn(|n| f64::from_bits(self.shown[n].load(Ordering::Relaxed)));
             fence(Ordering::Acquire);
             if turn.is_multiple_of(2) && turn == self.turn.load(Ordering::Relaxed) {
-                return Some(Bounds { low_ms, high_ms, at_ms });
+                // Forgotten, if they are no numbers.
+                return (!low_ms.is_nan()).then_some(Bounds { low_ms, high_ms, at_ms });
             }
         }
         *self.lock()
@@ -169,5 +182,9 @@ mod tests {
         clock.observe(at(200), at(202), 5_000_201);
         let set = clock.lock().unwrap();
         assert!(set.low_ms <= 5_000_000.0 && 5_000_000.0 <= set.high_ms);
+        clock.forget();
+        assert_eq!((clock.now_at_least_ms(), clock.now_at_most_ms()), (None, None));
+        clock.observe(at(300), at(302), 7_000_301);
+        assert!(clock.now_at_most_ms().unwrap() >= 7_000_000);
     }
 }

@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use fred::prelude::*;
-use fred::types::config::{ReconnectError, UnresponsiveConfig};
+use fred::types::config::{ReconnectError, Server, UnresponsiveConfig};
 
 use super::error::RedisError;
 
@@ -52,14 +52,75 @@ pub(super) enum Purpose {
     BlockingReads { block_ms: u64 },
 }
 
-/// One client, connected. Errors name what is wrong.
+/// Where a Cluster's node listens.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(super) struct NodeAddress {
+    /// Its name or address; IPv6 in brackets.
+    pub host: String,
+    /// Its port.
+    pub port: u16,
+}
+
+impl std::fmt::Display for NodeAddress {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}:{}", self.host, self.port)
+    }
+}
+
+/// The nodes of a Cluster that the URL names.
+pub(super) fn cluster_nodes(settings: &RedisSettings) -> Result<Vec<NodeAddress>, RedisError> {
+    let hosts = config(settings, None)?.server.hosts();
+    let address = |server: Server| NodeAddress { host: server.host.to_string(), port: server.port };
+    Ok(hosts.into_iter().map(address).collect())
+}
+
+/// The client library's configuration for what the URL leads to, or for one node of its Cluster.
+fn config(settings: &RedisSettings, node: Option<&NodeAddress>) -> Result<Config, RedisError> {
+    let mut config = Config::from_url(&settings.url)
+        .map_err(|e| RedisError::NotRun(format!("redis_url is not usable: {e}")))?;
+    if let Some(NodeAddress { host, port }) = node {
+        config.server = ServerConfig::new_centralized(host.as_str(), *port);
+    }
+    Ok(config)
+}
+
+/// One client, connected to what the URL leads to or to one node of its Cluster. Errors name what
+/// is wrong.
 pub(super) async fn connect(
     settings: &RedisSettings,
     purpose: Purpose,
+    node: Option<&NodeAddress>,
 ) -> Result<Client, RedisError> {
-    let mut config = Config::from_url(&settings.url)
-        .map_err(|e| RedisError::NotRun(format!("redis_url is not usable: {e}")))?;
-    config.fail_fast = true;
+    let client = client(settings, purpose, node, true)?;
+    let where_to = node.map_or_else(|| redacted(&settings.url), ToString::to_string);
+    match tokio::time::timeout(CONNECT_TIMEOUT, client.init()).await {
+        // The connection task ends with the client; `quit` is called when the engine is closed.
+        Ok(Ok(_task)) => Ok(client),
+        Ok(Err(e)) => Err(RedisError::NotRun(format!("cannot connect to {where_to}: {e}"))),
+        Err(_) => Err(RedisError::NotRun(format!("no connection to {where_to} in time"))),
+    }
+}
+
+/// One client for commands to one node of a Cluster, which connects in the background, however
+/// often it takes.
+pub(super) fn connect_later(
+    settings: &RedisSettings,
+    node: &NodeAddress,
+) -> Result<Client, RedisError> {
+    let client = client(settings, Purpose::Commands, Some(node), false)?;
+    // The task ends with the client.
+    drop(client.connect());
+    Ok(client)
+}
+
+fn client(
+    settings: &RedisSettings,
+    purpose: Purpose,
+    node: Option<&NodeAddress>,
+    is_tried_once: bool,
+) -> Result<Client, RedisError> {
+    let mut config = config(settings, node)?;
+    config.fail_fast = is_tried_once;
     let command_timeout_ms = match purpose {
         Purpose::Commands => settings.timeout_ms,
         Purpose::BlockingReads { block_ms } => block_ms + settings.timeout_ms,
@@ -70,7 +131,7 @@ pub(super) async fn connect(
             UNRESPONSIVE_TIMEOUT + Duration::from_millis(block_ms)
         }
     };
-    let client = Builder::from_config(config)
+    Builder::from_config(config)
         .with_performance_config(|performance| {
             performance.default_command_timeout = Duration::from_millis(command_timeout_ms);
         })
@@ -86,12 +147,15 @@ pub(super) async fn connect(
             };
             // The library answers every command under way on the connection with such an error,
             // so these are told as unknown outcomes (see `RedisError`). `LOADING` is not one of
-            // them: it passes by itself.
-            connection.reconnect_errors = vec![
-                ReconnectError::ClusterDown,
-                ReconnectError::MasterDown,
-                ReconnectError::ReadOnly,
-            ];
+            // them: it passes by itself. On a Cluster the router follows such replies itself.
+            connection.reconnect_errors = match node {
+                Some(_) => Vec::new(),
+                None => vec![
+                    ReconnectError::ClusterDown,
+                    ReconnectError::MasterDown,
+                    ReconnectError::ReadOnly,
+                ],
+            };
         })
         .set_policy(ReconnectPolicy::new_exponential(
             0,
@@ -100,14 +164,7 @@ pub(super) async fn connect(
             2,
         ))
         .build()
-        .map_err(|e| RedisError::NotRun(e.to_string()))?;
-    let where_to = redacted(&settings.url);
-    match tokio::time::timeout(CONNECT_TIMEOUT, client.init()).await {
-        // The connection task ends with the client; `quit` is called when the engine is closed.
-        Ok(Ok(_task)) => Ok(client),
-        Ok(Err(e)) => Err(RedisError::NotRun(format!("cannot connect to {where_to}: {e}"))),
-        Err(_) => Err(RedisError::NotRun(format!("no connection to {where_to} in time"))),
-    }
+        .map_err(|e| RedisError::NotRun(e.to_string()))
 }
 
 /// The URL without its password.
@@ -120,7 +177,7 @@ fn redacted(url: &str) -> String {
     }
 }
 
-/// What Redis says of itself, as far as Holdfast cares. Of a cluster, one node speaks.
+/// What a Redis says of itself, as far as Holdfast cares.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ServerFacts {
     /// `redis` or `valkey`.
@@ -145,9 +202,8 @@ pub struct ServerFacts {
     pub clients: u64,
 }
 
-/// Asks Redis for its facts.
-pub(super) async fn server_facts(client: &Client) -> Result<ServerFacts, RedisError> {
-    let info: String = client.info(None).await?;
+/// Reads what `INFO` answered.
+pub(super) fn server_facts(info: &str) -> ServerFacts {
     let field = |name: &str| {
         info.lines()
             .find_map(|line| line.strip_prefix(name)?.strip_prefix(':'))
@@ -162,7 +218,7 @@ pub(super) async fn server_facts(client: &Client) -> Result<ServerFacts, RedisEr
     let spoken = field("redis_version");
     let major = spoken.split('.').next().and_then(|part| part.parse().ok()).unwrap_or(0);
     let number = |name: &str| field(name).parse().unwrap_or(0);
-    Ok(ServerFacts {
+    ServerFacts {
         flavor,
         version,
         major,
@@ -173,7 +229,7 @@ pub(super) async fn server_facts(client: &Client) -> Result<ServerFacts, RedisEr
         memory_used_bytes: number("used_memory"),
         memory_limit_bytes: Some(number("maxmemory")).filter(|limit| *limit > 0),
         clients: number("connected_clients"),
-    })
+    }
 }
 
 #[cfg(test)]

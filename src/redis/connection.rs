@@ -8,8 +8,13 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use fred::clients::Client;
+use fred::error::Error;
 use fred::interfaces::ClientLike;
 use fred::prelude::ClientState;
+use fred::types::config::Options;
+use fred::types::{ClusterHash, CustomCommand, Value};
+
+use super::error::RedisError;
 
 /// A connection with calls but without answers for this long is made anew.
 const SILENT_MAX: Duration = Duration::from_millis(1_000);
@@ -18,7 +23,7 @@ const SILENT_MAX: Duration = Duration::from_millis(1_000);
 const ANSWERED: u64 = 0;
 
 pub(super) struct Connection {
-    pub(super) client: Client,
+    client: Client,
     origin: Instant,
     /// When the oldest call without an answer was sent, ms after `origin`; `ANSWERED` if none is.
     silent_since_ms: AtomicU64,
@@ -40,8 +45,58 @@ impl Connection {
         self.client.state() == ClientState::Connected && !self.renewing.load(Ordering::Relaxed)
     }
 
+    /// Sends one command once, and waits for its reply at most so long, or as long as is usual.
+    pub(super) async fn send(
+        &self,
+        name: &'static str,
+        args: Vec<Value>,
+        time_left: Option<Duration>,
+    ) -> Result<Value, Error> {
+        let options = Options {
+            fail_fast: true,
+            max_attempts: Some(1),
+            timeout: time_left,
+            ..Default::default()
+        };
+        self.note_sent();
+        let sent = self.client.with_options(&options).custom(command(name), args).await;
+        self.note_result(sent)
+    }
+
+    /// The same for keys that are being moved to this node.
+    pub(super) async fn send_asking(
+        &self,
+        name: &'static str,
+        args: Vec<Value>,
+    ) -> Result<Value, Error> {
+        // The two are written one right after the other, so that no other command comes between.
+        let pipeline = self.client.pipeline();
+        pipeline.custom::<(), _>(command("ASKING"), Vec::<Value>::new()).await?;
+        pipeline.custom::<(), _>(command(name), args).await?;
+        self.note_sent();
+        let mut replies = pipeline.try_all::<Value>().await;
+        let lost = || Error::new(fred::error::ErrorKind::Protocol, "no reply after ASKING");
+        self.note_result(replies.pop().unwrap_or_else(|| Err(lost())))
+    }
+
+    /// Ends it.
+    pub(super) async fn close(&self) {
+        // A client that is gone already has nothing to quit.
+        let _ = self.client.quit().await;
+    }
+
+    fn note_result(&self, sent: Result<Value, Error>) -> Result<Value, Error> {
+        match &sent {
+            Err(error) if matches!(RedisError::from(error), RedisError::Unknown(_)) => {
+                self.note_given_up();
+            }
+            _ => self.note_answered(),
+        }
+        sent
+    }
+
     /// A call is being sent.
-    pub(super) fn note_sent(&self) {
+    fn note_sent(&self) {
         // Two first calls at once: either's time will do.
         if self.silent_since_ms.load(Ordering::Relaxed) == ANSWERED {
             self.silent_since_ms.store(self.now_ms(), Ordering::Relaxed);
@@ -49,12 +104,12 @@ impl Connection {
     }
 
     /// An answer came, of whatever kind.
-    pub(super) fn note_answered(&self) {
+    fn note_answered(&self) {
         self.silent_since_ms.store(ANSWERED, Ordering::Relaxed);
     }
 
     /// A call was given up: after too long a silence the connection is made anew.
-    pub(super) fn note_given_up(&self) {
+    fn note_given_up(&self) {
         let since_ms = self.silent_since_ms.load(Ordering::Relaxed);
         let silent_ms = self.now_ms().saturating_sub(since_ms);
         if since_ms == ANSWERED || u128::from(silent_ms) < SILENT_MAX.as_millis() {
@@ -78,4 +133,9 @@ impl Connection {
         // Never `ANSWERED`.
         self.origin.elapsed().as_millis() as u64 + 1
     }
+}
+
+/// Every client speaks to one node alone, so the library need not know a command's slot.
+fn command(name: &'static str) -> CustomCommand {
+    CustomCommand::new_static(name, ClusterHash::Custom(0), false)
 }

@@ -1,26 +1,24 @@
 //! Running scripts: one bounded call to one partition, with a deadline by Redis' own clock.
 //!
 //! Promises: a call that is given up never takes effect later than its `not_after`; a script
-//! that Redis forgot is sent again; at most `in_flight_max` scripts are under way; every reply
-//! narrows what we know of Redis' clock.
+//! that Redis forgot is sent again; at most `in_flight_max` scripts are under way on one node; every
+//! reply narrows what we know of that node's clock. Where a partition is served, and over which
+//! connection, [`super::routing`] knows.
 
-use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
-use fred::interfaces::ClientLike;
-use fred::types::config::Options;
-use fred::types::{ClusterHash, CustomCommand, Value};
-use tokio::sync::Semaphore;
+use fred::types::Value;
 
 use super::clock::RedisClock;
 use super::codes::Code;
-use super::connect::{self, Purpose, RedisSettings, ServerFacts};
-use super::connection::Connection;
+use super::connect::RedisSettings;
 use super::error::RedisError;
 use super::keys::Keys;
 use super::replication::Replication;
 use super::reply::{self, Answer};
+use super::routing::Router;
 use super::scripts::{Script, Scripts};
 use crate::domain::Partition;
 
@@ -39,12 +37,8 @@ pub struct Engine {
 struct Inner {
     settings: RedisSettings,
     keys: Keys,
-    connections: Vec<Connection>,
-    next_connection: AtomicUsize,
+    router: Arc<Router>,
     scripts: Scripts,
-    /// One clock a partition: on a cluster each may live on another node.
-    clocks: Vec<RedisClock>,
-    in_flight: Semaphore,
     observer: Arc<dyn Observer>,
     /// Who asks replicas, where that is configured.
     replication: OnceLock<Replication>,
@@ -56,11 +50,6 @@ struct Inner {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct NotAfter(pub i64);
 
-/// The slot of a partition's keys.
-fn slot(keys: &Keys, partition: Partition) -> u16 {
-    fred::util::redis_keyslot(keys.log(partition).as_bytes())
-}
-
 impl Engine {
     /// Connects. Errors name what is wrong with the URL or the server.
     pub async fn connect(
@@ -68,18 +57,10 @@ impl Engine {
         scripts: Scripts,
         observer: Arc<dyn Observer>,
     ) -> Result<Self, RedisError> {
-        let mut connections = Vec::with_capacity(settings.clients);
-        for _ in 0..settings.clients.max(1) {
-            let client = connect::connect(&settings, Purpose::Commands).await?;
-            connections.push(Connection::new(client));
-        }
         let keys = Keys::new(&settings.namespace, settings.partitions);
         let inner = Inner {
-            clocks: keys.all_partitions().map(|_| RedisClock::default()).collect(),
-            in_flight: Semaphore::new(settings.in_flight_max),
+            router: Router::connect(settings.clone(), &keys).await?,
             keys,
-            connections,
-            next_connection: AtomicUsize::new(0),
             scripts,
             observer,
             settings,
@@ -99,24 +80,18 @@ impl Engine {
         &self.inner.settings
     }
 
-    /// How many calls are under way.
+    pub(super) fn router(&self) -> &Arc<Router> {
+        &self.inner.router
+    }
+
+    /// How many calls are under way, on all nodes.
     pub fn in_flight(&self) -> usize {
-        self.inner.settings.in_flight_max - self.inner.in_flight.available_permits()
+        self.inner.router.nodes().iter().map(|one| one.0.in_flight()).sum()
     }
 
     /// What we know of the clock of a partition's node.
     pub fn clock(&self, partition: Partition) -> &RedisClock {
-        &self.inner.clocks[usize::from(partition.0)]
-    }
-
-    /// Redis' facts, for the check at start.
-    pub async fn server_facts(&self) -> Result<ServerFacts, RedisError> {
-        connect::server_facts(&self.connection()?.client).await
-    }
-
-    /// Whether Redis answers within the command bound.
-    pub async fn ping(&self) -> Result<(), RedisError> {
-        self.redis_time_ms(Partition(0)).await.map(|_| ())
+        self.inner.router.clock(partition)
     }
 
     /// Redis' time, Unix ms, asked now.
@@ -127,10 +102,7 @@ impl Engine {
 
     /// Ends all connections.
     pub async fn close(&self) {
-        for connection in &self.inner.connections {
-            // A client that is gone already has nothing to quit.
-            let _ = connection.client.quit().await;
-        }
+        self.inner.router.close().await;
     }
 
     pub(super) fn replication(&self) -> Option<&Replication> {
@@ -227,15 +199,16 @@ impl Engine {
         keys: Vec<String>,
         args: Vec<Value>,
     ) -> Result<Answer, RedisError> {
-        let _permit = self
-            .inner
-            .in_flight
-            .try_acquire()
-            .map_err(|_| RedisError::NotRun("too many calls under way".into()))?;
-        let sent = Instant::now();
+        let (router, sent) = (&self.inner.router, Instant::now());
+        let node = router.node(partition)?;
+        let _place = node.enter()?;
+        let changes = router.changes(partition);
         let value = self.bounded(self.evaluate(script, partition, keys, args)).await?;
         let answer = reply::parse(value)?;
-        self.clock(partition).observe(sent, Instant::now(), answer.now_ms);
+        // The clock of a node that served it before is another one.
+        if changes == router.changes(partition) {
+            self.clock(partition).observe(sent, Instant::now(), answer.now_ms);
+        }
         Ok(answer)
     }
 
@@ -252,11 +225,11 @@ impl Engine {
         values.push(Value::from(keys.len() as i64));
         values.extend(keys.into_iter().map(Value::from));
         values.extend(args);
-        match self.send("EVALSHA", partition, values.clone()).await {
+        match self.inner.router.send("EVALSHA", partition, &values).await {
             Err(RedisError::Unexpected(text)) if text.contains("NOSCRIPT") => {
                 // Redis forgot the script (restart, SCRIPT FLUSH): EVAL also teaches it again.
                 values[0] = Value::from(assembled.text.as_str());
-                self.send("EVAL", partition, values).await
+                self.inner.router.send("EVAL", partition, &values).await
             }
             other => other,
         }
@@ -269,7 +242,7 @@ impl Engine {
         partition: Partition,
         args: Vec<Value>,
     ) -> Result<Value, RedisError> {
-        self.bounded(self.send(name, partition, args)).await
+        self.bounded(self.inner.router.send(name, partition, &args)).await
     }
 
     async fn bounded(
@@ -282,36 +255,6 @@ impl Engine {
             Ok(result) => result,
             Err(_) => Err(RedisError::Unknown("no reply in time".into())),
         }
-    }
-
-    async fn send(
-        &self,
-        name: &'static str,
-        partition: Partition,
-        args: Vec<Value>,
-    ) -> Result<Value, RedisError> {
-        let connection = self.connection()?;
-        let hash = ClusterHash::Custom(slot(self.keys(), partition));
-        let options = Options { fail_fast: true, max_attempts: Some(1), ..Default::default() };
-        let command = CustomCommand::new_static(name, hash, false);
-        connection.note_sent();
-        let result = connection.client.with_options(&options).custom(command, args).await;
-        let result = result.map_err(RedisError::from);
-        match &result {
-            Err(RedisError::Unknown(_)) => connection.note_given_up(),
-            _ => connection.note_answered(),
-        }
-        result
-    }
-
-    /// The next connection that is up, in turn.
-    fn connection(&self) -> Result<&Connection, RedisError> {
-        let connections = &self.inner.connections;
-        let turn = self.inner.next_connection.fetch_add(1, Ordering::Relaxed);
-        (0..connections.len())
-            .map(|step| &connections[(turn.wrapping_add(step)) % connections.len()])
-            .find(|connection| connection.is_up())
-            .ok_or_else(|| RedisError::NotRun("not connected".into()))
     }
 
     fn timeout(&self) -> Duration {

@@ -15,8 +15,8 @@ pub enum RedisError {
 }
 
 /// Error replies that Redis gives before a script runs.
-const REFUSED_BEFORE_RUN: [&str; 7] =
-    ["LOADING", "OOM", "MISCONF", "NOREPLICAS", "BUSY ", "TRYAGAIN", "NOAUTH"];
+const REFUSED_BEFORE_RUN: [&str; 9] =
+    ["LOADING", "OOM", "MISCONF", "NOREPLICAS", "BUSY ", "TRYAGAIN", "NOAUTH", "MOVED ", "ASK "];
 
 /// Error replies upon which the client library connects anew, and gives them to every command
 /// under way on that connection: to some that Redis did run.
@@ -24,6 +24,12 @@ const SPREAD_TO_OTHERS: [&str; 3] = ["READONLY", "MASTERDOWN", "CLUSTERDOWN"];
 
 impl From<fred::error::Error> for RedisError {
     fn from(error: fred::error::Error) -> Self {
+        RedisError::from(&error)
+    }
+}
+
+impl From<&fred::error::Error> for RedisError {
+    fn from(error: &fred::error::Error) -> Self {
         use fred::error::ErrorKind;
         let text = error.to_string();
         if REFUSED_BEFORE_RUN.iter().any(|prefix| error.details().starts_with(prefix)) {

@@ -2,13 +2,15 @@
 //! member of a consumer group.
 //!
 //! On one Redis a single connection reads all partitions; on a cluster, where a read cannot span
-//! slots, each partition has a reader of its own. A *lane* is what one reader reads.
+//! slots, each partition has a reader of its own, connected to the node that serves it. A *lane* is
+//! what one reader reads. A reader ends with an error when its partition has come to another node;
+//! the next one connects there.
 
 use fred::clients::Client;
 use fred::interfaces::ClientLike;
 use fred::types::{ClusterHash, CustomCommand, Value};
 
-use super::connect::{self, Purpose};
+use super::connect::{self, NodeAddress, Purpose};
 use super::engine::Engine;
 use super::error::RedisError;
 use super::log::{Read, entries, flat_map};
@@ -17,7 +19,10 @@ use crate::domain::{LogId, Partition};
 
 /// A connection of its own for blocking reads of one lane.
 pub struct LaneReader {
+    engine: Engine,
     client: Client,
+    /// The Cluster's node that it reads from.
+    node: Option<NodeAddress>,
     block_ms: u64,
     partitions: Vec<(Partition, String)>,
 }
@@ -33,15 +38,20 @@ impl Engine {
     }
 
     /// Opens a reader of its own connection; reads wait at most `block_ms` for news.
+    ///
+    /// # Errors
+    /// If the lane's node does not answer; at once, if it is known to be gone.
     pub async fn lane_reader(
         &self,
         lane: &[Partition],
         block_ms: u64,
     ) -> Result<LaneReader, RedisError> {
-        let client = connect::connect(self.settings(), Purpose::BlockingReads { block_ms }).await?;
+        let first = *lane.first().ok_or_else(|| unexpected("a lane without partitions".into()))?;
+        let (purpose, node) = (Purpose::BlockingReads { block_ms }, self.router().address(first)?);
+        let client = connect::connect(self.settings(), purpose, node.as_ref()).await?;
         let partitions =
             lane.iter().map(|partition| (*partition, self.keys().log(*partition))).collect();
-        Ok(LaneReader { client, block_ms, partitions })
+        Ok(LaneReader { engine: self.clone(), client, node, block_ms, partitions })
     }
 }
 
@@ -96,10 +106,29 @@ impl LaneReader {
         args.push(Value::from("STREAMS"));
         args.extend(self.partitions.iter().map(|(_, key)| Value::from(key.as_str())));
         args.extend(ids.into_iter().map(Value::from));
-        let slot = fred::util::redis_keyslot(self.partitions[0].1.as_bytes());
-        let command = CustomCommand::new_static(name, ClusterHash::Custom(slot), true);
-        let reply: Value = self.client.custom(command, args).await?;
-        self.parse_streams(reply)
+        self.is_served_here()?;
+        // The client speaks to one node alone: the library need not know the slot.
+        let command = CustomCommand::new_static(name, ClusterHash::Custom(0), true);
+        match self.client.custom(command, args).await {
+            Ok(reply) => self.parse_streams(reply),
+            Err(error) => {
+                if let (Some(node), Some((partition, _))) = (&self.node, self.partitions.first()) {
+                    self.engine.router().note_read_failed(*partition, node, &error);
+                }
+                Err(error.into())
+            }
+        }
+    }
+
+    /// Refuses to read on from a node that does not serve the partition any more.
+    fn is_served_here(&self) -> Result<(), RedisError> {
+        let (Some(node), Some((partition, _))) = (&self.node, self.partitions.first()) else {
+            return Ok(());
+        };
+        match self.engine.router().node(*partition)?.address() {
+            Some(address) if address == node => Ok(()),
+            _ => Err(RedisError::NotRun(format!("{partition} is not served by {node} any more"))),
+        }
     }
 
     /// Reads `{key: entries}`, as a list of pairs (RESP2) or a map (RESP3); nil is no news.

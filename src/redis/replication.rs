@@ -16,20 +16,20 @@
 //! cannot tell is a primary that is cut off and still takes scripts while the lane has found its
 //! successor; `min-replicas-to-write` on the server ends that.
 
+use std::sync::Arc;
 use std::time::Duration;
 
-use fred::interfaces::ClientLike;
-use fred::types::config::Options;
-use fred::types::{ClusterHash, CustomCommand, Value};
+use fred::types::Value;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::timeout;
 
 use super::calls::{args, new_nonce};
-use super::connect::{self, Purpose};
+use super::connect::{self, NodeAddress, Purpose, RedisSettings};
 use super::connection::Connection;
 use super::engine::Engine;
 use super::error::RedisError;
 use super::reply::integer;
+use super::routing::Router;
 use crate::domain::Partition;
 
 /// Callers of one round.
@@ -62,12 +62,18 @@ impl Engine {
         for partitions in self.lanes() {
             let bound_ms = bound.as_millis() as u64;
             let purpose = Purpose::BlockingReads { block_ms: bound_ms };
-            let client = connect::connect(self.settings(), purpose).await?;
             let key = self.keys().replication(partitions[0]);
-            let slot = fred::util::redis_keyslot(key.as_bytes());
-            let (connection, name) = (Connection::new(client), new_nonce());
-            let lane = Lane { connection, key, slot, replicas, bound_ms, name };
-            lane.name_connection().await?;
+            let router = self.router().clone();
+            let (settings, partition) = (self.settings().clone(), partitions[0]);
+            let mut lane =
+                Lane { router, settings, purpose, partition, key, replicas, bound_ms, own: None };
+            match lane.connect_now().await {
+                // One node of a cluster may be gone.
+                Err(error) if self.settings().is_cluster() => {
+                    tracing::warn!(%error, %partition, "replicas are asked once its node is back");
+                }
+                connected => connected?,
+            }
             let (asks, asked) = mpsc::channel(waiters_max);
             // It ends with the engine, which has the only sender.
             tokio::spawn(lane.run(asked));
@@ -88,17 +94,27 @@ impl Engine {
 }
 
 struct Lane {
-    connection: Connection,
+    router: Arc<Router>,
+    settings: RedisSettings,
+    purpose: Purpose,
+    /// The first of those it asks for.
+    partition: Partition,
     key: String,
-    slot: u16,
     replicas: u32,
     bound_ms: u64,
-    /// Of the connection.
+    own: Option<Named>,
+}
+
+/// A connection that has a name.
+struct Named {
+    connection: Connection,
     name: String,
+    /// The Cluster's node that it leads to.
+    node: Option<NodeAddress>,
 }
 
 impl Lane {
-    async fn run(self, mut asked: mpsc::Receiver<oneshot::Sender<bool>>) {
+    async fn run(mut self, mut asked: mpsc::Receiver<oneshot::Sender<bool>>) {
         let mut round = Vec::new();
         while asked.recv_many(&mut round, ROUND_MAX).await > 0 {
             let replicated = self.round().await.unwrap_or_else(|error| {
@@ -110,37 +126,58 @@ impl Lane {
                 let _ = answer.send(replicated);
             }
         }
-        // A client that is gone already has nothing to quit.
-        let _ = self.connection.client.quit().await;
+        if let Some(own) = self.own {
+            own.connection.close().await;
+        }
     }
 
     /// Whether the replicas have all that was written before this call.
-    async fn round(&self) -> Result<bool, RedisError> {
-        self.send("SET", args![self.key.as_str(), "1"]).await?;
+    async fn round(&mut self) -> Result<bool, RedisError> {
+        let node = self.router.address(self.partition)?;
+        let Some(own) = self.own.as_ref().filter(|own| own.node == node) else {
+            // Scripts of before this connection may have run on another node.
+            self.connect(node).await?;
+            return Ok(false);
+        };
+        send(&own.connection, "SET", args![self.key.as_str(), "1"]).await?;
         let wait = args![i64::from(self.replicas), self.bound_ms as i64];
-        let have = integer(&self.send("WAIT", wait).await?)?;
-        let name = self.send("CLIENT", args!["GETNAME"]).await?;
-        if name.as_str().as_deref() == Some(self.name.as_str()) {
+        let have = integer(&send(&own.connection, "WAIT", wait).await?)?;
+        let name = send(&own.connection, "CLIENT", args!["GETNAME"]).await?;
+        if name.as_str().as_deref() == Some(own.name.as_str()) {
             return Ok(have >= i64::from(self.replicas));
         }
-        self.name_connection().await?;
+        own.name_connection().await?;
         Ok(false)
     }
 
-    async fn name_connection(&self) -> Result<(), RedisError> {
-        self.send("CLIENT", args!["SETNAME", self.name.as_str()]).await.map(drop)
+    async fn connect_now(&mut self) -> Result<(), RedisError> {
+        let node = self.router.address(self.partition)?;
+        self.connect(node).await
     }
 
-    async fn send(&self, name: &'static str, args: Vec<Value>) -> Result<Value, RedisError> {
-        let command = CustomCommand::new_static(name, ClusterHash::Custom(self.slot), false);
-        let options = Options { fail_fast: true, max_attempts: Some(1), ..Default::default() };
-        self.connection.note_sent();
-        let result = self.connection.client.with_options(&options).custom(command, args).await;
-        let result = result.map_err(RedisError::from);
-        match &result {
-            Err(RedisError::Unknown(_)) => self.connection.note_given_up(),
-            _ => self.connection.note_answered(),
+    /// Connects, under a new name, to the node that serves the partition.
+    async fn connect(&mut self, node: Option<NodeAddress>) -> Result<(), RedisError> {
+        if let Some(old) = self.own.take() {
+            old.connection.close().await;
         }
-        result
+        let client = connect::connect(&self.settings, self.purpose, node.as_ref()).await?;
+        let named = Named { connection: Connection::new(client), name: new_nonce(), node };
+        named.name_connection().await?;
+        self.own = Some(named);
+        Ok(())
     }
+}
+
+impl Named {
+    async fn name_connection(&self) -> Result<(), RedisError> {
+        send(&self.connection, "CLIENT", args!["SETNAME", self.name.as_str()]).await.map(drop)
+    }
+}
+
+async fn send(
+    connection: &Connection,
+    name: &'static str,
+    args: Vec<Value>,
+) -> Result<Value, RedisError> {
+    connection.send(name, args, None).await.map_err(RedisError::from)
 }

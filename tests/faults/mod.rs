@@ -1,5 +1,6 @@
 //! What breaks: servers frozen, killed and restarted under a running sale.
 
+mod cluster;
 mod http;
 mod mongodb_away;
 mod redis_away;

@@ -68,6 +68,11 @@ impl Place {
         Place { redis_url: redis.url(), mongodb_url: mongodb.url(), name: unique_name() }
     }
 
+    /// The same for Redis at this URL.
+    pub fn at(redis_url: String, mongodb: &Server) -> Self {
+        Place { redis_url, mongodb_url: mongodb.url(), name: unique_name() }
+    }
+
     /// On the servers that all tests share, whichever Redis there is.
     pub fn shared() -> Self {
         let flavor = if available(Flavor::Redis) { Flavor::Redis } else { Flavor::Valkey };

@@ -1,6 +1,7 @@
 //! What the tests share, named for what it stands for.
 
 pub mod api;
+pub mod cluster;
 pub mod counts;
 pub mod ctl;
 pub mod engine;

@@ -128,6 +128,11 @@ impl Server {
         *self.child.lock().unwrap() = started.expect("it starts again");
     }
 
+    /// Whether its process is there, frozen or not.
+    pub fn is_running(&self) -> bool {
+        self.child.lock().unwrap().try_wait().is_ok_and(|ended| ended.is_none())
+    }
+
     fn signal(&self, name: &str) {
         let pid = self.child.lock().unwrap().id().to_string();
         let status = Command::new("kill").args([&format!("-{name}"), &pid]).status().unwrap();
@@ -191,14 +196,24 @@ pub fn available(flavor: Flavor) -> bool {
     there
 }
 
+/// A Redis in Cluster mode that has no slots and knows no other node yet.
+pub fn private_cluster_node() -> Server {
+    start_changed("redis", &["--cluster"], false, |spec| spec["post_start"] = Value::Null)
+}
+
 fn start(kind: &str, args: &[&str], cluster: bool) -> Server {
+    start_changed(kind, args, cluster, |_| {})
+}
+
+fn start_changed(kind: &str, args: &[&str], cluster: bool, change: impl Fn(&mut Value)) -> Server {
     let try_once = |_| {
         let port = free_port().to_string();
         let dir = state_dir().join(format!("{kind}-{port}"));
         let dir_text = dir.to_str().expect("a UTF-8 path");
         let mut all = vec!["spec", kind, "--port", &port, "--dir", dir_text];
         all.extend(args);
-        let spec = services(&all);
+        let mut spec = services(&all);
+        change(&mut spec);
         started(&spec).map(|child| Server { spec, child: Mutex::new(child), cluster })
     };
     (0..STARTS_MAX).find_map(try_once).expect("a server starts")

@@ -1,0 +1,81 @@
+//! The nodes that serve partitions, each by itself: whether it answers, and what it says of itself.
+//! One Redis is one node.
+
+use std::sync::Arc;
+
+use futures_util::future::join_all;
+
+use super::connect::{ServerFacts, server_facts};
+use super::engine::Engine;
+use super::error::RedisError;
+use super::reply::text;
+use super::routing::Node;
+use crate::domain::Partition;
+
+/// What was asked of each node.
+#[derive(Clone, Debug)]
+pub struct NodeAnswer<T> {
+    /// Where it is; `redis` where there is one alone.
+    pub node: String,
+    /// How many partitions it serves.
+    pub partitions: usize,
+    /// What it answered.
+    pub answer: Result<T, RedisError>,
+}
+
+impl Engine {
+    /// Whether each node that serves partitions answers within the command bound; all are asked at
+    /// the same time.
+    pub async fn ping_nodes(&self) -> Vec<NodeAnswer<()>> {
+        let nodes = self.router().nodes();
+        let asks: Vec<_> = nodes.iter().map(|one| self.redis_time_ms(one.1)).collect();
+        let answers = join_all(asks).await;
+        let answers = answers.into_iter().map(|answer| answer.map(|_| ()));
+        nodes.into_iter().zip(answers).map(answer_of).collect()
+    }
+
+    /// What each node that serves partitions says of itself; all are asked at the same time.
+    pub async fn nodes_facts(&self) -> Vec<NodeAnswer<ServerFacts>> {
+        let nodes = self.router().nodes();
+        let asks: Vec<_> =
+            nodes.iter().map(|one| self.command("INFO", one.1, Vec::new())).collect();
+        let answers = join_all(asks).await;
+        let facts = answers.into_iter().map(|info| Ok(server_facts(&text(Some(info?))?)));
+        nodes.into_iter().zip(facts).map(answer_of).collect()
+    }
+
+    /// Whether any node answers within the command bound.
+    ///
+    /// # Errors
+    /// Why one does not, if none does.
+    pub async fn ping(&self) -> Result<(), RedisError> {
+        let answers = self.ping_nodes().await;
+        any(answers)
+    }
+
+    /// The facts of one node that answers.
+    ///
+    /// # Errors
+    /// Why one does not, if none does.
+    pub async fn server_facts(&self) -> Result<ServerFacts, RedisError> {
+        any(self.nodes_facts().await)
+    }
+}
+
+fn answer_of<T>(
+    ((node, _, partitions), answer): ((Arc<Node>, Partition, usize), Result<T, RedisError>),
+) -> NodeAnswer<T> {
+    NodeAnswer { node: node.to_string(), partitions, answer }
+}
+
+/// The first answer of any node.
+fn any<T>(answers: Vec<NodeAnswer<T>>) -> Result<T, RedisError> {
+    let mut error = RedisError::NotRun("no node serves anything".into());
+    for one in answers {
+        match one.answer {
+            Ok(answer) => return Ok(answer),
+            Err(why) => error = why,
+        }
+    }
+    Err(error)
+}

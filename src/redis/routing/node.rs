@@ -1,0 +1,115 @@
+//! One Redis: its connections for commands, used in turn, and a bound of the calls under way on
+//! them.
+
+use std::fmt;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use futures_util::future::join_all;
+use tokio::sync::{Semaphore, SemaphorePermit};
+use tokio::time::{sleep, timeout};
+
+use crate::redis::connect::{self, NodeAddress, Purpose, RedisSettings};
+use crate::redis::connection::Connection;
+use crate::redis::error::RedisError;
+
+/// Pause between looks whether a node is connected.
+const CONNECTED_STEP: Duration = Duration::from_millis(5);
+
+/// One Redis.
+pub struct Node {
+    /// `None`: whatever the URL leads to, one Redis or the primary that Sentinels name.
+    address: Option<NodeAddress>,
+    connections: Vec<Connection>,
+    next: AtomicUsize,
+    in_flight: Semaphore,
+    in_flight_max: usize,
+}
+
+impl Node {
+    /// The Redis that the URL leads to, connected.
+    pub async fn connected(settings: &RedisSettings) -> Result<Self, RedisError> {
+        let mut connections = Vec::with_capacity(settings.clients);
+        for _ in 0..settings.clients.max(1) {
+            let client = connect::connect(settings, Purpose::Commands, None).await?;
+            connections.push(Connection::new(client));
+        }
+        Ok(Node::of(settings, None, connections))
+    }
+
+    /// A Cluster's node, which connects in the background, on this thread's runtime, and for ever.
+    pub fn connecting(settings: &RedisSettings, address: NodeAddress) -> Result<Self, RedisError> {
+        let connections: Result<Vec<Connection>, RedisError> = (0..settings.clients.max(1))
+            .map(|_| connect::connect_later(settings, &address).map(Connection::new))
+            .collect();
+        Ok(Node::of(settings, Some(address), connections?))
+    }
+
+    fn of(
+        settings: &RedisSettings,
+        address: Option<NodeAddress>,
+        connections: Vec<Connection>,
+    ) -> Self {
+        Node {
+            address,
+            connections,
+            next: AtomicUsize::new(0),
+            in_flight: Semaphore::new(settings.in_flight_max),
+            in_flight_max: settings.in_flight_max,
+        }
+    }
+
+    /// Where a Cluster's node is.
+    pub fn address(&self) -> Option<&NodeAddress> {
+        self.address.as_ref()
+    }
+
+    /// A place among the calls under way.
+    pub fn enter(&self) -> Result<SemaphorePermit<'_>, RedisError> {
+        self.in_flight
+            .try_acquire()
+            .map_err(|_| RedisError::NotRun("too many calls under way".into()))
+    }
+
+    /// How many calls are under way.
+    pub fn in_flight(&self) -> usize {
+        self.in_flight_max - self.in_flight.available_permits()
+    }
+
+    /// The next connection that is up, in turn.
+    pub fn connection(&self) -> Option<&Connection> {
+        let turn = self.next.fetch_add(1, Ordering::Relaxed);
+        (0..self.connections.len())
+            .map(|step| &self.connections[(turn.wrapping_add(step)) % self.connections.len()])
+            .find(|connection| connection.is_up())
+    }
+
+    /// Whether a call could be sent.
+    pub fn is_up(&self) -> bool {
+        self.connections.iter().any(Connection::is_up)
+    }
+
+    /// Waits until it is, at most so long; whether it is.
+    pub async fn is_up_within(&self, bound: Duration) -> bool {
+        let connected = async {
+            while !self.is_up() {
+                sleep(CONNECTED_STEP).await;
+            }
+        };
+        timeout(bound, connected).await.is_ok()
+    }
+
+    /// Ends its connections.
+    pub async fn close(&self) {
+        join_all(self.connections.iter().map(Connection::close)).await;
+    }
+}
+
+impl fmt::Display for Node {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.address {
+            Some(address) => address.fmt(f),
+            None => f.write_str("redis"),
+        }
+    }
+}
