@@ -10,7 +10,7 @@ use super::state::Call;
 /// Lines of one period; the others are counted and told with the next one.
 const LINES_MAX: u32 = 10;
 /// The period.
-const PERIOD: Duration = Duration::from_secs(1);
+const PERIOD: Duration = Duration::from_secs(10);
 
 /// What was logged in the current period, in this process.
 static BUDGET: Mutex<Budget> = Mutex::new(Budget { since: None, lines: 0, unlogged: 0 });

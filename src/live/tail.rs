@@ -13,6 +13,7 @@ use tracing::warn;
 
 use crate::domain::{Entry, LogId, Partition};
 use crate::redis::{Engine, LaneReader, Read, RedisError};
+use crate::telemetry::warn_repeated;
 
 /// Longest wait of one read, ms.
 const BLOCK_MS: u64 = 1_000;
@@ -76,7 +77,7 @@ pub async fn follow(
         let mut places = None;
         loop {
             if let Err(error) = follow_connected(&engine, &lane, &mut places, &mut hears).await {
-                warn!(%error, "the tail lost its connection");
+                warn_repeated!(%error, "the tail lost its connection");
             }
             hears.connected(&lane, false);
             tokio::time::sleep(PAUSE_AFTER_ERROR).await;

@@ -15,6 +15,7 @@ use fred::types::config::Options;
 use fred::types::{ClusterHash, CustomCommand, Value};
 
 use super::error::RedisError;
+use crate::telemetry::warn_repeated;
 
 /// A connection with calls but without answers for this long is made anew.
 const SILENT_MAX: Duration = Duration::from_millis(1_000);
@@ -120,7 +121,7 @@ impl Connection {
         }
         self.note_answered();
         let (client, renewing) = (self.client.clone(), self.renewing.clone());
-        tracing::warn!(silent_ms, "redis is silent; connecting anew");
+        warn_repeated!(silent_ms, "redis is silent; connecting anew");
         tokio::spawn(async move {
             // Tries for ever, as the reconnection policy says; ends early if the client is quit.
             let renewed = client.force_reconnection().await;

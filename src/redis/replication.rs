@@ -31,6 +31,7 @@ use super::error::RedisError;
 use super::reply::integer;
 use super::routing::Router;
 use crate::domain::Partition;
+use crate::telemetry::warn_repeated;
 
 /// Callers of one round.
 const ROUND_MAX: usize = 10_000;
@@ -70,7 +71,7 @@ impl Engine {
             match lane.connect_now().await {
                 // One node of a cluster may be gone.
                 Err(error) if self.settings().is_cluster() => {
-                    tracing::warn!(%error, %partition, "replicas are asked once its node is back");
+                    warn_repeated!(%error, %partition, "replicas are asked once its node is back");
                 }
                 connected => connected?,
             }

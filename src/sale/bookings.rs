@@ -10,6 +10,7 @@ use crate::config::fault::FaultStep;
 use crate::domain::{Booking, BookingId, Durability, Event, Outcome, Status, UserId};
 use crate::redis::{Answer, Code, SettleCall, new_nonce};
 use crate::telemetry::trace;
+use crate::telemetry::warn_repeated;
 
 /// Calls of one request: the first, and again after a refreshed event.
 const TRIES_MAX: u32 = 2;
@@ -235,12 +236,12 @@ impl Sale {
         match self.inner.engine.settle(&call).await {
             Ok(answer) if answer.code == Code::Ok => {
                 if let Err(error) = archive.cancel_settled(id).await {
-                    tracing::warn!(booking_id = %id, %error, "a cancellation is settled once more");
+                    warn_repeated!(booking_id = %id, %error, "a cancellation is settled once more");
                 }
                 booked(answer, event)
             }
             other => {
-                tracing::warn!(booking_id = %id, ?other, "redis follows a cancellation later");
+                warn_repeated!(booking_id = %id, ?other, "redis follows a cancellation later");
                 Ok(view(archived, event, unix_now_ms()))
             }
         }

@@ -22,6 +22,7 @@ use crate::domain::{Booking, BookingId, Event, IntentState, Status};
 use crate::live::Waiter;
 use crate::redis::{AbortMode, Answer, Code, NotAfter, RedisError, new_nonce};
 use crate::telemetry::trace;
+use crate::telemetry::warn_repeated;
 
 /// Commit calls of one confirmation: the first, and again under a newer generation. After a lost
 /// reply [`super::unfinished`] goes on.
@@ -119,7 +120,7 @@ impl Sale {
         let mode = AbortMode::Nonce { nonce, not_before };
         let aborted = self.inner.engine.confirm_abort(event.generation, booking.id, &mode).await;
         if !matches!(&aborted, Ok(answer) if answer.code == Code::Ok) {
-            tracing::warn!(booking_id = %booking.id, ?aborted, "an unused lease stays");
+            warn_repeated!(booking_id = %booking.id, ?aborted, "an unused lease stays");
         }
     }
 

@@ -14,6 +14,7 @@ use super::{EventView, Sale, SaleError, SeatMap, unix_now_ms};
 use crate::domain::{Event, EventId, EventStatus, LoadState, SeatId, SeatState, alternatives};
 use crate::live::View;
 use crate::redis::Detail;
+use crate::telemetry::warn_repeated;
 
 /// How long a view that is not fresh is waited for before Redis is asked.
 const FRESH_WAIT: Duration = Duration::from_millis(200);
@@ -200,7 +201,7 @@ impl Sale {
             }
             Ok(_) => {}
             Err(error) => {
-                tracing::warn!(event_id = event.0, %error, "overdue holds are not released");
+                warn_repeated!(event_id = event.0, %error, "overdue holds are not released");
             }
         }
     }

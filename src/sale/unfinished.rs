@@ -25,6 +25,7 @@ use super::catalogue::Catalogue;
 use super::paying::Cashier;
 use crate::domain::{BookingId, EventId};
 use crate::redis::{AbortMode, Code, Engine, NotAfter, RedisError};
+use crate::telemetry::warn_repeated;
 
 /// Tries under way at the same time.
 const TRIES_AT_ONCE_MAX: usize = 64;
@@ -136,7 +137,9 @@ impl Unfinished {
                 let unfinished = self.clone();
                 self.inner.runtime.spawn(async move { unfinished.run(call, place).await });
             }
-            Err(_) => warn!(?call, "too many unfinished calls; this one is left to its deadline"),
+            Err(_) => {
+                warn_repeated!(?call, "too many unfinished calls; this one is left to its deadline")
+            }
         }
         self.tell_length();
     }

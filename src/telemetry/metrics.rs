@@ -14,8 +14,8 @@ use prometheus::{
     Opts, Registry, TextEncoder,
 };
 
-use super::panics;
 use super::striped::{self, StripedCounter, StripedCounterVec, StripedGauge, StripedHistogramVec};
+use super::{panics, repeated};
 
 /// Bounds of HTTP answers, seconds: refusals take tens of microseconds, confirmations seconds.
 const HTTP_SECONDS: &[f64] =
@@ -252,6 +252,8 @@ metrics! {
     restore_seconds: HistogramVec = "holdfast_restore_seconds" [] RESTORE_SECONDS
         "Time of one event's repair.";
 
+    warnings_left_out: IntCounter = "holdfast_warnings_left_out_total" [] NO_BUCKETS
+        "Warnings that were not logged because the same one was, a moment before.";
     build_info: IntGaugeVec = "holdfast_build_info" ["service", "version"] NO_BUCKETS
         "Always 1: which build this is.";
 }
@@ -290,6 +292,8 @@ impl Metrics {
     /// All metrics in Prometheus' text format.
     pub fn render(&self) -> String {
         self.panics.inc_by(panics::total().saturating_sub(self.panics.get()));
+        let left_out = repeated::left_out().saturating_sub(self.warnings_left_out.get());
+        self.warnings_left_out.inc_by(left_out);
         let families = self.registry.gather();
         TextEncoder::new().encode_to_string(&families).unwrap_or_else(|error| {
             tracing::error!(%error, "metrics cannot be rendered");

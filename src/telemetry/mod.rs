@@ -3,8 +3,10 @@
 pub mod logs;
 pub mod metrics;
 mod panics;
+pub mod repeated;
 pub mod striped;
 pub mod trace;
 
 pub use metrics::Metrics;
+pub(crate) use repeated::warn_repeated;
 pub use trace::TraceContext;

@@ -12,7 +12,7 @@ use std::time::Duration;
 use futures_util::{StreamExt, stream};
 use jiff::Timestamp;
 use tokio::time::sleep;
-use tracing::{error, warn};
+use tracing::error;
 
 use super::Worker;
 use crate::backoff::Backoff;
@@ -20,6 +20,7 @@ use crate::config::fault::FaultStep;
 use crate::domain::{Kind, LogId, Outcome, Partition};
 use crate::redis::{Read, WORKER_GROUP};
 use crate::sale::archiving::{Judged, Settled};
+use crate::telemetry::warn_repeated;
 
 /// Settlements of one batch under way at a time.
 const SETTLES_AT_ONCE_MAX: usize = 64;
@@ -125,7 +126,7 @@ impl Worker {
                 // It is due in any case, once its lease has lapsed: this is sooner.
                 let now_ms = Timestamp::now().as_millisecond();
                 if let Err(error) = self.archive.intent_due(id, now_ms).await {
-                    warn!(booking_id = %id, %error, "its money goes back later");
+                    warn_repeated!(booking_id = %id, %error, "its money goes back later");
                 }
             }
             (index, settled)
@@ -140,7 +141,7 @@ impl Worker {
         let deliveries = batch.deliveries.get(&(read.partition, read.id)).copied().unwrap_or(1);
         let (partition, id) = (read.partition.0, read.id);
         if deliveries < i64::from(self.config.worker_deliveries_max) {
-            warn!(partition, %id, deliveries, why, "an entry failed and is tried again");
+            warn_repeated!(partition, %id, deliveries, why, "an entry failed and is tried again");
             return false;
         }
         match self.engine.park(read.partition, read, why).await {
@@ -149,7 +150,7 @@ impl Worker {
                 true
             }
             Err(error) => {
-                warn!(partition, %id, %error, "an entry cannot be parked now");
+                warn_repeated!(partition, %id, %error, "an entry cannot be parked now");
                 false
             }
         }
@@ -166,7 +167,7 @@ impl Worker {
                 match self.engine.acknowledge(partition, WORKER_GROUP, &ids).await {
                     Ok(_) => break,
                     Err(error) => {
-                        warn!(%error, attempt, partition = partition.0, "no acknowledgement");
+                        warn_repeated!(%error, attempt, partition = partition.0, "no acknowledgement");
                         sleep(backoff.pause()).await;
                     }
                 }

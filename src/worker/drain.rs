@@ -10,7 +10,7 @@ use std::collections::HashMap;
 use std::time::Duration;
 
 use tokio::task::JoinSet;
-use tracing::{info, warn};
+use tracing::info;
 
 use super::Worker;
 use super::batch::{Batch, Source};
@@ -18,6 +18,7 @@ use super::links::{Links, Seam};
 use crate::backoff::Backoff;
 use crate::domain::{LogId, Partition};
 use crate::redis::{LaneReader, Read, RedisError, WORKER_GROUP};
+use crate::telemetry::warn_repeated;
 
 /// Longest wait of one read, ms.
 const BLOCK_MS: u64 = 1_000;
@@ -35,7 +36,7 @@ pub(super) async fn drain(worker: Worker, lane: usize, partitions: Vec<Partition
         match lane.read_connected().await {
             Ok(()) => break,
             Err((error, had_read)) => {
-                warn!(%error, lane = lane.lane, "the drain lost its log");
+                warn_repeated!(%error, lane = lane.lane, "the drain lost its log");
                 if had_read {
                     backoff = Backoff::new(PAUSE_MIN, PAUSE_MAX);
                 }

@@ -11,12 +11,13 @@ use std::collections::HashMap;
 use std::time::Duration;
 
 use tokio::time::sleep;
-use tracing::{error, warn};
+use tracing::error;
 
 use super::Worker;
 use crate::backoff::Backoff;
 use crate::domain::{LogId, Partition};
 use crate::redis::Read;
+use crate::telemetry::warn_repeated;
 
 /// Tries to learn whether it is a fork, and to record it.
 const TRIES_MAX: u32 = 10;
@@ -65,7 +66,7 @@ impl Worker {
                         break;
                     }
                     Err(error) => {
-                        warn!(partition = partition.0, %id, %error, "a link is looked at later");
+                        warn_repeated!(partition = partition.0, %id, %error, "a link is looked at later");
                         sleep(backoff.pause()).await;
                     }
                 }
@@ -81,7 +82,7 @@ impl Worker {
             match self.archive.suspect_log(partition).await {
                 Ok(()) => break,
                 Err(error) => {
-                    warn!(partition = partition.0, %error, "a fork is recorded later");
+                    warn_repeated!(partition = partition.0, %error, "a fork is recorded later");
                     sleep(backoff.pause()).await;
                 }
             }

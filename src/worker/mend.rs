@@ -7,7 +7,7 @@
 use std::time::Duration;
 
 use jiff::Timestamp;
-use tracing::{error, info, warn};
+use tracing::{error, info};
 
 use super::Worker;
 use crate::archive::{ArchivedBooking, EventHead};
@@ -15,6 +15,7 @@ use crate::domain::{EventId, LoadState, Outcome};
 use crate::redis::{Code, Detail, SettleCall};
 use crate::sale::SaleError;
 use crate::sale::opening::{Opened, open_event};
+use crate::telemetry::warn_repeated;
 
 /// Pause between two turns.
 const PAUSE: Duration = Duration::from_secs(2);
@@ -34,7 +35,7 @@ pub(super) async fn mend(worker: Worker) {
             ("cancellations", worker.mend_cancellations().await),
         ] {
             if let Err(error) = mended {
-                warn!(%error, what, "mended later");
+                warn_repeated!(%error, what, "mended later");
             }
         }
     }
@@ -54,7 +55,9 @@ impl Worker {
         let Some(event) = self.archive.event(id).await? else { return Ok(()) };
         match open_event(&self.engine, &self.archive, &event).await? {
             Opened::OnSale => info!(event_id = id.0, "an interrupted opening is finished"),
-            Opened::Lost => warn!(event_id = id.0, "redis has lost an event: it must be restored"),
+            Opened::Lost => {
+                tracing::warn!(event_id = id.0, "redis has lost an event: it must be restored")
+            }
         }
         Ok(())
     }

@@ -6,12 +6,13 @@
 
 use std::time::Duration;
 
-use tracing::{info, warn};
+use tracing::info;
 
 use super::Worker;
 use super::batch::{Batch, Source};
 use crate::domain::{LogId, Partition};
 use crate::redis::{RedisError, WORKER_GROUP};
+use crate::telemetry::warn_repeated;
 
 /// Looks within one idle time.
 const LOOKS_PER_IDLE: u32 = 4;
@@ -25,12 +26,12 @@ pub(super) async fn reclaim(worker: Worker) {
     let pause = (worker.reclaim_idle() / LOOKS_PER_IDLE).min(PAUSE_MAX);
     while worker.shutdown.rest(pause).await {
         if let Err(error) = worker.archive.ping().await {
-            warn!(%error, "nothing is reclaimed while the archive is away");
+            warn_repeated!(%error, "nothing is reclaimed while the archive is away");
             continue;
         }
         for partition in worker.engine.keys().all_partitions() {
             if let Err(error) = worker.reclaim_from(partition).await {
-                warn!(%error, partition = partition.0, "cannot reclaim");
+                warn_repeated!(%error, partition = partition.0, "cannot reclaim");
                 break;
             }
         }

@@ -11,11 +11,12 @@ use std::time::{Duration, Instant};
 
 use futures_util::{StreamExt, stream};
 use jiff::Timestamp;
-use tracing::{debug, info, warn};
+use tracing::{debug, info};
 
 use super::Worker;
 use crate::domain::{BookingId, EventId, Intent, IntentState, Outcome};
 use crate::sale::SaleError;
+use crate::telemetry::warn_repeated;
 
 /// Due intents looked at in one turn; what is left has the next turn.
 const INTENTS_MAX: u32 = 200;
@@ -39,10 +40,10 @@ pub(super) async fn reconcile(worker: Worker) {
         match worker.reconcile_intents().await {
             Ok(true) => pause = (began.elapsed() * BUSY_PAUSE_FACTOR).min(BUSY_PAUSE_MAX),
             Ok(false) => {}
-            Err(error) => warn!(%error, "payments are looked after later"),
+            Err(error) => warn_repeated!(%error, "payments are looked after later"),
         }
         if let Err(error) = worker.reconcile_leases().await {
-            warn!(%error, "leases are looked after later");
+            warn_repeated!(%error, "leases are looked after later");
         }
     }
 }
@@ -117,7 +118,7 @@ impl Worker {
                     is_final
                 }
                 Err(error) => {
-                    warn!(booking_id = %id, %error, "a payment is looked after later");
+                    warn_repeated!(booking_id = %id, %error, "a payment is looked after later");
                     self.metrics.reconciled.with_label_values(&["error"]).inc();
                     false
                 }

@@ -15,6 +15,7 @@ use crate::archive::{LogMark, Watched};
 use crate::domain::{EventId, LoadState, Partition};
 use crate::sale::SaleError;
 use crate::sale::restore::{Broken, Progress, Sightings};
+use crate::telemetry::warn_repeated;
 
 /// Pause between two looks; a fork that is met ends it.
 const PAUSE: Duration = Duration::from_secs(2);
@@ -35,7 +36,7 @@ pub(super) async fn repair(worker: Worker) {
             () = worker.shutdown.requested() => return,
         }
         if let Err(error) = worker.look(&mut sightings, &mut told).await {
-            warn!(%error, "losses are looked for later");
+            warn_repeated!(%error, "losses are looked for later");
         }
     }
 }

@@ -9,13 +9,14 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
-use tracing::{debug, warn};
+use tracing::debug;
 
 use super::Worker;
 use crate::archive::ArchivedBooking;
 use crate::domain::{Booking, BookingId, EventId};
 use crate::redis::{Code, Ended};
 use crate::sale::SaleError;
+use crate::telemetry::warn_repeated;
 
 /// Pause between two turns.
 const PAUSE: Duration = Duration::from_secs(5);
@@ -32,7 +33,7 @@ pub(super) async fn retain(worker: Worker) {
     let mut passed_over: HashMap<EventId, u64> = HashMap::new();
     while worker.shutdown.rest(PAUSE).await {
         if let Err(error) = worker.forget_all(&mut passed_over).await {
-            warn!(%error, "ended bookings are forgotten later");
+            warn_repeated!(%error, "ended bookings are forgotten later");
         }
     }
 }

@@ -16,6 +16,7 @@ use crate::backoff::Backoff;
 use crate::config::fault::FaultStep;
 use crate::domain::{Entry, Kind, Partition};
 use crate::sale::archiving::{Carried, Trouble};
+use crate::telemetry::warn_repeated;
 
 /// Pauses between tries while MongoDB is away.
 const PAUSE_MIN: Duration = Duration::from_millis(50);
@@ -50,7 +51,7 @@ impl Worker {
                 }
                 Err(Trouble::Away(error)) => {
                     failures += 1;
-                    warn!(%error, failures, entries = piece.len(), "waiting for the archive");
+                    warn_repeated!(%error, failures, entries = piece.len(), "waiting for the archive");
                     self.metrics.archive_errors.with_label_values(&["store"]).inc();
                     if !self.shutdown.rest(backoff.pause()).await {
                         return None;

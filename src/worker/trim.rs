@@ -8,11 +8,12 @@
 
 use std::time::Duration;
 
-use tracing::{debug, warn};
+use tracing::debug;
 
 use super::Worker;
 use crate::domain::{LogId, Partition};
 use crate::redis::{RedisError, WORKER_GROUP};
+use crate::telemetry::warn_repeated;
 
 /// Pause between two turns.
 const PAUSE: Duration = Duration::from_secs(5);
@@ -23,14 +24,14 @@ pub(super) async fn trim(worker: Worker) {
         let marks = match worker.archive.log_marks().await {
             Ok(marks) => marks,
             Err(error) => {
-                warn!(%error, "trimmed later");
+                warn_repeated!(%error, "trimmed later");
                 continue;
             }
         };
         for partition in worker.engine.keys().all_partitions() {
             let mark = marks.get(&partition).map_or_else(LogId::default, |mark| mark.id);
             if let Err(error) = worker.trim_partition(partition, mark).await {
-                warn!(%error, partition = partition.0, "trimmed later");
+                warn_repeated!(%error, partition = partition.0, "trimmed later");
                 break;
             }
         }

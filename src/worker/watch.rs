@@ -4,12 +4,13 @@
 use std::time::{Duration, Instant};
 
 use tokio::time::timeout;
-use tracing::{error, warn};
+use tracing::error;
 
 use super::Worker;
 use crate::domain::{LogId, Partition};
 use crate::redis::{RedisError, WORKER_GROUP};
 use crate::sale::Readiness;
+use crate::telemetry::warn_repeated;
 
 /// Pause between two looks.
 const PAUSE: Duration = Duration::from_secs(1);
@@ -25,7 +26,7 @@ pub(super) async fn watch(worker: Worker) {
         let redis_answers = readiness.redis.is_ok();
         worker.vitals.asked(readiness);
         if redis_answers && let Err(error) = worker.gauge(&mut dead_letters).await {
-            warn!(%error, "the log cannot be looked at");
+            warn_repeated!(%error, "the log cannot be looked at");
         }
         if !worker.shutdown.rest(PAUSE).await {
             return;

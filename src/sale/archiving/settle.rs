@@ -4,13 +4,14 @@
 use std::time::Duration;
 
 use tokio::time::sleep;
-use tracing::{error, info, warn};
+use tracing::{error, info};
 
 use super::{Carrier, Judged};
 use crate::archive::Verdict;
 use crate::backoff::Backoff;
 use crate::domain::{Booking, BookingId, LogId, Outcome};
 use crate::redis::{Code, SettleCall, WORKER_GROUP};
+use crate::telemetry::warn_repeated;
 
 /// Tries of one settlement; with the pauses between them a few seconds.
 const TRIES_MAX: u32 = 8;
@@ -98,7 +99,7 @@ impl Carrier {
             }
             sleep(backoff.pause()).await;
         }
-        warn!(booking_id = %id, outcome = outcome.word(), "a verdict is settled later");
+        warn_repeated!(booking_id = %id, outcome = outcome.word(), "a verdict is settled later");
         Settled::Later
     }
 
@@ -139,7 +140,7 @@ impl Carrier {
                     error!(%booking_id, "ALARM: redis shows a sold booking as voided or cancelled");
                 }
                 other => {
-                    warn!(booking_id = %owner.booking.id, ?other, "an owner gets its seat later");
+                    warn_repeated!(booking_id = %owner.booking.id, ?other, "an owner gets its seat later");
                     return false;
                 }
             }

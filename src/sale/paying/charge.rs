@@ -6,6 +6,7 @@ use crate::domain::intent::Claim;
 use crate::domain::{Booking, Intent, IntentState};
 use crate::payments::{Charge, Order, PaymentError, State};
 use crate::sale::{SaleError, unix_now_ms};
+use crate::telemetry::warn_repeated;
 
 /// Looks at an intent that others change meanwhile.
 const CLAIMS_MAX: u32 = 4;
@@ -156,11 +157,11 @@ impl Cashier {
                 Err(PaymentError::NotDone(_)) if may_be_charged => break,
                 Err(PaymentError::NotDone(reason)) => {
                     self.counted("not_done");
-                    tracing::warn!(booking_id = %id, reason, "a charge was not done");
+                    warn_repeated!(booking_id = %id, reason, "a charge was not done");
                     return Charged::Declined("the payment could not be made".to_owned());
                 }
                 Err(PaymentError::Unknown(reason)) => {
-                    tracing::warn!(booking_id = %id, reason, "the answer to a charge is not known");
+                    warn_repeated!(booking_id = %id, reason, "the answer to a charge is not known");
                 }
             }
             may_be_charged = true;
@@ -176,7 +177,7 @@ impl Cashier {
     async fn record_decline(&self, intent: &Intent) {
         let recorded = self.archive.promptly().change_intent(&intent.idle()).await;
         if !matches!(recorded, Ok(true)) {
-            tracing::warn!(booking_id = %intent.booking, ?recorded, "a decline is not recorded");
+            warn_repeated!(booking_id = %intent.booking, ?recorded, "a decline is not recorded");
         }
     }
 }

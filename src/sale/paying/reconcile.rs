@@ -19,6 +19,7 @@ use crate::domain::{Booking, BookingId, Intent, IntentState, LoadState, Outcome,
 use crate::payments::State;
 use crate::redis::{AbortMode, Answer, Code, RedisError, new_nonce};
 use crate::sale::{SaleError, unix_now_ms};
+use crate::telemetry::warn_repeated;
 
 /// Calls of one script: the first, and again under the generation that Redis names.
 const CALLS_MAX: u32 = 2;
@@ -394,7 +395,7 @@ impl Cashier {
     async fn look_again(&self, intent: &Intent, until_ms: Option<i64>) {
         let due_ms = until_ms.unwrap_or(0).max(unix_now_ms() + LOOK_AGAIN_MS);
         if let Err(error) = self.archive.change_intent(&intent.due(due_ms)).await {
-            tracing::warn!(booking_id = %intent.booking, %error, "an intent stays due");
+            warn_repeated!(booking_id = %intent.booking, %error, "an intent stays due");
         }
     }
 }

@@ -61,6 +61,7 @@ use super::{SaleError, SaleSettings, archiving::Carrier};
 use crate::archive::Archive;
 use crate::domain::{Booking, Event, EventId, Inventory, LoadState};
 use crate::redis::{Body, Code, Engine, Load, NotAfter};
+use crate::telemetry::warn_repeated;
 
 pub use watch::{Broken, LogCheck, MISSING_FOR, Sightings};
 
@@ -201,7 +202,7 @@ impl Restorer {
                 _ = beat.tick() => {
                     // Whether another has begun is for the work's own steps to find out.
                     if let Err(error) = self.archive.beat_load(event.id, event.generation).await {
-                        tracing::warn!(event_id = %event.id, %error, "a repair shows no beat");
+                        warn_repeated!(event_id = %event.id, %error, "a repair shows no beat");
                     }
                 }
             }

@@ -11,13 +11,14 @@ use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
 use futures_util::{StreamExt, stream};
-use tracing::{debug, info, warn};
+use tracing::{debug, info};
 
 use super::Worker;
 use crate::archive::{ArchiveError, StoredRoom};
 use crate::domain::{EventId, Floors};
 use crate::sale::SaleError;
 use crate::sale::waiting_room::RoomStore;
+use crate::telemetry::warn_repeated;
 use pace::{Pace, Strain};
 
 /// Pause between two looks at every room.
@@ -87,7 +88,7 @@ impl Worker {
             for (event, stored) in page {
                 after = event;
                 if let Err(error) = &stored {
-                    warn!(%error, event_id = %event, "a waiting room cannot be read");
+                    warn_repeated!(%error, event_id = %event, "a waiting room cannot be read");
                 }
                 found.insert(event, stored.ok());
             }

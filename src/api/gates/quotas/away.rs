@@ -4,6 +4,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use crate::domain::Partition;
 use crate::redis::RedisError;
+use crate::telemetry::warn_repeated;
 
 /// One flag a partition: on a cluster each may live on another node.
 pub(super) struct Away {
@@ -26,7 +27,7 @@ impl Away {
     pub(super) fn note(&self, partition: Partition, error: &RedisError) {
         let was_away = self.partitions[usize::from(partition.0)].swap(true, Ordering::Relaxed);
         if !was_away && self.count.fetch_add(1, Ordering::Relaxed) == 0 {
-            tracing::warn!(%error, "limits go by each process' share: redis does not answer");
+            warn_repeated!(%error, "limits go by each process' share: redis does not answer");
         }
     }
 
