@@ -64,7 +64,7 @@ pub async fn run(options: Options) -> Result<(), Box<dyn Error>> {
     let metrics = Metrics::new("holdfast-bench");
     let (trigger, shutdown) = shutdown::channel();
     let services = start::connect(&config, &metrics).await?;
-    let (sale, tasks) = start::sale(&services, &config, &metrics, &shutdown)?;
+    let sale = start::sale(&services, &config, &metrics, &shutdown)?;
     let listener = TcpListener::bind("127.0.0.1:0")?;
     let working = tokio::spawn(worker::run(
         listener,
@@ -76,12 +76,13 @@ pub async fn run(options: Options) -> Result<(), Box<dyn Error>> {
     let measured = measure(&sale, &config, options.rounds).await;
     trigger.request();
     working.await??;
-    for task in tasks {
-        task.await?;
-    }
+    services.supervisor.finish(TASKS_END_TIMEOUT).await;
     print(measured?);
     Ok(())
 }
+
+/// How long the sale's background tasks may take to end.
+const TASKS_END_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Median times, seconds.
 struct Measured {

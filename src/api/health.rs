@@ -4,7 +4,8 @@
 //!
 //! Ready means that Redis answers, the views of open sales are in memory, and the process is not
 //! ending. Without MongoDB a sale goes on (confirmations wait), and without a fresh live view, too
-//! (every request goes to Redis): that is told as `degraded` and does not take the process out.
+//! (every request goes to Redis), and while a background task is failing: that is told as `degraded`
+//! and does not take the process out.
 
 use std::time::{Duration, Instant};
 
@@ -53,8 +54,8 @@ const TOO_SLOW: &str = "no answer in time";
 /// How the process is.
 #[derive(Serialize, ToSchema)]
 pub struct HealthBody {
-    /// `ok`, `degraded` (the archive is away, or the live view is stale), `warming` (the views of open
-    /// sales are being built), `unavailable` or `ending`.
+    /// `ok`, `degraded` (the archive is away, the live view is stale, or a background task is
+    /// failing), `warming` (the views of open sales are being built), `unavailable` or `ending`.
     #[schema(example = "ok")]
     status: &'static str,
     /// Which program this is.
@@ -66,8 +67,12 @@ pub struct HealthBody {
     /// How long it has been running.
     #[schema(example = 3_600)]
     uptime_seconds: u64,
-    /// Whether each dependency answers.
+    /// Whether each dependency answers, and each part works.
     checks: Checks,
+    /// The background tasks that are failing; left out if none is.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schema(example = json!(["live_keeper"]))]
+    failing_tasks: Vec<&'static str>,
 }
 
 /// `ok` or what is wrong, without details of the installation.
@@ -82,6 +87,10 @@ pub struct Checks {
     /// The live view: `ok`, `warming` or `stale`.
     #[schema(example = "ok")]
     live: &'static str,
+    /// The background tasks: `ok`, or `failing` from the unexpected end of one until it has run
+    /// again for ten seconds.
+    #[schema(example = "ok")]
+    tasks: &'static str,
 }
 
 /// That the process answers.
@@ -129,7 +138,9 @@ async fn report(call: &Call) -> Answer {
     let state = &call.state;
     let readiness = state.readiness.get(&state.sale).await;
     let live = state.sale.live_readiness();
-    let (http, status) = verdict(&readiness, live, state.shutdown.is_requested());
+    let failing_tasks = state.sale.supervisor().failing();
+    let parts = Parts { live, tasks_fail: !failing_tasks.is_empty() };
+    let (http, status) = verdict(&readiness, parts, state.shutdown.is_requested());
     let word = |check: &Result<(), String>| if check.is_ok() { "ok" } else { "unavailable" };
     let body = HealthBody {
         status,
@@ -144,20 +155,31 @@ async fn report(call: &Call) -> Answer {
                 LiveReadiness::Fresh => "ok",
                 LiveReadiness::Stale => "stale",
             },
+            tasks: if failing_tasks.is_empty() { "ok" } else { "failing" },
         },
+        failing_tasks,
     };
     let answer = json_with(http, &body)?.header("Cache-Control", "no-store");
     let answer = if http == StatusCode::OK { answer } else { answer.header("Retry-After", "1") };
     Ok(answer.send())
 }
 
-fn verdict(readiness: &Readiness, live: LiveReadiness, ending: bool) -> (StatusCode, &'static str) {
+/// How the process' own parts are.
+#[derive(Clone, Copy)]
+struct Parts {
+    live: LiveReadiness,
+    tasks_fail: bool,
+}
+
+fn verdict(readiness: &Readiness, parts: Parts, ending: bool) -> (StatusCode, &'static str) {
     use LiveReadiness as Live;
-    match (ending, &readiness.redis, &readiness.mongodb, live) {
+    match (ending, &readiness.redis, &readiness.mongodb, parts.live) {
         (true, ..) => (StatusCode::SERVICE_UNAVAILABLE, "ending"),
         (_, Err(_), ..) => (StatusCode::SERVICE_UNAVAILABLE, "unavailable"),
         (.., Live::Warming) => (StatusCode::SERVICE_UNAVAILABLE, "warming"),
         (_, Ok(()), Err(_), _) | (.., Live::Stale) => (StatusCode::OK, "degraded"),
+        // No task of the API is needed to answer: without a view all is asked of Redis.
+        _ if parts.tasks_fail => (StatusCode::OK, "degraded"),
         (_, Ok(()), Ok(()), Live::Fresh) => (StatusCode::OK, "ok"),
     }
 }
@@ -180,8 +202,12 @@ mod tests {
             (ok(), ok(), fresh, true, 503, "ending"),
         ];
         for (redis, mongodb, live, ending, http, status) in cases {
-            let got = verdict(&Readiness { redis, mongodb }, live, ending);
+            let readiness = Readiness { redis, mongodb };
+            let got = verdict(&readiness, Parts { live, tasks_fail: false }, ending);
             assert_eq!((got.0.as_u16(), got.1), (http, status));
+            let got = verdict(&readiness, Parts { live, tasks_fail: true }, ending);
+            let status = if status == "ok" { "degraded" } else { status };
+            assert_eq!((got.0.as_u16(), got.1), (http, status), "a task fails");
         }
     }
 }

@@ -65,12 +65,12 @@ pub async fn run(
     shutdown: Shutdown,
 ) -> io::Result<()> {
     let frames = Arc::new(Frames::new(&config, &metrics));
-    let sweeping = tokio::spawn(frames.clone().keep_small(metrics.clone(), shutdown.clone()));
+    let (kept, counted, stop) = (frames.clone(), metrics.clone(), shutdown.clone());
+    let keep_small = move || kept.clone().keep_small(counted.clone(), stop.clone());
+    sale.supervisor().spawn("seat_map_cleanup", &shutdown, keep_small);
     // Built first: what builds a server must stay on its thread, the server itself need not.
     let server = build(listener, config, sale, gates, frames, metrics, shutdown)?;
-    let served = server.await;
-    sweeping.abort();
-    served
+    server.await
 }
 
 fn build(
@@ -83,7 +83,7 @@ fn build(
     shutdown: Shutdown,
 ) -> io::Result<Server> {
     let openapi = Document::openapi().to_json().map_err(io::Error::other)?;
-    let boards = Boards::new(sale.live().clone(), &config, &metrics, shutdown.clone());
+    let boards = Boards::new(&sale, &config, &metrics, shutdown.clone());
     let state = State {
         sale,
         gates,

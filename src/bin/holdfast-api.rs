@@ -11,8 +11,8 @@ use holdfast::start::Failure;
 use holdfast::telemetry::Metrics;
 use holdfast::{api, shutdown, start};
 
-/// How long one of the sale's background tasks may take to end.
-const TASK_END_TIMEOUT: Duration = Duration::from_secs(4);
+/// How long the sale's background tasks may take to end.
+const TASKS_END_TIMEOUT: Duration = Duration::from_secs(4);
 
 /// Holdfast's API: decides, in Redis, who gets which seat.
 ///
@@ -41,20 +41,18 @@ async fn serve(config: Arc<Config>) -> Result<(), Failure> {
         .map_err(|error| format!("cannot listen on {}: {error}", config.listen))?;
     let metrics = Metrics::new(api::SERVICE);
     let services = start::connect(&config, &metrics).await?;
-    start::replication(&services.engine, &config).await?;
+    start::replication(&services, &config).await?;
     let (trigger, shutdown) = shutdown::channel();
     trigger.on_signals()?;
     // The sale's own tasks outlive the server: what is under way still needs them.
     let (sale_trigger, sale_shutdown) = shutdown::channel();
-    let (sale, mut tasks) = start::sale(&services, &config, &metrics, &sale_shutdown)?;
-    let (gates, gate_tasks) = Gates::start(&services, &config, &metrics, &sale_shutdown).await?;
-    tasks.extend(gate_tasks);
+    let sale = start::sale(&services, &config, &metrics, &sale_shutdown)?;
+    let gates = Gates::start(&services, &config, &metrics, &sale_shutdown).await?;
     tracing::info!(address = %listener.local_addr()?, "serving");
     let served = api::run(listener, config, sale, gates, metrics, shutdown).await;
     sale_trigger.request();
-    for task in tasks {
-        // A task that panicked has been logged; there is nothing left to save.
-        let _ = tokio::time::timeout(TASK_END_TIMEOUT, task).await;
+    if !services.supervisor.finish(TASKS_END_TIMEOUT).await {
+        tracing::warn!("not all background tasks ended in time");
     }
     services.engine.close().await;
     tracing::info!("ended in order");

@@ -8,13 +8,14 @@ use std::time::{Duration, Instant};
 use futures_util::StreamExt;
 use futures_util::future::join_all;
 use futures_util::stream::FuturesUnordered;
-use tokio::sync::watch;
+use tokio::time::Instant as Moment;
 
 use super::building::{self, Fault};
 use super::slot::Slot;
 use super::{Inner, LiveState};
 use crate::backoff::Backoff;
 use crate::domain::{EventId, Partition};
+use crate::shutdown::Shutdown;
 
 /// Views that are built at once.
 const BUILDS_MAX: usize = 4;
@@ -26,6 +27,8 @@ const JITTER_MAX: Duration = Duration::from_millis(250);
 const RETRY: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(5));
 /// How often everything is looked over.
 const LOOK_INTERVAL: Duration = Duration::from_millis(500);
+/// Shortest time between two looks, however many requests miss a view.
+const LOOK_STEP: Duration = Duration::from_millis(5);
 /// How long a partition is kept fresh for somebody who asked.
 const FRESH_FOR: Duration = Duration::from_secs(5);
 /// Shortest time between two looks for partitions to beat.
@@ -38,23 +41,50 @@ struct Missing {
     is_building: bool,
 }
 
-/// Builds and drops views, until `stop` turns true.
-pub(super) async fn keep_views(inner: Arc<Inner>, mut stop: watch::Receiver<bool>) {
+/// Builds and drops views until shutdown is requested. What it knows of missing views and of builds
+/// under way is its own, so a task that begins anew finds no mark of the one before.
+pub(super) async fn keep_views(inner: Arc<Inner>, shutdown: Shutdown) {
     let mut missing: HashMap<EventId, Missing> = HashMap::new();
     let mut building = FuturesUnordered::new();
     loop {
-        let due_in = look_over(&inner, &mut missing);
-        for slot in to_build(&inner, &mut missing, building.len()) {
+        let looked_at = Moment::now();
+        look_over(&inner, &mut missing);
+        let places = places(&inner, building.len());
+        for slot in to_build(&inner, &mut missing, places) {
             building.push(build(&inner, slot));
         }
+        let has_place = places > 0 && building.len() < BUILDS_MAX;
+        let pause = pause_until_look(&missing, has_place, Instant::now());
+        let wanted = async {
+            inner.wanted.notified().await;
+            tokio::time::sleep_until(looked_at + LOOK_STEP).await;
+        };
         tokio::select! {
             Some((slot, built)) = building.next() => note_built(&inner, &mut missing, &slot, built),
-            () = inner.wanted.notified() => {}
-            () = tokio::time::sleep(due_in) => {}
-            // A sender that is gone means the same.
-            _ = stop.wait_for(|stop| *stop) => return,
+            () = wanted => {}
+            () = tokio::time::sleep(pause) => {}
+            () = shutdown.requested() => return,
         }
     }
+}
+
+/// How many more views may be built now.
+fn places(inner: &Inner, building: usize) -> usize {
+    let state = *inner.state.lock().unwrap_or_else(PoisonError::into_inner);
+    let is_full = state.seats >= inner.settings.seats_max;
+    if is_full { 0 } else { BUILDS_MAX.saturating_sub(building) }
+}
+
+/// How long until the next look. While every place is taken, what is due waits for one; its pause
+/// is over already and says nothing.
+fn pause_until_look(
+    missing: &HashMap<EventId, Missing>,
+    has_place: bool,
+    now: Instant,
+) -> Duration {
+    let waiting = missing.values().filter(|one| has_place && !one.is_building);
+    let next = waiting.map(|one| one.not_before).min();
+    next.map_or(LOOK_INTERVAL, |at| at.saturating_duration_since(now).min(LOOK_INTERVAL))
 }
 
 async fn build(inner: &Inner, slot: Arc<Slot>) -> (Arc<Slot>, Result<(), Fault>) {
@@ -62,9 +92,8 @@ async fn build(inner: &Inner, slot: Arc<Slot>) -> (Arc<Slot>, Result<(), Fault>)
     (slot, built)
 }
 
-/// Notes which views are missing, and drops those that nobody uses. Gives how long until the next
-/// look.
-fn look_over(inner: &Inner, missing: &mut HashMap<EventId, Missing>) -> Duration {
+/// Notes which views are missing, and drops those that nobody uses.
+fn look_over(inner: &Inner, missing: &mut HashMap<EventId, Missing>) {
     let now = Instant::now();
     let mut state = LiveState::default();
     let slots = inner.slots.load();
@@ -105,26 +134,18 @@ fn look_over(inner: &Inner, missing: &mut HashMap<EventId, Missing>) -> Duration
             }
         }
     }
-    {
-        let mut kept = inner.state.lock().unwrap_or_else(PoisonError::into_inner);
-        (kept.views, kept.seats, kept.missing) = (state.views, state.seats, state.missing);
-        inner.observer.state(&kept);
-    }
-    let next = missing.values().filter(|one| !one.is_building).map(|one| one.not_before).min();
-    next.map_or(LOOK_INTERVAL, |at| at.saturating_duration_since(now).min(LOOK_INTERVAL))
+    let mut kept = inner.state.lock().unwrap_or_else(PoisonError::into_inner);
+    (kept.views, kept.seats, kept.missing) = (state.views, state.seats, state.missing);
+    inner.observer.state(&kept);
 }
 
-/// The slots whose views are to be built now, those used last first.
+/// The slots whose views are to be built now, as many as there are places, those used last first.
 fn to_build(
     inner: &Inner,
     missing: &mut HashMap<EventId, Missing>,
-    building: usize,
+    places: usize,
 ) -> Vec<Arc<Slot>> {
     let now = Instant::now();
-    let state = *inner.state.lock().unwrap_or_else(PoisonError::into_inner);
-    if state.seats >= inner.settings.seats_max {
-        return Vec::new();
-    }
     let due = |event: &EventId| {
         missing.get(event).is_some_and(|one| !one.is_building && one.not_before <= now)
     };
@@ -135,8 +156,10 @@ fn to_build(
         .filter(|(event, _)| due(event))
         .map(|row| row.1.clone())
         .collect();
-    slots.sort_by_key(|slot| slot.unused_for());
-    slots.truncate(BUILDS_MAX.saturating_sub(building));
+    // Each key is taken once: it reads a clock and what requests note meanwhile, and a sort whose
+    // keys change under it panics.
+    slots.sort_by_cached_key(|slot| slot.unused_for());
+    slots.truncate(places);
     for slot in &slots {
         if let Some(one) = missing.get_mut(&slot.event()) {
             one.is_building = true;
@@ -177,8 +200,8 @@ fn note_built(
     }
 }
 
-/// Has partitions beat that somebody asks about and that are quiet, until `stop` turns true.
-pub(super) async fn keep_fresh(inner: Arc<Inner>, mut stop: watch::Receiver<bool>) {
+/// Has partitions beat that somebody asks about and that are quiet, until shutdown is requested.
+pub(super) async fn keep_fresh(inner: Arc<Inner>, shutdown: Shutdown) {
     let staleness = inner.settings.staleness;
     // Asked for early enough that the answer and its entry come before the last one is too old.
     let (quiet_for, min_age) = (staleness * 3 / 8, staleness / 4);
@@ -207,8 +230,7 @@ pub(super) async fn keep_fresh(inner: Arc<Inner>, mut stop: watch::Receiver<bool
         join_all(quiet.into_iter().map(|partition| beat(&inner, partition, min_age))).await;
         tokio::select! {
             () = asked_or(&inner, staleness / 8) => {}
-            // A sender that is gone means the same.
-            _ = stop.wait_for(|stop| *stop) => return,
+            () = shutdown.requested() => return,
         }
     }
 }
@@ -231,5 +253,33 @@ async fn beat(inner: &Inner, partition: Partition, min_age: Duration) {
     inner.observer.beat();
     if let Err(error) = inner.engine.beat(partition, min_age.as_millis() as i64).await {
         tracing::debug!(partition = partition.0, %error, "no beat");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn missing(not_before: &[Instant], building: usize) -> HashMap<EventId, Missing> {
+        let one = |(number, not_before): (usize, &Instant)| {
+            let backoff = Backoff::new(RETRY.0, RETRY.1);
+            let is_building = number < building;
+            (EventId(number as u32), Missing { not_before: *not_before, backoff, is_building })
+        };
+        not_before.iter().enumerate().map(one).collect()
+    }
+
+    #[test]
+    fn look_waits_for_the_next_due_view_and_for_none_while_places_are_taken() {
+        let now = Instant::now();
+        let (early, late) = (now, now + LOOK_INTERVAL / 2);
+        let pause = |not_before: &[Instant], building, has_place| {
+            pause_until_look(&missing(not_before, building), has_place, now)
+        };
+        assert_eq!(pause(&[], 0, true), LOOK_INTERVAL);
+        assert_eq!(pause(&[late, now + 9 * LOOK_INTERVAL], 0, true), LOOK_INTERVAL / 2);
+        assert_eq!(pause(&[early, late], 1, true), LOOK_INTERVAL / 2);
+        // Builds wait for a place: their pause is over, and nothing can be done about them.
+        assert_eq!(pause(&[early, early], 1, false), LOOK_INTERVAL);
     }
 }

@@ -24,6 +24,7 @@ mod freshness;
 mod hashes;
 mod keeper;
 mod listener;
+mod observer;
 mod settlements;
 mod slot;
 mod tail;
@@ -35,11 +36,12 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
-use tokio::sync::{Notify, watch};
-use tokio::task::JoinHandle;
+use tokio::sync::Notify;
 
 use crate::domain::{Entry, EventId, LogId, Partition, UserId};
 use crate::redis::{Engine, Keys, RedisClock};
+use crate::shutdown::Shutdown;
+use crate::supervisor::Supervisor;
 
 use building::{Fault, Keeping};
 pub use changes::Changes;
@@ -48,6 +50,7 @@ use freshness::Freshness;
 use hashes::Hashes;
 pub use hashes::Holder;
 use listener::Listener;
+pub use observer::{LiveObserver, LiveState};
 pub use settlements::{Settlements, Waiter};
 pub use slot::{Mark, NoMark, Slot};
 use tail::Lost;
@@ -78,34 +81,6 @@ impl Default for LiveSettings {
             seats_max: 10_000_000,
         }
     }
-}
-
-/// Told of what becomes of views; metrics hang here.
-pub trait LiveObserver: Send + Sync {
-    /// A view was `built`, or ended: `broken`, `unreadable`, `past` (what its log came to),
-    /// `reopened`, `gap`, `idle`; or could not be built: `failed`, `differs` (its lists and bytes
-    /// disagree, or cannot be read: a defect, or somebody else's writes).
-    fn view(&self, what: &'static str);
-    /// A beat was asked for.
-    fn beat(&self);
-    /// How things are now.
-    fn state(&self, state: &LiveState);
-}
-
-/// How things are.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct LiveState {
-    /// Views in memory.
-    pub views: usize,
-    /// Their seats.
-    pub seats: usize,
-    /// Events whose view is wanted and not there.
-    pub missing: usize,
-    /// The age of the oldest of the partitions that somebody asks about: how long ago its newest entry was
-    /// read, ms.
-    pub age_ms: u64,
-    /// Whether a partition that somebody asks about stays stale, or the tail is not connected.
-    pub is_stale: bool,
 }
 
 /// All views of a process. Cheap to clone.
@@ -150,15 +125,16 @@ struct Chain {
 }
 
 impl Live {
-    /// Views that follow the log from now on, and the tasks that do it, which end when `stop` turns
-    /// true. `settlements` learns from every entry.
+    /// Views that follow the log from now on, by supervised tasks that end when shutdown is requested.
+    /// `settlements` learns from every entry.
     pub fn start(
         engine: Engine,
         settings: LiveSettings,
         settlements: Settlements,
         observer: Arc<dyn LiveObserver>,
-        stop: watch::Receiver<bool>,
-    ) -> (Self, Vec<JoinHandle<()>>) {
+        supervisor: &Supervisor,
+        shutdown: &Shutdown,
+    ) -> Self {
         let partitions = engine.keys().all_partitions();
         let followed = |_| Followed { freshness: Freshness::new(), chain: Mutex::default() };
         let inner = Arc::new(Inner {
@@ -175,14 +151,20 @@ impl Live {
             settings,
             engine: engine.clone(),
         });
-        let mut tasks = Vec::new();
         for lane in engine.lanes() {
-            let listener = Listener::new(inner.clone());
-            tasks.push(tokio::spawn(tail::follow(engine.clone(), lane, listener, stop.clone())));
+            let (inner, stop) = (inner.clone(), shutdown.clone());
+            supervisor.spawn("live_tail", shutdown, move || {
+                let listener = Listener::new(inner.clone());
+                tail::follow(inner.engine.clone(), lane.clone(), listener, stop.clone())
+            });
         }
-        tasks.push(tokio::spawn(keeper::keep_views(inner.clone(), stop.clone())));
-        tasks.push(tokio::spawn(keeper::keep_fresh(inner.clone(), stop)));
-        (Live { inner }, tasks)
+        let (kept, stop) = (inner.clone(), shutdown.clone());
+        let keep_views = move || keeper::keep_views(kept.clone(), stop.clone());
+        supervisor.spawn("live_keeper", shutdown, keep_views);
+        let (kept, stop) = (inner.clone(), shutdown.clone());
+        let keep_fresh = move || keeper::keep_fresh(kept.clone(), stop.clone());
+        supervisor.spawn("live_freshness", shutdown, keep_fresh);
+        Live { inner }
     }
 
     /// The place of an event that the caller knows to exist: from now on its view is wanted.
@@ -395,7 +377,7 @@ impl Inner {
 
 impl Followed {
     fn chain(&self) -> MutexGuard<'_, Chain> {
-        // Nothing under this lock panics half-way through a change.
+        // Where the tail panics half-way through a change, all that it fed is dropped.
         self.chain.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

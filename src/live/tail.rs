@@ -8,11 +8,11 @@
 
 use std::time::{Duration, Instant};
 
-use tokio::sync::watch;
 use tracing::warn;
 
 use crate::domain::{Entry, LogId, Partition};
 use crate::redis::{Engine, LaneReader, Read, RedisError};
+use crate::shutdown::Shutdown;
 use crate::telemetry::warn_repeated;
 
 /// Longest wait of one read, ms.
@@ -37,6 +37,8 @@ pub enum Lost {
     Unreadable,
     /// The log ends below our place, or with another entry there.
     Past,
+    /// The task that follows it ended unexpectedly, at any point of handing an entry on.
+    Restarted,
 }
 
 impl Lost {
@@ -46,6 +48,7 @@ impl Lost {
             Lost::Broken => "broken",
             Lost::Unreadable => "unreadable",
             Lost::Past => "past",
+            Lost::Restarted => "restarted",
         }
     }
 }
@@ -66,27 +69,44 @@ pub trait Hears: Send {
     fn is_held_up(&self) -> bool;
 }
 
-/// Follows one lane. Ends when `stop` turns true.
-pub async fn follow(
-    engine: Engine,
+/// Follows one lane until shutdown is requested.
+pub async fn follow(engine: Engine, lane: Vec<Partition>, hears: impl Hears, shutdown: Shutdown) {
+    let mut following = Following { lane, hears, has_ended: false };
+    tokio::select! {
+        () = following.follow_on(&engine) => {}
+        () = shutdown.requested() => {}
+    }
+    following.has_ended = true;
+}
+
+/// A lane that is followed. If this ends before its time, by a panic at any point, all that was
+/// built on the chain is void at once, not only when the task begins anew.
+struct Following<H: Hears> {
     lane: Vec<Partition>,
-    mut hears: impl Hears,
-    mut stop: watch::Receiver<bool>,
-) {
-    let work = async {
-        let mut places = None;
+    hears: H,
+    has_ended: bool,
+}
+
+impl<H: Hears> Following<H> {
+    async fn follow_on(&mut self, engine: &Engine) {
+        let (lane, mut places) = (&self.lane, None);
         loop {
-            if let Err(error) = follow_connected(&engine, &lane, &mut places, &mut hears).await {
+            let followed = follow_connected(engine, lane, &mut places, &mut self.hears).await;
+            if let Err(error) = followed {
                 warn_repeated!(%error, "the tail lost its connection");
             }
-            hears.connected(&lane, false);
+            self.hears.connected(lane, false);
             tokio::time::sleep(PAUSE_AFTER_ERROR).await;
         }
-    };
-    tokio::select! {
-        () = work => {}
-        // A sender that is gone means the same.
-        _ = stop.wait_for(|stop| *stop) => {}
+    }
+}
+
+impl<H: Hears> Drop for Following<H> {
+    fn drop(&mut self) {
+        if !self.has_ended {
+            self.hears.connected(&self.lane, false);
+            self.lane.iter().for_each(|partition| self.hears.lost(*partition, Lost::Restarted));
+        }
     }
 }
 

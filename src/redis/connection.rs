@@ -31,6 +31,16 @@ pub(super) struct Connection {
     renewing: Arc<AtomicBool>,
 }
 
+/// That a connection is being made anew: over when dropped, however that ends. A mark that stayed
+/// would keep the connection out of use for good.
+struct Renewing(Arc<AtomicBool>);
+
+impl Drop for Renewing {
+    fn drop(&mut self) {
+        self.0.store(false, Ordering::Relaxed);
+    }
+}
+
 impl Connection {
     pub(super) fn new(client: Client) -> Self {
         Connection {
@@ -123,9 +133,9 @@ impl Connection {
         let (client, renewing) = (self.client.clone(), self.renewing.clone());
         warn_repeated!(silent_ms, "redis is silent; connecting anew");
         tokio::spawn(async move {
+            let _renewing = Renewing(renewing);
             // Tries for ever, as the reconnection policy says; ends early if the client is quit.
             let renewed = client.force_reconnection().await;
-            renewing.store(false, Ordering::Relaxed);
             tracing::info!(?renewed, "connected to redis anew");
         });
     }

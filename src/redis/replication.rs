@@ -20,7 +20,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use fred::types::Value;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{Mutex, mpsc, oneshot};
 use tokio::time::timeout;
 
 use super::calls::{args, new_nonce};
@@ -31,7 +31,11 @@ use super::error::RedisError;
 use super::reply::integer;
 use super::routing::Router;
 use crate::domain::Partition;
+use crate::supervisor::Supervisor;
 use crate::telemetry::warn_repeated;
+
+/// Tells a caller whether replicas have what it asked about.
+type Asked = oneshot::Sender<bool>;
 
 /// Callers of one round.
 const ROUND_MAX: usize = 10_000;
@@ -39,7 +43,7 @@ const ROUND_MAX: usize = 10_000;
 /// Asks replicas, by partition.
 pub(super) struct Replication {
     /// One for all partitions, or one each.
-    lanes: Vec<mpsc::Sender<oneshot::Sender<bool>>>,
+    lanes: Vec<mpsc::Sender<Asked>>,
     bound: Duration,
 }
 
@@ -57,7 +61,12 @@ impl Replication {
 
 impl Engine {
     /// From now on [`Engine::is_replicated`] asks for this many replicas and waits at most `bound`.
-    pub async fn ask_replicas(&self, replicas: u32, bound: Duration) -> Result<(), RedisError> {
+    pub async fn ask_replicas(
+        &self,
+        replicas: u32,
+        bound: Duration,
+        supervisor: &Supervisor,
+    ) -> Result<(), RedisError> {
         let waiters_max = self.settings().in_flight_max.max(1);
         let mut lanes = Vec::new();
         for partitions in self.lanes() {
@@ -76,8 +85,11 @@ impl Engine {
                 connected => connected?,
             }
             let (asks, asked) = mpsc::channel(waiters_max);
-            // It ends with the engine, which has the only sender.
-            tokio::spawn(lane.run(asked));
+            // What outlives a panic is the channel: callers of the round are told `false`, who asks
+            // meanwhile is in the next one. It ends with the engine, which has the only sender.
+            let (lane, asked) = (Arc::new(Mutex::new(lane)), Arc::new(Mutex::new(asked)));
+            let run = move || Lane::run(lane.clone(), asked.clone());
+            tokio::spawn(supervisor.until_done("replication", run));
             lanes.push(asks);
         }
         self.set_replication(Replication { lanes, bound });
@@ -115,10 +127,11 @@ struct Named {
 }
 
 impl Lane {
-    async fn run(mut self, mut asked: mpsc::Receiver<oneshot::Sender<bool>>) {
+    async fn run(lane: Arc<Mutex<Self>>, asked: Arc<Mutex<mpsc::Receiver<Asked>>>) {
+        let (mut lane, mut asked) = (lane.lock().await, asked.lock().await);
         let mut round = Vec::new();
         while asked.recv_many(&mut round, ROUND_MAX).await > 0 {
-            let replicated = self.round().await.unwrap_or_else(|error| {
+            let replicated = lane.round().await.unwrap_or_else(|error| {
                 tracing::debug!(%error, "replicas could not be asked");
                 false
             });
@@ -127,7 +140,7 @@ impl Lane {
                 let _ = answer.send(replicated);
             }
         }
-        if let Some(own) = self.own {
+        if let Some(own) = lane.own.take() {
             own.connection.close().await;
         }
     }

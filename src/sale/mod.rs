@@ -36,8 +36,7 @@ mod warming;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::{Semaphore, watch};
-use tokio::task::JoinHandle;
+use tokio::sync::Semaphore;
 
 use crate::archive::{Archive, ArchiveError};
 use crate::domain::admission_token::TokenKeys;
@@ -46,6 +45,8 @@ use crate::faults::Faults;
 use crate::live::{Live, LiveObserver, LiveSettings, Settlements};
 use crate::payments::Provider;
 use crate::redis::{Engine, RedisError};
+use crate::shutdown::Shutdown;
+use crate::supervisor::Supervisor;
 
 pub use audit::{Act, Audit, Begun, NewAct};
 use catalogue::Catalogue;
@@ -142,6 +143,7 @@ struct Inner {
     observer: Arc<dyn SaleObserver>,
     unfinished: Unfinished,
     waiting_room: WaitingRoom,
+    supervisor: Supervisor,
     settings: SaleSettings,
 }
 
@@ -159,6 +161,8 @@ pub struct Parts {
     pub settings: SaleSettings,
     /// How views are kept.
     pub live: LiveSettings,
+    /// Who keeps its background tasks running.
+    pub supervisor: Supervisor,
 }
 
 /// Told of what a sale does.
@@ -191,14 +195,14 @@ pub enum LiveReadiness {
 
 impl Sale {
     /// A sale with its background tasks (the tail, the finisher of unfinished calls), which end
-    /// when `stop` turns true. Their handles are for the caller to keep.
+    /// when shutdown is requested.
     pub fn start(
         parts: Parts,
         observers: Observers,
         faults: Arc<Faults>,
-        stop: watch::Receiver<bool>,
-    ) -> (Self, Vec<JoinHandle<()>>) {
-        let Parts { engine, archive, provider, keys, settings, live } = parts;
+        shutdown: &Shutdown,
+    ) -> Self {
+        let Parts { engine, archive, provider, keys, settings, live, supervisor } = parts;
         let observer = observers.sale;
         // An entry of now is read before it is this old, or the view is not used. What may run yet
         // does so before its call is given up.
@@ -206,12 +210,15 @@ impl Sale {
         let settlements = Settlements::default();
         let events = Events::new(engine.clone(), archive.clone(), settings.clone());
         let catalogue = events.catalogue.clone();
-        let (live, mut tasks) =
-            Live::start(engine.clone(), live, settlements.clone(), observers.live, stop.clone());
-        let warmth = Warmth::default();
-        let warming =
-            warming::keep_warm(archive.clone(), live.clone(), warmth.clone(), stop.clone());
-        tasks.push(tokio::spawn(warming));
+        let live = Live::start(
+            engine.clone(),
+            live,
+            settlements.clone(),
+            observers.live,
+            &supervisor,
+            shutdown,
+        );
+        let warmth = Warmth::start(archive.clone(), live.clone(), &supervisor, shutdown);
         let cashier = Cashier::new(
             engine.clone(),
             archive.clone(),
@@ -220,19 +227,24 @@ impl Sale {
             observer.clone(),
             faults.clone(),
         );
-        let (unfinished, finisher) = Unfinished::start(
+        let unfinished = Unfinished::start(
             engine.clone(),
             catalogue.clone(),
             cashier.clone(),
             settings.unfinished_max,
             observer.clone(),
-            stop.clone(),
+            &supervisor,
+            shutdown,
         );
-        tasks.push(finisher);
         let store = RoomStore::of(&engine, &archive, &settings);
-        let (waiting_room, looking) =
-            WaitingRoom::start(engine.clone(), store, catalogue.clone(), keys, stop);
-        tasks.push(looking);
+        let waiting_room = WaitingRoom::start(
+            engine.clone(),
+            store,
+            catalogue.clone(),
+            keys,
+            &supervisor,
+            shutdown,
+        );
         let inner = Inner {
             engine,
             archive,
@@ -249,9 +261,10 @@ impl Sale {
             observer,
             unfinished,
             waiting_room,
+            supervisor,
             settings,
         };
-        (Sale { inner: Arc::new(inner) }, tasks)
+        Sale { inner: Arc::new(inner) }
     }
 
     /// Asks both dependencies whether they answer, at the same time.
@@ -285,6 +298,11 @@ impl Sale {
     /// The waiting rooms.
     pub fn waiting_room(&self) -> &WaitingRoom {
         &self.inner.waiting_room
+    }
+
+    /// Who keeps its background tasks running, and those that others add.
+    pub fn supervisor(&self) -> &Supervisor {
+        &self.inner.supervisor
     }
 
     /// The record of admin acts.

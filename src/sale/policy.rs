@@ -231,6 +231,22 @@ impl PolicyWatch {
         }
     }
 
+    /// One that has seen nothing yet, for the same follower.
+    pub fn anew(&self) -> Self {
+        let now = Instant::now();
+        PolicyWatch {
+            engine: self.engine.clone(),
+            archive: self.archive.clone(),
+            base: self.base.clone(),
+            follower: self.follower.clone(),
+            revision: 0,
+            mark: None,
+            watchful_until: now,
+            looked_at: now,
+            trouble: None,
+        }
+    }
+
     /// Follows until shutdown is requested.
     pub async fn run(mut self, shutdown: Shutdown) {
         while shutdown.rest(TURN).await {

@@ -12,12 +12,13 @@
 //! keeps no other waiting. How many there are is bounded, for payments apart from the rest; what does
 //! not fit is ended by its deadline or its lease, and a payment by the worker's reconciler.
 
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use futures_util::FutureExt;
 use tokio::runtime::Handle;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
-use tokio::task::JoinHandle;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tracing::{info, warn};
 
 use super::SaleObserver;
@@ -25,6 +26,8 @@ use super::catalogue::Catalogue;
 use super::paying::Cashier;
 use crate::domain::{BookingId, EventId};
 use crate::redis::{AbortMode, Code, Engine, NotAfter, RedisError};
+use crate::shutdown::Shutdown;
+use crate::supervisor::Supervisor;
 use crate::telemetry::warn_repeated;
 
 /// Tries under way at the same time.
@@ -67,7 +70,7 @@ struct Inner {
     undos: Arc<Semaphore>,
     payments: Arc<Semaphore>,
     tries: Semaphore,
-    stop: watch::Receiver<bool>,
+    shutdown: Shutdown,
 }
 
 /// Finishes a call when dropped, unless its answer came.
@@ -92,16 +95,17 @@ impl Drop for UnlessAnswered {
 }
 
 impl Unfinished {
-    /// At most `capacity` calls to undo, and as many payments, are kept. The task ends after
-    /// `stop`, when all are finished or `END_WAIT_MAX` is over.
+    /// At most `capacity` calls to undo, and as many payments, are kept. Its task ends after
+    /// shutdown is requested, when all are finished or `END_WAIT_MAX` is over.
     pub(super) fn start(
         engine: Engine,
         catalogue: Catalogue,
         cashier: Cashier,
         capacity: usize,
         observer: Arc<dyn SaleObserver>,
-        stop: watch::Receiver<bool>,
-    ) -> (Self, JoinHandle<()>) {
+        supervisor: &Supervisor,
+        shutdown: &Shutdown,
+    ) -> Self {
         let inner = Inner {
             engine,
             catalogue,
@@ -112,11 +116,12 @@ impl Unfinished {
             undos: Arc::new(Semaphore::new(capacity)),
             payments: Arc::new(Semaphore::new(capacity)),
             tries: Semaphore::new(TRIES_AT_ONCE_MAX),
-            stop,
+            shutdown: shutdown.clone(),
         };
         let unfinished = Unfinished { inner: Arc::new(inner) };
         let ending = unfinished.clone();
-        (unfinished, tokio::spawn(async move { ending.end().await }))
+        supervisor.spawn("unfinished_calls", shutdown, move || ending.clone().end());
+        unfinished
     }
 
     /// Finishes the call if it is not answered: when the guard is dropped.
@@ -161,16 +166,18 @@ impl Unfinished {
             Call::Payment { .. } => PAYMENT_PAUSE_MAX,
             Call::Hold { .. } | Call::Begin { .. } => PAUSE_MAX,
         };
-        let mut stop = self.inner.stop.clone();
+        let shutdown = &self.inner.shutdown;
         while began.elapsed() < TRIED_FOR_MAX {
-            if self.try_once(&call).await {
+            // The panic hook has logged and counted a panic: a try that failed, like others.
+            let tried = AssertUnwindSafe(self.try_once(&call)).catch_unwind();
+            if tried.await.unwrap_or(false) {
                 break;
             }
-            let stopping = *stop.borrow();
-            // Told to stop, it does not wait longer than the shortest pause.
+            let stopping = shutdown.is_requested();
+            // At shutdown it does not wait longer than the shortest pause.
             tokio::select! {
                 () = tokio::time::sleep(if stopping { PAUSE_MIN } else { pause }) => {}
-                _ = stop.changed(), if !stopping => {}
+                () = shutdown.requested(), if !stopping => {}
             }
             pause = (pause * 2).min(pause_max);
         }
@@ -178,10 +185,8 @@ impl Unfinished {
         self.tell_length();
     }
 
-    async fn end(&self) {
-        let mut stop = self.inner.stop.clone();
-        // A sender that is gone means the same.
-        let _ = stop.wait_for(|stop| *stop).await;
+    async fn end(self) {
+        self.inner.shutdown.requested().await;
         let all = self.inner.capacity as u32;
         let finished = async {
             // Their closing is no news here: nobody closes them.

@@ -6,13 +6,14 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use tokio::sync::watch;
 use tokio::time::Instant;
 
 use super::unix_now_ms;
 use crate::archive::{Archive, ArchiveError};
 use crate::domain::EventId;
 use crate::live::Live;
+use crate::shutdown::Shutdown;
+use crate::supervisor::Supervisor;
 
 /// How long before a sale begins its view is built, ms.
 const AHEAD_MS: i64 = 5 * 60_000;
@@ -31,18 +32,27 @@ const STEP: Duration = Duration::from_millis(50);
 pub(super) struct Warmth(Arc<AtomicBool>);
 
 impl Warmth {
+    /// Keeps views of sales in memory, until shutdown is requested.
+    pub fn start(
+        archive: Archive,
+        live: Live,
+        supervisor: &Supervisor,
+        shutdown: &Shutdown,
+    ) -> Self {
+        let (warmth, stop) = (Warmth::default(), shutdown.clone());
+        let reached = warmth.clone();
+        supervisor.spawn("warming", shutdown, move || {
+            keep_warm(archive.clone(), live.clone(), reached.clone(), stop.clone())
+        });
+        warmth
+    }
+
     pub fn is_reached(&self) -> bool {
         self.0.load(Ordering::Relaxed)
     }
 }
 
-/// Keeps views of sales in memory, until `stop` turns true.
-pub(super) async fn keep_warm(
-    archive: Archive,
-    live: Live,
-    warmth: Warmth,
-    mut stop: watch::Receiver<bool>,
-) {
+async fn keep_warm(archive: Archive, live: Live, warmth: Warmth, shutdown: Shutdown) {
     let work = async {
         warm_up(&archive, &live).await;
         warmth.0.store(true, Ordering::Relaxed);
@@ -57,8 +67,7 @@ pub(super) async fn keep_warm(
     };
     tokio::select! {
         () = work => {}
-        // A sender that is gone means the same.
-        _ = stop.wait_for(|stop| *stop) => {}
+        () = shutdown.requested() => {}
     }
 }
 

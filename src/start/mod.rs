@@ -8,8 +8,6 @@ mod program;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::task::JoinHandle;
-
 use crate::archive::{Archive, ArchiveConfig, ArchiveError};
 use crate::config::Config;
 use crate::config::values::PaymentProvider;
@@ -22,6 +20,7 @@ use crate::redis::scripts::{ClockSource, Scripts};
 use crate::redis::{Engine, Observer, RedisError, RedisSettings, WORKER_GROUP};
 use crate::sale::{Cashier, Observers, Parts, Sale, SaleSettings};
 use crate::shutdown::Shutdown;
+use crate::supervisor::Supervisor;
 use crate::telemetry::Metrics;
 
 pub use program::{Failure, program};
@@ -52,6 +51,8 @@ pub struct Services {
     pub archive: Archive,
     /// The payment provider.
     pub provider: Arc<dyn Provider>,
+    /// Who keeps the process' background tasks running.
+    pub supervisor: Supervisor,
 }
 
 /// Connects to both services and checks them.
@@ -69,7 +70,7 @@ pub async fn connect(config: &Config, metrics: &Metrics) -> Result<Services, Sta
         ),
         PaymentProvider::Stripe => tracing::info!(url = %config.stripe_url, "payments by stripe"),
     }
-    Ok(Services { engine, archive, provider })
+    Ok(Services { engine, archive, provider, supervisor: Supervisor::new(metrics) })
 }
 
 /// The payment provider. It is not asked anything yet.
@@ -132,14 +133,16 @@ pub async fn engine(config: &Config, observer: Arc<dyn Observer>) -> Result<Engi
 ///
 /// # Errors
 /// If Redis takes no more connections.
-pub async fn replication(engine: &Engine, config: &Config) -> Result<(), StartError> {
+pub async fn replication(services: &Services, config: &Config) -> Result<(), StartError> {
+    let Services { engine, supervisor, .. } = services;
     let (replicas, wait_ms) = (config.redis_wait_replicas, config.redis_wait_timeout_ms);
     if replicas == 0 {
         return Ok(());
     }
     let away = |error| redis_away(error, config);
     checks::replicas(&engine.server_facts().await.map_err(away)?, replicas);
-    engine.ask_replicas(replicas, Duration::from_millis(wait_ms)).await.map_err(away)
+    let bound = Duration::from_millis(wait_ms);
+    engine.ask_replicas(replicas, bound, supervisor).await.map_err(away)
 }
 
 /// Redis, connected. For tools: how it is set up is for the servers to judge.
@@ -171,7 +174,9 @@ pub async fn existing_archive(config: &Config) -> Result<Archive, StartError> {
 pub async fn existing(config: &Config) -> Result<Services, StartError> {
     let (engine, archive) = (existing_engine(config).await?, existing_archive(config).await?);
     let provider = provider(config, &archive)?;
-    Ok(Services { engine, archive, provider })
+    // Nobody looks at its metrics: a tool has no such tasks.
+    let supervisor = Supervisor::new(&Metrics::new("holdfastctl"));
+    Ok(Services { engine, archive, provider, supervisor })
 }
 
 fn redis_away(error: RedisError, config: &Config) -> StartError {
@@ -188,8 +193,8 @@ pub(crate) fn refusal(error: ArchiveError, config: &Config) -> StartError {
     StartError(format!("{error}. Start MongoDB, or set HOLDFAST_MONGODB_URL, now {where_to}"))
 }
 
-/// The use cases on these services, with the handles of their background tasks, which end when
-/// shutdown is requested.
+/// The use cases on these services, with their background tasks, which end when shutdown is
+/// requested.
 ///
 /// # Errors
 /// If the secrets of the waiting room's tokens cannot be used.
@@ -198,7 +203,7 @@ pub fn sale(
     config: &Config,
     metrics: &Metrics,
     shutdown: &Shutdown,
-) -> Result<(Sale, Vec<JoinHandle<()>>), StartError> {
+) -> Result<Sale, StartError> {
     let parts = Parts {
         engine: services.engine.clone(),
         archive: services.archive.clone(),
@@ -206,13 +211,14 @@ pub fn sale(
         keys: token_keys(config)?,
         settings: sale_settings(config),
         live: live_settings(config),
+        supervisor: services.supervisor.clone(),
     };
     let observers = Observers {
         sale: Arc::new(observers::SaleMetrics::new(metrics)),
         live: Arc::new(observers::LiveMetrics::new(metrics)),
     };
     let faults = Arc::new(Faults::new(config.api_fault_point));
-    Ok(Sale::start(parts, observers, faults, shutdown.watch()))
+    Ok(Sale::start(parts, observers, faults, shutdown))
 }
 
 /// Who sees to bookings' money outside of a sale: the worker, the operator's tool.

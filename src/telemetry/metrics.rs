@@ -233,8 +233,8 @@ metrics! {
         "What became of payments: charged, declined, not_done, unknown, abandoned, cancelled, committed_late, late_refunded, refunded.";
     reconciled: IntCounterVec = "holdfast_reconciled_total" ["result"] NO_BUCKETS
         "Looks of the reconciler at a booking's money.";
-    task_restarts: IntCounterVec = "holdfast_worker_task_restarts_total" ["task"] NO_BUCKETS
-        "Background tasks started again after a panic.";
+    worker_task_restarts: IntCounterVec = "holdfast_worker_task_restarts_total" ["task"] NO_BUCKETS
+        "The older name of holdfast_task_restarts_total.";
     settled: IntCounterVec = "holdfast_settled_total" ["code"] NO_BUCKETS
         "Verdicts brought back to Redis, by its reply.";
 
@@ -254,6 +254,11 @@ metrics! {
 
     warnings_left_out: IntCounter = "holdfast_warnings_left_out_total" [] NO_BUCKETS
         "Warnings that were not logged because the same one was, a moment before.";
+    task_restarts: IntCounterVec = "holdfast_task_restarts_total" ["task"] NO_BUCKETS
+        "Unexpected ends of background tasks, each followed by a restart: each is a defect.";
+    task_up: IntGaugeVec = "holdfast_task_up" ["task"] NO_BUCKETS
+        "1 while all background tasks of this name run; 0 from an unexpected end until the restarted task has run for ten seconds.";
+
     build_info: IntGaugeVec = "holdfast_build_info" ["service", "version"] NO_BUCKETS
         "Always 1: which build this is.";
 }

@@ -25,7 +25,7 @@ const SHUTDOWN_SECONDS: u64 = 1;
 
 #[derive(Serialize)]
 struct HealthBody {
-    /// `ok`, `unavailable` or `ending`.
+    /// `ok`, `degraded` (a background task is failing), `unavailable` or `ending`.
     status: &'static str,
     /// What is wrong; absent if nothing is.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -34,6 +34,9 @@ struct HealthBody {
     version: &'static str,
     consumer: String,
     uptime_seconds: u64,
+    /// The background tasks that are failing; absent if none is.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    failing_tasks: Vec<&'static str>,
 }
 
 /// A server of these routes on a bound listener. It runs when awaited.
@@ -66,7 +69,9 @@ async fn live() -> HttpResponse {
 async fn ready(worker: Data<Worker>) -> HttpResponse {
     let (vitals, ending) = (&worker.vitals, worker.shutdown.is_requested());
     let stalled = (vitals.stalled_for() > worker.reclaim_idle()).then(|| vitals.stalled_for());
-    let (status, word, reason) = verdict(&vitals.readiness(), stalled, ending);
+    let failing_tasks = worker.supervisor.failing();
+    let signs = Signs { stalled, failing_tasks: &failing_tasks };
+    let (status, word, reason) = verdict(&vitals.readiness(), signs, ending);
     let body = HealthBody {
         status: word,
         reason,
@@ -74,16 +79,24 @@ async fn ready(worker: Data<Worker>) -> HttpResponse {
         version: env!("CARGO_PKG_VERSION"),
         consumer: worker.consumer.clone(),
         uptime_seconds: vitals.uptime().as_secs(),
+        failing_tasks,
     };
     HttpResponse::build(status).insert_header(("Cache-Control", "no-store")).json(body)
 }
 
+/// How the worker's own parts are.
+struct Signs<'a> {
+    /// How long the drain has been stuck.
+    stalled: Option<Duration>,
+    failing_tasks: &'a [&'static str],
+}
+
 fn verdict(
     readiness: &Readiness,
-    stalled: Option<Duration>,
+    signs: Signs<'_>,
     ending: bool,
 ) -> (StatusCode, &'static str, Option<String>) {
-    let reason = match (readiness, stalled) {
+    let reason = match (readiness, signs.stalled) {
         (Readiness { redis: Err(why), .. }, _) => Some(format!("redis: {why}")),
         (Readiness { mongodb: Err(why), .. }, _) => Some(format!("mongodb: {why}")),
         (_, Some(time)) => Some(format!("the drain has been stuck for {} s", time.as_secs())),
@@ -92,6 +105,12 @@ fn verdict(
     match (ending, &reason) {
         (true, _) => (StatusCode::SERVICE_UNAVAILABLE, "ending", reason),
         (false, Some(_)) => (StatusCode::SERVICE_UNAVAILABLE, "unavailable", reason),
+        // The drain moves, or is stuck soon: a task alone does not take the worker out.
+        (false, None) if !signs.failing_tasks.is_empty() => {
+            let reason =
+                format!("background tasks are failing: {}", signs.failing_tasks.join(", "));
+            (StatusCode::OK, "degraded", Some(reason))
+        }
         (false, None) => (StatusCode::OK, "ok", None),
     }
 }
@@ -120,8 +139,13 @@ mod tests {
             (ok(), ok(), None, true, 503, "ending", None),
         ];
         for (redis, mongodb, stalled, ending, http, word, reason) in cases {
-            let got = verdict(&Readiness { redis, mongodb }, stalled, ending);
+            let signs = Signs { stalled, failing_tasks: &[] };
+            let got = verdict(&Readiness { redis, mongodb }, signs, ending);
             assert_eq!((got.0.as_u16(), got.1, got.2.as_deref()), (http, word, reason));
         }
+        let signs = Signs { stalled: None, failing_tasks: &["sweep", "trim"] };
+        let got = verdict(&Readiness { redis: ok(), mongodb: ok() }, signs, false);
+        let reason = Some("background tasks are failing: sweep, trim");
+        assert_eq!((got.0.as_u16(), got.1, got.2.as_deref()), (200, "degraded", reason));
     }
 }

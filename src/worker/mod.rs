@@ -35,7 +35,6 @@ mod repair;
 mod retain;
 mod store;
 mod sweep;
-mod tasks;
 mod trim;
 mod vitals;
 mod watch;
@@ -57,9 +56,9 @@ use crate::sale::archiving::Carrier;
 use crate::sale::restore::Restorer;
 use crate::shutdown::Shutdown;
 use crate::start::{self, Services};
+use crate::supervisor::Supervisor;
 use crate::telemetry::Metrics;
 
-use tasks::Tasks;
 use vitals::Vitals;
 
 /// What this program calls itself in logs, metrics and `/health`.
@@ -85,6 +84,7 @@ struct Shared {
     look_now: Notify,
     cashier: Cashier,
     vitals: Vitals,
+    supervisor: Supervisor,
     faults: Arc<Faults>,
 }
 
@@ -116,7 +116,7 @@ pub async fn run(
 ) -> io::Result<()> {
     let consumer = consumer_name(&config, listener.local_addr()?);
     tracing::info!(consumer, "working");
-    let lanes = services.engine.lanes();
+    let (lanes, supervisor) = (services.engine.lanes(), services.supervisor.clone());
     let faults = Arc::new(Faults::new(config.worker_fault_point));
     let worker = Worker(Arc::new(Shared {
         places: Arc::new(Semaphore::new(config.worker_batches_in_flight as usize)),
@@ -132,6 +132,7 @@ pub async fn run(
             &start::sale_settings(&config),
         ),
         look_now: Notify::new(),
+        supervisor: supervisor.clone(),
         faults,
         vitals: Vitals::new(lanes.len(), metrics.batches_in_flight.clone()),
         engine: services.engine,
@@ -144,12 +145,12 @@ pub async fn run(
     let http = http::server(listener, worker.clone())?;
     let http_handle = http.handle();
     let mut http = tokio::spawn(http);
-    let tasks = start(&worker, lanes);
+    start(&worker, &supervisor, lanes);
     let served = tokio::select! {
         () = shutdown.requested() => None,
         ended = &mut http => Some(ended),
     };
-    if !tasks.finish(Duration::from_secs(config.shutdown_seconds)).await {
+    if !supervisor.finish(Duration::from_secs(config.shutdown_seconds)).await {
         tracing::warn!("not all could be finished; the rest is delivered again");
     }
     worker.engine.close().await;
@@ -163,22 +164,22 @@ pub async fn run(
     }
 }
 
-fn start(worker: &Worker, lanes: Vec<Vec<Partition>>) -> Tasks {
-    let mut tasks = Tasks::new(worker.metrics.clone(), worker.shutdown.clone());
+fn start(worker: &Worker, supervisor: &Supervisor, lanes: Vec<Vec<Partition>>) {
+    let shutdown = &worker.shutdown;
     for (number, lane) in lanes.into_iter().enumerate() {
         let worker = worker.clone();
-        tasks.keep("drain", move || drain::drain(worker.clone(), number, lane.clone()));
+        let drain = move || drain::drain(worker.clone(), number, lane.clone());
+        supervisor.spawn("drain", shutdown, drain);
     }
-    tasks.keep("reclaim", with(worker, reclaim::reclaim));
-    tasks.keep("admit", with(worker, admit::admit));
-    tasks.keep("sweep", with(worker, sweep::sweep));
-    tasks.keep("reconcile", with(worker, reconcile::reconcile));
-    tasks.keep("mend", with(worker, mend::mend));
-    tasks.keep("repair", with(worker, repair::repair));
-    tasks.keep("retain", with(worker, retain::retain));
-    tasks.keep("trim", with(worker, trim::trim));
-    tasks.keep("watch", with(worker, watch::watch));
-    tasks
+    supervisor.spawn("reclaim", shutdown, with(worker, reclaim::reclaim));
+    supervisor.spawn("admit", shutdown, with(worker, admit::admit));
+    supervisor.spawn("sweep", shutdown, with(worker, sweep::sweep));
+    supervisor.spawn("reconcile", shutdown, with(worker, reconcile::reconcile));
+    supervisor.spawn("mend", shutdown, with(worker, mend::mend));
+    supervisor.spawn("repair", shutdown, with(worker, repair::repair));
+    supervisor.spawn("retain", shutdown, with(worker, retain::retain));
+    supervisor.spawn("trim", shutdown, with(worker, trim::trim));
+    supervisor.spawn("watch", shutdown, with(worker, watch::watch));
 }
 
 /// Begins a task with the worker, as often as asked.

@@ -21,7 +21,8 @@ async fn health_tells_what_each_probe_needs() {
         let body = reply.json(200);
         assert_eq!(names(&body), ["checks", "service", "status", "uptime_seconds", "version"]);
         assert_eq!((&body["status"], &body["service"]), (&json!("ok"), &json!("holdfast-api")));
-        assert_eq!(body["checks"], json!({ "redis": "ok", "mongodb": "ok", "live": "ok" }));
+        let checks = json!({ "redis": "ok", "mongodb": "ok", "live": "ok", "tasks": "ok" });
+        assert_eq!(body["checks"], checks);
         assert_eq!(reply.header("cache-control"), Some("no-store"));
     }
 }

@@ -5,4 +5,5 @@ mod http;
 mod mongodb_away;
 mod redis_away;
 mod replicas;
+mod tasks;
 mod worker;

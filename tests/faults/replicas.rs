@@ -12,6 +12,8 @@ use futures_util::future::join_all;
 use holdfast::domain::{BookingId, EventId, Partition};
 use holdfast::redis::Engine;
 use holdfast::redis::scripts::{ClockSource, Scripts};
+use holdfast::supervisor::Supervisor;
+use holdfast::telemetry::Metrics;
 use serde_json::{Value, json};
 
 use crate::support::api::{self, Api, Place, places};
@@ -68,7 +70,8 @@ impl Pair {
     /// An engine that asks for one replica.
     async fn engine(&self) -> Engine {
         let engine = engine(&self.primary).await;
-        engine.ask_replicas(1, WAIT).await.unwrap();
+        let supervisor = Supervisor::new(&Metrics::new("test"));
+        engine.ask_replicas(1, WAIT, &supervisor).await.unwrap();
         engine
     }
 }

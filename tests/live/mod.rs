@@ -3,6 +3,7 @@
 mod fold;
 mod follows;
 mod forks;
+mod many;
 mod reads;
 mod refuses;
 mod soundness;

@@ -8,8 +8,9 @@ use holdfast::domain::{Event, Inventory, Layout};
 use holdfast::live::{Live, LiveSettings, Settlements};
 use holdfast::redis::scripts::{ClockSource, Scripts};
 use holdfast::redis::{Code, Engine, Load};
-use tokio::sync::watch;
-use tokio::task::JoinHandle;
+use holdfast::shutdown::{self, Trigger};
+use holdfast::supervisor::Supervisor;
+use holdfast::telemetry::Metrics;
 
 use super::{PATIENCE, agrees};
 use crate::support::counts::Counts;
@@ -22,8 +23,8 @@ pub struct Watch {
     pub stage: Stage,
     pub live: Live,
     pub counts: Arc<Counts>,
-    stop: watch::Sender<bool>,
-    tasks: Vec<JoinHandle<()>>,
+    pub supervisor: Supervisor,
+    trigger: Trigger,
 }
 
 /// An event of so many places, whose users may have as many as they like.
@@ -50,18 +51,25 @@ impl Watch {
 
     /// Views of an event that is there.
     pub fn of(stage: Stage) -> Self {
-        let counts = Arc::new(Counts::default());
-        let (stop, stopped) = watch::channel(false);
         let settings =
             LiveSettings { staleness: Duration::from_secs(1), ..LiveSettings::default() };
-        let (live, tasks) = Live::start(
+        Watch::with(stage, settings)
+    }
+
+    /// The same with other settings.
+    pub fn with(stage: Stage, settings: LiveSettings) -> Self {
+        let counts = Arc::new(Counts::default());
+        let (trigger, shutdown) = shutdown::channel();
+        let supervisor = Supervisor::new(&Metrics::new("test"));
+        let live = Live::start(
             stage.engine.clone(),
             settings,
             Settlements::default(),
             counts.clone(),
-            stopped,
+            &supervisor,
+            &shutdown,
         );
-        Watch { stage, live, counts, stop, tasks }
+        Watch { stage, live, counts, supervisor, trigger }
     }
 
     /// Those of another process.
@@ -92,9 +100,7 @@ impl Watch {
 
     /// Ends the tasks and waits for them.
     pub async fn stop(self) {
-        self.stop.send_replace(true);
-        for task in self.tasks {
-            task.await.unwrap();
-        }
+        self.trigger.request();
+        assert!(self.supervisor.finish(PATIENCE).await);
     }
 }

@@ -15,8 +15,10 @@ use holdfast::payments::{
 use holdfast::sale::archiving::{Carrier, Settled};
 use holdfast::sale::restore::{Restorer, Silent};
 use holdfast::sale::{ConfirmRequest, Confirmed, Observers, Parts, Sale};
+use holdfast::shutdown;
 use holdfast::start::Unobserved;
-use tokio::sync::watch;
+use holdfast::supervisor::Supervisor;
+use holdfast::telemetry::Metrics;
 
 use crate::on_each_redis;
 use crate::support::servers::{Server, shared_mongodb, shared_redis};
@@ -94,8 +96,8 @@ on_each_redis!(a_charge_that_redis_forgot_is_not_told_as_declined, async |flavor
         redis,
         record: [world.engine.keys().bookings(event), held.id.to_string(), held.to_record()],
     };
-    let (stop, stopped) = watch::channel(false);
-    let (sale, tasks) = Sale::start(
+    let (trigger, shutdown) = shutdown::channel();
+    let sale = Sale::start(
         Parts {
             engine: world.engine.clone(),
             archive: world.archive.clone(),
@@ -103,18 +105,17 @@ on_each_redis!(a_charge_that_redis_forgot_is_not_told_as_declined, async |flavor
             keys: token_keys(),
             settings: impatient(),
             live: LiveSettings::default(),
+            supervisor: Supervisor::new(&Metrics::new("test")),
         },
         Observers { sale: world.counts.clone(), live: Arc::new(Unobserved) },
         Arc::new(Faults::default()),
-        stopped,
+        &shutdown,
     );
     let answer = sale.confirm(paying(&held, "card_ok")).await.unwrap();
     let Confirmed::Pending(view) = answer else { panic!("{answer:?}") };
     assert_eq!(view.booking.status, Status::Confirming);
-    stop.send_replace(true);
-    for task in tasks {
-        task.await.unwrap();
-    }
+    trigger.request();
+    assert!(sale.supervisor().finish(std::time::Duration::from_secs(60)).await);
     world.stop().await;
 });
 

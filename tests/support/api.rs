@@ -14,6 +14,7 @@ use holdfast::domain::policy::AllRules;
 use holdfast::redis::Engine;
 use holdfast::shutdown::{self, Trigger};
 use holdfast::start::Services;
+use holdfast::supervisor::Supervisor;
 use holdfast::telemetry::Metrics;
 use holdfast::{api, start};
 use serde_json::{Value, json};
@@ -169,7 +170,7 @@ pub struct Api {
 }
 
 enum Running {
-    Here { trigger: Trigger, served: JoinHandle<()> },
+    Here { trigger: Trigger, served: JoinHandle<()>, supervisor: Supervisor },
     Program(Process),
 }
 
@@ -188,12 +189,13 @@ impl Api {
         let (config, metrics) = (Arc::new(config), Metrics::new(api::SERVICE));
         let services = connected(&config, &metrics).await;
         let (trigger, shutdown) = shutdown::channel();
-        let (sale, _tasks) = start::sale(&services, &config, &metrics, &shutdown).unwrap();
-        let (gates, _tasks) = Gates::start(&services, &config, &metrics, &shutdown).await.unwrap();
+        let sale = start::sale(&services, &config, &metrics, &shutdown).unwrap();
+        let gates = Gates::start(&services, &config, &metrics, &shutdown).await.unwrap();
+        let supervisor = services.supervisor;
         let served = tokio::spawn(async move {
             api::run(listener, config, sale, gates, metrics, shutdown).await.unwrap();
         });
-        Api { client: Client::new(&base), running: Running::Here { trigger, served } }
+        Api { client: Client::new(&base), running: Running::Here { trigger, served, supervisor } }
     }
 
     /// The real program, these settings above its place's.
@@ -216,6 +218,14 @@ impl Api {
         self.client.clone()
     }
 
+    /// Who keeps the background tasks of the server of this process running.
+    pub fn supervisor(&self) -> &Supervisor {
+        match &self.running {
+            Running::Here { supervisor, .. } => supervisor,
+            Running::Program(_) => panic!("this API is a process of its own"),
+        }
+    }
+
     /// The process of a real program.
     pub fn process(&self) -> &Process {
         match &self.running {
@@ -227,7 +237,7 @@ impl Api {
     /// Asks the server of this process to end, and waits until it has.
     pub async fn stop(self) {
         match self.running {
-            Running::Here { trigger, served } => {
+            Running::Here { trigger, served, .. } => {
                 trigger.request();
                 served.await.unwrap();
             }

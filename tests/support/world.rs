@@ -22,10 +22,11 @@ use holdfast::sale::{
     BookingView, ConfirmRequest, Confirmed, HoldRequest, NewEvent, Observers, Parts, Sale,
     SaleError, SaleSettings, SeatsWanted,
 };
+use holdfast::shutdown::{self, Trigger};
+use holdfast::supervisor::Supervisor;
+use holdfast::telemetry::Metrics;
 use mongodb::Database;
 use mongodb::bson::{Document, doc};
-use tokio::sync::watch;
-use tokio::task::JoinHandle;
 
 use super::counts::Counts;
 use super::engine::{NoObserver, settings};
@@ -39,6 +40,9 @@ const BUYERS_AT_ONCE: usize = 16;
 const ASKS_MAX: u32 = 120;
 const AGAIN_AFTER: Duration = Duration::from_millis(250);
 
+/// How long the background tasks may take to end on a busy machine.
+const END_BOUND: Duration = Duration::from_secs(60);
+
 /// One process's worth of a sale.
 pub struct World {
     pub sale: Sale,
@@ -46,8 +50,7 @@ pub struct World {
     pub archive: Archive,
     pub counts: Arc<Counts>,
     database: Database,
-    stop: watch::Sender<bool>,
-    tasks: Vec<JoinHandle<()>>,
+    trigger: Trigger,
 }
 
 /// How long calls may take.
@@ -128,8 +131,8 @@ impl World {
         let client = mongodb::Client::with_uri_str(&config.url).await.unwrap();
         let database = client.database(&config.database);
         let counts = Arc::new(Counts::default());
-        let (stop, stopped) = watch::channel(false);
-        let (sale, tasks) = Sale::start(
+        let (trigger, shutdown) = shutdown::channel();
+        let sale = Sale::start(
             Parts {
                 engine: engine.clone(),
                 archive: archive.clone(),
@@ -137,12 +140,13 @@ impl World {
                 keys: token_keys(),
                 settings: rules,
                 live,
+                supervisor: Supervisor::new(&Metrics::new("test")),
             },
             Observers { sale: counts.clone(), live: counts.clone() },
             Arc::new(Faults::default()),
-            stopped,
+            &shutdown,
         );
-        World { sale, engine, archive, counts, database, stop, tasks }
+        World { sale, engine, archive, counts, database, trigger }
     }
 
     /// Calls that wait to be finished.
@@ -329,10 +333,8 @@ impl World {
 
     /// Ends the background tasks and waits for them.
     pub async fn stop(self) {
-        self.stop.send_replace(true);
-        for task in self.tasks {
-            task.await.unwrap();
-        }
+        self.trigger.request();
+        assert!(self.sale.supervisor().finish(END_BOUND).await, "all tasks end");
     }
 }
 

@@ -64,8 +64,8 @@ impl Deployment {
         let (api_trigger, ending) = shutdown::channel();
         let metrics = Metrics::new(api::SERVICE);
         let services = start::connect(&config, &metrics).await.unwrap();
-        let (sale, _tasks) = start::sale(&services, &config, &metrics, &ending).unwrap();
-        let (gates, _tasks) = Gates::start(&services, &config, &metrics, &ending).await.unwrap();
+        let sale = start::sale(&services, &config, &metrics, &ending).unwrap();
+        let gates = Gates::start(&services, &config, &metrics, &ending).await.unwrap();
         let listener = api::bind(config.listen).unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
         tokio::spawn(async move {

@@ -183,9 +183,12 @@ impl Gates {
         while shutdown.rest(FORGET_INTERVAL).await {
             let gates = self.clone();
             // A million addresses take some tens of milliseconds: not on a thread that serves.
-            // A panic there has been logged; the next turn is a new one.
-            if let Ok(left) = tokio::task::spawn_blocking(move || gates.forget_idle()).await {
-                addresses.set(i64::try_from(left).unwrap_or(i64::MAX));
+            match tokio::task::spawn_blocking(move || gates.forget_idle()).await {
+                Ok(left) => addresses.set(i64::try_from(left).unwrap_or(i64::MAX)),
+                // Ours as well: what is never forgotten grows, and has to be noticed.
+                Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
+                // The runtime ends.
+                Err(_) => return,
             }
         }
     }

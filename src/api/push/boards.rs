@@ -14,12 +14,15 @@ use super::sockets::Kind;
 use crate::config::Config;
 use crate::domain::EventId;
 use crate::live::Live;
+use crate::sale::Sale;
 use crate::shutdown::Shutdown;
+use crate::supervisor::Supervisor;
 use crate::telemetry::Metrics;
 
 /// The boards of a process: at most as many as there are sockets.
 pub struct Boards {
     live: Live,
+    supervisor: Supervisor,
     runtime: Handle,
     shutdown: Shutdown,
     pace: Duration,
@@ -35,9 +38,10 @@ struct Open {
 
 impl Boards {
     /// None are followed yet. Must be called within the runtime that is to move them.
-    pub fn new(live: Live, config: &Config, metrics: &Metrics, shutdown: Shutdown) -> Self {
+    pub fn new(sale: &Sale, config: &Config, metrics: &Metrics, shutdown: Shutdown) -> Self {
         Boards {
-            live,
+            live: sale.live().clone(),
+            supervisor: sale.supervisor().clone(),
             runtime: Handle::current(),
             shutdown,
             pace: Duration::from_millis(config.push_tick_ms),
@@ -57,7 +61,10 @@ impl Boards {
         // Followed before it is moved: nobody takes it for a deserted one.
         let news = SeatNews::new(board.clone(), kind, wishes);
         open.boards.insert(event, board.clone());
-        open.tasks.spawn_on(self.clone().moves(board), &self.runtime);
+        // A board that nothing moves would be silent for all who come later, too.
+        let boards = self.clone();
+        let moves = move || boards.clone().moves(board.clone());
+        open.tasks.spawn_on(self.supervisor.until_done("event_channel", moves), &self.runtime);
         news
     }
 

@@ -40,9 +40,6 @@ mod watch;
 use std::sync::Arc;
 use std::time::Instant;
 
-use tokio::sync::watch as channel;
-use tokio::task::JoinHandle;
-
 use super::catalogue::Catalogue;
 use super::error::AdmissionFault;
 use super::{SaleError, unix_now_ms};
@@ -50,6 +47,8 @@ use crate::domain::admission_token::{AdmissionToken, TokenFault, TokenKeys};
 use crate::domain::draw::PublicDraw;
 use crate::domain::{DrawState, EventId, RoomState, UserId};
 use crate::redis::{Code, Engine, Joined, RoomPlace};
+use crate::shutdown::Shutdown;
+use crate::supervisor::Supervisor;
 
 use room::Room;
 pub use room::SEEN_WITHIN_SECONDS;
@@ -83,19 +82,22 @@ struct Inner {
 }
 
 impl WaitingRoom {
-    /// With the task that looks at the rooms it knows, which ends when `stop` turns true.
+    /// With the task that looks at the rooms it knows, which ends when shutdown is requested.
     pub(super) fn start(
         engine: Engine,
         store: RoomStore,
         catalogue: Catalogue,
         keys: TokenKeys,
-        stop: channel::Receiver<bool>,
-    ) -> (Self, JoinHandle<()>) {
+        supervisor: &Supervisor,
+        shutdown: &Shutdown,
+    ) -> Self {
         let token_ttl_ms = store.token_ttl_ms();
         let rooms = Rooms::new(engine.clone(), store.clone());
-        let looking = tokio::spawn(rooms.clone().look_on(stop));
+        let (looked_at, stop) = (rooms.clone(), shutdown.clone());
+        let look_on = move || looked_at.clone().look_on(stop.clone());
+        supervisor.spawn("waiting_rooms", shutdown, look_on);
         let inner = Inner { engine, store, catalogue, rooms, keys, token_ttl_ms };
-        (WaitingRoom { inner: Arc::new(inner) }, looking)
+        WaitingRoom { inner: Arc::new(inner) }
     }
 
     /// Where operators' settings are kept.

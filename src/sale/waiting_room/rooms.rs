@@ -13,7 +13,6 @@ use std::time::{Duration, Instant};
 
 use futures_util::{StreamExt, stream};
 use prometheus::core::Atomic;
-use tokio::sync::watch;
 use tracing::warn;
 
 use super::room::{LOOK_EVERY, Looked, Room};
@@ -22,6 +21,7 @@ use crate::domain::{DrawState, EventId};
 use crate::read_mostly::ReadMostly;
 use crate::redis::Engine;
 use crate::sale::SaleError;
+use crate::shutdown::Shutdown;
 
 /// Shortest time between two looks at a room that somebody waits for.
 const LOOKS_APART: Duration = Duration::from_millis(50);
@@ -193,8 +193,8 @@ impl Rooms {
         Ok(Some(draw.place(number)))
     }
 
-    /// Looks at all rooms, over and over, until told to stop.
-    pub(super) async fn look_on(self, mut stop: watch::Receiver<bool>) {
+    /// Looks at all rooms, over and over, until shutdown is requested.
+    pub(super) async fn look_on(self, shutdown: Shutdown) {
         let work = async {
             let mut warned_at: Option<Instant> = None;
             loop {
@@ -219,8 +219,7 @@ impl Rooms {
         };
         tokio::select! {
             () = work => {}
-            // A sender that is gone means the same.
-            _ = stop.wait_for(|stop| *stop) => {}
+            () = shutdown.requested() => {}
         }
     }
 

@@ -1,0 +1,208 @@
+//! Background tasks that panic, each in its turn: it is started again, counted, shown in readiness,
+//! and what it does goes on.
+
+use std::net::TcpListener;
+use std::sync::Arc;
+use std::time::Duration;
+
+use holdfast::config::Config;
+use holdfast::supervisor::{STEADY_AFTER, Supervisor};
+use holdfast::telemetry::Metrics;
+use holdfast::{shutdown, start, worker};
+use serde_json::json;
+
+use crate::support::api::{Api, Place, places};
+use crate::support::eventually;
+use crate::support::followers::{Ear, Follower};
+use crate::support::http::Client;
+use crate::support::servers::{Flavor, shared_mongodb, shared_redis};
+use crate::support::world::{World, impatient};
+
+/// How long anything may take on a busy machine.
+const PATIENCE: Duration = Duration::from_secs(60);
+/// Seats of an event.
+const SEATS: u32 = 100;
+
+/// The tasks of an API process that asks no replicas.
+const API_TASKS: [&str; 11] = [
+    "event_channel",
+    "limits_cleanup",
+    "limits_flush",
+    "live_freshness",
+    "live_keeper",
+    "live_tail",
+    "policy",
+    "seat_map_cleanup",
+    "unfinished_calls",
+    "waiting_rooms",
+    "warming",
+];
+/// The tasks of a worker.
+const WORKER_TASKS: [&str; 10] = [
+    "admit",
+    "drain",
+    "mend",
+    "reclaim",
+    "reconcile",
+    "repair",
+    "retain",
+    "sweep",
+    "trim",
+    "watch",
+];
+
+/// Has a task panic, and waits until that is counted.
+async fn panics(supervisor: &Supervisor, name: &str) {
+    let before = supervisor.restarts(name);
+    eventually(name, PATIENCE, async || {
+        // One that is just beginning hears nothing yet.
+        supervisor.inject_panic(name);
+        supervisor.restarts(name) > before
+    })
+    .await;
+    assert!(supervisor.failing().contains(&name), "{name} is failing");
+}
+
+/// The process says that this task fails, and goes on serving.
+async fn is_told(client: &Client, name: &str) {
+    let body = client.get("/health/ready").send().await.json(200);
+    assert_eq!(body["status"], "degraded", "{body}");
+    let failing = body["failing_tasks"].as_array().unwrap();
+    assert!(failing.contains(&json!(name)), "{body}");
+    let up = format!("holdfast_task_up{{task=\"{name}\"}}");
+    assert_eq!(client.labelled_metric(&up).await, 0.0);
+    let restarts = format!("holdfast_task_restarts_total{{task=\"{name}\"}}");
+    assert!(client.labelled_metric(&restarts).await >= 1.0);
+}
+
+/// All tasks run steadily again.
+async fn is_over(client: &Client) {
+    let bound = PATIENCE + STEADY_AFTER;
+    eventually("no task fails any more", bound, async || {
+        client.get("/health/ready").send().await.json(200)["status"] == "ok"
+    })
+    .await;
+    let text = client.get("/metrics").send().await.text();
+    assert!(!text.lines().any(|l| l.starts_with("holdfast_task_up") && l.ends_with(" 0")));
+}
+
+/// What the API's tasks do, looked at from outside.
+struct Stage {
+    api: Api,
+    event: u64,
+    follower: Follower,
+    ear: Ear,
+    next_seat: u32,
+}
+
+impl Stage {
+    async fn new(config: Config) -> Self {
+        let api = Api::here(config).await.patient();
+        let event = api.event(places(SEATS)).await;
+        let ear = Ear::Socket(api.socket(event).await);
+        Stage { api, event, follower: Follower::default(), ear, next_seat: 1 }
+    }
+
+    /// A hold is told to who follows the event, and another who wants its seat is refused from
+    /// memory.
+    async fn works(&mut self) {
+        let seat = self.next_seat;
+        self.next_seat += 1;
+        self.api.held(&format!("u{seat}"), self.event, &[seat]).await;
+        while self.follower.bytes_at(seat as usize) != Some(b'h') {
+            self.follower.hears(&self.ear.told().await);
+        }
+        let mut stranger = 0;
+        let refused_here = "holdfast_refused_from_view_total";
+        let before = self.api.metric(refused_here).await;
+        eventually("it is refused from the view", PATIENCE, async || {
+            stranger += 1;
+            let user = format!("s{seat}-{stranger}");
+            self.api.hold(&user, self.event, &[seat]).await.problem(409, "seats_unavailable");
+            self.api.metric(refused_here).await > before
+        })
+        .await;
+        // What was refused in the process is brought to Redis.
+        let notes = "holdfast_limiter_entries{kind=\"notes\"}";
+        eventually("notes are flushed", PATIENCE, async || {
+            self.api.labelled_metric(notes).await == 0.0
+        })
+        .await;
+        // A new event gets a view, and its own channel.
+        let new = self.api.event(places(SEATS)).await;
+        let (mut ear, mut follower) =
+            (Ear::Socket(self.api.socket(new).await), Follower::default());
+        while follower.at().is_none() {
+            follower.hears(&ear.told().await);
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_task_of_the_api_is_restarted_and_its_work_goes_on() {
+    let place = Place::shared();
+    let mut stage = Stage::new(place.config()).await;
+    let is_ready = async || stage.api.get("/health/ready").send().await.status == 200;
+    eventually("it is ready", PATIENCE, is_ready).await;
+    stage.works().await;
+    assert_eq!(stage.api.supervisor().names(), API_TASKS, "a new task is tried here, too");
+    for name in API_TASKS {
+        panics(stage.api.supervisor(), name).await;
+        is_told(&stage.api, name).await;
+        stage.works().await;
+    }
+    // Once more, all at once: each had begun again.
+    for name in API_TASKS {
+        panics(stage.api.supervisor(), name).await;
+    }
+    stage.works().await;
+    is_over(&stage.api).await;
+    stage.works().await;
+    stage.api.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_task_of_the_worker_is_restarted_and_nothing_is_lost() {
+    let (redis, mongodb) = (shared_redis(Flavor::Valkey), shared_mongodb());
+    let world = World::with(redis, mongodb, impatient()).await;
+    let settings = world.engine.settings();
+    let config = Arc::new(Config {
+        worker_listen: ([127, 0, 0, 1], 0).into(),
+        redis_url: settings.url.as_str().into(),
+        redis_namespace: settings.namespace.clone(),
+        partitions: settings.partitions,
+        mongodb_url: mongodb.url().as_str().into(),
+        mongodb_database: settings.namespace.clone(),
+        redis_timeout_ms: 900,
+        worker_consumer: "here".into(),
+        worker_reclaim_idle_ms: 20_000,
+        ..Config::default()
+    });
+    let listener = TcpListener::bind(config.worker_listen).unwrap();
+    let client = Client::new(&format!("http://{}", listener.local_addr().unwrap()));
+    let metrics = Metrics::new(worker::SERVICE);
+    let services = start::connect(&config, &metrics).await.unwrap();
+    let supervisor = services.supervisor.clone();
+    let (trigger, ending) = shutdown::channel();
+    let working = tokio::spawn(worker::run(listener, config, services, metrics, ending));
+    eventually("it works", PATIENCE, async || supervisor.names() == WORKER_TASKS).await;
+
+    let event = world.free_event(SEATS).await;
+    let mut sold = Vec::new();
+    for (number, name) in (0..).zip(WORKER_TASKS) {
+        let first = number * 5 + 1;
+        sold.extend(world.sell(event, first..=first + 1).await);
+        panics(&supervisor, name).await;
+        is_told(&client, name).await;
+        sold.extend(world.sell(event, first + 2..=first + 4).await);
+    }
+    for name in WORKER_TASKS {
+        panics(&supervisor, name).await;
+    }
+    world.all_confirmed(&sold, PATIENCE).await;
+    world.archive_is_exact(event).await;
+    is_over(&client).await;
+    trigger.request();
+    working.await.unwrap().unwrap();
+    world.stop().await;
+}

@@ -1,0 +1,158 @@
+//! A thousand events on sale at once: a process that starts among them is ready soon, shows each of
+//! them from memory, and does so again after a restart of Redis and after a failover.
+
+use std::time::{Duration, Instant};
+
+use futures_util::{StreamExt, stream};
+use holdfast::domain::layout::Section;
+use holdfast::sale::{Events, NewEvent};
+use holdfast::start;
+use serde_json::Value;
+
+use super::{PATIENCE, writes_at_once};
+use crate::support::api::{Api, Place, places};
+use crate::support::eventually;
+use crate::support::followers::{Ear, Follower};
+use crate::support::proxy::Door;
+use crate::support::servers::{Flavor, available, private_redis, shared_mongodb};
+
+/// Open events before the process starts.
+const EVENTS: usize = 1_000;
+/// Seats of each.
+const SEATS: u32 = 200;
+/// Events that are made at the same time.
+const MADE_AT_ONCE: usize = 16;
+/// Bound from the process' start to its being ready.
+const READY_WITHIN: Duration = Duration::from_secs(30);
+/// Bound of its memory once all views are built, bytes: some 70 MB in a debug build.
+const MEMORY_MAX: f64 = 200e6;
+/// Events of one page of a list.
+const PAGE: u64 = 100;
+/// Redis calls that one page may cost: each may be a beat, none is for an event's counts.
+const PAGE_CALLS_MAX: f64 = 60.0;
+
+fn event(number: usize) -> NewEvent {
+    let floor = Section { name: "Floor".into(), price: 100, rows: None, capacity: Some(SEATS) };
+    NewEvent {
+        name: format!("Event {number}"),
+        description: None,
+        venue: None,
+        currency: None,
+        starts_at_ms: None,
+        on_sale_at_ms: None,
+        hold_ttl_seconds: None,
+        max_hold_seconds: None,
+        max_seats_per_user: None,
+        orphan_rule: None,
+        cancel_policy: Default::default(),
+        sections: vec![floor],
+    }
+}
+
+/// Puts events on sale; gives their ids.
+async fn put_on_sale(place: &Place) -> Vec<u64> {
+    let (engine, archive) = place.services().await;
+    let events = Events::new(engine.clone(), archive, start::sale_settings(&place.config()));
+    let made = stream::iter(0..EVENTS).map(|number| events.create(event(number)));
+    let views: Vec<_> = made.buffer_unordered(MADE_AT_ONCE).collect().await;
+    engine.close().await;
+    views.into_iter().map(|view| u64::from(view.unwrap().event.id.0)).collect()
+}
+
+async fn is_ready(api: &Api) -> bool {
+    let reply = api.get("/health/ready").send().await;
+    reply.status == 200 && reply.json(200)["status"] == "ok"
+}
+
+/// Every event is listed, its free seats counted from memory.
+async fn list_is_right(api: &Api, held: u64) {
+    let mut listed = 0;
+    let mut free = 0;
+    for page in 1..=(EVENTS as u64).div_ceil(PAGE) {
+        let path = format!("/api/v1/events?page={page}&page_size={PAGE}");
+        let mut list = Value::Null;
+        // Whoever asks first finds views of quiet partitions too old, and has them beat.
+        eventually("a page is counted from memory", PATIENCE, async || {
+            let calls = api.metric("holdfast_script_replies_total").await;
+            list = api.get(&path).send().await.json(200);
+            api.metric("holdfast_script_replies_total").await - calls < PAGE_CALLS_MAX
+        })
+        .await;
+        let events = list["events"].as_array().unwrap();
+        listed += events.len();
+        free += events.iter().map(|one| one["available_seats"].as_u64().unwrap()).sum::<u64>();
+    }
+    assert!(listed >= EVENTS, "{listed} are listed");
+    assert_eq!(free, listed as u64 * u64::from(SEATS) - held);
+}
+
+/// A client that follows an event is told of what is held there.
+async fn is_followed(api: &Api, event: u64, user: &str, seat: u32) -> Value {
+    let (mut ear, mut follower) = (Ear::Socket(api.socket(event).await), Follower::default());
+    while follower.at().is_none() {
+        follower.hears(&ear.told().await);
+    }
+    let booking = api.held(user, event, &[seat]).await;
+    while follower.bytes_at(seat as usize) != Some(b'h') {
+        follower.hears(&ear.told().await);
+    }
+    booking
+}
+
+/// Redis is back: the process finds it, and what it shows follows the log again.
+async fn recovers(api: &Api, event: u64, user: &str, seat: u32) {
+    eventually("it is ready again", PATIENCE, async || is_ready(api).await).await;
+    let held = async || api.hold(user, event, &[seat]).await.status == 201;
+    eventually("seats are sold again", PATIENCE, held).await;
+    is_followed(api, event, &format!("{user}2"), seat + 1).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn thousand_open_events_are_served_from_memory() {
+    if !available(Flavor::Redis) {
+        return;
+    }
+    let (primary, replica) = (private_redis(Flavor::Redis), private_redis(Flavor::Redis));
+    writes_at_once(&primary);
+    let door = Door::to(primary.port());
+    let redis = primary.reached_at(door.url());
+    let place = Place::new(&redis, shared_mongodb());
+    let events = put_on_sale(&place).await;
+
+    let began = Instant::now();
+    let api = Api::program(&place, &[]).await.patient();
+    eventually("it is ready", PATIENCE, async || is_ready(&api).await).await;
+    let took = began.elapsed();
+    let memory = api.metric("process_resident_memory_bytes").await;
+    println!("ready after {took:?} with {:.0} MB", memory / 1e6);
+    assert!(took < READY_WITHIN, "ready after {took:?}");
+    assert!(memory < MEMORY_MAX, "{memory} bytes");
+    assert_eq!(api.metric("holdfast_panics_total").await, 0.0);
+    assert_eq!(api.metric("holdfast_live_views").await, EVENTS as f64);
+    assert_eq!(api.metric("holdfast_live_missing").await, 0.0);
+    list_is_right(&api, 0).await;
+    is_followed(&api, events[EVENTS / 2], "ann", 1).await;
+    list_is_right(&api, 1).await;
+    let late = api.event(places(SEATS)).await;
+    is_followed(&api, late, "ann", 1).await;
+
+    redis.kill();
+    tokio::task::block_in_place(|| redis.restart());
+    recovers(&api, events[0], "bob", 1).await;
+    recovers(&api, late, "bob", 5).await;
+
+    redis.command(&["CONFIG", "SET", "repl-diskless-sync-delay", "0"]);
+    assert_eq!(replica.command(&["REPLICAOF", "127.0.0.1", &redis.port().to_string()]), "+OK");
+    let follows = async || {
+        let info = replica.command_lines(&["INFO", "replication"]);
+        info.iter().any(|line| line == "master_link_status:up")
+    };
+    eventually("the replica follows", PATIENCE, follows).await;
+    door.leads_to(None);
+    assert_eq!(replica.command(&["REPLICAOF", "NO", "ONE"]), "+OK");
+    door.leads_to(Some(replica.port()));
+    recovers(&api, events[1], "cid", 1).await;
+    recovers(&api, late, "cid", 9).await;
+    assert_eq!(api.metric("holdfast_panics_total").await, 0.0);
+    assert_eq!(api.metric("holdfast_live_changes_total{what=\"differs\"}").await, 0.0);
+}
