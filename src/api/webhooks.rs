@@ -39,7 +39,7 @@ pub struct WebhookBody {
     params(
         ("Stripe-Signature" = String, Header, description = "The signature; `Holdfast-Signature` as well"),
     ),
-    request_body(content = Object, description = "An event: `id`, `type`, `data.object.metadata.booking_id`"),
+    request_body(content = Object, description = "An event: `id`, `type`, `data.object.metadata.booking_id` or `data.object.payment_intent`"),
     responses((status = 200, description = "Taken", body = WebhookBody), WebhookProblems),
 )]
 pub async fn payments(call: Call, payload: Payload) -> Answer {
@@ -73,8 +73,8 @@ async fn take(call: &Call, payload: Payload) -> Result<&'static str, Problem> {
     let notice = webhook::read(&body).map_err(|error| {
         Problem::new(Code::InvalidJson, format!("The body is not an event: {error}"))
     })?;
-    let Some(booking) = notice.booking else { return Ok("ignored") };
-    match call.state.sale.notice(notice.id, notice.kind, booking).await {
+    let Some(about) = notice.about else { return Ok("ignored") };
+    match call.state.sale.notice(notice.id, notice.kind, about).await {
         Ok(Noticed::Handled) => Ok("handled"),
         Ok(Noticed::Duplicate) => Ok("duplicate"),
         Ok(Noticed::Foreign) => Ok("ignored"),

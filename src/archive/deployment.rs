@@ -117,6 +117,8 @@ impl Archive {
             doc! { "name": "by_event", "key": { "event": 1, "_id": 1 } },
             // Those that are not closed.
             doc! { "name": "by_due", "key": { "due_ms": 1 }, "sparse": true },
+            // Those whose refund did not succeed at once: few, hence sparse.
+            doc! { "name": "by_refund", "key": { "refund.state": 1 }, "sparse": true },
         ];
         let webhooks = vec![doc! {
             "name": "by_age", "key": { "handled_at": 1 }, "expireAfterSeconds": KEEP_SECONDS,

@@ -9,7 +9,11 @@ use super::Archive;
 use super::documents::{INTENTS, parse_booking, seat_numbers, signed};
 use super::error::ArchiveError;
 use super::gateway::{DUPLICATE_KEY, Verb};
-use crate::domain::{BookingId, EventId, Intent, IntentState, SeatId, UserId};
+use crate::domain::refund::{ATTEMPTS_MAX, OVERDUE_MS};
+use crate::domain::{
+    BookingId, EventId, Intent, IntentState, RefundCounts, RefundProgress, RefundState, SeatId,
+    UserId,
+};
 
 /// An intent as it is read.
 #[derive(Deserialize)]
@@ -32,6 +36,9 @@ struct IntentDocument {
     state: IntentState,
     due_ms: Option<i64>,
     refunded: i64,
+    /// Absent in documents of older versions.
+    #[serde(default)]
+    refund: Option<RefundProgress>,
     rev: u64,
 }
 
@@ -56,6 +63,7 @@ impl TryFrom<IntentDocument> for Intent {
             state: document.state,
             due_ms: document.due_ms,
             refunded: document.refunded,
+            refund: document.refund,
             rev: document.rev,
         })
     }
@@ -137,6 +145,23 @@ impl Archive {
         self.intents_where(filter, options.build()).await
     }
 
+    /// How many refunds are not done at this time.
+    pub async fn refund_counts(&self, now_ms: i64) -> Result<RefundCounts, ArchiveError> {
+        let pending = RefundState::Pending.as_str();
+        let failed = RefundState::Failed.as_str();
+        let overdue = doc! { "$lt": now_ms - OVERDUE_MS };
+        let many = i64::from(ATTEMPTS_MAX);
+        let count = async |filter| self.gateway.count(INTENTS, filter).await;
+        Ok(RefundCounts {
+            pending: count(doc! { "refund.state": pending }).await?,
+            overdue: count(doc! { "refund.state": pending, "refund.since_ms": overdue }).await?,
+            retrying: count(doc! { "refund.state": failed, "refund.failures": { "$lt": many } })
+                .await?,
+            failed: count(doc! { "refund.state": failed, "refund.failures": { "$gte": many } })
+                .await?,
+        })
+    }
+
     async fn intents_where(
         &self,
         filter: Document,
@@ -149,7 +174,7 @@ impl Archive {
 
 /// Everything of an intent but its id and when it is due.
 fn fields(intent: &Intent) -> Result<Document, String> {
-    Ok(doc! {
+    let mut fields = doc! {
         "event": i64::from(intent.booking.event().0),
         "user": intent.user.as_str(),
         "seats": seat_numbers(&intent.seats),
@@ -167,7 +192,24 @@ fn fields(intent: &Intent) -> Result<Document, String> {
         "state": intent.state.word(),
         "refunded": intent.refunded,
         "rev": signed(intent.rev, "rev")?,
-    })
+    };
+    // Once there, it stays.
+    if let Some(refund) = &intent.refund {
+        fields.insert("refund", refund_fields(refund));
+    }
+    Ok(fields)
+}
+
+fn refund_fields(refund: &RefundProgress) -> Document {
+    doc! {
+        "total": refund.total,
+        "attempt": i64::from(refund.attempt),
+        "state": refund.state.as_str(),
+        "since_ms": refund.since_ms,
+        "retry_at_ms": refund.retry_at_ms,
+        "failures": i64::from(refund.failures),
+        "reason": &refund.reason,
+    }
 }
 
 fn change_operation(next: &Intent) -> Result<Document, String> {

@@ -40,11 +40,13 @@ pub enum FaultStep {
     FinalCancel,
     /// The archive says that its money goes back.
     RefundDecided,
-    /// The provider has given its money back.
+    /// The provider has answered its refund.
     Refund,
+    /// The archive has that its refund is on its way, or failed.
+    RefundRecorded,
 }
 
-const STEPS: [(FaultStep, &str); 17] = [
+const STEPS: [(FaultStep, &str); 18] = [
     (FaultStep::Read, "after_read"),
     (FaultStep::Ledger, "after_ledger"),
     (FaultStep::States, "after_states"),
@@ -62,6 +64,7 @@ const STEPS: [(FaultStep, &str); 17] = [
     (FaultStep::FinalCancel, "after_final_cancel"),
     (FaultStep::RefundDecided, "after_refund_decided"),
     (FaultStep::Refund, "after_refund"),
+    (FaultStep::RefundRecorded, "after_refund_recorded"),
 ];
 
 /// What the process does to itself.

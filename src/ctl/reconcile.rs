@@ -24,8 +24,9 @@ const SHOWN_MAX: usize = 50;
 /// For every booking that was about to be paid: what the archive decided, what its intent says, what
 /// the provider has taken and given back, and how it stands in Redis. With --fix the next safe step
 /// is taken for each that differs: commit what is paid, give back what was refused or cancelled,
-/// cancel for good what nobody will pay. The worker does the same by itself; this does it now, and
-/// tells what is left for a person.
+/// cancel for good what nobody will pay, try a failed refund once more. The worker does the same by
+/// itself, a failed refund only so often; this does it now, and tells what is left for a person.
+/// A refund on its way is no difference for two weeks.
 ///
 /// Exits with 1 if there is any difference left.
 #[derive(clap::Args, Debug)]
@@ -90,13 +91,15 @@ impl Shown for PaymentsReport {
             Column::Number("sold"),
             Column::Number("charged"),
             Column::Number("given back"),
+            Column::Number("on its way"),
             Column::Number("kept"),
         ];
         let row = |(currency, money): (&String, &crate::sale::MoneyTotals)| {
-            let kept = money.charged - money.refunded;
-            let numbers = [money.sold, money.charged, money.refunded, kept].map(|n| n.to_string());
-            let [sold, charged, refunded, kept] = numbers;
-            [currency.clone(), sold, charged, refunded, kept]
+            let crate::sale::MoneyTotals { sold, charged, refunded, refund_pending } = *money;
+            let kept = charged - refunded - refund_pending;
+            let numbers = [sold, charged, refunded, refund_pending, kept].map(|n| n.to_string());
+            let [sold, charged, refunded, pending, kept] = numbers;
+            [currency.clone(), sold, charged, refunded, pending, kept]
         };
         let mut lines = vec![table(columns, self.totals.iter().map(row).collect()), String::new()];
         let mended = self.mended.iter().map(|one| format!("{}: {}", one.booking, one.result));

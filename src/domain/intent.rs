@@ -10,6 +10,8 @@
 //!  any ────────► refunded       outcome `refund` or `cancelled`, and the money went back
 //! ```
 //!
+//! How the money goes back, and what happens where that fails: [`super::refund`].
+//!
 //! Promises, with the provider's own (an object is paid at most once, never after its cancel):
 //!
 //! * Who charges has written `open` under its own lease before, and nobody has since.
@@ -21,6 +23,7 @@ use serde::{Deserialize, Serialize};
 
 use super::booking::{Booking, Status};
 use super::ids::{BookingId, SeatId, UserId};
+use super::refund::RefundProgress;
 
 /// Where an intent stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -93,6 +96,8 @@ pub struct Intent {
     pub due_ms: Option<i64>,
     /// What was given back, minor units.
     pub refunded: i64,
+    /// How the giving back goes, where it did not succeed at once.
+    pub refund: Option<RefundProgress>,
     /// Raised by one at every change.
     pub rev: u64,
 }
@@ -133,6 +138,7 @@ impl Intent {
             state,
             due_ms: Some(due_ms),
             refunded: 0,
+            refund: None,
             rev: 1,
         }
     }
@@ -172,7 +178,8 @@ impl Intent {
 
     /// Closed: there is nothing left to do.
     pub fn closed(&self, state: IntentState, refunded: i64) -> Self {
-        Intent { state, refunded, due_ms: None, ..self.changed() }
+        let refund = self.refund_done();
+        Intent { state, refunded, refund, due_ms: None, ..self.changed() }
     }
 
     /// Looked at again at this time.
@@ -185,7 +192,7 @@ impl Intent {
         Intent { lease: lease.max(self.lease), nonce: nonce.to_owned(), ..self.changed() }
     }
 
-    fn changed(&self) -> Self {
+    pub(super) fn changed(&self) -> Self {
         Intent { rev: self.rev + 1, ..self.clone() }
     }
 
@@ -237,6 +244,7 @@ impl Intent {
             state: IntentState::Open,
             due_ms: None,
             refunded: 0,
+            refund: None,
             rev: 1,
         }
     }

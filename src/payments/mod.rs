@@ -7,7 +7,9 @@
 //! * A charge of one attempt (`booking:attempt`) sent again has the answer of the first, or `Paid`
 //!   if the object is paid by now.
 //! * Once `cancel` has answered [`State::Cancelled`], the object is never paid.
-//! * `refund` names a total: repeated, it gives nothing back twice.
+//! * A refund names a total and an attempt: one attempt gives back at most once, and all of them
+//!   together no more than the total.
+//! * What is given back has arrived as far as the provider knows; what is on its way is told apart.
 //!
 //! Every call is bounded in time by its provider.
 
@@ -78,8 +80,40 @@ pub struct Payment {
     pub amount: i64,
     /// ISO 4217 code.
     pub currency: String,
-    /// What was given back of it, minor units.
+    /// What was given back of it, minor units: refunds that succeeded, and no others.
     pub refunded: i64,
+    /// What is on its way back, minor units: it may still fail.
+    pub refund_pending: i64,
+    /// The booking that it was created for, where the provider knows.
+    pub booking: Option<BookingId>,
+}
+
+/// One attempt to give money back.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RefundOrder {
+    /// The booking.
+    pub booking: BookingId,
+    /// Its paid object.
+    pub payment: String,
+    /// ISO 4217 code of the object.
+    pub currency: String,
+    /// How much is to be given back in all, minor units, by whomever and however often.
+    pub total: i64,
+    /// Which attempt, from 1: rises only after a failure was recorded. With the total it names the
+    /// refund, so that sending it twice gives back once.
+    pub attempt: u32,
+}
+
+/// Where a refund stands.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Refunded {
+    /// So much was given back in all, and that is enough. A bank may send it back even weeks later.
+    Succeeded(i64),
+    /// What was given back and what is on its way are enough together; what is may still fail.
+    Pending,
+    /// This attempt is over without the money, now and later; another may work. The text is the
+    /// provider's reason.
+    Failed(String),
 }
 
 /// Why a provider did not do what it was asked.
@@ -116,7 +150,7 @@ pub trait Provider: Send + Sync {
     /// instead ([`State::Paid`], [`State::Processing`]).
     fn cancel<'a>(&'a self, payment: &'a str) -> Answer<'a, State>;
 
-    /// Sees to it that `total` minor units of a paid object have been given back in all, looked up
-    /// first; answers with what then has been given back.
-    fn refund<'a>(&'a self, payment: &'a str, total: i64) -> Answer<'a, i64>;
+    /// Sees to it that the order's total has been given back of a paid object, or is on its way.
+    /// What the provider has is looked up first, and only what is missing is sent.
+    fn refund<'a>(&'a self, order: &'a RefundOrder) -> Answer<'a, Refunded>;
 }

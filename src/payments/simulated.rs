@@ -11,7 +11,7 @@
 
 use std::time::Duration;
 
-use super::{Answer, Charge, Order, Payment, PaymentError, Provider, State};
+use super::{Answer, Charge, Order, Payment, PaymentError, Provider, RefundOrder, Refunded, State};
 use crate::archive::{
     Archive, ArchiveError, SimulatedBooks, SimulatedObject, SimulatedPayment, SimulatedState,
 };
@@ -135,8 +135,9 @@ impl Simulated {
             SimulatedState::Cancelled => State::Cancelled,
         });
         let refunded = found.map_or(0, |found| found.refunded);
-        let SimulatedObject { amount, currency, .. } = object;
-        Ok(Some(Payment { id: payment.to_owned(), state, amount, currency, refunded }))
+        let SimulatedObject { booking, amount, currency } = object;
+        let (id, booking) = (payment.to_owned(), Some(booking));
+        Ok(Some(Payment { id, state, amount, currency, refunded, refund_pending: 0, booking }))
     }
 
     async fn cancel_now(&self, payment: &str) -> Result<State, PaymentError> {
@@ -153,8 +154,8 @@ impl Simulated {
         Err(undecided())
     }
 
-    async fn refund_now(&self, payment: &str, total: i64) -> Result<i64, PaymentError> {
-        let object = object_of(payment)?;
+    async fn refund_now(&self, order: &RefundOrder) -> Result<Refunded, PaymentError> {
+        let (object, total) = (object_of(&order.payment)?, order.total);
         for _ in 0..TRIES_MAX {
             let found = self.find(&object).await?;
             let found = found.filter(|found| found.state == SimulatedState::Paid);
@@ -162,14 +163,14 @@ impl Simulated {
                 PaymentError::NotDone("there is nothing to give back: it is not paid".to_owned())
             })?;
             if paid.refunded >= total {
-                return Ok(paid.refunded);
+                return Ok(Refunded::Succeeded(paid.refunded));
             }
             if total > paid.amount {
                 let reason = format!("{total} is more than was paid, {}", paid.amount);
                 return Err(PaymentError::NotDone(reason));
             }
             if self.books.refund(object.booking, total).await.map_err(unknown)? {
-                return Ok(total);
+                return Ok(Refunded::Succeeded(total));
             }
             tokio::time::sleep(PAUSE).await;
         }
@@ -260,8 +261,8 @@ impl Provider for Simulated {
         Box::pin(self.call(self.cancel_now(payment)))
     }
 
-    fn refund<'a>(&'a self, payment: &'a str, total: i64) -> Answer<'a, i64> {
-        Box::pin(self.call(self.refund_now(payment, total)))
+    fn refund<'a>(&'a self, order: &'a RefundOrder) -> Answer<'a, Refunded> {
+        Box::pin(self.call(self.refund_now(order)))
     }
 }
 

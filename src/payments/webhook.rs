@@ -6,6 +6,7 @@
 
 use hmac::{Hmac, KeyInit, Mac};
 use serde::Deserialize;
+use serde::de::IgnoredAny;
 use sha2::Sha256;
 
 use crate::domain::BookingId;
@@ -37,8 +38,17 @@ pub struct Notice {
     pub id: String,
     /// The provider's word for what happened.
     pub kind: String,
-    /// The booking whose payment should be looked at; none if it is no business of a sale.
-    pub booking: Option<BookingId>,
+    /// What should be looked at; none if it is no business of a sale.
+    pub about: Option<About>,
+}
+
+/// What a webhook is about.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum About {
+    /// This booking's payment.
+    Booking(BookingId),
+    /// A payment whose booking the webhook does not name: a refund that was made by hand.
+    Payment(String),
 }
 
 /// A genuine webhook that cannot be read.
@@ -90,12 +100,16 @@ fn decode(hex: &str) -> Option<[u8; SIGNATURE_BYTES]> {
 }
 
 /// The events after which a booking's payment may stand otherwise.
-const KINDS: [&str; 5] = [
+const KINDS: [&str; 9] = [
     "payment_intent.succeeded",
     "payment_intent.payment_failed",
     "payment_intent.canceled",
     "payment_intent.processing",
     "charge.refunded",
+    "charge.refund.updated",
+    "refund.created",
+    "refund.updated",
+    "refund.failed",
 ];
 
 #[derive(Deserialize)]
@@ -116,12 +130,36 @@ struct Data {
 #[serde(default)]
 struct Object {
     metadata: Option<Metadata>,
+    /// Of a charge and of a refund; an id unless it was expanded.
+    payment_intent: Option<IdOrObject>,
+}
+
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum IdOrObject {
+    Id(String),
+    Object(IgnoredAny),
 }
 
 #[derive(Default, Deserialize)]
 #[serde(default)]
 struct Metadata {
     booking_id: Option<String>,
+}
+
+impl Object {
+    fn about(self) -> Option<About> {
+        // A name that is none of ours makes it somebody else's.
+        if let Some(id) = self.metadata.and_then(|metadata| metadata.booking_id) {
+            return id.parse().ok().map(About::Booking);
+        }
+        match self.payment_intent {
+            Some(IdOrObject::Id(id)) if (1..=WORD_BYTES_MAX).contains(&id.len()) => {
+                Some(About::Payment(id))
+            }
+            _ => None,
+        }
+    }
 }
 
 /// Reads a genuine webhook. An event of an unknown type and one without a booking of ours are read
@@ -137,10 +175,11 @@ pub fn read(body: &[u8]) -> Result<Notice, Unreadable> {
             return Err(Unreadable(format!("`{name}` has 1 to {WORD_BYTES_MAX} bytes")));
         }
     }
-    let named = event.data.object.metadata.and_then(|metadata| metadata.booking_id);
-    let is_ours = KINDS.contains(&event.r#type.as_str());
-    let booking = named.filter(|_| is_ours).and_then(|id| id.parse().ok());
-    Ok(Notice { id: event.id, kind: event.r#type, booking })
+    let about = match KINDS.contains(&event.r#type.as_str()) {
+        true => event.data.object.about(),
+        false => None,
+    };
+    Ok(Notice { id: event.id, kind: event.r#type, about })
 }
 
 #[cfg(test)]
@@ -221,19 +260,28 @@ mod tests {
         };
         let object = format!(r#"{{"id":"pi_1","metadata":{{"booking_id":"{id}"}}}}"#);
         for kind in KINDS {
-            let expected = Notice { id: "evt_1".into(), kind: kind.into(), booking: Some(id) };
+            let about = Some(About::Booking(id));
+            let expected = Notice { id: "evt_1".into(), kind: kind.into(), about };
             assert_eq!(event(kind, &object), expected);
         }
-        assert_eq!(event("customer.created", &object).booking, None);
+        assert_eq!(event("customer.created", &object).about, None);
+        // A refund made by hand names its payment alone.
+        let by_hand = r#"{"id":"re_1","metadata":{},"payment_intent":"pi_1"}"#;
+        let about = Some(About::Payment("pi_1".into()));
+        assert_eq!(event("refund.failed", by_hand).about, about);
+        assert_eq!(event("customer.created", by_hand).about, None);
         for foreign in [
             r#"{"metadata":{"booking_id":"4711"}}"#,
             r#"{"metadata":{}}"#,
             r#"{"metadata":null}"#,
+            r#"{"metadata":{"booking_id":"4711"},"payment_intent":"pi_1"}"#,
+            r#"{"payment_intent":{"id":"pi_1"}}"#,
+            r#"{"payment_intent":""}"#,
             "{}",
         ] {
-            assert_eq!(event(KINDS[0], foreign).booking, None, "{foreign}");
+            assert_eq!(event(KINDS[0], foreign).about, None, "{foreign}");
         }
-        assert_eq!(read(br#"{"id":"evt_1","type":"ping"}"#).unwrap().booking, None);
+        assert_eq!(read(br#"{"id":"evt_1","type":"ping"}"#).unwrap().about, None);
         for no_event in ["", "[]", r#"{"id":"evt_1"}"#, r#"{"id":"","type":"x"}"#] {
             assert!(read(no_event.as_bytes()).is_err(), "{no_event}");
         }

@@ -114,7 +114,7 @@ pub trait SaleObserver: Send + Sync {
     /// The queue of unfinished calls now has this length.
     fn unfinished(&self, length: usize);
     /// Something became of a payment: `charged`, `declined`, `not_done`, `unknown`, `abandoned`,
-    /// `cancelled`, `committed_late`, `late_refunded`, `refunded`.
+    /// `cancelled`, `committed_late`, `late_refunded`, `refund_pending`, `refund_failed`, `refunded`.
     fn payment(&self, what: &'static str);
     /// A request to hold seats was refused from the live view.
     fn refused_here(&self, _: Hopeless) {}

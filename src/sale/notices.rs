@@ -6,7 +6,7 @@ use std::sync::Arc;
 use tokio::sync::Semaphore;
 
 use super::{Sale, SaleError};
-use crate::domain::BookingId;
+use crate::payments::webhook::About;
 use crate::telemetry::trace;
 
 /// Webhooks that one process handles at a time: each may ask the provider. More are refused, and
@@ -25,7 +25,7 @@ pub enum Noticed {
 }
 
 impl Sale {
-    /// Handles a webhook about a booking. It is recorded as handled only after it was, so that a
+    /// Handles a webhook about a booking or its payment. It is recorded as handled only after it was, so that a
     /// crash in between lets it be handled again.
     ///
     /// # Errors
@@ -34,7 +34,7 @@ impl Sale {
         &self,
         id: String,
         kind: String,
-        booking: BookingId,
+        about: About,
     ) -> Result<Noticed, SaleError> {
         let places = Arc::clone(&self.inner.notices);
         let place = places.try_acquire_owned().map_err(|_| SaleError::Unavailable {
@@ -46,7 +46,7 @@ impl Sale {
         // A task of its own: a provider that hangs up does not stop it half-way.
         let task = trace::spawn(async move {
             let _place = place;
-            sale.notice_to_the_end(&id, &kind, booking).await
+            sale.notice_to_the_end(&id, &kind, about).await
         });
         task.await.unwrap_or_else(|error| Err(SaleError::Internal(error.to_string())))
     }
@@ -55,12 +55,17 @@ impl Sale {
         &self,
         id: &str,
         kind: &str,
-        booking: BookingId,
+        about: About,
     ) -> Result<Noticed, SaleError> {
         let archive = &self.inner.archive;
         if archive.webhook_is_handled(id).await? {
             return Ok(Noticed::Duplicate);
         }
+        let booking = match about {
+            About::Booking(booking) => Some(booking),
+            About::Payment(payment) => self.inner.cashier.booking_of(&payment).await?,
+        };
+        let Some(booking) = booking else { return Ok(Noticed::Foreign) };
         // INVARIANT: an intent is written before anything is charged.
         if archive.intent(booking).await?.is_none() {
             return Ok(Noticed::Foreign);

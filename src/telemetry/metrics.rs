@@ -230,7 +230,9 @@ metrics! {
     double_sales_prevented: IntCounter = "holdfast_double_sale_prevented_total" [] NO_BUCKETS
         "Sales the archive refused because a seat was sold already: the money goes back.";
     payments: IntCounterVec = "holdfast_payments_total" ["what"] NO_BUCKETS
-        "What became of payments: charged, declined, not_done, unknown, abandoned, cancelled, committed_late, late_refunded, refunded.";
+        "What became of payments: charged, declined, not_done, unknown, abandoned, cancelled, committed_late, late_refunded, refund_pending, refund_failed, refunded.";
+    refunds_unsettled: IntGaugeVec = "holdfast_refunds_unsettled" ["state"] NO_BUCKETS
+        "Refunds that are not done, in the whole deployment: on their way (pending), for more than two weeks of it (overdue), failed and tried again (retrying), failed and left to a person (failed).";
     reconciled: IntCounterVec = "holdfast_reconciled_total" ["result"] NO_BUCKETS
         "Looks of the reconciler at a booking's money.";
     worker_task_restarts: IntCounterVec = "holdfast_worker_task_restarts_total" ["task"] NO_BUCKETS

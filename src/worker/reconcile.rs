@@ -30,12 +30,22 @@ const LEASE_PAGES_MAX: u64 = 20;
 /// Bookings looked at at the same time: each asks the provider.
 const AT_ONCE_MAX: usize = 4;
 
+/// How often refunds that are not done are counted.
+const COUNT_INTERVAL: Duration = Duration::from_secs(15);
+
 /// Reconciles until told to stop.
 pub(super) async fn reconcile(worker: Worker) {
     let interval = Duration::from_millis(worker.config.reconcile_interval_ms);
     let mut pause = interval;
+    let mut counted: Option<Instant> = None;
     while worker.shutdown.rest(pause).await {
         pause = interval;
+        if counted.is_none_or(|at| at.elapsed() >= COUNT_INTERVAL) {
+            counted = Some(Instant::now());
+            if let Err(error) = worker.count_refunds().await {
+                warn!(%error, "refunds are counted later");
+            }
+        }
         let began = Instant::now();
         match worker.reconcile_intents().await {
             Ok(true) => pause = (began.elapsed() * BUSY_PAUSE_FACTOR).min(BUSY_PAUSE_MAX),
@@ -49,6 +59,21 @@ pub(super) async fn reconcile(worker: Worker) {
 }
 
 impl Worker {
+    /// Sets the gauges of refunds that are not done.
+    async fn count_refunds(&self) -> Result<(), SaleError> {
+        let counts = self.archive.refund_counts(Timestamp::now().as_millisecond()).await?;
+        for (state, count) in [
+            ("pending", counts.pending),
+            ("overdue", counts.overdue),
+            ("retrying", counts.retrying),
+            ("failed", counts.failed),
+        ] {
+            let count = i64::try_from(count).unwrap_or(i64::MAX);
+            self.metrics.refunds_unsettled.with_label_values(&[state]).set(count);
+        }
+        Ok(())
+    }
+
     /// Whether some were due and there may be more.
     async fn reconcile_intents(&self) -> Result<bool, SaleError> {
         let now_ms = Timestamp::now().as_millisecond();

@@ -1,10 +1,17 @@
 //! `holdfastctl reconcile`: Redis, the archive and the provider held against each other.
 
-use serde_json::json;
+use serde_json::{Value, json};
+
+use holdfast::payments::{Stripe, StripeSettings};
 
 use super::{ARCHIVED_WITHIN, Shop};
 use crate::on_each_redis;
 use crate::support::eventually;
+use crate::support::stripe::{KEY, StripeServer};
+
+fn money(sold: i64, charged: i64, refunded: i64) -> Value {
+    json!({ "sold": sold, "charged": charged, "refunded": refunded, "refund_pending": 0 })
+}
 
 on_each_redis!(money_without_a_sale_is_found_and_mended, async |flavor| {
     let shop = Shop::new(flavor).await;
@@ -12,15 +19,12 @@ on_each_redis!(money_without_a_sale_is_found_and_mended, async |flavor| {
     let event = shop.world.event_of(10, Some(2)).await;
     shop.buy(event, "ann", &[1, 2]).await;
     let report = shop.ctl("reconcile --json --wait-seconds 60").await.json(0);
-    assert_eq!(report["totals"], json!({ "EUR": { "sold": 200, "charged": 200, "refunded": 0 } }));
+    assert_eq!(report["totals"], json!({ "EUR": money(200, 200, 0) }));
     assert_eq!((&report["clean"], &report["payments"]), (&json!(true), &json!(1)));
     let cancelled = shop.buy(event, "bob", &[3]).await;
     shop.cancel("bob", cancelled).await;
     let report = shop.ctl("reconcile --json --wait-seconds 60").await.json(0);
-    assert_eq!(
-        report["totals"],
-        json!({ "EUR": { "sold": 200, "charged": 300, "refunded": 100 } })
-    );
+    assert_eq!(report["totals"], json!({ "EUR": money(200, 300, 100) }));
 
     // Money that no worker is there to look after: its hold has lapsed.
     assert!(worker.stop());
@@ -44,3 +48,54 @@ on_each_redis!(money_without_a_sale_is_found_and_mended, async |flavor| {
     assert_eq!(shop.world.free(event).await, Some(7));
     shop.ctl("reconcile --event 999999").await.refusal();
 });
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn failed_refund_is_shown_until_it_is_solved() {
+    let (shop, server) = (Shop::any().await, StripeServer::start().await);
+    let url = server.url();
+    let stripe = [
+        ("HOLDFAST_PAYMENT_PROVIDER", "stripe"),
+        ("HOLDFAST_STRIPE_URL", url.as_str()),
+        ("HOLDFAST_STRIPE_SECRET_KEY", KEY),
+    ];
+    let ctl = async |line: &str| shop.ctl_with(line, &stripe).await;
+    let timeout = ARCHIVED_WITHIN;
+    let provider = Stripe::new(&StripeSettings { url: &url, secret_key: KEY, timeout }).unwrap();
+    let event = shop.world.event(4).await;
+    let held = shop.world.hold("ann", event, &[1], None).await.unwrap();
+    shop.world.charge_by(&provider, &held.booking).await;
+    shop.world.sale.cancel(&held.booking.user, held.booking.id).await.unwrap();
+
+    server.refunds_are("failed");
+    let attention = async || {
+        let status = ctl("status --json").await.json(0);
+        (status["attention"].to_string(), status["refunds"].clone())
+    };
+    for failures in 1..=5 {
+        let report = ctl("reconcile --fix --json --wait-seconds 0").await.json(1);
+        let problem = report["differences"][0]["problem"].as_str().unwrap();
+        let expected =
+            format!("100 of 100 is to be given back: its refund failed {failures} times");
+        assert!(problem.contains(&expected), "{problem}");
+        assert!(problem.contains("expired_or_canceled_card"), "{problem}");
+        assert_eq!(report["mended"][0]["result"], "refunding");
+        let (told, counts) = attention().await;
+        match failures {
+            5 => assert!(told.contains("1 refunds failed and wait for a person"), "{told}"),
+            _ => assert!(told.contains("1 refunds failed and are tried again"), "{told}"),
+        }
+        assert_eq!((&counts["pending"], &counts["overdue"]), (&json!(0), &json!(0)));
+    }
+    // On its way, it is no difference, and not given back either.
+    server.refunds_are("pending");
+    let report = ctl("reconcile --fix --json --wait-seconds 30").await.json(0);
+    let eur = json!({ "sold": 0, "charged": 100, "refunded": 0, "refund_pending": 100 });
+    assert_eq!(report["totals"]["EUR"], eur);
+    let (told, counts) = attention().await;
+    assert!(!told.contains("refunds"), "{told}");
+    let expected = json!({ "pending": 1, "overdue": 0, "retrying": 0, "failed": 0 });
+    assert_eq!(counts, expected);
+    server.settle_refund("re_6", "succeeded");
+    let report = ctl("reconcile --json --wait-seconds 0").await.json(0);
+    assert_eq!(report["totals"]["EUR"], money(0, 100, 100));
+}

@@ -10,7 +10,8 @@ use holdfast::domain::{
 use holdfast::faults::Faults;
 use holdfast::live::LiveSettings;
 use holdfast::payments::{
-    Answer, Charge, Order, Payment, Provider, Simulated, SimulatedSettings, State,
+    Answer, Charge, Order, Payment, Provider, RefundOrder, Refunded, Simulated, SimulatedSettings,
+    State,
 };
 use holdfast::sale::archiving::{Carrier, Settled};
 use holdfast::sale::restore::{Restorer, Silent};
@@ -53,8 +54,8 @@ impl Provider for WhileRedisForgets {
     fn cancel<'a>(&'a self, payment: &'a str) -> Answer<'a, State> {
         self.inner.cancel(payment)
     }
-    fn refund<'a>(&'a self, payment: &'a str, total: i64) -> Answer<'a, i64> {
-        self.inner.refund(payment, total)
+    fn refund<'a>(&'a self, order: &'a RefundOrder) -> Answer<'a, Refunded> {
+        self.inner.refund(order)
     }
 }
 

@@ -5,6 +5,7 @@ mod doubt;
 mod kills;
 mod late;
 mod path;
+mod refunds;
 mod torture;
 
 use std::time::Duration;

@@ -6,8 +6,8 @@ use std::time::Duration;
 use holdfast::archive::{Archive, ArchiveConfig};
 use holdfast::domain::{BookingId, EventId};
 use holdfast::payments::{
-    Charge, Order, PaymentError, Provider, Simulated, SimulatedSettings, State, Stripe,
-    StripeSettings,
+    Charge, Order, PaymentError, Provider, RefundOrder, Refunded, Simulated, SimulatedSettings,
+    State, Stripe, StripeSettings,
 };
 
 use crate::support::servers::{Server, shared_mongodb};
@@ -15,10 +15,11 @@ use crate::support::stripe::{Fault, KEY, StripeServer};
 use crate::support::unique_name;
 
 mod promises;
+mod refunds;
 mod sale;
 mod simulated;
 mod stripe;
-mod webhooks;
+pub mod webhooks;
 
 /// Bound of calls that are answered.
 const PATIENT: Duration = Duration::from_secs(30);
@@ -148,6 +149,17 @@ pub fn charge_of(order: &Order, payment: &str) -> Charge {
 
 pub fn with_method(charge: &Charge, method: &str) -> Charge {
     Charge { method: method.into(), ..charge.clone() }
+}
+
+/// The first attempt to give so much back of what this charge took.
+pub fn refund_of(charge: &Charge, total: i64) -> RefundOrder {
+    RefundOrder {
+        booking: charge.booking,
+        payment: charge.payment.clone(),
+        currency: charge.currency.clone(),
+        total,
+        attempt: 1,
+    }
 }
 
 pub fn attempt(charge: &Charge, attempt: u32) -> Charge {

@@ -149,14 +149,15 @@ on_each_provider!(a_charge_races_with_a_cancellation, PATIENT, async |rig: Rig| 
 on_each_provider!(a_refund_names_a_total, PATIENT, async |rig: Rig| {
     let charge = rig.ready().await;
     let payment = charge.payment.as_str();
-    let early = rig.provider.refund(payment, 300).await;
+    let early = rig.provider.refund(&refund_of(&charge, 300)).await;
     assert!(matches!(early, Err(PaymentError::NotDone(_))), "{early:?}");
     rig.provider.charge(&charge).await.unwrap();
     for (total, given_back) in [(0, 0), (300, 300), (300, 300), (1_000, 1_000), (500, 1_000)] {
-        assert_eq!(rig.provider.refund(payment, total).await, Ok(given_back), "{total}");
+        let refunded = rig.provider.refund(&refund_of(&charge, total)).await;
+        assert_eq!(refunded, Ok(Refunded::Succeeded(given_back)), "{total}");
         assert_eq!(rig.money(&charge).await, Money { charges: 1, refunded: given_back });
     }
-    let too_much = rig.provider.refund(payment, 1_001).await;
+    let too_much = rig.provider.refund(&refund_of(&charge, 1_001)).await;
     assert!(matches!(too_much, Err(PaymentError::NotDone(_))), "{too_much:?}");
     let found = rig.provider.get(payment).await.unwrap().unwrap();
     assert_eq!((found.state, found.refunded), (State::Paid, 1_000));
@@ -165,19 +166,20 @@ on_each_provider!(a_refund_names_a_total, PATIENT, async |rig: Rig| {
 on_each_provider!(refunds_sent_at_once_give_back_once, PATIENT, async |rig: Rig| {
     let charge = rig.ready().await;
     rig.provider.charge(&charge).await.unwrap();
-    let refunds = (0..AT_ONCE).map(|_| rig.provider.refund(&charge.payment, 400));
+    let order = refund_of(&charge, 400);
+    let refunds = (0..AT_ONCE).map(|_| rig.provider.refund(&order));
     for answer in join_all(refunds).await {
-        let fine = matches!(answer, Ok(400) | Err(PaymentError::Unknown(_)));
+        let fine = matches!(answer, Ok(Refunded::Succeeded(400)) | Err(PaymentError::Unknown(_)));
         assert!(fine, "{answer:?}");
     }
-    assert_eq!(rig.provider.refund(&charge.payment, 400).await, Ok(400));
+    assert_eq!(rig.provider.refund(&order).await, Ok(Refunded::Succeeded(400)));
     assert_eq!(rig.money(&charge).await, Money { charges: 1, refunded: 400 });
 });
 
 on_each_provider!(what_was_never_made_is_not_there, PATIENT, async |rig: Rig| {
     for id in ["pi_none", "sim_none", "", "../refunds", "é"] {
         assert_eq!(rig.provider.get(id).await, Ok(None), "{id}");
-        let refused = rig.provider.refund(id, 1).await;
+        let refused = rig.provider.refund(&refund_of(&charge_of(&order(), id), 1)).await;
         assert!(matches!(refused, Err(PaymentError::NotDone(_))), "{refused:?}");
     }
 });

@@ -93,7 +93,7 @@ async fn every_call_has_the_latency_that_is_set() {
     provider.charge(&charge).await.unwrap();
     provider.get(&payment).await.unwrap();
     provider.cancel(&payment).await.unwrap();
-    provider.refund(&payment, 1_000).await.unwrap();
+    provider.refund(&refund_of(&charge, 1_000)).await.unwrap();
     assert!(began.elapsed() >= 5 * latency);
 }
 

@@ -10,7 +10,7 @@ async fn requests_carry_what_stripe_needs() {
     let rig = Rig::stripe(PATIENT).await;
     let charge = rig.ready().await;
     rig.provider.charge(&charge).await.unwrap();
-    rig.provider.refund(&charge.payment, 400).await.unwrap();
+    rig.provider.refund(&refund_of(&charge, 400)).await.unwrap();
     let booking = charge.booking.to_string();
     assert_eq!(rig.server().intent("pi_1").unwrap().booking, booking);
     let seen = rig.server().seen();
@@ -40,7 +40,7 @@ async fn what_never_left_is_not_done() {
     assert!(matches!(created, Err(PaymentError::NotDone(_))), "{created:?}");
     let charged = provider.charge(&charge).await;
     assert!(matches!(charged, Err(PaymentError::NotDone(_))), "{charged:?}");
-    let refunded = provider.refund("pi_1", 1).await;
+    let refunded = provider.refund(&refund_of(&charge, 1)).await;
     assert!(matches!(refunded, Err(PaymentError::NotDone(_))), "{refunded:?}");
 }
 
@@ -152,8 +152,9 @@ async fn a_refund_made_by_hand_counts() {
     let charge = rig.ready().await;
     let payment = charge.payment.as_str();
     rig.provider.charge(&charge).await.unwrap();
-    rig.server().change(payment, |intent| intent.refunded = 300);
-    assert_eq!(rig.provider.refund(payment, 1_000).await, Ok(1_000));
+    rig.server().refund_by_hand(payment, 300, "succeeded");
+    let refunded = rig.provider.refund(&refund_of(&charge, 1_000)).await;
+    assert_eq!(refunded, Ok(Refunded::Succeeded(1_000)));
     assert_eq!(rig.money(&charge).await.refunded, 1_000);
 }
 
@@ -164,9 +165,10 @@ async fn a_refund_that_was_not_answered_is_given_once() {
         let charge = rig.ready().await;
         rig.provider.charge(&charge).await.unwrap();
         rig.server().fail("/refunds", fault);
-        let lost = rig.provider.refund(&charge.payment, 600).await;
+        let lost = rig.provider.refund(&refund_of(&charge, 600)).await;
         assert!(matches!(lost, Err(PaymentError::Unknown(_))), "{fault:?}: {lost:?}");
-        assert_eq!(rig.provider.refund(&charge.payment, 600).await, Ok(600), "{fault:?}");
+        let again = rig.provider.refund(&refund_of(&charge, 600)).await;
+        assert_eq!(again, Ok(Refunded::Succeeded(600)), "{fault:?}");
         assert_eq!(rig.money(&charge).await.refunded, 600, "{fault:?}");
     }
 }

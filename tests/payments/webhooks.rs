@@ -98,8 +98,17 @@ fn now() -> i64 {
     jiff::Timestamp::now().as_second()
 }
 
+/// The signature of a body that is sent now.
+pub fn signed(secret: &str, body: &[u8]) -> String {
+    signed_at(secret, now(), body)
+}
+
 fn signature(seconds: i64, body: &[u8]) -> String {
-    let mac = Hmac::<Sha256>::new_from_slice(SECRET.as_bytes()).unwrap();
+    signed_at(SECRET, seconds, body)
+}
+
+fn signed_at(secret: &str, seconds: i64, body: &[u8]) -> String {
+    let mac = Hmac::<Sha256>::new_from_slice(secret.as_bytes()).unwrap();
     let signed = mac.chain_update(format!("{seconds}.")).chain_update(body).finalize();
     let hex: String = signed.into_bytes().iter().map(|byte| format!("{byte:02x}")).collect();
     format!("t={seconds},v1={hex}")

@@ -305,6 +305,11 @@ impl World {
     /// Charges a booking as a confirmation would whose traces in Redis a failover has lost.
     pub async fn charge_unseen(&self, booking: &Booking) {
         let provider = Simulated::new(&self.archive, SimulatedSettings::default());
+        self.charge_by(&provider, booking).await;
+    }
+
+    /// The same by another provider.
+    pub async fn charge_by(&self, provider: &dyn Provider, booking: &Booking) {
         let order = Order {
             booking: booking.id,
             amount: booking.amount,

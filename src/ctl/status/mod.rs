@@ -12,7 +12,7 @@ use serde::Serialize;
 
 use crate::archive::{Archive, EventHead};
 use crate::config::Config;
-use crate::domain::EventId;
+use crate::domain::{EventId, RefundCounts};
 use crate::redis::{Engine, WORKER_GROUP};
 use crate::start;
 
@@ -56,6 +56,8 @@ pub(super) struct Status {
     /// Absent while Redis is away.
     log: Option<LogStatus>,
     events: Events,
+    /// Money on its way back; absent while MongoDB is away.
+    refunds: Option<RefundCounts>,
     /// Who reads the booking log, last reader first.
     workers: Vec<WorkerStatus>,
     /// What somebody should look at.
@@ -129,6 +131,7 @@ struct MongoSide {
     facts: MongoFacts,
     /// Every event, by id.
     heads: Vec<EventHead>,
+    refunds: RefundCounts,
 }
 
 impl Arguments {
@@ -208,7 +211,8 @@ impl MongoSide {
             replica_set: info.replica_set,
             sharded: info.sharded,
         };
-        Ok(MongoSide { facts, heads: all_heads(&archive).await? })
+        let refunds = archive.refund_counts(jiff::Timestamp::now().as_millisecond()).await?;
+        Ok(MongoSide { facts, heads: all_heads(&archive).await?, refunds })
     }
 }
 
@@ -241,15 +245,40 @@ impl Status {
             side.facts
         });
         attention.extend(events.attention());
+        let mut refunds = None;
+        let mongodb = mongodb.map(|side| {
+            attention.extend(refunds_attention(&side.refunds));
+            refunds = Some(side.refunds);
+            side.facts
+        });
         Status {
             redis: Service::of(redis),
-            mongodb: Service::of(mongodb.map(|side| side.facts)),
+            mongodb: Service::of(mongodb),
             log,
             events,
+            refunds,
             workers,
             attention,
         }
     }
+}
+
+/// What of refunds asks for attention.
+fn refunds_attention(counts: &RefundCounts) -> Vec<String> {
+    let mut told = Vec::new();
+    let RefundCounts { overdue, retrying, failed, .. } = counts;
+    if *failed > 0 {
+        told.push(format!(
+            "{failed} refunds failed and wait for a person: `holdfastctl reconcile`"
+        ));
+    }
+    if *retrying > 0 {
+        told.push(format!("{retrying} refunds failed and are tried again"));
+    }
+    if *overdue > 0 {
+        told.push(format!("{overdue} refunds are on their way for two weeks: ask the provider"));
+    }
+    told
 }
 
 impl RedisSide {

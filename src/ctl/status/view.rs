@@ -266,6 +266,7 @@ mod tests {
                 on_sale: (0..events).map(event).collect(),
                 more: 0,
             },
+            refunds: Some(Default::default()),
             workers: (0..workers).map(worker).collect(),
             attention: Vec::new(),
         }

@@ -89,6 +89,9 @@ pub(super) enum Failure {
     Refused(Refused),
     /// It may have been carried out.
     Unknown(String),
+    /// The saved answer of an earlier request with this key, which has ended; whether that one was
+    /// carried out, it does not say.
+    Ended(String),
 }
 
 impl Failure {
@@ -96,7 +99,7 @@ impl Failure {
         match self {
             Failure::NotSent(reason) => PaymentError::NotDone(reason),
             Failure::Refused(refused) => refused.into_error(),
-            Failure::Unknown(reason) => PaymentError::Unknown(reason),
+            Failure::Unknown(reason) | Failure::Ended(reason) => PaymentError::Unknown(reason),
         }
     }
 }
@@ -130,6 +133,12 @@ impl Refused {
     /// Whether another request with the same key is being carried out right now.
     pub fn in_flight(&self) -> bool {
         self.status == StatusCode::CONFLICT
+    }
+
+    /// Whether it was turned away at the door: nothing is saved under its key.
+    pub fn was_not_run(&self) -> bool {
+        let door = [StatusCode::UNAUTHORIZED, StatusCode::FORBIDDEN, StatusCode::TOO_MANY_REQUESTS];
+        door.contains(&self.status)
     }
 
     /// Whether there is no such object.
@@ -268,7 +277,10 @@ fn read<T: DeserializeOwned>(response: &Response<Bytes>) -> Result<Reply<T>, Fai
         return Ok(Reply { body, replayed });
     }
     if !status.is_client_error() {
-        return Err(unknown("is no answer to rely on"));
+        return Err(match unknown("is no answer to rely on") {
+            Failure::Unknown(reason) if replayed => Failure::Ended(reason),
+            failure => failure,
+        });
     }
     let error = match serde_json::from_slice::<ErrorBody>(body) {
         Ok(body) => body.error,

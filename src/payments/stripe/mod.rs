@@ -2,21 +2,23 @@
 //!
 //! * Nothing is charged twice: an intent succeeds once whatever is sent, and every call that
 //!   creates something carries an idempotency key (`booking:create`, `booking:attempt`,
-//!   `object:refund:total`). Stripe keeps keys for a day at least.
+//!   `object:refund:total`, from its second attempt on `object:refund:total:attempt`). Stripe keeps
+//!   keys for a day at least.
 //! * What Stripe refused before doing anything is `NotDone`; what was sent and not plainly
 //!   answered is `Unknown`. In doubt the intent is looked up, and how it stands is the answer.
 //! * Steps beyond a payment method (3-D Secure) are not possible here: such a charge is declined.
 
 mod http;
 mod objects;
+mod refunds;
 
 use std::time::Duration;
 
 use tokio::time::Instant;
 
 use self::http::{Call, Failure, Http, Refused};
-use self::objects::{Intent, Refund};
-use super::{Answer, Charge, Order, Payment, PaymentError, Provider, State};
+use self::objects::{Intent, Refund, Returned};
+use super::{Answer, Charge, Order, Payment, PaymentError, Provider, RefundOrder, Refunded, State};
 
 /// What a buyer is told whose payment needs a step that does not exist here.
 const NEEDS_ACTION: &str = "This payment method needs a further step; use another one";
@@ -70,11 +72,22 @@ impl Stripe {
             .field("automatic_payment_methods[enabled]", true)
             .field("automatic_payment_methods[allow_redirects]", "never");
         let created = self.http.send::<Intent>(call, self.deadline()).await;
-        created.map(|reply| reply.body.id).map_err(|failure| match failure.into_error() {
-            // Nothing was charged, so nothing was declined.
-            PaymentError::Declined(reason) => PaymentError::NotDone(reason),
-            error => error,
-        })
+        let intent = match created {
+            Ok(reply) => reply.body,
+            Err(failure) => {
+                return Err(match failure.into_error() {
+                    // Nothing was charged, so nothing was declined.
+                    PaymentError::Declined(reason) => PaymentError::NotDone(reason),
+                    error => error,
+                });
+            }
+        };
+        if !is_for(&intent, order.amount, &order.currency) {
+            let Intent { id, .. } = &intent;
+            let reason = format!("payment {id} was created for another amount or currency");
+            return Err(PaymentError::NotDone(reason));
+        }
+        Ok(intent.id)
     }
 
     async fn charge_now(&self, charge: &Charge) -> Result<State, PaymentError> {
@@ -86,14 +99,16 @@ impl Stripe {
             .field("error_on_requires_action", true);
         match self.http.send::<Intent>(call, deadline).await {
             Ok(reply) => match reply.body.state() {
-                Some(State::Paid) => Ok(State::Paid),
+                Some(State::Paid) => paid(&reply.body, charge),
                 // A saved answer tells of then, not of now.
-                _ if reply.replayed => self.charged(&path, deadline, declined_by).await,
+                _ if reply.replayed => self.charged(&path, deadline, charge, declined_by).await,
                 Some(State::Open) => Err(declined_by(&reply.body)),
                 Some(state) => Ok(state),
                 None => Err(strange(&reply.body)),
             },
-            Err(Failure::Refused(refused)) => self.refused_charge(&path, deadline, refused).await,
+            Err(Failure::Refused(refused)) => {
+                self.refused_charge(&path, deadline, charge, refused).await
+            }
             Err(failure) => Err(failure.into_error()),
         }
     }
@@ -102,11 +117,12 @@ impl Stripe {
         &self,
         path: &str,
         deadline: Instant,
+        charge: &Charge,
         refused: Refused,
     ) -> Result<State, PaymentError> {
         if refused.unexpected_state() {
             let not_now = |_: &Intent| PaymentError::NotDone(refused.to_string());
-            return self.charged(path, deadline, not_now).await;
+            return self.charged(path, deadline, charge, not_now).await;
         }
         // The attempt was sent before with something else in it, or is being sent right now.
         if refused.kind == "idempotency_error" {
@@ -115,11 +131,12 @@ impl Stripe {
                 Some(reason) if !in_flight => PaymentError::Declined(reason),
                 _ => PaymentError::Unknown(refused.to_string()),
             };
-            return self.charged(path, deadline, otherwise).await;
+            return self.charged(path, deadline, charge, otherwise).await;
         }
         // A saved answer: another attempt may have paid since.
         if refused.replayed {
-            return self.charged(path, deadline, |_| refused.into_error()).await;
+            let otherwise = |_: &Intent| refused.into_error();
+            return self.charged(path, deadline, charge, otherwise).await;
         }
         Err(refused.into_error())
     }
@@ -130,11 +147,14 @@ impl Stripe {
         &self,
         path: &str,
         deadline: Instant,
+        charge: &Charge,
         open: impl FnOnce(&Intent) -> PaymentError,
     ) -> Result<State, PaymentError> {
-        let intent = self.look_up(path, deadline).await.map_err(in_doubt)?.ok_or_else(no_such)?;
+        let found = self.look_up(path, deadline).await.map_err(in_doubt)?;
+        let (intent, _) = found.ok_or_else(no_such)?;
         match intent.state() {
             Some(State::Open) => Err(open(&intent)),
+            Some(State::Paid) => paid(&intent, charge),
             Some(state) => Ok(state),
             None => Err(strange(&intent)),
         }
@@ -142,11 +162,19 @@ impl Stripe {
 
     async fn get_now(&self, payment: &str) -> Result<Option<Payment>, PaymentError> {
         let Some(path) = path_of(payment) else { return Ok(None) };
-        let Some(intent) = self.look_up(&path, self.deadline()).await? else { return Ok(None) };
+        let found = self.look_up(&path, self.deadline()).await?;
+        let Some((intent, refunds)) = found else { return Ok(None) };
         let state = intent.state().ok_or_else(|| strange(&intent))?;
-        let refunded = intent.refunded().ok_or_else(|| strange(&intent))?;
-        let Intent { id, amount, currency, .. } = intent;
-        Ok(Some(Payment { id, state, amount, currency: currency.to_uppercase(), refunded }))
+        let returned = Returned::of(&refunds);
+        Ok(Some(Payment {
+            state,
+            amount: intent.amount(),
+            currency: intent.currency.to_uppercase(),
+            refunded: returned.succeeded,
+            refund_pending: returned.undecided,
+            booking: intent.booking(),
+            id: intent.id,
+        }))
     }
 
     async fn cancel_now(&self, payment: &str) -> Result<State, PaymentError> {
@@ -159,8 +187,8 @@ impl Stripe {
                 _ => Err(strange(&reply.body)),
             },
             Err(Failure::Refused(refused)) if refused.unexpected_state() => {
-                let intent = self.look_up(&path, deadline).await.map_err(in_doubt)?;
-                let intent = intent.ok_or_else(no_such)?;
+                let found = self.look_up(&path, deadline).await.map_err(in_doubt)?;
+                let (intent, _) = found.ok_or_else(no_such)?;
                 match intent.state() {
                     Some(State::Open) => Err(PaymentError::NotDone(refused.to_string())),
                     Some(state) => Ok(state),
@@ -171,93 +199,24 @@ impl Stripe {
         }
     }
 
-    async fn refund_now(&self, payment: &str, total: i64) -> Result<i64, PaymentError> {
-        let deadline = self.deadline();
-        let path = path_of(payment).ok_or_else(no_such)?;
-        // Nothing was sent yet but a question.
-        let looked_up = self.missing(&path, deadline, total).await;
-        let missing = match looked_up.map_err(|error| PaymentError::NotDone(error.to_string()))? {
-            Missing::Nothing { refunded } => return Ok(refunded),
-            Missing::Some(missing) => missing,
+    /// The intent with its refunds; `None` if there is none of this id.
+    async fn look_up(
+        &self,
+        path: &str,
+        deadline: Instant,
+    ) -> Result<Option<(Intent, Vec<Refund>)>, PaymentError> {
+        let call = Call::get(format!("{path}?expand%5B%5D=latest_charge.refunds"));
+        let mut intent: Intent = match self.http.send(call, deadline).await {
+            Ok(reply) => reply.body,
+            Err(Failure::Refused(refused)) if refused.missing() => return Ok(None),
+            Err(failure) => return Err(failure.into_error()),
         };
-        let call = Call::post("/v1/refunds".to_owned())
-            // Without what was given back before: one total gives back once, whoever looked when.
-            .key(format!("{payment}:refund:{total}"))
-            .field("payment_intent", payment)
-            .field("amount", missing);
-        match self.http.send::<Refund>(call, deadline).await {
-            Ok(reply) if reply.body.goes_through() => {
-                // A saved answer may be of another amount.
-                match reply.replayed || reply.body.amount != missing {
-                    true => self.refunded(&path, deadline, total, None).await,
-                    false => Ok(total),
-                }
-            }
-            Ok(reply) => Err(PaymentError::Unknown(format!("the refund is {}", reply.body.status))),
-            // Given back by somebody else meanwhile, perhaps: then that is what was asked for.
-            Err(Failure::Refused(refused)) => {
-                self.refunded(&path, deadline, total, Some(refused)).await
-            }
-            Err(failure) => Err(failure.into_error()),
-        }
+        let refunds = match intent.refunds() {
+            Some(refunds) => refunds,
+            None => self.all_refunds(&intent, deadline).await?,
+        };
+        Ok(Some((intent, refunds)))
     }
-
-    /// What has been given back, if it is `total`; else why not.
-    async fn refunded(
-        &self,
-        path: &str,
-        deadline: Instant,
-        total: i64,
-        refused: Option<Refused>,
-    ) -> Result<i64, PaymentError> {
-        match self.missing(path, deadline, total).await.map_err(in_doubt)? {
-            Missing::Nothing { refunded } => Ok(refunded),
-            Missing::Some(missing) => Err(match refused {
-                Some(refused) => refused.into_error(),
-                None => PaymentError::Unknown(format!("{missing} are not given back yet")),
-            }),
-        }
-    }
-
-    /// How much of a paid object is missing until `total` has been given back.
-    async fn missing(
-        &self,
-        path: &str,
-        deadline: Instant,
-        total: i64,
-    ) -> Result<Missing, PaymentError> {
-        let intent = self.look_up(path, deadline).await?.ok_or_else(no_such)?;
-        if intent.state() != Some(State::Paid) {
-            let status = &intent.status;
-            let reason = format!("there is nothing to give back: the payment is {status}");
-            return Err(PaymentError::NotDone(reason));
-        }
-        let refunded = intent.refunded().ok_or_else(|| strange(&intent))?;
-        if refunded >= total {
-            return Ok(Missing::Nothing { refunded });
-        }
-        if total > intent.amount {
-            let reason = format!("{total} is more than was paid, {}", intent.amount);
-            return Err(PaymentError::NotDone(reason));
-        }
-        Ok(Missing::Some(total - refunded))
-    }
-
-    /// The intent with what was given back of it; `None` if there is none of this id.
-    async fn look_up(&self, path: &str, deadline: Instant) -> Result<Option<Intent>, PaymentError> {
-        let call = Call::get(format!("{path}?expand%5B%5D=latest_charge"));
-        match self.http.send(call, deadline).await {
-            Ok(reply) => Ok(Some(reply.body)),
-            Err(Failure::Refused(refused)) if refused.missing() => Ok(None),
-            Err(failure) => Err(failure.into_error()),
-        }
-    }
-}
-
-/// What is left to give back.
-enum Missing {
-    Nothing { refunded: i64 },
-    Some(i64),
 }
 
 /// The address of a payment object; none if this cannot be the id of one.
@@ -277,6 +236,20 @@ fn declined_by(intent: &Intent) -> PaymentError {
         _ => intent.decline(),
     };
     PaymentError::Declined(why.unwrap_or_else(|| DECLINED.to_owned()))
+}
+
+/// Whether the intent is of this amount and currency.
+fn is_for(intent: &Intent, amount: i64, currency: &str) -> bool {
+    intent.amount() == amount && intent.currency.eq_ignore_ascii_case(currency)
+}
+
+/// A charge that was paid: of what was to be paid, or nobody knows what that means.
+fn paid(intent: &Intent, charge: &Charge) -> Result<State, PaymentError> {
+    if is_for(intent, charge.amount, &charge.currency) {
+        return Ok(State::Paid);
+    }
+    let (id, amount, currency) = (&intent.id, intent.amount(), &intent.currency);
+    Err(PaymentError::Unknown(format!("payment {id} was paid with {amount} {currency}")))
 }
 
 /// A question that failed after something was sent: what became of that is not known.
@@ -310,7 +283,7 @@ impl Provider for Stripe {
         Box::pin(self.cancel_now(payment))
     }
 
-    fn refund<'a>(&'a self, payment: &'a str, total: i64) -> Answer<'a, i64> {
-        Box::pin(self.refund_now(payment, total))
+    fn refund<'a>(&'a self, order: &'a RefundOrder) -> Answer<'a, Refunded> {
+        Box::pin(self.refund_now(order))
     }
 }

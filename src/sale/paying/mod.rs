@@ -34,6 +34,7 @@
 mod charge;
 mod check;
 mod reconcile;
+mod reconciled;
 mod refund;
 
 use std::sync::Arc;
@@ -41,13 +42,14 @@ use std::sync::Arc;
 use super::archiving::Carrier;
 use super::{SaleError, SaleObserver, SaleSettings};
 use crate::archive::Archive;
+use crate::domain::BookingId;
 use crate::faults::Faults;
 use crate::payments::{PaymentError, Provider};
 use crate::redis::Engine;
 
 pub(super) use charge::Charged;
 pub use check::{CheckOptions, Difference, Mended, MoneyTotals, PaymentsReport};
-pub use reconcile::{Reconciled, Wait};
+pub use reconciled::{Reconciled, Wait};
 
 /// How soon an intent is looked at again that waits for something without a time of its own, ms.
 const LOOK_AGAIN_MS: i64 = 5_000;
@@ -77,6 +79,11 @@ impl Cashier {
         let carrier = Carrier::new(engine.clone(), archive.clone(), settings.ended_keep_seconds);
         let lease_ms = settings.confirm_lease_ms;
         Cashier { engine, archive, provider, carrier, observer, faults, lease_ms }
+    }
+
+    /// The booking that the provider has this payment object for.
+    pub(super) async fn booking_of(&self, payment: &str) -> Result<Option<BookingId>, SaleError> {
+        Ok(self.provider.get(payment).await?.and_then(|payment| payment.booking))
     }
 
     fn counted(&self, what: &'static str) {

@@ -4,7 +4,7 @@
 //! | outcome | intent | provider | Redis | step |
 //! |---|---|---|---|---|
 //! | `sold` | | | | close it |
-//! | `refund`, `cancelled` | | paid | | give it back, close it |
+//! | `refund`, `cancelled` | | paid | | give it back ([`super::refund`]), close it |
 //! | none | none | | lapsed lease | write `idle` under a lease of ours, release |
 //! | none | open, idle | paid | | commit it; its seats are gone: outcome `refund` |
 //! | none | open, idle | processing | | wait |
@@ -12,6 +12,8 @@
 //! | none | idle | open | lapsed lease | fence it, release |
 //! | none | open, idle | open | over | cancel the object for good, then release and close |
 
+use super::reconciled::{Reconciled, wait, wait_until};
+use super::refund::Retry;
 use super::{Cashier, LOOK_AGAIN_MS};
 use crate::archive::ArchivedBooking;
 use crate::config::fault::FaultStep;
@@ -23,56 +25,6 @@ use crate::telemetry::warn_repeated;
 
 /// Calls of one script: the first, and again under the generation that Redis names.
 const CALLS_MAX: u32 = 2;
-
-/// Where a booking's money stands after a look.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Reconciled {
-    /// Settled for good; the intent is closed.
-    Done(IntentState),
-    /// Paid and sold in Redis: the archive decides next.
-    Committed,
-    /// No money can come of it now: the booking is held again, or over.
-    Released,
-    /// Nothing is left to do for a booking without a payment.
-    Nothing,
-    /// To be looked at again.
-    Waiting(Wait),
-}
-
-/// What a payment waits for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Wait {
-    /// In words.
-    pub why: &'static str,
-    /// When another look is worth while, Unix ms, where that is known.
-    pub until_ms: Option<i64>,
-}
-
-pub(super) fn wait(why: &'static str) -> Reconciled {
-    Reconciled::Waiting(Wait { why, until_ms: None })
-}
-
-fn wait_until(why: &'static str, until_ms: i64) -> Reconciled {
-    Reconciled::Waiting(Wait { why, until_ms: Some(until_ms) })
-}
-
-impl Reconciled {
-    /// Whether another look, without anything new, would find the same.
-    pub fn is_final(self) -> bool {
-        !matches!(self, Reconciled::Waiting(_))
-    }
-
-    /// The word in metrics and reports.
-    pub fn word(self) -> &'static str {
-        match self {
-            Reconciled::Done(state) => state.word(),
-            Reconciled::Committed => "committed",
-            Reconciled::Released => "released",
-            Reconciled::Nothing => "nothing",
-            Reconciled::Waiting(_) => "waiting",
-        }
-    }
-}
 
 /// A call of a script about one booking.
 #[derive(Clone, Copy)]
@@ -98,13 +50,27 @@ impl Cashier {
     /// # Errors
     /// If Redis, MongoDB or the provider does not answer: look again later.
     pub async fn reconcile(&self, id: BookingId) -> Result<Reconciled, SaleError> {
+        self.look_at(id, Retry::WhenDue).await
+    }
+
+    /// The same for a person: a refund that failed is tried again now, also after the last attempt
+    /// that is made by itself.
+    ///
+    /// # Errors
+    /// As for [`Cashier::reconcile`].
+    pub async fn reconcile_now(&self, id: BookingId) -> Result<Reconciled, SaleError> {
+        self.look_at(id, Retry::Now).await
+    }
+
+    async fn look_at(&self, id: BookingId, retry: Retry) -> Result<Reconciled, SaleError> {
         // INVARIANT: the intent before the outcome. A cancellation sets the outcome first and then
         // changes the intent's `rev`, so a closing that goes by an older outcome fails.
         let intent = self.archive.intent(id).await?;
         let archived = self.archive.booking(id).await?;
-        let reconciled = self.step(id, intent.as_ref(), archived.as_ref()).await;
+        let reconciled = self.step(id, intent.as_ref(), archived.as_ref(), retry).await;
         let until_ms = match &reconciled {
             Ok(Reconciled::Waiting(wait)) => wait.until_ms,
+            Ok(Reconciled::Refunding { until_ms }) => Some(*until_ms),
             // The archive's turn, or an error that may last: looked at again behind the others.
             Ok(Reconciled::Committed) | Err(_) => None,
             Ok(_) => return reconciled,
@@ -120,6 +86,7 @@ impl Cashier {
         id: BookingId,
         intent: Option<&Intent>,
         archived: Option<&ArchivedBooking>,
+        retry: Retry,
     ) -> Result<Reconciled, SaleError> {
         match (archived, archived.and_then(|archived| archived.outcome)) {
             (Some(archived), Some(outcome)) => {
@@ -127,7 +94,7 @@ impl Cashier {
                 match (outcome, intent) {
                     (Outcome::Sold, Some(intent)) => self.close(intent, IntentState::Sold, 0).await,
                     (Outcome::Sold, None) => Ok(Reconciled::Nothing),
-                    _ => self.give_back(archived, intent, &follows).await,
+                    _ => self.give_back(archived, intent, &follows, retry).await,
                 }
             }
             _ => match intent {
@@ -181,7 +148,9 @@ impl Cashier {
         let Some(payment) = self.provider.get(&intent.payment).await? else {
             return Ok(Some(State::Open));
         };
-        let is_ours = payment.amount == intent.amount && payment.currency == intent.currency;
+        let is_ours = payment.amount == intent.amount
+            && payment.currency == intent.currency
+            && payment.booking.is_none_or(|booking| booking == intent.booking);
         if payment.state == State::Paid && !is_ours {
             let (booking_id, ours, theirs) = (intent.booking, intent.amount, payment.amount);
             tracing::error!(%booking_id, ours, theirs, "ALARM: a payment of another amount");

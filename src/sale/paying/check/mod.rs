@@ -1,6 +1,6 @@
 //! The three-way check: what Redis, the archive and the provider say of every payment, held against
 //! each other, booking by booking. Reads only, unless it is told to mend; and mending is no more than
-//! [`Cashier::reconcile`], which anybody may run at any time.
+//! [`Cashier::reconcile_now`], which anybody may run at any time.
 //!
 //! May run during a sale: what is on its way differs for a moment, so only what a later look finds
 //! again is told.
@@ -17,7 +17,10 @@ use tokio::time::sleep;
 
 use super::Cashier;
 use crate::archive::ArchivedBooking;
-use crate::domain::{BookingId, EventId, Intent, IntentState, Outcome, Status};
+use crate::domain::refund::OVERDUE_MS as REFUND_OVERDUE_MS;
+use crate::domain::{
+    BookingId, EventId, Intent, IntentState, Outcome, RefundProgress, RefundState, Status,
+};
 use crate::payments::{Payment, State};
 use crate::redis::Code;
 use crate::sale::{SaleError, unix_now_ms};
@@ -30,6 +33,7 @@ const AT_ONCE_MAX: usize = 8;
 const LOOK_PAUSE: Duration = Duration::from_millis(500);
 /// How long after an intent is due a worker should have looked at it, ms.
 const OVERDUE_MS: i64 = 30_000;
+const DAY_MS: i64 = 86_400_000;
 /// Differences kept; there may be more.
 const DIFFERENCES_MAX: usize = 10_000;
 
@@ -57,6 +61,8 @@ pub struct MoneyTotals {
     pub charged: i64,
     /// What the provider has given back.
     pub refunded: i64,
+    /// What is on its way back.
+    pub refund_pending: i64,
 }
 
 /// A booking about which the three do not agree.
@@ -114,7 +120,7 @@ impl Cashier {
         }
         if options.mend {
             for id in &differing {
-                let result = match self.reconcile(*id).await {
+                let result = match self.reconcile_now(*id).await {
                     Ok(reconciled) => reconciled.word(),
                     Err(error) => {
                         tracing::warn!(booking_id = %id, %error, "a payment is not mended");
@@ -257,6 +263,7 @@ impl PaymentsReport {
         if let Some(payment) = facts.payment.as_ref().filter(|one| one.state == State::Paid) {
             totals.charged += payment.amount;
             totals.refunded += payment.refunded;
+            totals.refund_pending += payment.refund_pending;
         }
     }
 }
@@ -272,14 +279,14 @@ fn problem(facts: &Facts, now_ms: i64) -> Option<String> {
     if let Some(paid) = paid.filter(|paid| paid.amount != amount) {
         return Some(format!("{amount} was to be paid, {} is: ask the provider", paid.amount));
     }
-    let refunded = paid.map_or(0, |paid| paid.refunded);
+    let (refunded, pending) = paid.map_or((0, 0), |paid| (paid.refunded, paid.refund_pending));
     let money = match (outcome, paid) {
         (Some(Outcome::Sold), None) => Some("sold, and not paid: ask the provider".to_owned()),
-        (Some(Outcome::Sold), Some(_)) if refunded > 0 => {
-            Some(format!("sold, and {refunded} given back: ask the provider"))
+        (Some(Outcome::Sold), Some(_)) if refunded + pending > 0 => {
+            Some(format!("sold, and {} given back: ask the provider", refunded + pending))
         }
         (Some(Outcome::Refund | Outcome::Cancelled), Some(_)) if refunded < amount => {
-            Some(format!("{} of {amount} is to be given back", amount - refunded))
+            unreturned(intent, refunded, pending, now_ms)
         }
         (None, Some(_)) => Some("paid, and neither sold nor given back".to_owned()),
         _ => None,
@@ -287,6 +294,33 @@ fn problem(facts: &Facts, now_ms: i64) -> Option<String> {
     money
         .or_else(|| in_redis(outcome, facts.redis))
         .or_else(|| unclosed(intent, outcome, facts, now_ms))
+}
+
+/// Money that is to be given back and is not yet. Nothing, where it is on its way for no longer than
+/// banks take.
+fn unreturned(intent: &Intent, refunded: i64, pending: i64, now_ms: i64) -> Option<String> {
+    let (amount, refund) = (intent.amount, intent.refund.as_ref());
+    let missing = amount - refunded - pending;
+    if missing <= 0 {
+        let since_ms = refund.map_or(now_ms, |refund| refund.since_ms);
+        let days = (now_ms - since_ms) / DAY_MS;
+        return (now_ms - since_ms > REFUND_OVERDUE_MS).then(|| {
+            format!("{pending} of {amount} is on its way back for {days} days: ask the provider")
+        });
+    }
+    let failed = refund.filter(|refund| refund.state == RefundState::Failed);
+    let why = match failed {
+        Some(refund) => {
+            let RefundProgress { failures, reason, .. } = refund;
+            let next = match refund.needs_person() {
+                true => "--fix tries once more, or give it back at the provider",
+                false => "it is tried again by itself",
+            };
+            format!(": its refund failed {failures} times ({reason}); {next}")
+        }
+        None => String::new(),
+    };
+    Some(format!("{missing} of {amount} is to be given back{why}"))
 }
 
 fn in_redis(outcome: Option<Outcome>, redis: Option<Status>) -> Option<String> {

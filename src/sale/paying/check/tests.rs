@@ -24,6 +24,8 @@ fn facts(
         amount: 100,
         currency: "EUR".into(),
         refunded,
+        refund_pending: 0,
+        booking: None,
     });
     Facts { intent: Some(intent), archived: Some(archived), payment, redis }
 }
@@ -68,4 +70,39 @@ fn what_differs_is_told() {
     }
     let unknown = Facts { intent: None, ..facts(Sold, Some(Outcome::Sold), None, None) };
     assert!(problem(&unknown, NOW_MS).unwrap().contains("nothing is known of a payment"));
+}
+
+/// A cancelled booking of which so much is back and so much on its way, with this much recorded.
+fn refunding(refunded: i64, pending: i64, intent: Intent) -> Facts {
+    let plain =
+        facts(IntentState::Sold, Some(Outcome::Cancelled), Some(refunded), Some(Status::Cancelled));
+    let payment = plain.payment.map(|payment| Payment { refund_pending: pending, ..payment });
+    Facts { intent: Some(intent), payment, ..plain }
+}
+
+#[test]
+fn refund_on_its_way_is_no_problem_until_it_is_overdue() {
+    let begun = Intent { state: IntentState::Sold, ..Intent::of_ann() };
+    let pending = begun.refund_pending(100, NOW_MS).unwrap();
+    let polled = |now_ms| pending.due(now_ms);
+    assert_eq!(problem(&refunding(0, 100, polled(NOW_MS)), NOW_MS), None);
+    assert_eq!(problem(&refunding(40, 60, polled(NOW_MS)), NOW_MS), None);
+    let late_ms = NOW_MS + REFUND_OVERDUE_MS + 1;
+    let told = problem(&refunding(0, 100, polled(late_ms)), late_ms).unwrap();
+    assert!(told.contains("100 of 100 is on its way back for 14 days"), "{told}");
+}
+
+#[test]
+fn failed_refund_is_a_problem_that_says_why_and_what_to_do() {
+    let begun = Intent { state: IntentState::Sold, ..Intent::of_ann() };
+    let mut failed = begun;
+    for failures in 1..=5 {
+        failed = failed.refund_failed(100, "closed account".into(), NOW_MS);
+        let told = problem(&refunding(0, 0, failed.clone()), NOW_MS).unwrap();
+        let expected = format!("its refund failed {failures} times (closed account)");
+        assert!(told.contains(&expected), "{told}");
+        assert_eq!(told.contains("--fix"), failures == 5, "{told}");
+    }
+    // Somebody gave it back at the provider, and no worker has seen it yet.
+    assert_eq!(problem(&refunding(100, 0, failed), NOW_MS), None);
 }

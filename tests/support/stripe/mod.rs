@@ -1,6 +1,8 @@
 //! A server of Stripe's shapes: payment intents, refunds, idempotency keys as Stripe keeps them,
 //! and the ways in which a call can fail before and after it was carried out.
 
+mod refunds;
+
 use std::collections::{BTreeMap, HashMap};
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
@@ -15,6 +17,8 @@ use serde_json::{Value, json};
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 
+use refunds::RefundBooks;
+
 /// The key that it takes.
 pub const KEY: &str = "sk_test_4242";
 /// How long every call takes: long enough that calls sent at once meet.
@@ -27,6 +31,8 @@ pub enum Fault {
     TooMany,
     /// Carried out; the answer is 500, now and whenever the key is sent again.
     ErrorAfter,
+    /// Nothing done; the answer is 500, now and whenever the key is sent again.
+    ErrorBefore,
     /// Carried out; no answer ever comes.
     SilentAfter,
     /// Carried out; the connection is closed.
@@ -44,6 +50,7 @@ pub struct Intent {
     pub booking: String,
     /// How often money was taken.
     pub charges: u32,
+    /// What arrived of its refunds; told, not kept here.
     pub refunded: i64,
     decline: Option<&'static str>,
 }
@@ -62,6 +69,7 @@ type Said = (u16, Value);
 #[derive(Default)]
 struct Books {
     intents: BTreeMap<String, Intent>,
+    refunds: RefundBooks,
     /// By idempotency key: what was sent, and the answer once there is one.
     keys: HashMap<String, (String, Option<Said>)>,
     faults: Vec<(&'static str, Fault)>,
@@ -111,7 +119,9 @@ impl StripeServer {
     }
 
     pub fn intent(&self, id: &str) -> Option<Intent> {
-        self.books.lock().unwrap().intents.get(id).cloned()
+        let books = self.books.lock().unwrap();
+        let refunded = books.refunds.succeeded(id);
+        books.intents.get(id).map(|intent| Intent { refunded, ..intent.clone() })
     }
 
     /// Makes an intent another, behind the client's back.
@@ -162,10 +172,15 @@ async fn serve(
         return Ok(said);
     }
     tokio::time::sleep(WORK).await;
-    let mut said = carry_out(&mut books.lock().unwrap(), &head.method, path, query, &form);
-    if fault == Some(Fault::ErrorAfter) {
-        said = error(500, "api_error", "", "something is wrong here");
-    }
+    let failed = error(500, "api_error", "", "something is wrong here");
+    let said = match fault {
+        Some(Fault::ErrorBefore) => failed,
+        _ => {
+            let mut books = books.lock().unwrap();
+            let said = carry_out(&mut books, &head.method, path, query, &form);
+            if fault == Some(Fault::ErrorAfter) { failed } else { said }
+        }
+    };
     if let Some(key) = key {
         books.lock().unwrap().keys.insert(key, (sent, Some(said.clone())));
     }
@@ -224,14 +239,19 @@ fn carry_out(
                 ..Intent::default()
             };
             let id = format!("pi_{next}");
-            let shown = shown(&id, &intent, false);
+            let shown = shown(&id, &intent, None);
             books.intents.insert(id, intent);
             (200, shown)
         }
         ("POST", ["refunds"]) => {
-            let id = field("payment_intent");
-            let intent = books.intents.get_mut(&id).expect("an intent to refund");
-            refund(intent, field("amount").parse().unwrap())
+            let intent = books.intents.get(&field("payment_intent")).expect("an intent");
+            books.refunds.create(intent, form)
+        }
+        ("GET", ["refunds"]) => {
+            let asked: BTreeMap<_, _> =
+                form_urlencoded::parse(query.as_bytes()).into_owned().collect();
+            let limit = asked.get("limit").map(|limit| limit.parse().unwrap());
+            (200, books.refunds.list(&asked["payment_intent"], limit))
         }
         (method, ["payment_intents", id, rest @ ..]) => {
             let Some(intent) = books.intents.get_mut(*id) else {
@@ -243,8 +263,9 @@ fn carry_out(
                 ("POST", ["cancel"]) => cancel(intent),
                 other => panic!("{other:?}"),
             };
-            let expanded = query == "expand%5B%5D=latest_charge";
-            refusal.unwrap_or_else(|| (200, shown(id, intent, expanded)))
+            let expanded = query == "expand%5B%5D=latest_charge.refunds";
+            let refunds = expanded.then(|| (&books.refunds, *id));
+            refusal.unwrap_or_else(|| (200, shown(id, intent, refunds)))
         }
         other => panic!("{other:?}"),
     }
@@ -295,24 +316,21 @@ fn cancel(intent: &mut Intent) -> Option<Said> {
     None
 }
 
-fn refund(intent: &mut Intent, amount: i64) -> Said {
-    if intent.status != "succeeded" || intent.refunded + amount > intent.amount {
-        return error(400, "invalid_request_error", "charge_already_refunded", "too much");
-    }
-    intent.refunded += amount;
-    (200, json!({ "id": "re_1", "amount": amount, "status": "succeeded" }))
-}
-
-fn shown(id: &str, intent: &Intent, expanded: bool) -> Value {
-    let charge = match intent.charges {
-        0 => Value::Null,
-        _ if expanded => json!({ "id": "ch_1", "amount_refunded": intent.refunded }),
+/// An intent as answers have it; with these refunds of its charge where it was asked for them.
+fn shown(id: &str, intent: &Intent, refunds: Option<(&RefundBooks, &str)>) -> Value {
+    let charge = match (intent.charges, refunds) {
+        (0, _) => Value::Null,
+        (_, Some((refunds, payment))) => json!({
+            "id": "ch_1", "amount_refunded": refunds.shown_as_refunded(payment),
+            "refunds": refunds.list(payment, None),
+        }),
         _ => "ch_1".into(),
     };
     let Intent { status, amount, currency, booking, .. } = intent;
+    let received = if *status == "succeeded" { *amount } else { 0 };
     json!({
-        "id": id, "status": status, "amount": amount, "currency": currency,
-        "metadata": { "booking_id": booking }, "latest_charge": charge,
+        "id": id, "status": status, "amount": amount, "amount_received": received,
+        "currency": currency, "metadata": { "booking_id": booking }, "latest_charge": charge,
         "last_payment_error": intent.decline.map(|message| json!({ "message": message })),
     })
 }

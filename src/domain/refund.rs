@@ -1,0 +1,239 @@
+//! Giving money back: what an intent records of it while it is not done. Pure rules; the archive
+//! changes an intent only by compare-and-set on its `rev`, so of several processes one wins each step.
+//!
+//! ```text
+//!  none ──► pending(1) ──► done            (a refund that succeeds at once is never recorded here)
+//!    │          └────────► failed: attempt 2 after a pause ──► pending(2) ──► …
+//!    └───────────────────► failed: …
+//!  done ──► failed         (a bank can send a refund back weeks after it succeeded)
+//! ```
+//!
+//! Promises, with the provider's own (an attempt gives back at most once, all refunds together at
+//! most what was paid):
+//!
+//! * The attempt rises only after the provider has shown that the one before it is over without the
+//!   money, so an attempt of unknown outcome is only ever repeated, under its own key.
+//! * Attempts are bounded: after [`ATTEMPTS_MAX`] failures only a person starts another one.
+
+use serde::{Deserialize, Serialize};
+
+use super::intent::Intent;
+
+/// Failures of a booking's refund after which nobody tries again by itself.
+pub const ATTEMPTS_MAX: u32 = 5;
+/// Pause after the first failure, ms; each further one is [`PAUSE_FACTOR`] times as long.
+const PAUSE_FIRST_MS: i64 = 10_000;
+const PAUSE_FACTOR: i64 = 6;
+/// How often a refund that needs a person is looked at: somebody may give it back at the provider.
+const LOOK_MS: i64 = 3_600_000;
+/// A refund on its way is asked about this often at first, and then ever more seldom, ms.
+const POLL_MIN_MS: i64 = 5_000;
+const POLL_MAX_MS: i64 = 3_600_000;
+/// Of the time that a refund has been on its way, the part after which it is asked about again.
+const POLL_PART: i64 = 4;
+/// How long a refund may be on its way before somebody should ask the provider, ms: banks take
+/// five to ten working days.
+pub const OVERDUE_MS: i64 = 14 * 86_400_000;
+/// Bytes of the provider's reason that are kept.
+const REASON_BYTES_MAX: usize = 300;
+
+/// Where a refund stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum RefundState {
+    /// On its way: it may still fail.
+    Pending,
+    /// The attempt before `attempt` is over without the money.
+    Failed,
+    /// Given back, as far as the provider knows.
+    Done,
+}
+
+impl RefundState {
+    /// The word in the archive and in reports.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            RefundState::Pending => "pending",
+            RefundState::Failed => "failed",
+            RefundState::Done => "done",
+        }
+    }
+}
+
+/// What an intent records of its refund.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RefundProgress {
+    /// How much is to be given back in all, minor units.
+    pub total: i64,
+    /// The attempt that may be sent, from 1; with `total` it names the provider's idempotency key.
+    pub attempt: u32,
+    /// Where it stands.
+    pub state: RefundState,
+    /// Since when, Unix ms.
+    pub since_ms: i64,
+    /// When `attempt` may be sent, Unix ms.
+    pub retry_at_ms: i64,
+    /// Attempts that failed.
+    pub failures: u32,
+    /// The provider's reason for the last failure.
+    pub reason: String,
+}
+
+impl RefundProgress {
+    /// Whether only a person starts another attempt.
+    pub fn needs_person(&self) -> bool {
+        self.state == RefundState::Failed && self.failures >= ATTEMPTS_MAX
+    }
+}
+
+/// How many refunds are not done.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct RefundCounts {
+    /// On their way.
+    pub pending: u64,
+    /// Those of them that have been for more than two weeks.
+    pub overdue: u64,
+    /// Failed, and tried again by themselves.
+    pub retrying: u64,
+    /// Failed [`ATTEMPTS_MAX`] times or more: a person has to see to them.
+    pub failed: u64,
+}
+
+impl Intent {
+    /// The attempt that may be sent to give this booking's money back.
+    pub fn refund_attempt(&self) -> u32 {
+        self.refund.as_ref().map_or(1, |refund| refund.attempt)
+    }
+
+    /// Until when no further attempt is to be sent, Unix ms; `None`: it may be sent now.
+    pub fn refund_waits_until(&self, now_ms: i64) -> Option<i64> {
+        let refund = self.refund.as_ref().filter(|one| one.state == RefundState::Failed)?;
+        if refund.needs_person() {
+            return Some(now_ms + LOOK_MS);
+        }
+        (refund.retry_at_ms > now_ms).then_some(refund.retry_at_ms)
+    }
+
+    /// When a refund that is on its way is asked about again, Unix ms.
+    pub fn refund_poll_at(&self, now_ms: i64) -> i64 {
+        let pending = self.refund.as_ref().filter(|one| one.state == RefundState::Pending);
+        let since_ms = pending.map_or(now_ms, |refund| refund.since_ms);
+        let pause_ms = (now_ms - since_ms) / POLL_PART;
+        now_ms + pause_ms.clamp(POLL_MIN_MS, POLL_MAX_MS)
+    }
+
+    /// Its refund is on its way; `None` if that is recorded.
+    pub fn refund_pending(&self, total: i64, now_ms: i64) -> Option<Self> {
+        let known = self.refund.as_ref();
+        if known.is_some_and(|one| one.state == RefundState::Pending && one.total == total) {
+            return None;
+        }
+        let refund = RefundProgress {
+            total,
+            attempt: self.refund_attempt(),
+            state: RefundState::Pending,
+            since_ms: now_ms,
+            retry_at_ms: now_ms,
+            failures: known.map_or(0, |one| one.failures),
+            reason: known.map(|one| one.reason.clone()).unwrap_or_default(),
+        };
+        let due_ms = Some(now_ms + POLL_MIN_MS);
+        Some(Intent { refund: Some(refund), refunded: 0, due_ms, ..self.changed() })
+    }
+
+    /// The attempt that was sent is over without the money: the next one may follow after a pause.
+    pub fn refund_failed(&self, total: i64, mut reason: String, now_ms: i64) -> Self {
+        let failures = self.refund.as_ref().map_or(0, |one| one.failures).saturating_add(1);
+        let exponent = failures.min(ATTEMPTS_MAX) - 1;
+        let retry_at_ms = now_ms + PAUSE_FIRST_MS * PAUSE_FACTOR.pow(exponent);
+        reason.truncate(reason.floor_char_boundary(REASON_BYTES_MAX));
+        let refund = RefundProgress {
+            total,
+            attempt: self.refund_attempt().saturating_add(1),
+            state: RefundState::Failed,
+            since_ms: now_ms,
+            retry_at_ms,
+            failures,
+            reason,
+        };
+        let due_ms = Some(retry_at_ms);
+        Intent { refund: Some(refund), refunded: 0, due_ms, ..self.changed() }
+    }
+
+    /// What is recorded of a refund once it is done.
+    pub(super) fn refund_done(&self) -> Option<RefundProgress> {
+        let refund = self.refund.clone()?;
+        Some(RefundProgress { state: RefundState::Done, ..refund })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::IntentState;
+
+    const NOW_MS: i64 = 1_000_000;
+
+    fn failed_times(failures: u32) -> Intent {
+        (0..failures).fold(Intent::of_ann(), |intent, _| {
+            intent.refund_failed(100, "closed account".into(), NOW_MS)
+        })
+    }
+
+    #[test]
+    fn attempt_rises_only_after_a_failure() {
+        let fresh = Intent::of_ann();
+        assert_eq!((fresh.refund_attempt(), fresh.refund_waits_until(NOW_MS)), (1, None));
+        let pending = fresh.refund_pending(100, NOW_MS).unwrap();
+        assert_eq!((pending.refund_attempt(), pending.rev), (1, fresh.rev + 1));
+        assert_eq!(pending.refund_pending(100, NOW_MS + 1), None, "it is recorded");
+        assert_eq!(pending.refund_waits_until(NOW_MS), None, "its key may be repeated");
+        let failed = pending.refund_failed(100, "x".into(), NOW_MS);
+        assert_eq!(failed.refund_attempt(), 2);
+        let again = failed.refund_pending(100, NOW_MS).unwrap();
+        let refund = again.refund.as_ref().unwrap();
+        assert_eq!((refund.attempt, refund.failures, refund.reason.as_str()), (2, 1, "x"));
+        // Sent back by the bank long after it had succeeded.
+        let done = again.closed(IntentState::Refunded, 100);
+        assert_eq!(done.refund.as_ref().unwrap().state, RefundState::Done);
+        assert_eq!(done.refund_failed(100, "y".into(), NOW_MS).refund_attempt(), 3);
+    }
+
+    #[test]
+    fn pauses_grow_and_end_with_a_person() {
+        let pauses: Vec<i64> = (1..ATTEMPTS_MAX)
+            .map(|failures| {
+                let failed = failed_times(failures);
+                let until_ms = failed.refund_waits_until(NOW_MS).unwrap();
+                assert_eq!(failed.due_ms, Some(until_ms));
+                assert_eq!(failed.refund_waits_until(until_ms), None, "it may be sent");
+                assert!(!failed.refund.unwrap().needs_person());
+                until_ms - NOW_MS
+            })
+            .collect();
+        assert_eq!(pauses, [10_000, 60_000, 360_000, 2_160_000]);
+        for failures in [ATTEMPTS_MAX, ATTEMPTS_MAX + 1, 100] {
+            let stuck = failed_times(failures);
+            assert!(stuck.refund.as_ref().unwrap().needs_person());
+            let much_later = NOW_MS + OVERDUE_MS;
+            assert_eq!(stuck.refund_waits_until(much_later), Some(much_later + LOOK_MS));
+        }
+    }
+
+    #[test]
+    fn polling_slows_down() {
+        let pending = Intent::of_ann().refund_pending(100, NOW_MS).unwrap();
+        let pause = |age_ms| pending.refund_poll_at(NOW_MS + age_ms) - NOW_MS - age_ms;
+        assert_eq!([pause(0), pause(60_000), pause(86_400_000)], [5_000, 15_000, 3_600_000]);
+        assert_eq!(pause(-60_000), 5_000, "clocks differ");
+    }
+
+    #[test]
+    fn reasons_are_bounded_and_words_are_what_is_stored() {
+        let failed = Intent::of_ann().refund_failed(100, "é".repeat(1_000), NOW_MS);
+        assert_eq!(failed.refund.unwrap().reason.len(), REASON_BYTES_MAX);
+        for state in [RefundState::Pending, RefundState::Failed, RefundState::Done] {
+            assert_eq!(serde_json::to_value(state).unwrap(), state.as_str());
+        }
+    }
+}

@@ -1,0 +1,349 @@
+//! Refunds that do not succeed at once: on their way, failed, sent back weeks later; repeated,
+//! raced for, and interrupted at every step. Stripe's stand-in has the last word on the money.
+
+use std::sync::Arc;
+
+use futures_util::future::join_all;
+use holdfast::archive::Archive;
+use holdfast::config::Config;
+use holdfast::config::values::PaymentProvider;
+use holdfast::domain::{BookingId, Intent, IntentState, RefundCounts, RefundState};
+use holdfast::faults::Faults;
+use holdfast::payments::{Stripe, StripeSettings};
+use holdfast::sale::{Cashier, Reconciled, SaleError};
+use serde_json::{Value, json};
+
+use super::SETTLED;
+use crate::on_each_redis;
+use crate::payments::webhooks::signed;
+use crate::support::api::{Api, Place, places};
+use crate::support::servers::{shared_mongodb, shared_redis};
+use crate::support::stripe::{KEY, StripeServer};
+use crate::support::worker::WorkerSpec;
+use crate::support::world::{World, impatient};
+use crate::support::{Flavor, eventually};
+
+const SECRET: &str = "whsec_of_the_tests";
+/// Bound of one call of the provider: it is there.
+const PATIENT: std::time::Duration = std::time::Duration::from_secs(20);
+/// What a seat costs.
+const PRICE: i64 = 100;
+/// Reconcilers at a time.
+const AT_ONCE: usize = 8;
+/// Failures after which a refund waits for a person.
+const ATTEMPTS_MAX: u32 = holdfast::domain::refund::ATTEMPTS_MAX;
+
+fn stripe_at(server: &StripeServer) -> Stripe {
+    let (url, secret_key) = (&server.url(), KEY);
+    Stripe::new(&StripeSettings { url, secret_key, timeout: PATIENT }).unwrap()
+}
+
+/// A sale whose money Stripe's stand-in moves, and somebody who looks after it.
+struct Stage {
+    world: World,
+    server: StripeServer,
+    cashier: Cashier,
+}
+
+impl Stage {
+    async fn new(flavor: Flavor) -> Self {
+        let world = World::with(shared_redis(flavor), shared_mongodb(), impatient()).await;
+        let server = StripeServer::start().await;
+        let cashier = Cashier::new(
+            world.engine.clone(),
+            world.archive.clone(),
+            Arc::new(stripe_at(&server)),
+            &impatient(),
+            world.counts.clone(),
+            Arc::new(Faults::default()),
+        );
+        Stage { world, server, cashier }
+    }
+
+    /// A booking that was paid for and given up: its money is to go back.
+    async fn to_be_refunded(&self) -> BookingId {
+        let event = self.world.event(4).await;
+        let held = self.world.hold("ann", event, &[1], None).await.unwrap();
+        self.world.charge_by(&stripe_at(&self.server), &held.booking).await;
+        self.world.sale.cancel(&held.booking.user, held.booking.id).await.unwrap();
+        held.booking.id
+    }
+
+    /// Looks as a worker does, whenever it is time.
+    async fn look(&self, id: BookingId) -> Reconciled {
+        self.cashier.reconcile(id).await.unwrap()
+    }
+
+    async fn intent(&self, id: BookingId) -> Intent {
+        self.world.archive.intent(id).await.unwrap().expect("it was charged")
+    }
+
+    /// State, next attempt and failures of its refund, and whether the intent is closed.
+    async fn recorded(&self, id: BookingId) -> (RefundState, u32, u32, bool) {
+        let intent = self.intent(id).await;
+        let refund = intent.refund.expect("it is recorded");
+        (refund.state, refund.attempt, refund.failures, intent.due_ms.is_none())
+    }
+
+    /// The attempts that Stripe has, each with its status.
+    fn attempts(&self) -> Vec<(u32, &'static str)> {
+        let refunds = self.server.refunds("pi_1");
+        refunds.iter().map(|one| (one.attempt().expect("one of ours"), one.status)).collect()
+    }
+
+    fn given_back(&self) -> i64 {
+        self.server.intent("pi_1").unwrap().refunded
+    }
+
+    fn worker(&self) -> WorkerSpec {
+        WorkerSpec::new(&self.world, shared_mongodb())
+            .with("payment_provider", "stripe")
+            .with("stripe_url", &self.server.url())
+            .with("stripe_secret_key", KEY)
+    }
+
+    /// Waits until the intent is closed with all money back, by one refund that succeeded.
+    async fn is_given_back(&self, id: BookingId) {
+        eventually("the money is back", SETTLED, async || {
+            let intent = self.world.archive.intent(id).await;
+            let intent = intent.ok().flatten();
+            intent.is_some_and(|one| one.due_ms.is_none() && one.state == IntentState::Refunded)
+        })
+        .await;
+        assert_eq!((self.intent(id).await.refunded, self.given_back()), (PRICE, PRICE));
+    }
+}
+
+fn is_refunding(reconciled: &Reconciled) -> bool {
+    matches!(reconciled, Reconciled::Refunding { .. })
+}
+
+on_each_redis!(pending_refund_stays_due_until_it_succeeds, async |flavor| {
+    let stage = Stage::new(flavor).await;
+    let id = stage.to_be_refunded().await;
+    stage.server.next_refunds(&["pending"]);
+    for _ in 0..3 {
+        assert!(is_refunding(&stage.look(id).await));
+        assert_eq!(stage.recorded(id).await, (RefundState::Pending, 1, 0, false));
+    }
+    let counts = stage.world.archive.refund_counts(i64::MAX / 2).await.unwrap();
+    assert_eq!(counts, RefundCounts { pending: 1, overdue: 1, retrying: 0, failed: 0 });
+    stage.server.settle_refund("re_1", "succeeded");
+    assert_eq!(stage.look(id).await, Reconciled::Done(IntentState::Refunded));
+    assert_eq!(stage.recorded(id).await, (RefundState::Done, 1, 0, true));
+    assert_eq!((stage.attempts(), stage.given_back()), (vec![(1, "succeeded")], PRICE));
+    stage.world.stop().await;
+});
+
+on_each_redis!(failed_refund_is_tried_again_and_then_waits_for_person, async |flavor| {
+    let stage = Stage::new(flavor).await;
+    let id = stage.to_be_refunded().await;
+    stage.server.refunds_are("failed");
+    assert!(is_refunding(&stage.look(id).await));
+    assert_eq!(stage.recorded(id).await, (RefundState::Failed, 2, 1, false));
+    // Not before its pause is over.
+    assert!(is_refunding(&stage.look(id).await));
+    assert_eq!(stage.attempts(), [(1, "failed")]);
+    for failures in 2..=ATTEMPTS_MAX {
+        assert!(is_refunding(&stage.cashier.reconcile_now(id).await.unwrap()));
+        let recorded = stage.recorded(id).await;
+        assert_eq!(recorded, (RefundState::Failed, failures + 1, failures, false));
+    }
+    let counts = stage.world.archive.refund_counts(0).await.unwrap();
+    assert_eq!(counts, RefundCounts { failed: 1, ..RefundCounts::default() });
+    // Nobody but a person tries again, at whatever time.
+    let stuck = stage.intent(id).await;
+    assert!(stuck.refund_waits_until(i64::MAX / 2).is_some());
+    stage.server.refunds_are("succeeded");
+    assert!(is_refunding(&stage.look(id).await));
+    assert_eq!(stage.attempts().len() as u32, ATTEMPTS_MAX);
+    let done = stage.cashier.reconcile_now(id).await.unwrap();
+    assert_eq!(done, Reconciled::Done(IntentState::Refunded));
+    assert_eq!(stage.given_back(), PRICE);
+    let counts = stage.world.archive.refund_counts(0).await.unwrap();
+    assert_eq!(counts, RefundCounts::default());
+    stage.world.stop().await;
+});
+
+on_each_redis!(money_given_back_by_hand_ends_the_alarm, async |flavor| {
+    let stage = Stage::new(flavor).await;
+    let id = stage.to_be_refunded().await;
+    stage.server.next_refunds(&["refused"]);
+    assert!(is_refunding(&stage.look(id).await));
+    assert_eq!(stage.recorded(id).await, (RefundState::Failed, 2, 1, false));
+    let reason = stage.intent(id).await.refund.unwrap().reason;
+    assert!(reason.contains("the charge is disputed"), "{reason}");
+    stage.server.refund_by_hand("pi_1", PRICE, "succeeded");
+    assert_eq!(stage.look(id).await, Reconciled::Done(IntentState::Refunded));
+    assert_eq!(stage.server.refunds("pi_1").len(), 1);
+    stage.world.stop().await;
+});
+
+on_each_redis!(reconcilers_at_once_send_each_attempt_once, async |flavor| {
+    let stage = Stage::new(flavor).await;
+    let id = stage.to_be_refunded().await;
+    let all_at_once = async || {
+        let looks = (0..AT_ONCE).map(|_| stage.cashier.reconcile_now(id));
+        for look in join_all(looks).await {
+            // Another one's attempt is being carried out just then.
+            let fine = matches!(look, Ok(_) | Err(SaleError::Unavailable { .. }));
+            assert!(fine, "{look:?}");
+        }
+    };
+    stage.server.refunds_are("failed");
+    for _ in 0..3 {
+        all_at_once().await;
+    }
+    let attempts: Vec<u32> = stage.attempts().iter().map(|one| one.0).collect();
+    let expected: Vec<u32> = (1..=attempts.len() as u32).collect();
+    assert_eq!(attempts, expected, "each once, in order");
+    let (state, next, failures, is_closed) = stage.recorded(id).await;
+    assert_eq!((state, next, is_closed), (RefundState::Failed, failures + 1, false));
+    // The last one may have been sent and not be recorded yet.
+    assert!([failures, failures + 1].contains(&(attempts.len() as u32)), "{attempts:?}");
+    stage.server.refunds_are("succeeded");
+    eventually("the money is back", SETTLED, async || {
+        all_at_once().await;
+        stage.intent(id).await.due_ms.is_none()
+    })
+    .await;
+    let succeeded = stage.attempts().iter().filter(|one| one.1 == "succeeded").count();
+    assert_eq!((succeeded, stage.given_back()), (1, PRICE));
+    stage.world.stop().await;
+});
+
+on_each_redis!(worker_killed_at_any_step_of_a_refund_is_replaced, async |flavor| {
+    for (point, first, attempts) in [
+        ("after_refund:kill", "pending", 1),
+        ("after_refund_recorded:kill", "pending", 1),
+        ("after_refund:kill", "failed", 2),
+        ("after_refund_recorded:kill", "failed", 2),
+    ] {
+        let stage = Stage::new(flavor).await;
+        let id = stage.to_be_refunded().await;
+        stage.server.next_refunds(&[first]);
+        let mut victim = stage.worker().with("worker_fault_point", point).start().await;
+        eventually(point, SETTLED, async || victim.has_ended()).await;
+        assert_eq!(stage.given_back(), 0, "{point} {first}");
+        if first == "pending" {
+            stage.server.settle_refund("re_1", "succeeded");
+        }
+        let second = stage.worker().start().await;
+        stage.is_given_back(id).await;
+        assert_eq!(stage.attempts().len(), attempts, "{point} {first}");
+        assert!(second.stop());
+        stage.world.stop().await;
+    }
+});
+
+on_each_redis!(worker_that_slept_through_a_refund_changes_nothing, async |flavor| {
+    let stage = Stage::new(flavor).await;
+    let id = stage.to_be_refunded().await;
+    stage.server.next_refunds(&["failed"]);
+    // It learns that the attempt failed, and sleeps before it writes that down.
+    let sleeper = stage.worker().with("worker_fault_point", "after_refund:stop").start().await;
+    eventually("it sleeps", SETTLED, async || sleeper.is_frozen()).await;
+    let second = stage.worker().start().await;
+    stage.is_given_back(id).await;
+    let closed = stage.intent(id).await;
+    sleeper.thaw();
+    // Its write has failed, or found MongoDB silent, once it has counted that.
+    eventually("it works", SETTLED, async || {
+        let metrics = sleeper.get("/metrics").await;
+        let ends = ["waiting", "error"].map(|end| format!(r#"reconciled_total{{result="{end}"}}"#));
+        metrics.is_some_and(|(_, text)| ends.iter().any(|end| text.contains(end)))
+    })
+    .await;
+    assert_eq!(stage.intent(id).await, closed);
+    assert_eq!(stage.attempts(), [(1, "failed"), (2, "succeeded")]);
+    assert!(sleeper.stop() && second.stop());
+    stage.world.stop().await;
+});
+
+/// An event of Stripe's about a refund.
+fn refund_event(id: &str, kind: &str, refund: &str, metadata: Value) -> Value {
+    let object = json!({
+        "id": refund, "object": "refund", "payment_intent": "pi_1", "metadata": metadata,
+    });
+    json!({ "id": id, "type": kind, "data": { "object": object } })
+}
+
+async fn told(api: &Api, event: &Value) -> String {
+    let body = event.to_string();
+    let (body, signature) = (body.as_bytes(), signed(SECRET, body.as_bytes()));
+    let ask = api.post("/webhooks/payments").body(body);
+    let reply = ask.header("Stripe-Signature", &signature).send().await.json(200);
+    reply["result"].as_str().unwrap().to_owned()
+}
+
+/// A sold booking whose owner cancels it, while no worker runs.
+async fn bought_and_cancelled(place: &Place, server: &StripeServer) -> (Api, Archive, BookingId) {
+    let config = Config {
+        payment_provider: PaymentProvider::Stripe,
+        stripe_url: server.url().as_str().into(),
+        stripe_secret_key: KEY.into(),
+        payment_webhook_secret: SECRET.into(),
+        ..place.config()
+    };
+    let api = Api::here(config).await;
+    let event = api.event(places(2)).await;
+    let held = api.held("ann", event, &[1]).await;
+    let worker = place.worker_with(&stripe_settings(&server.url()));
+    eventually("it is confirmed", SETTLED, async || {
+        api.act("ann", &held, "confirm").await.status == 200
+    })
+    .await;
+    let (_, archive) = place.services().await;
+    worker.terminate();
+    eventually("the worker has ended", SETTLED, async || worker.exited().is_some()).await;
+    api.act("ann", &held, "cancel").await.json(200);
+    (api, archive, super::booking_id(&held))
+}
+
+fn stripe_settings(url: &str) -> [(&'static str, &str); 3] {
+    [
+        ("HOLDFAST_PAYMENT_PROVIDER", "stripe"),
+        ("HOLDFAST_STRIPE_URL", url),
+        ("HOLDFAST_STRIPE_SECRET_KEY", KEY),
+    ]
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn webhook_tells_of_a_refund_that_failed_also_weeks_later() {
+    let (place, server) = (Place::shared(), StripeServer::start().await);
+    let (api, archive, id) = bought_and_cancelled(&place, &server).await;
+    let refund = async || archive.intent(id).await.unwrap().unwrap();
+    let ours = json!({ "booking_id": id });
+    server.next_refunds(&["pending"]);
+    let created = refund_event("evt_1", "refund.created", "re_1", ours.clone());
+    assert_eq!(told(&api, &created).await, "handled");
+    assert_eq!(refund().await.refund.unwrap().state, RefundState::Pending);
+    assert!(refund().await.due_ms.is_some(), "it is not done");
+
+    server.settle_refund("re_1", "failed");
+    let failed = refund_event("evt_2", "refund.failed", "re_1", ours.clone());
+    assert_eq!(told(&api, &failed).await, "handled");
+    let after = refund().await.refund.unwrap();
+    assert_eq!((after.state, after.attempt, after.failures), (RefundState::Failed, 2, 1));
+    assert_eq!(told(&api, &failed).await, "duplicate");
+
+    // Its pause over, a worker sends the next attempt.
+    let _worker = place.worker_with(&stripe_settings(&server.url()));
+    eventually("the money is back", SETTLED, async || refund().await.due_ms.is_none()).await;
+    assert_eq!((refund().await.state, refund().await.refunded), (IntentState::Refunded, PRICE));
+    let refunds = server.refunds("pi_1");
+    let (last, attempts) = (refunds.last().unwrap().id.clone(), refunds.len());
+    assert_eq!((attempts, server.intent("pi_1").unwrap().refunded), (2, PRICE));
+
+    // The bank sends it back: the intent is opened again, also where nothing names its booking.
+    server.settle_refund(&last, "failed");
+    let sent_back = refund_event("evt_3", "charge.refund.updated", &last, json!({}));
+    assert_eq!(told(&api, &sent_back).await, "handled");
+    let again = refund().await;
+    assert_eq!((again.refund.unwrap().failures, again.due_ms.is_some()), (2, true));
+    let unknown = refund_event("evt_4", "refund.failed", "re_9", json!({ "order": "4711" }));
+    let foreign = unknown.to_string().replace("pi_1", "pi_of_another_shop");
+    let foreign: Value = serde_json::from_str(&foreign).unwrap();
+    assert_eq!(told(&api, &foreign).await, "ignored");
+    api.stop().await;
+}
