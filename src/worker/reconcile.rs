@@ -43,7 +43,7 @@ pub(super) async fn reconcile(worker: Worker) {
         if counted.is_none_or(|at| at.elapsed() >= COUNT_INTERVAL) {
             counted = Some(Instant::now());
             if let Err(error) = worker.count_refunds().await {
-                warn!(%error, "refunds are counted later");
+                warn_repeated!(%error, "refunds are counted later");
             }
         }
         let began = Instant::now();
