@@ -120,6 +120,7 @@ fn event(layout: Layout) -> Event {
         cancel_policy: Default::default(),
         status: EventStatus::OnSale,
         revision: 1,
+        edits: 0,
         load_state: LoadState::New,
         generation: 1,
         layout_version: 1,

@@ -12,7 +12,7 @@ use super::endpoint::Answer;
 use super::fields::Fields;
 use super::gates;
 use super::openapi::{BlockProblems, ListBlocksProblems, NewBlockBody};
-use super::params::event_id;
+use super::params::{Query, event_id};
 use super::problem::Problem;
 use super::reply::json;
 use super::state::Call;
@@ -21,7 +21,10 @@ use crate::domain::booking::format_seats;
 use crate::domain::limits::{BLOCK_SEATS_MAX, LABEL_BYTES_MAX, REASON_BYTES_MAX};
 use crate::domain::time::iso8601;
 use crate::redis::BlockAction;
-use crate::sale::{ArchivedBlock, BlockRequest, HouseSeats};
+use crate::sale::{ArchivedBlock, BlockPosition, BlockRequest, HouseSeats};
+
+/// Blocks and releases in one answer.
+const BLOCKS_PAGE_MAX: u32 = 100_000;
 
 /// What a block or release did.
 #[derive(Serialize, ToSchema)]
@@ -45,6 +48,9 @@ pub struct BlockListBody<'a> {
     event_id: u32,
     /// In order.
     blocks: Vec<BlockBody<'a>>,
+    /// Send it as `cursor` for later ones; `null` if there are none.
+    #[schema(example = "MSBibG9ja3MgMQ")]
+    next_cursor: Option<String>,
 }
 
 /// One block or release.
@@ -106,6 +112,8 @@ pub async fn release(call: Call, payload: Payload) -> Answer {
     get, path = "/api/v1/events/{event_id}/blocks", tag = "events",
     params(
         ("event_id" = u32, Path, description = "The event"),
+        ("cursor" = Option<String>, Query, description = "`next_cursor` of the page before"),
+        ("page_size" = Option<u32>, Query, description = "How many at most, 1 to 100,000; 100,000 if absent"),
         ("X-Admin-Key" = Option<String>, Header, description = "An admin key, where any is configured"),
     ),
     responses((status = 200, description = "All of them", body = BlockListBody<'static>), ListBlocksProblems),
@@ -115,10 +123,15 @@ pub async fn list(call: Call, _: Payload) -> Answer {
     let event = event_id(&call.request)?;
     let target = format!("event {event}");
     let act = Act { act: "blocks_list", target, detail: String::new() };
+    let query = Query::of(&call.request)?;
+    let limit = query.page_size(BLOCKS_PAGE_MAX)?.unwrap_or(BLOCKS_PAGE_MAX);
+    let after = query.cursor(|cursor| BlockPosition::read(event, cursor))?;
     let list = async {
-        let blocks = call.state.sale.blocks(event).await?;
+        let (blocks, has_more) = call.state.sale.blocks(event, after.as_ref(), limit).await?;
+        let last = blocks.last().filter(|_| has_more);
+        let next_cursor = last.map(|last| last.position().cursor(event));
         let blocks = blocks.iter().map(BlockBody::new).collect();
-        json(StatusCode::OK, &BlockListBody { event_id: event.0, blocks })
+        json(StatusCode::OK, &BlockListBody { event_id: event.0, blocks, next_cursor })
     };
     acts::recorded(&call, &admin, act, Box::pin(list)).await
 }

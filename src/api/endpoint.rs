@@ -1,7 +1,7 @@
 //! An endpoint: one path, its methods, and what is done around every handler.
 //!
-//! Around each handler, in this order: its connection and the head's size are checked, the handler
-//! runs under the request's trace, a panic in it is caught, a refusal becomes problem+json with the trace id,
+//! Around each handler, in this order: its connection, the head's size and the names of the query's
+//! parameters are checked, the handler runs under the request's trace, a panic in it is caught, a refusal becomes problem+json with the trace id,
 //! the answer is counted under the route's pattern and gets `X-Trace-Id`, what limits say and the
 //! headers that browsers heed.
 
@@ -27,6 +27,8 @@ use super::fault_log;
 use super::gates::LimitsTold;
 use super::head;
 use super::headers::RouteHeaders;
+use super::openapi;
+use super::params;
 use super::problem::{Code, Problem};
 use super::state::Call;
 
@@ -112,7 +114,8 @@ impl Endpoint {
     {
         let metrics = RouteMetrics::new(&self.metrics, label(&method), self.path);
         let headers = RouteHeaders::of(self.path, self.is_private);
-        let served = around(metrics, headers, handler);
+        let parameters = openapi::query_parameters(&method, self.path);
+        let served = around(metrics, headers, parameters, handler);
         self.methods.push(method.clone());
         self.served.push((method, Rc::new(served.clone())));
         self.resource = self.resource.route(route.to(served));
@@ -146,7 +149,8 @@ impl Endpoint {
         };
         let metrics = RouteMetrics::new(&self.metrics, ANY_METHOD, self.path);
         let headers = RouteHeaders::of(self.path, self.is_private);
-        let resource = self.resource.default_service(web::to(around(metrics, headers, refuse)));
+        let resource =
+            self.resource.default_service(web::to(around(metrics, headers, None, refuse)));
         if self.compressed {
             let negotiated = resource.wrap(Compress::default()).wrap_fn(|mut request, inner| {
                 accept_gzip_or_nothing(request.headers_mut());
@@ -189,36 +193,47 @@ pub fn unmatched(metrics: &Metrics) -> Route {
         let detail = "There is nothing at this address; GET /openapi.json lists all routes";
         std::future::ready(Err(Problem::new(Code::RouteUnknown, detail)))
     };
-    web::to(around(metrics, RouteHeaders::of("", false), refuse))
+    web::to(around(metrics, RouteHeaders::of("", false), None, refuse))
 }
+
+/// The parameters that a route's query may have; `None`: any.
+type Parameters = Option<&'static [String]>;
 
 /// The handler with everything around it.
 fn around<F, Fut>(
     metrics: RouteMetrics,
     headers: RouteHeaders,
+    parameters: Parameters,
     handler: F,
 ) -> impl Fn(Call, Payload) -> LocalBoxFuture<'static, HttpResponse> + Clone + 'static
 where
     F: Fn(Call, Payload) -> Fut + Clone + 'static,
     Fut: Future<Output = Answer> + 'static,
 {
-    let route = Rc::new((metrics, headers));
+    let route = Rc::new((metrics, headers, parameters));
     move |call, payload| serve(call, payload, route.clone(), handler.clone()).boxed_local()
 }
 
 async fn serve<F, Fut>(
     call: Call,
     payload: Payload,
-    route: Rc<(RouteMetrics, RouteHeaders)>,
+    route: Rc<(RouteMetrics, RouteHeaders, Parameters)>,
     handler: F,
 ) -> HttpResponse
 where
     F: Fn(Call, Payload) -> Fut,
     Fut: Future<Output = Answer>,
 {
-    let (metrics, headers) = &*route;
+    let (metrics, headers, parameters) = &*route;
     let _in_flight = InFlight::enter(&metrics.metrics);
-    let checked = connections::check(&call.request).and_then(|()| head::check(&call.request));
+    let checked = connections::check(&call.request)
+        .and_then(|()| head::check(&call.request))
+        .and_then(|()| match parameters {
+            Some(known) if !call.request.query_string().is_empty() => {
+                params::check_names(&call.request, known)
+            }
+            _ => Ok(()),
+        });
     let outcome = match checked {
         Ok(()) => {
             let handled = AssertUnwindSafe(handler(call.clone(), payload));

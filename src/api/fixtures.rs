@@ -29,6 +29,7 @@ pub fn event() -> Arc<Event> {
         cancel_policy: Default::default(),
         status: EventStatus::OnSale,
         revision: 1,
+        edits: 0,
         load_state: LoadState::Opened,
         generation: 1,
         layout_version: 1,

@@ -1,6 +1,9 @@
 //! The record of admin acts: what was ordered, by whom and when, written before it is done, and
 //! what became of it. Nothing here is ever changed but a result that is added, or deleted.
 
+use std::fmt;
+use std::str::FromStr;
+
 use mongodb::bson::oid::ObjectId;
 use mongodb::bson::{Document, doc};
 use mongodb::options::FindOptions;
@@ -16,6 +19,8 @@ pub(super) const AUDIT: &str = "audit";
 const TEXT_BYTES_MAX: usize = 1_000;
 /// Acts that are read at most.
 pub const ACTS_MAX: u32 = 10_000;
+/// One more tells whether there are more.
+const READ_MAX: u32 = ACTS_MAX + 1;
 
 /// An act that is about to be done.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -37,6 +42,8 @@ pub struct NewAct {
 /// An act as it was recorded.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 pub struct Act {
+    #[serde(rename = "_id")]
+    id: ObjectId,
     /// When, Unix ms.
     pub at_ms: i64,
     /// By whom.
@@ -57,6 +64,35 @@ pub struct Act {
 /// Names an act that was recorded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ActId(ObjectId);
+
+impl fmt::Display for ActId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl FromStr for ActId {
+    type Err = mongodb::bson::oid::Error;
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        text.parse().map(ActId)
+    }
+}
+
+/// A place in the record, newest first: behind this act.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ActPosition {
+    /// When it was, Unix ms.
+    pub at_ms: i64,
+    /// Its name.
+    pub id: ActId,
+}
+
+impl Act {
+    /// The place behind it.
+    pub fn position(&self) -> ActPosition {
+        ActPosition { at_ms: self.at_ms, id: ActId(self.id) }
+    }
+}
 
 impl Archive {
     /// Records an act. Answered once a majority has it.
@@ -81,12 +117,24 @@ impl Archive {
         self.gateway.write_plain(Verb::Update, AUDIT, vec![operation]).await.map(drop)
     }
 
-    /// The newest acts, of one or of all, newest first; [`ACTS_MAX`] at most.
-    pub async fn acts(&self, who: Option<&str>, limit: u32) -> Result<Vec<Act>, ArchiveError> {
-        let filter = who.map_or_else(Document::new, |who| doc! { "who": who });
+    /// Acts of one or of all before a place in the list, newest first; one more than [`ACTS_MAX`] at most.
+    pub async fn acts(
+        &self,
+        who: Option<&str>,
+        before: Option<ActPosition>,
+        limit: u32,
+    ) -> Result<Vec<Act>, ArchiveError> {
+        let mut filter = who.map_or_else(Document::new, |who| doc! { "who": who });
+        if let Some(ActPosition { at_ms, id: ActId(id) }) = before {
+            let older = vec![
+                doc! { "at_ms": { "$lt": at_ms } },
+                doc! { "at_ms": at_ms, "_id": { "$lt": id } },
+            ];
+            filter.insert("$or", older);
+        }
         let options = FindOptions::builder()
             .sort(doc! { "at_ms": -1, "_id": -1 })
-            .limit(i64::from(limit.min(ACTS_MAX)))
+            .limit(i64::from(limit.min(READ_MAX)))
             .build();
         self.gateway.find(AUDIT, filter, options).await
     }

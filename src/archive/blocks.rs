@@ -2,14 +2,14 @@
 
 use std::collections::BTreeSet;
 
-use mongodb::bson::doc;
+use mongodb::bson::{Document, doc};
 use mongodb::options::FindOptions;
 use serde::Deserialize;
 
 use super::Archive;
-use super::documents::TRANSITIONS;
+use super::documents::{TRANSITIONS, signed};
 use super::error::ArchiveError;
-use crate::domain::{EventId, Kind, SeatId};
+use crate::domain::{EventId, Kind, SeatId, cursor};
 
 /// Blocks and releases of one event that are read at most.
 const BLOCKS_MAX: i64 = 100_000;
@@ -17,6 +17,8 @@ const BLOCKS_MAX: i64 = 100_000;
 /// One block or release.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 pub struct ArchivedBlock {
+    #[serde(rename = "_id")]
+    id: String,
     kind: String,
     /// The event's generation then.
     pub generation: u64,
@@ -34,7 +36,55 @@ pub struct ArchivedBlock {
     pub reason: String,
 }
 
+/// A place in an event's list of blocks and releases: behind this one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BlockPosition {
+    /// Its generation.
+    pub generation: u64,
+    /// Its version.
+    pub event_version: u64,
+    /// Its id in the ledger.
+    pub id: String,
+}
+
+/// Which entries of the ledger are blocks and releases of an event.
+fn blocks_of(event: EventId) -> Document {
+    // Entries about the event itself (`transition_id`) are one range of ids.
+    doc! {
+        "_id": { "$gte": format!("event:{event}:"), "$lt": format!("event:{event};") },
+        "kind": { "$in": [Kind::Blocked.word(), Kind::Unblocked.word()] },
+    }
+}
+
+impl BlockPosition {
+    /// The place as a cursor of the event's list.
+    pub fn cursor(&self, event: EventId) -> String {
+        cursor::encode(&cursor_list(event), &[&self.generation, &self.event_version, &self.id])
+    }
+
+    /// The place that a cursor of the event's list names.
+    pub fn read(event: EventId, text: &str) -> Option<Self> {
+        let [generation, event_version, id] = cursor::decode(&cursor_list(event), text)?;
+        let (generation, event_version) = (generation.parse().ok()?, event_version.parse().ok()?);
+        Some(BlockPosition { generation, event_version, id })
+    }
+}
+
+fn cursor_list(event: EventId) -> String {
+    format!("blocks-{event}")
+}
+
 impl ArchivedBlock {
+    fn order(&self) -> (u64, u64, &str) {
+        (self.generation, self.event_version, &self.id)
+    }
+
+    /// The place behind it.
+    pub fn position(&self) -> BlockPosition {
+        let ArchivedBlock { generation, event_version, .. } = *self;
+        BlockPosition { generation, event_version, id: self.id.clone() }
+    }
+
     /// Whether the seats were kept back (else given back).
     pub fn blocked(&self) -> bool {
         self.kind == Kind::Blocked.word()
@@ -47,15 +97,39 @@ impl Archive {
         &self,
         event: EventId,
     ) -> Result<Vec<ArchivedBlock>, ArchiveError> {
-        // Entries about the event itself (`transition_id`) are one range of ids.
-        let filter = doc! {
-            "_id": { "$gte": format!("event:{event}:"), "$lt": format!("event:{event};") },
-            "kind": { "$in": [Kind::Blocked.word(), Kind::Unblocked.word()] },
-        };
         let options = FindOptions::builder().limit(BLOCKS_MAX).build();
+        let filter = blocks_of(event);
         let mut found: Vec<ArchivedBlock> = self.gateway.find(TRANSITIONS, filter, options).await?;
-        found.sort_by_key(|block| (block.generation, block.event_version));
+        found.sort_by(|a, b| a.order().cmp(&b.order()));
         Ok(found)
+    }
+
+    /// At most `limit` blocks and releases of an event behind a place in the list, in order.
+    pub async fn blocks_after(
+        &self,
+        event: EventId,
+        after: Option<&BlockPosition>,
+        limit: u32,
+    ) -> Result<Vec<ArchivedBlock>, ArchiveError> {
+        let mut filter = blocks_of(event);
+        if let Some(after) = after {
+            let signed = |number, name| signed(number, name).map_err(ArchiveError::Corrupt);
+            let generation = signed(after.generation, "generation")?;
+            let version = signed(after.event_version, "event_version")?;
+            let later = vec![
+                doc! { "generation": { "$gt": generation } },
+                doc! { "generation": generation, "event_version": { "$gt": version } },
+                doc! {
+                    "generation": generation, "event_version": version, "_id": { "$gt": &after.id },
+                },
+            ];
+            filter.insert("$or", later);
+        }
+        let options = FindOptions::builder()
+            .sort(doc! { "generation": 1, "event_version": 1, "_id": 1 })
+            .limit(i64::from(limit))
+            .build();
+        self.gateway.find(TRANSITIONS, filter, options).await
     }
 
     /// The seats that the house keeps back by the ledger. Some may have been sold since, where

@@ -6,9 +6,22 @@ use mongodb::options::FindOptions;
 use super::Archive;
 use super::documents::{ArchivedBooking, BOOKINGS, BookingDocument, booking_facts, signed};
 use super::error::ArchiveError;
-use super::events::page_options;
 use super::gateway::Verb;
 use crate::domain::{Booking, BookingId, Outcome, UserId};
+
+/// A place in a list of bookings, newest first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BookingsFrom {
+    /// The booking of this number, from 0. Moves when a booking is made.
+    Number(u64),
+    /// The bookings older than this one.
+    Older {
+        /// When it was made, Unix ms.
+        created_ms: i64,
+        /// Its id.
+        id: BookingId,
+    },
+}
 
 impl Archive {
     /// A booking, as far as the booking log was archived.
@@ -18,17 +31,34 @@ impl Archive {
         found.map(ArchivedBooking::try_from).transpose()
     }
 
-    /// One page of a user's bookings, newest first, and how many there are in all. Pages begin
-    /// with 1.
+    /// At most `limit` of a user's bookings, newest first, from that place in the list on; and how
+    /// many there are in all.
     pub async fn bookings_of(
         &self,
         user: &UserId,
-        page: u64,
-        page_size: u32,
+        from: BookingsFrom,
+        limit: u32,
     ) -> Result<(Vec<ArchivedBooking>, u64), ArchiveError> {
-        let filter = doc! { "user": user.as_str() };
+        let mut filter = doc! { "user": user.as_str() };
         let total = self.gateway.count(BOOKINGS, filter.clone()).await?;
-        let options = page_options(doc! { "created_ms": -1, "_id": -1 }, page, page_size);
+        let mut skip = 0;
+        match from {
+            BookingsFrom::Number(first) => skip = first,
+            BookingsFrom::Older { created_ms, id } => {
+                filter.insert(
+                    "$or",
+                    vec![
+                        doc! { "created_ms": { "$lt": created_ms } },
+                        doc! { "created_ms": created_ms, "_id": { "$lt": id.to_string() } },
+                    ],
+                );
+            }
+        }
+        let options = FindOptions::builder()
+            .sort(doc! { "created_ms": -1, "_id": -1 })
+            .skip(skip)
+            .limit(i64::from(limit))
+            .build();
         Ok((self.bookings_where(filter, options).await?, total))
     }
 

@@ -109,9 +109,14 @@ impl Archive {
             // Cancellations that Redis does not show yet: few at any time, hence sparse.
             doc! { "name": "by_cancel", "key": { "cancel_unsettled_ms": 1 }, "sparse": true },
         ];
-        // Events whose opening was interrupted.
-        let events =
-            vec![doc! { "name": "by_load", "key": { "load_state": 1, "created_at_ms": 1 } }];
+        let events = vec![
+            // Events whose opening was interrupted.
+            doc! { "name": "by_load", "key": { "load_state": 1, "created_at_ms": 1 } },
+            // Which events have changed (`event_stamps`), without reading their layouts.
+            doc! { "name": "by_stamp", "key": {
+                "_id": 1, "generation": 1, "revision": 1, "edits": 1, "load_state": 1,
+            } },
+        ];
         let intents = vec![
             // `restore` and `reconcile` go through an event's intents.
             doc! { "name": "by_event", "key": { "event": 1, "_id": 1 } },

@@ -9,7 +9,7 @@ use mongodb::bson::{Document, doc};
 use serde::{Deserialize, Serialize};
 
 use super::error::ArchiveError;
-use crate::domain::event::{CancelPolicy, Cancellation};
+use crate::domain::event::{CancelPolicy, Cancellation, EventStamp, EventSummary, SeatTotal};
 use crate::domain::{
     Booking, BookingId, Entry, Event, EventId, EventStatus, Layout, LoadState, OrphanRule, Outcome,
     Partition, SeatId, Section, Status, Transition, UserId,
@@ -94,10 +94,14 @@ pub(super) struct EventDocument {
     cancel_until_ms: Option<i64>,
     status: EventStatus,
     revision: u64,
+    #[serde(default)]
+    edits: u64,
     load_state: LoadState,
     generation: u64,
     layout_version: u32,
     total_seats: u32,
+    /// Left out where an event is read without its layout.
+    #[serde(default)]
     sections: Vec<Section>,
     created_at_ms: i64,
 }
@@ -120,6 +124,7 @@ impl From<&Event> for EventDocument {
             cancel_until_ms: event.cancel_policy.until_ms,
             status: event.status,
             revision: event.revision,
+            edits: event.edits,
             load_state: event.load_state,
             generation: event.generation,
             layout_version: event.layout_version,
@@ -130,36 +135,71 @@ impl From<&Event> for EventDocument {
     }
 }
 
+impl EventDocument {
+    /// The event, with this as what is known of its seats.
+    fn with_layout<L>(self, layout: L) -> Event<L> {
+        Event {
+            id: self.id,
+            name: self.name,
+            description: self.description,
+            venue: self.venue,
+            currency: self.currency,
+            starts_at_ms: self.starts_at_ms,
+            on_sale_at_ms: self.on_sale_at_ms,
+            hold_ttl_ms: self.hold_ttl_ms,
+            max_hold_ms: self.max_hold_ms,
+            max_seats_per_user: self.max_seats_per_user,
+            orphan_rule: self.orphan_rule,
+            cancel_policy: CancelPolicy { rule: self.cancellation, until_ms: self.cancel_until_ms },
+            status: self.status,
+            revision: self.revision,
+            edits: self.edits,
+            load_state: self.load_state,
+            generation: self.generation,
+            layout_version: self.layout_version,
+            layout,
+            created_at_ms: self.created_at_ms,
+        }
+    }
+}
+
 impl TryFrom<EventDocument> for Event {
     type Error = ArchiveError;
-    fn try_from(document: EventDocument) -> Result<Self, ArchiveError> {
+    fn try_from(mut document: EventDocument) -> Result<Self, ArchiveError> {
         let id = document.id;
-        let layout = Layout::new(document.sections)
+        let layout = Layout::new(std::mem::take(&mut document.sections))
             .map_err(|error| ArchiveError::Corrupt(format!("event {id}: {error}")))?;
-        Ok(Event {
-            id,
-            name: document.name,
-            description: document.description,
-            venue: document.venue,
-            currency: document.currency,
-            starts_at_ms: document.starts_at_ms,
-            on_sale_at_ms: document.on_sale_at_ms,
-            hold_ttl_ms: document.hold_ttl_ms,
-            max_hold_ms: document.max_hold_ms,
-            max_seats_per_user: document.max_seats_per_user,
-            orphan_rule: document.orphan_rule,
-            cancel_policy: CancelPolicy {
-                rule: document.cancellation,
-                until_ms: document.cancel_until_ms,
-            },
-            status: document.status,
-            revision: document.revision,
-            load_state: document.load_state,
-            generation: document.generation,
-            layout_version: document.layout_version,
-            layout: Arc::new(layout),
-            created_at_ms: document.created_at_ms,
-        })
+        Ok(document.with_layout(Arc::new(layout)))
+    }
+}
+
+/// For documents that were read without their sections.
+impl From<EventDocument> for EventSummary {
+    fn from(document: EventDocument) -> Self {
+        let total = SeatTotal(document.total_seats);
+        document.with_layout(total)
+    }
+}
+
+/// Which state of an event the archive has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+pub struct StoredStamp {
+    /// The event.
+    #[serde(rename = "_id")]
+    pub id: EventId,
+    generation: u64,
+    revision: u64,
+    #[serde(default)]
+    edits: u64,
+    /// How far its inventory has come.
+    pub load_state: LoadState,
+}
+
+impl StoredStamp {
+    /// Which state it is.
+    pub fn stamp(&self) -> EventStamp {
+        let StoredStamp { generation, revision, edits, .. } = *self;
+        EventStamp { generation, revision, edits }
     }
 }
 

@@ -5,10 +5,10 @@ use mongodb::bson::{self, Document, doc};
 use mongodb::options::{FindOneAndUpdateOptions, FindOptions, ReturnDocument};
 
 use super::Archive;
-use super::documents::{COUNTERS, EVENTS, EventDocument, EventHead, signed};
+use super::documents::{COUNTERS, EVENTS, EventDocument, EventHead, StoredStamp, signed};
 use super::error::ArchiveError;
 use super::gateway::{Verb, Written, integer};
-use crate::domain::{Event, EventChange, EventId, EventStatus, LoadState};
+use crate::domain::{Event, EventChange, EventId, EventStatus, EventSummary, LoadState};
 
 /// How often a change is tried against others of the same event.
 const CHANGE_ATTEMPTS_MAX: u32 = 8;
@@ -44,20 +44,57 @@ impl Archive {
         found.map(Event::try_from).transpose()
     }
 
-    /// One page of events by id, and how many there are in all. Pages begin with 1.
-    pub async fn events(
+    /// The newest states of at most `limit` events before `before`, the last ids first. Read from an
+    /// index alone.
+    pub async fn event_stamps(
         &self,
-        page: u64,
-        page_size: u32,
-    ) -> Result<(Vec<Event>, u64), ArchiveError> {
-        let total = self.gateway.count(EVENTS, doc! {}).await?;
-        let options = page_options(doc! { "_id": 1 }, page, page_size);
-        let found: Vec<EventDocument> = self.gateway.find(EVENTS, doc! {}, options).await?;
-        let events: Result<Vec<Event>, _> = found.into_iter().map(Event::try_from).collect();
-        Ok((events?, total))
+        before: Option<EventId>,
+        limit: u32,
+    ) -> Result<Vec<StoredStamp>, ArchiveError> {
+        let before = before.map(|before| doc! { "_id": { "$lt": i64::from(before.0) } });
+        let fields = doc! { "_id": 1, "generation": 1, "revision": 1, "edits": 1, "load_state": 1 };
+        let options = FindOptions::builder()
+            .projection(fields)
+            .sort(doc! { "_id": -1 })
+            .limit(i64::from(limit))
+            .build();
+        self.gateway.find(EVENTS, before.unwrap_or_default(), options).await
+    }
+
+    /// These events, as far as there are such, without their layouts. The caller bounds the list.
+    pub async fn event_summaries(
+        &self,
+        ids: &[EventId],
+    ) -> Result<Vec<EventSummary>, ArchiveError> {
+        let ids: Vec<i64> = ids.iter().map(|id| i64::from(id.0)).collect();
+        let options = FindOptions::builder().projection(doc! { "sections": 0 }).build();
+        self.summaries(doc! { "_id": { "$in": ids } }, options).await
     }
 
     /// At most `limit` events after `after`, by id, without their layouts.
+    pub async fn event_summaries_after(
+        &self,
+        after: EventId,
+        limit: u32,
+    ) -> Result<Vec<EventSummary>, ArchiveError> {
+        let options = FindOptions::builder()
+            .projection(doc! { "sections": 0 })
+            .sort(doc! { "_id": 1 })
+            .limit(i64::from(limit))
+            .build();
+        self.summaries(doc! { "_id": { "$gt": i64::from(after.0) } }, options).await
+    }
+
+    async fn summaries(
+        &self,
+        filter: Document,
+        options: FindOptions,
+    ) -> Result<Vec<EventSummary>, ArchiveError> {
+        let found: Vec<EventDocument> = self.gateway.find(EVENTS, filter, options).await?;
+        Ok(found.into_iter().map(EventSummary::from).collect())
+    }
+
+    /// The first fields of at most `limit` events after `after`, by id.
     pub async fn event_heads(
         &self,
         after: EventId,
@@ -173,11 +210,16 @@ impl Archive {
         Err(ArchiveError::Unavailable(format!("event {id} is changed by others all the time")))
     }
 
+    /// Changes an event that the filter matches. INVARIANT: each change raises `edits`, by which
+    /// lists notice it.
     pub(super) async fn update_event(
         &self,
         filter: Document,
-        update: Document,
+        mut update: Document,
     ) -> Result<Written, ArchiveError> {
+        let mut increments = update.get_document("$inc").cloned().unwrap_or_default();
+        increments.insert("edits", 1_i64);
+        update.insert("$inc", increments);
         let operation = doc! { "q": filter, "u": update };
         self.gateway.write_plain(Verb::Update, EVENTS, vec![operation]).await
     }
@@ -190,14 +232,6 @@ impl Archive {
             .build();
         self.gateway.find(EVENTS, filter, options).await
     }
-}
-
-/// Options of page `page` (from 1) of a list in this order.
-pub(super) fn page_options(sort: Document, page: u64, page_size: u32) -> FindOptions {
-    let skip = page.saturating_sub(1).saturating_mul(u64::from(page_size));
-    // MongoDB takes signed numbers only; no list is that long.
-    let skip = skip.min(i64::MAX as u64);
-    FindOptions::builder().sort(sort).skip(skip).limit(i64::from(page_size)).build()
 }
 
 /// The fields a change sets, with a raised revision where the sale becomes another.
@@ -225,17 +259,4 @@ fn changed_fields(head: &EventHead, change: &EventChange) -> Result<Document, St
         fields.insert("revision", signed(head.revision + 1, "revision")?);
     }
     Ok(fields)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn pages_begin_with_one_and_never_overflow() {
-        let skips = [(0, 0), (1, 0), (2, 20), (u64::MAX, i64::MAX as u64)];
-        for (page, skip) in skips {
-            assert_eq!(page_options(doc! {}, page, 20).skip, Some(skip));
-        }
-    }
 }

@@ -58,10 +58,11 @@ use mongodb::options::{
     Acknowledgment, ClientOptions, ReadConcern, ReadPreference, SelectionCriteria, WriteConcern,
 };
 
-pub use audit::{ACTS_MAX, Act, ActId, NewAct};
-pub use blocks::ArchivedBlock;
+pub use audit::{ACTS_MAX, Act, ActId, ActPosition, NewAct};
+pub use blocks::{ArchivedBlock, BlockPosition};
+pub use bookings::BookingsFrom;
 pub use deployment::ServerInfo;
-pub use documents::{ArchivedBooking, EventHead, transition_id};
+pub use documents::{ArchivedBooking, EventHead, StoredStamp, transition_id};
 pub use error::{ArchiveError, Refusal};
 pub use history::{BookingFilter, LedgerEntry};
 pub use loading::{LoadFacts, UnloadAttempt, Watched};

@@ -7,8 +7,10 @@ use serde::Serialize;
 
 use super::failure::Failure;
 use super::output::{Column, Shown, or_dash, table};
+use crate::archive::ActPosition;
 use crate::archive::Archive;
 use crate::config::Config;
+use crate::domain::cursor;
 use crate::domain::time::iso8601;
 use crate::sale::{Act, Audit, NewAct};
 use crate::start;
@@ -30,6 +32,7 @@ const DONE_IN_PART: &str = "ok, with problems";
 #[command(after_help = "Examples:
   holdfastctl audit
   holdfastctl audit --who box-office --limit 1000
+  holdfastctl audit --before MSBhdWRpdCAx...
   holdfastctl audit --json | jq '.acts[] | select(.result == null)'")]
 pub(super) struct Arguments {
     /// How many at most
@@ -39,12 +42,29 @@ pub(super) struct Arguments {
     /// Only those of this one: the name of an admin key, or `ctl:user@host`
     #[arg(long, value_name = "NAME")]
     who: Option<String>,
+    /// Only those older than the last one of a page before: what that page says to go on with
+    #[arg(long, value_name = "CURSOR", value_parser = position)]
+    before: Option<ActPosition>,
+}
+
+/// Names this list in cursors.
+const CURSOR_LIST: &str = "audit";
+
+fn position(text: &str) -> Result<ActPosition, String> {
+    let read = || {
+        let [at_ms, id] = cursor::decode(CURSOR_LIST, text)?;
+        Some(ActPosition { at_ms: at_ms.parse().ok()?, id: id.parse().ok()? })
+    };
+    read().ok_or_else(|| "the `next` of a page that `audit` listed".to_owned())
 }
 
 /// Acts, newest first.
 #[derive(Serialize)]
 pub(super) struct Listed {
     acts: Vec<Line>,
+    /// What to pass as `--before` for older ones; absent if there are none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    next: Option<String>,
 }
 
 #[derive(Serialize)]
@@ -61,8 +81,13 @@ struct Line {
 impl Arguments {
     pub(super) async fn run(self, config: &Config) -> Result<Listed, Failure> {
         let audit = Audit::new(start::existing_archive(config).await?);
-        let acts = audit.acts(self.who.as_deref(), self.limit).await?;
-        Ok(Listed { acts: acts.into_iter().map(Line::of).collect() })
+        // One more tells whether there are more.
+        let mut acts = audit.acts(self.who.as_deref(), self.before, self.limit + 1).await?;
+        let has_more = acts.len() > self.limit as usize;
+        acts.truncate(self.limit as usize);
+        let last = acts.last().filter(|_| has_more).map(Act::position);
+        let next = last.map(|last| cursor::encode(CURSOR_LIST, &[&last.at_ms, &last.id]));
+        Ok(Listed { acts: acts.into_iter().map(Line::of).collect(), next })
     }
 }
 
@@ -103,7 +128,11 @@ impl Shown for Listed {
                 one.detail.clone(),
             ]
         };
-        table(columns, self.acts.iter().map(row).collect())
+        let text = table(columns, self.acts.iter().map(row).collect());
+        match &self.next {
+            Some(next) => format!("{text}\n\nolder ones: --before {next}"),
+            None => text,
+        }
     }
 }
 

@@ -8,6 +8,9 @@ use super::ids::EventId;
 use super::layout::Layout;
 use super::wanted::OrphanRule;
 
+/// The status that clients see: that of the operator, or `SCHEDULED` before the sale begins.
+pub const API_STATUSES: [&str; 4] = ["SCHEDULED", "ON_SALE", "PAUSED", "CLOSED"];
+
 /// What an operator says about an event's sale.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "SCREAMING_SNAKE_CASE")]
@@ -119,9 +122,10 @@ impl LoadState {
     }
 }
 
-/// An event of the catalogue. Times are Unix milliseconds.
+/// An event of the catalogue. Times are Unix milliseconds. `L` is what is known of its seats: the
+/// layout, or in lists ([`EventSummary`]) their number alone.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Event {
+pub struct Event<L = Arc<Layout>> {
     /// Given by MongoDB.
     pub id: EventId,
     /// What it is called.
@@ -150,6 +154,8 @@ pub struct Event {
     pub status: EventStatus,
     /// Raised at every change of status or on-sale time; Redis follows only upwards.
     pub revision: u64,
+    /// Raised by every write to the event.
+    pub edits: u64,
     /// How far its inventory has come.
     pub load_state: LoadState,
     /// Raised at every load after a loss.
@@ -157,9 +163,45 @@ pub struct Event {
     /// Version of the layout, which calls carry.
     pub layout_version: u32,
     /// Its seats.
-    pub layout: Arc<Layout>,
+    pub layout: L,
     /// When it was created.
     pub created_at_ms: i64,
+}
+
+/// An event without its layout, as lists show it.
+pub type EventSummary = Event<SeatTotal>;
+
+/// How many seats an event has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SeatTotal(pub u32);
+
+/// What is known of an event's seats.
+pub trait Seating {
+    /// How many there are.
+    fn total_seats(&self) -> u32;
+}
+
+impl Seating for Arc<Layout> {
+    fn total_seats(&self) -> u32 {
+        Layout::total_seats(self)
+    }
+}
+
+impl Seating for SeatTotal {
+    fn total_seats(&self) -> u32 {
+        self.0
+    }
+}
+
+/// Which state of an event was read. Of two states of one event the greater is the newer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct EventStamp {
+    /// The event's generation.
+    pub generation: u64,
+    /// Its revision.
+    pub revision: u64,
+    /// Its edits. Older builds do not count them, hence the two others.
+    pub edits: u64,
 }
 
 /// A change to an event; absent fields stay.
@@ -183,10 +225,44 @@ pub struct EventChange {
     pub cancel_until_ms: Option<i64>,
 }
 
-impl Event {
+impl<L> Event<L> {
     /// The status clients see at `now_ms`.
     pub fn api_status(&self, now_ms: i64) -> &'static str {
         self.status.api_word(self.on_sale_at_ms, now_ms)
+    }
+
+    /// Which state of the event this is.
+    pub fn stamp(&self) -> EventStamp {
+        let Event { generation, revision, edits, .. } = *self;
+        EventStamp { generation, revision, edits }
+    }
+}
+
+impl Event {
+    /// The event without its layout.
+    pub fn summary(&self) -> EventSummary {
+        Event {
+            id: self.id,
+            name: self.name.clone(),
+            description: self.description.clone(),
+            venue: self.venue.clone(),
+            currency: self.currency.clone(),
+            starts_at_ms: self.starts_at_ms,
+            on_sale_at_ms: self.on_sale_at_ms,
+            hold_ttl_ms: self.hold_ttl_ms,
+            max_hold_ms: self.max_hold_ms,
+            max_seats_per_user: self.max_seats_per_user,
+            orphan_rule: self.orphan_rule,
+            cancel_policy: self.cancel_policy,
+            status: self.status,
+            revision: self.revision,
+            edits: self.edits,
+            load_state: self.load_state,
+            generation: self.generation,
+            layout_version: self.layout_version,
+            layout: SeatTotal(self.layout.total_seats()),
+            created_at_ms: self.created_at_ms,
+        }
     }
 }
 

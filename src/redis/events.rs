@@ -9,7 +9,7 @@ use super::error::RedisError;
 use super::reply::{Answer, Body, integer, list, text, unexpected};
 use super::scripts::Script;
 use crate::domain::booking::format_seats;
-use crate::domain::{Booking, BookingId, Event, EventId, Inventory, LogId, SeatId};
+use crate::domain::{Booking, BookingId, Event, EventId, Inventory, LogId, Partition, SeatId};
 
 /// What became of a load.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -177,6 +177,23 @@ impl Engine {
         rest.extend(args![call.action.word(), format_seats(call.seats), call.actor, call.reason]);
         let nonce = new_nonce();
         self.mutate_event(Script::Block, event.id, event.generation, &nonce, rest).await
+    }
+
+    /// `free_seats`: how many seats are free in each of these events, which share a partition; `None`
+    /// where Redis does not have it open. The caller bounds the list.
+    pub async fn free_seats(
+        &self,
+        partition: Partition,
+        events: &[EventId],
+    ) -> Result<Vec<Option<u32>>, RedisError> {
+        let keys = events.iter().map(|event| self.keys().named("event", *event)).collect();
+        let answer = self.run(Script::FreeSeats, partition, keys, Vec::new()).await?;
+        let counts = answer.numbers()?;
+        if counts.len() != events.len() {
+            return Err(unexpected(format!("{} counts of {} events", counts.len(), events.len())));
+        }
+        // -1: it is not open.
+        Ok(counts.into_iter().map(|count| u32::try_from(count).ok()).collect())
     }
 
     /// `snapshot`: one event at one instant; `None` if Redis does not have it.

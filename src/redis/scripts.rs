@@ -82,6 +82,7 @@ scripts! {
     Expire = "expire",
     Extend = "extend",
     Forget = "forget",
+    FreeSeats = "free_seats",
     GetBooking = "get_booking",
     Hold = "hold",
     Limit = "limit",

@@ -2,7 +2,7 @@
 //! done. What became of it is added afterwards.
 
 use super::{SaleError, unix_now_ms};
-pub use crate::archive::{Act, NewAct};
+pub use crate::archive::{Act, ActPosition, NewAct};
 use crate::archive::{ActId, Archive};
 
 /// Records admin acts. Cheap to clone.
@@ -38,9 +38,14 @@ impl Audit {
         }
     }
 
-    /// The newest acts, of one or of all, newest first.
-    pub async fn acts(&self, who: Option<&str>, limit: u32) -> Result<Vec<Act>, SaleError> {
-        Ok(self.archive.acts(who, limit).await?)
+    /// Acts of one or of all before a place in the list, newest first.
+    pub async fn acts(
+        &self,
+        who: Option<&str>,
+        before: Option<ActPosition>,
+        limit: u32,
+    ) -> Result<Vec<Act>, SaleError> {
+        Ok(self.archive.acts(who, before, limit).await?)
     }
 }
 

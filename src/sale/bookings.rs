@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::confirm::refusal;
 use super::own_key::OwnKey;
 use super::{BookingPage, BookingView, ListedBooking, Sale, SaleError, unix_now_ms};
-use crate::archive::ArchivedBooking;
+use crate::archive::{ArchivedBooking, BookingsFrom};
 use crate::config::fault::FaultStep;
 use crate::domain::{Booking, BookingId, Durability, Event, Outcome, Status, UserId};
 use crate::redis::{Answer, Code, SettleCall, new_nonce};
@@ -74,22 +74,26 @@ impl Sale {
         }
     }
 
-    /// One page of the caller's bookings, newest first, from the archive.
+    /// At most `limit` of the caller's bookings, newest first, from that place in the list on; from
+    /// the archive.
     pub async fn bookings(
         &self,
         user: &UserId,
-        page: u64,
-        page_size: u32,
+        from: BookingsFrom,
+        limit: u32,
     ) -> Result<BookingPage, SaleError> {
         // Read before the list: what was archived by then is in it.
         let as_of_ms = self.archived_until_ms().await;
-        let (archived, total) = self.inner.archive.bookings_of(user, page, page_size).await?;
+        // One more tells whether there are more.
+        let (mut archived, total) = self.inner.archive.bookings_of(user, from, limit + 1).await?;
+        let has_more = archived.len() > limit as usize;
+        archived.truncate(limit as usize);
         let mut bookings = Vec::with_capacity(archived.len());
         for ArchivedBooking { booking, .. } in archived {
             let event = self.inner.catalogue.get(booking.id.event()).await?;
             bookings.push(ListedBooking { booking, event, now_ms: unix_now_ms() });
         }
-        Ok(BookingPage { bookings, total, as_of_ms })
+        Ok(BookingPage { bookings, total, has_more, as_of_ms })
     }
 
     /// The time up to which every log entry is archived: now where nothing is outstanding, 0

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::Mutex;
 
+use super::event_index::EventIndex;
 use crate::archive::{Archive, ArchiveError};
 use crate::domain::{Event, EventId};
 use crate::read_mostly::ReadMostly;
@@ -29,6 +30,7 @@ pub(super) struct Catalogue {
     archive: Archive,
     known: Arc<ReadMostly<EventId, Known>>,
     unknown: Arc<RwLock<HashMap<EventId, Instant>>>,
+    index: EventIndex,
     reading: Arc<[Mutex<()>; READERS]>,
 }
 
@@ -41,7 +43,13 @@ struct Known {
 impl Catalogue {
     pub(super) fn new(archive: Archive) -> Self {
         let reading = Arc::new(std::array::from_fn(|_| Mutex::default()));
-        Catalogue { archive, known: Arc::default(), unknown: Arc::default(), reading }
+        let index = EventIndex::new(archive.clone());
+        Catalogue { archive, known: Arc::default(), unknown: Arc::default(), index, reading }
+    }
+
+    /// All events without their layouts.
+    pub(super) fn index(&self) -> &EventIndex {
+        &self.index
     }
 
     /// Looks at an event, if it is in memory.
@@ -111,24 +119,25 @@ impl Catalogue {
         fresh.then_some(Some(known.event))
     }
 
-    /// Keeps an event that this process has just written, as it is after that.
+    /// Keeps an event that this process has just written, as it is after that, and lists it so.
     pub(super) fn put(&self, event: Event) -> Arc<Event> {
         self.put_as_of(event, Instant::now())
     }
 
-    /// Keeps an event as MongoDB had it at `read_at` or later. An older revision or generation than
-    /// the one in memory does not replace it, nor does, of the same one, what was read before this
-    /// process wrote it: a changed name raises no revision.
+    /// Keeps an event as MongoDB had it at `read_at` or later, and lists it so. An older state than
+    /// the one in memory does not replace it, nor does what was read before this process wrote it:
+    /// older builds do not count edits.
     fn put_as_of(&self, event: Event, read_at: Instant) -> Arc<Event> {
         let fresh = Known { event: Arc::new(event), read_at };
         let id = fresh.event.id;
         write(&self.unknown).remove(&id);
+        self.index.note(&fresh.event);
         self.known.change(|known| {
             if known.len() >= EVENTS_MAX && !known.contains_key(&id) {
                 known.clear();
             }
             let kept = known.entry(id).or_insert_with(|| fresh.clone());
-            let age = |known: &Known| (known.event.generation, known.event.revision, known.read_at);
+            let age = |known: &Known| (known.event.stamp(), known.read_at);
             if age(&fresh) >= age(kept) {
                 *kept = fresh;
             }

@@ -54,17 +54,6 @@ impl Events {
         self.viewed(event.ok_or(SaleError::EventUnknown(id))?).await
     }
 
-    /// One page of events by id, and how many there are in all.
-    pub async fn list(
-        &self,
-        page: u64,
-        page_size: u32,
-    ) -> Result<(Vec<EventView>, u64), SaleError> {
-        let (events, total) = self.archive.events(page, page_size).await?;
-        let views = events.into_iter().map(|event| self.viewed(Arc::new(event)));
-        Ok((futures_util::future::try_join_all(views).await?, total))
-    }
-
     /// Changes an event: in MongoDB, then in Redis. If Redis cannot follow now, the worker sees
     /// to it.
     pub async fn change(&self, id: EventId, change: EventChange) -> Result<EventView, SaleError> {
@@ -241,6 +230,7 @@ fn checked_event(new: NewEvent, settings: &SaleSettings) -> Result<Event, SaleEr
         cancel_policy: new.cancel_policy,
         status: EventStatus::OnSale,
         revision: 1,
+        edits: 0,
         load_state: LoadState::New,
         generation: 1,
         layout_version: 1,

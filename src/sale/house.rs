@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use super::{Events, Sale, SaleError};
-pub use crate::archive::ArchivedBlock;
+pub use crate::archive::{ArchivedBlock, BlockPosition};
 use crate::domain::limits::{BLOCK_SEATS_MAX, REASON_BYTES_MAX};
 use crate::domain::{Event, EventId, SeatId};
 use crate::redis::{BlockAction, BlockCall, Body, Code};
@@ -104,10 +104,19 @@ impl Events {
         named(&event, seats)
     }
 
-    /// All blocks and releases of an event that are archived, in order.
-    pub async fn blocks(&self, id: EventId) -> Result<Vec<ArchivedBlock>, SaleError> {
+    /// At most `limit` blocks and releases of an event that are archived, behind a place in the
+    /// list, in order; and whether there are more.
+    pub async fn blocks(
+        &self,
+        id: EventId,
+        after: Option<&BlockPosition>,
+        limit: u32,
+    ) -> Result<(Vec<ArchivedBlock>, bool), SaleError> {
         self.catalogue.get(id).await?.ok_or(SaleError::EventUnknown(id))?;
-        Ok(self.archive.blocks_of_event(id).await?)
+        let mut blocks = self.archive.blocks_after(id, after, limit.saturating_add(1)).await?;
+        let has_more = blocks.len() > limit as usize;
+        blocks.truncate(limit as usize);
+        Ok((blocks, has_more))
     }
 }
 
@@ -121,8 +130,13 @@ impl Sale {
     }
 
     /// See [`Events::blocks`].
-    pub async fn blocks(&self, id: EventId) -> Result<Vec<ArchivedBlock>, SaleError> {
-        self.inner.events.blocks(id).await
+    pub async fn blocks(
+        &self,
+        id: EventId,
+        after: Option<&BlockPosition>,
+        limit: u32,
+    ) -> Result<(Vec<ArchivedBlock>, bool), SaleError> {
+        self.inner.events.blocks(id, after, limit).await
     }
 }
 

@@ -10,6 +10,8 @@ mod catalogue;
 mod choice;
 mod confirm;
 pub mod error;
+mod event_index;
+mod event_list;
 mod events;
 pub mod export;
 mod hold;
@@ -48,12 +50,15 @@ use crate::redis::{Engine, RedisError};
 use crate::shutdown::Shutdown;
 use crate::supervisor::Supervisor;
 
-pub use audit::{Act, Audit, Begun, NewAct};
+pub use crate::archive::BookingsFrom;
+pub use audit::{Act, ActPosition, Audit, Begun, NewAct};
 use catalogue::Catalogue;
 pub use error::SaleError;
+pub use event_index::{EventFilter, EventsFrom};
+pub use event_list::EventPage;
 pub use events::Events;
 pub use hold::{AtOnce, Weighed};
-pub use house::{ArchivedBlock, BlockRequest, HouseSeats};
+pub use house::{ArchivedBlock, BlockPosition, BlockRequest, HouseSeats};
 pub use load::Loading;
 pub use notices::Noticed;
 pub use paced::Paced;
@@ -218,7 +223,8 @@ impl Sale {
             &supervisor,
             shutdown,
         );
-        let warmth = Warmth::start(archive.clone(), live.clone(), &supervisor, shutdown);
+        let warmth =
+            Warmth::start(catalogue.clone(), archive.clone(), live.clone(), &supervisor, shutdown);
         let cashier = Cashier::new(
             engine.clone(),
             archive.clone(),
@@ -245,6 +251,7 @@ impl Sale {
             &supervisor,
             shutdown,
         );
+        let partitions = engine.keys().partitions();
         let inner = Inner {
             engine,
             archive,
@@ -255,7 +262,7 @@ impl Sale {
             faults,
             settlements,
             live,
-            reads: Reads::new(settings.looks_per_second),
+            reads: Reads::new(settings.looks_per_second, partitions),
             recent: Recent::new(unseen_for),
             warmth,
             observer,

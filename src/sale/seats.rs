@@ -8,6 +8,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use super::event_list::FreeSeats;
 use super::events::OVERDUE_BATCH;
 use super::paced::Paced;
 use super::{EventView, Sale, SaleError, SeatMap, unix_now_ms};
@@ -28,6 +29,7 @@ const RELEASED_MAX: usize = 10_000;
 /// What reads share.
 pub(super) struct Reads {
     counts: Paced<Counts>,
+    pub(super) free_seats: FreeSeats,
     /// When overdue holds were released last, by event.
     released: Mutex<HashMap<EventId, Instant>>,
 }
@@ -50,8 +52,12 @@ pub enum Newest {
 
 impl Reads {
     /// Redis is asked for an event's counts at most so often a second.
-    pub(super) fn new(per_second: u32) -> Self {
-        Reads { counts: Paced::new(per_second), released: Mutex::default() }
+    pub(super) fn new(per_second: u32, partitions: u16) -> Self {
+        Reads {
+            counts: Paced::new(per_second),
+            free_seats: FreeSeats::new(per_second, partitions),
+            released: Mutex::default(),
+        }
     }
 
     /// Has what was found of an event found anew, after a change of it.
@@ -116,25 +122,7 @@ impl Sale {
     /// If there is no such event, or nothing is known of it and the dependencies are away.
     pub async fn event(&self, id: EventId) -> Result<EventView, SaleError> {
         let event = self.inner.catalogue.recent(id).await?.ok_or(SaleError::EventUnknown(id))?;
-        self.counted(event, true).await
-    }
-
-    /// One page of events by id with their counts, and how many events there are in all.
-    ///
-    /// # Errors
-    /// If the dependencies are away.
-    pub async fn events(
-        &self,
-        page: u64,
-        page_size: u32,
-    ) -> Result<(Vec<EventView>, u64), SaleError> {
-        let (events, total) = self.inner.archive.events(page, page_size).await?;
-        let views = events.into_iter().map(|event| {
-            // The views of what is not for sale are not worth their memory here.
-            let is_selling = event.status == EventStatus::OnSale;
-            self.counted(Arc::new(event), is_selling)
-        });
-        Ok((futures_util::future::try_join_all(views).await?, total))
+        self.counted(event).await
     }
 
     /// Groups of free seats near those that were asked for, as the view knows them; none where it is
@@ -164,9 +152,9 @@ impl Sale {
         Ok(recent.is_some_and(|event| !is_out(&event)).then_some(view))
     }
 
-    /// An event with its counts: from its view, if that is to be asked and is fresh.
-    async fn counted(&self, event: Arc<Event>, by_view: bool) -> Result<EventView, SaleError> {
-        let has_view = by_view && event.load_state == LoadState::Opened;
+    /// An event with its counts: from its view, if that is fresh.
+    async fn counted(&self, event: Arc<Event>) -> Result<EventView, SaleError> {
+        let has_view = event.load_state == LoadState::Opened;
         if let Some(view) = has_view.then(|| self.live().fresh(event.id)).flatten() {
             Box::pin(self.release_overdue(&view)).await;
             let now_ms = self.live().redis_now_ms(event.id).map_or_else(unix_now_ms, |now| now.1);
@@ -213,7 +201,7 @@ mod tests {
 
     #[test]
     fn an_event_is_released_once_a_second_and_what_is_known_is_bounded() {
-        let reads = Reads::new(1);
+        let reads = Reads::new(1, 1);
         assert!(reads.is_time_to_release(EventId(1)));
         assert!(!reads.is_time_to_release(EventId(1)));
         for id in 2..=RELEASED_MAX as u32 {

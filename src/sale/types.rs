@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use crate::domain::{
-    Booking, BookingId, Durability, Event, EventId, Inventory, OrphanRule, Quantity, SeatCounts,
-    SeatId, Section, UserId,
+    Booking, BookingId, Durability, Event, EventId, Inventory, Layout, OrphanRule, Quantity,
+    SeatCounts, SeatId, Section, UserId,
 };
 
 use crate::domain::event::CancelPolicy;
@@ -42,10 +42,10 @@ pub struct NewEvent {
 
 /// An event with its counts as Redis has them.
 #[derive(Clone, Debug)]
-pub struct EventView {
-    /// The catalogue's part.
-    pub event: Arc<Event>,
-    /// Free seats; `None` while its inventory is not loaded.
+pub struct EventView<L = Arc<Layout>> {
+    /// The catalogue's part; in lists without the layout.
+    pub event: Arc<Event<L>>,
+    /// Free seats; `None` while its inventory is not loaded, and in lists where Redis does not say.
     pub available_seats: Option<u32>,
     /// Redis' time of this answer, Unix ms.
     pub now_ms: i64,
@@ -168,6 +168,8 @@ pub struct BookingPage {
     pub bookings: Vec<ListedBooking>,
     /// How many there are in all.
     pub total: u64,
+    /// Whether there are older ones.
+    pub has_more: bool,
     /// Up to when the archive is known to be complete, Unix ms.
     pub as_of_ms: i64,
 }

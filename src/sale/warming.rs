@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use super::catalogue::Catalogue;
 use super::unix_now_ms;
 use crate::archive::{Archive, ArchiveError};
 use crate::domain::EventId;
@@ -34,6 +35,7 @@ pub(super) struct Warmth(Arc<AtomicBool>);
 impl Warmth {
     /// Keeps views of sales in memory, until shutdown is requested.
     pub fn start(
+        catalogue: Catalogue,
         archive: Archive,
         live: Live,
         supervisor: &Supervisor,
@@ -42,7 +44,8 @@ impl Warmth {
         let (warmth, stop) = (Warmth::default(), shutdown.clone());
         let reached = warmth.clone();
         supervisor.spawn("warming", shutdown, move || {
-            keep_warm(archive.clone(), live.clone(), reached.clone(), stop.clone())
+            let (catalogue, archive, live) = (catalogue.clone(), archive.clone(), live.clone());
+            keep_warm(catalogue, archive, live, reached.clone(), stop.clone())
         });
         warmth
     }
@@ -52,11 +55,21 @@ impl Warmth {
     }
 }
 
-async fn keep_warm(archive: Archive, live: Live, warmth: Warmth, shutdown: Shutdown) {
+async fn keep_warm(
+    catalogue: Catalogue,
+    archive: Archive,
+    live: Live,
+    warmth: Warmth,
+    shutdown: Shutdown,
+) {
     let work = async {
         warm_up(&archive, &live).await;
         warmth.0.store(true, Ordering::Relaxed);
         loop {
+            // Lists are there when MongoDB goes, also where nobody has asked for one.
+            if let Err(error) = catalogue.index().bring_up_to_date().await {
+                tracing::debug!(%error, "the events are not known");
+            }
             tokio::time::sleep(LOOK_INTERVAL).await;
             let now_ms = unix_now_ms();
             match archive.sales(Some(now_ms), now_ms + AHEAD_MS, SALES_MAX).await {

@@ -64,7 +64,7 @@ const SHUT: &str = "desk:1f2767a6defa352d6c9f8594251dd995f710ab3279cc75cc6210d43
 /// The acts of a place, oldest first.
 async fn acts(place: &Place) -> Vec<Act> {
     let (_, archive) = place.services().await;
-    let mut acts = archive.acts(None, 100).await.unwrap();
+    let mut acts = archive.acts(None, None, 100).await.unwrap();
     acts.reverse();
     acts
 }

@@ -74,7 +74,7 @@ async fn events_are_listed_by_id_in_pages() {
     }
     let page = async |query: &str| {
         let body = api.get(&format!("/api/v1/events{query}")).send().await.json(200);
-        assert_eq!(names(&body), ["events", "page", "page_size", "total"]);
+        assert_eq!(names(&body), ["as_of", "events", "next_cursor", "page", "page_size", "total"]);
         let events = body["events"].as_array().unwrap();
         assert!(events.iter().all(|event| event.get("sections").is_none()));
         let ids: Vec<u64> = events.iter().map(|event| event["id"].as_u64().unwrap()).collect();

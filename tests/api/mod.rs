@@ -10,6 +10,7 @@ mod events;
 mod hardening;
 mod idempotency;
 mod identity;
+mod lists;
 mod live_reads;
 mod operations;
 mod program;

@@ -137,11 +137,21 @@ async fn lists_come_in_pages() {
     let holds = ids.iter().chain([&foreign]).map(|id| entry(*id, &[1], Kind::Hold, 1));
     store(&archive, holds).await;
     let ann = "ann".parse().unwrap();
-    let (page, total) = archive.bookings_of(&ann, 1, 4).await.unwrap();
+    let (page, total) = archive.bookings_of(&ann, BookingsFrom::Number(0), 4).await.unwrap();
     assert_eq!((page.len(), total, page[0].booking.id), (4, 6, foreign));
-    let (page, _) = archive.bookings_of(&ann, 2, 4).await.unwrap();
+    let (page, _) = archive.bookings_of(&ann, BookingsFrom::Number(4), 4).await.unwrap();
     assert_eq!((page.len(), page[1].booking.id), (2, ids[0]));
-    assert_eq!(archive.bookings_of(&"bob".parse().unwrap(), 1, 4).await.unwrap(), (vec![], 0));
+    // All were made in one millisecond: ids decide.
+    let (page, _) = archive.bookings_of(&ann, BookingsFrom::Number(0), 4).await.unwrap();
+    let last = &page[3].booking;
+    let older = BookingsFrom::Older { created_ms: last.created_ms, id: last.id };
+    let (page, total) = archive.bookings_of(&ann, older, 4).await.unwrap();
+    let seen: Vec<BookingId> = page.iter().map(|found| found.booking.id).collect();
+    assert_eq!((seen, total), (vec![ids[1], ids[0]], 6));
+    assert_eq!(
+        archive.bookings_of(&"bob".parse().unwrap(), BookingsFrom::Number(0), 4).await.unwrap(),
+        (vec![], 0)
+    );
 
     let page = archive.bookings_of_event(EVENT, None, 3).await.unwrap();
     let next = archive.bookings_of_event(EVENT, Some(page[2].booking.id), 3).await.unwrap();

@@ -32,8 +32,14 @@ async fn the_catalogue_keeps_events_as_they_are() {
     archive.insert_event(&new_event(ids[1])).await.unwrap();
     assert_eq!(archive.event(ids[0]).await.unwrap().as_ref(), Some(&event));
     assert_eq!(archive.event(EventId(99)).await.unwrap(), None);
-    let (page, total) = archive.events(2, 1).await.unwrap();
-    assert_eq!((page[0].id, page.len(), total), (ids[1], 1, 2));
+    let listed = archive.event_summaries_after(ids[0], 10).await.unwrap();
+    assert_eq!(listed, [new_event(ids[1]).summary()]);
+    let listed = archive.event_summaries(&[ids[0], EventId(99)]).await.unwrap();
+    assert_eq!(listed, [event.summary()]);
+    let stamps = archive.event_stamps(None, 10).await.unwrap();
+    let stamped: Vec<EventId> = stamps.iter().map(|stamp| stamp.id).collect();
+    assert_eq!((stamped, stamps[1].stamp()), (vec![ids[1], ids[0]], event.stamp()));
+    assert_eq!(archive.event_stamps(Some(ids[1]), 10).await.unwrap().len(), 1);
     let heads = archive.event_heads(ids[0], 10).await.unwrap();
     assert_eq!((heads.len(), heads[0].id, heads[0].total_seats), (1, ids[1], 5));
 }
@@ -135,6 +141,7 @@ fn new_event(id: EventId) -> Event {
         cancel_policy: CancelPolicy { rule: Cancellation::NotAllowed, until_ms: Some(BORN_MS) },
         status: EventStatus::OnSale,
         revision: 1,
+        edits: 0,
         load_state: LoadState::New,
         generation: 1,
         layout_version: 1,

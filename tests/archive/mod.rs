@@ -4,7 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use holdfast::archive::{Archive, ArchiveConfig, ArchiveError, Stored, transition_id};
+use holdfast::archive::{
+    Archive, ArchiveConfig, ArchiveError, BookingsFrom, Stored, transition_id,
+};
 use holdfast::domain::{
     BookingId, Entry, Event, EventChange, EventId, EventStatus, Kind, Layout, LoadState, LogId,
     Outcome, Partition, SeatId, Section, Status,

@@ -47,6 +47,7 @@ pub fn event(id: EventId, setting: Setting) -> Event {
         cancel_policy: Default::default(),
         status: EventStatus::OnSale,
         revision: 1,
+        edits: 0,
         load_state: LoadState::New,
         generation: 1,
         layout_version: 1,

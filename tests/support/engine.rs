@@ -72,6 +72,7 @@ pub fn small_event(id: u32) -> Event {
         cancel_policy: Default::default(),
         status: EventStatus::OnSale,
         revision: 1,
+        edits: 0,
         load_state: LoadState::New,
         generation: 1,
         layout_version: 1,

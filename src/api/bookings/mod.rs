@@ -8,9 +8,10 @@ pub mod view;
 use actix_web::http::StatusCode;
 use actix_web::web::{Bytes, Payload};
 
-use crate::domain::{BookingId, EventId, RouteClass, Status, UserId};
+use crate::domain::{BookingId, EventId, RouteClass, Status, UserId, cursor};
 use crate::sale::{
-    AtOnce, BookingView, ConfirmRequest, Confirmed, HoldRequest, SaleError, SeatsWanted, Weighed,
+    AtOnce, BookingView, BookingsFrom, ConfirmRequest, Confirmed, HoldRequest, SaleError,
+    SeatsWanted, Weighed,
 };
 
 use super::acts;
@@ -22,13 +23,15 @@ use super::openapi::{
     BookingProblems, ChangeBookingProblems, ConfirmBody, ConfirmProblems, HoldBody, HoldProblems,
     ListProblems,
 };
-use super::params::{Query, booking_id};
+use super::params::{Query, Start, booking_id};
 use super::problem::Problem;
 use super::reply::{IDEMPOTENT_REPLAYED, json, json_with};
 use super::state::Call;
 use super::waiting_room;
 use view::{BookingBody, BookingListBody};
 
+/// Names this list in cursors.
+const CURSOR_LIST: &str = "bookings";
 /// When to ask again while the archive is awaited, seconds.
 const RETRY_PENDING_SECONDS: &str = "1";
 
@@ -173,17 +176,27 @@ fn hold_request(
     get, path = "/api/v1/bookings", tag = "bookings",
     params(
         ("X-User-Id" = Option<String>, Header, description = "Who asks; or `?user_id=`; with tokens: `Authorization: Bearer`"),
-        ("page" = Option<u32>, Query, description = "Which page, from 1"),
+        ("cursor" = Option<String>, Query, description = "`next_cursor` of the page before: no booking is repeated or left out"),
+        ("page" = Option<u32>, Query, description = "Which page, from 1; instead of `cursor`. A new booking moves the others on"),
         ("page_size" = Option<u32>, Query, description = "Bookings a page, 1 to 100; 20 if absent"),
     ),
     responses((status = 200, description = "One page", body = BookingListBody<'static>), ListProblems),
 )]
 pub async fn list(call: Call, _: Payload) -> Answer {
     let caller = gates::pass_user(&call, RouteClass::Bookings).await?;
-    let (page, page_size) = Query::of(&call.request)?.page()?;
+    let paging = Query::of(&call.request)?.paging(|cursor| {
+        let [created_ms, id] = cursor::decode(CURSOR_LIST, cursor)?;
+        Some(BookingsFrom::Older { created_ms: created_ms.parse().ok()?, id: id.parse().ok()? })
+    })?;
+    let from = match paging.start {
+        Start::Page(page) => BookingsFrom::Number(paging.skipped(page)),
+        Start::After(place) => place,
+    };
     let list = async |user| {
-        let found = call.state.sale.bookings(&user, u64::from(page), page_size).await?;
-        json(StatusCode::OK, &BookingListBody::new(&found, page, page_size))
+        let found = call.state.sale.bookings(&user, from, paging.size).await?;
+        let last = found.bookings.last().filter(|_| found.has_more).map(|last| &last.booking);
+        let next = last.map(|last| cursor::encode(CURSOR_LIST, &[&last.created_ms, &last.id]));
+        json(StatusCode::OK, &BookingListBody::new(&found, &paging, next))
     };
     acts::as_user(&call, caller, "booking_list", None, list).await
 }

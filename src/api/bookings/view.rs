@@ -3,6 +3,7 @@
 use serde::Serialize;
 use utoipa::ToSchema;
 
+use crate::api::params::Paging;
 use crate::domain::time::{iso8601, iso8601_once};
 use crate::domain::{Booking, Durability, Event, SeatId, Status};
 use crate::sale::{BookingPage, BookingView, ListedBooking};
@@ -116,12 +117,16 @@ pub struct BookingListBody<'a> {
     /// How many there are in all.
     #[schema(example = 1)]
     total: u64,
-    /// This page, from 1.
+    /// This page, from 1; absent where it was asked for by `cursor`.
+    #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(example = 1)]
-    page: u32,
+    page: Option<u32>,
     /// Bookings a page has at most.
     #[schema(example = 20)]
     page_size: u32,
+    /// Send it as `cursor` for older ones; `null` on the last page.
+    #[schema(example = "MSBib29raW5ncyAx")]
+    next_cursor: Option<String>,
     /// Up to when this list is complete: it comes from the archive, which follows the sale.
     /// `null` where that cannot be told at the moment.
     #[schema(example = "2026-03-01T18:00:00.000Z")]
@@ -179,12 +184,13 @@ impl<'a> BookingBody<'a> {
 
 impl<'a> BookingListBody<'a> {
     /// One page.
-    pub fn new(list: &'a BookingPage, page: u32, page_size: u32) -> Self {
+    pub fn new<P>(list: &'a BookingPage, paging: &Paging<P>, next_cursor: Option<String>) -> Self {
         BookingListBody {
             bookings: list.bookings.iter().map(listed).collect(),
             total: list.total,
-            page,
-            page_size,
+            page: paging.page(),
+            page_size: paging.size,
+            next_cursor,
             as_of: iso8601_once(list.as_of_ms),
         }
     }
@@ -238,6 +244,7 @@ mod tests {
 
     use super::*;
     use crate::api::fixtures;
+    use crate::api::params::Start;
 
     #[test]
     fn a_hold_as_clients_see_it() {
@@ -307,8 +314,9 @@ mod tests {
     fn a_booking_of_a_lost_event_is_still_listed() {
         let BookingView { booking, .. } = fixtures::booking_view();
         let listed = vec![ListedBooking { booking, event: None, now_ms: 1 }];
-        let page = BookingPage { bookings: listed, total: 1, as_of_ms: 1 };
-        let body = serde_json::to_value(BookingListBody::new(&page, 1, 20)).unwrap();
+        let page = BookingPage { bookings: listed, total: 1, has_more: false, as_of_ms: 1 };
+        let paging = Paging::<()> { start: Start::Page(1), size: 20 };
+        let body = serde_json::to_value(BookingListBody::new(&page, &paging, None)).unwrap();
         assert_eq!(body["bookings"][0]["total_amount"], 5000);
         assert_eq!(body["bookings"][0]["seats"][0]["seat_label"], "2");
     }

@@ -7,8 +7,8 @@ use actix_web::http::StatusCode;
 use actix_web::web::Payload;
 
 use crate::config::values::Detail;
-use crate::domain::{EventId, RouteClass};
-use crate::sale::{EventChange, NewEvent};
+use crate::domain::{EventId, RouteClass, cursor};
+use crate::sale::{EventChange, EventsFrom, NewEvent};
 
 use super::acts::{self, Act};
 use super::body::read_object;
@@ -18,11 +18,14 @@ use super::openapi::{
     ChangeEventBody, ChangeEventProblems, EventProblems, ListEventsProblems, NewEventBody,
     NewEventProblems,
 };
-use super::params::{Query, event_id};
+use super::params::{Query, Start, event_id};
 use super::reply::{json, json_with};
 use super::seats::Told;
 use super::state::Call;
 use view::{EventBody, EventListBody};
+
+/// Names this list in cursors.
+const CURSOR_LIST: &str = "events";
 
 /// Create an event
 ///
@@ -60,11 +63,16 @@ async fn created(call: &Call, admin: &str, new: NewEvent) -> Answer {
 
 /// List events
 ///
-/// By id, so that a new event shifts no page.
+/// By id. `from` and `to` compare when an event starts (`starts_at`); events that do not say so are left
+/// out where either is given. Go on with `next_cursor` of the page as `cursor`.
 #[utoipa::path(
     get, path = "/api/v1/events", tag = "events",
     params(
-        ("page" = Option<u32>, Query, description = "Which page, from 1"),
+        ("status" = Option<String>, Query, description = "Only `SCHEDULED`, `ON_SALE`, `PAUSED` or `CLOSED` events"),
+        ("from" = Option<String>, Query, description = "Only events that start then or later, ISO 8601 with an offset"),
+        ("to" = Option<String>, Query, description = "Only events that start before"),
+        ("cursor" = Option<String>, Query, description = "`next_cursor` of the page before"),
+        ("page" = Option<u32>, Query, description = "Which page, from 1; instead of `cursor`"),
         ("page_size" = Option<u32>, Query, description = "Events a page, 1 to 100; 20 if absent"),
         ("X-Admin-Key" = Option<String>, Header, description = "For the numbers, where the public is told words"),
     ),
@@ -72,10 +80,20 @@ async fn created(call: &Call, admin: &str, new: NewEvent) -> Answer {
 )]
 pub async fn list(call: Call, _: Payload) -> Answer {
     let caller = gates::pass(&call, RouteClass::Events).await?;
-    let page = Query::of(&call.request)?.page()?;
+    let query = Query::of(&call.request)?;
+    let filter = request::filter(&query)?;
+    let paging = query.paging(|cursor| {
+        let [id] = cursor::decode(CURSOR_LIST, cursor)?;
+        id.parse().ok().map(EventId)
+    })?;
     let told = Told::to(&call, &caller)?;
-    let (views, total) = call.state.sale.events(u64::from(page.0), page.1).await?;
-    json(StatusCode::OK, &EventListBody::new(&views, told.detail, page, total))
+    let from = match paging.start {
+        Start::Page(page) => EventsFrom::Number(paging.skipped(page)),
+        Start::After(id) => EventsFrom::After(id),
+    };
+    let page = call.state.sale.events(&filter, from, paging.size as usize).await?;
+    let next_cursor = page.next.map(|id| cursor::encode(CURSOR_LIST, &[&id]));
+    json(StatusCode::OK, &EventListBody::new(&page, told.detail, &paging, next_cursor))
 }
 
 /// Look at an event

@@ -5,8 +5,11 @@ use serde_json::Value;
 
 use crate::api::body::Object;
 use crate::api::fields::{Fields, wrong};
+use crate::api::params::Query;
 use crate::api::problem::Problem;
-use crate::domain::event::{CANCELLATIONS, CancelPolicy, Cancellation, EVENT_STATUSES};
+use crate::domain::event::{
+    API_STATUSES, CANCELLATIONS, CancelPolicy, Cancellation, EVENT_STATUSES,
+};
 use crate::domain::layout::Row;
 use crate::domain::limits::{
     DESCRIPTION_BYTES_MAX, HOLD_SECONDS_MAX, LABEL_BYTES_MAX, NAME_BYTES_MAX, PRICE_MAX, ROWS_MAX,
@@ -14,7 +17,7 @@ use crate::domain::limits::{
 };
 use crate::domain::wanted::ORPHAN_RULES;
 use crate::domain::{EventStatus, OrphanRule, Section};
-use crate::sale::{EventChange, NewEvent};
+use crate::sale::{EventChange, EventFilter, NewEvent};
 
 /// Letters of an ISO 4217 code.
 const CURRENCY_BYTES: usize = 3;
@@ -154,6 +157,25 @@ pub fn change(body: &Object) -> Result<EventChange, Problem> {
         cancellation: cancellation(&fields)?,
         cancel_until_ms: fields.time("cancel_until")?,
     })
+}
+
+/// Which events a list shows: `status`, `from`, `to`.
+pub fn filter(query: &Query) -> Result<EventFilter, Problem> {
+    let status = query.get("status")?.map(|word| {
+        API_STATUSES.into_iter().find(|known| *known == word).ok_or_else(|| {
+            let words = API_STATUSES.join(", ");
+            Problem::parameter("status", format_args!("must be one of {words}"))
+        })
+    });
+    let filter = EventFilter {
+        status: status.transpose()?,
+        from_ms: query.time("from")?,
+        to_ms: query.time("to")?,
+    };
+    if filter.to_ms.is_some_and(|to| filter.from_ms.is_some_and(|from| to <= from)) {
+        return Err(Problem::parameter("to", "must be after `from`"));
+    }
+    Ok(filter)
 }
 
 fn status(fields: &Fields<'_>) -> Result<Option<EventStatus>, Problem> {

@@ -3,11 +3,12 @@
 use serde::Serialize;
 use utoipa::ToSchema;
 
+use crate::api::params::Paging;
 use crate::config::values::Detail;
-use crate::domain::Availability;
 use crate::domain::layout::Section;
 use crate::domain::time::iso8601;
-use crate::sale::EventView;
+use crate::domain::{Availability, EventId, Seating};
+use crate::sale::{EventPage, EventView};
 
 /// An event.
 #[derive(Serialize, ToSchema)]
@@ -39,7 +40,8 @@ pub struct EventBody<'a> {
     /// How many seats it has.
     #[schema(example = 992)]
     total_seats: u32,
-    /// How many are free; `null` while it is being loaded. Left out where the public is told words
+    /// How many are free; `null` while it is being loaded, and in lists where its Redis does not
+    /// answer. Left out where the public is told words
     /// alone.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<u32>, example = 989)]
@@ -105,12 +107,20 @@ pub struct EventListBody<'a> {
     /// How many there are in all.
     #[schema(example = 1)]
     total: u64,
-    /// This page, from 1.
+    /// This page, from 1; absent where it was asked for by `cursor`.
+    #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(example = 1)]
-    page: u32,
+    page: Option<u32>,
     /// Events a page has at most.
     #[schema(example = 20)]
     page_size: u32,
+    /// Send it as `cursor` for the next page; `null` on the last one.
+    #[schema(example = "MSBldmVudHMgMjA")]
+    next_cursor: Option<String>,
+    /// When the events were read last: a moment ago, or before MongoDB went away. Counts of seats are
+    /// newer.
+    #[schema(example = "2026-03-01T18:00:00.000Z")]
+    as_of: String,
 }
 
 impl<'a> EventBody<'a> {
@@ -130,7 +140,7 @@ impl<'a> EventBody<'a> {
     }
 
     /// An event without its sections.
-    pub fn brief(view: &'a EventView, detail: Detail) -> Self {
+    pub fn brief<L: Seating>(view: &'a EventView<L>, detail: Detail) -> Self {
         let EventView { event, available_seats, now_ms } = view;
         let total_seats = event.layout.total_seats();
         let word = |free| Availability::of(free, total_seats).word();
@@ -162,13 +172,19 @@ impl<'a> EventBody<'a> {
 impl<'a> EventListBody<'a> {
     /// One page.
     pub fn new(
-        views: &'a [EventView],
+        page: &'a EventPage,
         detail: Detail,
-        (page, page_size): (u32, u32),
-        total: u64,
+        paging: &Paging<EventId>,
+        next_cursor: Option<String>,
     ) -> Self {
-        let events = views.iter().map(|view| EventBody::brief(view, detail)).collect();
-        EventListBody { events, total, page, page_size }
+        EventListBody {
+            events: page.views.iter().map(|view| EventBody::brief(view, detail)).collect(),
+            total: page.total,
+            page: paging.page(),
+            page_size: paging.size,
+            next_cursor,
+            as_of: iso8601(page.as_of_ms),
+        }
     }
 }
 

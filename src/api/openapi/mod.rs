@@ -3,8 +3,10 @@
 #[expect(dead_code, reason = "the document is made from their declarations")]
 mod schemas;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
+use std::sync::LazyLock;
 
+use actix_web::http::Method;
 use serde_json::json;
 use utoipa::openapi::response::Response;
 use utoipa::openapi::{ContentBuilder, Ref, RefOr, ResponseBuilder};
@@ -51,6 +53,38 @@ use schemas::{ProblemBody, RowSpec, SectionSpec};
     ),
 )]
 pub struct Document;
+
+/// Where clients send what is ours to know. Elsewhere probes, scrapers, browsers and payment providers
+/// add parameters of their own.
+const STRICT: [&str; 2] = ["/api/v1/", "/ws/"];
+
+/// The parameters that a route's query may have, by this document; `None`: any.
+pub fn query_parameters(method: &Method, path: &str) -> Option<&'static [String]> {
+    static ALL: LazyLock<HashMap<(String, String), Vec<String>>> = LazyLock::new(documented);
+    if !STRICT.iter().any(|prefix| path.starts_with(prefix)) {
+        return None;
+    }
+    let known = ALL.get(&(method.as_str().to_lowercase(), path.to_owned()));
+    Some(known.map_or(&[], Vec::as_slice))
+}
+
+/// Query parameters by method and path.
+fn documented() -> HashMap<(String, String), Vec<String>> {
+    // It can be written as JSON: it is what `/openapi.json` answers.
+    let document = serde_json::to_value(Document::openapi()).unwrap_or_default();
+    let paths = document["paths"].as_object().into_iter().flatten();
+    let operations = paths.flat_map(|(path, item)| {
+        let methods = item.as_object().into_iter().flatten();
+        methods.map(move |(method, operation)| (method, path, operation))
+    });
+    let named = operations.map(|(method, path, operation)| {
+        let parameters = operation["parameters"].as_array().into_iter().flatten();
+        let in_query = parameters.filter(|one| one["in"] == "query");
+        let names = in_query.filter_map(|one| one["name"].as_str().map(str::to_owned));
+        ((method.clone(), path.clone()), names.collect())
+    });
+    named.collect()
+}
 
 macro_rules! problems {
     ($($(#[doc = $doc:literal])+ $name:ident: $($code:ident)+;)+) => {$(

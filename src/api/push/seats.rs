@@ -15,6 +15,8 @@ use crate::live::Mark;
 
 /// What a reconnecting event stream shows of the last `id` that it was sent.
 const LAST_EVENT_ID: &str = "last-event-id";
+/// The same in the query, as polyfills of `EventSource` send it.
+const LAST_EVENT_ID_PARAMETER: &str = "lastEventId";
 
 /// How a client wants to begin.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -65,8 +67,10 @@ impl Wishes {
             Some("none") => HasMap::Elsewhere,
             Some(_) => return Err(Problem::parameter("snapshot", "must be bytes or none")),
         };
-        let since = match (call.header(LAST_EVENT_ID), query.get("since")?) {
-            (Some(shown), _) if !shown.is_empty() => Some(shown.parse().unwrap_or_default()),
+        let shown = call.header(LAST_EVENT_ID).filter(|shown| !shown.is_empty());
+        let shown = shown.or(query.get(LAST_EVENT_ID_PARAMETER)?.filter(|shown| !shown.is_empty()));
+        let since = match (shown, query.get("since")?) {
+            (Some(shown), _) => Some(shown.parse().unwrap_or_default()),
             (_, None) => None,
             (_, Some(text)) => Some(text.parse().map_err(|_| {
                 let expected = "must be what was told before: generation-version, as 1-42";

@@ -45,6 +45,7 @@ const RETRY_MS: std::ops::Range<u32> = 1_000..5_000;
         ("event_id" = u32, Path, description = "The event"),
         ("since" = Option<String>, Query, description = "What was told before, `generation-version`"),
         ("Last-Event-ID" = Option<String>, Header, description = "The same; it outranks `since`"),
+        ("lastEventId" = Option<String>, Query, description = "The same, as clients send it that cannot set headers"),
         ("snapshot" = Option<String>, Query, description = "`none`: the client fetches the seat map by itself"),
         ("waiting_room_token" = Option<String>, Query, description = "What joining the waiting room gave, where headers cannot be set"),
         ("X-Waiting-Room-Token" = Option<String>, Header, description = "The same"),

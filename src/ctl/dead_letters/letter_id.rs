@@ -20,6 +20,11 @@ impl LetterId {
         LetterId { partition: Some(partition), place }
     }
 
+    /// Partition and place, where both are named.
+    pub fn parts(self) -> Option<(Partition, LogId)> {
+        Some((self.partition?, self.place))
+    }
+
     /// The letter of this name.
     pub async fn find(self, engine: &Engine) -> Result<(Partition, DeadLetter), Failure> {
         let mut found = Vec::new();

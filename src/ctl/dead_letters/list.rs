@@ -3,7 +3,7 @@
 use serde::Serialize;
 
 use crate::config::Config;
-use crate::domain::Partition;
+use crate::domain::{LogId, Partition};
 use crate::redis::{DeadLetter, Engine};
 use crate::start;
 
@@ -31,6 +31,14 @@ pub(in crate::ctl) struct Arguments {
     #[arg(long, value_name = "N", default_value_t = 50,
           value_parser = clap::value_parser!(u64).range(1..=COUNT_MAX))]
     count: u64,
+    /// Only those older than this one: the last one of the page before
+    #[arg(long, value_name = "ID", value_parser = whole_id)]
+    before: Option<(Partition, LogId)>,
+}
+
+fn whole_id(text: &str) -> Result<(Partition, LogId), String> {
+    let id: LetterId = text.parse()?;
+    id.parts().ok_or_else(|| "an id with its partition, such as 3:1795243836470-0".to_owned())
 }
 
 /// Some dead letters, and how many there are.
@@ -38,6 +46,9 @@ pub(in crate::ctl) struct Arguments {
 pub(super) struct Listed {
     total: u64,
     dead_letters: Vec<Letter>,
+    /// What to pass as `--before` for older ones; absent if there are none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    next: Option<String>,
 }
 
 #[derive(Serialize)]
@@ -54,25 +65,36 @@ struct Letter {
 
 impl Arguments {
     pub(super) async fn run(self, config: &Config) -> Result<Listed, Failure> {
-        list(&start::existing_engine(config).await?, self.count).await
+        list(&start::existing_engine(config).await?, self.before, self.count).await
     }
 }
 
-async fn list(engine: &Engine, count: u64) -> Result<Listed, Failure> {
+/// Newest first; letters of one millisecond in the order of their partitions.
+async fn list(
+    engine: &Engine,
+    before: Option<(Partition, LogId)>,
+    count: u64,
+) -> Result<Listed, Failure> {
     let (mut total, mut letters) = (0, Vec::new());
     for partition in engine.keys().all_partitions() {
         let now_ms = engine.redis_time_ms(partition).await?;
         total += engine.dead_letter_count(partition).await?;
-        let newest = engine.dead_letters(partition, None, count).await?;
+        // That of the same place in a later partition comes after it.
+        let before = before.map(|(of, id)| if partition > of { id.next() } else { id });
+        // One more tells whether there are more.
+        let newest = engine.dead_letters(partition, before, count + 1).await?;
         letters.extend(newest.into_iter().map(|letter| (letter.id, partition, now_ms, letter)));
     }
     letters.sort_by_key(|(id, ..)| std::cmp::Reverse(*id));
     // At most COUNT_MAX, which any usize holds.
+    let has_more = letters.len() > count as usize;
     letters.truncate(count as usize);
+    let last = letters.last().filter(|_| has_more);
+    let next = last.map(|(id, partition, ..)| LetterId::new(*partition, *id).to_string());
     let shown = letters
         .into_iter()
         .map(|(_, partition, now_ms, letter)| Letter::new(letter, partition, now_ms));
-    Ok(Listed { total, dead_letters: shown.collect() })
+    Ok(Listed { total, dead_letters: shown.collect(), next })
 }
 
 impl Letter {
@@ -115,9 +137,9 @@ impl Shown for Listed {
             ]
         };
         let text = table(columns, self.dead_letters.iter().map(row).collect());
-        match self.total.saturating_sub(self.dead_letters.len() as u64) {
-            0 => text,
-            more => format!("{text}\n\nand {more} older ones; --count shows more"),
+        match &self.next {
+            Some(next) => format!("{text}\n\n{} in all; older ones: --before {next}", self.total),
+            None => text,
         }
     }
 }

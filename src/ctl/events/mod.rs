@@ -116,14 +116,15 @@ async fn events(config: &Config, archive: crate::archive::Archive) -> Result<Eve
 
 async fn list(events: &Events) -> Result<EventList, Failure> {
     let mut all: Vec<EventLine> = Vec::new();
-    for page in 1.. {
-        let (views, _) = events.list(page, PAGE).await?;
+    let mut after = EventId(0);
+    loop {
+        let views = events.list(after, PAGE).await?;
         all.extend(views.iter().map(EventLine::of));
-        if views.len() < PAGE as usize {
-            break;
+        match views.last() {
+            Some(last) if views.len() == PAGE as usize => after = last.event.id,
+            _ => return Ok(EventList { events: all }),
         }
     }
-    Ok(EventList { events: all })
 }
 
 async fn show(events: &Events, id: EventId) -> Result<EventShown, Failure> {

@@ -2,6 +2,7 @@
 
 use serde::Serialize;
 
+use crate::domain::Seating;
 use crate::sale::{EventView, SeatMap};
 
 use super::super::output::{Column, Shown, or_dash, printable, table};
@@ -64,7 +65,7 @@ struct CountsShown {
 }
 
 impl EventLine {
-    pub(super) fn of(view: &EventView) -> Self {
+    pub(super) fn of<L: Seating>(view: &EventView<L>) -> Self {
         let event = &view.event;
         EventLine {
             id: event.id.0,

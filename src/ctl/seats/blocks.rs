@@ -3,6 +3,7 @@
 use serde::Serialize;
 
 use super::ranges::ranges;
+use crate::archive::BlockPosition;
 use crate::config::Config;
 use crate::ctl::failure::Failure;
 use crate::ctl::output::{Column, Shown, table};
@@ -11,6 +12,9 @@ use crate::domain::time::iso8601;
 use crate::redis::BlockAction;
 use crate::start;
 
+/// Blocks and releases listed at most.
+const LIMIT_MAX: u32 = 100_000;
+
 /// List an event's blocks and releases, oldest first
 ///
 /// From the archive's ledger, which is behind for as long as `lag` says. How many seats are blocked
@@ -18,11 +22,19 @@ use crate::start;
 #[derive(clap::Args, Debug)]
 #[command(after_help = "Examples:
   holdfastctl seats blocks 7
+  holdfastctl seats blocks 7 --limit 100
   holdfastctl seats blocks 7 --json | jq '.blocks[] | select(.by == \"ann\")'")]
 pub(in crate::ctl) struct Arguments {
     /// The event's id
     #[arg(value_name = "EVENT")]
     event: u32,
+    /// How many at most
+    #[arg(long, value_name = "N", default_value_t = LIMIT_MAX,
+          value_parser = clap::value_parser!(u32).range(1..=i64::from(LIMIT_MAX)))]
+    limit: u32,
+    /// Only those behind the last one of a page before: what that page says to go on with
+    #[arg(long, value_name = "CURSOR")]
+    after: Option<String>,
 }
 
 /// What the house did with an event's seats.
@@ -30,6 +42,9 @@ pub(in crate::ctl) struct Arguments {
 pub(super) struct Blocks {
     event: u32,
     blocks: Vec<Line>,
+    /// What to pass as `--after` for later ones; absent if there are none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    next: Option<String>,
 }
 
 #[derive(Serialize)]
@@ -64,9 +79,23 @@ impl Arguments {
                 seats: seats.into_iter().map(|seat| seat.0).collect(),
             }
         };
-        let found = archive.blocks_of_event(id).await?;
-        Ok(Blocks { event: self.event, blocks: found.into_iter().map(line).collect() })
+        let after = self
+            .after
+            .as_deref()
+            .map(|after| BlockPosition::read(id, after).ok_or_else(not_a_cursor));
+        // One more tells whether there are more.
+        let mut found =
+            archive.blocks_after(id, after.transpose()?.as_ref(), self.limit + 1).await?;
+        let has_more = found.len() > self.limit as usize;
+        found.truncate(self.limit as usize);
+        let last = found.last().filter(|_| has_more);
+        let next = last.map(|last| last.position().cursor(id));
+        Ok(Blocks { event: self.event, blocks: found.into_iter().map(line).collect(), next })
     }
+}
+
+fn not_a_cursor() -> Failure {
+    Failure::new("`--after` must be the `next` of a page that `seats blocks` listed of this event")
 }
 
 impl Shown for Blocks {
@@ -90,6 +119,10 @@ impl Shown for Blocks {
                 one.ranges.clone(),
             ]
         };
-        table(columns, self.blocks.iter().map(row).collect())
+        let text = table(columns, self.blocks.iter().map(row).collect());
+        match &self.next {
+            Some(next) => format!("{text}\n\nlater ones: --after {next}"),
+            None => text,
+        }
     }
 }

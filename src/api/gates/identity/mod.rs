@@ -12,7 +12,7 @@ use actix_web::HttpRequest;
 use actix_web::http::header::{self, HeaderName, HeaderValue};
 
 use super::Caller;
-use crate::api::params::Query;
+use crate::api::params::{Query, USER_PARAMETER};
 use crate::api::problem::{Code, Problem};
 use crate::config::Config;
 use crate::config::values::Auth;
@@ -23,7 +23,7 @@ use tokens::Tokens;
 
 const HEADER: HeaderName = HeaderName::from_static("x-user-id");
 const HEADER_SHOWN: &str = "X-User-Id";
-const PARAMETER: &str = "user_id";
+const PARAMETER: &str = USER_PARAMETER;
 
 /// How callers prove who they are.
 pub(super) enum Identity {

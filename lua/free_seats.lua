@@ -1,0 +1,18 @@
+#!lua flags=no-writes
+-- free_seats: how many seats are free in each of several events of one partition.
+--
+-- Guarantee: all counts are of the same instant. The caller bounds the list.
+-- KEYS: events...
+-- ARGV:
+-- Reply: code now, then for each event its free seats; -1 where it is not open
+-- Codes: ok
+local events = KEYS
+
+-- @include now
+
+local reply = { 'ok', now_ms() }
+for i, event_key in ipairs(events) do
+  local f = redis.call('HMGET', event_key, 'state', 'available')
+  reply[i + 2] = f[1] == 'open' and tonumber(f[2]) or -1
+end
+return reply
