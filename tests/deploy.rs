@@ -2,6 +2,8 @@
 //! container engine: settings that Holdfast takes, programs and files that exist, versions that
 //! are pinned, and a set-up that is fit for a sale.
 
+mod alerts;
+
 use std::collections::BTreeSet;
 use std::path::Path;
 
@@ -256,38 +258,4 @@ fn the_image_is_built_from_files_that_are_there() {
     for included in ["lua", "docs/API.md"] {
         assert!(copied.contains(&included.to_owned()), "{included}");
     }
-}
-
-#[test]
-fn alerts_are_about_metrics_that_there_are_and_name_what_to_read() {
-    let metrics = holdfast::telemetry::Metrics::new("test");
-    let known = metrics.names();
-    let operations = file("docs/OPERATIONS.md");
-    let headings: BTreeSet<&str> = operations
-        .lines()
-        .filter_map(|line| Some(line.strip_prefix('#')?.trim_start_matches('#').trim()))
-        .collect();
-    let alerts: Value = serde_yaml_ng::from_str(&file("deploy/prometheus/alerts.yml")).unwrap();
-    let groups = alerts["groups"].as_sequence().unwrap();
-    let rules: Vec<&Value> =
-        groups.iter().flat_map(|group| group["rules"].as_sequence().unwrap()).collect();
-    assert!(rules.len() >= 10);
-    for rule in rules {
-        let expr = rule["expr"].as_str().unwrap();
-        let is_word = |c: char| c.is_ascii_alphanumeric() || c == '_';
-        let named: Vec<&str> =
-            expr.split(|c| !is_word(c)).filter(|word| word.starts_with("holdfast_")).collect();
-        assert!(!named.is_empty(), "{expr}");
-        assert!(named.iter().all(|name| known.contains(*name)), "{expr}");
-        let read = rule["annotations"]["read"].as_str().unwrap();
-        assert!(headings.contains(read), "docs/OPERATIONS.md has no section {read:?}");
-    }
-    let scraped: Value =
-        serde_yaml_ng::from_str(&file("deploy/prometheus/prometheus.yml")).unwrap();
-    let config = Config::default();
-    let expected = [config.listen, config.worker_listen].map(|address| address.to_string());
-    let targets = scraped["scrape_configs"].as_sequence().unwrap();
-    let targets =
-        targets.iter().map(|job| job["static_configs"][0]["targets"][0].as_str().unwrap());
-    assert!(targets.eq(expected.iter().map(String::as_str)));
 }

@@ -124,6 +124,7 @@ fn event(layout: Layout) -> Event {
         load_state: LoadState::New,
         generation: 1,
         layout_version: 1,
+        seat_names_have_section: true,
         layout: Arc::new(layout),
         created_at_ms: 0,
     }

@@ -1,4 +1,4 @@
-//! `/cache/stats`: what this process has in memory to answer reads from. It asks nobody, and names no
+//! `/cache/stats`, also under `/api/v1`: what this process has in memory to answer reads from. It asks nobody, and names no
 //! event.
 
 use actix_web::http::StatusCode;
@@ -111,6 +111,15 @@ impl CacheStatsBody {
 pub async fn stats(call: Call, _: Payload) -> Answer {
     let body = CacheStatsBody::new(&call.state.frames.stored(), &call.state.sale.live().state());
     Ok(json_with(StatusCode::OK, &body)?.header("Cache-Control", "no-store").send())
+}
+
+/// What is in memory (the same as `/cache/stats`)
+#[utoipa::path(
+    get, path = "/api/v1/cache/stats", tag = "operations",
+    responses((status = 200, description = "Counts", body = CacheStatsBody)),
+)]
+pub async fn stats_alias(call: Call, payload: Payload) -> Answer {
+    stats(call, payload).await
 }
 
 #[cfg(test)]

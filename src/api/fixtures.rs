@@ -33,6 +33,7 @@ pub fn event() -> Arc<Event> {
         load_state: LoadState::Opened,
         generation: 1,
         layout_version: 1,
+        seat_names_have_section: true,
         layout: Arc::new(Layout::new(vec![stalls, floor]).unwrap()),
         created_at_ms: 1,
     })

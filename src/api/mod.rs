@@ -56,4 +56,4 @@ pub use gates::{Gates, GatesError, KeyError, Quotas};
 pub use server::{bind, run};
 
 /// What this program calls itself in logs, metrics and `/health`.
-pub const SERVICE: &str = "holdfast-api";
+pub const SERVICE: &str = crate::telemetry::metrics::API;

@@ -49,6 +49,7 @@ pub fn endpoints(metrics: &Metrics) -> Vec<Endpoint> {
         at("/health/live").get(health::live),
         at("/health/ready").get(health::ready),
         at("/cache/stats").get(cache_stats::stats),
+        at("/api/v1/cache/stats").get(cache_stats::stats_alias),
         at("/metrics").get(pages::metrics),
         at("/openapi.json").get(pages::openapi),
         at("/docs").get(pages::docs),

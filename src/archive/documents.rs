@@ -100,6 +100,8 @@ pub(super) struct EventDocument {
     generation: u64,
     layout_version: u32,
     total_seats: u32,
+    #[serde(default)]
+    seat_names_have_section: bool,
     /// Left out where an event is read without its layout.
     #[serde(default)]
     sections: Vec<Section>,
@@ -129,6 +131,7 @@ impl From<&Event> for EventDocument {
             generation: event.generation,
             layout_version: event.layout_version,
             total_seats: event.layout.total_seats(),
+            seat_names_have_section: event.seat_names_have_section,
             sections: event.layout.sections().to_vec(),
             created_at_ms: event.created_at_ms,
         }
@@ -157,6 +160,7 @@ impl EventDocument {
             load_state: self.load_state,
             generation: self.generation,
             layout_version: self.layout_version,
+            seat_names_have_section: self.seat_names_have_section,
             layout,
             created_at_ms: self.created_at_ms,
         }

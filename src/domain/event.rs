@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use super::ids::EventId;
+use super::ids::{EventId, SeatId};
 use super::layout::Layout;
 use super::wanted::OrphanRule;
 
@@ -162,6 +162,9 @@ pub struct Event<L = Arc<Layout>> {
     pub generation: u64,
     /// Version of the layout, which calls carry.
     pub layout_version: u32,
+    /// Whether the names of its seats on receipts begin with their section where there are several.
+    /// Not so for events that older builds made: a receipt is the same bytes for ever.
+    pub seat_names_have_section: bool,
     /// Its seats.
     pub layout: L,
     /// When it was created.
@@ -239,6 +242,13 @@ impl<L> Event<L> {
 }
 
 impl Event {
+    /// What a seat is called where nothing else tells which it is; `None` if it has no such seat.
+    pub fn seat_name(&self, seat: SeatId) -> Option<String> {
+        let info = self.layout.seat(seat)?;
+        let is_short = !self.seat_names_have_section || self.layout.sections().len() == 1;
+        Some(if is_short { info.label() } else { info.full_label() })
+    }
+
     /// The event without its layout.
     pub fn summary(&self) -> EventSummary {
         Event {
@@ -260,6 +270,7 @@ impl Event {
             load_state: self.load_state,
             generation: self.generation,
             layout_version: self.layout_version,
+            seat_names_have_section: self.seat_names_have_section,
             layout: SeatTotal(self.layout.total_seats()),
             created_at_ms: self.created_at_ms,
         }

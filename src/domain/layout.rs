@@ -108,9 +108,17 @@ pub struct SeatInfo<'a> {
 }
 
 impl SeatInfo<'_> {
-    /// The label people read: `A-12`, or `Floor-7` where there are no rows.
+    /// The label that stands beside the section: `A-12`, or `Floor-7` where there are no rows.
     pub fn label(&self) -> String {
         format!("{}-{}", self.row.unwrap_or(self.section), self.number)
+    }
+
+    /// The label that names the seat among those of all sections: `Stalls A-12`, or `Floor-7`.
+    pub fn full_label(&self) -> String {
+        match self.row {
+            Some(row) => format!("{} {row}-{}", self.section, self.number),
+            None => self.label(),
+        }
     }
 }
 
@@ -153,6 +161,21 @@ impl Layout {
             }
         }
         Ok(Layout { sections, runs, total_seats: next - 1 })
+    }
+
+    /// Checks that no two seats have the same full label, as when a section without rows is called
+    /// like another with one of its rows (`Stalls A`). Older events may have such names.
+    pub fn check_full_labels(&self) -> Result<(), LayoutError> {
+        let mut seen = std::collections::HashSet::new();
+        for run in &self.runs {
+            let info = self.info(run, run.first);
+            let prefix =
+                info.row.map_or(info.section.to_owned(), |row| format!("{} {row}", info.section));
+            if let Some(twice) = seen.replace(prefix) {
+                return Err(LayoutError::Twice(twice));
+            }
+        }
+        Ok(())
     }
 
     /// The sections as they were given.
@@ -288,6 +311,27 @@ mod tests {
         let ranges: Vec<(u32, u32)> =
             layout.section_ranges().iter().map(|r| (r.1.0, r.2)).collect();
         assert_eq!(ranges, [(1, 5), (6, 4)]);
+    }
+
+    #[test]
+    fn full_labels_name_a_seat_among_all_sections() {
+        let rows = |name| reserved(name, 1, &[("A", 2), ("B", 1)]);
+        let layout = Layout::new(vec![rows("Stalls"), rows("Balcony"), general("Floor", 1, 1)]);
+        let layout = layout.unwrap();
+        let labels: Vec<String> = layout.seats().map(|seat| seat.full_label()).collect();
+        let expected = [
+            "Stalls A-1",
+            "Stalls A-2",
+            "Stalls B-1",
+            "Balcony A-1",
+            "Balcony A-2",
+            "Balcony B-1",
+            "Floor-1",
+        ];
+        assert_eq!(labels, expected);
+        assert_eq!(layout.check_full_labels(), Ok(()));
+        let twice = Layout::new(vec![rows("Stalls"), general("Stalls A", 1, 1)]).unwrap();
+        assert_eq!(twice.check_full_labels(), Err(LayoutError::Twice("Stalls A".into())));
     }
 
     #[test]

@@ -357,6 +357,7 @@ mod tests {
             load_state: LoadState::Opened,
             generation: 1,
             layout_version: 1,
+            seat_names_have_section: true,
             layout: SeatTotal(1),
             created_at_ms: 1,
         })

@@ -211,6 +211,7 @@ fn checked_event(new: NewEvent, settings: &SaleSettings) -> Result<Event, SaleEr
         return invalid("`max_hold_seconds` must be at least `hold_ttl_seconds`");
     }
     let layout = Layout::new(new.sections).map_err(|e| SaleError::Invalid(e.to_string()))?;
+    layout.check_full_labels().map_err(|e| SaleError::Invalid(e.to_string()))?;
     let max_seats_per_user = new.max_seats_per_user.unwrap_or(settings.max_seats_per_user);
     if max_seats_per_user == 0 {
         return invalid("`max_seats_per_user` must be at least 1");
@@ -234,6 +235,7 @@ fn checked_event(new: NewEvent, settings: &SaleSettings) -> Result<Event, SaleEr
         load_state: LoadState::New,
         generation: 1,
         layout_version: 1,
+        seat_names_have_section: true,
         layout: Arc::new(layout),
         created_at_ms: unix_now_ms(),
     })

@@ -1,5 +1,8 @@
 //! Every metric of every process, declared in one table.
 //!
+//! A process exports those that it sets itself, and no others: a metric that a process never sets would
+//! say 0 for ever, and alerts could not tell that from a 0 that was measured. The table says whose each is.
+//!
 //! A process has one [`Metrics`] value (not a global: tests run several servers in one process).
 //! Names that clients of such systems already graph are kept as they are; ours start with
 //! `holdfast_`. Labels have few values, all known beforehand: a route is its pattern, never the
@@ -35,6 +38,30 @@ const RESTORE_SECONDS: &[f64] = &[0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.
 const BATCH_ENTRIES: &[f64] = &[1.0, 2.0, 5.0, 10.0, 20.0, 50.0, 100.0, 200.0, 500.0, 1_000.0];
 /// For metrics that are no histograms.
 const NO_BUCKETS: &[f64] = &[];
+
+/// The service that the API is, in logs and metrics.
+pub const API: &str = "holdfast-api";
+/// The service that a worker is.
+pub const WORKER: &str = "holdfast-worker";
+
+/// Which processes set a metric.
+#[derive(Clone, Copy)]
+enum SetBy {
+    Api,
+    Worker,
+    Both,
+}
+
+impl SetBy {
+    /// Whether a process exports it. What is neither of the two (a test, a tool) exports all.
+    fn is_of(self, service: &str) -> bool {
+        match self {
+            SetBy::Api => service != WORKER,
+            SetBy::Worker => service != API,
+            SetBy::Both => true,
+        }
+    }
+}
 
 /// A kind of metric that the table can declare.
 trait Declare: Collector + Clone + Sized + 'static {
@@ -81,7 +108,7 @@ impl Declare for HistogramVec {
 }
 
 macro_rules! metrics {
-    ($($field:ident: $kind:ident = $name:literal [$($label:literal),*] $buckets:ident $help:literal;)+) => {
+    ($($field:ident: $kind:ident = $by:ident $name:literal [$($label:literal),*] $buckets:ident $help:literal;)+) => {
         /// The metrics of one process.
         #[derive(Debug)]
         pub struct Declared {
@@ -92,11 +119,13 @@ macro_rules! metrics {
         impl Declared {
             const NAMES: &'static [&'static str] = &[$($name),+];
 
-            fn new() -> prometheus::Result<Self> {
+            fn new(service: &str) -> prometheus::Result<Self> {
                 let registry = Registry::new();
                 $(
                     let $field = <$kind as Declare>::declare($name, $help, &[$($label),*], $buckets)?;
-                    registry.register(Box::new($field.clone()))?;
+                    if SetBy::$by.is_of(service) {
+                        registry.register(Box::new($field.clone()))?;
+                    }
                 )+
                 Ok(Declared { registry, $($field,)+ })
             }
@@ -105,163 +134,165 @@ macro_rules! metrics {
 }
 
 metrics! {
-    http_requests: StripedCounterVec = "http_requests_total" ["method", "route", "status"] NO_BUCKETS
+    http_requests: StripedCounterVec = Api "http_requests_total" ["method", "route", "status"] NO_BUCKETS
         "Requests answered.";
-    http_duration: StripedHistogramVec = "http_request_duration_seconds" ["method", "route"] HTTP_SECONDS
+    http_duration: StripedHistogramVec = Api "http_request_duration_seconds" ["method", "route"] HTTP_SECONDS
         "Time from a request's head to its answer's head.";
-    http_in_flight: StripedGauge = "holdfast_http_in_flight" [] NO_BUCKETS
+    http_in_flight: StripedGauge = Api "holdfast_http_in_flight" [] NO_BUCKETS
         "Requests under way.";
-    problems: StripedCounterVec = "holdfast_problems_total" ["error"] NO_BUCKETS
+    problems: StripedCounterVec = Api "holdfast_problems_total" ["error"] NO_BUCKETS
         "Errors answered, by code.";
-    panics: IntCounter = "holdfast_panics_total" [] NO_BUCKETS
+    panics: IntCounter = Both "holdfast_panics_total" [] NO_BUCKETS
         "Panics: each is a defect.";
-    gate_verdicts: StripedCounterVec = "holdfast_gate_verdicts_total" ["gate", "verdict"] NO_BUCKETS
+    gate_verdicts: StripedCounterVec = Api "holdfast_gate_verdicts_total" ["gate", "verdict"] NO_BUCKETS
         "What gates said of requests: passed, observed (would be refused were it enforced), refused.";
-    gate_seconds: StripedHistogramVec = "holdfast_gate_seconds" ["gate"] GATE_SECONDS
+    gate_seconds: StripedHistogramVec = Api "holdfast_gate_seconds" ["gate"] GATE_SECONDS
         "Time that a request spent in a gate.";
-    limiter_entries: IntGaugeVec = "holdfast_limiter_entries" ["kind"] NO_BUCKETS
+    limiter_entries: IntGaugeVec = Api "holdfast_limiter_entries" ["kind"] NO_BUCKETS
         "What limits keep in this process: addresses, blocked callers (blocks), requests that Redis has not counted (notes), addresses with open connections (connections).";
-    connections_refused: IntCounterVec = "holdfast_connections_refused_total" ["how"] NO_BUCKETS
+    connections_refused: IntCounterVec = Api "holdfast_connections_refused_total" ["how"] NO_BUCKETS
         "Connections beyond those one address may have, by how they were refused.";
-    sockets_open: IntGaugeVec = "holdfast_sockets_open" ["kind"] NO_BUCKETS
+    sockets_open: IntGaugeVec = Api "holdfast_sockets_open" ["kind"] NO_BUCKETS
         "Open WebSockets (websocket) and event streams (sse).";
-    sockets_refused: IntCounterVec = "holdfast_sockets_refused_total" ["reason"] NO_BUCKETS
+    sockets_refused: IntCounterVec = Api "holdfast_sockets_refused_total" ["reason"] NO_BUCKETS
         "Sockets that were not opened: all places taken (total, address), another site's page (origin), the process ends (ending).";
-    sockets_ended: IntCounterVec = "holdfast_sockets_ended_total" ["kind", "reason"] NO_BUCKETS
+    sockets_ended: IntCounterVec = Api "holdfast_sockets_ended_total" ["kind", "reason"] NO_BUCKETS
         "Sockets that ended: by the client (closed, gone), or dropped (idle, stalled, too_many_messages, bad_frame, ending).";
-    socket_messages: IntCounterVec = "holdfast_socket_messages_total" ["type"] NO_BUCKETS
+    socket_messages: IntCounterVec = Api "holdfast_socket_messages_total" ["type"] NO_BUCKETS
         "Messages sent to sockets, by type.";
-    push_ticks: IntCounter = "holdfast_push_ticks_total" [] NO_BUCKETS
+    push_ticks: IntCounter = Api "holdfast_push_ticks_total" [] NO_BUCKETS
         "Times that changed seats were told, of all events that anybody follows.";
-    push_encodes: IntCounterVec = "holdfast_push_encodes_total" ["what"] NO_BUCKETS
+    push_encodes: IntCounterVec = Api "holdfast_push_encodes_total" ["what"] NO_BUCKETS
         "Encodings of what sockets share: changes of a tick (tick), changes since an earlier version (merged), seat maps (snapshot).";
-    push_notices_missed: IntCounter = "holdfast_push_notices_missed_total" [] NO_BUCKETS
+    push_notices_missed: IntCounter = Api "holdfast_push_notices_missed_total" [] NO_BUCKETS
         "Notices of lapsed holds that a socket did not take in time.";
-    policy_revision: IntGauge = "holdfast_policy_revision" [] NO_BUCKETS
+    policy_revision: IntGauge = Api "holdfast_policy_revision" [] NO_BUCKETS
         "Revision of the operators' changes that the gates go by; 0 is the settings alone.";
-    policy_unusable: IntGauge = "holdfast_policy_unusable" [] NO_BUCKETS
+    policy_unusable: IntGauge = Api "holdfast_policy_unusable" [] NO_BUCKETS
         "1 while what operators stored cannot be read or cannot be: the gates go by what was before.";
 
-    booking_attempts: StripedCounter = "booking_attempts_total" [] NO_BUCKETS
+    booking_attempts: StripedCounter = Api "booking_attempts_total" [] NO_BUCKETS
         "Requests to hold seats that were well formed.";
-    booking_success: IntCounter = "booking_success_total" [] NO_BUCKETS
+    booking_success: IntCounter = Api "booking_success_total" [] NO_BUCKETS
         "Requests to hold seats that got them, replays included.";
-    durability: IntCounterVec = "holdfast_durability_total" ["word"] NO_BUCKETS
+    durability: IntCounterVec = Api "holdfast_durability_total" ["word"] NO_BUCKETS
         "Bookings answered after a change, by where they were known to be kept.";
-    booking_conflicts: StripedCounter = "booking_conflicts_total" [] NO_BUCKETS
+    booking_conflicts: StripedCounter = Api "booking_conflicts_total" [] NO_BUCKETS
         "Requests to hold seats that were not free.";
-    bookings_created: IntCounter = "bookings_created_total" [] NO_BUCKETS
+    bookings_created: IntCounter = Api "bookings_created_total" [] NO_BUCKETS
         "Bookings made by this process.";
-    bookings_confirmed: IntCounter = "bookings_confirmed_total" [] NO_BUCKETS
+    bookings_confirmed: IntCounter = Api "bookings_confirmed_total" [] NO_BUCKETS
         "Bookings this process told CONFIRMED.";
-    bookings_cancelled: IntCounter = "bookings_cancelled_total" [] NO_BUCKETS
+    bookings_cancelled: IntCounter = Api "bookings_cancelled_total" [] NO_BUCKETS
         "Bookings cancelled through this process.";
-    bookings_expired: IntCounter = "bookings_expired_total" [] NO_BUCKETS
+    bookings_expired: IntCounter = Worker "bookings_expired_total" [] NO_BUCKETS
         "Bookings this worker archived as EXPIRED.";
 
-    refused_here: StripedCounterVec = "holdfast_refused_from_view_total" ["reason"] NO_BUCKETS
+    refused_here: StripedCounterVec = Api "holdfast_refused_from_view_total" ["reason"] NO_BUCKETS
         "Requests to hold seats that were refused from the live view, without Redis, by reason.";
-    live_views: IntGauge = "holdfast_live_views" [] NO_BUCKETS
+    live_views: IntGauge = Api "holdfast_live_views" [] NO_BUCKETS
         "Events whose every seat this process knows.";
-    live_seats: IntGauge = "holdfast_live_seats" [] NO_BUCKETS
+    live_seats: IntGauge = Api "holdfast_live_seats" [] NO_BUCKETS
         "Their seats.";
-    live_missing: IntGauge = "holdfast_live_missing" [] NO_BUCKETS
+    live_missing: IntGauge = Api "holdfast_live_missing" [] NO_BUCKETS
         "Events whose view is wanted and not there: their requests all go to Redis.";
-    live_age: Gauge = "holdfast_live_age_seconds" [] NO_BUCKETS
+    live_age: Gauge = Api "holdfast_live_age_seconds" [] NO_BUCKETS
         "How long ago the newest entry was read, of the quietest partition that requests ask about.";
-    live_stale: IntGauge = "holdfast_live_stale" [] NO_BUCKETS
+    live_stale: IntGauge = Api "holdfast_live_stale" [] NO_BUCKETS
         "1 while the live view stays too old to be used, or its connection is lost.";
-    live_changes: IntCounterVec = "holdfast_live_changes_total" ["what"] NO_BUCKETS
+    live_changes: IntCounterVec = Api "holdfast_live_changes_total" ["what"] NO_BUCKETS
         "Views that were built, or not (failed, differs), and that ended: the log broke off (broken, past, unreadable, gap), the event was opened anew (reopened), nobody used it (idle).";
-    live_beats: IntCounter = "holdfast_live_beats_total" [] NO_BUCKETS
+    live_beats: IntCounter = Api "holdfast_live_beats_total" [] NO_BUCKETS
         "Empty entries asked for, to know that a quiet booking log is alive.";
-    seat_map_looks: IntCounterVec = "holdfast_seat_map_looks_total" ["from"] NO_BUCKETS
+    seat_map_looks: IntCounterVec = Api "holdfast_seat_map_looks_total" ["from"] NO_BUCKETS
         "Times an event's seats were looked up for all who ask: in the live view (view), in Redis (redis), or found unchanged (unchanged).";
-    seat_map_renders: IntCounterVec = "holdfast_seat_map_renders_total" ["form"] NO_BUCKETS
+    seat_map_renders: IntCounterVec = Api "holdfast_seat_map_renders_total" ["form"] NO_BUCKETS
         "Bodies of seats and counts that were rendered, by form.";
-    seat_map_answers: StripedCounterVec = "holdfast_seat_map_answers_total" ["how"] NO_BUCKETS
+    seat_map_answers: StripedCounterVec = Api "holdfast_seat_map_answers_total" ["how"] NO_BUCKETS
         "Answers with seats and counts: from a body that was there (shared), rendered for it (rendered), rendered as it was sent (streamed), without a body (not_modified).";
-    seat_map_bytes: IntGauge = "holdfast_seat_map_bytes" [] NO_BUCKETS
+    seat_map_bytes: IntGauge = Api "holdfast_seat_map_bytes" [] NO_BUCKETS
         "Bytes of rendered bodies in memory.";
 
-    webhooks: IntCounterVec = "holdfast_webhooks_total" ["result"] NO_BUCKETS
+    webhooks: IntCounterVec = Api "holdfast_webhooks_total" ["result"] NO_BUCKETS
         "Webhooks of the payment provider, by what became of them.";
 
-    script_duration: HistogramVec = "holdfast_script_duration_seconds" ["script"] SCRIPT_SECONDS
+    script_duration: HistogramVec = Both "holdfast_script_duration_seconds" ["script"] SCRIPT_SECONDS
         "Time of one script call, round trip.";
-    script_replies: IntCounterVec = "holdfast_script_replies_total" ["script", "code"] NO_BUCKETS
+    script_replies: IntCounterVec = Both "holdfast_script_replies_total" ["script", "code"] NO_BUCKETS
         "Replies of scripts, by code; `unknown`, `not_run` and `unexpected` are ours.";
-    redis_in_flight: IntGauge = "holdfast_redis_in_flight" [] NO_BUCKETS
+    redis_in_flight: IntGauge = Both "holdfast_redis_in_flight" [] NO_BUCKETS
         "Redis calls under way.";
-    unknown_outcomes: IntCounter = "holdfast_unknown_outcomes_total" [] NO_BUCKETS
+    unknown_outcomes: IntCounter = Api "holdfast_unknown_outcomes_total" [] NO_BUCKETS
         "Calls that may have run though no reply came.";
-    abort_queue_length: IntGauge = "holdfast_abort_queue_length" [] NO_BUCKETS
+    abort_queue_length: IntGauge = Api "holdfast_abort_queue_length" [] NO_BUCKETS
         "Calls with an unknown outcome that wait to be undone.";
-    abort_queue_dropped: IntCounter = "holdfast_abort_queue_dropped_total" [] NO_BUCKETS
+    abort_queue_dropped: IntCounter = Api "holdfast_abort_queue_dropped_total" [] NO_BUCKETS
         "Calls left to their time-to-live because the queue was full.";
 
-    log_length: IntGaugeVec = "holdfast_log_length" ["partition"] NO_BUCKETS
+    log_length: IntGaugeVec = Worker "holdfast_log_length" ["partition"] NO_BUCKETS
         "Entries of the booking log.";
-    log_pending: IntGaugeVec = "holdfast_log_pending" ["partition"] NO_BUCKETS
+    log_pending: IntGaugeVec = Worker "holdfast_log_pending" ["partition"] NO_BUCKETS
         "Entries delivered to a worker and not archived yet.";
-    log_lag: GaugeVec = "holdfast_log_lag_seconds" ["partition"] NO_BUCKETS
+    log_lag: GaugeVec = Worker "holdfast_log_lag_seconds" ["partition"] NO_BUCKETS
         "Age of the oldest entry not archived yet.";
-    log_trimmed: IntCounter = "holdfast_log_trimmed_entries_total" [] NO_BUCKETS
+    log_trimmed: IntCounter = Worker "holdfast_log_trimmed_entries_total" [] NO_BUCKETS
         "Archived entries removed from the booking log.";
-    bookings_forgotten: IntCounter = "holdfast_bookings_forgotten_total" [] NO_BUCKETS
+    bookings_forgotten: IntCounter = Worker "holdfast_bookings_forgotten_total" [] NO_BUCKETS
         "Archived bookings that ended without a sale, dropped from Redis.";
-    dead_letters: IntGaugeVec = "holdfast_dead_letters" ["partition"] NO_BUCKETS
+    dead_letters: IntGaugeVec = Worker "holdfast_dead_letters" ["partition"] NO_BUCKETS
         "Entries parked because they could not be read or stored.";
 
-    batch_entries: HistogramVec = "holdfast_worker_batch_entries" ["source"] BATCH_ENTRIES
+    batch_entries: HistogramVec = Worker "holdfast_worker_batch_entries" ["source"] BATCH_ENTRIES
         "Entries of one batch, newly read or reclaimed.";
-    batches_in_flight: IntGauge = "holdfast_worker_batches_in_flight" [] NO_BUCKETS
+    batches_in_flight: IntGauge = Worker "holdfast_worker_batches_in_flight" [] NO_BUCKETS
         "Batches under way.";
-    worker_entries: IntCounterVec = "holdfast_worker_entries_total" ["kind"] NO_BUCKETS
+    worker_entries: IntCounterVec = Worker "holdfast_worker_entries_total" ["kind"] NO_BUCKETS
         "Entries archived, by kind.";
-    worker_retries: IntCounter = "holdfast_worker_retries_total" [] NO_BUCKETS
+    worker_retries: IntCounter = Worker "holdfast_worker_retries_total" [] NO_BUCKETS
         "Batches tried again.";
-    archive_write: HistogramVec = "holdfast_archive_write_seconds" ["operation"] WRITE_SECONDS
+    archive_write: HistogramVec = Worker "holdfast_archive_write_seconds" ["operation"] WRITE_SECONDS
         "Time of one write to the archive.";
-    archive_errors: IntCounterVec = "holdfast_archive_errors_total" ["operation"] NO_BUCKETS
+    archive_errors: IntCounterVec = Worker "holdfast_archive_errors_total" ["operation"] NO_BUCKETS
         "Writes to the archive that failed.";
-    verdicts: IntCounterVec = "holdfast_verdicts_total" ["outcome"] NO_BUCKETS
+    verdicts: IntCounterVec = Worker "holdfast_verdicts_total" ["outcome"] NO_BUCKETS
         "Sales judged by the archive.";
-    double_sales_prevented: IntCounter = "holdfast_double_sale_prevented_total" [] NO_BUCKETS
+    double_sales_prevented: IntCounter = Worker "holdfast_double_sale_prevented_total" [] NO_BUCKETS
         "Sales the archive refused because a seat was sold already: the money goes back.";
-    payments: IntCounterVec = "holdfast_payments_total" ["what"] NO_BUCKETS
+    payments: IntCounterVec = Both "holdfast_payments_total" ["what"] NO_BUCKETS
         "What became of payments: charged, declined, not_done, unknown, abandoned, cancelled, committed_late, late_refunded, refund_pending, refund_failed, refunded.";
-    refunds_unsettled: IntGaugeVec = "holdfast_refunds_unsettled" ["state"] NO_BUCKETS
+    refunds_unsettled: IntGaugeVec = Worker "holdfast_refunds_unsettled" ["state"] NO_BUCKETS
         "Refunds that are not done, in the whole deployment: on their way (pending), for more than two weeks of it (overdue), failed and tried again (retrying), failed and left to a person (failed).";
-    reconciled: IntCounterVec = "holdfast_reconciled_total" ["result"] NO_BUCKETS
+    reconciled: IntCounterVec = Worker "holdfast_reconciled_total" ["result"] NO_BUCKETS
         "Looks of the reconciler at a booking's money.";
-    worker_task_restarts: IntCounterVec = "holdfast_worker_task_restarts_total" ["task"] NO_BUCKETS
+    worker_ready: IntGauge = Worker "holdfast_worker_ready" [] NO_BUCKETS
+        "1 while this worker is ready: Redis and MongoDB answer and its drain gets on.";
+    worker_task_restarts: IntCounterVec = Worker "holdfast_worker_task_restarts_total" ["task"] NO_BUCKETS
         "The older name of holdfast_task_restarts_total.";
-    settled: IntCounterVec = "holdfast_settled_total" ["code"] NO_BUCKETS
+    settled: IntCounterVec = Worker "holdfast_settled_total" ["code"] NO_BUCKETS
         "Verdicts brought back to Redis, by its reply.";
 
-    places_opened: IntCounter = "holdfast_places_opened_total" [] NO_BUCKETS
+    places_opened: IntCounter = Worker "holdfast_places_opened_total" [] NO_BUCKETS
         "Places of waiting rooms that this worker opened.";
-    admission_share: Gauge = "holdfast_admission_share" [] NO_BUCKETS
+    admission_share: Gauge = Worker "holdfast_admission_share" [] NO_BUCKETS
         "Share of what operators allow that waiting rooms let in: below 1 while the archive lags, Redis is slow or errors occur.";
-    admission_errors: IntCounter = "holdfast_admission_errors_total" [] NO_BUCKETS
+    admission_errors: IntCounter = Worker "holdfast_admission_errors_total" [] NO_BUCKETS
         "Looks at waiting rooms that failed.";
 
-    log_forks: IntCounter = "holdfast_log_forks_total" [] NO_BUCKETS
+    log_forks: IntCounter = Worker "holdfast_log_forks_total" [] NO_BUCKETS
         "Times a booking log had lost an entry that was read.";
-    restores: IntCounterVec = "holdfast_restores_total" ["result"] NO_BUCKETS
+    restores: IntCounterVec = Worker "holdfast_restores_total" ["result"] NO_BUCKETS
         "Repairs of events after a loss, by how they ended.";
-    restore_seconds: HistogramVec = "holdfast_restore_seconds" [] RESTORE_SECONDS
+    restore_seconds: HistogramVec = Worker "holdfast_restore_seconds" [] RESTORE_SECONDS
         "Time of one event's repair.";
 
-    warnings_left_out: IntCounter = "holdfast_warnings_left_out_total" [] NO_BUCKETS
+    warnings_left_out: IntCounter = Both "holdfast_warnings_left_out_total" [] NO_BUCKETS
         "Warnings that were not logged because the same one was, a moment before.";
-    task_restarts: IntCounterVec = "holdfast_task_restarts_total" ["task"] NO_BUCKETS
+    task_restarts: IntCounterVec = Both "holdfast_task_restarts_total" ["task"] NO_BUCKETS
         "Unexpected ends of background tasks, each followed by a restart: each is a defect.";
-    task_up: IntGaugeVec = "holdfast_task_up" ["task"] NO_BUCKETS
+    task_up: IntGaugeVec = Both "holdfast_task_up" ["task"] NO_BUCKETS
         "1 while all background tasks of this name run; 0 from an unexpected end until the restarted task has run for ten seconds.";
 
-    build_info: IntGaugeVec = "holdfast_build_info" ["service", "version"] NO_BUCKETS
+    build_info: IntGaugeVec = Both "holdfast_build_info" ["service", "version"] NO_BUCKETS
         "Always 1: which build this is.";
 }
 
@@ -277,10 +308,11 @@ impl std::ops::Deref for Metrics {
 }
 
 impl Metrics {
-    /// All metrics at zero, and those of the process itself (memory, files, processor).
+    /// All metrics of this service at zero, and those of the process itself (memory, files,
+    /// processor).
     pub fn new(service: &str) -> Self {
         // The table is constant: it is well formed always or never, and a test tells.
-        let declared = Declared::new().expect("the table of metrics is well formed");
+        let declared = Declared::new(service).expect("the table of metrics is well formed");
         #[cfg(target_os = "linux")]
         {
             let process = prometheus::process_collector::ProcessCollector::for_self();
@@ -315,7 +347,7 @@ mod tests {
 
     #[test]
     fn the_table_is_well_formed_and_rendered() {
-        let metrics = Metrics::new("holdfast-api");
+        let metrics = Metrics::new("test");
         metrics.booking_attempts.inc();
         metrics.http_requests.with_label_values(&["GET", "/health", "200"]).inc();
         let text = metrics.render();
@@ -326,6 +358,27 @@ mod tests {
             "process_open_fds",
         ] {
             assert!(text.contains(line), "{line}");
+        }
+    }
+
+    #[test]
+    fn process_exports_what_it_sets_itself_alone() {
+        let exported = |service| Metrics::new(service).render();
+        let (api, worker) = (exported(API), exported(WORKER));
+        let has = |text: &str, name: &str| text.lines().any(|l| l.starts_with(&format!("{name} ")));
+        for (name, by_api, by_worker) in [
+            ("booking_attempts_total", true, false),
+            ("holdfast_live_stale", true, false),
+            ("holdfast_policy_unusable", true, false),
+            ("holdfast_unknown_outcomes_total", true, false),
+            ("bookings_expired_total", false, true),
+            ("holdfast_admission_share", false, true),
+            ("holdfast_double_sale_prevented_total", false, true),
+            ("holdfast_log_forks_total", false, true),
+            ("holdfast_panics_total", true, true),
+            ("holdfast_redis_in_flight", true, true),
+        ] {
+            assert_eq!((has(&api, name), has(&worker, name)), (by_api, by_worker), "{name}");
         }
     }
 

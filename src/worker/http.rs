@@ -59,6 +59,9 @@ pub(super) fn server(listener: TcpListener, worker: Worker) -> io::Result<Server
 }
 
 async fn metrics(worker: Data<Worker>) -> HttpResponse {
+    let is_ready = judge(&worker, &worker.supervisor.failing()).0 == StatusCode::OK;
+    worker.metrics.worker_ready.set(i64::from(is_ready));
+    worker.metrics.redis_in_flight.set(worker.engine.in_flight() as i64);
     HttpResponse::Ok().content_type(METRICS_TEXT).body(worker.metrics.render())
 }
 
@@ -67,21 +70,27 @@ async fn live() -> HttpResponse {
 }
 
 async fn ready(worker: Data<Worker>) -> HttpResponse {
-    let (vitals, ending) = (&worker.vitals, worker.shutdown.is_requested());
-    let stalled = (vitals.stalled_for() > worker.reclaim_idle()).then(|| vitals.stalled_for());
     let failing_tasks = worker.supervisor.failing();
-    let signs = Signs { stalled, failing_tasks: &failing_tasks };
-    let (status, word, reason) = verdict(&vitals.readiness(), signs, ending);
+    let (status, word, reason) = judge(&worker, &failing_tasks);
     let body = HealthBody {
         status: word,
         reason,
         service: SERVICE,
         version: env!("CARGO_PKG_VERSION"),
         consumer: worker.consumer.clone(),
-        uptime_seconds: vitals.uptime().as_secs(),
+        uptime_seconds: worker.vitals.uptime().as_secs(),
         failing_tasks,
     };
     HttpResponse::build(status).insert_header(("Cache-Control", "no-store")).json(body)
+}
+
+fn judge(
+    worker: &Worker,
+    failing_tasks: &[&'static str],
+) -> (StatusCode, &'static str, Option<String>) {
+    let (vitals, ending) = (&worker.vitals, worker.shutdown.is_requested());
+    let stalled = (vitals.stalled_for() > worker.reclaim_idle()).then(|| vitals.stalled_for());
+    verdict(&vitals.readiness(), Signs { stalled, failing_tasks }, ending)
 }
 
 /// How the worker's own parts are.

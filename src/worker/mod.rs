@@ -62,7 +62,7 @@ use crate::telemetry::Metrics;
 use vitals::Vitals;
 
 /// What this program calls itself in logs, metrics and `/health`.
-pub const SERVICE: &str = "holdfast-worker";
+pub const SERVICE: &str = crate::telemetry::metrics::WORKER;
 
 /// What all tasks of one worker share. Cheap to clone.
 #[derive(Clone)]

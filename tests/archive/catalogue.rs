@@ -145,6 +145,7 @@ fn new_event(id: EventId) -> Event {
         load_state: LoadState::New,
         generation: 1,
         layout_version: 1,
+        seat_names_have_section: true,
         layout: Arc::new(layout),
         created_at_ms: BORN_MS,
     }

@@ -37,7 +37,7 @@ on_each_redis!(a_confirmation_has_one_receipt, async |flavor| {
     let body = paid.json(200);
     let expected = json!({
         "payment_id": body["payment_id"], "booking_id": held["id"], "amount": 7000,
-        "currency": "EUR", "seats": ["A-2", held["seats"][1]["seat_label"]],
+        "currency": "EUR", "seats": ["Stalls A-2", held["seats"][1]["seat_label"]],
         "paid_at": body["receipt"]["paid_at"],
     });
     assert_eq!(body["receipt"], expected);

@@ -76,6 +76,7 @@ pub fn small_event(id: u32) -> Event {
         load_state: LoadState::New,
         generation: 1,
         layout_version: 1,
+        seat_names_have_section: true,
         layout: Arc::new(Layout::new(sections).unwrap()),
         created_at_ms: START_MS,
     }

@@ -78,7 +78,7 @@ pub struct BookedSeat<'a> {
     /// Its number in the row or section.
     #[schema(example = 12)]
     seat_number: u32,
-    /// What people read.
+    /// What people read beside the section.
     #[schema(example = "H-12")]
     seat_label: String,
     /// What it cost, in the currency's minor unit.
@@ -101,8 +101,8 @@ pub struct Receipt<'a> {
     /// ISO 4217 code.
     #[schema(example = "EUR")]
     currency: &'a str,
-    /// Labels of the seats.
-    #[schema(example = json!(["H-12", "H-13", "H-14"]))]
+    /// What the seats are called, with their section where the event has several.
+    #[schema(example = json!(["Stalls H-12", "Stalls H-13", "Stalls H-14"]))]
     seats: Vec<String>,
     /// When it was paid.
     #[schema(example = "2026-03-01T18:02:00.000Z")]
@@ -232,7 +232,8 @@ fn receipt<'a>(booking: &'a Booking, event: &'a Event) -> Receipt<'a> {
         seats: booking
             .seats
             .iter()
-            .map(|seat| booked_seat(Some(event), *seat).seat_label)
+            // The layout has them: they were checked against it.
+            .map(|seat| event.seat_name(*seat).unwrap_or_else(|| seat.to_string()))
             .collect(),
         paid_at: iso8601(booking.paid_ms),
     }
@@ -333,9 +334,14 @@ mod tests {
         view.now_ms += 60_000;
         assert_eq!(bytes(&view), first);
         let expected = format!(
-            r#"{{"payment_id":"pay_1","booking_id":"{}","amount":5000,"currency":"EUR","seats":["A-2"],"paid_at":"1970-01-01T00:00:02.000Z"}}"#,
+            r#"{{"payment_id":"pay_1","booking_id":"{}","amount":5000,"currency":"EUR","seats":["Stalls A-2"],"paid_at":"1970-01-01T00:00:02.000Z"}}"#,
             view.booking.id
         );
         assert_eq!(first, expected);
+        // Receipts that older builds gave stay as they were.
+        let mut event = (*view.event).clone();
+        event.seat_names_have_section = false;
+        view.event = std::sync::Arc::new(event);
+        assert_eq!(bytes(&view), expected.replace("Stalls A-2", "A-2"));
     }
 }

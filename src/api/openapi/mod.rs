@@ -41,7 +41,7 @@ use schemas::{ProblemBody, RowSpec, SectionSpec};
         waiting_room::enable, waiting_room::disable, waiting_room::join, waiting_room::leave,
         waiting_room::status, waiting_room::stats, waiting_room::draw,
         webhooks::payments,
-        health::summary, health::live, health::ready, cache_stats::stats,
+        health::summary, health::live, health::ready, cache_stats::stats, cache_stats::stats_alias,
         pages::index, pages::openapi, pages::metrics, pages::docs, pages::docs_file,
     ),
     components(schemas(ProblemBody, NewEventBody, ChangeEventBody, SectionSpec, RowSpec, push::Message, push::Heard)),
@@ -57,11 +57,13 @@ pub struct Document;
 /// Where clients send what is ours to know. Elsewhere probes, scrapers, browsers and payment providers
 /// add parameters of their own.
 const STRICT: [&str; 2] = ["/api/v1/", "/ws/"];
+/// For those who watch, too.
+const LENIENT: &str = "/api/v1/cache/stats";
 
 /// The parameters that a route's query may have, by this document; `None`: any.
 pub fn query_parameters(method: &Method, path: &str) -> Option<&'static [String]> {
     static ALL: LazyLock<HashMap<(String, String), Vec<String>>> = LazyLock::new(documented);
-    if !STRICT.iter().any(|prefix| path.starts_with(prefix)) {
+    if path == LENIENT || !STRICT.iter().any(|prefix| path.starts_with(prefix)) {
         return None;
     }
     let known = ALL.get(&(method.as_str().to_lowercase(), path.to_owned()));

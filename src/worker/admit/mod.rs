@@ -51,6 +51,7 @@ pub(super) async fn admit(worker: Worker) {
     let store = RoomStore::of(&worker.engine, &worker.archive, &settings);
     let mut rooms: HashMap<EventId, Admission> = HashMap::new();
     let (mut pace, mut listed): (Pace, Option<Instant>) = (Pace::default(), None);
+    worker.metrics.admission_share.set(pace.share());
     while worker.shutdown.rest(TURN).await {
         if listed.is_none_or(|at| at.elapsed() >= LIST_EVERY) {
             listed = Some(Instant::now());
