@@ -54,6 +54,11 @@ async fn seats_are_kept_back_and_given_back_with_a_reason() {
     assert_eq!(story(&listed[0]), first);
     let second = [json!("release"), json!([2]), json!("camera is smaller"), json!("loopback")];
     assert_eq!(story(&listed[1]), second);
+    let one = api.get(&format!("{path}?page_size=1")).send().await.json(200);
+    assert_eq!((one["blocks"].as_array().unwrap().len(), &one["blocks"][0]), (1, &listed[0]));
+    let cursor = one["next_cursor"].as_str().unwrap();
+    let two = api.get(&format!("{path}?page_size=1&cursor={cursor}")).send().await.json(200);
+    assert_eq!((&two["blocks"], &two["next_cursor"]), (&json!([listed[1]]), &Value::Null));
 }
 
 #[tokio::test]

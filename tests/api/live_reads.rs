@@ -11,6 +11,7 @@ use holdfast::config::Config;
 use holdfast::config::values::Detail;
 use serde_json::{Value, json};
 
+use super::names;
 use crate::support::api::{Api, Place, places, shared_api, small_event};
 use crate::support::eventually;
 use crate::support::http::{Client, Reply};
@@ -294,6 +295,12 @@ async fn the_public_is_told_words_and_admins_numbers() {
 async fn what_is_in_memory_is_told_in_numbers() {
     let api = Api::here(Place::shared().config()).await;
     let stats = async || api.get("/cache/stats").send().await.json(200);
+    // Under the API's prefix it is the same.
+    let alias = api.get("/api/v1/cache/stats").send().await;
+    assert_eq!(
+        (names(&alias.json(200)), alias.header("cache-control")),
+        (names(&stats().await), Some("no-store"))
+    );
     let empty = stats().await;
     assert_eq!((&empty["total_keys"], &empty["stats"]["hit_rate"]), (&json!(0), &json!(0.0)));
     let event = api.event(places(10)).await;

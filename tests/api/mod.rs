@@ -15,6 +15,7 @@ mod live_reads;
 mod operations;
 mod program;
 mod quantity;
+mod receipts;
 mod retention;
 mod sales;
 mod seats;

@@ -50,6 +50,18 @@ async fn what_the_tool_changes_is_recorded() {
 
     let newest = shop.ctl(&format!("audit --limit 2 --who {who} --json")).await.json(0);
     assert_eq!(part(&newest, "act"), expected[..2]);
+    // Page by page it is the same.
+    let mut paged = part(&newest, "act").iter().map(ToString::to_string).collect::<Vec<_>>();
+    let mut next = newest["next"].as_str().map(str::to_owned);
+    while let Some(before) = next {
+        let line = format!("audit --limit 2 --before {before} --json");
+        let page = shop.ctl(&line).await.json(0);
+        paged.extend(part(&page, "act").iter().map(ToString::to_string));
+        next = page["next"].as_str().map(str::to_owned);
+    }
+    assert_eq!(paged, expected);
+    let refused = shop.ctl("audit --before x").await;
+    assert!(refused.stderr.contains("the `next` of a page"), "{refused:?}");
     assert_eq!(shop.ctl("audit --who box-office --json").await.json(0), json!({ "acts": [] }));
     let table = shop.ctl("audit").await;
     table.ended(0);

@@ -230,3 +230,37 @@ async fn letters_are_named_without_doubt() {
         assert!(ran.code == 2 && ran.stderr.contains(expected), "{line}: {ran:?}");
     }
 }
+
+#[tokio::test]
+async fn letters_are_listed_page_by_page() {
+    let shop = Shop::any().await;
+    let keys = shop.world.engine.keys();
+    let mut partitions = keys.all_partitions();
+    let (one, two) = (partitions.next().unwrap(), partitions.next().unwrap());
+    // Two of them in the same place of two partitions.
+    for (partition, place) in [(one, "5-1"), (one, "7-1"), (two, "6-1"), (two, "7-1"), (one, "9-1")]
+    {
+        let key = keys.dead_letters(partition);
+        let words = ["XADD", key.as_str(), place, "entry_id", "1-1", "reason", "garbage"];
+        shop.redis.command_value(&words);
+    }
+    let whole = letters(&shop).await;
+    let whole = ids(&whole);
+    assert_eq!(whole, ["0:9-1", "0:7-1", "1:7-1", "1:6-1", "0:5-1"]);
+    for count in 1..=5 {
+        let (mut paged, mut before) = (Vec::new(), String::new());
+        loop {
+            let line = format!("dead-letters list --count {count}{before} --json");
+            let page = shop.ctl(&line).await.json(0);
+            assert_eq!(page["total"], 5);
+            paged.extend(page["dead_letters"].as_array().unwrap().clone());
+            match page["next"].as_str() {
+                Some(next) => before = format!(" --before {next}"),
+                None => break,
+            }
+        }
+        assert_eq!(ids(&paged), whole, "{count} a page");
+    }
+    let refused = shop.ctl("dead-letters list --before 7-1").await;
+    assert!(refused.stderr.contains("with its partition"), "{refused:?}");
+}

@@ -24,12 +24,12 @@ use std::time::Duration;
 
 use holdfast::domain::{BookingId, EventId};
 use holdfast::redis::WORKER_GROUP;
-use holdfast::sale::Confirmed;
+use holdfast::sale::BookingView;
 
 use crate::support::ctl::{Ran, holdfastctl};
 use crate::support::servers::{Server, shared_mongodb, shared_redis};
 use crate::support::worker::{WorkerProcess, WorkerSpec};
-use crate::support::world::{World, sale_settings};
+use crate::support::world::{World, answered, sale_settings};
 use crate::support::{Flavor, eventually};
 
 /// Bound of what a worker has to archive.
@@ -119,21 +119,27 @@ impl Shop {
         holdfastctl(&arguments, &own.chain(above).collect::<Vec<_>>(), input).await
     }
 
-    /// Holds seats for a user.
+    /// Holds seats for a user; asks again where a busy machine does not answer.
     async fn hold(&self, event: EventId, user: &str, seats: &[u32]) -> BookingId {
-        self.world.hold(user, event, seats, None).await.unwrap().booking.id
+        self.held(event, user, seats).await.booking.id
     }
 
-    /// Holds and buys seats; a worker must run.
+    async fn held(&self, event: EventId, user: &str, seats: &[u32]) -> BookingView {
+        answered(async || self.world.hold(user, event, seats, None).await).await.unwrap()
+    }
+
+    /// Holds and buys seats; a worker must run. It is confirmed in the end, however long a busy machine's
+    /// archive takes.
     async fn buy(&self, event: EventId, user: &str, seats: &[u32]) -> BookingId {
-        let held = self.world.hold(user, event, seats, None).await.unwrap();
-        let confirmed = self.world.confirm(&held).await.unwrap();
-        assert!(matches!(confirmed, Confirmed::Settled(_)), "{confirmed:?}");
+        let held = self.held(event, user, seats).await;
+        answered(async || self.world.confirm(&held).await).await.unwrap();
+        self.world.all_confirmed(std::slice::from_ref(&held), ARCHIVED_WITHIN).await;
         held.booking.id
     }
 
     async fn cancel(&self, user: &str, booking: BookingId) {
-        self.world.sale.cancel(&user.parse().unwrap(), booking).await.unwrap();
+        let user = user.parse().unwrap();
+        answered(async || self.world.sale.cancel(&user, booking).await).await.unwrap();
     }
 
     /// A collection of the archive.

@@ -76,6 +76,8 @@ impl WorkerSpec {
         let log = state_dir().join(format!("worker-{port}.log"));
         let file = File::create(&log).unwrap();
         let child = Command::new(env!("CARGO_BIN_EXE_holdfast-worker"))
+            // No setting, but where tests look for services.
+            .env_remove("HOLDFAST_PACKAGES_DIR")
             .env("HOLDFAST_WORKER_LISTEN", &address)
             .envs(self.settings.iter().map(|(name, value)| (name, value)))
             .stdin(Stdio::null())
