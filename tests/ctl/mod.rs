@@ -33,12 +33,37 @@ use crate::support::world::{World, answered, sale_settings};
 use crate::support::{Flavor, eventually};
 
 /// Bound of what a worker has to archive.
-const ARCHIVED_WITHIN: Duration = Duration::from_secs(60);
+const ARCHIVED_WITHIN: Duration = Duration::from_secs(180);
+/// How often a command is given again that a busy machine's services did not answer.
+const RUNS_MAX: u32 = 5;
+/// Pause before that.
+const AGAIN_AFTER: Duration = Duration::from_millis(500);
+/// Commands that change nothing, or may be repeated at any time.
+const REPEATABLE: [&str; 9] = [
+    "verify",
+    "status",
+    "lag",
+    "audit",
+    "restore",
+    "reconcile",
+    "bookings",
+    "dead-letters list",
+    "event list",
+];
 
 /// A sale of its own on shared servers, and the tool set up for it.
 struct Shop {
     world: World,
     redis: &'static Server,
+}
+
+/// Whether a service was silent just then, and giving the command again changes nothing else.
+fn was_left_alone(line: &str, ran: &Ran) -> bool {
+    let did_nothing = ran.stderr.contains("cannot connect to");
+    let is_repeatable = REPEATABLE.iter().any(|command| line.starts_with(command));
+    let was_silent =
+        ran.stderr.contains("did not answer") || ran.stderr.contains("no answer within");
+    ran.code == 2 && (did_nothing || (is_repeatable && was_silent))
 }
 
 impl Shop {
@@ -115,8 +140,17 @@ impl Shop {
     async fn run(&self, line: &str, settings: &[(&str, &str)], input: &str) -> Ran {
         let own = self.settings().into_iter().map(|(name, value)| (name.to_owned(), value));
         let above = settings.iter().map(|(name, value)| (name.to_string(), value.to_string()));
+        let settings: Vec<(String, String)> = own.chain(above).collect();
         let arguments: Vec<&str> = line.split_whitespace().collect();
-        holdfastctl(&arguments, &own.chain(above).collect::<Vec<_>>(), input).await
+        let mut runs = 1;
+        loop {
+            let ran = holdfastctl(&arguments, &settings, input).await;
+            if runs == RUNS_MAX || !was_left_alone(line, &ran) {
+                return ran;
+            }
+            runs += 1;
+            tokio::time::sleep(AGAIN_AFTER).await;
+        }
     }
 
     /// Holds seats for a user; asks again where a busy machine does not answer.
