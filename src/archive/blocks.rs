@@ -9,7 +9,7 @@ use serde::Deserialize;
 use super::Archive;
 use super::documents::{TRANSITIONS, signed};
 use super::error::ArchiveError;
-use crate::domain::{EventId, Kind, SeatId, cursor};
+use crate::domain::{EventId, Kind, LogId, SeatId, cursor};
 
 /// Blocks and releases of one event that are read at most.
 const BLOCKS_MAX: i64 = 100_000;
@@ -24,6 +24,8 @@ pub struct ArchivedBlock {
     pub generation: u64,
     /// The event's version after it.
     pub event_version: u64,
+    /// Its entry's position in the booking log.
+    log_id: String,
     /// When, by Redis' clock, Unix ms.
     pub time_ms: i64,
     /// The seats that became others.
@@ -75,10 +77,6 @@ fn cursor_list(event: EventId) -> String {
 }
 
 impl ArchivedBlock {
-    fn order(&self) -> (u64, u64, &str) {
-        (self.generation, self.event_version, &self.id)
-    }
-
     /// The place behind it.
     pub fn position(&self) -> BlockPosition {
         let ArchivedBlock { generation, event_version, .. } = *self;
@@ -92,7 +90,9 @@ impl ArchivedBlock {
 }
 
 impl Archive {
-    /// All blocks and releases of an event, in order.
+    /// All blocks and releases of an event, in order of time within a generation. Versions do not
+    /// order them: after Redis has lost writes, another branch of the log counts the same versions
+    /// again, and a release that was lost may have a higher one than a block that came after it.
     pub async fn blocks_of_event(
         &self,
         event: EventId,
@@ -100,7 +100,12 @@ impl Archive {
         let options = FindOptions::builder().limit(BLOCKS_MAX).build();
         let filter = blocks_of(event);
         let mut found: Vec<ArchivedBlock> = self.gateway.find(TRANSITIONS, filter, options).await?;
-        found.sort_by(|a, b| a.order().cmp(&b.order()));
+        let time = |block: &ArchivedBlock| {
+            // Positions are Redis' time, and never fall within one log.
+            let entry: LogId = block.log_id.parse().unwrap_or_default();
+            (block.generation, entry, block.event_version)
+        };
+        found.sort_by_key(time);
         Ok(found)
     }
 

@@ -32,6 +32,8 @@ pub(super) const BOOKINGS: &str = "bookings";
 pub(super) const INTENTS: &str = "intents";
 /// One document a partition: an entry of its booking log that was archived.
 pub(super) const MARKS: &str = "log_marks";
+/// One document a reader of a booking log: the newest entry that it has archived.
+pub(super) const HEADS: &str = "log_heads";
 /// One document a sold seat: `_id: "event:seat"`, `owner`: a booking. Never deleted.
 pub(super) const CLAIMS: &str = "claims";
 

@@ -37,6 +37,8 @@ pub(super) enum Verb {
     Insert,
     /// The operations are `{q, u, upsert?}`.
     Update,
+    /// The operations are `{q, limit}`.
+    Delete,
 }
 
 /// An operation of a write command that was refused; the others were carried out.
@@ -53,7 +55,7 @@ pub(super) struct WriteError {
 /// What a write command did.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Written {
-    /// Documents inserted, or matched by updates and upserts.
+    /// Documents inserted or deleted, or matched by updates and upserts.
     pub touched: i64,
     /// What was refused.
     pub errors: Vec<WriteError>,
@@ -150,6 +152,7 @@ impl Gateway {
         let (command, list) = match verb {
             Verb::Insert => ("insert", "documents"),
             Verb::Update => ("update", "updates"),
+            Verb::Delete => ("delete", "deletes"),
         };
         for (chunk, operations) in operations.chunks(COMMAND_OPS_MAX).enumerate() {
             let reply = self

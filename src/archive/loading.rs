@@ -36,10 +36,12 @@ pub struct LoadFacts {
     pub unload_token: Option<String>,
     /// Until when that attempt's call can run, by Redis' clock, Unix ms.
     pub unload_until_ms: Option<i64>,
+    /// The event's version in Redis that was verified for it, under `generation`.
+    pub unload_version: Option<u64>,
 }
 
 /// An event that Redis should have, or is about to have.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 pub struct Watched {
     /// Its id.
     #[serde(rename = "_id")]
@@ -54,6 +56,12 @@ pub struct Watched {
     /// Whether an opened event's load has not come to its end.
     #[serde(default)]
     pub load_unfinished: bool,
+    /// Names the load that was recorded with `opened`.
+    #[serde(default)]
+    pub load_token: Option<String>,
+    /// The generation in which somebody has found it lost.
+    #[serde(default)]
+    pub loss_reported: Option<u64>,
 }
 
 /// An attempt to unload an event.
@@ -63,6 +71,8 @@ pub struct UnloadAttempt {
     pub token: String,
     /// Until when its call can run, by Redis' clock, Unix ms.
     pub until_ms: i64,
+    /// The event's version in Redis that was verified.
+    pub version: u64,
 }
 
 impl Archive {
@@ -70,7 +80,7 @@ impl Archive {
     pub async fn load_facts(&self, id: EventId) -> Result<Option<LoadFacts>, ArchiveError> {
         let projection = doc! {
             "status": 1, "revision": 1, "load_state": 1, "generation": 1,
-            "unload_token": 1, "unload_until_ms": 1,
+            "unload_token": 1, "unload_until_ms": 1, "unload_version": 1,
         };
         let options = FindOptions::builder().projection(projection).limit(1).build();
         let filter = doc! { "_id": i64::from(id.0) };
@@ -99,6 +109,7 @@ impl Archive {
             "load_state": LoadState::Unloaded.word(),
             "unload_token": &attempt.token,
             "unload_until_ms": attempt.until_ms,
+            "unload_version": signed(attempt.version, "version").map_err(ArchiveError::Corrupt)?,
         } };
         Ok(self.update_event(filter, update).await?.touched == 1)
     }
@@ -113,7 +124,7 @@ impl Archive {
         };
         let update = doc! {
             "$set": { "load_state": LoadState::Opened.word() },
-            "$unset": { "unload_token": "", "unload_until_ms": "" },
+            "$unset": { "unload_token": "", "unload_until_ms": "", "unload_version": "" },
         };
         Ok(self.update_event(filter, update).await?.touched == 1)
     }
@@ -138,7 +149,8 @@ impl Archive {
                 "generation": signed(generation)?,
             },
             "$unset": {
-                "load_token": "", "unload_token": "", "unload_until_ms": "", "load_unfinished": "",
+                "load_token": "", "load_unfinished": "", "loss_reported": "",
+                "unload_token": "", "unload_until_ms": "", "unload_version": "",
             },
         };
         let won = self.update_event(filter, update).await?.touched == 1;
@@ -182,8 +194,10 @@ impl Archive {
         loop {
             let after = watched.last().map_or(0, |last| i64::from(last.id.0));
             let filter = doc! { "load_state": { "$in": states.to_vec() }, "_id": { "$gt": after } };
-            let projection =
-                doc! { "load_state": 1, "generation": 1, "load_beat": 1, "load_unfinished": 1 };
+            let projection = doc! {
+                "load_state": 1, "generation": 1, "load_beat": 1, "load_unfinished": 1,
+                "load_token": 1, "loss_reported": 1,
+            };
             let options = FindOptions::builder()
                 .projection(projection)
                 .sort(doc! { "_id": 1 })
@@ -196,6 +210,19 @@ impl Archive {
                 return Ok(watched);
             }
         }
+    }
+
+    /// Records for whoever repairs that Redis has an event that is `opened` in this generation in
+    /// an older one. Says whether it is opened in it.
+    pub async fn report_loss(&self, id: EventId, generation: u64) -> Result<bool, ArchiveError> {
+        let generation = signed(generation, "generation").map_err(ArchiveError::Corrupt)?;
+        let filter = doc! {
+            "_id": i64::from(id.0),
+            "load_state": LoadState::Opened.word(),
+            "generation": generation,
+        };
+        let update = doc! { "$set": { "loss_reported": generation } };
+        Ok(self.update_event(filter, update).await?.touched == 1)
     }
 
     /// Shows that the load of this generation is being worked on; false if another has begun.

@@ -24,6 +24,7 @@
 //! | `waiting_rooms` | event id | what operators want of its waiting room; its draw |
 //! | `waiting_room_floors` | event id | highest number given, highest place served |
 //! | `log_marks` | partition | an entry of its booking log that was archived |
+//! | `log_heads` | `partition:reader` | the newest entry that a reader of the log has archived |
 //! | `transitions` | `booking:version:log id` | the ledger: every log entry |
 //! | `webhooks` | provider's event id | webhooks that were handled, for 30 days |
 //! | `audit` | its own | admin acts, what became of them |
@@ -38,6 +39,7 @@ mod error;
 mod events;
 mod fold;
 mod gateway;
+mod heads;
 mod history;
 mod intents;
 mod judge;
@@ -64,6 +66,7 @@ pub use bookings::BookingsFrom;
 pub use deployment::ServerInfo;
 pub use documents::{ArchivedBooking, EventHead, StoredStamp, transition_id};
 pub use error::{ArchiveError, Refusal};
+pub use heads::LogHead;
 pub use history::{BookingFilter, LedgerEntry};
 pub use loading::{LoadFacts, UnloadAttempt, Watched};
 pub use marks::LogMark;

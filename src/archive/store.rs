@@ -94,6 +94,17 @@ impl Archive {
         batch: &[(Partition, Entry)],
         observer: &dyn StoreObserver,
     ) -> Result<Stored, ArchiveError> {
+        self.store_beside(batch, observer, std::future::ready(Ok(()))).await
+    }
+
+    /// The same, with another write beside the first three steps: no sale is decided before it is
+    /// done, and if it fails, so does the batch.
+    pub async fn store_beside(
+        &self,
+        batch: &[(Partition, Entry)],
+        observer: &dyn StoreObserver,
+        beside: impl Future<Output = Result<(), ArchiveError>>,
+    ) -> Result<Stored, ArchiveError> {
         let mut failed = BTreeMap::new();
         let ledger = Ledger::of(batch, &mut failed);
         let readable = batch.iter().map(|(_, entry)| entry).enumerate();
@@ -106,13 +117,15 @@ impl Archive {
         let mut judge = Judge::new(&self.gateway, sales.values().copied());
 
         let told = |step, any: bool| Told { observer: any.then_some(observer), step };
-        let (ledger_errors, states, claims) = tokio::join!(
+        let (ledger_errors, states, claims, beside) = tokio::join!(
             told(StoreStep::Ledger, any_ledger).when(self.insert(ledger)),
             told(StoreStep::States, any_states).when(self.write_states(&folds)),
             told(StoreStep::Claims, any_sales).when(judge.take()),
+            beside,
         );
         failed.extend(ledger_errors?);
         claims?;
+        beside?;
         for (booking, reason) in states? {
             judge.drop_sale(booking);
             let members = &folds[&booking].members;

@@ -8,7 +8,7 @@ use tokio::time::sleep;
 
 use crate::config::Config;
 use crate::domain::{EventId, LoadState};
-use crate::sale::restore::{Broken, Progress, Restored, Restorer, Sightings};
+use crate::sale::restore::{Broken, BrokenLog, Progress, Restored, Restorer, Sightings};
 use crate::start;
 
 use super::failure::Failure;
@@ -109,7 +109,7 @@ impl Report {
             Broken::Lost(event) | Broken::Stuck(event) => Some(*event),
             Broken::Log(_) => None,
         }));
-        for (partition, _) in &broken_logs {
+        for BrokenLog { partition, .. } in &broken_logs {
             let opened = watched.iter().filter(|one| one.load_state == LoadState::Opened);
             let of = opened.filter(|one| restorer.partition_of(one.id) == *partition);
             events.extend(of.map(|one| one.id));
@@ -117,14 +117,15 @@ impl Report {
         for event in events {
             self.restore(restorer, event).await;
         }
-        for (partition, mark) in broken_logs {
+        for log in broken_logs {
+            let partition = log.partition;
             self.logs.push(partition.0);
             let failed = |line: &&Line| {
                 line.error.is_some() && restorer.partition_of(EventId(line.event)) == partition
             };
             // One that failed keeps the log's mark as it is: the next run, or a worker, goes on.
             if self.events.iter().find(failed).is_none() {
-                restorer.accept_log(partition, &mark).await?;
+                restorer.accept_log(&log).await?;
             }
         }
         Ok(())

@@ -45,6 +45,7 @@ pub use limits::{LimitCheck, Standing};
 pub use log::{LogState, Pending, Read, WORKER_GROUP};
 pub use nodes::NodeAnswer;
 pub use reply::{Answer, Body, ScanRest};
+pub use restoring::EventState;
 pub use retention::Ended;
 pub use scan::{Cursor, KeptBooking, Page};
 pub use waiting_room::{Admitted, Claimed, Joined, ROOM_KEYS, RoomConfiguration, RoomPlace};

@@ -10,13 +10,24 @@ use super::calls::{args, new_nonce, number};
 use super::engine::{Engine, NotAfter};
 use super::error::RedisError;
 use super::log::entries;
-use super::reply::{Answer, integer, list, text};
+use super::reply::{Answer, integer, list, text, unexpected};
 use super::scan::read_kept;
 use super::scripts::Script;
 use crate::domain::{Booking, BookingId, EventId, LogId, Partition};
 
-/// Records of requests written at the same time.
+/// Records of requests written, and events looked at, at the same time.
 const RECORDS_AT_ONCE_MAX: usize = 64;
+
+/// How an event stands in Redis.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EventState {
+    /// Whether it is open (else it is being loaded).
+    pub open: bool,
+    /// Its generation.
+    pub generation: u64,
+    /// Names the load that brought it in.
+    pub load_token: String,
+}
 
 impl Engine {
     /// Whether a partition is served by a master that answers. One that still reads its files
@@ -26,30 +37,53 @@ impl Engine {
         Ok(text(role.into_iter().next())? == "master")
     }
 
-    /// Which of these events, all of this partition, are not in Redis.
-    pub async fn missing_events(
+    /// How these events, all of this partition, stand in Redis, in their order; `None`: it lacks
+    /// the event.
+    pub async fn event_states(
         &self,
         partition: Partition,
         events: &[EventId],
-    ) -> Result<Vec<EventId>, RedisError> {
-        if events.is_empty() {
-            return Ok(Vec::new());
-        }
-        let keys: Vec<Value> = events
-            .iter()
-            .map(|event| Value::from(self.keys().event_keys(*event).swap_remove(0)))
-            .collect();
-        let there = integer(&self.command("EXISTS", partition, keys.clone()).await?)?;
-        if there == events.len() as i64 {
-            return Ok(Vec::new());
-        }
-        let mut missing = Vec::new();
-        for (event, key) in events.iter().zip(keys) {
-            if integer(&self.command("EXISTS", partition, vec![key]).await?)? == 0 {
-                missing.push(*event);
-            }
-        }
-        Ok(missing)
+    ) -> Result<Vec<Option<EventState>>, RedisError> {
+        let states = stream::iter(events.to_vec()).map(|event| async move {
+            let key = self.keys().event_keys(event).swap_remove(0);
+            let args = [key.as_str(), "state", "generation", "load_token"];
+            let args = args.into_iter().map(Value::from).collect();
+            let mut found = list(Some(self.command("HMGET", partition, args).await?))?.into_iter();
+            let state = match found.next() {
+                Some(Value::Null) | None => return Ok(None),
+                state => text(state)?,
+            };
+            let generation = integer(&found.next().unwrap_or(Value::Null))? as u64;
+            let load_token = text(found.next()).unwrap_or_default();
+            Ok(Some(EventState { open: state == "open", generation, load_token }))
+        });
+        let states: Vec<Result<Option<EventState>, RedisError>> =
+            states.buffered(RECORDS_AT_ONCE_MAX).collect().await;
+        states.into_iter().collect()
+    }
+
+    /// Names the life of the server that has a partition, and the history of data that it follows:
+    /// another after a restart, a failover, and where another server answers.
+    pub async fn incarnation(&self, partition: Partition) -> Result<String, RedisError> {
+        let args = ["server", "replication"].into_iter().map(Value::from).collect();
+        let info = text(Some(self.command("INFO", partition, args).await?))?;
+        let field = |name: &str| {
+            let value = info.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
+            value.map(str::trim).ok_or_else(|| unexpected(format!("INFO without {name}")))
+        };
+        Ok(format!("{} {}", field("run_id")?, field("master_replid")?))
+    }
+
+    /// `seal_load`: everything is placed in the load of this token; it goes on as `seal`.
+    pub async fn seal_load(
+        &self,
+        event: EventId,
+        generation: u64,
+        token: &str,
+        seal: &str,
+    ) -> Result<Answer, RedisError> {
+        let nonce = new_nonce();
+        self.mutate_event(Script::SealLoad, event, generation, &nonce, args![token, seal]).await
     }
 
     /// Whether a log has this entry: at this position, with this tag.

@@ -97,6 +97,7 @@ scripts! {
     RoomJoin = "room_join",
     RoomLeave = "room_leave",
     RoomLook = "room_look",
+    SealLoad = "seal_load",
     Settle = "settle",
     Snapshot = "snapshot",
     UnloadEvent = "unload_event",

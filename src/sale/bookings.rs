@@ -16,7 +16,8 @@ use crate::telemetry::warn_repeated;
 const TRIES_MAX: u32 = 2;
 
 impl Sale {
-    /// The caller's booking, from Redis, else from the archive. Another's is looked for in both, as
+    /// The caller's booking, from Redis, else from the archive; also where Redis has not decided it
+    /// and the archive has: Redis may have fallen back. Another's is looked for in both, as
     /// an unknown one is: neither the time nor an archive that is away tells them apart.
     pub async fn booking(&self, user: &UserId, id: BookingId) -> Result<BookingView, SaleError> {
         let event = self.event_of(id).await?;
@@ -25,7 +26,10 @@ impl Sale {
         if answer.code == Code::Ok {
             let booking = answer.into_booking()?;
             if booking.user == *user {
-                return Ok(seen(booking, event, now_ms));
+                return Ok(match self.decided_in_archive(&booking).await {
+                    Some(decided) => view(decided, event, now_ms),
+                    None => seen(booking, event, now_ms),
+                });
             }
         }
         self.archived_booking(user, id).await
@@ -136,6 +140,9 @@ impl Sale {
                 Code::BookingUnknown | Code::EventNotLoaded => {
                     return Err(self.ended_in_archive(user, id).await?);
                 }
+                Code::BookingExpired if self.outcome_in_archive(id).await.is_some() => {
+                    return Err(self.ended_in_archive(user, id).await?);
+                }
                 code => return Err(refusal(code, id)),
             }
         }
@@ -174,7 +181,16 @@ impl Sale {
         for _ in 0..TRIES_MAX {
             let answer = self.inner.engine.cancel(&event, id, user).await?;
             match answer.code {
-                Code::Ok | Code::Replayed => return booked(answer, event),
+                // A hold is given up; but if Redis has fallen back, it may be a sale.
+                Code::Ok | Code::Replayed | Code::BookingExpired => {
+                    let decided = self.outcome_in_archive(id).await;
+                    let is_sale = decided.is_some_and(|one| one.outcome == Some(Outcome::Sold));
+                    return match answer.code {
+                        _ if is_sale => self.cancel_sold(event, id, answer.now_ms).await,
+                        Code::BookingExpired => Err(SaleError::BookingExpired(id)),
+                        _ => booked(answer, event),
+                    };
+                }
                 Code::GenerationMismatch => event = self.newer_event(&event).await?,
                 Code::IsConfirmed => return self.cancel_sold(event, id, answer.now_ms).await,
                 Code::BookingUnknown | Code::EventNotLoaded => {

@@ -147,6 +147,10 @@ impl Sale {
                 Code::EventNotLoaded | Code::BookingUnknown => {
                     self.begun_in_archive(&request.user, id).await
                 }
+                // Redis may have fallen back to the hold, and let it lapse there.
+                Code::BookingExpired if self.outcome_in_archive(id).await.is_some() => {
+                    self.begun_in_archive(&request.user, id).await
+                }
                 other => Err(refusal(other, id)),
             };
         }
@@ -241,6 +245,10 @@ impl Sale {
         // Charged is charged: what cannot be read here is no failure.
         let Ok(booking) = answer.into_booking() else {
             return self.pending(committed, event);
+        };
+        let booking = match self.decided_in_archive(&booking).await {
+            Some(decided) => decided.booking,
+            None => booking,
         };
         match booking.status {
             Status::Hold | Status::Expired if self.is_surely_unpaid(booking.id).await => {

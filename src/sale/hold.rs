@@ -202,6 +202,7 @@ impl Sale {
         let newer = newer.ok_or(SaleError::EventUnknown(event.id))?;
         if newer.generation == event.generation && newer.layout_version == event.layout_version {
             // Redis is behind MongoDB, not we: it lost data and has to be restored.
+            self.report_behind(&newer);
             return Err(SaleError::EventNotLoaded(event.id));
         }
         Ok(newer)

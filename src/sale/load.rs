@@ -23,19 +23,28 @@
 //!   with `opened` is ever opened, and of a generation that is one.
 //! * *An operator*: cannot resume the event before it is `opened`; other changes reach Redis as
 //!   ever, by the worker's `mend`.
-//! * *An unloading that was cut off*: Redis still has the event. It is put back (see `unload`).
-//! * *A failover brings the event back that had been taken out*: in its old generation, which
-//!   nobody's calls name any more. It is taken out again, as it was.
+//! * *An unloading that was cut off*: Redis still has the event. It is put back (see `unload`) if it
+//!   stands exactly at the version that was verified then, and is found the same as the archive once
+//!   more.
+//! * *A failover brings the event back that had been taken out*: as it was, or in an earlier state.
+//!   That is never trusted: a sale that was cancelled meanwhile is sold there, and what was sold later
+//!   is missing. It is taken out again under the next generation, or merged where it is not at rest;
+//!   either way the archive decides.
 //!
 //! The work itself is `restore`'s; so is taking over from a load that does not end.
 
+use std::time::Duration;
+
 use super::opening::{Opened, open_event};
 use super::restore::{Restorer, Silent, overtaken};
-use super::unload::state;
-use super::{Events, SaleError};
+use super::unload::{is_verified, state};
+use super::{Events, SaleError, verify};
 use crate::archive::LoadFacts;
 use crate::domain::{Event, EventId, LoadState};
 use crate::redis::Detail;
+
+/// How long the archive may take to have what the log had, before an event is put back.
+const VERIFY_WAIT: Duration = Duration::from_secs(10);
 
 /// What `load` found to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -63,7 +72,9 @@ impl Events {
             LoadState::New => return Err(state(id, "it was never opened: the worker opens it")),
             LoadState::Opened => return self.open_loaded(id).await,
             LoadState::Unloaded => {
-                if let Some(token) = self.still_open(id, &facts).await? {
+                if let Some(token) = self.still_open(id, &facts).await?
+                    && self.is_as_unloaded(id, &facts).await?
+                {
                     return self.put_back(id, &token).await;
                 }
             }
@@ -87,6 +98,20 @@ impl Events {
             Opened::OnSale => Ok(Loading::DoneBefore),
             Opened::Lost => Err(state(id, "Redis has lost it: that asks for more than a load")),
         }
+    }
+
+    /// Whether what Redis has of an unloaded event is exactly what was verified when it was unloaded,
+    /// and the archive has changed nothing of it since.
+    async fn is_as_unloaded(&self, id: EventId, facts: &LoadFacts) -> Result<bool, SaleError> {
+        let Some(stands) = self.engine.snapshot(id, Detail::Counts).await? else {
+            return Ok(false);
+        };
+        if Some(stands.version) != facts.unload_version || stands.generation != facts.generation {
+            return Ok(false);
+        }
+        let group = &self.settings.worker_group;
+        let report = verify::event(&self.engine, &self.archive, group, id, VERIFY_WAIT).await?;
+        Ok(is_verified(&report))
     }
 
     async fn put_back(&self, id: EventId, token: &str) -> Result<Loading, SaleError> {

@@ -17,6 +17,7 @@ pub mod export;
 mod hold;
 mod house;
 mod load;
+mod losses;
 mod notices;
 pub mod opening;
 mod own_key;
@@ -145,6 +146,7 @@ struct Inner {
     reads: Reads,
     recent: Recent,
     warmth: Warmth,
+    reports: losses::Reports,
     observer: Arc<dyn SaleObserver>,
     unfinished: Unfinished,
     waiting_room: WaitingRoom,
@@ -265,6 +267,7 @@ impl Sale {
             reads: Reads::new(settings.looks_per_second, partitions),
             recent: Recent::new(unseen_for),
             warmth,
+            reports: losses::Reports::default(),
             observer,
             unfinished,
             waiting_room,

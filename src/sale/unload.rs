@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! look (Redis: version v; the archive has everything up to v)
-//!   → compare-and-set opened → unloaded (MongoDB; CLOSED only; token, until)
+//!   → compare-and-set opened → unloaded (MongoDB; CLOSED only; token, until, v)
 //!   → unload_event at v, not after `until` (Redis: all keys go)
 //!   → or, if Redis refuses: compare-and-set unloaded → opened (this token only)
 //! ```
@@ -20,6 +20,10 @@
 //!   `until`: from then on the script of the first attempt touches nothing, also if its sender
 //!   only slept.
 //! * *Two at once*: one wins the compare-and-set. The other finds `unloaded`, and waits as above.
+//! * *Redis falls back to a copy of before*: it has the event open, at v or at an earlier version,
+//!   though sales may have been cancelled since in the archive alone. `load` puts back only what
+//!   stands at v and is verified anew; anything else is loaded from the archive (`load`). Until then
+//!   `mend` keeps it closed.
 //! * *A put-back against a take-over*: it names its own token, and finds another.
 //! * *The worker*: `mend` opens what is `new` and follows the settings of what is `opened`, so it
 //!   leaves the event alone. `sweep`, `reconcile` and `retain` go by Redis' set of loaded events. An
@@ -88,7 +92,8 @@ impl Events {
         }
         let snapshot = self.looked_at(id, &facts, wait).await?;
         let until_ms = snapshot.now_ms.max(self.redis_time_ms(id).await?) + ATTEMPT_MS;
-        let attempt = UnloadAttempt { token: new_nonce(), until_ms };
+        let version = snapshot.version;
+        let attempt = UnloadAttempt { token: new_nonce(), until_ms, version };
         if !self.archive.begin_unload(id, &facts, &attempt).await? {
             return Err(state(id, "it was changed meanwhile: look at it, and try again"));
         }
@@ -212,6 +217,11 @@ impl Events {
     async fn redis_time_ms(&self, id: EventId) -> Result<i64, SaleError> {
         Ok(self.engine.redis_time_ms(self.engine.keys().partition_of(id)).await?)
     }
+}
+
+/// Whether an event with this report is whole, at rest, and the same on both sides.
+pub(super) fn is_verified(report: &EventReport) -> bool {
+    reason_to_stay(report).is_none()
 }
 
 /// Why an event with this report must not be unloaded.

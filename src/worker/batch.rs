@@ -15,6 +15,9 @@ use tokio::time::sleep;
 use tracing::error;
 
 use super::Worker;
+use super::links::LinkCheck;
+use super::store::Demand;
+use crate::archive::LogHead;
 use crate::backoff::Backoff;
 use crate::config::fault::FaultStep;
 use crate::domain::{Kind, LogId, Outcome, Partition};
@@ -53,6 +56,10 @@ impl Source {
 /// Entries that are carried together.
 pub(super) struct Batch {
     pub source: Source,
+    /// Who read it: names its heads.
+    pub reader: String,
+    /// Whether what was read before it, by the same reader, is known to be in the log.
+    pub link_check: LinkCheck,
     pub reads: Vec<Read>,
     /// How often each was delivered; once, where nothing is said.
     pub deliveries: HashMap<(Partition, LogId), i64>,
@@ -84,7 +91,8 @@ impl Worker {
                 Err(error) => failures.push((index, error.to_string())),
             }
         }
-        let Some(stored) = self.store(&entries).await else { return };
+        let demand = Demand { link_check: batch.link_check.clone(), heads: heads(&batch) };
+        let Some(stored) = self.store(&entries, &demand).await else { return };
         failures.extend(stored.failed.into_iter().map(|(entry, why)| (indexes[entry], why)));
         self.count(&batch, &failures);
 
@@ -123,6 +131,8 @@ impl Worker {
             let told = |word| self.metrics.settled.with_label_values(&[word]).inc();
             let settled = self.carrier.settle(Some(batch.reads[index].id), &judged, told).await;
             if verdict.outcome == Outcome::Refund {
+                // It may have told of a loss.
+                self.look_now.notify_one();
                 // It is due in any case, once its lease has lapsed: this is sooner.
                 let now_ms = Timestamp::now().as_millisecond();
                 if let Err(error) = self.archive.intent_due(id, now_ms).await {
@@ -186,6 +196,21 @@ impl Worker {
             }
         }
     }
+}
+
+/// The newest entry of each partition that is archived: what the log must have from now on.
+fn heads(batch: &Batch) -> Vec<LogHead> {
+    let mut heads: BTreeMap<Partition, LogHead> = BTreeMap::new();
+    let is_archived = |read: &&Read| read.entry.as_ref().is_ok_and(|one| one.kind != Kind::Beat);
+    for read in batch.reads.iter().filter(is_archived) {
+        let (partition, reader) = (read.partition, batch.reader.clone());
+        let head = LogHead { partition, reader, id: read.id, tag: read.tag().to_owned() };
+        let kept = heads.entry(partition).or_insert_with(|| head.clone());
+        if head.id > kept.id {
+            *kept = head;
+        }
+    }
+    heads.into_values().collect()
 }
 
 fn is_sale(read: &Read) -> bool {

@@ -14,10 +14,10 @@ use tracing::info;
 
 use super::Worker;
 use super::batch::{Batch, Source};
-use super::links::{Links, Seam};
+use super::links::{LinkCheck, Links, Seam, no_link_open};
 use crate::backoff::Backoff;
 use crate::domain::{LogId, Partition};
-use crate::redis::{LaneReader, Read, RedisError, WORKER_GROUP};
+use crate::redis::{LaneReader, Read, RedisError, WORKER_GROUP, new_nonce};
 use crate::telemetry::warn_repeated;
 
 /// Longest wait of one read, ms.
@@ -28,8 +28,15 @@ const PAUSE_MAX: Duration = Duration::from_secs(2);
 
 /// Drains one lane until told to stop.
 pub(super) async fn drain(worker: Worker, lane: usize, partitions: Vec<Partition>) {
-    let mut lane =
-        Lane { worker, lane, partitions, links: Links::default(), batches: JoinSet::new() };
+    let mut lane = Lane {
+        worker,
+        lane,
+        partitions,
+        reader: new_nonce(),
+        links: Links::default(),
+        link_check: no_link_open(),
+        batches: JoinSet::new(),
+    };
     let shutdown = lane.worker.shutdown.clone();
     let mut backoff = Backoff::new(PAUSE_MIN, PAUSE_MAX);
     while !shutdown.is_requested() {
@@ -57,8 +64,11 @@ struct Lane {
     /// Its number, for the vitals.
     lane: usize,
     partitions: Vec<Partition>,
+    /// Names this life of the lane among the log's readers: what it has read is known to it alone.
+    reader: String,
     /// What was read last, over all connections.
     links: Links,
+    link_check: LinkCheck,
     batches: JoinSet<()>,
 }
 
@@ -133,8 +143,14 @@ impl Lane {
             // The semaphore is never closed.
             let Ok(place) = self.worker.places.clone().acquire_owned().await else { return };
             let worker = self.worker.clone();
+            let (reader, link_check) = match source {
+                Source::New => (self.reader.clone(), self.link_check.clone()),
+                // Read before, perhaps by an earlier process of this name: a reader of their own.
+                Source::LeftOver | Source::Reclaimed => (new_nonce(), no_link_open()),
+            };
+            let deliveries = HashMap::new();
             self.batches.spawn(async move {
-                worker.carry(Batch { source, reads, deliveries: HashMap::new() }).await;
+                worker.carry(Batch { source, reader, link_check, reads, deliveries }).await;
                 drop(place);
             });
             self.worker.vitals.lane_turned(self.lane);
@@ -148,11 +164,12 @@ impl Lane {
         if seams.is_empty() {
             return;
         }
-        // The semaphore is never closed.
+        self.link_check = self.worker.check_links(self.link_check.clone(), seams);
+        // The semaphore is never closed. Batches that hold all places drive the check themselves.
         let Ok(place) = self.worker.places.clone().acquire_owned().await else { return };
-        let worker = self.worker.clone();
+        let check = self.link_check.clone();
         self.batches.spawn(async move {
-            worker.look_at_seams(seams).await;
+            check.await;
             drop(place);
         });
     }

@@ -5,12 +5,14 @@
 //! ones between, or they were trimmed, or the log is another one: a failover that lost writes, a
 //! file that was cut, a Redis that was emptied. Redis is asked, beside the carrying: if the last
 //! one read is there no more, and was not trimmed, it is a fork. That is recorded in MongoDB, so
-//! that a repair follows also if this worker dies now.
+//! that a repair follows also if this worker dies now. Until it is, no batch read since raises this
+//! reader's head (`sale/restore/watch.rs`): what it says of the lost branch would be overwritten.
 
 use std::collections::HashMap;
 use std::time::Duration;
 
-use tokio::time::sleep;
+use futures_util::FutureExt;
+use futures_util::future::{BoxFuture, Shared, ready};
 use tracing::error;
 
 use super::Worker;
@@ -19,10 +21,18 @@ use crate::domain::{LogId, Partition};
 use crate::redis::Read;
 use crate::telemetry::warn_repeated;
 
-/// Tries to learn whether it is a fork, and to record it.
-const TRIES_MAX: u32 = 10;
+/// Pauses between tries to learn whether it is a fork, and to record it.
 const PAUSE_MIN: Duration = Duration::from_millis(50);
 const PAUSE_MAX: Duration = Duration::from_secs(2);
+
+/// Whether what the links left open so far is known, or recorded; shared by all batches read since.
+/// False: it was time to stop before.
+pub(super) type LinkCheck = Shared<BoxFuture<'static, bool>>;
+
+/// Nothing was left open.
+pub(super) fn no_link_open() -> LinkCheck {
+    ready(true).boxed().shared()
+}
 
 /// An entry that was read and did not turn up as the next one's predecessor.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -54,40 +64,52 @@ impl Links {
 }
 
 impl Worker {
-    /// Finds out what these seams are.
-    pub(super) async fn look_at_seams(&self, seams: Vec<Seam>) {
+    /// Goes on from an earlier check with these seams.
+    pub(super) fn check_links(&self, earlier: LinkCheck, seams: Vec<Seam>) -> LinkCheck {
+        let worker = self.clone();
+        let check = async move { earlier.await && worker.look_at_seams(seams).await };
+        check.boxed().shared()
+    }
+
+    /// Finds out what these seams are, and records forks; whether it did before it was time to stop.
+    async fn look_at_seams(&self, seams: Vec<Seam>) -> bool {
         for Seam { partition, id, tag } in seams {
             let mut backoff = Backoff::new(PAUSE_MIN, PAUSE_MAX);
-            for _ in 0..TRIES_MAX {
+            // Bounded by the shutdown: whatever is not known must not be taken for whole.
+            loop {
                 match self.restorer.is_fork(partition, id, &tag).await {
                     Ok(false) => break,
                     Ok(true) => {
-                        self.met_fork(partition, id).await;
+                        if !self.met_fork(partition, id).await {
+                            return false;
+                        }
                         break;
                     }
                     Err(error) => {
                         warn_repeated!(partition = partition.0, %id, %error, "a link is looked at later");
-                        sleep(backoff.pause()).await;
                     }
+                }
+                if !self.shutdown.rest(backoff.pause()).await {
+                    return false;
                 }
             }
         }
+        true
     }
 
-    async fn met_fork(&self, partition: Partition, id: LogId) {
+    /// Whether it is recorded.
+    async fn met_fork(&self, partition: Partition, id: LogId) -> bool {
         self.metrics.log_forks.inc();
         error!(partition = partition.0, %id, "ALARM: the booking log has lost an entry that was read");
         let mut backoff = Backoff::new(PAUSE_MIN, PAUSE_MAX);
-        for _ in 0..TRIES_MAX {
-            match self.archive.suspect_log(partition).await {
-                Ok(()) => break,
-                Err(error) => {
-                    warn_repeated!(partition = partition.0, %error, "a fork is recorded later");
-                    sleep(backoff.pause()).await;
-                }
+        while let Err(error) = self.archive.suspect_log(partition).await {
+            warn_repeated!(partition = partition.0, %error, "a fork is recorded later");
+            if !self.shutdown.rest(backoff.pause()).await {
+                return false;
             }
         }
         self.look_now.notify_one();
+        true
     }
 }
 

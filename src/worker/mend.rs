@@ -4,6 +4,7 @@
 //! MongoDB, written first, says what should be; everything here can be repeated, and is done by
 //! every worker.
 
+use std::collections::HashSet;
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -64,12 +65,23 @@ impl Worker {
 
     /// Events whose settings in Redis are older than in MongoDB.
     async fn mend_settings(&self) -> Result<(), SaleError> {
+        let mut in_redis = HashSet::new();
+        for partition in self.engine.keys().all_partitions() {
+            in_redis.extend(self.engine.loaded_events(partition).await?);
+        }
         let mut after = EventId(0);
         while !self.shutdown.is_requested() {
             let heads = self.archive.event_heads(after, PAGE).await?;
             let Some(last) = heads.last() else { break };
             after = last.id;
-            for head in heads.iter().filter(|head| head.load_state == LoadState::Opened) {
+            // One that is unloaded is not there, unless Redis has fallen back to a copy of before:
+            // what it had of the event must not be sold.
+            let is_there = |head: &&EventHead| match head.load_state {
+                LoadState::Opened => true,
+                LoadState::Unloaded => in_redis.contains(&head.id),
+                LoadState::New | LoadState::Loading => false,
+            };
+            for head in heads.iter().filter(is_there) {
                 self.mend_event(head).await?;
             }
         }
@@ -80,10 +92,17 @@ impl Worker {
         let Some(snapshot) = self.engine.snapshot(head.id, Detail::Counts).await? else {
             return Ok(());
         };
+        if snapshot.generation < head.generation {
+            // Redis is in a past state: it is repaired, not changed.
+            if self.archive.report_loss(head.id, head.generation).await? {
+                self.look_now.notify_one();
+            }
+            return Ok(());
+        }
         if !snapshot.open {
             // Marked as opened, and then whoever opened or loaded it died. Its load is whole, or
             // it would not have been marked.
-            if head.generation == snapshot.generation {
+            if head.generation == snapshot.generation && head.load_state == LoadState::Opened {
                 self.open(head.id).await?;
             }
             return Ok(());

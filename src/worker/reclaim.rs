@@ -10,8 +10,9 @@ use tracing::info;
 
 use super::Worker;
 use super::batch::{Batch, Source};
+use super::links::no_link_open;
 use crate::domain::{LogId, Partition};
-use crate::redis::{RedisError, WORKER_GROUP};
+use crate::redis::{RedisError, WORKER_GROUP, new_nonce};
 use crate::telemetry::warn_repeated;
 
 /// Looks within one idle time.
@@ -59,7 +60,8 @@ impl Worker {
                 info!(partition = partition.0, entries = reads.len(), "reclaimed");
                 let deliveries = idle.iter().map(|one| ((partition, one.id), one.deliveries + 1));
                 let deliveries = deliveries.collect();
-                self.carry(Batch { source: Source::Reclaimed, reads, deliveries }).await;
+                let (source, reader, link_check) = (Source::Reclaimed, new_nonce(), no_link_open());
+                self.carry(Batch { source, reader, link_check, reads, deliveries }).await;
             }
             if next == LogId::default() {
                 break;

@@ -4,17 +4,17 @@
 //!
 //! With `restore_on_loss` off, a loss is an alarm alone; `holdfastctl restore` repairs it.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::time::{Duration, Instant};
 
 use futures_util::{StreamExt, stream};
 use tracing::{error, info, warn};
 
 use super::Worker;
-use crate::archive::{LogMark, Watched};
+use crate::archive::Watched;
 use crate::domain::{EventId, LoadState, Partition};
 use crate::sale::SaleError;
-use crate::sale::restore::{Broken, Progress, Sightings};
+use crate::sale::restore::{Accepted, Broken, BrokenLog, Progress, Sightings};
 use crate::telemetry::warn_repeated;
 
 /// Pause between two looks; a fork that is met ends it.
@@ -26,19 +26,28 @@ const AT_ONCE_MAX: usize = 4;
 
 /// Looks and repairs until told to stop.
 pub(super) async fn repair(worker: Worker) {
-    let mut sightings = Sightings::default();
-    let mut told: HashSet<Broken> = HashSet::new();
+    let mut seen = Seen::default();
+    // At once: what was lost with the workers before this one is found before anything else is.
     loop {
-        let pause = if sightings.has_more_than(&[]) { PAUSE_SUSPICIOUS } else { PAUSE };
+        if let Err(error) = worker.look(&mut seen).await {
+            warn_repeated!(%error, "losses are looked for later");
+        }
+        let pause = if seen.sightings.has_more_than(&[]) { PAUSE_SUSPICIOUS } else { PAUSE };
         tokio::select! {
             () = tokio::time::sleep(pause) => {}
             () = worker.look_now.notified() => {}
             () = worker.shutdown.requested() => return,
         }
-        if let Err(error) = worker.look(&mut sightings, &mut told).await {
-            warn_repeated!(%error, "losses are looked for later");
-        }
     }
+}
+
+/// What was seen, told and done in earlier looks.
+#[derive(Default)]
+struct Seen {
+    sightings: Sightings,
+    told: HashSet<Broken>,
+    /// Of a log that is not accepted yet: the loss, and the events that are repaired since.
+    repaired: HashMap<Partition, (BrokenLog, HashSet<EventId>)>,
 }
 
 /// The log of a worker tells how far a repair has come.
@@ -51,15 +60,15 @@ impl Progress for Logged {
 }
 
 impl Worker {
-    async fn look(
-        &self,
-        sightings: &mut Sightings,
-        told: &mut HashSet<Broken>,
-    ) -> Result<(), SaleError> {
+    async fn look(&self, seen: &mut Seen) -> Result<(), SaleError> {
+        let Seen { sightings, told, repaired } = seen;
         let (mut events, watched) = self.restorer.look_at_events(sightings).await?;
         let logs = self.restorer.look_at_logs().await?.broken;
-        let broken: HashSet<Broken> =
-            events.iter().cloned().chain(logs.iter().map(|log| Broken::Log(log.0))).collect();
+        let broken: HashSet<Broken> = events
+            .iter()
+            .cloned()
+            .chain(logs.iter().map(|log| Broken::Log(log.partition)))
+            .collect();
         told.retain(|one| broken.contains(one));
         for one in &broken {
             if told.insert(one.clone()) {
@@ -69,9 +78,15 @@ impl Worker {
         if !self.config.restore_on_loss {
             return Ok(());
         }
-        for (partition, mark) in logs {
+        repaired.retain(|partition, _| broken.contains(&Broken::Log(*partition)));
+        for log in logs {
+            let partition = log.partition;
             if sightings.may_try(Instant::now(), &Broken::Log(partition)) {
-                let done = self.repair_log(partition, &mark, &watched).await?;
+                let mut done_before = repaired.remove(&partition).filter(|one| one.0 == log);
+                let mended =
+                    &mut done_before.get_or_insert_with(|| (log.clone(), HashSet::new())).1;
+                let done = self.repair_log(&log, &watched, mended).await?;
+                repaired.extend(done_before.map(|one| (partition, one)));
                 sightings.ended(Instant::now(), Broken::Log(partition), done);
                 // They were among those of the partition.
                 events.retain(|one| self.partition_of(one) != Some(partition));
@@ -99,29 +114,37 @@ impl Worker {
         }
     }
 
-    /// Repairs all events of a partition, then lets its log go on; whether that is done. An event
-    /// that another is repairing is left to it: the other began after the loss, or ends with it.
+    /// Repairs all events of a partition but those that are repaired since this loss, then lets its
+    /// log go on; whether that is done. An event that another is repairing is left to it, and the log
+    /// does not go on before that has ended: the other began after the loss, or fails by it.
     async fn repair_log(
         &self,
-        partition: Partition,
-        mark: &LogMark,
+        log: &BrokenLog,
         watched: &[Watched],
+        repaired: &mut HashSet<EventId>,
     ) -> Result<bool, SaleError> {
+        let partition = log.partition;
         let is_ours = |one: &&Watched| {
             one.load_state == LoadState::Opened
                 && self.engine.keys().partition_of(one.id) == partition
+                && !repaired.contains(&one.id)
         };
         let events: Vec<EventId> = watched.iter().filter(is_ours).map(|one| one.id).collect();
-        warn!(partition = partition.0, events = events.len(), "a log has lost writes: repairing");
-        let repairs = stream::iter(events).map(|event| self.repair_event(event));
-        let done: Vec<bool> = repairs.buffer_unordered(AT_ONCE_MAX).collect().await;
-        if done.contains(&false) {
+        if !events.is_empty() {
+            let events = events.len();
+            warn!(partition = partition.0, events, "a log has lost writes: repairing");
+        }
+        let repairs = stream::iter(events)
+            .map(|event| async move { (event, self.repair_event(event).await) });
+        let ended: Vec<(EventId, bool)> = repairs.buffer_unordered(AT_ONCE_MAX).collect().await;
+        repaired.extend(ended.iter().filter(|(_, done)| *done).map(|(event, _)| *event));
+        if ended.iter().any(|(_, done)| !done) {
             return Ok(false);
         }
-        let accepted = self.restorer.accept_log(partition, mark).await?;
-        info!(partition = partition.0, accepted, "a log goes on");
-        // If not, another has moved the mark, or met a fork since: the next look tells.
-        Ok(true)
+        let accepted = self.restorer.accept_log(log).await?;
+        info!(partition = partition.0, ?accepted, "whether a log goes on");
+        // Where another has moved the mark, or met a fork since, the next look tells.
+        Ok(accepted != Accepted::NotYet)
     }
 
     /// Repairs one event; whether it is repaired, by whomever.

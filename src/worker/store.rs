@@ -11,7 +11,8 @@ use std::time::Duration;
 use tracing::{info, warn};
 
 use super::Worker;
-use crate::archive::{StoreObserver, StoreStep};
+use super::links::LinkCheck;
+use crate::archive::{ArchiveError, LogHead, StoreObserver, StoreStep};
 use crate::backoff::Backoff;
 use crate::config::fault::FaultStep;
 use crate::domain::{Entry, Kind, Partition};
@@ -22,17 +23,27 @@ use crate::telemetry::warn_repeated;
 const PAUSE_MIN: Duration = Duration::from_millis(50);
 const PAUSE_MAX: Duration = Duration::from_secs(2);
 
+/// What the log is to have from now on.
+pub(super) struct Demand {
+    pub link_check: LinkCheck,
+    pub heads: Vec<LogHead>,
+}
+
 impl Worker {
     /// Stores entries. `None`: MongoDB was away when it was time to stop, and nothing is known of
     /// any entry.
-    pub(super) async fn store(&self, entries: &[(Partition, Entry)]) -> Option<Carried> {
+    pub(super) async fn store(
+        &self,
+        entries: &[(Partition, Entry)],
+        demand: &Demand,
+    ) -> Option<Carried> {
         let mut all = Carried::default();
         let mut pieces = Pieces::of(entries.len());
         let mut backoff = Backoff::new(PAUSE_MIN, PAUSE_MAX);
         let mut failures = 0_u64;
         while let Some(piece) = pieces.current() {
             let begin = piece.start;
-            match self.try_store(&entries[piece.clone()]).await {
+            match self.try_store(&entries[piece.clone()], demand).await {
                 Ok(stored) => {
                     all.judged.extend(stored.judged.into_iter().map(|judged| judged.after(begin)));
                     let failed = stored.failed.into_iter();
@@ -67,9 +78,21 @@ impl Worker {
         Some(all)
     }
 
-    async fn try_store(&self, entries: &[(Partition, Entry)]) -> Result<Carried, Trouble> {
+    async fn try_store(
+        &self,
+        entries: &[(Partition, Entry)],
+        demand: &Demand,
+    ) -> Result<Carried, Trouble> {
         let has_sale = entries.iter().any(|(_, entry)| entry.kind == Kind::Sold);
-        self.carrier.store(entries, &Steps { worker: self, has_sale }).await
+        // Beside the other writes, which costs no round trip; and before any sale is decided.
+        let beside = async {
+            if !demand.heads.is_empty() && !demand.link_check.clone().await {
+                let reason = "the links of the log could not be looked at".to_owned();
+                return Err(ArchiveError::Unavailable(reason));
+            }
+            self.archive.raise_heads(&demand.heads).await
+        };
+        self.carrier.store_beside(entries, &Steps { worker: self, has_sale }, beside).await
     }
 }
 

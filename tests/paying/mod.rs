@@ -41,18 +41,18 @@ fn booking_id(booking: &Value) -> BookingId {
 
 /// What the books say in the end.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-struct Totals {
+pub struct Totals {
     /// What sold bookings cost.
-    sold: i64,
+    pub sold: i64,
     /// What was charged.
-    charged: i64,
+    pub charged: i64,
     /// What was given back.
-    refunded: i64,
+    pub refunded: i64,
 }
 
 /// Waits until every intent of these events is closed, and holds provider, intents and archive
 /// against each other, booking by booking.
-async fn books_agree(archive: &Archive, events: &[u64]) -> Totals {
+pub async fn books_agree(archive: &Archive, events: &[u64]) -> Totals {
     let mut totals = Totals::default();
     for event in events {
         let event = EventId(*event as u32);

@@ -14,6 +14,7 @@ use crate::support::worker::{WorkerProcess, WorkerSpec};
 use crate::support::world::{World, sale_settings};
 
 mod api;
+mod fallback;
 mod large;
 mod lost;
 mod past;

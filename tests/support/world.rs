@@ -110,6 +110,21 @@ impl World {
         World::named(name, redis, mongodb, impatient(), bounds, live).await
     }
 
+    /// This process ends, and another of the same sale takes its place, with an empty memory.
+    pub async fn started_anew(mut self, redis: &Server, mongodb: &Server) -> World {
+        self.start_anew(redis, mongodb, sale_settings()).await;
+        self
+    }
+
+    /// The same in place, under these rules.
+    pub async fn start_anew(&mut self, redis: &Server, mongodb: &Server, rules: SaleSettings) {
+        let name = self.engine.settings().namespace.clone();
+        let bounds = Bounds { redis_ms: self.engine.settings().timeout_ms, ..PATIENT };
+        let live = LiveSettings { seats_max: 0, ..LiveSettings::default() };
+        let new = World::named(name, redis, mongodb, rules, bounds, live).await;
+        std::mem::replace(self, new).stop().await;
+    }
+
     async fn named(
         name: String,
         redis: &Server,

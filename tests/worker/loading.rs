@@ -175,10 +175,11 @@ on_each_redis!(an_unloading_that_was_cut_off_is_mended, async |flavor| {
     let begin = async || {
         let partition = world.partition(event);
         let until_ms = world.engine.redis_time_ms(partition).await.unwrap() + 1_500;
-        let attempt = UnloadAttempt { token: new_nonce(), until_ms };
+        let stood = world.engine.snapshot(event, Detail::Counts).await.unwrap().unwrap();
+        let attempt = UnloadAttempt { token: new_nonce(), until_ms, version: stood.version };
         let seen = facts(&world, event).await;
         assert!(world.archive.begin_unload(event, &seen, &attempt).await.unwrap());
-        (world.engine.snapshot(event, Detail::Counts).await.unwrap().unwrap(), attempt)
+        (stood, attempt)
     };
     let (stood, attempt) = begin().await;
     assert!(told(&world, event).await.contains("Redis still has this event"));
@@ -277,7 +278,7 @@ on_each_redis!(an_event_that_a_failover_brings_back_is_taken_out_again, async |f
     let (event, sold) = closed_event(&world, &events).await;
     world.verified().await;
     // As if it had been unloaded, and a load begun, by a primary whose writes were lost.
-    let attempt = UnloadAttempt { token: new_nonce(), until_ms: 0 };
+    let attempt = UnloadAttempt { token: new_nonce(), until_ms: 0, version: 0 };
     let seen_before = facts(&world, event).await;
     assert!(world.archive.begin_unload(event, &seen_before, &attempt).await.unwrap());
     world.archive.begin_load(event, &facts(&world, event).await).await.unwrap().unwrap();

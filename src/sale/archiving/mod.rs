@@ -83,6 +83,16 @@ impl Carrier {
         entries: &[(Partition, Entry)],
         observer: &dyn StoreObserver,
     ) -> Result<Carried, Trouble> {
+        self.store_beside(entries, observer, std::future::ready(Ok(()))).await
+    }
+
+    /// The same, with another write to the archive beside it: no sale is decided before it is done.
+    pub async fn store_beside(
+        &self,
+        entries: &[(Partition, Entry)],
+        observer: &dyn StoreObserver,
+        beside: impl Future<Output = Result<(), ArchiveError>>,
+    ) -> Result<Carried, Trouble> {
         // INVARIANT: before the outcomes are read.
         let tell_until: HashMap<Partition, Option<NotAfter>> = entries
             .iter()
@@ -98,7 +108,7 @@ impl Carrier {
                     generations.extend(learnt.map(|generation| (event, generation)));
                 }
             }
-            let stored = self.archive.store_observed(entries, observer).await?;
+            let stored = self.archive.store_beside(entries, observer, beside).await?;
             let judged = |verdict: Verdict| {
                 let partition = entries[verdict.index].0;
                 let tell_until = tell_until.get(&partition).copied().flatten();

@@ -7,10 +7,10 @@ use tokio::time::sleep;
 use tracing::{error, info};
 
 use super::{Carrier, Judged};
-use crate::archive::Verdict;
+use crate::archive::{ArchivedBooking, Verdict};
 use crate::backoff::Backoff;
-use crate::domain::{Booking, BookingId, LogId, Outcome};
-use crate::redis::{Code, SettleCall, WORKER_GROUP};
+use crate::domain::{Booking, BookingId, EventId, LogId, Outcome, Status};
+use crate::redis::{Code, Detail, RedisError, SettleCall, WORKER_GROUP};
 use crate::telemetry::warn_repeated;
 
 /// Tries of one settlement; with the pauses between them a few seconds.
@@ -59,6 +59,7 @@ impl Carrier {
         let mut is_stale =
             tell_until.is_none() || outcome == Outcome::Cancelled || judged.verdict.is_adopted;
         let mut backoff = Backoff::new(PAUSE_MIN, PAUSE_MAX);
+        let mut is_reported = false;
         for _ in 0..TRIES_MAX {
             if is_stale {
                 let Some(newer) = self.judged_anew(id).await else { return Settled::Later };
@@ -77,6 +78,15 @@ impl Carrier {
                 booking: &booking,
             };
             let answer = self.engine.settle(&call).await;
+            if let Ok(answer) = &answer
+                && answer.code == Code::GenerationMismatch
+                && (answer.number(0) as u64) < generation
+                && !is_reported
+            {
+                // Redis has fallen back: nothing can be settled there before it is repaired.
+                let reported = self.archive.report_loss(id.event(), generation).await;
+                is_reported = reported.is_ok();
+            }
             let code = answer.as_ref().map(|answer| answer.code);
             told(code.as_ref().map_or("unavailable", |code| code.word()));
             match code {
@@ -124,6 +134,15 @@ impl Carrier {
         if tell_until.is_none() && !owners.is_empty() {
             return false;
         }
+        // INVARIANT: before an owner is settled, which would take the only trace of the loss away.
+        let Ok(is_lost) = self.lacks_any(event, &owners).await else { return false };
+        if is_lost {
+            let partition = self.engine.keys().partition_of(event);
+            warn_repeated!(event_id = %event, booking_id = %refused.id, "redis has lost a sale: to be repaired");
+            if self.archive.suspect_log(partition).await.is_err() {
+                return false;
+            }
+        }
         for owner in owners {
             let call = SettleCall {
                 generation,
@@ -146,6 +165,26 @@ impl Carrier {
             }
         }
         true
+    }
+
+    /// Whether Redis, which has sold a seat of theirs again, does not show these sold bookings as
+    /// sold: it has lost them, and perhaps others.
+    async fn lacks_any(
+        &self,
+        event: EventId,
+        sold: &[ArchivedBooking],
+    ) -> Result<bool, RedisError> {
+        let ids: Vec<BookingId> = sold.iter().map(|one| one.booking.id).collect();
+        let here = self.engine.bookings_by_id(event, &ids).await?;
+        let is_sold = |id| match here.get(id).and_then(Option::as_ref) {
+            Some(here) => matches!(here.status, Status::Committed | Status::Confirmed),
+            None => false,
+        };
+        if ids.iter().all(is_sold) {
+            return Ok(false);
+        }
+        // One that is being loaded, or is unloaded, lacks nothing.
+        Ok(self.engine.snapshot(event, Detail::Counts).await?.is_some_and(|event| event.open))
     }
 
     /// The clock and the event's generation, then the booking and its outcome: in this order.

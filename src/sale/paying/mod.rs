@@ -40,12 +40,13 @@ mod refund;
 use std::sync::Arc;
 
 use super::archiving::Carrier;
-use super::{SaleError, SaleObserver, SaleSettings};
+use super::{SaleError, SaleObserver, SaleSettings, unix_now_ms};
 use crate::archive::Archive;
-use crate::domain::BookingId;
+use crate::domain::{BookingId, Intent, LoadState};
 use crate::faults::Faults;
 use crate::payments::{PaymentError, Provider};
 use crate::redis::Engine;
+use crate::telemetry::warn_repeated;
 
 pub(super) use charge::Charged;
 pub use check::{CheckOptions, Difference, Mended, MoneyTotals, PaymentsReport};
@@ -88,6 +89,20 @@ impl Cashier {
 
     fn counted(&self, what: &'static str) {
         self.observer.payment(what);
+    }
+
+    /// Whether the booking's event was taken out of Redis by its operator (or never was).
+    async fn is_unloaded(&self, id: BookingId) -> Result<bool, SaleError> {
+        let facts = self.archive.load_facts(id.event()).await?;
+        Ok(facts.is_none_or(|facts| facts.load_state == LoadState::Unloaded))
+    }
+
+    /// Has an intent looked at again in a while. Another's change of it is as good.
+    async fn look_again(&self, intent: &Intent, until_ms: Option<i64>) {
+        let due_ms = until_ms.unwrap_or(0).max(unix_now_ms() + LOOK_AGAIN_MS);
+        if let Err(error) = self.archive.change_intent(&intent.due(due_ms)).await {
+            warn_repeated!(booking_id = %intent.booking, %error, "an intent stays due");
+        }
     }
 }
 

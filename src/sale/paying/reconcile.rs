@@ -17,11 +17,10 @@ use super::refund::Retry;
 use super::{Cashier, LOOK_AGAIN_MS};
 use crate::archive::ArchivedBooking;
 use crate::config::fault::FaultStep;
-use crate::domain::{Booking, BookingId, Intent, IntentState, LoadState, Outcome, Status};
+use crate::domain::{Booking, BookingId, Intent, IntentState, Outcome, Status};
 use crate::payments::State;
 use crate::redis::{AbortMode, Answer, Code, RedisError, new_nonce};
 use crate::sale::{SaleError, unix_now_ms};
-use crate::telemetry::warn_repeated;
 
 /// Calls of one script: the first, and again under the generation that Redis names.
 const CALLS_MAX: u32 = 2;
@@ -265,7 +264,8 @@ impl Cashier {
         Ok(if is_over { Reconciled::Released } else { wait("it could not be released") })
     }
 
-    /// Sells a paid booking, whatever became of it; what cannot be sold is refused.
+    /// Sells a paid booking, whatever became of it; what cannot be sold is refused. What its owner
+    /// gave up stays given up, also where Redis has forgotten it, or was rebuilt without it.
     async fn commit_paid(
         &self,
         intent: &Intent,
@@ -276,6 +276,15 @@ impl Cashier {
             Some(archived) => archived.booking.clone(),
             None => intent.as_booking(Status::Expired, 0),
         };
+        if matches!(booking.status, Status::Cancelled | Status::Voided) {
+            // Redis decides where it has the booking: a loss may have undone what the archive has.
+            // One that lives there is not forgotten before the call.
+            match self.standing(id).await? {
+                Standing::There(here, _) if here.status.is_live() => {}
+                Standing::NotLoaded => return Ok(wait("its event is not loaded")),
+                Standing::There(..) | Standing::Gone => return self.refuse(intent, &booking).await,
+            }
+        }
         let call = Call::Commit { booking: &booking, payment: &intent.payment };
         let answer = self.call(id, call).await?;
         match answer.code {
@@ -318,12 +327,6 @@ impl Cashier {
         })
     }
 
-    /// Whether the booking's event was taken out of Redis by its operator (or never was).
-    async fn is_unloaded(&self, id: BookingId) -> Result<bool, SaleError> {
-        let facts = self.archive.load_facts(id.event()).await?;
-        Ok(facts.is_none_or(|facts| facts.load_state == LoadState::Unloaded))
-    }
-
     /// Runs a script under the event's generation: MongoDB's, which is read first, or the one that
     /// Redis names if that is newer. Where Redis' is older, it has lost what we know.
     async fn call(&self, id: BookingId, call: Call<'_>) -> Result<Answer, SaleError> {
@@ -336,6 +339,9 @@ impl Cashier {
             }
             generation = answer.number(0) as u64;
             answer = self.call_once(id, generation, call).await?;
+        }
+        if answer.code == Code::GenerationMismatch && (answer.number(0) as u64) < generation {
+            self.archive.report_loss(id.event(), generation).await?;
         }
         Ok(answer)
     }
@@ -357,14 +363,6 @@ impl Cashier {
             Call::Commit { booking, payment } => {
                 engine.confirm_late(generation, booking, payment).await
             }
-        }
-    }
-
-    /// Has an intent looked at again in a while. Another's change of it is as good.
-    async fn look_again(&self, intent: &Intent, until_ms: Option<i64>) {
-        let due_ms = until_ms.unwrap_or(0).max(unix_now_ms() + LOOK_AGAIN_MS);
-        if let Err(error) = self.archive.change_intent(&intent.due(due_ms)).await {
-            warn_repeated!(booking_id = %intent.booking, %error, "an intent stays due");
         }
     }
 }

@@ -5,9 +5,12 @@
 //!   → Redis lacks it                              → Redis has it open, in an older generation
 //!     open_event `load` (`loading`, a token)        raise_generation (logged)
 //!     read the archive, place what it has           settle outcomes, restore what is missing
-//!   → compare-and-set loading → opened in this generation, with the token (MongoDB)
-//!   → open_event `open` with the token (Redis; nothing to do where it was open)
+//!     seal it, prove that it is whole
+//!   → the log's newest entry is demanded (MongoDB); Redis is still the one it was at the beginning
+//!   → compare-and-set loading → opened in this generation, with the token or the seal (MongoDB)
+//!   → open_event `open` with it (Redis; nothing to do where it was open)
 //!   → outcomes once more, where it was loaded: some may have been decided meanwhile
+//!   → the log's newest entry is demanded once more; Redis is still the same
 //!   → the load is finished (MongoDB)
 //! ```
 //!
@@ -40,6 +43,10 @@
 //!   settles it then (`cancel_unsettled_ms`); in an open event it is settled at once.
 //! * *The event was not lost after all* (a failover back): `load` finds it open, and it is merged.
 //! * *It is lost again meanwhile*: the calls find nothing, the repair fails, and is begun anew.
+//! * *Redis falls back again meanwhile, and has the event as `loading`, or merged in part*: a load is
+//!   proved whole after it was sealed (`proof`). Otherwise the server's incarnation tells: a fall
+//!   back takes a restart or a failover. It is compared *after* the newest entry is demanded, so one
+//!   that comes later is missed by the log (`watch`).
 //! * *The sale goes on while it is merged*: every step is a script that validates against what
 //!   stands. A seat that was sold anew since the fork is taken back from a hold (which is cancelled
 //!   whole), never from a confirmed sale that the archive knows: both cannot be sold there.
@@ -48,8 +55,10 @@
 
 mod merge;
 mod plan;
+mod proof;
 mod rebuild;
 mod settle;
+mod sightings;
 mod undecided;
 mod watch;
 
@@ -63,7 +72,8 @@ use crate::domain::{Booking, Event, EventId, Inventory, LoadState};
 use crate::redis::{Body, Code, Engine, Load, NotAfter};
 use crate::telemetry::warn_repeated;
 
-pub use watch::{Broken, LogCheck, MISSING_FOR, Sightings};
+pub use sightings::{Broken, MISSING_FOR, Sightings};
+pub use watch::{Accepted, BrokenLog, LogCheck};
 
 /// Documents read at once.
 const PAGE: u32 = 1_000;
@@ -132,7 +142,9 @@ struct Work<'a> {
     engine: &'a Engine,
     archive: &'a Archive,
     carrier: &'a Carrier,
+    restorer: &'a Restorer,
     event: &'a Event,
+    plan: proof::Plan,
     progress: &'a dyn Progress,
     idempotency_ttl_ms: i64,
     told_within_ms: i64,
@@ -188,7 +200,9 @@ impl Restorer {
             engine: &self.engine,
             archive: &self.archive,
             carrier: &self.carrier,
+            restorer: self,
             event,
+            plan: proof::Plan::default(),
             progress,
             idempotency_ttl_ms: self.idempotency_ttl_ms,
             told_within_ms: self.told_within_ms,
@@ -213,7 +227,9 @@ impl Restorer {
 impl Work<'_> {
     async fn run(&self) -> Result<Restored, SaleError> {
         let id = self.event.id;
+        let began = self.incarnation().await?;
         let (token, mut restored) = self.place_or_merge().await?;
+        self.still_there(&began).await?;
         if !self.archive.mark_loaded(id, self.event.generation, &token).await? {
             return Err(overtaken(id));
         }
@@ -224,8 +240,31 @@ impl Work<'_> {
         if !restored.merged {
             self.settle_outcomes(&mut restored).await?;
         }
+        self.still_there(&began).await?;
         self.archive.finish_load(id, event.generation).await?;
         Ok(restored)
+    }
+
+    async fn incarnation(&self) -> Result<String, SaleError> {
+        let partition = self.engine.keys().partition_of(self.event.id);
+        Ok(self.engine.incarnation(partition).await?)
+    }
+
+    /// Demands what the log has by now, and finds that Redis has lost nothing since `began`.
+    /// INVARIANT: in this order. What is lost in between makes the comparison fail, and what is lost
+    /// later is missed by the log.
+    async fn still_there(&self, began: &str) -> Result<(), SaleError> {
+        let (id, generation) = (self.event.id, self.event.generation);
+        let partition = self.engine.keys().partition_of(id);
+        self.restorer.demand_log(partition, format!("repair-{id}-{generation}")).await?;
+        if self.incarnation().await? == began {
+            return Ok(());
+        }
+        Err(SaleError::Unavailable {
+            dependency: "redis",
+            reason: "it was started again, or taken over, during a repair: it begins anew".into(),
+            unknown: true,
+        })
     }
 
     /// Brings Redis to what the archive knows; the token that MongoDB is to record.
@@ -235,7 +274,7 @@ impl Work<'_> {
             match self.engine.load_event(self.event, &inventory).await? {
                 Load::Loading { token } => {
                     let restored = self.rebuild(&token).await?;
-                    return Ok((token, restored));
+                    return Ok((self.seal(&token).await?, restored));
                 }
                 Load::Open => {}
                 Load::Refused(Code::GenerationMismatch) => return Err(overtaken(id)),

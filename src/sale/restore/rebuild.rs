@@ -25,6 +25,8 @@ impl Work<'_> {
     pub(super) async fn rebuild(&self, token: &str) -> Result<Restored, SaleError> {
         let mut restored = Restored::default();
         let target = Target::Load(token);
+        self.plan.clear();
+        self.tell("reading the archive");
         self.place_sold(token, &mut restored).await?;
         self.place_undecided(target, &mut restored).await?;
         let blocked = self.archive.blocked_seats(self.event.id).await?;
@@ -33,6 +35,7 @@ impl Work<'_> {
             self.place(token, &[], some).await?;
             restored.blocked += some.len() as u64;
         }
+        self.tell(&format!("{} seats kept back", restored.blocked));
         Ok(restored)
     }
 
@@ -94,7 +97,10 @@ impl Work<'_> {
         for _ in 0..TRIES_MAX {
             let answer = self.engine.load_bookings(self.event, token, sold, blocked).await?;
             match answer.code {
-                Code::Ok => return Ok(()),
+                Code::Ok => {
+                    self.plan.place(sold, blocked);
+                    return Ok(());
+                }
                 Code::TooLate => {}
                 Code::SeatsLost => {
                     let seat = answer.number(0);

@@ -197,6 +197,9 @@ impl Work<'_> {
             let answer = call.await?;
             match answer.code {
                 Code::Ok => {
+                    if let Target::Load(_) = target {
+                        self.plan.write(bookings);
+                    }
                     restored.live += answer.number(0) as u64;
                     restored.ended += answer.number(1) as u64;
                     return Ok(());

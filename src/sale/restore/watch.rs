@@ -1,121 +1,82 @@
-//! Noticing that Redis lost something: an event, or the end of a booking log.
+//! Noticing that Redis lost something: an event, a generation, or the end of a booking log.
 //!
-//! *An event is lost* if MongoDB says `opened` and a master that answers lacks it, twice in a row
-//! with a pause between. *A repair is stuck* if MongoDB says that it has not come to its end, and
-//! its beat stands still.
+//! *An event is lost* if MongoDB says `opened` and a master that answers lacks it, or has it in an
+//! earlier generation, or has only a load of it that is not the one that MongoDB recorded; twice in
+//! a row with a pause between, or at once if somebody else has met it and reported it
+//! (`loss_reported`). *A repair is stuck* if MongoDB says that it has not come to its end, and its
+//! beat stands still.
 //!
-//! *A log has lost writes* if it lacks an entry that was archived. MongoDB keeps one such entry a
-//! partition, the mark. It moves upwards, by compare-and-set, and only if first the next one and
-//! then the one before it were read from the log, in this order: had Redis become another one in
-//! between, the old mark would be missing there, or else nothing below the new one is. Trimming
-//! stops below the mark, so a mark that is missing, or has another tag, is never just old. What
-//! was archived since the mark moved last is guarded by the workers that carried it: each compares
-//! the links of what it reads (`worker/links.rs`), and records a fork that it meets as a suspicion,
-//! which stays until a repair has ended.
+//! *A log has lost writes* if it lacks an entry that was archived. MongoDB keeps two kinds of such
+//! entries. One *mark* a partition moves upwards, by compare-and-set, and only if first the next one
+//! and then the mark and all heads above it were read from the log, in this order: had Redis become
+//! another one in between, what stands would be missing there, or else nothing below the new mark is.
+//! *Heads* are what readers have archived since: each reader (a lane of a worker, a batch that was
+//! taken over, a repair) raises its own head with each batch, beside the batch's other writes. So
+//! before a sale is confirmed, an entry at or above it is demanded of the log, whoever dies then.
 //!
-//! *A worker dies between repair and the mark's move*: the next one repairs again, which changes
-//! nothing. *Two move the mark*: one wins. *A suspicion comes while we repair*: the mark's move
-//! fails, and all is looked at again.
+//! What comes between the steps:
+//!
+//! * *A worker dies with Redis right after a sale was confirmed*: its head stands in MongoDB, and the
+//!   first look of any worker finds that the log lacks it.
+//! * *One of two workers dies*: the other one writes heads of its own, so it overwrites nothing.
+//! * *A worker outlives Redis and reads on in the fork*: an entry that does not follow the one read
+//!   last is a break of the links (`worker/links.rs`). Its head is not raised over the break before
+//!   the break is known to be none, or is recorded as a suspicion, which stays until a repair has
+//!   ended.
+//! * *A worker starts in the fork before anybody has looked*: it is another reader.
+//! * *The mark moves and its mover dies before it drops heads*: those at or below the mark say
+//!   nothing any more, and go with the next move.
+//! * *A worker dies between repair and the mark's move*: the next one repairs again, which changes
+//!   nothing. *Two move the mark*: one wins. *A suspicion comes while we repair*: the mark's move
+//!   fails, and all is looked at again.
+//! * *Redis loses writes again while we repair*: each repair demands its own last entry, by a head of
+//!   its own, and ends only if Redis is still the one that it began with; so what is lost before its
+//!   end makes it fail, and what is lost later is missed. The log is not accepted while an event of
+//!   its partition is being repaired, or lacks a head that came meanwhile.
+//! * *A repair is overtaken, or fails, by another's loss*: what it had repaired is repaired again
+//!   unless the loss is the same one.
+//!
+//! Trimming stops below the mark, and heads that count are above it, so what is missing is never
+//! just old. What is missing is looked at once more with the mark read anew: it may have moved and
+//! the log been trimmed since it was read.
 
 use std::collections::{HashMap, HashSet};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use super::{BEAT, Restorer, TAKE_OVER_AFTER};
-use crate::archive::{LogMark, Watched};
+use super::sightings::{Broken, Sightings, is_at_work, is_lost};
+use super::{BEAT, Restorer};
+use crate::archive::{LogHead, LogMark, Watched};
 use crate::domain::{EventId, LoadState, LogId, Partition};
 use crate::redis::WORKER_GROUP;
 use crate::sale::SaleError;
 
-/// How long an event must be missing before it is taken for lost.
-pub const MISSING_FOR: Duration = Duration::from_secs(1);
-/// Pauses before a repair that failed is tried again.
-const RETRY_MIN: Duration = Duration::from_secs(2);
-const RETRY_MAX: Duration = Duration::from_secs(30);
-
-/// Something that has to be repaired.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub enum Broken {
-    /// Redis lacks the event.
-    Lost(EventId),
-    /// A repair or load of the event does not end.
-    Stuck(EventId),
-    /// The log of this partition lacks what was archived.
-    Log(Partition),
-}
-
 /// What one look at the booking logs found.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct LogCheck {
-    /// Logs that lack what was archived, with the marks that told it.
-    pub broken: Vec<(Partition, LogMark)>,
+    /// Logs that lack what was archived.
+    pub broken: Vec<BrokenLog>,
 }
 
-/// What was seen in earlier looks.
-#[derive(Debug, Default)]
-pub struct Sightings {
-    missing: HashMap<EventId, Instant>,
-    loading: HashMap<EventId, (u64, i64, Instant)>,
-    failed: HashMap<Broken, (Instant, Duration)>,
+/// A booking log that lacks what was archived.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BrokenLog {
+    /// Which log.
+    pub partition: Partition,
+    /// Its mark, which is missing, suspected, or neither.
+    pub mark: LogMark,
+    /// The heads that are missing.
+    pub heads: Vec<LogHead>,
 }
 
-impl Sightings {
-    /// Notes what is `missing` of what is watched; what is to be repaired now.
-    pub fn look(
-        &mut self,
-        now: Instant,
-        watched: &[Watched],
-        missing: &HashSet<EventId>,
-    ) -> Vec<Broken> {
-        self.missing.retain(|event, _| missing.contains(event));
-        let is_at_work =
-            |one: &Watched| one.load_state == LoadState::Loading || one.load_unfinished;
-        let at_work: HashSet<EventId> =
-            watched.iter().filter(|one| is_at_work(one)).map(|one| one.id).collect();
-        self.loading.retain(|event, _| at_work.contains(event));
-        let mut broken = Vec::new();
-        for one in watched {
-            let id = one.id;
-            if is_at_work(one) {
-                let fresh = (one.generation, one.load_beat, now);
-                let seen = self.loading.entry(id).or_insert(fresh);
-                if (seen.0, seen.1) != (one.generation, one.load_beat) {
-                    *seen = fresh;
-                }
-                if now.saturating_duration_since(seen.2) >= TAKE_OVER_AFTER {
-                    broken.push(Broken::Stuck(id));
-                }
-            } else if missing.contains(&id) {
-                let since = *self.missing.entry(id).or_insert(now);
-                if now.saturating_duration_since(since) >= MISSING_FOR {
-                    broken.push(Broken::Lost(id));
-                }
-            }
-        }
-        broken.retain(|one| self.may_try(now, one));
-        broken
-    }
-
-    /// Whether there is more that may turn out to be broken than these.
-    pub fn has_more_than(&self, broken: &[Broken]) -> bool {
-        self.missing.len() + self.loading.len() > broken.len()
-    }
-
-    /// Whether a repair of this has not just failed.
-    pub fn may_try(&self, now: Instant, broken: &Broken) -> bool {
-        self.failed
-            .get(broken)
-            .is_none_or(|(at, pause)| now.saturating_duration_since(*at) >= *pause)
-    }
-
-    /// Notes how a repair ended.
-    pub fn ended(&mut self, now: Instant, broken: Broken, is_done: bool) {
-        if is_done {
-            self.failed.remove(&broken);
-            return;
-        }
-        let pause = self.failed.get(&broken).map_or(RETRY_MIN, |(_, pause)| *pause * 2);
-        self.failed.insert(broken, (now, pause.min(RETRY_MAX)));
-    }
+/// What became of a log whose events are repaired.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Accepted {
+    /// It goes on with what is archived now.
+    Yes,
+    /// Something is still being repaired, or was lost since: it is to be looked at again.
+    NotYet,
+    /// Somebody else has moved the mark, or met a fork: it is to be looked at again.
+    Overtaken,
 }
 
 impl Restorer {
@@ -125,15 +86,20 @@ impl Restorer {
         sightings: &mut Sightings,
     ) -> Result<(Vec<Broken>, Vec<Watched>), SaleError> {
         let watched = self.archive.watched_events().await?;
-        let mut by_partition: HashMap<Partition, Vec<EventId>> = HashMap::new();
+        let mut by_partition: HashMap<Partition, Vec<&Watched>> = HashMap::new();
         for one in watched.iter().filter(|one| one.load_state == LoadState::Opened) {
-            by_partition.entry(self.engine.keys().partition_of(one.id)).or_default().push(one.id);
+            by_partition.entry(self.engine.keys().partition_of(one.id)).or_default().push(one);
         }
         let mut missing = HashSet::new();
         for (partition, events) in by_partition {
-            let some = self.engine.missing_events(partition, &events).await?;
-            if !some.is_empty() && self.engine.is_master(partition).await? {
-                missing.extend(some);
+            let ids: Vec<EventId> = events.iter().map(|one| one.id).collect();
+            // INVARIANT: MongoDB is read before Redis: whatever MongoDB says is opened was in Redis.
+            let states = self.engine.event_states(partition, &ids).await?;
+            let lost =
+                events.iter().zip(states).filter(|(one, state)| is_lost(one, state.as_ref()));
+            let lost: Vec<EventId> = lost.map(|(one, _)| one.id).collect();
+            if !lost.is_empty() && self.engine.is_master(partition).await? {
+                missing.extend(lost);
             }
         }
         Ok((sightings.look(Instant::now(), &watched, &missing), watched))
@@ -148,7 +114,7 @@ impl Restorer {
     pub async fn is_worked_on(&self, id: EventId) -> Result<bool, SaleError> {
         let of = |watched: Vec<Watched>| watched.into_iter().find(|one| one.id == id);
         let before = of(self.archive.watched_events().await?);
-        if before.is_none_or(|one| one.load_state != LoadState::Loading) {
+        if before.as_ref().is_none_or(|one| one.load_state != LoadState::Loading) {
             return Ok(false);
         }
         tokio::time::sleep(BEAT * 2).await;
@@ -158,40 +124,74 @@ impl Restorer {
 
     /// Looks at every booking log, and moves the marks of those that are whole.
     pub async fn look_at_logs(&self) -> Result<LogCheck, SaleError> {
-        let marks = self.archive.log_marks().await?;
+        let (marks, mut heads) = (self.archive.log_marks().await?, self.archive.log_heads().await?);
         let mut check = LogCheck::default();
         for partition in self.engine.keys().all_partitions() {
             let mark = marks.get(&partition).cloned().unwrap_or_default();
-            let is_whole = self.follow(partition, &mark).await?;
-            if !is_whole && self.engine.is_master(partition).await? {
-                check.broken.push((partition, mark));
+            let heads = heads.remove(&partition).unwrap_or_default();
+            if let Some(broken) = self.follow(partition, mark, &heads).await?
+                && self.engine.is_master(partition).await?
+            {
+                check.broken.push(broken);
             }
         }
         Ok(check)
     }
 
-    /// Whether a log has its mark; moves the mark if there is a newer one.
-    async fn follow(&self, partition: Partition, mark: &LogMark) -> Result<bool, SaleError> {
-        if mark.suspicions > 0 {
-            return Ok(false);
-        }
+    /// What a log lacks; moves its mark, if it lacks nothing and there is a newer one.
+    async fn follow(
+        &self,
+        partition: Partition,
+        mark: LogMark,
+        heads: &[LogHead],
+    ) -> Result<Option<BrokenLog>, SaleError> {
         let is_set = mark.id != LogId::default();
-        let newest = self.engine.link(partition).await?;
-        if is_set && newest.is_some_and(|(id, tag)| (id, &tag) == (mark.id, &mark.tag)) {
-            return Ok(true);
+        let is_demanded = |head: &&LogHead| head.id > mark.id;
+        let demanded: Vec<&LogHead> = heads.iter().filter(is_demanded).collect();
+        if mark.suspicions == 0 && is_set && demanded.is_empty() {
+            let newest = self.engine.link(partition).await?;
+            if newest.is_some_and(|(id, tag)| (id, &tag) == (mark.id, &mark.tag)) {
+                self.archive.drop_heads(heads).await?;
+                return Ok(None);
+            }
         }
-        // INVARIANT: the next mark is read before the one that stands.
+        // INVARIANT: the next mark is read before those entries that are demanded.
         let next = self.newest_archived(partition).await?;
-        if is_set && !self.engine.has_entry(partition, mark.id, &mark.tag).await? {
-            return Ok(false);
+        let mut missing = Vec::new();
+        for head in demanded {
+            if !self.engine.has_entry(partition, head.id, &head.tag).await? {
+                missing.push(head.clone());
+            }
+        }
+        let lacks_mark = is_set && !self.engine.has_entry(partition, mark.id, &mark.tag).await?;
+        if mark.suspicions > 0 {
+            return Ok(Some(BrokenLog { partition, mark, heads: missing }));
+        }
+        if lacks_mark || !missing.is_empty() {
+            let stands = self.archive.log_marks().await?.remove(&partition).unwrap_or_default();
+            // If it has moved, what is missing may have been trimmed since.
+            return Ok((stands == mark).then_some(BrokenLog { partition, mark, heads: missing }));
         }
         if let Some((id, tag)) = next
             && id > mark.id
-        {
             // Another may have been quicker: then its mark stands.
-            self.archive.move_mark(partition, mark, id, &tag).await?;
+            && self.archive.move_mark(partition, &mark, id, &tag).await?
+        {
+            let passed = heads.iter().filter(|head| head.id <= id).cloned();
+            self.archive.drop_heads(&passed.collect::<Vec<_>>()).await?;
         }
-        Ok(true)
+        Ok(None)
+    }
+
+    /// Demands the log's newest entry from now on, for a reader of this name.
+    pub(super) async fn demand_log(
+        &self,
+        partition: Partition,
+        reader: String,
+    ) -> Result<(), SaleError> {
+        let Some((id, tag)) = self.engine.link(partition).await? else { return Ok(()) };
+        let head = LogHead { partition, reader, id, tag };
+        Ok(self.archive.raise_heads(&[head]).await?)
     }
 
     /// Position and tag of the newest entry at or below the watermark.
@@ -206,15 +206,31 @@ impl Restorer {
         }
     }
 
-    /// The events of this partition are repaired: its log begins anew with what is archived now.
-    /// False if a fork was met meanwhile.
-    pub async fn accept_log(
-        &self,
-        partition: Partition,
-        mark: &LogMark,
-    ) -> Result<bool, SaleError> {
+    /// The events of a partition are repaired: its log begins anew with what is archived now, unless
+    /// something of the partition is still being repaired, or was lost since.
+    pub async fn accept_log(&self, log: &BrokenLog) -> Result<Accepted, SaleError> {
+        let partition = log.partition;
+        let watched = self.archive.watched_events().await?;
+        let is_here = |one: &&Watched| self.partition_of(one.id) == partition;
+        if watched.iter().filter(is_here).any(is_at_work) {
+            return Ok(Accepted::NotYet);
+        }
+        // INVARIANT: the next mark is read before the heads that came meanwhile.
         let (id, tag) = self.newest_archived(partition).await?.unwrap_or_default();
-        Ok(self.archive.move_mark(partition, mark, id, &tag).await?)
+        let heads = self.archive.log_heads().await?.remove(&partition).unwrap_or_default();
+        for head in heads.iter().filter(|head| !log.heads.contains(head)) {
+            // One at or below the mark that stood said nothing any more.
+            if head.id > log.mark.id
+                && !self.engine.has_entry(partition, head.id, &head.tag).await?
+            {
+                return Ok(Accepted::NotYet);
+            }
+        }
+        if !self.archive.move_mark(partition, &log.mark, id, &tag).await? {
+            return Ok(Accepted::Overtaken);
+        }
+        self.archive.drop_heads(&log.heads).await?;
+        Ok(Accepted::Yes)
     }
 
     /// Whether an entry that was read from a log is there no more though nobody trimmed it.
@@ -236,59 +252,5 @@ impl Restorer {
             None => false,
         };
         Ok(!(is_below && is_marked))
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn watched(id: u32, load_state: LoadState, generation: u64, load_beat: i64) -> Watched {
-        let load_unfinished = false;
-        Watched { id: EventId(id), load_state, generation, load_beat, load_unfinished }
-    }
-
-    #[test]
-    fn an_event_is_lost_when_it_stays_missing() {
-        let (mut sightings, start) = (Sightings::default(), Instant::now());
-        let events = [watched(1, LoadState::Opened, 1, 0), watched(2, LoadState::Opened, 1, 0)];
-        let missing = HashSet::from([EventId(1)]);
-        assert_eq!(sightings.look(start, &events, &missing), []);
-        assert_eq!(sightings.look(start + MISSING_FOR / 2, &events, &missing), []);
-        let lost = sightings.look(start + MISSING_FOR, &events, &missing);
-        assert_eq!(lost, [Broken::Lost(EventId(1))]);
-        // Seen again: it begins anew.
-        assert_eq!(sightings.look(start + MISSING_FOR, &events, &HashSet::new()), []);
-        assert_eq!(sightings.look(start + MISSING_FOR * 2, &events, &missing), []);
-    }
-
-    #[test]
-    fn a_repair_is_stuck_when_its_beat_stands_still() {
-        let (mut sightings, start) = (Sightings::default(), Instant::now());
-        let mut see = |after, generation, beat| {
-            let events = [watched(1, LoadState::Loading, generation, beat)];
-            sightings.look(start + after, &events, &HashSet::new())
-        };
-        let almost = TAKE_OVER_AFTER - Duration::from_millis(1);
-        assert_eq!(see(Duration::ZERO, 2, 1), []);
-        assert_eq!(see(almost, 2, 1), []);
-        assert_eq!(see(TAKE_OVER_AFTER, 2, 2), [], "it beats");
-        assert_eq!(see(TAKE_OVER_AFTER + almost, 3, 2), [], "another has begun");
-        let later = TAKE_OVER_AFTER + almost + TAKE_OVER_AFTER;
-        assert_eq!(see(later, 3, 2), [Broken::Stuck(EventId(1))]);
-    }
-
-    #[test]
-    fn what_fails_is_tried_less_and_less_often() {
-        let (mut sightings, start) = (Sightings::default(), Instant::now());
-        let broken = Broken::Log(Partition(3));
-        assert!(sightings.may_try(start, &broken));
-        for pause in [2, 4, 8, 16, 30, 30].map(Duration::from_secs) {
-            sightings.ended(start, broken.clone(), false);
-            assert!(!sightings.may_try(start + pause - Duration::from_millis(1), &broken));
-            assert!(sightings.may_try(start + pause, &broken));
-        }
-        sightings.ended(start, broken.clone(), true);
-        assert!(sightings.may_try(start, &broken));
     }
 }
