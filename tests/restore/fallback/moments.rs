@@ -32,6 +32,8 @@ const BUYERS: u32 = 6;
 const SEATS: u32 = 4_000;
 /// How long a hold lasts: what nobody paid for is over soon after the sale.
 const HOLD_SECONDS: u32 = 20;
+/// How long a lease lasts, ms: little more than the time-outs of these workers allow.
+const LEASE_MS: i64 = 10_000;
 /// Longest time that is lost, ms.
 const LOST_MS_MAX: u64 = 1_500;
 /// How many sales there must be between two moments, at least.
@@ -57,7 +59,7 @@ impl Told {
 
 fn rules() -> SaleSettings {
     let confirm_wait = Duration::from_secs(3);
-    SaleSettings { confirm_lease_ms: 5_000, confirm_wait, ..sale_settings() }
+    SaleSettings { confirm_lease_ms: LEASE_MS, confirm_wait, ..sale_settings() }
 }
 
 /// Buys seats as somebody else each time, and gives some back, until told to stop.
@@ -121,8 +123,9 @@ async fn moment(
 
 async fn worker(world: &World) -> WorkerProcess {
     let spec = WorkerSpec::new(world, shared_mongodb());
-    let spec = spec.with("mongodb_timeout_ms", "5000").with("confirm_lease_ms", "5000");
-    spec.with("worker_reclaim_idle_ms", "15000").start().await
+    let spec = spec.with("mongodb_timeout_ms", "3000").with("payment_timeout_ms", "500");
+    let spec = spec.with("confirm_lease_ms", &LEASE_MS.to_string());
+    spec.with("worker_reclaim_idle_ms", "11000").start().await
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
