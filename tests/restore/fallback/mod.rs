@@ -9,7 +9,6 @@ use super::*;
 mod generations;
 mod given_up;
 mod loads;
-mod moments;
 mod second;
 mod unnoticed;
 
