@@ -30,12 +30,29 @@ impl Archive {
         id.map(EventId).ok_or_else(|| ArchiveError::Corrupt("counters.event".to_owned()))
     }
 
-    /// Writes a new event. Its id comes from [`Archive::next_event_id`], so an event that is
-    /// there already is this one, written by an attempt whose reply was lost.
+    /// Writes a new event, or finds it written by an attempt whose reply was lost.
+    ///
+    /// # Errors
+    /// If another event has its id: the counter of ids is behind, as after a restore of parts.
     pub async fn insert_event(&self, event: &Event) -> Result<(), ArchiveError> {
         let document = bson::to_document(&EventDocument::from(event))
             .map_err(|error| ArchiveError::Corrupt(format!("event {}: {error}", event.id)))?;
-        self.gateway.write_plain(Verb::Insert, EVENTS, vec![document]).await.map(drop)
+        let written = self.gateway.write_plain(Verb::Insert, EVENTS, vec![document]).await?;
+        if written.errors.is_empty() {
+            return Ok(());
+        }
+        let found = self.event(event.id).await?;
+        let is_this = |found: &Event| {
+            (found.created_at_ms, &found.name) == (event.created_at_ms, &event.name)
+        };
+        match found.is_some_and(|found| is_this(&found)) {
+            true => Ok(()),
+            false => {
+                let id = event.id;
+                let reason = format!("counters.event is behind: event {id} exists already");
+                Err(ArchiveError::Corrupt(reason))
+            }
+        }
     }
 
     /// An event with its layout.

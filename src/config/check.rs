@@ -4,9 +4,9 @@ use std::net::IpAddr;
 
 use hyper::Uri;
 
-use crate::domain::Policy;
 use crate::domain::limits::HOLD_SECONDS_MAX;
 use crate::domain::policy::{LivePolicy, USER_AGENTS_MAX};
+use crate::domain::{Chargeable, Policy};
 
 use super::fields::Config;
 use super::layers::ConfigError;
@@ -156,12 +156,6 @@ impl Config {
                 self.mongodb_database
             ));
         }
-        if self.currency.len() != 3 || !self.currency.chars().all(|c| c.is_ascii_uppercase()) {
-            faults.push(format!(
-                "currency = {:?}: must be an ISO 4217 code such as EUR",
-                self.currency
-            ));
-        }
         if let Err(error) = tracing_subscriber::EnvFilter::try_new(&self.log_level) {
             faults.push(format!("log_level = {:?}: {error}; try info or debug", self.log_level));
         }
@@ -237,7 +231,18 @@ impl Config {
         faults.extend(wrong.map(|name| format!("bot_required_headers: {name:?} is no header")));
     }
 
+    /// What the payment provider can charge.
+    pub fn chargeable(&self) -> Chargeable {
+        match self.payment_provider {
+            PaymentProvider::Simulated => Chargeable::Everything,
+            PaymentProvider::Stripe => Chargeable::ByStripe,
+        }
+    }
+
     fn check_payments(&self, faults: &mut Vec<String>) {
+        if let Err(why) = self.chargeable().currency(&self.currency) {
+            faults.push(format!("currency = {:?}: {why}", self.currency));
+        }
         let key_is_missing =
             self.payment_provider == PaymentProvider::Stripe && self.stripe_secret_key.is_empty();
         if key_is_missing {
@@ -302,7 +307,7 @@ mod tests {
     #[test]
     fn contradictions_are_refused() {
         type Break = fn(&mut Config);
-        let cases: [(Break, &str); 18] = [
+        let cases: [(Break, &str); 21] = [
             (|c| c.seat_map_renders_per_second = 0, "must be 1 to 100"),
             (|c| c.socket_idle_timeout_ms = 20_000, "before they are pinged"),
             (|c| c.jwt_leeway_seconds = 601, "jwt_leeway_seconds"),
@@ -324,6 +329,16 @@ mod tests {
             (|c| c.simulated_latency_ms = 5_000, "below payment_timeout_ms = 5000"),
             (|c| c.simulated_decline_percent = 101, "101 together"),
             (|c| c.log_level = "holdfast=loud".into(), "log_level"),
+            (|c| c.currency = "ZZZ".into(), "currency = \"ZZZ\": \"ZZZ\" is not a currency"),
+            (|c| c.currency = "eur".into(), "is not a currency code of ISO 4217"),
+            (
+                |c| {
+                    c.currency = "IQD".into();
+                    c.payment_provider = PaymentProvider::Stripe;
+                    c.stripe_secret_key = "sk".into();
+                },
+                "currency = \"IQD\": Stripe does not charge IQD",
+            ),
         ];
         for (break_it, expected) in cases {
             let mut config = Config::default();

@@ -132,7 +132,7 @@ settings! {
     max_hold_seconds: u32 = 900;
     /// Seats one user can hold and own where the event does not say.
     max_seats_per_user: u32 = 10;
-    /// ISO 4217 code of prices where the event does not say.
+    /// ISO 4217 code of prices where the event does not say. One that the payment provider charges.
     currency: String = "EUR".to_owned();
     /// How long the answer to a request with an idempotency key is kept, seconds.
     idempotency_ttl_seconds: u32 = 86_400;

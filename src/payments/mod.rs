@@ -123,6 +123,10 @@ pub enum PaymentError {
     /// text is for the buyer.
     #[error("{0}")]
     Declined(String),
+    /// The provider will never do this, whoever asks and however often: it does not charge the
+    /// currency or the amount, or the account must not. Nothing was done. The text is for the buyer.
+    #[error("{0}")]
+    Impossible(String),
     /// The call surely had no effect and has none later: it was never sent, or was refused.
     #[error("the payment provider did nothing: {0}")]
     NotDone(String),

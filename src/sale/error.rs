@@ -163,6 +163,9 @@ pub enum SaleError {
     /// The payment was declined.
     #[error("payment declined: {0}")]
     PaymentDeclined(String),
+    /// The payment provider never takes this payment, whatever it is paid with.
+    #[error("payment not possible: {0}")]
+    PaymentImpossible(String),
     /// The amount the client named is not the booking's.
     #[error("amount is {expected}, not {got}")]
     AmountMismatch {

@@ -11,7 +11,7 @@ use super::{
 };
 use crate::archive::Archive;
 use crate::domain::limits::{DESCRIPTION_BYTES_MAX, HOLD_SECONDS_MAX, NAME_BYTES_MAX};
-use crate::domain::{Event, EventId, EventStatus, Layout, LoadState};
+use crate::domain::{Chargeable, Event, EventId, EventStatus, Layout, LoadState, Section};
 use crate::redis::{Code, Detail, Engine};
 
 /// Overdue holds released before seats are shown.
@@ -72,6 +72,11 @@ impl Events {
             change.venue.as_deref(),
             change.description.as_deref(),
         )?;
+        if change.status == Some(EventStatus::OnSale) {
+            // Of a time when another provider moved the money, or none was asked.
+            let event = self.archive.event(id).await?.ok_or(SaleError::EventUnknown(id))?;
+            checked_prices(self.settings.chargeable, &event.currency, &event.layout)?;
+        }
         let changed = self.archive.change_event(id, &change).await?;
         let event = self.catalogue.put(changed.ok_or(SaleError::EventUnknown(id))?);
         let is_out = matches!(event.load_state, LoadState::Unloaded | LoadState::Loading);
@@ -196,9 +201,6 @@ impl Sale {
 fn checked_event(new: NewEvent, settings: &SaleSettings) -> Result<Event, SaleError> {
     checked_texts(Some(&new.name), new.venue.as_deref(), new.description.as_deref())?;
     let currency = new.currency.unwrap_or_else(|| settings.currency.clone());
-    if currency.len() != 3 || !currency.bytes().all(|byte| byte.is_ascii_uppercase()) {
-        return invalid("`currency` must be three capital letters, as in ISO 4217");
-    }
     let hold_ttl_ms = match new.hold_ttl_seconds {
         Some(seconds) => i64::from(checked_seconds("hold_ttl_seconds", seconds)?) * 1000,
         None => settings.hold_ttl_ms,
@@ -212,6 +214,7 @@ fn checked_event(new: NewEvent, settings: &SaleSettings) -> Result<Event, SaleEr
     }
     let layout = Layout::new(new.sections).map_err(|e| SaleError::Invalid(e.to_string()))?;
     layout.check_full_labels().map_err(|e| SaleError::Invalid(e.to_string()))?;
+    checked_prices(settings.chargeable, &currency, &layout)?;
     let max_seats_per_user = new.max_seats_per_user.unwrap_or(settings.max_seats_per_user);
     if max_seats_per_user == 0 {
         return invalid("`max_seats_per_user` must be at least 1");
@@ -239,6 +242,20 @@ fn checked_event(new: NewEvent, settings: &SaleSettings) -> Result<Event, SaleEr
         layout: Arc::new(layout),
         created_at_ms: unix_now_ms(),
     })
+}
+
+/// Checks that the payment provider can charge every price of a layout.
+fn checked_prices(chargeable: Chargeable, code: &str, layout: &Layout) -> Result<(), SaleError> {
+    let currency = chargeable
+        .currency(code)
+        .map_err(|why| SaleError::Invalid(format!("`currency`: {why}")))?;
+    for section in layout.sections() {
+        chargeable.check_price(currency, section.price).map_err(|why| {
+            let Section { name, price, .. } = section;
+            SaleError::Invalid(format!("`price` of section {name:?}, {price}: {why}"))
+        })?;
+    }
+    Ok(())
 }
 
 fn checked_texts(

@@ -43,7 +43,7 @@ use tokio::sync::Semaphore;
 
 use crate::archive::{Archive, ArchiveError};
 use crate::domain::admission_token::TokenKeys;
-use crate::domain::{Event, RoomSettings};
+use crate::domain::{Chargeable, Event, RoomSettings};
 use crate::faults::Faults;
 use crate::live::{Live, LiveObserver, LiveSettings, Settlements};
 use crate::payments::Provider;
@@ -87,6 +87,8 @@ pub struct SaleSettings {
     pub max_seats_per_user: u32,
     /// Currency of events that name none.
     pub currency: String,
+    /// What the payment provider can charge.
+    pub chargeable: Chargeable,
     /// How long an idempotency record lives, ms.
     pub idempotency_ttl_ms: i64,
     /// How long a confirmation waits for the archive before it answers 202.
@@ -119,7 +121,7 @@ pub trait SaleObserver: Send + Sync {
     fn unknown_outcome(&self, queued: bool);
     /// The queue of unfinished calls now has this length.
     fn unfinished(&self, length: usize);
-    /// Something became of a payment: `charged`, `declined`, `not_done`, `unknown`, `abandoned`,
+    /// Something became of a payment: `charged`, `declined`, `impossible`, `not_done`, `unknown`, `abandoned`,
     /// `cancelled`, `committed_late`, `late_refunded`, `refund_pending`, `refund_failed`, `refunded`.
     fn payment(&self, what: &'static str);
     /// A request to hold seats was refused from the live view.

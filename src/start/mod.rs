@@ -284,6 +284,7 @@ pub fn sale_settings(config: &Config) -> SaleSettings {
         max_hold_ms: ms(config.max_hold_seconds),
         max_seats_per_user: config.max_seats_per_user,
         currency: config.currency.clone(),
+        chargeable: config.chargeable(),
         idempotency_ttl_ms: ms(config.idempotency_ttl_seconds),
         confirm_wait: Duration::from_millis(config.confirm_wait_ms),
         // `config` bounds it far below what an i64 holds.

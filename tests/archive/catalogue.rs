@@ -44,6 +44,19 @@ async fn the_catalogue_keeps_events_as_they_are() {
     assert_eq!((heads.len(), heads[0].id, heads[0].total_seats), (1, ids[1], 5));
 }
 
+/// As where a part of the database was restored from a backup.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn event_whose_id_is_taken_is_not_taken_for_written() {
+    let archive = archive().await;
+    let event = new_event(EventId(1));
+    archive.insert_event(&event).await.unwrap();
+    let mut other = new_event(EventId(1));
+    other.name = "Another".to_owned();
+    let refused = archive.insert_event(&other).await.unwrap_err();
+    assert!(refused.to_string().contains("counters.event is behind"), "{refused}");
+    assert_eq!(archive.event(EventId(1)).await.unwrap(), Some(event));
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_event_of_an_older_build_may_be_cancelled_from() {
     let name = unique_name();

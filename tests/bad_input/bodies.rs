@@ -120,6 +120,7 @@ fn events() -> Vec<Case> {
         invalid(CREATE, also("name", "a\u{0}b".into()), "no control characters"),
         invalid(CREATE, also("currency", "euro".into()), "`currency`"),
         invalid(CREATE, also("currency", "eur".into()), "ISO 4217"),
+        invalid(CREATE, also("currency", "ZZZ".into()), "not a currency code of ISO 4217"),
         invalid(CREATE, also("starts_at", "soon".into()), "a time with its offset"),
         invalid(CREATE, also("on_sale_at", 17.into()), "a time with its offset"),
         invalid(CREATE, also("on_sale_at", "2026-03-01T18:00:00".into()), "a time with its offset"),

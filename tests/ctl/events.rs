@@ -91,13 +91,19 @@ async fn what_cannot_be_done_is_told_in_one_line() {
     let shop = Shop::any().await;
     let away = "127.0.0.1:1";
     let (redis, mongodb) = (format!("redis://:secret@{away}"), format!("mongodb://{away}"));
-    let cases: [(&str, (&str, &str), &str); 8] = [
+    let cases: [(&str, (&str, &str), &str); 10] = [
         ("event show 7", ("HOLDFAST_LOG_LEVEL", "info"), "event 7 does not exist"),
         (
             "event create --name x --general F:1:0",
             ("HOLDFAST_LOG_LEVEL", "info"),
             "capacity must be at least 1",
         ),
+        (
+            "event create --name x --general F:100:1 --currency ZZZ",
+            ("HOLDFAST_LOG_LEVEL", "info"),
+            "not a currency code of ISO 4217",
+        ),
+        ("event list", ("HOLDFAST_CURRENCY", "XXQ"), "currency = \"XXQ\""),
         ("lag", ("HOLDFAST_REDIS_URL", &redis), "Start Redis, or set HOLDFAST_REDIS_URL"),
         (
             "event list",

@@ -14,6 +14,7 @@ use crate::support::servers::{Server, shared_mongodb};
 use crate::support::stripe::{Fault, KEY, StripeServer};
 use crate::support::unique_name;
 
+mod currencies;
 mod promises;
 mod refunds;
 mod sale;

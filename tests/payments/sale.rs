@@ -14,7 +14,7 @@ use crate::support::process::Process;
 const BOUND: Duration = Duration::from_secs(60);
 
 /// An API that has its money moved by this server.
-async fn api_with(place: &Place, server: &StripeServer) -> Api {
+pub async fn api_with(place: &Place, server: &StripeServer) -> Api {
     let config = Config {
         payment_provider: PaymentProvider::Stripe,
         stripe_url: server.url().as_str().into(),
@@ -27,7 +27,7 @@ async fn api_with(place: &Place, server: &StripeServer) -> Api {
 }
 
 /// A worker that asks the same server.
-fn worker_with(place: &Place, server: &StripeServer) -> Process {
+pub fn worker_with(place: &Place, server: &StripeServer) -> Process {
     let (url, consumer) = (server.url(), unique_name());
     let environment = place.environment(&[
         ("HOLDFAST_PAYMENT_PROVIDER", "stripe"),
@@ -39,7 +39,7 @@ fn worker_with(place: &Place, server: &StripeServer) -> Process {
 }
 
 /// Pays with this card.
-async fn pay(api: &Api, booking: &Value, method: &str) -> Reply {
+pub async fn pay(api: &Api, booking: &Value, method: &str) -> Reply {
     let path = format!("/api/v1/bookings/{}/confirm", booking["id"].as_str().unwrap());
     api.post(&path).user("ann").json(json!({ "payment_method": method })).send().await
 }

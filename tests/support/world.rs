@@ -375,6 +375,7 @@ pub fn sale_settings() -> SaleSettings {
         max_hold_ms: 900_000,
         max_seats_per_user: 10,
         currency: "EUR".into(),
+        chargeable: holdfast::domain::Chargeable::Everything,
         idempotency_ttl_ms: 86_400_000,
         confirm_wait: Duration::from_secs(5),
         confirm_lease_ms: 60_000,

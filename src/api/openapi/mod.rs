@@ -173,7 +173,8 @@ problems! {
     ConfirmProblems: InvalidJson InvalidParameter InvalidRequest IdentityConflict IdentityMissing
         PaymentDeclined BookingUnknown BodyTimeout InFlight BookingCancelled SaleVoided
         AttemptsExhausted BookingExpired BodyTooLarge UnsupportedMediaType ValidationFailed
-        AmountMismatch IdempotencyKeyReused ServiceUnavailable OutcomeUnknown EventNotLoaded;
+        PaymentNotPossible AmountMismatch IdempotencyKeyReused ServiceUnavailable OutcomeUnknown
+        EventNotLoaded;
 }
 
 /// One response a status, its codes told in words and by an example.

@@ -69,6 +69,7 @@ codes! {
     ValidationFailed = "validation_failed" 422 "A field is wrong";
     SeatsUnknown = "seats_unknown" 422 "The event has no such seats";
     SectionUnknown = "section_unknown" 422 "The event has no such section";
+    PaymentNotPossible = "payment_not_possible" 422 "The payment is not possible";
     AmountMismatch = "amount_mismatch" 422 "Not the booking's amount";
     IdempotencyKeyReused = "idempotency_key_reused" 422 "The idempotency key was used before";
     UpgradeRequired = "upgrade_required" 426 "A WebSocket is expected";

@@ -158,6 +158,13 @@ fn of_booking(error: SaleError) -> Problem {
             Code::PaymentDeclined,
             format!("The payment was declined: {reason}; the seats are still held"),
         ),
+        E::PaymentImpossible(reason) => Problem::new(
+            Code::PaymentNotPossible,
+            format!(
+                "The payment provider does not take this payment, whatever it is paid with: \
+                 {reason}; the seats are still held"
+            ),
+        ),
         E::AmountMismatch { expected, got } => Problem::field(
             "amount",
             format_args!(

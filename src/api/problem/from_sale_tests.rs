@@ -73,6 +73,11 @@ fn every_refusal_has_its_code_and_detail() {
         (E::BookingConfirming(booking), Code::BookingConfirming, "is being confirmed"),
         (E::BookingConfirmed(booking), Code::BookingConfirmed, "is confirmed"),
         (E::SaleVoided(booking), Code::SaleVoided, "the money goes back"),
+        (
+            E::PaymentImpossible("too small".into()),
+            Code::PaymentNotPossible,
+            "too small; the seats",
+        ),
         (E::PaymentDeclined("no funds".into()), Code::PaymentDeclined, "declined: no funds"),
         (
             E::AmountMismatch { expected: 5, got: 6 },

@@ -142,7 +142,7 @@ fn parts<'a>(text: &'a str, form: &str) -> Result<(String, i64, &'a str), String
     };
     let price = price.parse().map_err(|_| {
         format!(
-            "price {price:?} is not a whole number in the currency's minor unit (4500 is 45.00)"
+            "price {price:?} is not a whole number in the currency's minor unit (4500 is 45.00 EUR)"
         )
     })?;
     Ok((name.to_owned(), price, size))

@@ -141,6 +141,16 @@ impl Refused {
         door.contains(&self.status)
     }
 
+    /// Whether nothing is wrong but what was asked for: to ask again is of no use.
+    pub fn is_permanent(&self) -> bool {
+        self.status == StatusCode::BAD_REQUEST && self.kind == "invalid_request_error"
+    }
+
+    /// What Stripe says of it.
+    pub fn into_message(self) -> String {
+        self.message
+    }
+
     /// Whether there is no such object.
     pub fn missing(&self) -> bool {
         self.status == StatusCode::NOT_FOUND
@@ -336,6 +346,7 @@ mod tests {
         for (status, body, expected) in cases {
             let kind = match answer(status, body).into_error() {
                 PaymentError::Declined(_) => "declined",
+                PaymentError::Impossible(_) => "impossible",
                 PaymentError::NotDone(_) => "not_done",
                 PaymentError::Unknown(_) => "unknown",
             };

@@ -8,6 +8,7 @@
 //!   answered is `Unknown`. In doubt the intent is looked up, and how it stands is the answer.
 //! * Steps beyond a payment method (3-D Secure) are not possible here: such a charge is declined.
 
+mod amounts;
 mod http;
 mod objects;
 mod refunds;
@@ -62,9 +63,11 @@ impl Stripe {
     }
 
     async fn create_now(&self, order: &Order) -> Result<String, PaymentError> {
+        let amount = amounts::to_charge(&order.currency, order.amount);
+        let amount = amount.map_err(PaymentError::Impossible)?;
         let call = Call::post("/v1/payment_intents".to_owned())
             .key(format!("{}:create", order.booking))
-            .field("amount", order.amount)
+            .field("amount", amount)
             .field("currency", order.currency.to_lowercase())
             .field("confirm", false)
             .field("metadata[booking_id]", order.booking)
@@ -74,6 +77,10 @@ impl Stripe {
         let created = self.http.send::<Intent>(call, self.deadline()).await;
         let intent = match created {
             Ok(reply) => reply.body,
+            // It depends on nothing but the order and the account.
+            Err(Failure::Refused(refused)) if refused.is_permanent() => {
+                return Err(PaymentError::Impossible(refused.into_message()));
+            }
             Err(failure) => {
                 return Err(match failure.into_error() {
                     // Nothing was charged, so nothing was declined.
@@ -166,12 +173,14 @@ impl Stripe {
         let Some((intent, refunds)) = found else { return Ok(None) };
         let state = intent.state().ok_or_else(|| strange(&intent))?;
         let returned = Returned::of(&refunds);
+        let currency = intent.currency.to_uppercase();
+        let minor = |amount| amounts::from_stripe(&currency, amount);
         Ok(Some(Payment {
             state,
-            amount: intent.amount(),
-            currency: intent.currency.to_uppercase(),
-            refunded: returned.succeeded,
-            refund_pending: returned.undecided,
+            amount: minor(intent.amount()).ok_or_else(|| strange(&intent))?,
+            refunded: minor(returned.succeeded).ok_or_else(|| strange(&intent))?,
+            refund_pending: minor(returned.undecided).ok_or_else(|| strange(&intent))?,
+            currency,
             booking: intent.booking(),
             id: intent.id,
         }))
@@ -240,7 +249,8 @@ fn declined_by(intent: &Intent) -> PaymentError {
 
 /// Whether the intent is of this amount and currency.
 fn is_for(intent: &Intent, amount: i64, currency: &str) -> bool {
-    intent.amount() == amount && intent.currency.eq_ignore_ascii_case(currency)
+    let expected = amounts::to_stripe(currency, amount);
+    expected == Ok(intent.amount()) && intent.currency.eq_ignore_ascii_case(currency)
 }
 
 /// A charge that was paid: of what was to be paid, or nobody knows what that means.

@@ -10,7 +10,7 @@ use tokio::time::Instant;
 use super::http::{Call, Failure, Refused};
 use super::objects::{Intent, Refund, RefundStatus, Refunds, Returned};
 use super::{PaymentError, RefundOrder, Refunded, State, Stripe};
-use super::{in_doubt, no_such, path_of};
+use super::{amounts, in_doubt, no_such, path_of};
 
 /// Refunds of one payment that are read.
 const REFUNDS_MAX: u32 = 100;
@@ -19,7 +19,7 @@ const REFUNDS_MAX: u32 = 100;
 enum Listed {
     /// Its answer.
     Answered(Refunded),
-    /// So much is missing, and its attempt is not there.
+    /// So much is missing, in Stripe's unit, and its attempt is not there.
     Missing { returned: Returned, missing: i64 },
 }
 
@@ -42,7 +42,7 @@ impl Stripe {
             .field("metadata[refund_attempt]", order.attempt);
         match self.http.send::<Refund>(call, deadline).await {
             Ok(reply) if !reply.replayed && reply.body.amount == missing => {
-                Ok(answered(&reply.body, returned, order.total))
+                answered(&reply.body, returned, order)
             }
             // A saved answer tells of then, and perhaps of another amount.
             Ok(reply) => self.sent_before(order, deadline, &reply.body).await,
@@ -98,6 +98,7 @@ impl Stripe {
 
     async fn listed(&self, order: &RefundOrder, deadline: Instant) -> Result<Listed, PaymentError> {
         let RefundOrder { total, attempt, .. } = *order;
+        let wanted = wanted(order)?;
         let path = path_of(&order.payment).ok_or_else(no_such)?;
         let found = self.look_up(&path, deadline).await?;
         let (intent, refunds) = found.ok_or_else(no_such)?;
@@ -107,13 +108,13 @@ impl Stripe {
             return Err(PaymentError::NotDone(reason));
         }
         let paid = intent.amount();
-        if total > paid {
-            let reason = format!("{total} is more than was paid, {paid}");
+        if wanted > paid {
+            let reason = format!("{wanted} is more than was paid, {paid}");
             return Err(PaymentError::NotDone(reason));
         }
         let returned = Returned::of(&refunds);
-        let missing = returned.missing_to(total);
-        Ok(match (covered(returned, total), refunds.iter().find(|one| one.is(total, attempt))) {
+        let missing = returned.missing_to(wanted);
+        Ok(match (covered(returned, order)?, refunds.iter().find(|one| one.is(total, attempt))) {
             (Some(answer), _) => Listed::Answered(answer),
             (None, Some(refund)) if refund.status() == RefundStatus::Failed => {
                 Listed::Answered(Refunded::Failed(refund.failure()))
@@ -153,22 +154,39 @@ fn key_of(order: &RefundOrder) -> String {
     }
 }
 
+/// What is to be given back in all, in Stripe's unit.
+fn wanted(order: &RefundOrder) -> Result<i64, PaymentError> {
+    amounts::to_stripe(&order.currency, order.total).map_err(PaymentError::NotDone)
+}
+
 /// The answer where enough was given back or is on its way.
-fn covered(returned: Returned, total: i64) -> Option<Refunded> {
-    match returned.missing_to(total) {
-        0 if returned.succeeded >= total => Some(Refunded::Succeeded(returned.succeeded)),
-        0 => Some(Refunded::Pending),
-        _ => None,
+fn covered(returned: Returned, order: &RefundOrder) -> Result<Option<Refunded>, PaymentError> {
+    let wanted = wanted(order)?;
+    if returned.missing_to(wanted) > 0 {
+        return Ok(None);
     }
+    if returned.succeeded < wanted {
+        return Ok(Some(Refunded::Pending));
+    }
+    let minor = amounts::from_stripe(&order.currency, returned.succeeded);
+    let minor = minor.ok_or_else(|| {
+        let (payment, amount) = (&order.payment, returned.succeeded);
+        PaymentError::Unknown(format!("{amount} of payment {payment} was given back"))
+    })?;
+    Ok(Some(Refunded::Succeeded(minor)))
 }
 
 /// What a refund of all that was missing came to.
-fn answered(refund: &Refund, before: Returned, total: i64) -> Refunded {
+fn answered(
+    refund: &Refund,
+    before: Returned,
+    order: &RefundOrder,
+) -> Result<Refunded, PaymentError> {
     let mut returned = before;
     match refund.status() {
         RefundStatus::Succeeded => returned.succeeded += refund.amount,
         RefundStatus::Undecided => returned.undecided += refund.amount,
         RefundStatus::Failed => {}
     }
-    covered(returned, total).unwrap_or_else(|| Refunded::Failed(refund.failure()))
+    Ok(covered(returned, order)?.unwrap_or_else(|| Refunded::Failed(refund.failure())))
 }

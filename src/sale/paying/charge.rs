@@ -57,7 +57,14 @@ impl Cashier {
         };
         let payment = match self.provider.create(&order).await {
             Ok(payment) => payment,
-            Err(error) => return Charged::NotSent(not_sent(error.into())),
+            Err(error) => {
+                if let PaymentError::Impossible(reason) = &error {
+                    self.counted("impossible");
+                    let (booking_id, currency) = (booking.id, &booking.currency);
+                    tracing::error!(%booking_id, currency, reason, "ALARM: a payment is not possible");
+                }
+                return Charged::NotSent(not_sent(error.into()));
+            }
         };
         self.faults.reached(FaultStep::Create);
         let mut declined = None;
@@ -154,7 +161,13 @@ impl Cashier {
                     return Charged::Declined(reason);
                 }
                 // That this sending did nothing says nothing of one before it.
-                Err(PaymentError::NotDone(_)) if may_be_charged => break,
+                Err(PaymentError::NotDone(_) | PaymentError::Impossible(_)) if may_be_charged => {
+                    break;
+                }
+                Err(PaymentError::Impossible(reason)) => {
+                    self.counted("impossible");
+                    return Charged::Declined(reason);
+                }
                 Err(PaymentError::NotDone(reason)) => {
                     self.counted("not_done");
                     warn_repeated!(booking_id = %id, reason, "a charge was not done");

@@ -54,6 +54,9 @@ pub use reconciled::{Reconciled, Wait};
 
 /// How soon an intent is looked at again that waits for something without a time of its own, ms.
 const LOOK_AGAIN_MS: i64 = 5_000;
+/// The same after a long time, ms, and the part of the time since its hold's deadline in between.
+const LOOK_AGAIN_MAX_MS: i64 = 300_000;
+const LOOK_AGAIN_PART: i64 = 10;
 
 /// What is needed to see to a booking's money. Cheap to clone.
 #[derive(Clone)]
@@ -99,7 +102,8 @@ impl Cashier {
 
     /// Has an intent looked at again in a while. Another's change of it is as good.
     async fn look_again(&self, intent: &Intent, until_ms: Option<i64>) {
-        let due_ms = until_ms.unwrap_or(0).max(unix_now_ms() + LOOK_AGAIN_MS);
+        let now_ms = unix_now_ms();
+        let due_ms = until_ms.unwrap_or(0).max(now_ms + pause_ms(intent.deadline_ms, now_ms));
         if let Err(error) = self.archive.change_intent(&intent.due(due_ms)).await {
             warn_repeated!(booking_id = %intent.booking, %error, "an intent stays due");
         }
@@ -108,7 +112,27 @@ impl Cashier {
 
 impl From<PaymentError> for SaleError {
     fn from(error: PaymentError) -> Self {
+        if let PaymentError::Impossible(reason) = error {
+            return SaleError::PaymentImpossible(reason);
+        }
         let unknown = matches!(error, PaymentError::Unknown(_));
         SaleError::Unavailable { dependency: "payments", reason: error.to_string(), unknown }
+    }
+}
+
+/// How long to wait with another look where nothing says when: what has been unsettled for long is
+/// looked at ever more seldom, as an answer that does not change would be asked for for ever.
+fn pause_ms(deadline_ms: i64, now_ms: i64) -> i64 {
+    ((now_ms - deadline_ms) / LOOK_AGAIN_PART).clamp(LOOK_AGAIN_MS, LOOK_AGAIN_MAX_MS)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_stays_unsettled_is_looked_at_ever_more_seldom() {
+        let pauses = [-60_000, 0, 40_000, 600_000, 86_400_000].map(|age_ms| pause_ms(0, age_ms));
+        assert_eq!(pauses, [5_000, 5_000, 5_000, 60_000, 300_000]);
     }
 }

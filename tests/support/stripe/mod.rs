@@ -29,6 +29,8 @@ const WORK: Duration = Duration::from_millis(5);
 pub enum Fault {
     /// 429, nothing done.
     TooMany,
+    /// 400, nothing done: the amount is too small for the account.
+    Refused,
     /// Carried out; the answer is 500, now and whenever the key is sent again.
     ErrorAfter,
     /// Nothing done; the answer is 500, now and whenever the key is sent again.
@@ -164,6 +166,10 @@ async fn serve(
     }
     if fault == Some(Fault::TooMany) {
         return Ok(answer(&error(429, "invalid_request_error", "rate_limit", "slow down"), false));
+    }
+    if fault == Some(Fault::Refused) {
+        let text = "Amount must convert to at least 50 cents.";
+        return Ok(answer(&error(400, "invalid_request_error", "amount_too_small", text), false));
     }
     let sent = format!("{line} {form:?}");
     if let Some(key) = &key

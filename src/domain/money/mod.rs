@@ -1,0 +1,185 @@
+//! Money: currencies of ISO 4217, and what a payment provider can charge of them. Amounts are whole
+//! numbers of a currency's minor unit, as ISO 4217 counts it: 4500 is 45.00 EUR, 4500 JPY, 4.500 KWD.
+
+pub mod stripe;
+
+use std::fmt;
+
+/// A currency in which prices can be.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct Currency(iso_currency::Currency);
+
+/// Why a text is no currency of prices.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum CurrencyFault {
+    /// ISO 4217 does not have it.
+    #[error("{0:?} is not a currency code of ISO 4217, such as EUR")]
+    Unknown(String),
+    /// A fund, a metal, or a code for tests: nobody pays with it.
+    #[error("{0} is not a currency that anybody pays with ({1}); use one such as EUR")]
+    NotMoney(&'static str, &'static str),
+    /// It is out of use.
+    #[error("{0} is out of use since {1} replaced it; use {1}")]
+    Replaced(&'static str, &'static str),
+}
+
+impl Currency {
+    /// The currency with this code, in capitals.
+    ///
+    /// # Errors
+    /// If there is none, or none that prices can be in.
+    pub fn from_code(code: &str) -> Result<Self, CurrencyFault> {
+        use iso_currency::Currency as Iso;
+        let found = Iso::from_code(code).filter(|found| found.code() == code);
+        let currency = found.ok_or_else(|| CurrencyFault::Unknown(code.to_owned()))?;
+        if currency.is_fund() || currency.is_special() || currency.exponent().is_none() {
+            return Err(CurrencyFault::NotMoney(currency.code(), static_name(currency)));
+        }
+        match currency.is_superseded() {
+            // In use beside its successor.
+            _ if currency == Iso::VES => Ok(Currency(currency)),
+            Some(by) => Err(CurrencyFault::Replaced(currency.code(), by.code())),
+            None => Ok(Currency(currency)),
+        }
+    }
+
+    /// Its code.
+    pub fn code(self) -> &'static str {
+        self.0.code()
+    }
+
+    /// Digits of its minor unit: 2 for EUR, 0 for JPY, 3 for KWD.
+    pub fn exponent(self) -> u32 {
+        // Every currency that `from_code` gives has one.
+        self.0.exponent().map_or(2, u32::from)
+    }
+
+    /// An amount of minor units as people write it: `45.00 EUR`.
+    pub fn format(self, minor: i64) -> String {
+        let digits = self.exponent() as usize;
+        let sign = if minor < 0 { "-" } else { "" };
+        let text = format!("{:0>width$}", minor.unsigned_abs(), width = digits + 1);
+        let (whole, part) = text.split_at(text.len() - digits);
+        match part {
+            "" => format!("{sign}{whole} {}", self.code()),
+            _ => format!("{sign}{whole}.{part} {}", self.code()),
+        }
+    }
+}
+
+impl fmt::Debug for Currency {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.code())
+    }
+}
+
+/// What a deployment's payment provider can charge.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Chargeable {
+    /// Any currency and amount: the simulated provider.
+    #[default]
+    Everything,
+    /// What Stripe takes.
+    ByStripe,
+}
+
+impl Chargeable {
+    /// The currency with this code, if prices can be in it and the provider charges it.
+    ///
+    /// # Errors
+    /// Why not, for the operator.
+    pub fn currency(self, code: &str) -> Result<Currency, String> {
+        let currency = Currency::from_code(code).map_err(|fault| fault.to_string())?;
+        match self {
+            Chargeable::Everything => Ok(currency),
+            Chargeable::ByStripe => stripe::Unit::of(currency).map(|_| currency),
+        }
+    }
+
+    /// Checks that the provider can charge this price.
+    ///
+    /// # Errors
+    /// Why not, for the operator.
+    pub fn check_price(self, currency: Currency, minor: i64) -> Result<(), String> {
+        match self {
+            // What costs nothing is never charged.
+            _ if minor == 0 => Ok(()),
+            Chargeable::Everything => Ok(()),
+            Chargeable::ByStripe => stripe::Unit::of(currency)?.check_price(minor),
+        }
+    }
+}
+
+/// A currency's name, for messages.
+fn static_name(currency: iso_currency::Currency) -> &'static str {
+    match currency.is_fund() {
+        true => "a fund code",
+        false => "a metal, a unit of account or a code for tests",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn exponents_are_those_of_iso_4217() {
+        for (code, exponent) in [
+            ("EUR", 2),
+            ("USD", 2),
+            ("HUF", 2),
+            ("TWD", 2),
+            ("MGA", 2),
+            ("MRU", 2),
+            ("VES", 2),
+            ("XCG", 2),
+            ("JPY", 0),
+            ("ISK", 0),
+            ("UGX", 0),
+            ("XAF", 0),
+            ("KWD", 3),
+            ("IQD", 3),
+        ] {
+            assert_eq!(Currency::from_code(code).unwrap().exponent(), exponent, "{code}");
+        }
+    }
+
+    #[test]
+    fn codes_that_are_no_money_are_refused() {
+        for code in ["ZZZ", "XXQ", "eur", "Eur", "EURO", "EU", "", "€€€"] {
+            let fault = Currency::from_code(code).unwrap_err();
+            assert_eq!(fault, CurrencyFault::Unknown(code.to_owned()));
+        }
+        for code in ["XXX", "XTS", "XAU", "XDR", "XAD", "USN", "CLF", "UYI", "CHE"] {
+            let fault = Currency::from_code(code).unwrap_err();
+            assert!(matches!(fault, CurrencyFault::NotMoney(named, _) if named == code), "{fault}");
+        }
+        for (code, by) in [("HRK", "EUR"), ("BGN", "EUR"), ("SLL", "SLE"), ("ZWL", "ZWG")] {
+            let fault = Currency::from_code(code).unwrap_err();
+            assert!(matches!(fault, CurrencyFault::Replaced(_, named) if named == by), "{fault}");
+        }
+    }
+
+    #[test]
+    fn amounts_are_written_with_their_digits() {
+        let written = |code, minor| Currency::from_code(code).unwrap().format(minor);
+        assert_eq!(written("EUR", 4500), "45.00 EUR");
+        assert_eq!(written("EUR", 5), "0.05 EUR");
+        assert_eq!(written("EUR", -5), "-0.05 EUR");
+        assert_eq!(written("JPY", 4500), "4500 JPY");
+        assert_eq!(written("KWD", 4500), "4.500 KWD");
+        assert_eq!(written("JPY", 0), "0 JPY");
+    }
+
+    #[test]
+    fn provider_decides_what_is_charged() {
+        let (any, stripe) = (Chargeable::Everything, Chargeable::ByStripe);
+        let dinar = any.currency("IQD").unwrap();
+        assert_eq!(any.check_price(dinar, 1), Ok(()));
+        assert!(stripe.currency("IQD").unwrap_err().contains("Stripe does not charge IQD"));
+        assert!(any.currency("ZZZ").is_err() && stripe.currency("ZZZ").is_err());
+        let euro = stripe.currency("EUR").unwrap();
+        assert_eq!(stripe.check_price(euro, 0), Ok(()), "free seats are never charged");
+        assert!(stripe.check_price(euro, 49).is_err());
+    }
+}
