@@ -270,7 +270,7 @@ fn carry_out(
                 other => panic!("{other:?}"),
             };
             let expanded = query == "expand%5B%5D=latest_charge.refunds";
-            let refunds = expanded.then(|| (&books.refunds, *id));
+            let refunds = expanded.then_some((&books.refunds, *id));
             refusal.unwrap_or_else(|| (200, shown(id, intent, refunds)))
         }
         other => panic!("{other:?}"),
