@@ -1,55 +1,22 @@
 //! Health: `/health/live` says that the process answers, `/health/ready` that it should get
-//! traffic, `/health` tells people. Dependencies are asked at most once a second in all, so that
-//! probes cannot become load.
+//! traffic, `/health` tells people. Dependencies are asked in the background (`sale/dependencies.rs`)
+//! and probes are answered from what is known, so they neither wait nor become load.
 //!
 //! Ready means that Redis answers, the views of open sales are in memory, and the process is not
 //! ending. Without MongoDB a sale goes on (confirmations wait), and without a fresh live view, too
 //! (every request goes to Redis), and while a background task is failing: that is told as `degraded`
 //! and does not take the process out.
 
-use std::time::{Duration, Instant};
-
 use actix_web::http::StatusCode;
 use actix_web::web::Payload;
 use serde::Serialize;
-use tokio::sync::Mutex;
 use utoipa::ToSchema;
 
-use crate::sale::{LiveReadiness, Readiness, Sale};
+use crate::sale::{LiveReadiness, Readiness};
 
 use super::endpoint::Answer;
 use super::reply::json_with;
 use super::state::Call;
-
-/// How long the dependencies may take to answer.
-const CHECK_TIMEOUT: Duration = Duration::from_millis(300);
-/// How long their answer stands.
-const CHECK_KEPT: Duration = Duration::from_secs(1);
-
-/// What the dependencies said last.
-#[derive(Default)]
-pub struct ReadinessCache(Mutex<Option<(Instant, Readiness)>>);
-
-impl ReadinessCache {
-    /// What they say, at most [`CHECK_KEPT`] old. Callers meanwhile wait for the one that asks.
-    async fn get(&self, sale: &Sale) -> Readiness {
-        let mut kept = self.0.lock().await;
-        if let Some((at, readiness)) = &*kept
-            && at.elapsed() < CHECK_KEPT
-        {
-            return readiness.clone();
-        }
-        let asked = tokio::time::timeout(CHECK_TIMEOUT, sale.readiness()).await;
-        let readiness = asked.unwrap_or_else(|_| Readiness {
-            redis: Err(TOO_SLOW.to_owned()),
-            mongodb: Err(TOO_SLOW.to_owned()),
-        });
-        *kept = Some((Instant::now(), readiness.clone()));
-        readiness
-    }
-}
-
-const TOO_SLOW: &str = "no answer in time";
 
 /// How the process is.
 #[derive(Serialize, ToSchema)]
@@ -78,7 +45,8 @@ pub struct HealthBody {
 /// `ok` or what is wrong, without details of the installation.
 #[derive(Serialize, ToSchema)]
 pub struct Checks {
-    /// Redis.
+    /// Redis: `ok`, `partial` (nodes of the Cluster do not answer, events on others are sold) or
+    /// `unavailable`.
     #[schema(example = "ok")]
     redis: &'static str,
     /// MongoDB.
@@ -110,7 +78,7 @@ pub struct LiveBody {
     ),
 )]
 pub async fn summary(call: Call, _: Payload) -> Answer {
-    report(&call).await
+    report(&call)
 }
 
 /// Whether the process should get traffic
@@ -122,7 +90,7 @@ pub async fn summary(call: Call, _: Payload) -> Answer {
     ),
 )]
 pub async fn ready(call: Call, _: Payload) -> Answer {
-    report(&call).await
+    report(&call)
 }
 
 /// Whether the process answers; asks no dependency
@@ -134,21 +102,22 @@ pub async fn live(_: Call, _: Payload) -> Answer {
     Ok(json_with(StatusCode::OK, &LiveBody { status: "ok" })?.send())
 }
 
-async fn report(call: &Call) -> Answer {
+fn report(call: &Call) -> Answer {
     let state = &call.state;
-    let readiness = state.readiness.get(&state.sale).await;
+    let readiness = state.sale.dependencies().readiness();
     let live = state.sale.live_readiness();
     let failing_tasks = state.sale.supervisor().failing();
     let parts = Parts { live, tasks_fail: !failing_tasks.is_empty() };
     let (http, status) = verdict(&readiness, parts, state.shutdown.is_requested());
     let word = |check: &Result<(), String>| if check.is_ok() { "ok" } else { "unavailable" };
+    let redis = if readiness.redis_lacks.is_some() { "partial" } else { word(&readiness.redis) };
     let body = HealthBody {
         status,
         service: super::SERVICE,
         version: env!("CARGO_PKG_VERSION"),
         uptime_seconds: state.started.elapsed().as_secs(),
         checks: Checks {
-            redis: word(&readiness.redis),
+            redis,
             mongodb: word(&readiness.mongodb),
             live: match live {
                 LiveReadiness::Warming => "warming",
@@ -179,7 +148,7 @@ fn verdict(readiness: &Readiness, parts: Parts, ending: bool) -> (StatusCode, &'
         (.., Live::Warming) => (StatusCode::SERVICE_UNAVAILABLE, "warming"),
         (_, Ok(()), Err(_), _) | (.., Live::Stale) => (StatusCode::OK, "degraded"),
         // No task of the API is needed to answer: without a view all is asked of Redis.
-        _ if parts.tasks_fail => (StatusCode::OK, "degraded"),
+        _ if parts.tasks_fail || readiness.redis_lacks.is_some() => (StatusCode::OK, "degraded"),
         (_, Ok(()), Ok(()), Live::Fresh) => (StatusCode::OK, "ok"),
     }
 }
@@ -202,12 +171,17 @@ mod tests {
             (ok(), ok(), fresh, true, 503, "ending"),
         ];
         for (redis, mongodb, live, ending, http, status) in cases {
-            let readiness = Readiness { redis, mongodb };
+            let readiness = Readiness { redis, redis_lacks: None, mongodb };
             let got = verdict(&readiness, Parts { live, tasks_fail: false }, ending);
             assert_eq!((got.0.as_u16(), got.1), (http, status));
             let got = verdict(&readiness, Parts { live, tasks_fail: true }, ending);
             let status = if status == "ok" { "degraded" } else { status };
             assert_eq!((got.0.as_u16(), got.1), (http, status), "a task fails");
+            let lacks = Some("1 of 3 nodes".to_owned()).filter(|_| readiness.redis.is_ok());
+            let readiness = Readiness { redis_lacks: lacks, ..readiness };
+            let got = verdict(&readiness, Parts { live, tasks_fail: false }, ending);
+            let status = if readiness.redis.is_err() { "unavailable" } else { status };
+            assert_eq!((got.0.as_u16(), got.1), (http, status), "a node is away");
         }
     }
 }

@@ -25,7 +25,6 @@ use super::endpoint::unmatched;
 use super::front::Front;
 use super::gates::Gates;
 use super::headers;
-use super::health::ReadinessCache;
 use super::openapi::Document;
 use super::push::{Boards, Sockets};
 use super::router::endpoints;
@@ -68,6 +67,8 @@ pub async fn run(
     let (kept, counted, stop) = (frames.clone(), metrics.clone(), shutdown.clone());
     let keep_small = move || kept.clone().keep_small(counted.clone(), stop.clone());
     sale.supervisor().spawn("seat_map_cleanup", &shutdown, keep_small);
+    // The first probe is told what is, not that nothing is known.
+    sale.dependencies().are_known().await;
     // Built first: what builds a server must stay on its thread, the server itself need not.
     let server = build(listener, config, sale, gates, frames, metrics, shutdown)?;
     server.await
@@ -92,7 +93,6 @@ fn build(
         frames,
         metrics,
         shutdown: shutdown.clone(),
-        readiness: Arc::new(ReadinessCache::default()),
         started: Instant::now(),
         openapi: Bytes::from(openapi),
         config: config.clone(),

@@ -15,7 +15,6 @@ use crate::telemetry::{Metrics, TraceContext};
 
 use super::body::BodyLimits;
 use super::gates::Gates;
-use super::health::ReadinessCache;
 use super::push::{Boards, Sockets};
 use super::seats::Frames;
 
@@ -39,8 +38,6 @@ pub struct State {
     pub boards: Arc<Boards>,
     /// Seats and counts, rendered once for all who ask.
     pub frames: Arc<Frames>,
-    /// What the dependencies said last.
-    pub readiness: Arc<ReadinessCache>,
     /// When this server began.
     pub started: Instant,
     /// `/openapi.json`, rendered once.

@@ -192,6 +192,10 @@ pub struct ServerFacts {
     pub append_only: bool,
     /// `master` or `slave`.
     pub role: String,
+    /// Whom it follows, as `host:port`, if it is a replica.
+    pub primary: String,
+    /// Whether it is still reading its data.
+    pub is_loading: bool,
     /// Replicas that are connected to it.
     pub replicas: u64,
     /// Bytes in use.
@@ -225,6 +229,8 @@ pub(super) fn server_facts(info: &str) -> ServerFacts {
         eviction_policy: field("maxmemory_policy"),
         append_only: field("aof_enabled") == "1",
         role: field("role"),
+        primary: format!("{}:{}", field("master_host"), field("master_port")),
+        is_loading: field("loading") == "1",
         replicas: number("connected_slaves"),
         memory_used_bytes: number("used_memory"),
         memory_limit_bytes: Some(number("maxmemory")).filter(|limit| *limit > 0),

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use futures_util::future::join_all;
 
+use super::calls::args;
 use super::connect::{ServerFacts, server_facts};
 use super::engine::Engine;
 use super::error::RedisError;
@@ -24,13 +25,16 @@ pub struct NodeAnswer<T> {
 }
 
 impl Engine {
-    /// Whether each node that serves partitions answers within the command bound; all are asked at
-    /// the same time.
+    /// Whether each node that serves partitions answers within the command bound, and takes writes;
+    /// all are asked at the same time. Takes no place among the calls under way: a process with too
+    /// many of them is no reason to call Redis unavailable.
     pub async fn ping_nodes(&self) -> Vec<NodeAnswer<()>> {
         let nodes = self.router().nodes();
-        let asks: Vec<_> = nodes.iter().map(|one| self.redis_time_ms(one.1)).collect();
+        let sections = || args!["replication", "persistence"];
+        let asks: Vec<_> =
+            nodes.iter().map(|one| self.command("INFO", one.1, sections())).collect();
         let answers = join_all(asks).await;
-        let answers = answers.into_iter().map(|answer| answer.map(|_| ()));
+        let answers = answers.into_iter().map(|info| takes_writes(&text(Some(info?))?));
         nodes.into_iter().zip(answers).map(answer_of).collect()
     }
 
@@ -59,6 +63,16 @@ impl Engine {
     /// Why one does not, if none does.
     pub async fn server_facts(&self) -> Result<ServerFacts, RedisError> {
         any(self.nodes_facts().await)
+    }
+}
+
+/// Whether a node that says this of itself takes writes.
+fn takes_writes(info: &str) -> Result<(), RedisError> {
+    let ServerFacts { is_loading, role, primary, .. } = server_facts(info);
+    match role.as_str() {
+        _ if is_loading => Err(RedisError::NotRun("it is loading its data".into())),
+        "master" => Ok(()),
+        _ => Err(RedisError::NotRun(format!("it is a replica of {primary} and takes no writes"))),
     }
 }
 

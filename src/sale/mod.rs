@@ -9,6 +9,7 @@ mod bookings;
 mod catalogue;
 mod choice;
 mod confirm;
+mod dependencies;
 pub mod error;
 mod event_index;
 mod event_list;
@@ -54,6 +55,7 @@ use crate::supervisor::Supervisor;
 pub use crate::archive::BookingsFrom;
 pub use audit::{Act, ActPosition, Audit, Begun, NewAct};
 use catalogue::Catalogue;
+pub use dependencies::{Dependencies, Readiness};
 pub use error::SaleError;
 pub use event_index::{EventFilter, EventsFrom};
 pub use event_list::EventPage;
@@ -152,6 +154,7 @@ struct Inner {
     observer: Arc<dyn SaleObserver>,
     unfinished: Unfinished,
     waiting_room: WaitingRoom,
+    dependencies: Dependencies,
     supervisor: Supervisor,
     settings: SaleSettings,
 }
@@ -180,15 +183,6 @@ pub struct Observers {
     pub sale: Arc<dyn SaleObserver>,
     /// Of its views.
     pub live: Arc<dyn LiveObserver>,
-}
-
-/// Whether the dependencies answer.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Readiness {
-    /// Redis, or why not.
-    pub redis: Result<(), String>,
-    /// MongoDB, or why not.
-    pub mongodb: Result<(), String>,
 }
 
 /// How far the live view is.
@@ -255,6 +249,7 @@ impl Sale {
             &supervisor,
             shutdown,
         );
+        let dependencies = Dependencies::start(&engine, &archive, &supervisor, shutdown);
         let partitions = engine.keys().partitions();
         let inner = Inner {
             engine,
@@ -273,19 +268,16 @@ impl Sale {
             observer,
             unfinished,
             waiting_room,
+            dependencies,
             supervisor,
             settings,
         };
         Sale { inner: Arc::new(inner) }
     }
 
-    /// Asks both dependencies whether they answer, at the same time.
-    pub async fn readiness(&self) -> Readiness {
-        let (redis, mongodb) = tokio::join!(self.inner.engine.ping(), self.inner.archive.ping());
-        Readiness {
-            redis: redis.map_err(|error| error.to_string()),
-            mongodb: mongodb.map_err(|error| error.to_string()),
-        }
+    /// Whether the dependencies answer, as is known.
+    pub fn dependencies(&self) -> &Dependencies {
+        &self.inner.dependencies
     }
 
     /// How far the live view is.

@@ -79,6 +79,8 @@ mod tests {
             append_only: true,
             replicas: 0,
             role: "master".into(),
+            primary: ":".into(),
+            is_loading: false,
             memory_used_bytes: 1_000,
             memory_limit_bytes: None,
             clients: 1,

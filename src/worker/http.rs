@@ -1,5 +1,6 @@
 //! The worker's own routes: `/metrics`, `/health`, `/health/live`, `/health/ready`. None of them
-//! asks Redis or MongoDB; `watch` does, once a second.
+//! asks Redis or MongoDB: what is known of them is found out in the background
+//! (`sale/dependencies.rs`).
 //!
 //! Ready means that the log gets into the archive: both dependencies answer and the drain moves.
 
@@ -90,7 +91,7 @@ fn judge(
 ) -> (StatusCode, &'static str, Option<String>) {
     let (vitals, ending) = (&worker.vitals, worker.shutdown.is_requested());
     let stalled = (vitals.stalled_for() > worker.reclaim_idle()).then(|| vitals.stalled_for());
-    verdict(&vitals.readiness(), Signs { stalled, failing_tasks }, ending)
+    verdict(&worker.dependencies.readiness(), Signs { stalled, failing_tasks }, ending)
 }
 
 /// How the worker's own parts are.
@@ -120,7 +121,10 @@ fn verdict(
                 format!("background tasks are failing: {}", signs.failing_tasks.join(", "));
             (StatusCode::OK, "degraded", Some(reason))
         }
-        (false, None) => (StatusCode::OK, "ok", None),
+        (false, None) => match &readiness.redis_lacks {
+            Some(lacks) => (StatusCode::OK, "degraded", Some(format!("redis: {lacks}"))),
+            None => (StatusCode::OK, "ok", None),
+        },
     }
 }
 
@@ -149,12 +153,18 @@ mod tests {
         ];
         for (redis, mongodb, stalled, ending, http, word, reason) in cases {
             let signs = Signs { stalled, failing_tasks: &[] };
-            let got = verdict(&Readiness { redis, mongodb }, signs, ending);
+            let readiness = Readiness { redis, redis_lacks: None, mongodb };
+            let got = verdict(&readiness, signs, ending);
             assert_eq!((got.0.as_u16(), got.1, got.2.as_deref()), (http, word, reason));
         }
         let signs = Signs { stalled: None, failing_tasks: &["sweep", "trim"] };
-        let got = verdict(&Readiness { redis: ok(), mongodb: ok() }, signs, false);
+        let readiness = Readiness { redis: ok(), redis_lacks: None, mongodb: ok() };
+        let got = verdict(&readiness, signs, false);
         let reason = Some("background tasks are failing: sweep, trim");
+        assert_eq!((got.0.as_u16(), got.1, got.2.as_deref()), (200, "degraded", reason));
+        let readiness = Readiness { redis_lacks: Some("1 of 3 nodes".to_owned()), ..readiness };
+        let got = verdict(&readiness, Signs { stalled: None, failing_tasks: &[] }, false);
+        let reason = Some("redis: 1 of 3 nodes");
         assert_eq!((got.0.as_u16(), got.1, got.2.as_deref()), (200, "degraded", reason));
     }
 }

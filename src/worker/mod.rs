@@ -19,7 +19,7 @@
 //! | `repair` | events and writes that Redis lost |
 //! | `retain` | bookings that ended long ago: they leave Redis |
 //! | `trim` | archived entries, once they are old |
-//! | `watch` | health, gauges, alarms, from outside the drain |
+//! | `watch` | gauges and alarms, from outside the drain |
 //!
 //! [`run`] serves the binary and the tests alike.
 
@@ -51,9 +51,9 @@ use crate::config::Config;
 use crate::domain::Partition;
 use crate::faults::Faults;
 use crate::redis::Engine;
-use crate::sale::Cashier;
 use crate::sale::archiving::Carrier;
 use crate::sale::restore::Restorer;
+use crate::sale::{Cashier, Dependencies};
 use crate::shutdown::Shutdown;
 use crate::start::{self, Services};
 use crate::supervisor::Supervisor;
@@ -84,6 +84,7 @@ struct Shared {
     look_now: Notify,
     cashier: Cashier,
     vitals: Vitals,
+    dependencies: Dependencies,
     supervisor: Supervisor,
     faults: Arc<Faults>,
 }
@@ -132,6 +133,12 @@ pub async fn run(
             &start::sale_settings(&config),
         ),
         look_now: Notify::new(),
+        dependencies: Dependencies::start(
+            &services.engine,
+            &services.archive,
+            &supervisor,
+            &shutdown,
+        ),
         supervisor: supervisor.clone(),
         faults,
         vitals: Vitals::new(lanes.len(), metrics.batches_in_flight.clone()),
@@ -145,6 +152,8 @@ pub async fn run(
     let http = http::server(listener, worker.clone())?;
     let http_handle = http.handle();
     let mut http = tokio::spawn(http);
+    // Admissions go by it: what is not known yet would slow them.
+    worker.dependencies.are_known().await;
     start(&worker, &supervisor, lanes);
     let served = tokio::select! {
         () = shutdown.requested() => None,

@@ -1,30 +1,25 @@
-//! Looks at the dependencies and the booking log from outside the drain, so that a drain that
-//! stands still is seen as well: health, gauges, and an alarm when dead letters grow.
+//! Looks at the booking log from outside the drain, so that a drain that stands still is seen as
+//! well: gauges, and an alarm when dead letters grow.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use tokio::time::timeout;
 use tracing::error;
 
 use super::Worker;
 use crate::domain::{LogId, Partition};
 use crate::redis::{RedisError, WORKER_GROUP};
-use crate::sale::Readiness;
 use crate::telemetry::warn_repeated;
 
 /// Pause between two looks.
 const PAUSE: Duration = Duration::from_secs(1);
-/// How long a dependency may take to answer before it counts as away.
-const CHECK_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// Watches until told to stop.
 pub(super) async fn watch(worker: Worker) {
     // Those that were there before this worker are told once.
     let mut dead_letters = vec![0; usize::from(worker.engine.keys().partitions())];
     loop {
-        let readiness = worker.ask().await;
-        let redis_answers = readiness.redis.is_ok();
-        worker.vitals.asked(readiness);
+        // Its silence is no news.
+        let redis_answers = worker.dependencies.readiness().redis.is_ok();
         if redis_answers && let Err(error) = worker.gauge(&mut dead_letters).await {
             warn_repeated!(%error, "the log cannot be looked at");
         }
@@ -35,25 +30,6 @@ pub(super) async fn watch(worker: Worker) {
 }
 
 impl Worker {
-    async fn ask(&self) -> Readiness {
-        let asked_at = Instant::now();
-        let ping = async {
-            let answer = self.engine.ping().await;
-            self.vitals.redis_answered(asked_at.elapsed());
-            answer
-        };
-        let (redis, mongodb) = tokio::join!(
-            timeout(CHECK_TIMEOUT, ping),
-            timeout(CHECK_TIMEOUT, self.archive.ping()),
-        );
-        let slow = || format!("no answer within {} s", CHECK_TIMEOUT.as_secs());
-        Readiness {
-            redis: redis.map_or_else(|_| Err(slow()), |answer| answer.map_err(|e| e.to_string())),
-            mongodb: mongodb
-                .map_or_else(|_| Err(slow()), |answer| answer.map_err(|e| e.to_string())),
-        }
-    }
-
     /// Sets the gauges of every partition.
     async fn gauge(&self, dead_letters: &mut [u64]) -> Result<(), RedisError> {
         for (partition, known) in self.engine.keys().all_partitions().zip(dead_letters) {

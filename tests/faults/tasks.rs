@@ -24,26 +24,30 @@ const PATIENCE: Duration = Duration::from_secs(60);
 const SEATS: u32 = 100;
 
 /// The tasks of an API process that asks no replicas.
-const API_TASKS: [&str; 11] = [
+const API_TASKS: [&str; 13] = [
     "event_channel",
     "limits_cleanup",
     "limits_flush",
     "live_freshness",
     "live_keeper",
     "live_tail",
+    "mongodb_check",
     "policy",
+    "redis_check",
     "seat_map_cleanup",
     "unfinished_calls",
     "waiting_rooms",
     "warming",
 ];
 /// The tasks of a worker.
-const WORKER_TASKS: [&str; 10] = [
+const WORKER_TASKS: [&str; 12] = [
     "admit",
     "drain",
     "mend",
+    "mongodb_check",
     "reclaim",
     "reconcile",
+    "redis_check",
     "repair",
     "retain",
     "sweep",

@@ -164,13 +164,13 @@ impl Worker {
         });
         Strain {
             lag_seconds: lags.fold(0.0, f64::max),
-            redis_ms: self.vitals.redis_ms(),
+            redis_ms: self.dependencies.redis_ms(),
             redis_timeout_ms: self.config.redis_timeout_ms,
             errors: self.metrics.archive_errors.with_label_values(&["store"]).get()
                 + self.metrics.worker_retries.get()
                 + self.metrics.admission_errors.get(),
             services_answer: {
-                let readiness = self.vitals.readiness();
+                let readiness = self.dependencies.readiness();
                 readiness.redis.is_ok() && readiness.mongodb.is_ok()
             },
         }
