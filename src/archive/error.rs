@@ -60,13 +60,37 @@ pub enum Refusal {
     },
 }
 
+/// How the reason of an operation begins whose credentials MongoDB refuses.
+const CREDENTIALS: &str = "the credentials are refused";
+/// MongoDB's codes for that: `Unauthorized`, `AuthenticationFailed`.
+const CREDENTIALS_CODES: [i32; 2] = [13, 18];
+
+impl ArchiveError {
+    /// Whether trying again later could change nothing, for a start that waits for MongoDB.
+    pub fn is_lasting(&self) -> bool {
+        match self {
+            ArchiveError::Unavailable(reason) => reason.starts_with(CREDENTIALS),
+            ArchiveError::Refused(_) | ArchiveError::Corrupt(_) => true,
+        }
+    }
+}
+
 impl From<Error> for ArchiveError {
     fn from(error: Error) -> Self {
         match error.kind.as_ref() {
             ErrorKind::BsonDeserialization(inner) => ArchiveError::Corrupt(inner.to_string()),
+            // They may be changed while the process runs, so it is no `Refused`.
+            ErrorKind::Authentication { .. } => credentials(&error),
+            ErrorKind::Command(inner) if CREDENTIALS_CODES.contains(&inner.code) => {
+                credentials(&error)
+            }
             _ => ArchiveError::Unavailable(brief(&error.to_string())),
         }
     }
+}
+
+fn credentials(error: &Error) -> ArchiveError {
+    ArchiveError::Unavailable(format!("{CREDENTIALS}: {}", brief(&error.to_string())))
 }
 
 /// The driver's reason without the whole topology that it appends over many words.
@@ -84,5 +108,13 @@ mod tests {
         let long = "Server selection timeout: No available servers. Topology: { Type: Unknown }";
         assert_eq!(brief(long), "Server selection timeout: No available servers");
         assert_eq!(brief("connection refused"), "connection refused");
+    }
+
+    #[test]
+    fn refused_credentials_and_another_archive_last() {
+        let lasting = |error: ArchiveError| error.is_lasting();
+        assert!(!lasting(ArchiveError::Unavailable("No available servers".to_owned())));
+        assert!(lasting(ArchiveError::Unavailable(format!("{CREDENTIALS}: SCRAM failure"))));
+        assert!(lasting(Refusal::Unclaimed { database: "x".to_owned() }.into()));
     }
 }

@@ -16,7 +16,8 @@ const TASKS_END_TIMEOUT: Duration = Duration::from_secs(4);
 
 /// Holdfast's API: decides, in Redis, who gets which seat.
 ///
-/// Needs a Redis (7.0 or newer, or Valkey) and a MongoDB; runs beside any number of its like, and
+/// Needs a Redis (7.0 or newer, or Valkey) and a MongoDB, and waits for them at its start
+/// (start_wait_seconds); runs beside any number of its like, and
 /// beside at least one holdfast-worker, which carries what was decided into MongoDB.
 ///
 /// Settings come from the file named by --config and, above it, from HOLDFAST_* variables:
@@ -40,10 +41,12 @@ async fn serve(config: Arc<Config>) -> Result<(), Failure> {
     let listener = api::bind(config.listen)
         .map_err(|error| format!("cannot listen on {}: {error}", config.listen))?;
     let metrics = Metrics::new(api::SERVICE);
-    let services = start::connect(&config, &metrics).await?;
-    start::replication(&services, &config).await?;
     let (trigger, shutdown) = shutdown::channel();
     trigger.on_signals()?;
+    let connected =
+        start::connect_patiently(api::SERVICE, &listener, &config, &metrics, &shutdown).await?;
+    let Some(services) = connected else { return Ok(()) };
+    start::replication(&services, &config).await?;
     // The sale's own tasks outlive the server: what is under way still needs them.
     let (sale_trigger, sale_shutdown) = shutdown::channel();
     let sale = start::sale(&services, &config, &metrics, &sale_shutdown)?;

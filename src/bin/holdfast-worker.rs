@@ -24,6 +24,8 @@ use holdfast::{shutdown, start, worker};
 /// Settings come from the file named by --config and, above it, from HOLDFAST_* variables;
 /// --print-config lists them all. Those about Redis, MongoDB and partitions must be the API's.
 ///
+/// It waits at its start for a Redis and a MongoDB that are not there yet (start_wait_seconds).
+///
 /// SIGTERM ends it in order: reading ends, what is under way is finished. A second signal ends it
 /// at once, which loses nothing either: what is not acknowledged is delivered again.
 #[derive(Parser)]
@@ -42,10 +44,12 @@ async fn work(config: Arc<Config>) -> Result<(), Failure> {
     let listener = TcpListener::bind(config.worker_listen)
         .map_err(|error| format!("cannot listen on {}: {error}", config.worker_listen))?;
     let metrics = Metrics::new(worker::SERVICE);
-    let services = start::connect(&config, &metrics).await?;
     let (trigger, shutdown) = shutdown::channel();
     trigger.on_signals()?;
     tracing::info!(address = %listener.local_addr()?, "health and metrics");
+    let connected =
+        start::connect_patiently(worker::SERVICE, &listener, &config, &metrics, &shutdown).await?;
+    let Some(services) = connected else { return Ok(()) };
     worker::run(listener, config, services, metrics, shutdown).await?;
     tracing::info!("ended in order");
     Ok(())

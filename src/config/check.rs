@@ -39,6 +39,9 @@ const PAYMENT_CALLS: u64 = 2;
 /// Commands one archive write may need one after the other: claims, outcomes, documents.
 const ARCHIVE_COMMANDS: u64 = 3;
 
+/// Longest bounded wait at the start, seconds.
+const START_WAIT_SECONDS_MAX: i64 = 86_400;
+
 impl Config {
     /// Checks each setting's range and how settings relate; lists everything that is wrong.
     pub fn check(&self) -> Result<(), ConfigError> {
@@ -132,6 +135,12 @@ impl Config {
     }
 
     fn check_services(&self, faults: &mut Vec<String>) {
+        if !(-1..=START_WAIT_SECONDS_MAX).contains(&self.start_wait_seconds) {
+            faults.push(format!(
+                "start_wait_seconds = {}: must be 0 to {START_WAIT_SECONDS_MAX}, or -1 for ever",
+                self.start_wait_seconds
+            ));
+        }
         let mut scheme = |name: &str, url: &super::values::ServiceUrl, known: &[&str]| {
             if !known.contains(&url.scheme()) || !url.expose().contains("://") {
                 let known = known.join("://, ");
@@ -307,7 +316,7 @@ mod tests {
     #[test]
     fn contradictions_are_refused() {
         type Break = fn(&mut Config);
-        let cases: [(Break, &str); 21] = [
+        let cases: [(Break, &str); 23] = [
             (|c| c.seat_map_renders_per_second = 0, "must be 1 to 100"),
             (|c| c.socket_idle_timeout_ms = 20_000, "before they are pinged"),
             (|c| c.jwt_leeway_seconds = 601, "jwt_leeway_seconds"),
@@ -339,6 +348,8 @@ mod tests {
                 },
                 "currency = \"IQD\": Stripe does not charge IQD",
             ),
+            (|c| c.start_wait_seconds = -2, "start_wait_seconds"),
+            (|c| c.start_wait_seconds = 86_401, "start_wait_seconds"),
         ];
         for (break_it, expected) in cases {
             let mut config = Config::default();

@@ -324,6 +324,10 @@ settings! {
     /// `info,holdfast::api=debug`.
     log_level: String = "info".to_owned();
 
+    /// How long API and worker wait at their start for a Redis and a MongoDB that are not there yet,
+    /// seconds; 0: not at all; -1: for ever. What waiting does not mend (a wrong password, a version
+    /// that is too old, another number of partitions) ends the start at once.
+    start_wait_seconds: i64 = 30;
     /// How long the API still accepts requests after SIGTERM while `/health/ready` already
     /// answers 503, milliseconds.
     shutdown_notice_ms: u64 = 200;

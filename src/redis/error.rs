@@ -14,6 +14,19 @@ pub enum RedisError {
     Unexpected(String),
 }
 
+/// What in an error's text waiting does not mend: refused credentials, a command that the user may
+/// not send, a URL that will not do.
+const LASTING: [&str; 5] =
+    ["WRONGPASS", "NOAUTH", "NOPERM", "cluster support disabled", "redis_url is not usable"];
+
+impl RedisError {
+    /// Whether trying again later could change nothing, for a start that waits for Redis.
+    pub fn is_lasting(&self) -> bool {
+        let text = self.to_string();
+        LASTING.iter().any(|part| text.contains(part))
+    }
+}
+
 /// Error replies that Redis gives before a script runs.
 const REFUSED_BEFORE_RUN: [&str; 9] =
     ["LOADING", "OOM", "MISCONF", "NOREPLICAS", "BUSY ", "TRYAGAIN", "NOAUTH", "MOVED ", "ASK "];

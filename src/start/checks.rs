@@ -67,10 +67,10 @@ fn weigh(on_risk: OnRisk, setting: &str, risk: String) -> Result<(), StartError>
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
 
-    fn facts() -> ServerFacts {
+    pub fn facts() -> ServerFacts {
         ServerFacts {
             flavor: "redis",
             version: "7.0.15".into(),

@@ -1,9 +1,12 @@
 //! What every process does before it works: connect to Redis and MongoDB, look whether they are
 //! fit for a sale, and say plainly what is wrong if they are not.
 
+mod attempts;
 mod checks;
 mod observers;
+mod probes;
 mod program;
+mod waiting;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -24,6 +27,8 @@ use crate::supervisor::Supervisor;
 use crate::telemetry::Metrics;
 
 pub use program::{Failure, program};
+pub use waiting::connect_patiently;
+use waiting::{Patience, Waiting};
 
 /// Why a process does not start; the text says how to mend it.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -55,22 +60,26 @@ pub struct Services {
     pub supervisor: Supervisor,
 }
 
-/// Connects to both services and checks them.
+/// Connects to both services and checks them, without waiting for them.
 ///
 /// # Errors
 /// If one does not answer, is too old, belongs to another deployment, or is set up in a way that
 /// the settings refuse.
 pub async fn connect(config: &Config, metrics: &Metrics) -> Result<Services, StartError> {
-    let observer = Arc::new(observers::RedisMetrics::new(metrics));
-    let (engine, archive) = (engine(config, observer).await?, archive(config).await?);
-    let provider = provider(config, &archive)?;
+    let patience = Patience::Within(Duration::ZERO);
+    waiting::connect_within(patience, &Waiting::default(), config, metrics).await
+}
+
+/// The payment provider, which is logged: who moves the money.
+fn provider_of(config: &Config, archive: &Archive) -> Result<Arc<dyn Provider>, StartError> {
+    let provider = provider(config, archive)?;
     match config.payment_provider {
         PaymentProvider::Simulated => tracing::warn!(
             "payments are simulated: no money moves (payment_provider = \"simulated\")"
         ),
         PaymentProvider::Stripe => tracing::info!(url = %config.stripe_url, "payments by stripe"),
     }
-    Ok(Services { engine, archive, provider, supervisor: Supervisor::new(metrics) })
+    Ok(provider)
 }
 
 /// The payment provider. It is not asked anything yet.
@@ -120,12 +129,7 @@ pub fn token_keys(config: &Config) -> Result<TokenKeys, StartError> {
 
 /// Redis, connected and found fit. What the settings say to warn about is logged.
 pub async fn engine(config: &Config, observer: Arc<dyn Observer>) -> Result<Engine, StartError> {
-    let away = |error| redis_away(error, config);
-    let settings = redis_settings(config);
-    let scripts = Scripts::embedded(ClockSource::Redis);
-    let engine = Engine::connect(settings, scripts, observer).await.map_err(away)?;
-    checks::redis(&engine.server_facts().await.map_err(away)?, config)?;
-    Ok(engine)
+    Ok(attempts::redis(config, observer).await?)
 }
 
 /// Has Redis' replicas asked for what callers are told, where the settings say so. Fewer replicas
@@ -155,11 +159,7 @@ pub async fn existing_engine(config: &Config) -> Result<Engine, StartError> {
 
 /// The archive, reached, claimed for this deployment and indexed.
 pub async fn archive(config: &Config) -> Result<Archive, StartError> {
-    let refused = |error| refusal(error, config);
-    let archive = Archive::connect(&archive_config(config)).await.map_err(refused)?;
-    checks::mongodb(&archive.server_info().await.map_err(refused)?);
-    archive.prepare(config.partitions).await.map_err(refused)?;
-    Ok(archive)
+    Ok(attempts::mongodb(config).await?)
 }
 
 /// The archive, reached and recognised as this deployment's; nothing is written. For tools.

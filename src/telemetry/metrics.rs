@@ -201,7 +201,7 @@ metrics! {
     live_stale: IntGauge = Api "holdfast_live_stale" [] NO_BUCKETS
         "1 while the live view stays too old to be used, or its connection is lost.";
     live_changes: IntCounterVec = Api "holdfast_live_changes_total" ["what"] NO_BUCKETS
-        "Views that were built, or not (failed, differs), and that ended: the log broke off (broken, past, unreadable, gap), the event was opened anew (reopened), nobody used it (idle).";
+        "Views that were built, or not (failed, differs), and that ended: the log broke off (broken, past, unreadable, gap), the task that feeds them ended unexpectedly (restarted), the event was opened anew (reopened), nobody used it (idle).";
     live_beats: IntCounter = Api "holdfast_live_beats_total" [] NO_BUCKETS
         "Empty entries asked for, to know that a quiet booking log is alive.";
     seat_map_looks: IntCounterVec = Api "holdfast_seat_map_looks_total" ["from"] NO_BUCKETS

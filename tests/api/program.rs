@@ -76,8 +76,9 @@ async fn sigterm_finishes_what_is_under_way() {
         api.metric("holdfast_http_in_flight").await == 2.0
     })
     .await;
-    api.process().terminate();
+    // Before: it may hear of it before we go on.
     let told = Instant::now();
+    api.process().terminate();
     let mut ending = None;
     eventually("readiness tells", Duration::from_secs(1), async || {
         let ready = api.get("/health/ready").send().await;
@@ -123,10 +124,12 @@ async fn a_start_without_its_services_says_which_is_away() {
     let place = Place::shared();
     let nowhere = "127.0.0.1:1";
     let redis = format!("redis://:secret@{nowhere}");
-    let away = [("HOLDFAST_REDIS_URL", redis.as_str())];
+    let no_wait = ("HOLDFAST_START_WAIT_SECONDS", "0");
+    let away = [("HOLDFAST_REDIS_URL", redis.as_str()), no_wait];
     refused(&place, &away, &[nowhere, "Start Redis, or set HOLDFAST_REDIS_URL"]).await;
     let mongodb = format!("mongodb://{nowhere}");
-    let away = [("HOLDFAST_MONGODB_URL", mongodb.as_str()), ("HOLDFAST_MONGODB_TIMEOUT_MS", "500")];
+    let prompt = ("HOLDFAST_MONGODB_TIMEOUT_MS", "500");
+    let away = [("HOLDFAST_MONGODB_URL", mongodb.as_str()), prompt, no_wait];
     refused(&place, &away, &[nowhere, "Start MongoDB, or set HOLDFAST_MONGODB_URL"]).await;
 }
 

@@ -6,5 +6,6 @@ mod mongodb_away;
 mod readiness;
 mod redis_away;
 mod replicas;
+mod starting;
 mod tasks;
 mod worker;
