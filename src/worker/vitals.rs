@@ -10,6 +10,8 @@ pub(super) struct Vitals {
     origin: Instant,
     /// When each lane last read something or began a batch, ms after `origin`.
     turns_ms: Vec<AtomicU64>,
+    /// Age of the oldest entry of the log that is not archived, ms.
+    lag_ms: AtomicU64,
     batches: IntGauge,
 }
 
@@ -28,6 +30,7 @@ impl Vitals {
         Vitals {
             origin: Instant::now(),
             turns_ms: (0..lanes).map(|_| AtomicU64::new(0)).collect(),
+            lag_ms: AtomicU64::new(0),
             batches,
         }
     }
@@ -55,6 +58,16 @@ impl Vitals {
     /// How long the worker has been running.
     pub fn uptime(&self) -> Duration {
         self.origin.elapsed()
+    }
+
+    /// The oldest entry of the log that is not archived is so old.
+    pub fn log_lags(&self, seconds: f64) {
+        self.lag_ms.store((seconds * 1_000.0) as u64, Ordering::Relaxed);
+    }
+
+    /// How old it was the last time, seconds.
+    pub fn lag_seconds(&self) -> f64 {
+        self.lag_ms.load(Ordering::Relaxed) as f64 / 1_000.0
     }
 
     fn now_ms(&self) -> u64 {

@@ -20,9 +20,7 @@ pub(super) async fn watch(worker: Worker) {
     loop {
         // Its silence is no news.
         let redis_answers = worker.dependencies.readiness().redis.is_ok();
-        if redis_answers && let Err(error) = worker.gauge(&mut dead_letters).await {
-            warn_repeated!(%error, "the log cannot be looked at");
-        }
+        worker.gauge(&mut dead_letters, redis_answers).await;
         if !worker.shutdown.rest(PAUSE).await {
             return;
         }
@@ -30,26 +28,59 @@ pub(super) async fn watch(worker: Worker) {
 }
 
 impl Worker {
-    /// Sets the gauges of every partition.
-    async fn gauge(&self, dead_letters: &mut [u64]) -> Result<(), RedisError> {
+    /// Sets the gauges of every partition, and takes away those of partitions that do not answer:
+    /// what was true then would be told as if it were true now.
+    async fn gauge(&self, dead_letters: &mut [u64], redis_answers: bool) {
+        let mut lag_seconds = 0.0_f64;
         for (partition, known) in self.engine.keys().all_partitions().zip(dead_letters) {
-            let state = self.engine.log_state(partition, WORKER_GROUP).await?;
-            let label = partition.to_string();
-            let label = [label.as_str()];
-            let count = |number: u64| i64::try_from(number).unwrap_or(i64::MAX);
-            self.metrics.log_length.with_label_values(&label).set(count(state.length));
-            self.metrics.log_pending.with_label_values(&label).set(count(state.pending));
-            self.metrics.dead_letters.with_label_values(&label).set(count(state.dead_letters));
-            let caught_up = state.pending == 0 && state.watermark() >= state.newest;
-            let lag = if caught_up { 0.0 } else { self.lag(partition, state.watermark()).await? };
-            self.metrics.log_lag.with_label_values(&label).set(lag);
-            if state.dead_letters > *known {
-                let (now, partition) = (state.dead_letters, partition.0);
-                error!(partition, before = *known, now, "ALARM: dead letters");
+            let looked = match redis_answers {
+                true => Some(self.gauge_partition(partition, known).await),
+                false => None,
+            };
+            match looked {
+                Some(Ok(lag)) => lag_seconds = lag_seconds.max(lag),
+                Some(Err(error)) => {
+                    warn_repeated!(%error, "the log cannot be looked at");
+                    self.forget_gauges(partition);
+                }
+                None => self.forget_gauges(partition),
             }
-            *known = state.dead_letters;
         }
-        Ok(())
+        self.vitals.log_lags(lag_seconds);
+    }
+
+    /// Sets the gauges of one; how far it lags, seconds.
+    async fn gauge_partition(
+        &self,
+        partition: Partition,
+        dead_letters: &mut u64,
+    ) -> Result<f64, RedisError> {
+        let state = self.engine.log_state(partition, WORKER_GROUP).await?;
+        let caught_up = state.pending == 0 && state.watermark() >= state.newest;
+        let lag = if caught_up { 0.0 } else { self.lag(partition, state.watermark()).await? };
+        let label = partition.to_string();
+        let label = [label.as_str()];
+        let count = |number: u64| i64::try_from(number).unwrap_or(i64::MAX);
+        self.metrics.log_length.with_label_values(&label).set(count(state.length));
+        self.metrics.log_pending.with_label_values(&label).set(count(state.pending));
+        self.metrics.dead_letters.with_label_values(&label).set(count(state.dead_letters));
+        self.metrics.log_lag.with_label_values(&label).set(lag);
+        if state.dead_letters > *dead_letters {
+            let (now, partition) = (state.dead_letters, partition.0);
+            error!(partition, before = *dead_letters, now, "ALARM: dead letters");
+        }
+        *dead_letters = state.dead_letters;
+        Ok(lag)
+    }
+
+    fn forget_gauges(&self, partition: Partition) {
+        let label = partition.to_string();
+        let label = [label.as_str()];
+        // An error says that it is not there.
+        let _ = self.metrics.log_length.remove_label_values(&label);
+        let _ = self.metrics.log_pending.remove_label_values(&label);
+        let _ = self.metrics.dead_letters.remove_label_values(&label);
+        let _ = self.metrics.log_lag.remove_label_values(&label);
     }
 
     /// Age of the oldest entry above the watermark, seconds.

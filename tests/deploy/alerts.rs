@@ -4,6 +4,7 @@
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::process::Command;
+use std::time::Duration;
 
 use holdfast::config::Config;
 use holdfast::telemetry::Metrics;
@@ -12,8 +13,11 @@ use serde_yaml_ng::Value;
 use super::{file, root};
 use crate::support::api::{Api, Place, places};
 use crate::support::http::Client;
-use crate::support::servers::free_port;
+use crate::support::servers::{available, free_port, private_redis, shared_mongodb};
+use crate::support::{Flavor, eventually};
 
+/// How long anything may take on a busy machine.
+const PATIENCE: Duration = Duration::from_secs(60);
 const ALERTS: &str = "deploy/prometheus/alerts.yml";
 const CASES: &str = "deploy/prometheus/alerts_test.yml";
 /// Series that are not of our table.
@@ -109,6 +113,28 @@ fn plain(text: &str) -> impl Iterator<Item = (&str, f64)> {
     })
 }
 
+/// A worker that cannot look at the log does not go on telling how it was.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn worker_without_redis_exports_no_old_state_of_the_log() {
+    let flavor = if available(Flavor::Redis) { Flavor::Redis } else { Flavor::Valkey };
+    let redis = private_redis(flavor);
+    let place = Place::new(&redis, shared_mongodb());
+    let address = format!("127.0.0.1:{}", free_port());
+    let _worker = place.worker_at_work(&[("HOLDFAST_WORKER_LISTEN", &address)]).await;
+    let worker = Client::new(&format!("http://{address}"));
+    let tells = async |is_ready: f64, has_log: bool| {
+        let text = exported(&worker).await;
+        let log = ["log_length", "log_pending", "log_lag_seconds", "dead_letters"];
+        let has = log.map(|name| text.contains(&format!("\nholdfast_{name}{{")));
+        has == [has_log; 4] && plain(&text).any(|one| one == ("holdfast_worker_ready", is_ready))
+    };
+    eventually("the log is told", PATIENCE, async || tells(1.0, true).await).await;
+    redis.kill();
+    eventually("it is not told any more", PATIENCE, async || tells(0.0, false).await).await;
+    tokio::task::block_in_place(|| redis.restart());
+    eventually("it is told again", PATIENCE, async || tells(1.0, true).await).await;
+}
+
 /// What a healthy system exports makes no alert true that compares one metric with a number.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn healthy_processes_export_nothing_that_alerts() {
@@ -139,8 +165,7 @@ async fn healthy_processes_export_nothing_that_alerts() {
             is_ok
         })
     };
-    let bound = std::time::Duration::from_secs(60);
-    crate::support::eventually("nothing that alerts is exported", bound, is_well).await;
+    eventually("nothing that alerts is exported", PATIENCE, is_well).await;
     let text = exported(&worker).await;
     for exported in ["holdfast_admission_share", "holdfast_worker_ready"] {
         assert!(plain(&text).any(|(name, _)| name == exported), "{exported}");

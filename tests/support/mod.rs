@@ -12,6 +12,7 @@ pub mod process;
 pub mod proxy;
 pub mod servers;
 pub mod sockets;
+pub mod stopwatch;
 pub mod story;
 pub mod stripe;
 pub mod tokens;

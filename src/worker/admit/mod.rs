@@ -158,12 +158,8 @@ impl Worker {
 
     /// What speaks against letting more people in.
     fn strain(&self) -> Strain {
-        let partitions = self.engine.keys().all_partitions();
-        let lags = partitions.map(|partition| {
-            self.metrics.log_lag.with_label_values(&[partition.to_string().as_str()]).get()
-        });
         Strain {
-            lag_seconds: lags.fold(0.0, f64::max),
+            lag_seconds: self.vitals.lag_seconds(),
             redis_ms: self.dependencies.redis_ms(),
             redis_timeout_ms: self.config.redis_timeout_ms,
             errors: self.metrics.archive_errors.with_label_values(&["store"]).get()
