@@ -139,13 +139,15 @@ impl Shop {
 
     async fn run(&self, line: &str, settings: &[(&str, &str)], input: &str) -> Ran {
         let own = self.settings().into_iter().map(|(name, value)| (name.to_owned(), value));
-        let above = settings.iter().map(|(name, value)| (name.to_string(), value.to_string()));
-        let settings: Vec<(String, String)> = own.chain(above).collect();
+        let above = settings;
+        let others = above.iter().map(|(name, value)| (name.to_string(), value.to_string()));
+        let settings: Vec<(String, String)> = own.chain(others).collect();
         let arguments: Vec<&str> = line.split_whitespace().collect();
         let mut runs = 1;
         loop {
             let ran = holdfastctl(&arguments, &settings, input).await;
-            if runs == RUNS_MAX || !was_left_alone(line, &ran) {
+            // With other settings a service may be away on purpose.
+            if runs == RUNS_MAX || !above.is_empty() || !was_left_alone(line, &ran) {
                 return ran;
             }
             runs += 1;
