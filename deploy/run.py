@@ -277,8 +277,11 @@ Ctrl-C stops everything; the data stay in {state}.
 
 
 def without_password(url: str) -> str:
-    """An address to show."""
-    return re.sub(r"//([^:/@]*):[^@]*@", r"//\1:***@", url)
+    """An address to show: without user, password and parameters, any of which may be a secret."""
+    scheme, _, rest = url.partition("://")
+    if "@" in re.sub(r"^[^/?#]*@", "", rest) or "#" in rest:
+        return f"{scheme}://***"
+    return f"{scheme}://" + re.sub(r"\?.*", "?***", re.sub(r"^[^/?#]*@", "***@", rest))
 
 
 def shown(path: Path) -> str:

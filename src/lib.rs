@@ -9,7 +9,7 @@
 //!
 //! Modules import downwards only, in this order: [`api`], `worker`, `ctl` · [`start`] · [`sale`] ·
 //! [`live`] · [`archive`], [`payments`] · [`redis`] · [`domain`]; [`config`], [`telemetry`],
-//! [`backoff`], [`faults`], [`shutdown`] and [`supervisor`] serve them all. `docs/ARCHITECTURE.md` walks one booking through all of it.
+//! [`backoff`], [`faults`], [`secrets`], [`shutdown`] and [`supervisor`] serve them all. `docs/ARCHITECTURE.md` walks one booking through all of it.
 
 // Handlers await what awaits scripts that await the client library: deeper than the default.
 #![recursion_limit = "256"]
@@ -27,7 +27,9 @@ pub mod payments;
 mod read_mostly;
 pub mod redis;
 pub mod sale;
+pub mod secrets;
 pub mod shutdown;
+mod spelling;
 pub mod start;
 pub mod supervisor;
 pub mod telemetry;

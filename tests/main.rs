@@ -1,5 +1,6 @@
 //! The integration tests, one binary, on real servers over sockets.
 
+mod acl;
 mod api;
 mod archive;
 mod bad_input;
@@ -16,6 +17,8 @@ mod payments;
 mod push;
 mod races;
 mod restore;
+mod secrets;
 mod support;
+mod tls;
 mod waiting_room;
 mod worker;

@@ -36,7 +36,7 @@ impl Stage {
         inventory: Option<Inventory>,
     ) -> Result<Self, Box<dyn Error>> {
         let settings = RedisSettings {
-            url: url.to_owned(),
+            address: url.try_into()?,
             namespace: format!("bench_{}", new_nonce()),
             partitions: 1,
             clients: 2,

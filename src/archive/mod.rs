@@ -30,6 +30,7 @@
 //! | `audit` | its own | admin acts, what became of them |
 //! | `simulated_payments` | booking id | the books of the simulated payment provider |
 
+mod address;
 mod audit;
 mod blocks;
 mod bookings;
@@ -53,6 +54,7 @@ mod verify;
 mod waiting_rooms;
 mod webhooks;
 
+use std::fmt;
 use std::time::Duration;
 
 use mongodb::Client;
@@ -60,6 +62,7 @@ use mongodb::options::{
     Acknowledgment, ClientOptions, ReadConcern, ReadPreference, SelectionCriteria, WriteConcern,
 };
 
+pub use address::{MongodbFault, check as check_url, is_insecure};
 pub use audit::{ACTS_MAX, Act, ActId, ActPosition, NewAct};
 pub use blocks::{ArchivedBlock, BlockPosition};
 pub use bookings::BookingsFrom;
@@ -76,6 +79,7 @@ pub use store::{NoObserver, StoreObserver, StoreStep, Stored, Verdict};
 pub use verify::Claim;
 pub use waiting_rooms::{FixedDraw, StoredDraw, StoredRoom};
 
+use crate::secrets::{ServiceUrl, mask_url};
 use gateway::Gateway;
 
 /// Bound of a connection attempt and of the monitor's question whether a server still lives.
@@ -86,7 +90,7 @@ const HEARTBEAT: Duration = Duration::from_secs(2);
 const CONNECTIONS_MAX: u32 = 32;
 
 /// How to reach the archive.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct ArchiveConfig {
     /// `mongodb://…`
     pub url: String,
@@ -94,6 +98,13 @@ pub struct ArchiveConfig {
     pub database: String,
     /// How long one operation may take, ms.
     pub op_timeout_ms: u64,
+}
+
+impl fmt::Debug for ArchiveConfig {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let url = mask_url(&self.url);
+        write!(f, "ArchiveConfig({url:?}, {:?}, {} ms)", self.database, self.op_timeout_ms)
+    }
 }
 
 /// The archive. Cheap to clone; all clones share one pool of connections.
@@ -111,13 +122,14 @@ impl Archive {
 
     /// Reads the configuration. Connects in the background: MongoDB need not be there yet.
     pub async fn connect(config: &ArchiveConfig) -> Result<Self, ArchiveError> {
-        let url = |error: mongodb::error::Error| Refusal::Url(error.to_string());
+        let shown = ServiceUrl::from(config.url.as_str());
+        let url = |error: mongodb::error::Error| Refusal::Url(address::reason(&error, &shown));
         let op_timeout = Duration::from_millis(config.op_timeout_ms);
         let mut options = ClientOptions::parse(&config.url).await.map_err(url)?;
-        options.app_name = Some("holdfast".to_owned());
+        options.app_name.get_or_insert_with(|| "holdfast".to_owned());
         options.connect_timeout = Some(CONNECT_TIMEOUT);
         options.heartbeat_freq = Some(HEARTBEAT);
-        options.max_pool_size = Some(CONNECTIONS_MAX);
+        options.max_pool_size.get_or_insert(CONNECTIONS_MAX);
         // Below the operation's own bound, so that the reason is told and not just "no answer".
         options.server_selection_timeout = Some(op_timeout / 2);
         let majority = WriteConcern::builder().w(Acknowledgment::Majority).journal(true);

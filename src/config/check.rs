@@ -1,9 +1,5 @@
 //! Relations between settings, checked at start. Every message says how to mend what it found.
 
-use std::net::IpAddr;
-
-use hyper::Uri;
-
 use crate::domain::limits::HOLD_SECONDS_MAX;
 use crate::domain::policy::{LivePolicy, USER_AGENTS_MAX};
 use crate::domain::{Chargeable, Policy};
@@ -12,16 +8,6 @@ use super::fields::Config;
 use super::layers::ConfigError;
 use super::values::PaymentProvider;
 
-const REDIS_SCHEMES: [&str; 7] = [
-    "redis",
-    "rediss",
-    "redis-sentinel",
-    "rediss-sentinel",
-    "redis-cluster",
-    "rediss-cluster",
-    "redis+unix",
-];
-const MONGODB_SCHEMES: [&str; 2] = ["mongodb", "mongodb+srv"];
 /// Longest Redis call: answers come within a second even while Redis is frozen, so the time-out
 /// must leave room for the rest of the answer.
 const REDIS_TIMEOUT_MS_MAX: u64 = 900;
@@ -39,9 +25,6 @@ const PAYMENT_CALLS: u64 = 2;
 /// Commands one archive write may need one after the other: claims, outcomes, documents.
 const ARCHIVE_COMMANDS: u64 = 3;
 
-/// Longest bounded wait at the start, seconds.
-const START_WAIT_SECONDS_MAX: i64 = 86_400;
-
 impl Config {
     /// Checks each setting's range and how settings relate; lists everything that is wrong.
     pub fn check(&self) -> Result<(), ConfigError> {
@@ -50,6 +33,8 @@ impl Config {
         self.check_services(&mut faults);
         self.check_relations(&mut faults);
         self.check_payments(&mut faults);
+        self.check_unused(&mut faults);
+        self.check_secrets(&mut faults);
         self.check_identity(&mut faults);
         self.check_tokens(&mut faults);
         faults.extend(
@@ -134,42 +119,6 @@ impl Config {
         range("shutdown_seconds", self.shutdown_seconds, 1, 600);
     }
 
-    fn check_services(&self, faults: &mut Vec<String>) {
-        if !(-1..=START_WAIT_SECONDS_MAX).contains(&self.start_wait_seconds) {
-            faults.push(format!(
-                "start_wait_seconds = {}: must be 0 to {START_WAIT_SECONDS_MAX}, or -1 for ever",
-                self.start_wait_seconds
-            ));
-        }
-        let mut scheme = |name: &str, url: &super::values::ServiceUrl, known: &[&str]| {
-            if !known.contains(&url.scheme()) || !url.expose().contains("://") {
-                let known = known.join("://, ");
-                faults.push(format!("{name} = \"{url}\": must begin with one of {known}://"));
-            }
-        };
-        scheme("redis_url", &self.redis_url, &REDIS_SCHEMES);
-        scheme("mongodb_url", &self.mongodb_url, &MONGODB_SCHEMES);
-        let plain = |text: &str| {
-            let allowed = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == '-';
-            (1..=32).contains(&text.len()) && text.chars().all(allowed)
-        };
-        if !plain(&self.redis_namespace) {
-            faults.push(format!(
-                "redis_namespace = {:?}: must be 1 to 32 letters, digits, `_` or `-`",
-                self.redis_namespace
-            ));
-        }
-        if !plain(&self.mongodb_database) {
-            faults.push(format!(
-                "mongodb_database = {:?}: must be 1 to 32 letters, digits, `_` or `-`",
-                self.mongodb_database
-            ));
-        }
-        if let Err(error) = tracing_subscriber::EnvFilter::try_new(&self.log_level) {
-            faults.push(format!("log_level = {:?}: {error}; try info or debug", self.log_level));
-        }
-    }
-
     fn check_relations(&self, faults: &mut Vec<String>) {
         let redis_ms = self.redis_timeout_ms.saturating_add(self.redis_wait_timeout_ms);
         if self.redis_wait_replicas > 0 && redis_ms > REDIS_TIMEOUT_MS_MAX {
@@ -198,10 +147,12 @@ impl Config {
                 self.max_hold_seconds, self.hold_ttl_seconds
             ));
         }
-        let payment_ms = self.confirm_wait_ms
-            + 2 * self.redis_timeout_ms
-            + 2 * self.mongodb_timeout_ms
-            + PAYMENT_CALLS * self.payment_timeout_ms;
+        // Saturating: values out of range are listed, too, and must not end in a panic here.
+        let payment_ms = self
+            .confirm_wait_ms
+            .saturating_add(self.redis_timeout_ms.saturating_mul(2))
+            .saturating_add(self.mongodb_timeout_ms.saturating_mul(2))
+            .saturating_add(self.payment_timeout_ms.saturating_mul(PAYMENT_CALLS));
         if self.confirm_lease_ms <= payment_ms {
             faults.push(format!(
                 "confirm_lease_ms = {} can end while a payment is under way: it must be above \
@@ -210,7 +161,8 @@ impl Config {
                 self.confirm_lease_ms
             ));
         }
-        let write_ms = ARCHIVE_COMMANDS * self.mongodb_timeout_ms + self.redis_timeout_ms;
+        let write_ms = self.mongodb_timeout_ms.saturating_mul(ARCHIVE_COMMANDS);
+        let write_ms = write_ms.saturating_add(self.redis_timeout_ms);
         if self.worker_reclaim_idle_ms <= write_ms {
             faults.push(format!(
                 "worker_reclaim_idle_ms = {} can end while a batch is being written: it must be \
@@ -261,13 +213,7 @@ impl Config {
                     .to_owned(),
             );
         }
-        if !is_safe_address(self.stripe_url.expose()) {
-            faults.push(format!(
-                "stripe_url = \"{}\": must begin with https:// (http:// is for a server on \
-                 127.0.0.1), as the secret key goes there",
-                self.stripe_url
-            ));
-        }
+        self.check_stripe_url(faults);
         if self.simulated_latency_ms >= self.payment_timeout_ms {
             faults.push(format!(
                 "simulated_latency_ms = {} leaves no call an answer: it must be below \
@@ -287,20 +233,6 @@ impl Config {
                  simulated_error_percent are {percent} together: lower them to 100 at most"
             ));
         }
-    }
-}
-
-/// Whether a secret may be sent there: encrypted, or to this machine.
-fn is_safe_address(url: &str) -> bool {
-    let Ok(uri) = url.parse::<Uri>() else { return false };
-    let Some(host) = uri.host() else { return false };
-    match uri.scheme_str() {
-        Some("https") => true,
-        Some("http") => {
-            let address: Result<IpAddr, _> = host.trim_matches(['[', ']']).parse();
-            host == "localhost" || address.is_ok_and(|address| address.is_loopback())
-        }
-        _ => false,
     }
 }
 
@@ -330,11 +262,11 @@ mod tests {
                 "redis_timeout_ms and redis_wait_timeout_ms are 1000 together",
             ),
             (|c| c.redis_namespace = "a{b}".into(), "redis_namespace"),
-            (|c| c.redis_url = "http://h".into(), "redis_url = \"http://h\": must begin"),
+            (|c| c.redis_url = "http://h".into(), "redis_url = \"http://h\": it must begin"),
             (|c| c.payment_timeout_ms = 25_000, "2 payment_timeout_ms)"),
             (|c| c.payment_provider = PaymentProvider::Stripe, "HOLDFAST_STRIPE_SECRET_KEY"),
             (|c| c.stripe_url = "http://stripe.example".into(), "must begin with https://"),
-            (|c| c.stripe_url = "https:".into(), "must begin with https://"),
+            (|c| c.stripe_url = "https:".into(), "has no scheme"),
             (|c| c.simulated_latency_ms = 5_000, "below payment_timeout_ms = 5000"),
             (|c| c.simulated_decline_percent = 101, "101 together"),
             (|c| c.log_level = "holdfast=loud".into(), "log_level"),
@@ -357,16 +289,6 @@ mod tests {
             let message = config.check().unwrap_err().0;
             assert!(message.contains(expected), "{message}");
             assert!(!message.contains('\n'), "one fault, one line: {message}");
-        }
-    }
-
-    #[test]
-    fn plain_http_is_for_this_machine() {
-        for url in ["https://h", "http://127.0.0.1:1", "http://localhost", "http://[::1]:1"] {
-            assert!(is_safe_address(url), "{url}");
-        }
-        for url in ["http://h", "http://127.0.0.1.h", "ftp://h", "h", ""] {
-            assert!(!is_safe_address(url), "{url}");
         }
     }
 

@@ -3,6 +3,7 @@
 use hyper::Uri;
 
 use crate::domain::TokenKeys;
+use crate::secrets::quoted;
 
 use super::fields::Config;
 use super::layers::ConfigError;
@@ -93,8 +94,9 @@ impl Config {
         let wrong = self.cors_origins.iter().filter(|origin| !is_origin(origin));
         faults.extend(wrong.map(|origin| {
             format!(
-                "cors_origins: {origin:?} is no origin: write scheme and host alone, as \
-                 https://tickets.example, or * for all"
+                "cors_origins: {} is no origin: write scheme and host alone, as \
+                 https://tickets.example, or * for all",
+                quoted(origin)
             )
         }));
     }
@@ -120,7 +122,7 @@ mod tests {
     fn jwt(config: &Config, files: &[&str]) -> Config {
         Config {
             auth: Auth::Jwt,
-            jwt_key_files: files.iter().map(|file| file.to_string()).collect(),
+            jwt_key_files: files.iter().map(|file| (*file).into()).collect(),
             jwt_audience: "tickets".into(),
             ..config.clone()
         }
@@ -193,8 +195,8 @@ mod tests {
         with(&[sound]).check().unwrap();
         for (secrets, expected) in [
             (&["secret-of-32-bytes-without-any-id-at-all"][..], "number 1 has no id"),
-            (&["k1:secret"], "the secret of \"k1\" has 6 bytes; it needs 32"),
-            (&[sound, sound], "\"k1\" is there twice"),
+            (&["k1:secret"], "the secret of number 1 has 6 bytes; it needs 32"),
+            (&[sound, sound], "number 2 has the id"),
             (&[sound; 9], "there are 9"),
         ] {
             let message = with(secrets).check().unwrap_err().0;

@@ -7,8 +7,8 @@ use serde::Deserialize;
 
 use super::fault::FaultPoint;
 use super::values::{
-    AdminKey, Auth, Detail, JwtAlgorithm, LogFormat, Network, OnRisk, PaymentProvider, ProxyHeader,
-    Secret, ServiceUrl,
+    AdminKey, Auth, Detail, FilePath, JwtAlgorithm, LogFormat, Network, OnRisk, PaymentProvider,
+    ProxyHeader, Secret, ServiceUrl,
 };
 use crate::domain::policy::{AllRules, BasePolicy, BotRules, Profile};
 use crate::domain::{Mode, RoomSettings, RuleChange, Surge};
@@ -19,6 +19,17 @@ pub(super) struct Field {
     pub name: &'static str,
     /// What it means, line by line.
     pub doc: &'static [&'static str],
+    /// Its type, as this file writes it.
+    pub kind: &'static str,
+}
+
+impl Field {
+    /// Whether its value is or holds a secret, so that no message repeats it.
+    pub fn is_secret(&self) -> bool {
+        ["Secret", "ServiceUrl", "AdminKey", "FilePath"]
+            .iter()
+            .any(|secret| self.kind.contains(secret))
+    }
 }
 
 macro_rules! settings {
@@ -51,7 +62,11 @@ macro_rules! settings {
 
         /// Name and documentation of every setting, in order.
         pub(super) const FIELDS: &[Field] =
-            &[$(Field { name: stringify!($name), doc: &[$($doc),+] },)+];
+            &[$(Field {
+                name: stringify!($name),
+                doc: &[$($doc),+],
+                kind: stringify!($type),
+            },)+];
 
         impl Config {
     /// The settings of waiting rooms that nobody set anything for.
@@ -92,9 +107,22 @@ settings! {
     /// Address and port of the worker's `/metrics` and `/health`.
     worker_listen: SocketAddr = SocketAddr::from(([127, 0, 0, 1], 8001));
 
-    /// Redis 7.0 or newer, or Valkey: `redis://`, `rediss://`, `redis-sentinel://`,
-    /// `redis-cluster://` or `redis+unix://`. A `redis-cluster` scheme makes it a Cluster.
+    /// Redis 7.0 or newer, or Valkey: `redis://`, with TLS `rediss://`; `redis-cluster://`,
+    /// `rediss-cluster://`; `redis-sentinel://`, `rediss-sentinel://`; `redis+unix://`; or the same
+    /// with `valkey`. Further nodes: `?node=host:port`. Sentinels: `sentinelServiceName`,
+    /// `sentinelUsername`, `sentinelPassword`.
     redis_url: ServiceUrl = "redis://127.0.0.1:6379".into();
+    /// Certificates in PEM of the authorities that Redis' certificates are from. Empty: the public
+    /// ones. These four need a scheme with TLS; files are read at start.
+    redis_tls_ca_file: FilePath = FilePath::default();
+    /// This client's certificate in PEM, where Redis asks for one, with its private key in
+    /// `redis_tls_key_file`.
+    redis_tls_cert_file: FilePath = FilePath::default();
+    /// The private key in PEM of `redis_tls_cert_file`, without a passphrase.
+    redis_tls_key_file: FilePath = FilePath::default();
+    /// The name that Redis' certificates are for, of all servers and Sentinels. Empty: the host that
+    /// is connected to.
+    redis_tls_server_name: String = String::new();
     /// First segment of every Redis key: letters, digits, `_` and `-`.
     redis_namespace: String = "hf1".to_owned();
     /// Redis connections of one process for commands (readers of the log have their own).
@@ -115,7 +143,8 @@ settings! {
     /// `refuse` or `ignore`.
     redis_eviction: OnRisk = OnRisk::Warn;
 
-    /// MongoDB, standalone or replica set: `mongodb://` or `mongodb+srv://`.
+    /// MongoDB, standalone or replica set: `mongodb://` or `mongodb+srv://`. TLS: `tls=true`,
+    /// `tlsCAFile`, `tlsCertificateKeyFile`.
     mongodb_url: ServiceUrl = "mongodb://127.0.0.1:27017".into();
     /// Name of the archive's database.
     mongodb_database: String = "holdfast".to_owned();
@@ -219,7 +248,7 @@ settings! {
     /// Files with the keys that tokens are verified with, one each, 8 at most: secrets of 32
     /// bytes or more, or RSA public keys in PEM. Several while keys are being changed. Read at
     /// start.
-    jwt_key_files: Vec<String> = Vec::new();
+    jwt_key_files: Vec<FilePath> = Vec::new();
     /// The audience (`aud`) that tokens must be for. Required with `auth = "jwt"`.
     jwt_audience: String = String::new();
     /// The issuer (`iss`) that tokens must be from; empty: any that has a key.

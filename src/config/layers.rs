@@ -1,18 +1,24 @@
 //! Reading the sources: a TOML file and the environment, each refused as a whole if anything in
 //! it is unknown or unreadable, with the name and the nearest known one.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use serde::Deserialize;
+use toml::Spanned;
 
 use super::fields::{Config, FIELDS, Layer};
+use crate::secrets::quoted;
+use crate::spelling::nearest;
 
 /// What a variable's name begins with.
 const PREFIX: &str = "HOLDFAST_";
 /// The variable that names the settings file.
 pub(super) const FILE_VARIABLE: &str = "HOLDFAST_CONFIG";
-/// Edits up to which a name counts as misspelt rather than foreign.
-const EDITS_MAX: usize = 3;
+/// Whether a variable is one of Holdfast's.
+pub(super) fn is_setting(variable: &str) -> bool {
+    variable.starts_with(PREFIX)
+}
 
 /// Settings that cannot be used; the text says which and how to mend it.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -40,13 +46,42 @@ impl Config {
     }
 }
 
+/// Reads a file. Messages name the line and never repeat it: it may hold a secret.
 fn file_layer(text: &str) -> Result<Layer, String> {
-    let table: toml::Table = text.parse().map_err(|error: toml::de::Error| error.to_string())?;
-    if let Some(name) = table.keys().find(|name| field_index(name).is_none()) {
-        return Err(unknown(name, name, ""));
+    let table: BTreeMap<Spanned<String>, Spanned<toml::Value>> =
+        toml::from_str(text).map_err(|error| {
+            let at = error.span().map_or(0, |span| span.start);
+            format!("line {}: {}", line(text, at), syntax_fault(&error))
+        })?;
+    let shown = Config::default().shown();
+    let mut whole = toml::Table::new();
+    for (name, value) in table {
+        let at = line(text, value.span().start);
+        let name = name.into_inner();
+        let index = field_index(&name)
+            .ok_or_else(|| format!("line {at}: {}", unknown(&name, &name, "")))?;
+        let value = value.into_inner();
+        check_alone(index, &shown[index], &value)
+            .map_err(|reason| format!("line {at}: {name}: {reason}"))?;
+        whole.insert(name, value);
     }
-    // Read again from the text rather than the table: these errors point at the line.
-    toml::from_str(text).map_err(|error| error.to_string())
+    Layer::deserialize(whole).map_err(|error| error.message().to_owned())
+}
+
+/// What is wrong with a file's syntax. Most of the parser's messages say what it expected; those
+/// that repeat what it found are not shown.
+fn syntax_fault(error: &toml::de::Error) -> &str {
+    let message = error.message();
+    if message.contains(['`', '"', '\'']) {
+        "this is no TOML, or a name is there twice"
+    } else {
+        message
+    }
+}
+
+/// The number of the line that holds this byte.
+fn line(text: &str, at: usize) -> usize {
+    1 + text.bytes().take(at).filter(|byte| *byte == b'\n').count()
 }
 
 fn environment_layer(
@@ -62,17 +97,40 @@ fn environment_layer(
         let name = name.to_ascii_lowercase();
         let index =
             field_index(&name).ok_or_else(|| ConfigError(unknown(&variable, &name, PREFIX)))?;
-        let value = parse_like(&shown[index], &text)
-            .map_err(|reason| ConfigError(format!("{variable}={text:?}: {reason}")))?;
-        // Each alone first, so that the message can name the variable.
-        let alone = toml::Table::from_iter([(name.clone(), value.clone())]);
-        Layer::deserialize(alone).map_err(|error| {
-            let reason = error.message().to_owned();
-            ConfigError(format!("{variable}={text:?}: {reason}"))
-        })?;
-        table.insert(name, value);
+        let fault = |reason: String| {
+            let is_secret = FIELDS[index].is_secret();
+            let value = if is_secret { String::new() } else { format!("={}", quoted(&text)) };
+            ConfigError(format!("{variable}{value}: {reason}"))
+        };
+        let value = parse_like(&shown[index], &text).map_err(|reason| fault(reason.to_owned()))?;
+        check_alone(index, &shown[index], &value).map_err(fault)?;
+        if table.insert(name, value).is_some() {
+            return Err(ConfigError(format!("{variable} is there twice, in other capitals")));
+        }
     }
     Layer::deserialize(table).map_err(|error| ConfigError(error.message().to_owned()))
+}
+
+/// Whether a setting takes this value. Each is read alone first, so that the message can name it.
+/// Of a setting with a secret the message says what belongs there, and nothing of what is there.
+fn check_alone(index: usize, default: &toml::Value, value: &toml::Value) -> Result<(), String> {
+    let field = &FIELDS[index];
+    let alone = toml::Table::from_iter([(field.name.to_owned(), value.clone())]);
+    let Err(error) = Layer::deserialize(alone) else { return Ok(()) };
+    if !field.is_secret() && !value.to_string().contains("://") {
+        return Err(error.message().to_owned());
+    }
+    let is_text = |value: &toml::Value| value.is_str();
+    match (default, value) {
+        // The kind is right, so the message is this crate's own, which repeats no value.
+        (toml::Value::String(_), toml::Value::String(_)) => Err(error.message().to_owned()),
+        (toml::Value::Array(_), toml::Value::Array(items)) if items.iter().all(is_text) => {
+            Err(error.message().to_owned())
+        }
+        (toml::Value::Array(_), _) => Err("must be a list of texts: [\"…\", \"…\"]".to_owned()),
+        (toml::Value::String(_), _) => Err("must be a text: \"…\"".to_owned()),
+        _ => Err(format!("must be of the kind of its default, {default}")),
+    }
 }
 
 fn field_index(name: &str) -> Option<usize> {
@@ -104,35 +162,14 @@ fn parse_like(default: &toml::Value, text: &str) -> Result<toml::Value, &'static
 
 /// The message for an unknown name, with the nearest known one where it looks misspelt.
 fn unknown(shown: &str, name: &str, prefix: &str) -> String {
-    let nearest = FIELDS
-        .iter()
-        .map(|field| (edit_distance(name, field.name), field.name))
-        .min()
-        .filter(|(edits, _)| *edits <= EDITS_MAX);
-    match nearest {
-        Some((_, known)) => {
+    match nearest(name, FIELDS.iter().map(|field| field.name)) {
+        Some(known) => {
             let known =
                 if prefix.is_empty() { known.to_owned() } else { known.to_ascii_uppercase() };
             format!("unknown setting {shown}; did you mean {prefix}{known}?")
         }
         None => format!("unknown setting {shown}; --print-config lists all there are"),
     }
-}
-
-/// Levenshtein distance: insertions, deletions and replacements that make one text the other.
-fn edit_distance(a: &str, b: &str) -> usize {
-    let b = b.as_bytes();
-    let mut row: Vec<usize> = (0..=b.len()).collect();
-    for (i, byte_a) in a.bytes().enumerate() {
-        let mut diagonal = row[0];
-        row[0] = i + 1;
-        for (j, byte_b) in b.iter().enumerate() {
-            let replaced = diagonal + usize::from(byte_a != *byte_b);
-            diagonal = row[j + 1];
-            row[j + 1] = replaced.min(row[j] + 1).min(diagonal + 1);
-        }
-    }
-    row[b.len()]
 }
 
 #[cfg(test)]
@@ -170,6 +207,8 @@ mod tests {
             (("HOLDFAST_LISTEN", "8000"), "HOLDFAST_LISTEN=\"8000\": "),
             (("HOLDFAST_REDIS_EVICTION", "shrug"), "expected one of `warn`, `refuse`, `ignore`"),
         ];
+        let twice = [("HOLDFAST_LISTEN", "127.0.0.1:1"), ("HOLDFAST_listen", "127.0.0.1:2")];
+        assert!(from_environment(&twice).unwrap_err().contains("is there twice"));
         for (pair, expected) in cases {
             let message = from_environment(&[pair]).unwrap_err();
             assert!(message.contains(expected), "{message}");
@@ -182,18 +221,10 @@ mod tests {
         file_layer("partitions = 8\nlog_format = \"text\"").unwrap().apply(&mut config);
         assert_eq!(config.partitions, 8);
         let error = file_layer("partition = 8").err().unwrap();
-        assert_eq!(error, "unknown setting partition; did you mean partitions?");
+        assert_eq!(error, "line 1: unknown setting partition; did you mean partitions?");
         let error = file_layer("\npartitions = \"8\"").err().unwrap();
         assert!(error.contains("line 2"), "{error}");
         let missing = Config::load(Some(Path::new("no-such-file.toml")), []).unwrap_err();
         assert!(missing.0.contains("cannot read no-such-file.toml"), "{missing}");
-    }
-
-    #[test]
-    fn distances_are_right() {
-        let cases = [("", "", 0), ("a", "", 1), ("kitten", "sitting", 3), ("listens", "listen", 1)];
-        for (a, b, edits) in cases {
-            assert_eq!(edit_distance(a, b), edits);
-        }
     }
 }

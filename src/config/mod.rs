@@ -5,9 +5,12 @@
 
 mod check;
 mod check_access;
+mod check_services;
+mod check_unused;
 pub mod fault;
 mod fields;
 mod layers;
+mod log_level;
 mod print;
 pub mod values;
 
@@ -31,10 +34,18 @@ pub struct ConfigArgs {
 impl ConfigArgs {
     /// Reads and checks the settings from the file named here and the process's environment.
     pub fn load(&self) -> Result<Config, ConfigError> {
-        let environment = std::env::vars_os().filter_map(|(name, value)| {
-            // A name of ours is plain ASCII; a value that is not UTF-8 is refused by its check.
-            Some((name.into_string().ok()?, value.to_string_lossy().into_owned()))
-        });
+        let mut environment = Vec::new();
+        for (name, value) in std::env::vars_os() {
+            // A name of ours is plain ASCII.
+            let Ok(name) = name.into_string() else { continue };
+            match value.into_string() {
+                Ok(value) => environment.push((name, value)),
+                Err(_) if layers::is_setting(&name) => {
+                    return Err(ConfigError(format!("{name} is not UTF-8")));
+                }
+                Err(_) => {}
+            }
+        }
         Config::load(self.config.as_deref(), environment)
     }
 }

@@ -6,6 +6,7 @@ use std::str::FromStr;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 pub use crate::domain::Network;
+pub use crate::secrets::{FilePath, Secret, ServiceUrl};
 
 /// What to do about a service that is set up in a way that can lose a sale.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -71,45 +72,6 @@ pub enum PaymentProvider {
     Stripe,
 }
 
-/// A text that is never shown; [`Secret::expose`] gives it. Empty means "none".
-#[derive(Clone, Default, PartialEq, Eq, Deserialize)]
-#[serde(transparent)]
-pub struct Secret(String);
-
-impl Secret {
-    /// The secret itself: for use, never for showing.
-    pub fn expose(&self) -> &str {
-        &self.0
-    }
-
-    /// Whether none is set.
-    pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
-    }
-
-    fn masked(&self) -> &'static str {
-        if self.is_empty() { "" } else { "***" }
-    }
-}
-
-impl From<&str> for Secret {
-    fn from(text: &str) -> Self {
-        Secret(text.to_owned())
-    }
-}
-
-impl fmt::Debug for Secret {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:?}", self.masked())
-    }
-}
-
-impl Serialize for Secret {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_str(self.masked())
-    }
-}
-
 /// How log lines look.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -118,64 +80,6 @@ pub enum LogFormat {
     Json,
     /// For people at a terminal.
     Text,
-}
-
-/// A service's address with its credentials. Shown (`Debug`, `Display`, TOML) with the password
-/// masked; [`ServiceUrl::expose`] gives the whole.
-#[derive(Clone, PartialEq, Eq, Deserialize)]
-#[serde(transparent)]
-pub struct ServiceUrl(String);
-
-impl ServiceUrl {
-    /// The address as it was given, password and all: for connecting, never for showing.
-    pub fn expose(&self) -> &str {
-        &self.0
-    }
-
-    /// The part before `://`; the whole text if there is none.
-    pub fn scheme(&self) -> &str {
-        self.0.split("://").next().unwrap_or_default()
-    }
-
-    fn masked(&self) -> String {
-        let Some((scheme, rest)) = self.0.split_once("://") else {
-            return self.0.clone();
-        };
-        // Credentials end at the last `@` before the path: passwords may hold one too.
-        let authority_end = rest.find('/').unwrap_or(rest.len());
-        let (authority, path) = rest.split_at(authority_end);
-        match authority.rsplit_once('@') {
-            Some((credentials, host)) => {
-                let user = credentials.split(':').next().unwrap_or_default();
-                format!("{scheme}://{user}:***@{host}{path}")
-            }
-            None => self.0.clone(),
-        }
-    }
-}
-
-impl From<&str> for ServiceUrl {
-    fn from(text: &str) -> Self {
-        ServiceUrl(text.to_owned())
-    }
-}
-
-impl fmt::Display for ServiceUrl {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.masked())
-    }
-}
-
-impl fmt::Debug for ServiceUrl {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:?}", self.masked())
-    }
-}
-
-impl Serialize for ServiceUrl {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(self)
-    }
 }
 
 /// Bytes of a SHA-256.
@@ -229,19 +133,6 @@ impl<'de> Deserialize<'de> for AdminKey {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn passwords_are_masked() {
-        let cases = [
-            ("redis://:pw@h:1/0", "redis://:***@h:1/0"),
-            ("mongodb://ann:p@ss@h/db?x=1", "mongodb://ann:***@h/db?x=1"),
-            ("redis-cluster://h:1?node=h:2", "redis-cluster://h:1?node=h:2"),
-        ];
-        for (url, shown) in cases {
-            assert_eq!(ServiceUrl::from(url).to_string(), shown);
-            assert_eq!(format!("{:?}", ServiceUrl::from(url)), format!("{shown:?}"));
-        }
-    }
 
     #[test]
     fn admin_keys_are_read_and_never_shown() {

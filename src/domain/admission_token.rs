@@ -81,16 +81,17 @@ pub enum KeyFault {
     )]
     Id(usize),
     /// Two have the same id.
-    #[error("{0:?} is there twice: each needs an id of its own")]
-    Twice(String),
-    /// One is too short.
+    #[error("number {0} has the id of one before it: each needs an id of its own")]
+    Twice(usize),
+    /// One is too short. What stands before the colon may be a piece of a secret that lacks its id,
+    /// so no message shows it.
     #[error(
-        "the secret of {id:?} has {bytes} bytes; it needs {SECRET_BYTES_MIN} at least \
+        "the secret of number {number} has {bytes} bytes; it needs {SECRET_BYTES_MIN} at least \
          (openssl rand -hex 32)"
     )]
     Short {
-        /// Its id.
-        id: String,
+        /// Its place, counted from 1.
+        number: usize,
         /// Bytes that it has.
         bytes: usize,
     },
@@ -118,10 +119,10 @@ impl TokenKeys {
                 return Err(KeyFault::Id(index + 1));
             }
             if keys.iter().any(|(other, _)| other == id) {
-                return Err(KeyFault::Twice((*id).to_owned()));
+                return Err(KeyFault::Twice(index + 1));
             }
             if secret.len() < SECRET_BYTES_MIN {
-                return Err(KeyFault::Short { id: (*id).to_owned(), bytes: secret.len() });
+                return Err(KeyFault::Short { number: index + 1, bytes: secret.len() });
             }
             keys.push(((*id).to_owned(), hmac::Key::new(hmac::HMAC_SHA256, secret)));
         }
@@ -265,10 +266,10 @@ mod tests {
         let cases: [(Keys<'_>, &str); 6] = [
             (&[], "there are 0; there can be 1 to 8"),
             (&[NEW; 9], "there are 9"),
-            (&[NEW, NEW], "\"2026-11\" is there twice"),
+            (&[NEW, NEW], "number 2 has the id of one before"),
             (&[NEW, ("a.b", OLD.1)], "number 2 has no id"),
             (&[("", OLD.1)], "number 1 has no id"),
-            (&[("k", &OLD.1[..31])], "the secret of \"k\" has 31 bytes; it needs 32"),
+            (&[("k", &OLD.1[..31])], "the secret of number 1 has 31 bytes; it needs 32"),
         ];
         for (secrets, expected) in cases {
             let text = TokenKeys::new(secrets).unwrap_err().to_string();

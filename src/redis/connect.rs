@@ -4,15 +4,17 @@
 use std::time::Duration;
 
 use fred::prelude::*;
-use fred::types::config::{ReconnectError, Server, UnresponsiveConfig};
+use fred::types::config::{ReconnectError, UnresponsiveConfig};
 
+pub(super) use super::address::NodeAddress;
+use super::address::RedisAddress;
 use super::error::RedisError;
 
 /// How to reach Redis.
 #[derive(Clone, Debug)]
 pub struct RedisSettings {
-    /// `redis://`, `rediss://`, `redis-cluster://`, `redis-sentinel://` or `redis+unix://`.
-    pub url: String,
+    /// Where it is and how to log in.
+    pub address: RedisAddress,
     /// Prefix of all keys.
     pub namespace: String,
     /// Number of partitions.
@@ -28,7 +30,7 @@ pub struct RedisSettings {
 impl RedisSettings {
     /// Whether keys live on several nodes, so that one read cannot span partitions.
     pub fn is_cluster(&self) -> bool {
-        self.url.contains("-cluster://")
+        self.address.is_cluster()
     }
 }
 
@@ -52,36 +54,13 @@ pub(super) enum Purpose {
     BlockingReads { block_ms: u64 },
 }
 
-/// Where a Cluster's node listens.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(super) struct NodeAddress {
-    /// Its name or address; IPv6 in brackets.
-    pub host: String,
-    /// Its port.
-    pub port: u16,
-}
-
-impl std::fmt::Display for NodeAddress {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{}:{}", self.host, self.port)
-    }
-}
-
-/// The nodes of a Cluster that the URL names.
-pub(super) fn cluster_nodes(settings: &RedisSettings) -> Result<Vec<NodeAddress>, RedisError> {
-    let hosts = config(settings, None)?.server.hosts();
-    let address = |server: Server| NodeAddress { host: server.host.to_string(), port: server.port };
-    Ok(hosts.into_iter().map(address).collect())
-}
-
 /// The client library's configuration for what the URL leads to, or for one node of its Cluster.
 fn config(settings: &RedisSettings, node: Option<&NodeAddress>) -> Result<Config, RedisError> {
-    let mut config = Config::from_url(&settings.url)
-        .map_err(|e| RedisError::NotRun(format!("redis_url is not usable: {e}")))?;
-    if let Some(NodeAddress { host, port }) = node {
-        config.server = ServerConfig::new_centralized(host.as_str(), *port);
-    }
-    Ok(config)
+    let config = match node {
+        Some(node) => settings.address.node_config(node),
+        None => settings.address.config(),
+    };
+    config.map_err(|fault| RedisError::NotRun(format!("redis_url is not usable: {fault}")))
 }
 
 /// One client, connected to what the URL leads to or to one node of its Cluster. Errors name what
@@ -92,7 +71,7 @@ pub(super) async fn connect(
     node: Option<&NodeAddress>,
 ) -> Result<Client, RedisError> {
     let client = client(settings, purpose, node, true)?;
-    let where_to = node.map_or_else(|| redacted(&settings.url), ToString::to_string);
+    let where_to = node.map_or_else(|| settings.address.to_string(), ToString::to_string);
     match tokio::time::timeout(CONNECT_TIMEOUT, client.init()).await {
         // The connection task ends with the client; `quit` is called when the engine is closed.
         Ok(Ok(_task)) => Ok(client),
@@ -167,16 +146,6 @@ fn client(
         .map_err(|e| RedisError::NotRun(e.to_string()))
 }
 
-/// The URL without its password.
-fn redacted(url: &str) -> String {
-    match (url.find("://"), url.rfind('@')) {
-        (Some(scheme), Some(at)) if scheme < at => {
-            format!("{}://…{}", &url[..scheme], &url[at..])
-        }
-        _ => url.to_owned(),
-    }
-}
-
 /// What a Redis says of itself, as far as Holdfast cares.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ServerFacts {
@@ -235,16 +204,5 @@ pub(super) fn server_facts(info: &str) -> ServerFacts {
         memory_used_bytes: number("used_memory"),
         memory_limit_bytes: Some(number("maxmemory")).filter(|limit| *limit > 0),
         clients: number("connected_clients"),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn passwords_are_not_shown() {
-        assert_eq!(redacted("redis://:secret@host:1"), "redis://…@host:1");
-        assert_eq!(redacted("redis://host:1"), "redis://host:1");
     }
 }

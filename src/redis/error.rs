@@ -15,9 +15,16 @@ pub enum RedisError {
 }
 
 /// What in an error's text waiting does not mend: refused credentials, a command that the user may
-/// not send, a URL that will not do.
-const LASTING: [&str; 5] =
-    ["WRONGPASS", "NOAUTH", "NOPERM", "cluster support disabled", "redis_url is not usable"];
+/// not send, a URL that will not do, a certificate that is not believed, a server without TLS.
+const LASTING: [&str; 7] = [
+    "WRONGPASS",
+    "NOAUTH",
+    "NOPERM",
+    "cluster support disabled",
+    "redis_url is not usable",
+    "InvalidCertificate",
+    "InvalidContentType",
+];
 
 impl RedisError {
     /// Whether trying again later could change nothing, for a start that waits for Redis.
@@ -28,8 +35,19 @@ impl RedisError {
 }
 
 /// Error replies that Redis gives before a script runs.
-const REFUSED_BEFORE_RUN: [&str; 9] =
-    ["LOADING", "OOM", "MISCONF", "NOREPLICAS", "BUSY ", "TRYAGAIN", "NOAUTH", "MOVED ", "ASK "];
+/// (A permission that is missing within a script is "ERR ACL failure in script": it may have written.)
+const REFUSED_BEFORE_RUN: [&str; 10] = [
+    "LOADING",
+    "OOM",
+    "MISCONF",
+    "NOREPLICAS",
+    "BUSY ",
+    "TRYAGAIN",
+    "NOAUTH",
+    "NOPERM",
+    "MOVED ",
+    "ASK ",
+];
 
 /// Error replies upon which the client library connects anew, and gives them to every command
 /// under way on that connection: to some that Redis did run.

@@ -2,6 +2,7 @@
 //!
 //! Nothing outside this module knows the client library or a key's name.
 
+mod address;
 mod calls;
 mod clock;
 mod codes;
@@ -27,8 +28,10 @@ mod retention;
 mod routing;
 mod scan;
 pub mod scripts;
+mod tls;
 mod waiting_room;
 
+pub use address::{AddressFault, Credentials, Deployment, NodeAddress, RedisAddress};
 pub use calls::{AbortMode, Attempt, Record, SettleCall, new_nonce};
 pub use clock::RedisClock;
 pub use codes::{CODES, Code};
@@ -48,4 +51,5 @@ pub use reply::{Answer, Body, ScanRest};
 pub use restoring::EventState;
 pub use retention::Ended;
 pub use scan::{Cursor, KeptBooking, Page};
+pub use tls::{TlsFault, TlsFiles};
 pub use waiting_room::{Admitted, Claimed, Joined, ROOM_KEYS, RoomConfiguration, RoomPlace};

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::waiting::Obstacle;
 use super::{StartError, archive_config, checks, redis_away, redis_settings, refusal};
-use crate::archive::{Archive, ArchiveError};
+use crate::archive::{Archive, ArchiveError, is_insecure};
 use crate::config::Config;
 use crate::redis::scripts::{ClockSource, Scripts};
 use crate::redis::{Engine, Observer, RedisError, ServerFacts};
@@ -20,7 +20,8 @@ pub(super) async fn redis(
         if is_lasting { Obstacle::Lasting(error) } else { Obstacle::Passing(error) }
     };
     let scripts = Scripts::embedded(ClockSource::Redis);
-    let engine = Engine::connect(redis_settings(config), scripts, observer).await.map_err(away)?;
+    let settings = redis_settings(config).map_err(Obstacle::Lasting)?;
+    let engine = Engine::connect(settings, scripts, observer).await.map_err(away)?;
     let fit = match engine.server_facts().await {
         Ok(facts) => fit(&facts, config),
         Err(error) => Err(away(error)),
@@ -59,6 +60,12 @@ pub(super) async fn mongodb(config: &Config) -> Result<Archive, Obstacle> {
     };
     let archive = Archive::connect(&archive_config(config)).await.map_err(refused)?;
     checks::mongodb(&archive.server_info().await.map_err(refused)?);
+    if is_insecure(&config.mongodb_url) {
+        tracing::warn!(
+            "mongodb_url says not to check the server's certificate: whoever is between can read \
+             and change everything (tlsInsecure, tlsAllowInvalidCertificates)"
+        );
+    }
     archive.prepare(config.partitions).await.map_err(refused)?;
     Ok(archive)
 }

@@ -20,7 +20,7 @@ use crate::faults::Faults;
 use crate::live::{LiveObserver, LiveSettings, LiveState};
 use crate::payments::{Provider, Simulated, SimulatedSettings, Stripe, StripeSettings};
 use crate::redis::scripts::{ClockSource, Scripts};
-use crate::redis::{Engine, Observer, RedisError, RedisSettings, WORKER_GROUP};
+use crate::redis::{AddressFault, Engine, Observer, RedisError, RedisSettings, WORKER_GROUP};
 use crate::sale::{Cashier, Observers, Parts, Sale, SaleSettings};
 use crate::shutdown::Shutdown;
 use crate::supervisor::Supervisor;
@@ -151,7 +151,7 @@ pub async fn replication(services: &Services, config: &Config) -> Result<(), Sta
 
 /// Redis, connected. For tools: how it is set up is for the servers to judge.
 pub async fn existing_engine(config: &Config) -> Result<Engine, StartError> {
-    let settings = RedisSettings { clients: 1, ..redis_settings(config) };
+    let settings = RedisSettings { clients: 1, ..redis_settings(config)? };
     let scripts = Scripts::embedded(ClockSource::Redis);
     let engine = Engine::connect(settings, scripts, Arc::new(Unobserved)).await;
     engine.map_err(|error| redis_away(error, config))
@@ -246,16 +246,26 @@ pub fn raise_open_files() {
     }
 }
 
-/// How to reach Redis.
-pub fn redis_settings(config: &Config) -> RedisSettings {
-    RedisSettings {
-        url: config.redis_url.expose().to_owned(),
+/// How to reach Redis. Files of certificates and keys are read here.
+///
+/// # Errors
+/// If the address or one of the files cannot be used; waiting does not help.
+pub fn redis_settings(config: &Config) -> Result<RedisSettings, StartError> {
+    let unusable = |fault: AddressFault| match fault {
+        // It names its setting.
+        AddressFault::Tls(fault) => StartError(fault.to_string()),
+        fault => StartError(format!("redis_url: {fault}")),
+    };
+    let address = config.redis_address().map_err(unusable)?;
+    address.load().map_err(unusable)?;
+    Ok(RedisSettings {
+        address,
         namespace: config.redis_namespace.clone(),
         partitions: config.partitions,
         clients: config.redis_clients as usize,
         timeout_ms: config.redis_timeout_ms,
         in_flight_max: config.redis_in_flight_max as usize,
-    }
+    })
 }
 
 /// How to reach the archive.
@@ -318,7 +328,7 @@ mod tests {
         let error = ArchiveError::Unavailable("No available servers".to_owned());
         let told = refusal(error, &config).to_string();
         let expected = "MongoDB is unavailable: No available servers. Start MongoDB, or set \
-            HOLDFAST_MONGODB_URL, now mongodb://ann:***@h";
+            HOLDFAST_MONGODB_URL, now mongodb://***@h";
         assert_eq!(told, expected);
     }
 }

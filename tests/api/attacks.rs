@@ -22,7 +22,7 @@ async fn guarded() -> Api {
     Api::here(Config {
         auth: Auth::Jwt,
         jwt_algorithm: JwtAlgorithm::Hs256,
-        jwt_key_files: vec![tokens::secret_file(tokens::SECRET)],
+        jwt_key_files: vec![tokens::secret_file(tokens::SECRET).into()],
         jwt_audience: AUDIENCE.into(),
         admin_keys_sha256: vec![format!("ops:{SESAME}").parse().unwrap()],
         ..Place::shared().config()

@@ -139,7 +139,7 @@ async fn an_address_has_so_many_connections() {
     // With tokens, this machine is a client like any other.
     let api = Api::here(Config {
         auth: Auth::Jwt,
-        jwt_key_files: vec![tokens::secret_file(tokens::SECRET)],
+        jwt_key_files: vec![tokens::secret_file(tokens::SECRET).into()],
         jwt_audience: AUDIENCE.into(),
         http_connections_per_address_max: 3,
         ..Place::shared().config()

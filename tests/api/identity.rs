@@ -20,7 +20,7 @@ fn with_tokens(algorithm: JwtAlgorithm, files: Vec<String>) -> Config {
     Config {
         auth: Auth::Jwt,
         jwt_algorithm: algorithm,
-        jwt_key_files: files,
+        jwt_key_files: files.into_iter().map(Into::into).collect(),
         jwt_audience: AUDIENCE.into(),
         jwt_issuer: ISSUER.into(),
         ..Place::shared().config()

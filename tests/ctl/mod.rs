@@ -112,7 +112,7 @@ impl Shop {
     fn settings(&self) -> Vec<(&'static str, String)> {
         let settings = self.world.engine.settings();
         vec![
-            ("HOLDFAST_REDIS_URL", settings.url.clone()),
+            ("HOLDFAST_REDIS_URL", settings.address.expose().to_owned()),
             ("HOLDFAST_REDIS_NAMESPACE", settings.namespace.clone()),
             ("HOLDFAST_PARTITIONS", settings.partitions.to_string()),
             ("HOLDFAST_MONGODB_URL", shared_mongodb().url()),

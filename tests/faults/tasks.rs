@@ -172,7 +172,7 @@ async fn every_task_of_the_worker_is_restarted_and_nothing_is_lost() {
     let settings = world.engine.settings();
     let config = Arc::new(Config {
         worker_listen: ([127, 0, 0, 1], 0).into(),
-        redis_url: settings.url.as_str().into(),
+        redis_url: settings.address.expose().into(),
         redis_namespace: settings.namespace.clone(),
         partitions: settings.partitions,
         mongodb_url: mongodb.url().as_str().into(),

@@ -72,7 +72,7 @@ impl Stage {
     pub async fn new(flavor: Flavor, scripts: Scripts) -> Self {
         let url = servers::shared_redis(flavor).url();
         let settings = RedisSettings {
-            url: url.clone(),
+            address: url.as_str().try_into().unwrap(),
             namespace: unique_name(),
             partitions: 1,
             clients: 1,

@@ -16,7 +16,7 @@ const OPEN: &str = r#"holdfast_sockets_open{kind="websocket"}"#;
 fn counted(config: Config) -> Config {
     Config {
         auth: Auth::Jwt,
-        jwt_key_files: vec![tokens::secret_file(tokens::SECRET)],
+        jwt_key_files: vec![tokens::secret_file(tokens::SECRET).into()],
         jwt_audience: AUDIENCE.into(),
         ..config
     }

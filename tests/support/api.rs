@@ -80,6 +80,11 @@ impl Place {
         Place::new(shared_redis(flavor), shared_mongodb())
     }
 
+    /// Its namespace in Redis, and its database in MongoDB.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
     /// The settings of a server in this process.
     pub fn config(&self) -> Config {
         Config {

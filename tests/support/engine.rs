@@ -30,7 +30,7 @@ impl Observer for NoObserver {
 /// Settings for a Redis under a name of the test's own.
 pub fn settings(url: String, namespace: String) -> RedisSettings {
     RedisSettings {
-        url,
+        address: url.as_str().try_into().unwrap(),
         namespace,
         partitions: 4,
         clients: 2,
@@ -148,7 +148,7 @@ impl Stage {
 
     /// Sends a plain command.
     pub async fn raw(&self, words: &[&str]) -> String {
-        let url = self.engine.settings().url.clone();
+        let url = self.engine.settings().address.expose().to_owned();
         let address = url.rsplit('/').next().unwrap().to_owned();
         let words: Vec<String> = words.iter().map(|word| word.to_string()).collect();
         tokio::task::spawn_blocking(move || {

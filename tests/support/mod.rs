@@ -1,6 +1,7 @@
 //! What the tests share, named for what it stands for.
 
 pub mod api;
+pub mod certificates;
 pub mod cluster;
 pub mod counts;
 pub mod ctl;
@@ -15,6 +16,7 @@ pub mod sockets;
 pub mod stopwatch;
 pub mod story;
 pub mod stripe;
+pub mod terminator;
 pub mod tokens;
 pub mod worker;
 pub mod world;

@@ -34,9 +34,15 @@ pub struct Process {
 impl Process {
     /// Starts a program with these settings and nothing else of our environment.
     pub fn start(program: &str, settings: &[(String, String)]) -> Self {
+        Process::start_with(program, &[], settings)
+    }
+
+    /// The same with arguments.
+    pub fn start_with(program: &str, arguments: &[&str], settings: &[(String, String)]) -> Self {
         let stem = state_dir().join(unique_name());
         let (log, errors) = (stem.with_extension("log"), stem.with_extension("err"));
         let child = Command::new(program)
+            .args(arguments)
             .env_clear()
             .envs(settings.iter().map(|(name, value)| (name, value)))
             .stdin(Stdio::null())
@@ -66,6 +72,11 @@ impl Process {
         let process = Process::start(program, settings);
         let line = process.log_line("it starts", satisfies).await;
         (process, line)
+    }
+
+    /// All of its log so far, as it is.
+    pub fn log_text(&self) -> String {
+        std::fs::read_to_string(&self.log).unwrap()
     }
 
     /// Every whole line of its log so far.

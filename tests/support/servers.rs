@@ -8,7 +8,7 @@ use std::process::{Child, Command, Stdio};
 use std::sync::{LazyLock, Mutex};
 use std::time::{Duration, Instant};
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 /// Bound of a server's start; the first one may be downloaded.
 const START_TIMEOUT: Duration = Duration::from_secs(60);
@@ -157,6 +157,26 @@ pub fn private_redis(flavor: Flavor) -> Server {
     start("redis", &args, flavor == Flavor::Cluster)
 }
 
+/// The same with further arguments of its command line. It may ask for a password.
+pub fn private_redis_with(flavor: Flavor, arguments: &[&str]) -> Server {
+    let flavor = if flavor == Flavor::Valkey { "valkey" } else { "redis" };
+    start_changed("redis", &["--flavor", flavor], false, |spec| {
+        let argv = spec["argv"].as_array_mut().expect("spec has a command");
+        argv.extend(arguments.iter().map(|word| Value::from(*word)));
+    })
+}
+
+/// A Sentinel with this configuration file, which names its port; Redis' own program.
+pub fn sentinel(port: u16, configuration: &Path) -> Server {
+    let log = configuration.with_extension("log");
+    let argv = ["redis-server", configuration.to_str().unwrap(), "--sentinel", "--logfile"];
+    let argv: Vec<&str> = argv.into_iter().chain([log.to_str().unwrap()]).collect();
+    let url = format!("redis://127.0.0.1:{port}");
+    let spec = json!({ "argv": argv, "env": {}, "port": port, "url": url, "log": log });
+    let child = started(&spec).expect("a sentinel starts");
+    Server { spec, child: Mutex::new(child), cluster: false }
+}
+
 /// A MongoDB of its own for one test, which keeps what it has journalled when it is killed.
 pub fn private_mongodb() -> Server {
     start("mongodb", &["--sync"], false)
@@ -291,7 +311,8 @@ fn wait_ready(spec: &Value, child: &mut Child) -> bool {
     let is_redis = spec["url"].as_str().unwrap().starts_with("redis");
     let deadline = Instant::now() + START_TIMEOUT;
     let ready = || match is_redis {
-        true => redis_command(&address, &["PING"]).is_ok_and(|line| line == "+PONG"),
+        true => redis_command(&address, &["PING"])
+            .is_ok_and(|line| line == "+PONG" || line.starts_with("-NOAUTH")),
         false => TcpStream::connect(&address).is_ok(),
     };
     while !ready() {
@@ -319,6 +340,19 @@ pub fn redis_command(address: &str, words: &[&str]) -> std::io::Result<String> {
     read_line(&mut redis_send(address, words)?)
 }
 
+/// The same as a user with a password.
+pub fn redis_command_as(
+    address: &str,
+    user: &str,
+    password: &str,
+    words: &[&str],
+) -> std::io::Result<String> {
+    let mut connection = redis_send(address, &["AUTH", user, password])?;
+    read_line(&mut connection)?;
+    connection.get_mut().write_all(request(words).as_bytes())?;
+    read_line(&mut connection)
+}
+
 /// The same, for a reply that is a list of texts without line breaks.
 fn redis_list(address: &str, words: &[&str]) -> std::io::Result<Vec<String>> {
     let mut reply = redis_send(address, words)?;
@@ -335,12 +369,16 @@ fn redis_list(address: &str, words: &[&str]) -> std::io::Result<Vec<String>> {
 fn redis_send(address: &str, words: &[&str]) -> std::io::Result<BufReader<TcpStream>> {
     let mut stream = TcpStream::connect(address)?;
     stream.set_read_timeout(Some(Duration::from_secs(5)))?;
+    stream.write_all(request(words).as_bytes())?;
+    Ok(BufReader::new(stream))
+}
+
+fn request(words: &[&str]) -> String {
     let mut request = format!("*{}\r\n", words.len());
     for word in words {
         request.push_str(&format!("${}\r\n{word}\r\n", word.len()));
     }
-    stream.write_all(request.as_bytes())?;
-    Ok(BufReader::new(stream))
+    request
 }
 
 fn read_line(reply: &mut BufReader<TcpStream>) -> std::io::Result<String> {

@@ -36,7 +36,7 @@ impl WorkerSpec {
     pub fn new(world: &World, mongodb: &Server) -> Self {
         let redis = world.engine.settings();
         let spec = WorkerSpec { settings: Vec::new() };
-        spec.with("redis_url", &redis.url)
+        spec.with("redis_url", redis.address.expose())
             .with("redis_namespace", &redis.namespace)
             .with("partitions", &redis.partitions.to_string())
             .with("mongodb_url", &mongodb.url())

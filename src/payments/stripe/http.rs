@@ -20,6 +20,8 @@ use serde::de::DeserializeOwned;
 use tokio::sync::Semaphore;
 use tokio::time::{Instant, timeout_at};
 
+use crate::secrets::mask_url;
+
 use super::objects::brief;
 use super::{PaymentError, StripeUnusable};
 
@@ -199,7 +201,7 @@ pub(super) struct Http {
 
 impl fmt::Debug for Http {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Http({})", self.base)
+        write!(f, "Http({})", mask_url(&self.base))
     }
 }
 
@@ -208,7 +210,7 @@ impl Http {
         let base = url.trim_end_matches('/').to_owned();
         let parsed: Result<Uri, _> = base.parse();
         if !parsed.is_ok_and(|uri| uri.scheme().is_some() && uri.host().is_some()) {
-            return Err(StripeUnusable(format!("{url:?} is no address of a server")));
+            return Err(StripeUnusable(format!("{} is no address of a server", mask_url(url))));
         }
         let mut authorization = HeaderValue::from_str(&format!("Bearer {secret_key}"))
             .map_err(|_| StripeUnusable("the secret key has characters no key has".to_owned()))?;

@@ -46,7 +46,7 @@ pub(super) async fn connect(
     settings: RedisSettings,
     routes: Vec<Route>,
 ) -> Result<Arc<Router>, RedisError> {
-    let addresses = connect::cluster_nodes(&settings)?;
+    let addresses = settings.address.cluster_nodes();
     let look_now = Arc::new(Notify::new());
     let cluster = Cluster {
         runtime: Handle::current(),

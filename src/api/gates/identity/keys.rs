@@ -7,6 +7,7 @@ use jsonwebtoken::DecodingKey;
 
 use super::ring_provider;
 use crate::config::values::JwtAlgorithm;
+use crate::secrets::FilePath;
 
 /// Bytes of an HS256 secret at least: as many as the hash has (RFC 7518, 3.2).
 const SECRET_BYTES_MIN: usize = 32;
@@ -22,18 +23,18 @@ const PEM_PUBLIC: [&str; 2] = ["-----BEGIN PUBLIC KEY-----", "-----BEGIN RSA PUB
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("jwt_key_files: {path}: {reason}")]
 pub struct KeyError {
-    path: String,
+    path: FilePath,
     reason: String,
 }
 
 /// The keys in these files, in their order.
 pub(super) fn read(
-    paths: &[String],
+    paths: &[FilePath],
     algorithm: JwtAlgorithm,
 ) -> Result<Vec<DecodingKey>, KeyError> {
     ring_provider::install();
-    let key = |path: &String| {
-        let bytes = fs::read(path).map_err(|error| format!("cannot be read: {error}"));
+    let key = |path: &FilePath| {
+        let bytes = fs::read(path.expose()).map_err(|error| format!("cannot be read: {error}"));
         let key = bytes.and_then(|bytes| match algorithm {
             JwtAlgorithm::Hs256 => secret(&bytes),
             JwtAlgorithm::Rs256 => public_key(&bytes),

@@ -1,0 +1,468 @@
+//! Where Redis is and how to log in: read from `redis_url` and the settings of TLS.
+//!
+//! Everything in the URL is honoured or refused here; nothing is ignored. One address makes client
+//! configurations for the whole deployment and for one node of it, with the same credentials and
+//! the same TLS.
+
+use std::fmt;
+use std::path::PathBuf;
+
+use fred::types::config::{ClusterDiscoveryPolicy, Config, Server, ServerConfig, TlsConfig};
+
+use super::tls::{Tls, TlsFault, TlsFiles};
+use crate::secrets::{HINT, Host, ParsedUrl, Secret, ServiceUrl, UrlFault};
+use crate::spelling::nearest;
+
+const PORT: u16 = 6379;
+const SENTINEL_PORT: u16 = 26379;
+const PARAMETERS: [&str; 4] =
+    ["node", "sentinelServiceName", "sentinelUsername", "sentinelPassword"];
+
+/// A server of the deployment.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct NodeAddress {
+    /// Its name or address; IPv6 in brackets.
+    pub host: String,
+    /// Its port.
+    pub port: u16,
+}
+
+impl fmt::Display for NodeAddress {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}", self.host, self.port)
+    }
+}
+
+/// A user's name and password; the default user's name is left out.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Credentials {
+    /// The user's name.
+    pub username: Option<Secret>,
+    /// The password; without it nobody logs in.
+    pub password: Option<Secret>,
+}
+
+/// How the servers belong together.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Deployment {
+    /// One server.
+    Centralised(NodeAddress),
+    /// A Cluster, with the nodes that are known beforehand.
+    Cluster(Vec<NodeAddress>),
+    /// One server that Sentinels know.
+    Sentinel {
+        /// The Sentinels that are known beforehand.
+        sentinels: Vec<NodeAddress>,
+        /// Their name of the server.
+        service: String,
+        /// How to log in to them; `Credentials::default()` if they need none.
+        credentials: Credentials,
+    },
+    /// One server behind a socket of this machine.
+    Unix(PathBuf),
+}
+
+/// Where Redis is and how to log in.
+#[derive(Clone)]
+pub struct RedisAddress {
+    deployment: Deployment,
+    credentials: Credentials,
+    database: Option<u8>,
+    tls: Option<Tls>,
+    url: ServiceUrl,
+}
+
+/// Why an address cannot be used. No text repeats a secret.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum AddressFault {
+    /// The URL cannot be read.
+    #[error(transparent)]
+    Url(#[from] UrlFault),
+    /// The scheme is none of Redis'.
+    #[error(
+        "it must begin with redis://, rediss:// (TLS), redis-cluster://, rediss-cluster://, \
+         redis-sentinel://, rediss-sentinel:// or redis+unix://, or the same with valkey"
+    )]
+    Scheme,
+    /// The number of hosts.
+    #[error("it must name one host{0}")]
+    Hosts(&'static str),
+    /// A port 0.
+    #[error("port 0 is no port")]
+    Port,
+    /// A user without a password: Redis logs nobody in without one.
+    #[error("{0} has no password; write name:password@, or :password@ without a name")]
+    NoPassword(&'static str),
+    /// The path.
+    #[error("after the host belongs the number of a database, 0 to 255, or nothing")]
+    Database,
+    /// A database of a Cluster.
+    #[error("a Cluster has no database but 0: leave the path out")]
+    ClusterDatabase,
+    /// No path of a socket.
+    #[error("after redis+unix:// belongs the path of a socket, as redis+unix:///run/redis.sock")]
+    Socket,
+    /// A parameter that this scheme has not.
+    #[error("its parameter number {number} is unknown{hint}; {HINT}")]
+    Parameter {
+        /// Which one, from 1: its name may be a piece of a secret.
+        number: usize,
+        /// What may be meant.
+        hint: String,
+    },
+    /// A value of `node`.
+    #[error("a `node` must be host:port")]
+    Node,
+    /// No name of the server that Sentinels know.
+    #[error("it needs ?sentinelServiceName=, the name under which the Sentinels know the server")]
+    NoService,
+    /// Settings of TLS that cannot be honoured.
+    #[error(transparent)]
+    Tls(#[from] TlsFault),
+}
+
+/// What a scheme stands for.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Centralised,
+    Cluster,
+    Sentinel,
+    Unix,
+}
+
+impl RedisAddress {
+    /// Reads an address. No file is read yet, see [`RedisAddress::load`].
+    ///
+    /// # Errors
+    /// If any part of the URL or of the settings of TLS would have no effect.
+    pub fn parse(text: &str, files: &TlsFiles) -> Result<Self, AddressFault> {
+        let url = ParsedUrl::parse(text)?;
+        let (kind, is_tls) = kind_of(&url.scheme).ok_or(AddressFault::Scheme)?;
+        check_parameters(&url, kind)?;
+        let credentials =
+            Credentials { username: url.username.clone(), password: url.password.clone() };
+        if credentials.username.is_some() && credentials.password.is_none() {
+            return Err(AddressFault::NoPassword("its user"));
+        }
+        let database = if kind == Kind::Unix { None } else { database(&url.path)? };
+        if kind == Kind::Cluster && database.unwrap_or(0) != 0 {
+            return Err(AddressFault::ClusterDatabase);
+        }
+        let tls = if is_tls { Some(Tls::new(files)?) } else { None };
+        if tls.is_none() && !files.is_empty() {
+            return Err(TlsFault::PlainScheme.into());
+        }
+        let deployment = deployment(&url, kind)?;
+        Ok(RedisAddress { deployment, credentials, database, tls, url: text.into() })
+    }
+
+    /// Reads the files of certificates and keys, once.
+    ///
+    /// # Errors
+    /// If one cannot be used.
+    pub fn load(&self) -> Result<(), AddressFault> {
+        self.tls.as_ref().map_or(Ok(()), |tls| tls.client_config().map(drop))?;
+        Ok(())
+    }
+
+    /// The URL as it was given, password and all: for connecting, never for showing.
+    pub fn expose(&self) -> &str {
+        self.url.expose()
+    }
+
+    /// How the servers belong together.
+    pub fn deployment(&self) -> &Deployment {
+        &self.deployment
+    }
+
+    /// Whether keys live on several nodes, so that one read cannot span partitions.
+    pub fn is_cluster(&self) -> bool {
+        matches!(self.deployment, Deployment::Cluster(_))
+    }
+
+    /// The nodes of a Cluster that the URL names; none of anything else.
+    pub(super) fn cluster_nodes(&self) -> Vec<NodeAddress> {
+        match &self.deployment {
+            Deployment::Cluster(nodes) => nodes.clone(),
+            _ => Vec::new(),
+        }
+    }
+
+    /// Whether connections are encrypted.
+    pub fn is_tls(&self) -> bool {
+        self.tls.is_some()
+    }
+
+    /// The client library's configuration for the whole deployment.
+    ///
+    /// # Errors
+    /// If a file of certificates or keys cannot be used.
+    pub(super) fn config(&self) -> Result<Config, AddressFault> {
+        let servers = |nodes: &[NodeAddress]| nodes.iter().map(|node| self.server(node)).collect();
+        let text = |secret: &Option<Secret>| secret.as_ref().map(|text| text.expose().to_owned());
+        self.config_of(match &self.deployment {
+            Deployment::Centralised(node) => {
+                ServerConfig::Centralized { server: self.server(node) }
+            }
+            Deployment::Cluster(nodes) => ServerConfig::Clustered {
+                hosts: servers(nodes),
+                policy: ClusterDiscoveryPolicy::default(),
+            },
+            Deployment::Sentinel { sentinels, service, credentials } => ServerConfig::Sentinel {
+                hosts: servers(sentinels),
+                service_name: service.clone(),
+                username: text(&credentials.username),
+                password: text(&credentials.password),
+            },
+            Deployment::Unix(path) => ServerConfig::Unix { path: path.clone() },
+        })
+    }
+
+    /// The client library's configuration for one node alone: a Cluster's, say.
+    ///
+    /// # Errors
+    /// If a file of certificates or keys cannot be used.
+    pub(super) fn node_config(&self, node: &NodeAddress) -> Result<Config, AddressFault> {
+        self.config_of(ServerConfig::Centralized { server: self.server(node) })
+    }
+
+    fn config_of(&self, server: ServerConfig) -> Result<Config, AddressFault> {
+        let text = |secret: &Option<Secret>| secret.as_ref().map(|text| text.expose().to_owned());
+        let tls = match &self.tls {
+            Some(tls) => Some(TlsConfig::from(tls.client_config()?)),
+            None => None,
+        };
+        Ok(Config {
+            server,
+            username: text(&self.credentials.username),
+            password: text(&self.credentials.password),
+            database: self.database,
+            tls,
+            fail_fast: true,
+            ..Config::default()
+        })
+    }
+
+    fn server(&self, node: &NodeAddress) -> Server {
+        let mut server = Server::new(node.host.clone(), node.port);
+        // Without a name of its own the host is the name; the brackets of IPv6 belong to URLs.
+        let name = self.tls.as_ref().and_then(Tls::server_name);
+        let name = name.unwrap_or(node.host.trim_matches(['[', ']']));
+        server.tls_server_name = self.tls.as_ref().map(|_| name.into());
+        server
+    }
+}
+
+/// For tests and tools: without settings of TLS.
+impl TryFrom<&str> for RedisAddress {
+    type Error = AddressFault;
+    fn try_from(url: &str) -> Result<Self, Self::Error> {
+        RedisAddress::parse(url, &TlsFiles::default())
+    }
+}
+
+impl fmt::Display for RedisAddress {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(&self.url, f)
+    }
+}
+
+impl fmt::Debug for RedisAddress {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(&self.url, f)
+    }
+}
+
+/// What the scheme stands for, and whether it asks for TLS.
+fn kind_of(scheme: &str) -> Option<(Kind, bool)> {
+    let rest = scheme.strip_prefix("redis").or_else(|| scheme.strip_prefix("valkey"))?;
+    if rest == "+unix" {
+        return Some((Kind::Unix, false));
+    }
+    let (is_tls, rest) = rest.strip_prefix('s').map_or((false, rest), |rest| (true, rest));
+    let kind = match rest {
+        "" => Kind::Centralised,
+        "-cluster" => Kind::Cluster,
+        "-sentinel" => Kind::Sentinel,
+        _ => return None,
+    };
+    Some((kind, is_tls))
+}
+
+fn check_parameters(url: &ParsedUrl, kind: Kind) -> Result<(), AddressFault> {
+    let known = match kind {
+        Kind::Cluster => &PARAMETERS[..1],
+        Kind::Sentinel => &PARAMETERS[..],
+        Kind::Centralised | Kind::Unix => &[],
+    };
+    let foreign = url.parameters.iter().position(|(name, _)| !known.contains(&name.as_str()));
+    let Some(index) = foreign else { return Ok(()) };
+    let name = url.parameters[index].0.as_str();
+    let hint = match nearest(name, PARAMETERS) {
+        Some(other) if known.contains(&other) => format!("; did you mean `{other}`?"),
+        Some("node") => "; `node` is for a Cluster or Sentinels".to_owned(),
+        Some(other) => format!("; `{other}` is for Sentinels"),
+        None => String::new(),
+    };
+    Err(AddressFault::Parameter { number: index + 1, hint })
+}
+
+fn database(path: &str) -> Result<Option<u8>, AddressFault> {
+    match path.strip_prefix('/').unwrap_or(path) {
+        "" => Ok(None),
+        digits if digits.bytes().all(|byte| byte.is_ascii_digit()) => {
+            digits.parse().map(Some).map_err(|_| AddressFault::Database)
+        }
+        _ => Err(AddressFault::Database),
+    }
+}
+
+fn deployment(url: &ParsedUrl, kind: Kind) -> Result<Deployment, AddressFault> {
+    if kind == Kind::Unix {
+        let is_path = url.path.len() > 1;
+        let path = is_path.then(|| url.path.clone().into());
+        return path.map(Deployment::Unix).ok_or(AddressFault::Socket);
+    }
+    let [first] = url.hosts.as_slice() else {
+        let others = match kind {
+            Kind::Centralised => "",
+            _ => "; further ones are parameters, ?node=host:port&node=host:port",
+        };
+        return Err(AddressFault::Hosts(others));
+    };
+    let default_port = if kind == Kind::Sentinel { SENTINEL_PORT } else { PORT };
+    let first = node(first, default_port)?;
+    if kind == Kind::Centralised {
+        return Ok(Deployment::Centralised(first));
+    }
+    let mut nodes = vec![first];
+    for (_, value) in url.parameters.iter().filter(|(name, _)| name == "node") {
+        let host = Host::parse(value.expose()).map_err(|_| AddressFault::Node)?;
+        nodes.push(node(&host, default_port)?);
+    }
+    if kind == Kind::Cluster {
+        return Ok(Deployment::Cluster(nodes));
+    }
+    let service = url.parameter("sentinelServiceName").ok_or(AddressFault::NoService)?.to_owned();
+    let secret = |name| url.parameter(name).map(Secret::from);
+    let credentials =
+        Credentials { username: secret("sentinelUsername"), password: secret("sentinelPassword") };
+    if credentials.username.is_some() && credentials.password.is_none() {
+        return Err(AddressFault::NoPassword("sentinelUsername"));
+    }
+    Ok(Deployment::Sentinel { sentinels: nodes, service, credentials })
+}
+
+fn node(host: &Host, default_port: u16) -> Result<NodeAddress, AddressFault> {
+    let port = host.port.unwrap_or(default_port);
+    if port == 0 {
+        return Err(AddressFault::Port);
+    }
+    Ok(NodeAddress { host: host.name.clone(), port })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parsed(url: &str) -> RedisAddress {
+        RedisAddress::try_from(url).unwrap_or_else(|fault| panic!("{url}: {fault}"))
+    }
+
+    fn node(host: &str, port: u16) -> NodeAddress {
+        NodeAddress { host: host.into(), port }
+    }
+
+    #[test]
+    fn each_scheme_is_read() {
+        let one = Deployment::Centralised(node("h", 6379));
+        for (url, is_tls) in [
+            ("redis://h", false),
+            ("valkey://h:6379/0", false),
+            ("rediss://:pw@h/", true),
+            ("valkeys://h", true),
+        ] {
+            let address = parsed(url);
+            assert_eq!((address.deployment(), address.is_tls()), (&one, is_tls), "{url}");
+        }
+        let nodes = vec![node("h", 1), node("[::1]", 2), node("i", 6379)];
+        for (url, is_tls) in
+            [("redis", false), ("rediss", true), ("valkey", false), ("valkeys", true)]
+        {
+            let address = parsed(&format!("{url}-cluster://h:1?node=[::1]:2&node=i"));
+            assert_eq!(address.deployment(), &Deployment::Cluster(nodes.clone()));
+            assert!(address.is_cluster());
+            assert_eq!(address.is_tls(), is_tls);
+        }
+        let url = "valkeys-sentinel://app:pw@h/3?node=i:1&sentinelServiceName=main\
+            &sentinelUsername=ann&sentinelPassword=a%26b+c";
+        let address = parsed(url);
+        let credentials =
+            Credentials { username: Some("ann".into()), password: Some("a&b+c".into()) };
+        let expected = Deployment::Sentinel {
+            sentinels: vec![node("h", 26379), node("i", 1)],
+            service: "main".into(),
+            credentials,
+        };
+        assert_eq!((address.deployment(), address.database), (&expected, Some(3)));
+        let unix = parsed("redis+unix://app:pw@ignored/run/a%40b.sock");
+        assert_eq!(unix.deployment(), &Deployment::Unix("/run/a@b.sock".into()));
+        assert_eq!(unix.credentials.password, Some("pw".into()));
+    }
+
+    #[test]
+    fn what_would_have_no_effect_is_refused() {
+        let cases = [
+            ("http://h", "must begin with redis://"),
+            ("redisss://h", "must begin with redis://"),
+            ("rediss+unix:///s", "must begin with redis://"),
+            ("redis://a,b", "must name one host"),
+            ("redis-cluster://a:1,b:2", "?node=host:port"),
+            ("redis://h:0", "port 0"),
+            ("redis://app@h", "its user has no password"),
+            ("redis://h/one", "number of a database"),
+            ("redis://h/256", "number of a database"),
+            ("redis://h/+1", "number of a database"),
+            ("redis://h/0/1", "number of a database"),
+            ("redis-cluster://h/1", "no database but 0"),
+            ("redis+unix://h/", "path of a socket"),
+            ("redis://h?node=i:1", "number 1 is unknown; `node` is for a Cluster or Sentinels"),
+            ("redis://h?sentinelPassword=hush", "`sentinelPassword` is for Sentinels"),
+            ("redis-cluster://h?node=i:1&nodes=j:1", "number 2 is unknown; did you mean `node`?"),
+            ("redis-cluster://h?hush=1", "number 1 is unknown; percent-encode"),
+            ("redis-cluster://h?node=i:port", "must be host:port"),
+            ("redis-sentinel://h", "needs ?sentinelServiceName="),
+            ("redis-sentinel://h?sentinelServiceName=m&sentinelUsername=a", "has no password"),
+            ("redis-sentinel://h?sentinelservicename=m", "did you mean `sentinelServiceName`?"),
+            ("redis://app:p@ss:w/rd#1@h", "it holds a `#`; percent-encode"),
+        ];
+        for (url, expected) in cases {
+            let fault = RedisAddress::try_from(url).unwrap_err().to_string();
+            assert!(fault.contains(expected) && !fault.contains("hush"), "{url}: {fault}");
+        }
+    }
+
+    #[test]
+    fn tls_settings_with_a_plain_scheme_are_refused() {
+        let files = TlsFiles { ca: "ca.pem".into(), ..TlsFiles::default() };
+        for url in ["redis://h", "valkey-cluster://h", "redis+unix:///s"] {
+            let fault = RedisAddress::parse(url, &files).unwrap_err();
+            assert_eq!(fault, TlsFault::PlainScheme.into(), "{url}");
+        }
+        RedisAddress::parse("rediss://h", &files).unwrap();
+    }
+
+    #[test]
+    fn client_configuration_has_credentials_of_each_kind() {
+        let address =
+            parsed("redis-sentinel://app:pw@h/3?sentinelServiceName=main&sentinelPassword=hush");
+        let config = address.config().unwrap();
+        assert_eq!((config.username.as_deref(), config.database), (Some("app"), Some(3)));
+        let ServerConfig::Sentinel { username, password, .. } = &config.server else { panic!() };
+        assert_eq!((username, password.as_deref()), (&None, Some("hush")));
+        let config = address.node_config(&node("i", 7)).unwrap();
+        assert_eq!(config.server, ServerConfig::new_centralized("i", 7));
+        assert_eq!(config.password.as_deref(), Some("pw"));
+        assert!(!format!("{address:?} {address}").contains("pw"));
+    }
+}

@@ -1,0 +1,214 @@
+//! TLS to Redis: which certificates are believed, which one is shown, and under which name the
+//! server must be known. Files are read once, at start.
+
+use std::fmt;
+use std::path::Path;
+use std::sync::{Arc, OnceLock};
+
+use rustls::client::WebPkiServerVerifier;
+use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::crypto::{CryptoProvider, ring};
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
+use rustls::{ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
+
+use crate::secrets::FilePath;
+
+/// The settings of TLS; an empty text is "none".
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct TlsFiles {
+    /// `redis_tls_ca_file`: certificates of the authorities that are believed, in PEM.
+    pub ca: FilePath,
+    /// `redis_tls_cert_file`: this client's certificate and those between it and the authority.
+    pub cert: FilePath,
+    /// `redis_tls_key_file`: its private key, in PEM.
+    pub key: FilePath,
+    /// `redis_tls_server_name`: the name that the servers' certificates are for.
+    pub server_name: String,
+}
+
+impl TlsFiles {
+    /// Whether none is set.
+    pub fn is_empty(&self) -> bool {
+        *self == TlsFiles::default()
+    }
+}
+
+/// Why TLS is not possible.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum TlsFault {
+    /// Settings without effect.
+    #[error(
+        "redis_tls_* are set, but its scheme is one without TLS: write rediss://, \
+         rediss-cluster:// or rediss-sentinel://, or leave them out"
+    )]
+    PlainScheme,
+    /// One half of a certificate and its key.
+    #[error("redis_tls_cert_file and redis_tls_key_file belong together: set both or neither")]
+    HalfPair,
+    /// No name.
+    #[error("redis_tls_server_name is no DNS name and no address")]
+    ServerName,
+    /// A file.
+    #[error("{setting}: {path}: {reason}")]
+    File {
+        /// The setting that names it.
+        setting: &'static str,
+        /// Its path.
+        path: FilePath,
+        /// What is wrong with it.
+        reason: String,
+    },
+}
+
+/// How connections are encrypted.
+#[derive(Clone)]
+pub(super) struct Tls {
+    files: TlsFiles,
+    server_name: Option<ServerName<'static>>,
+    loaded: Arc<OnceLock<Arc<ClientConfig>>>,
+}
+
+impl Tls {
+    pub fn new(files: &TlsFiles) -> Result<Self, TlsFault> {
+        if files.cert.is_empty() != files.key.is_empty() {
+            return Err(TlsFault::HalfPair);
+        }
+        let server_name = match files.server_name.as_str() {
+            "" => None,
+            name => Some(ServerName::try_from(name.to_owned()).map_err(|_| TlsFault::ServerName)?),
+        };
+        Ok(Tls { files: files.clone(), server_name, loaded: Arc::default() })
+    }
+
+    /// The name that the servers' certificates must be for, where it is not the host's.
+    pub fn server_name(&self) -> Option<&str> {
+        Some(self.files.server_name.as_str()).filter(|name| !name.is_empty())
+    }
+
+    /// What the client library connects with.
+    pub fn client_config(&self) -> Result<ClientConfig, TlsFault> {
+        if let Some(config) = self.loaded.get() {
+            return Ok(ClientConfig::clone(config));
+        }
+        let config = self.read()?;
+        Ok(ClientConfig::clone(self.loaded.get_or_init(|| Arc::new(config))))
+    }
+
+    fn read(&self) -> Result<ClientConfig, TlsFault> {
+        let provider = Arc::new(ring::default_provider());
+        let verifier = self.verifier(&provider)?;
+        let builder = ClientConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            // The provider has suites of both versions.
+            .map_err(|error| self.ca_fault(error))?
+            .dangerous()
+            .with_custom_certificate_verifier(verifier);
+        if self.files.cert.is_empty() {
+            return Ok(builder.with_no_client_auth());
+        }
+        let chain = certificates("redis_tls_cert_file", &self.files.cert)?;
+        let (setting, path) = ("redis_tls_key_file", &self.files.key);
+        let key = PrivateKeyDer::from_pem_file(path.expose()).map_err(|error| {
+            // The library's text may say what the file holds.
+            let reason = match Path::new(path.expose()).exists() {
+                true => "is no private key in PEM without a passphrase".to_owned(),
+                false => error.to_string(),
+            };
+            file_fault(setting, path, reason)
+        })?;
+        let pair = builder.with_client_auth_cert(chain, key);
+        pair.map_err(|error| {
+            file_fault(setting, path, format!("does not fit the certificate: {error}"))
+        })
+    }
+
+    /// Who decides whether a server's certificate is believed.
+    fn verifier(
+        &self,
+        provider: &Arc<CryptoProvider>,
+    ) -> Result<Arc<dyn ServerCertVerifier>, TlsFault> {
+        let mut roots = RootCertStore::empty();
+        if self.files.ca.is_empty() {
+            roots.extend(webpki_roots::TLS_SERVER_ROOTS.iter().cloned());
+        } else {
+            for certificate in certificates("redis_tls_ca_file", &self.files.ca)? {
+                roots.add(certificate).map_err(|error| self.ca_fault(error))?;
+            }
+        }
+        let inner = WebPkiServerVerifier::builder_with_provider(roots.into(), provider.clone())
+            .build()
+            .map_err(|error| self.ca_fault(error))?;
+        Ok(match &self.server_name {
+            Some(name) => Arc::new(NamedVerifier { inner, name: name.clone() }),
+            None => inner,
+        })
+    }
+
+    fn ca_fault(&self, error: impl fmt::Display) -> TlsFault {
+        file_fault("redis_tls_ca_file", &self.files.ca, error.to_string())
+    }
+}
+
+fn file_fault(setting: &'static str, path: &FilePath, reason: String) -> TlsFault {
+    TlsFault::File { setting, path: path.clone(), reason }
+}
+
+/// The certificates in a file: at least one.
+fn certificates(
+    setting: &'static str,
+    path: &FilePath,
+) -> Result<Vec<CertificateDer<'static>>, TlsFault> {
+    let fault = |reason: String| file_fault(setting, path, reason);
+    let found = CertificateDer::pem_file_iter(path.expose())
+        .map_err(|error| fault(format!("cannot be read: {error}")))?
+        .collect::<Result<Vec<_>, _>>()
+        .map_err(|error| fault(format!("cannot be read: {error}")))?;
+    if found.is_empty() {
+        return Err(fault("holds no certificate in PEM".to_owned()));
+    }
+    Ok(found)
+}
+
+/// Believes certificates for one name, whatever host was connected to: that of a server which
+/// Sentinels or a Cluster call by its address.
+#[derive(Debug)]
+struct NamedVerifier {
+    inner: Arc<WebPkiServerVerifier>,
+    name: ServerName<'static>,
+}
+
+impl ServerCertVerifier for NamedVerifier {
+    fn verify_server_cert(
+        &self,
+        end_entity: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        _: &ServerName<'_>,
+        ocsp_response: &[u8],
+        now: UnixTime,
+    ) -> Result<ServerCertVerified, rustls::Error> {
+        self.inner.verify_server_cert(end_entity, intermediates, &self.name, ocsp_response, now)
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        self.inner.verify_tls12_signature(message, cert, signed)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        self.inner.verify_tls13_signature(message, cert, signed)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.inner.supported_verify_schemes()
+    }
+}
