@@ -142,7 +142,7 @@ impl Router {
 
     /// What some nodes say: those that are connected, else whoever answers at any known address.
     async fn slot_maps(&self, cluster: &Cluster) -> Result<Vec<SlotMap>, RedisError> {
-        let (connected, addresses) = cluster.state().to_ask();
+        let (connected, addresses) = cluster.state().candidates();
         let asks = connected.iter().map(|node| async move {
             let (connection, address) = (node.connection()?, node.address()?);
             ask(connection, address).await.ok()
@@ -202,7 +202,7 @@ impl Router {
 
 impl State {
     /// Nodes to ask, connected, the next ones each time; and all addresses.
-    fn to_ask(&mut self) -> (Vec<Arc<Node>>, Vec<NodeAddress>) {
+    fn candidates(&mut self) -> (Vec<Arc<Node>>, Vec<NodeAddress>) {
         let mut connected: Vec<Arc<Node>> =
             self.nodes.values().map(|known| known.node.clone()).filter(|n| n.is_up()).collect();
         if !connected.is_empty() {
