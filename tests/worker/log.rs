@@ -182,10 +182,14 @@ on_each_redis!(a_redis_that_was_killed_is_drained_again, async |flavor| {
     let worker = WorkerSpec::new(&world, shared_mongodb()).start().await;
     let event = world.event(10).await;
     let mut sold = world.sell(event, 1..=2).await;
-    redis.kill();
     let readiness = async || worker.get("/health/ready").await.unwrap();
-    eventually("it is told", SOON, async || readiness().await.0 == 503).await;
-    assert!(readiness().await.1.contains("redis"), "{:?}", readiness().await);
+    eventually("it works", SOON, async || readiness().await.0 == 200).await;
+    redis.kill();
+    eventually("it is told", SOON, async || {
+        let (status, body) = readiness().await;
+        status == 503 && body.contains("redis")
+    })
+    .await;
     tokio::task::block_in_place(|| redis.restart());
     let bound = Duration::from_secs(20);
     eventually("redis answers", bound, async || world.free(event).await.is_some()).await;
