@@ -21,6 +21,7 @@ local ev, now, available_delta, entries_appended = nil, nil, 0, 0
 
 -- @include now
 -- @include load_event
+-- @include is_over
 -- @include unpack_booking
 -- @include pack_booking
 -- @include read_booking
@@ -51,7 +52,7 @@ if idempotency_ttl > 0 and not ENDED[b.status] and redis.call('EXISTS', idempote
 end
 if REFUSALS[b.status] then return reply(REFUSALS[b.status], b) end
 if b.nonce == nonce then return reply('ok', b) end
-if ev.status == 'CLOSED' then return { 'event_closed', now } end
+if is_over() then return { 'event_closed', now } end
 
 local cap = b.created + ev.max_hold
 if b.deadline >= cap then return reply('hold_cap_reached', b) end

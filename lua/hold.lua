@@ -38,10 +38,11 @@ local orphan_rule, orphan_pairs = ARGV[18], ARGV[19]
 local quantity, split, sections, kept = tonumber(ARGV[20]), ARGV[21] == '1', ARGV[22], ARGV[23]
 local scan_seats_left, scan_runs_left = tonumber(ARGV[24]), tonumber(ARGV[25])
 local room_number = ARGV[26]
-local ev, now, available_delta, entries_appended = nil, nil, 0, 0
+local ev, now, room_now, available_delta, entries_appended = nil, nil, nil, 0, 0
 
 -- @include now
 -- @include load_event
+-- @include is_over
 -- @include unpack_booking
 -- @include pack_booking
 -- @include read_booking
@@ -60,6 +61,7 @@ local ev, now, available_delta, entries_appended = nil, nil, 0, 0
 -- @include find_seats
 -- @include seats_left_alone
 -- @include read_number
+-- @include room_time
 -- @include session_end
 -- @include without_session
 -- @include reply
@@ -88,7 +90,7 @@ if saved then
 end
 
 if ev.layout ~= layout then return { 'layout_mismatch', now } end
-if ev.status == 'CLOSED' then return { 'event_closed', now } end
+if is_over() then return { 'event_closed', now } end
 if ev.status == 'PAUSED' then return { 'event_paused', now } end
 if now < ev.on_sale_at then return { 'not_on_sale', now, ev.on_sale_at } end
 local no_entry = without_session()

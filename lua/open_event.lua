@@ -7,7 +7,7 @@
 -- `opened` can be put on sale: a late opener that loads after everything was lost cannot.
 -- KEYS: event seats holders bookings deadlines leases users ended log link events
 -- ARGV: not_after generation nonce phase event layout status on_sale_at hold_ttl max_hold
---       per_user total revision token sections inventory
+--       per_user total revision token sections inventory off_sale_at
 -- Reply: code now, then by code: ok token (`load`) · generation_mismatch generation
 -- Codes: ok too_late event_exists event_not_loaded generation_mismatch
 local event_key, seats_key, holders_key, bookings_key = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
@@ -18,6 +18,7 @@ local not_after, generation, nonce = tonumber(ARGV[1]), ARGV[2], ARGV[3]
 local phase, event, layout, status, on_sale_at = ARGV[4], ARGV[5], ARGV[6], ARGV[7], ARGV[8]
 local hold_ttl, max_hold, per_user, total = ARGV[9], ARGV[10], ARGV[11], ARGV[12]
 local revision, token, sections, inventory = ARGV[13], ARGV[14], ARGV[15], ARGV[16]
+local off_sale_at = ARGV[17]
 local now, entries_appended = nil, 0
 
 -- @include now
@@ -39,7 +40,8 @@ if phase == 'load' then
   redis.call('HSET', event_key, 'state', 'loading', 'generation', generation, 'id', event,
     'layout', layout, 'status', status, 'on_sale_at', on_sale_at, 'hold_ttl', hold_ttl,
     'max_hold', max_hold, 'per_user', per_user, 'total', total, 'revision', revision,
-    'available', total, 'version', 0, 'load_token', token, 'sections', sections)
+    'available', total, 'version', 0, 'load_token', token, 'sections', sections,
+    'off_sale_at', off_sale_at)
   redis.call('SET', seats_key, inventory)
   return { 'ok', now, token }
 end

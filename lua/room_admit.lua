@@ -6,6 +6,8 @@
 -- free. Places are served in their order, each once. Any number of callers: what they open is in
 -- these books. A batch that has lapsed gives back what nobody claimed. Those who are owed a place
 -- come first; of them, who had the chance and did not come has lapsed. Who left is passed over.
+-- Nothing is opened before the sale begins, nor once it has ended. After its beginning was brought
+-- forward, a batch stays open until everybody has asked who was told to ask later.
 -- KEYS: event deadlines leases room room_numbers room_sessions room_owed room_left
 -- ARGV: not_after places_max floor_joined floor_served batch_every_ms batches_max late_max
 --       ended_batch
@@ -18,13 +20,15 @@ local floor_joined, floor_served = tonumber(ARGV[3]), tonumber(ARGV[4])
 local batch_every_ms, batches_max = tonumber(ARGV[5]), tonumber(ARGV[6])
 local late_max, ended_batch = tonumber(ARGV[7]), tonumber(ARGV[8])
 local generation = nil
-local ev, now, room = nil, nil, nil
+local ev, now, room, room_now = nil, nil, nil, nil
 local MINUTE_MS = 60000
 -- Places beyond those that are opened that one call looks at for people who left.
 local PASSED_MAX = 10000
 
 -- @include now
 -- @include load_event
+-- @include is_over
+-- @include room_time
 -- @include load_room
 -- @include raise_floors
 -- @include keep_books
@@ -41,26 +45,26 @@ if not room.is_on or room.method ~= 'fifo' then return { 'room_off', now } end
 
 lapse_owed()
 -- Sessions that are over; a bounded number at a time, since none of them counts any more.
-local over = redis.call('ZRANGEBYSCORE', sessions_key, '-inf', now, 'LIMIT', 0, ended_batch)
+local over = redis.call('ZRANGEBYSCORE', sessions_key, '-inf', room_now, 'LIMIT', 0, ended_batch)
 if #over > 0 then redis.call('ZREM', sessions_key, unpack(over)) end
 
 local kept, opened_this_minute, newest = {}, 0, 0
 for _, batch in ipairs(room.batches) do
   -- Redis' clock was set back: what lay ahead begins now.
-  if batch[3] > now then
-    batch[3], batch[4] = now, math.min(batch[4], now + room.claim_ms)
-    room.late_until = math.min(room.late_until, now + room.claim_ms)
+  if batch[3] > room_now then
+    batch[3], batch[4] = room_now, math.min(batch[4], room_now + room.claim_ms)
+    room.late_until = math.min(room.late_until, room_now + room.claim_ms)
   end
   newest = math.max(newest, batch[3])
   -- What has lapsed does not come back, whatever becomes of the clock.
-  if now >= batch[4] then batch[5] = 0 end
-  local counts = room.per_minute > 0 and now - batch[3] < MINUTE_MS
+  if room_now >= batch[4] then batch[5] = 0 end
+  local counts = room.per_minute > 0 and room_now - batch[3] < MINUTE_MS
   if counts then opened_this_minute = opened_this_minute + batch[6] end
-  if counts or now < batch[4] then kept[#kept + 1] = batch end
+  if counts or room_now < batch[4] then kept[#kept + 1] = batch end
 end
 room.batches = kept
 
-local live = redis.call('ZCOUNT', sessions_key, '(' .. now, '+inf')
+local live = redis.call('ZCOUNT', sessions_key, '(' .. room_now, '+inf')
 local owed = redis.call('ZCARD', owed_key)
 local unclaimed = unclaimed_places()
 local available = tonumber(redis.call('HGET', event_key, 'available'))
@@ -69,16 +73,19 @@ local open = math.min(
   math.min(room.max_concurrent, places_max, available + held) - live - unclaimed,
   available - unclaimed)
 if room.per_minute > 0 then open = math.min(open, room.per_minute - opened_this_minute) end
-if open < 1 or now - newest < batch_every_ms or #kept >= batches_max or now < ev.on_sale_at
-  or ev.status ~= 'ON_SALE' or room.draw == 'gathering' or room.draw == 'frozen' then
+if open < 1 or room_now - newest < batch_every_ms or #kept >= batches_max
+  or now < ev.on_sale_at or ev.status ~= 'ON_SALE' or is_over()
+  or room.draw == 'gathering' or room.draw == 'frozen' then
   keep_books()
   return { 'nothing', now, 0, room.joined, room.served, live, unclaimed, owed }
 end
 
+local claimable_until =
+  math.max(room_now + room.claim_ms, room.lenient_until - now + room_now)
 local late = 0
 if room.late_places == 0 and owed > 0 then
   late = math.min(open, owed, late_max)
-  room.late_places, room.late_until = late, now + room.claim_ms
+  room.late_places, room.late_until = late, claimable_until
 end
 -- The highest place that is served now: as many who are still there as there is room for. Those
 -- who left right behind them are passed as well.
@@ -95,7 +102,7 @@ local present = math.max(0, present_to(last))
 redis.call('ZREMRANGEBYSCORE', left_key, '-inf', last)
 if last > room.served or late > 0 then
   room.served = last
-  room.batches[#kept + 1] = { first, last, now, now + room.claim_ms, present, present + late }
+  room.batches[#kept + 1] = { first, last, room_now, claimable_until, present, present + late }
 end
 keep_books()
 local opened = late + present

@@ -16,10 +16,12 @@ local room_key, numbers_key, sessions_key, owed_key = KEYS[1], KEYS[2], KEYS[3],
 local not_after, user = tonumber(ARGV[1]), ARGV[2]
 local number, place, issued_ms = tonumber(ARGV[3]), tonumber(ARGV[4]), tonumber(ARGV[5])
 local floor_joined, floor_served = math.max(tonumber(ARGV[6]), number), tonumber(ARGV[7])
-local now, room = nil, nil
+local now, room, room_now = nil, nil, nil
 
 -- @include now
+-- @include room_time
 -- @include load_room
+-- @include redis_time
 -- @include raise_floors
 -- @include open_batch_of
 -- @include keep_books
@@ -42,10 +44,10 @@ if known == number and cap then
   local ends = session_end(user)
   if not ends then return { cap == 0 and 'place_given_up' or 'session_ended', now } end
   if room.renews then
-    ends = math.max(ends, math.min(now + room.session_ms, cap))
+    ends = math.max(ends, math.min(room_now + room.session_ms, cap))
     redis.call('ZADD', sessions_key, ends, user)
   end
-  return { 'ok', now, ends, cap, room.joined, room.served }
+  return { 'ok', now, redis_time(ends), redis_time(cap), room.joined, room.served }
 end
 local forgotten = known ~= number
 if forgotten then
@@ -61,10 +63,10 @@ end
 -- INVARIANT: one session more, one unclaimed place less.
 local function begin_session()
   keep_books()
-  local ends, latest = now + room.session_ms, now + room.session_cap_ms
+  local ends, latest = room_now + room.session_ms, room_now + room.session_cap_ms
   redis.call('ZADD', sessions_key, ends, user)
   redis.call('HSET', numbers_key, user, number .. ' ' .. latest)
-  return { 'ok', now, ends, latest, room.joined, room.served }
+  return { 'ok', now, redis_time(ends), redis_time(latest), room.joined, room.served }
 end
 
 local before_them = redis.call('ZRANK', owed_key, user)

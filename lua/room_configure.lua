@@ -18,9 +18,10 @@ local renews, claim_ms, surge = ARGV[9], ARGV[10], ARGV[11]
 local draw, draw_joined, commitment = ARGV[12], tonumber(ARGV[13]), ARGV[14]
 local floor_joined, floor_served = tonumber(ARGV[15]), tonumber(ARGV[16])
 local keep_ms = ARGV[17]
-local now, room = nil, nil
+local now, room, room_now = nil, nil, nil
 
 -- @include now
+-- @include room_time
 -- @include load_room
 -- @include raise_floors
 

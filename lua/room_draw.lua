@@ -2,7 +2,8 @@
 -- room_draw: ends the gathering of an event's waiting room: who has joined by now is in the draw.
 --
 -- Guarantee: the same answer to every caller from then on, until the archive has recorded it and
--- `room_configure` makes it take effect. Who joins later stands behind all of them.
+-- `room_configure` makes it take effect, also if the sale is postponed meanwhile. Who joins later
+-- stands behind all of them.
 -- KEYS: event room
 -- ARGV: not_after
 -- Reply: code now, then by code: ok "joiners" "joins_hash" · not_on_sale on_sale_at
@@ -10,10 +11,11 @@
 local event_key, room_key = KEYS[1], KEYS[2]
 local not_after = tonumber(ARGV[1])
 local generation = nil
-local ev, now, room = nil, nil, nil
+local ev, now, room, room_now = nil, nil, nil, nil
 
 -- @include now
 -- @include load_event
+-- @include room_time
 -- @include load_room
 
 now = now_ms()
@@ -22,7 +24,9 @@ local refusal = load_event()
 if refusal then return refusal end
 load_room()
 if room.draw ~= 'gathering' and room.draw ~= 'frozen' then return { 'nothing', now } end
-if now < ev.on_sale_at then return { 'not_on_sale', now, ev.on_sale_at } end
+if room.draw == 'gathering' and now < ev.on_sale_at then
+  return { 'not_on_sale', now, ev.on_sale_at }
+end
 if room.draw == 'gathering' then
   redis.call('HSET', room_key, 'draw', 'frozen', 'draw_joined', room.joined)
   room.draw_joined = room.joined

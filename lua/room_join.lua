@@ -17,10 +17,12 @@ local not_after, user = tonumber(ARGV[1]), ARGV[2]
 local known_number, known_place = tonumber(ARGV[3]), tonumber(ARGV[4])
 local floor_joined, floor_served = tonumber(ARGV[5]), tonumber(ARGV[6])
 local generation = nil
-local ev, now, room = nil, nil, nil
+local ev, now, room, room_now = nil, nil, nil, nil
 
 -- @include now
 -- @include load_event
+-- @include is_over
+-- @include room_time
 -- @include load_room
 -- @include raise_floors
 -- @include open_batch_of
@@ -33,7 +35,7 @@ if now > not_after then return { 'too_late', now } end
 local refusal = load_event()
 if refusal then return refusal end
 load_room()
-if ev.status == 'CLOSED' then return { 'event_closed', now } end
+if is_over() then return { 'event_closed', now } end
 if not room.is_on then return { 'room_off', now } end
 if room.method == 'passthrough' then return { 'room_open', now } end
 if room.method == 'reject' then return { 'room_rejects', now } end

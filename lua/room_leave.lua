@@ -14,9 +14,10 @@ local not_after, user = tonumber(ARGV[1]), ARGV[2]
 local number, place = tonumber(ARGV[3]), tonumber(ARGV[4])
 local floor_joined, floor_served = math.max(tonumber(ARGV[5]), number), tonumber(ARGV[6])
 local leavers_kept = tonumber(ARGV[7])
-local now, room = nil, nil
+local now, room, room_now = nil, nil, nil
 
 -- @include now
+-- @include room_time
 -- @include load_room
 -- @include raise_floors
 -- @include open_batch_of

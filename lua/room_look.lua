@@ -10,16 +10,17 @@
 -- ARGV: not_after attempts known_left floor_joined floor_served leavers_max young_ms
 -- Reply: code now revision is_on surging method draw draw_joined joined served live unclaimed owed
 --        left_waiting left_total seats_free is_sold_out max_concurrent session_ms claim_ms
---        "leaver,..." "opened:first place,..." (of batches that are young)
+--        "leaver,..." "opened:first place,..." (of batches that are young) on_sale_at is_over
 -- Codes: ok too_late
 local event_key, deadlines_key, leases_key, room_key = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 local sessions_key, owed_key, left_key, leavers_key = KEYS[5], KEYS[6], KEYS[7], KEYS[8]
 local not_after, attempts, known_left = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3])
 local floor_joined, floor_served = tonumber(ARGV[4]), tonumber(ARGV[5])
 local leavers_max, young_ms = tonumber(ARGV[6]), tonumber(ARGV[7])
-local now, room = nil, nil
+local now, room, room_now = nil, nil, nil
 
 -- @include now
+-- @include room_time
 -- @include load_room
 -- @include raise_floors
 -- @include unclaimed_places
@@ -59,19 +60,25 @@ if on_at then
   room.is_on = room.surging or redis.call('HGET', room_key, 'on') == '1'
 end
 
+local event = redis.call('HMGET', event_key, 'available', 'on_sale_at', 'status', 'off_sale_at')
+local off_sale_at = tonumber(event[4] or 0)
+local is_over = event[3] == 'CLOSED' or off_sale_at > 0 and now >= off_sale_at
+
 local leavers = {}
 local new = math.min(left_total - known_left, leavers_max)
 if new > 0 then leavers = redis.call('LRANGE', leavers_key, -new, -1) end
 local young = {}
 for _, batch in ipairs(room.batches) do
-  if now - batch[3] <= young_ms then young[#young + 1] = batch[3] .. ':' .. batch[1] end
+  if room_now - batch[3] <= young_ms then
+    young[#young + 1] = (batch[3] + now - room_now) .. ':' .. batch[1]
+  end
 end
 return {
   'ok', now, room.revision, room.is_on and 1 or 0, room.surging and 1 or 0, room.method,
   room.draw, room.draw_joined, room.joined, room.served,
-  redis.call('ZCOUNT', sessions_key, '(' .. now, '+inf'), unclaimed, owed,
+  redis.call('ZCOUNT', sessions_key, '(' .. room_now, '+inf'), unclaimed, owed,
   redis.call('ZCARD', left_key), left_total,
-  tonumber(redis.call('HGET', event_key, 'available') or 0), is_sold_out() and 1 or 0,
+  tonumber(event[1] or 0), is_sold_out() and 1 or 0,
   room.max_concurrent, room.session_ms, room.claim_ms, table.concat(leavers, ','),
-  table.concat(young, ','),
+  table.concat(young, ','), tonumber(event[2] or 0), is_over and 1 or 0,
 }

@@ -7,7 +7,7 @@
 -- ARGV: detail
 -- Reply: code now state generation version layout revision available next_deadline (-1: none)
 --        link ("id tag", or empty) inventory [seat, booking, ...] [booking, record, ...]
---        [user, count, ...] status on_sale_at
+--        [user, count, ...] status on_sale_at off_sale_at
 -- Codes: ok event_not_loaded
 local event_key, seats_key, holders_key, bookings_key = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 local deadlines_key, leases_key, users_key, ended_key = KEYS[5], KEYS[6], KEYS[7], KEYS[8]
@@ -18,7 +18,7 @@ local detail = ARGV[1]
 
 local now = now_ms()
 local f = redis.call('HMGET', event_key, 'state', 'generation', 'version', 'layout', 'revision',
-  'available', 'status', 'on_sale_at')
+  'available', 'status', 'on_sale_at', 'off_sale_at')
 if not f[1] then return { 'event_not_loaded', now } end
 local next_deadline = redis.call('ZRANGE', deadlines_key, 0, 0, 'WITHSCORES')[2]
 local inventory, holders, bookings, users = '', {}, {}, {}
@@ -31,5 +31,5 @@ end
 return {
   'ok', now, f[1], f[2], f[3], f[4], f[5], f[6], tonumber(next_deadline or -1),
   redis.call('GET', link_key) or '', inventory, holders, bookings, users,
-  f[7], f[8],
+  f[7], f[8], f[9] or '0',
 }

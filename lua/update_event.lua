@@ -1,23 +1,27 @@
 #!lua flags=allow-oom
--- update_event: an operator's change of status or on-sale time, after MongoDB has it.
+-- update_event: an operator's change of status or of the sale's times, after MongoDB has it.
 --
 -- Guarantee: follows MongoDB's revisions upwards only, so that changes that overtake each other
--- end as the newest.
--- KEYS: event seats holders bookings deadlines leases users ended log link
--- ARGV: not_after generation nonce revision status on_sale_at
+-- end as the newest. While a sale that had begun is postponed, its waiting room's own time stands
+-- still (see `room_time`). After a beginning was brought forward, nobody's turn passes for
+-- `lenient_ms`: so much later may people have been told to ask again.
+-- KEYS: event seats holders bookings deadlines leases users ended log link room
+-- ARGV: not_after generation nonce revision status on_sale_at off_sale_at lenient_ms
 -- Reply: code now, then by code: ok version · stale_revision revision version ·
 --        generation_mismatch generation
 -- Codes: ok stale_revision too_late event_not_loaded generation_mismatch
 local event_key, seats_key, holders_key, bookings_key = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 local deadlines_key, leases_key, users_key, ended_key = KEYS[5], KEYS[6], KEYS[7], KEYS[8]
-local log_key, link_key = KEYS[9], KEYS[10]
+local log_key, link_key, room_key = KEYS[9], KEYS[10], KEYS[11]
 local not_after, generation, nonce = tonumber(ARGV[1]), ARGV[2], ARGV[3]
 local revision, status, on_sale_at = tonumber(ARGV[4]), ARGV[5], ARGV[6]
+local off_sale_at, lenient_ms = ARGV[7], tonumber(ARGV[8])
 local ev, now, entries_appended = nil, nil, 0
 
 -- @include now
 -- @include load_event
 -- @include append_entry
+-- @include move_beginning
 
 now = now_ms()
 if now > not_after then return { 'too_late', now } end
@@ -27,10 +31,12 @@ if revision <= ev.revision then
   local version = tonumber(redis.call('HGET', event_key, 'version'))
   return { 'stale_revision', now, ev.revision, version }
 end
-redis.call('HSET', event_key, 'revision', revision, 'status', status, 'on_sale_at', on_sale_at)
+move_beginning(tonumber(on_sale_at))
+redis.call('HSET', event_key, 'revision', revision, 'status', status, 'on_sale_at', on_sale_at,
+  'off_sale_at', off_sale_at)
 local version = redis.call('HINCRBY', event_key, 'version', 1)
 append_entry({
   kind = 'event', event = ev.id, generation = ev.generation, event_version = version,
-  detail = status .. ' ' .. on_sale_at,
+  detail = status .. ' ' .. on_sale_at .. ' ' .. off_sale_at,
 })
 return { 'ok', now, version }

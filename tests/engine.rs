@@ -80,7 +80,30 @@ on_each_redis!(refusals_come_in_their_order, async |flavor| {
         stage.expect(Code::StaleRevision, again);
     }
     stage.set_clock(START_MS + 1).await;
-    stage.expect(Code::Ok, stage.hold("ann", &[1]).await);
+    let held = stage.expect(Code::Ok, stage.hold("ann", &[1]).await).into_booking().unwrap();
+
+    // The sale ends at its end by Redis' clock; what is held can be paid, and found.
+    (stage.event.revision, stage.event.off_sale_at_ms) = (5, Some(START_MS + 1_000));
+    stage.expect(Code::Ok, stage.engine.update_event(&stage.event).await.unwrap());
+    stage.set_clock(START_MS + 999).await;
+    stage.expect(Code::Ok, stage.hold_as("bob", &[2], "bobs", "n").await);
+    stage.set_clock(START_MS + 1_000).await;
+    stage.expect(Code::EventClosed, stage.hold("ann", &[3]).await);
+    stage.expect(Code::Replayed, stage.hold_as("bob", &[2], "bobs", "m").await);
+    let user = stage.user("ann");
+    let begun =
+        stage.engine.confirm_begin(&stage.event, held.id, &user, &new_nonce(), 30_000, 3).await;
+    let lease = stage.expect(Code::Ok, begun.unwrap()).into_booking().unwrap().lease;
+    let paid = stage.engine.confirm_commit(stage.event.generation, held.id, lease, "pay").await;
+    stage.expect(Code::Ok, paid.unwrap());
+    // Paused or not, what is over is over; a later end opens it again.
+    (stage.event.revision, stage.event.status) = (6, holdfast::domain::EventStatus::Paused);
+    stage.expect(Code::Ok, stage.engine.update_event(&stage.event).await.unwrap());
+    stage.expect(Code::EventClosed, stage.hold("ann", &[3]).await);
+    (stage.event.revision, stage.event.status) = (7, holdfast::domain::EventStatus::OnSale);
+    stage.event.off_sale_at_ms = None;
+    stage.expect(Code::Ok, stage.engine.update_event(&stage.event).await.unwrap());
+    stage.expect(Code::Ok, stage.hold("ann", &[3]).await);
 
     let other = Stage { engine: stage.engine.clone(), event: small_event(5) };
     other.set_clock(START_MS).await;

@@ -162,6 +162,7 @@ fn event() -> NewEvent {
         currency: None,
         starts_at_ms: None,
         on_sale_at_ms: None,
+        off_sale_at_ms: None,
         hold_ttl_seconds: None,
         max_hold_seconds: None,
         max_seats_per_user: Some(1_000_000),

@@ -91,6 +91,7 @@ async fn open_a_million(options: &Options) -> Result<f64, Box<dyn Error>> {
         currency: None,
         starts_at_ms: None,
         on_sale_at_ms: None,
+        off_sale_at_ms: None,
         hold_ttl_seconds: None,
         max_hold_seconds: None,
         max_seats_per_user: None,

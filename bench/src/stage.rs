@@ -113,6 +113,7 @@ fn event(layout: Layout) -> Event {
         currency: "EUR".into(),
         starts_at_ms: None,
         on_sale_at_ms: None,
+        off_sale_at_ms: None,
         hold_ttl_ms: 3_600_000,
         max_hold_ms: 3_600_000,
         max_seats_per_user: 10,

@@ -1,8 +1,8 @@
 -- Ends the wait of those who were owed a place and let their batch pass. INVARIANT: this comes
 -- before anybody joins the owed, so that the first of them are those who had the chance.
--- Uses: room_key, numbers_key, owed_key, room, now.
+-- Uses: room_key, numbers_key, owed_key, room, room_now.
 local function lapse_owed()
-  if room.late_places == 0 or now < room.late_until then return end
+  if room.late_places == 0 or room_now < room.late_until then return end
   for _, user in ipairs(redis.call('ZRANGE', owed_key, 0, room.late_places - 1)) do
     redis.call('ZREM', owed_key, user)
     redis.call('HSET', numbers_key, user, string.match(

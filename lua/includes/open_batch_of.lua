@@ -1,7 +1,7 @@
--- The batch in which a place may be claimed now, if there is one. Uses: room, now.
+-- The batch in which a place may be claimed now, if there is one. Uses: room, room_now.
 local function open_batch_of(place)
   for _, batch in ipairs(room.batches) do
-    if place >= batch[1] and place <= batch[2] and now < batch[4] then return batch end
+    if place >= batch[1] and place <= batch[2] and room_now < batch[4] then return batch end
   end
   return nil
 end

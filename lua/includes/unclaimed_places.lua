@@ -1,8 +1,8 @@
--- How many served places are neither claimed nor lapsed. Uses: room, now.
+-- How many served places are neither claimed nor lapsed. Uses: room, room_now.
 local function unclaimed_places()
-  local count = now < room.late_until and room.late_places or 0
+  local count = room_now < room.late_until and room.late_places or 0
   for _, batch in ipairs(room.batches) do
-    if now < batch[4] then count = count + batch[5] end
+    if room_now < batch[4] then count = count + batch[5] end
   end
   return count
 end

@@ -100,7 +100,8 @@ impl<'a> Fields<'a> {
     pub fn time(&self, name: &str) -> Result<Option<i64>, Problem> {
         let Some(value) = self.value(name) else { return Ok(None) };
         value.as_str().and_then(parse_iso8601).map(Some).ok_or_else(|| {
-            let expected = "a time with its offset such as \"2026-03-01T18:00:00Z\"";
+            let expected =
+                "a time with its offset, ±18:00 at most, such as \"2026-03-01T18:00:00Z\"";
             wrong(&self.path(name), expected, value)
         })
     }

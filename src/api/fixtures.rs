@@ -22,6 +22,7 @@ pub fn event() -> Arc<Event> {
         currency: "EUR".into(),
         starts_at_ms: None,
         on_sale_at_ms: Some(5_000),
+        off_sale_at_ms: Some(20_000),
         hold_ttl_ms: 300_000,
         max_hold_ms: 900_000,
         max_seats_per_user: 10,

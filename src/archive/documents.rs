@@ -12,7 +12,7 @@ use super::error::ArchiveError;
 use crate::domain::event::{CancelPolicy, Cancellation, EventStamp, EventSummary, SeatTotal};
 use crate::domain::{
     Booking, BookingId, Entry, Event, EventId, EventStatus, Layout, LoadState, OrphanRule, Outcome,
-    Partition, SeatId, Section, Status, Transition, UserId,
+    Partition, SaleTimes, SeatId, Section, Status, Transition, UserId,
 };
 
 /// Format of everything in the database; a process refuses another one.
@@ -49,7 +49,13 @@ pub struct EventHead {
     pub status: EventStatus,
     /// When holds begin, Unix ms.
     pub on_sale_at_ms: Option<i64>,
-    /// Raised at every change of status or on-sale time.
+    /// When the doors open, Unix ms.
+    #[serde(default)]
+    pub starts_at_ms: Option<i64>,
+    /// When holds end, Unix ms. Events of before sales had an end have none.
+    #[serde(default)]
+    pub off_sale_at_ms: Option<i64>,
+    /// Raised at every change of status or times.
     pub revision: u64,
     /// How far its inventory has come.
     pub load_state: LoadState,
@@ -72,6 +78,15 @@ impl EventHead {
     pub fn cancel_policy(&self) -> CancelPolicy {
         CancelPolicy { rule: self.cancellation, until_ms: self.cancel_until_ms }
     }
+
+    /// The times its sale goes by.
+    pub fn sale_times(&self) -> SaleTimes {
+        SaleTimes {
+            starts_at_ms: self.starts_at_ms,
+            on_sale_at_ms: self.on_sale_at_ms,
+            off_sale_at_ms: self.off_sale_at_ms,
+        }
+    }
 }
 
 /// An event in `events`.
@@ -85,6 +100,8 @@ pub(super) struct EventDocument {
     currency: String,
     starts_at_ms: Option<i64>,
     on_sale_at_ms: Option<i64>,
+    #[serde(default)]
+    off_sale_at_ms: Option<i64>,
     hold_ttl_ms: i64,
     max_hold_ms: i64,
     max_seats_per_user: u32,
@@ -120,6 +137,7 @@ impl From<&Event> for EventDocument {
             currency: event.currency.clone(),
             starts_at_ms: event.starts_at_ms,
             on_sale_at_ms: event.on_sale_at_ms,
+            off_sale_at_ms: event.off_sale_at_ms,
             hold_ttl_ms: event.hold_ttl_ms,
             max_hold_ms: event.max_hold_ms,
             max_seats_per_user: event.max_seats_per_user,
@@ -151,6 +169,7 @@ impl EventDocument {
             currency: self.currency,
             starts_at_ms: self.starts_at_ms,
             on_sale_at_ms: self.on_sale_at_ms,
+            off_sale_at_ms: self.off_sale_at_ms,
             hold_ttl_ms: self.hold_ttl_ms,
             max_hold_ms: self.max_hold_ms,
             max_seats_per_user: self.max_seats_per_user,

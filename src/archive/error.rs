@@ -12,6 +12,9 @@ pub enum ArchiveError {
     /// This process must not work with this archive. Waiting does not help.
     #[error(transparent)]
     Refused(#[from] Refusal),
+    /// What was asked for cannot be, as the text says.
+    #[error("{0}")]
+    Invalid(String),
     /// A document that this build cannot read. Waiting does not help.
     #[error("the archive has a document that this build cannot read: {0}")]
     Corrupt(String),

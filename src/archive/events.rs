@@ -135,10 +135,12 @@ impl Archive {
         self.heads(doc! { "load_state": "new", "created_at_ms": { "$lt": before_ms } }, limit).await
     }
 
-    /// At most `limit` open events, those created last first, whose sale an operator lets go on and
-    /// begins by `until_ms`; with `after_ms` only those that begin after that.
+    /// At most `limit` open events, those created last first, whose sale an operator lets go on,
+    /// begins by `until_ms` and has not ended at `now_ms`; with `after_ms` only those that begin after
+    /// that.
     pub async fn sales(
         &self,
+        now_ms: i64,
         after_ms: Option<i64>,
         until_ms: i64,
         limit: u32,
@@ -153,8 +155,13 @@ impl Archive {
                 { "on_sale_at_ms": null }, { "on_sale_at_ms": { "$lte": until_ms } },
             ] },
         };
-        let mut filter = doc! { "load_state": "opened", "status": EventStatus::OnSale.word() };
-        filter.extend(begins);
+        let goes_on = doc! { "$or": [
+            { "off_sale_at_ms": null }, { "off_sale_at_ms": { "$gt": now_ms } },
+        ] };
+        let filter = doc! {
+            "load_state": "opened", "status": EventStatus::OnSale.word(),
+            "$and": [begins, goes_on],
+        };
         let options = FindOptions::builder()
             .projection(doc! { "_id": 1 })
             .sort(doc! { "_id": -1 })
@@ -194,8 +201,8 @@ impl Archive {
     }
 
     /// Changes an event and answers with it as it is then; `None` if there is no such event.
-    /// The revision rises by one exactly where status or on-sale time become others, so Redis
-    /// can follow upwards. An event that is unloaded, or is being loaded, stays CLOSED: a change
+    /// The revision rises by one exactly where status or times become others, so Redis can follow
+    /// upwards, and no two changes of times pass each other unseen. An event that is unloaded, or is being loaded, stays CLOSED: a change
     /// to another status is not made, and the event is answered as it stands.
     pub async fn change_event(
         &self,
@@ -208,6 +215,9 @@ impl Archive {
             let is_out = matches!(head.load_state, LoadState::Unloaded | LoadState::Loading);
             if wants_sale && is_out {
                 return self.event(id).await;
+            }
+            if change.has_sale_times() {
+                head.sale_times().changed(change).check().map_err(ArchiveError::Invalid)?;
             }
             let fields = changed_fields(&head, change).map_err(ArchiveError::Corrupt)?;
             if fields.is_empty() {
@@ -259,9 +269,15 @@ fn changed_fields(head: &EventHead, change: &EventChange) -> Result<Document, St
     for (name, text) in texts {
         fields.extend(text.as_ref().map(|text| (name.to_owned(), text.into())));
     }
+    let (before, after) = (head.sale_times(), head.sale_times().changed(change));
+    let off_sale_at_ms = match after.off_sale_at_ms == before.off_sale_at_ms {
+        true => change.off_sale_at_ms,
+        false => after.off_sale_at_ms,
+    };
     let times = [
         ("starts_at_ms", change.starts_at_ms),
         ("on_sale_at_ms", change.on_sale_at_ms),
+        ("off_sale_at_ms", off_sale_at_ms),
         ("cancel_until_ms", change.cancel_until_ms),
     ];
     for (name, time) in times {
@@ -271,8 +287,7 @@ fn changed_fields(head: &EventHead, change: &EventChange) -> Result<Document, St
     let cancellation = change.cancellation.map(|rule| rule.word().into());
     fields.extend(cancellation.map(|word| ("cancellation".to_owned(), word)));
     let status_differs = change.status.is_some_and(|status| status != head.status);
-    let time_differs = change.on_sale_at_ms.is_some() && change.on_sale_at_ms != head.on_sale_at_ms;
-    if status_differs || time_differs {
+    if status_differs || after != before {
         fields.insert("revision", signed(head.revision + 1, "revision")?);
     }
     Ok(fields)

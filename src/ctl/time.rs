@@ -10,7 +10,7 @@ const SPAN_DAYS_MAX: i64 = 366;
 /// Reads a time with its offset, as clap asks for it; Unix ms.
 pub(super) fn parse_time(text: &str) -> Result<i64, String> {
     parse_iso8601(text).ok_or_else(|| {
-        "give date, time and offset, such as 2026-03-01T18:00:00Z or …T19:00:00+01:00".to_owned()
+        "give date, time and offset (±18:00 at most), such as 2026-03-01T18:00:00Z or …T19:00:00+01:00".to_owned()
     })
 }
 

@@ -49,7 +49,8 @@ pub enum Kind {
     Beat,
     /// An event was opened for sale. `detail` is its status.
     Opened,
-    /// An event's status or on-sale time changed. `detail` is `status on_sale_at_ms`.
+    /// An event's status or times changed. `detail` is `status on_sale_at_ms off_sale_at_ms`; entries
+    /// of before sales had an end lack the last.
     Event,
     /// Seats were taken.
     Hold,

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::ids::{EventId, SeatId};
 use super::layout::Layout;
+use super::sale_times::SaleTimes;
 use super::wanted::OrphanRule;
 
 /// The status that clients see: that of the operator, or `SCHEDULED` before the sale begins.
@@ -15,7 +16,8 @@ pub const API_STATUSES: [&str; 4] = ["SCHEDULED", "ON_SALE", "PAUSED", "CLOSED"]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "SCREAMING_SNAKE_CASE")]
 pub enum EventStatus {
-    /// On sale from `on_sale_at` on. Before that clients see `SCHEDULED`.
+    /// On sale from `on_sale_at` on, until `off_sale_at`. Before that clients see `SCHEDULED`, after it
+    /// `CLOSED`.
     OnSale,
     /// No new holds for now; payments of existing holds go on.
     Paused,
@@ -36,10 +38,13 @@ impl EventStatus {
         EVENT_STATUSES[self as usize].1
     }
 
-    /// The word clients see at `now_ms` for an event with this on-sale time, Unix ms both.
-    pub fn api_word(self, on_sale_at_ms: Option<i64>, now_ms: i64) -> &'static str {
-        match (self, on_sale_at_ms) {
-            (EventStatus::OnSale, Some(at)) if now_ms < at => "SCHEDULED",
+    /// The word clients see at `now_ms` for an event whose sale has these times.
+    pub fn api_word(self, times: &SaleTimes, now_ms: i64) -> &'static str {
+        if times.off_sale_at_ms.is_some_and(|at_ms| now_ms >= at_ms) {
+            return EventStatus::Closed.word();
+        }
+        match (self, times.on_sale_at_ms) {
+            (EventStatus::OnSale, Some(at_ms)) if now_ms < at_ms => "SCHEDULED",
             (status, _) => status.word(),
         }
     }
@@ -140,6 +145,8 @@ pub struct Event<L = Arc<Layout>> {
     pub starts_at_ms: Option<i64>,
     /// When holds begin; `None` is at once.
     pub on_sale_at_ms: Option<i64>,
+    /// When holds end; `None` is never.
+    pub off_sale_at_ms: Option<i64>,
     /// How long a hold lasts.
     pub hold_ttl_ms: i64,
     /// How long a hold can last with extensions.
@@ -152,7 +159,7 @@ pub struct Event<L = Arc<Layout>> {
     pub cancel_policy: CancelPolicy,
     /// What its operator says.
     pub status: EventStatus,
-    /// Raised at every change of status or on-sale time; Redis follows only upwards.
+    /// Raised at every change of status or times; Redis follows only upwards.
     pub revision: u64,
     /// Raised by every write to the event.
     pub edits: u64,
@@ -222,6 +229,8 @@ pub struct EventChange {
     pub status: Option<EventStatus>,
     /// When holds begin, Unix ms.
     pub on_sale_at_ms: Option<i64>,
+    /// When holds end, Unix ms.
+    pub off_sale_at_ms: Option<i64>,
     /// Whether confirmed bookings may be cancelled.
     pub cancellation: Option<Cancellation>,
     /// Until when they may, Unix ms.
@@ -229,15 +238,31 @@ pub struct EventChange {
 }
 
 impl<L> Event<L> {
+    /// The times its sale goes by.
+    pub fn sale_times(&self) -> SaleTimes {
+        SaleTimes {
+            starts_at_ms: self.starts_at_ms,
+            on_sale_at_ms: self.on_sale_at_ms,
+            off_sale_at_ms: self.off_sale_at_ms,
+        }
+    }
+
     /// The status clients see at `now_ms`.
     pub fn api_status(&self, now_ms: i64) -> &'static str {
-        self.status.api_word(self.on_sale_at_ms, now_ms)
+        self.status.api_word(&self.sale_times(), now_ms)
     }
 
     /// Which state of the event this is.
     pub fn stamp(&self) -> EventStamp {
         let Event { generation, revision, edits, .. } = *self;
         EventStamp { generation, revision, edits }
+    }
+}
+
+impl EventChange {
+    /// Whether it names a time that the sale goes by.
+    pub fn has_sale_times(&self) -> bool {
+        [self.starts_at_ms, self.on_sale_at_ms, self.off_sale_at_ms].iter().any(Option::is_some)
     }
 }
 
@@ -259,6 +284,7 @@ impl Event {
             currency: self.currency.clone(),
             starts_at_ms: self.starts_at_ms,
             on_sale_at_ms: self.on_sale_at_ms,
+            off_sale_at_ms: self.off_sale_at_ms,
             hold_ttl_ms: self.hold_ttl_ms,
             max_hold_ms: self.max_hold_ms,
             max_seats_per_user: self.max_seats_per_user,
@@ -292,6 +318,16 @@ mod tests {
             assert_eq!(serde_json::to_value(rule).unwrap(), word);
             assert_eq!(Cancellation::from_word(word), Some(rule));
         }
+    }
+
+    #[test]
+    fn sale_is_shown_scheduled_then_on_sale_then_closed() {
+        let times =
+            SaleTimes { starts_at_ms: None, on_sale_at_ms: Some(5), off_sale_at_ms: Some(9) };
+        let word = |status: EventStatus, now_ms| status.api_word(&times, now_ms);
+        let words = [4, 5, 8, 9].map(|now_ms| word(EventStatus::OnSale, now_ms));
+        assert_eq!(words, ["SCHEDULED", "ON_SALE", "ON_SALE", "CLOSED"]);
+        assert_eq!([4, 9].map(|now_ms| word(EventStatus::Paused, now_ms)), ["PAUSED", "CLOSED"]);
     }
 
     #[test]

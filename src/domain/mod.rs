@@ -22,6 +22,7 @@ pub mod outcome;
 pub mod policy;
 pub mod refund;
 pub mod rules;
+pub mod sale_times;
 pub mod seat;
 pub mod subject;
 pub mod time;
@@ -46,6 +47,7 @@ pub use outcome::Outcome;
 pub use policy::Policy;
 pub use refund::{RefundCounts, RefundProgress, RefundState};
 pub use rules::{Limit, Mode, Place, RouteClass, Rule, RuleChange, Scope, WhenRedisIsAway};
+pub use sale_times::SaleTimes;
 pub use seat::SeatState;
 pub use subject::Subject;
 pub use waiting_room::{

@@ -1,6 +1,10 @@
 //! Times as clients read and write them: ISO 8601. We write UTC with milliseconds.
 
 use jiff::Timestamp;
+use jiff::fmt::temporal::Pieces;
+
+/// Largest offset from UTC that any clock ever had, seconds: what is beyond is a slip.
+const OFFSET_SECONDS_MAX: i32 = 18 * 3_600;
 
 /// A time for clients, such as `2026-03-01T18:00:00.000Z`.
 pub fn iso8601(unix_ms: i64) -> String {
@@ -13,8 +17,12 @@ pub fn iso8601_once(unix_ms: i64) -> Option<String> {
     (unix_ms != 0).then(|| iso8601(unix_ms))
 }
 
-/// Reads a client's time; the offset from UTC (or `Z`) must be given.
+/// Reads a client's time; the offset from UTC (or `Z`) must be given, and be ±18:00 at most.
 pub fn parse_iso8601(text: &str) -> Option<i64> {
+    let offset = Pieces::parse(text).ok()?.to_numeric_offset()?;
+    if offset.seconds().abs() > OFFSET_SECONDS_MAX {
+        return None;
+    }
     let unix_ms = text.parse::<Timestamp>().ok()?.as_millisecond();
     // Zero means "not yet" in our records.
     (unix_ms > 0).then_some(unix_ms)
@@ -30,6 +38,15 @@ mod tests {
         assert_eq!(parse_iso8601("2026-03-01T18:00:00Z"), Some(1_772_388_000_000));
         assert_eq!(parse_iso8601("2026-03-01T19:00:00.5+01:00"), Some(1_772_388_000_500));
         assert_eq!(iso8601_once(0), None);
+    }
+
+    #[test]
+    fn offsets_beyond_eighteen_hours_are_refused() {
+        assert_eq!(parse_iso8601("2026-03-02T12:00:00+18:00"), Some(1_772_388_000_000));
+        assert_eq!(parse_iso8601("2026-03-01T00:00:00-18:00"), Some(1_772_388_000_000));
+        for bad in ["+18:01", "-18:00:01", "+19:00", "-24:00", "+25:59", "+99:00"] {
+            assert_eq!(parse_iso8601(&format!("2026-03-01T18:00:00{bad}")), None, "{bad}");
+        }
     }
 
     #[test]

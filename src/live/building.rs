@@ -188,6 +188,7 @@ fn begin(
         now_ms: snapshot.now_ms,
         status: EventStatus::from_word(&snapshot.status).ok_or_else(|| unreadable("status"))?,
         on_sale_at_ms: snapshot.on_sale_at_ms,
+        off_sale_at_ms: snapshot.off_sale_at_ms,
         inventory,
         fold,
         at,

@@ -34,6 +34,7 @@ pub struct View {
     turn: AtomicU32,
     status: AtomicU8,
     on_sale_at_ms: AtomicI64,
+    off_sale_at_ms: AtomicI64,
     next_deadline_ms: AtomicI64,
     available: AtomicU32,
     has_displaced: AtomicBool,
@@ -73,6 +74,7 @@ pub(super) struct Beginning {
     pub now_ms: i64,
     pub status: EventStatus,
     pub on_sale_at_ms: i64,
+    pub off_sale_at_ms: i64,
     pub inventory: Inventory,
     pub fold: Fold,
     /// The log's newest entry at that moment.
@@ -110,6 +112,7 @@ impl View {
             turn: AtomicU32::new(0),
             status: AtomicU8::new(beginning.status as u8),
             on_sale_at_ms: AtomicI64::new(beginning.on_sale_at_ms),
+            off_sale_at_ms: AtomicI64::new(beginning.off_sale_at_ms),
             next_deadline_ms: AtomicI64::new(fold.next_deadline_ms().unwrap_or(NEVER)),
             available: AtomicU32::new(inventory.totals().available),
             has_displaced: AtomicBool::new(fold.has_displaced()),
@@ -177,6 +180,11 @@ impl View {
             _ => EventStatus::Closed,
         };
         (status, self.on_sale_at_ms.load(Ordering::Relaxed))
+    }
+
+    /// When the sale ends, Unix ms; `None`: never.
+    pub fn off_sale_at_ms(&self) -> Option<i64> {
+        Some(self.off_sale_at_ms.load(Ordering::Relaxed)).filter(|at_ms| *at_ms > 0)
     }
 
     /// One seat, without a lock; `None` while it is being changed, or if there is no such seat.
@@ -312,14 +320,17 @@ impl View {
         Some(state)
     }
 
-    /// An operator's change: `status on_sale_at_ms`.
+    /// An operator's change: `status on_sale_at_ms off_sale_at_ms`. What is not there stays: a process
+    /// of before sales had an end does not change it.
     fn operate(&self, detail: &str) {
-        let (status, at_ms) = detail.split_once(' ').unwrap_or((detail, ""));
-        if let Some(status) = EventStatus::from_word(status) {
+        let mut parts = detail.split(' ');
+        if let Some(status) = parts.next().and_then(EventStatus::from_word) {
             self.status.store(status as u8, Ordering::Relaxed);
         }
-        if let Ok(at_ms) = at_ms.parse() {
-            self.on_sale_at_ms.store(at_ms, Ordering::Relaxed);
+        for time in [&self.on_sale_at_ms, &self.off_sale_at_ms] {
+            if let Some(at_ms) = parts.next().and_then(|part| part.parse().ok()) {
+                time.store(at_ms, Ordering::Relaxed);
+            }
         }
     }
 

@@ -135,7 +135,7 @@ impl Engine {
         self.mutate_keys(script, event.id, event.generation, keys, attempt.nonce, rest).await
     }
 
-    async fn mutate_keys(
+    pub(super) async fn mutate_keys(
         &self,
         script: Script,
         event: EventId,

@@ -9,7 +9,12 @@ use super::error::RedisError;
 use super::reply::{Answer, Body, integer, list, text, unexpected};
 use super::scripts::Script;
 use crate::domain::booking::format_seats;
+use crate::domain::waiting_room::REFRESH_SECONDS_MAX;
 use crate::domain::{Booking, BookingId, Event, EventId, Inventory, LogId, Partition, SeatId};
+
+/// After the beginning of a sale was brought forward, for how long nobody in its waiting room misses
+/// a turn, ms: the longest pause that anybody was asked to make, and some time to come.
+const LENIENT_MS: i64 = (REFRESH_SECONDS_MAX as i64 + 10) * 1_000;
 
 /// What became of a load.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -87,6 +92,8 @@ pub struct Snapshot {
     pub status: String,
     /// When holds begin, Unix ms; 0: at once.
     pub on_sale_at_ms: i64,
+    /// When they end, Unix ms; 0: never.
+    pub off_sale_at_ms: i64,
     /// Free seats by the counter.
     pub available: i64,
     /// Earliest hold deadline, Unix ms.
@@ -157,17 +164,25 @@ impl Engine {
             args.push(Value::from(token));
             args.push(Value::from(section_starts(event)));
             args.push(Value::from(inventory));
+            args.push(Value::from(event.off_sale_at_ms.unwrap_or(0)));
             args
         })
         .await
     }
 
-    /// `update_event`: status and on-sale time, as MongoDB has them.
+    /// `update_event`: status and times, as MongoDB has them. Answers with the event's version.
     pub async fn update_event(&self, event: &Event) -> Result<Answer, RedisError> {
         let mut rest = vec![number(event.revision)];
-        rest.extend(args![event.status.word(), event.on_sale_at_ms.unwrap_or(0)]);
+        rest.extend(args![
+            event.status.word(),
+            event.on_sale_at_ms.unwrap_or(0),
+            event.off_sale_at_ms.unwrap_or(0),
+            LENIENT_MS,
+        ]);
+        let mut keys = self.keys().event_keys(event.id);
+        keys.push(self.keys().named("room", event.id));
         let nonce = new_nonce();
-        self.mutate_event(Script::UpdateEvent, event.id, event.generation, &nonce, rest).await
+        self.mutate_keys(Script::UpdateEvent, event.id, event.generation, keys, &nonce, rest).await
     }
 
     /// `block`: keeps seats back, or gives them back. Answers with the number that changed.
@@ -254,7 +269,8 @@ fn parse_snapshot(now_ms: i64, values: Vec<Value>) -> Result<Snapshot, RedisErro
     let users =
         pairs(list(values.next())?, |user, count| Some((user.to_owned(), count.parse().ok()?)))?;
     let status = text(values.next())?;
-    let on_sale_at_ms = integer(&values.next().unwrap_or(Value::Null))?;
+    let mut time = || integer(&values.next().unwrap_or(Value::Null));
+    let (on_sale_at_ms, off_sale_at_ms) = (time()?, time()?);
     Ok(Snapshot {
         now_ms,
         open,
@@ -263,6 +279,7 @@ fn parse_snapshot(now_ms: i64, values: Vec<Value>) -> Result<Snapshot, RedisErro
         revision: revision as u64,
         status,
         on_sale_at_ms,
+        off_sale_at_ms,
         available,
         next_deadline_ms: (next_deadline_ms >= 0).then_some(next_deadline_ms),
         link,

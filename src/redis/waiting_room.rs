@@ -381,7 +381,7 @@ fn unsigned(value: i64) -> Result<u64, RedisError> {
 
 /// revision is_on surging method draw draw_joined joined served live unclaimed owed left_waiting
 /// left_total seats_free is_sold_out max_concurrent session_ms claim_ms "leaver,..."
-/// "opened:first place,..."
+/// "opened:first place,..." on_sale_at is_over
 fn state(at_ms: i64, values: &[Value]) -> Result<RoomState, RedisError> {
     let value = |index: usize| values.get(index).unwrap_or(&Value::Null);
     let count = |index: usize| unsigned(integer(value(index))?);
@@ -421,5 +421,7 @@ fn state(at_ms: i64, values: &[Value]) -> Result<RoomState, RedisError> {
         claim_ms: count(17)?,
         leavers: newest.map(leaver).collect::<Result<_, _>>()?,
         young_batches: young_batches.collect::<Result<_, _>>()?,
+        on_sale_at_ms: integer(value(20))?,
+        is_over: count(21)? == 1,
     })
 }

@@ -346,6 +346,7 @@ mod tests {
             currency: "EUR".into(),
             starts_at_ms,
             on_sale_at_ms: Some(5_000),
+            off_sale_at_ms: None,
             hold_ttl_ms: 1,
             max_hold_ms: 1,
             max_seats_per_user: 1,

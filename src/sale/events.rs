@@ -11,7 +11,9 @@ use super::{
 };
 use crate::archive::Archive;
 use crate::domain::limits::{DESCRIPTION_BYTES_MAX, HOLD_SECONDS_MAX, NAME_BYTES_MAX};
-use crate::domain::{Chargeable, Event, EventId, EventStatus, Layout, LoadState, Section};
+use crate::domain::{
+    Chargeable, Event, EventId, EventStatus, Layout, LoadState, SaleTimes, Section,
+};
 use crate::redis::{Code, Detail, Engine};
 
 /// Overdue holds released before seats are shown.
@@ -219,14 +221,22 @@ fn checked_event(new: NewEvent, settings: &SaleSettings) -> Result<Event, SaleEr
     if max_seats_per_user == 0 {
         return invalid("`max_seats_per_user` must be at least 1");
     }
+    let times = SaleTimes {
+        starts_at_ms: new.starts_at_ms,
+        on_sale_at_ms: new.on_sale_at_ms,
+        off_sale_at_ms: new.off_sale_at_ms,
+    };
+    let times = times.of_new();
+    times.check().map_err(SaleError::Invalid)?;
     Ok(Event {
         id: EventId(0),
         name: new.name,
         description: new.description.unwrap_or_default(),
         venue: new.venue.unwrap_or_default(),
         currency,
-        starts_at_ms: new.starts_at_ms,
-        on_sale_at_ms: new.on_sale_at_ms,
+        starts_at_ms: times.starts_at_ms,
+        on_sale_at_ms: times.on_sale_at_ms,
+        off_sale_at_ms: times.off_sale_at_ms,
         hold_ttl_ms,
         max_hold_ms,
         max_seats_per_user,

@@ -339,6 +339,9 @@ impl From<RedisError> for SaleError {
 
 impl From<ArchiveError> for SaleError {
     fn from(error: ArchiveError) -> Self {
+        if let ArchiveError::Invalid(text) = error {
+            return SaleError::Invalid(text);
+        }
         SaleError::Unavailable { dependency: "mongodb", reason: error.to_string(), unknown: true }
     }
 }

@@ -215,6 +215,14 @@ impl Case<'_> {
     /// By what an operator or the clock says, and by the waiting room, as `hold` does it.
     fn of_event(&self, view: &View, now_at_most_ms: i64) -> Option<(Hopeless, SaleError)> {
         let id = self.event.id;
+        // As surely as a deadline: Redis' clock may be behind what it is at the most.
+        let has_ended = |at_ms| {
+            now_at_most_ms >= at_ms
+                && self.live.redis_now_ms(id).is_some_and(|(_, at_least_ms)| at_least_ms >= at_ms)
+        };
+        if view.off_sale_at_ms().is_some_and(has_ended) {
+            return Some((Hopeless::Closed, SaleError::EventClosed(id)));
+        }
         match view.status() {
             (EventStatus::Closed, _) => Some((Hopeless::Closed, SaleError::EventClosed(id))),
             (EventStatus::Paused, _) => Some((Hopeless::Paused, SaleError::EventPaused(id))),

@@ -26,6 +26,8 @@ pub struct NewEvent {
     pub starts_at_ms: Option<i64>,
     /// When holds begin, Unix ms; at once if absent.
     pub on_sale_at_ms: Option<i64>,
+    /// When holds end, Unix ms; at `starts_at_ms` if absent, and never without it.
+    pub off_sale_at_ms: Option<i64>,
     /// How long a hold lasts, seconds.
     pub hold_ttl_seconds: Option<u32>,
     /// How long a hold can last with extensions, seconds.

@@ -72,7 +72,7 @@ async fn keep_warm(
             }
             tokio::time::sleep(LOOK_INTERVAL).await;
             let now_ms = unix_now_ms();
-            match archive.sales(Some(now_ms), now_ms + AHEAD_MS, SALES_MAX).await {
+            match archive.sales(now_ms, Some(now_ms), now_ms + AHEAD_MS, SALES_MAX).await {
                 Ok(sales) => sales.into_iter().for_each(|event| drop(live.slot(event))),
                 Err(error) => tracing::debug!(%error, "sales that soon begin are not known"),
             }
@@ -106,8 +106,9 @@ async fn warm_up(archive: &Archive, live: &Live) {
 
 async fn open_sales(archive: &Archive) -> Vec<EventId> {
     loop {
+        let now_ms = unix_now_ms();
         let found: Result<_, ArchiveError> =
-            archive.sales(None, unix_now_ms() + AHEAD_MS, SALES_MAX).await;
+            archive.sales(now_ms, None, now_ms + AHEAD_MS, SALES_MAX).await;
         match found {
             Ok(sales) => return sales,
             Err(error) => tracing::debug!(%error, "open sales are not known yet"),

@@ -22,7 +22,7 @@ async fn an_event_is_created_with_its_rules() {
     let expected = json!({
         "id": event["id"], "name": "Gala", "description": "An evening", "venue": "Hall",
         "currency": "USD", "starts_at": "2036-06-01T18:00:00.000Z", "on_sale_at": null,
-        "status": "ON_SALE", "total_seats": 12, "available_seats": 12, "availability": "AVAILABLE", "is_sold_out": false,
+        "off_sale_at": "2036-06-01T18:00:00.000Z", "status": "ON_SALE", "total_seats": 12, "available_seats": 12, "availability": "AVAILABLE", "is_sold_out": false,
         "hold_ttl_seconds": 60, "max_hold_seconds": 90, "max_seats_per_user": 4, "orphan_rule": "off",
         "cancellation": "allowed", "cancel_until": null,
         "created_at": event["created_at"],

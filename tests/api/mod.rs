@@ -17,6 +17,7 @@ mod program;
 mod quantity;
 mod receipts;
 mod retention;
+mod sale_times;
 mod sales;
 mod seats;
 mod unloaded;

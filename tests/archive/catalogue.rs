@@ -134,6 +134,55 @@ async fn a_revision_is_a_change_of_the_sale() {
     assert_eq!(head.revision, event.revision + 8);
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn changed_times_stay_in_order_whoever_changes_them_at_once() {
+    let archive = archive().await;
+    for id in (1..=10).map(EventId) {
+        archive.insert_event(&new_event(id)).await.unwrap();
+        let change = |change: EventChange| {
+            let archive = archive.clone();
+            async move { archive.change_event(id, &change).await }
+        };
+        // Each is right by itself.
+        let (later, earlier) = futures_util::future::join(
+            change(EventChange { on_sale_at_ms: Some(BORN_MS + 900), ..Default::default() }),
+            change(EventChange { starts_at_ms: Some(BORN_MS + 500), ..Default::default() }),
+        )
+        .await;
+        let refused = [&later, &earlier].map(|one| matches!(one, Err(ArchiveError::Invalid(_))));
+        assert_eq!(refused.iter().filter(|refused| **refused).count(), 1, "{later:?} {earlier:?}");
+        let event = archive.event(id).await.unwrap().unwrap();
+        assert_eq!(event.sale_times().check(), Ok(()));
+        assert_eq!(event.off_sale_at_ms, event.starts_at_ms, "the end follows");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn event_of_before_sales_had_an_end_has_none_until_one_is_given() {
+    let database = unique_name();
+    let archive = open(shared_mongodb(), &database, OP_TIMEOUT_MS).await;
+    archive.insert_event(&new_event(EventId(1))).await.unwrap();
+    let client = mongodb::Client::with_uri_str(shared_mongodb().url()).await.unwrap();
+    let events = client.database(&database).collection::<mongodb::bson::Document>("events");
+    let unset = mongodb::bson::doc! { "$unset": { "off_sale_at_ms": "" } };
+    events.update_one(mongodb::bson::doc! { "_id": 1_i64 }, unset).await.unwrap();
+    let end = async || {
+        let head = archive.event_head(EventId(1)).await.unwrap().unwrap();
+        assert_eq!(
+            archive.event(EventId(1)).await.unwrap().unwrap().off_sale_at_ms,
+            head.off_sale_at_ms
+        );
+        head.off_sale_at_ms
+    };
+    assert_eq!(end().await, None);
+    let change =
+        async |change: EventChange| archive.change_event(EventId(1), &change).await.unwrap();
+    change(EventChange { starts_at_ms: Some(BORN_MS + 2_000), ..Default::default() }).await;
+    assert_eq!(end().await, None);
+    change(EventChange { off_sale_at_ms: Some(BORN_MS + 1_500), ..Default::default() }).await;
+    assert_eq!(end().await, Some(BORN_MS + 1_500));
+}
+
 fn new_event(id: EventId) -> Event {
     let section = |name: &str, capacity| Section {
         name: name.into(),
@@ -148,8 +197,9 @@ fn new_event(id: EventId) -> Event {
         description: "d".into(),
         venue: "v".into(),
         currency: "EUR".into(),
-        starts_at_ms: Some(BORN_MS + 1),
+        starts_at_ms: Some(BORN_MS + 1_000),
         on_sale_at_ms: None,
+        off_sale_at_ms: Some(BORN_MS + 1_000),
         hold_ttl_ms: 120_000,
         max_hold_ms: 600_000,
         max_seats_per_user: 10,

@@ -124,6 +124,8 @@ fn events() -> Vec<Case> {
         invalid(CREATE, also("starts_at", "soon".into()), "a time with its offset"),
         invalid(CREATE, also("on_sale_at", 17.into()), "a time with its offset"),
         invalid(CREATE, also("on_sale_at", "2026-03-01T18:00:00".into()), "a time with its offset"),
+        invalid(CREATE, also("off_sale_at", "2036-03-01T18:00:00+18:01".into()), "±18:00 at most"),
+        invalid(CREATE, also("cancel_until", "2036-03-01T18:00:00-24:00".into()), "±18:00 at most"),
         invalid(CREATE, also("hold_ttl_seconds", 0.into()), "from 1 to 86400"),
         invalid(CREATE, also("hold_ttl_seconds", 86_401.into()), "from 1 to 86400"),
         invalid(CREATE, also("max_hold_seconds", 5.into()), "at least `hold_ttl_seconds`"),

@@ -72,6 +72,11 @@ on_each_redis!(an_event_is_changed, async |flavor| {
         change("--on-sale-at 2020-01-01T00:00:00Z --starts-at 2030-01-01T00:00:00Z").await;
     assert_eq!((&changed["status"], &changed["name"]), (&json!("ON_SALE"), &json!("Gala")));
     assert_eq!(changed["starts_at"], "2030-01-01T00:00:00.000Z");
+    assert_eq!(changed["off_sale_at"], changed["starts_at"], "the sale ends when the doors open");
+    let changed = change("--off-sale-at 2029-12-31T00:00:00Z").await;
+    assert_eq!(changed["off_sale_at"], "2029-12-31T00:00:00.000Z");
+    let refused = shop.ctl(&format!("event change {event} --starts-at 2019-01-01T00:00:00Z")).await;
+    assert!(refused.refusal().contains("`starts_at` is before `on_sale_at`"), "{refused:?}");
     shop.hold(event, "ann", &[1]).await;
     assert_eq!(change("--status paused --description Soon").await["status"], "PAUSED");
     let refused = shop.world.hold("bob", event, &[2], None).await;
@@ -89,6 +94,7 @@ async fn a_change_that_cannot_be_is_told() {
         ("event change 7", "--on-sale-at"),
         ("event change 7 --status SCHEDULED", "possible values: ON_SALE, PAUSED, CLOSED"),
         ("event change 7 --on-sale-at soon", "date, time and offset"),
+        ("event change 7 --off-sale-at 2030-01-01T00:00:00+19:00", "±18:00 at most"),
     ] {
         let ran = shop.ctl(line).await;
         assert!(ran.code == 2 && ran.stderr.contains(expected), "{line}: {ran:?}");

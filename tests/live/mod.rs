@@ -106,4 +106,7 @@ fn difference(live: &Live, view: &View, snapshot: &Snapshot) -> Option<String> {
         .or_else(|| same("next", &view.next_deadline_ms(), &snapshot.next_deadline_ms))
         .or_else(|| same("status", &status.0.word(), &snapshot.status))
         .or_else(|| same("on sale at", &status.1, &snapshot.on_sale_at_ms))
+        .or_else(|| {
+            same("off sale at", &view.off_sale_at_ms().unwrap_or(0), &snapshot.off_sale_at_ms)
+        })
 }

@@ -123,9 +123,14 @@ async fn what_is_not_for_sale_is_refused_without_redis() {
     };
     let scheduled = change(later).await;
     assert!(matches!(scheduled, Err(SaleError::NotOnSale { .. })), "{scheduled:?}");
+    let (on_sale_at_ms, off_sale_at_ms) = (Some(now_ms - 9_000), Some(now_ms - 1));
+    let over =
+        change(EventChange { on_sale_at_ms, off_sale_at_ms, ..EventChange::default() }).await;
+    assert!(matches!(over, Err(SaleError::EventClosed(_))), "{over:?}");
+    assert_eq!(world.refused_here(), 3);
     let closed = change(status(EventStatus::Closed)).await;
     assert!(matches!(closed, Err(SaleError::EventClosed(_))), "{closed:?}");
-    assert_eq!(world.refused_here(), 3);
+    assert_eq!(world.refused_here(), 4);
     world.stop().await;
 }
 
@@ -252,8 +257,11 @@ async fn stands_still(world: &World, event: EventId) {
 
 #[tokio::test]
 async fn answered_change_is_not_refused_by_the_view_of_before() {
-    let world = world().await;
-    let event = world.event(4).await;
+    // A view that stays fresh for as long as a busy machine needs.
+    let first = world().await;
+    let (redis, mongodb) = (shared_redis(flavor()), shared_mongodb());
+    let world = first.beside(redis, mongodb, Duration::from_secs(6)).await;
+    let event = world.event(8).await;
     let live = world.sale.live();
     let status = async |status| {
         let change = EventChange { status: Some(status), ..EventChange::default() };
@@ -264,25 +272,31 @@ async fn answered_change_is_not_refused_by_the_view_of_before() {
         let request = BlockRequest { event, action, seats, actor, reason: "camera".into() };
         assert_eq!(world.sale.block(&request).await.unwrap(), 1);
     };
+    // From here on the view learns of one entry more, which the tail is waiting for.
+    let stands_still = async |seat: u32| {
+        in_view(&world, event).await;
+        live.hold_up(true);
+        first.hold("cid", event, &[seat], None).await
+    };
     status(EventStatus::Paused).await;
     in_view(&world, event).await;
     let refused = world.hold("eve", event, &[2], None).await;
     assert!(matches!(refused, Err(SaleError::EventPaused(_))), "{refused:?}");
-    // The view does not come to the change, and is fresh for a second.
     live.hold_up(true);
+    // The one entry more.
+    house(BlockAction::Block).await;
     status(EventStatus::OnSale).await;
     world.hold("eve", event, &[2], None).await.unwrap();
     live.hold_up(false);
 
-    house(BlockAction::Block).await;
-    in_view(&world, event).await;
+    stands_still(7).await.unwrap();
     let refused = world.hold("bob", event, &[3], None).await;
     assert!(matches!(refused, Err(SaleError::SeatsUnavailable(_))), "{refused:?}");
-    live.hold_up(true);
     house(BlockAction::Release).await;
     world.hold("bob", event, &[3], None).await.unwrap();
     live.hold_up(false);
     world.stop().await;
+    first.stop().await;
 }
 
 #[tokio::test]

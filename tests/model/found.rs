@@ -5,7 +5,7 @@ use holdfast::domain::{EventStatus, OrphanRule};
 use holdfast::redis::scripts::{ClockSource, Scripts};
 
 use super::operations::{
-    Act::*, Hall, InTime, Key, Known, Look, Manner, Op, Op::*, Place, Room, Sequence, Setting,
+    Act, Act::*, Hall, InTime, Key, Known, Look, Manner, Op, Op::*, Place, Room, Sequence, Setting,
     Step::*, Window,
 };
 use super::stage::Stage;
@@ -13,6 +13,10 @@ use crate::on_each_redis;
 use crate::support::Flavor;
 
 const PLAIN: Manner = Manner { in_time: InTime::Plenty, generation: Known::Right };
+
+fn update_to(status: EventStatus) -> Act {
+    Update { revision: Known::Right, status, on_sale_in_s: -1, off_sale_in_s: -1 }
+}
 
 async fn agrees(flavor: Flavor, sequence: Sequence) {
     let stage = Stage::new(flavor, Scripts::embedded(ClockSource::Swapped)).await;
@@ -31,7 +35,7 @@ on_each_redis!(an_opened_event_has_its_loads_status, async |flavor| {
         orphan_rule: OrphanRule::Off,
     };
     let ops = vec![
-        Do(Update { revision: Known::Right, status: EventStatus::Paused, on_sale_in_s: -1 }, PLAIN),
+        Do(update_to(EventStatus::Paused), PLAIN),
         Lose,
         Do(Load { generation: Known::Right }, PLAIN),
         Do(Open { own_token: true }, PLAIN),

@@ -107,8 +107,8 @@ impl Sale {
     fn check_on_sale(&self) -> Result<(), Refusal> {
         let operated = &self.ev().operated;
         match operated.status {
-            EventStatus::Closed => Err(plain(Code::EventClosed)),
-            EventStatus::Paused => Err(plain(Code::EventPaused)),
+            _ if operated.is_over(self.now_ms) => Err(plain(Code::EventClosed)),
+            EventStatus::Closed | EventStatus::Paused => Err(plain(Code::EventPaused)),
             EventStatus::OnSale if self.now_ms < operated.on_sale_at_ms => {
                 Err(numbers(Code::NotOnSale, &[operated.on_sale_at_ms]))
             }

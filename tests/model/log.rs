@@ -115,7 +115,7 @@ impl Run<'_> {
     }
 
     async fn picture_of_redis(&self, snapshot: &Snapshot) -> Picture {
-        const FIELDS: [&str; 4] = ["layout", "status", "on_sale_at", "per_user"];
+        const FIELDS: [&str; 5] = ["layout", "status", "on_sale_at", "off_sale_at", "per_user"];
         let keys = self.stage.engine.keys().event_keys(self.event.id);
         let mut fields = vec![keys[0].clone()];
         fields.extend(FIELDS.map(str::to_owned));
@@ -182,6 +182,7 @@ fn picture(event: &EventState) -> Picture {
         ("layout", event.layout_version.to_string()),
         ("status", event.operated.status.word().to_owned()),
         ("on_sale_at", event.operated.on_sale_at_ms.to_string()),
+        ("off_sale_at", event.operated.off_sale_at_ms.to_string()),
         ("per_user", event.per_user.to_string()),
     ];
     Picture {

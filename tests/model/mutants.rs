@@ -30,7 +30,7 @@ macro_rules! mutants {
     };
 }
 
-const MUTANTS: [Mutant; 33] = mutants! {
+const MUTANTS: [Mutant; 34] = mutants! {
     "a hold lapses too late by a millisecond" in "includes/lapse":
         "b.deadline > now" => "b.deadline >= now";
     "an ended booking still counts against its user" in "includes/end_booking":
@@ -97,6 +97,8 @@ const MUTANTS: [Mutant; 33] = mutants! {
         "available * RELAXED_BELOW_ONE_IN < ev.total" => "false";
     "the house takes held seats" in "block":
         "if #taken > 0 then" => "if false then";
+    "a sale ends too late by a millisecond" in "includes/is_over":
+        "now >= ev.off_sale_at" => "now > ev.off_sale_at";
     "a late verdict undoes a cancellation" in "settle":
         " or (b.status == 'CANCELLED' and b.paid > 0)" => "";
 };

@@ -267,6 +267,7 @@ pub enum Act {
         revision: Known,
         status: EventStatus,
         on_sale_in_s: i8,
+        off_sale_in_s: i8,
     },
     Get {
         booking: Pick,

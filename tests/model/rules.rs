@@ -1,7 +1,7 @@
 //! The rules of the sale: what each call answers and changes.
 
 use holdfast::domain::entry::HouseBlock;
-use holdfast::domain::{Booking, BookingId, EventStatus, Kind, SeatId, SeatState, Status, UserId};
+use holdfast::domain::{Booking, BookingId, Kind, SeatId, SeatState, Status, UserId};
 use holdfast::redis::{Answer, BlockAction, Body, Code};
 
 use super::call::{Call, OwnKey, Sent, Which};
@@ -257,7 +257,7 @@ impl Sale {
             return Ok(shown(Code::Ok, booking));
         }
         let event = self.ev();
-        if event.operated.status == EventStatus::Closed {
+        if event.operated.is_over(self.now_ms) {
             return Err(plain(Code::EventClosed));
         }
         let last_ms = booking.created_ms + event.max_hold_ms;

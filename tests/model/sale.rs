@@ -52,6 +52,16 @@ pub struct Operated {
     pub revision: u64,
     pub status: EventStatus,
     pub on_sale_at_ms: i64,
+    /// 0: never.
+    pub off_sale_at_ms: i64,
+}
+
+impl Operated {
+    /// Whether the sale has ended at this moment.
+    pub fn is_over(&self, now_ms: i64) -> bool {
+        self.status == EventStatus::Closed
+            || self.off_sale_at_ms > 0 && now_ms >= self.off_sale_at_ms
+    }
 }
 
 /// An event in Redis.
@@ -128,7 +138,8 @@ impl EventState {
 
     /// Status and on-sale time, as entries word them (`opened` leaves the time out).
     pub fn operated_as_logged(&self) -> String {
-        format!("{} {}", self.operated.status.word(), self.operated.on_sale_at_ms)
+        let Operated { status, on_sale_at_ms, off_sale_at_ms, .. } = &self.operated;
+        format!("{} {on_sale_at_ms} {off_sale_at_ms}", status.word())
     }
 
     pub fn is_free(&self, seat: SeatId) -> bool {

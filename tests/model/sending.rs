@@ -238,6 +238,7 @@ fn operated_as(event: &Event, operated: &Operated) -> Event {
         revision: operated.revision,
         status: operated.status,
         on_sale_at_ms: Some(operated.on_sale_at_ms),
+        off_sale_at_ms: Some(operated.off_sale_at_ms),
         ..event.clone()
     }
 }

@@ -276,6 +276,7 @@ fn end_of_sale() -> impl Strategy<Value = Act> {
             revision: Known::Right,
             status,
             on_sale_in_s: -1,
+            off_sale_in_s: -1,
         }),
         16 => known(8).prop_map(|version| Act::Unload { version }),
         12 => known(12).prop_map(|generation| Act::Load { generation }),
@@ -348,8 +349,15 @@ fn update() -> impl Strategy<Value = Act> {
         1 => Just(EventStatus::Paused),
         2 => Just(EventStatus::Closed),
     ];
-    (known(2), status, prop_oneof![4 => Just(-1_i8), 1 => 0..20_i8])
-        .prop_map(|(revision, status, on_sale_in_s)| Act::Update { revision, status, on_sale_in_s })
+    let in_s = |max: i8| prop_oneof![4 => Just(-1_i8), 1 => 0..max];
+    (known(2), status, in_s(20), in_s(60)).prop_map(
+        |(revision, status, on_sale_in_s, off_sale_in_s)| Act::Update {
+            revision,
+            status,
+            on_sale_in_s,
+            off_sale_in_s,
+        },
+    )
 }
 
 fn reopening() -> impl Strategy<Value = Act> {

@@ -8,7 +8,7 @@ use holdfast::redis::BlockAction;
 
 use super::call::{Call, Hold, OwnKey, Sent, Which};
 use super::operations::{self, Act, Before, InTime, Known, Manner, Nonce, Pick, Step, Who};
-use super::sale::{Operated, Sale};
+use super::sale::{EventState, Operated, Sale};
 
 const PLENTY_MS: i64 = 1_000_000_000;
 const SECONDS_MS: i64 = 5_000;
@@ -37,6 +37,7 @@ impl World {
             revision: event.revision,
             status: event.status,
             on_sale_at_ms: event.on_sale_at_ms.unwrap_or(0),
+            off_sale_at_ms: event.off_sale_at_ms.unwrap_or(0),
         };
         World {
             users,
@@ -76,7 +77,11 @@ impl World {
             Step::Seconds(by) => now_ms + i64::from(by) * 1_000,
             Step::Deadline(by) => next(event.map(|e| e.deadlines().into_values().collect()), by),
             Step::Lease(by) => next(event.map(|e| e.leases().into_values().collect()), by),
-            Step::OnSale(by) => next(event.map(|e| vec![e.operated.on_sale_at_ms]), by),
+            Step::OnSale(by) => {
+                let times =
+                    |e: &EventState| vec![e.operated.on_sale_at_ms, e.operated.off_sale_at_ms];
+                next(event.map(times), by)
+            }
         }
     }
 
@@ -144,12 +149,12 @@ impl World {
                 }
                 Call::Settle { outcome: *outcome, archived }
             }
-            Act::Update { revision, status, on_sale_in_s } => {
-                let on_sale_at_ms = match *on_sale_in_s {
+            Act::Update { revision, status, on_sale_in_s, off_sale_in_s } => {
+                let times = [*on_sale_in_s, *off_sale_in_s].map(|seconds| match seconds {
                     -1 => 0,
                     seconds => now_ms + i64::from(seconds) * 1_000,
-                };
-                self.update(*revision, *status, on_sale_at_ms)
+                });
+                self.update(*revision, *status, times)
             }
             Act::Get { booking } => Call::GetBooking { booking: self.pick(*booking, sale).id },
             Act::Block { seats, layout } => self.block(BlockAction::Block, seats, *layout),
@@ -234,10 +239,15 @@ impl World {
         })
     }
 
-    fn update(&mut self, revision: Known, status: EventStatus, on_sale_at_ms: i64) -> Call {
+    fn update(
+        &mut self,
+        revision: Known,
+        status: EventStatus,
+        [on_sale_at_ms, off_sale_at_ms]: [i64; 2],
+    ) -> Call {
         let newest = self.operated.revision + 1;
         let revision = about(newest, revision);
-        let operated = Operated { revision, status, on_sale_at_ms };
+        let operated = Operated { revision, status, on_sale_at_ms, off_sale_at_ms };
         if revision >= newest {
             self.operated = operated.clone();
         }

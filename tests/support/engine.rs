@@ -65,6 +65,7 @@ pub fn small_event(id: u32) -> Event {
         currency: "EUR".into(),
         starts_at_ms: None,
         on_sale_at_ms: None,
+        off_sale_at_ms: None,
         hold_ttl_ms: 60_000,
         max_hold_ms: 150_000,
         max_seats_per_user: 4,

@@ -199,6 +199,7 @@ impl World {
             currency: None,
             starts_at_ms: None,
             on_sale_at_ms: None,
+            off_sale_at_ms: None,
             hold_ttl_seconds,
             max_hold_seconds: None,
             max_seats_per_user: None,

@@ -4,6 +4,7 @@ mod crowd;
 mod draw;
 mod loss;
 mod memory;
+mod moving;
 mod order;
 mod polls;
 mod surge;

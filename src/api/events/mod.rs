@@ -30,7 +30,7 @@ const CURSOR_LIST: &str = "events";
 /// Create an event
 ///
 /// Its seats are numbered from 1 in the order of its sections and rows, and go on sale at
-/// `on_sale_at`, or at once. Seats, prices and rules cannot be changed later.
+/// `on_sale_at`, or at once, until `off_sale_at`. Seats, prices and rules cannot be changed later.
 #[utoipa::path(
     post, path = "/api/v1/events", tag = "events",
     params(("X-Admin-Key" = Option<String>, Header, description = "An admin key, where any is configured")),

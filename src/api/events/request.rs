@@ -22,13 +22,14 @@ use crate::sale::{EventChange, EventFilter, NewEvent};
 /// Letters of an ISO 4217 code.
 const CURRENCY_BYTES: usize = 3;
 
-const NEW_EVENT_FIELDS: [&str; 13] = [
+const NEW_EVENT_FIELDS: [&str; 14] = [
     "name",
     "description",
     "venue",
     "currency",
     "starts_at",
     "on_sale_at",
+    "off_sale_at",
     "hold_ttl_seconds",
     "max_hold_seconds",
     "max_seats_per_user",
@@ -37,12 +38,13 @@ const NEW_EVENT_FIELDS: [&str; 13] = [
     "cancel_until",
     "sections",
 ];
-const CHANGE_FIELDS: [&str; 8] = [
+const CHANGE_FIELDS: [&str; 9] = [
     "name",
     "description",
     "venue",
     "starts_at",
     "on_sale_at",
+    "off_sale_at",
     "status",
     "cancellation",
     "cancel_until",
@@ -62,6 +64,7 @@ pub fn new_event(body: &Object) -> Result<NewEvent, Problem> {
         currency: currency(&fields)?,
         starts_at_ms: fields.time("starts_at")?,
         on_sale_at_ms: fields.time("on_sale_at")?,
+        off_sale_at_ms: fields.time("off_sale_at")?,
         hold_ttl_seconds: fields.count("hold_ttl_seconds", HOLD_SECONDS_MAX)?,
         max_hold_seconds: fields.count("max_hold_seconds", HOLD_SECONDS_MAX)?,
         max_seats_per_user: fields.count("max_seats_per_user", SEATS_PER_EVENT_MAX)?,
@@ -153,6 +156,7 @@ pub fn change(body: &Object) -> Result<EventChange, Problem> {
         venue: fields.text("venue", 0..=NAME_BYTES_MAX)?,
         starts_at_ms: fields.time("starts_at")?,
         on_sale_at_ms: fields.time("on_sale_at")?,
+        off_sale_at_ms: fields.time("off_sale_at")?,
         status: status(&fields)?,
         cancellation: cancellation(&fields)?,
         cancel_until_ms: fields.time("cancel_until")?,

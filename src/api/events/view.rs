@@ -34,6 +34,9 @@ pub struct EventBody<'a> {
     /// When holds begin; `null` is at once.
     #[schema(example = "2026-03-01T18:00:00.000Z")]
     on_sale_at: Option<String>,
+    /// When holds end; `null` is never.
+    #[schema(example = "2026-06-01T18:00:00.000Z")]
+    off_sale_at: Option<String>,
     /// `SCHEDULED`, `ON_SALE`, `PAUSED` or `CLOSED`.
     #[schema(example = "ON_SALE")]
     status: &'static str,
@@ -152,6 +155,7 @@ impl<'a> EventBody<'a> {
             currency: &event.currency,
             starts_at: event.starts_at_ms.map(iso8601),
             on_sale_at: event.on_sale_at_ms.map(iso8601),
+            off_sale_at: event.off_sale_at_ms.map(iso8601),
             status: event.api_status(*now_ms),
             total_seats,
             available_seats: (detail == Detail::Exact).then_some(*available_seats),
@@ -202,7 +206,8 @@ mod tests {
         let body = serde_json::to_value(EventBody::new(&view, Detail::Exact)).unwrap();
         let expected = json!({
             "id": 7, "name": "Gala", "description": "", "venue": "Hall", "currency": "EUR",
-            "starts_at": null, "on_sale_at": "1970-01-01T00:00:05.000Z", "status": "SCHEDULED",
+            "starts_at": null, "on_sale_at": "1970-01-01T00:00:05.000Z",
+            "off_sale_at": "1970-01-01T00:00:20.000Z", "status": "SCHEDULED",
             "total_seats": 7, "available_seats": 4, "availability": "AVAILABLE", "is_sold_out": false,
             "hold_ttl_seconds": 300, "max_hold_seconds": 900, "max_seats_per_user": 10, "orphan_rule": "off",
             "cancellation": "allowed", "cancel_until": null,
@@ -220,6 +225,9 @@ mod tests {
         let brief = serde_json::to_value(EventBody::brief(&view, Detail::Exact)).unwrap();
         assert_eq!((&brief["status"], &brief["is_sold_out"]), (&json!("ON_SALE"), &json!(true)));
         assert!(brief.get("sections").is_none());
+        view.now_ms = 20_000;
+        let over = serde_json::to_value(EventBody::brief(&view, Detail::Exact)).unwrap();
+        assert_eq!(over["status"], "CLOSED");
     }
 
     #[test]

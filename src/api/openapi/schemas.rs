@@ -141,6 +141,9 @@ pub struct NewEventBody {
     /// When holds begin; at once if absent.
     #[schema(example = "2026-03-01T18:00:00Z")]
     pub on_sale_at: Option<String>,
+    /// When holds end; held seats can still be paid. At `starts_at` if absent, and never without that.
+    #[schema(example = "2026-06-01T17:00:00Z")]
+    pub off_sale_at: Option<String>,
     /// How long a hold lasts.
     #[schema(example = 300)]
     pub hold_ttl_seconds: Option<u32>,
@@ -221,6 +224,8 @@ pub struct ChangeEventBody {
     pub starts_at: Option<String>,
     /// When holds begin.
     pub on_sale_at: Option<String>,
+    /// When holds end. Where it is `starts_at`, it moves with that.
+    pub off_sale_at: Option<String>,
     /// `ON_SALE`, `PAUSED` or `CLOSED`.
     #[schema(example = "PAUSED")]
     pub status: Option<String>,

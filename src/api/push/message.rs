@@ -120,6 +120,8 @@ pub enum Message {
         joined: u64,
         /// When those who poll should ask again.
         refresh_after_seconds: u64,
+        /// When the sale begins, as far as is known now.
+        on_sale_at: String,
     },
     /// The waiting is over: seats can be held until `session_expires_at`.
     Admitted {
@@ -135,6 +137,13 @@ pub enum Message {
     },
     /// Every seat is sold; nobody will be admitted.
     SoldOut {
+        /// The event.
+        event_id: u32,
+        /// For people.
+        message: &'static str,
+    },
+    /// The sale has ended; nobody will be admitted.
+    SaleClosed {
         /// The event.
         event_id: u32,
         /// For people.
@@ -177,7 +186,7 @@ pub enum Heard {
 
 impl Message {
     /// All types.
-    pub const WORDS: [&str; 13] = [
+    pub const WORDS: [&str; 14] = [
         "connected",
         "snapshot",
         "seat_update",
@@ -188,6 +197,7 @@ impl Message {
         "gathering",
         "admitted",
         "sold_out",
+        "sale_closed",
         "waiting_room_off",
         "pong",
         "error",
@@ -260,6 +270,7 @@ impl Message {
             Message::Gathering { .. } => "gathering",
             Message::Admitted { .. } => "admitted",
             Message::SoldOut { .. } => "sold_out",
+            Message::SaleClosed { .. } => "sale_closed",
             Message::WaitingRoomOff { .. } => "waiting_room_off",
             Message::Pong { .. } => "pong",
             Message::Error { .. } => "error",
@@ -345,7 +356,12 @@ mod tests {
                 estimated_wait_seconds: 1,
                 refresh_after_seconds: 1,
             },
-            Message::Gathering { event_id, joined: 1, refresh_after_seconds: 1 },
+            Message::Gathering {
+                event_id,
+                joined: 1,
+                refresh_after_seconds: 1,
+                on_sale_at: String::new(),
+            },
             Message::Admitted {
                 event_id,
                 token: "t".into(),
@@ -353,6 +369,7 @@ mod tests {
                 message,
             },
             Message::SoldOut { event_id, message },
+            Message::SaleClosed { event_id, message },
             Message::WaitingRoomOff { event_id, message },
             Message::pong(),
             Message::Error { error: "in_flight", detail: message.into() },

@@ -60,15 +60,19 @@ fn told(event: EventId, token: &Arc<str>, standing: Standing) -> Message {
             estimated_wait_seconds: wait_seconds,
             refresh_after_seconds: refresh_seconds,
         },
-        Standing::Gathering { joined, refresh_seconds } => {
-            Message::Gathering { event_id, joined, refresh_after_seconds: refresh_seconds }
-        }
+        Standing::Gathering { joined, refresh_seconds, on_sale_at_ms } => Message::Gathering {
+            event_id,
+            joined,
+            refresh_after_seconds: refresh_seconds,
+            on_sale_at: iso8601(on_sale_at_ms),
+        },
         Standing::Admitted { ends_ms, .. } => Message::Admitted {
             event_id,
             token: token.clone(),
             session_expires_at: iso8601(ends_ms),
             message: "You can now proceed to book tickets",
         },
+        Standing::Closed => Message::SaleClosed { event_id, message: "The sale has ended" },
         Standing::SoldOut => Message::SoldOut { event_id, message: "Every seat is sold" },
         Standing::Open => Message::WaitingRoomOff {
             event_id,
@@ -95,9 +99,11 @@ mod tests {
             "refresh_after_seconds": 2,
         });
         assert_eq!(told(waiting), position);
-        let gathering = Standing::Gathering { joined: 9, refresh_seconds: 60 };
+        let on_sale_at_ms = 1_772_388_000_000;
+        let gathering = Standing::Gathering { joined: 9, refresh_seconds: 60, on_sale_at_ms };
         let expected = json!({
             "type": "gathering", "event_id": 7, "joined": 9, "refresh_after_seconds": 60,
+            "on_sale_at": "2026-03-01T18:00:00.000Z",
         });
         assert_eq!(told(gathering), expected);
         let admitted = json!({
@@ -105,9 +111,11 @@ mod tests {
             "session_expires_at": "2026-03-01T18:00:00.000Z",
             "message": "You can now proceed to book tickets",
         });
-        let session = Standing::Admitted { ends_ms: 1_772_388_000_000, left_seconds: 1 };
+        let (ends_ms, left_seconds, on_sale_at_ms) = (1_772_388_000_000, 1, None);
+        let session = Standing::Admitted { ends_ms, left_seconds, on_sale_at_ms };
         assert_eq!(told(session), admitted);
         assert_eq!(told(Standing::SoldOut)["type"], "sold_out");
+        assert_eq!(told(Standing::Closed)["type"], "sale_closed");
         assert_eq!(told(Standing::Open)["type"], "waiting_room_off");
     }
 }

@@ -3,12 +3,14 @@
 use serde::Serialize;
 use utoipa::ToSchema;
 
+use crate::domain::time::iso8601;
 use crate::domain::{EventId, Method, RoomSettings, RoomState};
 use crate::sale::waiting_room::{SEEN_WITHIN_SECONDS, Standing, Ticket};
 
 /// How soon somebody who is admitted, or for whom there is nothing to wait, may ask again, seconds.
 const REFRESH_ADMITTED_SECONDS: u64 = 10;
 const ADMITTED: &str = "You can now proceed to book tickets";
+const CLOSED: &str = "The sale has ended. You need not wait any longer";
 const SOLD_OUT: &str = "Every seat is sold. You need not wait any longer";
 
 /// A waiting room that was switched.
@@ -90,8 +92,8 @@ impl JoinedBody {
 pub struct StandingBody {
     /// Whether they may book.
     pub admitted: bool,
-    /// `queued`, `gathering` (before the draw), `admitted`, `open` (nobody has to wait) or
-    /// `sold_out`.
+    /// `queued`, `gathering` (before the draw), `admitted`, `open` (nobody has to wait), `sold_out` or
+    /// `closed` (the sale has ended).
     #[schema(example = "queued")]
     pub status: &'static str,
     /// Places to be served until it is theirs; 0 once it was, null before the draw.
@@ -106,6 +108,11 @@ pub struct StandingBody {
     /// What is left of the session, seconds; only where it is on.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub session_seconds_left: Option<u64>,
+    /// When the sale begins, and with it the draw is made; for who is admitted, when a postponed sale
+    /// goes on. Only before that.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(example = "2026-03-01T18:00:00.000Z")]
+    pub on_sale_at: Option<String>,
     /// The same for people.
     #[schema(example = "You are number 120 in line")]
     pub message: String,
@@ -147,14 +154,19 @@ impl StandingBody {
             estimated_wait_seconds: Some(0),
             refresh_after_seconds: REFRESH_ADMITTED_SECONDS,
             session_seconds_left: None,
+            on_sale_at: None,
             message: ADMITTED.to_owned(),
             cf_waiting_room: None,
         };
         match standing {
             Standing::Open => {}
-            Standing::Admitted { left_seconds, .. } => {
+            Standing::Admitted { left_seconds, on_sale_at_ms, .. } => {
                 body.status = "admitted";
                 body.session_seconds_left = Some(left_seconds);
+                body.on_sale_at = on_sale_at_ms.map(iso8601);
+                if let Some(at) = &body.on_sale_at {
+                    body.message = format!("You keep your place; the sale goes on at {at}");
+                }
             }
             Standing::Waiting { position, wait_seconds, refresh_seconds } => {
                 body.status = "queued";
@@ -163,7 +175,8 @@ impl StandingBody {
                 body.refresh_after_seconds = refresh_seconds;
                 body.message = format!("You are number {position} in line");
             }
-            Standing::Gathering { refresh_seconds, .. } => {
+            Standing::Gathering { refresh_seconds, on_sale_at_ms, .. } => {
+                body.on_sale_at = Some(iso8601(on_sale_at_ms));
                 body.status = "gathering";
                 body.position = None;
                 body.estimated_wait_seconds = None;
@@ -176,6 +189,12 @@ impl StandingBody {
                 body.position = None;
                 body.estimated_wait_seconds = None;
                 body.message = SOLD_OUT.to_owned();
+            }
+            Standing::Closed => {
+                body.status = "closed";
+                body.position = None;
+                body.estimated_wait_seconds = None;
+                body.message = CLOSED.to_owned();
             }
         }
         body.cf_waiting_room = with_cf.then(|| CfWaitingRoom::new(&body));
@@ -193,7 +212,7 @@ impl CfWaitingRoom {
             Some(minutes) => format!("{minutes} minutes"),
         };
         CfWaitingRoom {
-            in_waiting_room: !body.admitted && body.status != "sold_out",
+            in_waiting_room: matches!(body.status, "queued" | "gathering"),
             wait_time_known: minutes.is_some(),
             wait_time: minutes.unwrap_or_default(),
             wait_time_formatted: formatted,
@@ -294,17 +313,24 @@ mod tests {
                 "message": "You are number 5 in line",
             })
         );
-        let admitted = shown(Standing::Admitted { ends_ms: 9, left_seconds: 4 });
+        let session =
+            |on_sale_at_ms| Standing::Admitted { ends_ms: 9, left_seconds: 4, on_sale_at_ms };
+        let postponed = shown(session(Some(1_772_388_000_000)));
+        assert_eq!(postponed["on_sale_at"], "2026-03-01T18:00:00.000Z");
+        assert!(postponed["message"].as_str().unwrap().contains("goes on at 2026-03-01"));
+        let admitted = shown(session(None));
         assert_eq!(admitted["message"], "You can now proceed to book tickets");
         assert_eq!(
             (&admitted["admitted"], &admitted["session_seconds_left"]),
             (&true.into(), &4.into())
         );
-        assert_eq!(
-            shown(Standing::Gathering { joined: 9, refresh_seconds: 2 })["position"],
-            serde_json::Value::Null
-        );
+        let on_sale_at_ms = 1_772_388_000_000;
+        let gathering = shown(Standing::Gathering { joined: 9, refresh_seconds: 2, on_sale_at_ms });
+        assert_eq!(gathering["position"], serde_json::Value::Null);
+        assert_eq!(gathering["on_sale_at"], "2026-03-01T18:00:00.000Z");
         assert_eq!(shown(Standing::SoldOut)["status"], "sold_out");
+        let closed = shown(Standing::Closed);
+        assert_eq!((&closed["status"], &closed["admitted"]), (&"closed".into(), &false.into()));
         assert_eq!(shown(Standing::Open)["admitted"], true);
     }
 

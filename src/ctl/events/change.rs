@@ -12,7 +12,7 @@ use super::super::time::parse_time;
 ///
 /// What is not named stays. A new on-sale time and a new status reach Redis at once; if Redis is
 /// away, the worker sees to it. A later on-sale time stops new holds until then, holds and payments
-/// under way go on. Whether confirmed bookings may be cancelled is judged anew at each cancellation.
+/// under way go on; whoever the waiting room had let in stays let in. Whether confirmed bookings may be cancelled is judged anew at each cancellation.
 /// Seats, prices and the rules of holds never change. Prints the event as it is then.
 #[derive(clap::Args, Debug)]
 #[command(after_help = "Examples:
@@ -44,6 +44,9 @@ struct Changes {
     /// When holds begin, with offset
     #[arg(long, value_name = "TIME", value_parser = parse_time)]
     on_sale_at: Option<i64>,
+    /// When holds end, with offset; where it is the start, it moves with that
+    #[arg(long, value_name = "TIME", value_parser = parse_time)]
+    off_sale_at: Option<i64>,
     /// What is sold: ON_SALE from the on-sale time on, PAUSED and CLOSED nothing
     #[arg(long, ignore_case = true, value_parser = status_parser())]
     status: Option<EventStatus>,
@@ -81,6 +84,7 @@ impl Arguments {
             venue,
             starts_at,
             on_sale_at,
+            off_sale_at,
             status,
             cancellation,
             cancel_until,
@@ -92,6 +96,7 @@ impl Arguments {
             starts_at_ms: starts_at,
             status,
             on_sale_at_ms: on_sale_at,
+            off_sale_at_ms: off_sale_at,
             cancellation,
             cancel_until_ms: cancel_until,
         };

@@ -52,6 +52,9 @@ pub(in crate::ctl) struct Arguments {
     /// When holds begin, with offset [default: at once]
     #[arg(long, value_name = "TIME", value_parser = parse_time)]
     on_sale_at: Option<i64>,
+    /// When holds end, with offset [default: when the doors open]
+    #[arg(long, value_name = "TIME", value_parser = parse_time)]
+    off_sale_at: Option<i64>,
     /// How long a hold lasts [default: the setting `hold_ttl_seconds`]
     #[arg(long, value_name = "N")]
     hold_ttl_seconds: Option<u32>,
@@ -95,6 +98,7 @@ impl Arguments {
             currency: self.currency,
             starts_at_ms: self.starts_at,
             on_sale_at_ms: self.on_sale_at,
+            off_sale_at_ms: self.off_sale_at,
             hold_ttl_seconds: self.hold_ttl_seconds,
             max_hold_seconds: self.max_hold_seconds,
             max_seats_per_user: self.max_seats_per_user,

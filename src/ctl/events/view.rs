@@ -18,6 +18,7 @@ pub(super) struct EventLine {
     status: &'static str,
     starts_at: Option<String>,
     on_sale_at: Option<String>,
+    off_sale_at: Option<String>,
     total_seats: u32,
     available_seats: Option<u32>,
 }
@@ -75,6 +76,7 @@ impl EventLine {
             status: event.api_status(view.now_ms),
             starts_at: event.starts_at_ms.map(iso8601),
             on_sale_at: event.on_sale_at_ms.map(iso8601),
+            off_sale_at: event.off_sale_at_ms.map(iso8601),
             total_seats: event.layout.total_seats(),
             available_seats: view.available_seats,
         }

@@ -59,7 +59,7 @@ pub(super) async fn all_heads(archive: &Archive) -> Result<Vec<EventHead>, Failu
 }
 
 fn word(head: &EventHead) -> &'static str {
-    head.status.api_word(head.on_sale_at_ms, Timestamp::now().as_millisecond())
+    head.status.api_word(&head.sale_times(), Timestamp::now().as_millisecond())
 }
 
 impl Events {

@@ -265,6 +265,10 @@ pub struct RoomState {
     pub session_ms: u64,
     /// How long a served place may be claimed, ms.
     pub claim_ms: u64,
+    /// When the event's sale begins, by Redis' time, Unix ms; 0: at once.
+    pub on_sale_at_ms: i64,
+    /// Whether its sale has ended: it was closed, or its end has come.
+    pub is_over: bool,
 }
 
 impl RoomState {
@@ -290,6 +294,8 @@ impl RoomState {
             max_concurrent: 0,
             session_ms: 0,
             claim_ms: 0,
+            on_sale_at_ms: 0,
+            is_over: false,
         }
     }
 
@@ -368,6 +374,8 @@ mod tests {
             max_concurrent: 10,
             session_ms: 20_000,
             claim_ms: 30_000,
+            on_sale_at_ms: 0,
+            is_over: false,
         }
     }
 

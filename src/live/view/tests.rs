@@ -19,6 +19,7 @@ fn view() -> View {
         now_ms: 0,
         status: EventStatus::OnSale,
         on_sale_at_ms: 0,
+        off_sale_at_ms: 0,
         fold: Fold::new(inventory.seats()),
         inventory,
         at: LogId::default(),

@@ -11,8 +11,8 @@ use crate::domain::waiting_room::{
 };
 use crate::domain::{EventId, Floors, RoomState};
 use crate::redis::{Claimed, Code, RoomPlace};
+use crate::sale::SaleError;
 use crate::sale::error::AdmissionFault;
-use crate::sale::{SaleError, unix_now_ms};
 
 /// How long a question waits at a time for what the clock leaves open …
 const CLOCK_WAIT: Duration = Duration::from_millis(2);
@@ -37,6 +37,8 @@ pub enum Standing {
         joined: u64,
         /// When to ask again, seconds.
         refresh_seconds: u64,
+        /// When the sale begins, and with it the draw is made, Unix ms.
+        on_sale_at_ms: i64,
     },
     /// Their session lives.
     Admitted {
@@ -44,11 +46,15 @@ pub enum Standing {
         ends_ms: i64,
         /// What is left of it, seconds.
         left_seconds: u64,
+        /// When the sale goes on, Unix ms, if it was postponed.
+        on_sale_at_ms: Option<i64>,
     },
     /// There is nobody to wait for: the room is off, or lets everybody through.
     Open,
     /// Every seat is sold and none is held.
     SoldOut,
+    /// The sale has ended.
+    Closed,
 }
 
 impl WaitingRoom {
@@ -86,6 +92,9 @@ impl WaitingRoom {
         }
         let seen = room.seen();
         let state = &seen.state;
+        if state.is_over {
+            return Ok(Standing::Closed);
+        }
         if seen.is_open() {
             return Ok(Standing::Open);
         }
@@ -93,8 +102,11 @@ impl WaitingRoom {
             return Err(SaleError::AdmissionInvalid(AdmissionFault::GivenUp));
         }
         let Some(place) = self.place(&room, token.number).await? else {
-            let refresh_seconds = refresh_after_seconds(self.seconds_to_sale(token.event).await?);
-            return Ok(Standing::Gathering { joined: room.floors().joined, refresh_seconds });
+            return Ok(Standing::Gathering {
+                joined: room.floors().joined,
+                refresh_seconds: refresh_after_seconds(self.seconds_to_sale(token.event, state)),
+                on_sale_at_ms: state.on_sale_at_ms,
+            });
         };
         let is_served = place <= room.floors().served;
         if !is_served && state.is_sold_out {
@@ -109,7 +121,10 @@ impl WaitingRoom {
                     wait_seconds: REFRESH_SECONDS_MIN,
                     refresh_seconds: REFRESH_SECONDS_MIN,
                 },
-                false => waiting(position, seen.served_per_second, state),
+                false => {
+                    let to_sale = self.seconds_to_sale(token.event, state);
+                    waiting(position, to_sale, seen.served_per_second, state)
+                }
             });
         }
         self.claim(&room, token, place).await
@@ -153,17 +168,20 @@ impl WaitingRoom {
             Claimed::Session { ends_ms, now_ms, floors, .. } => {
                 room.learn(floors);
                 let left_seconds = u64::try_from(ends_ms - now_ms).unwrap_or_default() / 1_000;
-                return Ok(Standing::Admitted { ends_ms, left_seconds });
+                let on_sale_at_ms = Some(seen.state.on_sale_at_ms).filter(|at_ms| *at_ms > now_ms);
+                return Ok(Standing::Admitted { ends_ms, left_seconds, on_sale_at_ms });
             }
             _ if seen.state.is_sold_out => return Ok(Standing::SoldOut),
             Claimed::Waiting(floors) => {
                 room.learn(floors);
                 let ahead = place.saturating_sub(floors.served).max(1);
-                return Ok(waiting(ahead, seen.served_per_second, &seen.state));
+                let to_sale = self.seconds_to_sale(token.event, &seen.state);
+                return Ok(waiting(ahead, to_sale, seen.served_per_second, &seen.state));
             }
             Claimed::Owed { before, floors } => {
                 room.learn(floors);
-                return Ok(waiting(before + 1, seen.served_per_second, &seen.state));
+                let to_sale = self.seconds_to_sale(token.event, &seen.state);
+                return Ok(waiting(before + 1, to_sale, seen.served_per_second, &seen.state));
             }
             Claimed::Refused(Code::RoomOff | Code::RoomOpen) => return Ok(Standing::Open),
             Claimed::Refused(Code::PlaceGivenUp) => AdmissionFault::GivenUp,
@@ -175,15 +193,17 @@ impl WaitingRoom {
         Err(SaleError::AdmissionInvalid(fault))
     }
 
-    async fn seconds_to_sale(&self, event: EventId) -> Result<u64, SaleError> {
-        let event = self.inner.catalogue.recent(event).await?;
-        let on_sale_at_ms = event.and_then(|event| event.on_sale_at_ms).unwrap_or_default();
-        Ok(u64::try_from(on_sale_at_ms - unix_now_ms()).unwrap_or_default() / 1_000)
+    /// How long it is until the sale begins, seconds.
+    fn seconds_to_sale(&self, event: EventId, state: &RoomState) -> u64 {
+        let engine = &self.inner.engine;
+        let clock = engine.clock(engine.keys().partition_of(event));
+        let now_ms = clock.now_at_least_ms().unwrap_or(state.at_ms);
+        u64::try_from(state.on_sale_at_ms - now_ms).unwrap_or_default() / 1_000
     }
 }
 
-fn waiting(position: u64, served_per_second: f64, state: &RoomState) -> Standing {
-    let wait_seconds = estimated_wait_seconds(position, served_per_second, state);
+fn waiting(position: u64, to_sale: u64, served_per_second: f64, state: &RoomState) -> Standing {
+    let wait_seconds = to_sale + estimated_wait_seconds(position, served_per_second, state);
     let refresh_seconds = refresh_after_seconds(wait_seconds);
     Standing::Waiting { position, wait_seconds, refresh_seconds }
 }

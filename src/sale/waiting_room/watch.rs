@@ -84,7 +84,10 @@ impl RoomWatch {
                 Some(Standing::Admitted { ends_ms: told, .. }),
                 Standing::Admitted { ends_ms, .. },
             ) => told != ends_ms,
-            (Some(Standing::Gathering { .. }), Standing::Gathering { .. }) => false,
+            (
+                Some(Standing::Gathering { on_sale_at_ms: told, .. }),
+                Standing::Gathering { on_sale_at_ms, .. },
+            ) => told != on_sale_at_ms,
             (told, standing) => told != Some(standing),
         }
     }

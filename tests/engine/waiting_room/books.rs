@@ -143,6 +143,8 @@ impl Books {
             max_concurrent: self.settings.max_concurrent,
             session_ms: self.settings.session_ms,
             claim_ms: self.settings.claim_ms,
+            on_sale_at_ms: 0,
+            is_over: false,
         }
     }
 }

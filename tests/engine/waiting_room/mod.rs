@@ -5,6 +5,7 @@ mod books;
 mod guard;
 mod losses;
 mod model;
+mod moving;
 mod mutants;
 mod promises;
 mod random;

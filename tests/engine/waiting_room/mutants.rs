@@ -42,21 +42,26 @@ const MUTANTS: [Mutant; 21] = [
     (
         "a renewal passes the cap",
         "room_claim",
-        "math.min(now + room.session_ms, cap)",
-        "now + room.session_ms",
+        "math.min(room_now + room.session_ms, cap)",
+        "room_now + room.session_ms",
     ),
     ("an older token is still good", "room_claim", "known > number", "false"),
-    ("a session lives a millisecond longer", "includes/session_end", "ends > now", "ends >= now"),
+    (
+        "a session lives a millisecond longer",
+        "includes/session_end",
+        "ends > room_now",
+        "ends >= room_now",
+    ),
     (
         "a batch is open a millisecond longer",
         "includes/open_batch_of",
-        "now < batch[4]",
-        "now <= batch[4]",
+        "room_now < batch[4]",
+        "room_now <= batch[4]",
     ),
     (
         "a lapsed batch keeps its places",
         "includes/unclaimed_places",
-        "if now < batch[4] then",
+        "if room_now < batch[4] then",
         "if true then",
     ),
     (
@@ -71,7 +76,12 @@ const MUTANTS: [Mutant; 21] = [
         "before_them < room.late_places",
         "false",
     ),
-    ("who is owed a place never lapses", "includes/lapse_owed", "now < room.late_until", "true"),
+    (
+        "who is owed a place never lapses",
+        "includes/lapse_owed",
+        "room_now < room.late_until",
+        "true",
+    ),
     ("a leaver's place is opened", "room_leave", "redis.call('ZADD', left_key, place, number)", ""),
     ("a leaver's place is not free at once", "room_leave", "batch[5] = batch[5] - 1", ""),
     ("a leaver keeps the session", "room_leave", "redis.call('ZREM', sessions_key, user)", ""),
@@ -84,13 +94,13 @@ const MUTANTS: [Mutant; 21] = [
     (
         "the minute ends late",
         "room_admit",
-        "now - batch[3] < MINUTE_MS",
-        "now - batch[3] <= MINUTE_MS",
+        "room_now - batch[3] < MINUTE_MS",
+        "room_now - batch[3] <= MINUTE_MS",
     ),
     (
         "what lapsed comes back with the clock",
         "room_admit",
-        "if now >= batch[4] then batch[5] = 0 end",
+        "if room_now >= batch[4] then batch[5] = 0 end",
         "",
     ),
     (
@@ -103,7 +113,7 @@ const MUTANTS: [Mutant; 21] = [
         "the next in line is served before the owed",
         "room_admit",
         "room.late_places == 0 and owed > 0",
-        "now >= room.late_until and owed > 0",
+        "room_now >= room.late_until and owed > 0",
     ),
     ("a sale ends no session", "confirm_commit", "redis.call('ZREM', sessions_key, b.user)", ""),
 ];

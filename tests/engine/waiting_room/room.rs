@@ -178,6 +178,15 @@ impl Room {
         assert!(self.configure(Floors::default()).await);
     }
 
+    /// Other times of the event's sale, as an operator sets them.
+    pub async fn move_sale(&mut self, on_sale_at_ms: i64, off_sale_at_ms: Option<i64>) {
+        let event = &mut self.stage.event;
+        (event.on_sale_at_ms, event.off_sale_at_ms) = (Some(on_sale_at_ms), off_sale_at_ms);
+        event.revision += 1;
+        let updated = self.engine().update_event(&self.stage.event).await.unwrap();
+        self.stage.expect(Code::Ok, updated);
+    }
+
     pub async fn try_join(&self, user: &str) -> Joined {
         let user = self.stage.user(user);
         self.engine().room_join(self.id(), &user, None, Floors::default()).await.unwrap()

@@ -229,6 +229,7 @@ fn hall(hold_seconds: u32) -> NewEvent {
         currency: None,
         starts_at_ms: None,
         on_sale_at_ms: None,
+        off_sale_at_ms: None,
         hold_ttl_seconds: Some(hold_seconds),
         max_hold_seconds: None,
         max_seats_per_user: Some(10),

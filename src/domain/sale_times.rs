@@ -1,0 +1,103 @@
+//! When an event's sale begins and ends: how its times relate, and what a change of them comes to.
+
+use super::event::EventChange;
+
+/// The times of an event that its sale goes by, Unix ms.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct SaleTimes {
+    /// When the doors open.
+    pub starts_at_ms: Option<i64>,
+    /// When holds begin; `None`: at once.
+    pub on_sale_at_ms: Option<i64>,
+    /// When they end; `None`: never.
+    pub off_sale_at_ms: Option<i64>,
+}
+
+impl SaleTimes {
+    /// The times of a new event: a sale whose end is not given ends when the doors open.
+    pub fn of_new(self) -> Self {
+        SaleTimes { off_sale_at_ms: self.off_sale_at_ms.or(self.starts_at_ms), ..self }
+    }
+
+    /// The times after a change. An end at the moment at which the doors open moves with it, unless
+    /// another is given.
+    pub fn changed(self, change: &EventChange) -> Self {
+        let starts_at_ms = change.starts_at_ms.or(self.starts_at_ms);
+        let follows = self.off_sale_at_ms == self.starts_at_ms;
+        let end = if follows { starts_at_ms } else { self.off_sale_at_ms };
+        SaleTimes {
+            starts_at_ms,
+            on_sale_at_ms: change.on_sale_at_ms.or(self.on_sale_at_ms),
+            off_sale_at_ms: change.off_sale_at_ms.or(end),
+        }
+    }
+
+    /// Checks that the sale begins before it ends, and not after the doors open.
+    ///
+    /// # Errors
+    /// What cannot be, and how to mend it.
+    pub fn check(&self) -> Result<(), String> {
+        let Some(begins_ms) = self.on_sale_at_ms else { return Ok(()) };
+        if self.starts_at_ms.is_some_and(|starts_ms| starts_ms < begins_ms) {
+            return Err(
+                "`starts_at` is before `on_sale_at`: give a later `starts_at`, or an earlier \
+                        `on_sale_at`"
+                    .to_owned(),
+            );
+        }
+        if self.off_sale_at_ms.is_some_and(|ends_ms| ends_ms <= begins_ms) {
+            return Err("`off_sale_at`, or `starts_at` where it is not given, must be after \
+                        `on_sale_at`: the sale would end before it begins"
+                .to_owned());
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn times(starts: Option<i64>, on_sale: Option<i64>, off_sale: Option<i64>) -> SaleTimes {
+        SaleTimes { starts_at_ms: starts, on_sale_at_ms: on_sale, off_sale_at_ms: off_sale }
+    }
+
+    #[test]
+    fn sale_ends_when_doors_open_unless_another_end_is_given() {
+        assert_eq!(times(Some(9), None, None).of_new().off_sale_at_ms, Some(9));
+        assert_eq!(times(Some(9), None, Some(12)).of_new().off_sale_at_ms, Some(12));
+        assert_eq!(times(None, Some(3), None).of_new().off_sale_at_ms, None);
+    }
+
+    #[test]
+    fn default_end_follows_the_start_and_a_given_one_stays() {
+        let later = EventChange { starts_at_ms: Some(20), ..EventChange::default() };
+        let end = |times: SaleTimes| times.changed(&later).off_sale_at_ms;
+        assert_eq!(end(times(Some(9), None, Some(9))), Some(20));
+        assert_eq!(end(times(None, None, None)), Some(20));
+        assert_eq!(end(times(Some(9), None, Some(7))), Some(7));
+        // Created before sales had an end: it has none until one is given.
+        assert_eq!(end(times(Some(9), None, None)), None);
+        let both = EventChange { off_sale_at_ms: Some(15), ..later };
+        assert_eq!(times(Some(9), None, Some(9)).changed(&both), times(Some(20), None, Some(15)));
+    }
+
+    #[test]
+    fn order_of_times_is_checked() {
+        for (times, expected) in [
+            (times(None, None, None), Ok(())),
+            (times(Some(9), Some(3), Some(9)), Ok(())),
+            (times(Some(9), Some(9), Some(12)), Ok(())),
+            (times(Some(9), None, Some(1)), Ok(())),
+            (times(Some(2), Some(3), Some(12)), Err("`starts_at` is before")),
+            (times(Some(9), Some(9), Some(9)), Err("must be after")),
+            (times(None, Some(3), Some(3)), Err("must be after")),
+        ] {
+            let told = times.check();
+            match expected {
+                Ok(()) => assert_eq!(told, Ok(()), "{times:?}"),
+                Err(text) => assert!(told.unwrap_err().contains(text), "{times:?}"),
+            }
+        }
+    }
+}
