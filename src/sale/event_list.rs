@@ -13,7 +13,7 @@ use futures_util::future::join_all;
 use super::event_index::{EventFilter, EventsFrom, Found};
 use super::{EventView, Events, Sale, SaleError, unix_now_ms};
 use crate::domain::event::SeatTotal;
-use crate::domain::{EventId, EventStatus, EventSummary, LoadState, Partition};
+use crate::domain::{EventId, EventSummary, LoadState, Partition};
 use crate::redis::{Engine, RedisError};
 
 /// Events whose counts are kept.
@@ -36,12 +36,15 @@ pub struct EventPage {
 pub(super) struct FreeSeats {
     interval: Duration,
     kept: Mutex<HashMap<EventId, Counted>>,
+    /// Counts of before then are outdated: this process has changed the event.
+    outdated: Mutex<HashMap<EventId, Instant>>,
     /// One look at a time in each partition.
     turns: Vec<tokio::sync::Mutex<()>>,
 }
 
 #[derive(Clone, Copy)]
 struct Counted {
+    begun: Instant,
     at: Instant,
     /// `None`: it is not loaded, or Redis did not say.
     free: Option<u32>,
@@ -62,7 +65,8 @@ impl Sale {
         let now_ms = self.inner.engine.clock(Partition(0)).now_at_least_ms();
         let now_ms = now_ms.unwrap_or_else(unix_now_ms);
         let found = self.inner.catalogue.index().page(filter, from, limit, now_ms).await?;
-        let mut free: Vec<Option<u32>> = found.events.iter().map(|one| self.viewed(one)).collect();
+        let mut free: Vec<Option<u32>> =
+            found.events.iter().map(|one| self.viewed(one, now_ms)).collect();
         let unknown = found.events.iter().zip(&free).filter(|(event, free)| {
             let is_out = matches!(event.load_state, LoadState::Unloaded | LoadState::Loading);
             free.is_none() && !is_out
@@ -76,9 +80,10 @@ impl Sale {
     }
 
     /// How many seats are free by the event's view, if that is to be asked and is fresh.
-    fn viewed(&self, event: &EventSummary) -> Option<u32> {
+    fn viewed(&self, event: &EventSummary, now_ms: i64) -> Option<u32> {
         // The views of what is not for sale are not worth their memory here.
-        let has_view = event.load_state == LoadState::Opened && event.status == EventStatus::OnSale;
+        let is_selling = matches!(event.api_status(now_ms), "ON_SALE" | "SCHEDULED");
+        let has_view = event.load_state == LoadState::Opened && is_selling;
         has_view.then(|| self.live().fresh(event.id)).flatten().map(|view| view.available())
     }
 }
@@ -115,6 +120,7 @@ impl FreeSeats {
         FreeSeats {
             interval: Duration::from_secs(1) / per_second.max(1),
             kept: Mutex::default(),
+            outdated: Mutex::default(),
             turns: (0..partitions).map(|_| tokio::sync::Mutex::default()).collect(),
         }
     }
@@ -130,8 +136,9 @@ impl FreeSeats {
             if ids.is_empty() {
                 return;
             }
+            let begun = Instant::now();
             let counted = engine.free_seats(partition, &ids).await;
-            self.keep(&ids, counted);
+            self.keep(&ids, begun, counted);
         });
         join_all(looks).await;
         let kept = self.kept();
@@ -141,17 +148,24 @@ impl FreeSeats {
 
     /// Those of which nothing is known that is new enough for who asked then.
     fn lacking(&self, events: &[EventId], asked: Instant) -> Vec<EventId> {
-        let (kept, now) = (self.kept(), Instant::now());
+        let (kept, outdated, now) = (self.kept(), lock(&self.outdated), Instant::now());
         let is_lacking = |id: &&EventId| {
             kept.get(id).is_none_or(|counted| {
-                counted.at < asked && now.saturating_duration_since(counted.at) >= self.interval
+                let is_outdated = outdated.get(id).is_some_and(|at| counted.begun <= *at);
+                let is_old = now.saturating_duration_since(counted.at) >= self.interval;
+                is_outdated || counted.at < asked && is_old
             })
         };
         events.iter().filter(is_lacking).copied().collect()
     }
 
     /// Keeps what Redis said, or that it did not: it is not asked more often for that.
-    fn keep(&self, events: &[EventId], counted: Result<Vec<Option<u32>>, RedisError>) {
+    fn keep(
+        &self,
+        events: &[EventId],
+        begun: Instant,
+        counted: Result<Vec<Option<u32>>, RedisError>,
+    ) {
         let free = counted.unwrap_or_else(|error| {
             tracing::debug!(%error, "free seats are not known for a list");
             vec![None; events.len()]
@@ -160,14 +174,30 @@ impl FreeSeats {
         if kept.len() + events.len() > COUNTS_MAX {
             kept.clear();
         }
-        let counted = free.into_iter().map(|free| Counted { at, free });
+        let counted = free.into_iter().map(|free| Counted { begun, at, free });
         kept.extend(events.iter().copied().zip(counted));
     }
 
-    fn kept(&self) -> MutexGuard<'_, HashMap<EventId, Counted>> {
-        // Nothing under this lock panics half-way through a change.
-        self.kept.lock().unwrap_or_else(PoisonError::into_inner)
+    /// Has an event's seats counted anew for whoever asks from now on.
+    pub(super) fn outdate(&self, event: EventId) {
+        // In this order, as where both are read.
+        let (mut kept, mut outdated) = (self.kept(), lock(&self.outdated));
+        let now = Instant::now();
+        if outdated.len() >= COUNTS_MAX {
+            outdated.clear();
+            kept.clear();
+        }
+        outdated.insert(event, now);
     }
+
+    fn kept(&self) -> MutexGuard<'_, HashMap<EventId, Counted>> {
+        lock(&self.kept)
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    // Nothing under these locks panics half-way through a change.
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn by_partition(

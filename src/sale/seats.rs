@@ -63,6 +63,7 @@ impl Reads {
     /// Has what was found of an event found anew, after a change of it.
     pub(super) fn outdate(&self, event: EventId) {
         self.counts.outdate(event);
+        self.free_seats.outdate(event);
     }
 
     /// Whether it is time to release an event's overdue holds.
