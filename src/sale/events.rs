@@ -178,8 +178,8 @@ impl Sale {
         change: EventChange,
     ) -> Result<EventView, SaleError> {
         let events = &self.inner.events;
-        let (event, version) = events.make_change(id, change).await?;
-        self.show_change(&event, version).await;
+        let (event, version) = Box::pin(events.make_change(id, change)).await?;
+        Box::pin(self.show_change(&event, version)).await;
         Ok(events.viewed_if_loaded(event).await)
     }
 
@@ -190,7 +190,7 @@ impl Sale {
             self.live().has_come_to(event.id, event.generation, version).await;
         }
         self.inner.reads.outdate(event.id);
-        self.inner.waiting_room.look_after_change(event.id).await;
+        Box::pin(self.inner.waiting_room.look_after_change(event.id)).await;
     }
 
     /// See [`Events::seat_map`].

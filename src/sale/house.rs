@@ -124,8 +124,9 @@ impl Events {
 impl Sale {
     /// See [`Events::block`].
     pub async fn block(&self, request: &BlockRequest) -> Result<u32, SaleError> {
-        let (event, changed, version) = self.inner.events.make_block(request).await?;
-        self.show_change(&event, Some(version)).await;
+        let made = Box::pin(self.inner.events.make_block(request));
+        let (event, changed, version) = made.await?;
+        Box::pin(self.show_change(&event, Some(version))).await;
         Ok(changed)
     }
 

@@ -142,7 +142,7 @@ impl Rooms {
 
     async fn look_once(&self, room: &Room, looked: &mut Looked) -> Result<(), SaleError> {
         let begun = Instant::now();
-        let result = self.look_begun(room, looked, begun).await;
+        let result = Box::pin(self.look_begun(room, looked, begun)).await;
         room.has_failed.store(result.is_err(), Ordering::Relaxed);
         looked.last = Some((begun, result.clone()));
         result
