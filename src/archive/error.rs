@@ -73,7 +73,7 @@ impl ArchiveError {
     pub fn is_lasting(&self) -> bool {
         match self {
             ArchiveError::Unavailable(reason) => reason.starts_with(CREDENTIALS),
-            ArchiveError::Refused(_) | ArchiveError::Corrupt(_) => true,
+            ArchiveError::Refused(_) | ArchiveError::Invalid(_) | ArchiveError::Corrupt(_) => true,
         }
     }
 }

@@ -52,8 +52,9 @@ const SHRINK_STEPS: u32 = 100_000;
 /// Scripts that are not modelled: two that change nothing and are read in other ways, and those that
 /// bring an event that lost writes back in line with the archive, which the model does not know
 /// (`tests/restore` has them). What counts limits has a model of its own (`tests/engine/limits.rs`).
-const NOT_MODELLED: [Script; 13] = [
+const NOT_MODELLED: [Script; 14] = [
     Script::Clock,
+    Script::FreeSeats,
     Script::Limit,
     Script::Snapshot,
     Script::RaiseGeneration,
