@@ -135,8 +135,8 @@ async fn core(flavor: Flavor) {
     let id = event.to_string();
     // Rooms, lists, limits and house blocks.
     for arguments in [
-        &["seats", "block", &id, "12", "--reason", "house"][..],
-        &["seats", "release", &id, "12", "--reason", "house"],
+        &["seats", "block", &id, "--seats", "12", "--reason", "house"][..],
+        &["seats", "release", &id, "--seats", "12", "--reason", "house"],
         &["waiting-room", "enable", &id],
         &["access", "list"],
         &["limits", "list"],

@@ -185,8 +185,8 @@ async fn headers_make_nobody_of_anybody() {
         (
             "her token in the query",
             api.get(&format!("{path}?access_token={}", token("ann"))),
-            401,
-            "identity_missing",
+            400,
+            "invalid_parameter",
         ),
         (
             "her token in a cookie",
