@@ -13,12 +13,13 @@ KILLS ?= 200
 JOINERS ?= 50000
 POLLS ?= 200000
 REQUESTS ?= 1000000
+SECONDS_LONG ?= 180
 
 # Tests open more connections than the soft limit of 1,024 files allows.
 RAISE_FILE_LIMIT = ulimit -n "$$(ulimit -Hn)" 2>/dev/null || true
 
 .DEFAULT_GOAL := help
-.PHONY: help run check services test model soundness bench bench-confirm bench-gates bench-push bench-queue bench-refusals bench-sale bench-seats torture-pay torture-queue fmt lint deny mutants ci clean
+.PHONY: help run check services test model soundness cluster bench bench-confirm bench-gates bench-push bench-queue bench-refusals bench-sale bench-seats torture-pay torture-queue fmt lint deny mutants ci clean
 
 help: ## List these commands
 	@awk 'BEGIN { FS = ":.*## " } /^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -40,6 +41,9 @@ model: services ## Run the model of the sale for longer; OPERATIONS=number
 
 soundness: services ## Let many ask, and judge each refusal by the log, for longer; REQUESTS=number
 	@$(RAISE_FILE_LIMIT); SOUNDNESS_REQUESTS=$(REQUESTS) $(CARGO) test --test main -- --nocapture live::soundness
+
+cluster: services ## Kill a primary of a Redis Cluster, and move a slot, while events sell, for longer; SECONDS_LONG=number
+	@$(RAISE_FILE_LIMIT); CLUSTER_SECONDS=$(SECONDS_LONG) $(CARGO) test --test main -- --nocapture --test-threads 1 faults::cluster
 
 torture-pay: services ## Kill processes at random while buyers pay; KILLS=number
 	@$(RAISE_FILE_LIMIT); TORTURE_KILLS=$(KILLS) $(CARGO) test --test main -- --nocapture paying::torture
