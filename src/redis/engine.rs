@@ -10,6 +10,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use fred::types::Value;
+use futures_util::future::BoxFuture;
 
 use super::clock::RedisClock;
 use super::codes::Code;
@@ -146,7 +147,7 @@ impl Engine {
         }
         let now_ms = match self.clock(partition).now_at_least_ms() {
             Some(now_ms) => now_ms,
-            None => self.redis_time_ms(partition).await?,
+            None => self.ask_time(partition).await?,
         };
         let timeout_ms = self.inner.settings.timeout_ms;
         Ok(NotAfter(now_ms + (timeout_ms - timeout_ms / REPLY_TIME_DIVISOR) as i64))
@@ -251,10 +252,25 @@ impl Engine {
             Err(RedisError::Unexpected(text)) if text.contains("NOSCRIPT") => {
                 // Redis forgot the script (restart, SCRIPT FLUSH): EVAL also teaches it again.
                 values[0] = Value::from(assembled.text.as_str());
-                self.inner.router.send("EVAL", partition, &values).await
+                self.teach(partition, &values).await
             }
             other => other,
         }
+    }
+
+    /// Runs a script by its text. Apart from the future of every call: it is rare.
+    fn teach<'a>(
+        &'a self,
+        partition: Partition,
+        values: &'a [Value],
+    ) -> BoxFuture<'a, Result<Value, RedisError>> {
+        Box::pin(self.inner.router.send("EVAL", partition, values))
+    }
+
+    /// Redis' time, asked where no reply has told it yet. Apart from the future of every call: it is
+    /// rare.
+    fn ask_time(&self, partition: Partition) -> BoxFuture<'_, Result<i64, RedisError>> {
+        Box::pin(self.redis_time_ms(partition))
     }
 
     /// Sends one command about a partition, bounded.

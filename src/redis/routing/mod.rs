@@ -26,6 +26,7 @@ use std::time::{Duration, Instant};
 use arc_swap::ArcSwapOption;
 use fred::error::Error;
 use fred::types::Value;
+use futures_util::future::BoxFuture;
 use tokio::runtime::Handle;
 use tokio::sync::Notify;
 
@@ -175,12 +176,20 @@ impl Router {
         match connection.send(name, args.to_vec(), None).await {
             Ok(reply) => Ok(reply),
             Err(error) if node.address().is_none() => Err(error.into()),
-            // Boxed: it is rare, and would make every call's future larger.
             Err(error) => {
-                let call = Call { name, partition, args, began };
-                Box::pin(self.send_again(call, node, error)).await
+                self.boxed_again(Call { name, partition, args, began }, node, error).await
             }
         }
+    }
+
+    /// [`Router::send_again`], which is rare, apart from the future of every call.
+    fn boxed_again<'a>(
+        &'a self,
+        call: Call<'a>,
+        node: Arc<Node>,
+        error: Error,
+    ) -> BoxFuture<'a, Result<Value, RedisError>> {
+        Box::pin(self.send_again(call, node, error))
     }
 
     /// Sends a command again as long as nodes say that another one would run it.
