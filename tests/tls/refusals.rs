@@ -56,6 +56,9 @@ fn urls(port: u16) -> Vec<String> {
     urls
 }
 
+/// A change of settings.
+type Change<'a> = &'a dyn Fn(&mut Config);
+
 #[tokio::test]
 async fn password_is_never_sent_in_plain_text() {
     for url in urls(0) {
@@ -91,7 +94,7 @@ async fn certificate_that_is_not_the_right_one_is_refused() {
     let sound = Config { redis_tls_server_name: "redis.example".into(), ..redis.config("rediss") };
     let other = Authority::new();
     let stranger = other.issue(&["client.example"]);
-    let changes: [(&str, &dyn Fn(&mut Config), &str); 6] = [
+    let changes: [(&str, Change<'_>, &str); 6] = [
         ("the host's name", &|c| c.redis_tls_server_name.clear(), "NotValidForName"),
         ("another name", &|c| c.redis_tls_server_name = "h.example".into(), "NotValidForName"),
         ("another authority", &|c| c.redis_tls_ca_file = other.ca().into(), "InvalidCertificate"),
@@ -132,7 +135,7 @@ async fn file_that_cannot_be_used_is_named_at_start() {
         ..Config::default()
     };
     start::redis_settings(&sound).unwrap();
-    let cases: [(&dyn Fn(&mut Config), &str); 5] = [
+    let cases: [(Change<'_>, &str); 5] = [
         (
             &|c| c.redis_tls_ca_file = "/no/ca.pem".into(),
             "redis_tls_ca_file: /no/ca.pem: cannot be read",

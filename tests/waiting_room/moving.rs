@@ -94,9 +94,9 @@ async fn admitted_people_stay_admitted_when_the_sale_is_postponed() {
     // The draw says who the first three are; two of them claim, one does not.
     let mut inside: Vec<usize> = Vec::new();
     eventually("two are in", SOON, async || {
-        for n in 0..tokens.len() {
+        for (n, token) in tokens.iter().enumerate() {
             if inside.len() < 2 && !inside.contains(&n) {
-                let status = one.room_status(event, &tokens[n]).await.json(200);
+                let status = one.room_status(event, token).await.json(200);
                 if status["status"] == "admitted" {
                     inside.push(n);
                 }
