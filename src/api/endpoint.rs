@@ -23,6 +23,7 @@ use crate::telemetry::Metrics;
 use crate::telemetry::striped::{StripedCounter, StripedHistogram};
 
 use super::connections;
+use super::cors;
 use super::fault_log;
 use super::gates::LimitsTold;
 use super::head;
@@ -36,7 +37,7 @@ use super::state::Call;
 pub type Answer = Result<HttpResponse, Problem>;
 
 /// The header that names the request's trace.
-const TRACE_ID: header::HeaderName = header::HeaderName::from_static("x-trace-id");
+pub const TRACE_ID: header::HeaderName = header::HeaderName::from_static("x-trace-id");
 
 /// A handler with everything around it.
 pub type Served = Rc<dyn Fn(Call, Payload) -> LocalBoxFuture<'static, HttpResponse>>;
@@ -136,8 +137,11 @@ impl Endpoint {
         }
         let allowed = allowed.join(", ");
         let refuse = move |call: Call, _: Payload| {
-            let detail =
-                format!("{} is not a method of this route; use {allowed}", call.request.method());
+            let method = call.request.method();
+            let mut detail = format!("{method} is not a method of this route; use {allowed}");
+            if cors::is_preflight(&call.request) {
+                detail = format!("{detail}. {}", cors::no_site_is_let_in(&call.request));
+            }
             let allow = HeaderValue::from_str(&allowed);
             let problem = Problem::new(Code::MethodNotAllowed, detail);
             // Method names are valid header text.

@@ -1,44 +1,7 @@
-//! Headers that every answer has, for browsers' sake, and who may read answers from other sites.
+//! Headers that every answer has, for browsers' sake.
 
-use actix_cors::Cors;
 use actix_web::http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use actix_web::middleware::DefaultHeaders;
-
-use crate::config::Config;
-
-/// How long a browser may remember what a preflight said, seconds.
-const PREFLIGHT_SECONDS: usize = 3_600;
-/// The setting that lets every site in.
-pub const ANY_ORIGIN: &str = "*";
-
-/// What callers send.
-const SENT: [&str; 11] = [
-    "accept",
-    "authorization",
-    "content-type",
-    "idempotency-key",
-    "if-none-match",
-    "traceparent",
-    "x-admin-key",
-    "x-idempotency-key",
-    "x-requested-with",
-    "x-user-id",
-    "x-waiting-room-token",
-];
-/// What they may read of an answer beside its body.
-const SHOWN: [&str; 11] = [
-    "etag",
-    "idempotent-replayed",
-    "location",
-    "ratelimit",
-    "ratelimit-policy",
-    "retry-after",
-    "www-authenticate",
-    "x-seat-map-generation",
-    "x-seat-map-version",
-    "x-trace-id",
-    "content-disposition",
-];
 
 /// Of every answer: it is what it says it is, stands in nobody's frame, and tells no other site
 /// where its reader came from.
@@ -96,25 +59,6 @@ impl RouteHeaders {
             headers.insert(name.clone(), value.clone());
         }
     }
-}
-
-/// Whether other sites are let in at all.
-pub fn has_origins(config: &Config) -> bool {
-    !config.cors_origins.is_empty()
-}
-
-/// Lets the pages of these sites read answers. Without credentials of the browser's own: users
-/// show tokens, which a page has to know.
-pub fn cors(config: &Config) -> Cors {
-    let cors = Cors::default()
-        .allowed_methods(["GET", "HEAD", "POST", "PATCH", "DELETE"])
-        .allowed_headers(SENT)
-        .expose_headers(SHOWN)
-        .max_age(PREFLIGHT_SECONDS);
-    if config.cors_origins.iter().any(|origin| origin == ANY_ORIGIN) {
-        return cors.allow_any_origin().send_wildcard();
-    }
-    config.cors_origins.iter().fold(cors, |cors, origin| cors.allowed_origin(origin))
 }
 
 /// The same headers for answers that no route gives: those to preflights.

@@ -16,7 +16,7 @@
 //! | what is in memory | `cache_stats` |
 //! | news unasked | `push`, over connections that `upgrade` hands on |
 //! | a refusal | `problem` |
-//! | what browsers are told | `headers` |
+//! | what browsers are told | `headers`, `cors` |
 
 mod acts;
 mod blocks;
@@ -24,6 +24,7 @@ mod body;
 mod bookings;
 mod cache_stats;
 mod connections;
+mod cors;
 mod endpoint;
 mod events;
 mod fault_log;

@@ -21,6 +21,7 @@ use crate::shutdown::Shutdown;
 use crate::telemetry::Metrics;
 
 use super::connections::Connections;
+use super::cors::{self, Preflights};
 use super::endpoint::unmatched;
 use super::front::Front;
 use super::gates::Gates;
@@ -156,16 +157,18 @@ fn application(
     InitError = (),
 > + use<> {
     let routes = endpoints(&state.metrics);
-    let has_origins = headers::has_origins(&state.config);
+    let has_origins = cors::has_origins(&state.config);
     // Where other sites are let in, every answer has to pass what says so.
     let front = Front::of(&routes, state);
+    let preflights = Preflights::new(state);
     let (outer, inner) = match has_origins {
         true => (Front::none(state), front),
         false => (front, Front::none(state)),
     };
     let app = App::new()
         .wrap_fn(move |request, table| inner.serve(request, table))
-        .wrap(Condition::new(has_origins, headers::cors(&state.config)))
+        .wrap(Condition::new(has_origins, cors::marks(&state.config)))
+        .wrap_fn(move |request, marked| preflights.serve(request, marked))
         .wrap(Condition::new(has_origins, headers::defaults()))
         .wrap_fn(move |request, table| outer.serve(request, table))
         .app_data(state.clone())

@@ -25,6 +25,7 @@ codes! {
     IdentityConflict = "identity_conflict" 400 "Two different users are named";
     WebhookSignatureInvalid = "webhook_signature_invalid" 400 "The webhook's signature is wrong";
     WebhookStale = "webhook_stale" 400 "The webhook's time is too far off";
+    PreflightRefused = "preflight_refused" 400 "Not for pages of other sites";
     IdentityMissing = "identity_missing" 401 "No user is named";
     IdentityUntrusted = "identity_untrusted" 401 "Who names the user is not trusted";
     TokenInvalid = "token_invalid" 401 "The token is not valid";

@@ -3,7 +3,7 @@
 
 use actix_web::http::header::{HOST, ORIGIN};
 
-use crate::api::headers::ANY_ORIGIN;
+use crate::api::cors;
 use crate::api::problem::{Code, Problem};
 use crate::api::state::Call;
 
@@ -16,9 +16,8 @@ pub fn check(call: &Call) -> Result<(), Problem> {
     let Some(origin) = headers.get(ORIGIN) else { return Ok(()) };
     let host = headers.get(HOST).and_then(|host| host.to_str().ok());
     let is_known = |origin: &str| {
-        let named = call.state.config.cors_origins.iter();
         host.is_some_and(|host| is_same(origin, host))
-            || named.into_iter().any(|known| known == ANY_ORIGIN || known == origin)
+            || cors::allows_origin(&call.state.config, origin)
     };
     // What is no text is no origin that anybody named.
     if origin.to_str().is_ok_and(is_known) {
