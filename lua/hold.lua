@@ -9,12 +9,15 @@
 -- `more_to_scan` asks to be called again from there (section 0: from the beginning, since overdue
 -- holds were released, or more may be). A call that goes on so releases none beforehand
 -- (`overdue_batch` 0): their seats could lie where the search has been.
+-- `exempt` 1 (an admin acts for the user) lifts the waiting room and the user's limit, and nothing
+-- else. It belongs to the call and is kept nowhere: the same request without it is answered with
+-- its booking while that lives, and is decided as any user's afterwards.
 -- KEYS: event seats holders bookings deadlines leases users ended log link idempotency room
 --       room_numbers room_sessions
 -- ARGV: not_after generation nonce layout booking user seats amount currency idempotency
 --       fingerprint trace idempotency_ttl replay_window log_entries_max overdue_batch
 --       overdue_batch_max orphan_rule orphan_pairs quantity split sections kept
---       scan_seats_max scan_runs_max room_number
+--       scan_seats_max scan_runs_max room_number exempt
 -- Reply: code now, then by code: ok|replayed id record · ok id record "seat,..." left alone ·
 --        generation_mismatch generation · not_on_sale on_sale_at · user_limit has max ·
 --        seats_unavailable "seat:state,..." · orphan_seats "seat,..." · seat_unknown seat ·
@@ -37,7 +40,7 @@ local overdue_batch, overdue_batch_max = tonumber(ARGV[16]), tonumber(ARGV[17])
 local orphan_rule, orphan_pairs = ARGV[18], ARGV[19]
 local quantity, split, sections, kept = tonumber(ARGV[20]), ARGV[21] == '1', ARGV[22], ARGV[23]
 local scan_seats_left, scan_runs_left = tonumber(ARGV[24]), tonumber(ARGV[25])
-local room_number = ARGV[26]
+local room_number, exempt = ARGV[26], ARGV[27] == '1'
 local ev, now, room_now, available_delta, entries_appended = nil, nil, nil, 0, 0
 
 -- @include now
@@ -93,7 +96,7 @@ if ev.layout ~= layout then return { 'layout_mismatch', now } end
 if is_over() then return { 'event_closed', now } end
 if ev.status == 'PAUSED' then return { 'event_paused', now } end
 if now < ev.on_sale_at then return { 'not_on_sale', now, ev.on_sale_at } end
-local no_entry = without_session()
+local no_entry = not exempt and without_session()
 if no_entry then return no_entry end
 
 local wanted = {}
@@ -108,7 +111,7 @@ if #wanted > 0 then release_overdue_of(wanted) end
 
 local released = 0
 local function seats_of_user() return tonumber(redis.call('HGET', users_key, user) or 0) end
-if seats_of_user() + count > ev.per_user then
+if not exempt and seats_of_user() + count > ev.per_user then
   -- Some of these seats may be overdue and just not released yet.
   released = release_overdue(overdue_batch_max)
   local has = seats_of_user()

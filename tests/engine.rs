@@ -364,6 +364,7 @@ on_each_redis!(a_full_log_stops_holds_alone, async |flavor| {
         replay_window_ms: 0,
         log_entries_max: 2,
         room_number: 0,
+        exempt: false,
     };
     let not_after = engine.not_after(stage.partition()).await.unwrap();
     stage.expect(Code::LogFull, engine.hold(&call, not_after).await.unwrap());

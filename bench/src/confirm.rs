@@ -105,6 +105,7 @@ async fn measure(sale: &Sale, config: &Config, rounds: u32) -> Result<Measured, 
             seats: SeatsWanted::Named(vec![SeatId(round + 1)]),
             key: None,
             room_number: 0,
+            exempt: false,
             trace: String::new(),
         };
         let held = sale.hold(sale.weigh(hold).await?).await?.booking;

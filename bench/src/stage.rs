@@ -73,6 +73,7 @@ impl Stage {
             replay_window_ms: 0,
             log_entries_max: u64::from(u32::MAX),
             room_number: 0,
+            exempt: false,
         };
         let not_after = self.engine.not_after(self.partition).await?;
         Ok(self.engine.hold(&call, not_after).await?)

@@ -64,18 +64,24 @@ pub async fn as_owner(
     recorded(call, admin, act, Box::pin(as_its_owner)).await
 }
 
-/// Does something as a user: the one who asks, or for an admin the one it names.
+/// Does something as a user: the one who asks, or for an admin the one it names; `particulars` are
+/// recorded with that.
 pub async fn as_user(
     call: &Call,
     caller: Caller,
     act: &'static str,
     event: Option<EventId>,
+    particulars: &str,
     doing: impl AsyncFnOnce(UserId) -> Answer,
 ) -> Answer {
     let admin = caller.admin.clone();
     let user = gates::user_of(caller)?;
     let Some(admin) = admin else { return doing(user).await };
     let target = event.map(|event| format!("event {event}")).unwrap_or_default();
-    let act = Act { act, target, detail: format!("for user {user}") };
+    let detail = match particulars {
+        "" => format!("for user {user}"),
+        particulars => format!("for user {user}: {particulars}"),
+    };
+    let act = Act { act, target, detail };
     recorded(call, &admin, act, Box::pin(doing(user))).await
 }

@@ -1,7 +1,10 @@
 //! Bounds that are part of the contract. What operators may set is in `config`; these are fixed.
 
-/// Seats in one booking.
+/// Seats in one booking of a user's.
 pub const SEATS_PER_BOOKING_MAX: usize = 10;
+/// Seats in one booking that an admin makes for a user. Bounded by what one call of `hold` may cost
+/// Redis (a search for so many seats tries shorter and shorter runs), and by [`PRICE_MAX`].
+pub const ADMIN_SEATS_PER_BOOKING_MAX: usize = 50;
 /// Seats that one call of an admin blocks or releases.
 pub const BLOCK_SEATS_MAX: usize = 1_000;
 /// Bytes of the reason of a block.
@@ -22,8 +25,8 @@ pub const DESCRIPTION_BYTES_MAX: usize = 5_000;
 pub const USER_ID_BYTES_MAX: usize = 128;
 /// Bytes of an `Idempotency-Key`.
 pub const IDEMPOTENCY_KEY_BYTES_MAX: usize = 255;
-/// A seat's highest price, in the currency's minor unit. Ten of them stay below the
-/// 14 digits that Lua prints exactly.
+/// A seat's highest price, in the currency's minor unit. A booking's amount, of
+/// [`ADMIN_SEATS_PER_BOOKING_MAX`] of them, has the 14 digits at most that Lua prints exactly.
 pub const PRICE_MAX: i64 = 1_000_000_000_000;
 /// Longest hold and longest extended hold, seconds.
 pub const HOLD_SECONDS_MAX: u32 = 24 * 3600;

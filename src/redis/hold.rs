@@ -84,6 +84,8 @@ pub struct HoldCall<'a> {
     pub log_entries_max: u64,
     /// The number in the caller's admission token; 0: none was sent.
     pub room_number: u64,
+    /// Whether an admin asks for the user: neither a waiting room nor the user's limit refuses it.
+    pub exempt: bool,
 }
 
 impl Engine {
@@ -128,6 +130,7 @@ impl Engine {
         args.extend(args![overdue_batch, OVERDUE_BATCH_MAX]);
         args.extend(call.wanted.args());
         args.push(number(call.room_number));
+        args.extend(args![i64::from(call.exempt)]);
         self.run(Script::Hold, self.keys().partition_of(event), keys, args).await
     }
 }

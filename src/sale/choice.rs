@@ -3,7 +3,6 @@
 
 use super::{SaleError, SeatsWanted};
 use crate::domain::idempotency::{quantity_fingerprint, seats_fingerprint};
-use crate::domain::limits::SEATS_PER_BOOKING_MAX;
 use crate::domain::wanted::{Neighbour, Place, neighbours, places};
 use crate::domain::{Event, EventId, OrphanRule, Quantity, SeatId};
 use crate::redis::{ScanBounds, ScanRest, Wanted};
@@ -40,19 +39,19 @@ pub(super) enum Choice {
 }
 
 impl Choice {
-    /// Checks a request.
+    /// Checks a request, which may be for so many seats.
     ///
     /// # Errors
     /// If it cannot be granted whatever is free.
-    pub fn new(event: &Event, wanted: &SeatsWanted) -> Result<Self, SaleError> {
+    pub fn new(event: &Event, wanted: &SeatsWanted, seats_max: usize) -> Result<Self, SaleError> {
         match wanted {
-            SeatsWanted::Named(seats) => Choice::of_seats(event, seats),
-            SeatsWanted::Quantity(quantity) => Choice::of_quantity(event, quantity),
+            SeatsWanted::Named(seats) => Choice::of_seats(event, seats, seats_max),
+            SeatsWanted::Quantity(quantity) => Choice::of_quantity(event, quantity, seats_max),
         }
     }
 
-    fn of_seats(event: &Event, seats: &[SeatId]) -> Result<Self, SaleError> {
-        let seats = checked_seats(event, seats)?;
+    fn of_seats(event: &Event, seats: &[SeatId], seats_max: usize) -> Result<Self, SaleError> {
+        let seats = checked_seats(event, seats, seats_max)?;
         let amount = event
             .layout
             .amount(&seats)
@@ -65,9 +64,9 @@ impl Choice {
         Ok(Choice::Seats { seats, amount, orphan_rule, neighbours })
     }
 
-    fn of_quantity(event: &Event, wanted: &Quantity) -> Result<Self, SaleError> {
-        if !(1..=SEATS_PER_BOOKING_MAX as u32).contains(&wanted.seats) {
-            let text = format!("`quantity` must be 1 to {SEATS_PER_BOOKING_MAX}");
+    fn of_quantity(event: &Event, wanted: &Quantity, seats_max: usize) -> Result<Self, SaleError> {
+        if !(1..=seats_max).contains(&(wanted.seats as usize)) {
+            let text = format!("`quantity` must be 1 to {seats_max}");
             return Err(SaleError::Invalid(text));
         }
         let places = places(&event.layout, wanted);
@@ -141,10 +140,13 @@ impl Choice {
 }
 
 /// The seats in ascending order, if they can be one booking.
-fn checked_seats(event: &Event, seats: &[SeatId]) -> Result<Vec<SeatId>, SaleError> {
-    if seats.is_empty() || seats.len() > SEATS_PER_BOOKING_MAX {
-        let text =
-            format!("`seat_ids` must name 1 to {SEATS_PER_BOOKING_MAX} seats, not {}", seats.len());
+fn checked_seats(
+    event: &Event,
+    seats: &[SeatId],
+    seats_max: usize,
+) -> Result<Vec<SeatId>, SaleError> {
+    if seats.is_empty() || seats.len() > seats_max {
+        let text = format!("`seat_ids` must name 1 to {seats_max} seats, not {}", seats.len());
         return Err(SaleError::Invalid(text));
     }
     let mut sorted = seats.to_vec();

@@ -7,7 +7,8 @@ use super::choice::Choice;
 use super::error::AdmissionFault;
 use super::refusal::Case;
 use super::unfinished::Call;
-use super::{BookingView, HoldRequest, Sale, SaleError, unix_now_ms};
+use super::{BookingView, HoldRequest, Sale, SaleError, SeatsWanted, unix_now_ms};
+use crate::domain::booking::format_seats;
 use crate::domain::idempotency::{Scope, derived_digest, explicit_digest};
 use crate::domain::{BookingId, Event, EventId, SeatId};
 use crate::redis::{Answer, Body, Code, HoldCall, RedisError, new_nonce};
@@ -37,6 +38,17 @@ impl Weighed {
     /// For which event it is.
     pub fn event(&self) -> EventId {
         self.event.id
+    }
+
+    /// Which seats it is for, for the record of admin acts.
+    pub fn wanted_text(&self) -> String {
+        match &self.request.seats {
+            SeatsWanted::Named(seats) => format!("seats {}", format_seats(seats)),
+            SeatsWanted::Quantity(quantity) => match &quantity.section {
+                Some(section) => format!("{} seats of {section:?}", quantity.seats),
+                None => format!("{} seats", quantity.seats),
+            },
+        }
     }
 
     /// Names the trace under which it is done.
@@ -86,7 +98,7 @@ impl Sale {
     ) -> Result<(Arc<Event>, Choice), SaleError> {
         let (inner, now) = (&self.inner, Instant::now());
         inner.waiting_room.note_attempt(event.id, now);
-        let choice = Choice::new(event, &request.seats)?;
+        let choice = Choice::new(event, &request.seats, request.seats_max())?;
         let (live, recent, rooms) = (&inner.live, &inner.recent, &inner.waiting_room);
         let case = Case { live, recent, rooms, request, event, choice: &choice, now };
         match case.judge() {
@@ -139,6 +151,7 @@ impl Sale {
                 replay_window_ms,
                 log_entries_max: settings.log_entries_max,
                 room_number: request.room_number,
+                exempt: request.exempt,
             };
             let answer = self.hold_once(&call).await?;
             match (answer.code, answer.body) {
@@ -148,7 +161,7 @@ impl Sale {
                 }
                 (Code::GenerationMismatch | Code::LayoutMismatch, _) => {
                     event = self.newer_event(&event).await?;
-                    choice = Choice::new(&event, &request.seats)?;
+                    choice = Choice::new(&event, &request.seats, request.seats_max())?;
                     tries += 1;
                 }
                 // Another booking has this id, or Redis' clock was set: once more.

@@ -5,6 +5,8 @@
 //! Redis decides:
 //!
 //! * The view is not whole, or not fresh; a seat is being changed this moment.
+//! * An admin asks for a user (`exempt`): the waiting room refuses nothing. The user's limit is never
+//!   judged here.
 //! * A hold's deadline may have passed by Redis' clock: the seat may be free.
 //! * *The caller may have a booking that answers.* A request that was granted has to find its answer
 //!   while its booking lives. So one of the caller's own seats lets it pass; and what does not name
@@ -232,7 +234,7 @@ impl Case<'_> {
                 Some((Hopeless::NotOnSale, error))
             }
             (EventStatus::OnSale, _) => {
-                let has_none = self.request.room_number == 0;
+                let has_none = self.request.room_number == 0 && !self.request.exempt;
                 let is_refused = has_none && self.rooms.is_known_on(id);
                 is_refused.then_some((Hopeless::NoToken, SaleError::SessionRequired(id)))
             }

@@ -8,6 +8,7 @@ use crate::domain::{
 };
 
 use crate::domain::event::CancelPolicy;
+use crate::domain::limits::{ADMIN_SEATS_PER_BOOKING_MAX, SEATS_PER_BOOKING_MAX};
 
 pub use crate::domain::EventChange;
 
@@ -97,8 +98,18 @@ pub struct HoldRequest {
     pub key: Option<String>,
     /// The number in the caller's admission token; 0: none was sent.
     pub room_number: u64,
+    /// Whether an admin asks for the user: neither the waiting room nor the user's limit refuses
+    /// it, and it may be for [`ADMIN_SEATS_PER_BOOKING_MAX`] seats.
+    pub exempt: bool,
     /// Trace context, or empty.
     pub trace: String,
+}
+
+impl HoldRequest {
+    /// Seats that it may be for.
+    pub fn seats_max(&self) -> usize {
+        if self.exempt { ADMIN_SEATS_PER_BOOKING_MAX } else { SEATS_PER_BOOKING_MAX }
+    }
 }
 
 /// A booking as an operation left it.

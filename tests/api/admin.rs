@@ -134,7 +134,7 @@ async fn admins_act_for_users_and_every_act_is_recorded() {
         (act.who.as_str(), act.act.as_str(), act.target.as_str(), result)
     });
     assert_eq!(told.collect::<Vec<_>>(), expected);
-    assert_eq!(acts[5].detail, "for user bob");
+    assert_eq!(acts[5].detail, "for user bob: seats 2");
     assert_eq!(acts[8].detail, r#"{"status":"PAUSED"}"#);
     assert_eq!(acts[10].detail, "\"press\": seats 2");
     assert_eq!(Some(acts[11].trace_id.as_str()), export.header("x-trace-id"));

@@ -57,6 +57,7 @@ async fn ask(stage: &Stage, user: &str, wanted: &Quantity, bounds: ScanBounds) -
             replay_window_ms: 0,
             log_entries_max: 1_000_000,
             room_number: 0,
+            exempt: false,
         };
         let not_after = stage.engine.not_after(stage.partition()).await.unwrap();
         let answer = stage.engine.hold(&call, not_after).await.unwrap();
@@ -245,6 +246,7 @@ async fn named(stage: &Stage, seats: &[u32]) -> Answer {
         replay_window_ms: 0,
         log_entries_max: 1_000_000,
         room_number: 0,
+        exempt: false,
     };
     let not_after = stage.engine.not_after(stage.partition()).await.unwrap();
     stage.engine.hold(&call, not_after).await.unwrap()

@@ -125,6 +125,7 @@ on_each_redis!(a_call_that_was_given_up_touches_nothing, async |flavor| {
         replay_window_ms: 0,
         log_entries_max: 1_000,
         room_number: 0,
+        exempt: false,
     };
     let not_after = world.engine.not_after(world.engine.keys().partition_of(id)).await.unwrap();
     redis.freeze();

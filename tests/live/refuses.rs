@@ -42,6 +42,7 @@ fn request(user: &str, event: EventId, seats: &[u32]) -> HoldRequest {
         seats: SeatsWanted::Named(seats.iter().copied().map(SeatId).collect()),
         key: None,
         room_number: 0,
+        exempt: false,
         trace: String::new(),
     }
 }

@@ -128,6 +128,8 @@ pub struct Hold {
     pub replay_window_ms: i64,
     /// Length of the log at which holds stop.
     pub log_entries_max: u64,
+    /// Whether the user's limit does not bind it.
+    pub exempt: bool,
 }
 
 /// Which seats.

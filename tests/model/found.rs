@@ -55,7 +55,7 @@ on_each_redis!(a_search_goes_back_for_what_came_free_behind_it, async |flavor| {
     let hold = |user: u8, seats: Vec<u8>| {
         let (key, layout) = (Key::Fresh, Known::Right);
         let (window, room) = (Window::Always, Room::Plenty);
-        Do(Hold { user, seats, free: false, key, layout, window, room }, PLAIN)
+        Do(Hold { user, seats, free: false, key, layout, window, room, exempt: false }, PLAIN)
     };
     // Seat n is number n - 1. The sixteen oldest holds are no two neighbours.
     let apart = [1, 3, 5, 7, 9, 11, 13, 15, 17, 18, 20, 22, 24, 26, 28, 29];
@@ -74,6 +74,9 @@ on_each_redis!(a_search_goes_back_for_what_came_free_behind_it, async |flavor| {
     ops.push(Pass(Seconds(30)));
     let (key, look) = (Key::Fresh, Look::Little(28, 3));
     let place = Place::Anywhere;
-    ops.push(Do(Search { user: 0, quantity: 2, place, together: true, key, look }, PLAIN));
+    ops.push(Do(
+        Search { user: 0, quantity: 2, place, together: true, key, look, exempt: false },
+        PLAIN,
+    ));
     agrees(flavor, Sequence { setting, ops }).await;
 });

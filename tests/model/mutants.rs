@@ -30,7 +30,7 @@ macro_rules! mutants {
     };
 }
 
-const MUTANTS: [Mutant; 34] = mutants! {
+const MUTANTS: [Mutant; 36] = mutants! {
     "a hold lapses too late by a millisecond" in "includes/lapse":
         "b.deadline > now" => "b.deadline >= now";
     "an ended booking still counts against its user" in "includes/end_booking":
@@ -99,6 +99,10 @@ const MUTANTS: [Mutant; 34] = mutants! {
         "if #taken > 0 then" => "if false then";
     "a sale ends too late by a millisecond" in "includes/is_over":
         "now >= ev.off_sale_at" => "now > ev.off_sale_at";
+    "every user is exempt from the limit" in "hold":
+        "ARGV[27] == '1'" => "true";
+    "the limit binds admins, too" in "hold":
+        "not exempt and seats_of_user()" => "seats_of_user()";
     "a late verdict undoes a cancellation" in "settle":
         " or (b.status == 'CANCELLED' and b.paid > 0)" => "";
 };

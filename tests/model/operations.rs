@@ -161,6 +161,8 @@ pub enum Act {
         layout: Known,
         window: Window,
         room: Room,
+        /// Whether an admin asks, whom the user's limit does not bind.
+        exempt: bool,
     },
     Search {
         user: u8,
@@ -169,10 +171,13 @@ pub enum Act {
         together: bool,
         key: Key,
         look: Look,
+        exempt: bool,
     },
     /// The n-th last hold under its key, as a client repeats it: a new attempt.
     Retry {
         nth: u8,
+        /// Whoever sent the first one.
+        exempt: bool,
     },
     /// The n-th last hold's booking id, from this user for these seats under a fresh key.
     ReuseId {

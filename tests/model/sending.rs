@@ -194,6 +194,7 @@ impl Run<'_> {
             replay_window_ms: hold.replay_window_ms,
             log_entries_max: hold.log_entries_max,
             room_number: 0,
+            exempt: hold.exempt,
         };
         self.stage.engine.hold(&call, NotAfter(sent.not_after_ms)).await
     }

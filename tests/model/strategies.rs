@@ -164,8 +164,8 @@ fn hold(most: usize, of_free: f64) -> impl Strategy<Value = Act> {
     let window = prop_oneof![6 => Just(Window::Always), 1 => Just(Window::TenSeconds)];
     let room = prop_oneof![30 => Just(Room::Plenty), 1 => Just(Room::None), 1 => Just(Room::One)];
     let free = prop::bool::weighted(of_free);
-    (any::<u8>(), seats(most), free, key, known(40), window, room).prop_map(
-        |(user, seats, free, key, layout, window, room)| Act::Hold {
+    (any::<u8>(), seats(most), free, key, known(40), window, room, exempt()).prop_map(
+        |(user, seats, free, key, layout, window, room, exempt)| Act::Hold {
             user,
             seats,
             free,
@@ -173,8 +173,17 @@ fn hold(most: usize, of_free: f64) -> impl Strategy<Value = Act> {
             layout,
             window,
             room,
+            exempt,
         },
     )
+}
+
+fn exempt() -> impl Strategy<Value = bool> {
+    prop::bool::weighted(0.1)
+}
+
+fn retry(latest: u8) -> impl Strategy<Value = Act> {
+    (0..latest, exempt()).prop_map(|(nth, exempt)| Act::Retry { nth, exempt })
 }
 
 fn search() -> impl Strategy<Value = Act> {
@@ -188,14 +197,15 @@ fn search() -> impl Strategy<Value = Act> {
         3 => Just(Look::All),
         1 => (1..20_u8, 1..4_u8).prop_map(|(seats, runs)| Look::Little(seats, runs)),
     ];
-    (any::<u8>(), 1..6_u8, place, any::<bool>(), key, look).prop_map(
-        |(user, quantity, place, together, key, look)| Act::Search {
+    (any::<u8>(), 1..6_u8, place, any::<bool>(), key, look, exempt()).prop_map(
+        |(user, quantity, place, together, key, look, exempt)| Act::Search {
             user,
             quantity,
             place,
             together,
             key,
             look,
+            exempt,
         },
     )
 }
@@ -213,7 +223,7 @@ fn mixed() -> impl Strategy<Value = Act> {
         14 => search(),
         5 => block(),
         3 => forget(),
-        8 => (0..6_u8).prop_map(|nth| Act::Retry { nth }),
+        8 => retry(6),
         2 => (0..6_u8, any::<u8>(), seats(3))
             .prop_map(|(nth, user, seats)| Act::ReuseId { nth, user, seats }),
         8 => aborts(),
@@ -237,7 +247,7 @@ fn crowd() -> impl Strategy<Value = Act> {
         90 => hold(1, 0.2),
         10 => hold(3, 0.2),
         8 => search(),
-        3 => (0..6_u8).prop_map(|nth| Act::Retry { nth }),
+        3 => retry(6),
         3 => begin(),
         3 => extend(),
         1 => (0..30_u8).prop_map(|batch| Act::Expire { batch }),
@@ -301,7 +311,7 @@ fn impatient() -> impl Strategy<Value = Act> {
     prop_oneof![
         6 => hold(2, 0.5),
         3 => search(),
-        50 => (0..2_u8).prop_map(|nth| Act::Retry { nth }),
+        50 => retry(2),
         15 => aborts(),
         2 => begin(),
         2 => ends_of_confirmations(),

@@ -19,7 +19,7 @@ impl World {
     /// A request for seats, by name or by number, new or once more.
     pub fn hold(&mut self, act: &Act, sale: &Sale) -> Option<Hold> {
         match act {
-            Act::Hold { user, seats, free, key, layout, window, room } => {
+            Act::Hold { user, seats, free, key, layout, window, room, exempt } => {
                 let asked = self.named(&if *free {
                     those(seats, sale, EventState::is_free)
                 } else {
@@ -36,16 +36,17 @@ impl World {
                     Room::None => sale.log.len() as u64,
                     Room::One => sale.log.len() as u64 + 1,
                 };
+                hold.exempt = *exempt;
                 Some(hold)
             }
-            Act::Search { user, quantity, place, together, key, look } => {
+            Act::Search { user, quantity, place, together, key, look, exempt } => {
                 let asked = self.searched(*quantity, *place, *together, *look);
-                Some(self.fresh_hold(*user, *key, asked))
+                Some(Hold { exempt: *exempt, ..self.fresh_hold(*user, *key, asked) })
             }
-            Act::Retry { nth } => {
+            Act::Retry { nth, exempt } => {
                 let first = nth_last(&self.holds, *nth)?.clone();
                 let (booking, nonce) = (self.new_id(), self.new_name("n"));
-                Some(Hold { booking, nonce, ..first })
+                Some(Hold { booking, nonce, exempt: *exempt, ..first })
             }
             Act::ReuseId { nth, user, seats } => {
                 let booking = nth_last(&self.holds, *nth)?.booking;
@@ -104,6 +105,7 @@ impl World {
             layout_version: self.event.layout_version,
             replay_window_ms: 0,
             log_entries_max: LOG_ENTRIES_PLENTY,
+            exempt: false,
         }
     }
 

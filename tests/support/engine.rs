@@ -197,6 +197,7 @@ impl Stage {
             replay_window_ms: 0,
             log_entries_max: 1_000_000,
             room_number: 0,
+            exempt: false,
         };
         self.engine.hold(&call, not_after).await.unwrap()
     }

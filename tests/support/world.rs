@@ -224,6 +224,7 @@ impl World {
             seats: SeatsWanted::Named(seats.iter().copied().map(SeatId).collect()),
             key: key.map(str::to_owned),
             room_number: 0,
+            exempt: false,
             trace: String::new(),
         };
         self.sale.hold(self.sale.weigh(request).await?).await

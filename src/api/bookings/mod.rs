@@ -8,14 +8,14 @@ pub mod view;
 use actix_web::http::StatusCode;
 use actix_web::web::{Bytes, Payload};
 
+use crate::domain::limits::{ADMIN_SEATS_PER_BOOKING_MAX, SEATS_PER_BOOKING_MAX};
 use crate::domain::{BookingId, EventId, RouteClass, Status, UserId, cursor};
 use crate::sale::{
-    AtOnce, BookingView, BookingsFrom, ConfirmRequest, Confirmed, HoldRequest, SaleError,
-    SeatsWanted, Weighed,
+    AtOnce, BookingView, BookingsFrom, ConfirmRequest, Confirmed, HoldRequest, SaleError, Weighed,
 };
 
 use super::acts;
-use super::body::{self, read_json, read_optional_object};
+use super::body::{read_json, read_optional_object};
 use super::endpoint::Answer;
 use super::gates::{self, Caller};
 use super::idempotency;
@@ -72,7 +72,7 @@ pub async fn hold(call: Call, payload: Payload) -> Answer {
 
 /// Nobody was asked, and it cannot be counted toward the caller's limits a little later.
 async fn counted_at_once(call: &Call, caller: &Caller, refusal: Problem) -> Answer {
-    gates::count(call, caller).await?;
+    gates::count_refused(call, caller).await?;
     Err(refusal)
 }
 
@@ -87,7 +87,7 @@ async fn granted(call: &Call, caller: Caller, weighed: AtOnce, alternatives: u32
                 Err(error) => {
                     let refusal = refused(call, event, error, alternatives);
                     if !gates::note_refused(call, &caller) {
-                        gates::count(call, &caller).await?;
+                        gates::count_refused(call, &caller).await?;
                     }
                     return Err(refusal);
                 }
@@ -96,8 +96,9 @@ async fn granted(call: &Call, caller: Caller, weighed: AtOnce, alternatives: u32
     };
     gates::count(call, &caller).await?;
     let event = caller.event;
+    let seats = if caller.admin.is_some() { weighed.wanted_text() } else { String::new() };
     let hold = async |_| held(call, &caller, weighed, alternatives).await;
-    acts::as_user(call, caller.clone(), "booking_hold", event, hold).await
+    acts::as_user(call, caller.clone(), "booking_hold", event, &seats, hold).await
 }
 
 /// The request, checked, and not refused by what this process knows; and how many alternatives a
@@ -107,14 +108,18 @@ fn weighed(
     caller: &mut Caller,
     body: Option<Bytes>,
 ) -> Result<(AtOnce, u32), Problem> {
-    let (event, seats, key) = hold_request(call, body)?;
+    // An admin sells beyond what limits a user.
+    let exempt = caller.admin.is_some();
+    let seats_max = if exempt { ADMIN_SEATS_PER_BOOKING_MAX } else { SEATS_PER_BOOKING_MAX };
+    let (event, seats, key) = request::hold(call.request.headers(), body, seats_max)?;
     let alternatives = near::wanted(call)?;
     caller.event = Some(event);
-    let room_number = entry(call, caller, event)?;
+    let room_number = if exempt { 0 } else { entry(call, caller, event)? };
     let user = gates::named_user(caller)?.clone();
     let metrics = &call.state.metrics;
     metrics.booking_attempts.inc();
-    let request = HoldRequest { user, event, seats, key, room_number, trace: String::new() };
+    let trace = String::new();
+    let request = HoldRequest { user, event, seats, key, room_number, exempt, trace };
     match call.state.sale.weigh_at_once(request) {
         Ok(weighed) => Ok((weighed, alternatives)),
         Err(error) => Err(refused(call, event, error, alternatives)),
@@ -134,10 +139,17 @@ async fn held(call: &Call, caller: &Caller, weighed: Weighed, alternatives: u32)
     let weighed = weighed.traced(call.trace.traceparent());
     let view = match call.state.sale.hold(weighed).await {
         Ok(view) => view,
-        Err(error) => return Err(refused(call, event, error, alternatives)),
+        Err(error) => {
+            if !matches!(error, SaleError::Unavailable { unknown: true, .. }) {
+                gates::note_not_granted(call);
+            }
+            return Err(refused(call, event, error, alternatives));
+        }
     };
     metrics.booking_success.inc();
-    if !view.replayed {
+    if view.replayed {
+        gates::note_not_granted(call);
+    } else {
         gates::note_booked(call, caller);
         metrics.bookings_created.inc();
         log(call, &view, "booking created");
@@ -152,21 +164,6 @@ fn refused(call: &Call, event: EventId, error: SaleError, alternatives: u32) -> 
         call.state.metrics.booking_conflicts.inc();
     }
     near::told(call, event, error, alternatives)
-}
-
-/// What is asked for, and under which key.
-fn hold_request(
-    call: &Call,
-    body: Option<Bytes>,
-) -> Result<(EventId, SeatsWanted, Option<String>), Problem> {
-    let body = body.ok_or_else(body::missing)?;
-    let headers = call.request.headers();
-    if let Some((event, seats)) = request::plain_seats_wanted(&body) {
-        return Ok((event, seats, idempotency::key(headers, None)?));
-    }
-    let body = body::parse(&body)?;
-    let (event, seats) = request::seats_wanted(&body)?;
-    Ok((event, seats, idempotency::key(headers, Some(&body))?))
 }
 
 /// List one's bookings
@@ -198,7 +195,7 @@ pub async fn list(call: Call, _: Payload) -> Answer {
         let next = last.map(|last| cursor::encode(CURSOR_LIST, &[&last.created_ms, &last.id]));
         json(StatusCode::OK, &BookingListBody::new(&found, &paging, next))
     };
-    acts::as_user(&call, caller, "booking_list", None, list).await
+    acts::as_user(&call, caller, "booking_list", None, "", list).await
 }
 
 /// Look at a booking

@@ -2,15 +2,16 @@
 
 use std::collections::HashSet;
 
+use actix_web::http::header::HeaderMap;
+use actix_web::web::Bytes;
 use serde::Deserialize;
 use serde_json::Value;
 
-use crate::api::body::Object;
+use crate::api::body::{self, Object};
 use crate::api::fields::{Fields, integer, whole_number, wrong};
+use crate::api::idempotency;
 use crate::api::problem::Problem;
-use crate::domain::limits::{
-    LABEL_BYTES_MAX, PRICE_MAX, SEATS_PER_BOOKING_MAX, SEATS_PER_EVENT_MAX,
-};
+use crate::domain::limits::{LABEL_BYTES_MAX, PRICE_MAX, SEATS_PER_EVENT_MAX};
 use crate::domain::{EventId, Quantity, SeatId};
 use crate::sale::SeatsWanted;
 
@@ -29,25 +30,40 @@ struct PlainHold {
 
 /// What [`seats_wanted`] reads of a body, if it is the plain one: without building a tree of its
 /// values. `None` says nothing: anything unusual or wrong is for the other to read, and to name.
-pub fn plain_seats_wanted(body: &[u8]) -> Option<(EventId, SeatsWanted)> {
+pub fn plain_seats_wanted(body: &[u8], seats_max: usize) -> Option<(EventId, SeatsWanted)> {
     let PlainHold { event_id, seat_ids } = serde_json::from_slice(body).ok()?;
     let is_seat = |seat: &u32| (1..=SEATS_PER_EVENT_MAX).contains(seat);
     let is_plain = event_id > 0
-        && (1..=SEATS_PER_BOOKING_MAX).contains(&seat_ids.len())
+        && (1..=seats_max).contains(&seat_ids.len())
         && seat_ids.iter().all(is_seat)
-        // At most ten: each against those before it.
+        // They are few: each against those before it.
         && (1..seat_ids.len()).all(|n| !seat_ids[..n].contains(&seat_ids[n]));
     let seats = || seat_ids.into_iter().map(SeatId).collect();
     is_plain.then(|| (EventId(event_id), SeatsWanted::Named(seats())))
 }
 
-/// Which seats of which event. Fields of the client's own are ignored.
-pub fn seats_wanted(body: &Object) -> Result<(EventId, SeatsWanted), Problem> {
+/// What is asked for, and under which key.
+pub fn hold(
+    headers: &HeaderMap,
+    body: Option<Bytes>,
+    seats_max: usize,
+) -> Result<(EventId, SeatsWanted, Option<String>), Problem> {
+    let body = body.ok_or_else(body::missing)?;
+    if let Some((event, seats)) = plain_seats_wanted(&body, seats_max) {
+        return Ok((event, seats, idempotency::key(headers, None)?));
+    }
+    let body = body::parse(&body)?;
+    let (event, seats) = seats_wanted(&body, seats_max)?;
+    Ok((event, seats, idempotency::key(headers, Some(&body))?))
+}
+
+/// Which seats of which event, so many at most. Fields of the client's own are ignored.
+pub fn seats_wanted(body: &Object, seats_max: usize) -> Result<(EventId, SeatsWanted), Problem> {
     let fields = Fields::new(body);
     let event = fields.count("event_id", u32::MAX)?;
     let event = EventId(fields.required("event_id", event)?);
-    let list = fields.list("seat_ids", 1..=SEATS_PER_BOOKING_MAX)?;
-    let quantity = fields.count("quantity", SEATS_PER_BOOKING_MAX as u32)?;
+    let list = fields.list("seat_ids", 1..=seats_max)?;
+    let quantity = fields.count("quantity", seats_max as u32)?;
     match (list, quantity) {
         (Some(list), None) => Ok((event, SeatsWanted::Named(seat_ids(&fields, list)?))),
         (None, Some(seats)) => Ok((event, SeatsWanted::Quantity(so_many(&fields, seats)?))),
@@ -114,7 +130,7 @@ mod tests {
     use crate::api::problem::Code;
 
     fn wanted(body: Value) -> Result<(EventId, SeatsWanted), Problem> {
-        seats_wanted(body.as_object().unwrap())
+        seats_wanted(body.as_object().unwrap(), 10)
     }
 
     #[test]
@@ -142,9 +158,9 @@ mod tests {
             let body = format!("{{\"event_id\":{event},\"{name}\":[{seats}]{more}{end}");
             let long = parse(body.as_bytes()).and_then(|body| {
                 let key = idempotency::key(&HeaderMap::new(), Some(&body))?;
-                Ok((seats_wanted(&body)?, key))
+                Ok((seats_wanted(&body, 10)?, key))
             });
-            if let Some(short) = plain_seats_wanted(body.as_bytes()) {
+            if let Some(short) = plain_seats_wanted(body.as_bytes(), 10) {
                 prop_assert_eq!(long.ok(), Some((short, None)), "{}", body);
             }
         }
@@ -154,9 +170,10 @@ mod tests {
     fn plain_bodies_go_the_short_way() {
         let body = br#" { "seat_ids": [3, 1], "event_id": 4294967295 } "#;
         let named = SeatsWanted::Named(vec![SeatId(3), SeatId(1)]);
-        assert_eq!(plain_seats_wanted(body), Some((EventId(u32::MAX), named)));
-        assert_eq!(plain_seats_wanted(br#"{"event_id":1,"seat_ids":[1,2,1]}"#), None);
-        assert_eq!(plain_seats_wanted(br#"{"event_id":1,"seat_ids":[1000001]}"#), None);
+        assert_eq!(plain_seats_wanted(body, 10), Some((EventId(u32::MAX), named)));
+        assert_eq!(plain_seats_wanted(br#"{"event_id":1,"seat_ids":[1,2,1]}"#, 10), None);
+        assert_eq!(plain_seats_wanted(br#"{"event_id":1,"seat_ids":[1000001]}"#, 10), None);
+        assert_eq!(plain_seats_wanted(br#"{"event_id":1,"seat_ids":[1,2]}"#, 1), None);
     }
 
     #[test]

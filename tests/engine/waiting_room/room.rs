@@ -259,6 +259,7 @@ impl Room {
             replay_window_ms: 0,
             log_entries_max: 1_000_000,
             room_number: number,
+            exempt: false,
         };
         self.engine().hold(&call, NotAfter(i64::MAX)).await.unwrap()
     }

@@ -199,6 +199,7 @@ impl<'a> Caller<'a> {
             seats,
             key: None,
             room_number: 0,
+            exempt: false,
             trace: String::new(),
         }
     }
