@@ -1,14 +1,18 @@
 #!lua
 -- limit: counts requests under limit rules: one request of a caller, or what processes noted of
--- many callers.
+-- many callers, or found out to have been refused.
 --
 -- Guarantee: the request that asks is counted under all its rules or none: none if one that is
 -- enforced has no room. A rule that is only observed takes no entry beyond its quota. So in any
 -- window, wherever it begins, at most `quota` requests are counted. What was noted elsewhere is
 -- counted first, as far as there is room (`taken`), whatever becomes of the request that asks.
--- `checks` is a bounded list `subject rule kind quota per enforced asks noted forgives,...`, one a
--- subject and rule: `window` grants `quota` in `per` ms, `rate` `quota` at once and `per` a second;
--- `forgives` starts anew first. A caller's subjects are its own keys; fields are `kind:rule`.
+-- Before that, `uncounted` moments (`ms:ms...`, or `-`) are taken out of a window: those at which
+-- requests were counted that turned out not to count. Each takes out one entry of just that moment,
+-- or none, so that what is left is as if the request had never come.
+-- `checks` is a bounded list, one item a subject and rule, separated by commas: `subject rule kind
+-- quota per enforced asks noted forgives uncounted`. `window` grants `quota` in `per` ms, `rate`
+-- `quota` at once and `per` a second; `forgives` starts anew first. A caller's subjects are its own
+-- keys; fields are `kind:rule`.
 -- KEYS: subjects...
 -- ARGV: not_after checks
 -- Reply: code now, then for each check: over remaining wait_ms taken; wait_ms is how long until
@@ -22,19 +26,22 @@ local now = nil
 -- @include window_of
 -- @include read_count
 -- @include add_to_count
+-- @include take_from_count
 -- @include wait_of_count
 
-local CHECK = '(%d+) (%S+) (%a+) (%d+) (%d+) (%d) (%d) (%d+) (%d)'
+local CHECK = '(%d+) (%S+) (%a+) (%d+) (%d+) (%d) (%d) (%d+) (%d) ([%d:-]+)'
 -- A key lives longer than it needs to, so that not every request has to prolong it.
 local KEEP_LONGER_MS = 10000
 
 now = now_ms()
 if now > not_after then return { 'too_late', now } end
 local counts, refused = {}, false
-for subject, rule, kind, quota, per, enforced, asks, noted, forgives in checks:gmatch(CHECK) do
+for subject, rule, kind, quota, per, enforced, asks, noted, forgives, uncounted in
+  checks:gmatch(CHECK) do
   local c = { key = subjects[tonumber(subject)], field = kind .. ':' .. rule, kind = kind }
   c.quota, c.per, c.asks, c.forgives = tonumber(quota), tonumber(per), asks == '1', forgives == '1'
   read_count(c, not c.forgives and redis.call('HGET', c.key, c.field) or '')
+  take_from_count(c, uncounted)
   c.taken = math.min(tonumber(noted), c.free)
   add_to_count(c, c.taken)
   c.over = c.free < 1
@@ -45,7 +52,9 @@ end
 local answer, keep_ms = { refused and 'over_limit' or 'ok', now }, {}
 for _, c in ipairs(counts) do
   if c.asks and not c.over and not refused then add_to_count(c, 1) end
-  if c.changed then
+  if c.changed and c.log == '' then
+    redis.call('HDEL', c.key, c.field)
+  elseif c.changed then
     redis.call('HSET', c.key, c.field, c.log or string.format('%d %d', now, c.debt))
     local needed_ms = c.log and c.per or math.ceil(c.debt / c.per)
     keep_ms[c.key] = math.max(keep_ms[c.key] or 0, needed_ms)

@@ -1,6 +1,7 @@
 //! Settings about who may ask, checked at start: identity, keys, proxies, other sites.
 
 use hyper::Uri;
+use hyper::header::HeaderName;
 
 use crate::domain::TokenKeys;
 use crate::secrets::quoted;
@@ -11,8 +12,11 @@ use super::values::{Auth, Secret};
 
 /// Most keys that tokens are verified with: each costs a try.
 const JWT_KEYS_MAX: usize = 8;
-/// Most sites that may read answers.
+/// Most claims that mark a backend's token.
+const BACKEND_CLAIMS_MAX: usize = 16;
+/// Most sites that may read answers, and most headers that they may send.
 const CORS_ORIGINS_MAX: usize = 100;
+const CORS_HEADERS_MAX: usize = 100;
 
 impl Config {
     pub(super) fn check_identity(&self, faults: &mut Vec<String>) {
@@ -53,6 +57,16 @@ impl Config {
                     .to_owned(),
             );
         }
+        if self.jwt_backend_claims.len() > BACKEND_CLAIMS_MAX {
+            faults.push(format!("jwt_backend_claims: {BACKEND_CLAIMS_MAX} at most"));
+        }
+        let is_claim = |text: &&String| {
+            text.split_once('=').is_some_and(|(name, value)| !name.is_empty() && !value.is_empty())
+        };
+        let wrong = self.jwt_backend_claims.iter().filter(|text| !is_claim(text));
+        faults.extend(wrong.map(|text| {
+            format!("jwt_backend_claims: {text:?} is no claim: write name=value, as roles=shop")
+        }));
         if self.jwt_key_files.len() > JWT_KEYS_MAX {
             faults.push(format!("jwt_key_files: {JWT_KEYS_MAX} files at most"));
         }
@@ -95,9 +109,18 @@ impl Config {
         faults.extend(wrong.map(|origin| {
             format!(
                 "cors_origins: {} is no origin: write scheme and host alone, as \
-                 https://tickets.example, or * for all",
+                 https://tickets.example (as browsers do: in small letters, and a port only where \
+                 it is not the scheme's own), or * for all",
                 quoted(origin)
             )
+        }));
+        if self.cors_extra_headers.len() > CORS_HEADERS_MAX {
+            faults.push(format!("cors_extra_headers: {CORS_HEADERS_MAX} at most"));
+        }
+        let is_name = |name: &&String| *name == "*" || name.parse::<HeaderName>().is_ok();
+        let wrong = self.cors_extra_headers.iter().filter(|name| !is_name(name));
+        faults.extend(wrong.map(|name| {
+            format!("cors_extra_headers: {name:?} is no header's name; write one as x-shop, or *")
         }));
     }
 }
@@ -108,7 +131,11 @@ fn is_origin(text: &str) -> bool {
     let whole = || {
         let (scheme, authority) = (uri.scheme_str()?, uri.authority()?);
         let is_web = matches!(scheme, "http" | "https") && !authority.as_str().contains('@');
-        Some(is_web && text == format!("{scheme}://{authority}"))
+        let own_port = if scheme == "http" { ":80" } else { ":443" };
+        // Browsers send neither capitals nor the scheme's own port: such a setting would match none.
+        let is_sent = !authority.as_str().ends_with(own_port)
+            && !authority.as_str().contains(|c: char| c.is_ascii_uppercase());
+        Some(is_web && is_sent && text == format!("{scheme}://{authority}"))
     };
     text == "*" || whole().unwrap_or(false)
 }
@@ -126,6 +153,18 @@ mod tests {
             jwt_audience: "tickets".into(),
             ..config.clone()
         }
+    }
+
+    #[test]
+    fn backend_claim_without_a_value_is_refused() {
+        for wrong in ["shop", "=shop", "roles="] {
+            let config = Config { jwt_backend_claims: vec![wrong.into()], ..Config::default() };
+            let error = config.check().unwrap_err().0;
+            assert!(error.contains("is no claim: write name=value"), "{error}");
+        }
+        let many = vec!["a=b".to_owned(); BACKEND_CLAIMS_MAX + 1];
+        let config = Config { jwt_backend_claims: many, ..Config::default() };
+        assert!(config.check().unwrap_err().0.contains("jwt_backend_claims: 16 at most"));
     }
 
     #[test]
@@ -212,10 +251,27 @@ mod tests {
         }
         let wrong =
             ["", "tickets.example", "https://h/", "https://h/a", "null", "ftp://h", "https://a@h"];
-        for text in wrong {
+        // No browser sends these.
+        let unsent = ["https://Tickets.example", "https://h:443", "http://h:80", "HTTPS://h"];
+        for text in wrong.into_iter().chain(unsent) {
             assert!(!is_origin(text), "{text}");
         }
+        assert!(is_origin("http://h:443") && is_origin("https://h:8443"));
         let config = Config { cors_origins: vec!["h".into()], ..Config::default() };
         assert!(config.check().unwrap_err().0.contains("cors_origins: \"h\" is no origin"));
+    }
+
+    #[test]
+    fn extra_headers_are_names_of_headers() {
+        let with = |names: &[&str]| Config {
+            cors_extra_headers: names.iter().map(|name| name.to_string()).collect(),
+            ..Config::default()
+        };
+        with(&["x-shop", "X-Datadog-Trace-Id", "*"]).check().unwrap();
+        for wrong in ["", "x shop", "x-shop:"] {
+            let error = with(&[wrong]).check().unwrap_err().0;
+            assert!(error.contains("is no header's name"), "{error}");
+        }
+        assert!(with(&["x"; 101]).check().unwrap_err().0.contains("100 at most"));
     }
 }

@@ -253,6 +253,11 @@ settings! {
     jwt_audience: String = String::new();
     /// The issuer (`iss`) that tokens must be from; empty: any that has a key.
     jwt_issuer: String = String::new();
+    /// Claims that mark a token as a backend's, whose user agent is not judged, as `name=value`: the
+    /// claim is that value, a list with it, or words between spaces. `realm_access.roles=shop` looks
+    /// into a claim. Users must not be able to get such a token. 16 at most; empty: none is.
+    jwt_backend_claims: Vec<String> =
+        vec!["scope=holdfast:backend".to_owned(), "roles=holdfast:backend".to_owned()];
     /// How far clocks may be apart where tokens begin and expire, seconds.
     jwt_leeway_seconds: u64 = 30;
     /// Admin keys as `name:` and the hex SHA-256 of the key. With none, admin calls are open to
@@ -344,6 +349,9 @@ settings! {
     /// Sites whose pages may read answers (CORS) and open WebSockets, as `https://tickets.example`; `*` is all. Empty:
     /// none.
     cors_origins: Vec<String> = Vec::new();
+    /// Headers that those pages may send, beside those that the API knows; `*` is all. A browser
+    /// refuses a whole request for one that is not listed. 100 at most.
+    cors_extra_headers: Vec<String> = Vec::new();
     /// HTTP threads; 0 is one per processor.
     http_workers: usize = 0;
 

@@ -46,7 +46,9 @@ pub use network::{ClientNetwork, Network};
 pub use outcome::Outcome;
 pub use policy::Policy;
 pub use refund::{RefundCounts, RefundProgress, RefundState};
-pub use rules::{Limit, Mode, Place, RouteClass, Rule, RuleChange, Scope, WhenRedisIsAway};
+pub use rules::{
+    Counting, Limit, Mode, Place, RouteClass, Rule, RuleChange, Scope, WhenRedisIsAway,
+};
 pub use sale_times::SaleTimes;
 pub use seat::SeatState;
 pub use subject::Subject;

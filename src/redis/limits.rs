@@ -25,6 +25,9 @@ pub struct LimitCheck<'a> {
     pub noted: u32,
     /// Whether what was counted is forgotten before anything else.
     pub forgives: bool,
+    /// Moments ([`Standing::at_ms`]) of requests that were counted and turned out not to count;
+    /// of windows alone.
+    pub uncounted: &'a [i64],
 }
 
 /// How a subject stands under a rule after a call.
@@ -38,6 +41,8 @@ pub struct Standing {
     pub wait_ms: u64,
     /// How many of the noted requests are counted now. For the others there was no room.
     pub taken: u32,
+    /// Redis' time of the call, Unix ms: the moment under which the request that asked is counted.
+    pub at_ms: i64,
 }
 
 /// Numbers of one standing in a reply.
@@ -78,8 +83,11 @@ fn item<'a>(check: &LimitCheck<'a>, subjects: &mut Vec<&'a Subject>) -> String {
         Limit::Rate { per_second, burst } => ("rate", burst, u64::from(per_second)),
     };
     let LimitCheck { rule, noted, .. } = check;
+    let uncounted: Vec<String> = check.uncounted.iter().map(i64::to_string).collect();
+    let uncounted = if uncounted.is_empty() { "-".to_owned() } else { uncounted.join(":") };
     let [enforced, asks, forgives] = [check.enforced, check.asks, check.forgives].map(u8::from);
-    format!("{} {rule} {kind} {quota} {per} {enforced} {asks} {noted} {forgives}", at + 1)
+    let counts = format!("{enforced} {asks} {noted} {forgives} {uncounted}");
+    format!("{} {rule} {kind} {quota} {per} {counts}", at + 1)
 }
 
 fn standings(answer: &Answer, count: usize) -> Result<Vec<Standing>, RedisError> {
@@ -96,6 +104,7 @@ fn standings(answer: &Answer, count: usize) -> Result<Vec<Standing>, RedisError>
             remaining: small(numbers[1])?,
             wait_ms: u64::try_from(numbers[2]).unwrap_or_default(),
             taken: small(numbers[3])?,
+            at_ms: answer.now_ms,
         })
     };
     numbers.chunks_exact(STANDING_NUMBERS).map(standing).collect()

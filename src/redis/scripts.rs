@@ -50,6 +50,7 @@ const INCLUDES: &[(&str, &str)] = sources!(
     "seats_takeable",
     "session_end",
     "set_seat",
+    "take_from_count",
     "take_seats",
     "unclaimed_places",
     "unpack_booking",

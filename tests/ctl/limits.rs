@@ -1,6 +1,7 @@
 //! `limits`: what is in effect and whose word it is; what can be changed, and what cannot.
 
 use futures_util::future::join_all;
+use holdfast::domain::rules::shipped;
 use serde_json::{Value, json};
 
 use super::Shop;
@@ -133,7 +134,7 @@ async fn what_other_settings_make_impossible_is_told_and_taken_back() {
     // These settings do not know the rule.
     let listed = shop.ctl("limits list --json").await.json(1);
     assert!(listed["problem"].as_str().unwrap().contains("is new and needs a scope"), "{listed}");
-    assert_eq!(listed["rules"].as_array().unwrap().len(), 7);
+    assert_eq!(listed["rules"].as_array().unwrap().len(), shipped().len());
     let refused = shop.ctl("access deny user:eve --reason x").await;
     assert!(refused.refusal().contains("rule \"mine\": is new"), "{refused:?}");
     shop.ctl("limits reset mine").await.ended(0);

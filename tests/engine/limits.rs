@@ -58,6 +58,7 @@ impl Counter {
             asks: true,
             noted: 0,
             forgives: false,
+            uncounted: &[],
         }
     }
 
@@ -107,6 +108,15 @@ impl Plain {
         }
     }
 
+    /// Takes out one request counted at each of these moments; rates have none.
+    fn take_out(&mut self, moments: &[i64]) {
+        for moment in moments {
+            if let Some(at) = self.moments.iter().rposition(|at| at == moment) {
+                self.moments.remove(at);
+            }
+        }
+    }
+
     fn add(&mut self, limit: Limit, now_ms: i64, requests: u32) {
         match limit {
             Limit::Window { .. } => self.moments.extend(vec![now_ms; requests as usize]),
@@ -140,8 +150,9 @@ on_each_redis!(any_order_of_requests_counts_as_in_a_plain_model, async |flavor| 
         ("rate", Limit::Rate { per_second: 30, burst: 4 }, true),
         ("seen", window(2, 100), false),
     ];
-    let mut plain: BTreeMap<&str, Plain> = BTreeMap::new();
-    let (mut now_ms, mut granted, mut refused) = (START_MS, 0, 0);
+    let mut plain: BTreeMap<String, Plain> = BTreeMap::new();
+    let (mut now_ms, mut granted, mut refused, mut taken_out) = (START_MS, 0, 0, 0);
+    let mut times = Vec::new();
     for step in 0..600 {
         now_ms += random.random_range(0..40);
         counter.set_clock(now_ms);
@@ -149,21 +160,36 @@ on_each_redis!(any_order_of_requests_counts_as_in_a_plain_model, async |flavor| 
             rules[1].1 = window(4, 200);
         }
         let asks = random.random_bool(0.8);
+        // Moments at which something was counted, or not, or no longer.
+        times.push(now_ms);
+        let uncounted: Vec<i64> = match random.random_bool(0.2) {
+            true => {
+                let some = (0..random.random_range(1..4)).map(|_| random.random_range(0..6));
+                some.filter_map(|back| times.iter().rev().nth(back).copied()).collect()
+            }
+            false => Vec::new(),
+        };
+        let uncounted = uncounted.as_slice();
         let checks = rules.map(|(rule, limit, enforced)| LimitCheck {
             rule,
             enforced,
             asks,
             noted: if random.random_bool(0.2) { random.random_range(1..4) } else { 0 },
             forgives: random.random_bool(0.02),
+            uncounted,
             ..counter.check(limit)
         });
         let standings = counter.engine.limit(&checks).await.unwrap();
         let mut expected = Vec::new();
         for check in &checks {
-            let plain = plain.entry(check.rule).or_default();
+            let plain = plain.entry(check.rule.to_owned()).or_default();
             if check.forgives {
                 *plain = Plain::default();
             }
+            plain.free(check.limit, now_ms);
+            let before = plain.moments.len();
+            plain.take_out(check.uncounted);
+            taken_out += before - plain.moments.len();
             let taken = check.noted.min(plain.free(check.limit, now_ms));
             plain.add(check.limit, now_ms, taken);
             expected.push((plain.free(check.limit, now_ms) == 0, taken));
@@ -176,7 +202,7 @@ on_each_redis!(any_order_of_requests_counts_as_in_a_plain_model, async |flavor| 
             }
             let remaining = plain.free(check.limit, now_ms);
             let wait_ms = plain.wait_ms(check.limit, now_ms);
-            let model = Standing { is_over, remaining, wait_ms, taken };
+            let model = Standing { is_over, remaining, wait_ms, taken, at_ms: now_ms };
             assert_eq!(standing, model, "step {step}, {check:?}, seed {seed}");
         }
         if asks {
@@ -184,6 +210,7 @@ on_each_redis!(any_order_of_requests_counts_as_in_a_plain_model, async |flavor| 
         }
     }
     assert!(granted > 50 && refused > 50, "{granted} granted, {refused} refused");
+    assert!(taken_out > 10, "{taken_out} taken out");
 });
 
 on_each_redis!(a_window_moves_and_has_no_boundary, async |flavor| {
@@ -274,9 +301,35 @@ on_each_redis!(many_callers_are_noted_in_one_call, async |flavor| {
         |subject| LimitCheck { subject, asks: false, noted: 3, ..counter.check(window(5, 1_000)) };
     let checks: Vec<_> = subjects.iter().map(note).collect();
     let first = counter.engine.limit(&checks).await.unwrap();
-    let expected = Standing { is_over: false, remaining: 2, wait_ms: 1_000, taken: 3 };
+    let at_ms = START_MS;
+    let expected = Standing { is_over: false, remaining: 2, wait_ms: 1_000, taken: 3, at_ms };
     assert!(first.iter().all(|standing| *standing == expected));
     let second = counter.engine.limit(&checks).await.unwrap();
-    let expected = Standing { is_over: true, remaining: 0, wait_ms: 1_000, taken: 2 };
+    let expected = Standing { is_over: true, remaining: 0, wait_ms: 1_000, taken: 2, at_ms };
     assert!(second.iter().all(|standing| *standing == expected));
+});
+
+on_each_redis!(uncounted_request_leaves_no_trace, async |flavor| {
+    let counter = Counter::new(flavor).await;
+    let limit = window(3, 1_000);
+    let check = counter.check(limit);
+    let mut moments = Vec::new();
+    for later_ms in [0, 0, 7] {
+        counter.set_clock(START_MS + later_ms);
+        moments.push(counter.standing(check).await.at_ms);
+    }
+    assert_eq!(moments, [START_MS, START_MS, START_MS + 7]);
+    assert!(counter.standing(check).await.is_over);
+    // One of the two that were counted in the same millisecond, and what was never there.
+    let uncounted = [START_MS, START_MS + 3];
+    let look = LimitCheck { asks: false, uncounted: &uncounted, ..check };
+    let standing = counter.standing(look).await;
+    assert_eq!((standing.is_over, standing.remaining, standing.wait_ms), (false, 1, 993));
+    // The others stay until their own time: nobody has more in any window.
+    assert!(counter.granted(limit).await);
+    assert!(!counter.granted(limit).await);
+    let all = [START_MS, START_MS + 7, START_MS + 7];
+    let standing = counter.standing(LimitCheck { asks: false, uncounted: &all, ..check }).await;
+    assert_eq!((standing.remaining, standing.wait_ms), (3, 0));
+    assert_eq!(counter.raw(&["EXISTS", &counter.key()]), ":0", "nothing is kept of nobody");
 });

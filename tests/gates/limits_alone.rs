@@ -27,7 +27,7 @@ fn redis() -> Server {
 }
 
 fn attempts() -> String {
-    requests(5_000, 3, r#",{name="booking_attempts",quota=8,window_seconds=3}"#)
+    requests(5_000, 3, r#",{name="booking_attempts",quota=8,window_seconds=3,mode="enforce"}"#)
 }
 
 /// A request to hold seats that makes no sense: refused before it could be counted.

@@ -6,7 +6,7 @@
 use std::net::IpAddr;
 
 use actix_web::HttpRequest;
-use actix_web::http::header::{FORWARDED, HeaderMap, HeaderName, X_FORWARDED_FOR};
+use actix_web::http::header::{FORWARDED, HeaderMap, HeaderName, VIA, X_FORWARDED_FOR};
 
 use super::Caller;
 use crate::config::Config;
@@ -16,6 +16,21 @@ use crate::domain::RouteClass;
 /// Hops that are looked at, from the right. A request that passed more of our own proxies counts
 /// as from the last one looked at.
 const HOPS_MAX: usize = 16;
+
+/// Headers that proxies add to what they forward. A trusted proxy whose request has none of them
+/// asks for itself. Not more than that: who is on the network is told by `proxy_header` alone.
+const FORWARDING: [HeaderName; 10] = [
+    X_FORWARDED_FOR,
+    FORWARDED,
+    VIA,
+    HeaderName::from_static("x-real-ip"),
+    HeaderName::from_static("x-forwarded-host"),
+    HeaderName::from_static("x-forwarded-proto"),
+    HeaderName::from_static("x-client-ip"),
+    HeaderName::from_static("true-client-ip"),
+    HeaderName::from_static("cf-connecting-ip"),
+    HeaderName::from_static("x-envoy-external-address"),
+];
 
 /// The caller, as far as its address tells.
 pub(super) fn of_client(config: &Config, request: &HttpRequest, class: RouteClass) -> Caller {
@@ -30,6 +45,7 @@ pub(super) fn of_client(config: &Config, request: &HttpRequest, class: RouteClas
         }
         _ => peer,
     };
+    let is_backend = by_proxy && !FORWARDING.iter().any(|name| headers.contains_key(name));
     // A Unix socket has no address: whoever reaches it is on this machine.
     let peer_is_local = peer.is_none_or(|peer| peer.is_loopback());
     let local = address.is_none_or(|address| address.is_loopback()) && !forwarded;
@@ -37,6 +53,8 @@ pub(super) fn of_client(config: &Config, request: &HttpRequest, class: RouteClas
         address,
         forwarded,
         vouched: peer_is_local || by_proxy,
+        is_backend,
+        may_be_program: is_backend,
         user: None,
         admin: None,
         event: None,
@@ -229,6 +247,24 @@ mod tests {
         let far = format!("9.9.9.9,{ours}");
         let got = client(ProxyHeader::XForwardedFor, "10.0.0.1", &[("x-forwarded-for", &far)]);
         assert_eq!(got, "10.0.0.2");
+    }
+
+    #[test]
+    fn proxy_that_forwards_nothing_is_a_backend() {
+        let config =
+            Config { trusted_proxies: vec!["10.0.0.0/8".parse().unwrap()], ..Config::default() };
+        let is_backend = |peer: &str, header: Option<&str>| {
+            let request = TestRequest::get().peer_addr(peer.parse().unwrap());
+            let request = header
+                .into_iter()
+                .fold(request, |request, name| request.insert_header((name, "9.9.9.9")));
+            of_client(&config, &request.to_http_request(), RouteClass::Events).is_backend
+        };
+        assert!(is_backend("10.0.0.1:1", None) && is_backend("10.0.0.1:1", Some("x-user-id")));
+        for name in FORWARDING {
+            assert!(!is_backend("10.0.0.1:1", Some(name.as_str())), "{name}");
+        }
+        assert!(!is_backend("127.0.0.1:1", None) && !is_backend("9.9.9.9:1", None));
     }
 
     #[test]

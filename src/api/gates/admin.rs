@@ -105,6 +105,8 @@ mod tests {
                 address,
                 forwarded,
                 vouched: true,
+                is_backend: false,
+                may_be_program: false,
                 user: None,
                 admin: None,
                 event: None,

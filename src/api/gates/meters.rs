@@ -19,13 +19,15 @@ pub enum Gate {
     Access,
     Rate,
     Identity,
+    CallerRate,
     Bots,
     Blocks,
     Admin,
     Quotas,
 }
 
-const GATES: [&str; 7] = ["access", "rate", "identity", "bots", "blocks", "admin", "quotas"];
+const GATES: [&str; 8] =
+    ["access", "rate", "identity", "caller_rate", "bots", "blocks", "admin", "quotas"];
 
 /// Each gate's verdicts and times; children kept, as looking one up takes a lock.
 pub struct Meters {

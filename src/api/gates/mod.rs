@@ -9,6 +9,7 @@ mod identity;
 mod meters;
 mod quotas;
 mod rate;
+mod rules;
 mod start;
 
 use std::net::IpAddr;
@@ -19,22 +20,21 @@ use actix_web::HttpRequest;
 use arc_swap::ArcSwap;
 
 use crate::config::Config;
-use crate::domain::policy::Access;
+use crate::domain::admission_token::AdmissionToken;
 use crate::domain::rules::RuleError;
-use crate::domain::{BookingId, ClientNetwork, EventId, Mode, Place, Policy, RouteClass, UserId};
+use crate::domain::{BookingId, ClientNetwork, EventId, Policy, RouteClass, UserId};
 use crate::shutdown::Shutdown;
 use crate::telemetry::Metrics;
 
 use super::problem::{Code, Problem};
 use super::state::Call;
 
-use bots::Bots;
 use identity::Identity;
 pub use identity::KeyError;
 use meters::{Gate, Meters};
-use quotas::NoPlace;
+use quotas::Stage;
 pub use quotas::{LimitsTold, Quotas};
-use rate::AddressRates;
+pub use rules::Rules;
 
 /// How often idle addresses are forgotten. With the shipped rule one is idle after two seconds.
 const FORGET_INTERVAL: Duration = Duration::from_secs(2);
@@ -49,6 +49,10 @@ pub struct Caller {
     /// Whether the connection is one from where a user may just be named: this machine's own, or
     /// a trusted proxy's.
     pub vouched: bool,
+    /// A trusted proxy that asks for itself, and forwards nobody's request: a shop's backend.
+    pub is_backend: bool,
+    /// Whether a backend asks that is vouched for, so that no user agent speaks against it.
+    pub may_be_program: bool,
     /// The user, if one is named.
     pub user: Option<UserId>,
     /// The name of the admin key that was shown on a route of users.
@@ -70,27 +74,6 @@ impl Caller {
     }
 }
 
-/// The policy in the form in which requests meet it.
-pub struct Rules {
-    /// What is to be done.
-    pub policy: Policy,
-    bots: Bots,
-    /// One a rule that counts in this process.
-    rates: Vec<Arc<AddressRates>>,
-    no_place: NoPlace,
-}
-
-impl Rules {
-    fn new(policy: Policy, before: &[Arc<AddressRates>]) -> Self {
-        Rules {
-            bots: Bots::new(&policy.bots),
-            rates: rates(&policy, before),
-            no_place: NoPlace::default(),
-            policy,
-        }
-    }
-}
-
 /// Everything that gates know. One a server.
 pub struct Gates {
     config: Arc<Config>,
@@ -108,7 +91,7 @@ impl Gates {
     /// be used.
     pub fn new(config: Arc<Config>, quotas: Quotas, metrics: &Metrics) -> Result<Self, GatesError> {
         let policy = Policy::new(&config.base_policy(), &Default::default())?;
-        let rules = Rules::new(policy, &[]);
+        let rules = Rules::new(policy, None);
         Ok(Gates {
             identity: Identity::new(&config)?,
             rules: ArcSwap::from_pointee(rules),
@@ -122,7 +105,7 @@ impl Gates {
     /// limit is as it was.
     pub fn adopt(&self, policy: Policy) {
         let before = self.rules.load();
-        self.rules.store(Arc::new(Rules::new(policy, &before.rates)));
+        self.rules.store(Arc::new(Rules::new(policy, Some(&before))));
     }
 
     /// What they go by now.
@@ -133,22 +116,27 @@ impl Gates {
     /// Forgets addresses that have been quiet for long enough to start anew; gives how many are
     /// left.
     pub fn forget_idle(&self) -> usize {
-        self.rules.load().rates.iter().map(|rate| rate.forget_idle()).sum()
+        self.rules.load().forget_idle()
     }
 
     /// The gates that cost no I/O, in their order:
     ///
     /// 1. `address`: who the client is on the network, believed from configured proxies alone;
     /// 2. `access`: the lists, of addresses;
-    /// 3. `rate`: how often the address asks, in this process;
+    /// 3. `rate`: how often the address asks, whoever asks from there, in this process;
     /// 4. `identity`: which user it proves or, where that is enough, says to be;
     /// 5. `access` again, of users;
-    /// 6. `bots`: whether a program asks;
-    /// 7. `blocks`: whether Redis has said lately that this caller is over a limit.
+    /// 6. `caller_rate`: how often the user asks; the address, where none is proven;
+    /// 7. `bots`: whether a program asks that nobody vouches for;
+    /// 8. `blocks`: whether Redis has said lately that this caller is over a limit.
     ///
-    /// What proves work would stand between 6 and 7. Rates come before identity, which costs
-    /// more. Admins meet 1 to 3 and then their own gate: a program may well be one. That holds on
-    /// the routes of users too, if they show their key there.
+    /// What proves work would stand between 7 and 8. Identity costs more than a rate: 3 bounds what
+    /// one address can make it cost, by a number that no office of honest users reaches. A proof
+    /// that fails is counted by 6 as a request of its address.
+    ///
+    /// Admins meet 1 to 3 and then their own gate, `admin`: a program may well be one, and no rule
+    /// limits one. That holds on the routes of users too, if they show their key there; a key that
+    /// is wrong is counted by 6. On all other routes who shows a right key is let through 5 to 8.
     ///
     /// # Errors
     /// The first gate's refusal.
@@ -158,21 +146,43 @@ impl Gates {
         class: RouteClass,
         now: Instant,
     ) -> Result<Caller, Problem> {
+        self.enter_as(request, class, now, None)
+    }
+
+    /// The same of somebody who has proven otherwise to be a user: by the waiting room's token.
+    /// What identity says outranks that.
+    fn enter_as(
+        &self,
+        request: &HttpRequest,
+        class: RouteClass,
+        now: Instant,
+        owner: Option<&UserId>,
+    ) -> Result<Caller, Problem> {
         let rules = self.rules.load();
         let mut meter = self.meters.begin();
         let mut caller = address::of_client(&self.config, request, class);
-        meter.passes(Gate::Access, access_of_address(&rules, &mut caller))?;
-        meter.passes(Gate::Rate, rate(&rules, &caller, now))?;
+        meter.passes(Gate::Access, rules.access_of_address(&mut caller))?;
+        meter.passes(Gate::Rate, rules.rate_of_address(&caller, now))?;
+        let shows_key = admin::key_is_shown(request);
         if class == RouteClass::Admin {
             return Ok(caller);
         }
-        if is_of_users(class) && admin::key_is_shown(request) {
-            meter.passes(Gate::Admin, self.act_for_user(request, &mut caller))?;
+        if shows_key && is_of_users(class) {
+            let admin = self.act_for_user(request, &mut caller);
+            self.admit_admin(admin, &caller, now)?;
             return Ok(caller);
         }
-        meter.passes(Gate::Identity, self.identify(request, &mut caller))?;
-        meter.passes(Gate::Access, access_of_user(&rules, &mut caller))?;
-        meter.passes(Gate::Bots, bots(&rules, request, &caller))?;
+        caller.allowed |= shows_key && admin::check_key(&self.config, request, &caller).is_ok();
+        let identity = self.identify(request, &mut caller);
+        meter.note(Gate::Identity, identity.as_ref().copied());
+        if identity.is_ok() && caller.user.is_none() {
+            caller.user = owner.cloned();
+        }
+        // Where identity failed there is no user on any list.
+        meter.passes(Gate::Access, rules.access_of_user(&mut caller))?;
+        meter.passes(Gate::CallerRate, rules.rate_of_caller(&caller, now))?;
+        identity?;
+        meter.passes(Gate::Bots, rules.bots(request, &caller))?;
         meter.passes(Gate::Blocks, self.quotas.check_blocked(&rules.policy, &caller))?;
         Ok(caller)
     }
@@ -194,16 +204,36 @@ impl Gates {
     }
 
     fn identify(&self, request: &HttpRequest, caller: &mut Caller) -> Result<Verdict, Problem> {
-        caller.user = self.identity.of_user(request, caller)?;
+        if let Some(identified) = self.identity.of_user(request, caller)? {
+            caller.may_be_program |= identified.is_backend;
+            caller.user = Some(identified.user);
+        }
         Ok(Verdict::Passed)
     }
 
-    /// An admin on a route of users: no rule holds it up, and it says for whom it acts.
-    fn act_for_user(&self, request: &HttpRequest, caller: &mut Caller) -> Result<Verdict, Problem> {
+    /// An admin on a route of users: no rule limits it, and it says for whom it acts.
+    fn act_for_user(&self, request: &HttpRequest, caller: &mut Caller) -> Result<(), Problem> {
         caller.admin = Some(admin::check_key(&self.config, request, caller)?);
         caller.user = identity::named(request)?;
         caller.allowed = true;
-        Ok(Verdict::Passed)
+        Ok(())
+    }
+
+    /// What the gate `admin` says; a key that is wrong, or missing, is counted as a request of its
+    /// address.
+    fn admit_admin<T>(
+        &self,
+        admin: Result<T, Problem>,
+        caller: &Caller,
+        now: Instant,
+    ) -> Result<T, Problem> {
+        let mut meter = self.meters.begin();
+        meter.note(Gate::Admin, admin.as_ref().map(|_| Verdict::Passed));
+        if admin.is_err() {
+            let rules = self.rules.load();
+            meter.passes(Gate::CallerRate, rules.rate_of_caller(caller, now))?;
+        }
+        admin
     }
 }
 
@@ -232,75 +262,20 @@ fn is_of_users(class: RouteClass) -> bool {
     matches!(class, RouteClass::Hold | RouteClass::Bookings | RouteClass::BookingChanges)
 }
 
-fn access_of_address(rules: &Rules, caller: &mut Caller) -> Result<Verdict, Problem> {
-    let access = caller.address.and_then(|a| rules.policy.access_of_address(a, unix_now_ms));
-    listed(access, caller)
-}
-
-fn access_of_user(rules: &Rules, caller: &mut Caller) -> Result<Verdict, Problem> {
-    let access = caller.user.as_ref().and_then(|u| rules.policy.access_of_user(u, unix_now_ms));
-    listed(access, caller)
-}
-
-fn listed(access: Option<Access>, caller: &mut Caller) -> Result<Verdict, Problem> {
-    match access {
-        None => Ok(Verdict::Passed),
-        Some(Access::Allow) => {
-            caller.allowed = true;
-            Ok(Verdict::Passed)
-        }
-        Some(Access::Deny) => Err(bots::automated()),
-    }
-}
-
-fn rate(rules: &Rules, caller: &Caller, now: Instant) -> Result<Verdict, Problem> {
-    let Some(client) = caller.client().filter(|_| !caller.allowed) else {
-        return Ok(Verdict::Passed);
-    };
-    let in_process = rules.policy.rules.iter().filter(|rule| rule.place == Place::Process);
-    let mut verdict = Verdict::Passed;
-    for (rule, rate) in in_process.zip(&rules.rates) {
-        let mode = rules.policy.mode_of(rule, caller.on_loopback);
-        if mode == Mode::Off || !rule.counts(caller.class) {
-            continue;
-        }
-        if let Err(wait_ms) = rate.check(client, now) {
-            if mode == Mode::Enforce {
-                return Err(quotas::over(rule, 0, wait_ms));
-            }
-            verdict = Verdict::Observed;
-        }
-    }
-    Ok(verdict)
-}
-
-fn bots(rules: &Rules, request: &HttpRequest, caller: &Caller) -> Result<Verdict, Problem> {
-    let mode = rules.policy.bots_mode(caller.on_loopback);
-    if caller.allowed || mode == Mode::Off || !rules.bots.tells(request, caller.class) {
-        return Ok(Verdict::Passed);
-    }
-    if mode == Mode::Enforce { Err(bots::automated()) } else { Ok(Verdict::Observed) }
-}
-
-/// The limiters of the rules that count in this process, in their order; those of before are kept
-/// where their limit is the same.
-fn rates(policy: &Policy, before: &[Arc<AddressRates>]) -> Vec<Arc<AddressRates>> {
-    let in_process = policy.rules.iter().filter(|rule| rule.place == Place::Process);
-    let rate = |rule: &crate::domain::Rule| {
-        let kept = before.iter().find(|rate| rate.is_of(&rule.name, &rule.limit));
-        kept.cloned().unwrap_or_else(|| Arc::new(AddressRates::new(&rule.name, rule.limit)))
-    };
-    in_process.map(rate).collect()
-}
-
-fn unix_now_ms() -> i64 {
-    jiff::Timestamp::now().as_millisecond()
-}
-
 /// All gates of a request that may be anybody's: those without I/O, then `quotas`, one round trip
 /// to Redis at most.
 pub async fn pass(call: &Call, class: RouteClass) -> Result<Caller, Problem> {
-    let mut caller = call.state.gates.enter(&call.request, class, call.started)?;
+    pass_owner(call, class, None).await
+}
+
+/// The same of a request that shows a token of the waiting room, if it is one.
+pub async fn pass_owner(
+    call: &Call,
+    class: RouteClass,
+    token: Option<&AdmissionToken>,
+) -> Result<Caller, Problem> {
+    let owner = token.map(|token| &token.user);
+    let mut caller = call.state.gates.enter_as(&call.request, class, call.started, owner)?;
     caller.event = event_of_path(&call.request);
     count(call, &caller).await?;
     Ok(caller)
@@ -344,13 +319,23 @@ fn unnamed() -> Problem {
 
 /// The last gate, `quotas`: the limits that all processes count together, in Redis.
 pub async fn count(call: &Call, caller: &Caller) -> Result<(), Problem> {
+    count_as(call, caller, Stage::Undecided).await
+}
+
+/// The same of a request that is refused whatever the limits say: it was granted nothing.
+pub async fn count_refused(call: &Call, caller: &Caller) -> Result<(), Problem> {
+    count_as(call, caller, Stage::Refused).await
+}
+
+async fn count_as(call: &Call, caller: &Caller, stage: Stage) -> Result<(), Problem> {
     let gates = &call.state.gates;
     let mut meter = gates.meters.begin();
-    if !gates.quotas.counts_any(&gates.rules.load().policy, caller) {
+    if !gates.quotas.counts_any(&gates.rules.load().policy, caller, stage) {
         return meter.passes(Gate::Quotas, Ok(Verdict::Passed));
     }
     let rules = gates.rules.load_full();
-    meter.passes(Gate::Quotas, gates.quotas.count(&rules.policy, caller, &call.request).await)
+    let counted = gates.quotas.count(&rules.policy, caller, &call.request, stage).await;
+    meter.passes(Gate::Quotas, counted)
 }
 
 /// Notes a request that was refused between the gates without I/O and [`count`]: it counts toward
@@ -359,7 +344,7 @@ pub async fn count(call: &Call, caller: &Caller) -> Result<(), Problem> {
 pub fn note_refused(call: &Call, caller: &Caller) -> bool {
     let gates = &call.state.gates;
     let rules = gates.rules.load();
-    gates.quotas.note_refused(&rules.policy, &rules.no_place, caller, call.started)
+    gates.quotas.note_refused(&rules.policy, rules.no_place(), caller, call.started)
 }
 
 /// Forgives what rules about looking have counted: the caller has booked.
@@ -368,14 +353,18 @@ pub fn note_booked(call: &Call, caller: &Caller) {
     gates.quotas.note_booked(&gates.rules.load().policy, caller);
 }
 
+/// Notes that a request which [`count`] let through was granted nothing new: it was refused, or
+/// answered with what there was before. Rules that count grants count it no longer.
+pub fn note_not_granted(call: &Call) {
+    call.state.gates.quotas.uncount(&call.request);
+}
+
 /// Passes the gates as an admin; gives the name of the key that was shown.
 pub async fn pass_admin(call: &Call) -> Result<String, Problem> {
     let gates = &call.state.gates;
     let caller = gates.enter(&call.request, RouteClass::Admin, call.started)?;
-    let mut meter = gates.meters.begin();
     let admin = admin::check(&gates.config, &call.request, &caller);
-    meter.note(Gate::Admin, admin.as_ref().map(|_| Verdict::Passed));
-    admin
+    gates.admit_admin(admin, &caller, call.started)
 }
 
 /// Whether a caller who passed the gates of a route for anybody shows an admin key.

@@ -1,39 +1,49 @@
-//! How often an address asks, in this process: a rate with a burst, kept by `governor`. Addresses
-//! that were quiet for as long as their burst takes to come back are forgotten, so what is kept
-//! is bounded by the addresses that asked within two intervals of forgetting.
+//! How often an address or a user asks, in this process: a rate with a burst, kept by `governor`.
+//! Callers that were quiet for as long as their burst takes to come back are forgotten, so what is
+//! kept is bounded by the callers that asked within two intervals of forgetting.
 //!
 //! Who is over stays over until its wait has passed, whatever else it sends. So each thread
-//! remembers until when, and a flood from one address costs no look at what all threads share.
+//! remembers until when, and a flood from one caller costs no look at what all threads share.
 
 use std::cell::Cell;
 use std::hash::BuildHasher;
 use std::num::NonZeroU32;
 use std::time::{Duration, Instant};
 
-use foldhash::fast::RandomState;
+use foldhash::quality::RandomState;
 use governor::clock::{Clock, DefaultClock};
 use governor::{DefaultKeyedRateLimiter, Quota, RateLimiter};
 use thread_local::ThreadLocal;
 
-use crate::domain::{ClientNetwork, Limit};
+use crate::domain::{ClientNetwork, Limit, Rule, UserId};
 
-/// Addresses that a thread remembers to be over; those of one place displace each other.
+/// Callers that a thread remembers to be over; those of one place displace each other.
 const OVER_PLACES: usize = 256;
 
+/// A caller as rates count it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum RateKey {
+    /// A client's address.
+    Client(ClientNetwork),
+    /// A hash of a user's id, keyed by a secret of the limiter's: of a million users two share one
+    /// with a probability of 3 in a hundred million.
+    User(u64),
+}
+
 /// Who is over, and until when.
-type Over = Cell<Option<(ClientNetwork, Instant)>>;
+type Over = Cell<Option<(RateKey, Instant)>>;
 
 /// One rule's limiter.
-pub struct AddressRates {
+pub struct CallerRates {
     name: String,
     limit: Limit,
     clock: DefaultClock,
-    limiter: DefaultKeyedRateLimiter<ClientNetwork>,
+    limiter: DefaultKeyedRateLimiter<RateKey>,
     hashes: RandomState,
     over: ThreadLocal<Box<[Over]>>,
 }
 
-impl AddressRates {
+impl CallerRates {
     /// Nobody has asked yet.
     pub fn new(name: &str, limit: Limit) -> Self {
         let (per_second, burst) = match limit {
@@ -44,7 +54,7 @@ impl AddressRates {
         let at_least_one = |number| NonZeroU32::new(number).unwrap_or(NonZeroU32::MIN);
         let quota = Quota::per_second(at_least_one(per_second)).allow_burst(at_least_one(burst));
         let limiter = RateLimiter::keyed(quota);
-        AddressRates {
+        CallerRates {
             name: name.to_owned(),
             limit,
             clock: DefaultClock::default(),
@@ -55,23 +65,28 @@ impl AddressRates {
     }
 
     /// Whether it counts for this rule as it is.
-    pub fn is_of(&self, name: &str, limit: &Limit) -> bool {
-        self.name == name && self.limit == *limit
+    pub fn is_of(&self, rule: &Rule) -> bool {
+        self.name == rule.name && self.limit == rule.limit
+    }
+
+    /// A user as this limiter counts it.
+    pub fn user(&self, user: &UserId) -> RateKey {
+        RateKey::User(self.hashes.hash_one(user))
     }
 
     /// Counts one request that came now, or a moment ago, or says how long to wait, ms.
-    pub fn check(&self, client: ClientNetwork, now: Instant) -> Result<(), u64> {
+    pub fn check(&self, caller: RateKey, now: Instant) -> Result<(), u64> {
         let places = self.over.get_or(|| (0..OVER_PLACES).map(|_| Cell::new(None)).collect());
-        let place = &places[self.hashes.hash_one(client) as usize % OVER_PLACES];
-        if let Some((_, until)) = place.get().filter(|(who, _)| *who == client)
+        let place = &places[self.hashes.hash_one(caller) as usize % OVER_PLACES];
+        if let Some((_, until)) = place.get().filter(|(who, _)| *who == caller)
             && now < until
         {
             return Err(whole_ms(until - now));
         }
-        self.limiter.check_key(&client).map_err(|over| {
+        self.limiter.check_key(&caller).map_err(|over| {
             let wait = over.wait_time_from(self.clock.now());
             // From before the limiter looked at its clock: nobody is remembered for too long.
-            place.set(Some((client, now + wait)));
+            place.set(Some((caller, now + wait)));
             whole_ms(wait)
         })
     }
@@ -94,23 +109,26 @@ mod tests {
 
     use super::*;
 
-    fn client(number: u32) -> ClientNetwork {
-        ClientNetwork::of(IpAddr::V4(Ipv4Addr::from_bits(number)))
+    fn client(number: u32) -> RateKey {
+        RateKey::Client(ClientNetwork::of(IpAddr::V4(Ipv4Addr::from_bits(number))))
     }
 
     #[test]
     fn a_burst_passes_and_no_more() {
-        let rates = AddressRates::new("r", Limit::Rate { per_second: 1, burst: 5 });
+        let rates = CallerRates::new("r", Limit::Rate { per_second: 1, burst: 5 });
         let passed = (0..20).filter(|_| rates.check(client(1), Instant::now()).is_ok()).count();
         assert_eq!(passed, 5);
         assert!((1..=1_000).contains(&rates.check(client(1), Instant::now()).unwrap_err()));
         assert!(rates.check(client(2), Instant::now()).is_ok());
+        let [ann, bob] = ["ann", "bob"].map(|name| rates.user(&name.parse().unwrap()));
+        let passed = (0..20).filter(|_| rates.check(ann, Instant::now()).is_ok()).count();
+        assert_eq!((passed, rates.check(bob, Instant::now())), (5, Ok(())));
     }
 
     /// What a thread remembers makes no difference to anybody.
     #[test]
     fn who_is_over_passes_again_as_soon_as_the_limiter_lets_it() {
-        let rates = AddressRates::new("r", Limit::Rate { per_second: 50, burst: 1 });
+        let rates = CallerRates::new("r", Limit::Rate { per_second: 50, burst: 1 });
         // One more than there are places: two at least share one.
         let clients = || (0..=OVER_PLACES as u32).map(client);
         let began = Instant::now();
@@ -131,7 +149,7 @@ mod tests {
 
     #[test]
     fn a_million_quiet_addresses_are_forgotten() {
-        let rates = AddressRates::new("r", Limit::Rate { per_second: 1_000, burst: 1 });
+        let rates = CallerRates::new("r", Limit::Rate { per_second: 1_000, burst: 1 });
         for number in 0..1_000_000 {
             assert!(rates.check(client(number), Instant::now()).is_ok());
         }

@@ -229,6 +229,8 @@ mod tests {
             address: Some(address.parse().unwrap()),
             forwarded: false,
             vouched: false,
+            is_backend: false,
+            may_be_program: false,
             user: None,
             admin: None,
             event: None,

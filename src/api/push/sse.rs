@@ -56,7 +56,8 @@ const RETRY_MS: std::ops::Range<u32> = 1_000..5_000;
     ),
 )]
 pub async fn follow(call: Call, _: Payload) -> Answer {
-    let caller = gates::pass(&call, RouteClass::Push).await?;
+    let shown = waiting_room::shown_token(&call);
+    let caller = gates::pass_owner(&call, RouteClass::Push, shown.as_ref()).await?;
     let event = event_id(&call.request)?;
     let query = Query::of(&call.request)?;
     let token = match query.get("waiting_room_token")? {

@@ -158,8 +158,9 @@ pub async fn join(call: Call, _: Payload) -> Answer {
     responses((status = 200, description = "Where its owner stands", body = StandingBody), AdmissionProblems),
 )]
 pub async fn status(call: Call, _: Payload) -> Answer {
-    gates::pass(&call, RouteClass::WaitingRoom).await?;
-    let token = sent_token(&call, None)?;
+    let token = sent_token(&call, None);
+    gates::pass_owner(&call, RouteClass::WaitingRoom, token.as_ref().ok()).await?;
+    let token = token?;
     let standing = call.state.sale.waiting_room().standing(&token).await?;
     json(StatusCode::OK, &StandingBody::new(standing, wants_json(&call.request)))
 }
@@ -177,7 +178,8 @@ pub async fn status(call: Call, _: Payload) -> Answer {
     responses((status = 200, description = "Left", body = LeftBody), AdmissionProblems),
 )]
 pub async fn leave(call: Call, payload: Payload) -> Answer {
-    gates::pass(&call, RouteClass::WaitingRoom).await?;
+    let token = sent_token(&call, None).ok();
+    gates::pass_owner(&call, RouteClass::WaitingRoom, token.as_ref()).await?;
     let body = read_optional_object(&call.request, payload, call.state.body_limits()).await?;
     let token = sent_token(&call, body.as_ref())?;
     call.state.sale.waiting_room().leave(&token).await?;
@@ -230,6 +232,15 @@ fn sent_token(call: &Call, body: Option<&Object>) -> Result<AdmissionToken, Prob
         return Err(Problem::parameter("token", detail));
     };
     Ok(call.state.sale.waiting_room().verify(event, text)?)
+}
+
+/// The token of a stream's request, if it shows one that is valid: who asks, before any gate.
+pub fn shown_token(call: &Call) -> Option<AdmissionToken> {
+    let event = event_id(&call.request).ok()?;
+    let query = Query::of(&call.request).ok()?;
+    let in_query = query.get("waiting_room_token").ok()?;
+    let text = in_query.or_else(|| token_of(call.request.headers()).ok()?)?;
+    call.state.sale.waiting_room().verify(event, text).ok()
 }
 
 /// Whether the client says that it reads JSON, as those do that know `cfWaitingRoom`.

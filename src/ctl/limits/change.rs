@@ -11,7 +11,9 @@ use crate::ctl::failure::Failure;
 use crate::ctl::output::Shown;
 use crate::ctl::policy::{Done, to_change, word};
 use crate::domain::policy::{AllRules, LivePolicy, Profile};
-use crate::domain::{Mode, Place, RouteClass, RuleChange, Scope, UserId, WhenRedisIsAway};
+use crate::domain::{
+    Counting, Mode, Place, RouteClass, RuleChange, Scope, UserId, WhenRedisIsAway,
+};
 use crate::sale::policy::{ChangeError, PolicyStore};
 
 /// What became of a change, and what is in effect then.
@@ -120,7 +122,10 @@ struct Values {
     /// Which requests: events, seats, hold, bookings, booking_changes, waiting_room_join, push, admin
     #[arg(long, value_delimiter = ',', value_parser = word::<RouteClass>)]
     routes: Option<Vec<RouteClass>>,
-    /// Where it counts: redis, or process (rates of addresses alone)
+    /// What it counts of them: requests, or grants (holds that took seats)
+    #[arg(long, value_parser = word::<Counting>)]
+    counts: Option<Counting>,
+    /// Where it counts: redis, or process (rates of addresses and users alone)
     #[arg(long, value_parser = word::<Place>)]
     place: Option<Place>,
     /// What it does while Redis does not answer: pass, local (a share in each process) or refuse
@@ -132,7 +137,7 @@ impl Set {
     pub(super) async fn run(self, config: &Config) -> Result<LimitsChanged, Failure> {
         let Set { name, values, by } = self;
         let Values { quota, window_seconds, per_second, burst, .. } = values;
-        let Values { mode, scope, routes, place, when_redis_is_away, .. } = values;
+        let Values { mode, scope, routes, counts, place, when_redis_is_away, .. } = values;
         let store = to_change(config).await?;
         let before = Limits::of(&store.stored().await?, config);
         if before.problem().is_none() && !before.has_rule(&name) && scope.is_none() {
@@ -142,6 +147,7 @@ impl Set {
             name,
             scope,
             routes,
+            counts,
             quota,
             window_seconds,
             per_second,

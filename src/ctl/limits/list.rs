@@ -9,7 +9,7 @@ use crate::ctl::output::{Column, Shown, printable, table};
 use crate::ctl::policy::{LastChange, to_look, word_of};
 use crate::domain::policy::{AllRules, BasePolicy, LivePolicy, Profile};
 use crate::domain::{
-    Limit, Mode, Place, Policy, RouteClass, Rule, RuleChange, Scope, WhenRedisIsAway,
+    Counting, Limit, Mode, Place, Policy, RouteClass, Rule, RuleChange, Scope, WhenRedisIsAway,
 };
 
 /// List the limit and bot rules, and where each value comes from
@@ -76,6 +76,7 @@ struct RuleLine {
     name: String,
     scope: Said<Scope>,
     routes: Said<Vec<RouteClass>>,
+    counts: Said<Counting>,
     limit: Said<LimitShown>,
     mode: Said<Mode>,
     mode_on_loopback: Mode,
@@ -192,6 +193,7 @@ fn line(rule: &Rule, policy: &Policy, base: &BasePolicy, live: &LivePolicy) -> R
         name: rule.name.clone(),
         scope: Said { value: rule.scope, from: source(|change| change.scope.is_some()) },
         routes: Said { value: rule.routes.clone(), from: source(|change| change.routes.is_some()) },
+        counts: Said { value: rule.counting, from: source(|change| change.counts.is_some()) },
         limit: Said { value: limit, from: limit_from },
         mode: Said { value: policy.mode_of(rule, false), from: mode_from },
         mode_on_loopback: policy.mode_of(rule, true),
@@ -231,7 +233,11 @@ impl Shown for Limits {
                 word_of(&rule.limit.from),
                 modes(rule.mode.value, rule.mode_on_loopback),
                 word_of(&rule.mode.from),
-                if all { "all".to_owned() } else { routes.join(", ") },
+                match (all, rule.counts.value) {
+                    (true, _) => "all".to_owned(),
+                    (false, Counting::Requests) => routes.join(", "),
+                    (false, Counting::Grants) => format!("{}, granted alone", routes.join(", ")),
+                },
             ]
         };
         let rules = table(columns, self.rules.iter().map(row).collect());

@@ -3,7 +3,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Limit, Mode, Place, RouteClass, Rule, Scope, WhenRedisIsAway};
+use super::{Counting, Limit, Mode, Place, RouteClass, Rule, Scope, WhenRedisIsAway};
 
 /// Most rules of one policy: each costs a little on every request.
 pub const RULES_MAX: usize = 32;
@@ -27,6 +27,9 @@ pub struct RuleChange {
     /// Which requests are counted.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub routes: Option<Vec<RouteClass>>,
+    /// What is counted of them.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub counts: Option<Counting>,
     /// Requests in a window.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub quota: Option<u32>,
@@ -75,10 +78,18 @@ impl RuleChange {
         let routes = routes.ok_or_else(|| missing("routes"))?;
         let limit = self.limit(before.map(|rule| rule.limit)).map_err(wrong)?;
         let place = self.place.or(before.map(|rule| rule.place)).unwrap_or(Place::Redis);
-        let rate_of_addresses = scope == Scope::Address && matches!(limit, Limit::Rate { .. });
-        if place == Place::Process && !rate_of_addresses {
-            let reason = "counts in each process, which only rates of addresses can: set place \
-                to redis";
+        let is_rate = matches!(limit, Limit::Rate { .. });
+        let counting = self.counts.or(before.map(|rule| rule.counting));
+        let counting = counting.unwrap_or(Counting::Requests);
+        if place == Place::Process && (!is_rate || scope == Scope::UserEvent) {
+            let reason = "counts in each process, which only rates of addresses and users can: \
+                set place to redis";
+            return Err(wrong(reason.to_owned()));
+        }
+        let about_holds = routes.iter().all(|route| *route == RouteClass::Hold);
+        if counting == Counting::Grants && (is_rate || !about_holds) {
+            let reason = "counts grants, which only a quota of holds can: set routes to hold, and \
+                quota and window_seconds";
             return Err(wrong(reason.to_owned()));
         }
         let mode = self.mode.or(before.map(|rule| rule.mode)).unwrap_or(Mode::Enforce);
@@ -86,6 +97,7 @@ impl RuleChange {
             name: self.name.clone(),
             scope,
             routes,
+            counting,
             limit,
             mode,
             mode_on_loopback: match self.mode {
@@ -113,6 +125,7 @@ impl RuleChange {
         }
         self.scope = above.scope.or(self.scope);
         self.routes = above.routes.or(self.routes.take());
+        self.counts = above.counts.or(self.counts);
         self.quota = above.quota.or(self.quota);
         self.window_seconds = above.window_seconds.or(self.window_seconds);
         self.per_second = above.per_second.or(self.per_second);
@@ -232,7 +245,7 @@ mod tests {
         };
         assert!(changed(shipped(), std::slice::from_ref(&whole)).is_ok());
         type Break = fn(&mut RuleChange);
-        let cases: [(Break, &str); 7] = [
+        let cases: [(Break, &str); 10] = [
             (|c| c.name = "Mine!".into(), "small letters"),
             (|c| c.scope = None, "needs a scope"),
             (|c| c.routes = None, "needs routes"),
@@ -240,6 +253,29 @@ mod tests {
             (|c| c.quota = Some(0), "1 to 10000 will do"),
             (|c| c.burst = Some(1), "not all of them"),
             (|c| c.place = Some(Place::Process), "set place to redis"),
+            (
+                |c| {
+                    (c.scope, c.place) = (Some(Scope::UserEvent), Some(Place::Process));
+                    (c.quota, c.window_seconds) = (None, None);
+                    (c.per_second, c.burst) = (Some(1), Some(1));
+                },
+                "set place to redis",
+            ),
+            (
+                |c| {
+                    c.counts = Some(Counting::Grants);
+                    c.routes = Some(vec![RouteClass::Hold, RouteClass::Seats]);
+                },
+                "set routes to hold",
+            ),
+            (
+                |c| {
+                    c.counts = Some(Counting::Grants);
+                    (c.quota, c.window_seconds) = (None, None);
+                    (c.per_second, c.burst) = (Some(1), Some(1));
+                },
+                "only a quota of holds",
+            ),
         ];
         for (break_it, expected) in cases {
             let mut change = whole.clone();

@@ -84,9 +84,20 @@ words! {
 }
 
 words! {
+    /// What a rule counts.
+    Counting {
+        /// Every request, whatever becomes of it.
+        Requests = "requests",
+        /// Requests that were granted something new: a hold that took seats. A request is counted
+        /// when it comes and taken back once it is known to have been refused or replayed.
+        Grants = "grants",
+    }
+}
+
+words! {
     /// Where a rule counts.
     Place {
-        /// In each process for itself, costing no call; addresses' rates alone.
+        /// In each process for itself, costing no call: rates of addresses and users alone.
         Process = "process",
         /// In Redis, for all processes together.
         Redis = "redis",
@@ -153,6 +164,8 @@ pub struct Rule {
     pub scope: Scope,
     /// Which requests are counted.
     pub routes: Vec<RouteClass>,
+    /// What is counted of them.
+    pub counting: Counting,
     /// How many are granted.
     pub limit: Limit,
     /// What happens beyond.
@@ -183,6 +196,11 @@ impl Rule {
     pub fn counts(&self, class: RouteClass) -> bool {
         self.routes.contains(&class)
     }
+
+    /// Whether a process counts it by address, before anybody is identified.
+    pub fn precedes_identity(&self) -> bool {
+        self.scope == Scope::Address
+    }
 }
 
 /// The rules that Holdfast comes with.
@@ -192,6 +210,7 @@ pub fn shipped() -> Vec<Rule> {
         name: name.to_owned(),
         scope: Scope::User,
         routes: routes.to_vec(),
+        counting: Counting::Requests,
         limit: Limit::Window { quota, window_ms: window_seconds * 1_000 },
         mode: Mode::Enforce,
         mode_on_loopback: None,
@@ -206,23 +225,28 @@ pub fn shipped() -> Vec<Rule> {
         detail: Some("Too many seat checks. Please slow down.".to_owned()),
         ..rule
     };
+    let rate = |name: &str, per_second, burst| Rule {
+        limit: Limit::Rate { per_second, burst },
+        mode_on_loopback: Some(Mode::Observe),
+        place: Place::Process,
+        ..window(name, RouteClass::ALL, 1, 1)
+    };
     vec![
-        Rule {
-            scope: Scope::Address,
-            limit: Limit::Rate { per_second: 10, burst: 20 },
-            mode_on_loopback: Some(Mode::Observe),
-            place: Place::Process,
-            ..window("per_address", RouteClass::ALL, 1, 1)
-        },
+        // The name is older than the scope: callers who are identified are counted by user.
+        rate("per_address", 10, 20),
         window("requests", &[Events, Seats, Hold, Bookings, BookingChanges], 100, 60),
         window("seat_map", &[Seats], 20, 60),
         probing(window("seat_probing", &[Seats], 10, 60)),
         probing(window("seat_probing_hourly", &[Seats], 60, 3_600)),
+        // Observed: in a rush every honest buyer loses more races than that.
         Rule {
+            mode: Mode::Observe,
             detail: Some("Too many booking attempts".to_owned()),
             ..window("booking_attempts", &[Hold], 10, 3_600)
         },
+        Rule { counting: Counting::Grants, ..window("holds_granted", &[Hold], 20, 3_600) },
         window("waiting_room_join", &[WaitingRoomJoin], 5, 60),
+        Rule { scope: Scope::Address, ..rate("per_address_total", 500, 1_000) },
     ]
 }
 

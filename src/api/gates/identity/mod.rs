@@ -4,6 +4,7 @@
 //! `auth = "trusted"` it is whoever `?user_id=` or `X-User-Id` says, believed from this machine
 //! and from `trusted_proxies`: a gateway that vouches for it.
 
+mod backend;
 mod keys;
 mod ring_provider;
 mod tokens;
@@ -24,6 +25,16 @@ use tokens::Tokens;
 const HEADER: HeaderName = HeaderName::from_static("x-user-id");
 const HEADER_SHOWN: &str = "X-User-Id";
 const PARAMETER: &str = USER_PARAMETER;
+
+/// A user who is proven, or named by somebody who is believed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Identified {
+    /// The user.
+    pub user: UserId,
+    /// Whether a backend asks for the user: whoever is believed without a token, and who shows a
+    /// token with a backend's mark.
+    pub is_backend: bool,
+}
 
 /// How callers prove who they are.
 pub(super) enum Identity {
@@ -50,23 +61,23 @@ impl Identity {
         &self,
         request: &HttpRequest,
         caller: &Caller,
-    ) -> Result<Option<UserId>, Problem> {
+    ) -> Result<Option<Identified>, Problem> {
         match self {
             Identity::Trusted => {
                 let named = named(request)?;
                 if named.is_some() && !caller.vouched {
                     return Err(untrusted());
                 }
-                Ok(named)
+                Ok(named.map(|user| Identified { user, is_backend: true }))
             }
             Identity::Jwt(tokens) => {
-                let Some(user) = tokens.of_request(request)? else { return Ok(None) };
-                if named(request)?.is_some_and(|named| named != user) {
+                let Some(identified) = tokens.of_request(request)? else { return Ok(None) };
+                if named(request)?.is_some_and(|named| named != identified.user) {
                     let detail =
                         "user_id or X-User-Id names another user than the token; leave it out";
                     return Err(Problem::new(Code::IdentityConflict, detail));
                 }
-                Ok(Some(user))
+                Ok(Some(identified))
             }
         }
     }
@@ -142,7 +153,8 @@ mod tests {
                 .fold(request, |request, user| request.insert_header(("x-user-id", user)));
             let request = request.to_http_request();
             let caller = address::of_client(&config, &request, RouteClass::Bookings);
-            identity.of_user(&request, &caller).map_err(|problem| problem.code)
+            let identified = identity.of_user(&request, &caller);
+            identified.map(|one| one.map(|one| one.user)).map_err(|problem| problem.code)
         };
         let ann = || Ok(Some("ann".parse().unwrap()));
         for peer in ["127.0.0.1:1", "[::1]:1", "10.0.0.1:1"] {

@@ -14,8 +14,10 @@ use jsonwebtoken::{Algorithm, DecodingKey, Validation, decode};
 use quick_cache::Weighter;
 use quick_cache::sync::Cache;
 use serde::Deserialize;
-use serde_json::Value;
+use serde_json::{Map, Value};
 
+use super::Identified;
+use super::backend::BackendClaims;
 use super::keys::{self, KeyError};
 use crate::api::problem::{Code, Problem};
 use crate::config::Config;
@@ -41,14 +43,23 @@ pub struct Tokens {
     keys: Vec<DecodingKey>,
     validation: Validation,
     leeway_seconds: u64,
+    backend_claims: BackendClaims,
     remembered: Cache<Box<str>, Verified, Weight>,
 }
 
 #[derive(Clone)]
 struct Verified {
     user: UserId,
+    /// Whether it is a backend's token.
+    is_backend: bool,
     /// Unix seconds.
     until_seconds: u64,
+}
+
+impl Verified {
+    fn identified(self) -> Identified {
+        Identified { user: self.user, is_backend: self.is_backend }
+    }
 }
 
 #[derive(Clone)]
@@ -68,6 +79,9 @@ struct Claims {
     /// wrong with it.
     #[serde(default)]
     exp: Value,
+    /// All others.
+    #[serde(flatten)]
+    others: Map<String, Value>,
 }
 
 /// A user, as issuers write it.
@@ -99,11 +113,17 @@ impl Tokens {
         }
         validation.set_required_spec_claims(&required);
         let remembered = Cache::with_weighter(REMEMBERED_EXPECTED, REMEMBERED_BYTES_MAX, Weight);
-        Ok(Tokens { keys, validation, leeway_seconds: config.jwt_leeway_seconds, remembered })
+        Ok(Tokens {
+            keys,
+            validation,
+            leeway_seconds: config.jwt_leeway_seconds,
+            backend_claims: BackendClaims::new(&config.jwt_backend_claims),
+            remembered,
+        })
     }
 
     /// The user whose token a request shows, if it shows one.
-    pub fn of_request(&self, request: &HttpRequest) -> Result<Option<UserId>, Problem> {
+    pub fn of_request(&self, request: &HttpRequest) -> Result<Option<Identified>, Problem> {
         let mut shown = request.headers().get_all(header::AUTHORIZATION);
         let Some(value) = shown.next() else { return Ok(None) };
         if shown.next().is_some() {
@@ -118,11 +138,11 @@ impl Tokens {
         self.user_of(token.trim()).map(Some)
     }
 
-    fn user_of(&self, token: &str) -> Result<UserId, Problem> {
+    fn user_of(&self, token: &str) -> Result<Identified, Problem> {
         if let Some(verified) = self.remembered.get(token)
             && now_seconds() <= verified.until_seconds
         {
-            return Ok(verified.user);
+            return Ok(verified.identified());
         }
         if token.len() > TOKEN_BYTES_MAX {
             let detail = format!(
@@ -132,9 +152,9 @@ impl Tokens {
             return Err(invalid(detail));
         }
         let verified = self.verify(token)?;
-        let user = verified.user.clone();
+        let identified = verified.clone().identified();
         self.remembered.insert(token.into(), verified);
-        Ok(user)
+        Ok(identified)
     }
 
     /// Tries the keys in turn; what the key that fits says of the claims is what counts.
@@ -169,7 +189,8 @@ impl Tokens {
         // The library has found it to be a number that is not over yet.
         let expires = claims.exp.as_f64().unwrap_or_default().round() as u64;
         let until_seconds = expires.saturating_add(self.leeway_seconds);
-        Ok(Verified { user, until_seconds })
+        let is_backend = self.backend_claims.mark(&claims.others);
+        Ok(Verified { user, is_backend, until_seconds })
     }
 
     /// Only whoever has a token of ours is told what is wrong with its claims: the library looks

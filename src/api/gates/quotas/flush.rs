@@ -82,7 +82,7 @@ impl Quotas {
             if standing.is_over && one.enforced {
                 let (rule, limit) = (&one.rule, one.limit);
                 self.inner.blocks.add(&one.subject, rule, limit, standing.wait_ms, now);
-            } else if one.forgives {
+            } else if one.forgives || !one.uncounted.is_empty() {
                 // Who asked before Redis knew of it was blocked once more.
                 self.inner.blocks.forgive(&one.subject, &one.rule);
             }
@@ -91,9 +91,11 @@ impl Quotas {
 
     fn give_back(&self, partition: Partition, due: Vec<Due>) {
         for one in due {
-            self.inner.ledger.give_back(partition, &one.subject, &one.rule, one.noted);
-            if one.forgives {
-                self.inner.ledger.forgive_again(partition, Due { noted: 0, ..one });
+            let forgives = one.forgives;
+            let again = Due { noted: 0, uncounted: Vec::new(), ..one.clone() };
+            self.inner.ledger.give_back(partition, one);
+            if forgives {
+                self.inner.ledger.forgive_again(partition, again);
             }
         }
     }
@@ -108,5 +110,6 @@ fn check(due: &Due) -> LimitCheck<'_> {
         asks: false,
         noted: due.noted,
         forgives: due.forgives,
+        uncounted: &due.uncounted,
     }
 }

@@ -4,63 +4,18 @@
 use std::collections::{HashMap, VecDeque};
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use foldhash::quality::RandomState;
 
+pub(super) use super::notes::{Denied, Due, Note, Noted, Taken};
+use super::tally::{Account, Tally};
 use crate::domain::{Limit, Partition, Rule, Subject};
 
 /// Most notes of one process: some 40 MB if each is of another caller.
 pub(super) const NOTES_MAX: usize = 200_000;
 /// Most callers waiting to be forgiven, a partition.
 const FORGIVEN_MAX: usize = 10_000;
-
-/// A request to be noted under one rule.
-pub(super) struct Note<'a> {
-    pub(super) partition: Partition,
-    pub(super) subject: &'a Subject,
-    pub(super) rule: &'a Rule,
-    pub(super) enforced: bool,
-}
-
-/// Why a request was not noted.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Denied {
-    /// No place is left under the rule of the n-th note; after so long one is.
-    Used { at: usize, wait_ms: u64 },
-    /// The ledger is at its bound.
-    Full,
-}
-
-/// What is to be told to Redis about one subject and rule.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Due {
-    pub(super) subject: Subject,
-    pub(super) rule: Box<str>,
-    pub(super) limit: Limit,
-    /// Whether the subject is to be blocked if it is over.
-    pub(super) enforced: bool,
-    pub(super) noted: u32,
-    /// What was counted is forgiven first.
-    pub(super) forgives: bool,
-}
-
-/// Notes of one subject under one rule, oldest first.
-struct Tally {
-    rule: Box<str>,
-    limit: Limit,
-    enforced: bool,
-    unsent: VecDeque<Instant>,
-    /// On their way to Redis, or lost on it, or counted by nobody as there was no room.
-    sent: VecDeque<Instant>,
-}
-
-#[derive(Default)]
-struct Account {
-    tallies: Vec<Tally>,
-    /// Whether the subject is in its shard's queue.
-    queued: bool,
-}
 
 /// What belongs to one partition of Redis.
 #[derive(Default)]
@@ -183,20 +138,47 @@ impl Ledger {
         if gone > 0 {
             self.notes.fetch_sub(gone, Ordering::Relaxed);
         }
-        if tally.len() < rule.share() as usize {
+        if tally.places() < rule.share() as usize {
             return Ok(());
         }
-        let oldest = tally.sent.front().into_iter().chain(tally.unsent.front()).min();
-        let over_at = oldest.map_or(now, |at| *at + tally.window());
+        let over_at = tally.oldest().map_or(now, |at| at + tally.window());
         Err(u64::try_from((over_at - now).as_millis()).unwrap_or(u64::MAX))
     }
 
-    /// Takes along what is not sent yet: from now on it is. Gives how many notes.
-    pub(super) fn take(&self, partition: Partition, subject: &Subject, rule: &str) -> u32 {
+    /// Takes along what is not sent yet: from now on it is.
+    pub(super) fn take(&self, partition: Partition, subject: &Subject, rule: &str) -> Taken {
         if self.len() == 0 {
-            return 0;
+            return Taken::default();
         }
-        self.lock(partition).tally(subject, rule).map_or(0, Tally::send)
+        let mut shard = self.lock(partition);
+        let Some(tally) = shard.tally(subject, rule) else { return Taken::default() };
+        let taken = tally.take();
+        self.notes.fetch_sub(taken.uncounted.len(), Ordering::Relaxed);
+        shard.drop_if_empty(subject);
+        taken
+    }
+
+    /// Has Redis count a request no longer that it counted at this moment. Where the ledger is full
+    /// the request goes on to count.
+    pub(super) fn uncount(&self, note: &Note<'_>, at_ms: i64, now: Instant) {
+        if self.len() >= NOTES_MAX {
+            return;
+        }
+        self.notes.fetch_add(1, Ordering::Relaxed);
+        let mut shard = self.lock(note.partition);
+        shard.tally_of_note(note).uncount(at_ms, now);
+        shard.enqueue(note.subject);
+    }
+
+    /// Drops the newest note of a request that turned out not to count. One that was sent since is
+    /// counted by Redis until its window is over, at a moment that nobody here knows.
+    pub(super) fn withdraw(&self, note: &Note<'_>, noted: Noted) {
+        let mut shard = self.lock(note.partition);
+        let tally = shard.tally(note.subject, &note.rule.name);
+        if tally.is_some_and(|tally| tally.withdraw(noted)) {
+            self.notes.fetch_sub(1, Ordering::Relaxed);
+            shard.drop_if_empty(note.subject);
+        }
     }
 
     /// Redis has counted so many of the notes that were sent.
@@ -207,27 +189,23 @@ impl Ledger {
         let mut shard = self.lock(partition);
         let Some(tally) = shard.tally(subject, rule) else { return };
         // Which of them does not matter; the younger ones keep their places longer.
-        let gone = tally.sent.drain(..tally.sent.len().min(taken as usize)).count();
+        let gone = tally.counted(taken);
         self.notes.fetch_sub(gone, Ordering::Relaxed);
         shard.drop_if_empty(subject);
     }
 
-    /// The call surely did not run: so many notes are to be sent again.
-    pub(super) fn give_back(
-        &self,
-        partition: Partition,
-        subject: &Subject,
-        rule: &str,
-        noted: u32,
-    ) {
+    /// The call surely did not run: what it took along is to be sent again.
+    pub(super) fn give_back(&self, partition: Partition, due: Due) {
+        let Due { subject, rule, limit, enforced, noted, uncounted, .. } = due;
+        if noted == 0 && uncounted.is_empty() {
+            return;
+        }
+        self.notes.fetch_add(uncounted.len(), Ordering::Relaxed);
         let mut shard = self.lock(partition);
-        let Some(tally) = shard.tally(subject, rule).filter(|_| noted > 0) else { return };
-        let newest = tally.sent.len().saturating_sub(noted as usize);
-        let mut back = tally.sent.split_off(newest);
-        back.append(&mut tally.unsent);
-        back.make_contiguous().sort_unstable();
-        tally.unsent = back;
-        shard.enqueue(subject);
+        let taken = Taken { noted, uncounted };
+        shard.tally_of(&subject, &rule, limit, enforced).give_back(taken, Instant::now());
+        shard.enqueue(&subject);
+        shard.drop_if_empty(&subject);
     }
 
     /// Has what a rule counted for a subject forgotten.
@@ -238,6 +216,7 @@ impl Ledger {
             limit: rule.limit,
             enforced: false,
             noted: 0,
+            uncounted: Vec::new(),
             forgives: true,
         };
         self.forgive_again(partition, due);
@@ -266,16 +245,22 @@ impl Ledger {
             }
         }
         let forgives = due.len();
+        // Those with more than one call takes along.
+        let mut again = Vec::new();
         for _ in 0..subjects_max - forgiven {
             let Some(subject) = shard.queue.pop_front() else { break };
             let Some(account) = shard.accounts.get_mut(&subject) else { continue };
             account.queued = false;
+            let mut has_more = false;
             for tally in &mut account.tallies {
-                let noted = tally.send();
+                let Taken { noted, uncounted } = tally.take();
+                self.notes.fetch_sub(uncounted.len(), Ordering::Relaxed);
+                has_more |= tally.has_unsent();
                 // Only what is to be forgiven can be there already.
                 let same = |one: &&mut Due| one.subject == subject && one.rule == tally.rule;
                 match due[..forgives].iter_mut().find(same) {
-                    _ if noted == 0 => {}
+                    _ if noted == 0 && uncounted.is_empty() => {}
+                    // What is forgiven is gone, and with it what was to be counted no longer.
                     Some(one) => (one.noted, one.enforced) = (noted, tally.enforced),
                     None => due.push(Due {
                         subject: subject.clone(),
@@ -283,11 +268,18 @@ impl Ledger {
                         limit: tally.limit,
                         enforced: tally.enforced,
                         noted,
+                        uncounted,
                         forgives: false,
                     }),
                 }
             }
+            if has_more {
+                again.push(subject);
+            } else {
+                shard.drop_if_empty(&subject);
+            }
         }
+        again.iter().for_each(|subject| shard.enqueue(subject));
         due
     }
 
@@ -302,7 +294,7 @@ impl Ledger {
             shard.accounts.retain(|_, account| {
                 gone +=
                     account.tallies.iter_mut().map(|tally| tally.forget_old(now)).sum::<usize>();
-                account.tallies.retain(|tally| tally.len() > 0);
+                account.tallies.retain(|tally| !tally.is_empty());
                 !account.tallies.is_empty()
             });
             shard.tidy_queue();
@@ -329,25 +321,25 @@ impl Shard {
         self.accounts.get_mut(subject)?.tally(rule)
     }
 
+    /// The tally of a subject and rule, there or new.
+    fn tally_of(
+        &mut self,
+        subject: &Subject,
+        rule: &str,
+        limit: Limit,
+        enforced: bool,
+    ) -> &mut Tally {
+        let account = self.accounts.entry(subject.clone()).or_default();
+        account.tally_of(rule, limit, enforced)
+    }
+
+    fn tally_of_note(&mut self, note: &Note<'_>) -> &mut Tally {
+        self.tally_of(note.subject, &note.rule.name, note.rule.limit, note.enforced)
+    }
+
     fn write(&mut self, note: &Note<'_>, sent: bool, now: Instant) {
-        let account = self.accounts.entry(note.subject.clone()).or_default();
-        let at = account.tallies.iter().position(|tally| *tally.rule == note.rule.name);
-        let at = at.unwrap_or_else(|| {
-            account.tallies.push(Tally {
-                rule: note.rule.name.as_str().into(),
-                limit: note.rule.limit,
-                enforced: note.enforced,
-                unsent: VecDeque::new(),
-                sent: VecDeque::new(),
-            });
-            account.tallies.len() - 1
-        });
-        let tally = &mut account.tallies[at];
-        tally.enforced = note.enforced;
-        if sent {
-            tally.sent.push_back(now);
-        } else {
-            tally.unsent.push_back(now);
+        self.tally_of_note(note).note(sent, now);
+        if !sent {
             self.enqueue(note.subject);
         }
     }
@@ -373,48 +365,11 @@ impl Shard {
 
     fn drop_if_empty(&mut self, subject: &Subject) {
         if let Some(account) = self.accounts.get_mut(subject) {
-            account.tallies.retain(|tally| tally.len() > 0);
+            account.tallies.retain(|tally| !tally.is_empty());
             if account.tallies.is_empty() {
                 self.accounts.remove(subject);
             }
         }
-    }
-}
-
-impl Account {
-    fn tally(&mut self, rule: &str) -> Option<&mut Tally> {
-        self.tallies.iter_mut().find(|tally| *tally.rule == *rule)
-    }
-}
-
-impl Tally {
-    fn len(&self) -> usize {
-        self.unsent.len() + self.sent.len()
-    }
-
-    fn window(&self) -> Duration {
-        Duration::from_millis(self.limit.window_ms())
-    }
-
-    /// Marks all as sent; gives how many were not.
-    fn send(&mut self) -> u32 {
-        let noted = u32::try_from(self.unsent.len()).unwrap_or(u32::MAX);
-        self.sent.append(&mut self.unsent);
-        // A request of unknown outcome may have been noted as sent in between.
-        self.sent.make_contiguous().sort_unstable();
-        noted
-    }
-
-    /// Drops notes whose window is over; gives how many. They stand in the order of their times,
-    /// but for the moment that one request may overtake another.
-    fn forget_old(&mut self, now: Instant) -> usize {
-        let (before, window) = (self.len(), self.window());
-        for notes in [&mut self.sent, &mut self.unsent] {
-            while notes.front().is_some_and(|at| *at + window <= now) {
-                notes.pop_front();
-            }
-        }
-        before - self.len()
     }
 }
 

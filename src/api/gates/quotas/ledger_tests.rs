@@ -1,5 +1,7 @@
 //! Places in the ledger: how many, and when they are free again.
 
+use std::time::Duration;
+
 use super::*;
 use crate::domain::rules::shipped;
 
@@ -39,7 +41,7 @@ impl Book {
     }
 
     fn take(&self) -> u32 {
-        self.ledger.take(PARTITION, &self.ann, &self.rule.name)
+        self.ledger.take(PARTITION, &self.ann, &self.rule.name).noted
     }
 }
 
@@ -68,7 +70,7 @@ fn what_surely_did_not_run_is_sent_again() {
     let due = book.ledger.due(PARTITION, 10);
     assert_eq!((due.len(), due[0].noted), (1, 2));
     assert!(book.ledger.due(PARTITION, 10).is_empty());
-    book.ledger.give_back(PARTITION, &book.ann, &book.rule.name, 2);
+    book.ledger.give_back(PARTITION, due[0].clone());
     assert_eq!(book.ledger.due(PARTITION, 10), due);
     book.ledger.counted(PARTITION, &book.ann, &book.rule.name, 2);
     assert_eq!(book.ledger.len(), 0);
@@ -90,6 +92,71 @@ fn a_request_is_noted_under_all_its_rules_or_none() {
     // One that only observes refuses nothing.
     book.ledger.enter(&both(false), false, book.now).unwrap();
     assert_eq!(book.ledger.len(), 5);
+}
+
+#[test]
+fn uncounted_request_is_sent_once_and_takes_no_place() {
+    let book = Book::new();
+    let rule = Rule { name: "other".into(), ..book.rule.clone() };
+    let note = book.note(&book.ann, &book.rule, true);
+    for at_ms in [7, 8] {
+        book.ledger.uncount(&note, at_ms, book.now);
+    }
+    book.ledger.uncount(&book.note(&book.ann, &rule, true), 9, book.now);
+    assert_eq!(book.ledger.len(), 3);
+    // Places are free, and the next call takes the moments along.
+    assert_eq!([book.enter(false, 0), book.enter(false, 0)], [Ok(()), Ok(())]);
+    let taken = book.ledger.take(PARTITION, &book.ann, &book.rule.name);
+    assert_eq!(taken, Taken { noted: 2, uncounted: vec![7, 8] });
+    let due = book.ledger.due(PARTITION, 10);
+    assert_eq!((due.len(), &due[0].uncounted), (1, &vec![9]));
+    assert!(book.ledger.due(PARTITION, 10).is_empty());
+    // What surely did not run is sent again, where it was forgotten meanwhile, too.
+    book.ledger.counted(PARTITION, &book.ann, &book.rule.name, 2);
+    assert_eq!(book.ledger.len(), 0);
+    assert!(lock(&book.ledger.shards[0]).accounts.is_empty());
+    book.ledger.give_back(PARTITION, due[0].clone());
+    assert_eq!(book.ledger.due(PARTITION, 10), due);
+    assert_eq!(book.ledger.len(), 0);
+}
+
+#[test]
+fn uncounted_request_is_forgotten_with_its_window() {
+    let book = Book::new();
+    let note = book.note(&book.ann, &book.rule, true);
+    book.ledger.uncount(&note, 7, book.now);
+    book.ledger.sweep(book.now + Duration::from_millis(1_000));
+    assert_eq!(book.ledger.len(), 0);
+    assert!(book.ledger.due(PARTITION, 10).is_empty());
+}
+
+#[test]
+fn one_call_uncounts_so_many_and_the_next_the_rest() {
+    let book = Book::new();
+    let note = book.note(&book.ann, &book.rule, true);
+    (0..100).for_each(|at_ms| book.ledger.uncount(&note, at_ms, book.now));
+    let counts = [(); 3].map(|()| {
+        let due = book.ledger.due(PARTITION, 10);
+        due.iter().map(|one| one.uncounted.len()).sum::<usize>()
+    });
+    assert_eq!(counts, [64, 36, 0]);
+}
+
+#[test]
+fn withdrawn_note_frees_its_place_unless_it_was_sent() {
+    let book = Book::new();
+    let note = book.note(&book.ann, &book.rule, true);
+    book.enter(false, 0).unwrap();
+    book.enter(false, 0).unwrap();
+    book.ledger.withdraw(&note, Noted::Unsent);
+    assert_eq!(book.enter(false, 0), Ok(()));
+    assert_eq!(book.take(), 2);
+    book.ledger.withdraw(&note, Noted::Unsent);
+    book.ledger.withdraw(&note, Noted::Not);
+    assert_eq!((book.ledger.len(), book.enter(false, 0).is_err()), (2, true));
+    // One whose reply was lost, and which was then refused.
+    book.ledger.withdraw(&note, Noted::Sent);
+    assert_eq!(book.enter(true, 0), Ok(()));
 }
 
 #[test]

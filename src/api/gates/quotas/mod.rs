@@ -20,6 +20,12 @@
 //! left, the request is not decided here: it asks Redis like any other, or is refused while Redis is away.
 //! Notes are brought to Redis by the caller's next call, or by [`flush`].
 //!
+//! *Uncounted.* A rule that counts grants counts a request when it comes, as any rule: only so two
+//! requests at once cannot both be the last one granted. Once the sale has refused the request, or has
+//! answered it with a booking that was there before, it is taken out of the count again
+//! ([`Quotas::uncount`]), by the moment at which Redis counted it: by the caller's next call, or by
+//! [`flush`]. What is refused in the process is not counted under such a rule at all.
+//!
 //! So each request that was let through is, for all of its window, an entry in Redis or a note in a
 //! ledger: that is the bound.
 //!
@@ -32,6 +38,11 @@
 //!   a share at most. The request that asked becomes such a note itself.
 //! * *The client goes away while its call is under way*, and the future is dropped: the same, without
 //!   a new note, as the request went nowhere.
+//! * *A request's outcome is not known* (the hold's reply is lost, the client hangs up): it goes on to
+//!   count, as it may have been granted. So does one that could not be uncounted as a reply was lost
+//!   or the ledger is full: too strict by that one, until its window is over.
+//! * *The caller asks again before its refused request is uncounted.* In the same process the call
+//!   takes that along; in another one the request counts for a flush longer.
 //! * *The quota is full when notes arrive.* Redis takes what fits and says so; the others keep their
 //!   places. Were they dropped, each moment that leaves the window would let a share through.
 //! * *A note is counted later than its request came.* It leaves Redis' window later, too. In between it
@@ -48,11 +59,15 @@
 //! What a rule does while Redis is away is its `when_redis_is_away`; rules that only observe note what
 //! finds a place, and never refuse.
 
+mod applied;
 mod away;
 mod blocks;
 mod flush;
+mod grants;
 mod ledger;
 mod no_place;
+mod notes;
+mod tally;
 mod told;
 
 use std::sync::Arc;
@@ -69,9 +84,12 @@ use crate::redis::{Engine, LimitCheck, RedisError, Standing};
 use crate::sale::SaleError;
 use crate::telemetry::Metrics;
 
+pub use applied::Stage;
+use applied::{Applied, Outcome};
 use away::Away;
 use blocks::Blocks;
-use ledger::{Denied, Ledger, Note};
+use grants::PendingGrants;
+use ledger::{Denied, Ledger, Note, Noted, Taken};
 pub use no_place::NoPlace;
 pub use told::{LimitsTold, over};
 
@@ -90,26 +108,6 @@ struct Inner {
     blocks: Blocks,
     ledger: Ledger,
     metrics: Metrics,
-}
-
-/// A rule that looks at a request.
-struct Applied<'a> {
-    rule: &'a Rule,
-    enforced: bool,
-    subject: Subject,
-    partition: Partition,
-}
-
-/// What became of a request under one rule.
-enum Outcome {
-    /// Redis counted it, or refused it.
-    Counted(Standing),
-    /// Redis is away; the rule lets pass.
-    Passed,
-    /// Redis is away, and this process has used its share: how long until it has some again, ms.
-    ShareUsed(u64),
-    /// Redis is away; the rule does not do without it, or there is no room to note the request.
-    Unavailable,
 }
 
 impl Quotas {
@@ -149,8 +147,8 @@ impl Quotas {
     }
 
     /// Whether there is a rule that looks at a request.
-    pub fn counts_any(&self, policy: &Policy, caller: &Caller) -> bool {
-        self.applied(policy, caller).next().is_some()
+    pub fn counts_any(&self, policy: &Policy, caller: &Caller, stage: Stage) -> bool {
+        self.applied(policy, caller).any(|applied| applied.counts_at(stage))
     }
 
     /// Counts a request under all rules that look at it.
@@ -163,8 +161,10 @@ impl Quotas {
         policy: &Policy,
         caller: &Caller,
         request: &HttpRequest,
+        stage: Stage,
     ) -> Result<Verdict, Problem> {
-        let applied: Vec<Applied<'_>> = self.applied(policy, caller).collect();
+        let applied = self.applied(policy, caller).filter(|applied| applied.counts_at(stage));
+        let applied: Vec<Applied<'_>> = applied.collect();
         if applied.is_empty() {
             return Ok(Verdict::Passed);
         }
@@ -198,9 +198,11 @@ impl Quotas {
         now: Instant,
     ) -> bool {
         let enter = || {
+            let counts = |applied: &Applied<'_>| applied.counts_at(Stage::Refused);
             let applied: SmallVec<[Applied<'_>; RULES_EXPECTED]> =
-                self.applied(policy, caller).collect();
-            let notes: SmallVec<[Note<'_>; RULES_EXPECTED]> = applied.iter().map(note).collect();
+                self.applied(policy, caller).filter(counts).collect();
+            let notes: SmallVec<[Note<'_>; RULES_EXPECTED]> =
+                applied.iter().map(Applied::note).collect();
             Ok(self.inner.ledger.enter(&notes, false, now)? > 0)
         };
         no_place.unless_known::<Denied>(caller, now, enter).is_ok()
@@ -264,30 +266,30 @@ impl Quotas {
     /// Asks Redis; notes of the same subjects and rules go along.
     async fn ask(&self, applied: &[&Applied<'_>]) -> Result<Vec<Standing>, RedisError> {
         let ledger = &self.inner.ledger;
-        let noted: Vec<u32> =
+        let taken: Vec<Taken> =
             applied.iter().map(|a| ledger.take(a.partition, &a.subject, &a.rule.name)).collect();
         let mut checks = Vec::with_capacity(applied.len());
-        for (a, noted) in applied.iter().zip(&noted) {
+        for (a, taken) in applied.iter().zip(&taken) {
             checks.push(LimitCheck {
                 subject: &a.subject,
                 rule: &a.rule.name,
                 limit: a.rule.limit,
                 enforced: a.enforced,
                 asks: true,
-                noted: *noted,
+                noted: taken.noted,
                 forgives: false,
+                uncounted: &taken.uncounted,
             });
         }
         let answer = self.inner.engine.limit(&checks).await;
-        for (index, (a, noted)) in applied.iter().zip(noted).enumerate() {
+        drop(checks);
+        for (index, (a, taken)) in applied.iter().zip(taken).enumerate() {
             match &answer {
                 Ok(standings) => {
                     let taken = standings[index].taken;
                     ledger.counted(a.partition, &a.subject, &a.rule.name, taken);
                 }
-                Err(RedisError::NotRun(_)) => {
-                    ledger.give_back(a.partition, &a.subject, &a.rule.name, noted);
-                }
+                Err(RedisError::NotRun(_)) => ledger.give_back(a.partition, a.due(taken)),
                 Err(_) => {}
             }
         }
@@ -298,20 +300,21 @@ impl Quotas {
     fn decide_alone(&self, applied: &[&Applied<'_>], sent: bool) -> Vec<Outcome> {
         let by_share = |a: &&&Applied<'_>| a.rule.when_redis_is_away == WhenRedisIsAway::Local;
         let local: Vec<&Applied<'_>> = applied.iter().filter(by_share).copied().collect();
-        let notes: Vec<Note<'_>> = local.iter().copied().map(note).collect();
+        let notes: Vec<Note<'_>> = local.iter().copied().map(Applied::note).collect();
         let denied = self.inner.ledger.enter(&notes, sent, Instant::now()).err();
         let refused_at = |a: &Applied<'_>| match denied {
             Some(Denied::Used { at, wait_ms }) if std::ptr::eq(local[at], a) => Some(wait_ms),
             _ => None,
         };
         let outcome = |a: &&Applied<'_>| match a.rule.when_redis_is_away {
-            _ if !a.enforced => Outcome::Passed,
-            WhenRedisIsAway::Pass => Outcome::Passed,
+            _ if !a.enforced => Outcome::Passed(Noted::Not),
+            WhenRedisIsAway::Pass => Outcome::Passed(Noted::Not),
             WhenRedisIsAway::Refuse => Outcome::Unavailable,
             WhenRedisIsAway::Local => match (denied, refused_at(a)) {
                 (Some(Denied::Full), _) => Outcome::Unavailable,
                 (_, Some(wait_ms)) => Outcome::ShareUsed(wait_ms),
-                _ => Outcome::Passed,
+                _ if sent => Outcome::Passed(Noted::Sent),
+                _ => Outcome::Passed(Noted::Unsent),
             },
         };
         applied.iter().map(outcome).collect()
@@ -325,8 +328,9 @@ impl Quotas {
     ) -> Result<Verdict, Problem> {
         let now = Instant::now();
         let (mut verdict, mut waits, mut unavailable) = (Verdict::Passed, Vec::new(), false);
-        let mut standings = Vec::new();
+        let (mut standings, mut pending) = (Vec::new(), PendingGrants::default());
         for (a, outcome) in outcomes {
+            pending.add(a, outcome);
             match outcome {
                 Outcome::Counted(standing) if standing.is_over && a.enforced => {
                     let rule = a.rule;
@@ -338,7 +342,7 @@ impl Quotas {
                 Outcome::Counted(standing) if a.enforced => standings.push((a.rule, *standing)),
                 Outcome::ShareUsed(wait_ms) => waits.push((a.rule, *wait_ms)),
                 Outcome::Unavailable => unavailable = true,
-                Outcome::Counted(_) | Outcome::Passed => {}
+                Outcome::Counted(_) | Outcome::Passed(_) => {}
             }
         }
         if let Some(problem) = told::refusal(&waits) {
@@ -349,6 +353,7 @@ impl Quotas {
             let away = SaleError::Unavailable { dependency: "redis", reason, unknown: false };
             return Err(away.into());
         }
+        pending.keep(request);
         if let Some(told) = LimitsTold::of_tightest(&standings) {
             request.extensions_mut().insert(told);
         }
@@ -365,13 +370,4 @@ fn subjects(caller: &Caller) -> Vec<Subject> {
     let (user, client) = (caller.user.as_ref(), caller.client());
     let subject = |scope: &Scope| Subject::of(*scope, user, caller.event, client);
     Scope::ALL.iter().filter_map(subject).collect()
-}
-
-fn note<'a>(applied: &'a Applied<'a>) -> Note<'a> {
-    Note {
-        partition: applied.partition,
-        subject: &applied.subject,
-        rule: applied.rule,
-        enforced: applied.enforced,
-    }
 }

@@ -81,6 +81,8 @@ mod tests {
             address: Some([127, 0, 0, 1].into()),
             forwarded: false,
             vouched: true,
+            is_backend: false,
+            may_be_program: false,
             user: Some(user.parse().unwrap()),
             admin: None,
             event: Some(EventId(1)),
