@@ -13,12 +13,14 @@ KILLS ?= 200
 JOINERS ?= 50000
 POLLS ?= 200000
 REQUESTS ?= 1000000
+# Times that Redis falls back in `make fallbacks`.
+MOMENTS ?= 200
 
 # Tests open more connections than the soft limit of 1,024 files allows.
 RAISE_FILE_LIMIT = ulimit -n "$$(ulimit -Hn)" 2>/dev/null || true
 
 .DEFAULT_GOAL := help
-.PHONY: help run check services test model soundness bench bench-confirm bench-gates bench-push bench-queue bench-refusals bench-sale bench-seats torture-pay torture-queue fmt lint deny mutants ci clean
+.PHONY: help run check services test model soundness fallbacks bench bench-confirm bench-gates bench-push bench-queue bench-refusals bench-sale bench-seats torture-pay torture-queue fmt lint deny mutants ci clean
 
 help: ## List these commands
 	@awk 'BEGIN { FS = ":.*## " } /^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -40,6 +42,9 @@ model: services ## Run the model of the sale for longer; OPERATIONS=number
 
 soundness: services ## Let many ask, and judge each refusal by the log, for longer; REQUESTS=number
 	@$(RAISE_FILE_LIMIT); SOUNDNESS_REQUESTS=$(REQUESTS) $(CARGO) test --test main -- --nocapture live::soundness
+
+fallbacks: services ## Have Redis fall back at random moments of a sale; MOMENTS=number
+	@$(RAISE_FILE_LIMIT); FALLBACK_MOMENTS=$(MOMENTS) $(CARGO) test --test main -- --nocapture restore::fallback::moments
 
 torture-pay: services ## Kill processes at random while buyers pay; KILLS=number
 	@$(RAISE_FILE_LIMIT); TORTURE_KILLS=$(KILLS) $(CARGO) test --test main -- --nocapture paying::torture

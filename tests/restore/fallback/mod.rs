@@ -9,6 +9,7 @@ use super::*;
 mod generations;
 mod given_up;
 mod loads;
+mod moments;
 mod second;
 mod unnoticed;
 
