@@ -70,22 +70,23 @@ impl Events {
         let facts = self.archive.load_facts(id).await?.ok_or(SaleError::EventUnknown(id))?;
         match facts.load_state {
             LoadState::New => return Err(state(id, "it was never opened: the worker opens it")),
-            LoadState::Opened => return self.open_loaded(id).await,
+            // Boxed, as what follows: they are large, and those who wait for them are deep.
+            LoadState::Opened => return Box::pin(self.open_loaded(id)).await,
             LoadState::Unloaded => {
-                if let Some(token) = self.still_open(id, &facts).await?
-                    && self.is_as_unloaded(id, &facts).await?
+                if let Some(token) = Box::pin(self.still_open(id, &facts)).await?
+                    && Box::pin(self.is_as_unloaded(id, &facts)).await?
                 {
-                    return self.put_back(id, &token).await;
+                    return Box::pin(self.put_back(id, &token)).await;
                 }
             }
             LoadState::Loading => tracing::info!(event_id = %id, "a load is begun anew"),
         }
         let event = self.begin_load(id, &facts).await?;
-        self.take_out_older(&event).await?;
+        Box::pin(self.take_out_older(&event)).await?;
         let (engine, archive) = (self.engine.clone(), self.archive.clone());
         let restorer = Restorer::new(engine, archive, &self.settings);
-        let restored = restorer.bring_back(&event, &Silent).await?;
-        self.open_loaded(id).await?;
+        let restored = Box::pin(restorer.bring_back(&event, &Silent)).await?;
+        Box::pin(self.open_loaded(id)).await?;
         Ok(Loading::Done { bookings: restored.sold, blocked: restored.blocked })
     }
 

@@ -77,7 +77,7 @@ impl Events {
         let facts = self.archive.load_facts(id).await?.ok_or(SaleError::EventUnknown(id))?;
         match facts.load_state {
             LoadState::Opened => {}
-            LoadState::Unloaded if self.still_open(id, &facts).await?.is_none() => {
+            LoadState::Unloaded if Box::pin(self.still_open(id, &facts)).await?.is_none() => {
                 return Ok(Unloading::DoneBefore);
             }
             LoadState::Unloaded => tracing::info!(event_id = %id, "an unloading was cut off"),
@@ -90,14 +90,15 @@ impl Events {
             let status = facts.status.word();
             return Err(state(id, &format!("it is {status}: close it first")));
         }
-        let snapshot = self.looked_at(id, &facts, wait).await?;
+        // Boxed: they are large, and those who wait for them are deep.
+        let snapshot = Box::pin(self.looked_at(id, &facts, wait)).await?;
         let until_ms = snapshot.now_ms.max(self.redis_time_ms(id).await?) + ATTEMPT_MS;
         let version = snapshot.version;
         let attempt = UnloadAttempt { token: new_nonce(), until_ms, version };
         if !self.archive.begin_unload(id, &facts, &attempt).await? {
             return Err(state(id, "it was changed meanwhile: look at it, and try again"));
         }
-        self.take_out(id, &snapshot, &attempt).await
+        Box::pin(self.take_out(id, &snapshot, &attempt)).await
     }
 
     /// The event in Redis as it stood before the archive was seen to have all of it.

@@ -116,7 +116,7 @@ pub async fn event(
     let partition = engine.keys().partition_of(id);
     let position = engine.link(partition).await?.map_or(LogId::default(), |(id, _)| id);
     let watermark = run.await_archive(partition, position).await?;
-    let mut report = run.event(&head).await?;
+    let mut report = Box::pin(run.event(&head)).await?;
     if watermark < position {
         let text = format!("archived up to {watermark} only, the log is at {position}");
         report.problems.insert(0, text);
@@ -162,7 +162,8 @@ impl Run<'_> {
         look: impl AsyncFn() -> Result<T, SaleError>,
     ) -> Result<T, SaleError> {
         loop {
-            match look().await {
+            // Boxed: it is large, and those who wait for it are deep.
+            match Box::pin(look()).await {
                 Err(SaleError::Unavailable { .. }) if !self.is_over() => {}
                 told => return told,
             }
