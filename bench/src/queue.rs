@@ -91,7 +91,7 @@ pub async fn run(options: Options) -> Result<(), Box<dyn Error>> {
 
 /// `used_memory` as Redis tells it, bytes.
 async fn memory(engine: &Engine) -> Result<u64, Box<dyn Error>> {
-    match engine.server_facts().await?.memory_used_bytes {
+    match engine.nodes_facts().await.remove(0).answer?.memory_used_bytes {
         0 => Err("Redis does not tell its used_memory".into()),
         bytes => Ok(bytes),
     }

@@ -135,14 +135,16 @@ impl Archive {
 
     /// At most `limit` bookings cancelled before `before_ms` of which nobody has said that all is
     /// done: whoever cancelled them may have crashed before having the money given back, or before
-    /// settling. Oldest first.
+    /// settling. Oldest first, after the first `skip` of them.
     pub async fn cancels_unsettled(
         &self,
         before_ms: i64,
+        skip: u64,
         limit: u32,
     ) -> Result<Vec<ArchivedBooking>, ArchiveError> {
         let options = FindOptions::builder()
             .sort(doc! { "cancel_unsettled_ms": 1 })
+            .skip(skip)
             .limit(i64::from(limit))
             .build();
         let filter = doc! { "cancel_unsettled_ms": { "$lt": before_ms } };

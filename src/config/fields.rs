@@ -130,8 +130,10 @@ settings! {
     /// How long one Redis call may take, milliseconds, 100 to 900. What has not begun by then
     /// never will.
     redis_timeout_ms: u64 = 500;
-    /// Redis calls under way in one process; more are refused with 503 at once.
-    redis_in_flight_max: u32 = 10_000;
+    /// Calls under way at one Redis (each node of a Cluster is one), of one process. More are refused
+    /// with 503 at once, and not sent. Requests are refused sooner where answers begin to take most of
+    /// `redis_timeout_ms`.
+    redis_in_flight_max: u32 = 2_000;
     /// Replicas of Redis that are asked, before a change of a booking is answered, whether they
     /// have it (`durability` says so then); 0: none. What they lack is no failure.
     redis_wait_replicas: u32 = 0;

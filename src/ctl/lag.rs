@@ -30,6 +30,9 @@ pub(super) struct Arguments {}
 pub(super) struct Lag {
     pub totals: Totals,
     pub partitions: Vec<PartitionLag>,
+    /// Partitions of which nothing is known: their node of the cluster does not answer.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub silent_partitions: Vec<u16>,
 }
 
 #[derive(Serialize)]
@@ -63,13 +66,20 @@ impl Arguments {
 }
 
 impl Lag {
-    /// Asks Redis about every partition.
+    /// Asks Redis about every partition. Of a cluster some nodes may not answer.
     pub(super) async fn read(engine: &Engine) -> Result<Self, Failure> {
-        let mut partitions = Vec::new();
+        let (mut partitions, mut silent_partitions) = (Vec::new(), Vec::new());
         for partition in engine.keys().all_partitions() {
-            partitions.push(lag_of(engine, partition).await?);
+            match lag_of(engine, partition).await {
+                Ok(lag) => partitions.push(lag),
+                Err(_) if engine.is_node_gone(partition) => silent_partitions.push(partition.0),
+                Err(error) => return Err(error),
+            }
         }
-        Ok(Lag { totals: Totals::of(&partitions), partitions })
+        if partitions.is_empty() {
+            return Err(Failure::new("no node of the cluster answers".to_owned()));
+        }
+        Ok(Lag { totals: Totals::of(&partitions), partitions, silent_partitions })
     }
 }
 
@@ -93,6 +103,12 @@ async fn lag_of(engine: &Engine, partition: Partition) -> Result<PartitionLag, F
         watermark: state.watermark().to_string(),
         dead_letters: state.dead_letters,
     })
+}
+
+/// The sentence about partitions of which nothing is known.
+pub(super) fn told_silent(partitions: &[u16]) -> String {
+    let list: Vec<String> = partitions.iter().map(u16::to_string).collect();
+    format!("no node of the cluster answers for partition {}", list.join(", "))
 }
 
 /// Entries no worker has seen: all of them where no worker ever was.
@@ -150,7 +166,15 @@ impl Shown for Lag {
             String::new(),
             totals.dead_letters.to_string(),
         ]);
-        table(columns, rows)
+        let text = table(columns, rows);
+        match self.silent_partitions.as_slice() {
+            [] => text,
+            silent => format!("{text}\n\n{}", told_silent(silent)),
+        }
+    }
+
+    fn is_incomplete(&self) -> bool {
+        !self.silent_partitions.is_empty()
     }
 }
 

@@ -8,6 +8,7 @@ use tokio::time::sleep;
 
 use crate::config::Config;
 use crate::domain::{EventId, LoadState};
+use crate::sale::SaleError;
 use crate::sale::restore::{Broken, BrokenLog, Progress, Restored, Restorer, Sightings};
 use crate::start;
 
@@ -98,12 +99,19 @@ impl Report {
         let mut sightings = Sightings::default();
         let (broken, watched) = loop {
             let found = restorer.look_at_events(&mut sightings).await?;
+            if let Some(error) = sightings.silence() {
+                return Err(SaleError::from(error.clone()).into());
+            }
             if !sightings.has_more_than(&found.0) {
                 break found;
             }
             sleep(PAUSE).await;
         };
-        let broken_logs = restorer.look_at_logs().await?.broken;
+        let checked = restorer.look_at_logs().await?;
+        if let Some(error) = checked.silence {
+            return Err(error.into());
+        }
+        let broken_logs = checked.broken;
         let mut events: BTreeSet<EventId> = BTreeSet::new();
         events.extend(broken.iter().filter_map(|one| match one {
             Broken::Lost(event) | Broken::Stuck(event) => Some(*event),

@@ -1,12 +1,11 @@
 //! Keeps views: builds those that are wanted, lets go of those that nobody uses, and has quiet
 //! partitions beat.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
 
 use futures_util::StreamExt;
-use futures_util::future::join_all;
 use futures_util::stream::FuturesUnordered;
 use tokio::time::Instant as Moment;
 
@@ -206,17 +205,22 @@ pub(super) async fn keep_fresh(inner: Arc<Inner>, shutdown: Shutdown) {
     // Asked for early enough that the answer and its entry come before the last one is too old.
     let (quiet_for, min_age) = (staleness * 3 / 8, staleness / 4);
     let mut stale_since: HashMap<Partition, Instant> = HashMap::new();
+    // Each by itself: a node that is slow or gone holds up its own partitions alone.
+    let (mut beats, mut beating) = (FuturesUnordered::new(), HashSet::new());
     loop {
-        let mut quiet = Vec::new();
         let mut age = Duration::ZERO;
         let now = Instant::now();
         for partition in inner.keys().all_partitions() {
             let followed = inner.followed(partition);
             let since_read = followed.freshness.since_read();
             let is_wanted = followed.freshness.is_wanted(FRESH_FOR);
-            if is_wanted && since_read.is_none_or(|since| since > quiet_for) {
-                quiet.push(partition);
+            if is_wanted
+                && since_read.is_none_or(|since| since > quiet_for)
+                && beating.insert(partition)
+            {
+                beats.push(beat(&inner, partition, min_age));
             }
+            let is_wanted = is_wanted && !inner.engine.is_node_gone(partition);
             if is_wanted && since_read.is_none_or(|since| since > staleness) {
                 stale_since.entry(partition).or_insert(now);
             } else {
@@ -227,10 +231,14 @@ pub(super) async fn keep_fresh(inner: Arc<Inner>, shutdown: Shutdown) {
             }
         }
         note_staleness(&inner, age, stale_since.values().any(|since| *since + staleness < now));
-        join_all(quiet.into_iter().map(|partition| beat(&inner, partition, min_age))).await;
-        tokio::select! {
-            () = asked_or(&inner, staleness / 8) => {}
-            () = shutdown.requested() => return,
+        let pause = asked_or(&inner, staleness / 8);
+        tokio::pin!(pause);
+        loop {
+            tokio::select! {
+                Some(partition) = beats.next() => drop(beating.remove(&partition)),
+                () = &mut pause => break,
+                () = shutdown.requested() => return,
+            }
         }
     }
 }
@@ -249,11 +257,13 @@ fn note_staleness(inner: &Inner, age: Duration, stays_stale: bool) {
     state.is_stale = stays_stale || !is_connected;
 }
 
-async fn beat(inner: &Inner, partition: Partition, min_age: Duration) {
+/// Has a partition beat; which one it was.
+async fn beat(inner: &Inner, partition: Partition, min_age: Duration) -> Partition {
     inner.observer.beat();
     if let Err(error) = inner.engine.beat(partition, min_age.as_millis() as i64).await {
         tracing::debug!(partition = partition.0, %error, "no beat");
     }
+    partition
 }
 
 #[cfg(test)]

@@ -263,6 +263,11 @@ impl Live {
         self.inner.hashes.user(user)
     }
 
+    /// Whether an event's Redis, one of several, is gone: it has no view until that is back.
+    pub fn is_out_of_reach(&self, event: EventId) -> bool {
+        self.inner.engine.is_node_gone(self.inner.keys().partition_of(event))
+    }
+
     /// Whether the tail has its connections.
     pub fn is_connected(&self) -> bool {
         self.inner.is_connected()
@@ -299,7 +304,11 @@ impl Inner {
     }
 
     fn is_connected(&self) -> bool {
-        self.partitions.iter().all(|one| one.chain().is_connected)
+        // Of a node that is gone nothing can be read: that is told of Redis, not of the view.
+        let engine = &self.engine;
+        self.keys().all_partitions().all(|partition| {
+            self.followed(partition).chain().is_connected || engine.is_node_gone(partition)
+        })
     }
 
     fn find(&self, event: EventId) -> Option<Arc<Slot>> {

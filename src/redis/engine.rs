@@ -18,7 +18,7 @@ use super::error::RedisError;
 use super::keys::Keys;
 use super::replication::Replication;
 use super::reply::{self, Answer};
-use super::routing::Router;
+use super::routing::{Router, Urgency};
 use super::scripts::{Script, Scripts};
 use crate::domain::Partition;
 
@@ -44,6 +44,23 @@ struct Inner {
     replication: OnceLock<Replication>,
     /// `not_after` of all calls, once a test has pinned it.
     pinned_not_after: OnceLock<AtomicI64>,
+}
+
+/// The part of the time-out that is kept for the reply.
+const REPLY_TIME_DIVISOR: u64 = 5;
+
+/// What a caller can ask for again is refused first where there are too many calls.
+fn urgency(script: Script) -> Urgency {
+    match script {
+        Script::Hold
+        | Script::Limit
+        | Script::Extend
+        | Script::ConfirmBegin
+        | Script::GetBooking
+        | Script::RoomJoin
+        | Script::RoomClaim => Urgency::Request,
+        _ => Urgency::Upkeep,
+    }
 }
 
 /// When a call is too late to run, by Redis' clock.
@@ -86,7 +103,7 @@ impl Engine {
 
     /// How many calls are under way, on all nodes.
     pub fn in_flight(&self) -> usize {
-        self.inner.router.nodes().iter().map(|one| one.0.in_flight()).sum()
+        self.inner.router.nodes().iter().map(|one| one.0.load().under_way()).sum()
     }
 
     /// What we know of the clock of a partition's node.
@@ -121,7 +138,8 @@ impl Engine {
         pinned.store(not_after.0, Ordering::Relaxed);
     }
 
-    /// The moment, by Redis' clock, at which we will have given up on a call sent now.
+    /// The moment, by Redis' clock, after which a call sent now does not run. It is a little before
+    /// we give up, so that a call that comes too late is still heard to have done nothing.
     pub async fn not_after(&self, partition: Partition) -> Result<NotAfter, RedisError> {
         if let Some(pinned) = self.inner.pinned_not_after.get() {
             return Ok(NotAfter(pinned.load(Ordering::Relaxed)));
@@ -130,7 +148,8 @@ impl Engine {
             Some(now_ms) => now_ms,
             None => self.redis_time_ms(partition).await?,
         };
-        Ok(NotAfter(now_ms + self.inner.settings.timeout_ms as i64))
+        let timeout_ms = self.inner.settings.timeout_ms;
+        Ok(NotAfter(now_ms + (timeout_ms - timeout_ms / REPLY_TIME_DIVISOR) as i64))
     }
 
     /// Runs a mutating script: `build` makes its arguments from the call's `not_after`. A call
@@ -201,10 +220,13 @@ impl Engine {
     ) -> Result<Answer, RedisError> {
         let (router, sent) = (&self.inner.router, Instant::now());
         let node = router.node(partition)?;
-        let _place = node.enter()?;
+        let place = node.load().enter(urgency(script)).ok_or_else(RedisError::overloaded)?;
         let changes = router.changes(partition);
-        let value = self.bounded(self.evaluate(script, partition, keys, args)).await?;
-        let answer = reply::parse(value)?;
+        let reply = self.bounded(self.evaluate(script, partition, keys, args)).await;
+        if !matches!(reply, Err(RedisError::NotRun(_))) {
+            place.note_answered();
+        }
+        let answer = reply::parse(reply?)?;
         // The clock of a node that served it before is another one.
         if changes == router.changes(partition) {
             self.clock(partition).observe(sent, Instant::now(), answer.now_ms);

@@ -25,12 +25,24 @@ const LASTING: [&str; 7] = [
     "InvalidCertificate",
     "InvalidContentType",
 ];
+/// Too many calls wait for Redis already.
+const OVERLOADED: &str = "too many calls under way";
 
 impl RedisError {
     /// Whether trying again later could change nothing, for a start that waits for Redis.
     pub fn is_lasting(&self) -> bool {
         let text = self.to_string();
         LASTING.iter().any(|part| text.contains(part))
+    }
+
+    /// Refused, and not sent, since too many calls wait for Redis.
+    pub(super) fn overloaded() -> Self {
+        RedisError::NotRun(OVERLOADED.to_owned())
+    }
+
+    /// Whether this says that too many calls wait for Redis, which answers otherwise.
+    pub fn is_overloaded(&self) -> bool {
+        matches!(self, RedisError::NotRun(why) if why == OVERLOADED)
     }
 }
 

@@ -3,7 +3,9 @@
 
 use std::sync::Arc;
 
+use futures_util::StreamExt;
 use futures_util::future::join_all;
+use futures_util::stream::FuturesUnordered;
 
 use super::calls::args;
 use super::connect::{ServerFacts, server_facts};
@@ -48,21 +50,33 @@ impl Engine {
         nodes.into_iter().zip(facts).map(answer_of).collect()
     }
 
-    /// Whether any node answers within the command bound.
+    /// Whether any node answers within the command bound: the first answer counts, so that a silent
+    /// node holds nobody up.
     ///
     /// # Errors
     /// Why one does not, if none does.
     pub async fn ping(&self) -> Result<(), RedisError> {
-        let answers = self.ping_nodes().await;
-        any(answers)
+        let nodes = self.router().nodes();
+        let mut asks: FuturesUnordered<_> =
+            nodes.iter().map(|one| self.redis_time_ms(one.1)).collect();
+        let mut error = RedisError::NotRun("no node serves anything".into());
+        while let Some(answer) = asks.next().await {
+            match answer {
+                Ok(_) => return Ok(()),
+                Err(why) => error = why,
+            }
+        }
+        Err(error)
     }
 
-    /// The facts of one node that answers.
-    ///
-    /// # Errors
-    /// Why one does not, if none does.
-    pub async fn server_facts(&self) -> Result<ServerFacts, RedisError> {
-        any(self.nodes_facts().await)
+    /// Whether a partition's node of a Cluster is gone, while others may be there.
+    pub fn is_node_gone(&self, partition: Partition) -> bool {
+        self.settings().is_cluster() && !self.is_connected(partition)
+    }
+
+    /// Whether the node that serves a partition is connected.
+    pub fn is_connected(&self, partition: Partition) -> bool {
+        self.router().node(partition).is_ok_and(|node| node.is_up())
     }
 }
 
@@ -80,16 +94,4 @@ fn answer_of<T>(
     ((node, _, partitions), answer): ((Arc<Node>, Partition, usize), Result<T, RedisError>),
 ) -> NodeAnswer<T> {
     NodeAnswer { node: node.to_string(), partitions, answer }
-}
-
-/// The first answer of any node.
-fn any<T>(answers: Vec<NodeAnswer<T>>) -> Result<T, RedisError> {
-    let mut error = RedisError::NotRun("no node serves anything".into());
-    for one in answers {
-        match one.answer {
-            Ok(answer) => return Ok(answer),
-            Err(why) => error = why,
-        }
-    }
-    Err(error)
 }

@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use futures_util::future::join_all;
+
 use super::confirm::refusal;
 use super::own_key::OwnKey;
 use super::{BookingPage, BookingView, ListedBooking, Sale, SaleError, unix_now_ms};
@@ -105,8 +107,12 @@ impl Sale {
     async fn archived_until_ms(&self) -> i64 {
         let engine = &self.inner.engine;
         let mut until_ms = unix_now_ms();
-        for partition in engine.keys().all_partitions() {
-            match engine.log_state(partition, &self.inner.settings.worker_group).await {
+        let group = &self.inner.settings.worker_group;
+        // All at the same time: a node that is slow holds this up once, not once a partition.
+        let looks: Vec<_> =
+            engine.keys().all_partitions().map(|one| engine.log_state(one, group)).collect();
+        for state in join_all(looks).await {
+            match state {
                 Ok(state) if state.watermark() < state.newest => {
                     until_ms = until_ms.min(state.watermark().ms as i64);
                 }

@@ -197,3 +197,10 @@ pub enum SaleError {
     #[error("internal: {0}")]
     Internal(String),
 }
+
+impl SaleError {
+    /// Whether Redis did not answer: on a Cluster that says nothing of other partitions' nodes.
+    pub fn is_redis_away(&self) -> bool {
+        matches!(self, SaleError::Unavailable { dependency: "redis", .. })
+    }
+}

@@ -1,7 +1,7 @@
 //! `hold`, the hot path: from a request for seats to the script's decision, top to bottom.
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::choice::Choice;
 use super::error::AdmissionFault;
@@ -136,6 +136,8 @@ impl Sale {
         };
         let settings = &self.inner.settings;
         let (mut tries, mut scans) = (0, 0);
+        let began = Instant::now();
+        let patience = Duration::from_millis(self.inner.engine.settings().timeout_ms / 2);
         while tries < TRIES_MAX && scans < SCANS_MAX {
             let nonce = new_nonce();
             let call = HoldCall {
@@ -164,6 +166,8 @@ impl Sale {
                     choice = Choice::new(&event, &request.seats, request.seats_max())?;
                     tries += 1;
                 }
+                // It waited too long for Redis, and did nothing.
+                (Code::TooLate, _) if began.elapsed() > patience => break,
                 // Another booking has this id, or Redis' clock was set: once more.
                 (Code::IdTaken | Code::TooLate, _) => tries += 1,
                 (Code::EventNotLoaded, _) => {

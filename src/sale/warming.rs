@@ -93,7 +93,9 @@ async fn warm_up(archive: &Archive, live: &Live) {
             return;
         }
     };
-    let lacking = || sales.iter().filter(|event| live.slot(**event).view().is_none()).count();
+    let lacks =
+        |event: &EventId| live.slot(*event).view().is_none() && !live.is_out_of_reach(*event);
+    let lacking = || sales.iter().filter(|event| lacks(event)).count();
     let is_behind = || !live.is_connected() || live.state().is_stale;
     while (lacking() > 0 || is_behind()) && Instant::now() < until {
         tokio::time::sleep(STEP).await;

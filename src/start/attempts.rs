@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::waiting::Obstacle;
-use super::{StartError, archive_config, checks, redis_away, redis_settings, refusal};
+use super::{StartError, archive_config, checks, nodes_facts, redis_away, redis_settings, refusal};
 use crate::archive::{Archive, ArchiveError, is_insecure};
 use crate::config::Config;
 use crate::redis::scripts::{ClockSource, Scripts};
@@ -22,8 +22,8 @@ pub(super) async fn redis(
     let scripts = Scripts::embedded(ClockSource::Redis);
     let settings = redis_settings(config).map_err(Obstacle::Lasting)?;
     let engine = Engine::connect(settings, scripts, observer).await.map_err(away)?;
-    let fit = match engine.server_facts().await {
-        Ok(facts) => fit(&facts, config),
+    let fit = match nodes_facts(&engine).await {
+        Ok(nodes) => all_fit(&nodes, config),
         Err(error) => Err(away(error)),
     };
     match fit {
@@ -33,6 +33,19 @@ pub(super) async fn redis(
             Err(obstacle)
         }
     }
+}
+
+/// Whether no node is unfit for good, and at least one is fit now: the others of a Cluster may come.
+fn all_fit(nodes: &[ServerFacts], config: &Config) -> Result<(), Obstacle> {
+    let (mut has_fit, mut passing) = (false, None);
+    for facts in nodes {
+        match fit(facts, config) {
+            Ok(()) => has_fit = true,
+            Err(Obstacle::Passing(error)) => passing = Some(Obstacle::Passing(error)),
+            Err(lasting) => return Err(lasting),
+        }
+    }
+    passing.filter(|_| !has_fit).map_or(Ok(()), Err)
 }
 
 fn fit(facts: &ServerFacts, config: &Config) -> Result<(), Obstacle> {

@@ -35,7 +35,7 @@ pub(super) fn redis(facts: &ServerFacts, config: &Config) -> Result<(), StartErr
     Ok(())
 }
 
-/// Redis' replicas: as many as answers wait for. Of a cluster, one node speaks.
+/// A Redis' replicas: as many as answers wait for.
 pub(super) fn replicas(facts: &ServerFacts, wanted: u32) {
     let ServerFacts { flavor, replicas, .. } = facts;
     if *replicas < u64::from(wanted) {

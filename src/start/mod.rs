@@ -20,7 +20,9 @@ use crate::faults::Faults;
 use crate::live::{LiveObserver, LiveSettings, LiveState};
 use crate::payments::{Provider, Simulated, SimulatedSettings, Stripe, StripeSettings};
 use crate::redis::scripts::{ClockSource, Scripts};
-use crate::redis::{AddressFault, Engine, Observer, RedisError, RedisSettings, WORKER_GROUP};
+use crate::redis::{
+    AddressFault, Engine, Observer, RedisError, RedisSettings, ServerFacts, WORKER_GROUP,
+};
 use crate::sale::{Cashier, Observers, Parts, Sale, SaleSettings};
 use crate::shutdown::Shutdown;
 use crate::supervisor::Supervisor;
@@ -132,6 +134,27 @@ pub async fn engine(config: &Config, observer: Arc<dyn Observer>) -> Result<Engi
     Ok(attempts::redis(config, observer).await?)
 }
 
+/// The facts of every node that answers.
+///
+/// # Errors
+/// Why one does not, if none does.
+async fn nodes_facts(engine: &Engine) -> Result<Vec<ServerFacts>, RedisError> {
+    let (mut facts, mut error) = (Vec::new(), None);
+    for one in engine.nodes_facts().await {
+        match one.answer {
+            Ok(found) => facts.push(found),
+            Err(why) => {
+                tracing::warn!(node = one.node, partitions = one.partitions, error = %why, "a node of redis does not answer");
+                error = Some(why);
+            }
+        }
+    }
+    match error {
+        Some(error) if facts.is_empty() => Err(error),
+        _ => Ok(facts),
+    }
+}
+
 /// Has Redis' replicas asked for what callers are told, where the settings say so. Fewer replicas
 /// than that are no reason not to start: answers say `accepted` until they come.
 ///
@@ -144,7 +167,8 @@ pub async fn replication(services: &Services, config: &Config) -> Result<(), Sta
         return Ok(());
     }
     let away = |error| redis_away(error, config);
-    checks::replicas(&engine.server_facts().await.map_err(away)?, replicas);
+    let facts = nodes_facts(engine).await.map_err(away)?;
+    facts.iter().for_each(|one| checks::replicas(one, replicas));
     let bound = Duration::from_millis(wait_ms);
     engine.ask_replicas(replicas, bound, supervisor).await.map_err(away)
 }

@@ -44,6 +44,8 @@ pub(super) async fn drain(worker: Worker, lane: usize, partitions: Vec<Partition
             Ok(()) => break,
             Err((error, had_read)) => {
                 warn_repeated!(%error, lane = lane.lane, "the drain lost its log");
+                // It is not stuck: its Redis is gone, which health tells by itself.
+                lane.worker.vitals.lane_turned(lane.lane);
                 if had_read {
                     backoff = Backoff::new(PAUSE_MIN, PAUSE_MAX);
                 }

@@ -4,7 +4,6 @@
 //! MongoDB, written first, says what should be; everything here can be repeated, and is done by
 //! every worker.
 
-use std::collections::HashSet;
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -27,6 +26,35 @@ const MENDED_AT_ONCE_MAX: u32 = 100;
 /// Events read at once.
 const PAGE: u32 = 1_000;
 
+/// Pages of cancellations of one turn.
+const CANCEL_PAGES_MAX: u32 = 20;
+
+/// What came of several. Of Redis, the node of one may be gone: the others go on.
+#[derive(Default)]
+struct Mended {
+    error: Option<SaleError>,
+}
+
+impl Mended {
+    /// One more.
+    ///
+    /// # Errors
+    /// Its own, if it is about all of them.
+    fn add(&mut self, one: Result<(), SaleError>) -> Result<(), SaleError> {
+        match one {
+            Err(error) if error.is_redis_away() => {
+                self.error.get_or_insert(error);
+                Ok(())
+            }
+            one => one,
+        }
+    }
+
+    fn result(self) -> Result<(), SaleError> {
+        self.error.map_or(Ok(()), Err)
+    }
+}
+
 /// Mends until told to stop.
 pub(super) async fn mend(worker: Worker) {
     while worker.shutdown.rest(PAUSE).await {
@@ -46,10 +74,11 @@ impl Worker {
     /// Events that were created and never opened.
     async fn mend_openings(&self) -> Result<(), SaleError> {
         let before_ms = Timestamp::now().as_millisecond() - UNDER_WAY_MS;
+        let mut all = Mended::default();
         for head in self.archive.events_not_opened(before_ms, MENDED_AT_ONCE_MAX).await? {
-            self.open(head.id).await?;
+            all.add(self.open(head.id).await)?;
         }
-        Ok(())
+        all.result()
     }
 
     async fn open(&self, id: EventId) -> Result<(), SaleError> {
@@ -65,11 +94,8 @@ impl Worker {
 
     /// Events whose settings in Redis are older than in MongoDB.
     async fn mend_settings(&self) -> Result<(), SaleError> {
-        let mut in_redis = HashSet::new();
-        for partition in self.engine.keys().all_partitions() {
-            in_redis.extend(self.engine.loaded_events(partition).await?);
-        }
-        let mut after = EventId(0);
+        let in_redis = self.loaded_events().await.events;
+        let (mut after, mut all) = (EventId(0), Mended::default());
         while !self.shutdown.is_requested() {
             let heads = self.archive.event_heads(after, PAGE).await?;
             let Some(last) = heads.last() else { break };
@@ -82,10 +108,10 @@ impl Worker {
                 LoadState::New | LoadState::Loading => false,
             };
             for head in heads.iter().filter(is_there) {
-                self.mend_event(head).await?;
+                all.add(self.mend_event(head).await)?;
             }
         }
-        Ok(())
+        all.result()
     }
 
     async fn mend_event(&self, head: &EventHead) -> Result<(), SaleError> {
@@ -119,16 +145,34 @@ impl Worker {
     /// Sales that the archive says are cancelled and Redis was not seen to follow.
     async fn mend_cancellations(&self) -> Result<(), SaleError> {
         let before_ms = Timestamp::now().as_millisecond() - UNDER_WAY_MS;
-        for cancelled in self.archive.cancels_unsettled(before_ms, MENDED_AT_ONCE_MAX).await? {
-            let id = cancelled.booking.id;
-            // Its money goes back; whoever cancelled it may have died before saying so.
-            self.archive.intent_due(id, Timestamp::now().as_millisecond()).await?;
-            if self.settle_cancelled(&cancelled).await? {
-                self.archive.cancel_settled(id).await?;
-                info!(booking_id = %id, "a cancellation is settled");
+        let (mut passed_over, mut all) = (0_u64, Mended::default());
+        for _ in 0..CANCEL_PAGES_MAX {
+            let page = self.archive.cancels_unsettled(before_ms, passed_over, MENDED_AT_ONCE_MAX);
+            let page = page.await?;
+            for cancelled in &page {
+                let settled = self.mend_cancellation(cancelled).await;
+                // What cannot be settled now, its node being gone, keeps no other waiting.
+                passed_over += u64::from(!matches!(settled, Ok(true)));
+                all.add(settled.map(drop))?;
+            }
+            if page.len() < MENDED_AT_ONCE_MAX as usize || self.shutdown.is_requested() {
+                break;
             }
         }
-        Ok(())
+        all.result()
+    }
+
+    /// Whether all is done about it.
+    async fn mend_cancellation(&self, cancelled: &ArchivedBooking) -> Result<bool, SaleError> {
+        let id = cancelled.booking.id;
+        // Its money goes back; whoever cancelled it may have died before saying so.
+        self.archive.intent_due(id, Timestamp::now().as_millisecond()).await?;
+        let is_settled = self.settle_cancelled(cancelled).await?;
+        if is_settled {
+            self.archive.cancel_settled(id).await?;
+            info!(booking_id = %id, "a cancellation is settled");
+        }
+        Ok(is_settled)
     }
 
     /// Whether nothing is left to settle.

@@ -6,6 +6,7 @@
 
 use std::time::Duration;
 
+use futures_util::future::join_all;
 use tracing::info;
 
 use super::Worker;
@@ -30,12 +31,14 @@ pub(super) async fn reclaim(worker: Worker) {
             warn_repeated!(%error, "nothing is reclaimed while the archive is away");
             continue;
         }
-        for partition in worker.engine.keys().all_partitions() {
+        // All at the same time: a node that is slow or gone holds up its own partitions alone.
+        let partitions = worker.engine.keys().all_partitions();
+        join_all(partitions.map(async |partition| {
             if let Err(error) = worker.reclaim_from(partition).await {
                 warn_repeated!(%error, partition = partition.0, "cannot reclaim");
-                break;
             }
-        }
+        }))
+        .await;
     }
 }
 

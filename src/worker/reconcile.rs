@@ -52,9 +52,7 @@ pub(super) async fn reconcile(worker: Worker) {
             Ok(false) => {}
             Err(error) => warn_repeated!(%error, "payments are looked after later"),
         }
-        if let Err(error) = worker.reconcile_leases().await {
-            warn_repeated!(%error, "leases are looked after later");
-        }
+        worker.reconcile_leases().await;
     }
 }
 
@@ -100,11 +98,16 @@ impl Worker {
         Ok(ids.len() == INTENTS_MAX as usize && (progressed || !closed.is_empty()))
     }
 
-    async fn reconcile_leases(&self) -> Result<(), SaleError> {
-        for event in self.loaded_events().await? {
-            self.reconcile_leases_of(event).await?;
+    async fn reconcile_leases(&self) {
+        for event in self.loaded_events().await.events {
+            if let Err(error) = self.reconcile_leases_of(event).await {
+                warn_repeated!(%error, event_id = event.0, "leases are looked after later");
+                // Of Redis, one event's node may be gone; MongoDB is everybody's.
+                if !error.is_redis_away() {
+                    break;
+                }
+            }
         }
-        Ok(())
     }
 
     /// Confirmations without an intent that is due some time: nobody else would come to them.

@@ -63,7 +63,14 @@ impl Worker {
     async fn look(&self, seen: &mut Seen) -> Result<(), SaleError> {
         let Seen { sightings, told, repaired } = seen;
         let (mut events, watched) = self.restorer.look_at_events(sightings).await?;
-        let logs = self.restorer.look_at_logs().await?.broken;
+        let checked = self.restorer.look_at_logs().await?;
+        if let Some(error) = sightings.silence() {
+            warn_repeated!(%error, "some lost events are looked for later");
+        }
+        if let Some(error) = &checked.silence {
+            warn_repeated!(%error, "some booking logs are looked at later");
+        }
+        let logs = checked.broken;
         let broken: HashSet<Broken> = events
             .iter()
             .cloned()
@@ -85,7 +92,11 @@ impl Worker {
                 let mut done_before = repaired.remove(&partition).filter(|one| one.0 == log);
                 let mended =
                     &mut done_before.get_or_insert_with(|| (log.clone(), HashSet::new())).1;
-                let done = self.repair_log(&log, &watched, mended).await?;
+                let done = self.repair_log(&log, &watched, mended).await;
+                let done = done.unwrap_or_else(|error| {
+                    warn_repeated!(%error, partition = partition.0, "a log is repaired later");
+                    false
+                });
                 repaired.extend(done_before.map(|one| (partition, one)));
                 sightings.ended(Instant::now(), Broken::Log(partition), done);
                 // They were among those of the partition.

@@ -32,26 +32,31 @@ pub(super) async fn retain(worker: Worker) {
     // Of each event that was not gone through in one turn: how many to pass over.
     let mut passed_over: HashMap<EventId, u64> = HashMap::new();
     while worker.shutdown.rest(PAUSE).await {
-        if let Err(error) = worker.forget_all(&mut passed_over).await {
-            warn_repeated!(%error, "ended bookings are forgotten later");
-        }
+        worker.forget_all(&mut passed_over).await;
     }
 }
 
 impl Worker {
-    async fn forget_all(&self, passed_over: &mut HashMap<EventId, u64>) -> Result<(), SaleError> {
-        let events = self.loaded_events().await?;
+    async fn forget_all(&self, passed_over: &mut HashMap<EventId, u64>) {
+        let events = self.loaded_events().await.events;
         passed_over.retain(|event, _| events.contains(event));
         for event in events {
             if self.shutdown.is_requested() {
                 break;
             }
             let skip = passed_over.remove(&event).unwrap_or(0);
-            if let Some(skip) = self.forget_some(event, skip).await? {
-                passed_over.insert(event, skip);
+            match self.forget_some(event, skip).await {
+                Ok(Some(skip)) => drop(passed_over.insert(event, skip)),
+                Ok(None) => {}
+                Err(error) => {
+                    warn_repeated!(%error, event_id = event.0, "ended bookings are forgotten later");
+                    // Of Redis, one event's node may be gone; MongoDB is everybody's.
+                    if !error.is_redis_away() {
+                        break;
+                    }
+                }
             }
         }
-        Ok(())
     }
 
     /// Forgets what it may of one event, after the first `skip` bookings that ended. Answers

@@ -3,15 +3,16 @@
 //!
 //! Asks Redis alone, so it goes on while MongoDB is away.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::time::{Duration, Instant};
 
+use futures_util::future::join_all;
 use futures_util::{StreamExt, stream};
 use tracing::debug;
 
 use super::Worker;
-use crate::domain::EventId;
-use crate::redis::{Answer, Code, RedisError};
+use crate::domain::{EventId, Partition};
+use crate::redis::{Answer, Code};
 
 /// Overdue holds released by one call.
 const BATCH: i64 = 100;
@@ -30,14 +31,13 @@ pub(super) async fn sweep(worker: Worker) {
     let mut pause = Duration::ZERO;
     while worker.shutdown.rest(pause).await {
         if listed.is_none_or(|at| at.elapsed() >= interval) {
-            match worker.loaded_events().await {
-                Ok(events) => {
-                    looks.retain(|event, _| events.contains(event));
-                    for event in events {
-                        looks.entry(event).or_insert_with(Look::now);
-                    }
-                }
-                Err(error) => debug!(%error, "events cannot be listed"),
+            let LoadedEvents { events, silent } = worker.loaded_events().await;
+            let keys = worker.engine.keys();
+            looks.retain(|event, _| {
+                events.contains(event) || silent.contains(&keys.partition_of(*event))
+            });
+            for event in events {
+                looks.entry(event).or_insert_with(Look::now);
             }
             listed = Some(Instant::now());
         }
@@ -70,14 +70,31 @@ impl Look {
     }
 }
 
+/// The events that are in Redis, as far as it answers.
+#[derive(Debug, Default)]
+pub(super) struct LoadedEvents {
+    pub events: HashSet<EventId>,
+    /// Partitions whose events are not known now.
+    pub silent: Vec<Partition>,
+}
+
 impl Worker {
-    /// All events that are in Redis.
-    pub(super) async fn loaded_events(&self) -> Result<Vec<EventId>, RedisError> {
-        let mut events = Vec::new();
-        for partition in self.engine.keys().all_partitions() {
-            events.extend(self.engine.loaded_events(partition).await?);
+    /// All events that are in Redis. A node that is slow or gone holds up its own partitions alone.
+    pub(super) async fn loaded_events(&self) -> LoadedEvents {
+        let partitions = self.engine.keys().all_partitions();
+        let asks = partitions.map(|partition| self.engine.loaded_events(partition));
+        let answers = join_all(asks).await;
+        let mut loaded = LoadedEvents::default();
+        for (partition, answer) in self.engine.keys().all_partitions().zip(answers) {
+            match answer {
+                Ok(events) => loaded.events.extend(events),
+                Err(error) => {
+                    debug!(%error, partition = partition.0, "events cannot be listed");
+                    loaded.silent.push(partition);
+                }
+            }
         }
-        Ok(events)
+        loaded
     }
 
     async fn sweep_event(&self, event: EventId, look: Look, interval: Duration) -> Look {

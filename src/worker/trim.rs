@@ -8,6 +8,7 @@
 
 use std::time::Duration;
 
+use futures_util::future::join_all;
 use tracing::debug;
 
 use super::Worker;
@@ -28,13 +29,15 @@ pub(super) async fn trim(worker: Worker) {
                 continue;
             }
         };
-        for partition in worker.engine.keys().all_partitions() {
+        // All at the same time: a node that is slow or gone holds up its own partitions alone.
+        let partitions = worker.engine.keys().all_partitions();
+        join_all(partitions.map(async |partition| {
             let mark = marks.get(&partition).map_or_else(LogId::default, |mark| mark.id);
             if let Err(error) = worker.trim_partition(partition, mark).await {
                 warn_repeated!(%error, partition = partition.0, "trimmed later");
-                break;
             }
-        }
+        }))
+        .await;
     }
 }
 

@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use futures_util::future::join_all;
 use tracing::error;
 
 use super::Worker;
@@ -32,11 +33,13 @@ impl Worker {
     /// what was true then would be told as if it were true now.
     async fn gauge(&self, dead_letters: &mut [u64], redis_answers: bool) {
         let mut lag_seconds = 0.0_f64;
-        for (partition, known) in self.engine.keys().all_partitions().zip(dead_letters) {
-            let looked = match redis_answers {
-                true => Some(self.gauge_partition(partition, known).await),
-                false => None,
-            };
+        // All at the same time: a node that is slow or gone holds up its own partitions alone.
+        let partitions = self.engine.keys().all_partitions().zip(dead_letters);
+        let looks = partitions.map(async |(partition, known)| match redis_answers {
+            true => (partition, Some(self.gauge_partition(partition, known).await)),
+            false => (partition, None),
+        });
+        for (partition, looked) in join_all(looks).await {
             match looked {
                 Some(Ok(lag)) => lag_seconds = lag_seconds.max(lag),
                 Some(Err(error)) => {

@@ -38,19 +38,19 @@ async fn a_cancellation_is_unsettled_until_somebody_says_so() {
     store(&archive, sold_life(id, &[1])).await;
     let now_ms = BORN_MS + 9_000;
     archive.cancel_sold(id, now_ms).await.unwrap();
-    assert!(archive.cancels_unsettled(now_ms, 10).await.unwrap().is_empty());
-    let unsettled = archive.cancels_unsettled(now_ms + 1, 10).await.unwrap();
+    assert!(archive.cancels_unsettled(now_ms, 0, 10).await.unwrap().is_empty());
+    let unsettled = archive.cancels_unsettled(now_ms + 1, 0, 10).await.unwrap();
     assert_eq!((unsettled.len(), unsettled[0].booking.id), (1, id));
     assert_eq!(unsettled[0].cancel_unsettled_ms, Some(now_ms));
 
     // A replay of the sale says nothing of the cancellation.
     store(&archive, sold_life(id, &[1])).await;
-    assert_eq!(archive.cancels_unsettled(now_ms + 1, 10).await.unwrap().len(), 1);
+    assert_eq!(archive.cancels_unsettled(now_ms + 1, 0, 10).await.unwrap().len(), 1);
     // That Redis follows does not tell that the money goes back.
     store(&archive, [entry(id, &[1], Kind::Cancelled, 5)]).await;
-    assert_eq!(archive.cancels_unsettled(now_ms + 1, 10).await.unwrap().len(), 1);
+    assert_eq!(archive.cancels_unsettled(now_ms + 1, 0, 10).await.unwrap().len(), 1);
     archive.cancel_settled(id).await.unwrap();
-    assert!(archive.cancels_unsettled(now_ms + 1, 10).await.unwrap().is_empty());
+    assert!(archive.cancels_unsettled(now_ms + 1, 0, 10).await.unwrap().is_empty());
     let found = archive.booking(id).await.unwrap().unwrap();
     assert_eq!((found.booking.status, found.booking.version), (Status::Cancelled, 5));
 }

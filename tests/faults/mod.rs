@@ -3,6 +3,7 @@
 mod cluster;
 mod http;
 mod mongodb_away;
+mod overload;
 mod readiness;
 mod redis_away;
 mod replicas;

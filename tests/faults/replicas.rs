@@ -195,13 +195,14 @@ async fn nothing_is_said_of_what_another_connection_wrote() {
         let pair = Pair::new(flavor).await;
         let engine = pair.engine().await;
         let observer = self::engine(&pair.primary).await;
-        let clients = async || observer.server_facts().await.unwrap().clients;
+        let clients = async || observer.nodes_facts().await.remove(0).answer.unwrap().clients;
         assert!(engine.is_replicated(Partition(0)).await);
         let before = clients().await;
         // Each new connection may be to another node. (The observer's are new, too.)
         pair.primary.command(&["CLIENT", "KILL", "TYPE", "normal"]);
         eventually("all connections are made anew", RECOVERY, async || {
-            observer.server_facts().await.is_ok_and(|facts| facts.clients >= before)
+            let facts = observer.nodes_facts().await.remove(0).answer;
+            facts.is_ok_and(|facts| facts.clients >= before)
         })
         .await;
         assert!(!engine.is_replicated(Partition(0)).await, "by a connection that is new");

@@ -137,7 +137,7 @@ on_each_redis!(an_event_leaves_redis_and_comes_back, async |flavor| {
     // A sale is cancelled in the archive alone, and that is the end of it.
     let given_up = world.sale.cancel(&regretted.user, regretted.id).await.unwrap().booking;
     assert_eq!(given_up.status, Status::Cancelled);
-    let unsettled = async || world.archive.cancels_unsettled(i64::MAX, 10).await.unwrap().len();
+    let unsettled = async || world.archive.cancels_unsettled(i64::MAX, 0, 10).await.unwrap().len();
     eventually("nothing is left to settle", SOON, async || unsettled().await == 0).await;
     world.verified().await;
 

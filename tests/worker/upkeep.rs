@@ -107,7 +107,7 @@ on_each_redis!(a_cancellation_that_did_not_reach_redis_is_settled, async |flavor
         let cancelled = world.archive.cancel_sold(id, 1).await.unwrap();
         assert_eq!(cancelled, Some(Outcome::Cancelled));
     }
-    let unsettled = async || world.archive.cancels_unsettled(i64::MAX, 10).await.unwrap().len();
+    let unsettled = async || world.archive.cancels_unsettled(i64::MAX, 0, 10).await.unwrap().len();
     eventually("both are settled", bound, async || unsettled().await == 0).await;
     assert_eq!(world.status(sold).await, Some(Status::Cancelled));
     assert_eq!(world.free(event).await, Some(10));

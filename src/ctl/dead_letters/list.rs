@@ -9,6 +9,7 @@ use crate::start;
 
 use super::letter_id::LetterId;
 use crate::ctl::failure::Failure;
+use crate::ctl::lag::told_silent;
 use crate::ctl::output::{Column, Shown, or_dash, table};
 use crate::ctl::time::{age_seconds, span};
 use crate::domain::time::iso8601;
@@ -49,6 +50,9 @@ pub(super) struct Listed {
     /// What to pass as `--before` for older ones; absent if there are none.
     #[serde(skip_serializing_if = "Option::is_none")]
     next: Option<String>,
+    /// Partitions of which nothing is known: their node of the cluster does not answer.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    silent_partitions: Vec<u16>,
 }
 
 #[derive(Serialize)]
@@ -75,9 +79,16 @@ async fn list(
     before: Option<(Partition, LogId)>,
     count: u64,
 ) -> Result<Listed, Failure> {
-    let (mut total, mut letters) = (0, Vec::new());
+    let (mut total, mut letters, mut silent_partitions) = (0, Vec::new(), Vec::new());
     for partition in engine.keys().all_partitions() {
-        let now_ms = engine.redis_time_ms(partition).await?;
+        let now_ms = match engine.redis_time_ms(partition).await {
+            Ok(now_ms) => now_ms,
+            Err(_) if engine.is_node_gone(partition) => {
+                silent_partitions.push(partition.0);
+                continue;
+            }
+            Err(error) => return Err(error.into()),
+        };
         total += engine.dead_letter_count(partition).await?;
         // That of the same place in a later partition comes after it.
         let before = before.map(|(of, id)| if partition > of { id.next() } else { id });
@@ -94,7 +105,7 @@ async fn list(
     let shown = letters
         .into_iter()
         .map(|(_, partition, now_ms, letter)| Letter::new(letter, partition, now_ms));
-    Ok(Listed { total, dead_letters: shown.collect(), next })
+    Ok(Listed { total, dead_letters: shown.collect(), next, silent_partitions })
 }
 
 impl Letter {
@@ -114,7 +125,21 @@ impl Letter {
 }
 
 impl Shown for Listed {
+    fn is_incomplete(&self) -> bool {
+        !self.silent_partitions.is_empty()
+    }
+
     fn text(&self) -> String {
+        if self.is_incomplete() {
+            let told = told_silent(&self.silent_partitions);
+            return format!("{}\n\n{told}", self.listed_text());
+        }
+        self.listed_text()
+    }
+}
+
+impl Listed {
+    fn listed_text(&self) -> String {
         if self.dead_letters.is_empty() {
             return "No dead letters.".to_owned();
         }

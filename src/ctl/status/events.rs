@@ -92,10 +92,11 @@ impl Events {
     ) -> Result<Self, Failure> {
         let mut events = Events::without_seats(heads);
         let is_loaded = |id: &EventId| loaded.binary_search(id).is_ok();
+        let is_known = |id: EventId| !engine.is_node_gone(engine.keys().partition_of(id));
         let shown: Vec<(EventId, Option<&str>)> = match heads {
             Some(heads) => {
                 let opened = heads.iter().filter(|head| head.load_state == LoadState::Opened);
-                let lost = opened.clone().filter(|head| !is_loaded(&head.id));
+                let lost = opened.clone().filter(|head| !is_loaded(&head.id) && is_known(head.id));
                 events.lost = Some(lost.map(|head| head.id.0).collect());
                 let on_sale = opened.filter(|head| is_loaded(&head.id) && word(head) == "ON_SALE");
                 on_sale.map(|head| (head.id, Some(head.name.as_str()))).collect()

@@ -13,7 +13,7 @@ use serde::Serialize;
 use crate::archive::{Archive, EventHead};
 use crate::config::Config;
 use crate::domain::{EventId, RefundCounts};
-use crate::redis::{Engine, WORKER_GROUP};
+use crate::redis::{Engine, ServerFacts, WORKER_GROUP};
 use crate::start;
 
 use super::failure::Failure;
@@ -91,6 +91,9 @@ struct RedisFacts {
     eviction_policy: String,
     append_only: bool,
     connected_clients: u64,
+    /// Nodes of the cluster that do not answer, and why.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    silent_nodes: Vec<String>,
 }
 
 #[derive(Serialize)]
@@ -159,7 +162,7 @@ impl Arguments {
 impl RedisSide {
     async fn ask(config: &Config) -> Result<Self, Failure> {
         let engine = start::existing_engine(config).await?;
-        let found = engine.server_facts().await?;
+        let (found, silent_nodes) = facts_of(&engine).await?;
         let facts = RedisFacts {
             flavor: found.flavor,
             version: found.version,
@@ -170,10 +173,15 @@ impl RedisSide {
             eviction_policy: found.eviction_policy,
             append_only: found.append_only,
             connected_clients: found.clients,
+            silent_nodes,
         };
         let mut loaded = Vec::new();
         for partition in engine.keys().all_partitions() {
-            loaded.extend(engine.loaded_events(partition).await?);
+            match engine.loaded_events(partition).await {
+                Ok(events) => loaded.extend(events),
+                Err(_) if engine.is_node_gone(partition) => {}
+                Err(error) => return Err(error.into()),
+            }
         }
         loaded.sort_unstable();
         let (lag, workers) = (Lag::read(&engine).await?, workers(&engine).await?);
@@ -181,11 +189,35 @@ impl RedisSide {
     }
 }
 
+/// What the first node that answers says of itself, and the nodes that do not answer.
+async fn facts_of(engine: &Engine) -> Result<(ServerFacts, Vec<String>), Failure> {
+    let (mut found, mut silent, mut error) = (None, Vec::new(), None);
+    for one in engine.nodes_facts().await {
+        match one.answer {
+            Ok(facts) => drop(found.get_or_insert(facts)),
+            Err(why) => {
+                silent.push(format!("{} ({} partitions): {why}", one.node, one.partitions));
+                error = Some(why);
+            }
+        }
+    }
+    match (found, error) {
+        (Some(found), _) => Ok((found, silent)),
+        (None, Some(error)) => Err(error.into()),
+        (None, None) => Err(Failure::new("no node of redis serves anything".to_owned())),
+    }
+}
+
 /// The members of the workers' group, over all partitions.
 async fn workers(engine: &Engine) -> Result<Vec<WorkerStatus>, Failure> {
     let mut by_name: HashMap<String, (u64, u64)> = HashMap::new();
     for partition in engine.keys().all_partitions() {
-        for consumer in engine.consumers(partition, WORKER_GROUP).await? {
+        let consumers = match engine.consumers(partition, WORKER_GROUP).await {
+            Ok(consumers) => consumers,
+            Err(_) if engine.is_node_gone(partition) => continue,
+            Err(error) => return Err(error.into()),
+        };
+        for consumer in consumers {
             let (idle_ms, pending) = by_name.entry(consumer.name).or_insert((u64::MAX, 0));
             *idle_ms = consumer.idle_ms.min(*idle_ms);
             *pending += consumer.pending;
@@ -292,7 +324,9 @@ impl RedisSide {
         if !self.facts.append_only {
             told.push("Redis keeps no append-only file: a restart loses holds".to_owned());
         }
-        let Lag { totals, partitions } = &self.lag;
+        let silent = self.facts.silent_nodes.iter();
+        told.extend(silent.map(|node| format!("a node of Redis does not answer: {node}")));
+        let Lag { totals, partitions, .. } = &self.lag;
         if totals.dead_letters > 0 {
             let count = totals.dead_letters;
             told.push(format!("{count} dead letters: `holdfastctl dead-letters list`"));

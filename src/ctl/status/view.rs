@@ -26,7 +26,9 @@ impl Shown for Status {
     }
 
     fn is_incomplete(&self) -> bool {
-        !(self.redis.is_there() && self.mongodb.is_there())
+        let is_partial = |log: &LogStatus| !log.lag.silent_partitions.is_empty();
+        let are_there = self.redis.is_there() && self.mongodb.is_there();
+        !are_there || self.log.as_ref().is_some_and(is_partial)
     }
 }
 
@@ -236,6 +238,7 @@ mod tests {
                     eviction_policy: "noeviction".into(),
                     append_only: true,
                     connected_clients: 12,
+                    silent_nodes: Vec::new(),
                 },
             },
             mongodb: Service::There {
@@ -256,6 +259,7 @@ mod tests {
                         dead_letters: 0,
                     },
                     partitions: Vec::new(),
+                    silent_partitions: Vec::new(),
                 },
                 entries_max: 1_000_000,
             }),

@@ -13,6 +13,7 @@
 //!   node is gone, and every few seconds.
 
 mod follow;
+mod load;
 mod node;
 mod redirect;
 mod slot_map;
@@ -28,6 +29,7 @@ use fred::types::Value;
 use tokio::runtime::Handle;
 use tokio::sync::Notify;
 
+pub use load::Urgency;
 pub use node::Node;
 use redirect::Redirect;
 

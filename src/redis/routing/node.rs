@@ -6,9 +6,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use futures_util::future::join_all;
-use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::time::{sleep, timeout};
 
+use super::load::Load;
 use crate::redis::connect::{self, NodeAddress, Purpose, RedisSettings};
 use crate::redis::connection::Connection;
 use crate::redis::error::RedisError;
@@ -22,8 +22,7 @@ pub struct Node {
     address: Option<NodeAddress>,
     connections: Vec<Connection>,
     next: AtomicUsize,
-    in_flight: Semaphore,
-    in_flight_max: usize,
+    load: Load,
 }
 
 impl Node {
@@ -54,8 +53,7 @@ impl Node {
             address,
             connections,
             next: AtomicUsize::new(0),
-            in_flight: Semaphore::new(settings.in_flight_max),
-            in_flight_max: settings.in_flight_max,
+            load: Load::new(settings.in_flight_max, Duration::from_millis(settings.timeout_ms)),
         }
     }
 
@@ -64,16 +62,9 @@ impl Node {
         self.address.as_ref()
     }
 
-    /// A place among the calls under way.
-    pub fn enter(&self) -> Result<SemaphorePermit<'_>, RedisError> {
-        self.in_flight
-            .try_acquire()
-            .map_err(|_| RedisError::NotRun("too many calls under way".into()))
-    }
-
-    /// How many calls are under way.
-    pub fn in_flight(&self) -> usize {
-        self.in_flight_max - self.in_flight.available_permits()
+    /// The calls under way.
+    pub fn load(&self) -> &Load {
+        &self.load
     }
 
     /// The next connection that is up, in turn.

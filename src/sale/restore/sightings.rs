@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use super::TAKE_OVER_AFTER;
 use crate::archive::Watched;
 use crate::domain::{EventId, LoadState, Partition};
-use crate::redis::EventState;
+use crate::redis::{EventState, RedisError};
 
 /// How long an event must be missing, or behind, before it is taken for lost.
 pub const MISSING_FOR: Duration = Duration::from_secs(1);
@@ -32,6 +32,8 @@ pub struct Sightings {
     missing: HashMap<EventId, Instant>,
     loading: HashMap<EventId, (u64, i64, Instant)>,
     failed: HashMap<Broken, (Instant, Duration)>,
+    /// Why some events could not be looked at the last time.
+    silence: Option<RedisError>,
 }
 
 impl Sightings {
@@ -73,6 +75,15 @@ impl Sightings {
     /// Whether there is more that may turn out to be broken than these.
     pub fn has_more_than(&self, broken: &[Broken]) -> bool {
         self.missing.len() + self.loading.len() > broken.len()
+    }
+
+    /// Why some events could not be looked at the last time: their Redis does not answer.
+    pub fn silence(&self) -> Option<&RedisError> {
+        self.silence.as_ref()
+    }
+
+    pub(super) fn note_silence(&mut self, why: Option<RedisError>) {
+        self.silence = why;
     }
 
     /// Whether a repair of this has not just failed.

@@ -43,18 +43,22 @@
 use std::collections::{HashMap, HashSet};
 use std::time::Instant;
 
+use futures_util::future::join_all;
+
 use super::sightings::{Broken, Sightings, is_at_work, is_lost};
 use super::{BEAT, Restorer};
 use crate::archive::{LogHead, LogMark, Watched};
 use crate::domain::{EventId, LoadState, LogId, Partition};
-use crate::redis::WORKER_GROUP;
+use crate::redis::{RedisError, WORKER_GROUP};
 use crate::sale::SaleError;
 
 /// What one look at the booking logs found.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct LogCheck {
     /// Logs that lack what was archived.
     pub broken: Vec<BrokenLog>,
+    /// Why some could not be looked at: their Redis does not answer.
+    pub silence: Option<SaleError>,
 }
 
 /// A booking log that lacks what was archived.
@@ -90,16 +94,24 @@ impl Restorer {
         for one in watched.iter().filter(|one| one.load_state == LoadState::Opened) {
             by_partition.entry(self.engine.keys().partition_of(one.id)).or_default().push(one);
         }
-        let mut missing = HashSet::new();
-        for (partition, events) in by_partition {
+        // All at the same time: a node that is slow or gone holds up its own partitions alone, of
+        // which nothing is known.
+        let looks = by_partition.iter().map(async |(partition, events)| {
             let ids: Vec<EventId> = events.iter().map(|one| one.id).collect();
             // INVARIANT: MongoDB is read before Redis: whatever MongoDB says is opened was in Redis.
-            let states = self.engine.event_states(partition, &ids).await?;
+            let states = self.engine.event_states(*partition, &ids).await?;
             let lost =
                 events.iter().zip(states).filter(|(one, state)| is_lost(one, state.as_ref()));
             let lost: Vec<EventId> = lost.map(|(one, _)| one.id).collect();
-            if !lost.is_empty() && self.engine.is_master(partition).await? {
-                missing.extend(lost);
+            let is_lost = !lost.is_empty() && self.engine.is_master(*partition).await?;
+            Ok::<_, RedisError>(if is_lost { lost } else { Vec::new() })
+        });
+        let mut missing = HashSet::new();
+        sightings.note_silence(None);
+        for found in join_all(looks).await {
+            match found {
+                Ok(some) => missing.extend(some),
+                Err(error) => sightings.note_silence(Some(error)),
             }
         }
         Ok((sightings.look(Instant::now(), &watched, &missing), watched))
@@ -124,15 +136,20 @@ impl Restorer {
 
     /// Looks at every booking log, and moves the marks of those that are whole.
     pub async fn look_at_logs(&self) -> Result<LogCheck, SaleError> {
-        let (marks, mut heads) = (self.archive.log_marks().await?, self.archive.log_heads().await?);
+        let (marks, heads) = (self.archive.log_marks().await?, self.archive.log_heads().await?);
         let mut check = LogCheck::default();
-        for partition in self.engine.keys().all_partitions() {
+        let looks = self.engine.keys().all_partitions().map(async |partition| {
             let mark = marks.get(&partition).cloned().unwrap_or_default();
-            let heads = heads.remove(&partition).unwrap_or_default();
-            if let Some(broken) = self.follow(partition, mark, &heads).await?
-                && self.engine.is_master(partition).await?
-            {
-                check.broken.push(broken);
+            let heads = heads.get(&partition).map_or(&[][..], Vec::as_slice);
+            let broken = self.follow(partition, mark, heads).await?;
+            let is_lost = broken.is_some() && self.engine.is_master(partition).await?;
+            Ok::<_, SaleError>(broken.filter(|_| is_lost))
+        });
+        for found in join_all(looks).await {
+            match found {
+                Ok(broken) => check.broken.extend(broken),
+                Err(error) if error.is_redis_away() => check.silence = Some(error),
+                Err(error) => return Err(error),
             }
         }
         Ok(check)

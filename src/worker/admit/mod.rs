@@ -8,6 +8,7 @@
 mod pace;
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use futures_util::{StreamExt, stream};
@@ -52,22 +53,28 @@ pub(super) async fn admit(worker: Worker) {
     let mut rooms: HashMap<EventId, Admission> = HashMap::new();
     let (mut pace, mut listed): (Pace, Option<Instant>) = (Pace::default(), None);
     worker.metrics.admission_share.set(pace.share());
+    let strained = AtomicU64::new(0);
     while worker.shutdown.rest(TURN).await {
         if listed.is_none_or(|at| at.elapsed() >= LIST_EVERY) {
             listed = Some(Instant::now());
             if let Err(error) = worker.list_rooms(&mut rooms).await {
                 debug!(%error, "waiting rooms cannot be listed");
             }
-            pace.judge(worker.strain());
+            pace.judge(worker.strain(strained.load(Ordering::Relaxed)));
             worker.metrics.admission_share.set(pace.share());
         }
         let looks = rooms.iter_mut().map(|(event, room)| {
-            let (worker, store, places_max) =
-                (&worker, &store, pace.of(room.stored.settings.max_concurrent));
+            let (worker, store, strained) = (&worker, &store, &strained);
+            let places_max = pace.of(room.stored.settings.max_concurrent);
             async move {
                 if let Err(error) = worker.see_to(store, *event, room, places_max).await {
                     debug!(%error, event_id = %event, "a waiting room stands still");
                     worker.metrics.admission_errors.inc();
+                    // A node that is gone says nothing of the rooms on the others.
+                    let partition = worker.engine.keys().partition_of(*event);
+                    if !error.is_redis_away() || worker.engine.is_connected(partition) {
+                        strained.fetch_add(1, Ordering::Relaxed);
+                    }
                 }
             }
         });
@@ -156,15 +163,15 @@ impl Worker {
         store.bring(event, room.floors, false).await.map(drop)
     }
 
-    /// What speaks against letting more people in.
-    fn strain(&self) -> Strain {
+    /// What speaks against letting more people in; so many looks at rooms have failed so far.
+    fn strain(&self, strained: u64) -> Strain {
         Strain {
             lag_seconds: self.vitals.lag_seconds(),
             redis_ms: self.dependencies.redis_ms(),
             redis_timeout_ms: self.config.redis_timeout_ms,
             errors: self.metrics.archive_errors.with_label_values(&["store"]).get()
                 + self.metrics.worker_retries.get()
-                + self.metrics.admission_errors.get(),
+                + strained,
             services_answer: {
                 let readiness = self.dependencies.readiness();
                 readiness.redis.is_ok() && readiness.mongodb.is_ok()

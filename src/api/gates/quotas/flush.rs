@@ -21,11 +21,27 @@ const SWEEP_TURNS: u32 = 5;
 impl Quotas {
     /// Flushes and forgets until shutdown is requested, then flushes once more.
     pub async fn keep_flushed(self, shutdown: Shutdown) {
+        let partitions = self.inner.engine.keys().all_partitions();
+        // Each by itself: a node that is slow or gone holds up its own partitions alone.
+        let flushes =
+            join_all(partitions.map(|partition| self.keep_partition(partition, &shutdown)));
+        tokio::join!(flushes, self.keep_tidy(&shutdown));
+    }
+
+    /// Flushes one partition until shutdown is requested, then once more.
+    async fn keep_partition(&self, partition: Partition, shutdown: &Shutdown) {
+        while shutdown.rest(FLUSH_INTERVAL).await {
+            self.flush_partition(partition).await;
+        }
+        self.flush_partition(partition).await;
+    }
+
+    /// Forgets what is over until shutdown is requested.
+    async fn keep_tidy(&self, shutdown: &Shutdown) {
         let entries = |kind| self.inner.metrics.limiter_entries.with_label_values(&[kind]);
         let (blocks, notes) = (entries("blocks"), entries("notes"));
         let mut turn = 0_u32;
         while shutdown.rest(FLUSH_INTERVAL).await {
-            self.flush().await;
             turn = turn.wrapping_add(1);
             if turn.is_multiple_of(SWEEP_TURNS) {
                 self.inner.blocks.sweep(Instant::now());
@@ -42,12 +58,6 @@ impl Quotas {
                 );
             }
         }
-        self.flush().await;
-    }
-
-    async fn flush(&self) {
-        let partitions = self.inner.engine.keys().all_partitions();
-        join_all(partitions.map(|partition| self.flush_partition(partition))).await;
     }
 
     async fn flush_partition(&self, partition: Partition) {
@@ -67,7 +77,9 @@ impl Quotas {
         match inner.engine.limit(&checks).await {
             Ok(standings) => self.learn(partition, &due, &standings),
             Err(error) => {
-                inner.away.note(partition, &error);
+                if !error.is_overloaded() {
+                    inner.away.note(partition, &error);
+                }
                 if matches!(error, RedisError::NotRun(_)) {
                     self.give_back(partition, due);
                 }

@@ -255,6 +255,14 @@ impl Quotas {
         }
         match self.ask(applied).await {
             Ok(standings) => standings.into_iter().map(Outcome::Counted).collect(),
+            // What follows would be refused, too: nothing of this request is counted.
+            Err(error) if error.is_overloaded() => {
+                let outcome = |a: &&Applied<'_>| match a.enforced {
+                    true => Outcome::Unavailable,
+                    false => Outcome::Passed,
+                };
+                applied.iter().map(outcome).collect()
+            }
             Err(error) => {
                 self.inner.away.note(first.partition, &error);
                 // What surely did not run is noted as any request; what may have, as sent.

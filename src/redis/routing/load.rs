@@ -1,0 +1,139 @@
+//! How many calls may be under way at one Redis: no more than it answers well within the time-out.
+//!
+//! A limit on requests follows what is measured (Little's law: what a call waits is the number of
+//! calls before it times the time of one): it falls with each answer that took longer than three
+//! quarters of the time-out, and rises with each that took less than half. It does not matter what the time is
+//! spent on: Redis, its other clients, this process. A call that would wait too long is refused before
+//! it is sent, so its caller knows at once that nothing happened.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+/// The limit on requests before anything was measured.
+const LIMIT_AT_FIRST: usize = 1_000;
+/// Requests that are let through in any case: few enough to be answered by any Redis that works.
+const LIMIT_MIN: usize = 256;
+/// A late answer lowers the limit by one part in so many.
+const FALL_DIVISOR: usize = 16;
+
+/// Who asks to be let through.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Urgency {
+    /// A request that its caller can make again.
+    Request,
+    /// What keeps the sale going, and finishes what was begun: bounded by the setting alone.
+    Upkeep,
+}
+
+/// The calls under way at one Redis.
+#[derive(Debug)]
+pub struct Load {
+    max: usize,
+    timeout: Duration,
+    under_way: AtomicUsize,
+    /// Calls under way at which requests are refused; the setting is above it.
+    limit: AtomicUsize,
+}
+
+/// One call under way; over when dropped.
+#[derive(Debug)]
+pub struct Place<'a> {
+    load: &'a Load,
+    began: Instant,
+}
+
+impl Load {
+    /// At most `max` calls, each of which is given up after `timeout`.
+    pub fn new(max: usize, timeout: Duration) -> Self {
+        Load {
+            max,
+            timeout,
+            under_way: AtomicUsize::new(0),
+            limit: AtomicUsize::new(LIMIT_AT_FIRST),
+        }
+    }
+
+    /// A place; `None` if there are too many calls.
+    pub fn enter(&self, urgency: Urgency) -> Option<Place<'_>> {
+        let limit = match urgency {
+            Urgency::Request => self.request_limit(),
+            Urgency::Upkeep => self.max,
+        };
+        let ahead = self.under_way.fetch_add(1, Ordering::Relaxed);
+        if ahead >= limit {
+            self.under_way.fetch_sub(1, Ordering::Relaxed);
+            return None;
+        }
+        Some(Place { load: self, began: Instant::now() })
+    }
+
+    /// Calls under way at which requests are refused.
+    pub fn request_limit(&self) -> usize {
+        self.limit.load(Ordering::Relaxed).min(self.max)
+    }
+
+    /// How many calls are under way.
+    pub fn under_way(&self) -> usize {
+        self.under_way.load(Ordering::Relaxed)
+    }
+
+    fn learn(&self, took: Duration) {
+        let limit = self.limit.load(Ordering::Relaxed);
+        let next = match took {
+            took if took > self.timeout * 3 / 4 => (limit - limit / FALL_DIVISOR).max(LIMIT_MIN),
+            took if took < self.timeout / 2 => limit + 1,
+            _ => limit,
+        };
+        // Of two at once one may be lost.
+        if next != limit && next <= self.max.max(LIMIT_MIN) {
+            self.limit.store(next, Ordering::Relaxed);
+        }
+    }
+}
+
+impl Place<'_> {
+    /// The call was answered, or given up after the time-out.
+    pub fn note_answered(&self) {
+        self.load.learn(self.began.elapsed());
+    }
+}
+
+impl Drop for Place<'_> {
+    fn drop(&mut self) {
+        self.load.under_way.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TIMEOUT: Duration = Duration::from_millis(500);
+
+    #[test]
+    fn limit_falls_with_late_answers_and_rises_with_prompt_ones() {
+        let load = Load::new(2_000, TIMEOUT);
+        assert_eq!(load.request_limit(), LIMIT_AT_FIRST);
+        load.learn(Duration::from_millis(300));
+        assert_eq!(load.request_limit(), LIMIT_AT_FIRST, "neither late nor prompt");
+        load.learn(Duration::from_millis(376));
+        assert!((900..1_000).contains(&load.request_limit()), "{}", load.request_limit());
+        (0..100).for_each(|_| load.learn(TIMEOUT));
+        assert_eq!(load.request_limit(), LIMIT_MIN);
+        (0..5_000).for_each(|_| load.learn(Duration::from_millis(5)));
+        assert_eq!(load.request_limit(), 2_000, "bounded by the setting");
+    }
+
+    #[test]
+    fn requests_are_refused_before_upkeep_and_places_come_back() {
+        let load = Load::new(1_200, TIMEOUT);
+        let mut places: Vec<Place<'_>> = Vec::new();
+        places.extend(std::iter::from_fn(|| load.enter(Urgency::Request)));
+        assert_eq!((places.len(), load.under_way()), (1_000, 1_000));
+        places.extend(std::iter::from_fn(|| load.enter(Urgency::Upkeep)));
+        assert_eq!((places.len(), load.under_way()), (1_200, 1_200));
+        places.clear();
+        assert_eq!(load.under_way(), 0);
+        assert_eq!(Load::new(10, TIMEOUT).request_limit(), 10, "the setting is obeyed");
+    }
+}
