@@ -2,7 +2,7 @@
 //!
 //! A limit on requests follows what is measured (Little's law: what a call waits is the number of
 //! calls before it times the time of one): it falls with each answer that took longer than three
-//! quarters of the time-out, and rises with each that took less than half. It does not matter what the time is
+//! quarters of the time-out, and rises slowly with those that took less than half. It does not matter what the time is
 //! spent on: Redis, its other clients, this process. A call that would wait too long is refused before
 //! it is sent, so its caller knows at once that nothing happened.
 
@@ -12,9 +12,11 @@ use std::time::{Duration, Instant};
 /// The limit on requests before anything was measured.
 const LIMIT_AT_FIRST: usize = 1_000;
 /// Requests that are let through in any case: few enough to be answered by any Redis that works.
-const LIMIT_MIN: usize = 256;
+const LIMIT_MIN: usize = 128;
 /// A late answer lowers the limit by one part in so many.
 const FALL_DIVISOR: usize = 16;
+/// So many prompt answers raise it by one.
+const RISE_ANSWERS: usize = 8;
 
 /// Who asks to be let through.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,6 +35,7 @@ pub struct Load {
     under_way: AtomicUsize,
     /// Calls under way at which requests are refused; the setting is above it.
     limit: AtomicUsize,
+    prompt_answers: AtomicUsize,
 }
 
 /// One call under way; over when dropped.
@@ -50,6 +53,7 @@ impl Load {
             timeout,
             under_way: AtomicUsize::new(0),
             limit: AtomicUsize::new(LIMIT_AT_FIRST),
+            prompt_answers: AtomicUsize::new(0),
         }
     }
 
@@ -81,7 +85,10 @@ impl Load {
         let limit = self.limit.load(Ordering::Relaxed);
         let next = match took {
             took if took > self.timeout * 3 / 4 => (limit - limit / FALL_DIVISOR).max(LIMIT_MIN),
-            took if took < self.timeout / 2 => limit + 1,
+            took if took < self.timeout / 2 => {
+                let answers = self.prompt_answers.fetch_add(1, Ordering::Relaxed);
+                limit + usize::from(answers.is_multiple_of(RISE_ANSWERS))
+            }
             _ => limit,
         };
         // Of two at once one may be lost.
@@ -120,7 +127,7 @@ mod tests {
         assert!((900..1_000).contains(&load.request_limit()), "{}", load.request_limit());
         (0..100).for_each(|_| load.learn(TIMEOUT));
         assert_eq!(load.request_limit(), LIMIT_MIN);
-        (0..5_000).for_each(|_| load.learn(Duration::from_millis(5)));
+        (0..20_000).for_each(|_| load.learn(Duration::from_millis(5)));
         assert_eq!(load.request_limit(), 2_000, "bounded by the setting");
     }
 
