@@ -111,7 +111,8 @@ async fn surplus_calls_are_refused_unsent() {
     let redis = private_redis(Flavor::Redis);
     let place = Place::new(&redis, shared_mongodb());
     let api = Api::program(&place, &[]).await;
-    let settings = start::redis_settings(&Config { redis_timeout_ms: 500, ..place.config() });
+    let config = Config { redis_timeout_ms: 500, ..place.config() };
+    let settings = start::redis_settings(&config).unwrap();
     let scripts = Scripts::embedded(ClockSource::Redis);
     let engine = Engine::connect(settings, scripts, Arc::new(NoObserver)).await.unwrap();
     let (_, archive) = place.services().await;
