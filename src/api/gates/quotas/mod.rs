@@ -259,7 +259,7 @@ impl Quotas {
             Err(error) if error.is_overloaded() => {
                 let outcome = |a: &&Applied<'_>| match a.enforced {
                     true => Outcome::Unavailable,
-                    false => Outcome::Passed,
+                    false => Outcome::Passed(Noted::Not),
                 };
                 applied.iter().map(outcome).collect()
             }
