@@ -161,6 +161,7 @@ async fn hold(engine: &Engine, event: &Event, seat: u32) -> Result<Code, RedisEr
         replay_window_ms: 0,
         log_entries_max: 1_000_000,
         room_number: 0,
+        exempt: false,
     };
     let not_after = engine.not_after(engine.keys().partition_of(event.id)).await?;
     Ok(engine.hold(&call, not_after).await?.code)
