@@ -30,6 +30,7 @@ pub fn sequences(length: usize) -> impl Strategy<Value = Sequence> {
         1 => sequence(few(), op(impatient().boxed(), pause().boxed()), length),
         1 => sequence(few(), op(payers().boxed(), pause().boxed()), length),
         2 => nearly_sold(sequence(many(), op(last_seats().boxed(), step().boxed()), length)),
+        1 => ends_in_its_midst(sequence(few(), op(crowd().boxed(), pause().boxed()), length)),
     ]
 }
 
@@ -53,6 +54,23 @@ fn nearly_sold(sequence: impl Strategy<Value = Sequence>) -> impl Strategy<Value
         let seats = (0..SEATS_WIDE).filter(|seat| !(first..first + count).contains(seat));
         let block = Act::Block { seats: seats.collect(), layout: Known::Right };
         sequence.ops.insert(0, Op::Do(block, Manner::default()));
+        sequence
+    })
+}
+
+/// The same, and after half of it the sale's end comes, to the millisecond, while a crowd asks.
+fn ends_in_its_midst(sequence: impl Strategy<Value = Sequence>) -> impl Strategy<Value = Sequence> {
+    let asks = vec(crowd().prop_map(|act| Op::Do(act, Manner::default())), 3..8);
+    (1..5_i8, asks, sequence).prop_map(|(off_sale_in_s, asks, mut sequence)| {
+        let end = Act::Update {
+            revision: Known::Right,
+            status: EventStatus::OnSale,
+            on_sale_in_s: -1,
+            off_sale_in_s,
+        };
+        let at_its_end = [Op::Do(end, Manner::default()), Op::Pass(Step::OnSale(0))];
+        let middle = sequence.ops.len() / 2;
+        sequence.ops.splice(middle..middle, at_its_end.into_iter().chain(asks));
         sequence
     })
 }

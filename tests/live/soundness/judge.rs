@@ -136,8 +136,11 @@ impl Story {
         let now_ms = entry.time_ms;
         self.pass(now_ms);
         if entry.kind == Kind::Event {
-            let (status, at_ms) = entry.detail.split_once(' ').expect("status and time");
-            let what = (EventStatus::from_word(status).unwrap(), at_ms.parse().unwrap());
+            let detail: Vec<&str> = entry.detail.split(' ').collect();
+            let [status, on_sale_at_ms, "0"] = detail[..] else {
+                panic!("a status, a begin and no end: {}", entry.detail)
+            };
+            let what = (EventStatus::from_word(status).unwrap(), on_sale_at_ms.parse().unwrap());
             self.states.push(Since { at_ms: now_ms, what });
         }
         for seat in entry.house.iter().flat_map(|house| &house.seats) {
