@@ -57,7 +57,7 @@ impl WorkerSpec {
         self
     }
 
-    /// Starts it and waits until it answers. One whose services were silent is started again, as
+    /// Starts it and waits until it works, which is when its services answered it. One whose services were silent is started again, as
     /// supervisors do.
     pub async fn start(self) -> WorkerProcess {
         for _ in 1..STARTS_MAX {
@@ -69,7 +69,7 @@ impl WorkerSpec {
         self.start_once().await.unwrap_or_else(|log| panic!("the worker does not start: {log}"))
     }
 
-    /// The worker that answers, or what one that ended has logged.
+    /// The worker that works, or what one that ended has logged.
     async fn start_once(&self) -> Result<WorkerProcess, String> {
         let port = super::servers::free_port();
         let address = format!("127.0.0.1:{port}");
@@ -88,9 +88,11 @@ impl WorkerSpec {
         super::servers::reap_later(child.id());
         let mut worker = WorkerProcess { child, address, log };
         let mut has_ended = false;
-        eventually("the worker answers", START_TIMEOUT, async || {
+        eventually("the worker works", START_TIMEOUT, async || {
             has_ended = worker.has_ended();
-            has_ended || worker.get("/health/live").await.is_some()
+            // It answers while it waits for its services, too.
+            let works = worker.log().contains(r#""message":"working""#);
+            has_ended || works && worker.get("/health/live").await.is_some()
         })
         .await;
         if has_ended { Err(worker.log()) } else { Ok(worker) }
