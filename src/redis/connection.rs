@@ -70,7 +70,9 @@ impl Connection {
             ..Default::default()
         };
         self.note_sent();
-        let sent = self.client.with_options(&options).custom(command(name), args).await;
+        // Boxed: the library's future is several kilobytes, which every caller's would hold, too.
+        let client = self.client.with_options(&options);
+        let sent = Box::pin(client.custom(command(name), args)).await;
         self.note_result(sent)
     }
 

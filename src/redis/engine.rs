@@ -167,7 +167,7 @@ impl Engine {
         let in_time = began.elapsed() < self.timeout() / 2;
         if answer.code == Code::TooLate && in_time {
             let not_after = self.not_after(partition).await?;
-            return self.run(script, partition, keys, build(not_after)).await;
+            return Box::pin(self.run(script, partition, keys, build(not_after))).await;
         }
         Ok(answer)
     }
@@ -251,7 +251,7 @@ impl Engine {
             Err(RedisError::Unexpected(text)) if text.contains("NOSCRIPT") => {
                 // Redis forgot the script (restart, SCRIPT FLUSH): EVAL also teaches it again.
                 values[0] = Value::from(assembled.text.as_str());
-                self.inner.router.send("EVAL", partition, &values).await
+                Box::pin(self.inner.router.send("EVAL", partition, &values)).await
             }
             other => other,
         }

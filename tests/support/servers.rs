@@ -287,10 +287,17 @@ fn spawn(spec: &Value) -> Child {
 }
 
 /// Ends every process named here, and removes the state folder, when this process ends for
-/// whatever reason: a shell that learns the pids over a pipe acts when the pipe closes.
+/// whatever reason: a shell that learns the pids over a pipe acts when the pipe closes. A pid that has
+/// another process by then, perhaps of another test run, is spared: it began at another time.
 pub fn reap_later(pid: u32) {
     static REAPER: LazyLock<Mutex<Child>> = LazyLock::new(|| {
-        let script = "while read pid; do pids=\"$pids $pid\"; done; kill -9 $pids; rm -rf \"$0\"";
+        let script = r#"
+            began() { cut -d ' ' -f 22 "/proc/$1/stat" 2>/dev/null || echo unknown; }
+            while read -r pid began; do list="$list $pid:$began"; done
+            for one in $list; do
+                [ "$(began "${one%:*}")" = "${one#*:}" ] && kill -9 "${one%:*}"
+            done
+            rm -rf "$0""#;
         let child = Command::new("sh")
             .args(["-c", script])
             .arg(state_dir())
@@ -302,7 +309,13 @@ pub fn reap_later(pid: u32) {
     });
     let mut reaper = REAPER.lock().unwrap();
     let stdin = reaper.stdin.as_mut().expect("stdin is piped");
-    writeln!(stdin, "{pid}").expect("the reaper listens");
+    writeln!(stdin, "{pid} {}", began(pid)).expect("the reaper listens");
+}
+
+/// When a process began, as the reaper's shell reads it: ticks since the machine's start.
+fn began(pid: u32) -> String {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    stat.split(' ').nth(21).unwrap_or("unknown").to_owned()
 }
 
 /// Whether it answers, in the end; false if it has ended.
