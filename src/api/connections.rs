@@ -1,7 +1,7 @@
 //! How many connections a client has open. Above `http_connections_per_address_max` a connection
 //! is told so and closed with its first request; above twice as many it is closed at once, unread.
 //!
-//! Proxies that are trusted ask for many clients, and so does whoever may name users from this
+//! Configured proxies ask for many clients, and so does whoever may name users from this
 //! machine: they are not counted. What is kept is bounded by the connections that are open.
 
 use std::any::Any;
@@ -33,7 +33,8 @@ pub struct Connections {
     open: PerClient,
     per_client_max: usize,
     stall_timeout: Duration,
-    trusted_proxies: Vec<Network>,
+    /// Of `trusted_proxies` and `identity_proxies`.
+    proxies: Vec<Network>,
     loopback_is_exempt: bool,
     answered: IntCounter,
     closed: IntCounter,
@@ -55,7 +56,7 @@ impl Connections {
             open: PerClient::new(metrics.limiter_entries.with_label_values(&["connections"])),
             per_client_max: config.http_connections_per_address_max,
             stall_timeout: Duration::from_millis(config.http_stall_timeout_ms),
-            trusted_proxies: config.trusted_proxies.clone(),
+            proxies: [&config.trusted_proxies[..], &config.identity_proxies].concat(),
             loopback_is_exempt: config.auth == Auth::Trusted,
             answered: refused("answered"),
             closed: refused("closed"),
@@ -83,7 +84,7 @@ impl Connections {
     /// `None` for those who are not counted.
     fn enter(self: &Arc<Self>, peer: IpAddr) -> Option<Connection> {
         let is_local = self.loopback_is_exempt && peer.is_loopback();
-        if is_local || self.trusted_proxies.iter().any(|network| network.contains(peer)) {
+        if is_local || self.proxies.iter().any(|network| network.contains(peer)) {
             return None;
         }
         let client = ClientNetwork::of(peer);

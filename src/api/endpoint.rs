@@ -1,7 +1,7 @@
 //! An endpoint: one path, its methods, and what is done around every handler.
 //!
-//! Around each handler, in this order: its connection, the head's size and the names of the query's
-//! parameters are checked, the handler runs under the request's trace, a panic in it is caught, a refusal becomes problem+json with the trace id,
+//! Around each handler, in this order: its connection, the head's size, the site that asks and the names of
+//! the query's parameters are checked, the handler runs under the request's trace, a panic in it is caught, a refusal becomes problem+json with the trace id,
 //! the answer is counted under the route's pattern and gets `X-Trace-Id`, what limits say and the
 //! headers that browsers heed.
 
@@ -29,6 +29,7 @@ use super::gates::LimitsTold;
 use super::head;
 use super::headers::RouteHeaders;
 use super::openapi;
+use super::other_sites;
 use super::params;
 use super::problem::{Code, Problem};
 use super::state::Call;
@@ -232,6 +233,7 @@ where
     let _in_flight = InFlight::enter(&metrics.metrics);
     let checked = connections::check(&call.request)
         .and_then(|()| head::check(&call.request))
+        .and_then(|()| other_sites::check(&call.state.config, &call.request, headers.is_private()))
         .and_then(|()| match parameters {
             Some(known) if !call.request.query_string().is_empty() => {
                 params::check_names(&call.request, known)

@@ -45,6 +45,11 @@ impl RouteHeaders {
         }
     }
 
+    /// Whether the answers are for one caller's eyes.
+    pub fn is_private(&self) -> bool {
+        self.private.is_some()
+    }
+
     /// Adds them.
     pub fn put(&self, headers: &mut HeaderMap) {
         self.put_into_refusal(headers);

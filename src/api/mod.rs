@@ -7,6 +7,7 @@
 //! |---|---|
 //! | its path, if it has no parameters | `front` |
 //! | how many connections its client has | `connections` |
+//! | whether a page of another site asks | `other_sites` |
 //! | bounds of its head, trace, panics, counting | `endpoint`, `head` |
 //! | who asks and whether it may | `gates` |
 //! | what admins do is recorded | `acts` |
@@ -38,6 +39,7 @@ mod headers;
 mod health;
 mod idempotency;
 mod openapi;
+mod other_sites;
 mod pages;
 mod params;
 mod per_client;

@@ -36,6 +36,8 @@ impl Config {
         self.check_unused(&mut faults);
         self.check_secrets(&mut faults);
         self.check_identity(&mut faults);
+        self.check_proxies(&mut faults);
+        self.check_hosts(&mut faults);
         self.check_tokens(&mut faults);
         faults.extend(
             self.room_defaults().check().map_err(|why| format!("waiting_room_*: {why}")).err(),

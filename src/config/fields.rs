@@ -102,7 +102,7 @@ macro_rules! settings {
 
 settings! {
     /// Address and port of the API. Beyond loopback an admin key and `token_secrets` are required,
-    /// and either tokens (`auth = "jwt"`) or `trusted_proxies`.
+    /// and either tokens (`auth = "jwt"`) or `identity_proxies`.
     listen: SocketAddr = SocketAddr::from(([127, 0, 0, 1], 8000));
     /// Address and port of the worker's `/metrics` and `/health`.
     worker_listen: SocketAddr = SocketAddr::from(([127, 0, 0, 1], 8001));
@@ -241,8 +241,8 @@ settings! {
     api_fault_point: FaultPoint = FaultPoint::default();
 
     /// How callers prove who they are: `jwt`, by a signed token (`Authorization: Bearer`), or
-    /// `trusted`, which believes `?user_id=` and `X-User-Id` from this machine and from
-    /// `trusted_proxies`.
+    /// `trusted`, which believes the `X-User-Id` of `identity_proxies`, and in direct requests on
+    /// this machine `X-User-Id` and `?user_id=`.
     auth: Auth = Auth::Trusted;
     /// How tokens are signed: `HS256` (a shared secret) or `RS256` (a public key). Tokens signed
     /// otherwise are refused.
@@ -286,9 +286,17 @@ settings! {
     waiting_room_surge_per_second: u32 = 1_000;
     /// It goes off once nobody waits and attempts stay below this for a minute.
     waiting_room_calm_per_second: u32 = 250;
-    /// Proxies that are believed for whom they ask (`proxy_header`), and with `auth = "trusted"`
-    /// which user: addresses or CIDR ranges.
+    /// Proxies that are believed from which address a request comes (`proxy_header`), and nothing
+    /// else: addresses or CIDR ranges.
     trusted_proxies: Vec<Network> = Vec::new();
+    /// Gateways that are believed which user asks (`X-User-Id`), with `auth = "trusted"`: addresses
+    /// or CIDR ranges. They must set that header themselves and remove the client's. One that also
+    /// forwards clients' addresses is named in `trusted_proxies`, too.
+    identity_proxies: Vec<Network> = Vec::new();
+    /// Names by which this server is called (`Host`), beside `localhost` and loopback addresses,
+    /// without ports. Set, requests that use another one are refused. Empty: any name is good, but
+    /// not for requests from this machine where those need no key or token. 100 at most.
+    allowed_hosts: Vec<String> = Vec::new();
     /// The header in which they say for whom: `x-forwarded-for` or `forwarded` (RFC 7239). The
     /// other one is not read.
     proxy_header: ProxyHeader = ProxyHeader::XForwardedFor;
@@ -322,7 +330,7 @@ settings! {
     /// Open connections of one HTTP thread; more wait to be accepted.
     http_connections_max: usize = 25_000;
     /// Open connections of one address in one process (of a /64, with IPv6); more are told so and
-    /// closed. Not of `trusted_proxies`, nor of this machine with `auth = "trusted"`.
+    /// closed. Not of configured proxies, nor of this machine with `auth = "trusted"`.
     http_connections_per_address_max: usize = 1_000;
     /// How long a client may take no byte of what was sent to it before its connection is closed,
     /// milliseconds.
@@ -348,8 +356,8 @@ settings! {
     /// What callers who are no admins see of how much is left: `exact` numbers, or `coarse` words
     /// (`AVAILABLE`, `FEW_LEFT`, `SOLD_OUT`). Seat maps show every seat's state either way.
     public_availability: Detail = Detail::Exact;
-    /// Sites whose pages may read answers (CORS) and open WebSockets, as `https://tickets.example`; `*` is all. Empty:
-    /// none.
+    /// Sites whose pages may read answers (CORS) and open WebSockets, as `https://tickets.example`; `*` is all,
+    /// but not on loopback where callers need no key or token. Empty: none.
     cors_origins: Vec<String> = Vec::new();
     /// Headers that those pages may send, beside those that the API knows; `*` is all. A browser
     /// refuses a whole request for one that is not listed. 100 at most.

@@ -5,6 +5,7 @@
 
 mod check;
 mod check_access;
+mod check_proxies;
 mod check_services;
 mod check_unused;
 pub mod fault;

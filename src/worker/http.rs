@@ -10,8 +10,9 @@ use std::time::Duration;
 
 use actix_web::dev::Server;
 use actix_web::http::StatusCode;
+use actix_web::http::header::{HOST, HeaderValue};
 use actix_web::web::{Data, get};
-use actix_web::{App, HttpResponse, HttpServer};
+use actix_web::{App, HttpRequest, HttpResponse, HttpServer};
 use serde::Serialize;
 
 use super::{SERVICE, Worker};
@@ -59,7 +60,19 @@ pub(super) fn server(listener: TcpListener, worker: Worker) -> io::Result<Server
         .run())
 }
 
-async fn metrics(worker: Data<Worker>) -> HttpResponse {
+/// On loopback, a page whose name was made to lead here (DNS rebinding) reads nothing; probes may use
+/// any name.
+async fn metrics(worker: Data<Worker>, request: HttpRequest) -> HttpResponse {
+    let is_own =
+        |host: &HeaderValue| host.to_str().is_ok_and(|host| worker.config.is_own_host(host));
+    let is_local = worker.config.worker_listen.ip().is_loopback();
+    if is_local && !request.headers().get_all(HOST).all(is_own) {
+        return HttpResponse::Forbidden().json(serde_json::json!({
+            "error": "host_forbidden",
+            "detail": "This worker is not called by this name (Host): ask localhost or 127.0.0.1, \
+                or name the host in the setting allowed_hosts",
+        }));
+    }
     let is_ready = judge(&worker, &worker.supervisor.failing()).0 == StatusCode::OK;
     worker.metrics.worker_ready.set(i64::from(is_ready));
     worker.metrics.redis_in_flight.set(worker.engine.in_flight() as i64);

@@ -128,7 +128,7 @@ async fn every_site_may_be_let_in() {
     api.stop().await;
 }
 
-const LIVE: &[u8] = b"GET /health/live HTTP/1.1\r\nHost: h\r\n\r\n";
+const LIVE: &[u8] = b"GET /health/live HTTP/1.1\r\nHost: localhost\r\n\r\n";
 
 async fn live(api: &Api) -> Raw {
     api.raw(LIVE).await
@@ -195,7 +195,7 @@ async fn an_address_has_so_many_connections() {
     let refused = r#"holdfast_connections_refused_total{how="answered"}"#;
     let closed = r#"holdfast_connections_refused_total{how="closed"}"#;
     let mut metrics = stays.expect("eventually() saw it");
-    metrics.send(b"GET /metrics HTTP/1.1\r\nHost: h\r\n\r\n").await;
+    metrics.send(b"GET /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n").await;
     let metrics = metrics.answer(BOUND).await;
     assert!(metrics.labelled_metric(refused) >= 3.0);
     assert!(metrics.labelled_metric(closed) >= 1.0);

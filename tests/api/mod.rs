@@ -14,6 +14,7 @@ mod identity;
 mod lists;
 mod live_reads;
 mod operations;
+mod other_sites;
 mod preflights;
 mod program;
 mod quantity;

@@ -50,7 +50,7 @@ async fn preflight(api: &Client, origin: &str, method: &str, path: &str, headers
         headers => format!("Access-Control-Request-Headers: {headers}\r\n"),
     };
     let request = format!(
-        "OPTIONS {path} HTTP/1.1\r\nHost: api.example\r\nConnection: keep-alive\r\nAccept: */*\r\n\
+        "OPTIONS {path} HTTP/1.1\r\nHost: localhost\r\nConnection: keep-alive\r\nAccept: */*\r\n\
          Access-Control-Request-Method: {method}\r\n{headers}Origin: {origin}\r\n\
          User-Agent: Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) \
          Chrome/126.0.0.0 Safari/537.36\r\nSec-Fetch-Mode: cors\r\nSec-Fetch-Site: cross-site\r\n\
@@ -225,7 +225,7 @@ async fn pages_of_named_sites_open_streams_and_sockets() {
     let event = api.event(places(4)).await;
     let open = async |origin: &str, path: &str, lines: &str| {
         let request =
-            format!("GET {path} HTTP/1.1\r\nHost: api.example\r\nOrigin: {origin}\r\n{lines}\r\n");
+            format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nOrigin: {origin}\r\n{lines}\r\n");
         let mut raw = api.raw(request.as_bytes()).await;
         let is_head = |bytes: &[u8]| bytes.windows(4).any(|four| four == b"\r\n\r\n");
         String::from_utf8_lossy(&raw.until(SOON, is_head).await).to_lowercase()

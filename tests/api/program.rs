@@ -65,7 +65,7 @@ async fn sigterm_finishes_what_is_under_way() {
     let event = api.event(places(5)).await;
     let body = json!({ "event_id": event, "seat_ids": [1] }).to_string();
     let head = format!(
-        "POST /api/v1/bookings?user_id=ann HTTP/1.1\r\nHost: x\r\n\
+        "POST /api/v1/bookings?user_id=ann HTTP/1.1\r\nHost: localhost\r\n\
          Content-Type: application/json\r\nContent-Length: {}\r\n\r\n",
         body.len()
     );
@@ -139,17 +139,26 @@ async fn a_start_with_settings_that_cannot_be_says_why() {
     let open = ("HOLDFAST_LISTEN", "0.0.0.0:0");
     let secret = format!("k1:{}", "cd".repeat(32));
     let secret = ("HOLDFAST_TOKEN_SECRETS", secret.as_str());
-    let keyless = [open, ("HOLDFAST_TRUSTED_PROXIES", "10.0.0.1"), secret];
+    let keyless = [open, ("HOLDFAST_IDENTITY_PROXIES", "10.0.0.1"), secret];
     refused(&place, &keyless, &["open to the network", "HOLDFAST_ADMIN_KEYS_SHA256"]).await;
     let key = format!("ops:{}", "ab".repeat(32));
     let key = ("HOLDFAST_ADMIN_KEYS_SHA256", key.as_str());
     let none = ("HOLDFAST_TOKEN_SECRETS", "");
-    let forgeable = [open, ("HOLDFAST_TRUSTED_PROXIES", "10.0.0.1"), key, none];
+    let forgeable = [open, ("HOLDFAST_IDENTITY_PROXIES", "10.0.0.1"), key, none];
     refused(&place, &forgeable, &["open to the network", "HOLDFAST_TOKEN_SECRETS"]).await;
     let short = [("HOLDFAST_TOKEN_SECRETS", "k1:hunter2")];
     refused(&place, &short, &["token_secrets", "7 bytes; it needs 32 at least"]).await;
     let credulous = [open, key, secret];
-    refused(&place, &credulous, &["open to the network", "trusted_proxies"]).await;
+    refused(&place, &credulous, &["open to the network", "identity_proxies"]).await;
+    let balancer = ("HOLDFAST_TRUSTED_PROXIES", "10.0.0.1");
+    let balanced = [open, key, secret, balancer];
+    refused(&place, &balanced, &["believes no one there", "identity_proxies"]).await;
+    let local_balancer = [("HOLDFAST_TRUSTED_PROXIES", "127.0.0.0/8")];
+    refused(&place, &local_balancer, &["believes no one", "identity_proxies"]).await;
+    let anybody = [open, key, secret, ("HOLDFAST_IDENTITY_PROXIES", "0.0.0.0/0")];
+    refused(&place, &anybody, &["identity_proxies: 0.0.0.0/0", "anybody could be anybody"]).await;
+    let every_site = [("HOLDFAST_CORS_ORIGINS", "*")];
+    refused(&place, &every_site, &["cors_origins = \"*\"", "name the sites"]).await;
     let unsigned = [
         ("HOLDFAST_AUTH", "jwt"),
         ("HOLDFAST_JWT_AUDIENCE", "tickets"),

@@ -12,7 +12,7 @@ use crate::support::eventually;
 /// The server gives up after 300 ms here, and elsewhere after a minute.
 const SOON: Duration = Duration::from_secs(20);
 
-const POST: &str = "POST /api/v1/bookings?user_id=ann HTTP/1.1\r\nHost: x\r\n\
+const POST: &str = "POST /api/v1/bookings?user_id=ann HTTP/1.1\r\nHost: localhost\r\n\
     Content-Type: application/json\r\n";
 
 #[tokio::test]
@@ -80,7 +80,7 @@ async fn what_is_no_http_is_answered_bare_and_closed() {
     let cases = [
         ("hello\r\n\r\n".to_owned(), 400),
         ("GET /health/live HTTP/9.9\r\n\r\n".to_owned(), 400),
-        ("GET /health/live HTTP/1.1\r\nHost: x\r\nBad Header\r\n\r\n".to_owned(), 400),
+        ("GET /health/live HTTP/1.1\r\nHost: localhost\r\nBad Header\r\n\r\n".to_owned(), 400),
         (format!("{POST}Content-Length: -1\r\n\r\n"), 400),
         (format!("{POST}Content-Length: 1\r\nContent-Length: 2\r\n\r\n"), 400),
         (format!("GET /health/live HTTP/1.1\r\n{many_headers}\r\n"), 431),
@@ -107,7 +107,7 @@ async fn who_takes_nothing_of_a_long_answer_is_cut_off() {
     let socket = tokio::net::TcpSocket::new_v4().unwrap();
     socket.set_recv_buffer_size(RECEIVE_BYTES).unwrap();
     let mut stuck = socket.connect(api.address().parse().unwrap()).await.unwrap();
-    let request = format!("GET /api/v1/events/{event}/seats HTTP/1.1\r\nHost: h\r\n\r\n");
+    let request = format!("GET /api/v1/events/{event}/seats HTTP/1.1\r\nHost: localhost\r\n\r\n");
     stuck.write_all(request.repeat(4).as_bytes()).await.unwrap();
     // It never reads. Once the server's end is gone, what it sends is refused.
     eventually("it is cut off", Duration::from_secs(30), async || {

@@ -31,7 +31,7 @@ async fn health_tells_whether_a_program_is_ready() {
     let listens_anywhere = [
         ("HOLDFAST_LISTEN", anywhere.as_str()),
         ("HOLDFAST_ADMIN_KEYS_SHA256", &key),
-        ("HOLDFAST_TRUSTED_PROXIES", "10.0.0.0/8"),
+        ("HOLDFAST_IDENTITY_PROXIES", "10.0.0.0/8"),
         ("HOLDFAST_TOKEN_SECRETS", &secret),
     ];
     let text = shop.ctl_with("health api", &listens_anywhere).await;

@@ -18,6 +18,9 @@ const AGENTS: [&str; 6] = [
     "Python/3.12 aiohttp/3.9.5",
     "curl/8.5.0",
 ];
+/// printf %s open-sesame | sha256sum
+const KEY: &str = "open-sesame";
+const KEY_HASH: &str = "ops:d7ecdf25eaf3deba0f2628771dbdd22d4138ab6cf38f91ed02a2ca0dec7c8ab7";
 const PROXY: (&str, &str) = ("HOLDFAST_TRUSTED_PROXIES", "127.0.0.1");
 /// How long a server may take.
 const SOON: Duration = Duration::from_secs(60);
@@ -42,7 +45,8 @@ fn refused(reply: &Reply) {
 
 /// A request with these lines and no others: neither `Accept` nor `User-Agent` is added.
 async fn bare(api: &Client, lines: &str) -> Reply {
-    let request = format!("GET {EVENTS} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n{lines}\r\n");
+    let request =
+        format!("GET {EVENTS} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n{lines}\r\n");
     api.raw(request.as_bytes()).await.answer(SOON).await
 }
 
@@ -52,8 +56,9 @@ fn forwarded(ask: Ask) -> Ask {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn backend_behind_no_proxy_header_is_not_judged_by_its_agent() {
-    let api = with_tokens(&[PROXY]).await;
-    let event = api.event(places(20)).await;
+    let api = with_tokens(&[PROXY, ("HOLDFAST_ADMIN_KEYS_SHA256", KEY_HASH)]).await;
+    let created = api.post(EVENTS).header("X-Admin-Key", KEY).json(places(20)).send().await;
+    let event = created.json(201)["id"].as_u64().unwrap();
     for (seat, agent) in (1..).zip(AGENTS) {
         api.get(EVENTS).header("User-Agent", agent).send().await.json(200);
         let body = json!({ "event_id": event, "seat_ids": [seat] });
@@ -81,8 +86,9 @@ async fn forwarded_requests_are_judged_by_their_agent() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn proxy_naming_a_user_vouches_for_the_program() {
-    let api = Api::program(&Place::shared(), &[EACH, PROXY]).await;
+async fn gateway_naming_a_user_vouches_for_the_program() {
+    let gateway = ("HOLDFAST_IDENTITY_PROXIES", PROXY.1);
+    let api = Api::program(&Place::shared(), &[EACH, PROXY, gateway]).await;
     for agent in AGENTS {
         let named = forwarded(api.get(EVENTS)).user("ann").header("User-Agent", agent);
         named.send().await.json(200);

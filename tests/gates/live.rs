@@ -25,9 +25,12 @@ const CALM_AFTER: Duration = Duration::from_secs(12);
 const LOOKED_FOR_WITHIN: Duration = Duration::from_secs(9);
 const BROWSER: &str = "Mozilla/5.0 (X11; Linux x86_64)";
 
-/// The settings of servers behind a proxy on this machine.
-const BEHIND_PROXY: [(&str, &str); 2] =
-    [("HOLDFAST_TRUSTED_PROXIES", "127.0.0.1"), ("HOLDFAST_LIMITS", "each")];
+/// The settings of servers behind a gateway on this machine.
+const BEHIND_PROXY: [(&str, &str); 3] = [
+    ("HOLDFAST_TRUSTED_PROXIES", "127.0.0.1"),
+    ("HOLDFAST_IDENTITY_PROXIES", "127.0.0.1"),
+    ("HOLDFAST_LIMITS", "each"),
+];
 
 struct Stage {
     place: Place,

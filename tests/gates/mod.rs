@@ -3,6 +3,7 @@
 
 mod backends;
 mod crowd;
+mod gateways;
 mod limits;
 mod limits_alone;
 mod live;

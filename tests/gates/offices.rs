@@ -16,7 +16,8 @@ const PROXY: (&str, &str) = ("HOLDFAST_TRUSTED_PROXIES", "127.0.0.1");
 const NARROW: &str = r#"[{name="per_address_total",per_second=1,burst=30}]"#;
 
 async fn with_users() -> Api {
-    Api::program(&Place::shared(), &[EACH, PROXY]).await
+    let gateway = ("HOLDFAST_IDENTITY_PROXIES", PROXY.1);
+    Api::program(&Place::shared(), &[EACH, PROXY, gateway]).await
 }
 
 async fn with_tokens(rules: &str) -> Api {

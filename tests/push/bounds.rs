@@ -27,7 +27,8 @@ async fn there_are_so_many_sockets_in_all() {
     let (api, event) = api_with(|config| Config { sockets_max: 2, ..config }).await;
     let first = api.socket(event).await;
     let stream = format!("/api/v1/events/{event}/stream");
-    let mut second = api.raw(format!("GET {stream} HTTP/1.1\r\nHost: h\r\n\r\n").as_bytes()).await;
+    let mut second =
+        api.raw(format!("GET {stream} HTTP/1.1\r\nHost: localhost\r\n\r\n").as_bytes()).await;
     second.until(BOUND, |read| read.ends_with(b"\n\n\r\n")).await;
     let refused = api.try_socket(event, &[]).await.err();
     assert_eq!(refused, Some((503, "service_unavailable".to_owned())));

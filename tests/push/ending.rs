@@ -16,7 +16,7 @@ async fn sockets_end_with_the_process() {
     let settings = |config| Config { shutdown_seconds: SHUTDOWN_SECONDS, ..config };
     let (api, event) = api_with(settings).await;
     let mut socket = api.socket(event).await;
-    let stream = format!("GET /api/v1/events/{event}/stream HTTP/1.1\r\nHost: h\r\n\r\n");
+    let stream = format!("GET /api/v1/events/{event}/stream HTTP/1.1\r\nHost: localhost\r\n\r\n");
     let mut stream = api.raw(stream.as_bytes()).await;
     stream.until(BOUND, |read| read.ends_with(b"\n\n\r\n")).await;
     // One that will not read its end.

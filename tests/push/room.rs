@@ -59,7 +59,7 @@ async fn who_waits_is_told_and_admitted_without_asking() {
     assert!(ends > jiff::Timestamp::now());
     // Bob waits behind her, over an event stream.
     let request = format!(
-        "GET /api/v1/events/{event}/stream?waiting_room_token={bob} HTTP/1.1\r\nHost: h\r\n\r\n"
+        "GET /api/v1/events/{event}/stream?waiting_room_token={bob} HTTP/1.1\r\nHost: localhost\r\n\r\n"
     );
     let mut stream = api.raw(request.as_bytes()).await;
     let has = |read: &[u8], text: &str| String::from_utf8_lossy(read).contains(text);

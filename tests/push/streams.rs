@@ -16,7 +16,7 @@ async fn a_stream_begins_and_beats() {
     let settings = |config| Config { socket_ping_interval_ms: 100, ..config };
     let (api, event) = api_with(settings).await;
     let path = format!("/api/v1/events/{event}/stream");
-    let request = format!("GET {path} HTTP/1.1\r\nHost: h\r\nLast-Event-ID: 3-17\r\n\r\n");
+    let request = format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nLast-Event-ID: 3-17\r\n\r\n");
     let mut stream = api.raw(request.as_bytes()).await;
     let answer = stream.answer(BOUND).await;
     assert_eq!(answer.status, 200);

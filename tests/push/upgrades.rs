@@ -8,7 +8,7 @@ use crate::support::sockets::BOUND;
 /// The head of a request to upgrade.
 fn asking(line: &str) -> String {
     format!(
-        "{line} HTTP/1.1\r\nHost: h\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
+        "{line} HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
          Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
     )
 }
@@ -60,7 +60,7 @@ async fn what_comes_behind_the_handshake_is_heard() {
     assert_eq!(raw.answer(BOUND).await.status, 101);
     raw.until(BOUND, is_pong).await;
     // Behind another request, which is answered first.
-    let before = format!("GET /api/v1/events/{event} HTTP/1.1\r\nHost: h\r\n\r\n");
+    let before = format!("GET /api/v1/events/{event} HTTP/1.1\r\nHost: localhost\r\n\r\n");
     let mut raw = api.raw((before + &handshake).as_bytes()).await;
     assert_eq!(raw.answer(BOUND).await.json(200)["id"], event);
     assert_eq!(raw.answer(BOUND).await.status, 101);

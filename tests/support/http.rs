@@ -33,6 +33,14 @@ impl Client {
         Client { http, base: base.to_owned(), again_max: 0 }
     }
 
+    /// The same from another address of this machine, as a proxy there would ask.
+    pub fn from(&self, address: &str) -> Self {
+        let builder = reqwest::Client::builder().timeout(ANSWER_TIMEOUT);
+        let builder = builder.local_address(Some(address.parse().unwrap()));
+        let http = builder.redirect(reqwest::redirect::Policy::none()).build().unwrap();
+        Client { http, ..self.clone() }
+    }
+
     /// Asks again where it is answered 503, as that answer says: for tests of what is decided, on
     /// machines whose services are slow at times.
     pub fn patient(self) -> Self {

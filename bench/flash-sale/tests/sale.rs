@@ -26,6 +26,10 @@ const PROGRAM_TIMEOUT: Duration = Duration::from_secs(240);
 const LOOPBACK: SocketAddr =
     SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 0);
 
+/// printf %s open-sesame | sha256sum
+const ADMIN_KEY: &str = "open-sesame";
+const ADMIN_KEY_HASH: &str = "ops:d7ecdf25eaf3deba0f2628771dbdd22d4138ab6cf38f91ed02a2ca0dec7c8ab7";
+
 /// A deployment of its own.
 struct Deployment {
     url: String,
@@ -48,6 +52,8 @@ impl Deployment {
             mongodb_url: servers::shared_mongodb().url().as_str().into(),
             mongodb_database: database.clone(),
             trusted_proxies: vec!["127.0.0.1".parse().unwrap()],
+            identity_proxies: vec!["127.0.0.1".parse().unwrap()],
+            admin_keys_sha256: vec![ADMIN_KEY_HASH.parse().unwrap()],
             // This machine may be busy with other tests; this one is not about time-outs.
             redis_timeout_ms: 900,
             http_workers: 1,
@@ -80,6 +86,7 @@ impl Deployment {
             .args(words)
             .arg("--json")
             .env_clear()
+            .env("FLASH_SALE_ADMIN_KEY", ADMIN_KEY)
             .env("HOLDFAST_REDIS_URL", self.redis.url())
             .env("HOLDFAST_MONGODB_URL", servers::shared_mongodb().url())
             .env("HOLDFAST_MONGODB_DATABASE", &self.database)

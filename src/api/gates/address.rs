@@ -6,9 +6,9 @@
 use std::net::IpAddr;
 
 use actix_web::HttpRequest;
-use actix_web::http::header::{FORWARDED, HeaderMap, HeaderName, VIA, X_FORWARDED_FOR};
+use actix_web::http::header::{FORWARDED, HeaderMap, HeaderName, X_FORWARDED_FOR};
 
-use super::Caller;
+use super::{Caller, NamesUsers};
 use crate::config::Config;
 use crate::config::values::{Auth, Network, ProxyHeader};
 use crate::domain::RouteClass;
@@ -17,26 +17,24 @@ use crate::domain::RouteClass;
 /// as from the last one looked at.
 const HOPS_MAX: usize = 16;
 
-/// Headers that proxies add to what they forward. A trusted proxy whose request has none of them
-/// asks for itself. Not more than that: who is on the network is told by `proxy_header` alone.
-const FORWARDING: [HeaderName; 10] = [
-    X_FORWARDED_FOR,
-    FORWARDED,
-    VIA,
-    HeaderName::from_static("x-real-ip"),
-    HeaderName::from_static("x-forwarded-host"),
-    HeaderName::from_static("x-forwarded-proto"),
-    HeaderName::from_static("x-client-ip"),
-    HeaderName::from_static("true-client-ip"),
-    HeaderName::from_static("cf-connecting-ip"),
-    HeaderName::from_static("x-envoy-external-address"),
+/// Headers that proxies add to what they forward, and prefixes of such names. They say only that a
+/// request was forwarded; the client's address is read from `proxy_header` alone.
+const FORWARDING: [&str; 7] = [
+    "forwarded",
+    "via",
+    "x-real-ip",
+    "x-client-ip",
+    "x-cluster-client-ip",
+    "true-client-ip",
+    "fastly-client-ip",
 ];
+const FORWARDING_PREFIXES: [&str; 4] = ["x-forwarded", "x-original-", "x-envoy-", "cf-"];
 
 /// The caller, as far as its address tells.
 pub(super) fn of_client(config: &Config, request: &HttpRequest, class: RouteClass) -> Caller {
     let headers = request.headers();
-    let forwarded = headers.contains_key(X_FORWARDED_FOR) || headers.contains_key(FORWARDED);
-    let peer = request.peer_addr().map(|peer| peer.ip().to_canonical());
+    let forwarded = is_forwarded(headers);
+    let peer = peer(request);
     let trusted = &config.trusted_proxies;
     let by_proxy = peer.is_some_and(|peer| is_one_of(trusted, peer));
     let address = match peer {
@@ -45,23 +43,55 @@ pub(super) fn of_client(config: &Config, request: &HttpRequest, class: RouteClas
         }
         _ => peer,
     };
-    let is_backend = by_proxy && !FORWARDING.iter().any(|name| headers.contains_key(name));
-    // A Unix socket has no address: whoever reaches it is on this machine.
-    let peer_is_local = peer.is_none_or(|peer| peer.is_loopback());
-    let local = address.is_none_or(|address| address.is_loopback()) && !forwarded;
+    let by_gateway = peer.is_some_and(|peer| is_one_of(&config.identity_proxies, peer));
+    let is_backend = (by_proxy || by_gateway) && !forwarded;
+    let is_direct = is_this_machine(config, peer) && !forwarded;
+    let names_users = match (by_gateway, is_direct) {
+        (true, _) => NamesUsers::ByHeader,
+        (false, true) => NamesUsers::ByHeaderOrParameter,
+        (false, false) => NamesUsers::No,
+    };
     Caller {
         address,
-        forwarded,
-        vouched: peer_is_local || by_proxy,
+        is_direct,
+        names_users,
         is_backend,
         may_be_program: is_backend,
         user: None,
         admin: None,
         event: None,
         class,
-        on_loopback: local && config.auth == Auth::Trusted,
+        on_loopback: is_direct && config.auth == Auth::Trusted,
         allowed: false,
     }
+}
+
+/// The connection's other end; `None` on a Unix socket.
+fn peer(request: &HttpRequest) -> Option<IpAddr> {
+    request.peer_addr().map(|peer| peer.ip().to_canonical())
+}
+
+/// Whether a request comes from this machine, over a connection of none of the configured proxies.
+pub(crate) fn is_from_this_machine(config: &Config, request: &HttpRequest) -> bool {
+    is_this_machine(config, peer(request))
+}
+
+/// A Unix socket has no address: its callers are on this machine. A loopback address that the
+/// settings name as a proxy's forwards for others, whatever its requests look like.
+fn is_this_machine(config: &Config, peer: Option<IpAddr>) -> bool {
+    let is_proxy = |peer| {
+        is_one_of(&config.trusted_proxies, peer) || is_one_of(&config.identity_proxies, peer)
+    };
+    peer.is_none_or(|peer| peer.is_loopback() && !is_proxy(peer))
+}
+
+/// Whether a proxy says that it forwarded the request.
+fn is_forwarded(headers: &HeaderMap) -> bool {
+    headers.keys().any(|name| {
+        let name = name.as_str();
+        FORWARDING.contains(&name)
+            || FORWARDING_PREFIXES.iter().any(|prefix| name.starts_with(prefix))
+    })
 }
 
 fn is_one_of(networks: &[Network], address: IpAddr) -> bool {
@@ -261,22 +291,48 @@ mod tests {
             of_client(&config, &request.to_http_request(), RouteClass::Events).is_backend
         };
         assert!(is_backend("10.0.0.1:1", None) && is_backend("10.0.0.1:1", Some("x-user-id")));
-        for name in FORWARDING {
-            assert!(!is_backend("10.0.0.1:1", Some(name.as_str())), "{name}");
+        for name in FORWARDING.into_iter().chain(["x-forwarded-host", "cf-ray", "x-envoy-peer"]) {
+            assert!(!is_backend("10.0.0.1:1", Some(name)), "{name}");
         }
         assert!(!is_backend("127.0.0.1:1", None) && !is_backend("9.9.9.9:1", None));
     }
 
     #[test]
-    fn this_machine_and_our_proxies_vouch() {
-        let config =
-            Config { trusted_proxies: vec!["10.0.0.0/8".parse().unwrap()], ..Config::default() };
-        let vouched = |peer: &str| {
-            let request = TestRequest::get().peer_addr(peer.parse().unwrap());
-            let request = request.insert_header(("x-forwarded-for", "127.0.0.1"));
-            of_client(&config, &request.to_http_request(), RouteClass::Events).vouched
+    fn users_are_named_by_gateways_and_directly_on_this_machine() {
+        let config = Config {
+            trusted_proxies: vec!["10.0.0.0/8".parse().unwrap(), "127.0.0.5".parse().unwrap()],
+            identity_proxies: vec!["10.9.0.0/16".parse().unwrap(), "127.0.0.6".parse().unwrap()],
+            ..Config::default()
         };
-        assert!(vouched("127.0.0.1:1") && vouched("[::1]:1") && vouched("10.1.1.1:1"));
-        assert!(!vouched("11.1.1.1:1") && !vouched("[2001:db8::1]:1"));
+        let names_users = |peer: &str, header: Option<&str>| {
+            let request = TestRequest::get().peer_addr(format!("{peer}:1").parse().unwrap());
+            let request = header
+                .into_iter()
+                .fold(request, |request, name| request.insert_header((name, "127.0.0.1")));
+            let caller = of_client(&config, &request.to_http_request(), RouteClass::Events);
+            // Without a proxy in between, and only then, the caller is this machine itself.
+            assert_eq!(caller.is_direct, caller.names_users == NamesUsers::ByHeaderOrParameter);
+            assert_eq!(caller.on_loopback, caller.is_direct);
+            caller.names_users
+        };
+        for header in [None, Some("x-forwarded-for"), Some("via"), Some("x-real-ip")] {
+            let direct = match header {
+                None => NamesUsers::ByHeaderOrParameter,
+                Some(_) => NamesUsers::No,
+            };
+            for (peer, expected) in [
+                ("127.0.0.1", direct),
+                ("[::1]", direct),
+                ("10.9.1.1", NamesUsers::ByHeader),
+                ("127.0.0.6", NamesUsers::ByHeader),
+                // Load balancers forward addresses, and vouch for nobody.
+                ("10.1.1.1", NamesUsers::No),
+                ("127.0.0.5", NamesUsers::No),
+                ("11.1.1.1", NamesUsers::No),
+                ("[2001:db8::1]", NamesUsers::No),
+            ] {
+                assert_eq!(names_users(peer, header), expected, "{peer} {header:?}");
+            }
+        }
     }
 }

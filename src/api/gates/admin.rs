@@ -61,13 +61,13 @@ fn text<'a>(request: &'a HttpRequest, name: &HeaderName) -> Option<&'a str> {
 }
 
 /// Without keys the server listens on loopback alone (`config` sees to that), but a proxy on this
-/// machine would make the whole world local: a forwarded request is not.
+/// machine would make the whole world local: what one forwards, or may forward, is not.
 fn keyless(caller: &Caller) -> Result<String, Problem> {
-    let local = caller.address.is_none_or(|address| address.is_loopback());
-    if local && !caller.forwarded {
+    if caller.is_direct {
         return Ok(KEYLESS.to_owned());
     }
-    let detail = "Admin calls from elsewhere need a key; set admin_keys_sha256 on the server";
+    let detail = "Admin calls from elsewhere, and through proxies, need a key; set \
+        admin_keys_sha256 on the server";
     Err(Problem::new(Code::AdminKeyMissing, detail))
 }
 
@@ -99,12 +99,12 @@ mod tests {
 
     #[test]
     fn without_keys_only_this_machine_is_admin() {
-        let caller = |address: &str, forwarded| {
+        let caller = |address: &str, is_direct| {
             let address = Some(address.parse().unwrap());
             Caller {
                 address,
-                forwarded,
-                vouched: true,
+                is_direct,
+                names_users: super::super::NamesUsers::No,
                 is_backend: false,
                 may_be_program: false,
                 user: None,
@@ -115,9 +115,9 @@ mod tests {
                 allowed: false,
             }
         };
-        assert!(keyless(&caller("127.0.0.1", false)).is_ok());
-        assert!(keyless(&caller("::1", false)).is_ok());
-        assert!(keyless(&caller("127.0.0.1", true)).is_err());
+        assert!(keyless(&caller("127.0.0.1", true)).is_ok());
+        assert!(keyless(&caller("::1", true)).is_ok());
+        assert!(keyless(&caller("127.0.0.1", false)).is_err());
         assert!(keyless(&caller("10.0.0.1", false)).is_err());
     }
 }

@@ -29,6 +29,7 @@ use crate::telemetry::Metrics;
 use super::problem::{Code, Problem};
 use super::state::Call;
 
+pub(super) use address::is_from_this_machine;
 use identity::Identity;
 pub use identity::KeyError;
 use meters::{Gate, Meters};
@@ -39,17 +40,28 @@ pub use rules::Rules;
 /// How often idle addresses are forgotten. With the shipped rule one is idle after two seconds.
 const FORGET_INTERVAL: Duration = Duration::from_secs(2);
 
+/// How a caller may name a user without a proof.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NamesUsers {
+    /// Not at all.
+    No,
+    /// By `X-User-Id`, which a gateway of `identity_proxies` sets itself. The rest of the request,
+    /// its query among it, is the client's.
+    ByHeader,
+    /// By `X-User-Id` or `?user_id=`: a developer's direct request on this machine.
+    ByHeaderOrParameter,
+}
+
 /// Who asks, as far as the gates know.
 #[derive(Clone, Debug)]
 pub struct Caller {
     /// The client's address; `None` where the connection has none (a Unix socket).
     pub address: Option<IpAddr>,
-    /// Whether a proxy says that it forwarded the request.
-    pub forwarded: bool,
-    /// Whether the connection is one from where a user may just be named: this machine's own, or
-    /// a trusted proxy's.
-    pub vouched: bool,
-    /// A trusted proxy that asks for itself, and forwards nobody's request: a shop's backend.
+    /// Whether the request comes from this machine itself, and no proxy forwarded it.
+    pub is_direct: bool,
+    /// How the caller may name a user without a proof (`auth = "trusted"`).
+    pub names_users: NamesUsers,
+    /// A configured proxy that asks for itself, and forwards nobody's request: a shop's backend.
     pub is_backend: bool,
     /// Whether a backend asks that is vouched for, so that no user agent speaks against it.
     pub may_be_program: bool,

@@ -35,6 +35,7 @@ codes! {
     AdminKeyWrong = "admin_key_wrong" 403 "Not an admin key";
     AutomatedAccess = "automated_access" 403 "Automated access not allowed";
     OriginForbidden = "origin_forbidden" 403 "Not for pages of this site";
+    HostForbidden = "host_forbidden" 403 "Not a name of this server";
     WaitingRoomRequired = "waiting_room_required" 403 "The waiting room is on";
     WaitingRoomTokenInvalid = "waiting_room_token_invalid" 403 "The admission token is not valid";
     WaitingRoomClosed = "waiting_room_closed" 403 "The waiting room lets nobody in";

@@ -39,4 +39,5 @@ pub mod ws;
 
 pub use boards::Boards;
 pub use message::{Heard, Message};
+pub use origin::is_same as is_same_site;
 pub use sockets::Sockets;

@@ -30,7 +30,7 @@ pub fn check(call: &Call) -> Result<(), Problem> {
 }
 
 /// Whether an origin is of this host. Whether it came by TLS is known to the gateway alone.
-fn is_same(origin: &str, host: &str) -> bool {
+pub fn is_same(origin: &str, host: &str) -> bool {
     let Some((scheme, authority)) = origin.split_once("://") else { return false };
     let default_port = match scheme {
         "http" => ":80",

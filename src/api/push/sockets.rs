@@ -227,8 +227,8 @@ mod tests {
     fn caller(address: &str) -> Caller {
         Caller {
             address: Some(address.parse().unwrap()),
-            forwarded: false,
-            vouched: false,
+            is_direct: false,
+            names_users: crate::api::gates::NamesUsers::No,
             is_backend: false,
             may_be_program: false,
             user: None,

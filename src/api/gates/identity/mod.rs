@@ -1,8 +1,8 @@
 //! Which user asks.
 //!
 //! With `auth = "jwt"` the user is the `sub` of a token that was verified, and nothing else. With
-//! `auth = "trusted"` it is whoever `?user_id=` or `X-User-Id` says, believed from this machine
-//! and from `trusted_proxies`: a gateway that vouches for it.
+//! `auth = "trusted"` it is named without a proof: by the `X-User-Id` of a gateway that vouches for
+//! it (`identity_proxies`), or, in a direct request on this machine, by `X-User-Id` or `?user_id=`.
 
 mod backend;
 mod keys;
@@ -12,7 +12,7 @@ mod tokens;
 use actix_web::HttpRequest;
 use actix_web::http::header::{self, HeaderName, HeaderValue};
 
-use super::Caller;
+use super::{Caller, NamesUsers};
 use crate::api::params::{Query, USER_PARAMETER};
 use crate::api::problem::{Code, Problem};
 use crate::config::Config;
@@ -65,8 +65,14 @@ impl Identity {
         match self {
             Identity::Trusted => {
                 let named = named(request)?;
-                if named.is_some() && !caller.vouched {
-                    return Err(untrusted());
+                let is_believed = match caller.names_users {
+                    NamesUsers::No => false,
+                    // The gateway has set the header; a parameter alone is the client's word.
+                    NamesUsers::ByHeader => request.headers().contains_key(HEADER),
+                    NamesUsers::ByHeaderOrParameter => true,
+                };
+                if named.is_some() && !is_believed {
+                    return Err(untrusted(caller));
                 }
                 Ok(named.map(|user| Identified { user, is_backend: true }))
             }
@@ -86,7 +92,8 @@ impl Identity {
     pub fn missing(&self) -> Problem {
         match self {
             Identity::Trusted => {
-                let detail = "Say who asks: the header X-User-Id or the parameter ?user_id=";
+                let detail = "Say who asks: the header X-User-Id (or, in a direct request on this \
+                    machine, the parameter ?user_id=)";
                 Problem::new(Code::IdentityMissing, detail)
             }
             Identity::Jwt(_) => {
@@ -127,9 +134,17 @@ fn parse(place: &str, text: &str) -> Result<UserId, Problem> {
     text.trim().parse().map_err(|error| Problem::parameter(place, format!("is wrong: {error}")))
 }
 
-fn untrusted() -> Problem {
-    let detail = "X-User-Id and ?user_id= are believed from the machine itself and from its \
-        gateway alone (the setting trusted_proxies); ask through the gateway";
+fn untrusted(caller: &Caller) -> Problem {
+    let detail = match caller.names_users {
+        NamesUsers::ByHeader => {
+            "?user_id= names a user in direct requests on the server's machine alone; the gateway \
+             has to name it in X-User-Id"
+        }
+        _ => {
+            "X-User-Id is believed from a gateway alone (the setting identity_proxies), and in \
+             direct requests on the server's machine; ask through the gateway"
+        }
+    };
     Problem::new(Code::IdentityUntrusted, detail)
 }
 
@@ -141,35 +156,71 @@ mod tests {
     use crate::api::gates::address;
     use crate::domain::RouteClass;
 
-    #[test]
-    fn users_are_named_by_those_who_vouch_for_them() {
-        let config =
-            Config { trusted_proxies: vec!["10.0.0.0/8".parse().unwrap()], ..Config::default() };
-        let identity = Identity::new(&config).unwrap();
-        let ask = |peer: &str, uri: &str, header: Option<&str>| {
-            let request = TestRequest::get().uri(uri).peer_addr(peer.parse().unwrap());
-            let request = header
-                .into_iter()
-                .fold(request, |request, user| request.insert_header(("x-user-id", user)));
-            let request = request.to_http_request();
-            let caller = address::of_client(&config, &request, RouteClass::Bookings);
-            let identified = identity.of_user(&request, &caller);
-            identified.map(|one| one.map(|one| one.user)).map_err(|problem| problem.code)
+    fn ask(peer: &str, uri: &str, headers: &[(&str, &str)]) -> Result<Option<UserId>, Code> {
+        let config = Config {
+            trusted_proxies: vec!["10.0.0.0/8".parse().unwrap()],
+            identity_proxies: vec!["10.9.0.1".parse().unwrap()],
+            ..Config::default()
         };
-        let ann = || Ok(Some("ann".parse().unwrap()));
-        for peer in ["127.0.0.1:1", "[::1]:1", "10.0.0.1:1"] {
-            assert_eq!(ask(peer, "/", Some("ann")), ann());
-            assert_eq!(ask(peer, "/?user_id=ann", None), ann());
-            assert_eq!(ask(peer, "/?user%5Fid=ann", None), ann());
-            assert_eq!(ask(peer, "/?user_id=ann", Some("ann")), ann());
-            assert_eq!(ask(peer, "/?user_id=ann", Some("bob")), Err(Code::IdentityConflict));
-            assert_eq!(ask(peer, "/", None), Ok(None));
+        let identity = Identity::new(&config).unwrap();
+        let request = TestRequest::get().uri(uri).peer_addr(peer.parse().unwrap());
+        let request =
+            headers.iter().fold(request, |request, header| request.append_header(*header));
+        let request = request.to_http_request();
+        let caller = address::of_client(&config, &request, RouteClass::Bookings);
+        let identified = identity.of_user(&request, &caller);
+        identified.map(|one| one.map(|one| one.user)).map_err(|problem| problem.code)
+    }
+
+    const ANN: (&str, &str) = ("x-user-id", "ann");
+    const BOB: (&str, &str) = ("x-user-id", "bob");
+    const FORWARDED: (&str, &str) = ("x-forwarded-for", "9.9.9.9");
+
+    fn ann() -> Result<Option<UserId>, Code> {
+        Ok(Some("ann".parse().unwrap()))
+    }
+
+    #[test]
+    fn direct_request_on_this_machine_names_its_user() {
+        for peer in ["127.0.0.1:1", "[::1]:1"] {
+            assert_eq!(ask(peer, "/", &[ANN]), ann());
+            assert_eq!(ask(peer, "/?user_id=ann", &[]), ann());
+            assert_eq!(ask(peer, "/?user%5Fid=ann", &[]), ann());
+            assert_eq!(ask(peer, "/?user_id=ann", &[ANN]), ann());
+            assert_eq!(ask(peer, "/?user_id=ann", &[BOB]), Err(Code::IdentityConflict));
+            assert_eq!(ask(peer, "/", &[]), Ok(None));
+            assert_eq!(ask(peer, "/", &[ANN, FORWARDED]), Err(Code::IdentityUntrusted));
+            assert_eq!(ask(peer, "/?user_id=ann", &[FORWARDED]), Err(Code::IdentityUntrusted));
         }
-        for peer in ["11.0.0.1:1", "[2001:db8::1]:1"] {
-            assert_eq!(ask(peer, "/", Some("ann")), Err(Code::IdentityUntrusted));
-            assert_eq!(ask(peer, "/?user_id=ann", None), Err(Code::IdentityUntrusted));
-            assert_eq!(ask(peer, "/?user%5Fid=ann", None), Err(Code::IdentityUntrusted));
-            assert_eq!(ask(peer, "/", None), Ok(None));
+    }
+
+    #[test]
+    fn gateway_names_users_by_its_header_alone() {
+        let gateway = "10.9.0.1:1";
+        for headers in [&[][..], &[FORWARDED]] {
+            let with = |more| [headers, more].concat();
+            assert_eq!(ask(gateway, "/", &with(&[ANN])), ann());
+            assert_eq!(ask(gateway, "/?user_id=ann", &with(&[ANN])), ann());
+            assert_eq!(ask(gateway, "/", &with(&[])), Ok(None));
+            for uri in ["/?user_id=ann", "/?user%5Fid=ann"] {
+                assert_eq!(ask(gateway, uri, &with(&[])), Err(Code::IdentityUntrusted));
+                assert_eq!(ask(gateway, uri, &with(&[BOB])), Err(Code::IdentityConflict));
+            }
+            // The client's header beside the gateway's.
+            assert_eq!(ask(gateway, "/", &with(&[ANN, BOB])), Err(Code::IdentityConflict));
+        }
+    }
+
+    #[test]
+    fn load_balancers_and_strangers_name_nobody() {
+        for peer in ["10.0.0.1:1", "11.0.0.1:1", "[2001:db8::1]:1"] {
+            for headers in [&[][..], &[FORWARDED]] {
+                let with = |more| [headers, more].concat();
+                assert_eq!(ask(peer, "/", &with(&[ANN])), Err(Code::IdentityUntrusted));
+                assert_eq!(ask(peer, "/?user_id=ann", &with(&[])), Err(Code::IdentityUntrusted));
+                assert_eq!(ask(peer, "/?user%5Fid=ann", &with(&[])), Err(Code::IdentityUntrusted));
+                assert_eq!(ask(peer, "/", &with(&[])), Ok(None));
+            }
         }
     }
 }

@@ -79,8 +79,8 @@ mod tests {
     fn caller(user: &str) -> Caller {
         Caller {
             address: Some([127, 0, 0, 1].into()),
-            forwarded: false,
-            vouched: true,
+            is_direct: false,
+            names_users: crate::api::gates::NamesUsers::No,
             is_backend: false,
             may_be_program: false,
             user: Some(user.parse().unwrap()),
