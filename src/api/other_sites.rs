@@ -42,9 +42,13 @@ pub fn check(config: &Config, request: &HttpRequest, is_private: bool) -> Result
     if (is_guarded || !config.allowed_hosts.is_empty()) && !BY_ANY_NAME.contains(&request.path()) {
         check_host(config, request)?;
     }
-    let reads = matches!(*request.method(), Method::GET | Method::HEAD | Method::OPTIONS);
-    // Streams tell users of their bookings, and take a socket's place for as long as they last.
-    let is_public = reads && !is_private && !request.path().ends_with(STREAM_SUFFIX);
+    let is_public = match *request.method() {
+        // Streams tell users of their bookings, and take a socket's place for as long as they last.
+        Method::GET | Method::HEAD => !is_private && !request.path().ends_with(STREAM_SUFFIX),
+        // A preflight, which no route has: its refusal says more (`cors`).
+        Method::OPTIONS => true,
+        _ => false,
+    };
     if is_guarded && !is_public { check_origin(config, request) } else { Ok(()) }
 }
 
@@ -128,7 +132,7 @@ mod tests {
             }
         }
         let absolute = TestRequest::get().uri("http://evil.example/metrics").append_header(HERE);
-        assert_eq!(code(&config, "::1", absolute, false), Some(Code::HostForbidden));
+        assert_eq!(code(&config, "[::1]", absolute, false), Some(Code::HostForbidden));
         let probe = TestRequest::get().uri("/health").append_header(("host", "10.1.1.1"));
         assert_eq!(code(&config, "127.0.0.1", probe, false), None);
     }

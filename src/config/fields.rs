@@ -188,7 +188,7 @@ settings! {
     stripe_url: ServiceUrl = "https://api.stripe.com".into();
     /// Stripe's secret API key. Required with `payment_provider = "stripe"`.
     stripe_secret_key: Secret = Secret::default();
-    /// Secret with which the provider signs its webhooks. Empty: webhooks are off.
+    /// Secret with which the provider signs its webhooks, 32 bytes or more. Empty: webhooks are off.
     payment_webhook_secret: Secret = Secret::default();
     /// How long each call of the simulated provider takes at least, milliseconds.
     simulated_latency_ms: u64 = 0;
@@ -262,8 +262,8 @@ settings! {
         vec!["scope=holdfast:backend".to_owned(), "roles=holdfast:backend".to_owned()];
     /// How far clocks may be apart where tokens begin and expire, seconds.
     jwt_leeway_seconds: u64 = 30;
-    /// Admin keys as `name:` and the hex SHA-256 of the key. With none, admin calls are open to
-    /// loopback alone.
+    /// Admin keys as `name:` and the hex SHA-256 of the key. The name is shown in logs and in the
+    /// record of admin acts. With none, admin calls are open to direct requests on this machine.
     admin_keys_sha256: Vec<AdminKey> = Vec::new();
     /// Secrets that the waiting room's tokens are signed with, as `id:` and 32 bytes or more; the
     /// same for every API process. The first signs, all verify (8 at most): several while they

@@ -168,13 +168,38 @@ fn unknown(shown: &str, name: &str, prefix: &str) -> String {
                 if prefix.is_empty() { known.to_owned() } else { known.to_ascii_uppercase() };
             format!("unknown setting {shown}; did you mean {prefix}{known}?")
         }
-        None => format!("unknown setting {shown}; --print-config lists all there are"),
+        None if looks_like_a_setting(name) => {
+            format!("unknown setting {shown}; --print-config lists all there are")
+        }
+        // It may be a secret that slipped out of its place.
+        None => "unknown setting, whose name does not look like one and is not shown; \
+            --print-config lists all there are"
+            .to_owned(),
     }
+}
+
+/// Whether a name is made of words, as settings' names are: secrets have digits or capitals.
+fn looks_like_a_setting(name: &str) -> bool {
+    const NAME_BYTES_MAX: usize = 48;
+    name.len() <= NAME_BYTES_MAX
+        && name.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_')
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn unknown_name_that_may_be_a_secret_is_not_shown() {
+        for line in ["sk_live_4eC39HqLyjWDarjtT1zdp7dc = 1", "\"whsec hunter2\" = 1", "k9 = 1"] {
+            let error = file_layer(&format!("partitions = 8\n{line}")).err().unwrap();
+            assert!(error.starts_with("line 2: unknown setting, whose name"), "{error}");
+            let name = line.split('=').next().unwrap().trim().trim_matches('"');
+            assert!(!error.contains(name), "{error}");
+        }
+        let error = from_environment(&[("HOLDFAST_SK_LIVE_4EC39", "1")]).unwrap_err();
+        assert!(!error.to_lowercase().contains("sk_live"), "{error}");
+    }
 
     fn from_environment(pairs: &[(&str, &str)]) -> Result<Config, String> {
         let pairs = pairs.iter().map(|(name, value)| (name.to_string(), value.to_string()));
@@ -188,6 +213,7 @@ mod tests {
             ("HOLDFAST_LISTEN", "127.0.0.1:9000"),
             ("HOLDFAST_PARTITIONS", "4"),
             ("HOLDFAST_TRUSTED_PROXIES", "10.0.0.0/8, 127.0.0.1"),
+            ("HOLDFAST_IDENTITY_PROXIES", "127.0.0.1"),
             ("HOLDFAST_REDIS_PERSISTENCE", "refuse"),
         ])
         .unwrap();

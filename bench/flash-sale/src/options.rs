@@ -45,7 +45,8 @@ const WAIT_SECONDS_MAX: u64 = 3_600;
     holdfast-flash-sale run --json | jq '.operations.hold.latency_ms'
 
 Addresses are sent as X-Forwarded-For: the server believes them only from a proxy named in
-HOLDFAST_TRUSTED_PROXIES. Users are named by X-User-Id, which needs auth = \"trusted\".")]
+HOLDFAST_TRUSTED_PROXIES. Users are named by X-User-Id, which needs auth = \"trusted\" and this
+machine in HOLDFAST_IDENTITY_PROXIES.")]
 pub struct RunOptions {
     /// Where the API is; calls take turns if there are several
     #[arg(
