@@ -66,6 +66,33 @@ impl Archive {
         self.create_indexes().await
     }
 
+    /// A random id of this archive, written by the first process that asks and the same for all
+    /// others: two deployments with equal names have different ones.
+    pub async fn deployment_id(&self) -> Result<String, ArchiveError> {
+        const ID: &str = "deployment_id";
+        let value = format!("{:032x}", rand::random::<u128>());
+        let ours = doc! { "_id": ID, "value": &value };
+        let written = self.gateway.write(Verb::Insert, META, vec![ours]).await?;
+        match written.errors.first() {
+            None => Ok(value),
+            Some(error) if error.code == DUPLICATE_KEY => {
+                let found: Option<Document> = self.gateway.find_by_id(META, ID).await?;
+                match found {
+                    Some(found) => found
+                        .get_str("value")
+                        .map(str::to_owned)
+                        .map_err(|_| ArchiveError::Corrupt(format!("meta.{ID}.value"))),
+                    // Another process has just written it, and no majority has it yet.
+                    None => {
+                        let reason = "the deployment's id is being recorded".to_owned();
+                        Err(ArchiveError::Unavailable(reason))
+                    }
+                }
+            }
+            Some(error) => Err(ArchiveError::Unavailable(error.message.clone())),
+        }
+    }
+
     /// Checks that the database is claimed for this deployment; claims nothing, writes nothing.
     /// For tools that look: an empty database is more likely the wrong one than a new one.
     pub async fn recognise(&self, partitions: u16) -> Result<(), ArchiveError> {

@@ -3,7 +3,7 @@
 use hyper::Uri;
 use hyper::header::HeaderName;
 
-use crate::domain::TokenKeys;
+use crate::domain::{DeploymentTag, TokenKeys};
 use crate::secrets::quoted;
 
 use super::fields::Config;
@@ -50,19 +50,22 @@ impl Config {
         };
         let wrong = self.jwt_backend_claims.iter().filter(|text| !is_claim(text));
         faults.extend(wrong.map(|text| {
-            format!("jwt_backend_claims: {text:?} is no claim: write name=value, as roles=shop")
+            format!(
+                "jwt_backend_claims: {} is no claim: write name=value, as roles=shop",
+                quoted(text)
+            )
         }));
         if self.jwt_key_files.len() > JWT_KEYS_MAX {
             faults.push(format!("jwt_key_files: {JWT_KEYS_MAX} files at most"));
         }
     }
 
-    /// The keys of the waiting room's tokens; `None` where no secret is set, which is no fault on
-    /// loopback.
+    /// The keys of the waiting room's tokens, for the deployment whose archive has this id; `None`
+    /// where no secret is set, which is no fault on loopback.
     ///
     /// # Errors
     /// If the secrets cannot be used.
-    pub fn token_keys(&self) -> Result<Option<TokenKeys>, ConfigError> {
+    pub fn token_keys(&self, deployment_id: &str) -> Result<Option<TokenKeys>, ConfigError> {
         if self.token_secrets.is_empty() {
             return Ok(None);
         }
@@ -70,8 +73,13 @@ impl Config {
         let parts = self.token_secrets.iter().map(parts);
         let secrets: Vec<(&str, &[u8])> =
             parts.map(|(id, secret)| (id, secret.as_bytes())).collect();
-        let keys = TokenKeys::new(&secrets);
+        let keys = TokenKeys::new(self.deployment_tag(deployment_id), &secrets);
         keys.map(Some).map_err(|fault| ConfigError(format!("token_secrets: {fault}")))
+    }
+
+    /// What names this deployment in tokens.
+    pub fn deployment_tag(&self, deployment_id: &str) -> DeploymentTag {
+        DeploymentTag::of(&self.redis_namespace, deployment_id)
     }
 
     pub(super) fn check_tokens(&self, faults: &mut Vec<String>) {
@@ -83,7 +91,8 @@ impl Config {
                 self.listen
             ));
         }
-        faults.extend(self.token_keys().err().map(|error| error.0));
+        // The secrets are good or bad whatever the deployment.
+        faults.extend(self.token_keys("").err().map(|error| error.0));
     }
 
     pub(super) fn check_origins(&self, faults: &mut Vec<String>) {
@@ -212,13 +221,13 @@ mod tests {
 
     #[test]
     fn the_secrets_of_tokens_are_checked() {
-        assert!(Config::default().token_keys().unwrap().is_none());
+        assert!(Config::default().token_keys("").unwrap().is_none());
         let with = |secrets: &[&str]| Config {
             token_secrets: secrets.iter().map(|secret| (*secret).into()).collect(),
             ..Config::default()
         };
         let sound = "k1:secret-of-32-bytes-with-a-:-in-it";
-        assert!(with(&[sound]).token_keys().unwrap().is_some());
+        assert!(with(&[sound]).token_keys("").unwrap().is_some());
         with(&[sound]).check().unwrap();
         for (secrets, expected) in [
             (&["secret-of-32-bytes-without-any-id-at-all"][..], "number 1 has no id"),

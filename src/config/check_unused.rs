@@ -1,5 +1,7 @@
 //! Settings that have no effect beside others, and secrets that cannot be meant as they are.
 
+use crate::domain::admission_token::SECRET_BYTES_MIN;
+
 use super::fields::Config;
 use super::values::{Auth, PaymentProvider, Secret};
 
@@ -31,8 +33,16 @@ impl Config {
         }
     }
 
-    /// A line's end behind a secret is not part of what others have.
+    /// A line's end behind a secret is not part of what others have; a short secret can be guessed
+    /// from one webhook that was signed with it.
     pub(super) fn check_secrets(&self, faults: &mut Vec<String>) {
+        let bytes = self.payment_webhook_secret.expose().len();
+        if (1..SECRET_BYTES_MIN).contains(&bytes) {
+            faults.push(format!(
+                "payment_webhook_secret has {bytes} bytes; it needs {SECRET_BYTES_MIN} at least \
+                 (openssl rand -hex 32; the provider's own are longer)"
+            ));
+        }
         let single = [
             ("stripe_secret_key", &self.stripe_secret_key),
             ("payment_webhook_secret", &self.payment_webhook_secret),
@@ -58,7 +68,7 @@ mod tests {
     #[test]
     fn setting_without_effect_is_refused() {
         type Set = fn(&mut Config);
-        let cases: [(Set, &str); 6] = [
+        let cases: [(Set, &str); 8] = [
             (|c| c.jwt_key_files = vec!["/key".into()], "jwt_key_files has no effect"),
             (|c| c.jwt_audience = "tickets".into(), "jwt_audience has no effect"),
             (|c| c.jwt_issuer = "https://login".into(), "set auth = \"jwt\", or leave it out"),
@@ -71,7 +81,12 @@ mod tests {
                 },
                 "simulated_decline_percent has no effect",
             ),
-            (|c| c.payment_webhook_secret = "whsec_hunter2\n".into(), "begins or ends"),
+            (
+                |c| c.payment_webhook_secret = "whsec_hunter2_hunter2_hunter2_hunter2\n".into(),
+                "begins or ends",
+            ),
+            (|c| c.payment_webhook_secret = "whsec_hunter2".into(), "has 13 bytes; it needs 32"),
+            (|c| c.payment_webhook_secret = "h".into(), "has 1 bytes"),
         ];
         for (set, expected) in cases {
             let mut config = Config::default();

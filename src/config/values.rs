@@ -4,6 +4,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use sha2::{Digest, Sha256};
 
 pub use crate::domain::Network;
 pub use crate::secrets::{FilePath, Secret, ServiceUrl};
@@ -82,6 +83,8 @@ pub enum LogFormat {
     Text,
 }
 
+/// Longest name of an admin key, bytes.
+const NAME_BYTES_MAX: usize = 64;
 /// Bytes of a SHA-256.
 const SHA256_BYTES: usize = 32;
 
@@ -101,12 +104,23 @@ impl FromStr for AdminKey {
             (printf %s \"$KEY\" | sha256sum)";
         let (name, hex) = text.split_once(':').ok_or(FORM)?;
         let hex = hex.trim();
-        if name.is_empty() || hex.len() != SHA256_BYTES * 2 || !hex.is_ascii() {
+        if name.is_empty()
+            || name.len() > NAME_BYTES_MAX
+            || hex.len() != SHA256_BYTES * 2
+            || !hex.is_ascii()
+        {
             return Err(FORM);
         }
         let mut sha256 = [0; SHA256_BYTES];
         for (index, byte) in sha256.iter_mut().enumerate() {
             *byte = u8::from_str_radix(&hex[index * 2..index * 2 + 2], 16).map_err(|_| FORM)?;
+        }
+        // Names are shown, in the log among other places.
+        let is_key = |name: &str| Sha256::digest(name.as_bytes()).as_slice() == sha256.as_slice();
+        if is_key(name) || is_key(name.trim()) {
+            return Err("before the hash of an admin key stands the key itself, where a name \
+                belongs that says whose it is: write `ops:` and the hash, and take a new key, as \
+                this one may have been read");
         }
         Ok(AdminKey { name: name.to_owned(), sha256 })
     }
@@ -143,5 +157,10 @@ mod tests {
         for bad in ["", "ops", "ops:ab", &format!(":{hex}"), &format!("ops:{}", "zz".repeat(32))] {
             assert!(bad.parse::<AdminKey>().is_err(), "{bad}");
         }
+        // printf %s open-sesame | sha256sum
+        let hash = "d7ecdf25eaf3deba0f2628771dbdd22d4138ab6cf38f91ed02a2ca0dec7c8ab7";
+        assert!(format!("ops:{hash}").parse::<AdminKey>().is_ok());
+        let fault = format!("open-sesame:{hash}").parse::<AdminKey>().unwrap_err();
+        assert!(fault.contains("the key itself") && !fault.contains("sesame"), "{fault}");
     }
 }

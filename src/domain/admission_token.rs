@@ -1,11 +1,12 @@
 //! Admission tokens: the record of a place in a waiting room that its owner keeps. Pure.
 //!
-//! A token is `v1.<key id>.<payload>.<mac>`. The payload is the place in binary, the MAC is
-//! HMAC-SHA256 over all that stands before its dot; both are base64 for URLs, without padding and
-//! in the one form that it has. What it promises:
+//! A token is `v2.<key id>.<payload>.<mac>`. The payload is the deployment's tag and the place in
+//! binary, the MAC is HMAC-SHA256 over all that stands before its dot; both are base64 for URLs,
+//! without padding and in the one form that it has. What it promises:
 //!
 //! * Nothing of a token is read before its MAC is right, but which key it names.
 //! * No other text than the one that was signed is taken.
+//! * A token of another deployment is none, even where both have the same key.
 //! * Every process that has the key reads every token, and needs nothing else to do so: the polls
 //!   of those who wait cost a few hundred nanoseconds each.
 //!
@@ -14,6 +15,7 @@
 
 use data_encoding::BASE64URL_NOPAD;
 use ring::hmac;
+use sha2::{Digest, Sha256};
 
 use super::limits::USER_ID_BYTES_MAX;
 use super::{EventId, UserId};
@@ -26,11 +28,14 @@ pub const KEYS_MAX: usize = 8;
 pub const KEY_ID_BYTES_MAX: usize = 16;
 /// Longest token, bytes.
 pub const TOKEN_BYTES_MAX: usize =
-    VERSION.len() + KEY_ID_BYTES_MAX + 1 + PAYLOAD_BYTES_MAX.div_ceil(3) * 4 + 1 + MAC_CHARS;
+    VERSION.len() + KEY_ID_BYTES_MAX + 1 + (PAYLOAD_BYTES_MAX * 4).div_ceil(3) + 1 + MAC_CHARS;
 
-const VERSION: &str = "v1.";
-/// Event (4), number (8), issued (8), expires (8): big-endian. The user's id follows.
-const HEAD_BYTES: usize = 28;
+const VERSION: &str = "v2.";
+/// Tokens before they named their deployment.
+const VERSION_BEFORE: &str = "v1.";
+/// Deployment (8), event (4), number (8), issued (8), expires (8): big-endian. The user's id follows.
+const HEAD_BYTES: usize = TAG_BYTES + 28;
+const TAG_BYTES: usize = 8;
 const PAYLOAD_BYTES_MAX: usize = HEAD_BYTES + USER_ID_BYTES_MAX;
 const MAC_BYTES: usize = 32;
 /// The MAC in base64.
@@ -51,6 +56,21 @@ pub struct AdmissionToken {
     pub expires_ms: i64,
 }
 
+/// What names a deployment in its tokens: the beginning of a hash, so that a token tells nothing of
+/// the deployment's names.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct DeploymentTag([u8; TAG_BYTES]);
+
+impl DeploymentTag {
+    /// The tag of a deployment: its namespace in Redis, and the id that its archive has.
+    pub fn of(namespace: &str, id: &str) -> Self {
+        let hash = Sha256::digest(format!("{namespace}\0{id}"));
+        let mut tag = [0; TAG_BYTES];
+        tag.copy_from_slice(&hash[..TAG_BYTES]);
+        DeploymentTag(tag)
+    }
+}
+
 /// Why a text is no token that holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum TokenFault {
@@ -63,6 +83,12 @@ pub enum TokenFault {
     /// It was signed with a key that is not in use here.
     #[error("the waiting-room token was signed with a key that is no longer in use; join again")]
     UnknownKey,
+    /// It is from a version whose tokens did not name their deployment.
+    #[error("the waiting-room token is of an older version; join again")]
+    Outdated,
+    /// It was signed for another deployment.
+    #[error("the waiting-room token is another deployment's; join again")]
+    OtherDeployment,
     /// Its time is over.
     #[error("the waiting-room token has expired; join again")]
     Expired,
@@ -102,14 +128,15 @@ pub enum KeyFault {
 pub struct TokenKeys {
     // ring's `Debug` of a key shows its algorithm alone.
     keys: Vec<(String, hmac::Key)>,
+    deployment: DeploymentTag,
 }
 
 impl TokenKeys {
-    /// Keys from ids and secrets.
+    /// Keys of a deployment from ids and secrets.
     ///
     /// # Errors
     /// If the ids or the secrets cannot be.
-    pub fn new(secrets: &[(&str, &[u8])]) -> Result<Self, KeyFault> {
+    pub fn new(deployment: DeploymentTag, secrets: &[(&str, &[u8])]) -> Result<Self, KeyFault> {
         if !(1..=KEYS_MAX).contains(&secrets.len()) {
             return Err(KeyFault::Number(secrets.len()));
         }
@@ -126,7 +153,7 @@ impl TokenKeys {
             }
             keys.push(((*id).to_owned(), hmac::Key::new(hmac::HMAC_SHA256, secret)));
         }
-        Ok(TokenKeys { keys })
+        Ok(TokenKeys { keys, deployment })
     }
 
     /// The token as its owner gets it: letters, digits, `-`, `_` and dots, at most
@@ -135,6 +162,7 @@ impl TokenKeys {
         // `new` takes no empty list.
         let (id, key) = &self.keys[0];
         let mut payload = Vec::with_capacity(PAYLOAD_BYTES_MAX);
+        payload.extend(self.deployment.0);
         payload.extend(token.event.0.to_be_bytes());
         payload.extend(token.number.to_be_bytes());
         payload.extend(token.issued_ms.to_be_bytes());
@@ -160,7 +188,10 @@ impl TokenKeys {
             return Err(TokenFault::Malformed);
         }
         let (signed, mac_text) = text.rsplit_once('.').ok_or(TokenFault::Malformed)?;
-        let rest = signed.strip_prefix(VERSION).ok_or(TokenFault::Malformed)?;
+        let rest = signed.strip_prefix(VERSION).ok_or_else(|| match signed {
+            _ if signed.starts_with(VERSION_BEFORE) => TokenFault::Outdated,
+            _ => TokenFault::Malformed,
+        })?;
         let (id, payload) = rest.split_once('.').ok_or(TokenFault::Malformed)?;
         let mut mac = [0; MAC_BYTES];
         let mac = decode(mac_text, &mut mac).filter(|mac| mac.len() == MAC_BYTES);
@@ -169,7 +200,10 @@ impl TokenKeys {
         let (_, key) = key.ok_or(TokenFault::UnknownKey)?;
         // Compares in constant time.
         hmac::verify(key, signed.as_bytes(), mac).map_err(|_| TokenFault::Altered)?;
-        let token = read(payload).ok_or(TokenFault::Malformed)?;
+        let (deployment, token) = read(payload).ok_or(TokenFault::Malformed)?;
+        if deployment != self.deployment {
+            return Err(TokenFault::OtherDeployment);
+        }
         if now_ms >= token.expires_ms { Err(TokenFault::Expired) } else { Ok(token) }
     }
 }
@@ -179,20 +213,22 @@ fn is_key_id(text: &str) -> bool {
     (1..=KEY_ID_BYTES_MAX).contains(&text.len()) && text.bytes().all(is_plain)
 }
 
-fn read(payload: &str) -> Option<AdmissionToken> {
+fn read(payload: &str) -> Option<(DeploymentTag, AdmissionToken)> {
     let mut bytes = [0; PAYLOAD_BYTES_MAX];
     let bytes: &[u8] = decode(payload, &mut bytes)?;
+    let (deployment, bytes) = bytes.split_first_chunk()?;
     let (event, bytes) = bytes.split_first_chunk()?;
     let (number, bytes) = bytes.split_first_chunk()?;
     let (issued_ms, bytes) = bytes.split_first_chunk()?;
     let (expires_ms, user) = bytes.split_first_chunk()?;
-    Some(AdmissionToken {
+    let token = AdmissionToken {
         event: EventId(u32::from_be_bytes(*event)),
         user: std::str::from_utf8(user).ok()?.parse().ok()?,
         number: u64::from_be_bytes(*number),
         issued_ms: i64::from_be_bytes(*issued_ms),
         expires_ms: i64::from_be_bytes(*expires_ms),
-    })
+    };
+    Some((DeploymentTag(*deployment), token))
 }
 
 /// Decodes into the front of `room`; `None` if it is no base64 as we write it, or does not fit.
@@ -217,7 +253,28 @@ mod tests {
     const EXPIRES_MS: i64 = 2_000;
 
     fn keys(secrets: &[(&str, &[u8])]) -> TokenKeys {
-        TokenKeys::new(secrets).unwrap()
+        keys_of("hf1", secrets)
+    }
+
+    fn keys_of(namespace: &str, secrets: &[(&str, &[u8])]) -> TokenKeys {
+        TokenKeys::new(DeploymentTag::of(namespace, "an id"), secrets).unwrap()
+    }
+
+    #[test]
+    fn token_of_another_deployment_is_none() {
+        let (production, staging) = (keys_of("hf1", &[NEW]), keys_of("staging", &[NEW]));
+        let text = staging.sign(&token("ann"));
+        assert_eq!(staging.verify(&text, 0), Ok(token("ann")));
+        assert_eq!(production.verify(&text, 0), Err(TokenFault::OtherDeployment));
+        // Another archive is another deployment, too.
+        let other = TokenKeys::new(DeploymentTag::of("hf1", "another id"), &[NEW]).unwrap();
+        assert_eq!(
+            other.verify(&production.sign(&token("ann")), 0),
+            Err(TokenFault::OtherDeployment)
+        );
+        let before = "v1.2026-11.AAAABwAAAAAAAeJAAAAAAAAAA-gAAAAAAAAH0GFubg\
+            .Pr-HpSgmHtGo8porlHT9u3rn0QHcSVgGC24KSyr6tEw";
+        assert_eq!(production.verify(before, 0), Err(TokenFault::Outdated));
     }
 
     fn token(user: &str) -> AdmissionToken {
@@ -242,8 +299,8 @@ mod tests {
     fn the_form_is_pinned() {
         // Tokens outlive builds: another form needs another version.
         let text = keys(&[NEW]).sign(&token("ann"));
-        let expected = "v1.2026-11.AAAABwAAAAAAAeJAAAAAAAAAA-gAAAAAAAAH0GFubg\
-            .Pr-HpSgmHtGo8porlHT9u3rn0QHcSVgGC24KSyr6tEw";
+        let expected = "v2.2026-11.rrcWWPzCFNQAAAAHAAAAAAAB4kAAAAAAAAAD6AAAAAAAAAfQYW5u\
+            .W3A0Kr1BIIbehd2NBDl6FWb6HKp9nbxMlPdKdJF8DpY";
         assert_eq!(text, expected);
     }
 
@@ -272,11 +329,13 @@ mod tests {
             (&[("k", &OLD.1[..31])], "the secret of number 1 has 31 bytes; it needs 32"),
         ];
         for (secrets, expected) in cases {
-            let text = TokenKeys::new(secrets).unwrap_err().to_string();
+            let tag = DeploymentTag::of("hf1", "an id");
+            let text = TokenKeys::new(tag, secrets).unwrap_err().to_string();
             assert!(text.contains(expected) && !text.contains("secret of thirty"), "{text}");
         }
-        assert!(TokenKeys::new(&[("k", &OLD.1[..32])]).is_ok());
-        assert!(TokenKeys::new(&[("0123456789abcde_", OLD.1)]).is_ok());
+        let tag = DeploymentTag::of("hf1", "an id");
+        assert!(TokenKeys::new(tag, &[("k", &OLD.1[..32])]).is_ok());
+        assert!(TokenKeys::new(tag, &[("0123456789abcde_", OLD.1)]).is_ok());
         assert!(!format!("{:?}", keys(&[NEW])).contains("secret of"));
     }
 
@@ -294,7 +353,7 @@ mod tests {
         let text = keys.sign(&longest);
         assert_eq!(text.len(), TOKEN_BYTES_MAX);
         assert_eq!(keys.verify(&text, i64::MIN), Ok(longest));
-        assert_eq!(keys.verify(&"v1.k.".repeat(1_000), 0), Err(TokenFault::Malformed));
+        assert_eq!(keys.verify(&"v2.k.".repeat(1_000), 0), Err(TokenFault::Malformed));
     }
 
     #[test]
@@ -373,7 +432,7 @@ mod tests {
 
         #[test]
         fn whatever_comes_is_answered(
-            text in "(v1\\.)?[\\w.-]{0,8}\\.?[A-Za-z0-9_-]{0,80}\\.?[A-Za-z0-9_-]{40,46}|\\PC{0,300}",
+            text in "(v2\\.)?[\\w.-]{0,8}\\.?[A-Za-z0-9_-]{0,80}\\.?[A-Za-z0-9_-]{40,46}|\\PC{0,300}",
         ) {
             prop_assert!(keys(&[NEW]).verify(&text, 0).is_err());
         }

@@ -29,7 +29,7 @@ pub mod time;
 pub mod waiting_room;
 pub mod wanted;
 
-pub use admission_token::{AdmissionToken, TokenFault, TokenKeys};
+pub use admission_token::{AdmissionToken, DeploymentTag, TokenFault, TokenKeys};
 pub use alternatives::{ALTERNATIVES_MAX, alternatives};
 pub use availability::Availability;
 pub use booking::{Booking, RecordError, Status};

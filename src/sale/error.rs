@@ -10,6 +10,8 @@ pub enum AdmissionFault {
     Altered,
     /// Its time is over.
     Expired,
+    /// It is another deployment's.
+    OtherDeployment,
     /// It is for another event.
     OtherEvent,
     /// It is another user's.
@@ -30,6 +32,7 @@ impl AdmissionFault {
         match self {
             AdmissionFault::Altered => "altered",
             AdmissionFault::Expired => "expired",
+            AdmissionFault::OtherDeployment => "other_deployment",
             AdmissionFault::OtherEvent => "other_event",
             AdmissionFault::OtherUser => "other_user",
             AdmissionFault::GivenUp => "given_up",

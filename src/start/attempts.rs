@@ -64,8 +64,8 @@ fn fit(facts: &ServerFacts, config: &Config) -> Result<(), Obstacle> {
     checks::redis(facts, config).map_err(Obstacle::Lasting)
 }
 
-/// The archive, reached, claimed for this deployment and indexed.
-pub(super) async fn mongodb(config: &Config) -> Result<Archive, Obstacle> {
+/// The archive, reached, claimed for this deployment and indexed, and its id.
+pub(super) async fn mongodb(config: &Config) -> Result<(Archive, String), Obstacle> {
     let refused = |error: ArchiveError| {
         let is_lasting = error.is_lasting();
         let error = refusal(error, config);
@@ -80,7 +80,8 @@ pub(super) async fn mongodb(config: &Config) -> Result<Archive, Obstacle> {
         );
     }
     archive.prepare(config.partitions).await.map_err(refused)?;
-    Ok(archive)
+    let deployment_id = archive.deployment_id().await.map_err(refused)?;
+    Ok((archive, deployment_id))
 }
 
 #[cfg(test)]

@@ -60,6 +60,8 @@ pub struct Services {
     pub provider: Arc<dyn Provider>,
     /// Who keeps the process' background tasks running.
     pub supervisor: Supervisor,
+    /// The archive's own id, which names the deployment in tokens.
+    pub deployment_id: String,
 }
 
 /// Connects to both services and checks them, without waiting for them.
@@ -117,8 +119,8 @@ pub fn provider(config: &Config, archive: &Archive) -> Result<Arc<dyn Provider>,
 ///
 /// # Errors
 /// If the secrets cannot be used.
-pub fn token_keys(config: &Config) -> Result<TokenKeys, StartError> {
-    if let Some(keys) = config.token_keys().map_err(|error| StartError(error.0))? {
+pub fn token_keys(config: &Config, deployment_id: &str) -> Result<TokenKeys, StartError> {
+    if let Some(keys) = config.token_keys(deployment_id).map_err(|error| StartError(error.0))? {
         return Ok(keys);
     }
     tracing::warn!(
@@ -126,7 +128,9 @@ pub fn token_keys(config: &Config) -> Result<TokenKeys, StartError> {
          takes them (HOLDFAST_TOKEN_SECRETS=k1:<openssl rand -hex 32>)"
     );
     let secret: [u8; SECRET_BYTES_MIN] = rand::random();
-    TokenKeys::new(&[("process", &secret)]).map_err(|fault| StartError(fault.to_string()))
+    let deployment = config.deployment_tag(deployment_id);
+    TokenKeys::new(deployment, &[("process", &secret)])
+        .map_err(|fault| StartError(fault.to_string()))
 }
 
 /// Redis, connected and found fit. What the settings say to warn about is logged.
@@ -183,7 +187,7 @@ pub async fn existing_engine(config: &Config) -> Result<Engine, StartError> {
 
 /// The archive, reached, claimed for this deployment and indexed.
 pub async fn archive(config: &Config) -> Result<Archive, StartError> {
-    Ok(attempts::mongodb(config).await?)
+    Ok(attempts::mongodb(config).await?.0)
 }
 
 /// The archive, reached and recognised as this deployment's; nothing is written. For tools.
@@ -200,7 +204,9 @@ pub async fn existing(config: &Config) -> Result<Services, StartError> {
     let provider = provider(config, &archive)?;
     // Nobody looks at its metrics: a tool has no such tasks.
     let supervisor = Supervisor::new(&Metrics::new("holdfastctl"));
-    Ok(Services { engine, archive, provider, supervisor })
+    // A tool gives no tokens, and writes no id.
+    let deployment_id = String::new();
+    Ok(Services { engine, archive, provider, supervisor, deployment_id })
 }
 
 fn redis_away(error: RedisError, config: &Config) -> StartError {
@@ -232,7 +238,7 @@ pub fn sale(
         engine: services.engine.clone(),
         archive: services.archive.clone(),
         provider: services.provider.clone(),
-        keys: token_keys(config)?,
+        keys: token_keys(config, &services.deployment_id)?,
         settings: sale_settings(config),
         live: live_settings(config),
         supervisor: services.supervisor.clone(),

@@ -120,9 +120,10 @@ pub(super) async fn connect_within(
     let redis = patience.wait("redis", waiting, || attempts::redis(config, observer.clone()));
     let mongodb = patience.wait("mongodb", waiting, || attempts::mongodb(config));
     // Whichever fails for good ends it, whatever the other waits for.
-    let (engine, archive) = tokio::try_join!(redis, mongodb)?;
+    let (engine, (archive, deployment_id)) = tokio::try_join!(redis, mongodb)?;
     let provider = provider_of(config, &archive)?;
-    Ok(Services { engine, archive, provider, supervisor: Supervisor::new(metrics) })
+    let supervisor = Supervisor::new(metrics);
+    Ok(Services { engine, archive, provider, supervisor, deployment_id })
 }
 
 impl Patience {

@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use crate::support::api::Place;
 use crate::support::process::Process;
+use crate::support::servers::state_dir;
+use crate::support::unique_name;
 
 const PROGRAMS: [(&str, &[&str]); 3] = [
     (env!("CARGO_BIN_EXE_holdfast-api"), &[]),
@@ -25,7 +27,7 @@ async fn said(settings: &[(&str, &str)]) -> Vec<String> {
             ("HOLDFAST_START_WAIT_SECONDS", "0"),
             ("HOLDFAST_PAYMENT_PROVIDER", "stripe"),
             ("HOLDFAST_STRIPE_SECRET_KEY", "sk_hunter2"),
-            ("HOLDFAST_PAYMENT_WEBHOOK_SECRET", "whsec_hunter2"),
+            ("HOLDFAST_PAYMENT_WEBHOOK_SECRET", "whsec_hunter2_hunter2_hunter2_hunter2"),
             ("HOLDFAST_TOKEN_SECRETS", "k1:hunter2 hunter2 hunter2 hunter2 hunter2"),
         ]);
         environment
@@ -73,11 +75,44 @@ async fn start_with_a_url_that_cannot_be_read_shows_no_secret() {
         ("HOLDFAST_STRIPE_URL", "https://sk_hunter2@stripe.example"),
         ("HOLDFAST_ADMIN_KEYS_SHA256", "ops:hunter2"),
         ("HOLDFAST_ADMIN_KEYS_SHA256", "hunter2"),
+        // printf %s hunter2 | sha256sum: the key stands where its name belongs.
+        (
+            "HOLDFAST_ADMIN_KEYS_SHA256",
+            "hunter2:f52fbd32b2b3b86ff88ef6c490628285f482af15ddcb29541f94bcf526a3f6c7",
+        ),
+        ("HOLDFAST_PAYMENT_WEBHOOK_SECRET", "hunter2"),
         ("HOLDFAST_TOKEN_SECRETS", "hunter2:short"),
     ] {
         for text in said(&[(name, value)]).await {
             let setting = name.trim_start_matches("HOLDFAST_").to_lowercase();
             assert!(text.to_lowercase().contains(&setting), "{text}");
+        }
+    }
+}
+
+/// A slip in a settings file puts the secret where a name, or nothing, belongs.
+#[tokio::test]
+async fn slip_in_a_settings_file_shows_no_secret() {
+    for line in [
+        "stripe_secret_key = \"sk_live_hunter2",
+        "stripe_secret_key = sk_live_hunter2",
+        "stripe_secret_key \"sk_live_hunter2\"",
+        "sk_live_hunter2 = \"\"",
+        "sk_live_hunter2",
+        "[sk_live_hunter2]",
+        "[stripe_secret_key]\nsk_live_hunter2 = 1",
+        "admin_keys_sha256 = [\"hunter2\"]",
+        "admin_keys_sha256 = [hunter2]",
+        "admin_keys_sha256 = [\"hunter2:f52fbd32b2b3b86ff88ef6c490628285f482af15ddcb29541f94bcf526a3f6c7\"]",
+    ] {
+        let path = state_dir().join(unique_name()).with_extension("toml");
+        std::fs::write(&path, format!("partitions = 8\n{line}\n")).unwrap();
+        for (program, arguments) in PROGRAMS {
+            let file = [("HOLDFAST_CONFIG".to_owned(), path.to_str().unwrap().to_owned())];
+            let process = Process::start_with(program, arguments, &file);
+            assert!(!process.ended(REFUSED).await.success(), "{line}");
+            let said = format!("{}{}", process.error_text(), process.log_text());
+            assert!(!said.contains(WORD) && said.contains("line "), "{line}: {said}");
         }
     }
 }

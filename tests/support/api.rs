@@ -9,8 +9,8 @@ use std::time::{Duration, Instant};
 use holdfast::api::Gates;
 use holdfast::archive::Archive;
 use holdfast::config::Config;
-use holdfast::domain::TokenKeys;
 use holdfast::domain::policy::AllRules;
+use holdfast::domain::{DeploymentTag, TokenKeys};
 use holdfast::redis::Engine;
 use holdfast::shutdown::{self, Trigger};
 use holdfast::start::Services;
@@ -50,10 +50,11 @@ const WORKER: &str = env!("CARGO_BIN_EXE_holdfast-worker");
 /// What all processes sign admission tokens with.
 pub const TOKEN_SECRET: &str = "test:a secret of thirty-two bytes at least";
 
-/// The same, to look into tokens.
-pub fn token_keys() -> TokenKeys {
-    let (id, secret) = TOKEN_SECRET.split_once(':').unwrap();
-    TokenKeys::new(&[(id, secret.as_bytes())]).unwrap()
+/// The number in a token, as its owner may read it: behind the deployment's tag and the event.
+pub fn number_in(token: &str) -> u64 {
+    let payload = token.split('.').nth(2).expect("a payload");
+    let bytes = data_encoding::BASE64URL_NOPAD.decode(payload.as_bytes()).unwrap();
+    u64::from_be_bytes(bytes[12..20].try_into().unwrap())
 }
 
 /// Where the processes of one deployment meet: two servers, and a name of its own on both.
@@ -148,6 +149,14 @@ impl Place {
         let mut all = vec![("HOLDFAST_WORKER_CONSUMER", name.as_str())];
         all.extend(settings);
         self.environment(&all)
+    }
+
+    /// What its processes sign admission tokens with.
+    pub async fn token_keys(&self) -> TokenKeys {
+        let id = self.services().await.1.deployment_id().await.unwrap();
+        let deployment = DeploymentTag::of(&self.name, &id);
+        let (key, secret) = TOKEN_SECRET.split_once(':').unwrap();
+        TokenKeys::new(deployment, &[(key, secret.as_bytes())]).unwrap()
     }
 
     /// What lies beneath, for tests that look there.

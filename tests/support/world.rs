@@ -8,7 +8,7 @@ use std::time::Duration;
 use futures_util::future::join_all;
 use futures_util::{StreamExt, stream};
 use holdfast::archive::{Archive, ArchiveConfig, SimulatedPayment};
-use holdfast::domain::admission_token::TokenKeys;
+use holdfast::domain::admission_token::{DeploymentTag, TokenKeys};
 use holdfast::domain::{
     Booking, BookingId, Entry, EventId, Intent, IntentState, Kind, LogId, Partition, SeatId,
     Section, Status,
@@ -399,5 +399,6 @@ pub fn impatient() -> SaleSettings {
 
 /// What admission tokens of tests are signed with.
 pub fn token_keys() -> TokenKeys {
-    TokenKeys::new(&[("test", b"a secret of thirty-two bytes for tests")]).unwrap()
+    let deployment = DeploymentTag::of("test", "test");
+    TokenKeys::new(deployment, &[("test", b"a secret of thirty-two bytes for tests")]).unwrap()
 }

@@ -3,7 +3,7 @@
 use serde_json::json;
 
 use super::SOON;
-use crate::support::api::{Api, Place, places, token_keys};
+use crate::support::api::{Api, Place, number_in, places};
 use crate::support::eventually;
 use crate::support::servers::{Flavor, available, private_redis, shared_mongodb};
 
@@ -40,8 +40,7 @@ async fn who_waits_keeps_the_place_when_redis_forgets() {
     .await;
     // Numbers are not given again, and nobody moved back: the newcomer stands behind all.
     let newcomer = api.joined(event, "new").await;
-    let numbers =
-        [&tokens[5], &newcomer].map(|token| token_keys().verify(token, 0).unwrap().number);
+    let numbers = [&tokens[5], &newcomer].map(|token| number_in(token));
     assert_eq!(numbers, [6, 7]);
     let after = position().await;
     assert!(after <= 4, "{after} after 4");

@@ -1,7 +1,7 @@
 //! Tokens that are worth nothing: each is refused with the reason, by every process.
 
 use holdfast::domain::EventId;
-use holdfast::domain::admission_token::{AdmissionToken, TokenKeys};
+use holdfast::domain::admission_token::{AdmissionToken, DeploymentTag, TokenKeys};
 use serde_json::json;
 
 use super::TOKEN;
@@ -33,10 +33,14 @@ async fn each_bad_token_is_refused_with_its_reason() {
     api.admitted(event, &bobs).await;
 
     let (id, secret) = TOKEN_SECRET.split_once(':').unwrap();
-    let keys = TokenKeys::new(&[(id, secret.as_bytes())]).unwrap();
+    let elsewhere_keys =
+        TokenKeys::new(DeploymentTag::of(place.name(), "x"), &[(id, secret.as_bytes())]).unwrap();
+    let keys = place.token_keys().await;
     let ours = keys.verify(&token, 0).unwrap();
     let expired = keys.sign(&AdmissionToken { expires_ms: ours.issued_ms + 1, ..ours.clone() });
-    let strangers = TokenKeys::new(&[(id, b"another secret of thirty-two bytes")]).unwrap();
+    let elsewheres = elsewhere_keys.sign(&ours);
+    let own = DeploymentTag::of(place.name(), "x");
+    let strangers = TokenKeys::new(own, &[(id, b"another secret of thirty-two bytes")]).unwrap();
     let forged = strangers.sign(&ours);
     let mut altered = token.clone().into_bytes();
     let at = altered.len() / 2;
@@ -52,6 +56,7 @@ async fn each_bad_token_is_refused_with_its_reason() {
         ("x", "altered"),
         (&forged, "altered"),
         (&expired, "expired"),
+        (&elsewheres, "other_deployment"),
     ] {
         for api in &apis {
             refused(&api.room_status(event, bad).await, reason);
@@ -84,4 +89,27 @@ async fn each_bad_token_is_refused_with_its_reason() {
     let twice = api.get(&format!("/api/v1/events/{event}/waiting-room/status"));
     let twice = twice.header(TOKEN, &anew).header(TOKEN, &bobs).send().await;
     twice.problem(400, "invalid_parameter");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn token_of_another_deployment_is_worth_nothing() {
+    // Two deployments whose operators gave both the same secrets; ids of events begin with 1.
+    let (staging, production) = (Place::shared(), Place::shared());
+    let staging = Api::program(&staging, &[]).await.patient();
+    let _worker = production.worker();
+    let production = Api::program(&production, &[]).await.patient();
+    let (theirs, event) = (staging.event(places(4)).await, production.event(places(4)).await);
+    assert_eq!(theirs, event);
+    staging.enable_room(theirs, json!({})).await;
+    production.enable_room(event, json!({})).await;
+    for n in 0..3 {
+        production.joined(event, &format!("user-{n}")).await;
+    }
+    let token = staging.joined(theirs, "eve").await;
+    for reply in [
+        production.room_status(event, &token).await,
+        production.hold_in_room("eve", event, &[1], &token).await,
+    ] {
+        refused(&reply, "other_deployment");
+    }
 }

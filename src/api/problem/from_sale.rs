@@ -192,6 +192,7 @@ fn admission_invalid(fault: AdmissionFault) -> Problem {
     let detail = match fault {
         F::Altered => "This is no admission token of ours; send the one that joining gave",
         F::Expired => "This admission token has expired; join again",
+        F::OtherDeployment => "This admission token is another deployment's; join here",
         F::OtherEvent => "This admission token is for another event; join this one",
         F::OtherUser => "This admission token is another user's; join yourself",
         F::GivenUp => "You left the waiting room with this token; join again",

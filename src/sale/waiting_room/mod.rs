@@ -146,9 +146,14 @@ impl WaitingRoom {
     /// # Errors
     /// [`SaleError::AdmissionInvalid`] says what is wrong with it.
     pub fn verify(&self, event: EventId, text: &str) -> Result<AdmissionToken, SaleError> {
-        let token = self.inner.keys.verify(text, unix_now_ms()).map_err(|fault| match fault {
-            TokenFault::Expired => SaleError::AdmissionInvalid(AdmissionFault::Expired),
-            _ => SaleError::AdmissionInvalid(AdmissionFault::Altered),
+        let token = self.inner.keys.verify(text, unix_now_ms()).map_err(|fault| {
+            SaleError::AdmissionInvalid(match fault {
+                TokenFault::Expired | TokenFault::Outdated => AdmissionFault::Expired,
+                TokenFault::OtherDeployment => AdmissionFault::OtherDeployment,
+                TokenFault::Malformed | TokenFault::Altered | TokenFault::UnknownKey => {
+                    AdmissionFault::Altered
+                }
+            })
         })?;
         if token.event != event {
             return Err(SaleError::AdmissionInvalid(AdmissionFault::OtherEvent));
