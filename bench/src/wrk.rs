@@ -60,8 +60,11 @@ impl Wrk {
     /// If files cannot be written.
     pub fn new(load: &Load) -> Result<Self, Box<dyn Error>> {
         let name = format!("holdfast-bench-{}-{}", std::process::id(), load.depth);
-        let wrk = Wrk { directory: std::env::temp_dir().join(name) };
-        fs::create_dir_all(&wrk.directory)?;
+        let directory = std::env::temp_dir().join(name);
+        // Ours alone: one that is there already may be somebody else's.
+        std::os::unix::fs::DirBuilderExt::mode(&mut fs::DirBuilder::new(), 0o700)
+            .create(&directory)?;
+        let wrk = Wrk { directory };
         let (mut batches, mut lengths) = (Vec::new(), String::new());
         for number in 0..load.requests.batches(load.depth) {
             let batch = load.requests.batch(number, load.depth);

@@ -22,8 +22,9 @@ use super::state::Call;
 ///
 /// One line a seat, in the order in which the bookings were made; amounts in the currency's minor
 /// unit, times in UTC. Read from the archive as it is sent: a sale that is confirmed meanwhile may
-/// be missing, and an answer that breaks off (its last chunk is missing) is not whole. Texts that a
-/// spreadsheet would run as a formula get an apostrophe before them.
+/// be missing, and an answer that breaks off (its last chunk is missing) is not whole. Every field is in
+/// quotes, the file is UTF-8 with a byte order mark, and what a spreadsheet would run as a formula
+/// gets an apostrophe before it, behind any separator in a text, too.
 #[utoipa::path(
     get, path = "/api/v1/events/{event_id}/sales.csv", tag = "events",
     params(

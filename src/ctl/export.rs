@@ -2,6 +2,7 @@
 
 use std::fs::{self, File};
 use std::io::{ErrorKind, Write, stdout};
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -15,6 +16,7 @@ use crate::sale::export::SalesExport;
 use crate::start;
 
 use super::failure::Failure;
+use super::fresh_file::FreshFile;
 use super::output::{Output, Shown};
 
 #[derive(clap::Subcommand, Debug)]
@@ -26,11 +28,13 @@ pub(super) enum Command {
 ///
 /// Columns: booking, user, section, row, seat number and label, price, currency, the booking's
 /// amount, payment, and when it was paid, confirmed and cancelled. Amounts are in the currency's
-/// minor unit, times in UTC. Texts that a spreadsheet would run as a formula (beginning with = + -
-/// @) get an apostrophe before them. Read from the archive page by page, so an event may be of any
+/// minor unit, times in UTC. Every field is in quotes, the file is UTF-8 with a byte order mark, and
+/// what a spreadsheet would run as a formula (= + - @ where a text begins, or behind a separator in
+/// it) gets an apostrophe before it. Read from the archive page by page, so an event may be of any
 /// size and on sale; a sale that is confirmed meanwhile may be missing. Redis may be away.
 ///
-/// A file gets its name only when it is whole.
+/// A file gets its name only when it is whole, and is its owner's alone to read (0600). A symbolic
+/// link of that name is replaced, not followed.
 #[derive(clap::Args, Debug)]
 #[command(after_help = "Examples:
   holdfastctl export sales 7 --out sales.csv
@@ -97,28 +101,38 @@ async fn to_stdout(export: &mut SalesExport) -> Result<ExitCode, Failure> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Writes beside the file, and gives it the name at the end: half a file never stands for a whole.
+/// Writes to a device or a pipe as it is; anything else is replaced by a whole new file.
 async fn to_file(export: &mut SalesExport, path: &Path) -> Result<(), Failure> {
     let named = |error: std::io::Error| Failure::new(format!("{}: {error}", path.display()));
-    if fs::metadata(path).is_ok_and(|found| !found.is_file()) {
-        // A device or a pipe: to be written to, not replaced.
-        let file = File::options().write(true).open(path).map_err(named)?;
-        return write_all(export, file, path).await;
-    }
-    let mut part = path.as_os_str().to_owned();
-    part.push(".part");
-    let file = File::create(&part).map_err(named)?;
-    match write_all(export, file, path).await {
-        Ok(()) => fs::rename(&part, path).map_err(named),
-        Err(error) => {
-            // Should it stay, its name says what it is.
-            let _ = fs::remove_file(&part);
-            Err(error)
+    if fs::metadata(path).is_ok_and(|found| is_stream(found.file_type())) {
+        if is_shared_folder(path) {
+            return Err(Failure::new(format!(
+                "{}: this is a pipe or a device in a folder that anybody may write in, and may be \
+                 somebody's trap: write to standard output instead, or to another folder",
+                path.display()
+            )));
         }
+        let mut file = File::options().write(true).open(path).map_err(named)?;
+        return write_all(export, &mut file, path).await;
     }
+    let mut fresh = FreshFile::beside(path).map_err(named)?;
+    write_all(export, fresh.file(), path).await?;
+    fresh.rename_to(path).map_err(named)
 }
 
-async fn write_all(export: &mut SalesExport, mut file: File, path: &Path) -> Result<(), Failure> {
+fn is_stream(kind: fs::FileType) -> bool {
+    !(kind.is_file() || kind.is_dir())
+}
+
+/// Whether anybody on this machine may put files, links and pipes beside this one.
+fn is_shared_folder(path: &Path) -> bool {
+    const OTHERS_WRITE: u32 = 0o002;
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
+    let found = fs::metadata(folder.unwrap_or(Path::new(".")));
+    found.is_ok_and(|found| found.permissions().mode() & OTHERS_WRITE != 0)
+}
+
+async fn write_all(export: &mut SalesExport, file: &mut File, path: &Path) -> Result<(), Failure> {
     let named = |error: std::io::Error| Failure::new(format!("{}: {error}", path.display()));
     while let Some(piece) = export.next().await? {
         file.write_all(&piece).map_err(named)?;

@@ -14,6 +14,7 @@ mod draw;
 mod events;
 mod export;
 mod failure;
+mod fresh_file;
 mod health;
 mod lag;
 mod limits;

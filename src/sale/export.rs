@@ -4,19 +4,25 @@
 //! bounded however large the event. It is of no single instant: a sale that is confirmed meanwhile
 //! may be missing, none is there twice, and each stands as it was when its page was read.
 //!
-//! RFC 4180, UTF-8, with a line of names. Amounts are in the currency's minor unit, times in UTC.
-//! A text that a spreadsheet would run as a formula (it begins with `=`, `+`, `-`, `@`, or one of
-//! their wide forms) gets an apostrophe before it.
+//! RFC 4180, UTF-8 with a byte order mark (without it spreadsheets read another encoding), with a
+//! line of names. Every field is in quotes. Amounts are in the currency's minor unit, times in UTC.
+//!
+//! A spreadsheet that splits lines at another separator than commas, as many do by their language,
+//! takes what stands behind a `;` or a tab in a text for a cell of its own. So a text gets an
+//! apostrophe before `=`, `+`, `-`, `@` and their wide forms where it begins, and behind every
+//! separator, quote and line's end in it.
 
 use std::borrow::Cow;
 
-use csv::{Terminator, Writer, WriterBuilder};
+use csv::{QuoteStyle, Terminator, Writer, WriterBuilder};
 
 use super::{Sale, SaleError};
 use crate::archive::{Archive, ArchivedBooking};
 use crate::domain::time::iso8601;
 use crate::domain::{BookingId, Event, EventId, Outcome};
 
+/// What says that a text is UTF-8.
+const BYTE_ORDER_MARK: &[u8] = b"\xEF\xBB\xBF";
 /// Bookings read at once; with ten seats each a page is some two megabytes.
 const PAGE: u32 = 1_000;
 
@@ -80,7 +86,11 @@ impl SalesExport {
         if page.is_empty() && self.begun {
             return Ok(None);
         }
-        let mut writer = WriterBuilder::new().terminator(Terminator::CRLF).from_writer(Vec::new());
+        let mark = if self.begun { &[] } else { BYTE_ORDER_MARK };
+        let mut writer = WriterBuilder::new()
+            .terminator(Terminator::CRLF)
+            .quote_style(QuoteStyle::Always)
+            .from_writer(mark.to_vec());
         let written = self.write(&mut writer, &page);
         let piece = written.and_then(|()| Ok(writer.into_inner().map_err(|e| e.into_error())?));
         // Into memory, and every line has all columns.
@@ -158,14 +168,27 @@ fn time(unix_ms: i64) -> String {
     if unix_ms > 0 { iso8601(unix_ms) } else { String::new() }
 }
 
-/// A text that no spreadsheet takes for a formula.
+/// A text that no spreadsheet takes for a formula, whatever it splits lines at.
 fn defused(text: &str) -> Cow<'_, str> {
-    match text.chars().next() {
-        Some('=' | '+' | '-' | '@' | '\t' | '\r' | '＝' | '＋' | '－' | '＠') => {
-            Cow::Owned(format!("'{text}"))
+    let begins_formula = |c| matches!(c, '=' | '+' | '-' | '@' | '＝' | '＋' | '－' | '＠');
+    let ends_cell = |c| matches!(c, ',' | ';' | '\t' | '|' | '"' | '\'' | '\r' | '\n');
+    let mut safe = String::new();
+    let mut copied = 0;
+    // Blanks before a formula are skipped by some programs.
+    let mut may_begin = true;
+    for (at, c) in text.char_indices() {
+        if may_begin && begins_formula(c) {
+            safe.push_str(&text[copied..at]);
+            safe.push('\'');
+            copied = at;
         }
-        _ => Cow::Borrowed(text),
+        may_begin = ends_cell(c) || (may_begin && c.is_whitespace());
     }
+    if copied == 0 && safe.is_empty() {
+        return Cow::Borrowed(text);
+    }
+    safe.push_str(&text[copied..]);
+    Cow::Owned(safe)
 }
 
 impl Sale {
@@ -180,11 +203,28 @@ mod tests {
     use super::*;
 
     #[test]
-    fn formulas_are_defused() {
-        for text in ["=1+1", "+49", "-1", "@SUM(A1)", "\t=1", "＝1"] {
-            assert_eq!(defused(text), format!("'{text}"));
+    fn formulas_are_defused_wherever_a_cell_may_begin() {
+        for (text, safe) in [
+            ("=1+1", "'=1+1"),
+            ("+49", "'+49"),
+            ("-1", "'-1"),
+            ("@SUM(A1)", "'@SUM(A1)"),
+            ("＝1", "'＝1"),
+            ("\t=1", "\t'=1"),
+            (" =1", " '=1"),
+            ("ann;=cmd()", "ann;'=cmd()"),
+            ("ann,=1", "ann,'=1"),
+            ("ann\t=1", "ann\t'=1"),
+            ("ann|=1", "ann|'=1"),
+            ("ann\"; =1", "ann\"; '=1"),
+            ("a;-1;+2", "a;'-1;'+2"),
+            ("'=1", "''=1"),
+            ("a\r\n=1", "a\r\n'=1"),
+            ("==1", "'==1"),
+        ] {
+            assert_eq!(defused(text), safe, "{text:?}");
         }
-        for text in ["", "ann", "A-1", "a=b", "1+1", "'quoted"] {
+        for text in ["", "ann", "A-1", "a=b", "1+1", "'quoted", "a; b", "Floor,1"] {
             assert_eq!(defused(text), text);
         }
     }

@@ -1,6 +1,6 @@
 //! `export sales`.
 
-use std::os::unix::fs::FileTypeExt;
+use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use std::path::PathBuf;
 use std::process::Stdio;
 use std::time::Duration;
@@ -38,7 +38,9 @@ on_each_redis!(sales_are_exported_seat_by_seat, async |flavor| {
 
     let printed = shop.ctl(&format!("export sales {event}")).await;
     assert_eq!((printed.code, printed.stderr.as_str()), (0, ""), "{printed:?}");
-    let mut reader = csv::Reader::from_reader(printed.stdout.as_bytes());
+    let unmarked = printed.stdout.strip_prefix('\u{feff}').expect("a byte order mark");
+    assert!(unmarked.lines().all(|line| line.starts_with('"') && line.ends_with('"')));
+    let mut reader = csv::Reader::from_reader(unmarked.as_bytes());
     let head: Vec<String> = reader.headers().unwrap().iter().map(str::to_owned).collect();
     let lines: Vec<csv::StringRecord> = reader.records().map(Result::unwrap).collect();
     let column = |line: usize, name: &str| {
@@ -70,8 +72,9 @@ on_each_redis!(sales_are_exported_seat_by_seat, async |flavor| {
     let given_back = shop.ctl(&format!("export sales {event} --status cancelled")).await.stdout;
     let lines: Vec<&str> = given_back.lines().collect();
     assert_eq!(lines.len(), 2, "{given_back}");
-    assert!(lines[1].starts_with(&cancelled.to_string()), "{given_back}");
-    assert!(lines[1].ends_with(",CANCELLED") && !lines[1].contains(",,CANCELLED"), "{given_back}");
+    assert!(lines[1].starts_with(&format!("\"{cancelled}\"")), "{given_back}");
+    assert!(lines[1].ends_with(",\"CANCELLED\""), "{given_back}");
+    assert!(!lines[1].contains(",\"\",\"CANCELLED\""), "{given_back}");
     let refused = shop.ctl(&format!("export sales {event} --status VOIDED")).await.stdout;
     assert_eq!(refused.lines().count(), 1, "{refused}");
 
@@ -110,8 +113,11 @@ async fn many_sales_come_in_pages() {
     let written = shop.ctl(&line).await.json(0);
     assert_eq!((&written["bookings"], &written["seats"]), (&json!(2_500), &json!(2_500)));
     let text = std::fs::read_to_string(&path).unwrap();
-    let exported: Vec<&str> =
-        text.lines().skip(1).map(|line| line.split(',').next().unwrap()).collect();
+    let exported: Vec<&str> = text
+        .lines()
+        .skip(1)
+        .map(|line| line.split(',').next().unwrap().trim_matches('"'))
+        .collect();
     assert_eq!(exported, ids);
     // Who reads only the beginning ends it.
     let listed = shop.ctl(&format!("bookings list --event {event} --limit 1000 --json")).await;
@@ -140,9 +146,51 @@ async fn what_cannot_be_exported_is_told() {
     assert_eq!(shop.ctl(&line).await.json(0)["seats"], 0);
     assert!(std::fs::metadata(&pipe).unwrap().file_type().is_fifo());
     let read = tokio::time::timeout(SOON, reader.wait_with_output()).await.unwrap().unwrap();
-    assert!(read.stdout.starts_with(b"booking_id,"), "{read:?}");
+    assert!(read.stdout.starts_with(b"\xEF\xBB\xBF\"booking_id\","), "{read:?}");
     // Redis is not needed.
     let away = [("HOLDFAST_REDIS_URL", "redis://127.0.0.1:1")];
     let ran = shop.ctl_with(&format!("export sales {event}"), &away).await;
     assert_eq!((ran.code, ran.stdout.lines().count()), (0, 1), "{ran:?}");
+}
+
+/// Names in a folder that others may write in.
+fn names(folder: &std::path::Path) -> Vec<String> {
+    let entries = std::fs::read_dir(folder).unwrap().map(Result::unwrap);
+    let mut names: Vec<String> =
+        entries.map(|entry| entry.file_name().into_string().unwrap()).collect();
+    names.sort();
+    names
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn planted_links_are_not_followed_and_the_file_is_its_owners_alone() {
+    let shop = Shop::any().await;
+    let event = shop.world.event(1).await;
+    let folder = state_dir().join(unique_name());
+    std::fs::create_dir(&folder).unwrap();
+    let victim = folder.join("victim");
+    std::fs::write(&victim, "mine").unwrap();
+    let out = folder.join("sales.csv");
+    // What an attacker plants who may write in the folder: links of the names to be written to.
+    std::os::unix::fs::symlink(&victim, folder.join("sales.csv.part")).unwrap();
+    std::os::unix::fs::symlink(&victim, &out).unwrap();
+    let line = format!("export sales {event} --out {} --json", out.display());
+    shop.ctl(&line).await.json(0);
+    assert_eq!(std::fs::read_to_string(&victim).unwrap(), "mine");
+    let written = std::fs::symlink_metadata(&out).unwrap();
+    assert!(written.is_file(), "a link was followed");
+    assert_eq!(written.permissions().mode() & 0o777, 0o600);
+    assert!(std::fs::read_to_string(&out).unwrap().contains("booking_id"));
+    // A file that was there, open to all, is replaced by one that is not.
+    std::fs::set_permissions(&out, std::fs::Permissions::from_mode(0o644)).unwrap();
+    shop.ctl(&line).await.json(0);
+    let written = std::fs::symlink_metadata(&out).unwrap();
+    assert_eq!(written.permissions().mode() & 0o777, 0o600);
+    assert_eq!(names(&folder), ["sales.csv", "sales.csv.part", "victim"]);
+    // A pipe that somebody else may have put there is not fed.
+    std::fs::set_permissions(&folder, std::fs::Permissions::from_mode(0o777)).unwrap();
+    let pipe = folder.join("pipe.csv");
+    assert!(std::process::Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+    let refused = shop.ctl(&format!("export sales {event} --out {}", pipe.display())).await;
+    assert!(refused.refusal().contains("anybody may write in"), "{refused:?}");
 }
