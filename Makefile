@@ -21,7 +21,7 @@ SECONDS_LONG ?= 180
 RAISE_FILE_LIMIT = ulimit -n "$$(ulimit -Hn)" 2>/dev/null || true
 
 .DEFAULT_GOAL := help
-.PHONY: advisories help run check services test model soundness cluster fallbacks bench bench-confirm bench-gates bench-push bench-queue bench-refusals bench-sale bench-seats torture-pay torture-queue fmt lint deny mutants ci clean
+.PHONY: advisories help run check services test test-all model soundness cluster fallbacks bench bench-confirm bench-gates bench-push bench-queue bench-refusals bench-sale bench-seats torture-pay torture-queue fmt lint deny mutants ci clean
 
 help: ## List these commands
 	@awk 'BEGIN { FS = ":.*## " } /^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -37,6 +37,10 @@ services: ## Download the Redis and MongoDB that are not installed here
 
 test: services ## Test everything with services of its own; TEST=name filters
 	@$(RAISE_FILE_LIMIT); $(CARGO) test --workspace $(TEST)
+
+test-all: services ## Test everything on every Redis, at length, and run all mutants; takes hours
+	@$(RAISE_FILE_LIMIT); ALL_FLAVORS=1 $(CARGO) test --workspace -- --include-ignored
+	$(MAKE) model soundness fallbacks cluster torture-pay torture-queue mutants
 
 model: services ## Run the model of the sale for longer; OPERATIONS=number
 	@$(RAISE_FILE_LIMIT); MODEL_OPERATIONS=$(OPERATIONS) $(CARGO) test --test main -- --nocapture model::agrees_for_long

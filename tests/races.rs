@@ -13,7 +13,7 @@ use futures_util::{StreamExt, stream};
 use holdfast::start::raise_open_files;
 use serde_json::{Value, json};
 
-use crate::on_each_redis;
+use crate::on_one_redis;
 use crate::support::api::{Api, Place, places};
 use crate::support::eventually;
 use crate::support::http::{Client, Reply};
@@ -96,7 +96,7 @@ async fn held_seats(api: &Client, event: u64) -> BTreeSet<u32> {
     seats.map(|seat| seat["id"].as_u64().unwrap() as u32).collect()
 }
 
-on_each_redis!(a_hundred_callers_and_one_seat, async |flavor| {
+on_one_redis!(a_hundred_callers_and_one_seat, async |flavor| {
     let pair = Pair::new(flavor).await;
     let event = pair.turn(0).event(places(5)).await;
     let replies = pair.rush(event, "user", &vec![vec![3]; 100]).await;
@@ -108,7 +108,7 @@ on_each_redis!(a_hundred_callers_and_one_seat, async |flavor| {
     pair.turn(1).counts_become(event, (4, 1, 0)).await;
 });
 
-on_each_redis!(a_thousand_callers_and_ten_seats, async |flavor| {
+on_one_redis!(a_thousand_callers_and_ten_seats, async |flavor| {
     let pair = Pair::new(flavor).await;
     let mut event = places(100);
     event["max_seats_per_user"] = 10.into();
@@ -125,7 +125,7 @@ on_each_redis!(a_thousand_callers_and_ten_seats, async |flavor| {
     pair.turn(1).counts_become(event, (0, 100, 0)).await;
 });
 
-on_each_redis!(five_thousand_callers_and_a_thousand_places, async |flavor| {
+on_one_redis!(five_thousand_callers_and_a_thousand_places, async |flavor| {
     const CALLERS: usize = 5_000;
     const PLACES: u32 = 1_000;
     // As many as hold a connection at a time.
@@ -150,7 +150,7 @@ on_each_redis!(five_thousand_callers_and_a_thousand_places, async |flavor| {
     pair.turn(1).counts_become(event, (0, u64::from(PLACES), 0)).await;
 });
 
-on_each_redis!(overlapping_wishes_are_granted_whole_or_not_at_all, async |flavor| {
+on_one_redis!(overlapping_wishes_are_granted_whole_or_not_at_all, async |flavor| {
     let pair = Pair::new(flavor).await;
     const SEATS: u32 = 40;
     let event = pair.turn(0).event(places(SEATS)).await;
@@ -183,7 +183,7 @@ on_each_redis!(overlapping_wishes_are_granted_whole_or_not_at_all, async |flavor
     }
 });
 
-on_each_redis!(one_key_sent_many_times_is_one_booking, async |flavor| {
+on_one_redis!(one_key_sent_many_times_is_one_booking, async |flavor| {
     let pair = Pair::new(flavor).await;
     let event = pair.turn(0).event(places(100)).await;
     let body = json!({ "event_id": event, "seat_ids": [1, 2] });
@@ -201,7 +201,7 @@ on_each_redis!(one_key_sent_many_times_is_one_booking, async |flavor| {
     pair.turn(0).counts_become(event, (98, 2, 0)).await;
 });
 
-on_each_redis!(a_lapsed_hold_is_taken_while_no_worker_runs, async |flavor| {
+on_one_redis!(a_lapsed_hold_is_taken_while_no_worker_runs, async |flavor| {
     let pair = Pair::new(flavor).await;
     let mut event = places(3);
     // Long enough that a machine that stalls does not let it lapse before bob asks.

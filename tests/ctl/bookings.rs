@@ -4,13 +4,13 @@ use mongodb::bson::doc;
 use serde_json::{Value, json};
 
 use super::Shop;
-use crate::on_each_redis;
+use crate::on_one_redis;
 
 fn ids(listed: &Value) -> Vec<&str> {
     listed["bookings"].as_array().unwrap().iter().map(|one| one["id"].as_str().unwrap()).collect()
 }
 
-on_each_redis!(a_bookings_story_is_told, async |flavor| {
+on_one_redis!(a_bookings_story_is_told, async |flavor| {
     let shop = Shop::new(flavor).await;
     let _worker = shop.worker().await;
     let event = shop.world.event(10).await;

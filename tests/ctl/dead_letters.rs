@@ -8,7 +8,7 @@ use mongodb::bson::{Document, doc};
 use serde_json::{Value, json};
 
 use super::Shop;
-use crate::on_each_redis;
+use crate::on_one_redis;
 use crate::support::servers::{shared_mongodb, shared_redis};
 use crate::support::world::{World, impatient};
 use crate::support::{Flavor, eventually};
@@ -45,7 +45,7 @@ fn park_again(shop: &Shop, event: EventId, letter: &DeadLetter) {
     shop.redis.command_value(&words);
 }
 
-on_each_redis!(a_parked_sale_comes_to_its_end, async |flavor| {
+on_one_redis!(a_parked_sale_comes_to_its_end, async |flavor| {
     let shop = impatient_shop(flavor).await;
     let event = shop.world.event(10).await;
     // A claim that nobody can read: the archive cannot judge a sale of this seat.
@@ -136,7 +136,7 @@ async fn unsettled(shop: &Shop, sales: u32) -> (EventId, Vec<BookingId>) {
     (event, sold.into_iter().map(|view| view.booking.id).collect())
 }
 
-on_each_redis!(two_operators_and_a_worker_replay_at_once, async |flavor| {
+on_one_redis!(two_operators_and_a_worker_replay_at_once, async |flavor| {
     let shop = impatient_shop(flavor).await;
     let (event, sold) = unsettled(&shop, 8).await;
     let _worker = shop.worker().await;

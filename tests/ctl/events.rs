@@ -5,9 +5,9 @@ use holdfast::sale::SaleError;
 use serde_json::{Value, json};
 
 use super::Shop;
-use crate::on_each_redis;
+use crate::on_one_redis;
 
-on_each_redis!(an_event_is_created_listed_shown_and_changed, async |flavor| {
+on_one_redis!(an_event_is_created_listed_shown_and_changed, async |flavor| {
     let shop = Shop::new(flavor).await;
     let created = shop
         .ctl(

@@ -8,7 +8,7 @@ use std::time::Duration;
 use serde_json::json;
 
 use super::Shop;
-use crate::on_each_redis;
+use crate::on_one_redis;
 use crate::support::servers::state_dir;
 use crate::support::unique_name;
 
@@ -20,7 +20,7 @@ fn file() -> PathBuf {
     state_dir().join(format!("{}.csv", unique_name()))
 }
 
-on_each_redis!(sales_are_exported_seat_by_seat, async |flavor| {
+on_one_redis!(sales_are_exported_seat_by_seat, async |flavor| {
     let shop = Shop::new(flavor).await;
     let _worker = shop.worker().await;
     let line = "event create --name x --section =Stalls:4500:2x3 --general Floor,1:2500:4 --json";

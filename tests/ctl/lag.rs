@@ -6,14 +6,14 @@ use holdfast::redis::WORKER_GROUP;
 use serde_json::{Value, json};
 
 use super::Shop;
-use crate::on_each_redis;
+use crate::on_one_redis;
 
 fn totals(lag: &Value) -> Value {
     let names = ["length", "waiting", "pending", "dead_letters"];
     names.iter().map(|name| lag["totals"][name].clone()).collect()
 }
 
-on_each_redis!(lag_tells_what_is_not_archived, async |flavor| {
+on_one_redis!(lag_tells_what_is_not_archived, async |flavor| {
     let shop = Shop::new(flavor).await;
     let event = shop.world.event(10).await;
     shop.hold(event, "ann", &[1]).await;

@@ -5,7 +5,7 @@ use holdfast::sale::SaleError;
 use serde_json::{Value, json};
 
 use super::Shop;
-use crate::on_each_redis;
+use crate::on_one_redis;
 
 fn sections(shown: &Value) -> Value {
     let parts = ["name", "price", "general_admission", "first_seat_id", "total_seats"];
@@ -13,7 +13,7 @@ fn sections(shown: &Value) -> Value {
     sections.map(|one| parts.iter().map(|part| one[part].clone()).collect::<Value>()).collect()
 }
 
-on_each_redis!(an_event_is_created_from_a_layout_file, async |flavor| {
+on_one_redis!(an_event_is_created_from_a_layout_file, async |flavor| {
     let shop = Shop::new(flavor).await;
     let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/examples/layouts");
     let line = format!("event create --name Hamlet --layout {folder}/theatre.toml --json");
@@ -56,7 +56,7 @@ async fn layouts_are_read_from_standard_input_in_both_formats() {
     assert_eq!(shop.ctl("event list --json").await.json(0)["events"].as_array().unwrap().len(), 2);
 }
 
-on_each_redis!(an_event_is_changed, async |flavor| {
+on_one_redis!(an_event_is_changed, async |flavor| {
     let shop = Shop::new(flavor).await;
     let event = shop.world.event(4).await;
     let change =

@@ -3,9 +3,9 @@
 use serde_json::json;
 
 use super::Shop;
-use crate::on_each_redis;
+use crate::on_one_redis;
 
-on_each_redis!(a_closed_event_leaves_redis_and_comes_back, async |flavor| {
+on_one_redis!(a_closed_event_leaves_redis_and_comes_back, async |flavor| {
     let shop = Shop::new(flavor).await;
     let _worker = shop.worker().await;
     let event = shop.world.event(4).await;

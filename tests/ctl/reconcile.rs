@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use holdfast::payments::{Stripe, StripeSettings};
 
 use super::{ARCHIVED_WITHIN, Shop};
-use crate::on_each_redis;
+use crate::on_one_redis;
 use crate::support::eventually;
 use crate::support::stripe::{KEY, StripeServer};
 
@@ -13,7 +13,7 @@ fn money(sold: i64, charged: i64, refunded: i64) -> Value {
     json!({ "sold": sold, "charged": charged, "refunded": refunded, "refund_pending": 0 })
 }
 
-on_each_redis!(money_without_a_sale_is_found_and_mended, async |flavor| {
+on_one_redis!(money_without_a_sale_is_found_and_mended, async |flavor| {
     let shop = Shop::new(flavor).await;
     let worker = shop.worker().await;
     let event = shop.world.event_of(10, Some(2)).await;

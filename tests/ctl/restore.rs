@@ -5,7 +5,7 @@ use serde_json::json;
 use holdfast::domain::{EventId, Status};
 
 use super::Shop;
-use crate::on_each_redis;
+use crate::on_one_redis;
 
 /// Redis loses one event: its keys are gone, and nothing else.
 async fn lose(shop: &Shop, event: EventId) {
@@ -15,7 +15,7 @@ async fn lose(shop: &Shop, event: EventId) {
     shop.redis.command(&words);
 }
 
-on_each_redis!(lost_events_come_back_by_a_command, async |flavor| {
+on_one_redis!(lost_events_come_back_by_a_command, async |flavor| {
     let shop = Shop::new(flavor).await;
     let settings = [("restore_on_loss", "false")];
     let _worker = shop.worker_with(&settings).await;

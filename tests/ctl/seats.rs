@@ -3,9 +3,9 @@
 use serde_json::{Value, json};
 
 use super::Shop;
-use crate::on_each_redis;
+use crate::on_one_redis;
 
-on_each_redis!(seats_are_kept_back_and_given_back, async |flavor| {
+on_one_redis!(seats_are_kept_back_and_given_back, async |flavor| {
     let shop = Shop::new(flavor).await;
     let _worker = shop.worker().await;
     let line = "event create --name x --section Stalls:4500:2x3 --general Floor:2500:4 --json";

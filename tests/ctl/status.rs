@@ -3,9 +3,9 @@
 use serde_json::{Value, json};
 
 use super::Shop;
-use crate::on_each_redis;
+use crate::on_one_redis;
 
-on_each_redis!(status_tells_of_all_parts, async |flavor| {
+on_one_redis!(status_tells_of_all_parts, async |flavor| {
     let shop = Shop::new(flavor).await;
     let none = shop.ctl("status --json").await.json(0);
     assert_eq!((&none["workers"], &none["events"]["on_sale"]), (&json!([]), &json!([])));

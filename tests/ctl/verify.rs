@@ -9,7 +9,7 @@ use holdfast::redis::WORKER_GROUP;
 use serde_json::{Value, json};
 
 use super::Shop;
-use crate::on_each_redis;
+use crate::on_one_redis;
 
 /// The parts of an event's line that tests look at.
 fn counts(report: &Value) -> Value {
@@ -18,7 +18,7 @@ fn counts(report: &Value) -> Value {
     names.iter().map(|name| event[name].clone()).collect()
 }
 
-on_each_redis!(a_clean_sale_is_clean, async |flavor| {
+on_one_redis!(a_clean_sale_is_clean, async |flavor| {
     let shop = Shop::new(flavor).await;
     let _worker = shop.worker().await;
     let event = shop.world.event(10).await;

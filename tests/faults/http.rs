@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use futures_util::future::join_all;
 use serde_json::{Value, json};
 
-use crate::on_each_redis;
+use crate::on_one_redis;
 use crate::support::api::{self, Api, Place, places};
 use crate::support::eventually;
 use crate::support::http::Reply;
@@ -184,7 +184,7 @@ fn expect_unavailable(reply: &Reply) {
     assert_eq!((reply.status, reply.header("retry-after")), (503, Some("1")), "{problem}");
 }
 
-on_each_redis!(a_frozen_redis, async |flavor| {
+on_one_redis!(a_frozen_redis, async |flavor| {
     let mut sale = Sale::new(private_redis(flavor)).await;
     sale.redis.freeze();
     sale.endure().await;
@@ -192,7 +192,7 @@ on_each_redis!(a_frozen_redis, async |flavor| {
     sale.recover().await;
 });
 
-on_each_redis!(a_killed_redis, async |flavor| {
+on_one_redis!(a_killed_redis, async |flavor| {
     let mut sale = Sale::new(private_redis(flavor)).await;
     // What the last second's writes become without this is another test's.
     sale.redis.command(&["CONFIG", "SET", "appendfsync", "always"]);

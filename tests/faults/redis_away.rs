@@ -7,7 +7,7 @@ use holdfast::domain::{BookingId, SeatId};
 use holdfast::redis::{Code, HoldCall, RedisError, Wanted, new_nonce};
 use holdfast::sale::SaleError;
 
-use crate::on_each_redis;
+use crate::on_one_redis;
 use crate::support::eventually;
 use crate::support::servers::{private_redis, shared_mongodb};
 use crate::support::stopwatch::Stopwatch;
@@ -35,7 +35,7 @@ async fn refused_promptly(world: &World, event: holdfast::domain::EventId, seats
     assert!(took < PROMPT, "answered after {took:?}");
 }
 
-on_each_redis!(a_frozen_redis_changes_nothing_later, async |flavor| {
+on_one_redis!(a_frozen_redis_changes_nothing_later, async |flavor| {
     let redis = private_redis(flavor);
     let world = World::prompt(&redis, shared_mongodb(), sale_settings()).await;
     let event = world.event(100).await;
@@ -62,7 +62,7 @@ on_each_redis!(a_frozen_redis_changes_nothing_later, async |flavor| {
     world.stop().await;
 });
 
-on_each_redis!(a_retry_gets_its_booking_and_keeps_it, async |flavor| {
+on_one_redis!(a_retry_gets_its_booking_and_keeps_it, async |flavor| {
     let redis = private_redis(flavor);
     let world = World::prompt(&redis, shared_mongodb(), sale_settings()).await;
     let event = world.event(100).await;
@@ -83,7 +83,7 @@ on_each_redis!(a_retry_gets_its_booking_and_keeps_it, async |flavor| {
     world.stop().await;
 });
 
-on_each_redis!(a_killed_redis_comes_back_with_what_it_had, async |flavor| {
+on_one_redis!(a_killed_redis_comes_back_with_what_it_had, async |flavor| {
     let redis = private_redis(flavor);
     let world = World::prompt(&redis, shared_mongodb(), sale_settings()).await;
     // What the last second's writes become without this is another test's.
@@ -102,7 +102,7 @@ on_each_redis!(a_killed_redis_comes_back_with_what_it_had, async |flavor| {
     world.stop().await;
 });
 
-on_each_redis!(a_call_that_was_given_up_touches_nothing, async |flavor| {
+on_one_redis!(a_call_that_was_given_up_touches_nothing, async |flavor| {
     // Without anything that undoes it afterwards: the script itself has to refuse.
     let redis = private_redis(flavor);
     let world = World::prompt(&redis, shared_mongodb(), sale_settings()).await;

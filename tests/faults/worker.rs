@@ -7,7 +7,7 @@ use futures_util::future::join_all;
 use holdfast::domain::{EventId, Status};
 use holdfast::sale::BookingView;
 
-use crate::on_each_redis;
+use crate::on_one_redis;
 use crate::support::servers::{shared_mongodb, shared_redis};
 use crate::support::worker::{WorkerProcess, WorkerSpec};
 use crate::support::world::{World, answered, impatient};
@@ -77,10 +77,10 @@ async fn wake_late(
     assert_eq!(world.status(given_up.id).await, Some(Status::Cancelled));
 }
 
-on_each_redis!(a_worker_killed_at_any_step_is_replaced, async |flavor| {
+on_one_redis!(a_worker_killed_at_any_step_is_replaced, async |flavor| {
     join_all(STEPS.map(|step| sell_through(flavor, step, "kill"))).await;
 });
 
-on_each_redis!(a_worker_stopped_at_any_step_wakes_up_harmlessly, async |flavor| {
+on_one_redis!(a_worker_stopped_at_any_step_wakes_up_harmlessly, async |flavor| {
     join_all(STEPS.map(|step| sell_through(flavor, step, "stop"))).await;
 });

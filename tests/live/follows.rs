@@ -4,11 +4,11 @@ use holdfast::domain::{SeatId, SeatState};
 use holdfast::sale::{BlockRequest, HouseSeats, SaleError};
 
 use super::{fresh, tells_what_redis_holds};
-use crate::on_each_redis;
+use crate::on_one_redis;
 use crate::support::servers::{shared_mongodb, shared_redis};
 use crate::support::world::{World, impatient};
 
-on_each_redis!(a_view_follows_the_log, async |flavor| {
+on_one_redis!(a_view_follows_the_log, async |flavor| {
     let world = World::with(shared_redis(flavor), shared_mongodb(), impatient()).await;
     let event = world.event(2_000).await;
     let early = world.hold("ann", event, &[1, 2], None).await.unwrap().booking;

@@ -10,7 +10,7 @@ use holdfast::sale::SaleError;
 
 use super::watch::{Watch, engine, wide_event};
 use super::{PATIENCE, fresh, tells_what_redis_holds, writes_at_once};
-use crate::on_each_redis;
+use crate::on_one_redis;
 use crate::support::engine::Stage;
 use crate::support::eventually;
 use crate::support::proxy::Door;
@@ -57,7 +57,7 @@ async fn is_granted_in_time(world: &World, event: EventId, seat: u32, first_ms: 
     println!("refused {refused} times after the fork");
 }
 
-on_each_redis!(a_hold_that_a_file_lost_is_soon_forgotten, async |flavor| {
+on_one_redis!(a_hold_that_a_file_lost_is_soon_forgotten, async |flavor| {
     let redis = private_redis(flavor);
     writes_at_once(&redis);
     let other = World::with(&redis, shared_mongodb(), impatient()).await;
@@ -150,7 +150,7 @@ async fn stands_still(watch: &Watch, seat: u32) {
     .await;
 }
 
-on_each_redis!(what_was_trimmed_before_it_was_read_ends_a_view, async |flavor| {
+on_one_redis!(what_was_trimmed_before_it_was_read_ends_a_view, async |flavor| {
     let redis = shared_redis(flavor);
     let watch = Watch::new(redis, wide_event(1, 50)).await;
     let stage = &watch.stage;
@@ -172,7 +172,7 @@ on_each_redis!(what_was_trimmed_before_it_was_read_ends_a_view, async |flavor| {
     watch.stop().await;
 });
 
-on_each_redis!(an_entry_that_cannot_be_read_ends_a_view, async |flavor| {
+on_one_redis!(an_entry_that_cannot_be_read_ends_a_view, async |flavor| {
     let watch = Watch::new(shared_redis(flavor), wide_event(1, 50)).await;
     let stage = &watch.stage;
     stage.hold("ann", &[1]).await;
@@ -201,7 +201,7 @@ on_each_redis!(an_entry_that_cannot_be_read_ends_a_view, async |flavor| {
     watch.stop().await;
 });
 
-on_each_redis!(an_event_that_comes_back_gets_another_view, async |flavor| {
+on_one_redis!(an_event_that_comes_back_gets_another_view, async |flavor| {
     let mut watch = Watch::new(shared_redis(flavor), wide_event(1, 50)).await;
     let held = watch.stage.hold("ann", &[1]).await.into_booking().unwrap();
     watch.agrees().await;
@@ -240,7 +240,7 @@ on_each_redis!(an_event_that_comes_back_gets_another_view, async |flavor| {
     watch.stop().await;
 });
 
-on_each_redis!(an_emptied_redis_has_no_views, async |flavor| {
+on_one_redis!(an_emptied_redis_has_no_views, async |flavor| {
     let redis = private_redis(flavor);
     let mut watch = Watch::new(&redis, wide_event(1, 50)).await;
     watch.stage.hold("ann", &[1]).await;

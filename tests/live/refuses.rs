@@ -9,7 +9,7 @@ use holdfast::sale::{
 };
 
 use super::{fresh, tells_what_redis_holds};
-use crate::on_each_redis;
+use crate::on_one_redis;
 use crate::support::eventually;
 use crate::support::servers::{Flavor, available, shared_mongodb, shared_redis};
 use crate::support::world::{World, impatient};
@@ -65,7 +65,7 @@ async fn forgotten(world: &World, event: EventId, user: &str, seats: &[u32]) {
     .await;
 }
 
-on_each_redis!(a_taken_seat_is_refused_without_redis, async |flavor| {
+on_one_redis!(a_taken_seat_is_refused_without_redis, async |flavor| {
     let world = World::with(shared_redis(flavor), shared_mongodb(), impatient()).await;
     let event = world.event(10).await;
     let held = world.hold("ann", event, &[1, 2], Some("k")).await.unwrap();

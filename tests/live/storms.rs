@@ -12,7 +12,7 @@ use tokio::sync::RwLock;
 
 use super::watch::{self, Watch, wide_event};
 use super::{PATIENCE, agrees};
-use crate::on_each_redis;
+use crate::on_one_redis;
 use crate::support::engine::Stage;
 use crate::support::eventually;
 use crate::support::servers::private_redis;
@@ -49,7 +49,7 @@ async fn storm(stage: &Stage, seed: u64, calm: &RwLock<()>, held: &AtomicU64, ov
     }
 }
 
-on_each_redis!(a_view_is_whole_though_its_event_is_stormed, async |flavor| {
+on_one_redis!(a_view_is_whole_though_its_event_is_stormed, async |flavor| {
     let redis = private_redis(flavor);
     let first = Watch::new(&redis, wide_event(1, SEATS)).await;
     let (calm, held, over) = (RwLock::new(()), AtomicU64::new(0), AtomicBool::new(false));
@@ -95,7 +95,7 @@ on_each_redis!(a_view_is_whole_though_its_event_is_stormed, async |flavor| {
     first.stop().await;
 });
 
-on_each_redis!(a_large_event_is_built, async |flavor| {
+on_one_redis!(a_large_event_is_built, async |flavor| {
     const LARGE: u32 = 100_000;
     const SOLD: u32 = 20_000;
     let redis = private_redis(flavor);

@@ -5,7 +5,7 @@ use holdfast::domain::BookingId;
 use serde_json::json;
 
 use super::{SETTLED, SHORT, api, booking_id, books_agree, receipt};
-use crate::on_each_redis;
+use crate::on_one_redis;
 use crate::support::api::{Api, Place, places};
 use crate::support::eventually;
 use crate::support::http::Reply;
@@ -16,7 +16,7 @@ async fn pay(api: &Api, booking: BookingId, card: &str) -> Reply {
     api.post(&path).user("ann").json(json!({ "payment_method": card })).send().await
 }
 
-on_each_redis!(six_confirmations_at_once_are_one_charge, async |flavor| {
+on_one_redis!(six_confirmations_at_once_are_one_charge, async |flavor| {
     let place = Place::new(shared_redis(flavor), shared_mongodb());
     let apis = [api(&place, "").await, api(&place, "").await];
     let _worker = place.worker();
@@ -49,7 +49,7 @@ on_each_redis!(six_confirmations_at_once_are_one_charge, async |flavor| {
     );
 });
 
-on_each_redis!(another_card_works_after_a_decline, async |flavor| {
+on_one_redis!(another_card_works_after_a_decline, async |flavor| {
     let place = Place::new(shared_redis(flavor), shared_mongodb());
     let api = api(&place, "").await;
     let worker = place.worker_with(&SHORT);
@@ -83,7 +83,7 @@ on_each_redis!(another_card_works_after_a_decline, async |flavor| {
     drop(worker);
 });
 
-on_each_redis!(a_charge_whose_answer_is_lost_is_one_charge, async |flavor| {
+on_one_redis!(a_charge_whose_answer_is_lost_is_one_charge, async |flavor| {
     let place = Place::new(shared_redis(flavor), shared_mongodb());
     let api = api(&place, "").await;
     let _worker = place.worker_with(&SHORT);
@@ -103,7 +103,7 @@ on_each_redis!(a_charge_whose_answer_is_lost_is_one_charge, async |flavor| {
     assert_eq!((totals.charged, totals.refunded), (100, 0));
 });
 
-on_each_redis!(a_cancelled_sale_is_paid_back, async |flavor| {
+on_one_redis!(a_cancelled_sale_is_paid_back, async |flavor| {
     let place = Place::new(shared_redis(flavor), shared_mongodb());
     let api = api(&place, "").await;
     let _worker = place.worker_with(&SHORT);

@@ -21,7 +21,7 @@ use holdfast::start::Unobserved;
 use holdfast::supervisor::Supervisor;
 use holdfast::telemetry::Metrics;
 
-use crate::on_each_redis;
+use crate::on_one_redis;
 use crate::support::servers::{Server, shared_mongodb, shared_redis};
 use crate::support::world::{World, impatient, sale_settings, token_keys};
 
@@ -87,7 +87,7 @@ async fn intent(world: &World, id: BookingId) -> Intent {
     world.archive.intent(id).await.unwrap().expect("there is an intent")
 }
 
-on_each_redis!(a_charge_that_redis_forgot_is_not_told_as_declined, async |flavor| {
+on_one_redis!(a_charge_that_redis_forgot_is_not_told_as_declined, async |flavor| {
     let redis = shared_redis(flavor);
     let world = World::with(redis, shared_mongodb(), impatient()).await;
     let event = world.event(4).await;
@@ -120,7 +120,7 @@ on_each_redis!(a_charge_that_redis_forgot_is_not_told_as_declined, async |flavor
     world.stop().await;
 });
 
-on_each_redis!(anothers_attempt_is_not_declined_because_ours_failed, async |flavor| {
+on_one_redis!(anothers_attempt_is_not_declined_because_ours_failed, async |flavor| {
     let world = World::with(shared_redis(flavor), shared_mongodb(), impatient()).await;
     let event = world.event(4).await;
     let held = world.hold("ann", event, &[1], None).await.unwrap().booking;
@@ -136,7 +136,7 @@ on_each_redis!(anothers_attempt_is_not_declined_because_ours_failed, async |flav
     world.stop().await;
 });
 
-on_each_redis!(a_payment_that_cannot_be_settled_lets_others_pass, async |flavor| {
+on_one_redis!(a_payment_that_cannot_be_settled_lets_others_pass, async |flavor| {
     let world = World::with(shared_redis(flavor), shared_mongodb(), impatient()).await;
     let event = world.event(4).await;
     let held = world.hold("ann", event, &[1], None).await.unwrap().booking;
@@ -161,7 +161,7 @@ async fn committed(world: &World, event: EventId, user: &str, seat: u32) -> (Boo
     (held.booking, entry)
 }
 
-on_each_redis!(a_sale_that_was_written_twice_has_one_receipt, async |flavor| {
+on_one_redis!(a_sale_that_was_written_twice_has_one_receipt, async |flavor| {
     let world = World::with(shared_redis(flavor), shared_mongodb(), impatient()).await;
     let event = world.event(4).await;
     let carrier = Carrier::new(world.engine.clone(), world.archive.clone(), 86_400);
@@ -194,7 +194,7 @@ on_each_redis!(a_sale_that_was_written_twice_has_one_receipt, async |flavor| {
     world.stop().await;
 });
 
-on_each_redis!(a_seat_sold_twice_is_refused_in_a_newer_generation, async |flavor| {
+on_one_redis!(a_seat_sold_twice_is_refused_in_a_newer_generation, async |flavor| {
     let world = World::with(shared_redis(flavor), shared_mongodb(), impatient()).await;
     let event = world.event(4).await;
     let carrier = Carrier::new(world.engine.clone(), world.archive.clone(), 86_400);

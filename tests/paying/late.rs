@@ -4,7 +4,7 @@ use holdfast::domain::{BookingId, EventId, IntentState, Status};
 use holdfast::sale::{BookingView, Reconciled, SaleSettings};
 
 use super::{SETTLED, books_agree};
-use crate::on_each_redis;
+use crate::on_one_redis;
 use crate::support::eventually;
 use crate::support::servers::{shared_mongodb, shared_redis};
 use crate::support::worker::WorkerSpec;
@@ -28,7 +28,7 @@ async fn is(world: &World, id: BookingId, status: Status) {
     eventually(&what, SETTLED, async || world.status(id).await == Some(status)).await;
 }
 
-on_each_redis!(a_late_payment_takes_the_same_seats, async |flavor| {
+on_one_redis!(a_late_payment_takes_the_same_seats, async |flavor| {
     let world = World::with(shared_redis(flavor), shared_mongodb(), quick()).await;
     let event = world.event_of(4, Some(1)).await;
     let paid = lapsed_and_paid(&world, event).await;
@@ -44,7 +44,7 @@ on_each_redis!(a_late_payment_takes_the_same_seats, async |flavor| {
     world.stop().await;
 });
 
-on_each_redis!(a_late_payment_whose_seats_are_gone_goes_back, async |flavor| {
+on_one_redis!(a_late_payment_whose_seats_are_gone_goes_back, async |flavor| {
     let world = World::with(shared_redis(flavor), shared_mongodb(), quick()).await;
     let event = world.event_of(4, Some(1)).await;
     let paid = lapsed_and_paid(&world, event).await;
@@ -62,7 +62,7 @@ on_each_redis!(a_late_payment_whose_seats_are_gone_goes_back, async |flavor| {
     world.stop().await;
 });
 
-on_each_redis!(what_its_owner_gave_up_stays_given_up, async |flavor| {
+on_one_redis!(what_its_owner_gave_up_stays_given_up, async |flavor| {
     let world = World::with(shared_redis(flavor), shared_mongodb(), quick()).await;
     let event = world.event(4).await;
     let held = world.hold("ann", event, &[1], None).await.unwrap();
@@ -78,7 +78,7 @@ on_each_redis!(what_its_owner_gave_up_stays_given_up, async |flavor| {
     world.stop().await;
 });
 
-on_each_redis!(a_reconciler_killed_at_any_step_is_replaced, async |flavor| {
+on_one_redis!(a_reconciler_killed_at_any_step_is_replaced, async |flavor| {
     for step in ["after_commit", "after_refund_decided", "after_refund"] {
         let world = World::with(shared_redis(flavor), shared_mongodb(), quick()).await;
         let event = world.event_of(4, Some(2)).await;

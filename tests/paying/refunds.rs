@@ -14,7 +14,7 @@ use holdfast::sale::{Cashier, Reconciled, SaleError};
 use serde_json::{Value, json};
 
 use super::SETTLED;
-use crate::on_each_redis;
+use crate::on_one_redis;
 use crate::payments::webhooks::signed;
 use crate::support::api::{Api, Place, places};
 use crate::support::servers::{shared_mongodb, shared_redis};
@@ -118,7 +118,7 @@ fn is_refunding(reconciled: &Reconciled) -> bool {
     matches!(reconciled, Reconciled::Refunding { .. })
 }
 
-on_each_redis!(pending_refund_stays_due_until_it_succeeds, async |flavor| {
+on_one_redis!(pending_refund_stays_due_until_it_succeeds, async |flavor| {
     let stage = Stage::new(flavor).await;
     let id = stage.to_be_refunded().await;
     stage.server.next_refunds(&["pending"]);
@@ -135,7 +135,7 @@ on_each_redis!(pending_refund_stays_due_until_it_succeeds, async |flavor| {
     stage.world.stop().await;
 });
 
-on_each_redis!(failed_refund_is_tried_again_and_then_waits_for_person, async |flavor| {
+on_one_redis!(failed_refund_is_tried_again_and_then_waits_for_person, async |flavor| {
     let stage = Stage::new(flavor).await;
     let id = stage.to_be_refunded().await;
     stage.server.refunds_are("failed");
@@ -165,7 +165,7 @@ on_each_redis!(failed_refund_is_tried_again_and_then_waits_for_person, async |fl
     stage.world.stop().await;
 });
 
-on_each_redis!(money_given_back_by_hand_ends_the_alarm, async |flavor| {
+on_one_redis!(money_given_back_by_hand_ends_the_alarm, async |flavor| {
     let stage = Stage::new(flavor).await;
     let id = stage.to_be_refunded().await;
     stage.server.next_refunds(&["refused"]);
@@ -179,7 +179,7 @@ on_each_redis!(money_given_back_by_hand_ends_the_alarm, async |flavor| {
     stage.world.stop().await;
 });
 
-on_each_redis!(reconcilers_at_once_send_each_attempt_once, async |flavor| {
+on_one_redis!(reconcilers_at_once_send_each_attempt_once, async |flavor| {
     let stage = Stage::new(flavor).await;
     let id = stage.to_be_refunded().await;
     let all_at_once = async || {
@@ -212,7 +212,7 @@ on_each_redis!(reconcilers_at_once_send_each_attempt_once, async |flavor| {
     stage.world.stop().await;
 });
 
-on_each_redis!(worker_killed_at_any_step_of_a_refund_is_replaced, async |flavor| {
+on_one_redis!(worker_killed_at_any_step_of_a_refund_is_replaced, async |flavor| {
     for (point, first, attempts) in [
         ("after_refund:kill", "pending", 1),
         ("after_refund_recorded:kill", "pending", 1),
@@ -236,7 +236,7 @@ on_each_redis!(worker_killed_at_any_step_of_a_refund_is_replaced, async |flavor|
     }
 });
 
-on_each_redis!(worker_that_slept_through_a_refund_changes_nothing, async |flavor| {
+on_one_redis!(worker_that_slept_through_a_refund_changes_nothing, async |flavor| {
     let stage = Stage::new(flavor).await;
     let id = stage.to_be_refunded().await;
     stage.server.next_refunds(&["failed"]);

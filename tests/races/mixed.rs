@@ -15,7 +15,7 @@ use rand::{RngExt, SeedableRng};
 use serde_json::Value;
 
 use super::{Pair, seats};
-use crate::on_each_redis;
+use crate::on_one_redis;
 use crate::support::api::places;
 use crate::support::eventually;
 use crate::support::http::Reply;
@@ -224,7 +224,7 @@ async fn assert_kept(
     }
 }
 
-on_each_redis!(ten_thousand_operations_tell_one_story, async |flavor| {
+on_one_redis!(ten_thousand_operations_tell_one_story, async |flavor| {
     let pair = Pair::with_workers(flavor, 2, CONFIRM_WAIT).await;
     let mut events = Vec::new();
     for n in 0..EVENTS {

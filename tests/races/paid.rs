@@ -8,7 +8,7 @@ use futures_util::future::join_all;
 use serde_json::{Value, json};
 
 use super::Pair;
-use crate::on_each_redis;
+use crate::on_one_redis;
 use crate::support::api::small_event;
 use crate::support::http::Reply;
 
@@ -24,7 +24,7 @@ fn receipt(reply: &Reply) -> String {
     text[at..].to_owned()
 }
 
-on_each_redis!(a_confirmation_has_one_receipt, async |flavor| {
+on_one_redis!(a_confirmation_has_one_receipt, async |flavor| {
     let pair = Pair::with_workers(flavor, 1, ARCHIVED).await;
     let event = pair.turn(0).event(small_event()).await;
     let held = pair.turn(0).held("ann", event, &[2, 9]).await;
@@ -54,7 +54,7 @@ on_each_redis!(a_confirmation_has_one_receipt, async |flavor| {
     assert_eq!(pair.turn(1).hold("ann", event, &[2, 9]).await.json(201)["status"], "CONFIRMED");
 });
 
-on_each_redis!(a_cancelled_sale_is_sold_again, async |flavor| {
+on_one_redis!(a_cancelled_sale_is_sold_again, async |flavor| {
     let pair = Pair::with_workers(flavor, 1, ARCHIVED).await;
     let event = pair.turn(0).event(small_event()).await;
     let mut sold = BTreeSet::new();

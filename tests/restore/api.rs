@@ -3,11 +3,11 @@
 use serde_json::{Value, json};
 
 use super::*;
-use crate::on_each_redis;
+use crate::on_one_redis;
 use crate::support::api::{Api, Place as Programs, small_event};
 use crate::support::story::{AGREEMENT, one_story};
 
-on_each_redis!(clients_are_told_to_wait_and_lose_nothing, async |flavor| {
+on_one_redis!(clients_are_told_to_wait_and_lose_nothing, async |flavor| {
     let redis = private_redis(flavor);
     let programs = Programs::new(&redis, shared_mongodb());
     let settings = [("HOLDFAST_REDIS_TIMEOUT_MS", "900"), ("HOLDFAST_CONFIRM_WAIT_MS", "20000")];

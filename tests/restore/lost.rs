@@ -4,10 +4,10 @@ use holdfast::domain::{BookingId, IntentState, Outcome};
 use holdfast::redis::{Code, new_nonce};
 
 use super::*;
-use crate::on_each_redis;
+use crate::on_one_redis;
 use crate::support::entries::{entry, sold_life};
 
-on_each_redis!(an_emptied_redis_is_rebuilt_by_the_worker, async |flavor| {
+on_one_redis!(an_emptied_redis_is_rebuilt_by_the_worker, async |flavor| {
     let place = Place::new(flavor).await;
     let world = &place.world;
     let watcher = place.watcher().await;
@@ -62,7 +62,7 @@ on_each_redis!(an_emptied_redis_is_rebuilt_by_the_worker, async |flavor| {
     place.world.stop().await;
 });
 
-on_each_redis!(what_is_undecided_has_its_right_to_a_seat, async |flavor| {
+on_one_redis!(what_is_undecided_has_its_right_to_a_seat, async |flavor| {
     let place = Place::new(flavor).await;
     let world = &place.world;
     let watcher = place.watcher().await;
@@ -119,7 +119,7 @@ on_each_redis!(what_is_undecided_has_its_right_to_a_seat, async |flavor| {
     place.world.stop().await;
 });
 
-on_each_redis!(a_paid_sale_that_nobody_judged_is_judged, async |flavor| {
+on_one_redis!(a_paid_sale_that_nobody_judged_is_judged, async |flavor| {
     let place = Place::new(flavor).await;
     let world = &place.world;
     let event = world.event(4).await;
@@ -161,7 +161,7 @@ on_each_redis!(a_paid_sale_that_nobody_judged_is_judged, async |flavor| {
     place.world.stop().await;
 });
 
-on_each_redis!(a_repair_that_was_cut_off_is_taken_over, async |flavor| {
+on_one_redis!(a_repair_that_was_cut_off_is_taken_over, async |flavor| {
     let place = Place::new(flavor).await;
     let world = &place.world;
     let event = world.event(10).await;
@@ -196,7 +196,7 @@ on_each_redis!(a_repair_that_was_cut_off_is_taken_over, async |flavor| {
     place.world.stop().await;
 });
 
-on_each_redis!(what_was_cut_off_after_its_generation_was_raised_is_taken_over, async |flavor| {
+on_one_redis!(what_was_cut_off_after_its_generation_was_raised_is_taken_over, async |flavor| {
     let place = Place::new(flavor).await;
     let world = &place.world;
     let (merging, opened) = (world.event(10).await, world.event(10).await);

@@ -3,7 +3,7 @@
 //! is refunded.
 
 use super::*;
-use crate::on_each_redis;
+use crate::on_one_redis;
 use crate::support::proxy::Door;
 use crate::support::servers::available;
 
@@ -120,7 +120,7 @@ impl Place {
     }
 }
 
-on_each_redis!(writes_that_a_file_lost_come_back, async |flavor| {
+on_one_redis!(writes_that_a_file_lost_come_back, async |flavor| {
     let place = Place::new(flavor).await;
     let watcher = place.watcher().await;
     let event = place.world.event(20).await;
@@ -178,7 +178,7 @@ async fn writes_of_a_primary_that_lost_a_failover_come_back_valkey() {
     failover(Flavor::Valkey).await;
 }
 
-on_each_redis!(the_mark_alone_tells_of_a_cut, async |flavor| {
+on_one_redis!(the_mark_alone_tells_of_a_cut, async |flavor| {
     let place = Place::new(flavor).await;
     let world = &place.world;
     let worker = place.worker().await;

@@ -8,7 +8,7 @@ use futures_util::future::join_all;
 use holdfast::sale::restore::Silent;
 
 use super::*;
-use crate::on_each_redis;
+use crate::on_one_redis;
 
 /// Buyers of one sale.
 const BUYERS: u32 = 8;
@@ -31,7 +31,7 @@ async fn buyer(world: &World, number: u32, event: EventId, stop: Arc<AtomicBool>
     bought
 }
 
-on_each_redis!(a_sale_goes_on_while_several_repair, async |flavor| {
+on_one_redis!(a_sale_goes_on_while_several_repair, async |flavor| {
     let place = Place::new(flavor).await;
     let world = &place.world;
     let workers = [place.worker().await, place.worker().await];

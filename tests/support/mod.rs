@@ -41,7 +41,8 @@ pub async fn eventually(what: &str, bound: Duration, mut holds: impl AsyncFnMut(
     }
 }
 
-/// Makes one test for each Redis: `on_each_redis!(name, async |flavor| { … })`.
+/// Makes one test for each Redis: `on_each_redis!(name, async |flavor| { … })`. For what scripts and
+/// their model do; everything else is tested by [`on_one_redis`].
 #[macro_export]
 macro_rules! on_each_redis {
     ($name:ident, $body:expr) => {
@@ -52,13 +53,34 @@ macro_rules! on_each_redis {
             $crate::on_each_redis!(@one cluster, $crate::support::Flavor::Cluster, $body);
         }
     };
-    (@one $test:ident, $flavor:expr, $body:expr) => {
+    (@one $(#[$attribute:meta])? $test:ident, $flavor:expr, $body:expr) => {
         #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+        $(#[$attribute])?
         async fn $test() {
             if $crate::support::servers::available($flavor) {
                 let body = $body;
                 body($flavor).await;
             }
+        }
+    };
+}
+
+/// Makes one test on a Redis in Cluster mode, which is the strictest, and one for each other Redis
+/// that `make test-all` runs.
+#[macro_export]
+macro_rules! on_one_redis {
+    ($name:ident, $body:expr) => {
+        mod $name {
+            use super::*;
+            $crate::on_each_redis!(
+                @one #[ignore = "run by make test-all"]
+                redis, $crate::support::Flavor::Redis, $body
+            );
+            $crate::on_each_redis!(
+                @one #[ignore = "run by make test-all"]
+                valkey, $crate::support::Flavor::Valkey, $body
+            );
+            $crate::on_each_redis!(@one cluster, $crate::support::Flavor::Cluster, $body);
         }
     };
 }

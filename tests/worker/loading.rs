@@ -89,7 +89,7 @@ async fn told(world: &World, event: EventId) -> String {
     report.events[0].problems.join("; ")
 }
 
-on_each_redis!(an_event_leaves_redis_and_comes_back, async |flavor| {
+on_one_redis!(an_event_leaves_redis_and_comes_back, async |flavor| {
     let (world, worker) = staffed(flavor).await;
     let events = events(&world);
     let event = world.event(10).await;
@@ -166,7 +166,7 @@ on_each_redis!(an_event_leaves_redis_and_comes_back, async |flavor| {
     world.stop().await;
 });
 
-on_each_redis!(an_unloading_that_was_cut_off_is_mended, async |flavor| {
+on_one_redis!(an_unloading_that_was_cut_off_is_mended, async |flavor| {
     let (world, _worker) = staffed(flavor).await;
     let events = events(&world);
     let (event, sold) = closed_event(&world, &events).await;
@@ -210,7 +210,7 @@ on_each_redis!(an_unloading_that_was_cut_off_is_mended, async |flavor| {
     world.stop().await;
 });
 
-on_each_redis!(a_load_that_was_cut_off_is_begun_anew, async |flavor| {
+on_one_redis!(a_load_that_was_cut_off_is_begun_anew, async |flavor| {
     let (world, _worker) = staffed(flavor).await;
     let events = events(&world);
     let (event, sold) = closed_event(&world, &events).await;
@@ -248,7 +248,7 @@ on_each_redis!(a_load_that_was_cut_off_is_begun_anew, async |flavor| {
     world.stop().await;
 });
 
-on_each_redis!(a_whole_load_is_opened_by_the_worker, async |flavor| {
+on_one_redis!(a_whole_load_is_opened_by_the_worker, async |flavor| {
     let (world, _worker) = staffed(flavor).await;
     let events = events(&world);
     let (event, sold) = closed_event(&world, &events).await;
@@ -272,7 +272,7 @@ on_each_redis!(a_whole_load_is_opened_by_the_worker, async |flavor| {
     world.stop().await;
 });
 
-on_each_redis!(an_event_that_a_failover_brings_back_is_taken_out_again, async |flavor| {
+on_one_redis!(an_event_that_a_failover_brings_back_is_taken_out_again, async |flavor| {
     let (world, _worker) = staffed(flavor).await;
     let events = events(&world);
     let (event, sold) = closed_event(&world, &events).await;
@@ -292,7 +292,7 @@ on_each_redis!(an_event_that_a_failover_brings_back_is_taken_out_again, async |f
     world.stop().await;
 });
 
-on_each_redis!(what_the_archive_lacks_is_not_unloaded, async |flavor| {
+on_one_redis!(what_the_archive_lacks_is_not_unloaded, async |flavor| {
     let world = World::with(shared_redis(flavor), shared_mongodb(), impatient()).await;
     let events = events(&world);
     let event = world.event(10).await;

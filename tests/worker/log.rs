@@ -45,7 +45,7 @@ async fn pending(world: &World, partition: Partition) -> u64 {
     world.engine.log_state(partition, WORKER_GROUP).await.unwrap().pending
 }
 
-on_each_redis!(garbage_is_parked_and_its_neighbours_are_stored, async |flavor| {
+on_one_redis!(garbage_is_parked_and_its_neighbours_are_stored, async |flavor| {
     let redis = shared_redis(flavor);
     let world = World::without_views(redis, shared_mongodb(), impatient()).await;
     let spec = WorkerSpec::new(&world, shared_mongodb()).with("worker_deliveries_max", "2");
@@ -81,7 +81,7 @@ on_each_redis!(garbage_is_parked_and_its_neighbours_are_stored, async |flavor| {
     world.stop().await;
 });
 
-on_each_redis!(a_failing_entry_is_not_parked_before_its_time, async |flavor| {
+on_one_redis!(a_failing_entry_is_not_parked_before_its_time, async |flavor| {
     let redis = shared_redis(flavor);
     let world = World::without_views(redis, shared_mongodb(), impatient()).await;
     let event = world.event(10).await;
@@ -103,7 +103,7 @@ on_each_redis!(a_failing_entry_is_not_parked_before_its_time, async |flavor| {
     world.stop().await;
 });
 
-on_each_redis!(a_lost_group_is_created_anew, async |flavor| {
+on_one_redis!(a_lost_group_is_created_anew, async |flavor| {
     let redis = shared_redis(flavor);
     let world = World::without_views(redis, shared_mongodb(), impatient()).await;
     let _worker = WorkerSpec::new(&world, shared_mongodb()).start().await;
@@ -119,7 +119,7 @@ on_each_redis!(a_lost_group_is_created_anew, async |flavor| {
     world.stop().await;
 });
 
-on_each_redis!(a_sale_of_a_sold_seat_is_refunded, async |flavor| {
+on_one_redis!(a_sale_of_a_sold_seat_is_refunded, async |flavor| {
     let redis = shared_redis(flavor);
     let world = World::without_views(redis, shared_mongodb(), impatient()).await;
     let worker = WorkerSpec::new(&world, shared_mongodb()).start().await;
@@ -147,7 +147,7 @@ on_each_redis!(a_sale_of_a_sold_seat_is_refunded, async |flavor| {
     world.stop().await;
 });
 
-on_each_redis!(the_log_is_trimmed_below_the_watermark_alone, async |flavor| {
+on_one_redis!(the_log_is_trimmed_below_the_watermark_alone, async |flavor| {
     let redis = shared_redis(flavor);
     let world = World::without_views(redis, shared_mongodb(), impatient()).await;
     let spec = WorkerSpec::new(&world, shared_mongodb()).with("log_keep_seconds", "1");
@@ -175,7 +175,7 @@ on_each_redis!(the_log_is_trimmed_below_the_watermark_alone, async |flavor| {
     world.stop().await;
 });
 
-on_each_redis!(a_redis_that_was_killed_is_drained_again, async |flavor| {
+on_one_redis!(a_redis_that_was_killed_is_drained_again, async |flavor| {
     let redis = crate::support::servers::private_redis(flavor);
     redis.command(&["CONFIG", "SET", "appendfsync", "always"]);
     let world = World::without_views(&redis, shared_mongodb(), impatient()).await;

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use holdfast::sale::Confirmed;
 
-use crate::on_each_redis;
+use crate::on_one_redis;
 use crate::support::eventually;
 use crate::support::servers::{shared_mongodb, shared_redis};
 use crate::support::worker::WorkerSpec;
@@ -20,7 +20,7 @@ const SOON: Duration = Duration::from_secs(30);
 /// Bound of what needs a few hundred writes of a slow server.
 const BUSY: Duration = Duration::from_secs(60);
 
-on_each_redis!(a_sale_is_confirmed, async |flavor| {
+on_one_redis!(a_sale_is_confirmed, async |flavor| {
     let world = World::new(shared_redis(flavor), shared_mongodb()).await;
     let worker = WorkerSpec::new(&world, shared_mongodb()).start().await;
     let event = world.event(10).await;
@@ -38,7 +38,7 @@ on_each_redis!(a_sale_is_confirmed, async |flavor| {
     world.stop().await;
 });
 
-on_each_redis!(a_cancelled_sale_frees_its_seats, async |flavor| {
+on_one_redis!(a_cancelled_sale_frees_its_seats, async |flavor| {
     let world = World::new(shared_redis(flavor), shared_mongodb()).await;
     let _worker = WorkerSpec::new(&world, shared_mongodb()).start().await;
     let event = world.event(2).await;
@@ -53,7 +53,7 @@ on_each_redis!(a_cancelled_sale_frees_its_seats, async |flavor| {
     world.stop().await;
 });
 
-on_each_redis!(two_workers_share_the_log, async |flavor| {
+on_one_redis!(two_workers_share_the_log, async |flavor| {
     let world = World::with(shared_redis(flavor), shared_mongodb(), impatient()).await;
     let spec = || WorkerSpec::new(&world, shared_mongodb()).with("worker_batch_entries", "7");
     let (one, two) = tokio::join!(spec().start(), spec().start());
@@ -68,7 +68,7 @@ on_each_redis!(two_workers_share_the_log, async |flavor| {
     world.stop().await;
 });
 
-on_each_redis!(a_worker_carries_first_what_it_left_over, async |flavor| {
+on_one_redis!(a_worker_carries_first_what_it_left_over, async |flavor| {
     let world = World::with(shared_redis(flavor), shared_mongodb(), impatient()).await;
     // Nobody else takes over in this time.
     let spec = || {

@@ -12,7 +12,7 @@ async fn in_redis(world: &World, event: holdfast::domain::EventId) -> Vec<Bookin
     page.items.into_iter().map(|(id, _)| id.parse().unwrap()).collect()
 }
 
-on_each_redis!(ended_bookings_leave_redis_once_they_are_archived, async |flavor| {
+on_one_redis!(ended_bookings_leave_redis_once_they_are_archived, async |flavor| {
     let world = World::new(shared_redis(flavor), shared_mongodb()).await;
     let spec = || WorkerSpec::new(&world, shared_mongodb()).with("ended_keep_seconds", "1");
     let worker = spec().start().await;
@@ -77,7 +77,7 @@ fn write_ended(world: &World, redis: &Server, id: BookingId, ended_ms: i64) {
     redis.command(&["ZADD", &keys.ended(event), &ended_ms, &id]);
 }
 
-on_each_redis!(a_lost_group_forgets_nothing_that_the_archive_knows_better, async |flavor| {
+on_one_redis!(a_lost_group_forgets_nothing_that_the_archive_knows_better, async |flavor| {
     let world = World::new(shared_redis(flavor), shared_mongodb()).await;
     let spec = || WorkerSpec::new(&world, shared_mongodb()).with("ended_keep_seconds", "1");
     let worker = spec().start().await;
@@ -111,7 +111,7 @@ on_each_redis!(a_lost_group_forgets_nothing_that_the_archive_knows_better, async
     world.stop().await;
 });
 
-on_each_redis!(a_worker_that_sleeps_past_the_forgetting_takes_nothing_back, async |flavor| {
+on_one_redis!(a_worker_that_sleeps_past_the_forgetting_takes_nothing_back, async |flavor| {
     let world = World::with(shared_redis(flavor), shared_mongodb(), impatient()).await;
     let spec = || WorkerSpec::new(&world, shared_mongodb()).with("ended_keep_seconds", "1");
     let first = spec().with("worker_fault_point", "after_outcomes:stop").start().await;

@@ -9,7 +9,7 @@ use super::*;
 use crate::support::engine::small_event;
 use crate::support::entries::{booking, entry};
 
-on_each_redis!(an_overdue_hold_of_a_quiet_event_is_released, async |flavor| {
+on_one_redis!(an_overdue_hold_of_a_quiet_event_is_released, async |flavor| {
     let world = World::new(shared_redis(flavor), shared_mongodb()).await;
     let worker = WorkerSpec::new(&world, shared_mongodb()).start().await;
     let event = world.event_of(10, Some(1)).await;
@@ -28,7 +28,7 @@ on_each_redis!(an_overdue_hold_of_a_quiet_event_is_released, async |flavor| {
     world.stop().await;
 });
 
-on_each_redis!(a_lapsed_confirmation_is_released, async |flavor| {
+on_one_redis!(a_lapsed_confirmation_is_released, async |flavor| {
     let world = World::new(shared_redis(flavor), shared_mongodb()).await;
     let event = world.event(10).await;
     let begin = async |seat: u32, lease_ms: i64| {
@@ -56,7 +56,7 @@ async fn unopened(world: &World) -> Event {
     event
 }
 
-on_each_redis!(an_interrupted_opening_is_finished, async |flavor| {
+on_one_redis!(an_interrupted_opening_is_finished, async |flavor| {
     let world = World::new(shared_redis(flavor), shared_mongodb()).await;
     let never_loaded = unopened(&world).await;
     let never_opened = unopened(&world).await;
@@ -74,7 +74,7 @@ on_each_redis!(an_interrupted_opening_is_finished, async |flavor| {
     world.stop().await;
 });
 
-on_each_redis!(settings_that_did_not_reach_redis_follow, async |flavor| {
+on_one_redis!(settings_that_did_not_reach_redis_follow, async |flavor| {
     let world = World::new(shared_redis(flavor), shared_mongodb()).await;
     let event = world.event(10).await;
     let paused = EventChange { status: Some(EventStatus::Paused), ..EventChange::default() };
@@ -89,7 +89,7 @@ on_each_redis!(settings_that_did_not_reach_redis_follow, async |flavor| {
     world.stop().await;
 });
 
-on_each_redis!(a_cancellation_that_did_not_reach_redis_is_settled, async |flavor| {
+on_one_redis!(a_cancellation_that_did_not_reach_redis_is_settled, async |flavor| {
     let world = World::with(shared_redis(flavor), shared_mongodb(), impatient()).await;
     let event = world.event(10).await;
     let worker = WorkerSpec::new(&world, shared_mongodb()).start().await;

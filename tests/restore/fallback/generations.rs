@@ -3,10 +3,10 @@
 use holdfast::sale::restore::Silent;
 
 use super::*;
-use crate::on_each_redis;
+use crate::on_one_redis;
 use crate::support::world::answered;
 
-on_each_redis!(generation_that_redis_lost_is_noticed_and_repaired, async |flavor| {
+on_one_redis!(generation_that_redis_lost_is_noticed_and_repaired, async |flavor| {
     let place = Place::new(flavor).await;
     let event = place.world.event(10).await;
     let worker = place.worker().await;
@@ -24,7 +24,7 @@ on_each_redis!(generation_that_redis_lost_is_noticed_and_repaired, async |flavor
     place.end(workers).await;
 });
 
-on_each_redis!(sale_paid_in_a_lost_generation_is_confirmed_after_the_repair, async |flavor| {
+on_one_redis!(sale_paid_in_a_lost_generation_is_confirmed_after_the_repair, async |flavor| {
     let place = Place::new(flavor).await;
     let event = place.world.event(10).await;
     let worker = place.worker().await;
@@ -45,7 +45,7 @@ on_each_redis!(sale_paid_in_a_lost_generation_is_confirmed_after_the_repair, asy
     place.end(workers).await;
 });
 
-on_each_redis!(hold_that_meets_a_lost_generation_reports_it, async |flavor| {
+on_one_redis!(hold_that_meets_a_lost_generation_reports_it, async |flavor| {
     let place = Place::new(flavor).await;
     let event = place.world.event(10).await;
     let copy = place.redis.saved_writes();

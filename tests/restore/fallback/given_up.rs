@@ -3,9 +3,9 @@
 use holdfast::domain::Outcome;
 
 use super::*;
-use crate::on_each_redis;
+use crate::on_one_redis;
 
-on_each_redis!(newer_block_stands_over_a_release_that_was_lost, async |flavor| {
+on_one_redis!(newer_block_stands_over_a_release_that_was_lost, async |flavor| {
     let place = Place::new(flavor).await;
     let worker = place.worker().await;
     let event = place.world.event(20).await;
@@ -36,7 +36,7 @@ on_each_redis!(newer_block_stands_over_a_release_that_was_lost, async |flavor| {
     place.end(workers).await;
 });
 
-on_each_redis!(hold_given_up_and_forgotten_is_not_sold_by_late_money, async |flavor| {
+on_one_redis!(hold_given_up_and_forgotten_is_not_sold_by_late_money, async |flavor| {
     let place = Place::new(flavor).await;
     let world = &place.world;
     let worker = place.worker().await;

@@ -8,7 +8,7 @@ use holdfast::sale::restore::Progress;
 use holdfast::sale::{Events, Loading, Unloading};
 
 use super::*;
-use crate::on_each_redis;
+use crate::on_one_redis;
 
 impl Place {
     fn events(&self) -> Events {
@@ -33,7 +33,7 @@ impl Place {
     }
 }
 
-on_each_redis!(sale_cancelled_while_unloaded_stays_cancelled_after_a_fall_back, async |flavor| {
+on_one_redis!(sale_cancelled_while_unloaded_stays_cancelled_after_a_fall_back, async |flavor| {
     let place = Place::new(flavor).await;
     let mut workers = place.workers(1).await;
     let event = place.world.event(5).await;
@@ -53,7 +53,7 @@ on_each_redis!(sale_cancelled_while_unloaded_stays_cancelled_after_a_fall_back, 
     place.end(workers).await;
 });
 
-on_each_redis!(sales_that_an_older_inventory_lacks_are_there_when_it_is_loaded, async |flavor| {
+on_one_redis!(sales_that_an_older_inventory_lacks_are_there_when_it_is_loaded, async |flavor| {
     let place = Place::new(flavor).await;
     let mut workers = place.workers(1).await;
     let event = place.world.event(5).await;
@@ -105,7 +105,7 @@ impl Progress for FallsBack<'_> {
     }
 }
 
-on_each_redis!(load_that_loses_a_part_on_its_way_is_not_opened, async |flavor| {
+on_one_redis!(load_that_loses_a_part_on_its_way_is_not_opened, async |flavor| {
     for (copy_at, fall_at) in
         [("reading the archive", "sold bookings"), ("sold bookings", "kept back")]
     {
@@ -141,7 +141,7 @@ on_each_redis!(load_that_loses_a_part_on_its_way_is_not_opened, async |flavor| {
     }
 });
 
-on_each_redis!(load_that_falls_back_after_it_was_recorded_is_not_opened, async |flavor| {
+on_one_redis!(load_that_falls_back_after_it_was_recorded_is_not_opened, async |flavor| {
     let place = Place::new(flavor).await;
     let mut workers = place.workers(1).await;
     let event = place.world.event(5).await;

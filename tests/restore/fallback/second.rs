@@ -1,9 +1,9 @@
 //! A second loss while the first one is repaired.
 
 use super::*;
-use crate::on_each_redis;
+use crate::on_one_redis;
 
-on_each_redis!(log_is_not_accepted_while_an_event_of_its_partition_is_loading, async |flavor| {
+on_one_redis!(log_is_not_accepted_while_an_event_of_its_partition_is_loading, async |flavor| {
     let place = Place::new(flavor).await;
     let mut workers = place.workers(1).await;
     let event = place.world.event(10).await;

@@ -2,7 +2,7 @@
 //! left.
 
 use super::*;
-use crate::on_each_redis;
+use crate::on_one_redis;
 
 /// A buyer was told CONFIRMED; then everything falls back to the time of the hold.
 async fn confirmed_stays_confirmed(flavor: Flavor, crash: Crash) {
@@ -31,7 +31,7 @@ async fn confirmed_stays_confirmed(flavor: Flavor, crash: Crash) {
     place.end(workers).await;
 }
 
-on_each_redis!(
+on_one_redis!(
     confirmed_booking_stays_confirmed_though_its_worker_died_with_redis,
     async |flavor| {
         let crashes = match flavor {
@@ -44,7 +44,7 @@ on_each_redis!(
     }
 );
 
-on_each_redis!(owner_of_a_lost_sale_is_answered_from_the_archive, async |flavor| {
+on_one_redis!(owner_of_a_lost_sale_is_answered_from_the_archive, async |flavor| {
     for api_dies in [true, false] {
         let place = Place::new(flavor).await;
         let worker = place.worker().await;
@@ -75,7 +75,7 @@ on_each_redis!(owner_of_a_lost_sale_is_answered_from_the_archive, async |flavor|
     }
 });
 
-on_each_redis!(refund_against_a_sold_owner_starts_a_repair_of_its_partition, async |flavor| {
+on_one_redis!(refund_against_a_sold_owner_starts_a_repair_of_its_partition, async |flavor| {
     let place = Place::new(flavor).await;
     let world = &place.world;
     let worker = place.worker().await;

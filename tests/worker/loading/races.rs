@@ -2,7 +2,7 @@
 
 use super::*;
 
-on_each_redis!(an_event_that_moves_meanwhile_stays, async |flavor| {
+on_one_redis!(an_event_that_moves_meanwhile_stays, async |flavor| {
     let (world, _worker) = staffed(flavor).await;
     let events = events(&world);
     let (event, _) = closed_event(&world, &events).await;
@@ -30,7 +30,7 @@ on_each_redis!(an_event_that_moves_meanwhile_stays, async |flavor| {
     world.stop().await;
 });
 
-on_each_redis!(of_several_loads_one_is_opened, async |flavor| {
+on_one_redis!(of_several_loads_one_is_opened, async |flavor| {
     let (world, _worker) = staffed(flavor).await;
     let (one, two, three) = (events(&world), events(&world), events(&world));
     let (event, sold) = closed_event(&world, &one).await;
@@ -50,7 +50,7 @@ on_each_redis!(of_several_loads_one_is_opened, async |flavor| {
     world.stop().await;
 });
 
-on_each_redis!(resuming_and_unloading_exclude_each_other, async |flavor| {
+on_one_redis!(resuming_and_unloading_exclude_each_other, async |flavor| {
     let (world, _worker) = staffed(flavor).await;
     let (one, two) = (events(&world), events(&world));
     let (event, _) = closed_event(&world, &one).await;
@@ -79,7 +79,7 @@ on_each_redis!(resuming_and_unloading_exclude_each_other, async |flavor| {
     world.stop().await;
 });
 
-on_each_redis!(a_sale_that_is_cancelled_while_it_is_loaded_ends, async |flavor| {
+on_one_redis!(a_sale_that_is_cancelled_while_it_is_loaded_ends, async |flavor| {
     let (world, _worker) = staffed(flavor).await;
     let events = events(&world);
     let (event, sold) = closed_event(&world, &events).await;
