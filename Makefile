@@ -15,13 +15,15 @@ POLLS ?= 200000
 REQUESTS ?= 1000000
 # Times that Redis falls back in `make fallbacks`.
 MOMENTS ?= 200
+# Times that MongoDB's primary fails in each part of `make primaries`; 72 are all writes of a sale.
+PRIMARY_MOMENTS ?= 72
 SECONDS_LONG ?= 180
 
 # Tests open more connections than the soft limit of 1,024 files allows.
 RAISE_FILE_LIMIT = ulimit -n "$$(ulimit -Hn)" 2>/dev/null || true
 
 .DEFAULT_GOAL := help
-.PHONY: advisories help run check services test test-all model soundness cluster fallbacks bench bench-confirm bench-gates bench-push bench-queue bench-refusals bench-sale bench-seats torture-pay torture-queue fmt lint deny mutants ci clean
+.PHONY: advisories help run check services test test-all model soundness cluster fallbacks primaries bench bench-confirm bench-gates bench-push bench-queue bench-refusals bench-sale bench-seats torture-pay torture-queue fmt lint deny mutants ci clean
 
 help: ## List these commands
 	@awk 'BEGIN { FS = ":.*## " } /^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -50,6 +52,9 @@ soundness: services ## Let many ask, and judge each refusal by the log, for long
 
 fallbacks: services ## Have Redis fall back at random moments of a sale; MOMENTS=number
 	@$(RAISE_FILE_LIMIT); FALLBACK_MOMENTS=$(MOMENTS) $(CARGO) test --test main -- --nocapture restore::fallback::moments
+
+primaries: services ## Have MongoDB's primary fail at every write of a sale, and at random ones; PRIMARY_MOMENTS=number
+	@$(RAISE_FILE_LIMIT); PRIMARY_MOMENTS=$(PRIMARY_MOMENTS) $(CARGO) test --test main -- --nocapture --test-threads 1 faults::primaries
 
 cluster: services ## Kill a primary of a Redis Cluster, and move a slot, while events sell, for longer; SECONDS_LONG=number
 	@$(RAISE_FILE_LIMIT); CLUSTER_SECONDS=$(SECONDS_LONG) $(CARGO) test --test main -- --nocapture --test-threads 1 faults::cluster

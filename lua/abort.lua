@@ -5,15 +5,15 @@
 -- lost. A retry under the same key that reached its caller keeps it, and so does a confirmation
 -- or an extension. Not before `not_before` (the lost call's `not_after`), so that it cannot
 -- overtake the call it undoes.
--- KEYS: event seats holders bookings deadlines leases users ended log link idempotency
+-- KEYS: event seats holders bookings deadlines leases users ended log link requests idempotency
 -- ARGV: not_after generation nonce lost_nonce not_before
 -- Reply: code now, then by code: ok|nothing id record, where there is one ·
 --        generation_mismatch generation
 -- Codes: ok nothing too_late too_early event_not_loaded generation_mismatch
 local event_key, seats_key, holders_key, bookings_key = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 local deadlines_key, leases_key, users_key, ended_key = KEYS[5], KEYS[6], KEYS[7], KEYS[8]
-local log_key, link_key = KEYS[9], KEYS[10]
-local idempotency_key = KEYS[11]
+local log_key, link_key, requests_key = KEYS[9], KEYS[10], KEYS[11]
+local idempotency_key = KEYS[12]
 local not_after, generation, nonce = tonumber(ARGV[1]), ARGV[2], ARGV[3]
 local lost_nonce, not_before = ARGV[4], tonumber(ARGV[5])
 local ev, now, available_delta, entries_appended = nil, nil, 0, 0
@@ -24,6 +24,7 @@ local ev, now, available_delta, entries_appended = nil, nil, 0, 0
 -- @include pack_booking
 -- @include read_booking
 -- @include append_entry
+-- @include index_request
 -- @include commit_transition
 -- @include lower_mark
 -- @include set_seat

@@ -1,13 +1,16 @@
-#!lua flags=allow-oom
+#!lua
 -- beat: appends an empty entry to a quiet booking log, which proves that it is alive.
 --
--- Guarantee: at most one beat in `min_age` milliseconds, however many ask.
+-- Guarantee: at most one beat in `min_age` milliseconds, however many ask. None at the log's limit,
+-- nor at Redis' memory limit: views that are stale refuse nothing, which is safe, and what is left
+-- of both is for bookings that are to be finished.
 -- KEYS: log link
--- ARGV: not_after nonce min_age
+-- ARGV: not_after nonce min_age log_entries_max
 -- Reply: code now position
--- Codes: ok unneeded too_late
+-- Codes: ok unneeded log_full too_late
 local log_key, link_key = KEYS[1], KEYS[2]
 local not_after, nonce, min_age = tonumber(ARGV[1]), ARGV[2], tonumber(ARGV[3])
+local log_entries_max = tonumber(ARGV[4])
 local now, entries_appended = nil, 0
 
 -- @include now
@@ -19,4 +22,5 @@ local newest = redis.call('GET', link_key)
 if newest and now - tonumber(string.match(newest, '^%d+')) < min_age then
   return { 'unneeded', now, string.match(newest, '^%S+') }
 end
+if redis.call('XLEN', log_key) >= log_entries_max then return { 'log_full', now } end
 return { 'ok', now, append_entry({ kind = 'beat' }) }

@@ -4,7 +4,7 @@
 -- Guarantee: all or none. `block` takes seats that are free, or whose hold is overdue, and leaves
 -- blocked ones as they are; one held or sold seat refuses it. `release` frees those that are
 -- blocked and touches no other. Again changes nothing and appends nothing.
--- KEYS: event seats holders bookings deadlines leases users ended log link
+-- KEYS: event seats holders bookings deadlines leases users ended log link requests
 -- ARGV: not_after generation nonce layout action seats actor reason
 -- Reply: code now, then by code: ok changed version · seats_unavailable "seat:state,..." of those
 --        that are neither free nor blocked · seat_unknown seat · generation_mismatch generation
@@ -12,7 +12,7 @@
 --        seats_unavailable
 local event_key, seats_key, holders_key, bookings_key = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 local deadlines_key, leases_key, users_key, ended_key = KEYS[5], KEYS[6], KEYS[7], KEYS[8]
-local log_key, link_key = KEYS[9], KEYS[10]
+local log_key, link_key, requests_key = KEYS[9], KEYS[10], KEYS[11]
 local not_after, generation, nonce, layout = tonumber(ARGV[1]), ARGV[2], ARGV[3], ARGV[4]
 local action, seats, actor, reason = ARGV[5], ARGV[6], ARGV[7], ARGV[8]
 local ev, now, available_delta, entries_appended = nil, nil, 0, 0
@@ -23,6 +23,7 @@ local ev, now, available_delta, entries_appended = nil, nil, 0, 0
 -- @include pack_booking
 -- @include read_booking
 -- @include append_entry
+-- @include index_request
 -- @include commit_transition
 -- @include lower_mark
 -- @include set_seat

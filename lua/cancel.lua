@@ -4,7 +4,7 @@
 -- Guarantee: ends holds only. A sold booking is cancelled in the archive first (then `settle`),
 -- so that a resale can never overtake the cancellation. A cancelled booking is the record of its
 -- cancellation: asked again, under whatever key, it is answered as it stands.
--- KEYS: event seats holders bookings deadlines leases users ended log link
+-- KEYS: event seats holders bookings deadlines leases users ended log link requests
 -- ARGV: not_after generation nonce booking user
 -- Reply: code now, then by code: ok|replayed|booking_expired|in_flight|is_committed|
 --        is_confirmed|sale_voided id record · generation_mismatch generation
@@ -12,7 +12,7 @@
 --        booking_expired in_flight is_committed is_confirmed sale_voided
 local event_key, seats_key, holders_key, bookings_key = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 local deadlines_key, leases_key, users_key, ended_key = KEYS[5], KEYS[6], KEYS[7], KEYS[8]
-local log_key, link_key = KEYS[9], KEYS[10]
+local log_key, link_key, requests_key = KEYS[9], KEYS[10], KEYS[11]
 local not_after, generation, nonce = tonumber(ARGV[1]), ARGV[2], ARGV[3]
 local booking_id, user = ARGV[4], ARGV[5]
 local ev, now, available_delta, entries_appended = nil, nil, 0, 0
@@ -23,6 +23,7 @@ local ev, now, available_delta, entries_appended = nil, nil, 0, 0
 -- @include pack_booking
 -- @include read_booking
 -- @include append_entry
+-- @include index_request
 -- @include commit_transition
 -- @include lower_mark
 -- @include set_seat

@@ -5,13 +5,13 @@
 -- Guarantee: only the confirmation that is meant ends: by lease number (a decline, or a payment
 -- that surely will not come), or by nonce (a begin whose reply was lost; not before `not_before`,
 -- so that it cannot overtake it). None ends because time has passed.
--- KEYS: event seats holders bookings deadlines leases users ended log link
+-- KEYS: event seats holders bookings deadlines leases users ended log link requests
 -- ARGV: not_after generation nonce booking mode value not_before
 -- Reply: code now, then by code: ok|nothing id record · generation_mismatch generation
 -- Codes: ok nothing too_late too_early event_not_loaded generation_mismatch booking_unknown
 local event_key, seats_key, holders_key, bookings_key = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 local deadlines_key, leases_key, users_key, ended_key = KEYS[5], KEYS[6], KEYS[7], KEYS[8]
-local log_key, link_key = KEYS[9], KEYS[10]
+local log_key, link_key, requests_key = KEYS[9], KEYS[10], KEYS[11]
 local not_after, generation, nonce = tonumber(ARGV[1]), ARGV[2], ARGV[3]
 local booking_id, mode, value, not_before = ARGV[4], ARGV[5], ARGV[6], tonumber(ARGV[7])
 local ev, now, available_delta, entries_appended = nil, nil, 0, 0
@@ -22,6 +22,7 @@ local ev, now, available_delta, entries_appended = nil, nil, 0, 0
 -- @include pack_booking
 -- @include read_booking
 -- @include append_entry
+-- @include index_request
 -- @include commit_transition
 -- @include lower_mark
 -- @include set_seat

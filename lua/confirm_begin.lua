@@ -8,7 +8,7 @@
 -- Under a caller's own key (`idempotency_ttl` is not 0) each lease leaves a record of what it was
 -- asked for. It says nothing until the booking is sold, whoever commits it: then it refuses another
 -- request under its key. So the key of a declined payment may come with another card.
--- KEYS: event seats holders bookings deadlines leases users ended log link idempotency
+-- KEYS: event seats holders bookings deadlines leases users ended log link requests idempotency
 -- ARGV: not_after generation nonce booking user lease_ms attempts_max fingerprint
 --       idempotency_ttl
 -- Reply: code now, then by code: ok|is_committed|is_confirmed|booking_expired|booking_cancelled|
@@ -18,7 +18,7 @@
 --        attempts_exhausted
 local event_key, seats_key, holders_key, bookings_key = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 local deadlines_key, leases_key, users_key, ended_key = KEYS[5], KEYS[6], KEYS[7], KEYS[8]
-local log_key, link_key, idempotency_key = KEYS[9], KEYS[10], KEYS[11]
+local log_key, link_key, requests_key, idempotency_key = KEYS[9], KEYS[10], KEYS[11], KEYS[12]
 local not_after, generation, nonce = tonumber(ARGV[1]), ARGV[2], ARGV[3]
 local booking_id, user = ARGV[4], ARGV[5]
 local lease_ms, attempts_max = tonumber(ARGV[6]), tonumber(ARGV[7])
@@ -31,6 +31,7 @@ local ev, now, available_delta, entries_appended = nil, nil, 0, 0
 -- @include pack_booking
 -- @include read_booking
 -- @include append_entry
+-- @include index_request
 -- @include commit_transition
 -- @include lower_mark
 -- @include set_seat

@@ -5,13 +5,13 @@
 -- current lease number it changes nothing. A booking that lost a seat to a sale that the archive
 -- restored is committed all the same, without touching that seat: it is paid, and the archive
 -- makes it `refund`. The buyer's waiting-room session ends in the same step.
--- KEYS: event seats holders bookings deadlines leases users ended log link room_sessions
+-- KEYS: event seats holders bookings deadlines leases users ended log link requests room_sessions
 -- ARGV: not_after generation nonce booking lease payment
 -- Reply: code now, then by code: ok|lease_stale id record · generation_mismatch generation
 -- Codes: ok too_late event_not_loaded generation_mismatch booking_unknown lease_stale
 local event_key, seats_key, holders_key, bookings_key = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 local deadlines_key, leases_key, users_key, ended_key = KEYS[5], KEYS[6], KEYS[7], KEYS[8]
-local log_key, link_key, sessions_key = KEYS[9], KEYS[10], KEYS[11]
+local log_key, link_key, requests_key, sessions_key = KEYS[9], KEYS[10], KEYS[11], KEYS[12]
 local not_after, generation, nonce = tonumber(ARGV[1]), ARGV[2], ARGV[3]
 local booking_id, lease, payment = ARGV[4], tonumber(ARGV[5]), ARGV[6]
 local ev, now, available_delta, entries_appended = nil, nil, 0, 0
@@ -22,6 +22,7 @@ local ev, now, available_delta, entries_appended = nil, nil, 0, 0
 -- @include pack_booking
 -- @include read_booking
 -- @include append_entry
+-- @include index_request
 -- @include commit_transition
 -- @include lower_mark
 -- @include set_seat

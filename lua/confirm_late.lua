@@ -6,7 +6,7 @@
 -- lapsed, or that Redis forgot, gets the same seats if all of them are free, else it is answered
 -- `seats_lost` and nothing is touched. No lease is asked for: an object is paid at most once, so a
 -- second commit is the first one again. What its owner cancelled stays cancelled.
--- KEYS: event seats holders bookings deadlines leases users ended log link
+-- KEYS: event seats holders bookings deadlines leases users ended log link requests
 -- ARGV: not_after generation nonce booking payment version user seats amount currency created
 --       deadline lease idempotency fingerprint trace
 -- Reply: code now, then by code: ok|seats_lost|booking_cancelled|sale_voided id record ·
@@ -14,7 +14,7 @@
 -- Codes: ok seats_lost booking_cancelled sale_voided too_late event_not_loaded generation_mismatch
 local event_key, seats_key, holders_key, bookings_key = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 local deadlines_key, leases_key, users_key, ended_key = KEYS[5], KEYS[6], KEYS[7], KEYS[8]
-local log_key, link_key = KEYS[9], KEYS[10]
+local log_key, link_key, requests_key = KEYS[9], KEYS[10], KEYS[11]
 local not_after, generation, nonce = tonumber(ARGV[1]), ARGV[2], ARGV[3]
 local booking_id, payment = ARGV[4], ARGV[5]
 local known = {
@@ -32,6 +32,7 @@ local ev, now, available_delta, entries_appended = nil, nil, 0, 0
 -- @include pack_booking
 -- @include read_booking
 -- @include append_entry
+-- @include index_request
 -- @include commit_transition
 -- @include lower_mark
 -- @include set_seat

@@ -3,14 +3,14 @@
 --
 -- Guarantee: makes visible what every other script would find out for itself; nothing depends
 -- on it being called.
--- KEYS: event seats holders bookings deadlines leases users ended log link
+-- KEYS: event seats holders bookings deadlines leases users ended log link requests
 -- ARGV: not_after generation nonce overdue_batch
 -- Reply: code now, then by code: ok released next_deadline (-1: none) ·
 --        generation_mismatch generation
 -- Codes: ok too_late event_not_loaded generation_mismatch
 local event_key, seats_key, holders_key, bookings_key = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 local deadlines_key, leases_key, users_key, ended_key = KEYS[5], KEYS[6], KEYS[7], KEYS[8]
-local log_key, link_key = KEYS[9], KEYS[10]
+local log_key, link_key, requests_key = KEYS[9], KEYS[10], KEYS[11]
 local not_after, generation, nonce = tonumber(ARGV[1]), ARGV[2], ARGV[3]
 local overdue_batch = tonumber(ARGV[4])
 local ev, now, available_delta, entries_appended = nil, nil, 0, 0
@@ -21,6 +21,7 @@ local ev, now, available_delta, entries_appended = nil, nil, 0, 0
 -- @include pack_booking
 -- @include read_booking
 -- @include append_entry
+-- @include index_request
 -- @include commit_transition
 -- @include lower_mark
 -- @include set_seat

@@ -5,13 +5,13 @@
 -- ago by Redis' time, and has exactly the version that the caller saw archived. Nothing else of
 -- the event changes, so there is no log entry. An index entry without an ended booking goes too.
 -- `bookings` is a bounded list `id:version,...`.
--- KEYS: event seats holders bookings deadlines leases users ended log link
+-- KEYS: event seats holders bookings deadlines leases users ended log link requests
 -- ARGV: not_after generation nonce keep_ms bookings
 -- Reply: code now, then by code: ok forgotten · generation_mismatch generation
 -- Codes: ok too_late event_not_loaded generation_mismatch
 local event_key, seats_key, holders_key, bookings_key = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 local deadlines_key, leases_key, users_key, ended_key = KEYS[5], KEYS[6], KEYS[7], KEYS[8]
-local log_key, link_key = KEYS[9], KEYS[10]
+local log_key, link_key, requests_key = KEYS[9], KEYS[10], KEYS[11]
 local not_after, generation, nonce = tonumber(ARGV[1]), ARGV[2], ARGV[3]
 local keep_ms, bookings = tonumber(ARGV[4]), ARGV[5]
 local ev, now = nil, nil

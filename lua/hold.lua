@@ -4,16 +4,19 @@
 --
 -- Guarantee: a seat is taken only if it is free, or its hold is overdue, at Redis' time of this
 -- call; the booking, its deadline, its idempotency record and its log entry come into being
--- together. Past `not_after` nothing is touched. The same call again writes nothing. Refusals are
--- decided in the order in which they stand below. A search looks at a bounded number of seats;
--- `more_to_scan` asks to be called again from there (section 0: from the beginning, since overdue
--- holds were released, or more may be). A call that goes on so releases none beforehand
--- (`overdue_batch` 0): their seats could lie where the search has been.
+-- together. Past `not_after` nothing is touched. The same call again writes nothing. A request is
+-- answered with its booking while that lives: its record lasts for `idempotency_ttl` and no
+-- shorter than the event's longest hold, and from the first payment on the index `requests` has it
+-- as long as the booking is paid for or sold. Refusals are decided in the order in which they
+-- stand below. A search looks at a bounded number of seats; `more_to_scan` asks to be called again
+-- from there (section 0: from the beginning, since overdue holds were released, or more may be). A
+-- call that goes on so releases none beforehand (`overdue_batch` 0): their seats could lie where
+-- the search has been.
 -- `exempt` 1 (an admin acts for the user) lifts the waiting room and the user's limit, and nothing
 -- else. It belongs to the call and is kept nowhere: the same request without it is answered with
 -- its booking while that lives, and is decided as any user's afterwards.
--- KEYS: event seats holders bookings deadlines leases users ended log link idempotency room
---       room_numbers room_sessions
+-- KEYS: event seats holders bookings deadlines leases users ended log link requests idempotency
+--       room room_numbers room_sessions
 -- ARGV: not_after generation nonce layout booking user seats amount currency idempotency
 --       fingerprint trace idempotency_ttl replay_window log_entries_max overdue_batch
 --       overdue_batch_max orphan_rule orphan_pairs quantity split sections kept
@@ -28,13 +31,13 @@
 --        orphan_seats log_full id_taken
 local event_key, seats_key, holders_key, bookings_key = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 local deadlines_key, leases_key, users_key, ended_key = KEYS[5], KEYS[6], KEYS[7], KEYS[8]
-local log_key, link_key = KEYS[9], KEYS[10]
-local idempotency_key = KEYS[11]
-local room_key, numbers_key, sessions_key = KEYS[12], KEYS[13], KEYS[14]
+local log_key, link_key, requests_key = KEYS[9], KEYS[10], KEYS[11]
+local idempotency_key = KEYS[12]
+local room_key, numbers_key, sessions_key = KEYS[13], KEYS[14], KEYS[15]
 local not_after, generation, nonce, layout = tonumber(ARGV[1]), ARGV[2], ARGV[3], ARGV[4]
 local booking_id, user, seats, amount, currency = ARGV[5], ARGV[6], ARGV[7], ARGV[8], ARGV[9]
 local idempotency, fingerprint, trace = ARGV[10], ARGV[11], ARGV[12]
-local idempotency_ttl, replay_window = ARGV[13], tonumber(ARGV[14])
+local idempotency_ttl, replay_window = tonumber(ARGV[13]), tonumber(ARGV[14])
 local log_entries_max = tonumber(ARGV[15])
 local overdue_batch, overdue_batch_max = tonumber(ARGV[16]), tonumber(ARGV[17])
 local orphan_rule, orphan_pairs = ARGV[18], ARGV[19]
@@ -50,6 +53,7 @@ local ev, now, room_now, available_delta, entries_appended = nil, nil, nil, 0, 0
 -- @include pack_booking
 -- @include read_booking
 -- @include append_entry
+-- @include index_request
 -- @include commit_transition
 -- @include lower_mark
 -- @include set_seat
@@ -75,8 +79,8 @@ local refusal = load_event()
 if refusal then return refusal end
 
 -- The same request again: its answer is replayed while its booking lives.
-local saved = redis.call('GET', idempotency_key)
-if saved then
+local function saved_answer(saved)
+  if not saved then return nil end
   local saved_id, saved_fingerprint = string.match(saved, '^(%S+) (%S+)$')
   if saved_fingerprint ~= fingerprint then return { 'idempotency_mismatch', now } end
   local b = read_booking(saved_id)
@@ -91,6 +95,9 @@ if saved then
     end
   end
 end
+local answered = saved_answer(redis.call('GET', idempotency_key))
+  or saved_answer(redis.call('HGET', requests_key, idempotency))
+if answered then return answered end
 
 if ev.layout ~= layout then return { 'layout_mismatch', now } end
 if is_over() then return { 'event_closed', now } end
@@ -175,7 +182,8 @@ for _, seat in ipairs(wanted) do
 end
 redis.call('ZADD', deadlines_key, b.deadline, booking_id)
 redis.call('HINCRBY', users_key, user, #wanted)
-redis.call('SET', idempotency_key, booking_id .. ' ' .. fingerprint, 'PX', idempotency_ttl)
+redis.call('SET', idempotency_key, booking_id .. ' ' .. fingerprint, 'PX',
+  math.max(idempotency_ttl, ev.max_hold))
 commit_transition('hold', b, '')
 local answer = reply('ok', b)
 if left_alone ~= '' then answer[5] = left_alone end

@@ -4,14 +4,15 @@
 --
 -- Guarantee: works only on the load with this token, before it is put on sale, and only whole: a
 -- seat of two bookings refuses the call. Placing the same again changes nothing. A blocked seat
--- that was sold stays sold. `bookings` is a bounded list, a line each: id, tab, record.
--- KEYS: event seats holders bookings deadlines leases users ended log link
+-- that was sold stays sold. The request of a sold booking is indexed, so that it finds it.
+-- `bookings` is a bounded list, a line each: id, tab, record.
+-- KEYS: event seats holders bookings deadlines leases users ended log link requests
 -- ARGV: not_after generation nonce token bookings blocked
 -- Reply: code now, then by code: ok placed · seats_lost seat · generation_mismatch generation
 -- Codes: ok too_late event_not_loaded generation_mismatch seats_lost
 local event_key, seats_key, holders_key, bookings_key = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 local deadlines_key, leases_key, users_key, ended_key = KEYS[5], KEYS[6], KEYS[7], KEYS[8]
-local log_key, link_key = KEYS[9], KEYS[10]
+local log_key, link_key, requests_key = KEYS[9], KEYS[10], KEYS[11]
 local not_after, generation, nonce = tonumber(ARGV[1]), ARGV[2], ARGV[3]
 local token, bookings, blocked = ARGV[4], ARGV[5], ARGV[6]
 local available_delta = 0
@@ -22,6 +23,7 @@ local available_delta = 0
 -- @include count_seats
 -- @include lower_mark
 -- @include set_seat
+-- @include index_request
 
 local now = now_ms()
 if now > not_after then return { 'too_late', now } end
@@ -44,6 +46,7 @@ for _, b in ipairs(placing) do
   if redis.call('HSET', bookings_key, b.id, pack_booking(b)) == 1 then
     redis.call('HINCRBY', users_key, b.user, count_seats(b))
   end
+  index_request(b)
 end
 for seat, id in pairs(owner) do
   set_seat(seat, 'b')

@@ -5,15 +5,15 @@
 -- Guarantee: an open event is never overwritten. A `load` that finds a load of the same generation
 -- keeps it. Each load has a token of its own, and only the load whose token MongoDB recorded with
 -- `opened` can be put on sale: a late opener that loads after everything was lost cannot.
--- KEYS: event seats holders bookings deadlines leases users ended log link events
+-- KEYS: event seats holders bookings deadlines leases users ended log link requests events
 -- ARGV: not_after generation nonce phase event layout status on_sale_at hold_ttl max_hold
 --       per_user total revision token sections inventory off_sale_at
 -- Reply: code now, then by code: ok token (`load`) · generation_mismatch generation
 -- Codes: ok too_late event_exists event_not_loaded generation_mismatch
 local event_key, seats_key, holders_key, bookings_key = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 local deadlines_key, leases_key, users_key, ended_key = KEYS[5], KEYS[6], KEYS[7], KEYS[8]
-local log_key, link_key = KEYS[9], KEYS[10]
-local events_key = KEYS[11]
+local log_key, link_key, requests_key = KEYS[9], KEYS[10], KEYS[11]
+local events_key = KEYS[12]
 local not_after, generation, nonce = tonumber(ARGV[1]), ARGV[2], ARGV[3]
 local phase, event, layout, status, on_sale_at = ARGV[4], ARGV[5], ARGV[6], ARGV[7], ARGV[8]
 local hold_ttl, max_hold, per_user, total = ARGV[9], ARGV[10], ARGV[11], ARGV[12]
@@ -36,7 +36,7 @@ if phase == 'load' then
   if state == 'open' then return { 'event_exists', now } end
   if state and found[2] == generation then return { 'ok', now, found[3] } end
   redis.call('DEL', event_key, seats_key, holders_key, bookings_key, deadlines_key, leases_key,
-    users_key, ended_key)
+    users_key, ended_key, requests_key)
   redis.call('HSET', event_key, 'state', 'loading', 'generation', generation, 'id', event,
     'layout', layout, 'status', status, 'on_sale_at', on_sale_at, 'hold_ttl', hold_ttl,
     'max_hold', max_hold, 'per_user', per_user, 'total', total, 'revision', revision,

@@ -4,13 +4,13 @@
 --
 -- Guarantee: upwards only; again changes nothing. From then on every script refuses a caller that
 -- knows the older generation, and the entry tells readers of the log to take a snapshot.
--- KEYS: event seats holders bookings deadlines leases users ended log link
+-- KEYS: event seats holders bookings deadlines leases users ended log link requests
 -- ARGV: not_after generation nonce
 -- Reply: code now, then by code: ok load_token · generation_mismatch generation
 -- Codes: ok too_late event_not_loaded generation_mismatch
 local event_key, seats_key, holders_key, bookings_key = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 local deadlines_key, leases_key, users_key, ended_key = KEYS[5], KEYS[6], KEYS[7], KEYS[8]
-local log_key, link_key = KEYS[9], KEYS[10]
+local log_key, link_key, requests_key = KEYS[9], KEYS[10], KEYS[11]
 local not_after, generation, nonce = tonumber(ARGV[1]), ARGV[2], ARGV[3]
 local now, entries_appended = nil, 0
 

@@ -12,13 +12,13 @@
 -- seats are free) under its lease; `HOLD` says that the archive has a version of it that was lost:
 -- it stays as it is here, under a higher version and, as a hold, with the later deadline.
 -- `bookings` is a bounded list, a line each: id, tab, record, whose status is what is wanted.
--- KEYS: event seats holders bookings deadlines leases users ended log link
+-- KEYS: event seats holders bookings deadlines leases users ended log link requests
 -- ARGV: not_after generation nonce token bookings
 -- Reply: code now, then by code: ok restored ended · generation_mismatch generation
 -- Codes: ok too_late event_not_loaded generation_mismatch
 local event_key, seats_key, holders_key, bookings_key = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 local deadlines_key, leases_key, users_key, ended_key = KEYS[5], KEYS[6], KEYS[7], KEYS[8]
-local log_key, link_key = KEYS[9], KEYS[10]
+local log_key, link_key, requests_key = KEYS[9], KEYS[10], KEYS[11]
 local not_after, generation, nonce = tonumber(ARGV[1]), ARGV[2], ARGV[3]
 local token, bookings = ARGV[4], ARGV[5]
 local ev, now, available_delta, entries_appended = nil, nil, 0, 0
@@ -29,6 +29,7 @@ local restored, ended = 0, 0
 -- @include pack_booking
 -- @include read_booking
 -- @include append_entry
+-- @include index_request
 -- @include commit_transition
 -- @include count_seats
 -- @include lower_mark

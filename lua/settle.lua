@@ -9,7 +9,7 @@
 -- the booking it is written anew from the archive's facts. Under another generation, while the
 -- event is being loaded, and on `seats_lost`, nothing is touched and nothing acknowledged: the
 -- caller rereads generation, then outcome, and repeats.
--- KEYS: event seats holders bookings deadlines leases users ended log link
+-- KEYS: event seats holders bookings deadlines leases users ended log link requests
 -- ARGV: not_after generation nonce booking outcome group entry version user seats amount
 --       currency created deadline payment paid idempotency fingerprint trace
 -- Reply: code now, then by code: ok|settled_otherwise|seats_lost id record ·
@@ -17,7 +17,7 @@
 -- Codes: ok settled_otherwise seats_lost too_late event_not_loaded generation_mismatch
 local event_key, seats_key, holders_key, bookings_key = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 local deadlines_key, leases_key, users_key, ended_key = KEYS[5], KEYS[6], KEYS[7], KEYS[8]
-local log_key, link_key = KEYS[9], KEYS[10]
+local log_key, link_key, requests_key = KEYS[9], KEYS[10], KEYS[11]
 local not_after, generation, nonce = tonumber(ARGV[1]), ARGV[2], ARGV[3]
 local booking_id, outcome, group, entry = ARGV[4], ARGV[5], ARGV[6], ARGV[7]
 local archived = {
@@ -35,6 +35,7 @@ local ev, now, available_delta, entries_appended = nil, nil, 0, 0
 -- @include pack_booking
 -- @include read_booking
 -- @include append_entry
+-- @include index_request
 -- @include commit_transition
 -- @include lower_mark
 -- @include set_seat

@@ -3,7 +3,7 @@
 --
 -- Guarantee: all parts are of the same instant; what the log holds after `link` is not in it.
 -- Detail `counts` leaves the lists and the bytes out, `seats` the lists.
--- KEYS: event seats holders bookings deadlines leases users ended log link
+-- KEYS: event seats holders bookings deadlines leases users ended log link requests
 -- ARGV: detail
 -- Reply: code now state generation version layout revision available next_deadline (-1: none)
 --        link ("id tag", or empty) inventory [seat, booking, ...] [booking, record, ...]
@@ -11,7 +11,7 @@
 -- Codes: ok event_not_loaded
 local event_key, seats_key, holders_key, bookings_key = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 local deadlines_key, leases_key, users_key, ended_key = KEYS[5], KEYS[6], KEYS[7], KEYS[8]
-local log_key, link_key = KEYS[9], KEYS[10]
+local log_key, link_key, requests_key = KEYS[9], KEYS[10], KEYS[11]
 local detail = ARGV[1]
 
 -- @include now

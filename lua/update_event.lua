@@ -5,14 +5,14 @@
 -- end as the newest. While a sale that had begun is postponed, its waiting room's own time stands
 -- still (see `room_time`). After a beginning was brought forward, nobody's turn passes for
 -- `lenient_ms`: so much later may people have been told to ask again.
--- KEYS: event seats holders bookings deadlines leases users ended log link room
+-- KEYS: event seats holders bookings deadlines leases users ended log link requests room
 -- ARGV: not_after generation nonce revision status on_sale_at off_sale_at lenient_ms
 -- Reply: code now, then by code: ok version · stale_revision revision version ·
 --        generation_mismatch generation
 -- Codes: ok stale_revision too_late event_not_loaded generation_mismatch
 local event_key, seats_key, holders_key, bookings_key = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 local deadlines_key, leases_key, users_key, ended_key = KEYS[5], KEYS[6], KEYS[7], KEYS[8]
-local log_key, link_key, room_key = KEYS[9], KEYS[10], KEYS[11]
+local log_key, link_key, requests_key, room_key = KEYS[9], KEYS[10], KEYS[11], KEYS[12]
 local not_after, generation, nonce = tonumber(ARGV[1]), ARGV[2], ARGV[3]
 local revision, status, on_sale_at = tonumber(ARGV[4]), ARGV[5], ARGV[6]
 local off_sale_at, lenient_ms = ARGV[7], tonumber(ARGV[8])

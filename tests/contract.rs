@@ -53,6 +53,25 @@ fn headers_list_the_codes_that_the_script_answers() {
     }
 }
 
+/// Redis runs these at its memory limit, so each has a bound, and no other script may.
+#[test]
+fn scripts_that_run_when_memory_is_short_are_listed_with_their_bounds() {
+    let readme = std::fs::read_to_string("lua/README.md").unwrap();
+    let section = readme.split("## When memory is short").nth(1).expect("the section");
+    let section = section.split("\n## ").next().unwrap();
+    let rows = section.lines().filter_map(|line| line.strip_prefix("| `"));
+    let listed: BTreeSet<&str> = rows
+        .flat_map(|row| row.split('|').next().unwrap_or_default().split('`'))
+        .filter(|word| word.starts_with(|c: char| c.is_alphabetic()))
+        .collect();
+    let allowed: BTreeSet<&str> = SCRIPTS
+        .iter()
+        .filter(|script| text(**script).lines().next().is_some_and(|l| l.contains("allow-oom")))
+        .map(|script| script.name())
+        .collect();
+    assert_eq!(listed, allowed);
+}
+
 #[test]
 fn every_code_is_answered_by_some_script() {
     let declared: BTreeSet<String> = SCRIPTS.iter().flat_map(|s| header(*s).codes).collect();

@@ -5,14 +5,16 @@ use holdfast::redis::{AbortMode, Body, Code, Detail, Load, NotAfter, Wanted, new
 
 mod limits;
 mod loading;
+mod memory;
 mod own_keys;
 mod quantity;
+mod requests;
 mod retention;
 mod settlement;
 mod waiting_room;
 
 use crate::on_each_redis;
-use crate::support::engine::{START_MS, Stage, small_event};
+use crate::support::engine::{PLENTY, START_MS, Stage, small_event};
 
 const FREE: &str = "AaaAaaaaAaaa";
 
@@ -169,7 +171,7 @@ on_each_redis!(an_abort_undoes_only_what_nobody_learnt_of, async |flavor| {
     stage.hold_as("eve", &[2], "key3", "n5").await;
     let held = stage.snapshot().await.bookings.into_iter().find(|b| b.nonce == "n5").unwrap();
     stage.set_clock(START_MS + 1).await;
-    engine.extend(&stage.event, held.id, &held.user, "n6").await.unwrap();
+    engine.extend(&stage.event, held.id, &held.user, "n6", PLENTY).await.unwrap();
     let answer = engine.abort(event, 1, "key3", "n5", past).await.unwrap();
     stage.expect(Code::Nothing, answer);
 });
@@ -260,7 +262,7 @@ on_each_redis!(extensions_end_at_the_longest_hold, async |flavor| {
     let stage = Stage::new(flavor).await;
     let (engine, event, ann) = (&stage.engine, &stage.event, stage.user("ann"));
     let id = stage.hold("ann", &[1]).await.into_booking().unwrap().id;
-    let extend = async |nonce: &str| engine.extend(event, id, &ann, nonce).await.unwrap();
+    let extend = async |nonce: &str| engine.extend(event, id, &ann, nonce, PLENTY).await.unwrap();
     for (at, nonce, deadline) in [(30_000, "n1", 90_000), (80_000, "n2", 140_000)] {
         stage.set_clock(START_MS + at).await;
         let booking = stage.expect(Code::Ok, extend(nonce).await).into_booking().unwrap();
@@ -282,7 +284,7 @@ on_each_redis!(the_log_is_one_chain, async |flavor| {
         stage.hold(user, &[1, 2]).await;
         stage.set_clock(stage.snapshot().await.now_ms + 60_000).await;
     }
-    stage.expect(Code::Ok, stage.engine.beat(stage.partition(), 0).await.unwrap());
+    stage.expect(Code::Ok, stage.engine.beat(stage.partition(), 0, PLENTY).await.unwrap());
     let log = stage.log().await;
     let entries: Vec<_> = log.iter().map(|read| read.entry.clone().unwrap()).collect();
     assert_eq!(entries.len(), 1 + 5 + 1);
@@ -298,7 +300,7 @@ on_each_redis!(a_young_log_needs_no_beat, async |flavor| {
     let stage = Stage::new(flavor).await;
     let newest = stage.log().await.last().unwrap().id;
     stage.set_clock(newest.ms as i64 + 10).await;
-    let beat = async |age| stage.engine.beat(stage.partition(), age).await.unwrap();
+    let beat = async |age| stage.engine.beat(stage.partition(), age, PLENTY).await.unwrap();
     stage.expect(Code::Unneeded, beat(11).await);
     stage.expect(Code::Ok, beat(10).await);
 });

@@ -259,7 +259,10 @@ where
         }
         Err(problem) => {
             let reads = matches!(*call.request.method(), Method::GET | Method::HEAD);
-            let problem = if reads { problem.of_a_read() } else { problem };
+            let problem = match reads {
+                true => problem.of_a_read(),
+                false => problem.of_operation(metrics.method, metrics.route),
+            };
             metrics.note_problem(problem.code);
             if problem.code.status().is_server_error() {
                 call.trace.scope_now(|| fault_log::record(&call, &problem));

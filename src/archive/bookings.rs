@@ -4,6 +4,7 @@ use mongodb::bson::doc;
 use mongodb::options::FindOptions;
 
 use super::Archive;
+use super::deadline::too_late;
 use super::documents::{ArchivedBooking, BOOKINGS, BookingDocument, booking_facts, signed};
 use super::error::ArchiveError;
 use super::gateway::Verb;
@@ -77,14 +78,19 @@ impl Archive {
     /// Cancels a sold booking: the compare-and-set `sold → cancelled`, from which on its seats
     /// may be claimed by others. Answers with the outcome that stands then, `None` where nothing
     /// is decided. Until [`Archive::cancel_settled`], the booking is among
-    /// [`Archive::cancels_unsettled`].
+    /// [`Archive::cancels_unsettled`]. Does nothing any more once it has answered ([`super::deadline`]).
     pub async fn cancel_sold(
         &self,
         id: BookingId,
         now_ms: i64,
     ) -> Result<Option<Outcome>, ArchiveError> {
+        let deadline = self.gateway.deadline().await?;
         let operation = doc! {
-            "q": { "_id": id.to_string(), "outcome": Outcome::Sold.word() },
+            "q": {
+                "_id": id.to_string(),
+                "outcome": Outcome::Sold.word(),
+                "$expr": deadline.condition(),
+            },
             "u": { "$set": {
                 "outcome": Outcome::Cancelled.word(),
                 "status": Outcome::Cancelled.status().word(),
@@ -92,11 +98,15 @@ impl Archive {
                 "cancel_unsettled_ms": now_ms,
             } },
         };
-        let written = self.gateway.write_plain(Verb::Update, BOOKINGS, vec![operation]).await?;
+        let written = self.gateway.write_by(deadline, Verb::Update, BOOKINGS, operation).await?;
         if written.touched == 1 {
             return Ok(Some(Outcome::Cancelled));
         }
-        Ok(self.booking(id).await?.and_then(|found| found.outcome))
+        match self.booking(id).await?.and_then(|found| found.outcome) {
+            // It was there to be cancelled.
+            Some(Outcome::Sold) => Err(too_late()),
+            other => Ok(other),
+        }
     }
 
     /// Decides that a paid booking's money goes back, if nothing is decided: the compare-and-set

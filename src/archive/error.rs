@@ -9,6 +9,9 @@ pub enum ArchiveError {
     /// have run; every operation here can be repeated.
     #[error("MongoDB is unavailable: {0}")]
     Unavailable(String),
+    /// The operation surely did not run, and never will.
+    #[error("MongoDB is unavailable: {0}")]
+    NotRun(String),
     /// This process must not work with this archive. Waiting does not help.
     #[error(transparent)]
     Refused(#[from] Refusal),
@@ -72,7 +75,9 @@ impl ArchiveError {
     /// Whether trying again later could change nothing, for a start that waits for MongoDB.
     pub fn is_lasting(&self) -> bool {
         match self {
-            ArchiveError::Unavailable(reason) => reason.starts_with(CREDENTIALS),
+            ArchiveError::Unavailable(reason) | ArchiveError::NotRun(reason) => {
+                reason.starts_with(CREDENTIALS)
+            }
             ArchiveError::Refused(_) | ArchiveError::Invalid(_) | ArchiveError::Corrupt(_) => true,
         }
     }

@@ -230,25 +230,25 @@ impl Archive {
             if wants_sale {
                 filter.insert("load_state", head.load_state.word());
             }
-            if self.update_event(filter, doc! { "$set": fields }).await?.touched == 1 {
+            // Whoever asked for it must not meet it after being told that it failed.
+            let deadline = self.gateway.deadline().await?;
+            filter.insert("$expr", deadline.condition());
+            let operation = edit(filter, doc! { "$set": fields });
+            let changed = self.gateway.write_by(deadline, Verb::Update, EVENTS, operation);
+            if changed.await?.touched == 1 {
                 return self.event(id).await;
             }
         }
         Err(ArchiveError::Unavailable(format!("event {id} is changed by others all the time")))
     }
 
-    /// Changes an event that the filter matches. INVARIANT: each change raises `edits`, by which
-    /// lists notice it.
+    /// Changes an event that the filter matches.
     pub(super) async fn update_event(
         &self,
         filter: Document,
-        mut update: Document,
+        update: Document,
     ) -> Result<Written, ArchiveError> {
-        let mut increments = update.get_document("$inc").cloned().unwrap_or_default();
-        increments.insert("edits", 1_i64);
-        update.insert("$inc", increments);
-        let operation = doc! { "q": filter, "u": update };
-        self.gateway.write_plain(Verb::Update, EVENTS, vec![operation]).await
+        self.gateway.write_plain(Verb::Update, EVENTS, vec![edit(filter, update)]).await
     }
 
     async fn heads(&self, filter: Document, limit: u32) -> Result<Vec<EventHead>, ArchiveError> {
@@ -259,6 +259,15 @@ impl Archive {
             .build();
         self.gateway.find(EVENTS, filter, options).await
     }
+}
+
+/// The operation that changes an event that the filter matches. INVARIANT: each change raises `edits`, by
+/// which lists notice it.
+fn edit(filter: Document, mut update: Document) -> Document {
+    let mut increments = update.get_document("$inc").cloned().unwrap_or_default();
+    increments.insert("edits", 1_i64);
+    update.insert("$inc", increments);
+    doc! { "q": filter, "u": update }
 }
 
 /// The fields a change sets, with a raised revision where the sale becomes another.

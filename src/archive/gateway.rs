@@ -4,6 +4,7 @@
 //! The driver has no socket time-out, and a dropped future of its drops the connection with it.
 //! So each operation runs in a task of its own; the caller waits on the task's handle for
 //! `op_timeout`, and only a task that has not ended long after is given up with its connection.
+//! A write that a caller asked for must do nothing by then: see [`super::deadline`].
 
 use std::future::Future;
 use std::sync::Arc;
@@ -25,7 +26,7 @@ const COMMAND_OPS_MAX: usize = 1_000;
 const IN_FLIGHT_MAX: usize = 256;
 /// How long an impatient caller waits for a server that did not answer the last time.
 const SILENT_TIMEOUT: Duration = Duration::from_millis(500);
-/// A task that nobody waits for any more is given up after this many times `op_timeout`.
+/// See [`Gateway::give_up_factor`]; of writes that have no deadline.
 const GIVE_UP_FACTOR: u32 = 10;
 /// `E11000`: a document with this `_id` exists.
 pub(super) const DUPLICATE_KEY: i32 = 11_000;
@@ -66,6 +67,8 @@ pub(super) struct Written {
 pub(super) struct Gateway {
     database: Database,
     op_timeout: Duration,
+    /// A task that nobody waits for any more is given up after this many times `op_timeout`.
+    give_up_factor: u32,
     places: Arc<Semaphore>,
     /// Whether the operation that ended last had no answer in time.
     is_silent: Arc<AtomicBool>,
@@ -74,7 +77,8 @@ pub(super) struct Gateway {
 impl Gateway {
     pub(super) fn new(database: Database, op_timeout: Duration) -> Self {
         let places = Arc::new(Semaphore::new(IN_FLIGHT_MAX));
-        Gateway { database, op_timeout, places, is_silent: Arc::default() }
+        let give_up_factor = GIVE_UP_FACTOR;
+        Gateway { database, op_timeout, give_up_factor, places, is_silent: Arc::default() }
     }
 
     /// The same database for callers who must be told soon: while it is silent, they wait for
@@ -85,6 +89,11 @@ impl Gateway {
             prompt.op_timeout = SILENT_TIMEOUT.min(self.op_timeout);
         }
         prompt
+    }
+
+    /// The same database for operations that take at most so long, and are given up then.
+    pub(super) fn within(&self, bound: Duration) -> Self {
+        Gateway { op_timeout: bound, give_up_factor: 1, ..self.clone() }
     }
 
     pub(super) fn database_name(&self) -> &str {
@@ -113,7 +122,7 @@ impl Gateway {
         let place = place.await.map_err(|_| {
             ArchiveError::Unavailable(format!("{IN_FLIGHT_MAX} operations are under way"))
         })?;
-        let give_up = self.op_timeout * GIVE_UP_FACTOR;
+        let give_up = self.op_timeout * self.give_up_factor;
         let is_silent = self.is_silent.clone();
         let task = tokio::spawn(async move {
             // Held until the operation ends, so that abandoned ones count as well.

@@ -34,6 +34,7 @@ mod address;
 mod audit;
 mod blocks;
 mod bookings;
+mod deadline;
 mod deployment;
 mod documents;
 mod error;

@@ -133,8 +133,10 @@ impl Archive {
             return Ok(written.await?.errors.iter().all(|error| error.code != DUPLICATE_KEY));
         }
         document.remove("_id");
-        let operation = doc! { "q": { "_id": ID, "revision": before }, "u": document };
-        let written = self.gateway.write_plain(Verb::Update, GATE_POLICY, vec![operation]).await?;
+        let deadline = self.gateway.deadline().await?;
+        let filter = doc! { "_id": ID, "revision": before, "$expr": deadline.condition() };
+        let operation = doc! { "q": filter, "u": document };
+        let written = self.gateway.write_by(deadline, Verb::Update, GATE_POLICY, operation).await?;
         Ok(written.touched == 1)
     }
 }

@@ -171,9 +171,11 @@ impl Archive {
             None => filter.insert("draw.fixed", none),
             Some(fixed) => filter.insert("draw.fixed.joins_hash", &fixed.joins_hash),
         };
+        let deadline = self.gateway.deadline().await?;
+        filter.insert("$expr", deadline.condition());
         let operation = doc! { "q": filter, "u": document };
         let written =
-            self.gateway.write_plain(Verb::Update, WAITING_ROOMS, vec![operation]).await?;
+            self.gateway.write_by(deadline, Verb::Update, WAITING_ROOMS, operation).await?;
         Ok(written.touched == 1)
     }
 

@@ -149,6 +149,13 @@ impl Config {
                 self.max_hold_seconds, self.hold_ttl_seconds
             ));
         }
+        if self.idempotency_ttl_seconds < self.max_hold_seconds {
+            faults.push(format!(
+                "idempotency_ttl_seconds = {} can end before a hold does: it must be at least \
+                 max_hold_seconds = {}",
+                self.idempotency_ttl_seconds, self.max_hold_seconds
+            ));
+        }
         // Saturating: values out of range are listed, too, and must not end in a panic here.
         let payment_ms = self
             .confirm_wait_ms
@@ -250,13 +257,14 @@ mod tests {
     #[test]
     fn contradictions_are_refused() {
         type Break = fn(&mut Config);
-        let cases: [(Break, &str); 23] = [
+        let cases: [(Break, &str); 24] = [
             (|c| c.seat_map_renders_per_second = 0, "must be 1 to 100"),
             (|c| c.socket_idle_timeout_ms = 20_000, "before they are pinged"),
             (|c| c.jwt_leeway_seconds = 601, "jwt_leeway_seconds"),
             (|c| c.waiting_room_token_ttl_seconds = 0, "waiting_room_token_ttl_seconds"),
             (|c| c.worker_listen = c.listen, "give one another port"),
             (|c| c.max_hold_seconds = 10, "below hold_ttl_seconds"),
+            (|c| c.idempotency_ttl_seconds = 899, "can end before a hold does"),
             (|c| c.confirm_lease_ms = 5_000, "confirm_lease_ms = 5000 can end"),
             (|c| c.worker_reclaim_idle_ms = 5_000, "worker_reclaim_idle_ms = 5000 can end"),
             (

@@ -165,7 +165,8 @@ settings! {
     max_seats_per_user: u32 = 10;
     /// ISO 4217 code of prices where the event does not say. One that the payment provider charges.
     currency: String = "EUR".to_owned();
-    /// How long the answer to a request with an idempotency key is kept, seconds.
+    /// How long a request is remembered at least, seconds; not below max_hold_seconds. One whose booking
+    /// is held, being paid for or sold is remembered as long as Redis has that booking.
     idempotency_ttl_seconds: u32 = 86_400;
 
     /// How long a confirmation waits for the archive before it answers 202, milliseconds.

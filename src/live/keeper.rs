@@ -257,10 +257,12 @@ fn note_staleness(inner: &Inner, age: Duration, stays_stale: bool) {
     state.is_stale = stays_stale || !is_connected;
 }
 
-/// Has a partition beat; which one it was.
+/// Has a partition beat; which one it was. At the log's limit, and at Redis' memory limit, it does
+/// not: the views become stale, and nothing is refused by them.
 async fn beat(inner: &Inner, partition: Partition, min_age: Duration) -> Partition {
     inner.observer.beat();
-    if let Err(error) = inner.engine.beat(partition, min_age.as_millis() as i64).await {
+    let (min_age_ms, entries_max) = (min_age.as_millis() as i64, inner.settings.log_entries_max);
+    if let Err(error) = inner.engine.beat(partition, min_age_ms, entries_max).await {
         tracing::debug!(partition = partition.0, %error, "no beat");
     }
     partition

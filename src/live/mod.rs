@@ -71,6 +71,8 @@ pub struct LiveSettings {
     pub idle: Duration,
     /// Seats of all views together: an event that does not fit is sold without a view.
     pub seats_max: usize,
+    /// Entries of a partition's log from which on it beats no more: its views are stale then.
+    pub log_entries_max: u64,
 }
 
 impl Default for LiveSettings {
@@ -79,6 +81,7 @@ impl Default for LiveSettings {
             staleness: Duration::from_secs(1),
             idle: Duration::from_secs(900),
             seats_max: 10_000_000,
+            log_entries_max: 1_000_000,
         }
     }
 }

@@ -267,15 +267,17 @@ impl Engine {
         self.mutate_event(Script::Cancel, event.id, event.generation, &new_nonce(), rest).await
     }
 
-    /// `extend`: gives a hold a full hold time from now.
+    /// `extend`: gives a hold a full hold time from now, unless the log has `log_entries_max` entries.
     pub async fn extend(
         &self,
         event: &Event,
         booking: BookingId,
         user: &UserId,
         attempt: impl Into<Attempt<'_>>,
+        log_entries_max: u64,
     ) -> Result<Answer, RedisError> {
-        let rest = args![booking.to_string(), user.as_str()];
+        let mut rest = args![booking.to_string(), user.as_str()];
+        rest.push(number(log_entries_max));
         self.mutate_recorded(Script::Extend, event, attempt.into(), rest).await
     }
 
@@ -317,12 +319,20 @@ impl Engine {
         .await
     }
 
-    /// `beat`: appends an empty entry unless one younger than `min_age_ms` is there.
-    pub async fn beat(&self, partition: Partition, min_age_ms: i64) -> Result<Answer, RedisError> {
+    /// `beat`: appends an empty entry unless one younger than `min_age_ms` is there, or the log has
+    /// `log_entries_max` entries.
+    pub async fn beat(
+        &self,
+        partition: Partition,
+        min_age_ms: i64,
+        log_entries_max: u64,
+    ) -> Result<Answer, RedisError> {
         let keys = vec![self.keys().log(partition), self.keys().link(partition)];
         let nonce = new_nonce();
         self.mutate(Script::Beat, partition, keys, |not_after| {
-            args![not_after.0, nonce.as_str(), min_age_ms]
+            let mut args = args![not_after.0, nonce.as_str(), min_age_ms];
+            args.push(number(log_entries_max));
+            args
         })
         .await
     }

@@ -12,6 +12,7 @@
 //! hf1:{p07}:leases:1        zset    booking → end of confirmation lease, ms
 //! hf1:{p07}:users:1         hash    user → seats held and owned
 //! hf1:{p07}:ended:1         zset    booking → when it ended without a sale, ms
+//! hf1:{p07}:requests:1      hash    digest → booking and fingerprint, of paid and sold bookings
 //! hf1:{p07}:idempotency:1:d string  digest → booking and fingerprint
 //! hf1:{p07}:waiting_room:1  hash    settings and books of event 1's waiting room
 //! hf1:{p07}:waiting_room_numbers:1  hash  user → number, and longest end of its session
@@ -122,6 +123,11 @@ impl Keys {
         self.event_key("ended", event)
     }
 
+    /// The requests of an event's bookings that are being paid for or sold, by their digest.
+    pub fn requests(&self, event: EventId) -> String {
+        self.event_key("requests", event)
+    }
+
     /// One caller's idempotency record.
     pub fn idempotency(&self, event: EventId, digest: &str) -> String {
         self.key(self.partition_of(event), &format!("idempotency:{event}:{digest}"))
@@ -156,6 +162,7 @@ impl Keys {
                 .collect();
         keys.push(self.log(partition));
         keys.push(self.link(partition));
+        keys.push(self.requests(event));
         keys
     }
 }

@@ -20,6 +20,7 @@ const INCLUDES: &[(&str, &str)] = sources!(
     "end_booking",
     "find_seats",
     "holds_its_seats",
+    "index_request",
     "is_over",
     "is_sold_out",
     "keep_books",

@@ -135,11 +135,13 @@ impl Sale {
         let nonce = new_nonce();
         let key = OwnKey::of_extension(user, id, key, &self.inner.settings);
         let attempt = OwnKey::attempt(key.as_ref(), &nonce);
+        let entries_max = self.inner.settings.log_entries_max;
         for _ in 0..TRIES_MAX {
-            let answer = self.inner.engine.extend(&event, id, user, attempt).await?;
+            let answer = self.inner.engine.extend(&event, id, user, attempt, entries_max).await?;
             match answer.code {
                 Code::Ok | Code::Replayed => return booked(answer, event),
                 Code::GenerationMismatch => event = self.newer_event(&event).await?,
+                Code::LogFull => return Err(SaleError::LogFull),
                 Code::HoldCapReached => {
                     return Err(SaleError::HoldCapReached(answer.into_booking()?.deadline_ms));
                 }
@@ -240,7 +242,7 @@ impl Sale {
         id: BookingId,
         now_ms: i64,
     ) -> Result<BookingView, SaleError> {
-        self.check_cancellable(id, now_ms).await?;
+        self.check_cancellable(id, now_ms).await.map_err(SaleError::of_nothing_done)?;
         let archive = &self.inner.archive;
         match archive.cancel_sold(id, unix_now_ms()).await? {
             Some(Outcome::Cancelled) => self.inner.faults.reached(FaultStep::Cancel),

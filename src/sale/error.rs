@@ -43,8 +43,9 @@ impl AdmissionFault {
     }
 }
 
-/// Why an operation did not happen. Nothing that is refused here happens later, except
-/// [`SaleError::Unavailable`] with `unknown: true`, whose effect is undone unless it is retried.
+/// Why an operation did not happen. Nothing that is refused here happens later. With
+/// [`SaleError::Unavailable`] and `unknown: true` it may have happened by now; a hold or a begun payment is
+/// undone then unless it is retried, everything else stays.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 pub enum SaleError {
     /// The request itself is wrong; the text says how to mend it.
@@ -202,6 +203,16 @@ pub enum SaleError {
 }
 
 impl SaleError {
+    /// The same of a step before which, and in which, nothing was done.
+    pub(super) fn of_nothing_done(self) -> Self {
+        match self {
+            SaleError::Unavailable { dependency, reason, .. } => {
+                SaleError::Unavailable { dependency, reason, unknown: false }
+            }
+            other => other,
+        }
+    }
+
     /// Whether Redis did not answer: on a Cluster that says nothing of other partitions' nodes.
     pub fn is_redis_away(&self) -> bool {
         matches!(self, SaleError::Unavailable { dependency: "redis", .. })

@@ -342,6 +342,7 @@ impl From<ArchiveError> for SaleError {
         if let ArchiveError::Invalid(text) = error {
             return SaleError::Invalid(text);
         }
-        SaleError::Unavailable { dependency: "mongodb", reason: error.to_string(), unknown: true }
+        let unknown = !matches!(error, ArchiveError::NotRun(_));
+        SaleError::Unavailable { dependency: "mongodb", reason: error.to_string(), unknown }
     }
 }

@@ -71,7 +71,9 @@ pub enum ChangeError {
 impl From<ArchiveError> for ChangeError {
     fn from(error: ArchiveError) -> Self {
         match error {
-            ArchiveError::Unavailable(_) => ChangeError::Unavailable(error.to_string()),
+            ArchiveError::Unavailable(_) | ArchiveError::NotRun(_) => {
+                ChangeError::Unavailable(error.to_string())
+            }
             _ => ChangeError::Unreadable(error.to_string()),
         }
     }
@@ -196,7 +198,9 @@ enum Trouble {
 impl From<ArchiveError> for Trouble {
     fn from(error: ArchiveError) -> Self {
         match error {
-            ArchiveError::Unavailable(_) => Trouble::Away(error.to_string()),
+            ArchiveError::Unavailable(_) | ArchiveError::NotRun(_) => {
+                Trouble::Away(error.to_string())
+            }
             _ => Trouble::Unusable(error.to_string()),
         }
     }

@@ -216,7 +216,7 @@ fn redis_away(error: RedisError, config: &Config) -> StartError {
 
 /// Why the archive is of no use, and how to mend it.
 pub(crate) fn refusal(error: ArchiveError, config: &Config) -> StartError {
-    let ArchiveError::Unavailable(_) = error else {
+    let (ArchiveError::Unavailable(_) | ArchiveError::NotRun(_)) = error else {
         return StartError(error.to_string());
     };
     let where_to = &config.mongodb_url;
@@ -313,6 +313,7 @@ pub fn live_settings(config: &Config) -> LiveSettings {
         staleness: Duration::from_millis(config.live_staleness_ms),
         idle: Duration::from_secs(config.live_idle_seconds),
         seats_max: config.live_seats_max,
+        log_entries_max: config.log_entries_max,
     }
 }
 

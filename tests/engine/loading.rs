@@ -63,7 +63,7 @@ on_each_redis!(a_closed_event_leaves_redis_whole, async |flavor| {
     stage.expect(Code::Ok, stage.unload_at(before.version, FOREVER).await);
 
     let keys = stage.engine.keys().event_keys(stage.event.id);
-    for key in &keys[..8] {
+    for key in keys[..8].iter().chain(&keys[10..]) {
         assert_eq!(stage.raw(&["EXISTS", key]).await, ":0", "{key}");
     }
     assert!(stage.engine.loaded_events(stage.partition()).await.unwrap().is_empty());

@@ -2,8 +2,10 @@
 
 mod cluster;
 mod http;
+mod late_writes;
 mod mongodb_away;
 mod overload;
+mod primaries;
 mod readiness;
 mod redis_away;
 mod replicas;

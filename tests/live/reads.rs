@@ -3,12 +3,16 @@
 use std::time::Duration;
 
 use holdfast::domain::{EventId, SeatState};
+use holdfast::live::LiveSettings;
+use holdfast::redis::scripts::ClockSource;
 use holdfast::sale::{Newest, SeatMap};
 
+use super::watch::{Watch, engine, wide_event};
 use super::{PATIENCE, fresh};
-use crate::support::eventually;
+use crate::support::engine::Stage;
 use crate::support::servers::{Flavor, available, shared_mongodb, shared_redis};
 use crate::support::world::World;
+use crate::support::{eventually, unique_name};
 
 /// The newest seats, and whether the view has told them.
 async fn newest(world: &World, event: EventId) -> (SeatMap, bool) {
@@ -75,4 +79,24 @@ async fn holds_that_are_over_are_shown_as_free_though_nobody_sweeps() {
     .await
     .expect("its end is counted");
     world.stop().await;
+}
+
+/// Nobody archives: the log stays as long as it is, and nothing is told from memory.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn view_of_a_full_log_grows_stale_and_its_log_no_longer() {
+    let flavor = if available(Flavor::Redis) { Flavor::Redis } else { Flavor::Valkey };
+    let engine = engine(shared_redis(flavor), unique_name(), ClockSource::Redis).await;
+    let stage = Stage { engine, event: wide_event(1, 10) };
+    stage.load_and_open().await;
+    let entries = stage.log().await.len() as u64 + 3;
+    let watch =
+        Watch::with(stage, LiveSettings { log_entries_max: entries, ..LiveSettings::default() });
+    let (live, event) = (&watch.live, watch.stage.event.id);
+    fresh(live, event).await;
+    eventually("it beats no more", PATIENCE, async || {
+        live.fresh(event).is_none() && live.state().is_stale
+    })
+    .await;
+    assert_eq!(watch.stage.log().await.len() as u64, entries);
+    watch.stop().await;
 }

@@ -61,6 +61,8 @@ pub enum Call {
         user: UserId,
         nonce: String,
         key: Option<OwnKey>,
+        /// Length of the log at which extensions stop.
+        log_entries_max: u64,
     },
     Forget {
         keep_ms: i64,
@@ -96,6 +98,8 @@ pub enum Call {
     /// A beat unless there is an entry younger than this, ms.
     Beat {
         min_age_ms: i64,
+        /// Length of the log at which beats stop.
+        log_entries_max: u64,
     },
     Load(Operated),
     Open {

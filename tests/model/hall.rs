@@ -99,6 +99,7 @@ pub fn fresh(event: &Event) -> EventState {
         bookings: Default::default(),
         holders: Default::default(),
         blocked: Default::default(),
+        requests: Default::default(),
         opened_with: Default::default(),
     }
 }

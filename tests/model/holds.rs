@@ -36,7 +36,8 @@ impl Sale {
     /// The same request is answered with the booking it was granted, as long as that lives; all
     /// other requests are decided by the rules below, the first that refuses is told.
     pub fn hold(&mut self, hold: &Hold) -> Reply {
-        self.replay(hold)?;
+        self.replay(hold, self.records.get(&hold.digest).cloned())?;
+        self.replay(hold, self.ev().requests.get(&hold.digest).cloned())?;
         self.check_layout(hold.layout_version)?;
         self.check_on_sale()?;
         let wanted = match &hold.asked {
@@ -62,9 +63,7 @@ impl Sale {
             Asked::Named { seats, amount } => self.named(seats, *amount)?,
             Asked::Search { quantity, bounds } => self.search(quantity, *bounds, released)?,
         };
-        if self.log.len() as u64 >= hold.log_entries_max {
-            return Err(plain(Code::LogFull));
-        }
+        self.check_log(hold.log_entries_max)?;
         if let Some(known) = self.booking(hold.booking) {
             let same = known.user == hold.user && known.fingerprint == hold.fingerprint;
             return Err(if same { shown(Code::Replayed, known) } else { plain(Code::IdTaken) });
@@ -78,8 +77,8 @@ impl Sale {
     }
 
     /// Refuses with the saved answer, or because the key was used for something else.
-    fn replay(&mut self, hold: &Hold) -> Result<(), Refusal> {
-        let Some(record) = self.records.get(&hold.digest) else { return Ok(()) };
+    fn replay(&mut self, hold: &Hold, record: Option<Record>) -> Result<(), Refusal> {
+        let Some(record) = record else { return Ok(()) };
         if record.fingerprint != hold.fingerprint {
             return Err(plain(Code::IdempotencyMismatch));
         }

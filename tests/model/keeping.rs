@@ -73,6 +73,7 @@ impl Sale {
         }
         event.holders = holders;
         event.bookings.extend(sold.iter().map(|booking| (booking.id, booking.clone())));
+        sold.iter().for_each(|booking| event.index_request(booking));
         event.blocked.extend(blocked);
         // What was sold stays sold.
         event.blocked.retain(|seat| !event.holders.contains_key(seat));

@@ -40,6 +40,7 @@ impl Run<'_> {
         self.check_log().await?;
         self.check_state().await?;
         self.check_records().await?;
+        self.check_requests().await?;
         let Some(event) = self.sale.event.as_ref().filter(|event| event.open) else {
             return Ok(());
         };
@@ -150,6 +151,20 @@ impl Run<'_> {
         let flat = texts(self.stage.raw("ZRANGE", args).await);
         let pairs = flat.chunks(2).map(|pair| (pair[0].parse().unwrap(), pair[1].parse().unwrap()));
         pairs.collect()
+    }
+
+    async fn check_requests(&self) -> Result<(), Difference> {
+        let keys = self.stage.engine.keys();
+        let flat = texts(self.stage.raw("HGETALL", vec![keys.requests(self.event.id)]).await);
+        let pairs = flat.chunks(2).map(|pair| (pair[0].clone(), pair[1].clone()));
+        let kept: BTreeMap<String, String> = pairs.collect();
+        let requests = self.sale.event.iter().flat_map(|event| &event.requests);
+        let expected = requests
+            .map(|(digest, record)| {
+                (digest.clone(), format!("{} {}", record.booking, record.fingerprint))
+            })
+            .collect();
+        same("requests of bookings", &kept, &expected)
     }
 
     async fn check_records(&self) -> Result<(), Difference> {

@@ -30,7 +30,7 @@ macro_rules! mutants {
     };
 }
 
-const MUTANTS: [Mutant; 36] = mutants! {
+const MUTANTS: [Mutant; 40] = mutants! {
     "a hold lapses too late by a millisecond" in "includes/lapse":
         "b.deadline > now" => "b.deadline >= now";
     "an ended booking still counts against its user" in "includes/end_booking":
@@ -67,6 +67,14 @@ const MUTANTS: [Mutant; 36] = mutants! {
         "release_overdue_of(wanted)" => "";
     "a user's own overdue holds count" in "hold":
         "released = release_overdue(overdue_batch_max)" => "";
+    "a paid booking's request is not indexed" in "includes/index_request":
+        "redis.call('HSET', requests_key, b.idempotency, b.id .. ' ' .. b.fingerprint)" => "";
+    "an ended booking's request stays indexed" in "includes/index_request":
+        "redis.call('HDEL', requests_key, b.idempotency)" => "";
+    "an extension passes the limit of the log" in "extend":
+        "redis.call('XLEN', log_key) >= log_entries_max" => "false";
+    "a beat passes the limit of the log" in "beat":
+        "redis.call('XLEN', log_key) >= log_entries_max" => "false";
     "a late extension takes effect" in "extend":
         "now > not_after" => "false";
     "an extension passes the longest hold" in "extend":

@@ -232,6 +232,7 @@ pub enum Act {
         who: Who,
         nonce: Nonce,
         key: OwnKey,
+        room: Room,
     },
     Expire {
         batch: u8,
@@ -280,6 +281,7 @@ pub enum Act {
     /// A beat, needed or only if the log is empty.
     Beat {
         needed: bool,
+        room: Room,
     },
     Load {
         generation: Known,
@@ -313,7 +315,7 @@ pub enum Window {
     TenSeconds,
 }
 
-/// Room in the log when a hold comes.
+/// Room in the log when a call comes.
 #[derive(Clone, Copy, Debug)]
 pub enum Room {
     Plenty,

@@ -48,12 +48,13 @@ impl Sale {
             {
                 return Err(plain(Code::TooEarly));
             }
-            Call::Beat { min_age_ms } => {
+            Call::Beat { min_age_ms, log_entries_max } => {
                 // Entries have Redis' real time in their positions, which is below the swapped
                 // one by years: any is old, unless even that is too young.
                 if *min_age_ms == i64::MAX && !self.log.is_empty() {
                     return Ok(plain(Code::Unneeded));
                 }
+                self.check_log(*log_entries_max)?;
                 self.note_beat();
                 return Ok(plain(Code::Ok));
             }
@@ -85,8 +86,9 @@ impl Sale {
             }
             Call::ConfirmLate { known, payment } => self.confirm_late(known, payment),
             Call::Cancel { booking, user } => self.cancel(*booking, user),
-            Call::Extend { booking, user, nonce, key } => {
-                self.extend(*booking, user, nonce, key.as_ref())
+            Call::Extend { booking, user, nonce, key, log_entries_max } => {
+                let booking = self.own(*booking, user)?;
+                self.extend(booking, nonce, key.as_ref(), *log_entries_max)
             }
             Call::Expire { batch } => self.expire(*batch),
             Call::Settle { outcome, archived } => self.settle(*outcome, archived),
@@ -100,6 +102,14 @@ impl Sale {
             Call::Beat { .. } | Call::Load(_) | Call::Place { .. } | Call::Open { .. } => {
                 unreachable!("answered above")
             }
+        }
+    }
+
+    /// Refuses what finishes nothing where the log is full.
+    pub fn check_log(&self, log_entries_max: u64) -> Result<(), (Code, Body)> {
+        match (self.log.len() as u64) < log_entries_max {
+            true => Ok(()),
+            false => Err(plain(Code::LogFull)),
         }
     }
 
@@ -244,8 +254,13 @@ impl Sale {
         self.records.insert(digest, Record { booking: booking.id, fingerprint });
     }
 
-    fn extend(&mut self, id: BookingId, user: &UserId, nonce: &str, key: Option<&OwnKey>) -> Reply {
-        let mut booking = self.own(id, user)?;
+    fn extend(
+        &mut self,
+        mut booking: Booking,
+        nonce: &str,
+        key: Option<&OwnKey>,
+        log_entries_max: u64,
+    ) -> Reply {
         let done_before = key.is_some_and(|key| self.records.contains_key(&key.digest));
         if done_before && booking.status.is_live() {
             return Ok(shown(Code::Replayed, booking));
@@ -264,6 +279,7 @@ impl Sale {
         if booking.deadline_ms >= last_ms {
             return Err(shown(Code::HoldCapReached, booking));
         }
+        self.check_log(log_entries_max)?;
         let wished_ms = self.now_ms + event.hold_ttl_ms;
         booking.deadline_ms = booking.deadline_ms.max(wished_ms.min(last_ms));
         booking.nonce = nonce.to_owned();

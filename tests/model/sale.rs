@@ -91,6 +91,8 @@ pub struct EventState {
     pub holders: BTreeMap<SeatId, BookingId>,
     /// Seats that the house keeps back.
     pub blocked: BTreeSet<SeatId>,
+    /// Requests whose bookings are being paid for or sold, by digest; of two the last one.
+    pub requests: BTreeMap<String, Record>,
     /// What had been placed when it was opened, of which the log knows nothing.
     pub opened_with: Told,
 }
@@ -289,6 +291,7 @@ impl Sale {
     pub fn transition(&mut self, mut booking: Booking, kind: Kind, detail: &str) -> Booking {
         booking.version += 1;
         self.ev_mut().bookings.insert(booking.id, booking.clone());
+        self.ev_mut().index_request(&booking);
         self.note(kind, detail.to_owned());
         let line = self.log.last_mut().expect("just written");
         line.transition = Some(transition_of(&booking));
@@ -336,6 +339,19 @@ impl Sale {
                 let booking = self.ev().bookings[&holder].clone();
                 self.lapse(booking);
             }
+        }
+    }
+}
+
+impl EventState {
+    /// A booking that is being paid for or sold is found by its request; no other is.
+    pub fn index_request(&mut self, booking: &Booking) {
+        let digest = booking.idempotency.clone();
+        if matches!(booking.status, Status::Confirming | Status::Committed | Status::Confirmed) {
+            let fingerprint = booking.fingerprint.clone();
+            self.requests.insert(digest, Record { booking: booking.id, fingerprint });
+        } else if self.requests.get(&digest).is_some_and(|kept| kept.booking == booking.id) {
+            self.requests.remove(&digest);
         }
     }
 }

@@ -124,8 +124,9 @@ impl Run<'_> {
                 engine.confirm_late(generation, known, payment).await
             }
             Call::Cancel { booking, user } => engine.cancel(event, *booking, user).await,
-            Call::Extend { booking, user, nonce, key } => {
-                engine.extend(event, *booking, user, attempt(nonce, key.as_ref())).await
+            Call::Extend { booking, user, nonce, key, log_entries_max } => {
+                let attempt = attempt(nonce, key.as_ref());
+                engine.extend(event, *booking, user, attempt, *log_entries_max).await
             }
             Call::Expire { batch } => engine.expire(event.id, generation, *batch).await,
             Call::Settle { outcome, archived } => {
@@ -141,8 +142,9 @@ impl Run<'_> {
             }
             Call::UpdateEvent(operated) => engine.update_event(&operated_as(event, operated)).await,
             Call::GetBooking { booking } => engine.get_booking(*booking).await,
-            Call::Beat { min_age_ms } => {
-                let answer = engine.beat(self.partition(), *min_age_ms).await?;
+            Call::Beat { min_age_ms, log_entries_max } => {
+                let partition = self.partition();
+                let answer = engine.beat(partition, *min_age_ms, *log_entries_max).await?;
                 Ok(Answer { body: Body::Empty, ..answer })
             }
             Call::Load(operated) => self.answer_load(&operated_as(event, operated)).await,

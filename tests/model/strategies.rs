@@ -180,9 +180,8 @@ fn seats(most: usize) -> impl Strategy<Value = Vec<u8>> {
 fn hold(most: usize, of_free: f64) -> impl Strategy<Value = Act> {
     let key = prop_oneof![6 => Just(Key::Fresh), 2 => (0..2_u8).prop_map(Key::Shared)];
     let window = prop_oneof![6 => Just(Window::Always), 1 => Just(Window::TenSeconds)];
-    let room = prop_oneof![30 => Just(Room::Plenty), 1 => Just(Room::None), 1 => Just(Room::One)];
     let free = prop::bool::weighted(of_free);
-    (any::<u8>(), seats(most), free, key, known(40), window, room, exempt()).prop_map(
+    (any::<u8>(), seats(most), free, key, known(40), window, room(), exempt()).prop_map(
         |(user, seats, free, key, layout, window, room, exempt)| Act::Hold {
             user,
             seats,
@@ -194,6 +193,16 @@ fn hold(most: usize, of_free: f64) -> impl Strategy<Value = Act> {
             exempt,
         },
     )
+}
+
+/// Hardly any call is one, so many of them come at the limit.
+fn beat() -> impl Strategy<Value = Act> {
+    let room = prop_oneof![2 => Just(Room::Plenty), 2 => Just(Room::None), 1 => Just(Room::One)];
+    (any::<bool>(), room).prop_map(|(needed, room)| Act::Beat { needed, room })
+}
+
+fn room() -> impl Strategy<Value = Room> {
+    prop_oneof![30 => Just(Room::Plenty), 1 => Just(Room::None), 1 => Just(Room::One)]
 }
 
 fn exempt() -> impl Strategy<Value = bool> {
@@ -254,7 +263,7 @@ fn mixed() -> impl Strategy<Value = Act> {
         12 => settle(),
         4 => update(),
         4 => pick(Status::Hold).prop_map(|booking| Act::Get { booking }),
-        1 => any::<bool>().prop_map(|needed| Act::Beat { needed }),
+        1 => beat(),
         4 => reopening(),
     ]
 }

@@ -15,6 +15,15 @@ const WINDOW_MS: i64 = 10_000;
 /// More than any event has.
 const BOUNDS_PLENTY: ScanBounds = ScanBounds { seats_max: 50_000, runs_max: 2_000 };
 
+/// How long the log may be.
+pub fn entries_max(room: Room, sale: &Sale) -> u64 {
+    match room {
+        Room::Plenty => LOG_ENTRIES_PLENTY,
+        Room::None => sale.log.len() as u64,
+        Room::One => sale.log.len() as u64 + 1,
+    }
+}
+
 impl World {
     /// A request for seats, by name or by number, new or once more.
     pub fn hold(&mut self, act: &Act, sale: &Sale) -> Option<Hold> {
@@ -31,11 +40,7 @@ impl World {
                     Window::Always => 0,
                     Window::TenSeconds => WINDOW_MS,
                 };
-                hold.log_entries_max = match room {
-                    Room::Plenty => LOG_ENTRIES_PLENTY,
-                    Room::None => sale.log.len() as u64,
-                    Room::One => sale.log.len() as u64 + 1,
-                };
+                hold.log_entries_max = entries_max(*room, sale);
                 hold.exempt = *exempt;
                 Some(hold)
             }

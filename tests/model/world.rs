@@ -9,6 +9,7 @@ use holdfast::redis::BlockAction;
 use super::call::{Call, Hold, OwnKey, Sent, Which};
 use super::operations::{self, Act, Before, InTime, Known, Manner, Nonce, Pick, Step, Who};
 use super::sale::{EventState, Operated, Sale};
+use super::wishes::entries_max;
 
 const PLENTY_MS: i64 = 1_000_000_000;
 const SECONDS_MS: i64 = 5_000;
@@ -130,12 +131,13 @@ impl World {
                 let booking = self.pick(*booking, sale);
                 Call::Cancel { booking: booking.id, user: self.who(*who, &booking) }
             }
-            Act::Extend { booking, who, nonce, key } => {
+            Act::Extend { booking, who, nonce, key, room } => {
                 let booking = self.pick(*booking, sale);
                 let (user, nonce) = (self.who(*who, &booking), self.nonce(*nonce, &booking));
                 let key = own_key("extend", *key, &user, &booking);
                 let key = key.map(|key| OwnKey { fingerprint: "extend".into(), ..key });
-                Call::Extend { booking: booking.id, user, nonce, key }
+                let log_entries_max = entries_max(*room, sale);
+                Call::Extend { booking: booking.id, user, nonce, key, log_entries_max }
             }
             Act::Expire { batch } => Call::Expire { batch: i64::from(*batch) },
             Act::Settle { booking, outcome, newer, seats, taken } => {
@@ -159,7 +161,10 @@ impl World {
             Act::Get { booking } => Call::GetBooking { booking: self.pick(*booking, sale).id },
             Act::Block { seats, layout } => self.block(BlockAction::Block, seats, *layout),
             Act::Unblock { seats, layout } => self.block(BlockAction::Release, seats, *layout),
-            Act::Beat { needed } => Call::Beat { min_age_ms: if *needed { 0 } else { i64::MAX } },
+            Act::Beat { needed, room } => Call::Beat {
+                min_age_ms: if *needed { 0 } else { i64::MAX },
+                log_entries_max: entries_max(*room, sale),
+            },
             Act::Forget { count, version, keep_s } => {
                 let there = sale.event.iter().flat_map(|event| event.bookings.values());
                 let last = there.rev().take(usize::from(*count));

@@ -5,6 +5,7 @@ use holdfast::redis::{Code, new_nonce};
 
 use super::*;
 use crate::on_one_redis;
+use crate::support::engine::PLENTY;
 use crate::support::entries::{entry, sold_life};
 
 on_one_redis!(an_emptied_redis_is_rebuilt_by_the_worker, async |flavor| {
@@ -24,7 +25,7 @@ on_one_redis!(an_emptied_redis_is_rebuilt_by_the_worker, async |flavor| {
 
     place.flush();
     // Something of its own is in the log at once: its newest position is as high as ever.
-    world.engine.beat(world.partition(event), 0).await.unwrap();
+    world.engine.beat(world.partition(event), 0, PLENTY).await.unwrap();
     not_loaded(event, world.hold("eve", event, &[7], None).await);
     not_loaded(event, world.sale.seat_map(event).await);
     assert_eq!(world.free(event).await, None);

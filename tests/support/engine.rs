@@ -15,7 +15,7 @@ use holdfast::redis::{
     Snapshot, Wanted, new_nonce,
 };
 
-use super::servers::{Flavor, shared_redis};
+use super::servers::{Flavor, Server, shared_redis};
 use super::unique_name;
 
 /// Where the swapped clock starts, Unix ms.
@@ -38,6 +38,9 @@ pub fn settings(url: String, namespace: String) -> RedisSettings {
         in_flight_max: 10_000,
     }
 }
+
+/// More entries than the log of any test has.
+pub const PLENTY: u64 = 1_000_000;
 
 /// One open event on an engine with a swapped clock.
 pub struct Stage {
@@ -96,9 +99,20 @@ impl Stage {
         stage
     }
 
+    /// The small event, open, at `START_MS`, on a Redis of the test's own.
+    pub async fn on(redis: &Server) -> Self {
+        let stage = Stage::unopened_on(redis, small_event(1)).await;
+        stage.load_and_open().await;
+        stage
+    }
+
     /// This event, not in Redis yet, at `START_MS`.
     pub async fn unopened(flavor: Flavor, event: Event) -> Self {
-        let settings = settings(shared_redis(flavor).url(), unique_name());
+        Stage::unopened_on(shared_redis(flavor), event).await
+    }
+
+    async fn unopened_on(redis: &Server, event: Event) -> Self {
+        let settings = settings(redis.url(), unique_name());
         let engine = Engine::connect(
             settings,
             Scripts::embedded(ClockSource::Swapped),
@@ -195,7 +209,7 @@ impl Stage {
             trace: "",
             idempotency_ttl_ms: 86_400_000,
             replay_window_ms: 0,
-            log_entries_max: 1_000_000,
+            log_entries_max: PLENTY,
             room_number: 0,
             exempt: false,
         };

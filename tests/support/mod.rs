@@ -9,6 +9,7 @@ pub mod engine;
 pub mod entries;
 pub mod followers;
 pub mod http;
+pub mod primary;
 pub mod process;
 pub mod proxy;
 pub mod servers;

@@ -128,6 +128,11 @@ impl Server {
         *self.child.lock().unwrap() = started.expect("it starts again");
     }
 
+    /// Its process.
+    pub fn pid(&self) -> u32 {
+        self.child.lock().unwrap().id()
+    }
+
     /// Whether its process is there, frozen or not.
     pub fn is_running(&self) -> bool {
         self.child.lock().unwrap().try_wait().is_ok_and(|ended| ended.is_none())

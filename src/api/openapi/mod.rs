@@ -165,7 +165,7 @@ problems! {
     ChangeBookingProblems: InvalidJson InvalidParameter InvalidRequest IdentityConflict
         IdentityMissing BookingUnknown BodyTimeout InFlight BookingCancelled BookingConfirming
         BookingConfirmed SaleVoided HoldCapReached BookingExpired BodyTooLarge UnsupportedMediaType
-        ServiceUnavailable OutcomeUnknown EventNotLoaded;
+        ServiceUnavailable OutcomeUnknown EventNotLoaded BookingLogFull;
     /// Of a payment provider's webhook.
     WebhookProblems: InvalidJson InvalidRequest WebhookSignatureInvalid WebhookStale WebhooksOff
         BodyTimeout BodyTooLarge ServiceUnavailable;

@@ -118,7 +118,7 @@ impl From<SaleError> for Problem {
                 .retry_after(RETRY_IN_FLIGHT_SECONDS),
             E::LogFull => Problem::new(
                 Code::BookingLogFull,
-                "No new bookings for a moment: the archive is catching up",
+                "No new bookings and no extensions for a moment: the archive is catching up",
             )
             .retry_after(RETRY_LOG_FULL_SECONDS),
             E::Unavailable { dependency, reason, unknown } => {
@@ -215,8 +215,9 @@ fn unavailable(dependency: &str, reason: &str, unknown: bool) -> Problem {
     let problem = if unknown {
         Problem::new(
             Code::OutcomeUnknown,
+            // What becomes of it depends on the operation: `Problem::of_operation` says it.
             "No answer in time: it may or may not have happened. Send the same request (with the \
-             same idempotency key) again, or it will be undone",
+             same idempotency key) again",
         )
     } else {
         Problem::new(Code::ServiceUnavailable, TRY_AGAIN)

@@ -6,6 +6,7 @@
 
 mod codes;
 mod from_sale;
+mod outcomes;
 
 use std::borrow::Cow;
 use std::fmt;

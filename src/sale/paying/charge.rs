@@ -197,10 +197,5 @@ impl Cashier {
 
 /// Whatever became of what failed, this confirmation charges nothing.
 fn not_sent(error: SaleError) -> SaleError {
-    match error {
-        SaleError::Unavailable { dependency, reason, .. } => {
-            SaleError::Unavailable { dependency, reason, unknown: false }
-        }
-        other => other,
-    }
+    error.of_nothing_done()
 }

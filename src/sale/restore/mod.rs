@@ -319,10 +319,11 @@ impl Work<'_> {
         Ok(NotAfter(self.now_ms().await? + self.told_within_ms))
     }
 
-    /// Remembers the requests of these bookings.
+    /// Remembers the requests of these bookings, as long as `hold` would have.
     async fn remember(&self, bookings: &[Booking]) -> Result<(), SaleError> {
         let now_ms = self.now_ms().await?;
-        Ok(self.engine.remember_requests(bookings, self.idempotency_ttl_ms, now_ms).await?)
+        let ttl_ms = self.idempotency_ttl_ms.max(self.event.max_hold_ms);
+        Ok(self.engine.remember_requests(bookings, ttl_ms, now_ms).await?)
     }
 }
 

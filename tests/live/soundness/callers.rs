@@ -223,7 +223,7 @@ impl<'a> Caller<'a> {
             }
             (Stage::Held, 3..6) => _ = engine.cancel(event, id, &user).await,
             (Stage::Held, 6) => {
-                _ = engine.extend(event, id, &user, new_nonce().as_str()).await;
+                _ = engine.extend(event, id, &user, new_nonce().as_str(), 1_000_000).await;
                 self.own.push(own);
             }
             (Stage::Held, 7) => {

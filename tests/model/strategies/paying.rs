@@ -5,7 +5,7 @@ use holdfast::domain::Status;
 use proptest::prelude::*;
 
 use super::super::operations::{Act, OwnKey, Pick};
-use super::{before, hold, known, nonce, pick, seats, settle, who};
+use super::{before, hold, known, nonce, pick, room, seats, settle, who};
 
 /// Callers who pay for their last bookings again and again, with one card and another.
 pub(super) fn payers() -> impl Strategy<Value = Act> {
@@ -47,8 +47,8 @@ fn begin_of(meant: BoxedStrategy<Pick>) -> impl Strategy<Value = Act> {
 }
 
 pub(super) fn extend() -> impl Strategy<Value = Act> {
-    (pick(Status::Hold), who(), nonce(), own_key())
-        .prop_map(|(booking, who, nonce, key)| Act::Extend { booking, who, nonce, key })
+    (pick(Status::Hold), who(), nonce(), own_key(), room())
+        .prop_map(|(booking, who, nonce, key, room)| Act::Extend { booking, who, nonce, key, room })
 }
 
 fn own_key() -> impl Strategy<Value = OwnKey> {
