@@ -10,6 +10,7 @@ mod deploy;
 mod engine;
 mod faults;
 mod gates;
+mod hostile;
 mod live;
 mod model;
 mod paying;

@@ -4,7 +4,6 @@
 //! Configured proxies ask for many clients, and so does whoever may name users from this
 //! machine: they are not counted. What is kept is bounded by the connections that are open.
 
-use std::any::Any;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -63,9 +62,8 @@ impl Connections {
         }
     }
 
-    /// Counts a connection that was accepted; for `HttpServer::on_connect`.
-    pub fn accepted(self: &Arc<Self>, stream: &dyn Any, extensions: &mut Extensions) {
-        let Some(stream) = stream.downcast_ref::<TcpStream>() else { return };
+    /// Counts a connection that was accepted.
+    pub fn accepted(self: &Arc<Self>, stream: &TcpStream, extensions: &mut Extensions) {
         bound_stalls(stream, self.stall_timeout);
         // One that is gone already needs no count.
         let Ok(peer) = stream.peer_addr() else { return };

@@ -30,6 +30,7 @@ use super::head;
 use super::headers::RouteHeaders;
 use super::openapi;
 use super::other_sites;
+use super::outgoing;
 use super::params;
 use super::problem::{Code, Problem};
 use super::state::Call;
@@ -251,6 +252,7 @@ where
         // The panic hook has logged and counted it.
         Err(Problem::internal("a panic"))
     });
+    let result = result.and_then(|answer| outgoing::bounded(answer, &call.state.memory));
     let trace_id = call.trace.trace_id().text();
     let mut answer = match result {
         Ok(mut answer) => {

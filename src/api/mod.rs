@@ -8,6 +8,8 @@
 //! | its path, if it has no parameters | `front` |
 //! | how many connections its client has | `connections` |
 //! | whether a page of another site asks | `other_sites` |
+//! | deadlines of heads, bodies and responses | `transport` |
+//! | the memory of responses that are not read | `response_memory`, `outgoing` |
 //! | bounds of its head, trace, panics, counting | `endpoint`, `head` |
 //! | who asks and whether it may | `gates` |
 //! | what admins do is recorded | `acts` |
@@ -26,6 +28,7 @@ mod bookings;
 mod cache_stats;
 mod connections;
 mod cors;
+mod docs;
 mod endpoint;
 mod events;
 mod fault_log;
@@ -40,17 +43,20 @@ mod health;
 mod idempotency;
 mod openapi;
 mod other_sites;
+mod outgoing;
 mod pages;
 mod params;
 mod per_client;
 mod problem;
 mod push;
 mod reply;
+mod response_memory;
 mod router;
 mod sales;
 mod seats;
 mod server;
 mod state;
+mod transport;
 mod upgrade;
 mod waiting_room;
 mod webhooks;

@@ -6,7 +6,7 @@ use crate::telemetry::Metrics;
 
 use super::endpoint::Endpoint;
 use super::{
-    blocks, bookings, cache_stats, events, health, pages, push, sales, seats, waiting_room,
+    blocks, bookings, cache_stats, docs, events, health, pages, push, sales, seats, waiting_room,
     webhooks,
 };
 
@@ -52,8 +52,8 @@ pub fn endpoints(metrics: &Metrics) -> Vec<Endpoint> {
         at("/api/v1/cache/stats").get(cache_stats::stats_alias),
         at("/metrics").get(pages::metrics),
         at("/openapi.json").get(pages::openapi),
-        at("/docs").get(pages::docs),
-        at("/docs/{file:.*}").get(pages::docs_file),
+        at("/docs").get(docs::docs),
+        at("/docs/{file:.*}").get(docs::docs_file),
         at("/").get(pages::index),
     ]
 }

@@ -1,6 +1,7 @@
 //! `/api/v1/events/{event_id}/sales.csv`: what was sold, as a file. Admins only.
 
 use actix_web::HttpResponse;
+use actix_web::body::MessageBody;
 use actix_web::http::header;
 use actix_web::web::{Bytes, Payload};
 use futures_util::stream::{self, StreamExt};
@@ -14,9 +15,14 @@ use super::acts::{self, Act};
 use super::endpoint::Answer;
 use super::gates;
 use super::openapi::SalesProblems;
+use super::outgoing::{With, no_room};
 use super::params::{Query, event_id};
 use super::problem::Problem;
 use super::state::Call;
+use crate::telemetry::warn_repeated;
+
+/// What an export under way keeps: one piece, and what it is made of.
+const PIECE_BYTES: usize = 4 << 20;
 
 /// An event's sales as CSV
 ///
@@ -51,6 +57,8 @@ pub async fn csv(call: Call, _: Payload) -> Answer {
 
 /// The answer, begun: what is recorded is that it was.
 async fn exported(call: &Call, admin: &str, event: EventId, outcome: Outcome) -> Answer {
+    let memory = &call.state.memory;
+    let charge = memory.charge_or_make_room(PIECE_BYTES).ok_or_else(|| no_room(memory))?;
     let mut export = call.state.sale.sales(event, outcome).await?;
     // Before the head is sent: a MongoDB that is away is still told by a status.
     let first = export.next().await?.unwrap_or_default();
@@ -58,11 +66,12 @@ async fn exported(call: &Call, admin: &str, event: EventId, outcome: Outcome) ->
     let word = outcome.status().word().to_lowercase();
     let name = format!("attachment; filename=\"event-{event}-sales-{word}.csv\"");
     let rest = stream::try_unfold(export, next_piece);
-    Ok(HttpResponse::Ok()
+    let answer = HttpResponse::Ok()
         .content_type("text/csv; charset=utf-8; header=present")
         .insert_header((header::CONTENT_DISPOSITION, name))
         .insert_header((header::CACHE_CONTROL, "no-store"))
-        .streaming(stream::iter([Ok(Bytes::from(first))]).chain(rest)))
+        .streaming(stream::iter([Ok(Bytes::from(first))]).chain(rest));
+    Ok(answer.map_body(|_, body| With::new(body, charge).boxed()))
 }
 
 async fn next_piece(mut export: SalesExport) -> Result<Option<(Bytes, SalesExport)>, SaleError> {
@@ -70,7 +79,7 @@ async fn next_piece(mut export: SalesExport) -> Result<Option<(Bytes, SalesExpor
         Ok(piece) => Ok(piece.map(|piece| (Bytes::from(piece), export))),
         Err(error) => {
             // The client sees a body that ends too early.
-            tracing::warn!(%error, "an export of sales broke off");
+            warn_repeated!(%error, "an export of sales broke off");
             Err(error)
         }
     }

@@ -6,8 +6,9 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use actix_http::{HttpService, Request};
-use actix_service::{ServiceFactory, fn_factory, fn_service, map_config};
+use actix_http::error::DispatchError;
+use actix_http::{HttpService, Protocol, Request};
+use actix_service::{ServiceFactory, ServiceFactoryExt, fn_factory, fn_service, map_config};
 use actix_web::App;
 use actix_web::body::MessageBody;
 use actix_web::dev::{AppConfig, Server, ServiceResponse};
@@ -27,10 +28,13 @@ use super::front::Front;
 use super::gates::Gates;
 use super::headers;
 use super::openapi::Document;
+use super::outgoing;
 use super::push::{Boards, Sockets};
+use super::response_memory::ResponseMemory;
 use super::router::endpoints;
 use super::seats::Frames;
 use super::state::State;
+use super::transport::{Transport, TransportLimits};
 use super::upgrade;
 
 /// Connections that wait to be accepted: a sale's first second brings many at once.
@@ -64,40 +68,36 @@ pub async fn run(
     metrics: Metrics,
     shutdown: Shutdown,
 ) -> io::Result<()> {
-    let frames = Arc::new(Frames::new(&config, &metrics));
+    let memory = Arc::new(ResponseMemory::new(&config, &metrics));
+    let frames = Arc::new(Frames::new(&config, memory.clone(), &metrics));
     let (kept, counted, stop) = (frames.clone(), metrics.clone(), shutdown.clone());
     let keep_small = move || kept.clone().keep_small(counted.clone(), stop.clone());
     sale.supervisor().spawn("seat_map_cleanup", &shutdown, keep_small);
     // The first probe is told what is, not that nothing is known.
     sale.dependencies().are_known().await;
     // Built first: what builds a server must stay on its thread, the server itself need not.
-    let server = build(listener, config, sale, gates, frames, metrics, shutdown)?;
-    server.await
-}
-
-fn build(
-    listener: TcpListener,
-    config: Arc<Config>,
-    sale: Sale,
-    gates: Arc<Gates>,
-    frames: Arc<Frames>,
-    metrics: Metrics,
-    shutdown: Shutdown,
-) -> io::Result<Server> {
     let openapi = Document::openapi().to_json().map_err(io::Error::other)?;
-    let boards = Boards::new(&sale, &config, &metrics, shutdown.clone());
+    let boards = Boards::new(&sale, &config, &memory, &metrics, shutdown.clone());
     let state = State {
         sale,
         gates,
         sockets: Arc::new(Sockets::new(&config, &metrics)),
         boards: Arc::new(boards),
         frames,
+        memory,
         metrics,
-        shutdown: shutdown.clone(),
+        shutdown,
         started: Instant::now(),
         openapi: Bytes::from(openapi),
-        config: config.clone(),
+        config,
     };
+    build(listener, state)?.await
+}
+
+fn build(listener: TcpListener, state: State) -> io::Result<Server> {
+    let (config, shutdown) = (state.config.clone(), state.shutdown.clone());
+    let limits = TransportLimits::new(&config, state.memory.clone(), &state.metrics);
+    let limits = Arc::new(limits);
     let connections = Arc::new(Connections::new(&config, &state.metrics));
     let notice = Duration::from_millis(config.shutdown_notice_ms);
     let server = Server::build()
@@ -116,11 +116,16 @@ fn build(
     let address = listener.local_addr()?;
     let server = server.listen("api", listener, move || {
         let draining = draining.clone();
-        let connections = connections.clone();
+        let (connections, limits) = (connections.clone(), limits.clone());
         let state = Data::new(state.clone());
         let upgraded = state.clone();
+        let transport = fn_service(move |stream| {
+            let transport = Transport::new(stream, limits.clone());
+            let peer = transport.peer();
+            async move { Ok::<_, DispatchError>((transport, Protocol::Http1, peer)) }
+        });
         // As `actix_web::HttpServer` does it, which leaves no way to upgrade.
-        HttpService::build()
+        let http = HttpService::build()
             .graceful_shutdown_signal(move || {
                 let draining = draining.clone();
                 async move { draining.notified().await }
@@ -129,7 +134,10 @@ fn build(
             .client_request_timeout(Duration::from_millis(config.http_header_timeout_ms))
             .client_disconnect_timeout(upgrade::DISCONNECT_TIMEOUT)
             .local_addr(address)
-            .on_connect_ext(move |stream, extensions| connections.accepted(stream, extensions))
+            .on_connect_ext(move |transport: &Transport, extensions| {
+                extensions.insert(transport.exchange());
+                connections.accepted(transport.stream(), extensions);
+            })
             .upgrade(fn_factory(move || {
                 let app = application(&upgraded).new_service(());
                 async move {
@@ -140,8 +148,8 @@ fn build(
                     }))
                 }
             }))
-            .finish(application(&state))
-            .tcp()
+            .finish(application(&state));
+        transport.and_then(http)
     })?;
     Ok(server.run())
 }
@@ -152,7 +160,7 @@ fn application(
 ) -> impl ServiceFactory<
     Request,
     Config = (),
-    Response = ServiceResponse<impl MessageBody + use<>>,
+    Response = ServiceResponse<impl MessageBody + Unpin + use<>>,
     Error = actix_web::Error,
     InitError = (),
 > + use<> {
@@ -171,6 +179,7 @@ fn application(
         .wrap_fn(move |request, marked| preflights.serve(request, marked))
         .wrap(Condition::new(has_origins, headers::defaults()))
         .wrap_fn(move |request, table| outer.serve(request, table))
+        .wrap_fn(|request, inner| outgoing::tracked(request, inner))
         .app_data(state.clone())
         .configure(|server| routes.into_iter().for_each(|route| route.register(server)))
         .default_service(unmatched(&state.metrics));

@@ -16,6 +16,7 @@ use crate::telemetry::{Metrics, TraceContext};
 use super::body::BodyLimits;
 use super::gates::Gates;
 use super::push::{Boards, Sockets};
+use super::response_memory::ResponseMemory;
 use super::seats::Frames;
 
 /// The shared parts of one server. Each of its threads has a copy: a request that is under way
@@ -38,6 +39,8 @@ pub struct State {
     pub boards: Arc<Boards>,
     /// Seats and counts, rendered once for all who ask.
     pub frames: Arc<Frames>,
+    /// What unfinished responses keep in memory.
+    pub memory: Arc<ResponseMemory>,
     /// When this server began.
     pub started: Instant,
     /// `/openapi.json`, rendered once.

@@ -22,6 +22,8 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio_util::codec::Encoder;
 
+use super::transport::Transport;
+
 /// How long a client may take to close a connection that we closed.
 pub const DISCONNECT_TIMEOUT: Duration = Duration::from_secs(1);
 
@@ -53,7 +55,7 @@ impl Successor {
 pub async fn serve<S, B>(
     app: &S,
     request: Request,
-    framed: Framed<TcpStream, Codec>,
+    framed: Framed<Transport, Codec>,
 ) -> Result<(), actix_web::Error>
 where
     S: Service<Request, Response = ServiceResponse<B>, Error = actix_web::Error>,
@@ -78,7 +80,7 @@ enum Answered {
 async fn answer<S, B>(
     app: &S,
     request: Request,
-    framed: Framed<TcpStream, Codec>,
+    framed: Framed<Transport, Codec>,
 ) -> Result<Answered, actix_web::Error>
 where
     S: Service<Request, Response = ServiceResponse<B>, Error = actix_web::Error>,
@@ -91,15 +93,17 @@ where
     let sent = send(answer, &mut parts).await.is_ok();
     Ok(match successor.filter(|_| sent) {
         // Not the buffer itself, which is large.
-        Some(successor) => Answered::Upgraded(successor, parts.io, parts.read_buf[..].into()),
-        None => Answered::Ends(parts.io),
+        Some(successor) => {
+            Answered::Upgraded(successor, parts.io.into_stream(), parts.read_buf[..].into())
+        }
+        None => Answered::Ends(parts.io.into_stream()),
     })
 }
 
-/// Sends the whole answer. What the client does not take, the system ends.
+/// Sends the whole answer, at the pace that all responses have.
 async fn send<B: MessageBody>(
     answer: HttpResponse<B>,
-    parts: &mut FramedParts<TcpStream, Codec>,
+    parts: &mut FramedParts<Transport, Codec>,
 ) -> std::io::Result<()> {
     let (mut head, body) = Response::from(answer).into_parts();
     if head.status() != StatusCode::SWITCHING_PROTOCOLS {

@@ -102,6 +102,13 @@ impl Config {
             1_000_000,
         );
         range("http_stall_timeout_ms", self.http_stall_timeout_ms, 100, 600_000);
+        let least = self.http_response_bytes_per_second_min;
+        range("http_response_bytes_per_second_min", least, 1, 1 << 30);
+        range("http_response_wait_ms", self.http_response_wait_ms, 1_000, 86_400_000);
+        let bytes_max = self.http_response_bytes_max as u64;
+        range("http_response_bytes_max", bytes_max, 32 << 20, 1 << 40);
+        let failures = self.admin_key_failures_per_minute;
+        range("admin_key_failures_per_minute", failures.into(), 1, 100_000);
         range("sockets_max", self.sockets_max as u64, 0, 1_000_000);
         range("sockets_per_address_max", self.sockets_per_address_max as u64, 1, 1_000_000);
         range("push_tick_ms", self.push_tick_ms, 1, 10_000);

@@ -266,6 +266,9 @@ settings! {
     /// Admin keys as `name:` and the hex SHA-256 of the key. The name is shown in logs and in the
     /// record of admin acts. With none, admin calls are open to direct requests on this machine.
     admin_keys_sha256: Vec<AdminKey> = Vec::new();
+    /// Wrong admin keys of one address (of a /64, with IPv6) a minute, at once or spread; beyond it
+    /// all from there are refused (429), whatever the limit rules say. In each process.
+    admin_key_failures_per_minute: u32 = 60;
     /// Secrets that the waiting room's tokens are signed with, as `id:` and 32 bytes or more; the
     /// same for every API process. The first signs, all verify (8 at most): several while they
     /// are being changed, in a variable between commas. Empty, on loopback alone: each process makes up its own, and its tokens
@@ -324,7 +327,7 @@ settings! {
     http_admin_body_bytes_max: usize = 8 * 1024 * 1024;
     /// How long a request's body may take to arrive, milliseconds; then 408.
     http_body_timeout_ms: u64 = 5_000;
-    /// How long a connection's first request head may take to arrive, milliseconds; then 408.
+    /// How long a request's head may take to arrive, from its first byte, milliseconds; then 408.
     http_header_timeout_ms: u64 = 5_000;
     /// How long an idle connection is kept, seconds.
     http_keep_alive_seconds: u64 = 30;
@@ -336,6 +339,18 @@ settings! {
     /// How long a client may take no byte of what was sent to it before its connection is closed,
     /// milliseconds.
     http_stall_timeout_ms: u64 = 30_000;
+    /// The least throughput of a client for which a response waits, bytes a second, once it has waited
+    /// for `http_stall_timeout_ms`; slower ones are cut off. WebSockets and event streams, too.
+    http_response_bytes_per_second_min: u64 = 1_024;
+    /// How long one response may wait for its client in all, milliseconds; then it is cut off. The
+    /// server's own time does not count.
+    http_response_wait_ms: u64 = 300_000;
+    /// Bytes of answers that one process keeps in memory: seat maps that are kept rendered, and all
+    /// that is being sent. Beyond it the slowest readers are cut off; if that is not enough, large
+    /// answers are refused (503).
+    http_response_bytes_max: usize = 256 * 1024 * 1024;
+    /// Whether `/docs` and `/openapi.json` are served.
+    docs_enabled: bool = true;
     /// Open WebSockets and event streams of one process.
     sockets_max: usize = 20_000;
     /// The same of one address (of a /64, with IPv6). Not of this machine with `auth = "trusted"`,

@@ -15,10 +15,13 @@ use tracing_appender::non_blocking::{NonBlockingBuilder, WorkerGuard};
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::fmt::format::Writer;
 use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields};
+use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::registry::LookupSpan;
+use tracing_subscriber::util::SubscriberInitExt;
 
 use crate::config::values::LogFormat;
 
+use super::client_lines::ClientLines;
 use super::panics;
 use super::trace::TraceContext;
 
@@ -44,10 +47,12 @@ pub fn init(
     let (writer, guard) = NonBlockingBuilder::default()
         .buffered_lines_limit(QUEUED_LINES_MAX)
         .finish(std::io::stdout());
-    tracing_subscriber::fmt()
-        .with_env_filter(EnvFilter::try_new(format!("{QUIET},{level}"))?)
-        .with_writer(writer)
-        .event_format(Line { service, format })
+    let lines =
+        tracing_subscriber::fmt::layer().with_writer(writer).event_format(Line { service, format });
+    tracing_subscriber::registry()
+        .with(EnvFilter::try_new(format!("{QUIET},{level}"))?)
+        .with(ClientLines)
+        .with(lines)
         .try_init()?;
     panics::watch();
     Ok(LogGuard(guard))

@@ -18,7 +18,7 @@ use prometheus::{
 };
 
 use super::striped::{self, StripedCounter, StripedCounterVec, StripedGauge, StripedHistogramVec};
-use super::{panics, repeated};
+use super::{client_lines, panics, repeated};
 
 /// Bounds of HTTP answers, seconds: refusals take tens of microseconds, confirmations seconds.
 const HTTP_SECONDS: &[f64] =
@@ -152,6 +152,18 @@ metrics! {
         "What limits keep in this process: addresses, blocked callers (blocks), requests that Redis has not counted (notes), addresses with open connections (connections).";
     connections_refused: IntCounterVec = Api "holdfast_connections_refused_total" ["how"] NO_BUCKETS
         "Connections beyond those one address may have, by how they were refused.";
+    connection_errors: IntCounter = Both "holdfast_connection_errors_total" [] NO_BUCKETS
+        "Connections that ended because of what a client sent, or did not take: no HTTP, broken frames.";
+    requests_timed_out: IntCounter = Api "holdfast_requests_timed_out_total" [] NO_BUCKETS
+        "Connections closed because a request's head, or the rest of a body that nobody read, did not arrive in time.";
+    responses_cut_off: IntCounterVec = Api "holdfast_responses_cut_off_total" ["why"] NO_BUCKETS
+        "Connections closed while a response was being sent: the client read too slowly (slow), or was among the slowest while memory was short (memory).";
+    responses_refused: IntCounter = Api "holdfast_responses_refused_total" [] NO_BUCKETS
+        "Large answers refused because those that are being sent keep as much memory as they may.";
+    response_bytes: IntGauge = Api "holdfast_response_bytes" [] NO_BUCKETS
+        "Bytes of answers in memory: seat maps that are kept rendered, and all that is being sent.";
+    admin_key_failures: IntCounter = Api "holdfast_admin_key_failures_total" [] NO_BUCKETS
+        "Wrong admin keys, those included that were not looked at any more.";
     sockets_open: IntGaugeVec = Api "holdfast_sockets_open" ["kind"] NO_BUCKETS
         "Open WebSockets (websocket) and event streams (sse).";
     sockets_refused: IntCounterVec = Api "holdfast_sockets_refused_total" ["reason"] NO_BUCKETS
@@ -333,6 +345,8 @@ impl Metrics {
         self.panics.inc_by(panics::total().saturating_sub(self.panics.get()));
         let left_out = repeated::left_out().saturating_sub(self.warnings_left_out.get());
         self.warnings_left_out.inc_by(left_out);
+        let errors = client_lines::total().saturating_sub(self.connection_errors.get());
+        self.connection_errors.inc_by(errors);
         let families = self.registry.gather();
         TextEncoder::new().encode_to_string(&families).unwrap_or_else(|error| {
             tracing::error!(%error, "metrics cannot be rendered");

@@ -1,5 +1,7 @@
 //! What a process tells about itself: log lines, traces, metrics.
 
+mod client_lines;
+pub mod line_budget;
 pub mod logs;
 pub mod metrics;
 mod panics;

@@ -3,9 +3,14 @@
 
 use std::panic::PanicHookInfo;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Instant;
+
+use super::line_budget::LineBudget;
 
 /// Panics so far. One number a process, as the hook is.
 static PANICS: AtomicU64 = AtomicU64::new(0);
+/// A client that has found one could cause it as often as it likes.
+static BUDGET: LineBudget = LineBudget::new(10);
 
 /// Logs and counts panics from now on, instead of printing them.
 pub(super) fn watch() {
@@ -24,5 +29,7 @@ fn record(info: &PanicHookInfo<'_>) {
     let text = payload.downcast_ref::<&str>().copied();
     let text = text.or_else(|| payload.downcast_ref::<String>().map(String::as_str));
     let reason = text.unwrap_or("not a text");
-    tracing::error!(%location, reason, "a panic: this is a defect");
+    if let Some(unlogged_before) = BUDGET.take(Instant::now()) {
+        tracing::error!(%location, reason, unlogged_before, "a panic: this is a defect");
+    }
 }

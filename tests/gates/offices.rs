@@ -148,5 +148,7 @@ async fn box_office_is_not_held_up_and_key_guessing_is() {
     let replies = statuses((0..60).map(|_| blocks(KEY))).await;
     assert!(replies.iter().all(|reply| reply.status == 404), "{:?}", refused_by(&replies));
     let replies = statuses((0..60).map(|_| blocks(WRONG_KEY))).await;
-    assert_eq!(refused_by(&replies), ["per_address"]);
+    assert_eq!(refused_by(&replies), ["admin_key_failures", "per_address"]);
+    // Where admins are, guesses of others do not keep them out.
+    assert_eq!(from_office(blocks(KEY)).send().await.status, 404);
 }

@@ -134,6 +134,15 @@ impl Process {
         self.signal("CONT");
     }
 
+    /// Bytes of memory that it has now (its resident set).
+    pub fn memory_bytes(&self) -> u64 {
+        let pid = self.child.lock().unwrap().id();
+        let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("a size");
+        let kilobytes = line.trim().trim_end_matches("kB").trim();
+        kilobytes.parse::<u64>().expect("a number") << 10
+    }
+
     /// Whether it is stopped, by itself or by us.
     pub fn is_frozen(&self) -> bool {
         let pid = self.child.lock().unwrap().id().to_string();

@@ -18,6 +18,8 @@ pub const BOUND: Duration = Duration::from_secs(30);
 
 /// What the system keeps for a client that does not read, bytes: about as little as it can.
 const STUCK_BUFFER_BYTES: u32 = 4_096;
+/// What one packet holds on an Ethernet, bytes.
+const NETWORK_MSS_BYTES: u32 = 1_460;
 
 /// An open WebSocket.
 pub struct Socket {
@@ -97,15 +99,23 @@ impl Client {
 impl Client {
     /// A WebSocket whose client takes as little as the system lets it, and never reads.
     pub async fn stuck_socket(&self, event: u64) -> TcpStream {
+        self.stuck(&self.handshake(event)).await
+    }
+
+    /// A connection on which this was sent, whose client takes as little as the system lets it, and
+    /// never reads.
+    pub async fn stuck(&self, request: &str) -> TcpStream {
         let socket = tokio::net::TcpSocket::new_v4().unwrap();
         socket.set_recv_buffer_size(STUCK_BUFFER_BYTES).unwrap();
+        // As over a network: on this machine alone the system would take megabytes at once.
+        socket2::SockRef::from(&socket).set_tcp_mss(NETWORK_MSS_BYTES).unwrap();
         let mut stream = socket.connect(self.address().parse().unwrap()).await.unwrap();
-        stream.write_all(self.handshake(event).as_bytes()).await.unwrap();
+        stream.write_all(request.as_bytes()).await.unwrap();
         stream
     }
 
     /// The head of a request that opens a WebSocket.
-    fn handshake(&self, event: u64) -> String {
+    pub fn handshake(&self, event: u64) -> String {
         format!(
             "GET /ws/events/{event} HTTP/1.1\r\nHost: {}\r\nConnection: Upgrade\r\n\
              Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\n\

@@ -5,7 +5,9 @@
 mod address;
 mod admin;
 mod bots;
+mod failed_keys;
 mod identity;
+mod keys;
 mod meters;
 mod quotas;
 mod rate;
@@ -30,8 +32,10 @@ use super::problem::{Code, Problem};
 use super::state::Call;
 
 pub(super) use address::is_from_this_machine;
+use failed_keys::FailedKeys;
 use identity::Identity;
 pub use identity::KeyError;
+pub use keys::{pass_admin, shows_admin_key};
 use meters::{Gate, Meters};
 use quotas::Stage;
 pub use quotas::{LimitsTold, Quotas};
@@ -92,6 +96,7 @@ pub struct Gates {
     identity: Identity,
     rules: ArcSwap<Rules>,
     quotas: Quotas,
+    failed_keys: FailedKeys,
     meters: Meters,
 }
 
@@ -108,6 +113,7 @@ impl Gates {
             identity: Identity::new(&config)?,
             rules: ArcSwap::from_pointee(rules),
             quotas,
+            failed_keys: FailedKeys::new(&config, metrics),
             meters: Meters::new(metrics),
             config,
         })
@@ -128,6 +134,7 @@ impl Gates {
     /// Forgets addresses that have been quiet for long enough to start anew; gives how many are
     /// left.
     pub fn forget_idle(&self) -> usize {
+        self.failed_keys.forget_idle(Instant::now());
         self.rules.load().forget_idle()
     }
 
@@ -180,11 +187,11 @@ impl Gates {
             return Ok(caller);
         }
         if shows_key && is_of_users(class) {
-            let admin = self.act_for_user(request, &mut caller);
+            let admin = self.act_for_user(request, &mut caller, now);
             self.admit_admin(admin, &caller, now)?;
             return Ok(caller);
         }
-        caller.allowed |= shows_key && admin::check_key(&self.config, request, &caller).is_ok();
+        caller.allowed |= shows_key && self.check_key(request, &caller, now).is_ok();
         let identity = self.identify(request, &mut caller);
         meter.note(Gate::Identity, identity.as_ref().copied());
         if identity.is_ok() && caller.user.is_none() {
@@ -224,28 +231,16 @@ impl Gates {
     }
 
     /// An admin on a route of users: no rule limits it, and it says for whom it acts.
-    fn act_for_user(&self, request: &HttpRequest, caller: &mut Caller) -> Result<(), Problem> {
-        caller.admin = Some(admin::check_key(&self.config, request, caller)?);
+    fn act_for_user(
+        &self,
+        request: &HttpRequest,
+        caller: &mut Caller,
+        now: Instant,
+    ) -> Result<(), Problem> {
+        caller.admin = Some(self.check_key(request, caller, now)?);
         caller.user = identity::named(request)?;
         caller.allowed = true;
         Ok(())
-    }
-
-    /// What the gate `admin` says; a key that is wrong, or missing, is counted as a request of its
-    /// address.
-    fn admit_admin<T>(
-        &self,
-        admin: Result<T, Problem>,
-        caller: &Caller,
-        now: Instant,
-    ) -> Result<T, Problem> {
-        let mut meter = self.meters.begin();
-        meter.note(Gate::Admin, admin.as_ref().map(|_| Verdict::Passed));
-        if admin.is_err() {
-            let rules = self.rules.load();
-            meter.passes(Gate::CallerRate, rules.rate_of_caller(caller, now))?;
-        }
-        admin
     }
 }
 
@@ -291,6 +286,16 @@ pub async fn pass_owner(
     caller.event = event_of_path(&call.request);
     count(call, &caller).await?;
     Ok(caller)
+}
+
+/// The gates of a page that is the same for everybody: the lists and the rate of addresses.
+pub fn pass_address(call: &Call) -> Result<(), Problem> {
+    let gates = &call.state.gates;
+    let rules = gates.rules.load();
+    let mut meter = gates.meters.begin();
+    let mut caller = address::of_client(&gates.config, &call.request, RouteClass::Events);
+    meter.passes(Gate::Access, rules.access_of_address(&mut caller))?;
+    meter.passes(Gate::Rate, rules.rate_of_address(&caller, call.started))
 }
 
 /// All gates of a request that must be a user's, or an admin's who acts for one.
@@ -369,25 +374,6 @@ pub fn note_booked(call: &Call, caller: &Caller) {
 /// answered with what there was before. Rules that count grants count it no longer.
 pub fn note_not_granted(call: &Call) {
     call.state.gates.quotas.uncount(&call.request);
-}
-
-/// Passes the gates as an admin; gives the name of the key that was shown.
-pub async fn pass_admin(call: &Call) -> Result<String, Problem> {
-    let gates = &call.state.gates;
-    let caller = gates.enter(&call.request, RouteClass::Admin, call.started)?;
-    let admin = admin::check(&gates.config, &call.request, &caller);
-    gates.admit_admin(admin, &caller, call.started)
-}
-
-/// Whether a caller who passed the gates of a route for anybody shows an admin key.
-///
-/// # Errors
-/// If it is none of ours.
-pub fn shows_admin_key(call: &Call, caller: &Caller) -> Result<bool, Problem> {
-    if !admin::key_is_shown(&call.request) {
-        return Ok(false);
-    }
-    admin::check_key(&call.state.gates.config, &call.request, caller).map(|_| true)
 }
 
 /// The event that a path names, itself or by a booking.

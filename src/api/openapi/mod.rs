@@ -14,7 +14,7 @@ use utoipa::{IntoResponses, OpenApi};
 
 use super::problem::{Code, PROBLEM_JSON};
 use super::{
-    blocks, bookings, cache_stats, events, health, pages, push, sales, seats, waiting_room,
+    blocks, bookings, cache_stats, docs, events, health, pages, push, sales, seats, waiting_room,
     webhooks,
 };
 
@@ -42,7 +42,7 @@ use schemas::{ProblemBody, RowSpec, SectionSpec};
         waiting_room::status, waiting_room::stats, waiting_room::draw,
         webhooks::payments,
         health::summary, health::live, health::ready, cache_stats::stats, cache_stats::stats_alias,
-        pages::index, pages::openapi, pages::metrics, pages::docs, pages::docs_file,
+        pages::index, pages::openapi, pages::metrics, docs::docs, docs::docs_file,
     ),
     components(schemas(ProblemBody, NewEventBody, ChangeEventBody, SectionSpec, RowSpec, push::Message, push::Heard)),
     tags(

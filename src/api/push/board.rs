@@ -14,7 +14,8 @@ use prometheus::IntCounter;
 use tokio::sync::watch;
 
 use super::message::Message;
-use super::tick::News;
+use super::tick::{Encodes, News};
+use crate::api::response_memory::ResponseMemory;
 use crate::domain::EventId;
 use crate::live::{Changes, Mark, Slot, View};
 use crate::telemetry::Metrics;
@@ -26,15 +27,16 @@ const MERGED_MAX: usize = 8;
 #[derive(Clone)]
 pub struct Counts {
     ticks: IntCounter,
-    tick: IntCounter,
-    merged: IntCounter,
-    snapshot: IntCounter,
+    tick: Encodes,
+    merged: Encodes,
+    snapshot: Encodes,
 }
 
 impl Counts {
     /// Of these metrics.
-    pub fn new(metrics: &Metrics) -> Self {
-        let encodes = |what| metrics.push_encodes.with_label_values(&[what]);
+    pub fn new(memory: &Arc<ResponseMemory>, metrics: &Metrics) -> Self {
+        let count = |what| metrics.push_encodes.with_label_values(&[what]);
+        let encodes = |what| Encodes { count: count(what), memory: memory.clone() };
         Counts {
             ticks: metrics.push_ticks.clone(),
             tick: encodes("tick"),

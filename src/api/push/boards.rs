@@ -11,6 +11,7 @@ use tokio::time::Instant;
 use super::board::{Board, Counts};
 use super::seats::{SeatNews, Wishes};
 use super::sockets::Kind;
+use crate::api::response_memory::ResponseMemory;
 use crate::config::Config;
 use crate::domain::EventId;
 use crate::live::Live;
@@ -38,14 +39,20 @@ struct Open {
 
 impl Boards {
     /// None are followed yet. Must be called within the runtime that is to move them.
-    pub fn new(sale: &Sale, config: &Config, metrics: &Metrics, shutdown: Shutdown) -> Self {
+    pub fn new(
+        sale: &Sale,
+        config: &Config,
+        memory: &Arc<ResponseMemory>,
+        metrics: &Metrics,
+        shutdown: Shutdown,
+    ) -> Self {
         Boards {
             live: sale.live().clone(),
             supervisor: sale.supervisor().clone(),
             runtime: Handle::current(),
             shutdown,
             pace: Duration::from_millis(config.push_tick_ms),
-            counts: Counts::new(metrics),
+            counts: Counts::new(memory, metrics),
             open: Mutex::default(),
         }
     }

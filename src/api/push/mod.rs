@@ -41,3 +41,4 @@ pub use boards::Boards;
 pub use message::{Heard, Message};
 pub use origin::is_same as is_same_site;
 pub use sockets::Sockets;
+pub use sse::EVENT_STREAM;

@@ -23,7 +23,7 @@ use crate::domain::RouteClass;
 use crate::shutdown::Shutdown;
 
 /// Content type of an event stream.
-const EVENT_STREAM: &str = "text/event-stream";
+pub const EVENT_STREAM: &str = "text/event-stream";
 /// What is sent where nothing is to be told, so that a dead connection is noticed by both.
 const HEARTBEAT: Bytes = Bytes::from_static(b": \n\n");
 /// Bytes that are given to the dispatcher at once. What is larger it would copy into a buffer that it then

@@ -9,6 +9,7 @@ use prometheus::IntCounter;
 
 use super::message::Message;
 use super::sockets::Kind;
+use crate::api::response_memory::{Charge, ResponseMemory};
 use crate::domain::EventId;
 use crate::domain::seat::SEAT_STATES;
 use crate::domain::time::iso8601;
@@ -23,29 +24,45 @@ pub struct Told {
     pub words: Vec<&'static str>,
 }
 
+/// What encodings count as: in metrics, and in memory as long as somebody is sent them.
+#[derive(Clone, Debug)]
+pub struct Encodes {
+    /// How many there were.
+    pub count: IntCounter,
+    /// What they keep.
+    pub memory: Arc<ResponseMemory>,
+}
+
+/// Bytes that count as memory of responses.
+struct Counted {
+    bytes: Vec<u8>,
+    _charge: Charge,
+}
+
+impl AsRef<[u8]> for Counted {
+    fn as_ref(&self) -> &[u8] {
+        &self.bytes
+    }
+}
+
 /// Messages that bring a client to one version.
 #[derive(Debug)]
 pub struct News {
     /// What the client has once it was told.
     pub mark: Mark,
     messages: Vec<Message>,
-    encodes: IntCounter,
+    encodes: Encodes,
     told: [OnceLock<Arc<Told>>; 2],
 }
 
 impl News {
     /// These messages; counts how often they are encoded.
-    pub fn new(mark: Mark, messages: Vec<Message>, encodes: IntCounter) -> Self {
+    pub fn new(mark: Mark, messages: Vec<Message>, encodes: Encodes) -> Self {
         News { mark, messages, encodes, told: Default::default() }
     }
 
     /// What changed between two versions: one message for each state that seats are in now.
-    pub fn changed(
-        event: EventId,
-        generation: u64,
-        changes: &Changes,
-        encodes: IntCounter,
-    ) -> Self {
+    pub fn changed(event: EventId, generation: u64, changes: &Changes, encodes: Encodes) -> Self {
         let mark = Mark { generation, version: changes.version };
         let timestamp = iso8601(changes.time_ms);
         let of_state = |(state, word, _): (_, &'static str, u8)| {
@@ -80,7 +97,7 @@ impl News {
     }
 
     fn encode(&self, kind: Kind) -> Told {
-        self.encodes.inc();
+        self.encodes.count.inc();
         let last = self.messages.len().saturating_sub(1);
         let mut bytes = Vec::new();
         for (at, message) in self.messages.iter().enumerate() {
@@ -89,7 +106,8 @@ impl News {
             bytes.extend_from_slice(&message.rendered(kind, mark));
         }
         let words = self.messages.iter().map(Message::word).collect();
-        Told { bytes: bytes.into(), words }
+        let charge = self.encodes.memory.charge(bytes.len());
+        Told { bytes: Bytes::from_owner(Counted { bytes, _charge: charge }), words }
     }
 }
 
@@ -101,7 +119,10 @@ mod tests {
     fn news(seats: &[(u32, SeatState)]) -> News {
         let seats = seats.iter().map(|(seat, state)| (SeatId(*seat), *state)).collect();
         let changes = Changes { since: 17, version: 21, time_ms: 1_772_388_000_000, seats };
-        let encodes = IntCounter::new("encodes", "encodes").unwrap();
+        let metrics = crate::telemetry::Metrics::new("test");
+        let memory = ResponseMemory::new(&crate::config::Config::default(), &metrics);
+        let count = IntCounter::new("encodes", "encodes").unwrap();
+        let encodes = Encodes { count, memory: Arc::new(memory) };
         News::changed(EventId(7), 2, &changes, encodes)
     }
 
@@ -142,9 +163,9 @@ mod tests {
         let news = news(&[(1, SeatState::Hold), (2, SeatState::Booked)]);
         let first = news.told(Kind::WebSocket);
         assert!(Arc::ptr_eq(&first, &news.told(Kind::WebSocket)));
-        assert_eq!((news.encodes.get(), &first.words[..]), (1, &["seat_update"; 2][..]));
+        assert_eq!((news.encodes.count.get(), &first.words[..]), (1, &["seat_update"; 2][..]));
         news.told(Kind::EventStream);
-        assert_eq!(news.encodes.get(), 2);
+        assert_eq!(news.encodes.count.get(), 2);
     }
 
     #[test]

@@ -1,13 +1,17 @@
 //! A WebSocket's connection: bytes in and out, with nothing kept between.
 
 use std::io;
-use std::time::Duration;
+use std::sync::Arc;
+use std::task::Poll;
+use std::time::{Duration, Instant};
 
 use actix_web::web::BytesMut;
 use futures_util::future::poll_fn;
 use socket2::SockRef;
 use tokio::net::TcpStream;
 
+use crate::api::response_memory::ResponseMemory;
+use crate::api::transport::{Pace, PaceLimits};
 use crate::api::upgrade;
 
 /// Bytes of one read. Not kept by a socket that waits.
@@ -18,7 +22,8 @@ const SEND_BUFFER_BYTES: usize = 64 * 1024;
 /// A connection that was upgraded.
 pub struct Wire {
     stream: TcpStream,
-    stall_timeout: Duration,
+    pace: PaceLimits,
+    memory: Arc<ResponseMemory>,
 }
 
 /// Why a connection takes no bytes any more.
@@ -26,13 +31,14 @@ pub struct Wire {
 pub enum Lost {
     /// It broke.
     Gone,
-    /// The client took nothing for too long.
+    /// The client took nothing for too long, or took what it was sent too slowly.
     Stalled,
 }
 
 impl Wire {
-    /// Over this connection, which may take nothing for at most so long.
-    pub fn new(stream: TcpStream, stall_timeout: Duration) -> Self {
+    /// Over this connection, whose client has to keep this pace and is among those who are ended
+    /// while memory is short.
+    pub fn new(stream: TcpStream, pace: PaceLimits, memory: Arc<ResponseMemory>) -> Self {
         // Else it may be megabytes. Where it cannot be set it stays what it is.
         if let Err(error) = SockRef::from(&stream).set_send_buffer_size(SEND_BUFFER_BYTES) {
             tracing::debug!(%error, "a socket's buffer is not bounded");
@@ -41,18 +47,48 @@ impl Wire {
         if let Err(error) = stream.set_nodelay(true) {
             tracing::debug!(%error, "a socket's messages may be held back");
         }
-        Wire { stream, stall_timeout }
+        Wire { stream, pace, memory }
     }
 
     /// Sends all of it; waits while the system has no room.
     ///
     /// # Errors
-    /// If the client is gone or takes nothing.
-    pub async fn send(&self, mut bytes: &[u8]) -> Result<(), Lost> {
+    /// If the client is gone, takes nothing, or too slowly.
+    pub async fn send(&self, bytes: &[u8]) -> Result<(), Lost> {
+        let sent = self.send_at_pace(bytes).await;
+        if sent == Err(Lost::Stalled) {
+            // What the system keeps for it goes, too; else that would be sent as slowly.
+            let _ = SockRef::from(&self.stream).set_linger(Some(Duration::ZERO));
+        }
+        sent
+    }
+
+    async fn send_at_pace(&self, mut bytes: &[u8]) -> Result<(), Lost> {
+        let (mut pace, listed, pinned) = (Pace::default(), self.memory.list(), bytes.len());
         while !bytes.is_empty() {
-            let room = tokio::time::timeout(self.stall_timeout, self.stream.writable());
-            room.await.map_err(|_| Lost::Stalled)?.map_err(lost)?;
-            bytes = &bytes[self.try_send(bytes)?..];
+            let now = Instant::now();
+            pace.waits(now);
+            if let Some((waited, per_second)) = pace.slowness(now) {
+                listed.waits(waited, per_second, pinned);
+            }
+            // It waits, so there is one.
+            let due = pace.deadline(&self.pace).unwrap_or(now);
+            let ended = poll_fn(|context| match listed.is_ended(context) {
+                true => Poll::Ready(()),
+                false => Poll::Pending,
+            });
+            tokio::select! {
+                biased;
+                () = ended => return Err(Lost::Stalled),
+                room = tokio::time::timeout_at(due.into(), self.stream.writable()) => {
+                    room.map_err(|_| Lost::Stalled)?.map_err(lost)?;
+                }
+            }
+            let sent = self.try_send(bytes)?;
+            if sent > 0 {
+                pace.takes(sent, Instant::now);
+            }
+            bytes = &bytes[sent..];
         }
         Ok(())
     }

@@ -26,6 +26,7 @@ use crate::api::openapi::SocketProblems;
 use crate::api::params::{Query, event_id};
 use crate::api::problem::{Code, Problem};
 use crate::api::state::{Call, State};
+use crate::api::transport::pace_limits;
 use crate::api::upgrade::Successor;
 use crate::domain::{EventId, RouteClass, UserId};
 
@@ -137,8 +138,8 @@ impl Socket {
 
     /// Says and hears until one side ends.
     async fn lives(mut self, stream: TcpStream, read: BytesMut, first: Message) {
-        let stall_timeout = Duration::from_millis(self.state.config.http_stall_timeout_ms);
-        let wire = Wire::new(stream, stall_timeout);
+        let pace = pace_limits(&self.state.config);
+        let wire = Wire::new(stream, pace, self.state.memory.clone());
         let mut inbox = Inbox::new(read);
         // Both last as long as the socket: ten thousand that are told something need not set theirs anew.
         let shutdown = self.state.shutdown.clone();
@@ -149,6 +150,8 @@ impl Socket {
             if !self.sends(&wire, &bytes, ending.as_mut()).await {
                 return;
             }
+            // Others share them: they are not kept until the next.
+            drop(bytes);
             match self.next(&wire, &mut inbox, ending.as_mut(), alarm.as_mut()).await {
                 Ok(more) => bytes = more,
                 Err(last) => break last,

@@ -1,12 +1,10 @@
 //! A frame as an HTTP answer: tag, caching, compression, 304.
 
 use std::convert::Infallible;
-use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
 
 use actix_http::encoding::Encoder;
-use actix_web::body::{BodySize, MessageBody};
+use actix_web::body::MessageBody;
 use actix_web::http::StatusCode;
 use actix_web::http::header::{self, ContentEncoding, HeaderName, HeaderValue};
 use actix_web::web::Bytes;
@@ -14,6 +12,7 @@ use actix_web::{HttpResponse, HttpResponseBuilder};
 
 use crate::api::endpoint::{Answer, accepts_gzip};
 use crate::api::gates::{self, Caller};
+use crate::api::outgoing::{SLICE_BYTES, Slices, With};
 use crate::api::problem::Problem;
 use crate::api::state::Call;
 use crate::config::values::Detail;
@@ -29,8 +28,6 @@ const ETAG_BYTES_MAX: usize = 64;
 pub const OCTET_STREAM: &str = "application/octet-stream";
 /// Answers that differ for admins are kept by nobody else.
 const OWN: &str = "private, no-cache";
-/// Bytes given to a connection at a time: a body is shared, what is being sent is not.
-const SLICE_BYTES: usize = 64 * 1024;
 
 /// What a caller is told of how much is left.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -66,9 +63,10 @@ pub async fn answer(call: &Call, frame: &Arc<Frame>, what: What, told: Told) -> 
     }
     match call.state.frames.body(&call.state.sale, frame, &form).await? {
         Body::Whole(bytes) => Ok(whole(call, frame, &form, told, &etag, bytes)),
-        Body::Streamed(pieces) => {
+        Body::Streamed(pieces, charge) => {
             let pieces = futures_util::stream::iter(pieces.map(Ok::<_, Infallible>));
             let answer = with_content(call, frame, &form, told, &etag).streaming(pieces);
+            let answer = answer.map_body(|_, body| With::new(body, charge).boxed());
             Ok(match form.gzip {
                 true => answer.map_body(|head, body| {
                     Encoder::response(ContentEncoding::Gzip, head, body).boxed()
@@ -120,7 +118,7 @@ fn whole(
     }
     match bytes.len() <= SLICE_BYTES {
         true => answer.body(bytes),
-        false => answer.body(Slices { rest: bytes }),
+        false => answer.body(Slices::of_shared(bytes)),
     }
 }
 
@@ -191,34 +189,8 @@ fn names(header: &str, etag: &str) -> bool {
     header.trim() == "*" || header.split(',').any(tag)
 }
 
-/// A shared body, given to its connection slice by slice: a connection copies what it is given.
-struct Slices {
-    rest: Bytes,
-}
-
-impl MessageBody for Slices {
-    type Error = Infallible;
-
-    fn size(&self) -> BodySize {
-        BodySize::Sized(self.rest.len() as u64)
-    }
-
-    fn poll_next(
-        mut self: Pin<&mut Self>,
-        _: &mut Context<'_>,
-    ) -> Poll<Option<Result<Bytes, Infallible>>> {
-        if self.rest.is_empty() {
-            return Poll::Ready(None);
-        }
-        let bytes = SLICE_BYTES.min(self.rest.len());
-        Poll::Ready(Some(Ok(self.rest.split_to(bytes))))
-    }
-}
-
 #[cfg(test)]
 mod tests {
-    use actix_web::body;
-
     use super::*;
 
     const PUBLIC: Told = Told { detail: Detail::Exact, is_privileged: false };
@@ -242,15 +214,5 @@ mod tests {
         assert!(names("\"1-1\", W/\"3-17\"", "\"3-17\""));
         assert!(names("*", "\"3-17\""));
         assert!(!names("\"3-17\"", "\"3-17-gzip\""));
-    }
-
-    #[tokio::test]
-    async fn slices_are_the_whole() {
-        for len in [0, 1, SLICE_BYTES, 3 * SLICE_BYTES + 7] {
-            let bytes: Bytes = (0..len).map(|n| n as u8).collect();
-            let slices = Slices { rest: bytes.clone() };
-            assert_eq!(slices.size(), BodySize::Sized(len as u64));
-            assert_eq!(body::to_bytes(slices).await.unwrap(), bytes);
-        }
     }
 }

@@ -16,6 +16,7 @@ use crate::domain::{SeatCounts, SeatId, SeatState};
 use crate::sale::SeatMap;
 
 use super::render::{AvailabilityBody, Pieces, SEAT_BYTES, Which};
+use crate::api::response_memory::{Charge, ResponseMemory};
 
 /// Seats beyond which a map is not kept rendered, but streamed to each who asks: some 28 MB of JSON.
 pub const SHARED_SEATS_MAX: u32 = 200_000;
@@ -36,6 +37,8 @@ pub struct Seats {
     pub totals: SeatCounts,
     /// Counts over its sections, in order.
     pub sections: Vec<SeatCounts>,
+    /// What its bytes count as in memory.
+    _charge: Option<Charge>,
 }
 
 impl Seats {
@@ -45,7 +48,13 @@ impl Seats {
         let count = |range: &(&_, SeatId, u32)| map.inventory.counts(range.1, range.2);
         let sections: Vec<SeatCounts> = ranges.iter().map(count).collect();
         let totals = sections.iter().copied().sum();
-        Seats { map, totals, sections }
+        Seats { map, totals, sections, _charge: None }
+    }
+
+    /// Counts what they take as memory of responses.
+    pub fn counted(self, memory: &Arc<ResponseMemory>) -> Self {
+        let charge = memory.charge(self.map.inventory.as_bytes().len());
+        Seats { _charge: Some(charge), ..self }
     }
 }
 
@@ -104,14 +113,25 @@ impl Form {
 }
 
 /// What all frames keep in memory.
-#[derive(Default)]
 pub struct Shelf {
+    memory: Arc<ResponseMemory>,
     bytes: AtomicUsize,
     maps: AtomicUsize,
     availability: AtomicUsize,
 }
 
 impl Shelf {
+    /// Nothing is kept yet.
+    pub fn new(memory: Arc<ResponseMemory>) -> Self {
+        let none = AtomicUsize::default;
+        Shelf { memory, bytes: none(), maps: none(), availability: none() }
+    }
+
+    /// What bodies count as.
+    pub fn memory(&self) -> &Arc<ResponseMemory> {
+        &self.memory
+    }
+
     /// Bytes of bodies, those included that are being sent and are kept for nobody else.
     pub fn bytes(&self) -> usize {
         self.bytes.load(Ordering::Relaxed)
@@ -132,13 +152,15 @@ struct Kept {
     bytes: Vec<u8>,
     what: What,
     shelf: Arc<Shelf>,
+    _charge: Charge,
 }
 
 impl Kept {
-    fn on(shelf: &Arc<Shelf>, what: What, bytes: Vec<u8>) -> Bytes {
+    fn on(shelf: &Arc<Shelf>, what: What, bytes: Vec<u8>, mut charge: Charge) -> Bytes {
+        charge.resize(bytes.len());
         shelf.bytes.fetch_add(bytes.len(), Ordering::Relaxed);
         shelf.kind(&what).fetch_add(1, Ordering::Relaxed);
-        Bytes::from_owner(Kept { bytes, what, shelf: shelf.clone() })
+        Bytes::from_owner(Kept { bytes, what, shelf: shelf.clone(), _charge: charge })
     }
 }
 
@@ -234,16 +256,24 @@ impl Frame {
 }
 
 /// Bytes that a form of it may take, roughly.
-pub fn estimated_bytes(form: &Form) -> usize {
+pub fn estimated_bytes(form: &Form, seats: u32) -> usize {
     let plain = match form.what {
         What::Map(_, count, _) => count as usize * SEAT_BYTES,
+        What::Bytes => seats as usize,
         _ => 0,
     };
     if form.gzip { plain / GZIP_RATIO } else { plain }
 }
 
-/// Renders a form. `which` are the seats of a map or a list of changes.
-pub fn render(seats: &Arc<Seats>, form: &Form, which: Option<Which>, shelf: &Arc<Shelf>) -> Bytes {
+/// Renders a form. `which` are the seats of a map or a list of changes; `charge` is what was
+/// reserved for it.
+pub fn render(
+    seats: &Arc<Seats>,
+    form: &Form,
+    which: Option<Which>,
+    shelf: &Arc<Shelf>,
+    charge: Charge,
+) -> Bytes {
     let mut pieces: Box<dyn Iterator<Item = Bytes>> = match which {
         Some(which) => Box::new(Pieces::new(seats.clone(), which, form.detail)),
         None if form.what == What::Availability => {
@@ -259,13 +289,13 @@ pub fn render(seats: &Arc<Seats>, form: &Form, which: Option<Which>, shelf: &Arc
     let bytes = match form.gzip {
         true => gzipped(&mut pieces),
         false => {
-            let mut bytes = Vec::with_capacity(estimated_bytes(form));
+            let mut bytes = Vec::with_capacity(estimated_bytes(form, seats.map.inventory.seats()));
             pieces.for_each(|piece| bytes.extend_from_slice(&piece));
             bytes.shrink_to_fit();
             bytes
         }
     };
-    Kept::on(shelf, form.what.clone(), bytes)
+    Kept::on(shelf, form.what.clone(), bytes, charge)
 }
 
 fn gzipped(pieces: &mut dyn Iterator<Item = Bytes>) -> Vec<u8> {
@@ -297,13 +327,23 @@ mod tests {
         Form { what, gzip, detail: Detail::Exact }
     }
 
+    fn shelf() -> Arc<Shelf> {
+        let metrics = crate::telemetry::Metrics::new("test");
+        let memory = ResponseMemory::new(&crate::config::Config::default(), &metrics);
+        Arc::new(Shelf::new(Arc::new(memory)))
+    }
+
+    fn rendered(frame: &Frame, form: &Form, which: Option<Which>, shelf: &Arc<Shelf>) -> Bytes {
+        render(&frame.seats, form, which, shelf, shelf.memory().charge(0))
+    }
+
     fn nothing() -> Rendering {
         futures_util::future::ready(None).boxed().shared()
     }
 
     #[test]
     fn packed_forms_are_the_plain_ones() {
-        let (frame, shelf) = (frame(), Arc::default());
+        let (frame, shelf) = (frame(), shelf());
         let all = Which::Range(SeatId(1), 7, None);
         let forms = [
             (What::Bytes, None),
@@ -313,7 +353,7 @@ mod tests {
         ];
         for (what, which) in forms {
             let [plain, packed] = [false, true]
-                .map(|gzip| render(&frame.seats, &form(what.clone(), gzip), which.clone(), &shelf));
+                .map(|gzip| rendered(&frame, &form(what.clone(), gzip), which.clone(), &shelf));
             let mut unpacked = Vec::new();
             GzDecoder::new(&packed[..]).read_to_end(&mut unpacked).unwrap();
             assert_eq!(unpacked, plain, "{what:?}");
@@ -323,9 +363,10 @@ mod tests {
     /// A body counts until the last who sends it is done.
     #[test]
     fn bodies_in_memory_are_counted() {
-        let (frame, shelf) = (frame(), Arc::<Shelf>::default());
-        let bytes = render(&frame.seats, &form(What::Bytes, false), None, &shelf);
-        let counts = render(&frame.seats, &form(What::Availability, false), None, &shelf);
+        let (frame, shelf) = (frame(), shelf());
+        let bytes = rendered(&frame, &form(What::Bytes, false), None, &shelf);
+        let counts = rendered(&frame, &form(What::Availability, false), None, &shelf);
+        assert_eq!(shelf.memory().bytes(), 8 + counts.len());
         assert_eq!(bytes, "1AhBaAax");
         assert_eq!((shelf.bytes(), shelf.bodies()), (8 + counts.len(), (1, 1)));
         let part = bytes.slice(2..4);

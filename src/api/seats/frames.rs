@@ -15,7 +15,9 @@ use prometheus::IntCounter;
 use prometheus::core::Atomic;
 use tokio::sync::Semaphore;
 
+use crate::api::outgoing::{STREAM_BYTES, no_room};
 use crate::api::problem::Problem;
+use crate::api::response_memory::{Charge, ResponseMemory};
 use crate::config::Config;
 use crate::domain::{Event, EventId, SeatId};
 use crate::sale::{Newest, Paced, Sale, SaleError};
@@ -27,8 +29,6 @@ use super::frame::{Form, Frame, Rendering, SHARED_SEATS_MAX, Seats, Shelf, What}
 use super::frame::{estimated_bytes, render};
 use super::render::{Pieces, Which};
 
-/// Bytes of rendered bodies in memory, of all events.
-const BODIES_BYTES_MAX: usize = 256 << 20;
 /// How long a frame that nobody asks for stays.
 const IDLE: Duration = Duration::from_secs(30);
 /// The same where room is needed.
@@ -55,8 +55,8 @@ pub struct Frames {
 pub enum Body {
     /// Shared with all who ask for it.
     Whole(Bytes),
-    /// Rendered as it is sent.
-    Streamed(Pieces),
+    /// Rendered as it is sent; what that counts as in memory.
+    Streamed(Pieces, Charge),
 }
 
 struct Meters {
@@ -86,10 +86,10 @@ pub struct Stored {
 
 impl Frames {
     /// No frames yet.
-    pub fn new(config: &Config, metrics: &Metrics) -> Self {
+    pub fn new(config: &Config, memory: Arc<ResponseMemory>, metrics: &Metrics) -> Self {
         Frames {
             paced: Paced::new(config.seat_map_renders_per_second),
-            shelf: Arc::default(),
+            shelf: Arc::new(Shelf::new(memory)),
             rendering: Arc::new(Semaphore::new(RENDERS_AT_ONCE)),
             meters: Meters::new(metrics),
             hits: Striped::default(),
@@ -170,9 +170,11 @@ impl Frames {
         // A million seats take a millisecond or two to count.
         let counted = tokio::task::spawn_blocking(move || Seats::of(map)).await;
         let seats = counted.map_err(|error| SaleError::Internal(format!("counting: {error}")))?;
-        let frame = Arc::new(Frame::new(seats));
+        let frame = Arc::new(Frame::new(seats.counted(self.shelf.memory())));
         for form in before.iter().flat_map(|before| before.of_the_crowd()) {
-            if let Some(rendering) = self.begin(&frame, &form, whole(&form)) {
+            // Where there is no room, who asks for it waits for some.
+            let Some(charge) = self.charge_at_once(&frame, &form) else { continue };
+            if let Some(rendering) = self.begin(&frame, &form, whole(&form), charge) {
                 rendering.await;
             }
         }
@@ -192,18 +194,22 @@ impl Frames {
         if let Some(rendering) = frame.body(form) {
             return self.rendered(rendering, true).await;
         }
-        let rendering = match self.has_room(form) {
-            true => self.begin(frame, form, which.clone()),
-            false => None,
+        let rendering = match self.charge(frame, form).await {
+            Some(charge) => self.begin(frame, form, which.clone(), charge),
+            None => None,
         };
         if let Some(rendering) = rendering {
             return self.rendered(rendering, false).await;
         }
+        let memory = self.shelf.memory();
+        let charge = memory.charge_or_make_room(STREAM_BYTES).ok_or_else(|| no_room(memory))?;
         self.meters.streamed.inc();
         self.misses.inc_by(1);
         Ok(match which {
-            Some(which) => Body::Streamed(Pieces::new(frame.seats.clone(), which, form.detail)),
-            None => Body::Whole(render(&frame.seats, form, None, &self.shelf)),
+            Some(which) => {
+                Body::Streamed(Pieces::new(frame.seats.clone(), which, form.detail), charge)
+            }
+            None => Body::Whole(render(&frame.seats, form, None, &self.shelf, charge)),
         })
     }
 
@@ -251,22 +257,42 @@ impl Frames {
         while shutdown.rest(SWEEP_INTERVAL).await {
             self.paced.forget_idle(IDLE);
             metrics.seat_map_bytes.set(i64::try_from(self.shelf.bytes()).unwrap_or(i64::MAX));
+            self.shelf.memory().show();
         }
     }
 
-    /// Whether a body can be kept; makes room if need be.
-    fn has_room(&self, form: &Form) -> bool {
+    /// Room for a body that is to be kept, if there is any now; idle frames and slow readers make room.
+    fn charge_at_once(&self, frame: &Frame, form: &Form) -> Option<Charge> {
         if matches!(form.what, What::Map(_, count, _) if count > SHARED_SEATS_MAX) {
-            return false;
+            return None;
         }
-        let fits = || self.shelf.bytes() + estimated_bytes(form) <= BODIES_BYTES_MAX;
-        if !fits() {
+        let bytes = estimated_bytes(form, frame.seats.map.inventory.seats());
+        let memory = self.shelf.memory();
+        memory.try_charge(bytes).or_else(|| {
             self.paced.forget_idle(IDLE_WHEN_FULL);
-        }
-        fits()
+            memory.charge_or_make_room(bytes)
+        })
     }
 
-    fn begin(&self, frame: &Frame, form: &Form, which: Option<Which>) -> Option<Rendering> {
+    /// The same; waits a moment for readers that are ended.
+    async fn charge(&self, frame: &Frame, form: &Form) -> Option<Charge> {
+        if let Some(charge) = self.charge_at_once(frame, form) {
+            return Some(charge);
+        }
+        if matches!(form.what, What::Map(_, count, _) if count > SHARED_SEATS_MAX) {
+            return None;
+        }
+        let bytes = estimated_bytes(form, frame.seats.map.inventory.seats());
+        self.shelf.memory().charge_when_free(bytes).await
+    }
+
+    fn begin(
+        &self,
+        frame: &Frame,
+        form: &Form,
+        which: Option<Which>,
+        charge: Charge,
+    ) -> Option<Rendering> {
         let (seats, shelf) = (frame.seats.clone(), self.shelf.clone());
         let (permits, form_owned) = (self.rendering.clone(), form.clone());
         frame.begin(form, || {
@@ -275,7 +301,7 @@ impl Frames {
             let work = tokio::spawn(async move {
                 // The semaphore is never closed; its permits are the bound.
                 let _permit = permits.acquire_owned().await.ok()?;
-                let render = move || render(&seats, &form_owned, which, &shelf);
+                let render = move || render(&seats, &form_owned, which, &shelf, charge);
                 tokio::task::spawn_blocking(render).await.ok()
             });
             work.map(|done| done.ok().flatten()).boxed().shared()

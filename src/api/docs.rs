@@ -1,0 +1,121 @@
+//! `/docs`: the description of the API, to read and to try. Its files are part of the program and are
+//! sent from there, uncopied; the rate of addresses applies, and `docs_enabled = false` hides them.
+
+use std::borrow::Cow;
+use std::collections::HashMap;
+use std::sync::{Arc, LazyLock, Mutex, PoisonError};
+
+use actix_web::HttpResponse;
+use actix_web::body::MessageBody;
+use actix_web::http::{StatusCode, header};
+use actix_web::web::{Bytes, Payload};
+use sha2::{Digest, Sha256};
+use utoipa_swagger_ui::Config as SwaggerConfig;
+
+use super::endpoint::Answer;
+use super::gates;
+use super::outgoing::Slices;
+use super::problem::{Code, Problem};
+use super::state::Call;
+
+/// How long browsers may keep a file before they ask whether it has changed.
+const CACHE: &str = "public, max-age=3600";
+/// Bytes of a file's hash that are its tag.
+const TAG_BYTES: usize = 8;
+
+/// `/docs` reads our own document and nothing from elsewhere: it works offline.
+static SWAGGER: LazyLock<Arc<SwaggerConfig<'static>>> = LazyLock::new(|| {
+    Arc::new(SwaggerConfig::from("/openapi.json").validator_url("none").deep_linking(true))
+});
+
+/// A file as it is sent.
+#[derive(Clone)]
+struct DocFile {
+    bytes: Bytes,
+    content_type: String,
+    is_gzipped: bool,
+    etag: String,
+}
+
+/// The files that were asked for: no more than there are.
+static FILES: LazyLock<Mutex<HashMap<String, DocFile>>> = LazyLock::new(Mutex::default);
+
+/// Passes the gates of the documentation.
+///
+/// # Errors
+/// If it is switched off, or the address asks too often.
+pub fn enter(call: &Call) -> Result<(), Problem> {
+    gates::pass_address(call)?;
+    if call.state.config.docs_enabled {
+        return Ok(());
+    }
+    let detail = "The documentation is switched off here (docs_enabled = false)";
+    Err(Problem::new(Code::RouteUnknown, detail))
+}
+
+/// This document, to try out
+#[utoipa::path(
+    get, path = "/docs", tag = "operations",
+    responses((status = 308, description = "To `/docs/`")),
+)]
+pub async fn docs(call: Call, _: Payload) -> Answer {
+    enter(&call)?;
+    // Swagger UI's files are addressed relative to this folder.
+    let location = (header::LOCATION, "/docs/");
+    Ok(HttpResponse::PermanentRedirect().insert_header(location).finish())
+}
+
+/// A file of the documentation
+#[utoipa::path(
+    get, path = "/docs/{file}", tag = "operations",
+    params(("file" = String, Path, description = "The file; empty for the page itself")),
+    responses(
+        (status = 200, description = "The file", body = String, content_type = "text/html"),
+        (status = 304, description = "The client has it"),
+    ),
+)]
+pub async fn docs_file(call: Call, _: Payload) -> Answer {
+    enter(&call)?;
+    let name = call.request.match_info().get("file").unwrap_or_default();
+    let file = file(name)?;
+    let known = call.header(header::IF_NONE_MATCH.as_str());
+    let has_it = known.is_some_and(|known| known.contains(&file.etag));
+    let mut answer = HttpResponse::Ok();
+    answer.insert_header((header::CACHE_CONTROL, CACHE));
+    answer.insert_header((header::ETAG, file.etag));
+    if has_it {
+        return Ok(answer.status(StatusCode::NOT_MODIFIED).finish());
+    }
+    if file.is_gzipped {
+        answer.insert_header((header::CONTENT_ENCODING, "gzip"));
+    }
+    Ok(answer.content_type(file.content_type).body(Slices::of_shared(file.bytes).boxed()))
+}
+
+/// A file by its name.
+fn file(name: &str) -> Result<DocFile, Problem> {
+    // Nothing panics while it is held.
+    let mut files = FILES.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(file) = files.get(name) {
+        return Ok(file.clone());
+    }
+    let found = utoipa_swagger_ui::serve(name, SWAGGER.clone())
+        .map_err(|error| Problem::internal(format!("/docs/{name}: {error}")))?;
+    let found = found.ok_or_else(|| {
+        Problem::new(Code::RouteUnknown, "The documentation has no such file; see /docs/")
+    })?;
+    let bytes = match found.bytes {
+        Cow::Borrowed(bytes) => Bytes::from_static(bytes),
+        Cow::Owned(bytes) => bytes.into(),
+    };
+    let hash = Sha256::digest(&bytes);
+    let tag: String = hash[..TAG_BYTES].iter().map(|byte| format!("{byte:02x}")).collect();
+    let file = DocFile {
+        bytes,
+        content_type: found.content_type,
+        is_gzipped: found.gzpipped,
+        etag: format!("\"{tag}\""),
+    };
+    files.insert(name.to_owned(), file.clone());
+    Ok(file)
+}

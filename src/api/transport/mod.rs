@@ -1,0 +1,304 @@
+//! A connection's bytes, with deadlines: what the HTTP dispatcher reads from and writes to.
+//!
+//! The dispatcher times a connection's first head and its idle time, and nothing else. Here
+//!
+//! | | has to | else |
+//! |---|---|---|
+//! | every head, from its first byte | be here within `http_header_timeout_ms` | 408, and the connection ends |
+//! | the rest of a body that nobody reads | end within keep-alive and that time | the same |
+//! | a response, while it waits for its client | be taken at `http_response_bytes_per_second_min` once it has waited for `http_stall_timeout_ms`, and wait for `http_response_wait_ms` in all | the connection is reset |
+//! | a response, while memory is short | not be among the slowest | the connection is reset |
+//!
+//! The dispatcher calls `poll_flush` at the end of each of its turns: there, and where a write has to
+//! wait, deadlines are looked at and the timer is set. It is one a connection, and is set anew only to ring sooner: one that rings
+//! too early looks again.
+
+mod exchange;
+mod pace;
+
+use std::future::Future;
+use std::io;
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+use std::time::{Duration, Instant};
+
+use prometheus::IntCounter;
+use socket2::SockRef;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::TcpStream;
+use tokio::time::{Sleep, sleep_until};
+
+use super::response_memory::{Charge, Listed, ResponseMemory};
+use crate::config::Config;
+use crate::telemetry::Metrics;
+
+pub use exchange::{Exchange, RequestLimits};
+pub use pace::{Pace, PaceLimits};
+
+/// What the system keeps of a response beyond what is on its way, bytes: else it may be megabytes.
+const UNSENT_BYTES_MAX: u32 = 128 * 1024;
+/// The whole answer to a head that did not arrive.
+const TIMEOUT_ANSWER: &[u8] =
+    b"HTTP/1.1 408 Request Timeout\r\ncontent-length: 0\r\nconnection: close\r\n\r\n";
+
+/// What all connections of one server share.
+pub struct TransportLimits {
+    request: RequestLimits,
+    pace: PaceLimits,
+    memory: Arc<ResponseMemory>,
+    heads_late: IntCounter,
+    too_slow: IntCounter,
+}
+
+impl TransportLimits {
+    /// As the settings have it.
+    pub fn new(config: &Config, memory: Arc<ResponseMemory>, metrics: &Metrics) -> Self {
+        let body_bytes_max = config.http_admin_body_bytes_max.max(config.http_body_bytes_max);
+        TransportLimits {
+            request: RequestLimits {
+                head: Duration::from_millis(config.http_header_timeout_ms),
+                keep_alive: Duration::from_secs(config.http_keep_alive_seconds),
+                body_bytes_max: body_bytes_max as u64,
+            },
+            pace: pace_limits(config),
+            memory,
+            heads_late: metrics.requests_timed_out.clone(),
+            too_slow: metrics.responses_cut_off.with_label_values(&["slow"]),
+        }
+    }
+}
+
+/// What clients have to take of responses and messages.
+pub fn pace_limits(config: &Config) -> PaceLimits {
+    PaceLimits {
+        grace: Duration::from_millis(config.http_stall_timeout_ms),
+        bytes_per_second_min: config.http_response_bytes_per_second_min,
+        waiting_max: Duration::from_millis(config.http_response_wait_ms),
+    }
+}
+
+/// One connection.
+pub struct Transport {
+    stream: TcpStream,
+    limits: Arc<TransportLimits>,
+    exchange: Rc<Exchange>,
+    pace: Pace,
+    /// Whose response the pace is of.
+    paced: u64,
+    /// Rings at the first deadline, or earlier.
+    timer: Option<Pin<Box<Sleep>>>,
+    /// While a response waits for its client.
+    listed: Option<Listed>,
+    /// What the dispatcher has buffered and the system did not take.
+    buffered: Option<Charge>,
+    is_cut_off: bool,
+}
+
+impl Transport {
+    /// A connection that was accepted.
+    pub fn new(stream: TcpStream, limits: Arc<TransportLimits>) -> Self {
+        bound_unsent(&stream);
+        let exchange = Rc::new(Exchange::new(limits.request));
+        Transport {
+            stream,
+            limits,
+            exchange,
+            pace: Pace::default(),
+            paced: 0,
+            timer: None,
+            listed: None,
+            buffered: None,
+            is_cut_off: false,
+        }
+    }
+
+    /// The connection itself.
+    pub fn stream(&self) -> &TcpStream {
+        &self.stream
+    }
+
+    /// The connection itself, for what is no HTTP any more.
+    pub fn into_stream(self) -> TcpStream {
+        self.stream
+    }
+
+    /// The client's address.
+    pub fn peer(&self) -> Option<SocketAddr> {
+        self.stream.peer_addr().ok()
+    }
+
+    /// What the application tells of requests and responses.
+    pub fn exchange(&self) -> Rc<Exchange> {
+        self.exchange.clone()
+    }
+
+    /// Fails once the connection is to end.
+    fn check(&mut self, context: &mut Context<'_>) -> io::Result<()> {
+        if self.is_cut_off {
+            return Err(io::ErrorKind::TimedOut.into());
+        }
+        if self.listed.as_ref().is_some_and(|listed| listed.is_ended(context)) {
+            return Err(self.cut_off("memory is short"));
+        }
+        while let Some(timer) = &mut self.timer {
+            if timer.as_mut().poll(context).is_pending() {
+                break;
+            }
+            self.timer = None;
+            self.look_at_deadlines(Instant::now())?;
+            self.set_timer();
+        }
+        Ok(())
+    }
+
+    fn look_at_deadlines(&mut self, now: Instant) -> io::Result<()> {
+        if self.exchange.request_due().is_some_and(|due| due <= now) {
+            self.limits.heads_late.inc();
+            // Nobody else is writing: the last response is out, unless its client does not read.
+            if self.buffered.is_none() {
+                let _ = self.stream.try_write(TIMEOUT_ANSWER);
+            }
+            self.is_cut_off = true;
+            return Err(io::Error::new(io::ErrorKind::TimedOut, "the request did not arrive"));
+        }
+        if self.pace.deadline(&self.limits.pace).is_some_and(|due| due <= now) {
+            self.limits.too_slow.inc();
+            return Err(self.cut_off("the client reads too slowly"));
+        }
+        Ok(())
+    }
+
+    /// Ends the connection, and what the system keeps for it.
+    fn cut_off(&mut self, why: &'static str) -> io::Error {
+        self.is_cut_off = true;
+        // Closed gracefully, if this fails: then the system's own time-outs end it.
+        let _ = SockRef::from(&self.stream).set_linger(Some(Duration::ZERO));
+        io::Error::new(io::ErrorKind::TimedOut, why)
+    }
+
+    fn next_deadline(&self) -> Option<Instant> {
+        let request = self.exchange.request_due();
+        let response = self.pace.deadline(&self.limits.pace);
+        request.into_iter().chain(response).min()
+    }
+
+    /// Has the timer ring at the next deadline, or earlier.
+    fn set_timer(&mut self) {
+        let Some(due) = self.next_deadline() else { return };
+        let due = tokio::time::Instant::from_std(due);
+        match &mut self.timer {
+            Some(timer) if timer.deadline() <= due => {}
+            Some(timer) => timer.as_mut().reset(due),
+            None => self.timer = Some(Box::pin(sleep_until(due))),
+        }
+    }
+
+    /// Measures each response for itself, where several are asked for at once.
+    fn turn_to_response(&mut self) {
+        let number = self.exchange.number();
+        if number != self.paced {
+            self.paced = number;
+            self.pace.restart(Instant::now);
+        }
+    }
+
+    /// Notes that the system took nothing of so many bytes.
+    fn waits(&mut self, bytes: usize) {
+        let now = Instant::now();
+        // A response is measured as a whole; one without an end as long as it is behind.
+        if self.exchange.is_endless() && self.pace.has_rested(now) {
+            self.pace = Pace::default();
+        }
+        self.pace.waits(now);
+        let memory = &self.limits.memory;
+        self.buffered.get_or_insert_with(|| memory.charge(0)).resize(bytes);
+        let listed = self.listed.get_or_insert_with(|| memory.list());
+        if let Some((waited, per_second)) = self.pace.slowness(now) {
+            let pinned = bytes.saturating_add(self.exchange.body_bytes());
+            listed.waits(waited, per_second, pinned);
+        }
+    }
+
+    /// Notes that all was taken.
+    fn has_no_backlog(&mut self) {
+        self.buffered = None;
+        if let Some(listed) = &self.listed {
+            listed.goes_on();
+        }
+        if self.exchange.is_idle() && !self.pace.is_fresh() {
+            self.pace = Pace::default();
+            self.listed = None;
+        }
+    }
+}
+
+impl AsyncRead for Transport {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        if this.is_cut_off {
+            return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
+        }
+        if this.exchange.is_full(context.waker()) {
+            return Poll::Pending;
+        }
+        let before = buffer.filled().len();
+        ready!(Pin::new(&mut this.stream).poll_read(context, buffer))?;
+        this.exchange.note_read(&buffer.filled()[before..]);
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl AsyncWrite for Transport {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        let this = self.get_mut();
+        this.turn_to_response();
+        match Pin::new(&mut this.stream).poll_write(context, bytes) {
+            Poll::Ready(Ok(taken)) => {
+                this.pace.takes(taken, Instant::now);
+                Poll::Ready(Ok(taken))
+            }
+            Poll::Ready(Err(error)) => Poll::Ready(Err(error)),
+            Poll::Pending => {
+                this.waits(bytes.len());
+                this.set_timer();
+                // Both wake this task from now on.
+                this.check(context)?;
+                Poll::Pending
+            }
+        }
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        // The dispatcher flushes what is written: all of it is.
+        this.has_no_backlog();
+        this.set_timer();
+        this.check(context)?;
+        Pin::new(&mut this.stream).poll_flush(context)
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.get_mut().stream).poll_shutdown(context)
+    }
+}
+
+#[cfg(target_os = "linux")]
+fn bound_unsent(stream: &TcpStream) {
+    if let Err(error) = SockRef::from(stream).set_tcp_notsent_lowat(UNSENT_BYTES_MAX) {
+        tracing::debug!(%error, "what the system keeps for a connection is not bounded");
+    }
+}
+
+#[cfg(not(target_os = "linux"))]
+fn bound_unsent(_: &TcpStream) {}
