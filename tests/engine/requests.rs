@@ -119,7 +119,8 @@ on_each_redis!(request_of_a_sold_booking_finds_it_after_a_load, async |flavor| {
 
     stage.event.generation += 1;
     let token = stage.load().await;
-    let placed = stage.engine.load_bookings(&stage.event, &token, &[sold.clone()], &[]).await;
+    let sales = std::slice::from_ref(&sold);
+    let placed = stage.engine.load_bookings(&stage.event, &token, sales, &[]).await;
     stage.expect(Code::Ok, placed.unwrap());
     stage.expect(Code::Ok, stage.engine.open_event(&stage.event, &token).await.unwrap());
     stage.finds(&sold).await;
