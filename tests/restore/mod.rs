@@ -69,10 +69,17 @@ impl Place {
     }
 
     async fn pay(&self, held: &BookingView) -> Booking {
-        match self.world.confirm(held).await.unwrap() {
-            Confirmed::Settled(view) => view.booking,
-            other => panic!("not settled: {other:?}"),
-        }
+        let mut booking = None;
+        eventually("it is settled", REPAIRED, async || {
+            booking = match self.world.confirm(held).await.unwrap() {
+                Confirmed::Settled(view) => Some(view.booking),
+                // The archive takes longer than a caller waits.
+                Confirmed::Pending(_) => None,
+            };
+            booking.is_some()
+        })
+        .await;
+        booking.unwrap()
     }
 
     async fn block(&self, event: EventId, action: BlockAction, seat: u32) {

@@ -16,7 +16,7 @@ mod retain;
 mod upkeep;
 
 /// Bound of whatever a worker does at once.
-const SOON: Duration = Duration::from_secs(30);
+const SOON: Duration = Duration::from_secs(60);
 /// Bound of what needs a few hundred writes of a slow server.
 const BUSY: Duration = Duration::from_secs(60);
 
