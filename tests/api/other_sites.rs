@@ -1,13 +1,18 @@
 //! What pages of other sites can do through a browser on the machine of a server that asks callers
 //! there for no key: nothing but read what is public.
 
+use std::time::Duration;
+
 use reqwest::Method;
 use serde_json::json;
 
 use crate::support::api::{Api, Place, places};
+use crate::support::eventually;
 use crate::support::http::{Ask, Client, Reply};
 use crate::support::servers::free_port;
 
+/// Bound of a process' warming up.
+const READY: Duration = Duration::from_secs(60);
 const EVIL: &str = "https://evil.example";
 /// What browsers say of a page's requests to another site; old ones say `Origin` alone.
 const MARKS: [&[(&str, &str)]; 4] = [
@@ -36,6 +41,7 @@ async fn status_of(api: &Client, booking: &str) -> String {
 #[tokio::test]
 async fn page_of_another_site_changes_nothing() {
     let api = Api::program(&Place::shared(), &[("HOLDFAST_CONFIRM_WAIT_MS", "0")]).await;
+    eventually("it is ready", READY, async || api.get("/health").send().await.status == 200).await;
     let event = api.event(places(4)).await;
     let booking = api.held("ann", event, &[1]).await["id"].as_str().unwrap().to_owned();
     let path = format!("/api/v1/bookings/{booking}");
