@@ -165,17 +165,39 @@ fn seeded() -> StdRng {
     StdRng::seed_from_u64(seed)
 }
 
+/// A sale with two workers, whose MongoDB fails when it is told to.
+struct Stage {
+    _redis: Server,
+    primary: Primary,
+    sale: Arc<Sale>,
+    workers: Vec<WorkerProcess>,
+}
+
+impl Stage {
+    /// `None` without the Redis for it.
+    async fn start() -> Option<Self> {
+        if !available(Flavor::Redis) {
+            return None;
+        }
+        let (redis, primary) = (private_redis(Flavor::Redis), Primary::start());
+        let sale = Sale::start(&redis, &primary).await;
+        let workers = sale.workers(&primary).await;
+        Some(Stage { _redis: redis, primary, sale, workers })
+    }
+
+    /// Checks what buyers were answered, and ends everything.
+    async fn end(self) {
+        self.sale.has_what_was_told().await;
+        assert!(self.workers.into_iter().all(WorkerProcess::stop));
+        Arc::into_inner(self.sale).expect("no buyer is left").world.stop().await;
+    }
+}
+
 /// Each write of one sale and its cancellation, with each fault; in the short form some of them.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn sale_outlives_a_primary_that_fails_between_any_two_writes() {
-    if !available(Flavor::Redis) {
-        return;
-    }
-    let mut random = seeded();
-    let redis = private_redis(Flavor::Redis);
-    let primary = Primary::start();
-    let sale = Sale::start(&redis, &primary).await;
-    let workers = sale.workers(&primary).await;
+    let Some(stage) = Stage::start().await else { return };
+    let (mut random, primary, sale) = (seeded(), &stage.primary, &stage.sale);
     let mut moments: Vec<(u64, Fault)> =
         (0..WRITES_OF_A_SALE).flat_map(|write| FAULTS.map(|fault| (write, fault))).collect();
     moments.shuffle(&mut random);
@@ -183,7 +205,7 @@ async fn sale_outlives_a_primary_that_fails_between_any_two_writes() {
     for (write, fault) in moments {
         eprintln!("{fault:?} at write {write}: {} confirmed", sale.count());
         let outage = outage(&mut random);
-        tokio::join!(fails_once(&primary, fault, write, outage), async {
+        tokio::join!(fails_once(primary, fault, write, outage), async {
             // The one at whose writes it fails, and one that meets the outage.
             sale.buy(true).await;
             sale.buy(true).await;
@@ -195,25 +217,13 @@ async fn sale_outlives_a_primary_that_fails_between_any_two_writes() {
         })
         .await;
     }
-    sale.has_what_was_told().await;
-    end(sale, workers).await;
-}
-
-async fn end(sale: Arc<Sale>, workers: Vec<WorkerProcess>) {
-    assert!(workers.into_iter().all(WorkerProcess::stop));
-    Arc::into_inner(sale).expect("no buyer is left").world.stop().await;
+    stage.end().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn running_sale_outlives_primaries_that_fail_at_random_writes() {
-    if !available(Flavor::Redis) {
-        return;
-    }
-    let mut random = seeded();
-    let redis = private_redis(Flavor::Redis);
-    let primary = Primary::start();
-    let sale = Sale::start(&redis, &primary).await;
-    let workers = sale.workers(&primary).await;
+    let Some(stage) = Stage::start().await else { return };
+    let (mut random, primary, sale) = (seeded(), &stage.primary, &stage.sale);
     let buyers: Vec<_> = (0..BUYERS)
         .map(|_| {
             let (sale, seed) = (sale.clone(), random.random());
@@ -233,7 +243,7 @@ async fn running_sale_outlives_primaries_that_fail_at_random_writes() {
         let passing = random.random_range(0..3 * WRITES_OF_A_SALE);
         eprintln!("moment {moment} of {moments}, {fault:?}: {} confirmed", sale.count());
         let outage = outage(&mut random);
-        fails_once(&primary, fault, passing, outage).await;
+        fails_once(primary, fault, passing, outage).await;
         // Most of the time the sale goes on before the next one; at times that meets the recovery.
         if random.random_bool(0.75) {
             let before = sale.count();
@@ -245,6 +255,5 @@ async fn running_sale_outlives_primaries_that_fail_at_random_writes() {
         buyer.await.unwrap();
     }
     assert!(primary.writes() > 0, "the sale went through the door");
-    sale.has_what_was_told().await;
-    end(sale, workers).await;
+    stage.end().await;
 }
