@@ -1,4 +1,4 @@
-//! Responses on their way out: counted, bounded in memory, and told to their connection.
+//! Responses on their way out: counted, bounded in memory, and announced to their connection.
 
 use std::convert::Infallible;
 use std::pin::Pin;

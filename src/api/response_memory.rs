@@ -8,7 +8,7 @@
 //!
 //! | may happen between | then |
 //! |---|---|
-//! | a reader is ended, and its connection is not dropped yet | its bytes still count; whoever wants room waits a moment |
+//! | a reader is ended, and its connection is not dropped yet | its bytes still count; a request for room waits a moment |
 //! | a reader is ended that shares its body with others | nothing is freed by it; the next slowest is ended, until there is room or no slow reader |
 //! | two want the same room | one reserves it, the other looks again |
 

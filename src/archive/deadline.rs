@@ -1,4 +1,4 @@
-//! Writes that a caller waits for: none takes effect after the caller was told that it failed.
+//! Writes that a caller waits for: none takes effect after it was reported as failed.
 //!
 //! A bound of ours does not reach what was sent: a frozen server executes it when it wakes, a write that
 //! waits for a connection is sent when there is one. So such a write carries a condition on MongoDB's own
@@ -7,8 +7,8 @@
 //! * MongoDB does not say its time: nothing is sent, and the operation surely did not run.
 //! * The write arrives late, or waits in a frozen server: its condition fails, nothing is changed.
 //! * The connection breaks early, the write perhaps still on its way or waiting in a server that the driver
-//!   has given up: the caller is told no earlier than the deadline is over, by when it has run or never will.
-//! * The write runs in time and its answer is lost: it has happened. The caller is told that it is not
+//!   has given up: the failure is reported no earlier than the deadline is over, by when it has run or never will.
+//! * The write runs in time and its answer is lost: it has happened. The outcome is reported as not
 //!   known, and a read shows what is so for good.
 //! * The write ran in time and waits for its majority: it is seen when a majority has it, or rolled back
 //!   with its primary. Nobody executes it later.
@@ -27,7 +27,7 @@ use super::gateway::{Gateway, Verb, Written};
 /// When a write that a caller waits for is too late.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Deadline {
-    /// When its caller is told that it failed.
+    /// When it is reported as failed.
     at: Instant,
     /// The same or earlier by MongoDB's clock, Unix ms.
     server_ms: i64,
@@ -52,7 +52,7 @@ impl Gateway {
     }
 
     /// Carries out one operation that has [`Deadline::condition`] in its filter, as
-    /// [`Gateway::write_plain`] does. Whoever is told that its outcome is not known is told so once the
+    /// [`Gateway::write_plain`] does. An outcome that is not known is reported once the
     /// deadline is over.
     pub(super) async fn write_by(
         &self,

@@ -1,4 +1,4 @@
-//! Lines at a bounded rate: so many in a period, the others counted and told with the next one.
+//! Lines at a bounded rate: so many in a period, the others counted and reported with the next one.
 
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};

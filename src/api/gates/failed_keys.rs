@@ -1,4 +1,4 @@
-//! Wrong admin keys: counted by address, told to the operator, and limited whatever the limit rules
+//! Wrong admin keys: counted by address, logged for the operator, and limited whatever the limit rules
 //! and their modes say. Beyond `admin_key_failures_per_minute` every key of that address is refused,
 //! right or wrong, so that guessing teaches nothing. An address from which a right key came within the
 //! last hour is one where admins are: there right keys go on to work, and wrong ones alone are limited.
