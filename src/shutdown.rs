@@ -87,7 +87,7 @@ impl Shutdown {
     }
 
     /// Pauses between two turns of a task; false as soon as it is time to stop.
-    pub async fn rest(&self, pause: Duration) -> bool {
+    pub async fn sleep_or_shutdown(&self, pause: Duration) -> bool {
         tokio::select! {
             () = tokio::time::sleep(pause) => !self.is_requested(),
             () = self.requested() => false,

@@ -11,10 +11,10 @@ use std::time::{Duration, Instant};
 use actix_web::HttpRequest;
 use actix_web::test::TestRequest;
 use criterion::{BatchSize, Criterion, criterion_group, criterion_main};
-use holdfast::api::{Gates, Quotas};
 use holdfast::config::Config;
 use holdfast::domain::policy::{Access, AccessEntry, LivePolicy, Who};
 use holdfast::domain::{Policy, RouteClass, RuleChange};
+use holdfast::gates::{Gates, Quotas};
 use holdfast::start;
 use holdfast::telemetry::Metrics;
 

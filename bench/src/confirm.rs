@@ -108,7 +108,7 @@ async fn measure(sale: &Sale, config: &Config, rounds: u32) -> Result<Measured, 
             exempt: false,
             trace: String::new(),
         };
-        let held = sale.hold(sale.weigh(hold).await?).await?.booking;
+        let held = sale.hold(sale.plan_hold(hold).await?).await?.booking;
         let request = ConfirmRequest {
             user: held.user.clone(),
             booking: held.id,

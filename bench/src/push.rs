@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 use reqwest::{Client, RequestBuilder};
 use serde_json::{Value, json};
 
-use crowd::{Crowd, Heard};
+use crowd::{ClientMessage, Crowd};
 
 /// Seats of a row.
 const SEATS_PER_ROW: usize = 100;
@@ -140,7 +140,7 @@ async fn change(api: &Api, crowd: &Crowd, event: u64, seat: u32) -> Result<Chang
     api.ok(api.http.post(api.at(&path)).json(&body)).await?;
     let answered = began.elapsed();
     let all = tokio::time::timeout(CHANGE_TIMEOUT, heard.all()).await;
-    let Heard { times, of } = heard.so_far();
+    let ClientMessage { times, of } = heard.so_far();
     if all.is_err() {
         return Err(format!("seat {seat}: only {} of {} clients were told", times.len(), of).into());
     }

@@ -109,7 +109,7 @@ async fn search(stage: &Stage, searches: i64) -> Result<u64, Box<dyn Error>> {
                 stage.cancel(&answer.into_booking()?).await?;
             }
             Code::TooFewSeats => {}
-            other => return Err(format!("a search answered {}", other.word()).into()),
+            other => return Err(format!("a search answered {}", other.as_str()).into()),
         }
     }
     Ok(granted)

@@ -95,7 +95,7 @@ pub fn quantity(seats: u32, split: bool, places: &[Place]) -> Wanted<'_> {
 pub fn must_be(got: Code, want: Code) -> Result<(), Box<dyn Error>> {
     match got == want {
         true => Ok(()),
-        false => Err(format!("{} instead of {}", got.word(), want.word()).into()),
+        false => Err(format!("{} instead of {}", got.as_str(), want.as_str()).into()),
     }
 }
 

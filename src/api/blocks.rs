@@ -5,21 +5,21 @@ use actix_web::web::Payload;
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::acts::{self, Act};
-use super::body::{Object, read_object};
+use super::admin_audit::{self, Act};
 use super::bookings::seat_ids;
 use super::endpoint::Answer;
-use super::fields::Fields;
-use super::gates;
 use super::openapi::{BlockProblems, ListBlocksProblems, NewBlockBody};
-use super::params::{Query, event_id};
-use super::problem::Problem;
-use super::reply::json;
 use super::state::Call;
 use crate::domain::SeatId;
 use crate::domain::booking::format_seats;
 use crate::domain::limits::{BLOCK_SEATS_MAX, LABEL_BYTES_MAX, REASON_BYTES_MAX};
 use crate::domain::time::iso8601;
+use crate::gates;
+use crate::http::body::{Object, read_object};
+use crate::http::fields::Fields;
+use crate::http::params::{Query, event_id};
+use crate::http::problem::Problem;
+use crate::http::reply::json;
 use crate::redis::BlockAction;
 use crate::sale::{ArchivedBlock, BlockPosition, BlockRequest, HouseSeats};
 
@@ -133,7 +133,7 @@ pub async fn list(call: Call, _: Payload) -> Answer {
         let blocks = blocks.iter().map(BlockBody::new).collect();
         json(StatusCode::OK, &BlockListBody { event_id: event.0, blocks, next_cursor })
     };
-    acts::recorded(&call, &admin, act, Box::pin(list)).await
+    admin_audit::recorded(&call, &admin, act, Box::pin(list)).await
 }
 
 async fn act(call: Call, payload: Payload, action: BlockAction) -> Answer {
@@ -150,7 +150,7 @@ async fn act(call: Call, payload: Payload, action: BlockAction) -> Answer {
         detail: format!("{reason:?}: {}", shown(&seats)),
     };
     let request = BlockRequest { event, action, seats, actor: admin.clone(), reason };
-    acts::recorded(&call, &admin, act, Box::pin(done(&call, request))).await
+    admin_audit::recorded(&call, &admin, act, Box::pin(done(&call, request))).await
 }
 
 /// The seats as the record has them.
@@ -170,13 +170,13 @@ async fn done(call: &Call, request: BlockRequest) -> Answer {
     tracing::info!(
         event_id = event.0,
         admin = request.actor,
-        action = action.word(),
+        action = action.as_str(),
         changed,
         reason = request.reason,
         duration_ms = call.elapsed_ms(),
         "house seats changed"
     );
-    json(StatusCode::OK, &BlockedBody { event_id: event.0, action: action.word(), changed })
+    json(StatusCode::OK, &BlockedBody { event_id: event.0, action: action.as_str(), changed })
 }
 
 fn wanted(body: &Object) -> Result<(HouseSeats, String), Problem> {
@@ -201,7 +201,7 @@ impl<'a> BlockBody<'a> {
     fn new(block: &'a ArchivedBlock) -> Self {
         let action = if block.blocked() { BlockAction::Block } else { BlockAction::Release };
         BlockBody {
-            action: action.word(),
+            action: action.as_str(),
             seat_ids: block.seats.iter().map(|SeatId(seat)| *seat).collect(),
             reason: &block.reason,
             by: &block.actor,

@@ -9,9 +9,9 @@ use utoipa::ToSchema;
 use crate::live::LiveState;
 
 use super::endpoint::Answer;
-use super::reply::json_with;
 use super::seats::Stored;
 use super::state::Call;
+use crate::http::reply::json_with;
 
 /// What this process has in memory.
 #[derive(Serialize, ToSchema)]

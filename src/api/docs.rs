@@ -13,10 +13,10 @@ use sha2::{Digest, Sha256};
 use utoipa_swagger_ui::Config as SwaggerConfig;
 
 use super::endpoint::Answer;
-use super::gates;
-use super::outgoing::Slices;
-use super::problem::{Code, Problem};
 use super::state::Call;
+use crate::gates;
+use crate::http::outgoing::Slices;
+use crate::http::problem::{Code, Problem};
 
 /// How long browsers may keep a file before they ask whether it has changed.
 const CACHE: &str = "public, max-age=3600";

@@ -22,18 +22,18 @@ use futures_util::future::LocalBoxFuture;
 use crate::telemetry::Metrics;
 use crate::telemetry::striped::{StripedCounter, StripedHistogram};
 
-use super::connections;
-use super::cors;
 use super::fault_log;
-use super::gates::LimitsTold;
-use super::head;
-use super::headers::RouteHeaders;
 use super::openapi;
-use super::other_sites;
-use super::outgoing;
-use super::params;
-use super::problem::{Code, Problem};
 use super::state::Call;
+use crate::gates::RateLimitHeaders;
+use crate::gates::other_sites;
+use crate::http::connections;
+use crate::http::cors;
+use crate::http::head;
+use crate::http::headers::RouteHeaders;
+use crate::http::outgoing;
+use crate::http::params;
+use crate::http::problem::{Code, Problem};
 
 /// What a handler gives back.
 pub type Answer = Result<HttpResponse, Problem>;
@@ -263,7 +263,7 @@ where
             let reads = matches!(*call.request.method(), Method::GET | Method::HEAD);
             let problem = match reads {
                 true => problem.of_a_read(),
-                false => problem.of_operation(metrics.method, metrics.route),
+                false => super::unknown_outcomes::describe(problem, metrics.method, metrics.route),
             };
             metrics.note_problem(problem.code);
             if problem.code.status().is_server_error() {
@@ -277,7 +277,7 @@ where
     if let Ok(value) = HeaderValue::from_bytes(trace_id.as_bytes()) {
         answer.headers_mut().insert(TRACE_ID, value);
     }
-    if let Some(told) = call.request.extensions_mut().remove::<LimitsTold>() {
+    if let Some(told) = call.request.extensions_mut().remove::<RateLimitHeaders>() {
         told.tell(answer.headers_mut());
     }
     if call.state.shutdown.is_requested() {
@@ -327,7 +327,7 @@ impl RouteMetrics {
     }
 
     fn note_problem(&self, code: Code) {
-        count(&self.by_problem, code, || self.metrics.problems.with_label_values(&[code.word()]));
+        count(&self.by_problem, code, || self.metrics.problems.with_label_values(&[code.as_str()]));
     }
 
     fn observe(&self, call: &Call, status: StatusCode) {

@@ -1,8 +1,8 @@
 //! Faults in the log, at a bounded rate: a dependency that is away fails every request, and a
 //! line for each would be a second outage.
 
-use super::problem::Problem;
 use super::state::Call;
+use crate::http::problem::Problem;
 use crate::telemetry::line_budget::LineBudget;
 
 /// What is logged in ten seconds, in this process; the others are counted and told with the next.
@@ -15,7 +15,7 @@ pub fn record(call: &Call, problem: &Problem) {
             duration_ms = call.elapsed_ms(),
             method = %call.request.method(),
             path = call.request.path(),
-            error = problem.code.word(),
+            error = problem.code.as_str(),
             cause = problem.cause.as_deref().unwrap_or_default(),
             unlogged_before = unlogged,
             "request failed"

@@ -15,8 +15,8 @@ use utoipa::ToSchema;
 use crate::sale::{LiveReadiness, Readiness};
 
 use super::endpoint::Answer;
-use super::reply::json_with;
 use super::state::Call;
+use crate::http::reply::json_with;
 
 /// How the process is.
 #[derive(Serialize, ToSchema)]

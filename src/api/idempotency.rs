@@ -6,9 +6,9 @@ use actix_web::http::header::{HeaderMap, HeaderName};
 
 use crate::domain::limits::IDEMPOTENCY_KEY_BYTES_MAX;
 
-use super::body::Object;
-use super::fields::Fields;
-use super::problem::Problem;
+use crate::http::body::Object;
+use crate::http::fields::Fields;
+use crate::http::problem::Problem;
 
 /// As maps have them, and as they are shown.
 const HEADERS: [(HeaderName, &str); 2] = [

@@ -21,47 +21,31 @@
 //! | a refusal | `problem` |
 //! | what browsers are told | `headers`, `cors` |
 
-mod acts;
+mod admin_audit;
 mod blocks;
-mod body;
 mod bookings;
 mod cache_stats;
-mod connections;
-mod cors;
 mod docs;
-mod endpoint;
+pub(crate) mod endpoint;
 mod events;
+mod fast_routes;
 mod fault_log;
-mod fields;
 #[cfg(test)]
 mod fixtures;
-mod front;
-mod gates;
-mod head;
-mod headers;
 mod health;
 mod idempotency;
-mod openapi;
-mod other_sites;
-mod outgoing;
+pub(crate) mod openapi;
 mod pages;
-mod params;
-mod per_client;
-mod problem;
-mod push;
-mod reply;
-mod response_memory;
-mod router;
+mod refusals;
+pub(crate) mod router;
 mod sales;
-mod seats;
+pub(crate) mod seats;
 mod server;
-mod state;
-mod transport;
-mod upgrade;
-mod waiting_room;
+pub(crate) mod state;
+mod unknown_outcomes;
+pub(crate) mod waiting_room;
 mod webhooks;
 
-pub use gates::{Gates, GatesError, KeyError, Quotas};
 pub use server::{bind, run};
 
 /// What this program calls itself in logs, metrics and `/health`.

@@ -9,9 +9,9 @@ use actix_web::web::Payload;
 
 use super::docs;
 use super::endpoint::Answer;
-use super::gates;
-use super::outgoing::Slices;
 use super::state::Call;
+use crate::gates;
+use crate::http::outgoing::Slices;
 
 /// Prometheus' text format.
 const METRICS_TEXT: &str = "text/plain; version=0.0.4; charset=utf-8";

@@ -6,9 +6,10 @@ use crate::telemetry::Metrics;
 
 use super::endpoint::Endpoint;
 use super::{
-    blocks, bookings, cache_stats, docs, events, health, pages, push, sales, seats, waiting_room,
+    blocks, bookings, cache_stats, docs, events, health, pages, sales, seats, waiting_room,
     webhooks,
 };
+use crate::push;
 
 /// Every endpoint of the API.
 pub fn endpoints(metrics: &Metrics) -> Vec<Endpoint> {

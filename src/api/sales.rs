@@ -11,14 +11,14 @@ use crate::domain::{EventId, Outcome};
 use crate::sale::SaleError;
 use crate::sale::export::SalesExport;
 
-use super::acts::{self, Act};
+use super::admin_audit::{self, Act};
 use super::endpoint::Answer;
-use super::gates;
 use super::openapi::SalesProblems;
-use super::outgoing::{With, no_room};
-use super::params::{Query, event_id};
-use super::problem::Problem;
 use super::state::Call;
+use crate::gates;
+use crate::http::outgoing::{With, no_room};
+use crate::http::params::{Query, event_id};
+use crate::http::problem::Problem;
 use crate::telemetry::warn_repeated;
 
 /// What an export under way keeps: one piece, and what it is made of.
@@ -50,9 +50,10 @@ pub async fn csv(call: Call, _: Payload) -> Answer {
     let act = Act {
         act: "sales_export",
         target: format!("event {event}"),
-        detail: outcome.status().word().to_owned(),
+        detail: outcome.status().as_str().to_owned(),
     };
-    acts::recorded(&call, &admin, act, Box::pin(exported(&call, &admin, event, outcome))).await
+    admin_audit::recorded(&call, &admin, act, Box::pin(exported(&call, &admin, event, outcome)))
+        .await
 }
 
 /// The answer, begun: what is recorded is that it was.
@@ -62,8 +63,8 @@ async fn exported(call: &Call, admin: &str, event: EventId, outcome: Outcome) ->
     let mut export = call.state.sale.sales(event, outcome).await?;
     // Before the head is sent: a MongoDB that is away is still told by a status.
     let first = export.next().await?.unwrap_or_default();
-    tracing::info!(event_id = event.0, admin, status = outcome.status().word(), "sales exported");
-    let word = outcome.status().word().to_lowercase();
+    tracing::info!(event_id = event.0, admin, status = outcome.status().as_str(), "sales exported");
+    let word = outcome.status().as_str().to_lowercase();
     let name = format!("attachment; filename=\"event-{event}-sales-{word}.csv\"");
     let rest = stream::try_unfold(export, next_piece);
     let answer = HttpResponse::Ok()
@@ -88,7 +89,7 @@ async fn next_piece(mut export: SalesExport) -> Result<Option<(Bytes, SalesExpor
 fn status(query: &Query) -> Result<Outcome, Problem> {
     let Some(word) = query.get("status")? else { return Ok(Outcome::Sold) };
     Outcome::of_status_word(word).ok_or_else(|| {
-        let words = OUTCOMES.map(|row| row.2.word());
+        let words = OUTCOMES.map(|row| row.2.as_str());
         Problem::parameter("status", format_args!("must be one of {}", words.join(", ")))
     })
 }

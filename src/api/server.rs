@@ -21,21 +21,21 @@ use crate::sale::Sale;
 use crate::shutdown::Shutdown;
 use crate::telemetry::Metrics;
 
-use super::connections::Connections;
-use super::cors::{self, Preflights};
 use super::endpoint::unmatched;
-use super::front::Front;
-use super::gates::Gates;
-use super::headers;
+use super::fast_routes::FastRoutes;
 use super::openapi::Document;
-use super::outgoing;
-use super::push::{Boards, Sockets};
-use super::response_memory::ResponseMemory;
 use super::router::endpoints;
 use super::seats::Frames;
 use super::state::State;
-use super::transport::{Transport, TransportLimits};
-use super::upgrade;
+use crate::gates::Gates;
+use crate::http::connections::Connections;
+use crate::http::cors::{self, Preflights};
+use crate::http::headers;
+use crate::http::outgoing;
+use crate::http::response_memory::ResponseMemory;
+use crate::http::transport::{Transport, TransportLimits};
+use crate::http::upgrade;
+use crate::push::{ChannelRegistry, Sockets};
 
 /// Connections that wait to be accepted: a sale's first second brings many at once.
 const BACKLOG: u32 = 4_096;
@@ -71,13 +71,13 @@ pub async fn run(
     let memory = Arc::new(ResponseMemory::new(&config, &metrics));
     let frames = Arc::new(Frames::new(&config, memory.clone(), &metrics));
     let (kept, counted, stop) = (frames.clone(), metrics.clone(), shutdown.clone());
-    let keep_small = move || kept.clone().keep_small(counted.clone(), stop.clone());
-    sale.supervisor().spawn("seat_map_cleanup", &shutdown, keep_small);
+    let evict_idle = move || kept.clone().evict_idle(counted.clone(), stop.clone());
+    sale.supervisor().spawn("seat_map_cleanup", &shutdown, evict_idle);
     // The first probe is told what is, not that nothing is known.
     sale.dependencies().are_known().await;
     // Built first: what builds a server must stay on its thread, the server itself need not.
     let openapi = Document::openapi().to_json().map_err(io::Error::other)?;
-    let boards = Boards::new(&sale, &config, &memory, &metrics, shutdown.clone());
+    let boards = ChannelRegistry::new(&sale, &config, &memory, &metrics, shutdown.clone());
     let state = State {
         sale,
         gates,
@@ -167,11 +167,11 @@ fn application(
     let routes = endpoints(&state.metrics);
     let has_origins = cors::has_origins(&state.config);
     // Where other sites are let in, every answer has to pass what says so.
-    let front = Front::of(&routes, state);
+    let front = FastRoutes::of(&routes, state);
     let preflights = Preflights::new(state);
     let (outer, inner) = match has_origins {
-        true => (Front::none(state), front),
-        false => (front, Front::none(state)),
+        true => (FastRoutes::none(state), front),
+        false => (front, FastRoutes::none(state)),
     };
     let app = App::new()
         .wrap_fn(move |request, table| inner.serve(request, table))

@@ -13,11 +13,11 @@ use crate::sale::Sale;
 use crate::shutdown::Shutdown;
 use crate::telemetry::{Metrics, TraceContext};
 
-use super::body::BodyLimits;
-use super::gates::Gates;
-use super::push::{Boards, Sockets};
-use super::response_memory::ResponseMemory;
 use super::seats::Frames;
+use crate::gates::Gates;
+use crate::http::body::BodyLimits;
+use crate::http::response_memory::ResponseMemory;
+use crate::push::{ChannelRegistry, Sockets};
 
 /// The shared parts of one server. Each of its threads has a copy: a request that is under way
 /// counts as the owner of one, and threads need not fight over that count.
@@ -36,7 +36,7 @@ pub struct State {
     /// Open WebSockets and event streams.
     pub sockets: Arc<Sockets>,
     /// What is told of seats, for all of them.
-    pub boards: Arc<Boards>,
+    pub boards: Arc<ChannelRegistry>,
     /// Seats and counts, rendered once for all who ask.
     pub frames: Arc<Frames>,
     /// What unfinished responses keep in memory.

@@ -6,14 +6,14 @@ use actix_web::web::Payload;
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::body::{self, BodyLimits};
 use super::endpoint::Answer;
 use super::openapi::WebhookProblems;
-use super::problem::{Code, Problem};
-use super::reply::json;
 use super::state::Call;
+use crate::http::body::{self, BodyLimits};
+use crate::http::problem::{Code, Problem};
+use crate::http::reply::json;
 use crate::payments::webhook::{self, NotGenuine};
-use crate::sale::Noticed;
+use crate::sale::WebhookResult;
 
 /// Bytes of a webhook: Stripe's have about ten thousand.
 const BYTES_MAX: usize = 256 * 1024;
@@ -75,9 +75,9 @@ async fn take(call: &Call, payload: Payload) -> Result<&'static str, Problem> {
     })?;
     let Some(about) = notice.about else { return Ok("ignored") };
     match call.state.sale.notice(notice.id, notice.kind, about).await {
-        Ok(Noticed::Handled) => Ok("handled"),
-        Ok(Noticed::Duplicate) => Ok("duplicate"),
-        Ok(Noticed::Foreign) => Ok("ignored"),
+        Ok(WebhookResult::Handled) => Ok("handled"),
+        Ok(WebhookResult::Duplicate) => Ok("duplicate"),
+        Ok(WebhookResult::Foreign) => Ok("ignored"),
         Err(error) => {
             let detail = "The webhook could not be handled now; send it again";
             Err(Problem::new(Code::ServiceUnavailable, detail)

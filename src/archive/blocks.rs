@@ -54,7 +54,7 @@ fn blocks_of(event: EventId) -> Document {
     // Entries about the event itself (`transition_id`) are one range of ids.
     doc! {
         "_id": { "$gte": format!("event:{event}:"), "$lt": format!("event:{event};") },
-        "kind": { "$in": [Kind::Blocked.word(), Kind::Unblocked.word()] },
+        "kind": { "$in": [Kind::Blocked.as_str(), Kind::Unblocked.as_str()] },
     }
 }
 
@@ -85,7 +85,7 @@ impl ArchivedBlock {
 
     /// Whether the seats were kept back (else given back).
     pub fn blocked(&self) -> bool {
-        self.kind == Kind::Blocked.word()
+        self.kind == Kind::Blocked.as_str()
     }
 }
 

@@ -71,7 +71,7 @@ impl Archive {
         let claims = self.claims_on(booking).await?;
         let others = claims.into_iter().filter(|claim| claim.owner != booking.id);
         let owners: Vec<String> = others.map(|claim| claim.owner.to_string()).collect();
-        let sold = doc! { "_id": { "$in": owners }, "outcome": Outcome::Sold.word() };
+        let sold = doc! { "_id": { "$in": owners }, "outcome": Outcome::Sold.as_str() };
         self.bookings_where(sold, FindOptions::default()).await
     }
 
@@ -88,12 +88,12 @@ impl Archive {
         let operation = doc! {
             "q": {
                 "_id": id.to_string(),
-                "outcome": Outcome::Sold.word(),
+                "outcome": Outcome::Sold.as_str(),
                 "$expr": deadline.condition(),
             },
             "u": { "$set": {
-                "outcome": Outcome::Cancelled.word(),
-                "status": Outcome::Cancelled.status().word(),
+                "outcome": Outcome::Cancelled.as_str(),
+                "status": Outcome::Cancelled.status().as_str(),
                 "ended_ms": now_ms,
                 "cancel_unsettled_ms": now_ms,
             } },
@@ -123,8 +123,8 @@ impl Archive {
         unheard.insert("generation", generation);
         unheard.insert("confirmed_ms", 0_i64);
         let decided = doc! {
-            "outcome": Outcome::Refund.word(),
-            "status": Outcome::Refund.status().word(),
+            "outcome": Outcome::Refund.as_str(),
+            "status": Outcome::Refund.status().as_str(),
             "payment": &booking.payment,
             "paid_ms": booking.paid_ms,
             "ended_ms": booking.paid_ms,
@@ -165,7 +165,7 @@ impl Archive {
     /// Redis was seen to follow, or has nothing that could.
     pub async fn cancel_settled(&self, id: BookingId) -> Result<(), ArchiveError> {
         let operation = doc! {
-            "q": { "_id": id.to_string(), "outcome": Outcome::Cancelled.word() },
+            "q": { "_id": id.to_string(), "outcome": Outcome::Cancelled.as_str() },
             "u": { "$unset": { "cancel_unsettled_ms": "" } },
         };
         self.gateway.write_plain(Verb::Update, BOOKINGS, vec![operation]).await.map(drop)

@@ -402,7 +402,7 @@ pub(super) fn transition_document(
         "_id": id,
         "partition": i32::from(partition.0),
         "log_id": entry.id.to_string(),
-        "kind": entry.kind.word(),
+        "kind": entry.kind.as_str(),
         "event": i64::from(event.0),
         "generation": signed(entry.generation, "generation")?,
         "event_version": signed(entry.event_version, "event_version")?,
@@ -433,7 +433,7 @@ pub(super) fn booking_facts(b: &Booking) -> Result<Document, String> {
     Ok(doc! {
         "user": b.user.as_str(),
         "seats": seat_numbers(&b.seats),
-        "status": b.status.word(),
+        "status": b.status.as_str(),
         "version": signed(b.version, "version")?,
         "amount": b.amount,
         "currency": &b.currency,

@@ -159,7 +159,7 @@ impl Archive {
             { "off_sale_at_ms": null }, { "off_sale_at_ms": { "$gt": now_ms } },
         ] };
         let filter = doc! {
-            "load_state": "opened", "status": EventStatus::OnSale.word(),
+            "load_state": "opened", "status": EventStatus::OnSale.as_str(),
             "$and": [begins, goes_on],
         };
         let options = FindOptions::builder()
@@ -228,7 +228,7 @@ impl Archive {
             let seen = signed(head.revision, "revision").map_err(ArchiveError::Corrupt)?;
             let mut filter = doc! { "_id": i64::from(id.0), "revision": seen };
             if wants_sale {
-                filter.insert("load_state", head.load_state.word());
+                filter.insert("load_state", head.load_state.as_str());
             }
             // Whoever asked for it must not meet it after being told that it failed.
             let deadline = self.gateway.deadline().await?;
@@ -292,8 +292,8 @@ fn changed_fields(head: &EventHead, change: &EventChange) -> Result<Document, St
     for (name, time) in times {
         fields.extend(time.map(|time| (name.to_owned(), time.into())));
     }
-    fields.extend(change.status.map(|status| ("status".to_owned(), status.word().into())));
-    let cancellation = change.cancellation.map(|rule| rule.word().into());
+    fields.extend(change.status.map(|status| ("status".to_owned(), status.as_str().into())));
+    let cancellation = change.cancellation.map(|rule| rule.as_str().into());
     fields.extend(cancellation.map(|word| ("cancellation".to_owned(), word)));
     let status_differs = change.status.is_some_and(|status| status != head.status);
     if status_differs || after != before {

@@ -101,7 +101,7 @@ impl Folded<'_> {
             "u": { "$max": { "version": version } },
         }];
         if self.confirmed_ms > 0 {
-            let outcomes = [Outcome::Sold.word(), Outcome::Cancelled.word()];
+            let outcomes = [Outcome::Sold.as_str(), Outcome::Cancelled.as_str()];
             operations.push(doc! {
                 "q": { "_id": &id, "outcome": { "$in": outcomes.to_vec() } },
                 "u": { "$max": { "confirmed_ms": self.confirmed_ms } },
@@ -109,14 +109,14 @@ impl Folded<'_> {
         }
         if self.voided_ms > 0 {
             operations.push(doc! {
-                "q": { "_id": &id, "outcome": Outcome::Refund.word() },
+                "q": { "_id": &id, "outcome": Outcome::Refund.as_str() },
                 "u": { "$max": { "ended_ms": self.voided_ms } },
             });
         }
         if self.cancelled_ms > 0 {
             // Its mark stays: that Redis follows does not tell that the money goes back.
             operations.push(doc! {
-                "q": { "_id": &id, "outcome": Outcome::Cancelled.word() },
+                "q": { "_id": &id, "outcome": Outcome::Cancelled.as_str() },
                 "u": { "$max": { "ended_ms": self.cancelled_ms } },
             });
         }

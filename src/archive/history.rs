@@ -61,7 +61,7 @@ impl Archive {
         let mut query = Document::new();
         let user = filter.user.as_ref().map(|user| ("user".to_owned(), user.as_str().into()));
         let event = filter.event.map(|event| ("event".to_owned(), i64::from(event.0).into()));
-        let status = filter.status.map(|status| ("status".to_owned(), status.word().into()));
+        let status = filter.status.map(|status| ("status".to_owned(), status.as_str().into()));
         query.extend(user.into_iter().chain(event).chain(status));
         if let Some(before) = before {
             query.insert("_id", doc! { "$lt": before.to_string() });
@@ -81,7 +81,7 @@ impl Archive {
         after: Option<BookingId>,
         limit: u32,
     ) -> Result<Vec<ArchivedBooking>, ArchiveError> {
-        let mut filter = doc! { "event": i64::from(event.0), "outcome": outcome.word() };
+        let mut filter = doc! { "event": i64::from(event.0), "outcome": outcome.as_str() };
         if let Some(after) = after {
             filter.insert("_id", doc! { "$gt": after.to_string() });
         }
@@ -96,7 +96,7 @@ impl Archive {
         after: Option<BookingId>,
         limit: u32,
     ) -> Result<Vec<ArchivedBooking>, ArchiveError> {
-        let live = [Status::Hold, Status::Confirming, Status::Committed].map(Status::word);
+        let live = [Status::Hold, Status::Confirming, Status::Committed].map(Status::as_str);
         let mut filter = doc! {
             "event": i64::from(event.0),
             "outcome": { "$exists": false },

@@ -189,7 +189,7 @@ fn fields(intent: &Intent) -> Result<Document, String> {
         "attempt": i64::from(intent.attempt),
         "lease": signed(intent.lease, "lease")?,
         "nonce": &intent.nonce,
-        "state": intent.state.word(),
+        "state": intent.state.as_str(),
         "refunded": intent.refunded,
         "rev": signed(intent.rev, "rev")?,
     };

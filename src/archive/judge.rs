@@ -259,8 +259,8 @@ fn is_over(trial: &Trial) -> bool {
 fn decide_operation(sale: &Transition, outcome: Outcome) -> Result<Document, ArchiveError> {
     let version = signed(sale.version, "version").map_err(ArchiveError::Corrupt)?;
     let mut fields = doc! {
-        "outcome": outcome.word(),
-        "status": outcome.status().word(),
+        "outcome": outcome.as_str(),
+        "status": outcome.status().as_str(),
         "payment": &sale.payment,
         "paid_ms": sale.paid_ms,
     };

@@ -97,8 +97,8 @@ impl Archive {
     ) -> Result<bool, ArchiveError> {
         let mut filter = doc! {
             "_id": i64::from(id.0),
-            "load_state": seen.load_state.word(),
-            "status": EventStatus::Closed.word(),
+            "load_state": seen.load_state.as_str(),
+            "status": EventStatus::Closed.as_str(),
             "generation": signed(seen.generation, "generation").map_err(ArchiveError::Corrupt)?,
             "revision": signed(seen.revision, "revision").map_err(ArchiveError::Corrupt)?,
         };
@@ -106,7 +106,7 @@ impl Archive {
             filter.insert("unload_token", token);
         }
         let update = doc! { "$set": {
-            "load_state": LoadState::Unloaded.word(),
+            "load_state": LoadState::Unloaded.as_str(),
             "unload_token": &attempt.token,
             "unload_until_ms": attempt.until_ms,
             "unload_version": signed(attempt.version, "version").map_err(ArchiveError::Corrupt)?,
@@ -119,11 +119,11 @@ impl Archive {
     pub async fn undo_unload(&self, id: EventId, token: &str) -> Result<bool, ArchiveError> {
         let filter = doc! {
             "_id": i64::from(id.0),
-            "load_state": LoadState::Unloaded.word(),
+            "load_state": LoadState::Unloaded.as_str(),
             "unload_token": token,
         };
         let update = doc! {
-            "$set": { "load_state": LoadState::Opened.word() },
+            "$set": { "load_state": LoadState::Opened.as_str() },
             "$unset": { "unload_token": "", "unload_until_ms": "", "unload_version": "" },
         };
         Ok(self.update_event(filter, update).await?.touched == 1)
@@ -140,12 +140,12 @@ impl Archive {
         let generation = seen.generation + 1;
         let filter = doc! {
             "_id": i64::from(id.0),
-            "load_state": seen.load_state.word(),
+            "load_state": seen.load_state.as_str(),
             "generation": signed(seen.generation)?,
         };
         let update = doc! {
             "$set": {
-                "load_state": LoadState::Loading.word(),
+                "load_state": LoadState::Loading.as_str(),
                 "generation": signed(generation)?,
             },
             "$unset": {
@@ -168,11 +168,11 @@ impl Archive {
     ) -> Result<bool, ArchiveError> {
         let filter = doc! {
             "_id": i64::from(id.0),
-            "load_state": LoadState::Loading.word(),
+            "load_state": LoadState::Loading.as_str(),
             "generation": signed(generation, "generation").map_err(ArchiveError::Corrupt)?,
         };
         let set = doc! {
-            "load_state": LoadState::Opened.word(), "load_token": token, "load_unfinished": true,
+            "load_state": LoadState::Opened.as_str(), "load_token": token, "load_unfinished": true,
         };
         Ok(self.update_event(filter, doc! { "$set": set }).await?.touched == 1)
     }
@@ -189,7 +189,7 @@ impl Archive {
 
     /// All events that are `opened` or `loading`, by id.
     pub async fn watched_events(&self) -> Result<Vec<Watched>, ArchiveError> {
-        let states = [LoadState::Opened.word(), LoadState::Loading.word()];
+        let states = [LoadState::Opened.as_str(), LoadState::Loading.as_str()];
         let mut watched: Vec<Watched> = Vec::new();
         loop {
             let after = watched.last().map_or(0, |last| i64::from(last.id.0));
@@ -218,7 +218,7 @@ impl Archive {
         let generation = signed(generation, "generation").map_err(ArchiveError::Corrupt)?;
         let filter = doc! {
             "_id": i64::from(id.0),
-            "load_state": LoadState::Opened.word(),
+            "load_state": LoadState::Opened.as_str(),
             "generation": generation,
         };
         let update = doc! { "$set": { "loss_reported": generation } };

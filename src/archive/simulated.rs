@@ -28,7 +28,7 @@ pub enum SimulatedState {
 }
 
 impl SimulatedState {
-    fn word(self) -> &'static str {
+    fn as_str(self) -> &'static str {
         match self {
             SimulatedState::Open => "open",
             SimulatedState::Paid => "paid",
@@ -88,7 +88,7 @@ impl SimulatedBooks {
     /// Takes the money, if the object is open and this attempt was not declined.
     pub async fn pay(&self, object: &SimulatedObject, attempt: u32) -> Result<bool, ArchiveError> {
         let set = doc! {
-            "state": SimulatedState::Paid.word(),
+            "state": SimulatedState::Paid.as_str(),
             "paid_attempt": i64::from(attempt),
             "refunded": 0_i64,
         };
@@ -103,7 +103,7 @@ impl SimulatedBooks {
         attempt: u32,
     ) -> Result<bool, ArchiveError> {
         let change = doc! {
-            "$set": { "state": SimulatedState::Open.word() },
+            "$set": { "state": SimulatedState::Open.as_str() },
             "$push": { "declined": i64::from(attempt) },
         };
         self.upsert(object, open_for(attempt), change).await
@@ -111,8 +111,8 @@ impl SimulatedBooks {
 
     /// Cancels the object for good, unless it is paid; one that nobody charged, too.
     pub async fn cancel(&self, object: &SimulatedObject) -> Result<bool, ArchiveError> {
-        let unpaid = doc! { "state": { "$ne": SimulatedState::Paid.word() } };
-        let change = doc! { "$set": { "state": SimulatedState::Cancelled.word() } };
+        let unpaid = doc! { "state": { "$ne": SimulatedState::Paid.as_str() } };
+        let change = doc! { "$set": { "state": SimulatedState::Cancelled.as_str() } };
         self.upsert(object, unpaid, change).await
     }
 
@@ -120,7 +120,7 @@ impl SimulatedBooks {
     pub async fn refund(&self, booking: BookingId, total: i64) -> Result<bool, ArchiveError> {
         let less = doc! {
             "_id": booking.to_string(),
-            "state": SimulatedState::Paid.word(),
+            "state": SimulatedState::Paid.as_str(),
             "amount": { "$gte": total },
             "refunded": { "$lt": total },
         };
@@ -157,7 +157,7 @@ impl SimulatedBooks {
 
 /// Matches an object that this attempt may still be charged on.
 fn open_for(attempt: u32) -> Document {
-    let over = [SimulatedState::Paid.word(), SimulatedState::Cancelled.word()];
+    let over = [SimulatedState::Paid.as_str(), SimulatedState::Cancelled.as_str()];
     doc! {
         "state": { "$nin": over.to_vec() },
         "declined": { "$ne": i64::from(attempt) },

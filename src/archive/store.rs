@@ -44,7 +44,7 @@ pub enum StoreStep {
 
 impl StoreStep {
     /// The word in metrics.
-    pub fn word(self) -> &'static str {
+    pub fn as_str(self) -> &'static str {
         match self {
             StoreStep::Ledger => "ledger",
             StoreStep::States => "states",

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use clap::Parser;
-use holdfast::api::Gates;
 use holdfast::config::{Config, ConfigArgs};
+use holdfast::gates::Gates;
 use holdfast::start::Failure;
 use holdfast::telemetry::Metrics;
 use holdfast::{api, shutdown, start};

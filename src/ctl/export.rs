@@ -52,7 +52,7 @@ pub(super) struct SalesArguments {
 }
 
 fn status_parser() -> impl TypedValueParser<Value = Outcome> {
-    let words = PossibleValuesParser::new(OUTCOMES.map(|row| row.2.word()));
+    let words = PossibleValuesParser::new(OUTCOMES.map(|row| row.2.as_str()));
     // The words were checked, but for their case.
     words.try_map(|word| {
         Outcome::of_status_word(&word.to_ascii_uppercase()).ok_or("no status of a sale")
@@ -82,7 +82,7 @@ impl Command {
         to_file(&mut export, path).await?;
         output.show(&Written {
             event: arguments.event,
-            status: arguments.status.status().word(),
+            status: arguments.status.status().as_str(),
             bookings: export.bookings(),
             seats: export.seats(),
             file: path.display().to_string(),

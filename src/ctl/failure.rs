@@ -84,7 +84,7 @@ fn taken(states: &[(SeatId, SeatState)]) -> String {
     let taken: Vec<String> = states
         .iter()
         .filter(|(_, state)| matches!(state, SeatState::Hold | SeatState::Booked))
-        .map(|(seat, state)| format!("{seat} ({})", state.word()))
+        .map(|(seat, state)| format!("{seat} ({})", state.as_str()))
         .collect();
     let shown = taken.iter().take(SEATS_SHOWN_MAX).cloned().collect::<Vec<String>>().join(", ");
     match taken.len().saturating_sub(SEATS_SHOWN_MAX) {

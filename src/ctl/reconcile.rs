@@ -61,13 +61,13 @@ impl Arguments {
         let services = start::existing(config).await?;
         // Nobody looks at this process' metrics.
         let metrics = Metrics::new(super::NAME);
-        let cashier = start::cashier(&services, config, &metrics, Arc::new(Faults::default()));
+        let payments = start::payments(&services, config, &metrics, Arc::new(Faults::default()));
         let options = CheckOptions {
             only: self.event.map(EventId),
             mend: self.fix,
             wait: Duration::from_secs(self.wait_seconds),
         };
-        let report = cashier.check(options, progress).await?;
+        let report = payments.check(options, progress).await?;
         if stderr().is_terminal() {
             eprintln!();
         }

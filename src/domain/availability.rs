@@ -30,7 +30,7 @@ impl Availability {
     }
 
     /// The word in the API.
-    pub fn word(self) -> &'static str {
+    pub fn as_str(self) -> &'static str {
         Self::WORDS[self as usize]
     }
 }
@@ -53,7 +53,7 @@ mod tests {
             (0, 0, "SOLD_OUT"),
         ];
         for (free, total, word) in cases {
-            assert_eq!(Availability::of(free, total).word(), word, "{free} of {total}");
+            assert_eq!(Availability::of(free, total).as_str(), word, "{free} of {total}");
         }
     }
 }

@@ -49,15 +49,15 @@ const STATUS_WORDS: [(Status, &str); 7] = [
 
 impl Status {
     /// The word in Redis, in the log and in the archive.
-    pub fn word(self) -> &'static str {
+    pub fn as_str(self) -> &'static str {
         STATUS_WORDS[self as usize].1
     }
 
     /// The word clients see.
     pub fn api_word(self) -> &'static str {
         match self {
-            Status::Committed => Status::Confirming.word(),
-            other => other.word(),
+            Status::Committed => Status::Confirming.as_str(),
+            other => other.as_str(),
         }
     }
 
@@ -174,7 +174,7 @@ impl Booking {
     pub fn to_record(&self) -> String {
         let fields: [String; 19] = [
             RECORD_FORMAT.to_owned(),
-            self.status.word().to_owned(),
+            self.status.as_str().to_owned(),
             self.version.to_string(),
             self.user.to_string(),
             format_seats(&self.seats),

@@ -20,7 +20,7 @@ pub const DURABILITIES: [(Durability, &str); 3] = [
 
 impl Durability {
     /// The word clients see.
-    pub fn word(self) -> &'static str {
+    pub fn as_str(self) -> &'static str {
         DURABILITIES[self as usize].1
     }
 }
@@ -32,7 +32,7 @@ mod tests {
     #[test]
     fn words_are_in_enum_order() {
         for (index, (durability, word)) in DURABILITIES.into_iter().enumerate() {
-            assert_eq!((durability as usize, durability.word()), (index, word));
+            assert_eq!((durability as usize, durability.as_str()), (index, word));
         }
     }
 }

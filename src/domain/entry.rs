@@ -103,7 +103,7 @@ pub const KINDS: [(Kind, &str); 16] = [
 
 impl Kind {
     /// The word in the log.
-    pub fn word(self) -> &'static str {
+    pub fn as_str(self) -> &'static str {
         KINDS[self as usize].1
     }
 }

@@ -34,23 +34,23 @@ pub const EVENT_STATUSES: [(EventStatus, &str); 3] = [
 
 impl EventStatus {
     /// The word in Redis and in the archive.
-    pub fn word(self) -> &'static str {
+    pub fn as_str(self) -> &'static str {
         EVENT_STATUSES[self as usize].1
     }
 
     /// The word clients see at `now_ms` for an event whose sale has these times.
     pub fn api_word(self, times: &SaleTimes, now_ms: i64) -> &'static str {
         if times.off_sale_at_ms.is_some_and(|at_ms| now_ms >= at_ms) {
-            return EventStatus::Closed.word();
+            return EventStatus::Closed.as_str();
         }
         match (self, times.on_sale_at_ms) {
             (EventStatus::OnSale, Some(at_ms)) if now_ms < at_ms => "SCHEDULED",
-            (status, _) => status.word(),
+            (status, _) => status.as_str(),
         }
     }
 
     /// The status behind a word; `None` if there is no such word.
-    pub fn from_word(word: &str) -> Option<Self> {
+    pub fn parse(word: &str) -> Option<Self> {
         EVENT_STATUSES.iter().find(|row| row.1 == word).map(|row| row.0)
     }
 }
@@ -72,12 +72,12 @@ pub const CANCELLATIONS: [(Cancellation, &str); 2] =
 
 impl Cancellation {
     /// The word in the API and in the archive.
-    pub fn word(self) -> &'static str {
+    pub fn as_str(self) -> &'static str {
         CANCELLATIONS[self as usize].1
     }
 
     /// The rule behind a word; `None` if there is no such word.
-    pub fn from_word(word: &str) -> Option<Self> {
+    pub fn parse(word: &str) -> Option<Self> {
         CANCELLATIONS.iter().find(|row| row.1 == word).map(|row| row.0)
     }
 }
@@ -122,7 +122,7 @@ const LOAD_STATE_WORDS: [(LoadState, &str); 4] = [
 
 impl LoadState {
     /// The word in the archive.
-    pub fn word(self) -> &'static str {
+    pub fn as_str(self) -> &'static str {
         LOAD_STATE_WORDS[self as usize].1
     }
 }
@@ -310,13 +310,13 @@ mod tests {
     #[test]
     fn words_are_in_enum_order_and_as_they_are_stored() {
         for (index, (state, word)) in LOAD_STATE_WORDS.into_iter().enumerate() {
-            assert_eq!((state as usize, state.word()), (index, word));
+            assert_eq!((state as usize, state.as_str()), (index, word));
             assert_eq!(serde_json::to_value(state).unwrap(), word);
         }
         for (index, (rule, word)) in CANCELLATIONS.into_iter().enumerate() {
-            assert_eq!((rule as usize, rule.word()), (index, word));
+            assert_eq!((rule as usize, rule.as_str()), (index, word));
             assert_eq!(serde_json::to_value(rule).unwrap(), word);
-            assert_eq!(Cancellation::from_word(word), Some(rule));
+            assert_eq!(Cancellation::parse(word), Some(rule));
         }
     }
 

@@ -43,7 +43,7 @@ pub enum IntentState {
 
 impl IntentState {
     /// The word in the archive and in reports.
-    pub fn word(self) -> &'static str {
+    pub fn as_str(self) -> &'static str {
         match self {
             IntentState::Open => "open",
             IntentState::Idle => "idle",
@@ -320,7 +320,7 @@ mod tests {
             IntentState::Sold,
             IntentState::Refunded,
         ] {
-            assert_eq!(serde_json::to_value(state).unwrap(), state.word());
+            assert_eq!(serde_json::to_value(state).unwrap(), state.as_str());
         }
     }
 }

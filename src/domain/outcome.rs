@@ -33,7 +33,7 @@ pub const OUTCOMES: [(Outcome, &str, Status); 3] = [
 
 impl Outcome {
     /// The word in the archive and in `settle`.
-    pub fn word(self) -> &'static str {
+    pub fn as_str(self) -> &'static str {
         OUTCOMES[self as usize].1
     }
 
@@ -44,7 +44,7 @@ impl Outcome {
 
     /// The outcome that fixes the status with this word; `None` if none does.
     pub fn of_status_word(word: &str) -> Option<Self> {
-        OUTCOMES.iter().find(|row| row.2.word() == word).map(|row| row.0)
+        OUTCOMES.iter().find(|row| row.2.as_str() == word).map(|row| row.0)
     }
 
     /// Whether claims of a booking with this outcome are stale, for ever.
@@ -69,7 +69,7 @@ mod tests {
         for (index, (outcome, word, status)) in OUTCOMES.into_iter().enumerate() {
             assert_eq!(outcome as usize, index);
             assert_eq!(word.parse(), Ok(outcome));
-            assert_eq!(Outcome::of_status_word(status.word()), Some(outcome));
+            assert_eq!(Outcome::of_status_word(status.as_str()), Some(outcome));
             assert_eq!(serde_json::to_value(outcome).unwrap(), word);
             // Claims are stale exactly when the booking keeps no seats.
             assert_eq!(outcome.frees_claims(), !status.is_live());

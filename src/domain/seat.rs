@@ -27,7 +27,7 @@ pub const SEAT_STATES: [(SeatState, &str, u8); 4] = [
 
 impl SeatState {
     /// The word the API shows.
-    pub fn word(self) -> &'static str {
+    pub fn as_str(self) -> &'static str {
         SEAT_STATES[self as usize].1
     }
 
@@ -44,7 +44,7 @@ impl SeatState {
     }
 
     /// The state behind an API word (any case); `None` if there is no such word.
-    pub fn from_word(word: &str) -> Option<Self> {
+    pub fn parse(word: &str) -> Option<Self> {
         SEAT_STATES.iter().find(|row| row.1.eq_ignore_ascii_case(word)).map(|row| row.0)
     }
 }
@@ -57,7 +57,7 @@ mod tests {
     fn table_is_in_enum_order_and_reversible() {
         for (index, (state, word, byte)) in SEAT_STATES.into_iter().enumerate() {
             assert_eq!(state as usize, index);
-            assert_eq!(SeatState::from_word(word), Some(state));
+            assert_eq!(SeatState::parse(word), Some(state));
             assert_eq!(SeatState::from_byte(byte), Some(state));
             assert_eq!(SeatState::from_byte(state.byte(true)), Some(state));
             assert_eq!(serde_json::to_value(state).unwrap(), word);

@@ -25,12 +25,12 @@ pub const ORPHAN_RULES: [(OrphanRule, &str); 3] =
 
 impl OrphanRule {
     /// The word in the API, in the archive and in scripts.
-    pub fn word(self) -> &'static str {
+    pub fn as_str(self) -> &'static str {
         ORPHAN_RULES[self as usize].1
     }
 
     /// The rule behind a word; `None` if there is no such word.
-    pub fn from_word(word: &str) -> Option<Self> {
+    pub fn parse(word: &str) -> Option<Self> {
         ORPHAN_RULES.iter().find(|row| row.1 == word).map(|row| row.0)
     }
 }
@@ -137,7 +137,7 @@ mod tests {
     #[test]
     fn words_are_in_enum_order() {
         for (index, (rule, word)) in ORPHAN_RULES.into_iter().enumerate() {
-            assert_eq!((rule as usize, OrphanRule::from_word(word)), (index, Some(rule)));
+            assert_eq!((rule as usize, OrphanRule::parse(word)), (index, Some(rule)));
             assert_eq!(serde_json::to_value(rule).unwrap(), word);
         }
     }

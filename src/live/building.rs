@@ -25,7 +25,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::domain::{Entry, EventId, EventStatus, Kind, LogId, SeatId, SeatState};
-use crate::redis::{Cursor, Detail, RedisError, Snapshot};
+use crate::redis::{Cursor, Detail, EventSnapshot, RedisError};
 
 use super::Inner;
 use super::fold::{Fold, HOUSE, LiveBooking};
@@ -154,7 +154,7 @@ fn begin(
     inner: &Inner,
     event: EventId,
     lists: Lists,
-    snapshot: Snapshot,
+    snapshot: EventSnapshot,
     kept: &[Entry],
 ) -> Result<View, Fault> {
     let unreadable = |what: &str| Fault::Unreadable(format!("the event's {what}"));
@@ -186,7 +186,7 @@ fn begin(
         generation: snapshot.generation,
         version: snapshot.version,
         now_ms: snapshot.now_ms,
-        status: EventStatus::from_word(&snapshot.status).ok_or_else(|| unreadable("status"))?,
+        status: EventStatus::parse(&snapshot.status).ok_or_else(|| unreadable("status"))?,
         on_sale_at_ms: snapshot.on_sale_at_ms,
         off_sale_at_ms: snapshot.off_sale_at_ms,
         inventory,

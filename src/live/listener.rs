@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering;
 
 use super::Inner;
 use super::slot::Slot;
-use super::tail::{Hears, Lost, Place};
+use super::tail::{LogSubscriber, Lost, Place};
 use crate::domain::{Entry, Partition};
 
 /// Brings what one tail reads into the views.
@@ -21,7 +21,7 @@ impl Listener {
     }
 }
 
-impl Hears for Listener {
+impl LogSubscriber for Listener {
     fn begins(&mut self, partition: Partition, at: &Place) {
         let mut chain = self.inner.followed(partition).chain();
         (chain.is_followed, chain.read_to) = (true, at.0);
@@ -49,7 +49,7 @@ impl Hears for Listener {
                     Ok(()) => self.touched.push(slot),
                     Err(ends) => {
                         slot.put(None);
-                        inner.observer.view(ends.word());
+                        inner.observer.view(ends.as_str());
                         inner.wanted.notify_one();
                     }
                 }

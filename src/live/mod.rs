@@ -54,7 +54,7 @@ pub use observer::{LiveObserver, LiveState};
 pub use settlements::{Settlements, Waiter};
 pub use slot::{Mark, NoMark, Slot};
 use tail::Lost;
-pub use view::{Seat, Shot, View};
+pub use view::{Seat, Snapshot, View};
 
 /// Places by event.
 type Slots = HashMap<EventId, Arc<Slot>, foldhash::fast::RandomState>;
@@ -379,7 +379,7 @@ impl Inner {
         for slot in self.slots.load().values() {
             if slot.partition() == partition && slot.view().is_some() {
                 slot.put(None);
-                self.observer.view(why.word());
+                self.observer.view(why.as_str());
             }
         }
         drop(chain);

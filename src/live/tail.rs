@@ -3,7 +3,7 @@
 //! INVARIANT: what is handed on are successive entries of one chain: each names its predecessor by
 //! position and tag. Where one does not follow (entries were trimmed before they were read, or a
 //! failover lost some that had been), where one cannot be read, or where the log turns out to end
-//! below our place, [`Hears::lost`] is told before anything else, and all that was built on the
+//! below our place, [`LogSubscriber::lost`] is told before anything else, and all that was built on the
 //! chain is void. After a lost connection the tail goes on where it was: the chain says whether it can.
 
 use std::time::{Duration, Instant};
@@ -43,7 +43,7 @@ pub enum Lost {
 
 impl Lost {
     /// For metrics.
-    pub fn word(self) -> &'static str {
+    pub fn as_str(self) -> &'static str {
         match self {
             Lost::Broken => "broken",
             Lost::Unreadable => "unreadable",
@@ -54,12 +54,12 @@ impl Lost {
 }
 
 /// Who hears what a tail reads, of each partition in its log's order.
-pub trait Hears: Send {
+pub trait LogSubscriber: Send {
     /// From here on entries follow each other.
     fn begins(&mut self, partition: Partition, at: &Place);
     /// The next entry.
     fn hears(&mut self, partition: Partition, entry: &Entry);
-    /// The chain ended; [`Hears::begins`] follows.
+    /// The chain ended; [`LogSubscriber::begins`] follows.
     fn lost(&mut self, partition: Partition, why: Lost);
     /// All entries of one read were handed on.
     fn pauses(&mut self);
@@ -70,7 +70,12 @@ pub trait Hears: Send {
 }
 
 /// Follows one lane until shutdown is requested.
-pub async fn follow(engine: Engine, lane: Vec<Partition>, hears: impl Hears, shutdown: Shutdown) {
+pub async fn follow(
+    engine: Engine,
+    lane: Vec<Partition>,
+    hears: impl LogSubscriber,
+    shutdown: Shutdown,
+) {
     let mut following = Following { lane, hears, has_ended: false };
     tokio::select! {
         () = following.follow_on(&engine) => {}
@@ -81,13 +86,13 @@ pub async fn follow(engine: Engine, lane: Vec<Partition>, hears: impl Hears, shu
 
 /// A lane that is followed. If this ends before its time, by a panic at any point, all that was
 /// built on the chain is void at once, not only when the task begins anew.
-struct Following<H: Hears> {
+struct Following<H: LogSubscriber> {
     lane: Vec<Partition>,
     hears: H,
     has_ended: bool,
 }
 
-impl<H: Hears> Following<H> {
+impl<H: LogSubscriber> Following<H> {
     async fn follow_on(&mut self, engine: &Engine) {
         let (lane, mut places) = (&self.lane, None);
         loop {
@@ -101,7 +106,7 @@ impl<H: Hears> Following<H> {
     }
 }
 
-impl<H: Hears> Drop for Following<H> {
+impl<H: LogSubscriber> Drop for Following<H> {
     fn drop(&mut self) {
         if !self.has_ended {
             self.hears.connected(&self.lane, false);
@@ -114,7 +119,7 @@ async fn follow_connected(
     engine: &Engine,
     lane: &[Partition],
     places: &mut Option<Vec<Place>>,
-    hears: &mut impl Hears,
+    hears: &mut impl LogSubscriber,
 ) -> Result<(), RedisError> {
     if places.is_none() {
         let newest = newest(engine, lane).await?;
@@ -134,7 +139,7 @@ async fn read_on(
     lane: &[Partition],
     reader: &LaneReader,
     places: &mut [Place],
-    hears: &mut impl Hears,
+    hears: &mut impl LogSubscriber,
 ) -> Result<(), RedisError> {
     let mut checked_at: Option<Instant> = None;
     loop {
@@ -164,7 +169,7 @@ async fn read_on(
 }
 
 /// Hands one entry on, if it follows; else what was is void, and the chain begins anew behind it.
-fn take(read: &Read, place: &mut Place, hears: &mut impl Hears) {
+fn take(read: &Read, place: &mut Place, hears: &mut impl LogSubscriber) {
     let (partition, next) = (read.partition, (read.id, read.tag().to_owned()));
     if !read.follows(place.0, &place.1) {
         warn!(partition = partition.0, after = %place.0, id = %read.id, "the booking log has a gap or a fork");

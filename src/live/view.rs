@@ -55,7 +55,7 @@ struct Writer {
 
 /// All seats at one version.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Shot {
+pub struct Snapshot {
     /// The event's generation.
     pub generation: u64,
     /// The event's version.
@@ -92,7 +92,7 @@ pub(super) enum Ends {
 
 impl Ends {
     /// For metrics.
-    pub fn word(self) -> &'static str {
+    pub fn as_str(self) -> &'static str {
         match self {
             Ends::Reopened => "reopened",
             Ends::Gap => "gap",
@@ -233,9 +233,9 @@ impl View {
     }
 
     /// All seats at one version.
-    pub fn shot(&self) -> Shot {
+    pub fn shot(&self) -> Snapshot {
         let writer = self.writer();
-        Shot {
+        Snapshot {
             generation: self.generation,
             version: self.version(),
             inventory: Inventory::of_known(self.cells.iter().map(|cell| cell.byte())),
@@ -324,7 +324,7 @@ impl View {
     /// of before sales had an end does not change it.
     fn operate(&self, detail: &str) {
         let mut parts = detail.split(' ');
-        if let Some(status) = parts.next().and_then(EventStatus::from_word) {
+        if let Some(status) = parts.next().and_then(EventStatus::parse) {
             self.status.store(status as u8, Ordering::Relaxed);
         }
         for time in [&self.on_sale_at_ms, &self.off_sale_at_ms] {

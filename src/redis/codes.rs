@@ -121,7 +121,7 @@ codes! {
 
 impl Code {
     /// The word in replies and metrics.
-    pub fn word(self) -> &'static str {
+    pub fn as_str(self) -> &'static str {
         CODES[self as usize].1
     }
 }
@@ -140,7 +140,7 @@ mod tests {
     #[test]
     fn table_is_in_enum_order() {
         for (index, (code, word)) in CODES.iter().enumerate() {
-            assert_eq!((*code as usize, code.word()), (index, *word));
+            assert_eq!((*code as usize, code.as_str()), (index, *word));
             assert_eq!(word.parse(), Ok(*code));
         }
     }

@@ -202,7 +202,7 @@ impl Engine {
         let began = Instant::now();
         let result = self.run_unobserved(script, partition, keys, args).await;
         let label = match &result {
-            Ok(answer) => answer.code.word(),
+            Ok(answer) => answer.code.as_str(),
             Err(RedisError::NotRun(_)) => "not_run",
             Err(RedisError::Unknown(_)) => "unknown",
             Err(RedisError::Unexpected(_)) => "unexpected",

@@ -41,7 +41,7 @@ pub enum BlockAction {
 
 impl BlockAction {
     /// The word in the script and in the API.
-    pub fn word(self) -> &'static str {
+    pub fn as_str(self) -> &'static str {
         match self {
             BlockAction::Block => "block",
             BlockAction::Release => "release",
@@ -77,7 +77,7 @@ pub enum Detail {
 
 /// One event at one instant.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Snapshot {
+pub struct EventSnapshot {
     /// Redis' time, Unix ms.
     pub now_ms: i64,
     /// Whether it is open (else it is being loaded).
@@ -153,7 +153,7 @@ impl Engine {
                 phase,
                 event.id.to_string(),
                 i64::from(event.layout_version),
-                event.status.word(),
+                event.status.as_str(),
                 event.on_sale_at_ms.unwrap_or(0),
                 event.hold_ttl_ms,
                 event.max_hold_ms,
@@ -174,7 +174,7 @@ impl Engine {
     pub async fn update_event(&self, event: &Event) -> Result<Answer, RedisError> {
         let mut rest = vec![number(event.revision)];
         rest.extend(args![
-            event.status.word(),
+            event.status.as_str(),
             event.on_sale_at_ms.unwrap_or(0),
             event.off_sale_at_ms.unwrap_or(0),
             LENIENT_MS,
@@ -189,7 +189,7 @@ impl Engine {
     pub async fn block(&self, call: &BlockCall<'_>) -> Result<Answer, RedisError> {
         let event = call.event;
         let mut rest = args![i64::from(event.layout_version)];
-        rest.extend(args![call.action.word(), format_seats(call.seats), call.actor, call.reason]);
+        rest.extend(args![call.action.as_str(), format_seats(call.seats), call.actor, call.reason]);
         let nonce = new_nonce();
         self.mutate_event(Script::Block, event.id, event.generation, &nonce, rest).await
     }
@@ -216,7 +216,7 @@ impl Engine {
         &self,
         event: EventId,
         detail: Detail,
-    ) -> Result<Option<Snapshot>, RedisError> {
+    ) -> Result<Option<EventSnapshot>, RedisError> {
         let word = match detail {
             Detail::Counts => "counts",
             Detail::Seats => "seats",
@@ -237,7 +237,7 @@ fn section_starts(event: &Event) -> String {
     event.layout.section_ranges().iter().map(|(_, first, _)| format!("{:07}", first.0)).collect()
 }
 
-fn parse_snapshot(now_ms: i64, values: Vec<Value>) -> Result<Snapshot, RedisError> {
+fn parse_snapshot(now_ms: i64, values: Vec<Value>) -> Result<EventSnapshot, RedisError> {
     let mut values = values.into_iter();
     let open = text(values.next())? == "open";
     let mut next = || integer(&values.next().unwrap_or(Value::Null));
@@ -271,7 +271,7 @@ fn parse_snapshot(now_ms: i64, values: Vec<Value>) -> Result<Snapshot, RedisErro
     let status = text(values.next())?;
     let mut time = || integer(&values.next().unwrap_or(Value::Null));
     let (on_sale_at_ms, off_sale_at_ms) = (time()?, time()?);
-    Ok(Snapshot {
+    Ok(EventSnapshot {
         now_ms,
         open,
         generation: generation as u64,

@@ -148,7 +148,7 @@ impl<'a> Wanted<'a> {
                 args!["off", "", 0, 0, "", "", 0, 0]
             }
             Wanted::Seats { orphan_rule, neighbours, .. } => {
-                args![orphan_rule.word(), format_neighbours(neighbours), 0, 0, "", "", 0, 0]
+                args![orphan_rule.as_str(), format_neighbours(neighbours), 0, 0, "", "", 0, 0]
             }
             Wanted::Quantity { seats, split, places, kept, bounds, resumed: _ } => args![
                 "off",

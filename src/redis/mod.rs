@@ -40,7 +40,7 @@ pub use consumers::Consumer;
 pub use dead_letters::DeadLetter;
 pub use engine::{Engine, NotAfter, Observer};
 pub use error::RedisError;
-pub use events::{BlockAction, BlockCall, Detail, Load, Snapshot};
+pub use events::{BlockAction, BlockCall, Detail, EventSnapshot, Load};
 pub use hold::{HoldCall, ScanBounds, Wanted};
 pub use keys::Keys;
 pub use lane::LaneReader;

@@ -64,7 +64,9 @@ impl Answer {
     pub fn into_booking(self) -> Result<Booking, RedisError> {
         match self.body {
             Body::Booking(booking) | Body::BookingLeaving(booking, _) => Ok(*booking),
-            other => Err(unexpected(format!("{} without a booking: {other:?}", self.code.word()))),
+            other => {
+                Err(unexpected(format!("{} without a booking: {other:?}", self.code.as_str())))
+            }
         }
     }
 

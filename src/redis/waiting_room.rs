@@ -208,12 +208,12 @@ impl Engine {
             _ => String::new(),
         };
         let mut rest = vec![number(room.revision)];
-        rest.extend(args![i64::from(s.on), s.method.word()]);
+        rest.extend(args![i64::from(s.on), s.method.as_str()]);
         rest.extend([s.max_concurrent, s.per_minute].map(|value| Value::from(i64::from(value))));
         rest.extend([s.session_ms, s.session_cap_ms].map(number));
         rest.push(Value::from(i64::from(s.renews)));
         rest.push(number(s.claim_ms));
-        rest.extend(args![surge, room.draw.word()]);
+        rest.extend(args![surge, room.draw.as_str()]);
         rest.push(number(room.draw_joined));
         rest.push(Value::from(room.commitment));
         rest.extend([floors.joined, floors.served, room.keep_ms].map(number));

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use futures_util::future::join_all;
 
 use super::confirm::refusal;
-use super::own_key::OwnKey;
+use super::request_key::RequestKey;
 use super::{BookingPage, BookingView, ListedBooking, Sale, SaleError, unix_now_ms};
 use crate::archive::{ArchivedBooking, BookingsFrom};
 use crate::config::fault::FaultStep;
@@ -133,8 +133,8 @@ impl Sale {
     ) -> Result<BookingView, SaleError> {
         let mut event = self.event_of(id).await?;
         let nonce = new_nonce();
-        let key = OwnKey::of_extension(user, id, key, &self.inner.settings);
-        let attempt = OwnKey::attempt(key.as_ref(), &nonce);
+        let key = RequestKey::of_extension(user, id, key, &self.inner.settings);
+        let attempt = RequestKey::attempt(key.as_ref(), &nonce);
         let entries_max = self.inner.settings.log_entries_max;
         for _ in 0..TRIES_MAX {
             let answer = self.inner.engine.extend(&event, id, user, attempt, entries_max).await?;
@@ -255,7 +255,7 @@ impl Sale {
         let archived = archive.booking(id).await?.ok_or(SaleError::BookingUnknown(id))?;
         let call = SettleCall {
             generation: event.generation,
-            outcome: Outcome::Cancelled.word(),
+            outcome: Outcome::Cancelled.as_str(),
             tell_until: None,
             acknowledge: None,
             booking: &archived.booking,

@@ -4,7 +4,7 @@
 //! It runs as a task of its own: a caller who hangs up does not stop it half-way. After the charge
 //! was sent, nothing that goes wrong here is told as a failure: the answer is 200, 402 if the
 //! provider surely took nothing, or 202, and what is unfinished is finished by
-//! [`super::unfinished`] or, if this process dies, by the worker's reconciler.
+//! [`super::compensation`] or, if this process dies, by the worker's reconciler.
 //!
 //! On the way of a sale lie, one after another, three writes to MongoDB: the intent here, then in
 //! the worker the claims (beside ledger and states), then the outcome. Nothing on it polls: the
@@ -13,9 +13,9 @@
 
 use std::sync::Arc;
 
-use super::own_key::OwnKey;
+use super::compensation::Call;
 use super::paying::Charged;
-use super::unfinished::Call;
+use super::request_key::RequestKey;
 use super::{BookingView, ConfirmRequest, Confirmed, Sale, SaleError};
 use crate::config::fault::FaultStep;
 use crate::domain::{Booking, BookingId, Event, IntentState, Status};
@@ -25,7 +25,7 @@ use crate::telemetry::trace;
 use crate::telemetry::warn_repeated;
 
 /// Commit calls of one confirmation: the first, and again under a newer generation. After a lost
-/// reply [`super::unfinished`] goes on.
+/// reply [`super::compensation`] goes on.
 const COMMIT_TRIES_MAX: u32 = 2;
 /// Begin calls of one confirmation: the first, and again after a refreshed event.
 const BEGIN_TRIES_MAX: u32 = 2;
@@ -84,7 +84,7 @@ impl Sale {
         event: Arc<Event>,
         payment_method: &str,
     ) -> Result<Confirmed, SaleError> {
-        match self.inner.cashier.charge(&booking, payment_method).await {
+        match self.inner.payments.charge(&booking, payment_method).await {
             Charged::Paid { payment } => {
                 let committed = self.commit(&event, &booking, &payment).await;
                 self.inner.faults.reached(FaultStep::Commit);
@@ -103,7 +103,7 @@ impl Sale {
                 Err(error)
             }
             // A newer lease has the payment, or it is settled: the money's facts say which.
-            Charged::Overtaken => match self.inner.cashier.reconcile(booking.id).await {
+            Charged::Overtaken => match self.inner.payments.reconcile(booking.id).await {
                 Ok(reconciled) if reconciled.is_final() => {
                     self.settled(waiter, booking, event, true).await
                 }
@@ -165,7 +165,7 @@ impl Sale {
     ) -> Result<Answer, SaleError> {
         let (engine, settings) = (&self.inner.engine, &self.inner.settings);
         let (id, nonce) = (request.booking, new_nonce());
-        let key = OwnKey::of_payment(request, settings);
+        let key = RequestKey::of_payment(request, settings);
         let partition = engine.keys().partition_of(event.id);
         // At or after the call's own deadline, whichever of its tries runs.
         let called = engine
@@ -173,7 +173,7 @@ impl Sale {
                 event,
                 id,
                 &request.user,
-                OwnKey::attempt(key.as_ref(), &nonce),
+                RequestKey::attempt(key.as_ref(), &nonce),
                 settings.confirm_lease_ms,
                 settings.confirm_attempts_max,
             )
@@ -314,6 +314,6 @@ pub(super) fn refusal(code: Code, id: BookingId) -> SaleError {
             reason: "the call came too late".into(),
             unknown: false,
         },
-        other => SaleError::Internal(format!("unexpected answer {}", other.word())),
+        other => SaleError::Internal(format!("unexpected answer {}", other.as_str())),
     }
 }

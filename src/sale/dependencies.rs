@@ -131,7 +131,7 @@ impl Check {
             async move {
                 loop {
                     check.ask(ping()).await;
-                    if !stop.rest(check.interval).await {
+                    if !stop.sleep_or_shutdown(check.interval).await {
                         return;
                     }
                 }

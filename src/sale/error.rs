@@ -28,7 +28,7 @@ pub enum AdmissionFault {
 
 impl AdmissionFault {
     /// The word in answers and metrics.
-    pub fn word(self) -> &'static str {
+    pub fn as_str(self) -> &'static str {
         match self {
             AdmissionFault::Altered => "altered",
             AdmissionFault::Expired => "expired",

@@ -137,7 +137,7 @@ fn write_sale(
         Some(Outcome::Cancelled) => time(booking.ended_ms),
         _ => String::new(),
     };
-    let status = sale.outcome.map_or(booking.status, Outcome::status).word();
+    let status = sale.outcome.map_or(booking.status, Outcome::status).as_str();
     for seat in &booking.seats {
         // A seat that the layout does not have would be a defect; it must not hide the sale.
         let info = event.layout.seat(*seat);

@@ -4,9 +4,9 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::choice::Choice;
+use super::compensation::Call;
 use super::error::AdmissionFault;
-use super::refusal::Case;
-use super::unfinished::Call;
+use super::precheck::LocalCheck;
 use super::{BookingView, HoldRequest, Sale, SaleError, SeatsWanted, unix_now_ms};
 use crate::domain::booking::format_seats;
 use crate::domain::idempotency::{Scope, derived_digest, explicit_digest};
@@ -20,21 +20,21 @@ const TRIES_MAX: u32 = 3;
 const SCANS_MAX: u32 = 40;
 
 /// What is known of a request at once.
-pub enum AtOnce {
+pub enum Precheck {
     /// It may be granted.
-    Weighed(Weighed),
-    /// Its event is not in memory: [`Sale::weigh`] asks for it.
+    HoldPlan(HoldPlan),
+    /// Its event is not in memory: [`Sale::plan_hold`] asks for it.
     Unknown(HoldRequest),
 }
 
 /// A request to hold seats, checked against its event and not hopeless.
-pub struct Weighed {
+pub struct HoldPlan {
     pub(super) request: HoldRequest,
     pub(super) event: Arc<Event>,
     pub(super) choice: Choice,
 }
 
-impl Weighed {
+impl HoldPlan {
     /// For which event it is.
     pub fn event(&self) -> EventId {
         self.event.id
@@ -62,17 +62,17 @@ impl Sale {
     /// Checks a request, and refuses it if it is hopeless by what this process knows ([`refusal`]).
     /// Asks nobody, once the event is in memory.
     ///
-    /// [`refusal`]: super::refusal
+    /// [`refusal`]: super::precheck
     ///
     /// # Errors
     /// If it cannot be granted.
-    pub async fn weigh(&self, request: HoldRequest) -> Result<Weighed, SaleError> {
-        match self.weigh_at_once(request)? {
-            AtOnce::Weighed(weighed) => Ok(weighed),
-            AtOnce::Unknown(request) => {
+    pub async fn plan_hold(&self, request: HoldRequest) -> Result<HoldPlan, SaleError> {
+        match self.precheck(request)? {
+            Precheck::HoldPlan(plan) => Ok(plan),
+            Precheck::Unknown(request) => {
                 let event = self.known_event(request.event).await?;
                 let (event, choice) = self.judge(&event, &request)?;
-                Ok(Weighed { request, event, choice })
+                Ok(HoldPlan { request, event, choice })
             }
         }
     }
@@ -81,11 +81,11 @@ impl Sale {
     ///
     /// # Errors
     /// If it cannot be granted.
-    pub fn weigh_at_once(&self, request: HoldRequest) -> Result<AtOnce, SaleError> {
+    pub fn precheck(&self, request: HoldRequest) -> Result<Precheck, SaleError> {
         let judged = self.inner.catalogue.with(request.event, |event| self.judge(event, &request));
         match judged.transpose()? {
-            Some((event, choice)) => Ok(AtOnce::Weighed(Weighed { request, event, choice })),
-            None => Ok(AtOnce::Unknown(request)),
+            Some((event, choice)) => Ok(Precheck::HoldPlan(HoldPlan { request, event, choice })),
+            None => Ok(Precheck::Unknown(request)),
         }
     }
 
@@ -100,7 +100,7 @@ impl Sale {
         inner.waiting_room.note_attempt(event.id, now);
         let choice = Choice::new(event, &request.seats, request.seats_max())?;
         let (live, recent, rooms) = (&inner.live, &inner.recent, &inner.waiting_room);
-        let case = Case { live, recent, rooms, request, event, choice: &choice, now };
+        let case = LocalCheck { live, recent, rooms, request, event, choice: &choice, now };
         match case.judge() {
             None => Ok((event.clone(), choice)),
             Some((why, refusal)) => {
@@ -112,19 +112,19 @@ impl Sale {
 
     /// Holds seats, all that are asked for or none. The same request again is answered with its
     /// booking while that lives.
-    pub async fn hold(&self, weighed: Weighed) -> Result<BookingView, SaleError> {
-        let (event, user) = (weighed.event.id, weighed.request.user.clone());
+    pub async fn hold(&self, plan: HoldPlan) -> Result<BookingView, SaleError> {
+        let (event, user) = (plan.event.id, plan.request.user.clone());
         let may_have = self.inner.recent.unless_refused(event, &user);
         // Boxed: it is large, and those who wait for it are deep.
-        let held = Box::pin(self.hold_in_redis(weighed)).await;
+        let held = Box::pin(self.hold_in_redis(plan)).await;
         if !matches!(held, Ok(_) | Err(SaleError::Unavailable { unknown: true, .. })) {
             may_have.refused();
         }
         held
     }
 
-    async fn hold_in_redis(&self, weighed: Weighed) -> Result<BookingView, SaleError> {
-        let Weighed { request, mut event, mut choice } = weighed;
+    async fn hold_in_redis(&self, plan: HoldPlan) -> Result<BookingView, SaleError> {
+        let HoldPlan { request, mut event, mut choice } = plan;
         let scope = Scope::Hold(event.id);
         let fingerprint = choice.fingerprint(event.id);
         let (idempotency, replay_window_ms) = match &request.key {
@@ -265,6 +265,6 @@ fn decided(answer: Answer, event: &Arc<Event>, choice: &Choice) -> Result<Bookin
             Body::SeatStates(states) => Err(SaleError::SeatsUnavailable(states)),
             other => Err(SaleError::Internal(format!("refused without states: {other:?}"))),
         },
-        other => Err(SaleError::Internal(format!("hold answered {}", other.word()))),
+        other => Err(SaleError::Internal(format!("hold answered {}", other.as_str()))),
     }
 }

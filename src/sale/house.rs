@@ -86,7 +86,7 @@ impl Events {
                 (Code::TooLate, _) => {}
                 (Code::EventNotLoaded, _) => return Err(self.not_loaded(id).await),
                 (code, body) => {
-                    let text = format!("block answered {}: {body:?}", code.word());
+                    let text = format!("block answered {}: {body:?}", code.as_str());
                     return Err(SaleError::Internal(text));
                 }
             }

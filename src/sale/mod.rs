@@ -5,9 +5,12 @@
 
 pub mod archiving;
 mod audit;
+pub mod booking_report;
 mod bookings;
 mod catalogue;
 mod choice;
+mod coalescing_cache;
+mod compensation;
 mod confirm;
 mod dependencies;
 pub mod error;
@@ -19,23 +22,20 @@ mod hold;
 mod house;
 mod load;
 mod losses;
-mod notices;
 pub mod opening;
-mod own_key;
-mod paced;
 mod paying;
 pub mod policy;
-mod refusal;
+mod precheck;
 pub mod replay;
+mod request_key;
 pub mod restore;
 mod seats;
-pub mod story;
 pub mod types;
-mod unfinished;
 mod unload;
 pub mod verify;
 pub mod waiting_room;
 mod warming;
+mod webhooks;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -55,28 +55,28 @@ use crate::supervisor::Supervisor;
 pub use crate::archive::BookingsFrom;
 pub use audit::{Act, ActPosition, Audit, Begun, NewAct};
 use catalogue::Catalogue;
+pub use coalescing_cache::CoalescingCache;
+use compensation::CompensationQueue;
 pub use dependencies::{Dependencies, Readiness};
 pub use error::SaleError;
 pub use event_index::{EventFilter, EventsFrom};
 pub use event_list::EventPage;
 pub use events::Events;
-pub use hold::{AtOnce, Weighed};
+pub use hold::{HoldPlan, Precheck};
 pub use house::{ArchivedBlock, BlockPosition, BlockRequest, HouseSeats};
 pub use load::Loading;
-pub use notices::Noticed;
-pub use paced::Paced;
 pub use paying::{
-    Cashier, CheckOptions, Difference, Mended, MoneyTotals, PaymentsReport, Reconciled, Wait,
+    CheckOptions, Difference, Mended, MoneyTotals, PaymentService, PaymentsReport, Reconciled, Wait,
 };
-use refusal::Recent;
-pub use refusal::{HOPELESS, Hopeless};
+use precheck::RecentGrants;
+pub use precheck::{HOPELESS, LocalRefusal};
 pub use seats::Newest;
 use seats::Reads;
 pub use types::*;
-use unfinished::Unfinished;
 pub use unload::Unloading;
 use waiting_room::{RoomStore, WaitingRoom};
 use warming::Warmth;
+pub use webhooks::WebhookResult;
 
 /// The rules of a sale that operators set.
 #[derive(Clone, Debug)]
@@ -101,7 +101,7 @@ pub struct SaleSettings {
     pub ended_keep_seconds: u64,
     /// How often a booking's confirmation can begin.
     pub confirm_attempts_max: i64,
-    /// Unfinished calls that are kept: so many to undo, and as many payments.
+    /// CompensationQueue calls that are kept: so many to undo, and as many payments.
     pub unfinished_max: usize,
     /// Length of a partition's booking log at which holds stop.
     pub log_entries_max: u64,
@@ -127,7 +127,7 @@ pub trait SaleObserver: Send + Sync {
     /// `cancelled`, `committed_late`, `late_refunded`, `refund_pending`, `refund_failed`, `refunded`.
     fn payment(&self, what: &'static str);
     /// A request to hold seats was refused from the live view.
-    fn refused_here(&self, _: Hopeless) {}
+    fn refused_here(&self, _: LocalRefusal) {}
 }
 
 /// A sale's use cases. Cheap to clone.
@@ -141,18 +141,18 @@ struct Inner {
     archive: Archive,
     events: Events,
     catalogue: Catalogue,
-    cashier: Cashier,
+    payments: PaymentService,
     /// Places for webhooks.
     notices: Arc<Semaphore>,
     faults: Arc<Faults>,
     settlements: Settlements,
     live: Live,
     reads: Reads,
-    recent: Recent,
+    recent: RecentGrants,
     warmth: Warmth,
     reports: losses::Reports,
     observer: Arc<dyn SaleObserver>,
-    unfinished: Unfinished,
+    unfinished: CompensationQueue,
     waiting_room: WaitingRoom,
     dependencies: Dependencies,
     supervisor: Supervisor,
@@ -223,7 +223,7 @@ impl Sale {
         );
         let warmth =
             Warmth::start(catalogue.clone(), archive.clone(), live.clone(), &supervisor, shutdown);
-        let cashier = Cashier::new(
+        let payments = PaymentService::new(
             engine.clone(),
             archive.clone(),
             provider,
@@ -231,10 +231,10 @@ impl Sale {
             observer.clone(),
             faults.clone(),
         );
-        let unfinished = Unfinished::start(
+        let unfinished = CompensationQueue::start(
             engine.clone(),
             catalogue.clone(),
-            cashier.clone(),
+            payments.clone(),
             settings.unfinished_max,
             observer.clone(),
             &supervisor,
@@ -256,13 +256,13 @@ impl Sale {
             archive,
             events,
             catalogue,
-            cashier,
-            notices: notices::places(),
+            payments,
+            notices: webhooks::places(),
             faults,
             settlements,
             live,
             reads: Reads::new(settings.looks_per_second, partitions),
-            recent: Recent::new(unseen_for),
+            recent: RecentGrants::new(unseen_for),
             warmth,
             reports: losses::Reports::default(),
             observer,
@@ -290,8 +290,8 @@ impl Sale {
     }
 
     /// Who sees to bookings' money.
-    pub fn cashier(&self) -> &Cashier {
-        &self.inner.cashier
+    pub fn payments(&self) -> &PaymentService {
+        &self.inner.payments
     }
 
     /// The live view.

@@ -56,7 +56,7 @@ pub async fn open_event(
 fn refused(code: Code) -> SaleError {
     SaleError::Unavailable {
         dependency: "redis",
-        reason: format!("open_event answered {}", code.word()),
+        reason: format!("open_event answered {}", code.as_str()),
         unknown: true,
     }
 }

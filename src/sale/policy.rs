@@ -190,7 +190,7 @@ pub struct PolicyWatch {
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Trouble {
     /// The archive does not answer.
-    Away(String),
+    Unavailable(String),
     /// There is one, and it is of no use.
     Unusable(String),
 }
@@ -199,7 +199,7 @@ impl From<ArchiveError> for Trouble {
     fn from(error: ArchiveError) -> Self {
         match error {
             ArchiveError::Unavailable(_) | ArchiveError::NotRun(_) => {
-                Trouble::Away(error.to_string())
+                Trouble::Unavailable(error.to_string())
             }
             _ => Trouble::Unusable(error.to_string()),
         }
@@ -230,7 +230,7 @@ impl PolicyWatch {
             trouble: None,
         };
         match watch.look().await {
-            Some(Trouble::Away(reason)) => Err(ArchiveError::Unavailable(reason)),
+            Some(Trouble::Unavailable(reason)) => Err(ArchiveError::Unavailable(reason)),
             _ => Ok(watch),
         }
     }
@@ -253,7 +253,7 @@ impl PolicyWatch {
 
     /// Follows until shutdown is requested.
     pub async fn run(mut self, shutdown: Shutdown) {
-        while shutdown.rest(TURN).await {
+        while shutdown.sleep_or_shutdown(TURN).await {
             // What a turn that is cut off would have learnt is of no use any more.
             tokio::select! {
                 () = self.turn() => {}
@@ -267,7 +267,7 @@ impl PolicyWatch {
         let is_due = self.mark.is_none()
             || now < self.watchful_until
             // What was announced meanwhile was missed, for as long as the archive was away.
-            || matches!(self.trouble, Some(Trouble::Away(_)))
+            || matches!(self.trouble, Some(Trouble::Unavailable(_)))
             || now.duration_since(self.looked_at) >= LOOK_INTERVAL;
         let engine = self.engine.clone();
         let mark = if is_due {
@@ -292,7 +292,7 @@ impl PolicyWatch {
         if trouble != self.trouble {
             let revision = self.revision;
             match &trouble {
-                Some(Trouble::Away(reason)) => {
+                Some(Trouble::Unavailable(reason)) => {
                     tracing::warn!(reason, revision, "the gates' policy cannot be looked at");
                 }
                 Some(Trouble::Unusable(reason)) => tracing::error!(
@@ -305,7 +305,7 @@ impl PolicyWatch {
             self.trouble.clone_from(&trouble);
         }
         // While the archive is away nothing new is known.
-        if !matches!(trouble, Some(Trouble::Away(_))) {
+        if !matches!(trouble, Some(Trouble::Unavailable(_))) {
             self.follower.note_unusable(trouble.is_some());
         }
         trouble

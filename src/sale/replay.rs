@@ -24,7 +24,7 @@
 //!   at and nothing in it is acknowledged: another entry may stand at that position by now.
 
 use super::SaleError;
-use super::archiving::{Carrier, Settled, Trouble};
+use super::archiving::{Archiver, Settled, Trouble};
 use crate::archive::{Archive, NoObserver, transition_id};
 use crate::domain::{Entry, Kind, LogId, Outcome, Partition};
 use crate::redis::{DeadLetter, Detail, Engine};
@@ -61,13 +61,13 @@ pub enum Forecast {
 pub struct Replay {
     engine: Engine,
     archive: Archive,
-    carrier: Carrier,
+    carrier: Archiver,
 }
 
 impl Replay {
     /// Replays between these two, where Redis keeps bookings that ended for so long.
     pub fn new(engine: Engine, archive: Archive, ended_keep_seconds: u64) -> Self {
-        let carrier = Carrier::new(engine.clone(), archive.clone(), ended_keep_seconds);
+        let carrier = Archiver::new(engine.clone(), archive.clone(), ended_keep_seconds);
         Replay { engine, archive, carrier }
     }
 
@@ -88,7 +88,7 @@ impl Replay {
         let stored = match self.carrier.store(&batch, &NoObserver).await {
             Ok(stored) => stored,
             Err(Trouble::Defect(why)) => return Ok(Fate::Stays(why)),
-            Err(Trouble::Away(error)) => return Err(error.into()),
+            Err(Trouble::Unavailable(error)) => return Err(error.into()),
         };
         if let Some((_, why)) = stored.failed.into_iter().next() {
             return Ok(Fate::Stays(why));
@@ -139,5 +139,5 @@ pub fn read(letter: &DeadLetter) -> Result<Entry, String> {
 
 /// Whether a letter holds a paid sale whose buyer waits for it.
 pub fn is_sale(letter: &DeadLetter) -> bool {
-    letter.fields.get("kind").is_some_and(|kind| kind == Kind::Sold.word())
+    letter.fields.get("kind").is_some_and(|kind| kind == Kind::Sold.as_str())
 }

@@ -8,9 +8,9 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use super::coalescing_cache::CoalescingCache;
 use super::event_list::FreeSeats;
 use super::events::OVERDUE_BATCH;
-use super::paced::Paced;
 use super::{EventView, Sale, SaleError, SeatMap, unix_now_ms};
 use crate::domain::{Event, EventId, EventStatus, LoadState, SeatId, SeatState, alternatives};
 use crate::live::View;
@@ -28,7 +28,7 @@ const RELEASED_MAX: usize = 10_000;
 
 /// What reads share.
 pub(super) struct Reads {
-    counts: Paced<Counts>,
+    counts: CoalescingCache<Counts>,
     pub(super) free_seats: FreeSeats,
     /// When overdue holds were released last, by event.
     released: Mutex<HashMap<EventId, Instant>>,
@@ -54,7 +54,7 @@ impl Reads {
     /// Redis is asked for an event's counts at most so often a second.
     pub(super) fn new(per_second: u32, partitions: u16) -> Self {
         Reads {
-            counts: Paced::new(per_second),
+            counts: CoalescingCache::new(per_second),
             free_seats: FreeSeats::new(per_second, partitions),
             released: Mutex::default(),
         }

@@ -40,7 +40,7 @@ use super::verify::{self, EventReport};
 use super::{Events, SaleError};
 use crate::archive::{LoadFacts, UnloadAttempt};
 use crate::domain::{EventId, EventStatus, LoadState};
-use crate::redis::{Answer, Code, Detail, NotAfter, RedisError, Snapshot, new_nonce};
+use crate::redis::{Answer, Code, Detail, EventSnapshot, NotAfter, RedisError, new_nonce};
 
 /// How long an attempt has from its record in MongoDB to its end in Redis, ms. Longer than a
 /// write to MongoDB and a call of Redis take in good times.
@@ -87,7 +87,7 @@ impl Events {
             }
         }
         if facts.status != EventStatus::Closed {
-            let status = facts.status.word();
+            let status = facts.status.as_str();
             return Err(state(id, &format!("it is {status}: close it first")));
         }
         // Boxed: they are large, and those who wait for them are deep.
@@ -107,7 +107,7 @@ impl Events {
         id: EventId,
         facts: &LoadFacts,
         wait: Duration,
-    ) -> Result<Snapshot, SaleError> {
+    ) -> Result<EventSnapshot, SaleError> {
         self.release_overdue(id, facts.generation).await?;
         let snapshot = self.engine.snapshot(id, Detail::Counts).await?;
         let snapshot = snapshot.filter(|s| s.open).ok_or(SaleError::EventNotLoaded(id))?;
@@ -134,7 +134,7 @@ impl Events {
     async fn take_out(
         &self,
         id: EventId,
-        snapshot: &Snapshot,
+        snapshot: &EventSnapshot,
         attempt: &UnloadAttempt,
     ) -> Result<Unloading, SaleError> {
         let answer = match self.unload_call(id, snapshot, attempt).await {
@@ -155,7 +155,7 @@ impl Events {
                 "it changed meanwhile: try again"
             }
             other => {
-                let text = format!("unload_event answered {}", other.word());
+                let text = format!("unload_event answered {}", other.as_str());
                 return Err(SaleError::Internal(text));
             }
         };
@@ -166,7 +166,7 @@ impl Events {
     async fn unload_call(
         &self,
         id: EventId,
-        snapshot: &Snapshot,
+        snapshot: &EventSnapshot,
         attempt: &UnloadAttempt,
     ) -> Result<Answer, RedisError> {
         let not_after = NotAfter(attempt.until_ms);

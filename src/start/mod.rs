@@ -23,7 +23,7 @@ use crate::redis::scripts::{ClockSource, Scripts};
 use crate::redis::{
     AddressFault, Engine, Observer, RedisError, RedisSettings, ServerFacts, WORKER_GROUP,
 };
-use crate::sale::{Cashier, Observers, Parts, Sale, SaleSettings};
+use crate::sale::{Observers, Parts, PaymentService, Sale, SaleSettings};
 use crate::shutdown::Shutdown;
 use crate::supervisor::Supervisor;
 use crate::telemetry::Metrics;
@@ -252,13 +252,13 @@ pub fn sale(
 }
 
 /// Who sees to bookings' money outside of a sale: the worker, the operator's tool.
-pub fn cashier(
+pub fn payments(
     services: &Services,
     config: &Config,
     metrics: &Metrics,
     faults: Arc<Faults>,
-) -> Cashier {
-    Cashier::new(
+) -> PaymentService {
+    PaymentService::new(
         services.engine.clone(),
         services.archive.clone(),
         services.provider.clone(),

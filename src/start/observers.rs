@@ -8,7 +8,7 @@ use prometheus::{Histogram, IntCounter};
 use crate::live::{LiveObserver, LiveState};
 use crate::redis::scripts::SCRIPTS;
 use crate::redis::{CODES, Observer};
-use crate::sale::{HOPELESS, Hopeless, SaleObserver};
+use crate::sale::{HOPELESS, LocalRefusal, SaleObserver};
 use crate::telemetry::Metrics;
 use crate::telemetry::striped::StripedCounter;
 
@@ -90,7 +90,7 @@ impl SaleObserver for SaleMetrics {
         self.metrics.payments.with_label_values(&[what]).inc();
     }
 
-    fn refused_here(&self, why: Hopeless) {
+    fn refused_here(&self, why: LocalRefusal) {
         self.refused_here[why as usize].inc();
     }
 }

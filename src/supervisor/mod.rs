@@ -227,7 +227,7 @@ async fn keep<F>(
         let pause = backoff.pause();
         // The place of a panic was logged by the panic hook.
         tracing::error!(task = task.name, ?pause, "a background task {how} and is started again");
-        if !lifetime.rest(pause).await {
+        if !lifetime.sleep_or_shutdown(pause).await {
             return;
         }
     }
@@ -254,9 +254,9 @@ impl Lifetime {
     }
 
     /// Pauses; false if there is nothing to start again after it.
-    async fn rest(&self, pause: Duration) -> bool {
+    async fn sleep_or_shutdown(&self, pause: Duration) -> bool {
         match self {
-            Lifetime::Process(shutdown) => shutdown.rest(pause).await,
+            Lifetime::Process(shutdown) => shutdown.sleep_or_shutdown(pause).await,
             Lifetime::Work => {
                 sleep(pause).await;
                 true

@@ -15,7 +15,7 @@ use tokio::time::sleep;
 use tracing::error;
 
 use super::Worker;
-use super::links::LinkCheck;
+use super::chain::LinkCheck;
 use super::store::Demand;
 use crate::archive::LogHead;
 use crate::backoff::Backoff;
@@ -44,7 +44,7 @@ pub(super) enum Source {
 }
 
 impl Source {
-    fn word(self) -> &'static str {
+    fn as_str(self) -> &'static str {
         match self {
             Source::New => "new",
             Source::LeftOver => "left_over",
@@ -70,14 +70,17 @@ type Failure = (usize, String);
 
 impl Worker {
     /// Carries a batch as far as it goes.
-    pub(super) async fn carry(&self, batch: Batch) {
+    pub(super) async fn process_batch(&self, batch: Batch) {
         let _under_way = self.vitals.batch_begins();
         let has_sale = batch.reads.iter().any(is_sale);
         if has_sale {
             self.faults.reached(FaultStep::Read);
         }
         let entries_count = batch.reads.len() as f64;
-        self.metrics.batch_entries.with_label_values(&[batch.source.word()]).observe(entries_count);
+        self.metrics
+            .batch_entries
+            .with_label_values(&[batch.source.as_str()])
+            .observe(entries_count);
         let mut failures: Vec<Failure> = Vec::new();
         let mut entries = Vec::with_capacity(batch.reads.len());
         // Of each entry handed to the archive, its index in the batch.
@@ -123,7 +126,7 @@ impl Worker {
         let settlements = stream::iter(judged).map(|judged| async move {
             let verdict = &judged.verdict;
             let (id, index) = (verdict.booking.id, indexes[verdict.index]);
-            self.metrics.verdicts.with_label_values(&[verdict.outcome.word()]).inc();
+            self.metrics.verdicts.with_label_values(&[verdict.outcome.as_str()]).inc();
             if verdict.outcome == Outcome::Refund {
                 self.metrics.double_sales_prevented.inc();
                 error!(booking_id = %id, "ALARM: a seat was sold before: the sale is refunded");
@@ -190,7 +193,7 @@ impl Worker {
         let failed: Vec<usize> = failures.iter().map(|failure| failure.0).collect();
         let stored = batch.reads.iter().enumerate().filter(|(index, _)| !failed.contains(index));
         for kind in stored.filter_map(|(_, read)| Some(read.entry.as_ref().ok()?.kind)) {
-            self.metrics.worker_entries.with_label_values(&[kind.word()]).inc();
+            self.metrics.worker_entries.with_label_values(&[kind.as_str()]).inc();
             if kind == Kind::Expired {
                 self.metrics.bookings_expired.inc();
             }

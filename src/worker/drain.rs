@@ -14,7 +14,7 @@ use tracing::info;
 
 use super::Worker;
 use super::batch::{Batch, Source};
-use super::links::{LinkCheck, Links, Seam, no_link_open};
+use super::chain::{ChainGap, ChainTracker, LinkCheck, no_link_open};
 use crate::backoff::Backoff;
 use crate::domain::{LogId, Partition};
 use crate::redis::{LaneReader, Read, RedisError, WORKER_GROUP, new_nonce};
@@ -33,7 +33,7 @@ pub(super) async fn drain(worker: Worker, lane: usize, partitions: Vec<Partition
         lane,
         partitions,
         reader: new_nonce(),
-        links: Links::default(),
+        links: ChainTracker::default(),
         link_check: no_link_open(),
         batches: JoinSet::new(),
     };
@@ -51,7 +51,7 @@ pub(super) async fn drain(worker: Worker, lane: usize, partitions: Vec<Partition
                 }
             }
         }
-        if !shutdown.rest(backoff.pause()).await {
+        if !shutdown.sleep_or_shutdown(backoff.pause()).await {
             break;
         }
         // What is left over can be told from what is under way only when nothing is.
@@ -69,7 +69,7 @@ struct Lane {
     /// Names this life of the lane among the log's readers: what it has read is known to it alone.
     reader: String,
     /// What was read last, over all connections.
-    links: Links,
+    links: ChainTracker,
     link_check: LinkCheck,
     batches: JoinSet<()>,
 }
@@ -152,7 +152,7 @@ impl Lane {
             };
             let deliveries = HashMap::new();
             self.batches.spawn(async move {
-                worker.carry(Batch { source, reader, link_check, reads, deliveries }).await;
+                worker.process_batch(Batch { source, reader, link_check, reads, deliveries }).await;
                 drop(place);
             });
             self.worker.vitals.lane_turned(self.lane);
@@ -162,7 +162,7 @@ impl Lane {
     }
 
     /// Has seams looked at, beside the carrying; each of these looks takes a place of a batch.
-    async fn look_at(&mut self, seams: Vec<Seam>) {
+    async fn look_at(&mut self, seams: Vec<ChainGap>) {
         if seams.is_empty() {
             return;
         }

@@ -25,10 +25,11 @@
 
 mod admit;
 mod batch;
+mod chain;
 mod drain;
+mod finish_interrupted;
+mod health;
 mod http;
-mod links;
-mod mend;
 mod reclaim;
 mod reconcile;
 mod repair;
@@ -36,7 +37,6 @@ mod retain;
 mod store;
 mod sweep;
 mod trim;
-mod vitals;
 mod watch;
 
 use std::io;
@@ -51,15 +51,15 @@ use crate::config::Config;
 use crate::domain::Partition;
 use crate::faults::Faults;
 use crate::redis::Engine;
-use crate::sale::archiving::Carrier;
+use crate::sale::archiving::Archiver;
 use crate::sale::restore::Restorer;
-use crate::sale::{Cashier, Dependencies};
+use crate::sale::{Dependencies, PaymentService};
 use crate::shutdown::Shutdown;
 use crate::start::{self, Services};
 use crate::supervisor::Supervisor;
 use crate::telemetry::Metrics;
 
-use vitals::Vitals;
+use health::WorkerHealth;
 
 /// What this program calls itself in logs, metrics and `/health`.
 pub const SERVICE: &str = crate::telemetry::metrics::WORKER;
@@ -78,12 +78,12 @@ struct Shared {
     consumer: String,
     /// Batches that may be under way.
     places: Arc<Semaphore>,
-    carrier: Carrier,
+    carrier: Archiver,
     restorer: Restorer,
     /// Ends the pause of `repair`: a fork was met.
     look_now: Notify,
-    cashier: Cashier,
-    vitals: Vitals,
+    payments: PaymentService,
+    vitals: WorkerHealth,
     dependencies: Dependencies,
     supervisor: Supervisor,
     faults: Arc<Faults>,
@@ -121,12 +121,12 @@ pub async fn run(
     let faults = Arc::new(Faults::new(config.worker_fault_point));
     let worker = Worker(Arc::new(Shared {
         places: Arc::new(Semaphore::new(config.worker_batches_in_flight as usize)),
-        carrier: Carrier::new(
+        carrier: Archiver::new(
             services.engine.clone(),
             services.archive.clone(),
             config.ended_keep_seconds,
         ),
-        cashier: start::cashier(&services, &config, &metrics, faults.clone()),
+        payments: start::payments(&services, &config, &metrics, faults.clone()),
         restorer: Restorer::new(
             services.engine.clone(),
             services.archive.clone(),
@@ -141,7 +141,7 @@ pub async fn run(
         ),
         supervisor: supervisor.clone(),
         faults,
-        vitals: Vitals::new(lanes.len(), metrics.batches_in_flight.clone()),
+        vitals: WorkerHealth::new(lanes.len(), metrics.batches_in_flight.clone()),
         engine: services.engine,
         archive: services.archive,
         metrics: metrics.clone(),
@@ -184,7 +184,7 @@ fn start(worker: &Worker, supervisor: &Supervisor, lanes: Vec<Vec<Partition>>) {
     supervisor.spawn("admit", shutdown, with(worker, admit::admit));
     supervisor.spawn("sweep", shutdown, with(worker, sweep::sweep));
     supervisor.spawn("reconcile", shutdown, with(worker, reconcile::reconcile));
-    supervisor.spawn("mend", shutdown, with(worker, mend::mend));
+    supervisor.spawn("mend", shutdown, with(worker, finish_interrupted::finish_interrupted));
     supervisor.spawn("repair", shutdown, with(worker, repair::repair));
     supervisor.spawn("retain", shutdown, with(worker, retain::retain));
     supervisor.spawn("trim", shutdown, with(worker, trim::trim));

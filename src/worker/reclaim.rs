@@ -11,7 +11,7 @@ use tracing::info;
 
 use super::Worker;
 use super::batch::{Batch, Source};
-use super::links::no_link_open;
+use super::chain::no_link_open;
 use crate::domain::{LogId, Partition};
 use crate::redis::{RedisError, WORKER_GROUP, new_nonce};
 use crate::telemetry::warn_repeated;
@@ -26,7 +26,7 @@ const CLAIMS_MAX: u32 = 100;
 /// Reclaims until told to stop.
 pub(super) async fn reclaim(worker: Worker) {
     let pause = (worker.reclaim_idle() / LOOKS_PER_IDLE).min(PAUSE_MAX);
-    while worker.shutdown.rest(pause).await {
+    while worker.shutdown.sleep_or_shutdown(pause).await {
         if let Err(error) = worker.archive.ping().await {
             warn_repeated!(%error, "nothing is reclaimed while the archive is away");
             continue;
@@ -64,7 +64,7 @@ impl Worker {
                 let deliveries = idle.iter().map(|one| ((partition, one.id), one.deliveries + 1));
                 let deliveries = deliveries.collect();
                 let (source, reader, link_check) = (Source::Reclaimed, new_nonce(), no_link_open());
-                self.carry(Batch { source, reader, link_check, reads, deliveries }).await;
+                self.process_batch(Batch { source, reader, link_check, reads, deliveries }).await;
             }
             if next == LogId::default() {
                 break;

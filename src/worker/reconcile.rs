@@ -38,7 +38,7 @@ pub(super) async fn reconcile(worker: Worker) {
     let interval = Duration::from_millis(worker.config.reconcile_interval_ms);
     let mut pause = interval;
     let mut counted: Option<Instant> = None;
-    while worker.shutdown.rest(pause).await {
+    while worker.shutdown.sleep_or_shutdown(pause).await {
         pause = interval;
         if counted.is_none_or(|at| at.elapsed() >= COUNT_INTERVAL) {
             counted = Some(Instant::now());
@@ -79,7 +79,7 @@ impl Worker {
         if due.is_empty() {
             return Ok(false);
         }
-        // INVARIANT: intents before outcomes, as in `Cashier::reconcile`.
+        // INVARIANT: intents before outcomes, as in `PaymentService::reconcile`.
         let ids: Vec<BookingId> = due.iter().map(|intent| intent.booking).collect();
         let found = self.archive.bookings_by_id(&ids).await?;
         let outcomes: HashMap<BookingId, Option<Outcome>> =
@@ -135,12 +135,12 @@ impl Worker {
             if self.shutdown.is_requested() {
                 return false;
             }
-            match self.cashier.reconcile(id).await {
+            match self.payments.reconcile(id).await {
                 Ok(reconciled) => {
                     let is_final = reconciled.is_final();
-                    self.metrics.reconciled.with_label_values(&[reconciled.word()]).inc();
+                    self.metrics.reconciled.with_label_values(&[reconciled.as_str()]).inc();
                     match is_final {
-                        true => info!(booking_id = %id, result = reconciled.word(), "reconciled"),
+                        true => info!(booking_id = %id, result = reconciled.as_str(), "reconciled"),
                         false => debug!(booking_id = %id, ?reconciled, "looked at again later"),
                     }
                     is_final

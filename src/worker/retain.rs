@@ -31,7 +31,7 @@ const CALLS_MAX: u32 = 2;
 pub(super) async fn retain(worker: Worker) {
     // Of each event that was not gone through in one turn: how many to pass over.
     let mut passed_over: HashMap<EventId, u64> = HashMap::new();
-    while worker.shutdown.rest(PAUSE).await {
+    while worker.shutdown.sleep_or_shutdown(PAUSE).await {
         worker.forget_all(&mut passed_over).await;
     }
 }

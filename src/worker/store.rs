@@ -11,12 +11,12 @@ use std::time::Duration;
 use tracing::{info, warn};
 
 use super::Worker;
-use super::links::LinkCheck;
+use super::chain::LinkCheck;
 use crate::archive::{ArchiveError, LogHead, StoreObserver, StoreStep};
 use crate::backoff::Backoff;
 use crate::config::fault::FaultStep;
 use crate::domain::{Entry, Kind, Partition};
-use crate::sale::archiving::{Carried, Trouble};
+use crate::sale::archiving::{StoreResult, Trouble};
 use crate::telemetry::warn_repeated;
 
 /// Pauses between tries while MongoDB is away.
@@ -36,8 +36,8 @@ impl Worker {
         &self,
         entries: &[(Partition, Entry)],
         demand: &Demand,
-    ) -> Option<Carried> {
-        let mut all = Carried::default();
+    ) -> Option<StoreResult> {
+        let mut all = StoreResult::default();
         let mut pieces = Pieces::of(entries.len());
         let mut backoff = Backoff::new(PAUSE_MIN, PAUSE_MAX);
         let mut failures = 0_u64;
@@ -60,11 +60,11 @@ impl Worker {
                     self.metrics.worker_retries.inc();
                     pieces.halve();
                 }
-                Err(Trouble::Away(error)) => {
+                Err(Trouble::Unavailable(error)) => {
                     failures += 1;
                     warn_repeated!(%error, failures, entries = piece.len(), "waiting for the archive");
                     self.metrics.archive_errors.with_label_values(&["store"]).inc();
-                    if !self.shutdown.rest(backoff.pause()).await {
+                    if !self.shutdown.sleep_or_shutdown(backoff.pause()).await {
                         return None;
                     }
                     self.metrics.worker_retries.inc();
@@ -82,7 +82,7 @@ impl Worker {
         &self,
         entries: &[(Partition, Entry)],
         demand: &Demand,
-    ) -> Result<Carried, Trouble> {
+    ) -> Result<StoreResult, Trouble> {
         let has_sale = entries.iter().any(|(_, entry)| entry.kind == Kind::Sold);
         // Beside the other writes, which costs no round trip; and before any sale is decided.
         let beside = async {
@@ -136,7 +136,7 @@ struct Steps<'a> {
 
 impl StoreObserver for Steps<'_> {
     fn done(&self, step: StoreStep, seconds: f64) {
-        self.worker.metrics.archive_write.with_label_values(&[step.word()]).observe(seconds);
+        self.worker.metrics.archive_write.with_label_values(&[step.as_str()]).observe(seconds);
         if self.has_sale {
             self.worker.faults.reached(match step {
                 StoreStep::Ledger => FaultStep::Ledger,

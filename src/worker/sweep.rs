@@ -29,7 +29,7 @@ pub(super) async fn sweep(worker: Worker) {
     let mut looks: HashMap<EventId, Look> = HashMap::new();
     let mut listed: Option<Instant> = None;
     let mut pause = Duration::ZERO;
-    while worker.shutdown.rest(pause).await {
+    while worker.shutdown.sleep_or_shutdown(pause).await {
         if listed.is_none_or(|at| at.elapsed() >= interval) {
             let LoadedEvents { events, silent } = worker.loaded_events().await;
             let keys = worker.engine.keys();

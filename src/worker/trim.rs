@@ -21,7 +21,7 @@ const PAUSE: Duration = Duration::from_secs(5);
 
 /// Trims until told to stop.
 pub(super) async fn trim(worker: Worker) {
-    while worker.shutdown.rest(PAUSE).await {
+    while worker.shutdown.sleep_or_shutdown(PAUSE).await {
         let marks = match worker.archive.log_marks().await {
             Ok(marks) => marks,
             Err(error) => {

@@ -22,7 +22,7 @@ pub(super) async fn watch(worker: Worker) {
         // Its silence is no news.
         let redis_answers = worker.dependencies.readiness().redis.is_ok();
         worker.gauge(&mut dead_letters, redis_answers).await;
-        if !worker.shutdown.rest(PAUSE).await {
+        if !worker.shutdown.sleep_or_shutdown(PAUSE).await {
             return;
         }
     }

@@ -68,7 +68,7 @@ on_each_redis!(a_closed_event_leaves_redis_whole, async |flavor| {
     }
     assert!(stage.engine.loaded_events(stage.partition()).await.unwrap().is_empty());
     let last = stage.log().await.pop().unwrap().entry.unwrap();
-    assert_eq!((last.kind.word(), last.event_version), ("unloaded", before.version + 1));
+    assert_eq!((last.kind.as_str(), last.event_version), ("unloaded", before.version + 1));
     assert_eq!((last.event, last.generation), (Some(stage.event.id), 1));
     let link = stage.engine.link(stage.partition()).await.unwrap().unwrap();
     assert_eq!(link.0, last.id);

@@ -76,7 +76,7 @@ on_each_redis!(what_ended_long_ago_is_forgotten, async |flavor| {
     let after = stage.snapshot().await;
     assert_eq!(after.bookings.iter().map(|b| b.id).collect::<Vec<_>>(), [sold.id]);
     assert_eq!(stage.seats().await, "AabAaaaaAaaa");
-    let rest = |s: &holdfast::redis::Snapshot| {
+    let rest = |s: &holdfast::redis::EventSnapshot| {
         (s.version, s.available, s.link.clone(), s.holders.clone(), s.users.clone())
     };
     assert_eq!(rest(&after), rest(&before));

@@ -17,7 +17,7 @@ use std::time::Duration;
 
 use holdfast::domain::{Booking, BookingId, EventId, SeatId, Status};
 use holdfast::live::{Holder, Live, Seat, View};
-use holdfast::redis::{Detail, Engine, Snapshot};
+use holdfast::redis::{Detail, Engine, EventSnapshot};
 
 use crate::support::servers::Server;
 use crate::support::world::World;
@@ -74,7 +74,7 @@ pub async fn look(engine: &Engine, live: &Live, event: EventId) -> Option<String
 }
 
 /// Where a view tells something else than Redis; `None` if it tells the same.
-fn difference(live: &Live, view: &View, snapshot: &Snapshot) -> Option<String> {
+fn difference(live: &Live, view: &View, snapshot: &EventSnapshot) -> Option<String> {
     let same = |what: &str, view: &dyn Debug, redis: &dyn Debug| {
         let (view, redis) = (format!("{view:?}"), format!("{redis:?}"));
         (view != redis).then(|| format!("{what}: the view has {view}, Redis {redis}"))
@@ -104,7 +104,7 @@ fn difference(live: &Live, view: &View, snapshot: &Snapshot) -> Option<String> {
         .or_else(|| same("bytes", &Some(view.shot().inventory), &snapshot.inventory))
         .or_else(|| same("free", &i64::from(view.available()), &snapshot.available))
         .or_else(|| same("next", &view.next_deadline_ms(), &snapshot.next_deadline_ms))
-        .or_else(|| same("status", &status.0.word(), &snapshot.status))
+        .or_else(|| same("status", &status.0.as_str(), &snapshot.status))
         .or_else(|| same("on sale at", &status.1, &snapshot.on_sale_at_ms))
         .or_else(|| {
             same("off sale at", &view.off_sale_at_ms().unwrap_or(0), &snapshot.off_sale_at_ms)

@@ -32,7 +32,7 @@ async fn so_many(
     let quantity = Quantity { seats, section: None, together: true, max_price: None };
     let wanted = SeatsWanted::Quantity(quantity);
     let request = HoldRequest { seats: wanted, ..request(user, event, &[]) };
-    world.sale.hold(world.sale.weigh(request).await?).await
+    world.sale.hold(world.sale.plan_hold(request).await?).await
 }
 
 fn request(user: &str, event: EventId, seats: &[u32]) -> HoldRequest {
@@ -216,7 +216,9 @@ async fn who_was_granted_a_seat_is_answered_before_the_view_knows() {
         let (ann, bob) = (format!("ann{round}"), format!("bob{round}"));
         // Nobody has the seat yet: she is not refused here.
         fresh(live, event).await;
-        let Ok(weighed) = world.sale.weigh(request(&ann, event, &[1])).await else { return false };
+        let Ok(weighed) = world.sale.plan_hold(request(&ann, event, &[1])).await else {
+            return false;
+        };
         let Ok(bobs) = world.hold(&bob, event, &[1], None).await else { return false };
         in_view(&world, event).await;
         // From here on the view tells that the seat is Bob's.

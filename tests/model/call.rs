@@ -31,7 +31,7 @@ pub enum Call {
         nonce: String,
         lease_ms: i64,
         attempts_max: i64,
-        key: Option<OwnKey>,
+        key: Option<RequestKey>,
     },
     ConfirmAbort {
         booking: BookingId,
@@ -60,7 +60,7 @@ pub enum Call {
         booking: BookingId,
         user: UserId,
         nonce: String,
-        key: Option<OwnKey>,
+        key: Option<RequestKey>,
         /// Length of the log at which extensions stop.
         log_entries_max: u64,
     },
@@ -109,7 +109,7 @@ pub enum Call {
 
 /// A caller's own key for an operation on a booking.
 #[derive(Clone, Debug)]
-pub struct OwnKey {
+pub struct RequestKey {
     /// Name of the idempotency record.
     pub digest: String,
     /// What is asked for; of an extension always the same.

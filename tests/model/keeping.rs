@@ -41,7 +41,7 @@ impl Sale {
         if !event.open {
             event.open = true;
             event.opened_with = Told::of(event);
-            let status = event.operated.status.word().to_owned();
+            let status = event.operated.status.as_str().to_owned();
             self.note(Kind::Opened, status);
         }
         Ok(plain(Code::Ok))
@@ -93,7 +93,7 @@ impl Sale {
         if holds + confirmations > 0 {
             return Err(numbers(Code::InUse, &[holds as i64, confirmations as i64]));
         }
-        self.note(Kind::Unloaded, EventStatus::Closed.word().to_owned());
+        self.note(Kind::Unloaded, EventStatus::Closed.as_str().to_owned());
         self.event = None;
         Ok(plain(Code::Ok))
     }

@@ -6,7 +6,7 @@ use std::fmt::Debug;
 
 use fred::types::Value;
 use holdfast::domain::{Booking, BookingId, Entry, LogId, SeatId};
-use holdfast::redis::{Detail, Snapshot};
+use holdfast::redis::{Detail, EventSnapshot};
 
 use super::replay::replay;
 use super::sale::{EventState, Line};
@@ -115,7 +115,7 @@ impl Run<'_> {
         Ok(())
     }
 
-    async fn picture_of_redis(&self, snapshot: &Snapshot) -> Picture {
+    async fn picture_of_redis(&self, snapshot: &EventSnapshot) -> Picture {
         const FIELDS: [&str; 5] = ["layout", "status", "on_sale_at", "off_sale_at", "per_user"];
         let keys = self.stage.engine.keys().event_keys(self.event.id);
         let mut fields = vec![keys[0].clone()];
@@ -195,7 +195,7 @@ fn picture(event: &EventState) -> Picture {
         ("available", event.available().to_string()),
         ("next_deadline", format!("{:?}", deadlines.values().min())),
         ("layout", event.layout_version.to_string()),
-        ("status", event.operated.status.word().to_owned()),
+        ("status", event.operated.status.as_str().to_owned()),
         ("on_sale_at", event.operated.on_sale_at_ms.to_string()),
         ("off_sale_at", event.operated.off_sale_at_ms.to_string()),
         ("per_user", event.per_user.to_string()),

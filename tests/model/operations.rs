@@ -128,7 +128,7 @@ pub enum Key {
 
 /// Which key of its own an operation on a booking has.
 #[derive(Clone, Copy, Debug)]
-pub enum OwnKey {
+pub enum RequestKey {
     None,
     /// One of a few of this booking, asking for one thing or another.
     Shared(u8, u8),
@@ -197,7 +197,7 @@ pub enum Act {
         nonce: Nonce,
         lease_s: u8,
         attempts_max: u8,
-        key: OwnKey,
+        key: RequestKey,
     },
     EndLease {
         booking: Pick,
@@ -231,7 +231,7 @@ pub enum Act {
         booking: Pick,
         who: Who,
         nonce: Nonce,
-        key: OwnKey,
+        key: RequestKey,
         room: Room,
     },
     Expire {

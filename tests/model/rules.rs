@@ -4,7 +4,7 @@ use holdfast::domain::entry::HouseBlock;
 use holdfast::domain::{Booking, BookingId, Kind, SeatId, SeatState, Status, UserId};
 use holdfast::redis::{Answer, BlockAction, Body, Code};
 
-use super::call::{Call, OwnKey, Sent, Which};
+use super::call::{Call, RequestKey, Sent, Which};
 use super::sale::{Operated, Record, Sale};
 
 /// Who blocks seats.
@@ -127,7 +127,7 @@ impl Sale {
         nonce: &str,
         lease_ms: i64,
         attempts_max: i64,
-        key: Option<&OwnKey>,
+        key: Option<&RequestKey>,
     ) -> Reply {
         if matches!(booking.status, Status::Committed | Status::Confirmed) {
             let record = key.and_then(|key| self.records.get(&key.digest).zip(Some(key)));
@@ -249,8 +249,8 @@ impl Sale {
     }
 
     /// Keeps a request under its caller's key, if it has one.
-    fn keep(&mut self, key: Option<&OwnKey>, booking: &Booking) {
-        let Some(OwnKey { digest, fingerprint }) = key.cloned() else { return };
+    fn keep(&mut self, key: Option<&RequestKey>, booking: &Booking) {
+        let Some(RequestKey { digest, fingerprint }) = key.cloned() else { return };
         self.records.insert(digest, Record { booking: booking.id, fingerprint });
     }
 
@@ -258,7 +258,7 @@ impl Sale {
         &mut self,
         mut booking: Booking,
         nonce: &str,
-        key: Option<&OwnKey>,
+        key: Option<&RequestKey>,
         log_entries_max: u64,
     ) -> Reply {
         let done_before = key.is_some_and(|key| self.records.contains_key(&key.digest));

@@ -141,7 +141,7 @@ impl EventState {
     /// Status and on-sale time, as entries word them (`opened` leaves the time out).
     pub fn operated_as_logged(&self) -> String {
         let Operated { status, on_sale_at_ms, off_sale_at_ms, .. } = &self.operated;
-        format!("{} {on_sale_at_ms} {off_sale_at_ms}", status.word())
+        format!("{} {on_sale_at_ms} {off_sale_at_ms}", status.as_str())
     }
 
     pub fn is_free(&self, seat: SeatId) -> bool {

@@ -7,7 +7,7 @@ use holdfast::redis::{
     RedisError, SettleCall, Wanted,
 };
 
-use super::call::{Asked, Call, Hold, OwnKey, Sent, Which};
+use super::call::{Asked, Call, Hold, RequestKey, Sent, Which};
 use super::rules::HOUSE;
 use super::sale::Operated;
 use super::stage::{Difference, RECORD_TTL_MS, Run, differs};
@@ -47,7 +47,7 @@ impl Run<'_> {
         let answer = self.answer(sent, rest).await?;
         let before = matches!(sent.call, Call::Unload { .. }).then(|| self.sale.clone());
         let expected = self.sale.call(sent, &answer, rest.is_some_and(|rest| rest.resumed));
-        let met = (sent.call.script().name(), answer.code.word());
+        let met = (sent.call.script().name(), answer.code.as_str());
         *self.stage.met.borrow_mut().entry(met).or_default() += 1;
         if let Some(event) = &self.sale.event {
             self.world.generation = self.world.generation.max(event.generation);
@@ -130,7 +130,7 @@ impl Run<'_> {
             }
             Call::Expire { batch } => engine.expire(event.id, generation, *batch).await,
             Call::Settle { outcome, archived } => {
-                let outcome = outcome.word();
+                let outcome = outcome.as_str();
                 let call = SettleCall {
                     generation,
                     outcome,
@@ -218,8 +218,8 @@ impl Run<'_> {
     }
 }
 
-fn attempt<'a>(nonce: &'a str, key: Option<&'a OwnKey>) -> Attempt<'a> {
-    let record = key.map(|OwnKey { digest, fingerprint }| Record {
+fn attempt<'a>(nonce: &'a str, key: Option<&'a RequestKey>) -> Attempt<'a> {
+    let record = key.map(|RequestKey { digest, fingerprint }| Record {
         digest,
         fingerprint,
         ttl_ms: RECORD_TTL_MS,

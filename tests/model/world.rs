@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use holdfast::domain::{Booking, BookingId, Event, EventStatus, Status, UserId};
 use holdfast::redis::BlockAction;
 
-use super::call::{Call, Hold, OwnKey, Sent, Which};
+use super::call::{Call, Hold, RequestKey, Sent, Which};
 use super::operations::{self, Act, Before, InTime, Known, Manner, Nonce, Pick, Step, Who};
 use super::sale::{EventState, Operated, Sale};
 use super::wishes::entries_max;
@@ -135,7 +135,7 @@ impl World {
                 let booking = self.pick(*booking, sale);
                 let (user, nonce) = (self.who(*who, &booking), self.nonce(*nonce, &booking));
                 let key = own_key("extend", *key, &user, &booking);
-                let key = key.map(|key| OwnKey { fingerprint: "extend".into(), ..key });
+                let key = key.map(|key| RequestKey { fingerprint: "extend".into(), ..key });
                 let log_entries_max = entries_max(*room, sale);
                 Call::Extend { booking: booking.id, user, nonce, key, log_entries_max }
             }
@@ -353,13 +353,13 @@ fn as_sold(booking: &Booking, now_ms: i64) -> Booking {
 /// A key is its user's, its operation's and its booking's.
 fn own_key(
     operation: &str,
-    key: operations::OwnKey,
+    key: operations::RequestKey,
     user: &UserId,
     booking: &Booking,
-) -> Option<OwnKey> {
+) -> Option<RequestKey> {
     match key {
-        operations::OwnKey::None => None,
-        operations::OwnKey::Shared(key, asked) => Some(OwnKey {
+        operations::RequestKey::None => None,
+        operations::RequestKey::Shared(key, asked) => Some(RequestKey {
             digest: format!("{operation}-{user}-{}-{key}", booking.id),
             fingerprint: format!("asked{asked}"),
         }),

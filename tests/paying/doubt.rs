@@ -13,7 +13,7 @@ use holdfast::payments::{
     Answer, Charge, Order, Payment, Provider, RefundOrder, Refunded, Simulated, SimulatedSettings,
     State,
 };
-use holdfast::sale::archiving::{Carrier, Settled};
+use holdfast::sale::archiving::{Archiver, Settled};
 use holdfast::sale::restore::{Restorer, Silent};
 use holdfast::sale::{ConfirmRequest, Confirmed, Observers, Parts, Sale};
 use holdfast::shutdown;
@@ -142,7 +142,7 @@ on_one_redis!(a_payment_that_cannot_be_settled_lets_others_pass, async |flavor| 
     let held = world.hold("ann", event, &[1], None).await.unwrap().booking;
     begun_before(&world, &held, "of another provider").await;
     world.sale.cancel(&held.user, held.id).await.unwrap();
-    world.sale.cashier().reconcile(held.id).await.unwrap_err();
+    world.sale.payments().reconcile(held.id).await.unwrap_err();
     let due_ms = intent(&world, held.id).await.due_ms.expect("it stays due");
     assert!(due_ms > 0, "it is looked at later");
     assert!(world.archive.intents_due(due_ms, 10).await.unwrap().is_empty());
@@ -164,7 +164,7 @@ async fn committed(world: &World, event: EventId, user: &str, seat: u32) -> (Boo
 on_one_redis!(a_sale_that_was_written_twice_has_one_receipt, async |flavor| {
     let world = World::with(shared_redis(flavor), shared_mongodb(), impatient()).await;
     let event = world.event(4).await;
-    let carrier = Carrier::new(world.engine.clone(), world.archive.clone(), 86_400);
+    let carrier = Archiver::new(world.engine.clone(), world.archive.clone(), 86_400);
     let partition = world.partition(event);
     for in_one_batch in [false, true] {
         let seat = 1 + u32::from(in_one_batch);
@@ -197,7 +197,7 @@ on_one_redis!(a_sale_that_was_written_twice_has_one_receipt, async |flavor| {
 on_one_redis!(a_seat_sold_twice_is_refused_in_a_newer_generation, async |flavor| {
     let world = World::with(shared_redis(flavor), shared_mongodb(), impatient()).await;
     let event = world.event(4).await;
-    let carrier = Carrier::new(world.engine.clone(), world.archive.clone(), 86_400);
+    let carrier = Archiver::new(world.engine.clone(), world.archive.clone(), 86_400);
     let partition = world.partition(event);
     let (_, owners) = committed(&world, event, "ann", 1).await;
     let judged = carrier.store(&[(partition, owners)], &NoObserver).await.unwrap().judged;

@@ -24,7 +24,7 @@ async fn lapsed_and_paid(world: &World, event: EventId) -> BookingView {
 }
 
 async fn is(world: &World, id: BookingId, status: Status) {
-    let what = format!("it is {}", status.word());
+    let what = format!("it is {}", status.as_str());
     eventually(&what, SETTLED, async || world.status(id).await == Some(status)).await;
 }
 
@@ -34,7 +34,7 @@ on_one_redis!(a_late_payment_takes_the_same_seats, async |flavor| {
     let paid = lapsed_and_paid(&world, event).await;
     let worker = WorkerSpec::new(&world, shared_mongodb()).start().await;
     is(&world, paid.booking.id, Status::Confirmed).await;
-    let again = world.sale.cashier().reconcile(paid.booking.id).await.unwrap();
+    let again = world.sale.payments().reconcile(paid.booking.id).await.unwrap();
     assert_eq!(again, Reconciled::Done(IntentState::Sold));
     let totals = books_agree(&world.archive, &[u64::from(event.0)]).await;
     assert_eq!((totals.sold, totals.refunded), (200, 0));
@@ -50,7 +50,7 @@ on_one_redis!(a_late_payment_whose_seats_are_gone_goes_back, async |flavor| {
     let paid = lapsed_and_paid(&world, event).await;
     // Held is enough: nobody loses a seat to a late payment.
     let bobs = world.hold("bob", event, &[2], None).await.unwrap();
-    let reconciled = world.sale.cashier().reconcile(paid.booking.id).await.unwrap();
+    let reconciled = world.sale.payments().reconcile(paid.booking.id).await.unwrap();
     assert_eq!(reconciled, Reconciled::Done(IntentState::Refunded));
     assert_eq!(world.status(paid.booking.id).await, Some(Status::Voided));
     let worker = WorkerSpec::new(&world, shared_mongodb()).start().await;
@@ -68,7 +68,7 @@ on_one_redis!(what_its_owner_gave_up_stays_given_up, async |flavor| {
     let held = world.hold("ann", event, &[1], None).await.unwrap();
     world.charge_unseen(&held.booking).await;
     world.sale.cancel(&held.booking.user, held.booking.id).await.unwrap();
-    let reconciled = world.sale.cashier().reconcile(held.booking.id).await.unwrap();
+    let reconciled = world.sale.payments().reconcile(held.booking.id).await.unwrap();
     assert_eq!(reconciled, Reconciled::Done(IntentState::Refunded));
     assert_eq!(world.free(event).await, Some(4));
     let worker = WorkerSpec::new(&world, shared_mongodb()).start().await;

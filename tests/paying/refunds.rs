@@ -10,7 +10,7 @@ use holdfast::config::values::PaymentProvider;
 use holdfast::domain::{BookingId, Intent, IntentState, RefundCounts, RefundState};
 use holdfast::faults::Faults;
 use holdfast::payments::{Stripe, StripeSettings};
-use holdfast::sale::{Cashier, Reconciled, SaleError};
+use holdfast::sale::{PaymentService, Reconciled, SaleError};
 use serde_json::{Value, json};
 
 use super::SETTLED;
@@ -42,14 +42,14 @@ fn stripe_at(server: &StripeServer) -> Stripe {
 struct Stage {
     world: World,
     server: StripeServer,
-    cashier: Cashier,
+    payments: PaymentService,
 }
 
 impl Stage {
     async fn new(flavor: Flavor) -> Self {
         let world = World::with(shared_redis(flavor), shared_mongodb(), impatient()).await;
         let server = StripeServer::start().await;
-        let cashier = Cashier::new(
+        let payments = PaymentService::new(
             world.engine.clone(),
             world.archive.clone(),
             Arc::new(stripe_at(&server)),
@@ -57,7 +57,7 @@ impl Stage {
             world.counts.clone(),
             Arc::new(Faults::default()),
         );
-        Stage { world, server, cashier }
+        Stage { world, server, payments }
     }
 
     /// A booking that was paid for and given up: its money is to go back.
@@ -71,7 +71,7 @@ impl Stage {
 
     /// Looks as a worker does, whenever it is time.
     async fn look(&self, id: BookingId) -> Reconciled {
-        self.cashier.reconcile(id).await.unwrap()
+        self.payments.reconcile(id).await.unwrap()
     }
 
     async fn intent(&self, id: BookingId) -> Intent {
@@ -145,7 +145,7 @@ on_one_redis!(failed_refund_is_tried_again_and_then_waits_for_person, async |fla
     assert!(is_refunding(&stage.look(id).await));
     assert_eq!(stage.attempts(), [(1, "failed")]);
     for failures in 2..=ATTEMPTS_MAX {
-        assert!(is_refunding(&stage.cashier.reconcile_now(id).await.unwrap()));
+        assert!(is_refunding(&stage.payments.reconcile_now(id).await.unwrap()));
         let recorded = stage.recorded(id).await;
         assert_eq!(recorded, (RefundState::Failed, failures + 1, failures, false));
     }
@@ -157,7 +157,7 @@ on_one_redis!(failed_refund_is_tried_again_and_then_waits_for_person, async |fla
     stage.server.refunds_are("succeeded");
     assert!(is_refunding(&stage.look(id).await));
     assert_eq!(stage.attempts().len() as u32, ATTEMPTS_MAX);
-    let done = stage.cashier.reconcile_now(id).await.unwrap();
+    let done = stage.payments.reconcile_now(id).await.unwrap();
     assert_eq!(done, Reconciled::Done(IntentState::Refunded));
     assert_eq!(stage.given_back(), PRICE);
     let counts = stage.world.archive.refund_counts(0).await.unwrap();
@@ -183,7 +183,7 @@ on_one_redis!(reconcilers_at_once_send_each_attempt_once, async |flavor| {
     let stage = Stage::new(flavor).await;
     let id = stage.to_be_refunded().await;
     let all_at_once = async || {
-        let looks = (0..AT_ONCE).map(|_| stage.cashier.reconcile_now(id));
+        let looks = (0..AT_ONCE).map(|_| stage.payments.reconcile_now(id));
         for look in join_all(looks).await {
             // Another one's attempt is being carried out just then.
             let fine = matches!(look, Ok(_) | Err(SaleError::Unavailable { .. }));

@@ -5,7 +5,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use holdfast::live::{LiveObserver, LiveState};
-use holdfast::sale::{Hopeless, SaleObserver};
+use holdfast::sale::{LocalRefusal, SaleObserver};
 
 /// How many calls wait to be finished, how many requests were refused from the live view, and what
 /// became of views.
@@ -41,7 +41,7 @@ impl SaleObserver for Counts {
         self.unfinished.store(length, Ordering::SeqCst);
     }
     fn payment(&self, _: &'static str) {}
-    fn refused_here(&self, _: Hopeless) {
+    fn refused_here(&self, _: LocalRefusal) {
         self.refused_here.fetch_add(1, Ordering::SeqCst);
     }
 }

@@ -11,8 +11,8 @@ use holdfast::domain::{
 };
 use holdfast::redis::scripts::{ClockSource, Scripts};
 use holdfast::redis::{
-    Answer, Code, Detail, Engine, HoldCall, Load, NotAfter, Observer, Read, RedisSettings,
-    Snapshot, Wanted, new_nonce,
+    Answer, Code, Detail, Engine, EventSnapshot, HoldCall, Load, NotAfter, Observer, Read,
+    RedisSettings, Wanted, new_nonce,
 };
 
 use super::servers::{Flavor, Server, shared_redis};
@@ -221,7 +221,7 @@ impl Stage {
     }
 
     /// Everything Redis has of the event.
-    pub async fn snapshot(&self) -> Snapshot {
+    pub async fn snapshot(&self) -> EventSnapshot {
         self.engine.snapshot(self.event.id, Detail::All).await.unwrap().unwrap()
     }
 
@@ -239,7 +239,7 @@ impl Stage {
     /// The kinds in the booking log after `opened`.
     pub async fn kinds(&self) -> Vec<&'static str> {
         let log = self.log().await;
-        log[1..].iter().map(|read| read.entry.as_ref().unwrap().kind.word()).collect()
+        log[1..].iter().map(|read| read.entry.as_ref().unwrap().kind.as_str()).collect()
     }
 
     #[track_caller]

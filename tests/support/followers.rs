@@ -97,7 +97,7 @@ impl Follower {
     }
 }
 
-/// Hears what a server tells, over a WebSocket or an event stream.
+/// LogSubscriber what a server tells, over a WebSocket or an event stream.
 pub enum Ear {
     Socket(Socket),
     Stream(EventStream),

@@ -227,7 +227,7 @@ impl World {
             exempt: false,
             trace: String::new(),
         };
-        self.sale.hold(self.sale.weigh(request).await?).await
+        self.sale.hold(self.sale.plan_hold(request).await?).await
     }
 
     /// Pays for a hold.

@@ -188,7 +188,7 @@ on_one_redis!(an_unloading_that_was_cut_off_is_mended, async |flavor| {
 
     // To load it is to put it back. Whoever slept comes too late, in Redis and in MongoDB.
     assert_eq!(events.load(event).await.unwrap(), Loading::DoneBefore);
-    let late = |stood: &holdfast::redis::Snapshot, attempt: &UnloadAttempt| {
+    let late = |stood: &holdfast::redis::EventSnapshot, attempt: &UnloadAttempt| {
         let (version, not_after) = (stood.version, NotAfter(attempt.until_ms));
         let engine = world.engine.clone();
         async move { engine.unload_event(event, 1, version, not_after).await.unwrap().code }
@@ -286,7 +286,7 @@ on_one_redis!(an_event_that_a_failover_brings_back_is_taken_out_again, async |fl
     world.verified().await;
     let map = world.sale.seat_map(event).await.unwrap();
     assert_eq!(map.generation, 3);
-    let kinds: Vec<_> = world.entries(event).await.iter().map(|one| one.kind.word()).collect();
+    let kinds: Vec<_> = world.entries(event).await.iter().map(|one| one.kind.as_str()).collect();
     assert_eq!(kinds[kinds.len() - 2..], ["unloaded", "opened"]);
     assert_eq!(read(&world, &sold).await, seen(&sold));
     world.stop().await;

@@ -99,7 +99,7 @@ pub enum NoReply {
 
 impl NoReply {
     /// Its word in tables and histories.
-    pub fn word(self) -> &'static str {
+    pub fn as_str(self) -> &'static str {
         match self {
             NoReply::NotSent => "not_sent",
             NoReply::TimedOut => "timed_out",

@@ -123,7 +123,7 @@ async fn answered(client: &Client, ask: &Ask) -> Result<Vec<u8>, Failure> {
             let detail = reply.json()["detail"].as_str().unwrap_or_default().to_owned();
             Err(format!("{}: {} {detail}", what(), reply.status).into())
         }
-        Err(none) => Err(format!("{}: {}; is the API at --url?", what(), none.word()).into()),
+        Err(none) => Err(format!("{}: {}; is the API at --url?", what(), none.as_str()).into()),
     }
 }
 

@@ -137,7 +137,7 @@ impl Shop {
         };
         let reply = match &answer.reply {
             Ok(reply) => reply,
-            Err(none) => return Learned { error: Some(none.word().to_owned()), ..nothing },
+            Err(none) => return Learned { error: Some(none.as_str().to_owned()), ..nothing },
         };
         let mut learned =
             Learned { status: Some(reply.status), retry_after: reply.retry_after, ..nothing };

@@ -12,9 +12,9 @@ use std::process::{Output, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
 
-use holdfast::api::Gates;
 use holdfast::config::Config;
 use holdfast::domain::policy::AllRules;
+use holdfast::gates::Gates;
 use holdfast::shutdown::{self, Trigger};
 use holdfast::telemetry::Metrics;
 use holdfast::{api, start, worker};

@@ -51,7 +51,7 @@ struct Told {
 }
 
 /// Who has heard of a change.
-pub struct Heard {
+pub struct ClientMessage {
     /// When, in order.
     pub times: Vec<Instant>,
     /// Of how many who read.
@@ -146,8 +146,8 @@ impl Expected {
     }
 
     /// Who has heard until now.
-    pub fn so_far(&self) -> Heard {
-        Heard { times: lock(&self.told.heard).clone(), of: self.told.readers }
+    pub fn so_far(&self) -> ClientMessage {
+        ClientMessage { times: lock(&self.told.heard).clone(), of: self.told.readers }
     }
 }
 

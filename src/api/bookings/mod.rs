@@ -11,23 +11,24 @@ use actix_web::web::{Bytes, Payload};
 use crate::domain::limits::{ADMIN_SEATS_PER_BOOKING_MAX, SEATS_PER_BOOKING_MAX};
 use crate::domain::{BookingId, EventId, RouteClass, Status, UserId, cursor};
 use crate::sale::{
-    AtOnce, BookingView, BookingsFrom, ConfirmRequest, Confirmed, HoldRequest, SaleError, Weighed,
+    BookingView, BookingsFrom, ConfirmRequest, Confirmed, HoldPlan, HoldRequest, Precheck,
+    SaleError,
 };
 
-use super::acts;
-use super::body::{read_json, read_optional_object};
+use super::admin_audit;
 use super::endpoint::Answer;
-use super::gates::{self, Caller};
 use super::idempotency;
 use super::openapi::{
     BookingProblems, ChangeBookingProblems, ConfirmBody, ConfirmProblems, HoldBody, HoldProblems,
     ListProblems,
 };
-use super::params::{Query, Start, booking_id};
-use super::problem::Problem;
-use super::reply::{IDEMPOTENT_REPLAYED, json, json_with};
 use super::state::Call;
 use super::waiting_room;
+use crate::gates::{self, Caller};
+use crate::http::body::{read_json, read_optional_object};
+use crate::http::params::{Query, Start, booking_id};
+use crate::http::problem::Problem;
+use crate::http::reply::{IDEMPOTENT_REPLAYED, json, json_with};
 use view::{BookingBody, BookingListBody};
 
 /// Names this list in cursors.
@@ -57,10 +58,10 @@ pub async fn hold(call: Call, payload: Payload) -> Answer {
     let mut caller = gates::enter_user(&call, RouteClass::Hold)?;
     let body = read_json(&call.request, payload, call.state.body_limits()).await;
     // No future holds what follows: refusals by the hundred thousand end here.
-    let refusal = match body.and_then(|body| weighed(&call, &mut caller, body)) {
+    let refusal = match body.and_then(|body| plan(&call, &mut caller, body)) {
         // Boxed: what asks Redis is large.
-        Ok((weighed, alternatives)) => {
-            return Box::pin(granted(&call, caller, weighed, alternatives)).await;
+        Ok((plan, alternatives)) => {
+            return Box::pin(granted(&call, caller, plan, alternatives)).await;
         }
         Err(refusal) => refusal,
     };
@@ -77,13 +78,13 @@ async fn counted_at_once(call: &Call, caller: &Caller, refusal: Problem) -> Answ
 }
 
 /// What becomes of a request that is not hopeless.
-async fn granted(call: &Call, caller: Caller, weighed: AtOnce, alternatives: u32) -> Answer {
-    let weighed = match weighed {
-        AtOnce::Weighed(weighed) => weighed,
-        AtOnce::Unknown(request) => {
+async fn granted(call: &Call, caller: Caller, plan: Precheck, alternatives: u32) -> Answer {
+    let plan = match plan {
+        Precheck::HoldPlan(plan) => plan,
+        Precheck::Unknown(request) => {
             let event = request.event;
-            match call.state.sale.weigh(request).await {
-                Ok(weighed) => weighed,
+            match call.state.sale.plan_hold(request).await {
+                Ok(plan) => plan,
                 Err(error) => {
                     let refusal = refused(call, event, error, alternatives);
                     if !gates::note_refused(call, &caller) {
@@ -96,18 +97,14 @@ async fn granted(call: &Call, caller: Caller, weighed: AtOnce, alternatives: u32
     };
     gates::count(call, &caller).await?;
     let event = caller.event;
-    let seats = if caller.admin.is_some() { weighed.wanted_text() } else { String::new() };
-    let hold = async |_| held(call, &caller, weighed, alternatives).await;
-    acts::as_user(call, caller.clone(), "booking_hold", event, &seats, hold).await
+    let seats = if caller.admin.is_some() { plan.wanted_text() } else { String::new() };
+    let hold = async |_| held(call, &caller, plan, alternatives).await;
+    admin_audit::as_user(call, caller.clone(), "booking_hold", event, &seats, hold).await
 }
 
 /// The request, checked, and not refused by what this process knows; and how many alternatives a
 /// refusal is to name.
-fn weighed(
-    call: &Call,
-    caller: &mut Caller,
-    body: Option<Bytes>,
-) -> Result<(AtOnce, u32), Problem> {
+fn plan(call: &Call, caller: &mut Caller, body: Option<Bytes>) -> Result<(Precheck, u32), Problem> {
     // An admin sells beyond what limits a user.
     let exempt = caller.admin.is_some();
     let seats_max = if exempt { ADMIN_SEATS_PER_BOOKING_MAX } else { SEATS_PER_BOOKING_MAX };
@@ -120,8 +117,8 @@ fn weighed(
     metrics.booking_attempts.inc();
     let trace = String::new();
     let request = HoldRequest { user, event, seats, key, room_number, exempt, trace };
-    match call.state.sale.weigh_at_once(request) {
-        Ok(weighed) => Ok((weighed, alternatives)),
+    match call.state.sale.precheck(request) {
+        Ok(plan) => Ok((plan, alternatives)),
         Err(error) => Err(refused(call, event, error, alternatives)),
     }
 }
@@ -133,11 +130,11 @@ fn entry(call: &Call, caller: &Caller, event: EventId) -> Result<u64, Problem> {
     Ok(room.entry(event, caller.user.as_ref(), token)?)
 }
 
-async fn held(call: &Call, caller: &Caller, weighed: Weighed, alternatives: u32) -> Answer {
+async fn held(call: &Call, caller: &Caller, plan: HoldPlan, alternatives: u32) -> Answer {
     let metrics = &call.state.metrics;
-    let event = weighed.event();
-    let weighed = weighed.traced(call.trace.traceparent());
-    let view = match call.state.sale.hold(weighed).await {
+    let event = plan.event();
+    let plan = plan.traced(call.trace.traceparent());
+    let view = match call.state.sale.hold(plan).await {
         Ok(view) => view,
         Err(error) => {
             if !matches!(error, SaleError::Unavailable { unknown: true, .. }) {
@@ -195,7 +192,7 @@ pub async fn list(call: Call, _: Payload) -> Answer {
         let next = last.map(|last| cursor::encode(CURSOR_LIST, &[&last.created_ms, &last.id]));
         json(StatusCode::OK, &BookingListBody::new(&found, &paging, next))
     };
-    acts::as_user(&call, caller, "booking_list", None, "", list).await
+    admin_audit::as_user(&call, caller, "booking_list", None, "", list).await
 }
 
 /// Look at a booking
@@ -214,7 +211,7 @@ pub async fn get(call: Call, _: Payload) -> Answer {
         let view = call.state.sale.booking(&user, booking).await?;
         json(StatusCode::OK, &BookingBody::new(&view))
     };
-    acts::as_owner(&call, caller, "booking_read", booking, get).await
+    admin_audit::as_owner(&call, caller, "booking_read", booking, get).await
 }
 
 /// Pay and confirm
@@ -244,7 +241,7 @@ pub async fn confirm(call: Call, payload: Payload) -> Answer {
     let confirm = async |user| {
         confirmed(&call, ConfirmRequest { user, booking, payment_method, amount, key }).await
     };
-    acts::as_owner(&call, caller, "booking_confirm", booking, confirm).await
+    admin_audit::as_owner(&call, caller, "booking_confirm", booking, confirm).await
 }
 
 async fn confirmed(call: &Call, request: ConfirmRequest) -> Answer {
@@ -309,7 +306,7 @@ pub async fn extend(call: Call, payload: Payload) -> Answer {
         let body = kept(&call, &view, BookingBody::new(&view)).await;
         answer(StatusCode::OK, &view, &body)
     };
-    acts::as_owner(&call, caller, "booking_extend", booking, extend).await
+    admin_audit::as_owner(&call, caller, "booking_extend", booking, extend).await
 }
 
 /// Cancel a booking
@@ -335,7 +332,7 @@ pub async fn cancel(call: Call, payload: Payload) -> Answer {
     // A cancelled booking is the record of its cancellation: the key has only to be one.
     idempotency::key(call.request.headers(), body.as_ref())?;
     let cancel = async |user| cancelled(&call, user, booking).await;
-    acts::as_owner(&call, caller, "booking_cancel", booking, cancel).await
+    admin_audit::as_owner(&call, caller, "booking_cancel", booking, cancel).await
 }
 
 async fn cancelled(call: &Call, user: UserId, booking: BookingId) -> Answer {
@@ -371,7 +368,7 @@ pub async fn delete(call: Call, payload: Payload) -> Answer {
 /// What was just done, with where it is kept.
 async fn kept<'a>(call: &Call, view: &BookingView, body: BookingBody<'a>) -> BookingBody<'a> {
     let durability = call.state.sale.durability(view).await;
-    call.state.metrics.durability.with_label_values(&[durability.word()]).inc();
+    call.state.metrics.durability.with_label_values(&[durability.as_str()]).inc();
     body.kept(durability)
 }
 

@@ -2,10 +2,10 @@
 
 use serde_json::{Value, json};
 
-use crate::api::params::Query;
-use crate::api::problem::Problem;
 use crate::api::state::Call;
 use crate::domain::{ALTERNATIVES_MAX, EventId, SeatId};
+use crate::http::params::Query;
+use crate::http::problem::Problem;
 use crate::sale::SaleError;
 
 const NAME: &str = "alternatives";

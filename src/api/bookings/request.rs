@@ -7,12 +7,12 @@ use actix_web::web::Bytes;
 use serde::Deserialize;
 use serde_json::Value;
 
-use crate::api::body::{self, Object};
-use crate::api::fields::{Fields, integer, whole_number, wrong};
 use crate::api::idempotency;
-use crate::api::problem::Problem;
 use crate::domain::limits::{LABEL_BYTES_MAX, PRICE_MAX, SEATS_PER_EVENT_MAX};
 use crate::domain::{EventId, Quantity, SeatId};
+use crate::http::body::{self, Object};
+use crate::http::fields::{Fields, integer, whole_number, wrong};
+use crate::http::problem::Problem;
 use crate::sale::SeatsWanted;
 
 /// What a payment is told where the client names no method.
@@ -125,9 +125,9 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::api::body::parse;
     use crate::api::idempotency;
-    use crate::api::problem::Code;
+    use crate::http::body::parse;
+    use crate::http::problem::Code;
 
     fn wanted(body: Value) -> Result<(EventId, SeatsWanted), Problem> {
         seats_wanted(body.as_object().unwrap(), 10)

@@ -3,9 +3,9 @@
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use crate::api::params::Paging;
 use crate::domain::time::{iso8601, iso8601_once};
 use crate::domain::{Booking, Durability, Event, SeatId, Status};
+use crate::http::params::Paging;
 use crate::sale::{BookingPage, BookingView, ListedBooking};
 
 /// A booking.
@@ -138,13 +138,13 @@ impl<'a> BookingBody<'a> {
     pub fn new(view: &'a BookingView) -> Self {
         let left_alone = view.left_alone.iter().map(|seat| seat.0).collect();
         let body = BookingBody::of(&view.booking, Some(&view.event), view.now_ms);
-        let durability = view.durability().word();
+        let durability = view.durability().as_str();
         BookingBody { seats_left_alone: left_alone, durability, ..body }
     }
 
     /// The same, kept like this.
     pub fn kept(self, durability: Durability) -> Self {
-        BookingBody { durability: durability.word(), ..self }
+        BookingBody { durability: durability.as_str(), ..self }
     }
 
     fn of(booking: &'a Booking, event: Option<&'a Event>, now_ms: i64) -> Self {
@@ -168,7 +168,7 @@ impl<'a> BookingBody<'a> {
             cancelled_at: ended(Status::Cancelled).and_then(iso8601_once),
             expired_at: ended(Status::Expired).and_then(iso8601_once),
             version: booking.version,
-            durability: Durability::Archived.word(),
+            durability: Durability::Archived.as_str(),
             seats: booking.seats.iter().map(|seat| booked_seat(event, *seat)).collect(),
             seats_left_alone: Vec::new(),
             receipt: None,
@@ -245,7 +245,7 @@ mod tests {
 
     use super::*;
     use crate::api::fixtures;
-    use crate::api::params::Start;
+    use crate::http::params::Start;
 
     #[test]
     fn a_hold_as_clients_see_it() {

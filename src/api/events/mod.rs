@@ -10,18 +10,18 @@ use crate::config::values::Detail;
 use crate::domain::{EventId, RouteClass, cursor};
 use crate::sale::{EventChange, EventsFrom, NewEvent};
 
-use super::acts::{self, Act};
-use super::body::read_object;
+use super::admin_audit::{self, Act};
 use super::endpoint::Answer;
-use super::gates;
 use super::openapi::{
     ChangeEventBody, ChangeEventProblems, EventProblems, ListEventsProblems, NewEventBody,
     NewEventProblems,
 };
-use super::params::{Query, Start, event_id};
-use super::reply::{json, json_with};
 use super::seats::Told;
 use super::state::Call;
+use crate::gates;
+use crate::http::body::read_object;
+use crate::http::params::{Query, Start, event_id};
+use crate::http::reply::{json, json_with};
 use view::{EventBody, EventListBody};
 
 /// Names this list in cursors.
@@ -43,7 +43,7 @@ pub async fn create(call: Call, payload: Payload) -> Answer {
     let new = request::new_event(&body)?;
     let detail = format!("{:?}, {} sections", new.name, new.sections.len());
     let act = Act { act: "event_create", target: String::new(), detail };
-    acts::recorded(&call, &admin, act, Box::pin(created(&call, &admin, new))).await
+    admin_audit::recorded(&call, &admin, act, Box::pin(created(&call, &admin, new))).await
 }
 
 async fn created(call: &Call, admin: &str, new: NewEvent) -> Answer {
@@ -132,7 +132,7 @@ pub async fn change(call: Call, payload: Payload) -> Answer {
     // What was read is checked and bounded, so it is what was sent, and not too long.
     let detail = serde_json::Value::Object(body).to_string();
     let act = Act { act: "event_change", target: format!("event {event}"), detail };
-    acts::recorded(&call, &admin, act, Box::pin(changed(&call, &admin, event, change))).await
+    admin_audit::recorded(&call, &admin, act, Box::pin(changed(&call, &admin, event, change))).await
 }
 
 async fn changed(call: &Call, admin: &str, event: EventId, change: EventChange) -> Answer {
@@ -141,7 +141,7 @@ async fn changed(call: &Call, admin: &str, event: EventId, change: EventChange) 
     tracing::info!(
         event_id = event.0,
         admin,
-        status = view.event.status.word(),
+        status = view.event.status.as_str(),
         duration_ms = call.elapsed_ms(),
         "event changed"
     );

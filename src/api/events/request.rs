@@ -3,10 +3,6 @@
 
 use serde_json::Value;
 
-use crate::api::body::Object;
-use crate::api::fields::{Fields, wrong};
-use crate::api::params::Query;
-use crate::api::problem::Problem;
 use crate::domain::event::{
     API_STATUSES, CANCELLATIONS, CancelPolicy, Cancellation, EVENT_STATUSES,
 };
@@ -17,6 +13,10 @@ use crate::domain::limits::{
 };
 use crate::domain::wanted::ORPHAN_RULES;
 use crate::domain::{EventStatus, OrphanRule, Section};
+use crate::http::body::Object;
+use crate::http::fields::{Fields, wrong};
+use crate::http::params::Query;
+use crate::http::problem::Problem;
 use crate::sale::{EventChange, EventFilter, NewEvent};
 
 /// Letters of an ISO 4217 code.
@@ -93,7 +93,7 @@ fn currency(fields: &Fields<'_>) -> Result<Option<String>, Problem> {
 
 fn orphan_rule(fields: &Fields<'_>) -> Result<Option<OrphanRule>, Problem> {
     let Some(value) = fields.value("orphan_rule") else { return Ok(None) };
-    let known = value.as_str().and_then(OrphanRule::from_word);
+    let known = value.as_str().and_then(OrphanRule::parse);
     known.map(Some).ok_or_else(|| {
         let words: Vec<&str> = ORPHAN_RULES.iter().map(|row| row.1).collect();
         wrong("orphan_rule", format_args!("one of {}", words.join(", ")), value)
@@ -102,7 +102,7 @@ fn orphan_rule(fields: &Fields<'_>) -> Result<Option<OrphanRule>, Problem> {
 
 fn cancellation(fields: &Fields<'_>) -> Result<Option<Cancellation>, Problem> {
     let Some(value) = fields.value("cancellation") else { return Ok(None) };
-    let known = value.as_str().and_then(Cancellation::from_word);
+    let known = value.as_str().and_then(Cancellation::parse);
     known.map(Some).ok_or_else(|| {
         let words: Vec<&str> = CANCELLATIONS.iter().map(|row| row.1).collect();
         wrong("cancellation", format_args!("one of {}", words.join(", ")), value)
@@ -184,7 +184,7 @@ pub fn filter(query: &Query) -> Result<EventFilter, Problem> {
 
 fn status(fields: &Fields<'_>) -> Result<Option<EventStatus>, Problem> {
     let Some(value) = fields.value("status") else { return Ok(None) };
-    let known = value.as_str().and_then(EventStatus::from_word);
+    let known = value.as_str().and_then(EventStatus::parse);
     known.map(Some).ok_or_else(|| {
         let words: Vec<&str> = EVENT_STATUSES.iter().map(|row| row.1).collect();
         Problem::field("status", format_args!("must be one of {}", words.join(", ")))

@@ -3,11 +3,11 @@
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use crate::api::params::Paging;
 use crate::config::values::Detail;
 use crate::domain::layout::Section;
 use crate::domain::time::iso8601;
 use crate::domain::{Availability, EventId, Seating};
+use crate::http::params::Paging;
 use crate::sale::{EventPage, EventView};
 
 /// An event.
@@ -146,7 +146,7 @@ impl<'a> EventBody<'a> {
     pub fn brief<L: Seating>(view: &'a EventView<L>, detail: Detail) -> Self {
         let EventView { event, available_seats, now_ms } = view;
         let total_seats = event.layout.total_seats();
-        let word = |free| Availability::of(free, total_seats).word();
+        let word = |free| Availability::of(free, total_seats).as_str();
         EventBody {
             id: event.id.0,
             name: &event.name,
@@ -164,8 +164,8 @@ impl<'a> EventBody<'a> {
             hold_ttl_seconds: event.hold_ttl_ms / 1_000,
             max_hold_seconds: event.max_hold_ms / 1_000,
             max_seats_per_user: event.max_seats_per_user,
-            orphan_rule: event.orphan_rule.word(),
-            cancellation: event.cancel_policy.rule.word(),
+            orphan_rule: event.orphan_rule.as_str(),
+            cancellation: event.cancel_policy.rule.as_str(),
             cancel_until: event.cancel_policy.until_ms.map(iso8601),
             created_at: iso8601(event.created_at_ms),
             sections: None,

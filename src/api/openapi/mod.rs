@@ -12,11 +12,12 @@ use utoipa::openapi::response::Response;
 use utoipa::openapi::{ContentBuilder, Ref, RefOr, ResponseBuilder};
 use utoipa::{IntoResponses, OpenApi};
 
-use super::problem::{Code, PROBLEM_JSON};
 use super::{
-    blocks, bookings, cache_stats, docs, events, health, pages, push, sales, seats, waiting_room,
+    blocks, bookings, cache_stats, docs, events, health, pages, sales, seats, waiting_room,
     webhooks,
 };
+use crate::http::problem::{Code, PROBLEM_JSON};
+use crate::push;
 
 pub use schemas::{
     ChangeEventBody, ConfirmBody, DrawBody, EnableRoomBody, HoldBody, NewBlockBody, NewEventBody,
@@ -44,7 +45,7 @@ use schemas::{ProblemBody, RowSpec, SectionSpec};
         health::summary, health::live, health::ready, cache_stats::stats, cache_stats::stats_alias,
         pages::index, pages::openapi, pages::metrics, docs::docs, docs::docs_file,
     ),
-    components(schemas(ProblemBody, NewEventBody, ChangeEventBody, SectionSpec, RowSpec, push::Message, push::Heard)),
+    components(schemas(ProblemBody, NewEventBody, ChangeEventBody, SectionSpec, RowSpec, push::Message, push::ClientMessage)),
     tags(
         (name = "events", description = "What is on sale, and what is free"),
         (name = "bookings", description = "Hold, pay, extend, cancel"),
@@ -184,13 +185,13 @@ fn responses(codes: &[Code]) -> BTreeMap<String, RefOr<Response>> {
         by_status.entry(code.status().as_u16()).or_default().push(*code);
     }
     let response = |(status, codes): (u16, Vec<Code>)| {
-        let words = codes.iter().map(|code| format!("`{}`: {}", code.word(), code.title()));
+        let words = codes.iter().map(|code| format!("`{}`: {}", code.as_str(), code.title()));
         let description: Vec<String> = words.collect();
         // Every status has at least the code that made its entry.
         let example = codes.first().map(|code| {
             json!({
-                "type": format!("urn:holdfast:problem:{}", code.word()), "title": code.title(),
-                "status": status, "detail": code.title(), "error": code.word(),
+                "type": format!("urn:holdfast:problem:{}", code.as_str()), "title": code.title(),
+                "status": status, "detail": code.title(), "error": code.as_str(),
                 "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736",
             })
         });

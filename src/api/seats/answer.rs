@@ -11,11 +11,11 @@ use actix_web::web::Bytes;
 use actix_web::{HttpResponse, HttpResponseBuilder};
 
 use crate::api::endpoint::{Answer, accepts_gzip};
-use crate::api::gates::{self, Caller};
-use crate::api::outgoing::{SLICE_BYTES, Slices, With};
-use crate::api::problem::Problem;
 use crate::api::state::Call;
 use crate::config::values::Detail;
+use crate::gates::{self, Caller};
+use crate::http::outgoing::{SLICE_BYTES, Slices, With};
+use crate::http::problem::Problem;
 
 use super::frame::{Form, Frame, What};
 use super::frames::Body;

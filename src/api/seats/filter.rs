@@ -2,10 +2,10 @@
 
 use std::cmp::Ordering;
 
-use crate::api::params::Query;
-use crate::api::problem::Problem;
 use crate::domain::seat::SEAT_STATES;
 use crate::domain::{Layout, SeatId, SeatState};
+use crate::http::params::Query;
+use crate::http::problem::Problem;
 
 /// What the query asks for.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -76,7 +76,7 @@ fn section_range(layout: &Layout, name: &str) -> Result<(SeatId, u32), Problem> 
 }
 
 fn parse_status(word: &str) -> Result<SeatState, Problem> {
-    SeatState::from_word(word).ok_or_else(|| {
+    SeatState::parse(word).ok_or_else(|| {
         let words: Vec<&str> = SEAT_STATES.iter().map(|row| row.1).collect();
         Problem::parameter("status", format_args!("must be one of {}", words.join(", ")))
     })

@@ -16,7 +16,7 @@ use crate::domain::{SeatCounts, SeatId, SeatState};
 use crate::sale::SeatMap;
 
 use super::render::{AvailabilityBody, Pieces, SEAT_BYTES, Which};
-use crate::api::response_memory::{Charge, ResponseMemory};
+use crate::http::response_memory::{Charge, ResponseMemory};
 
 /// Seats beyond which a map is not kept rendered, but streamed to each who asks: some 28 MB of JSON.
 pub const SHARED_SEATS_MAX: u32 = 200_000;
@@ -86,7 +86,7 @@ pub struct Form {
 
 impl Form {
     /// The word in metrics.
-    pub fn word(&self) -> &'static str {
+    pub fn as_str(&self) -> &'static str {
         match (&self.what, self.gzip) {
             (What::Bytes, false) => "bytes",
             (What::Bytes, true) => "bytes_gzip",

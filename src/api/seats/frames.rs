@@ -15,12 +15,12 @@ use prometheus::IntCounter;
 use prometheus::core::Atomic;
 use tokio::sync::Semaphore;
 
-use crate::api::outgoing::{STREAM_BYTES, no_room};
-use crate::api::problem::Problem;
-use crate::api::response_memory::{Charge, ResponseMemory};
 use crate::config::Config;
 use crate::domain::{Event, EventId, SeatId};
-use crate::sale::{Newest, Paced, Sale, SaleError};
+use crate::http::outgoing::{STREAM_BYTES, no_room};
+use crate::http::problem::Problem;
+use crate::http::response_memory::{Charge, ResponseMemory};
+use crate::sale::{CoalescingCache, Newest, Sale, SaleError};
 use crate::shutdown::Shutdown;
 use crate::telemetry::Metrics;
 use crate::telemetry::striped::{Striped, StripedCounter};
@@ -42,7 +42,7 @@ const RENDER_WAIT: Duration = Duration::from_secs(10);
 
 /// The frames of one server.
 pub struct Frames {
-    paced: Paced<Arc<Frame>>,
+    paced: CoalescingCache<Arc<Frame>>,
     shelf: Arc<Shelf>,
     rendering: Arc<Semaphore>,
     meters: Meters,
@@ -88,7 +88,7 @@ impl Frames {
     /// No frames yet.
     pub fn new(config: &Config, memory: Arc<ResponseMemory>, metrics: &Metrics) -> Self {
         Frames {
-            paced: Paced::new(config.seat_map_renders_per_second),
+            paced: CoalescingCache::new(config.seat_map_renders_per_second),
             shelf: Arc::new(Shelf::new(memory)),
             rendering: Arc::new(Semaphore::new(RENDERS_AT_ONCE)),
             meters: Meters::new(metrics),
@@ -115,8 +115,8 @@ impl Frames {
 
     /// Looks at the newest frame, if it is at hand: what [`Frames::newest`] would give, without
     /// becoming an owner of it, for every request there is.
-    pub fn at_hand<R>(&self, event: EventId, look: impl FnOnce(&Frame) -> R) -> Option<R> {
-        self.paced.at_hand(event, |frame| look(frame))
+    pub fn get_if_fresh<R>(&self, event: EventId, look: impl FnOnce(&Frame) -> R) -> Option<R> {
+        self.paced.get_if_fresh(event, |frame| look(frame))
     }
 
     /// Has an event's seats looked up anew for whoever asks from now on: they were changed by whom
@@ -253,8 +253,8 @@ impl Frames {
     }
 
     /// Forgets what nobody asks for, until shutdown is requested.
-    pub async fn keep_small(self: Arc<Self>, metrics: Metrics, shutdown: Shutdown) {
-        while shutdown.rest(SWEEP_INTERVAL).await {
+    pub async fn evict_idle(self: Arc<Self>, metrics: Metrics, shutdown: Shutdown) {
+        while shutdown.sleep_or_shutdown(SWEEP_INTERVAL).await {
             self.paced.forget_idle(IDLE);
             metrics.seat_map_bytes.set(i64::try_from(self.shelf.bytes()).unwrap_or(i64::MAX));
             self.shelf.memory().show();
@@ -373,7 +373,7 @@ impl Meters {
     }
 
     fn rendered_form(&self, form: &Form) {
-        if let Some(counter) = self.renders.get(form.word()) {
+        if let Some(counter) = self.renders.get(form.as_str()) {
             counter.inc();
         }
     }

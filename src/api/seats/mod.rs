@@ -22,10 +22,10 @@ use crate::domain::{Event, EventId, RouteClass, SeatId};
 use crate::sale::SaleError;
 
 use super::endpoint::Answer;
-use super::gates;
 use super::openapi::SeatsProblems;
-use super::params::{Query, event_id};
 use super::state::Call;
+use crate::gates;
+use crate::http::params::{Query, event_id};
 use answer::OCTET_STREAM;
 pub use answer::Told;
 use filter::{Filter, Has};
@@ -65,7 +65,7 @@ pub async fn map(call: Call, _: Payload) -> Answer {
     let told = Told::to(&call, &caller)?;
     let is_raw = call.header(header::ACCEPT.as_str()).is_some_and(accepts_raw_bytes);
     if call.request.query_string().is_empty()
-        && let Some(answer) = at_hand(&call, id, told, |frame| match is_raw {
+        && let Some(answer) = get_if_fresh(&call, id, told, |frame| match is_raw {
             true => What::Bytes,
             false => What::Map(SeatId(1), frame.seats.map.inventory.seats(), None),
         })
@@ -84,14 +84,14 @@ pub async fn map(call: Call, _: Payload) -> Answer {
 }
 
 /// The answer, if all that it needs is here and nobody has to be waited for: most of a crowd's.
-fn at_hand(
+fn get_if_fresh(
     call: &Call,
     event: EventId,
     told: Told,
     what: impl FnOnce(&Frame) -> What,
 ) -> Option<Answer> {
     let look = |frame: &Frame| answer::answer_at_hand(call, frame, what(frame), told);
-    call.state.frames.at_hand(event, look).flatten().map(Ok)
+    call.state.frames.get_if_fresh(event, look).flatten().map(Ok)
 }
 
 /// What the client has, compared with a frame that is not older if there is one.
@@ -143,7 +143,7 @@ pub async fn availability(call: Call, _: Payload) -> Answer {
     let caller = gates::pass(&call, RouteClass::Seats).await?;
     let id = event_id(&call.request)?;
     let told = Told::to(&call, &caller)?;
-    if let Some(answer) = at_hand(&call, id, told, |_| What::Availability) {
+    if let Some(answer) = get_if_fresh(&call, id, told, |_| What::Availability) {
         return answer;
     }
     let event = call.state.sale.known_event(id).await?;

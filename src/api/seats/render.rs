@@ -117,7 +117,7 @@ impl Counts {
         let SeatCounts { available, hold, booked, blocked } = counts;
         let exact = |count| (detail == Detail::Exact).then_some(count);
         Counts {
-            availability: Availability::of(available, total).word(),
+            availability: Availability::of(available, total).as_str(),
             available_seats: exact(available),
             held_seats: exact(hold),
             booked_seats: exact(booked),
@@ -227,7 +227,7 @@ impl Pieces {
             event_id: map.event.id.0,
             total_seats,
             available_seats: (self.detail == Detail::Exact).then_some(totals.available),
-            availability: Availability::of(totals.available, total_seats).word(),
+            availability: Availability::of(totals.available, total_seats).as_str(),
             generation: map.generation,
             version: map.version,
             full: matches!(self.which, Which::Range(..)),
@@ -293,7 +293,7 @@ fn seat(seats: &Seats, id: SeatId, wanted: Option<SeatState>) -> Option<SeatBody
         seat_number: info.number,
         seat_label: info.label(),
         price: info.price,
-        status: state.word(),
+        status: state.as_str(),
     })
 }
 

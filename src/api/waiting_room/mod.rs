@@ -12,18 +12,18 @@ use crate::domain::admission_token::AdmissionToken;
 use crate::domain::{EventId, RoomSettings, RouteClass};
 use crate::sale::waiting_room::{RoomEdit, Standing};
 
-use super::acts::{self, Act};
-use super::body::{Object, read_optional_object};
+use super::admin_audit::{self, Act};
 use super::endpoint::Answer;
-use super::gates;
 use super::openapi::{
     AdmissionProblems, DrawBody, DrawProblems, EnableRoomBody, JoinProblems, RoomChangeProblems,
     RoomProblems,
 };
-use super::params::{Query, event_id};
-use super::problem::{Code, Problem};
-use super::reply::json;
 use super::state::Call;
+use crate::gates;
+use crate::http::body::{Object, read_optional_object};
+use crate::http::params::{Query, event_id};
+use crate::http::problem::{Code, Problem};
+use crate::http::reply::json;
 use view::{ChangedBody, JoinedBody, LeftBody, StandingBody, StatsBody};
 
 /// The header in which a token is sent.
@@ -82,7 +82,7 @@ pub async fn enable(call: Call, payload: Payload) -> Answer {
         let settings = switched(&call, &admin, event, "on", |room| change.apply(room)).await?;
         json(StatusCode::OK, &ChangedBody::on(&settings))
     };
-    acts::recorded(&call, &admin, act, Box::pin(enabled)).await
+    admin_audit::recorded(&call, &admin, act, Box::pin(enabled)).await
 }
 
 /// Switch a waiting room off
@@ -106,7 +106,7 @@ pub async fn disable(call: Call, _: Payload) -> Answer {
         let settings = switched(&call, &admin, event, "off", RoomSettings::switch_off).await?;
         json(StatusCode::OK, &ChangedBody::off(&settings))
     };
-    acts::recorded(&call, &admin, act, Box::pin(disabled)).await
+    admin_audit::recorded(&call, &admin, act, Box::pin(disabled)).await
 }
 
 async fn switched(

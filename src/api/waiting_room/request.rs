@@ -4,12 +4,12 @@ use std::fmt;
 
 use serde_json::Value;
 
-use crate::api::body::Object;
-use crate::api::fields::Fields;
-use crate::api::params::Query;
-use crate::api::problem::Problem;
 use crate::domain::waiting_room::{CLAIM_MS_MAX, CONCURRENT_MAX, SESSION_MS_MAX};
 use crate::domain::{Method, RoomChange};
+use crate::http::body::Object;
+use crate::http::fields::Fields;
+use crate::http::params::Query;
+use crate::http::problem::Problem;
 
 /// Numbers that may be given, with their bounds.
 const NUMBERS: [(&str, u32, u32); 7] = [
@@ -92,7 +92,7 @@ impl fmt::Display for Wishes {
         let switches = SWITCHES.iter().zip(&self.switches);
         let switches =
             switches.filter_map(|(name, s)| s.map(|s| ((*name).to_owned(), Value::from(s))));
-        let method = self.method.map(|method| (METHOD.to_owned(), Value::from(method.word())));
+        let method = self.method.map(|method| (METHOD.to_owned(), Value::from(method.as_str())));
         let all: Object = numbers.chain(switches).chain(method).collect();
         write!(f, "{}", Value::Object(all))
     }

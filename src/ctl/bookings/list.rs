@@ -55,7 +55,7 @@ pub(in crate::ctl) struct Arguments {
 }
 
 fn status_parser() -> impl TypedValueParser<Value = Status> {
-    let words = PossibleValuesParser::new(STATUSES.map(Status::word));
+    let words = PossibleValuesParser::new(STATUSES.map(Status::as_str));
     words.try_map(|word| word.to_ascii_uppercase().parse::<Status>())
 }
 
@@ -105,8 +105,8 @@ impl Line {
             id: booking.id.to_string(),
             event: booking.id.event().0,
             user: booking.user.to_string(),
-            status: booking.status.word(),
-            outcome: archived.outcome.map(|outcome| outcome.word()),
+            status: booking.status.as_str(),
+            outcome: archived.outcome.map(|outcome| outcome.as_str()),
             seats_text: format_seats(&booking.seats),
             seats: booking.seats.iter().map(|seat| seat.0).collect(),
             amount: booking.amount,

@@ -9,7 +9,7 @@ use crate::ctl::output::{Column, Shown, or_dash, printable, table};
 use crate::domain::booking::format_seats;
 use crate::domain::time::iso8601;
 use crate::domain::{Booking, BookingId};
-use crate::sale::story::{HISTORY_MAX, InRedis, Story, story};
+use crate::sale::booking_report::{BookingReport, HISTORY_MAX, InRedis, story};
 use crate::start;
 
 /// Show all that is known of a booking
@@ -119,7 +119,7 @@ impl Arguments {
 }
 
 impl Told {
-    fn of(id: BookingId, story: Story) -> Self {
+    fn of(id: BookingId, story: BookingReport) -> Self {
         let event = story.event.as_ref();
         let seat = |(seat, owner): &(_, Option<BookingId>)| {
             let info = event.and_then(|event| event.layout.seat(*seat));
@@ -154,7 +154,7 @@ impl Told {
 impl Side {
     fn of(booking: Booking) -> Self {
         Side {
-            status: booking.status.word(),
+            status: booking.status.as_str(),
             version: booking.version,
             user: booking.user.to_string(),
             seats_text: format_seats(&booking.seats),
@@ -177,7 +177,7 @@ impl ArchivedSide {
     fn of(archived: ArchivedBooking) -> Self {
         ArchivedSide {
             side: Side::of(archived.booking),
-            outcome: archived.outcome.map(|outcome| outcome.word()),
+            outcome: archived.outcome.map(|outcome| outcome.as_str()),
             generation: archived.generation,
             cancel_unsettled_since: archived.cancel_unsettled_ms.and_then(time),
         }

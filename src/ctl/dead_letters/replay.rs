@@ -188,7 +188,7 @@ impl Line {
                     _ if !removed => Some("somebody else removed the letter meanwhile"),
                     _ => None,
                 };
-                let outcome = outcome.map(Outcome::word);
+                let outcome = outcome.map(Outcome::as_str);
                 Line { outcome, note: note.map(str::to_owned), ..line("replayed") }
             }
             Fate::Stays(why) => Line { note: Some(why), ..line("stays") },

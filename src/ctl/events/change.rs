@@ -61,13 +61,13 @@ struct Changes {
 /// The words of `--cancellation`.
 pub(super) fn parse_cancellation(text: &str) -> Result<Cancellation, String> {
     let words = CANCELLATIONS.map(|row| row.1).join(" or ");
-    Cancellation::from_word(text).ok_or_else(|| format!("it is {words}"))
+    Cancellation::parse(text).ok_or_else(|| format!("it is {words}"))
 }
 
 fn status_parser() -> impl TypedValueParser<Value = EventStatus> {
     let words = PossibleValuesParser::new(EVENT_STATUSES.map(|row| row.1));
     // The words were checked, but for their case.
-    words.try_map(|word| EventStatus::from_word(&word.to_ascii_uppercase()).ok_or("no status"))
+    words.try_map(|word| EventStatus::parse(&word.to_ascii_uppercase()).ok_or("no status"))
 }
 
 impl Arguments {

@@ -113,7 +113,7 @@ impl Arguments {
 }
 
 fn parse_orphan_rule(text: &str) -> Result<OrphanRule, String> {
-    OrphanRule::from_word(text).ok_or_else(|| "off, warn or enforce".to_owned())
+    OrphanRule::parse(text).ok_or_else(|| "off, warn or enforce".to_owned())
 }
 
 /// Reads `NAME:PRICE:ROWSxSEATS`. The name may hold colons.

@@ -109,7 +109,7 @@ impl EventShown {
             hold_ttl_seconds: event.hold_ttl_ms / 1_000,
             max_hold_seconds: event.max_hold_ms / 1_000,
             max_seats_per_user: event.max_seats_per_user,
-            cancellation: event.cancel_policy.rule.word(),
+            cancellation: event.cancel_policy.rule.as_str(),
             cancel_until: event.cancel_policy.until_ms.map(iso8601),
             created_at: iso8601(event.created_at_ms),
             generation: event.generation,

@@ -205,8 +205,8 @@ fn line(rule: &Rule, policy: &Policy, base: &BasePolicy, live: &LivePolicy) -> R
 /// A mode, and the one on loopback where it is another.
 fn modes(mode: Mode, on_loopback: Mode) -> String {
     match mode == on_loopback {
-        true => mode.word().to_owned(),
-        false => format!("{}, on loopback {}", mode.word(), on_loopback.word()),
+        true => mode.as_str().to_owned(),
+        false => format!("{}, on loopback {}", mode.as_str(), on_loopback.as_str()),
     }
 }
 
@@ -223,12 +223,12 @@ impl Shown for Limits {
             Column::Words("routes"),
         ];
         let row = |rule: &RuleLine| {
-            let routes: Vec<&str> = rule.routes.value.iter().map(|route| route.word()).collect();
+            let routes: Vec<&str> = rule.routes.value.iter().map(|route| route.as_str()).collect();
             let all = routes.len() == RouteClass::ALL.len();
             [
                 rule.name.clone(),
-                rule.scope.value.word().to_owned(),
-                rule.place.value.word().to_owned(),
+                rule.scope.value.as_str().to_owned(),
+                rule.place.value.as_str().to_owned(),
                 rule.limit.value.text(),
                 word_of(&rule.limit.from),
                 modes(rule.mode.value, rule.mode_on_loopback),

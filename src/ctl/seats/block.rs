@@ -72,7 +72,7 @@ impl Arguments {
             (None, None) => return Err(Failure::new("name --seats or --section")),
         };
         let mut done =
-            Done { event: self.event, action: action.word(), seats: seats.len(), changed: 0 };
+            Done { event: self.event, action: action.as_str(), seats: seats.len(), changed: 0 };
         let mut finished = 0;
         for step in seats.chunks(BLOCK_SEATS_MAX) {
             let request = BlockRequest {
@@ -102,7 +102,7 @@ fn cut_off(error: Failure, finished: &[SeatId]) -> Failure {
 
 impl Shown for Done {
     fn text(&self) -> String {
-        let verb = if self.action == BlockAction::Block.word() { "blocked" } else { "released" };
+        let verb = if self.action == BlockAction::Block.as_str() { "blocked" } else { "released" };
         match self.seats as u64 - u64::from(self.changed) {
             0 => format!("{} seats of event {} are {verb}.", self.changed, self.event),
             rest => format!(

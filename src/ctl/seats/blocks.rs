@@ -72,7 +72,7 @@ impl Arguments {
             seats.sort_unstable();
             Line {
                 at: iso8601(block.time_ms),
-                action: action.word(),
+                action: action.as_str(),
                 by: block.actor,
                 reason: block.reason,
                 ranges: ranges(&seats),

@@ -144,7 +144,7 @@ impl Shown for Changed {
     fn text(&self) -> String {
         let room = &self.settings;
         let is = match (room.on, room.surge.automatic) {
-            (true, _) => format!("on ({})", room.method.word()),
+            (true, _) => format!("on ({})", room.method.as_str()),
             (false, true) => {
                 format!("going on by itself at {} attempts a second", room.surge.on_per_second)
             }

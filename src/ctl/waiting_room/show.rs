@@ -43,7 +43,7 @@ impl Arguments {
         let state = engine.room_look(EventId(self.event), 0, 0, Floors::default()).await?;
         Ok(Room {
             event: self.event,
-            method: state.method.map(Method::word),
+            method: state.method.map(Method::as_str),
             by_surge: state.by_surge,
             queue_size: state.queue_size(),
             active_sessions: state.live,
@@ -52,7 +52,7 @@ impl Arguments {
             max_concurrent: state.max_concurrent,
             joined: state.floors.joined,
             served: state.floors.served,
-            draw: state.draw.word(),
+            draw: state.draw.as_str(),
             is_sold_out: state.is_sold_out,
         })
     }

@@ -23,13 +23,13 @@ macro_rules! words {
             pub const ALL: &[$name] = &[$($name::$variant,)+];
 
             /// The word in settings, answers and metrics.
-            pub fn word(self) -> &'static str {
+            pub fn as_str(self) -> &'static str {
                 match self { $($name::$variant => $word,)+ }
             }
 
             /// Reads the word.
-            pub fn from_word(word: &str) -> Option<Self> {
-                Self::ALL.iter().copied().find(|known| known.word() == word)
+            pub fn parse(word: &str) -> Option<Self> {
+                Self::ALL.iter().copied().find(|known| known.as_str() == word)
             }
         }
     };

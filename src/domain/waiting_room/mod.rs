@@ -39,7 +39,7 @@ pub enum Method {
 
 impl Method {
     /// The word in settings, answers and Redis.
-    pub fn word(self) -> &'static str {
+    pub fn as_str(self) -> &'static str {
         match self {
             Method::Fifo => "fifo",
             Method::Passthrough => "passthrough",
@@ -52,7 +52,7 @@ impl FromStr for Method {
     type Err = ();
     fn from_str(word: &str) -> Result<Self, ()> {
         let all = [Method::Fifo, Method::Passthrough, Method::Reject];
-        all.into_iter().find(|method| method.word() == word).ok_or(())
+        all.into_iter().find(|method| method.as_str() == word).ok_or(())
     }
 }
 
@@ -172,7 +172,7 @@ pub enum DrawState {
 
 impl DrawState {
     /// The word in Redis.
-    pub fn word(self) -> &'static str {
+    pub fn as_str(self) -> &'static str {
         match self {
             DrawState::None => "none",
             DrawState::Gathering => "gathering",
@@ -186,7 +186,7 @@ impl FromStr for DrawState {
     type Err = ();
     fn from_str(word: &str) -> Result<Self, ()> {
         let all = [DrawState::None, DrawState::Gathering, DrawState::Frozen, DrawState::Fixed];
-        all.into_iter().find(|state| state.word() == word).ok_or(())
+        all.into_iter().find(|state| state.as_str() == word).ok_or(())
     }
 }
 

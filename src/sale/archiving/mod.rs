@@ -24,7 +24,7 @@ const TOLD_WITHIN_MS_MAX: i64 = 60_000;
 
 /// Carries entries into the archive and verdicts back. Cheap to clone.
 #[derive(Clone)]
-pub struct Carrier {
+pub struct Archiver {
     engine: Engine,
     archive: Archive,
     generations: Arc<Generations>,
@@ -34,7 +34,7 @@ pub struct Carrier {
 
 /// What became of entries in the archive.
 #[derive(Debug, Default)]
-pub struct Carried {
+pub struct StoreResult {
     /// One for each sale that was decided.
     pub judged: Vec<Judged>,
     /// Index and reason of each entry that could not be stored.
@@ -64,17 +64,17 @@ impl Judged {
 #[derive(Debug)]
 pub enum Trouble {
     /// MongoDB does not answer; nothing is wrong with the entries.
-    Away(ArchiveError),
+    Unavailable(ArchiveError),
     /// MongoDB answers: one of the entries is what stops them.
     Defect(String),
 }
 
-impl Carrier {
+impl Archiver {
     /// Carries between these two, where Redis keeps bookings that ended for so long.
     pub fn new(engine: Engine, archive: Archive, ended_keep_seconds: u64) -> Self {
         // A setting is bounded by a year.
         let told_within_ms = TOLD_WITHIN_MS_MAX.min(ended_keep_seconds as i64 * 1_000);
-        Carrier { engine, archive, generations: Arc::default(), told_within_ms }
+        Archiver { engine, archive, generations: Arc::default(), told_within_ms }
     }
 
     /// Stores entries, all in one try. With `Err` nothing is known of any of them.
@@ -82,7 +82,7 @@ impl Carrier {
         &self,
         entries: &[(Partition, Entry)],
         observer: &dyn StoreObserver,
-    ) -> Result<Carried, Trouble> {
+    ) -> Result<StoreResult, Trouble> {
         self.store_beside(entries, observer, std::future::ready(Ok(()))).await
     }
 
@@ -92,7 +92,7 @@ impl Carrier {
         entries: &[(Partition, Entry)],
         observer: &dyn StoreObserver,
         beside: impl Future<Output = Result<(), ArchiveError>>,
-    ) -> Result<Carried, Trouble> {
+    ) -> Result<StoreResult, Trouble> {
         // INVARIANT: before the outcomes are read.
         let tell_until: HashMap<Partition, Option<NotAfter>> = entries
             .iter()
@@ -116,12 +116,12 @@ impl Carrier {
                 Judged { verdict, tell_until, generation }
             };
             let judged = stored.verdicts.into_iter().map(judged).collect();
-            Ok(Carried { judged, failed: stored.failed })
+            Ok(StoreResult { judged, failed: stored.failed })
         };
         match AssertUnwindSafe(attempt).catch_unwind().await {
             Ok(Ok(carried)) => Ok(carried),
             Ok(Err(ArchiveError::Corrupt(what))) => Err(Trouble::Defect(what)),
-            Ok(Err(error)) => Err(Trouble::Away(error)),
+            Ok(Err(error)) => Err(Trouble::Unavailable(error)),
             // The panic hook has logged and counted it.
             Err(_) => Err(Trouble::Defect("storing it panics".to_owned())),
         }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use tokio::time::sleep;
 use tracing::{error, info};
 
-use super::{Carrier, Judged};
+use super::{Archiver, Judged};
 use crate::archive::{ArchivedBooking, Verdict};
 use crate::backoff::Backoff;
 use crate::domain::{Booking, BookingId, EventId, LogId, Outcome, Status};
@@ -33,7 +33,7 @@ pub enum Settled {
     Never(String),
 }
 
-impl Carrier {
+impl Archiver {
     /// Settles a sale. Redis acknowledges the entry at `acknowledge` in the same step. Each answer
     /// of Redis is told by its word.
     pub async fn settle(
@@ -72,7 +72,7 @@ impl Carrier {
             };
             let call = SettleCall {
                 generation,
-                outcome: outcome.word(),
+                outcome: outcome.as_str(),
                 tell_until,
                 acknowledge: acknowledge.map(|entry| (WORKER_GROUP, entry)),
                 booking: &booking,
@@ -88,11 +88,11 @@ impl Carrier {
                 is_reported = reported.is_ok();
             }
             let code = answer.as_ref().map(|answer| answer.code);
-            told(code.as_ref().map_or("unavailable", |code| code.word()));
+            told(code.as_ref().map_or("unavailable", |code| code.as_str()));
             match code {
                 Ok(Code::Ok) => return Settled::Done,
                 Ok(Code::EventNotLoaded) => {
-                    let outcome = outcome.word();
+                    let outcome = outcome.as_str();
                     info!(booking_id = %id, outcome, "redis lacks a judged sale's event");
                     return Settled::NotLoaded;
                 }
@@ -109,7 +109,7 @@ impl Carrier {
             }
             sleep(backoff.pause()).await;
         }
-        warn_repeated!(booking_id = %id, outcome = outcome.word(), "a verdict is settled later");
+        warn_repeated!(booking_id = %id, outcome = outcome.as_str(), "a verdict is settled later");
         Settled::Later
     }
 
@@ -146,7 +146,7 @@ impl Carrier {
         for owner in owners {
             let call = SettleCall {
                 generation,
-                outcome: Outcome::Sold.word(),
+                outcome: Outcome::Sold.as_str(),
                 tell_until,
                 acknowledge: None,
                 booking: &owner.booking,
@@ -209,12 +209,12 @@ impl Carrier {
         let now = self.archive.booking(booking.id).await.ok().flatten();
         let archived = now.and_then(|found| found.outcome).unwrap_or(outcome);
         if in_redis == Some(archived.status()) {
-            info!(booking_id = %booking.id, outcome = archived.word(), "a late verdict was overtaken");
+            info!(booking_id = %booking.id, outcome = archived.as_str(), "a late verdict was overtaken");
             return;
         }
         error!(
             booking_id = %booking.id,
-            outcome = archived.word(),
+            outcome = archived.as_str(),
             ?in_redis,
             "ALARM: redis and the archive disagree about a sale"
         );

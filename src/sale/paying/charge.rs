@@ -1,6 +1,6 @@
 //! Charging: create → intent → charge, and what is known afterwards.
 
-use super::Cashier;
+use super::PaymentService;
 use crate::config::fault::FaultStep;
 use crate::domain::intent::Claim;
 use crate::domain::{Booking, Intent, IntentState};
@@ -43,7 +43,7 @@ enum Claimed {
     Closed,
 }
 
-impl Cashier {
+impl PaymentService {
     /// Has a booking paid that is under a lease of ours.
     pub(in crate::sale) async fn charge(&self, booking: &Booking, method: &str) -> Charged {
         if booking.amount == 0 {

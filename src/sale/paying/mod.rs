@@ -39,7 +39,7 @@ mod refund;
 
 use std::sync::Arc;
 
-use super::archiving::Carrier;
+use super::archiving::Archiver;
 use super::{SaleError, SaleObserver, SaleSettings, unix_now_ms};
 use crate::archive::Archive;
 use crate::domain::{BookingId, Intent, LoadState};
@@ -60,17 +60,17 @@ const LOOK_AGAIN_PART: i64 = 10;
 
 /// What is needed to see to a booking's money. Cheap to clone.
 #[derive(Clone)]
-pub struct Cashier {
+pub struct PaymentService {
     engine: Engine,
     archive: Archive,
     provider: Arc<dyn Provider>,
-    carrier: Carrier,
+    carrier: Archiver,
     observer: Arc<dyn SaleObserver>,
     faults: Arc<Faults>,
     lease_ms: i64,
 }
 
-impl Cashier {
+impl PaymentService {
     /// A cashier between these.
     pub fn new(
         engine: Engine,
@@ -80,9 +80,9 @@ impl Cashier {
         observer: Arc<dyn SaleObserver>,
         faults: Arc<Faults>,
     ) -> Self {
-        let carrier = Carrier::new(engine.clone(), archive.clone(), settings.ended_keep_seconds);
+        let carrier = Archiver::new(engine.clone(), archive.clone(), settings.ended_keep_seconds);
         let lease_ms = settings.confirm_lease_ms;
-        Cashier { engine, archive, provider, carrier, observer, faults, lease_ms }
+        PaymentService { engine, archive, provider, carrier, observer, faults, lease_ms }
     }
 
     /// The booking that the provider has this payment object for.

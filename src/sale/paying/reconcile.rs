@@ -14,7 +14,7 @@
 
 use super::reconciled::{Reconciled, wait, wait_until};
 use super::refund::Retry;
-use super::{Cashier, LOOK_AGAIN_MS};
+use super::{LOOK_AGAIN_MS, PaymentService};
 use crate::archive::ArchivedBooking;
 use crate::config::fault::FaultStep;
 use crate::domain::{Booking, BookingId, Intent, IntentState, Outcome, Status};
@@ -43,7 +43,7 @@ enum Standing {
     NotLoaded,
 }
 
-impl Cashier {
+impl PaymentService {
     /// Looks at one booking's money and takes the next safe step.
     ///
     /// # Errors
@@ -56,7 +56,7 @@ impl Cashier {
     /// that is made by itself.
     ///
     /// # Errors
-    /// As for [`Cashier::reconcile`].
+    /// As for [`PaymentService::reconcile`].
     pub async fn reconcile_now(&self, id: BookingId) -> Result<Reconciled, SaleError> {
         self.look_at(id, Retry::Now).await
     }
@@ -103,7 +103,7 @@ impl Cashier {
                     self.cancelled(intent).await
                 }
                 Some(intent) => {
-                    let state = intent.state.word();
+                    let state = intent.state.as_str();
                     tracing::error!(booking_id = %id, state, "ALARM: a closed intent without outcome");
                     Ok(wait("its intent is closed, and it has no outcome"))
                 }
@@ -295,7 +295,7 @@ impl Cashier {
                 Ok(Reconciled::Committed)
             }
             Code::SeatsLost | Code::BookingCancelled | Code::SaleVoided => {
-                let code = answer.code.word();
+                let code = answer.code.as_str();
                 tracing::warn!(booking_id = %id, code, "a paid booking cannot have its seats");
                 self.refuse(intent, &booking).await
             }

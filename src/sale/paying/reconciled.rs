@@ -46,9 +46,9 @@ impl Reconciled {
     }
 
     /// The word in metrics and reports.
-    pub fn word(self) -> &'static str {
+    pub fn as_str(self) -> &'static str {
         match self {
-            Reconciled::Done(state) => state.word(),
+            Reconciled::Done(state) => state.as_str(),
             Reconciled::Committed => "committed",
             Reconciled::Released => "released",
             Reconciled::Nothing => "nothing",

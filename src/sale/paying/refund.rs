@@ -19,7 +19,7 @@
 //! | every attempt fails | after the last one it waits for a person, and shows in `status`, `reconcile` and metrics |
 
 use super::reconciled::wait;
-use super::{Cashier, LOOK_AGAIN_MS, Reconciled};
+use super::{LOOK_AGAIN_MS, PaymentService, Reconciled};
 use crate::archive::ArchivedBooking;
 use crate::config::fault::FaultStep;
 use crate::domain::{Booking, Intent, IntentState, Outcome};
@@ -53,7 +53,7 @@ enum Back {
     NotYet(&'static str),
 }
 
-impl Cashier {
+impl PaymentService {
     /// A paid booking that cannot have its seats: the archive decides that its money goes back,
     /// unless it has decided otherwise before.
     pub(super) async fn refuse(

@@ -7,7 +7,7 @@ use tokio::time::sleep;
 
 use super::{Restored, Target, Work};
 use crate::domain::{Floors, Inventory, LogId, SeatId, SeatState};
-use crate::redis::{BlockAction, BlockCall, Body, Code, Detail, Snapshot, WORKER_GROUP};
+use crate::redis::{BlockAction, BlockCall, Body, Code, Detail, EventSnapshot, WORKER_GROUP};
 use crate::sale::SaleError;
 use crate::sale::waiting_room::RoomStore;
 
@@ -45,7 +45,7 @@ impl Work<'_> {
     /// when the generation was raised; what the house did since is in the ledger and in Redis.
     async fn merge_blocks(
         &self,
-        stood: &Snapshot,
+        stood: &EventSnapshot,
         restored: &mut Restored,
     ) -> Result<(), SaleError> {
         let Some(inventory) = &stood.inventory else { return Err(self.gone()) };

@@ -66,7 +66,7 @@ use std::time::Duration;
 
 use super::opening::{Opened, open_event};
 use super::unload::state;
-use super::{SaleError, SaleSettings, archiving::Carrier};
+use super::{SaleError, SaleSettings, archiving::Archiver};
 use crate::archive::Archive;
 use crate::domain::{Booking, Event, EventId, Inventory, LoadState};
 use crate::redis::{Body, Code, Engine, Load, NotAfter};
@@ -123,7 +123,7 @@ pub struct Restored {
 pub struct Restorer {
     engine: Engine,
     archive: Archive,
-    carrier: Carrier,
+    carrier: Archiver,
     idempotency_ttl_ms: i64,
     told_within_ms: i64,
 }
@@ -141,7 +141,7 @@ enum Target<'a> {
 struct Work<'a> {
     engine: &'a Engine,
     archive: &'a Archive,
-    carrier: &'a Carrier,
+    carrier: &'a Archiver,
     restorer: &'a Restorer,
     event: &'a Event,
     plan: proof::Plan,
@@ -155,7 +155,7 @@ impl Restorer {
     pub fn new(engine: Engine, archive: Archive, settings: &SaleSettings) -> Self {
         let (ended_keep_seconds, idempotency_ttl_ms) =
             (settings.ended_keep_seconds, settings.idempotency_ttl_ms);
-        let carrier = Carrier::new(engine.clone(), archive.clone(), ended_keep_seconds);
+        let carrier = Archiver::new(engine.clone(), archive.clone(), ended_keep_seconds);
         // A setting is bounded by a year.
         let told_within_ms = TOLD_WITHIN_MS_MAX.min(ended_keep_seconds as i64 * 1_000);
         Restorer { engine, archive, carrier, idempotency_ttl_ms, told_within_ms }
@@ -279,7 +279,7 @@ impl Work<'_> {
                 Load::Open => {}
                 Load::Refused(Code::GenerationMismatch) => return Err(overtaken(id)),
                 Load::Refused(code) => {
-                    let text = format!("open_event answered {}", code.word());
+                    let text = format!("open_event answered {}", code.as_str());
                     return Err(SaleError::Internal(text));
                 }
             }

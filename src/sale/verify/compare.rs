@@ -11,7 +11,7 @@ use crate::archive::{ArchivedBooking, Claim, EventHead};
 use crate::domain::{
     Booking, BookingId, Inventory, LoadState, Outcome, RecordError, SeatId, SeatState, Status,
 };
-use crate::redis::Snapshot;
+use crate::redis::EventSnapshot;
 
 /// What was told of one seat.
 #[derive(Clone, Default)]
@@ -48,7 +48,7 @@ struct Ended {
 pub(super) struct Comparison<'a> {
     head: &'a EventHead,
     /// Redis' counters and inventory; `None` if it does not have the event.
-    snapshot: Option<&'a Snapshot>,
+    snapshot: Option<&'a EventSnapshot>,
     /// Index n is seat n.
     seats: Vec<Seat>,
     users: HashMap<String, User>,
@@ -62,7 +62,7 @@ pub(super) struct Comparison<'a> {
 }
 
 impl<'a> Comparison<'a> {
-    pub fn new(head: &'a EventHead, snapshot: Option<&'a Snapshot>) -> Self {
+    pub fn new(head: &'a EventHead, snapshot: Option<&'a EventSnapshot>) -> Self {
         Comparison {
             head,
             snapshot,
@@ -86,7 +86,7 @@ impl<'a> Comparison<'a> {
         match archived {
             Some(archived) => self.same(booking, &archived.booking),
             None => {
-                let (id, status) = (booking.id, booking.status.word());
+                let (id, status) = (booking.id, booking.status.as_str());
                 self.problems.add(format!("LOST {id} ({status}) is not archived"));
             }
         }
@@ -108,9 +108,9 @@ impl<'a> Comparison<'a> {
             self.problems.add(format!(
                 "{} is {} version {} in Redis, {} version {} in the archive",
                 here.id,
-                here.status.word(),
+                here.status.as_str(),
                 here.version,
-                there.status.word(),
+                there.status.as_str(),
                 there.version
             ));
         }
@@ -187,7 +187,7 @@ impl<'a> Comparison<'a> {
     /// A booking in the archive.
     pub fn archived(&mut self, archived: &ArchivedBooking) {
         let booking = &archived.booking;
-        let (id, word) = (booking.id, booking.status.word());
+        let (id, word) = (booking.id, booking.status.as_str());
         self.unsettled |= archived.cancel_unsettled_ms.is_some();
         if archived.outcome.is_some_and(|outcome| outcome.status() != booking.status) {
             self.problems.add(format!("{id} is {word} in the archive, against its outcome"));
@@ -332,7 +332,7 @@ impl<'a> Comparison<'a> {
             // In range, and every byte was checked when the inventory was read.
             let Some(state) = inventory.state(id) else { continue };
             let live = self.seat(id).and_then(|seat| seat.live);
-            let word = state.word();
+            let word = state.as_str();
             match (state, self.house.contains(&id)) {
                 (SeatState::Blocked, false) => {
                     self.problems.add(format!("seat {id} is {word} in Redis, not by the ledger"));
@@ -347,7 +347,7 @@ impl<'a> Comparison<'a> {
                 Some((_, wanted)) if wanted == state => {}
                 Some((booking, wanted)) => self.problems.add(format!(
                     "seat {id} is {word} in Redis, {booking} has it as {}",
-                    wanted.word()
+                    wanted.as_str()
                 )),
                 None if matches!(state, SeatState::Available | SeatState::Blocked) => {}
                 None => self

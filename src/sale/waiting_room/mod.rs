@@ -55,7 +55,7 @@ pub use room::SEEN_WITHIN_SECONDS;
 use rooms::Rooms;
 pub use standing::Standing;
 pub use store::{RoomEdit, RoomStore};
-pub use watch::{RoomNews, RoomWatch};
+pub use watch::{RoomUpdate, RoomWatch};
 
 /// A place in line as it was given.
 #[derive(Clone, Debug)]
@@ -282,6 +282,6 @@ fn refused(event: EventId, code: Code) -> SaleError {
         Code::SoldOut => SaleError::SoldOut(event),
         Code::EventClosed => SaleError::EventClosed(event),
         Code::EventNotLoaded => SaleError::EventNotLoaded(event),
-        other => SaleError::Internal(format!("the waiting room answered {}", other.word())),
+        other => SaleError::Internal(format!("the waiting room answered {}", other.as_str())),
     }
 }

@@ -13,7 +13,7 @@ const POSITION_EVERY: Duration = Duration::from_secs(1);
 
 /// What somebody who waits is told.
 #[derive(Clone, Debug)]
-pub enum RoomNews {
+pub enum RoomUpdate {
     /// Where they stand.
     Standing(Standing),
     /// There is nothing more to wait for; the token is good for nothing any more, or Redis does
@@ -42,7 +42,7 @@ impl RoomWatch {
     /// The next one: the first at once, then whenever where they stand has changed, once a second
     /// at most. Once their place is served this claims their session. After the session began,
     /// nothing is told but its end.
-    pub async fn next(&mut self) -> RoomNews {
+    pub async fn next(&mut self) -> RoomUpdate {
         loop {
             sleep_until(self.next_at).await;
             self.next_at = Instant::now() + POSITION_EVERY;
@@ -56,10 +56,10 @@ impl RoomWatch {
             match standing {
                 // Redis is away: where they stand has not changed.
                 Err(SaleError::Unavailable { .. }) => {}
-                Err(error) => return RoomNews::Ended(error),
+                Err(error) => return RoomUpdate::Ended(error),
                 Ok(standing) if self.is_news(&standing) => {
                     self.told = Some(standing);
-                    return RoomNews::Standing(standing);
+                    return RoomUpdate::Standing(standing);
                 }
                 Ok(Standing::Admitted { left_seconds, .. }) => {
                     // Asked again when it is over, or by then renewed.

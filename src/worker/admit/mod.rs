@@ -54,7 +54,7 @@ pub(super) async fn admit(worker: Worker) {
     let (mut pace, mut listed): (Pace, Option<Instant>) = (Pace::default(), None);
     worker.metrics.admission_share.set(pace.share());
     let strained = AtomicU64::new(0);
-    while worker.shutdown.rest(TURN).await {
+    while worker.shutdown.sleep_or_shutdown(TURN).await {
         if listed.is_none_or(|at| at.elapsed() >= LIST_EVERY) {
             listed = Some(Instant::now());
             if let Err(error) = worker.list_rooms(&mut rooms).await {

@@ -157,7 +157,7 @@ impl<'a> Caller<'a> {
         let (world, event) = (self.world(ask.process), self.hall(ask.event));
         let now_ms = || world.sale.live().redis_now_ms(event.id);
         let before = now_ms();
-        let weighed = world.sale.weigh(self.request(&ask)).await;
+        let weighed = world.sale.plan_hold(self.request(&ask)).await;
         let weighed = match weighed {
             Ok(weighed) => weighed,
             Err(error) => {

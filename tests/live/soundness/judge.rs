@@ -48,7 +48,7 @@ struct Since<T> {
 }
 
 /// What the log tells of one event.
-pub struct Story {
+pub struct BookingReport {
     /// First and last seat of each section.
     sections: Vec<(SeatId, SeatId)>,
     /// By seat, from 1.
@@ -89,7 +89,7 @@ impl Window {
     }
 }
 
-impl Story {
+impl BookingReport {
     /// Reads an event's entries, from its opening on.
     pub fn of(event: &Event, entries: impl Iterator<Item = Entry>) -> Self {
         let total = event.layout.total_seats();
@@ -98,7 +98,7 @@ impl Story {
         let last = |range: &(_, SeatId, u32)| SeatId(range.1.0 + range.2 - 1);
         let sections = ranges.iter().map(|range| (range.1, last(range))).collect();
         let state = (event.status, event.on_sale_at_ms.unwrap_or_default());
-        let mut story = Story {
+        let mut story = BookingReport {
             sections,
             seats: vec![Vec::new(); total as usize + 1],
             lives: HashMap::new(),
@@ -140,7 +140,7 @@ impl Story {
             let [status, on_sale_at_ms, "0"] = detail[..] else {
                 panic!("a status, a begin and no end: {}", entry.detail)
             };
-            let what = (EventStatus::from_word(status).unwrap(), on_sale_at_ms.parse().unwrap());
+            let what = (EventStatus::parse(status).unwrap(), on_sale_at_ms.parse().unwrap());
             self.states.push(Since { at_ms: now_ms, what });
         }
         for seat in entry.house.iter().flat_map(|house| &house.seats) {

@@ -25,7 +25,7 @@ use super::{fresh, tells_what_redis_holds, writes_at_once};
 use crate::support::servers::{Flavor, Server, available, private_redis, shared_mongodb};
 use crate::support::world::{World, answered, impatient};
 use callers::{Caller, Grant, Refusal, Told};
-use judge::Story;
+use judge::BookingReport;
 
 /// Requests of the run in the suite.
 const REQUESTS: usize = 100_000;
@@ -195,7 +195,7 @@ impl Crowd {
     }
 
     /// What the log tells of each event; it is what Redis came to.
-    async fn stories(&self) -> Vec<Story> {
+    async fn stories(&self) -> Vec<BookingReport> {
         let mut stories = Vec::new();
         // More patient than those of the processes.
         let namespace = self.worlds[0].engine.settings().namespace.clone();
@@ -205,7 +205,7 @@ impl Crowd {
             let snapshot = snapshot.unwrap().unwrap();
             let entries = Crowd::entries(&engine, event.id).await.into_iter();
             let entries = entries.take_while(|entry| entry.event_version <= snapshot.version);
-            let story = Story::of(event, entries);
+            let story = BookingReport::of(event, entries);
             assert_eq!(story.version(), snapshot.version);
             story.ends_as(&snapshot.inventory.unwrap());
             stories.push(story);
@@ -254,7 +254,7 @@ fn word(told: &Told) -> &'static str {
 }
 
 /// Fails with the first refusals that were not true.
-fn judge(stories: &[Story], refusals: &[Refusal], grants: &[Grant]) {
+fn judge(stories: &[BookingReport], refusals: &[Refusal], grants: &[Grant]) {
     let mut granted: HashMap<(usize, u32, usize), Vec<&Grant>> = HashMap::new();
     for grant in grants {
         let story = &stories[grant.ask.event];

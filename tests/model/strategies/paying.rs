@@ -4,7 +4,7 @@
 use holdfast::domain::Status;
 use proptest::prelude::*;
 
-use super::super::operations::{Act, OwnKey, Pick};
+use super::super::operations::{Act, Pick, RequestKey};
 use super::{before, hold, known, nonce, pick, room, seats, settle, who};
 
 /// Callers who pay for their last bookings again and again, with one card and another.
@@ -51,10 +51,10 @@ pub(super) fn extend() -> impl Strategy<Value = Act> {
         .prop_map(|(booking, who, nonce, key, room)| Act::Extend { booking, who, nonce, key, room })
 }
 
-fn own_key() -> impl Strategy<Value = OwnKey> {
+fn own_key() -> impl Strategy<Value = RequestKey> {
     prop_oneof![
-        1 => Just(OwnKey::None),
-        1 => (0..2_u8, 0..2_u8).prop_map(|(key, asked)| OwnKey::Shared(key, asked)),
+        1 => Just(RequestKey::None),
+        1 => (0..2_u8, 0..2_u8).prop_map(|(key, asked)| RequestKey::Shared(key, asked)),
     ]
 }
 

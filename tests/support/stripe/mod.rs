@@ -31,15 +31,15 @@ pub enum Fault {
     TooMany,
     /// 400, nothing done: the amount is too small for the account.
     Refused,
-    /// Carried out; the answer is 500, now and whenever the key is sent again.
+    /// StoreResult out; the answer is 500, now and whenever the key is sent again.
     ErrorAfter,
     /// Nothing done; the answer is 500, now and whenever the key is sent again.
     ErrorBefore,
-    /// Carried out; no answer ever comes.
+    /// StoreResult out; no answer ever comes.
     SilentAfter,
-    /// Carried out; the connection is closed.
+    /// StoreResult out; the connection is closed.
     CloseAfter,
-    /// Carried out; the answer is no JSON.
+    /// StoreResult out; the answer is no JSON.
     GarbageAfter,
 }
 

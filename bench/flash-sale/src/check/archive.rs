@@ -5,7 +5,7 @@ use std::collections::{HashMap, HashSet};
 
 use holdfast::domain::Outcome;
 
-use super::story::{Stories, Story};
+use super::story::{BookingReport, Stories};
 
 /// A booking in the archive.
 #[derive(Clone, Debug)]
@@ -62,7 +62,7 @@ pub fn against_archive(
     problems
 }
 
-fn compare(id: &str, story: &Story, found: &Archived) -> Vec<String> {
+fn compare(id: &str, story: &BookingReport, found: &Archived) -> Vec<String> {
     let mut problems = Vec::new();
     let archived = (&found.user, &found.seats, found.amount);
     let told = (&story.told.user, &story.told.seats, story.told.amount);
@@ -70,7 +70,7 @@ fn compare(id: &str, story: &Story, found: &Archived) -> Vec<String> {
         let what = format!("is {archived:?} in the archive, its buyer was told {told:?}");
         problems.push(format!("booking {id} {what}"));
     }
-    let outcome = found.outcome.map_or("none", Outcome::word);
+    let outcome = found.outcome.map_or("none", Outcome::as_str);
     let wrong = match (story.confirmed_ns, story.cancel_sent_ns, found.outcome) {
         (Some(_), None, Some(Outcome::Sold)) => false,
         (Some(_), Some(_), Some(Outcome::Sold)) => story.cancelled_ns.is_some(),
@@ -90,7 +90,7 @@ fn compare(id: &str, story: &Story, found: &Archived) -> Vec<String> {
     problems
 }
 
-fn told_words(story: &Story) -> &'static str {
+fn told_words(story: &BookingReport) -> &'static str {
     match (story.confirmed_ns, story.cancelled_ns, story.voided_ns) {
         (_, Some(_), _) => "CANCELLED",
         (_, _, Some(_)) => "VOIDED",

@@ -13,7 +13,7 @@ mod story;
 use std::collections::HashMap;
 
 pub use archive::{Archived, against_archive};
-pub use story::{Stories, Story};
+pub use story::{BookingReport, Stories};
 
 /// Deadlines are rounded to milliseconds by a clock that is not ours, ns.
 pub(crate) const CLOCK_SLACK_NS: u64 = 50_000_000;
@@ -21,7 +21,7 @@ pub(crate) const CLOCK_SLACK_NS: u64 = 50_000_000;
 /// What contradicts within a history.
 pub fn against_itself(stories: &Stories) -> Vec<String> {
     let mut problems = stories.contradictions.clone();
-    let mut by_seat: HashMap<u32, Vec<&Story>> = HashMap::new();
+    let mut by_seat: HashMap<u32, Vec<&BookingReport>> = HashMap::new();
     for story in stories.bookings.values() {
         for seat in &story.told.seats {
             by_seat.entry(*seat).or_default().push(story);
@@ -42,13 +42,19 @@ pub fn against_itself(stories: &Stories) -> Vec<String> {
 }
 
 /// What is wrong between two bookings that both had a seat, if anything.
-fn clash(hold_ttl_ms: u64, seat: u32, first: &Story, second: &Story) -> Option<String> {
+fn clash(
+    hold_ttl_ms: u64,
+    seat: u32,
+    first: &BookingReport,
+    second: &BookingReport,
+) -> Option<String> {
     let (a, b) = (&first.told.id, &second.told.id);
-    let kept = |story: &Story| story.confirmed_ns.is_some() && story.cancel_sent_ns.is_none();
+    let kept =
+        |story: &BookingReport| story.confirmed_ns.is_some() && story.cancel_sent_ns.is_none();
     if kept(first) && kept(second) {
         return Some(format!("DOUBLE SALE of seat {seat}: bookings {a} and {b} are CONFIRMED"));
     }
-    let within = |inner: &Story, outer: &Story| {
+    let within = |inner: &BookingReport, outer: &BookingReport| {
         let certain = outer.held_ns..certain_until(hold_ttl_ms, outer);
         inner.asked_ns >= certain.start && inner.held_ns < certain.end
     };
@@ -65,7 +71,7 @@ fn clash(hold_ttl_ms: u64, seat: u32, first: &Story, second: &Story) -> Option<S
 }
 
 /// Until when a booking surely had its seats.
-fn certain_until(hold_ttl_ms: u64, story: &Story) -> u64 {
+fn certain_until(hold_ttl_ms: u64, story: &BookingReport) -> u64 {
     let lapses = story.asked_ns + hold_ttl_ms * 1_000_000;
     let end = match (story.confirmed_ns, story.voided_ns) {
         (Some(_), _) => u64::MAX,

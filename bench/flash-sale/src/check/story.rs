@@ -9,7 +9,7 @@ use crate::history::{Call, Line, Operation, Reader, Run, Told};
 
 /// One booking.
 #[derive(Clone, Debug)]
-pub struct Story {
+pub struct BookingReport {
     /// What was told first: id, owner, seats and price never change.
     pub told: Told,
     /// When the first request that can have made it was sent, ns.
@@ -36,7 +36,7 @@ pub struct Stories {
     /// What was run.
     pub run: Run,
     /// By id.
-    pub bookings: HashMap<String, Story>,
+    pub bookings: HashMap<String, BookingReport>,
     /// Calls in the history.
     pub calls: u64,
     /// What contradicts between single answers.
@@ -124,7 +124,7 @@ impl Stories {
         if self.bookings.contains_key(&told.id) {
             return self.compare(told);
         }
-        let story = Story {
+        let story = BookingReport {
             told: told.clone(),
             asked_ns: sent_ns,
             held_ns: call.answered_ns,

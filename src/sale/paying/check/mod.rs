@@ -1,6 +1,6 @@
 //! The three-way check: what Redis, the archive and the provider say of every payment, held against
 //! each other, booking by booking. Reads only, unless it is told to mend; and mending is no more than
-//! [`Cashier::reconcile_now`], which anybody may run at any time.
+//! [`PaymentService::reconcile_now`], which anybody may run at any time.
 //!
 //! May run during a sale: what is on its way differs for a moment, so only what a later look finds
 //! again is told.
@@ -15,7 +15,7 @@ use futures_util::{StreamExt, TryStreamExt, stream};
 use serde::Serialize;
 use tokio::time::sleep;
 
-use super::Cashier;
+use super::PaymentService;
 use crate::archive::ArchivedBooking;
 use crate::domain::refund::OVERDUE_MS as REFUND_OVERDUE_MS;
 use crate::domain::{
@@ -103,7 +103,7 @@ struct Facts {
     redis: Option<Status>,
 }
 
-impl Cashier {
+impl PaymentService {
     /// Holds the three against each other; `told` is called with how many payments were looked at.
     ///
     /// # Errors
@@ -121,7 +121,7 @@ impl Cashier {
         if options.mend {
             for id in &differing {
                 let result = match self.reconcile_now(*id).await {
-                    Ok(reconciled) => reconciled.word(),
+                    Ok(reconciled) => reconciled.as_str(),
                     Err(error) => {
                         tracing::warn!(booking_id = %id, %error, "a payment is not mended");
                         "error"
@@ -325,7 +325,7 @@ fn unreturned(intent: &Intent, refunded: i64, pending: i64, now_ms: i64) -> Opti
 
 fn in_redis(outcome: Option<Outcome>, redis: Option<Status>) -> Option<String> {
     let (outcome, status) = (outcome?, redis?);
-    let (is, should) = (status.word(), outcome.status().word());
+    let (is, should) = (status.as_str(), outcome.status().as_str());
     (status != outcome.status()).then(|| format!("{is} in Redis, {should} by the archive"))
 }
 
@@ -348,7 +348,7 @@ fn unclosed(
     };
     let is_closed = intent.state == expected && intent.due_ms.is_none();
     (!is_closed).then(|| {
-        let (is, should) = (intent.state.word(), expected.word());
+        let (is, should) = (intent.state.as_str(), expected.as_str());
         format!("its intent is {is} and to be closed as {should}")
     })
 }

@@ -38,7 +38,7 @@ fn inventory(bytes: &str) -> Option<Inventory> {
 
 struct World {
     head: EventHead,
-    snapshot: Option<Snapshot>,
+    snapshot: Option<EventSnapshot>,
     bookings: Vec<Booking>,
     holders: Vec<(SeatId, BookingId)>,
     users: Vec<(&'static str, i64)>,
@@ -68,7 +68,7 @@ fn world() -> World {
             cancellation: Default::default(),
             cancel_until_ms: None,
         },
-        snapshot: Some(Snapshot {
+        snapshot: Some(EventSnapshot {
             now_ms: 1,
             open: true,
             generation: 1,
@@ -116,7 +116,7 @@ fn compared(world: &World) -> (String, bool) {
     (problems.shown().join("; "), unsettled)
 }
 
-fn snapshot(world: &mut World) -> &mut Snapshot {
+fn snapshot(world: &mut World) -> &mut EventSnapshot {
     world.snapshot.as_mut().unwrap()
 }
 

@@ -1,0 +1,92 @@
+//! What is true of an operation whose outcome is not known, for each route that changes something.
+//!
+//! Common to all: what has not happened when this is answered does not happen by itself later. Redis runs
+//! nothing past a call's `not_after`, MongoDB no compare-and-set past its deadline (`archive/deadline.rs`).
+
+use crate::http::problem::{Code, Problem};
+
+/// By method and route. Whatever is not here is neither undone nor known.
+const OUTCOMES: [(&str, &str, &str); 14] = [
+    ("POST", "/api/v1/bookings", HOLD),
+    ("POST", "/api/v1/bookings/{booking_id}/confirm", CONFIRM),
+    ("POST", "/api/v1/bookings/{booking_id}/pay", CONFIRM),
+    ("POST", "/api/v1/bookings/{booking_id}/extend", EXTEND),
+    ("POST", "/api/v1/bookings/{booking_id}/cancel", CANCEL),
+    ("DELETE", "/api/v1/bookings/{booking_id}", CANCEL),
+    ("POST", "/api/v1/events/{event_id}/waiting-room/join", JOIN),
+    ("POST", "/api/v1/events/{event_id}/waiting-room/leave", LEAVE),
+    ("POST", "/api/v1/events", CREATE),
+    ("PATCH", "/api/v1/events/{event_id}", CHANGE),
+    ("POST", "/api/v1/events/{event_id}/blocks", BLOCK),
+    ("POST", "/api/v1/events/{event_id}/blocks/release", BLOCK),
+    ("POST", "/api/v1/events/{event_id}/waiting-room/enable", SWITCH),
+    ("POST", "/api/v1/events/{event_id}/waiting-room/disable", SWITCH),
+];
+
+const HOLD: &str = "No answer in time: the seats may or may not be held. Send the same request (with the \
+     same idempotency key) again and you get the booking; do not, and it will be undone";
+const CONFIRM: &str = "No answer in time: this request charged nothing, and the seats stay held as they were. \
+     Send the same request again";
+const EXTEND: &str = "No answer in time: the hold may or may not have been extended, and stays so. Look at \
+     the booking's hold_expires_at, or send the same request again: with an idempotency key it extends once";
+const CANCEL: &str = "No answer in time: the booking may or may not be cancelled, and stays so: a \
+     cancellation is not undone, and one that was not made by now will not be made. Look at the booking, or \
+     send the same request again: a cancelled booking is answered as it stands";
+const JOIN: &str = "No answer in time: you may or may not have a place. Send the same request again and you \
+     get it";
+const LEAVE: &str = "No answer in time: the place may or may not be given up, and stays so. Send the same \
+     request again: twice is the same as once";
+const CREATE: &str = "No answer in time: the event may or may not be created, now or within moments, and is \
+     not removed. Look for it in GET /api/v1/events before you send the request again: that creates another";
+const CHANGE: &str = "No answer in time: the change may or may not be made, and stays so. Look at the event, \
+     or send the same request again: twice is the same as once";
+const BLOCK: &str = "No answer in time: the seats may or may not be changed, all of them or none, and stay \
+     so. Look at the seat map, or send the same request again: twice is the same as once";
+const SWITCH: &str = "No answer in time: the waiting room may or may not be changed, and stays so. Look at \
+     its stats, or send the same request again: twice is the same as once";
+const OTHER: &str = "No answer in time: it may or may not have happened, and is not undone. Send the same \
+     request again";
+
+/// Replaces the detail of an unknown outcome by what is true of this route's operation.
+pub fn describe(problem: Problem, method: &str, route: &str) -> Problem {
+    if problem.code != Code::OutcomeUnknown {
+        return problem;
+    }
+    let known = OUTCOMES.iter().find(|one| (one.0, one.1) == (method, route));
+    problem.with_detail(known.map_or(OTHER, |one| one.2))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::api::router::endpoints;
+    use crate::telemetry::Metrics;
+
+    /// Routes whose requests are repeated by programs of ours or of the payment provider.
+    const OTHERS: [&str; 1] = ["/webhooks/payments"];
+
+    #[test]
+    fn every_operation_says_what_becomes_of_it() {
+        let unknown = |method: &str, route: &str| {
+            describe(Problem::new(Code::OutcomeUnknown, ""), method, route).detail.into_owned()
+        };
+        for endpoint in endpoints(&Metrics::new("test")) {
+            for method in endpoint.methods.iter().filter(|method| *method != "GET") {
+                let said = unknown(method.as_str(), endpoint.path);
+                assert_eq!(said == OTHER, OTHERS.contains(&endpoint.path), "{}", endpoint.path);
+                // Undone is what nobody paid for, and nothing else.
+                let is_hold = endpoint.path == "/api/v1/bookings";
+                assert_eq!(said.contains("will be undone"), is_hold, "{}", endpoint.path);
+            }
+        }
+        for (method, route, said) in OUTCOMES {
+            assert_eq!(unknown(method, route), said);
+        }
+    }
+
+    #[test]
+    fn other_refusals_stay_as_they_are() {
+        let problem = describe(Problem::new(Code::ServiceUnavailable, "away"), "POST", "/");
+        assert_eq!(problem.detail, "away");
+    }
+}

@@ -1,0 +1,160 @@
+//! Whether a program asks: by what it says it is, and by what every honest client sends.
+//! Programs that pretend well are held up by limits, waiting rooms and the seats a user may have.
+
+use std::cell::RefCell;
+use std::collections::HashMap;
+
+use actix_web::HttpRequest;
+use actix_web::http::header::{ACCEPT, HeaderName, SEC_WEBSOCKET_KEY, USER_AGENT};
+use foldhash::fast::RandomState;
+use regex::bytes::{RegexSet, RegexSetBuilder};
+use thread_local::ThreadLocal;
+
+use crate::domain::RouteClass;
+use crate::domain::policy::BotRules;
+use crate::http::problem::{Code, Problem};
+
+/// User agents whose verdict a thread remembers, and the bytes of one. Crowds have few different
+/// ones; who sends many has them looked at each time.
+const REMEMBERED_MAX: usize = 1_024;
+const REMEMBERED_BYTES_MAX: usize = 512;
+
+/// Whether user agents are programs'.
+type Remembered = HashMap<Box<[u8]>, bool, RandomState>;
+
+/// The bot rules as requests meet them.
+pub struct Bots {
+    user_agents: RegexSet,
+    remembered: ThreadLocal<RefCell<Remembered>>,
+    required_headers: Vec<HeaderName>,
+}
+
+impl Bots {
+    /// Patterns and names that cannot be are left out and logged: `Config::check` and the
+    /// operator's tool refuse them.
+    pub fn new(rules: &BotRules) -> Self {
+        // User agents are ASCII: without Unicode's classes matching takes half the time.
+        let mut set = RegexSetBuilder::new(&rules.user_agents);
+        let set = set.case_insensitive(true).unicode(false).build();
+        let user_agents = set.unwrap_or_else(|error| {
+            tracing::error!(%error, "no user agent is taken for a program");
+            RegexSet::empty()
+        });
+        let names = rules.required_headers.iter();
+        let required_headers = names.filter_map(|name| name.parse().ok()).collect();
+        Bots { user_agents, remembered: ThreadLocal::new(), required_headers }
+    }
+
+    /// Whether a program asks.
+    pub fn tells(&self, request: &HttpRequest, class: RouteClass) -> bool {
+        let headers = request.headers();
+        // Browsers say nothing of what they accept when they open a WebSocket.
+        let is_socket = class == RouteClass::Push && headers.contains_key(SEC_WEBSOCKET_KEY);
+        let lacks = self
+            .required_headers
+            .iter()
+            .any(|name| !(headers.contains_key(name) || (is_socket && *name == ACCEPT)));
+        lacks || headers.get(USER_AGENT).is_some_and(|is| self.is_program(is.as_bytes()))
+    }
+
+    /// Whether a user agent is a program's.
+    fn is_program(&self, user_agent: &[u8]) -> bool {
+        if user_agent.len() > REMEMBERED_BYTES_MAX {
+            return self.user_agents.is_match(user_agent);
+        }
+        let mut remembered = self.remembered.get_or_default().borrow_mut();
+        if let Some(is_program) = remembered.get(user_agent) {
+            return *is_program;
+        }
+        let is_program = self.user_agents.is_match(user_agent);
+        if remembered.len() >= REMEMBERED_MAX {
+            remembered.clear();
+        }
+        remembered.insert(user_agent.into(), is_program);
+        is_program
+    }
+}
+
+/// What programs, and those on the list of the refused, are told.
+pub fn automated() -> Problem {
+    Problem::new(Code::AutomatedAccess, "Automated access not allowed")
+}
+
+#[cfg(test)]
+mod tests {
+    use actix_web::test::TestRequest;
+
+    use super::*;
+    use crate::config::Config;
+
+    #[test]
+    fn programs_are_told_from_people() {
+        let bots = Bots::new(&Config::default().base_policy().bots);
+        let tells = |user_agent: &str| {
+            let request = TestRequest::get().insert_header(("accept", "*/*"));
+            let request = request.insert_header(("user-agent", user_agent)).to_http_request();
+            bots.tells(&request, RouteClass::Events)
+        };
+        for program in [
+            "curl/8.5.0",
+            "Wget/1.21",
+            "python-requests/2.31",
+            "Mozilla/5.0 (compatible; Googlebot/2.1; +http://www.google.com/bot.html)",
+            "Mozilla/5.0 (compatible; bingbot/2.0)",
+            "AhrefsBot",
+            "Scrapy/2.11",
+            "Mozilla/5.0 (X11; Linux x86_64) HeadlessChrome/120.0",
+        ] {
+            assert!(tells(program), "{program}");
+        }
+        for person in [
+            "Mozilla/5.0 (Windows NT 10.0; Win64; x64) AppleWebKit/537.36 Chrome/120.0 Safari/537.36",
+            "Mozilla/5.0 (iPhone; CPU iPhone OS 17_0 like Mac OS X) AppleWebKit/605.1.15",
+            "Mozilla/5.0 (Linux; Android 9; CUBOT NOTE 20) AppleWebKit/537.36",
+            "Mozilla/5.0 (Linux; Android 9; CUBOT_X19) AppleWebKit/537.36",
+            "axios/1.6.2",
+            "node",
+            "okhttp/4.12.0",
+        ] {
+            assert!(!tells(person), "{person}");
+        }
+    }
+
+    #[test]
+    fn what_is_remembered_is_what_was_seen_and_is_bounded() {
+        let bots = Bots::new(&Config::default().base_policy().bots);
+        for turn in 0..2 {
+            for number in 0..=REMEMBERED_MAX {
+                let long = "x".repeat(REMEMBERED_BYTES_MAX);
+                assert!(!bots.is_program(format!("Mozilla/5.0 {number}").as_bytes()), "{turn}");
+                assert!(bots.is_program(format!("curl/8.{number}").as_bytes()), "{turn}");
+                assert!(bots.is_program(format!("curl/8 {long}").as_bytes()), "{turn}");
+            }
+        }
+        let remembered = bots.remembered.get_or_default().borrow();
+        assert!(remembered.len() <= REMEMBERED_MAX);
+        assert!(remembered.keys().all(|one| one.len() <= REMEMBERED_BYTES_MAX));
+    }
+
+    #[test]
+    fn who_lacks_what_all_send_is_a_program() {
+        let bots = Bots::new(&Config::default().base_policy().bots);
+        let bare = TestRequest::get().insert_header(("user-agent", "Mozilla/5.0"));
+        assert!(bots.tells(&bare.to_http_request(), RouteClass::Events));
+        let silent = TestRequest::get().insert_header(("accept", "*/*"));
+        assert!(bots.tells(&silent.to_http_request(), RouteClass::Events));
+    }
+
+    #[test]
+    fn browsers_open_sockets_without_saying_what_they_accept() {
+        let bots = Bots::new(&Config::default().base_policy().bots);
+        let browser = TestRequest::get().insert_header(("user-agent", "Mozilla/5.0"));
+        let browser = browser.insert_header(("sec-websocket-key", "k")).to_http_request();
+        assert!(!bots.tells(&browser, RouteClass::Push));
+        // Elsewhere the header is no excuse, and a program that says so is one here, too.
+        assert!(bots.tells(&browser, RouteClass::Hold));
+        let program = TestRequest::get().insert_header(("user-agent", "python-requests/2.31"));
+        let program = program.insert_header(("sec-websocket-key", "k")).to_http_request();
+        assert!(bots.tells(&program, RouteClass::Push));
+    }
+}

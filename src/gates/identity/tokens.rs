@@ -1,0 +1,237 @@
+//! Tokens: JWTs, signed by whoever has a key of ours, in one algorithm that the settings name, so
+//! that a token cannot choose how it is checked.
+//!
+//! A token that was verified is remembered, whole, until it expires, so that a caller's next
+//! request costs a lookup. Memory is bounded by [`REMEMBERED_BYTES_MAX`]; what is forgotten is
+//! verified anew. Nothing is locked while a token is being verified.
+
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use actix_web::HttpRequest;
+use actix_web::http::header::{self, HeaderValue};
+use jsonwebtoken::errors::ErrorKind;
+use jsonwebtoken::{Algorithm, DecodingKey, Validation, decode};
+use quick_cache::Weighter;
+use quick_cache::sync::Cache;
+use serde::Deserialize;
+use serde_json::{Map, Value};
+
+use super::Identified;
+use super::backend::BackendClaims;
+use super::keys::{self, KeyError};
+use crate::config::Config;
+use crate::config::values::JwtAlgorithm;
+use crate::domain::UserId;
+use crate::http::problem::{Code, Problem};
+
+/// Bytes of a token.
+const TOKEN_BYTES_MAX: usize = 8 * 1024;
+/// Bytes of all tokens that are remembered, with what is known of them.
+const REMEMBERED_BYTES_MAX: u64 = 32 * 1024 * 1024;
+/// Bytes that remembering a token takes beside its own.
+const REMEMBERED_BYTES_EACH: u64 = 128;
+/// How many are expected: a common token has some 700 bytes.
+const REMEMBERED_EXPECTED: usize = 32_768;
+/// What stands before a token.
+const SCHEME: &str = "Bearer";
+/// What clients are told of a token that cannot be verified, whatever is wrong with it.
+const UNVERIFIED: &str = "The token cannot be verified; sign in again and send the new one, as \
+    Authorization: Bearer";
+
+/// Verifies tokens, and remembers those that were right.
+pub struct Tokens {
+    keys: Vec<DecodingKey>,
+    validation: Validation,
+    leeway_seconds: u64,
+    backend_claims: BackendClaims,
+    remembered: Cache<Box<str>, Verified, Weight>,
+}
+
+#[derive(Clone)]
+struct Verified {
+    user: UserId,
+    /// Whether it is a backend's token.
+    is_backend: bool,
+    /// Unix seconds.
+    until_seconds: u64,
+}
+
+impl Verified {
+    fn identified(self) -> Identified {
+        Identified { user: self.user, is_backend: self.is_backend }
+    }
+}
+
+#[derive(Clone)]
+struct Weight;
+
+impl Weighter<Box<str>, Verified> for Weight {
+    fn weight(&self, token: &Box<str>, verified: &Verified) -> u64 {
+        (token.len() + verified.user.as_str().len()) as u64 + REMEMBERED_BYTES_EACH
+    }
+}
+
+/// What we read of a token; the library judges the rest.
+#[derive(Deserialize)]
+struct Claims {
+    sub: Option<Subject>,
+    /// Unix seconds, perhaps with a fraction. Anything here, so that the library can say what is
+    /// wrong with it.
+    #[serde(default)]
+    exp: Value,
+    /// All others.
+    #[serde(flatten)]
+    others: Map<String, Value>,
+}
+
+/// A user, as issuers write it.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Subject {
+    Text(String),
+    Number(i64),
+}
+
+impl Tokens {
+    /// Takes tokens as the settings say.
+    ///
+    /// # Errors
+    /// If a key file is missing or is no key for the algorithm.
+    pub fn new(config: &Config) -> Result<Self, KeyError> {
+        let keys = keys::read(&config.jwt_key_files, config.jwt_algorithm)?;
+        let mut validation = Validation::new(match config.jwt_algorithm {
+            JwtAlgorithm::Hs256 => Algorithm::HS256,
+            JwtAlgorithm::Rs256 => Algorithm::RS256,
+        });
+        validation.leeway = config.jwt_leeway_seconds;
+        validation.validate_nbf = true;
+        validation.set_audience(&[&config.jwt_audience]);
+        let mut required = vec!["exp", "aud"];
+        if !config.jwt_issuer.is_empty() {
+            validation.set_issuer(&[&config.jwt_issuer]);
+            required.push("iss");
+        }
+        validation.set_required_spec_claims(&required);
+        let remembered = Cache::with_weighter(REMEMBERED_EXPECTED, REMEMBERED_BYTES_MAX, Weight);
+        Ok(Tokens {
+            keys,
+            validation,
+            leeway_seconds: config.jwt_leeway_seconds,
+            backend_claims: BackendClaims::new(&config.jwt_backend_claims),
+            remembered,
+        })
+    }
+
+    /// The user whose token a request shows, if it shows one.
+    pub fn of_request(&self, request: &HttpRequest) -> Result<Option<Identified>, Problem> {
+        let mut shown = request.headers().get_all(header::AUTHORIZATION);
+        let Some(value) = shown.next() else { return Ok(None) };
+        if shown.next().is_some() {
+            return Err(invalid("There are two Authorization headers; send one, with the token"));
+        }
+        let Ok(text) = value.to_str() else { return Err(invalid(UNVERIFIED)) };
+        let (scheme, token) = text.trim().split_once(' ').unwrap_or((text.trim(), ""));
+        // Another scheme is somebody else's business: a proxy's, perhaps.
+        if !scheme.eq_ignore_ascii_case(SCHEME) {
+            return Ok(None);
+        }
+        self.user_of(token.trim()).map(Some)
+    }
+
+    fn user_of(&self, token: &str) -> Result<Identified, Problem> {
+        if let Some(verified) = self.remembered.get(token)
+            && now_seconds() <= verified.until_seconds
+        {
+            return Ok(verified.identified());
+        }
+        if token.len() > TOKEN_BYTES_MAX {
+            let detail = format!(
+                "The token has {} bytes; {TOKEN_BYTES_MAX} are allowed. Ask for one with less in it",
+                token.len()
+            );
+            return Err(invalid(detail));
+        }
+        let verified = self.verify(token)?;
+        let identified = verified.clone().identified();
+        self.remembered.insert(token.into(), verified);
+        Ok(identified)
+    }
+
+    /// Tries the keys in turn; what the key that fits says of the claims is what counts.
+    fn verify(&self, token: &str) -> Result<Verified, Problem> {
+        let mut refusal = invalid(UNVERIFIED);
+        for key in &self.keys {
+            match decode::<Claims>(token, key, &self.validation) {
+                // Whoever marks extensions as critical wants those refused who know none.
+                Ok(data) if data.header.crit.is_none() => return self.verified(data.claims),
+                Ok(_) => return Err(refusal),
+                Err(error) => match error.kind() {
+                    ErrorKind::InvalidSignature => {}
+                    kind => {
+                        refusal = self.refusal(kind);
+                        break;
+                    }
+                },
+            }
+        }
+        Err(refusal)
+    }
+
+    fn verified(&self, claims: Claims) -> Result<Verified, Problem> {
+        let user = match claims.sub {
+            Some(Subject::Text(text)) => text,
+            Some(Subject::Number(number)) => number.to_string(),
+            None => return Err(invalid("The token names no user: its `sub` is missing")),
+        };
+        let user = user
+            .parse()
+            .map_err(|error| invalid(format!("The token's `sub` is no user id: {error}")))?;
+        // The library has found it to be a number that is not over yet.
+        let expires = claims.exp.as_f64().unwrap_or_default().round() as u64;
+        let until_seconds = expires.saturating_add(self.leeway_seconds);
+        let is_backend = self.backend_claims.mark(&claims.others);
+        Ok(Verified { user, is_backend, until_seconds })
+    }
+
+    /// Only whoever has a token of ours is told what is wrong with its claims: the library looks
+    /// at them last.
+    fn refusal(&self, kind: &ErrorKind) -> Problem {
+        let Validation { aud, iss, .. } = &self.validation;
+        let wanted = |set: &Option<std::collections::HashSet<String>>| {
+            set.iter().flatten().next().cloned().unwrap_or_default()
+        };
+        match kind {
+            ErrorKind::ExpiredSignature => refused(
+                Code::TokenExpired,
+                "The token has expired; refresh it, or sign in again".to_owned(),
+            ),
+            ErrorKind::ImmatureSignature => {
+                invalid("The token is not valid yet (`nbf`); send it later, or set the clock")
+            }
+            ErrorKind::InvalidAudience => {
+                invalid(format!("The token is for another audience than {:?} (`aud`)", wanted(aud)))
+            }
+            ErrorKind::InvalidIssuer => {
+                invalid(format!("The token is from another issuer than {:?} (`iss`)", wanted(iss)))
+            }
+            ErrorKind::MissingRequiredClaim(claim) => {
+                invalid(format!("The token lacks the claim `{claim}`, or it is malformed"))
+            }
+            _ => invalid(UNVERIFIED),
+        }
+    }
+}
+
+fn invalid(detail: impl Into<String>) -> Problem {
+    refused(Code::TokenInvalid, detail.into())
+}
+
+fn refused(code: Code, detail: String) -> Problem {
+    const CHALLENGE: HeaderValue = HeaderValue::from_static("Bearer error=\"invalid_token\"");
+    Problem::new(code, detail).with_header(header::WWW_AUTHENTICATE, CHALLENGE)
+}
+
+fn now_seconds() -> u64 {
+    // A clock before 1970 is one under which no token is valid yet.
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
+}

@@ -1,0 +1,389 @@
+//! The gates: what a request passes before it reaches the sale, in one order, written in
+//! [`Gates::enter`] and [`pass`]. Each refuses, or lets pass; one that only observes counts what
+//! it would have refused.
+
+mod address;
+mod admin;
+mod bots;
+mod failed_keys;
+mod identity;
+mod keys;
+mod meters;
+pub mod other_sites;
+mod quotas;
+mod rate;
+mod rules;
+mod start;
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use actix_web::HttpRequest;
+use arc_swap::ArcSwap;
+
+use crate::config::Config;
+use crate::domain::admission_token::AdmissionToken;
+use crate::domain::rules::RuleError;
+use crate::domain::{BookingId, ClientNetwork, EventId, Policy, RouteClass, UserId};
+use crate::shutdown::Shutdown;
+use crate::telemetry::Metrics;
+
+use crate::api::state::Call;
+use crate::http::problem::{Code, Problem};
+
+pub(super) use address::is_from_this_machine;
+use failed_keys::FailedKeys;
+use identity::Identity;
+pub use identity::KeyError;
+pub use keys::{pass_admin, shows_admin_key};
+use meters::{Gate, Meters};
+use quotas::Stage;
+pub use quotas::{Quotas, RateLimitHeaders};
+pub use rules::Rules;
+
+/// How often idle addresses are forgotten. With the shipped rule one is idle after two seconds.
+const FORGET_INTERVAL: Duration = Duration::from_secs(2);
+
+/// How a caller may name a user without a proof.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NamesUsers {
+    /// Not at all.
+    No,
+    /// By `X-User-Id`, which a gateway of `identity_proxies` sets itself. The rest of the request,
+    /// its query among it, is the client's.
+    ByHeader,
+    /// By `X-User-Id` or `?user_id=`: a developer's direct request on this machine.
+    ByHeaderOrParameter,
+}
+
+/// Who asks, as far as the gates know.
+#[derive(Clone, Debug)]
+pub struct Caller {
+    /// The client's address; `None` where the connection has none (a Unix socket).
+    pub address: Option<IpAddr>,
+    /// Whether the request comes from this machine itself, and no proxy forwarded it.
+    pub is_direct: bool,
+    /// How the caller may name a user without a proof (`auth = "trusted"`).
+    pub names_users: NamesUsers,
+    /// A configured proxy that asks for itself, and forwards nobody's request: a shop's backend.
+    pub is_backend: bool,
+    /// Whether a backend asks that is vouched for, so that no user agent speaks against it.
+    pub may_be_program: bool,
+    /// The user, if one is named.
+    pub user: Option<UserId>,
+    /// The name of the admin key that was shown on a route of users.
+    pub admin: Option<String>,
+    /// What the request is about, by its path.
+    pub event: Option<EventId>,
+    /// What kind of request it is.
+    pub class: RouteClass,
+    /// On this machine, and believed whoever it says it is: a developer.
+    pub on_loopback: bool,
+    /// On the list of those whom no rule holds up.
+    pub allowed: bool,
+}
+
+impl Caller {
+    /// As limits count it.
+    pub fn client(&self) -> Option<ClientNetwork> {
+        self.address.map(ClientNetwork::of)
+    }
+}
+
+/// Everything that gates know. One a server.
+pub struct Gates {
+    config: Arc<Config>,
+    identity: Identity,
+    rules: ArcSwap<Rules>,
+    quotas: Quotas,
+    failed_keys: FailedKeys,
+    meters: Meters,
+}
+
+impl Gates {
+    /// Gates that go by the settings until [`Gates::adopt`] tells them more.
+    ///
+    /// # Errors
+    /// If the settings' rules cannot be (`Config::check` has refused such), or a key file cannot
+    /// be used.
+    pub fn new(config: Arc<Config>, quotas: Quotas, metrics: &Metrics) -> Result<Self, GatesError> {
+        let policy = Policy::new(&config.base_policy(), &Default::default())?;
+        let rules = Rules::new(policy, None);
+        Ok(Gates {
+            identity: Identity::new(&config)?,
+            rules: ArcSwap::from_pointee(rules),
+            quotas,
+            failed_keys: FailedKeys::new(&config, metrics),
+            meters: Meters::new(metrics),
+            config,
+        })
+    }
+
+    /// Goes by this policy from now on. What is counted in this process goes on where the rule's
+    /// limit is as it was.
+    pub fn adopt(&self, policy: Policy) {
+        let before = self.rules.load();
+        self.rules.store(Arc::new(Rules::new(policy, Some(&before))));
+    }
+
+    /// What they go by now.
+    pub fn rules(&self) -> arc_swap::Guard<Arc<Rules>> {
+        self.rules.load()
+    }
+
+    /// Forgets addresses that have been quiet for long enough to start anew; gives how many are
+    /// left.
+    pub fn forget_idle(&self) -> usize {
+        self.failed_keys.forget_idle(Instant::now());
+        self.rules.load().forget_idle()
+    }
+
+    /// The gates that cost no I/O, in their order:
+    ///
+    /// 1. `address`: who the client is on the network, believed from configured proxies alone;
+    /// 2. `access`: the lists, of addresses;
+    /// 3. `rate`: how often the address asks, whoever asks from there, in this process;
+    /// 4. `identity`: which user it proves or, where that is enough, says to be;
+    /// 5. `access` again, of users;
+    /// 6. `caller_rate`: how often the user asks; the address, where none is proven;
+    /// 7. `bots`: whether a program asks that nobody vouches for;
+    /// 8. `blocks`: whether Redis has said lately that this caller is over a limit.
+    ///
+    /// What proves work would stand between 7 and 8. Identity costs more than a rate: 3 bounds what
+    /// one address can make it cost, by a number that no office of honest users reaches. A proof
+    /// that fails is counted by 6 as a request of its address.
+    ///
+    /// Admins meet 1 to 3 and then their own gate, `admin`: a program may well be one, and no rule
+    /// limits one. That holds on the routes of users too, if they show their key there; a key that
+    /// is wrong is counted by 6. On all other routes who shows a right key is let through 5 to 8.
+    ///
+    /// # Errors
+    /// The first gate's refusal.
+    pub fn enter(
+        &self,
+        request: &HttpRequest,
+        class: RouteClass,
+        now: Instant,
+    ) -> Result<Caller, Problem> {
+        self.enter_as(request, class, now, None)
+    }
+
+    /// The same of somebody who has proven otherwise to be a user: by the waiting room's token.
+    /// What identity says outranks that.
+    fn enter_as(
+        &self,
+        request: &HttpRequest,
+        class: RouteClass,
+        now: Instant,
+        owner: Option<&UserId>,
+    ) -> Result<Caller, Problem> {
+        let rules = self.rules.load();
+        let mut meter = self.meters.begin();
+        let mut caller = address::of_client(&self.config, request, class);
+        meter.passes(Gate::Access, rules.access_of_address(&mut caller))?;
+        meter.passes(Gate::Rate, rules.rate_of_address(&caller, now))?;
+        let shows_key = admin::key_is_shown(request);
+        if class == RouteClass::Admin {
+            return Ok(caller);
+        }
+        if shows_key && is_of_users(class) {
+            let admin = self.act_for_user(request, &mut caller, now);
+            self.admit_admin(admin, &caller, now)?;
+            return Ok(caller);
+        }
+        caller.allowed |= shows_key && self.check_key(request, &caller, now).is_ok();
+        let identity = self.identify(request, &mut caller);
+        meter.note(Gate::Identity, identity.as_ref().copied());
+        if identity.is_ok() && caller.user.is_none() {
+            caller.user = owner.cloned();
+        }
+        // Where identity failed there is no user on any list.
+        meter.passes(Gate::Access, rules.access_of_user(&mut caller))?;
+        meter.passes(Gate::CallerRate, rules.rate_of_caller(&caller, now))?;
+        identity?;
+        meter.passes(Gate::Bots, rules.bots(request, &caller))?;
+        meter.passes(Gate::Blocks, self.quotas.check_blocked(&rules.policy, &caller))?;
+        Ok(caller)
+    }
+
+    /// Forgets what is idle, until shutdown is requested.
+    pub async fn evict_idle(self: Arc<Self>, metrics: Metrics, shutdown: Shutdown) {
+        let addresses = metrics.limiter_entries.with_label_values(&["addresses"]);
+        while shutdown.sleep_or_shutdown(FORGET_INTERVAL).await {
+            let gates = self.clone();
+            // A million addresses take some tens of milliseconds: not on a thread that serves.
+            match tokio::task::spawn_blocking(move || gates.forget_idle()).await {
+                Ok(left) => addresses.set(i64::try_from(left).unwrap_or(i64::MAX)),
+                // Ours as well: what is never forgotten grows, and has to be noticed.
+                Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
+                // The runtime ends.
+                Err(_) => return,
+            }
+        }
+    }
+
+    fn identify(&self, request: &HttpRequest, caller: &mut Caller) -> Result<Verdict, Problem> {
+        if let Some(identified) = self.identity.of_user(request, caller)? {
+            caller.may_be_program |= identified.is_backend;
+            caller.user = Some(identified.user);
+        }
+        Ok(Verdict::Passed)
+    }
+
+    /// An admin on a route of users: no rule limits it, and it says for whom it acts.
+    fn act_for_user(
+        &self,
+        request: &HttpRequest,
+        caller: &mut Caller,
+        now: Instant,
+    ) -> Result<(), Problem> {
+        caller.admin = Some(self.check_key(request, caller, now)?);
+        caller.user = identity::named(request)?;
+        caller.allowed = true;
+        Ok(())
+    }
+}
+
+/// Why there can be no gates; the text says how to mend it.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum GatesError {
+    /// The settings' rules.
+    #[error("limit_rules: {0}")]
+    Rules(#[from] RuleError),
+    /// The keys that tokens are verified with.
+    #[error(transparent)]
+    Keys(#[from] KeyError),
+}
+
+/// What a gate says of a request that it does not refuse.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// Nothing speaks against it.
+    Passed,
+    /// A rule that only observes would have refused it.
+    Observed,
+}
+
+/// The routes whose requests are about a user's bookings.
+fn is_of_users(class: RouteClass) -> bool {
+    matches!(class, RouteClass::Hold | RouteClass::Bookings | RouteClass::BookingChanges)
+}
+
+/// All gates of a request that may be anybody's: those without I/O, then `quotas`, one round trip
+/// to Redis at most.
+pub async fn pass(call: &Call, class: RouteClass) -> Result<Caller, Problem> {
+    pass_owner(call, class, None).await
+}
+
+/// The same of a request that shows a token of the waiting room, if it is one.
+pub async fn pass_owner(
+    call: &Call,
+    class: RouteClass,
+    token: Option<&AdmissionToken>,
+) -> Result<Caller, Problem> {
+    let owner = token.map(|token| &token.user);
+    let mut caller = call.state.gates.enter_as(&call.request, class, call.started, owner)?;
+    caller.event = event_of_path(&call.request);
+    count(call, &caller).await?;
+    Ok(caller)
+}
+
+/// The gates of a page that is the same for everybody: the lists and the rate of addresses.
+pub fn pass_address(call: &Call) -> Result<(), Problem> {
+    let gates = &call.state.gates;
+    let rules = gates.rules.load();
+    let mut meter = gates.meters.begin();
+    let mut caller = address::of_client(&gates.config, &call.request, RouteClass::Events);
+    meter.passes(Gate::Access, rules.access_of_address(&mut caller))?;
+    meter.passes(Gate::Rate, rules.rate_of_address(&caller, call.started))
+}
+
+/// All gates of a request that must be a user's, or an admin's who acts for one.
+pub async fn pass_user(call: &Call, class: RouteClass) -> Result<Caller, Problem> {
+    let mut caller = enter_user(call, class)?;
+    caller.event = event_of_path(&call.request);
+    count(call, &caller).await?;
+    Ok(caller)
+}
+
+/// The gates without I/O, of a request that must be a user's, or an admin's who acts for one;
+/// [`count`] is to follow once the event is known, or [`note_refused`].
+pub fn enter_user(call: &Call, class: RouteClass) -> Result<Caller, Problem> {
+    let gates = &call.state.gates;
+    let caller = gates.enter(&call.request, class, call.started)?;
+    if caller.user.is_none() && caller.admin.is_none() {
+        let missing = Err(gates.identity.missing());
+        gates.meters.begin().passes(Gate::Identity, missing)?;
+    }
+    Ok(caller)
+}
+
+/// The user who asks, or for whom an admin does.
+pub fn user_of(caller: Caller) -> Result<UserId, Problem> {
+    caller.user.ok_or_else(unnamed)
+}
+
+/// The same, of a caller who is needed later.
+pub fn named_user(caller: &Caller) -> Result<&UserId, Problem> {
+    caller.user.as_ref().ok_or_else(unnamed)
+}
+
+/// `enter_user` has refused all but admins.
+fn unnamed() -> Problem {
+    let detail = "Say for which user: the header X-User-Id or the parameter ?user_id=";
+    Problem::new(Code::IdentityMissing, detail)
+}
+
+/// The last gate, `quotas`: the limits that all processes count together, in Redis.
+pub async fn count(call: &Call, caller: &Caller) -> Result<(), Problem> {
+    count_as(call, caller, Stage::Undecided).await
+}
+
+/// The same of a request that is refused whatever the limits say: it was granted nothing.
+pub async fn count_refused(call: &Call, caller: &Caller) -> Result<(), Problem> {
+    count_as(call, caller, Stage::Refused).await
+}
+
+async fn count_as(call: &Call, caller: &Caller, stage: Stage) -> Result<(), Problem> {
+    let gates = &call.state.gates;
+    let mut meter = gates.meters.begin();
+    if !gates.quotas.counts_any(&gates.rules.load().policy, caller, stage) {
+        return meter.passes(Gate::Quotas, Ok(Verdict::Passed));
+    }
+    let rules = gates.rules.load_full();
+    let counted = gates.quotas.count(&rules.policy, caller, &call.request, stage).await;
+    meter.passes(Gate::Quotas, counted)
+}
+
+/// Notes a request that was refused between the gates without I/O and [`count`]: it counts toward
+/// its caller's limits, some time later. False where too much is uncounted: it is to be counted at
+/// once, and a limit which is used up is what its caller is told.
+pub fn note_refused(call: &Call, caller: &Caller) -> bool {
+    let gates = &call.state.gates;
+    let rules = gates.rules.load();
+    gates.quotas.note_refused(&rules.policy, rules.saturated_callers(), caller, call.started)
+}
+
+/// Forgives what rules about looking have counted: the caller has booked.
+pub fn note_booked(call: &Call, caller: &Caller) {
+    let gates = &call.state.gates;
+    gates.quotas.note_booked(&gates.rules.load().policy, caller);
+}
+
+/// Notes that a request which [`count`] let through was granted nothing new: it was refused, or
+/// answered with what there was before. Rules that count grants count it no longer.
+pub fn note_not_granted(call: &Call) {
+    call.state.gates.quotas.uncount(&call.request);
+}
+
+/// The event that a path names, itself or by a booking.
+fn event_of_path(request: &HttpRequest) -> Option<EventId> {
+    let path = request.match_info();
+    let event = || path.get("event_id")?.parse().ok().map(EventId);
+    let booking = || path.get("booking_id")?.parse::<BookingId>().ok().map(|id| id.event());
+    event().or_else(booking)
+}
+
+/// Whoever is refused by a limit is told this code.
+const OVER: Code = Code::RateLimitExceeded;

@@ -1,0 +1,121 @@
+//! The waiting room as a source of news.
+
+use std::sync::Arc;
+
+use futures_util::StreamExt;
+use futures_util::stream::{self, LocalBoxStream};
+
+use super::message::Message;
+use crate::api::state::State;
+use crate::domain::time::iso8601;
+use crate::domain::{EventId, UserId};
+use crate::http::problem::Problem;
+use crate::sale::SaleError;
+use crate::sale::error::AdmissionFault;
+use crate::sale::waiting_room::{RoomUpdate, RoomWatch, Standing};
+
+/// What the event's room has to say to the owner of a token, and who that is. `user` is who asks, if
+/// anybody is named. Ends once there is nothing more to say.
+///
+/// # Errors
+/// If the token is not one of this event, of this user, valid now.
+pub fn news(
+    state: &State,
+    event: EventId,
+    user: Option<&UserId>,
+    token: &str,
+) -> Result<(LocalBoxStream<'static, Message>, UserId), Problem> {
+    let rooms = state.sale.waiting_room();
+    let admission = rooms.verify(event, token)?;
+    if user.is_some_and(|user| *user != admission.user) {
+        return Err(SaleError::AdmissionInvalid(AdmissionFault::OtherUser).into());
+    }
+    let owner = admission.user.clone();
+    let watch = rooms.watch(admission);
+    let first = Some((watch, Arc::from(token)));
+    Ok((stream::unfold(first, next).boxed_local(), owner))
+}
+
+/// Who is told, with the token's text; `None` once there is nothing more to say.
+type Owner = Option<(RoomWatch, Arc<str>)>;
+
+async fn next(owner: Owner) -> Option<(Message, Owner)> {
+    let (mut watch, token) = owner?;
+    let event = watch.token().event;
+    match watch.next().await {
+        RoomUpdate::Standing(standing) => {
+            let message = told(event, &token, standing);
+            Some((message, Some((watch, token))))
+        }
+        RoomUpdate::Ended(error) => Some((Problem::from(error).into(), None)),
+    }
+}
+
+fn told(event: EventId, token: &Arc<str>, standing: Standing) -> Message {
+    let event_id = event.0;
+    match standing {
+        Standing::Waiting { position, wait_seconds, refresh_seconds } => Message::Position {
+            event_id,
+            position,
+            estimated_wait_seconds: wait_seconds,
+            refresh_after_seconds: refresh_seconds,
+        },
+        Standing::Gathering { joined, refresh_seconds, on_sale_at_ms } => Message::Gathering {
+            event_id,
+            joined,
+            refresh_after_seconds: refresh_seconds,
+            on_sale_at: iso8601(on_sale_at_ms),
+        },
+        Standing::Admitted { ends_ms, .. } => Message::Admitted {
+            event_id,
+            token: token.clone(),
+            session_expires_at: iso8601(ends_ms),
+            message: "You can now proceed to book tickets",
+        },
+        Standing::Closed => Message::SaleClosed { event_id, message: "The sale has ended" },
+        Standing::SoldOut => Message::SoldOut { event_id, message: "Every seat is sold" },
+        Standing::Open => Message::WaitingRoomOff {
+            event_id,
+            message: "There is no waiting room; you can book tickets",
+        },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn where_one_stands_is_told_in_full() {
+        let told = |standing| {
+            let message = told(EventId(7), &"t".into(), standing);
+            serde_json::to_value(message).unwrap()
+        };
+        let waiting = Standing::Waiting { position: 3, wait_seconds: 20, refresh_seconds: 2 };
+        let position = json!({
+            "type": "position", "event_id": 7, "position": 3, "estimated_wait_seconds": 20,
+            "refresh_after_seconds": 2,
+        });
+        assert_eq!(told(waiting), position);
+        let on_sale_at_ms = 1_772_388_000_000;
+        let gathering = Standing::Gathering { joined: 9, refresh_seconds: 60, on_sale_at_ms };
+        let expected = json!({
+            "type": "gathering", "event_id": 7, "joined": 9, "refresh_after_seconds": 60,
+            "on_sale_at": "2026-03-01T18:00:00.000Z",
+        });
+        assert_eq!(told(gathering), expected);
+        let admitted = json!({
+            "type": "admitted", "event_id": 7, "token": "t",
+            "session_expires_at": "2026-03-01T18:00:00.000Z",
+            "message": "You can now proceed to book tickets",
+        });
+        let (ends_ms, left_seconds, on_sale_at_ms) = (1_772_388_000_000, 1, None);
+        let session = Standing::Admitted { ends_ms, left_seconds, on_sale_at_ms };
+        assert_eq!(told(session), admitted);
+        assert_eq!(told(Standing::SoldOut)["type"], "sold_out");
+        assert_eq!(told(Standing::Closed)["type"], "sale_closed");
+        assert_eq!(told(Standing::Open)["type"], "waiting_room_off");
+    }
+}

@@ -1,0 +1,60 @@
+//! A caller's own idempotency key for one operation on one booking, and the record that the
+//! operation's script keeps of it.
+//!
+//! Without a key there is no record. A confirmation and a cancellation are their own: the booking
+//! shows that they happened, and they are answered with it. An extension is not, so without a key
+//! each call extends.
+
+use super::{ConfirmRequest, SaleSettings};
+use crate::domain::idempotency::{Scope, explicit_digest, payment_fingerprint};
+use crate::domain::{BookingId, UserId};
+use crate::redis::{Attempt, Record};
+
+/// What a record is made of.
+pub(super) struct RequestKey {
+    digest: String,
+    fingerprint: String,
+    ttl_ms: i64,
+}
+
+impl RequestKey {
+    /// The key of an extension, if the caller sent one.
+    pub(super) fn of_extension(
+        user: &UserId,
+        booking: BookingId,
+        key: Option<&str>,
+        settings: &SaleSettings,
+    ) -> Option<Self> {
+        // There is nothing to ask for but the extension itself.
+        RequestKey::new("extend", user, booking, key, String::new(), settings)
+    }
+
+    /// The key of a confirmation, if the caller sent one.
+    pub(super) fn of_payment(request: &ConfirmRequest, settings: &SaleSettings) -> Option<Self> {
+        let ConfirmRequest { user, booking, key, .. } = request;
+        let fingerprint = payment_fingerprint(&request.payment_method, request.amount);
+        RequestKey::new("confirm", user, *booking, key.as_deref(), fingerprint, settings)
+    }
+
+    fn new(
+        operation: &'static str,
+        user: &UserId,
+        booking: BookingId,
+        key: Option<&str>,
+        fingerprint: String,
+        settings: &SaleSettings,
+    ) -> Option<Self> {
+        let digest = explicit_digest(user, Scope::Booking(operation, booking), key?);
+        Some(RequestKey { digest, fingerprint, ttl_ms: settings.idempotency_ttl_ms })
+    }
+
+    /// An attempt under this key, if there is one.
+    pub(super) fn attempt<'a>(key: Option<&'a Self>, nonce: &'a str) -> Attempt<'a> {
+        let record = key.map(|RequestKey { digest, fingerprint, ttl_ms }| Record {
+            digest,
+            fingerprint,
+            ttl_ms: *ttl_ms,
+        });
+        Attempt { nonce, record }
+    }
+}
