@@ -2,9 +2,9 @@
 
 use std::fs;
 
-use holdfast::api::Gates;
 use holdfast::config::Config;
 use holdfast::config::values::{Auth, JwtAlgorithm};
+use holdfast::gates::Gates;
 use holdfast::start;
 use holdfast::telemetry::Metrics;
 use serde_json::{Value, json};

@@ -5,10 +5,10 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use actix_web::test::TestRequest;
-use holdfast::api::Gates;
 use holdfast::config::Config;
 use holdfast::domain::RouteClass;
 use holdfast::domain::policy::AllRules;
+use holdfast::gates::Gates;
 use holdfast::telemetry::Metrics;
 use holdfast::{shutdown, start};
 

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use holdfast::domain::{
     Booking, BookingId, Event, EventId, EventStatus, OrphanRule, SeatId, SeatState, Status,
 };
-use holdfast::live::EventSnapshot;
+use holdfast::live::Snapshot;
 use holdfast::redis::scripts::{ClockSource, Scripts};
 use holdfast::redis::{BlockAction, BlockCall, Code, Detail, NotAfter, SettleCall, new_nonce};
 use proptest::strategy::{Strategy, ValueTree};
@@ -34,7 +34,7 @@ const RAISED_EVERY: usize = 70;
 /// Looks at views after each operation.
 struct Looker {
     watch: Watch,
-    last: RefCell<BTreeMap<EventId, EventSnapshot>>,
+    last: RefCell<BTreeMap<EventId, Snapshot>>,
 }
 
 impl Looker {

@@ -6,11 +6,11 @@ use std::ops::Deref;
 use std::sync::{Arc, LazyLock};
 use std::time::{Duration, Instant};
 
-use holdfast::api::Gates;
 use holdfast::archive::Archive;
 use holdfast::config::Config;
 use holdfast::domain::policy::AllRules;
 use holdfast::domain::{DeploymentTag, TokenKeys};
+use holdfast::gates::Gates;
 use holdfast::redis::Engine;
 use holdfast::shutdown::{self, Trigger};
 use holdfast::start::Services;

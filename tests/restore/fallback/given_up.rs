@@ -57,7 +57,7 @@ on_one_redis!(hold_given_up_and_forgotten_is_not_sold_by_late_money, async |flav
     world.charge_unseen(&held).await;
     let workers = place.workers(1).await;
     eventually("its money goes back", REPAIRED, async || {
-        let _the_worker_may_be_quicker = world.sale.cashier().reconcile(held.id).await;
+        let _the_worker_may_be_quicker = world.sale.payments().reconcile(held.id).await;
         let archived = world.archive.booking(held.id).await.unwrap().unwrap();
         archived.outcome.is_some()
     })
