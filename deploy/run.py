@@ -144,14 +144,17 @@ def refuse(problems: List[Missing]) -> NoReturn:
 # -- Build and start -------------------------------------------------------------------------
 
 
-def build(children: Children, profile: str, also: List[str]) -> Dict[str, str]:
-    """Builds all programs, cargo's progress in sight; returns where each one is."""
+def build(children: Children, profile: str) -> Dict[str, str]:
+    """Builds the workspace's programs and shows cargo's progress; returns the path of each.
+
+    The whole workspace, as every other command does: a part of it has other features, for which
+    cargo would compile the dependencies again.
+    """
     say(f"Building (profile {profile}) ...")
     output = children.pid_dir / "build.json"
     with output.open("wb") as stdout:
-        command = ["cargo", "build", "--bins", "--profile", profile]
+        command = ["cargo", "build", "--workspace", "--bins", "--profile", profile]
         command += ["--message-format", "json-render-diagnostics"]
-        command += [word for package in ["holdfast", *also] for word in ("-p", package)]
         child = children.start("build", command, {}, stdout=stdout.fileno(), cwd=ROOT)
     if children.wait_for_end(child) != 0:
         say("The build failed: see above.")
@@ -297,7 +300,7 @@ def shown(path: Path) -> str:
 def run(args: argparse.Namespace, children: Children, api: Address, state: Path) -> int:
     """Starts everything and watches over it; returns the exit status."""
     redis, mongodb = start_services(children, state)
-    programs = build(children, args.profile, args.also)
+    programs = build(children, args.profile)
     worker = worker_address(api)
     env = {
         "HOLDFAST_LISTEN": str(api),
@@ -377,17 +380,10 @@ def main() -> int:
         "--check", action="store_true", help="only say what is missing; exit status 1 if anything"
     )
     parser.add_argument(
-        "--profile", default="dev", help="cargo's build profile: dev (default), release"
+        "--profile", default="dev", help="cargo's build profile: dev (default), release, dist"
     )
     parser.add_argument(
         "--state", metavar="DIR", help="keep data, logs and pids there instead of in .holdfast/PORT"
-    )
-    parser.add_argument(
-        "--also",
-        action="append",
-        default=[],
-        metavar="PACKAGE",
-        help="build the programs of this member of the workspace, too",
     )
     parser.add_argument(
         "--apis", type=int, default=1, metavar="N", help="so many API processes (default 1)"
