@@ -6,7 +6,7 @@ use crate::domain::{BookingId, EventId, UserId};
 use crate::sale::NewAct;
 
 use super::endpoint::Answer;
-use super::state::Call;
+use super::state::RequestContext;
 use crate::gates::{self, Caller};
 use crate::http::problem::Problem;
 
@@ -26,7 +26,7 @@ pub struct Act {
 /// Does something as an admin, once it is recorded. An act that cannot be recorded is not done.
 /// Boxed, as futures are deep here, and users need none of it.
 pub async fn recorded(
-    call: &Call,
+    context: &RequestContext,
     admin: &str,
     act: Act,
     doing: LocalBoxFuture<'_, Answer>,
@@ -36,10 +36,10 @@ pub async fn recorded(
         act: act.act.to_owned(),
         target: act.target,
         detail: act.detail,
-        trace_id: call.trace.trace_id().to_string(),
+        trace_id: context.trace.trace_id().to_string(),
         ..NewAct::default()
     };
-    let begun = call.state.sale.audit().begin(new).await?;
+    let begun = context.state.sale.audit().begin(new).await?;
     let answer = doing.await;
     let result = answer.as_ref().map_or_else(|problem| problem.code.as_str(), |_| DONE);
     begun.end(result).await;
@@ -49,7 +49,7 @@ pub async fn recorded(
 /// Does something to a booking as its owner: the user who asks, whose it is or not, or for an
 /// admin whoever it belongs to.
 pub async fn as_owner(
-    call: &Call,
+    context: &RequestContext,
     caller: Caller,
     act: &'static str,
     booking: BookingId,
@@ -58,16 +58,16 @@ pub async fn as_owner(
     let Some(admin) = &caller.admin else { return doing(gates::user_of(caller)?).await };
     let act = Act { act, target: format!("booking {booking}"), detail: String::new() };
     let as_its_owner = async {
-        let owner = call.state.sale.owner_of(booking).await.map_err(Problem::from)?;
+        let owner = context.state.sale.owner_of(booking).await.map_err(Problem::from)?;
         doing(owner).await
     };
-    recorded(call, admin, act, Box::pin(as_its_owner)).await
+    recorded(context, admin, act, Box::pin(as_its_owner)).await
 }
 
 /// Does something as a user: the one who asks, or for an admin the one it names; `particulars` are
 /// recorded with that.
 pub async fn as_user(
-    call: &Call,
+    context: &RequestContext,
     caller: Caller,
     act: &'static str,
     event: Option<EventId>,
@@ -83,5 +83,5 @@ pub async fn as_user(
         particulars => format!("for user {user}: {particulars}"),
     };
     let act = Act { act, target, detail };
-    recorded(call, &admin, act, Box::pin(doing(user))).await
+    recorded(context, &admin, act, Box::pin(doing(user))).await
 }

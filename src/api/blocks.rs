@@ -9,12 +9,11 @@ use super::admin_audit::{self, Act};
 use super::bookings::seat_ids;
 use super::endpoint::Answer;
 use super::openapi::{BlockProblems, ListBlocksProblems, NewBlockBody};
-use super::state::Call;
+use super::state::RequestContext;
 use crate::domain::SeatId;
 use crate::domain::booking::format_seats;
 use crate::domain::limits::{BLOCK_SEATS_MAX, LABEL_BYTES_MAX, REASON_BYTES_MAX};
 use crate::domain::time::iso8601;
-use crate::gates;
 use crate::http::body::{Object, read_object};
 use crate::http::fields::Fields;
 use crate::http::params::{Query, event_id};
@@ -85,8 +84,8 @@ pub struct BlockBody<'a> {
     request_body = NewBlockBody,
     responses((status = 200, description = "Done", body = BlockedBody), BlockProblems),
 )]
-pub async fn block(call: Call, payload: Payload) -> Answer {
-    act(call, payload, BlockAction::Block).await
+pub async fn block(context: RequestContext, payload: Payload) -> Answer {
+    act(context, payload, BlockAction::Block).await
 }
 
 /// Release blocked seats
@@ -101,8 +100,8 @@ pub async fn block(call: Call, payload: Payload) -> Answer {
     request_body = NewBlockBody,
     responses((status = 200, description = "Done", body = BlockedBody), BlockProblems),
 )]
-pub async fn release(call: Call, payload: Payload) -> Answer {
-    act(call, payload, BlockAction::Release).await
+pub async fn release(context: RequestContext, payload: Payload) -> Answer {
+    act(context, payload, BlockAction::Release).await
 }
 
 /// List blocks and releases
@@ -118,28 +117,28 @@ pub async fn release(call: Call, payload: Payload) -> Answer {
     ),
     responses((status = 200, description = "All of them", body = BlockListBody<'static>), ListBlocksProblems),
 )]
-pub async fn list(call: Call, _: Payload) -> Answer {
-    let admin = gates::pass_admin(&call).await?;
-    let event = event_id(&call.request)?;
+pub async fn list(context: RequestContext, _: Payload) -> Answer {
+    let admin = context.gates().pass_admin(&context.head).await?;
+    let event = event_id(&context.http)?;
     let target = format!("event {event}");
     let act = Act { act: "blocks_list", target, detail: String::new() };
-    let query = Query::of(&call.request)?;
+    let query = Query::of(&context.http)?;
     let limit = query.page_size(BLOCKS_PAGE_MAX)?.unwrap_or(BLOCKS_PAGE_MAX);
     let after = query.cursor(|cursor| BlockPosition::read(event, cursor))?;
     let list = async {
-        let (blocks, has_more) = call.state.sale.blocks(event, after.as_ref(), limit).await?;
+        let (blocks, has_more) = context.state.sale.blocks(event, after.as_ref(), limit).await?;
         let last = blocks.last().filter(|_| has_more);
         let next_cursor = last.map(|last| last.position().cursor(event));
         let blocks = blocks.iter().map(BlockBody::new).collect();
         json(StatusCode::OK, &BlockListBody { event_id: event.0, blocks, next_cursor })
     };
-    admin_audit::recorded(&call, &admin, act, Box::pin(list)).await
+    admin_audit::recorded(&context, &admin, act, Box::pin(list)).await
 }
 
-async fn act(call: Call, payload: Payload, action: BlockAction) -> Answer {
-    let admin = gates::pass_admin(&call).await?;
-    let event = event_id(&call.request)?;
-    let body = read_object(&call.request, payload, call.state.admin_body_limits()).await?;
+async fn act(context: RequestContext, payload: Payload, action: BlockAction) -> Answer {
+    let admin = context.gates().pass_admin(&context.head).await?;
+    let event = event_id(&context.http)?;
+    let body = read_object(&context.http, payload, context.state.admin_body_limits()).await?;
     let (seats, reason) = wanted(&body)?;
     let act = Act {
         act: match action {
@@ -150,7 +149,7 @@ async fn act(call: Call, payload: Payload, action: BlockAction) -> Answer {
         detail: format!("{reason:?}: {}", shown(&seats)),
     };
     let request = BlockRequest { event, action, seats, actor: admin.clone(), reason };
-    admin_audit::recorded(&call, &admin, act, Box::pin(done(&call, request))).await
+    admin_audit::recorded(&context, &admin, act, Box::pin(done(&context, request))).await
 }
 
 /// The seats as the record has them.
@@ -162,18 +161,18 @@ fn shown(seats: &HouseSeats) -> String {
     }
 }
 
-async fn done(call: &Call, request: BlockRequest) -> Answer {
+async fn done(context: &RequestContext, request: BlockRequest) -> Answer {
     let (event, action) = (request.event, request.action);
     // Boxed: the compiler's bound on the depth of futures is near.
-    let changed = Box::pin(call.state.sale.block(&request)).await?;
-    call.state.frames.outdate(event);
+    let changed = Box::pin(context.state.sale.block(&request)).await?;
+    context.state.frames.outdate(event);
     tracing::info!(
         event_id = event.0,
         admin = request.actor,
         action = action.as_str(),
         changed,
         reason = request.reason,
-        duration_ms = call.elapsed_ms(),
+        duration_ms = context.elapsed_ms(),
         "house seats changed"
     );
     json(StatusCode::OK, &BlockedBody { event_id: event.0, action: action.as_str(), changed })

@@ -10,7 +10,7 @@ use crate::live::LiveState;
 
 use super::endpoint::Answer;
 use super::seats::Stored;
-use super::state::Call;
+use super::state::RequestContext;
 use crate::http::reply::json_with;
 
 /// What this process has in memory.
@@ -108,8 +108,9 @@ impl CacheStatsBody {
     get, path = "/cache/stats", tag = "operations",
     responses((status = 200, description = "Counts", body = CacheStatsBody)),
 )]
-pub async fn stats(call: Call, _: Payload) -> Answer {
-    let body = CacheStatsBody::new(&call.state.frames.stored(), &call.state.sale.live().state());
+pub async fn stats(context: RequestContext, _: Payload) -> Answer {
+    let body =
+        CacheStatsBody::new(&context.state.frames.stored(), &context.state.sale.live().state());
     Ok(json_with(StatusCode::OK, &body)?.header("Cache-Control", "no-store").send())
 }
 
@@ -118,8 +119,8 @@ pub async fn stats(call: Call, _: Payload) -> Answer {
     get, path = "/api/v1/cache/stats", tag = "operations",
     responses((status = 200, description = "Counts", body = CacheStatsBody)),
 )]
-pub async fn stats_alias(call: Call, payload: Payload) -> Answer {
-    stats(call, payload).await
+pub async fn stats_alias(context: RequestContext, payload: Payload) -> Answer {
+    stats(context, payload).await
 }
 
 #[cfg(test)]

@@ -13,8 +13,7 @@ use sha2::{Digest, Sha256};
 use utoipa_swagger_ui::Config as SwaggerConfig;
 
 use super::endpoint::Answer;
-use super::state::Call;
-use crate::gates;
+use super::state::RequestContext;
 use crate::http::outgoing::Slices;
 use crate::http::problem::{Code, Problem};
 
@@ -44,9 +43,9 @@ static FILES: LazyLock<Mutex<HashMap<String, DocFile>>> = LazyLock::new(Mutex::d
 ///
 /// # Errors
 /// If it is switched off, or the address asks too often.
-pub fn enter(call: &Call) -> Result<(), Problem> {
-    gates::pass_address(call)?;
-    if call.state.config.docs_enabled {
+pub fn enter(context: &RequestContext) -> Result<(), Problem> {
+    context.gates().pass_address(&context.head)?;
+    if context.state.config.docs_enabled {
         return Ok(());
     }
     let detail = "The documentation is switched off here (docs_enabled = false)";
@@ -58,8 +57,8 @@ pub fn enter(call: &Call) -> Result<(), Problem> {
     get, path = "/docs", tag = "operations",
     responses((status = 308, description = "To `/docs/`")),
 )]
-pub async fn docs(call: Call, _: Payload) -> Answer {
-    enter(&call)?;
+pub async fn docs(context: RequestContext, _: Payload) -> Answer {
+    enter(&context)?;
     // Swagger UI's files are addressed relative to this folder.
     let location = (header::LOCATION, "/docs/");
     Ok(HttpResponse::PermanentRedirect().insert_header(location).finish())
@@ -74,11 +73,11 @@ pub async fn docs(call: Call, _: Payload) -> Answer {
         (status = 304, description = "The client has it"),
     ),
 )]
-pub async fn docs_file(call: Call, _: Payload) -> Answer {
-    enter(&call)?;
-    let name = call.request.match_info().get("file").unwrap_or_default();
+pub async fn docs_file(context: RequestContext, _: Payload) -> Answer {
+    enter(&context)?;
+    let name = context.http.match_info().get("file").unwrap_or_default();
     let file = file(name)?;
-    let known = call.header(header::IF_NONE_MATCH.as_str());
+    let known = context.header(header::IF_NONE_MATCH.as_str());
     let has_it = known.is_some_and(|known| known.contains(&file.etag));
     let mut answer = HttpResponse::Ok();
     answer.insert_header((header::CACHE_CONTROL, CACHE));

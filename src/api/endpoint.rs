@@ -24,7 +24,7 @@ use crate::telemetry::striped::{StripedCounter, StripedHistogram};
 
 use super::fault_log;
 use super::openapi;
-use super::state::Call;
+use super::state::RequestContext;
 use crate::gates::RateLimitHeaders;
 use crate::gates::other_sites;
 use crate::http::connections;
@@ -42,7 +42,7 @@ pub type Answer = Result<HttpResponse, Problem>;
 pub const TRACE_ID: header::HeaderName = header::HeaderName::from_static("x-trace-id");
 
 /// A handler with everything around it.
-pub type Served = Rc<dyn Fn(Call, Payload) -> LocalBoxFuture<'static, HttpResponse>>;
+pub type Served = Rc<dyn Fn(RequestContext, Payload) -> LocalBoxFuture<'static, HttpResponse>>;
 
 /// One path with its methods.
 pub struct Endpoint {
@@ -81,7 +81,7 @@ impl Endpoint {
     /// Answers GET, and HEAD like GET without the body.
     pub fn get<F, Fut>(self, handler: F) -> Self
     where
-        F: Fn(Call, Payload) -> Fut + Clone + 'static,
+        F: Fn(RequestContext, Payload) -> Fut + Clone + 'static,
         Fut: Future<Output = Answer> + 'static,
     {
         let route = web::route().guard(guard::Any(guard::Get()).or(guard::Head()));
@@ -91,7 +91,7 @@ impl Endpoint {
     /// Answers another method.
     pub fn on<F, Fut>(self, method: Method, handler: F) -> Self
     where
-        F: Fn(Call, Payload) -> Fut + Clone + 'static,
+        F: Fn(RequestContext, Payload) -> Fut + Clone + 'static,
         Fut: Future<Output = Answer> + 'static,
     {
         let route = web::method(method.clone());
@@ -112,7 +112,7 @@ impl Endpoint {
 
     fn serves<F, Fut>(mut self, method: Method, route: Route, handler: F) -> Self
     where
-        F: Fn(Call, Payload) -> Fut + Clone + 'static,
+        F: Fn(RequestContext, Payload) -> Fut + Clone + 'static,
         Fut: Future<Output = Answer> + 'static,
     {
         let metrics = RouteMetrics::new(&self.metrics, label(&method), self.path);
@@ -138,11 +138,11 @@ impl Endpoint {
             allowed.push("HEAD");
         }
         let allowed = allowed.join(", ");
-        let refuse = move |call: Call, _: Payload| {
-            let method = call.request.method();
+        let refuse = move |context: RequestContext, _: Payload| {
+            let method = context.http.method();
             let mut detail = format!("{method} is not a method of this route; use {allowed}");
-            if cors::is_preflight(&call.request) {
-                detail = format!("{detail}. {}", cors::no_site_is_let_in(&call.request));
+            if cors::is_preflight(&context.http) {
+                detail = format!("{detail}. {}", cors::no_site_is_let_in(&context.http));
             }
             let allow = HeaderValue::from_str(&allowed);
             let problem = Problem::new(Code::MethodNotAllowed, detail);
@@ -195,7 +195,7 @@ fn accept_gzip_or_nothing(headers: &mut HeaderMap) {
 /// Answers whatever no endpoint's path matches.
 pub fn unmatched(metrics: &Metrics) -> Route {
     let metrics = RouteMetrics::new(metrics, ANY_METHOD, "unmatched");
-    let refuse = |_: Call, _: Payload| {
+    let refuse = |_: RequestContext, _: Payload| {
         let detail = "There is nothing at this address; GET /openapi.json lists all routes";
         std::future::ready(Err(Problem::new(Code::RouteUnknown, detail)))
     };
@@ -211,40 +211,42 @@ fn around<F, Fut>(
     headers: RouteHeaders,
     parameters: Parameters,
     handler: F,
-) -> impl Fn(Call, Payload) -> LocalBoxFuture<'static, HttpResponse> + Clone + 'static
+) -> impl Fn(RequestContext, Payload) -> LocalBoxFuture<'static, HttpResponse> + Clone + 'static
 where
-    F: Fn(Call, Payload) -> Fut + Clone + 'static,
+    F: Fn(RequestContext, Payload) -> Fut + Clone + 'static,
     Fut: Future<Output = Answer> + 'static,
 {
     let route = Rc::new((metrics, headers, parameters));
-    move |call, payload| serve(call, payload, route.clone(), handler.clone()).boxed_local()
+    move |context, payload| serve(context, payload, route.clone(), handler.clone()).boxed_local()
 }
 
 async fn serve<F, Fut>(
-    call: Call,
+    context: RequestContext,
     payload: Payload,
     route: Rc<(RouteMetrics, RouteHeaders, Parameters)>,
     handler: F,
 ) -> HttpResponse
 where
-    F: Fn(Call, Payload) -> Fut,
+    F: Fn(RequestContext, Payload) -> Fut,
     Fut: Future<Output = Answer>,
 {
     let (metrics, headers, parameters) = &*route;
     let _in_flight = InFlight::enter(&metrics.metrics);
-    let checked = connections::check(&call.request)
-        .and_then(|()| head::check(&call.request))
-        .and_then(|()| other_sites::check(&call.state.config, &call.request, headers.is_private()))
+    let checked = connections::check(&context.http)
+        .and_then(|()| head::check(&context.http))
+        .and_then(|()| {
+            other_sites::check(&context.state.config, &context.http, headers.is_private())
+        })
         .and_then(|()| match parameters {
-            Some(known) if !call.request.query_string().is_empty() => {
-                params::check_names(&call.request, known)
+            Some(known) if !context.http.query_string().is_empty() => {
+                params::check_names(&context.http, known)
             }
             _ => Ok(()),
         });
     let outcome = match checked {
         Ok(()) => {
-            let handled = AssertUnwindSafe(handler(call.clone(), payload));
-            call.trace.scope(handled.catch_unwind()).await
+            let handled = AssertUnwindSafe(handler(context.clone(), payload));
+            context.trace.scope(handled.catch_unwind()).await
         }
         Err(problem) => Ok(Err(problem)),
     };
@@ -252,22 +254,22 @@ where
         // The panic hook has logged and counted it.
         Err(Problem::internal("a panic"))
     });
-    let result = result.and_then(|answer| outgoing::bounded(answer, &call.state.memory));
-    let trace_id = call.trace.trace_id().text();
+    let result = result.and_then(|answer| outgoing::bounded(answer, &context.state.memory));
+    let trace_id = context.trace.trace_id().text();
     let mut answer = match result {
         Ok(mut answer) => {
             headers.put(answer.headers_mut());
             answer
         }
         Err(problem) => {
-            let reads = matches!(*call.request.method(), Method::GET | Method::HEAD);
+            let reads = matches!(*context.http.method(), Method::GET | Method::HEAD);
             let problem = match reads {
                 true => problem.of_a_read(),
                 false => super::unknown_outcomes::describe(problem, metrics.method, metrics.route),
             };
             metrics.note_problem(problem.code);
             if problem.code.status().is_server_error() {
-                call.trace.scope_now(|| fault_log::record(&call, &problem));
+                context.trace.scope_now(|| fault_log::record(&context, &problem));
             }
             let mut answer = problem.render(Some(&trace_id));
             headers.put_into_refusal(answer.headers_mut());
@@ -277,14 +279,14 @@ where
     if let Ok(value) = HeaderValue::from_bytes(trace_id.as_bytes()) {
         answer.headers_mut().insert(TRACE_ID, value);
     }
-    if let Some(told) = call.request.extensions_mut().remove::<RateLimitHeaders>() {
+    if let Some(told) = context.http.extensions_mut().remove::<RateLimitHeaders>() {
         told.tell(answer.headers_mut());
     }
-    if call.state.shutdown.is_requested() {
+    if context.state.shutdown.is_requested() {
         // The client should open its next connection elsewhere.
         answer.head_mut().set_connection_type(actix_web::http::ConnectionType::Close);
     }
-    metrics.observe(&call, answer.status());
+    metrics.observe(&context, answer.status());
     answer
 }
 
@@ -330,16 +332,16 @@ impl RouteMetrics {
         count(&self.by_problem, code, || self.metrics.problems.with_label_values(&[code.as_str()]));
     }
 
-    fn observe(&self, call: &Call, status: StatusCode) {
-        self.duration.observe(call.started.elapsed().as_secs_f64());
+    fn observe(&self, context: &RequestContext, status: StatusCode) {
+        self.duration.observe(context.started.elapsed().as_secs_f64());
         count(&self.by_status, status, || {
             let labels = [self.method, self.route, status.as_str()];
             self.metrics.http_requests.with_label_values(&labels)
         });
         tracing::debug!(
-            trace_id = %call.trace.trace_id(),
-            duration_ms = call.elapsed_ms(),
-            method = %call.request.method(),
+            trace_id = %context.trace.trace_id(),
+            duration_ms = context.elapsed_ms(),
+            method = %context.http.method(),
             route = self.route,
             status = status.as_u16(),
             "request"

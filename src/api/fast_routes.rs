@@ -15,7 +15,7 @@ use futures_util::TryFutureExt;
 use futures_util::future::Either;
 
 use super::endpoint::{Endpoint, Served};
-use super::state::{Call, State};
+use super::state::{RequestContext, State};
 
 /// The paths of one HTTP thread.
 #[derive(Clone)]
@@ -94,8 +94,8 @@ impl FastRoutes {
         let (request, mut payload) = request.into_parts();
         // It takes the payload over and cannot fail.
         let payload = Payload::from_request(&request, &mut payload).into_inner();
-        let call = Call::new(request.clone(), self.state.clone());
-        let answer = payload.map(|payload| served(call, payload));
+        let context = RequestContext::new(request.clone(), self.state.clone());
+        let answer = payload.map(|payload| served(context, payload));
         Either::Right(async move { Ok(ServiceResponse::new(request, answer?.await)) })
     }
 

@@ -1,7 +1,7 @@
 //! Faults in the log, at a bounded rate: a dependency that is away fails every request, and a
 //! line for each would be a second outage.
 
-use super::state::Call;
+use super::state::RequestContext;
 use crate::http::problem::Problem;
 use crate::telemetry::line_budget::LineBudget;
 
@@ -9,12 +9,12 @@ use crate::telemetry::line_budget::LineBudget;
 static BUDGET: LineBudget = LineBudget::new(10);
 
 /// Logs an answer that is our fault, with its cause.
-pub fn record(call: &Call, problem: &Problem) {
-    if let Some(unlogged) = BUDGET.take(call.started) {
+pub fn record(context: &RequestContext, problem: &Problem) {
+    if let Some(unlogged) = BUDGET.take(context.started) {
         tracing::warn!(
-            duration_ms = call.elapsed_ms(),
-            method = %call.request.method(),
-            path = call.request.path(),
+            duration_ms = context.elapsed_ms(),
+            method = %context.http.method(),
+            path = context.http.path(),
             error = problem.code.as_str(),
             cause = problem.cause.as_deref().unwrap_or_default(),
             unlogged_before = unlogged,

@@ -15,7 +15,7 @@ use utoipa::ToSchema;
 use crate::sale::{LiveReadiness, Readiness};
 
 use super::endpoint::Answer;
-use super::state::Call;
+use super::state::RequestContext;
 use crate::http::reply::json_with;
 
 /// How the process is.
@@ -77,8 +77,8 @@ pub struct LiveBody {
         (status = 503, description = "It cannot serve", body = HealthBody),
     ),
 )]
-pub async fn summary(call: Call, _: Payload) -> Answer {
-    report(&call)
+pub async fn summary(context: RequestContext, _: Payload) -> Answer {
+    report(&context)
 }
 
 /// Whether the process should get traffic
@@ -89,8 +89,8 @@ pub async fn summary(call: Call, _: Payload) -> Answer {
         (status = 503, description = "It should not", body = HealthBody),
     ),
 )]
-pub async fn ready(call: Call, _: Payload) -> Answer {
-    report(&call)
+pub async fn ready(context: RequestContext, _: Payload) -> Answer {
+    report(&context)
 }
 
 /// Whether the process answers; asks no dependency
@@ -98,12 +98,12 @@ pub async fn ready(call: Call, _: Payload) -> Answer {
     get, path = "/health/live", tag = "operations",
     responses((status = 200, description = "It answers", body = LiveBody)),
 )]
-pub async fn live(_: Call, _: Payload) -> Answer {
+pub async fn live(_: RequestContext, _: Payload) -> Answer {
     Ok(json_with(StatusCode::OK, &LiveBody { status: "ok" })?.send())
 }
 
-fn report(call: &Call) -> Answer {
-    let state = &call.state;
+fn report(context: &RequestContext) -> Answer {
+    let state = &context.state;
     let readiness = state.sale.dependencies().readiness();
     let live = state.sale.live_readiness();
     let failing_tasks = state.sale.supervisor().failing();

@@ -9,8 +9,7 @@ use actix_web::web::Payload;
 
 use super::docs;
 use super::endpoint::Answer;
-use super::state::Call;
-use crate::gates;
+use super::state::RequestContext;
 use crate::http::outgoing::Slices;
 
 /// Prometheus' text format.
@@ -22,9 +21,9 @@ const INDEX: &str = include_str!("index.html");
     get, path = "/", tag = "operations",
     responses((status = 200, description = "A page with links", body = String, content_type = "text/html")),
 )]
-pub async fn index(call: Call, _: Payload) -> Answer {
-    gates::pass_address(&call)?;
-    let page: Cow<'static, str> = match call.state.config.docs_enabled {
+pub async fn index(context: RequestContext, _: Payload) -> Answer {
+    context.gates().pass_address(&context.head)?;
+    let page: Cow<'static, str> = match context.state.config.docs_enabled {
         true => INDEX.into(),
         false => INDEX
             .lines()
@@ -41,9 +40,9 @@ pub async fn index(call: Call, _: Payload) -> Answer {
     get, path = "/openapi.json", tag = "operations",
     responses((status = 200, description = "OpenAPI 3.1", body = serde_json::Value)),
 )]
-pub async fn openapi(call: Call, _: Payload) -> Answer {
-    docs::enter(&call)?;
-    let document = Slices::of_shared(call.state.openapi.clone());
+pub async fn openapi(context: RequestContext, _: Payload) -> Answer {
+    docs::enter(&context)?;
+    let document = Slices::of_shared(context.state.openapi.clone());
     Ok(HttpResponse::Ok().content_type("application/json").body(document.boxed()))
 }
 
@@ -52,8 +51,8 @@ pub async fn openapi(call: Call, _: Payload) -> Answer {
     get, path = "/metrics", tag = "operations",
     responses((status = 200, description = "All metrics", body = String, content_type = "text/plain")),
 )]
-pub async fn metrics(call: Call, _: Payload) -> Answer {
-    let state = &call.state;
+pub async fn metrics(context: RequestContext, _: Payload) -> Answer {
+    let state = &context.state;
     state.metrics.redis_in_flight.set(state.sale.redis_in_flight() as i64);
     Ok(HttpResponse::Ok().content_type(METRICS_TEXT).body(state.metrics.render()))
 }

@@ -14,8 +14,7 @@ use crate::sale::export::SalesExport;
 use super::admin_audit::{self, Act};
 use super::endpoint::Answer;
 use super::openapi::SalesProblems;
-use super::state::Call;
-use crate::gates;
+use super::state::RequestContext;
 use crate::http::outgoing::{With, no_room};
 use crate::http::params::{Query, event_id};
 use crate::http::problem::Problem;
@@ -43,24 +42,34 @@ const PIECE_BYTES: usize = 4 << 20;
         SalesProblems,
     ),
 )]
-pub async fn csv(call: Call, _: Payload) -> Answer {
-    let admin = gates::pass_admin(&call).await?;
-    let event = event_id(&call.request)?;
-    let outcome = status(&Query::of(&call.request)?)?;
+pub async fn csv(context: RequestContext, _: Payload) -> Answer {
+    let admin = context.gates().pass_admin(&context.head).await?;
+    let event = event_id(&context.http)?;
+    let outcome = status(&Query::of(&context.http)?)?;
     let act = Act {
         act: "sales_export",
         target: format!("event {event}"),
         detail: outcome.status().as_str().to_owned(),
     };
-    admin_audit::recorded(&call, &admin, act, Box::pin(exported(&call, &admin, event, outcome)))
-        .await
+    admin_audit::recorded(
+        &context,
+        &admin,
+        act,
+        Box::pin(exported(&context, &admin, event, outcome)),
+    )
+    .await
 }
 
 /// The answer, begun: what is recorded is that it was.
-async fn exported(call: &Call, admin: &str, event: EventId, outcome: Outcome) -> Answer {
-    let memory = &call.state.memory;
+async fn exported(
+    context: &RequestContext,
+    admin: &str,
+    event: EventId,
+    outcome: Outcome,
+) -> Answer {
+    let memory = &context.state.memory;
     let charge = memory.charge_or_make_room(PIECE_BYTES).ok_or_else(|| no_room(memory))?;
-    let mut export = call.state.sale.sales(event, outcome).await?;
+    let mut export = context.state.sale.sales(event, outcome).await?;
     // Before the head is sent: a MongoDB that is away is still told by a status.
     let first = export.next().await?.unwrap_or_default();
     tracing::info!(event_id = event.0, admin, status = outcome.status().as_str(), "sales exported");

@@ -1,21 +1,22 @@
 //! What all handlers of one server share.
 
+use std::ops::Deref;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use actix_web::dev::Payload;
-use actix_web::http::header::HeaderName;
 use actix_web::web::{Bytes, Data};
 use actix_web::{FromRequest, HttpRequest};
 
 use crate::config::Config;
 use crate::sale::Sale;
 use crate::shutdown::Shutdown;
-use crate::telemetry::{Metrics, TraceContext};
+use crate::telemetry::Metrics;
 
 use super::seats::Frames;
 use crate::gates::Gates;
 use crate::http::body::BodyLimits;
+use crate::http::request_head::RequestHead;
 use crate::http::response_memory::ResponseMemory;
 use crate::push::{ChannelRegistry, Sockets};
 
@@ -62,54 +63,45 @@ impl State {
     }
 }
 
-/// One request as handlers see it. Everything else about it is read in the order a handler says,
-/// not by extractors, which actix resolves in no order.
+/// A request as handlers see it. Handlers read the rest of it (path, query, body) in the order they
+/// need, not by extractors, which actix resolves in no defined order.
 #[derive(Clone)]
-pub struct Call {
+pub struct RequestContext {
     /// The request's head.
-    pub request: HttpRequest,
+    pub head: RequestHead,
     /// The server's shared parts.
     pub state: Data<State>,
-    /// Its trace.
-    pub trace: TraceContext,
-    /// When its head had arrived.
-    pub started: Instant,
 }
 
-/// The header with the caller's trace.
-const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
-
-impl Call {
+impl RequestContext {
     /// A request whose head has just arrived.
     pub fn new(request: HttpRequest, state: Data<State>) -> Self {
-        let started = Instant::now();
-        let caller_trace = request.headers().get(TRACEPARENT);
-        let trace = caller_trace
-            .and_then(|value| TraceContext::from_traceparent(value.to_str().ok()?))
-            .unwrap_or_else(TraceContext::new_root);
-        Call { request, state, trace, started }
+        RequestContext { head: RequestHead::new(request), state }
     }
 
-    /// A header's text; `None` if absent or not plain text.
-    pub fn header(&self, name: &str) -> Option<&str> {
-        self.request.headers().get(name)?.to_str().ok()
-    }
-
-    /// Milliseconds since the request's head had arrived, for the log.
-    pub fn elapsed_ms(&self) -> f64 {
-        self.started.elapsed().as_micros() as f64 / 1_000.0
+    /// The gates of this server.
+    pub fn gates(&self) -> &Gates {
+        &self.state.gates
     }
 }
 
-impl FromRequest for Call {
+impl Deref for RequestContext {
+    type Target = RequestHead;
+
+    fn deref(&self) -> &RequestHead {
+        &self.head
+    }
+}
+
+impl FromRequest for RequestContext {
     type Error = actix_web::Error;
     type Future = std::future::Ready<Result<Self, Self::Error>>;
 
     fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
         let state = request.app_data::<Data<State>>();
-        let call = state.map(|state| Call::new(request.clone(), state.clone()));
+        let context = state.map(|state| RequestContext::new(request.clone(), state.clone()));
         // `server::app` registers the state; without it nothing could be served at all.
         let missing = || actix_web::error::ErrorInternalServerError("the server has no state");
-        std::future::ready(call.ok_or_else(missing))
+        std::future::ready(context.ok_or_else(missing))
     }
 }

@@ -8,7 +8,7 @@ use utoipa::ToSchema;
 
 use super::endpoint::Answer;
 use super::openapi::WebhookProblems;
-use super::state::Call;
+use super::state::RequestContext;
 use crate::http::body::{self, BodyLimits};
 use crate::http::problem::{Code, Problem};
 use crate::http::reply::json;
@@ -42,8 +42,8 @@ pub struct WebhookBody {
     request_body(content = Object, description = "An event: `id`, `type`, `data.object.metadata.booking_id` or `data.object.payment_intent`"),
     responses((status = 200, description = "Taken", body = WebhookBody), WebhookProblems),
 )]
-pub async fn payments(call: Call, payload: Payload) -> Answer {
-    let taken = take(&call, payload).await;
+pub async fn payments(context: RequestContext, payload: Payload) -> Answer {
+    let taken = take(&context, payload).await;
     let result = match &taken {
         Ok(result) => result,
         Err(problem) => match problem.code {
@@ -54,19 +54,19 @@ pub async fn payments(call: Call, payload: Payload) -> Answer {
             _ => "unreadable",
         },
     };
-    call.state.metrics.webhooks.with_label_values(&[result]).inc();
+    context.state.metrics.webhooks.with_label_values(&[result]).inc();
     json(StatusCode::OK, &WebhookBody { result: taken? })
 }
 
-async fn take(call: &Call, payload: Payload) -> Result<&'static str, Problem> {
-    let secret = &call.state.config.payment_webhook_secret;
+async fn take(context: &RequestContext, payload: Payload) -> Result<&'static str, Problem> {
+    let secret = &context.state.config.payment_webhook_secret;
     if secret.is_empty() {
         let detail = "Webhooks are off here; the setting payment_webhook_secret turns them on";
         return Err(Problem::new(Code::WebhooksOff, detail));
     }
-    let limits = BodyLimits { bytes_max: BYTES_MAX, ..call.state.body_limits() };
-    let body = body::read(&call.request, payload, limits).await?;
-    let signature = SIGNATURE_HEADERS.into_iter().find_map(|name| call.header(name));
+    let limits = BodyLimits { bytes_max: BYTES_MAX, ..context.state.body_limits() };
+    let body = body::read(&context.http, payload, limits).await?;
+    let signature = SIGNATURE_HEADERS.into_iter().find_map(|name| context.header(name));
     let now_seconds = jiff::Timestamp::now().as_second();
     webhook::verify(secret.expose(), signature.unwrap_or_default(), &body, now_seconds)
         .map_err(not_genuine)?;
@@ -74,7 +74,7 @@ async fn take(call: &Call, payload: Payload) -> Result<&'static str, Problem> {
         Problem::new(Code::InvalidJson, format!("The body is not an event: {error}"))
     })?;
     let Some(about) = notice.about else { return Ok("ignored") };
-    match call.state.sale.notice(notice.id, notice.kind, about).await {
+    match context.state.sale.notice(notice.id, notice.kind, about).await {
         Ok(WebhookResult::Handled) => Ok("handled"),
         Ok(WebhookResult::Duplicate) => Ok("duplicate"),
         Ok(WebhookResult::Foreign) => Ok("ignored"),

@@ -6,9 +6,9 @@ use actix_web::HttpRequest;
 
 use super::meters::Gate;
 use super::{Caller, Gates, Verdict, admin};
-use crate::api::state::Call;
 use crate::domain::RouteClass;
 use crate::http::problem::Problem;
+use crate::http::request_head::RequestHead;
 
 impl Gates {
     /// The name of the key that a request shows beside its user; a wrong one is counted.
@@ -38,26 +38,24 @@ impl Gates {
         }
         admin
     }
-}
 
-/// Passes the gates as an admin; gives the name of the key that was shown.
-pub async fn pass_admin(call: &Call) -> Result<String, Problem> {
-    let gates = &call.state.gates;
-    let caller = gates.enter(&call.request, RouteClass::Admin, call.started)?;
-    let looked = admin::check(&gates.config, &call.request, &caller);
-    let admin = gates.failed_keys.judge(&caller, looked, call.started);
-    gates.admit_admin(admin, &caller, call.started)
-}
-
-/// Whether a caller who passed the gates of a route for anybody shows an admin key.
-///
-/// # Errors
-/// If it is none of ours.
-pub fn shows_admin_key(call: &Call, caller: &Caller) -> Result<bool, Problem> {
-    if !admin::key_is_shown(&call.request) {
-        return Ok(false);
+    /// Passes the gates as an admin; gives the name of the key that was shown.
+    pub async fn pass_admin(&self, head: &RequestHead) -> Result<String, Problem> {
+        let caller = self.enter(&head.http, RouteClass::Admin, head.started)?;
+        let looked = admin::check(&self.config, &head.http, &caller);
+        let admin = self.failed_keys.judge(&caller, looked, head.started);
+        self.admit_admin(admin, &caller, head.started)
     }
-    let gates = &call.state.gates;
-    let looked = admin::check_key(&gates.config, &call.request, caller);
-    gates.failed_keys.judge_again(caller, looked, call.started).map(|_| true)
+
+    /// Whether a caller who passed the gates of a route for anybody shows an admin key.
+    ///
+    /// # Errors
+    /// If it is none of ours.
+    pub fn shows_admin_key(&self, head: &RequestHead, caller: &Caller) -> Result<bool, Problem> {
+        if !admin::key_is_shown(&head.http) {
+            return Ok(false);
+        }
+        let looked = admin::check_key(&self.config, &head.http, caller);
+        self.failed_keys.judge_again(caller, looked, head.started).map(|_| true)
+    }
 }

@@ -29,14 +29,13 @@ use crate::domain::{BookingId, ClientNetwork, EventId, Policy, RouteClass, UserI
 use crate::shutdown::Shutdown;
 use crate::telemetry::Metrics;
 
-use crate::api::state::Call;
 use crate::http::problem::{Code, Problem};
+use crate::http::request_head::RequestHead;
 
 pub(super) use address::is_from_this_machine;
 use failed_keys::FailedKeys;
 use identity::Identity;
 pub use identity::KeyError;
-pub use keys::{pass_admin, shows_admin_key};
 use meters::{Gate, Meters};
 use quotas::Stage;
 pub use quotas::{Quotas, RateLimitHeaders};
@@ -270,53 +269,58 @@ fn is_of_users(class: RouteClass) -> bool {
     matches!(class, RouteClass::Hold | RouteClass::Bookings | RouteClass::BookingChanges)
 }
 
-/// All gates of a request that may be anybody's: those without I/O, then `quotas`, one round trip
-/// to Redis at most.
-pub async fn pass(call: &Call, class: RouteClass) -> Result<Caller, Problem> {
-    pass_owner(call, class, None).await
-}
-
-/// The same of a request that shows a token of the waiting room, if it is one.
-pub async fn pass_owner(
-    call: &Call,
-    class: RouteClass,
-    token: Option<&AdmissionToken>,
-) -> Result<Caller, Problem> {
-    let owner = token.map(|token| &token.user);
-    let mut caller = call.state.gates.enter_as(&call.request, class, call.started, owner)?;
-    caller.event = event_of_path(&call.request);
-    count(call, &caller).await?;
-    Ok(caller)
-}
-
-/// The gates of a page that is the same for everybody: the lists and the rate of addresses.
-pub fn pass_address(call: &Call) -> Result<(), Problem> {
-    let gates = &call.state.gates;
-    let rules = gates.rules.load();
-    let mut meter = gates.meters.begin();
-    let mut caller = address::of_client(&gates.config, &call.request, RouteClass::Events);
-    meter.passes(Gate::Access, rules.access_of_address(&mut caller))?;
-    meter.passes(Gate::Rate, rules.rate_of_address(&caller, call.started))
-}
-
-/// All gates of a request that must be a user's, or an admin's who acts for one.
-pub async fn pass_user(call: &Call, class: RouteClass) -> Result<Caller, Problem> {
-    let mut caller = enter_user(call, class)?;
-    caller.event = event_of_path(&call.request);
-    count(call, &caller).await?;
-    Ok(caller)
-}
-
-/// The gates without I/O, of a request that must be a user's, or an admin's who acts for one;
-/// [`count`] is to follow once the event is known, or [`note_refused`].
-pub fn enter_user(call: &Call, class: RouteClass) -> Result<Caller, Problem> {
-    let gates = &call.state.gates;
-    let caller = gates.enter(&call.request, class, call.started)?;
-    if caller.user.is_none() && caller.admin.is_none() {
-        let missing = Err(gates.identity.missing());
-        gates.meters.begin().passes(Gate::Identity, missing)?;
+impl Gates {
+    /// All gates of a request that may be anybody's: those without I/O, then `quotas`, one round trip
+    /// to Redis at most.
+    pub async fn pass(&self, head: &RequestHead, class: RouteClass) -> Result<Caller, Problem> {
+        self.pass_owner(head, class, None).await
     }
-    Ok(caller)
+
+    /// The same of a request that shows a token of the waiting room, if it is one.
+    pub async fn pass_owner(
+        &self,
+        head: &RequestHead,
+        class: RouteClass,
+        token: Option<&AdmissionToken>,
+    ) -> Result<Caller, Problem> {
+        let owner = token.map(|token| &token.user);
+        let mut caller = self.enter_as(&head.http, class, head.started, owner)?;
+        caller.event = event_of_path(&head.http);
+        self.count(head, &caller).await?;
+        Ok(caller)
+    }
+
+    /// The gates of a page that is the same for everybody: the lists and the rate of addresses.
+    pub fn pass_address(&self, head: &RequestHead) -> Result<(), Problem> {
+        let rules = self.rules.load();
+        let mut meter = self.meters.begin();
+        let mut caller = address::of_client(&self.config, &head.http, RouteClass::Events);
+        meter.passes(Gate::Access, rules.access_of_address(&mut caller))?;
+        meter.passes(Gate::Rate, rules.rate_of_address(&caller, head.started))
+    }
+
+    /// All gates of a request that must be a user's, or an admin's who acts for one.
+    pub async fn pass_user(
+        &self,
+        head: &RequestHead,
+        class: RouteClass,
+    ) -> Result<Caller, Problem> {
+        let mut caller = self.enter_user(head, class)?;
+        caller.event = event_of_path(&head.http);
+        self.count(head, &caller).await?;
+        Ok(caller)
+    }
+
+    /// The gates without I/O, of a request that must be a user's, or an admin's who acts for one;
+    /// [`count`] is to follow once the event is known, or [`note_refused`].
+    pub fn enter_user(&self, head: &RequestHead, class: RouteClass) -> Result<Caller, Problem> {
+        let caller = self.enter(&head.http, class, head.started)?;
+        if caller.user.is_none() && caller.admin.is_none() {
+            let missing = Err(self.identity.missing());
+            self.meters.begin().passes(Gate::Identity, missing)?;
+        }
+        Ok(caller)
+    }
 }
 
 /// The user who asks, or for whom an admin does.
@@ -335,46 +339,50 @@ fn unnamed() -> Problem {
     Problem::new(Code::IdentityMissing, detail)
 }
 
-/// The last gate, `quotas`: the limits that all processes count together, in Redis.
-pub async fn count(call: &Call, caller: &Caller) -> Result<(), Problem> {
-    count_as(call, caller, Stage::Undecided).await
-}
-
-/// The same of a request that is refused whatever the limits say: it was granted nothing.
-pub async fn count_refused(call: &Call, caller: &Caller) -> Result<(), Problem> {
-    count_as(call, caller, Stage::Refused).await
-}
-
-async fn count_as(call: &Call, caller: &Caller, stage: Stage) -> Result<(), Problem> {
-    let gates = &call.state.gates;
-    let mut meter = gates.meters.begin();
-    if !gates.quotas.counts_any(&gates.rules.load().policy, caller, stage) {
-        return meter.passes(Gate::Quotas, Ok(Verdict::Passed));
+impl Gates {
+    /// The last gate, `quotas`: the limits that all processes count together, in Redis.
+    pub async fn count(&self, head: &RequestHead, caller: &Caller) -> Result<(), Problem> {
+        self.count_as(head, caller, Stage::Undecided).await
     }
-    let rules = gates.rules.load_full();
-    let counted = gates.quotas.count(&rules.policy, caller, &call.request, stage).await;
-    meter.passes(Gate::Quotas, counted)
-}
 
-/// Notes a request that was refused between the gates without I/O and [`count`]: it counts toward
-/// its caller's limits, some time later. False where too much is uncounted: it is to be counted at
-/// once, and a limit which is used up is what its caller is told.
-pub fn note_refused(call: &Call, caller: &Caller) -> bool {
-    let gates = &call.state.gates;
-    let rules = gates.rules.load();
-    gates.quotas.note_refused(&rules.policy, rules.saturated_callers(), caller, call.started)
-}
+    /// The same of a request that is refused whatever the limits say: it was granted nothing.
+    pub async fn count_refused(&self, head: &RequestHead, caller: &Caller) -> Result<(), Problem> {
+        self.count_as(head, caller, Stage::Refused).await
+    }
 
-/// Forgives what rules about looking have counted: the caller has booked.
-pub fn note_booked(call: &Call, caller: &Caller) {
-    let gates = &call.state.gates;
-    gates.quotas.note_booked(&gates.rules.load().policy, caller);
-}
+    async fn count_as(
+        &self,
+        head: &RequestHead,
+        caller: &Caller,
+        stage: Stage,
+    ) -> Result<(), Problem> {
+        let mut meter = self.meters.begin();
+        if !self.quotas.counts_any(&self.rules.load().policy, caller, stage) {
+            return meter.passes(Gate::Quotas, Ok(Verdict::Passed));
+        }
+        let rules = self.rules.load_full();
+        let counted = self.quotas.count(&rules.policy, caller, &head.http, stage).await;
+        meter.passes(Gate::Quotas, counted)
+    }
 
-/// Notes that a request which [`count`] let through was granted nothing new: it was refused, or
-/// answered with what there was before. Rules that count grants count it no longer.
-pub fn note_not_granted(call: &Call) {
-    call.state.gates.quotas.uncount(&call.request);
+    /// Notes a request that was refused between the gates without I/O and [`count`]: it counts toward
+    /// its caller's limits, some time later. False where too much is uncounted: it is to be counted at
+    /// once, and a limit which is used up is what its caller is told.
+    pub fn note_refused(&self, head: &RequestHead, caller: &Caller) -> bool {
+        let rules = self.rules.load();
+        self.quotas.note_refused(&rules.policy, rules.saturated_callers(), caller, head.started)
+    }
+
+    /// Forgives what rules about looking have counted: the caller has booked.
+    pub fn note_booked(&self, caller: &Caller) {
+        self.quotas.note_booked(&self.rules.load().policy, caller);
+    }
+
+    /// Notes that a request which [`count`] let through was granted nothing new: it was refused, or
+    /// answered with what there was before. Rules that count grants count it no longer.
+    pub fn note_not_granted(&self, head: &RequestHead) {
+        self.quotas.uncount(&head.http);
+    }
 }
 
 /// The event that a path names, itself or by a booking.

@@ -22,7 +22,7 @@ use crate::config::Config;
 
 use super::problem::{Code, Problem};
 use crate::api::endpoint::TRACE_ID;
-use crate::api::state::{Call, State};
+use crate::api::state::{RequestContext, State};
 
 /// How long a browser may remember what a preflight said, seconds.
 const PREFLIGHT_SECONDS: usize = 3_600;
@@ -145,10 +145,10 @@ impl Preflights {
 
     fn refuse(&self, request: ServiceRequest, refusal: &Problem) -> ServiceResponse {
         let (request, _) = request.into_parts();
-        let call = Call::new(request.clone(), (*self.state).clone());
+        let context = RequestContext::new(request.clone(), (*self.state).clone());
         log(&request, &refusal.detail);
-        call.state.metrics.problems.with_label_values(&[refusal.code.as_str()]).inc();
-        let trace_id = call.trace.trace_id().text();
+        context.state.metrics.problems.with_label_values(&[refusal.code.as_str()]).inc();
+        let trace_id = context.trace.trace_id().text();
         let mut answer = refusal.render(Some(&trace_id));
         let headers = answer.headers_mut();
         headers.insert(header::VARY, HeaderValue::from_static(VARY));
@@ -169,7 +169,7 @@ pub fn is_preflight(request: &HttpRequest) -> bool {
 
 /// What the refusal of a preflight says where no other site is let in.
 pub fn no_site_is_let_in(request: &HttpRequest) -> &'static str {
-    let detail = "Pages of other sites may not call this server: name their sites in the setting \
+    let detail = "Pages of other sites may not context this server: name their sites in the setting \
         cors_origins";
     log(request, detail);
     detail
@@ -197,7 +197,7 @@ fn check(config: &Config, request: &HttpRequest) -> Result<(), Problem> {
     let origin = text(header::ORIGIN).unwrap_or_default();
     if !allows_origin(config, origin) {
         let detail = format!(
-            "Pages of {origin:?} may not call this server: name the site in the setting \
+            "Pages of {origin:?} may not context this server: name the site in the setting \
              cors_origins"
         );
         return Err(refused(detail, Some("cors_origins")));

@@ -12,6 +12,7 @@ pub mod params;
 pub mod per_client;
 pub mod problem;
 pub mod reply;
+pub mod request_head;
 pub mod response_memory;
 pub mod transport;
 pub mod upgrade;

@@ -8,7 +8,7 @@ use super::channel::{At, EventChannel, Next, Tick};
 use super::message::Message;
 use super::sockets::Kind;
 use super::tick::{News, Told};
-use crate::api::state::Call;
+use crate::api::state::RequestContext;
 use crate::http::params::Query;
 use crate::http::problem::Problem;
 use crate::live::Mark;
@@ -61,13 +61,13 @@ impl Wishes {
     /// # Errors
     /// If a parameter cannot be read. A header that cannot is of a client that will show it again:
     /// it is told of a gap.
-    pub fn of(call: &Call, query: &Query) -> Result<Self, Problem> {
+    pub fn of(context: &RequestContext, query: &Query) -> Result<Self, Problem> {
         let has_map = match query.get("snapshot")? {
             None | Some("bytes") => HasMap::Here,
             Some("none") => HasMap::Elsewhere,
             Some(_) => return Err(Problem::parameter("snapshot", "must be bytes or none")),
         };
-        let shown = call.header(LAST_EVENT_ID).filter(|shown| !shown.is_empty());
+        let shown = context.header(LAST_EVENT_ID).filter(|shown| !shown.is_empty());
         let shown = shown.or(query.get(LAST_EVENT_ID_PARAMETER)?.filter(|shown| !shown.is_empty()));
         let since = match (shown, query.get("since")?) {
             (Some(shown), _) => Some(shown.parse().unwrap_or_default()),

@@ -15,10 +15,9 @@ use super::seats::Wishes;
 use super::sockets::{End, Kind, Open};
 use crate::api::endpoint::Answer;
 use crate::api::openapi::StreamProblems;
-use crate::api::state::Call;
+use crate::api::state::RequestContext;
 use crate::api::waiting_room;
 use crate::domain::RouteClass;
-use crate::gates;
 use crate::http::params::{Query, event_id};
 use crate::shutdown::Shutdown;
 
@@ -55,20 +54,21 @@ const RETRY_MS: std::ops::Range<u32> = 1_000..5_000;
         StreamProblems,
     ),
 )]
-pub async fn follow(call: Call, _: Payload) -> Answer {
-    let shown = waiting_room::shown_token(&call);
-    let caller = gates::pass_owner(&call, RouteClass::Push, shown.as_ref()).await?;
-    let event = event_id(&call.request)?;
-    let query = Query::of(&call.request)?;
+pub async fn follow(context: RequestContext, _: Payload) -> Answer {
+    let shown = waiting_room::shown_token(&context);
+    let caller =
+        context.gates().pass_owner(&context.head, RouteClass::Push, shown.as_ref()).await?;
+    let event = event_id(&context.http)?;
+    let query = Query::of(&context.http)?;
     let token = match query.get("waiting_room_token")? {
         Some(token) => Some(token),
-        None => waiting_room::token_of(call.request.headers())?,
+        None => waiting_room::token_of(context.http.headers())?,
     };
-    let wishes = Wishes::of(&call, &query)?;
-    call.state.sale.known_event(event).await?;
+    let wishes = Wishes::of(&context, &query)?;
+    context.state.sale.known_event(event).await?;
     let user = caller.user.as_ref();
     let room = match token {
-        Some(token) => Some(room::news(&call.state, event, user, token)?),
+        Some(token) => Some(room::news(&context.state, event, user, token)?),
         None => None,
     };
     let mut answer = HttpResponse::Ok();
@@ -76,21 +76,21 @@ pub async fn follow(call: Call, _: Payload) -> Answer {
     // Gateways neither keep it nor wait for its end.
     answer.insert_header((header::CACHE_CONTROL, "no-store, no-transform"));
     answer.insert_header(("X-Accel-Buffering", "no"));
-    if call.request.method() == Method::HEAD {
+    if context.http.method() == Method::HEAD {
         return Ok(answer.finish());
     }
-    let shutdown = call.state.shutdown.clone();
-    let open = call.state.sockets.open(&caller, Kind::EventStream, shutdown.is_requested())?;
+    let shutdown = context.state.shutdown.clone();
+    let open = context.state.sockets.open(&caller, Kind::EventStream, shutdown.is_requested())?;
     let mut opening = format!("retry: {}\n\n", rand::random_range(RETRY_MS)).into_bytes();
-    let mut seats = call.state.boards.follow(event, Kind::EventStream, wishes);
+    let mut seats = context.state.boards.follow(event, Kind::EventStream, wishes);
     opening.extend_from_slice(&open.rendered(&Message::connected(event, seats.mark())));
     let owner = room.as_ref().map(|(_, owner)| owner);
-    let mut feed = Feed::new(&call.state, event, seats, user.or(owner));
+    let mut feed = Feed::new(&context.state, event, seats, user.or(owner));
     if let Some((news, _)) = room {
         opening.extend_from_slice(&open.rendered(&Message::registered(event)));
         feed.tell_of_room(news);
     }
-    let interval = Duration::from_millis(call.state.config.socket_ping_interval_ms);
+    let interval = Duration::from_millis(context.state.config.socket_ping_interval_ms);
     let stream = Box::new(Stream { rest: opening.into(), feed, open, shutdown, interval });
     Ok(answer.streaming(stream::unfold(stream, Stream::step)))
 }

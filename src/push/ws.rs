@@ -21,9 +21,8 @@ use super::sockets::{End, Kind, Open};
 use super::{origin, room};
 use crate::api::endpoint::Answer;
 use crate::api::openapi::SocketProblems;
-use crate::api::state::{Call, State};
+use crate::api::state::{RequestContext, State};
 use crate::domain::{EventId, RouteClass, UserId};
-use crate::gates;
 use crate::http::connections::{self, Connection};
 use crate::http::params::{Query, event_id};
 use crate::http::problem::{Code, Problem};
@@ -53,17 +52,17 @@ const VERSION: &str = "13";
         SocketProblems,
     ),
 )]
-pub async fn open(call: Call, _: Payload) -> Answer {
-    let caller = gates::pass(&call, RouteClass::Push).await?;
-    origin::check(&call)?;
-    let event = event_id(&call.request)?;
-    let wishes = Wishes::of(&call, &Query::of(&call.request)?)?;
-    let mut answer = handshake(&call)?;
-    call.state.sale.known_event(event).await?;
-    let is_ending = call.state.shutdown.is_requested();
-    let open = call.state.sockets.open(&caller, Kind::WebSocket, is_ending)?;
-    let (user, state) = (caller.user, call.state.clone());
-    let connection = connections::of(&call.request);
+pub async fn open(context: RequestContext, _: Payload) -> Answer {
+    let caller = context.gates().pass(&context.head, RouteClass::Push).await?;
+    origin::check(&context)?;
+    let event = event_id(&context.http)?;
+    let wishes = Wishes::of(&context, &Query::of(&context.http)?)?;
+    let mut answer = handshake(&context)?;
+    context.state.sale.known_event(event).await?;
+    let is_ending = context.state.shutdown.is_requested();
+    let open = context.state.sockets.open(&caller, Kind::WebSocket, is_ending)?;
+    let (user, state) = (caller.user, context.state.clone());
+    let connection = connections::of(&context.http);
     let successor = Successor::new(move |stream, read| {
         let mut seats = state.boards.follow(event, Kind::WebSocket, wishes);
         let connected = Message::connected(event, seats.mark());
@@ -77,8 +76,8 @@ pub async fn open(call: Call, _: Payload) -> Answer {
 }
 
 /// The answer that makes the connection a WebSocket.
-fn handshake(call: &Call) -> Result<actix_web::HttpResponseBuilder, Problem> {
-    let head = call.request.head();
+fn handshake(context: &RequestContext) -> Result<actix_web::HttpResponseBuilder, Problem> {
+    let head = context.http.head();
     if let Err(error) = ws::verify_handshake(head) {
         let detail = format!("{error}: open a WebSocket of version {VERSION} at this address");
         let problem = Problem::new(Code::UpgradeRequired, detail);

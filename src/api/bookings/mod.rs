@@ -22,7 +22,7 @@ use super::openapi::{
     BookingProblems, ChangeBookingProblems, ConfirmBody, ConfirmProblems, HoldBody, HoldProblems,
     ListProblems,
 };
-use super::state::Call;
+use super::state::RequestContext;
 use super::waiting_room;
 use crate::gates::{self, Caller};
 use crate::http::body::{read_json, read_optional_object};
@@ -54,113 +54,132 @@ const RETRY_PENDING_SECONDS: &str = "1";
     request_body = HoldBody,
     responses((status = 201, description = "The seats are held", body = BookingBody<'static>), HoldProblems),
 )]
-pub async fn hold(call: Call, payload: Payload) -> Answer {
-    let mut caller = gates::enter_user(&call, RouteClass::Hold)?;
-    let body = read_json(&call.request, payload, call.state.body_limits()).await;
+pub async fn hold(context: RequestContext, payload: Payload) -> Answer {
+    let mut caller = context.gates().enter_user(&context.head, RouteClass::Hold)?;
+    let body = read_json(&context.http, payload, context.state.body_limits()).await;
     // No future holds what follows: refusals by the hundred thousand end here.
-    let refusal = match body.and_then(|body| plan(&call, &mut caller, body)) {
+    let refusal = match body.and_then(|body| plan(&context, &mut caller, body)) {
         // Boxed: what asks Redis is large.
         Ok((plan, alternatives)) => {
-            return Box::pin(granted(&call, caller, plan, alternatives)).await;
+            return Box::pin(granted(&context, caller, plan, alternatives)).await;
         }
         Err(refusal) => refusal,
     };
-    match gates::note_refused(&call, &caller) {
+    match context.gates().note_refused(&context.head, &caller) {
         true => Err(refusal),
-        false => Box::pin(counted_at_once(&call, &caller, refusal)).await,
+        false => Box::pin(counted_at_once(&context, &caller, refusal)).await,
     }
 }
 
 /// Nobody was asked, and it cannot be counted toward the caller's limits a little later.
-async fn counted_at_once(call: &Call, caller: &Caller, refusal: Problem) -> Answer {
-    gates::count_refused(call, caller).await?;
+async fn counted_at_once(context: &RequestContext, caller: &Caller, refusal: Problem) -> Answer {
+    context.gates().count_refused(&context.head, caller).await?;
     Err(refusal)
 }
 
 /// What becomes of a request that is not hopeless.
-async fn granted(call: &Call, caller: Caller, plan: Precheck, alternatives: u32) -> Answer {
+async fn granted(
+    context: &RequestContext,
+    caller: Caller,
+    plan: Precheck,
+    alternatives: u32,
+) -> Answer {
     let plan = match plan {
         Precheck::HoldPlan(plan) => plan,
         Precheck::Unknown(request) => {
             let event = request.event;
-            match call.state.sale.plan_hold(request).await {
+            match context.state.sale.plan_hold(request).await {
                 Ok(plan) => plan,
                 Err(error) => {
-                    let refusal = refused(call, event, error, alternatives);
-                    if !gates::note_refused(call, &caller) {
-                        gates::count_refused(call, &caller).await?;
+                    let refusal = refused(context, event, error, alternatives);
+                    if !context.gates().note_refused(&context.head, &caller) {
+                        context.gates().count_refused(&context.head, &caller).await?;
                     }
                     return Err(refusal);
                 }
             }
         }
     };
-    gates::count(call, &caller).await?;
+    context.gates().count(&context.head, &caller).await?;
     let event = caller.event;
     let seats = if caller.admin.is_some() { plan.wanted_text() } else { String::new() };
-    let hold = async |_| held(call, &caller, plan, alternatives).await;
-    admin_audit::as_user(call, caller.clone(), "booking_hold", event, &seats, hold).await
+    let hold = async |_| held(context, &caller, plan, alternatives).await;
+    admin_audit::as_user(context, caller.clone(), "booking_hold", event, &seats, hold).await
 }
 
 /// The request, checked, and not refused by what this process knows; and how many alternatives a
 /// refusal is to name.
-fn plan(call: &Call, caller: &mut Caller, body: Option<Bytes>) -> Result<(Precheck, u32), Problem> {
+fn plan(
+    context: &RequestContext,
+    caller: &mut Caller,
+    body: Option<Bytes>,
+) -> Result<(Precheck, u32), Problem> {
     // An admin sells beyond what limits a user.
     let exempt = caller.admin.is_some();
     let seats_max = if exempt { ADMIN_SEATS_PER_BOOKING_MAX } else { SEATS_PER_BOOKING_MAX };
-    let (event, seats, key) = request::hold(call.request.headers(), body, seats_max)?;
-    let alternatives = near::wanted(call)?;
+    let (event, seats, key) = request::hold(context.http.headers(), body, seats_max)?;
+    let alternatives = near::wanted(context)?;
     caller.event = Some(event);
-    let room_number = if exempt { 0 } else { entry(call, caller, event)? };
+    let room_number = if exempt { 0 } else { entry(context, caller, event)? };
     let user = gates::named_user(caller)?.clone();
-    let metrics = &call.state.metrics;
+    let metrics = &context.state.metrics;
     metrics.booking_attempts.inc();
     let trace = String::new();
     let request = HoldRequest { user, event, seats, key, room_number, exempt, trace };
-    match call.state.sale.precheck(request) {
+    match context.state.sale.precheck(request) {
         Ok(plan) => Ok((plan, alternatives)),
-        Err(error) => Err(refused(call, event, error, alternatives)),
+        Err(error) => Err(refused(context, event, error, alternatives)),
     }
 }
 
 /// The number in the caller's admission token, where a waiting room is, or may be, on.
-fn entry(call: &Call, caller: &Caller, event: EventId) -> Result<u64, Problem> {
-    let token = waiting_room::token_of(call.request.headers())?;
-    let room = call.state.sale.waiting_room();
+fn entry(context: &RequestContext, caller: &Caller, event: EventId) -> Result<u64, Problem> {
+    let token = waiting_room::token_of(context.http.headers())?;
+    let room = context.state.sale.waiting_room();
     Ok(room.entry(event, caller.user.as_ref(), token)?)
 }
 
-async fn held(call: &Call, caller: &Caller, plan: HoldPlan, alternatives: u32) -> Answer {
-    let metrics = &call.state.metrics;
+async fn held(
+    context: &RequestContext,
+    caller: &Caller,
+    plan: HoldPlan,
+    alternatives: u32,
+) -> Answer {
+    let metrics = &context.state.metrics;
     let event = plan.event();
-    let plan = plan.traced(call.trace.traceparent());
-    let view = match call.state.sale.hold(plan).await {
+    let plan = plan.traced(context.trace.traceparent());
+    let view = match context.state.sale.hold(plan).await {
         Ok(view) => view,
         Err(error) => {
             if !matches!(error, SaleError::Unavailable { unknown: true, .. }) {
-                gates::note_not_granted(call);
+                context.gates().note_not_granted(&context.head);
             }
-            return Err(refused(call, event, error, alternatives));
+            return Err(refused(context, event, error, alternatives));
         }
     };
     metrics.booking_success.inc();
     if view.replayed {
-        gates::note_not_granted(call);
+        context.gates().note_not_granted(&context.head);
     } else {
-        gates::note_booked(call, caller);
+        context.gates().note_booked(caller);
         metrics.bookings_created.inc();
-        log(call, &view, "booking created");
+        log(context, &view, "booking created");
     }
-    let body = kept(call, &view, BookingBody::new(&view)).await;
+    let body = kept(context, &view, BookingBody::new(&view)).await;
     answer(StatusCode::CREATED, &view, &body)
 }
 
 /// A refusal, counted, with what is free near the seats asked for.
-fn refused(call: &Call, event: EventId, error: SaleError, alternatives: u32) -> Problem {
+fn refused(
+    context: &RequestContext,
+    event: EventId,
+    error: SaleError,
+    alternatives: u32,
+) -> Problem {
     if matches!(error, SaleError::SeatsUnavailable(_) | SaleError::TooFewSeats(_)) {
-        call.state.metrics.booking_conflicts.inc();
+        context.state.metrics.booking_conflicts.inc();
     }
-    near::told(call, event, error, alternatives)
+    near::told(context, event, error, alternatives)
 }
 
 /// List one's bookings
@@ -176,9 +195,9 @@ fn refused(call: &Call, event: EventId, error: SaleError, alternatives: u32) -> 
     ),
     responses((status = 200, description = "One page", body = BookingListBody<'static>), ListProblems),
 )]
-pub async fn list(call: Call, _: Payload) -> Answer {
-    let caller = gates::pass_user(&call, RouteClass::Bookings).await?;
-    let paging = Query::of(&call.request)?.paging(|cursor| {
+pub async fn list(context: RequestContext, _: Payload) -> Answer {
+    let caller = context.gates().pass_user(&context.head, RouteClass::Bookings).await?;
+    let paging = Query::of(&context.http)?.paging(|cursor| {
         let [created_ms, id] = cursor::decode(CURSOR_LIST, cursor)?;
         Some(BookingsFrom::Older { created_ms: created_ms.parse().ok()?, id: id.parse().ok()? })
     })?;
@@ -187,12 +206,12 @@ pub async fn list(call: Call, _: Payload) -> Answer {
         Start::After(place) => place,
     };
     let list = async |user| {
-        let found = call.state.sale.bookings(&user, from, paging.size).await?;
+        let found = context.state.sale.bookings(&user, from, paging.size).await?;
         let last = found.bookings.last().filter(|_| found.has_more).map(|last| &last.booking);
         let next = last.map(|last| cursor::encode(CURSOR_LIST, &[&last.created_ms, &last.id]));
         json(StatusCode::OK, &BookingListBody::new(&found, &paging, next))
     };
-    admin_audit::as_user(&call, caller, "booking_list", None, "", list).await
+    admin_audit::as_user(&context, caller, "booking_list", None, "", list).await
 }
 
 /// Look at a booking
@@ -204,14 +223,14 @@ pub async fn list(call: Call, _: Payload) -> Answer {
     ),
     responses((status = 200, description = "The booking", body = BookingBody<'static>), BookingProblems),
 )]
-pub async fn get(call: Call, _: Payload) -> Answer {
-    let caller = gates::pass_user(&call, RouteClass::Bookings).await?;
-    let booking = booking_id(&call.request)?;
+pub async fn get(context: RequestContext, _: Payload) -> Answer {
+    let caller = context.gates().pass_user(&context.head, RouteClass::Bookings).await?;
+    let booking = booking_id(&context.http)?;
     let get = async |user| {
-        let view = call.state.sale.booking(&user, booking).await?;
+        let view = context.state.sale.booking(&user, booking).await?;
         json(StatusCode::OK, &BookingBody::new(&view))
     };
-    admin_audit::as_owner(&call, caller, "booking_read", booking, get).await
+    admin_audit::as_owner(&context, caller, "booking_read", booking, get).await
 }
 
 /// Pay and confirm
@@ -232,31 +251,31 @@ pub async fn get(call: Call, _: Payload) -> Answer {
         ConfirmProblems,
     ),
 )]
-pub async fn confirm(call: Call, payload: Payload) -> Answer {
-    let caller = gates::pass_user(&call, RouteClass::BookingChanges).await?;
-    let booking = booking_id(&call.request)?;
-    let body = read_optional_object(&call.request, payload, call.state.body_limits()).await?;
+pub async fn confirm(context: RequestContext, payload: Payload) -> Answer {
+    let caller = context.gates().pass_user(&context.head, RouteClass::BookingChanges).await?;
+    let booking = booking_id(&context.http)?;
+    let body = read_optional_object(&context.http, payload, context.state.body_limits()).await?;
     let (payment_method, amount) = request::payment(body.as_ref())?;
-    let key = idempotency::key(call.request.headers(), body.as_ref())?;
+    let key = idempotency::key(context.http.headers(), body.as_ref())?;
     let confirm = async |user| {
-        confirmed(&call, ConfirmRequest { user, booking, payment_method, amount, key }).await
+        confirmed(&context, ConfirmRequest { user, booking, payment_method, amount, key }).await
     };
-    admin_audit::as_owner(&call, caller, "booking_confirm", booking, confirm).await
+    admin_audit::as_owner(&context, caller, "booking_confirm", booking, confirm).await
 }
 
-async fn confirmed(call: &Call, request: ConfirmRequest) -> Answer {
-    match call.state.sale.confirm(request).await? {
+async fn confirmed(context: &RequestContext, request: ConfirmRequest) -> Answer {
+    match context.state.sale.confirm(request).await? {
         Confirmed::Settled(view) => {
             if !view.replayed {
-                call.state.metrics.bookings_confirmed.inc();
-                log(call, &view, "booking confirmed");
+                context.state.metrics.bookings_confirmed.inc();
+                log(context, &view, "booking confirmed");
             }
-            let body = kept(call, &view, BookingBody::with_receipt(&view)).await;
+            let body = kept(context, &view, BookingBody::with_receipt(&view)).await;
             answer(StatusCode::OK, &view, &body)
         }
         Confirmed::Pending(view) => {
-            log(call, &view, "booking paid, the archive is awaited");
-            pending(&kept(call, &view, BookingBody::new(&view)).await)
+            log(context, &view, "booking paid, the archive is awaited");
+            pending(&kept(context, &view, BookingBody::new(&view)).await)
         }
     }
 }
@@ -276,8 +295,8 @@ async fn confirmed(call: &Call, request: ConfirmRequest) -> Answer {
         ConfirmProblems,
     ),
 )]
-pub async fn pay_alias(call: Call, payload: Payload) -> Answer {
-    confirm(call, payload).await
+pub async fn pay_alias(context: RequestContext, payload: Payload) -> Answer {
+    confirm(context, payload).await
 }
 
 /// Extend a hold
@@ -293,20 +312,20 @@ pub async fn pay_alias(call: Call, payload: Payload) -> Answer {
     ),
     responses((status = 200, description = "The booking", body = BookingBody<'static>), ChangeBookingProblems),
 )]
-pub async fn extend(call: Call, payload: Payload) -> Answer {
-    let caller = gates::pass_user(&call, RouteClass::BookingChanges).await?;
-    let booking = booking_id(&call.request)?;
-    let body = read_optional_object(&call.request, payload, call.state.body_limits()).await?;
-    let key = idempotency::key(call.request.headers(), body.as_ref())?;
+pub async fn extend(context: RequestContext, payload: Payload) -> Answer {
+    let caller = context.gates().pass_user(&context.head, RouteClass::BookingChanges).await?;
+    let booking = booking_id(&context.http)?;
+    let body = read_optional_object(&context.http, payload, context.state.body_limits()).await?;
+    let key = idempotency::key(context.http.headers(), body.as_ref())?;
     let extend = async |user| {
-        let view = call.state.sale.extend(&user, booking, key.as_deref()).await?;
+        let view = context.state.sale.extend(&user, booking, key.as_deref()).await?;
         if !view.replayed {
-            log(&call, &view, "booking extended");
+            log(&context, &view, "booking extended");
         }
-        let body = kept(&call, &view, BookingBody::new(&view)).await;
+        let body = kept(&context, &view, BookingBody::new(&view)).await;
         answer(StatusCode::OK, &view, &body)
     };
-    admin_audit::as_owner(&call, caller, "booking_extend", booking, extend).await
+    admin_audit::as_owner(&context, caller, "booking_extend", booking, extend).await
 }
 
 /// Cancel a booking
@@ -325,25 +344,25 @@ pub async fn extend(call: Call, payload: Payload) -> Answer {
         ChangeBookingProblems,
     ),
 )]
-pub async fn cancel(call: Call, payload: Payload) -> Answer {
-    let caller = gates::pass_user(&call, RouteClass::BookingChanges).await?;
-    let booking = booking_id(&call.request)?;
-    let body = read_optional_object(&call.request, payload, call.state.body_limits()).await?;
+pub async fn cancel(context: RequestContext, payload: Payload) -> Answer {
+    let caller = context.gates().pass_user(&context.head, RouteClass::BookingChanges).await?;
+    let booking = booking_id(&context.http)?;
+    let body = read_optional_object(&context.http, payload, context.state.body_limits()).await?;
     // A cancelled booking is the record of its cancellation: the key has only to be one.
-    idempotency::key(call.request.headers(), body.as_ref())?;
-    let cancel = async |user| cancelled(&call, user, booking).await;
-    admin_audit::as_owner(&call, caller, "booking_cancel", booking, cancel).await
+    idempotency::key(context.http.headers(), body.as_ref())?;
+    let cancel = async |user| cancelled(&context, user, booking).await;
+    admin_audit::as_owner(&context, caller, "booking_cancel", booking, cancel).await
 }
 
-async fn cancelled(call: &Call, user: UserId, booking: BookingId) -> Answer {
-    let view = call.state.sale.cancel(&user, booking).await?;
-    let body = kept(call, &view, BookingBody::new(&view)).await;
+async fn cancelled(context: &RequestContext, user: UserId, booking: BookingId) -> Answer {
+    let view = context.state.sale.cancel(&user, booking).await?;
+    let body = kept(context, &view, BookingBody::new(&view)).await;
     if view.booking.status != Status::Cancelled {
         return pending(&body);
     }
     if !view.replayed {
-        call.state.metrics.bookings_cancelled.inc();
-        log(call, &view, "booking cancelled");
+        context.state.metrics.bookings_cancelled.inc();
+        log(context, &view, "booking cancelled");
     }
     answer(StatusCode::OK, &view, &body)
 }
@@ -361,14 +380,18 @@ async fn cancelled(call: &Call, user: UserId, booking: BookingId) -> Answer {
         ChangeBookingProblems,
     ),
 )]
-pub async fn delete(call: Call, payload: Payload) -> Answer {
-    cancel(call, payload).await
+pub async fn delete(context: RequestContext, payload: Payload) -> Answer {
+    cancel(context, payload).await
 }
 
 /// What was just done, with where it is kept.
-async fn kept<'a>(call: &Call, view: &BookingView, body: BookingBody<'a>) -> BookingBody<'a> {
-    let durability = call.state.sale.durability(view).await;
-    call.state.metrics.durability.with_label_values(&[durability.as_str()]).inc();
+async fn kept<'a>(
+    context: &RequestContext,
+    view: &BookingView,
+    body: BookingBody<'a>,
+) -> BookingBody<'a> {
+    let durability = context.state.sale.durability(view).await;
+    context.state.metrics.durability.with_label_values(&[durability.as_str()]).inc();
     body.kept(durability)
 }
 
@@ -383,13 +406,13 @@ fn answer(status: StatusCode, view: &BookingView, body: &BookingBody<'_>) -> Ans
     Ok(answer.send())
 }
 
-fn log(call: &Call, view: &BookingView, message: &'static str) {
+fn log(context: &RequestContext, view: &BookingView, message: &'static str) {
     let booking = &view.booking;
     tracing::info!(
         event_id = booking.id.event().0,
         user_id = booking.user.as_str(),
         booking_id = %booking.id,
-        duration_ms = call.elapsed_ms(),
+        duration_ms = context.elapsed_ms(),
         "{message}"
     );
 }

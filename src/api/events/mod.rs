@@ -17,8 +17,7 @@ use super::openapi::{
     NewEventProblems,
 };
 use super::seats::Told;
-use super::state::Call;
-use crate::gates;
+use super::state::RequestContext;
 use crate::http::body::read_object;
 use crate::http::params::{Query, Start, event_id};
 use crate::http::reply::{json, json_with};
@@ -37,23 +36,23 @@ const CURSOR_LIST: &str = "events";
     request_body = NewEventBody,
     responses((status = 201, description = "The event", body = EventBody<'static>), NewEventProblems),
 )]
-pub async fn create(call: Call, payload: Payload) -> Answer {
-    let admin = gates::pass_admin(&call).await?;
-    let body = read_object(&call.request, payload, call.state.admin_body_limits()).await?;
+pub async fn create(context: RequestContext, payload: Payload) -> Answer {
+    let admin = context.gates().pass_admin(&context.head).await?;
+    let body = read_object(&context.http, payload, context.state.admin_body_limits()).await?;
     let new = request::new_event(&body)?;
     let detail = format!("{:?}, {} sections", new.name, new.sections.len());
     let act = Act { act: "event_create", target: String::new(), detail };
-    admin_audit::recorded(&call, &admin, act, Box::pin(created(&call, &admin, new))).await
+    admin_audit::recorded(&context, &admin, act, Box::pin(created(&context, &admin, new))).await
 }
 
-async fn created(call: &Call, admin: &str, new: NewEvent) -> Answer {
-    let view = call.state.sale.create_event(new).await?;
+async fn created(context: &RequestContext, admin: &str, new: NewEvent) -> Answer {
+    let view = context.state.sale.create_event(new).await?;
     let event = &view.event;
     tracing::info!(
         event_id = event.id.0,
         admin,
         seats = event.layout.total_seats(),
-        duration_ms = call.elapsed_ms(),
+        duration_ms = context.elapsed_ms(),
         "event created"
     );
     let location = format!("/api/v1/events/{}", event.id);
@@ -78,20 +77,20 @@ async fn created(call: &Call, admin: &str, new: NewEvent) -> Answer {
     ),
     responses((status = 200, description = "One page", body = EventListBody<'static>), ListEventsProblems),
 )]
-pub async fn list(call: Call, _: Payload) -> Answer {
-    let caller = gates::pass(&call, RouteClass::Events).await?;
-    let query = Query::of(&call.request)?;
+pub async fn list(context: RequestContext, _: Payload) -> Answer {
+    let caller = context.gates().pass(&context.head, RouteClass::Events).await?;
+    let query = Query::of(&context.http)?;
     let filter = request::filter(&query)?;
     let paging = query.paging(|cursor| {
         let [id] = cursor::decode(CURSOR_LIST, cursor)?;
         id.parse().ok().map(EventId)
     })?;
-    let told = Told::to(&call, &caller)?;
+    let told = Told::to(&context, &caller)?;
     let from = match paging.start {
         Start::Page(page) => EventsFrom::Number(paging.skipped(page)),
         Start::After(id) => EventsFrom::After(id),
     };
-    let page = call.state.sale.events(&filter, from, paging.size as usize).await?;
+    let page = context.state.sale.events(&filter, from, paging.size as usize).await?;
     let next_cursor = page.next.map(|id| cursor::encode(CURSOR_LIST, &[&id]));
     json(StatusCode::OK, &EventListBody::new(&page, told.detail, &paging, next_cursor))
 }
@@ -105,10 +104,10 @@ pub async fn list(call: Call, _: Payload) -> Answer {
     ),
     responses((status = 200, description = "The event", body = EventBody<'static>), EventProblems),
 )]
-pub async fn get(call: Call, _: Payload) -> Answer {
-    let caller = gates::pass(&call, RouteClass::Events).await?;
-    let told = Told::to(&call, &caller)?;
-    let view = call.state.sale.event(event_id(&call.request)?).await?;
+pub async fn get(context: RequestContext, _: Payload) -> Answer {
+    let caller = context.gates().pass(&context.head, RouteClass::Events).await?;
+    let told = Told::to(&context, &caller)?;
+    let view = context.state.sale.event(event_id(&context.http)?).await?;
     json(StatusCode::OK, &EventBody::new(&view, told.detail))
 }
 
@@ -124,25 +123,31 @@ pub async fn get(call: Call, _: Payload) -> Answer {
     request_body = ChangeEventBody,
     responses((status = 200, description = "The event", body = EventBody<'static>), ChangeEventProblems),
 )]
-pub async fn change(call: Call, payload: Payload) -> Answer {
-    let admin = gates::pass_admin(&call).await?;
-    let event = event_id(&call.request)?;
-    let body = read_object(&call.request, payload, call.state.body_limits()).await?;
+pub async fn change(context: RequestContext, payload: Payload) -> Answer {
+    let admin = context.gates().pass_admin(&context.head).await?;
+    let event = event_id(&context.http)?;
+    let body = read_object(&context.http, payload, context.state.body_limits()).await?;
     let change = request::change(&body)?;
     // What was read is checked and bounded, so it is what was sent, and not too long.
     let detail = serde_json::Value::Object(body).to_string();
     let act = Act { act: "event_change", target: format!("event {event}"), detail };
-    admin_audit::recorded(&call, &admin, act, Box::pin(changed(&call, &admin, event, change))).await
+    admin_audit::recorded(&context, &admin, act, Box::pin(changed(&context, &admin, event, change)))
+        .await
 }
 
-async fn changed(call: &Call, admin: &str, event: EventId, change: EventChange) -> Answer {
-    let view = Box::pin(call.state.sale.change_event(event, change)).await?;
-    call.state.frames.outdate(event);
+async fn changed(
+    context: &RequestContext,
+    admin: &str,
+    event: EventId,
+    change: EventChange,
+) -> Answer {
+    let view = Box::pin(context.state.sale.change_event(event, change)).await?;
+    context.state.frames.outdate(event);
     tracing::info!(
         event_id = event.0,
         admin,
         status = view.event.status.as_str(),
-        duration_ms = call.elapsed_ms(),
+        duration_ms = context.elapsed_ms(),
         "event changed"
     );
     json(StatusCode::OK, &EventBody::new(&view, Detail::Exact))

@@ -11,9 +11,9 @@ use actix_web::web::Bytes;
 use actix_web::{HttpResponse, HttpResponseBuilder};
 
 use crate::api::endpoint::{Answer, accepts_gzip};
-use crate::api::state::Call;
+use crate::api::state::RequestContext;
 use crate::config::values::Detail;
-use crate::gates::{self, Caller};
+use crate::gates::Caller;
 use crate::http::outgoing::{SLICE_BYTES, Slices, With};
 use crate::http::problem::Problem;
 
@@ -43,9 +43,9 @@ impl Told {
     ///
     /// # Errors
     /// If the key is wrong, where it would matter.
-    pub fn to(call: &Call, caller: &Caller) -> Result<Self, Problem> {
-        let detail = call.state.config.public_availability;
-        if detail == Detail::Coarse && gates::shows_admin_key(call, caller)? {
+    pub fn to(context: &RequestContext, caller: &Caller) -> Result<Self, Problem> {
+        let detail = context.state.config.public_availability;
+        if detail == Detail::Coarse && context.gates().shows_admin_key(&context.head, caller)? {
             return Ok(Told { detail: Detail::Exact, is_privileged: true });
         }
         Ok(Told { detail, is_privileged: false })
@@ -56,16 +56,21 @@ impl Told {
 ///
 /// # Errors
 /// If it could not be rendered.
-pub async fn answer(call: &Call, frame: &Arc<Frame>, what: What, told: Told) -> Answer {
-    let (form, etag) = form_and_tag(call, frame, what, told);
-    if has(call, &etag) {
-        return Ok(not_modified(call, frame, &form, told, &etag));
+pub async fn answer(
+    context: &RequestContext,
+    frame: &Arc<Frame>,
+    what: What,
+    told: Told,
+) -> Answer {
+    let (form, etag) = form_and_tag(context, frame, what, told);
+    if has(context, &etag) {
+        return Ok(not_modified(context, frame, &form, told, &etag));
     }
-    match call.state.frames.body(&call.state.sale, frame, &form).await? {
-        Body::Whole(bytes) => Ok(whole(call, frame, &form, told, &etag, bytes)),
+    match context.state.frames.body(&context.state.sale, frame, &form).await? {
+        Body::Whole(bytes) => Ok(whole(context, frame, &form, told, &etag, bytes)),
         Body::Streamed(pieces, charge) => {
             let pieces = futures_util::stream::iter(pieces.map(Ok::<_, Infallible>));
-            let answer = with_content(call, frame, &form, told, &etag).streaming(pieces);
+            let answer = with_content(context, frame, &form, told, &etag).streaming(pieces);
             let answer = answer.map_body(|_, body| With::new(body, charge).boxed());
             Ok(match form.gzip {
                 true => answer.map_body(|head, body| {
@@ -78,41 +83,52 @@ pub async fn answer(call: &Call, frame: &Arc<Frame>, what: What, told: Told) -> 
 }
 
 /// The same, if the body is there or not needed; else `None`.
-pub fn answer_at_hand(call: &Call, frame: &Frame, what: What, told: Told) -> Option<HttpResponse> {
-    let (form, etag) = form_and_tag(call, frame, what, told);
-    if has(call, &etag) {
-        return Some(not_modified(call, frame, &form, told, &etag));
+pub fn answer_at_hand(
+    context: &RequestContext,
+    frame: &Frame,
+    what: What,
+    told: Told,
+) -> Option<HttpResponse> {
+    let (form, etag) = form_and_tag(context, frame, what, told);
+    if has(context, &etag) {
+        return Some(not_modified(context, frame, &form, told, &etag));
     }
-    let bytes = call.state.frames.body_at_hand(frame, &form)?;
-    Some(whole(call, frame, &form, told, &etag, bytes))
+    let bytes = context.state.frames.body_at_hand(frame, &form)?;
+    Some(whole(context, frame, &form, told, &etag, bytes))
 }
 
-fn form_and_tag(call: &Call, frame: &Frame, what: What, told: Told) -> (Form, String) {
-    let gzip = accepts_gzip(call.request.headers());
+fn form_and_tag(context: &RequestContext, frame: &Frame, what: What, told: Told) -> (Form, String) {
+    let gzip = accepts_gzip(context.http.headers());
     let form = Form { what, gzip, detail: told.detail };
     let etag = etag(frame.mark(), &form, told);
     (form, etag)
 }
 
 /// Whether the client has it.
-fn has(call: &Call, etag: &str) -> bool {
-    call.header(header::IF_NONE_MATCH.as_str()).is_some_and(|known| names(known, etag))
+fn has(context: &RequestContext, etag: &str) -> bool {
+    context.header(header::IF_NONE_MATCH.as_str()).is_some_and(|known| names(known, etag))
 }
 
-fn not_modified(call: &Call, frame: &Frame, form: &Form, told: Told, etag: &str) -> HttpResponse {
-    call.state.frames.note_not_modified();
-    head(call, frame, form, told, etag).status(StatusCode::NOT_MODIFIED).finish()
+fn not_modified(
+    context: &RequestContext,
+    frame: &Frame,
+    form: &Form,
+    told: Told,
+    etag: &str,
+) -> HttpResponse {
+    context.state.frames.note_not_modified();
+    head(context, frame, form, told, etag).status(StatusCode::NOT_MODIFIED).finish()
 }
 
 fn whole(
-    call: &Call,
+    context: &RequestContext,
     frame: &Frame,
     form: &Form,
     told: Told,
     etag: &str,
     bytes: Bytes,
 ) -> HttpResponse {
-    let mut answer = with_content(call, frame, form, told, etag);
+    let mut answer = with_content(context, frame, form, told, etag);
     if form.gzip {
         answer.insert_header(ContentEncoding::Gzip);
     }
@@ -123,21 +139,27 @@ fn whole(
 }
 
 fn with_content(
-    call: &Call,
+    context: &RequestContext,
     frame: &Frame,
     form: &Form,
     told: Told,
     etag: &str,
 ) -> HttpResponseBuilder {
-    let mut answer = head(call, frame, form, told, etag);
+    let mut answer = head(context, frame, form, told, etag);
     let is_raw = form.what == What::Bytes;
     answer.content_type(if is_raw { OCTET_STREAM } else { "application/json" });
     answer
 }
 
-fn head(call: &Call, frame: &Frame, form: &Form, told: Told, etag: &str) -> HttpResponseBuilder {
+fn head(
+    context: &RequestContext,
+    frame: &Frame,
+    form: &Form,
+    told: Told,
+    etag: &str,
+) -> HttpResponseBuilder {
     let mut answer = HttpResponse::Ok();
-    put_headers(&mut answer, call, form, told);
+    put_headers(&mut answer, context, form, told);
     let (generation, version) = frame.mark();
     answer.insert_header((GENERATION, generation));
     answer.insert_header((VERSION, version));
@@ -145,8 +167,13 @@ fn head(call: &Call, frame: &Frame, form: &Form, told: Told, etag: &str) -> Http
     answer
 }
 
-fn put_headers(answer: &mut HttpResponseBuilder, call: &Call, form: &Form, told: Told) {
-    let max_age = call.state.config.seat_map_max_age_seconds;
+fn put_headers(
+    answer: &mut HttpResponseBuilder,
+    context: &RequestContext,
+    form: &Form,
+    told: Told,
+) {
+    let max_age = context.state.config.seat_map_max_age_seconds;
     let cache = match (told.is_privileged, max_age) {
         (true, _) => HeaderValue::from_static(OWN),
         (false, 0) => HeaderValue::from_static("no-cache"),
@@ -158,7 +185,7 @@ fn put_headers(answer: &mut HttpResponseBuilder, call: &Call, form: &Form, told:
     };
     answer.insert_header((header::CACHE_CONTROL, cache));
     let is_map = form.what != What::Availability;
-    let by_key = call.state.config.public_availability == Detail::Coarse;
+    let by_key = context.state.config.public_availability == Detail::Coarse;
     let vary = match (is_map, by_key) {
         (true, false) => "Accept, Accept-Encoding",
         (true, true) => "Accept, Accept-Encoding, X-Admin-Key",

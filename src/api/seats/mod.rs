@@ -23,8 +23,7 @@ use crate::sale::SaleError;
 
 use super::endpoint::Answer;
 use super::openapi::SeatsProblems;
-use super::state::Call;
-use crate::gates;
+use super::state::RequestContext;
 use crate::http::params::{Query, event_id};
 use answer::OCTET_STREAM;
 pub use answer::Told;
@@ -59,44 +58,44 @@ pub use render::{AvailabilityBody, SeatMapBody};
         SeatsProblems,
     ),
 )]
-pub async fn map(call: Call, _: Payload) -> Answer {
-    let caller = gates::pass(&call, RouteClass::Seats).await?;
-    let id = event_id(&call.request)?;
-    let told = Told::to(&call, &caller)?;
-    let is_raw = call.header(header::ACCEPT.as_str()).is_some_and(accepts_raw_bytes);
-    if call.request.query_string().is_empty()
-        && let Some(answer) = get_if_fresh(&call, id, told, |frame| match is_raw {
+pub async fn map(context: RequestContext, _: Payload) -> Answer {
+    let caller = context.gates().pass(&context.head, RouteClass::Seats).await?;
+    let id = event_id(&context.http)?;
+    let told = Told::to(&context, &caller)?;
+    let is_raw = context.header(header::ACCEPT.as_str()).is_some_and(accepts_raw_bytes);
+    if context.http.query_string().is_empty()
+        && let Some(answer) = get_if_fresh(&context, id, told, |frame| match is_raw {
             true => What::Bytes,
             false => What::Map(SeatId(1), frame.seats.map.inventory.seats(), None),
         })
     {
         return answer;
     }
-    let event = call.state.sale.known_event(id).await?;
-    let query = Query::of(&call.request)?;
+    let event = context.state.sale.known_event(id).await?;
+    let query = Query::of(&context.http)?;
     let filter = Filter::of(&query, &event.layout)?;
-    let newest = call.state.frames.newest(&call.state.sale, &event).await?;
+    let newest = context.state.frames.newest(&context.state.sale, &event).await?;
     if is_raw {
-        return answer::answer(&call, &newest, What::Bytes, told).await;
+        return answer::answer(&context, &newest, What::Bytes, told).await;
     }
-    let (frame, has) = compared(&call, &event, newest, &filter).await?;
-    answer::answer(&call, &frame, wanted(&filter, has), told).await
+    let (frame, has) = compared(&context, &event, newest, &filter).await?;
+    answer::answer(&context, &frame, wanted(&filter, has), told).await
 }
 
 /// The answer, if all that it needs is here and nobody has to be waited for: most of a crowd's.
 fn get_if_fresh(
-    call: &Call,
+    context: &RequestContext,
     event: EventId,
     told: Told,
     what: impl FnOnce(&Frame) -> What,
 ) -> Option<Answer> {
-    let look = |frame: &Frame| answer::answer_at_hand(call, frame, what(frame), told);
-    call.state.frames.get_if_fresh(event, look).flatten().map(Ok)
+    let look = |frame: &Frame| answer::answer_at_hand(context, frame, what(frame), told);
+    context.state.frames.get_if_fresh(event, look).flatten().map(Ok)
 }
 
 /// What the client has, compared with a frame that is not older if there is one.
 async fn compared(
-    call: &Call,
+    context: &RequestContext,
     event: &Arc<Event>,
     frame: Arc<Frame>,
     filter: &Filter,
@@ -104,7 +103,7 @@ async fn compared(
     let has = |frame: &Frame| filter.has(frame.mark().0, frame.mark().1);
     match has(&frame) {
         Has::Newer => {
-            let frame = call.state.frames.next(&call.state.sale, event).await?;
+            let frame = context.state.frames.next(&context.state.sale, event).await?;
             let has = has(&frame);
             Ok((frame, has))
         }
@@ -139,16 +138,16 @@ fn wanted(filter: &Filter, has: Has) -> What {
         SeatsProblems,
     ),
 )]
-pub async fn availability(call: Call, _: Payload) -> Answer {
-    let caller = gates::pass(&call, RouteClass::Seats).await?;
-    let id = event_id(&call.request)?;
-    let told = Told::to(&call, &caller)?;
-    if let Some(answer) = get_if_fresh(&call, id, told, |_| What::Availability) {
+pub async fn availability(context: RequestContext, _: Payload) -> Answer {
+    let caller = context.gates().pass(&context.head, RouteClass::Seats).await?;
+    let id = event_id(&context.http)?;
+    let told = Told::to(&context, &caller)?;
+    if let Some(answer) = get_if_fresh(&context, id, told, |_| What::Availability) {
         return answer;
     }
-    let event = call.state.sale.known_event(id).await?;
-    let frame = call.state.frames.newest(&call.state.sale, &event).await?;
-    answer::answer(&call, &frame, What::Availability, told).await
+    let event = context.state.sale.known_event(id).await?;
+    let frame = context.state.frames.newest(&context.state.sale, &event).await?;
+    answer::answer(&context, &frame, What::Availability, told).await
 }
 
 fn accepts_raw_bytes(accept: &str) -> bool {

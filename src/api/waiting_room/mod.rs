@@ -18,7 +18,7 @@ use super::openapi::{
     AdmissionProblems, DrawBody, DrawProblems, EnableRoomBody, JoinProblems, RoomChangeProblems,
     RoomProblems,
 };
-use super::state::Call;
+use super::state::RequestContext;
 use crate::gates;
 use crate::http::body::{Object, read_optional_object};
 use crate::http::params::{Query, event_id};
@@ -67,11 +67,11 @@ pub fn token_of(headers: &HeaderMap) -> Result<Option<&str>, Problem> {
     request_body = Option<EnableRoomBody>,
     responses((status = 200, description = "It is on", body = ChangedBody), RoomChangeProblems),
 )]
-pub async fn enable(call: Call, payload: Payload) -> Answer {
-    let admin = gates::pass_admin(&call).await?;
-    let event = event_id(&call.request)?;
-    let body = read_optional_object(&call.request, payload, call.state.body_limits()).await?;
-    let wishes = request::wishes(&Query::of(&call.request)?, body.as_ref())?;
+pub async fn enable(context: RequestContext, payload: Payload) -> Answer {
+    let admin = context.gates().pass_admin(&context.head).await?;
+    let event = event_id(&context.http)?;
+    let body = read_optional_object(&context.http, payload, context.state.body_limits()).await?;
+    let wishes = request::wishes(&Query::of(&context.http)?, body.as_ref())?;
     let act = Act {
         act: "waiting_room_enable",
         target: format!("event {event}"),
@@ -79,10 +79,10 @@ pub async fn enable(call: Call, payload: Payload) -> Answer {
     };
     let change = wishes.change();
     let enabled = async {
-        let settings = switched(&call, &admin, event, "on", |room| change.apply(room)).await?;
+        let settings = switched(&context, &admin, event, "on", |room| change.apply(room)).await?;
         json(StatusCode::OK, &ChangedBody::on(&settings))
     };
-    admin_audit::recorded(&call, &admin, act, Box::pin(enabled)).await
+    admin_audit::recorded(&context, &admin, act, Box::pin(enabled)).await
 }
 
 /// Switch a waiting room off
@@ -97,29 +97,34 @@ pub async fn enable(call: Call, payload: Payload) -> Answer {
     ),
     responses((status = 200, description = "It is off", body = ChangedBody), RoomChangeProblems),
 )]
-pub async fn disable(call: Call, _: Payload) -> Answer {
-    let admin = gates::pass_admin(&call).await?;
-    let event = event_id(&call.request)?;
+pub async fn disable(context: RequestContext, _: Payload) -> Answer {
+    let admin = context.gates().pass_admin(&context.head).await?;
+    let event = event_id(&context.http)?;
     let target = format!("event {event}");
     let act = Act { act: "waiting_room_disable", target, detail: String::new() };
     let disabled = async {
-        let settings = switched(&call, &admin, event, "off", RoomSettings::switch_off).await?;
+        let settings = switched(&context, &admin, event, "off", RoomSettings::switch_off).await?;
         json(StatusCode::OK, &ChangedBody::off(&settings))
     };
-    admin_audit::recorded(&call, &admin, act, Box::pin(disabled)).await
+    admin_audit::recorded(&context, &admin, act, Box::pin(disabled)).await
 }
 
 async fn switched(
-    call: &Call,
+    context: &RequestContext,
     admin: &str,
     event: EventId,
     to: &'static str,
     edit: impl RoomEdit,
 ) -> Result<RoomSettings, Problem> {
-    let room = call.state.sale.waiting_room();
+    let room = context.state.sale.waiting_room();
     let stored = room.store().change(event, admin, edit).await?;
     room.look_after_change(event).await;
-    tracing::info!(event_id = event.0, admin, duration_ms = call.elapsed_ms(), "waiting room {to}");
+    tracing::info!(
+        event_id = event.0,
+        admin,
+        duration_ms = context.elapsed_ms(),
+        "waiting room {to}"
+    );
     Ok(stored.settings)
 }
 
@@ -135,11 +140,11 @@ async fn switched(
     ),
     responses((status = 200, description = "A place", body = JoinedBody), JoinProblems),
 )]
-pub async fn join(call: Call, _: Payload) -> Answer {
-    let caller = gates::pass_user(&call, RouteClass::WaitingRoomJoin).await?;
-    let event = event_id(&call.request)?;
+pub async fn join(context: RequestContext, _: Payload) -> Answer {
+    let caller = context.gates().pass_user(&context.head, RouteClass::WaitingRoomJoin).await?;
+    let event = event_id(&context.http)?;
     let user = gates::user_of(caller)?;
-    let ticket = call.state.sale.waiting_room().join(event, user).await?;
+    let ticket = context.state.sale.waiting_room().join(event, user).await?;
     json(StatusCode::OK, &JoinedBody::new(ticket))
 }
 
@@ -157,12 +162,12 @@ pub async fn join(call: Call, _: Payload) -> Answer {
     ),
     responses((status = 200, description = "Where its owner stands", body = StandingBody), AdmissionProblems),
 )]
-pub async fn status(call: Call, _: Payload) -> Answer {
-    let token = sent_token(&call, None);
-    gates::pass_owner(&call, RouteClass::WaitingRoom, token.as_ref().ok()).await?;
+pub async fn status(context: RequestContext, _: Payload) -> Answer {
+    let token = sent_token(&context, None);
+    context.gates().pass_owner(&context.head, RouteClass::WaitingRoom, token.as_ref().ok()).await?;
     let token = token?;
-    let standing = call.state.sale.waiting_room().standing(&token).await?;
-    json(StatusCode::OK, &StandingBody::new(standing, wants_json(&call.request)))
+    let standing = context.state.sale.waiting_room().standing(&token).await?;
+    json(StatusCode::OK, &StandingBody::new(standing, wants_json(&context.http)))
 }
 
 /// Leave a waiting room
@@ -177,12 +182,12 @@ pub async fn status(call: Call, _: Payload) -> Answer {
     ),
     responses((status = 200, description = "Left", body = LeftBody), AdmissionProblems),
 )]
-pub async fn leave(call: Call, payload: Payload) -> Answer {
-    let token = sent_token(&call, None).ok();
-    gates::pass_owner(&call, RouteClass::WaitingRoom, token.as_ref()).await?;
-    let body = read_optional_object(&call.request, payload, call.state.body_limits()).await?;
-    let token = sent_token(&call, body.as_ref())?;
-    call.state.sale.waiting_room().leave(&token).await?;
+pub async fn leave(context: RequestContext, payload: Payload) -> Answer {
+    let token = sent_token(&context, None).ok();
+    context.gates().pass_owner(&context.head, RouteClass::WaitingRoom, token.as_ref()).await?;
+    let body = read_optional_object(&context.http, payload, context.state.body_limits()).await?;
+    let token = sent_token(&context, body.as_ref())?;
+    context.state.sale.waiting_room().leave(&token).await?;
     json(StatusCode::OK, &LeftBody::new())
 }
 
@@ -192,10 +197,10 @@ pub async fn leave(call: Call, payload: Payload) -> Answer {
     params(("event_id" = u32, Path, description = "The event")),
     responses((status = 200, description = "Its figures", body = StatsBody), RoomProblems),
 )]
-pub async fn stats(call: Call, _: Payload) -> Answer {
-    gates::pass(&call, RouteClass::Events).await?;
-    let event = event_id(&call.request)?;
-    let state = call.state.sale.waiting_room().state(event).await?;
+pub async fn stats(context: RequestContext, _: Payload) -> Answer {
+    context.gates().pass(&context.head, RouteClass::Events).await?;
+    let event = event_id(&context.http)?;
+    let state = context.state.sale.waiting_room().state(event).await?;
     json(StatusCode::OK, &StatsBody::new(event, &state))
 }
 
@@ -208,10 +213,10 @@ pub async fn stats(call: Call, _: Payload) -> Answer {
     params(("event_id" = u32, Path, description = "The event")),
     responses((status = 200, description = "The draw", body = DrawBody), DrawProblems),
 )]
-pub async fn draw(call: Call, _: Payload) -> Answer {
-    gates::pass(&call, RouteClass::Events).await?;
-    let event = event_id(&call.request)?;
-    match call.state.sale.waiting_room().draw(event).await? {
+pub async fn draw(context: RequestContext, _: Payload) -> Answer {
+    context.gates().pass(&context.head, RouteClass::Events).await?;
+    let event = event_id(&context.http)?;
+    match context.state.sale.waiting_room().draw(event).await? {
         Some(draw) => json(StatusCode::OK, &draw),
         None => {
             let detail = format!("Event {event} has no draw: its waiting room goes by time");
@@ -221,26 +226,26 @@ pub async fn draw(call: Call, _: Payload) -> Answer {
 }
 
 /// The token of a request about its owner's place, verified.
-fn sent_token(call: &Call, body: Option<&Object>) -> Result<AdmissionToken, Problem> {
-    let event = event_id(&call.request)?;
-    let query = Query::of(&call.request)?;
+fn sent_token(context: &RequestContext, body: Option<&Object>) -> Result<AdmissionToken, Problem> {
+    let event = event_id(&context.http)?;
+    let query = Query::of(&context.http)?;
     let in_body = body.and_then(|body| body.get("token")).and_then(|token| token.as_str());
-    let sent = [token_of(call.request.headers())?, query.get("token")?, in_body];
+    let sent = [token_of(context.http.headers())?, query.get("token")?, in_body];
     let Some(text) = sent.into_iter().flatten().next() else {
         let detail =
             "is missing: send the token that joining gave, here or as X-Waiting-Room-Token";
         return Err(Problem::parameter("token", detail));
     };
-    Ok(call.state.sale.waiting_room().verify(event, text)?)
+    Ok(context.state.sale.waiting_room().verify(event, text)?)
 }
 
 /// The token of a stream's request, if it shows one that is valid: who asks, before any gate.
-pub fn shown_token(call: &Call) -> Option<AdmissionToken> {
-    let event = event_id(&call.request).ok()?;
-    let query = Query::of(&call.request).ok()?;
+pub fn shown_token(context: &RequestContext) -> Option<AdmissionToken> {
+    let event = event_id(&context.http).ok()?;
+    let query = Query::of(&context.http).ok()?;
     let in_query = query.get("waiting_room_token").ok()?;
-    let text = in_query.or_else(|| token_of(call.request.headers()).ok()?)?;
-    call.state.sale.waiting_room().verify(event, text).ok()
+    let text = in_query.or_else(|| token_of(context.http.headers()).ok()?)?;
+    context.state.sale.waiting_room().verify(event, text).ok()
 }
 
 /// Whether the client says that it reads JSON, as those do that know `cfWaitingRoom`.
