@@ -1,9 +1,9 @@
-//! Pauses between tries: each twice as long as the one before, up to a cap, and drawn by lot, so
-//! that workers that failed together do not all come back together.
+//! Exponential backoff with jitter: each pause is twice as long as the one before, up to a cap, and
+//! randomised so that processes that failed together do not retry together.
 
 use std::time::Duration;
 
-/// The pauses of one run of failures.
+/// The pauses of one series of failures.
 #[derive(Debug)]
 pub struct Backoff {
     next: Duration,
@@ -11,12 +11,12 @@ pub struct Backoff {
 }
 
 impl Backoff {
-    /// Pauses of about `min`, doubling up to `max`.
+    /// Pauses that begin at about `min` and double up to `max`.
     pub fn new(min: Duration, max: Duration) -> Self {
         Backoff { next: min, max }
     }
 
-    /// How long to pause now: between half of the present length and the whole.
+    /// The next pause: a random duration between half of the current length and all of it.
     pub fn pause(&mut self) -> Duration {
         let whole = self.next;
         self.next = (whole * 2).min(self.max);

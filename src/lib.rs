@@ -9,7 +9,7 @@
 //!
 //! Modules import downwards only, in this order: [`api`], `worker`, `ctl` · [`start`] · [`sale`] ·
 //! [`live`] · [`archive`], [`payments`] · [`redis`] · [`domain`]; [`config`], [`telemetry`],
-//! [`backoff`], [`faults`], [`secrets`], [`shutdown`] and [`supervisor`] serve them all. `docs/ARCHITECTURE.md` walks one booking through all of it.
+//! [`backoff`], [`faults`], [`secrets`] and [`lifecycle`] serve them all. `docs/ARCHITECTURE.md` walks one booking through all of it.
 
 // Handlers await what awaits scripts that await the client library: deeper than the default.
 #![recursion_limit = "256"]
@@ -24,6 +24,7 @@ pub mod domain;
 pub mod faults;
 pub mod gates;
 mod http;
+pub mod lifecycle;
 pub mod live;
 pub mod payments;
 mod push;
@@ -31,9 +32,7 @@ mod read_mostly;
 pub mod redis;
 pub mod sale;
 pub mod secrets;
-pub mod shutdown;
 mod spelling;
 pub mod start;
-pub mod supervisor;
 pub mod telemetry;
 pub mod worker;

@@ -8,10 +8,11 @@ use std::time::{Duration, Instant};
 
 use holdfast::config::Config;
 use holdfast::domain::SeatId;
+use holdfast::lifecycle::shutdown_channel;
 use holdfast::redis::new_nonce;
 use holdfast::sale::{ConfirmRequest, Confirmed, HoldRequest, NewEvent, Sale, SeatsWanted};
 use holdfast::telemetry::Metrics;
-use holdfast::{shutdown, start, worker};
+use holdfast::{start, worker};
 use mongodb::Client;
 use mongodb::bson::doc;
 use mongodb::options::{Acknowledgment, InsertOneOptions, WriteConcern};
@@ -62,7 +63,7 @@ pub async fn run(options: Options) -> Result<(), Box<dyn Error>> {
         ..Config::default()
     });
     let metrics = Metrics::new("holdfast-bench");
-    let (trigger, shutdown) = shutdown::channel();
+    let (trigger, shutdown) = shutdown_channel();
     let services = start::connect(&config, &metrics).await?;
     let sale = start::sale(&services, &config, &metrics, &shutdown)?;
     let listener = TcpListener::bind("127.0.0.1:0")?;

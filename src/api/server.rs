@@ -17,8 +17,8 @@ use actix_web::web::{Bytes, Data};
 use utoipa::OpenApi;
 
 use crate::config::Config;
+use crate::lifecycle::Shutdown;
 use crate::sale::Sale;
-use crate::shutdown::Shutdown;
 use crate::telemetry::Metrics;
 
 use super::endpoint::unmatched;

@@ -9,8 +9,8 @@ use actix_web::web::{Bytes, Data};
 use actix_web::{FromRequest, HttpRequest};
 
 use crate::config::Config;
+use crate::lifecycle::Shutdown;
 use crate::sale::Sale;
-use crate::shutdown::Shutdown;
 use crate::telemetry::Metrics;
 
 use super::seats::Frames;

@@ -7,9 +7,10 @@ use std::time::Duration;
 use clap::Parser;
 use holdfast::config::{Config, ConfigArgs};
 use holdfast::gates::Gates;
+use holdfast::lifecycle::shutdown_channel;
 use holdfast::start::Failure;
 use holdfast::telemetry::Metrics;
-use holdfast::{api, shutdown, start};
+use holdfast::{api, start};
 
 /// How long the sale's background tasks may take to end.
 const TASKS_END_TIMEOUT: Duration = Duration::from_secs(4);
@@ -41,14 +42,14 @@ async fn serve(config: Arc<Config>) -> Result<(), Failure> {
     let listener = api::bind(config.listen)
         .map_err(|error| format!("cannot listen on {}: {error}", config.listen))?;
     let metrics = Metrics::new(api::SERVICE);
-    let (trigger, shutdown) = shutdown::channel();
+    let (trigger, shutdown) = shutdown_channel();
     trigger.on_signals()?;
     let connected =
         start::connect_patiently(api::SERVICE, &listener, &config, &metrics, &shutdown).await?;
     let Some(services) = connected else { return Ok(()) };
     start::replication(&services, &config).await?;
     // The sale's own tasks outlive the server: what is under way still needs them.
-    let (sale_trigger, sale_shutdown) = shutdown::channel();
+    let (sale_trigger, sale_shutdown) = shutdown_channel();
     let sale = start::sale(&services, &config, &metrics, &sale_shutdown)?;
     let gates = Gates::start(&services, &config, &metrics, &sale_shutdown).await?;
     tracing::info!(address = %listener.local_addr()?, "serving");

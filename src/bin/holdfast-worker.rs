@@ -6,9 +6,10 @@ use std::sync::Arc;
 
 use clap::Parser;
 use holdfast::config::{Config, ConfigArgs};
+use holdfast::lifecycle::shutdown_channel;
 use holdfast::start::Failure;
 use holdfast::telemetry::Metrics;
-use holdfast::{shutdown, start, worker};
+use holdfast::{start, worker};
 
 /// Holdfast's worker: carries the booking log from Redis into MongoDB.
 ///
@@ -44,7 +45,7 @@ async fn work(config: Arc<Config>) -> Result<(), Failure> {
     let listener = TcpListener::bind(config.worker_listen)
         .map_err(|error| format!("cannot listen on {}: {error}", config.worker_listen))?;
     let metrics = Metrics::new(worker::SERVICE);
-    let (trigger, shutdown) = shutdown::channel();
+    let (trigger, shutdown) = shutdown_channel();
     trigger.on_signals()?;
     tracing::info!(address = %listener.local_addr()?, "health and metrics");
     let connected =

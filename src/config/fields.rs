@@ -5,13 +5,13 @@ use std::net::SocketAddr;
 
 use serde::Deserialize;
 
-use super::fault::FaultPoint;
 use super::values::{
     AdminKey, Auth, Detail, FilePath, JwtAlgorithm, LogFormat, Network, OnRisk, PaymentProvider,
     ProxyHeader, Secret, ServiceUrl,
 };
 use crate::domain::policy::{AllRules, BasePolicy, BotRules, Profile};
 use crate::domain::{Mode, RoomSettings, RuleChange, Surge};
+use crate::faults::FaultPoint;
 
 /// A setting as documentation has it.
 pub(super) struct Field {

@@ -8,7 +8,6 @@ mod check_access;
 mod check_proxies;
 mod check_services;
 mod check_unused;
-pub mod fault;
 mod fields;
 mod layers;
 mod log_level;

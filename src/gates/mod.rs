@@ -26,7 +26,7 @@ use crate::config::Config;
 use crate::domain::admission_token::AdmissionToken;
 use crate::domain::rules::RuleError;
 use crate::domain::{BookingId, ClientNetwork, EventId, Policy, RouteClass, UserId};
-use crate::shutdown::Shutdown;
+use crate::lifecycle::Shutdown;
 use crate::telemetry::Metrics;
 
 use crate::http::problem::{Code, Problem};

@@ -6,8 +6,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use super::{Gates, Quotas};
 use crate::config::Config;
 use crate::domain::Policy;
+use crate::lifecycle::Shutdown;
 use crate::sale::policy::{PolicyFollower, PolicyWatch};
-use crate::shutdown::Shutdown;
 use crate::start::{Services, StartError, refusal};
 use crate::telemetry::Metrics;
 

@@ -14,7 +14,7 @@ use super::slot::Slot;
 use super::{Inner, LiveState};
 use crate::backoff::Backoff;
 use crate::domain::{EventId, Partition};
-use crate::shutdown::Shutdown;
+use crate::lifecycle::Shutdown;
 
 /// Views that are built at once.
 const BUILDS_MAX: usize = 4;

@@ -39,9 +39,9 @@ use arc_swap::ArcSwap;
 use tokio::sync::Notify;
 
 use crate::domain::{Entry, EventId, LogId, Partition, UserId};
+use crate::lifecycle::Shutdown;
+use crate::lifecycle::Supervisor;
 use crate::redis::{Engine, Keys, RedisClock};
-use crate::shutdown::Shutdown;
-use crate::supervisor::Supervisor;
 
 use building::{Fault, Keeping};
 pub use changes::Changes;

@@ -11,8 +11,8 @@ use std::time::{Duration, Instant};
 use tracing::warn;
 
 use crate::domain::{Entry, LogId, Partition};
+use crate::lifecycle::Shutdown;
 use crate::redis::{Engine, LaneReader, Read, RedisError};
-use crate::shutdown::Shutdown;
 use crate::telemetry::warn_repeated;
 
 /// Longest wait of one read, ms.

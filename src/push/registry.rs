@@ -14,10 +14,10 @@ use super::sockets::Kind;
 use crate::config::Config;
 use crate::domain::EventId;
 use crate::http::response_memory::ResponseMemory;
+use crate::lifecycle::Shutdown;
+use crate::lifecycle::Supervisor;
 use crate::live::Live;
 use crate::sale::Sale;
-use crate::shutdown::Shutdown;
-use crate::supervisor::Supervisor;
 use crate::telemetry::Metrics;
 
 /// The boards of a process: at most as many as there are sockets.

@@ -19,7 +19,7 @@ use crate::api::state::RequestContext;
 use crate::api::waiting_room;
 use crate::domain::RouteClass;
 use crate::http::params::{Query, event_id};
-use crate::shutdown::Shutdown;
+use crate::lifecycle::Shutdown;
 
 /// Content type of an event stream.
 pub const EVENT_STREAM: &str = "text/event-stream";

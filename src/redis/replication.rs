@@ -31,7 +31,7 @@ use super::error::RedisError;
 use super::reply::integer;
 use super::routing::Router;
 use crate::domain::Partition;
-use crate::supervisor::Supervisor;
+use crate::lifecycle::Supervisor;
 use crate::telemetry::warn_repeated;
 
 /// Tells a caller whether replicas have what it asked about.

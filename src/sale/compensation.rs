@@ -25,9 +25,9 @@ use super::SaleObserver;
 use super::catalogue::Catalogue;
 use super::paying::PaymentService;
 use crate::domain::{BookingId, EventId};
+use crate::lifecycle::Shutdown;
+use crate::lifecycle::Supervisor;
 use crate::redis::{AbortMode, Code, Engine, NotAfter, RedisError};
-use crate::shutdown::Shutdown;
-use crate::supervisor::Supervisor;
 use crate::telemetry::warn_repeated;
 
 /// Tries under way at the same time.

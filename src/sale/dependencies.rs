@@ -13,9 +13,9 @@ use tokio::sync::watch;
 use tokio::time::timeout;
 
 use crate::archive::Archive;
+use crate::lifecycle::Shutdown;
+use crate::lifecycle::Supervisor;
 use crate::redis::{Engine, NodeAnswer};
-use crate::shutdown::Shutdown;
-use crate::supervisor::Supervisor;
 
 /// Pauses between two questions.
 const REDIS_INTERVAL: Duration = Duration::from_millis(500);

@@ -46,11 +46,11 @@ use crate::archive::{Archive, ArchiveError};
 use crate::domain::admission_token::TokenKeys;
 use crate::domain::{Chargeable, Event, RoomSettings};
 use crate::faults::Faults;
+use crate::lifecycle::Shutdown;
+use crate::lifecycle::Supervisor;
 use crate::live::{Live, LiveObserver, LiveSettings, Settlements};
 use crate::payments::Provider;
 use crate::redis::{Engine, RedisError};
-use crate::shutdown::Shutdown;
-use crate::supervisor::Supervisor;
 
 pub use crate::archive::BookingsFrom;
 pub use audit::{Act, ActPosition, Audit, Begun, NewAct};

@@ -28,8 +28,8 @@ use crate::backoff::Backoff;
 use crate::domain::Policy;
 use crate::domain::live_policy::PolicyError;
 use crate::domain::policy::{BasePolicy, LivePolicy};
+use crate::lifecycle::Shutdown;
 use crate::redis::{Engine, RedisError};
-use crate::shutdown::Shutdown;
 
 /// How often a process asks for the mark.
 const TURN: Duration = Duration::from_millis(500);

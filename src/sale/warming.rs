@@ -12,9 +12,9 @@ use super::catalogue::Catalogue;
 use super::unix_now_ms;
 use crate::archive::{Archive, ArchiveError};
 use crate::domain::EventId;
+use crate::lifecycle::Shutdown;
+use crate::lifecycle::Supervisor;
 use crate::live::Live;
-use crate::shutdown::Shutdown;
-use crate::supervisor::Supervisor;
 
 /// How long before a sale begins its view is built, ms.
 const AHEAD_MS: i64 = 5 * 60_000;

@@ -17,6 +17,8 @@ use crate::config::values::PaymentProvider;
 use crate::domain::TokenKeys;
 use crate::domain::admission_token::SECRET_BYTES_MIN;
 use crate::faults::Faults;
+use crate::lifecycle::Shutdown;
+use crate::lifecycle::Supervisor;
 use crate::live::{LiveObserver, LiveSettings, LiveState};
 use crate::payments::{Provider, Simulated, SimulatedSettings, Stripe, StripeSettings};
 use crate::redis::scripts::{ClockSource, Scripts};
@@ -24,8 +26,6 @@ use crate::redis::{
     AddressFault, Engine, Observer, RedisError, RedisSettings, ServerFacts, WORKER_GROUP,
 };
 use crate::sale::{Observers, Parts, PaymentService, Sale, SaleSettings};
-use crate::shutdown::Shutdown;
-use crate::supervisor::Supervisor;
 use crate::telemetry::Metrics;
 
 pub use program::{Failure, program};

@@ -18,8 +18,8 @@ use super::probes::Probes;
 use super::{Services, StartError, attempts, observers, provider_of};
 use crate::backoff::Backoff;
 use crate::config::Config;
-use crate::shutdown::Shutdown;
-use crate::supervisor::Supervisor;
+use crate::lifecycle::Shutdown;
+use crate::lifecycle::Supervisor;
 use crate::telemetry::Metrics;
 
 /// Pauses between two attempts: the first, and the longest.

@@ -50,13 +50,13 @@ use crate::archive::Archive;
 use crate::config::Config;
 use crate::domain::Partition;
 use crate::faults::Faults;
+use crate::lifecycle::Shutdown;
+use crate::lifecycle::Supervisor;
 use crate::redis::Engine;
 use crate::sale::archiving::Archiver;
 use crate::sale::restore::Restorer;
 use crate::sale::{Dependencies, PaymentService};
-use crate::shutdown::Shutdown;
 use crate::start::{self, Services};
-use crate::supervisor::Supervisor;
 use crate::telemetry::Metrics;
 
 use health::WorkerHealth;

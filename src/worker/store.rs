@@ -14,8 +14,8 @@ use super::Worker;
 use super::chain::LinkCheck;
 use crate::archive::{ArchiveError, LogHead, StoreObserver, StoreStep};
 use crate::backoff::Backoff;
-use crate::config::fault::FaultStep;
 use crate::domain::{Entry, Kind, Partition};
+use crate::faults::FaultStep;
 use crate::sale::archiving::{StoreResult, Trouble};
 use crate::telemetry::warn_repeated;
 

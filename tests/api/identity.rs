@@ -237,7 +237,7 @@ async fn key_files_that_cannot_be_are_told_at_start() {
     let place = Place::shared();
     let metrics = Metrics::new("test");
     let services = start::connect(&place.config(), &metrics).await.unwrap();
-    let (_trigger, shutdown) = holdfast::shutdown::channel();
+    let (_trigger, shutdown) = holdfast::lifecycle::shutdown_channel();
     for (algorithm, file, expected) in cases {
         let config = std::sync::Arc::new(with_tokens(algorithm, vec![file.clone()]));
         let error = Gates::start(&services, &config, &metrics, &shutdown).await.err().unwrap();

@@ -10,9 +10,9 @@ use fred::types::config::Config;
 use fred::types::{Builder, ClusterHash, CustomCommand};
 use futures_util::future::join_all;
 use holdfast::domain::{BookingId, EventId, Partition};
+use holdfast::lifecycle::Supervisor;
 use holdfast::redis::Engine;
 use holdfast::redis::scripts::{ClockSource, Scripts};
-use holdfast::supervisor::Supervisor;
 use holdfast::telemetry::Metrics;
 use serde_json::{Value, json};
 

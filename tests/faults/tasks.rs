@@ -6,9 +6,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use holdfast::config::Config;
-use holdfast::supervisor::{STEADY_AFTER, Supervisor};
+use holdfast::lifecycle::{STEADY_AFTER, Supervisor, shutdown_channel};
 use holdfast::telemetry::Metrics;
-use holdfast::{shutdown, start, worker};
+use holdfast::{start, worker};
 use serde_json::json;
 
 use crate::support::api::{Api, Place, places};
@@ -187,7 +187,7 @@ async fn every_task_of_the_worker_is_restarted_and_nothing_is_lost() {
     let metrics = Metrics::new(worker::SERVICE);
     let services = start::connect(&config, &metrics).await.unwrap();
     let supervisor = services.supervisor.clone();
-    let (trigger, ending) = shutdown::channel();
+    let (trigger, ending) = shutdown_channel();
     let working = tokio::spawn(worker::run(listener, config, services, metrics, ending));
     eventually("it works", PATIENCE, async || supervisor.names() == WORKER_TASKS).await;
 

@@ -29,7 +29,7 @@ async fn a_million_addresses_are_forgotten() {
     let config = Arc::new(Config { limits: AllRules::Each, ..Place::shared().config() });
     let metrics = Metrics::new("test");
     let services = start::connect(&config, &metrics).await.unwrap();
-    let (_trigger, shutdown) = shutdown::channel();
+    let (_trigger, shutdown) = shutdown_channel();
     let gates = Gates::start(&services, &config, &metrics, &shutdown).await.unwrap();
     let size = metrics.limiter_entries.with_label_values(&["addresses"]);
     assert_eq!(size.get(), 0);

@@ -5,11 +5,10 @@ use std::time::Duration;
 
 use holdfast::domain::layout::Section;
 use holdfast::domain::{Event, Inventory, Layout};
+use holdfast::lifecycle::{Supervisor, Trigger, shutdown_channel};
 use holdfast::live::{Live, LiveSettings, Settlements};
 use holdfast::redis::scripts::{ClockSource, Scripts};
 use holdfast::redis::{Code, Engine, Load};
-use holdfast::shutdown::{self, Trigger};
-use holdfast::supervisor::Supervisor;
 use holdfast::telemetry::Metrics;
 
 use super::{PATIENCE, agrees};
@@ -59,7 +58,7 @@ impl Watch {
     /// The same with other settings.
     pub fn with(stage: Stage, settings: LiveSettings) -> Self {
         let counts = Arc::new(Counts::default());
-        let (trigger, shutdown) = shutdown::channel();
+        let (trigger, shutdown) = shutdown_channel();
         let supervisor = Supervisor::new(&Metrics::new("test"));
         let live = Live::start(
             stage.engine.clone(),

@@ -8,6 +8,7 @@ use holdfast::domain::{
     Booking, BookingId, Entry, EventId, Intent, IntentState, Kind, Outcome, Status,
 };
 use holdfast::faults::Faults;
+use holdfast::lifecycle::{Supervisor, shutdown_channel};
 use holdfast::live::LiveSettings;
 use holdfast::payments::{
     Answer, Charge, Order, Payment, Provider, RefundOrder, Refunded, Simulated, SimulatedSettings,
@@ -16,9 +17,7 @@ use holdfast::payments::{
 use holdfast::sale::archiving::{Archiver, Settled};
 use holdfast::sale::restore::{Restorer, Silent};
 use holdfast::sale::{ConfirmRequest, Confirmed, Observers, Parts, Sale};
-use holdfast::shutdown;
 use holdfast::start::Unobserved;
-use holdfast::supervisor::Supervisor;
 use holdfast::telemetry::Metrics;
 
 use crate::on_one_redis;
@@ -97,7 +96,7 @@ on_one_redis!(a_charge_that_redis_forgot_is_not_told_as_declined, async |flavor|
         redis,
         record: [world.engine.keys().bookings(event), held.id.to_string(), held.to_record()],
     };
-    let (trigger, shutdown) = shutdown::channel();
+    let (trigger, shutdown) = shutdown_channel();
     let sale = Sale::start(
         Parts {
             engine: world.engine.clone(),

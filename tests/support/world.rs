@@ -14,6 +14,7 @@ use holdfast::domain::{
     Section, Status,
 };
 use holdfast::faults::Faults;
+use holdfast::lifecycle::{Supervisor, Trigger, shutdown_channel};
 use holdfast::live::LiveSettings;
 use holdfast::payments::{Charge, Order, Provider, Simulated, SimulatedSettings};
 use holdfast::redis::scripts::{ClockSource, Scripts};
@@ -22,8 +23,6 @@ use holdfast::sale::{
     BookingView, ConfirmRequest, Confirmed, HoldRequest, NewEvent, Observers, Parts, Sale,
     SaleError, SaleSettings, SeatsWanted,
 };
-use holdfast::shutdown::{self, Trigger};
-use holdfast::supervisor::Supervisor;
 use holdfast::telemetry::Metrics;
 use mongodb::Database;
 use mongodb::bson::{Document, doc};
@@ -146,7 +145,7 @@ impl World {
         let client = mongodb::Client::with_uri_str(&config.url).await.unwrap();
         let database = client.database(&config.database);
         let counts = Arc::new(Counts::default());
-        let (trigger, shutdown) = shutdown::channel();
+        let (trigger, shutdown) = shutdown_channel();
         let sale = Sale::start(
             Parts {
                 engine: engine.clone(),

@@ -15,7 +15,7 @@ use std::time::Duration;
 use holdfast::config::Config;
 use holdfast::domain::policy::AllRules;
 use holdfast::gates::Gates;
-use holdfast::shutdown::{self, Trigger};
+use holdfast::lifecycle::{Trigger, shutdown_channel};
 use holdfast::telemetry::Metrics;
 use holdfast::{api, start, worker};
 use serde_json::Value;
@@ -61,13 +61,13 @@ impl Deployment {
             limits: AllRules::Observe,
             ..Config::default()
         });
-        let (worker_trigger, ending) = shutdown::channel();
+        let (worker_trigger, ending) = shutdown_channel();
         let metrics = Metrics::new(worker::SERVICE);
         let services = start::connect(&config, &metrics).await.unwrap();
         let listener = TcpListener::bind(config.worker_listen).unwrap();
         tokio::spawn(worker::run(listener, config.clone(), services, metrics, ending));
 
-        let (api_trigger, ending) = shutdown::channel();
+        let (api_trigger, ending) = shutdown_channel();
         let metrics = Metrics::new(api::SERVICE);
         let services = start::connect(&config, &metrics).await.unwrap();
         let sale = start::sale(&services, &config, &metrics, &ending).unwrap();

@@ -20,8 +20,8 @@ use crate::domain::{Event, EventId, SeatId};
 use crate::http::outgoing::{STREAM_BYTES, no_room};
 use crate::http::problem::Problem;
 use crate::http::response_memory::{Charge, ResponseMemory};
+use crate::lifecycle::Shutdown;
 use crate::sale::{CoalescingCache, Newest, Sale, SaleError};
-use crate::shutdown::Shutdown;
 use crate::telemetry::Metrics;
 use crate::telemetry::striped::{Striped, StripedCounter};
 

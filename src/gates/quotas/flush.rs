@@ -8,8 +8,8 @@ use futures_util::future::join_all;
 use super::Quotas;
 use super::ledger::Due;
 use crate::domain::Partition;
+use crate::lifecycle::Shutdown;
 use crate::redis::{LimitCheck, RedisError, Standing};
-use crate::shutdown::Shutdown;
 
 /// How often notes are brought to Redis.
 const FLUSH_INTERVAL: Duration = Duration::from_millis(200);

@@ -1,9 +1,9 @@
 //! Charging: create → intent → charge, and what is known afterwards.
 
 use super::PaymentService;
-use crate::config::fault::FaultStep;
 use crate::domain::intent::Claim;
 use crate::domain::{Booking, Intent, IntentState};
+use crate::faults::FaultStep;
 use crate::payments::{Charge, Order, PaymentError, State};
 use crate::sale::{SaleError, unix_now_ms};
 use crate::telemetry::warn_repeated;

@@ -21,8 +21,8 @@
 use super::reconciled::wait;
 use super::{LOOK_AGAIN_MS, PaymentService, Reconciled};
 use crate::archive::ArchivedBooking;
-use crate::config::fault::FaultStep;
 use crate::domain::{Booking, Intent, IntentState, Outcome};
+use crate::faults::FaultStep;
 use crate::payments::{RefundOrder, Refunded, State};
 use crate::sale::archiving::Settled;
 use crate::sale::{SaleError, unix_now_ms};

@@ -46,9 +46,9 @@ use super::{SaleError, unix_now_ms};
 use crate::domain::admission_token::{AdmissionToken, TokenFault, TokenKeys};
 use crate::domain::draw::PublicDraw;
 use crate::domain::{DrawState, EventId, RoomState, UserId};
+use crate::lifecycle::Shutdown;
+use crate::lifecycle::Supervisor;
 use crate::redis::{Code, Engine, Joined, RoomPlace};
-use crate::shutdown::Shutdown;
-use crate::supervisor::Supervisor;
 
 use room::Room;
 pub use room::SEEN_WITHIN_SECONDS;

@@ -18,10 +18,10 @@ use tracing::warn;
 use super::room::{LOOK_EVERY, Looked, Room};
 use super::store::RoomStore;
 use crate::domain::{DrawState, EventId};
+use crate::lifecycle::Shutdown;
 use crate::read_mostly::ReadMostly;
 use crate::redis::Engine;
 use crate::sale::SaleError;
-use crate::shutdown::Shutdown;
 
 /// Shortest time between two looks at a room that somebody waits for.
 const LOOKS_APART: Duration = Duration::from_millis(50);

@@ -1,11 +1,11 @@
 //! Supervision of long-lived background tasks.
 //!
-//! Promises: a task that panics, or returns before its time, is started again, after a pause that
-//! doubles while it goes on failing; each such end is logged and counted; a task is *failing* from
-//! its end until it has run for [`STEADY_AFTER`] since, which readiness and metrics show.
+//! A task that panics, or returns before shutdown is requested, is restarted after a pause that
+//! doubles with each further failure. Each such end is logged and counted. The task is *failing*
+//! from its end until it has run for [`STEADY_AFTER`], which readiness and metrics show.
 //!
-//! A task is given as a function that begins it, so everything it needs is made anew at each start.
-//! What outlives a start belongs to somebody else and must be usable after a panic at any point:
+//! A task is passed as a function that starts it, so each start creates the task's state anew.
+//! State that outlives a start must be usable after a panic at any point:
 //! see `docs/ARCHITECTURE.md`, "Background tasks".
 
 use std::collections::BTreeMap;
@@ -21,27 +21,27 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 use crate::backoff::Backoff;
-use crate::shutdown::Shutdown;
+use crate::lifecycle::Shutdown;
 use crate::telemetry::Metrics;
 
-/// How long a restarted task has to run before it is no longer failing.
+/// How long a restarted task must run before it no longer counts as failing.
 pub const STEADY_AFTER: Duration = Duration::from_secs(10);
-/// How restarts are spread.
-const PACE: Pace = Pace {
+/// The restart schedule.
+const RESTARTS: RestartSchedule = RestartSchedule {
     pause_min: Duration::from_millis(100),
     pause_max: Duration::from_secs(30),
     steady_after: STEADY_AFTER,
 };
 
 #[derive(Clone, Copy)]
-struct Pace {
-    /// Pauses before a task begins anew: the first, and the longest.
+struct RestartSchedule {
+    /// Pauses before a restart: the first, and the longest.
     pause_min: Duration,
     pause_max: Duration,
     steady_after: Duration,
 }
 
-/// Keeps the background tasks of one process running. Cheap to clone.
+/// Restarts the background tasks of one process. Cheap to clone.
 #[derive(Clone)]
 pub struct Supervisor {
     inner: Arc<Inner>,
@@ -50,113 +50,113 @@ pub struct Supervisor {
 struct Inner {
     metrics: Metrics,
     runtime: Handle,
-    pace: Pace,
-    /// By name; as many as there are names in the code.
-    tasks: Mutex<BTreeMap<&'static str, Arc<Task>>>,
+    schedule: RestartSchedule,
+    /// By name. Bounded: names are literals in the code.
+    tasks: Mutex<BTreeMap<&'static str, Arc<TaskGroup>>>,
     running: Mutex<JoinSet<()>>,
 }
 
-/// All tasks of one name: some run once for each lane or event.
-struct Task {
+/// All tasks of one name: some names have one task a lane or event.
+struct TaskGroup {
     name: &'static str,
-    /// How many of them are failing.
+    /// How many tasks of the group are failing.
     failing: AtomicUsize,
     up: IntGauge,
     restarts: [IntCounter; 2],
-    /// Has all that run now panic: for tests.
+    /// Makes all running tasks of the group panic; for tests.
     panics: Notify,
 }
 
-/// When a task may return.
+/// When a task may return without being restarted.
 enum Lifetime {
-    /// Once shutdown is requested.
-    Process(Shutdown),
+    /// After shutdown is requested.
+    UntilShutdown(Shutdown),
     /// Whenever its work is done.
-    Work,
+    UntilDone,
 }
 
 impl Supervisor {
-    /// Supervises nothing yet. Must be called within the runtime that is to run the tasks.
+    /// A supervisor without tasks. Must be called within the runtime that runs the tasks.
     pub fn new(metrics: &Metrics) -> Self {
-        Supervisor::paced(metrics, PACE)
+        Supervisor::with_schedule(metrics, RESTARTS)
     }
 
-    fn paced(metrics: &Metrics, pace: Pace) -> Self {
+    fn with_schedule(metrics: &Metrics, schedule: RestartSchedule) -> Self {
         let inner = Inner {
             metrics: metrics.clone(),
             runtime: Handle::current(),
-            pace,
+            schedule,
             tasks: Mutex::default(),
             running: Mutex::default(),
         };
         Supervisor { inner: Arc::new(inner) }
     }
 
-    /// Runs the task that `begin` makes until shutdown is requested. The task itself ends then, and
-    /// no sooner.
+    /// Spawns the task that `start` creates and restarts it until shutdown is requested. The task
+    /// must return then, and not before.
     pub fn spawn<F>(
         &self,
         name: &'static str,
         shutdown: &Shutdown,
-        begin: impl Fn() -> F + Send + Sync + 'static,
+        start: impl Fn() -> F + Send + Sync + 'static,
     ) where
         F: Future<Output = ()> + Send + 'static,
     {
-        let lifetime = Lifetime::Process(shutdown.clone());
-        let kept = keep(self.task(name), self.inner.pace, lifetime, begin);
+        let lifetime = Lifetime::UntilShutdown(shutdown.clone());
+        let supervised = supervise(self.group(name), self.inner.schedule, lifetime, start);
         let mut running = lock(&self.inner.running);
         while running.try_join_next().is_some() {}
-        running.spawn_on(kept, &self.inner.runtime);
+        running.spawn_on(supervised, &self.inner.runtime);
     }
 
-    /// Runs the task that `begin` makes until it returns; it is started again after a panic alone.
-    /// Runs while it is polled: the caller spawns it.
+    /// Runs the task that `start` creates until it returns; restarts it only after a panic. The
+    /// caller polls or spawns the future.
     pub fn until_done<F>(
         &self,
         name: &'static str,
-        begin: impl Fn() -> F + Send + Sync + 'static,
+        start: impl Fn() -> F + Send + Sync + 'static,
     ) -> impl Future<Output = ()> + Send + 'static
     where
         F: Future<Output = ()> + Send + 'static,
     {
-        keep(self.task(name), self.inner.pace, Lifetime::Work, begin)
+        supervise(self.group(name), self.inner.schedule, Lifetime::UntilDone, start)
     }
 
-    /// The names of tasks that are failing.
+    /// The names of failing tasks.
     pub fn failing(&self) -> Vec<&'static str> {
         let tasks = lock(&self.inner.tasks);
-        let failing = tasks.values().filter(|task| task.failing.load(Ordering::Relaxed) > 0);
-        failing.map(|task| task.name).collect()
+        let failing = tasks.values().filter(|group| group.failing.load(Ordering::Relaxed) > 0);
+        failing.map(|group| group.name).collect()
     }
 
-    /// Waits at most `bound` for all spawned tasks to end, and aborts those that do not; says
-    /// whether all did.
+    /// Waits at most `bound` for all spawned tasks to end and aborts the others. Returns whether
+    /// all ended.
     pub async fn finish(&self, bound: Duration) -> bool {
         let mut running = std::mem::take(&mut *lock(&self.inner.running));
         let all = async { while running.join_next().await.is_some() {} };
         timeout(bound, all).await.is_ok()
     }
 
-    /// The names of all tasks so far: for tests.
+    /// The names of all tasks spawned so far; for tests.
     #[doc(hidden)]
     pub fn names(&self) -> Vec<&'static str> {
         lock(&self.inner.tasks).keys().copied().collect()
     }
 
-    /// Has the tasks of this name panic where they are: for tests.
+    /// Makes the running tasks of this name panic; for tests.
     #[doc(hidden)]
     pub fn inject_panic(&self, name: &str) {
-        if let Some(task) = lock(&self.inner.tasks).get(name) {
-            task.panics.notify_waiters();
+        if let Some(group) = lock(&self.inner.tasks).get(name) {
+            group.panics.notify_waiters();
         }
     }
 
-    /// How often the tasks of this name ended unexpectedly.
+    /// How often tasks of this name ended unexpectedly.
     pub fn restarts(&self, name: &str) -> u64 {
-        lock(&self.inner.tasks).get(name).map_or(0, |task| task.restarts[0].get())
+        lock(&self.inner.tasks).get(name).map_or(0, |group| group.restarts[0].get())
     }
 
-    fn task(&self, name: &'static str) -> Arc<Task> {
+    fn group(&self, name: &'static str) -> Arc<TaskGroup> {
         let metrics = &self.inner.metrics;
         let new = || {
             let up = metrics.task_up.with_label_values(&[name]);
@@ -164,24 +164,24 @@ impl Supervisor {
             let restarts = [&metrics.task_restarts, &metrics.worker_task_restarts];
             let restarts = restarts.map(|counter| counter.with_label_values(&[name]));
             let (failing, panics) = (AtomicUsize::new(0), Notify::new());
-            Arc::new(Task { name, failing, up, restarts, panics })
+            Arc::new(TaskGroup { name, failing, up, restarts, panics })
         };
         lock(&self.inner.tasks).entry(name).or_insert_with(new).clone()
     }
 }
 
-/// One task of a name is failing as long as this lives.
-struct Failing(Arc<Task>);
+/// Counts one task of a group as failing until it is dropped.
+struct FailingGuard(Arc<TaskGroup>);
 
-impl Failing {
-    fn of(task: &Arc<Task>) -> Self {
-        task.failing.fetch_add(1, Ordering::Relaxed);
-        task.up.set(0);
-        Failing(task.clone())
+impl FailingGuard {
+    fn new(group: &Arc<TaskGroup>) -> Self {
+        group.failing.fetch_add(1, Ordering::Relaxed);
+        group.up.set(0);
+        FailingGuard(group.clone())
     }
 }
 
-impl Drop for Failing {
+impl Drop for FailingGuard {
     fn drop(&mut self) {
         if self.0.failing.fetch_sub(1, Ordering::Relaxed) == 1 {
             self.0.up.set(1);
@@ -189,23 +189,23 @@ impl Drop for Failing {
     }
 }
 
-async fn keep<F>(
-    task: Arc<Task>,
-    pace: Pace,
+async fn supervise<F>(
+    task: Arc<TaskGroup>,
+    schedule: RestartSchedule,
     lifetime: Lifetime,
-    begin: impl Fn() -> F + Send + Sync + 'static,
+    start: impl Fn() -> F + Send + Sync + 'static,
 ) where
     F: Future<Output = ()> + Send + 'static,
 {
-    let begin = Arc::new(begin);
-    let new_backoff = || Backoff::new(pace.pause_min, pace.pause_max);
+    let start = Arc::new(start);
+    let new_backoff = || Backoff::new(schedule.pause_min, schedule.pause_max);
     let (mut backoff, mut failing) = (new_backoff(), None);
     loop {
-        // A set of one: whatever panics in it, its destructors included, is caught, and it ends
-        // with us.
+        // A set of one task: it catches panics, also those of destructors, and aborts the task when
+        // this future is dropped.
         let mut attempt = JoinSet::new();
-        attempt.spawn(until_injected(task.clone(), begin.clone()));
-        let steady_at = Instant::now() + pace.steady_after;
+        attempt.spawn(run_or_panic(task.clone(), start.clone()));
+        let steady_at = Instant::now() + schedule.steady_after;
         let ended = loop {
             tokio::select! {
                 ended = attempt.join_next() => break ended,
@@ -219,13 +219,13 @@ async fn keep<F>(
             Some(Ok(())) if lifetime.is_over() => return,
             Some(Ok(())) => "returned",
             Some(Err(error)) if error.is_panic() => "panicked",
-            // The runtime ends, and with it this.
+            // Aborted: the runtime is shutting down.
             Some(Err(_)) | None => return,
         };
-        failing.get_or_insert_with(|| Failing::of(&task));
+        failing.get_or_insert_with(|| FailingGuard::new(&task));
         task.restarts.iter().for_each(IntCounter::inc);
         let pause = backoff.pause();
-        // The place of a panic was logged by the panic hook.
+        // The panic hook has logged where it panicked.
         tracing::error!(task = task.name, ?pause, "a background task {how} and is started again");
         if !lifetime.sleep_or_shutdown(pause).await {
             return;
@@ -233,31 +233,31 @@ async fn keep<F>(
     }
 }
 
-/// The task itself, or a panic where a test asks for one.
-async fn until_injected<F>(task: Arc<Task>, begin: Arc<impl Fn() -> F>)
+/// Runs the task; panics where a test injects a panic.
+async fn run_or_panic<F>(task: Arc<TaskGroup>, start: Arc<impl Fn() -> F>)
 where
     F: Future<Output = ()>,
 {
     tokio::select! {
         biased;
-        () = task.panics.notified() => panic!("a test has the task {} panic", task.name),
-        () = begin() => {}
+        () = task.panics.notified() => panic!("injected panic in the task {}", task.name),
+        () = start() => {}
     }
 }
 
 impl Lifetime {
     fn is_over(&self) -> bool {
         match self {
-            Lifetime::Process(shutdown) => shutdown.is_requested(),
-            Lifetime::Work => true,
+            Lifetime::UntilShutdown(shutdown) => shutdown.is_requested(),
+            Lifetime::UntilDone => true,
         }
     }
 
-    /// Pauses; false if there is nothing to start again after it.
+    /// Pauses; returns false if the task must not be restarted.
     async fn sleep_or_shutdown(&self, pause: Duration) -> bool {
         match self {
-            Lifetime::Process(shutdown) => shutdown.sleep_or_shutdown(pause).await,
-            Lifetime::Work => {
+            Lifetime::UntilShutdown(shutdown) => shutdown.sleep_or_shutdown(pause).await,
+            Lifetime::UntilDone => {
                 sleep(pause).await;
                 true
             }
@@ -266,7 +266,7 @@ impl Lifetime {
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    // Nothing under these locks panics half-way through a change.
+    // Poisoning can be ignored: no code under these locks panics halfway through a change.
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
