@@ -9,8 +9,9 @@ use holdfast::config::Config;
 use holdfast::domain::RouteClass;
 use holdfast::domain::policy::AllRules;
 use holdfast::gates::Gates;
+use holdfast::lifecycle::shutdown_channel;
+use holdfast::start;
 use holdfast::telemetry::Metrics;
-use holdfast::{shutdown, start};
 
 use crate::support::api::Place;
 use crate::support::eventually;
