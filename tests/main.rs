@@ -2,7 +2,6 @@
 
 mod acl;
 mod api;
-mod architecture;
 mod archive;
 mod bad_input;
 mod contract;
