@@ -279,8 +279,8 @@ where
     if let Ok(value) = HeaderValue::from_bytes(trace_id.as_bytes()) {
         answer.headers_mut().insert(TRACE_ID, value);
     }
-    if let Some(told) = context.http.extensions_mut().remove::<RateLimitHeaders>() {
-        told.tell(answer.headers_mut());
+    if let Some(limits) = context.http.extensions_mut().remove::<RateLimitHeaders>() {
+        limits.write(answer.headers_mut());
     }
     if context.state.shutdown.is_requested() {
         // The client should open its next connection elsewhere.

@@ -32,6 +32,7 @@ mod fast_routes;
 mod fault_log;
 #[cfg(test)]
 mod fixtures;
+mod gates_setup;
 mod health;
 mod idempotency;
 pub(crate) mod openapi;
@@ -46,6 +47,7 @@ mod unknown_outcomes;
 pub(crate) mod waiting_room;
 mod webhooks;
 
+pub use gates_setup::start_gates;
 pub use server::{bind, run};
 
 /// What this program calls itself in logs, metrics and `/health`.

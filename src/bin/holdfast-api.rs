@@ -6,7 +6,6 @@ use std::time::Duration;
 
 use clap::Parser;
 use holdfast::config::{Config, ConfigArgs};
-use holdfast::gates::Gates;
 use holdfast::lifecycle::shutdown_channel;
 use holdfast::start::Failure;
 use holdfast::telemetry::Metrics;
@@ -51,7 +50,7 @@ async fn serve(config: Arc<Config>) -> Result<(), Failure> {
     // The sale's own tasks outlive the server: what is under way still needs them.
     let (sale_trigger, sale_shutdown) = shutdown_channel();
     let sale = start::sale(&services, &config, &metrics, &sale_shutdown)?;
-    let gates = Gates::start(&services, &config, &metrics, &sale_shutdown).await?;
+    let gates = api::start_gates(&services, &config, &metrics, &sale_shutdown).await?;
     tracing::info!(address = %listener.local_addr()?, "serving");
     let served = api::run(listener, config, sale, gates, metrics, shutdown).await;
     sale_trigger.request();

@@ -57,12 +57,8 @@ pub(super) fn of_client(config: &Config, request: &HttpRequest, class: RouteClas
         names_users,
         is_backend,
         may_be_program: is_backend,
-        user: None,
-        admin: None,
-        event: None,
-        class,
         on_loopback: is_direct && config.auth == Auth::Trusted,
-        allowed: false,
+        ..Caller::unknown(class)
     }
 }
 

@@ -86,6 +86,7 @@ fn find(keys: &[AdminKey], shown: &str) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::domain::RouteClass;
 
     #[test]
     fn keys_are_found_by_their_hash() {
@@ -101,19 +102,7 @@ mod tests {
     fn without_keys_only_this_machine_is_admin() {
         let caller = |address: &str, is_direct| {
             let address = Some(address.parse().unwrap());
-            Caller {
-                address,
-                is_direct,
-                names_users: super::super::NamesUsers::No,
-                is_backend: false,
-                may_be_program: false,
-                user: None,
-                admin: None,
-                event: None,
-                class: crate::domain::RouteClass::Admin,
-                on_loopback: false,
-                allowed: false,
-            }
+            Caller { address, is_direct, ..Caller::unknown(RouteClass::Admin) }
         };
         assert!(keyless(&caller("127.0.0.1", true)).is_ok());
         assert!(keyless(&caller("::1", true)).is_ok());

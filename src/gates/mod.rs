@@ -13,7 +13,7 @@ pub mod other_sites;
 mod quotas;
 mod rate;
 mod rules;
-mod start;
+mod screened;
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -37,9 +37,10 @@ use failed_keys::FailedKeys;
 use identity::Identity;
 pub use identity::KeyError;
 use meters::{Gate, Meters};
-use quotas::Stage;
+use quotas::Grant;
 pub use quotas::{Quotas, RateLimitHeaders};
 pub use rules::Rules;
+pub use screened::{Admitted, Screened};
 
 /// How often idle addresses are forgotten. With the shipped rule one is idle after two seconds.
 const FORGET_INTERVAL: Duration = Duration::from_secs(2);
@@ -84,7 +85,24 @@ pub struct Caller {
 }
 
 impl Caller {
-    /// As limits count it.
+    /// A caller of whom nothing is known yet.
+    pub fn unknown(class: RouteClass) -> Self {
+        Caller {
+            address: None,
+            is_direct: false,
+            names_users: NamesUsers::No,
+            is_backend: false,
+            may_be_program: false,
+            user: None,
+            admin: None,
+            event: None,
+            class,
+            on_loopback: false,
+            allowed: false,
+        }
+    }
+
+    /// The client as limits count it.
     pub fn client(&self) -> Option<ClientNetwork> {
         self.address.map(ClientNetwork::of)
     }
@@ -270,13 +288,13 @@ fn is_of_users(class: RouteClass) -> bool {
 }
 
 impl Gates {
-    /// All gates of a request that may be anybody's: those without I/O, then `quotas`, one round trip
-    /// to Redis at most.
+    /// Passes a request of anybody through all gates: those without I/O, then `quotas`, one round
+    /// trip to Redis at most.
     pub async fn pass(&self, head: &RequestHead, class: RouteClass) -> Result<Caller, Problem> {
         self.pass_owner(head, class, None).await
     }
 
-    /// The same of a request that shows a token of the waiting room, if it is one.
+    /// The same of a request that may show a token of the waiting room.
     pub async fn pass_owner(
         &self,
         head: &RequestHead,
@@ -286,11 +304,11 @@ impl Gates {
         let owner = token.map(|token| &token.user);
         let mut caller = self.enter_as(&head.http, class, head.started, owner)?;
         caller.event = event_of_path(&head.http);
-        self.count(head, &caller).await?;
-        Ok(caller)
+        Screened::new(self, head, caller).admit().await.map(Admitted::into_caller)
     }
 
-    /// The gates of a page that is the same for everybody: the lists and the rate of addresses.
+    /// Passes a request for a page that is the same for everybody through the gates that look at
+    /// addresses: the lists and the rate.
     pub fn pass_address(&self, head: &RequestHead) -> Result<(), Problem> {
         let rules = self.rules.load();
         let mut meter = self.meters.begin();
@@ -299,89 +317,82 @@ impl Gates {
         meter.passes(Gate::Rate, rules.rate_of_address(&caller, head.started))
     }
 
-    /// All gates of a request that must be a user's, or an admin's who acts for one.
+    /// Passes a request of a user, or of an admin who acts for one, through all gates.
     pub async fn pass_user(
         &self,
         head: &RequestHead,
         class: RouteClass,
     ) -> Result<Caller, Problem> {
-        let mut caller = self.enter_user(head, class)?;
-        caller.event = event_of_path(&head.http);
-        self.count(head, &caller).await?;
-        Ok(caller)
+        let mut screened = self.screen(head, class)?;
+        if let Some(event) = event_of_path(&head.http) {
+            screened.set_event(event);
+        }
+        screened.admit().await.map(Admitted::into_caller)
     }
 
-    /// The gates without I/O, of a request that must be a user's, or an admin's who acts for one;
-    /// [`count`] is to follow once the event is known, or [`note_refused`].
-    pub fn enter_user(&self, head: &RequestHead, class: RouteClass) -> Result<Caller, Problem> {
+    /// Passes a request of a user, or of an admin who acts for one, through the gates without I/O.
+    ///
+    /// # Errors
+    /// The first gate's refusal; or that nobody is named.
+    pub fn screen<'a>(
+        &'a self,
+        head: &'a RequestHead,
+        class: RouteClass,
+    ) -> Result<Screened<'a>, Problem> {
         let caller = self.enter(&head.http, class, head.started)?;
         if caller.user.is_none() && caller.admin.is_none() {
             let missing = Err(self.identity.missing());
             self.meters.begin().passes(Gate::Identity, missing)?;
         }
-        Ok(caller)
+        Ok(Screened::new(self, head, caller))
     }
 }
 
-/// The user who asks, or for whom an admin does.
+/// The user a request is for, of the caller or named by an admin.
 pub fn user_of(caller: Caller) -> Result<UserId, Problem> {
     caller.user.ok_or_else(unnamed)
 }
 
-/// The same, of a caller who is needed later.
+/// The same, of a borrowed caller.
 pub fn named_user(caller: &Caller) -> Result<&UserId, Problem> {
     caller.user.as_ref().ok_or_else(unnamed)
 }
 
-/// `enter_user` has refused all but admins.
+/// An admin named no user; `screen` has refused all others.
 fn unnamed() -> Problem {
     let detail = "Say for which user: the header X-User-Id or the parameter ?user_id=";
     Problem::new(Code::IdentityMissing, detail)
 }
 
 impl Gates {
-    /// The last gate, `quotas`: the limits that all processes count together, in Redis.
-    pub async fn count(&self, head: &RequestHead, caller: &Caller) -> Result<(), Problem> {
-        self.count_as(head, caller, Stage::Undecided).await
-    }
-
-    /// The same of a request that is refused whatever the limits say: it was granted nothing.
-    pub async fn count_refused(&self, head: &RequestHead, caller: &Caller) -> Result<(), Problem> {
-        self.count_as(head, caller, Stage::Refused).await
-    }
-
-    async fn count_as(
-        &self,
-        head: &RequestHead,
-        caller: &Caller,
-        stage: Stage,
-    ) -> Result<(), Problem> {
+    /// The last gate, `quotas`: counts a request in Redis, under the limits that all processes
+    /// share. Returns what rules for grants have counted.
+    async fn count(&self, head: &RequestHead, caller: &Caller) -> Result<Vec<Grant>, Problem> {
         let mut meter = self.meters.begin();
-        if !self.quotas.counts_any(&self.rules.load().policy, caller, stage) {
-            return meter.passes(Gate::Quotas, Ok(Verdict::Passed));
+        if !self.quotas.counts_any(&self.rules.load().policy, caller) {
+            meter.passes(Gate::Quotas, Ok(Verdict::Passed))?;
+            return Ok(Vec::new());
         }
         let rules = self.rules.load_full();
-        let counted = self.quotas.count(&rules.policy, caller, &head.http, stage).await;
-        meter.passes(Gate::Quotas, counted)
+        let counted = self.quotas.count(&rules.policy, caller, &head.http).await;
+        meter.note(Gate::Quotas, counted.as_ref().map(|counted| counted.verdict));
+        counted.map(|counted| counted.grants)
     }
 
-    /// Notes a request that was refused between the gates without I/O and [`count`]: it counts toward
-    /// its caller's limits, some time later. False where too much is uncounted: it is to be counted at
-    /// once, and a limit which is used up is what its caller is told.
-    pub fn note_refused(&self, head: &RequestHead, caller: &Caller) -> bool {
+    /// Counts a request in this process, as refused.
+    fn count_refused(&self, head: &RequestHead, caller: &Caller) {
         let rules = self.rules.load();
-        self.quotas.note_refused(&rules.policy, rules.saturated_callers(), caller, head.started)
+        self.quotas.note_refused(&rules.policy, rules.saturated_callers(), caller, head.started);
     }
 
-    /// Forgives what rules about looking have counted: the caller has booked.
-    pub fn note_booked(&self, caller: &Caller) {
+    /// Forgets what rules with `forgiven_by_booking` have counted.
+    fn forgive(&self, caller: &Caller) {
         self.quotas.note_booked(&self.rules.load().policy, caller);
     }
 
-    /// Notes that a request which [`count`] let through was granted nothing new: it was refused, or
-    /// answered with what there was before. Rules that count grants count it no longer.
-    pub fn note_not_granted(&self, head: &RequestHead) {
-        self.quotas.uncount(&head.http);
+    /// Takes a request that was granted nothing new out of the rules that count grants.
+    fn uncount(&self, grants: Vec<Grant>) {
+        self.quotas.uncount(grants);
     }
 }
 
@@ -392,6 +403,3 @@ fn event_of_path(request: &HttpRequest) -> Option<EventId> {
     let booking = || path.get("booking_id")?.parse::<BookingId>().ok().map(|id| id.event());
     event().or_else(booking)
 }
-
-/// Whoever is refused by a limit is told this code.
-const OVER: Code = Code::RateLimitExceeded;

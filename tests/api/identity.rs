@@ -4,9 +4,8 @@ use std::fs;
 
 use holdfast::config::Config;
 use holdfast::config::values::{Auth, JwtAlgorithm};
-use holdfast::gates::Gates;
-use holdfast::start;
 use holdfast::telemetry::Metrics;
+use holdfast::{api, start};
 use serde_json::{Value, json};
 
 use crate::support::api::{Api, Place, places};
@@ -240,7 +239,7 @@ async fn key_files_that_cannot_be_are_told_at_start() {
     let (_trigger, shutdown) = holdfast::lifecycle::shutdown_channel();
     for (algorithm, file, expected) in cases {
         let config = std::sync::Arc::new(with_tokens(algorithm, vec![file.clone()]));
-        let error = Gates::start(&services, &config, &metrics, &shutdown).await.err().unwrap();
+        let error = api::start_gates(&services, &config, &metrics, &shutdown).await.err().unwrap();
         let text = error.to_string();
         assert!(text.starts_with(&format!("jwt_key_files: {file}: ")), "{text}");
         assert!(text.contains(expected), "{text}");

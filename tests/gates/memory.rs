@@ -8,10 +8,9 @@ use actix_web::test::TestRequest;
 use holdfast::config::Config;
 use holdfast::domain::RouteClass;
 use holdfast::domain::policy::AllRules;
-use holdfast::gates::Gates;
 use holdfast::lifecycle::shutdown_channel;
-use holdfast::start;
 use holdfast::telemetry::Metrics;
+use holdfast::{api, start};
 
 use crate::support::api::Place;
 use crate::support::eventually;
@@ -31,7 +30,7 @@ async fn a_million_addresses_are_forgotten() {
     let metrics = Metrics::new("test");
     let services = start::connect(&config, &metrics).await.unwrap();
     let (_trigger, shutdown) = shutdown_channel();
-    let gates = Gates::start(&services, &config, &metrics, &shutdown).await.unwrap();
+    let gates = api::start_gates(&services, &config, &metrics, &shutdown).await.unwrap();
     let size = metrics.limiter_entries.with_label_values(&["addresses"]);
     assert_eq!(size.get(), 0);
 

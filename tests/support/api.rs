@@ -10,7 +10,6 @@ use holdfast::archive::Archive;
 use holdfast::config::Config;
 use holdfast::domain::policy::AllRules;
 use holdfast::domain::{DeploymentTag, TokenKeys};
-use holdfast::gates::Gates;
 use holdfast::lifecycle::{Supervisor, Trigger, shutdown_channel};
 use holdfast::redis::Engine;
 use holdfast::start::Services;
@@ -203,7 +202,7 @@ impl Api {
         let services = connected(&config, &metrics).await;
         let (trigger, shutdown) = shutdown_channel();
         let sale = start::sale(&services, &config, &metrics, &shutdown).unwrap();
-        let gates = Gates::start(&services, &config, &metrics, &shutdown).await.unwrap();
+        let gates = api::start_gates(&services, &config, &metrics, &shutdown).await.unwrap();
         let supervisor = services.supervisor;
         let served = tokio::spawn(async move {
             api::run(listener, config, sale, gates, metrics, shutdown).await.unwrap();

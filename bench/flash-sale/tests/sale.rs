@@ -14,7 +14,6 @@ use std::time::Duration;
 
 use holdfast::config::Config;
 use holdfast::domain::policy::AllRules;
-use holdfast::gates::Gates;
 use holdfast::lifecycle::{Trigger, shutdown_channel};
 use holdfast::telemetry::Metrics;
 use holdfast::{api, start, worker};
@@ -71,7 +70,7 @@ impl Deployment {
         let metrics = Metrics::new(api::SERVICE);
         let services = start::connect(&config, &metrics).await.unwrap();
         let sale = start::sale(&services, &config, &metrics, &ending).unwrap();
-        let gates = Gates::start(&services, &config, &metrics, &ending).await.unwrap();
+        let gates = api::start_gates(&services, &config, &metrics, &ending).await.unwrap();
         let listener = api::bind(config.listen).unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
         tokio::spawn(async move {

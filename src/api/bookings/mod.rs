@@ -24,7 +24,7 @@ use super::openapi::{
 };
 use super::state::RequestContext;
 use super::waiting_room;
-use crate::gates::{self, Caller};
+use crate::gates::{Admitted, Caller, Screened};
 use crate::http::body::{read_json, read_optional_object};
 use crate::http::params::{Query, Start, booking_id};
 use crate::http::problem::Problem;
@@ -55,32 +55,18 @@ const RETRY_PENDING_SECONDS: &str = "1";
     responses((status = 201, description = "The seats are held", body = BookingBody<'static>), HoldProblems),
 )]
 pub async fn hold(context: RequestContext, payload: Payload) -> Answer {
-    let mut caller = context.gates().enter_user(&context.head, RouteClass::Hold)?;
-    let body = read_json(&context.http, payload, context.state.body_limits()).await;
-    // No future holds what follows: refusals by the hundred thousand end here.
-    let refusal = match body.and_then(|body| plan(&context, &mut caller, body)) {
-        // Boxed: what asks Redis is large.
-        Ok((plan, alternatives)) => {
-            return Box::pin(granted(&context, caller, plan, alternatives)).await;
-        }
-        Err(refusal) => refusal,
-    };
-    match context.gates().note_refused(&context.head, &caller) {
-        true => Err(refusal),
-        false => Box::pin(counted_at_once(&context, &caller, refusal)).await,
-    }
+    // An error on the way to `admit` drops it, and so counts the request as refused.
+    let mut screened = context.gates().screen(&context.head, RouteClass::Hold)?;
+    let body = read_json(&context.http, payload, context.state.body_limits()).await?;
+    let (plan, alternatives) = plan(&context, &mut screened, body)?;
+    // Boxed: what calls Redis is large, and most refusals end above.
+    Box::pin(granted(&context, screened, plan, alternatives)).await
 }
 
-/// Nobody was asked, and it cannot be counted toward the caller's limits a little later.
-async fn counted_at_once(context: &RequestContext, caller: &Caller, refusal: Problem) -> Answer {
-    context.gates().count_refused(&context.head, caller).await?;
-    Err(refusal)
-}
-
-/// What becomes of a request that is not hopeless.
+/// Continues with a request that may be granted.
 async fn granted(
     context: &RequestContext,
-    caller: Caller,
+    screened: Screened<'_>,
     plan: Precheck,
     alternatives: u32,
 ) -> Answer {
@@ -88,40 +74,33 @@ async fn granted(
         Precheck::HoldPlan(plan) => plan,
         Precheck::Unknown(request) => {
             let event = request.event;
-            match context.state.sale.plan_hold(request).await {
-                Ok(plan) => plan,
-                Err(error) => {
-                    let refusal = refused(context, event, error, alternatives);
-                    if !context.gates().note_refused(&context.head, &caller) {
-                        context.gates().count_refused(&context.head, &caller).await?;
-                    }
-                    return Err(refusal);
-                }
-            }
+            let plan = context.state.sale.plan_hold(request).await;
+            plan.map_err(|error| refused(context, event, error, alternatives))?
         }
     };
-    context.gates().count(&context.head, &caller).await?;
+    let admitted = screened.admit().await?;
+    let caller = admitted.caller().clone();
     let event = caller.event;
     let seats = if caller.admin.is_some() { plan.wanted_text() } else { String::new() };
-    let hold = async |_| held(context, &caller, plan, alternatives).await;
-    admin_audit::as_user(context, caller.clone(), "booking_hold", event, &seats, hold).await
+    let hold = async |_| held(context, admitted, plan, alternatives).await;
+    admin_audit::as_user(context, caller, "booking_hold", event, &seats, hold).await
 }
 
 /// The request, checked, and not refused by what this process knows; and how many alternatives a
 /// refusal is to name.
 fn plan(
     context: &RequestContext,
-    caller: &mut Caller,
+    screened: &mut Screened<'_>,
     body: Option<Bytes>,
 ) -> Result<(Precheck, u32), Problem> {
     // An admin sells beyond what limits a user.
-    let exempt = caller.admin.is_some();
+    let exempt = screened.caller().admin.is_some();
     let seats_max = if exempt { ADMIN_SEATS_PER_BOOKING_MAX } else { SEATS_PER_BOOKING_MAX };
     let (event, seats, key) = request::hold(context.http.headers(), body, seats_max)?;
     let alternatives = near::wanted(context)?;
-    caller.event = Some(event);
-    let room_number = if exempt { 0 } else { entry(context, caller, event)? };
-    let user = gates::named_user(caller)?.clone();
+    screened.set_event(event);
+    let room_number = if exempt { 0 } else { entry(context, screened.caller(), event)? };
+    let user = screened.user()?.clone();
     let metrics = &context.state.metrics;
     metrics.booking_attempts.inc();
     let trace = String::new();
@@ -141,7 +120,7 @@ fn entry(context: &RequestContext, caller: &Caller, event: EventId) -> Result<u6
 
 async fn held(
     context: &RequestContext,
-    caller: &Caller,
+    admitted: Admitted<'_>,
     plan: HoldPlan,
     alternatives: u32,
 ) -> Answer {
@@ -152,16 +131,16 @@ async fn held(
         Ok(view) => view,
         Err(error) => {
             if !matches!(error, SaleError::Unavailable { unknown: true, .. }) {
-                context.gates().note_not_granted(&context.head);
+                admitted.not_granted();
             }
             return Err(refused(context, event, error, alternatives));
         }
     };
     metrics.booking_success.inc();
     if view.replayed {
-        context.gates().note_not_granted(&context.head);
+        admitted.not_granted();
     } else {
-        context.gates().note_booked(caller);
+        admitted.booked();
         metrics.bookings_created.inc();
         log(context, &view, "booking created");
     }

@@ -1,17 +1,8 @@
 //! One rule's look at one request, and what became of it.
 
 use super::ledger::{Due, Note, Noted, Taken};
-use crate::domain::{Counting, Partition, Rule, Subject};
+use crate::domain::{Partition, Rule, Subject};
 use crate::redis::Standing;
-
-/// What is known of a request when it is counted.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Stage {
-    /// It may be granted.
-    Undecided,
-    /// It is refused: rules that count grants do not count it.
-    Refused,
-}
 
 /// A rule that looks at a request.
 pub(super) struct Applied<'a> {
@@ -34,11 +25,6 @@ pub(super) enum Outcome {
 }
 
 impl Applied<'_> {
-    /// Whether its rule counts a request of which this is known.
-    pub(super) fn counts_at(&self, stage: Stage) -> bool {
-        stage == Stage::Undecided || self.rule.counting == Counting::Requests
-    }
-
     /// What a call took along, to be sent again.
     pub(super) fn due(&self, taken: Taken) -> Due {
         Due {

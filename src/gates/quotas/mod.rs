@@ -64,11 +64,11 @@ mod away;
 mod blocks;
 mod flush;
 mod grants;
+mod headers;
 mod ledger;
 mod notes;
 mod saturated_callers;
 mod tally;
-mod told;
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -78,20 +78,20 @@ use futures_util::future::join_all;
 use smallvec::SmallVec;
 
 use super::{Caller, Verdict};
-use crate::domain::{Mode, Partition, Place, Policy, Rule, Scope, Subject, WhenRedisIsAway};
+use crate::domain::{
+    Counting, Mode, Partition, Place, Policy, Rule, Scope, Subject, WhenRedisIsAway,
+};
 use crate::http::problem::Problem;
 use crate::redis::{Engine, LimitCheck, RedisError, Standing};
-use crate::sale::SaleError;
 use crate::telemetry::Metrics;
 
-pub use applied::Stage;
 use applied::{Applied, Outcome};
 use away::CircuitBreaker;
 use blocks::Blocks;
-use grants::PendingGrants;
+pub use grants::Grant;
+pub use headers::{RateLimitHeaders, over};
 use ledger::{Denied, Ledger, Note, Noted, Taken};
 pub use saturated_callers::SaturatedCallers;
-pub use told::{RateLimitHeaders, over};
 
 /// Rules that look at one request, mostly.
 const RULES_EXPECTED: usize = 4;
@@ -108,6 +108,14 @@ struct Inner {
     blocks: Blocks,
     ledger: Ledger,
     metrics: Metrics,
+}
+
+/// A request that no limit refused.
+pub struct Counted {
+    /// Whether a rule that only observes would have refused it.
+    pub verdict: Verdict,
+    /// What rules for grants have counted.
+    pub grants: Vec<Grant>,
 }
 
 impl Quotas {
@@ -140,15 +148,15 @@ impl Quotas {
         let waits: Vec<(&Rule, u64)> = enforced
             .filter_map(|a| Some((a.rule, blocks.wait_ms(&a.subject, a.rule, now)?)))
             .collect();
-        match told::refusal(&waits) {
+        match headers::refusal(&waits) {
             Some(problem) => Err(problem),
             None => Ok(Verdict::Passed),
         }
     }
 
     /// Whether there is a rule that looks at a request.
-    pub fn counts_any(&self, policy: &Policy, caller: &Caller, stage: Stage) -> bool {
-        self.applied(policy, caller).any(|applied| applied.counts_at(stage))
+    pub fn counts_any(&self, policy: &Policy, caller: &Caller) -> bool {
+        self.applied(policy, caller).next().is_some()
     }
 
     /// Counts a request under all rules that look at it.
@@ -161,13 +169,8 @@ impl Quotas {
         policy: &Policy,
         caller: &Caller,
         request: &HttpRequest,
-        stage: Stage,
-    ) -> Result<Verdict, Problem> {
-        let applied = self.applied(policy, caller).filter(|applied| applied.counts_at(stage));
-        let applied: Vec<Applied<'_>> = applied.collect();
-        if applied.is_empty() {
-            return Ok(Verdict::Passed);
-        }
+    ) -> Result<Counted, Problem> {
+        let applied: Vec<Applied<'_>> = self.applied(policy, caller).collect();
         self.check_blocked(policy, caller)?;
         // A named user's own rules and those of its address: two slots at most.
         let mut slots: Vec<Vec<&Applied<'_>>> = Vec::new();
@@ -198,7 +201,7 @@ impl Quotas {
         now: Instant,
     ) -> bool {
         let enter = || {
-            let counts = |applied: &Applied<'_>| applied.counts_at(Stage::Refused);
+            let counts = |applied: &Applied<'_>| applied.rule.counting == Counting::Requests;
             let applied: SmallVec<[Applied<'_>; RULES_EXPECTED]> =
                 self.applied(policy, caller).filter(counts).collect();
             let notes: SmallVec<[Note<'_>; RULES_EXPECTED]> =
@@ -333,12 +336,12 @@ impl Quotas {
         &self,
         outcomes: &[(&Applied<'_>, Outcome)],
         request: &HttpRequest,
-    ) -> Result<Verdict, Problem> {
+    ) -> Result<Counted, Problem> {
         let now = Instant::now();
         let (mut verdict, mut waits, mut unavailable) = (Verdict::Passed, Vec::new(), false);
-        let (mut standings, mut pending) = (Vec::new(), PendingGrants::default());
+        let (mut standings, mut grants) = (Vec::new(), Vec::new());
         for (a, outcome) in outcomes {
-            pending.add(a, outcome);
+            grants.extend(Grant::of(a, outcome));
             match outcome {
                 Outcome::Counted(standing) if standing.is_over && a.enforced => {
                     let rule = a.rule;
@@ -353,19 +356,16 @@ impl Quotas {
                 Outcome::Counted(_) | Outcome::Passed(_) => {}
             }
         }
-        if let Some(problem) = told::refusal(&waits) {
+        if let Some(problem) = headers::refusal(&waits) {
             return Err(problem);
         }
         if unavailable {
-            let reason = "a limit cannot be counted".to_owned();
-            let away = SaleError::Unavailable { dependency: "redis", reason, unknown: false };
-            return Err(away.into());
+            return Err(headers::unavailable());
         }
-        pending.keep(request);
         if let Some(told) = RateLimitHeaders::of_tightest(&standings) {
             request.extensions_mut().insert(told);
         }
-        Ok(verdict)
+        Ok(Counted { verdict, grants })
     }
 
     fn partition(&self, subject: &Subject) -> Partition {

@@ -79,16 +79,9 @@ mod tests {
     fn caller(user: &str) -> Caller {
         Caller {
             address: Some([127, 0, 0, 1].into()),
-            is_direct: false,
-            names_users: crate::gates::NamesUsers::No,
-            is_backend: false,
-            may_be_program: false,
             user: Some(user.parse().unwrap()),
-            admin: None,
             event: Some(EventId(1)),
-            class: RouteClass::Hold,
-            on_loopback: false,
-            allowed: false,
+            ..Caller::unknown(RouteClass::Hold)
         }
     }
 

@@ -1,24 +1,26 @@
-//! What callers are told of limits: the refusal, and the headers `RateLimit` and
-//! `RateLimit-Policy` (draft-ietf-httpapi-ratelimit-headers).
+//! Responses about limits: the refusal, and the headers `RateLimit` and `RateLimit-Policy`
+//! (draft-ietf-httpapi-ratelimit-headers).
 
 use actix_web::http::header::{HeaderMap, HeaderName, HeaderValue};
 
 use crate::domain::Rule;
-use crate::gates::OVER;
-use crate::http::problem::Problem;
+use crate::http::problem::{Code, Problem, TRY_AGAIN};
 use crate::redis::Standing;
 
 const RATELIMIT: HeaderName = HeaderName::from_static("ratelimit");
 const RATELIMIT_POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
 
-/// What an answer says of the tightest rule that its request was counted under.
+/// When to try again while Redis is away, seconds.
+const RETRY_UNAVAILABLE_SECONDS: u32 = 1;
+
+/// The headers of a response, about the tightest rule that its request was counted under.
 pub struct RateLimitHeaders {
     policy: HeaderValue,
     state: HeaderValue,
 }
 
 impl RateLimitHeaders {
-    /// Of the rule with the fewest requests left; where several are, with the longest wait.
+    /// Headers about the rule with the fewest requests left; of several, the longest wait.
     pub(super) fn of_tightest(standings: &[(&Rule, Standing)]) -> Option<Self> {
         let (rule, standing) =
             standings.iter().min_by_key(|(_, s)| (s.remaining, std::cmp::Reverse(s.wait_ms)))?;
@@ -37,8 +39,8 @@ impl RateLimitHeaders {
         })
     }
 
-    /// Puts it into an answer that does not say something of limits by itself.
-    pub fn tell(self, headers: &mut HeaderMap) {
+    /// Adds them to a response that has none yet.
+    pub fn write(self, headers: &mut HeaderMap) {
         if !headers.contains_key(RATELIMIT) {
             headers.insert(RATELIMIT_POLICY, self.policy);
             headers.insert(RATELIMIT, self.state);
@@ -46,14 +48,14 @@ impl RateLimitHeaders {
     }
 }
 
-/// The refusal of a caller that is over a rule's limit, with so many requests left (below what
-/// was asked for) and the limit whole enough for another after so long.
+/// The refusal of a caller that is over a rule's limit: how many requests are left, and after how
+/// long there is one more.
 pub fn over(rule: &Rule, remaining: u32, wait_ms: u64) -> Problem {
     refused(rule, remaining, wait_ms, wait_ms)
 }
 
-/// The refusal of a caller that is over the limits of these rules, by the first of them; it is of
-/// no use to come again before the longest wait is over.
+/// The refusal of a caller that is over the limits of these rules: names the first of them, and
+/// the longest wait, as an earlier request would be refused again.
 pub(super) fn refusal(waits: &[(&Rule, u64)]) -> Option<Problem> {
     let (rule, wait_ms) = *waits.first()?;
     let longest_ms = waits.iter().map(|(_, wait_ms)| *wait_ms).max().unwrap_or(wait_ms);
@@ -67,16 +69,24 @@ fn refused(rule: &Rule, remaining: u32, wait_ms: u64, longest_ms: u64) -> Proble
         None => format!("Too many requests: {}. Try again in {retry_seconds} s", rule.limit),
     };
     let name = rule.name.as_str().into();
-    let problem = Problem::new(OVER, detail).with("rule", name).retry_after(retry_seconds);
+    let problem =
+        Problem::new(Code::RateLimitExceeded, detail).with("rule", name).retry_after(retry_seconds);
     match RateLimitHeaders::new(rule, remaining, wait_ms) {
-        Some(told) => {
-            problem.with_header(RATELIMIT_POLICY, told.policy).with_header(RATELIMIT, told.state)
-        }
+        Some(headers) => problem
+            .with_header(RATELIMIT_POLICY, headers.policy)
+            .with_header(RATELIMIT, headers.state),
         None => problem,
     }
 }
 
-/// Rounded up, so that whoever obeys does not come early.
+/// The refusal of a request under a rule that does not do without Redis, while Redis is away.
+pub(super) fn unavailable() -> Problem {
+    Problem::new(Code::ServiceUnavailable, TRY_AGAIN)
+        .retry_after(RETRY_UNAVAILABLE_SECONDS)
+        .caused_by("redis: a limit cannot be counted".to_owned())
+}
+
+/// Whole seconds, rounded up, so that an obedient client does not come early.
 fn seconds(wait_ms: u64) -> u32 {
     u32::try_from(wait_ms.div_ceil(1_000)).unwrap_or(u32::MAX).max(1)
 }
