@@ -17,7 +17,7 @@
 //! | body: bounds, JSON, fields | `body`, `fields`, `idempotency` |
 //! | the use case | `events`, `seats`, `bookings`, `webhooks` |
 //! | what is in memory | `cache_stats` |
-//! | news unasked | `push`, over connections that `upgrade` hands on |
+//! | pushed updates | `updates`, over connections that `upgrade` hands on to `push` |
 //! | a refusal | `problem` |
 //! | what browsers are told | `headers`, `cors` |
 
@@ -44,6 +44,7 @@ pub(crate) mod seats;
 mod server;
 pub(crate) mod state;
 mod unknown_outcomes;
+mod updates;
 pub(crate) mod waiting_room;
 mod webhooks;
 

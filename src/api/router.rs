@@ -6,10 +6,9 @@ use crate::telemetry::Metrics;
 
 use super::endpoint::Endpoint;
 use super::{
-    blocks, bookings, cache_stats, docs, events, health, pages, sales, seats, waiting_room,
-    webhooks,
+    blocks, bookings, cache_stats, docs, events, health, pages, sales, seats, updates,
+    waiting_room, webhooks,
 };
-use crate::push;
 
 /// Every endpoint of the API.
 pub fn endpoints(metrics: &Metrics) -> Vec<Endpoint> {
@@ -20,8 +19,8 @@ pub fn endpoints(metrics: &Metrics) -> Vec<Endpoint> {
         at("/api/v1/events/{event_id}").get(events::get).on(Method::PATCH, events::change),
         at("/api/v1/events/{event_id}/seats").get(seats::map).in_front(),
         at("/api/v1/events/{event_id}/availability").get(seats::availability).in_front(),
-        at("/api/v1/events/{event_id}/stream").get(push::sse::follow),
-        at("/ws/events/{event_id}").get(push::ws::open),
+        at("/api/v1/events/{event_id}/stream").get(updates::stream::follow),
+        at("/ws/events/{event_id}").get(updates::socket::open),
         private("/api/v1/events/{event_id}/sales.csv").get(sales::csv).compressed(),
         private("/api/v1/events/{event_id}/blocks")
             .get(blocks::list)

@@ -35,7 +35,7 @@ use crate::http::outgoing;
 use crate::http::response_memory::ResponseMemory;
 use crate::http::transport::{Transport, TransportLimits};
 use crate::http::upgrade;
-use crate::push::{ChannelRegistry, Sockets};
+use crate::push::PushState;
 
 /// Connections that wait to be accepted: a sale's first second brings many at once.
 const BACKLOG: u32 = 4_096;
@@ -77,12 +77,12 @@ pub async fn run(
     sale.dependencies().are_known().await;
     // Built first: what builds a server must stay on its thread, the server itself need not.
     let openapi = Document::openapi().to_json().map_err(io::Error::other)?;
-    let boards = ChannelRegistry::new(&sale, &config, &memory, &metrics, shutdown.clone());
+    let (live, supervisor) = (sale.live(), sale.supervisor());
+    let push = PushState::new(live, supervisor, &config, &memory, &metrics, &shutdown);
     let state = State {
         sale,
         gates,
-        sockets: Arc::new(Sockets::new(&config, &metrics)),
-        boards: Arc::new(boards),
+        push: Arc::new(push),
         frames,
         memory,
         metrics,

@@ -18,7 +18,7 @@ use crate::gates::Gates;
 use crate::http::body::BodyLimits;
 use crate::http::request_head::RequestHead;
 use crate::http::response_memory::ResponseMemory;
-use crate::push::{ChannelRegistry, Sockets};
+use crate::push::PushState;
 
 /// The shared parts of one server. Each of its threads has a copy: a request that is under way
 /// counts as the owner of one, and threads need not fight over that count.
@@ -34,10 +34,8 @@ pub struct State {
     pub metrics: Metrics,
     /// Whether the process is ending.
     pub shutdown: Shutdown,
-    /// Open WebSockets and event streams.
-    pub sockets: Arc<Sockets>,
-    /// What is told of seats, for all of them.
-    pub boards: Arc<ChannelRegistry>,
+    /// Open WebSockets and event streams, and the channels that feed them.
+    pub push: Arc<PushState>,
     /// Seats and counts, rendered once for all who ask.
     pub frames: Arc<Frames>,
     /// What unfinished responses keep in memory.

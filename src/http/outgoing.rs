@@ -17,8 +17,9 @@ use futures_util::TryFutureExt;
 use super::problem::{Code, Problem};
 use super::response_memory::{Charge, ResponseMemory};
 use super::transport::Exchange;
-use crate::push::EVENT_STREAM;
 
+/// Content type of an event stream.
+pub const EVENT_STREAM: &str = "text/event-stream";
 /// Bytes given to a connection at a time: a body is shared, what is being sent is not.
 pub const SLICE_BYTES: usize = 64 * 1024;
 /// What a body that is made as it is sent keeps: a piece, and what compresses it.

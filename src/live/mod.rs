@@ -52,7 +52,7 @@ pub use hashes::Holder;
 use listener::Listener;
 pub use observer::{LiveObserver, LiveState};
 pub use settlements::{Settlements, Waiter};
-pub use slot::{Mark, NoMark, Slot};
+pub use slot::{InvalidViewVersion, Slot, ViewVersion};
 use tail::Lost;
 pub use view::{Seat, Snapshot, View};
 
@@ -233,7 +233,8 @@ impl Live {
     pub async fn has_come_to(&self, event: EventId, generation: u64, version: u64) {
         let Some(slot) = self.inner.find(event) else { return };
         // Without a view the generation is 0.
-        let is_there = |mark: &Mark| mark.generation != generation || mark.version >= version;
+        let is_there =
+            |mark: &ViewVersion| mark.generation != generation || mark.version >= version;
         let mut changes = slot.changes();
         // A view that has not come there in time is stale.
         let _ =

@@ -17,7 +17,7 @@ const USED_STEP_MS: u64 = 100;
 
 /// What a view has come to.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Mark {
+pub struct ViewVersion {
     /// The generation; 0 while there is no view.
     pub generation: u64,
     /// The version.
@@ -25,7 +25,7 @@ pub struct Mark {
 }
 
 /// As clients are told it: `generation-version`.
-impl fmt::Display for Mark {
+impl fmt::Display for ViewVersion {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}-{}", self.generation, self.version)
     }
@@ -33,14 +33,14 @@ impl fmt::Display for Mark {
 
 /// A text that is no mark.
 #[derive(Debug, PartialEq, Eq)]
-pub struct NoMark;
+pub struct InvalidViewVersion;
 
-impl FromStr for Mark {
-    type Err = NoMark;
-    fn from_str(text: &str) -> Result<Self, NoMark> {
-        let number = |text: &str| text.parse().map_err(|_| NoMark);
-        let (generation, version) = text.split_once('-').ok_or(NoMark)?;
-        Ok(Mark { generation: number(generation)?, version: number(version)? })
+impl FromStr for ViewVersion {
+    type Err = InvalidViewVersion;
+    fn from_str(text: &str) -> Result<Self, InvalidViewVersion> {
+        let number = |text: &str| text.parse().map_err(|_| InvalidViewVersion);
+        let (generation, version) = text.split_once('-').ok_or(InvalidViewVersion)?;
+        Ok(ViewVersion { generation: number(generation)?, version: number(version)? })
     }
 }
 
@@ -50,7 +50,7 @@ pub struct Slot {
     partition: Partition,
     origin: Instant,
     view: ArcSwapOption<View>,
-    changes: watch::Sender<Mark>,
+    changes: watch::Sender<ViewVersion>,
     used_at_ms: AtomicU64,
     was_lost: AtomicBool,
 }
@@ -62,7 +62,7 @@ impl Slot {
             partition,
             origin: Instant::now(),
             view: ArcSwapOption::empty(),
-            changes: watch::channel(Mark::default()).0,
+            changes: watch::channel(ViewVersion::default()).0,
             used_at_ms: AtomicU64::new(0),
             was_lost: AtomicBool::new(false),
         }
@@ -90,7 +90,7 @@ impl Slot {
 
     /// Told of every change: entries that were taken in, a view that was lost or built. Who
     /// listens keeps the view in memory.
-    pub fn changes(&self) -> watch::Receiver<Mark> {
+    pub fn changes(&self) -> watch::Receiver<ViewVersion> {
         self.changes.subscribe()
     }
 
@@ -109,9 +109,8 @@ impl Slot {
 
     /// Tells who listens how far the view has come.
     pub(super) fn tell(&self) {
-        let mark = self.view.load().as_ref().map_or_else(Mark::default, |view| Mark {
-            generation: view.generation(),
-            version: view.version(),
+        let mark = self.view.load().as_ref().map_or_else(ViewVersion::default, |view| {
+            ViewVersion { generation: view.generation(), version: view.version() }
         });
         self.changes.send_if_modified(|told| std::mem::replace(told, mark) != mark);
     }

@@ -233,7 +233,7 @@ impl View {
     }
 
     /// All seats at one version.
-    pub fn shot(&self) -> Snapshot {
+    pub fn snapshot(&self) -> Snapshot {
         let writer = self.writer();
         Snapshot {
             generation: self.generation,

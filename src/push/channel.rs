@@ -1,10 +1,11 @@
-//! What is told of one event's seats: kept once, however many follow it.
+//! One event's seat updates, encoded once and shared by all subscribers.
 //!
-//! The view moves entry by entry; a board moves in *ticks*: all changes since the last one, encoded
-//! once and shared. A follower keeps no more than the version it was told last, and asks for what
-//! comes next when its connection has room. It gets the tick's bytes if its version lies within the
-//! tick, else what changed since then, else a gap and a snapshot. A version within a tick is enough:
-//! messages tell what seats are *now*, so telling some of it twice changes nothing.
+//! The live view advances entry by entry; a channel advances in *ticks*: all changes since the last
+//! one, encoded once. A subscriber keeps only the version it was sent last ([`Cursor`]) and requests
+//! the next delivery when its connection has room. It gets the tick's bytes if its version lies
+//! within the tick, otherwise everything that changed since its version, otherwise a gap and a
+//! snapshot. A version within a tick is enough: messages carry the *current* state of seats, so
+//! sending some of it twice changes nothing.
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -14,30 +15,30 @@ use prometheus::IntCounter;
 use tokio::sync::watch;
 
 use super::message::Message;
-use super::tick::{Encodes, News};
+use super::update::{EncodeMeter, Update};
 use crate::domain::EventId;
 use crate::http::response_memory::ResponseMemory;
-use crate::live::{Changes, Mark, Slot, View};
+use crate::live::{Changes, Slot, View, ViewVersion};
 use crate::telemetry::Metrics;
 
-/// Changes since an earlier version that are kept for the next who asks for the same.
+/// Merged updates kept for other subscribers at the same version.
 const MERGED_MAX: usize = 8;
 
-/// What is counted.
+/// Counters of ticks and encodings.
 #[derive(Clone)]
-pub struct Counts {
+pub struct ChannelMetrics {
     ticks: IntCounter,
-    tick: Encodes,
-    merged: Encodes,
-    snapshot: Encodes,
+    tick: EncodeMeter,
+    merged: EncodeMeter,
+    snapshot: EncodeMeter,
 }
 
-impl Counts {
-    /// Of these metrics.
+impl ChannelMetrics {
+    /// Registers the counters.
     pub fn new(memory: &Arc<ResponseMemory>, metrics: &Metrics) -> Self {
         let count = |what| metrics.push_encodes.with_label_values(&[what]);
-        let encodes = |what| Encodes { count: count(what), memory: memory.clone() };
-        Counts {
+        let encodes = |what| EncodeMeter { count: count(what), memory: memory.clone() };
+        ChannelMetrics {
             ticks: metrics.push_ticks.clone(),
             tick: encodes("tick"),
             merged: encodes("merged"),
@@ -46,66 +47,67 @@ impl Counts {
     }
 }
 
-/// One event's.
+/// One event's channel.
 pub struct EventChannel {
     event: EventId,
     slot: Arc<Slot>,
-    shown: watch::Sender<Option<Arc<Tick>>>,
-    /// How many views were shown.
+    current: watch::Sender<Option<Arc<Tick>>>,
+    /// Number of views published so far.
     epochs: AtomicU64,
-    kept: Mutex<Kept>,
-    counts: Counts,
+    encoded: Mutex<EncodedUpdates>,
+    metrics: ChannelMetrics,
 }
 
-/// What the board shows.
+/// The current state of a channel and the changes since the previous tick.
 pub struct Tick {
     view: Arc<View>,
-    /// Of the view: versions of two views cannot be compared.
+    /// Identifies the view: versions of two views cannot be compared.
     epoch: u64,
     since: u64,
-    news: News,
+    update: Update,
 }
 
-/// Where a follower is.
+/// A subscriber's position in the update stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct At {
+pub struct Cursor {
     epoch: u64,
-    /// What it was told.
-    pub mark: Mark,
+    /// The version that the subscriber was sent.
+    pub version: ViewVersion,
 }
 
-/// What a follower is to be told.
-pub enum Next {
-    /// Nothing now.
+/// What to send to a subscriber next.
+pub enum Delivery {
+    /// Nothing: the subscriber is up to date.
     Nothing,
     /// The tick itself.
     Tick,
-    /// All that changed since.
-    Merged(Arc<News>),
-    /// Nobody knows what changed since.
+    /// Everything that changed since the subscriber's version.
+    Merged(Arc<Update>),
+    /// A gap: the changes since the subscriber's version are unknown.
     Gap,
 }
 
 #[derive(Default)]
-struct Kept {
-    snapshot: Option<(u64, Arc<News>)>,
+struct EncodedUpdates {
+    /// The newest snapshot, with its epoch.
+    snapshot: Option<(u64, Arc<Update>)>,
     /// By epoch and the version after which they begin.
-    merged: VecDeque<(u64, u64, Arc<News>)>,
+    merged: VecDeque<(u64, u64, Arc<Update>)>,
 }
 
 impl EventChannel {
-    /// Shows what the view has now, if there is one.
-    pub fn new(slot: Arc<Slot>, counts: Counts) -> Self {
-        let board = EventChannel {
+    /// Publishes the slot's current view, if there is one.
+    pub fn new(slot: Arc<Slot>, metrics: ChannelMetrics) -> Self {
+        let channel = EventChannel {
             event: slot.event(),
             slot,
-            shown: watch::channel(None).0,
+            current: watch::channel(None).0,
             epochs: AtomicU64::new(0),
-            kept: Mutex::default(),
-            counts,
+            encoded: Mutex::default(),
+            metrics,
         };
-        board.turn();
-        board
+        channel.advance();
+        channel
     }
 
     /// The event.
@@ -113,143 +115,145 @@ impl EventChannel {
         self.event
     }
 
-    /// The live view's place.
+    /// The event's slot in the live view.
     pub fn slot(&self) -> &Slot {
         &self.slot
     }
 
-    /// Follows what is shown: `None` while there is no view.
-    pub fn follow(&self) -> watch::Receiver<Option<Arc<Tick>>> {
-        self.shown.subscribe()
+    /// Subscribes to ticks: `None` while there is no view.
+    pub fn subscribe(&self) -> watch::Receiver<Option<Arc<Tick>>> {
+        self.current.subscribe()
     }
 
-    /// How many follow.
-    pub fn followers(&self) -> usize {
-        self.shown.receiver_count()
+    /// The number of subscribers.
+    pub fn subscriber_count(&self) -> usize {
+        self.current.receiver_count()
     }
 
-    /// Waits until nobody follows.
-    pub async fn deserted(&self) {
-        self.shown.closed().await;
+    /// Waits until there are no subscribers.
+    pub async fn unsubscribed(&self) {
+        self.current.closed().await;
     }
 
-    /// Shows what the view has come to; whether that is anything new. For one task.
-    pub fn turn(&self) -> bool {
-        let before = self.shown.borrow().clone();
-        let tick = match (before, self.slot.view()) {
+    /// Publishes what changed in the view; returns whether anything did. Called by one task only.
+    pub fn advance(&self) -> bool {
+        let previous = self.current.borrow().clone();
+        let tick = match (previous, self.slot.view()) {
             (None, None) => return false,
-            // Nothing is told of a view that is lost.
+            // A view that is lost is not published.
             (Some(_), None) => None,
             (Some(tick), Some(view)) if Arc::ptr_eq(&tick.view, &view) => {
                 match view.changes_since(tick.version()) {
                     Some(changes) if changes.seats.is_empty() => return false,
                     Some(changes) => Some(self.tick(view, tick.epoch, &changes)),
-                    // So much at once that the view has forgotten it.
-                    None => Some(self.beginning(view)),
+                    // More changes at once than the view keeps.
+                    None => Some(self.first_tick(view)),
                 }
             }
-            (_, Some(view)) => Some(self.beginning(view)),
+            (_, Some(view)) => Some(self.first_tick(view)),
         };
-        self.shown.send_replace(tick.map(Arc::new));
+        self.current.send_replace(tick.map(Arc::new));
         true
     }
 
     fn tick(&self, view: Arc<View>, epoch: u64, changes: &Changes) -> Tick {
-        self.counts.ticks.inc();
-        let encodes = self.counts.tick.clone();
-        let news = News::changed(self.event, view.generation(), changes, encodes);
-        Tick { view, epoch, since: changes.since, news }
+        self.metrics.ticks.inc();
+        let meter = self.metrics.tick.clone();
+        let update = Update::from_changes(self.event, view.generation(), changes, meter);
+        Tick { view, epoch, since: changes.since, update }
     }
 
-    /// A tick that tells nothing; whoever follows already is told of a gap.
-    fn beginning(&self, view: Arc<View>) -> Tick {
+    /// An empty tick that begins a new epoch; existing subscribers are sent a gap.
+    fn first_tick(&self, view: Arc<View>) -> Tick {
         let epoch = self.epochs.fetch_add(1, Ordering::Relaxed);
-        let mark = Mark { generation: view.generation(), version: view.version() };
-        let news = News::new(mark, Vec::new(), self.counts.tick.clone());
-        Tick { view, epoch, since: mark.version, news }
+        let version = ViewVersion { generation: view.generation(), version: view.version() };
+        let update = Update::new(version, Vec::new(), self.metrics.tick.clone());
+        Tick { view, epoch, since: version.version, update }
     }
 
-    /// What a follower is to be told next.
-    pub fn next(&self, tick: &Tick, at: At) -> Next {
-        let version = at.mark.version;
-        if at.epoch != tick.epoch {
-            Next::Gap
+    /// What to send to a subscriber at this cursor.
+    pub fn next(&self, tick: &Tick, cursor: Cursor) -> Delivery {
+        let version = cursor.version.version;
+        if cursor.epoch != tick.epoch {
+            Delivery::Gap
         } else if version >= tick.version() {
-            Next::Nothing
+            Delivery::Nothing
         } else if version >= tick.since {
-            Next::Tick
+            Delivery::Tick
         } else {
-            self.merged(tick, version).map_or(Next::Gap, Next::Merged)
+            self.merged(tick, version).map_or(Delivery::Gap, Delivery::Merged)
         }
     }
 
-    /// All that changed after a version, up to one within this tick or beyond.
-    fn merged(&self, tick: &Tick, since: u64) -> Option<Arc<News>> {
-        let mut kept = self.kept();
-        let known = kept.merged.iter().find(|(epoch, from, news)| {
-            (*epoch, *from) == (tick.epoch, since) && news.mark.version >= tick.since
+    /// Everything that changed after a version, up to a version within this tick or later.
+    fn merged(&self, tick: &Tick, since: u64) -> Option<Arc<Update>> {
+        let mut encoded = self.encoded();
+        let existing = encoded.merged.iter().find(|(epoch, from, update)| {
+            (*epoch, *from) == (tick.epoch, since) && update.version.version >= tick.since
         });
-        if let Some((_, _, news)) = known {
-            return Some(news.clone());
+        if let Some((_, _, update)) = existing {
+            return Some(update.clone());
         }
         let changes = tick.view.changes_since(since)?;
-        let encodes = self.counts.merged.clone();
-        let news = News::changed(self.event, tick.view.generation(), &changes, encodes);
-        let news = Arc::new(news);
-        if kept.merged.len() == MERGED_MAX {
-            kept.merged.pop_front();
+        let meter = self.metrics.merged.clone();
+        let update = Update::from_changes(self.event, tick.view.generation(), &changes, meter);
+        let update = Arc::new(update);
+        if encoded.merged.len() == MERGED_MAX {
+            encoded.merged.pop_front();
         }
-        kept.merged.push_back((tick.epoch, since, news.clone()));
-        Some(news)
+        encoded.merged.push_back((tick.epoch, since, update.clone()));
+        Some(update)
     }
 
-    /// All seats, at a version within this tick or beyond.
-    pub fn snapshot(&self, tick: &Tick) -> Arc<News> {
-        let mut kept = self.kept();
-        if let Some((epoch, news)) = &kept.snapshot
+    /// All seats, at a version within this tick or later.
+    pub fn snapshot(&self, tick: &Tick) -> Arc<Update> {
+        let mut encoded = self.encoded();
+        if let Some((epoch, update)) = &encoded.snapshot
             && *epoch == tick.epoch
-            && news.mark.version >= tick.since
+            && update.version.version >= tick.since
         {
-            return news.clone();
+            return update.clone();
         }
-        let shot = tick.view.shot();
-        let mark = Mark { generation: shot.generation, version: shot.version };
-        let message = Message::snapshot(self.event, mark, &shot.inventory);
-        let news = Arc::new(News::new(mark, vec![message], self.counts.snapshot.clone()));
-        kept.snapshot = Some((tick.epoch, news.clone()));
-        news
+        let snapshot = tick.view.snapshot();
+        let version = ViewVersion { generation: snapshot.generation, version: snapshot.version };
+        let message = Message::snapshot(self.event, version, &snapshot.inventory);
+        let meter = self.metrics.snapshot.clone();
+        let update = Arc::new(Update::new(version, vec![message], meter));
+        encoded.snapshot = Some((tick.epoch, update.clone()));
+        update
     }
 
-    fn kept(&self) -> MutexGuard<'_, Kept> {
+    fn encoded(&self) -> MutexGuard<'_, EncodedUpdates> {
         // Nothing under this lock panics half-way through a change.
-        self.kept.lock().unwrap_or_else(PoisonError::into_inner)
+        self.encoded.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Tick {
-    /// What a follower has once it was told all of it.
-    pub fn mark(&self) -> Mark {
-        self.news.mark
+    /// The version that a subscriber has once it received this tick.
+    pub fn view_version(&self) -> ViewVersion {
+        self.update.version
     }
 
-    /// What it tells.
-    pub fn news(&self) -> &News {
-        &self.news
+    /// The messages of this tick.
+    pub fn update(&self) -> &Update {
+        &self.update
     }
 
-    /// A follower that has this, of the view that is shown.
-    pub fn at(&self, mark: Mark) -> At {
-        At { epoch: self.epoch, mark }
+    /// The cursor of a subscriber that has this version of the current view.
+    pub fn cursor(&self, version: ViewVersion) -> Cursor {
+        Cursor { epoch: self.epoch, version }
     }
 
-    /// A follower that was told this elsewhere; `None` if what changed since is not known.
-    pub fn resumed(&self, mark: Mark) -> Option<At> {
-        let is_known = mark.generation == self.view.generation()
-            && self.view.changes_since(mark.version).is_some();
-        is_known.then(|| self.at(mark))
+    /// The cursor of a client that received this version on an earlier connection; `None` if the
+    /// changes since then are unknown.
+    pub fn resume(&self, version: ViewVersion) -> Option<Cursor> {
+        let is_known = version.generation == self.view.generation()
+            && self.view.changes_since(version.version).is_some();
+        is_known.then(|| self.cursor(version))
     }
 
     fn version(&self) -> u64 {
-        self.news.mark.version
+        self.update.version.version
     }
 }

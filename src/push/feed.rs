@@ -1,8 +1,9 @@
-//! What one socket is told. Each kind of news is a source; the feed asks all of them, and a socket
-//! knows only the feed.
+//! Everything that one socket sends: a feed merges the sources of messages, and a socket reads the
+//! feed alone.
 //!
-//! A source gives what holds when it is asked, not what happened since: nothing is kept for a
-//! socket that does not ask. (Of holds that lapsed the last few are kept, for their owners.)
+//! A source returns the current state when it is polled, not the history since the last poll:
+//! nothing is queued for a socket that does not poll. (Of expired holds the last few are kept for
+//! their owners.)
 
 use std::future::pending;
 use std::sync::Arc;
@@ -12,67 +13,79 @@ use futures_util::stream::LocalBoxStream;
 use prometheus::IntCounter;
 
 use super::message::Message;
-use super::seats::SeatUpdates;
-use super::tick::Told;
-use crate::api::state::State;
+use super::seat_updates::SeatUpdates;
+use super::state::PushState;
+use super::update::EncodedBatch;
 use crate::domain::{EventId, UserId};
 use crate::live::{ExpiryWatch, Notice};
 
-/// What a socket is to say.
+/// One item to send.
 #[derive(Debug)]
-pub enum News {
-    /// To this one.
+pub enum FeedItem {
+    /// A message for this socket alone.
     Own(Message),
-    /// To all who follow, the same bytes.
-    Shared(Arc<Told>),
+    /// Bytes shared by all subscribers of the event.
+    Shared(Arc<EncodedBatch>),
 }
 
-/// The news of one socket.
+/// The waiting room's messages for the owner of a token. The stream ends with the last message.
+pub struct RoomMessages {
+    /// The token's owner.
+    pub owner: UserId,
+    /// Position updates, admission, or the reason why there will be none.
+    pub messages: LocalBoxStream<'static, Message>,
+}
+
+/// The sources of one socket.
 pub struct Feed {
     seats: SeatUpdates,
-    /// The waiting room's, for the owner of a token.
     room: Option<LocalBoxStream<'static, Message>>,
-    /// Of the holds of whoever is known to ask.
+    /// Expired holds of the identified user.
     expiries: Option<Box<ExpiryWatch>>,
     missed: IntCounter,
 }
 
 impl Feed {
-    /// Tells of an event's seats, and of the holds of the user, if one is named.
-    pub fn new(state: &State, event: EventId, seats: SeatUpdates, user: Option<&UserId>) -> Self {
-        let missed = state.metrics.push_notices_missed.clone();
+    /// Sends an event's seat updates, and the expired holds of the user if one is identified.
+    pub fn new(
+        push: &PushState,
+        event: EventId,
+        seats: SeatUpdates,
+        user: Option<&UserId>,
+    ) -> Self {
+        let missed = push.missed_notices.clone();
         let mut feed = Feed { seats, room: None, expiries: None, missed };
         if let Some(user) = user {
-            feed.tell_of_holds(state, event, user);
+            feed.watch_expiries(push, event, user);
         }
         feed
     }
 
-    /// Tells what the waiting room says to the owner of a token, instead of another's.
-    pub fn tell_of_room(&mut self, news: LocalBoxStream<'static, Message>) {
-        self.room = Some(news);
+    /// Adds the waiting room's messages; replaces those of an earlier token.
+    pub fn add_room(&mut self, messages: LocalBoxStream<'static, Message>) {
+        self.room = Some(messages);
     }
 
-    /// Tells of this user's holds, instead of another's.
-    pub fn tell_of_holds(&mut self, state: &State, event: EventId, user: &UserId) {
-        self.expiries = Some(Box::new(state.sale.live().expiries().watch(event, user)));
+    /// Adds this user's expired holds; replaces those of an earlier user.
+    pub fn watch_expiries(&mut self, push: &PushState, event: EventId, user: &UserId) {
+        self.expiries = Some(Box::new(push.live.expiries().watch(event, user)));
     }
 
-    /// The next news; waits for them. May be dropped and asked again.
-    pub async fn next(&mut self) -> News {
+    /// Waits for the next item. Cancel-safe.
+    pub async fn next(&mut self) -> FeedItem {
         tokio::select! {
-            // What is for one alone comes first: it is rare.
+            // Messages for one socket are rare, and come first.
             biased;
-            message = of_room(&mut self.room) => News::Own(message),
-            message = of_holds(&mut self.expiries, &self.missed) => News::Own(message),
-            told = self.seats.next() => News::Shared(told),
+            message = next_room_message(&mut self.room) => FeedItem::Own(message),
+            message = next_expiry(&mut self.expiries, &self.missed) => FeedItem::Own(message),
+            batch = self.seats.next() => FeedItem::Shared(batch),
         }
     }
 }
 
-async fn of_room(room: &mut Option<LocalBoxStream<'static, Message>>) -> Message {
-    if let Some(news) = room {
-        if let Some(message) = news.next().await {
+async fn next_room_message(room: &mut Option<LocalBoxStream<'static, Message>>) -> Message {
+    if let Some(messages) = room {
+        if let Some(message) = messages.next().await {
             return message;
         }
         *room = None;
@@ -80,7 +93,7 @@ async fn of_room(room: &mut Option<LocalBoxStream<'static, Message>>) -> Message
     pending().await
 }
 
-async fn of_holds(expiries: &mut Option<Box<ExpiryWatch>>, missed: &IntCounter) -> Message {
+async fn next_expiry(expiries: &mut Option<Box<ExpiryWatch>>, missed: &IntCounter) -> Message {
     let Some(watch) = expiries else { return pending().await };
     loop {
         match watch.next().await {
@@ -97,11 +110,11 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn a_room_is_followed_to_its_end() {
-        let told = Message::connected(EventId(1), None);
-        let mut room = Some(stream::iter([told.clone()]).boxed_local());
-        assert_eq!(of_room(&mut room).await, told);
-        assert!(of_room(&mut room).now_or_never().is_none());
+    async fn room_messages_are_forwarded_until_the_stream_ends() {
+        let message = Message::connected(EventId(1), None);
+        let mut room = Some(stream::iter([message.clone()]).boxed_local());
+        assert_eq!(next_room_message(&mut room).await, message);
+        assert!(next_room_message(&mut room).now_or_never().is_none());
         assert!(room.is_none());
     }
 }

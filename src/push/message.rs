@@ -1,4 +1,4 @@
-//! What clients are told and may say, and the bytes of it in both protocols.
+//! The messages that the server and its clients send, and their encoding in both protocols.
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -10,13 +10,13 @@ use serde::{Deserialize, Serialize};
 use tokio_util::codec::Encoder;
 use utoipa::ToSchema;
 
-use super::sockets::Kind;
+use super::sockets::Protocol;
 use crate::domain::time::iso8601;
 use crate::domain::{EventId, Inventory};
 use crate::http::problem::Problem;
-use crate::live::{Expired, Mark};
+use crate::live::{Expired, ViewVersion};
 
-/// What a client is told.
+/// A message from the server.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
 #[serde(tag = "type", rename_all = "snake_case")]
 #[schema(as = PushMessage)]
@@ -25,11 +25,11 @@ pub enum Message {
     Connected {
         /// The event.
         event_id: u32,
-        /// The generation of what is known of the seats now; null while nothing is.
+        /// The seats' generation; null while the server has no seat map yet.
         generation: Option<u64>,
-        /// The version of it.
+        /// The seats' version; null likewise.
         version: Option<u64>,
-        /// What to show as `since` to go on from there.
+        /// The value of `since` with which to resume from there.
         #[serde(skip_serializing_if = "Option::is_none")]
         resume: Option<String>,
         /// For people.
@@ -41,47 +41,46 @@ pub enum Message {
         event_id: u32,
         /// The event's generation.
         generation: u64,
-        /// The event's version that this is.
+        /// The seats' version.
         version: u64,
-        /// Base64 of a format byte and then one byte a seat, from seat 1 on.
+        /// Base64 of a format byte and then one byte per seat, from seat 1 on.
         bytes: String,
-        /// What to show as `since` to go on from here.
+        /// The value of `since` with which to resume from here.
         resume: String,
     },
-    /// Seats that are in this state now. All that changed between two versions is told by one message
-    /// for each state.
+    /// Seats that are in this state now. The changes between two versions are one message per state.
     SeatUpdate {
         /// The event.
         event_id: u32,
         /// The event's generation.
         generation: u64,
-        /// The version after which this begins: at most the one that the client has.
+        /// The version after which the changes begin: at most the client's version.
         since: u64,
-        /// The version that the client has once it was told all messages of this version.
+        /// The version that the client has once it received all messages with this version.
         version: u64,
-        /// Their state now.
+        /// Their current state.
         status: &'static str,
         /// The seats, ascending.
         seat_ids: Vec<u32>,
-        /// When the last of it happened, at the latest.
+        /// An upper bound of the time of the last change.
         timestamp: String,
-        /// In the last message of a version: what to show as `since` to go on from here.
+        /// In the last message of a version: the value of `since` with which to resume from here.
         #[serde(skip_serializing_if = "Option::is_none")]
         resume: Option<String>,
     },
-    /// What changed after the client's version is not known any more. The snapshot follows, unless the
-    /// client fetches the seat map by itself.
+    /// The changes after the client's version are no longer known. A snapshot follows, unless the client
+    /// fetches the seat map by itself.
     Gap {
         /// The event.
         event_id: u32,
-        /// What the client had, `generation-version`; null if it had nothing.
+        /// The client's version, `generation-version`; null if it had none.
         from: Option<String>,
-        /// What it is to have at least.
+        /// The version that it needs at least.
         to: String,
         /// For people.
         message: &'static str,
     },
-    /// A hold of the one who is told has lapsed.
+    /// A hold of the client's user has expired.
     BookingExpired {
         /// The event.
         event_id: u32,
@@ -94,7 +93,7 @@ pub enum Message {
         /// For people.
         message: &'static str,
     },
-    /// A waiting room's token is valid; what it brings is told as it happens.
+    /// The waiting room token is valid; the room's messages follow as things happen.
     RegistrationConfirmed {
         /// The event.
         event_id: u32,
@@ -107,9 +106,9 @@ pub enum Message {
         event_id: u32,
         /// The place, 1 being next.
         position: u64,
-        /// How long that may take.
+        /// The estimated wait.
         estimated_wait_seconds: u64,
-        /// When those who poll should ask again.
+        /// The interval at which clients that poll should poll.
         refresh_after_seconds: u64,
     },
     /// Positions will be drawn when the sale begins.
@@ -118,16 +117,16 @@ pub enum Message {
         event_id: u32,
         /// How many have joined.
         joined: u64,
-        /// When those who poll should ask again.
+        /// The interval at which clients that poll should poll.
         refresh_after_seconds: u64,
-        /// When the sale begins, as far as is known now.
+        /// When the sale is scheduled to begin.
         on_sale_at: String,
     },
     /// The waiting is over: seats can be held until `session_expires_at`.
     Admitted {
         /// The event.
         event_id: u32,
-        /// The token to show as `X-Waiting-Room-Token`.
+        /// The token to send as `X-Waiting-Room-Token`.
         #[schema(value_type = String)]
         token: Arc<str>,
         /// When the session ends.
@@ -135,58 +134,58 @@ pub enum Message {
         /// For people.
         message: &'static str,
     },
-    /// Every seat is sold; nobody will be admitted.
+    /// Every seat is sold; there are no further admissions.
     SoldOut {
         /// The event.
         event_id: u32,
         /// For people.
         message: &'static str,
     },
-    /// The sale has ended; nobody will be admitted.
+    /// The sale has ended; there are no further admissions.
     SaleClosed {
         /// The event.
         event_id: u32,
         /// For people.
         message: &'static str,
     },
-    /// The event has no waiting room now: seats can be held without.
+    /// The event has no waiting room now: seats can be held without a token.
     WaitingRoomOff {
         /// The event.
         event_id: u32,
         /// For people.
         message: &'static str,
     },
-    /// The answer to `ping`.
+    /// The reply to `ping`.
     Pong {
         /// The server's time.
         timestamp: String,
     },
-    /// What the client said cannot be done, or what it waited for will not come.
+    /// The client's message was refused, or what it waited for will not happen.
     Error {
-        /// The code to compare, of the table of errors.
+        /// The error code, as in the table of errors.
         error: &'static str,
-        /// What is wrong and how to mend it.
+        /// What is wrong and how to fix it.
         detail: Cow<'static, str>,
     },
 }
 
-/// What a client may say over a WebSocket. Unknown fields are ignored.
+/// A message from a WebSocket client. Unknown fields are ignored.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, ToSchema)]
 #[serde(tag = "type", rename_all = "snake_case")]
 #[schema(as = PushCommand)]
 pub enum ClientMessage {
-    /// Tell me of my place in the waiting room.
+    /// Requests the waiting room's messages.
     RegisterWaitingRoom {
-        /// What joining gave.
+        /// The token from joining the room.
         token: String,
     },
-    /// Are you there?
+    /// Requests a `pong`.
     Ping,
 }
 
 impl Message {
-    /// All types.
-    pub const WORDS: [&str; 14] = [
+    /// All message types.
+    pub const TYPES: [&str; 14] = [
         "connected",
         "snapshot",
         "seat_update",
@@ -203,39 +202,39 @@ impl Message {
         "error",
     ];
 
-    /// The first message; `mark` is what is known of the seats.
-    pub fn connected(event: EventId, mark: Option<Mark>) -> Self {
+    /// The first message; `version` is the seats' current version.
+    pub fn connected(event: EventId, version: Option<ViewVersion>) -> Self {
         Message::Connected {
             event_id: event.0,
-            generation: mark.map(|mark| mark.generation),
-            version: mark.map(|mark| mark.version),
-            resume: mark.map(|mark| mark.to_string()),
+            generation: version.map(|version| version.generation),
+            version: version.map(|version| version.version),
+            resume: version.map(|version| version.to_string()),
             message: "Connected",
         }
     }
 
     /// All seats at a version.
-    pub fn snapshot(event: EventId, mark: Mark, inventory: &Inventory) -> Self {
+    pub fn snapshot(event: EventId, version: ViewVersion, inventory: &Inventory) -> Self {
         Message::Snapshot {
             event_id: event.0,
-            generation: mark.generation,
-            version: mark.version,
+            generation: version.generation,
+            version: version.version,
             bytes: BASE64.encode(inventory.as_bytes()),
-            resume: mark.to_string(),
+            resume: version.to_string(),
         }
     }
 
-    /// What was between has to be passed over.
-    pub fn gap(event: EventId, from: Option<Mark>, to: Mark) -> Self {
+    /// The changes between two versions are missing.
+    pub fn gap(event: EventId, from: Option<ViewVersion>, to: ViewVersion) -> Self {
         Message::Gap {
             event_id: event.0,
-            from: from.map(|mark| mark.to_string()),
+            from: from.map(|version| version.to_string()),
             to: to.to_string(),
             message: "Changes were missed; forget what you know of the seats, and `resume`",
         }
     }
 
-    /// A hold has lapsed.
+    /// A hold has expired.
     pub fn booking_expired(expired: &Expired) -> Self {
         Message::BookingExpired {
             event_id: expired.event.0,
@@ -246,18 +245,18 @@ impl Message {
         }
     }
 
-    /// The answer to a valid token.
+    /// The reply to a valid waiting room token.
     pub fn registered(event: EventId) -> Self {
-        let message = "You are told here when it is your turn";
+        let message = "You will be notified here when it is your turn";
         Message::RegistrationConfirmed { event_id: event.0, message }
     }
 
-    /// The answer to `ping`, now.
+    /// The reply to `ping`, with the current time.
     pub fn pong() -> Self {
         Message::Pong { timestamp: iso8601(jiff::Timestamp::now().as_millisecond()) }
     }
 
-    /// The type, as clients and metrics know it.
+    /// The message type, for clients and metrics.
     pub fn as_str(&self) -> &'static str {
         match self {
             Message::Connected { .. } => "connected",
@@ -277,23 +276,24 @@ impl Message {
         }
     }
 
-    /// Its bytes on the wire. `mark` is what the client has then: where it goes on after a pause.
-    pub fn rendered(&self, kind: Kind, mark: Option<Mark>) -> Bytes {
-        // Texts and numbers always serialize.
+    /// The message's bytes in a protocol. `version` is the version that the client has after it, from which
+    /// it resumes after a reconnect.
+    pub fn encode(&self, protocol: Protocol, version: Option<ViewVersion>) -> Bytes {
+        // Strings and numbers always serialize.
         let json = serde_json::to_string(self).unwrap_or_default();
-        let word = self.as_str();
-        if kind == Kind::WebSocket {
-            return frame(ws::Message::Text(json.into()));
+        let message_type = self.as_str();
+        if protocol == Protocol::WebSocket {
+            return ws_frame(ws::Message::Text(json.into()));
         }
-        let id = match (self, mark) {
-            // A browser shows the newest id that it heard: whoever is cut off between a gap and its
-            // snapshot has to begin anew.
+        let id = match (self, version) {
+            // A browser reconnects with the last id that it received. The empty id makes a client start
+            // over if its connection breaks between a gap and the snapshot.
             (Message::Gap { .. }, _) => "id:\n".to_owned(),
-            (_, Some(mark)) => format!("id: {mark}\n"),
+            (_, Some(version)) => format!("id: {version}\n"),
             (_, None) => String::new(),
         };
-        // JSON has no line breaks outside of texts, and escapes those inside.
-        format!("{id}event: {word}\ndata: {json}\n\n").into()
+        // JSON contains no line breaks: those inside strings are escaped.
+        format!("{id}event: {message_type}\ndata: {json}\n\n").into()
     }
 }
 
@@ -303,118 +303,15 @@ impl From<Problem> for Message {
     }
 }
 
-/// The bytes of a WebSocket's frame. A server's frames are not masked, so they are the same for all.
-pub fn frame(message: ws::Message) -> Bytes {
+/// The bytes of a WebSocket frame. A server's frames are unmasked, so clients can share them.
+pub fn ws_frame(message: ws::Message) -> Bytes {
     let mut bytes = BytesMut::new();
     if let Err(error) = ws::Codec::new().encode(message, &mut bytes) {
-        // Only continuations can fail, and we send none.
-        tracing::error!(%error, "a frame cannot be written");
+        // Only continuation frames can fail, and none are sent.
+        tracing::error!(%error, "a WebSocket frame cannot be encoded");
     }
     bytes.freeze()
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    const EVENT: EventId = EventId(7);
-
-    #[test]
-    fn messages_say_what_they_are() {
-        let (event_id, message, mark) = (7, "why", Mark { generation: 2, version: 17 });
-        let all = [
-            Message::connected(EVENT, Some(mark)),
-            Message::Snapshot {
-                event_id,
-                generation: 2,
-                version: 17,
-                bytes: String::new(),
-                resume: mark.to_string(),
-            },
-            Message::SeatUpdate {
-                event_id,
-                generation: 2,
-                since: 16,
-                version: 17,
-                status: "HOLD",
-                seat_ids: vec![1],
-                timestamp: String::new(),
-                resume: None,
-            },
-            Message::gap(EVENT, None, mark),
-            Message::BookingExpired {
-                event_id,
-                booking_id: String::new(),
-                seat_ids: vec![1],
-                timestamp: String::new(),
-                message,
-            },
-            Message::registered(EVENT),
-            Message::Position {
-                event_id,
-                position: 1,
-                estimated_wait_seconds: 1,
-                refresh_after_seconds: 1,
-            },
-            Message::Gathering {
-                event_id,
-                joined: 1,
-                refresh_after_seconds: 1,
-                on_sale_at: String::new(),
-            },
-            Message::Admitted {
-                event_id,
-                token: "t".into(),
-                session_expires_at: String::new(),
-                message,
-            },
-            Message::SoldOut { event_id, message },
-            Message::SaleClosed { event_id, message },
-            Message::WaitingRoomOff { event_id, message },
-            Message::pong(),
-            Message::Error { error: "in_flight", detail: message.into() },
-        ];
-        for message in &all {
-            assert_eq!(serde_json::to_value(message).unwrap()["type"], message.as_str());
-        }
-        assert_eq!(all.each_ref().map(Message::as_str), Message::WORDS);
-    }
-
-    #[test]
-    fn an_event_is_one_block_of_lines() {
-        let detail = "two\nlines\r".into();
-        let message = Message::Error { error: "invalid_json", detail };
-        let text = message.rendered(Kind::EventStream, None);
-        let expected = "event: error\ndata: {\"type\":\"error\",\"error\":\"invalid_json\",\
-            \"detail\":\"two\\nlines\\r\"}\n\n";
-        assert_eq!(text, expected);
-        let marked = message.rendered(Kind::EventStream, Some(Mark { generation: 2, version: 17 }));
-        assert_eq!(marked, format!("id: 2-17\n{expected}"));
-        let gap = Message::gap(EVENT, None, Mark::default()).rendered(Kind::EventStream, None);
-        assert!(gap.starts_with(b"id:\nevent: gap\n"), "what to show again is forgotten");
-    }
-
-    #[test]
-    fn a_frame_is_an_unmasked_text() {
-        let bytes = Message::connected(EVENT, None).rendered(Kind::WebSocket, None);
-        assert_eq!((bytes[0], bytes[1] as usize), (0x81, bytes.len() - 2));
-        let json: serde_json::Value = serde_json::from_slice(&bytes[2..]).unwrap();
-        let connected = serde_json::json!({
-            "type": "connected", "event_id": 7, "generation": null, "version": null,
-            "message": "Connected",
-        });
-        assert_eq!(json, connected);
-    }
-
-    #[test]
-    fn commands_are_read() {
-        let read = |text| serde_json::from_str::<ClientMessage>(text).ok();
-        let token = "t".to_owned();
-        let register = r#"{"type":"register_waiting_room","token":"t","more":1}"#;
-        assert_eq!(read(register), Some(ClientMessage::RegisterWaitingRoom { token }));
-        assert_eq!(read(r#"{"type":"ping"}"#), Some(ClientMessage::Ping));
-        for wrong in ["ping", "{}", r#"{"type":"x"}"#, r#"{"type":"register_waiting_room"}"#] {
-            assert_eq!(read(wrong), None, "{wrong}");
-        }
-    }
-}
+mod tests;

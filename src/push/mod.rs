@@ -1,43 +1,43 @@
-//! What clients are told unasked: `/ws/events/{event_id}` (WebSocket) and
-//! `/api/v1/events/{event_id}/stream` (server-sent events).
+//! Pushed updates over WebSockets and server-sent events.
 //!
-//! Both tell the same [`Message`]s, from one [`Feed`]. Promised:
+//! Both protocols send the same [`Message`]s, from one [`feed`]. Guarantees:
 //!
-//! * What holds now is told first, so that nothing is lost between two connections.
-//! * Nothing is queued for anybody. A socket is the body of its answer: it is asked for more only
-//!   when the connection can take it, and then says what holds then. So a slow client is told less
-//!   often, a stuck one nothing, and neither costs more than its connection's own buffers or is
-//!   waited for by anyone.
-//! * Everything is bounded: sockets in all and of one address ([`Sockets`]), what a client may send
-//!   ([`inbox`], [`pulse`]), how long it may be silent ([`pulse`]) or take nothing
-//!   (`http_stall_timeout_ms`, by the system).
-//! * All end at once when the process is asked to.
+//! * A connection begins with the current state, so nothing is lost between two connections.
+//! * Nothing is queued per socket. A socket takes its next message only when the connection can send
+//!   it, and the message carries the state of that moment. So a slow client gets fewer messages, a
+//!   stuck one none, and neither uses more memory than its connection's buffers or delays others.
+//! * Everything is bounded: open sockets in total and per client ([`Sockets`]), what a client may
+//!   send ([`frame_reader`], [`heartbeat`]), how long it may be silent ([`heartbeat`]) or receive
+//!   nothing (`http_stall_timeout_ms`, enforced by the kernel).
+//! * All sockets end at once when the process shuts down.
 //!
-//! | file | |
+//! | file | contents |
 //! |---|---|
-//! | `feed` | what one socket is told, from all sources |
-//! | `message` | messages, and their bytes in both protocols |
-//! | `room` | the waiting room as a source |
-//! | `ws`, `inbox`, `pulse`, `origin` | WebSockets: the exchange, what is read, pings and bounds, whose pages |
+//! | `state` | what all sockets share |
+//! | `sockets` | open sockets: bounds, counters |
+//! | `message` | messages and their encoding in both protocols |
+//! | `registry`, `channel`, `update` | one channel per event: ticks, encoded once for all subscribers |
+//! | `seat_updates` | one subscriber of a channel |
+//! | `feed` | all messages of one socket: seats, waiting room, expired holds |
+//! | `ws`, `connection`, `frame_reader`, `heartbeat` | WebSockets: exchange, I/O, received frames, pings |
 //! | `sse` | event streams |
-//! | `sockets` | how many are open |
 
 mod channel;
 mod connection;
 mod feed;
+mod frame_reader;
 mod heartbeat;
-mod inbox;
 mod message;
-mod origin;
 mod registry;
-mod room;
-mod seats;
+mod seat_updates;
 mod sockets;
 pub mod sse;
-mod tick;
+mod state;
+mod update;
 pub mod ws;
 
+pub use feed::RoomMessages;
 pub use message::{ClientMessage, Message};
-pub use registry::ChannelRegistry;
-pub use sockets::Sockets;
-pub use sse::EVENT_STREAM;
+pub use seat_updates::StartOptions;
+pub use sockets::Protocol;
+pub use state::PushState;

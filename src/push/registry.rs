@@ -1,4 +1,4 @@
-//! The boards of all events that anybody follows, each moved by a task of its own.
+//! The channels of all events with subscribers; one task advances each.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -8,92 +8,96 @@ use tokio::runtime::Handle;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
-use super::channel::{Counts, EventChannel};
-use super::seats::{SeatUpdates, Wishes};
-use super::sockets::Kind;
+use super::channel::{ChannelMetrics, EventChannel};
+use super::seat_updates::{SeatUpdates, StartOptions};
+use super::sockets::Protocol;
 use crate::config::Config;
 use crate::domain::EventId;
 use crate::http::response_memory::ResponseMemory;
-use crate::lifecycle::Shutdown;
-use crate::lifecycle::Supervisor;
+use crate::lifecycle::{Shutdown, Supervisor};
 use crate::live::Live;
-use crate::sale::Sale;
 use crate::telemetry::Metrics;
 
-/// The boards of a process: at most as many as there are sockets.
+/// The channels of a process: at most as many as there are sockets.
 pub struct ChannelRegistry {
     live: Live,
     supervisor: Supervisor,
     runtime: Handle,
     shutdown: Shutdown,
-    pace: Duration,
-    counts: Counts,
-    open: Mutex<Open>,
+    tick_interval: Duration,
+    metrics: ChannelMetrics,
+    active: Mutex<ActiveChannels>,
 }
 
 #[derive(Default)]
-struct Open {
-    boards: HashMap<EventId, Arc<EventChannel>>,
+struct ActiveChannels {
+    channels: HashMap<EventId, Arc<EventChannel>>,
     tasks: JoinSet<()>,
 }
 
 impl ChannelRegistry {
-    /// None are followed yet. Must be called within the runtime that is to move them.
+    /// No channels yet. Must be called within the runtime that runs their tasks.
     pub fn new(
-        sale: &Sale,
+        live: &Live,
+        supervisor: &Supervisor,
         config: &Config,
         memory: &Arc<ResponseMemory>,
         metrics: &Metrics,
         shutdown: Shutdown,
     ) -> Self {
         ChannelRegistry {
-            live: sale.live().clone(),
-            supervisor: sale.supervisor().clone(),
+            live: live.clone(),
+            supervisor: supervisor.clone(),
             runtime: Handle::current(),
             shutdown,
-            pace: Duration::from_millis(config.push_tick_ms),
-            counts: Counts::new(memory, metrics),
-            open: Mutex::default(),
+            tick_interval: Duration::from_millis(config.push_tick_ms),
+            metrics: ChannelMetrics::new(memory, metrics),
+            active: Mutex::default(),
         }
     }
 
-    /// The seats of an event, which the caller knows to exist, as a source of news.
-    pub fn follow(self: &Arc<Self>, event: EventId, kind: Kind, wishes: Wishes) -> SeatUpdates {
-        let mut open = self.open();
-        while open.tasks.try_join_next().is_some() {}
-        if let Some(board) = open.boards.get(&event) {
-            return SeatUpdates::new(board.clone(), kind, wishes);
+    /// Subscribes to the seats of an event, which must exist.
+    pub fn subscribe(
+        self: &Arc<Self>,
+        event: EventId,
+        protocol: Protocol,
+        start: StartOptions,
+    ) -> SeatUpdates {
+        let mut active = self.active();
+        while active.tasks.try_join_next().is_some() {}
+        if let Some(channel) = active.channels.get(&event) {
+            return SeatUpdates::new(channel.clone(), protocol, start);
         }
-        let board = Arc::new(EventChannel::new(self.live.slot(event), self.counts.clone()));
-        // Followed before it is moved: nobody takes it for a deserted one.
-        let news = SeatUpdates::new(board.clone(), kind, wishes);
-        open.boards.insert(event, board.clone());
-        // A board that nothing moves would be silent for all who come later, too.
-        let boards = self.clone();
-        let moves = move || boards.clone().moves(board.clone());
-        open.tasks.spawn_on(self.supervisor.until_done("event_channel", moves), &self.runtime);
-        news
+        let channel = Arc::new(EventChannel::new(self.live.slot(event), self.metrics.clone()));
+        // Subscribed before the task starts, which ends when there is no subscriber.
+        let updates = SeatUpdates::new(channel.clone(), protocol, start);
+        active.channels.insert(event, channel.clone());
+        // Supervised: without its task a channel would stay silent for later subscribers, too.
+        let registry = self.clone();
+        let task = move || registry.clone().run_channel(channel.clone());
+        active.tasks.spawn_on(self.supervisor.until_done("event_channel", task), &self.runtime);
+        updates
     }
 
-    /// Turns a board whenever its view has changed, until nobody follows it.
-    async fn moves(self: Arc<Self>, board: Arc<EventChannel>) {
-        let mut changes = board.slot().changes();
+    /// Advances a channel whenever its view has changed, until it has no subscribers.
+    async fn run_channel(self: Arc<Self>, channel: Arc<EventChannel>) {
+        let mut changes = channel.slot().changes();
         let mut next = Instant::now();
         loop {
             changes.borrow_and_update();
-            // A change that comes after a quiet time is told at once; what follows is gathered.
-            if board.turn() {
-                next = Instant::now() + self.pace;
+            // The first change after a quiet time is sent at once; those that follow are batched.
+            if channel.advance() {
+                next = Instant::now() + self.tick_interval;
             }
             tokio::select! {
                 changed = changes.changed() => {
-                    // The board keeps the slot.
+                    // The channel owns the slot, so the sender lives as long.
                     if changed.is_err() {
                         return;
                     }
                 }
-                () = board.deserted() => {
-                    if self.closes(&board) {
+                () = channel.unsubscribed() => {
+                    if self.remove_if_unused(&channel) {
                         return;
                     }
                     continue;
@@ -104,18 +108,18 @@ impl ChannelRegistry {
         }
     }
 
-    /// Takes a board down if nobody follows it.
-    fn closes(&self, board: &EventChannel) -> bool {
-        let mut open = self.open();
-        let is_deserted = board.followers() == 0;
-        if is_deserted {
-            open.boards.remove(&board.event());
+    /// Removes a channel without subscribers; returns whether it did.
+    fn remove_if_unused(&self, channel: &EventChannel) -> bool {
+        let mut active = self.active();
+        let is_unused = channel.subscriber_count() == 0;
+        if is_unused {
+            active.channels.remove(&channel.event());
         }
-        is_deserted
+        is_unused
     }
 
-    fn open(&self) -> MutexGuard<'_, Open> {
+    fn active(&self) -> MutexGuard<'_, ActiveChannels> {
         // Nothing under this lock panics half-way through a change.
-        self.open.lock().unwrap_or_else(PoisonError::into_inner)
+        self.active.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -1,257 +1,220 @@
-//! `/ws/events/{event_id}`: a WebSocket (RFC 6455).
+//! A WebSocket's exchange of messages (RFC 6455), after the handshake.
 
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use actix_http::ws::{self, CloseCode, CloseReason};
-use actix_web::HttpResponse;
-use actix_web::http::header::{self, HeaderValue};
-use actix_web::web::{Bytes, BytesMut, Data, Payload};
+use actix_web::web::{Bytes, BytesMut};
 use tokio::net::TcpStream;
 use tokio::time::{Sleep, sleep_until};
 
 use super::connection::WsConnection;
-use super::feed::Feed;
-use super::heartbeat::{Due, Heartbeat};
-use super::inbox::{Inbox, Incoming};
-use super::message::{ClientMessage, Message, frame};
-use super::seats::Wishes;
-use super::sockets::{End, Kind, Open};
-use super::{origin, room};
-use crate::api::endpoint::Answer;
-use crate::api::openapi::SocketProblems;
-use crate::api::state::{RequestContext, State};
-use crate::domain::{EventId, RouteClass, UserId};
-use crate::http::connections::{self, Connection};
-use crate::http::params::{Query, event_id};
+use super::feed::{Feed, RoomMessages};
+use super::frame_reader::{FrameReader, Incoming};
+use super::heartbeat::{Heartbeat, HeartbeatAction};
+use super::message::{ClientMessage, Message, ws_frame};
+use super::seat_updates::StartOptions;
+use super::sockets::{EndReason, OpenSocket, Protocol};
+use super::state::PushState;
+use crate::domain::{EventId, UserId};
+use crate::http::connections::Connection;
 use crate::http::problem::{Code, Problem};
 use crate::http::transport::pace_limits;
-use crate::http::upgrade::Successor;
 
-/// The version of the protocol that there is.
-const VERSION: &str = "13";
+/// Verifies a waiting room token for the identified user, if any, and returns the room's messages.
+pub type RegisterRoom = Box<dyn Fn(Option<&UserId>, &str) -> Result<RoomMessages, Problem>>;
 
-/// Open a WebSocket
+/// What a WebSocket needs from the request that opened it.
+pub struct WsRequest {
+    /// The event.
+    pub event: EventId,
+    /// The identified user.
+    pub user: Option<UserId>,
+    /// Where updates begin.
+    pub start: StartOptions,
+    /// The registered socket.
+    pub socket: OpenSocket,
+    /// Handles `register_waiting_room`.
+    pub register_room: RegisterRoom,
+    /// The connection, which counts for its address while the socket lives.
+    pub connection: Option<Arc<Connection>>,
+}
+
+/// Runs a WebSocket until one side closes it. `read` is what the client sent behind its request.
 ///
-/// Texts of one JSON object each, both ways. The server says `connected` first, then `snapshot` and, as
-/// seats change, `seat_update`s; with `since` it goes on from there, or tells a `gap` before the snapshot. To a user
-/// who is known it tells `booking_expired`. After `register_waiting_room` with the token that joining gave it
-/// says `registration_confirmed`, and then, unasked, the position, `admitted`, or why it will not be. It pings;
-/// a client that does not answer, sends more than 10 frames a second, or more than 4 KiB in one, is closed with
-/// a reason.
-#[utoipa::path(
-    get, path = "/ws/events/{event_id}", tag = "events",
-    params(
-        ("event_id" = u32, Path, description = "The event"),
-        ("since" = Option<String>, Query, description = "What was told before, `generation-version`"),
-        ("snapshot" = Option<String>, Query, description = "`none`: the client fetches the seat map by itself"),
-    ),
-    responses(
-        (status = 101, description = "The socket; messages are as for `/api/v1/events/{event_id}/stream`"),
-        SocketProblems,
-    ),
-)]
-pub async fn open(context: RequestContext, _: Payload) -> Answer {
-    let caller = context.gates().pass(&context.head, RouteClass::Push).await?;
-    origin::check(&context)?;
-    let event = event_id(&context.http)?;
-    let wishes = Wishes::of(&context, &Query::of(&context.http)?)?;
-    let mut answer = handshake(&context)?;
-    context.state.sale.known_event(event).await?;
-    let is_ending = context.state.shutdown.is_requested();
-    let open = context.state.sockets.open(&caller, Kind::WebSocket, is_ending)?;
-    let (user, state) = (caller.user, context.state.clone());
-    let connection = connections::of(&context.http);
-    let successor = Successor::new(move |stream, read| {
-        let mut seats = state.boards.follow(event, Kind::WebSocket, wishes);
-        let connected = Message::connected(event, seats.mark());
-        let feed = Feed::new(&state, event, seats, user.as_ref());
-        let socket = Socket::new(event, user, feed, open, state, connection);
-        socket.lives(stream, read, connected)
-    });
-    let mut answer = answer.finish();
-    successor.succeed(&mut answer);
-    Ok(answer)
+/// Not an `async fn`: the future then holds the session only once, and every open socket holds the future.
+pub fn run(
+    push: Arc<PushState>,
+    request: WsRequest,
+    stream: TcpStream,
+    read: BytesMut,
+) -> impl Future<Output = ()> {
+    let mut seats = push.channels.subscribe(request.event, Protocol::WebSocket, request.start);
+    let connected = Message::connected(request.event, seats.begin());
+    let feed = Feed::new(&push, request.event, seats, request.user.as_ref());
+    let heartbeat = Heartbeat::new(
+        Instant::now(),
+        Duration::from_millis(push.config.socket_ping_interval_ms),
+        Duration::from_millis(push.config.socket_idle_timeout_ms),
+        rand::random(),
+    );
+    let WsRequest { event, user, socket, register_room, connection, .. } = request;
+    let session = Session {
+        event,
+        user,
+        feed,
+        heartbeat,
+        socket,
+        register_room,
+        push,
+        _connection: connection,
+    };
+    session.run(stream, read, connected)
 }
 
-/// The answer that makes the connection a WebSocket.
-fn handshake(context: &RequestContext) -> Result<actix_web::HttpResponseBuilder, Problem> {
-    let head = context.http.head();
-    if let Err(error) = ws::verify_handshake(head) {
-        let detail = format!("{error}: open a WebSocket of version {VERSION} at this address");
-        let problem = Problem::new(Code::UpgradeRequired, detail);
-        return Err(problem
-            .with_header(header::UPGRADE, HeaderValue::from_static("websocket"))
-            .with_header(header::SEC_WEBSOCKET_VERSION, HeaderValue::from_static(VERSION)));
-    }
-    // Verified to be there.
-    let key = head.headers().get(header::SEC_WEBSOCKET_KEY);
-    let accept = ws::hash_key(key.map(HeaderValue::as_bytes).unwrap_or_default());
-    let mut answer = HttpResponse::SwitchingProtocols();
-    answer.upgrade("websocket");
-    answer.insert_header((header::SEC_WEBSOCKET_ACCEPT, &accept[..]));
-    Ok(answer)
-}
-
-/// One open socket.
-struct Socket {
+/// One open WebSocket.
+struct Session {
     event: EventId,
     user: Option<UserId>,
     feed: Feed,
-    pulse: Heartbeat,
-    open: Open,
-    state: Data<State>,
-    /// Counts as one of its address.
+    heartbeat: Heartbeat,
+    socket: OpenSocket,
+    register_room: RegisterRoom,
+    push: Arc<PushState>,
+    /// Counts for its address.
     _connection: Option<Arc<Connection>>,
 }
 
-/// What comes of something that happened.
-enum Turn {
+/// What to do after something happened.
+enum Action {
     /// Nothing.
-    Waits,
-    /// Bytes to send.
-    Says(Bytes),
-    /// The last bytes, if the connection is still there.
-    Ends(Option<Bytes>),
+    Wait,
+    /// Send these bytes.
+    Send(Bytes),
+    /// End the socket, after these last bytes if the connection still works.
+    End(Option<Bytes>),
 }
 
-impl Socket {
-    fn new(
-        event: EventId,
-        user: Option<UserId>,
-        feed: Feed,
-        open: Open,
-        state: Data<State>,
-        connection: Option<Arc<Connection>>,
-    ) -> Self {
-        let config = &state.config;
-        let pulse = Heartbeat::new(
-            Instant::now(),
-            Duration::from_millis(config.socket_ping_interval_ms),
-            Duration::from_millis(config.socket_idle_timeout_ms),
-            rand::random(),
-        );
-        Socket { event, user, feed, pulse, open, state, _connection: connection }
-    }
-
-    /// Says and hears until one side ends.
-    async fn lives(mut self, stream: TcpStream, read: BytesMut, first: Message) {
-        let pace = pace_limits(&self.state.config);
-        let wire = WsConnection::new(stream, pace, self.state.memory.clone());
-        let mut inbox = Inbox::new(read);
-        // Both last as long as the socket: ten thousand that are told something need not set theirs anew.
-        let shutdown = self.state.shutdown.clone();
+impl Session {
+    async fn run(mut self, stream: TcpStream, read: BytesMut, first: Message) {
+        let pace = pace_limits(&self.push.config);
+        let connection = WsConnection::new(stream, pace, self.push.memory.clone());
+        let mut reader = FrameReader::new(read);
+        // Both futures live as long as the socket: an update for ten thousand sockets need not
+        // register ten thousand timers.
+        let shutdown = self.push.shutdown.clone();
         let mut ending = pin!(shutdown.requested());
-        let mut alarm = pin!(sleep_until(self.pulse.due_at().into()));
-        let mut bytes = self.open.rendered(&first);
+        let mut alarm = pin!(sleep_until(self.heartbeat.due_at().into()));
+        let mut bytes = self.socket.encode(&first);
         let last = loop {
-            if !self.sends(&wire, &bytes, ending.as_mut()).await {
+            if !self.send(&connection, &bytes, ending.as_mut()).await {
                 return;
             }
-            // Others share them: they are not kept until the next.
+            // Shared bytes are released before the wait for the next message.
             drop(bytes);
-            match self.next(&wire, &mut inbox, ending.as_mut(), alarm.as_mut()).await {
+            match self.next(&connection, &mut reader, ending.as_mut(), alarm.as_mut()).await {
                 Ok(more) => bytes = more,
                 Err(last) => break last,
             }
         };
-        // Who has no room for it does not read.
+        // A client whose buffer is full does not read; it gets no close frame.
         if let Some(bytes) = last
-            && wire.try_send(&bytes).is_ok()
+            && connection.try_send(&bytes).is_ok()
         {
-            // Its place is free meanwhile.
+            // Frees the socket's permit before the closing handshake.
             drop(self);
-            wire.close().await;
+            connection.close().await;
         }
     }
 
-    /// Sends bytes; false if that is its end.
-    async fn sends(
+    /// Sends bytes; returns false if the socket ends.
+    async fn send(
         &mut self,
-        wire: &WsConnection,
+        connection: &WsConnection,
         bytes: &[u8],
         ending: Pin<&mut impl Future<Output = ()>>,
     ) -> bool {
-        let sent = match wire.try_send(bytes) {
+        let sent = match connection.try_send(bytes) {
             Ok(sent) if sent == bytes.len() => Ok(()),
             Ok(sent) => tokio::select! {
-                sent = wire.send(&bytes[sent..]) => sent,
+                sent = connection.send(&bytes[sent..]) => sent,
                 () = ending => {
-                    self.open.ends(End::Ending);
+                    self.socket.set_end(EndReason::Ending);
                     return false;
                 }
             },
-            Err(lost) => Err(lost),
+            Err(error) => Err(error),
         };
-        if let Err(lost) = sent {
-            self.open.ends(lost.into());
+        if let Err(error) = sent {
+            self.socket.set_end(error.into());
         }
         sent.is_ok()
     }
 
-    /// What to send next, or last.
+    /// The next bytes to send, or (as an error) the last ones.
     async fn next(
         &mut self,
-        wire: &WsConnection,
-        inbox: &mut Inbox,
+        connection: &WsConnection,
+        reader: &mut FrameReader,
         mut ending: Pin<&mut impl Future<Output = ()>>,
         mut alarm: Pin<&mut Sleep>,
     ) -> Result<Bytes, Option<Bytes>> {
         loop {
-            let turn = tokio::select! {
-                // Clients cannot say much in a second: nobody is kept waiting by them.
+            let action = tokio::select! {
+                // Clients are limited to a few frames a second: reading first delays no update.
                 biased;
                 () = ending.as_mut() => {
-                    self.closes(End::Ending, CloseCode::Away, "the server ends; connect again")
+                    self.close(EndReason::Ending, CloseCode::Away, "the server ends; connect again")
                 }
                 () = alarm.as_mut() => {
-                    let turn = self.beats();
-                    alarm.as_mut().reset(self.pulse.due_at().into());
-                    turn
+                    let action = self.on_heartbeat();
+                    alarm.as_mut().reset(self.heartbeat.due_at().into());
+                    action
                 }
-                came = inbox.next(wire) => self.hears(came),
-                news = self.feed.next() => Turn::Says(self.open.told(news)),
+                incoming = reader.next(connection) => self.on_incoming(incoming),
+                item = self.feed.next() => Action::Send(self.socket.encode_item(item)),
             };
-            match turn {
-                Turn::Waits => {}
-                Turn::Says(bytes) => return Ok(bytes),
-                Turn::Ends(last) => return Err(last),
+            match action {
+                Action::Wait => {}
+                Action::Send(bytes) => return Ok(bytes),
+                Action::End(last) => return Err(last),
             }
         }
     }
 
-    fn hears(&mut self, came: Incoming) -> Turn {
-        if !matches!(came, Incoming::End | Incoming::Lost(_)) && !self.pulse.hears(Instant::now()) {
+    fn on_incoming(&mut self, incoming: Incoming) -> Action {
+        let is_frame = !matches!(incoming, Incoming::EndOfStream | Incoming::Failed(_));
+        if is_frame && !self.heartbeat.record_frame(Instant::now()) {
             let reason = "too many messages";
-            return self.closes(End::TooManyMessages, CloseCode::Policy, reason);
+            return self.close(EndReason::TooManyMessages, CloseCode::Policy, reason);
         }
-        match came {
+        match incoming {
             Incoming::Text(text) => {
-                let answer = self.obeys(&text);
-                self.says(&answer)
+                let reply = self.on_text(&text);
+                self.send_message(&reply)
             }
-            Incoming::Life => Turn::Waits,
-            Incoming::Ping(bytes) => Turn::Says(frame(ws::Message::Pong(bytes))),
+            Incoming::Alive => Action::Wait,
+            Incoming::Ping(bytes) => Action::Send(ws_frame(ws::Message::Pong(bytes))),
             Incoming::Close(reason) => {
-                self.open.ends(End::Closed);
+                self.socket.set_end(EndReason::Closed);
                 let code = reason.map_or(CloseCode::Normal, |reason| reason.code);
-                Turn::Ends(Some(frame(ws::Message::Close(Some(code.into())))))
+                Action::End(Some(ws_frame(ws::Message::Close(Some(code.into())))))
             }
-            Incoming::End => Turn::Ends(None),
-            Incoming::Lost(lost) => {
-                self.open.ends(lost.into());
-                Turn::Ends(None)
+            Incoming::EndOfStream => Action::End(None),
+            Incoming::Failed(error) => {
+                self.socket.set_end(error.into());
+                Action::End(None)
             }
-            Incoming::Wrong(code, reason) => self.closes(End::BadFrame, code, reason),
+            Incoming::Violation(code, reason) => self.close(EndReason::BadFrame, code, reason),
         }
     }
 
-    /// Does what a client's message asks, and gives the answer.
-    fn obeys(&mut self, text: &str) -> Message {
+    /// Carries out a client's message; returns the reply.
+    fn on_text(&mut self, text: &str) -> Message {
         match serde_json::from_str(text) {
             Ok(ClientMessage::Ping) => Message::pong(),
-            Ok(ClientMessage::RegisterWaitingRoom { token }) => self.registers(&token),
+            Ok(ClientMessage::RegisterWaitingRoom { token }) => self.register_room(&token),
             Err(error) => {
                 let code = if error.is_data() { Code::ValidationFailed } else { Code::InvalidJson };
                 let detail = format!(
@@ -263,12 +226,12 @@ impl Socket {
         }
     }
 
-    fn registers(&mut self, token: &str) -> Message {
-        match room::news(&self.state, self.event, self.user.as_ref(), token) {
-            Ok((news, owner)) => {
-                self.feed.tell_of_room(news);
+    fn register_room(&mut self, token: &str) -> Message {
+        match (self.register_room)(self.user.as_ref(), token) {
+            Ok(room) => {
+                self.feed.add_room(room.messages);
                 if self.user.is_none() {
-                    self.feed.tell_of_holds(&self.state, self.event, &owner);
+                    self.feed.watch_expiries(&self.push, self.event, &room.owner);
                 }
                 Message::registered(self.event)
             }
@@ -276,21 +239,23 @@ impl Socket {
         }
     }
 
-    fn beats(&mut self) -> Turn {
-        match self.pulse.due(Instant::now()) {
-            Due::Nothing => Turn::Waits,
-            Due::Ping => Turn::Says(frame(ws::Message::Ping(Bytes::new()))),
-            Due::Idle => self.closes(End::Idle, CloseCode::Policy, "no answer to pings"),
+    fn on_heartbeat(&mut self) -> Action {
+        match self.heartbeat.next_action(Instant::now()) {
+            HeartbeatAction::None => Action::Wait,
+            HeartbeatAction::Ping => Action::Send(ws_frame(ws::Message::Ping(Bytes::new()))),
+            HeartbeatAction::TimedOut => {
+                self.close(EndReason::Idle, CloseCode::Policy, "no answer to pings")
+            }
         }
     }
 
-    fn says(&self, message: &Message) -> Turn {
-        Turn::Says(self.open.rendered(message))
+    fn send_message(&self, message: &Message) -> Action {
+        Action::Send(self.socket.encode(message))
     }
 
-    fn closes(&mut self, end: End, code: CloseCode, reason: &'static str) -> Turn {
-        self.open.ends(end);
+    fn close(&mut self, end: EndReason, code: CloseCode, reason: &'static str) -> Action {
+        self.socket.set_end(end);
         let reason = CloseReason { code, description: Some(reason.to_owned()) };
-        Turn::Ends(Some(frame(ws::Message::Close(Some(reason)))))
+        Action::End(Some(ws_frame(ws::Message::Close(Some(reason)))))
     }
 }

@@ -100,7 +100,7 @@ impl Sale {
             if known == Some((view.generation(), view.version())) {
                 return Ok(Newest::Unchanged);
             }
-            let shot = view.shot();
+            let shot = view.snapshot();
             let map = SeatMap {
                 event,
                 inventory: shot.inventory,

@@ -60,7 +60,7 @@ impl Looker {
     /// What the view says has changed since the last look is what has changed.
     fn check_changes(&self, event: EventId) -> Result<(), String> {
         let view = self.watch.live.slot(event).view().ok_or("there is no view")?;
-        let shot = view.shot();
+        let shot = view.snapshot();
         let last = self.last.borrow_mut().insert(event, shot.clone());
         let last = last.filter(|last| last.generation == shot.generation);
         // A view that was built since knows nothing of before.

@@ -101,7 +101,7 @@ fn difference(live: &Live, view: &View, snapshot: &EventSnapshot) -> Option<Stri
     });
     let status = view.status();
     users
-        .or_else(|| same("bytes", &Some(view.shot().inventory), &snapshot.inventory))
+        .or_else(|| same("bytes", &Some(view.snapshot().inventory), &snapshot.inventory))
         .or_else(|| same("free", &i64::from(view.available()), &snapshot.available))
         .or_else(|| same("next", &view.next_deadline_ms(), &snapshot.next_deadline_ms))
         .or_else(|| same("status", &status.0.as_str(), &snapshot.status))

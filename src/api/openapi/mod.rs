@@ -13,8 +13,8 @@ use utoipa::openapi::{ContentBuilder, Ref, RefOr, ResponseBuilder};
 use utoipa::{IntoResponses, OpenApi};
 
 use super::{
-    blocks, bookings, cache_stats, docs, events, health, pages, sales, seats, waiting_room,
-    webhooks,
+    blocks, bookings, cache_stats, docs, events, health, pages, sales, seats, updates,
+    waiting_room, webhooks,
 };
 use crate::http::problem::{Code, PROBLEM_JSON};
 use crate::push;
@@ -35,7 +35,7 @@ use schemas::{ProblemBody, RowSpec, SectionSpec};
     ),
     paths(
         events::create, events::list, events::get, events::change,
-        seats::map, seats::availability, push::sse::follow, push::ws::open, sales::csv,
+        seats::map, seats::availability, updates::stream::follow, updates::socket::open, sales::csv,
         blocks::list, blocks::block, blocks::release,
         bookings::hold, bookings::list, bookings::get, bookings::confirm, bookings::pay_alias,
         bookings::extend, bookings::cancel, bookings::delete,

@@ -1,57 +1,56 @@
-//! The waiting room as a source of news.
+//! The waiting room's messages for one token.
 
 use std::sync::Arc;
 
 use futures_util::StreamExt;
-use futures_util::stream::{self, LocalBoxStream};
+use futures_util::stream;
 
-use super::message::Message;
 use crate::api::state::State;
 use crate::domain::time::iso8601;
 use crate::domain::{EventId, UserId};
 use crate::http::problem::Problem;
+use crate::push::{Message, RoomMessages};
 use crate::sale::SaleError;
 use crate::sale::error::AdmissionFault;
 use crate::sale::waiting_room::{RoomUpdate, RoomWatch, Standing};
 
-/// What the event's room has to say to the owner of a token, and who that is. `user` is who asks, if
-/// anybody is named. Ends once there is nothing more to say.
+/// The messages of the event's room for the owner of a token. `user` is the caller, if identified. The stream
+/// ends with the last message.
 ///
 /// # Errors
-/// If the token is not one of this event, of this user, valid now.
-pub fn news(
+/// If the token is invalid now, or of another event or user.
+pub fn messages(
     state: &State,
     event: EventId,
     user: Option<&UserId>,
     token: &str,
-) -> Result<(LocalBoxStream<'static, Message>, UserId), Problem> {
+) -> Result<RoomMessages, Problem> {
     let rooms = state.sale.waiting_room();
     let admission = rooms.verify(event, token)?;
     if user.is_some_and(|user| *user != admission.user) {
         return Err(SaleError::AdmissionInvalid(AdmissionFault::OtherUser).into());
     }
     let owner = admission.user.clone();
-    let watch = rooms.watch(admission);
-    let first = Some((watch, Arc::from(token)));
-    Ok((stream::unfold(first, next).boxed_local(), owner))
+    let watch = Some((rooms.watch(admission), Arc::from(token)));
+    Ok(RoomMessages { owner, messages: stream::unfold(watch, next).boxed_local() })
 }
 
-/// Who is told, with the token's text; `None` once there is nothing more to say.
-type Owner = Option<(RoomWatch, Arc<str>)>;
+/// The watch with the token's text; `None` after the last message.
+type WatchState = Option<(RoomWatch, Arc<str>)>;
 
-async fn next(owner: Owner) -> Option<(Message, Owner)> {
-    let (mut watch, token) = owner?;
+async fn next(state: WatchState) -> Option<(Message, WatchState)> {
+    let (mut watch, token) = state?;
     let event = watch.token().event;
     match watch.next().await {
         RoomUpdate::Standing(standing) => {
-            let message = told(event, &token, standing);
+            let message = message(event, &token, standing);
             Some((message, Some((watch, token))))
         }
         RoomUpdate::Ended(error) => Some((Problem::from(error).into(), None)),
     }
 }
 
-fn told(event: EventId, token: &Arc<str>, standing: Standing) -> Message {
+fn message(event: EventId, token: &Arc<str>, standing: Standing) -> Message {
     let event_id = event.0;
     match standing {
         Standing::Waiting { position, wait_seconds, refresh_seconds } => Message::Position {
@@ -88,9 +87,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn where_one_stands_is_told_in_full() {
-        let told = |standing| {
-            let message = told(EventId(7), &"t".into(), standing);
+    fn every_standing_has_its_message() {
+        let shown = |standing| {
+            let message = message(EventId(7), &"t".into(), standing);
             serde_json::to_value(message).unwrap()
         };
         let waiting = Standing::Waiting { position: 3, wait_seconds: 20, refresh_seconds: 2 };
@@ -98,14 +97,14 @@ mod tests {
             "type": "position", "event_id": 7, "position": 3, "estimated_wait_seconds": 20,
             "refresh_after_seconds": 2,
         });
-        assert_eq!(told(waiting), position);
+        assert_eq!(shown(waiting), position);
         let on_sale_at_ms = 1_772_388_000_000;
         let gathering = Standing::Gathering { joined: 9, refresh_seconds: 60, on_sale_at_ms };
         let expected = json!({
             "type": "gathering", "event_id": 7, "joined": 9, "refresh_after_seconds": 60,
             "on_sale_at": "2026-03-01T18:00:00.000Z",
         });
-        assert_eq!(told(gathering), expected);
+        assert_eq!(shown(gathering), expected);
         let admitted = json!({
             "type": "admitted", "event_id": 7, "token": "t",
             "session_expires_at": "2026-03-01T18:00:00.000Z",
@@ -113,9 +112,9 @@ mod tests {
         });
         let (ends_ms, left_seconds, on_sale_at_ms) = (1_772_388_000_000, 1, None);
         let session = Standing::Admitted { ends_ms, left_seconds, on_sale_at_ms };
-        assert_eq!(told(session), admitted);
-        assert_eq!(told(Standing::SoldOut)["type"], "sold_out");
-        assert_eq!(told(Standing::Closed)["type"], "sale_closed");
-        assert_eq!(told(Standing::Open)["type"], "waiting_room_off");
+        assert_eq!(shown(session), admitted);
+        assert_eq!(shown(Standing::SoldOut)["type"], "sold_out");
+        assert_eq!(shown(Standing::Closed)["type"], "sale_closed");
+        assert_eq!(shown(Standing::Open)["type"], "waiting_room_off");
     }
 }
