@@ -195,7 +195,7 @@ fn the_image_has_programs_that_exist() {
         match verb.as_str() {
             "FROM" => assert!(is_pinned(rest.split(' ').next().unwrap()), "{rest} is not pinned"),
             "COPY" => {
-                if let Some(built) = rest.strip_prefix("--from=build /build/target/release/") {
+                if let Some(built) = rest.strip_prefix("--from=build /build/target/dist/") {
                     copied.insert(built.split(' ').next().unwrap().to_owned());
                 }
             }
