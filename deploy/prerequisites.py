@@ -1,4 +1,4 @@
-"""What has to be on a machine, found out before anything is started or built."""
+"""What a machine must have, checked before anything is started or built."""
 
 import os
 import re
@@ -14,7 +14,7 @@ PROBE_SECONDS_MAX = 30
 
 
 def service_problems(redis: bool, mongodb: bool) -> List[Missing]:
-    """What stands in the way of starting the services, found out without starting anything."""
+    """What is missing to start the services, checked without starting anything."""
     problems = []
     if redis and not (
         servers.on_path("redis") or servers.on_path("valkey") or packages.find(packages.VALKEY)
@@ -27,7 +27,7 @@ def service_problems(redis: bool, mongodb: bool) -> List[Missing]:
 
 
 def problem_of(attempt: Callable[[], object]) -> List[Missing]:
-    """The problem an attempt runs into, if any."""
+    """The problem that an attempt raises, if any."""
     try:
         attempt()
     except Missing as missing:
@@ -36,35 +36,35 @@ def problem_of(attempt: Callable[[], object]) -> List[Missing]:
 
 
 def build_problems() -> List[Missing]:
-    """What stands in the way of compiling."""
+    """What is missing to compile."""
     return problem_of(check_cargo) + problem_of(check_compiler)
 
 
 def check_cargo() -> None:
-    """There is a cargo, new enough for Cargo.toml."""
+    """Checks that cargo is installed and new enough for Cargo.toml."""
     mend = "install Rust: https://rustup.rs"
     cargo = shutil.which("cargo")
     if not cargo:
         raise Missing("cargo (Rust) is missing", mend)
     done = subprocess.run([cargo, "--version"], stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
-    told = re.match(r"cargo (\d+\.\d+)", done.stdout.decode(errors="replace"))
-    if not told:
+    match = re.match(r"cargo (\d+\.\d+)", done.stdout.decode(errors="replace"))
+    if not match:
         raise Missing(
             "cargo does not run:\n" + packages.last_lines(done.stdout.decode()),
             "rustup default stable",
         )
     manifest = packages.ROOT / "Cargo.toml"
-    asked = re.search(
+    required = re.search(
         r'^rust-version = "([\d.]+)"', manifest.read_text() if manifest.exists() else "", re.M
     )
-    if asked and servers.version_tuple(told.group(1)) < servers.version_tuple(asked.group(1))[:2]:
+    if required and servers.version_tuple(match.group(1)) < servers.version_tuple(required.group(1))[:2]:
         raise Missing(
-            f"Rust {told.group(1)} is too old, {asked.group(1)} is needed", "rustup update stable"
+            f"Rust {match.group(1)} is too old, {required.group(1)} is needed", "rustup update stable"
         )
 
 
 def check_compiler() -> None:
-    """There is a C compiler and linker that works: `cc` alone says nothing about the headers."""
+    """Checks that a C compiler, its headers and its linker work."""
     mend = system_line("build-essential", "install a C compiler, so that `cc` is on PATH")
     if not shutil.which("cc"):
         raise Missing("a C compiler (cc) is missing", mend)
@@ -80,6 +80,6 @@ def check_compiler() -> None:
 
 
 def report(problems: List[Missing]) -> None:
-    """What is missing, each with the line that mends it."""
+    """Prints what is missing, each with the command that installs it."""
     for problem in problems:
         say(f"  - {problem.what}\n    mend it: {problem.mend}\n")

@@ -1,4 +1,4 @@
-"""Child processes that never outlive their parent, and state folders that know their owner."""
+"""Child processes that end with their parent, and state folders locked by their owner."""
 
 import contextlib
 import ctypes
@@ -38,11 +38,11 @@ HAD_TERMINAL = sys.stdin is not None and sys.stdin.isatty()
 
 
 class Stopped(BaseException):
-    """The operator asked for the end: Ctrl-C, SIGTERM, or a closed terminal."""
+    """The operator requested the end: Ctrl-C, SIGTERM, or a closed terminal."""
 
 
 class Died(Exception):
-    """A child ended that should not have."""
+    """A child ended unexpectedly."""
 
     def __init__(self, child: "Child") -> None:
         super().__init__(child.name)
@@ -62,11 +62,11 @@ class Child:
         self.log = log
 
     def alive(self) -> bool:
-        """Whether it runs."""
+        """Whether it is running."""
         return self.popen.poll() is None
 
     def ending(self) -> str:
-        """How it ended, in words."""
+        """Describes how it ended."""
         code = self.popen.poll()
         if code is None:
             return "still runs"
@@ -76,7 +76,7 @@ class Child:
 
 
 class Children:
-    """Everything started from here; stopped in reverse order."""
+    """The processes this one has started, stopped in reverse order."""
 
     def __init__(self, pid_dir: Path) -> None:
         self.pid_dir = pid_dir
@@ -92,7 +92,7 @@ class Children:
         cwd: Optional[Path] = None,
         stdout: Optional[int] = None,
     ) -> Child:
-        """Starts a process, in a session of its own: a terminal's Ctrl-C is for us alone."""
+        """Starts a process, in its own session: a terminal's Ctrl-C reaches only this process."""
         parent = os.getpid()
         with contextlib.ExitStack() as stack:
             file = stack.enter_context(log.open("ab")) if log else None
@@ -112,7 +112,7 @@ class Children:
         return child
 
     def pid_file(self, name: str) -> Path:
-        """Where a child's pid is noted for the next run, should this one die."""
+        """The file with a child's pid, by which the next run stops leftovers."""
         return self.pid_dir / (name + ".pid")
 
     def watch(self, except_for: Optional[Child] = None) -> None:
@@ -124,7 +124,7 @@ class Children:
                 raise Died(child)
 
     def wait_until(self, ready: Callable[[], bool], what: str, seconds: float) -> None:
-        """Waits for a condition, not longer than told, and not for the dead."""
+        """Waits for a condition, at most so long; raises if a child ends."""
         deadline = time.monotonic() + seconds
         while not ready():
             self.watch()
@@ -141,10 +141,10 @@ class Children:
         return child.popen.returncode
 
     def stop(self, child: Child) -> None:
-        """Ends a child and forgets it: SIGTERM, a bounded wait, SIGKILL."""
+        """Stops and forgets a child: SIGTERM, a bounded wait, SIGKILL."""
         deadline = time.monotonic() + STOP_SECONDS_MAX
         signal_group(child.popen.pid, signal.SIGTERM)
-        signal_group(child.popen.pid, signal.SIGCONT)  # a frozen one cannot hear
+        signal_group(child.popen.pid, signal.SIGCONT)  # a stopped process handles no signal
         while child.alive() and time.monotonic() < deadline and not self.in_a_hurry:
             time.sleep(POLL_SECONDS)
         signal_group(child.popen.pid, signal.SIGKILL)
@@ -169,7 +169,7 @@ def set_up_child(parent: int) -> None:
     raise_file_limit()
     if PRCTL:
         PRCTL(PR_SET_PDEATHSIG, signal.SIGTERM)
-        if os.getppid() != parent:  # it died before we could ask to be told
+        if os.getppid() != parent:  # the parent ended before the signal was set up
             os._exit(1)
 
 
@@ -194,7 +194,7 @@ def signal_group(pid: int, signum: int) -> None:
 
 
 def on_signals(handler: Callable[[int], None]) -> None:
-    """Calls `handler` for everything that asks for the end."""
+    """Calls `handler` for each signal that requests the end."""
 
     def handle(signum: int, _frame: object) -> None:
         handler(signum)
@@ -207,7 +207,7 @@ def on_signals(handler: Callable[[int], None]) -> None:
 
 
 def stop_on_signals(children: Children) -> None:
-    """The first signal raises Stopped; Ctrl-C again no longer waits for anybody's goodbye."""
+    """The first signal raises Stopped; a second Ctrl-C kills the children without waiting."""
     seen: List[int] = []
 
     def handler(signum: int) -> None:
@@ -223,8 +223,8 @@ def stop_on_signals(children: Children) -> None:
 def terminal_closed() -> bool:
     """Whether the terminal we were started from is gone.
 
-    The kernel tells only the session's leader, by SIGHUP. A shell passes that on; `make`, which
-    leads the session under `ssh -t HOST make run`, keeps it to itself and waits for us.
+    The kernel sends SIGHUP to the session's leader only. A shell forwards it; `make`, which leads the
+    session under `ssh -t HOST make run`, does not, and waits for its child.
     """
     if not HAD_TERMINAL or signal.getsignal(signal.SIGHUP) == signal.SIG_IGN:
         return False
@@ -245,7 +245,7 @@ def tail(path: Path) -> str:
     return "\n".join("    " + line for line in lines[-TAIL_LINES:]) or "    (the log is empty)"
 
 
-def obituary(child: Child) -> str:
+def end_report(child: Child) -> str:
     """What happened to a child, with the end of its log."""
     text = f"{child.name} {child.ending()}."
     return text if child.log is None else f"{text} Its log, {child.log}, ends:\n{tail(child.log)}"
@@ -255,7 +255,7 @@ def obituary(child: Child) -> str:
 
 
 class Instance:
-    """A state folder held by this process. The kernel gives the lock back when it dies."""
+    """A state folder locked by this process. The kernel releases the lock when it ends."""
 
     def __init__(self, folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
@@ -279,7 +279,7 @@ def refuse_second_instance(lock: str) -> NoReturn:
 
 
 def process_birth(pid: int) -> Optional[str]:
-    """When a process started, which together with its pid is its identity; None if it is gone."""
+    """A process' start time, which with its pid identifies it; None if it has ended."""
     if Path("/proc/self/stat").exists():
         try:
             fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
@@ -291,7 +291,7 @@ def process_birth(pid: int) -> Optional[str]:
 
 
 def write_pid(path: Path, pid: int) -> None:
-    """Notes a child's identity. A bare pid would do harm once it is somebody else's."""
+    """Writes a child's identity: the pid alone may later belong to another process."""
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(f"{pid} {process_birth(pid)}\n")
 
@@ -302,12 +302,12 @@ def stop_leftovers(pid_dir: Path) -> None:
         pid, _, birth = path.read_text().strip().partition(" ")
         if pid.isdigit() and birth and process_birth(int(pid)) == birth:
             say(f"Ending {path.stem} (process {pid}), left over from a run that died ...")
-            end_stranger(int(pid), birth)
+            end_process(int(pid), birth)
         path.unlink()
 
 
-def end_stranger(pid: int, birth: str) -> None:
-    """Ends a process that is not our child: SIGTERM, a bounded wait, SIGKILL."""
+def end_process(pid: int, birth: str) -> None:
+    """Ends a process that is not a child of this one: SIGTERM, a bounded wait, SIGKILL."""
     for signum, seconds in ((signal.SIGTERM, STOP_SECONDS_MAX), (signal.SIGKILL, KILL_SECONDS_MAX)):
         with contextlib.suppress(ProcessLookupError):
             os.kill(pid, signum)

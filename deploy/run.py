@@ -32,7 +32,7 @@ from process import (
     Instance,
     Stopped,
     TimedOut,
-    obituary,
+    end_report,
     stop_leftovers,
     stop_on_signals,
 )
@@ -207,7 +207,7 @@ def token_secrets(state: Path) -> str:
 
 
 def last_ports(state: Path) -> Dict[str, int]:
-    """Last time's ports: whoever looks into Redis by hand finds it where it was."""
+    """The last run's ports: kept, so that a developer's Redis client still finds its server."""
     with contextlib.suppress(OSError, ValueError):
         return {
             name: int(port) for name, port in json.loads((state / "ports.json").read_text()).items()
@@ -236,7 +236,7 @@ def wait_until_ready(children: Children, child: Child, address: Address) -> None
     except TimedOut:
         say(f"{child.name} was not ready within {READY_SECONDS_MAX} s.")
         say("{} says: {}".format(url, describe(http("GET", url))))
-        say(obituary(child))
+        say(end_report(child))
         raise Failed() from None
 
 
@@ -353,7 +353,7 @@ def supervise(args: argparse.Namespace) -> int:
         say("\nStopping ...")
         return 0
     except Died as died:
-        say(f"\n{obituary(died.child)}\n\nStopping the rest ...")
+        say(f"\n{end_report(died.child)}\n\nStopping the rest ...")
         return 1
     finally:
         if children.children:

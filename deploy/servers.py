@@ -1,4 +1,4 @@
-"""Redis and MongoDB for this machine: which there are, how to run them, whether they answer.
+"""Redis and MongoDB on this machine: which are installed, how to run them, whether they are ready.
 
 Redis is `redis-server` (7.0 or newer) or `valkey-server` on PATH, else Valkey from PyPI. MongoDB
 is `mongod` on PATH, else SecantusDB from PyPI. They listen on loopback only.
@@ -32,7 +32,7 @@ VERSION_SECONDS_MAX = 10
 START_TRIES_MAX = 3
 
 # Raises the soft file limit, sends all output to the log ($0), and becomes the server: the pid
-# stays the same, so that whoever starts it can stop, freeze and kill it.
+# stays the same, so that its parent can stop, freeze and kill it.
 WRAPPER = 'ulimit -n "$(ulimit -Hn)" 2>/dev/null; exec "$@" >>"$0" 2>&1'
 
 
@@ -49,12 +49,12 @@ class Spec(NamedTuple):
     post_start: List[List[str]]  # commands to send once it answers, if it is new
 
 
-# -- Which there are -------------------------------------------------------------------------
+# -- Installed servers -------------------------------------------------------------------------
 
 
 @functools.lru_cache(maxsize=None)
 def program_version(program: str) -> Optional[Tuple[str, str]]:
-    """A server's (kind, version) as it tells them: Fedora's redis-server is a Valkey."""
+    """A server's (kind, version) as it prints them: Fedora's redis-server is a Valkey."""
     try:
         done = subprocess.run(
             [program, "--version"],
@@ -65,19 +65,19 @@ def program_version(program: str) -> Optional[Tuple[str, str]]:
         )
     except (OSError, subprocess.SubprocessError):
         return None
-    told = re.search(
+    match = re.search(
         r"(Redis|Valkey|db)\D+v\D*(\d+(?:\.\d+)+)", done.stdout.decode(errors="replace")
     )
-    return (told.group(1).lower(), told.group(2)) if told else None
+    return (match.group(1).lower(), match.group(2)) if match else None
 
 
 def on_path(kind: str) -> Optional[Tuple[str, str]]:
     """(program, version) of a fitting Redis or Valkey on PATH."""
     for name in ("redis-server", "valkey-server"):
         path = shutil.which(name)
-        told = program_version(path) if path else None
-        if path and told and told[0] == kind and version_tuple(told[1]) >= REDIS_OLDEST:
-            return path, told[1]
+        found = program_version(path) if path else None
+        if path and found and found[0] == kind and version_tuple(found[1]) >= REDIS_OLDEST:
+            return path, found[1]
     return None
 
 
@@ -122,9 +122,9 @@ def redis_program(flavor: str) -> Tuple[str, str, str]:
 def mongodb_program(flavor: str = "auto") -> Tuple[str, List[str], str, Dict[str, str]]:
     """(flavor, command, version, environment) of the MongoDB to run; `auto` prefers mongod."""
     mongod = shutil.which("mongod") if flavor != "secantusdb" else None
-    told = program_version(mongod) if mongod else None
-    if mongod and told:
-        return "mongod", [mongod], told[1], {}
+    found = program_version(mongod) if mongod else None
+    if mongod and found:
+        return "mongod", [mongod], found[1], {}
     if flavor == "mongod":
         raise Missing(
             "mongod is not on PATH any more, and only it reads the data it wrote",
@@ -132,7 +132,9 @@ def mongodb_program(flavor: str = "auto") -> Tuple[str, List[str], str, Dict[str
         )
     installed = packages.ensure(packages.SECANTUS)
     command = [installed.python, "-s", str(installed.program)]
-    return "secantusdb", command, packages.SECANTUS_VERSION, {"PYTHONPATH": str(installed.folder)}
+    # It imports numpy, whose thread pool it never uses.
+    env = {"PYTHONPATH": str(installed.folder), "OPENBLAS_NUM_THREADS": "1"}
+    return "secantusdb", command, packages.SECANTUS_VERSION, env
 
 
 # -- How to run them -------------------------------------------------------------------------
@@ -257,7 +259,7 @@ def free_port(preferred: int = 0) -> int:
     raise TimedOut(f"no free port found between {PORT_FIRST} and {PORT_LAST}")
 
 
-# -- Starting and asking them ----------------------------------------------------------------
+# -- Starting servers ------------------------------------------------------------------------
 
 
 def exchange(port: int, request: bytes) -> bytes:
@@ -276,7 +278,7 @@ def redis_answers(port: int) -> bool:
 
 
 def mongodb_answers(port: int) -> bool:
-    """MongoDB answers `ping`, asked in its wire protocol: one OP_MSG with one BSON document."""
+    """MongoDB answers `ping` in its wire protocol: one OP_MSG with one BSON document."""
     fields = (
         b"\x10ping\x00"
         + struct.pack("<i", 1)
@@ -298,7 +300,7 @@ def start(
     port: int,
     preferred: int = 0,
 ) -> Spec:
-    """Starts a server and waits until it answers. With port 0 a lost race for a port is rerun."""
+    """Starts a server and waits until it answers. With port 0 a lost race for a port is retried."""
     tries = 1 if port else START_TRIES_MAX
     for attempt in range(1, tries + 1):
         spec = make_spec(port or free_port(preferred if attempt == 1 else 0))

@@ -31,7 +31,7 @@ from process import (
     Instance,
     Stopped,
     TimedOut,
-    obituary,
+    end_report,
     stop_leftovers,
     stop_on_signals,
 )
@@ -88,7 +88,7 @@ def spec_command(args: argparse.Namespace) -> int:
 
 
 def run_command(args: argparse.Namespace) -> int:
-    """`run`: both services, until told to stop."""
+    """`run`: both services, until a signal or the end of stdin."""
     folder = Path(args.dir).resolve()
     instance = Instance(folder)
     children = Children(folder / "pids")
@@ -112,7 +112,7 @@ def run_command(args: argparse.Namespace) -> int:
     except Stopped:
         return 0
     except Died as died:
-        say(obituary(died.child))
+        say(end_report(died.child))
         return 1
     finally:
         children.stop_all()

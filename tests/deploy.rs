@@ -1,6 +1,5 @@
-//! What `docker-compose.yml` and `deploy/Dockerfile` promise, as far as it can be told without a
-//! container engine: settings that Holdfast takes, programs and files that exist, versions that
-//! are pinned, and a set-up that is fit for a sale.
+//! Checks `docker-compose.yml` and `deploy/Dockerfile` as far as possible without a container engine:
+//! settings exist, programs and files exist, versions are pinned, the set-up is fit for a sale.
 
 mod alerts;
 

@@ -1,5 +1,5 @@
-//! Many callers, few seats, two real API processes: nobody gets what another has, and nobody is
-//! told anything but yes or no.
+//! Many callers, few seats, two API processes: no seat has two holders, and every response grants or
+//! refuses.
 
 mod mixed;
 mod paid;
@@ -24,7 +24,7 @@ use crate::support::servers::{Flavor, shared_mongodb, shared_redis};
 /// is one.
 const ATTEMPTS_MAX: &str = "1000";
 
-/// Two API processes of one deployment, and as many workers as are asked for.
+/// Two API processes of one deployment, and a number of workers.
 struct Pair {
     apis: [Api; 2],
     place: Place,
@@ -59,12 +59,12 @@ impl Pair {
         Pair { apis, place, _workers: all }
     }
 
-    /// The process whose turn it is.
+    /// The n-th caller's process.
     fn turn(&self, n: usize) -> &Client {
         &self.apis[n % 2]
     }
 
-    /// Everybody asks at once, each as a user of its own; what each is answered.
+    /// Sends all holds at once, each as another user; returns the responses.
     async fn rush(&self, event: u64, crowd: &str, wishes: &[Vec<u32>]) -> Vec<Reply> {
         let asks = wishes.iter().enumerate().map(|(n, seats)| {
             let user = format!("{crowd}-{n}");
@@ -74,7 +74,7 @@ impl Pair {
     }
 }
 
-/// How often each status was answered.
+/// Counts responses by status.
 fn tally(replies: &[Reply]) -> BTreeMap<u16, usize> {
     let mut tally = BTreeMap::new();
     for reply in replies {
@@ -89,14 +89,14 @@ fn seats(booking: &Value) -> Vec<u32> {
     seats.map(|seat| seat["seat_id"].as_u64().expect("a seat has an id") as u32).collect()
 }
 
-/// The seats that are held, by the map, a moment ago.
+/// Returns the held seats by the map, which may be a moment old.
 async fn held_seats(api: &Client, event: u64) -> BTreeSet<u32> {
     let map = api.get(&format!("/api/v1/events/{event}/seats?status=HOLD")).send().await.json(200);
     let seats = map["seats"].as_array().unwrap().iter();
     seats.map(|seat| seat["id"].as_u64().unwrap() as u32).collect()
 }
 
-on_one_redis!(a_hundred_callers_and_one_seat, async |flavor| {
+on_one_redis!(hundred_callers_for_one_seat_get_it_once, async |flavor| {
     let pair = Pair::new(flavor).await;
     let event = pair.turn(0).event(places(5)).await;
     let replies = pair.rush(event, "user", &vec![vec![3]; 100]).await;
@@ -108,7 +108,7 @@ on_one_redis!(a_hundred_callers_and_one_seat, async |flavor| {
     pair.turn(1).counts_become(event, (4, 1, 0)).await;
 });
 
-on_one_redis!(a_thousand_callers_and_ten_seats, async |flavor| {
+on_one_redis!(thousand_callers_for_ten_seats_get_each_once, async |flavor| {
     let pair = Pair::new(flavor).await;
     let mut event = places(100);
     event["max_seats_per_user"] = 10.into();
@@ -150,7 +150,7 @@ on_one_redis!(five_thousand_callers_and_a_thousand_places, async |flavor| {
     pair.turn(1).counts_become(event, (0, u64::from(PLACES), 0)).await;
 });
 
-on_one_redis!(overlapping_wishes_are_granted_whole_or_not_at_all, async |flavor| {
+on_one_redis!(overlapping_holds_are_granted_whole_or_not_at_all, async |flavor| {
     let pair = Pair::new(flavor).await;
     const SEATS: u32 = 40;
     let event = pair.turn(0).event(places(SEATS)).await;
@@ -176,14 +176,14 @@ on_one_redis!(overlapping_wishes_are_granted_whole_or_not_at_all, async |flavor|
     for wish in &wishes {
         assert!(wish.iter().any(|seat| held.contains(seat)), "{wish:?} was refused while free");
     }
-    // The map knows of no seat that nobody was told to have, and of every one that somebody was.
+    // The map shows exactly the seats of granted holds.
     for api in [pair.turn(0), pair.turn(1)] {
         let bound = Duration::from_secs(60);
         eventually("all are shown", bound, async || held_seats(api, event).await == held).await;
     }
 });
 
-on_one_redis!(one_key_sent_many_times_is_one_booking, async |flavor| {
+on_one_redis!(one_key_sent_many_times_creates_one_booking, async |flavor| {
     let pair = Pair::new(flavor).await;
     let event = pair.turn(0).event(places(100)).await;
     let body = json!({ "event_id": event, "seat_ids": [1, 2] });
@@ -195,16 +195,16 @@ on_one_redis!(one_key_sent_many_times_is_one_booking, async |flavor| {
     let ids: BTreeSet<String> = replies.iter().map(|r| r.json(201)["id"].to_string()).collect();
     assert_eq!(ids.len(), 1);
     let fresh = replies.iter().filter(|r| r.header("idempotent-replayed").is_none()).count();
-    // One whose first reply was lost asks again, and is then told of its own.
+    // A client whose first response was lost repeats the request, and its own booking is replayed.
     let is_lost = replies.iter().any(|reply| reply.asked_again > 0);
     assert!(fresh == 1 || (fresh == 0 && is_lost), "{fresh} made one");
     pair.turn(0).counts_become(event, (98, 2, 0)).await;
 });
 
-on_one_redis!(a_lapsed_hold_is_taken_while_no_worker_runs, async |flavor| {
+on_one_redis!(lapsed_hold_is_available_without_a_worker, async |flavor| {
     let pair = Pair::new(flavor).await;
     let mut event = places(3);
-    // Long enough that a machine that stalls does not let it lapse before bob asks.
+    // Long enough not to lapse on a stalled machine before bob's hold.
     event["hold_ttl_seconds"] = 6.into();
     let event = pair.turn(0).event(event).await;
     let anns = pair.turn(0).held("ann", event, &[2]).await;

@@ -1,5 +1,4 @@
-//! The server that Holdfast is compared with: actix-web, one route, an answer that is there before
-//! it is asked for. Nothing else is done.
+//! The server that Holdfast is compared with: actix-web with one route and a prepared response.
 
 use std::error::Error;
 use std::net::TcpListener;
@@ -18,7 +17,7 @@ const KEEP_ALIVE: Duration = Duration::from_secs(30);
 /// Connections that wait to be accepted.
 const BACKLOG: u32 = 4_096;
 
-/// What to serve.
+/// The responses to serve.
 #[derive(clap::Args)]
 pub struct Options {
     /// Threads that serve; 0: as many as actix-web chooses
@@ -30,15 +29,15 @@ pub struct Options {
 
 #[derive(clap::Subcommand)]
 enum What {
-    /// A hold's JSON is read, and refused
+    /// Reads a hold's JSON and refuses it
     Refusal {
         /// Bytes of each answer's body
         #[arg(long)]
         body_bytes: usize,
     },
-    /// What is asked for is there
+    /// Serves a prepared document
     Document {
-        /// The path that is asked for
+        /// The document's path
         #[arg(long)]
         path: String,
         /// The answer's status
@@ -53,7 +52,7 @@ enum What {
     },
 }
 
-/// What Holdfast reads of a request for named seats.
+/// The fields that Holdfast reads from a request for named seats.
 #[derive(Deserialize)]
 struct Hold {
     event_id: u32,

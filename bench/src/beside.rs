@@ -1,6 +1,6 @@
-//! Two servers under the same load: a bare one ([`super::bare`]), and a whole API. Both run as
-//! processes of their own on this machine, as does the load. Rounds take turns, so that a noisy
-//! machine hits both alike; the ratio is the median of the rounds' own.
+//! Compares two servers under the same load: a bare one ([`super::bare`]) and the API. Both run as
+//! processes on this machine, as does the load generator. Rounds alternate, so that a noisy machine
+//! affects both alike; the result is the median of the rounds' ratios.
 
 use std::error::Error;
 use std::net::SocketAddr;
@@ -26,10 +26,10 @@ const OPEN_RETRY: Duration = Duration::from_millis(100);
 /// Of the clock in /proc, on Linux.
 const TICKS_A_SECOND: f64 = 100.0;
 
-/// How to measure.
+/// The load and the number of rounds.
 #[derive(clap::Args)]
 pub struct How {
-    /// Who sends: `wrk`, `own`, or `auto`: wrk where it is installed
+    /// The load generator: `wrk`, `own`, or `auto`: wrk where it is installed
     #[arg(long, default_value = "auto")]
     generator: String,
     /// Connections
@@ -72,7 +72,7 @@ impl How {
         }
     }
 
-    /// As JSON, for whoever wants to know how it was measured.
+    /// Returns the conditions of the measurement as JSON.
     pub async fn json(&self) -> Value {
         json!({
             "generator": self.generator().await,
@@ -82,10 +82,10 @@ impl How {
         })
     }
 
-    /// Measures both under the same load, in turns.
+    /// Measures both under the same load, in alternating rounds.
     ///
     /// # Errors
-    /// If a server gives another answer than is expected, or none.
+    /// If a server sends another response than expected, or none.
     pub async fn compare(
         &self,
         case: Case,
@@ -137,7 +137,7 @@ impl How {
     }
 }
 
-/// What stands above the lines of [`Compared`].
+/// Prints the heading above the lines of [`Compared`].
 pub fn print_heading(what: &str) {
     let what = format!("{what} a second");
     println!(
@@ -146,30 +146,29 @@ pub fn print_heading(what: &str) {
     );
 }
 
-/// What is compared.
+/// One comparison.
 pub struct Case {
     pub name: String,
     /// Requests sent at once on a connection.
     pub depth: usize,
-    /// The status that every answer must have.
+    /// The expected status of every response.
     pub status: u16,
-    /// The least ratio that is good enough, where there is one.
+    /// The required ratio, if there is one.
     pub target: Option<f64>,
 }
 
-/// One case's rounds.
+/// The rounds of one comparison.
 pub struct Compared {
     case: Case,
     rounds: Vec<Round>,
 }
 
-/// What one round found, of the bare server and of Holdfast.
+/// The figures of one round, for one server.
 #[derive(Clone, Copy, Default, Serialize)]
 struct Round {
-    /// Answers a second.
+    /// Responses a second.
     rates: [f64; 2],
-    /// What an answer took of the server's processor time, µs: of use on a machine that is busy
-    /// with other work.
+    /// The server's processor time for each response, µs: comparable on a busy machine, too.
     cpu_us: [f64; 2],
 }
 
@@ -200,7 +199,7 @@ impl Compared {
         );
     }
 
-    /// The same as JSON.
+    /// Returns the figures as JSON.
     pub fn json(&self) -> Value {
         let [bare, ours] = self.rates();
         json!({
@@ -216,17 +215,17 @@ impl Compared {
     }
 }
 
-/// Processor time that a server has taken so far, seconds.
+/// Returns the processor time that a server has used, seconds.
 async fn cpu_seconds(who: usize, pair: &[Load; 2], bare: &Bare) -> Result<f64, Box<dyn Error>> {
     if who == 0 {
         return bare.cpu_seconds();
     }
     let metrics = metrics(pair[1].address).await?;
-    let told = metrics.lines().find_map(|line| line.strip_prefix("process_cpu_seconds_total "));
-    Ok(told.ok_or("the API does not tell its processor time")?.parse()?)
+    let seconds = metrics.lines().find_map(|line| line.strip_prefix("process_cpu_seconds_total "));
+    Ok(seconds.ok_or("the API has no metric of its processor time")?.parse()?)
 }
 
-/// The bare server, a process of this same program; it ends with this.
+/// The bare server: a process of this program, which is killed on drop.
 pub struct Bare {
     address: SocketAddr,
     /// Killed when this is dropped.
@@ -237,14 +236,14 @@ impl Bare {
     fn cpu_seconds(&self) -> Result<f64, Box<dyn Error>> {
         let pid = self.child.id().ok_or("the bare server has ended")?;
         let stat = std::fs::read_to_string(format!("/proc/{pid}/stat"))?;
-        // After the name, which stands in brackets: state first, user and system time 12th and 13th.
+        // After the name in brackets: the state first, user and system time 12th and 13th.
         let fields: Vec<&str> = stat.rsplit(')').next().unwrap_or("").split_whitespace().collect();
         let ticks = |at: usize| fields.get(at).and_then(|ticks| ticks.parse::<f64>().ok());
         let ticks = ticks(11).zip(ticks(12)).ok_or("/proc is not as expected")?;
         Ok((ticks.0 + ticks.1) / TICKS_A_SECOND)
     }
 
-    /// Starts one that answers what these arguments of `bare` say.
+    /// Starts `bare` with these arguments.
     ///
     /// # Errors
     /// If it does not start.
@@ -262,10 +261,10 @@ impl Bare {
     }
 }
 
-/// The address in a URL.
+/// Returns the address in a URL.
 ///
 /// # Errors
-/// If it is none.
+/// If it is not a URL of http with an address.
 pub fn address(url: &str) -> Result<SocketAddr, Box<dyn Error>> {
     let text = url.trim_start_matches("http://").trim_end_matches('/');
     Ok(text.parse().map_err(|_| format!("{url} is not like http://127.0.0.1:8000"))?)
@@ -274,12 +273,12 @@ pub fn address(url: &str) -> Result<SocketAddr, Box<dyn Error>> {
 /// Sends one request.
 ///
 /// # Errors
-/// If nothing that is an answer comes back.
+/// If there is no valid response.
 pub async fn send(api: SocketAddr, request: &[u8]) -> Result<Answer, Box<dyn Error>> {
     Ok(exchange(api, request).await.map_err(|error| error.to_string())?)
 }
 
-/// Makes an event; gives its id.
+/// Creates an event; returns its id.
 ///
 /// # Errors
 /// If the API refuses it.
@@ -289,10 +288,10 @@ pub async fn event(api: SocketAddr, event: &Value) -> Result<u64, Box<dyn Error>
     made["id"].as_u64().ok_or_else(|| format!("no event was made: {made}").into())
 }
 
-/// Sends a request until it is answered with this status: an event takes a moment to open.
+/// Repeats a request until its response has this status: an event takes a moment to open.
 ///
 /// # Errors
-/// If it takes too long; the last answer.
+/// The last response, if it takes too long.
 pub async fn until(api: SocketAddr, request: &[u8], status: u16) -> Result<(), Box<dyn Error>> {
     let began = Instant::now();
     loop {
@@ -308,8 +307,8 @@ pub async fn until(api: SocketAddr, request: &[u8], status: u16) -> Result<(), B
     }
 }
 
-/// A request as a browser's page sends it, through a gateway that names the user; `more` are lines
-/// of its head, each with its end.
+/// Builds a request as a browser sends it through a gateway that sets the user id; `more` are header
+/// lines with their ends.
 pub fn request(head: &str, user: &str, browser: usize, more: &str, body: &str) -> Vec<u8> {
     let version = 120 + browser % BROWSERS;
     format!(
@@ -320,7 +319,7 @@ pub fn request(head: &str, user: &str, browser: usize, more: &str, body: &str) -
     .into_bytes()
 }
 
-/// A POST of JSON.
+/// Builds a POST of JSON.
 pub fn post(path: &str, user: &str, browser: usize, body: &Value) -> Vec<u8> {
     let body = body.to_string();
     let more = format!(

@@ -1,4 +1,4 @@
-//! What a confirmation takes, as a ratio to one write that a majority has journalled: both measured
+//! The duration of a confirmation, as a ratio to one write with majority and journal: both measured
 //! in turn, in one run, on the same MongoDB.
 
 use std::error::Error;
@@ -24,8 +24,7 @@ use super::stage::rows_of_a_hundred;
 const ROWS: u32 = 100;
 /// The most that a confirmation's median may be, as a ratio.
 const RATIO_TARGET: f64 = 6.0;
-/// The writes that lie one after another between `confirm` and its receipt. What stands in one line
-/// is written at the same time.
+/// The sequential writes between `confirm` and its receipt. Writes in one line are concurrent.
 const WRITES_IN_A_ROW: [&str; 4] = [
     "the intent (API)",
     "the charge in the simulated provider's books (a real one has its own)",
@@ -35,13 +34,13 @@ const WRITES_IN_A_ROW: [&str; 4] = [
 /// How long the archive may take to confirm.
 const CONFIRM_WAIT_MS: u64 = 20_000;
 
-/// What to measure with.
+/// The command line's options.
 #[derive(clap::Args)]
 pub struct Options {
-    /// Redis to measure on; its keys below a name of the run's own are left behind
+    /// Redis to measure on; its keys below a unique prefix are left behind
     #[arg(long, default_value = "redis://127.0.0.1:6379")]
     redis_url: String,
-    /// MongoDB to measure on; a database of the run's own is left behind
+    /// MongoDB to measure on; its own database is left behind
     #[arg(long, default_value = "mongodb://127.0.0.1:27017")]
     mongodb_url: String,
     /// Confirmations, and as many single writes
@@ -49,7 +48,7 @@ pub struct Options {
     rounds: u32,
 }
 
-/// Runs the comparison and prints it; the last line is the same as JSON.
+/// Runs the comparison and prints it; the last line is the result as JSON.
 pub async fn run(options: Options) -> Result<(), Box<dyn Error>> {
     let name = format!("bench_{}", new_nonce());
     let config = Arc::new(Config {

@@ -1,6 +1,6 @@
 //! What a run of refused holds costs Redis and MongoDB, by their own counts: Redis' of commands
 //! (`INFO commandstats`, where commands of scripts count as well), MongoDB's of operations
-//! (`serverStatus`). What a sale costs while nobody asks is counted first, for as long.
+//! (`serverStatus`). The cost of an idle sale is counted first, for the same time.
 
 use std::collections::BTreeMap;
 use std::error::Error;
@@ -17,20 +17,20 @@ use super::load::{Load, exchange};
 
 /// The most commands that a refusal may cost Redis.
 const COMMANDS_TARGET: f64 = 0.01;
-/// What the script `limit` does of its own, beside asking for the time once.
+/// Commands of the script `limit` beside one TIME.
 const LIMIT_COMMANDS: [&str; 5] = ["hdel", "hget", "hset", "pexpire", "pttl"];
 /// How the API counts calls of that script.
 const LIMIT_CALLS: &str = r#"holdfast_script_duration_seconds_count{script="limit"} "#;
-/// What asking for the counts costs itself.
+/// Commands that reading the counts costs.
 const OWN_COMMANDS: [&str; 3] = ["client|setname", "info", "ping"];
 
-/// Who counts.
+/// Reads both servers' counts.
 pub struct Counters {
     redis: fred::clients::Client,
     mongodb: mongodb::Client,
 }
 
-/// Counts of one moment.
+/// Counts at one moment.
 #[derive(Clone, Default)]
 struct Counts {
     commands: BTreeMap<String, u64>,
@@ -38,7 +38,7 @@ struct Counts {
     limit_calls: u64,
 }
 
-/// What a run cost.
+/// The cost of a run.
 pub struct Cost {
     seconds: u64,
     refusals: f64,
@@ -50,7 +50,7 @@ impl Counters {
     /// Connects.
     ///
     /// # Errors
-    /// If one of them does not answer.
+    /// If one of them does not respond.
     pub async fn connect(redis_url: &str, mongodb_url: &str) -> Result<Self, Box<dyn Error>> {
         let redis = fred::clients::Client::new(Config::from_url(redis_url)?, None, None, None);
         redis.init().await?;
@@ -58,7 +58,7 @@ impl Counters {
         Ok(Counters { redis, mongodb })
     }
 
-    /// What a run of this load costs.
+    /// Returns the cost of a run of this load.
     ///
     /// # Errors
     /// If the load or a counter fails.
@@ -74,8 +74,8 @@ impl Counters {
     }
 
     async fn now(&self, load: &Load) -> Result<Counts, Box<dyn Error>> {
-        let told: String = self.redis.info(Some(InfoKind::CommandStats)).await?;
-        let lines = told.lines().filter_map(|line| {
+        let stats: String = self.redis.info(Some(InfoKind::CommandStats)).await?;
+        let lines = stats.lines().filter_map(|line| {
             let (name, rest) = line.strip_prefix("cmdstat_")?.split_once(":calls=")?;
             let calls = rest.split(',').next()?.parse().ok()?;
             (!OWN_COMMANDS.contains(&name)).then(|| (name.to_owned(), calls))
@@ -98,10 +98,10 @@ impl Counters {
     }
 }
 
-/// What an API process tells of itself.
+/// Returns the metrics of an API process.
 ///
 /// # Errors
-/// If it does not.
+/// If it does not respond.
 pub async fn metrics(api: SocketAddr) -> Result<String, Box<dyn Error>> {
     let request = b"GET /metrics HTTP/1.1\r\nhost: 127.0.0.1\r\n\r\n";
     let answer = exchange(api, request).await.map_err(|error| error.to_string())?;
@@ -145,7 +145,7 @@ impl Cost {
         self.run.commands().saturating_sub(self.run.flushes()) as f64 / self.refusals
     }
 
-    /// Prints it.
+    /// Prints the cost.
     pub fn print(&self) {
         let Cost { seconds, refusals, idle, run } = self;
         println!("\nwhat {refusals:.0} refusals cost in {seconds} s");
@@ -168,7 +168,7 @@ impl Cost {
         );
     }
 
-    /// The same as JSON.
+    /// Returns the cost as JSON.
     pub fn json(&self) -> Value {
         let counts = |counts: &Counts| {
             json!({

@@ -19,10 +19,10 @@ const SEATS: u32 = 1_000_000;
 /// Seats that are taken before the rounds: refused holds ask for these.
 const TAKEN: u32 = 3;
 
-/// What to measure with.
+/// The command line's options.
 #[derive(clap::Args)]
 pub struct Options {
-    /// Redis to measure on; its keys below a name of the run's own are left behind
+    /// Redis to measure on; its keys below a unique prefix are left behind
     #[arg(long, default_value = "redis://127.0.0.1:6379")]
     redis_url: String,
     /// Calls under way at once
@@ -54,7 +54,7 @@ struct Stage {
     next_seat: AtomicU64,
 }
 
-/// Runs the comparison and prints it; the last line is the same as JSON.
+/// Runs the comparison and prints it; the last line is the result as JSON.
 pub async fn run(options: Options) -> Result<(), Box<dyn Error>> {
     let stage = Arc::new(Stage::open(&options.redis_url).await?);
     let mut rates: [Vec<f64>; KINDS.len()] = Default::default();

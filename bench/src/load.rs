@@ -1,8 +1,7 @@
-//! A load generator for HTTP/1.1 on one machine: connections that are kept, requests that were
-//! built before, answers that are counted and not much else, so that it takes as little as it can
-//! of the machine it measures.
+//! A load generator for HTTP/1.1: kept connections, prepared requests, responses that are counted and
+//! little else, so that it takes as little as possible of the machine.
 //!
-//! Every answer has to have the expected status; one that has another ends the run.
+//! A response with another status than expected ends the run.
 
 use std::error::Error;
 use std::net::SocketAddr;
@@ -23,9 +22,9 @@ const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
 /// Bytes of `HTTP/1.1 409`.
 const STATUS_BYTES: usize = 12;
 
-/// What stands before the length of a body, in small letters.
+/// The text before the length of a body, in lower case.
 const LENGTH: &[u8] = b"\r\ncontent-length: ";
-/// How an answer begins that has no body, whatever its head says.
+/// The beginning of a response without body, whatever its head says.
 const NOT_MODIFIED: &[u8] = b"HTTP/1.1 304";
 
 /// Why a connection's work ended.
@@ -38,7 +37,7 @@ pub struct Requests {
 }
 
 impl Requests {
-    /// These, in their order.
+    /// Creates the sequence of these requests.
     pub fn new(requests: impl IntoIterator<Item = Vec<u8>>) -> Self {
         let (mut bytes, mut ends) = (Vec::new(), Vec::new());
         for request in requests {
@@ -48,12 +47,12 @@ impl Requests {
         Requests { bytes, ends }
     }
 
-    /// How many batches of so many there are; what is left over is not sent.
+    /// Returns the number of batches of this size; a remainder is not sent.
     pub fn batches(&self, depth: usize) -> usize {
         self.ends.len() / depth
     }
 
-    /// The n-th batch of so many.
+    /// Returns the n-th batch of this size.
     pub fn batch(&self, number: usize, depth: usize) -> &[u8] {
         let first = number * depth;
         let start = if first == 0 { 0 } else { self.ends[first - 1] };
@@ -61,28 +60,28 @@ impl Requests {
     }
 }
 
-/// What to send, and how.
+/// A load.
 #[derive(Clone)]
 pub struct Load {
-    /// Who is asked.
+    /// The server.
     pub address: SocketAddr,
-    /// What is asked, over and over.
+    /// The requests, sent again and again.
     pub requests: Arc<Requests>,
-    /// Requests sent at once on one connection, before their answers are awaited.
+    /// Requests sent at once on one connection, before their responses are read.
     pub depth: usize,
     /// Connections, all threads together.
     pub connections: usize,
     /// Threads that send.
     pub threads: usize,
-    /// The status that every answer must have.
+    /// The expected status of every response.
     pub status: u16,
 }
 
 impl Load {
-    /// Sends for so long; gives answers a second.
+    /// Sends for so long; returns responses a second.
     ///
     /// # Errors
-    /// The first answer that is not as expected, or a connection that broke.
+    /// The first unexpected response, or a broken connection.
     pub async fn run(&self, time: Duration) -> Result<f64, Box<dyn Error>> {
         let began = Instant::now();
         let threads: Vec<_> = (0..self.threads)
@@ -132,7 +131,7 @@ impl Load {
     }
 }
 
-/// One answer, whole.
+/// One complete response.
 pub struct Answer {
     pub status: u16,
     pub head: String,
@@ -142,12 +141,12 @@ pub struct Answer {
 /// Sends one request on a connection of its own.
 ///
 /// # Errors
-/// If nothing that is an answer comes back.
+/// If there is no valid response.
 pub async fn exchange(address: SocketAddr, request: &[u8]) -> Result<Answer, Failure> {
     let mut stream = TcpStream::connect(address).await?;
     stream.write_all(request).await?;
     let mut scan = Scan::new(0);
-    let asked = async {
+    let read = async {
         loop {
             if let Some(layout) = scan.layout()? {
                 return Ok::<_, Failure>(layout);
@@ -155,7 +154,7 @@ pub async fn exchange(address: SocketAddr, request: &[u8]) -> Result<Answer, Fai
             scan.fill(&mut stream).await?;
         }
     };
-    let layout = tokio::time::timeout(ANSWER_TIMEOUT, asked).await??;
+    let layout = tokio::time::timeout(ANSWER_TIMEOUT, read).await??;
     let bytes = &scan.buffer[..layout.total];
     let head = String::from_utf8_lossy(&bytes[..layout.head]).into_owned();
     let status = head.get(9..STATUS_BYTES).and_then(|digits| digits.parse().ok());
@@ -163,14 +162,14 @@ pub async fn exchange(address: SocketAddr, request: &[u8]) -> Result<Answer, Fai
     Ok(Answer { status: status.ok_or("no status")?, head, body })
 }
 
-/// Where an answer's parts end, bytes from its beginning.
+/// The ends of a response's parts, bytes from its beginning.
 #[derive(Clone, Copy)]
 struct Layout {
     head: usize,
     total: usize,
 }
 
-/// An answer that was read to its end.
+/// A response that was read to its end.
 struct Last {
     layout: Layout,
     length_at: usize,
@@ -178,12 +177,12 @@ struct Last {
     length_line: Vec<u8>,
 }
 
-/// What was read of a connection and not counted yet.
+/// Bytes of a connection that are not counted yet.
 struct Scan {
     expected: [u8; STATUS_BYTES],
     buffer: Vec<u8>,
     start: usize,
-    /// How the last answer was laid out. The next one of its kind is laid out alike, mostly.
+    /// The last response's layout, which is most often the next one's, too.
     last: Option<Last>,
 }
 
@@ -194,7 +193,7 @@ impl Scan {
         Scan { expected, buffer: Vec::with_capacity(READ_BYTES), start: 0, last: None }
     }
 
-    /// Reads so many answers.
+    /// Reads so many responses.
     async fn read(&mut self, stream: &mut TcpStream, answers: usize) -> Result<(), Failure> {
         for _ in 0..answers {
             let layout = loop {
@@ -224,7 +223,7 @@ impl Scan {
         }
     }
 
-    /// The next answer's, if all of it is here.
+    /// Returns the next response's layout, if it is complete.
     fn layout(&mut self) -> Result<Option<Layout>, Failure> {
         let bytes = &self.buffer[self.start..];
         if let Some(last) = &self.last

@@ -1,5 +1,5 @@
-//! Comparisons measured side by side in one run: what is told is the ratio, the absolute figures
-//! are this machine's.
+//! Comparisons measured side by side in one run. The result is the ratio; absolute figures are those
+//! of the machine.
 
 // Futures of the whole sale nest deeper than the compiler's default.
 #![recursion_limit = "256"]

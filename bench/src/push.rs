@@ -1,9 +1,9 @@
-//! Open WebSockets by the thousand: what each takes of the API's memory (its resident memory as
-//! `/metrics` tells it, before the first and once all are open), and how soon all of them know of a
-//! change (from just before the hold is asked for until a client has read it).
+//! Opens thousands of WebSockets. Measures the API's memory for each (its resident memory by
+//! `/metrics`, before the first and with all open), and the time from just before a hold is sent
+//! until clients have read the change.
 //!
-//! Some clients are slow and one never reads; the others are measured beside them. Clients also
-//! check that each is told every version once: what it hears must begin where it was.
+//! Some clients are slow and one never reads, beside those that are measured. Clients also check that
+//! they get every version once: an update must begin at the client's position.
 
 mod crowd;
 
@@ -14,26 +14,26 @@ use std::time::{Duration, Instant};
 use reqwest::{Client, RequestBuilder};
 use serde_json::{Value, json};
 
-use crowd::{ClientMessage, Crowd};
+use crowd::{Crowd, Delivery};
 
 /// Seats of a row.
 const SEATS_PER_ROW: usize = 100;
-/// Resident memory is at rest when it moved by less than this share.
-const MEMORY_AT_REST: f64 = 0.002;
-/// Time between two looks at it.
-const MEMORY_LOOK_EVERY: Duration = Duration::from_secs(2);
-/// Looks at most.
-const MEMORY_LOOKS_MAX: u32 = 30;
-/// How long a change may take to reach everybody who reads.
+/// Resident memory is stable when it changes by less than this share.
+const MEMORY_STABLE_SHARE: f64 = 0.002;
+/// Interval of memory readings.
+const MEMORY_READ_INTERVAL: Duration = Duration::from_secs(2);
+/// Most readings.
+const MEMORY_READS_MAX: u32 = 30;
+/// Bound of a change's delivery to all readers.
 const CHANGE_TIMEOUT: Duration = Duration::from_secs(20);
-/// Seconds of processor time that the API has used.
+/// Metric of the API's processor time, seconds.
 const CPU: &str = "process_cpu_seconds_total";
-/// Bytes that a socket may take.
+/// Budget of a socket, bytes.
 const BYTES_TARGET: f64 = 10_240.0;
-/// Within how long 95 % must know.
-const TOLD_TARGET_MS: f64 = 200.0;
+/// Budget of the delivery to 95 %.
+const DELIVERY_TARGET_MS: f64 = 200.0;
 
-/// What to measure with.
+/// The command line's options.
 #[derive(clap::Args)]
 pub struct Options {
     /// The API, with trusted callers on this machine, and with no other work
@@ -62,13 +62,13 @@ pub struct Options {
     json: Option<PathBuf>,
 }
 
-/// Opens the sockets, changes seats, and prints what it took; the last line is the same as JSON.
+/// Opens the sockets, changes seats and prints the figures; the last line is the result as JSON.
 pub async fn run(options: Options) -> Result<(), Box<dyn Error>> {
     let api = Api { http: Client::builder().no_proxy().build()?, url: options.url.clone() };
     let event = api.event(options.seats, options.changes).await?;
-    let memory_before = api.memory_at_rest().await?;
+    let memory_before = api.stable_memory().await?;
     let crowd = Crowd::open(&options, event).await?;
-    let memory_open = api.memory_at_rest().await?;
+    let memory_open = api.stable_memory().await?;
     let bytes_a_socket = (memory_open - memory_before) / f64::from(options.clients);
     println!("WebSockets                           {:>10}", options.clients);
     println!("opened in                            {:>10.1} s", crowd.opened_in.as_secs_f64());
@@ -87,17 +87,17 @@ pub async fn run(options: Options) -> Result<(), Box<dyn Error>> {
     }
     eprintln!();
     let cpu_used = api.metric(CPU).await? - cpu_before;
-    let memory_after = api.memory_at_rest().await?;
+    let memory_after = api.stable_memory().await?;
     let bytes_after = (memory_after - memory_before) / f64::from(options.clients);
     println!("bytes a socket, after the changes    {bytes_after:>10.0}  (at most {BYTES_TARGET})");
     let mut result = json!({
         "clients": options.clients, "slow": options.slow, "stuck": options.stuck,
         "seats": options.seats, "bytes_a_socket": bytes_a_socket,
         "bytes_a_socket_after": bytes_after, "bytes_target": BYTES_TARGET,
-        "changes": options.changes, "told_target_ms": TOLD_TARGET_MS,
+        "changes": options.changes, "told_target_ms": DELIVERY_TARGET_MS,
     });
     if !changes.is_empty() {
-        told(&changes, &mut result);
+        report_deliveries(&changes, &mut result);
         let cpu_ms = 1_000.0 * cpu_used / changes.len() as f64;
         println!("API's processor time a change, ms    {cpu_ms:>10.1}");
         result["cpu_ms_a_change"] = cpu_ms.into();
@@ -105,7 +105,7 @@ pub async fn run(options: Options) -> Result<(), Box<dyn Error>> {
     let ended = crowd.ended();
     let gaps = crowd.gaps();
     let open = api.metric("holdfast_sockets_open{kind=\"websocket\"}").await?;
-    println!("sockets that ended, gaps told        {ended:>10} {gaps}");
+    println!("sockets that ended, gaps             {ended:>10} {gaps}");
     result["ended"] = ended.into();
     result["gaps"] = gaps.into();
     result["open"] = open.into();
@@ -113,39 +113,43 @@ pub async fn run(options: Options) -> Result<(), Box<dyn Error>> {
         std::fs::write(path, format!("{result:#}\n"))?;
     }
     println!("{result}");
-    if let Some(wrong) = crowd.wrong() {
-        return Err(format!("a client was told what does not follow: {wrong}").into());
+    if let Some(violation) = crowd.violation() {
+        return Err(format!("a client got an inconsistent message: {violation}").into());
     }
     Ok(())
 }
 
-/// How long one change took, ms.
+/// Times of one change, ms.
 struct Change {
-    /// Until the hold was answered.
+    /// Until the hold's response.
     answered_ms: f64,
-    /// Until half of all clients knew.
+    /// Until half of all clients had it.
     half_ms: f64,
-    /// Until 95 % of all clients knew.
+    /// Until 95 % of all clients had it.
     most_ms: f64,
-    /// Until all who read knew.
+    /// Until all readers had it.
     all_ms: f64,
 }
 
-/// Holds a seat, and waits until all who read know.
+/// Holds a seat and waits until all readers have the change.
 async fn change(api: &Api, crowd: &Crowd, event: u64, seat: u32) -> Result<Change, Box<dyn Error>> {
-    let mut heard = crowd.expect(seat);
+    let mut expected = crowd.expect(seat);
     let began = Instant::now();
     let path = format!("/api/v1/bookings?user_id=bench-{seat}");
     let body = json!({ "event_id": event, "seat_ids": [seat] });
     api.ok(api.http.post(api.at(&path)).json(&body)).await?;
     let answered = began.elapsed();
-    let all = tokio::time::timeout(CHANGE_TIMEOUT, heard.all()).await;
-    let ClientMessage { times, of } = heard.so_far();
+    let all = tokio::time::timeout(CHANGE_TIMEOUT, expected.all()).await;
+    let Delivery { times, readers } = expected.so_far();
     if all.is_err() {
-        return Err(format!("seat {seat}: only {} of {} clients were told", times.len(), of).into());
+        return Err(format!(
+            "seat {seat}: only {} of {readers} clients got the change",
+            times.len()
+        )
+        .into());
     }
     let ms = |at: &Instant| at.duration_since(began).as_secs_f64() * 1_000.0;
-    // Those who read; the slow are counted as not told.
+    // Shares of all clients: slow ones count as not reached.
     let nth = |share: f64| ((f64::from(crowd.clients) * share).ceil() as usize).min(times.len());
     Ok(Change {
         answered_ms: answered.as_secs_f64() * 1_000.0,
@@ -155,16 +159,16 @@ async fn change(api: &Api, crowd: &Crowd, event: u64, seat: u32) -> Result<Chang
     })
 }
 
-/// Prints how long the changes took, and adds it to the result.
-fn told(changes: &[Change], result: &mut Value) {
+/// Prints the times of the changes and adds them to the result.
+fn report_deliveries(changes: &[Change], result: &mut Value) {
     type Part = (&'static str, &'static str, fn(&Change) -> f64);
     let parts: [Part; 4] = [
         ("hold answered", "answered_ms", |change| change.answered_ms),
-        ("50% told", "half_told_ms", |change| change.half_ms),
-        ("95% told", "most_told_ms", |change| change.most_ms),
-        ("all told who read", "all_told_ms", |change| change.all_ms),
+        ("50% reached", "half_told_ms", |change| change.half_ms),
+        ("95% reached", "most_told_ms", |change| change.most_ms),
+        ("all readers reached", "all_told_ms", |change| change.all_ms),
     ];
-    println!("\nms after a hold was asked for            median      worst");
+    println!("\nms after a hold was sent                 median      worst");
     for (label, key, part) in parts {
         let mut times: Vec<f64> = changes.iter().map(part).collect();
         times.sort_by(f64::total_cmp);
@@ -172,8 +176,8 @@ fn told(changes: &[Change], result: &mut Value) {
         println!("{label:<36} {median:>10.1} {worst:>10.1}");
         result[key] = json!({ "median": median, "worst": worst });
     }
-    let late = changes.iter().filter(|change| change.most_ms > TOLD_TARGET_MS).count();
-    println!("changes that took 95% over {TOLD_TARGET_MS} ms    {late:>10}");
+    let late = changes.iter().filter(|change| change.most_ms > DELIVERY_TARGET_MS).count();
+    println!("changes that took 95% over {DELIVERY_TARGET_MS} ms    {late:>10}");
     result["late"] = late.into();
 }
 
@@ -188,18 +192,18 @@ impl Api {
         format!("{}{path}", self.url)
     }
 
-    /// The answer, which must be a success.
+    /// Returns the body of a successful response.
     async fn ok(&self, request: RequestBuilder) -> Result<Value, Box<dyn Error>> {
-        let answer = request.send().await?;
-        let status = answer.status();
-        let text = answer.text().await?;
+        let response = request.send().await?;
+        let status = response.status();
+        let text = response.text().await?;
         match status.is_success() {
             true => Ok(serde_json::from_str(&text)?),
             false => Err(format!("{status}: {text}").into()),
         }
     }
 
-    /// A new event on sale.
+    /// Creates an event on sale.
     async fn event(&self, seats: u32, held: u32) -> Result<u64, Box<dyn Error>> {
         if held > seats {
             return Err("there are fewer seats than changes".into());
@@ -221,10 +225,10 @@ impl Api {
         made["id"].as_u64().ok_or_else(|| format!("no id: {made}").into())
     }
 
-    /// A value of `/metrics`, of this name and these labels.
+    /// Returns a value of `/metrics` by name and label.
     async fn metric(&self, name: &str) -> Result<f64, Box<dyn Error>> {
         let text = self.http.get(self.at("/metrics")).send().await?.text().await?;
-        // The process' own label stands between.
+        // Another label of the process may come first.
         let (name, label) = name.split_once('{').unwrap_or((name, ""));
         let label = label.trim_end_matches('}');
         let line = text.lines().find(|line| line.starts_with(name) && line.contains(label));
@@ -232,18 +236,18 @@ impl Api {
         Ok(value.ok_or_else(|| format!("no metric {name}"))?.parse()?)
     }
 
-    /// The process' resident memory once it is at rest, bytes.
-    async fn memory_at_rest(&self) -> Result<f64, Box<dyn Error>> {
+    /// Waits until the process' resident memory is stable; returns it, bytes.
+    async fn stable_memory(&self) -> Result<f64, Box<dyn Error>> {
         let mut before = self.memory().await?;
-        for _ in 0..MEMORY_LOOKS_MAX {
-            tokio::time::sleep(MEMORY_LOOK_EVERY).await;
+        for _ in 0..MEMORY_READS_MAX {
+            tokio::time::sleep(MEMORY_READ_INTERVAL).await;
             let now = self.memory().await?;
-            if (now - before).abs() < before * MEMORY_AT_REST {
+            if (now - before).abs() < before * MEMORY_STABLE_SHARE {
                 return Ok(now);
             }
             before = now;
         }
-        Err("the API's memory does not come to rest".into())
+        Err("the API's memory does not become stable".into())
     }
 
     async fn memory(&self) -> Result<f64, Box<dyn Error>> {

@@ -1,5 +1,5 @@
-//! What a long queue takes of Redis: its memory for each join (`used_memory` of `INFO`, before the
-//! first join and after the last), and what a look and an admission cost beside so many people.
+//! The cost of a long queue in Redis: memory for each join (`used_memory` of `INFO`, before the first
+//! join and after the last), and the time of a status read and of an admission beside so many people.
 
 use std::error::Error;
 use std::time::{Duration, Instant};
@@ -11,7 +11,7 @@ use holdfast::redis::{Engine, Joined, RoomConfiguration};
 use super::decisions::median;
 use super::stage::{Stage, rows_of_a_hundred};
 
-/// Rows of a hundred seats: the room is asked whether the event is sold out.
+/// Rows of a hundred seats: admission checks whether the event is sold out.
 const ROWS: u32 = 100;
 /// Joins under way at once.
 const UNDER_WAY: usize = 200;
@@ -33,7 +33,7 @@ const KEEP_MS: u64 = 86_400_000;
 /// The most memory that a join may take, bytes.
 const BYTES_TARGET: f64 = 120.0;
 
-/// What to measure with.
+/// The command line's options.
 #[derive(clap::Args)]
 pub struct Options {
     /// Redis to measure on, with no other work; its keys below a name of the run's own are left
@@ -89,7 +89,7 @@ pub async fn run(options: Options) -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// `used_memory` as Redis tells it, bytes.
+/// Returns Redis' `used_memory`, bytes.
 async fn memory(engine: &Engine) -> Result<u64, Box<dyn Error>> {
     match engine.nodes_facts().await.remove(0).answer?.memory_used_bytes {
         0 => Err("Redis does not tell its used_memory".into()),
@@ -97,7 +97,7 @@ async fn memory(engine: &Engine) -> Result<u64, Box<dyn Error>> {
     }
 }
 
-/// Everybody joins; fails unless each got a number.
+/// Lets everybody join; fails unless each gets a number.
 async fn join_all(stage: &Stage, joins: u64) -> Result<(), Box<dyn Error>> {
     let joining = stream::iter(1..=joins).map(async |n| {
         // 20 bytes, as long as a user id commonly is.

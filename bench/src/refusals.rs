@@ -1,5 +1,5 @@
-//! Refused holds a second of a whole server, as a ratio to a bare actix-web handler that reads
-//! the same JSON and answers as many bytes ([`super::bare`]); and what a refusal costs Redis and
+//! Refused holds a second of the whole server, as a ratio to a bare actix-web handler that reads the
+//! same JSON and sends as many bytes ([`super::bare`]); and the cost of a refusal in Redis and
 //! MongoDB.
 
 use std::error::Error;
@@ -14,14 +14,14 @@ use super::beside::{self, Bare, Case, Compared, How, address, post, print_headin
 use super::cost::Counters;
 use super::load::{Answer, Requests};
 
-/// Users who ask in turn.
+/// Users that take turns.
 const USERS: usize = 10_000;
-/// Seats that are asked for, and held by somebody else.
+/// Seats that are requested and already held.
 const SEATS: [u32; 3] = [1, 2, 3];
-/// Requests sent at once on a connection, and the least ratio that is good enough.
+/// Requests sent at once on a connection, and the required ratio.
 const DEPTHS: [(usize, f64); 2] = [(1, 0.9), (16, 0.8)];
 
-/// What to measure with.
+/// The command line's options.
 #[derive(clap::Args)]
 pub struct Options {
     /// Address of an API process, such as http://127.0.0.1:8000
@@ -43,7 +43,7 @@ pub struct Options {
     json: Option<PathBuf>,
 }
 
-/// Runs the comparison and prints it; the last line is the same as JSON.
+/// Runs the comparison and prints it; the last line is the result as JSON.
 pub async fn run(options: Options) -> Result<(), Box<dyn Error>> {
     let api = address(&options.url)?;
     let event = taken_event(api).await?;
@@ -81,7 +81,7 @@ fn case(depth: usize, target: f64) -> Case {
     Case { name, depth, status: 409, target: Some(target) }
 }
 
-/// An event whose first seats somebody holds for the time of the run; gives its id.
+/// Creates an event whose first seats are held during the run; returns its id.
 async fn taken_event(api: SocketAddr) -> Result<u64, Box<dyn Error>> {
     let event = json!({
         "name": "Refusals",

@@ -23,10 +23,10 @@ const ENTRIES_A_SEARCH: i64 = 32;
 /// What the 99th percentile must stay below, µs of Redis time.
 const P99_TARGET_US: i64 = 1_000;
 
-/// What to measure with.
+/// The command line's options.
 #[derive(clap::Args)]
 pub struct Options {
-    /// Redis to measure on; its keys below a name of the run's own are left behind, and its
+    /// Redis to measure on; its keys below a unique prefix are left behind, and its
     /// slow log is used
     #[arg(long, default_value = "redis://127.0.0.1:6379")]
     redis_url: String,

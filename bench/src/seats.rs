@@ -1,7 +1,7 @@
-//! Seat maps a second of a whole server, as a ratio to a bare actix-web handler that answers the
-//! same bytes, head and body ([`super::bare`]): the map of an event with 50,000 seats in each of
-//! its forms, and `304 Not Modified`. First with the rules off that all processes count together,
-//! then with all rules on (observing: else one machine would be refused).
+//! Seat maps a second of the whole server, as a ratio to a bare actix-web handler with the same
+//! response, head and body ([`super::bare`]): the map of an event with 50,000 seats in each of its
+//! forms, and `304 Not Modified`. First with the rules off that all processes count together, then
+//! with all rules on (observing, as one machine would be refused otherwise).
 
 use std::error::Error;
 use std::net::SocketAddr;
@@ -18,21 +18,21 @@ use super::beside::{
 use super::cost::metrics;
 use super::load::{Answer, Requests};
 
-/// Users who ask in turn.
+/// Users that take turns.
 const USERS: usize = 10_000;
 /// The event: sections of rows of seats.
 const SECTIONS: usize = 5;
 const ROWS: usize = 100;
 const SEATS_PER_ROW: usize = 100;
-/// The least ratio that is good enough, with the distributed rules off.
+/// The required ratio with the distributed rules off.
 const TARGET: f64 = 0.9;
 /// How long rules may take to be adopted.
 const WAIT_MAX: Duration = Duration::from_secs(20);
 const LOOK_EVERY: Duration = Duration::from_millis(100);
-/// What a server says of its own, which is not the answer's.
+/// Headers that each server adds itself.
 const OWN_HEADERS: [&str; 3] = ["content-length", "date", "connection"];
 
-/// What to measure with.
+/// The command line's options.
 #[derive(clap::Args)]
 pub struct Options {
     /// Address of an API process, such as http://127.0.0.1:8000
@@ -43,7 +43,7 @@ pub struct Options {
     ctl: PathBuf,
     #[command(flatten)]
     how: How,
-    /// A file that is to have the figures as JSON
+    /// File for the figures as JSON
     #[arg(long)]
     json: Option<PathBuf>,
 }
@@ -55,7 +55,7 @@ const FORMS: [(&str, &str); 3] = [
     ("JSON", "accept: application/json\r\n"),
 ];
 
-/// Runs the comparison and prints it; the last line is the same as JSON.
+/// Runs the comparison and prints it; the last line is the result as JSON.
 pub async fn run(options: Options) -> Result<(), Box<dyn Error>> {
     let api = address(&options.url)?;
     let path = format!("/api/v1/events/{}/seats", event(api).await?);
@@ -121,7 +121,7 @@ async fn one(
     how.compare(case, &requests, &bare?, api).await
 }
 
-/// What the bare server is told to answer: the same as this.
+/// Returns the bare server's arguments for the same response as this one.
 fn arguments(path: &str, sample: &Answer, body: &Path) -> Vec<String> {
     let mut arguments = vec!["document".to_owned()];
     arguments.extend(["--path".to_owned(), path.to_owned()]);
@@ -148,7 +148,7 @@ fn etag(answer: &Answer) -> Result<&str, Box<dyn Error>> {
     Ok(etag.ok_or("an answer without a tag")?)
 }
 
-/// A new event whose map is served; gives its id.
+/// Creates an event whose map is served; returns its id.
 async fn event(api: SocketAddr) -> Result<u64, Box<dyn Error>> {
     let row = |row: usize| json!({ "row": row.to_string(), "seats": SEATS_PER_ROW });
     let section = |section: usize| {
@@ -166,7 +166,7 @@ async fn event(api: SocketAddr) -> Result<u64, Box<dyn Error>> {
     Ok(event)
 }
 
-/// The operator's tool, and the API that has to heed it.
+/// The operator's tool and the API that it configures.
 struct Ctl<'a> {
     program: &'a Path,
     api: SocketAddr,
@@ -177,27 +177,27 @@ impl Ctl<'_> {
         let ran = Command::new(self.program).args(["limits"]).args(arguments).output();
         let output = ran.await.map_err(|error| format!("{}: {error}", self.program.display()))?;
         if !output.status.success() {
-            let told = String::from_utf8_lossy(&output.stderr);
-            return Err(format!("limits {}: {told}", arguments.join(" ")).into());
+            let errors = String::from_utf8_lossy(&output.stderr);
+            return Err(format!("limits {}: {errors}", arguments.join(" ")).into());
         }
         Ok(serde_json::from_slice(&output.stdout).unwrap_or_default())
     }
 
-    /// The names of the rules that all processes count together.
+    /// Returns the names of the rules that all processes count together.
     async fn distributed_rules(&self) -> Result<Vec<String>, Box<dyn Error>> {
-        let told = self.run(&["list", "--json"]).await?;
-        let rules = told["rules"].as_array().ok_or("the rules are not told")?;
+        let list = self.run(&["list", "--json"]).await?;
+        let rules = list["rules"].as_array().ok_or("the list has no rules")?;
         let names = rules.iter().filter(|rule| rule["place"]["value"] == "redis");
         let names: Vec<String> =
             names.filter_map(|rule| rule["name"].as_str()).map(str::to_owned).collect();
         if names.is_empty() { Err("there are no distributed rules".into()) } else { Ok(names) }
     }
 
-    /// Changes the rules, and waits until the API goes by them.
+    /// Changes the rules and waits until the API has adopted them.
     async fn limits(&self, arguments: &[&str]) -> Result<(), Box<dyn Error>> {
         self.run(arguments).await?;
-        let told = self.run(&["list", "--json"]).await?;
-        let revision = told["changed_last"]["revision"].as_f64().ok_or("nothing was changed")?;
+        let list = self.run(&["list", "--json"]).await?;
+        let revision = list["changed_last"]["revision"].as_f64().ok_or("nothing was changed")?;
         let began = Instant::now();
         while self.adopted().await? < revision {
             if began.elapsed() > WAIT_MAX {
@@ -208,11 +208,11 @@ impl Ctl<'_> {
         Ok(())
     }
 
-    /// The revision of the rules that the API goes by.
+    /// Returns the revision of the rules that the API has adopted.
     async fn adopted(&self) -> Result<f64, Box<dyn Error>> {
         let metrics = metrics(self.api).await?;
         let line = metrics.lines().find(|line| line.starts_with("holdfast_policy_revision"));
-        let told = line.and_then(|line| line.rsplit(' ').next());
-        Ok(told.ok_or("the API does not tell its rules' revision")?.parse()?)
+        let revision = line.and_then(|line| line.rsplit(' ').next());
+        Ok(revision.ok_or("the API has no metric of its rules' revision")?.parse()?)
     }
 }

@@ -19,13 +19,13 @@ const SECTIONS: u32 = 100;
 /// Rows of a hundred seats in each.
 const ROWS: u32 = 100;
 
-/// What to measure with.
+/// The command line's options.
 #[derive(clap::Args)]
 pub struct Options {
-    /// Redis to measure on; its keys below a name of the run's own are left behind
+    /// Redis to measure on; its keys below a unique prefix are left behind
     #[arg(long, default_value = "redis://127.0.0.1:6379")]
     redis_url: String,
-    /// MongoDB of the event that is opened; a database of the run's own is left behind
+    /// MongoDB of the event that is opened; its own database is left behind
     #[arg(long, default_value = "mongodb://127.0.0.1:27017")]
     mongodb_url: String,
     /// Calls under way at once
@@ -39,7 +39,7 @@ pub struct Options {
     rounds: usize,
 }
 
-/// Runs the comparison and prints it; the last line is the same as JSON.
+/// Runs the comparison and prints it; the last line is the result as JSON.
 pub async fn run(options: Options) -> Result<(), Box<dyn Error>> {
     let opened_seconds = open_a_million(&options).await?;
     println!("a million seats: created and on sale in {opened_seconds:.2} s");

@@ -10,7 +10,7 @@ use tokio::process::Command;
 
 use super::load::Load;
 
-/// Hands out batches that were built before. Threads begin apart.
+/// Lua for wrk: sends prepared batches; each thread begins at another one.
 const SCRIPT: &str = r#"
 local count = 0
 function setup(thread)
@@ -34,7 +34,7 @@ function request()
 end
 "#;
 
-/// Whether it is installed.
+/// Returns whether wrk is installed.
 pub async fn is_installed() -> bool {
     // It prints its version and exits with 1.
     let mut wrk = Command::new("wrk");
@@ -54,7 +54,7 @@ impl Drop for Wrk {
 }
 
 impl Wrk {
-    /// Writes down what it is to send.
+    /// Writes the requests of a load.
     ///
     /// # Errors
     /// If files cannot be written.
@@ -77,10 +77,10 @@ impl Wrk {
         Ok(wrk)
     }
 
-    /// Sends for so many whole seconds; gives answers a second.
+    /// Sends for so many whole seconds; returns responses a second.
     ///
     /// # Errors
-    /// If it failed, or an answer has not the status of a refusal.
+    /// If it fails, or a response has another status than expected.
     pub async fn run(&self, load: &Load, time: Duration) -> Result<f64, Box<dyn Error>> {
         let seconds = time.as_secs().max(1);
         let output = Command::new("wrk")
@@ -93,23 +93,25 @@ impl Wrk {
             .arg(load.threads.to_string())
             .output()
             .await?;
-        let told = String::from_utf8_lossy(&output.stdout).into_owned();
+        let output_text = String::from_utf8_lossy(&output.stdout).into_owned();
         let number = |before: &str| {
-            let rest = told.split(before).nth(1)?.trim_start();
+            let rest = output_text.split(before).nth(1)?.trim_start();
             let digits = rest.split(|c: char| !c.is_ascii_digit() && c != '.').next()?;
             digits.parse::<f64>().ok()
         };
-        let answers = told
+        let answers = output_text
             .split(" requests in")
             .next()
             .and_then(|text| text.rsplit(char::is_whitespace).next()?.parse::<f64>().ok());
         let fits = match load.status {
-            200..400 => !told.contains("Non-2xx") && !told.contains("Socket errors"),
+            200..400 => !output_text.contains("Non-2xx") && !output_text.contains("Socket errors"),
             _ => answers.is_some() && number("Non-2xx or 3xx responses:") == answers,
         };
         match number("Requests/sec:") {
             Some(rate) if fits && output.status.success() => Ok(rate),
-            _ => Err(format!("wrk: {told}{}", String::from_utf8_lossy(&output.stderr)).into()),
+            _ => {
+                Err(format!("wrk: {output_text}{}", String::from_utf8_lossy(&output.stderr)).into())
+            }
         }
     }
 }

@@ -128,11 +128,11 @@ async fn worker_without_redis_exports_no_old_state_of_the_log() {
         let has = log.map(|name| text.contains(&format!("\nholdfast_{name}{{")));
         has == [has_log; 4] && plain(&text).any(|one| one == ("holdfast_worker_ready", is_ready))
     };
-    eventually("the log is told", PATIENCE, async || tells(1.0, true).await).await;
+    eventually("the metric is exported", PATIENCE, async || tells(1.0, true).await).await;
     redis.kill();
-    eventually("it is not told any more", PATIENCE, async || tells(0.0, false).await).await;
+    eventually("it is no longer exported", PATIENCE, async || tells(0.0, false).await).await;
     tokio::task::block_in_place(|| redis.restart());
-    eventually("it is told again", PATIENCE, async || tells(1.0, true).await).await;
+    eventually("it is exported again", PATIENCE, async || tells(1.0, true).await).await;
 }
 
 /// What a healthy system exports makes no alert true that compares one metric with a number.

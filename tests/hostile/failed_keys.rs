@@ -1,4 +1,4 @@
-//! Admin keys that somebody guesses: told to the operator, and limited whatever the limits' mode.
+//! Guessed admin keys are logged, and limited in every mode of the limits.
 
 use serde_json::Value;
 
@@ -13,7 +13,7 @@ const GUESSES: usize = 300;
 async fn wrong_admin_keys_are_limited_with_limits_off_and_leave_a_trace() {
     let settings = [("HOLDFAST_LIMITS", "off"), ("HOLDFAST_ADMIN_KEYS_SHA256", SESAME)];
     let api = Api::program(&Place::shared(), &settings).await;
-    // Any route that looks at a key is a way to guess one.
+    // Keys can be guessed at any route that checks one.
     let routes = [
         ("/api/v1/events/1/sales.csv", "X-Admin-Key"),
         ("/api/v1/bookings", "X-Admin-Key"),
@@ -35,15 +35,15 @@ async fn wrong_admin_keys_are_limited_with_limits_off_and_leave_a_trace() {
         }
     }
     assert!(limited > GUESSES / 2, "{limited} of {GUESSES}");
-    // Who is over learns nothing by guessing right.
+    // Over the limit even the right key is refused.
     let right = api.get(routes[0].0).header("X-Admin-Key", "open-sesame").send().await;
     right.problem(429, "rate_limit_exceeded");
-    let told = |line: &Value| line["level"] == "warn" && line["address"] == "127.0.0.1";
-    let line = api.process().log_line("a wrong key is told", told).await;
+    let is_warning = |line: &Value| line["level"] == "warn" && line["address"] == "127.0.0.1";
+    let line = api.process().log_line("a wrong key is logged", is_warning).await;
     assert!(!line.to_string().contains("guess-"), "{line}");
-    let lines = api.process().log_lines().into_iter().filter(told).count();
+    let lines = api.process().log_lines().into_iter().filter(is_warning).count();
     assert!((1..=30).contains(&lines), "{lines} lines");
-    // After a while it is let in again.
+    // After a while it is accepted again.
     eventually("the right key works", super::BOUND, async || {
         let reply = api.get("/api/v1/events/1/blocks").header("X-Admin-Key", "open-sesame");
         reply.send().await.status == 404

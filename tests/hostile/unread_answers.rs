@@ -136,7 +136,7 @@ async fn documentation_is_cacheable_and_under_the_address_rule() {
         }
         assert!(statuses.contains(&429), "{page}: {statuses:?}");
     }
-    // Whoever watches is never blind.
+    // Monitoring works all the time.
     api.get("/health/live").send().await.json(200);
     assert_eq!(api.get("/metrics").send().await.status, 200);
 }

@@ -1,6 +1,5 @@
-//! Ten thousand operations of every kind, by many callers, on two API and two worker processes:
-//! whatever happened, Redis, the booking log and the archive tell one story afterwards, and it is
-//! the one that callers were told.
+//! Thousands of operations of every kind, by many callers, on two API and two worker processes:
+//! afterwards Redis, the booking log and the archive agree with each other and with every response.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -32,7 +31,7 @@ const CALLERS: u64 = 80;
 const SEATS: u32 = 250;
 /// Events, on partitions of their own. In the first, holds last a second and often lapse.
 const EVENTS: usize = 4;
-/// How long a confirmation waits for the archive: some are told 202.
+/// How long a confirmation waits for the archive: some responses are 202.
 const CONFIRM_WAIT: Duration = Duration::from_secs(1);
 /// How long the archive may take to catch up. What a stalled worker had read is read again after
 /// half a minute, so each stall costs as much.
@@ -40,10 +39,10 @@ const CATCH_UP: Duration = Duration::from_secs(600);
 /// How long holds of the other events last: longer than all this takes on the slowest machine.
 const HOLD_SECONDS: u64 = 3_600;
 
-/// Each booking's owner and the end that it was told of, if any: nothing can change that.
-type Told = HashMap<String, (String, Option<&'static str>)>;
+/// Each booking's owner and its reported final state, if any, which nothing may change.
+type Reported = HashMap<String, (String, Option<&'static str>)>;
 
-/// One caller, who does this and that.
+/// One caller of random operations.
 struct Caller<'a> {
     pair: &'a Pair,
     events: &'a [u64],
@@ -51,42 +50,42 @@ struct Caller<'a> {
     done: &'a AtomicUsize,
     operations: usize,
     rng: StdRng,
-    told: Told,
-    /// How often a hold was asked for again: each time before, one may have been granted and undone.
+    reported: Reported,
+    /// Repeated holds: before each repetition a hold may have been granted and undone.
     holds_again: usize,
 }
 
 impl Caller<'_> {
-    async fn run(mut self) -> (Told, usize) {
+    async fn run(mut self) -> (Reported, usize) {
         while self.done.load(Ordering::Relaxed) < self.operations {
             if let Some(booking) = self.hold().await {
                 self.live(&booking).await;
             }
         }
-        (self.told, self.holds_again)
+        (self.reported, self.holds_again)
     }
 
-    /// Asks for some seats; the booking, if they were free.
+    /// Holds some seats; returns the booking if they were free.
     async fn hold(&mut self) -> Option<Value> {
         let event = self.events[self.rng.random_range(0..self.events.len())];
         let first = self.rng.random_range(1..=SEATS);
         let last = (first + self.rng.random_range(0..3)).min(SEATS);
-        let wish: Vec<u32> = (first..=last).collect();
-        let reply = self.counted(|pair, n| pair.turn(n).hold(&self.name, event, &wish)).await;
+        let wanted: Vec<u32> = (first..=last).collect();
+        let reply = self.counted(|pair, n| pair.turn(n).hold(&self.name, event, &wanted)).await;
         self.holds_again += reply.asked_again as usize;
         if reply.status == 201 {
             let booking = reply.json(201);
-            assert_eq!(seats(&booking), wish);
+            assert_eq!(seats(&booking), wanted);
             return Some(booking);
         }
         expect(&reply, &["seats_unavailable", "user_limit"]);
         None
     }
 
-    /// What becomes of a booking: most are extended or paid, some given up, some let go.
+    /// Continues a booking: most are extended or paid, some cancelled, some left to lapse.
     async fn live(&mut self, booking: &Value) {
         let id = booking["id"].as_str().expect("a booking has an id").to_owned();
-        self.told.insert(id.clone(), (self.name.clone(), None));
+        self.reported.insert(id.clone(), (self.name.clone(), None));
         if self.rng.random_bool(0.2) {
             let reply = self.act(booking, "extend").await;
             let known = [
@@ -101,7 +100,7 @@ impl Caller<'_> {
             }
         }
         match self.rng.random_range(0..10) {
-            // Let go: lapses, or is still held in the end.
+            // Left alone: lapses, or is still held at the end.
             0..2 => {}
             2..4 => self.cancel(booking, &id).await,
             4..5 => self.confirm_and_cancel_at_once(booking, &id).await,
@@ -131,7 +130,7 @@ impl Caller<'_> {
             pair.turn(n).act(&name, booking, "confirm"),
             pair.turn(n + 1).act(&name, booking, "cancel"),
         );
-        // In this order: what is told cancelled was perhaps confirmed before, never after.
+        // In this order: a booking may be confirmed before it is cancelled, never after.
         self.note_confirm(&confirmed, id);
         self.note_cancel(&cancelled, id);
     }
@@ -142,7 +141,7 @@ impl Caller<'_> {
                 assert_eq!(reply.json(200)["status"], "CONFIRMED");
                 self.end(id, "CONFIRMED");
             }
-            // The archive is awaited: whatever it says is right.
+            // Not decided yet: any decision is right.
             202 => {}
             _ => expect(reply, &["booking_expired", "booking_cancelled", "in_flight"]),
         }
@@ -158,17 +157,17 @@ impl Caller<'_> {
         }
     }
 
-    /// Notes what the caller was told; a cancellation comes after a confirmation.
+    /// Records a reported final state; a cancellation follows a confirmation.
     fn end(&mut self, id: &str, state: &'static str) {
-        let told = self.told.get_mut(id).expect("live() has put it there");
-        told.1 = Some(state);
+        let reported = self.reported.get_mut(id).expect("live() has inserted it");
+        reported.1 = Some(state);
     }
 
     async fn act(&self, booking: &Value, verb: &str) -> Reply {
         self.counted(|pair, n| pair.turn(n).act(&self.name, booking, verb)).await
     }
 
-    /// One operation, in the process whose turn it is.
+    /// Counts one operation and runs it in the next process.
     async fn counted<'p, F: Future<Output = Reply>>(
         &'p self,
         operation: impl FnOnce(&'p Pair, usize) -> F,
@@ -178,7 +177,7 @@ impl Caller<'_> {
     }
 }
 
-/// A refusal of one of these kinds.
+/// Asserts a refusal with one of these codes.
 #[track_caller]
 fn expect(reply: &Reply, errors: &[&str]) {
     let problem = reply.any_problem();
@@ -186,14 +185,14 @@ fn expect(reply: &Reply, errors: &[&str]) {
     assert!(errors.contains(&error), "{problem}");
 }
 
-/// Every seat is in one state.
+/// Asserts that every seat is in exactly one state.
 fn assert_exact(report: &Report) {
     for event in &report.events {
         assert_eq!(event.free + event.held + event.sold, SEATS, "{event:?}");
     }
 }
 
-/// What the archive says of every booking; each is there once.
+/// Returns the archived state of every booking; fails if one is there twice.
 async fn archived(archive: &Archive, events: &[u64]) -> HashMap<String, &'static str> {
     let mut archived = HashMap::new();
     for event in events {
@@ -205,26 +204,27 @@ async fn archived(archive: &Archive, events: &[u64]) -> HashMap<String, &'static
     archived
 }
 
-/// Every booking is archived, as its owner was told and as the API tells it now.
+/// Asserts that every booking is archived in the state of its responses, then and now.
 async fn assert_kept(
     pair: &Pair,
     archived: &HashMap<String, &'static str>,
-    told: &Told,
+    reported: &Reported,
     holds_again: usize,
 ) {
-    let untold: Vec<_> = archived.iter().filter(|(id, _)| !told.contains_key(*id)).collect();
-    assert!(untold.len() <= holds_again, "bookings that nobody was told of: {untold:?}");
-    assert!(untold.iter().all(|(_, state)| **state != "CONFIRMED"), "{untold:?}");
-    for (n, (id, (owner, end))) in told.iter().enumerate() {
+    let unreported: Vec<_> =
+        archived.iter().filter(|(id, _)| !reported.contains_key(*id)).collect();
+    assert!(unreported.len() <= holds_again, "bookings in no response: {unreported:?}");
+    assert!(unreported.iter().all(|(_, state)| **state != "CONFIRMED"), "{unreported:?}");
+    for (n, (id, (owner, end))) in reported.iter().enumerate() {
         let state = archived[id];
-        assert!(end.is_none_or(|end| end == state), "{id}: told {end:?}, archived {state}");
+        assert!(end.is_none_or(|end| end == state), "{id}: reported {end:?}, archived {state}");
         let path = format!("/api/v1/bookings/{id}");
         let now = pair.turn(n).get(&path).user(owner).send().await.json(200);
         assert_eq!(now["status"], state, "{now}");
     }
 }
 
-on_one_redis!(ten_thousand_operations_tell_one_story, async |flavor| {
+on_one_redis!(thousands_of_operations_leave_all_stores_consistent, async |flavor| {
     let pair = Pair::with_workers(flavor, 2, CONFIRM_WAIT).await;
     let mut events = Vec::new();
     for n in 0..EVENTS {
@@ -244,27 +244,27 @@ on_one_redis!(ten_thousand_operations_tell_one_story, async |flavor| {
             done: &done,
             operations,
             rng: StdRng::seed_from_u64(seed),
-            told: Told::new(),
+            reported: Reported::new(),
             holds_again: 0,
         };
         caller.run()
     });
-    let mut told = Told::new();
+    let mut reported = Reported::new();
     let mut holds_again = 0;
     for (theirs, again) in join_all(callers).await {
-        told.extend(theirs);
+        reported.extend(theirs);
         holds_again += again;
     }
 
     let (engine, archive) = pair.place.services().await;
-    // Nothing changes by itself any more: the other events' holds last longer than this test.
+    // Nothing changes without a request now: the other events' holds last longer than this test.
     eventually("short holds have lapsed", CATCH_UP, async || {
         pair.turn(0).counts(events[0]).await.1 == 0
     })
     .await;
     assert_exact(&one_story(&engine, &archive, CATCH_UP).await);
     let archived = archived(&archive, &events).await;
-    assert_kept(&pair, &archived, &told, holds_again).await;
+    assert_kept(&pair, &archived, &reported, holds_again).await;
     for state in ["CONFIRMED", "CANCELLED", "EXPIRED", "HOLD"] {
         let bookings = archived.values().filter(|archived| **archived == state).count();
         assert!(bookings >= operations / 500, "{bookings} of {} are {state}", archived.len());

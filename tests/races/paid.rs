@@ -1,4 +1,4 @@
-//! Seats that are paid for: told CONFIRMED by the archive alone, one receipt whoever is asked, and
+//! Seats that are paid for: CONFIRMED by the archive alone, one receipt in every response, and
 //! free again once a cancellation is archived.
 
 use std::collections::BTreeSet;
@@ -28,7 +28,7 @@ on_one_redis!(a_confirmation_has_one_receipt, async |flavor| {
     let pair = Pair::with_workers(flavor, 1, ARCHIVED).await;
     let event = pair.turn(0).event(small_event()).await;
     let held = pair.turn(0).held("ann", event, &[2, 9]).await;
-    // Asked in both processes at once: paid once.
+    // Confirmed in both processes at once: paid once.
     let (one, other) = tokio::join!(
         pair.turn(0).act("ann", &held, "confirm"),
         pair.turn(1).act("ann", &held, "pay")

@@ -1,6 +1,6 @@
-//! A seat that is sold, cancelled and sold again, over and over, by racing users, while workers
-//! fall asleep over its sales and go on with them long after, and an API process stumbles: nobody
-//! who pays is told that the seat was sold to another, and no two have it at once.
+//! A seat is sold, cancelled and sold again many times by racing users, while workers stop in the
+//! middle of its sales and continue much later, and an API process stalls: no paid booking loses the
+//! seat to another user, and no two own it at once.
 
 use std::collections::HashMap;
 use std::sync::Mutex;
@@ -21,15 +21,15 @@ use crate::support::eventually;
 use crate::support::http::Reply;
 use crate::support::story::{archived_bookings, one_story};
 
-/// How often the seat has to be sold.
+/// Sales of the seat.
 const SALES_MIN: usize = 100;
-/// Sales while a worker sleeps over an earlier one, and after it woke up.
+/// Sales while a worker is stopped in an earlier one, and after it continues.
 const SALES_MEANWHILE: usize = 8;
-/// Those who want it.
+/// Racing users.
 const CALLERS: usize = 4;
-/// What each of them wants, in turn: the seat, alone or with its neighbour.
-const WISHES: [&[u32]; 2] = [&[1], &[1, 2]];
-/// Where workers fall asleep.
+/// The seats that each of them holds, in turn.
+const WANTED: [&[u32]; 2] = [&[1], &[1, 2]];
+/// Steps at which workers stop.
 const STEPS: [&str; 6] = [
     "after_read",
     "after_ledger",
@@ -40,12 +40,12 @@ const STEPS: [&str; 6] = [
 ];
 /// Bound of one step: of a take-over, and of some sales. Generous: the archive may be slow.
 const STEP: Duration = Duration::from_secs(240);
-/// Longest wait of a confirmation: for the take-over of a sleeping worker's batch.
+/// Longest wait of a confirmation: for the take-over of a stopped worker's batch.
 const CONFIRM_WAIT_MS: &str = "20000";
-/// Between two asks of a caller who was refused.
+/// Pause of a refused caller.
 const PAUSE: Duration = Duration::from_millis(5);
-/// How long after it was asked to cancel the stumbling API stops, µs at most; and for how long:
-/// others buy the seat meanwhile, if they can.
+/// How long after the request to cancel the API is stopped, µs at most; and for how long: others try
+/// to buy the seat meanwhile.
 const CANCELS_FOR_US: u64 = 6_000;
 const STOPS: Duration = Duration::from_millis(200);
 /// Workers that take over as early as their time-outs allow.
@@ -56,11 +56,11 @@ const WORKER: [(&str, &str); 4] = [
     ("HOLDFAST_CONFIRM_WAIT_MS", "0"),
 ];
 
-/// What all of them share.
+/// State that all users share.
 struct Sales {
     apis: [Api; 2],
     event: u64,
-    /// Seat → who was told to have it, and has not begun to give it up.
+    /// Seat → the user whose responses show it as owner and who has not begun to cancel.
     owners: Mutex<HashMap<u32, String>>,
     sold: AtomicUsize,
     /// A cancellation was sent to the first API.
@@ -72,9 +72,9 @@ impl Sales {
     /// Buys the seat and gives it up again, until it is over.
     async fn buy_and_cancel(&self, number: usize) {
         let user = format!("user-{number}");
-        let wish = WISHES[number % WISHES.len()];
+        let wanted = WANTED[number % WANTED.len()];
         while !self.over.load(Ordering::Relaxed) {
-            let held = self.apis[number % 2].hold(&user, self.event, wish).await;
+            let held = self.apis[number % 2].hold(&user, self.event, wanted).await;
             if held.status != 201 {
                 if held.status != 503 {
                     held.problem(409, "seats_unavailable");
@@ -84,22 +84,21 @@ impl Sales {
             }
             let held = held.json(201);
             self.until_200(number, &user, &held, "confirm").await;
-            self.take(&user, wish);
+            self.take(&user, wanted);
             self.sold.fetch_add(1, Ordering::Relaxed);
-            self.give_up(wish);
+            self.give_up(wanted);
             self.cancelling.notify_one();
             self.until_200(0, &user, &held, "cancel").await;
         }
     }
 
-    /// Asks one API and the other until it is done; nothing else than being asked to wait is an
-    /// answer.
+    /// Repeats a request at alternating APIs until it is done; other responses must ask to wait.
     async fn until_200(&self, first: usize, user: &str, booking: &Value, verb: &str) {
         for turn in first.. {
             let reply = self.apis[turn % 2].act(user, booking, verb).await;
             match reply.status {
                 200 => return,
-                // Awaited, or not known: services may be slow.
+                // Not decided or not known yet: services may be slow.
                 202 | 503 => {}
                 _ => expect(&reply, &["in_flight", "booking_confirming"]),
             }

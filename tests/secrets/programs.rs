@@ -75,7 +75,7 @@ async fn start_with_a_url_that_cannot_be_read_shows_no_secret() {
         ("HOLDFAST_STRIPE_URL", "https://sk_hunter2@stripe.example"),
         ("HOLDFAST_ADMIN_KEYS_SHA256", "ops:hunter2"),
         ("HOLDFAST_ADMIN_KEYS_SHA256", "hunter2"),
-        // printf %s hunter2 | sha256sum: the key stands where its name belongs.
+        // printf %s hunter2 | sha256sum: the key is in the place of its name.
         (
             "HOLDFAST_ADMIN_KEYS_SHA256",
             "hunter2:f52fbd32b2b3b86ff88ef6c490628285f482af15ddcb29541f94bcf526a3f6c7",

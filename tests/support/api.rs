@@ -220,7 +220,7 @@ impl Api {
         Api { client: Client::new(&base), running: Running::Program(program) }
     }
 
-    /// The same, asked by a patient client.
+    /// The same with a patient client.
     pub fn patient(self) -> Self {
         Api { client: self.client.patient(), ..self }
     }
@@ -308,7 +308,7 @@ impl Client {
         self.post(&format!("/api/v1/bookings/{id}/{verb}")).user(user).send().await
     }
 
-    /// The booking as it stands.
+    /// Reads a booking.
     pub async fn booking(&self, user: &str, booking: &Value) -> Reply {
         let id = booking["id"].as_str().expect("a booking");
         self.get(&format!("/api/v1/bookings/{id}")).user(user).send().await

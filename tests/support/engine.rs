@@ -136,7 +136,7 @@ impl Stage {
         self.load_with(&Inventory::free(&self.event.layout)).await
     }
 
-    /// Loads the event as it stands there, and opens it.
+    /// Loads the event with this inventory, and opens it.
     pub async fn open_with(&self, inventory: &Inventory) {
         let token = self.load_with(inventory).await;
         self.expect(Code::Ok, self.engine.open_event(&self.event, &token).await.unwrap());

@@ -1,4 +1,4 @@
-//! Clients that follow an event's seats as its documentation tells them to, over either protocol.
+//! Clients that follow an event's seats as the documentation describes, over either protocol.
 
 use std::collections::BTreeMap;
 
@@ -8,31 +8,31 @@ use serde_json::Value;
 use super::http::Client;
 use super::sockets::{BOUND, Socket};
 
-/// What a client knows of an event's seats: nothing, or the map at a version.
+/// A client's copy of an event's seat map, if it has one, and the messages it has received.
 #[derive(Default)]
 pub struct Follower {
     /// Generation and version, and the inventory's bytes.
     map: Option<((u64, u64), Vec<u8>)>,
-    /// Where to go on after a pause.
+    /// The token to resume with.
     pub resume: Option<String>,
-    /// The map at each version that it came to.
+    /// The map at each complete version.
     pub maps: BTreeMap<(u64, u64), Vec<u8>>,
-    /// How many messages of each type it heard.
+    /// Received messages by type.
     pub heard: BTreeMap<String, u32>,
 }
 
 impl Follower {
-    /// The version that it has come to.
+    /// Returns the generation and version of its map.
     pub fn at(&self) -> Option<(u64, u64)> {
         self.map.as_ref().map(|map| map.0)
     }
 
-    /// The map as it knows it.
+    /// Returns its map.
     pub fn bytes(&self) -> &[u8] {
         &self.map.as_ref().expect("a map").1
     }
 
-    /// A seat's letter, in lower case; `None` while no map is known.
+    /// Returns a seat's letter in lower case; `None` without a map.
     pub fn bytes_at(&self, seat: usize) -> Option<u8> {
         self.map.as_ref().map(|map| map.1[seat].to_ascii_lowercase())
     }
@@ -41,12 +41,12 @@ impl Follower {
         self.heard.get(kind).copied().unwrap_or_default()
     }
 
-    /// Begins anew, as another client; what it was told stays on record.
+    /// Drops map and token, as a new client; `maps` and `heard` remain.
     pub fn forgets(&mut self) {
         (self.map, self.resume) = (None, None);
     }
 
-    /// Takes a message in; fails if something was missed without being told.
+    /// Applies a message; fails if an update was missed without a `gap`.
     pub fn hears(&mut self, message: &Value) {
         let kind = message["type"].as_str().expect("a type");
         *self.heard.entry(kind.to_owned()).or_default() += 1;
@@ -82,14 +82,14 @@ impl Follower {
         }
         if let Some(resume) = message["resume"].as_str() {
             self.resume = Some(resume.to_owned());
-            // Whole: the last message of its version.
+            // The last message of its version: the map is complete.
             if let Some((at, bytes)) = &self.map {
                 self.maps.insert(*at, bytes.clone());
             }
         }
     }
 
-    /// Listens until it has come to this version.
+    /// Receives until it has this version.
     pub async fn comes_to(&mut self, ear: &mut Ear, version: u64) {
         while self.at().is_none_or(|at| at.1 < version) {
             self.hears(&ear.told().await);
@@ -97,7 +97,7 @@ impl Follower {
     }
 }
 
-/// LogSubscriber what a server tells, over a WebSocket or an event stream.
+/// A connection over which messages arrive: a WebSocket or an event stream.
 pub enum Ear {
     Socket(Socket),
     Stream(EventStream),
@@ -117,7 +117,7 @@ impl Ear {
 pub struct EventStream {
     answer: reqwest::Response,
     read: Vec<u8>,
-    /// The last `id` that came: what a browser shows when it connects again.
+    /// The last `id`, which a browser sends when it reconnects.
     pub last_id: Option<String>,
 }
 
@@ -141,7 +141,7 @@ impl Client {
 }
 
 impl EventStream {
-    /// The next message; comments and `retry` are passed over, and do not prolong the wait.
+    /// Returns the next message. Comments and `retry` are skipped and do not prolong the wait.
     pub async fn told(&mut self) -> Value {
         tokio::time::timeout(BOUND, self.next()).await.expect("a message within the bound")
     }
@@ -150,19 +150,19 @@ impl EventStream {
         loop {
             let Some(end) = self.read.windows(2).position(|two| two == b"\n\n") else {
                 let chunk = self.answer.chunk().await.expect("a body");
-                self.read.extend_from_slice(&chunk.expect("a stream that goes on"));
+                self.read.extend_from_slice(&chunk.expect("an open stream"));
                 continue;
             };
             let text = String::from_utf8(self.read.drain(..end + 2).collect()).expect("a text");
             let field = |name: &str| text.lines().find_map(|line| line.strip_prefix(name));
             if let Some(id) = field("id:").map(str::trim_start) {
-                // An empty one is not shown again.
+                // A browser does not send an empty one.
                 self.last_id = Some(id.to_owned()).filter(|id| !id.is_empty());
             }
             if let Some(data) = field("data: ") {
                 let message: Value = serde_json::from_str(data).expect("JSON");
                 assert_eq!(message["type"].as_str(), field("event: "));
-                // Where a browser goes on is where a WebSocket's client is told to.
+                // An event stream and a WebSocket give the same position to resume from.
                 assert_eq!(field("id:").map(str::trim_start), id_of(&message), "{message}");
                 return message;
             }

@@ -8,7 +8,7 @@ use serde_json::Value;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-/// No answer may take longer, whatever it is asked: the time-outs that a confirmation may meet, one
+/// Bound of any response: the time-outs that a confirmation may meet, one
 /// after another, and a machine that stalls meanwhile.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(90);
 /// How often a patient client asks again.
@@ -147,7 +147,7 @@ pub struct Reply {
     pub status: u16,
     pub headers: HeaderMap,
     pub bytes: Vec<u8>,
-    /// How often it was asked for again.
+    /// How often the request was repeated.
     pub asked_again: u32,
 }
 

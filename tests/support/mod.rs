@@ -1,4 +1,4 @@
-//! What the tests share, named for what it stands for.
+//! Helpers that tests share.
 
 pub mod api;
 pub mod certificates;

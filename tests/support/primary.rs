@@ -41,7 +41,7 @@ struct Trap {
 
 /// The server and its door.
 pub struct Primary {
-    /// Told to clients with the door's address.
+    /// Announced to clients with the proxy's address.
     pub server: Server,
     shared: Arc<Shared>,
 }
@@ -167,7 +167,7 @@ impl Shared {
     }
 }
 
-/// Whether a process' every thread stands still.
+/// Returns whether all threads of a process are stopped.
 fn is_stopped(pid: u32) -> bool {
     let tasks = std::fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten();
     tasks.into_iter().all(|task| {

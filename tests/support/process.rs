@@ -1,5 +1,5 @@
-//! Holdfast's own programs as processes: started with settings of their own, told to end, frozen,
-//! killed; their log is read as operators read it.
+//! Holdfast's programs as processes: started with given settings, stopped, frozen, killed; and their
+//! logs.
 
 use std::fs::File;
 use std::path::PathBuf;

@@ -74,7 +74,7 @@ impl Server {
         self.spec["port"].as_u64().expect("spec has a port") as u16
     }
 
-    /// Has clients told to come through this address.
+    /// Changes the address that clients get.
     pub fn reached_at(mut self, url: String) -> Self {
         self.spec["url"] = Value::from(url);
         self

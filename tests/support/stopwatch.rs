@@ -1,20 +1,19 @@
-//! Time as a busy machine grants it: what was not run for lack of a processor is not counted, so that
-//! tests of promptness judge the program and not the machine.
+//! A stopwatch that does not count time in which this process got no processor, so that tests of
+//! latency judge the program and not a busy machine.
 
 use std::sync::LazyLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// How often a thread looks whether it still runs.
+/// Interval at which a thread checks that it still runs.
 const STEP: Duration = Duration::from_millis(5);
-/// What a woken thread may be late without being called stalled.
+/// Delay of a woken thread that does not count as a stall.
 const LATE: Duration = Duration::from_millis(20);
-/// Several processes take part in an answer, each of which waits for a processor.
+/// Processes that take part in a response, each of which may have stalled as long.
 const PROCESSES: u32 = 3;
 
-/// How long this process has stood still so far, microseconds; measured by a thread that does
-/// nothing but sleep.
+/// Total time for which this process has stalled, µs; measured by a thread that only sleeps.
 static STALLED_US: LazyLock<&'static AtomicU64> = LazyLock::new(|| {
     let stalled: &'static AtomicU64 = Box::leak(Box::default());
     thread::spawn(move || {
@@ -42,10 +41,10 @@ impl Stopwatch {
         Stopwatch { began: Instant::now(), stalled_us }
     }
 
-    /// The time since then, without the time in which the machine ran nothing of this.
+    /// Returns the time since the start without stalls.
     pub fn elapsed(&self) -> Duration {
         let elapsed = self.began.elapsed();
-        // A stall that lasts until now is told once the measuring thread runs again.
+        // A stall that lasts until now is counted once the measuring thread runs again.
         thread::sleep(STEP);
         let stalled_us = STALLED_US.load(Ordering::Relaxed) - self.stalled_us;
         elapsed.saturating_sub(Duration::from_micros(stalled_us) * PROCESSES)

@@ -1,5 +1,5 @@
-//! Whether Redis, the booking log and the archive tell one story, asked on machines whose services
-//! are slow at times: a look that had no answer is repeated, a difference that stays is told.
+//! Waits until Redis, the booking log and the archive agree, on machines whose services are slow at
+//! times: failed reads are repeated, a difference that remains is reported.
 
 use std::time::{Duration, Instant};
 
@@ -8,31 +8,30 @@ use holdfast::domain::{BookingId, EventId};
 use holdfast::redis::{Engine, WORKER_GROUP};
 use holdfast::sale::verify::{Report, verify};
 
-/// By when they agree where little was sold.
+/// Bound of agreement after a small sale.
 pub const AGREEMENT: Duration = Duration::from_secs(60);
-/// How long one look waits for what is on its way.
+/// How long one comparison waits for entries that are not archived yet.
 const LOOK: Duration = Duration::from_secs(60);
-/// Between two looks.
+/// Pause between two comparisons.
 const PAUSE: Duration = Duration::from_millis(100);
-/// How often one page of the archive is asked for.
+/// Most attempts to read one page of the archive.
 const READS_MAX: u32 = 20;
 /// Bookings of a page.
 const PAGE: u32 = 1_000;
 
-/// Waits until `verify` finds nothing; fails after `bound` with what it found last.
+/// Waits until `verify` finds no difference; fails after `bound` with its last report.
 pub async fn one_story(engine: &Engine, archive: &Archive, bound: Duration) -> Report {
     let deadline = Instant::now() + bound;
     loop {
-        let told = verify(engine, archive, WORKER_GROUP, None, LOOK.min(bound)).await;
-        match told {
+        match verify(engine, archive, WORKER_GROUP, None, LOOK.min(bound)).await {
             Ok(report) if report.clean => return report,
-            told => assert!(Instant::now() < deadline, "not within {bound:?}: {told:#?}"),
+            other => assert!(Instant::now() < deadline, "not within {bound:?}: {other:#?}"),
         }
         tokio::time::sleep(PAUSE).await;
     }
 }
 
-/// All that the archive has of an event, in the order of their ids.
+/// Returns an event's archived bookings in the order of their ids.
 pub async fn archived_bookings(archive: &Archive, event: EventId) -> Vec<ArchivedBooking> {
     let (mut bookings, mut after) = (Vec::new(), None::<BookingId>);
     loop {
@@ -43,12 +42,12 @@ pub async fn archived_bookings(archive: &Archive, event: EventId) -> Vec<Archive
     }
 }
 
-/// The archive's answer, asked for until there is one.
+/// Repeats a read of the archive until it succeeds.
 async fn answered<T>(read: impl AsyncFn() -> Result<T, ArchiveError>) -> T {
     for _ in 1..READS_MAX {
         match read().await {
             Err(ArchiveError::Unavailable(_)) => tokio::time::sleep(PAUSE).await,
-            answer => return answer.unwrap(),
+            result => return result.unwrap(),
         }
     }
     read().await.unwrap()

@@ -359,12 +359,12 @@ impl World {
     }
 }
 
-/// What a use case comes to, asked again where a service did not answer.
+/// Runs a use case, and again where a service did not respond.
 pub async fn answered<T>(ask: impl AsyncFn() -> Result<T, SaleError>) -> Result<T, SaleError> {
     for _ in 1..ASKS_MAX {
         match ask().await {
             Err(SaleError::Unavailable { .. }) => tokio::time::sleep(AGAIN_AFTER).await,
-            told => return told,
+            result => return result,
         }
     }
     ask().await

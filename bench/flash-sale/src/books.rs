@@ -1,5 +1,5 @@
-//! Redis and MongoDB behind the API, for whoever may look there: how far the archive is behind,
-//! what `verify` says, which bookings were sold.
+//! Direct reads of Redis and MongoDB behind the API: the archive's lag, the report of `verify`, the
+//! archived bookings.
 
 use std::time::{Duration, Instant};
 
@@ -16,40 +16,40 @@ use crate::check::Archived;
 
 /// Bookings read at once.
 const PAGE: u32 = 1_000;
-/// How long Redis and MongoDB may take to answer, ms; the most that the settings allow.
+/// Timeouts of Redis and MongoDB, ms; the most that the settings allow.
 const REDIS_TIMEOUT_MS: u64 = 900;
 const MONGODB_TIMEOUT_MS: u64 = 30_000;
-/// Times that Redis, booking log and archive are compared, where one of them does not answer.
+/// Attempts to compare Redis, booking log and archive when one of them does not respond.
 const VERIFY_TRIES_MAX: u32 = 5;
-/// Pause between these.
+/// Pause between two attempts.
 const VERIFY_PAUSE: Duration = Duration::from_secs(2);
-/// Pause between two looks at the booking log.
+/// Pause between two reads of the booking log's state.
 pub const LOOK_PAUSE: Duration = Duration::from_millis(250);
 
-/// Both services.
+/// Connections to both services.
 #[derive(Clone)]
 pub struct Books {
     engine: Engine,
     archive: Archive,
 }
 
-/// How the archive followed the sale.
+/// The archive's lag during the sale.
 #[derive(Clone, Copy, Debug, Default, Serialize)]
-pub struct Followed {
-    /// Most log entries that waited to be archived at any look.
+pub struct ArchiveLag {
+    /// Greatest measured number of log entries that were not archived yet.
     pub behind_entries_max: u64,
-    /// Looks that got no answer: the most may have been more.
+    /// Failed measurements, at which the lag may have been greater.
     pub looks_failed: u64,
-    /// From the last buyer's last answer until nothing waited, seconds; `null` if that did not
-    /// come in time.
+    /// Time from the last response until the archive was complete, seconds; `null` if it was not
+    /// in time.
     pub caught_up_seconds: Option<f64>,
 }
 
 impl Books {
-    /// Connects to what the settings name.
+    /// Connects to the services that the settings name.
     pub async fn connect(config: &ConfigArgs) -> Result<Self, Failure> {
         let mut config = config.load()?;
-        // Nobody waits for these answers, and the machine is busy with the sale.
+        // These reads are not urgent, and the machine is busy with the sale.
         config.redis_timeout_ms = REDIS_TIMEOUT_MS;
         config.mongodb_timeout_ms = config.mongodb_timeout_ms.max(MONGODB_TIMEOUT_MS);
         let engine = start::existing_engine(&config).await?;
@@ -57,27 +57,27 @@ impl Books {
         Ok(Books { engine, archive })
     }
 
-    /// Entries of the event's booking log that are not archived; `None` if that cannot be told.
+    /// Returns the number of the event's log entries that are not archived; `None` if Redis cannot count them.
     pub async fn behind(&self, event: u32) -> Result<Option<u64>, Failure> {
         let partition = self.engine.keys().partition_of(EventId(event));
         let log = self.engine.log_state(partition, WORKER_GROUP).await?;
         Ok(log.undelivered.map(|undelivered| undelivered + log.pending))
     }
 
-    /// Waits until nothing is behind, at most until `until`; whether that came.
+    /// Waits until the archive is complete, at most until `until`; returns whether it is.
     pub async fn await_archive(&self, event: u32, until: Instant) -> Result<bool, Failure> {
         loop {
             match self.behind(event).await {
                 Ok(Some(0)) => return Ok(true),
                 Ok(_) if Instant::now() >= until => return Ok(false),
                 Err(error) if Instant::now() >= until => return Err(error),
-                // A busy Redis that does not answer now is asked again in a moment.
+                // A busy Redis may time out now and respond to the next read.
                 Ok(_) | Err(_) => tokio::time::sleep(LOOK_PAUSE).await,
             }
         }
     }
 
-    /// What `holdfastctl verify --event` says.
+    /// Returns the report of `holdfastctl verify --event`.
     pub async fn verify(&self, event: u32, wait: Duration) -> Result<Report, Failure> {
         let event = Some(EventId(event));
         let mut tries = 1;
@@ -91,7 +91,7 @@ impl Books {
         }
     }
 
-    /// Every booking of the event in the archive.
+    /// Returns every booking of the event in the archive.
     pub async fn bookings(&self, event: u32) -> Result<Vec<Archived>, Failure> {
         let (mut all, mut after) = (Vec::new(), None);
         loop {

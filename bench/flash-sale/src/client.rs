@@ -1,8 +1,8 @@
 //! HTTP calls of simulated buyers, with a bound on how many are under way.
 //!
 //! A call has a moment at which it is due. If all connections are taken it waits for one, at most
-//! as long as a call may take, and that wait is part of its latency: who measures only from the
-//! sending would not see a server that stalls.
+//! as long as a call may take, and that wait is part of its latency: a measurement from the moment
+//! of sending would not show a server that stalls.
 //!
 //! hyper-util's client with its pool, rather than reqwest on top of it: on two cores shared with
 //! what is measured, 7.5 against 13.5 µs of processor time a call.
@@ -33,7 +33,7 @@ const IDLE_MAX: Duration = Duration::from_secs(10);
 /// Longest pause that a `Retry-After` is obeyed for.
 const RETRY_AFTER_MAX: Duration = Duration::from_secs(5);
 
-/// Where to, and for how long.
+/// The servers and the bounds of calls.
 pub struct Target {
     /// Base addresses, which take turns.
     pub urls: Vec<String>,
@@ -43,62 +43,62 @@ pub struct Target {
     pub timeout: Duration,
 }
 
-/// A call's request.
+/// An HTTP request.
 #[derive(Clone, Debug)]
-pub struct Ask {
+pub struct HttpRequest {
     /// GET, POST or DELETE.
     pub method: Method,
     /// The path below the base address.
     pub path: String,
     /// Other headers.
     pub headers: Vec<(&'static str, String)>,
-    /// Ask for bytes rather than JSON.
+    /// Accept bytes rather than JSON.
     pub raw: bool,
     /// JSON to send.
     pub body: Option<Value>,
 }
 
-/// What came of a call.
+/// The result of a call.
 #[derive(Debug)]
-pub struct Answer {
+pub struct Exchange {
     /// When it was sent; `None` if no connection came free in time.
     pub sent: Option<Instant>,
-    /// How long it waited for a connection, where all were taken.
+    /// Wait for a free connection, if all were in use.
     pub waited: Option<Duration>,
-    /// When the answer was there, or was given up.
+    /// When the response arrived or the call was given up.
     pub answered: Instant,
-    /// The answer.
+    /// The response.
     pub reply: Result<Reply, NoReply>,
 }
 
-/// An answer.
+/// A response.
 #[derive(Clone, Debug)]
 pub struct Reply {
     /// HTTP status.
     pub status: u16,
     /// `Retry-After`, bounded.
     pub retry_after: Option<Duration>,
-    /// Whether it says that it is an earlier answer.
+    /// Whether it is marked as a replay.
     pub replayed: bool,
     /// The body.
     pub body: Bytes,
 }
 
-/// Why there is no answer.
+/// Why there is no response.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum NoReply {
     /// No connection came free in time: the bound on calls under way.
     NotSent,
-    /// No answer in time: it may have happened.
+    /// No response in time: the server may have done it.
     TimedOut,
     /// No connection could be made.
     NotConnected,
-    /// The connection broke: it may have happened.
+    /// The connection broke: the server may have done it.
     Broken,
 }
 
 impl NoReply {
-    /// Its word in tables and histories.
+    /// Returns its name in tables and histories.
     pub fn as_str(self) -> &'static str {
         match self {
             NoReply::NotSent => "not_sent",
@@ -122,7 +122,7 @@ pub struct Client {
 }
 
 impl Client {
-    /// A client of these servers; connects when it is first used.
+    /// Creates a client of these servers. It connects on first use.
     pub fn new(target: Target) -> Result<Self, Failure> {
         let secure = target.urls.iter().any(|url| url.starts_with("https://"));
         let tls =
@@ -155,13 +155,13 @@ impl Client {
         })
     }
 
-    /// Calls under way.
+    /// Returns the number of calls under way.
     pub fn in_flight(&self) -> usize {
         self.in_flight_max - self.slots.available_permits()
     }
 
-    /// Makes one call; never fails, what goes wrong is its answer.
-    pub async fn call(&self, ask: &Ask) -> Answer {
+    /// Makes one call. Failures are part of the result.
+    pub async fn call(&self, request: &HttpRequest) -> Exchange {
         let (slot, waited) = match self.slots.try_acquire() {
             Ok(slot) => (slot, None),
             Err(_) => {
@@ -169,38 +169,41 @@ impl Client {
                 let slot = tokio::time::timeout(self.timeout, self.slots.acquire()).await;
                 let (answered, waited) = (Instant::now(), Some(began.elapsed()));
                 let Ok(Ok(slot)) = slot else {
-                    return Answer { sent: None, waited, answered, reply: Err(NoReply::NotSent) };
+                    return Exchange { sent: None, waited, answered, reply: Err(NoReply::NotSent) };
                 };
                 (slot, waited)
             }
         };
         let sent = Instant::now();
-        let reply = match tokio::time::timeout(self.timeout, self.exchange(ask)).await {
+        let reply = match tokio::time::timeout(self.timeout, self.exchange(request)).await {
             Ok(reply) => reply,
             Err(_) => Err(NoReply::TimedOut),
         };
         drop(slot);
-        Answer { sent: Some(sent), waited, answered: Instant::now(), reply }
+        Exchange { sent: Some(sent), waited, answered: Instant::now(), reply }
     }
 
-    async fn exchange(&self, ask: &Ask) -> Result<Reply, NoReply> {
+    async fn exchange(&self, request: &HttpRequest) -> Result<Reply, NoReply> {
         let turn = self.turn.fetch_add(1, Ordering::Relaxed) % self.urls.len();
-        let mut request = Request::builder()
-            .method(&ask.method)
-            .uri(format!("{}{}", self.urls[turn], ask.path))
-            .header(ACCEPT, if ask.raw { "application/octet-stream" } else { "application/json" });
-        for (name, value) in &ask.headers {
-            request = request.header(*name, value);
+        let mut builder = Request::builder()
+            .method(&request.method)
+            .uri(format!("{}{}", self.urls[turn], request.path))
+            .header(
+                ACCEPT,
+                if request.raw { "application/octet-stream" } else { "application/json" },
+            );
+        for (name, value) in &request.headers {
+            builder = builder.header(*name, value);
         }
-        let body = match &ask.body {
+        let body = match &request.body {
             None => Bytes::new(),
             Some(body) => {
-                request = request.header(CONTENT_TYPE, "application/json");
+                builder = builder.header(CONTENT_TYPE, "application/json");
                 Bytes::from(body.to_string())
             }
         };
         // A path or header that cannot be sent never was.
-        let request = request.body(Full::new(body)).map_err(|_| NoReply::NotSent)?;
+        let request = builder.body(Full::new(body)).map_err(|_| NoReply::NotSent)?;
         let response = self.http.request(request).await.map_err(|error| {
             if error.is_connect() { NoReply::NotConnected } else { NoReply::Broken }
         })?;
@@ -219,7 +222,7 @@ async fn read(response: Response<hyper::body::Incoming>) -> Result<Reply, NoRepl
     Ok(Reply { status, retry_after, replayed, body })
 }
 
-/// The machine's certificates, if any are needed.
+/// Returns the machine's root certificates, if TLS is needed.
 fn roots(needed: bool) -> Result<RootCertStore, Failure> {
     let mut roots = RootCertStore::empty();
     if needed {
@@ -233,7 +236,7 @@ fn roots(needed: bool) -> Result<RootCertStore, Failure> {
 }
 
 impl Reply {
-    /// The body as JSON, `null` if it is none.
+    /// Returns the body as JSON; `null` if it is not JSON.
     pub fn json(&self) -> Value {
         serde_json::from_slice(&self.body).unwrap_or(Value::Null)
     }

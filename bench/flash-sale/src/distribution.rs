@@ -8,7 +8,7 @@ use rand::{Rng, RngExt};
 
 /// Longest draw of an exponential span, in means: nobody thinks for ever.
 const EXPONENTIAL_MEANS_MAX: f64 = 10.0;
-/// Longest span that can be asked for, seconds.
+/// Longest span that an option may give, seconds.
 const SPAN_SECONDS_MAX: f64 = 3_600.0;
 /// Most seats one buyer wants: what one booking can have.
 pub const SEATS_WANTED_MAX: u32 = 10;

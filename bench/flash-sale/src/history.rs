@@ -1,7 +1,7 @@
-//! The history of a run: one JSON object a line, first the run, then every call with its answer in
-//! the order in which answers came, last how it ended. `README.md` documents the lines.
+//! The history of a run, one JSON object a line: the run, then every call with its response in the
+//! order of responses, then the end. `README.md` documents the lines.
 //!
-//! All times are nanoseconds of one monotonic clock, from the sale's beginning.
+//! All times are nanoseconds of one monotonic clock since the sale's beginning.
 
 use std::fs::File;
 use std::io::{BufRead, BufReader, BufWriter, Write};
@@ -16,7 +16,7 @@ use crate::Failure;
 
 /// Version of the format, raised by any change that an older reader would misread.
 pub const FORMAT: u32 = 1;
-/// Lines that wait to be written; then answers wait for the disk.
+/// Most lines that wait to be written. Beyond it, buyers wait for the disk.
 const LINES_WAITING_MAX: usize = 10_000;
 /// Longest line that is read.
 const LINE_BYTES_MAX: usize = 1 << 20;
@@ -28,83 +28,83 @@ const LINE_BYTES_MAX: usize = 1 << 20;
 pub enum Line {
     /// The first.
     Run(Run),
-    /// One call and its answer.
+    /// One call and its response.
     Call(Call),
-    /// The last: who finds it has all.
+    /// The last line, which shows that the history is complete.
     End(End),
 }
 
-/// What was run.
+/// The run.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Run {
     /// [`FORMAT`].
     pub format: u32,
     /// The event.
     pub event: u32,
-    /// How many seats it has.
+    /// Number of its seats.
     pub total_seats: u32,
-    /// How long its holds last, ms.
+    /// TTL of its holds, ms.
     pub hold_ttl_ms: u64,
-    /// Whether nobody else buys from it.
+    /// Whether this run is its only buyer.
     pub exclusive: bool,
-    /// When time 0 was, Unix ms.
+    /// Time 0, Unix ms.
     pub began_unix_ms: u64,
 }
 
-/// What a call does.
+/// The kind of a call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Operation {
     /// Reads the seat map.
     Map,
-    /// Asks for seats.
+    /// Holds seats.
     Hold,
-    /// Pays.
+    /// Pays a booking.
     Confirm,
-    /// Looks at a booking.
+    /// Reads a booking.
     Look,
-    /// Gives a booking up.
+    /// Cancels a booking.
     Cancel,
 }
 
-/// One call and its answer.
+/// One call and its response.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Call {
-    /// Which buyer.
+    /// The buyer's number.
     pub buyer: u32,
-    /// As which user.
+    /// The user id sent.
     pub user: String,
-    /// From which address.
+    /// The client address sent.
     pub address: String,
-    /// What for.
+    /// The kind of call.
     pub operation: Operation,
     /// Idempotency key, if it has one.
     pub key: Option<String>,
-    /// Which sending of the same request this is, from 0.
+    /// How often the same request was sent before.
     pub resend: u32,
     /// When it was due.
     pub due_ns: u64,
     /// When it was sent; `null` if it never was.
     pub sent_ns: Option<u64>,
-    /// When the answer was there, or was given up.
+    /// When the response arrived or the call was given up.
     pub answered_ns: u64,
     /// The body sent.
     pub request: Option<Value>,
-    /// The booking it is about, if any.
+    /// The booking in the path, if any.
     pub about: Option<String>,
-    /// HTTP status; `null` if there was no answer.
+    /// HTTP status; `null` without a response.
     pub status: Option<u16>,
-    /// The answer's error code, or why there is none.
+    /// The response's error code, or why there is no response.
     pub error: Option<String>,
-    /// Whether the server said that this is an earlier answer.
+    /// Whether the server marked the response as a replay.
     pub replayed: bool,
-    /// The booking answered, if one was.
-    pub booking: Option<Told>,
+    /// The booking in the response, if any.
+    pub booking: Option<BookingState>,
 }
 
-/// What an answer says about a booking.
+/// A booking as one response reports it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Told {
+pub struct BookingState {
     /// Its id.
     pub id: String,
     /// Its owner.
@@ -119,15 +119,15 @@ pub struct Told {
     pub seats: Vec<u32>,
 }
 
-impl Told {
-    /// Reads a booking out of an answer's body; `None` if that is none.
+impl BookingState {
+    /// Reads a booking from a response body; `None` if the body is no booking.
     pub fn read(body: &Value) -> Option<Self> {
         let text = |name: &str| body[name].as_str().map(str::to_owned);
         let seats = body["seats"].as_array()?.iter();
         let seats = seats.map(|seat| u32::try_from(seat["seat_id"].as_u64()?).ok());
         let mut seats: Vec<u32> = seats.collect::<Option<_>>()?;
         seats.sort_unstable();
-        Some(Told {
+        Some(BookingState {
             id: text("id")?,
             user: text("user_id")?,
             status: text("status")?,
@@ -143,11 +143,11 @@ impl Told {
 pub struct End {
     /// Calls written.
     pub calls: u64,
-    /// When the last buyer was done.
+    /// When the last buyer finished.
     pub ended_ns: u64,
 }
 
-/// Writes lines on a thread of its own.
+/// Writes lines on its own thread.
 #[derive(Clone)]
 pub struct Writer {
     lines: mpsc::Sender<Line>,
@@ -157,7 +157,7 @@ pub struct Writer {
 pub struct Written(JoinHandle<Result<(), Failure>>);
 
 impl Writer {
-    /// Begins a history, in place of any that is there.
+    /// Creates a history and replaces an existing file.
     pub fn create(path: &Path, run: Run) -> Result<(Self, Written), Failure> {
         let shown = path.display().to_string();
         let file = File::create(path).map_err(|error| format!("cannot write {shown}: {error}"))?;
@@ -176,14 +176,14 @@ impl Writer {
         Ok((Writer { lines }, Written(written)))
     }
 
-    /// Writes a line. If the thread has failed, [`Written::finish`] says why.
+    /// Writes a line. If the thread has failed, [`Written::finish`] returns the error.
     pub async fn write(&self, line: Line) {
         let _ = self.lines.send(line).await;
     }
 }
 
 impl Written {
-    /// Waits until all is on disk: the last line, [`Line::End`], has been given to the writer.
+    /// Waits until all lines are on disk. Requires that [`Line::End`] has been sent to the writer.
     pub async fn finish(self) -> Result<(), Failure> {
         self.0.await?
     }

@@ -1,9 +1,9 @@
-//! `holdfast-flash-sale`: a crowd of simulated buyers, and a check of what they were told.
+//! `holdfast-flash-sale`: simulates buyers and checks every response.
 //!
-//! `run` draws the crowd ([`plan`]), lets every buyer run its course ([`buyer`]) against the API
-//! and nothing else, counts ([`tally`]) and writes down ([`history`]) every call. Then it reads the
-//! history back and holds it against itself and against the archive ([`check`]); `check` does that
-//! alone, for a history that is there.
+//! `run` draws the buyers' plans ([`plan`]), runs every buyer ([`buyer`]) against the API alone, counts
+//! ([`tally`]) and records ([`history`]) every call. Then it reads the history and checks it for
+//! contradictions within itself and with the archive ([`check`]). `check` does only the latter, for
+//! an existing history.
 
 mod books;
 mod buyer;
@@ -27,16 +27,16 @@ use clap::{Parser, Subcommand};
 
 use options::{CheckOptions, RunOptions};
 
-/// Why it could not be done; told in one line.
+/// An error that is printed in one line.
 pub type Failure = Box<dyn std::error::Error + Send + Sync>;
 
-/// Something contradicts.
+/// Exit status if there are contradictions.
 const EXIT_PROBLEMS: u8 = 1;
-/// It could not be done; clap's own for usage errors.
+/// Exit status of failures, which clap uses for usage errors as well.
 const EXIT_FAILURE: u8 = 2;
 
-/// A flash sale's load, told honestly: thousands of simulated buyers over HTTP in open loop, every
-/// answer written down, and at the end a proof that nobody was told something that is not so.
+/// Load test of a flash sale: thousands of simulated buyers over HTTP in open loop. Every response is
+/// recorded, and all of them are checked for contradictions at the end.
 #[derive(Parser, Debug)]
 #[command(name = "holdfast-flash-sale", version)]
 struct Arguments {

@@ -1,4 +1,4 @@
-//! What can be asked for on the command line.
+//! The command line's options.
 
 use std::path::PathBuf;
 
@@ -24,8 +24,8 @@ const WAIT_SECONDS_MAX: u64 = 3_600;
 ///
 /// Without --event it creates one, sells it to nobody else, and so can check the counts as well.
 /// At the end it waits until no seat is held and the archive has caught up, compares Redis,
-/// booking log and archive as `holdfastctl verify` does, and compares the archive with what the
-/// buyers were told. That part needs Redis and MongoDB: the settings of holdfastctl, above all
+/// booking log and archive as `holdfastctl verify` does, and compares the archive with the
+/// responses that the buyers got. That part needs Redis and MongoDB: the settings of holdfastctl, above all
 /// HOLDFAST_REDIS_URL and HOLDFAST_MONGODB_URL; --no-verify leaves it out.
 ///
 /// Exits with 0 if all is clean, 1 if anything contradicts, 2 if it could not be run.
@@ -151,7 +151,7 @@ pub struct RunOptions {
     #[arg(long, value_name = "SHARE", default_value = "10%", value_parser = share,
           help_heading = "Buyer")]
     pub declined: f64,
-    /// Share of payers who cancel after they were told CONFIRMED
+    /// Share of payers who cancel after the booking is CONFIRMED
     #[arg(long, value_name = "SHARE", default_value = "3%", value_parser = share,
           help_heading = "Buyer")]
     pub returned: f64,
@@ -164,7 +164,7 @@ pub struct RunOptions {
           help_heading = "Buyer")]
     pub double_click: f64,
 
-    /// Calls under way at once; who is due beyond it waits, which counts as latency and is told
+    /// Calls under way at once; a call that is due beyond it waits: latency that is reported apart
     #[arg(long, value_name = "N", default_value_t = 1_000,
           value_parser = clap::value_parser!(u64).range(1..=IN_FLIGHT_MAX), help_heading = "Client")]
     pub in_flight: u64,
@@ -178,7 +178,7 @@ pub struct RunOptions {
     #[arg(long, value_name = "SECONDS", default_value_t = 120,
           value_parser = clap::value_parser!(u64).range(1..=WAIT_SECONDS_MAX), help_heading = "Check")]
     pub settle_seconds: u64,
-    /// Leave Redis, booking log and archive alone: check what the buyers were told, no more
+    /// Check the responses alone, without Redis, booking log and archive
     #[arg(long, help_heading = "Check")]
     pub no_verify: bool,
     /// Where every call and answer goes, one JSON object a line
@@ -191,11 +191,11 @@ pub struct RunOptions {
     pub config: ConfigArgs,
 }
 
-/// Check a history again: what the buyers were told against itself and against the archive
+/// Check a history again, for contradictions within itself and with the archive
 ///
 /// For histories of `run`, or of another program that writes the same lines: bench/flash-sale's
 /// README describes them. Looks for seats that two buyers had at once, for keys and bookings with
-/// two stories, and, unless --no-verify, for differences from the archive.
+/// two reports, and, unless --no-verify, for differences from the archive.
 ///
 /// Exits with 0 if all is clean, 1 if anything contradicts, 2 if it could not be done.
 #[derive(clap::Args, Debug)]

@@ -19,7 +19,7 @@ pub enum Intent {
     Pay {
         /// The first card is declined.
         declined_first: bool,
-        /// Cancels once it is told CONFIRMED.
+        /// Cancels once the booking is CONFIRMED.
         returns: bool,
     },
     /// Cancels.

@@ -7,7 +7,7 @@ use hyper::Method;
 use serde_json::{Value, json};
 
 use crate::Failure;
-use crate::client::{Ask, Client, Target};
+use crate::client::{Client, HttpRequest, Target};
 use crate::history::{FORMAT, Run, Writer, Written};
 use crate::options::RunOptions;
 use crate::seats::SeatMap;
@@ -36,8 +36,9 @@ pub async fn open(options: RunOptions) -> Result<(Shop, Written), Failure> {
     if status != "ON_SALE" {
         return Err(format!("event {id} is {status}, not ON_SALE").into());
     }
-    let ask = Ask { raw: true, ..ask(Method::GET, format!("/api/v1/events/{id}/seats")) };
-    let reply = answered(&client, &ask).await?;
+    let request =
+        HttpRequest { raw: true, ..request(Method::GET, format!("/api/v1/events/{id}/seats")) };
+    let reply = answered(&client, &request).await?;
     let map = SeatMap::read(&reply, total).ok_or("the seat map cannot be read")?;
     let unix = SystemTime::now().duration_since(UNIX_EPOCH)?;
     let run = Run {
@@ -67,15 +68,15 @@ pub async fn open(options: RunOptions) -> Result<(Shop, Written), Failure> {
 }
 
 async fn event(client: &Client, options: &RunOptions) -> Result<Value, Failure> {
-    let ask = match options.event {
-        Some(id) => ask(Method::GET, format!("/api/v1/events/{id}")),
-        None => Ask {
+    let request = match options.event {
+        Some(id) => request(Method::GET, format!("/api/v1/events/{id}")),
+        None => HttpRequest {
             body: Some(new_event(options)),
             headers: options.admin_key.iter().map(|key| ("x-admin-key", key.clone())).collect(),
-            ..ask(Method::POST, "/api/v1/events".to_owned())
+            ..request(Method::POST, "/api/v1/events".to_owned())
         },
     };
-    Ok(serde_json::from_slice(&answered(client, &ask).await?)?)
+    Ok(serde_json::from_slice(&answered(client, &request).await?)?)
 }
 
 /// Two blocks of rows, and a fifth of the places as general admission.
@@ -107,17 +108,17 @@ fn new_event(options: &RunOptions) -> Value {
 pub async fn held_seats(shop: &Shop) -> Result<u64, Failure> {
     let path = format!("/api/v1/events/{}/availability", shop.event);
     let body: Value =
-        serde_json::from_slice(&answered(&shop.client, &ask(Method::GET, path)).await?)?;
+        serde_json::from_slice(&answered(&shop.client, &request(Method::GET, path)).await?)?;
     Ok(body["held_seats"].as_u64().ok_or("availability has no `held_seats`")?)
 }
 
-fn ask(method: Method, path: String) -> Ask {
-    Ask { method, path, headers: Vec::new(), raw: false, body: None }
+fn request(method: Method, path: String) -> HttpRequest {
+    HttpRequest { method, path, headers: Vec::new(), raw: false, body: None }
 }
 
-async fn answered(client: &Client, ask: &Ask) -> Result<Vec<u8>, Failure> {
-    let what = || format!("{} {}", ask.method, ask.path);
-    match client.call(ask).await.reply {
+async fn answered(client: &Client, request: &HttpRequest) -> Result<Vec<u8>, Failure> {
+    let what = || format!("{} {}", request.method, request.path);
+    match client.call(request).await.reply {
         Ok(reply) if reply.status < 300 => Ok(reply.body.to_vec()),
         Ok(reply) => {
             let detail = reply.json()["detail"].as_str().unwrap_or_default().to_owned();

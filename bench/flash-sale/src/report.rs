@@ -1,4 +1,4 @@
-//! What is told at the end: tables for people, one JSON document for programs.
+//! Prints the result of a run: tables for people, one JSON document for programs.
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
@@ -10,23 +10,23 @@ use holdfast::sale::verify::Report;
 use serde::Serialize;
 
 use crate::Failure;
-use crate::books::Followed;
-use crate::check::Stories;
+use crate::books::ArchiveLag;
+use crate::check::BookingReports;
 use crate::history::Operation;
 use crate::shop::Shop;
-use crate::tally::{Fate, OperationCounts};
+use crate::tally::{BuyerResult, OperationCounts};
 
-/// Contradictions told one by one; of more, the number.
+/// Most contradictions that are listed; the rest is only counted.
 const PROBLEMS_SHOWN_MAX: usize = 50;
 
 /// A result that can be printed.
-pub trait Told: Serialize {
-    /// For people.
+pub trait Printable: Serialize {
+    /// The result as text.
     fn text(&self) -> String;
 }
 
 /// Prints a result on standard output.
-pub fn print(result: &impl Told, json: bool) -> Result<(), Failure> {
+pub fn print(result: &impl Printable, json: bool) -> Result<(), Failure> {
     match json {
         true => println!("{}", serde_json::to_string_pretty(result)?),
         false => println!("{}", result.text().trim_end()),
@@ -34,55 +34,55 @@ pub fn print(result: &impl Told, json: bool) -> Result<(), Failure> {
     Ok(())
 }
 
-/// How the sale settled.
+/// The end of the sale: remaining holds and the archive's lag.
 #[derive(Debug, Serialize)]
 pub struct Settled {
-    /// Seats that are held still.
+    /// Seats that are still held.
     pub held_seats: u64,
-    /// How long it took from the last buyer on, seconds.
+    /// Time since the last buyer finished, seconds.
     pub seconds: f64,
-    /// How the archive followed; `null` with --no-verify.
-    pub archive: Option<Followed>,
+    /// The archive's lag; `null` with --no-verify.
+    pub archive: Option<ArchiveLag>,
 }
 
-/// What the checks found.
+/// The result of the checks.
 #[derive(Debug, Serialize)]
 pub struct Checked {
-    /// Where the history is.
+    /// The history's file.
     pub history: PathBuf,
     /// Calls in it.
     pub calls: u64,
-    /// Bookings that buyers were told of.
+    /// Bookings that responses reported.
     pub bookings: u64,
-    /// Bookings whose buyers were told CONFIRMED.
+    /// Bookings that responses reported as CONFIRMED.
     pub confirmed: u64,
-    /// What contradicts.
+    /// Contradictions.
     pub problems: Vec<String>,
-    /// What `verify` says; `null` with --no-verify.
+    /// The report of `verify`; `null` with --no-verify.
     pub verify: Option<Report>,
 }
 
 impl Checked {
-    /// The checks of a history against itself.
-    pub fn new(path: &Path, stories: &Stories, problems: Vec<String>) -> Self {
-        let confirmed = stories.bookings.values().filter(|one| one.confirmed_ns.is_some());
+    /// Creates the result of a check of the history alone.
+    pub fn new(path: &Path, reports: &BookingReports, problems: Vec<String>) -> Self {
+        let confirmed = reports.bookings.values().filter(|one| one.confirmed_ns.is_some());
         Checked {
             history: path.to_owned(),
-            calls: stories.calls,
-            bookings: stories.bookings.len() as u64,
+            calls: reports.calls,
+            bookings: reports.bookings.len() as u64,
             confirmed: confirmed.count() as u64,
             problems,
             verify: None,
         }
     }
 
-    /// Whether nothing contradicts.
+    /// Returns whether there is no contradiction.
     pub fn is_clean(&self) -> bool {
         self.problems.is_empty() && self.verify.as_ref().is_none_or(|report| report.clean)
     }
 }
 
-/// All of a run.
+/// The summary of a run.
 #[derive(Serialize)]
 pub struct Summary {
     clean: bool,
@@ -90,7 +90,7 @@ pub struct Summary {
     total_seats: u32,
     buyers: u64,
     seconds: f64,
-    fates: BTreeMap<Fate, u64>,
+    fates: BTreeMap<BuyerResult, u64>,
     operations: BTreeMap<Operation, OperationSummary>,
     generator: Generator,
     settled: Settled,
@@ -118,10 +118,10 @@ struct Latency {
     max: f64,
 }
 
-/// How well the load generator kept its schedule: what it could not do is no merit of the server.
+/// How well the load generator kept its schedule. Load that it could not send does not count for the server.
 #[derive(Serialize)]
 struct Generator {
-    /// How late calls were made: the generator's own fault.
+    /// Delay of calls that the generator caused.
     late_ms: Latency,
     /// Calls under way at most.
     in_flight_max: u64,
@@ -155,7 +155,7 @@ impl OperationSummary {
 }
 
 impl Summary {
-    /// Puts a run's figures together.
+    /// Creates the summary of a run.
     pub fn new(shop: &Shop, settled: Settled, checked: Checked) -> Self {
         let counts = shop.tally.lock();
         let operations = counts.operations.iter();
@@ -181,7 +181,7 @@ impl Summary {
     }
 }
 
-impl Told for Summary {
+impl Printable for Summary {
     fn text(&self) -> String {
         let mut text = String::new();
         let blocks =
@@ -244,15 +244,15 @@ impl Summary {
                 vec![word(operation), outcome.clone(), count.to_string(), format!("{share:.1} %")]
             })
         });
-        table(&["operation", "answer", "calls", "share"], 2, rows.collect())
+        table(&["operation", "response", "calls", "share"], 2, rows.collect())
     }
 
     fn after(&self) -> String {
         let Settled { held_seats, seconds, archive } = &self.settled;
         let mut text = format!("settled after {seconds:.1} s, {held_seats} seats still held");
-        if let Some(Followed { behind_entries_max, looks_failed, caught_up_seconds }) = archive {
+        if let Some(ArchiveLag { behind_entries_max, looks_failed, caught_up_seconds }) = archive {
             let caught_up = match caught_up_seconds {
-                Some(seconds) => format!("had all {seconds:.1} s after the last answer"),
+                Some(seconds) => format!("was complete {seconds:.1} s after the last response"),
                 None => "did not catch up in time".to_owned(),
             };
             let _ = write!(
@@ -260,14 +260,14 @@ impl Summary {
                 "; the archive was behind by {behind_entries_max} log entries at most and {caught_up}"
             );
             if *looks_failed > 0 {
-                let _ = write!(text, " ({looks_failed} looks at that got no answer)");
+                let _ = write!(text, " ({looks_failed} measurements of it failed)");
             }
         }
         text
     }
 }
 
-impl Told for Checked {
+impl Printable for Checked {
     fn text(&self) -> String {
         let mut problems = self.problems.clone();
         if let Some(report) = &self.verify {
@@ -299,7 +299,7 @@ impl Told for Checked {
     }
 }
 
-/// A value's word in JSON.
+/// Returns a unit variant's name in JSON.
 fn word(value: &impl Serialize) -> String {
     match serde_json::to_value(value) {
         Ok(serde_json::Value::String(word)) => word,
@@ -307,7 +307,7 @@ fn word(value: &impl Serialize) -> String {
     }
 }
 
-/// A table without lines; columns from `numbers` on are numbers, but the answer's words.
+/// Formats a table without lines. Columns from `numbers` on are right-aligned.
 fn table(heads: &[&str], numbers: usize, rows: Vec<Vec<String>>) -> String {
     let mut table = Table::new();
     table.load_style(presets::NOTHING);

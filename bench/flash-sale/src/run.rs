@@ -1,4 +1,4 @@
-//! A run from beginning to end: the crowd comes, the sale settles, everything is checked.
+//! A run from beginning to end: the sale, the wait until it settles, the checks.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -8,9 +8,9 @@ use std::time::{Duration, Instant};
 use tokio::task::{JoinHandle, JoinSet};
 
 use crate::Failure;
-use crate::books::{Books, Followed, LOOK_PAUSE};
+use crate::books::{ArchiveLag, Books, LOOK_PAUSE};
 use crate::buyer::Buyer;
-use crate::check::{Stories, against_archive, against_itself};
+use crate::check::{BookingReports, against_archive, against_itself};
 use crate::history::{End, Line};
 use crate::options::{CheckOptions, RunOptions};
 use crate::plan::{Plan, crowd};
@@ -19,13 +19,13 @@ use crate::progress::Progress;
 use crate::report::{Checked, Settled, Summary, print};
 use crate::shop::Shop;
 
-/// Pause between two looks at what is still held.
+/// Pause between two reads of the number of held seats.
 const HELD_PAUSE: Duration = Duration::from_millis(500);
 
-/// Runs a sale and prints what came of it; whether all is clean.
+/// Runs a sale and prints the result; returns whether it is free of contradictions.
 pub async fn run(options: RunOptions) -> Result<bool, Failure> {
     options.check()?;
-    // Whatever is missing should show before the crowd comes.
+    // Connects first, so that a missing service is reported before the sale begins.
     let books = match options.no_verify {
         true => None,
         false => Some(Books::connect(&options.config).await?),
@@ -51,7 +51,7 @@ pub async fn run(options: RunOptions) -> Result<bool, Failure> {
     Ok(clean)
 }
 
-/// Checks a history that is there; whether it is clean.
+/// Checks an existing history; returns whether it is free of contradictions.
 pub async fn check(options: CheckOptions) -> Result<bool, Failure> {
     let books = match options.no_verify {
         true => None,
@@ -63,14 +63,14 @@ pub async fn check(options: CheckOptions) -> Result<bool, Failure> {
     Ok(checked.is_clean())
 }
 
-/// Sends every buyer out at its time and waits until the last is done.
+/// Starts every buyer at its arrival time and waits until the last has finished.
 async fn sell(shop: &Arc<Shop>, plans: Vec<Plan>) -> Result<(), Failure> {
     let _progress = Progress::of_sale(shop.clone(), plans.len() as u64);
     let mut buyers = JoinSet::new();
     for plan in plans {
         tokio::time::sleep_until((shop.began + plan.arrives).into()).await;
         let (buyer, shop) = (Buyer::new(shop.clone(), plan), shop.clone());
-        buyers.spawn(async move { shop.tally.fate(buyer.run().await) });
+        buyers.spawn(async move { shop.tally.finished(buyer.run().await) });
     }
     while let Some(done) = buyers.join_next().await {
         done?;
@@ -104,18 +104,18 @@ async fn settle(
             }
         }
     };
-    // The sales first: what lapses afterwards is archived, too, but nobody waits for it.
+    // Measures the sales alone: expiries that follow are archived, too, but are not part of the figure.
     let (caught_up_seconds, held) = tokio::join!(caught_up, no_holds);
     let (caught_up_seconds, held_seats) = (caught_up_seconds?, held?);
     if let Some(books) = books {
         books.await_archive(shop.event, until).await?;
     }
     let (behind_entries_max, looks_failed) = behind.end();
-    let archive = books.map(|_| Followed { behind_entries_max, looks_failed, caught_up_seconds });
+    let archive = books.map(|_| ArchiveLag { behind_entries_max, looks_failed, caught_up_seconds });
     Ok(Settled { held_seats, archive, seconds: began.elapsed().as_secs_f64() })
 }
 
-/// How far the archive is behind, looked at all the time.
+/// Measures the archive's lag in the background.
 struct Behind {
     most: Arc<AtomicU64>,
     failed: Arc<AtomicU64>,
@@ -140,7 +140,7 @@ impl Behind {
         Behind { most, failed, watching }
     }
 
-    /// The most that was seen, and how often nothing was.
+    /// Stops; returns the greatest lag and the number of failed measurements.
     fn end(self) -> (u64, u64) {
         if let Some(watching) = self.watching {
             watching.abort();
@@ -155,15 +155,15 @@ async fn check_history(
     wait: Duration,
 ) -> Result<Checked, Failure> {
     let _waiting = Progress::waiting("checking");
-    let stories = Stories::read(path)?;
-    let mut checked = Checked::new(path, &stories, against_itself(&stories));
+    let reports = BookingReports::read(path)?;
+    let mut checked = Checked::new(path, &reports, against_itself(&reports));
     if let Some(books) = books {
-        let event = stories.run.event;
+        let event = reports.run.event;
         let report = books.verify(event, wait).await?;
         let archived = books.bookings(event).await?;
         let counts = report.events.iter().find(|one| one.event == event && one.loaded);
         let sold = counts.map(|one| u64::from(one.sold));
-        checked.problems.extend(against_archive(&stories, &archived, sold));
+        checked.problems.extend(against_archive(&reports, &archived, sold));
         checked.verify = Some(report);
     }
     Ok(checked)

@@ -18,7 +18,7 @@ impl SeatMap {
         (seats.len() == total_seats as usize).then(|| SeatMap(seats.to_vec()))
     }
 
-    /// Seats to ask for, ascending, whatever their state is now.
+    /// Seats to request for, ascending, whatever their state is now.
     pub fn anywhere(&self, wanted: u32, front: f64, rng: &mut impl Rng) -> Vec<u32> {
         let wanted = (wanted as usize).min(self.0.len());
         let start = self.start(front, rng);
@@ -29,7 +29,7 @@ impl SeatMap {
         (first..first + wanted).map(id).collect()
     }
 
-    /// Seats to ask for that are free by this map: side by side from a random place on, else
+    /// Seats to request for that are free by this map: side by side from a random place on, else
     /// single ones; empty if too few are free.
     pub fn free(&self, wanted: u32, front: f64, rng: &mut impl Rng) -> Vec<u32> {
         let (wanted, total) = (wanted as usize, self.0.len());
@@ -105,7 +105,7 @@ mod tests {
             assert!(seats.windows(2).all(|pair| pair[1] == pair[0] + 1));
             assert_eq!((seats[0] - 1) / 5, (seats[2] - 1) / 5, "{seats:?}");
         }
-        // Longer than a row: still as many as asked, from the beginning.
+        // Longer than a row: still the requested number, from the beginning.
         assert_eq!(map.anywhere(7, 1.0, rng).len(), 7);
     }
 

@@ -1,5 +1,5 @@
-//! What all buyers of a run share, and the one way in which they call: due at a moment, counted
-//! and written down whatever comes of it.
+//! State that all buyers of a run share, and the method by which they call: every call has a due time,
+//! is counted and is recorded.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -7,24 +7,24 @@ use std::time::{Duration, Instant};
 use hyper::Method;
 use serde_json::Value;
 
-use crate::client::{Answer, Ask, Client};
-use crate::history::{Call, Line, Operation, Told, Writer};
+use crate::client::{Client, Exchange, HttpRequest};
+use crate::history::{BookingState, Call, Line, Operation, Writer};
 use crate::options::RunOptions;
 use crate::plan::Plan;
 use crate::seats::SeatMap;
 use crate::tally::Tally;
 
-/// The sale as buyers see it.
+/// One run of the sale.
 pub struct Shop {
     /// The API.
     pub client: Client,
-    /// What was asked for.
+    /// The command line's options.
     pub options: RunOptions,
-    /// What is sold.
+    /// The event.
     pub event: u32,
-    /// How many seats it has.
+    /// Number of its seats.
     pub total_seats: u32,
-    /// The map as it was before anybody came.
+    /// The seat map before the first buyer arrives.
     pub map: SeatMap,
     /// The counts.
     pub tally: Tally,
@@ -32,77 +32,77 @@ pub struct Shop {
     pub history: Writer,
     /// Time 0 of the history.
     pub began: Instant,
-    /// When the last answer came, ns.
+    /// When the last response arrived, ns.
     pub last_answer_ns: AtomicU64,
-    /// What this run's users and keys begin with, so that another run's are others.
+    /// Prefix of user ids and keys, unique to the run.
     pub name: String,
 }
 
-/// One call of a buyer.
+/// A call to make.
 #[derive(Clone)]
-pub struct Errand {
-    /// What for.
+pub struct CallSpec {
+    /// Its kind.
     pub operation: Operation,
-    /// How.
+    /// HTTP method.
     pub method: Method,
-    /// Where.
+    /// HTTP path.
     pub path: String,
-    /// The body.
+    /// JSON body.
     pub body: Option<Value>,
     /// Its idempotency key.
     pub key: Option<String>,
-    /// The booking it is about.
+    /// The booking in the path.
     pub about: Option<String>,
-    /// Which sending this is.
+    /// How often the same request was sent before.
     pub resend: u32,
 }
 
-/// What a buyer learns.
-pub struct Learned {
-    /// When.
+/// The result of a call.
+pub struct CallResult {
+    /// When it was complete.
     pub at: Instant,
-    /// HTTP status, if there was an answer.
+    /// HTTP status, if there was a response.
     pub status: Option<u16>,
-    /// The error code, or why there was no answer.
+    /// The error code, or why there is no response.
     pub error: Option<String>,
-    /// How long to wait before the same again.
+    /// The response's `Retry-After`.
     pub retry_after: Option<Duration>,
-    /// The booking answered.
-    pub booking: Option<Told>,
-    /// The seat map answered.
+    /// The booking in the response.
+    pub booking: Option<BookingState>,
+    /// The seat map in the response.
     pub map: Option<SeatMap>,
 }
 
 impl Shop {
-    /// A buyer's name.
+    /// Returns a buyer's user id.
     pub fn user(&self, plan: &Plan) -> String {
         format!("{}-u{}", self.name, plan.user)
     }
 
-    /// Nanoseconds since the sale's beginning.
+    /// Returns the nanoseconds since the sale's beginning.
     pub fn ns(&self, at: Instant) -> u64 {
         // 584 years.
         at.saturating_duration_since(self.began).as_nanos() as u64
     }
 
-    /// From the sale's beginning until its last answer so far.
+    /// Returns the time from the sale's beginning to its latest response.
     pub fn sale_seconds(&self) -> f64 {
         Duration::from_nanos(self.last_answer_ns.load(Ordering::Relaxed)).as_secs_f64()
     }
 
     /// Makes a call that is due at `due` (the caller has waited for it).
-    pub async fn run(&self, plan: &Plan, due: Instant, errand: Errand) -> Learned {
+    pub async fn run(&self, plan: &Plan, due: Instant, call: CallSpec) -> CallResult {
         self.tally.late(Instant::now().saturating_duration_since(due));
         let user = self.user(plan);
         let mut headers = vec![("x-user-id", user.clone())];
         headers.push(("x-forwarded-for", plan.address.to_string()));
-        headers.extend(errand.key.iter().map(|key| ("idempotency-key", key.clone())));
-        let raw = errand.operation == Operation::Map;
-        let Errand { operation, method, path, body, key, about, resend } = errand;
-        let ask = Ask { method, path, headers, raw, body };
-        let answer = self.client.call(&ask).await;
+        headers.extend(call.key.iter().map(|key| ("idempotency-key", key.clone())));
+        let raw = call.operation == Operation::Map;
+        let CallSpec { operation, method, path, body, key, about, resend } = call;
+        let request = HttpRequest { method, path, headers, raw, body };
+        let answer = self.client.call(&request).await;
         answer.waited.iter().for_each(|waited| self.tally.waited(*waited));
-        let learned = self.learn(&answer, operation);
+        let result = self.result_of(&answer, operation);
         let call = Call {
             buyer: plan.number,
             user,
@@ -113,21 +113,21 @@ impl Shop {
             due_ns: self.ns(due),
             sent_ns: answer.sent.map(|sent| self.ns(sent)),
             answered_ns: self.ns(answer.answered),
-            request: ask.body,
+            request: request.body,
             about,
-            status: learned.status,
-            error: learned.error.clone(),
+            status: result.status,
+            error: result.error.clone(),
             replayed: answer.reply.as_ref().is_ok_and(|reply| reply.replayed),
-            booking: learned.booking.clone(),
+            booking: result.booking.clone(),
         };
         self.tally.call(&call);
         self.last_answer_ns.fetch_max(call.answered_ns, Ordering::Relaxed);
         self.history.write(Line::Call(call)).await;
-        learned
+        result
     }
 
-    fn learn(&self, answer: &Answer, operation: Operation) -> Learned {
-        let nothing = Learned {
+    fn result_of(&self, answer: &Exchange, operation: Operation) -> CallResult {
+        let nothing = CallResult {
             at: answer.answered,
             status: None,
             error: None,
@@ -137,20 +137,20 @@ impl Shop {
         };
         let reply = match &answer.reply {
             Ok(reply) => reply,
-            Err(none) => return Learned { error: Some(none.as_str().to_owned()), ..nothing },
+            Err(none) => return CallResult { error: Some(none.as_str().to_owned()), ..nothing },
         };
-        let mut learned =
-            Learned { status: Some(reply.status), retry_after: reply.retry_after, ..nothing };
+        let mut result =
+            CallResult { status: Some(reply.status), retry_after: reply.retry_after, ..nothing };
         if reply.status >= 400 {
             let code = reply.json()["error"].as_str().map(str::to_owned);
-            learned.error = Some(code.unwrap_or_else(|| "no_error_code".to_owned()));
+            result.error = Some(code.unwrap_or_else(|| "no_error_code".to_owned()));
         } else if operation == Operation::Map {
-            learned.map = SeatMap::read(&reply.body, self.total_seats);
-            learned.error = learned.map.is_none().then(|| "unreadable".to_owned());
+            result.map = SeatMap::read(&reply.body, self.total_seats);
+            result.error = result.map.is_none().then(|| "unreadable".to_owned());
         } else {
-            learned.booking = Told::read(&reply.json());
-            learned.error = learned.booking.is_none().then(|| "unreadable".to_owned());
+            result.booking = BookingState::read(&reply.json());
+            result.error = result.booking.is_none().then(|| "unreadable".to_owned());
         }
-        learned
+        result
     }
 }

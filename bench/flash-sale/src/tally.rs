@@ -1,5 +1,4 @@
-//! What is counted while the sale runs: latencies, outcomes, how buyers fared, and how well the
-//! load generator itself kept its schedule.
+//! Counts during the sale: latencies, responses, buyers' results, and the load generator's own delays.
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -12,24 +11,24 @@ use crate::history::{Call, Operation};
 
 /// Significant digits of latencies.
 const DIGITS: u8 = 3;
-/// Longest latency that is told apart, µs: an hour.
+/// Longest latency that is recorded exactly, µs: an hour.
 const LATENCY_US_MAX: u64 = 3_600_000_000;
 
-/// How a buyer fared.
+/// A buyer's result.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Fate {
-    /// Was told CONFIRMED.
+pub enum BuyerResult {
+    /// The booking was CONFIRMED.
     Bought,
-    /// Was told CONFIRMED and then CANCELLED.
+    /// The booking was CONFIRMED, then CANCELLED.
     Returned,
     /// Cancelled a hold.
     Cancelled,
-    /// Walked away from a hold.
+    /// Let a hold lapse.
     Abandoned,
-    /// Got no seats.
+    /// Got no seats in any attempt.
     WentWithout,
-    /// Thought so long that the hold had lapsed.
+    /// Paid after the hold had lapsed.
     TooLate,
     /// No card was accepted.
     Declined,
@@ -37,22 +36,22 @@ pub enum Fate {
     Voided,
     /// Was refused for another reason.
     Refused,
-    /// Paid, and was not told the end of it in time.
+    /// Paid, and the sale was not decided in time.
     Pending,
-    /// Met failures until it gave up.
+    /// Gave up after repeated failures.
     Failed,
 }
 
-/// Everything counted.
+/// The counts of a run, shared by all buyers.
 pub struct Tally(Mutex<Counts>);
 
 /// The counts.
 pub struct Counts {
     /// By operation.
     pub operations: BTreeMap<Operation, OperationCounts>,
-    /// By fate.
-    pub fates: BTreeMap<Fate, u64>,
-    /// How late calls were made, by the generator's own fault, µs.
+    /// Buyers by result.
+    pub fates: BTreeMap<BuyerResult, u64>,
+    /// Delay of calls that the generator caused, µs.
     pub late_us: Histogram<u64>,
     /// Calls that waited for a connection.
     pub waited: u64,
@@ -60,9 +59,9 @@ pub struct Counts {
     pub waited_us_max: u64,
     /// Calls.
     pub calls: u64,
-    /// Seats held by bookings that buyers were told of.
+    /// Seats of granted holds.
     pub seats_held: u64,
-    /// Seats that buyers were told are theirs.
+    /// Seats of confirmed bookings.
     pub seats_sold: u64,
 }
 
@@ -72,12 +71,12 @@ pub struct OperationCounts {
     pub latency_us: Histogram<u64>,
     /// From when it was sent, µs.
     pub service_us: Histogram<u64>,
-    /// How often which status and error code.
+    /// Number of responses by status and error code.
     pub outcomes: BTreeMap<String, u64>,
 }
 
 impl Tally {
-    /// Nothing yet.
+    /// Creates counts of zero.
     pub fn new() -> Self {
         Tally(Mutex::new(Counts {
             operations: BTreeMap::new(),
@@ -91,9 +90,9 @@ impl Tally {
         }))
     }
 
-    /// The counts. Held for moments only.
+    /// Locks the counts. Callers hold the lock only briefly.
     pub fn lock(&self) -> MutexGuard<'_, Counts> {
-        // Counting does not panic half-way.
+        // A poisoned lock still guards consistent counts: no counting code can panic.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -115,8 +114,8 @@ impl Tally {
         *operation.outcomes.entry(outcome(call)).or_default() += 1;
     }
 
-    /// Counts a buyer that is done.
-    pub fn fate(&self, fate: Fate) {
+    /// Counts a buyer that has finished.
+    pub fn finished(&self, fate: BuyerResult) {
         *self.lock().fates.entry(fate).or_default() += 1;
     }
 
@@ -134,13 +133,13 @@ impl Tally {
 }
 
 impl Counts {
-    /// Buyers that are done.
+    /// Returns the number of buyers that have finished.
     pub fn done(&self) -> u64 {
         self.fates.values().sum()
     }
 }
 
-/// An outcome's name: `201`, `201 replayed`, `409 seats_unavailable`, `- timed_out`.
+/// Returns the name of a call's outcome: `201`, `201 replayed`, `409 seats_unavailable`, `- timed_out`.
 fn outcome(call: &Call) -> String {
     let status = call.status.map_or("-".to_owned(), |status| status.to_string());
     match (&call.error, call.replayed) {

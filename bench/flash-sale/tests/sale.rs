@@ -129,7 +129,7 @@ fn sum(value: &Value) -> u64 {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_sale_is_clean_and_a_forged_one_is_not() {
+async fn clean_sale_passes_and_forged_histories_fail() {
     let deployment = Deployment::start().await;
     let history = servers::state_dir().join("sale.jsonl");
     let crowd = "run --buyers 300 --seats 100 --rate 60 --spike 30% --hold-ttl-seconds 3 \
@@ -139,7 +139,7 @@ async fn a_sale_is_clean_and_a_forged_one_is_not() {
     let (code, summary) = deployment.program(&words).await;
     assert_eq!((code, &summary["clean"]), (0, &Value::Bool(true)), "{summary:#}");
 
-    // Every buyer has come to an end, every call is told, and it was a sale worth checking.
+    // Every buyer finished, every call is recorded, and every kind of result occurred.
     assert_eq!(sum(&summary["fates"]), 300, "{summary:#}");
     let holds = &summary["operations"]["hold"];
     assert_eq!(sum(&holds["outcomes"]), holds["calls"].as_u64().unwrap());
@@ -154,13 +154,13 @@ async fn a_sale_is_clean_and_a_forged_one_is_not() {
     assert_eq!(summary["checked"]["calls"].as_u64(), Some(calls as u64));
 
     assert_eq!(deployment.check(&history, &[]).await, (0, "[]".to_owned()));
-    a_forged_double_sale_is_told(&deployment, &history).await;
-    a_forged_purchase_is_told(&deployment, &history).await;
-    a_history_that_is_cut_off_is_refused(&history);
+    forged_double_sale_is_detected(&deployment, &history).await;
+    forged_purchase_is_detected(&deployment, &history).await;
+    truncated_history_is_refused(&history);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_sale_by_quantity_is_clean() {
+async fn sale_by_quantity_is_clean() {
     let deployment = Deployment::start().await;
     let history = servers::state_dir().join("quantity.jsonl");
     let crowd = "run --by quantity --buyers 150 --seats 100 --rate 60 --wants 1..4 --split \
@@ -174,8 +174,8 @@ async fn a_sale_by_quantity_is_clean() {
     assert!(summary["operations"]["map"].is_null(), "the server chooses: {summary:#}");
 }
 
-/// Somebody else is told CONFIRMED for seats that were sold.
-async fn a_forged_double_sale_is_told(deployment: &Deployment, history: &Path) {
+/// A second buyer gets CONFIRMED for seats that are sold.
+async fn forged_double_sale_is_detected(deployment: &Deployment, history: &Path) {
     let forged = forged(history, "double.jsonl", |lines| {
         let last = lines.iter().filter_map(|line| line["answered_ns"].as_u64()).max().unwrap();
         let cancels: Vec<Value> = lines
@@ -209,8 +209,8 @@ async fn a_forged_double_sale_is_told(deployment: &Deployment, history: &Path) {
     assert!(code == 1 && problems.contains("LOST booking forged of eve"), "{code} {problems}");
 }
 
-/// Somebody who walked away is told CONFIRMED: nothing within the history speaks against it.
-async fn a_forged_purchase_is_told(deployment: &Deployment, history: &Path) {
+/// A buyer who let the hold lapse gets CONFIRMED, which only the archive contradicts.
+async fn forged_purchase_is_detected(deployment: &Deployment, history: &Path) {
     let forged = forged(history, "purchase.jsonl", |lines| {
         let abouts: Vec<Value> = lines.iter().map(|line| line["about"].clone()).collect();
         let is_left = |line: &&Value| {
@@ -224,11 +224,11 @@ async fn a_forged_purchase_is_told(deployment: &Deployment, history: &Path) {
         lines.push(look);
     });
     let (code, problems) = deployment.check(&forged, &[]).await;
-    let told = problems.contains("told CONFIRMED, in the archive none");
-    assert!(code == 1 && told, "{code} {problems}");
+    let is_detected = problems.contains("reported CONFIRMED, in the archive none");
+    assert!(code == 1 && is_detected, "{code} {problems}");
 }
 
-fn a_history_that_is_cut_off_is_refused(history: &Path) {
+fn truncated_history_is_refused(history: &Path) {
     let text = std::fs::read_to_string(history).unwrap();
     let cut = history.with_file_name("cut.jsonl");
     std::fs::write(&cut, &text[..text.trim_end().rfind('\n').unwrap() + 1]).unwrap();

@@ -1,5 +1,5 @@
-//! The clients: WebSockets with no more to each than a connection and where it is. One thread serves
-//! them all, so that the API has the rest of the machine.
+//! The clients: WebSockets with a position in the update stream and little other state. One thread
+//! serves all of them, which leaves the rest of the machine to the API.
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -13,159 +13,160 @@ use tokio::sync::{Notify, Semaphore};
 
 use super::Options;
 
-/// Connections that are being opened at once.
+/// Most connections that are being opened at once.
 const OPENING_MAX: usize = 256;
-/// How long opening all may take.
+/// Bound of opening all clients.
 const OPEN_TIMEOUT: Duration = Duration::from_secs(300);
-/// Clients of one local address: the system has some 28,000 ports for each.
+/// Clients of one local address, which has about 28,000 ports.
 const CLIENTS_PER_ADDRESS: u32 = 20_000;
-/// What the system keeps for a client that does not read, bytes.
+/// Receive buffer of a client that does not read, bytes.
 const SLOW_BUFFER_BYTES: u32 = 4_096;
-/// What a slow client reads at once, and how often.
+/// Bytes and interval of a slow client's reads.
 const SLOW_READ: (usize, Duration) = (256, Duration::from_secs(1));
 /// Bytes of one read.
 const READ_BYTES: usize = 64 * 1024;
 
 /// All clients of a run.
 pub struct Crowd {
-    /// How many.
+    /// Number of clients.
     pub clients: u32,
-    /// How long it took until all were open and had the seat map.
+    /// Time until all were open and had the seat map.
     pub opened_in: Duration,
-    told: Arc<Told>,
+    received: Arc<Received>,
 }
 
-/// What the clients were told.
-struct Told {
-    /// How many are open and have the seat map.
+/// What the clients have received, shared by all of them.
+struct Received {
+    /// Clients that are open and have the seat map.
     ready: AtomicU32,
-    /// The seat whose change is awaited.
+    /// The seat whose change is measured.
     seat: AtomicU32,
-    /// When it was heard by those who read, and how many these are.
-    heard: Mutex<Vec<Instant>>,
+    /// When each reader received it.
+    times: Mutex<Vec<Instant>>,
+    /// Clients that read without delay.
     readers: u32,
     changed: Notify,
     ended: AtomicU64,
     gaps: AtomicU64,
-    wrong: Mutex<Option<String>>,
+    violation: Mutex<Option<String>>,
 }
 
-/// Who has heard of a change.
-pub struct ClientMessage {
-    /// When, in order.
+/// The delivery of a change so far.
+pub struct Delivery {
+    /// When each reader received it, in order.
     pub times: Vec<Instant>,
-    /// Of how many who read.
-    pub of: u32,
+    /// Number of readers.
+    pub readers: u32,
 }
 
-/// One change that is waited for.
-pub struct Expected {
-    told: Arc<Told>,
+/// A change whose delivery is measured.
+pub struct ExpectedChange {
+    received: Arc<Received>,
 }
 
 #[derive(Clone, Copy, PartialEq)]
-enum Manner {
-    Reads,
+enum ReadMode {
+    Prompt,
     Slow,
     Stuck,
 }
 
 impl Crowd {
-    /// Opens all of them; fails if one cannot be.
+    /// Opens all clients; fails if one cannot be opened.
     pub async fn open(options: &Options, event: u64) -> Result<Self, Box<dyn std::error::Error>> {
         let silent = options.slow + options.stuck;
         let readers =
             options.clients.checked_sub(silent).ok_or("more slow clients than clients")?;
-        let told = Arc::new(Told {
+        let received = Arc::new(Received {
             ready: AtomicU32::new(0),
             seat: AtomicU32::new(0),
-            heard: Mutex::default(),
+            times: Mutex::default(),
             readers,
             changed: Notify::new(),
             ended: AtomicU64::new(0),
             gaps: AtomicU64::new(0),
-            wrong: Mutex::default(),
+            violation: Mutex::default(),
         });
-        let authority = options.url.strip_prefix("http://").ok_or("the URL is not of http")?;
+        let authority = options.url.strip_prefix("http://").ok_or("the URL is not an http URL")?;
         let address: SocketAddr = authority.trim_end_matches('/').parse()?;
         let began = Instant::now();
-        let manners = (0..options.clients).map(|n| match n {
-            n if n < options.stuck => Manner::Stuck,
-            n if n < silent => Manner::Slow,
-            _ => Manner::Reads,
+        let modes = (0..options.clients).map(|n| match n {
+            n if n < options.stuck => ReadMode::Stuck,
+            n if n < silent => ReadMode::Slow,
+            _ => ReadMode::Prompt,
         });
-        let (manners, shared) = (manners.collect::<Vec<_>>(), told.clone());
+        let (modes, shared) = (modes.collect::<Vec<_>>(), received.clone());
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         std::thread::Builder::new().name("clients".into()).spawn(move || {
-            tokio::task::LocalSet::new().block_on(&runtime, serve(address, event, manners, shared));
+            tokio::task::LocalSet::new().block_on(&runtime, serve(address, event, modes, shared));
         })?;
         let all_ready = async {
-            while told.ready.load(Ordering::Acquire) < readers {
-                if let Some(wrong) = told.wrong_now() {
-                    return Err(wrong);
+            while received.ready.load(Ordering::Acquire) < readers {
+                if let Some(violation) = received.violation() {
+                    return Err(violation);
                 }
                 tokio::time::sleep(Duration::from_millis(50)).await;
             }
             Ok(())
         };
         tokio::time::timeout(OPEN_TIMEOUT, all_ready).await.map_err(|_| {
-            format!("{} of {readers} clients are open", told.ready.load(Ordering::Acquire))
+            format!("{} of {readers} clients are open", received.ready.load(Ordering::Acquire))
         })??;
-        Ok(Crowd { clients: options.clients, opened_in: began.elapsed(), told })
+        Ok(Crowd { clients: options.clients, opened_in: began.elapsed(), received })
     }
 
-    /// Begins to note when clients hear of this seat.
-    pub fn expect(&self, seat: u32) -> Expected {
-        lock(&self.told.heard).clear();
-        self.told.seat.store(seat, Ordering::Release);
-        Expected { told: self.told.clone() }
+    /// Begins to record when clients receive a change of this seat.
+    pub fn expect(&self, seat: u32) -> ExpectedChange {
+        lock(&self.received.times).clear();
+        self.received.seat.store(seat, Ordering::Release);
+        ExpectedChange { received: self.received.clone() }
     }
 
-    /// Sockets that ended.
+    /// Returns the number of sockets that ended.
     pub fn ended(&self) -> u64 {
-        self.told.ended.load(Ordering::Relaxed)
+        self.received.ended.load(Ordering::Relaxed)
     }
 
-    /// How often a client was told of a gap.
+    /// Returns the number of `gap` messages.
     pub fn gaps(&self) -> u64 {
-        self.told.gaps.load(Ordering::Relaxed)
+        self.received.gaps.load(Ordering::Relaxed)
     }
 
-    /// The first thing that was wrong.
-    pub fn wrong(&self) -> Option<String> {
-        self.told.wrong_now()
+    /// Returns the first violation of the protocol.
+    pub fn violation(&self) -> Option<String> {
+        self.received.violation()
     }
 }
 
-impl Expected {
-    /// Waits until all who read have heard.
+impl ExpectedChange {
+    /// Waits until all readers have received the change.
     pub async fn all(&mut self) {
-        while lock(&self.told.heard).len() < self.told.readers as usize {
-            self.told.changed.notified().await;
+        while lock(&self.received.times).len() < self.received.readers as usize {
+            self.received.changed.notified().await;
         }
     }
 
-    /// Who has heard until now.
-    pub fn so_far(&self) -> ClientMessage {
-        ClientMessage { times: lock(&self.told.heard).clone(), of: self.told.readers }
+    /// Returns the delivery so far.
+    pub fn so_far(&self) -> Delivery {
+        Delivery { times: lock(&self.received.times).clone(), readers: self.received.readers }
     }
 }
 
-impl Told {
-    fn wrong_now(&self) -> Option<String> {
-        lock(&self.wrong).clone()
+impl Received {
+    fn violation(&self) -> Option<String> {
+        lock(&self.violation).clone()
     }
 
-    fn is_wrong(&self, what: String) {
-        lock(&self.wrong).get_or_insert(what);
+    fn set_violation(&self, what: String) {
+        lock(&self.violation).get_or_insert(what);
     }
 
-    /// Notes that a client knows of a seat.
-    fn hears(&self, seats: &[u32]) {
+    /// Records that a reader has received a change of these seats.
+    fn record(&self, seats: &[u32]) {
         if seats.contains(&self.seat.load(Ordering::Acquire)) {
-            let mut heard = lock(&self.heard);
-            heard.push(Instant::now());
-            if heard.len() == self.readers as usize {
+            let mut times = lock(&self.times);
+            times.push(Instant::now());
+            if times.len() == self.readers as usize {
                 self.changed.notify_one();
             }
         }
@@ -178,21 +179,22 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 /// Runs all clients until the program ends.
-async fn serve(address: SocketAddr, event: u64, manners: Vec<Manner>, told: Arc<Told>) {
+async fn serve(address: SocketAddr, event: u64, modes: Vec<ReadMode>, received: Arc<Received>) {
     let opening = Arc::new(Semaphore::new(OPENING_MAX));
     let mut clients = Vec::new();
-    for (n, manner) in (0_u32..).zip(manners) {
-        // Never closed.
-        let Ok(turn) = opening.clone().acquire_owned().await else { return };
-        let told = told.clone();
+    for (n, mode) in (0_u32..).zip(modes) {
+        // The semaphore is never closed.
+        let Ok(permit) = opening.clone().acquire_owned().await else { return };
+        let received = received.clone();
         clients.push(tokio::task::spawn_local(async move {
-            match open(n, manner, address, event).await {
+            match open(n, mode, address, event).await {
                 Ok((stream, read)) => {
-                    // The turn lasts until the seat map is there.
-                    let client = Client { stream, read, at: None, turn: Some(turn), told };
-                    Box::pin(client.lives(manner)).await;
+                    // The permit is held until the seat map has arrived.
+                    let client =
+                        Client { stream, read, position: None, permit: Some(permit), received };
+                    Box::pin(client.run(mode)).await;
                 }
-                Err(error) => told.is_wrong(format!("client {n} cannot connect: {error}")),
+                Err(error) => received.set_violation(format!("client {n} cannot connect: {error}")),
             }
         }));
     }
@@ -202,20 +204,20 @@ async fn serve(address: SocketAddr, event: u64, manners: Vec<Manner>, told: Arc<
     }
 }
 
-/// Connects and shakes hands; gives what came behind the answer's head, too.
+/// Connects and upgrades; also returns the bytes behind the response's head.
 async fn open(
     n: u32,
-    manner: Manner,
+    mode: ReadMode,
     address: SocketAddr,
     event: u64,
 ) -> io::Result<(TcpStream, Vec<u8>)> {
     let socket = TcpSocket::new_v4()?;
-    if manner != Manner::Reads {
+    if mode != ReadMode::Prompt {
         socket.set_recv_buffer_size(SLOW_BUFFER_BYTES)?;
     }
     let group = n / CLIENTS_PER_ADDRESS;
     if group > 0 && address.ip().is_loopback() {
-        // Loopback has more addresses than one. At most 250,000 clients: 13 groups.
+        // Loopback has many addresses. 250,000 clients at most are 13 groups.
         let source = Ipv4Addr::new(127, 0, 1, group as u8);
         socket.bind(SocketAddr::new(IpAddr::V4(source), 0))?;
     }
@@ -232,8 +234,8 @@ async fn open(
         take(&stream, &mut read, READ_BYTES)?;
         if let Some(end) = read.windows(4).position(|four| four == b"\r\n\r\n") {
             if !read.starts_with(b"HTTP/1.1 101") {
-                let answer = String::from_utf8_lossy(&read).into_owned();
-                return Err(io::Error::other(answer));
+                let response = String::from_utf8_lossy(&read).into_owned();
+                return Err(io::Error::other(response));
             }
             read.drain(..end + 4);
             return Ok((stream, read));
@@ -253,9 +255,9 @@ async fn write(stream: &TcpStream, mut bytes: &[u8]) -> io::Result<()> {
     Ok(())
 }
 
-/// Reads what is there, at most so many bytes; false if there was nothing.
+/// Prompt available bytes, at most `bytes_max`; returns false if there are none.
 fn take(stream: &TcpStream, into: &mut Vec<u8>, bytes_max: usize) -> io::Result<bool> {
-    // Not kept by anybody who waits.
+    // On the stack: waiting clients keep no buffer.
     let mut buffer = [0; READ_BYTES];
     match stream.try_read(&mut buffer[..bytes_max.min(READ_BYTES)]) {
         Ok(0) => Err(io::ErrorKind::UnexpectedEof.into()),
@@ -271,15 +273,15 @@ fn take(stream: &TcpStream, into: &mut Vec<u8>, bytes_max: usize) -> io::Result<
 /// One client.
 struct Client {
     stream: TcpStream,
-    /// What has come of a frame that is not whole.
+    /// Bytes of an incomplete frame.
     read: Vec<u8>,
-    /// Where it is.
-    at: Option<(u64, u64)>,
-    turn: Option<tokio::sync::OwnedSemaphorePermit>,
-    told: Arc<Told>,
+    /// Generation and version of the last message.
+    position: Option<(u64, u64)>,
+    permit: Option<tokio::sync::OwnedSemaphorePermit>,
+    received: Arc<Received>,
 }
 
-/// What a client is told, as far as it matters here.
+/// The fields of a message that clients check.
 #[derive(Deserialize)]
 struct Message<'a> {
     #[serde(rename = "type")]
@@ -292,30 +294,30 @@ struct Message<'a> {
 }
 
 impl Client {
-    async fn lives(mut self, manner: Manner) {
-        if manner == Manner::Stuck {
-            self.turn = None;
+    async fn run(mut self, mode: ReadMode) {
+        if mode == ReadMode::Stuck {
+            self.permit = None;
             return std::future::pending().await;
         }
-        if manner == Manner::Slow {
-            self.turn = None;
+        if mode == ReadMode::Slow {
+            self.permit = None;
         }
-        let error = match self.reads(manner).await {
+        let error = match self.read_all(mode).await {
             Ok(never) => match never {},
             Err(error) => error,
         };
-        self.told.ended.fetch_add(1, Ordering::Relaxed);
-        if manner == Manner::Reads {
-            self.told.is_wrong(format!("a client that reads was cut off: {error}"));
+        self.received.ended.fetch_add(1, Ordering::Relaxed);
+        if mode == ReadMode::Prompt {
+            self.received.set_violation(format!("a prompt reader was disconnected: {error}"));
         }
     }
 
-    async fn reads(&mut self, manner: Manner) -> io::Result<std::convert::Infallible> {
+    async fn read_all(&mut self, mode: ReadMode) -> io::Result<std::convert::Infallible> {
         loop {
-            self.frames(manner)?;
+            self.frames(mode)?;
             self.stream.readable().await?;
-            match manner {
-                Manner::Slow => {
+            match mode {
+                ReadMode::Slow => {
                     take(&self.stream, &mut self.read, SLOW_READ.0)?;
                     tokio::time::sleep(SLOW_READ.1).await;
                 }
@@ -324,17 +326,17 @@ impl Client {
         }
     }
 
-    /// Takes the whole frames of what has come.
-    fn frames(&mut self, manner: Manner) -> io::Result<()> {
+    /// Handles the complete frames that have arrived.
+    fn frames(&mut self, mode: ReadMode) -> io::Result<()> {
         let mut begin = 0;
         while let Some((opcode, payload)) = frame(&self.read[begin..]) {
             let bytes = begin + payload.start..begin + payload.end;
             begin = bytes.end;
             match opcode {
-                1 => self.text(bytes, manner),
+                1 => self.text(bytes, mode),
                 8 => return Err(io::Error::other(format!("closed: {:?}", &self.read[bytes]))),
                 9 => {
-                    // An empty pong, masked with zeros. A small one that does not fit is not sent.
+                    // An empty pong, masked with zeros; skipped if the socket's buffer is full.
                     let _ = self.stream.try_write(&[0x8a, 0x80, 0, 0, 0, 0]);
                 }
                 _ => {}
@@ -347,41 +349,41 @@ impl Client {
         Ok(())
     }
 
-    fn text(&mut self, bytes: std::ops::Range<usize>, manner: Manner) {
+    fn text(&mut self, bytes: std::ops::Range<usize>, mode: ReadMode) {
         let text = &self.read[bytes];
         let Ok(message) = serde_json::from_slice::<Message>(text) else {
-            return self.told.is_wrong(String::from_utf8_lossy(text).into_owned());
+            return self.received.set_violation(String::from_utf8_lossy(text).into_owned());
         };
         match message.kind {
             "connected" | "pong" => {}
             "gap" => {
-                self.told.gaps.fetch_add(1, Ordering::Relaxed);
+                self.received.gaps.fetch_add(1, Ordering::Relaxed);
             }
             "snapshot" => {
-                self.at = message.generation.zip(message.version);
-                if self.turn.take().is_some() {
-                    self.told.ready.fetch_add(1, Ordering::Release);
+                self.position = message.generation.zip(message.version);
+                if self.permit.take().is_some() {
+                    self.received.ready.fetch_add(1, Ordering::Release);
                 }
             }
             "seat_update" => {
                 let of_generation = |version| message.generation.zip(version);
                 let (begins, ends) = (of_generation(message.since), of_generation(message.version));
-                // Begins where the client is, or before that.
-                if begins > self.at || ends < self.at || begins.is_none() {
-                    let wrong = format!("at {:?}: {}", self.at, String::from_utf8_lossy(text));
-                    self.told.is_wrong(wrong);
+                // An update begins at or before the client's position.
+                if begins > self.position || ends < self.position || begins.is_none() {
+                    let text = String::from_utf8_lossy(text);
+                    self.received.set_violation(format!("at {:?}: {text}", self.position));
                 }
-                self.at = ends;
-                if manner == Manner::Reads {
-                    self.told.hears(&message.seat_ids);
+                self.position = ends;
+                if mode == ReadMode::Prompt {
+                    self.received.record(&message.seat_ids);
                 }
             }
-            other => self.told.is_wrong(format!("an unexpected message: {other}")),
+            other => self.received.set_violation(format!("an unexpected message: {other}")),
         }
     }
 }
 
-/// The opcode and the payload's place of a whole frame of a server.
+/// Returns the opcode and the payload's range of a complete server frame.
 fn frame(bytes: &[u8]) -> Option<(u8, std::ops::Range<usize>)> {
     let (head, length) = match bytes.get(1)? & 0x7f {
         126 => (4, u64::from(u16::from_be_bytes(bytes.get(2..4)?.try_into().ok()?))),

@@ -52,7 +52,7 @@ pub struct Intent {
     pub booking: String,
     /// How often money was taken.
     pub charges: u32,
-    /// What arrived of its refunds; told, not kept here.
+    /// The refunds that have arrived; part of responses, not kept here.
     pub refunded: i64,
     decline: Option<&'static str>,
 }
@@ -254,10 +254,10 @@ fn carry_out(
             books.refunds.create(intent, form)
         }
         ("GET", ["refunds"]) => {
-            let asked: BTreeMap<_, _> =
+            let query: BTreeMap<_, _> =
                 form_urlencoded::parse(query.as_bytes()).into_owned().collect();
-            let limit = asked.get("limit").map(|limit| limit.parse().unwrap());
-            (200, books.refunds.list(&asked["payment_intent"], limit))
+            let limit = query.get("limit").map(|limit| limit.parse().unwrap());
+            (200, books.refunds.list(&query["payment_intent"], limit))
         }
         (method, ["payment_intents", id, rest @ ..]) => {
             let Some(intent) = books.intents.get_mut(*id) else {
@@ -322,7 +322,7 @@ fn cancel(intent: &mut Intent) -> Option<Said> {
     None
 }
 
-/// An intent as answers have it; with these refunds of its charge where it was asked for them.
+/// An intent as in responses, with these refunds of its charge if the request expands them.
 fn shown(id: &str, intent: &Intent, refunds: Option<(&RefundBooks, &str)>) -> Value {
     let charge = match (intent.charges, refunds) {
         (0, _) => Value::Null,

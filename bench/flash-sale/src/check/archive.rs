@@ -1,11 +1,11 @@
-//! A history against the archive: whoever was told CONFIRMED is there, with its seats and its
-//! price, and nobody else is.
+//! Compares a history with the archive: every booking reported CONFIRMED is archived as sold with
+//! its seats and price, and no other booking is.
 
 use std::collections::{HashMap, HashSet};
 
 use holdfast::domain::Outcome;
 
-use super::story::{BookingReport, Stories};
+use super::reports::{BookingReport, BookingReports};
 
 /// A booking in the archive.
 #[derive(Clone, Debug)]
@@ -18,33 +18,33 @@ pub struct Archived {
     pub seats: Vec<u32>,
     /// Its price.
     pub amount: i64,
-    /// What the archive decided about its sale, if it had to.
+    /// The archive's decision on its sale, if there is one.
     pub outcome: Option<Outcome>,
 }
 
-/// What contradicts between a history and the archive's bookings of its event, and, where Redis
-/// was asked, the number of seats sold there.
+/// Returns the contradictions between a history, the archive's bookings of its event and, if given,
+/// the number of seats sold in Redis.
 pub fn against_archive(
-    stories: &Stories,
+    reports: &BookingReports,
     archived: &[Archived],
     sold_in_redis: Option<u64>,
 ) -> Vec<String> {
     let by_id: HashMap<String, &Archived> =
         archived.iter().map(|one| (one.id.clone(), one)).collect();
     let mut problems = Vec::new();
-    let mut ids: Vec<&String> = stories.bookings.keys().collect();
+    let mut ids: Vec<&String> = reports.bookings.keys().collect();
     ids.sort_unstable();
     for id in ids {
-        let story = &stories.bookings[id];
+        let report = &reports.bookings[id];
         match by_id.get(id) {
             None => {
-                problems.push(format!("LOST booking {id} of {}: not archived", story.told.user))
+                problems.push(format!("LOST booking {id} of {}: not archived", report.booking.user))
             }
-            Some(found) => problems.extend(compare(id, story, found)),
+            Some(found) => problems.extend(compare(id, report, found)),
         }
     }
-    if stories.run.exclusive {
-        problems.extend(strangers(stories, archived));
+    if reports.run.exclusive {
+        problems.extend(unreported(reports, archived));
     }
     let sold = archived.iter().filter(|one| one.outcome == Some(Outcome::Sold));
     let seats: Vec<u32> = sold.flat_map(|one| one.seats.iter().copied()).collect();
@@ -62,53 +62,56 @@ pub fn against_archive(
     problems
 }
 
-fn compare(id: &str, story: &BookingReport, found: &Archived) -> Vec<String> {
+fn compare(id: &str, report: &BookingReport, found: &Archived) -> Vec<String> {
     let mut problems = Vec::new();
     let archived = (&found.user, &found.seats, found.amount);
-    let told = (&story.told.user, &story.told.seats, story.told.amount);
-    if archived != told {
-        let what = format!("is {archived:?} in the archive, its buyer was told {told:?}");
-        problems.push(format!("booking {id} {what}"));
+    let reported = (&report.booking.user, &report.booking.seats, report.booking.amount);
+    if archived != reported {
+        let states = format!("is {archived:?} in the archive, and was reported as {reported:?}");
+        problems.push(format!("booking {id} {states}"));
     }
     let outcome = found.outcome.map_or("none", Outcome::as_str);
-    let wrong = match (story.confirmed_ns, story.cancel_sent_ns, found.outcome) {
+    let wrong = match (report.confirmed_ns, report.cancel_sent_ns, found.outcome) {
         (Some(_), None, Some(Outcome::Sold)) => false,
-        (Some(_), Some(_), Some(Outcome::Sold)) => story.cancelled_ns.is_some(),
+        (Some(_), Some(_), Some(Outcome::Sold)) => report.cancelled_ns.is_some(),
         (Some(_), Some(_), Some(Outcome::Cancelled)) => false,
         (Some(_), ..) => true,
-        // Not told CONFIRMED: sold all the same if a payment's answer was lost or late.
+        // Never reported CONFIRMED: may still be sold if a payment's response was lost or late.
         (None, _, Some(Outcome::Sold)) => {
-            story.pay_sent_ns.is_none() || story.voided_ns.is_some() || story.cancelled_ns.is_some()
+            report.pay_sent_ns.is_none()
+                || report.voided_ns.is_some()
+                || report.cancelled_ns.is_some()
         }
         (None, ..) => false,
     };
     if wrong {
-        let told = told_words(story);
-        let user = &story.told.user;
-        problems.push(format!("booking {id} of {user}: told {told}, in the archive {outcome}"));
+        let reported = last_reported(report);
+        let user = &report.booking.user;
+        problems
+            .push(format!("booking {id} of {user}: reported {reported}, in the archive {outcome}"));
     }
     problems
 }
 
-fn told_words(story: &BookingReport) -> &'static str {
-    match (story.confirmed_ns, story.cancelled_ns, story.voided_ns) {
+fn last_reported(report: &BookingReport) -> &'static str {
+    match (report.confirmed_ns, report.cancelled_ns, report.voided_ns) {
         (_, Some(_), _) => "CANCELLED",
         (_, _, Some(_)) => "VOIDED",
         (Some(_), ..) => "CONFIRMED",
-        (None, None, None) if story.pay_sent_ns.is_none() => "HOLD, and it never paid",
-        (None, None, None) => "HOLD, and it paid",
+        (None, None, None) if report.pay_sent_ns.is_none() => "HOLD, never paid",
+        (None, None, None) => "HOLD, paid",
     }
 }
 
-/// Sold bookings that nobody in the history was told of. A hold whose answer was lost may be in
-/// the archive; a sale needs a payment, and nobody can pay for what it was not told of.
-fn strangers(stories: &Stories, archived: &[Archived]) -> Vec<String> {
+/// Returns the decided bookings that no response reported. A hold whose response was lost may be
+/// archived, but nobody can pay for a booking that no response has named.
+fn unreported(reports: &BookingReports, archived: &[Archived]) -> Vec<String> {
     let unknown = archived
         .iter()
-        .filter(|one| one.outcome.is_some() && !stories.bookings.contains_key(&one.id));
-    let told = |one: &Archived| {
+        .filter(|one| one.outcome.is_some() && !reports.bookings.contains_key(&one.id));
+    let problem = |one: &Archived| {
         let (id, user) = (&one.id, &one.user);
-        format!("booking {id} of {user} was judged in the archive, and no buyer was told of it")
+        format!("booking {id} of {user} was decided in the archive, and no response reported it")
     };
-    unknown.map(told).collect()
+    unknown.map(problem).collect()
 }
