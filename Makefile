@@ -4,66 +4,73 @@ PYTHON ?= python3
 CARGO ?= cargo
 PROFILE ?= dev
 TEST ?=
+# Tests wait for servers and for deadlines most of the time: more run at once than there are cores.
+TEST_THREADS ?= 4
 SALE ?=
 PUSH ?=
 REFUSALS ?=
 SEATS ?=
+# Sizes of long runs: operations of the model, steps of the waiting room, kills, people who join, their
+# polls, requests, fallbacks of Redis, failures of MongoDB's primary in each part (72 are all writes of a
+# sale), seconds of a failing cluster.
 OPERATIONS ?= 1000000
+STEPS ?= 60000
 KILLS ?= 200
 JOINERS ?= 50000
 POLLS ?= 200000
 REQUESTS ?= 1000000
-# Times that Redis falls back in `make fallbacks`.
 MOMENTS ?= 200
-# Times that MongoDB's primary fails in each part of `make primaries`; 72 are all writes of a sale.
 PRIMARY_MOMENTS ?= 72
 SECONDS_LONG ?= 180
 
 # Tests open more connections than the soft limit of 1,024 files allows.
 RAISE_FILE_LIMIT = ulimit -n "$$(ulimit -Hn)" 2>/dev/null || true
+# Every command tests the workspace: parts of it would have other features, and be compiled again.
+TESTS = RUST_TEST_THREADS=$(TEST_THREADS) $(CARGO) test --workspace
+LONG_TEST = $(CARGO) test --workspace --test main -- --nocapture
 
 .DEFAULT_GOAL := help
 .PHONY: advisories help run check services test test-all model soundness cluster fallbacks features primaries bench bench-confirm bench-gates bench-push bench-queue bench-refusals bench-sale bench-seats torture-pay torture-queue fmt lint deny mutants ci clean
 
 help: ## List these commands
-	@awk 'BEGIN { FS = ":.*## " } /^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk 'BEGIN { FS = ":.*## " } /^[a-z-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-run: ## Run it all here; HOLDFAST_LISTEN=127.0.0.1:9000 moves it, PROFILE=release builds it fast
+run: ## Run everything on this machine; HOLDFAST_LISTEN=127.0.0.1:9000 moves it, PROFILE=release optimises it
 	@$(PYTHON) deploy/run.py --profile $(PROFILE)
 
-check: ## Say what this machine lacks
+check: ## List what this machine lacks
 	@$(PYTHON) deploy/run.py --check
 
 services: ## Download the Redis and MongoDB that are not installed here
 	@$(PYTHON) deploy/services.py install --flavor all
 
 test: services ## Test everything with services of its own; TEST=name filters
-	@$(RAISE_FILE_LIMIT); $(CARGO) test --workspace $(TEST)
+	@$(RAISE_FILE_LIMIT); $(TESTS) $(TEST)
 
 test-all: services ## Test everything on every Redis, at length, and run all mutants; takes hours
-	@$(RAISE_FILE_LIMIT); ALL_FLAVORS=1 $(CARGO) test --workspace -- --include-ignored
-	$(MAKE) model soundness fallbacks cluster torture-pay torture-queue mutants
+	@$(RAISE_FILE_LIMIT); ALL_FLAVORS=1 LONG_TESTS=1 $(TESTS) -- --include-ignored
+	$(MAKE) model soundness fallbacks primaries cluster torture-pay torture-queue mutants
 
-model: services ## Run the model of the sale for longer; OPERATIONS=number
-	@$(RAISE_FILE_LIMIT); MODEL_OPERATIONS=$(OPERATIONS) $(CARGO) test --test main -- --nocapture model::agrees_for_long
+model: services ## Run the models of the sale and of the waiting room for longer; OPERATIONS, STEPS=number
+	@$(RAISE_FILE_LIMIT); MODEL_OPERATIONS=$(OPERATIONS) ROOM_STEPS=$(STEPS) $(LONG_TEST) model::agrees_for_long waiting_room::random
 
-soundness: services ## Let many ask, and judge each refusal by the log, for longer; REQUESTS=number
-	@$(RAISE_FILE_LIMIT); SOUNDNESS_REQUESTS=$(REQUESTS) $(CARGO) test --test main -- --nocapture live::soundness
+soundness: services ## Send many requests and check each refusal against the log; REQUESTS=number
+	@$(RAISE_FILE_LIMIT); SOUNDNESS_REQUESTS=$(REQUESTS) $(LONG_TEST) live::soundness
 
-fallbacks: services ## Have Redis fall back at random moments of a sale; MOMENTS=number
-	@$(RAISE_FILE_LIMIT); FALLBACK_MOMENTS=$(MOMENTS) $(CARGO) test --test main -- --nocapture restore::fallback::moments
+fallbacks: services ## Restore an older Redis at random moments of a sale; MOMENTS=number
+	@$(RAISE_FILE_LIMIT); FALLBACK_MOMENTS=$(MOMENTS) $(LONG_TEST) restore::fallback::moments
 
-primaries: services ## Have MongoDB's primary fail at every write of a sale, and at random ones; PRIMARY_MOMENTS=number
-	@$(RAISE_FILE_LIMIT); PRIMARY_MOMENTS=$(PRIMARY_MOMENTS) $(CARGO) test --test main -- --nocapture --test-threads 1 faults::primaries
+primaries: services ## Fail MongoDB's primary at every write of a sale, and at random ones; PRIMARY_MOMENTS=number
+	@$(RAISE_FILE_LIMIT); PRIMARY_MOMENTS=$(PRIMARY_MOMENTS) $(LONG_TEST) --test-threads 1 faults::primaries
 
-cluster: services ## Kill a primary of a Redis Cluster, and move a slot, while events sell, for longer; SECONDS_LONG=number
-	@$(RAISE_FILE_LIMIT); CLUSTER_SECONDS=$(SECONDS_LONG) $(CARGO) test --test main -- --nocapture --test-threads 1 faults::cluster
+cluster: services ## Kill a primary of a Redis Cluster, and move a slot, during a sale; SECONDS_LONG=number
+	@$(RAISE_FILE_LIMIT); CLUSTER_SECONDS=$(SECONDS_LONG) $(LONG_TEST) --test-threads 1 faults::cluster
 
 torture-pay: services ## Kill processes at random while buyers pay; KILLS=number
-	@$(RAISE_FILE_LIMIT); TORTURE_KILLS=$(KILLS) $(CARGO) test --test main -- --nocapture paying::torture
+	@$(RAISE_FILE_LIMIT); TORTURE_KILLS=$(KILLS) $(LONG_TEST) paying::torture
 
-torture-queue: services ## Let many wait while processes die, and ask often; JOINERS=number, POLLS=number
-	@$(RAISE_FILE_LIMIT); QUEUE_JOINERS=$(JOINERS) QUEUE_POLLS=$(POLLS) $(CARGO) test --test main -- --nocapture --test-threads 1 waiting_room::crowd waiting_room::polls
+torture-queue: services ## Kill processes while many wait, and poll often; JOINERS=number, POLLS=number
+	@$(RAISE_FILE_LIMIT); QUEUE_JOINERS=$(JOINERS) QUEUE_POLLS=$(POLLS) $(LONG_TEST) --test-threads 1 waiting_room::crowd waiting_room::polls
 
 fmt: ## Format the code
 	$(CARGO) fmt --all
@@ -81,7 +88,7 @@ features: ## Check that cargo build and cargo test compile the same crates with 
 			echo 'cargo test gives these crates more features: name those in bench/Cargo.toml.'; exit 1; \
 		fi
 
-advisories: ## Look for known vulnerabilities in the crates of Cargo.lock
+advisories: ## Check the crates of Cargo.lock for known vulnerabilities
 	@$(PYTHON) deploy/advisories.py check
 
 deny: ## Check licences, banned crates and sources
@@ -99,17 +106,17 @@ bench-confirm: ## Measure a confirmation against one majority write with journal
 	@$(PYTHON) deploy/services.py run --dir .holdfast/bench --exec \
 		sh -c 'target/release/holdfast-bench confirm --redis-url $$REDIS_URL --mongodb-url $$MONGODB_URL'
 
-bench-gates: ## Measure what the gates without I/O cost a request
+bench-gates: ## Measure the time of the gates without I/O for a request
 	@$(PYTHON) deploy/services.py run --dir .holdfast/bench --exec \
 		sh -c 'exec $(CARGO) bench --workspace --bench gates'
 
-bench-push: ## Measure what 10,000 WebSockets take, and how soon all know of a change; PUSH="--clients 500" changes it
+bench-push: ## Measure memory and delivery times of 10,000 WebSockets; PUSH="--clients 500" changes it
 	@rm -rf .holdfast/bench-push
 	@$(RAISE_FILE_LIMIT); HOLDFAST_LISTEN=127.0.0.1:0 HOLDFAST_LOG_LEVEL=warn HOLDFAST_LIMITS=observe \
 		$(PYTHON) deploy/run.py --profile release --state .holdfast/bench-push \
 		--exec sh -c 'exec holdfast-bench push --url $$API_URL --json .holdfast/bench-push/push.json $(PUSH)'
 
-bench-queue: ## Measure what a million people in a waiting room take of Redis
+bench-queue: ## Measure the cost in Redis of a million people in a waiting room
 	$(CARGO) build --release --workspace
 	@$(PYTHON) deploy/services.py run --dir .holdfast/bench --exec \
 		sh -c 'exec target/release/holdfast-bench queue --redis-url $$REDIS_URL'
@@ -122,7 +129,7 @@ bench-refusals: ## Measure refused holds against a bare handler; REFUSALS="--gen
 		--redis-url $$HOLDFAST_REDIS_URL --mongodb-url $$HOLDFAST_MONGODB_URL \
 		--json .holdfast/bench-refusals.json $(REFUSALS)'
 
-bench-sale: ## Sell 5,000 seats to 20,000 simulated buyers and check every answer; SALE="--buyers 500" changes it
+bench-sale: ## Sell 5,000 seats to 20,000 simulated buyers and check every response; SALE="--buyers 500" changes it
 	@rm -rf .holdfast/bench-sale
 	@HOLDFAST_LISTEN=127.0.0.1:0 HOLDFAST_TRUSTED_PROXIES=127.0.0.1 HOLDFAST_IDENTITY_PROXIES=127.0.0.1 \
 		HOLDFAST_LOG_LEVEL=warn HOLDFAST_LIMITS=observe \
@@ -139,11 +146,11 @@ bench-seats: ## Measure seat maps of 50,000 seats against a bare handler; SEATS=
 		--exec sh -c 'exec holdfast-bench seats --url $$API_URL \
 		--json .holdfast/bench-seats.json $(SEATS)'
 
-mutants: ## Check that the tests catch each mutant of tests/mutants
-	@bash tests/mutants/run.sh
+mutants: services ## Check that the tests detect mutants of scripts and code (tests/mutants)
+	@$(RAISE_FILE_LIMIT); bash tests/mutants/run.sh
 
 ci: ## Everything CI does
 	@bash .ci/run
 
-clean: ## Remove what was built; services' data in .holdfast stay
+clean: ## Remove build results; services' data in .holdfast remain
 	$(CARGO) clean

@@ -1,12 +1,12 @@
 #!/usr/bin/env python3
-"""`make test` as CI takes it: every target is run, and what failed is run again, alone.
+"""Runs `make test` in CI: every target, and failed tests a second time, alone.
 
-CI's machines are shared, and some tests race on purpose: a machine that stands still for seconds
-can fail one. So when at most FAILED_MAX tests failed, each is run once more with nothing beside
-it. One that fails again fails the check, and so does a test program that did not come to its end.
-One that passes is told all the same, under a heading of its own. `make test` knows nothing of this.
+CI's machines are shared, and some tests race on purpose: a machine that stalls for seconds can fail
+one. If at most FAILED_MAX tests fail, each is run once more with nothing beside it. One that fails
+again fails the check, as does a test program that does not finish. One that passes is reported under
+its own heading. `make test` itself repeats nothing.
 
-    python3 .ci/tests.py REPORT      writes what failed, and why, to the file REPORT as well
+    python3 .ci/tests.py REPORT      also writes failed tests and their output to the file REPORT
 """
 
 import os
@@ -26,31 +26,31 @@ ROOT = Path(__file__).resolve().parent.parent
 RESULT = re.compile(r"^test result: \w+\. (\d+) passed; (\d+) failed;")
 PROGRAM = re.compile(r"^ +(?:Running .+ \(.+\)|Doc-tests .+)$")
 OUTPUT = re.compile(r"^---- (.+) stdout ----$")
-# What a documentation's example is called is no path of a test: those do not race.
+# Names of documentation examples are not paths; those tests do not race.
 PATH = re.compile(r"^[A-Za-z0-9_:]+$")
 
 
 class Outcome(NamedTuple):
-    """What a run of tests came to."""
+    """The result of a run of tests."""
 
     status: int
     passed: int
-    # What each failed test printed.
+    # Output of each failed test.
     failed: Dict[str, List[str]]
-    # Test programs that said how it went, of those that were started.
+    # Test programs that printed a result, and those that were started.
     ended: int
     started: int
-    # What cargo says went wrong, beside what tests printed.
+    # Errors of cargo itself.
     errors: List[str]
 
     def is_whole(self) -> bool:
-        """Whether every program came to its end, and all that went wrong has a name."""
-        told = self.status == 0 or bool(self.failed)
-        return told and self.started > 0 and self.ended == self.started
+        """Whether every program finished, and every failure is a named test."""
+        is_explained = self.status == 0 or bool(self.failed)
+        return is_explained and self.started > 0 and self.ended == self.started
 
 
 def read(lines: List[str], status: int) -> Outcome:
-    """Understands what cargo and the test programs printed."""
+    """Parses the output of cargo and the test programs."""
     passed = started = ended = counted = 0
     printed: Dict[str, List[str]] = {}
     names: List[str] = []
@@ -72,19 +72,18 @@ def read(lines: List[str], status: int) -> Outcome:
         elif listing and line.startswith("    "):
             names.append(line.strip())
         else:
-            # Above the outputs stands the same heading, with an empty line below it.
+            # The section of outputs has the same heading, followed by an empty line.
             listing = False
             block.append(line)
     failed = {name: printed.get(name, []) for name in names}
-    # Two programs may have a test of one name; fewer names than failures otherwise say that this
-    # function did not understand.
+    # Fewer names than failures mean that the output was not parsed completely.
     if len(names) != counted:
         ended = -1
     return Outcome(status, passed, failed, ended, started, errors)
 
 
 def run(arguments: str, seconds_max: Optional[int] = None) -> Outcome:
-    """Runs `make test`, shows what it prints, and reads it."""
+    """Runs `make test`, shows its output, and parses it."""
     process = subprocess.Popen(
         ["make", "test", f"TEST={arguments}"],
         cwd=ROOT,
@@ -117,7 +116,7 @@ def run(arguments: str, seconds_max: Optional[int] = None) -> Outcome:
     return read(lines, status)
 
 
-def told(name: str, printed: List[str]) -> str:
+def described(name: str, printed: List[str]) -> str:
     """A failed test: its name, and the first lines from its panic on."""
     began = next((n for n, line in enumerate(printed) if " panicked at " in line), 0)
     shown = "\n    ".join(printed[began : began + LINES_SHOWN]).rstrip()
@@ -126,11 +125,11 @@ def told(name: str, printed: List[str]) -> str:
 
 def section(heading: str, tests: Dict[str, List[str]]) -> str:
     """Some failed tests under a heading."""
-    return "\n".join([f"\n=== {heading}"] + [told(name, tests[name]) for name in tests]) + "\n"
+    return "\n".join([f"\n=== {heading}"] + [described(name, tests[name]) for name in tests]) + "\n"
 
 
-def second_look(failed: Dict[str, List[str]]) -> Dict[str, List[str]]:
-    """Runs each of these alone; what those that failed again printed then."""
+def second_run(failed: Dict[str, List[str]]) -> Dict[str, List[str]]:
+    """Runs each of these alone; returns the output of those that fail again."""
     again: Dict[str, List[str]] = {}
     for name, first in failed.items():
         if not PATH.match(name):
@@ -144,20 +143,20 @@ def second_look(failed: Dict[str, List[str]]) -> Dict[str, List[str]]:
 
 
 def main() -> int:
-    """Both looks, and the report."""
+    """Both runs, and the report."""
     report = Path(sys.argv[1])
     outcome = run("--no-fail-fast")
     if outcome.status == 0 and outcome.is_whole():
         return 0
     text = ""
     if not outcome.is_whole():
-        lines = ["\n=== Not every test program was built and came to its end"]
+        lines = ["\n=== Not every test program was built and finished"]
         text += "\n".join(lines + outcome.errors[:LINES_SHOWN]) + "\n"
     if text or len(outcome.failed) > FAILED_MAX:
         text += section("Failed", outcome.failed) if outcome.failed else ""
         status = 1
     else:
-        again = second_look(outcome.failed)
+        again = second_run(outcome.failed)
         once = {name: first for name, first in outcome.failed.items() if name not in again}
         if once:
             text += section("Failed once, passed alone", once)
@@ -170,7 +169,7 @@ def main() -> int:
 
 
 def stop(*_: object) -> NoReturn:
-    """SIGTERM ends the tests, too."""
+    """SIGTERM ends the tests as well."""
     raise KeyboardInterrupt
 
 

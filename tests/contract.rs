@@ -1,6 +1,7 @@
 //! Scripts and Rust agree: headers, key counts, reply codes, entry fields, pinned digests.
 
 use std::collections::BTreeSet;
+use std::sync::LazyLock;
 
 use holdfast::domain::EventId;
 use holdfast::domain::entry::ENTRY_FIELDS;
@@ -22,8 +23,9 @@ fn digests_are_pinned() {
 }
 
 /// A script as it is sent.
-fn text(script: Script) -> String {
-    Scripts::embedded(ClockSource::Redis).get(script).text.clone()
+fn text(script: Script) -> &'static str {
+    static SENT: LazyLock<Scripts> = LazyLock::new(|| Scripts::embedded(ClockSource::Redis));
+    &SENT.get(script).text
 }
 
 /// The same without its comments.

@@ -83,7 +83,7 @@ async fn a_state_follows_generation_then_version() {
 async fn the_newer_of_two_first_writes_stands() {
     // Both workers find no document and both try to make it: the loser's may be the newer one.
     let archive = archive().await;
-    for round in 0..20 {
+    for round in 0..long_or(20, 4) {
         let ids: Vec<BookingId> = (0..40).map(|n| booking(EVENT, round * 100 + n)).collect();
         let holds = ids.iter().map(|id| entry(*id, &[1], Kind::Hold, 1));
         let ends = ids.iter().map(|id| entry(*id, &[1], Kind::Expired, 2));

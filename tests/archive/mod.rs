@@ -14,7 +14,7 @@ use holdfast::domain::{
 
 use crate::support::entries::{BORN_MS, booking, entry, sold_life};
 use crate::support::servers::{Server, private_mongodb, shared_mongodb};
-use crate::support::unique_name;
+use crate::support::{long_or, unique_name};
 
 mod bookings;
 mod catalogue;

@@ -61,8 +61,9 @@ async fn racing_workers_sell_every_contested_seat_once() {
     let database = unique_name();
     let archive = open(server, &database, OP_TIMEOUT_MS).await;
     archive.prepare(PARTITIONS).await.unwrap();
+    let rings: u32 = long_or(30, 8);
     // Every second seat was sold before and is cancelled: its claim has to be taken over.
-    for n in 0..45 {
+    for n in 0..rings as u64 * 3 / 2 {
         let cancelled = booking(EVENT, 1_000 + n);
         let sale = entry(cancelled, &[n as u32 * 2 + 1], Kind::Sold, 3);
         store(&archive, [sale]).await;
@@ -70,7 +71,6 @@ async fn racing_workers_sell_every_contested_seat_once() {
     }
     // 30 rings of three bookings, each of which wants a seat of both others; four workers are
     // delivered all of them, in different orders.
-    let rings = 30;
     let wants: BTreeMap<BookingId, [u32; 2]> = (0..rings * 3)
         .map(|n| {
             let first = n / 3 * 3 + 1;

@@ -78,11 +78,11 @@ async fn parked_garbage_is_known_and_its_neighbours_are_checked() {
 const CHURN_PAUSE: Duration = Duration::from_millis(10);
 /// Entries that may wait for the archive before the churn goes on: it never outruns a slow machine.
 const CHURN_AHEAD_MAX: u64 = 20;
-/// How often a look is repeated whose result says that the archive was behind.
+/// Most repetitions of a comparison that found the archive behind.
 const LOOKS_MAX: u32 = 5;
 
-/// Holds and gives up the seats from `first` on, one after the other, until told to stop. What a
-/// busy machine answers too late is undone behind its back, or lapses.
+/// Holds and cancels the seats from `first` on, one after the other, until `stop`. A hold whose response
+/// is late on a busy machine is undone in the background, or lapses.
 async fn churn(shop: &Shop, event: EventId, first: u32, stop: &AtomicBool) {
     let partition = shop.world.engine.keys().partition_of(event);
     let is_archived = async || {
@@ -111,7 +111,7 @@ async fn churn(shop: &Shop, event: EventId, first: u32, stop: &AtomicBool) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_sale_that_goes_on_is_clean_and_its_faults_are_still_found() {
+async fn running_sale_is_clean_and_its_faults_are_found() {
     let shop = Shop::any().await;
     let _worker = shop.worker().await;
     let event = shop.world.event(100).await;
@@ -120,26 +120,22 @@ async fn a_sale_that_goes_on_is_clean_and_its_faults_are_still_found() {
         let mut looks = 0;
         while shop.ctl("verify --json --wait-seconds 60").await.code != 0 {
             looks += 1;
-            assert!(looks < LOOKS_MAX, "a sale that goes on is clean");
+            assert!(looks < LOOKS_MAX, "a running sale is clean");
         }
-        // A seat of nobody's: the churn never touches it.
+        // A seat without a holder, which the churn never touches.
         let seats = shop.world.engine.keys().event_keys(event)[1].clone();
         shop.redis.command(&["SETRANGE", &seats, "100", "b"]);
-        // It is found at once; whatever else is found is a machine that stood still meanwhile.
-        for looks in 1.. {
-            let broken = shop.ctl("verify --json --wait-seconds 10").await.json(1);
-            let told = problems(&broken);
-            let is_found = told.iter().any(|line| line.contains("seat 100 is BOOKED in Redis"));
-            assert!(is_found, "{told:?}");
-            let is_of_it = |line: &&str| line.contains("seat 100 ") || line.contains(" free,");
-            if told.iter().all(is_of_it) {
-                break;
-            }
-            assert!(looks < LOOKS_MAX, "{told:?}");
-        }
+        // Found during the sale. Where the archive of a busy machine is behind, there is more to report.
+        let broken = shop.ctl("verify --json --wait-seconds 5").await.json(1);
+        let is_found = |line: &&str| line.contains("seat 100 is BOOKED in Redis");
+        assert!(problems(&broken).iter().any(is_found), "{broken}");
         stop.store(true, Ordering::SeqCst);
     };
     tokio::join!(churn(&shop, event, 1, &stop), churn(&shop, event, 11, &stop), look);
+    shop.archived().await;
+    let broken = shop.ctl("verify --json --wait-seconds 5").await.json(1);
+    let is_of_seat = |line: &&str| line.contains("seat 100 ") || line.contains(" free,");
+    assert!(problems(&broken).iter().all(is_of_seat), "{broken}");
 }
 
 fn problems(report: &Value) -> Vec<&str> {

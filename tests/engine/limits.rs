@@ -11,7 +11,7 @@ use rand::{RngExt, SeedableRng};
 
 use crate::on_each_redis;
 use crate::support::engine::{NoObserver, START_MS, settings};
-use crate::support::servers::{Flavor, redis_command, shared_redis};
+use crate::support::servers::{Flavor, available, redis_command, shared_redis};
 use crate::support::unique_name;
 
 const RULE: &str = "rule";
@@ -25,12 +25,13 @@ struct Counter {
 
 impl Counter {
     async fn new(flavor: Flavor) -> Self {
+        Counter::with(flavor, Scripts::embedded(ClockSource::Swapped)).await
+    }
+
+    async fn with(flavor: Flavor, scripts: Scripts) -> Self {
         let redis = shared_redis(flavor);
-        let engine = Engine::connect(
-            settings(redis.url(), unique_name()),
-            Scripts::embedded(ClockSource::Swapped),
-            Arc::new(NoObserver),
-        );
+        let engine =
+            Engine::connect(settings(redis.url(), unique_name()), scripts, Arc::new(NoObserver));
         let engine = engine.await.unwrap();
         engine.pin_not_after(NotAfter(i64::MAX));
         let address = format!("127.0.0.1:{}", redis.port());
@@ -139,7 +140,22 @@ impl Plain {
 }
 
 on_each_redis!(any_order_of_requests_counts_as_in_a_plain_model, async |flavor| {
-    let counter = Counter::new(flavor).await;
+    compare_with_model(Counter::new(flavor).await).await;
+});
+
+/// A refused request must not be counted under the rules that had room.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "run by make mutants"]
+async fn changed_script_differs_from_the_model() {
+    let flavor = if available(Flavor::Redis) { Flavor::Redis } else { Flavor::Valkey };
+    let change = ("limit", "and not c.over and not refused", "and not c.over");
+    let scripts = Scripts::changed(ClockSource::Swapped, &[change]).unwrap();
+    let counter = Counter::with(flavor, scripts).await;
+    let compared = tokio::spawn(compare_with_model(counter)).await;
+    assert!(compared.is_err(), "the model does not notice the change");
+}
+
+async fn compare_with_model(counter: Counter) {
     let seed: u64 = rand::random();
     println!("seed {seed}");
     let mut random = StdRng::seed_from_u64(seed);
@@ -211,7 +227,7 @@ on_each_redis!(any_order_of_requests_counts_as_in_a_plain_model, async |flavor| 
     }
     assert!(granted > 50 && refused > 50, "{granted} granted, {refused} refused");
     assert!(taken_out > 10, "{taken_out} taken out");
-});
+}
 
 on_each_redis!(a_window_moves_and_has_no_boundary, async |flavor| {
     let counter = Counter::new(flavor).await;

@@ -27,7 +27,7 @@ use crate::support::world::{World, sale_settings};
 /// sale in turn, and as often at random ones.
 const MOMENTS_VARIABLE: &str = "PRIMARY_MOMENTS";
 /// How often it does else.
-const MOMENTS: usize = 4;
+const MOMENTS: usize = 2;
 /// Another sequence of moments: a seed that a failure has printed.
 const SEED_VARIABLE: &str = "PRIMARY_SEED";
 /// Writes of one sale with its cancellation and of the workers that carry it, about.

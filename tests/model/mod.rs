@@ -29,14 +29,16 @@ use proptest::test_runner::{
 use tokio::runtime::Builder;
 
 use crate::on_each_redis;
-use crate::support::{Flavor, servers};
+use crate::support::{Flavor, servers, size};
 use stage::{Met, Stage};
 use strategies::sequences;
 
+/// Operations after which every code of every script has occurred.
+const OPERATIONS_THAT_MEET_ALL: usize = 100_000;
 /// Operations that the suite runs on one Redis.
-const OPERATIONS: usize = 100_000;
+const OPERATIONS: usize = 15_000;
 /// Operations that it runs on each Redis there is.
-const OPERATIONS_ON_EACH: usize = 5_000;
+const OPERATIONS_ON_EACH: usize = 3_000;
 /// Another number of operations for the long run, as `make model` asks for.
 const OPERATIONS_VARIABLE: &str = "MODEL_OPERATIONS";
 /// Sequences under way at once, each on an event of its own.
@@ -132,8 +134,7 @@ pub fn flavor() -> Flavor {
 
 #[test]
 fn agrees_for_long() {
-    let operations = std::env::var(OPERATIONS_VARIABLE)
-        .map_or(OPERATIONS, |number| number.parse().expect("a number of operations"));
+    let operations = size(OPERATIONS_VARIABLE, OPERATIONS);
     let met = agree(flavor(), operations);
     // Agreement on what never happens would prove nothing.
     let mut never = Vec::new();
@@ -146,7 +147,7 @@ fn agrees_for_long() {
             never.extend((times == 0).then(|| format!("{} {}", answer.0, answer.1)));
         }
     }
-    assert!(operations < OPERATIONS || never.is_empty(), "never met: {never:?}");
+    assert!(operations < OPERATIONS_THAT_MEET_ALL || never.is_empty(), "never met: {never:?}");
 }
 
 on_each_redis!(agrees_on_each, async |flavor| {

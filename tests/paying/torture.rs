@@ -17,9 +17,10 @@ use super::{SETTLED, SHORT, api, books_agree};
 use crate::support::api::{Api, Place, places};
 use crate::support::eventually;
 use crate::support::process::Process;
+use crate::support::size;
 
 /// Kills in the suite.
-const KILLS: usize = 20;
+const KILLS: usize = 8;
 /// Another number of kills, as `make torture-pay` asks for.
 const KILLS_VARIABLE: &str = "TORTURE_KILLS";
 /// Buyers at a time.
@@ -115,7 +116,7 @@ impl Shop {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn killed_at_random_the_books_agree_to_the_cent() {
-    let kills = std::env::var(KILLS_VARIABLE).map_or(KILLS, |text| text.parse().unwrap());
+    let kills = size(KILLS_VARIABLE, KILLS);
     let place = Place::shared();
     let apis = [RwLock::new(api(&place, "").await), RwLock::new(api(&place, "").await)];
     let mut event = places(SEATS);

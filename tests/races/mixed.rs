@@ -16,15 +16,13 @@ use serde_json::Value;
 use super::{Pair, seats};
 use crate::on_one_redis;
 use crate::support::api::places;
-use crate::support::eventually;
 use crate::support::http::Reply;
 use crate::support::servers::Flavor;
 use crate::support::story::{archived_bookings, one_story};
+use crate::support::{eventually, long_or};
 
-/// Operations of the whole run, on the flavor that every machine has.
-const OPERATIONS: usize = 10_000;
-/// Operations of a run on each of the others, which decide by the same scripts.
-const OPERATIONS_ELSEWHERE: usize = 2_000;
+/// Operations of a long run on the cluster, and of every other run.
+const OPERATIONS: (usize, usize) = (10_000, 2_500);
 /// Callers at a time.
 const CALLERS: u64 = 80;
 /// Seats of each event.
@@ -234,7 +232,8 @@ on_one_redis!(thousands_of_operations_leave_all_stores_consistent, async |flavor
         event["max_hold_seconds"] = if n == 0 { 900.into() } else { (3 * HOLD_SECONDS).into() };
         events.push(pair.turn(n).event(event).await);
     }
-    let operations = if flavor == Flavor::Cluster { OPERATIONS } else { OPERATIONS_ELSEWHERE };
+    let long = if flavor == Flavor::Cluster { OPERATIONS.0 } else { OPERATIONS.1 };
+    let operations = long_or(long, OPERATIONS.1);
     let done = AtomicUsize::new(0);
     let callers = (0..CALLERS).map(|seed| {
         let caller = Caller {

@@ -22,6 +22,7 @@ pub mod tokens;
 pub mod worker;
 pub mod world;
 
+use std::str::FromStr;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
@@ -31,6 +32,30 @@ pub use servers::Flavor;
 pub fn unique_name() -> String {
     static NEXT: AtomicU32 = AtomicU32::new(1);
     format!("t{}_{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed))
+}
+
+/// Reads the size of a test from this variable, which the long runs of `make` set.
+pub fn size<T: FromStr>(variable: &str, default: T) -> T {
+    match std::env::var(variable) {
+        Ok(text) => text.parse().unwrap_or_else(|_| panic!("{variable}={text} is not a number")),
+        Err(_) => default,
+    }
+}
+
+/// Returns the size of a test: `long` in `make test-all`, which sets `LONG_TESTS`, otherwise `short`.
+pub fn long_or<T>(long: T, short: T) -> T {
+    if std::env::var_os("LONG_TESTS").is_some() { long } else { short }
+}
+
+/// Returns the mutants to try: all of them, or those that `MUTANTS_SAMPLE=first:count` selects.
+pub fn sample<T>(mutants: &[T]) -> Vec<&T> {
+    let Ok(text) = std::env::var("MUTANTS_SAMPLE") else { return mutants.iter().collect() };
+    let parse = || {
+        let (first, count) = text.split_once(':')?;
+        Some((first.parse::<usize>().ok()?, count.parse::<usize>().ok()?))
+    };
+    let (first, count) = parse().unwrap_or_else(|| panic!("MUTANTS_SAMPLE={text}: first:count"));
+    mutants.iter().cycle().skip(first % mutants.len()).take(count.min(mutants.len())).collect()
 }
 
 /// Waits until the condition holds, looking every few milliseconds; fails after `bound`.

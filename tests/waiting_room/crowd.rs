@@ -17,11 +17,11 @@ use tokio::sync::{RwLock, Semaphore};
 use tokio::time::sleep;
 
 use crate::support::api::{Api, Place, places};
-use crate::support::eventually;
 use crate::support::servers::{Flavor, Server, available, private_redis, shared_mongodb};
+use crate::support::{eventually, size};
 
 /// Those who join; another number by this variable.
-const JOINERS: usize = 5_000;
+const JOINERS: usize = 1_500;
 const JOINERS_VARIABLE: &str = "QUEUE_JOINERS";
 /// Sessions and open places at a time.
 const CONCURRENT: u32 = 250;
@@ -155,8 +155,7 @@ impl Crowd {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn max_concurrent_is_never_exceeded() {
     start::raise_open_files();
-    let joiners = std::env::var(JOINERS_VARIABLE)
-        .map_or(JOINERS, |number| number.parse().expect("a number of joiners"));
+    let joiners = size(JOINERS_VARIABLE, JOINERS);
     let flavor = if available(Flavor::Redis) { Flavor::Redis } else { Flavor::Valkey };
     let redis = private_redis(flavor);
     let place = Place::new(&redis, shared_mongodb());

@@ -7,9 +7,10 @@ use serde_json::json;
 
 use crate::support::api::{Api, Place, places};
 use crate::support::servers::{Flavor, Server, available, private_redis};
+use crate::support::size;
 
 /// Questions of people who wait; another number by this variable.
-const POLLS: usize = 20_000;
+const POLLS: usize = 5_000;
 const POLLS_VARIABLE: &str = "QUEUE_POLLS";
 const AT_ONCE: usize = 32;
 /// Events that are asked for and do not exist.
@@ -26,8 +27,7 @@ fn commands(redis: &Server) -> u64 {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn polls_cost_redis_nothing() {
-    let count = std::env::var(POLLS_VARIABLE)
-        .map_or(POLLS, |number| number.parse().expect("a number of polls"));
+    let count = size(POLLS_VARIABLE, POLLS);
     let flavor = if available(Flavor::Redis) { Flavor::Redis } else { Flavor::Valkey };
     let redis = private_redis(flavor);
     let place = Place::new(&redis, crate::support::servers::shared_mongodb());

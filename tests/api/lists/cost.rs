@@ -15,7 +15,7 @@ use crate::support::http::Client;
 use crate::support::servers::{
     Server, private_mongodb, private_redis, shared_mongodb, shared_redis,
 };
-use crate::support::{Flavor, eventually};
+use crate::support::{Flavor, eventually, long_or};
 
 const EVENTS: &str = "/api/v1/events?page_size=100";
 /// How long anything may take on a busy machine.
@@ -125,14 +125,15 @@ async fn events_are_listed_while_mongodb_is_away() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_thousand_events_are_listed_whole_and_cheaply() {
-    const MANY: usize = 1_000;
+async fn many_events_are_listed_whole_and_cheaply() {
+    // A page has a hundred.
+    let many: usize = long_or(1_000, 300);
     let redis = private_redis(Flavor::Redis);
     let place = Place::new(&redis, shared_mongodb());
     let api = Api::here(place.config()).await;
-    make_events(&api, MANY).await;
+    make_events(&api, many).await;
     let all = pages(&api, "ann", EVENTS, "events", async |_| {}).await;
-    assert_eq!(ids(&all).len(), MANY);
+    assert_eq!(ids(&all).len(), many);
     // On a busy machine each of these looks takes seconds, and so do a thousand views.
     eventually("each shows its seats", PATIENCE * 3, async || {
         let all = pages(&api, "ann", EVENTS, "events", async |_| {}).await;
@@ -147,6 +148,6 @@ async fn a_thousand_events_are_listed_whole_and_cheaply() {
         pages(&api, "ann", EVENTS, "events", async |_| {}).await;
         fewest = fewest.min(calls(&redis, &scripts) - before);
     }
-    assert!(fewest <= 400, "{fewest} commands for ten pages");
+    assert!(fewest <= many as u64 * 2 / 5, "{fewest} commands for {} pages", many / 100);
     api.stop().await;
 }

@@ -1,4 +1,4 @@
-//! The random sequences notice a changed script: each of these changes is a plausible slip.
+//! Mutants of the scripts that random sequences detect: each of these changes is a plausible mistake.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -8,6 +8,7 @@ use tokio::runtime::Builder;
 use super::random::{flavor, run};
 use super::room::{Room, of};
 use super::world::SEATS;
+use crate::support::sample;
 
 /// Steps within which a change must be noticed.
 const STEPS_MAX: usize = 30_000;
@@ -19,7 +20,13 @@ const AT_ONCE: usize = 2;
 /// Name, file, text, and what it becomes.
 type Mutant = (&'static str, &'static str, &'static str, &'static str);
 
-const MUTANTS: [Mutant; 21] = [
+const MUTANTS: [Mutant; 22] = [
+    (
+        "a room's time runs on while its sale is postponed",
+        "includes/room_time",
+        "halted = halted + math.max(0, math.min(now, tonumber(halted_until)) - from)",
+        "",
+    ),
     ("a claim takes no place", "room_claim", "batch[5] = batch[5] - 1", ""),
     (
         "a number becomes a session again",
@@ -132,13 +139,15 @@ fn noticed(mutant: Mutant) -> Option<(usize, String)> {
 }
 
 #[test]
+#[ignore = "run by make mutants"]
 fn each_changed_script_is_noticed() {
+    let mutants = sample(&MUTANTS);
     let (next, unnoticed) = (AtomicUsize::new(0), AtomicUsize::new(0));
     std::thread::scope(|scope| {
         for _ in 0..AT_ONCE {
             scope.spawn(|| {
-                while let Some(mutant) = MUTANTS.get(next.fetch_add(1, Ordering::Relaxed)) {
-                    match noticed(*mutant) {
+                while let Some(mutant) = mutants.get(next.fetch_add(1, Ordering::Relaxed)) {
+                    match noticed(**mutant) {
                         Some((steps, what)) => {
                             println!("noticed after {steps} steps: {}: {what}", mutant.0);
                         }

@@ -8,11 +8,12 @@ use super::promises::Ran;
 use super::room::{Room, of};
 use super::world::{SEATS, World};
 use crate::support::servers::{Flavor, available};
+use crate::support::size;
 
 /// Steps on one event.
 const LENGTH: usize = 300;
 /// Steps of the suite's run.
-const STEPS: usize = 6_000;
+const STEPS: usize = 2_000;
 /// Another number of steps, for a long run.
 const STEPS_VARIABLE: &str = "ROOM_STEPS";
 
@@ -45,8 +46,7 @@ pub fn flavor() -> Flavor {
 async fn any_order_of_steps_is_as_in_the_model() {
     let scripts = Scripts::embedded(ClockSource::Swapped);
     let mut room = Room::unopened(flavor(), scripts, SEATS, of(1)).await;
-    let steps = std::env::var(STEPS_VARIABLE)
-        .map_or(STEPS, |number| number.parse().expect("a number of steps"));
+    let steps = size(STEPS_VARIABLE, STEPS);
     let (_, ran) = run(&mut room, rand::random(), steps).await;
     ran.unwrap_or_else(|what| panic!("{what}"));
 }

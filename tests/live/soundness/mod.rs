@@ -23,12 +23,13 @@ use tokio::sync::RwLock;
 use super::watch::engine;
 use super::{fresh, tells_what_redis_holds, writes_at_once};
 use crate::support::servers::{Flavor, Server, available, private_redis, shared_mongodb};
+use crate::support::size;
 use crate::support::world::{World, answered, impatient};
 use callers::{Caller, Grant, Refusal, Told};
 use judge::BookingReport;
 
 /// Requests of the run in the suite.
-const REQUESTS: usize = 100_000;
+const REQUESTS: usize = 25_000;
 /// Another number of them for the long run, as `make soundness` asks for.
 const REQUESTS_VARIABLE: &str = "SOUNDNESS_REQUESTS";
 /// Callers at a time.
@@ -279,8 +280,7 @@ fn judge(stories: &[BookingReport], refusals: &[Refusal], grants: &[Grant]) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_is_refused_here_was_taken_a_moment_ago() {
-    let wanted = std::env::var(REQUESTS_VARIABLE)
-        .map_or(REQUESTS, |number| number.parse().expect("a number of requests"));
+    let wanted = size(REQUESTS_VARIABLE, REQUESTS);
     let flavor = if available(Flavor::Redis) { Flavor::Redis } else { Flavor::Valkey };
     let crowd = Crowd::new(flavor).await;
     crowd.comes_back().await;

@@ -23,7 +23,7 @@ use crate::support::story::one_story;
 /// How often Redis falls back in the long form, as `make fallbacks` asks for.
 const MOMENTS_VARIABLE: &str = "FALLBACK_MOMENTS";
 /// How often it does else.
-const MOMENTS: u32 = 6;
+const MOMENTS: u32 = 3;
 /// Another sequence of moments: a seed that a failure has printed.
 const SEED_VARIABLE: &str = "FALLBACK_SEED";
 /// Buyers at a time.
