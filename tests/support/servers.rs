@@ -17,6 +17,11 @@ const STARTS_MAX: u32 = 5;
 /// And how much longer each time before it is started again.
 const PAUSE_BETWEEN_STARTS: Duration = Duration::from_millis(500);
 
+/// Ports of servers.
+const PORTS: std::ops::Range<u16> = 10_000..30_000;
+/// Most ports that are tried.
+const PORT_TRIES_MAX: usize = 200;
+
 /// Which Redis a test runs on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Flavor {
@@ -251,9 +256,12 @@ fn started(spec: &Value) -> Option<Child> {
     wait_ready(spec, &mut child).then_some(child)
 }
 
-/// A port that nothing listens on.
+/// Returns a port that nothing listens on. It is below the range of outgoing connections, none of which
+/// can take it before the server binds it, or while the server is down.
 pub fn free_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+    let is_free = |port: &u16| TcpListener::bind(("127.0.0.1", *port)).is_ok();
+    let mut ports = std::iter::repeat_with(|| rand::random_range(PORTS)).take(PORT_TRIES_MAX);
+    ports.find(is_free).expect("a free port")
 }
 
 /// One folder a test process, removed by the reaper when the process ends.
