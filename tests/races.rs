@@ -196,7 +196,7 @@ on_one_redis!(one_key_sent_many_times_creates_one_booking, async |flavor| {
     assert_eq!(ids.len(), 1);
     let fresh = replies.iter().filter(|r| r.header("idempotent-replayed").is_none()).count();
     // A client whose first response was lost repeats the request, and its own booking is replayed.
-    let is_lost = replies.iter().any(|reply| reply.asked_again > 0);
+    let is_lost = replies.iter().any(|reply| reply.repeats > 0);
     assert!(fresh == 1 || (fresh == 0 && is_lost), "{fresh} made one");
     pair.turn(0).counts_become(event, (98, 2, 0)).await;
 });

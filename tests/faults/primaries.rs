@@ -16,10 +16,10 @@ use rand::seq::SliceRandom;
 use rand::{RngExt, SeedableRng};
 
 use crate::paying::books_agree;
+use crate::support::consistency::wait_until_consistent;
 use crate::support::eventually;
 use crate::support::primary::{FAULTS, Fault, Primary};
 use crate::support::servers::{Flavor, Server, available, private_redis};
-use crate::support::story::one_story;
 use crate::support::worker::{WorkerProcess, WorkerSpec};
 use crate::support::world::{World, sale_settings};
 
@@ -116,9 +116,9 @@ impl Sale {
 
     async fn has_what_was_told(&self) {
         let archive = &self.world.archive;
-        one_story(&self.world.engine, archive, ENDED).await;
+        wait_until_consistent(&self.world.engine, archive, ENDED).await;
         books_agree(archive, &[u64::from(self.event.0)]).await;
-        one_story(&self.world.engine, archive, ENDED).await;
+        wait_until_consistent(&self.world.engine, archive, ENDED).await;
         let told = self.told.lock().unwrap().clone();
         let mut owners: BTreeMap<SeatId, BookingId> = BTreeMap::new();
         for (id, (booking, told)) in told {

@@ -13,7 +13,7 @@ use serde_json::json;
 
 use crate::support::api::{Api, Place, places};
 use crate::support::eventually;
-use crate::support::followers::{Ear, Follower};
+use crate::support::followers::{Follower, Subscription};
 use crate::support::http::Client;
 use crate::support::servers::{Flavor, shared_mongodb, shared_redis};
 use crate::support::world::{World, impatient};
@@ -95,7 +95,7 @@ struct Stage {
     api: Api,
     event: u64,
     follower: Follower,
-    ear: Ear,
+    subscription: Subscription,
     next_seat: u32,
 }
 
@@ -103,8 +103,8 @@ impl Stage {
     async fn new(config: Config) -> Self {
         let api = Api::here(config).await.patient();
         let event = api.event(places(SEATS)).await;
-        let ear = Ear::Socket(api.socket(event).await);
-        Stage { api, event, follower: Follower::default(), ear, next_seat: 1 }
+        let subscription = Subscription::Socket(api.socket(event).await);
+        Stage { api, event, follower: Follower::default(), subscription, next_seat: 1 }
     }
 
     /// A hold is told to who follows the event, and another who wants its seat is refused from
@@ -114,7 +114,7 @@ impl Stage {
         self.next_seat += 1;
         self.api.held(&format!("u{seat}"), self.event, &[seat]).await;
         while self.follower.bytes_at(seat as usize) != Some(b'h') {
-            self.follower.hears(&self.ear.told().await);
+            self.follower.apply(&self.subscription.next_message().await);
         }
         let mut stranger = 0;
         let refused_here = "holdfast_refused_from_view_total";
@@ -134,10 +134,10 @@ impl Stage {
         .await;
         // A new event gets a view, and its own channel.
         let new = self.api.event(places(SEATS)).await;
-        let (mut ear, mut follower) =
-            (Ear::Socket(self.api.socket(new).await), Follower::default());
+        let (mut subscription, mut follower) =
+            (Subscription::Socket(self.api.socket(new).await), Follower::default());
         while follower.at().is_none() {
-            follower.hears(&ear.told().await);
+            follower.apply(&subscription.next_message().await);
         }
     }
 }

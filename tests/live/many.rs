@@ -11,7 +11,7 @@ use serde_json::Value;
 
 use super::{PATIENCE, writes_at_once};
 use crate::support::api::{Api, Place, places};
-use crate::support::followers::{Ear, Follower};
+use crate::support::followers::{Follower, Subscription};
 use crate::support::proxy::Door;
 use crate::support::servers::{Flavor, available, private_redis, shared_mongodb};
 use crate::support::world::answered;
@@ -94,13 +94,14 @@ async fn list_is_right(api: &Api, held: u64) {
 
 /// A client that follows an event is told of what is held there.
 async fn is_followed(api: &Api, event: u64, user: &str, seat: u32) -> Value {
-    let (mut ear, mut follower) = (Ear::Socket(api.socket(event).await), Follower::default());
+    let (mut subscription, mut follower) =
+        (Subscription::Socket(api.socket(event).await), Follower::default());
     while follower.at().is_none() {
-        follower.hears(&ear.told().await);
+        follower.apply(&subscription.next_message().await);
     }
     let booking = api.held(user, event, &[seat]).await;
     while follower.bytes_at(seat as usize) != Some(b'h') {
-        follower.hears(&ear.told().await);
+        follower.apply(&subscription.next_message().await);
     }
     booking
 }

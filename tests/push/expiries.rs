@@ -15,7 +15,7 @@ async fn brief(api: &Client) -> u64 {
 
 async fn told_by(stream: &mut EventStream) -> Value {
     loop {
-        let message = stream.told().await;
+        let message = stream.next_message().await;
         if message["type"] == "booking_expired" {
             return message;
         }

@@ -3,7 +3,7 @@
 use serde_json::json;
 
 use crate::support::api::{Api, Place, places};
-use crate::support::followers::{Ear, Follower};
+use crate::support::followers::{Follower, Subscription};
 use crate::support::servers::{Flavor, available, private_redis, shared_mongodb};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -12,12 +12,12 @@ async fn what_was_lost_is_told_as_a_gap() {
     let redis = private_redis(flavor);
     let api = Api::here(Place::new(&redis, shared_mongodb()).config()).await.patient();
     let event = api.event(places(20)).await;
-    let mut ear = Ear::Socket(api.socket(event).await);
+    let mut subscription = Subscription::Socket(api.socket(event).await);
     let mut follower = Follower::default();
-    follower.hears(&ear.told().await);
+    follower.apply(&subscription.next_message().await);
     let saved = redis.saved_writes();
     api.held("bob", event, &[5]).await;
-    follower.hears(&ear.told().await);
+    follower.apply(&subscription.next_message().await);
     let lost = follower.at().unwrap();
     redis.kill();
     redis.put_back_writes(&saved);
@@ -25,14 +25,14 @@ async fn what_was_lost_is_told_as_a_gap() {
     // The new history has the same version, and means something else by it.
     api.held("zed", event, &[10]).await;
     while follower.bytes_at(10) != Some(b'h') {
-        follower.hears(&ear.told().await);
+        follower.apply(&subscription.next_message().await);
     }
     assert_eq!(follower.bytes_at(5), Some(b'a'));
     assert!(follower.at().unwrap().1 >= lost.1);
     assert!(follower.count("gap") >= 1, "{:?}", follower.heard);
     // What holds is told from there on.
     let held = api.held("eve", event, &[5]).await;
-    let told = ear.told().await;
+    let told = subscription.next_message().await;
     assert_eq!((&told["status"], &told["seat_ids"]), (&json!("HOLD"), &json!([5])), "{held}");
     api.stop().await;
 }

@@ -16,7 +16,7 @@ use serde_json::{Value, json};
 use super::api_with;
 use crate::support::api::{Api, Place, small_event};
 use crate::support::eventually;
-use crate::support::followers::{Ear, Follower};
+use crate::support::followers::{Follower, Subscription};
 use crate::support::http::Client;
 use crate::support::servers::redis_command;
 use crate::support::sockets::BOUND;
@@ -27,7 +27,7 @@ async fn resumed(api: &Client, event: u64, query: &str, user: &str, seat: u32) -
     api.held(user, event, &[seat]).await;
     let mut told = Vec::new();
     loop {
-        let message = socket.told().await;
+        let message = socket.next_message().await;
         let is_last = message["seat_ids"].as_array().is_some_and(|ids| ids.contains(&json!(seat)));
         // A snapshot may have it already.
         let has_it = message["type"] == "snapshot" && told.len() > 8;
@@ -47,7 +47,7 @@ async fn what_was_missed_is_told_together() {
     let (api, event) = api_with(|config| config).await;
     let mut socket = api.socket(event).await;
     let mut follower = Follower::default();
-    follower.hears(&socket.told().await);
+    follower.apply(&socket.next_message().await);
     let since = follower.resume.clone().unwrap();
     drop(socket);
     api.held("ann", event, &[1]).await;
@@ -57,16 +57,16 @@ async fn what_was_missed_is_told_together() {
     let told = resumed(&api, event, &format!("?since={since}"), "eve", 3).await;
     assert!(told.iter().all(|message| message["type"] == "seat_update"), "{told:?}");
     let before = follower.bytes().to_vec();
-    told.iter().for_each(|message| follower.hears(message));
+    told.iter().for_each(|message| follower.apply(message));
     let mut expected = before.to_ascii_lowercase();
     (expected[1], expected[3]) = (b'h', b'h');
     assert_eq!(follower.bytes().to_ascii_lowercase(), expected);
     // A stream goes on in the same way.
     let since = follower.resume.clone().unwrap();
     let mut stream = api.stream_with(event, "?since=1-0", &[("Last-Event-ID", &since)]).await;
-    assert_eq!(stream.told().await["type"], "connected");
+    assert_eq!(stream.next_message().await["type"], "connected");
     api.held("joe", event, &[4]).await;
-    let told = stream.told().await;
+    let told = stream.next_message().await;
     assert_eq!((&told["type"], &told["seat_ids"]), (&json!("seat_update"), &json!([4])));
     assert_eq!(stream.last_id.as_deref(), told["resume"].as_str());
     api.stop().await;
@@ -76,13 +76,13 @@ async fn what_was_missed_is_told_together() {
 async fn what_is_not_known_is_told_as_a_gap() {
     let (api, event) = api_with(|config| config).await;
     let mut first = api.socket(event).await;
-    let snapshot = first.told().await;
+    let snapshot = first.next_message().await;
     let version = snapshot["version"].as_u64().unwrap();
     // Of the future, of another generation, from before this process looked.
     let cases = [format!("1-{}", version + 1_000), format!("2-{version}"), "1-0".to_owned()];
     for since in &cases {
         let mut socket = api.socket_with(event, &format!("?since={since}"), &[]).await;
-        let (gap, after) = (socket.told().await, socket.told().await);
+        let (gap, after) = (socket.next_message().await, socket.next_message().await);
         let expected = json!({
             "type": "gap", "event_id": event, "from": since, "to": snapshot["resume"],
             "message": gap["message"],
@@ -93,10 +93,10 @@ async fn what_is_not_known_is_told_as_a_gap() {
     // A browser shows again what it was told: it must not be refused for that.
     let mut stream = api.stream_with(event, "", &[("Last-Event-ID", "of another server")]).await;
     stream.last_id = Some("of another server".to_owned());
-    let told = [stream.told().await, stream.told().await];
+    let told = [stream.next_message().await, stream.next_message().await];
     assert_eq!(kinds(&told), ["connected", "gap"]);
     assert_eq!(stream.last_id, None, "cut off here, it begins anew");
-    assert_eq!(stream.told().await["type"], "snapshot");
+    assert_eq!(stream.next_message().await["type"], "snapshot");
     assert_eq!(stream.last_id.as_deref(), snapshot["resume"].as_str());
     for query in ["?since=", "?since=1", "?since=1-x", "?since=-1-1", "?snapshot=map"] {
         let refused = api.try_socket_with(event, query, &[]).await.err();
@@ -109,7 +109,7 @@ async fn what_is_not_known_is_told_as_a_gap() {
 async fn who_fetches_the_map_is_told_changes_alone() {
     let (api, event) = api_with(|config| config).await;
     // The view is there.
-    assert_eq!(api.socket(event).await.told().await["type"], "snapshot");
+    assert_eq!(api.socket(event).await.next_message().await["type"], "snapshot");
     let told = resumed(&api, event, "?snapshot=none", "ann", 1).await;
     assert_eq!(kinds(&told), ["seat_update"]);
     let told = resumed(&api, event, "?snapshot=none&since=9-9", "bob", 2).await;
@@ -153,16 +153,17 @@ async fn comes_and_goes(api: &Client, event: u64, is_socket: bool, ends: &Atomic
     let mut follower = Follower::default();
     let mut random = StdRng::from_rng(&mut rand::rng());
     while !ends.load(Ordering::Relaxed) {
-        let mut ear = opens(api, event, is_socket, &mut follower).await;
+        let mut subscription = opens(api, event, is_socket, &mut follower).await;
         for _ in 0..random.random_range(1..12) {
-            let told = tokio::time::timeout(Duration::from_millis(500), ear.told()).await;
+            let told =
+                tokio::time::timeout(Duration::from_millis(500), subscription.next_message()).await;
             match told {
-                Ok(message) => follower.hears(&message),
+                Ok(message) => follower.apply(&message),
                 // Nothing happens; a part of a message may be lost with it.
                 Err(_) => break,
             }
         }
-        if let Ear::Stream(stream) = &ear {
+        if let Subscription::Stream(stream) = &subscription {
             // A browser shows what the stream said, whatever its page makes of it.
             follower.resume = stream.last_id.clone();
         }
@@ -170,22 +171,22 @@ async fn comes_and_goes(api: &Client, event: u64, is_socket: bool, ends: &Atomic
             // Another client in its place.
             follower.forgets();
         }
-        drop(ear);
+        drop(subscription);
         tokio::time::sleep(Duration::from_millis(random.random_range(0..150))).await;
     }
     follower
 }
 
-async fn opens(api: &Client, event: u64, is_socket: bool, follower: &mut Follower) -> Ear {
+async fn opens(api: &Client, event: u64, is_socket: bool, follower: &mut Follower) -> Subscription {
     let resume = follower.resume.clone();
     if is_socket {
         let query = resume.as_ref().map_or(String::new(), |mark| format!("?since={mark}"));
-        return Ear::Socket(api.socket_with(event, &query, &[]).await);
+        return Subscription::Socket(api.socket_with(event, &query, &[]).await);
     }
     let shown = resume.as_deref().map(|mark| ("Last-Event-ID", mark));
     let mut stream = api.stream_with(event, "", shown.as_slice()).await;
     stream.last_id = resume;
-    Ear::Stream(stream)
+    Subscription::Stream(stream)
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -236,8 +237,8 @@ async fn who_comes_and_goes_misses_nothing() {
     for (n, follower) in followers.into_iter().enumerate() {
         let mut follower = follower.await.unwrap();
         // Comes back once more, and hears the rest.
-        let mut ear = opens(&api, event, n % 2 == 0, &mut follower).await;
-        follower.comes_to(&mut ear, found.version).await;
+        let mut subscription = opens(&api, event, n % 2 == 0, &mut follower).await;
+        follower.comes_to(&mut subscription, found.version).await;
         assert_eq!(follower.bytes(), found.inventory.as_ref().unwrap().as_bytes());
         all.push(follower);
     }

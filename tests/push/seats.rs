@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use super::api_with;
 use crate::support::api::{Api, Place, places, small_event};
 use crate::support::eventually;
-use crate::support::followers::{Ear, Follower};
+use crate::support::followers::{Follower, Subscription};
 use crate::support::http::Client;
 use crate::support::sockets::{BOUND, Socket};
 
@@ -41,18 +41,19 @@ async fn a_snapshot_is_the_seat_map() {
     api.post(&path).json(block).send().await.json(200);
     let ((_, version), bytes) = map(&api, event).await;
     let mark = format!("1-{version}");
-    for ear in
-        [Ear::Socket(api.socket(event).await), Ear::Stream(api.stream_with(event, "", &[]).await)]
-    {
-        let (mut ear, mut follower) = (ear, Follower::default());
-        follower.comes_to(&mut ear, version).await;
+    for subscription in [
+        Subscription::Socket(api.socket(event).await),
+        Subscription::Stream(api.stream_with(event, "", &[]).await),
+    ] {
+        let (mut subscription, mut follower) = (subscription, Follower::default());
+        follower.comes_to(&mut subscription, version).await;
         assert_eq!(follower.count("snapshot"), 1);
         assert_eq!(follower.bytes(), bytes);
         assert_eq!(follower.resume, Some(mark.clone()));
     }
     // The second was told at once: the view was there.
     let mut third = api.try_socket(event, &[]).await.unwrap();
-    let connected = third.told().await;
+    let connected = third.next_message().await;
     let expected = json!({
         "type": "connected", "event_id": event, "generation": 1, "version": version,
         "resume": mark, "message": "Connected",
@@ -65,9 +66,9 @@ async fn a_snapshot_is_the_seat_map() {
 async fn changes_are_told_by_state() {
     let (api, event) = api_with(|config| config).await;
     let mut socket = api.socket(event).await;
-    assert_eq!(socket.told().await["type"], "snapshot");
+    assert_eq!(socket.next_message().await["type"], "snapshot");
     let held = api.held("ann", event, &[3, 1]).await;
-    let told = socket.told().await;
+    let told = socket.next_message().await;
     let when: jiff::Timestamp = told["timestamp"].as_str().unwrap().parse().unwrap();
     assert!((jiff::Timestamp::now().as_second() - when.as_second()).abs() < 60, "{told}");
     let since = told["since"].as_u64().unwrap();
@@ -78,7 +79,7 @@ async fn changes_are_told_by_state() {
     });
     assert_eq!(told, expected);
     api.act("ann", &held, "cancel").await.json(200);
-    let told = socket.told().await;
+    let told = socket.next_message().await;
     assert_eq!((&told["status"], &told["seat_ids"]), (&json!("AVAILABLE"), &json!([1, 3])));
     assert_eq!(told["since"], since + 1);
     api.stop().await;
@@ -98,7 +99,7 @@ async fn many_are_told_at_the_cost_of_one() {
     for _ in 0..MANY {
         let mut socket = api.socket(event).await;
         let mut follower = Follower::default();
-        follower.hears(&socket.told().await);
+        follower.apply(&socket.next_message().await);
         clients.push((socket, follower));
     }
     assert_eq!(encodes(&api, "snapshot").await, 1.0);
@@ -107,11 +108,11 @@ async fn many_are_told_at_the_cost_of_one() {
     }
     let (last, bytes) = (version(&api, event).await, map(&api, event).await.1);
     let clients = clients.into_iter().map(async |(socket, mut follower)| {
-        let mut ear = Ear::Socket(socket);
-        follower.comes_to(&mut ear, last).await;
+        let mut subscription = Subscription::Socket(socket);
+        follower.comes_to(&mut subscription, last).await;
         assert_eq!(follower.bytes(), bytes);
         assert_eq!((follower.count("snapshot"), follower.count("gap")), (1, 0));
-        (ear, follower.count("seat_update"))
+        (subscription, follower.count("seat_update"))
     });
     let told: u32 = join_all(clients).await.iter().map(|client| client.1).sum();
     let ticks = api.metric("holdfast_push_ticks_total").await;
@@ -130,15 +131,15 @@ async fn many_are_told_at_the_cost_of_one() {
 async fn changes_at_once_are_one_tick() {
     let (api, event) = api_with(|config| Config { push_tick_ms: 5_000, ..config }).await;
     let mut socket = api.socket(event).await;
-    assert_eq!(socket.told().await["type"], "snapshot");
+    assert_eq!(socket.next_message().await["type"], "snapshot");
     let first = api.held("ann", event, &[1]).await;
     // The first change is told at once, what follows with the next tick: the newest state alone.
-    assert_eq!(socket.told().await["seat_ids"], json!([1]));
+    assert_eq!(socket.next_message().await["seat_ids"], json!([1]));
     let second = api.held("bob", event, &[2]).await;
     api.held("eve", event, &[3]).await;
     api.act("bob", &second, "cancel").await.json(200);
     api.act("ann", &first, "cancel").await.json(200);
-    let told = [socket.told().await, socket.told().await];
+    let told = [socket.next_message().await, socket.next_message().await];
     let of = |message: &Value| (message["status"].clone(), message["seat_ids"].clone());
     assert_eq!(of(&told[0]), (json!("AVAILABLE"), json!([1, 2])));
     assert_eq!(of(&told[1]), (json!("HOLD"), json!([3])));
@@ -156,10 +157,10 @@ async fn a_stuck_client_harms_no_other_and_is_dropped() {
     let event = api.event(places(SEATS)).await;
     let mut socket = api.socket(event).await;
     let mut follower = Follower::default();
-    follower.hears(&socket.told().await);
+    follower.apply(&socket.next_message().await);
     // Its snapshot alone is more than the system keeps for a client that does not read.
     let stuck = api.stuck_socket(event).await;
-    let mut ear = Ear::Socket(socket);
+    let mut subscription = Subscription::Socket(socket);
     let stalled = r#"holdfast_sockets_ended_total{kind="websocket",reason="stalled"}"#;
     let mut seat = 0;
     let mut slowest = Duration::ZERO;
@@ -168,7 +169,7 @@ async fn a_stuck_client_harms_no_other_and_is_dropped() {
         api.held(&format!("user-{seat}"), event, &[seat]).await;
         let began = std::time::Instant::now();
         let last = version(&api, event).await;
-        follower.comes_to(&mut ear, last).await;
+        follower.comes_to(&mut subscription, last).await;
         slowest = slowest.max(began.elapsed());
         api.labelled_metric(stalled).await == 1.0
     })

@@ -16,9 +16,9 @@ use serde_json::Value;
 use super::{Pair, seats};
 use crate::on_one_redis;
 use crate::support::api::places;
+use crate::support::consistency::{archived_bookings, wait_until_consistent};
 use crate::support::http::Reply;
 use crate::support::servers::Flavor;
-use crate::support::story::{archived_bookings, one_story};
 use crate::support::{eventually, long_or};
 
 /// Operations of a long run on the cluster, and of every other run.
@@ -70,7 +70,7 @@ impl Caller<'_> {
         let last = (first + self.rng.random_range(0..3)).min(SEATS);
         let wanted: Vec<u32> = (first..=last).collect();
         let reply = self.counted(|pair, n| pair.turn(n).hold(&self.name, event, &wanted)).await;
-        self.holds_again += reply.asked_again as usize;
+        self.holds_again += reply.repeats as usize;
         if reply.status == 201 {
             let booking = reply.json(201);
             assert_eq!(seats(&booking), wanted);
@@ -261,7 +261,7 @@ on_one_redis!(thousands_of_operations_leave_all_stores_consistent, async |flavor
         pair.turn(0).counts(events[0]).await.1 == 0
     })
     .await;
-    assert_exact(&one_story(&engine, &archive, CATCH_UP).await);
+    assert_exact(&wait_until_consistent(&engine, &archive, CATCH_UP).await);
     let archived = archived(&archive, &events).await;
     assert_kept(&pair, &archived, &reported, holds_again).await;
     for state in ["CONFIRMED", "CANCELLED", "EXPIRED", "HOLD"] {

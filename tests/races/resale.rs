@@ -17,8 +17,8 @@ use tokio::time::{sleep, timeout};
 
 use super::ATTEMPTS_MAX;
 use crate::support::api::{Api, Place, places};
+use crate::support::consistency::{archived_bookings, wait_until_consistent};
 use crate::support::http::Reply;
-use crate::support::story::{archived_bookings, one_story};
 use crate::support::{eventually, long_or};
 
 /// Least sales of the seat in a long and in a short run.
@@ -190,7 +190,7 @@ async fn a_seat_is_cancelled_and_resold_a_hundred_times() {
     tokio::join!(callers, sales.sleepy_workers(&place), sales.stumble());
 
     let (engine, archive) = place.services().await;
-    one_story(&engine, &archive, STEP).await;
+    wait_until_consistent(&engine, &archive, STEP).await;
     let bookings = archived_bookings(&archive, EventId(event as u32)).await;
     let ends = |status| bookings.iter().filter(|one| one.booking.status == status).count();
     // Each sale was cancelled by its buyer, and no other: none was refused to one who paid.

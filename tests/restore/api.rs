@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use super::*;
 use crate::on_one_redis;
 use crate::support::api::{Api, Place as Programs, small_event};
-use crate::support::story::{AGREEMENT, one_story};
+use crate::support::consistency::{AGREEMENT, wait_until_consistent};
 
 on_one_redis!(clients_are_told_to_wait_and_lose_nothing, async |flavor| {
     let redis = private_redis(flavor);
@@ -30,7 +30,7 @@ on_one_redis!(clients_are_told_to_wait_and_lose_nothing, async |flavor| {
     };
     let bobs = hold(api).await.json(201);
     let (engine, archive) = programs.services().await;
-    one_story(&engine, &archive, AGREEMENT).await;
+    wait_until_consistent(&engine, &archive, AGREEMENT).await;
     // Nobody repairs for now.
     worker.terminate();
     worker.ended(SOON).await;
@@ -79,5 +79,5 @@ on_one_redis!(clients_are_told_to_wait_and_lose_nothing, async |flavor| {
         api.hold("eve", event, &[2]).await.problem(409, "seats_unavailable");
     }
     receipt(&apis[1].act("bob", &bobs, "confirm").await);
-    one_story(&engine, &archive, AGREEMENT).await;
+    wait_until_consistent(&engine, &archive, AGREEMENT).await;
 });

@@ -47,7 +47,7 @@ impl Follower {
     }
 
     /// Applies a message; fails if an update was missed without a `gap`.
-    pub fn hears(&mut self, message: &Value) {
+    pub fn apply(&mut self, message: &Value) {
         let kind = message["type"].as_str().expect("a type");
         *self.heard.entry(kind.to_owned()).or_default() += 1;
         let number = |name: &str| message[name].as_u64().expect("a number");
@@ -90,25 +90,25 @@ impl Follower {
     }
 
     /// Receives until it has this version.
-    pub async fn comes_to(&mut self, ear: &mut Ear, version: u64) {
+    pub async fn comes_to(&mut self, subscription: &mut Subscription, version: u64) {
         while self.at().is_none_or(|at| at.1 < version) {
-            self.hears(&ear.told().await);
+            self.apply(&subscription.next_message().await);
         }
     }
 }
 
 /// A connection over which messages arrive: a WebSocket or an event stream.
-pub enum Ear {
+pub enum Subscription {
     Socket(Socket),
     Stream(EventStream),
 }
 
-impl Ear {
+impl Subscription {
     /// The next message.
-    pub async fn told(&mut self) -> Value {
+    pub async fn next_message(&mut self) -> Value {
         match self {
-            Ear::Socket(socket) => socket.told().await,
-            Ear::Stream(stream) => stream.told().await,
+            Subscription::Socket(socket) => socket.next_message().await,
+            Subscription::Stream(stream) => stream.next_message().await,
         }
     }
 }
@@ -142,7 +142,7 @@ impl Client {
 
 impl EventStream {
     /// Returns the next message. Comments and `retry` are skipped and do not prolong the wait.
-    pub async fn told(&mut self) -> Value {
+    pub async fn next_message(&mut self) -> Value {
         tokio::time::timeout(BOUND, self.next()).await.expect("a message within the bound")
     }
 

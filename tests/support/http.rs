@@ -124,19 +124,19 @@ impl Ask {
     }
 
     pub async fn try_send(self) -> Result<Reply, reqwest::Error> {
-        let (mut asked_again, mut pause) = (0, AGAIN_AFTER);
+        let (mut repeats, mut pause) = (0, AGAIN_AFTER);
         loop {
             let request = self.request.try_clone().expect("a body in memory");
             let answer = request.send().await?;
             let (status, headers) = (answer.status().as_u16(), answer.headers().clone());
-            if status == 503 && asked_again < self.again_max {
-                asked_again += 1;
+            if status == 503 && repeats < self.again_max {
+                repeats += 1;
                 tokio::time::sleep(pause).await;
                 pause = (pause * 2).min(AGAIN_AFTER_MAX);
                 continue;
             }
             let bytes = answer.bytes().await?.to_vec();
-            return Ok(Reply { status, headers, bytes, asked_again });
+            return Ok(Reply { status, headers, bytes, repeats });
         }
     }
 }
@@ -148,7 +148,7 @@ pub struct Reply {
     pub headers: HeaderMap,
     pub bytes: Vec<u8>,
     /// How often the request was repeated.
-    pub asked_again: u32,
+    pub repeats: u32,
 }
 
 impl Reply {
@@ -276,5 +276,5 @@ fn parse(bytes: &[u8]) -> Option<(Reply, usize)> {
     let length = headers.get("content-length").map_or("0", |value| value.to_str().unwrap());
     let end = head_len + length.parse::<usize>().expect("a length");
     let body = bytes.get(head_len..end)?.to_vec();
-    Some((Reply { status, headers, bytes: body, asked_again: 0 }, end))
+    Some((Reply { status, headers, bytes: body, repeats: 0 }, end))
 }

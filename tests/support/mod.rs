@@ -3,6 +3,7 @@
 pub mod api;
 pub mod certificates;
 pub mod cluster;
+pub mod consistency;
 pub mod counts;
 pub mod ctl;
 pub mod engine;
@@ -15,7 +16,6 @@ pub mod proxy;
 pub mod servers;
 pub mod sockets;
 pub mod stopwatch;
-pub mod story;
 pub mod stripe;
 pub mod terminator;
 pub mod tokens;

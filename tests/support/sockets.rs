@@ -41,7 +41,7 @@ impl Client {
     ) -> Socket {
         let opened = self.try_socket_with(event, query, headers).await;
         let mut socket = opened.expect("an open socket");
-        let connected = socket.told().await;
+        let connected = socket.next_message().await;
         assert_eq!(
             (&connected["type"], &connected["event_id"]),
             (&"connected".into(), &event.into())
@@ -152,7 +152,7 @@ impl Socket {
     }
 
     /// The next text of JSON, whatever it is about.
-    pub async fn told(&mut self) -> Value {
+    pub async fn next_message(&mut self) -> Value {
         match self.any().await {
             Some(Message::Text(text)) => parsed(&text),
             other => panic!("no text: {other:?}"),

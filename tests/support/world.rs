@@ -27,10 +27,10 @@ use holdfast::telemetry::Metrics;
 use mongodb::Database;
 use mongodb::bson::{Document, doc};
 
+use super::consistency::{AGREEMENT, wait_until_consistent};
 use super::counts::Counts;
 use super::engine::{NoObserver, settings};
 use super::servers::Server;
-use super::story::{AGREEMENT, one_story};
 use super::{eventually, unique_name};
 
 /// Sales of [`World::sell`] under way at a time.
@@ -310,7 +310,7 @@ impl World {
 
     /// Waits until Redis, the log and the archive tell one story.
     pub async fn verified(&self) {
-        one_story(&self.engine, &self.archive, AGREEMENT).await;
+        wait_until_consistent(&self.engine, &self.archive, AGREEMENT).await;
     }
 
     /// What the simulated provider's books have of a booking's payment.

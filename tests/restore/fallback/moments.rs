@@ -17,8 +17,8 @@ use tokio::sync::RwLock;
 
 use super::*;
 use crate::paying::books_agree;
+use crate::support::consistency::wait_until_consistent;
 use crate::support::servers::available;
-use crate::support::story::one_story;
 
 /// How often Redis falls back in the long form, as `make fallbacks` asks for.
 const MOMENTS_VARIABLE: &str = "FALLBACK_MOMENTS";
@@ -169,9 +169,9 @@ async fn has_what_was_told(world: &World, event: EventId, told: &Told) {
     assert!(!confirmed.is_empty(), "nobody bought anything");
     // Repairs first, so that a loss that nobody would ever notice is not taken for one that is
     // noticed later.
-    one_story(&world.engine, &world.archive, ENDED).await;
+    wait_until_consistent(&world.engine, &world.archive, ENDED).await;
     books_agree(&world.archive, &[u64::from(event.0)]).await;
-    one_story(&world.engine, &world.archive, ENDED).await;
+    wait_until_consistent(&world.engine, &world.archive, ENDED).await;
     let mut owners: BTreeMap<SeatId, BookingId> = BTreeMap::new();
     for booking in &confirmed {
         let (id, in_redis) = (booking.id, world.status(booking.id).await);

@@ -20,7 +20,7 @@ const READS_MAX: u32 = 20;
 const PAGE: u32 = 1_000;
 
 /// Waits until `verify` finds no difference; fails after `bound` with its last report.
-pub async fn one_story(engine: &Engine, archive: &Archive, bound: Duration) -> Report {
+pub async fn wait_until_consistent(engine: &Engine, archive: &Archive, bound: Duration) -> Report {
     let deadline = Instant::now() + bound;
     loop {
         match verify(engine, archive, WORKER_GROUP, None, LOOK.min(bound)).await {
