@@ -17,33 +17,33 @@
 -- its booking while that lives, and is decided as any user's afterwards.
 -- KEYS: event seats holders bookings deadlines leases users ended log link requests idempotency
 --       room room_numbers room_sessions
--- ARGV: not_after generation nonce layout booking user seats amount currency idempotency
---       fingerprint trace idempotency_ttl replay_window log_entries_max overdue_batch
---       overdue_batch_max orphan_rule orphan_pairs quantity split sections kept
---       scan_seats_max scan_runs_max room_number exempt
--- Reply: code now, then by code: ok|replayed id record · ok id record "seat,..." left alone ·
---        generation_mismatch generation · not_on_sale on_sale_at · user_limit has max ·
---        seats_unavailable "seat:state,..." · orphan_seats "seat,..." · seat_unknown seat ·
---        more_to_scan section seat "kept seat,..."
--- Codes: ok too_late event_not_loaded generation_mismatch idempotency_mismatch replayed
---        layout_mismatch event_closed event_paused not_on_sale session_required
---        number_superseded seat_unknown user_limit seats_unavailable too_few_seats more_to_scan
---        orphan_seats log_full id_taken
+-- ARGV: not_after generation nonce layout_version booking user currency idempotency fingerprint
+--       trace idempotency_ttl_ms replay_window_ms log_entries_max room_number exempt seats amount
+--       orphan_rule neighbours quantity split sections found scan_seats_max scan_runs_max
+--       overdue_batch overdue_batch_max
+-- Reply: code now, then by code: ok id record left_alone ("seat,...") · replayed id record ·
+--        generation_mismatch generation · not_on_sale on_sale_at_ms · user_limit has max ·
+--        seats_unavailable states ("seat:state,...") · orphan_seats seats ("seat,...") ·
+--        seat_unknown seat · more_to_scan section seat found ("seat,...")
+-- Codes: ok replayed idempotency_mismatch layout_mismatch event_closed event_paused not_on_sale
+--        session_required number_superseded seat_unknown user_limit seats_unavailable
+--        too_few_seats more_to_scan orphan_seats log_full id_taken too_late event_not_loaded
+--        generation_mismatch
 local event_key, seats_key, holders_key, bookings_key = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 local deadlines_key, leases_key, users_key, ended_key = KEYS[5], KEYS[6], KEYS[7], KEYS[8]
 local log_key, link_key, requests_key = KEYS[9], KEYS[10], KEYS[11]
 local idempotency_key = KEYS[12]
 local room_key, numbers_key, sessions_key = KEYS[13], KEYS[14], KEYS[15]
 local not_after, generation, nonce, layout = tonumber(ARGV[1]), ARGV[2], ARGV[3], ARGV[4]
-local booking_id, user, seats, amount, currency = ARGV[5], ARGV[6], ARGV[7], ARGV[8], ARGV[9]
-local idempotency, fingerprint, trace = ARGV[10], ARGV[11], ARGV[12]
-local idempotency_ttl, replay_window = tonumber(ARGV[13]), tonumber(ARGV[14])
-local log_entries_max = tonumber(ARGV[15])
-local overdue_batch, overdue_batch_max = tonumber(ARGV[16]), tonumber(ARGV[17])
-local orphan_rule, orphan_pairs = ARGV[18], ARGV[19]
-local quantity, split, sections, kept = tonumber(ARGV[20]), ARGV[21] == '1', ARGV[22], ARGV[23]
+local booking_id, user, currency = ARGV[5], ARGV[6], ARGV[7]
+local idempotency, fingerprint, trace = ARGV[8], ARGV[9], ARGV[10]
+local idempotency_ttl, replay_window = tonumber(ARGV[11]), tonumber(ARGV[12])
+local log_entries_max, room_number, exempt = tonumber(ARGV[13]), ARGV[14], ARGV[15] == '1'
+local seats, amount, orphan_rule, neighbours = ARGV[16], ARGV[17], ARGV[18], ARGV[19]
+local quantity, split = tonumber(ARGV[20]), ARGV[21] == '1'
+local sections, found_before = ARGV[22], ARGV[23]
 local scan_seats_left, scan_runs_left = tonumber(ARGV[24]), tonumber(ARGV[25])
-local room_number, exempt = ARGV[26], ARGV[27] == '1'
+local overdue_batch, overdue_batch_max = tonumber(ARGV[26]), tonumber(ARGV[27])
 local ev, now, room_now, available_delta, entries_appended = nil, nil, nil, 0, 0
 
 -- @include now
@@ -130,9 +130,9 @@ end
 
 local left_alone = ''
 if quantity > 0 then
-  local found_before = {}
-  for seat in string.gmatch(kept, '%d+') do found_before[#found_before + 1] = seat end
-  local found, at, seat, so_far = find_seats(sections, quantity, split, found_before)
+  local already = {}
+  for seat in string.gmatch(found_before, '%d+') do already[#already + 1] = seat end
+  local found, at, seat, so_far = find_seats(sections, quantity, split, already)
   if not found and at and released == 0 then
     return { 'more_to_scan', now, at, seat, so_far }
   end
@@ -152,7 +152,7 @@ else
     states[i] = seat .. ':' .. state
   end
   if not free then return { 'seats_unavailable', now, table.concat(states, ',') } end
-  if orphan_pairs ~= '' then left_alone = seats_left_alone(orphan_pairs) end
+  if neighbours ~= '' then left_alone = seats_left_alone(neighbours) end
   if left_alone ~= '' and orphan_rule == 'enforce' then
     return { 'orphan_seats', now, left_alone }
   end
@@ -186,5 +186,5 @@ redis.call('SET', idempotency_key, booking_id .. ' ' .. fingerprint, 'PX',
   math.max(idempotency_ttl, ev.max_hold))
 commit_transition('hold', b, '')
 local answer = reply('ok', b)
-if left_alone ~= '' then answer[5] = left_alone end
+answer[5] = left_alone
 return answer

@@ -5,7 +5,7 @@ use std::sync::LazyLock;
 
 use holdfast::domain::EventId;
 use holdfast::domain::entry::ENTRY_FIELDS;
-use holdfast::redis::scripts::{ClockSource, SCRIPTS, Script, Scripts, header};
+use holdfast::redis::scripts::{ClockSource, SCRIPTS, Script, Scripts, contracts, header};
 use holdfast::redis::{CODES, Keys, ROOM_KEYS};
 
 /// The digests of the scripts as they are sent. A changed script is a visible change here.
@@ -45,13 +45,32 @@ fn headers_list_the_codes_that_the_script_answers() {
         // A code is a quoted word; everything else in quotes is not in the table.
         let answered: BTreeSet<&str> =
             text.split('\'').skip(1).step_by(2).filter(|word| known.contains(word)).collect();
-        let mut declared = header(*script).codes;
+        let mut declared: Vec<String> =
+            header(*script).replies.into_iter().map(|(code, _)| code).collect();
         if text.contains("local generation = nil") {
             // Such a script takes any generation, so `load_event` never answers this.
             declared.push("generation_mismatch".into());
         }
         let declared: BTreeSet<&str> = declared.iter().map(String::as_str).collect();
         assert_eq!(answered, declared, "{}", script.name());
+    }
+}
+
+/// Keys, arguments and reply fields: the same names in the same order on both sides.
+#[test]
+fn typed_calls_match_the_headers() {
+    for contract in contracts() {
+        let (header, name) = (header(contract.script), contract.script.name());
+        assert_eq!(contract.keys, header.keys, "KEYS of {name}");
+        assert_eq!(contract.arguments, header.argv, "ARGV of {name}");
+        let sorted = |mut replies: Vec<(String, Vec<String>)>| {
+            replies.sort();
+            replies
+        };
+        let texts = |names: Vec<&str>| names.into_iter().map(str::to_owned).collect::<Vec<_>>();
+        let typed = contract.replies.into_iter();
+        let typed = typed.map(|(code, fields)| (code.to_owned(), texts(fields))).collect();
+        assert_eq!(sorted(typed), sorted(header.replies), "replies of {name}");
     }
 }
 
@@ -76,7 +95,8 @@ fn scripts_that_run_when_memory_is_short_are_listed_with_their_bounds() {
 
 #[test]
 fn every_code_is_answered_by_some_script() {
-    let declared: BTreeSet<String> = SCRIPTS.iter().flat_map(|s| header(*s).codes).collect();
+    let declared = SCRIPTS.iter().flat_map(|script| header(*script).replies);
+    let declared: BTreeSet<String> = declared.map(|(code, _)| code).collect();
     for (_, word) in CODES {
         assert!(declared.contains(*word), "{word}");
     }

@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use holdfast::domain::{Layout, SeatId, Section};
-use holdfast::redis::{Code, Wanted};
+use holdfast::redis::SeatSelection;
 
 use super::stage::{self, PRICE, must_be};
 
@@ -95,7 +95,7 @@ impl Stage {
         let on = stage::Stage::open(url, Layout::new(vec![floor])?, None).await?;
         let next_seat = AtomicU64::new(u64::from(TAKEN) + 1);
         let stage = Stage { on, next_seat };
-        stage.hold("owner", &[SeatId(1), SeatId(2), SeatId(3)], Code::Ok).await?;
+        stage.hold("owner", &[SeatId(1), SeatId(2), SeatId(3)], "ok").await?;
         Ok(stage)
     }
 
@@ -126,19 +126,18 @@ impl Stage {
             Kind::Clock => self.on.engine.redis_time_ms(self.on.partition).await.map(drop)?,
             Kind::Refused => {
                 let user = format!("u{caller}-{call}");
-                self.hold(&user, &[SeatId(1), SeatId(2), SeatId(3)], Code::SeatsUnavailable)
-                    .await?;
+                self.hold(&user, &[SeatId(1), SeatId(2), SeatId(3)], "seats_unavailable").await?;
             }
             Kind::Granted => {
                 let seat = self.next_seat.fetch_add(1, Ordering::Relaxed);
                 let seat = SeatId(u32::try_from(seat)?);
-                self.hold(&format!("u{caller}-{call}-{seat}"), &[seat], Code::Ok).await?;
+                self.hold(&format!("u{caller}-{call}-{seat}"), &[seat], "ok").await?;
             }
         }
         Ok(())
     }
 
-    async fn hold(&self, user: &str, seats: &[SeatId], want: Code) -> Result<(), Box<dyn Error>> {
-        must_be(self.on.hold(user, Wanted::named(seats, PRICE)).await?.code, want)
+    async fn hold(&self, user: &str, seats: &[SeatId], want: &str) -> Result<(), Box<dyn Error>> {
+        must_be(self.on.hold(user, SeatSelection::named(seats, PRICE)).await?.code(), want)
     }
 }

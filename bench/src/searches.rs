@@ -9,7 +9,6 @@ use fred::prelude::{Builder, ClientLike, Config, SlowlogInterface};
 use fred::types::{CustomCommand, Value};
 use holdfast::domain::wanted::places;
 use holdfast::domain::{Inventory, Layout, Quantity, SeatState};
-use holdfast::redis::Code;
 use holdfast::redis::scripts::{ClockSource, Script, Scripts};
 
 use super::stage::{Stage, quantity, rows_of_a_hundred};
@@ -103,13 +102,13 @@ async fn search(stage: &Stage, searches: i64) -> Result<u64, Box<dyn Error>> {
         let wanted = Quantity { seats, section: None, together, max_price: None };
         let places = places(&stage.event.layout, &wanted);
         let answer = stage.hold(&format!("u{n}"), quantity(seats, !together, &places)).await?;
-        match answer.code {
-            Code::Ok => {
+        match answer.code() {
+            "ok" => {
                 granted += 1;
                 stage.cancel(&answer.into_booking()?).await?;
             }
-            Code::TooFewSeats => {}
-            other => return Err(format!("a search answered {}", other.as_str()).into()),
+            "too_few_seats" => {}
+            other => return Err(format!("a search answered {other}").into()),
         }
     }
     Ok(granted)

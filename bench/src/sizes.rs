@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use holdfast::config::Config;
 use holdfast::domain::wanted::{Place, places};
 use holdfast::domain::{Layout, Quantity, SeatId};
-use holdfast::redis::{Code, Wanted, new_nonce};
+use holdfast::redis::{SeatSelection, new_nonce};
 use holdfast::sale::{Events, NewEvent};
 use holdfast::start;
 
@@ -142,10 +142,10 @@ async fn one(
     // A seat of the caller's own, at the end of the event.
     let seat = [SeatId(stage.event.layout.total_seats() - caller)];
     let wanted = match by_name {
-        true => Wanted::named(&seat, PRICE),
+        true => SeatSelection::named(&seat, PRICE),
         false => quantity(1, false, place),
     };
     let answer = stage.hold(&format!("u{caller}"), wanted).await?;
-    must_be(answer.code, Code::Ok)?;
+    must_be(answer.code(), "ok")?;
     stage.cancel(&answer.into_booking()?).await
 }

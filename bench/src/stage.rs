@@ -12,7 +12,7 @@ use holdfast::domain::{
 };
 use holdfast::redis::scripts::{ClockSource, Scripts};
 use holdfast::redis::{
-    Answer, Code, Engine, HoldCall, Load, RedisSettings, ScanBounds, Wanted, new_nonce,
+    Engine, HoldCall, HoldReply, Load, RedisSettings, ScanBounds, SeatSelection, Timed, new_nonce,
 };
 use holdfast::start::Unobserved;
 
@@ -57,15 +57,22 @@ impl Stage {
     }
 
     /// One call of `hold` under a key of its own.
-    pub async fn hold(&self, user: &str, wanted: Wanted<'_>) -> Result<Answer, Box<dyn Error>> {
+    pub async fn hold(
+        &self,
+        user: &str,
+        selection: SeatSelection<'_>,
+    ) -> Result<Timed<HoldReply>, Box<dyn Error>> {
         let user: UserId = user.parse()?;
         let nonce = new_nonce();
         let call = HoldCall {
-            event: &self.event,
+            event: self.event.id,
+            generation: self.event.generation,
+            layout_version: self.event.layout_version,
+            currency: &self.event.currency,
             booking: BookingId::new(self.event.id, 0, rand::random()),
             user: &user,
             nonce: &nonce,
-            wanted,
+            selection,
             idempotency: &nonce,
             fingerprint: &nonce,
             trace: "",
@@ -81,21 +88,21 @@ impl Stage {
 
     /// Gives a hold up.
     pub async fn cancel(&self, booking: &Booking) -> Result<(), Box<dyn Error>> {
-        let code = self.engine.cancel(&self.event, booking.id, &booking.user).await?.code;
-        must_be(code, Code::Ok)
+        let code = self.engine.cancel(&self.event, booking.id, &booking.user).await?.code();
+        must_be(code, "ok")
     }
 }
 
 /// So many seats of one of these places.
-pub fn quantity(seats: u32, split: bool, places: &[Place]) -> Wanted<'_> {
-    Wanted::Quantity { seats, split, places, kept: &[], resumed: false, bounds: BOUNDS }
+pub fn quantity(seats: u32, split: bool, places: &[Place]) -> SeatSelection<'_> {
+    SeatSelection::Quantity { seats, split, places, found: &[], resumed: false, bounds: BOUNDS }
 }
 
 /// Fails unless the code is the one that the measurement is about.
-pub fn must_be(got: Code, want: Code) -> Result<(), Box<dyn Error>> {
+pub fn must_be(got: &str, want: &str) -> Result<(), Box<dyn Error>> {
     match got == want {
         true => Ok(()),
-        false => Err(format!("{} instead of {}", got.as_str(), want.as_str()).into()),
+        false => Err(format!("{got} instead of {want}").into()),
     }
 }
 

@@ -4,7 +4,6 @@ use fred::types::Value;
 
 use super::codes::Code;
 use super::error::RedisError;
-use crate::domain::booking::parse_seats;
 use crate::domain::{Booking, BookingId, SeatId, SeatState};
 
 /// A script's answer: its code, Redis' time, and what the code brings along.
@@ -27,35 +26,22 @@ pub enum Body {
     Booking(Box<Booking>),
     /// Numbers, as the script's header says.
     Numbers(Vec<i64>),
-    /// The same, and the seats that the choice left alone.
-    BookingLeaving(Box<Booking>, Vec<SeatId>),
     /// States of the seats asked for.
     SeatStates(Vec<(SeatId, SeatState)>),
-    /// Seats.
-    Seats(Vec<SeatId>),
-    /// Where a search goes on.
-    Scan(ScanRest),
     /// Anything else.
     Raw(Vec<Value>),
 }
 
-/// Where a search for seats goes on.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ScanRest {
-    /// In which of the sections that were given, from 0; `None`: from the beginning, since overdue
-    /// holds were released.
-    pub section: Option<usize>,
-    /// With which seat.
-    pub seat: SeatId,
-    /// The free seats found in that section so far.
-    pub kept: Vec<SeatId>,
-}
-
 impl Answer {
+    /// The code, as in the script's header.
+    pub fn code(&self) -> &'static str {
+        self.code.as_str()
+    }
+
     /// The booking, where there is one.
     pub fn booking(&self) -> Option<&Booking> {
         match &self.body {
-            Body::Booking(booking) | Body::BookingLeaving(booking, _) => Some(booking),
+            Body::Booking(booking) => Some(booking),
             _ => None,
         }
     }
@@ -63,7 +49,7 @@ impl Answer {
     /// The booking of an answer that must have one.
     pub fn into_booking(self) -> Result<Booking, RedisError> {
         match self.body {
-            Body::Booking(booking) | Body::BookingLeaving(booking, _) => Ok(*booking),
+            Body::Booking(booking) => Ok(*booking),
             other => {
                 Err(unexpected(format!("{} without a booking: {other:?}", self.code.as_str())))
             }
@@ -114,11 +100,9 @@ fn parse_body(code: Code, rest: Vec<Value>) -> Result<Body, RedisError> {
         Code::SeatsUnavailable => {
             return Ok(Body::SeatStates(seat_states(&text(rest.into_iter().next())?)?));
         }
-        Code::OrphanSeats => return Ok(Body::Seats(seats(rest.first())?)),
-        Code::MoreToScan => return Ok(Body::Scan(scan_rest(&rest)?)),
         _ => {}
     }
-    if let [id, record, left_alone @ ..] = rest.as_slice()
+    if let [id, record] = rest.as_slice()
         && let (Some(id), Some(record)) = (id.as_str(), record.as_str())
         && record.contains('\t')
     {
@@ -126,29 +110,12 @@ fn parse_body(code: Code, rest: Vec<Value>) -> Result<Body, RedisError> {
         let booking = Booking::from_record(id, &record)
             .map_err(|e| unexpected(format!("booking {id}: {e}")))?;
         let booking = Box::new(booking);
-        return Ok(match left_alone.first() {
-            None => Body::Booking(booking),
-            left_alone => Body::BookingLeaving(booking, seats(left_alone)?),
-        });
+        return Ok(Body::Booking(booking));
     }
     match rest.iter().map(integer).collect() {
         Ok(numbers) => Ok(Body::Numbers(numbers)),
         Err(_) => Ok(Body::Raw(rest)),
     }
-}
-
-/// Comma-separated seats; none where nothing stands.
-fn seats(value: Option<&Value>) -> Result<Vec<SeatId>, RedisError> {
-    parse_seats(&text(value.cloned())?).map_err(|e| unexpected(e.to_string()))
-}
-
-fn scan_rest(rest: &[Value]) -> Result<ScanRest, RedisError> {
-    let number = |index: usize| {
-        let number = integer(rest.get(index).unwrap_or(&Value::Null))?;
-        u32::try_from(number).map_err(|_| unexpected(format!("{number} where a search goes on")))
-    };
-    let section = (number(0)? as usize).checked_sub(1);
-    Ok(ScanRest { section, seat: SeatId(number(1)?), kept: seats(rest.get(2))? })
 }
 
 fn seat_states(list: &str) -> Result<Vec<(SeatId, SeatState)>, RedisError> {

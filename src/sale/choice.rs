@@ -5,7 +5,7 @@ use super::{SaleError, SeatsWanted};
 use crate::domain::idempotency::{quantity_fingerprint, seats_fingerprint};
 use crate::domain::wanted::{Neighbour, Place, neighbours, places};
 use crate::domain::{Event, EventId, OrphanRule, Quantity, SeatId};
-use crate::redis::{ScanBounds, ScanRest, Wanted};
+use crate::redis::{ScanBounds, ScanPosition, SeatSelection};
 
 /// How much of an event one call may search.
 const SCAN_BOUNDS: ScanBounds = ScanBounds { seats_max: 50_000, runs_max: 1_000 };
@@ -99,16 +99,17 @@ impl Choice {
     }
 
     /// The next call's terms.
-    pub fn wanted(&self) -> Wanted<'_> {
+    pub fn selection(&self) -> SeatSelection<'_> {
         match self {
             Choice::Seats { seats, amount, orphan_rule, neighbours } => {
-                Wanted::Seats { seats, amount: *amount, orphan_rule: *orphan_rule, neighbours }
+                let (amount, orphan_rule) = (*amount, *orphan_rule);
+                SeatSelection::Named { seats, amount, orphan_rule, neighbours }
             }
-            Choice::Search { wanted, rest, kept, resumed, .. } => Wanted::Quantity {
+            Choice::Search { wanted, rest, kept, resumed, .. } => SeatSelection::Quantity {
                 seats: wanted.seats,
                 split: !wanted.together,
                 places: rest,
-                kept,
+                found: kept,
                 resumed: *resumed,
                 bounds: SCAN_BOUNDS,
             },
@@ -116,15 +117,15 @@ impl Choice {
     }
 
     /// Where a search goes on. Named seats are simply asked for again.
-    pub fn go_on(&mut self, scan: ScanRest) {
+    pub fn go_on(&mut self, position: ScanPosition) {
         let Choice::Search { places, rest, kept, resumed, .. } = self else { return };
-        match scan.section.and_then(|section| rest.get(section..)) {
+        match position.section.and_then(|section| rest.get(section..)) {
             Some(further) => {
                 let mut further = further.to_vec();
                 if let Some(place) = further.first_mut() {
-                    place.first = scan.seat;
+                    place.first = position.seat;
                 }
-                (*rest, *kept, *resumed) = (further, scan.kept, true);
+                (*rest, *kept, *resumed) = (further, position.found, true);
             }
             None => (*rest, *kept, *resumed) = (places.clone(), Vec::new(), false),
         }

@@ -10,8 +10,8 @@ use super::precheck::LocalCheck;
 use super::{BookingView, HoldRequest, Sale, SaleError, SeatsWanted, unix_now_ms};
 use crate::domain::booking::format_seats;
 use crate::domain::idempotency::{Scope, derived_digest, explicit_digest};
-use crate::domain::{BookingId, Event, EventId, SeatId};
-use crate::redis::{Answer, Body, Code, HoldCall, RedisError, new_nonce};
+use crate::domain::{BookingId, Event, EventId};
+use crate::redis::{HoldCall, HoldReply, RedisError, ScriptReply, Timed, new_nonce};
 
 /// Calls of one request that decided nothing: the event was refreshed, or a booking id was taken.
 const TRIES_MAX: u32 = 3;
@@ -141,11 +141,14 @@ impl Sale {
         while tries < TRIES_MAX && scans < SCANS_MAX {
             let nonce = new_nonce();
             let call = HoldCall {
-                event: &event,
+                event: event.id,
+                generation: event.generation,
+                layout_version: event.layout_version,
+                currency: &event.currency,
                 booking: BookingId::new(event.id, unix_now_ms() as u64, rand::random()),
                 user: &request.user,
                 nonce: &nonce,
-                wanted: choice.wanted(),
+                selection: choice.selection(),
                 idempotency: &idempotency,
                 fingerprint: &fingerprint,
                 trace: &request.trace,
@@ -155,32 +158,29 @@ impl Sale {
                 room_number: request.room_number,
                 exempt: request.exempt,
             };
-            let answer = self.hold_once(&call).await?;
-            match (answer.code, answer.body) {
-                (Code::MoreToScan, Body::Scan(rest)) => {
-                    choice.go_on(rest);
+            let Timed { reply, now_ms } = self.hold_once(&call).await?;
+            match reply {
+                HoldReply::MoreToScan { position } => {
+                    choice.go_on(position);
                     scans += 1;
                 }
-                (Code::GenerationMismatch | Code::LayoutMismatch, _) => {
+                HoldReply::GenerationMismatch { .. } | HoldReply::LayoutMismatch => {
                     event = self.newer_event(&event).await?;
                     choice = Choice::new(&event, &request.seats, request.seats_max())?;
                     tries += 1;
                 }
                 // It waited too long for Redis, and did nothing.
-                (Code::TooLate, _) if began.elapsed() > patience => break,
+                HoldReply::TooLate if began.elapsed() > patience => break,
                 // Another booking has this id, or Redis' clock was set: once more.
-                (Code::IdTaken | Code::TooLate, _) => tries += 1,
-                (Code::EventNotLoaded, _) => {
+                HoldReply::IdTaken | HoldReply::TooLate => tries += 1,
+                HoldReply::EventNotLoaded => {
                     return Err(match self.inner.events.not_loaded(event.id).await {
                         // It was closed, or it could not have been unloaded.
                         SaleError::EventUnloaded(id) => SaleError::EventClosed(id),
                         other => other,
                     });
                 }
-                (code, body) => {
-                    let answer = Answer { code, now_ms: answer.now_ms, body };
-                    return decided(answer, &event, &choice);
-                }
+                reply => return decided(reply, now_ms, &event, &choice),
             }
         }
         Err(SaleError::Unavailable {
@@ -192,16 +192,16 @@ impl Sale {
 
     /// One call. If its reply is lost, or its caller hangs up before it comes (this future is
     /// dropped then), the hold is undone unless a retry finds it.
-    async fn hold_once(&self, call: &HoldCall<'_>) -> Result<Answer, SaleError> {
+    async fn hold_once(&self, call: &HoldCall<'_>) -> Result<Timed<HoldReply>, SaleError> {
         let engine = &self.inner.engine;
-        let partition = engine.keys().partition_of(call.event.id);
+        let partition = engine.keys().partition_of(call.event);
         let not_after = match engine.not_after(partition).await {
             Ok(not_after) => not_after,
             // Nothing was sent but a question for the time.
             Err(error) => return Err(RedisError::NotRun(error.to_string()).into()),
         };
         let lost = self.inner.unfinished.unless_answered(Call::Hold {
-            event: call.event.id,
+            event: call.event,
             idempotency: call.idempotency.to_owned(),
             nonce: call.nonce.to_owned(),
             not_before: not_after,
@@ -226,45 +226,44 @@ impl Sale {
     }
 }
 
-/// The script's decision in the sale's words.
-fn decided(answer: Answer, event: &Arc<Event>, choice: &Choice) -> Result<BookingView, SaleError> {
-    let (code, now_ms) = (answer.code, answer.now_ms);
-    match code {
-        Code::Ok | Code::Replayed => {
-            let left_alone = match &answer.body {
-                Body::BookingLeaving(_, seats) => seats.clone(),
-                _ => Vec::new(),
-            };
-            let booking = answer.into_booking()?;
-            let replayed = code == Code::Replayed;
-            let (event, archived) = (event.clone(), false);
-            Ok(BookingView { booking, event, replayed, left_alone, archived, now_ms })
+/// Maps the script's decision to a booking or a refusal.
+fn decided(
+    reply: HoldReply,
+    now_ms: i64,
+    event: &Arc<Event>,
+    choice: &Choice,
+) -> Result<BookingView, SaleError> {
+    let (id, event) = (event.id, event.clone());
+    Err(match reply {
+        HoldReply::Held { booking, left_alone } => {
+            let (replayed, archived) = (false, false);
+            return Ok(BookingView { booking, event, replayed, left_alone, archived, now_ms });
         }
-        Code::IdempotencyMismatch => Err(SaleError::IdempotencyMismatch),
-        Code::EventClosed => Err(SaleError::EventClosed(event.id)),
-        Code::EventPaused => Err(SaleError::EventPaused(event.id)),
-        Code::NotOnSale => {
-            Err(SaleError::NotOnSale { event: event.id, on_sale_at_ms: answer.number(0), now_ms })
+        HoldReply::Replayed { booking } => {
+            let (replayed, left_alone, archived) = (true, Vec::new(), false);
+            return Ok(BookingView { booking, event, replayed, left_alone, archived, now_ms });
         }
-        Code::SessionRequired => Err(SaleError::SessionRequired(event.id)),
-        Code::NumberSuperseded => Err(SaleError::AdmissionInvalid(AdmissionFault::Superseded)),
-        Code::SeatUnknown => Err(SaleError::SeatsUnknown {
-            event: event.id,
-            seats: vec![SeatId(answer.number(0) as u32)],
-        }),
-        Code::LogFull => Err(SaleError::LogFull),
-        Code::UserLimit => {
-            Err(SaleError::UserLimit { has: answer.number(0) as u32, max: answer.number(1) as u32 })
+        HoldReply::IdempotencyMismatch => SaleError::IdempotencyMismatch,
+        HoldReply::EventClosed => SaleError::EventClosed(id),
+        HoldReply::EventPaused => SaleError::EventPaused(id),
+        HoldReply::NotOnSale { on_sale_at_ms } => {
+            SaleError::NotOnSale { event: id, on_sale_at_ms, now_ms }
         }
-        Code::TooFewSeats => Err(choice.too_few()),
-        Code::OrphanSeats => match answer.body {
-            Body::Seats(seats) => Err(SaleError::OrphanSeats(seats)),
-            other => Err(SaleError::Internal(format!("orphan_seats without seats: {other:?}"))),
-        },
-        Code::SeatsUnavailable => match answer.body {
-            Body::SeatStates(states) => Err(SaleError::SeatsUnavailable(states)),
-            other => Err(SaleError::Internal(format!("refused without states: {other:?}"))),
-        },
-        other => Err(SaleError::Internal(format!("hold answered {}", other.as_str()))),
-    }
+        HoldReply::SessionRequired => SaleError::SessionRequired(id),
+        HoldReply::NumberSuperseded => SaleError::AdmissionInvalid(AdmissionFault::Superseded),
+        HoldReply::SeatUnknown { seat } => SaleError::SeatsUnknown { event: id, seats: vec![seat] },
+        HoldReply::LogFull => SaleError::LogFull,
+        HoldReply::UserLimit { has, max } => SaleError::UserLimit { has, max },
+        HoldReply::TooFewSeats => choice.too_few(),
+        HoldReply::OrphanSeats { seats } => SaleError::OrphanSeats(seats),
+        HoldReply::SeatsUnavailable { states } => SaleError::SeatsUnavailable(states),
+        other @ (HoldReply::MoreToScan { .. }
+        | HoldReply::LayoutMismatch
+        | HoldReply::IdTaken
+        | HoldReply::TooLate
+        | HoldReply::EventNotLoaded
+        | HoldReply::GenerationMismatch { .. }) => {
+            SaleError::Internal(format!("{} decides nothing", other.code()))
+        }
+    })
 }

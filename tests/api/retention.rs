@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use holdfast::redis::Code;
 use serde_json::json;
 
 use crate::support::api::{Api, Place, places};
@@ -33,7 +32,7 @@ async fn a_forgotten_booking_is_answered_from_the_archive() {
     for booking in [&cancelled, &expired] {
         let id = booking["id"].as_str().unwrap().parse().unwrap();
         let is_forgotten =
-            async || engine.get_booking(id).await.is_ok_and(|a| a.code == Code::BookingUnknown);
+            async || engine.get_booking(id).await.is_ok_and(|a| a.code() == "booking_unknown");
         eventually("redis has forgotten it", SOON, is_forgotten).await;
     }
 

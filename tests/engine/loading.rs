@@ -1,7 +1,7 @@
 //! A closed event leaves Redis and comes back: what the scripts do, and what they refuse.
 
 use holdfast::domain::{Booking, BookingId, EventStatus, Inventory, SeatId, Status};
-use holdfast::redis::{Answer, Code, Load, NotAfter, SettleCall, new_nonce};
+use holdfast::redis::{Answer, Load, NotAfter, SettleCall, new_nonce};
 
 use crate::on_each_redis;
 use crate::support::engine::{START_MS, Stage};
@@ -12,7 +12,7 @@ impl Stage {
     /// Sells seats, settled.
     async fn sold(&self, user: &str, seats: &[u32]) -> Booking {
         let (engine, event) = (&self.engine, &self.event);
-        let held = self.expect(Code::Ok, self.hold(user, seats).await).into_booking().unwrap();
+        let held = self.expect("ok", self.hold(user, seats).await).into_booking().unwrap();
         let (id, user) = (held.id, held.user);
         engine.confirm_begin(event, id, &user, &new_nonce(), 30_000, 3).await.unwrap();
         let generation = event.generation;
@@ -25,13 +25,13 @@ impl Stage {
             acknowledge: None,
             booking: &booking,
         };
-        self.expect(Code::Ok, engine.settle(&call).await.unwrap()).into_booking().unwrap()
+        self.expect("ok", engine.settle(&call).await.unwrap()).into_booking().unwrap()
     }
 
     async fn set_status(&mut self, status: EventStatus) {
         self.event.revision += 1;
         self.event.status = status;
-        self.expect(Code::Ok, self.engine.update_event(&self.event).await.unwrap());
+        self.expect("ok", self.engine.update_event(&self.event).await.unwrap());
     }
 
     async fn unload_at(&self, version: u64, not_after: NotAfter) -> Answer {
@@ -42,7 +42,7 @@ impl Stage {
     /// Takes the event out and makes it `loading` in the next generation; the load's token.
     async fn reloading(&mut self) -> String {
         let version = self.snapshot().await.version;
-        self.expect(Code::Ok, self.unload_at(version, FOREVER).await);
+        self.expect("ok", self.unload_at(version, FOREVER).await);
         self.event.generation += 1;
         self.load().await
     }
@@ -60,7 +60,7 @@ on_each_redis!(a_closed_event_leaves_redis_whole, async |flavor| {
     stage.engine.cancel(&stage.event, held.id, &held.user).await.unwrap();
     stage.set_status(EventStatus::Closed).await;
     let before = stage.snapshot().await;
-    stage.expect(Code::Ok, stage.unload_at(before.version, FOREVER).await);
+    stage.expect("ok", stage.unload_at(before.version, FOREVER).await);
 
     let keys = stage.engine.keys().event_keys(stage.event.id);
     for key in keys[..8].iter().chain(&keys[10..]) {
@@ -72,8 +72,8 @@ on_each_redis!(a_closed_event_leaves_redis_whole, async |flavor| {
     assert_eq!((last.event, last.generation), (Some(stage.event.id), 1));
     let link = stage.engine.link(stage.partition()).await.unwrap().unwrap();
     assert_eq!(link.0, last.id);
-    stage.expect(Code::EventNotLoaded, stage.hold("ann", &[5]).await);
-    stage.expect(Code::EventNotLoaded, stage.unload_at(before.version, FOREVER).await);
+    stage.expect("event_not_loaded", stage.hold("ann", &[5]).await);
+    stage.expect("event_not_loaded", stage.unload_at(before.version, FOREVER).await);
 });
 
 on_each_redis!(what_is_not_closed_and_at_rest_stays, async |flavor| {
@@ -82,31 +82,31 @@ on_each_redis!(what_is_not_closed_and_at_rest_stays, async |flavor| {
     let first = stage.hold("ann", &[1]).await.into_booking().unwrap();
     let version = async |stage: &Stage| stage.snapshot().await.version;
     let open = version(&stage).await;
-    stage.expect(Code::NotClosed, stage.unload_at(open, FOREVER).await);
+    stage.expect("not_closed", stage.unload_at(open, FOREVER).await);
 
     let second = stage.hold("bob", &[2]).await.into_booking().unwrap();
     stage.set_status(EventStatus::Closed).await;
     let begun = stage.engine.confirm_begin(&stage.event, second.id, &bob, "n", 30_000, 3).await;
-    stage.expect(Code::Ok, begun.unwrap());
+    stage.expect("ok", begun.unwrap());
     let now = version(&stage).await;
-    let moved = stage.expect(Code::EventMoved, stage.unload_at(now - 1, FOREVER).await);
+    let moved = stage.expect("event_moved", stage.unload_at(now - 1, FOREVER).await);
     assert_eq!(moved.number(0), now as i64);
-    let in_use = stage.expect(Code::InUse, stage.unload_at(now, FOREVER).await);
+    let in_use = stage.expect("in_use", stage.unload_at(now, FOREVER).await);
     assert_eq!((in_use.number(0), in_use.number(1)), (1, 1));
     stage.engine.cancel(&stage.event, first.id, &ann).await.unwrap();
     let now = version(&stage).await;
-    let in_use = stage.expect(Code::InUse, stage.unload_at(now, FOREVER).await);
+    let in_use = stage.expect("in_use", stage.unload_at(now, FOREVER).await);
     assert_eq!((in_use.number(0), in_use.number(1)), (0, 1));
 
     let abort = holdfast::redis::AbortMode::Lease(1);
     stage.engine.confirm_abort(1, second.id, &abort).await.unwrap();
     stage.engine.cancel(&stage.event, second.id, &bob).await.unwrap();
     let now = version(&stage).await;
-    stage.expect(Code::TooLate, stage.unload_at(now, NotAfter(START_MS - 1)).await);
+    stage.expect("too_late", stage.unload_at(now, NotAfter(START_MS - 1)).await);
     stage.event.generation = 2;
-    stage.expect(Code::GenerationMismatch, stage.unload_at(now, FOREVER).await);
+    stage.expect("generation_mismatch", stage.unload_at(now, FOREVER).await);
     stage.event.generation = 1;
-    stage.expect(Code::Ok, stage.unload_at(now, FOREVER).await);
+    stage.expect("ok", stage.unload_at(now, FOREVER).await);
 });
 
 on_each_redis!(an_event_comes_back_with_what_was_sold, async |flavor| {
@@ -118,13 +118,13 @@ on_each_redis!(an_event_comes_back_with_what_was_sold, async |flavor| {
     assert_eq!(stage.place(&token, &sold, &[]).await.number(0), 2);
     // House seats, one of which was sold; and all of it once more.
     for _ in 0..2 {
-        stage.expect(Code::Ok, stage.place(&token, &[], &[1, 2, 12]).await);
-        stage.expect(Code::Ok, stage.place(&token, &sold, &[]).await);
+        stage.expect("ok", stage.place(&token, &[], &[1, 2, 12]).await);
+        stage.expect("ok", stage.place(&token, &sold, &[]).await);
     }
     let loading = stage.snapshot().await;
     assert!(!loading.open);
-    stage.expect(Code::EventNotLoaded, stage.hold("eve", &[5]).await);
-    stage.expect(Code::Ok, stage.engine.open_event(&stage.event, &token).await.unwrap());
+    stage.expect("event_not_loaded", stage.hold("eve", &[5]).await);
+    stage.expect("ok", stage.engine.open_event(&stage.event, &token).await.unwrap());
 
     assert_eq!(stage.seats().await, "BxaBaaaaBaax");
     let snapshot = stage.snapshot().await;
@@ -141,16 +141,16 @@ on_each_redis!(an_event_comes_back_with_what_was_sold, async |flavor| {
         assert_eq!(&back, booking);
     }
     // Nothing is placed any more once it is open.
-    stage.expect(Code::EventNotLoaded, stage.place(&token, &sold, &[3]).await);
+    stage.expect("event_not_loaded", stage.place(&token, &sold, &[3]).await);
 
     // Closed as it left; resumed, a free seat is sold and a sold one is not.
-    stage.expect(Code::EventClosed, stage.hold("eve", &[5]).await);
+    stage.expect("event_closed", stage.hold("eve", &[5]).await);
     stage.set_status(EventStatus::OnSale).await;
-    stage.expect(Code::Ok, stage.hold("eve", &[5]).await);
-    stage.expect(Code::SeatsUnavailable, stage.hold("eve", &[4]).await);
-    stage.expect(Code::SeatsUnavailable, stage.hold("eve", &[2]).await);
+    stage.expect("ok", stage.hold("eve", &[5]).await);
+    stage.expect("seats_unavailable", stage.hold("eve", &[4]).await);
+    stage.expect("seats_unavailable", stage.hold("eve", &[2]).await);
     // Their limit counts what came back.
-    stage.expect(Code::UserLimit, stage.hold("ann", &[6, 7, 8]).await);
+    stage.expect("user_limit", stage.hold("ann", &[6, 7, 8]).await);
     let cancelled = SettleCall {
         generation: 2,
         outcome: "cancelled",
@@ -158,7 +158,7 @@ on_each_redis!(an_event_comes_back_with_what_was_sold, async |flavor| {
         acknowledge: None,
         booking: &sold[1],
     };
-    stage.expect(Code::Ok, stage.engine.settle(&cancelled).await.unwrap());
+    stage.expect("ok", stage.engine.settle(&cancelled).await.unwrap());
     assert_eq!(stage.seats().await, "BxaBhaaaAaax");
 });
 
@@ -174,11 +174,11 @@ on_each_redis!(a_seat_of_two_bookings_is_not_placed, async |flavor| {
     };
     // In one call, and after the other was placed: nothing of such a call is written.
     let both = [sold.clone(), rival.clone()];
-    let lost = stage.expect(Code::SeatsLost, stage.place(&token, &both, &[]).await);
+    let lost = stage.expect("seats_lost", stage.place(&token, &both, &[]).await);
     assert_eq!(lost.number(0), 1);
     assert_eq!(stage.seats().await, "AaaAaaaaAaaa");
-    stage.expect(Code::Ok, stage.place(&token, &[sold], &[]).await);
-    stage.expect(Code::SeatsLost, stage.place(&token, &[rival], &[7]).await);
+    stage.expect("ok", stage.place(&token, &[sold], &[]).await);
+    stage.expect("seats_lost", stage.place(&token, &[rival], &[7]).await);
     assert_eq!(stage.seats().await, "BaaAaaaaAaaa");
     assert_eq!(stage.snapshot().await.available, 11);
 });
@@ -188,7 +188,7 @@ on_each_redis!(an_overtaken_load_is_refused, async |flavor| {
     let sold = stage.sold("ann", &[1]).await;
     stage.set_status(EventStatus::Closed).await;
     let first = stage.reloading().await;
-    stage.expect(Code::Ok, stage.place(&first, &[], &[2]).await);
+    stage.expect("ok", stage.place(&first, &[], &[2]).await);
     stage.event.generation = 3;
     let second = stage.load().await;
     assert_ne!(first, second);
@@ -196,17 +196,17 @@ on_each_redis!(an_overtaken_load_is_refused, async |flavor| {
 
     stage.event.generation = 2;
     let late = stage.place(&first, std::slice::from_ref(&sold), &[]).await;
-    stage.expect(Code::GenerationMismatch, late);
+    stage.expect("generation_mismatch", late);
     let late = stage.engine.open_event(&stage.event, &first).await.unwrap();
-    stage.expect(Code::GenerationMismatch, late);
+    stage.expect("generation_mismatch", late);
     let inventory = Inventory::free(&stage.event.layout);
     let late = stage.engine.load_event(&stage.event, &inventory).await.unwrap();
-    assert_eq!(late, Load::Refused(Code::GenerationMismatch));
+    assert_eq!(late, Load::Refused(holdfast::redis::Code::GenerationMismatch));
     stage.event.generation = 3;
     let other_token = stage.place(&first, std::slice::from_ref(&sold), &[]).await;
-    stage.expect(Code::EventNotLoaded, other_token);
-    stage.expect(Code::Ok, stage.place(&second, &[sold], &[]).await);
-    stage.expect(Code::Ok, stage.engine.open_event(&stage.event, &second).await.unwrap());
+    stage.expect("event_not_loaded", other_token);
+    stage.expect("ok", stage.place(&second, &[sold], &[]).await);
+    stage.expect("ok", stage.engine.open_event(&stage.event, &second).await.unwrap());
     assert_eq!(stage.seats().await, "BaaAaaaaAaaa");
     let status = stage.snapshot().await.bookings[0].status;
     assert_eq!(status, Status::Confirmed);

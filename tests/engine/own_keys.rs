@@ -1,7 +1,7 @@
 //! Callers' own keys for what they do to a booking: what the scripts keep of them, and for how
 //! long it counts.
 
-use holdfast::redis::{AbortMode, Attempt, Code, Record, new_nonce};
+use holdfast::redis::{AbortMode, Attempt, Record, new_nonce};
 
 use crate::on_each_redis;
 use crate::support::engine::{PLENTY, START_MS, Stage};
@@ -22,22 +22,22 @@ on_each_redis!(keys_are_spent_once_the_booking_is_sold, async |flavor| {
         call.await.unwrap()
     };
     // Declined: the same key may come with another card, and with the first one once more.
-    stage.expect(Code::Ok, begin("k", "card1").await);
-    stage.expect(Code::InFlight, begin("k", "card2").await);
+    stage.expect("ok", begin("k", "card1").await);
+    stage.expect("in_flight", begin("k", "card2").await);
     for (lease, card) in [(1, "card2"), (2, "card1")] {
         engine.confirm_abort(1, id, &AbortMode::Lease(lease)).await.unwrap();
-        stage.expect(Code::Ok, begin("k", card).await);
+        stage.expect("ok", begin("k", card).await);
     }
     // Given up by its process: another request takes over, and sells.
     stage.set_clock(START_MS + 30_000).await;
-    stage.expect(Code::Ok, begin("l", "card3").await);
+    stage.expect("ok", begin("l", "card3").await);
     engine.confirm_commit(1, id, 4, "pay").await.unwrap();
-    stage.expect(Code::IsCommitted, begin("l", "card3").await);
+    stage.expect("is_committed", begin("l", "card3").await);
     // From now on each key stands for what it last asked for; whose payment it was is all the same.
-    stage.expect(Code::IdempotencyMismatch, begin("l", "card1").await);
-    stage.expect(Code::IsCommitted, begin("k", "card1").await);
-    stage.expect(Code::IdempotencyMismatch, begin("k", "card2").await);
-    stage.expect(Code::IsCommitted, begin("m", "card1").await);
+    stage.expect("idempotency_mismatch", begin("l", "card1").await);
+    stage.expect("is_committed", begin("k", "card1").await);
+    stage.expect("idempotency_mismatch", begin("k", "card2").await);
+    stage.expect("is_committed", begin("m", "card1").await);
 });
 
 on_each_redis!(records_live_as_long_as_they_are_told, async |flavor| {
@@ -46,12 +46,12 @@ on_each_redis!(records_live_as_long_as_they_are_told, async |flavor| {
     let id = stage.hold("ann", &[1]).await.into_booking().unwrap().id;
     stage.set_clock(START_MS + 1).await;
     stage.expect(
-        Code::Ok,
+        "ok",
         engine.extend(event, id, &ann, attempt("n1", "e", ""), PLENTY).await.unwrap(),
     );
-    stage.expect(Code::Ok, engine.extend(event, id, &ann, "n2", PLENTY).await.unwrap());
+    stage.expect("ok", engine.extend(event, id, &ann, "n2", PLENTY).await.unwrap());
     let begun = engine.confirm_begin(event, id, &ann, attempt("n3", "c", "f"), 30_000, 9).await;
-    stage.expect(Code::Ok, begun.unwrap());
+    stage.expect("ok", begun.unwrap());
     // An extension is remembered as long as the hold can last, which is longer here.
     for (digest, longest_ms) in [("e", event.max_hold_ms), ("c", TTL_MS)] {
         let key = engine.keys().idempotency(event.id, digest);

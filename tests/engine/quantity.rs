@@ -6,7 +6,7 @@ use holdfast::domain::layout::{Layout, Row, Section};
 use holdfast::domain::wanted::{neighbours, places};
 use holdfast::domain::{BookingId, Event, Inventory, OrphanRule, Quantity, SeatId, SeatState};
 use holdfast::redis::{
-    Answer, BlockAction, BlockCall, Body, Code, HoldCall, ScanBounds, Wanted, new_nonce,
+    BlockAction, BlockCall, HoldCall, HoldReply, ScanBounds, SeatSelection, Timed, new_nonce,
 };
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestCaseError, TestRunner};
@@ -32,21 +32,29 @@ fn split(wanted: Quantity) -> Quantity {
 }
 
 /// Asks as the sale does, call by call, and says how many calls it took.
-async fn ask(stage: &Stage, user: &str, wanted: &Quantity, bounds: ScanBounds) -> (Answer, usize) {
+async fn ask(
+    stage: &Stage,
+    user: &str,
+    wanted: &Quantity,
+    bounds: ScanBounds,
+) -> (Timed<HoldReply>, usize) {
     let all = places(&stage.event.layout, wanted);
-    let (mut rest, mut kept, mut resumed) = (all.clone(), Vec::new(), false);
+    let (mut rest, mut found, mut resumed) = (all.clone(), Vec::new(), false);
     for calls in 1..=CALLS_MAX {
         let nonce = new_nonce();
         let call = HoldCall {
-            event: &stage.event,
+            event: stage.event.id,
+            generation: stage.event.generation,
+            layout_version: stage.event.layout_version,
+            currency: &stage.event.currency,
             booking: BookingId::new(stage.event.id, START_MS as u64, rand::random()),
             user: &stage.user(user),
             nonce: &nonce,
-            wanted: Wanted::Quantity {
+            selection: SeatSelection::Quantity {
                 seats: wanted.seats,
                 split: !wanted.together,
                 places: &rest,
-                kept: &kept,
+                found: &found,
                 resumed,
                 bounds,
             },
@@ -61,14 +69,14 @@ async fn ask(stage: &Stage, user: &str, wanted: &Quantity, bounds: ScanBounds) -
         };
         let not_after = stage.engine.not_after(stage.partition()).await.unwrap();
         let answer = stage.engine.hold(&call, not_after).await.unwrap();
-        let Body::Scan(scan) = &answer.body else { return (answer, calls) };
-        match scan.section {
+        let HoldReply::MoreToScan { position } = &answer.reply else { return (answer, calls) };
+        match position.section {
             Some(section) => {
                 rest = rest[section..].to_vec();
-                rest[0].first = scan.seat;
-                (kept, resumed) = (scan.kept.clone(), true);
+                rest[0].first = position.seat;
+                (found, resumed) = (position.found.clone(), true);
             }
-            None => (rest, kept, resumed) = (all.clone(), Vec::new(), false),
+            None => (rest, found, resumed) = (all.clone(), Vec::new(), false),
         }
     }
     panic!("no end after {CALLS_MAX} calls");
@@ -77,9 +85,9 @@ async fn ask(stage: &Stage, user: &str, wanted: &Quantity, bounds: ScanBounds) -
 async fn seats_of(stage: &Stage, wanted: Quantity) -> Vec<u32> {
     let user = new_nonce();
     let (answer, _) = ask(stage, &user, &wanted, WIDE).await;
-    match answer.code {
-        Code::Ok => answer.booking().unwrap().seats.iter().map(|seat| seat.0).collect(),
-        Code::TooFewSeats => Vec::new(),
+    match answer.code() {
+        "ok" => answer.booking().unwrap().seats.iter().map(|seat| seat.0).collect(),
+        "too_few_seats" => Vec::new(),
         other => panic!("{other:?}"),
     }
 }
@@ -123,11 +131,11 @@ on_each_redis!(best_available_is_early_left_and_leaves_nobody_alone, async |flav
 on_each_redis!(a_quantity_costs_what_its_section_costs, async |flavor| {
     let stage = Stage::new(flavor).await;
     let (answer, _) = ask(&stage, "ann", &of("Floor", 3), WIDE).await;
-    let held = stage.expect(Code::Ok, answer).into_booking().unwrap();
+    let held = stage.expect("ok", answer).into_booking().unwrap();
     assert_eq!((held.amount, held.seats.len()), (6_000, 3));
     assert_eq!(stage.snapshot().await.available, 9);
     let (answer, _) = ask(&stage, "ann", &of("Stalls", 2), WIDE).await;
-    stage.expect(Code::UserLimit, answer);
+    stage.expect("user_limit", answer);
 });
 
 on_each_redis!(overdue_holds_are_found_again, async |flavor| {
@@ -137,18 +145,18 @@ on_each_redis!(overdue_holds_are_found_again, async |flavor| {
     let stage = Stage::with_event(flavor, event).await;
     for n in 0..200 {
         let (answer, _) = ask(&stage, &format!("u{n}"), &any(1), WIDE).await;
-        stage.expect(Code::Ok, answer);
+        stage.expect("ok", answer);
     }
     let (answer, calls) = ask(&stage, "late", &any(2), WIDE).await;
-    stage.expect(Code::TooFewSeats, answer);
+    stage.expect("too_few_seats", answer);
     assert_eq!(calls, 1);
     stage.set_clock(START_MS + 60_000).await;
     // More than one call releases are in the way of this one.
     let (answer, _) = ask(&stage, "late", &any(4), WIDE).await;
-    stage.expect(Code::Ok, answer);
+    stage.expect("ok", answer);
     // A user's own overdue hold, behind more others than one call releases, is not counted.
     let (answer, _) = ask(&stage, "u199", &any(4), WIDE).await;
-    stage.expect(Code::Ok, answer);
+    stage.expect("ok", answer);
 });
 
 on_each_redis!(a_released_seat_is_found_below_the_mark, async |flavor| {
@@ -165,14 +173,14 @@ on_each_redis!(a_released_seat_is_found_below_the_mark, async |flavor| {
     let mut held = Vec::new();
     for _ in 0..140 {
         let (answer, _) = ask(&stage, "ann", &any(10), WIDE).await;
-        held.push(stage.expect(Code::Ok, answer).into_booking().unwrap());
+        held.push(stage.expect("ok", answer).into_booking().unwrap());
     }
     assert_eq!(seats_of(&stage, any(1)).await, [0; 0]);
     // The middle of each section: the mark has passed it.
     for index in [100, 35] {
         let booking = &held[index];
         let answer = stage.engine.cancel(&stage.event, booking.id, &booking.user).await.unwrap();
-        stage.expect(Code::Ok, answer);
+        stage.expect("ok", answer);
         let expected: Vec<u32> = booking.seats.iter().map(|seat| seat.0).collect();
         assert_eq!(seats_of(&stage, any(10)).await, expected);
     }
@@ -180,24 +188,26 @@ on_each_redis!(a_released_seat_is_found_below_the_mark, async |flavor| {
 
 on_each_redis!(named_seats_answer_for_what_they_leave_alone, async |flavor| {
     for (rule, bytes, seats, code, alone) in [
-        (OrphanRule::Enforce, "AaaAaaaaAaaa", vec![2], Code::OrphanSeats, vec![1, 3]),
-        (OrphanRule::Enforce, "AaaAaaaaAaaa", vec![1], Code::Ok, vec![]),
-        (OrphanRule::Enforce, "AaaAaaaaAaaa", vec![1, 2], Code::OrphanSeats, vec![3]),
-        (OrphanRule::Enforce, "AaaAaaaaAaaa", vec![4, 6], Code::OrphanSeats, vec![5]),
-        (OrphanRule::Enforce, "AaaAahaaAaaa", vec![4], Code::OrphanSeats, vec![5]),
-        (OrphanRule::Enforce, "AaaAaaaaAaaa", vec![10], Code::Ok, vec![]),
-        (OrphanRule::Enforce, "AaaAaaaaAaaa", vec![2, 5, 10], Code::OrphanSeats, vec![1, 3, 4]),
-        (OrphanRule::Warn, "AaaAaaaaAaaa", vec![2], Code::Ok, vec![1, 3]),
-        (OrphanRule::Off, "AaaAaaaaAaaa", vec![2], Code::Ok, vec![]),
+        (OrphanRule::Enforce, "AaaAaaaaAaaa", vec![2], "orphan_seats", vec![1, 3]),
+        (OrphanRule::Enforce, "AaaAaaaaAaaa", vec![1], "ok", vec![]),
+        (OrphanRule::Enforce, "AaaAaaaaAaaa", vec![1, 2], "orphan_seats", vec![3]),
+        (OrphanRule::Enforce, "AaaAaaaaAaaa", vec![4, 6], "orphan_seats", vec![5]),
+        (OrphanRule::Enforce, "AaaAahaaAaaa", vec![4], "orphan_seats", vec![5]),
+        (OrphanRule::Enforce, "AaaAaaaaAaaa", vec![10], "ok", vec![]),
+        (OrphanRule::Enforce, "AaaAaaaaAaaa", vec![2, 5, 10], "orphan_seats", vec![1, 3, 4]),
+        (OrphanRule::Warn, "AaaAaaaaAaaa", vec![2], "ok", vec![1, 3]),
+        (OrphanRule::Off, "AaaAaaaaAaaa", vec![2], "ok", vec![]),
     ] {
         let event = Event { orphan_rule: rule, ..small_event(1) };
         let stage = stage_with(flavor, event, bytes).await;
         let answer = named(&stage, &seats).await;
-        let told = match &answer.body {
-            Body::Seats(seats) | Body::BookingLeaving(_, seats) => seats.clone(),
+        let told = match &answer.reply {
+            HoldReply::OrphanSeats { seats } | HoldReply::Held { left_alone: seats, .. } => {
+                seats.clone()
+            }
             _ => Vec::new(),
         };
-        assert_eq!(answer.code, code, "{rule:?} {bytes} {seats:?}");
+        assert_eq!(answer.code(), code, "{rule:?} {bytes} {seats:?}");
         assert_eq!(told.iter().map(|seat| seat.0).collect::<Vec<_>>(), alone, "{bytes} {seats:?}");
     }
 });
@@ -207,12 +217,12 @@ on_each_redis!(near_the_end_of_a_sale_seats_may_be_left_alone, async |flavor| {
     let stage = Stage::with_event(flavor, event).await;
     for first in [1, 9] {
         let seats: Vec<u32> = (first..first + 8).collect();
-        stage.expect(Code::Ok, named(&stage, &seats).await);
+        stage.expect("ok", named(&stage, &seats).await);
     }
     // 17 to 20 are free, a fifth of all; then 19 and 20, a tenth; then less.
-    stage.expect(Code::OrphanSeats, named(&stage, &[18]).await);
-    stage.expect(Code::Ok, named(&stage, &[17, 18]).await);
-    stage.expect(Code::OrphanSeats, named(&stage, &[20]).await);
+    stage.expect("orphan_seats", named(&stage, &[18]).await);
+    stage.expect("ok", named(&stage, &[17, 18]).await);
+    stage.expect("orphan_seats", named(&stage, &[20]).await);
     let block = BlockCall {
         event: &stage.event,
         action: BlockAction::Block,
@@ -220,20 +230,23 @@ on_each_redis!(near_the_end_of_a_sale_seats_may_be_left_alone, async |flavor| {
         actor: "ann",
         reason: "test",
     };
-    stage.expect(Code::Ok, stage.engine.block(&block).await.unwrap());
-    stage.expect(Code::Ok, named(&stage, &[20]).await);
+    stage.expect("ok", stage.engine.block(&block).await.unwrap());
+    stage.expect("ok", named(&stage, &[20]).await);
 });
 
 /// Holds these seats by name, under the event's orphan rule.
-async fn named(stage: &Stage, seats: &[u32]) -> Answer {
+async fn named(stage: &Stage, seats: &[u32]) -> Timed<HoldReply> {
     let seats: Vec<SeatId> = seats.iter().copied().map(SeatId).collect();
     let nonce = new_nonce();
     let call = HoldCall {
-        event: &stage.event,
+        event: stage.event.id,
+        generation: stage.event.generation,
+        layout_version: stage.event.layout_version,
+        currency: &stage.event.currency,
         booking: BookingId::new(stage.event.id, START_MS as u64, rand::random()),
         user: &stage.user(&nonce),
         nonce: &nonce,
-        wanted: Wanted::Seats {
+        selection: SeatSelection::Named {
             seats: &seats,
             amount: 1,
             orphan_rule: stage.event.orphan_rule,
@@ -350,7 +363,7 @@ async fn judge_choice(
     let n = wanted.seats;
     let whole = bounds.seats_max >= layout.total_seats();
     let Some(booking) = answer.booking() else {
-        prop_assert_eq!(answer.code, Code::TooFewSeats);
+        prop_assert_eq!(answer.code(), "too_few_seats");
         let possible = match wanted.together {
             true => before.iter().any(|(_, length)| *length >= n),
             false => layout.section_ranges().iter().any(|(_, first, count)| {

@@ -1,7 +1,7 @@
 //! Bookings that ended leave Redis: which, when, and what is left of them.
 
 use holdfast::domain::{Booking, BookingId, Status};
-use holdfast::redis::{Code, Detail, SettleCall, new_nonce};
+use holdfast::redis::{Detail, SettleCall, new_nonce};
 
 use crate::on_each_redis;
 use crate::support::engine::{START_MS, Stage};
@@ -21,11 +21,11 @@ impl Stage {
     /// Asks for these to be forgotten; how many were.
     async fn forget(&self, bookings: &[(BookingId, u64)]) -> i64 {
         let answer = self.engine.forget(self.event.id, 1, KEEP_MS, bookings).await.unwrap();
-        self.expect(Code::Ok, answer).number(0)
+        self.expect("ok", answer).number(0)
     }
 
     async fn held(&self, user: &str, seats: &[u32]) -> Booking {
-        self.expect(Code::Ok, self.hold(user, seats).await).into_booking().unwrap()
+        self.expect("ok", self.hold(user, seats).await).into_booking().unwrap()
     }
 
     /// Holds, pays and commits; the archive has not judged it.
@@ -40,7 +40,7 @@ impl Stage {
         let call =
             SettleCall { generation: 1, outcome, tell_until: None, acknowledge: None, booking };
         let answer = self.engine.settle(&call).await.unwrap();
-        self.expect(Code::Ok, answer).into_booking().unwrap()
+        self.expect("ok", answer).into_booking().unwrap()
     }
 }
 
@@ -70,7 +70,7 @@ on_each_redis!(what_ended_long_ago_is_forgotten, async |flavor| {
 
     for gone in [&cancelled, &voided, &expired] {
         let answer = engine.get_booking(gone.id).await.unwrap();
-        stage.expect(Code::BookingUnknown, answer);
+        stage.expect("booking_unknown", answer);
     }
     // Nothing else moved: neither seats, nor counters, nor the log.
     let after = stage.snapshot().await;
@@ -91,7 +91,7 @@ on_each_redis!(only_the_version_that_was_archived_is_forgotten, async |flavor| {
     assert_eq!(stage.forget(&[(ended.id, ended.version - 1)]).await, 0);
     assert_eq!(stage.forget(&[(ended.id, ended.version + 1)]).await, 0);
     let stale = engine.forget(event.id, 2, KEEP_MS, &[(ended.id, ended.version)]).await.unwrap();
-    stage.expect(Code::GenerationMismatch, stale);
+    stage.expect("generation_mismatch", stale);
     assert_eq!(stage.indexed().await, [ended.id.to_string()]);
     assert_eq!(stage.forget(&[(ended.id, ended.version)]).await, 1);
 });
@@ -108,7 +108,7 @@ on_each_redis!(index_entries_without_an_ended_booking_are_dropped, async |flavor
     assert!(stage.indexed().await.is_empty());
     assert_eq!(stage.seats().await, "HaaAaaaaAaaa", "the live one stays");
     let stays = stage.engine.get_booking(live.id).await.unwrap();
-    stage.expect(Code::Ok, stays);
+    stage.expect("ok", stays);
 });
 
 on_each_redis!(ended_bookings_are_listed_oldest_first, async |flavor| {
@@ -138,7 +138,7 @@ on_each_redis!(what_settles_after_it_was_forgotten_ends_again, async |flavor| {
     let cancelled = stage.settle(&sold, "cancelled").await;
     stage.set_clock(START_MS + KEEP_MS).await;
     assert_eq!(stage.forget(&[(cancelled.id, cancelled.version)]).await, 1);
-    stage.expect(Code::Ok, stage.hold("bob", &[1]).await);
+    stage.expect("ok", stage.hold("bob", &[1]).await);
 
     // The cancellation is settled once more: from the archive's facts, in the index again, and
     // nobody's seat moves.
@@ -162,7 +162,7 @@ on_each_redis!(an_old_outcome_is_not_told_any_more, async |flavor| {
     let cancelled = stage.settle(&sold, "cancelled").await;
     stage.set_clock(START_MS + KEEP_MS + 1).await;
     assert_eq!(stage.forget(&[(cancelled.id, cancelled.version)]).await, 1);
-    stage.expect(Code::Ok, stage.hold("bob", &[1]).await);
+    stage.expect("ok", stage.hold("bob", &[1]).await);
     let late = SettleCall {
         generation: 1,
         outcome: "sold",
@@ -170,7 +170,7 @@ on_each_redis!(an_old_outcome_is_not_told_any_more, async |flavor| {
         acknowledge: None,
         booking: &sold,
     };
-    stage.expect(Code::TooLate, engine.settle(&late).await.unwrap());
+    stage.expect("too_late", engine.settle(&late).await.unwrap());
     assert_eq!(stage.seats().await, "HaaAaaaaAaaa");
     let snapshot = engine.snapshot(stage.event.id, Detail::All).await.unwrap().unwrap();
     assert_eq!(snapshot.users, [("bob".to_owned(), 1)]);
@@ -184,11 +184,11 @@ on_each_redis!(a_key_whose_booking_was_forgotten_is_decided_anew, async |flavor|
     stage.set_clock(START_MS + KEEP_MS).await;
     assert_eq!(stage.forget(&[(ended.id, ended.version)]).await, 1);
     // As if it had ended and were still there: another payload is refused, the same one decided.
-    stage.expect(Code::IdempotencyMismatch, stage.hold_as("ann", &[2], "key", "n2").await);
-    let anew = stage.expect(Code::Ok, stage.hold_as("ann", &[1], "key", "n3").await);
+    stage.expect("idempotency_mismatch", stage.hold_as("ann", &[2], "key", "n2").await);
+    let anew = stage.expect("ok", stage.hold_as("ann", &[1], "key", "n3").await);
     assert_ne!(anew.into_booking().unwrap().id, first.id);
     // What undoes a lost attempt of the forgotten one finds the new booking, and not its nonce.
     let past = holdfast::redis::NotAfter(START_MS);
     let abort = engine.abort(event.id, 1, "key", "n1", past).await.unwrap();
-    stage.expect(Code::Nothing, abort);
+    stage.expect("nothing", abort);
 });

@@ -1,7 +1,7 @@
 //! What the archive decided comes into Redis, also into one that has lost its memory.
 
 use holdfast::domain::{BookingId, SeatId, Status};
-use holdfast::redis::{AbortMode, Code, SettleCall, new_nonce};
+use holdfast::redis::{AbortMode, SettleCall, new_nonce};
 
 use crate::on_each_redis;
 use crate::support::engine::{START_MS, Stage};
@@ -19,23 +19,23 @@ on_each_redis!(settle_follows_the_archive, async |flavor| {
         engine.settle(&call).await.unwrap()
     };
     let kept = sell(&[1]).await;
-    stage.expect(Code::GenerationMismatch, settle(&kept, "sold", 2).await);
-    let confirmed = stage.expect(Code::Ok, settle(&kept, "sold", 1).await).into_booking().unwrap();
+    stage.expect("generation_mismatch", settle(&kept, "sold", 2).await);
+    let confirmed = stage.expect("ok", settle(&kept, "sold", 1).await).into_booking().unwrap();
     assert_eq!(confirmed.status, Status::Confirmed);
-    let again = stage.expect(Code::Ok, settle(&kept, "sold", 1).await).into_booking().unwrap();
+    let again = stage.expect("ok", settle(&kept, "sold", 1).await).into_booking().unwrap();
     assert_eq!(again.version, confirmed.version);
-    stage.expect(Code::IsConfirmed, engine.cancel(event, kept.id, &ann).await.unwrap());
+    stage.expect("is_confirmed", engine.cancel(event, kept.id, &ann).await.unwrap());
 
     let refused = sell(&[2]).await;
-    let voided = stage.expect(Code::Ok, settle(&refused, "refund", 1).await);
+    let voided = stage.expect("ok", settle(&refused, "refund", 1).await);
     assert_eq!(voided.into_booking().unwrap().status, Status::Voided);
     assert_eq!(stage.seats().await, "BaaAaaaaAaaa");
 
     // Cancelled by the archive, resold, and only then a late `sold`: it takes nothing back.
-    stage.expect(Code::Ok, settle(&kept, "cancelled", 1).await);
-    stage.expect(Code::Ok, stage.hold("bob", &[1]).await);
+    stage.expect("ok", settle(&kept, "cancelled", 1).await);
+    stage.expect("ok", stage.hold("bob", &[1]).await);
     let late = settle(&kept, "sold", 1).await;
-    let late = stage.expect(Code::SettledOtherwise, late).into_booking().unwrap();
+    let late = stage.expect("settled_otherwise", late).into_booking().unwrap();
     assert_eq!(late.status, Status::Cancelled);
     assert_eq!(stage.seats().await, "HaaAaaaaAaaa");
     let users = stage.snapshot().await.users;
@@ -64,7 +64,7 @@ on_each_redis!(settle_writes_a_lost_sale_anew, async |flavor| {
         acknowledge: None,
         booking: &sold,
     };
-    let settled = stage.expect(Code::Ok, engine.settle(&call).await.unwrap());
+    let settled = stage.expect("ok", engine.settle(&call).await.unwrap());
     let settled = settled.into_booking().unwrap();
     assert_eq!((settled.status, settled.paid_ms), (Status::Confirmed, sold.paid_ms));
     assert_eq!(stage.seats().await, "BbaAaaaaAaaa");
@@ -72,7 +72,7 @@ on_each_redis!(settle_writes_a_lost_sale_anew, async |flavor| {
     assert_eq!(displaced.status, Status::Cancelled);
     // Paid for all the same: the archive will make it a refund, and no seat moves.
     let commit = engine.confirm_commit(1, paying.id, 1, "pay2").await.unwrap();
-    let lost = stage.expect(Code::Ok, commit).into_booking().unwrap();
+    let lost = stage.expect("ok", commit).into_booking().unwrap();
     assert_eq!(stage.seats().await, "BbaAaaaaAaaa");
     let call = SettleCall {
         generation: 1,
@@ -81,7 +81,7 @@ on_each_redis!(settle_writes_a_lost_sale_anew, async |flavor| {
         acknowledge: None,
         booking: &lost,
     };
-    stage.expect(Code::Ok, engine.settle(&call).await.unwrap());
+    stage.expect("ok", engine.settle(&call).await.unwrap());
     assert_eq!(stage.seats().await, "BbaAaaaaAaaa");
     let snapshot = stage.snapshot().await;
     assert_eq!(snapshot.available, 10);
@@ -107,11 +107,11 @@ on_each_redis!(what_the_archive_ended_stays_ended, async |flavor| {
     (unknown.id, unknown.seats) = (BookingId::new(event.id, 9, 9), vec![SeatId(3)]);
     for (number, mut booking) in [confirming, given_up, unknown].into_iter().enumerate() {
         (booking.paid_ms, booking.payment) = (START_MS, "pay".into());
-        stage.expect(Code::Ok, settle(&booking, "cancelled").await);
-        stage.expect(Code::Ok, settle(&booking, "cancelled").await);
+        stage.expect("ok", settle(&booking, "cancelled").await);
+        stage.expect("ok", settle(&booking, "cancelled").await);
         let seat = booking.seats[0].0;
-        stage.expect(Code::Ok, stage.hold(&format!("next{number}"), &[seat]).await);
-        let late = stage.expect(Code::SettledOtherwise, settle(&booking, "sold").await);
+        stage.expect("ok", stage.hold(&format!("next{number}"), &[seat]).await);
+        let late = stage.expect("settled_otherwise", settle(&booking, "sold").await);
         assert_eq!(late.booking().unwrap().status, Status::Cancelled);
     }
     assert_eq!(stage.seats().await, "HhhAaaaaAaaa");
@@ -136,10 +136,10 @@ on_each_redis!(a_confirmed_seat_is_never_taken_by_another_sale, async |flavor| {
         };
         engine.settle(&call).await.unwrap()
     };
-    stage.expect(Code::Ok, settle(&sold).await);
+    stage.expect("ok", settle(&sold).await);
     let mut rival = sold.clone();
     rival.id = BookingId::new(event.id, 9, 9);
-    stage.expect(Code::SeatsLost, settle(&rival).await);
+    stage.expect("seats_lost", settle(&rival).await);
     assert_eq!(stage.snapshot().await.holders, [(SeatId(1), id)]);
 });
 
@@ -165,11 +165,11 @@ on_each_redis!(a_hold_that_lost_a_seat_is_not_paid_for_again, async |flavor| {
             acknowledge: None,
             booking: &restored,
         };
-        stage.expect(Code::Ok, engine.settle(&call).await.unwrap());
+        stage.expect("ok", engine.settle(&call).await.unwrap());
     }
     let ended = engine.confirm_abort(1, aborted.id, &AbortMode::Lease(1)).await.unwrap();
     assert_eq!(ended.into_booking().unwrap().status, Status::Cancelled);
     stage.set_clock(START_MS + 30_000).await;
-    stage.expect(Code::BookingCancelled, begin(retaken.id, "n3").await);
+    stage.expect("booking_cancelled", begin(retaken.id, "n3").await);
     assert_eq!(stage.seats().await, "BaaBaaaaAaaa");
 });

@@ -9,7 +9,7 @@ use futures_util::future::join_all;
 use holdfast::config::Config;
 use holdfast::domain::{BookingId, Event, EventId, SeatId, SeatState};
 use holdfast::redis::scripts::{ClockSource, Scripts};
-use holdfast::redis::{Code, Detail, Engine, HoldCall, RedisError, Wanted, new_nonce};
+use holdfast::redis::{Detail, Engine, HoldCall, RedisError, SeatSelection, new_nonce};
 use holdfast::start;
 use serde_json::{Value, json};
 
@@ -126,8 +126,8 @@ async fn surplus_calls_are_refused_unsent() {
         let (mut held, mut refused, mut unknown) = (0, Vec::new(), 0);
         for called in join_all(calls).await {
             match called.unwrap() {
-                (_, Ok(Code::Ok)) => held += 1,
-                (seat, Ok(Code::TooLate) | Err(RedisError::NotRun(_))) => refused.push(seat),
+                (_, Ok("ok")) => held += 1,
+                (seat, Ok("too_late") | Err(RedisError::NotRun(_))) => refused.push(seat),
                 (_, Err(RedisError::Unknown(_))) => unknown += 1,
                 other => panic!("{other:?}"),
             }
@@ -145,15 +145,18 @@ async fn surplus_calls_are_refused_unsent() {
     panic!("each of {LEARNING_SPIKES_MAX} spikes had unknown outcomes");
 }
 
-async fn hold(engine: &Engine, event: &Event, seat: u32) -> Result<Code, RedisError> {
+async fn hold(engine: &Engine, event: &Event, seat: u32) -> Result<&'static str, RedisError> {
     let (nonce, digest) = (new_nonce(), new_nonce());
     let seats = [SeatId(seat)];
     let call = HoldCall {
-        event,
+        event: event.id,
+        generation: event.generation,
+        layout_version: event.layout_version,
+        currency: &event.currency,
         booking: BookingId::new(event.id, 1_800_000_000_000, rand::random()),
         user: &format!("user-{seat}").parse().unwrap(),
         nonce: &nonce,
-        wanted: Wanted::named(&seats, 100),
+        selection: SeatSelection::named(&seats, 100),
         idempotency: &digest,
         fingerprint: "one",
         trace: "",
@@ -164,5 +167,5 @@ async fn hold(engine: &Engine, event: &Event, seat: u32) -> Result<Code, RedisEr
         exempt: false,
     };
     let not_after = engine.not_after(engine.keys().partition_of(event.id)).await?;
-    Ok(engine.hold(&call, not_after).await?.code)
+    Ok(engine.hold(&call, not_after).await?.code())
 }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use futures_util::future::join_all;
 use holdfast::domain::{BookingId, SeatId};
-use holdfast::redis::{Code, HoldCall, RedisError, Wanted, new_nonce};
+use holdfast::redis::{HoldCall, RedisError, SeatSelection, new_nonce};
 use holdfast::sale::SaleError;
 
 use crate::on_one_redis;
@@ -113,11 +113,14 @@ on_one_redis!(a_call_that_was_given_up_touches_nothing, async |flavor| {
     let user = "ann".parse().unwrap();
     let nonce = new_nonce();
     let call = HoldCall {
-        event: &event,
+        event: event.id,
+        generation: event.generation,
+        layout_version: event.layout_version,
+        currency: &event.currency,
         booking: BookingId::new(id, 1, 1),
         user: &user,
         nonce: &nonce,
-        wanted: Wanted::named(&[SeatId(1)], 100),
+        selection: SeatSelection::named(&[SeatId(1)], 100),
         idempotency: "digest",
         fingerprint: "fingerprint",
         trace: "",
@@ -140,6 +143,6 @@ on_one_redis!(a_call_that_was_given_up_touches_nothing, async |flavor| {
     assert_eq!(world.free(id).await, Some(9));
     // In time, the very same call is granted.
     let not_after = world.engine.not_after(world.engine.keys().partition_of(id)).await.unwrap();
-    assert_eq!(world.engine.hold(&call, not_after).await.unwrap().code, Code::Ok);
+    assert_eq!(world.engine.hold(&call, not_after).await.unwrap().code(), "ok");
     world.stop().await;
 });

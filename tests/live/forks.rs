@@ -4,8 +4,8 @@
 use std::time::Duration;
 
 use holdfast::domain::{EventId, EventStatus, Inventory, SeatId};
+use holdfast::redis::Detail;
 use holdfast::redis::scripts::ClockSource;
-use holdfast::redis::{Code, Detail};
 use holdfast::sale::SaleError;
 
 use super::watch::{Watch, engine, wide_event};
@@ -209,14 +209,14 @@ on_one_redis!(an_event_that_comes_back_gets_another_view, async |flavor| {
     engine.cancel(&watch.stage.event, held.id, &held.user).await.unwrap();
     watch.stage.event.status = EventStatus::Closed;
     watch.stage.event.revision += 1;
-    watch.stage.expect(Code::Ok, engine.update_event(&watch.stage.event).await.unwrap());
+    watch.stage.expect("ok", engine.update_event(&watch.stage.event).await.unwrap());
     watch.agrees().await;
     let view = watch.live.slot(id).view().unwrap();
     assert_eq!(view.status().0, EventStatus::Closed);
     let version = engine.snapshot(id, Detail::Counts).await.unwrap().unwrap().version;
     let not_after = engine.not_after(watch.stage.partition()).await.unwrap();
     let unloaded = engine.unload_event(id, 1, version, not_after).await.unwrap();
-    watch.stage.expect(Code::Ok, unloaded);
+    watch.stage.expect("ok", unloaded);
     watch.came_to("reopened", 0).await;
     assert!(watch.live.slot(id).view().is_none());
 
@@ -231,7 +231,7 @@ on_one_redis!(an_event_that_comes_back_gets_another_view, async |flavor| {
     // It goes on under a third one, as it stands.
     let reopened = watch.counts.views("reopened");
     watch.stage.event.generation = 3;
-    watch.stage.expect(Code::Ok, engine.raise_generation(id, 3).await.unwrap());
+    watch.stage.expect("ok", engine.raise_generation(id, 3).await.unwrap());
     watch.came_to("reopened", reopened).await;
     watch.agrees().await;
     watch.stage.hold("cid", &[3]).await;

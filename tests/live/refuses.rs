@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use holdfast::domain::{Booking, BookingId, EventId, EventStatus, Quantity, SeatId, SeatState};
-use holdfast::redis::{BlockAction, Code, SettleCall, new_nonce};
+use holdfast::redis::{BlockAction, SettleCall, new_nonce};
 use holdfast::sale::{
     BlockRequest, BookingView, EventChange, HoldRequest, HouseSeats, SaleError, SeatsWanted,
 };
@@ -312,7 +312,7 @@ async fn a_booking_answers_for_as_long_as_it_lives_also_without_its_seat() {
     let known = world.archive.event(event).await.unwrap().unwrap();
     let nonce = new_nonce();
     let begun = world.engine.confirm_begin(&known, hers.id, &hers.user, &nonce, 600_000, 9);
-    assert_eq!(begun.await.unwrap().code, Code::Ok);
+    assert_eq!(begun.await.unwrap().code(), "ok");
     // The archive says that somebody had bought it, whom Redis had forgotten.
     let sold = Booking {
         id: BookingId::new(event, 1, 1),
@@ -323,7 +323,7 @@ async fn a_booking_answers_for_as_long_as_it_lives_also_without_its_seat() {
     };
     let (outcome, tell_until, acknowledge) = ("sold", None, None);
     let call = SettleCall { generation: 1, outcome, tell_until, acknowledge, booking: &sold };
-    assert_eq!(world.engine.settle(&call).await.unwrap().code, Code::Ok);
+    assert_eq!(world.engine.settle(&call).await.unwrap().code(), "ok");
     in_view(&world, event).await;
     forgotten(&world, event, "eve", &[1]).await;
     // As long as she is let pass for what she was granted lately, and longer.

@@ -8,7 +8,7 @@ use holdfast::domain::{Event, Inventory, Layout};
 use holdfast::lifecycle::{Supervisor, Trigger, shutdown_channel};
 use holdfast::live::{Live, LiveSettings, Settlements};
 use holdfast::redis::scripts::{ClockSource, Scripts};
-use holdfast::redis::{Code, Engine, Load};
+use holdfast::redis::{Engine, Load};
 use holdfast::telemetry::Metrics;
 
 use super::{PATIENCE, agrees};
@@ -94,7 +94,7 @@ impl Watch {
             panic!("it is there");
         };
         let opened = engine.open_event(event, &token).await.unwrap();
-        assert_eq!(opened.code, Code::Ok);
+        assert_eq!(opened.code(), "ok");
     }
 
     /// Ends the tasks and waits for them.

@@ -122,7 +122,7 @@ pub struct Hold {
     pub booking: BookingId,
     pub user: UserId,
     pub nonce: String,
-    pub asked: Asked,
+    pub selection: Selection,
     /// Name of the idempotency record.
     pub digest: String,
     pub fingerprint: String,
@@ -138,7 +138,7 @@ pub struct Hold {
 
 /// Which seats.
 #[derive(Clone, Debug)]
-pub enum Asked {
+pub enum Selection {
     /// These, ascending, each once, for so much together.
     Named { seats: Vec<SeatId>, amount: i64 },
     /// So many of any section that fits, found with this much looking at a time.

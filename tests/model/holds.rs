@@ -1,9 +1,10 @@
 //! Holds: who gets seats, and what becomes of attempts whose answer was lost.
 
 use holdfast::domain::{Booking, EventStatus, Kind, OrphanRule, SeatId, Status};
-use holdfast::redis::{Body, Code, ScanRest};
+use holdfast::redis::ScanPosition;
 
-use super::call::{Asked, Hold};
+use super::call::{Hold, Selection};
+use super::reply::Body;
 use super::rules::{Reply, numbers, plain, shown};
 use super::sale::{EventState, Record, Sale};
 
@@ -24,12 +25,12 @@ pub struct Chosen {
     pub left_alone: Vec<SeatId>,
 }
 
-type Refusal = (Code, Body);
+type Refusal = (&'static str, Body);
 
 /// Asks for the same call again, from the beginning: more may be free now.
 pub fn once_more() -> Refusal {
-    let rest = ScanRest { section: None, seat: SeatId(0), kept: Vec::new() };
-    (Code::MoreToScan, Body::Scan(rest))
+    let rest = ScanPosition { section: None, seat: SeatId(0), found: Vec::new() };
+    ("more_to_scan", Body::Scan(rest))
 }
 
 impl Sale {
@@ -40,14 +41,14 @@ impl Sale {
         self.replay(hold, self.ev().requests.get(&hold.digest).cloned())?;
         self.check_layout(hold.layout_version)?;
         self.check_on_sale()?;
-        let wanted = match &hold.asked {
-            Asked::Named { seats, .. } => {
+        let wanted = match &hold.selection {
+            Selection::Named { seats, .. } => {
                 self.check_known(seats)?;
                 self.release_overdue(OVERDUE_BATCH);
                 self.release_overdue_of(seats);
                 seats.len()
             }
-            Asked::Search { quantity, .. } => {
+            Selection::Search { quantity, .. } => {
                 // What came free behind a search that goes on would be missed by it.
                 if !self.resumed {
                     self.release_overdue(OVERDUE_BATCH);
@@ -59,28 +60,25 @@ impl Sale {
             true => 0,
             false => self.check_user_limit(hold.user.as_str(), wanted as i64)?,
         };
-        let chosen = match &hold.asked {
-            Asked::Named { seats, amount } => self.named(seats, *amount)?,
-            Asked::Search { quantity, bounds } => self.search(quantity, *bounds, released)?,
+        let chosen = match &hold.selection {
+            Selection::Named { seats, amount } => self.named(seats, *amount)?,
+            Selection::Search { quantity, bounds } => self.search(quantity, *bounds, released)?,
         };
         self.check_log(hold.log_entries_max)?;
         if let Some(known) = self.booking(hold.booking) {
             let same = known.user == hold.user && known.fingerprint == hold.fingerprint;
-            return Err(if same { shown(Code::Replayed, known) } else { plain(Code::IdTaken) });
+            return Err(if same { shown("replayed", known) } else { plain("id_taken") });
         }
         let left_alone = chosen.left_alone.clone();
         let booking = self.grant(hold, chosen);
-        if left_alone.is_empty() {
-            return Ok(shown(Code::Ok, booking));
-        }
-        Ok((Code::Ok, Body::BookingLeaving(Box::new(booking), left_alone)))
+        Ok(("ok", Body::Held(Box::new(booking), left_alone)))
     }
 
     /// Refuses with the saved answer, or because the key was used for something else.
     fn replay(&mut self, hold: &Hold, record: Option<Record>) -> Result<(), Refusal> {
         let Some(record) = record else { return Ok(()) };
         if record.fingerprint != hold.fingerprint {
-            return Err(plain(Code::IdempotencyMismatch));
+            return Err(plain("idempotency_mismatch"));
         }
         let Some(booking) = self.booking(record.booking) else { return Ok(()) };
         let age_ms = self.now_ms - booking.created_ms;
@@ -95,24 +93,24 @@ impl Sale {
             booking.nonce = with_attempt(&booking.nonce, &hold.nonce);
             self.ev_mut().bookings.insert(booking.id, booking.clone());
         }
-        Err(shown(Code::Replayed, booking))
+        Err(shown("replayed", booking))
     }
 
     /// Refuses a caller who knows another layout.
     pub fn check_layout(&self, layout_version: u32) -> Result<(), Refusal> {
         match layout_version == self.ev().layout_version {
             true => Ok(()),
-            false => Err(plain(Code::LayoutMismatch)),
+            false => Err(plain("layout_mismatch")),
         }
     }
 
     fn check_on_sale(&self) -> Result<(), Refusal> {
         let operated = &self.ev().operated;
         match operated.status {
-            _ if operated.is_over(self.now_ms) => Err(plain(Code::EventClosed)),
-            EventStatus::Closed | EventStatus::Paused => Err(plain(Code::EventPaused)),
+            _ if operated.is_over(self.now_ms) => Err(plain("event_closed")),
+            EventStatus::Closed | EventStatus::Paused => Err(plain("event_paused")),
             EventStatus::OnSale if self.now_ms < operated.on_sale_at_ms => {
-                Err(numbers(Code::NotOnSale, &[operated.on_sale_at_ms]))
+                Err(numbers("not_on_sale", &[operated.on_sale_at_ms]))
             }
             EventStatus::OnSale => Ok(()),
         }
@@ -122,7 +120,7 @@ impl Sale {
     pub fn check_known(&self, seats: &[SeatId]) -> Result<(), Refusal> {
         let total = self.ev().total;
         match seats.iter().find(|seat| !(1..=total).contains(&seat.0)) {
-            Some(seat) => Err(numbers(Code::SeatUnknown, &[i64::from(seat.0)])),
+            Some(seat) => Err(numbers("seat_unknown", &[i64::from(seat.0)])),
             None => Ok(()),
         }
     }
@@ -141,7 +139,7 @@ impl Sale {
         } else if released == OVERDUE_BATCH_MAX as i64 {
             Err(once_more())
         } else {
-            Err(numbers(Code::UserLimit, &[event.seats_of(user), event.per_user]))
+            Err(numbers("user_limit", &[event.seats_of(user), event.per_user]))
         }
     }
 
@@ -150,13 +148,13 @@ impl Sale {
         let event = self.ev();
         if seats.iter().any(|seat| !event.is_free(*seat)) {
             let states = seats.iter().map(|seat| (*seat, event.seat_state(*seat)));
-            return Err((Code::SeatsUnavailable, Body::SeatStates(states.collect())));
+            return Err(("seats_unavailable", Body::SeatStates(states.collect())));
         }
         let judged = event.orphan_rule != OrphanRule::Off
             && event.available() * RELAXED_BELOW_ONE_IN >= i64::from(event.total);
         let left_alone = if judged { event.left_alone_by(seats) } else { Vec::new() };
         if !left_alone.is_empty() && event.orphan_rule == OrphanRule::Enforce {
-            return Err((Code::OrphanSeats, Body::Seats(left_alone)));
+            return Err(("orphan_seats", Body::Seats(left_alone)));
         }
         Ok(Chosen { seats: seats.to_vec(), amount, left_alone })
     }
@@ -200,19 +198,19 @@ impl Sale {
     pub fn abort(&mut self, digest: &str, lost_nonce: &str) -> Reply {
         let record = self.records.get(digest).map(|record| record.booking);
         let booking = record.and_then(|id| self.booking(id));
-        let Some(mut booking) = booking else { return Ok(plain(Code::Nothing)) };
+        let Some(mut booking) = booking else { return Ok(plain("nothing")) };
         let mut attempts: Vec<&str> = booking.nonce.split(',').collect();
         let lost = attempts.iter().position(|nonce| *nonce == lost_nonce);
         let (Status::Hold, Some(lost)) = (booking.status, lost) else {
-            return Ok(shown(Code::Nothing, booking));
+            return Ok(shown("nothing", booking));
         };
         attempts.remove(lost);
         if attempts.is_empty() {
-            return Ok(shown(Code::Ok, self.end(booking, Status::Cancelled, "abort")));
+            return Ok(shown("ok", self.end(booking, Status::Cancelled, "abort")));
         }
         booking.nonce = attempts.join(",");
         self.ev_mut().bookings.insert(booking.id, booking.clone());
-        Ok(shown(Code::Nothing, booking))
+        Ok(shown("nothing", booking))
     }
 }
 

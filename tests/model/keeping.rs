@@ -1,7 +1,6 @@
 //! What Redis keeps: events that are loaded, opened and unloaded, and bookings that leave it.
 
 use holdfast::domain::{Booking, BookingId, EventStatus, Kind, SeatId};
-use holdfast::redis::Code;
 
 use super::replay::Told;
 use super::rules::{Reply, numbers, plain};
@@ -13,30 +12,30 @@ impl Sale {
     pub fn load(&mut self, generation: u64, operated: &Operated) -> Reply {
         if let Some(event) = &self.event {
             if event.generation > generation {
-                return Err(plain(Code::GenerationMismatch));
+                return Err(plain("generation_mismatch"));
             }
             if event.open {
-                return Err(plain(Code::EventExists));
+                return Err(plain("event_exists"));
             }
             if event.generation == generation {
-                return Ok(numbers(Code::Ok, &[1]));
+                return Ok(numbers("ok", &[1]));
             }
         }
         self.event = Some(self.fresh.clone());
         let event = self.ev_mut();
         event.generation = generation;
         event.operated = operated.clone();
-        Ok(numbers(Code::Ok, &[0]))
+        Ok(numbers("ok", &[0]))
     }
 
     /// Puts a load on sale: the caller's own, of its generation.
     pub fn open(&mut self, generation: u64, own_token: bool) -> Reply {
-        let Some(event) = &mut self.event else { return Err(plain(Code::EventNotLoaded)) };
+        let Some(event) = &mut self.event else { return Err(plain("event_not_loaded")) };
         if event.generation > generation || (own_token && event.generation != generation) {
-            return Err(numbers(Code::GenerationMismatch, &[event.generation as i64]));
+            return Err(numbers("generation_mismatch", &[event.generation as i64]));
         }
         if !own_token {
-            return Err(plain(Code::EventNotLoaded));
+            return Err(plain("event_not_loaded"));
         }
         if !event.open {
             event.open = true;
@@ -44,7 +43,7 @@ impl Sale {
             let status = event.operated.status.as_str().to_owned();
             self.note(Kind::Opened, status);
         }
-        Ok(plain(Code::Ok))
+        Ok(plain("ok"))
     }
 
     /// Places what the archive has into a load that is not open yet: all of it or nothing.
@@ -55,19 +54,19 @@ impl Sale {
         sold: &[Booking],
         blocked: &[SeatId],
     ) -> Reply {
-        let Some(event) = &mut self.event else { return Err(plain(Code::EventNotLoaded)) };
+        let Some(event) = &mut self.event else { return Err(plain("event_not_loaded")) };
         if event.generation != generation {
-            return Err(numbers(Code::GenerationMismatch, &[event.generation as i64]));
+            return Err(numbers("generation_mismatch", &[event.generation as i64]));
         }
         if event.open || !own_token {
-            return Err(plain(Code::EventNotLoaded));
+            return Err(plain("event_not_loaded"));
         }
         let mut holders = event.holders.clone();
         for booking in sold {
             for seat in &booking.seats {
                 let holder = *holders.entry(*seat).or_insert(booking.id);
                 if holder != booking.id {
-                    return Err(numbers(Code::SeatsLost, &[i64::from(seat.0)]));
+                    return Err(numbers("seats_lost", &[i64::from(seat.0)]));
                 }
             }
         }
@@ -77,25 +76,25 @@ impl Sale {
         event.blocked.extend(blocked);
         // What was sold stays sold.
         event.blocked.retain(|seat| !event.holders.contains_key(seat));
-        Ok(numbers(Code::Ok, &[sold.len() as i64]))
+        Ok(numbers("ok", &[sold.len() as i64]))
     }
 
     /// Takes the event out, if the caller has seen all of it and nothing is going on.
     pub fn unload(&mut self, event_version: u64) -> Reply {
         let event = self.ev();
         if event.operated.status != EventStatus::Closed {
-            return Err(plain(Code::NotClosed));
+            return Err(plain("not_closed"));
         }
         if event.version != event_version {
-            return Err(numbers(Code::EventMoved, &[event.version as i64]));
+            return Err(numbers("event_moved", &[event.version as i64]));
         }
         let (holds, confirmations) = (event.deadlines().len(), event.leases().len());
         if holds + confirmations > 0 {
-            return Err(numbers(Code::InUse, &[holds as i64, confirmations as i64]));
+            return Err(numbers("in_use", &[holds as i64, confirmations as i64]));
         }
         self.note(Kind::Unloaded, EventStatus::Closed.as_str().to_owned());
         self.event = None;
-        Ok(plain(Code::Ok))
+        Ok(plain("ok"))
     }
 
     /// Drops bookings that ended long enough ago, at the versions that the caller saw archived.
@@ -109,6 +108,6 @@ impl Sale {
             !(listed && over)
         });
         let forgotten = before - event.bookings.len();
-        Ok(numbers(Code::Ok, &[forgotten as i64]))
+        Ok(numbers("ok", &[forgotten as i64]))
     }
 }

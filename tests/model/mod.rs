@@ -10,6 +10,7 @@ mod log;
 mod mutants;
 mod operations;
 mod replay;
+mod reply;
 mod rules;
 mod sale;
 mod search;
@@ -139,8 +140,8 @@ fn agrees_for_long() {
     // Agreement on what never happens would prove nothing.
     let mut never = Vec::new();
     for script in SCRIPTS.iter().filter(|script| !NOT_MODELLED.contains(script)) {
-        let codes = header(*script).codes;
-        for code in codes.iter().filter(|code| !OF_WAITING_ROOMS.contains(&code.as_str())) {
+        let codes = header(*script).replies.into_iter().map(|(code, _)| code);
+        for code in codes.filter(|code| !OF_WAITING_ROOMS.contains(&code.as_str())) {
             let answer = (script.name(), code.as_str());
             let times = met.iter().find(|(met, _)| **met == answer).map_or(0, |met| *met.1);
             println!("{times:7} {} {}", answer.0, answer.1);

@@ -119,7 +119,7 @@ const MUTANTS: [Mutant; 45] = mutants! {
     "a sale ends too late by a millisecond" in "includes/is_over":
         "now >= ev.off_sale_at" => "now > ev.off_sale_at";
     "every user is exempt from the limit" in "hold":
-        "ARGV[27] == '1'" => "true";
+        "ARGV[15] == '1'" => "true";
     "the limit binds admins, too" in "hold":
         "not exempt and seats_of_user()" => "seats_of_user()";
     "a late verdict undoes a cancellation" in "settle":

@@ -12,9 +12,9 @@ use holdfast::domain::{
     Booking, BookingId, EventId, EventStatus, Kind, OrphanRule, SeatId, SeatState, Status,
     Transition,
 };
-use holdfast::redis::Answer;
 
 use super::replay::Told;
+use super::reply::AnyReply;
 
 /// What Redis has of one event, and of its callers' idempotency records.
 #[derive(Clone, Debug)]
@@ -30,7 +30,7 @@ pub struct Sale {
     /// Every entry of the booking log, oldest first.
     pub log: Vec<Line>,
     /// What Redis answered to the call under way; see `search`.
-    pub witness: Option<Answer>,
+    pub witness: Option<AnyReply>,
     /// Whether that call goes on with the search of an earlier one.
     pub resumed: bool,
     /// The nonce of the call under way, where its caller chose it, and how many entries it wrote.

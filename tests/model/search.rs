@@ -6,9 +6,10 @@
 //! when there is no such choice.
 
 use holdfast::domain::{Quantity, SeatId};
-use holdfast::redis::{Body, Code, ScanBounds};
+use holdfast::redis::ScanBounds;
 
 use super::holds::{Chosen, OVERDUE_BATCH_MAX, once_more};
+use super::reply::Body;
 use super::rules::plain;
 use super::sale::{EventState, Sale, Section};
 
@@ -33,7 +34,7 @@ impl Sale {
         wanted: &Quantity,
         bounds: ScanBounds,
         released: i64,
-    ) -> Result<Chosen, (Code, Body)> {
+    ) -> Result<Chosen, (&'static str, Body)> {
         let sees_all = bounds.seats_max >= self.ev().total && bounds.runs_max >= self.ev().total;
         if !sees_all && let Some(answer) = self.follow_witness(wanted, released) {
             return answer;
@@ -44,7 +45,7 @@ impl Sale {
         // What is overdue and not released yet may be just what is missing; what was released just
         // now may lie where the search had been.
         match released + self.release_overdue(OVERDUE_BATCH_MAX) {
-            0 => Err(plain(Code::TooFewSeats)),
+            0 => Err(plain("too_few_seats")),
             _ => Err(once_more()),
         }
     }
@@ -54,13 +55,13 @@ impl Sale {
         &self,
         wanted: &Quantity,
         released: i64,
-    ) -> Option<Result<Chosen, (Code, Body)>> {
+    ) -> Option<Result<Chosen, (&'static str, Body)>> {
         let witness = self.witness.as_ref()?;
         let event = self.ev();
-        match (&witness.code, &witness.body) {
-            (Code::Ok, Body::Booking(booking)) => event.judge(wanted, &booking.seats).map(Ok),
-            (Code::MoreToScan, Body::Scan(rest)) if rest.section.is_some() && released == 0 => {
-                let free = rest.kept.iter().all(|seat| event.is_free(*seat));
+        match (witness.code, &witness.body) {
+            ("ok", Body::Held(booking, _)) => event.judge(wanted, &booking.seats).map(Ok),
+            ("more_to_scan", Body::Scan(rest)) if rest.section.is_some() && released == 0 => {
+                let free = rest.found.iter().all(|seat| event.is_free(*seat));
                 free.then(|| Err((witness.code, witness.body.clone())))
             }
             _ => None,

@@ -3,11 +3,12 @@
 use holdfast::domain::wanted::{Place, neighbours, places};
 use holdfast::domain::{Event, Inventory, SeatId};
 use holdfast::redis::{
-    AbortMode, Answer, Attempt, BlockCall, Body, Code, HoldCall, Load, NotAfter, Record,
-    RedisError, SettleCall, Wanted,
+    AbortMode, Attempt, BlockCall, HoldCall, Load, NotAfter, Record, RedisError, SeatSelection,
+    SettleCall,
 };
 
-use super::call::{Asked, Call, Hold, RequestKey, Sent, Which};
+use super::call::{Call, Hold, RequestKey, Selection, Sent, Which};
+use super::reply::{AnyReply, Body};
 use super::rules::HOUSE;
 use super::sale::Operated;
 use super::stage::{Difference, RECORD_TTL_MS, Run, differs};
@@ -19,7 +20,7 @@ const SCANS_MAX: usize = 200;
 /// first of them that it has found.
 struct Rest {
     places: Vec<Place>,
-    kept: Vec<SeatId>,
+    found: Vec<SeatId>,
     /// Whether an earlier call was somewhere else.
     resumed: bool,
 }
@@ -47,12 +48,12 @@ impl Run<'_> {
         let answer = self.answer(sent, rest).await?;
         let before = matches!(sent.call, Call::Unload { .. }).then(|| self.sale.clone());
         let expected = self.sale.call(sent, &answer, rest.is_some_and(|rest| rest.resumed));
-        let met = (sent.call.script().name(), answer.code.as_str());
+        let met = (sent.call.script().name(), answer.code);
         *self.stage.met.borrow_mut().entry(met).or_default() += 1;
         if let Some(event) = &self.sale.event {
             self.world.generation = self.world.generation.max(event.generation);
         }
-        if let Some(before) = before.filter(|_| answer.code == Code::Ok) {
+        if let Some(before) = before.filter(|_| answer.code == "ok") {
             self.world.lose(&before);
         }
         if answer != expected {
@@ -66,69 +67,72 @@ impl Run<'_> {
         };
         let mut places = places[section..].to_vec();
         places[0].first = scan.seat;
-        Ok(Some(Rest { places, kept: scan.kept, resumed: true }))
+        Ok(Some(Rest { places, found: scan.found, resumed: true }))
     }
 
     /// A search that has not begun.
     fn unbegun(&self, sent: &Sent) -> Rest {
         let places = match &sent.call {
-            Call::Hold(Hold { asked: Asked::Search { quantity, .. }, .. }) => {
+            Call::Hold(Hold { selection: Selection::Search { quantity, .. }, .. }) => {
                 places(&self.event.layout, quantity)
             }
             _ => Vec::new(),
         };
-        Rest { places, kept: Vec::new(), resumed: false }
+        Rest { places, found: Vec::new(), resumed: false }
     }
 
-    async fn answer(&mut self, sent: &Sent, rest: Option<&Rest>) -> Result<Answer, RedisError> {
+    async fn answer(&mut self, sent: &Sent, rest: Option<&Rest>) -> Result<AnyReply, RedisError> {
         let (engine, generation) = (&self.stage.engine, sent.generation);
         let event = &Event { generation, ..self.event.clone() };
-        match &sent.call {
+        Ok(match &sent.call {
             Call::Hold(hold) => {
                 let unbegun = self.unbegun(sent);
-                self.answer_hold(hold, sent, rest.unwrap_or(&unbegun)).await
+                self.answer_hold(hold, sent, rest.unwrap_or(&unbegun)).await?
             }
             Call::Forget { keep_ms, bookings } => {
-                engine.forget(event.id, generation, *keep_ms, bookings).await
+                engine.forget(event.id, generation, *keep_ms, bookings).await?.into()
             }
             Call::Unload { event_version } => {
                 let not_after = NotAfter(sent.not_after_ms);
-                engine.unload_event(event.id, generation, *event_version, not_after).await
+                engine.unload_event(event.id, generation, *event_version, not_after).await?.into()
             }
             Call::Place { own_token, sold, blocked } => {
-                engine.load_bookings(event, self.token(*own_token), sold, blocked).await
+                engine.load_bookings(event, self.token(*own_token), sold, blocked).await?.into()
             }
             Call::Block { action, seats, reason, layout_version } => {
                 let event = &Event { layout_version: *layout_version, ..event.clone() };
                 let call = BlockCall { event, action: *action, seats, actor: HOUSE, reason };
-                engine.block(&call).await
+                engine.block(&call).await?.into()
             }
             Call::Abort { digest, lost_nonce, not_before_ms } => {
                 let not_before = NotAfter(*not_before_ms);
-                engine.abort(event.id, generation, digest, lost_nonce, not_before).await
+                engine.abort(event.id, generation, digest, lost_nonce, not_before).await?.into()
             }
             Call::ConfirmBegin { booking, user, nonce, lease_ms, attempts_max, key } => {
                 let attempt = attempt(nonce, key.as_ref());
-                engine.confirm_begin(event, *booking, user, attempt, *lease_ms, *attempts_max).await
+                engine
+                    .confirm_begin(event, *booking, user, attempt, *lease_ms, *attempts_max)
+                    .await?
+                    .into()
             }
             Call::ConfirmAbort { booking, which } => {
-                engine.confirm_abort(generation, *booking, &mode(which)).await
+                engine.confirm_abort(generation, *booking, &mode(which)).await?.into()
             }
             Call::ConfirmCommit { booking, lease, payment } => {
-                engine.confirm_commit(generation, *booking, *lease, payment).await
+                engine.confirm_commit(generation, *booking, *lease, payment).await?.into()
             }
             Call::ConfirmTakeover { booking, nonce, lease_ms } => {
-                engine.confirm_takeover(generation, *booking, nonce, *lease_ms).await
+                engine.confirm_takeover(generation, *booking, nonce, *lease_ms).await?.into()
             }
             Call::ConfirmLate { known, payment } => {
-                engine.confirm_late(generation, known, payment).await
+                engine.confirm_late(generation, known, payment).await?.into()
             }
-            Call::Cancel { booking, user } => engine.cancel(event, *booking, user).await,
+            Call::Cancel { booking, user } => engine.cancel(event, *booking, user).await?.into(),
             Call::Extend { booking, user, nonce, key, log_entries_max } => {
                 let attempt = attempt(nonce, key.as_ref());
-                engine.extend(event, *booking, user, attempt, *log_entries_max).await
+                engine.extend(event, *booking, user, attempt, *log_entries_max).await?.into()
             }
-            Call::Expire { batch } => engine.expire(event.id, generation, *batch).await,
+            Call::Expire { batch } => engine.expire(event.id, generation, *batch).await?.into(),
             Call::Settle { outcome, archived } => {
                 let outcome = outcome.as_str();
                 let call = SettleCall {
@@ -138,18 +142,22 @@ impl Run<'_> {
                     acknowledge: None,
                     booking: archived,
                 };
-                engine.settle(&call).await
+                engine.settle(&call).await?.into()
             }
-            Call::UpdateEvent(operated) => engine.update_event(&operated_as(event, operated)).await,
-            Call::GetBooking { booking } => engine.get_booking(*booking).await,
+            Call::UpdateEvent(operated) => {
+                engine.update_event(&operated_as(event, operated)).await?.into()
+            }
+            Call::GetBooking { booking } => engine.get_booking(*booking).await?.into(),
             Call::Beat { min_age_ms, log_entries_max } => {
                 let partition = self.partition();
                 let answer = engine.beat(partition, *min_age_ms, *log_entries_max).await?;
-                Ok(Answer { body: Body::Empty, ..answer })
+                AnyReply { body: Body::Empty, ..answer.into() }
             }
-            Call::Load(operated) => self.answer_load(&operated_as(event, operated)).await,
-            Call::Open { own_token } => engine.open_event(event, self.token(*own_token)).await,
-        }
+            Call::Load(operated) => self.answer_load(&operated_as(event, operated)).await?,
+            Call::Open { own_token } => {
+                engine.open_event(event, self.token(*own_token)).await?.into()
+            }
+        })
     }
 
     fn token(&self, own: bool) -> &str {
@@ -161,30 +169,33 @@ impl Run<'_> {
         hold: &Hold,
         sent: &Sent,
         rest: &Rest,
-    ) -> Result<Answer, RedisError> {
+    ) -> Result<AnyReply, RedisError> {
         let (generation, layout_version) = (sent.generation, hold.layout_version);
         let event = &Event { generation, layout_version, ..self.event.clone() };
-        let neighbours = match &hold.asked {
-            Asked::Named { seats, .. } => neighbours(&event.layout, seats),
-            Asked::Search { .. } => Vec::new(),
+        let neighbours = match &hold.selection {
+            Selection::Named { seats, .. } => neighbours(&event.layout, seats),
+            Selection::Search { .. } => Vec::new(),
         };
         let call = HoldCall {
-            event,
+            event: event.id,
+            generation: event.generation,
+            layout_version: event.layout_version,
+            currency: &event.currency,
             booking: hold.booking,
             user: &hold.user,
             nonce: &hold.nonce,
-            wanted: match &hold.asked {
-                Asked::Named { seats, amount } => Wanted::Seats {
+            selection: match &hold.selection {
+                Selection::Named { seats, amount } => SeatSelection::Named {
                     seats,
                     amount: *amount,
                     orphan_rule: event.orphan_rule,
                     neighbours: &neighbours,
                 },
-                Asked::Search { quantity, bounds } => Wanted::Quantity {
+                Selection::Search { quantity, bounds } => SeatSelection::Quantity {
                     seats: quantity.seats,
                     split: !quantity.together,
                     places: &rest.places,
-                    kept: &rest.kept,
+                    found: &rest.found,
                     resumed: rest.resumed,
                     bounds: *bounds,
                 },
@@ -198,23 +209,23 @@ impl Run<'_> {
             room_number: 0,
             exempt: hold.exempt,
         };
-        self.stage.engine.hold(&call, NotAfter(sent.not_after_ms)).await
+        Ok(self.stage.engine.hold(&call, NotAfter(sent.not_after_ms)).await?.into())
     }
 
     /// A load says what became of it in a form of its own. The number says whether an earlier
     /// load was kept.
-    async fn answer_load(&mut self, event: &Event) -> Result<Answer, RedisError> {
+    async fn answer_load(&mut self, event: &Event) -> Result<AnyReply, RedisError> {
         let inventory = Inventory::free(&event.layout);
         let (code, body) = match self.stage.engine.load_event(event, &inventory).await? {
             Load::Loading { token } => {
                 let kept = token == self.token;
                 self.token = token;
-                (Code::Ok, Body::Numbers(vec![i64::from(kept)]))
+                ("ok", Body::Numbers(vec![i64::from(kept)]))
             }
-            Load::Open => (Code::EventExists, Body::Empty),
-            Load::Refused(code) => (code, Body::Empty),
+            Load::Open => ("event_exists", Body::Empty),
+            Load::Refused(code) => (code.as_str(), Body::Empty),
         };
-        Ok(Answer { code, now_ms: self.sale.now_ms, body })
+        Ok(AnyReply { code, now_ms: self.sale.now_ms, body })
     }
 }
 

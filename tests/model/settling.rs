@@ -1,7 +1,6 @@
 //! The archive's word about a sale, as Redis follows it.
 
 use holdfast::domain::{Booking, Kind, Outcome, Status};
-use holdfast::redis::Code;
 
 use super::rules::{Reply, shown};
 use super::sale::Sale;
@@ -20,16 +19,16 @@ impl Sale {
             };
             let confirmed = known.status == Status::Confirmed;
             if (ended_by_archive || confirmed) && known.status == outcome.status() {
-                return Ok(shown(Code::Ok, known.clone()));
+                return Ok(shown("ok", known.clone()));
             }
             if ended_by_archive || (confirmed && outcome == Outcome::Refund) {
-                return Err(shown(Code::SettledOtherwise, known.clone()));
+                return Err(shown("settled_otherwise", known.clone()));
             }
         }
         let mut booking = known.unwrap_or_else(|| as_restored(archived));
         booking.version = booking.version.max(archived.version);
         if outcome == Outcome::Sold && self.confirmed_rival(&booking) {
-            return Err(shown(Code::SeatsLost, booking));
+            return Err(shown("seats_lost", booking));
         }
         booking.payment = archived.payment.clone();
         booking.paid_ms = archived.paid_ms;
@@ -38,7 +37,7 @@ impl Sale {
             // One that had ended has no seats to free; the log must have this end all the same.
             _ => self.end(booking, outcome.status(), "settle"),
         };
-        Ok(shown(Code::Ok, settled))
+        Ok(shown("ok", settled))
     }
 
     /// Whether a confirmed booking has one of this booking's seats.

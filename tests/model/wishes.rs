@@ -3,7 +3,7 @@
 use holdfast::domain::{Quantity, SeatId};
 use holdfast::redis::{BlockAction, ScanBounds};
 
-use super::call::{Asked, Call, Hold};
+use super::call::{Call, Hold, Selection};
 use super::operations::{Act, Key, Known, Look, Place, Room, Window};
 use super::sale::{EventState, Sale};
 use super::world::{World, about, nth_last};
@@ -29,12 +29,12 @@ impl World {
     pub fn hold(&mut self, act: &Act, sale: &Sale) -> Option<Hold> {
         match act {
             Act::Hold { user, seats, free, key, layout, window, room, exempt } => {
-                let asked = self.named(&if *free {
+                let selection = self.named(&if *free {
                     those(seats, sale, EventState::is_free)
                 } else {
                     self.seats(seats)
                 });
-                let mut hold = self.fresh_hold(*user, *key, asked);
+                let mut hold = self.fresh_hold(*user, *key, selection);
                 hold.layout_version = about(u64::from(self.event.layout_version), *layout) as u32;
                 hold.replay_window_ms = match window {
                     Window::Always => 0,
@@ -45,8 +45,8 @@ impl World {
                 Some(hold)
             }
             Act::Search { user, quantity, place, together, key, look, exempt } => {
-                let asked = self.searched(*quantity, *place, *together, *look);
-                Some(Hold { exempt: *exempt, ..self.fresh_hold(*user, *key, asked) })
+                let selection = self.searched(*quantity, *place, *together, *look);
+                Some(Hold { exempt: *exempt, ..self.fresh_hold(*user, *key, selection) })
             }
             Act::Retry { nth, exempt } => {
                 let first = nth_last(&self.holds, *nth)?.clone();
@@ -55,19 +55,19 @@ impl World {
             }
             Act::ReuseId { nth, user, seats } => {
                 let booking = nth_last(&self.holds, *nth)?.booking;
-                let asked = self.named(&self.seats(seats));
-                Some(Hold { booking, ..self.fresh_hold(*user, Key::Fresh, asked) })
+                let selection = self.named(&self.seats(seats));
+                Some(Hold { booking, ..self.fresh_hold(*user, Key::Fresh, selection) })
             }
             _ => None,
         }
     }
 
-    fn named(&self, seats: &[SeatId]) -> Asked {
+    fn named(&self, seats: &[SeatId]) -> Selection {
         let amount = self.event.layout.amount(seats).unwrap_or(1);
-        Asked::Named { seats: seats.to_vec(), amount }
+        Selection::Named { seats: seats.to_vec(), amount }
     }
 
-    fn searched(&self, seats: u8, place: Place, together: bool, look: Look) -> Asked {
+    fn searched(&self, seats: u8, place: Place, together: bool, look: Look) -> Selection {
         let sections = self.event.layout.sections();
         let of = |number: u8| &sections[usize::from(number) % sections.len()];
         let (section, max_price) = match place {
@@ -82,24 +82,24 @@ impl World {
             }
         };
         let quantity = Quantity { seats: u32::from(seats), section, together, max_price };
-        Asked::Search { quantity, bounds }
+        Selection::Search { quantity, bounds }
     }
 
-    fn fresh_hold(&mut self, user: u8, key: Key, asked: Asked) -> Hold {
+    fn fresh_hold(&mut self, user: u8, key: Key, selection: Selection) -> Hold {
         let user = self.user(user);
-        let fingerprint = match &asked {
-            Asked::Named { seats, .. } => {
+        let fingerprint = match &selection {
+            Selection::Named { seats, .. } => {
                 let seats: Vec<String> = seats.iter().map(SeatId::to_string).collect();
                 format!("seats-{}", seats.join("-"))
             }
-            Asked::Search { quantity: q, .. } => {
+            Selection::Search { quantity: q, .. } => {
                 format!("{}-{:?}-{}-{:?}", q.seats, q.section, q.together, q.max_price)
             }
         };
         Hold {
             booking: self.new_id(),
             nonce: self.new_name("n"),
-            asked,
+            selection,
             digest: match key {
                 Key::Fresh => self.new_name("d"),
                 Key::Shared(number) => format!("{user}-shared{number}"),

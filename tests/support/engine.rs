@@ -1,5 +1,6 @@
 //! The scripts on a real Redis with a clock that the test sets, and one small event.
 
+use std::fmt::Debug;
 use std::sync::Arc;
 
 use holdfast::domain::event::LoadState;
@@ -11,8 +12,8 @@ use holdfast::domain::{
 };
 use holdfast::redis::scripts::{ClockSource, Scripts};
 use holdfast::redis::{
-    Answer, Code, Detail, Engine, EventSnapshot, HoldCall, Load, NotAfter, Observer, Read,
-    RedisSettings, Wanted, new_nonce,
+    Answer, Detail, Engine, EventSnapshot, HoldCall, HoldReply, Load, NotAfter, Observer, Read,
+    RedisSettings, ScriptReply, SeatSelection, Timed, new_nonce,
 };
 
 use super::servers::{Flavor, Server, shared_redis};
@@ -36,6 +37,23 @@ pub fn settings(url: String, namespace: String) -> RedisSettings {
         clients: 2,
         timeout_ms: 2_000,
         in_flight_max: 10_000,
+    }
+}
+
+/// A reply with a code.
+pub trait HasCode {
+    fn code(&self) -> &'static str;
+}
+
+impl HasCode for Answer {
+    fn code(&self) -> &'static str {
+        Answer::code(self)
+    }
+}
+
+impl<R: ScriptReply> HasCode for Timed<R> {
+    fn code(&self) -> &'static str {
+        Timed::code(self)
     }
 }
 
@@ -128,7 +146,7 @@ impl Stage {
     /// Loads the event with every seat free, and opens it.
     pub async fn load_and_open(&self) {
         let token = self.load().await;
-        self.expect(Code::Ok, self.engine.open_event(&self.event, &token).await.unwrap());
+        self.expect("ok", self.engine.open_event(&self.event, &token).await.unwrap());
     }
 
     /// Loads the event with every seat free; the load's token.
@@ -139,7 +157,7 @@ impl Stage {
     /// Loads the event with this inventory, and opens it.
     pub async fn open_with(&self, inventory: &Inventory) {
         let token = self.load_with(inventory).await;
-        self.expect(Code::Ok, self.engine.open_event(&self.event, &token).await.unwrap());
+        self.expect("ok", self.engine.open_event(&self.event, &token).await.unwrap());
     }
 
     async fn load_with(&self, inventory: &Inventory) -> String {
@@ -175,12 +193,18 @@ impl Stage {
     }
 
     /// A hold under a key of its own.
-    pub async fn hold(&self, user: &str, seats: &[u32]) -> Answer {
+    pub async fn hold(&self, user: &str, seats: &[u32]) -> Timed<HoldReply> {
         self.hold_as(user, seats, &new_nonce(), &new_nonce()).await
     }
 
     /// A hold under this idempotency digest and nonce.
-    pub async fn hold_as(&self, user: &str, seats: &[u32], digest: &str, nonce: &str) -> Answer {
+    pub async fn hold_as(
+        &self,
+        user: &str,
+        seats: &[u32],
+        digest: &str,
+        nonce: &str,
+    ) -> Timed<HoldReply> {
         let booking = BookingId::new(self.event.id, START_MS as u64, rand::random());
         let not_after = self.engine.not_after(self.partition()).await.unwrap();
         self.hold_call(user, seats, digest, nonce, booking, not_after).await
@@ -195,15 +219,18 @@ impl Stage {
         nonce: &str,
         booking: BookingId,
         not_after: NotAfter,
-    ) -> Answer {
+    ) -> Timed<HoldReply> {
         let seats: Vec<SeatId> = seats.iter().copied().map(SeatId).collect();
         let fingerprint = seats_fingerprint(self.event.id, &seats);
         let call = HoldCall {
-            event: &self.event,
+            event: self.event.id,
+            generation: self.event.generation,
+            layout_version: self.event.layout_version,
+            currency: &self.event.currency,
             booking,
             user: &self.user(user),
             nonce,
-            wanted: Wanted::named(&seats, self.event.layout.amount(&seats).unwrap_or(0)),
+            selection: SeatSelection::named(&seats, self.event.layout.amount(&seats).unwrap_or(0)),
             idempotency: digest,
             fingerprint: &fingerprint,
             trace: "",
@@ -243,8 +270,8 @@ impl Stage {
     }
 
     #[track_caller]
-    pub fn expect(&self, code: Code, answer: Answer) -> Answer {
-        assert_eq!(answer.code, code, "{answer:?}");
+    pub fn expect<A: HasCode + Debug>(&self, code: &str, answer: A) -> A {
+        assert_eq!(answer.code(), code, "{answer:?}");
         answer
     }
 }

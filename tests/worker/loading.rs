@@ -5,7 +5,7 @@ use holdfast::archive::{LoadFacts, UnloadAttempt};
 use holdfast::domain::{
     Booking, EventChange, EventId, EventStatus, Inventory, LoadState, Outcome, SeatId, Status,
 };
-use holdfast::redis::{BlockAction, Code, Detail, Load, NotAfter, WORKER_GROUP, new_nonce};
+use holdfast::redis::{BlockAction, Detail, Load, NotAfter, WORKER_GROUP, new_nonce};
 use holdfast::sale::{BlockRequest, Events, HouseSeats, Loading, SaleError, Unloading, verify};
 
 use super::*;
@@ -191,9 +191,9 @@ on_one_redis!(an_unloading_that_was_cut_off_is_mended, async |flavor| {
     let late = |stood: &holdfast::redis::EventSnapshot, attempt: &UnloadAttempt| {
         let (version, not_after) = (stood.version, NotAfter(attempt.until_ms));
         let engine = world.engine.clone();
-        async move { engine.unload_event(event, 1, version, not_after).await.unwrap().code }
+        async move { engine.unload_event(event, 1, version, not_after).await.unwrap().code() }
     };
-    assert_eq!(late(&stood, &attempt).await, Code::TooLate);
+    assert_eq!(late(&stood, &attempt).await, "too_late");
     assert!(!world.archive.undo_unload(event, &attempt.token).await.unwrap());
     assert_eq!(facts(&world, event).await.load_state, LoadState::Opened);
     world.verified().await;
@@ -201,7 +201,7 @@ on_one_redis!(an_unloading_that_was_cut_off_is_mended, async |flavor| {
     // To unload it is to take over.
     let (stood, attempt) = begin().await;
     assert_eq!(events.unload(event, WAIT).await.unwrap(), Unloading::Done);
-    assert_eq!(late(&stood, &attempt).await, Code::TooLate);
+    assert_eq!(late(&stood, &attempt).await, "too_late");
     assert!(!world.archive.undo_unload(event, &attempt.token).await.unwrap());
     assert_eq!(facts(&world, event).await.load_state, LoadState::Unloaded);
     world.verified().await;
@@ -233,16 +233,16 @@ on_one_redis!(a_load_that_was_cut_off_is_begun_anew, async |flavor| {
     let load = world.engine.load_event(&stale, &inventory).await.unwrap();
     let Load::Loading { token } = load else { panic!("{load:?}") };
     let placed = world.engine.load_bookings(&stale, &token, &[], &[SeatId(7)]).await.unwrap();
-    assert_eq!(placed.code, Code::Ok);
+    assert_eq!(placed.code(), "ok");
 
     assert_eq!(events.load(event).await.unwrap(), Loading::Done { bookings: 1, blocked: 0 });
     assert_eq!(world.free(event).await, Some(8), "nothing is left of the first load");
     // Whoever slept comes too late at every step.
     assert!(!world.archive.mark_loaded(event, 2, &token).await.unwrap());
     let late = world.engine.load_bookings(&stale, &token, &[], &[SeatId(7)]).await.unwrap();
-    assert_eq!(late.code, Code::GenerationMismatch);
+    assert_eq!(late.code(), "generation_mismatch");
     let late = world.engine.load_event(&stale, &inventory).await.unwrap();
-    assert_eq!(late, Load::Refused(Code::GenerationMismatch));
+    assert_eq!(late, Load::Refused(holdfast::redis::Code::GenerationMismatch));
     world.verified().await;
     assert_eq!(read(&world, &sold).await, seen(&sold));
     world.stop().await;

@@ -28,7 +28,7 @@ on_each_redis!(numbers_are_not_given_twice, async |flavor| {
     forget(&mut room, Floors { joined: 8, served: 4 }).await;
     assert_eq!(room.join("new").await, 9);
     // One process remembers less, another more: it is the most that counts.
-    room.stage.expect(Code::SessionRequired, room.hold("new", 9, 1).await);
+    room.stage.expect("session_required", room.hold("new", 9, 1).await);
     let user = room.stage.user("newer");
     let floors = Floors { joined: 20, served: 2 };
     let joined = room.engine().room_join(room.id(), &user, None, floors).await.unwrap();
@@ -82,7 +82,7 @@ on_each_redis!(the_last_second_is_lost, async |flavor| {
     session(room.claim("ann", 1).await);
     assert_eq!(room.join("joe").await, 4);
     room.cut().await;
-    room.stage.expect(Code::SessionRequired, room.hold("ann", 1, 1).await);
+    room.stage.expect("session_required", room.hold("ann", 1, 1).await);
     // Nobody who asks knows of four numbers: Dan gets Joe's.
     assert_eq!(room.join("dan").await, 4);
     // Some process remembers that two were served: they are owed their places.
@@ -115,7 +115,7 @@ on_each_redis!(an_older_session_is_no_good_to_a_newer_number, async |flavor| {
     assert_eq!(room.join("ann").await, 2);
     room.cut().await;
     waits(room.claim("ann", 2).await);
-    room.stage.expect(Code::SessionRequired, room.hold("ann", 2, 1).await);
+    room.stage.expect("session_required", room.hold("ann", 2, 1).await);
     assert_eq!(room.look().await.live, 0);
 });
 

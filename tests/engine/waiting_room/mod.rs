@@ -149,7 +149,7 @@ on_each_redis!(no_more_places_than_seats, async |flavor| {
     for number in 1..=3 {
         let user = format!("u{number}");
         session(room.claim(&user, number).await);
-        let hold = room.stage.expect(Code::Ok, room.hold(&user, number, number as u32).await);
+        let hold = room.stage.expect("ok", room.hold(&user, number, number as u32).await);
         held.push(hold.into_booking().unwrap());
     }
     // All is held: nobody else is let in, yet it is not sold out.
@@ -159,10 +159,10 @@ on_each_redis!(no_more_places_than_seats, async |flavor| {
     room.join("late").await;
     let first = held.remove(0);
     let given_up = room.engine().cancel(&room.stage.event, first.id, &first.user).await.unwrap();
-    room.stage.expect(Code::Ok, given_up);
+    room.stage.expect("ok", given_up);
     assert_eq!((room.admit().await, room.admit_next().await), (1, 0));
     session(room.claim("u4", 4).await);
-    let last = room.stage.expect(Code::Ok, room.hold("u4", 4, 1).await).into_booking().unwrap();
+    let last = room.stage.expect("ok", room.hold("u4", 4, 1).await).into_booking().unwrap();
     for booking in held.iter().chain([&last]) {
         room.sell(booking.id, booking.user.as_str()).await;
     }
@@ -183,7 +183,7 @@ on_each_redis!(an_event_that_is_away_or_closed_is_told, async |flavor| {
         room.stage.event.revision += 1;
         room.stage.event.status = status;
         let updated = room.engine().update_event(&room.stage.event).await.unwrap();
-        room.stage.expect(Code::Ok, updated);
+        room.stage.expect("ok", updated);
         let joined = room.try_join("bob").await;
         assert_eq!(code.is_none(), matches!(joined, Joined::Number { .. }), "{joined:?}");
         assert_eq!(room.admit_next().await, 0, "nobody is served");

@@ -28,7 +28,7 @@ on_each_redis!(postponed_sale_keeps_sessions_and_open_places, async |flavor| {
     // Nothing is sold or opened, and nobody's time passes.
     for at_ms in [START_MS + 2_000, START_MS + 20_000, LATER_MS - 1] {
         room.set_clock(at_ms).await;
-        room.stage.expect(Code::NotOnSale, room.hold("u1", 1, 1).await);
+        room.stage.expect("not_on_sale", room.hold("u1", 1, 1).await);
         assert_eq!(room.admit().await, 0);
         let told_ms = session(room.claim("u1", 1).await);
         assert_eq!(told_ms, ends_ms + LATER_MS - START_MS - 1_500, "the end, by Redis' clock");
@@ -42,12 +42,12 @@ on_each_redis!(postponed_sale_keeps_sessions_and_open_places, async |flavor| {
     // Half a second of the claim window and 8.5 of the session were left.
     room.set_clock(LATER_MS + 499).await;
     session(room.claim("u3", 3).await);
-    room.stage.expect(Code::Ok, room.hold("u1", 1, 1).await);
+    room.stage.expect("ok", room.hold("u1", 1, 1).await);
     room.set_clock(LATER_MS + 8_499).await;
     session(room.claim("u1", 1).await);
     room.set_clock(LATER_MS + 8_500).await;
     refused(Code::SessionEnded, room.claim("u1", 1).await);
-    room.stage.expect(Code::SessionRequired, room.hold("u1", 1, 2).await);
+    room.stage.expect("session_required", room.hold("u1", 1, 2).await);
     assert_eq!(room.admit().await, 1);
     session(room.claim("u4", 4).await);
 });
@@ -74,7 +74,7 @@ on_each_redis!(postponed_again_and_brought_back_it_keeps_them_all_the_same, asyn
     assert_eq!(left_ms(&room).await, 10_000);
     room.advance(4_000).await;
     assert_eq!(left_ms(&room).await, 6_000);
-    room.stage.expect(Code::Ok, room.hold("u1", 1, 1).await);
+    room.stage.expect("ok", room.hold("u1", 1, 1).await);
     // A second time; now it goes on as it was announced, and later its times are moved once more.
     let next_ms = room.now_ms + HOUR_MS;
     room.move_sale(next_ms, None).await;
@@ -150,12 +150,12 @@ on_each_redis!(ended_sale_lets_nobody_in, async |flavor| {
     session(room.claim("u1", 1).await);
     room.set_clock(START_MS + 4_999).await;
     assert!(!room.look().await.is_over);
-    room.stage.expect(Code::Ok, room.hold("u1", 1, 1).await);
+    room.stage.expect("ok", room.hold("u1", 1, 1).await);
     room.set_clock(START_MS + 5_000).await;
     assert!(room.look().await.is_over);
     assert_eq!(room.admit().await, 0);
     assert_eq!(room.try_join("new").await, Joined::Refused(Code::EventClosed));
-    room.stage.expect(Code::EventClosed, room.hold("u1", 1, 2).await);
+    room.stage.expect("event_closed", room.hold("u1", 1, 2).await);
     // A later end, and the line goes on where it was.
     room.move_sale(1, Some(LATER_MS)).await;
     assert!(!room.look().await.is_over);

@@ -12,8 +12,8 @@ use holdfast::domain::{
 };
 use holdfast::redis::scripts::{ClockSource, Scripts};
 use holdfast::redis::{
-    Answer, Claimed, Code, Engine, HoldCall, Joined, NotAfter, RoomConfiguration, RoomPlace,
-    Wanted, new_nonce,
+    Claimed, Engine, HoldCall, HoldReply, Joined, NotAfter, RoomConfiguration, RoomPlace,
+    SeatSelection, Timed, new_nonce,
 };
 
 use crate::support::engine::{NoObserver, START_MS, Stage, settings, small_event};
@@ -184,7 +184,7 @@ impl Room {
         (event.on_sale_at_ms, event.off_sale_at_ms) = (Some(on_sale_at_ms), off_sale_at_ms);
         event.revision += 1;
         let updated = self.engine().update_event(&self.stage.event).await.unwrap();
-        self.stage.expect(Code::Ok, updated);
+        self.stage.expect("ok", updated);
     }
 
     pub async fn try_join(&self, user: &str) -> Joined {
@@ -239,19 +239,28 @@ impl Room {
         self.engine().room_look(self.id(), attempts, known_left, floors).await.unwrap()
     }
 
-    pub async fn hold(&self, user: &str, number: u64, seat: u32) -> Answer {
+    pub async fn hold(&self, user: &str, number: u64, seat: u32) -> Timed<HoldReply> {
         self.hold_as(user, number, seat, &new_nonce()).await
     }
 
     /// A hold under this idempotency digest.
-    pub async fn hold_as(&self, user: &str, number: u64, seat: u32, digest: &str) -> Answer {
+    pub async fn hold_as(
+        &self,
+        user: &str,
+        number: u64,
+        seat: u32,
+        digest: &str,
+    ) -> Timed<HoldReply> {
         let seats = [SeatId(seat)];
         let call = HoldCall {
-            event: &self.stage.event,
+            event: self.stage.event.id,
+            generation: self.stage.event.generation,
+            layout_version: self.stage.event.layout_version,
+            currency: &self.stage.event.currency,
             booking: BookingId::new(self.id(), START_MS as u64, rand::random()),
             user: &self.stage.user(user),
             nonce: &new_nonce(),
-            wanted: Wanted::named(&seats, 1_000),
+            selection: SeatSelection::named(&seats, 1_000),
             idempotency: digest,
             fingerprint: "f",
             trace: "",
@@ -271,7 +280,7 @@ impl Room {
         let begun = engine.confirm_begin(event, booking, &user, &new_nonce(), 30_000, 3).await;
         let lease = begun.unwrap().into_booking().unwrap().lease;
         let sold = engine.confirm_commit(event.generation, booking, lease, "pay").await.unwrap();
-        self.stage.expect(Code::Ok, sold);
+        self.stage.expect("ok", sold);
     }
 }
 
@@ -294,7 +303,7 @@ pub fn owed(claimed: Claimed) -> u64 {
 }
 
 #[track_caller]
-pub fn refused(code: Code, claimed: Claimed) {
+pub fn refused(code: holdfast::redis::Code, claimed: Claimed) {
     assert_eq!(claimed, Claimed::Refused(code));
 }
 

@@ -65,13 +65,13 @@ async fn seconds(room: &mut Room, attempts: &[u64]) -> Vec<bool> {
 
 on_each_redis!(a_surge_switches_a_room_on_and_calm_off, async |flavor| {
     let mut room = Room::new(flavor, 20, by_surge()).await;
-    room.stage.expect(Code::Ok, room.hold("ann", 0, 1).await);
+    room.stage.expect("ok", room.hold("ann", 0, 1).await);
     let f = false;
     // Two seconds are no surge, nor are three with a pause, nor ones just below.
     assert_eq!(seconds(&mut room, &[10, 10, 9, 10, 99, 0, 9, 9, 9, 9]).await, [f; 10]);
     assert_eq!(seconds(&mut room, &[10, 11, 10]).await, [f, f, true]);
     assert!(room.look().await.by_surge);
-    room.stage.expect(Code::SessionRequired, room.hold("bob", 0, 2).await);
+    room.stage.expect("session_required", room.hold("bob", 0, 2).await);
 
     // Between the bounds it stays as it is.
     assert_eq!(seconds(&mut room, &[4; 8]).await, [true; 8]);
@@ -84,7 +84,7 @@ on_each_redis!(a_surge_switches_a_room_on_and_calm_off, async |flavor| {
     assert_eq!(seconds(&mut room, &[3, 3, 3, 4, 3, 3, 3, 3]).await, [true; 8]);
     let calm = seconds(&mut room, &[3, 3]).await;
     assert_eq!(calm.last(), Some(&false), "{calm:?}");
-    room.stage.expect(Code::Ok, room.hold("joe", 0, 2).await);
+    room.stage.expect("ok", room.hold("joe", 0, 2).await);
     // Off, it takes another surge; a look that comes late tells of none.
     room.look_with(50, 0).await;
     room.advance(4_000).await;
@@ -126,7 +126,7 @@ on_each_redis!(the_draw_takes_effect_once_it_is_fixed, async |flavor| {
     room.stage.event.on_sale_at_ms = Some(START_MS + 5_000);
     room.stage.event.revision += 1;
     let updated = room.engine().update_event(&room.stage.event).await.unwrap();
-    room.stage.expect(Code::Ok, updated);
+    room.stage.expect("ok", updated);
     assert_eq!(drawn(&room).await, None, "nobody gathers");
     room.draw = DrawState::Gathering;
     room.change(|_| ()).await;
@@ -221,7 +221,7 @@ on_each_redis!(nobody_is_served_before_the_sale_or_beyond_a_callers_bound, async
     (event.on_sale_at_ms, event.revision) = (Some(START_MS + 5_000), event.revision + 1);
     event.status = EventStatus::OnSale;
     let updated = room.engine().update_event(&room.stage.event).await.unwrap();
-    room.stage.expect(Code::Ok, updated);
+    room.stage.expect("ok", updated);
     room.set_clock(START_MS + 4_999).await;
     assert_eq!(room.admit().await, 0);
     room.set_clock(START_MS + 5_000).await;

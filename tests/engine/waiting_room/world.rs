@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use holdfast::domain::{BookingId, DrawState, Floors, Method, RoomSettings, RoomState};
-use holdfast::redis::{Admitted, Claimed, Code, Joined, RoomPlace};
+use holdfast::redis::{Admitted, Claimed, Joined, RoomPlace};
 use rand::RngExt;
 use rand::rngs::StdRng;
 use rand::seq::IndexedRandom;
@@ -255,13 +255,13 @@ impl<'a> World<'a> {
         let guarded = settings.on && settings.method != Method::Passthrough;
         let has = self.books.fates.get(&name).map(|fate| fate.0);
         let expected = match self.books.session_end(&name) {
-            None if guarded => Code::SessionRequired,
-            Some(_) if guarded && has != Some(number) => Code::NumberSuperseded,
-            _ => Code::Ok,
+            None if guarded => "session_required",
+            Some(_) if guarded && has != Some(number) => "number_superseded",
+            _ => "ok",
         };
         let answer = self.room.hold(&name, number, seat).await;
-        agree("hold", &answer.code, &expected)?;
-        if expected == Code::Ok {
+        agree("hold", &answer.code(), &expected)?;
+        if expected == "ok" {
             let booking = answer.into_booking().map_err(|error| error.to_string())?;
             self.free.pop();
             self.holds.push((booking.id, name, seat));
@@ -281,7 +281,7 @@ impl<'a> World<'a> {
         } else {
             let (event, user) = (&self.room.stage.event, self.room.stage.user(&name));
             let answer = self.room.engine().cancel(event, id, &user).await.unwrap();
-            self.room.stage.expect(Code::Ok, answer);
+            self.room.stage.expect("ok", answer);
             self.free.push(seat);
         }
     }

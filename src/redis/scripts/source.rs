@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 macro_rules! sources {
     ($dir:literal, $($name:literal),* $(,)?) => {
-        &[$(($name, include_str!(concat!("../../lua/", $dir, $name, ".lua"))),)*]
+        &[$(($name, include_str!(concat!("../../../lua/", $dir, $name, ".lua"))),)*]
     };
 }
 
@@ -219,13 +219,14 @@ pub struct Header {
     pub keys: Vec<String>,
     /// Names of the arguments, in order.
     pub argv: Vec<String>,
-    /// Reply codes.
-    pub codes: Vec<String>,
+    /// Reply codes, each with the names of its fields.
+    pub replies: Vec<(String, Vec<String>)>,
 }
 
 /// Reads a script's header.
 pub fn header(script: Script) -> Header {
     let mut header = Header::default();
+    let (mut codes, mut fields) = (Vec::new(), String::new());
     let mut current = "";
     for line in SOURCES[script as usize].1.lines().skip(1) {
         let Some(comment) = line.strip_prefix("--") else { break };
@@ -239,10 +240,37 @@ pub fn header(script: Script) -> Header {
         let list = match current {
             "KEYS:" => &mut header.keys,
             "ARGV:" => &mut header.argv,
-            "Codes:" => &mut header.codes,
+            "Codes:" => &mut codes,
+            "Reply:" => {
+                fields.push_str(words);
+                fields.push(' ');
+                continue;
+            }
             _ => continue,
         };
         list.extend(words.split_whitespace().map(str::to_owned));
     }
+    let named = |code: &String| fields_of(&fields, code);
+    header.replies = codes.iter().map(|code| (code.clone(), named(code))).collect();
     header
+}
+
+/// The fields of a code in a header's `Reply`: `code now, then by code: a|b field ... · c field`.
+/// Text in parentheses explains.
+fn fields_of(reply: &str, code: &str) -> Vec<String> {
+    let mut plain = String::new();
+    let mut depth = 0;
+    for c in reply.chars() {
+        match c {
+            '(' => depth += 1,
+            ')' => depth -= 1,
+            c if depth == 0 => plain.push(c),
+            _ => {}
+        }
+    }
+    let by_code = plain.split_once("by code:").map_or("", |(_, by_code)| by_code);
+    let mut groups = by_code.split('·').filter_map(|group| group.trim().split_once(' '));
+    let found = groups.find(|(codes, _)| codes.split('|').any(|one| one == code));
+    found
+        .map_or_else(Vec::new, |(_, fields)| fields.split_whitespace().map(str::to_owned).collect())
 }
