@@ -39,7 +39,7 @@ async fn sale_that_would_end_before_it_begins_is_refused() {
         let refused = create(times).await.problem(422, "validation_failed");
         assert!(refused["detail"].as_str().unwrap().contains(expected), "{refused}");
     }
-    // Sold at the door, too.
+    // Sold at the proxy, too.
     let times = [("starts_at", first), ("on_sale_at", first), ("off_sale_at", second)];
     let event = create(&times).await.json(201);
     assert_eq!(event["off_sale_at"], "2036-06-01T20:00:00.000Z");

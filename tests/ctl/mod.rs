@@ -37,7 +37,7 @@ const ARCHIVED_WITHIN: Duration = Duration::from_secs(180);
 /// How often a command is given again that a busy machine's services did not answer.
 const RUNS_MAX: u32 = 5;
 /// Pause before that.
-const AGAIN_AFTER: Duration = Duration::from_millis(500);
+const REPEAT_PAUSE: Duration = Duration::from_millis(500);
 /// Commands that change nothing, or may be repeated at any time.
 const REPEATABLE: [&str; 9] = [
     "verify",
@@ -151,7 +151,7 @@ impl Shop {
                 return ran;
             }
             runs += 1;
-            tokio::time::sleep(AGAIN_AFTER).await;
+            tokio::time::sleep(REPEAT_PAUSE).await;
         }
     }
 

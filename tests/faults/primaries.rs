@@ -254,6 +254,6 @@ async fn running_sale_outlives_primaries_that_fail_at_random_writes() {
     for buyer in buyers {
         buyer.await.unwrap();
     }
-    assert!(primary.writes() > 0, "the sale went through the door");
+    assert!(primary.writes() > 0, "the sale went through the proxy");
     stage.end().await;
 }

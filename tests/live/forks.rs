@@ -13,7 +13,7 @@ use super::{PATIENCE, fresh, tells_what_redis_holds, writes_at_once};
 use crate::on_one_redis;
 use crate::support::engine::Stage;
 use crate::support::eventually;
-use crate::support::proxy::Door;
+use crate::support::proxy::Proxy;
 use crate::support::servers::{Flavor, available, private_redis, shared_mongodb, shared_redis};
 use crate::support::world::{World, answered, impatient};
 
@@ -88,8 +88,8 @@ async fn failover(flavor: Flavor) {
         return;
     }
     let (primary, replica) = (private_redis(flavor), private_redis(flavor));
-    let door = Door::to(primary.port());
-    let redis = primary.reached_at(door.url());
+    let proxy = Proxy::to(primary.port());
+    let redis = primary.reached_at(proxy.url());
     let other = World::with(&redis, shared_mongodb(), impatient()).await;
     let world = other.beside(&redis, shared_mongodb(), STALENESS).await;
     let event = other.event(20).await;
@@ -106,7 +106,7 @@ async fn failover(flavor: Flavor) {
     assert_eq!(replica.command(&["REPLICAOF", "NO", "ONE"]), "+OK");
     other.hold("bob", event, &[5], None).await.unwrap();
     is_refused_here(&world, event, 5).await;
-    door.leads_to(None);
+    proxy.redirect(None);
     // The new history passes the old one's end: only its links tell that it is another.
     let namespace = other.engine.settings().namespace.clone();
     let there = Stage {
@@ -118,7 +118,7 @@ async fn failover(flavor: Flavor) {
         let booking = there.hold("zed", &[seat]).await.into_booking().unwrap();
         first_ms = first_ms.or(Some(booking.created_ms));
     }
-    door.leads_to(Some(replica.port()));
+    proxy.redirect(Some(replica.port()));
     is_granted_in_time(&world, event, 5, first_ms.unwrap()).await;
     tells_what_redis_holds(&world, world.sale.live(), event).await;
     is_refused_here(&world, event, 12).await;

@@ -12,7 +12,7 @@ use serde_json::Value;
 use super::{PATIENCE, writes_at_once};
 use crate::support::api::{Api, Place, places};
 use crate::support::followers::{Follower, Subscription};
-use crate::support::proxy::Door;
+use crate::support::proxy::Proxy;
 use crate::support::servers::{Flavor, available, private_redis, shared_mongodb};
 use crate::support::world::answered;
 use crate::support::{eventually, long_or};
@@ -121,8 +121,8 @@ async fn thousand_open_events_are_served_from_memory() {
     }
     let (primary, replica) = (private_redis(Flavor::Redis), private_redis(Flavor::Redis));
     writes_at_once(&primary);
-    let door = Door::to(primary.port());
-    let redis = primary.reached_at(door.url());
+    let proxy = Proxy::to(primary.port());
+    let redis = primary.reached_at(proxy.url());
     let place = Place::new(&redis, shared_mongodb());
     let events = put_on_sale(&place).await;
 
@@ -155,9 +155,9 @@ async fn thousand_open_events_are_served_from_memory() {
         info.iter().any(|line| line == "master_link_status:up")
     };
     eventually("the replica follows", PATIENCE, follows).await;
-    door.leads_to(None);
+    proxy.redirect(None);
     assert_eq!(replica.command(&["REPLICAOF", "NO", "ONE"]), "+OK");
-    door.leads_to(Some(replica.port()));
+    proxy.redirect(Some(replica.port()));
     recovers(&api, events[1], "cid", 1).await;
     recovers(&api, late, "cid", 9).await;
     assert_eq!(api.metric("holdfast_panics_total").await, 0.0);

@@ -4,7 +4,7 @@
 
 use super::*;
 use crate::on_one_redis;
-use crate::support::proxy::Door;
+use crate::support::proxy::Proxy;
 use crate::support::servers::available;
 
 /// What was done before the past ends, and is done again by nobody.
@@ -144,8 +144,8 @@ async fn failover(flavor: Flavor) {
     }
     let primary = private_redis(flavor);
     let replica = private_redis(flavor);
-    let door = Door::to(primary.port());
-    let redis = primary.reached_at(door.url());
+    let proxy = Proxy::to(primary.port());
+    let redis = primary.reached_at(proxy.url());
     let world = World::patient(&redis, shared_mongodb()).await;
     let place = Place { redis, world };
     let port = place.redis.port().to_string();
@@ -161,7 +161,7 @@ async fn failover(flavor: Flavor) {
     .await;
     assert_eq!(replica.command(&["REPLICAOF", "NO", "ONE"]), "+OK");
     let lost = place.lost(event, &before).await;
-    door.leads_to(Some(replica.port()));
+    proxy.redirect(Some(replica.port()));
     let displaced = place.goes_on_in_the_past(event, &watcher).await;
     assert!(watcher.stop());
     place.mended_by_a_worker(event, &before, &lost, &displaced).await;

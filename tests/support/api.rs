@@ -1,5 +1,5 @@
-//! The API as tests meet it: served in this process, or as the real program, on servers shared
-//! with other tests but under names of its own.
+//! The API for tests: served in this process or run as a program, on servers that tests share, under a
+//! unique namespace.
 
 use std::net::SocketAddr;
 use std::ops::Deref;
@@ -23,29 +23,29 @@ use super::process::Process;
 use super::servers::{Flavor, Server, available, shared_mongodb, shared_redis};
 use super::unique_name;
 
-/// How long Redis may take where that is not what is tested: machines are busy at times.
+/// Redis timeout where timeouts are not tested: machines are busy at times.
 const PATIENT_MS: u64 = 900;
-/// The same where answers have to be prompt.
+/// Redis timeout where latency is tested.
 pub const PROMPT: (&str, &str) = ("HOLDFAST_REDIS_TIMEOUT_MS", "500");
 /// How long a connection may be silent where that is not what is tested: a machine that stalls for
 /// some seconds would have connections closed under clients that are about to use them.
 const SILENCE_MS: u64 = 60_000;
 /// The same between two requests.
 const KEEP_ALIVE_SECONDS: u64 = 3_600;
-/// How often a test connects to services that are silent.
+/// Most attempts to connect to services that do not respond.
 const CONNECTS_MAX: u32 = 5;
 
-/// Until when what was done is shown.
+/// Bound until a change is visible.
 const SHOWN_BOUND: Duration = Duration::from_secs(60);
-/// How long it then has to stay: some look-ups of the server's.
+/// How long it must then remain visible: several refreshes of the server.
 const SHOWN_STILL: Duration = Duration::from_millis(700);
-/// How often a test looks.
+/// Interval of reads.
 const SHOWN_STEP: Duration = Duration::from_millis(20);
 
 /// The worker's program.
 const WORKER: &str = env!("CARGO_BIN_EXE_holdfast-worker");
 
-/// What all processes sign admission tokens with.
+/// The secret of admission tokens.
 pub const TOKEN_SECRET: &str = "test:a secret of thirty-two bytes at least";
 
 /// The number in a token, as its owner may read it: behind the deployment's tag and the event.
@@ -55,7 +55,7 @@ pub fn number_in(token: &str) -> u64 {
     u64::from_be_bytes(bytes[12..20].try_into().unwrap())
 }
 
-/// Where the processes of one deployment meet: two servers, and a name of its own on both.
+/// One deployment: its two servers, and its unique name on both.
 #[derive(Clone)]
 pub struct Place {
     redis_url: String,
@@ -73,7 +73,7 @@ impl Place {
         Place { redis_url, mongodb_url: mongodb.url(), name: unique_name() }
     }
 
-    /// On the servers that all tests share, whichever Redis there is.
+    /// Uses the servers that all tests share, on whichever Redis is installed.
     pub fn shared() -> Self {
         let flavor = if available(Flavor::Redis) { Flavor::Redis } else { Flavor::Valkey };
         Place::new(shared_redis(flavor), shared_mongodb())
@@ -104,7 +104,7 @@ impl Place {
         }
     }
 
-    /// The settings of a program, these above them.
+    /// Returns the settings of a program, overridden by these.
     pub fn environment(&self, above: &[(&str, &str)]) -> Vec<(String, String)> {
         let own = [
             ("HOLDFAST_LISTEN", "127.0.0.1:0"),
@@ -157,14 +157,14 @@ impl Place {
         TokenKeys::new(deployment, &[(key, secret.as_bytes())]).unwrap()
     }
 
-    /// What lies beneath, for tests that look there.
+    /// Connects to Redis and MongoDB directly.
     pub async fn services(&self) -> (Engine, Archive) {
         let services = connected(&self.config(), &Metrics::new("test")).await;
         (services.engine, services.archive)
     }
 }
 
-/// Connects as programs do at their start; tries again where a service is silent just then.
+/// Connects as programs do at their start, and again if a service does not respond.
 async fn connected(config: &Config, metrics: &Metrics) -> Services {
     for _ in 1..CONNECTS_MAX {
         match start::connect(config, metrics).await {
@@ -175,7 +175,7 @@ async fn connected(config: &Config, metrics: &Metrics) -> Services {
     start::connect(config, metrics).await.unwrap()
 }
 
-/// An API that answers, and a client that speaks to it.
+/// A ready API and its client.
 pub struct Api {
     client: Client,
     running: Running,
@@ -210,7 +210,7 @@ impl Api {
         Api { client: Client::new(&base), running: Running::Here { trigger, served, supervisor } }
     }
 
-    /// The real program, these settings above its place's.
+    /// Runs the program, with its place's settings overridden by these.
     pub async fn program(place: &Place, settings: &[(&str, &str)]) -> Self {
         let environment = place.environment(settings);
         let serves = |line: &Value| line["message"] == "serving";
@@ -230,7 +230,7 @@ impl Api {
         self.client.clone()
     }
 
-    /// Who keeps the background tasks of the server of this process running.
+    /// The supervisor of the background tasks of a server in this process.
     pub fn supervisor(&self) -> &Supervisor {
         match &self.running {
             Running::Here { supervisor, .. } => supervisor,
@@ -246,7 +246,7 @@ impl Api {
         }
     }
 
-    /// Asks the server of this process to end, and waits until it has.
+    /// Stops the server in this process and waits until it has ended.
     pub async fn stop(self) {
         match self.running {
             Running::Here { trigger, served, .. } => {
@@ -291,18 +291,18 @@ impl Client {
         created.json(201)["id"].as_u64().unwrap()
     }
 
-    /// Asks for seats.
+    /// Sends a hold.
     pub async fn hold(&self, user: &str, event: u64, seats: &[u32]) -> Reply {
         let body = json!({ "event_id": event, "seat_ids": seats });
         self.post("/api/v1/bookings").user(user).json(body).send().await
     }
 
-    /// Holds seats; the booking.
+    /// Holds seats; returns the booking.
     pub async fn held(&self, user: &str, event: u64, seats: &[u32]) -> Value {
         self.hold(user, event, seats).await.json(201)
     }
 
-    /// Does something to a booking: `confirm`, `extend`, `cancel`.
+    /// Sends `confirm`, `extend` or `cancel` of a booking.
     pub async fn act(&self, user: &str, booking: &Value, verb: &str) -> Reply {
         let id = booking["id"].as_str().expect("a booking");
         self.post(&format!("/api/v1/bookings/{id}/{verb}")).user(user).send().await
@@ -314,8 +314,8 @@ impl Client {
         self.get(&format!("/api/v1/bookings/{id}")).user(user).send().await
     }
 
-    /// Waits until an event's seats are shown to be so many free, held and sold, and sees to it that
-    /// they stay so: what is shown is a moment old.
+    /// Waits until the API shows so many free, held and sold seats of an event, and that it continues to:
+    /// the counts may be a moment old.
     #[track_caller]
     pub fn counts_become(
         &self,
@@ -338,7 +338,7 @@ impl Client {
         }
     }
 
-    /// An answer to this GET, once it is as it should be: what is shown is a moment old.
+    /// Repeats a GET until its body is right, as it may be a moment old; returns the body.
     #[track_caller]
     pub fn shown(
         &self,
@@ -359,7 +359,7 @@ impl Client {
         }
     }
 
-    /// Counts of an event's seats as they are shown: free, held, sold.
+    /// Returns an event's free, held and sold seats.
     pub async fn counts(&self, event: u64) -> (u64, u64, u64) {
         let reply = self.get(&format!("/api/v1/events/{event}/availability")).send().await;
         let body = reply.json(200);

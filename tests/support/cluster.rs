@@ -12,9 +12,9 @@ use super::servers::{Server, private_cluster_node};
 pub const PRIMARIES: usize = 3;
 /// Slots of any cluster.
 const SLOTS: u32 = 16_384;
-/// After how long the nodes take a silent one for dead, ms.
+/// Time after which a silent node counts as failed, ms.
 const NODE_TIMEOUT_MS: &str = "1000";
-/// Bound of everything that nodes have to agree on, on a busy machine.
+/// Bound of any agreement between nodes on a busy machine.
 const AGREEMENT: Duration = Duration::from_secs(60);
 /// Keys of one MIGRATE.
 const KEYS_AT_ONCE: &str = "10";
@@ -28,7 +28,7 @@ pub struct RedisCluster {
 }
 
 impl RedisCluster {
-    /// Three primaries, and three replicas if so wanted.
+    /// Starts three primaries, with a replica each if requested.
     pub async fn start(with_replicas: bool) -> Self {
         let count = if with_replicas { 2 * PRIMARIES } else { PRIMARIES };
         let nodes: Vec<Server> = (0..count).map(|_| private_cluster_node()).collect();
@@ -63,7 +63,7 @@ impl RedisCluster {
         cluster
     }
 
-    /// The address clients use: all first primaries.
+    /// Returns the address of clients: all first primaries.
     pub fn url(&self) -> String {
         let ports: Vec<String> =
             self.nodes[..PRIMARIES].iter().map(|node| node.port().to_string()).collect();

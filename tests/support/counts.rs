@@ -1,4 +1,4 @@
-//! What a process' sale and views tell, counted.
+//! Counts of the observers of a process' sale and views.
 
 use std::collections::BTreeMap;
 use std::sync::Mutex;
@@ -7,8 +7,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use holdfast::live::{LiveObserver, LiveState};
 use holdfast::sale::{LocalRefusal, SaleObserver};
 
-/// How many calls wait to be finished, how many requests were refused from the live view, and what
-/// became of views.
+/// Calls to be finished, requests refused from the live view, and events of views.
 #[derive(Default)]
 pub struct Counts {
     unfinished: AtomicUsize,
@@ -27,7 +26,7 @@ impl Counts {
         self.refused_here.load(Ordering::SeqCst)
     }
 
-    /// How often this became of a view.
+    /// Number of views with this event.
     pub fn views(&self, what: &'static str) -> usize {
         self.views.lock().unwrap().get(what).copied().unwrap_or_default()
     }

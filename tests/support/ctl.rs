@@ -1,4 +1,4 @@
-//! `holdfastctl` as operators run it: the real binary, and what one run answered.
+//! Runs `holdfastctl` and reads its output.
 
 use std::process::Stdio;
 
@@ -6,7 +6,7 @@ use serde_json::Value;
 use tokio::io::AsyncWriteExt;
 use tokio::process::Command;
 
-/// What one run answered.
+/// The result of one run.
 #[derive(Debug)]
 pub struct Ran {
     pub code: i32,
@@ -22,13 +22,13 @@ impl Ran {
         serde_json::from_str(&self.stdout).unwrap_or_else(|error| panic!("{error}: {self:?}"))
     }
 
-    /// A run that ended with this code, whatever it printed.
+    /// Asserts that it ended with this code.
     #[track_caller]
     pub fn ended(&self, code: i32) {
         assert_eq!(self.code, code, "{self:?}");
     }
 
-    /// The one line on standard error of a run that could not be done.
+    /// Returns the single line on standard error of a failed run.
     #[track_caller]
     pub fn refusal(&self) -> &str {
         assert_eq!((self.code, self.stdout.as_str()), (2, ""), "{self:?}");
@@ -37,8 +37,7 @@ impl Ran {
     }
 }
 
-/// Runs it with these arguments, these settings and nothing else of our environment, and this
-/// text on standard input.
+/// Runs it with these arguments, only these environment variables, and this text on standard input.
 pub async fn holdfastctl(arguments: &[&str], settings: &[(String, String)], input: &str) -> Ran {
     let mut command = Command::new(env!("CARGO_BIN_EXE_holdfastctl"));
     command.args(arguments).env_clear();

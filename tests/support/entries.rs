@@ -1,4 +1,4 @@
-//! Log entries as the scripts write them, made by hand.
+//! Builds log entries as the scripts write them.
 
 use holdfast::domain::entry::Link;
 use holdfast::domain::{BookingId, Entry, EventId, Kind, LogId, SeatId, Status, Transition};

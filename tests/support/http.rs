@@ -1,5 +1,5 @@
-//! HTTP as the tests speak it: requests in a line each, answers checked for what every answer
-//! promises, and bytes sent by hand where no honest client would send them.
+//! An HTTP client for tests: short requests, checks that every response must pass, and raw bytes for
+//! requests that no honest client sends.
 
 use std::time::Duration;
 
@@ -8,32 +8,31 @@ use serde_json::Value;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-/// Bound of any response: the time-outs that a confirmation may meet, one
-/// after another, and a machine that stalls meanwhile.
+/// Bound of any response: the sum of the timeouts of a confirmation, on a machine that stalls.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(90);
-/// How often a patient client asks again.
-const AGAIN_MAX: u32 = 60;
-/// How long it waits before it does, twice as long each time up to the other: a service that is
-/// slow is not kept so by those who ask again.
-const AGAIN_AFTER: Duration = Duration::from_millis(250);
-const AGAIN_AFTER_MAX: Duration = Duration::from_secs(4);
+/// Most repetitions by a patient client.
+const REPEATS_MAX: u32 = 60;
+/// Pause before a repetition, which doubles each time up to a bound, so that repetitions do not keep a
+/// slow service slow.
+const REPEAT_PAUSE: Duration = Duration::from_millis(250);
+const REPEAT_PAUSE_MAX: Duration = Duration::from_secs(4);
 
-/// Speaks to one server. Made anew by each test: its connections belong to the test's runtime.
+/// A client of one server. Each test creates its own: connections belong to the test's runtime.
 #[derive(Clone)]
 pub struct Client {
     http: reqwest::Client,
     base: String,
-    again_max: u32,
+    repeats_max: u32,
 }
 
 impl Client {
     pub fn new(base: &str) -> Self {
         let builder = reqwest::Client::builder().timeout(ANSWER_TIMEOUT);
         let http = builder.redirect(reqwest::redirect::Policy::none()).build().unwrap();
-        Client { http, base: base.to_owned(), again_max: 0 }
+        Client { http, base: base.to_owned(), repeats_max: 0 }
     }
 
-    /// The same from another address of this machine, as a proxy there would ask.
+    /// Creates a client that connects from another address of this machine, as a proxy would.
     pub fn from(&self, address: &str) -> Self {
         let builder = reqwest::Client::builder().timeout(ANSWER_TIMEOUT);
         let builder = builder.local_address(Some(address.parse().unwrap()));
@@ -41,10 +40,10 @@ impl Client {
         Client { http, ..self.clone() }
     }
 
-    /// Asks again where it is answered 503, as that answer says: for tests of what is decided, on
-    /// machines whose services are slow at times.
+    /// Creates a client that repeats requests after 503: for tests of decisions, on machines whose
+    /// services are slow at times.
     pub fn patient(self) -> Self {
-        Client { again_max: AGAIN_MAX, ..self }
+        Client { repeats_max: REPEATS_MAX, ..self }
     }
 
     /// `host:port` of the server.
@@ -54,7 +53,7 @@ impl Client {
 
     pub fn ask(&self, method: Method, path: &str) -> Ask {
         let request = self.http.request(method, format!("{}{path}", self.base));
-        Ask { request, again_max: self.again_max }
+        Ask { request, repeats_max: self.repeats_max }
     }
 
     pub fn get(&self, path: &str) -> Ask {
@@ -90,7 +89,7 @@ impl Client {
 /// A request under construction.
 pub struct Ask {
     request: reqwest::RequestBuilder,
-    again_max: u32,
+    repeats_max: u32,
 }
 
 impl Ask {
@@ -124,15 +123,15 @@ impl Ask {
     }
 
     pub async fn try_send(self) -> Result<Reply, reqwest::Error> {
-        let (mut repeats, mut pause) = (0, AGAIN_AFTER);
+        let (mut repeats, mut pause) = (0, REPEAT_PAUSE);
         loop {
             let request = self.request.try_clone().expect("a body in memory");
             let answer = request.send().await?;
             let (status, headers) = (answer.status().as_u16(), answer.headers().clone());
-            if status == 503 && repeats < self.again_max {
+            if status == 503 && repeats < self.repeats_max {
                 repeats += 1;
                 tokio::time::sleep(pause).await;
-                pause = (pause * 2).min(AGAIN_AFTER_MAX);
+                pause = (pause * 2).min(REPEAT_PAUSE_MAX);
                 continue;
             }
             let bytes = answer.bytes().await?.to_vec();
@@ -219,7 +218,7 @@ impl Raw {
         self.stream.write_all(bytes).await
     }
 
-    /// The next answer; its body is read as far as `Content-Length` says.
+    /// Reads the next response, with `Content-Length` bytes of body.
     pub async fn answer(&mut self, bound: Duration) -> Reply {
         let answer = self.answer_unless_closed(bound).await;
         answer.unwrap_or_else(|| panic!("closed after {:?}", String::from_utf8_lossy(&self.read)))

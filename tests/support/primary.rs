@@ -1,6 +1,5 @@
-//! A MongoDB reached through a door that reads its commands, so that a test can have the server killed
-//! or frozen at a chosen write: before it gets the write, or after it executed it and before its answer is
-//! heard.
+//! A MongoDB behind a proxy that reads its commands, by which a test can kill or freeze the server at a
+//! chosen write: before the server receives it, or after its execution and before its response arrives.
 
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
@@ -15,7 +14,7 @@ use super::servers::{Server, private_mongodb};
 /// How long a server that is about to be killed has for the write before.
 const EXECUTED_WITHIN: Duration = Duration::from_secs(5);
 
-/// What happens at a write.
+/// A fault at a write.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fault {
     /// The server is killed; the write never reaches it.
@@ -26,10 +25,10 @@ pub enum Fault {
     Frozen,
 }
 
-/// All of them.
+/// All faults.
 pub const FAULTS: [Fault; 3] = [Fault::KilledBefore, Fault::KilledAfter, Fault::Frozen];
 
-/// Which write of those to come.
+/// Selects a future write.
 #[derive(Clone, Debug)]
 struct Trap {
     fault: Fault,
@@ -39,7 +38,7 @@ struct Trap {
     passing: u64,
 }
 
-/// The server and its door.
+/// The server and its proxy.
 pub struct Primary {
     /// Announced to clients with the proxy's address.
     pub server: Server,
@@ -48,12 +47,12 @@ pub struct Primary {
 
 #[derive(Default)]
 struct Shared {
-    /// The server, for the threads of the door.
+    /// The server, for the proxy's threads.
     process: Mutex<Option<Process>>,
     trap: Mutex<Option<Trap>>,
-    /// What has happened, until it is taken.
+    /// The fault that has occurred.
     sprung: Mutex<Option<Fault>>,
-    /// Writes that passed the door.
+    /// Writes that passed the proxy.
     writes: AtomicU64,
     /// Whether the frozen server has answered what waited in its socket.
     answered_late: AtomicBool,
@@ -77,17 +76,17 @@ impl Primary {
         let url = format!("mongodb://127.0.0.1:{port}/?directConnection=true");
         let process = Process { port: server.port(), pid: server.pid() };
         *shared.process.lock().unwrap() = Some(process);
-        let door = shared.clone();
+        let proxy = shared.clone();
         thread::spawn(move || {
             for client in listener.incoming().map_while(Result::ok) {
                 let Ok(server) = TcpStream::connect(("127.0.0.1", process.port)) else { continue };
-                serve(door.clone(), client, server);
+                serve(proxy.clone(), client, server);
             }
         });
         Primary { server: server.reached_at(url), shared }
     }
 
-    /// Has this happen at the write that comes after so many more that contain these bytes.
+    /// Arms a fault at the write after so many others that contain these bytes.
     pub fn at_write(&self, fault: Fault, passing: u64, needle: &[u8]) {
         let trap = Trap { fault, needle: needle.to_vec(), passing };
         *self.shared.sprung.lock().unwrap() = None;
@@ -95,17 +94,17 @@ impl Primary {
         *self.shared.trap.lock().unwrap() = Some(trap);
     }
 
-    /// Nothing happens any more.
+    /// Disarms the fault.
     pub fn disarm(&self) {
         *self.shared.trap.lock().unwrap() = None;
     }
 
-    /// What has happened since it was armed.
+    /// Returns the fault that has occurred since it was armed.
     pub fn sprung(&self) -> Option<Fault> {
         *self.shared.sprung.lock().unwrap()
     }
 
-    /// Writes that have passed the door.
+    /// Returns the number of writes that passed the proxy.
     pub fn writes(&self) -> u64 {
         self.shared.writes.load(Ordering::SeqCst)
     }
@@ -115,12 +114,12 @@ impl Primary {
         self.shared.answered_late.load(Ordering::SeqCst)
     }
 
-    /// Ends what has happened: the server runs again, on the same data.
+    /// Ends a fault: the server runs again on the same data.
     pub fn recover(&self, fault: Fault) {
         match fault {
             Fault::Frozen => self.server.thaw(),
             Fault::KilledBefore | Fault::KilledAfter => {
-                // Reaps what the door has killed.
+                // Reaps what the proxy has killed.
                 self.server.kill();
                 self.server.restart();
                 let process = Process { port: self.server.port(), pid: self.server.pid() };

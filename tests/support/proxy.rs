@@ -1,32 +1,31 @@
-//! A door that processes connect through, and that a test can lead elsewhere: what a failover
-//! looks like to clients.
+//! A TCP proxy whose target a test can change, which is how a failover appears to clients.
 
 use std::net::{Shutdown, TcpListener, TcpStream};
 use std::sync::{Arc, Mutex};
 use std::thread;
 
-/// One door. Its threads end with the test process.
-pub struct Door {
+/// A proxy. Its threads end with the test process.
+pub struct Proxy {
     port: u16,
     state: Arc<Mutex<State>>,
 }
 
 struct State {
-    /// The port on this machine that it leads to; `None`: it is closed.
-    leads_to: Option<u16>,
+    /// The target's port on this machine; `None` refuses connections.
+    redirect: Option<u16>,
     open: Vec<TcpStream>,
 }
 
-impl Door {
+impl Proxy {
     pub fn to(port: u16) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let own = listener.local_addr().unwrap().port();
-        let state = Arc::new(Mutex::new(State { leads_to: Some(port), open: Vec::new() }));
-        let door = Door { port: own, state: state.clone() };
+        let state = Arc::new(Mutex::new(State { redirect: Some(port), open: Vec::new() }));
+        let proxy = Proxy { port: own, state: state.clone() };
         thread::spawn(move || {
             for client in listener.incoming().map_while(Result::ok) {
                 let mut state = state.lock().unwrap();
-                let Some(port) = state.leads_to else { continue };
+                let Some(port) = state.redirect else { continue };
                 let Ok(server) = TcpStream::connect(("127.0.0.1", port)) else { continue };
                 for (from, to) in [(&client, &server), (&server, &client)] {
                     let (from, to) = (from.try_clone().unwrap(), to.try_clone().unwrap());
@@ -35,17 +34,17 @@ impl Door {
                 state.open.extend([client, server]);
             }
         });
-        door
+        proxy
     }
 
     pub fn url(&self) -> String {
         format!("redis://127.0.0.1:{}", self.port)
     }
 
-    /// Cuts every connection; new ones lead there, or nowhere.
-    pub fn leads_to(&self, port: Option<u16>) {
+    /// Closes every connection and changes the target.
+    pub fn redirect(&self, port: Option<u16>) {
         let mut state = self.state.lock().unwrap();
-        state.leads_to = port;
+        state.redirect = port;
         for stream in state.open.drain(..) {
             // One that has ended by itself cannot be cut.
             let _ = stream.shutdown(Shutdown::Both);

@@ -1,4 +1,4 @@
-//! WebSockets as a browser speaks them, by a client that shares no code with the server.
+//! A WebSocket client that shares no code with the server.
 
 use std::time::Duration;
 
@@ -13,12 +13,12 @@ use tokio_tungstenite::tungstenite::{Error, Message};
 
 use super::http::{Client, Raw};
 
-/// No message that is due takes longer.
+/// Bound of a message that is due.
 pub const BOUND: Duration = Duration::from_secs(30);
 
-/// What the system keeps for a client that does not read, bytes: about as little as it can.
+/// Receive buffer of a client that does not read, bytes: about the system's least.
 const STUCK_BUFFER_BYTES: u32 = 4_096;
-/// What one packet holds on an Ethernet, bytes.
+/// Payload of an Ethernet packet, bytes.
 const NETWORK_MSS_BYTES: u32 = 1_460;
 
 /// An open WebSocket.
@@ -84,7 +84,7 @@ impl Client {
         }
     }
 
-    /// A WebSocket on which every byte is the test's own; nothing is read but the answer's head.
+    /// Opens a WebSocket whose bytes the test writes itself; reads the response's head.
     pub async fn raw_socket(&self, event: u64) -> Raw {
         let mut raw = self.raw(self.handshake(event).as_bytes()).await;
         let answer = raw.answer(BOUND).await;
@@ -97,13 +97,12 @@ impl Client {
 }
 
 impl Client {
-    /// A WebSocket whose client takes as little as the system lets it, and never reads.
+    /// Opens a WebSocket with the smallest receive buffer, which is never read.
     pub async fn stuck_socket(&self, event: u64) -> TcpStream {
         self.stuck(&self.handshake(event)).await
     }
 
-    /// A connection on which this was sent, whose client takes as little as the system lets it, and
-    /// never reads.
+    /// Sends a request on a connection with the smallest receive buffer, which is never read.
     pub async fn stuck(&self, request: &str) -> TcpStream {
         let socket = tokio::net::TcpSocket::new_v4().unwrap();
         socket.set_recv_buffer_size(STUCK_BUFFER_BYTES).unwrap();
@@ -141,7 +140,7 @@ impl Socket {
         tokio::time::timeout(BOUND, next).await.expect("a message within the bound")
     }
 
-    /// The next message of any kind but pings and news of seats.
+    /// Returns the next message except pings and seat updates.
     pub async fn next(&mut self) -> Option<Message> {
         loop {
             match self.any().await {
@@ -151,7 +150,7 @@ impl Socket {
         }
     }
 
-    /// The next text of JSON, whatever it is about.
+    /// Returns the next text as JSON.
     pub async fn next_message(&mut self) -> Value {
         match self.any().await {
             Some(Message::Text(text)) => parsed(&text),
@@ -159,7 +158,7 @@ impl Socket {
         }
     }
 
-    /// The next message that is not about seats, which is a text of JSON.
+    /// Returns the next message that is not about seats, as JSON.
     pub async fn json(&mut self) -> Value {
         match self.next().await {
             Some(Message::Text(text)) => parsed(&text),
@@ -194,7 +193,7 @@ impl Socket {
         self.stream.send(message).await.unwrap();
     }
 
-    /// Sends a text; whether it could be sent.
+    /// Sends a text; returns whether it could be sent.
     pub async fn say(&mut self, text: &str) -> bool {
         self.stream.send(Message::text(text)).await.is_ok()
     }

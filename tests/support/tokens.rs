@@ -1,5 +1,4 @@
-//! Tokens as an issuer would sign them, and as a forger would. Nothing of the server's own code
-//! takes part.
+//! Tokens as an issuer signs them, and forged ones, without the server's code.
 
 use hmac::{Hmac, KeyInit, Mac};
 use ring::rand::SystemRandom;
@@ -16,7 +15,7 @@ pub const OTHER_SECRET: &[u8] = b"fedcba9876543210fedcba9876543210";
 pub const RSA: &[u8] = include_bytes!("keys/rs256-private.der");
 pub const OTHER_RSA: &[u8] = include_bytes!("keys/other-private.der");
 
-/// Whom the tokens are for, and from.
+/// Audience and issuer of the tokens.
 pub const AUDIENCE: &str = "tickets";
 pub const ISSUER: &str = "https://login.example";
 
@@ -36,12 +35,12 @@ pub fn now_seconds() -> i64 {
     jiff::Timestamp::now().as_second()
 }
 
-/// Good claims: for an hour from now.
+/// Returns valid claims for an hour from now.
 pub fn claims(user: &str) -> Value {
     json!({ "sub": user, "aud": AUDIENCE, "iss": ISSUER, "exp": now_seconds() + 3_600 })
 }
 
-/// Good claims with one of them changed; `null` takes it away.
+/// Returns valid claims with one changed; `null` removes it.
 pub fn claims_but(user: &str, name: &str, value: Value) -> Value {
     let mut claims = claims(user);
     let members = claims.as_object_mut().unwrap();
@@ -52,7 +51,7 @@ pub fn claims_but(user: &str, name: &str, value: Value) -> Value {
     claims
 }
 
-/// A token of good claims, by the shared secret.
+/// Returns a token of valid claims, signed with the shared secret.
 pub fn token(user: &str) -> String {
     hs256(SECRET, &claims(user))
 }
@@ -71,7 +70,7 @@ pub fn rs256(private: &[u8], claims: &Value) -> String {
     format!("{message}.{}", base64url(&signature))
 }
 
-/// What is signed: head and claims.
+/// Returns the signed part: head and claims.
 pub fn message(head: &Value, claims: &Value) -> String {
     let part = |value: &Value| base64url(value.to_string().as_bytes());
     format!("{}.{}", part(head), part(claims))

@@ -37,7 +37,7 @@ use super::{eventually, unique_name};
 const BUYERS_AT_ONCE: usize = 16;
 /// How often [`answered`] asks, and how long it waits between two asks.
 const ASKS_MAX: u32 = 120;
-const AGAIN_AFTER: Duration = Duration::from_millis(250);
+const REPEAT_PAUSE: Duration = Duration::from_millis(250);
 
 /// How long the background tasks may take to end on a busy machine.
 const END_BOUND: Duration = Duration::from_secs(60);
@@ -363,7 +363,7 @@ impl World {
 pub async fn answered<T>(ask: impl AsyncFn() -> Result<T, SaleError>) -> Result<T, SaleError> {
     for _ in 1..ASKS_MAX {
         match ask().await {
-            Err(SaleError::Unavailable { .. }) => tokio::time::sleep(AGAIN_AFTER).await,
+            Err(SaleError::Unavailable { .. }) => tokio::time::sleep(REPEAT_PAUSE).await,
             result => return result,
         }
     }
