@@ -1,5 +1,5 @@
-//! What no honest client sends: each refused with the right 4xx, a code, and a word on how to mend
-//! it; never a 5xx, and nothing of it left in Redis.
+//! Malformed requests: each is refused with the right 4xx, a code and a remedy, never with a 5xx, and
+//! leaves nothing in Redis.
 
 mod bodies;
 mod connections;
@@ -11,8 +11,8 @@ use serde_json::Value;
 use crate::support::api::{Api, Place, small_event};
 use crate::support::http::Reply;
 
-/// A server under bad input: what it answers is checked against what it documents.
-struct Victim {
+/// A server whose refusals are compared with its OpenAPI document.
+struct Target {
     api: Api,
     document: Value,
     /// An event with seats 1 to 12.
@@ -21,10 +21,10 @@ struct Victim {
     booking: String,
 }
 
-/// Refusals that any route may give, before the route itself is looked at.
+/// Refusals of every route, made before the route is known.
 const EVERYWHERE: [&str; 2] = ["headers_too_large", "uri_too_long"];
 
-impl Victim {
+impl Target {
     async fn new(place: &Place) -> Self {
         let config = holdfast::config::Config {
             http_body_timeout_ms: 300,
@@ -36,19 +36,22 @@ impl Victim {
         let event = api.event(small_event()).await;
         let held = api.held("ann", event, &[12]).await;
         let booking = held["id"].as_str().unwrap().to_owned();
-        Victim { api, document, event, booking }
+        Target { api, document, event, booking }
     }
 
-    /// Checks that a refusal is one that its route documents; gives its body.
+    /// Checks that a route documents this refusal; returns its body.
     #[track_caller]
     fn documented(&self, method: &str, route: &str, reply: &Reply) -> Value {
         let problem = reply.any_problem();
         assert!(reply.status < 500, "{method} {route}: {problem}");
-        let error = problem["error"].as_str().expect("any_problem() saw it");
+        let error = problem["error"].as_str().expect("any_problem() checks it");
         let responses = &self.document["paths"][route][method.to_lowercase()]["responses"];
-        let words = responses[reply.status.to_string()]["description"].as_str();
-        let told = words.is_some_and(|words| words.contains(&format!("`{error}`")));
-        assert!(told || EVERYWHERE.contains(&error), "{method} {route} does not document {error}");
+        let description = responses[reply.status.to_string()]["description"].as_str();
+        let is_documented = description.is_some_and(|text| text.contains(&format!("`{error}`")));
+        assert!(
+            is_documented || EVERYWHERE.contains(&error),
+            "{method} {route} does not document {error}"
+        );
         problem
     }
 }

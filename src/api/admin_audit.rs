@@ -5,9 +5,9 @@ use futures_util::future::LocalBoxFuture;
 use crate::domain::{BookingId, EventId, UserId};
 use crate::sale::NewAct;
 
-use super::endpoint::Answer;
 use super::state::RequestContext;
 use crate::gates::{self, Caller};
+use crate::http::HandlerResult;
 use crate::http::problem::Problem;
 
 /// What is recorded of an act that was done.
@@ -29,8 +29,8 @@ pub async fn recorded(
     context: &RequestContext,
     admin: &str,
     act: Act,
-    doing: LocalBoxFuture<'_, Answer>,
-) -> Answer {
+    doing: LocalBoxFuture<'_, HandlerResult>,
+) -> HandlerResult {
     let new = NewAct {
         who: admin.to_owned(),
         act: act.act.to_owned(),
@@ -53,8 +53,8 @@ pub async fn as_owner(
     caller: Caller,
     act: &'static str,
     booking: BookingId,
-    doing: impl AsyncFnOnce(UserId) -> Answer,
-) -> Answer {
+    doing: impl AsyncFnOnce(UserId) -> HandlerResult,
+) -> HandlerResult {
     let Some(admin) = &caller.admin else { return doing(gates::user_of(caller)?).await };
     let act = Act { act, target: format!("booking {booking}"), detail: String::new() };
     let as_its_owner = async {
@@ -72,8 +72,8 @@ pub async fn as_user(
     act: &'static str,
     event: Option<EventId>,
     particulars: &str,
-    doing: impl AsyncFnOnce(UserId) -> Answer,
-) -> Answer {
+    doing: impl AsyncFnOnce(UserId) -> HandlerResult,
+) -> HandlerResult {
     let admin = caller.admin.clone();
     let user = gates::user_of(caller)?;
     let Some(admin) = admin else { return doing(user).await };

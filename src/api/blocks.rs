@@ -1,31 +1,50 @@
-//! `/api/v1/events/{event_id}/blocks`: seats that the house keeps back. Admins only.
+//! `/api/v1/events/{event_id}/blocks`: seats that are kept back from the sale. Admins only.
 
 use actix_web::http::StatusCode;
 use actix_web::web::Payload;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::admin_audit::{self, Act};
-use super::bookings::seat_ids;
-use super::endpoint::Answer;
-use super::openapi::{BlockProblems, ListBlocksProblems, NewBlockBody};
+use super::openapi::{BlockProblems, ListBlocksProblems};
+use super::seat_ids::{SeatNumber, each_once};
 use super::state::RequestContext;
 use crate::domain::SeatId;
 use crate::domain::booking::format_seats;
 use crate::domain::limits::{BLOCK_SEATS_MAX, LABEL_BYTES_MAX, REASON_BYTES_MAX};
 use crate::domain::time::iso8601;
-use crate::http::body::{Object, read_object};
-use crate::http::fields::Fields;
+use crate::http::HandlerResult;
+use crate::http::body::read_object;
+use crate::http::fields::{List, Text};
 use crate::http::params::{Query, event_id};
 use crate::http::problem::Problem;
 use crate::http::reply::json;
 use crate::redis::BlockAction;
 use crate::sale::{ArchivedBlock, BlockPosition, BlockRequest, HouseSeats};
 
-/// Blocks and releases in one answer.
+/// Blocks and releases of one page, at most.
 const BLOCKS_PAGE_MAX: u32 = 100_000;
 
-/// What a block or release did.
+/// Seats to block or release: `seat_ids`, or a `section`, or one `row_number` of it.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+#[schema(as = NewBlock)]
+pub struct NewBlockBody {
+    /// 1 to 1,000 seats.
+    #[schema(value_type = Option<Vec<u32>>, example = json!([1, 2]))]
+    seat_ids: Option<List<SeatNumber, 1, BLOCK_SEATS_MAX>>,
+    /// All seats of this section.
+    #[schema(value_type = Option<String>)]
+    section: Option<Text<1, LABEL_BYTES_MAX>>,
+    /// Only those of this row.
+    #[schema(value_type = Option<String>)]
+    row_number: Option<Text<1, LABEL_BYTES_MAX>>,
+    /// Why.
+    #[schema(value_type = String, example = "camera position")]
+    reason: Text<1, REASON_BYTES_MAX>,
+}
+
+/// The result of a block or release.
 #[derive(Serialize, ToSchema)]
 pub struct BlockedBody {
     /// The event.
@@ -34,12 +53,12 @@ pub struct BlockedBody {
     /// `block` or `release`.
     #[schema(example = "block")]
     action: &'static str,
-    /// How many seats became others; 0 where all was so before.
+    /// How many seats changed; 0 if all were in that state already.
     #[schema(example = 2)]
     changed: u32,
 }
 
-/// All that the house kept back and gave back, as far as it is archived.
+/// Archived blocks and releases of an event.
 #[derive(Serialize, ToSchema)]
 pub struct BlockListBody<'a> {
     /// The event.
@@ -58,7 +77,7 @@ pub struct BlockBody<'a> {
     /// `block` or `release`.
     #[schema(example = "block")]
     action: &'static str,
-    /// The seats that became others.
+    /// The seats that changed.
     #[schema(example = json!([1, 2]))]
     seat_ids: Vec<u32>,
     /// Why.
@@ -84,13 +103,13 @@ pub struct BlockBody<'a> {
     request_body = NewBlockBody,
     responses((status = 200, description = "Done", body = BlockedBody), BlockProblems),
 )]
-pub async fn block(context: RequestContext, payload: Payload) -> Answer {
+pub async fn block(context: RequestContext, payload: Payload) -> HandlerResult {
     act(context, payload, BlockAction::Block).await
 }
 
 /// Release blocked seats
 ///
-/// Gives blocked seats back to the sale; others stay as they are.
+/// Returns blocked seats to the sale; others stay as they are.
 #[utoipa::path(
     post, path = "/api/v1/events/{event_id}/blocks/release", tag = "events",
     params(
@@ -100,13 +119,13 @@ pub async fn block(context: RequestContext, payload: Payload) -> Answer {
     request_body = NewBlockBody,
     responses((status = 200, description = "Done", body = BlockedBody), BlockProblems),
 )]
-pub async fn release(context: RequestContext, payload: Payload) -> Answer {
+pub async fn release(context: RequestContext, payload: Payload) -> HandlerResult {
     act(context, payload, BlockAction::Release).await
 }
 
 /// List blocks and releases
 ///
-/// Who did what when and why, in order, from the archive.
+/// In order, with actor, time and reason, from the archive.
 #[utoipa::path(
     get, path = "/api/v1/events/{event_id}/blocks", tag = "events",
     params(
@@ -117,7 +136,7 @@ pub async fn release(context: RequestContext, payload: Payload) -> Answer {
     ),
     responses((status = 200, description = "All of them", body = BlockListBody<'static>), ListBlocksProblems),
 )]
-pub async fn list(context: RequestContext, _: Payload) -> Answer {
+pub async fn list(context: RequestContext, _: Payload) -> HandlerResult {
     let admin = context.gates().pass_admin(&context.head).await?;
     let event = event_id(&context.http)?;
     let target = format!("event {event}");
@@ -135,11 +154,11 @@ pub async fn list(context: RequestContext, _: Payload) -> Answer {
     admin_audit::recorded(&context, &admin, act, Box::pin(list)).await
 }
 
-async fn act(context: RequestContext, payload: Payload, action: BlockAction) -> Answer {
+async fn act(context: RequestContext, payload: Payload, action: BlockAction) -> HandlerResult {
     let admin = context.gates().pass_admin(&context.head).await?;
     let event = event_id(&context.http)?;
     let body = read_object(&context.http, payload, context.state.admin_body_limits()).await?;
-    let (seats, reason) = wanted(&body)?;
+    let (seats, reason) = parse(body)?;
     let act = Act {
         act: match action {
             BlockAction::Block => "seats_block",
@@ -152,7 +171,7 @@ async fn act(context: RequestContext, payload: Payload, action: BlockAction) -> 
     admin_audit::recorded(&context, &admin, act, Box::pin(done(&context, request))).await
 }
 
-/// The seats as the record has them.
+/// The seats in the audit record.
 fn shown(seats: &HouseSeats) -> String {
     match seats {
         HouseSeats::Named(seats) => format!("seats {}", format_seats(seats)),
@@ -161,9 +180,9 @@ fn shown(seats: &HouseSeats) -> String {
     }
 }
 
-async fn done(context: &RequestContext, request: BlockRequest) -> Answer {
+async fn done(context: &RequestContext, request: BlockRequest) -> HandlerResult {
     let (event, action) = (request.event, request.action);
-    // Boxed: the compiler's bound on the depth of futures is near.
+    // Boxed because the compiler's limit on the depth of futures is near.
     let changed = Box::pin(context.state.sale.block(&request)).await?;
     context.state.frames.outdate(event);
     tracing::info!(
@@ -178,22 +197,17 @@ async fn done(context: &RequestContext, request: BlockRequest) -> Answer {
     json(StatusCode::OK, &BlockedBody { event_id: event.0, action: action.as_str(), changed })
 }
 
-fn wanted(body: &Object) -> Result<(HouseSeats, String), Problem> {
-    let fields = Fields::new(body);
-    fields.only(&["seat_ids", "section", "row_number", "reason"])?;
-    let list = fields.list("seat_ids", 1..=BLOCK_SEATS_MAX)?;
-    let section = fields.text("section", 1..=LABEL_BYTES_MAX)?;
-    let row = fields.text("row_number", 1..=LABEL_BYTES_MAX)?;
-    let reason = fields.text("reason", 1..=REASON_BYTES_MAX)?;
-    let seats = match (list, section, row) {
-        (Some(list), None, None) => HouseSeats::Named(seat_ids(&fields, list)?),
+fn parse(body: NewBlockBody) -> Result<(HouseSeats, String), Problem> {
+    let (section, row) = (body.section.map(|text| text.0), body.row_number.map(|text| text.0));
+    let seats = match (body.seat_ids, section, row) {
+        (Some(List(seats)), None, None) => HouseSeats::Named(each_once(seats)?),
         (None, Some(section), row) => HouseSeats::Of { section, row },
         _ => {
             let detail = "or a `section`, with a `row_number` or without: send one of them";
             return Err(Problem::field("seat_ids", detail));
         }
     };
-    Ok((seats, fields.required("reason", reason)?))
+    Ok((seats, body.reason.0))
 }
 
 impl<'a> BlockBody<'a> {
@@ -214,9 +228,14 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+    use crate::http::fields;
+
+    fn parsed(body: serde_json::Value) -> Result<(HouseSeats, String), Problem> {
+        parse(fields::parse(body.to_string().as_bytes())?)
+    }
 
     #[test]
-    fn what_is_wrong_is_named() {
+    fn wrong_block_is_refused_with_its_field() {
         for (body, expected) in [
             (json!({ "reason": "x" }), "`seat_ids` or a `section`"),
             (json!({ "seat_ids": [1], "section": "S", "reason": "x" }), "send one of them"),
@@ -226,7 +245,7 @@ mod tests {
             (json!({ "seat_ids": [1], "reason": "" }), "`reason` must be a text"),
             (json!({ "seats": [1], "reason": "x" }), "`seats` is not a field"),
         ] {
-            let problem = wanted(body.as_object().unwrap()).unwrap_err();
+            let problem = parsed(body.clone()).unwrap_err();
             assert!(problem.detail.contains(expected), "{body}: {}", problem.detail);
         }
     }
@@ -234,7 +253,7 @@ mod tests {
     #[test]
     fn seats_are_named_or_of_a_row() {
         let body = json!({ "section": "S", "row_number": "A", "reason": "house" });
-        let (seats, reason) = wanted(body.as_object().unwrap()).unwrap();
+        let (seats, reason) = parsed(body).unwrap();
         assert_eq!(seats, HouseSeats::Of { section: "S".into(), row: Some("A".into()) });
         assert_eq!(reason, "house");
     }

@@ -1,5 +1,5 @@
-//! `/cache/stats`, also under `/api/v1`: what this process has in memory to answer reads from. It asks nobody, and names no
-//! event.
+//! `/cache/stats`, also under `/api/v1`: the caches of this process. It needs no other service, and
+//! names no event.
 
 use actix_web::http::StatusCode;
 use actix_web::web::Payload;
@@ -8,12 +8,12 @@ use utoipa::ToSchema;
 
 use crate::live::LiveState;
 
-use super::endpoint::Answer;
 use super::seats::Stored;
 use super::state::RequestContext;
+use crate::http::HandlerResult;
 use crate::http::reply::json_with;
 
-/// What this process has in memory.
+/// The caches of this process.
 #[derive(Serialize, ToSchema)]
 pub struct CacheStatsBody {
     /// All keys of `keys_breakdown`.
@@ -21,7 +21,7 @@ pub struct CacheStatsBody {
     total_keys: u64,
     /// Keys by kind.
     keys_breakdown: KeysBreakdown,
-    /// How reads of seats and counts were answered.
+    /// Hits and misses of seat maps and counts.
     stats: HitStats,
     /// Bytes of rendered bodies.
     #[schema(example = 812_345)]
@@ -30,10 +30,10 @@ pub struct CacheStatsBody {
     live_view: LiveViewBody,
 }
 
-/// What is kept.
+/// Cached keys by kind.
 #[derive(Serialize, ToSchema)]
 pub struct KeysBreakdown {
-    /// Events whose every seat is known.
+    /// Events whose seats are all in memory.
     #[schema(example = 3)]
     events: u64,
     /// Rendered seat maps, and parts and changes of them.
@@ -47,13 +47,13 @@ pub struct KeysBreakdown {
 /// Since this process began.
 #[derive(Serialize, ToSchema)]
 pub struct HitStats {
-    /// Answers from a body that was there, or without a body (304).
+    /// Responses with a cached body, or without a body (304).
     #[schema(example = 9_900)]
     keyspace_hits: u64,
-    /// Answers for which a body had to be rendered.
+    /// Responses whose body had to be rendered.
     #[schema(example = 100)]
     keyspace_misses: u64,
-    /// The share of hits, 0 to 1; 0 before the first answer.
+    /// The share of hits, 0 to 1; 0 before the first response.
     #[schema(example = 0.99)]
     hit_rate: f64,
 }
@@ -61,16 +61,16 @@ pub struct HitStats {
 /// The live view.
 #[derive(Serialize, ToSchema)]
 pub struct LiveViewBody {
-    /// Seats that are known.
+    /// Seats in the view.
     #[schema(example = 50_992)]
     seats: u64,
-    /// Events that were asked about and are not known (yet).
+    /// Requested events that are not in the view (yet).
     #[schema(example = 0)]
     missing: u64,
-    /// How long ago the newest entry was read, of the quietest booking log that is asked about.
+    /// Age of the newest entry read from the quietest booking log that is followed.
     #[schema(example = 120)]
     age_ms: u64,
-    /// Whether it is too old to be used: Redis is asked then.
+    /// Whether it is too old to be used; requests go to Redis then.
     #[schema(example = false)]
     is_stale: bool,
 }
@@ -103,23 +103,23 @@ impl CacheStatsBody {
     }
 }
 
-/// What is in memory
+/// Cache statistics
 #[utoipa::path(
     get, path = "/cache/stats", tag = "operations",
     responses((status = 200, description = "Counts", body = CacheStatsBody)),
 )]
-pub async fn stats(context: RequestContext, _: Payload) -> Answer {
+pub async fn stats(context: RequestContext, _: Payload) -> HandlerResult {
     let body =
         CacheStatsBody::new(&context.state.frames.stored(), &context.state.sale.live().state());
     Ok(json_with(StatusCode::OK, &body)?.header("Cache-Control", "no-store").send())
 }
 
-/// What is in memory (the same as `/cache/stats`)
+/// Cache statistics (the same as `/cache/stats`)
 #[utoipa::path(
     get, path = "/api/v1/cache/stats", tag = "operations",
     responses((status = 200, description = "Counts", body = CacheStatsBody)),
 )]
-pub async fn stats_alias(context: RequestContext, payload: Payload) -> Answer {
+pub async fn stats_alias(context: RequestContext, payload: Payload) -> HandlerResult {
     stats(context, payload).await
 }
 
@@ -128,7 +128,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn keys_add_up_and_the_rate_is_a_share() {
+    fn keys_add_up_and_hit_rate_is_a_share() {
         let live = LiveState { views: 3, seats: 100, ..LiveState::default() };
         let mut stored = Stored { maps: 4, availability: 2, bytes: 7, hits: 0, misses: 0 };
         let body = serde_json::to_value(CacheStatsBody::new(&stored, &live)).unwrap();

@@ -1,5 +1,5 @@
-//! `/docs`: the description of the API, to read and to try. Its files are part of the program and are
-//! sent from there, uncopied; the rate of addresses applies, and `docs_enabled = false` hides them.
+//! `/docs`: Swagger UI for the API. Its files are embedded in the program and sent without a copy; the
+//! rate limit of addresses applies, and `docs_enabled = false` hides them.
 
 use std::borrow::Cow;
 use std::collections::HashMap;
@@ -12,22 +12,22 @@ use actix_web::web::{Bytes, Payload};
 use sha2::{Digest, Sha256};
 use utoipa_swagger_ui::Config as SwaggerConfig;
 
-use super::endpoint::Answer;
 use super::state::RequestContext;
+use crate::http::HandlerResult;
 use crate::http::outgoing::Slices;
 use crate::http::problem::{Code, Problem};
 
-/// How long browsers may keep a file before they ask whether it has changed.
+/// `Cache-Control` of a file.
 const CACHE: &str = "public, max-age=3600";
-/// Bytes of a file's hash that are its tag.
+/// Bytes of a file's hash in its ETag.
 const TAG_BYTES: usize = 8;
 
-/// `/docs` reads our own document and nothing from elsewhere: it works offline.
+/// Swagger UI loads this server's document and nothing from other sites, so it works offline.
 static SWAGGER: LazyLock<Arc<SwaggerConfig<'static>>> = LazyLock::new(|| {
     Arc::new(SwaggerConfig::from("/openapi.json").validator_url("none").deep_linking(true))
 });
 
-/// A file as it is sent.
+/// A file with its headers.
 #[derive(Clone)]
 struct DocFile {
     bytes: Bytes,
@@ -36,13 +36,13 @@ struct DocFile {
     etag: String,
 }
 
-/// The files that were asked for: no more than there are.
+/// The files that were requested; bounded by the number of embedded files.
 static FILES: LazyLock<Mutex<HashMap<String, DocFile>>> = LazyLock::new(Mutex::default);
 
-/// Passes the gates of the documentation.
+/// Applies the gates of the documentation.
 ///
 /// # Errors
-/// If it is switched off, or the address asks too often.
+/// If it is switched off, or the address is above its rate limit.
 pub fn enter(context: &RequestContext) -> Result<(), Problem> {
     context.gates().pass_address(&context.head)?;
     if context.state.config.docs_enabled {
@@ -57,7 +57,7 @@ pub fn enter(context: &RequestContext) -> Result<(), Problem> {
     get, path = "/docs", tag = "operations",
     responses((status = 308, description = "To `/docs/`")),
 )]
-pub async fn docs(context: RequestContext, _: Payload) -> Answer {
+pub async fn docs(context: RequestContext, _: Payload) -> HandlerResult {
     enter(&context)?;
     // Swagger UI's files are addressed relative to this folder.
     let location = (header::LOCATION, "/docs/");
@@ -73,27 +73,27 @@ pub async fn docs(context: RequestContext, _: Payload) -> Answer {
         (status = 304, description = "The client has it"),
     ),
 )]
-pub async fn docs_file(context: RequestContext, _: Payload) -> Answer {
+pub async fn docs_file(context: RequestContext, _: Payload) -> HandlerResult {
     enter(&context)?;
     let name = context.http.match_info().get("file").unwrap_or_default();
     let file = file(name)?;
-    let known = context.header(header::IF_NONE_MATCH.as_str());
-    let has_it = known.is_some_and(|known| known.contains(&file.etag));
-    let mut answer = HttpResponse::Ok();
-    answer.insert_header((header::CACHE_CONTROL, CACHE));
-    answer.insert_header((header::ETAG, file.etag));
-    if has_it {
-        return Ok(answer.status(StatusCode::NOT_MODIFIED).finish());
+    let if_none_match = context.header(header::IF_NONE_MATCH.as_str());
+    let is_cached = if_none_match.is_some_and(|tags| tags.contains(&file.etag));
+    let mut response = HttpResponse::Ok();
+    response.insert_header((header::CACHE_CONTROL, CACHE));
+    response.insert_header((header::ETAG, file.etag));
+    if is_cached {
+        return Ok(response.status(StatusCode::NOT_MODIFIED).finish());
     }
     if file.is_gzipped {
-        answer.insert_header((header::CONTENT_ENCODING, "gzip"));
+        response.insert_header((header::CONTENT_ENCODING, "gzip"));
     }
-    Ok(answer.content_type(file.content_type).body(Slices::of_shared(file.bytes).boxed()))
+    Ok(response.content_type(file.content_type).body(Slices::of_shared(file.bytes).boxed()))
 }
 
 /// A file by its name.
 fn file(name: &str) -> Result<DocFile, Problem> {
-    // Nothing panics while it is held.
+    // No code panics while it is held.
     let mut files = FILES.lock().unwrap_or_else(PoisonError::into_inner);
     if let Some(file) = files.get(name) {
         return Ok(file.clone());

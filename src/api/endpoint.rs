@@ -1,400 +1,227 @@
-//! An endpoint: one path, its methods, and what is done around every handler.
+//! A route: one handler with its method and path, and everything that happens around it.
 //!
-//! Around each handler, in this order: its connection, the head's size, the site that asks and the names of
-//! the query's parameters are checked, the handler runs under the request's trace, a panic in it is caught, a refusal becomes problem+json with the trace id,
-//! the answer is counted under the route's pattern and gets `X-Trace-Id`, what limits say and the
-//! headers that browsers heed.
+//! | in this order | where |
+//! |---|---|
+//! | the request counts as in flight | here |
+//! | its connection, head, origin and query are checked | [`check`] |
+//! | the handler runs within the request's trace; a panic in it becomes a 500 | here |
+//! | a large body is counted towards the memory of responses | `http::outgoing` |
+//! | a problem is counted, logged if it is the server's fault, and rendered | here |
+//! | the headers of the route, of the trace and of rate limits are added | here |
+//! | the response is counted and timed under the route's path | `route_metrics` |
 
-use std::cell::RefCell;
 use std::future::Future;
 use std::panic::AssertUnwindSafe;
 use std::rc::Rc;
 
-use actix_web::dev::Service;
-use actix_web::http::header::{self, HeaderMap, HeaderValue};
-use actix_web::http::{Method, StatusCode};
-use actix_web::middleware::Compress;
-use actix_web::web::{self, Payload, ServiceConfig};
-use actix_web::{HttpMessage, HttpResponse, Resource, Route, guard};
+use actix_web::http::header::HeaderValue;
+use actix_web::http::{ConnectionType, Method};
+use actix_web::web::Payload;
+use actix_web::{HttpMessage, HttpResponse};
 use futures_util::FutureExt;
 use futures_util::future::LocalBoxFuture;
+use utoipa::openapi::RefOr;
+use utoipa::openapi::path::{HttpMethod, ParameterIn};
 
-use crate::telemetry::Metrics;
-use crate::telemetry::striped::{StripedCounter, StripedHistogram};
-
-use super::fault_log;
-use super::openapi;
-use super::state::RequestContext;
-use crate::gates::RateLimitHeaders;
-use crate::gates::other_sites;
-use crate::http::connections;
-use crate::http::cors;
-use crate::http::head;
-use crate::http::headers::RouteHeaders;
-use crate::http::outgoing;
-use crate::http::params;
+use crate::gates::{RateLimitHeaders, other_sites};
+use crate::http::headers::{DOCS_POLICY, PAGE_POLICY, RouteHeaders, TRACE_ID};
 use crate::http::problem::{Code, Problem};
+use crate::http::{HandlerResult, connections, head, outgoing, params};
+use crate::telemetry::Metrics;
 
-/// What a handler gives back.
-pub type Answer = Result<HttpResponse, Problem>;
-
-/// The header that names the request's trace.
-pub const TRACE_ID: header::HeaderName = header::HeaderName::from_static("x-trace-id");
+use super::route_metrics::RouteMetrics;
+use super::state::RequestContext;
+use super::{fault_log, unknown_outcomes};
 
 /// A handler with everything around it.
-pub type Served = Rc<dyn Fn(RequestContext, Payload) -> LocalBoxFuture<'static, HttpResponse>>;
+pub type Service = Rc<dyn Fn(RequestContext, Payload) -> LocalBoxFuture<'static, HttpResponse>>;
 
-/// One path with its methods.
-pub struct Endpoint {
+/// How a route is served.
+#[derive(Clone, Copy, Default)]
+pub struct Options {
+    /// Its responses are private to one caller: they are never stored.
+    pub is_private: bool,
+    /// Its responses are compressed for clients that accept it. Only for large bodies: it costs time.
+    pub is_compressed: bool,
+    /// It is found before the router, by comparing its path.
+    pub is_fast: bool,
+    /// Its query may have parameters that are not documented: probes, scrapers, browsers and payment
+    /// providers add their own.
+    pub takes_any_query: bool,
+    /// Its last path parameter matches the rest of the path, slashes included.
+    pub takes_rest_of_path: bool,
+}
+
+/// A route.
+pub struct Route {
     /// The path's pattern, which is also its label in metrics.
-    pub path: &'static str,
-    /// The methods that have a handler.
-    pub methods: Vec<Method>,
-    served: Vec<(Method, Served)>,
-    metrics: Metrics,
-    resource: Resource,
-    compressed: bool,
-    is_private: bool,
-    is_hot: bool,
+    pub path: String,
+    /// The method; a route for GET also answers HEAD.
+    pub method: Method,
+    /// How it is served.
+    pub options: Options,
+    /// Its handler, with everything around it.
+    pub service: Service,
 }
 
-impl Endpoint {
-    /// A path without methods yet.
-    pub fn at(path: &'static str, metrics: &Metrics) -> Self {
-        Endpoint {
-            path,
-            methods: Vec::new(),
-            served: Vec::new(),
-            metrics: metrics.clone(),
-            resource: web::resource(path),
-            compressed: false,
-            is_private: false,
-            is_hot: !path.contains('{'),
-        }
-    }
-
-    /// A path whose answers are for one caller's eyes: nobody may keep them.
-    pub fn private(path: &'static str, metrics: &Metrics) -> Self {
-        Endpoint { is_private: true, ..Endpoint::at(path, metrics) }
-    }
-
-    /// Answers GET, and HEAD like GET without the body.
-    pub fn get<F, Fut>(self, handler: F) -> Self
+impl Route {
+    /// The route of a handler, with the method, path and query parameters of its description `P`.
+    pub fn new<P, F, Fut>(handler: F, options: Options, metrics: &Metrics) -> Self
     where
-        F: Fn(RequestContext, Payload) -> Fut + Clone + 'static,
-        Fut: Future<Output = Answer> + 'static,
+        P: utoipa::Path,
+        F: Fn(RequestContext, Payload) -> Fut + 'static,
+        Fut: Future<Output = HandlerResult> + 'static,
     {
-        let route = web::route().guard(guard::Any(guard::Get()).or(guard::Head()));
-        self.serves(Method::GET, route, handler)
-    }
-
-    /// Answers another method.
-    pub fn on<F, Fut>(self, method: Method, handler: F) -> Self
-    where
-        F: Fn(RequestContext, Payload) -> Fut + Clone + 'static,
-        Fut: Future<Output = Answer> + 'static,
-    {
-        let route = web::method(method.clone());
-        self.serves(method, route, handler)
-    }
-
-    /// Compresses answers for clients that take it: for large bodies only, it costs time.
-    pub fn compressed(mut self) -> Self {
-        self.compressed = true;
-        self
-    }
-
-    /// A path with one parameter that is asked for as often as any: it stands in front, too.
-    pub fn in_front(mut self) -> Self {
-        self.is_hot = true;
-        self
-    }
-
-    fn serves<F, Fut>(mut self, method: Method, route: Route, handler: F) -> Self
-    where
-        F: Fn(RequestContext, Payload) -> Fut + Clone + 'static,
-        Fut: Future<Output = Answer> + 'static,
-    {
-        let metrics = RouteMetrics::new(&self.metrics, label(&method), self.path);
-        let headers = RouteHeaders::of(self.path, self.is_private);
-        let parameters = openapi::query_parameters(&method, self.path);
-        let served = around(metrics, headers, parameters, handler);
-        self.methods.push(method.clone());
-        self.served.push((method, Rc::new(served.clone())));
-        self.resource = self.resource.route(route.to(served));
-        self
-    }
-
-    /// Its handlers by method, if it stands in front of the table: then its answers are sent as
-    /// they are.
-    pub fn hot(&self) -> &[(Method, Served)] {
-        if self.compressed || !self.is_hot { &[] } else { &self.served }
-    }
-
-    /// Adds the endpoint to a server; methods without a handler are answered 405.
-    pub fn register(self, server: &mut ServiceConfig) {
-        let mut allowed: Vec<&str> = self.methods.iter().map(Method::as_str).collect();
-        if self.methods.contains(&Method::GET) {
-            allowed.push("HEAD");
-        }
-        let allowed = allowed.join(", ");
-        let refuse = move |context: RequestContext, _: Payload| {
-            let method = context.http.method();
-            let mut detail = format!("{method} is not a method of this route; use {allowed}");
-            if cors::is_preflight(&context.http) {
-                detail = format!("{detail}. {}", cors::no_site_is_let_in(&context.http));
-            }
-            let allow = HeaderValue::from_str(&allowed);
-            let problem = Problem::new(Code::MethodNotAllowed, detail);
-            // Method names are valid header text.
-            let problem = match allow {
-                Ok(allow) => problem.with_header(header::ALLOW, allow),
-                Err(_) => problem,
-            };
-            std::future::ready(Err(problem))
+        let path = match options.takes_rest_of_path {
+            true => P::path().replace('}', ":.*}"),
+            false => P::path(),
         };
-        let metrics = RouteMetrics::new(&self.metrics, ANY_METHOD, self.path);
-        let headers = RouteHeaders::of(self.path, self.is_private);
-        let resource =
-            self.resource.default_service(web::to(around(metrics, headers, None, refuse)));
-        if self.compressed {
-            let negotiated = resource.wrap(Compress::default()).wrap_fn(|mut request, inner| {
-                accept_gzip_or_nothing(request.headers_mut());
-                inner.call(request)
-            });
-            server.service(negotiated);
-        } else {
-            server.service(resource);
-        }
+        // A description has one method.
+        let method = match P::methods().first() {
+            Some(HttpMethod::Post) => Method::POST,
+            Some(HttpMethod::Patch) => Method::PATCH,
+            Some(HttpMethod::Delete) => Method::DELETE,
+            _ => Method::GET,
+        };
+        let parameters = P::operation().parameters.into_iter().flatten();
+        let names = parameters.filter_map(|parameter| match parameter {
+            RefOr::T(one) if one.parameter_in == ParameterIn::Query => Some(one.name),
+            _ => None,
+        });
+        let names = names.collect();
+        let query_parameters = (!options.takes_any_query).then_some(names);
+        let around = Around {
+            metrics: RouteMetrics::new(metrics, method.as_str(), &path),
+            headers: RouteHeaders::new(content_policy(&path), options.is_private),
+            query_parameters,
+        };
+        Route { method, options, service: service(around, handler), path }
     }
 }
 
-/// Whether a client takes the one compression that we offer.
-pub fn accepts_gzip(headers: &HeaderMap) -> bool {
-    let accepts = |value: &HeaderValue| {
-        let text = value.to_str().unwrap_or_default().to_ascii_lowercase();
-        text.split(',').any(|item| {
-            let (coding, quality) = item.split_once(';').unwrap_or((item, ""));
-            let never = quality.trim().trim_start_matches("q=").parse() == Ok(0.0);
-            matches!(coding.trim(), "gzip" | "*") && !never
-        })
+/// A service that always refuses: for paths and methods without a handler.
+pub fn refusing(
+    metrics: &Metrics,
+    path: &str,
+    is_private: bool,
+    refusal: impl Fn(&RequestContext) -> Problem + 'static,
+) -> Service {
+    let around = Around {
+        metrics: RouteMetrics::new(metrics, ANY_METHOD, path),
+        headers: RouteHeaders::new(content_policy(path), is_private),
+        query_parameters: None,
     };
-    headers.get_all(header::ACCEPT_ENCODING).any(accepts)
+    service(around, move |context, _| std::future::ready(Err(refusal(&context))))
 }
 
-/// Reduces `Accept-Encoding` to what we offer. A client that takes nothing of it gets the plain
-/// body, which the standard allows, rather than the middleware's bare 406.
-fn accept_gzip_or_nothing(headers: &mut HeaderMap) {
-    let gzip = accepts_gzip(headers);
-    headers.remove(header::ACCEPT_ENCODING);
-    if gzip {
-        headers.insert(header::ACCEPT_ENCODING, HeaderValue::from_static("gzip"));
+/// The method's label where a path refuses all methods alike: methods that clients invent are no labels.
+const ANY_METHOD: &str = "*";
+
+/// The `Content-Security-Policy` of a path's pages.
+fn content_policy(path: &str) -> Option<&'static str> {
+    match path {
+        "/" => Some(PAGE_POLICY),
+        _ if path.starts_with("/docs") => Some(DOCS_POLICY),
+        _ => None,
     }
 }
 
-/// Answers whatever no endpoint's path matches.
-pub fn unmatched(metrics: &Metrics) -> Route {
-    let metrics = RouteMetrics::new(metrics, ANY_METHOD, "unmatched");
-    let refuse = |_: RequestContext, _: Payload| {
-        let detail = "There is nothing at this address; GET /openapi.json lists all routes";
-        std::future::ready(Err(Problem::new(Code::RouteUnknown, detail)))
-    };
-    web::to(around(metrics, RouteHeaders::of("", false), None, refuse))
-}
-
-/// The parameters that a route's query may have; `None`: any.
-type Parameters = Option<&'static [String]>;
-
-/// The handler with everything around it.
-fn around<F, Fut>(
+/// What a handler is served with.
+struct Around {
     metrics: RouteMetrics,
     headers: RouteHeaders,
-    parameters: Parameters,
-    handler: F,
-) -> impl Fn(RequestContext, Payload) -> LocalBoxFuture<'static, HttpResponse> + Clone + 'static
+    /// Names that the query may have; `None`: any.
+    query_parameters: Option<Vec<String>>,
+}
+
+fn service<F, Fut>(around: Around, handler: F) -> Service
 where
-    F: Fn(RequestContext, Payload) -> Fut + Clone + 'static,
-    Fut: Future<Output = Answer> + 'static,
+    F: Fn(RequestContext, Payload) -> Fut + 'static,
+    Fut: Future<Output = HandlerResult> + 'static,
 {
-    let route = Rc::new((metrics, headers, parameters));
-    move |context, payload| serve(context, payload, route.clone(), handler.clone()).boxed_local()
+    let shared = Rc::new((around, handler));
+    Rc::new(move |context, payload| {
+        let shared = shared.clone();
+        async move { serve(&shared.0, &shared.1, context, payload).await }.boxed_local()
+    })
+}
+
+/// The checks before every handler.
+fn check(around: &Around, context: &RequestContext) -> Result<(), Problem> {
+    let request = &context.http;
+    connections::check(request)?;
+    head::check(request)?;
+    other_sites::check(&context.state.config, request, around.headers.is_private())?;
+    match &around.query_parameters {
+        Some(known) if !request.query_string().is_empty() => params::check_names(request, known),
+        _ => Ok(()),
+    }
 }
 
 async fn serve<F, Fut>(
+    around: &Around,
+    handler: &F,
     context: RequestContext,
     payload: Payload,
-    route: Rc<(RouteMetrics, RouteHeaders, Parameters)>,
-    handler: F,
 ) -> HttpResponse
 where
     F: Fn(RequestContext, Payload) -> Fut,
-    Fut: Future<Output = Answer>,
+    Fut: Future<Output = HandlerResult>,
 {
-    let (metrics, headers, parameters) = &*route;
-    let _in_flight = InFlight::enter(&metrics.metrics);
-    let checked = connections::check(&context.http)
-        .and_then(|()| head::check(&context.http))
-        .and_then(|()| {
-            other_sites::check(&context.state.config, &context.http, headers.is_private())
-        })
-        .and_then(|()| match parameters {
-            Some(known) if !context.http.query_string().is_empty() => {
-                params::check_names(&context.http, known)
-            }
-            _ => Ok(()),
-        });
-    let outcome = match checked {
+    let _in_flight = around.metrics.enter();
+    let handled = match check(around, &context) {
         Ok(()) => {
-            let handled = AssertUnwindSafe(handler(context.clone(), payload));
-            context.trace.scope(handled.catch_unwind()).await
+            let handled = AssertUnwindSafe(handler(context.clone(), payload)).catch_unwind();
+            // The panic hook has logged and counted a panic.
+            let caught = context.trace.scope(handled).await;
+            caught.unwrap_or_else(|_| Err(Problem::internal("a panic")))
         }
-        Err(problem) => Ok(Err(problem)),
+        Err(problem) => Err(problem),
     };
-    let result = outcome.unwrap_or_else(|_| {
-        // The panic hook has logged and counted it.
-        Err(Problem::internal("a panic"))
-    });
-    let result = result.and_then(|answer| outgoing::bounded(answer, &context.state.memory));
+    let result = handled.and_then(|response| outgoing::bounded(response, &context.state.memory));
     let trace_id = context.trace.trace_id().text();
-    let mut answer = match result {
-        Ok(mut answer) => {
-            headers.put(answer.headers_mut());
-            answer
+    let mut response = match result {
+        Ok(mut response) => {
+            around.headers.add_to(response.headers_mut());
+            response
         }
         Err(problem) => {
-            let reads = matches!(*context.http.method(), Method::GET | Method::HEAD);
-            let problem = match reads {
-                true => problem.of_a_read(),
-                false => super::unknown_outcomes::describe(problem, metrics.method, metrics.route),
-            };
-            metrics.note_problem(problem.code);
-            if problem.code.status().is_server_error() {
-                context.trace.scope_now(|| fault_log::record(&context, &problem));
-            }
-            let mut answer = problem.render(Some(&trace_id));
-            headers.put_into_refusal(answer.headers_mut());
-            answer
+            let problem = noted(around, &context, problem);
+            let mut response = problem.render(Some(&trace_id));
+            around.headers.add_to_problem(response.headers_mut());
+            response
         }
     };
     if let Ok(value) = HeaderValue::from_bytes(trace_id.as_bytes()) {
-        answer.headers_mut().insert(TRACE_ID, value);
+        response.headers_mut().insert(TRACE_ID, value);
     }
     if let Some(limits) = context.http.extensions_mut().remove::<RateLimitHeaders>() {
-        limits.write(answer.headers_mut());
+        limits.write(response.headers_mut());
     }
     if context.state.shutdown.is_requested() {
-        // The client should open its next connection elsewhere.
-        answer.head_mut().set_connection_type(actix_web::http::ConnectionType::Close);
+        // The client should open its next connection to another process.
+        response.head_mut().set_connection_type(ConnectionType::Close);
     }
-    metrics.observe(&context, answer.status());
-    answer
+    around.metrics.observe(&context, response.status());
+    response
 }
 
-/// Counts a request as under way while it lives.
-struct InFlight<'a>(&'a Metrics);
-
-impl<'a> InFlight<'a> {
-    fn enter(metrics: &'a Metrics) -> Self {
-        metrics.http_in_flight.inc();
-        InFlight(metrics)
+/// Words a problem for its route, counts it, and logs it if it is the server's fault.
+fn noted(around: &Around, context: &RequestContext, problem: Problem) -> Problem {
+    let metrics = &around.metrics;
+    let problem = match *context.http.method() {
+        Method::GET | Method::HEAD => problem.of_a_read(),
+        _ => unknown_outcomes::describe(problem, &metrics.method, &metrics.route),
+    };
+    metrics.note_problem(problem.code);
+    if problem.code.status().is_server_error() {
+        context.trace.scope_now(|| fault_log::record(context, &problem));
     }
+    problem
 }
 
-impl Drop for InFlight<'_> {
-    fn drop(&mut self) {
-        self.0.http_in_flight.dec();
-    }
-}
-
-/// The metrics of one route and method, their children kept. One per HTTP thread, so unlocked.
-struct RouteMetrics {
-    metrics: Metrics,
-    method: &'static str,
-    route: &'static str,
-    duration: StripedHistogram,
-    by_status: RefCell<Vec<(StatusCode, StripedCounter)>>,
-    by_problem: RefCell<Vec<(Code, StripedCounter)>>,
-}
-
-impl RouteMetrics {
-    fn new(metrics: &Metrics, method: &'static str, route: &'static str) -> Self {
-        RouteMetrics {
-            metrics: metrics.clone(),
-            method,
-            route,
-            duration: metrics.http_duration.with_label_values(&[method, route]),
-            by_status: RefCell::default(),
-            by_problem: RefCell::default(),
-        }
-    }
-
-    fn note_problem(&self, code: Code) {
-        count(&self.by_problem, code, || self.metrics.problems.with_label_values(&[code.as_str()]));
-    }
-
-    fn observe(&self, context: &RequestContext, status: StatusCode) {
-        self.duration.observe(context.started.elapsed().as_secs_f64());
-        count(&self.by_status, status, || {
-            let labels = [self.method, self.route, status.as_str()];
-            self.metrics.http_requests.with_label_values(&labels)
-        });
-        tracing::debug!(
-            trace_id = %context.trace.trace_id(),
-            duration_ms = context.elapsed_ms(),
-            method = %context.http.method(),
-            route = self.route,
-            status = status.as_u16(),
-            "request"
-        );
-    }
-}
-
-/// Counts one of a kind; its counter is looked up once.
-fn count<K: Copy + PartialEq>(
-    kept: &RefCell<Vec<(K, StripedCounter)>>,
-    kind: K,
-    counter: impl FnOnce() -> StripedCounter,
-) {
-    let mut kept = kept.borrow_mut();
-    match kept.iter().find(|(of, _)| *of == kind) {
-        Some((_, counter)) => counter.inc(),
-        None => {
-            let counter = counter();
-            counter.inc();
-            kept.push((kind, counter));
-        }
-    }
-}
-
-/// The label of answers that are the same for all methods: what clients invent is no label.
-const ANY_METHOD: &str = "*";
-
-fn label(method: &Method) -> &'static str {
-    const KNOWN: [&str; 4] = ["GET", "POST", "PATCH", "DELETE"];
-    KNOWN.into_iter().find(|known| *known == method.as_str()).unwrap_or(ANY_METHOD)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn only_gzip_is_negotiated() {
-        let cases = [
-            ("gzip, deflate, br", true),
-            ("br;q=1.0, *;q=0.5", true),
-            ("GZIP", true),
-            ("br", false),
-            ("identity;q=0", false),
-            ("gzip;q=0", false),
-            ("gzip; q=0.0, identity;q=0", false),
-        ];
-        for (accepted, gzip) in cases {
-            let mut headers = HeaderMap::new();
-            headers.insert(header::ACCEPT_ENCODING, HeaderValue::from_static(accepted));
-            accept_gzip_or_nothing(&mut headers);
-            let left = headers.get(header::ACCEPT_ENCODING).map(|value| value.to_str().unwrap());
-            assert_eq!(left, gzip.then_some("gzip"), "{accepted}");
-        }
-    }
+/// The refusal of a path that no route has.
+pub fn route_unknown(_: &RequestContext) -> Problem {
+    let detail = "There is nothing at this address; GET /openapi.json lists all routes";
+    Problem::new(Code::RouteUnknown, detail)
 }

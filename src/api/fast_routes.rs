@@ -1,54 +1,53 @@
-//! Paths that are asked for most, found by comparison: those without parameters, and the seats of
-//! an event. actix's table of routes tries its patterns one after another, which takes longer than
-//! refusing a hold does: these stand in front of it. Everything else, other methods of these paths
-//! too, is left to the table.
+//! Finds the busiest routes by comparing paths: routes without path parameters, and those that are
+//! marked fast. actix's router tries its patterns one after another, which takes longer than refusing
+//! a hold does. All other requests go to the router.
 
 use std::future::Future;
 use std::rc::Rc;
 
 use actix_web::body::MessageBody;
-use actix_web::dev::{ResourceDef, Service, ServiceRequest, ServiceResponse};
+use actix_web::dev::{ResourceDef, Service as InnerService, ServiceRequest, ServiceResponse};
 use actix_web::http::Method;
 use actix_web::web::{Data, Payload};
 use actix_web::{Error, FromRequest};
 use futures_util::TryFutureExt;
 use futures_util::future::Either;
 
-use super::endpoint::{Endpoint, Served};
+use super::endpoint::{Route, Service};
 use super::state::{RequestContext, State};
 
-/// The paths of one HTTP thread.
+/// The fast routes of one HTTP thread.
 #[derive(Clone)]
 pub struct FastRoutes {
-    paths: Rc<[Entry]>,
+    routes: Rc<[FastRoute]>,
     state: Data<State>,
 }
 
-struct Entry {
+struct FastRoute {
     path: Path,
     method: Method,
-    served: Served,
+    service: Service,
 }
 
 enum Path {
-    Plain(&'static str),
-    /// What stands before and after its one parameter, and who reads that.
-    Pattern(&'static str, &'static str, ResourceDef),
+    Plain(String),
+    /// The parts before and after its one parameter, and the pattern that captures it.
+    Pattern(String, String, ResourceDef),
 }
 
 impl Path {
-    fn of(pattern: &'static str) -> Self {
+    fn new(pattern: &str) -> Self {
         let parts = pattern.split_once('{').and_then(|(before, rest)| {
             let (_, after) = rest.split_once('}')?;
-            Some(Path::Pattern(before, after, ResourceDef::new(pattern)))
+            Some(Path::Pattern(before.to_owned(), after.to_owned(), ResourceDef::new(pattern)))
         });
-        parts.unwrap_or(Path::Plain(pattern))
+        parts.unwrap_or_else(|| Path::Plain(pattern.to_owned()))
     }
 
-    /// Whether a request is for this path; its parameter is where handlers find it then.
-    fn takes(&self, request: &mut ServiceRequest) -> bool {
+    /// Whether a request is for this path; its parameter is captured as the router would.
+    fn matches(&self, request: &mut ServiceRequest) -> bool {
         match self {
-            Path::Plain(path) => request.path() == *path,
+            Path::Plain(path) => request.path() == path,
             Path::Pattern(before, after, pattern) => {
                 let path = request.path();
                 path.starts_with(before)
@@ -60,48 +59,49 @@ impl Path {
 }
 
 impl FastRoutes {
-    /// Those of these endpoints that can stand in front.
-    pub fn of(endpoints: &[Endpoint], state: &Data<State>) -> Self {
-        let paths = endpoints.iter().flat_map(|endpoint| {
-            let served = endpoint.hot().iter();
-            served.map(|(method, served)| Entry {
-                path: Path::of(endpoint.path),
-                method: method.clone(),
-                served: served.clone(),
-            })
+    /// The fast ones of these routes.
+    pub fn new(routes: &[Route], state: &Data<State>) -> Self {
+        let is_fast = |route: &&Route| {
+            let options = route.options;
+            !options.is_compressed && (options.is_fast || !route.path.contains('{'))
+        };
+        let fast = routes.iter().filter(is_fast).map(|route| FastRoute {
+            path: Path::new(&route.path),
+            method: route.method.clone(),
+            service: route.service.clone(),
         });
-        FastRoutes { paths: paths.collect(), state: state.clone() }
+        FastRoutes { routes: fast.collect(), state: state.clone() }
     }
 
-    /// One that leaves all to the table.
+    /// No fast routes.
     pub fn none(state: &Data<State>) -> Self {
-        FastRoutes { paths: Rc::default(), state: state.clone() }
+        FastRoutes { routes: Rc::default(), state: state.clone() }
     }
 
-    /// Serves a request, or hands it to the table.
+    /// Serves a request of a fast route, and passes every other one to the router.
     pub fn serve<T, B>(
         &self,
         mut request: ServiceRequest,
-        table: &T,
+        router: &T,
     ) -> impl Future<Output = Result<ServiceResponse, Error>> + use<T, B>
     where
-        T: Service<ServiceRequest, Response = ServiceResponse<B>, Error = Error>,
+        T: InnerService<ServiceRequest, Response = ServiceResponse<B>, Error = Error>,
         B: MessageBody + 'static,
     {
-        let Some(served) = self.find(&mut request) else {
-            return Either::Left(table.call(request).map_ok(ServiceResponse::map_into_boxed_body));
+        let Some(service) = self.find(&mut request) else {
+            return Either::Left(router.call(request).map_ok(ServiceResponse::map_into_boxed_body));
         };
         let (request, mut payload) = request.into_parts();
-        // It takes the payload over and cannot fail.
+        // The extractor takes the payload over and cannot fail.
         let payload = Payload::from_request(&request, &mut payload).into_inner();
         let context = RequestContext::new(request.clone(), self.state.clone());
-        let answer = payload.map(|payload| served(context, payload));
-        Either::Right(async move { Ok(ServiceResponse::new(request, answer?.await)) })
+        let response = payload.map(|payload| service(context, payload));
+        Either::Right(async move { Ok(ServiceResponse::new(request, response?.await)) })
     }
 
-    fn find(&self, request: &mut ServiceRequest) -> Option<&Served> {
-        let mut entries = self.paths.iter();
-        let found = entries.find(|one| one.method == request.method() && one.path.takes(request));
-        found.map(|one| &one.served)
+    fn find(&self, request: &mut ServiceRequest) -> Option<&Service> {
+        let mut routes = self.routes.iter();
+        let found = routes.find(|one| one.method == request.method() && one.path.matches(request));
+        found.map(|one| &one.service)
     }
 }

@@ -40,7 +40,7 @@ pub fn event() -> Arc<Event> {
     })
 }
 
-/// Seat 2 held, seat 3 sold, the floor's last ticket kept back.
+/// Seat 2 held, seat 3 sold, the floor's last ticket blocked.
 pub fn seat_map() -> SeatMap {
     SeatMap {
         event: event(),

@@ -1,11 +1,12 @@
-//! Health: `/health/live` says that the process answers, `/health/ready` that it should get
-//! traffic, `/health` tells people. Dependencies are asked in the background (`sale/dependencies.rs`)
-//! and probes are answered from what is known, so they neither wait nor become load.
+//! Health: `/health/live` reports that the process answers, `/health/ready` that it should get
+//! traffic, `/health` the state for people. Dependencies are checked in the background
+//! (`sale/dependencies.rs`) and probes are answered from the last result, so they never wait and add no
+//! load.
 //!
 //! Ready means that Redis answers, the views of open sales are in memory, and the process is not
-//! ending. Without MongoDB a sale goes on (confirmations wait), and without a fresh live view, too
-//! (every request goes to Redis), and while a background task is failing: that is told as `degraded`
-//! and does not take the process out.
+//! shutting down. A sale continues without MongoDB (confirmations wait), without a fresh live view (every
+//! request goes to Redis), and while a background task is failing: then the status is `degraded`, and the
+//! process stays ready.
 
 use actix_web::http::StatusCode;
 use actix_web::web::Payload;
@@ -14,14 +15,14 @@ use utoipa::ToSchema;
 
 use crate::sale::{LiveReadiness, Readiness};
 
-use super::endpoint::Answer;
 use super::state::RequestContext;
+use crate::http::HandlerResult;
 use crate::http::reply::json_with;
 
-/// How the process is.
+/// The state of the process.
 #[derive(Serialize, ToSchema)]
 pub struct HealthBody {
-    /// `ok`, `degraded` (the archive is away, the live view is stale, or a background task is
+    /// `ok`, `degraded` (the archive is unavailable, the live view is stale, or a background task is
     /// failing), `warming` (the views of open sales are being built), `unavailable` or `ending`.
     #[schema(example = "ok")]
     status: &'static str,
@@ -34,7 +35,7 @@ pub struct HealthBody {
     /// How long it has been running.
     #[schema(example = 3_600)]
     uptime_seconds: u64,
-    /// Whether each dependency answers, and each part works.
+    /// Each dependency and part.
     checks: Checks,
     /// The background tasks that are failing; left out if none is.
     #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -42,7 +43,7 @@ pub struct HealthBody {
     failing_tasks: Vec<&'static str>,
 }
 
-/// `ok` or what is wrong, without details of the installation.
+/// `ok` or the fault, without details of the installation.
 #[derive(Serialize, ToSchema)]
 pub struct Checks {
     /// Redis: `ok`, `partial` (nodes of the Cluster do not answer, events on others are sold) or
@@ -61,7 +62,7 @@ pub struct Checks {
     tasks: &'static str,
 }
 
-/// That the process answers.
+/// The process answers.
 #[derive(Serialize, ToSchema)]
 pub struct LiveBody {
     /// Always `ok`.
@@ -69,7 +70,7 @@ pub struct LiveBody {
     status: &'static str,
 }
 
-/// How the process is
+/// State of the process
 #[utoipa::path(
     get, path = "/health", tag = "operations",
     responses(
@@ -77,7 +78,7 @@ pub struct LiveBody {
         (status = 503, description = "It cannot serve", body = HealthBody),
     ),
 )]
-pub async fn summary(context: RequestContext, _: Payload) -> Answer {
+pub async fn summary(context: RequestContext, _: Payload) -> HandlerResult {
     report(&context)
 }
 
@@ -89,28 +90,29 @@ pub async fn summary(context: RequestContext, _: Payload) -> Answer {
         (status = 503, description = "It should not", body = HealthBody),
     ),
 )]
-pub async fn ready(context: RequestContext, _: Payload) -> Answer {
+pub async fn ready(context: RequestContext, _: Payload) -> HandlerResult {
     report(&context)
 }
 
-/// Whether the process answers; asks no dependency
+/// Whether the process answers; depends on nothing else
 #[utoipa::path(
     get, path = "/health/live", tag = "operations",
     responses((status = 200, description = "It answers", body = LiveBody)),
 )]
-pub async fn live(_: RequestContext, _: Payload) -> Answer {
+pub async fn live(_: RequestContext, _: Payload) -> HandlerResult {
     Ok(json_with(StatusCode::OK, &LiveBody { status: "ok" })?.send())
 }
 
-fn report(context: &RequestContext) -> Answer {
+fn report(context: &RequestContext) -> HandlerResult {
     let state = &context.state;
     let readiness = state.sale.dependencies().readiness();
     let live = state.sale.live_readiness();
     let failing_tasks = state.sale.supervisor().failing();
     let parts = Parts { live, tasks_fail: !failing_tasks.is_empty() };
     let (http, status) = verdict(&readiness, parts, state.shutdown.is_requested());
-    let word = |check: &Result<(), String>| if check.is_ok() { "ok" } else { "unavailable" };
-    let redis = if readiness.redis_lacks.is_some() { "partial" } else { word(&readiness.redis) };
+    let status_of = |check: &Result<(), String>| if check.is_ok() { "ok" } else { "unavailable" };
+    let redis =
+        if readiness.redis_lacks.is_some() { "partial" } else { status_of(&readiness.redis) };
     let body = HealthBody {
         status,
         service: super::SERVICE,
@@ -118,7 +120,7 @@ fn report(context: &RequestContext) -> Answer {
         uptime_seconds: state.started.elapsed().as_secs(),
         checks: Checks {
             redis,
-            mongodb: word(&readiness.mongodb),
+            mongodb: status_of(&readiness.mongodb),
             live: match live {
                 LiveReadiness::Warming => "warming",
                 LiveReadiness::Fresh => "ok",
@@ -128,12 +130,15 @@ fn report(context: &RequestContext) -> Answer {
         },
         failing_tasks,
     };
-    let answer = json_with(http, &body)?.header("Cache-Control", "no-store");
-    let answer = if http == StatusCode::OK { answer } else { answer.header("Retry-After", "1") };
-    Ok(answer.send())
+    let response = json_with(http, &body)?.header("Cache-Control", "no-store");
+    let response = match http {
+        StatusCode::OK => response,
+        _ => response.header("Retry-After", "1"),
+    };
+    Ok(response.send())
 }
 
-/// How the process' own parts are.
+/// The state of the process' own parts.
 #[derive(Clone, Copy)]
 struct Parts {
     live: LiveReadiness,
@@ -147,7 +152,7 @@ fn verdict(readiness: &Readiness, parts: Parts, ending: bool) -> (StatusCode, &'
         (_, Err(_), ..) => (StatusCode::SERVICE_UNAVAILABLE, "unavailable"),
         (.., Live::Warming) => (StatusCode::SERVICE_UNAVAILABLE, "warming"),
         (_, Ok(()), Err(_), _) | (.., Live::Stale) => (StatusCode::OK, "degraded"),
-        // No task of the API is needed to answer: without a view all is asked of Redis.
+        // No background task is needed to answer: without a view requests go to Redis.
         _ if parts.tasks_fail || readiness.redis_lacks.is_some() => (StatusCode::OK, "degraded"),
         (_, Ok(()), Ok(()), Live::Fresh) => (StatusCode::OK, "ok"),
     }
@@ -158,16 +163,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn redis_decides_and_the_end_above_it() {
-        let (ok, away) = (|| Ok(()), || Err("away".to_owned()));
+    fn redis_and_shutdown_decide_readiness() {
+        let (ok, unavailable) = (|| Ok(()), || Err("unavailable".to_owned()));
         let (warming, fresh, stale) =
             (LiveReadiness::Warming, LiveReadiness::Fresh, LiveReadiness::Stale);
         let cases = [
             (ok(), ok(), fresh, false, 200, "ok"),
-            (ok(), away(), fresh, false, 200, "degraded"),
+            (ok(), unavailable(), fresh, false, 200, "degraded"),
             (ok(), ok(), stale, false, 200, "degraded"),
-            (ok(), away(), warming, false, 503, "warming"),
-            (away(), ok(), warming, false, 503, "unavailable"),
+            (ok(), unavailable(), warming, false, 503, "warming"),
+            (unavailable(), ok(), warming, false, 503, "unavailable"),
             (ok(), ok(), fresh, true, 503, "ending"),
         ];
         for (redis, mongodb, live, ending, http, status) in cases {
@@ -181,7 +186,7 @@ mod tests {
             let readiness = Readiness { redis_lacks: lacks, ..readiness };
             let got = verdict(&readiness, Parts { live, tasks_fail: false }, ending);
             let status = if readiness.redis.is_err() { "unavailable" } else { status };
-            assert_eq!((got.0.as_u16(), got.1), (http, status), "a node is away");
+            assert_eq!((got.0.as_u16(), got.1), (http, status), "a node is unavailable");
         }
     }
 }

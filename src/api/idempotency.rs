@@ -1,24 +1,26 @@
-//! The caller's own idempotency key: from `Idempotency-Key` (quoted, as the draft standard has
-//! it, or not), `X-Idempotency-Key`, or the body's `idempotencyKey`. The sale scopes it to user,
-//! operation and event or booking.
+//! The client's own idempotency key: from `Idempotency-Key` (quoted, as in the draft standard, or
+//! not), `X-Idempotency-Key`, or the body's `idempotencyKey`. The sale scopes it to user, operation and
+//! event or booking.
 
 use actix_web::http::header::{HeaderMap, HeaderName};
 
 use crate::domain::limits::IDEMPOTENCY_KEY_BYTES_MAX;
-
-use crate::http::body::Object;
-use crate::http::fields::Fields;
+use crate::http::fields::Text;
 use crate::http::problem::Problem;
 
-/// As maps have them, and as they are shown.
+/// The headers: their names in header maps, and in messages.
 const HEADERS: [(HeaderName, &str); 2] = [
     (HeaderName::from_static("idempotency-key"), "Idempotency-Key"),
     (HeaderName::from_static("x-idempotency-key"), "X-Idempotency-Key"),
 ];
+/// The body's field.
 const FIELD: &str = "idempotencyKey";
 
-/// The key, if one was sent. Sent in several places it must be the same.
-pub fn key(headers: &HeaderMap, body: Option<&Object>) -> Result<Option<String>, Problem> {
+/// A key in a body.
+pub type KeyText = Text<1, IDEMPOTENCY_KEY_BYTES_MAX>;
+
+/// The key of a request, if it has one. Several keys must be equal.
+pub fn key(headers: &HeaderMap, in_body: Option<KeyText>) -> Result<Option<String>, Problem> {
     let mut found: Option<String> = None;
     for (header, name) in HEADERS {
         for value in headers.get_all(header) {
@@ -26,22 +28,19 @@ pub fn key(headers: &HeaderMap, body: Option<&Object>) -> Result<Option<String>,
             if !is_key(key) {
                 return Err(Problem::parameter(name, expected()));
             }
-            keep(&mut found, key)?;
+            add(&mut found, key)?;
         }
     }
-    if let Some(body) = body {
-        let text = Fields::new(body).text(FIELD, 1..=IDEMPOTENCY_KEY_BYTES_MAX)?;
-        if let Some(key) = text {
-            if !is_key(&key) {
-                return Err(Problem::field(FIELD, expected()));
-            }
-            keep(&mut found, &key)?;
+    if let Some(Text(key)) = in_body {
+        if !is_key(&key) {
+            return Err(Problem::field(FIELD, expected()));
         }
+        add(&mut found, &key)?;
     }
     Ok(found)
 }
 
-fn keep(found: &mut Option<String>, key: &str) -> Result<(), Problem> {
+fn add(found: &mut Option<String>, key: &str) -> Result<(), Problem> {
     match found {
         Some(other) if other != key => {
             let expected = "differs from another idempotency key of this request; send one";
@@ -70,7 +69,6 @@ fn expected() -> String {
 #[cfg(test)]
 mod tests {
     use actix_web::http::header::{HeaderName, HeaderValue};
-    use serde_json::json;
 
     use super::*;
 
@@ -83,15 +81,14 @@ mod tests {
     }
 
     #[test]
-    fn a_key_is_found_wherever_it_stands() {
-        let body = json!({ "idempotencyKey": "k" });
-        let body = body.as_object();
+    fn key_is_found_in_headers_and_body() {
+        let body = || Some(Text("k".into()));
         let cases = [
             (headers(&[]), None, None),
             (headers(&[("idempotency-key", "k")]), None, Some("k")),
             (headers(&[("idempotency-key", "\"k\"")]), None, Some("k")),
-            (headers(&[("x-idempotency-key", "k")]), body, Some("k")),
-            (headers(&[]), body, Some("k")),
+            (headers(&[("x-idempotency-key", "k")]), body(), Some("k")),
+            (headers(&[]), body(), Some("k")),
         ];
         for (headers, body, expected) in cases {
             assert_eq!(key(&headers, body).unwrap().as_deref(), expected);
@@ -106,7 +103,7 @@ mod tests {
         }
         let two = headers(&[("idempotency-key", "a"), ("x-idempotency-key", "b")]);
         assert!(key(&two, None).unwrap_err().detail.contains("differs"));
-        let body = json!({ "idempotencyKey": 7 });
-        assert!(key(&headers(&[]), body.as_object()).is_err());
+        let tab = key(&headers(&[]), Some(Text("a\tb".into()))).unwrap_err();
+        assert!(tab.detail.starts_with("`idempotencyKey` must be"), "{}", tab.detail);
     }
 }

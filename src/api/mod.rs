@@ -1,30 +1,29 @@
-//! The HTTP API: gates, one module per resource, errors as problem+json, its own description.
+//! The HTTP API: one module per resource, the table of routes, and the server.
 //!
-//! [`run`] serves the binary and the tests alike. A handler reads what it needs in the order it
-//! says, asks the sale, and renders; what is the same for all of them is in `endpoint`.
+//! A handler reads top to bottom: gates, path, query and body in this order, the use case of `sale`, the
+//! response. Everything that is the same for all handlers is in `endpoint`.
 //!
-//! | what a request meets | where |
+//! | step of a request | where |
 //! |---|---|
-//! | its path, if it has no parameters | `front` |
-//! | how many connections its client has | `connections` |
-//! | whether a page of another site asks | `other_sites` |
-//! | deadlines of heads, bodies and responses | `transport` |
-//! | the memory of responses that are not read | `response_memory`, `outgoing` |
-//! | bounds of its head, trace, panics, counting | `endpoint`, `head` |
-//! | who asks and whether it may | `gates` |
-//! | what admins do is recorded | `acts` |
-//! | path and query | `params` |
-//! | body: bounds, JSON, fields | `body`, `fields`, `idempotency` |
-//! | the use case | `events`, `seats`, `bookings`, `webhooks` |
-//! | what is in memory | `cache_stats` |
-//! | pushed updates | `updates`, over connections that `upgrade` hands on to `push` |
-//! | a refusal | `problem` |
-//! | what browsers are told | `headers`, `cors` |
+//! | connection limits and deadlines | `http::connections`, `http::transport` |
+//! | CORS preflights and headers | `http::cors` |
+//! | the route: declared in `router`; busy ones are found by `fast_routes` | `router`, `fast_routes` |
+//! | checks, trace, panics, problems, headers, metrics around each handler | `endpoint` |
+//! | origin, caller, rates and limits | `gates` |
+//! | path and query parameters | `http::params` |
+//! | body: bytes, JSON, fields | `http::body`, `http::fields`, `idempotency` |
+//! | the use case | one module per resource |
+//! | pushed updates: `updates` checks the request, `push` runs the connection | `updates`, `push` |
+//! | admin requests are recorded | `admin_audit` |
+//! | refusals | `refusals`, `http::problem` |
+//! | memory of responses | `http::outgoing`, `http::response_memory` |
 
 mod admin_audit;
 mod blocks;
 mod bookings;
 mod cache_stats;
+#[cfg(test)]
+mod cors_tests;
 mod docs;
 pub(crate) mod endpoint;
 mod events;
@@ -38,8 +37,10 @@ mod idempotency;
 pub(crate) mod openapi;
 mod pages;
 mod refusals;
+mod route_metrics;
 pub(crate) mod router;
 mod sales;
+mod seat_ids;
 pub(crate) mod seats;
 mod server;
 pub(crate) mod state;
@@ -51,5 +52,5 @@ mod webhooks;
 pub use gates_setup::start_gates;
 pub use server::{bind, run};
 
-/// What this program calls itself in logs, metrics and `/health`.
+/// Name of this program in logs, metrics and `/health`.
 pub const SERVICE: &str = crate::telemetry::metrics::API;

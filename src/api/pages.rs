@@ -1,5 +1,5 @@
-//! What people and monitoring look at: `/`, `/openapi.json`, `/metrics` (`/docs` is in `docs`). None
-//! of it asks Redis or MongoDB, so it stays up when they do not.
+//! Pages for people and monitoring: `/`, `/openapi.json`, `/metrics` (`/docs` is in `docs`). They need
+//! neither Redis nor MongoDB, so they are available when those are not.
 
 use std::borrow::Cow;
 
@@ -8,11 +8,11 @@ use actix_web::body::MessageBody;
 use actix_web::web::Payload;
 
 use super::docs;
-use super::endpoint::Answer;
 use super::state::RequestContext;
+use crate::http::HandlerResult;
 use crate::http::outgoing::Slices;
 
-/// Prometheus' text format.
+/// Content type of Prometheus' text format.
 const METRICS_TEXT: &str = "text/plain; version=0.0.4; charset=utf-8";
 const INDEX: &str = include_str!("index.html");
 
@@ -21,7 +21,7 @@ const INDEX: &str = include_str!("index.html");
     get, path = "/", tag = "operations",
     responses((status = 200, description = "A page with links", body = String, content_type = "text/html")),
 )]
-pub async fn index(context: RequestContext, _: Payload) -> Answer {
+pub async fn index(context: RequestContext, _: Payload) -> HandlerResult {
     context.gates().pass_address(&context.head)?;
     let page: Cow<'static, str> = match context.state.config.docs_enabled {
         true => INDEX.into(),
@@ -40,7 +40,7 @@ pub async fn index(context: RequestContext, _: Payload) -> Answer {
     get, path = "/openapi.json", tag = "operations",
     responses((status = 200, description = "OpenAPI 3.1", body = serde_json::Value)),
 )]
-pub async fn openapi(context: RequestContext, _: Payload) -> Answer {
+pub async fn openapi(context: RequestContext, _: Payload) -> HandlerResult {
     docs::enter(&context)?;
     let document = Slices::of_shared(context.state.openapi.clone());
     Ok(HttpResponse::Ok().content_type("application/json").body(document.boxed()))
@@ -51,7 +51,7 @@ pub async fn openapi(context: RequestContext, _: Payload) -> Answer {
     get, path = "/metrics", tag = "operations",
     responses((status = 200, description = "All metrics", body = String, content_type = "text/plain")),
 )]
-pub async fn metrics(context: RequestContext, _: Payload) -> Answer {
+pub async fn metrics(context: RequestContext, _: Payload) -> HandlerResult {
     let state = &context.state;
     state.metrics.redis_in_flight.set(state.sale.redis_in_flight() as i64);
     Ok(HttpResponse::Ok().content_type(METRICS_TEXT).body(state.metrics.render()))

@@ -1,4 +1,4 @@
-//! `/api/v1/events/{event_id}/sales.csv`: what was sold, as a file. Admins only.
+//! `/api/v1/events/{event_id}/sales.csv`: an event's sales as a CSV file. Admins only.
 
 use actix_web::HttpResponse;
 use actix_web::body::MessageBody;
@@ -12,24 +12,24 @@ use crate::sale::SaleError;
 use crate::sale::export::SalesExport;
 
 use super::admin_audit::{self, Act};
-use super::endpoint::Answer;
 use super::openapi::SalesProblems;
 use super::state::RequestContext;
+use crate::http::HandlerResult;
 use crate::http::outgoing::{With, no_room};
 use crate::http::params::{Query, event_id};
 use crate::http::problem::Problem;
 use crate::telemetry::warn_repeated;
 
-/// What an export under way keeps: one piece, and what it is made of.
+/// Memory of an export in progress: one piece, and the documents it is made from.
 const PIECE_BYTES: usize = 4 << 20;
 
 /// An event's sales as CSV
 ///
 /// One line a seat, in the order in which the bookings were made; amounts in the currency's minor
-/// unit, times in UTC. Read from the archive as it is sent: a sale that is confirmed meanwhile may
-/// be missing, and an answer that breaks off (its last chunk is missing) is not whole. Every field is in
-/// quotes, the file is UTF-8 with a byte order mark, and what a spreadsheet would run as a formula
-/// gets an apostrophe before it, behind any separator in a text, too.
+/// unit, times in UTC. Read from the archive while it is sent: a sale that is confirmed meanwhile may
+/// be missing, and a response without its last chunk is incomplete. Every field is in
+/// quotes, the file is UTF-8 with a byte order mark, and text that a spreadsheet would run as a formula
+/// gets an apostrophe before it, also behind a separator within a text.
 #[utoipa::path(
     get, path = "/api/v1/events/{event_id}/sales.csv", tag = "events",
     params(
@@ -42,7 +42,7 @@ const PIECE_BYTES: usize = 4 << 20;
         SalesProblems,
     ),
 )]
-pub async fn csv(context: RequestContext, _: Payload) -> Answer {
+pub async fn csv(context: RequestContext, _: Payload) -> HandlerResult {
     let admin = context.gates().pass_admin(&context.head).await?;
     let event = event_id(&context.http)?;
     let outcome = status(&Query::of(&context.http)?)?;
@@ -60,17 +60,17 @@ pub async fn csv(context: RequestContext, _: Payload) -> Answer {
     .await
 }
 
-/// The answer, begun: what is recorded is that it was.
+/// Starts the export; the audit record is complete once it has begun.
 async fn exported(
     context: &RequestContext,
     admin: &str,
     event: EventId,
     outcome: Outcome,
-) -> Answer {
+) -> HandlerResult {
     let memory = &context.state.memory;
     let charge = memory.charge_or_make_room(PIECE_BYTES).ok_or_else(|| no_room(memory))?;
     let mut export = context.state.sale.sales(event, outcome).await?;
-    // Before the head is sent: a MongoDB that is away is still told by a status.
+    // Read before the head is sent, so that an unavailable MongoDB still becomes a 503.
     let first = export.next().await?.unwrap_or_default();
     tracing::info!(event_id = event.0, admin, status = outcome.status().as_str(), "sales exported");
     let word = outcome.status().as_str().to_lowercase();
@@ -88,7 +88,7 @@ async fn next_piece(mut export: SalesExport) -> Result<Option<(Bytes, SalesExpor
     match export.next().await {
         Ok(piece) => Ok(piece.map(|piece| (Bytes::from(piece), export))),
         Err(error) => {
-            // The client sees a body that ends too early.
+            // The client sees a body without its last chunk.
             warn_repeated!(%error, "an export of sales broke off");
             Err(error)
         }

@@ -1,4 +1,4 @@
-//! The HTTP server: its bounds, and how it ends.
+//! The HTTP server: its limits and its shutdown.
 
 use std::io;
 use std::net::{SocketAddr, TcpListener};
@@ -21,10 +21,8 @@ use crate::lifecycle::Shutdown;
 use crate::sale::Sale;
 use crate::telemetry::Metrics;
 
-use super::endpoint::unmatched;
 use super::fast_routes::FastRoutes;
-use super::openapi::Document;
-use super::router::endpoints;
+use super::router::{self, Document, routes};
 use super::seats::Frames;
 use super::state::State;
 use crate::gates::Gates;
@@ -37,13 +35,13 @@ use crate::http::transport::{Transport, TransportLimits};
 use crate::http::upgrade;
 use crate::push::PushState;
 
-/// Connections that wait to be accepted: a sale's first second brings many at once.
+/// Connections that may wait to be accepted: many arrive in the first second of a sale.
 const BACKLOG: u32 = 4_096;
 
-/// A listener on this address with room for a rush.
+/// Binds a listener with a large backlog.
 ///
 /// # Errors
-/// If the address is taken or not ours. Must be called within a Tokio runtime.
+/// If the address is in use or not local. Must be called within a Tokio runtime.
 pub fn bind(address: SocketAddr) -> io::Result<TcpListener> {
     let socket = match address {
         SocketAddr::V4(_) => tokio::net::TcpSocket::new_v4()?,
@@ -54,9 +52,9 @@ pub fn bind(address: SocketAddr) -> io::Result<TcpListener> {
     socket.listen(BACKLOG)?.into_std()
 }
 
-/// Serves the API on a bound listener until shutdown is requested, then ends in order: readiness
-/// turns 503, after `shutdown_notice_ms` no connection is accepted any more, and what is under
-/// way has `shutdown_seconds` to finish.
+/// Serves the API on a bound listener until shutdown is requested. Then readiness turns 503, after
+/// `shutdown_notice_ms` no connection is accepted any more, and requests in progress have
+/// `shutdown_seconds` to finish.
 ///
 /// # Errors
 /// If the listener or the server's threads fail.
@@ -70,12 +68,12 @@ pub async fn run(
 ) -> io::Result<()> {
     let memory = Arc::new(ResponseMemory::new(&config, &metrics));
     let frames = Arc::new(Frames::new(&config, memory.clone(), &metrics));
-    let (kept, counted, stop) = (frames.clone(), metrics.clone(), shutdown.clone());
-    let evict_idle = move || kept.clone().evict_idle(counted.clone(), stop.clone());
+    let (evicted, counted, stop) = (frames.clone(), metrics.clone(), shutdown.clone());
+    let evict_idle = move || evicted.clone().evict_idle(counted.clone(), stop.clone());
     sale.supervisor().spawn("seat_map_cleanup", &shutdown, evict_idle);
-    // The first probe is told what is, not that nothing is known.
+    // The first probe gets the real state of the dependencies.
     sale.dependencies().are_known().await;
-    // Built first: what builds a server must stay on its thread, the server itself need not.
+    // `build` is synchronous: its builders must stay on one thread, the server need not.
     let openapi = Document::openapi().to_json().map_err(io::Error::other)?;
     let (live, supervisor) = (sale.live(), sale.supervisor());
     let push = PushState::new(live, supervisor, &config, &memory, &metrics, &shutdown);
@@ -124,7 +122,7 @@ fn build(listener: TcpListener, state: State) -> io::Result<Server> {
             let peer = transport.peer();
             async move { Ok::<_, DispatchError>((transport, Protocol::Http1, peer)) }
         });
-        // As `actix_web::HttpServer` does it, which leaves no way to upgrade.
+        // The same as `actix_web::HttpServer` does, which has no way to upgrade connections.
         let http = HttpService::build()
             .graceful_shutdown_signal(move || {
                 let draining = draining.clone();
@@ -154,7 +152,7 @@ fn build(listener: TcpListener, state: State) -> io::Result<Server> {
     Ok(server.run())
 }
 
-/// All routes, for one thread.
+/// The routes and everything around them, for one HTTP thread. The last layer is the outermost.
 fn application(
     state: &Data<State>,
 ) -> impl ServiceFactory<
@@ -164,24 +162,24 @@ fn application(
     Error = actix_web::Error,
     InitError = (),
 > + use<> {
-    let routes = endpoints(&state.metrics);
+    let routes = routes(&state.metrics);
     let has_origins = cors::has_origins(&state.config);
-    // Where other sites are let in, every answer has to pass what says so.
-    let front = FastRoutes::of(&routes, state);
-    let preflights = Preflights::new(state);
+    // With CORS, the responses of fast routes need its headers, too.
+    let fast = FastRoutes::new(&routes, state);
+    let preflights = Preflights::new(state.config.clone(), state.metrics.clone());
     let (outer, inner) = match has_origins {
-        true => (FastRoutes::none(state), front),
-        false => (front, FastRoutes::none(state)),
+        true => (FastRoutes::none(state), fast),
+        false => (fast, FastRoutes::none(state)),
     };
     let app = App::new()
-        .wrap_fn(move |request, table| inner.serve(request, table))
-        .wrap(Condition::new(has_origins, cors::marks(&state.config)))
-        .wrap_fn(move |request, marked| preflights.serve(request, marked))
+        .wrap_fn(move |request, router| inner.serve(request, router))
+        .wrap(Condition::new(has_origins, cors::middleware(&state.config)))
+        .wrap_fn(move |request, next| preflights.serve(request, next))
         .wrap(Condition::new(has_origins, headers::defaults()))
-        .wrap_fn(move |request, table| outer.serve(request, table))
+        .wrap_fn(move |request, router| outer.serve(request, router))
         .wrap_fn(|request, inner| outgoing::tracked(request, inner))
         .app_data(state.clone())
-        .configure(|server| routes.into_iter().for_each(|route| route.register(server)))
-        .default_service(unmatched(&state.metrics));
+        .configure(|server| router::register(routes, &state.metrics, server))
+        .default_service(router::unmatched(&state.metrics));
     map_config(app, |()| AppConfig::default())
 }

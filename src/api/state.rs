@@ -1,4 +1,4 @@
-//! What all handlers of one server share.
+//! The state that all handlers of one server share, and the context of a request.
 
 use std::ops::Deref;
 use std::sync::Arc;
@@ -20,34 +20,34 @@ use crate::http::request_head::RequestHead;
 use crate::http::response_memory::ResponseMemory;
 use crate::push::PushState;
 
-/// The shared parts of one server. Each of its threads has a copy: a request that is under way
-/// counts as the owner of one, and threads need not fight over that count.
+/// The state of one server. Each HTTP thread has its own copy, which its requests share: this avoids
+/// contention on the reference count.
 #[derive(Clone)]
 pub struct State {
     /// The use cases.
     pub sale: Sale,
-    /// What requests pass before they reach the sale.
+    /// The checks before a request reaches the sale.
     pub gates: Arc<Gates>,
     /// Settings.
     pub config: Arc<Config>,
     /// Counters.
     pub metrics: Metrics,
-    /// Whether the process is ending.
+    /// Requested when the process ends.
     pub shutdown: Shutdown,
     /// Open WebSockets and event streams, and the channels that feed them.
     pub push: Arc<PushState>,
-    /// Seats and counts, rendered once for all who ask.
+    /// Rendered seat maps and counts, shared by all requests.
     pub frames: Arc<Frames>,
-    /// What unfinished responses keep in memory.
+    /// The memory of unfinished responses.
     pub memory: Arc<ResponseMemory>,
-    /// When this server began.
+    /// When this server started.
     pub started: Instant,
     /// `/openapi.json`, rendered once.
     pub openapi: Bytes,
 }
 
 impl State {
-    /// Bounds of a caller's body.
+    /// Limits of a user's body.
     pub fn body_limits(&self) -> BodyLimits {
         BodyLimits {
             bytes_max: self.config.http_body_bytes_max,
@@ -55,24 +55,24 @@ impl State {
         }
     }
 
-    /// Bounds of an admin's body, which may describe a large layout.
+    /// Limits of an admin's body, which may describe a large layout.
     pub fn admin_body_limits(&self) -> BodyLimits {
         BodyLimits { bytes_max: self.config.http_admin_body_bytes_max, ..self.body_limits() }
     }
 }
 
-/// A request as handlers see it. Handlers read the rest of it (path, query, body) in the order they
-/// need, not by extractors, which actix resolves in no defined order.
+/// A request's head and the server's state. Handlers read path, query and body themselves, in the order
+/// they need: actix runs extractors in no defined order.
 #[derive(Clone)]
 pub struct RequestContext {
     /// The request's head.
     pub head: RequestHead,
-    /// The server's shared parts.
+    /// The server's state.
     pub state: Data<State>,
 }
 
 impl RequestContext {
-    /// A request whose head has just arrived.
+    /// The context of a request whose head has just arrived.
     pub fn new(request: HttpRequest, state: Data<State>) -> Self {
         RequestContext { head: RequestHead::new(request), state }
     }
@@ -98,7 +98,7 @@ impl FromRequest for RequestContext {
     fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
         let state = request.app_data::<Data<State>>();
         let context = state.map(|state| RequestContext::new(request.clone(), state.clone()));
-        // `server::app` registers the state; without it nothing could be served at all.
+        // `server::application` registers the state.
         let missing = || actix_web::error::ErrorInternalServerError("the server has no state");
         std::future::ready(context.ok_or_else(missing))
     }

@@ -1,14 +1,14 @@
-//! `POST /webhooks/payments`: what a payment provider has to tell. Its signature is all that lets
-//! it in; what it says about money is not believed, but looked up.
+//! `POST /webhooks/payments`: notices of a payment provider. The signature authenticates them; the state
+//! of a payment is never taken from a notice but fetched from the provider.
 
 use actix_web::http::StatusCode;
 use actix_web::web::Payload;
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::endpoint::Answer;
 use super::openapi::WebhookProblems;
 use super::state::RequestContext;
+use crate::http::HandlerResult;
 use crate::http::body::{self, BodyLimits};
 use crate::http::problem::{Code, Problem};
 use crate::http::reply::json;
@@ -17,34 +17,34 @@ use crate::sale::WebhookResult;
 
 /// Bytes of a webhook: Stripe's have about ten thousand.
 const BYTES_MAX: usize = 256 * 1024;
-/// The headers that may hold the signature, in the order they are looked for.
+/// Headers with the signature, in order of preference.
 const SIGNATURE_HEADERS: [&str; 2] = ["Stripe-Signature", "Holdfast-Signature"];
-/// When to send a webhook again that could not be handled, seconds.
+/// `Retry-After` of a webhook that could not be handled, seconds.
 const RETRY_SECONDS: u32 = 5;
 
-/// What became of a webhook.
+/// The result of a webhook.
 #[derive(Serialize, ToSchema)]
 pub struct WebhookBody {
-    /// `handled`; `duplicate`: it was handled before; `ignored`: it is no business of a sale.
+    /// `handled`; `duplicate`: it was handled before; `ignored`: it concerns no booking.
     #[schema(example = "handled")]
     result: &'static str,
 }
 
 /// Payment webhook
 ///
-/// For the payment provider alone: it must be signed with the shared secret over the raw body
-/// (`t=<Unix seconds>,v1=<hex HMAC-SHA256 of "t.body">`). Sending one again, and any order, is fine.
+/// For the payment provider only: it must be signed with the shared secret over the raw body
+/// (`t=<Unix seconds>,v1=<hex HMAC-SHA256 of "t.body">`). Webhooks may be repeated and in any order.
 #[utoipa::path(
     post, path = "/webhooks/payments", tag = "operations",
     params(
         ("Stripe-Signature" = String, Header, description = "The signature; `Holdfast-Signature` as well"),
     ),
     request_body(content = Object, description = "An event: `id`, `type`, `data.object.metadata.booking_id` or `data.object.payment_intent`"),
-    responses((status = 200, description = "Taken", body = WebhookBody), WebhookProblems),
+    responses((status = 200, description = "Accepted", body = WebhookBody), WebhookProblems),
 )]
-pub async fn payments(context: RequestContext, payload: Payload) -> Answer {
-    let taken = take(&context, payload).await;
-    let result = match &taken {
+pub async fn payments(context: RequestContext, payload: Payload) -> HandlerResult {
+    let handled = handle(&context, payload).await;
+    let result = match &handled {
         Ok(result) => result,
         Err(problem) => match problem.code {
             Code::WebhookSignatureInvalid => "signature_invalid",
@@ -55,10 +55,10 @@ pub async fn payments(context: RequestContext, payload: Payload) -> Answer {
         },
     };
     context.state.metrics.webhooks.with_label_values(&[result]).inc();
-    json(StatusCode::OK, &WebhookBody { result: taken? })
+    json(StatusCode::OK, &WebhookBody { result: handled? })
 }
 
-async fn take(context: &RequestContext, payload: Payload) -> Result<&'static str, Problem> {
+async fn handle(context: &RequestContext, payload: Payload) -> Result<&'static str, Problem> {
     let secret = &context.state.config.payment_webhook_secret;
     if secret.is_empty() {
         let detail = "Webhooks are off here; the setting payment_webhook_secret turns them on";
@@ -92,6 +92,6 @@ fn not_genuine(error: NotGenuine) -> Problem {
         NotGenuine::Signature => Code::WebhookSignatureInvalid,
         NotGenuine::Stale => Code::WebhookStale,
     };
-    let detail = format!("The webhook is not taken: {error}; sign the raw body anew");
+    let detail = format!("The webhook is refused: {error}; sign the raw body anew");
     Problem::new(code, detail)
 }

@@ -1,8 +1,9 @@
-//! How many connections a client has open. Above `http_connections_per_address_max` a connection
-//! is told so and closed with its first request; above twice as many it is closed at once, unread.
+//! Limits the open connections of each client. Above `http_connections_per_address_max`, the first
+//! request of a connection is answered 429 and the connection closed; above twice as many, a connection
+//! is closed at once, unread.
 //!
-//! Configured proxies ask for many clients, and so does whoever may name users from this
-//! machine: they are not counted. What is kept is bounded by the connections that are open.
+//! Connections of configured proxies, and from this machine where it may name users, are exempt: they
+//! carry the requests of many clients. Memory is bounded by the number of open connections.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -22,9 +23,9 @@ use crate::telemetry::Metrics;
 use super::per_client::PerClient;
 use super::problem::{Code, Problem};
 
-/// When a client that has too many may try again, seconds: some of its own have to end first.
+/// `Retry-After` of a client with too many connections, seconds: some of them have to end first.
 const RETRY_SECONDS: u32 = 1;
-/// Above this many times the bound there is no answer any more.
+/// Above this many times the bound a connection gets no response.
 const CLOSED_ABOVE: usize = 2;
 
 /// The open connections of all clients of one server.
@@ -39,16 +40,16 @@ pub struct Connections {
     closed: IntCounter,
 }
 
-/// An open connection; counts while it lives.
+/// An open connection, counted until it is dropped.
 pub struct Connection {
     all: Arc<Connections>,
     client: ClientNetwork,
-    /// There are too many already.
+    /// It was opened above the bound.
     is_over: bool,
 }
 
 impl Connections {
-    /// None are open yet.
+    /// No connections.
     pub fn new(config: &Config, metrics: &Metrics) -> Self {
         let refused = |how| metrics.connections_refused.with_label_values(&[how]);
         Connections {
@@ -62,24 +63,24 @@ impl Connections {
         }
     }
 
-    /// Counts a connection that was accepted.
+    /// Counts an accepted connection.
     pub fn accepted(self: &Arc<Self>, stream: &TcpStream, extensions: &mut Extensions) {
-        bound_stalls(stream, self.stall_timeout);
-        // One that is gone already needs no count.
+        set_user_timeout(stream, self.stall_timeout);
+        // A connection that is gone already is not counted.
         let Ok(peer) = stream.peer_addr() else { return };
         let Some(connection) = self.enter(peer.ip().to_canonical()) else { return };
         if connection.is_over {
             let open = connection.open_now();
             if open > self.per_client_max.saturating_mul(CLOSED_ABOVE) {
                 self.closed.inc();
-                // Closed already, if this fails.
+                // If this fails, it is closed already.
                 let _ = SockRef::from(stream).shutdown(std::net::Shutdown::Both);
             }
         }
         extensions.insert(Arc::new(connection));
     }
 
-    /// `None` for those who are not counted.
+    /// `None` for exempt clients.
     fn enter(self: &Arc<Self>, peer: IpAddr) -> Option<Connection> {
         let is_local = self.loopback_is_exempt && peer.is_loopback();
         if is_local || self.proxies.iter().any(|network| network.contains(peer)) {
@@ -93,7 +94,7 @@ impl Connections {
 
 impl Connection {
     fn open_now(&self) -> usize {
-        self.all.open.open_of(self.client)
+        self.all.open.count(self.client)
     }
 }
 
@@ -103,24 +104,24 @@ impl Drop for Connection {
     }
 }
 
-/// Has the system close the connection of a client that takes nothing of what was sent to it, or
-/// whose machine is gone: nothing of ours is asked to write more meanwhile, and so cannot tell.
+/// Makes the kernel close the connection of a client that acknowledges nothing, or whose machine is gone.
+/// The server cannot detect this itself while it has nothing more to write.
 #[cfg(target_os = "linux")]
-fn bound_stalls(stream: &TcpStream, timeout: Duration) {
+fn set_user_timeout(stream: &TcpStream, timeout: Duration) {
     if let Err(error) = SockRef::from(stream).set_tcp_user_timeout(Some(timeout)) {
-        tracing::debug!(%error, "a connection has no bound for stalls");
+        tracing::debug!(%error, "a connection has no TCP user timeout");
     }
 }
 
 #[cfg(not(target_os = "linux"))]
-fn bound_stalls(_: &TcpStream, _: Duration) {}
+fn set_user_timeout(_: &TcpStream, _: Duration) {}
 
-/// The connection of a request, to be counted for longer than the request; `None` if it is not.
+/// The connection of a request, to be counted for longer than HTTP lasts on it; `None` if exempt.
 pub fn of(request: &HttpRequest) -> Option<Arc<Connection>> {
     request.conn_data::<Arc<Connection>>().cloned()
 }
 
-/// Refuses a request on a connection that is one too many, and ends the connection.
+/// Refuses a request on a connection above the bound, and closes the connection.
 pub fn check(request: &HttpRequest) -> Result<(), Problem> {
     let Some(connection) = request.conn_data::<Arc<Connection>>().filter(|one| one.is_over) else {
         return Ok(());
@@ -142,24 +143,24 @@ mod tests {
     }
 
     #[test]
-    fn clients_are_counted_apart_and_forgotten() {
+    fn each_client_is_counted_until_its_connections_close() {
         let config = Config { http_connections_per_address_max: 2, ..Config::default() };
         let all = connections(config);
         let enter = |address: &str| all.enter(address.parse().unwrap()).unwrap();
         let kept = [enter("9.9.9.9"), enter("9.9.9.9"), enter("9.9.9.9")];
         assert_eq!(kept.each_ref().map(|one| one.is_over), [false, false, true]);
-        // An IPv6 client has a network.
+        // An IPv6 client is a network.
         let sixes = [enter("2001:db8::1"), enter("2001:db8::2"), enter("2001:db8::3")];
         assert_eq!(sixes.each_ref().map(|one| one.is_over), [false, false, true]);
-        assert_eq!(all.open.shown(), (2, true));
+        assert_eq!(all.open.state(), (2, true));
         drop(kept);
         assert!(!enter("9.9.9.9").is_over);
         drop(sixes);
-        assert_eq!(all.open.shown(), (0, false));
+        assert_eq!(all.open.state(), (0, false));
     }
 
     #[test]
-    fn who_asks_for_many_is_not_counted() {
+    fn proxies_and_trusted_loopback_are_exempt() {
         let trusted_proxies = vec!["10.0.0.0/8".parse().unwrap()];
         let config = Config { trusted_proxies, ..Config::default() };
         let local = "127.0.0.1".parse().unwrap();

@@ -1,11 +1,13 @@
-//! Which pages of other sites may read answers (CORS), and what they may send.
+//! Cross-origin resource sharing (CORS): which pages of other sites may read responses, and what
+//! they may send.
 //!
-//! `actix-cors` answers preflights that are granted and marks all answers. Preflights that are
-//! refused are answered here, so that they say what to change: a browser shows a page nothing of
-//! such an answer, but its developer tools do.
+//! `actix-cors` answers permitted preflights and adds the CORS headers to all responses. Refused
+//! preflights are answered here, with a detail that names the setting to change: browsers hide that
+//! response from the page, but developer tools show it.
 
 use std::future::Future;
 use std::rc::Rc;
+use std::sync::Arc;
 
 use actix_cors::Cors;
 use actix_web::Error;
@@ -14,27 +16,27 @@ use actix_web::body::MessageBody;
 use actix_web::dev::{Service, ServiceRequest, ServiceResponse};
 use actix_web::http::Method;
 use actix_web::http::header::{self, HeaderName, HeaderValue};
-use actix_web::web::Data;
 use futures_util::TryFutureExt;
 use futures_util::future::Either;
 
 use crate::config::Config;
+use crate::telemetry::Metrics;
 
+use super::headers::TRACE_ID;
 use super::problem::{Code, Problem};
-use crate::api::endpoint::TRACE_ID;
-use crate::api::state::{RequestContext, State};
+use super::request_head::RequestHead;
 
-/// How long a browser may remember what a preflight said, seconds.
+/// How long a browser may cache the result of a preflight, seconds.
 const PREFLIGHT_SECONDS: usize = 3_600;
-/// The setting that lets every site in, and every header.
+/// The value of `cors_origins` and `cors_extra_headers` that permits everything.
 pub const ANY: &str = "*";
 
 /// Methods of routes.
-const METHODS: [&str; 5] = ["GET", "HEAD", "POST", "PATCH", "DELETE"];
-/// Headers that pages may send without a setting: what the API reads, and what common clients of it
-/// add by themselves (tracing, event streams that are no `EventSource`, caches, request ids).
-/// One that is missing fails the whole preflight.
-const SENT: [&str; 20] = [
+pub const METHODS: [&str; 5] = ["GET", "HEAD", "POST", "PATCH", "DELETE"];
+/// Request headers that pages may send without a setting: those that the API reads, and those that
+/// common client libraries add (tracing, event streams over `fetch`, caches, request ids). A preflight
+/// fails as a whole if one header is not listed.
+pub const REQUEST_HEADERS: [&str; 20] = [
     "accept",
     "accept-language",
     "authorization",
@@ -56,8 +58,8 @@ const SENT: [&str; 20] = [
     "x-user-id",
     "x-waiting-room-token",
 ];
-/// Headers that they may read of an answer, beside those that browsers always show.
-const SHOWN: [&str; 15] = [
+/// Response headers that pages may read, beside those that browsers always expose.
+pub const RESPONSE_HEADERS: [&str; 15] = [
     "age",
     "allow",
     "content-disposition",
@@ -74,31 +76,33 @@ const SHOWN: [&str; 15] = [
     "x-seat-map-version",
     "x-trace-id",
 ];
-/// Names of unlisted headers that a refusal repeats.
-const NAMED_MAX: usize = 10;
-/// What answers to preflights depend on.
+/// Unlisted headers that a refusal names at most.
+const UNLISTED_SHOWN_MAX: usize = 10;
+/// Request headers on which responses to preflights depend.
 const VARY: &str = "Origin, Access-Control-Request-Method, Access-Control-Request-Headers";
 
-/// Whether other sites are let in at all.
+/// Whether any other site is allowed.
 pub fn has_origins(config: &Config) -> bool {
     !config.cors_origins.is_empty()
 }
 
-/// Whether pages of a site are let in.
+/// Whether pages of a site are allowed.
 pub fn allows_origin(config: &Config, origin: &str) -> bool {
-    config.cors_origins.iter().any(|known| known == ANY || known == origin)
+    config.cors_origins.iter().any(|allowed| allowed == ANY || allowed == origin)
 }
 
-/// Lets the pages of these sites read answers. Without credentials of the browser's own: users
-/// show tokens, which a page has to know.
-pub fn marks(config: &Config) -> Cors {
-    let cors =
-        Cors::default().allowed_methods(METHODS).expose_headers(SHOWN).max_age(PREFLIGHT_SECONDS);
-    let cors = match any_header(config) {
+/// The `actix-cors` middleware for these settings. Browser credentials (cookies) are not allowed:
+/// users authenticate with tokens, which a page has to have.
+pub fn middleware(config: &Config) -> Cors {
+    let cors = Cors::default()
+        .allowed_methods(METHODS)
+        .expose_headers(RESPONSE_HEADERS)
+        .max_age(PREFLIGHT_SECONDS);
+    let cors = match allows_any_header(config) {
         true => cors.allow_any_header(),
         false => {
             let extra = config.cors_extra_headers.iter().map(|name| name.to_ascii_lowercase());
-            cors.allowed_headers(SENT.map(str::to_owned).into_iter().chain(extra))
+            cors.allowed_headers(REQUEST_HEADERS.map(str::to_owned).into_iter().chain(extra))
         }
     };
     if config.cors_origins.iter().any(|origin| origin == ANY) {
@@ -107,23 +111,23 @@ pub fn marks(config: &Config) -> Cors {
     config.cors_origins.iter().fold(cors, |cors, origin| cors.allowed_origin(origin))
 }
 
-fn any_header(config: &Config) -> bool {
+fn allows_any_header(config: &Config) -> bool {
     config.cors_extra_headers.iter().any(|name| name == ANY)
 }
 
-/// Refuses preflights; one a thread.
+/// Answers refused preflights; one per HTTP thread.
 #[derive(Clone)]
 pub struct Preflights {
-    state: Rc<Data<State>>,
+    shared: Rc<(Arc<Config>, Metrics)>,
 }
 
 impl Preflights {
-    /// Of this server.
-    pub fn new(state: &Data<State>) -> Self {
-        Preflights { state: Rc::new(state.clone()) }
+    /// Refuses by these settings, and counts refusals in these metrics.
+    pub fn new(config: Arc<Config>, metrics: Metrics) -> Self {
+        Preflights { shared: Rc::new((config, metrics)) }
     }
 
-    /// Answers a preflight that is refused, and hands everything else on.
+    /// Answers a preflight that is refused, and passes every other request on.
     pub fn serve<T, B>(
         &self,
         request: ServiceRequest,
@@ -133,8 +137,9 @@ impl Preflights {
         T: Service<ServiceRequest, Response = ServiceResponse<B>, Error = Error>,
         B: MessageBody + 'static,
     {
-        let refusal = match has_origins(&self.state.config) && is_preflight(request.request()) {
-            true => check(&self.state.config, request.request()).err(),
+        let (config, _) = &*self.shared;
+        let refusal = match has_origins(config) && is_preflight(request.request()) {
+            true => check(config, request.request()).err(),
             false => None,
         };
         match refusal {
@@ -145,21 +150,22 @@ impl Preflights {
 
     fn refuse(&self, request: ServiceRequest, refusal: &Problem) -> ServiceResponse {
         let (request, _) = request.into_parts();
-        let context = RequestContext::new(request.clone(), (*self.state).clone());
+        let (_, metrics) = &*self.shared;
+        let head = RequestHead::new(request.clone());
         log(&request, &refusal.detail);
-        context.state.metrics.problems.with_label_values(&[refusal.code.as_str()]).inc();
-        let trace_id = context.trace.trace_id().text();
-        let mut answer = refusal.render(Some(&trace_id));
-        let headers = answer.headers_mut();
+        metrics.problems.with_label_values(&[refusal.code.as_str()]).inc();
+        let trace_id = head.trace.trace_id().text();
+        let mut response = refusal.render(Some(&trace_id));
+        let headers = response.headers_mut();
         headers.insert(header::VARY, HeaderValue::from_static(VARY));
         if let Ok(value) = HeaderValue::from_bytes(trace_id.as_bytes()) {
             headers.insert(TRACE_ID, value);
         }
-        ServiceResponse::new(request, answer)
+        ServiceResponse::new(request, response)
     }
 }
 
-/// Whether a browser asks whether a page may send a request.
+/// Whether a request is a CORS preflight.
 pub fn is_preflight(request: &HttpRequest) -> bool {
     let headers = request.headers();
     request.method() == Method::OPTIONS
@@ -167,38 +173,37 @@ pub fn is_preflight(request: &HttpRequest) -> bool {
         && headers.contains_key(header::ACCESS_CONTROL_REQUEST_METHOD)
 }
 
-/// What the refusal of a preflight says where no other site is let in.
-pub fn no_site_is_let_in(request: &HttpRequest) -> &'static str {
-    let detail = "Pages of other sites may not context this server: name their sites in the setting \
+/// The detail of a refused preflight where no other site is allowed.
+pub fn no_site_is_allowed(request: &HttpRequest) -> &'static str {
+    let detail = "Pages of other sites may not use this server: name their sites in the setting \
         cors_origins";
     log(request, detail);
     detail
 }
 
 fn log(request: &HttpRequest, detail: &str) {
-    let shown = |name: HeaderName| {
+    let text = |name: HeaderName| {
         let value = request.headers().get(name);
         value.map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned())
     };
     tracing::debug!(
-        origin = shown(header::ORIGIN),
-        method = shown(header::ACCESS_CONTROL_REQUEST_METHOD),
-        headers = shown(header::ACCESS_CONTROL_REQUEST_HEADERS),
+        origin = text(header::ORIGIN),
+        method = text(header::ACCESS_CONTROL_REQUEST_METHOD),
+        headers = text(header::ACCESS_CONTROL_REQUEST_HEADERS),
         path = request.path(),
         detail,
         "preflight refused"
     );
 }
 
-/// Whether a page may send what its browser asks about.
+/// Checks origin, method and headers of a preflight.
 fn check(config: &Config, request: &HttpRequest) -> Result<(), Problem> {
     let headers = request.headers();
     let text = |name: HeaderName| headers.get(name).and_then(|value| value.to_str().ok());
     let origin = text(header::ORIGIN).unwrap_or_default();
     if !allows_origin(config, origin) {
         let detail = format!(
-            "Pages of {origin:?} may not context this server: name the site in the setting \
-             cors_origins"
+            "Pages of {origin:?} may not use this server: name the site in the setting cors_origins"
         );
         return Err(refused(detail, Some("cors_origins")));
     }
@@ -207,7 +212,7 @@ fn check(config: &Config, request: &HttpRequest) -> Result<(), Problem> {
         let methods = METHODS.join(", ");
         return Err(refused(format!("No route has the method {method:?}; use {methods}"), None));
     }
-    if any_header(config) {
+    if allows_any_header(config) {
         return Ok(());
     }
     let lists = headers.get_all(header::ACCESS_CONTROL_REQUEST_HEADERS);
@@ -220,7 +225,7 @@ fn check(config: &Config, request: &HttpRequest) -> Result<(), Problem> {
     if unlisted.is_empty() {
         return Ok(());
     }
-    unlisted.truncate(NAMED_MAX);
+    unlisted.truncate(UNLISTED_SHOWN_MAX);
     let detail = format!(
         "Pages may not send the headers {}: name them in the setting cors_extra_headers",
         unlisted.join(", ")
@@ -229,7 +234,7 @@ fn check(config: &Config, request: &HttpRequest) -> Result<(), Problem> {
 }
 
 fn is_listed(config: &Config, name: &str) -> bool {
-    SENT.contains(&name)
+    REQUEST_HEADERS.contains(&name)
         || config.cors_extra_headers.iter().any(|extra| extra.eq_ignore_ascii_case(name))
 }
 
@@ -238,124 +243,5 @@ fn refused(detail: String, setting: Option<&str>) -> Problem {
     match setting {
         Some(setting) => problem.with("setting", setting.into()),
         None => problem,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use std::collections::BTreeSet;
-
-    use serde_json::Value;
-    use utoipa::OpenApi;
-
-    use super::*;
-    use crate::api::openapi::Document;
-
-    /// Headers that browsers let pages read without asking.
-    const ALWAYS_SHOWN: [&str; 7] = [
-        "cache-control",
-        "content-language",
-        "content-length",
-        "content-type",
-        "expires",
-        "last-modified",
-        "pragma",
-    ];
-
-    fn document() -> Value {
-        serde_json::from_str(&Document::openapi().to_json().unwrap()).unwrap()
-    }
-
-    /// Every value in a document, at any depth.
-    fn walk<'a>(value: &'a Value, visit: &mut dyn FnMut(&'a Value)) {
-        visit(value);
-        match value {
-            Value::Array(list) => list.iter().for_each(|one| walk(one, visit)),
-            Value::Object(members) => members.values().for_each(|one| walk(one, visit)),
-            _ => {}
-        }
-    }
-
-    #[test]
-    fn every_described_header_may_be_sent() {
-        let document = document();
-        let mut described = BTreeSet::new();
-        walk(&document, &mut |value| {
-            // The payment provider's server is no page.
-            if value["in"] == "header" && value["name"] != "Stripe-Signature" {
-                described.insert(value["name"].as_str().unwrap().to_ascii_lowercase());
-            }
-        });
-        assert!(described.len() >= 5, "{described:?}");
-        for name in described {
-            assert!(SENT.contains(&name.as_str()), "{name}");
-        }
-    }
-
-    #[test]
-    fn every_described_answer_header_may_be_read() {
-        let document = document();
-        let mut described = BTreeSet::new();
-        walk(&document, &mut |value| {
-            if let Some(headers) = value["headers"].as_object() {
-                described.extend(headers.keys().map(|name| name.to_ascii_lowercase()));
-            }
-        });
-        for name in described {
-            let is_shown = SHOWN.contains(&name.as_str()) || ALWAYS_SHOWN.contains(&name.as_str());
-            assert!(is_shown, "{name}");
-        }
-    }
-
-    #[test]
-    fn every_method_of_a_route_may_be_used() {
-        let document = document();
-        for path in document["paths"].as_object().unwrap().values() {
-            for method in path.as_object().unwrap().keys() {
-                let method = method.to_ascii_uppercase();
-                assert!(METHODS.contains(&method.as_str()) || method == "PARAMETERS", "{method}");
-            }
-        }
-    }
-
-    /// Headers that `docs/API.md` names as a client's or as an answer's: `Like-This`, in backticks.
-    #[test]
-    fn every_header_of_the_documentation_is_on_a_list() {
-        // Browsers, proxies and the payment provider send these, or pages cannot set them.
-        const NOT_FOR_PAGES: [&str; 14] = [
-            "user-agent",
-            "accept-encoding",
-            "origin",
-            "host",
-            "x-forwarded-for",
-            "forwarded",
-            "via",
-            "x-real-ip",
-            "stripe-signature",
-            "holdfast-signature",
-            "x-content-type-options",
-            "x-frame-options",
-            "referrer-policy",
-            "vary",
-        ];
-        let text = include_str!("../../docs/API.md");
-        let quoted = text.split('`').skip(1).step_by(2);
-        let is_name = |text: &&str| {
-            let has_form = text.contains('-') || matches!(*text, "Accept" | "Authorization");
-            let upper = text.starts_with(|c: char| c.is_ascii_uppercase());
-            has_form && upper && text.chars().all(|c| c.is_ascii_alphanumeric() || c == '-')
-        };
-        let names: BTreeSet<String> = quoted
-            .map(|text| text.split(':').next().unwrap_or(text))
-            .filter(is_name)
-            .map(str::to_ascii_lowercase)
-            .collect();
-        assert!(names.len() >= 15, "{names:?}");
-        for name in &names {
-            let name = name.as_str();
-            let is_known = SENT.contains(&name) || SHOWN.contains(&name);
-            let is_other = ALWAYS_SHOWN.contains(&name) || NOT_FOR_PAGES.contains(&name);
-            assert!(is_known || is_other || name.starts_with("access-control-"), "{name}");
-        }
     }
 }

@@ -1,5 +1,5 @@
-//! Bounds of a request's head. What is larger than the connection's own buffer (128 KiB) never
-//! gets here: it is answered 431 without a body.
+//! Limits the size of a request's head. A head larger than the connection's read buffer (128 KiB) does
+//! not reach this check: it is answered 431 without a body.
 
 use actix_web::HttpRequest;
 
@@ -10,7 +10,7 @@ const HEADERS_BYTES_MAX: usize = 16 * 1024;
 /// Bytes of path and query together.
 const URI_BYTES_MAX: usize = 4 * 1024;
 
-/// Refuses a head that is larger than any honest client's.
+/// Refuses a head above the limits.
 pub fn check(request: &HttpRequest) -> Result<(), Problem> {
     let uri_bytes = request.path().len() + request.query_string().len();
     if uri_bytes > URI_BYTES_MAX {

@@ -1,4 +1,5 @@
-//! The HTTP toolkit: everything about requests and responses that knows no route.
+//! The HTTP toolkit: connections, request heads and bodies, problems and responses. It imports no
+//! route.
 
 pub mod body;
 pub mod connections;
@@ -16,3 +17,6 @@ pub mod request_head;
 pub mod response_memory;
 pub mod transport;
 pub mod upgrade;
+
+/// What a handler returns: a response, or the problem that is rendered in its place.
+pub type HandlerResult = Result<actix_web::HttpResponse, problem::Problem>;

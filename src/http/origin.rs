@@ -1,6 +1,7 @@
 //! Compares the `Origin` and `Host` headers of a request.
 
-/// Whether an origin is of this host. Whether it came by TLS is known to the gateway alone.
+/// Whether an origin has this host. The scheme is not compared: only the gateway knows whether the
+/// request came over TLS.
 pub fn is_same(origin: &str, host: &str) -> bool {
     let Some((scheme, authority)) = origin.split_once("://") else { return false };
     let default_port = match scheme {
@@ -17,7 +18,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_origin_is_of_a_host_or_not() {
+    fn origin_is_compared_with_host() {
         for (origin, host) in [
             ("https://tickets.example", "tickets.example"),
             ("https://tickets.example", "Tickets.Example:443"),

@@ -1,4 +1,4 @@
-//! Responses on their way out: counted, bounded in memory, and announced to their connection.
+//! Bodies of responses: bounded in memory, sent in slices, and reported to their connection.
 
 use std::convert::Infallible;
 use std::pin::Pin;
@@ -20,22 +20,22 @@ use super::transport::Exchange;
 
 /// Content type of an event stream.
 pub const EVENT_STREAM: &str = "text/event-stream";
-/// Bytes given to a connection at a time: a body is shared, what is being sent is not.
+/// Bytes given to a connection at a time: the body is shared, the connection's copy of a slice is not.
 pub const SLICE_BYTES: usize = 64 * 1024;
-/// What a body that is made as it is sent keeps: a piece, and what compresses it.
+/// Memory of a streamed body: one piece, and the compressor's buffers.
 pub const STREAM_BYTES: usize = 320 * 1024;
-/// When to ask again while memory is short, seconds.
+/// `Retry-After` while memory is short, seconds.
 const RETRY_SECONDS: u32 = 2;
 
-/// Bytes that are given to a connection slice by slice: a connection copies what it is given.
+/// A body that is given to its connection slice by slice, as a connection copies what it is given.
 pub struct Slices {
     rest: Bytes,
-    /// What they count as, where they are this response's own.
+    /// The charge, if the bytes belong to this response alone.
     _charge: Option<Charge>,
 }
 
 impl Slices {
-    /// Of bytes that are counted elsewhere, or are part of the program.
+    /// A body of bytes that are counted elsewhere, or are static.
     pub fn of_shared(bytes: Bytes) -> Self {
         Slices { rest: bytes, _charge: None }
     }
@@ -64,19 +64,19 @@ impl MessageBody for Slices {
     }
 }
 
-/// Counts a large body that a handler made for one response, and has it sent slice by slice.
+/// Charges a large body to the memory of responses, and sends it slice by slice.
 ///
 /// # Errors
-/// If there is no room for it.
+/// If it does not fit.
 pub fn bounded(
-    answer: HttpResponse,
+    response: HttpResponse,
     memory: &Arc<ResponseMemory>,
 ) -> Result<HttpResponse, Problem> {
-    let BodySize::Sized(bytes) = answer.body().size() else { return Ok(answer) };
+    let BodySize::Sized(bytes) = response.body().size() else { return Ok(response) };
     if bytes <= SLICE_BYTES as u64 {
-        return Ok(answer);
+        return Ok(response);
     }
-    let (head, body) = answer.into_parts();
+    let (head, body) = response.into_parts();
     Ok(match body.try_into_bytes() {
         Ok(bytes) => {
             let charge = memory.charge_or_make_room(bytes.len()).ok_or_else(|| no_room(memory))?;
@@ -86,25 +86,25 @@ pub fn bounded(
     })
 }
 
-/// The refusal of a response for which there is no memory.
+/// The refusal of a response that does not fit in the memory of responses.
 pub fn no_room(memory: &ResponseMemory) -> Problem {
     memory.note_refused();
-    let detail = "Too many large answers are under way and not read; ask again";
+    let detail = "Too many large responses are being sent and not read; try again";
     Problem::new(Code::ServiceUnavailable, detail)
         .retry_after(RETRY_SECONDS)
         .caused_by("http_response_bytes_max is reached")
 }
 
-/// A body, and something that lasts as long as it is being sent.
+/// A body with a value that is dropped when the body has been sent.
 pub struct With<B, T> {
     body: B,
-    _kept: T,
+    _guard: T,
 }
 
 impl<B, T> With<B, T> {
-    /// A body that keeps something.
-    pub fn new(body: B, kept: T) -> Self {
-        With { body, _kept: kept }
+    /// Attaches a value to a body.
+    pub fn new(body: B, guard: T) -> Self {
+        With { body, _guard: guard }
     }
 }
 
@@ -123,10 +123,10 @@ impl<B: MessageBody + Unpin, T: Unpin> MessageBody for With<B, T> {
     }
 }
 
-/// One request, from its arrival to the end of its response.
-pub struct UnderWay(Option<Rc<Exchange>>);
+/// A request in progress, until its response is complete.
+pub struct InProgress(Option<Rc<Exchange>>);
 
-impl Drop for UnderWay {
+impl Drop for InProgress {
     fn drop(&mut self) {
         if let Some(exchange) = &self.0 {
             exchange.end(Instant::now());
@@ -134,11 +134,11 @@ impl Drop for UnderWay {
     }
 }
 
-/// Tells the connection of a request and of its response.
+/// Reports a request and its response to their connection.
 pub fn tracked<S, B>(
     request: ServiceRequest,
     inner: &S,
-) -> impl Future<Output = Result<ServiceResponse<With<B, UnderWay>>, actix_web::Error>> + use<S, B>
+) -> impl Future<Output = Result<ServiceResponse<With<B, InProgress>>, actix_web::Error>> + use<S, B>
 where
     S: Service<ServiceRequest, Response = ServiceResponse<B>, Error = actix_web::Error>,
     B: MessageBody + Unpin,
@@ -147,14 +147,14 @@ where
     if let Some(exchange) = &exchange {
         exchange.begin(&request);
     }
-    let under_way = UnderWay(exchange);
-    inner.call(request).map_ok(move |answer| {
-        answer.map_body(move |head, body| {
-            if let Some(exchange) = &under_way.0 {
+    let in_progress = InProgress(exchange);
+    inner.call(request).map_ok(move |response| {
+        response.map_body(move |head, body| {
+            if let Some(exchange) = &in_progress.0 {
                 let kind = head.headers().get(header::CONTENT_TYPE);
                 exchange.respond(body.size(), kind.is_some_and(|kind| kind == EVENT_STREAM));
             }
-            With::new(body, under_way)
+            With::new(body, in_progress)
         })
     })
 }
@@ -168,7 +168,7 @@ mod tests {
     use crate::telemetry::Metrics;
 
     #[tokio::test]
-    async fn slices_are_the_whole() {
+    async fn slices_add_up_to_the_body() {
         for len in [0, 1, SLICE_BYTES, 3 * SLICE_BYTES + 7] {
             let bytes: Bytes = (0..len).map(|n| n as u8).collect();
             let slices = Slices::of_shared(bytes.clone());
@@ -178,15 +178,15 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn large_bodies_count_while_they_are_sent() {
+    async fn large_body_is_charged_until_it_is_sent() {
         let config = Config { http_response_bytes_max: 100_000, ..Config::default() };
         let memory = Arc::new(ResponseMemory::new(&config, &Metrics::new("test")));
-        let answer = |len: usize| HttpResponse::Ok().body("x".repeat(len));
-        let small = bounded(answer(SLICE_BYTES), &memory).unwrap();
+        let response = |len: usize| HttpResponse::Ok().body("x".repeat(len));
+        let small = bounded(response(SLICE_BYTES), &memory).unwrap();
         assert_eq!(memory.bytes(), 0);
-        let large = bounded(answer(90_000), &memory).unwrap();
+        let large = bounded(response(90_000), &memory).unwrap();
         assert_eq!(memory.bytes(), 90_000);
-        assert!(bounded(answer(90_000), &memory).is_err());
+        assert!(bounded(response(90_000), &memory).is_err());
         assert_eq!(body::to_bytes(large.into_body()).await.unwrap().len(), 90_000);
         assert_eq!((memory.bytes(), small.body().size()), (0, BodySize::Sized(65_536)));
     }

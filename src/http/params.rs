@@ -1,4 +1,4 @@
-//! Parameters of the path and the query, with messages that say which is wrong.
+//! Parameters of the path and the query. A refusal names the parameter and what it should be.
 
 use std::borrow::Cow;
 use std::ops::RangeInclusive;
@@ -11,11 +11,11 @@ use crate::domain::{BookingId, EventId};
 
 use super::problem::{Code, Problem};
 
-/// Items of a page where the caller does not say.
+/// Default items of a page.
 const PAGE_SIZE_DEFAULT: u32 = 20;
 /// Most items of a page.
 pub const PAGE_SIZE_MAX: u32 = 100;
-/// Last page that can be asked for; bounds what the archive has to skip.
+/// Last page that can be requested; bounds what the archive has to skip.
 pub const PAGE_MAX: u32 = 10_000;
 
 /// The event in the path.
@@ -24,7 +24,7 @@ pub fn event_id(request: &HttpRequest) -> Result<EventId, Problem> {
     let digits = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
     match text.parse() {
         Ok(id) if digits && id > 0 => Ok(EventId(id)),
-        // A whole number that no event can have: an unknown event like any other.
+        // A number outside the range of event ids is an unknown event like any other.
         _ if digits => Err(event_unknown(shorten(&text))),
         _ => {
             let expected = format!("must be an event's number; got {:?}", shorten(&text));
@@ -50,22 +50,22 @@ fn segment(request: &HttpRequest, name: &str) -> Cow<'static, str> {
     request.match_info().get(name).unwrap_or_default().to_owned().into()
 }
 
-/// Characters of a wrong value that a message repeats.
+/// Characters of a wrong value that a refusal repeats.
 const SHOWN_CHARS_MAX: usize = 40;
 
 fn shorten(text: &str) -> String {
     text.chars().take(SHOWN_CHARS_MAX).collect()
 }
 
-/// Names the user, on every route.
+/// The parameter of every route that names the user.
 pub const USER_PARAMETER: &str = "user_id";
 
-/// Refuses a query with a parameter that is none of these, and not [`USER_PARAMETER`]: a misspelt one
-/// would silently be without effect.
+/// Refuses a query with a parameter other than these and [`USER_PARAMETER`]: a misspelt one would be
+/// ignored silently.
 pub fn check_names(request: &HttpRequest, known: &[String]) -> Result<(), Problem> {
     let text = request.query_string();
     let is_known = |name: &str| name == USER_PARAMETER || known.iter().any(|one| one == name);
-    // As they stand there: hardly any client encodes a name.
+    // Names are compared undecoded first: hardly any client encodes them.
     let names = text.split('&').map(|pair| pair.split('=').next().unwrap_or_default());
     if names.into_iter().all(|name| name.is_empty() || is_known(name)) {
         return Ok(());
@@ -78,26 +78,26 @@ pub fn check_names(request: &HttpRequest, known: &[String]) -> Result<(), Proble
     Err(Problem::parameter(&shorten(unknown), expected))
 }
 
-/// Which part of a list is asked for.
+/// The part of a list that is requested.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Paging<P> {
-    /// Where it begins.
+    /// Its start.
     pub start: Start<P>,
-    /// Items at most.
+    /// Its size, at most.
     pub size: u32,
 }
 
-/// Where a page begins.
+/// The start of a page.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Start<P> {
     /// The page of this number, from 1.
     Page(u32),
-    /// Behind this place: `cursor`.
+    /// After this position: `cursor`.
     After(P),
 }
 
 impl<P> Paging<P> {
-    /// The number of the page, if it was asked for by that.
+    /// The number of the page, if it is requested by number.
     pub fn page(&self) -> Option<u32> {
         match self.start {
             Start::Page(page) => Some(page),
@@ -105,18 +105,18 @@ impl<P> Paging<P> {
         }
     }
 
-    /// How many items come before a page that was asked for by its number.
+    /// How many items precede the page of this number.
     pub fn skipped(&self, page: u32) -> u64 {
         u64::from(page.saturating_sub(1)) * u64::from(self.size)
     }
 }
 
-/// The query's parameters, decoded. [`check_names`] has refused those that the route does not know.
+/// The decoded parameters of a query; [`check_names`] has refused unknown ones.
 #[derive(Debug, Default)]
 pub struct Query(Vec<(String, String)>);
 
 impl Query {
-    /// Reads the query of a request.
+    /// Parses the query of a request.
     pub fn of(request: &HttpRequest) -> Result<Self, Problem> {
         Self::parse(request.query_string())
     }
@@ -138,12 +138,12 @@ impl Query {
         Query(pairs)
     }
 
-    /// A parameter; refused if it stands there twice with different values.
+    /// A parameter; refused if it is present twice with different values.
     pub fn get(&self, name: &str) -> Result<Option<&str>, Problem> {
         let mut values = self.0.iter().filter(|pair| pair.0 == name).map(|pair| pair.1.as_str());
         let first = values.next();
         if values.any(|value| Some(value) != first) {
-            return Err(Problem::parameter(name, "stands there twice; send it once"));
+            return Err(Problem::parameter(name, "is present twice; send it once"));
         }
         Ok(first)
     }
@@ -159,13 +159,13 @@ impl Query {
         })
     }
 
-    /// `cursor` or `page` (from 1), and `page_size`; `read` reads a cursor of the list.
-    pub fn paging<P>(&self, read: impl Fn(&str) -> Option<P>) -> Result<Paging<P>, Problem> {
+    /// `cursor` or `page` (from 1), and `page_size`; `parse` parses a cursor of the list.
+    pub fn paging<P>(&self, parse: impl Fn(&str) -> Option<P>) -> Result<Paging<P>, Problem> {
         let size = self.integer("page_size", 1..=PAGE_SIZE_MAX)?.unwrap_or(PAGE_SIZE_DEFAULT);
         let page = self.integer("page", 1..=PAGE_MAX)?;
-        let start = match (self.cursor(read)?, page) {
+        let start = match (self.cursor(parse)?, page) {
             (None, page) => Start::Page(page.unwrap_or(1)),
-            (Some(place), None) => Start::After(place),
+            (Some(position), None) => Start::After(position),
             (Some(_), Some(_)) => {
                 return Err(Problem::parameter("page", "or `cursor`: send one of them"));
             }
@@ -173,10 +173,10 @@ impl Query {
         Ok(Paging { start, size })
     }
 
-    /// `cursor`, read by `read`.
-    pub fn cursor<P>(&self, read: impl Fn(&str) -> Option<P>) -> Result<Option<P>, Problem> {
+    /// `cursor`, parsed by `parse`.
+    pub fn cursor<P>(&self, parse: impl Fn(&str) -> Option<P>) -> Result<Option<P>, Problem> {
         let Some(text) = self.get("cursor")? else { return Ok(None) };
-        read(text).map(Some).ok_or_else(|| {
+        parse(text).map(Some).ok_or_else(|| {
             Problem::parameter(
                 "cursor",
                 "must be the `next_cursor` of a page of this list, as it is",
@@ -184,7 +184,7 @@ impl Query {
         })
     }
 
-    /// How many items a page has at the most, if the caller says so.
+    /// `page_size`, if present.
     pub fn page_size(&self, max: u32) -> Result<Option<u32>, Problem> {
         self.integer("page_size", 1..=max)
     }
@@ -202,7 +202,7 @@ impl Query {
     }
 }
 
-/// No such event. The id is given as sent, for it may not even fit an event id.
+/// The refusal of an unknown event. The id is shown as sent, as it may not fit an event id.
 pub fn event_unknown(event: impl std::fmt::Display) -> Problem {
     Problem::new(
         Code::EventUnknown,
@@ -221,7 +221,7 @@ mod tests {
     }
 
     #[test]
-    fn event_ids_are_numbers_and_the_impossible_ones_unknown() {
+    fn event_id_out_of_range_is_unknown_and_other_text_invalid() {
         assert_eq!(event_id(&request("event_id", "7")).unwrap(), EventId(7));
         for text in ["0", "4294967296", "99999999999999999999999"] {
             assert_eq!(event_id(&request("event_id", text)).unwrap_err().code, Code::EventUnknown);
@@ -233,7 +233,7 @@ mod tests {
     }
 
     #[test]
-    fn booking_ids_are_ours() {
+    fn booking_id_is_parsed_or_refused() {
         let id = BookingId::new(EventId(7), 1, 2);
         assert_eq!(booking_id(&request("booking_id", &id.to_string())).unwrap(), id);
         let problem = booking_id(&request("booking_id", "x")).unwrap_err();
@@ -241,7 +241,7 @@ mod tests {
     }
 
     #[test]
-    fn queries_are_decoded_and_checked() {
+    fn query_is_decoded_and_checked() {
         let query = Query::parse("a=b%20c&n=7&n=7&m=1&m=2&page=3").unwrap();
         assert_eq!(query.get("a").unwrap(), Some("b c"));
         assert_eq!(query.integer("n", 1..=9).unwrap(), Some(7));
@@ -254,7 +254,7 @@ mod tests {
     }
 
     #[test]
-    fn pages_are_named_by_number_or_by_cursor() {
+    fn page_is_requested_by_number_or_cursor() {
         let paging = |query: &str| {
             let read = |text: &str| text.parse::<u32>().ok();
             Query::parse(query).unwrap().paging(read)
@@ -271,7 +271,7 @@ mod tests {
     }
 
     #[test]
-    fn misspelt_parameters_are_refused_however_they_are_written() {
+    fn unknown_parameter_is_refused_in_any_encoding() {
         let known = ["page".to_owned(), "page_size".to_owned()];
         let check = |query: &str| {
             let request = TestRequest::with_uri(&format!("/x?{query}")).to_http_request();

@@ -1,4 +1,4 @@
-//! How many of something each client has open. Bounded by what is open in all.
+//! Counts what each client has open, such as connections. Memory is bounded by the total count.
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
@@ -8,19 +8,19 @@ use prometheus::IntGauge;
 
 use crate::domain::ClientNetwork;
 
-/// Counts by client; those who have nothing open are forgotten.
+/// Counts by client; a client with nothing open has no entry.
 pub struct PerClient {
     open: Mutex<HashMap<ClientNetwork, usize>>,
     clients: IntGauge,
 }
 
 impl PerClient {
-    /// Nothing is open yet; how many clients there are is shown by `clients`.
+    /// Empty counts; the gauge shows the number of clients.
     pub fn new(clients: IntGauge) -> Self {
         PerClient { open: Mutex::default(), clients }
     }
 
-    /// One more; gives how many there are now.
+    /// Adds one for a client; returns its count.
     pub fn enter(&self, client: ClientNetwork) -> usize {
         let mut open = self.lock();
         let count = open.entry(client).or_default();
@@ -30,7 +30,7 @@ impl PerClient {
         now
     }
 
-    /// One less.
+    /// Removes one of a client.
     pub fn leave(&self, client: ClientNetwork) {
         let mut open = self.lock();
         if let Entry::Occupied(mut count) = open.entry(client) {
@@ -39,26 +39,26 @@ impl PerClient {
                 count.remove();
             }
         }
-        // A rush that is over leaves no room behind.
+        // The memory of a rush is freed when it is over.
         if open.is_empty() {
             open.shrink_to_fit();
         }
         self.clients.set(open.len() as i64);
     }
 
-    /// How many the client has.
-    pub fn open_of(&self, client: ClientNetwork) -> usize {
+    /// The count of a client.
+    pub fn count(&self, client: ClientNetwork) -> usize {
         self.lock().get(&client).copied().unwrap_or_default()
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<ClientNetwork, usize>> {
-        // Nothing panics while it is held; were it so, the counts are whole.
+        // No code panics while it is held.
         self.open.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// How many clients there are, as metrics show it, and whether memory is kept for them.
+    /// The gauge, and whether memory is allocated.
     #[cfg(test)]
-    pub fn shown(&self) -> (i64, bool) {
+    pub fn state(&self) -> (i64, bool) {
         (self.clients.get(), self.lock().capacity() > 0)
     }
 }

@@ -1,4 +1,4 @@
-//! What is known of a request before its body is read.
+//! A request before its body is read.
 
 use std::time::Instant;
 
@@ -7,7 +7,7 @@ use actix_web::http::header::HeaderName;
 
 use crate::telemetry::TraceContext;
 
-/// The header with the caller's trace.
+/// The header with the client's trace.
 const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 
 /// A request's head, with its trace and its time of arrival.
@@ -15,9 +15,9 @@ const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 pub struct RequestHead {
     /// Method, path, query and headers.
     pub http: HttpRequest,
-    /// The caller's trace, or a new one.
+    /// The client's trace, or a new one.
     pub trace: TraceContext,
-    /// When the head had arrived.
+    /// When the head arrived.
     pub started: Instant,
 }
 
@@ -32,12 +32,12 @@ impl RequestHead {
         RequestHead { http, trace, started }
     }
 
-    /// A header's text; `None` if absent or not plain text.
+    /// The text of a header; `None` if it is absent or not visible ASCII.
     pub fn header(&self, name: &str) -> Option<&str> {
         self.http.headers().get(name)?.to_str().ok()
     }
 
-    /// Milliseconds since the head had arrived, for the log.
+    /// Milliseconds since the head arrived, for the log.
     pub fn elapsed_ms(&self) -> f64 {
         self.started.elapsed().as_micros() as f64 / 1_000.0
     }

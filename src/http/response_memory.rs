@@ -1,16 +1,16 @@
-//! The memory that unfinished responses keep, of one process: one bound for all of it
-//! (`http_response_bytes_max`), and the clients that are ended to stay below it.
+//! Bounds the memory of one process's unfinished responses (`http_response_bytes_max`) and, to stay
+//! below the bound, disconnects the slowest readers.
 //!
-//! Counted are bodies (one that many clients share, once), the seats that streamed bodies are made
-//! of, and what connections have buffered. Nothing that is new is admitted beyond the bound; before
-//! it is refused, the slowest readers are ended. What must be counted without being asked for (a
-//! connection's buffer) may exceed the bound by what it is.
+//! The bound counts bodies (a body shared by many clients counts once), the seats that streamed bodies
+//! are made from, and the write buffers of connections. A new response beyond the bound is refused;
+//! before that, the slowest readers are disconnected. Write buffers exist before they are counted, so
+//! they may exceed the bound.
 //!
-//! | may happen between | then |
+//! | may happen between the steps | then |
 //! |---|---|
-//! | a reader is ended, and its connection is not dropped yet | its bytes still count; a request for room waits a moment |
-//! | a reader is ended that shares its body with others | nothing is freed by it; the next slowest is ended, until there is room or no slow reader |
-//! | two want the same room | one reserves it, the other looks again |
+//! | a reader is marked as ended, and its connection is not dropped yet | its bytes still count; a request for room waits a moment |
+//! | an ended reader shares its body with others | this frees nothing; the next slowest is ended, until there is room or no slow reader is left |
+//! | two responses need the same room | one reserves it, the other tries again |
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
@@ -23,39 +23,39 @@ use prometheus::{IntCounter, IntGauge};
 use crate::config::Config;
 use crate::telemetry::Metrics;
 
-/// How long a response has to have waited for its client before it is ended for others' sake.
+/// How long a response must have waited for its client before the client may be disconnected.
 const SLOW_AFTER: Duration = Duration::from_secs(1);
-/// How long a body waits for room.
+/// How long a body waits for room, at most.
 const ROOM_WAIT: Duration = Duration::from_secs(2);
-/// How often it looks.
+/// Interval between two attempts to reserve room.
 const ROOM_STEP: Duration = Duration::from_millis(20);
-/// How often readers are ended for the sake of what is counted without being asked for.
+/// Least interval between two disconnections caused by write buffers, ms.
 const FORCED_INTERVAL_MS: u64 = 100;
 
-/// The memory of one server's responses.
+/// The memory of one server's unfinished responses.
 pub struct ResponseMemory {
     bytes: AtomicUsize,
     bytes_max: usize,
     readers: Mutex<HashMap<u64, Arc<SlowReader>>>,
     next_reader: AtomicU64,
     created: Instant,
-    /// When readers were last ended for what was not asked for, ms since `created`.
+    /// When write buffers last caused a disconnection, ms since `created`.
     forced_at_ms: AtomicU64,
     gauge: IntGauge,
     ended: IntCounter,
     refused: IntCounter,
 }
 
-/// Bytes that count until this is dropped.
+/// Bytes that count towards the bound until this is dropped.
 pub struct Charge {
     memory: Arc<ResponseMemory>,
     bytes: usize,
 }
 
-/// A client that a response waits for.
+/// A client that has not yet read its response.
 #[derive(Default)]
 pub struct SlowReader {
-    /// Since when, and how fast it was since: written by its connection.
+    /// Written by its connection; `None` while no response waits for it.
     state: Mutex<Option<Slowness>>,
     is_ended: AtomicBool,
     waker: AtomicWaker,
@@ -69,7 +69,7 @@ struct Slowness {
     pinned_bytes: usize,
 }
 
-/// A client in the list of those who may be ended; leaves it when dropped.
+/// A registered [`SlowReader`], removed when dropped.
 pub struct Listed {
     memory: Arc<ResponseMemory>,
     id: u64,
@@ -77,7 +77,7 @@ pub struct Listed {
 }
 
 impl ResponseMemory {
-    /// Nothing is kept yet.
+    /// No responses, with the bound of the settings.
     pub fn new(config: &Config, metrics: &Metrics) -> Self {
         ResponseMemory {
             bytes: AtomicUsize::new(0),
@@ -92,17 +92,17 @@ impl ResponseMemory {
         }
     }
 
-    /// Bytes that are kept now.
+    /// Bytes that count now.
     pub fn bytes(&self) -> usize {
         self.bytes.load(Ordering::Relaxed)
     }
 
-    /// Shows how much is kept.
+    /// Updates the gauge.
     pub fn show(&self) {
         self.gauge.set(i64::try_from(self.bytes()).unwrap_or(i64::MAX));
     }
 
-    /// Counts these bytes if there is room for them.
+    /// Reserves these bytes if they fit.
     pub fn try_charge(self: &Arc<Self>, bytes: usize) -> Option<Charge> {
         let fits = |kept: usize| kept.checked_add(bytes).filter(|sum| *sum <= self.bytes_max);
         let order = Ordering::Relaxed;
@@ -110,7 +110,7 @@ impl ResponseMemory {
         Some(Charge { memory: self.clone(), bytes })
     }
 
-    /// The same; if there is none, the slowest readers are ended.
+    /// Reserves these bytes if they fit; otherwise ends the slowest readers, for a later attempt.
     pub fn charge_or_make_room(self: &Arc<Self>, bytes: usize) -> Option<Charge> {
         let charge = self.try_charge(bytes);
         if charge.is_none() {
@@ -119,7 +119,7 @@ impl ResponseMemory {
         charge
     }
 
-    /// The same, which waits a moment for what they keep.
+    /// Reserves these bytes, waiting for at most [`ROOM_WAIT`] while slow readers are disconnected.
     pub async fn charge_when_free(self: &Arc<Self>, bytes: usize) -> Option<Charge> {
         let until = Instant::now() + ROOM_WAIT;
         loop {
@@ -133,19 +133,19 @@ impl ResponseMemory {
         }
     }
 
-    /// Counts these bytes, which are there already.
+    /// Counts bytes that are allocated already, whether or not they fit.
     pub fn charge(self: &Arc<Self>, bytes: usize) -> Charge {
         let mut charge = Charge { memory: self.clone(), bytes: 0 };
         charge.resize(bytes);
         charge
     }
 
-    /// Counts a response that is refused for want of room.
+    /// Counts a response that is refused because it does not fit.
     pub fn note_refused(&self) {
         self.refused.inc();
     }
 
-    /// Ends the slowest readers, until what they keep would make room for so many bytes.
+    /// Ends the slowest readers, until the bytes they pin make room for so many bytes.
     fn end_slowest(&self, bytes: usize) {
         let now = Instant::now();
         let excess = self.bytes().saturating_add(bytes).saturating_sub(self.bytes_max);
@@ -166,12 +166,13 @@ impl ResponseMemory {
 
     fn has_slow_readers(&self) -> bool {
         let now = Instant::now();
-        // Those that are ended and not gone yet are worth waiting for.
+        // Readers that are ended and not yet dropped will free their bytes soon.
         let is_slow = |one: &Arc<SlowReader>| one.is_ended() || one.slowness(now).is_some();
         self.lock().values().any(is_slow)
     }
 
-    /// What was not asked for exceeds the bound: seldom looked at, as many may say so at once.
+    /// Ends slow readers because write buffers exceed the bound; rate-limited, as many connections may
+    /// call it at once.
     fn note_excess(&self) {
         let now_ms = u64::try_from(self.created.elapsed().as_millis()).unwrap_or(u64::MAX);
         let before = self.forced_at_ms.load(Ordering::Relaxed);
@@ -183,7 +184,7 @@ impl ResponseMemory {
         }
     }
 
-    /// Puts a client on the list of those who may be ended.
+    /// Registers a client that may be ended.
     pub fn list(self: &Arc<Self>) -> Listed {
         let id = self.next_reader.fetch_add(1, Ordering::Relaxed);
         let reader = Arc::<SlowReader>::default();
@@ -192,7 +193,7 @@ impl ResponseMemory {
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<u64, Arc<SlowReader>>> {
-        // Nothing panics while it is held.
+        // No code panics while it is held.
         self.readers.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -206,7 +207,7 @@ impl std::fmt::Debug for ResponseMemory {
 }
 
 impl Charge {
-    /// It is so many bytes from now on.
+    /// Changes the number of bytes.
     pub fn resize(&mut self, bytes: usize) {
         let counted = &self.memory.bytes;
         if bytes >= self.bytes {
@@ -228,8 +229,8 @@ impl Drop for Charge {
 }
 
 impl SlowReader {
-    /// How fast it is and how long it has been waited for, and what that keeps in memory; `None` if
-    /// it is not slow, or ended already.
+    /// Its throughput, how long its response has waited, and the bytes that it pins; `None` if it is not
+    /// slow, or ended already.
     fn slowness(&self, now: Instant) -> Option<(u64, Duration, usize)> {
         if self.is_ended() {
             return None;
@@ -254,19 +255,19 @@ impl SlowReader {
 }
 
 impl Listed {
-    /// It waits for its client: for so long before now, at that throughput.
-    pub fn waits(&self, waited: Duration, bytes_per_second: u64, pinned_bytes: usize) {
+    /// Records that its response waits: for so long until now, at that throughput.
+    pub fn wait(&self, waited: Duration, bytes_per_second: u64, pinned_bytes: usize) {
         let waits_since = Instant::now();
         let state = Slowness { waits_since, waited_before: waited, bytes_per_second, pinned_bytes };
         *self.reader.lock() = Some(state);
     }
 
-    /// It does not wait any more.
-    pub fn goes_on(&self) {
+    /// Records that its response does not wait.
+    pub fn resume(&self) {
         *self.reader.lock() = None;
     }
 
-    /// Whether it is to end, for others' sake; else its task is woken when it is.
+    /// Whether its connection has to end; if not, the task is woken when it has to.
     pub fn is_ended(&self, context: &std::task::Context<'_>) -> bool {
         self.reader.waker.register(context.waker());
         self.reader.is_ended()
@@ -289,14 +290,14 @@ mod tests {
     }
 
     #[test]
-    fn bytes_count_until_they_are_dropped() {
+    fn bytes_count_until_the_charge_is_dropped() {
         let memory = memory(100);
         let mut charge = memory.try_charge(60).unwrap();
         assert!(memory.try_charge(41).is_none());
         charge.resize(50);
         let rest = memory.try_charge(50).unwrap();
         assert_eq!(memory.bytes(), 100);
-        // What is there already is counted whatever the bound.
+        // Allocated bytes count beyond the bound.
         let buffer = memory.charge(7);
         assert_eq!(memory.bytes(), 107);
         drop((charge, rest, buffer));
@@ -304,28 +305,28 @@ mod tests {
     }
 
     #[test]
-    fn slowest_readers_end_first_and_no_more_than_needed() {
+    fn slowest_readers_end_first_until_there_is_room() {
         let memory = memory(100);
         let _full = memory.try_charge(100).unwrap();
-        let [slow, slower, brisk] = [(); 3].map(|()| memory.list());
-        slow.waits(SLOW_AFTER, 500, 30);
-        slower.waits(SLOW_AFTER, 20, 30);
-        brisk.waits(Duration::ZERO, 1, 30);
+        let [slow, slower, fast] = [(); 3].map(|()| memory.list());
+        slow.wait(SLOW_AFTER, 500, 30);
+        slower.wait(SLOW_AFTER, 20, 30);
+        fast.wait(Duration::ZERO, 1, 30);
         let waker = futures_util::task::noop_waker();
         let context = std::task::Context::from_waker(&waker);
-        let ended = || [&slow, &slower, &brisk].map(|one| one.is_ended(&context));
+        let ended = || [&slow, &slower, &fast].map(|one| one.is_ended(&context));
         assert!(memory.charge_or_make_room(30).is_none());
         assert_eq!(ended(), [false, true, false]);
         assert!(memory.charge_or_make_room(60).is_none());
-        assert_eq!(ended(), [true, true, false], "who is not slow stays");
+        assert_eq!(ended(), [true, true, false], "a fast reader stays");
     }
 
     #[tokio::test]
-    async fn room_that_a_slow_reader_leaves_is_waited_for() {
+    async fn charge_waits_for_bytes_of_an_ended_reader() {
         let memory = memory(100);
         let full = memory.try_charge(100).unwrap();
         let slow = memory.list();
-        slow.waits(SLOW_AFTER, 0, 100);
+        slow.wait(SLOW_AFTER, 0, 100);
         let leaves = async {
             std::future::poll_fn(|context| match slow.is_ended(context) {
                 true => std::task::Poll::Ready(()),
@@ -337,6 +338,6 @@ mod tests {
         let (charge, ()) = tokio::join!(memory.charge_when_free(80), leaves);
         assert!(charge.is_some());
         drop(slow);
-        assert!(memory.charge_when_free(30).await.is_none(), "nobody is slow");
+        assert!(memory.charge_when_free(30).await.is_none(), "no reader is slow");
     }
 }

@@ -1,9 +1,9 @@
-//! Connections that leave HTTP: WebSockets.
+//! Upgrades connections from HTTP to another protocol (WebSocket).
 //!
-//! A request to upgrade passes the application like any other. If it is answered 101, what the handler
-//! left in the answer ([`Successor`]) gets the connection, and nothing else is kept: not the request,
-//! and not the dispatcher's buffers of 8 KiB for each direction, which the other way (a WebSocket as the
-//! body of its answer) would stay as long as the socket. Any other answer ends the connection.
+//! The application handles an upgrade request like any other. After a 101, the [`Successor`] that the
+//! handler attached to the response takes over the connection, and everything else is freed: the request,
+//! and the dispatcher's buffers of 8 KiB for each direction. (A WebSocket as the body of its response would
+//! keep them.) Any other response closes the connection.
 
 use std::pin::pin;
 use std::time::Duration;
@@ -24,34 +24,34 @@ use tokio_util::codec::Encoder;
 
 use super::transport::Transport;
 
-/// How long a client may take to close a connection that we closed.
+/// How long a client may take to close a connection that the server has closed.
 pub const DISCONNECT_TIMEOUT: Duration = Duration::from_secs(1);
 
-type Takes = dyn FnOnce(TcpStream, BytesMut) -> LocalBoxFuture<'static, ()>;
+type TakeOver = dyn FnOnce(TcpStream, BytesMut) -> LocalBoxFuture<'static, ()>;
 
-/// What goes on with a connection after a 101.
-pub struct Successor(Box<Takes>);
+/// Takes over a connection after a 101.
+pub struct Successor(Box<TakeOver>);
 
 impl Successor {
-    /// Calls this with the connection, and with what the client has sent behind its request.
-    pub fn new<F, Fut>(takes: F) -> Self
+    /// Calls this with the connection, and with the bytes that the client sent after its request.
+    pub fn new<F, Fut>(take_over: F) -> Self
     where
         F: FnOnce(TcpStream, BytesMut) -> Fut + 'static,
         Fut: Future<Output = ()> + 'static,
     {
-        Successor(Box::new(move |stream, read| Box::pin(takes(stream, read))))
+        Successor(Box::new(move |stream, read| Box::pin(take_over(stream, read))))
     }
 
-    /// Leaves it in the answer.
-    pub fn succeed(self, answer: &mut HttpResponse) {
-        answer.extensions_mut().insert(self);
+    /// Attaches it to the response.
+    pub fn attach_to(self, response: &mut HttpResponse) {
+        response.extensions_mut().insert(self);
     }
 }
 
-/// Answers one request to upgrade; lasts as long as the connection does.
+/// Serves one upgrade request, and the connection until it is closed.
 ///
 /// # Errors
-/// If the application fails. A connection that breaks is no error.
+/// If the application fails. A broken connection is not an error.
 pub async fn serve<S, B>(
     app: &S,
     request: Request,
@@ -61,54 +61,54 @@ where
     S: Service<Request, Response = ServiceResponse<B>, Error = actix_web::Error>,
     B: MessageBody,
 {
-    match Box::pin(answer(app, request, framed)).await? {
-        Answered::Upgraded(Successor(takes), stream, read) => takes(stream, read).await,
-        Answered::Ends(stream) => close(stream).await,
+    match Box::pin(respond(app, request, framed)).await? {
+        Outcome::Upgraded(Successor(take_over), stream, read) => take_over(stream, read).await,
+        Outcome::Closing(stream) => close(stream).await,
     }
     Ok(())
 }
 
-/// What is left of a request that was answered.
-enum Answered {
-    /// The connection goes on, with what has come of it already.
+/// The connection after the response.
+enum Outcome {
+    /// It is upgraded, with the bytes that were read already.
     Upgraded(Successor, TcpStream, BytesMut),
-    /// It does not.
-    Ends(TcpStream),
+    /// It has to be closed.
+    Closing(TcpStream),
 }
 
-/// Has the application answer, and sends that. All that this needs is gone when it returns.
-async fn answer<S, B>(
+/// Calls the application and sends its response. All buffers of HTTP are freed when it returns.
+async fn respond<S, B>(
     app: &S,
     request: Request,
     framed: Framed<Transport, Codec>,
-) -> Result<Answered, actix_web::Error>
+) -> Result<Outcome, actix_web::Error>
 where
     S: Service<Request, Response = ServiceResponse<B>, Error = actix_web::Error>,
     B: MessageBody,
 {
-    let (_, mut answer) = app.call(request).await?.into_parts();
-    let successor = answer.extensions_mut().remove::<Successor>();
+    let (_, mut response) = app.call(request).await?.into_parts();
+    let successor = response.extensions_mut().remove::<Successor>();
     let mut parts = framed.into_parts();
-    // A client that is gone notices nothing any more.
-    let sent = send(answer, &mut parts).await.is_ok();
+    // A send that fails means that the client is gone.
+    let sent = send(response, &mut parts).await.is_ok();
     Ok(match successor.filter(|_| sent) {
-        // Not the buffer itself, which is large.
+        // The bytes are copied, so that the large buffer is freed.
         Some(successor) => {
-            Answered::Upgraded(successor, parts.io.into_stream(), parts.read_buf[..].into())
+            Outcome::Upgraded(successor, parts.io.into_stream(), parts.read_buf[..].into())
         }
-        None => Answered::Ends(parts.io.into_stream()),
+        None => Outcome::Closing(parts.io.into_stream()),
     })
 }
 
-/// Sends the whole answer, at the pace that all responses have.
+/// Sends the whole response, with the limits of all responses.
 async fn send<B: MessageBody>(
-    answer: HttpResponse<B>,
+    response: HttpResponse<B>,
     parts: &mut FramedParts<Transport, Codec>,
 ) -> std::io::Result<()> {
-    let (mut head, body) = Response::from(answer).into_parts();
+    let (mut head, body) = Response::from(response).into_parts();
     if head.status() != StatusCode::SWITCHING_PROTOCOLS {
         head.head_mut().set_connection_type(ConnectionType::Close);
-        // The codec has set itself to a stream without an end; the end of the connection is the body's.
+        // The codec treats an upgrade as an endless stream; the body ends with the connection.
         head.head_mut().no_chunking(true);
     }
     let (codec, out) = (&mut parts.codec, &mut parts.write_buf);
@@ -128,15 +128,15 @@ async fn send<B: MessageBody>(
     parts.io.write_all(out).await
 }
 
-/// Ends a connection so that the client can read all that was sent: a client's bytes that nobody has
-/// read would have the system throw away ours.
+/// Closes a connection so that the client can read everything that was sent: if unread bytes of the
+/// client remained, the kernel would reset the connection and drop what was sent.
 pub async fn close(mut stream: TcpStream) {
-    let ends = async {
+    let drained = async {
         stream.shutdown().await?;
         let mut ignored = [0; 512];
         while stream.read(&mut ignored).await? > 0 {}
         Ok::<_, std::io::Error>(())
     };
-    // Gone either way.
-    let _ = tokio::time::timeout(DISCONNECT_TIMEOUT, ends).await;
+    // It is closed in any case.
+    let _ = tokio::time::timeout(DISCONNECT_TIMEOUT, drained).await;
 }

@@ -69,7 +69,7 @@ impl WsConnection {
             let now = Instant::now();
             pace.waits(now);
             if let Some((waited, per_second)) = pace.slowness(now) {
-                listed.waits(waited, per_second, pinned);
+                listed.wait(waited, per_second, pinned);
             }
             // The connection waits, so it has a deadline.
             let due = pace.deadline(&self.pace).unwrap_or(now);

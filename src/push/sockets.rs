@@ -240,7 +240,7 @@ mod tests {
         assert_eq!((gauge("websocket"), gauge("sse")), (2, 1));
         drop((kept, other));
         assert_eq!((gauge("websocket"), gauge("sse")), (0, 0));
-        assert_eq!(all.per_client.shown(), (0, false));
+        assert_eq!(all.per_client.state(), (0, false));
         let three = ["9.9.9.9", "9.9.9.9", "8.8.8.8"].map(|address| open(address).is_ok());
         assert_eq!(three, [true; 3]);
     }

@@ -135,7 +135,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_callers_trace_is_continued() {
+    fn trace_of_the_client_is_continued() {
         let header = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
         let context = TraceContext::from_traceparent(header).unwrap();
         assert_eq!(context.trace_id().to_string(), "4bf92f3577b34da6a3ce929d0e0e4736");

@@ -1,4 +1,4 @@
-//! Who may create and change events, and act for users; what is recorded of it.
+//! Admin keys, admins that act for users, and the audit record.
 
 use std::time::{Duration, Instant};
 
@@ -21,7 +21,7 @@ async fn create(api: &Client, headers: &[(&str, &str)]) -> Reply {
 }
 
 #[tokio::test]
-async fn with_a_key_configured_admin_calls_need_it() {
+async fn configured_admin_key_is_required() {
     let keys = vec![SESAME.parse().unwrap()];
     let config = Config { admin_keys_sha256: keys, ..Place::shared().config() };
     let api = Api::here(config).await;
@@ -31,7 +31,7 @@ async fn with_a_key_configured_admin_calls_need_it() {
     for wrong in [("X-Admin-Key", "open"), ("Authorization", "Bearer open")] {
         create(&api, &[wrong]).await.problem(403, "admin_key_wrong");
     }
-    // Another scheme shows no key at all.
+    // Another scheme has no key.
     create(&api, &[("Authorization", "Basic open-sesame")]).await.problem(401, "admin_key_missing");
     for right in [("X-Admin-Key", "open-sesame"), ("Authorization", "Bearer open-sesame")] {
         create(&api, &[right]).await.json(201);
@@ -50,7 +50,7 @@ async fn with_a_key_configured_admin_calls_need_it() {
 }
 
 #[tokio::test]
-async fn without_a_key_a_forwarded_call_is_not_local() {
+async fn forwarded_request_is_not_local_without_admin_keys() {
     let api = shared_api().await;
     create(&api, &[]).await.json(201);
     for forwarded in [("X-Forwarded-For", "127.0.0.1"), ("Forwarded", "for=127.0.0.1")] {
@@ -61,7 +61,7 @@ async fn without_a_key_a_forwarded_call_is_not_local() {
 /// printf %s shut-sesame | sha256sum
 const SHUT: &str = "desk:1f2767a6defa352d6c9f8594251dd995f710ab3279cc75cc6210d430e8f0678f";
 
-/// The acts of a place, oldest first.
+/// The recorded acts of a place, oldest first.
 async fn acts(place: &Place) -> Vec<Act> {
     let (_, archive) = place.services().await;
     let mut acts = archive.acts(None, None, 100).await.unwrap();
@@ -70,7 +70,7 @@ async fn acts(place: &Place) -> Vec<Act> {
 }
 
 #[tokio::test]
-async fn admins_act_for_users_and_every_act_is_recorded() {
+async fn admin_acts_for_users_are_recorded() {
     let place = Place::shared();
     let keys = vec![SESAME.parse().unwrap(), SHUT.parse().unwrap()];
     let api = Api::here(Config { admin_keys_sha256: keys, ..place.config() }).await;
@@ -83,7 +83,7 @@ async fn admins_act_for_users_and_every_act_is_recorded() {
     let path = format!("/api/v1/bookings/{id}");
     let seen = desk(api.get(&path)).await.json(200);
     assert_eq!((&seen["id"], &seen["user_id"]), (&held["id"], &json!("ann")));
-    // Whoever is named beside the key: a booking has one owner.
+    // A user named beside the key does not matter: a booking has one owner.
     assert_eq!(desk(api.get(&path).user("bob")).await.json(200)["user_id"], "ann");
     desk(api.post(&format!("{path}/extend"))).await.json(200);
     let cancelled = desk(api.post(&format!("{path}/cancel"))).await.json(200);
@@ -109,7 +109,7 @@ async fn admins_act_for_users_and_every_act_is_recorded() {
     let export = ops(api.get(&format!("/api/v1/events/{event}/sales.csv"))).await;
     assert_eq!(export.status, 200);
 
-    // Nobody's acts, and what was refused before it was one.
+    // Requests that are not admin acts, and one with a wrong key, are not recorded.
     api.get(&path).user("ann").send().await.json(200);
     api.get(&path).header("X-Admin-Key", "x").send().await.problem(403, "admin_key_wrong");
     let (booking, of_event) = (format!("booking {id}"), format!("event {event}"));
@@ -129,11 +129,11 @@ async fn admins_act_for_users_and_every_act_is_recorded() {
         ("ops", "sales_export", &of_event, "ok"),
     ];
     let acts = acts(&place).await;
-    let told = acts.iter().map(|act| {
+    let recorded = acts.iter().map(|act| {
         let result = act.result.as_deref().unwrap_or("-");
         (act.who.as_str(), act.act.as_str(), act.target.as_str(), result)
     });
-    assert_eq!(told.collect::<Vec<_>>(), expected);
+    assert_eq!(recorded.collect::<Vec<_>>(), expected);
     assert_eq!(acts[5].detail, "for user bob: seats 2");
     assert_eq!(acts[8].detail, r#"{"status":"PAUSED"}"#);
     assert_eq!(acts[10].detail, "\"press\": seats 2");
@@ -142,7 +142,7 @@ async fn admins_act_for_users_and_every_act_is_recorded() {
 }
 
 #[tokio::test]
-async fn without_keys_this_machine_may_act_for_users() {
+async fn local_admin_without_keys_may_act_for_users() {
     let api = shared_api().await;
     let event = api.event(places(2)).await;
     let held = api.held("ann", event, &[1]).await;
@@ -155,7 +155,7 @@ async fn without_keys_this_machine_may_act_for_users() {
 }
 
 #[tokio::test]
-async fn what_cannot_be_recorded_is_not_done() {
+async fn admin_act_that_cannot_be_recorded_is_not_done() {
     let mongodb = private_mongodb();
     let place = Place::new(shared_redis(Flavor::Valkey), &mongodb);
     let config = Config { mongodb_timeout_ms: 2_000, ..place.config() };
@@ -176,7 +176,7 @@ async fn what_cannot_be_recorded_is_not_done() {
     }
     mongodb.thaw();
     let began = Instant::now();
-    eventually("it is recorded again, and done", Duration::from_secs(30), async || {
+    eventually("acts are recorded and done again", Duration::from_secs(30), async || {
         block().send().await.status == 200
     })
     .await;

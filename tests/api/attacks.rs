@@ -1,5 +1,5 @@
-//! What somebody tries who wants another's booking, or an admin's power. Each try is a row; what
-//! it is answered must be what it would be answered if there were nothing to be had.
+//! Attempts to read or change another user's booking, or to use admin routes. Each attempt is a row; its
+//! response must equal the response for a booking that does not exist.
 
 use std::collections::BTreeMap;
 
@@ -41,7 +41,7 @@ async fn held(api: &Client, user: &str, event: u64, seat: u32) -> String {
     ask.send().await.json(201)["id"].as_str().unwrap().to_owned()
 }
 
-/// Everything that can be done to a booking.
+/// All requests about one booking.
 const ON_A_BOOKING: [(Method, &str); 6] = [
     (Method::GET, ""),
     (Method::DELETE, ""),
@@ -51,8 +51,7 @@ const ON_A_BOOKING: [(Method, &str); 6] = [
     (Method::POST, "/cancel"),
 ];
 
-/// All of an answer but what differs from request to request: its trace and date, and the id that
-/// was asked for.
+/// A response without what differs between requests: its trace, its date, and the requested id.
 fn shape(reply: &Reply, id: &str) -> (u16, BTreeMap<String, String>, String) {
     let own = ["date", "x-trace-id"];
     let headers = reply
@@ -65,7 +64,7 @@ fn shape(reply: &Reply, id: &str) -> (u16, BTreeMap<String, String>, String) {
 }
 
 #[tokio::test]
-async fn anothers_booking_looks_like_none() {
+async fn booking_of_another_user_looks_absent() {
     let api = guarded().await;
     let event = event(&api).await;
     let hold = held(&api, "ann", event, 1).await;
@@ -75,10 +74,10 @@ async fn anothers_booking_looks_like_none() {
         |method: &Method, path: String| api.ask(method.clone(), &path).token(&token("ann"));
     let path = |id: &str, rest: &str| format!("/api/v1/bookings/{id}{rest}");
     as_ann(&Method::POST, path(&cancelled, "/cancel")).send().await.json(200);
-    // Paid; without a worker the archive is awaited.
+    // Paid; without a worker it stays unconfirmed.
     as_ann(&Method::POST, path(&paid, "/confirm")).send().await.json(202);
     let absent = BookingId::new(EventId(event as u32), 1_763_700_000_123, 17).to_string();
-    // No event has this id, or the one of all other tests in this place.
+    // No event has this id.
     let foreign = BookingId::new(EventId(4_000_000_000), 1_763_700_000_123, 17).to_string();
     for (method, rest) in ON_A_BOOKING {
         let ask = |id: &str| api.ask(method.clone(), &path(id, rest)).token(&token("eve"));
@@ -86,16 +85,16 @@ async fn anothers_booking_looks_like_none() {
         nothing.problem(404, "booking_unknown");
         let expected = shape(&nothing, &absent);
         for id in [&hold, &cancelled, &paid, &foreign] {
-            let told = ask(id).send().await;
-            assert_eq!(shape(&told, id), expected, "{method} {rest}");
+            let reply = ask(id).send().await;
+            assert_eq!(shape(&reply, id), expected, "{method} {rest}");
         }
-        // Under the key that the owner used, or a key at all.
+        // With an idempotency key, too.
         let keyed = ask(&hold).header("Idempotency-Key", "k").send().await;
         assert_eq!(shape(&keyed, &hold), expected, "{method} {rest} with a key");
     }
     let mine = api.get("/api/v1/bookings").token(&token("eve")).send().await.json(200);
     assert_eq!(mine["total"], 0);
-    // All that left no trace.
+    // None of the attempts changed anything.
     for (id, status) in [(&hold, "HOLD"), (&cancelled, "CANCELLED"), (&paid, "CONFIRMING")] {
         let seen = as_ann(&Method::GET, path(id, "")).send().await.json(200);
         assert_eq!(seen["status"], status, "{seen}");
@@ -104,7 +103,7 @@ async fn anothers_booking_looks_like_none() {
 }
 
 #[tokio::test]
-async fn anothers_booking_looks_like_none_while_the_archive_is_away() {
+async fn booking_of_another_user_looks_absent_without_archive() {
     let mongodb = private_mongodb();
     let place = Place::new(shared_redis(Flavor::Valkey), &mongodb);
     let api = Api::here(Config { mongodb_timeout_ms: 500, ..place.config() }).await;
@@ -115,13 +114,13 @@ async fn anothers_booking_looks_like_none_while_the_archive_is_away() {
     mongodb.freeze();
     for (method, rest) in ON_A_BOOKING {
         for body in [None, Some(json!({ "amount": 1 }))] {
-            let told = async |id: &str| {
+            let shape_of = async |id: &str| {
                 let ask = api.ask(method.clone(), &format!("/api/v1/bookings/{id}{rest}"));
                 let ask = ask.user("eve");
                 let ask = if let Some(body) = &body { ask.json(body.clone()) } else { ask };
                 shape(&ask.send().await, id)
             };
-            assert_eq!(told(hold).await, told(&absent).await, "{method} {rest} {body:?}");
+            assert_eq!(shape_of(hold).await, shape_of(&absent).await, "{method} {rest} {body:?}");
         }
     }
     mongodb.thaw();
@@ -129,7 +128,7 @@ async fn anothers_booking_looks_like_none_while_the_archive_is_away() {
 }
 
 #[tokio::test]
-async fn headers_make_nobody_of_anybody() {
+async fn headers_do_not_change_the_caller() {
     let api = guarded().await;
     let event = event(&api).await;
     let id = held(&api, "ann", event, 1).await;
@@ -144,7 +143,7 @@ async fn headers_make_nobody_of_anybody() {
             "identity_conflict",
         ),
         (
-            "the same in disguise",
+            "her name, percent-encoded",
             api.get(&format!("{path}?user%5Fid=ann")).token(&token("eve")),
             400,
             "identity_conflict",
@@ -196,15 +195,15 @@ async fn headers_make_nobody_of_anybody() {
         ),
     ];
     for (what, ask, status, error) in tries {
-        let told = ask.send().await;
-        assert_eq!(told.status, status, "{what}: {}", told.text());
-        told.problem(status, error);
+        let reply = ask.send().await;
+        assert_eq!(reply.status, status, "{what}: {}", reply.text());
+        reply.problem(status, error);
     }
     api.stop().await;
 }
 
 #[tokio::test]
-async fn admin_routes_are_for_admins() {
+async fn admin_routes_refuse_everybody_else() {
     let api = guarded().await;
     let event = event(&api).await;
     let block = json!({ "seat_ids": [1], "reason": "x" });
@@ -232,11 +231,11 @@ async fn admin_routes_are_for_admins() {
             let value = value.replace("TOKEN", &token("ann"));
             let ask = api.ask(method.clone(), path).header(header, &value);
             let ask = body.iter().fold(ask, |ask, body| ask.json(body.clone()));
-            let told = ask.send().await;
-            assert_eq!(told.status, status, "{method} {path} with {what}: {}", told.text());
-            told.problem(status, error);
+            let reply = ask.send().await;
+            assert_eq!(reply.status, status, "{method} {path} with {what}: {}", reply.text());
+            reply.problem(status, error);
         }
-        // Nor does anybody else's word for it help.
+        // Neither does a forwarded loopback address help.
         let ask = api.ask(method.clone(), path).user("ops").header("X-Forwarded-For", "127.0.0.1");
         ask.send().await.problem(401, "admin_key_missing");
     }

@@ -1,4 +1,4 @@
-//! House blocks over HTTP: kept back, given back, shown, counted and written down.
+//! Blocks over HTTP: blocked, released, shown, counted and archived.
 
 use std::time::Duration;
 
@@ -13,7 +13,7 @@ async fn act(api: &Client, event: u64, verb: &str, body: Value) -> Reply {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn seats_are_kept_back_and_given_back_with_a_reason() {
+async fn seats_are_blocked_and_released_with_a_reason() {
     let place = Place::shared();
     let api = Api::program(&place, &[]).await;
     let _worker = place.worker();
@@ -29,12 +29,12 @@ async fn seats_are_kept_back_and_given_back_with_a_reason() {
     let counts = api.shown(path, |counts| counts["blocked_seats"] == 3).await;
     assert_eq!(counts["available_seats"], 9);
 
-    // A held seat refuses the whole block, and says which it is.
+    // A held seat refuses the whole block, and is named.
     api.held("ann", event, &[5]).await;
     let body = json!({ "seat_ids": [4, 5], "reason": "camera" });
     let refused = act(&api, event, "", body).await.problem(409, "seats_unavailable");
     assert_eq!(refused["seats"], json!([{ "id": 5, "status": "HOLD" }]));
-    // A release leaves what is not blocked alone.
+    // A release ignores seats that are not blocked.
     let body = json!({ "seat_ids": [2, 5, 6], "reason": "camera is smaller" });
     assert_eq!(act(&api, event, "/release", body).await.json(200)["changed"], 1);
     api.held("bob", event, &[2]).await;
@@ -62,7 +62,7 @@ async fn seats_are_kept_back_and_given_back_with_a_reason() {
 }
 
 #[tokio::test]
-async fn blocks_are_refused_with_a_reason() {
+async fn wrong_blocks_are_refused() {
     let api = Api::here(Place::shared().config()).await;
     let event = api.event(small_event()).await;
     for (body, status, code) in [

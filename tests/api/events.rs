@@ -6,7 +6,7 @@ use super::{is_time, names};
 use crate::support::api::{Api, Place, places, shared_api, small_event};
 
 #[tokio::test]
-async fn an_event_is_created_with_its_rules() {
+async fn event_is_created_with_its_rules() {
     let api = shared_api().await;
     let mut wanted = small_event();
     wanted["description"] = "An evening".into();
@@ -39,7 +39,7 @@ async fn an_event_is_created_with_its_rules() {
 }
 
 #[tokio::test]
-async fn what_an_event_does_not_say_has_defaults() {
+async fn event_fields_have_defaults() {
     let api = shared_api().await;
     let event = api.event(places(2)).await;
     let event = api.get(&format!("/api/v1/events/{event}")).send().await.json(200);
@@ -93,7 +93,7 @@ async fn events_are_listed_by_id_in_pages() {
 }
 
 #[tokio::test]
-async fn an_events_status_gates_new_holds_alone() {
+async fn event_status_gates_only_new_holds() {
     let api = shared_api().await;
     let event = api.event(places(5)).await;
     let path = format!("/api/v1/events/{event}");
@@ -102,7 +102,7 @@ async fn an_events_status_gates_new_holds_alone() {
         let changed = api.ask(reqwest::Method::PATCH, &path).json(json!({ "status": status }));
         assert_eq!(changed.send().await.json(200)["status"], status);
         api.hold("bob", event, &[2]).await.problem(409, refusal);
-        // The same request again still finds its booking.
+        // The same request still returns its booking.
         assert_eq!(api.hold("ann", event, &[1]).await.json(201)["id"], held["id"]);
     }
     let change =
@@ -114,7 +114,7 @@ async fn an_events_status_gates_new_holds_alone() {
 }
 
 #[tokio::test]
-async fn a_scheduled_event_says_when_it_begins() {
+async fn scheduled_event_names_the_start_of_its_sale() {
     let api = shared_api().await;
     let mut event = places(5);
     event["on_sale_at"] = "2036-03-01T18:00:00Z".into();

@@ -1,4 +1,4 @@
-//! What browsers are told, which sites may read answers, and how many connections one address has.
+//! Security headers, CORS, and the connection limit of an address.
 
 use std::time::Duration;
 
@@ -17,7 +17,7 @@ const BOUND: Duration = Duration::from_secs(20);
 const SITE: &str = "https://tickets.example";
 
 #[tokio::test]
-async fn every_answer_is_safe_in_a_browser() {
+async fn every_response_has_security_headers() {
     let api = shared_api().await;
     let event = api.event(places(2)).await;
     let held = api.held("ann", event, &[1]).await;
@@ -53,7 +53,7 @@ async fn every_answer_is_safe_in_a_browser() {
         assert_eq!(policy.is_some(), is_page, "{path}: {policy:?}");
         assert!(policy.is_none_or(|policy| policy.starts_with("default-src 'none'")), "{policy:?}");
     }
-    // No page of ours runs a script that stands in it, which the policy forbids.
+    // No page has inline scripts, which the policy forbids.
     for page in ["/", "/docs/"] {
         let text = api.get(page).send().await.text();
         for script in text.split("<script").skip(1) {
@@ -64,7 +64,7 @@ async fn every_answer_is_safe_in_a_browser() {
 }
 
 #[tokio::test]
-async fn other_sites_read_nothing_unless_they_are_named() {
+async fn other_sites_read_nothing_without_cors_origins() {
     let api = shared_api().await;
     let reply = api.get("/api/v1/events").header("Origin", SITE).send().await;
     assert_eq!(reply.header("access-control-allow-origin"), None);
@@ -75,7 +75,7 @@ async fn other_sites_read_nothing_unless_they_are_named() {
 }
 
 #[tokio::test]
-async fn named_sites_read_answers_and_refusals() {
+async fn named_sites_read_responses_and_refusals() {
     let config = Config { cors_origins: vec![SITE.into()], ..Place::shared().config() };
     let api = Api::here(config).await;
     let preflight = |origin: &str, headers: &str| {
@@ -97,7 +97,7 @@ async fn named_sites_read_answers_and_refusals() {
         assert_eq!(refused.header("access-control-allow-origin"), None);
     }
     let too_long = "x".repeat(1_000);
-    // An answer, a refusal of a gate, of a handler, of the router.
+    // A response, and refusals of a gate, a handler and the router.
     for (path, user, status) in [
         ("/api/v1/events", "ann", 200),
         ("/api/v1/bookings", too_long.as_str(), 400),
@@ -120,7 +120,7 @@ async fn named_sites_read_answers_and_refusals() {
 }
 
 #[tokio::test]
-async fn every_site_may_be_let_in() {
+async fn every_site_may_be_allowed() {
     let config = Config { cors_origins: vec!["*".into()], ..Place::shared().config() };
     let api = Api::here(config).await;
     let reply = api.get("/api/v1/events").header("Origin", SITE).send().await;
@@ -135,8 +135,8 @@ async fn live(api: &Api) -> Raw {
 }
 
 #[tokio::test]
-async fn an_address_has_so_many_connections() {
-    // With tokens, this machine is a client like any other.
+async fn connections_per_address_are_limited() {
+    // With tokens, loopback addresses are not exempt.
     let api = Api::here(Config {
         auth: Auth::Jwt,
         jwt_key_files: vec![tokens::secret_file(tokens::SECRET).into()],
@@ -151,7 +151,7 @@ async fn an_address_has_so_many_connections() {
         assert_eq!(connection.answer(BOUND).await.status, 200);
         kept.push(connection);
     }
-    // Up to twice as many are told.
+    // Up to twice as many connections are answered 429.
     let mut over = Vec::new();
     for _ in 0..3 {
         let mut connection = api.raw(b"").await;
@@ -164,12 +164,12 @@ async fn an_address_has_so_many_connections() {
         assert!(connection.closes(BOUND).await);
         over.push(connection);
     }
-    // Those that are there are served on.
+    // The first connections are still served.
     for connection in &mut kept {
         connection.send(LIVE).await;
         assert_eq!(connection.answer(BOUND).await.status, 200);
     }
-    // Idle ones count, too: beyond twice as many they are closed unread.
+    // Idle connections count, too: above twice as many they are closed unread.
     let mut idle = Vec::new();
     for _ in 0..3 {
         idle.push(api.raw(b"").await);
@@ -179,9 +179,9 @@ async fn an_address_has_so_many_connections() {
         one.closes(Duration::from_millis(200)).await
     })
     .await;
-    // Whoever leaves makes room.
+    // Closed connections make room.
     drop((kept, over, idle));
-    // The server sees them leave one by one: until then this is one too many, told or closed.
+    // The server notices each close by itself; until then a new connection is refused or closed.
     let mut stays = None;
     eventually("there is room again", BOUND, async || {
         let mut connection = api.raw(b"").await;
@@ -194,7 +194,7 @@ async fn an_address_has_so_many_connections() {
     .await;
     let refused = r#"holdfast_connections_refused_total{how="answered"}"#;
     let closed = r#"holdfast_connections_refused_total{how="closed"}"#;
-    let mut metrics = stays.expect("eventually() saw it");
+    let mut metrics = stays.expect("eventually() sets it");
     metrics.send(b"GET /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n").await;
     let metrics = metrics.answer(BOUND).await;
     assert!(metrics.labelled_metric(refused) >= 3.0);
@@ -203,7 +203,7 @@ async fn an_address_has_so_many_connections() {
 }
 
 #[tokio::test]
-async fn who_names_users_is_not_counted() {
+async fn trusted_loopback_is_not_limited() {
     let config = Config { http_connections_per_address_max: 1, ..Place::shared().config() };
     let api = Api::here(config).await;
     let mut kept = Vec::new();

@@ -1,5 +1,5 @@
-//! Seats and counts from the live view: one body for a crowd, changes since a version, words instead
-//! of numbers, and what happens where there is no view.
+//! Seat maps and counts from the live view: shared bodies, changes since a version, words instead of
+//! numbers, and reads without a view.
 
 use std::collections::BTreeMap;
 use std::io::Read;
@@ -16,19 +16,19 @@ use crate::support::api::{Api, Place, places, shared_api, small_event};
 use crate::support::eventually;
 use crate::support::http::{Client, Reply};
 
-/// How long anything may take on a busy machine.
+/// Generous timeout for a busy machine.
 const PATIENCE: Duration = Duration::from_secs(60);
 const BYTES: &str = "application/octet-stream";
-/// An admin's key, and its hash as the settings know it.
+/// An admin key, and its hash in the settings.
 const KEY: &str = "open-sesame";
 const KEY_SHA256: &str = "ops:d7ecdf25eaf3deba0f2628771dbdd22d4138ab6cf38f91ed02a2ca0dec7c8ab7";
-const LOOKS: &str = "holdfast_seat_map_looks_total";
+const LOOKUPS: &str = "holdfast_seat_map_looks_total";
 
 fn seats(event: u64) -> String {
     format!("/api/v1/events/{event}/seats")
 }
 
-fn unpacked(reply: &Reply) -> Vec<u8> {
+fn decompressed(reply: &Reply) -> Vec<u8> {
     assert_eq!(reply.header("content-encoding"), Some("gzip"), "{}", reply.status);
     let mut bytes = Vec::new();
     GzDecoder::new(&reply.bytes[..]).read_to_end(&mut bytes).expect("whole");
@@ -44,7 +44,7 @@ fn read(map: &Value) -> (BTreeMap<u64, String>, u64) {
 }
 
 #[tokio::test]
-async fn packed_bodies_are_the_plain_ones_under_tags_of_their_own() {
+async fn compressed_bodies_equal_plain_ones_and_have_their_own_etags() {
     let api = shared_api().await;
     let event = api.event(small_event()).await;
     api.held("ann", event, &[2]).await;
@@ -55,7 +55,7 @@ async fn packed_bodies_are_the_plain_ones_under_tags_of_their_own() {
         let ask = || api.get(path).header("Accept", accept);
         let plain = ask().send().await;
         let packed = ask().header("Accept-Encoding", "gzip").send().await;
-        assert_eq!(unpacked(&packed), plain.bytes, "{path} {accept}");
+        assert_eq!(decompressed(&packed), plain.bytes, "{path} {accept}");
         assert_eq!(plain.header("content-encoding"), None);
         let (tag, packed_tag) = (plain.header("etag").unwrap(), packed.header("etag").unwrap());
         assert_ne!(tag, packed_tag);
@@ -78,10 +78,10 @@ async fn packed_bodies_are_the_plain_ones_under_tags_of_their_own() {
 }
 
 #[tokio::test]
-async fn changes_bring_a_map_to_what_it_is() {
+async fn changes_since_a_version_add_up_to_the_map() {
     let api = shared_api().await;
     let event = api.event(places(40)).await;
-    // Once the view is there, changes are known from then on.
+    // Changes are known since the view was built.
     eventually("the view is used", PATIENCE, async || {
         let whole = api.get(&seats(event)).send().await.json(200);
         let since = format!("{}?since={}", seats(event), whole["version"]);
@@ -107,10 +107,10 @@ async fn changes_bring_a_map_to_what_it_is() {
         let path = format!("{}?since={version}", seats(event));
         let changed = api.shown(path, |map| map["version"].as_u64() != Some(version)).await;
         assert_eq!(changed["full"], false, "{changed}");
-        let (news, newer) = read(&changed);
-        assert!(newer > version && news.len() < 40, "{news:?}");
-        small += usize::from(news.len() <= 6);
-        known.extend(news);
+        let (changes, newer) = read(&changed);
+        assert!(newer > version && changes.len() < 40, "{changes:?}");
+        small += usize::from(changes.len() <= 6);
+        known.extend(changes);
         version = newer;
         // The whole map at the same version, if nothing changed in between.
         let (whole, at) = read(&api.get(&seats(event)).send().await.json(200));
@@ -118,11 +118,11 @@ async fn changes_bring_a_map_to_what_it_is() {
             assert_eq!(known, whole, "version {at}");
         }
     }
-    assert!(small > 0, "only what changed is told");
-    eventually("it is the same in the end", PATIENCE, async || {
+    assert!(small > 0, "only changed seats are sent");
+    eventually("map and changes are equal in the end", PATIENCE, async || {
         let path = format!("{}?since={version}", seats(event));
-        let (news, newer) = read(&api.get(&path).send().await.json(200));
-        known.extend(news);
+        let (changes, newer) = read(&api.get(&path).send().await.json(200));
+        known.extend(changes);
         version = newer;
         let whole = api.get(&seats(event)).send().await.json(200);
         whole["version"].as_u64() == Some(version) && read(&whole).0 == known
@@ -131,7 +131,7 @@ async fn changes_bring_a_map_to_what_it_is() {
 }
 
 #[tokio::test]
-async fn where_changes_are_not_known_the_whole_is_sent() {
+async fn whole_map_is_sent_where_changes_are_unknown() {
     let place = Place::shared();
     let one = Api::here(place.config()).await;
     let event = one.event(places(10)).await;
@@ -139,17 +139,17 @@ async fn where_changes_are_not_known_the_whole_is_sent() {
     for seat in 1..=3 {
         one.held("ann", event, &[seat]).await;
     }
-    // Another process begins with what is there now.
+    // Another process starts with the current state.
     let other = Api::here(place.config()).await;
     let shown = other.shown(seats(event), |map| map["available_seats"] == 7).await;
     let since = format!("{}?since={}-{}", seats(event), first["generation"], first["version"]);
     let map = other.get(&since).send().await.json(200);
     assert_eq!((&map["full"], read(&map).0.len()), (&json!(true), 10));
-    // A version that is not there yet is one to go back from.
+    // For a version that does not exist yet, the client gets the whole map.
     let version = shown["version"].as_u64().unwrap();
     let map = other.get(&format!("{}?since={}", seats(event), version + 1_000)).send().await;
     assert_eq!(map.json(200)["full"], true);
-    // With a status, silence would not tell which seats left it.
+    // With a status filter, changes would not show which seats have left the status.
     other.held("bob", event, &[9]).await;
     other.shown(seats(event), |map| map["available_seats"] == 6).await;
     let free = format!("{}?status=AVAILABLE&since={version}", seats(event));
@@ -159,7 +159,7 @@ async fn where_changes_are_not_known_the_whole_is_sent() {
     tokio::join!(one, other);
 }
 
-/// Asks for as long as it takes until a condition holds; how many answers there were.
+/// Sends requests until a condition holds; returns the number of responses.
 async fn crowd(api: &Client, path: &str, until: impl AsyncFn() -> bool) -> usize {
     let mut answers = 0;
     let deadline = Instant::now() + PATIENCE;
@@ -173,13 +173,13 @@ async fn crowd(api: &Client, path: &str, until: impl AsyncFn() -> bool) -> usize
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_crowd_is_served_from_few_renders() {
+async fn crowd_is_served_from_few_renders() {
     let config = Config { seat_map_renders_per_second: 2, ..Place::shared().config() };
     let api = Api::here(config).await;
     let event = api.event(places(200)).await;
     eventually("the view is used", PATIENCE, async || {
         api.get(&seats(event)).send().await.json(200);
-        api.labelled_metric(&format!("{LOOKS}{{from=\"view\"}}")).await > 0.0
+        api.labelled_metric(&format!("{LOOKUPS}{{from=\"view\"}}")).await > 0.0
     })
     .await;
     let render = "holdfast_seat_map_renders_total{form=\"map\"}";
@@ -199,8 +199,8 @@ async fn a_crowd_is_served_from_few_renders() {
     let (answers, ()) = tokio::join!(crowd(&api, &path, is_shown), holds);
     let renders = api.labelled_metric(render).await - before;
     let seconds = begun.elapsed().as_secs_f64();
-    println!("{answers} answers from {renders} renders in {seconds:.1} s");
-    assert!(renders >= 2.0, "{renders}: what changes is shown");
+    println!("{answers} responses from {renders} renders in {seconds:.1} s");
+    assert!(renders >= 2.0, "{renders}: changes are rendered");
     assert!(renders <= 2.0 * seconds + 2.0, "{renders} in {seconds} s");
     let shared = api.labelled_metric("holdfast_seat_map_answers_total{how=\"shared\"}").await;
     assert!(shared >= answers as f64 / 2.0, "{shared} of {answers}");
@@ -208,8 +208,8 @@ async fn a_crowd_is_served_from_few_renders() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn without_a_view_redis_is_asked_seldom_and_answers_are_right() {
-    // No event fits: all are sold without a view.
+async fn reads_without_a_view_are_coalesced_and_right() {
+    // No event fits into the live view.
     let config =
         Config { live_seats_max: 0, seat_map_renders_per_second: 2, ..Place::shared().config() };
     let api = Api::here(config).await;
@@ -224,20 +224,21 @@ async fn without_a_view_redis_is_asked_seldom_and_answers_are_right() {
     let enough = async || begun.elapsed().as_secs() >= 2;
     let map = seats(event);
     let both = tokio::join!(crowd(&api, &path, &enough), crowd(&api, &map, &enough));
-    let asked = api.labelled_metric(snapshot).await - before;
+    let snapshots = api.labelled_metric(snapshot).await - before;
     let seconds = begun.elapsed().as_secs_f64();
-    println!("{both:?} answers by {asked} looks in {seconds:.1} s");
-    // Maps and counts each have their own.
-    assert!(asked >= 2.0 && asked <= 2.0 * (2.0 * seconds + 2.0), "{asked} in {seconds} s");
+    println!("{both:?} responses from {snapshots} snapshots in {seconds:.1} s");
+    // Maps and counts are coalesced separately.
+    let most = 2.0 * (2.0 * seconds + 2.0);
+    assert!((2.0..=most).contains(&snapshots), "{snapshots} in {seconds} s");
     api.counts_become(event, (19, 1, 0)).await;
     let since = format!("{}?since={}", seats(event), first["version"]);
-    assert_eq!(api.get(&since).send().await.json(200)["full"], true, "nobody knows what changed");
-    assert_eq!(api.labelled_metric(&format!("{LOOKS}{{from=\"view\"}}")).await, 0.0);
+    assert_eq!(api.get(&since).send().await.json(200)["full"], true, "changes are unknown");
+    assert_eq!(api.labelled_metric(&format!("{LOOKUPS}{{from=\"view\"}}")).await, 0.0);
     api.stop().await;
 }
 
 #[tokio::test]
-async fn the_public_is_told_words_and_admins_numbers() {
+async fn public_sees_words_and_admins_see_numbers() {
     let config = Config {
         public_availability: Detail::Coarse,
         admin_keys_sha256: vec![KEY_SHA256.parse().unwrap()],
@@ -261,10 +262,10 @@ async fn the_public_is_told_words_and_admins_numbers() {
     for path in ["", "/availability", "/seats", "/seats?section=Floor", "/seats?since=0"] {
         let path = format!("{one}{path}");
         let public = api.get(&path).send().await;
-        let told = public.json(200);
-        assert_eq!(told["availability"], "FEW_LEFT", "{told}");
+        let body = public.json(200);
+        assert_eq!(body["availability"], "FEW_LEFT", "{body}");
         for number in ["available_seats", "held_seats", "booked_seats", "blocked_seats"] {
-            assert!(!told.to_string().contains(number), "{number} in {path}: {told}");
+            assert!(!body.to_string().contains(number), "{number} in {path}: {body}");
         }
         let (exact, reply) = admins(&path).await;
         assert_eq!(
@@ -292,10 +293,10 @@ async fn the_public_is_told_words_and_admins_numbers() {
 }
 
 #[tokio::test]
-async fn what_is_in_memory_is_told_in_numbers() {
+async fn cache_stats_count_keys_and_hits() {
     let api = Api::here(Place::shared().config()).await;
     let stats = async || api.get("/cache/stats").send().await.json(200);
-    // Under the API's prefix it is the same.
+    // The alias has the same body.
     let alias = api.get("/api/v1/cache/stats").send().await;
     assert_eq!(
         (names(&alias.json(200)), alias.header("cache-control")),
@@ -331,7 +332,7 @@ async fn what_is_in_memory_is_told_in_numbers() {
 }
 
 #[tokio::test]
-async fn a_refusal_names_free_seats_near_those_asked_for() {
+async fn refused_hold_lists_free_seats_nearby() {
     let api = shared_api().await;
     let event = api.event(small_event()).await;
     api.held("ann", event, &[5, 6]).await;
@@ -340,19 +341,19 @@ async fn a_refusal_names_free_seats_near_those_asked_for() {
         api.post(&format!("/api/v1/bookings{query}")).user("bob").json(body).send().await
     };
     let refused = ask("", &[5]).await.problem(409, "seats_unavailable");
-    assert_eq!(refused["alternatives"], Value::Null, "nobody asked for any");
-    let mut told = Value::Null;
-    eventually("the view knows some", PATIENCE, async || {
+    assert_eq!(refused["alternatives"], Value::Null, "none were requested");
+    let mut alternatives = Value::Null;
+    eventually("the view has the event", PATIENCE, async || {
         let refused = ask("?alternatives=3", &[5]).await.problem(409, "seats_unavailable");
         assert_eq!(refused["seats"], json!([{ "id": 5, "status": "HOLD" }]));
-        told = refused["alternatives"].clone();
-        told.as_array().unwrap().len() == 3
+        alternatives = refused["alternatives"].clone();
+        alternatives.as_array().unwrap().len() == 3
     })
     .await;
-    assert_eq!(told, json!([[4], [7], [8]]), "row B is 4 to 8");
-    let told = ask("?alternatives=2", &[5, 6]).await.problem(409, "seats_unavailable");
-    assert_eq!(told["alternatives"], json!([[7, 8], [2, 3]]));
-    // What it names can be had.
+    assert_eq!(alternatives, json!([[4], [7], [8]]), "row B is 4 to 8");
+    let refused = ask("?alternatives=2", &[5, 6]).await.problem(409, "seats_unavailable");
+    assert_eq!(refused["alternatives"], json!([[7, 8], [2, 3]]));
+    // The listed seats can be held.
     ask("?alternatives=2", &[7, 8]).await.json(201);
     for bad in ["21", "-1", "x"] {
         let refused = ask(&format!("?alternatives={bad}"), &[1]).await;

@@ -1,5 +1,5 @@
-//! The API over HTTP: shapes, idempotency, ownership, admin rules, what operators look at, how
-//! the program starts and ends.
+//! The API over HTTP: shapes, idempotency, ownership, admin rules, operations, start and shutdown of the
+//! program.
 
 mod admin;
 mod attacks;
@@ -36,7 +36,7 @@ fn is_time(value: &Value) -> bool {
     })
 }
 
-/// The names of an object's fields, in order of the alphabet.
+/// The names of an object's fields, sorted.
 fn names(value: &Value) -> Vec<&str> {
     let fields = value.as_object().expect("an object").keys();
     let mut names: Vec<&str> = fields.map(String::as_str).collect();

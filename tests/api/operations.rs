@@ -1,4 +1,4 @@
-//! What operators and their tools look at: health, metrics, the API's own description.
+//! Health, metrics and the OpenAPI document.
 
 use std::collections::BTreeSet;
 
@@ -10,7 +10,7 @@ use crate::support::api::{Api, Place, places, shared_api};
 use crate::support::eventually;
 
 #[tokio::test]
-async fn health_tells_what_each_probe_needs() {
+async fn health_has_the_fields_of_each_probe() {
     let api = shared_api().await;
     let live = api.get("/health/live").send().await.json(200);
     assert_eq!(live, json!({ "status": "ok" }));
@@ -28,8 +28,8 @@ async fn health_tells_what_each_probe_needs() {
 }
 
 #[tokio::test]
-async fn metrics_have_their_names_and_move() {
-    // A view refuses some, and asks Redis for itself.
+async fn metrics_count_bookings_and_requests() {
+    // Without a view, every request reaches Redis.
     let config = Config { live_seats_max: 0, ..Place::shared().config() };
     let api = Api::here(config).await;
     let event = api.event(places(10)).await;
@@ -70,7 +70,7 @@ async fn metrics_have_their_names_and_move() {
 }
 
 #[tokio::test]
-async fn what_clients_invent_is_no_label() {
+async fn unknown_methods_and_paths_are_no_labels() {
     let api = Api::here(Place::shared().config()).await;
     let invented: reqwest::Method = "BREW".parse().unwrap();
     api.ask(invented, "/api/v1/bookings").send().await.problem(405, "method_not_allowed");
@@ -82,7 +82,7 @@ async fn what_clients_invent_is_no_label() {
 }
 
 #[tokio::test]
-async fn the_document_describes_the_whole_api() {
+async fn document_describes_every_route() {
     let api = shared_api().await;
     let document = api.get("/openapi.json").send().await.json(200);
     assert!(document["openapi"].as_str().unwrap().starts_with("3.1"));
@@ -93,10 +93,10 @@ async fn the_document_describes_the_whole_api() {
         let path = path.replace("{file}", "swagger-ui.css");
         for (method, operation) in item.as_object().unwrap() {
             routes += 1;
-            assert!(operation["summary"].is_string(), "{method} {path} says what it does");
-            let asked: reqwest::Method = method.to_uppercase().parse().unwrap();
-            let reply = api.ask(asked, &path).user("ann").send().await;
-            // Known to the router, and answered as documented.
+            assert!(operation["summary"].is_string(), "{method} {path} has a summary");
+            let method_sent: reqwest::Method = method.to_uppercase().parse().unwrap();
+            let reply = api.ask(method_sent, &path).user("ann").send().await;
+            // The router has it, and its status is documented.
             let documented = operation["responses"].as_object().unwrap();
             let status = reply.status.to_string();
             assert!(documented.contains_key(&status), "{method} {path}: {status}");
@@ -106,11 +106,11 @@ async fn the_document_describes_the_whole_api() {
             );
         }
     }
-    assert_eq!(routes, 38, "a new route is a new line in the router's own test, too");
+    assert_eq!(routes, 38, "update the number with the list of routes");
 }
 
 #[tokio::test]
-async fn the_documentation_needs_nothing_from_elsewhere() {
+async fn documentation_loads_nothing_from_other_sites() {
     let api = shared_api().await;
     let moved = api.get("/docs").send().await;
     assert_eq!((moved.status, moved.header("location")), (308, Some("/docs/")));
@@ -120,7 +120,7 @@ async fn the_documentation_needs_nothing_from_elsewhere() {
     for attribute in ["src=\"", "href=\""] {
         for text in page.text().split(attribute).skip(1) {
             let address = text.split('"').next().unwrap();
-            assert!(!address.contains("//"), "{address} is elsewhere");
+            assert!(!address.contains("//"), "{address} is on another site");
             loaded.insert(address.trim_start_matches("./").to_owned());
         }
     }
@@ -140,7 +140,7 @@ async fn the_documentation_needs_nothing_from_elsewhere() {
 }
 
 #[tokio::test]
-async fn a_callers_trace_is_continued() {
+async fn trace_of_the_client_is_continued() {
     let api = shared_api().await;
     let trace = "4bf92f3577b34da6a3ce929d0e0e4736";
     let header = format!("00-{trace}-00f067aa0ba902b7-01");
@@ -151,7 +151,7 @@ async fn a_callers_trace_is_continued() {
 }
 
 #[tokio::test]
-async fn head_is_get_without_its_body() {
+async fn head_is_get_without_a_body() {
     let api = shared_api().await;
     let head = api.ask(reqwest::Method::HEAD, "/health/live").send().await;
     assert_eq!((head.status, head.bytes.len()), (200, 0));

@@ -1,5 +1,5 @@
-//! What pages of other sites can do through a browser on the machine of a server that asks callers
-//! there for no key: nothing but read what is public.
+//! Pages of other sites, in a browser on the machine of a server that needs no key from local callers, can
+//! only read public data.
 
 use std::time::Duration;
 
@@ -11,24 +11,24 @@ use crate::support::eventually;
 use crate::support::http::{Ask, Client, Reply};
 use crate::support::servers::free_port;
 
-/// Bound of a process' warming up.
+/// Timeout of a process' start.
 const READY: Duration = Duration::from_secs(60);
 const EVIL: &str = "https://evil.example";
-/// What browsers say of a page's requests to another site; old ones say `Origin` alone.
+/// Headers that browsers add to a page's requests to another site; old browsers add only `Origin`.
 const MARKS: [&[(&str, &str)]; 4] = [
     &[("Origin", EVIL)],
     &[("Origin", EVIL), ("Sec-Fetch-Site", "cross-site"), ("Sec-Fetch-Mode", "no-cors")],
     &[("Origin", "null")],
     &[("Sec-Fetch-Site", "cross-site")],
 ];
-/// A name of the attacker's that leads to this machine.
+/// A name of the attacker's that resolves to this machine (DNS rebinding).
 const REBOUND: &str = "rebound.evil.example:8000";
 
 fn marked(ask: Ask, marks: &[(&str, &str)]) -> Ask {
     marks.iter().fold(ask, |ask, (name, value)| ask.header(name, value))
 }
 
-/// What a page can send without a preflight: a method of forms, and a body of text or none.
+/// A request without a preflight: a method of forms, with a text body or none.
 fn simple(api: &Client, path: &str, marks: &[(&str, &str)]) -> Ask {
     marked(api.post(path), marks).header("Content-Type", "text/plain")
 }
@@ -64,7 +64,7 @@ async fn page_of_another_site_changes_nothing() {
         for (method, path) in [
             (Method::DELETE, format!("{path}?user_id=ann")),
             (Method::PATCH, event_path.clone()),
-            // What is one caller's alone is not public.
+            // Private responses are refused.
             (Method::GET, "/api/v1/bookings?user_id=ann".to_owned()),
             (Method::GET, format!("{event_path}/sales.csv")),
             (Method::GET, format!("{event_path}/stream?user_id=ann")),
@@ -80,7 +80,7 @@ async fn page_of_another_site_changes_nothing() {
     assert_eq!(status_of(&api, &booking).await, "HOLD");
     let shown = api.get(&event_path).send().await.json(200);
     assert_eq!(shown["name"], "Places", "{shown}");
-    // The same without marks, and from the server's own page, is as easy as ever.
+    // Requests without these headers, and those of the server's own page, are permitted.
     api.post(&format!("{room}/enable")).send().await.json(200);
     let own = format!("http://{}", api.address());
     let own = [("Origin", own.as_str()), ("Sec-Fetch-Site", "same-origin")];
@@ -121,7 +121,7 @@ async fn rebound_name_reads_and_changes_nothing() {
     assert_eq!(foreign, Some((403, "origin_forbidden".to_owned())));
     let shown = api.get(&event_path).send().await.json(200);
     assert_eq!(shown["name"], "Places", "{shown}");
-    // Probes, and this machine's own names, pass.
+    // Probes and this machine's own names are permitted.
     api.get("/health/live").header("Host", "10.1.2.3:8000").send().await.json(200);
     for own in ["localhost", "localhost:8000", "127.0.0.1", "[::1]:8000"] {
         assert_eq!(api.get("/metrics").header("Host", own).send().await.status, 200, "{own}");
@@ -129,7 +129,7 @@ async fn rebound_name_reads_and_changes_nothing() {
 }
 
 #[tokio::test]
-async fn named_hosts_and_sites_are_let_in() {
+async fn named_hosts_and_sites_are_allowed() {
     let settings = [
         ("HOLDFAST_ALLOWED_HOSTS", "shop.test"),
         ("HOLDFAST_CORS_ORIGINS", "https://pages.test"),
@@ -142,7 +142,7 @@ async fn named_hosts_and_sites_are_let_in() {
     let own = create().header("Host", "shop.test:8000").header("Origin", "http://shop.test:8000");
     own.send().await.json(201);
     create().header("Origin", EVIL).send().await.problem(403, "origin_forbidden");
-    // Set, it holds for proxies' requests, too.
+    // If it is set, it applies to requests of proxies, too.
     let proxied = api.from("127.0.0.5");
     let ask = |host: &str| proxied.get("/api/v1/events").header("Host", host);
     ask("tickets.example").send().await.problem(403, "host_forbidden");
@@ -150,7 +150,7 @@ async fn named_hosts_and_sites_are_let_in() {
 }
 
 #[tokio::test]
-async fn workers_metrics_are_not_for_rebound_names() {
+async fn worker_metrics_refuse_rebound_names() {
     let listen = format!("127.0.0.1:{}", free_port());
     let place = Place::shared();
     let _worker = place.worker_at_work(&[("HOLDFAST_WORKER_LISTEN", &listen)]).await;

@@ -1,4 +1,4 @@
-//! Preflights as Chromium sends them, and what pages of other sites then send and read.
+//! CORS: preflights as Chromium sends them, and the responses that pages of other sites read.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -14,7 +14,7 @@ const SITE: &str = "https://shop.example";
 const EVIL: &str = "https://evil.example";
 const SOON: Duration = Duration::from_secs(60);
 
-/// Every family of routes that a page may call, with a method of it.
+/// One route of each family that pages may call.
 const ROUTES: [(&str, &str); 14] = [
     ("GET", "/api/v1/events"),
     ("POST", "/api/v1/events"),
@@ -32,7 +32,7 @@ const ROUTES: [(&str, &str); 14] = [
     ("GET", "/health/ready"),
 ];
 
-/// What the documentation names, and what tracing and event-stream libraries add.
+/// Documented headers, and those that tracing and event-stream libraries add.
 const SENT: &str = "accept,authorization,baggage,cache-control,content-type,idempotency-key,\
     if-none-match,last-event-id,sentry-trace,traceparent,tracestate,x-admin-key,\
     x-idempotency-key,x-requested-with,x-user-id,x-waiting-room-token";
@@ -60,7 +60,7 @@ async fn preflight(api: &Client, origin: &str, method: &str, path: &str, headers
     api.raw(request.as_bytes()).await.answer(SOON).await
 }
 
-/// The words of a header, in small letters.
+/// The words of a header, in lower case.
 fn words(reply: &Reply, name: &str) -> BTreeSet<String> {
     let values = reply.headers.get_all(name).iter();
     let text: Vec<&str> = values.map(|value| value.to_str().unwrap()).collect();
@@ -77,8 +77,8 @@ async fn documented_headers_pass_on_every_route() {
             assert_eq!(reply.header("access-control-allow-origin"), Some(SITE), "{path}");
             assert!(words(&reply, "access-control-allow-methods").contains(&method.to_lowercase()));
             let allowed = words(&reply, "access-control-allow-headers");
-            let asked = headers.split(',').filter(|name| !name.is_empty());
-            asked.for_each(|name| assert!(allowed.contains(name), "{name}: {allowed:?}"));
+            let requested = headers.split(',').filter(|name| !name.is_empty());
+            requested.for_each(|name| assert!(allowed.contains(name), "{name}: {allowed:?}"));
             assert_eq!(reply.header("access-control-allow-credentials"), None);
             assert!(words(&reply, "vary").contains("origin"), "{path}");
         }
@@ -111,7 +111,7 @@ async fn refused_preflight_names_the_setting() {
     }
     let body = preflight(&api, SITE, "PUT", path, "").await.problem(400, "preflight_refused");
     assert!(body["detail"].as_str().unwrap().contains("PATCH"), "{body}");
-    // A list that no browser would send is refused like any other header.
+    // A malformed list is refused like an unlisted header.
     preflight(&api, SITE, "POST", path, "content-type,,x y")
         .await
         .problem(400, "preflight_refused");
@@ -135,21 +135,21 @@ async fn refused_preflight_is_logged_at_debug() {
 #[tokio::test]
 async fn preflight_without_any_site_names_the_setting() {
     let api = shared_api().await;
-    // Refusals of that one are compressed.
+    // Refusals of the compressed route are compressed.
     for (method, path) in ROUTES.into_iter().filter(|(_, path)| !path.ends_with("sales.csv")) {
         let reply = preflight(&api, SITE, method, path, "content-type").await;
         let body = reply.problem(405, "method_not_allowed");
         assert!(body["detail"].as_str().unwrap().contains("cors_origins"), "{body}");
         assert_eq!(reply.header("access-control-allow-origin"), None);
     }
-    // What is no preflight is what it was.
+    // Other OPTIONS requests are refused as before.
     let plain = api.ask(Method::OPTIONS, "/api/v1/bookings").send().await;
     let body = plain.problem(405, "method_not_allowed");
     assert!(!body["detail"].as_str().unwrap().contains("cors_origins"), "{body}");
 }
 
 #[tokio::test]
-async fn every_header_may_be_let_in() {
+async fn every_header_may_be_allowed() {
     let api = open_to(&["*"], &["*"]).await;
     let reply = preflight(&api, SITE, "POST", "/api/v1/bookings", "x-anything,x-else").await;
     assert_eq!(reply.status, 200, "{}", reply.text());
@@ -158,8 +158,7 @@ async fn every_header_may_be_let_in() {
     api.stop().await;
 }
 
-/// Headers that browsers show without being told to, and those that are about the connection or
-/// for the browser itself.
+/// Headers that browsers always expose, and those that concern the connection or the browser itself.
 const NOT_EXPOSED: [&str; 16] = [
     "access-control-allow-origin",
     "access-control-expose-headers",
@@ -180,7 +179,7 @@ const NOT_EXPOSED: [&str; 16] = [
 ];
 
 #[tokio::test]
-async fn pages_may_read_every_header_of_an_answer() {
+async fn pages_may_read_every_response_header() {
     let api = open_to(&[SITE], &[]).await;
     let event = api.event(places(4)).await;
     api.held("ann", event, &[1]).await;
@@ -212,7 +211,7 @@ async fn pages_may_read_every_header_of_an_answer() {
             assert!(shown.contains(name) || NOT_EXPOSED.contains(&name), "{n}: {name}");
         }
     }
-    // A cache in between must not give one site's answer, or a plain one, to another.
+    // A shared cache must not send one site's response to another.
     let plain = api.get(&path("/seats")).send().await;
     let vary = words(&plain, "vary");
     assert!(vary.contains("origin") && vary.contains("accept"), "{vary:?}");

@@ -1,4 +1,4 @@
-//! The real program: what it logs, how it ends, and what it says when it cannot start.
+//! The program itself: its log, its shutdown, and its errors at start.
 
 use std::time::{Duration, Instant};
 
@@ -10,9 +10,9 @@ use crate::support::eventually;
 use crate::support::process::Process;
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_holdfast-api");
-/// Bound of an ordinary answer.
+/// Timeout of an ordinary response.
 const ANSWER: Duration = Duration::from_secs(5);
-/// Bound of a refused start: the longest wait for a service that is away.
+/// Timeout of a failed start: the longest wait for an unavailable service.
 const REFUSED_START: Duration = Duration::from_secs(30);
 const LOG_FIELDS: [&str; 9] = [
     "timestamp",
@@ -27,7 +27,7 @@ const LOG_FIELDS: [&str; 9] = [
 ];
 
 #[tokio::test]
-async fn what_happens_to_a_booking_is_logged_under_its_trace() {
+async fn booking_changes_are_logged_with_their_trace() {
     let api = Api::program(&Place::shared(), &[("HOLDFAST_CONFIRM_WAIT_MS", "0")]).await;
     let event = api.event(places(5)).await;
     let body = json!({ "event_id": event, "seat_ids": [1] });
@@ -36,8 +36,8 @@ async fn what_happens_to_a_booking_is_logged_under_its_trace() {
     api.act("ann", &booking, "extend").await.json(200);
     let cancelled = api.act("ann", &booking, "cancel").await;
     for (reply, message) in [(&held, "booking created"), (&cancelled, "booking cancelled")] {
-        let is_it = |line: &Value| line["message"] == message;
-        let line = api.process().log_line(message, is_it).await;
+        let has_message = |line: &Value| line["message"] == message;
+        let line = api.process().log_line(message, has_message).await;
         assert_eq!(line["trace_id"].as_str(), reply.header("x-trace-id"));
         let expected = [
             ("event_id", json!(event)),
@@ -59,7 +59,7 @@ async fn what_happens_to_a_booking_is_logged_under_its_trace() {
 }
 
 #[tokio::test]
-async fn sigterm_finishes_what_is_under_way() {
+async fn sigterm_finishes_requests_in_progress() {
     let settings = [("HOLDFAST_SHUTDOWN_NOTICE_MS", "1500")];
     let api = Api::program(&Place::shared(), &settings).await;
     let event = api.event(places(5)).await;
@@ -69,35 +69,36 @@ async fn sigterm_finishes_what_is_under_way() {
          Content-Type: application/json\r\nContent-Length: {}\r\n\r\n",
         body.len()
     );
-    // Half of a request arrives before the end is asked for, the other half after.
+    // Half of a request arrives before SIGTERM, the other half after.
     let (begin, end) = body.split_at(10);
-    let mut under_way = api.raw(format!("{head}{begin}").as_bytes()).await;
-    eventually("it is under way", ANSWER, async || {
+    let mut in_progress = api.raw(format!("{head}{begin}").as_bytes()).await;
+    eventually("it is in progress", ANSWER, async || {
         api.metric("holdfast_http_in_flight").await == 2.0
     })
     .await;
-    // Before: it may hear of it before we go on.
-    let told = Instant::now();
+    // Taken before, as the process may receive the signal at once.
+    let terminated = Instant::now();
     api.process().terminate();
     let mut ending = None;
-    eventually("readiness tells", Duration::from_secs(1), async || {
+    eventually("readiness turns 503", Duration::from_secs(1), async || {
         let ready = api.get("/health/ready").send().await;
         ending = (ready.status == 503).then(|| ready.json(503)["status"].clone());
         ending.is_some()
     })
     .await;
     assert_eq!(ending, Some(json!("ending")));
-    // Balancers learn it while new requests are still served.
+    // New requests are still served while load balancers notice.
     api.get("/api/v1/events").send().await.json(200);
-    eventually("no new connection is taken", ANSWER, async || {
+    eventually("no new connection is accepted", ANSWER, async || {
         let fresh = crate::support::http::Client::new(&format!("http://{}", api.address()));
         fresh.get("/health/live").try_send().await.is_err()
     })
     .await;
-    assert!(told.elapsed() >= Duration::from_millis(1_500), "{:?}", told.elapsed());
-    assert_eq!(api.process().exited(), None, "a request is still under way");
-    under_way.send(end.as_bytes()).await;
-    let answer = under_way.answer(ANSWER).await;
+    let waited = terminated.elapsed();
+    assert!(waited >= Duration::from_millis(1_500), "{waited:?}");
+    assert_eq!(api.process().exited(), None, "a request is still in progress");
+    in_progress.send(end.as_bytes()).await;
+    let answer = in_progress.answer(ANSWER).await;
     assert_eq!(answer.json(201)["status"], "HOLD");
     assert_eq!(answer.header("connection"), Some("close"));
     assert!(api.process().ended(ANSWER).await.success());
@@ -105,22 +106,22 @@ async fn sigterm_finishes_what_is_under_way() {
     assert_eq!(last["message"], "ended in order");
 }
 
-/// Starts the program with these settings and reads why it did not start.
+/// Starts the program with these settings, and checks its error.
 async fn refused(place: &Place, settings: &[(&str, &str)], expected: &[&str]) {
     let program = Process::start(PROGRAM, &place.environment(settings));
     let status = program.ended(REFUSED_START).await;
-    let said = program.error_text();
-    assert_eq!(status.code(), Some(1), "{said}");
-    assert_eq!(said.lines().count(), 1, "one clear line: {said}");
-    assert!(said.starts_with("holdfast-api: "), "{said}");
+    let error = program.error_text();
+    assert_eq!(status.code(), Some(1), "{error}");
+    assert_eq!(error.lines().count(), 1, "one line: {error}");
+    assert!(error.starts_with("holdfast-api: "), "{error}");
     for text in expected {
-        assert!(said.contains(text), "{text}: {said}");
+        assert!(error.contains(text), "{text}: {error}");
     }
     assert!(program.log_lines().iter().all(|line| line["message"] != "serving"));
 }
 
 #[tokio::test]
-async fn a_start_without_its_services_says_which_is_away() {
+async fn start_without_a_service_names_it() {
     let place = Place::shared();
     let nowhere = "127.0.0.1:1";
     let redis = format!("redis://:secret@{nowhere}");
@@ -134,7 +135,7 @@ async fn a_start_without_its_services_says_which_is_away() {
 }
 
 #[tokio::test]
-async fn a_start_with_settings_that_cannot_be_says_why() {
+async fn start_with_wrong_settings_says_why() {
     let place = Place::shared();
     let open = ("HOLDFAST_LISTEN", "0.0.0.0:0");
     let secret = format!("k1:{}", "cd".repeat(32));

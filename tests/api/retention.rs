@@ -1,4 +1,4 @@
-//! Bookings that Redis has forgotten: clients do not notice.
+//! Bookings that Redis has dropped are read from the archive.
 
 use std::time::Duration;
 
@@ -8,11 +8,11 @@ use crate::support::api::{Api, Place, places};
 use crate::support::process::Process;
 use crate::support::{eventually, unique_name};
 
-/// Bound of what a worker has to do.
+/// Timeout of a worker's task.
 const SOON: Duration = Duration::from_secs(60);
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_forgotten_booking_is_answered_from_the_archive() {
+async fn booking_that_redis_has_dropped_is_read_from_the_archive() {
     let place = Place::shared();
     let api = Api::here(place.config()).await;
     let name = unique_name();
@@ -33,12 +33,12 @@ async fn a_forgotten_booking_is_answered_from_the_archive() {
         let id = booking["id"].as_str().unwrap().parse().unwrap();
         let is_forgotten =
             async || engine.get_booking(id).await.is_ok_and(|a| a.code() == "booking_unknown");
-        eventually("redis has forgotten it", SOON, is_forgotten).await;
+        eventually("redis has dropped it", SOON, is_forgotten).await;
     }
 
     let after = api.booking("ann", &cancelled).await.json(200);
     before["durability"] = "archived".into();
-    assert_eq!(after, before, "the same answer as before, but for where it is kept");
+    assert_eq!(after, before, "the same response but for its durability");
     api.booking("bob", &cancelled).await.problem(404, "booking_unknown");
     assert_eq!(api.act("ann", &cancelled, "cancel").await.json(200), before);
     api.act("ann", &cancelled, "extend").await.problem(409, "booking_cancelled");

@@ -1,4 +1,4 @@
-//! When a sale begins and ends: what is given, shown, refused and enforced.
+//! Start and end of a sale: set, shown, checked and enforced.
 
 use std::time::Duration;
 
@@ -43,7 +43,7 @@ async fn sale_that_would_end_before_it_begins_is_refused() {
     let times = [("starts_at", first), ("on_sale_at", first), ("off_sale_at", second)];
     let event = create(&times).await.json(201);
     assert_eq!(event["off_sale_at"], "2036-06-01T20:00:00.000Z");
-    // A change is judged by what it comes to.
+    // A change is checked by its result.
     let event = event["id"].as_u64().unwrap();
     for (name, time) in
         [("on_sale_at", second), ("starts_at", "2036-01-01T00:00:00Z"), ("off_sale_at", first)]
@@ -62,7 +62,7 @@ async fn sale_ends_when_doors_open_unless_another_end_is_given() {
     let changed = change(&api, event, json!({ "off_sale_at": "2036-07-01T18:00:00Z" })).await;
     assert_eq!(changed.json(200)["off_sale_at"], "2036-07-01T18:00:00.000Z");
     let changed = change(&api, event, json!({ "starts_at": "2036-08-01T20:00:00Z" })).await;
-    assert_eq!(changed.json(200)["off_sale_at"], "2036-07-01T18:00:00.000Z", "it was given");
+    assert_eq!(changed.json(200)["off_sale_at"], "2036-07-01T18:00:00.000Z", "it is explicit");
     let path = format!("/api/v1/events/{event}");
     assert_eq!(api.get(&path).send().await.json(200)["off_sale_at"], "2036-07-01T18:00:00.000Z");
 }
@@ -82,7 +82,7 @@ async fn sale_that_has_ended_holds_nothing_and_what_is_held_can_be_paid() {
     for user in ["bob", "ann"] {
         api.hold(user, event, &[2]).await.problem(409, "event_closed");
     }
-    // The same request finds its booking, which can be paid.
+    // The same request returns its booking, which can be paid.
     assert_eq!(api.hold("ann", event, &[1]).await.json(201)["id"], held["id"]);
     eventually("it is paid", Duration::from_secs(60), async || {
         api.act("ann", &held, "confirm").await.status == 200

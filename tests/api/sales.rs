@@ -1,4 +1,4 @@
-//! Sales as a file.
+//! The CSV export of sales.
 
 use std::time::Duration;
 
@@ -9,13 +9,13 @@ use crate::support::eventually;
 
 /// printf %s open-sesame | sha256sum
 const SESAME: &str = "ops:d7ecdf25eaf3deba0f2628771dbdd22d4138ab6cf38f91ed02a2ca0dec7c8ab7";
-/// Whose name a spreadsheet would run, at its beginning and behind another separator.
+/// A user name that a spreadsheet would run as a formula, at its start and behind a separator.
 const BUYER: &str = "@ann;=cmd()";
-/// Bound of what a worker has to archive.
+/// Timeout of archiving.
 const SOON: Duration = Duration::from_secs(30);
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn sales_are_sent_as_a_file_to_admins() {
+async fn admins_download_sales_as_csv() {
     let place = Place::shared();
     let keys = vec![SESAME.parse().unwrap()];
     let api = Api::here(Config { admin_keys_sha256: keys, ..place.config() }).await;
@@ -39,7 +39,7 @@ async fn sales_are_sent_as_a_file_to_admins() {
     })
     .await;
     let lines: Vec<&str> = text.lines().collect();
-    // Spreadsheets read UTF-8 by its mark, and split at the separator of their language.
+    // The byte order mark marks UTF-8, and every field is quoted.
     let names = "\u{feff}\"booking_id\",\"user_id\",\"section\",\"row\",\"seat_number\",";
     assert!(lines[0].starts_with(names), "{text}");
     let id = booking["id"].as_str().unwrap();

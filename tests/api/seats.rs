@@ -10,7 +10,7 @@ async fn map(api: &Client, event: u64, query: &str) -> Value {
     api.get(&format!("/api/v1/events/{event}/seats{query}")).send().await.json(200)
 }
 
-/// Waits until so many seats are shown to be free.
+/// Waits until the map shows so many free seats.
 async fn free(api: &Client, event: u64, free: u64) -> Value {
     let path = format!("/api/v1/events/{event}/seats");
     api.shown(path, |map| map["available_seats"] == free).await
@@ -21,7 +21,7 @@ fn ids(map: &Value) -> Vec<u64> {
 }
 
 #[tokio::test]
-async fn a_map_has_every_seat_with_its_labels_and_state() {
+async fn map_has_every_seat_with_labels_and_state() {
     let api = shared_api().await;
     let event = api.event(small_event()).await;
     api.held("ann", event, &[2, 9]).await;
@@ -58,7 +58,7 @@ async fn a_map_has_every_seat_with_its_labels_and_state() {
 }
 
 #[tokio::test]
-async fn a_map_is_filtered_by_section_and_status() {
+async fn map_is_filtered_by_section_and_status() {
     let api = shared_api().await;
     let event = api.event(small_event()).await;
     api.held("ann", event, &[2, 9]).await;
@@ -74,7 +74,7 @@ async fn a_map_is_filtered_by_section_and_status() {
 }
 
 #[tokio::test]
-async fn an_unchanged_map_is_not_sent_again() {
+async fn unchanged_map_is_not_sent_again() {
     let api = shared_api().await;
     let event = api.event(small_event()).await;
     let path = format!("/api/v1/events/{event}/seats");
@@ -99,7 +99,7 @@ async fn an_unchanged_map_is_not_sent_again() {
     let changed = known(&etag).await;
     assert!(changed.json(200)["version"].as_u64() > body["version"].as_u64());
     assert_ne!(changed.header("etag"), Some(etag.as_str()));
-    // One version on, one seat is another; that of an earlier generation is worth nothing.
+    // A newer version has one changed seat; a version of an earlier generation gets the whole map.
     let changed = map(&api, event, &since).await;
     assert_eq!((ids(&changed), &changed["full"]), (vec![1], &json!(false)));
     assert_eq!(changed["seats"][0]["status"], "HOLD");
@@ -108,7 +108,7 @@ async fn an_unchanged_map_is_not_sent_again() {
 }
 
 #[tokio::test]
-async fn a_map_is_one_byte_a_seat_for_who_wants_it() {
+async fn map_is_one_byte_per_seat_on_request() {
     let api = shared_api().await;
     let event = api.event(small_event()).await;
     api.held("ann", event, &[2, 12]).await;
@@ -130,7 +130,7 @@ async fn a_map_is_one_byte_a_seat_for_who_wants_it() {
 }
 
 #[tokio::test]
-async fn a_long_map_arrives_whole_and_compressed() {
+async fn long_map_arrives_whole_and_compressed() {
     let api = shared_api().await;
     let event = api.event(places(5_000)).await;
     assert_eq!(ids(&map(&api, event, "").await), (1..=5_000).collect::<Vec<u64>>());

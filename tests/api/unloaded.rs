@@ -1,4 +1,4 @@
-//! What clients see of an event that was unloaded.
+//! Unloaded events over HTTP.
 
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use crate::support::api::{Api, Place, small_event};
 use crate::support::eventually;
 
-/// Bound of what a worker has to do, and an unloading to wait for.
+/// Timeout of a worker's task and of an unload.
 const SOON: Duration = Duration::from_secs(60);
 
 async fn set_status(api: &Api, event: u64, status: &str) -> crate::support::http::Reply {
@@ -19,7 +19,7 @@ async fn set_status(api: &Api, event: u64, status: &str) -> crate::support::http
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_unloaded_event_is_over_but_not_forgotten() {
+async fn unloaded_event_is_closed_and_its_bookings_remain() {
     let place = Place::shared();
     let api = Api::here(place.config()).await;
     let _worker = place.worker();
@@ -39,7 +39,7 @@ async fn an_unloaded_event_is_over_but_not_forgotten() {
     let bookings = async || {
         let ann = api.booking("ann", &held).await.json(200);
         let mut bob = api.booking("bob", &cancelled).await.json(200);
-        // Where it is kept is what changes.
+        // Only the durability changes.
         let durability = bob["durability"].take();
         assert!(durability == "accepted" || durability == "archived", "{durability}");
         (ann, bob)
@@ -53,14 +53,14 @@ async fn an_unloaded_event_is_over_but_not_forgotten() {
     let is_seen = async || shown().await["available_seats"] == Value::Null;
     eventually("it has no counts", SOON, is_seen).await;
     assert_eq!(shown().await["status"], "CLOSED");
-    // Another process unloaded it: this one reads of that within a second.
+    // Another process unloaded it: this one notices within a second.
     let is_known = async || api.hold("eve", event, &[4]).await.status == 409;
-    eventually("it is known to be over", SOON, is_known).await;
+    eventually("it is shown as closed", SOON, is_known).await;
     api.hold("eve", event, &[4]).await.problem(409, "event_closed");
     for view in ["seats", "availability"] {
         let path = format!("{path}/{view}");
         let is_over = async || api.get(&path).send().await.status == 410;
-        eventually("its seats are not shown any more", SOON, is_over).await;
+        eventually("its seats are gone", SOON, is_over).await;
         let problem = api.get(&path).send().await.problem(410, "event_unloaded");
         let detail = problem["detail"].as_str().unwrap();
         assert!(detail.contains(&format!("holdfastctl event load {event}")), "{detail}");
@@ -77,7 +77,7 @@ async fn an_unloaded_event_is_over_but_not_forgotten() {
     events.load(id).await.unwrap();
     assert_eq!(bookings().await, before);
     assert_eq!(paid().await.expect("a receipt")["receipt"], receipt);
-    // Another process loaded it: this one reads of that within a second.
+    // Another process loaded it: this one notices within a second.
     let counts = format!("{path}/availability");
     let is_back = async || api.get(&counts).send().await.status == 200;
     eventually("its seats are shown again", SOON, is_back).await;

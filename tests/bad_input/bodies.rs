@@ -1,8 +1,8 @@
-//! Bodies that say something wrong.
+//! Wrong bodies.
 
 use serde_json::{Value, json};
 
-use super::Victim;
+use super::Target;
 use crate::support::api::Place;
 use crate::support::http::Reply;
 
@@ -11,7 +11,7 @@ const CREATE: &str = "/api/v1/events";
 const CHANGE: &str = "/api/v1/events/{event_id}";
 const CONFIRM: &str = "/api/v1/bookings/{booking_id}/confirm";
 
-/// A body, and what is said to it: status, `error`, and words that must stand in `detail`.
+/// A route, a body, and the refusal: status, `error`, and text that `detail` contains.
 type Case = (&'static str, Vec<u8>, u16, &'static str, &'static str);
 
 fn case(
@@ -28,7 +28,7 @@ fn invalid(route: &'static str, body: Value, words: &'static str) -> Case {
     case(route, body, 422, "validation_failed", words)
 }
 
-/// Not JSON at all, wherever a body is read.
+/// Bodies that are not JSON objects.
 fn unreadable(route: &'static str) -> Vec<Case> {
     let bad = |body: &[u8], words| (route, body.to_vec(), 400, "invalid_json", words);
     let deep = format!("{{\"event_id\":{}", "[".repeat(20_000));
@@ -76,7 +76,7 @@ fn holds(event: u64) -> Vec<Case> {
         invalid(HOLD, seats(json!([true])), "got true"),
         invalid(HOLD, seats(json!([[1]])), "got a list"),
         invalid(HOLD, seats(json!([{ "id": 1 }])), "got an object"),
-        invalid(HOLD, seats(json!("1,2")), "must be a list of 1 to 10 items"),
+        invalid(HOLD, seats(json!("1,2")), "must be a list; got \"1,2\""),
         invalid(HOLD, seats(json!({ "1": 1 })), "must be a list"),
         invalid(HOLD, of(json!(0)), "`event_id` must be a whole number"),
         invalid(HOLD, of(json!(-1)), "`event_id` must be a whole number"),
@@ -111,7 +111,8 @@ fn events() -> Vec<Case> {
     let mut other_half = half.clone();
     other_half["name"] = "T".into();
     vec![
-        invalid(CREATE, json!({}), "`sections` is missing"),
+        invalid(CREATE, json!({}), "`name` is missing"),
+        invalid(CREATE, json!({ "name": "x" }), "`sections` is missing"),
         invalid(CREATE, json!({ "name": "x", "sections": [] }), "1 to 500 items"),
         invalid(CREATE, json!({ "name": "x", "sections": [1] }), "must be an object"),
         invalid(CREATE, also("name", "".into()), "`name` must be a text of 1 to 200 bytes"),
@@ -167,7 +168,7 @@ fn payments() -> Vec<Case> {
     ]
 }
 
-impl Victim {
+impl Target {
     /// Sends a body to a route as ann.
     async fn send(&self, route: &str, body: &[u8], media: &str) -> Reply {
         let method = if route == CHANGE { "PATCH" } else { "POST" };
@@ -182,9 +183,9 @@ impl Victim {
 }
 
 #[tokio::test]
-async fn wrong_bodies_are_refused_with_the_remedy() {
-    let victim = Victim::new(&Place::shared()).await;
-    let mut cases = holds(victim.event);
+async fn wrong_bodies_are_refused_with_a_remedy() {
+    let target = Target::new(&Place::shared()).await;
+    let mut cases = holds(target.event);
     cases.extend(events());
     cases.extend(payments());
     for route in [HOLD, CREATE, CHANGE, CONFIRM] {
@@ -192,7 +193,7 @@ async fn wrong_bodies_are_refused_with_the_remedy() {
     }
     for (route, body, status, error, words) in &cases {
         let shown = String::from_utf8_lossy(&body[..body.len().min(200)]).into_owned();
-        let reply = victim.send(route, body, "application/json").await;
+        let reply = target.send(route, body, "application/json").await;
         let problem = reply.any_problem();
         assert_eq!(
             (reply.status, problem["error"].as_str()),
@@ -201,43 +202,43 @@ async fn wrong_bodies_are_refused_with_the_remedy() {
         );
         let detail = problem["detail"].as_str().unwrap();
         assert!(detail.contains(words), "{route} {shown}: {detail}");
-        assert!(detail.len() < 500, "what was sent is not sent back: {detail}");
+        assert!(detail.len() < 500, "the body is not repeated: {detail}");
     }
-    // Nothing was taken.
-    victim.api.counts_become(victim.event, (11, 1, 0)).await;
-    victim.api.stop().await;
+    // No seat was held.
+    target.api.counts_become(target.event, (11, 1, 0)).await;
+    target.api.stop().await;
 }
 
 #[tokio::test]
 async fn bodies_of_another_kind_or_size_are_refused() {
-    let victim = Victim::new(&Place::shared()).await;
-    let good = json!({ "event_id": victim.event, "seat_ids": [1] }).to_string().into_bytes();
+    let target = Target::new(&Place::shared()).await;
+    let good = json!({ "event_id": target.event, "seat_ids": [1] }).to_string().into_bytes();
     for media in
         ["", "text/plain", "application/x-www-form-urlencoded", "multipart/form-data; boundary=x"]
     {
         for route in [HOLD, CREATE, CHANGE, CONFIRM] {
             let problem =
-                victim.send(route, &good, media).await.problem(415, "unsupported_media_type");
+                target.send(route, &good, media).await.problem(415, "unsupported_media_type");
             assert!(problem["detail"].as_str().unwrap().contains("Content-Type: application/json"));
         }
     }
     for route in [HOLD, CREATE, CHANGE] {
-        let empty = victim.send(route, b"", "application/json").await.problem(400, "invalid_json");
+        let empty = target.send(route, b"", "application/json").await.problem(400, "invalid_json");
         assert!(empty["detail"].as_str().unwrap().contains("send a JSON object"));
     }
     let mut large = good.clone();
     large.resize(1 << 20, b' ');
     for route in [HOLD, CHANGE, CONFIRM] {
         let problem =
-            victim.send(route, &large, "application/json").await.problem(413, "body_too_large");
+            target.send(route, &large, "application/json").await.problem(413, "body_too_large");
         assert!(problem["detail"].as_str().unwrap().contains("65536 bytes"), "{problem}");
     }
     large.resize((8 << 20) + 1, b' ');
-    victim.send(CREATE, &large, "application/json").await.problem(413, "body_too_large");
+    target.send(CREATE, &large, "application/json").await.problem(413, "body_too_large");
 
-    let packed = victim.api.post(HOLD).user("ann").header("Content-Type", "application/json");
+    let packed = target.api.post(HOLD).user("ann").header("Content-Type", "application/json");
     let packed =
         packed.header("Content-Encoding", "gzip").body(&[0x1f, 0x8b, 8, 0][..]).send().await;
     packed.problem(415, "unsupported_media_type");
-    victim.api.stop().await;
+    target.api.stop().await;
 }

@@ -1,4 +1,4 @@
-//! Random requests, the same ones every time: never a 5xx, always problem+json where refused.
+//! Random requests from a fixed seed: never answered 5xx, and refused with problem+json.
 
 use proptest::collection::vec;
 use proptest::option;
@@ -7,18 +7,18 @@ use proptest::strategy::ValueTree;
 use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
 use serde_json::{Map, Value, json};
 
-use super::Victim;
+use super::Target;
 use crate::support::api::Place;
 use crate::support::long_or;
 
 /// Requests of a long and of a short run.
 const REQUESTS: (u32, u32) = (1_500, 400);
-/// One seed: a failure can be met again.
+/// Fixed, so that failures are reproducible.
 const SEED: [u8; 32] = *b"holdfast: the same every morning";
 
-/// A request that a fuzzer thinks up.
+/// A random request.
 #[derive(Clone, Debug)]
-struct Thought {
+struct RandomRequest {
     route: usize,
     body: Vec<u8>,
     media: Option<String>,
@@ -27,7 +27,7 @@ struct Thought {
     query: String,
 }
 
-/// Method, path as documented, path with a real booking's id put in.
+/// Methods and paths as documented.
 const ROUTES: [(&str, &str); 4] = [
     ("POST", "/api/v1/bookings"),
     ("POST", "/api/v1/events"),
@@ -35,7 +35,7 @@ const ROUTES: [(&str, &str); 4] = [
     ("GET", "/api/v1/events"),
 ];
 
-/// Names that the API reads, so that their values get past the first check.
+/// Names of fields that the API has, so that their values are checked, too.
 const NAMES: &str = "event_id|seat_ids|idempotencyKey|payment_method|amount|name|sections|price|\
     rows|row|seats|capacity|currency|starts_at|hold_ttl_seconds|quantity|user_id|[a-z]{0,6}";
 
@@ -67,7 +67,7 @@ fn body() -> impl Strategy<Value = Vec<u8>> {
         3 => hold.prop_map(move |(event, seats)| text(json!({ "event_id": event, "seat_ids": seats }))),
         1 => value().prop_map(text),
         1 => vec(any::<u8>(), 0..64),
-        // Whole JSON with a few bytes changed.
+        // JSON with a few bytes changed.
         2 => (object(value()), vec((any::<prop::sample::Index>(), any::<u8>()), 1..4))
             .prop_map(move |(value, changes)| {
                 let mut bytes = text(value);
@@ -80,13 +80,13 @@ fn body() -> impl Strategy<Value = Vec<u8>> {
     ]
 }
 
-/// Bytes that a header's value may have on the wire.
+/// Bytes that are valid in a header's value.
 fn header_bytes() -> impl Strategy<Value = Vec<u8>> {
     let visible = prop_oneof![9 => 0x20_u8..0x7f, 1 => 0x80_u8..=0xff, 1 => Just(b'\t')];
     vec(visible, 0..40)
 }
 
-fn thought() -> impl Strategy<Value = Thought> {
+fn random_request() -> impl Strategy<Value = RandomRequest> {
     let media = prop_oneof![
         12 => Just(Some("application/json".to_owned())),
         1 => Just(None),
@@ -97,43 +97,50 @@ fn thought() -> impl Strategy<Value = Thought> {
         1 => "(page|page_size|user_id)=[a-z0-9%-]{0,12}"];
     let key = option::weighted(0.2, header_bytes());
     (0..ROUTES.len(), body(), media, key, user, query).prop_map(
-        |(route, body, media, key, user, query)| Thought { route, body, media, key, user, query },
+        |(route, body, media, key, user, query)| RandomRequest {
+            route,
+            body,
+            media,
+            key,
+            user,
+            query,
+        },
     )
 }
 
 #[tokio::test]
 async fn random_requests_are_answered_below_500() {
-    let victim = Victim::new(&Place::shared()).await;
+    let target = Target::new(&Place::shared()).await;
     let rng = TestRng::from_seed(RngAlgorithm::ChaCha, &SEED);
     let mut runner = TestRunner::new_with_rng(Config::default(), rng);
-    let strategy = thought();
+    let strategy = random_request();
     let mut statuses = std::collections::BTreeMap::new();
     for _ in 0..long_or(REQUESTS.0, REQUESTS.1) {
-        let thought = strategy.new_tree(&mut runner).unwrap().current();
-        let (method, route) = ROUTES[thought.route];
-        let path = route.replace("{booking_id}", &victim.booking);
-        let mut ask = victim.api.ask(method.parse().unwrap(), &format!("{path}?{}", thought.query));
+        let request = strategy.new_tree(&mut runner).unwrap().current();
+        let (method, route) = ROUTES[request.route];
+        let path = route.replace("{booking_id}", &target.booking);
+        let mut ask = target.api.ask(method.parse().unwrap(), &format!("{path}?{}", request.query));
         let headers = [
-            ("Content-Type", thought.media.as_ref().map(|text| text.as_bytes())),
-            ("Idempotency-Key", thought.key.as_deref()),
-            ("X-User-Id", thought.user.as_deref()),
+            ("Content-Type", request.media.as_ref().map(|text| text.as_bytes())),
+            ("Idempotency-Key", request.key.as_deref()),
+            ("X-User-Id", request.user.as_deref()),
         ];
         for (name, value) in headers {
             if let Some(value) = value {
                 ask = ask.header_bytes(name, value);
             }
         }
-        let reply = ask.body(thought.body.clone()).send().await;
+        let reply = ask.body(request.body.clone()).send().await;
         *statuses.entry(reply.status).or_insert(0) += 1;
         if reply.status >= 400 {
-            let check = std::panic::AssertUnwindSafe(|| victim.documented(method, route, &reply));
-            assert!(std::panic::catch_unwind(check).is_ok(), "{thought:?}");
+            let check = std::panic::AssertUnwindSafe(|| target.documented(method, route, &reply));
+            assert!(std::panic::catch_unwind(check).is_ok(), "{request:?}");
         }
     }
-    // It got past the first checks, too.
+    // Some requests passed the first checks.
     for status in [200, 201, 400, 401, 404, 409, 415, 422] {
         assert!(statuses.contains_key(&status), "no {status} among {statuses:?}");
     }
-    assert_eq!(victim.api.metric("holdfast_panics_total").await, 0.0);
-    victim.api.stop().await;
+    assert_eq!(target.api.metric("holdfast_panics_total").await, 0.0);
+    target.api.stop().await;
 }

@@ -1,10 +1,10 @@
-//! Paths, queries, methods and headers that are wrong; and what all of it leaves behind in Redis.
+//! Wrong paths, queries, methods and headers; and that refused requests leave nothing in Redis.
 
 use std::collections::BTreeSet;
 
 use serde_json::json;
 
-use super::Victim;
+use super::Target;
 use crate::support::api::Place;
 use crate::support::servers::{Flavor, Server, available, private_redis, shared_mongodb};
 
@@ -12,20 +12,20 @@ const BOOKING: &str = "/api/v1/bookings/{booking_id}";
 const EVENT: &str = "/api/v1/events/{event_id}";
 
 #[tokio::test]
-async fn ids_that_are_none_are_told_apart_from_unknown_ones() {
-    let victim = Victim::new(&Place::shared()).await;
+async fn malformed_id_is_400_and_unknown_id_404() {
+    let target = Target::new(&Place::shared()).await;
     let unknown = [
         ("events", "0"),
         ("events", "4294967295"),
         ("events", "4294967296"),
         ("events", "99999999999999999999999999"),
-        // Of no event, but a booking's id in form.
+        // A well-formed id of a booking that does not exist.
         ("bookings", "019b3c5e-0a4c-8f00-8000-000040e1f2a3"),
     ];
     for (kind, id) in unknown {
         let route = if kind == "events" { EVENT } else { BOOKING };
-        let reply = victim.api.get(&format!("/api/v1/{kind}/{id}")).user("ann").send().await;
-        let problem = victim.documented("GET", route, &reply);
+        let reply = target.api.get(&format!("/api/v1/{kind}/{id}")).user("ann").send().await;
+        let problem = target.documented("GET", route, &reply);
         assert_eq!(reply.status, 404, "{id}: {problem}");
         assert!(problem["detail"].as_str().unwrap().contains("GET /api/v1/"), "{problem}");
     }
@@ -46,18 +46,18 @@ async fn ids_that_are_none_are_told_apart_from_unknown_ones() {
     ];
     for (kind, id) in no_ids {
         let route = if kind == "events" { EVENT } else { BOOKING };
-        let reply = victim.api.get(&format!("/api/v1/{kind}/{id}")).user("ann").send().await;
-        let problem = victim.documented("GET", route, &reply);
+        let reply = target.api.get(&format!("/api/v1/{kind}/{id}")).user("ann").send().await;
+        let problem = target.documented("GET", route, &reply);
         assert_eq!(reply.status, 400, "{id}: {problem}");
         assert!(problem["detail"].as_str().unwrap().contains("must be"), "{problem}");
     }
-    victim.api.stop().await;
+    target.api.stop().await;
 }
 
 #[tokio::test]
 async fn wrong_routes_methods_and_queries_are_refused() {
-    let victim = Victim::new(&Place::shared()).await;
-    let api = &victim.api;
+    let target = Target::new(&Place::shared()).await;
+    let api = &target.api;
     for path in ["/nothing", "/api/v1", "/api/v1/events/1/nothing", "/api/v2/events", "//", "/%00"]
     {
         let problem = api.get(path).send().await.problem(404, "route_unknown");
@@ -93,7 +93,7 @@ async fn wrong_routes_methods_and_queries_are_refused() {
     for (path, query) in queries {
         let user = if query.starts_with("user_id") { "" } else { "user_id=ann&" };
         let reply = api.get(&format!("{path}?{user}{query}")).send().await;
-        let problem = victim.documented("GET", path, &reply);
+        let problem = target.documented("GET", path, &reply);
         assert_eq!(problem["error"], "invalid_parameter", "{query}");
         assert!(problem["parameter"].is_string(), "{problem}");
     }
@@ -103,19 +103,19 @@ async fn wrong_routes_methods_and_queries_are_refused() {
         let reply = api.get("/api/v1/bookings").header(name, value).send().await;
         reply.problem(400, "invalid_parameter");
     }
-    victim.api.stop().await;
+    target.api.stop().await;
 }
 
 #[tokio::test]
 async fn large_heads_are_refused() {
-    let victim = Victim::new(&Place::shared()).await;
-    let heavy = victim.api.get("/health/live").header("X-Heavy", &"x".repeat(17 << 10));
+    let target = Target::new(&Place::shared()).await;
+    let heavy = target.api.get("/health/live").header("X-Heavy", &"x".repeat(17 << 10));
     let problem = heavy.send().await.problem(431, "headers_too_large");
     assert!(problem["detail"].as_str().unwrap().contains("16384 are allowed"), "{problem}");
-    let long = victim.api.get(&format!("/api/v1/events?x={}", "y".repeat(5_000))).send().await;
+    let long = target.api.get(&format!("/api/v1/events?x={}", "y".repeat(5_000))).send().await;
     let problem = long.problem(414, "uri_too_long");
     assert!(problem["detail"].as_str().unwrap().contains("4096 are allowed"), "{problem}");
-    victim.api.stop().await;
+    target.api.stop().await;
 }
 
 /// All keys of a Redis.
@@ -124,13 +124,13 @@ fn keys(redis: &Server) -> BTreeSet<String> {
 }
 
 #[tokio::test]
-async fn what_is_unknown_leaves_no_key_behind() {
+async fn refused_requests_leave_no_key_in_redis() {
     let flavor = if available(Flavor::Redis) { Flavor::Redis } else { Flavor::Valkey };
     let redis = private_redis(flavor);
-    let victim = Victim::new(&Place::new(&redis, shared_mongodb())).await;
+    let target = Target::new(&Place::new(&redis, shared_mongodb())).await;
     let before = keys(&redis);
     assert!(before.iter().any(|key| key.contains(":seats")), "{before:?}");
-    let (api, event) = (&victim.api, victim.event);
+    let (api, event) = (&target.api, target.event);
     let other = "019b3c5e-0a4c-8f00-8000-000040e1f2a3";
     for (event, seats, status) in [
         (4_000_000_000, json!([1]), 404),
@@ -146,7 +146,7 @@ async fn what_is_unknown_leaves_no_key_behind() {
             assert_eq!(ask.send().await.status, status, "{body}");
         }
     }
-    for id in [other, &victim.booking] {
+    for id in [other, &target.booking] {
         for verb in ["confirm", "extend", "cancel"] {
             let path = format!("/api/v1/bookings/{id}/{verb}");
             api.post(&path).user("bob").send().await.problem(404, "booking_unknown");
@@ -155,9 +155,9 @@ async fn what_is_unknown_leaves_no_key_behind() {
     for path in ["events/4000000000", "events/4000000000/seats", "events/4000000000/availability"] {
         api.get(&format!("/api/v1/{path}")).send().await.problem(404, "event_unknown");
     }
-    // What limits count is the callers', whatever they ask about.
+    // Only the counters of limits remain, which belong to callers.
     let after = keys(&redis);
     let callers = after.difference(&before).map(|key| key.split("limits:").last().unwrap());
     assert_eq!(callers.collect::<BTreeSet<_>>(), BTreeSet::from(["address:127.0.0.1", "user:bob"]));
-    victim.api.stop().await;
+    target.api.stop().await;
 }

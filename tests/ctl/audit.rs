@@ -84,7 +84,7 @@ async fn an_act_is_recorded_before_it_is_done() {
 }
 
 #[tokio::test]
-async fn what_cannot_be_recorded_is_not_done() {
+async fn admin_act_that_cannot_be_recorded_is_not_done() {
     let mongodb = private_mongodb();
     let redis = shared_redis(Flavor::Valkey);
     let world = World::new(redis, &mongodb).await;

@@ -2,7 +2,6 @@
 
 mod near;
 mod request;
-pub use request::seat_ids;
 pub mod view;
 
 use actix_web::http::StatusCode;
@@ -16,19 +15,18 @@ use crate::sale::{
 };
 
 use super::admin_audit;
-use super::endpoint::Answer;
-use super::idempotency;
 use super::openapi::{
-    BookingProblems, ChangeBookingProblems, ConfirmBody, ConfirmProblems, HoldBody, HoldProblems,
-    ListProblems,
+    BookingProblems, ChangeBookingProblems, ConfirmProblems, HoldProblems, ListProblems,
 };
 use super::state::RequestContext;
 use super::waiting_room;
 use crate::gates::{Admitted, Caller, Screened};
+use crate::http::HandlerResult;
 use crate::http::body::{read_json, read_optional_object};
 use crate::http::params::{Query, Start, booking_id};
 use crate::http::problem::Problem;
 use crate::http::reply::{IDEMPOTENT_REPLAYED, json, json_with};
+use request::{ConfirmBody, HoldBody};
 use view::{BookingBody, BookingListBody};
 
 /// Names this list in cursors.
@@ -54,7 +52,7 @@ const RETRY_PENDING_SECONDS: &str = "1";
     request_body = HoldBody,
     responses((status = 201, description = "The seats are held", body = BookingBody<'static>), HoldProblems),
 )]
-pub async fn hold(context: RequestContext, payload: Payload) -> Answer {
+pub async fn hold(context: RequestContext, payload: Payload) -> HandlerResult {
     // An error on the way to `admit` drops it, and so counts the request as refused.
     let mut screened = context.gates().screen(&context.head, RouteClass::Hold)?;
     let body = read_json(&context.http, payload, context.state.body_limits()).await?;
@@ -69,7 +67,7 @@ async fn granted(
     screened: Screened<'_>,
     plan: Precheck,
     alternatives: u32,
-) -> Answer {
+) -> HandlerResult {
     let plan = match plan {
         Precheck::HoldPlan(plan) => plan,
         Precheck::Unknown(request) => {
@@ -123,7 +121,7 @@ async fn held(
     admitted: Admitted<'_>,
     plan: HoldPlan,
     alternatives: u32,
-) -> Answer {
+) -> HandlerResult {
     let metrics = &context.state.metrics;
     let event = plan.event();
     let plan = plan.traced(context.trace.traceparent());
@@ -174,7 +172,7 @@ fn refused(
     ),
     responses((status = 200, description = "One page", body = BookingListBody<'static>), ListProblems),
 )]
-pub async fn list(context: RequestContext, _: Payload) -> Answer {
+pub async fn list(context: RequestContext, _: Payload) -> HandlerResult {
     let caller = context.gates().pass_user(&context.head, RouteClass::Bookings).await?;
     let paging = Query::of(&context.http)?.paging(|cursor| {
         let [created_ms, id] = cursor::decode(CURSOR_LIST, cursor)?;
@@ -202,7 +200,7 @@ pub async fn list(context: RequestContext, _: Payload) -> Answer {
     ),
     responses((status = 200, description = "The booking", body = BookingBody<'static>), BookingProblems),
 )]
-pub async fn get(context: RequestContext, _: Payload) -> Answer {
+pub async fn get(context: RequestContext, _: Payload) -> HandlerResult {
     let caller = context.gates().pass_user(&context.head, RouteClass::Bookings).await?;
     let booking = booking_id(&context.http)?;
     let get = async |user| {
@@ -230,19 +228,18 @@ pub async fn get(context: RequestContext, _: Payload) -> Answer {
         ConfirmProblems,
     ),
 )]
-pub async fn confirm(context: RequestContext, payload: Payload) -> Answer {
+pub async fn confirm(context: RequestContext, payload: Payload) -> HandlerResult {
     let caller = context.gates().pass_user(&context.head, RouteClass::BookingChanges).await?;
     let booking = booking_id(&context.http)?;
     let body = read_optional_object(&context.http, payload, context.state.body_limits()).await?;
-    let (payment_method, amount) = request::payment(body.as_ref())?;
-    let key = idempotency::key(context.http.headers(), body.as_ref())?;
+    let (payment_method, amount, key) = request::payment(context.http.headers(), body)?;
     let confirm = async |user| {
         confirmed(&context, ConfirmRequest { user, booking, payment_method, amount, key }).await
     };
     admin_audit::as_owner(&context, caller, "booking_confirm", booking, confirm).await
 }
 
-async fn confirmed(context: &RequestContext, request: ConfirmRequest) -> Answer {
+async fn confirmed(context: &RequestContext, request: ConfirmRequest) -> HandlerResult {
     match context.state.sale.confirm(request).await? {
         Confirmed::Settled(view) => {
             if !view.replayed {
@@ -274,7 +271,7 @@ async fn confirmed(context: &RequestContext, request: ConfirmRequest) -> Answer 
         ConfirmProblems,
     ),
 )]
-pub async fn pay_alias(context: RequestContext, payload: Payload) -> Answer {
+pub async fn pay_alias(context: RequestContext, payload: Payload) -> HandlerResult {
     confirm(context, payload).await
 }
 
@@ -291,11 +288,11 @@ pub async fn pay_alias(context: RequestContext, payload: Payload) -> Answer {
     ),
     responses((status = 200, description = "The booking", body = BookingBody<'static>), ChangeBookingProblems),
 )]
-pub async fn extend(context: RequestContext, payload: Payload) -> Answer {
+pub async fn extend(context: RequestContext, payload: Payload) -> HandlerResult {
     let caller = context.gates().pass_user(&context.head, RouteClass::BookingChanges).await?;
     let booking = booking_id(&context.http)?;
     let body = read_optional_object(&context.http, payload, context.state.body_limits()).await?;
-    let key = idempotency::key(context.http.headers(), body.as_ref())?;
+    let key = request::key(context.http.headers(), body)?;
     let extend = async |user| {
         let view = context.state.sale.extend(&user, booking, key.as_deref()).await?;
         if !view.replayed {
@@ -323,17 +320,17 @@ pub async fn extend(context: RequestContext, payload: Payload) -> Answer {
         ChangeBookingProblems,
     ),
 )]
-pub async fn cancel(context: RequestContext, payload: Payload) -> Answer {
+pub async fn cancel(context: RequestContext, payload: Payload) -> HandlerResult {
     let caller = context.gates().pass_user(&context.head, RouteClass::BookingChanges).await?;
     let booking = booking_id(&context.http)?;
     let body = read_optional_object(&context.http, payload, context.state.body_limits()).await?;
     // A cancelled booking is the record of its cancellation: the key has only to be one.
-    idempotency::key(context.http.headers(), body.as_ref())?;
+    request::key(context.http.headers(), body)?;
     let cancel = async |user| cancelled(&context, user, booking).await;
     admin_audit::as_owner(&context, caller, "booking_cancel", booking, cancel).await
 }
 
-async fn cancelled(context: &RequestContext, user: UserId, booking: BookingId) -> Answer {
+async fn cancelled(context: &RequestContext, user: UserId, booking: BookingId) -> HandlerResult {
     let view = context.state.sale.cancel(&user, booking).await?;
     let body = kept(context, &view, BookingBody::new(&view)).await;
     if view.booking.status != Status::Cancelled {
@@ -359,7 +356,7 @@ async fn cancelled(context: &RequestContext, user: UserId, booking: BookingId) -
         ChangeBookingProblems,
     ),
 )]
-pub async fn delete(context: RequestContext, payload: Payload) -> Answer {
+pub async fn delete(context: RequestContext, payload: Payload) -> HandlerResult {
     cancel(context, payload).await
 }
 
@@ -374,12 +371,12 @@ async fn kept<'a>(
     body.kept(durability)
 }
 
-fn pending(body: &BookingBody<'_>) -> Answer {
+fn pending(body: &BookingBody<'_>) -> HandlerResult {
     let answer = json_with(StatusCode::ACCEPTED, body)?;
     Ok(answer.header("Retry-After", RETRY_PENDING_SECONDS).send())
 }
 
-fn answer(status: StatusCode, view: &BookingView, body: &BookingBody<'_>) -> Answer {
+fn answer(status: StatusCode, view: &BookingView, body: &BookingBody<'_>) -> HandlerResult {
     let answer = json_with(status, body)?;
     let answer = if view.replayed { answer.header(IDEMPOTENT_REPLAYED, "true") } else { answer };
     Ok(answer.send())

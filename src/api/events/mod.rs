@@ -1,4 +1,4 @@
-//! `/api/v1/events`: what is on sale; created and changed by admins.
+//! `/api/v1/events`: read by everybody; created and changed by admins.
 
 mod request;
 pub mod view;
@@ -11,16 +11,16 @@ use crate::domain::{EventId, RouteClass, cursor};
 use crate::sale::{EventChange, EventsFrom, NewEvent};
 
 use super::admin_audit::{self, Act};
-use super::endpoint::Answer;
-use super::openapi::{
-    ChangeEventBody, ChangeEventProblems, EventProblems, ListEventsProblems, NewEventBody,
-    NewEventProblems,
-};
+use super::openapi::{ChangeEventProblems, EventProblems, ListEventsProblems, NewEventProblems};
 use super::seats::Told;
 use super::state::RequestContext;
+use crate::http::HandlerResult;
 use crate::http::body::read_object;
+use crate::http::fields::to_object;
 use crate::http::params::{Query, Start, event_id};
 use crate::http::reply::{json, json_with};
+use request::{ChangeEventBody, NewEventBody};
+pub use request::{RowSpec, SectionSpec};
 use view::{EventBody, EventListBody};
 
 /// Names this list in cursors.
@@ -36,16 +36,17 @@ const CURSOR_LIST: &str = "events";
     request_body = NewEventBody,
     responses((status = 201, description = "The event", body = EventBody<'static>), NewEventProblems),
 )]
-pub async fn create(context: RequestContext, payload: Payload) -> Answer {
+pub async fn create(context: RequestContext, payload: Payload) -> HandlerResult {
     let admin = context.gates().pass_admin(&context.head).await?;
-    let body = read_object(&context.http, payload, context.state.admin_body_limits()).await?;
-    let new = request::new_event(&body)?;
+    let limits = context.state.admin_body_limits();
+    let body: NewEventBody = read_object(&context.http, payload, limits).await?;
+    let new = NewEvent::try_from(body)?;
     let detail = format!("{:?}, {} sections", new.name, new.sections.len());
     let act = Act { act: "event_create", target: String::new(), detail };
     admin_audit::recorded(&context, &admin, act, Box::pin(created(&context, &admin, new))).await
 }
 
-async fn created(context: &RequestContext, admin: &str, new: NewEvent) -> Answer {
+async fn created(context: &RequestContext, admin: &str, new: NewEvent) -> HandlerResult {
     let view = context.state.sale.create_event(new).await?;
     let event = &view.event;
     tracing::info!(
@@ -62,8 +63,8 @@ async fn created(context: &RequestContext, admin: &str, new: NewEvent) -> Answer
 
 /// List events
 ///
-/// By id. `from` and `to` compare when an event starts (`starts_at`); events that do not say so are left
-/// out where either is given. Go on with `next_cursor` of the page as `cursor`.
+/// Ordered by id. `from` and `to` compare `starts_at`; events without one are left out where either is
+/// given. Continue with `next_cursor` of the page as `cursor`.
 #[utoipa::path(
     get, path = "/api/v1/events", tag = "events",
     params(
@@ -73,11 +74,11 @@ async fn created(context: &RequestContext, admin: &str, new: NewEvent) -> Answer
         ("cursor" = Option<String>, Query, description = "`next_cursor` of the page before"),
         ("page" = Option<u32>, Query, description = "Which page, from 1; instead of `cursor`"),
         ("page_size" = Option<u32>, Query, description = "Events a page, 1 to 100; 20 if absent"),
-        ("X-Admin-Key" = Option<String>, Header, description = "For the numbers, where the public is told words"),
+        ("X-Admin-Key" = Option<String>, Header, description = "For numbers, where the public sees words only"),
     ),
     responses((status = 200, description = "One page", body = EventListBody<'static>), ListEventsProblems),
 )]
-pub async fn list(context: RequestContext, _: Payload) -> Answer {
+pub async fn list(context: RequestContext, _: Payload) -> HandlerResult {
     let caller = context.gates().pass(&context.head, RouteClass::Events).await?;
     let query = Query::of(&context.http)?;
     let filter = request::filter(&query)?;
@@ -95,16 +96,16 @@ pub async fn list(context: RequestContext, _: Payload) -> Answer {
     json(StatusCode::OK, &EventListBody::new(&page, told.detail, &paging, next_cursor))
 }
 
-/// Look at an event
+/// Read an event
 #[utoipa::path(
     get, path = "/api/v1/events/{event_id}", tag = "events",
     params(
         ("event_id" = u32, Path, description = "The event"),
-        ("X-Admin-Key" = Option<String>, Header, description = "For the numbers, where the public is told words"),
+        ("X-Admin-Key" = Option<String>, Header, description = "For numbers, where the public sees words only"),
     ),
     responses((status = 200, description = "The event", body = EventBody<'static>), EventProblems),
 )]
-pub async fn get(context: RequestContext, _: Payload) -> Answer {
+pub async fn get(context: RequestContext, _: Payload) -> HandlerResult {
     let caller = context.gates().pass(&context.head, RouteClass::Events).await?;
     let told = Told::to(&context, &caller)?;
     let view = context.state.sale.event(event_id(&context.http)?).await?;
@@ -123,13 +124,14 @@ pub async fn get(context: RequestContext, _: Payload) -> Answer {
     request_body = ChangeEventBody,
     responses((status = 200, description = "The event", body = EventBody<'static>), ChangeEventProblems),
 )]
-pub async fn change(context: RequestContext, payload: Payload) -> Answer {
+pub async fn change(context: RequestContext, payload: Payload) -> HandlerResult {
     let admin = context.gates().pass_admin(&context.head).await?;
     let event = event_id(&context.http)?;
-    let body = read_object(&context.http, payload, context.state.body_limits()).await?;
-    let change = request::change(&body)?;
-    // What was read is checked and bounded, so it is what was sent, and not too long.
-    let detail = serde_json::Value::Object(body).to_string();
+    let limits = context.state.body_limits();
+    let body: ChangeEventBody = read_object(&context.http, payload, limits).await?;
+    // The audit record has the fields that were sent; their lengths are bounded.
+    let detail = serde_json::Value::Object(to_object(&body)).to_string();
+    let change = EventChange::try_from(body)?;
     let act = Act { act: "event_change", target: format!("event {event}"), detail };
     admin_audit::recorded(&context, &admin, act, Box::pin(changed(&context, &admin, event, change)))
         .await
@@ -140,7 +142,7 @@ async fn changed(
     admin: &str,
     event: EventId,
     change: EventChange,
-) -> Answer {
+) -> HandlerResult {
     let view = Box::pin(context.state.sale.change_event(event, change)).await?;
     context.state.frames.outdate(event);
     tracing::info!(

@@ -1,7 +1,11 @@
-//! What admins send about events, checked field by field. Unknown fields are refused: a rule that
-//! is misspelt must not be silently ignored.
+//! Bodies and queries of requests about events. Unknown fields are refused: a misspelt rule would
+//! otherwise be ignored silently.
 
-use serde_json::Value;
+use std::fmt;
+
+use serde::de::{Error, Unexpected, Visitor};
+use serde::{Deserialize, Deserializer, Serialize};
+use utoipa::ToSchema;
 
 use crate::domain::event::{
     API_STATUSES, CANCELLATIONS, CancelPolicy, Cancellation, EVENT_STATUSES,
@@ -13,8 +17,7 @@ use crate::domain::limits::{
 };
 use crate::domain::wanted::ORPHAN_RULES;
 use crate::domain::{EventStatus, OrphanRule, Section};
-use crate::http::body::Object;
-use crate::http::fields::{Fields, wrong};
+use crate::http::fields::{Amount, List, OneOf, Record, Text, Time, Whole, Word};
 use crate::http::params::Query;
 use crate::http::problem::Problem;
 use crate::sale::{EventChange, EventFilter, NewEvent};
@@ -22,148 +25,190 @@ use crate::sale::{EventChange, EventFilter, NewEvent};
 /// Letters of an ISO 4217 code.
 const CURRENCY_BYTES: usize = 3;
 
-const NEW_EVENT_FIELDS: [&str; 14] = [
-    "name",
-    "description",
-    "venue",
-    "currency",
-    "starts_at",
-    "on_sale_at",
-    "off_sale_at",
-    "hold_ttl_seconds",
-    "max_hold_seconds",
-    "max_seats_per_user",
-    "orphan_rule",
-    "cancellation",
-    "cancel_until",
-    "sections",
-];
-const CHANGE_FIELDS: [&str; 9] = [
-    "name",
-    "description",
-    "venue",
-    "starts_at",
-    "on_sale_at",
-    "off_sale_at",
-    "status",
-    "cancellation",
-    "cancel_until",
-];
-
-/// The event to create.
-pub fn new_event(body: &Object) -> Result<NewEvent, Problem> {
-    let fields = Fields::new(body);
-    fields.only(&NEW_EVENT_FIELDS)?;
-    let name = fields.text("name", 1..=NAME_BYTES_MAX)?;
-    let sections = fields.list("sections", 1..=SECTIONS_MAX)?;
-    let sections = fields.required("sections", sections)?;
-    Ok(NewEvent {
-        name: fields.required("name", name)?,
-        description: fields.text("description", 0..=DESCRIPTION_BYTES_MAX)?,
-        venue: fields.text("venue", 0..=NAME_BYTES_MAX)?,
-        currency: currency(&fields)?,
-        starts_at_ms: fields.time("starts_at")?,
-        on_sale_at_ms: fields.time("on_sale_at")?,
-        off_sale_at_ms: fields.time("off_sale_at")?,
-        hold_ttl_seconds: fields.count("hold_ttl_seconds", HOLD_SECONDS_MAX)?,
-        max_hold_seconds: fields.count("max_hold_seconds", HOLD_SECONDS_MAX)?,
-        max_seats_per_user: fields.count("max_seats_per_user", SEATS_PER_EVENT_MAX)?,
-        orphan_rule: orphan_rule(&fields)?,
-        cancel_policy: CancelPolicy {
-            rule: cancellation(&fields)?.unwrap_or_default(),
-            until_ms: fields.time("cancel_until")?,
-        },
-        sections: sections
-            .iter()
-            .enumerate()
-            .map(|(index, value)| section(&fields.item("sections", index, value)?))
-            .collect::<Result<_, _>>()?,
-    })
+/// An event to create.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+#[schema(as = NewEvent)]
+pub struct NewEventBody {
+    /// What it is called.
+    #[schema(value_type = String, example = "Gala")]
+    name: Text<1, NAME_BYTES_MAX>,
+    /// What it is about.
+    #[schema(value_type = Option<String>)]
+    description: Option<Text<0, DESCRIPTION_BYTES_MAX>>,
+    /// Where it is.
+    #[schema(value_type = Option<String>, example = "Grand Hall")]
+    venue: Option<Text<0, NAME_BYTES_MAX>>,
+    /// ISO 4217 code of its prices.
+    #[schema(value_type = Option<String>, example = "EUR")]
+    currency: Option<CurrencyCode>,
+    /// When the doors open.
+    #[schema(value_type = Option<String>, example = "2026-06-01T18:00:00Z")]
+    starts_at: Option<Time>,
+    /// When holds begin; at once if absent.
+    #[schema(value_type = Option<String>, example = "2026-03-01T18:00:00Z")]
+    on_sale_at: Option<Time>,
+    /// When holds end; held seats can still be paid. At `starts_at` if absent, and never without that.
+    #[schema(value_type = Option<String>, example = "2026-06-01T17:00:00Z")]
+    off_sale_at: Option<Time>,
+    /// How long a hold lasts.
+    #[schema(value_type = Option<u32>, example = 300)]
+    hold_ttl_seconds: Option<Whole<1, HOLD_SECONDS_MAX>>,
+    /// How long a hold can last with extensions.
+    #[schema(value_type = Option<u32>, example = 900)]
+    max_hold_seconds: Option<Whole<1, HOLD_SECONDS_MAX>>,
+    /// How many seats one user can hold and own.
+    #[schema(value_type = Option<u32>, example = 10)]
+    max_seats_per_user: Option<Whole<1, SEATS_PER_EVENT_MAX>>,
+    /// `off`, `warn` or `enforce`: what happens to named seats that leave a single one alone.
+    #[schema(value_type = Option<String>, example = "off")]
+    orphan_rule: Option<OneOf<OrphanRule>>,
+    /// `allowed` or `not_allowed`: whether confirmed bookings may be cancelled; `allowed` if absent.
+    #[schema(value_type = Option<String>, example = "allowed")]
+    cancellation: Option<OneOf<Cancellation>>,
+    /// Until when they may; at any time if absent.
+    #[schema(value_type = Option<String>, example = "2026-05-25T18:00:00Z")]
+    cancel_until: Option<Time>,
+    /// Its seats, in order: 1 to 500 sections, at most 1,000,000 seats.
+    #[schema(value_type = Vec<SectionSpec>)]
+    sections: List<Record<SectionSpec>, 1, SECTIONS_MAX>,
 }
 
-fn currency(fields: &Fields<'_>) -> Result<Option<String>, Problem> {
-    let code = fields.text("currency", CURRENCY_BYTES..=CURRENCY_BYTES)?;
-    match code {
-        Some(code) if !code.bytes().all(|byte| byte.is_ascii_uppercase()) => {
-            Err(Problem::field("currency", "must be an ISO 4217 code such as \"EUR\""))
-        }
-        code => Ok(code),
+/// A section to create: `rows` of numbered seats, or a `capacity` for general admission.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+#[schema(as = NewSection)]
+pub struct SectionSpec {
+    /// Its name, unique within the event.
+    #[schema(value_type = String, example = "Stalls")]
+    name: Text<1, LABEL_BYTES_MAX>,
+    /// Price of one seat, in the currency's minor unit.
+    #[schema(value_type = i64, example = 5_000)]
+    price: Amount<PRICE_MAX>,
+    /// Rows of numbered seats, front to back.
+    #[schema(value_type = Option<Vec<RowSpec>>)]
+    rows: Option<List<Record<RowSpec>, 1, ROWS_MAX>>,
+    /// Number of general-admission tickets.
+    #[schema(value_type = Option<u32>)]
+    capacity: Option<Whole<1, SEATS_PER_EVENT_MAX>>,
+}
+
+/// A row to create.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+#[schema(as = NewRow)]
+pub struct RowSpec {
+    /// Its name, unique within the section.
+    #[schema(value_type = String, example = "A")]
+    row: Text<1, LABEL_BYTES_MAX>,
+    /// How many seats.
+    #[schema(value_type = u32, example = 20)]
+    seats: Whole<1, SEATS_PER_EVENT_MAX>,
+}
+
+/// A change to an event; absent fields stay.
+#[derive(Default, Deserialize, PartialEq, Serialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+#[schema(as = EventChange)]
+pub struct ChangeEventBody {
+    /// What it is called.
+    #[schema(value_type = Option<String>)]
+    name: Option<Text<1, NAME_BYTES_MAX>>,
+    /// What it is about.
+    #[schema(value_type = Option<String>)]
+    description: Option<Text<0, DESCRIPTION_BYTES_MAX>>,
+    /// Where it is.
+    #[schema(value_type = Option<String>)]
+    venue: Option<Text<0, NAME_BYTES_MAX>>,
+    /// When the doors open.
+    #[schema(value_type = Option<String>)]
+    starts_at: Option<Time>,
+    /// When holds begin.
+    #[schema(value_type = Option<String>)]
+    on_sale_at: Option<Time>,
+    /// When holds end. Where it is `starts_at`, it moves with that.
+    #[schema(value_type = Option<String>)]
+    off_sale_at: Option<Time>,
+    /// `ON_SALE`, `PAUSED` or `CLOSED`.
+    #[schema(value_type = Option<String>, example = "PAUSED")]
+    status: Option<OneOf<EventStatus>>,
+    /// `allowed` or `not_allowed`: whether confirmed bookings may be cancelled.
+    #[schema(value_type = Option<String>, example = "not_allowed")]
+    cancellation: Option<OneOf<Cancellation>>,
+    /// Until when they may.
+    #[schema(value_type = Option<String>, example = "2026-05-25T18:00:00Z")]
+    cancel_until: Option<Time>,
+}
+
+impl TryFrom<NewEventBody> for NewEvent {
+    type Error = Problem;
+
+    fn try_from(body: NewEventBody) -> Result<Self, Problem> {
+        let sections = body.sections.0.into_iter().enumerate();
+        Ok(NewEvent {
+            name: body.name.0,
+            description: body.description.map(|text| text.0),
+            venue: body.venue.map(|text| text.0),
+            currency: body.currency.map(|code| code.0),
+            starts_at_ms: body.starts_at.map(|at| at.0),
+            on_sale_at_ms: body.on_sale_at.map(|at| at.0),
+            off_sale_at_ms: body.off_sale_at.map(|at| at.0),
+            hold_ttl_seconds: body.hold_ttl_seconds.map(|seconds| seconds.0),
+            max_hold_seconds: body.max_hold_seconds.map(|seconds| seconds.0),
+            max_seats_per_user: body.max_seats_per_user.map(|seats| seats.0),
+            orphan_rule: body.orphan_rule.map(|rule| rule.0),
+            cancel_policy: CancelPolicy {
+                rule: body.cancellation.map(|rule| rule.0).unwrap_or_default(),
+                until_ms: body.cancel_until.map(|at| at.0),
+            },
+            sections: sections
+                .map(|(index, Record(spec))| section(index, spec))
+                .collect::<Result<_, _>>()?,
+        })
     }
 }
 
-fn orphan_rule(fields: &Fields<'_>) -> Result<Option<OrphanRule>, Problem> {
-    let Some(value) = fields.value("orphan_rule") else { return Ok(None) };
-    let known = value.as_str().and_then(OrphanRule::parse);
-    known.map(Some).ok_or_else(|| {
-        let words: Vec<&str> = ORPHAN_RULES.iter().map(|row| row.1).collect();
-        wrong("orphan_rule", format_args!("one of {}", words.join(", ")), value)
-    })
-}
-
-fn cancellation(fields: &Fields<'_>) -> Result<Option<Cancellation>, Problem> {
-    let Some(value) = fields.value("cancellation") else { return Ok(None) };
-    let known = value.as_str().and_then(Cancellation::parse);
-    known.map(Some).ok_or_else(|| {
-        let words: Vec<&str> = CANCELLATIONS.iter().map(|row| row.1).collect();
-        wrong("cancellation", format_args!("one of {}", words.join(", ")), value)
-    })
-}
-
-fn section(fields: &Fields<'_>) -> Result<Section, Problem> {
-    fields.only(&["name", "price", "rows", "capacity"])?;
-    let name = fields.text("name", 1..=LABEL_BYTES_MAX)?;
-    let price = fields.integer("price", 0..=PRICE_MAX)?;
-    let rows = fields.list("rows", 1..=ROWS_MAX)?;
-    let rows = rows.map(|list| self::rows(fields, list)).transpose()?;
-    let capacity = fields.count("capacity", SEATS_PER_EVENT_MAX)?;
-    if rows.is_some() == capacity.is_some() {
+fn section(index: usize, spec: SectionSpec) -> Result<Section, Problem> {
+    if spec.rows.is_some() == spec.capacity.is_some() {
         return Err(Problem::field(
-            fields.path("rows").as_str(),
+            &format!("sections[{index}].rows"),
             "and `capacity`: send one of them, rows for numbered seats or a capacity for general \
              admission",
         ));
     }
+    let row = |Record(spec): Record<RowSpec>| Row { row: spec.row.0, seats: spec.seats.0 };
     Ok(Section {
-        name: fields.required("name", name)?,
-        price: fields.required("price", price)?,
-        rows,
-        capacity,
+        name: spec.name.0,
+        price: spec.price.0,
+        rows: spec.rows.map(|rows| rows.0.into_iter().map(row).collect()),
+        capacity: spec.capacity.map(|seats| seats.0),
     })
 }
 
-fn rows(section: &Fields<'_>, list: &[Value]) -> Result<Vec<Row>, Problem> {
-    let row = |(index, value)| {
-        let fields = section.item("rows", index, value)?;
-        fields.only(&["row", "seats"])?;
-        let name = fields.text("row", 1..=LABEL_BYTES_MAX)?;
-        let seats = fields.count("seats", SEATS_PER_EVENT_MAX)?;
-        Ok(Row { row: fields.required("row", name)?, seats: fields.required("seats", seats)? })
-    };
-    list.iter().enumerate().map(row).collect()
-}
+/// Seats and prices of an event never change, nor do the rules of its holds.
+impl TryFrom<ChangeEventBody> for EventChange {
+    type Error = Problem;
 
-/// The change to make. Seats and prices of an event never change, nor do the rules of its holds.
-pub fn change(body: &Object) -> Result<EventChange, Problem> {
-    let fields = Fields::new(body);
-    fields.only(&CHANGE_FIELDS)?;
-    if CHANGE_FIELDS.iter().all(|name| fields.value(name).is_none()) {
-        let known = CHANGE_FIELDS.join(", ");
-        return Err(Problem::field("body", format_args!("changes nothing; it may have {known}")));
+    fn try_from(body: ChangeEventBody) -> Result<Self, Problem> {
+        if body == ChangeEventBody::default() {
+            let detail = "changes nothing; send at least one field, such as `status`";
+            return Err(Problem::field("body", detail));
+        }
+        Ok(EventChange {
+            name: body.name.map(|text| text.0),
+            description: body.description.map(|text| text.0),
+            venue: body.venue.map(|text| text.0),
+            starts_at_ms: body.starts_at.map(|at| at.0),
+            on_sale_at_ms: body.on_sale_at.map(|at| at.0),
+            off_sale_at_ms: body.off_sale_at.map(|at| at.0),
+            status: body.status.map(|status| status.0),
+            cancellation: body.cancellation.map(|rule| rule.0),
+            cancel_until_ms: body.cancel_until.map(|at| at.0),
+        })
     }
-    Ok(EventChange {
-        name: fields.text("name", 1..=NAME_BYTES_MAX)?,
-        description: fields.text("description", 0..=DESCRIPTION_BYTES_MAX)?,
-        venue: fields.text("venue", 0..=NAME_BYTES_MAX)?,
-        starts_at_ms: fields.time("starts_at")?,
-        on_sale_at_ms: fields.time("on_sale_at")?,
-        off_sale_at_ms: fields.time("off_sale_at")?,
-        status: status(&fields)?,
-        cancellation: cancellation(&fields)?,
-        cancel_until_ms: fields.time("cancel_until")?,
-    })
 }
 
-/// Which events a list shows: `status`, `from`, `to`.
+/// The filter of a list of events: `status`, `from`, `to`.
 pub fn filter(query: &Query) -> Result<EventFilter, Problem> {
     let status = query.get("status")?.map(|word| {
         API_STATUSES.into_iter().find(|known| *known == word).ok_or_else(|| {
@@ -182,28 +227,72 @@ pub fn filter(query: &Query) -> Result<EventFilter, Problem> {
     Ok(filter)
 }
 
-fn status(fields: &Fields<'_>) -> Result<Option<EventStatus>, Problem> {
-    let Some(value) = fields.value("status") else { return Ok(None) };
-    let known = value.as_str().and_then(EventStatus::parse);
-    known.map(Some).ok_or_else(|| {
-        let words: Vec<&str> = EVENT_STATUSES.iter().map(|row| row.1).collect();
-        Problem::field("status", format_args!("must be one of {}", words.join(", ")))
-    })
+/// Three upper-case letters; whether they are a currency's, the sale checks.
+struct CurrencyCode(String);
+
+impl<'de> Deserialize<'de> for CurrencyCode {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        struct Letters;
+
+        impl Visitor<'_> for Letters {
+            type Value = String;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an ISO 4217 code such as \"EUR\"")
+            }
+
+            fn visit_str<E: Error>(self, text: &str) -> Result<String, E> {
+                let is_upper = text.bytes().all(|byte| byte.is_ascii_uppercase());
+                match text.len() == CURRENCY_BYTES && is_upper {
+                    true => Ok(text.to_owned()),
+                    false => Err(E::invalid_value(Unexpected::Str(text), &self)),
+                }
+            }
+        }
+
+        from.deserialize_str(Letters).map(CurrencyCode)
+    }
+}
+
+/// Implements [`Word`] for a type of the domain by its table of words.
+macro_rules! words {
+    ($($name:ident: $table:ident;)+) => {$(
+        impl Word for $name {
+            fn parse(word: &str) -> Option<Self> {
+                $name::parse(word)
+            }
+
+            fn as_str(&self) -> &'static str {
+                $name::as_str(*self)
+            }
+
+            fn words() -> Vec<&'static str> {
+                $table.iter().map(|row| row.1).collect()
+            }
+        }
+    )+};
+}
+
+words! {
+    EventStatus: EVENT_STATUSES;
+    OrphanRule: ORPHAN_RULES;
+    Cancellation: CANCELLATIONS;
 }
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
+    use serde_json::{Value, json};
 
     use super::*;
+    use crate::http::fields::parse;
 
-    fn created(body: Value) -> Result<NewEvent, Problem> {
-        new_event(body.as_object().unwrap())
+    fn created(body: &Value) -> Result<NewEvent, Problem> {
+        parse::<NewEventBody>(body.to_string().as_bytes())?.try_into()
     }
 
     #[test]
-    fn an_event_is_read() {
-        let event = created(json!({
+    fn new_event_is_parsed() {
+        let event = created(&json!({
             "name": "Gala", "currency": "USD", "on_sale_at": "2026-03-01T18:00:00Z",
             "hold_ttl_seconds": 60, "venue": "",
             "sections": [
@@ -219,10 +308,11 @@ mod tests {
     }
 
     #[test]
-    fn what_is_wrong_is_named() {
+    fn wrong_event_is_refused_with_its_field() {
         let with = |section: Value| json!({ "name": "x", "sections": [section] });
         let cases = [
-            (json!({}), "`sections` is missing"),
+            (json!({}), "`name` is missing"),
+            (json!({ "name": "x" }), "`sections` is missing"),
             (json!({ "name": "x", "sections": [] }), "`sections` must have 1 to 500 items"),
             (json!({ "name": "", "sections": [1] }), "`name` must be a text of 1 to 200 bytes"),
             (json!({ "nmae": "x" }), "`nmae` is not a field; there are name, description"),
@@ -235,7 +325,7 @@ mod tests {
             ),
             (
                 json!({ "name": "x", "sections": [1], "currency": "eur" }),
-                "`currency` must be an ISO 4217 code",
+                "`currency` must be an ISO 4217 code such as \"EUR\"; got \"eur\"",
             ),
             (
                 json!({ "name": "x", "sections": [1], "starts_at": "soon" }),
@@ -243,25 +333,28 @@ mod tests {
             ),
         ];
         for (body, expected) in cases {
-            let problem = created(body.clone()).unwrap_err();
+            let problem = created(&body).unwrap_err();
             assert!(problem.detail.contains(expected), "{body}: {}", problem.detail);
         }
     }
 
     #[test]
-    fn changes_are_read_and_refused() {
-        let changed = |body: Value| change(body.as_object().unwrap());
+    fn changes_are_parsed_and_refused() {
+        let changed = |body: &Value| -> Result<EventChange, Problem> {
+            parse::<ChangeEventBody>(body.to_string().as_bytes())?.try_into()
+        };
         assert_eq!(
-            changed(json!({ "status": "PAUSED" })).unwrap().status,
+            changed(&json!({ "status": "PAUSED" })).unwrap().status,
             Some(EventStatus::Paused)
         );
         for (body, expected) in [
             (json!({}), "changes nothing"),
+            (json!({ "status": null }), "changes nothing"),
             (json!({ "status": "SCHEDULED" }), "one of ON_SALE, PAUSED, CLOSED"),
             (json!({ "sections": [] }), "`sections` is not a field"),
             (json!({ "cancellation": "never" }), "one of allowed, not_allowed; got \"never\""),
         ] {
-            let problem = changed(body).unwrap_err();
+            let problem = changed(&body).unwrap_err();
             assert!(problem.detail.contains(expected), "{}", problem.detail);
         }
     }

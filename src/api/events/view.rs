@@ -1,4 +1,4 @@
-//! An event as clients see it.
+//! Response bodies of events.
 
 use serde::Serialize;
 use utoipa::ToSchema;
@@ -44,8 +44,7 @@ pub struct EventBody<'a> {
     #[schema(example = 992)]
     total_seats: u32,
     /// How many are free; `null` while it is being loaded, and in lists where its Redis does not
-    /// answer. Left out where the public is told words
-    /// alone.
+    /// answer. Left out where the public sees words only.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<u32>, example = 989)]
     available_seats: Option<Option<u32>>,
@@ -110,7 +109,7 @@ pub struct EventListBody<'a> {
     /// How many there are in all.
     #[schema(example = 1)]
     total: u64,
-    /// This page, from 1; absent where it was asked for by `cursor`.
+    /// This page, from 1; absent where `cursor` was sent.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(example = 1)]
     page: Option<u32>,
@@ -120,8 +119,8 @@ pub struct EventListBody<'a> {
     /// Send it as `cursor` for the next page; `null` on the last one.
     #[schema(example = "MSBldmVudHMgMjA")]
     next_cursor: Option<String>,
-    /// When the events were read last: a moment ago, or before MongoDB went away. Counts of seats are
-    /// newer.
+    /// When the events were last read: a moment ago, or before MongoDB became unavailable. Counts of seats
+    /// are newer.
     #[schema(example = "2026-03-01T18:00:00.000Z")]
     as_of: String,
 }
@@ -174,7 +173,7 @@ impl<'a> EventBody<'a> {
 }
 
 impl<'a> EventListBody<'a> {
-    /// One page.
+    /// The body of one page.
     pub fn new(
         page: &'a EventPage,
         detail: Detail,
@@ -200,7 +199,7 @@ mod tests {
     use crate::api::fixtures;
 
     #[test]
-    fn an_event_as_clients_see_it() {
+    fn event_body_has_all_fields() {
         let mut view =
             EventView { event: fixtures::event(), available_seats: Some(4), now_ms: 4_999 };
         let body = serde_json::to_value(EventBody::new(&view, Detail::Exact)).unwrap();
@@ -231,18 +230,18 @@ mod tests {
     }
 
     #[test]
-    fn words_hide_the_number() {
+    fn coarse_detail_hides_the_number_of_free_seats() {
         for (available_seats, word, sold_out) in [
             (Some(4), json!("AVAILABLE"), false),
             (Some(0), json!("SOLD_OUT"), true),
             (None, json!(null), false),
         ] {
             let view = EventView { event: fixtures::event(), available_seats, now_ms: 1 };
-            let told = serde_json::to_value(EventBody::new(&view, Detail::Coarse)).unwrap();
-            assert_eq!((&told["availability"], &told["is_sold_out"]), (&word, &json!(sold_out)));
-            assert!(told.get("available_seats").is_none(), "{told}");
+            let body = serde_json::to_value(EventBody::new(&view, Detail::Coarse)).unwrap();
+            assert_eq!((&body["availability"], &body["is_sold_out"]), (&word, &json!(sold_out)));
+            assert!(body.get("available_seats").is_none(), "{body}");
             let exact = serde_json::to_value(EventBody::new(&view, Detail::Exact)).unwrap();
-            assert_eq!(exact["available_seats"], json!(available_seats), "null, if not known");
+            assert_eq!(exact["available_seats"], json!(available_seats), "null if it is unknown");
         }
     }
 }

@@ -10,10 +10,11 @@ use actix_web::http::header::{self, ContentEncoding, HeaderName, HeaderValue};
 use actix_web::web::Bytes;
 use actix_web::{HttpResponse, HttpResponseBuilder};
 
-use crate::api::endpoint::{Answer, accepts_gzip};
 use crate::api::state::RequestContext;
 use crate::config::values::Detail;
 use crate::gates::Caller;
+use crate::http::HandlerResult;
+use crate::http::headers::accepts_gzip;
 use crate::http::outgoing::{SLICE_BYTES, Slices, With};
 use crate::http::problem::Problem;
 
@@ -61,7 +62,7 @@ pub async fn answer(
     frame: &Arc<Frame>,
     what: What,
     told: Told,
-) -> Answer {
+) -> HandlerResult {
     let (form, etag) = form_and_tag(context, frame, what, told);
     if has(context, &etag) {
         return Ok(not_modified(context, frame, &form, told, &etag));

@@ -21,9 +21,9 @@ use actix_web::web::Payload;
 use crate::domain::{Event, EventId, RouteClass, SeatId};
 use crate::sale::SaleError;
 
-use super::endpoint::Answer;
 use super::openapi::SeatsProblems;
 use super::state::RequestContext;
+use crate::http::HandlerResult;
 use crate::http::params::{Query, event_id};
 use answer::OCTET_STREAM;
 pub use answer::Told;
@@ -58,7 +58,7 @@ pub use render::{AvailabilityBody, SeatMapBody};
         SeatsProblems,
     ),
 )]
-pub async fn map(context: RequestContext, _: Payload) -> Answer {
+pub async fn map(context: RequestContext, _: Payload) -> HandlerResult {
     let caller = context.gates().pass(&context.head, RouteClass::Seats).await?;
     let id = event_id(&context.http)?;
     let told = Told::to(&context, &caller)?;
@@ -88,7 +88,7 @@ fn get_if_fresh(
     event: EventId,
     told: Told,
     what: impl FnOnce(&Frame) -> What,
-) -> Option<Answer> {
+) -> Option<HandlerResult> {
     let look = |frame: &Frame| answer::answer_at_hand(context, frame, what(frame), told);
     context.state.frames.get_if_fresh(event, look).flatten().map(Ok)
 }
@@ -138,7 +138,7 @@ fn wanted(filter: &Filter, has: Has) -> What {
         SeatsProblems,
     ),
 )]
-pub async fn availability(context: RequestContext, _: Payload) -> Answer {
+pub async fn availability(context: RequestContext, _: Payload) -> HandlerResult {
     let caller = context.gates().pass(&context.head, RouteClass::Seats).await?;
     let id = event_id(&context.http)?;
     let told = Told::to(&context, &caller)?;

@@ -5,10 +5,10 @@ use actix_web::http::header::{self, HeaderValue};
 use actix_web::web::Payload;
 use actix_web::{HttpResponse, HttpResponseBuilder};
 
-use crate::api::endpoint::Answer;
 use crate::api::openapi::SocketProblems;
 use crate::api::state::RequestContext;
 use crate::domain::RouteClass;
+use crate::http::HandlerResult;
 use crate::http::params::{Query, event_id};
 use crate::http::problem::{Code, Problem};
 use crate::http::upgrade::Successor;
@@ -41,7 +41,7 @@ const VERSION: &str = "13";
         SocketProblems,
     ),
 )]
-pub async fn open(context: RequestContext, _: Payload) -> Answer {
+pub async fn open(context: RequestContext, _: Payload) -> HandlerResult {
     let caller = context.gates().pass(&context.head, RouteClass::Push).await?;
     check_origin(&context)?;
     let event = event_id(&context.http)?;
@@ -60,7 +60,7 @@ pub async fn open(context: RequestContext, _: Payload) -> Answer {
     };
     let successor = Successor::new(move |stream, read| push::ws::run(push, request, stream, read));
     let mut response = response.finish();
-    successor.succeed(&mut response);
+    successor.attach_to(&mut response);
     Ok(response)
 }
 

@@ -4,11 +4,11 @@ use actix_web::HttpResponse;
 use actix_web::http::{Method, header};
 use actix_web::web::Payload;
 
-use crate::api::endpoint::Answer;
 use crate::api::openapi::StreamProblems;
 use crate::api::state::RequestContext;
 use crate::api::waiting_room;
 use crate::domain::RouteClass;
+use crate::http::HandlerResult;
 use crate::http::outgoing::EVENT_STREAM;
 use crate::http::params::{Query, event_id};
 use crate::push::sse::event_stream;
@@ -38,8 +38,8 @@ use super::{counted_client, room};
         StreamProblems,
     ),
 )]
-pub async fn follow(context: RequestContext, _: Payload) -> Answer {
-    let shown = waiting_room::shown_token(&context);
+pub async fn follow(context: RequestContext, _: Payload) -> HandlerResult {
+    let shown = waiting_room::stream_token(&context);
     let caller =
         context.gates().pass_owner(&context.head, RouteClass::Push, shown.as_ref()).await?;
     let event = event_id(&context.http)?;

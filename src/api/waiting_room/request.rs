@@ -1,100 +1,142 @@
-//! What admins send to switch a waiting room on, checked field by field.
+//! Settings of a waiting room, from the query or the body.
 
-use std::fmt;
-
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use utoipa::ToSchema;
 
+use crate::domain::RoomChange;
 use crate::domain::waiting_room::{CLAIM_MS_MAX, CONCURRENT_MAX, SESSION_MS_MAX};
-use crate::domain::{Method, RoomChange};
-use crate::http::body::Object;
-use crate::http::fields::Fields;
+use crate::http::fields::{Object, Whole, from_object, from_parameters, to_object};
 use crate::http::params::Query;
 use crate::http::problem::Problem;
 
-/// Numbers that may be given, with their bounds.
-const NUMBERS: [(&str, u32, u32); 7] = [
-    ("max_concurrent", 1, CONCURRENT_MAX),
-    ("session_duration", 1, (SESSION_MS_MAX / 1_000) as u32),
-    ("session_cap", 1, (SESSION_MS_MAX / 1_000) as u32),
-    ("claim_window", 1, (CLAIM_MS_MAX / 1_000) as u32),
-    ("per_minute", 0, u32::MAX),
-    ("surge_per_second", 1, u32::MAX),
-    ("calm_per_second", 0, u32::MAX),
+const SESSION_SECONDS_MAX: u32 = (SESSION_MS_MAX / 1_000) as u32;
+const CLAIM_SECONDS_MAX: u32 = (CLAIM_MS_MAX / 1_000) as u32;
+
+/// Settings of a waiting room; what is absent stays as it was.
+#[derive(Debug, Default, Deserialize, Serialize, ToSchema)]
+#[serde(default, deny_unknown_fields)]
+#[schema(as = EnableRoom)]
+pub struct EnableRoomBody {
+    /// Sessions and open places at a time.
+    #[schema(value_type = Option<u32>, example = 100)]
+    max_concurrent: Option<Whole<1, CONCURRENT_MAX>>,
+    /// How long a session lasts, seconds.
+    #[schema(value_type = Option<u32>, example = 300)]
+    session_duration: Option<Whole<1, SESSION_SECONDS_MAX>>,
+    /// How long one lasts with renewals, seconds.
+    #[schema(value_type = Option<u32>)]
+    session_cap: Option<Whole<1, SESSION_SECONDS_MAX>>,
+    /// Whether a status request renews the session.
+    renew: Option<bool>,
+    /// How long a served place may be claimed, seconds.
+    #[schema(value_type = Option<u32>)]
+    claim_window: Option<Whole<1, CLAIM_SECONDS_MAX>>,
+    /// Most places opened in any minute; 0: as many as come free.
+    #[schema(value_type = Option<u32>)]
+    per_minute: Option<Whole<0, { u32::MAX }>>,
+    /// `fifo`, `passthrough` (lets everybody through) or `reject` (lets nobody in).
+    #[schema(value_type = Option<String>)]
+    method: Option<Value>,
+    /// Shuffle those who join before the sale begins.
+    shuffle: Option<bool>,
+    /// Not on at once, but by itself when attempts surge, and off again.
+    automatic: Option<bool>,
+    /// Attempts a second at which it goes on by itself.
+    #[schema(value_type = Option<u32>)]
+    surge_per_second: Option<Whole<1, { u32::MAX }>>,
+    /// Attempts a second below which it goes off again.
+    #[schema(value_type = Option<u32>)]
+    calm_per_second: Option<Whole<0, { u32::MAX }>>,
+}
+
+/// How a parameter of the query is written.
+#[derive(Clone, Copy)]
+enum Kind {
+    Number,
+    Switch,
+    Word,
+}
+
+/// The parameters that a query may have.
+const PARAMETERS: [(&str, Kind); 11] = [
+    ("max_concurrent", Kind::Number),
+    ("session_duration", Kind::Number),
+    ("session_cap", Kind::Number),
+    ("renew", Kind::Switch),
+    ("claim_window", Kind::Number),
+    ("per_minute", Kind::Number),
+    ("method", Kind::Word),
+    ("shuffle", Kind::Switch),
+    ("automatic", Kind::Switch),
+    ("surge_per_second", Kind::Number),
+    ("calm_per_second", Kind::Number),
 ];
-/// Switches that may be given.
-const SWITCHES: [&str; 3] = ["renew", "shuffle", "automatic"];
-const METHOD: &str = "method";
 
-/// What is to be as said; the rest stays.
-#[derive(Debug, Default, PartialEq)]
-pub(super) struct Wishes {
-    numbers: [Option<u32>; NUMBERS.len()],
-    switches: [Option<bool>; SWITCHES.len()],
-    method: Option<Method>,
+/// The change that a request asks for, and its settings by name for the audit record. A setting of the
+/// body overrides the same one of the query.
+pub(super) fn change(
+    query: &Query,
+    body: Option<EnableRoomBody>,
+) -> Result<(RoomChange, String), Problem> {
+    let in_query = parameters(query)?;
+    let mut settings = to_object(&in_query);
+    settings.extend(to_object(&body.unwrap_or_default()));
+    let detail = Value::Object(settings.clone()).to_string();
+    Ok((from_object::<EnableRoomBody>(settings)?.into_change()?, detail))
 }
 
-/// Reads them from the query and the body; the body's stand above.
-pub(super) fn wishes(query: &Query, body: Option<&Object>) -> Result<Wishes, Problem> {
-    let empty = Object::new();
-    let fields = Fields::new(body.unwrap_or(&empty));
-    let names = NUMBERS.iter().map(|row| row.0).chain(SWITCHES).chain([METHOD]);
-    fields.only(&names.collect::<Vec<_>>())?;
-    let mut wishes = Wishes::default();
-    for ((name, min, max), wish) in NUMBERS.iter().zip(&mut wishes.numbers) {
-        let sent = fields.integer(name, i64::from(*min)..=i64::from(*max))?;
-        *wish = match sent.and_then(|number| u32::try_from(number).ok()) {
-            Some(number) => Some(number),
-            None => query.integer(name, *min..=*max)?,
+/// The settings in the query.
+fn parameters(query: &Query) -> Result<EnableRoomBody, Problem> {
+    let mut object = Object::new();
+    for (name, kind) in PARAMETERS {
+        let Some(text) = query.get(name)? else { continue };
+        let value = match (kind, text) {
+            (Kind::Switch, "true" | "1") => Value::Bool(true),
+            (Kind::Switch, "false" | "0") => Value::Bool(false),
+            (Kind::Number, number) => {
+                number.parse().map_or(text.into(), |number: u32| number.into())
+            }
+            (Kind::Switch | Kind::Word, text) => text.into(),
         };
+        object.insert(name.to_owned(), value);
     }
-    for (name, wish) in SWITCHES.iter().zip(&mut wishes.switches) {
-        *wish = match (fields.boolean(name)?, query.get(name)?) {
-            (Some(switch), _) => Some(switch),
-            (None, None) => None,
-            (None, Some("true" | "1")) => Some(true),
-            (None, Some("false" | "0")) => Some(false),
-            (None, Some(_)) => return Err(Problem::parameter(name, "must be true or false")),
-        };
-    }
-    let word = fields.value(METHOD).map(|value| value.as_str().unwrap_or_default());
-    let word = word.or(query.get(METHOD)?);
-    let unknown = |()| Problem::parameter(METHOD, "must be fifo, passthrough or reject");
-    wishes.method = word.map(|word| word.parse().map_err(unknown)).transpose()?;
-    Ok(wishes)
+    from_parameters(object)
 }
 
-impl Wishes {
-    /// The same by their names.
-    pub(super) fn change(&self) -> RoomChange {
-        let [max_concurrent, session, cap, claim, per_minute, surge, calm] = self.numbers;
-        let [renews, shuffle, automatic] = self.switches;
-        RoomChange {
-            method: self.method,
-            max_concurrent,
-            per_minute,
-            session_seconds: session,
-            session_cap_seconds: cap,
-            claim_seconds: claim,
-            renews,
-            shuffle,
-            automatic,
-            surge_per_second: surge,
-            calm_per_second: calm,
-        }
+impl EnableRoomBody {
+    fn into_change(self) -> Result<RoomChange, Problem> {
+        let method = self.method.map(|word| {
+            let method = word.as_str().and_then(|word| word.parse().ok());
+            let unknown = || Problem::parameter("method", "must be fifo, passthrough or reject");
+            method.ok_or_else(unknown)
+        });
+        Ok(RoomChange {
+            method: method.transpose()?,
+            max_concurrent: self.max_concurrent.map(|number| number.0),
+            per_minute: self.per_minute.map(|number| number.0),
+            session_seconds: self.session_duration.map(|seconds| seconds.0),
+            session_cap_seconds: self.session_cap.map(|seconds| seconds.0),
+            claim_seconds: self.claim_window.map(|seconds| seconds.0),
+            renews: self.renew,
+            shuffle: self.shuffle,
+            automatic: self.automatic,
+            surge_per_second: self.surge_per_second.map(|number| number.0),
+            calm_per_second: self.calm_per_second.map(|number| number.0),
+        })
     }
 }
 
-/// As the record of admin acts has it.
-impl fmt::Display for Wishes {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let numbers = NUMBERS.iter().zip(&self.numbers);
-        let numbers = numbers.filter_map(|(row, n)| n.map(|n| (row.0.to_owned(), Value::from(n))));
-        let switches = SWITCHES.iter().zip(&self.switches);
-        let switches =
-            switches.filter_map(|(name, s)| s.map(|s| ((*name).to_owned(), Value::from(s))));
-        let method = self.method.map(|method| (METHOD.to_owned(), Value::from(method.as_str())));
-        let all: Object = numbers.chain(switches).chain(method).collect();
-        write!(f, "{}", Value::Object(all))
+/// A body with an admission token; anything else in it is ignored.
+#[derive(Default, Deserialize)]
+pub struct TokenBody {
+    token: Option<Value>,
+}
+
+impl TokenBody {
+    /// The token, if it is a text.
+    pub fn token(&self) -> Option<&str> {
+        self.token.as_ref().and_then(Value::as_str)
     }
 }
 
@@ -103,41 +145,48 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::domain::RoomSettings;
+    use crate::domain::{Method, RoomSettings};
+    use crate::http::fields::parse;
+    use crate::http::problem::Code;
 
-    fn query(pairs: &[(&str, &str)]) -> Query {
-        Query::from_pairs(pairs.iter().map(|(n, v)| (n.to_string(), v.to_string())).collect())
+    fn changed(pairs: &[(&str, &str)], body: Value) -> Result<(RoomChange, String), Problem> {
+        let pairs = pairs.iter().map(|(name, value)| (name.to_string(), value.to_string()));
+        change(&Query::from_pairs(pairs.collect()), Some(parse(body.to_string().as_bytes())?))
     }
 
     #[test]
-    fn wishes_stand_in_the_query_or_the_body() {
-        let in_query = query(&[("max_concurrent", "100"), ("session_duration", "300")]);
+    fn settings_are_taken_from_query_and_body() {
+        let in_query = [("max_concurrent", "100"), ("session_duration", "300"), ("renew", "0")];
         let body = json!({ "max_concurrent": 5, "method": "reject", "renew": true });
-        let wishes = wishes(&in_query, body.as_object()).unwrap();
+        let (change, detail) = changed(&in_query, body).unwrap();
         let mut settings = RoomSettings::default();
-        wishes.change().apply(&mut settings);
+        change.apply(&mut settings);
         assert!(settings.on && settings.renews);
         assert_eq!((settings.max_concurrent, settings.session_ms), (5, 300_000));
         assert_eq!(settings.method, Method::Reject);
-        let shown: Value = serde_json::from_str(&wishes.to_string()).unwrap();
         let expected = json!({
             "max_concurrent": 5, "method": "reject", "renew": true, "session_duration": 300,
         });
-        assert_eq!(shown, expected);
+        assert_eq!(serde_json::from_str::<Value>(&detail).unwrap(), expected);
     }
 
     #[test]
-    fn what_is_wrong_is_named() {
-        for (pairs, body, name) in [
-            (vec![("max_concurrent", "0")], json!({}), "max_concurrent"),
-            (vec![("session_duration", "x")], json!({}), "session_duration"),
-            (vec![("renew", "perhaps")], json!({}), "renew"),
-            (vec![], json!({ "method": "lifo" }), "method"),
-            (vec![], json!({ "max_concurent": 1 }), "max_concurent"),
-            (vec![], json!({ "claim_window": 0 }), "claim_window"),
+    fn wrong_setting_is_named_as_parameter_or_field() {
+        let (parameter, field) = (Code::InvalidParameter, Code::ValidationFailed);
+        for (pairs, body, name, code) in [
+            (vec![("max_concurrent", "0")], json!({}), "max_concurrent", parameter),
+            (vec![("session_duration", "x")], json!({}), "session_duration", parameter),
+            (vec![("renew", "perhaps")], json!({}), "renew", parameter),
+            (vec![("method", "lifo")], json!({}), "method", parameter),
+            (vec![], json!({ "method": "lifo" }), "method", parameter),
+            (vec![], json!({ "method": 1 }), "method", parameter),
+            (vec![], json!({ "max_concurent": 1 }), "max_concurent", field),
+            (vec![], json!({ "claim_window": 0 }), "claim_window", field),
+            (vec![], json!({ "renew": 1 }), "renew", field),
         ] {
-            let problem = wishes(&query(&pairs), body.as_object()).unwrap_err();
+            let problem = changed(&pairs, body.clone()).unwrap_err();
             assert!(problem.detail.contains(name), "{body}: {}", problem.detail);
+            assert_eq!(problem.code, code, "{body}");
         }
     }
 }

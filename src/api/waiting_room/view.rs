@@ -1,22 +1,23 @@
-//! A waiting room as clients see it.
+//! Response bodies of the waiting room.
 
 use serde::Serialize;
 use utoipa::ToSchema;
 
+use crate::domain::draw::{DrawStatus, PublicDraw};
 use crate::domain::time::iso8601;
 use crate::domain::{EventId, Method, RoomSettings, RoomState};
 use crate::sale::waiting_room::{SEEN_WITHIN_SECONDS, Standing, Ticket};
 
-/// How soon somebody who is admitted, or for whom there is nothing to wait, may ask again, seconds.
+/// `refresh_after_seconds` of a status that does not wait, seconds.
 const REFRESH_ADMITTED_SECONDS: u64 = 10;
 const ADMITTED: &str = "You can now proceed to book tickets";
 const CLOSED: &str = "The sale has ended. You need not wait any longer";
 const SOLD_OUT: &str = "Every seat is sold. You need not wait any longer";
 
-/// A waiting room that was switched.
+/// The settings of a waiting room that was switched.
 #[derive(Serialize, ToSchema)]
 pub struct ChangedBody {
-    /// What was done, in words.
+    /// What was done.
     #[schema(example = "Waiting room enabled")]
     message: &'static str,
     /// Sessions and open places at a time.
@@ -38,13 +39,13 @@ pub struct ChangedBody {
     automatic: bool,
     /// Whether those who join before the sale begins are shuffled when it does.
     shuffle: bool,
-    /// Within which time all processes go by this, seconds; the one that answers does already.
+    /// Within which time all processes apply this, seconds; the one that answers does already.
     #[schema(example = 1)]
     effective_within_seconds: u64,
 }
 
 impl ChangedBody {
-    /// It is on, or will be when attempts surge.
+    /// The waiting room is on, or switches itself on when attempts surge.
     pub fn on(settings: &RoomSettings) -> Self {
         let message = match settings.on {
             true => "Waiting room enabled",
@@ -53,7 +54,7 @@ impl ChangedBody {
         ChangedBody { message, ..ChangedBody::off(settings) }
     }
 
-    /// It is off.
+    /// The waiting room is off.
     pub fn off(settings: &RoomSettings) -> Self {
         ChangedBody {
             message: "Waiting room disabled",
@@ -72,56 +73,55 @@ impl ChangedBody {
 /// A place in line.
 #[derive(Serialize, ToSchema)]
 pub struct JoinedBody {
-    /// To be sent with every question and with the booking; null where there is nothing to wait
-    /// for.
+    /// Sent with status requests and with the booking; null where no waiting room is on.
     token: Option<String>,
-    /// Where its owner stands.
+    /// The position of its owner.
     #[serde(flatten)]
     standing: StandingBody,
 }
 
 impl JoinedBody {
-    /// As it was given.
+    /// The body of a ticket.
     pub fn new(ticket: Ticket) -> Self {
         JoinedBody { token: ticket.token, standing: StandingBody::new(ticket.standing, false) }
     }
 }
 
-/// Where somebody stands.
+/// A position in the waiting room.
 #[derive(Clone, Debug, PartialEq, Serialize, ToSchema)]
 pub struct StandingBody {
-    /// Whether they may book.
+    /// Whether its owner may book.
     pub admitted: bool,
     /// `queued`, `gathering` (before the draw), `admitted`, `open` (nobody has to wait), `sold_out` or
     /// `closed` (the sale has ended).
     #[schema(example = "queued")]
     pub status: &'static str,
-    /// Places to be served until it is theirs; 0 once it was, null before the draw.
+    /// Places to be served before this one is; 0 once it was, null before the draw.
     #[schema(example = 120)]
     pub position: Option<u64>,
-    /// How long that takes, as far as can be told; null where it cannot.
+    /// Estimate of how long that takes; null where there is none.
     #[schema(example = 60)]
     pub estimated_wait_seconds: Option<u64>,
-    /// When to ask again.
+    /// When to repeat the status request.
     #[schema(example = 6)]
     pub refresh_after_seconds: u64,
-    /// What is left of the session, seconds; only where it is on.
+    /// What is left of the session, seconds; only during one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub session_seconds_left: Option<u64>,
-    /// When the sale begins, and with it the draw is made; for who is admitted, when a postponed sale
-    /// goes on. Only before that.
+    /// When the sale begins, and the draw is made; with a session, when a postponed sale continues. Only
+    /// before that.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(example = "2026-03-01T18:00:00.000Z")]
     pub on_sale_at: Option<String>,
-    /// The same for people.
+    /// The status for people to read.
     #[schema(example = "You are number 120 in line")]
     pub message: String,
-    /// For clients that know Cloudflare's waiting room.
+    /// The status for clients of Cloudflare's waiting room.
     #[serde(rename = "cfWaitingRoom", skip_serializing_if = "Option::is_none")]
     pub cf_waiting_room: Option<CfWaitingRoom>,
 }
 
-/// What clients of Cloudflare's waiting room read.
+/// The status in the format of Cloudflare's waiting room.
 #[derive(Clone, Debug, PartialEq, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct CfWaitingRoom {
@@ -145,7 +145,7 @@ pub struct CfWaitingRoom {
 }
 
 impl StandingBody {
-    /// As clients see it.
+    /// The body of a standing.
     pub fn new(standing: Standing, with_cf: bool) -> Self {
         let mut body = StandingBody {
             admitted: super::is_admitted(&standing),
@@ -231,16 +231,16 @@ impl CfWaitingRoom {
     }
 }
 
-/// Somebody left.
+/// A place that was given up.
 #[derive(Serialize, ToSchema)]
 pub struct LeftBody {
-    /// In words.
+    /// What was done.
     #[schema(example = "You left the waiting room")]
     message: &'static str,
 }
 
 impl LeftBody {
-    /// The only one.
+    /// The body, which is always the same.
     pub fn new() -> Self {
         LeftBody { message: "You left the waiting room" }
     }
@@ -257,7 +257,7 @@ pub struct StatsBody {
     /// `fifo`, `passthrough` or `reject`; null while it is off.
     #[schema(example = "fifo")]
     method: Option<&'static str>,
-    /// Those who wait, those included who were served and have not claimed yet.
+    /// Users who wait, those included who were served and have not claimed yet.
     #[schema(example = 1200)]
     queue_size: u64,
     /// Live sessions.
@@ -266,10 +266,10 @@ pub struct StatsBody {
     /// Sessions and open places at a time.
     #[schema(example = 100)]
     max_concurrent: u32,
-    /// How many more could be let in now.
+    /// How many more can be admitted now.
     #[schema(example = 2)]
     slots_available: u32,
-    /// The highest number that was given.
+    /// The highest number that was assigned.
     #[schema(example = 5000)]
     joined: u64,
     /// The highest place that was served.
@@ -280,7 +280,7 @@ pub struct StatsBody {
 }
 
 impl StatsBody {
-    /// As it was seen.
+    /// The body of a room's state.
     pub fn new(event: EventId, state: &RoomState) -> Self {
         StatsBody {
             event_id: event.0,
@@ -297,12 +297,55 @@ impl StatsBody {
     }
 }
 
+/// The public state of a draw.
+#[derive(Serialize, ToSchema)]
+#[schema(as = Draw)]
+pub struct DrawBody {
+    /// The event.
+    #[schema(example = 1)]
+    event_id: u32,
+    /// How places are computed.
+    #[schema(example = "feistel-sha256-v1")]
+    algorithm: String,
+    /// The commitment to the secret, made before the first user joined, hex.
+    commitment: String,
+    /// When users could begin to join.
+    opened_at: String,
+    /// `gathering` or `fixed`.
+    #[schema(value_type = String, example = "fixed")]
+    status: DrawStatus,
+    /// How many users are in it: the numbers 1 to this.
+    joiners: Option<u64>,
+    /// The running hash of their joins, hex.
+    joins_hash: Option<String>,
+    /// The secret, once the draw is fixed, hex.
+    secret: Option<String>,
+    /// When that was.
+    fixed_at: Option<String>,
+}
+
+impl From<PublicDraw> for DrawBody {
+    fn from(draw: PublicDraw) -> Self {
+        DrawBody {
+            event_id: draw.event_id.0,
+            algorithm: draw.algorithm,
+            commitment: draw.commitment,
+            opened_at: draw.opened_at,
+            status: draw.status,
+            joiners: draw.joiners,
+            joins_hash: draw.joins_hash,
+            secret: draw.secret,
+            fixed_at: draw.fixed_at,
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn each_standing_is_told() {
+    fn each_standing_has_its_status() {
         let shown = |standing| serde_json::to_value(StandingBody::new(standing, false)).unwrap();
         let waiting = Standing::Waiting { position: 5, wait_seconds: 70, refresh_seconds: 7 };
         assert_eq!(
@@ -335,7 +378,7 @@ mod tests {
     }
 
     #[test]
-    fn cloudflares_clients_are_told_in_their_words() {
+    fn cloudflare_clients_get_their_format() {
         let waiting = Standing::Waiting { position: 5, wait_seconds: 70, refresh_seconds: 7 };
         let body = serde_json::to_value(StandingBody::new(waiting, true)).unwrap();
         let cf = &body["cfWaitingRoom"];

@@ -1,8 +1,7 @@
-//! One connection's requests and responses, as far as its transport has to know them: whether one is
-//! under way, when the head that is being read began, how much was read meanwhile.
+//! The state of one connection's requests and responses: whether one is in progress, when the next
+//! head has to arrive, how many bytes were read meanwhile.
 //!
-//! The transport sees bytes, the application requests; both write down here what they see. They are
-//! on the connection's own thread.
+//! The transport records bytes, the application requests and responses, both on the connection's thread.
 
 use std::cell::{Cell, RefCell};
 use std::task::Waker;
@@ -11,52 +10,52 @@ use std::time::{Duration, Instant};
 use actix_http::body::BodySize;
 use actix_web::http::{Method, header};
 
-/// Bytes that may be read beyond a request and its body while it is under way: what clients pipeline.
+/// Bytes that may be read beyond a request and its body while it is in progress: pipelined requests.
 const READ_AHEAD_MAX: u64 = 64 * 1024;
-/// The end of a head, and of a request without a body.
+/// The last bytes of a head, and so of a request without a body.
 const HEAD_END: [u8; 4] = *b"\r\n\r\n";
 
-/// How long a client may take to ask.
+/// Limits of a client's requests.
 #[derive(Clone, Copy, Debug)]
 pub struct RequestLimits {
     /// From a head's first byte to its last.
     pub head: Duration,
     /// Between two requests.
     pub keep_alive: Duration,
-    /// Bytes of the largest body that any route takes.
+    /// Bytes of the largest body that any route accepts.
     pub body_bytes_max: u64,
 }
 
-/// One connection's state.
+/// The state of one connection.
 pub struct Exchange {
     limits: RequestLimits,
-    /// Requests whose responses are not yet rendered to their ends; more than one only in passing.
-    under_way: Cell<u32>,
-    /// How many there were.
+    /// Requests whose responses are not yet complete; more than one only for a moment.
+    in_progress: Cell<u32>,
+    /// Number of requests so far.
     begun: Cell<u64>,
     has_body: Cell<bool>,
-    /// Until when the head that has begun has to be here.
+    /// Deadline of a head that has begun.
     head_due: Cell<Option<Instant>>,
-    /// Until when the next request has to be here: bytes of the last one's body may still be coming.
+    /// Deadline of the next request: bytes of the last one's body may still arrive.
     next_due: Cell<Option<Instant>>,
     read_meanwhile: Cell<u64>,
     read_meanwhile_max: Cell<u64>,
     /// The last bytes that were read.
     tail: Cell<[u8; 4]>,
-    /// Whom to wake once more may be read.
+    /// Woken once more bytes may be read.
     reader: RefCell<Option<Waker>>,
-    /// Whether the response has no end: an event stream.
+    /// Whether the response is an event stream, which has no end.
     is_endless: Cell<bool>,
-    /// Bytes that the response keeps in memory.
+    /// Bytes that the response pins in memory.
     body_bytes: Cell<usize>,
 }
 
 impl Exchange {
-    /// A new connection.
+    /// The state of a new connection.
     pub fn new(limits: RequestLimits) -> Self {
         Exchange {
             limits,
-            under_way: Cell::new(0),
+            in_progress: Cell::new(0),
             begun: Cell::new(0),
             has_body: Cell::new(false),
             head_due: Cell::new(None),
@@ -70,9 +69,9 @@ impl Exchange {
         }
     }
 
-    /// A request has arrived and goes to its handler.
+    /// Records a request that goes to its handler.
     pub fn begin(&self, request: &actix_web::dev::ServiceRequest) {
-        self.under_way.set(self.under_way.get() + 1);
+        self.in_progress.set(self.in_progress.get() + 1);
         self.begun.set(self.begun.get().wrapping_add(1));
         self.head_due.set(None);
         self.next_due.set(None);
@@ -91,7 +90,7 @@ impl Exchange {
             || headers.contains_key(header::TRANSFER_ENCODING)
     }
 
-    /// Its response is about to be sent.
+    /// Records the response, before it is sent.
     pub fn respond(&self, size: BodySize, is_endless: bool) {
         self.is_endless.set(is_endless);
         self.body_bytes.set(match size {
@@ -100,17 +99,17 @@ impl Exchange {
         });
     }
 
-    /// Its response is rendered to its end, or given up.
+    /// Records that the response is complete, or abandoned.
     pub fn end(&self, now: Instant) {
-        self.under_way.set(self.under_way.get().saturating_sub(1));
-        if self.under_way.get() > 0 {
+        self.in_progress.set(self.in_progress.get().saturating_sub(1));
+        if self.in_progress.get() > 0 {
             return;
         }
         if self.has_body.get() {
-            // Where the body ends is not known here: it may still be coming, or a next head.
+            // The end of the body is not known here: the next bytes are of it, or of the next head.
             self.next_due.set(Some(now + self.limits.keep_alive + self.limits.head));
         } else if self.tail.get() != HEAD_END {
-            // A head has begun behind the request.
+            // The next head has begun.
             self.head_due.set(Some(now + self.limits.head));
         }
         if let Some(reader) = self.reader.borrow_mut().take() {
@@ -118,7 +117,7 @@ impl Exchange {
         }
     }
 
-    /// Notes what was read.
+    /// Records bytes that were read.
     pub fn note_read(&self, bytes: &[u8]) {
         if bytes.is_empty() {
             return;
@@ -129,26 +128,26 @@ impl Exchange {
         let kept = tail.len() - new.len();
         tail[kept..].copy_from_slice(new);
         self.tail.set(tail);
-        if self.under_way.get() > 0 {
+        if self.in_progress.get() > 0 {
             self.read_meanwhile.set(self.read_meanwhile.get().saturating_add(bytes.len() as u64));
         } else if self.head_due.get().is_none() {
             self.head_due.set(Some(Instant::now() + self.limits.head));
         }
     }
 
-    /// Whether as much was read as one request may bring; then who reads is woken after it.
+    /// Whether as many bytes were read as one request may have; then the waker is woken when it is done.
     pub fn is_full(&self, waker: &Waker) -> bool {
-        let is_full =
-            self.under_way.get() > 0 && self.read_meanwhile.get() >= self.read_meanwhile_max.get();
+        let is_full = self.in_progress.get() > 0
+            && self.read_meanwhile.get() >= self.read_meanwhile_max.get();
         if is_full {
             *self.reader.borrow_mut() = Some(waker.clone());
         }
         is_full
     }
 
-    /// Until when the client has to have asked; `None` while it has.
+    /// Deadline of the next request; `None` while one is in progress.
     pub fn request_due(&self) -> Option<Instant> {
-        if self.under_way.get() > 0 {
+        if self.in_progress.get() > 0 {
             return None;
         }
         match (self.head_due.get(), self.next_due.get()) {
@@ -157,23 +156,23 @@ impl Exchange {
         }
     }
 
-    /// Which request it is.
+    /// The number of the current request.
     pub fn number(&self) -> u64 {
         self.begun.get()
     }
 
-    /// Whether no response is being sent: the last one is rendered to its end.
+    /// Whether no response is in progress.
     pub fn is_idle(&self) -> bool {
-        self.under_way.get() == 0
+        self.in_progress.get() == 0
     }
 
-    /// Whether the response has no end.
+    /// Whether the response is endless.
     pub fn is_endless(&self) -> bool {
         self.is_endless.get()
     }
 
-    /// Bytes that the response keeps in memory, as far as it said so.
+    /// Bytes that the response pins in memory, if its size is known.
     pub fn body_bytes(&self) -> usize {
-        if self.under_way.get() > 0 { self.body_bytes.get() } else { 0 }
+        if self.in_progress.get() > 0 { self.body_bytes.get() } else { 0 }
     }
 }

@@ -1,17 +1,17 @@
-//! A connection's bytes, with deadlines: what the HTTP dispatcher reads from and writes to.
+//! A TCP connection with deadlines, which the HTTP dispatcher reads from and writes to.
 //!
-//! The dispatcher times a connection's first head and its idle time, and nothing else. Here
+//! The dispatcher itself times only a connection's first head and its idle time. This layer adds:
 //!
-//! | | has to | else |
+//! | what | must | otherwise |
 //! |---|---|---|
-//! | every head, from its first byte | be here within `http_header_timeout_ms` | 408, and the connection ends |
-//! | the rest of a body that nobody reads | end within keep-alive and that time | the same |
-//! | a response, while it waits for its client | be taken at `http_response_bytes_per_second_min` once it has waited for `http_stall_timeout_ms`, and wait for `http_response_wait_ms` in all | the connection is reset |
+//! | every head, from its first byte | arrive within `http_header_timeout_ms` | 408, and the connection is closed |
+//! | the rest of a body that no handler reads | end within keep-alive plus that time | the same |
+//! | a response, while it waits for its client | be read at `http_response_bytes_per_second_min` or faster once it has waited for `http_stall_timeout_ms`, and wait for at most `http_response_wait_ms` in total | the connection is reset |
 //! | a response, while memory is short | not be among the slowest | the connection is reset |
 //!
-//! The dispatcher calls `poll_flush` at the end of each of its turns: there, and where a write has to
-//! wait, deadlines are looked at and the timer is set. It is one a connection, and is set anew only to ring sooner: one that rings
-//! too early looks again.
+//! The dispatcher calls `poll_flush` at the end of each of its turns. There, and where a write has to
+//! wait, deadlines are checked and the timer is set. Each connection has one timer, which is reset only
+//! to an earlier time; when it fires too early, the deadlines are checked again.
 
 mod exchange;
 mod pace;
@@ -38,13 +38,13 @@ use crate::telemetry::Metrics;
 pub use exchange::{Exchange, RequestLimits};
 pub use pace::{Pace, PaceLimits};
 
-/// What the system keeps of a response beyond what is on its way, bytes: else it may be megabytes.
+/// Unsent bytes that the kernel buffers per connection; without a bound they may be megabytes.
 const UNSENT_BYTES_MAX: u32 = 128 * 1024;
-/// The whole answer to a head that did not arrive.
-const TIMEOUT_ANSWER: &[u8] =
+/// The response to a head that did not arrive in time.
+const TIMEOUT_RESPONSE: &[u8] =
     b"HTTP/1.1 408 Request Timeout\r\ncontent-length: 0\r\nconnection: close\r\n\r\n";
 
-/// What all connections of one server share.
+/// The limits and counters that all connections of one server share.
 pub struct TransportLimits {
     request: RequestLimits,
     pace: PaceLimits,
@@ -54,7 +54,7 @@ pub struct TransportLimits {
 }
 
 impl TransportLimits {
-    /// As the settings have it.
+    /// The limits of the settings.
     pub fn new(config: &Config, memory: Arc<ResponseMemory>, metrics: &Metrics) -> Self {
         let body_bytes_max = config.http_admin_body_bytes_max.max(config.http_body_bytes_max);
         TransportLimits {
@@ -71,7 +71,7 @@ impl TransportLimits {
     }
 }
 
-/// What clients have to take of responses and messages.
+/// The limits of the settings for reading responses and messages.
 pub fn pace_limits(config: &Config) -> PaceLimits {
     PaceLimits {
         grace: Duration::from_millis(config.http_stall_timeout_ms),
@@ -80,25 +80,25 @@ pub fn pace_limits(config: &Config) -> PaceLimits {
     }
 }
 
-/// One connection.
+/// A connection.
 pub struct Transport {
     stream: TcpStream,
     limits: Arc<TransportLimits>,
     exchange: Rc<Exchange>,
     pace: Pace,
-    /// Whose response the pace is of.
-    paced: u64,
-    /// Rings at the first deadline, or earlier.
+    /// Number of the response that `pace` measures.
+    measured: u64,
+    /// Fires at the next deadline, or earlier.
     timer: Option<Pin<Box<Sleep>>>,
-    /// While a response waits for its client.
+    /// Registered while a response waits for its client.
     listed: Option<Listed>,
-    /// What the dispatcher has buffered and the system did not take.
+    /// The dispatcher's write buffer, while the kernel does not take it.
     buffered: Option<Charge>,
     is_cut_off: bool,
 }
 
 impl Transport {
-    /// A connection that was accepted.
+    /// Wraps an accepted connection.
     pub fn new(stream: TcpStream, limits: Arc<TransportLimits>) -> Self {
         bound_unsent(&stream);
         let exchange = Rc::new(Exchange::new(limits.request));
@@ -107,7 +107,7 @@ impl Transport {
             limits,
             exchange,
             pace: Pace::default(),
-            paced: 0,
+            measured: 0,
             timer: None,
             listed: None,
             buffered: None,
@@ -115,12 +115,12 @@ impl Transport {
         }
     }
 
-    /// The connection itself.
+    /// The TCP stream.
     pub fn stream(&self) -> &TcpStream {
         &self.stream
     }
 
-    /// The connection itself, for what is no HTTP any more.
+    /// The TCP stream, for another protocol than HTTP.
     pub fn into_stream(self) -> TcpStream {
         self.stream
     }
@@ -130,12 +130,12 @@ impl Transport {
         self.stream.peer_addr().ok()
     }
 
-    /// What the application tells of requests and responses.
+    /// The state that the application updates with its requests and responses.
     pub fn exchange(&self) -> Rc<Exchange> {
         self.exchange.clone()
     }
 
-    /// Fails once the connection is to end.
+    /// Fails once the connection has to end.
     fn check(&mut self, context: &mut Context<'_>) -> io::Result<()> {
         if self.is_cut_off {
             return Err(io::ErrorKind::TimedOut.into());
@@ -148,18 +148,18 @@ impl Transport {
                 break;
             }
             self.timer = None;
-            self.look_at_deadlines(Instant::now())?;
+            self.check_deadlines(Instant::now())?;
             self.set_timer();
         }
         Ok(())
     }
 
-    fn look_at_deadlines(&mut self, now: Instant) -> io::Result<()> {
+    fn check_deadlines(&mut self, now: Instant) -> io::Result<()> {
         if self.exchange.request_due().is_some_and(|due| due <= now) {
             self.limits.heads_late.inc();
-            // Nobody else is writing: the last response is out, unless its client does not read.
+            // The last response is sent completely, unless its client does not read.
             if self.buffered.is_none() {
-                let _ = self.stream.try_write(TIMEOUT_ANSWER);
+                let _ = self.stream.try_write(TIMEOUT_RESPONSE);
             }
             self.is_cut_off = true;
             return Err(io::Error::new(io::ErrorKind::TimedOut, "the request did not arrive"));
@@ -171,10 +171,10 @@ impl Transport {
         Ok(())
     }
 
-    /// Ends the connection, and what the system keeps for it.
+    /// Resets the connection, which drops its unsent bytes.
     fn cut_off(&mut self, why: &'static str) -> io::Error {
         self.is_cut_off = true;
-        // Closed gracefully, if this fails: then the system's own time-outs end it.
+        // If this fails, the connection is closed gracefully, and TCP timeouts end it.
         let _ = SockRef::from(&self.stream).set_linger(Some(Duration::ZERO));
         io::Error::new(io::ErrorKind::TimedOut, why)
     }
@@ -185,7 +185,7 @@ impl Transport {
         request.into_iter().chain(response).min()
     }
 
-    /// Has the timer ring at the next deadline, or earlier.
+    /// Sets the timer to the next deadline, unless it fires earlier.
     fn set_timer(&mut self) {
         let Some(due) = self.next_deadline() else { return };
         let due = tokio::time::Instant::from_std(due);
@@ -196,19 +196,19 @@ impl Transport {
         }
     }
 
-    /// Measures each response for itself, where several are asked for at once.
-    fn turn_to_response(&mut self) {
+    /// Starts measuring the next response, where requests are pipelined.
+    fn measure_response(&mut self) {
         let number = self.exchange.number();
-        if number != self.paced {
-            self.paced = number;
+        if number != self.measured {
+            self.measured = number;
             self.pace.restart(Instant::now);
         }
     }
 
-    /// Notes that the system took nothing of so many bytes.
-    fn waits(&mut self, bytes: usize) {
+    /// Records that so many bytes wait for the client.
+    fn wait(&mut self, bytes: usize) {
         let now = Instant::now();
-        // A response is measured as a whole; one without an end as long as it is behind.
+        // A response is measured as a whole; an endless one while its client is behind.
         if self.exchange.is_endless() && self.pace.has_rested(now) {
             self.pace = Pace::default();
         }
@@ -218,15 +218,15 @@ impl Transport {
         let listed = self.listed.get_or_insert_with(|| memory.list());
         if let Some((waited, per_second)) = self.pace.slowness(now) {
             let pinned = bytes.saturating_add(self.exchange.body_bytes());
-            listed.waits(waited, per_second, pinned);
+            listed.wait(waited, per_second, pinned);
         }
     }
 
-    /// Notes that all was taken.
-    fn has_no_backlog(&mut self) {
+    /// Records that all bytes are written.
+    fn note_written(&mut self) {
         self.buffered = None;
         if let Some(listed) = &self.listed {
-            listed.goes_on();
+            listed.resume();
         }
         if self.exchange.is_idle() && !self.pace.is_fresh() {
             self.pace = Pace::default();
@@ -262,7 +262,7 @@ impl AsyncWrite for Transport {
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
-        this.turn_to_response();
+        this.measure_response();
         match Pin::new(&mut this.stream).poll_write(context, bytes) {
             Poll::Ready(Ok(taken)) => {
                 this.pace.takes(taken, Instant::now);
@@ -270,9 +270,9 @@ impl AsyncWrite for Transport {
             }
             Poll::Ready(Err(error)) => Poll::Ready(Err(error)),
             Poll::Pending => {
-                this.waits(bytes.len());
+                this.wait(bytes.len());
                 this.set_timer();
-                // Both wake this task from now on.
+                // The timer and the registration now wake this task.
                 this.check(context)?;
                 Poll::Pending
             }
@@ -281,8 +281,8 @@ impl AsyncWrite for Transport {
 
     fn poll_flush(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
-        // The dispatcher flushes what is written: all of it is.
-        this.has_no_backlog();
+        // The dispatcher flushes after it has written everything.
+        this.note_written();
         this.set_timer();
         this.check(context)?;
         Pin::new(&mut this.stream).poll_flush(context)
@@ -296,7 +296,7 @@ impl AsyncWrite for Transport {
 #[cfg(target_os = "linux")]
 fn bound_unsent(stream: &TcpStream) {
     if let Err(error) = SockRef::from(stream).set_tcp_notsent_lowat(UNSENT_BYTES_MAX) {
-        tracing::debug!(%error, "what the system keeps for a connection is not bounded");
+        tracing::debug!(%error, "the unsent bytes of a connection are not bounded");
     }
 }
 

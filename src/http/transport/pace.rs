@@ -1,73 +1,73 @@
-//! How fast a client takes a response: the rule by which slow readers are ended.
+//! Measures how fast a client reads a response, and when a slow reader is disconnected.
 //!
-//! Only time in which the response waits for its client counts: neither the handler's nor the
-//! archive's. Bytes count from the first wait on; what the system took before that was its own room.
+//! Only time in which the response waits for its client counts, not the handler's or the archive's.
+//! Bytes count from the first wait on: bytes before that went into the socket's send buffer.
 
 use std::time::{Duration, Instant};
 
-/// What a client has to take.
+/// The least speed at which clients have to read.
 #[derive(Clone, Copy, Debug)]
 pub struct PaceLimits {
-    /// How long it may take nothing before its throughput is looked at.
+    /// How long a client may read nothing before its throughput counts.
     pub grace: Duration,
     /// The least throughput after that, bytes a second.
     pub bytes_per_second_min: u64,
-    /// How long one response may wait for its client in all.
+    /// How long one response may wait for its client in total.
     pub waiting_max: Duration,
 }
 
-/// One response on its way to its client.
+/// The pace of one response.
 #[derive(Debug, Default)]
 pub struct Pace {
-    /// Since when the response waits.
+    /// Start of the current wait.
     waits_since: Option<Instant>,
-    /// For how long it has waited before that.
+    /// Total of the earlier waits.
     waited: Duration,
-    /// Bytes taken since the first wait.
+    /// Bytes written since the first wait.
     taken: u64,
-    /// When the last wait was over.
-    went_on: Option<Instant>,
+    /// End of the last wait.
+    resumed_at: Option<Instant>,
 }
 
-/// How long a stream without an end has to go without a wait for those before to be forgotten.
+/// After so long without a wait, an endless stream is measured anew.
 const REST: Duration = Duration::from_secs(1);
 
 impl Pace {
-    /// The system took nothing: the client has to read first.
+    /// Records that the send buffer is full: the client has to read first.
     pub fn waits(&mut self, now: Instant) {
         self.waits_since.get_or_insert(now);
     }
 
-    /// The system took bytes, after a wait or without one.
+    /// Records bytes that went into the send buffer, which ends a wait.
     pub fn takes(&mut self, bytes: usize, now: impl FnOnce() -> Instant) {
         if let Some(since) = self.waits_since.take() {
             let now = now();
             self.waited += now.saturating_duration_since(since);
-            self.went_on = Some(now);
+            self.resumed_at = Some(now);
         }
         if !self.waited.is_zero() {
             self.taken = self.taken.saturating_add(bytes as u64);
         }
     }
 
-    /// Begins with another response; a wait goes on.
+    /// Starts measuring the next response; a current wait continues.
     pub fn restart(&mut self, now: impl FnOnce() -> Instant) {
         let waits_since = self.waits_since.map(|_| now());
         *self = Pace { waits_since, ..Pace::default() };
     }
 
-    /// Whether there was no wait for so long that a stream without an end is measured anew.
+    /// Whether an endless stream has had no wait for [`REST`].
     pub fn has_rested(&self, now: Instant) -> bool {
         let rested = |since: Instant| now.saturating_duration_since(since) >= REST;
-        self.waits_since.is_none() && self.went_on.is_some_and(rested)
+        self.waits_since.is_none() && self.resumed_at.is_some_and(rested)
     }
 
-    /// Whether the client has taken all there was without a wait.
+    /// Whether there was no wait at all.
     pub fn is_fresh(&self) -> bool {
         self.waits_since.is_none() && self.waited.is_zero()
     }
 
-    /// Until when it has to take more; `None` while nothing waits for it.
+    /// When the client is too slow, unless it reads on; `None` while no response waits.
     pub fn deadline(&self, limits: &PaceLimits) -> Option<Instant> {
         let since = self.waits_since?;
         let earned_ms = self.taken.saturating_mul(1_000) / limits.bytes_per_second_min.max(1);
@@ -75,8 +75,7 @@ impl Pace {
         Some(since + allowed.min(limits.waiting_max).saturating_sub(self.waited))
     }
 
-    /// How long it has waited in all, and its throughput meanwhile, bytes a second; `None` while
-    /// nothing waits for it.
+    /// The total wait, and the throughput in it, bytes a second; `None` while no response waits.
     pub fn slowness(&self, now: Instant) -> Option<(Duration, u64)> {
         let waited = self.waited + now.saturating_duration_since(self.waits_since?);
         let ms = u64::try_from(waited.as_millis()).unwrap_or(u64::MAX).max(1);
@@ -96,7 +95,7 @@ mod tests {
     };
 
     #[test]
-    fn reader_that_takes_nothing_has_the_grace() {
+    fn reader_that_reads_nothing_has_the_grace_period() {
         let start = Instant::now();
         let mut pace = Pace::default();
         assert!(pace.is_fresh() && pace.deadline(&LIMITS).is_none());
@@ -108,7 +107,7 @@ mod tests {
     }
 
     #[test]
-    fn bytes_earn_time_and_waits_use_it_up() {
+    fn bytes_extend_the_deadline_and_waits_use_it_up() {
         let start = Instant::now();
         let mut pace = Pace::default();
         pace.waits(start);
@@ -123,7 +122,7 @@ mod tests {
     }
 
     #[test]
-    fn waits_have_a_bound_in_all() {
+    fn total_wait_is_bounded() {
         let start = Instant::now();
         let mut pace = Pace::default();
         pace.waits(start);

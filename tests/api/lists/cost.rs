@@ -1,5 +1,5 @@
-//! What a list of events reads: no layouts, few commands of Redis, nothing of MongoDB while that is
-//! away.
+//! The cost of listing events: no layouts, few Redis commands, and nothing of MongoDB while that is
+//! unavailable.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -18,10 +18,10 @@ use crate::support::servers::{
 use crate::support::{Flavor, eventually, long_or};
 
 const EVENTS: &str = "/api/v1/events?page_size=100";
-/// How long anything may take on a busy machine.
+/// Generous timeout for a busy machine.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// Events of a few seats, some made at a time.
+/// Creates small events, several at a time.
 async fn make_events(api: &Client, count: usize) {
     let api = &api.clone().patient();
     let made = (0..count).map(|_| async { api.event(places(3)).await });
@@ -40,10 +40,10 @@ fn calls(redis: &Server, commands: &[&str]) -> u64 {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn listing_events_without_views_costs_a_command_a_partition_at_most() {
+async fn listing_events_without_views_costs_at_most_one_command_per_partition() {
     let redis = private_redis(Flavor::Redis);
     let place = Place::new(&redis, shared_mongodb());
-    // No view ever fits.
+    // No event fits into the live view.
     let config = Config { live_seats_max: 0, ..place.config() };
     let partitions = u64::from(config.partitions);
     let api = Api::here(config).await;
@@ -57,10 +57,10 @@ async fn listing_events_without_views_costs_a_command_a_partition_at_most() {
         assert_eq!(events.len(), 100);
         assert!(events.iter().all(|event| event["available_seats"] == 3), "{round}: {body}");
         fewest = fewest.min(calls(&redis, &scripts) - before);
-        // What was found is kept for a moment only.
+        // The result is cached for a moment only.
         tokio::time::sleep(Duration::from_millis(300)).await;
     }
-    // Beside the list, some calls come by themselves: beats, waiting rooms.
+    // Background tasks send some commands, too: beats, waiting rooms.
     assert!(fewest <= 2 * partitions, "{fewest} commands for 100 events");
     api.stop().await;
 }
@@ -73,7 +73,7 @@ async fn listing_events_reads_no_layouts() {
     make_events(&api, 3).await;
     let client = mongodb::Client::with_uri_str(config.mongodb_url.expose()).await.unwrap();
     let events = client.database(&config.mongodb_database).collection::<Document>("events");
-    // Nobody can read these.
+    // These layouts cannot be parsed.
     let broken = doc! { "$set": { "sections": "broken" }, "$inc": { "edits": 1_i64 } };
     events.update_many(doc! {}, broken).await.unwrap();
     let fresh = Api::here(config).await;
@@ -86,7 +86,7 @@ async fn listing_events_reads_no_layouts() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn events_are_listed_while_mongodb_is_away() {
+async fn events_are_listed_without_mongodb() {
     let mongodb = private_mongodb();
     let place = Place::new(shared_redis(Flavor::Redis), &mongodb);
     let api = Api::here(place.config()).await;
@@ -100,7 +100,7 @@ async fn events_are_listed_while_mongodb_is_away() {
     };
     eventually("the hold is shown", PATIENCE, async || list().await.0 == [2, 3, 3]).await;
     mongodb.kill();
-    // Also once what was read is old, and with seats as they are now.
+    // Also once the cached list is stale, and with current counts.
     for seat in [2, 3] {
         api.held("bob", 2, &[seat]).await;
         eventually("seats follow the sale", PATIENCE, async || {
@@ -134,13 +134,13 @@ async fn many_events_are_listed_whole_and_cheaply() {
     make_events(&api, many).await;
     let all = pages(&api, "ann", EVENTS, "events", async |_| {}).await;
     assert_eq!(ids(&all).len(), many);
-    // On a busy machine each of these looks takes seconds, and so do a thousand views.
+    // On a busy machine each of these requests takes seconds, and so do a thousand views.
     eventually("each shows its seats", PATIENCE * 3, async || {
         let all = pages(&api, "ann", EVENTS, "events", async |_| {}).await;
         all.iter().flatten().all(|event| event["available_seats"] == 3)
     })
     .await;
-    // Its views are there by now, or a command a partition does for a page.
+    // By now its views are built, or one command per partition serves a page.
     let scripts = ["evalsha", "eval"];
     let mut fewest = u64::MAX;
     for _ in 0..5 {

@@ -27,7 +27,7 @@ fn event(name: &str, starts_at: Option<&str>, on_sale_at: Option<&str>) -> Value
 }
 
 #[tokio::test]
-async fn events_are_filtered_by_status_and_by_when_they_start() {
+async fn events_are_filtered_by_status_and_start() {
     let api = Api::here(Place::shared().config()).await;
     api.event(event("undated", None, None)).await;
     api.event(event("may", Some("2036-05-01T20:00:00Z"), None)).await;
@@ -41,7 +41,7 @@ async fn events_are_filtered_by_status_and_by_when_they_start() {
     assert_eq!(named(&api, "?status=SCHEDULED").await, ["june"]);
     assert_eq!(named(&api, "?status=PAUSED").await, ["july"]);
     assert!(named(&api, "?status=CLOSED").await.is_empty());
-    // `from` is the first moment that counts, `to` the first that does not.
+    // `from` is inclusive, `to` exclusive.
     assert_eq!(named(&api, "?from=2036-06-01T20:00:00Z").await, ["june", "july"]);
     assert_eq!(named(&api, "?from=2036-06-01T20:00:00.001Z").await, ["july"]);
     assert_eq!(named(&api, "?to=2036-06-01T20:00:00Z").await, ["may"]);
@@ -63,14 +63,14 @@ async fn events_are_filtered_by_status_and_by_when_they_start() {
 }
 
 #[tokio::test]
-async fn event_pages_by_cursor_neither_repeat_nor_miss() {
+async fn event_pages_by_cursor_repeat_and_miss_nothing() {
     let api = Api::here(Place::shared().config()).await;
     for _ in 0..5 {
         api.event(places(1)).await;
     }
     let path = format!("{EVENTS}?page_size=2");
     let all = pages(&api, "ann", &path, "events", async |page| {
-        // Two come while the first page is read.
+        // Two are created while the first page is read.
         if page == 1 {
             api.event(places(1)).await;
             api.event(places(1)).await;
@@ -79,7 +79,7 @@ async fn event_pages_by_cursor_neither_repeat_nor_miss() {
     let all = all.await;
     assert_eq!(ids(&all), ["1", "2", "3", "4", "5", "6", "7"]);
     assert_eq!(all.iter().map(Vec::len).collect::<Vec<_>>(), [2, 2, 2, 1]);
-    // A page by its number says where to go on, too; the last page says that it is the last.
+    // A page by number has a cursor, too, unless it is the last.
     let second = api.get(&format!("{path}&page=2")).send().await.json(200);
     let cursor = second["next_cursor"].as_str().unwrap();
     let third = api.get(&format!("{path}&cursor={cursor}")).send().await.json(200);
@@ -89,7 +89,7 @@ async fn event_pages_by_cursor_neither_repeat_nor_miss() {
     assert!(last["next_cursor"].is_null(), "{last}");
     let both = api.get(&format!("{path}&cursor={cursor}&page=2")).send().await;
     assert_eq!(both.problem(400, "invalid_parameter")["parameter"], "page");
-    // A cursor holds for its own list alone.
+    // A cursor is valid for its own list only.
     let bookings = format!("/api/v1/bookings?cursor={cursor}");
     let refused = api.get(&bookings).user("ann").send().await;
     assert_eq!(refused.problem(400, "invalid_parameter")["parameter"], "cursor");
@@ -145,7 +145,7 @@ async fn changes_are_listed_at_once_by_the_process_that_made_them() {
         assert_eq!(named(&one, "?status=PAUSED").await.len(), number, "{name}");
         assert_eq!(named(&one, "").await.last(), Some(&format!("{name} renamed")));
     }
-    // The other one within what the lists of a process may be behind.
+    // The other process lists them within its cache's lifetime.
     let wanted = named(&one, "").await;
     crate::support::eventually("the other lists them", Duration::from_secs(30), async || {
         named(&two, "?status=PAUSED").await == wanted
@@ -160,7 +160,7 @@ async fn listed_events_show_how_many_seats_are_free() {
     let api = shared_api().await;
     let event = api.event(places(5)).await;
     api.held("ann", event, &[1, 2]).await;
-    // By its cursor, since this server has many events.
+    // By cursor, since this server has many events.
     let last = api.get(&format!("{EVENTS}/{event}")).send().await.json(200);
     assert_eq!(last["total_seats"], 5);
     let found = async || {

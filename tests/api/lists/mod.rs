@@ -1,4 +1,4 @@
-//! Lists over HTTP: pages by cursor, filters, and what a list of events costs and needs.
+//! Lists over HTTP: pages by cursor, filters, and the cost of listing events.
 
 mod cost;
 mod events;
@@ -10,8 +10,8 @@ use serde_json::Value;
 
 use crate::support::http::Client;
 
-/// Every page of a list, by its cursor, `path` with a query that says at least the page's size;
-/// `between` runs after each page.
+/// Reads every page of a list by cursor; `path` has a query with at least the page's size, and `between`
+/// runs after each page.
 async fn pages(
     api: &Client,
     user: &str,
@@ -33,7 +33,7 @@ async fn pages(
     }
 }
 
-/// The ids of all pages, each of which stands there once.
+/// The ids of all pages; each occurs once.
 fn ids(pages: &[Vec<Value>]) -> Vec<String> {
     let ids: Vec<String> = pages.iter().flatten().map(|item| item["id"].to_string()).collect();
     assert_eq!(ids.iter().collect::<BTreeSet<_>>().len(), ids.len(), "an item twice: {ids:?}");

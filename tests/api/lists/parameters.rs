@@ -1,4 +1,4 @@
-//! Query parameters that a route does not know are refused, whichever route it is.
+//! Every route refuses unknown query parameters.
 
 use std::collections::BTreeSet;
 
@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use crate::support::api::{places, shared_api};
 
-/// Routes of whose parameters somebody else decides, or nobody: probes, scrapers, providers and
+/// Routes with any query parameters: probes, scrapers, payment providers and
 /// browsers add their own.
 const LENIENT: [&str; 11] = [
     "/",
@@ -23,12 +23,12 @@ const LENIENT: [&str; 11] = [
 ];
 
 #[tokio::test]
-async fn misspelt_query_parameters_are_refused_by_every_route() {
+async fn unknown_query_parameters_are_refused_by_every_route() {
     let api = shared_api().await;
     let event = api.event(places(3)).await;
     let booking = api.held("ann", event, &[1]).await;
     let document = api.get("/openapi.json").send().await.json(200);
-    let mut asked = 0;
+    let mut requests = 0;
     for (path, item) in document["paths"].as_object().unwrap() {
         if LENIENT.contains(&path.as_str()) {
             continue;
@@ -45,11 +45,11 @@ async fn misspelt_query_parameters_are_refused_by_every_route() {
             for name in query_parameters(operation) {
                 assert!(detail.contains(&name), "{path} {name}: {detail}");
             }
-            asked += 1;
+            requests += 1;
         }
     }
-    assert!(asked >= 20, "{asked} routes");
-    // Whoever names the user in the query may do so everywhere.
+    assert!(requests >= 20, "{requests} routes");
+    // `user_id` is a parameter of every route.
     let path = format!("/api/v1/events/{event}/seats?user_id=ann&section=Floor");
     api.get(&path).send().await.json(200);
     api.get("/health?probe=1").send().await.json(200);

@@ -1,92 +1,37 @@
-//! The API's description of itself: `/openapi.json`, collected from the handlers.
+//! The problems that routes document, and the schema of a problem.
 
-#[expect(dead_code, reason = "the document is made from their declarations")]
-mod schemas;
+use std::collections::BTreeMap;
 
-use std::collections::{BTreeMap, HashMap};
-use std::sync::LazyLock;
-
-use actix_web::http::Method;
 use serde_json::json;
 use utoipa::openapi::response::Response;
 use utoipa::openapi::{ContentBuilder, Ref, RefOr, ResponseBuilder};
-use utoipa::{IntoResponses, OpenApi};
+use utoipa::{IntoResponses, ToSchema};
 
-use super::{
-    blocks, bookings, cache_stats, docs, events, health, pages, sales, seats, updates,
-    waiting_room, webhooks,
-};
 use crate::http::problem::{Code, PROBLEM_JSON};
-use crate::push;
 
-pub use schemas::{
-    ChangeEventBody, ConfirmBody, DrawBody, EnableRoomBody, HoldBody, NewBlockBody, NewEventBody,
-};
-use schemas::{ProblemBody, RowSpec, SectionSpec};
-
-/// The document.
-#[derive(OpenApi)]
-#[openapi(
-    info(
-        title = "Holdfast",
-        description = "An admission engine for flash sales. Amounts are integers in the \
-            currency's minor unit, times are ISO 8601 in UTC. Every error is \
-            `application/problem+json`; compare its `error`, show its `detail`.",
-    ),
-    paths(
-        events::create, events::list, events::get, events::change,
-        seats::map, seats::availability, updates::stream::follow, updates::socket::open, sales::csv,
-        blocks::list, blocks::block, blocks::release,
-        bookings::hold, bookings::list, bookings::get, bookings::confirm, bookings::pay_alias,
-        bookings::extend, bookings::cancel, bookings::delete,
-        waiting_room::enable, waiting_room::disable, waiting_room::join, waiting_room::leave,
-        waiting_room::status, waiting_room::stats, waiting_room::draw,
-        webhooks::payments,
-        health::summary, health::live, health::ready, cache_stats::stats, cache_stats::stats_alias,
-        pages::index, pages::openapi, pages::metrics, docs::docs, docs::docs_file,
-    ),
-    components(schemas(ProblemBody, NewEventBody, ChangeEventBody, SectionSpec, RowSpec, push::Message, push::ClientMessage)),
-    tags(
-        (name = "events", description = "What is on sale, and what is free"),
-        (name = "bookings", description = "Hold, pay, extend, cancel"),
-        (name = "waiting room", description = "Wait in line, or in a draw"),
-        (name = "operations", description = "Health, metrics, this document"),
-    ),
-)]
-pub struct Document;
-
-/// Where clients send what is ours to know. Elsewhere probes, scrapers, browsers and payment providers
-/// add parameters of their own.
-const STRICT: [&str; 2] = ["/api/v1/", "/ws/"];
-/// For those who watch, too.
-const LENIENT: &str = "/api/v1/cache/stats";
-
-/// The parameters that a route's query may have, by this document; `None`: any.
-pub fn query_parameters(method: &Method, path: &str) -> Option<&'static [String]> {
-    static ALL: LazyLock<HashMap<(String, String), Vec<String>>> = LazyLock::new(documented);
-    if path == LENIENT || !STRICT.iter().any(|prefix| path.starts_with(prefix)) {
-        return None;
-    }
-    let known = ALL.get(&(method.as_str().to_lowercase(), path.to_owned()));
-    Some(known.map_or(&[], Vec::as_slice))
-}
-
-/// Query parameters by method and path.
-fn documented() -> HashMap<(String, String), Vec<String>> {
-    // It can be written as JSON: it is what `/openapi.json` answers.
-    let document = serde_json::to_value(Document::openapi()).unwrap_or_default();
-    let paths = document["paths"].as_object().into_iter().flatten();
-    let operations = paths.flat_map(|(path, item)| {
-        let methods = item.as_object().into_iter().flatten();
-        methods.map(move |(method, operation)| (method, path, operation))
-    });
-    let named = operations.map(|(method, path, operation)| {
-        let parameters = operation["parameters"].as_array().into_iter().flatten();
-        let in_query = parameters.filter(|one| one["in"] == "query");
-        let names = in_query.filter_map(|one| one["name"].as_str().map(str::to_owned));
-        ((method.clone(), path.clone()), names.collect())
-    });
-    named.collect()
+/// An error.
+#[derive(ToSchema)]
+#[expect(dead_code, reason = "problems are written member by member; this describes them")]
+#[schema(as = Problem)]
+pub struct ProblemBody {
+    /// Names the kind of error.
+    #[schema(example = "urn:holdfast:problem:seats_unavailable")]
+    pub r#type: String,
+    /// The kind of error in words, always the same.
+    #[schema(example = "Seats are not available")]
+    pub title: String,
+    /// The HTTP status.
+    #[schema(example = 409)]
+    pub status: u16,
+    /// What is wrong with this request and how to mend it.
+    #[schema(example = "Seats 210, 211, 212 are not available")]
+    pub detail: String,
+    /// The code to compare.
+    #[schema(example = "seats_unavailable")]
+    pub error: String,
+    /// Names this request in our logs; also in `X-Trace-Id`.
+    #[schema(example = "4bf92f3577b34da6a3ce929d0e0e4736")]
+    pub trace_id: String,
 }
 
 macro_rules! problems {
@@ -178,7 +123,7 @@ problems! {
         EventNotLoaded;
 }
 
-/// One response a status, its codes told in words and by an example.
+/// One response per status: its codes in words, and an example.
 fn responses(codes: &[Code]) -> BTreeMap<String, RefOr<Response>> {
     let mut by_status: BTreeMap<u16, Vec<Code>> = BTreeMap::new();
     for code in codes {

@@ -1,0 +1,91 @@
+//! Metrics of one route and method.
+
+use std::cell::RefCell;
+
+use actix_web::http::StatusCode;
+
+use crate::http::problem::Code;
+use crate::telemetry::Metrics;
+use crate::telemetry::striped::{StripedCounter, StripedHistogram};
+
+use super::state::RequestContext;
+
+/// The metrics, with counters cached by status and problem code. One per HTTP thread, so unlocked.
+pub struct RouteMetrics {
+    metrics: Metrics,
+    /// The label of the method.
+    pub method: String,
+    /// The label of the route.
+    pub route: String,
+    duration: StripedHistogram,
+    by_status: RefCell<Vec<(StatusCode, StripedCounter)>>,
+    by_problem: RefCell<Vec<(Code, StripedCounter)>>,
+}
+
+/// Counts a request as in flight while it lives.
+pub struct InFlight<'a>(&'a Metrics);
+
+impl RouteMetrics {
+    /// Metrics with these labels.
+    pub fn new(metrics: &Metrics, method: &str, route: &str) -> Self {
+        RouteMetrics {
+            metrics: metrics.clone(),
+            method: method.to_owned(),
+            route: route.to_owned(),
+            duration: metrics.http_duration.with_label_values(&[method, route]),
+            by_status: RefCell::default(),
+            by_problem: RefCell::default(),
+        }
+    }
+
+    /// Counts a request as in flight until the result is dropped.
+    pub fn enter(&self) -> InFlight<'_> {
+        self.metrics.http_in_flight.inc();
+        InFlight(&self.metrics)
+    }
+
+    /// Counts a problem.
+    pub fn note_problem(&self, code: Code) {
+        count(&self.by_problem, code, || self.metrics.problems.with_label_values(&[code.as_str()]));
+    }
+
+    /// Counts, times and logs a response.
+    pub fn observe(&self, context: &RequestContext, status: StatusCode) {
+        self.duration.observe(context.started.elapsed().as_secs_f64());
+        count(&self.by_status, status, || {
+            let labels = [self.method.as_str(), &self.route, status.as_str()];
+            self.metrics.http_requests.with_label_values(&labels)
+        });
+        tracing::debug!(
+            trace_id = %context.trace.trace_id(),
+            duration_ms = context.elapsed_ms(),
+            method = %context.http.method(),
+            route = self.route,
+            status = status.as_u16(),
+            "request"
+        );
+    }
+}
+
+impl Drop for InFlight<'_> {
+    fn drop(&mut self) {
+        self.0.http_in_flight.dec();
+    }
+}
+
+/// Increments the counter of a key; it is looked up once.
+fn count<K: Copy + PartialEq>(
+    cached: &RefCell<Vec<(K, StripedCounter)>>,
+    key: K,
+    counter: impl FnOnce() -> StripedCounter,
+) {
+    let mut cached = cached.borrow_mut();
+    match cached.iter().find(|(of, _)| *of == key) {
+        Some((_, counter)) => counter.inc(),
+        None => {
+            let counter = counter();
+            counter.inc();
+            cached.push((key, counter));
+        }
+    }
+}
