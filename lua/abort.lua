@@ -7,7 +7,7 @@
 -- overtake the call it undoes.
 -- KEYS: event seats holders bookings deadlines leases users ended log link requests idempotency
 -- ARGV: not_after generation nonce lost_nonce not_before
--- Reply: code now, then by code: ok|nothing id record, where there is one ·
+-- Reply: code now, then by code: ok id record · nothing id record (if there is one) ·
 --        generation_mismatch generation
 -- Codes: ok nothing too_late too_early event_not_loaded generation_mismatch
 local event_key, seats_key, holders_key, bookings_key = KEYS[1], KEYS[2], KEYS[3], KEYS[4]

@@ -5,8 +5,8 @@
 -- nor at Redis' memory limit: views that are stale refuse nothing, which is safe, and what is left
 -- of both is for bookings that are to be finished.
 -- KEYS: log link
--- ARGV: not_after nonce min_age log_entries_max
--- Reply: code now position
+-- ARGV: not_after nonce min_age_ms log_entries_max
+-- Reply: code now, then by code: ok|unneeded position
 -- Codes: ok unneeded log_full too_late
 local log_key, link_key = KEYS[1], KEYS[2]
 local not_after, nonce, min_age = tonumber(ARGV[1]), ARGV[2], tonumber(ARGV[3])

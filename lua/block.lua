@@ -5,9 +5,10 @@
 -- blocked ones as they are; one held or sold seat refuses it. `release` frees those that are
 -- blocked and touches no other. Again changes nothing and appends nothing.
 -- KEYS: event seats holders bookings deadlines leases users ended log link requests
--- ARGV: not_after generation nonce layout action seats actor reason
--- Reply: code now, then by code: ok changed version · seats_unavailable "seat:state,..." of those
---        that are neither free nor blocked · seat_unknown seat · generation_mismatch generation
+-- ARGV: not_after generation nonce layout_version action seats actor reason
+-- Reply: code now, then by code: ok changed version · seats_unavailable states ("seat:state,..."
+--        of those that are neither free nor blocked) · seat_unknown seat ·
+--        generation_mismatch generation
 -- Codes: ok too_late event_not_loaded generation_mismatch layout_mismatch seat_unknown
 --        seats_unavailable
 local event_key, seats_key, holders_key, bookings_key = KEYS[1], KEYS[2], KEYS[3], KEYS[4]

@@ -10,7 +10,7 @@
 -- request under its key. So the key of a declined payment may come with another card.
 -- KEYS: event seats holders bookings deadlines leases users ended log link requests idempotency
 -- ARGV: not_after generation nonce booking user lease_ms attempts_max fingerprint
---       idempotency_ttl
+--       idempotency_ttl_ms
 -- Reply: code now, then by code: ok|is_committed|is_confirmed|booking_expired|booking_cancelled|
 --        sale_voided|in_flight|attempts_exhausted id record · generation_mismatch generation
 -- Codes: ok too_late event_not_loaded generation_mismatch idempotency_mismatch booking_unknown

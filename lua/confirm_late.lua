@@ -7,8 +7,8 @@
 -- `seats_lost` and nothing is touched. No lease is asked for: an object is paid at most once, so a
 -- second commit is the first one again. What its owner cancelled stays cancelled.
 -- KEYS: event seats holders bookings deadlines leases users ended log link requests
--- ARGV: not_after generation nonce booking payment version user seats amount currency created
---       deadline lease idempotency fingerprint trace
+-- ARGV: not_after generation nonce booking payment version user seats amount currency created_ms
+--       deadline_ms lease idempotency fingerprint trace
 -- Reply: code now, then by code: ok|seats_lost|booking_cancelled|sale_voided id record ·
 --        generation_mismatch generation
 -- Codes: ok seats_lost booking_cancelled sale_voided too_late event_not_loaded generation_mismatch

@@ -5,7 +5,7 @@
 -- on it being called.
 -- KEYS: event seats holders bookings deadlines leases users ended log link requests
 -- ARGV: not_after generation nonce overdue_batch
--- Reply: code now, then by code: ok released next_deadline (-1: none) ·
+-- Reply: code now, then by code: ok released next_deadline_ms (-1: none) ·
 --        generation_mismatch generation
 -- Codes: ok too_late event_not_loaded generation_mismatch
 local event_key, seats_key, holders_key, bookings_key = KEYS[1], KEYS[2], KEYS[3], KEYS[4]

@@ -7,7 +7,7 @@
 -- lives the same key extends once. An extension finishes nothing: like a hold it is refused at the
 -- log's limit and at Redis' memory limit, or a caller could fill both by extending.
 -- KEYS: event seats holders bookings deadlines leases users ended log link requests idempotency
--- ARGV: not_after generation nonce booking user log_entries_max idempotency_ttl
+-- ARGV: not_after generation nonce booking user log_entries_max idempotency_ttl_ms
 -- Reply: code now, then by code: ok|replayed|hold_cap_reached|booking_expired|
 --        booking_cancelled|sale_voided|in_flight|is_committed|is_confirmed id record ·
 --        generation_mismatch generation

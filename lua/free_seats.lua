@@ -4,7 +4,7 @@
 -- Guarantee: all counts are of the same instant. The caller bounds the list.
 -- KEYS: events...
 -- ARGV:
--- Reply: code now, then for each event its free seats; -1 where it is not open
+-- Reply: code now, then by code: ok counts... (free seats of each event; -1: it is not open)
 -- Codes: ok
 local events = KEYS
 

@@ -15,8 +15,8 @@
 -- keys; fields are `kind:rule`.
 -- KEYS: subjects...
 -- ARGV: not_after checks
--- Reply: code now, then for each check: over remaining wait_ms taken; wait_ms is how long until
---        one more remains, 0 if all do
+-- Reply: code now, then by code: ok|over_limit over remaining wait_ms taken ... (for each check;
+--        wait_ms is how long until one more remains, 0 if all do)
 -- Codes: ok over_limit too_late
 local subjects = KEYS
 local not_after, checks = tonumber(ARGV[1]), ARGV[2]

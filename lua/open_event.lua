@@ -6,9 +6,9 @@
 -- keeps it. Each load has a token of its own, and only the load whose token MongoDB recorded with
 -- `opened` can be put on sale: a late opener that loads after everything was lost cannot.
 -- KEYS: event seats holders bookings deadlines leases users ended log link requests events
--- ARGV: not_after generation nonce phase event layout status on_sale_at hold_ttl max_hold
---       per_user total revision token sections inventory off_sale_at
--- Reply: code now, then by code: ok token (`load`) · generation_mismatch generation
+-- ARGV: not_after generation nonce phase event layout_version status on_sale_at_ms hold_ttl_ms
+--       max_hold_ms per_user total revision token sections inventory off_sale_at_ms
+-- Reply: code now, then by code: ok token · generation_mismatch generation
 -- Codes: ok too_late event_exists event_not_loaded generation_mismatch
 local event_key, seats_key, holders_key, bookings_key = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 local deadlines_key, leases_key, users_key, ended_key = KEYS[5], KEYS[6], KEYS[7], KEYS[8]
@@ -48,7 +48,7 @@ end
 
 if not state or found[3] ~= token then return { 'event_not_loaded', now } end
 if found[2] ~= generation then return { 'generation_mismatch', now, found[2] } end
-if state == 'open' then return { 'ok', now } end
+if state == 'open' then return { 'ok', now, token } end
 redis.call('HSET', event_key, 'state', 'open')
 redis.call('SADD', events_key, event)
 append_entry({
@@ -56,4 +56,4 @@ append_entry({
   kind = 'opened', event = event, generation = generation, detail = found[4],
   event_version = redis.call('HINCRBY', event_key, 'version', 1),
 })
-return { 'ok', now }
+return { 'ok', now, token }

@@ -11,7 +11,7 @@
 -- KEYS: event deadlines leases room room_numbers room_sessions room_owed room_left
 -- ARGV: not_after places_max floor_joined floor_served batch_every_ms batches_max late_max
 --       ended_batch
--- Reply: code now opened joined served live unclaimed owed
+-- Reply: code now, then by code: ok|nothing opened joined served live unclaimed owed
 -- Codes: ok nothing room_off event_not_loaded too_late
 local event_key, deadlines_key, leases_key, room_key = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 local numbers_key, sessions_key, owed_key, left_key = KEYS[5], KEYS[6], KEYS[7], KEYS[8]

@@ -8,8 +8,8 @@
 -- first from the next batch, the lowest numbers first, of equal ones the older token.
 -- KEYS: room room_numbers room_sessions room_owed
 -- ARGV: not_after user number place issued_ms floor_joined floor_served
--- Reply: code now, then by code: ok session_end session_cap joined served · waiting joined served ·
---        owed before_them joined served
+-- Reply: code now, then by code: ok ends_ms cap_ms joined served ·
+--        waiting joined served · owed before_them joined served
 -- Codes: ok waiting owed session_ended place_given_up place_lapsed number_superseded room_off
 --        room_open room_rejects too_late
 local room_key, numbers_key, sessions_key, owed_key = KEYS[1], KEYS[2], KEYS[3], KEYS[4]

@@ -6,7 +6,7 @@
 -- stands behind all of them.
 -- KEYS: event room
 -- ARGV: not_after
--- Reply: code now, then by code: ok "joiners" "joins_hash" · not_on_sale on_sale_at
+-- Reply: code now, then by code: ok joiners joins_hash · not_on_sale on_sale_at_ms
 -- Codes: ok nothing not_on_sale event_not_loaded too_late
 local event_key, room_key = KEYS[1], KEYS[2]
 local not_after = tonumber(ARGV[1])

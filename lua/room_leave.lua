@@ -6,7 +6,7 @@
 -- passed over, unless it is still to be drawn: its number does not tell then which one it is.
 -- KEYS: room room_numbers room_sessions room_owed room_left room_leavers
 -- ARGV: not_after user number place floor_joined floor_served leavers_kept
--- Reply: code now joined served
+-- Reply: code now, then by code: ok|nothing joined served
 -- Codes: ok nothing too_late
 local room_key, numbers_key, sessions_key, owed_key = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 local left_key, leavers_key = KEYS[5], KEYS[6]

@@ -8,9 +8,10 @@
 -- long enough and nobody waits.
 -- KEYS: event deadlines leases room room_sessions room_owed room_left room_leavers
 -- ARGV: not_after attempts known_left floor_joined floor_served leavers_max young_ms
--- Reply: code now revision is_on surging method draw draw_joined joined served live unclaimed owed
---        left_waiting left_total seats_free is_sold_out max_concurrent session_ms claim_ms
---        "leaver,..." "opened:first place,..." (of batches that are young) on_sale_at is_over
+-- Reply: code now, then by code: ok revision is_on surging method draw draw_joined joined served
+--        live unclaimed owed left_waiting left_total seats_free is_sold_out max_concurrent
+--        session_ms claim_ms leavers ("number,...") young_batches ("opened:first place,...")
+--        on_sale_at_ms is_over
 -- Codes: ok too_late
 local event_key, deadlines_key, leases_key, room_key = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 local sessions_key, owed_key, left_key, leavers_key = KEYS[5], KEYS[6], KEYS[7], KEYS[8]

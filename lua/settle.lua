@@ -11,7 +11,7 @@
 -- caller rereads generation, then outcome, and repeats.
 -- KEYS: event seats holders bookings deadlines leases users ended log link requests
 -- ARGV: not_after generation nonce booking outcome group entry version user seats amount
---       currency created deadline payment paid idempotency fingerprint trace
+--       currency created_ms deadline_ms payment paid_ms idempotency fingerprint trace
 -- Reply: code now, then by code: ok|settled_otherwise|seats_lost id record ·
 --        generation_mismatch generation
 -- Codes: ok settled_otherwise seats_lost too_late event_not_loaded generation_mismatch

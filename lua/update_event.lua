@@ -6,7 +6,7 @@
 -- still (see `room_time`). After a beginning was brought forward, nobody's turn passes for
 -- `lenient_ms`: so much later may people have been told to ask again.
 -- KEYS: event seats holders bookings deadlines leases users ended log link requests room
--- ARGV: not_after generation nonce revision status on_sale_at off_sale_at lenient_ms
+-- ARGV: not_after generation nonce revision status on_sale_at_ms off_sale_at_ms lenient_ms
 -- Reply: code now, then by code: ok version · stale_revision revision version ·
 --        generation_mismatch generation
 -- Codes: ok stale_revision too_late event_not_loaded generation_mismatch

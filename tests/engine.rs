@@ -1,7 +1,9 @@
 //! Each transition on a real Redis, with the clock in the test's hand.
 
 use holdfast::domain::{BookingId, SeatState, Status};
-use holdfast::redis::{AbortMode, Detail, HoldReply, Load, NotAfter, SeatSelection, new_nonce};
+use holdfast::redis::{
+    AbortMode, Detail, ExpireReply, HoldReply, NotAfter, OpenEventReply, SeatSelection, new_nonce,
+};
 
 mod limits;
 mod loading;
@@ -313,9 +315,10 @@ on_each_redis!(expire_releases_in_batches, async |flavor| {
     stage.set_clock(START_MS + 60_000).await;
     let expire = async || stage.engine.expire(stage.event.id, 1, 3).await.unwrap();
     let first = expire().await;
-    assert_eq!((first.number(0), first.number(1)), (3, START_MS + 60_000));
+    let next_deadline_ms = Some(START_MS + 60_000);
+    assert_eq!(first.reply, ExpireReply::Expired { released: 3, next_deadline_ms });
     let second = expire().await;
-    assert_eq!((second.number(0), second.number(1)), (2, -1));
+    assert_eq!(second.reply, ExpireReply::Expired { released: 2, next_deadline_ms: None });
     assert_eq!(stage.seats().await, FREE);
 });
 
@@ -324,7 +327,7 @@ on_each_redis!(an_open_event_is_never_overwritten, async |flavor| {
     stage.hold("ann", &[1]).await;
     let inventory = holdfast::domain::Inventory::free(&stage.event.layout);
     let again = stage.engine.load_event(&stage.event, &inventory).await.unwrap();
-    assert_eq!(again, Load::Open);
+    assert_eq!(again, OpenEventReply::EventExists);
     assert_eq!(stage.seats().await, "HaaAaaaaAaaa");
     let unknown = small_event(9);
     assert_eq!(stage.engine.snapshot(unknown.id, Detail::All).await.unwrap(), None);

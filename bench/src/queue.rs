@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use futures_util::{StreamExt, TryStreamExt, stream};
 use holdfast::domain::{DrawState, Floors, Layout, RoomSettings, UserId};
-use holdfast::redis::{Engine, Joined, RoomConfiguration};
+use holdfast::redis::{Engine, RoomConfiguration, RoomJoinReply};
 
 use super::decisions::median;
 use super::stage::{Stage, rows_of_a_hundred};
@@ -103,7 +103,9 @@ async fn join_all(stage: &Stage, joins: u64) -> Result<(), Box<dyn Error>> {
         // 20 bytes, as long as a user id commonly is.
         let user: UserId = format!("user-{n:015}").parse()?;
         match stage.engine.room_join(stage.event.id, &user, None, Floors::default()).await? {
-            Joined::Number { number, .. } => Ok::<u64, Box<dyn Error>>(number),
+            RoomJoinReply::Given { number, .. } | RoomJoinReply::Replayed { number, .. } => {
+                Ok::<u64, Box<dyn Error>>(number)
+            }
             other => Err(format!("a join answered {other:?}").into()),
         }
     });

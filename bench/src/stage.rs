@@ -12,7 +12,8 @@ use holdfast::domain::{
 };
 use holdfast::redis::scripts::{ClockSource, Scripts};
 use holdfast::redis::{
-    Engine, HoldCall, HoldReply, Load, RedisSettings, ScanBounds, SeatSelection, Timed, new_nonce,
+    Engine, HoldCall, HoldReply, OpenEventReply, RedisSettings, ScanBounds, SeatSelection, Timed,
+    new_nonce,
 };
 use holdfast::start::Unobserved;
 
@@ -48,7 +49,7 @@ impl Stage {
         let inventory = inventory.unwrap_or_else(|| Inventory::free(&layout));
         let event = event(layout);
         let loaded = engine.load_event(&event, &inventory).await?;
-        let Load::Loading { token } = loaded else {
+        let OpenEventReply::Done { token } = loaded else {
             return Err(format!("the event was not loaded: {loaded:?}").into());
         };
         engine.open_event(&event, &token).await?;

@@ -5,7 +5,7 @@ use fred::types::Value;
 use super::engine::Engine;
 use super::error::RedisError;
 use super::log::flat_map;
-use super::reply::{integer, list, text};
+use super::value::{integer, list, text};
 use crate::domain::Partition;
 
 /// A member of a group, as one partition's log knows it.

@@ -8,7 +8,7 @@ use fred::types::Value;
 use super::engine::Engine;
 use super::error::RedisError;
 use super::log::{Read, entries};
-use super::reply::integer;
+use super::value::integer;
 use crate::domain::{LogId, Partition};
 
 /// Before the name of each of the entry's own fields.

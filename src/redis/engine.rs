@@ -12,12 +12,10 @@ use std::time::{Duration, Instant};
 use fred::types::Value;
 
 use super::clock::RedisClock;
-use super::codes::Code;
 use super::connect::RedisSettings;
 use super::error::RedisError;
 use super::keys::Keys;
 use super::replication::Replication;
-use super::reply::{self, Answer};
 use super::routing::{Router, Urgency};
 use super::scripts::call::ScriptCall;
 use super::scripts::{Script, ScriptReply, Scripts, Timed};
@@ -114,12 +112,6 @@ impl Engine {
         self.inner.router.clock(partition)
     }
 
-    /// Redis' time, Unix ms, asked now.
-    pub async fn redis_time_ms(&self, partition: Partition) -> Result<i64, RedisError> {
-        let keys = vec![self.keys().log(partition)];
-        Ok(self.run(Script::Clock, partition, keys, Vec::new()).await?.now_ms)
-    }
-
     /// Ends all connections.
     pub async fn close(&self) {
         self.inner.router.close().await;
@@ -157,7 +149,6 @@ impl Engine {
 
     /// Runs a script with a `not_after` that is in half the time-out, where the script has one. A
     /// call that arrives too late because Redis' clock was set is repeated once.
-    #[allow(dead_code, reason = "the other scripts follow")]
     pub(super) async fn call<C: ScriptCall>(
         &self,
         call: &C,
@@ -166,7 +157,6 @@ impl Engine {
     }
 
     /// Like [`Engine::call`], with a `not_after` of at most `latest`.
-    #[allow(dead_code, reason = "the other scripts follow")]
     pub(super) async fn call_until<C: ScriptCall>(
         &self,
         call: &C,
@@ -218,7 +208,7 @@ impl Engine {
         let changes = router.changes(partition);
         let assembled = self.inner.scripts.get(C::SCRIPT);
         let command = command_of(call, self.keys(), &assembled.sha1, not_after);
-        let value = self.bounded(self.evaluate_command(C::SCRIPT, partition, command)).await;
+        let value = self.bounded(self.evaluate(C::SCRIPT, partition, command)).await;
         if !matches!(value, Err(RedisError::NotRun(_))) {
             entered.note_answered();
         }
@@ -230,7 +220,7 @@ impl Engine {
         Ok(timed)
     }
 
-    async fn evaluate_command(
+    async fn evaluate(
         &self,
         script: Script,
         partition: Partition,
@@ -246,108 +236,20 @@ impl Engine {
         }
     }
 
-    /// Runs a mutating script: `build` makes its arguments from the call's `not_after`. A call
-    /// that comes too late because Redis' clock was set is made once more.
-    pub(super) async fn mutate(
+    /// Like [`Engine::call`], for a caller that waits for at most half the time-out: what follows
+    /// the call has to end in time, too.
+    pub(super) async fn call_promptly<C: ScriptCall>(
         &self,
-        script: Script,
-        partition: Partition,
-        keys: Vec<String>,
-        build: impl Fn(NotAfter) -> Vec<Value>,
-    ) -> Result<Answer, RedisError> {
-        let began = Instant::now();
-        let not_after = self.not_after(partition).await?;
-        let answer = self.run(script, partition, keys.clone(), build(not_after)).await?;
-        let in_time = began.elapsed() < self.timeout() / 2;
-        if answer.code == Code::TooLate && in_time {
-            let not_after = self.not_after(partition).await?;
-            return Box::pin(self.run(script, partition, keys, build(not_after))).await;
-        }
-        Ok(answer)
-    }
-
-    /// The same for a caller who waits for half the time-out at most: what comes after it has to
-    /// answer in time, too.
-    pub(super) async fn mutate_promptly(
-        &self,
-        script: Script,
-        partition: Partition,
-        keys: Vec<String>,
-        build: impl Fn(NotAfter) -> Vec<Value>,
-    ) -> Result<Answer, RedisError> {
+        call: &C,
+    ) -> Result<Timed<C::Reply>, RedisError> {
         let bound = self.timeout() / 2;
-        match tokio::time::timeout(bound, self.mutate(script, partition, keys, build)).await {
+        match tokio::time::timeout(bound, self.call(call)).await {
             Ok(result) => result,
             Err(_) => {
-                self.inner.observer.script_called(script.name(), "unknown", bound.as_secs_f64());
+                let (script, seconds) = (C::SCRIPT.name(), bound.as_secs_f64());
+                self.inner.observer.script_called(script, "unknown", seconds);
                 Err(RedisError::Unknown("no reply in half the time-out".into()))
             }
-        }
-    }
-
-    /// Runs a script once, bounded.
-    pub(super) async fn run(
-        &self,
-        script: Script,
-        partition: Partition,
-        keys: Vec<String>,
-        args: Vec<Value>,
-    ) -> Result<Answer, RedisError> {
-        let began = Instant::now();
-        let result = self.run_unobserved(script, partition, keys, args).await;
-        let label = match &result {
-            Ok(answer) => answer.code.as_str(),
-            Err(RedisError::NotRun(_)) => "not_run",
-            Err(RedisError::Unknown(_)) => "unknown",
-            Err(RedisError::Unexpected(_)) => "unexpected",
-        };
-        self.inner.observer.script_called(script.name(), label, began.elapsed().as_secs_f64());
-        result
-    }
-
-    async fn run_unobserved(
-        &self,
-        script: Script,
-        partition: Partition,
-        keys: Vec<String>,
-        args: Vec<Value>,
-    ) -> Result<Answer, RedisError> {
-        let (router, sent) = (&self.inner.router, Instant::now());
-        let node = router.node(partition)?;
-        let place = node.load().enter(urgency(script)).ok_or_else(RedisError::overloaded)?;
-        let changes = router.changes(partition);
-        let reply = self.bounded(self.evaluate(script, partition, keys, args)).await;
-        if !matches!(reply, Err(RedisError::NotRun(_))) {
-            place.note_answered();
-        }
-        let answer = reply::parse(reply?)?;
-        // The clock of a node that served it before is another one.
-        if changes == router.changes(partition) {
-            self.clock(partition).observe(sent, Instant::now(), answer.now_ms);
-        }
-        Ok(answer)
-    }
-
-    async fn evaluate(
-        &self,
-        script: Script,
-        partition: Partition,
-        keys: Vec<String>,
-        args: Vec<Value>,
-    ) -> Result<Value, RedisError> {
-        let assembled = self.inner.scripts.get(script);
-        let mut values = Vec::with_capacity(2 + keys.len() + args.len());
-        values.push(Value::from(assembled.sha1.as_str()));
-        values.push(Value::from(keys.len() as i64));
-        values.extend(keys.into_iter().map(Value::from));
-        values.extend(args);
-        match self.inner.router.send("EVALSHA", partition, &values).await {
-            Err(RedisError::Unexpected(text)) if text.contains("NOSCRIPT") => {
-                // Redis forgot the script (restart, SCRIPT FLUSH): EVAL also teaches it again.
-                values[0] = Value::from(assembled.text.as_str());
-                Box::pin(self.inner.router.send("EVAL", partition, &values)).await
-            }
-            other => other,
         }
     }
 

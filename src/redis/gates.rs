@@ -1,10 +1,12 @@
 //! The mark by which operators tell processes that they changed what the gates go by. It says
 //! nothing but "look again"; what there is to see is in the archive.
 
-use super::calls::{args, new_nonce};
+use fred::types::Value;
+
 use super::engine::Engine;
 use super::error::RedisError;
-use super::reply::text;
+use super::scripts::new_nonce;
+use super::value::text;
 use crate::domain::Partition;
 
 /// Any partition would do: there is one mark.
@@ -13,13 +15,13 @@ const PARTITION: Partition = Partition(0);
 impl Engine {
     /// The mark as it is now; `None` where there is none.
     pub async fn gates_mark(&self) -> Result<Option<String>, RedisError> {
-        let reply = self.command("GET", PARTITION, args![self.keys().gates()]).await?;
+        let reply = self.command("GET", PARTITION, vec![Value::from(self.keys().gates())]).await?;
         if reply.is_null() { Ok(None) } else { text(Some(reply)).map(Some) }
     }
 
     /// Sets a mark that never was. One that arrives late does no harm: processes look once more.
     pub async fn renew_gates_mark(&self) -> Result<(), RedisError> {
-        let args = args![self.keys().gates(), new_nonce()];
+        let args = vec![Value::from(self.keys().gates()), Value::from(new_nonce())];
         self.command("SET", PARTITION, args).await.map(drop)
     }
 }

@@ -14,7 +14,7 @@ use super::connect::{self, NodeAddress, Purpose};
 use super::engine::Engine;
 use super::error::RedisError;
 use super::log::{Read, entries, flat_map};
-use super::reply::unexpected;
+use super::value::unexpected;
 use crate::domain::{LogId, Partition};
 
 /// A connection of its own for blocking reads of one lane.

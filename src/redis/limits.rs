@@ -1,12 +1,15 @@
 //! `limit` as a typed call. What it guarantees stands in its header under `lua/`.
 
-use super::calls::args;
-use super::codes::Code;
+use fred::types::Value;
+
 use super::engine::Engine;
 use super::error::RedisError;
-use super::reply::{Answer, unexpected};
+use super::keys::Keys;
 use super::scripts::Script;
-use crate::domain::{Limit, Subject};
+use super::scripts::call::{Argument, ScriptCall, argument_group};
+use super::scripts::reply::{Fields, ReplyField, Timed, script_reply};
+use super::value::unexpected;
+use crate::domain::{Limit, Partition, Subject};
 
 /// One rule as it is to be looked at for one subject.
 #[derive(Clone, Copy, Debug)]
@@ -45,8 +48,94 @@ pub struct Standing {
     pub at_ms: i64,
 }
 
-/// Numbers of one standing in a reply.
-const STANDING_NUMBERS: usize = 4;
+/// Counts requests under rules of subjects that share a partition.
+pub(in crate::redis) struct LimitCall<'a> {
+    partition: Partition,
+    subjects: Vec<&'a Subject>,
+    arguments: LimitArguments,
+}
+
+argument_group! {
+    /// The arguments of [`LimitCall`].
+    struct LimitArguments {
+        checks: String,
+    }
+}
+
+impl ScriptCall for LimitCall<'_> {
+    type Reply = LimitReply;
+    const SCRIPT: Script = Script::Limit;
+    const HAS_NOT_AFTER: bool = true;
+
+    fn key_names() -> Vec<&'static str> {
+        vec!["subjects..."]
+    }
+
+    fn argument_names() -> Vec<&'static str> {
+        [vec!["not_after"], LimitArguments::names("")].concat()
+    }
+
+    fn partition(&self, _: &Keys) -> Partition {
+        self.partition
+    }
+
+    fn keys(&self, keys: &Keys) -> Vec<String> {
+        self.subjects.iter().map(|subject| keys.limits(subject)).collect()
+    }
+
+    fn push_arguments(&self, arguments: &mut Vec<Value>) {
+        self.arguments.push(arguments);
+    }
+}
+
+script_reply! {
+    /// What a count came to.
+    pub enum LimitReply {
+        /// No enforced rule refuses the request.
+        "ok" => Counted {
+            /// One per check.
+            counts: CheckCounts,
+        },
+        /// An enforced rule has no room for the request.
+        "over_limit" => OverLimit {
+            /// One per check.
+            counts: CheckCounts,
+        },
+        /// `not_after` had passed; nothing was changed.
+        "too_late" => TooLate,
+    }
+}
+
+/// The state of each check of a call.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CheckCounts(Vec<CheckCount>);
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct CheckCount {
+    is_over: bool,
+    remaining: u32,
+    wait_ms: i64,
+    taken: u32,
+}
+
+impl ReplyField for CheckCounts {
+    fn names(_: &'static str) -> Vec<&'static str> {
+        vec!["over", "remaining", "wait_ms", "taken", "..."]
+    }
+
+    fn read(fields: &mut Fields) -> Result<Self, RedisError> {
+        let mut counts = Vec::new();
+        while fields.has_more() {
+            counts.push(CheckCount {
+                is_over: bool::read(fields)?,
+                remaining: u32::read(fields)?,
+                wait_ms: i64::read(fields)?,
+                taken: u32::read(fields)?,
+            });
+        }
+        Ok(CheckCounts(counts))
+    }
+}
 
 impl Engine {
     /// `limit`: counts under rules of subjects that share a partition; how each check stands, in
@@ -59,14 +148,24 @@ impl Engine {
         let partition = self.keys().partition_of_subject(first.subject);
         let mut subjects: Vec<&Subject> = Vec::new();
         let list: Vec<String> = checks.iter().map(|check| item(check, &mut subjects)).collect();
-        let list = list.join(",");
-        let keys = subjects.iter().map(|subject| self.keys().limits(subject)).collect();
-        let build = |not_after: super::NotAfter| args![not_after.0, list.as_str()];
-        let answer = self.mutate_promptly(Script::Limit, partition, keys, build).await?;
-        if answer.code == Code::TooLate {
+        let arguments = LimitArguments { checks: list.join(",") };
+        let call = LimitCall { partition, subjects, arguments };
+        let Timed { reply, now_ms } = self.call_promptly(&call).await?;
+        let (LimitReply::Counted { counts } | LimitReply::OverLimit { counts }) = reply else {
             return Err(RedisError::NotRun("limits were asked too late".into()));
+        };
+        if counts.0.len() != checks.len() {
+            let text = format!("{} counts for {} checks", counts.0.len(), checks.len());
+            return Err(unexpected(text));
         }
-        standings(&answer, checks.len())
+        let standing = |count: CheckCount| Standing {
+            is_over: count.is_over,
+            remaining: count.remaining,
+            wait_ms: u64::try_from(count.wait_ms).unwrap_or_default(),
+            taken: count.taken,
+            at_ms: now_ms,
+        };
+        Ok(counts.0.into_iter().map(standing).collect())
     }
 }
 
@@ -88,24 +187,4 @@ fn item<'a>(check: &LimitCheck<'a>, subjects: &mut Vec<&'a Subject>) -> String {
     let [enforced, asks, forgives] = [check.enforced, check.asks, check.forgives].map(u8::from);
     let counts = format!("{enforced} {asks} {noted} {forgives} {uncounted}");
     format!("{} {rule} {kind} {quota} {per} {counts}", at + 1)
-}
-
-fn standings(answer: &Answer, count: usize) -> Result<Vec<Standing>, RedisError> {
-    let numbers = answer.numbers()?;
-    if numbers.len() != count * STANDING_NUMBERS {
-        return Err(unexpected(format!("{} numbers for {count} checks", numbers.len())));
-    }
-    let small = |number: i64| {
-        u32::try_from(number).map_err(|_| unexpected(format!("{number} in a standing")))
-    };
-    let standing = |numbers: &[i64]| {
-        Ok(Standing {
-            is_over: numbers[0] == 1,
-            remaining: small(numbers[1])?,
-            wait_ms: u64::try_from(numbers[2]).unwrap_or_default(),
-            taken: small(numbers[3])?,
-            at_ms: answer.now_ms,
-        })
-    };
-    numbers.chunks_exact(STANDING_NUMBERS).map(standing).collect()
 }

@@ -7,7 +7,7 @@ use fred::types::Value;
 
 use super::engine::Engine;
 use super::error::RedisError;
-use super::reply::{integer, list, text, unexpected};
+use super::value::{integer, list, text, unexpected};
 use crate::domain::{Entry, LogId, Partition, RecordError};
 
 /// The consumer group whose members, the worker's processes, carry the log into the archive.

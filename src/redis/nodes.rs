@@ -7,12 +7,12 @@ use futures_util::StreamExt;
 use futures_util::future::join_all;
 use futures_util::stream::FuturesUnordered;
 
-use super::calls::args;
 use super::connect::{ServerFacts, server_facts};
 use super::engine::Engine;
 use super::error::RedisError;
-use super::reply::text;
 use super::routing::Node;
+use super::value::args;
+use super::value::text;
 use crate::domain::Partition;
 
 /// What was asked of each node.

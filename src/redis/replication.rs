@@ -23,13 +23,14 @@ use fred::types::Value;
 use tokio::sync::{Mutex, mpsc, oneshot};
 use tokio::time::timeout;
 
-use super::calls::{args, new_nonce};
 use super::connect::{self, NodeAddress, Purpose, RedisSettings};
 use super::connection::Connection;
 use super::engine::Engine;
 use super::error::RedisError;
-use super::reply::integer;
 use super::routing::Router;
+use super::scripts::new_nonce;
+use super::value::args;
+use super::value::integer;
 use crate::domain::Partition;
 use crate::lifecycle::Supervisor;
 use crate::telemetry::warn_repeated;

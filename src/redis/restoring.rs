@@ -6,13 +6,11 @@ use std::collections::HashMap;
 use fred::types::Value;
 use futures_util::{StreamExt, stream};
 
-use super::calls::{args, new_nonce, number};
-use super::engine::{Engine, NotAfter};
+use super::engine::Engine;
 use super::error::RedisError;
 use super::log::entries;
-use super::reply::{Answer, integer, list, text, unexpected};
 use super::scan::read_kept;
-use super::scripts::Script;
+use super::value::{integer, list, text, unexpected};
 use crate::domain::{Booking, BookingId, EventId, LogId, Partition};
 
 /// Records of requests written, and events looked at, at the same time.
@@ -74,18 +72,6 @@ impl Engine {
         Ok(format!("{} {}", field("run_id")?, field("master_replid")?))
     }
 
-    /// `seal_load`: everything is placed in the load of this token; it goes on as `seal`.
-    pub async fn seal_load(
-        &self,
-        event: EventId,
-        generation: u64,
-        token: &str,
-        seal: &str,
-    ) -> Result<Answer, RedisError> {
-        let nonce = new_nonce();
-        self.mutate_event(Script::SealLoad, event, generation, &nonce, args![token, seal]).await
-    }
-
     /// Whether a log has this entry: at this position, with this tag.
     pub async fn has_entry(
         &self,
@@ -107,41 +93,6 @@ impl Engine {
         let args = [log.as_str(), &id, "-", "COUNT", "1"].into_iter().map(Value::from).collect();
         let found = entries(partition, Some(self.command("XREVRANGE", partition, args).await?))?;
         Ok(found.first().map(|read| (read.id, read.tag().to_owned())))
-    }
-
-    /// `raise_generation`: the event goes on under this generation. Answers `[load token]`.
-    pub async fn raise_generation(
-        &self,
-        event: EventId,
-        generation: u64,
-    ) -> Result<Answer, RedisError> {
-        let nonce = new_nonce();
-        self.mutate_event(Script::RaiseGeneration, event, generation, &nonce, Vec::new()).await
-    }
-
-    /// `restore_bookings`: each as its status says is wanted. The caller bounds the list.
-    /// `token` is empty for an event that is open. Answers `[restored, ended]`.
-    pub async fn restore_bookings(
-        &self,
-        event: EventId,
-        generation: u64,
-        token: &str,
-        bookings: &[Booking],
-        tell_until: NotAfter,
-    ) -> Result<Answer, RedisError> {
-        let lines: Vec<String> = bookings
-            .iter()
-            .map(|booking| format!("{}\t{}\n", booking.id, booking.to_record()))
-            .collect();
-        let rest = args![new_nonce(), token, lines.concat()];
-        let (partition, keys) = (self.keys().partition_of(event), self.keys().event_keys(event));
-        self.mutate(Script::RestoreBookings, partition, keys, |not_after| {
-            let mut args = args![not_after.0.min(tell_until.0)];
-            args.push(number(generation));
-            args.extend(rest.iter().cloned());
-            args
-        })
-        .await
     }
 
     /// Those of these bookings that Redis has; an unreadable one counts as had, and is left out.
@@ -179,12 +130,12 @@ impl Engine {
         let record = |booking: &Booking| {
             let left_ms = booking.created_ms + ttl_ms - now_ms;
             let event = booking.id.event();
-            let args = args![
-                self.keys().idempotency(event, &booking.idempotency),
-                format!("{} {}", booking.id, booking.fingerprint),
-                "NX",
-                "PX",
-                left_ms,
+            let args = vec![
+                Value::from(self.keys().idempotency(event, &booking.idempotency)),
+                Value::from(format!("{} {}", booking.id, booking.fingerprint)),
+                Value::from("NX"),
+                Value::from("PX"),
+                Value::from(left_ms),
             ];
             let is_kept = left_ms > 0 && !booking.idempotency.is_empty();
             is_kept.then(|| (self.keys().partition_of(event), args))

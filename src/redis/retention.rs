@@ -2,13 +2,11 @@
 
 use fred::types::Value;
 
-use super::calls::{args, new_nonce};
 use super::engine::Engine;
 use super::error::RedisError;
-use super::reply::{Answer, list, text};
 use super::scan::{Cursor, Page, read_kept};
-use super::scripts::Script;
-use crate::domain::{Booking, BookingId, EventId, RecordError};
+use super::value::{list, text};
+use crate::domain::{Booking, EventId, RecordError};
 
 /// What the index of ended bookings names, and what Redis has under that id.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -22,7 +20,7 @@ pub struct Ended {
 impl Engine {
     /// At most `count` bookings of an event that ended no later than `until_ms` (Redis' time),
     /// oldest first, after the first `skip` of them. Two commands: what changes in between is
-    /// seen by [`Engine::forget`].
+    /// handled by [`Engine::forget`].
     pub async fn ended_bookings(
         &self,
         event: EventId,
@@ -57,21 +55,6 @@ impl Engine {
             Ok(Ended { id, booking })
         };
         ids.into_iter().zip(records).map(ended).collect()
-    }
-
-    /// `forget`: drops bookings that ended at least `keep_ms` ago and still have these versions.
-    /// Answers `[how many]`. The caller bounds the list and has seen it archived.
-    pub async fn forget(
-        &self,
-        event: EventId,
-        generation: u64,
-        keep_ms: i64,
-        bookings: &[(BookingId, u64)],
-    ) -> Result<Answer, RedisError> {
-        let list: Vec<String> =
-            bookings.iter().map(|(id, version)| format!("{id}:{version}")).collect();
-        let rest = args![keep_ms, list.join(",")];
-        self.mutate_event(Script::Forget, event, generation, &new_nonce(), rest).await
     }
 
     /// Some of an event's index of ended bookings: ids as they stand there, and when each ended,

@@ -5,7 +5,7 @@ use fred::types::Value;
 
 use super::engine::Engine;
 use super::error::RedisError;
-use super::reply::{integer, list, text, unexpected};
+use super::value::{integer, list, text, unexpected};
 use crate::domain::{Booking, BookingId, EventId, RecordError, SeatId};
 
 /// Elements Redis is asked for at once; it may answer with a few more.

@@ -3,7 +3,7 @@
 
 use crate::archive::{Archive, ArchivedBooking, Claim, LedgerEntry};
 use crate::domain::{Booking, BookingId, Event, Outcome, SeatId};
-use crate::redis::{Code, Engine};
+use crate::redis::{Engine, GetBookingReply};
 
 use super::SaleError;
 
@@ -48,12 +48,10 @@ pub async fn story(
     id: BookingId,
 ) -> Result<BookingReport, SaleError> {
     // Redis first: what it says is archived afterwards, not before.
-    let answer = engine.get_booking(id).await?;
-    let in_redis = match answer.code {
-        Code::Ok => InRedis::Found(Box::new(answer.into_booking()?)),
-        Code::BookingUnknown => InRedis::Unknown,
-        Code::EventNotLoaded => InRedis::EventNotLoaded,
-        code => return Err(SaleError::Internal(format!("get_booking: {}", code.as_str()))),
+    let in_redis = match engine.get_booking(id).await?.reply {
+        GetBookingReply::Found { booking } => InRedis::Found(booking),
+        GetBookingReply::BookingUnknown => InRedis::Unknown,
+        GetBookingReply::EventNotLoaded => InRedis::EventNotLoaded,
     };
     let archived = archive.booking(id).await?;
     let known = match (&in_redis, &archived) {

@@ -4,13 +4,15 @@ use std::sync::Arc;
 
 use futures_util::future::join_all;
 
-use super::confirm::refusal;
+use super::confirm::{refusal, too_late};
 use super::request_key::RequestKey;
 use super::{BookingPage, BookingView, ListedBooking, Sale, SaleError, unix_now_ms};
 use crate::archive::{ArchivedBooking, BookingsFrom};
 use crate::domain::{Booking, BookingId, Durability, Event, Outcome, Status, UserId};
 use crate::faults::FaultStep;
-use crate::redis::{Answer, Code, SettleCall, new_nonce};
+use crate::redis::{
+    CancelReply, ExtendReply, GetBookingReply, SettleReply, Settlement, Timed, new_nonce,
+};
 use crate::telemetry::trace;
 use crate::telemetry::warn_repeated;
 
@@ -23,16 +25,14 @@ impl Sale {
     /// an unknown one is: neither the time nor an archive that is away tells them apart.
     pub async fn booking(&self, user: &UserId, id: BookingId) -> Result<BookingView, SaleError> {
         let event = self.event_of(id).await?;
-        let answer = self.inner.engine.get_booking(id).await?;
-        let now_ms = answer.now_ms;
-        if answer.code == Code::Ok {
-            let booking = answer.into_booking()?;
-            if booking.user == *user {
-                return Ok(match self.decided_in_archive(&booking).await {
-                    Some(decided) => view(decided, event, now_ms),
-                    None => seen(booking, event, now_ms),
-                });
-            }
+        let Timed { reply, now_ms } = self.inner.engine.get_booking(id).await?;
+        if let GetBookingReply::Found { booking } = reply
+            && booking.user == *user
+        {
+            return Ok(match self.decided_in_archive(&booking).await {
+                Some(decided) => view(decided, event, now_ms),
+                None => seen(*booking, event, now_ms),
+            });
         }
         self.archived_booking(user, id).await
     }
@@ -40,9 +40,9 @@ impl Sale {
     /// Whose booking it is, by Redis, else by the archive: for admins, who act as its owner.
     pub async fn owner_of(&self, id: BookingId) -> Result<UserId, SaleError> {
         self.event_of(id).await?;
-        let answer = self.inner.engine.get_booking(id).await?;
-        if answer.code == Code::Ok {
-            return Ok(answer.into_booking()?.user);
+        let timed = self.inner.engine.get_booking(id).await?;
+        if let GetBookingReply::Found { booking } = timed.reply {
+            return Ok(booking.user);
         }
         let archived = self.inner.archive.booking(id).await?;
         archived.map(|archived| archived.booking.user).ok_or(SaleError::BookingUnknown(id))
@@ -137,21 +137,32 @@ impl Sale {
         let attempt = RequestKey::attempt(key.as_ref(), &nonce);
         let entries_max = self.inner.settings.log_entries_max;
         for _ in 0..TRIES_MAX {
-            let answer = self.inner.engine.extend(&event, id, user, attempt, entries_max).await?;
-            match answer.code {
-                Code::Ok | Code::Replayed => return booked(answer, event),
-                Code::GenerationMismatch => event = self.newer_event(&event).await?,
-                Code::LogFull => return Err(SaleError::LogFull),
-                Code::HoldCapReached => {
-                    return Err(SaleError::HoldCapReached(answer.into_booking()?.deadline_ms));
+            let Timed { reply, now_ms } =
+                self.inner.engine.extend(&event, id, user, attempt, entries_max).await?;
+            match reply {
+                ExtendReply::Extended { booking } => return Ok(seen(booking, event, now_ms)),
+                ExtendReply::Replayed { booking } => return Ok(replayed(booking, event, now_ms)),
+                ExtendReply::GenerationMismatch { .. } => event = self.newer_event(&event).await?,
+                ExtendReply::LogFull => return Err(SaleError::LogFull),
+                ExtendReply::HoldCapReached { booking } => {
+                    return Err(SaleError::HoldCapReached(booking.deadline_ms));
                 }
-                Code::BookingUnknown | Code::EventNotLoaded => {
+                ExtendReply::BookingUnknown | ExtendReply::EventNotLoaded => {
                     return Err(self.ended_in_archive(user, id).await?);
                 }
-                Code::BookingExpired if self.outcome_in_archive(id).await.is_some() => {
+                ExtendReply::BookingExpired { .. }
+                    if self.outcome_in_archive(id).await.is_some() =>
+                {
                     return Err(self.ended_in_archive(user, id).await?);
                 }
-                code => return Err(refusal(code, id)),
+                ExtendReply::BookingExpired { booking }
+                | ExtendReply::BookingCancelled { booking }
+                | ExtendReply::SaleVoided { booking }
+                | ExtendReply::InFlight { booking }
+                | ExtendReply::IsCommitted { booking }
+                | ExtendReply::IsConfirmed { booking } => return Err(refusal(&booking)),
+                ExtendReply::EventClosed => return Err(SaleError::EventClosed(id.event())),
+                ExtendReply::TooLate => return Err(too_late()),
             }
         }
         Err(SaleError::EventNotLoaded(event.id))
@@ -187,21 +198,26 @@ impl Sale {
     ) -> Result<BookingView, SaleError> {
         let mut event = self.event_of(id).await?;
         for _ in 0..TRIES_MAX {
-            let answer = self.inner.engine.cancel(&event, id, user).await?;
-            match answer.code {
+            let Timed { reply, now_ms } = self.inner.engine.cancel(&event, id, user).await?;
+            match reply {
                 // A hold is given up; but if Redis has fallen back, it may be a sale.
-                Code::Ok | Code::Replayed | Code::BookingExpired => {
+                CancelReply::Cancelled { .. }
+                | CancelReply::Replayed { .. }
+                | CancelReply::BookingExpired { .. } => {
                     let decided = self.outcome_in_archive(id).await;
                     let is_sale = decided.is_some_and(|one| one.outcome == Some(Outcome::Sold));
-                    return match answer.code {
-                        _ if is_sale => self.cancel_sold(event, id, answer.now_ms).await,
-                        Code::BookingExpired => Err(SaleError::BookingExpired(id)),
-                        _ => booked(answer, event),
+                    return match reply {
+                        _ if is_sale => self.cancel_sold(event, id, now_ms).await,
+                        CancelReply::Cancelled { booking } => Ok(seen(booking, event, now_ms)),
+                        CancelReply::Replayed { booking } => Ok(replayed(booking, event, now_ms)),
+                        _ => Err(SaleError::BookingExpired(id)),
                     };
                 }
-                Code::GenerationMismatch => event = self.newer_event(&event).await?,
-                Code::IsConfirmed => return self.cancel_sold(event, id, answer.now_ms).await,
-                Code::BookingUnknown | Code::EventNotLoaded => {
+                CancelReply::GenerationMismatch { .. } => event = self.newer_event(&event).await?,
+                CancelReply::IsConfirmed { .. } => {
+                    return self.cancel_sold(event, id, now_ms).await;
+                }
+                CancelReply::BookingUnknown | CancelReply::EventNotLoaded => {
                     let view = self.archived_booking(user, id).await?;
                     return match view.booking.status {
                         Status::Confirmed => self.cancel_sold(event, id, view.now_ms).await,
@@ -211,7 +227,10 @@ impl Sale {
                         _ => Err(SaleError::EventNotLoaded(event.id)),
                     };
                 }
-                code => return Err(refusal(code, id)),
+                CancelReply::InFlight { booking }
+                | CancelReply::IsCommitted { booking }
+                | CancelReply::SaleVoided { booking } => return Err(refusal(&booking)),
+                CancelReply::TooLate => return Err(too_late()),
             }
         }
         Err(SaleError::EventNotLoaded(event.id))
@@ -253,20 +272,20 @@ impl Sale {
         // worker do it if we die here, whoever else settles the cancellation meanwhile.
         archive.intent_due(id, unix_now_ms()).await?;
         let archived = archive.booking(id).await?.ok_or(SaleError::BookingUnknown(id))?;
-        let call = SettleCall {
+        let settlement = Settlement {
             generation: event.generation,
             outcome: Outcome::Cancelled.as_str(),
-            tell_until: None,
+            valid_until: None,
             acknowledge: None,
             booking: &archived.booking,
         };
         // From here on it is cancelled. Should Redis not follow now, the worker sees to it.
-        match self.inner.engine.settle(&call).await {
-            Ok(answer) if answer.code == Code::Ok => {
+        match self.inner.engine.settle(&settlement).await {
+            Ok(Timed { reply: SettleReply::Settled { booking }, now_ms }) => {
                 if let Err(error) = archive.cancel_settled(id).await {
                     warn_repeated!(booking_id = %id, %error, "a cancellation is settled once more");
                 }
-                booked(answer, event)
+                Ok(seen(booking, event, now_ms))
             }
             other => {
                 warn_repeated!(booking_id = %id, ?other, "redis follows a cancellation later");
@@ -276,9 +295,8 @@ impl Sale {
     }
 }
 
-fn booked(answer: Answer, event: Arc<Event>) -> Result<BookingView, SaleError> {
-    let (now_ms, replayed) = (answer.now_ms, answer.code == Code::Replayed);
-    Ok(BookingView { replayed, ..seen(answer.into_booking()?, event, now_ms) })
+fn replayed(booking: Booking, event: Arc<Event>, now_ms: i64) -> BookingView {
+    BookingView { replayed: true, ..seen(booking, event, now_ms) }
 }
 
 fn view(archived: ArchivedBooking, event: Arc<Event>, now_ms: i64) -> BookingView {

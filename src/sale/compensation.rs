@@ -27,7 +27,9 @@ use super::paying::PaymentService;
 use crate::domain::{BookingId, EventId};
 use crate::lifecycle::Shutdown;
 use crate::lifecycle::Supervisor;
-use crate::redis::{AbortMode, Code, Engine, NotAfter, RedisError};
+use crate::redis::{
+    AbortMode, AbortReply, ConfirmAbortReply, Engine, NotAfter, RedisError, ScriptReply,
+};
 use crate::telemetry::warn_repeated;
 
 /// Tries under way at the same time.
@@ -216,39 +218,59 @@ impl CompensationQueue {
         ended.is_some()
     }
 
-    /// The script's answer, if that is final.
+    /// The script's reply code, if that is final.
     async fn undo(&self, call: &Call, event: EventId) -> Option<&'static str> {
         let known = self.inner.catalogue.get(event).await.ok().flatten()?;
-        let (mut code, newer) = self.call(call, known.generation).await.ok()?;
-        if code == Code::GenerationMismatch {
+        let mut undone = self.undo_once(call, known.generation).await.ok()?;
+        if let Undone::OtherGeneration(newer) = undone {
             // What was lost with the older generation needs no undoing; what was restored does.
-            code = self.call(call, newer).await.ok()?.0;
+            undone = self.undo_once(call, newer).await.ok()?;
         }
-        is_final(code).then(|| code.as_str())
+        match undone {
+            Undone::Final(code) => Some(code),
+            Undone::OtherGeneration(_) | Undone::NotYet => None,
+        }
     }
 
-    /// The answer's code, and the generation that it names.
-    async fn call(&self, call: &Call, generation: u64) -> Result<(Code, u64), RedisError> {
+    async fn undo_once(&self, call: &Call, generation: u64) -> Result<Undone, RedisError> {
         let engine = &self.inner.engine;
-        let answer = match call {
+        Ok(match call {
             Call::Hold { event, idempotency, nonce, not_before } => {
-                engine.abort(*event, generation, idempotency, nonce, *not_before).await?
+                let aborted = engine.abort(*event, generation, idempotency, nonce, *not_before);
+                match aborted.await?.reply {
+                    AbortReply::GenerationMismatch { generation } => {
+                        Undone::OtherGeneration(generation)
+                    }
+                    AbortReply::TooLate | AbortReply::TooEarly | AbortReply::EventNotLoaded => {
+                        Undone::NotYet
+                    }
+                    reply => Undone::Final(reply.code()),
+                }
             }
             Call::Begin { booking, nonce, not_before } => {
                 let mode = AbortMode::Nonce { nonce: nonce.clone(), not_before: *not_before };
-                engine.confirm_abort(generation, *booking, &mode).await?
+                match engine.confirm_abort(generation, *booking, &mode).await?.reply {
+                    ConfirmAbortReply::GenerationMismatch { generation } => {
+                        Undone::OtherGeneration(generation)
+                    }
+                    ConfirmAbortReply::TooLate
+                    | ConfirmAbortReply::TooEarly
+                    | ConfirmAbortReply::EventNotLoaded => Undone::NotYet,
+                    reply => Undone::Final(reply.code()),
+                }
             }
             // No script undoes a payment.
-            Call::Payment { .. } => return Ok((Code::Nothing, generation)),
-        };
-        Ok((answer.code, answer.number(0) as u64))
+            Call::Payment { .. } => Undone::NotYet,
+        })
     }
 }
 
-/// Whether trying again could not change anything.
-fn is_final(code: Code) -> bool {
-    !matches!(
-        code,
-        Code::TooLate | Code::TooEarly | Code::EventNotLoaded | Code::GenerationMismatch
-    )
+/// What one call of a script that undoes something came to.
+enum Undone {
+    /// Another call could not change anything; the reply's code.
+    Final(&'static str),
+    /// Redis has this generation of the event.
+    OtherGeneration(u64),
+    /// It has to be tried again later.
+    NotYet,
 }

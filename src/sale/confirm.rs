@@ -20,7 +20,10 @@ use super::{BookingView, ConfirmRequest, Confirmed, Sale, SaleError};
 use crate::domain::{Booking, BookingId, Event, IntentState, Status};
 use crate::faults::FaultStep;
 use crate::live::Waiter;
-use crate::redis::{AbortMode, Answer, Code, NotAfter, RedisError, new_nonce};
+use crate::redis::{
+    AbortMode, ConfirmAbortReply, ConfirmBeginReply, ConfirmCommitReply, NotAfter, RedisError,
+    Timed, new_nonce,
+};
 use crate::telemetry::trace;
 use crate::telemetry::warn_repeated;
 
@@ -119,7 +122,10 @@ impl Sale {
         let (nonce, not_before) = (booking.nonce.clone(), NotAfter(0));
         let mode = AbortMode::Nonce { nonce, not_before };
         let aborted = self.inner.engine.confirm_abort(event.generation, booking.id, &mode).await;
-        if !matches!(&aborted, Ok(answer) if answer.code == Code::Ok) {
+        let is_ended = |timed: &Timed<ConfirmAbortReply>| {
+            matches!(timed.reply, ConfirmAbortReply::Ended { .. })
+        };
+        if !aborted.as_ref().is_ok_and(is_ended) {
             warn_repeated!(booking_id = %booking.id, ?aborted, "an unused lease stays");
         }
     }
@@ -131,27 +137,34 @@ impl Sale {
     ) -> Result<Begun, SaleError> {
         let mut event = event.clone();
         for _ in 0..BEGIN_TRIES_MAX {
-            let answer = self.begin_once(&event, request).await?;
-            let (id, now_ms) = (request.booking, answer.now_ms);
-            return match answer.code {
-                Code::Ok => Ok(Begun::Leased(answer.into_booking()?)),
-                Code::IsCommitted => Ok(Begun::Committed(answer.into_booking()?)),
-                Code::IsConfirmed => Ok(Begun::Confirmed(answer.into_booking()?, now_ms)),
-                Code::GenerationMismatch => {
+            let Timed { reply, now_ms } = self.begin_once(&event, request).await?;
+            let id = request.booking;
+            return match reply {
+                ConfirmBeginReply::Leased { booking } => Ok(Begun::Leased(booking)),
+                ConfirmBeginReply::IsCommitted { booking } => Ok(Begun::Committed(booking)),
+                ConfirmBeginReply::IsConfirmed { booking } => Ok(Begun::Confirmed(booking, now_ms)),
+                ConfirmBeginReply::GenerationMismatch { .. } => {
                     event = self.newer_event(&event).await?;
                     continue;
                 }
-                Code::InFlight => Err(SaleError::InFlight),
-                Code::IdempotencyMismatch => Err(SaleError::IdempotencyMismatch),
-                Code::AttemptsExhausted => Err(SaleError::AttemptsExhausted(id)),
-                Code::EventNotLoaded | Code::BookingUnknown => {
+                ConfirmBeginReply::InFlight { .. } => Err(SaleError::InFlight),
+                ConfirmBeginReply::IdempotencyMismatch => Err(SaleError::IdempotencyMismatch),
+                ConfirmBeginReply::AttemptsExhausted { .. } => {
+                    Err(SaleError::AttemptsExhausted(id))
+                }
+                ConfirmBeginReply::EventNotLoaded | ConfirmBeginReply::BookingUnknown => {
                     self.begun_in_archive(&request.user, id).await
                 }
                 // Redis may have fallen back to the hold, and let it lapse there.
-                Code::BookingExpired if self.outcome_in_archive(id).await.is_some() => {
+                ConfirmBeginReply::BookingExpired { .. }
+                    if self.outcome_in_archive(id).await.is_some() =>
+                {
                     self.begun_in_archive(&request.user, id).await
                 }
-                other => Err(refusal(other, id)),
+                ConfirmBeginReply::BookingExpired { booking }
+                | ConfirmBeginReply::BookingCancelled { booking }
+                | ConfirmBeginReply::SaleVoided { booking } => Err(refusal(&booking)),
+                ConfirmBeginReply::TooLate => Err(too_late()),
             };
         }
         Err(SaleError::EventNotLoaded(event.id))
@@ -162,7 +175,7 @@ impl Sale {
         &self,
         event: &Event,
         request: &ConfirmRequest,
-    ) -> Result<Answer, SaleError> {
+    ) -> Result<Timed<ConfirmBeginReply>, SaleError> {
         let (engine, settings) = (&self.inner.engine, &self.inner.settings);
         let (id, nonce) = (request.booking, new_nonce());
         let key = RequestKey::of_payment(request, settings);
@@ -216,12 +229,13 @@ impl Sale {
         let (engine, id) = (&self.inner.engine, booking.id);
         let mut generation = event.generation;
         for _ in 0..COMMIT_TRIES_MAX {
-            match engine.confirm_commit(generation, id, booking.lease, payment).await {
-                Ok(answer) if answer.code == Code::Ok => return answer.into_booking().ok(),
-                Ok(answer) if answer.code == Code::GenerationMismatch => {
-                    generation = answer.number(0) as u64;
+            let committed = engine.confirm_commit(generation, id, booking.lease, payment).await;
+            match committed.map(|timed| timed.reply) {
+                Ok(ConfirmCommitReply::Committed { booking }) => return Some(booking),
+                Ok(ConfirmCommitReply::GenerationMismatch { generation: other }) => {
+                    generation = other;
                 }
-                // Somebody else has the lease, or Redis has lost the booking. Paid is paid.
+                // Another caller has the lease, or Redis has lost the booking. Paid is paid.
                 Ok(_) | Err(_) => break,
             }
         }
@@ -297,23 +311,25 @@ impl Sale {
     }
 }
 
-/// Refusals that mean the same wherever they are given.
-pub(super) fn refusal(code: Code, id: BookingId) -> SaleError {
-    match code {
-        Code::BookingUnknown => SaleError::BookingUnknown(id),
-        Code::BookingExpired => SaleError::BookingExpired(id),
-        Code::BookingCancelled => SaleError::BookingCancelled(id),
-        Code::SaleVoided => SaleError::SaleVoided(id),
-        Code::InFlight => SaleError::InFlight,
-        Code::IsCommitted => SaleError::BookingConfirming(id),
-        Code::IsConfirmed => SaleError::BookingConfirmed(id),
-        Code::EventNotLoaded => SaleError::EventNotLoaded(id.event()),
-        Code::EventClosed => SaleError::EventClosed(id.event()),
-        Code::TooLate => SaleError::Unavailable {
-            dependency: "redis",
-            reason: "the call came too late".into(),
-            unknown: false,
-        },
-        other => SaleError::Internal(format!("unexpected answer {}", other.as_str())),
+/// The refusal of an operation that needs a hold, by the booking's status.
+pub(super) fn refusal(booking: &Booking) -> SaleError {
+    let id = booking.id;
+    match booking.status {
+        Status::Confirming => SaleError::InFlight,
+        Status::Committed => SaleError::BookingConfirming(id),
+        Status::Confirmed => SaleError::BookingConfirmed(id),
+        Status::Expired => SaleError::BookingExpired(id),
+        Status::Cancelled => SaleError::BookingCancelled(id),
+        Status::Voided => SaleError::SaleVoided(id),
+        Status::Hold => SaleError::Internal(format!("{id} is a hold, and was refused as none")),
+    }
+}
+
+/// The refusal of a call that reached Redis after its `not_after`.
+pub(super) fn too_late() -> SaleError {
+    SaleError::Unavailable {
+        dependency: "redis",
+        reason: "the call came too late".into(),
+        unknown: false,
     }
 }

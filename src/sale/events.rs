@@ -14,7 +14,7 @@ use crate::domain::limits::{DESCRIPTION_BYTES_MAX, HOLD_SECONDS_MAX, NAME_BYTES_
 use crate::domain::{
     Chargeable, Event, EventId, EventStatus, Layout, LoadState, SaleTimes, Section,
 };
-use crate::redis::{Code, Detail, Engine};
+use crate::redis::{Detail, Engine, UpdateEventReply};
 
 /// Overdue holds released before seats are shown.
 pub(super) const OVERDUE_BATCH: i64 = 64;
@@ -96,16 +96,16 @@ impl Events {
             };
         }
         let followed = self.engine.update_event(&event).await;
-        let version = match &followed {
-            Ok(answer) if answer.code == Code::Ok => Some(answer.number(0)),
+        let version = match followed.as_ref().map(|timed| &timed.reply) {
+            Ok(UpdateEventReply::Updated { version }) => Some(*version),
             // Another process, or a change after this one, was quicker.
-            Ok(answer) if answer.code == Code::StaleRevision => Some(answer.number(1)),
+            Ok(UpdateEventReply::StaleRevision { version, .. }) => Some(*version),
             _ => {
                 tracing::warn!(event_id = %id, ?followed, "redis follows a change later");
                 None
             }
         };
-        Ok((event, version.and_then(|version| u64::try_from(version).ok())))
+        Ok((event, version))
     }
 
     /// Every seat's state at one version.

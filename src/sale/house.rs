@@ -7,7 +7,7 @@ use super::{Events, Sale, SaleError};
 pub use crate::archive::{ArchivedBlock, BlockPosition};
 use crate::domain::limits::{BLOCK_SEATS_MAX, REASON_BYTES_MAX};
 use crate::domain::{Event, EventId, SeatId};
-use crate::redis::{BlockAction, BlockCall, Body, Code};
+use crate::redis::{BlockAction, BlockCall, BlockReply};
 
 /// Calls of one request: the first, and again after a refreshed event.
 const TRIES_MAX: u32 = 3;
@@ -65,28 +65,19 @@ impl Events {
                 actor: &request.actor,
                 reason: request.reason.trim(),
             };
-            let answer = self.engine.block(&call).await?;
-            match (answer.code, answer.body) {
-                (Code::Ok, Body::Numbers(numbers)) => {
-                    let read = match numbers[..] {
-                        [changed, version] => changed.try_into().ok().zip(version.try_into().ok()),
-                        _ => None,
-                    };
-                    let wrong = || SaleError::Internal(format!("block answered {numbers:?}"));
-                    let (changed, version) = read.ok_or_else(wrong)?;
-                    return Ok((event, changed, version));
-                }
-                (Code::SeatsUnavailable, Body::SeatStates(states)) => {
+            match self.engine.block(&call).await?.reply {
+                BlockReply::Done { changed, version } => return Ok((event, changed, version)),
+                BlockReply::SeatsUnavailable { states } => {
                     return Err(SaleError::SeatsUnavailable(states));
                 }
-                (Code::GenerationMismatch | Code::LayoutMismatch, _) => {
+                BlockReply::GenerationMismatch { .. } | BlockReply::LayoutMismatch => {
                     let newer = self.catalogue.refresh(id).await?;
                     event = newer.ok_or(SaleError::EventUnknown(id))?;
                 }
-                (Code::TooLate, _) => {}
-                (Code::EventNotLoaded, _) => return Err(self.not_loaded(id).await),
-                (code, body) => {
-                    let text = format!("block answered {}: {body:?}", code.as_str());
+                BlockReply::TooLate => {}
+                BlockReply::EventNotLoaded => return Err(self.not_loaded(id).await),
+                BlockReply::SeatUnknown { seat } => {
+                    let text = format!("block refused seat {seat} of the event's layout");
                     return Err(SaleError::Internal(text));
                 }
             }

@@ -142,7 +142,7 @@ impl Events {
         let (generation, version) = (older.generation, older.version);
         let answer = self.engine.unload_event(id, generation, version, not_after).await?;
         tracing::warn!(
-            event_id = %id, generation, code = answer.code.as_str(),
+            event_id = %id, generation, code = answer.code(),
             "redis had an unloaded event open in an older generation",
         );
         Ok(())

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use super::Sale;
 use crate::archive::ArchivedBooking;
 use crate::domain::{Booking, BookingId, Event, EventId, LoadState, Outcome, Partition, Status};
-use crate::redis::Code;
+use crate::redis::GetBookingReply;
 use crate::telemetry::{trace, warn_repeated};
 
 /// Between two reports of the same.
@@ -109,8 +109,8 @@ impl Sale {
         // INVARIANT: Redis is asked again after the archive. A sale is in Redis before the archive
         // decides it: what is not there then is lost.
         let again = self.inner.engine.get_booking(here.id).await.ok()?;
-        let status = match again.code {
-            Code::Ok => again.into_booking().ok()?.status,
+        let status = match again.reply {
+            GetBookingReply::Found { booking } => booking.status,
             // Repaired at this moment, or forgotten: the archive's word is as good.
             _ => return Some(decided),
         };

@@ -12,7 +12,7 @@
 
 use crate::archive::Archive;
 use crate::domain::{Event, Floors, Inventory, LoadState};
-use crate::redis::{Code, Engine, Load};
+use crate::redis::{Engine, OpenEventReply, ScriptReply};
 
 use super::SaleError;
 use super::waiting_room::RoomStore;
@@ -34,11 +34,11 @@ pub async fn open_event(
 ) -> Result<Opened, SaleError> {
     if event.load_state == LoadState::New {
         match engine.load_event(event, &Inventory::free(&event.layout)).await? {
-            Load::Loading { token } => {
+            OpenEventReply::Done { token } => {
                 archive.mark_opened(event.id, event.generation, &token).await?;
             }
-            Load::Open => return Ok(Opened::OnSale),
-            Load::Refused(code) => return Err(refused(code)),
+            OpenEventReply::EventExists => return Ok(Opened::OnSale),
+            refusal => return Err(refused(&refusal)),
         }
     }
     let Some(token) = archive.load_token(event.id).await? else { return Ok(Opened::Lost) };
@@ -46,17 +46,17 @@ pub async fn open_event(
     // after this reading find the event, and Redis takes the newest.
     RoomStore::plain(engine, archive).bring(event.id, Floors::default(), false).await?;
     let opened = engine.open_event(event, &token).await?;
-    match opened.code {
-        Code::Ok => Ok(Opened::OnSale),
-        Code::EventNotLoaded => Ok(Opened::Lost),
-        other => Err(refused(other)),
+    match opened.reply {
+        OpenEventReply::Done { .. } => Ok(Opened::OnSale),
+        OpenEventReply::EventNotLoaded => Ok(Opened::Lost),
+        refusal => Err(refused(&refusal)),
     }
 }
 
-fn refused(code: Code) -> SaleError {
+fn refused(reply: &OpenEventReply) -> SaleError {
     SaleError::Unavailable {
         dependency: "redis",
-        reason: format!("open_event answered {}", code.as_str()),
+        reason: format!("open_event answered {}", reply.code()),
         unknown: true,
     }
 }

@@ -8,7 +8,7 @@
 use super::{ConfirmRequest, SaleSettings};
 use crate::domain::idempotency::{Scope, explicit_digest, payment_fingerprint};
 use crate::domain::{BookingId, UserId};
-use crate::redis::{Attempt, Record};
+use crate::redis::{Attempt, IdempotencyRecord};
 
 /// What a record is made of.
 pub(super) struct RequestKey {
@@ -50,7 +50,7 @@ impl RequestKey {
 
     /// An attempt under this key, if there is one.
     pub(super) fn attempt<'a>(key: Option<&'a Self>, nonce: &'a str) -> Attempt<'a> {
-        let record = key.map(|RequestKey { digest, fingerprint, ttl_ms }| Record {
+        let record = key.map(|RequestKey { digest, fingerprint, ttl_ms }| IdempotencyRecord {
             digest,
             fingerprint,
             ttl_ms: *ttl_ms,

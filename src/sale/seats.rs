@@ -14,7 +14,7 @@ use super::events::OVERDUE_BATCH;
 use super::{EventView, Sale, SaleError, SeatMap, unix_now_ms};
 use crate::domain::{Event, EventId, EventStatus, LoadState, SeatId, SeatState, alternatives};
 use crate::live::View;
-use crate::redis::Detail;
+use crate::redis::{Detail, ExpireReply};
 use crate::telemetry::warn_repeated;
 
 /// How long a view that is not fresh is waited for before Redis is asked.
@@ -183,7 +183,7 @@ impl Sale {
         let mut changes = self.live().slot(event).changes();
         let (known, engine) = (view.version(), &self.inner.engine);
         match engine.expire(event, view.generation(), OVERDUE_BATCH).await {
-            Ok(answer) if answer.number(0) > 0 => {
+            Ok(timed) if matches!(timed.reply, ExpireReply::Expired { released: 1.., .. }) => {
                 let shown = changes.wait_for(|mark| mark.version > known);
                 // Not shown in time: then in the next answer.
                 let _ = tokio::time::timeout(SHOWN_WAIT, shown).await;

@@ -40,7 +40,9 @@ use super::verify::{self, EventReport};
 use super::{Events, SaleError};
 use crate::archive::{LoadFacts, UnloadAttempt};
 use crate::domain::{EventId, EventStatus, LoadState};
-use crate::redis::{Answer, Code, Detail, EventSnapshot, NotAfter, RedisError, new_nonce};
+use crate::redis::{
+    Detail, EventSnapshot, ExpireReply, NotAfter, RedisError, Timed, UnloadEventReply, new_nonce,
+};
 
 /// How long an attempt has from its record in MongoDB to its end in Redis, ms. Longer than a
 /// write to MongoDB and a call of Redis take in good times.
@@ -121,9 +123,9 @@ impl Events {
 
     async fn release_overdue(&self, id: EventId, generation: u64) -> Result<(), SaleError> {
         for _ in 0..OVERDUE_CALLS_MAX {
-            let answer = self.engine.expire(id, generation, OVERDUE_BATCH).await?;
-            if answer.code != Code::Ok || answer.number(0) < OVERDUE_BATCH {
-                break;
+            match self.engine.expire(id, generation, OVERDUE_BATCH).await?.reply {
+                ExpireReply::Expired { released: OVERDUE_BATCH.., .. } => {}
+                _ => break,
             }
         }
         Ok(())
@@ -144,20 +146,18 @@ impl Events {
                 return Err(SaleError::Unavailable { dependency: "redis", reason, unknown: true });
             }
         };
-        let reason = match answer.code {
+        let reason = match answer.reply {
             // Not there: an earlier call of ours did it, and its reply was lost.
-            Code::Ok | Code::EventNotLoaded => return Ok(Unloading::Done),
+            UnloadEventReply::Unloaded | UnloadEventReply::EventNotLoaded => {
+                return Ok(Unloading::Done);
+            }
             // Said of an earlier call's work, too.
-            Code::TooLate if !self.is_open(id).await? => return Ok(Unloading::Done),
-            Code::TooLate => "MongoDB or Redis took too long: try again",
-            Code::InUse => "something is held or being paid",
-            Code::EventMoved | Code::NotClosed | Code::GenerationMismatch => {
-                "it changed meanwhile: try again"
-            }
-            other => {
-                let text = format!("unload_event answered {}", other.as_str());
-                return Err(SaleError::Internal(text));
-            }
+            UnloadEventReply::TooLate if !self.is_open(id).await? => return Ok(Unloading::Done),
+            UnloadEventReply::TooLate => "MongoDB or Redis took too long: try again",
+            UnloadEventReply::InUse { .. } => "something is held or being paid",
+            UnloadEventReply::EventMoved { .. }
+            | UnloadEventReply::NotClosed
+            | UnloadEventReply::GenerationMismatch { .. } => "it changed meanwhile: try again",
         };
         self.archive.undo_unload(id, &attempt.token).await?;
         Err(state(id, reason))
@@ -168,7 +168,7 @@ impl Events {
         id: EventId,
         snapshot: &EventSnapshot,
         attempt: &UnloadAttempt,
-    ) -> Result<Answer, RedisError> {
+    ) -> Result<Timed<UnloadEventReply>, RedisError> {
         let not_after = NotAfter(attempt.until_ms);
         let mut calls = 0;
         loop {

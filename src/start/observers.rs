@@ -6,8 +6,8 @@ use std::sync::OnceLock;
 use prometheus::{Histogram, IntCounter};
 
 use crate::live::{LiveObserver, LiveState};
-use crate::redis::scripts::SCRIPTS;
-use crate::redis::{CODES, Observer};
+use crate::redis::Observer;
+use crate::redis::scripts::{Contract, contracts};
 use crate::sale::{HOPELESS, LocalRefusal, SaleObserver};
 use crate::telemetry::Metrics;
 use crate::telemetry::striped::StripedCounter;
@@ -23,21 +23,22 @@ pub(super) struct RedisMetrics {
 
 struct ScriptMetrics {
     seconds: Histogram,
-    /// Made when first needed: most codes are not replies of most scripts.
+    /// Created when first needed.
     replies: HashMap<&'static str, OnceLock<IntCounter>>,
 }
 
 impl RedisMetrics {
     pub fn new(metrics: &Metrics) -> Self {
-        let script = |name: &'static str| {
-            let words = CODES.iter().map(|row| row.1).chain(NO_REPLIES);
+        let script = |contract: Contract| {
+            let name = contract.script.name();
+            let words = contract.replies.into_iter().map(|(code, _)| code).chain(NO_REPLIES);
             let seconds = metrics.script_duration.with_label_values(&[name]);
             (
                 name,
                 ScriptMetrics { seconds, replies: words.map(|w| (w, OnceLock::new())).collect() },
             )
         };
-        let scripts = SCRIPTS.iter().map(|one| script(one.name())).collect();
+        let scripts = contracts().into_iter().map(script).collect();
         RedisMetrics { metrics: metrics.clone(), scripts }
     }
 }

@@ -12,7 +12,7 @@ use tracing::{error, info};
 use super::Worker;
 use crate::archive::{ArchivedBooking, EventHead};
 use crate::domain::{EventId, LoadState, Outcome};
-use crate::redis::{Code, Detail, SettleCall};
+use crate::redis::{Detail, SettleReply, Settlement};
 use crate::sale::SaleError;
 use crate::sale::opening::{Opened, open_event};
 use crate::telemetry::warn_repeated;
@@ -136,8 +136,8 @@ impl Worker {
         if snapshot.revision < head.revision
             && let Some(event) = self.archive.event(head.id).await?
         {
-            let code = self.engine.update_event(&event).await?.code;
-            info!(event_id = head.id.0, code = code.as_str(), "an event's settings follow");
+            let code = self.engine.update_event(&event).await?.code();
+            info!(event_id = head.id.0, code, "an event's settings follow");
         }
         Ok(())
     }
@@ -183,24 +183,24 @@ impl Worker {
         let Some(head) = self.archive.event_head(event).await? else { return Ok(false) };
         let answer = self
             .engine
-            .settle(&SettleCall {
+            .settle(&Settlement {
                 generation: head.generation,
                 outcome: Outcome::Cancelled.as_str(),
-                tell_until: None,
+                valid_until: None,
                 acknowledge: None,
                 booking: &cancelled.booking,
             })
             .await?;
-        self.metrics.settled.with_label_values(&[answer.code.as_str()]).inc();
-        Ok(match answer.code {
-            Code::Ok => true,
+        self.metrics.settled.with_label_values(&[answer.code()]).inc();
+        Ok(match answer.reply {
+            SettleReply::Settled { .. } => true,
             // A load that has begun may have read the outcome before. One that has not will read
             // it, if there is one: the event may be unloaded for good.
-            Code::EventNotLoaded => {
+            SettleReply::EventNotLoaded => {
                 let is_out = head.load_state != LoadState::Loading;
                 is_out && self.engine.snapshot(event, Detail::Counts).await?.is_none()
             }
-            Code::SettledOtherwise => {
+            SettleReply::SettledOtherwise { .. } => {
                 let booking_id = cancelled.booking.id;
                 error!(%booking_id, "ALARM: redis shows a cancelled sale as voided");
                 true

@@ -14,7 +14,7 @@ use tracing::debug;
 use super::Worker;
 use crate::archive::ArchivedBooking;
 use crate::domain::{Booking, BookingId, EventId};
-use crate::redis::{Code, Ended};
+use crate::redis::{Ended, ForgetReply};
 use crate::sale::SaleError;
 use crate::telemetry::warn_repeated;
 
@@ -101,13 +101,12 @@ impl Worker {
         let mut generation = 0;
         for _ in 0..CALLS_MAX {
             let answer = self.engine.forget(event, generation, keep_ms, bookings).await?;
-            match answer.code {
+            match answer.reply {
                 // What the archive has, it has in every generation: Redis' own will do.
-                Code::GenerationMismatch => generation = answer.number(0) as u64,
-                Code::Ok => {
-                    let forgotten = answer.number(0);
+                ForgetReply::GenerationMismatch { generation: other } => generation = other,
+                ForgetReply::Dropped { forgotten } => {
                     debug!(event_id = event.0, forgotten, "ended bookings are forgotten");
-                    self.metrics.bookings_forgotten.inc_by(forgotten as u64);
+                    self.metrics.bookings_forgotten.inc_by(forgotten);
                     break;
                 }
                 // Unloaded meanwhile, or too late: nothing was touched.

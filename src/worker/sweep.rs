@@ -12,7 +12,7 @@ use tracing::debug;
 
 use super::Worker;
 use crate::domain::{EventId, Partition};
-use crate::redis::{Answer, Code};
+use crate::redis::{ExpireReply, Timed};
 
 /// Overdue holds released by one call.
 const BATCH: i64 = 100;
@@ -102,15 +102,20 @@ impl Worker {
         let mut wait = interval;
         for _ in 0..CALLS_MAX {
             match self.engine.expire(event, generation, BATCH).await {
-                Ok(answer) if answer.code == Code::Ok => {
-                    wait = until_next(&answer).min(interval);
-                    if answer.number(0) < BATCH {
+                Ok(Timed {
+                    reply: ExpireReply::Expired { released, next_deadline_ms },
+                    now_ms,
+                }) => {
+                    wait = until_next(next_deadline_ms, now_ms).min(interval);
+                    if released < BATCH {
                         break;
                     }
                 }
                 // Overdue is overdue in every generation: Redis' own will do.
-                Ok(answer) if answer.code == Code::GenerationMismatch => {
-                    generation = answer.number(0) as u64;
+                Ok(Timed {
+                    reply: ExpireReply::GenerationMismatch { generation: other }, ..
+                }) => {
+                    generation = other;
                 }
                 Ok(_) => break,
                 Err(error) => {
@@ -124,10 +129,7 @@ impl Worker {
 }
 
 /// Time until the next hold of the event is overdue.
-fn until_next(answer: &Answer) -> Duration {
-    match answer.number(1) {
-        deadline_ms if deadline_ms < 0 => Duration::MAX,
-        // A deadline that has passed is met by the next call.
-        deadline_ms => Duration::from_millis((deadline_ms - answer.now_ms).max(0) as u64),
-    }
+fn until_next(deadline_ms: Option<i64>, now_ms: i64) -> Duration {
+    // A deadline that has passed is met by the next call.
+    deadline_ms.map_or(Duration::MAX, |at_ms| Duration::from_millis((at_ms - now_ms).max(0) as u64))
 }

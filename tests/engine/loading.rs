@@ -1,7 +1,9 @@
 //! A closed event leaves Redis and comes back: what the scripts do, and what they refuse.
 
 use holdfast::domain::{Booking, BookingId, EventStatus, Inventory, SeatId, Status};
-use holdfast::redis::{Answer, Load, NotAfter, SettleCall, new_nonce};
+use holdfast::redis::{
+    LoadBookingsReply, NotAfter, OpenEventReply, Settlement, Timed, UnloadEventReply, new_nonce,
+};
 
 use crate::on_each_redis;
 use crate::support::engine::{START_MS, Stage};
@@ -18,10 +20,10 @@ impl Stage {
         let generation = event.generation;
         let booking = engine.confirm_commit(generation, id, 1, "pay").await.unwrap();
         let booking = booking.into_booking().unwrap();
-        let call = SettleCall {
+        let call = Settlement {
             generation,
             outcome: "sold",
-            tell_until: None,
+            valid_until: None,
             acknowledge: None,
             booking: &booking,
         };
@@ -34,7 +36,7 @@ impl Stage {
         self.expect("ok", self.engine.update_event(&self.event).await.unwrap());
     }
 
-    async fn unload_at(&self, version: u64, not_after: NotAfter) -> Answer {
+    async fn unload_at(&self, version: u64, not_after: NotAfter) -> Timed<UnloadEventReply> {
         let (id, generation) = (self.event.id, self.event.generation);
         self.engine.unload_event(id, generation, version, not_after).await.unwrap()
     }
@@ -47,7 +49,12 @@ impl Stage {
         self.load().await
     }
 
-    async fn place(&self, token: &str, sold: &[Booking], blocked: &[u32]) -> Answer {
+    async fn place(
+        &self,
+        token: &str,
+        sold: &[Booking],
+        blocked: &[u32],
+    ) -> Timed<LoadBookingsReply> {
         let blocked: Vec<SeatId> = blocked.iter().copied().map(SeatId).collect();
         self.engine.load_bookings(&self.event, token, sold, &blocked).await.unwrap()
     }
@@ -90,13 +97,13 @@ on_each_redis!(what_is_not_closed_and_at_rest_stays, async |flavor| {
     stage.expect("ok", begun.unwrap());
     let now = version(&stage).await;
     let moved = stage.expect("event_moved", stage.unload_at(now - 1, FOREVER).await);
-    assert_eq!(moved.number(0), now as i64);
+    assert_eq!(moved.reply, UnloadEventReply::EventMoved { event_version: now });
     let in_use = stage.expect("in_use", stage.unload_at(now, FOREVER).await);
-    assert_eq!((in_use.number(0), in_use.number(1)), (1, 1));
+    assert_eq!(in_use.reply, UnloadEventReply::InUse { holds: 1, confirmations: 1 });
     stage.engine.cancel(&stage.event, first.id, &ann).await.unwrap();
     let now = version(&stage).await;
     let in_use = stage.expect("in_use", stage.unload_at(now, FOREVER).await);
-    assert_eq!((in_use.number(0), in_use.number(1)), (0, 1));
+    assert_eq!(in_use.reply, UnloadEventReply::InUse { holds: 0, confirmations: 1 });
 
     let abort = holdfast::redis::AbortMode::Lease(1);
     stage.engine.confirm_abort(1, second.id, &abort).await.unwrap();
@@ -115,7 +122,8 @@ on_each_redis!(an_event_comes_back_with_what_was_sold, async |flavor| {
     let sold = [one, two];
     stage.set_status(EventStatus::Closed).await;
     let token = stage.reloading().await;
-    assert_eq!(stage.place(&token, &sold, &[]).await.number(0), 2);
+    let placed = stage.place(&token, &sold, &[]).await;
+    assert_eq!(placed.reply, LoadBookingsReply::Placed { placed: 2 });
     // House seats, one of which was sold; and all of it once more.
     for _ in 0..2 {
         stage.expect("ok", stage.place(&token, &[], &[1, 2, 12]).await);
@@ -151,10 +159,10 @@ on_each_redis!(an_event_comes_back_with_what_was_sold, async |flavor| {
     stage.expect("seats_unavailable", stage.hold("eve", &[2]).await);
     // Their limit counts what came back.
     stage.expect("user_limit", stage.hold("ann", &[6, 7, 8]).await);
-    let cancelled = SettleCall {
+    let cancelled = Settlement {
         generation: 2,
         outcome: "cancelled",
-        tell_until: None,
+        valid_until: None,
         acknowledge: None,
         booking: &sold[1],
     };
@@ -175,7 +183,7 @@ on_each_redis!(a_seat_of_two_bookings_is_not_placed, async |flavor| {
     // In one call, and after the other was placed: nothing of such a call is written.
     let both = [sold.clone(), rival.clone()];
     let lost = stage.expect("seats_lost", stage.place(&token, &both, &[]).await);
-    assert_eq!(lost.number(0), 1);
+    assert_eq!(lost.reply, LoadBookingsReply::SeatsLost { seat: SeatId(1) });
     assert_eq!(stage.seats().await, "AaaAaaaaAaaa");
     stage.expect("ok", stage.place(&token, &[sold], &[]).await);
     stage.expect("seats_lost", stage.place(&token, &[rival], &[7]).await);
@@ -201,7 +209,7 @@ on_each_redis!(an_overtaken_load_is_refused, async |flavor| {
     stage.expect("generation_mismatch", late);
     let inventory = Inventory::free(&stage.event.layout);
     let late = stage.engine.load_event(&stage.event, &inventory).await.unwrap();
-    assert_eq!(late, Load::Refused(holdfast::redis::Code::GenerationMismatch));
+    assert!(matches!(late, OpenEventReply::GenerationMismatch { .. }), "{late:?}");
     stage.event.generation = 3;
     let other_token = stage.place(&first, std::slice::from_ref(&sold), &[]).await;
     stage.expect("event_not_loaded", other_token);

@@ -1,7 +1,9 @@
 //! What still runs at the log's limit and at Redis' memory limit: what finishes or undoes something,
 //! within bounds. What begins something, or could be repeated for ever, is refused.
 
-use holdfast::redis::{Answer, RedisError, WORKER_GROUP, new_nonce};
+use std::fmt::Debug;
+
+use holdfast::redis::{RedisError, WORKER_GROUP, new_nonce};
 
 use crate::on_each_redis;
 use crate::support::Flavor;
@@ -29,7 +31,7 @@ on_each_redis!(beats_and_extensions_stop_at_the_limit_of_the_log, async |flavor|
     stage.expect("ok", begun.unwrap());
 });
 
-async fn is_refused(call: impl Future<Output = Result<Answer, RedisError>>) {
+async fn is_refused<R: Debug>(call: impl Future<Output = Result<R, RedisError>>) {
     match call.await {
         Err(RedisError::NotRun(why)) => assert!(why.contains("OOM"), "{why}"),
         other => panic!("{other:?}"),

@@ -1,7 +1,7 @@
 //! Callers' own keys for what they do to a booking: what the scripts keep of them, and for how
 //! long it counts.
 
-use holdfast::redis::{AbortMode, Attempt, Record, new_nonce};
+use holdfast::redis::{AbortMode, Attempt, IdempotencyRecord, new_nonce};
 
 use crate::on_each_redis;
 use crate::support::engine::{PLENTY, START_MS, Stage};
@@ -9,7 +9,7 @@ use crate::support::engine::{PLENTY, START_MS, Stage};
 const TTL_MS: i64 = 60_000;
 
 fn attempt<'a>(nonce: &'a str, digest: &'a str, fingerprint: &'a str) -> Attempt<'a> {
-    Attempt { nonce, record: Some(Record { digest, fingerprint, ttl_ms: TTL_MS }) }
+    Attempt { nonce, record: Some(IdempotencyRecord { digest, fingerprint, ttl_ms: TTL_MS }) }
 }
 
 on_each_redis!(keys_are_spent_once_the_booking_is_sold, async |flavor| {

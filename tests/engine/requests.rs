@@ -3,7 +3,7 @@
 
 use holdfast::domain::{Booking, EventStatus};
 use holdfast::redis::{
-    AbortMode, HoldCall, HoldReply, NotAfter, SeatSelection, SettleCall, Timed, new_nonce,
+    AbortMode, HoldCall, HoldReply, NotAfter, SeatSelection, Settlement, Timed, new_nonce,
 };
 
 use crate::on_each_redis;
@@ -34,7 +34,8 @@ impl Stage {
     async fn told(&self, outcome: &str, booking: &Booking) -> Booking {
         let generation = self.event.generation;
         let (tell_until, acknowledge) = (None, None);
-        let call = SettleCall { generation, outcome, tell_until, acknowledge, booking };
+        let call =
+            Settlement { generation, outcome, valid_until: tell_until, acknowledge, booking };
         self.expect("ok", self.engine.settle(&call).await.unwrap()).into_booking().unwrap()
     }
 

@@ -1,7 +1,7 @@
 //! Bookings that ended leave Redis: which, when, and what is left of them.
 
 use holdfast::domain::{Booking, BookingId, Status};
-use holdfast::redis::{Detail, SettleCall, new_nonce};
+use holdfast::redis::{Detail, ForgetReply, Settlement, new_nonce};
 
 use crate::on_each_redis;
 use crate::support::engine::{START_MS, Stage};
@@ -19,9 +19,12 @@ impl Stage {
     }
 
     /// Asks for these to be forgotten; how many were.
-    async fn forget(&self, bookings: &[(BookingId, u64)]) -> i64 {
+    async fn forget(&self, bookings: &[(BookingId, u64)]) -> u64 {
         let answer = self.engine.forget(self.event.id, 1, KEEP_MS, bookings).await.unwrap();
-        self.expect("ok", answer).number(0)
+        match answer.reply {
+            ForgetReply::Dropped { forgotten } => forgotten,
+            other => panic!("{other:?}"),
+        }
     }
 
     async fn held(&self, user: &str, seats: &[u32]) -> Booking {
@@ -38,7 +41,7 @@ impl Stage {
 
     async fn settle(&self, booking: &Booking, outcome: &str) -> Booking {
         let call =
-            SettleCall { generation: 1, outcome, tell_until: None, acknowledge: None, booking };
+            Settlement { generation: 1, outcome, valid_until: None, acknowledge: None, booking };
         let answer = self.engine.settle(&call).await.unwrap();
         self.expect("ok", answer).into_booking().unwrap()
     }
@@ -163,10 +166,10 @@ on_each_redis!(an_old_outcome_is_not_told_any_more, async |flavor| {
     stage.set_clock(START_MS + KEEP_MS + 1).await;
     assert_eq!(stage.forget(&[(cancelled.id, cancelled.version)]).await, 1);
     stage.expect("ok", stage.hold("bob", &[1]).await);
-    let late = SettleCall {
+    let late = Settlement {
         generation: 1,
         outcome: "sold",
-        tell_until,
+        valid_until: tell_until,
         acknowledge: None,
         booking: &sold,
     };

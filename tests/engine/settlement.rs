@@ -1,7 +1,7 @@
 //! What the archive decided comes into Redis, also into one that has lost its memory.
 
 use holdfast::domain::{BookingId, SeatId, Status};
-use holdfast::redis::{AbortMode, SettleCall, new_nonce};
+use holdfast::redis::{AbortMode, Settlement, new_nonce};
 
 use crate::on_each_redis;
 use crate::support::engine::{START_MS, Stage};
@@ -15,7 +15,8 @@ on_each_redis!(settle_follows_the_archive, async |flavor| {
         engine.confirm_commit(1, id, 1, "pay").await.unwrap().into_booking().unwrap()
     };
     let settle = async |booking: &_, outcome, generation| {
-        let call = SettleCall { generation, outcome, tell_until: None, acknowledge: None, booking };
+        let call =
+            Settlement { generation, outcome, valid_until: None, acknowledge: None, booking };
         engine.settle(&call).await.unwrap()
     };
     let kept = sell(&[1]).await;
@@ -57,10 +58,10 @@ on_each_redis!(settle_writes_a_lost_sale_anew, async |flavor| {
     let eve = stage.user("eve");
     engine.confirm_begin(event, paying.id, &eve, "n2", 30_000, 3).await.unwrap();
 
-    let call = SettleCall {
+    let call = Settlement {
         generation: 1,
         outcome: "sold",
-        tell_until: None,
+        valid_until: None,
         acknowledge: None,
         booking: &sold,
     };
@@ -74,10 +75,10 @@ on_each_redis!(settle_writes_a_lost_sale_anew, async |flavor| {
     let commit = engine.confirm_commit(1, paying.id, 1, "pay2").await.unwrap();
     let lost = stage.expect("ok", commit).into_booking().unwrap();
     assert_eq!(stage.seats().await, "BbaAaaaaAaaa");
-    let call = SettleCall {
+    let call = Settlement {
         generation: 1,
         outcome: "refund",
-        tell_until: None,
+        valid_until: None,
         acknowledge: None,
         booking: &lost,
     };
@@ -94,7 +95,7 @@ on_each_redis!(what_the_archive_ended_stays_ended, async |flavor| {
     let (engine, event, ann) = (&stage.engine, &stage.event, stage.user("ann"));
     let settle = async |booking: &_, outcome| {
         let call =
-            SettleCall { generation: 1, outcome, tell_until: None, acknowledge: None, booking };
+            Settlement { generation: 1, outcome, valid_until: None, acknowledge: None, booking };
         engine.settle(&call).await.unwrap()
     };
     // Redis lost the commit, or has a cancelled hold in its place, or nothing at all; in each case
@@ -127,10 +128,10 @@ on_each_redis!(a_confirmed_seat_is_never_taken_by_another_sale, async |flavor| {
     engine.confirm_begin(event, id, &bob, "n1", 30_000, 3).await.unwrap();
     let sold = engine.confirm_commit(1, id, 1, "pay").await.unwrap().into_booking().unwrap();
     let settle = async |booking: &_| {
-        let call = SettleCall {
+        let call = Settlement {
             generation: 1,
             outcome: "sold",
-            tell_until: None,
+            valid_until: None,
             acknowledge: None,
             booking,
         };
@@ -158,10 +159,10 @@ on_each_redis!(a_hold_that_lost_a_seat_is_not_paid_for_again, async |flavor| {
         let mut restored = aborted.clone();
         (restored.id, restored.seats) = (BookingId::new(event.id, number, 1), vec![SeatId(seat)]);
         (restored.user, restored.paid_ms) = (stage.user("ann"), START_MS);
-        let call = SettleCall {
+        let call = Settlement {
             generation: 1,
             outcome: "sold",
-            tell_until: None,
+            valid_until: None,
             acknowledge: None,
             booking: &restored,
         };

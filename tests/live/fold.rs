@@ -9,7 +9,7 @@ use holdfast::domain::{
 };
 use holdfast::live::Snapshot;
 use holdfast::redis::scripts::{ClockSource, Scripts};
-use holdfast::redis::{BlockAction, BlockCall, Detail, NotAfter, SettleCall, new_nonce};
+use holdfast::redis::{BlockAction, BlockCall, Detail, NotAfter, Settlement, new_nonce};
 use proptest::strategy::{Strategy, ValueTree};
 use proptest::test_runner::{Config, TestRunner};
 use rand::rngs::StdRng;
@@ -131,7 +131,8 @@ async fn a_seat_that_a_booking_lost_does_not_come_back_to_it() {
     };
     for outcome in ["sold", "cancelled"] {
         let (tell_until, acknowledge, booking) = (None, None, &sold);
-        let call = SettleCall { generation: 1, outcome, tell_until, acknowledge, booking };
+        let call =
+            Settlement { generation: 1, outcome, valid_until: tell_until, acknowledge, booking };
         watch.stage.expect("ok", engine.settle(&call).await.unwrap());
         watch.agrees().await;
     }
@@ -193,10 +194,10 @@ impl Repaired {
         let paid =
             Booking { payment: format!("pay-{}", booking.id), paid_ms: 1, ..booking.clone() };
         let settle = async |outcome| {
-            let call = SettleCall {
+            let call = Settlement {
                 generation,
                 outcome,
-                tell_until: None,
+                valid_until: None,
                 acknowledge: None,
                 booking: &paid,
             };

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use holdfast::domain::{Booking, BookingId, EventId, EventStatus, Quantity, SeatId, SeatState};
-use holdfast::redis::{BlockAction, SettleCall, new_nonce};
+use holdfast::redis::{BlockAction, Settlement, new_nonce};
 use holdfast::sale::{
     BlockRequest, BookingView, EventChange, HoldRequest, HouseSeats, SaleError, SeatsWanted,
 };
@@ -322,7 +322,8 @@ async fn a_booking_answers_for_as_long_as_it_lives_also_without_its_seat() {
         ..hers.clone()
     };
     let (outcome, tell_until, acknowledge) = ("sold", None, None);
-    let call = SettleCall { generation: 1, outcome, tell_until, acknowledge, booking: &sold };
+    let call =
+        Settlement { generation: 1, outcome, valid_until: tell_until, acknowledge, booking: &sold };
     assert_eq!(world.engine.settle(&call).await.unwrap().code(), "ok");
     in_view(&world, event).await;
     forgotten(&world, event, "eve", &[1]).await;

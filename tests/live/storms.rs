@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use futures_util::future::join_all;
 use holdfast::domain::{Booking, BookingId, Inventory, SeatId, Status};
-use holdfast::redis::Load;
+use holdfast::redis::OpenEventReply;
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use tokio::sync::RwLock;
@@ -104,7 +104,7 @@ on_one_redis!(a_large_event_is_built, async |flavor| {
     let engine = watch::engine(&redis, namespace, clock).await;
     let stage = Stage { engine, event: wide_event(1, LARGE) };
     let (engine, event) = (&stage.engine, &stage.event);
-    let Load::Loading { token } =
+    let OpenEventReply::Done { token } =
         engine.load_event(event, &Inventory::free(&event.layout)).await.unwrap()
     else {
         panic!("it is there")

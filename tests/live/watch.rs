@@ -8,7 +8,7 @@ use holdfast::domain::{Event, Inventory, Layout};
 use holdfast::lifecycle::{Supervisor, Trigger, shutdown_channel};
 use holdfast::live::{Live, LiveSettings, Settlements};
 use holdfast::redis::scripts::{ClockSource, Scripts};
-use holdfast::redis::{Engine, Load};
+use holdfast::redis::{Engine, OpenEventReply};
 use holdfast::telemetry::Metrics;
 
 use super::{PATIENCE, agrees};
@@ -90,7 +90,8 @@ impl Watch {
     pub async fn load(&mut self, generation: u64, inventory: &Inventory) {
         self.stage.event.generation = generation;
         let (engine, event) = (&self.stage.engine, &self.stage.event);
-        let Load::Loading { token } = engine.load_event(event, inventory).await.unwrap() else {
+        let OpenEventReply::Done { token } = engine.load_event(event, inventory).await.unwrap()
+        else {
             panic!("it is there");
         };
         let opened = engine.open_event(event, &token).await.unwrap();

@@ -3,8 +3,8 @@
 use holdfast::domain::wanted::{Place, neighbours, places};
 use holdfast::domain::{Event, Inventory, SeatId};
 use holdfast::redis::{
-    AbortMode, Attempt, BlockCall, HoldCall, Load, NotAfter, Record, RedisError, SeatSelection,
-    SettleCall,
+    AbortMode, Attempt, BlockCall, HoldCall, IdempotencyRecord, NotAfter, OpenEventReply,
+    RedisError, ScriptReply, SeatSelection, Settlement,
 };
 
 use super::call::{Call, Hold, RequestKey, Selection, Sent, Which};
@@ -135,10 +135,10 @@ impl Run<'_> {
             Call::Expire { batch } => engine.expire(event.id, generation, *batch).await?.into(),
             Call::Settle { outcome, archived } => {
                 let outcome = outcome.as_str();
-                let call = SettleCall {
+                let call = Settlement {
                     generation,
                     outcome,
-                    tell_until: None,
+                    valid_until: None,
                     acknowledge: None,
                     booking: archived,
                 };
@@ -151,7 +151,7 @@ impl Run<'_> {
             Call::Beat { min_age_ms, log_entries_max } => {
                 let partition = self.partition();
                 let answer = engine.beat(partition, *min_age_ms, *log_entries_max).await?;
-                AnyReply { body: Body::Empty, ..answer.into() }
+                answer.into()
             }
             Call::Load(operated) => self.answer_load(&operated_as(event, operated)).await?,
             Call::Open { own_token } => {
@@ -217,20 +217,19 @@ impl Run<'_> {
     async fn answer_load(&mut self, event: &Event) -> Result<AnyReply, RedisError> {
         let inventory = Inventory::free(&event.layout);
         let (code, body) = match self.stage.engine.load_event(event, &inventory).await? {
-            Load::Loading { token } => {
+            OpenEventReply::Done { token } => {
                 let kept = token == self.token;
                 self.token = token;
                 ("ok", Body::Numbers(vec![i64::from(kept)]))
             }
-            Load::Open => ("event_exists", Body::Empty),
-            Load::Refused(code) => (code.as_str(), Body::Empty),
+            refusal => (refusal.code(), Body::Empty),
         };
         Ok(AnyReply { code, now_ms: self.sale.now_ms, body })
     }
 }
 
 fn attempt<'a>(nonce: &'a str, key: Option<&'a RequestKey>) -> Attempt<'a> {
-    let record = key.map(|RequestKey { digest, fingerprint }| Record {
+    let record = key.map(|RequestKey { digest, fingerprint }| IdempotencyRecord {
         digest,
         fingerprint,
         ttl_ms: RECORD_TTL_MS,

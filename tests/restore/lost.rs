@@ -178,7 +178,7 @@ on_one_redis!(a_repair_that_was_cut_off_is_taken_over, async |flavor| {
     let stale = world.archive.event(event).await.unwrap().unwrap();
     let inventory = holdfast::domain::Inventory::free(&stale.layout);
     let load = world.engine.load_event(&stale, &inventory).await.unwrap();
-    let holdfast::redis::Load::Loading { token } = load else { panic!("{load:?}") };
+    let holdfast::redis::OpenEventReply::Done { token } = load else { panic!("{load:?}") };
     world.engine.load_bookings(&stale, &token, &[], &[SeatId(7)]).await.unwrap();
     not_loaded(event, world.hold("eve", event, &[7], None).await);
 
@@ -217,7 +217,7 @@ on_one_redis!(what_was_cut_off_after_its_generation_was_raised_is_taken_over, as
     let event = world.archive.event(opened).await.unwrap().unwrap();
     let inventory = holdfast::domain::Inventory::free(&event.layout);
     let load = world.engine.load_event(&event, &inventory).await.unwrap();
-    let holdfast::redis::Load::Loading { token } = load else { panic!("{load:?}") };
+    let holdfast::redis::OpenEventReply::Done { token } = load else { panic!("{load:?}") };
     assert!(world.archive.mark_loaded(opened, 2, &token).await.unwrap());
     let sold = BookingId::new(opened, 1, 1);
     let life: Vec<_> =

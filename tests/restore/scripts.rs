@@ -1,7 +1,7 @@
 //! `raise_generation` and `restore_bookings` on a Redis whose clock the test sets.
 
 use holdfast::domain::BookingId;
-use holdfast::redis::{Answer, NotAfter, new_nonce};
+use holdfast::redis::{NotAfter, RaiseGenerationReply, RestoreBookingsReply, Timed, new_nonce};
 
 use crate::on_each_redis;
 use crate::support::engine::{START_MS, Stage};
@@ -33,7 +33,7 @@ fn unknown(stage: &Stage, random: u64, seats: &[u32], status: Status) -> Booking
     }
 }
 
-async fn restore(stage: &Stage, bookings: &[Booking]) -> Answer {
+async fn restore(stage: &Stage, bookings: &[Booking]) -> Timed<RestoreBookingsReply> {
     let (event, generation) = (stage.event.id, stage.event.generation);
     let until = NotAfter(i64::MAX);
     stage.engine.restore_bookings(event, generation, "", bookings, until).await.unwrap()
@@ -52,7 +52,7 @@ on_each_redis!(an_older_generation_is_refused_from_then_on, async |flavor| {
     stage.expect("ok", raised);
     assert_eq!(stage.kinds().await, ["hold", "opened"], "again changes nothing");
     let lower = stage.engine.raise_generation(stage.event.id, 2).await.unwrap();
-    assert_eq!((lower.code(), lower.number(0)), ("generation_mismatch", 3));
+    assert_eq!(lower.reply, RaiseGenerationReply::GenerationMismatch { generation: 3 });
     stage.expect("generation_mismatch", stage.hold("bob", &[2]).await);
     stage.event.generation = 3;
     stage.expect("ok", stage.hold("bob", &[2]).await);
@@ -68,7 +68,7 @@ on_each_redis!(payments_come_before_holds, async |flavor| {
     // One seat is held by another, one is being paid by another.
     let lost = unknown(&stage, 7, &[2, 4, 5], Status::Confirming);
     let answer = stage.expect("ok", restore(&stage, std::slice::from_ref(&lost)).await);
-    assert_eq!((answer.number(0), answer.number(1)), (1, 0));
+    assert_eq!(answer.reply, RestoreBookingsReply::Restored { restored: 1, ended: 0 });
     assert_eq!(stage.seats().await, "AhaHhaaaAaaa");
     assert_eq!(booking(&stage, displaced.id).await.status, Status::Cancelled);
     assert_eq!(booking(&stage, begun.id).await.status, Status::Confirming);
@@ -79,7 +79,7 @@ on_each_redis!(payments_come_before_holds, async |flavor| {
     assert!(users.contains(&("lost".to_owned(), 3)), "{users:?}");
     // Again changes nothing.
     let answer = restore(&stage, std::slice::from_ref(&lost)).await;
-    assert_eq!((answer.number(0), answer.number(1)), (0, 0));
+    assert_eq!(answer.reply, RestoreBookingsReply::Restored { restored: 0, ended: 0 });
     // Paid, it is refused by the archive: it does not have all its seats.
     let taken = stage
         .engine
@@ -99,13 +99,17 @@ on_each_redis!(a_hold_gets_all_its_seats_or_ends, async |flavor| {
     overdue.deadline_ms = START_MS;
     let all = [whole.clone(), torn.clone(), overdue.clone()];
     let answer = stage.expect("ok", restore(&stage, &all).await);
-    assert_eq!((answer.number(0), answer.number(1)), (1, 2));
+    assert_eq!(answer.reply, RestoreBookingsReply::Restored { restored: 1, ended: 2 });
     assert_eq!(stage.seats().await, "HhhAaaaaAaaa");
     assert_eq!(booking(&stage, torn.id).await.status, Status::Cancelled);
     assert_eq!(booking(&stage, overdue.id).await.status, Status::Expired);
     assert_eq!(stage.kinds().await, ["hold", "restored", "cancelled", "expired"]);
     let answer = restore(&stage, &all).await;
-    assert_eq!((answer.number(0), answer.number(1)), (0, 0), "again changes nothing");
+    assert_eq!(
+        answer.reply,
+        RestoreBookingsReply::Restored { restored: 0, ended: 0 },
+        "again changes nothing"
+    );
     // It ends by its deadline like any other.
     stage.set_clock(whole.deadline_ms).await;
     assert_eq!(booking(&stage, whole.id).await.status, Status::Expired);
@@ -124,7 +128,7 @@ on_each_redis!(what_redis_has_is_put_under_its_lease_or_outranks, async |flavor|
     // A lower lease is no news; a hold that the archive knows as given up stays a hold.
     let older = Booking { status: Status::Confirming, lease: 2, version: 3, ..held };
     let answer = restore(&stage, &[older]).await;
-    assert_eq!((answer.number(0), answer.number(1)), (0, 0));
+    assert_eq!(answer.reply, RestoreBookingsReply::Restored { restored: 0, ended: 0 });
     let stays = stage.hold("bob", &[2]).await.into_booking().unwrap();
     let lost = Booking { version: 7, deadline_ms: stays.deadline_ms + 9, ..stays.clone() };
     restore(&stage, &[lost]).await;

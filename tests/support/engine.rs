@@ -12,7 +12,7 @@ use holdfast::domain::{
 };
 use holdfast::redis::scripts::{ClockSource, Scripts};
 use holdfast::redis::{
-    Answer, Detail, Engine, EventSnapshot, HoldCall, HoldReply, Load, NotAfter, Observer, Read,
+    Detail, Engine, EventSnapshot, HoldCall, HoldReply, NotAfter, Observer, OpenEventReply, Read,
     RedisSettings, ScriptReply, SeatSelection, Timed, new_nonce,
 };
 
@@ -37,23 +37,6 @@ pub fn settings(url: String, namespace: String) -> RedisSettings {
         clients: 2,
         timeout_ms: 2_000,
         in_flight_max: 10_000,
-    }
-}
-
-/// A reply with a code.
-pub trait HasCode {
-    fn code(&self) -> &'static str;
-}
-
-impl HasCode for Answer {
-    fn code(&self) -> &'static str {
-        Answer::code(self)
-    }
-}
-
-impl<R: ScriptReply> HasCode for Timed<R> {
-    fn code(&self) -> &'static str {
-        Timed::code(self)
     }
 }
 
@@ -162,7 +145,7 @@ impl Stage {
 
     async fn load_with(&self, inventory: &Inventory) -> String {
         match self.engine.load_event(&self.event, inventory).await.unwrap() {
-            Load::Loading { token } => token,
+            OpenEventReply::Done { token } => token,
             other => panic!("not loaded: {other:?}"),
         }
     }
@@ -270,8 +253,8 @@ impl Stage {
     }
 
     #[track_caller]
-    pub fn expect<A: HasCode + Debug>(&self, code: &str, answer: A) -> A {
-        assert_eq!(answer.code(), code, "{answer:?}");
-        answer
+    pub fn expect<R: ScriptReply + Debug>(&self, code: &str, timed: Timed<R>) -> Timed<R> {
+        assert_eq!(timed.code(), code, "{timed:?}");
+        timed
     }
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use futures_util::{StreamExt, stream};
 use holdfast::domain::{DrawState, Floors, RoomSettings, UserId};
 use holdfast::redis::scripts::{ClockSource, Scripts};
-use holdfast::redis::{Engine, Joined, RoomConfiguration};
+use holdfast::redis::{Engine, RoomConfiguration, RoomJoinReply};
 
 use crate::support::engine::{NoObserver, START_MS, Stage, settings, small_event};
 use crate::support::servers::{Flavor, Server, available, private_redis};
@@ -63,7 +63,7 @@ async fn join(stage: &Stage, n: u64) -> u64 {
     let user: UserId = format!("user-{n:015}").parse().unwrap();
     let joined = stage.engine.room_join(stage.event.id, &user, None, Floors::default()).await;
     match joined.unwrap() {
-        Joined::Number { number, .. } => number,
+        RoomJoinReply::Given { number, .. } | RoomJoinReply::Replayed { number, .. } => number,
         other => panic!("{user}: {other:?}"),
     }
 }

@@ -5,7 +5,7 @@ use holdfast::archive::{LoadFacts, UnloadAttempt};
 use holdfast::domain::{
     Booking, EventChange, EventId, EventStatus, Inventory, LoadState, Outcome, SeatId, Status,
 };
-use holdfast::redis::{BlockAction, Detail, Load, NotAfter, WORKER_GROUP, new_nonce};
+use holdfast::redis::{BlockAction, Detail, NotAfter, OpenEventReply, WORKER_GROUP, new_nonce};
 use holdfast::sale::{BlockRequest, Events, HouseSeats, Loading, SaleError, Unloading, verify};
 
 use super::*;
@@ -231,7 +231,7 @@ on_one_redis!(a_load_that_was_cut_off_is_begun_anew, async |flavor| {
     // Dead after Redis was made `loading`, and something placed.
     let inventory = Inventory::free(&stale.layout);
     let load = world.engine.load_event(&stale, &inventory).await.unwrap();
-    let Load::Loading { token } = load else { panic!("{load:?}") };
+    let OpenEventReply::Done { token } = load else { panic!("{load:?}") };
     let placed = world.engine.load_bookings(&stale, &token, &[], &[SeatId(7)]).await.unwrap();
     assert_eq!(placed.code(), "ok");
 
@@ -242,7 +242,7 @@ on_one_redis!(a_load_that_was_cut_off_is_begun_anew, async |flavor| {
     let late = world.engine.load_bookings(&stale, &token, &[], &[SeatId(7)]).await.unwrap();
     assert_eq!(late.code(), "generation_mismatch");
     let late = world.engine.load_event(&stale, &inventory).await.unwrap();
-    assert_eq!(late, Load::Refused(holdfast::redis::Code::GenerationMismatch));
+    assert!(matches!(late, OpenEventReply::GenerationMismatch { .. }), "{late:?}");
     world.verified().await;
     assert_eq!(read(&world, &sold).await, seen(&sold));
     world.stop().await;
@@ -258,7 +258,7 @@ on_one_redis!(a_whole_load_is_opened_by_the_worker, async |flavor| {
     let loading = world.archive.event(event).await.unwrap().unwrap();
     let inventory = Inventory::free(&loading.layout);
     let load = world.engine.load_event(&loading, &inventory).await.unwrap();
-    let Load::Loading { token } = load else { panic!("{load:?}") };
+    let OpenEventReply::Done { token } = load else { panic!("{load:?}") };
     let archived = world.archive.booking(sold.id).await.unwrap().unwrap();
     assert_eq!(archived.outcome, Some(Outcome::Sold));
     let bookings = [archived.booking];

@@ -2,7 +2,7 @@
 //! between MongoDB and Redis.
 
 use holdfast::domain::{Event, EventChange, EventStatus, Inventory, Kind, Outcome, Status};
-use holdfast::redis::{Detail, Load, new_nonce};
+use holdfast::redis::{Detail, OpenEventReply, new_nonce};
 use holdfast::sale::SaleError;
 
 use super::*;
@@ -62,7 +62,7 @@ on_one_redis!(an_interrupted_opening_is_finished, async |flavor| {
     let never_opened = unopened(&world).await;
     let inventory = Inventory::free(&never_opened.layout);
     let loaded = world.engine.load_event(&never_opened, &inventory).await.unwrap();
-    let Load::Loading { token } = loaded else { panic!("not loaded: {loaded:?}") };
+    let OpenEventReply::Done { token } = loaded else { panic!("not loaded: {loaded:?}") };
     let stands = world.archive.mark_opened(never_opened.id, 1, &token).await.unwrap();
     assert_eq!(stands, Some(token));
     let _worker = WorkerSpec::new(&world, shared_mongodb()).start().await;

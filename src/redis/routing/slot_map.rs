@@ -4,7 +4,7 @@ use fred::types::Value;
 
 use crate::redis::connect::NodeAddress;
 use crate::redis::error::RedisError;
-use crate::redis::reply::{integer, list, text};
+use crate::redis::value::{integer, list, text};
 
 /// What one node says of all slots (`CLUSTER SLOTS`).
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -10,8 +10,12 @@ use fred::types::Value;
 use super::Script;
 use super::reply::ScriptReply;
 use crate::domain::booking::format_seats;
+use crate::domain::waiting_room::Method;
 use crate::domain::wanted::{Neighbour, Place};
-use crate::domain::{BookingId, EventId, EventStatus, OrphanRule, Partition, SeatId, UserId};
+use crate::domain::{
+    Booking, BookingId, DrawState, EventId, EventStatus, Floors, OrphanRule, Partition, SeatId,
+    UserId,
+};
 use crate::redis::engine::NotAfter;
 use crate::redis::keys::Keys;
 
@@ -130,11 +134,13 @@ macro_rules! script_call {
             }
 
             fn argument_names() -> Vec<&'static str> {
-                let mut names: Vec<&'static str> = vec![$( stringify!($not_after) )?];
-                $( names.extend(
-                    <$type as $crate::redis::scripts::call::Argument>::names(stringify!($field))
-                ); )*
-                names
+                let names: Vec<Vec<&'static str>> = vec![
+                    $( vec![stringify!($not_after)], )?
+                    $( <$type as $crate::redis::scripts::call::Argument>::names(
+                        stringify!($field)
+                    ), )*
+                ];
+                names.concat()
             }
 
             fn partition(&self, keys: &$crate::redis::keys::Keys) -> $crate::domain::Partition {
@@ -152,6 +158,7 @@ macro_rules! script_call {
             }
 
             fn push_arguments(&self, arguments: &mut Vec<fred::types::Value>) {
+                let _ = &arguments;
                 $( $crate::redis::scripts::call::Argument::push(&self.$field, arguments); )*
             }
         }
@@ -218,6 +225,10 @@ arguments! {
     &[SeatId]: |seats| format_seats(seats);
     &[Neighbour]: |neighbours| format_neighbours(neighbours);
     &[Place]: |places| format_places(places);
+    &[Booking]: |bookings| format_bookings(bookings);
+    &[(BookingId, u64)]: |versions| format_versions(versions);
+    Method: |method| method.as_str();
+    DrawState: |draw| draw.as_str();
 }
 
 /// `seat:beyond,...`, with 0 for no seat beyond.
@@ -233,4 +244,27 @@ fn format_places(places: &[Place]) -> String {
         format!("{section}-{first}-{last}-{price}-{}", if *rows { 'r' } else { 'g' })
     };
     places.iter().map(place).collect::<Vec<_>>().join(",")
+}
+
+/// A line per booking: id, tab, record.
+fn format_bookings(bookings: &[Booking]) -> String {
+    let line = |booking: &Booking| format!("{}\t{}\n", booking.id, booking.to_record());
+    bookings.iter().map(line).collect()
+}
+
+/// `booking:version,...`.
+fn format_versions(versions: &[(BookingId, u64)]) -> String {
+    let pair = |(id, version): &(BookingId, u64)| format!("{id}:{version}");
+    versions.iter().map(pair).collect::<Vec<_>>().join(",")
+}
+
+impl Argument for Floors {
+    fn names(_: &'static str) -> Vec<&'static str> {
+        vec!["floor_joined", "floor_served"]
+    }
+
+    fn push(&self, arguments: &mut Vec<Value>) {
+        self.joined.push(arguments);
+        self.served.push(arguments);
+    }
 }

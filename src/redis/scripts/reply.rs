@@ -6,10 +6,9 @@
 
 use fred::types::Value;
 
-use crate::domain::booking::parse_seats;
-use crate::domain::{Booking, BookingId, SeatId, SeatState};
+use crate::domain::Booking;
 use crate::redis::error::RedisError;
-use crate::redis::reply::{integer, text, unexpected};
+use crate::redis::value::{text, unexpected};
 
 /// A script's reply and Redis' time of the decision.
 #[derive(Clone, Debug, PartialEq)]
@@ -139,6 +138,47 @@ macro_rules! script_reply {
 }
 pub(in crate::redis) use script_reply;
 
+/// Declares a struct whose second block of fields is read from consecutive fields of a reply; the
+/// first block is filled in by the caller.
+macro_rules! reply_group {
+    (
+        $(#[$doc:meta])*
+        $vis:vis struct $group:ident {
+            $( $(#[$extra_doc:meta])* $extra:ident: $extra_type:ty ),* $(,)?
+        } {
+            $( $(#[$field_doc:meta])* $field:ident: $type:ty ),* $(,)?
+        }
+    ) => {
+        $(#[$doc])*
+        #[derive(Clone, Debug, PartialEq)]
+        $vis struct $group {
+            $( $(#[$extra_doc])* pub $extra: $extra_type, )*
+            $( $(#[$field_doc])* pub $field: $type, )*
+        }
+
+        impl $crate::redis::scripts::reply::ReplyField for $group {
+            fn names(_: &'static str) -> Vec<&'static str> {
+                let names: Vec<Vec<&'static str>> = vec![$(
+                    <$type as $crate::redis::scripts::reply::ReplyField>::names(
+                        stringify!($field),
+                    )
+                ),*];
+                names.concat()
+            }
+
+            fn read(
+                fields: &mut $crate::redis::scripts::reply::Fields,
+            ) -> Result<Self, $crate::redis::RedisError> {
+                Ok($group {
+                    $( $extra: Default::default(), )*
+                    $( $field: $crate::redis::scripts::reply::ReplyField::read(fields)?, )*
+                })
+            }
+        }
+    };
+}
+pub(in crate::redis) use reply_group;
+
 /// Declares the replies of a script that works on one generation of an event: those that are
 /// listed, and the three refusals that all such scripts share.
 macro_rules! event_reply {
@@ -212,89 +252,39 @@ impl<R: ScriptReply> Timed<R> {
 }
 
 impl Fields {
-    fn next(&mut self) -> Value {
+    /// Whether a field is left.
+    pub(in crate::redis) fn has_more(&self) -> bool {
+        !self.0.as_slice().is_empty()
+    }
+
+    /// The next field; null if none is left.
+    pub(super) fn next(&mut self) -> Value {
         self.0.next().unwrap_or(Value::Null)
     }
 }
 
-impl ReplyField for i64 {
-    fn read(fields: &mut Fields) -> Result<Self, RedisError> {
-        integer(&fields.next())
-    }
-}
-
-macro_rules! counts {
-    ($($type:ty),*) => {
-        $(impl ReplyField for $type {
-            fn read(fields: &mut Fields) -> Result<Self, RedisError> {
-                let number = i64::read(fields)?;
-                <$type>::try_from(number)
-                    .map_err(|_| unexpected(format!("{number} where a count should be")))
-            }
-        })*
-    };
-}
-counts!(u32, u64, usize);
-
-impl ReplyField for String {
-    fn read(fields: &mut Fields) -> Result<Self, RedisError> {
-        text(Some(fields.next()))
-    }
-}
-
-impl ReplyField for SeatId {
-    fn read(fields: &mut Fields) -> Result<Self, RedisError> {
-        u32::read(fields).map(SeatId)
-    }
-}
-
-/// Two values: the booking's id and its record.
-impl ReplyField for Booking {
-    fn names(_: &'static str) -> Vec<&'static str> {
-        vec!["id", "record"]
+impl<T: ReplyField> ReplyField for Box<T> {
+    fn names(field: &'static str) -> Vec<&'static str> {
+        T::names(field)
     }
 
     fn read(fields: &mut Fields) -> Result<Self, RedisError> {
-        let id = String::read(fields)?;
-        let id: BookingId = id.parse().map_err(|_| unexpected(format!("booking id {id:?}")))?;
-        let record = String::read(fields)?;
-        Booking::from_record(id, &record).map_err(|e| unexpected(format!("booking {id}: {e}")))
+        T::read(fields).map(Box::new)
     }
 
     fn booking(&self) -> Option<&Booking> {
-        Some(self)
+        (**self).booking()
     }
 
     fn into_booking(self) -> Option<Booking> {
-        Some(self)
-    }
-}
-
-/// `seat,...`; empty for none.
-impl ReplyField for Vec<SeatId> {
-    fn read(fields: &mut Fields) -> Result<Self, RedisError> {
-        parse_seats(&String::read(fields)?).map_err(|e| unexpected(e.to_string()))
-    }
-}
-
-/// `seat:state,...`.
-impl ReplyField for Vec<(SeatId, SeatState)> {
-    fn read(fields: &mut Fields) -> Result<Self, RedisError> {
-        let list = String::read(fields)?;
-        let bad = || unexpected(format!("seat states {list:?}"));
-        let pair = |pair: &str| {
-            let (seat, state) = pair.split_once(':').ok_or_else(bad)?;
-            let seat = SeatId(seat.parse().map_err(|_| bad())?);
-            let byte = state.bytes().next().ok_or_else(bad)?;
-            Ok((seat, SeatState::from_byte(byte).ok_or_else(bad)?))
-        };
-        list.split(',').map(pair).collect()
+        (*self).into_booking()
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::domain::{SeatId, SeatState};
     use crate::redis::HoldReply;
 
     fn parse(values: &[&str]) -> Result<Timed<HoldReply>, RedisError> {

@@ -268,6 +268,8 @@ fn fields_of(reply: &str, code: &str) -> Vec<String> {
             _ => {}
         }
     }
+    // A list of codes may continue on the next line.
+    let plain = plain.replace("| ", "|");
     let by_code = plain.split_once("by code:").map_or("", |(_, by_code)| by_code);
     let mut groups = by_code.split('·').filter_map(|group| group.trim().split_once(' '));
     let found = groups.find(|(codes, _)| codes.split('|').any(|one| one == code));

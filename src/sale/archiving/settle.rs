@@ -10,7 +10,7 @@ use super::{Archiver, Judged};
 use crate::archive::{ArchivedBooking, Verdict};
 use crate::backoff::Backoff;
 use crate::domain::{Booking, BookingId, EventId, LogId, Outcome, Status};
-use crate::redis::{Code, Detail, RedisError, SettleCall, WORKER_GROUP};
+use crate::redis::{Detail, RedisError, ScriptReply, SettleReply, Settlement, WORKER_GROUP};
 use crate::telemetry::warn_repeated;
 
 /// Tries of one settlement; with the pauses between them a few seconds.
@@ -70,42 +70,43 @@ impl Archiver {
             let Some(generation) = generation else {
                 return Settled::Never(format!("event {} is not in the archive", id.event()));
             };
-            let call = SettleCall {
+            let settlement = Settlement {
                 generation,
                 outcome: outcome.as_str(),
-                tell_until,
+                valid_until: tell_until,
                 acknowledge: acknowledge.map(|entry| (WORKER_GROUP, entry)),
                 booking: &booking,
             };
-            let answer = self.engine.settle(&call).await;
-            if let Ok(answer) = &answer
-                && answer.code == Code::GenerationMismatch
-                && (answer.number(0) as u64) < generation
+            let reply = self.engine.settle(&settlement).await.map(|timed| timed.reply);
+            if let Ok(SettleReply::GenerationMismatch { generation: other }) = reply
+                && other < generation
                 && !is_reported
             {
                 // Redis has fallen back: nothing can be settled there before it is repaired.
                 let reported = self.archive.report_loss(id.event(), generation).await;
                 is_reported = reported.is_ok();
             }
-            let code = answer.as_ref().map(|answer| answer.code);
-            told(code.as_ref().map_or("unavailable", |code| code.as_str()));
-            match code {
-                Ok(Code::Ok) => return Settled::Done,
-                Ok(Code::EventNotLoaded) => {
+            told(reply.as_ref().map_or("unavailable", SettleReply::code));
+            match reply {
+                Ok(SettleReply::Settled { .. }) => return Settled::Done,
+                Ok(SettleReply::EventNotLoaded) => {
                     let outcome = outcome.as_str();
                     info!(booking_id = %id, outcome, "redis lacks a judged sale's event");
                     return Settled::NotLoaded;
                 }
-                Ok(Code::SettledOtherwise) => {
-                    let standing = answer.ok().and_then(|answer| answer.into_booking().ok());
-                    self.look_into(&booking, outcome, standing).await;
+                Ok(SettleReply::SettledOtherwise { booking: here }) => {
+                    self.look_into(&booking, outcome, Some(here)).await;
                     return Settled::Done;
                 }
                 // Another generation, a seat that another confirmed sale holds in Redis (that one
                 // may be cancelled, and Redis behind), or whoever carries this slept on it: what
                 // does the archive say by now?
-                Ok(Code::GenerationMismatch | Code::SeatsLost | Code::TooLate) => is_stale = true,
-                Ok(_) | Err(_) => {}
+                Ok(
+                    SettleReply::GenerationMismatch { .. }
+                    | SettleReply::SeatsLost { .. }
+                    | SettleReply::TooLate,
+                ) => is_stale = true,
+                Err(_) => {}
             }
             sleep(backoff.pause()).await;
         }
@@ -144,17 +145,17 @@ impl Archiver {
             }
         }
         for owner in owners {
-            let call = SettleCall {
+            let settlement = Settlement {
                 generation,
                 outcome: Outcome::Sold.as_str(),
-                tell_until,
+                valid_until: tell_until,
                 acknowledge: None,
                 booking: &owner.booking,
             };
-            match self.engine.settle(&call).await {
-                Ok(answer) if matches!(answer.code, Code::Ok | Code::EventNotLoaded) => {}
+            match self.engine.settle(&settlement).await.map(|timed| timed.reply) {
+                Ok(SettleReply::Settled { .. } | SettleReply::EventNotLoaded) => {}
                 // Another try would find the same, and the refusal frees none of its seats.
-                Ok(answer) if answer.code == Code::SettledOtherwise => {
+                Ok(SettleReply::SettledOtherwise { .. }) => {
                     let booking_id = owner.booking.id;
                     error!(%booking_id, "ALARM: redis shows a sold booking as voided or cancelled");
                 }

@@ -19,19 +19,14 @@ use crate::archive::ArchivedBooking;
 use crate::domain::{Booking, BookingId, Intent, IntentState, Outcome, Status};
 use crate::faults::FaultStep;
 use crate::payments::State;
-use crate::redis::{AbortMode, Answer, Code, RedisError, new_nonce};
+use crate::redis::{
+    AbortMode, ConfirmAbortReply, ConfirmLateReply, ConfirmTakeoverReply, EventReply,
+    GetBookingReply, RedisError, ScriptReply, Timed, new_nonce,
+};
 use crate::sale::{SaleError, unix_now_ms};
 
 /// Calls of one script: the first, and again under the generation that Redis names.
 const CALLS_MAX: u32 = 2;
-
-/// A call of a script about one booking.
-#[derive(Clone, Copy)]
-enum Call<'a> {
-    TakeOver { nonce: &'a str },
-    GiveUp { lease: u64 },
-    Commit { booking: &'a Booking, payment: &'a str },
-}
 
 /// A booking in Redis.
 enum Standing {
@@ -259,8 +254,14 @@ impl PaymentService {
     }
 
     async fn give_up_lease(&self, leased: &Booking) -> Result<Reconciled, SaleError> {
-        let answer = self.call(leased.id, Call::GiveUp { lease: leased.lease }).await?;
-        let is_over = matches!(answer.code, Code::Ok | Code::Nothing | Code::BookingUnknown);
+        let (id, mode) = (leased.id, &AbortMode::Lease(leased.lease));
+        let abort = |generation| self.engine.confirm_abort(generation, id, mode);
+        let is_over = matches!(
+            self.call(id, abort).await?,
+            ConfirmAbortReply::Ended { .. }
+                | ConfirmAbortReply::Nothing { .. }
+                | ConfirmAbortReply::BookingUnknown
+        );
         Ok(if is_over { Reconciled::Released } else { wait("it could not be released") })
     }
 
@@ -285,84 +286,73 @@ impl PaymentService {
                 Standing::There(..) | Standing::Gone => return self.refuse(intent, &booking).await,
             }
         }
-        let call = Call::Commit { booking: &booking, payment: &intent.payment };
-        let answer = self.call(id, call).await?;
-        match answer.code {
-            Code::Ok => {
+        let (paid, payment) = (&booking, intent.payment.as_str());
+        let commit = |generation| self.engine.confirm_late(generation, paid, payment);
+        let reply = self.call(id, commit).await?;
+        match reply {
+            ConfirmLateReply::Committed { .. } => {
                 self.faults.reached(FaultStep::Commit);
                 self.counted("committed_late");
                 tracing::info!(booking_id = %id, "a paid booking is sold");
                 Ok(Reconciled::Committed)
             }
-            Code::SeatsLost | Code::BookingCancelled | Code::SaleVoided => {
-                let code = answer.code.as_str();
+            ConfirmLateReply::SeatsLost { .. }
+            | ConfirmLateReply::BookingCancelled { .. }
+            | ConfirmLateReply::SaleVoided { .. } => {
+                let code = reply.code();
                 tracing::warn!(booking_id = %id, code, "a paid booking cannot have its seats");
                 self.refuse(intent, &booking).await
             }
-            Code::EventNotLoaded if self.is_unloaded(id).await? => {
+            ConfirmLateReply::EventNotLoaded if self.is_unloaded(id).await? => {
                 self.refuse(intent, &booking).await
             }
-            Code::EventNotLoaded => Ok(wait("its event is not loaded")),
-            _ => Ok(wait("it could not be committed")),
+            ConfirmLateReply::EventNotLoaded => Ok(wait("its event is not loaded")),
+            ConfirmLateReply::TooLate | ConfirmLateReply::GenerationMismatch { .. } => {
+                Ok(wait("it could not be committed"))
+            }
         }
     }
 
     /// Puts a lapsed confirmation under a lease of ours; `None` where there is none.
     async fn take_over(&self, id: BookingId) -> Result<Option<Booking>, SaleError> {
-        let answer = self.call(id, Call::TakeOver { nonce: &new_nonce() }).await?;
-        Ok(match answer.code {
-            Code::Ok => Some(answer.into_booking()?),
+        let (nonce, lease_ms) = (&new_nonce(), self.lease_ms);
+        let take_over = |generation| self.engine.confirm_takeover(generation, id, nonce, lease_ms);
+        Ok(match self.call(id, take_over).await? {
+            ConfirmTakeoverReply::Leased { booking } => Some(booking),
             _ => None,
         })
     }
 
     async fn standing(&self, id: BookingId) -> Result<Standing, SaleError> {
-        let answer = self.engine.get_booking(id).await?;
-        let now_ms = answer.now_ms;
-        Ok(match answer.code {
-            Code::Ok => Standing::There(Box::new(answer.into_booking()?), now_ms),
-            Code::BookingUnknown => Standing::Gone,
+        let Timed { reply, now_ms } = self.engine.get_booking(id).await?;
+        Ok(match reply {
+            GetBookingReply::Found { booking } => Standing::There(booking, now_ms),
+            GetBookingReply::BookingUnknown => Standing::Gone,
             _ if self.is_unloaded(id).await? => Standing::Gone,
             _ => Standing::NotLoaded,
         })
     }
 
     /// Runs a script under the event's generation: MongoDB's, which is read first, or the one that
-    /// Redis names if that is newer. Where Redis' is older, it has lost what we know.
-    async fn call(&self, id: BookingId, call: Call<'_>) -> Result<Answer, SaleError> {
-        let head = self.archive.event_head(id.event()).await?;
-        let mut generation = head.ok_or(SaleError::EventUnknown(id.event()))?.generation;
-        let mut answer = self.call_once(id, generation, call).await?;
-        for _ in 1..CALLS_MAX {
-            if answer.code != Code::GenerationMismatch || answer.number(0) as u64 <= generation {
-                break;
-            }
-            generation = answer.number(0) as u64;
-            answer = self.call_once(id, generation, call).await?;
-        }
-        if answer.code == Code::GenerationMismatch && (answer.number(0) as u64) < generation {
-            self.archive.report_loss(id.event(), generation).await?;
-        }
-        Ok(answer)
-    }
-
-    async fn call_once(
+    /// Redis reports if that is newer. Where Redis' is older, it has lost what we know.
+    async fn call<R: EventReply, F: Future<Output = Result<Timed<R>, RedisError>>>(
         &self,
         id: BookingId,
-        generation: u64,
-        call: Call<'_>,
-    ) -> Result<Answer, RedisError> {
-        let engine = &self.engine;
-        match call {
-            Call::TakeOver { nonce } => {
-                engine.confirm_takeover(generation, id, nonce, self.lease_ms).await
+        script: impl Fn(u64) -> F,
+    ) -> Result<R, SaleError> {
+        let head = self.archive.event_head(id.event()).await?;
+        let mut generation = head.ok_or(SaleError::EventUnknown(id.event()))?.generation;
+        let mut reply = script(generation).await?.reply;
+        for _ in 1..CALLS_MAX {
+            match reply.other_generation() {
+                Some(newer) if newer > generation => generation = newer,
+                _ => break,
             }
-            Call::GiveUp { lease } => {
-                engine.confirm_abort(generation, id, &AbortMode::Lease(lease)).await
-            }
-            Call::Commit { booking, payment } => {
-                engine.confirm_late(generation, booking, payment).await
-            }
+            reply = script(generation).await?.reply;
         }
+        if reply.other_generation().is_some_and(|older| older < generation) {
+            self.archive.report_loss(id.event(), generation).await?;
+        }
+        Ok(reply)
     }
 }

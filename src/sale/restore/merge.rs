@@ -7,7 +7,7 @@ use tokio::time::sleep;
 
 use super::{Restored, Target, Work};
 use crate::domain::{Floors, Inventory, LogId, SeatId, SeatState};
-use crate::redis::{BlockAction, BlockCall, Body, Code, Detail, EventSnapshot, WORKER_GROUP};
+use crate::redis::{BlockAction, BlockCall, BlockReply, Detail, EventSnapshot, WORKER_GROUP};
 use crate::sale::SaleError;
 use crate::sale::waiting_room::RoomStore;
 
@@ -99,14 +99,13 @@ impl Work<'_> {
                     actor: ACTOR,
                     reason: REASON,
                 };
-                let answer = self.engine.block(&call).await?;
-                match (answer.code, &answer.body) {
-                    (Code::Ok, _) => {
-                        changed += answer.number(0) as u64;
+                match self.engine.block(&call).await?.reply {
+                    BlockReply::Done { changed: more, .. } => {
+                        changed += u64::from(more);
                         break;
                     }
                     // Ends: each refusal names at least one seat.
-                    (Code::SeatsUnavailable, Body::SeatStates(taken)) if !taken.is_empty() => {
+                    BlockReply::SeatsUnavailable { states: taken } if !taken.is_empty() => {
                         tracing::warn!(event_id = %self.event.id, ?taken, "not kept back: taken");
                         some.retain(|seat| taken.iter().all(|one| one.0 != *seat));
                     }

@@ -69,7 +69,7 @@ use super::unload::state;
 use super::{SaleError, SaleSettings, archiving::Archiver};
 use crate::archive::Archive;
 use crate::domain::{Booking, Event, EventId, Inventory, LoadState};
-use crate::redis::{Body, Code, Engine, Load, NotAfter};
+use crate::redis::{Engine, NotAfter, OpenEventReply, RaiseGenerationReply, ScriptReply};
 use crate::telemetry::warn_repeated;
 
 pub use sightings::{Broken, MISSING_FOR, Sightings};
@@ -272,28 +272,26 @@ impl Work<'_> {
         let (id, inventory) = (self.event.id, Inventory::free(&self.event.layout));
         for _ in 0..TURNS_MAX {
             match self.engine.load_event(self.event, &inventory).await? {
-                Load::Loading { token } => {
+                OpenEventReply::Done { token } => {
                     let restored = self.rebuild(&token).await?;
                     return Ok((self.seal(&token).await?, restored));
                 }
-                Load::Open => {}
-                Load::Refused(Code::GenerationMismatch) => return Err(overtaken(id)),
-                Load::Refused(code) => {
-                    let text = format!("open_event answered {}", code.as_str());
+                OpenEventReply::EventExists => {}
+                OpenEventReply::GenerationMismatch { .. } => return Err(overtaken(id)),
+                refusal => {
+                    let text = format!("open_event replied {}", refusal.code());
                     return Err(SaleError::Internal(text));
                 }
             }
             let raised = self.engine.raise_generation(id, self.event.generation).await?;
-            match (raised.code, raised.body) {
-                (Code::Ok, Body::Raw(token)) => {
-                    let token = token.first().and_then(|token| token.as_string());
-                    let token = token.ok_or_else(|| SaleError::Internal("no load token".into()))?;
+            match raised.reply {
+                RaiseGenerationReply::Raised { load_token } => {
                     let restored = self.merge().await?;
-                    return Ok((token, restored));
+                    return Ok((load_token, restored));
                 }
-                (Code::GenerationMismatch, _) => return Err(overtaken(id)),
+                RaiseGenerationReply::GenerationMismatch { .. } => return Err(overtaken(id)),
                 // It is gone now, or the call was late.
-                _ => {}
+                RaiseGenerationReply::EventNotLoaded | RaiseGenerationReply::TooLate => {}
             }
         }
         Err(self.gone())

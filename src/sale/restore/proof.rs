@@ -18,7 +18,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use super::{PAGE, Work};
 use crate::domain::{Booking, BookingId, Inventory, SeatId, SeatState};
-use crate::redis::{Code, Detail, new_nonce};
+use crate::redis::{Detail, SealLoadReply, new_nonce};
 use crate::sale::SaleError;
 use crate::sale::unload::state;
 
@@ -102,7 +102,7 @@ impl Work<'_> {
         // A letter first: the token is never taken for a number.
         let seal = format!("s{}", new_nonce());
         let sealed = self.engine.seal_load(id, generation, token, &seal).await?;
-        if sealed.code != Code::Ok {
+        if sealed.reply != SealLoadReply::Sealed {
             return Err(self.gone());
         }
         // INVARIANT: after the seal. What the look finds is then in every copy that has the seal.

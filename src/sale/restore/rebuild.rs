@@ -10,7 +10,7 @@ use std::collections::HashMap;
 use super::{BOOKINGS_PER_CALL, PAGE, Restored, Target, Work, too_late};
 use crate::archive::ArchivedBooking;
 use crate::domain::{Booking, BookingId, EventId, Outcome, SeatId};
-use crate::redis::Code;
+use crate::redis::LoadBookingsReply;
 use crate::sale::SaleError;
 use crate::sale::unload::state;
 
@@ -96,14 +96,13 @@ impl Work<'_> {
     ) -> Result<(), SaleError> {
         for _ in 0..TRIES_MAX {
             let answer = self.engine.load_bookings(self.event, token, sold, blocked).await?;
-            match answer.code {
-                Code::Ok => {
+            match answer.reply {
+                LoadBookingsReply::Placed { .. } => {
                     self.plan.place(sold, blocked);
                     return Ok(());
                 }
-                Code::TooLate => {}
-                Code::SeatsLost => {
-                    let seat = answer.number(0);
+                LoadBookingsReply::TooLate => {}
+                LoadBookingsReply::SeatsLost { seat } => {
                     let reason = format!("seat {seat} has two sold bookings: see verify");
                     return Err(state(self.event.id, &reason));
                 }

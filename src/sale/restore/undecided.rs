@@ -10,7 +10,7 @@ use super::plan::{Intents, Wanted, facts, has_lost_versions, is_telling, wanted}
 use super::{BOOKINGS_PER_CALL, PAGE, Restored, Target, Work, too_late};
 use crate::archive::ArchivedBooking;
 use crate::domain::{Booking, BookingId, Outcome, SeatId, Status};
-use crate::redis::{Code, NotAfter};
+use crate::redis::{NotAfter, RestoreBookingsReply};
 use crate::sale::SaleError;
 
 /// Tries of one call that came too late.
@@ -194,17 +194,16 @@ impl Work<'_> {
         let (event, generation) = (self.event.id, self.event.generation);
         for _ in 0..TRIES_MAX {
             let call = self.engine.restore_bookings(event, generation, token, bookings, tell_until);
-            let answer = call.await?;
-            match answer.code {
-                Code::Ok => {
+            match call.await?.reply {
+                RestoreBookingsReply::Restored { restored: live, ended } => {
                     if let Target::Load(_) = target {
                         self.plan.write(bookings);
                     }
-                    restored.live += answer.number(0) as u64;
-                    restored.ended += answer.number(1) as u64;
+                    restored.live += live;
+                    restored.ended += ended;
                     return Ok(());
                 }
-                Code::TooLate => {}
+                RestoreBookingsReply::TooLate => {}
                 _ => return Err(self.gone()),
             }
         }

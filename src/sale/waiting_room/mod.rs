@@ -48,7 +48,7 @@ use crate::domain::draw::PublicDraw;
 use crate::domain::{DrawState, EventId, RoomState, UserId};
 use crate::lifecycle::Shutdown;
 use crate::lifecycle::Supervisor;
-use crate::redis::{Code, Engine, Joined, RoomPlace};
+use crate::redis::{Engine, RoomJoinReply, RoomPlace};
 
 use room::Room;
 pub use room::SEEN_WITHIN_SECONDS;
@@ -114,13 +114,14 @@ impl WaitingRoom {
         self.known(event).await?;
         let room = self.inner.rooms.known(event).await?;
         let mut joined = self.inner.engine.room_join(event, &user, None, room.floors()).await?;
-        if let Joined::PlaceNeeded(number) = joined {
+        if let RoomJoinReply::PlaceNeeded { number } = joined {
             let place = self.drawn_place(&room, number).await?;
             let known = Some((number, place));
             joined = self.inner.engine.room_join(event, &user, known, room.floors()).await?;
         }
         match joined {
-            Joined::Number { number, floors, revision } => {
+            RoomJoinReply::Given { number, floors, revision }
+            | RoomJoinReply::Replayed { number, floors, revision } => {
                 room.learn(floors);
                 // The number proves that the room is on, under settings of this revision.
                 let seen = room.seen();
@@ -133,9 +134,14 @@ impl WaitingRoom {
                 let signed = self.inner.keys.sign(&token);
                 Ok(Ticket { token: Some(signed), standing: self.standing(&token).await? })
             }
-            Joined::Refused(Code::RoomOpen) => Ok(Ticket { token: None, standing: Standing::Open }),
-            Joined::Refused(code) => Err(refused(event, code)),
-            Joined::PlaceNeeded(number) => {
+            RoomJoinReply::RoomOpen => Ok(Ticket { token: None, standing: Standing::Open }),
+            RoomJoinReply::RoomOff => Err(SaleError::RoomOff(event)),
+            RoomJoinReply::RoomRejects => Err(SaleError::RoomRejects(event)),
+            RoomJoinReply::SoldOut => Err(SaleError::SoldOut(event)),
+            RoomJoinReply::EventClosed => Err(SaleError::EventClosed(event)),
+            RoomJoinReply::EventNotLoaded => Err(SaleError::EventNotLoaded(event)),
+            RoomJoinReply::TooLate => Err(too_late()),
+            RoomJoinReply::PlaceNeeded { number } => {
                 Err(SaleError::Internal(format!("number {number} was drawn twice")))
             }
         }
@@ -275,13 +281,11 @@ impl WaitingRoom {
     }
 }
 
-fn refused(event: EventId, code: Code) -> SaleError {
-    match code {
-        Code::RoomOff => SaleError::RoomOff(event),
-        Code::RoomRejects => SaleError::RoomRejects(event),
-        Code::SoldOut => SaleError::SoldOut(event),
-        Code::EventClosed => SaleError::EventClosed(event),
-        Code::EventNotLoaded => SaleError::EventNotLoaded(event),
-        other => SaleError::Internal(format!("the waiting room answered {}", other.as_str())),
+/// The refusal of a call that reached Redis after its `not_after`.
+fn too_late() -> SaleError {
+    SaleError::Unavailable {
+        dependency: "redis",
+        reason: "the call came too late".to_owned(),
+        unknown: false,
     }
 }

@@ -4,13 +4,13 @@
 use std::time::{Duration, Instant};
 
 use super::room::Room;
-use super::{WaitingRoom, refused};
+use super::{WaitingRoom, too_late};
 use crate::domain::admission_token::AdmissionToken;
 use crate::domain::waiting_room::{
     REFRESH_SECONDS_MIN, estimated_wait_seconds, refresh_after_seconds,
 };
 use crate::domain::{EventId, Floors, RoomState};
-use crate::redis::{Claimed, Code, RoomPlace};
+use crate::redis::{RoomClaimReply, RoomPlace, Timed};
 use crate::sale::SaleError;
 use crate::sale::error::AdmissionFault;
 
@@ -162,33 +162,35 @@ impl WaitingRoom {
             place,
             issued_ms: token.issued_ms,
         };
-        let claimed = self.inner.engine.room_claim(token.event, claim, room.floors()).await?;
+        let Timed { reply, now_ms } =
+            self.inner.engine.room_claim(token.event, claim, room.floors()).await?;
         let seen = room.seen();
-        let fault = match claimed {
-            Claimed::Session { ends_ms, now_ms, floors, .. } => {
+        let fault = match reply {
+            RoomClaimReply::Session { ends_ms, floors, .. } => {
                 room.learn(floors);
                 let left_seconds = u64::try_from(ends_ms - now_ms).unwrap_or_default() / 1_000;
                 let on_sale_at_ms = Some(seen.state.on_sale_at_ms).filter(|at_ms| *at_ms > now_ms);
                 return Ok(Standing::Admitted { ends_ms, left_seconds, on_sale_at_ms });
             }
             _ if seen.state.is_sold_out => return Ok(Standing::SoldOut),
-            Claimed::Waiting(floors) => {
+            RoomClaimReply::Waiting { floors } => {
                 room.learn(floors);
                 let ahead = place.saturating_sub(floors.served).max(1);
                 let to_sale = self.seconds_to_sale(token.event, &seen.state);
                 return Ok(waiting(ahead, to_sale, seen.served_per_second, &seen.state));
             }
-            Claimed::Owed { before, floors } => {
+            RoomClaimReply::Owed { before_them: before, floors } => {
                 room.learn(floors);
                 let to_sale = self.seconds_to_sale(token.event, &seen.state);
                 return Ok(waiting(before + 1, to_sale, seen.served_per_second, &seen.state));
             }
-            Claimed::Refused(Code::RoomOff | Code::RoomOpen) => return Ok(Standing::Open),
-            Claimed::Refused(Code::PlaceGivenUp) => AdmissionFault::GivenUp,
-            Claimed::Refused(Code::PlaceLapsed) => AdmissionFault::Lapsed,
-            Claimed::Refused(Code::SessionEnded) => AdmissionFault::SessionEnded,
-            Claimed::Refused(Code::NumberSuperseded) => AdmissionFault::Superseded,
-            Claimed::Refused(code) => return Err(refused(token.event, code)),
+            RoomClaimReply::RoomOff | RoomClaimReply::RoomOpen => return Ok(Standing::Open),
+            RoomClaimReply::PlaceGivenUp => AdmissionFault::GivenUp,
+            RoomClaimReply::PlaceLapsed => AdmissionFault::Lapsed,
+            RoomClaimReply::SessionEnded => AdmissionFault::SessionEnded,
+            RoomClaimReply::NumberSuperseded => AdmissionFault::Superseded,
+            RoomClaimReply::RoomRejects => return Err(SaleError::RoomRejects(token.event)),
+            RoomClaimReply::TooLate => return Err(too_late()),
         };
         Err(SaleError::AdmissionInvalid(fault))
     }

@@ -2,7 +2,7 @@
 
 use holdfast::domain::{Method, Status};
 
-use holdfast::redis::Code;
+use holdfast::redis::RoomClaimReply;
 
 use super::room::{Room, of, refused, session};
 use crate::on_each_redis;
@@ -33,7 +33,7 @@ on_each_redis!(no_hold_without_a_session_of_ones_own, async |flavor| {
     room.stage.expect("ok", room.hold("ann", 1, 2).await);
     room.advance(1).await;
     room.stage.expect("session_required", room.hold("ann", 1, 3).await);
-    refused(Code::SessionEnded, room.claim("ann", 1).await);
+    refused(RoomClaimReply::SessionEnded, room.claim("ann", 1).await);
     // What was held in the session outlives it.
     assert_eq!(room.look().await.seats_free, 18);
 });
@@ -51,7 +51,7 @@ on_each_redis!(a_renewed_session_ends_at_its_cap, async |flavor| {
     assert_eq!(session(room.claim("ann", 1).await), first_ms + 10_000, "never shorter");
     room.set_clock(first_ms + 10_000).await;
     room.stage.expect("session_required", room.hold("ann", 1, 3).await);
-    refused(Code::SessionEnded, room.claim("ann", 1).await);
+    refused(RoomClaimReply::SessionEnded, room.claim("ann", 1).await);
 });
 
 on_each_redis!(the_same_request_is_answered_after_the_session, async |flavor| {
@@ -67,17 +67,17 @@ on_each_redis!(the_same_request_is_answered_after_the_session, async |flavor| {
 on_each_redis!(methods_let_through_or_nobody_in, async |flavor| {
     let mut room = with_ann_in(flavor).await;
     room.change(|room| room.method = Method::Reject).await;
-    refused(Code::RoomRejects, room.claim("bob", 2).await);
+    refused(RoomClaimReply::RoomRejects, room.claim("bob", 2).await);
     room.stage.expect("session_required", room.hold("bob", 2, 1).await);
     // Sessions that live go on.
     session(room.claim("ann", 1).await);
     room.stage.expect("ok", room.hold("ann", 1, 1).await);
 
     room.change(|room| room.method = Method::Passthrough).await;
-    refused(Code::RoomOpen, room.claim("bob", 2).await);
+    refused(RoomClaimReply::RoomOpen, room.claim("bob", 2).await);
     room.stage.expect("ok", room.hold("bob", 0, 2).await);
     room.change(|room| (room.method, room.on) = (Method::Fifo, false)).await;
-    refused(Code::RoomOff, room.claim("bob", 2).await);
+    refused(RoomClaimReply::RoomOff, room.claim("bob", 2).await);
     room.stage.expect("ok", room.hold("bob", 0, 3).await);
 
     room.change(|room| room.on = true).await;
@@ -98,7 +98,7 @@ on_each_redis!(a_sale_ends_the_buyers_session_alone, async |flavor| {
     let held = room.stage.expect("ok", room.hold("ann", 1, 1).await).into_booking().unwrap();
     room.sell(held.id, "ann").await;
     room.stage.expect("session_required", room.hold("ann", 1, 2).await);
-    refused(Code::SessionEnded, room.claim("ann", 1).await);
+    refused(RoomClaimReply::SessionEnded, room.claim("ann", 1).await);
     session(room.claim("bob", 2).await);
     room.stage.expect("ok", room.hold("bob", 2, 2).await);
     assert_eq!(room.look().await.live, 1);

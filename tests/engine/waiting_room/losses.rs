@@ -2,7 +2,7 @@
 //! for one place, are owed one.
 
 use holdfast::domain::Floors;
-use holdfast::redis::{Claimed, Code, Joined};
+use holdfast::redis::{RoomClaimReply, RoomJoinReply};
 
 use super::room::{Room, of, owed, refused, session, waits};
 use crate::on_each_redis;
@@ -19,7 +19,7 @@ async fn with_four_served(flavor: crate::support::Flavor) -> Room {
 
 async fn forget(room: &mut Room, floors: Floors) {
     room.forget().await;
-    refused(Code::RoomOff, room.claim("u1", 1).await);
+    refused(RoomClaimReply::RoomOff, room.claim("u1", 1).await);
     assert!(room.configure(floors).await);
 }
 
@@ -33,7 +33,7 @@ on_each_redis!(numbers_are_not_given_twice, async |flavor| {
     let floors = Floors { joined: 20, served: 2 };
     let joined = room.engine().room_join(room.id(), &user, None, floors).await.unwrap();
     let floors = Floors { joined: 21, served: 4 };
-    assert_eq!(joined, Joined::Number { number: 21, floors, revision: room.revision });
+    assert_eq!(joined, RoomJoinReply::Given { number: 21, floors, revision: room.revision });
     // A token is evidence as well.
     waits(room.claim("u30", 30).await);
     assert_eq!(room.join("newest").await, 31);
@@ -67,7 +67,7 @@ on_each_redis!(tokens_are_the_record_of_what_was_forgotten, async |flavor| {
     session(room.claim("u2", 2).await);
     room.advance(10_000).await;
     for _ in 0..3 {
-        refused(Code::SessionEnded, room.claim("u2", 2).await);
+        refused(RoomClaimReply::SessionEnded, room.claim("u2", 2).await);
         room.admit_next().await;
     }
 });
@@ -88,7 +88,7 @@ on_each_redis!(the_last_second_is_lost, async |flavor| {
     // Some process remembers that two were served: they are owed their places.
     let floors = Floors { joined: 4, served: 2 };
     let claimed = room.claim_at("bob", 2, 2, floors).await;
-    assert_eq!(claimed, Claimed::Owed { before: 0, floors });
+    assert_eq!(claimed, RoomClaimReply::Owed { before_them: 0, floors });
     assert_eq!(owed(room.claim("ann", 1).await), 0);
     assert_eq!(room.admit().await, 2);
     session(room.claim("ann", 1).await);
@@ -139,8 +139,8 @@ on_each_redis!(who_is_owed_a_place_and_does_not_come_lapses, async |flavor| {
     assert_eq!(room.look().await.unclaimed, 0);
     // Whoever comes first afterwards: those two had their chance, the others have theirs.
     assert_eq!(owed(room.claim("u13", 13).await), 0);
-    refused(Code::PlaceGivenUp, room.claim("u11", 11).await);
-    refused(Code::PlaceGivenUp, room.claim("u12", 12).await);
+    refused(RoomClaimReply::PlaceGivenUp, room.claim("u11", 11).await);
+    refused(RoomClaimReply::PlaceGivenUp, room.claim("u12", 12).await);
     assert_eq!((room.look().await.owed, room.admit().await), (7, 2));
     session(room.claim("u13", 13).await);
     assert_eq!(room.join("u11").await, 31);
@@ -154,7 +154,7 @@ on_each_redis!(who_comes_late_to_the_owed_has_a_chance, async |flavor| {
     room.advance(2_000).await;
     // Another one comes after it: that window was not its own.
     assert_eq!(owed(room.claim("u4", 4).await), 0);
-    refused(Code::PlaceGivenUp, room.claim("u11", 11).await);
+    refused(RoomClaimReply::PlaceGivenUp, room.claim("u11", 11).await);
     assert_eq!(owed(room.claim("u12", 12).await), 1);
     assert_eq!(room.admit().await, 1);
     session(room.claim("u4", 4).await);
@@ -171,8 +171,8 @@ on_each_redis!(who_leaves_the_owed_takes_the_place_along, async |flavor| {
     assert_eq!(room.admit().await, 1, "the place is free at once");
     room.advance(1).await;
     assert_eq!(owed(room.claim("u13", 13).await), 0);
-    refused(Code::PlaceGivenUp, room.claim("u12", 12).await);
-    refused(Code::PlaceGivenUp, room.claim("u11", 11).await);
+    refused(RoomClaimReply::PlaceGivenUp, room.claim("u12", 12).await);
+    refused(RoomClaimReply::PlaceGivenUp, room.claim("u11", 11).await);
 });
 
 on_each_redis!(the_owed_come_before_those_who_wait, async |flavor| {

@@ -14,7 +14,7 @@ mod switching;
 mod world;
 
 use holdfast::domain::{EventId, EventStatus, Floors, RoomSettings};
-use holdfast::redis::{Claimed, Code, Joined};
+use holdfast::redis::{RoomClaimReply, RoomJoinReply};
 
 use crate::on_each_redis;
 use crate::support::engine::START_MS;
@@ -38,7 +38,7 @@ on_each_redis!(people_are_served_in_order, async |flavor| {
     room.set_clock(START_MS + 1_999).await;
     assert_eq!(room.admit().await, 0);
     room.set_clock(START_MS + 2_000).await;
-    refused(Code::PlaceLapsed, room.claim("ann", 1).await);
+    refused(RoomClaimReply::PlaceLapsed, room.claim("ann", 1).await);
     assert_eq!(room.admit().await, 1);
     session(room.claim("eve", 3).await);
     assert_eq!(room.join("ann").await, 5, "behind everybody");
@@ -47,12 +47,12 @@ on_each_redis!(people_are_served_in_order, async |flavor| {
     session(room.claim("bob", 2).await);
     assert_eq!((room.look().await.live, room.admit().await), (2, 0));
     room.set_clock(ends_ms).await;
-    refused(Code::SessionEnded, room.claim("bob", 2).await);
+    refused(RoomClaimReply::SessionEnded, room.claim("bob", 2).await);
     assert_eq!((room.look().await.live, room.admit().await), (1, 1));
     waits(room.claim("ann", 5).await);
     session(room.claim("joe", 4).await);
     assert_eq!(room.join("bob").await, 6, "a session that is over was the number's last use");
-    refused(Code::NumberSuperseded, room.claim("bob", 2).await);
+    refused(RoomClaimReply::NumberSuperseded, room.claim("bob", 2).await);
 });
 
 on_each_redis!(who_leaves_is_passed_over, async |flavor| {
@@ -74,7 +74,7 @@ on_each_redis!(who_leaves_is_passed_over, async |flavor| {
     assert!(room.leave("u1", 1).await);
     session(room.claim("u2", 2).await);
     assert!(room.leave("u2", 2).await);
-    refused(Code::PlaceGivenUp, room.claim("u2", 2).await);
+    refused(RoomClaimReply::PlaceGivenUp, room.claim("u2", 2).await);
     assert_eq!((room.look().await.floors.served, room.admit_next().await), (50, 2));
     assert_eq!(
         room.look().await.floors.served,
@@ -168,7 +168,7 @@ on_each_redis!(no_more_places_than_seats, async |flavor| {
     }
     let state = room.look().await;
     assert!(state.is_sold_out && state.seats_free == 0);
-    assert_eq!(room.try_join("new").await, Joined::Refused(Code::SoldOut));
+    assert_eq!(room.try_join("new").await, RoomJoinReply::SoldOut);
     assert_eq!(room.join("u5").await, 5, "who waits keeps the number");
     waits(room.claim("u5", 5).await);
     assert_eq!(room.admit_next().await, 0);
@@ -177,21 +177,22 @@ on_each_redis!(no_more_places_than_seats, async |flavor| {
 on_each_redis!(an_event_that_is_away_or_closed_is_told, async |flavor| {
     let mut room = Room::new(flavor, SEATS, of(1)).await;
     room.join("ann").await;
-    for (status, code) in
-        [(EventStatus::Paused, None), (EventStatus::Closed, Some(Code::EventClosed))]
-    {
+    for (status, is_given) in [(EventStatus::Paused, true), (EventStatus::Closed, false)] {
         room.stage.event.revision += 1;
         room.stage.event.status = status;
         let updated = room.engine().update_event(&room.stage.event).await.unwrap();
         room.stage.expect("ok", updated);
         let joined = room.try_join("bob").await;
-        assert_eq!(code.is_none(), matches!(joined, Joined::Number { .. }), "{joined:?}");
+        match is_given {
+            true => assert!(matches!(joined, RoomJoinReply::Given { .. }), "{joined:?}"),
+            false => assert_eq!(joined, RoomJoinReply::EventClosed),
+        }
         assert_eq!(room.admit_next().await, 0, "nobody is served");
     }
     let id = EventId(9);
     let (user, none) = (room.stage.user("ann"), Floors::default());
     let joined = room.engine().room_join(id, &user, None, none).await.unwrap();
-    assert_eq!(joined, Joined::Refused(Code::EventNotLoaded));
+    assert_eq!(joined, RoomJoinReply::EventNotLoaded);
     let admitted = room.engine().room_admit(id, &room.settings, ANY, none).await.unwrap();
     assert_eq!(admitted, None);
 });
@@ -208,7 +209,7 @@ on_each_redis!(a_clock_that_was_set_back_stops_nobody, async |flavor| {
     assert_eq!(room.admit().await, 0);
     session(room.claim("u1", 1).await);
     room.set_clock(START_MS - hour_ms + 2_000).await;
-    refused(Code::PlaceLapsed, room.claim("u2", 2).await);
+    refused(RoomClaimReply::PlaceLapsed, room.claim("u2", 2).await);
     room.set_clock(START_MS - hour_ms + 60_000).await;
     assert_eq!(room.admit().await, 2);
     // What has lapsed does not come back.
@@ -232,7 +233,7 @@ on_each_redis!(many_admitters_and_claimants_at_once, async |flavor| {
         .zip(1..)
         .flat_map(|(user, number)| [room.claim(user, number), room.claim(user, number)]);
     let claims = futures_util::future::join_all(claims).await;
-    let sessions = claims.iter().filter(|claim| matches!(claim, Claimed::Session { .. }));
+    let sessions = claims.iter().filter(|claim| matches!(claim, RoomClaimReply::Session { .. }));
     assert_eq!(sessions.count(), 14, "two answers to each of seven");
     assert_eq!(room.look().await.live, 7);
 });

@@ -2,7 +2,7 @@
 //! The scripts have to answer as it does.
 
 use holdfast::domain::{DrawState, Floors, Method, RoomSettings};
-use holdfast::redis::{Admitted, Claimed, Code, Joined};
+use holdfast::redis::{Admitted, RoomClaimReply, RoomJoinReply};
 
 use super::books::{Batch, Books, Fate, Hall, Who};
 
@@ -74,11 +74,11 @@ impl Books {
         known: Option<(u64, u64)>,
         floors: Floors,
         hall: Hall,
-    ) -> Joined {
+    ) -> RoomJoinReply {
         match (self.settings.on, self.settings.method) {
-            (false, _) => return Joined::Refused(Code::RoomOff),
-            (true, Method::Passthrough) => return Joined::Refused(Code::RoomOpen),
-            (true, Method::Reject) => return Joined::Refused(Code::RoomRejects),
+            (false, _) => return RoomJoinReply::RoomOff,
+            (true, Method::Passthrough) => return RoomJoinReply::RoomOpen,
+            (true, Method::Reject) => return RoomJoinReply::RoomRejects,
             (true, Method::Fifo) => {}
         }
         self.raise(floors);
@@ -87,7 +87,7 @@ impl Books {
                 let drawn = self.draw == DrawState::Fixed && number <= self.draw_joined;
                 let place = match known.filter(|known| known.0 == number) {
                     _ if !drawn => number,
-                    None => return Joined::PlaceNeeded(number),
+                    None => return RoomJoinReply::PlaceNeeded { number },
                     Some((_, place)) => place,
                 };
                 let alive = place > self.served
@@ -100,40 +100,41 @@ impl Books {
             _ => None,
         };
         if let Some(number) = stays {
-            return Joined::Number { number, floors: self.floors(), revision: self.revision };
+            let (floors, revision) = (self.floors(), self.revision);
+            return RoomJoinReply::Replayed { number, floors, revision };
         }
         if hall.free == 0 && hall.held == 0 {
-            return Joined::Refused(Code::SoldOut);
+            return RoomJoinReply::SoldOut;
         }
         self.joined += 1;
         self.fates.insert(user.to_owned(), (self.joined, Fate::Waits));
         let (number, floors) = (self.joined, self.floors());
-        Joined::Number { number, floors, revision: self.revision }
+        RoomJoinReply::Given { number, floors, revision: self.revision }
     }
 
-    fn begin_session(&mut self, who: Who) -> Claimed {
+    fn begin_session(&mut self, who: Who) -> RoomClaimReply {
         let ends_ms = self.now_ms + self.settings.session_ms as i64;
         let cap_ms = self.now_ms + self.settings.session_cap_ms as i64;
         self.sessions.insert(who.user.to_owned(), ends_ms);
         self.fates.insert(who.user.to_owned(), (who.number, Fate::Became { cap_ms }));
-        Claimed::Session { ends_ms, cap_ms, now_ms: self.now_ms, floors: self.floors() }
+        RoomClaimReply::Session { ends_ms, cap_ms, floors: self.floors() }
     }
 
-    fn session(&mut self, user: &str, cap_ms: i64) -> Claimed {
+    fn session(&mut self, user: &str, cap_ms: i64) -> RoomClaimReply {
         let Some(mut ends_ms) = self.session_end(user) else {
-            return Claimed::Refused(Code::SessionEnded);
+            return RoomClaimReply::SessionEnded;
         };
         if self.settings.renews {
             ends_ms = ends_ms.max(cap_ms.min(self.now_ms + self.settings.session_ms as i64));
             self.sessions.insert(user.to_owned(), ends_ms);
         }
-        Claimed::Session { ends_ms, cap_ms, now_ms: self.now_ms, floors: self.floors() }
+        RoomClaimReply::Session { ends_ms, cap_ms, floors: self.floors() }
     }
 
-    pub fn claim(&mut self, who: Who, floors: Floors) -> Claimed {
+    pub fn claim(&mut self, who: Who, floors: Floors) -> RoomClaimReply {
         match (self.settings.on, self.settings.method) {
-            (false, _) => return Claimed::Refused(Code::RoomOff),
-            (true, Method::Passthrough) => return Claimed::Refused(Code::RoomOpen),
+            (false, _) => return RoomClaimReply::RoomOff,
+            (true, Method::Passthrough) => return RoomClaimReply::RoomOpen,
             (true, _) => {}
         }
         self.raise(Floors { joined: floors.joined.max(who.number), ..floors });
@@ -142,13 +143,13 @@ impl Books {
         let forgotten = known.is_none_or(|known| known.0 < who.number);
         match known {
             Some((number, _)) if number > who.number => {
-                return Claimed::Refused(Code::NumberSuperseded);
+                return RoomClaimReply::NumberSuperseded;
             }
             Some((_, Fate::Became { cap_ms })) if !forgotten => {
                 return self.session(who.user, cap_ms);
             }
             Some((_, Fate::GivenUp)) if !forgotten => {
-                return Claimed::Refused(Code::PlaceGivenUp);
+                return RoomClaimReply::PlaceGivenUp;
             }
             _ => {}
         }
@@ -158,10 +159,10 @@ impl Books {
             self.drop_owed(who.user);
         }
         if self.settings.method == Method::Reject {
-            return Claimed::Refused(Code::RoomRejects);
+            return RoomClaimReply::RoomRejects;
         }
         if self.is_drawing() || who.place > self.served {
-            return Claimed::Waiting(self.floors());
+            return RoomClaimReply::Waiting { floors: self.floors() };
         }
         if self.rank(who.user).is_none() {
             let books_from = self.books_from;
@@ -171,7 +172,7 @@ impl Books {
                     return self.begin_session(who);
                 }
                 None if !forgotten && who.place >= books_from => {
-                    return Claimed::Refused(Code::PlaceLapsed);
+                    return RoomClaimReply::PlaceLapsed;
                 }
                 _ => {}
             }
@@ -182,7 +183,7 @@ impl Books {
             self.drop_owed(who.user);
             return self.begin_session(who);
         }
-        Claimed::Owed { before: before as u64, floors: self.floors() }
+        RoomClaimReply::Owed { before_them: before as u64, floors: self.floors() }
     }
 
     pub fn leave(&mut self, who: Who, floors: Floors) -> (bool, Floors) {

@@ -1,7 +1,7 @@
 //! The sale's times are moved while people wait, gather or are in.
 
 use holdfast::domain::DrawState;
-use holdfast::redis::{Claimed, Code, Joined};
+use holdfast::redis::{RoomClaimReply, RoomJoinReply};
 
 use super::room::{Room, of, refused, session, waits};
 use crate::on_each_redis;
@@ -46,7 +46,7 @@ on_each_redis!(postponed_sale_keeps_sessions_and_open_places, async |flavor| {
     room.set_clock(LATER_MS + 8_499).await;
     session(room.claim("u1", 1).await);
     room.set_clock(LATER_MS + 8_500).await;
-    refused(Code::SessionEnded, room.claim("u1", 1).await);
+    refused(RoomClaimReply::SessionEnded, room.claim("u1", 1).await);
     room.stage.expect("session_required", room.hold("u1", 1, 2).await);
     assert_eq!(room.admit().await, 1);
     session(room.claim("u4", 4).await);
@@ -57,7 +57,7 @@ on_each_redis!(open_place_lapses_after_the_sale_goes_on, async |flavor| {
     with_one_in(&room).await;
     room.move_sale(LATER_MS, None).await;
     room.set_clock(LATER_MS + 2_000).await;
-    refused(Code::PlaceLapsed, room.claim("u2", 2).await);
+    refused(RoomClaimReply::PlaceLapsed, room.claim("u2", 2).await);
 });
 
 on_each_redis!(postponed_again_and_brought_back_it_keeps_them_all_the_same, async |flavor| {
@@ -86,7 +86,7 @@ on_each_redis!(postponed_again_and_brought_back_it_keeps_them_all_the_same, asyn
     room.set_clock(next_ms + HOUR_MS / 2).await;
     assert_eq!(left_ms(&room).await, 5_000);
     room.advance(5_000).await;
-    refused(Code::SessionEnded, room.claim("u1", 1).await);
+    refused(RoomClaimReply::SessionEnded, room.claim("u1", 1).await);
 });
 
 on_each_redis!(beginning_brought_forward_lets_nobodys_turn_pass, async |flavor| {
@@ -109,7 +109,7 @@ on_each_redis!(beginning_brought_forward_lets_nobodys_turn_pass, async |flavor| 
     room.set_clock(moved_ms + 70_000).await;
     assert_eq!(room.admit().await, 1);
     room.advance(2_000).await;
-    refused(Code::PlaceLapsed, room.claim("u2", 2).await);
+    refused(RoomClaimReply::PlaceLapsed, room.claim("u2", 2).await);
 });
 
 on_each_redis!(frozen_draw_is_told_also_after_the_sale_was_postponed, async |flavor| {
@@ -154,7 +154,7 @@ on_each_redis!(ended_sale_lets_nobody_in, async |flavor| {
     room.set_clock(START_MS + 5_000).await;
     assert!(room.look().await.is_over);
     assert_eq!(room.admit().await, 0);
-    assert_eq!(room.try_join("new").await, Joined::Refused(Code::EventClosed));
+    assert_eq!(room.try_join("new").await, RoomJoinReply::EventClosed);
     room.stage.expect("event_closed", room.hold("u1", 1, 2).await);
     // A later end, and the line goes on where it was.
     room.move_sale(1, Some(LATER_MS)).await;
@@ -162,6 +162,6 @@ on_each_redis!(ended_sale_lets_nobody_in, async |flavor| {
     assert_eq!(room.join("u3").await, 3);
     assert_eq!(room.admit().await, 1);
     let claimed = room.claim("u3", 3).await;
-    assert!(matches!(claimed, Claimed::Session { .. }), "{claimed:?}");
+    assert!(matches!(claimed, RoomClaimReply::Session { .. }), "{claimed:?}");
     waits(room.claim("u9", 9).await);
 });

@@ -12,8 +12,8 @@ use holdfast::domain::{
 };
 use holdfast::redis::scripts::{ClockSource, Scripts};
 use holdfast::redis::{
-    Claimed, Engine, HoldCall, HoldReply, Joined, NotAfter, RoomConfiguration, RoomPlace,
-    SeatSelection, Timed, new_nonce,
+    Engine, HoldCall, HoldReply, NotAfter, RoomClaimReply, RoomConfiguration, RoomJoinReply,
+    RoomPlace, SeatSelection, Timed, new_nonce,
 };
 
 use crate::support::engine::{NoObserver, START_MS, Stage, settings, small_event};
@@ -187,7 +187,7 @@ impl Room {
         self.stage.expect("ok", updated);
     }
 
-    pub async fn try_join(&self, user: &str) -> Joined {
+    pub async fn try_join(&self, user: &str) -> RoomJoinReply {
         let user = self.stage.user(user);
         self.engine().room_join(self.id(), &user, None, Floors::default()).await.unwrap()
     }
@@ -195,20 +195,26 @@ impl Room {
     /// Joins; the number.
     pub async fn join(&self, user: &str) -> u64 {
         match self.try_join(user).await {
-            Joined::Number { number, .. } => number,
+            RoomJoinReply::Given { number, .. } | RoomJoinReply::Replayed { number, .. } => number,
             other => panic!("{user}: {other:?}"),
         }
     }
 
     /// Claims by a number that is the place as well.
-    pub async fn claim(&self, user: &str, number: u64) -> Claimed {
+    pub async fn claim(&self, user: &str, number: u64) -> RoomClaimReply {
         self.claim_at(user, number, number, Floors::default()).await
     }
 
-    pub async fn claim_at(&self, user: &str, number: u64, place: u64, floors: Floors) -> Claimed {
+    pub async fn claim_at(
+        &self,
+        user: &str,
+        number: u64,
+        place: u64,
+        floors: Floors,
+    ) -> RoomClaimReply {
         let user = self.stage.user(user);
         let place = RoomPlace { user: &user, number, place, issued_ms: START_MS };
-        self.engine().room_claim(self.id(), place, floors).await.unwrap()
+        self.engine().room_claim(self.id(), place, floors).await.unwrap().reply
     }
 
     pub async fn leave(&self, user: &str, number: u64) -> bool {
@@ -286,28 +292,28 @@ impl Room {
 
 /// The session's end.
 #[track_caller]
-pub fn session(claimed: Claimed) -> i64 {
+pub fn session(claimed: RoomClaimReply) -> i64 {
     match claimed {
-        Claimed::Session { ends_ms, .. } => ends_ms,
+        RoomClaimReply::Session { ends_ms, .. } => ends_ms,
         other => panic!("no session: {other:?}"),
     }
 }
 
 /// How many are owed a place before this one.
 #[track_caller]
-pub fn owed(claimed: Claimed) -> u64 {
+pub fn owed(claimed: RoomClaimReply) -> u64 {
     match claimed {
-        Claimed::Owed { before, .. } => before,
+        RoomClaimReply::Owed { before_them, .. } => before_them,
         other => panic!("nothing is owed: {other:?}"),
     }
 }
 
 #[track_caller]
-pub fn refused(code: holdfast::redis::Code, claimed: Claimed) {
-    assert_eq!(claimed, Claimed::Refused(code));
+pub fn refused(refusal: RoomClaimReply, claimed: RoomClaimReply) {
+    assert_eq!(claimed, refusal);
 }
 
 #[track_caller]
-pub fn waits(claimed: Claimed) {
-    assert!(matches!(claimed, Claimed::Waiting(_)), "{claimed:?}");
+pub fn waits(claimed: RoomClaimReply) {
+    assert!(matches!(claimed, RoomClaimReply::Waiting { .. }), "{claimed:?}");
 }

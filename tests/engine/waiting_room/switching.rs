@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use fred::util::sha1_hash;
 use holdfast::domain::{DrawState, EventStatus, Floors, RoomSettings, Surge};
-use holdfast::redis::{Claimed, Code, Joined, RoomPlace};
+use holdfast::redis::{RoomClaimReply, RoomJoinReply, RoomPlace};
 
 use super::room::{ANY, COMMITMENT, KEEP_MS, Room, of, refused, session, waits};
 use crate::on_each_redis;
@@ -29,7 +29,7 @@ on_each_redis!(revisions_rise_and_a_room_that_is_off_is_kept_for_a_while, async 
         let left_ms = ttl(&room, key).await;
         assert!((KEEP_MS as i64 - 60_000..=KEEP_MS as i64).contains(&left_ms), "{left_ms}");
     }
-    assert_eq!(room.try_join("bob").await, Joined::Refused(Code::RoomOff));
+    assert_eq!(room.try_join("bob").await, RoomJoinReply::RoomOff);
     assert_eq!(room.look().await.method, None);
     room.change(|room| room.on = true).await;
     for key in [&books, &numbers] {
@@ -117,7 +117,7 @@ async fn drawn(room: &Room) -> Option<(u64, String)> {
 /// The last to join is the first.
 const JOINERS: u64 = 4;
 
-async fn claim_drawn(room: &Room, user: &str, number: u64) -> Claimed {
+async fn claim_drawn(room: &Room, user: &str, number: u64) -> RoomClaimReply {
     room.claim_at(user, number, JOINERS + 1 - number, Floors::default()).await
 }
 
@@ -156,7 +156,7 @@ on_each_redis!(the_draw_takes_effect_once_it_is_fixed, async |flavor| {
     room.change(|_| ()).await;
     assert_eq!((drawn(&room).await, room.admit_next().await), (None, 2));
     // Their places are told by whoever can compute them.
-    assert_eq!(room.try_join("joe").await, Joined::PlaceNeeded(4));
+    assert_eq!(room.try_join("joe").await, RoomJoinReply::PlaceNeeded { number: 4 });
     waits(claim_drawn(&room, "ann", 1).await);
     session(claim_drawn(&room, "joe", 4).await);
     session(claim_drawn(&room, "eve", 3).await);
@@ -164,13 +164,13 @@ on_each_redis!(the_draw_takes_effect_once_it_is_fixed, async |flavor| {
     let ann = room.stage.user("ann");
     let place = Some((1, JOINERS));
     let again = room.engine().room_join(room.id(), &ann, place, Floors::default()).await.unwrap();
-    assert!(matches!(again, Joined::Number { number: 1, .. }), "{again:?}");
+    assert!(matches!(again, RoomJoinReply::Replayed { number: 1, .. }), "{again:?}");
     assert_eq!(room.join("late").await, 5);
 
     room.advance(10_000).await;
     assert_eq!(room.admit().await, 2);
     session(claim_drawn(&room, "ann", 1).await);
-    refused(Code::PlaceGivenUp, claim_drawn(&room, "bob", 2).await);
+    refused(RoomClaimReply::PlaceGivenUp, claim_drawn(&room, "bob", 2).await);
     room.advance(2_000).await;
     assert_eq!(room.admit().await, 1);
     session(room.claim("late", 5).await);

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use holdfast::domain::{BookingId, DrawState, Floors, Method, RoomSettings, RoomState};
-use holdfast::redis::{Admitted, Claimed, Joined, RoomPlace};
+use holdfast::redis::{Admitted, RoomClaimReply, RoomJoinReply, RoomPlace};
 use rand::RngExt;
 use rand::rngs::StdRng;
 use rand::seq::IndexedRandom;
@@ -110,11 +110,15 @@ impl<'a> World<'a> {
             let joined = answer.map_err(|error| error.to_string())?;
             agree("join", &joined, &self.books.join(&name, known, floors, hall))?;
             match joined {
-                Joined::PlaceNeeded(number) => known = Some((number, self.place(number))),
+                RoomJoinReply::PlaceNeeded { number } => known = Some((number, self.place(number))),
                 joined => break joined,
             }
         };
-        let Joined::Number { number, floors: now, .. } = joined else { return Ok(()) };
+        let (RoomJoinReply::Given { number, floors: now, .. }
+        | RoomJoinReply::Replayed { number, floors: now, .. }) = joined
+        else {
+            return Ok(());
+        };
         let tokens = self.tokens.entry(name.clone()).or_default();
         if tokens.last().is_none_or(|token| token.0 != number) {
             tokens.push((number, self.room.now_ms));
@@ -150,16 +154,16 @@ impl<'a> World<'a> {
         let token = RoomPlace { user: &user, number, place, issued_ms };
         let lived = self.books.session_end(&name).is_some();
         let claimed = self.room.engine().room_claim(self.room.id(), token, floors).await;
-        let claimed = claimed.map_err(|error| error.to_string())?;
+        let claimed = claimed.map_err(|error| error.to_string())?.reply;
         let who = Who { user: &name, number, place, issued_ms };
         agree("claim", &claimed, &self.books.claim(who, floors))?;
-        let (Claimed::Waiting(now)
-        | Claimed::Owed { floors: now, .. }
-        | Claimed::Session { floors: now, .. }) = claimed
+        let (RoomClaimReply::Waiting { floors: now }
+        | RoomClaimReply::Owed { floors: now, .. }
+        | RoomClaimReply::Session { floors: now, .. }) = claimed
         else {
             return Ok(());
         };
-        if matches!(claimed, Claimed::Session { .. }) {
+        if matches!(claimed, RoomClaimReply::Session { .. }) {
             promise(place <= now.served, || format!("{place} let in, {} served", now.served))?;
             promise(lived || self.promises.begun.insert((name.clone(), number)), || {
                 format!("{number} of {name} became a session twice")

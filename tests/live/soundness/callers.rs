@@ -4,7 +4,7 @@
 use std::time::{Duration, Instant};
 
 use holdfast::domain::{Booking, BookingId, Event, Quantity, SeatId, SeatState};
-use holdfast::redis::{BlockAction, BlockCall, SettleCall, new_nonce};
+use holdfast::redis::{BlockAction, BlockCall, Settlement, new_nonce};
 use holdfast::sale::{HoldRequest, SaleError, SeatsWanted};
 use rand::RngExt;
 use rand::rngs::StdRng;
@@ -260,10 +260,10 @@ impl<'a> Caller<'a> {
     async fn settle(&self, own: &Own, outcome: &str) {
         let booking = Booking { payment: "paid".into(), paid_ms: 1, ..own.booking.clone() };
         let generation = self.hall(own.ask.event).generation;
-        let call = SettleCall {
+        let call = Settlement {
             generation,
             outcome,
-            tell_until: None,
+            valid_until: None,
             acknowledge: None,
             booking: &booking,
         };

@@ -3,7 +3,7 @@
 use std::sync::Mutex;
 
 use holdfast::domain::{EventChange, EventStatus, Inventory, Outcome};
-use holdfast::redis::{Engine, Load};
+use holdfast::redis::{Engine, OpenEventReply};
 use holdfast::sale::restore::Progress;
 use holdfast::sale::{Events, Loading, Unloading};
 
@@ -155,7 +155,7 @@ on_one_redis!(load_that_falls_back_after_it_was_recorded_is_not_opened, async |f
     assert_eq!(archive.begin_load(event, &facts).await.unwrap(), Some(2));
     let loading = archive.event(event).await.unwrap().unwrap();
     let load = engine.load_event(&loading, &Inventory::free(&loading.layout)).await.unwrap();
-    let Load::Loading { token } = load else { panic!("{load:?}") };
+    let OpenEventReply::Done { token } = load else { panic!("{load:?}") };
     let copy = place.redis.saved_writes();
     let placed = [archive.booking(sold.id).await.unwrap().unwrap().booking];
     let placed = engine.load_bookings(&loading, &token, &placed, &[]).await.unwrap();

@@ -88,7 +88,9 @@ on_one_redis!(a_sale_that_is_cancelled_while_it_is_loaded_ends, async |flavor| {
     world.archive.begin_load(event, &facts(&world, event).await).await.unwrap().unwrap();
     let loading = world.archive.event(event).await.unwrap().unwrap();
     let load = world.engine.load_event(&loading, &Inventory::free(&loading.layout)).await;
-    let Load::Loading { token } = load.unwrap() else { panic!("not loading") };
+    let holdfast::redis::OpenEventReply::Done { token } = load.unwrap() else {
+        panic!("not loading")
+    };
     let read_before = world.archive.booking(sold.id).await.unwrap().unwrap().booking;
     let given_up = world.sale.cancel(&sold.user, sold.id).await.unwrap().booking;
     assert_eq!(given_up.status, Status::Cancelled);

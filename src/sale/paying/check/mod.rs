@@ -22,7 +22,7 @@ use crate::domain::{
     BookingId, EventId, Intent, IntentState, Outcome, RefundProgress, RefundState, Status,
 };
 use crate::payments::{Payment, State};
-use crate::redis::Code;
+use crate::redis::GetBookingReply;
 use crate::sale::{SaleError, unix_now_ms};
 
 /// Intents and bookings read at once.
@@ -207,10 +207,9 @@ impl PaymentService {
                     }
                     _ => None,
                 };
-                let answer = self.engine.get_booking(id).await?;
-                let redis = match answer.code {
-                    Code::Ok => Some(answer.into_booking()?.status),
-                    _ => None,
+                let redis = match self.engine.get_booking(id).await?.reply {
+                    GetBookingReply::Found { booking } => Some(booking.status),
+                    GetBookingReply::BookingUnknown | GetBookingReply::EventNotLoaded => None,
                 };
                 Ok::<_, SaleError>((id, Facts { intent, archived, payment, redis }))
             }
