@@ -184,7 +184,7 @@ async fn done(context: &RequestContext, request: BlockRequest) -> HandlerResult 
     let (event, action) = (request.event, request.action);
     // Boxed because the compiler's limit on the depth of futures is near.
     let changed = Box::pin(context.state.sale.block(&request)).await?;
-    context.state.frames.outdate(event);
+    context.state.seat_maps.invalidate(event);
     tracing::info!(
         event_id = event.0,
         admin = request.actor,

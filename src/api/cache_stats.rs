@@ -8,7 +8,7 @@ use utoipa::ToSchema;
 
 use crate::live::LiveState;
 
-use super::seats::Stored;
+use super::seats::CacheStats;
 use super::state::RequestContext;
 use crate::http::HandlerResult;
 use crate::http::reply::json_with;
@@ -76,23 +76,23 @@ pub struct LiveViewBody {
 }
 
 impl CacheStatsBody {
-    fn new(stored: &Stored, live: &LiveState) -> Self {
+    fn new(stats: &CacheStats, live: &LiveState) -> Self {
         let keys_breakdown = KeysBreakdown {
             events: live.views as u64,
-            seats: stored.maps as u64,
-            availability: stored.availability as u64,
+            seats: stats.maps as u64,
+            availability: stats.availability as u64,
         };
         let KeysBreakdown { events, seats, availability } = keys_breakdown;
-        let answers = stored.hits + stored.misses;
+        let answers = stats.hits + stats.misses;
         CacheStatsBody {
             total_keys: events + seats + availability,
             keys_breakdown,
             stats: HitStats {
-                keyspace_hits: stored.hits,
-                keyspace_misses: stored.misses,
-                hit_rate: if answers == 0 { 0.0 } else { stored.hits as f64 / answers as f64 },
+                keyspace_hits: stats.hits,
+                keyspace_misses: stats.misses,
+                hit_rate: if answers == 0 { 0.0 } else { stats.hits as f64 / answers as f64 },
             },
-            bytes: stored.bytes as u64,
+            bytes: stats.bytes as u64,
             live_view: LiveViewBody {
                 seats: live.seats as u64,
                 missing: live.missing as u64,
@@ -110,7 +110,7 @@ impl CacheStatsBody {
 )]
 pub async fn stats(context: RequestContext, _: Payload) -> HandlerResult {
     let body =
-        CacheStatsBody::new(&context.state.frames.stored(), &context.state.sale.live().state());
+        CacheStatsBody::new(&context.state.seat_maps.stats(), &context.state.sale.live().state());
     Ok(json_with(StatusCode::OK, &body)?.header("Cache-Control", "no-store").send())
 }
 
@@ -130,11 +130,11 @@ mod tests {
     #[test]
     fn keys_add_up_and_hit_rate_is_a_share() {
         let live = LiveState { views: 3, seats: 100, ..LiveState::default() };
-        let mut stored = Stored { maps: 4, availability: 2, bytes: 7, hits: 0, misses: 0 };
-        let body = serde_json::to_value(CacheStatsBody::new(&stored, &live)).unwrap();
+        let mut stats = CacheStats { maps: 4, availability: 2, bytes: 7, hits: 0, misses: 0 };
+        let body = serde_json::to_value(CacheStatsBody::new(&stats, &live)).unwrap();
         assert_eq!((&body["total_keys"], &body["stats"]["hit_rate"]), (&9.into(), &0.0.into()));
-        (stored.hits, stored.misses) = (3, 1);
-        let body = serde_json::to_value(CacheStatsBody::new(&stored, &live)).unwrap();
+        (stats.hits, stats.misses) = (3, 1);
+        let body = serde_json::to_value(CacheStatsBody::new(&stats, &live)).unwrap();
         assert_eq!(body["stats"]["hit_rate"], 0.75);
     }
 }

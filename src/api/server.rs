@@ -23,7 +23,7 @@ use crate::telemetry::Metrics;
 
 use super::fast_routes::FastRoutes;
 use super::router::{self, Document, routes};
-use super::seats::Frames;
+use super::seats::SeatMapCache;
 use super::state::State;
 use crate::gates::Gates;
 use crate::http::connections::Connections;
@@ -67,8 +67,8 @@ pub async fn run(
     shutdown: Shutdown,
 ) -> io::Result<()> {
     let memory = Arc::new(ResponseMemory::new(&config, &metrics));
-    let frames = Arc::new(Frames::new(&config, memory.clone(), &metrics));
-    let (evicted, counted, stop) = (frames.clone(), metrics.clone(), shutdown.clone());
+    let seat_maps = Arc::new(SeatMapCache::new(&config, memory.clone(), &metrics));
+    let (evicted, counted, stop) = (seat_maps.clone(), metrics.clone(), shutdown.clone());
     let evict_idle = move || evicted.clone().evict_idle(counted.clone(), stop.clone());
     sale.supervisor().spawn("seat_map_cleanup", &shutdown, evict_idle);
     // The first probe gets the real state of the dependencies.
@@ -81,7 +81,7 @@ pub async fn run(
         sale,
         gates,
         push: Arc::new(push),
-        frames,
+        seat_maps,
         memory,
         metrics,
         shutdown,

@@ -13,7 +13,7 @@ use crate::lifecycle::Shutdown;
 use crate::sale::Sale;
 use crate::telemetry::Metrics;
 
-use super::seats::Frames;
+use super::seats::SeatMapCache;
 use crate::gates::Gates;
 use crate::http::body::BodyLimits;
 use crate::http::request_head::RequestHead;
@@ -37,7 +37,7 @@ pub struct State {
     /// Open WebSockets and event streams, and the channels that feed them.
     pub push: Arc<PushState>,
     /// Rendered seat maps and counts, shared by all requests.
-    pub frames: Arc<Frames>,
+    pub seat_maps: Arc<SeatMapCache>,
     /// The memory of unfinished responses.
     pub memory: Arc<ResponseMemory>,
     /// When this server started.

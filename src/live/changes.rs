@@ -1,50 +1,50 @@
-//! The newest changes of one event, by version: what a client that knows an earlier version lacks.
+//! The newest changes of one event, by version: what a client with an earlier version lacks.
 
 use std::collections::{BTreeMap, VecDeque};
 
 use crate::domain::{SeatId, SeatState};
 
-/// Versions that are kept.
+/// Versions kept.
 const VERSIONS_MAX: usize = 16_384;
-/// Changed seats that are kept, over all versions: half a megabyte.
+/// Changed seats kept, over all versions: half a megabyte.
 const SEATS_MAX: usize = 65_536;
 
-/// What changed after a version.
+/// The changes after a version.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Changes {
-    /// After which version.
+    /// The version after which they begin.
     pub since: u64,
-    /// Up to which.
+    /// The version at which they end.
     pub version: u64,
-    /// When the newest of them happened, by Redis' time, Unix ms.
+    /// When the newest change happened, by Redis' clock, Unix ms.
     pub time_ms: i64,
-    /// Each seat once, in order, as it is at `version`.
+    /// Each changed seat once, in order, with its state at `version`.
     pub seats: Vec<(SeatId, SeatState)>,
 }
 
-/// The changes that are kept.
+/// The changes kept of one view.
 #[derive(Debug)]
-pub(super) struct Kept {
+pub(super) struct ChangeHistory {
     /// The newest version.
     version: u64,
     time_ms: i64,
-    /// One a version, the newest last.
+    /// One per version, the newest last.
     steps: VecDeque<Vec<(SeatId, SeatState)>>,
     seats: usize,
 }
 
-impl Kept {
-    /// None yet after this version.
+impl ChangeHistory {
+    /// An empty history that begins after this version.
     pub fn new(version: u64, time_ms: i64) -> Self {
-        Kept { version, time_ms, steps: VecDeque::new(), seats: 0 }
+        ChangeHistory { version, time_ms, steps: VecDeque::new(), seats: 0 }
     }
 
-    /// When the newest version came about, Unix ms.
+    /// When the newest version was created, Unix ms.
     pub fn time_ms(&self) -> i64 {
         self.time_ms
     }
 
-    /// The next version, and what it changed.
+    /// Adds the next version's changes.
     pub fn push(&mut self, seats: Vec<(SeatId, SeatState)>, time_ms: i64) {
         self.version += 1;
         self.time_ms = time_ms;
@@ -56,7 +56,7 @@ impl Kept {
         }
     }
 
-    /// What changed after a version; `None` if that is not known any more, or not yet.
+    /// The changes after a version; `None` if they are no longer kept, or the version is in the future.
     pub fn since(&self, since: u64) -> Option<Changes> {
         let steps = usize::try_from(self.version.checked_sub(since)?).ok()?;
         let first = self.steps.len().checked_sub(steps)?;
@@ -72,33 +72,33 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_newest_state_of_each_seat_is_told() {
-        let mut kept = Kept::new(7, 1);
+    fn changes_contain_the_newest_state_of_each_seat() {
+        let mut history = ChangeHistory::new(7, 1);
         let (held, free) = (SeatState::Hold, SeatState::Available);
-        kept.push(vec![(SeatId(3), held), (SeatId(1), held)], 2);
-        kept.push(vec![], 3);
-        kept.push(vec![(SeatId(3), free)], 4);
-        let since = |version| kept.since(version).map(|changes| changes.seats);
+        history.push(vec![(SeatId(3), held), (SeatId(1), held)], 2);
+        history.push(vec![], 3);
+        history.push(vec![(SeatId(3), free)], 4);
+        let since = |version| history.since(version).map(|changes| changes.seats);
         assert_eq!(since(7), Some(vec![(SeatId(1), held), (SeatId(3), free)]));
         assert_eq!(since(8), Some(vec![(SeatId(3), free)]));
         assert_eq!(since(10), Some(vec![]));
         assert_eq!((since(6), since(11)), (None, None));
-        let newest = kept.since(9).unwrap();
+        let newest = history.since(9).unwrap();
         assert_eq!((newest.since, newest.version, newest.time_ms), (9, 10, 4));
     }
 
     #[test]
-    fn what_is_kept_is_bounded() {
-        let mut kept = Kept::new(0, 0);
+    fn history_is_bounded_in_versions_and_seats() {
+        let mut history = ChangeHistory::new(0, 0);
         let many = |n: u32| (1..=n).map(|seat| (SeatId(seat), SeatState::Hold)).collect();
-        (0..VERSIONS_MAX + 5).for_each(|_| kept.push(Vec::new(), 0));
-        assert_eq!((kept.steps.len(), kept.since(4).is_none()), (VERSIONS_MAX, true));
-        assert!(kept.since(5).is_some());
-        let newest = kept.version;
-        kept.push(many(SEATS_MAX as u32), 0);
-        assert!(kept.since(newest).is_some() && kept.since(newest - 1).is_some());
-        kept.push(many(1), 0);
-        assert!(kept.since(newest).is_none());
-        assert!(kept.seats <= SEATS_MAX);
+        (0..VERSIONS_MAX + 5).for_each(|_| history.push(Vec::new(), 0));
+        assert_eq!((history.steps.len(), history.since(4).is_none()), (VERSIONS_MAX, true));
+        assert!(history.since(5).is_some());
+        let newest = history.version;
+        history.push(many(SEATS_MAX as u32), 0);
+        assert!(history.since(newest).is_some() && history.since(newest - 1).is_some());
+        history.push(many(1), 0);
+        assert!(history.since(newest).is_none());
+        assert!(history.seats <= SEATS_MAX);
     }
 }

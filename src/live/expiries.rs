@@ -1,9 +1,9 @@
-//! Whose holds have lapsed: told to those who watch for one user in one event, from the log, in
-//! whichever process the worker or a script has released them.
+//! Notifies users of their expired holds, from the booking log: it does not matter which process
+//! released them.
 //!
-//! One map says who watches; what nobody watches for costs a look into it, and nobody else is woken.
-//! Each user has one short list of what came last, however many watch; whoever falls behind by more
-//! than [`NOTICES_MAX`] misses the oldest, and is told how many.
+//! A watch covers one user in one event. An entry without a watch costs one lookup in a map and wakes
+//! nothing. Each watched user has one short list of the latest notices, shared by all watches; a watch
+//! that falls behind by more than [`NOTICES_MAX`] misses the oldest and gets their number.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -12,10 +12,10 @@ use tokio::sync::Notify;
 
 use crate::domain::{BookingId, Entry, EventId, Kind, SeatId, UserId};
 
-/// Notices kept for a user.
+/// Notices kept per user.
 pub const NOTICES_MAX: usize = 16;
 
-/// A hold that lapsed.
+/// An expired hold.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Expired {
     /// The event.
@@ -28,7 +28,7 @@ pub struct Expired {
     pub time_ms: i64,
 }
 
-/// Who watches for whose expiries in this process. Cheap to clone.
+/// The watches of this process. Cheap to clone.
 #[derive(Clone, Debug, Default)]
 pub struct Expiries {
     watched: Arc<Mutex<Watched>>,
@@ -36,18 +36,18 @@ pub struct Expiries {
 
 type Watched = HashMap<(EventId, UserId), Arc<Notices>>;
 
-/// What one user is told.
+/// One user's notices.
 #[derive(Debug, Default)]
 struct Notices {
-    news: Notify,
-    last: Mutex<Last>,
+    added: Notify,
+    recent: Mutex<RecentNotices>,
 }
 
-/// The last notices, and how many there were in all.
+/// The latest notices, and the total number of notices so far.
 #[derive(Debug, Default)]
-struct Last {
-    count: u64,
-    kept: VecDeque<Arc<Expired>>,
+struct RecentNotices {
+    total: u64,
+    latest: VecDeque<Arc<Expired>>,
 }
 
 /// Watches for one user's expiries in one event, from now on.
@@ -56,27 +56,27 @@ pub struct ExpiryWatch {
     all: Expiries,
     key: (EventId, UserId),
     notices: Arc<Notices>,
-    /// How many were seen, or missed.
+    /// The number of notices that were returned or missed.
     seen: u64,
 }
 
-/// What a watch gives.
+/// An item of a watch.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Notice {
-    /// A hold has lapsed.
+    /// A hold has expired.
     Expired(Arc<Expired>),
-    /// So many were not kept for long enough.
+    /// So many notices were dropped before the watch read them.
     Missed(u64),
 }
 
 impl Expiries {
-    /// Learns from an entry of the log.
-    pub fn learn(&self, entry: &Entry) {
+    /// Adds a notice if the entry is a watched user's expired hold.
+    pub fn on_entry(&self, entry: &Entry) {
         if entry.kind != Kind::Expired {
             return;
         }
         let (Some(event), Some(transition)) = (entry.event, &entry.transition) else { return };
-        // Locked to the end: a watch that ends meanwhile counts who has the notices.
+        // Held to the end: a watch that is dropped counts the owners of the notices under this lock.
         let watched = lock(&self.watched);
         let Some(notices) = watched.get(&(event, transition.user.clone())) else { return };
         let expired = Expired {
@@ -85,59 +85,59 @@ impl Expiries {
             seats: transition.seats.clone(),
             time_ms: entry.time_ms,
         };
-        let mut last = lock(&notices.last);
-        last.count += 1;
-        last.kept.push_back(Arc::new(expired));
-        if last.kept.len() > NOTICES_MAX {
-            last.kept.pop_front();
+        let mut recent = lock(&notices.recent);
+        recent.total += 1;
+        recent.latest.push_back(Arc::new(expired));
+        if recent.latest.len() > NOTICES_MAX {
+            recent.latest.pop_front();
         }
-        drop(last);
-        notices.news.notify_waiters();
+        drop(recent);
+        notices.added.notify_waiters();
     }
 
-    /// Begins to watch.
+    /// Starts a watch: it returns notices from now on.
     pub fn watch(&self, event: EventId, user: &UserId) -> ExpiryWatch {
         let key = (event, user.clone());
         let notices = lock(&self.watched).entry(key.clone()).or_default().clone();
-        let seen = lock(&notices.last).count;
+        let seen = lock(&notices.recent).total;
         ExpiryWatch { all: self.clone(), key, notices, seen }
     }
 
-    /// For how many users and events anybody watches.
+    /// The number of watched pairs of user and event.
     pub fn len(&self) -> usize {
         lock(&self.watched).len()
     }
 
-    /// Whether nobody watches.
+    /// Whether there are no watches.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 }
 
 impl ExpiryWatch {
-    /// The next notice; waits for it. May be dropped and asked again.
+    /// Waits for the next notice. Cancel-safe.
     pub async fn next(&mut self) -> Notice {
         loop {
-            // Before the look, so that nothing comes between.
+            // Registered before the check, so that no notice is missed in between.
             let notices = self.notices.clone();
-            let news = notices.news.notified();
+            let added = notices.added.notified();
             if let Some(notice) = self.take() {
                 return notice;
             }
-            news.await;
+            added.await;
         }
     }
 
     fn take(&mut self) -> Option<Notice> {
-        let last = lock(&self.notices.last);
-        let behind = last.count - self.seen;
-        let kept = last.kept.len() as u64;
+        let recent = lock(&self.notices.recent);
+        let behind = recent.total - self.seen;
+        let kept = recent.latest.len() as u64;
         if behind > kept {
-            self.seen = last.count - kept;
+            self.seen = recent.total - kept;
             return Some(Notice::Missed(behind - kept));
         }
-        // At most as many as are kept.
-        let next = last.kept.get((kept - behind) as usize)?.clone();
+        // `behind` is at most `kept` here.
+        let next = recent.latest.get((kept - behind) as usize)?.clone();
         self.seen += 1;
         Some(Notice::Expired(next))
     }
@@ -146,7 +146,7 @@ impl ExpiryWatch {
 impl Drop for ExpiryWatch {
     fn drop(&mut self) {
         let mut watched = lock(&self.all.watched);
-        // The map's and this watch's own.
+        // The owners are the map and this watch.
         if Arc::strong_count(&self.notices) <= 2 {
             watched.remove(&self.key);
         }
@@ -212,15 +212,15 @@ mod tests {
     }
 
     #[test]
-    fn owners_alone_are_told() {
+    fn notice_goes_to_watches_of_the_owner_only() {
         let expiries = Expiries::default();
-        expiries.learn(&expired("ann", 1));
+        expiries.on_entry(&expired("ann", 1));
         let (mut ann, mut again) =
             (expiries.watch(EVENT, &user("ann")), expiries.watch(EVENT, &user("ann")));
         let mut bob = expiries.watch(EVENT, &user("bob"));
         let mut elsewhere = expiries.watch(EventId(8), &user("ann"));
-        expiries.learn(&entry(Kind::Cancelled, EVENT, "ann", 2));
-        expiries.learn(&expired("ann", 3));
+        expiries.on_entry(&entry(Kind::Cancelled, EVENT, "ann", 2));
+        expiries.on_entry(&expired("ann", 3));
         for watch in [&mut ann, &mut again] {
             let Some(Notice::Expired(notice)) = next(watch) else { panic!("nothing") };
             assert_eq!(notice.booking, BookingId::new(EVENT, 1, 3));
@@ -231,32 +231,32 @@ mod tests {
     }
 
     #[test]
-    fn who_is_behind_is_told_how_far() {
+    fn late_watch_gets_the_number_of_missed_notices() {
         let expiries = Expiries::default();
         let mut watch = expiries.watch(EVENT, &user("ann"));
         let many = NOTICES_MAX as u64 + 3;
-        (0..many).for_each(|number| expiries.learn(&expired("ann", number)));
+        (0..many).for_each(|number| expiries.on_entry(&expired("ann", number)));
         assert_eq!(next(&mut watch), Some(Notice::Missed(3)));
-        let mut told = 3;
+        let mut number = 3;
         while let Some(Notice::Expired(notice)) = next(&mut watch) {
-            assert_eq!(notice.booking, BookingId::new(EVENT, 1, told));
-            told += 1;
+            assert_eq!(notice.booking, BookingId::new(EVENT, 1, number));
+            number += 1;
         }
-        assert_eq!(many, told);
+        assert_eq!(many, number);
     }
 
     #[tokio::test]
-    async fn who_waits_is_woken() {
+    async fn waiting_watch_is_woken_by_a_notice() {
         let expiries = Expiries::default();
         let mut watch = expiries.watch(EVENT, &user("ann"));
         let waits = async { watch.next().await };
-        let learns = async { expiries.learn(&expired("ann", 1)) };
+        let learns = async { expiries.on_entry(&expired("ann", 1)) };
         let (notice, ()) = tokio::join!(waits, learns);
         assert!(matches!(notice, Notice::Expired(_)));
     }
 
     #[test]
-    fn nobody_is_kept_after_the_last_watch() {
+    fn user_is_removed_with_the_last_watch() {
         let expiries = Expiries::default();
         let (one, two) = (expiries.watch(EVENT, &user("ann")), expiries.watch(EVENT, &user("ann")));
         drop(one);

@@ -1,35 +1,30 @@
-//! The fold: who has which seat, as the booking log tells it. Pure: no clock, no I/O.
+//! The fold of the booking log: who has which seat. Pure: no clock, no I/O.
 //!
 //! INVARIANT: after all entries up to a position, every seat's state is what Redis held at that
-//! position. (`tests/model/replay.rs` shows that the log tells enough for that; a view that is
-//! built is compared, seat by seat, with the bytes of a snapshot before anybody sees it.)
+//! position. (`tests/model/replay.rs` shows that the log contains enough for that; a new view is
+//! compared, seat by seat, with the bytes of a snapshot before it is used.)
 
 use std::collections::{BTreeSet, HashMap};
 
 use crate::domain::{Entry, Kind, SeatId, SeatState, Status, Transition};
 
-use super::hashes::{Hashes, Holder};
+use super::hashes::{FREE, HOUSE, Hashes, Holder};
 
-/// Nobody has the seat.
-pub(super) const FREE: u64 = 0;
-/// The house keeps the seat back.
-pub(super) const HOUSE: u64 = u64::MAX;
-
-/// A booking that keeps seats from others.
+/// A booking that occupies seats.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct LiveBooking {
     /// Its owner.
     pub user: Holder,
-    /// How many seats it names.
+    /// The number of seats it names.
     pub seats: u32,
-    /// What its seats are.
+    /// The state of its seats.
     pub state: SeatState,
-    /// When it lapses, Unix ms; 0: not by itself.
+    /// When it expires, Unix ms; 0: never.
     pub deadline_ms: i64,
 }
 
 impl LiveBooking {
-    /// A booking as it stands; `None` if it keeps nothing from anybody.
+    /// A booking with this status; `None` if it occupies no seats.
     pub fn of(status: Status, user: Holder, seats: usize, deadline_ms: i64) -> Option<Self> {
         let (state, deadline_ms) = match status {
             Status::Hold => (SeatState::Hold, deadline_ms),
@@ -41,32 +36,32 @@ impl LiveBooking {
     }
 }
 
-/// Who has which seat. Bookings and users are their hashes.
+/// Who has which seat. Bookings and users are represented by their hashes.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Fold {
     /// By seat, from 1: [`FREE`], [`HOUSE`] or a booking.
     holders: Vec<u64>,
     live: HashMap<u64, LiveBooking>,
-    /// Seats that live bookings of a user name, as the limit a user counts them.
+    /// The number of seats that a user's live bookings name, as the limit per user counts them.
     users: HashMap<Holder, u32>,
     deadlines: BTreeSet<(i64, u64)>,
-    /// Seats that live bookings name, and seats that a booking has.
+    /// The number of seats that live bookings name, and of seats held by a booking.
     named: u64,
     held: u64,
 }
 
 impl Fold {
-    /// So many free seats.
+    /// A fold of so many free seats.
     pub fn new(seats: u32) -> Self {
         Fold { holders: vec![FREE; seats as usize + 1], ..Fold::default() }
     }
 
-    /// A seat's holder; [`FREE`] for a seat that there is not.
+    /// A seat's holder; [`FREE`] if there is no such seat.
     pub fn holder(&self, seat: SeatId) -> u64 {
         self.holders.get(seat.0 as usize).copied().unwrap_or(FREE)
     }
 
-    /// Says who has a seat. A seat that there is not is left alone.
+    /// Sets a seat's holder. Does nothing if there is no such seat.
     pub fn set_holder(&mut self, seat: SeatId, holder: u64) {
         if let Some(kept) = self.holders.get_mut(seat.0 as usize).filter(|_| seat.0 > 0) {
             let is_held = |holder| u64::from(!matches!(holder, FREE | HOUSE));
@@ -75,17 +70,17 @@ impl Fold {
         }
     }
 
-    /// Whether a live booking lacks one of its seats, which the archive gave to another sale.
+    /// Whether a live booking lacks one of its seats because the archive gave it to another sale.
     pub fn has_displaced(&self) -> bool {
         self.named != self.held
     }
 
-    /// The booking that has a seat.
+    /// The booking that holds a seat.
     pub fn booking_on(&self, seat: SeatId) -> Option<&LiveBooking> {
         self.live.get(&self.holder(seat))
     }
 
-    /// What a seat is; `None` if its holder is no live booking, which should not be.
+    /// A seat's state; `None` if its holder is not a live booking, which is a defect.
     pub fn state(&self, seat: SeatId) -> Option<SeatState> {
         match self.holder(seat) {
             FREE => Some(SeatState::Available),
@@ -94,12 +89,12 @@ impl Fold {
         }
     }
 
-    /// Seats that a user's bookings name.
+    /// The number of seats that a user's bookings name.
     pub fn seats_of(&self, user: Holder) -> u32 {
         self.users.get(&user).copied().unwrap_or_default()
     }
 
-    /// All users that have any.
+    /// All users with seats.
     pub fn users(&self) -> impl Iterator<Item = (Holder, u32)> {
         self.users.iter().map(|(user, seats)| (*user, *seats))
     }
@@ -109,7 +104,7 @@ impl Fold {
         self.deadlines.first().map(|first| first.0)
     }
 
-    /// Keeps, changes or (`None`) forgets a booking.
+    /// Inserts, replaces or (`None`) removes a booking.
     pub fn set_booking(&mut self, booking: u64, to: Option<LiveBooking>) {
         let before = match to {
             Some(live) => self.live.insert(booking, live),
@@ -134,27 +129,32 @@ impl Fold {
         }
     }
 
-    /// Learns from one entry of this event. Gives the seats that may be others' now, or in another
-    /// state, and whose number of seats may have changed.
-    pub fn learn(&mut self, entry: &Entry, hashes: &Hashes) -> Learnt {
-        let mut learnt = Learnt::default();
+    /// Applies one entry of this event. Returns the seats and the user that it may have changed.
+    pub fn apply(&mut self, entry: &Entry, hashes: &Hashes) -> EntryEffect {
+        let mut effect = EntryEffect::default();
         if let Some(house) = &entry.house {
             let (from, to) = match entry.kind {
                 Kind::Blocked => (FREE, HOUSE),
                 _ => (HOUSE, FREE),
             };
             for seat in house.seats.iter().filter(|seat| self.holder(**seat) == from).copied() {
-                learnt.seats.push(seat);
+                effect.seats.push(seat);
             }
-            learnt.seats.iter().for_each(|seat| self.set_holder(*seat, to));
+            effect.seats.iter().for_each(|seat| self.set_holder(*seat, to));
         }
         if let Some(transition) = &entry.transition {
-            self.follow(entry, transition, hashes, &mut learnt);
+            self.apply_transition(entry, transition, hashes, &mut effect);
         }
-        learnt
+        effect
     }
 
-    fn follow(&mut self, entry: &Entry, t: &Transition, hashes: &Hashes, learnt: &mut Learnt) {
+    fn apply_transition(
+        &mut self,
+        entry: &Entry,
+        t: &Transition,
+        hashes: &Hashes,
+        effect: &mut EntryEffect,
+    ) {
         let booking = hashes.booking(t.booking);
         let user = hashes.user(&t.user);
         let live = LiveBooking::of(t.status, user, t.seats.len(), t.deadline_ms);
@@ -169,22 +169,22 @@ impl Fold {
             } else if holder != booking {
                 continue;
             }
-            learnt.seats.push(seat);
+            effect.seats.push(seat);
         }
         self.set_booking(booking, live);
-        learnt.user = Some(user);
+        effect.user = Some(user);
     }
 }
 
-/// Whether an entry's booking takes a seat with this holder; otherwise it keeps what it has.
+/// Whether an entry's booking takes a seat with this holder; otherwise it keeps the seats that it has.
 fn takes(entry: &Entry, was_live: bool, holder: u64) -> bool {
     match entry.kind {
-        // A confirmation takes also the seats of sales that the archive judged otherwise.
+        // A confirmation also takes the seats of sales that the archive decided against.
         Kind::Hold | Kind::Confirmed => true,
-        // Money that came late finds its seats free, or keeps them.
+        // A late payment takes its seats only if they were still free.
         Kind::Sold => entry.detail == "late",
-        // A payment that was lost gets those of its seats that no other sale or payment has. One that
-        // Redis has keeps what it has: a seat that it lost may be free again.
+        // A restored payment gets those of its seats that no other sale or payment has. A booking that
+        // is still live keeps its seats: a seat that it lost may be free again.
         Kind::Restored => !was_live && matches!(holder, FREE | HOUSE),
         _ => false,
     }
@@ -192,9 +192,9 @@ fn takes(entry: &Entry, was_live: bool, holder: u64) -> bool {
 
 /// What an entry may have changed.
 #[derive(Debug, Default)]
-pub(super) struct Learnt {
-    /// These seats.
+pub(super) struct EntryEffect {
+    /// Seats whose holder or state may have changed.
     pub seats: Vec<SeatId>,
-    /// How many seats this user has.
+    /// The user whose number of seats may have changed.
     pub user: Option<Holder>,
 }

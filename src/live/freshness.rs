@@ -1,28 +1,28 @@
-//! How old what a tail has read may be: by Redis' own time, a partition at a time.
+//! The age of what a tail has read, by Redis' clock, for one partition.
 //!
 //! INVARIANT: a view is used only while the newest entry of its partition that this process has
 //! read is younger than `live_staleness_ms`. An entry that was not read yet is younger than that
-//! one, so what the view says was true that short a time ago. Silence proves nothing: on a quiet
-//! partition somebody has to append a `beat`.
+//! one, so the view was correct that short a time ago. Silence proves nothing: a quiet partition needs
+//! `beat` entries.
 
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use crate::redis::RedisClock;
 
-/// Nothing was read yet, or nobody asked yet.
+/// Nothing was read, or requested, yet.
 const NEVER: u64 = 0;
 
-/// What is known of one partition's newest entry, and whether anybody wants to know.
+/// The age of one partition's newest entry, and whether requests need it.
 #[derive(Debug)]
 pub(super) struct Freshness {
     origin: Instant,
-    /// When the newest entry was appended, by Redis' time, Unix ms.
+    /// When the newest entry was appended, by Redis' clock, Unix ms.
     newest_ms: AtomicI64,
     /// When it was read, ms after `origin`.
     read_at_ms: AtomicU64,
-    /// When somebody last asked, ms after `origin`.
-    asked_at_ms: AtomicU64,
+    /// When a request last needed it, ms after `origin`.
+    requested_at_ms: AtomicU64,
 }
 
 impl Freshness {
@@ -31,35 +31,35 @@ impl Freshness {
             origin: Instant::now(),
             newest_ms: AtomicI64::new(0),
             read_at_ms: AtomicU64::new(NEVER),
-            asked_at_ms: AtomicU64::new(NEVER),
+            requested_at_ms: AtomicU64::new(NEVER),
         }
     }
 
-    /// An entry was read, and views have it.
+    /// Records an entry that was read and applied to the views.
     pub fn note_entry(&self, time_ms: i64) {
         self.newest_ms.store(time_ms, Ordering::Relaxed);
         self.read_at_ms.store(self.now_ms(), Ordering::Release);
     }
 
-    /// The tail lost its place: nothing that was read says anything.
+    /// Makes the partition stale: the tail lost its position.
     pub fn forget(&self) {
         self.read_at_ms.store(NEVER, Ordering::Release);
     }
 
-    /// Whether the newest entry is younger than so long. Who asks wants it to be.
+    /// Whether the newest entry is younger than `staleness`. Records that a request needs the partition.
     pub fn is_within(&self, staleness: Duration, clock: &RedisClock, now: Instant) -> bool {
         let now_ms = self.at_ms(now);
-        // One process's threads need not fight over the line for each request.
-        let asked_at_ms = self.asked_at_ms.load(Ordering::Relaxed);
-        if asked_at_ms == NEVER || asked_at_ms + ASKED_STEP_MS < now_ms {
-            self.asked_at_ms.store(now_ms, Ordering::Relaxed);
+        // Written in steps, so that threads do not contend for the cache line on every request.
+        let requested_at_ms = self.requested_at_ms.load(Ordering::Relaxed);
+        if requested_at_ms == NEVER || requested_at_ms + REQUESTED_STEP_MS < now_ms {
+            self.requested_at_ms.store(now_ms, Ordering::Relaxed);
         }
         let read_at_ms = self.read_at_ms.load(Ordering::Acquire);
         if read_at_ms == NEVER {
             return false;
         }
         let staleness_ms = staleness.as_millis() as u64;
-        // Our own clock, too: Redis' may be set back.
+        // Checked by the local clock, too: Redis' clock may be set back.
         let since_read_ms = now_ms.saturating_sub(read_at_ms);
         let age_ms =
             clock.at_most_ms(now).map(|at_most| at_most - self.newest_ms.load(Ordering::Relaxed));
@@ -75,11 +75,11 @@ impl Freshness {
         Some(Duration::from_millis(self.now_ms().saturating_sub(read_at_ms)))
     }
 
-    /// Whether somebody asked within so long.
-    pub fn is_wanted(&self, within: Duration) -> bool {
-        let asked_at_ms = self.asked_at_ms.load(Ordering::Relaxed);
-        let since_ms = self.now_ms().saturating_sub(asked_at_ms);
-        asked_at_ms != NEVER && u128::from(since_ms) < within.as_millis()
+    /// Whether a request needed the partition within this time.
+    pub fn is_requested(&self, within: Duration) -> bool {
+        let requested_at_ms = self.requested_at_ms.load(Ordering::Relaxed);
+        let since_ms = self.now_ms().saturating_sub(requested_at_ms);
+        requested_at_ms != NEVER && u128::from(since_ms) < within.as_millis()
     }
 
     fn now_ms(&self) -> u64 {
@@ -87,27 +87,27 @@ impl Freshness {
     }
 
     fn at_ms(&self, now: Instant) -> u64 {
-        // 1 at least: 0 is never.
+        // At least 1: 0 means never.
         now.saturating_duration_since(self.origin).as_millis() as u64 + 1
     }
 }
 
-/// How exactly it is known when somebody last asked, ms.
-const ASKED_STEP_MS: u64 = 50;
+/// Resolution of the time of the last request, ms.
+const REQUESTED_STEP_MS: u64 = 50;
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn only_a_young_entry_is_fresh() {
+    fn partition_is_fresh_only_while_its_newest_entry_is_young() {
         let (freshness, clock) = (Freshness::new(), RedisClock::default());
         let staleness = Duration::from_secs(1);
         let now = Instant::now();
         let is_fresh = || freshness.is_within(staleness, &clock, Instant::now());
         assert!(!is_fresh(), "nothing was read");
         freshness.note_entry(50_000);
-        assert!(!is_fresh(), "the time is not known");
+        assert!(!is_fresh(), "the time is unknown");
         clock.observe(now, now, 50_100);
         assert!(is_fresh());
         freshness.note_entry(48_000);
@@ -116,7 +116,7 @@ mod tests {
         assert!(!is_fresh(), "from a clock that was set back");
         freshness.note_entry(50_000);
         freshness.forget();
-        assert!(!is_fresh(), "the tail lost its place");
-        assert!(freshness.is_wanted(staleness) && freshness.since_read().is_none());
+        assert!(!is_fresh(), "the tail lost its position");
+        assert!(freshness.is_requested(staleness) && freshness.since_read().is_none());
     }
 }

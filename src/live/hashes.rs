@@ -1,27 +1,30 @@
-//! Bookings and users as 64 bits, keyed by this process: a view knows them again, and nobody can
-//! choose names that meet.
+//! Bookings and users as 64-bit hashes. The key is random per process, so that nobody can choose names
+//! that collide.
 
 use std::hash::{BuildHasher, RandomState};
 
 use crate::domain::{BookingId, UserId};
 
-use super::fold::{FREE, HOUSE};
+/// The holder of a free seat.
+pub(super) const FREE: u64 = 0;
+/// The holder of a seat that the house blocks.
+pub(super) const HOUSE: u64 = u64::MAX;
 
-/// A user, as the views of this process know it.
+/// A user's hash.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Holder(pub(super) u64);
 
 impl Holder {
-    /// Nobody.
+    /// No user.
     pub const NOBODY: Holder = Holder(0);
 }
 
-/// Hashes under one key. Cheap to clone.
+/// The hash functions of one process. Cheap to clone.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Hashes(RandomState);
 
 impl Hashes {
-    /// A user.
+    /// A user's hash.
     pub fn user(&self, user: &UserId) -> Holder {
         match self.0.hash_one(user.as_str()) {
             0 => Holder(1),
@@ -29,7 +32,7 @@ impl Hashes {
         }
     }
 
-    /// A booking; never [`FREE`] or [`HOUSE`].
+    /// A booking's hash; never [`FREE`] or [`HOUSE`].
     pub fn booking(&self, booking: BookingId) -> u64 {
         match self.0.hash_one(booking.uuid().as_u128()) {
             FREE | HOUSE => 1,

@@ -1,80 +1,81 @@
-//! Where a tail's entries go: to waiting confirmations, to the views, and to what is being built.
+//! Distributes the entries that a tail reads: to waiting confirmations, watched holds, views and views
+//! under construction.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use super::Inner;
+use super::inner::Inner;
 use super::slot::Slot;
-use super::tail::{LogSubscriber, Lost, Place};
+use super::tail::{ChainEnd, LogPosition, LogSubscriber};
 use crate::domain::{Entry, Partition};
 
-/// Brings what one tail reads into the views.
+/// Applies what one tail reads to the views.
 pub(super) struct Listener {
     inner: Arc<Inner>,
-    /// Views that were changed by this read: who listens is told once.
-    touched: Vec<Arc<Slot>>,
+    /// Slots whose views changed in this read; each is notified once.
+    changed: Vec<Arc<Slot>>,
 }
 
 impl Listener {
     pub fn new(inner: Arc<Inner>) -> Self {
-        Listener { inner, touched: Vec::new() }
+        Listener { inner, changed: Vec::new() }
     }
 }
 
 impl LogSubscriber for Listener {
-    fn begins(&mut self, partition: Partition, at: &Place) {
-        let mut chain = self.inner.followed(partition).chain();
-        (chain.is_followed, chain.read_to) = (true, at.0);
-        drop(chain);
-        self.inner.wanted.notify_one();
+    fn on_start(&mut self, partition: Partition, at: &LogPosition) {
+        let mut state = self.inner.tail(partition).state();
+        (state.is_followed, state.read_to) = (true, at.0);
+        drop(state);
+        self.inner.build_requested.notify_one();
     }
 
-    fn hears(&mut self, partition: Partition, entry: &Entry) {
+    fn on_entry(&mut self, partition: Partition, entry: &Entry) {
         let inner = &self.inner;
-        inner.settlements.learn(entry);
-        inner.expiries.learn(entry);
-        let followed = inner.followed(partition);
-        // One lock for all: an entry is kept for a building, or in its view, or, while the view is
-        // put in place, still to come.
-        let mut chain = followed.chain();
-        chain.read_to = entry.id;
+        inner.settlements.on_entry(entry);
+        inner.expiries.on_entry(entry);
+        let tail = inner.tail(partition);
+        // One lock for all: an entry is in a build's buffer, or in its view, or still to come while the
+        // view is installed.
+        let mut state = tail.state();
+        state.read_to = entry.id;
         if let Some(event) = entry.event {
-            if let Some(keeping) = chain.keeping.get_mut(&event) {
-                keeping.keep(entry);
+            if let Some(buffer) = state.buffers.get_mut(&event) {
+                buffer.push(entry);
             }
             if let Some(slot) = inner.find(event)
                 && let Some(view) = slot.view()
             {
                 match view.apply(entry, &inner.hashes) {
-                    Ok(()) => self.touched.push(slot),
-                    Err(ends) => {
-                        slot.put(None);
-                        inner.observer.view(ends.as_str());
-                        inner.wanted.notify_one();
+                    Ok(()) => self.changed.push(slot),
+                    Err(end) => {
+                        slot.set_view(None);
+                        inner.observer.view(end.as_str());
+                        inner.build_requested.notify_one();
                     }
                 }
             }
         }
-        drop(chain);
-        followed.freshness.note_entry(entry.time_ms);
+        drop(state);
+        tail.freshness.note_entry(entry.time_ms);
     }
 
-    fn lost(&mut self, partition: Partition, why: Lost) {
-        self.inner.lose(partition, why);
+    fn on_end(&mut self, partition: Partition, why: ChainEnd) {
+        self.inner.drop_views(partition, why);
     }
 
-    fn pauses(&mut self) {
-        self.touched.dedup_by_key(|slot| slot.event());
-        self.touched.drain(..).for_each(|slot| slot.tell());
+    fn on_read_end(&mut self) {
+        self.changed.dedup_by_key(|slot| slot.event());
+        self.changed.drain(..).for_each(|slot| slot.notify());
     }
 
-    fn connected(&mut self, lane: &[Partition], is_connected: bool) {
+    fn on_connection(&mut self, lane: &[Partition], is_connected: bool) {
         for partition in lane {
-            self.inner.followed(*partition).chain().is_connected = is_connected;
+            self.inner.tail(*partition).state().is_connected = is_connected;
         }
     }
 
-    fn is_held_up(&self) -> bool {
-        self.inner.held_up.load(Ordering::Relaxed)
+    fn is_paused(&self) -> bool {
+        self.inner.is_paused.load(Ordering::Relaxed)
     }
 }

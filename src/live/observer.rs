@@ -1,29 +1,28 @@
-//! What becomes of views, for metrics and readiness.
+//! Events and state of the live view, for metrics and readiness.
 
-/// Told of what becomes of views; metrics hang here.
+/// Receives view life-cycle events, for metrics.
 pub trait LiveObserver: Send + Sync {
-    /// A view was `built`, or ended: `broken`, `unreadable`, `past` (what its log came to),
-    /// `restarted` (the task that feeds it), `reopened`, `gap`, `idle`; or could not be built: `failed`, `differs` (its lists and bytes
-    /// disagree, or cannot be read: a defect, or somebody else's writes).
+    /// A view was `built`; or it ended: `broken`, `unreadable`, `past` (the state of its log), `restarted`
+    /// (its tail's task), `reopened`, `gap`, `idle`; or it could not be built: `failed`, `differs` (its
+    /// lists and bytes disagree, or are unreadable: a defect, or writes by another program).
     fn view(&self, what: &'static str);
-    /// A beat was asked for.
+    /// A beat was requested.
     fn beat(&self);
-    /// How things are now.
+    /// The current state.
     fn state(&self, state: &LiveState);
 }
 
-/// How things are.
+/// A snapshot of the live view's state.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct LiveState {
     /// Views in memory.
     pub views: usize,
     /// Their seats.
     pub seats: usize,
-    /// Events whose view is wanted and not there.
+    /// Events whose view was requested and is missing.
     pub missing: usize,
-    /// The age of the oldest of the partitions that somebody asks about: how long ago its newest entry was
-    /// read, ms.
+    /// The greatest age of the requested partitions: how long ago the newest entry was read, ms.
     pub age_ms: u64,
-    /// Whether a partition that somebody asks about stays stale, or the tail is not connected.
+    /// Whether a requested partition remains stale, or the tail is not connected.
     pub is_stale: bool,
 }

@@ -1,5 +1,5 @@
-//! Who waits for which booking to be settled: a confirmation sleeps here until the log says that
-//! the archive has judged, in whichever process the worker runs.
+//! Confirmations that wait for their booking to be settled. The booking log wakes them, so it does not
+//! matter in which process the worker runs.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -15,7 +15,7 @@ pub struct Settlements {
     waiting: Arc<Mutex<HashMap<BookingId, watch::Sender<bool>>>>,
 }
 
-/// One wait. Made before the sale is committed, so that no settlement is missed.
+/// One waiting confirmation. Created before the sale is committed, so that no settlement is missed.
 #[derive(Debug)]
 pub struct Waiter {
     settlements: Settlements,
@@ -24,7 +24,7 @@ pub struct Waiter {
 }
 
 impl Settlements {
-    /// Begins to listen for a booking's settlement.
+    /// Starts to wait for a booking's settlement.
     pub fn expect(&self, booking: BookingId) -> Waiter {
         let mut waiting = self.lock();
         let sender = waiting.entry(booking).or_insert_with(|| watch::channel(false).0);
@@ -32,22 +32,22 @@ impl Settlements {
         Waiter { settlements: self.clone(), booking, settled }
     }
 
-    /// Learns from an entry of the log.
-    pub fn learn(&self, entry: &Entry) {
-        let settled = matches!(entry.kind, Kind::Confirmed | Kind::Voided | Kind::Cancelled);
-        if let (true, Some(transition)) = (settled, &entry.transition)
+    /// Wakes the waiters of the entry's booking if the entry settles it.
+    pub fn on_entry(&self, entry: &Entry) {
+        let is_settled = matches!(entry.kind, Kind::Confirmed | Kind::Voided | Kind::Cancelled);
+        if let (true, Some(transition)) = (is_settled, &entry.transition)
             && let Some(sender) = self.lock().get(&transition.booking)
         {
             sender.send_replace(true);
         }
     }
 
-    /// How many bookings are waited for.
+    /// The number of bookings with waiters.
     pub fn len(&self) -> usize {
         self.lock().len()
     }
 
-    /// Whether nobody waits.
+    /// Whether there are no waiters.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
@@ -59,17 +59,17 @@ impl Settlements {
 }
 
 impl Waiter {
-    /// Waits at most `bound`; whether the settlement came.
+    /// Waits at most `bound`; returns whether the booking was settled.
     pub async fn settled(&mut self, bound: Duration) -> bool {
-        let came = self.settled.wait_for(|settled| *settled);
-        matches!(tokio::time::timeout(bound, came).await, Ok(Ok(_)))
+        let settled = self.settled.wait_for(|settled| *settled);
+        matches!(tokio::time::timeout(bound, settled).await, Ok(Ok(_)))
     }
 }
 
 impl Drop for Waiter {
     fn drop(&mut self) {
         let mut waiting = self.settlements.lock();
-        // This waiter's own receiver is still counted.
+        // The count includes this waiter's own receiver.
         if waiting.get(&self.booking).is_some_and(|sender| sender.receiver_count() <= 1) {
             waiting.remove(&self.booking);
         }
@@ -82,7 +82,7 @@ mod tests {
     use crate::domain::EventId;
 
     #[tokio::test]
-    async fn nobody_is_kept_after_the_wait() {
+    async fn booking_is_removed_with_its_last_waiter() {
         let settlements = Settlements::default();
         let booking = BookingId::new(EventId(1), 1, 1);
         let mut one = settlements.expect(booking);

@@ -1,4 +1,4 @@
-//! One event's place among the views: it stays while its view is lost and built again.
+//! One event's slot in the live view: it stays while its view is lost and rebuilt.
 
 use std::fmt;
 use std::str::FromStr;
@@ -12,10 +12,10 @@ use tokio::sync::watch;
 use super::view::View;
 use crate::domain::{EventId, Partition};
 
-/// How exactly it is known when a slot was last used, ms.
+/// Resolution of the time of last use, ms.
 const USED_STEP_MS: u64 = 100;
 
-/// What a view has come to.
+/// A version of a view, or of no view.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct ViewVersion {
     /// The generation; 0 while there is no view.
@@ -24,14 +24,14 @@ pub struct ViewVersion {
     pub version: u64,
 }
 
-/// As clients are told it: `generation-version`.
+/// The form that clients see: `generation-version`.
 impl fmt::Display for ViewVersion {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}-{}", self.generation, self.version)
     }
 }
 
-/// A text that is no mark.
+/// The error of parsing a [`ViewVersion`].
 #[derive(Debug, PartialEq, Eq)]
 pub struct InvalidViewVersion;
 
@@ -44,7 +44,7 @@ impl FromStr for ViewVersion {
     }
 }
 
-/// One event's place.
+/// One event's slot.
 pub struct Slot {
     event: EventId,
     partition: Partition,
@@ -73,33 +73,32 @@ impl Slot {
         self.event
     }
 
-    /// The event's partition of Redis.
+    /// The event's partition.
     pub(super) fn partition(&self) -> Partition {
         self.partition
     }
 
-    /// The view, fresh or not; `None` while it is being built.
+    /// The view, fresh or stale; `None` while it is being built.
     pub fn view(&self) -> Option<Arc<View>> {
         self.view.load_full()
     }
 
-    /// Whether this is still the view.
-    pub(super) fn has(&self, view: &View) -> bool {
+    /// Whether this is still the current view.
+    pub(super) fn is_current(&self, view: &View) -> bool {
         self.view.load().as_ref().is_some_and(|now| std::ptr::eq(Arc::as_ptr(now), view))
     }
 
-    /// Told of every change: entries that were taken in, a view that was lost or built. Who
-    /// listens keeps the view in memory.
+    /// Signals every change: entries applied, a view lost or built. A receiver keeps the view in memory.
     pub fn changes(&self) -> watch::Receiver<ViewVersion> {
         self.changes.subscribe()
     }
 
-    pub(super) fn put(&self, view: Option<Arc<View>>) {
+    pub(super) fn set_view(&self, view: Option<Arc<View>>) {
         if view.is_none() {
             self.was_lost.store(true, Ordering::Relaxed);
         }
         self.view.store(view);
-        self.tell();
+        self.notify();
     }
 
     /// Whether there was a view before.
@@ -107,17 +106,17 @@ impl Slot {
         self.was_lost.load(Ordering::Relaxed)
     }
 
-    /// Tells who listens how far the view has come.
-    pub(super) fn tell(&self) {
-        let mark = self.view.load().as_ref().map_or_else(ViewVersion::default, |view| {
+    /// Signals the view's current version.
+    pub(super) fn notify(&self) {
+        let version = self.view.load().as_ref().map_or_else(ViewVersion::default, |view| {
             ViewVersion { generation: view.generation(), version: view.version() }
         });
-        self.changes.send_if_modified(|told| std::mem::replace(told, mark) != mark);
+        self.changes.send_if_modified(|last| std::mem::replace(last, version) != version);
     }
 
-    /// Looks at the view, fresh or not, without becoming an owner of it.
-    pub(super) fn with_view<R>(&self, look: impl FnOnce(&View) -> R) -> Option<R> {
-        self.view.load().as_deref().map(look)
+    /// Calls `read` with the view, fresh or stale, without cloning its `Arc`.
+    pub(super) fn with_view<R>(&self, read: impl FnOnce(&View) -> R) -> Option<R> {
+        self.view.load().as_deref().map(read)
     }
 
     pub(super) fn note_used(&self, now: Instant) {
@@ -127,7 +126,7 @@ impl Slot {
         }
     }
 
-    /// How long nobody has used it.
+    /// The time since the last use; zero while there are receivers of changes.
     pub(super) fn unused_for(&self) -> Duration {
         if self.changes.receiver_count() > 0 {
             return Duration::ZERO;

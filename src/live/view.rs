@@ -1,10 +1,10 @@
-//! One event as this process knows it, at the version that its tail has come to.
+//! One event's state in this process, at the version that its tail has reached.
 //!
-//! *Written* by the tail alone, entry by entry. *Read* by requests without a lock: each seat has a
-//! turn counter, odd while it is being changed, and a reader who meets a change is told nothing
-//! about the seat, which refuses nobody. What is read of several seats is checked in the same way,
-//! by the view's own turn ([`View::unchanged`]). What needs the whole (a copy of the bytes, the
-//! changes since a version) is read under the writer's lock.
+//! Only the tail *writes* it, entry by entry. Requests *read* it without a lock: each seat is a sequence
+//! lock, and a read during a write returns nothing about the seat, which refuses no request. Reads of
+//! several seats are checked in the same way, by the view's own sequence number
+//! ([`View::read_consistent`]). What needs all seats (a copy of the bytes, the changes since a version)
+//! is read under the writer's lock.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU8, AtomicU32, AtomicU64, Ordering, fence};
@@ -12,44 +12,44 @@ use std::sync::{Mutex, MutexGuard, PoisonError, RwLock};
 
 use crate::domain::{Entry, EventId, EventStatus, Inventory, Kind, LogId, SeatId, SeatState};
 
-use super::cell::Cell;
-pub use super::cell::Seat;
-use super::changes::{Changes, Kept};
+use super::changes::{ChangeHistory, Changes};
 use super::fold::Fold;
 use super::hashes::{Hashes, Holder};
+pub use super::seat_cell::Seat;
+use super::seat_cell::SeatCell;
 
-/// Seats whose free ones are counted together, for counts over a range.
+/// Seats per block; each block counts its free seats, for counts over a range.
 const BLOCK_SEATS: usize = 1_024;
-/// Parts of the table of users, each with its own lock.
+/// Shards of the table of users, each with its own lock.
 const USER_SHARDS: usize = 64;
 /// No deadline.
 const NEVER: i64 = i64::MAX;
 
-/// One event at one generation.
+/// One event in one generation.
 pub struct View {
     event: EventId,
     generation: u64,
     version: AtomicU64,
-    /// Odd while an entry is taken in.
-    turn: AtomicU32,
+    /// Odd while an entry is applied.
+    sequence: AtomicU32,
     status: AtomicU8,
     on_sale_at_ms: AtomicI64,
     off_sale_at_ms: AtomicI64,
     next_deadline_ms: AtomicI64,
     available: AtomicU32,
     has_displaced: AtomicBool,
-    /// Free seats of each [`BLOCK_SEATS`] seats.
+    /// Free seats per block of [`BLOCK_SEATS`] seats.
     free: Box<[AtomicU32]>,
-    cells: Box<[Cell]>,
+    cells: Box<[SeatCell]>,
     users: Box<[RwLock<HashMap<Holder, u32>>]>,
     writer: Mutex<Writer>,
 }
 
-/// What only the tail writes.
+/// The tail's own state.
 struct Writer {
     fold: Fold,
-    kept: Kept,
-    /// Entries up to here are in the view.
+    history: ChangeHistory,
+    /// The position of the last entry applied.
     applied_to: LogId,
 }
 
@@ -62,12 +62,12 @@ pub struct Snapshot {
     pub version: u64,
     /// Every seat's state.
     pub inventory: Inventory,
-    /// When the version came about, by Redis' time, Unix ms.
+    /// When the version was created, by Redis' clock, Unix ms.
     pub time_ms: i64,
 }
 
-/// What a view begins with.
-pub(super) struct Beginning {
+/// The initial state of a view.
+pub(super) struct ViewInit {
     pub event: EventId,
     pub generation: u64,
     pub version: u64,
@@ -77,42 +77,42 @@ pub(super) struct Beginning {
     pub off_sale_at_ms: i64,
     pub inventory: Inventory,
     pub fold: Fold,
-    /// The log's newest entry at that moment.
+    /// The position of the log's newest entry at that moment.
     pub at: LogId,
 }
 
-/// Why an entry ends a view: another one has to be built.
+/// Why an entry ends a view: a new view has to be built.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Ends {
-    /// The event was loaded anew, goes on under another generation, or was taken out.
+pub(super) enum ViewEnd {
+    /// The event was loaded again, has another generation, or was unloaded.
     Reopened,
     /// A version is missing.
     Gap,
 }
 
-impl Ends {
-    /// For metrics.
+impl ViewEnd {
+    /// The label in metrics.
     pub fn as_str(self) -> &'static str {
         match self {
-            Ends::Reopened => "reopened",
-            Ends::Gap => "gap",
+            ViewEnd::Reopened => "reopened",
+            ViewEnd::Gap => "gap",
         }
     }
 }
 
 impl View {
-    pub(super) fn new(beginning: Beginning) -> Self {
-        let Beginning { inventory, fold, .. } = beginning;
+    pub(super) fn new(init: ViewInit) -> Self {
+        let ViewInit { inventory, fold, .. } = init;
         let seats = inventory.seats() as usize;
-        let cells = inventory.as_bytes()[1..].iter().map(|byte| Cell::new(*byte)).collect();
+        let cells = inventory.as_bytes()[1..].iter().map(|byte| SeatCell::new(*byte)).collect();
         let view = View {
-            event: beginning.event,
-            generation: beginning.generation,
-            version: AtomicU64::new(beginning.version),
-            turn: AtomicU32::new(0),
-            status: AtomicU8::new(beginning.status as u8),
-            on_sale_at_ms: AtomicI64::new(beginning.on_sale_at_ms),
-            off_sale_at_ms: AtomicI64::new(beginning.off_sale_at_ms),
+            event: init.event,
+            generation: init.generation,
+            version: AtomicU64::new(init.version),
+            sequence: AtomicU32::new(0),
+            status: AtomicU8::new(init.status as u8),
+            on_sale_at_ms: AtomicI64::new(init.on_sale_at_ms),
+            off_sale_at_ms: AtomicI64::new(init.off_sale_at_ms),
             next_deadline_ms: AtomicI64::new(fold.next_deadline_ms().unwrap_or(NEVER)),
             available: AtomicU32::new(inventory.totals().available),
             has_displaced: AtomicBool::new(fold.has_displaced()),
@@ -120,8 +120,8 @@ impl View {
             cells,
             users: (0..USER_SHARDS).map(|_| RwLock::default()).collect(),
             writer: Mutex::new(Writer {
-                kept: Kept::new(beginning.version, beginning.now_ms),
-                applied_to: beginning.at,
+                history: ChangeHistory::new(init.version, init.now_ms),
+                applied_to: init.at,
                 fold,
             }),
         };
@@ -136,7 +136,7 @@ impl View {
             }
         }
         for (user, seats) in writer.fold.users() {
-            view.note_user(user, seats);
+            view.set_user_seats(user, seats);
         }
         drop(writer);
         view
@@ -147,22 +147,22 @@ impl View {
         self.event
     }
 
-    /// The generation of which this is the view: another one gets another view.
+    /// The generation; another generation gets another view.
     pub fn generation(&self) -> u64 {
         self.generation
     }
 
-    /// The event's version as far as the log was followed.
+    /// The version that the tail has reached.
     pub fn version(&self) -> u64 {
         self.version.load(Ordering::Acquire)
     }
 
-    /// How many seats there are.
+    /// The number of seats.
     pub fn seats(&self) -> u32 {
         self.cells.len() as u32
     }
 
-    /// How many of them are free. Holds that lapsed and were not released yet are not.
+    /// The number of free seats. Expired holds that were not released yet do not count as free.
     pub fn available(&self) -> u32 {
         self.available.load(Ordering::Relaxed)
     }
@@ -172,7 +172,7 @@ impl View {
         Some(self.next_deadline_ms.load(Ordering::Relaxed)).filter(|at_ms| *at_ms != NEVER)
     }
 
-    /// What an operator says about the sale, and when it begins (Unix ms; 0: at once).
+    /// The status that operators set, and when the sale begins (Unix ms; 0: at once).
     pub fn status(&self) -> (EventStatus, i64) {
         let status = match self.status.load(Ordering::Relaxed) {
             0 => EventStatus::OnSale,
@@ -187,21 +187,22 @@ impl View {
         Some(self.off_sale_at_ms.load(Ordering::Relaxed)).filter(|at_ms| *at_ms > 0)
     }
 
-    /// One seat, without a lock; `None` while it is being changed, or if there is no such seat.
+    /// One seat, without a lock; `None` during a write, or if there is no such seat.
     pub fn seat(&self, seat: SeatId) -> Option<Seat> {
         self.cells.get((seat.0 as usize).checked_sub(1)?)?.read()
     }
 
-    /// What is read here, if it is of one version: `None` if an entry was taken in meanwhile.
-    pub fn unchanged<T>(&self, read: impl FnOnce() -> T) -> Option<T> {
-        let turn = self.turn.load(Ordering::Acquire);
-        let told = read();
+    /// The result of `read` if it saw a single version; `None` if an entry was applied in the meantime.
+    pub fn read_consistent<T>(&self, read: impl FnOnce() -> T) -> Option<T> {
+        let sequence = self.sequence.load(Ordering::Acquire);
+        let value = read();
         fence(Ordering::Acquire);
-        let is_whole = turn.is_multiple_of(2) && self.turn.load(Ordering::Relaxed) == turn;
-        is_whole.then_some(told)
+        let is_consistent =
+            sequence.is_multiple_of(2) && self.sequence.load(Ordering::Relaxed) == sequence;
+        is_consistent.then_some(value)
     }
 
-    /// How many seats from `first` to `last` are free.
+    /// The number of free seats from `first` to `last`.
     pub fn free_between(&self, first: SeatId, last: SeatId) -> u32 {
         let end = (last.0 as usize).min(self.cells.len());
         let mut index = (first.0 as usize).saturating_sub(1);
@@ -213,7 +214,7 @@ impl View {
                 free += self.free[block].load(Ordering::Relaxed);
             } else {
                 let cells = &self.cells[index..block_end.min(end)];
-                let is_free = |cell: &&Cell| cell.state() == Some(SeatState::Available);
+                let is_free = |cell: &&SeatCell| cell.state() == Some(SeatState::Available);
                 free += cells.iter().filter(is_free).count() as u32;
             }
             index = block_end;
@@ -221,13 +222,13 @@ impl View {
         free
     }
 
-    /// How many seats the bookings of a user name.
+    /// The number of seats that a user's bookings name.
     pub fn seats_of(&self, user: Holder) -> u32 {
         let shard = self.user_shard(user).read().unwrap_or_else(PoisonError::into_inner);
         shard.get(&user).copied().unwrap_or_default()
     }
 
-    /// Whether a live booking lacks one of its seats, which the archive gave to another sale.
+    /// Whether a live booking lacks one of its seats because the archive gave it to another sale.
     pub fn has_displaced(&self) -> bool {
         self.has_displaced.load(Ordering::Relaxed)
     }
@@ -239,66 +240,66 @@ impl View {
             generation: self.generation,
             version: self.version(),
             inventory: Inventory::of_known(self.cells.iter().map(|cell| cell.byte())),
-            time_ms: writer.kept.time_ms(),
+            time_ms: writer.history.time_ms(),
         }
     }
 
-    /// What changed after a version; `None` if that is not known any more, or not yet.
+    /// The changes after a version; `None` if they are no longer kept, or the version is in the future.
     pub fn changes_since(&self, version: u64) -> Option<Changes> {
-        self.writer().kept.since(version)
+        self.writer().history.since(version)
     }
 
-    /// Takes one entry of this event in.
+    /// Applies one entry of this event.
     ///
     /// # Errors
-    /// If the view cannot go on from what it has; then it is not changed.
-    pub(super) fn apply(&self, entry: &Entry, hashes: &Hashes) -> Result<(), Ends> {
+    /// If the entry does not continue the view; the view is unchanged.
+    pub(super) fn apply(&self, entry: &Entry, hashes: &Hashes) -> Result<(), ViewEnd> {
         let mut writer = self.writer();
         if entry.id <= writer.applied_to {
             return Ok(());
         }
         if entry.generation != self.generation {
-            return Err(Ends::Reopened);
+            return Err(ViewEnd::Reopened);
         }
         let version = self.version.load(Ordering::Relaxed) + 1;
         if entry.event_version != version {
-            return Err(Ends::Gap);
+            return Err(ViewEnd::Gap);
         }
         if matches!(entry.kind, Kind::Opened | Kind::Unloaded) {
-            return Err(Ends::Reopened);
+            return Err(ViewEnd::Reopened);
         }
-        let turn = self.turn.load(Ordering::Relaxed);
-        self.turn.store(turn.wrapping_add(1), Ordering::Relaxed);
+        let sequence = self.sequence.load(Ordering::Relaxed);
+        self.sequence.store(sequence.wrapping_add(1), Ordering::Relaxed);
         fence(Ordering::Release);
         if entry.kind == Kind::Event {
-            self.operate(&entry.detail);
+            self.set_status(&entry.detail);
         }
-        let learnt = writer.fold.learn(entry, hashes);
-        // Before its seats: who sees that one is another's sees this, too.
+        let effect = writer.fold.apply(entry, hashes);
+        // Before the seats: a reader that sees a seat taken by another booking sees this, too.
         self.has_displaced.store(writer.fold.has_displaced(), Ordering::Relaxed);
-        let mut changed = Vec::with_capacity(learnt.seats.len());
-        for seat in learnt.seats {
-            if let Some(state) = self.repaint(&writer.fold, seat) {
+        let mut changed = Vec::with_capacity(effect.seats.len());
+        for seat in effect.seats {
+            if let Some(state) = self.update_seat(&writer.fold, seat) {
                 changed.push((seat, state));
             }
         }
-        if let Some(user) = learnt.user {
-            self.note_user(user, writer.fold.seats_of(user));
+        if let Some(user) = effect.user {
+            self.set_user_seats(user, writer.fold.seats_of(user));
         }
         let next = writer.fold.next_deadline_ms().unwrap_or(NEVER);
         self.next_deadline_ms.store(next, Ordering::Relaxed);
-        writer.kept.push(changed, entry.time_ms);
+        writer.history.push(changed, entry.time_ms);
         writer.applied_to = entry.id;
         self.version.store(version, Ordering::Release);
-        self.turn.store(turn.wrapping_add(2), Ordering::Release);
+        self.sequence.store(sequence.wrapping_add(2), Ordering::Release);
         Ok(())
     }
 
-    /// Shows readers what the fold says of a seat; gives its state if that is another now.
-    fn repaint(&self, fold: &Fold, seat: SeatId) -> Option<SeatState> {
+    /// Publishes a seat's state from the fold; returns the state if it changed.
+    fn update_seat(&self, fold: &Fold, seat: SeatId) -> Option<SeatState> {
         let index = (seat.0 as usize).checked_sub(1)?;
         let cell = self.cells.get(index)?;
-        // A live booking's seats have its state, others are free or the house's.
+        // A seat has the state of its live booking; others are free or blocked.
         let state = fold.state(seat)?;
         let before = cell.state();
         let (holder, deadline_ms) = fold
@@ -320,9 +321,9 @@ impl View {
         Some(state)
     }
 
-    /// An operator's change: `status on_sale_at_ms off_sale_at_ms`. What is not there stays: a process
-    /// of before sales had an end does not change it.
-    fn operate(&self, detail: &str) {
+    /// An operator's change: `status on_sale_at_ms off_sale_at_ms`. Absent values stay as they are: older
+    /// builds write no end of the sale.
+    fn set_status(&self, detail: &str) {
         let mut parts = detail.split(' ');
         if let Some(status) = parts.next().and_then(EventStatus::parse) {
             self.status.store(status as u8, Ordering::Relaxed);
@@ -334,7 +335,7 @@ impl View {
         }
     }
 
-    fn note_user(&self, user: Holder, seats: u32) {
+    fn set_user_seats(&self, user: Holder, seats: u32) {
         let mut shard = self.user_shard(user).write().unwrap_or_else(PoisonError::into_inner);
         match seats {
             0 => shard.remove(&user),

@@ -10,8 +10,8 @@ use tokio::sync::Mutex;
 
 use super::event_index::EventIndex;
 use crate::archive::{Archive, ArchiveError};
+use crate::copy_on_write::CopyOnWriteMap;
 use crate::domain::{Event, EventId};
-use crate::read_mostly::ReadMostly;
 
 /// Events kept in memory. A layout of a thousand rows takes about 100 KB.
 const EVENTS_MAX: usize = 10_000;
@@ -28,7 +28,7 @@ const READERS: usize = 16;
 #[derive(Clone)]
 pub(super) struct Catalogue {
     archive: Archive,
-    known: Arc<ReadMostly<EventId, Known>>,
+    known: Arc<CopyOnWriteMap<EventId, Known>>,
     unknown: Arc<RwLock<HashMap<EventId, Instant>>>,
     index: EventIndex,
     reading: Arc<[Mutex<()>; READERS]>,

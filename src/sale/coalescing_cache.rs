@@ -1,9 +1,9 @@
-//! Asked for by many, looked up for all of them: at most so often a second for each event, by one of
-//! those who ask. The others get what was found last, or wait for it.
+//! Coalesces concurrent lookups: at most N per second per event, shared by all requests.
 //!
-//! What failed is shared as well, so that a dependency that is away is not asked more often. A
-//! look-up goes on when the caller who began it hangs up: nobody can have more of them begun by
-//! asking and leaving.
+//! One request looks up; the others get the last result, or wait for the new one. Failures are shared
+//! as well, so that an unavailable dependency gets no more calls than usual. A lookup runs in a task of
+//! its own and goes on when its caller disconnects: a client cannot start more lookups by sending and
+//! aborting requests.
 
 use std::future::Future;
 use std::sync::Arc;
@@ -14,167 +14,171 @@ use arc_swap::ArcSwapOption;
 use tokio::sync::{Mutex, OwnedMutexGuard};
 
 use super::SaleError;
+use crate::copy_on_write::CopyOnWriteMap;
 use crate::domain::EventId;
-use crate::read_mostly::ReadMostly;
 
-/// Events that something is kept of.
+/// Events with a cached result.
 const EVENTS_MAX: usize = 10_000;
-/// How long what was found last is given out while somebody looks anew.
-const MEANWHILE: Duration = Duration::from_secs(1);
-/// How long a caller waits for a look-up.
+/// How old a result may be that is returned while another request looks up.
+const STALE_WHILE_LOOKING_UP: Duration = Duration::from_secs(1);
+/// How long a request waits for a lookup.
 const WAIT_MAX: Duration = Duration::from_secs(10);
-/// How exactly it is known when somebody last asked: threads need not fight over that for each request.
-const ASKED_STEP_MS: u64 = 50;
+/// Resolution of the time of last use: writing it for each request would contend between threads.
+const USED_STEP_MS: u64 = 50;
 
-/// What was found last, by event.
-pub struct CoalescingCache<T: Send + Sync> {
+/// The last result of each event.
+pub struct CoalescingCache<T> {
     interval: Duration,
     origin: Instant,
-    turns: ReadMostly<EventId, Arc<Turn<T>>>,
+    entries: CopyOnWriteMap<EventId, Arc<Entry<T>>>,
 }
 
 /// One event.
-struct Turn<T> {
-    found: ArcSwapOption<Found<T>>,
-    /// What was found by a look-up that began before this is outdated; µs after [`CoalescingCache::origin`].
-    outdated_until_us: AtomicU64,
-    looking: Arc<Mutex<()>>,
-    /// ms after [`CoalescingCache::origin`], to [`ASKED_STEP_MS`].
-    asked_at_ms: AtomicU64,
+struct Entry<T> {
+    last: ArcSwapOption<Lookup<T>>,
+    /// Results of lookups that began before this are invalid; µs after [`CoalescingCache::origin`].
+    invalid_before_us: AtomicU64,
+    /// Held by the lookup under way.
+    lookup: Arc<Mutex<()>>,
+    /// ms after [`CoalescingCache::origin`], in steps of [`USED_STEP_MS`].
+    used_at_ms: AtomicU64,
 }
 
-struct Found<T> {
-    begun: Instant,
+/// A completed lookup.
+struct Lookup<T> {
+    began: Instant,
     ended: Instant,
     result: Result<T, SaleError>,
 }
 
 impl<T: Clone + Send + Sync + 'static> CoalescingCache<T> {
-    /// At most so many look-ups a second for each event.
+    /// A cache with at most so many lookups per second and event.
     pub fn new(per_second: u32) -> Self {
         let interval = Duration::from_secs(1) / per_second.max(1);
-        CoalescingCache { interval, origin: Instant::now(), turns: ReadMostly::default() }
+        CoalescingCache { interval, origin: Instant::now(), entries: CopyOnWriteMap::default() }
     }
 
-    /// How long what was found is given out.
+    /// How long a result is fresh.
     pub fn interval(&self) -> Duration {
         self.interval
     }
 
-    /// What was found last, or what `look` finds now; it is given what was found before. The caller
-    /// knows the event to exist.
+    /// The last result, or what `look_up` returns now; it gets the previous value. The caller makes sure
+    /// that the event exists.
     ///
     /// # Errors
-    /// What `look` failed with, for whomever it looked; or that it took too long.
+    /// The error of the lookup, whichever request began it; or that it took too long.
     pub async fn get<F>(
         &self,
         event: EventId,
-        look: impl FnOnce(Option<T>) -> F + Send + 'static,
+        look_up: impl FnOnce(Option<T>) -> F + Send + 'static,
     ) -> Result<T, SaleError>
     where
         F: Future<Output = Result<T, SaleError>> + Send + 'static,
     {
-        let turn = self.turn(event);
-        turn.note_asked(self.at_ms(Instant::now()));
-        if let Some(found) = &*turn.found.load()
-            && found.begun.elapsed() < self.interval
-            && self.is_current(&turn, found)
-        {
-            return found.result.clone();
+        let entry = self.entry(event);
+        entry.note_used(self.at_ms(Instant::now()));
+        let is_fresh = |last: &Lookup<T>| last.began.elapsed() < self.interval;
+        if let Some(result) = self.last_if(&entry, is_fresh) {
+            return result;
         }
-        let asked = Instant::now();
-        let guard = match turn.looking.clone().try_lock_owned() {
+        let requested = Instant::now();
+        let guard = match entry.lookup.clone().try_lock_owned() {
             Ok(guard) => guard,
             Err(_) => {
-                if let Some(found) = &*turn.found.load()
-                    && found.begun.elapsed() < MEANWHILE
-                    && found.result.is_ok()
-                    && self.is_current(&turn, found)
-                {
-                    return found.result.clone();
+                let is_usable = |last: &Lookup<T>| {
+                    last.began.elapsed() < STALE_WHILE_LOOKING_UP && last.result.is_ok()
+                };
+                if let Some(result) = self.last_if(&entry, is_usable) {
+                    return result;
                 }
-                let turn_comes = tokio::time::timeout(WAIT_MAX, turn.looking.clone().lock_owned());
-                turn_comes.await.map_err(|_| too_slow())?
+                let lock = tokio::time::timeout(WAIT_MAX, entry.lookup.clone().lock_owned());
+                lock.await.map_err(|_| timed_out())?
             }
         };
-        if let Some(found) = &*turn.found.load()
-            && (found.ended >= asked || found.begun.elapsed() < self.interval)
-            && self.is_current(&turn, found)
-        {
-            return found.result.clone();
+        // A lookup that ended while this request waited serves it, however slow it was.
+        let is_new = |last: &Lookup<T>| last.ended >= requested || is_fresh(last);
+        if let Some(result) = self.last_if(&entry, is_new) {
+            return result;
         }
-        let looked = tokio::spawn(Box::pin(turn.look(guard, look)));
-        match tokio::time::timeout(WAIT_MAX, looked).await {
+        let task = tokio::spawn(Box::pin(entry.run(guard, look_up)));
+        match tokio::time::timeout(WAIT_MAX, task).await {
             Ok(Ok(result)) => result,
             // The panic hook has logged it.
-            Ok(Err(error)) => Err(SaleError::Internal(format!("a look-up ended: {error}"))),
-            Err(_) => Err(too_slow()),
+            Ok(Err(error)) => Err(SaleError::Internal(format!("a lookup ended: {error}"))),
+            Err(_) => Err(timed_out()),
         }
     }
 
-    /// Looks at what was found last, if [`CoalescingCache::get`] would give it at once, and it is no failure.
-    pub fn get_if_fresh<R>(&self, event: EventId, look: impl FnOnce(&T) -> R) -> Option<R> {
+    /// Calls `read` with the value that [`CoalescingCache::get`] would return at once; `None` if there is
+    /// none, or the last lookup failed.
+    pub fn get_if_fresh<R>(&self, event: EventId, read: impl FnOnce(&T) -> R) -> Option<R> {
         let now = Instant::now();
-        let at_hand = self.turns.with(event, |turn| {
-            let found = turn.found.load();
-            let found = found.as_ref()?;
-            let is_young = now.saturating_duration_since(found.begun) < self.interval;
-            let is_shown = is_young && self.is_current(turn, found);
-            let result = found.result.as_ref().ok().filter(|_| is_shown)?;
-            turn.note_asked(self.at_ms(now));
-            Some(look(result))
+        let read = self.entries.with(event, |entry| {
+            let last = entry.last.load();
+            let last = last.as_ref()?;
+            let is_fresh = now.saturating_duration_since(last.began) < self.interval;
+            let is_usable = is_fresh && self.is_valid(entry, last);
+            let value = last.result.as_ref().ok().filter(|_| is_usable)?;
+            entry.note_used(self.at_ms(now));
+            Some(read(value))
         });
-        at_hand.flatten()
+        read.flatten()
     }
 
-    /// Outdates what was found so far, also by a look-up that is under way: what is given out from
-    /// now on was looked up from now on. For whoever has changed the event.
-    pub fn outdate(&self, event: EventId) {
-        if let Some(turn) = self.turns.get(event) {
-            // The microsecond of this call belongs to what was before.
+    /// Invalidates an event's result, also that of a lookup under way: later calls return only what was
+    /// looked up after this. For callers that changed the event.
+    pub fn invalidate(&self, event: EventId) {
+        self.entries.with(event, |entry| {
+            // The current microsecond belongs to the time before the change.
             let now_us = self.at_us(Instant::now()) + 1;
-            turn.outdated_until_us.fetch_max(now_us, Ordering::Release);
-        }
-    }
-
-    fn is_current(&self, turn: &Turn<T>, found: &Found<T>) -> bool {
-        let outdated_until_us = turn.outdated_until_us.load(Ordering::Acquire);
-        outdated_until_us == 0 || self.at_us(found.begun) >= outdated_until_us
-    }
-
-    /// What was found last, whenever that was.
-    pub fn peek(&self, event: EventId) -> Option<T> {
-        let turn = self.turns.get(event)?;
-        turn.found.load().as_ref().and_then(|found| found.result.clone().ok())
-    }
-
-    /// Forgets events that nobody asked for since so long.
-    pub fn forget_idle(&self, idle: Duration) {
-        let now_ms = self.at_ms(Instant::now());
-        self.turns.change(|turns| {
-            turns.retain(|_, turn| {
-                let asked_at_ms = turn.asked_at_ms.load(Ordering::Relaxed);
-                let is_kept = Duration::from_millis(now_ms.saturating_sub(asked_at_ms)) < idle;
-                if !is_kept {
-                    turn.forget();
-                }
-                is_kept
-            });
-            if turns.is_empty() {
-                turns.shrink_to_fit();
-            }
+            entry.invalid_before_us.fetch_max(now_us, Ordering::Release);
         });
     }
 
-    fn turn(&self, event: EventId) -> Arc<Turn<T>> {
-        if let Some(turn) = self.turns.get(event) {
-            return turn;
+    /// The last result if it is valid and fulfils a condition.
+    fn last_if(
+        &self,
+        entry: &Entry<T>,
+        is_usable: impl FnOnce(&Lookup<T>) -> bool,
+    ) -> Option<Result<T, SaleError>> {
+        let last = entry.last.load();
+        let last = last.as_ref().filter(|last| is_usable(last) && self.is_valid(entry, last))?;
+        Some(last.result.clone())
+    }
+
+    fn is_valid(&self, entry: &Entry<T>, last: &Lookup<T>) -> bool {
+        let invalid_before_us = entry.invalid_before_us.load(Ordering::Acquire);
+        invalid_before_us == 0 || self.at_us(last.began) >= invalid_before_us
+    }
+
+    /// The last value, however old.
+    pub fn peek(&self, event: EventId) -> Option<T> {
+        let value = self.entries.with(event, |entry| entry.value());
+        value.flatten()
+    }
+
+    /// Removes events that were not used for so long.
+    pub fn evict_idle(&self, idle: Duration) {
+        let now_ms = self.at_ms(Instant::now());
+        self.entries.change(|entries| {
+            entries.retain(|_, entry| {
+                let used_at_ms = entry.used_at_ms.load(Ordering::Relaxed);
+                Duration::from_millis(now_ms.saturating_sub(used_at_ms)) < idle
+            });
+            entries.shrink_to_fit();
+        });
+    }
+
+    fn entry(&self, event: EventId) -> Arc<Entry<T>> {
+        if let Some(entry) = self.entries.get(event) {
+            return entry;
         }
-        self.turns.change(|turns| {
-            if turns.len() >= EVENTS_MAX {
-                turns.drain().for_each(|(_, turn)| turn.forget());
+        self.entries.change(|entries| {
+            if entries.len() >= EVENTS_MAX {
+                entries.clear();
             }
-            turns.entry(event).or_insert_with(|| Arc::new(Turn::new())).clone()
+            entries.entry(event).or_insert_with(|| Arc::new(Entry::new())).clone()
         })
     }
 
@@ -187,50 +191,49 @@ impl<T: Clone + Send + Sync + 'static> CoalescingCache<T> {
     }
 }
 
-impl<T: Clone + Send + Sync + 'static> Turn<T> {
+impl<T: Clone + Send + Sync + 'static> Entry<T> {
     fn new() -> Self {
-        Turn {
-            found: ArcSwapOption::empty(),
-            outdated_until_us: AtomicU64::new(0),
-            looking: Arc::default(),
-            asked_at_ms: AtomicU64::new(0),
+        Entry {
+            last: ArcSwapOption::empty(),
+            invalid_before_us: AtomicU64::new(0),
+            lookup: Arc::default(),
+            used_at_ms: AtomicU64::new(0),
         }
     }
 
-    /// Lets go of what was found: threads that idle keep the turn itself.
-    fn forget(&self) {
-        self.found.store(None);
+    fn value(&self) -> Option<T> {
+        self.last.load().as_ref().and_then(|last| last.result.clone().ok())
     }
 
-    fn note_asked(&self, now_ms: u64) {
-        if self.asked_at_ms.load(Ordering::Relaxed) + ASKED_STEP_MS < now_ms {
-            self.asked_at_ms.store(now_ms, Ordering::Relaxed);
+    fn note_used(&self, now_ms: u64) {
+        if self.used_at_ms.load(Ordering::Relaxed) + USED_STEP_MS < now_ms {
+            self.used_at_ms.store(now_ms, Ordering::Relaxed);
         }
     }
 
-    /// Looks, and keeps what was found; the guard sees to it that nobody else does meanwhile.
-    async fn look<F>(
+    /// Looks up and stores the result; the guard keeps other lookups of the event waiting.
+    async fn run<F>(
         self: Arc<Self>,
         guard: OwnedMutexGuard<()>,
-        look: impl FnOnce(Option<T>) -> F + Send + 'static,
+        look_up: impl FnOnce(Option<T>) -> F + Send + 'static,
     ) -> Result<T, SaleError>
     where
         F: Future<Output = Result<T, SaleError>> + Send + 'static,
     {
-        let before = self.found.load().as_ref().and_then(|found| found.result.clone().ok());
-        let begun = Instant::now();
-        let result = look(before).await;
-        let found = Found { begun, ended: Instant::now(), result: result.clone() };
-        self.found.store(Some(Arc::new(found)));
+        let previous = self.value();
+        let began = Instant::now();
+        let result = look_up(previous).await;
+        let lookup = Lookup { began, ended: Instant::now(), result: result.clone() };
+        self.last.store(Some(Arc::new(lookup)));
         drop(guard);
         result
     }
 }
 
-fn too_slow() -> SaleError {
+fn timed_out() -> SaleError {
     SaleError::Unavailable {
         dependency: "redis",
-        reason: format!("nothing was found within {WAIT_MAX:?}"),
+        reason: format!("a lookup took longer than {WAIT_MAX:?}"),
         unknown: false,
     }
 }
@@ -246,8 +249,7 @@ mod tests {
     use super::*;
 
     const EVENT: EventId = EventId(1);
-    /// Longer than any test takes, and shorter than any test waits.
-    const ONE_A_SECOND: u32 = 1;
+    const PER_SECOND: u32 = 1;
 
     fn counting(count: &Arc<AtomicU32>) -> impl FnOnce(Option<u32>) -> CountFuture + Send + use<> {
         let count = count.clone();
@@ -256,52 +258,52 @@ mod tests {
     type CountFuture = futures_util::future::BoxFuture<'static, Result<u32, SaleError>>;
 
     #[tokio::test]
-    async fn a_crowd_is_one_look_up() {
-        let (paced, count) = (CoalescingCache::new(ONE_A_SECOND), Arc::default());
-        let all = join_all((0..100).map(|_| paced.get(EVENT, counting(&count)))).await;
+    async fn concurrent_requests_share_one_lookup() {
+        let (cache, count) = (CoalescingCache::new(PER_SECOND), Arc::default());
+        let all = join_all((0..100).map(|_| cache.get(EVENT, counting(&count)))).await;
         assert!(all.iter().all(|found| *found == Ok(1)), "{all:?}");
-        assert_eq!(paced.get(EventId(2), counting(&count)).await, Ok(2), "another event");
-        assert_eq!(paced.peek(EVENT), Some(1));
+        assert_eq!(cache.get(EventId(2), counting(&count)).await, Ok(2), "another event");
+        assert_eq!(cache.peek(EVENT), Some(1));
     }
 
     #[tokio::test]
-    async fn it_is_looked_up_anew_after_the_interval() {
-        let (paced, count) = (CoalescingCache::new(100), Arc::default());
-        assert_eq!(paced.get(EVENT, counting(&count)).await, Ok(1));
-        tokio::time::sleep(paced.interval()).await;
-        let look = |before: Option<u32>| async move { Ok(10 * before.unwrap_or_default()) };
-        assert_eq!(paced.get(EVENT, look).await, Ok(10), "knows what was found before");
+    async fn value_is_looked_up_again_after_the_interval() {
+        let (cache, count) = (CoalescingCache::new(100), Arc::default());
+        assert_eq!(cache.get(EVENT, counting(&count)).await, Ok(1));
+        tokio::time::sleep(cache.interval()).await;
+        let look_up = |previous: Option<u32>| async move { Ok(10 * previous.unwrap_or_default()) };
+        assert_eq!(cache.get(EVENT, look_up).await, Ok(10), "gets the previous value");
     }
 
     #[tokio::test]
-    async fn failures_are_shared_but_never_as_something_older() {
-        let (paced, count) = (CoalescingCache::new(100), Arc::default());
+    async fn failure_is_shared_and_replaces_the_last_value() {
+        let (cache, count) = (CoalescingCache::new(100), Arc::default());
         let fail = |_| async { Err(SaleError::LogFull) };
-        assert_eq!(paced.get(EVENT, fail).await, Err(SaleError::LogFull));
-        assert_eq!(paced.get(EVENT, counting(&count)).await, Err(SaleError::LogFull));
-        assert_eq!(paced.peek(EVENT), None);
-        tokio::time::sleep(paced.interval()).await;
-        assert_eq!(paced.get(EVENT, counting(&count)).await, Ok(1));
+        assert_eq!(cache.get(EVENT, fail).await, Err(SaleError::LogFull));
+        assert_eq!(cache.get(EVENT, counting(&count)).await, Err(SaleError::LogFull));
+        assert_eq!(cache.peek(EVENT), None);
+        tokio::time::sleep(cache.interval()).await;
+        assert_eq!(cache.get(EVENT, counting(&count)).await, Ok(1));
     }
 
     #[tokio::test]
-    async fn others_get_the_last_while_one_looks_and_a_hung_up_look_goes_on() {
-        let (paced, count) = (CoalescingCache::new(100), Arc::default());
-        assert_eq!(paced.get(EVENT, counting(&count)).await, Ok(1));
-        tokio::time::sleep(paced.interval()).await;
+    async fn requests_get_the_last_value_during_a_lookup_that_outlives_its_caller() {
+        let (cache, count) = (CoalescingCache::new(100), Arc::default());
+        assert_eq!(cache.get(EVENT, counting(&count)).await, Ok(1));
+        tokio::time::sleep(cache.interval()).await;
         let gate = Arc::new(Semaphore::new(0));
         let waits = gate.clone();
         let slow = move |_| async move {
             let _open = waits.acquire().await;
             Ok(50)
         };
-        let hung_up = tokio::time::timeout(Duration::from_millis(10), paced.get(EVENT, slow));
-        assert!(hung_up.await.is_err());
-        assert_eq!(paced.get(EVENT, counting(&count)).await, Ok(1), "the last, at once");
+        let aborted = tokio::time::timeout(Duration::from_millis(10), cache.get(EVENT, slow));
+        assert!(aborted.await.is_err());
+        assert_eq!(cache.get(EVENT, counting(&count)).await, Ok(1), "the last value, at once");
         gate.add_permits(1);
         let bound = Duration::from_secs(30);
         let comes = async {
-            while paced.peek(EVENT) != Some(50) {
+            while cache.peek(EVENT) != Some(50) {
                 tokio::task::yield_now().await;
             }
         };
@@ -309,8 +311,8 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_slow_look_up_is_not_repeated_by_each_who_waited() {
-        let (paced, count) = (CoalescingCache::new(100), Arc::new(AtomicU32::new(0)));
+    async fn slow_lookup_serves_all_requests_that_waited() {
+        let (cache, count) = (CoalescingCache::new(100), Arc::new(AtomicU32::new(0)));
         let slow = || {
             let count = count.clone();
             move |_| async move {
@@ -318,37 +320,37 @@ mod tests {
                 Ok(count.fetch_add(1, Ordering::Relaxed) + 1)
             }
         };
-        let all = join_all((0..20).map(|_| paced.get(EVENT, slow()))).await;
+        let all = join_all((0..20).map(|_| cache.get(EVENT, slow()))).await;
         assert!(all.iter().all(|found| *found == Ok(1)), "{all:?}");
     }
 
     #[tokio::test]
-    async fn idle_events_are_forgotten() {
-        let (paced, count) = (CoalescingCache::new(100), Arc::default());
-        assert_eq!(paced.get(EVENT, counting(&count)).await, Ok(1));
-        paced.forget_idle(Duration::from_secs(3_600));
-        assert_eq!(paced.peek(EVENT), Some(1));
-        paced.forget_idle(Duration::ZERO);
-        assert_eq!(paced.peek(EVENT), None);
+    async fn idle_events_are_evicted() {
+        let (cache, count) = (CoalescingCache::new(100), Arc::default());
+        assert_eq!(cache.get(EVENT, counting(&count)).await, Ok(1));
+        cache.evict_idle(Duration::from_secs(3_600));
+        assert_eq!(cache.peek(EVENT), Some(1));
+        cache.evict_idle(Duration::ZERO);
+        assert_eq!(cache.peek(EVENT), None);
     }
 
     #[tokio::test]
-    async fn what_is_forgotten_is_kept_by_no_thread_that_looked() {
-        let (paced, kept) = (CoalescingCache::new(ONE_A_SECOND), Arc::new(()));
+    async fn evicted_value_is_dropped_although_another_thread_read_it() {
+        let (cache, kept) = (CoalescingCache::new(PER_SECOND), Arc::new(()));
         let found = kept.clone();
-        paced.get(EVENT, move |_| async move { Ok(found) }).await.unwrap();
-        let (looked, has_looked) = mpsc::channel();
+        cache.get(EVENT, move |_| async move { Ok(found) }).await.unwrap();
+        let (read, has_read) = mpsc::channel();
         let (ends, end) = mpsc::channel::<()>();
         std::thread::scope(|scope| {
-            let paced = &paced;
+            let cache = &cache;
             scope.spawn(move || {
-                looked.send(paced.get_if_fresh(EVENT, |_| ())).unwrap();
-                // Idles until all is checked.
+                read.send(cache.get_if_fresh(EVENT, |_| ())).unwrap();
+                // Stays alive until the checks are done.
                 let _ = end.recv();
             });
-            assert_eq!(has_looked.recv(), Ok(Some(())));
-            paced.forget_idle(Duration::ZERO);
-            assert_eq!((paced.get_if_fresh(EVENT, |_| ()), Arc::strong_count(&kept)), (None, 1));
+            assert_eq!(has_read.recv(), Ok(Some(())));
+            cache.evict_idle(Duration::ZERO);
+            assert_eq!((cache.get_if_fresh(EVENT, |_| ()), Arc::strong_count(&kept)), (None, 1));
             drop(ends);
         });
     }

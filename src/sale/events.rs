@@ -187,7 +187,7 @@ impl Sale {
     /// what it keeps in memory would show, and refuse, what was before.
     pub(super) async fn show_change(&self, event: &Event, version: Option<u64>) {
         if let Some(version) = version {
-            self.live().has_come_to(event.id, event.generation, version).await;
+            self.live().wait_for_version(event.id, event.generation, version).await;
         }
         self.inner.reads.outdate(event.id);
         Box::pin(self.inner.waiting_room.look_after_change(event.id)).await;

@@ -281,7 +281,7 @@ fn is_surely_taken(seat: &Seat, now_at_most_ms: i64) -> bool {
 fn too_few(view: &View, search: &Choice, now_at_most_ms: i64) -> Option<(LocalRefusal, SaleError)> {
     let Choice::Search { wanted, places, .. } = search else { return None };
     // Of one version: a seat may come free behind the count while another is taken ahead of it.
-    let has_room = view.unchanged(|| {
+    let has_room = view.read_consistent(|| {
         // Lapsed holds are free seats that nobody has released yet; the next call does.
         view.next_deadline_ms().is_some_and(|at_ms| at_ms <= now_at_most_ms)
             || places.iter().any(|p| view.free_between(p.section, p.last) >= wanted.seats)

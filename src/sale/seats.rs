@@ -62,7 +62,7 @@ impl Reads {
 
     /// Has what was found of an event found anew, after a change of it.
     pub(super) fn outdate(&self, event: EventId) {
-        self.counts.outdate(event);
+        self.counts.invalidate(event);
         self.free_seats.outdate(event);
     }
 

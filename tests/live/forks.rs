@@ -139,7 +139,7 @@ async fn a_hold_that_a_failover_lost_is_soon_forgotten_valkey() {
 
 /// Has the tail stand still, surely: a read that is under way ends with the next entry.
 async fn stands_still(watch: &Watch, seat: u32) {
-    watch.live.hold_up(true);
+    watch.live.pause_tails(true);
     eventually("the tail stands still", PATIENCE, async || {
         let version = watch.live.slot(watch.stage.event.id).view().unwrap().version();
         let held = watch.stage.hold("still", &[seat]).await.into_booking().unwrap();
@@ -163,7 +163,7 @@ on_one_redis!(what_was_trimmed_before_it_was_read_ends_a_view, async |flavor| {
     stage.hold("eve", &[7]).await;
     let log = stage.engine.keys().log(stage.partition());
     stage.raw(&["XTRIM", &log, "MAXLEN", "1"]).await;
-    watch.live.hold_up(false);
+    watch.live.pause_tails(false);
     watch.came_to("broken", 0).await;
     watch.agrees().await;
     let after = watch.live.slot(stage.event.id).view().unwrap();

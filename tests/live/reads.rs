@@ -35,7 +35,7 @@ async fn a_view_that_stands_still_is_passed_over_for_redis() {
     let live = world.sale.live();
     fresh(live, event).await;
     assert!(newest(&world, event).await.1, "by the view");
-    live.hold_up(true);
+    live.pause_tails(true);
     world.hold("ann", event, &[3], None).await.unwrap();
     let is_stale = async || live.fresh(event).is_none();
     eventually("the view is too old", PATIENCE, is_stale).await;
@@ -48,7 +48,7 @@ async fn a_view_that_stands_still_is_passed_over_for_redis() {
     // Counts beside the event's text go the same way.
     assert_eq!(world.sale.event(event).await.unwrap().available_seats, Some(9));
 
-    live.hold_up(false);
+    live.pause_tails(false);
     fresh(live, event).await;
     let (after, by_view) = newest(&world, event).await;
     assert!(by_view);

@@ -178,7 +178,7 @@ async fn a_stale_view_refuses_nothing() {
     in_view(&world, event).await;
     let live = world.sale.live();
     forgotten(&world, event, "eve", &[1]).await;
-    live.hold_up(true);
+    live.pause_tails(true);
     eventually("the view is stale", super::PATIENCE, async || live.fresh(event).is_none()).await;
     let before = world.refused_here();
     let refused = world.hold("eve", event, &[1], None).await;
@@ -193,7 +193,7 @@ async fn a_stale_view_refuses_nothing() {
         live.state().is_stale
     })
     .await;
-    live.hold_up(false);
+    live.pause_tails(false);
     in_view(&world, event).await;
     eventually("it is fresh", super::PATIENCE, async || {
         live.fresh(event).is_some() && !live.state().is_stale
@@ -222,7 +222,7 @@ async fn who_was_granted_a_seat_is_answered_before_the_view_knows() {
         let Ok(bobs) = world.hold(&bob, event, &[1], None).await else { return false };
         in_view(&world, event).await;
         // From here on the view tells that the seat is Bob's.
-        live.hold_up(true);
+        live.pause_tails(true);
         stands_still(&world, event).await;
         world.sale.cancel(&bobs.booking.user, bobs.booking.id).await.unwrap();
         let hers = world.sale.hold(weighed).await.unwrap().booking;
@@ -235,7 +235,7 @@ async fn who_was_granted_a_seat_is_answered_before_the_view_knows() {
             let again = world.hold(&ann, event, &[1], None).await.unwrap();
             assert_eq!((again.replayed, again.booking.id), (true, hers.id));
         }
-        live.hold_up(false);
+        live.pause_tails(false);
         world.sale.cancel(&hers.user, hers.id).await.unwrap();
         in_view(&world, event).await;
         refused > 0
@@ -278,26 +278,26 @@ async fn answered_change_is_not_refused_by_the_view_of_before() {
     // From here on the view learns of one entry more, which the tail is waiting for.
     let stands_still = async |seat: u32| {
         in_view(&world, event).await;
-        live.hold_up(true);
+        live.pause_tails(true);
         first.hold("cid", event, &[seat], None).await
     };
     status(EventStatus::Paused).await;
     in_view(&world, event).await;
     let refused = world.hold("eve", event, &[2], None).await;
     assert!(matches!(refused, Err(SaleError::EventPaused(_))), "{refused:?}");
-    live.hold_up(true);
+    live.pause_tails(true);
     // The one entry more.
     house(BlockAction::Block).await;
     status(EventStatus::OnSale).await;
     world.hold("eve", event, &[2], None).await.unwrap();
-    live.hold_up(false);
+    live.pause_tails(false);
 
     stands_still(7).await.unwrap();
     let refused = world.hold("bob", event, &[3], None).await;
     assert!(matches!(refused, Err(SaleError::SeatsUnavailable(_))), "{refused:?}");
     house(BlockAction::Release).await;
     world.hold("bob", event, &[3], None).await.unwrap();
-    live.hold_up(false);
+    live.pause_tails(false);
     world.stop().await;
     first.stop().await;
 }

@@ -12,7 +12,7 @@ use crate::sale::{EventChange, EventsFrom, NewEvent};
 
 use super::admin_audit::{self, Act};
 use super::openapi::{ChangeEventProblems, EventProblems, ListEventsProblems, NewEventProblems};
-use super::seats::Told;
+use super::seats::DetailLevel;
 use super::state::RequestContext;
 use crate::http::HandlerResult;
 use crate::http::body::read_object;
@@ -86,14 +86,14 @@ pub async fn list(context: RequestContext, _: Payload) -> HandlerResult {
         let [id] = cursor::decode(CURSOR_LIST, cursor)?;
         id.parse().ok().map(EventId)
     })?;
-    let told = Told::to(&context, &caller)?;
+    let level = DetailLevel::of_caller(&context, &caller)?;
     let from = match paging.start {
         Start::Page(page) => EventsFrom::Number(paging.skipped(page)),
         Start::After(id) => EventsFrom::After(id),
     };
     let page = context.state.sale.events(&filter, from, paging.size as usize).await?;
     let next_cursor = page.next.map(|id| cursor::encode(CURSOR_LIST, &[&id]));
-    json(StatusCode::OK, &EventListBody::new(&page, told.detail, &paging, next_cursor))
+    json(StatusCode::OK, &EventListBody::new(&page, level.detail, &paging, next_cursor))
 }
 
 /// Read an event
@@ -107,9 +107,9 @@ pub async fn list(context: RequestContext, _: Payload) -> HandlerResult {
 )]
 pub async fn get(context: RequestContext, _: Payload) -> HandlerResult {
     let caller = context.gates().pass(&context.head, RouteClass::Events).await?;
-    let told = Told::to(&context, &caller)?;
+    let level = DetailLevel::of_caller(&context, &caller)?;
     let view = context.state.sale.event(event_id(&context.http)?).await?;
-    json(StatusCode::OK, &EventBody::new(&view, told.detail))
+    json(StatusCode::OK, &EventBody::new(&view, level.detail))
 }
 
 /// Change an event
@@ -144,7 +144,7 @@ async fn changed(
     change: EventChange,
 ) -> HandlerResult {
     let view = Box::pin(context.state.sale.change_event(event, change)).await?;
-    context.state.frames.outdate(event);
+    context.state.seat_maps.invalidate(event);
     tracing::info!(
         event_id = event.0,
         admin,

@@ -1,4 +1,4 @@
-//! Which seats of a map a client wants to see.
+//! The query of a seat map: which seats, and since which version.
 
 use std::cmp::Ordering;
 
@@ -7,35 +7,35 @@ use crate::domain::{Layout, SeatId, SeatState};
 use crate::http::params::Query;
 use crate::http::problem::Problem;
 
-/// What the query asks for.
+/// The parsed query.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Filter {
     /// The first seat and the number of seats.
     pub range: (SeatId, u32),
     /// Only seats in this state.
     pub status: Option<SeatState>,
-    since: Option<Version>,
+    since: Option<Since>,
 }
 
-/// What a client has, compared with what there is.
+/// A client's version, compared with the newest.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Has {
-    /// Nothing that could be gone on from.
-    Nothing,
-    /// This older version of the same generation.
+pub enum ClientVersion {
+    /// None, or one of another generation.
+    None,
+    /// An older version of the same generation.
     Older(u64),
     /// The newest.
     Newest,
-    /// A newer one: of another process, or of before a loss.
+    /// A newer version: from another process, or from before a loss of data.
     Newer,
 }
 
-/// What tags say beside the version: clients may send a tag as it is.
+/// Suffixes of ETags: clients may send an ETag as `since`.
 const TAG_SUFFIXES: [&str; 3] = ["-exact", "-gzip", "-bytes"];
 
-/// A version that a client has; the generation may be left out.
+/// A client's version; the generation is optional.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Version {
+struct Since {
     generation: Option<u64>,
     version: u64,
 }
@@ -52,17 +52,17 @@ impl Filter {
         Ok(Filter { range, status, since })
     }
 
-    /// What the client has of an event that is at this generation and version.
-    pub fn has(&self, generation: u64, version: u64) -> Has {
+    /// The client's version, compared with this generation and version.
+    pub fn compare(&self, generation: u64, version: u64) -> ClientVersion {
         match self.since {
             Some(since) if since.generation.is_none_or(|of| of == generation) => {
                 match since.version.cmp(&version) {
-                    Ordering::Less => Has::Older(since.version),
-                    Ordering::Equal => Has::Newest,
-                    Ordering::Greater => Has::Newer,
+                    Ordering::Less => ClientVersion::Older(since.version),
+                    Ordering::Equal => ClientVersion::Newest,
+                    Ordering::Greater => ClientVersion::Newer,
                 }
             }
-            _ => Has::Nothing,
+            _ => ClientVersion::None,
         }
     }
 }
@@ -75,20 +75,20 @@ fn section_range(layout: &Layout, name: &str) -> Result<(SeatId, u32), Problem> 
     })
 }
 
-fn parse_status(word: &str) -> Result<SeatState, Problem> {
-    SeatState::parse(word).ok_or_else(|| {
-        let words: Vec<&str> = SEAT_STATES.iter().map(|row| row.1).collect();
-        Problem::parameter("status", format_args!("must be one of {}", words.join(", ")))
+fn parse_status(name: &str) -> Result<SeatState, Problem> {
+    SeatState::parse(name).ok_or_else(|| {
+        let names: Vec<&str> = SEAT_STATES.iter().map(|row| row.1).collect();
+        Problem::parameter("status", format_args!("must be one of {}", names.join(", ")))
     })
 }
 
-fn parse_since(sent: &str) -> Result<Version, Problem> {
+fn parse_since(text: &str) -> Result<Since, Problem> {
     let bare = |text, suffix| str::strip_suffix(text, suffix).unwrap_or(text);
-    let text = TAG_SUFFIXES.into_iter().fold(sent.trim_matches('"'), bare);
+    let text = TAG_SUFFIXES.into_iter().fold(text.trim_matches('"'), bare);
     let parsed = match text.split_once('-') {
-        None => text.parse().ok().map(|version| Version { generation: None, version }),
+        None => text.parse().ok().map(|version| Since { generation: None, version }),
         Some((generation, version)) => generation.parse().ok().and_then(|generation| {
-            Some(Version { generation: Some(generation), version: version.parse().ok()? })
+            Some(Since { generation: Some(generation), version: version.parse().ok()? })
         }),
     };
     parsed.ok_or_else(|| {
@@ -107,7 +107,7 @@ mod tests {
     }
 
     #[test]
-    fn sections_and_states_are_found() {
+    fn section_and_status_are_parsed() {
         assert_eq!(filter(&[]).unwrap().range, (SeatId(1), 7));
         let floor = filter(&[("section", "Floor"), ("status", "available")]).unwrap();
         assert_eq!((floor.range, floor.status), ((SeatId(5), 3), Some(SeatState::Available)));
@@ -116,23 +116,23 @@ mod tests {
     }
 
     #[test]
-    fn a_client_says_what_it_has() {
+    fn since_is_compared_with_the_newest_version() {
         let cases = [
-            ("17", Has::Newest),
-            ("3-17", Has::Newest),
-            ("\"3-17-gzip\"", Has::Newest),
-            ("3-17-bytes-gzip", Has::Newest),
-            ("3-16-gzip-exact", Has::Older(16)),
-            ("2-17", Has::Nothing),
-            ("4-1", Has::Nothing),
-            ("16", Has::Older(16)),
-            ("3-0", Has::Older(0)),
-            ("18", Has::Newer),
+            ("17", ClientVersion::Newest),
+            ("3-17", ClientVersion::Newest),
+            ("\"3-17-gzip\"", ClientVersion::Newest),
+            ("3-17-bytes-gzip", ClientVersion::Newest),
+            ("3-16-gzip-exact", ClientVersion::Older(16)),
+            ("2-17", ClientVersion::None),
+            ("4-1", ClientVersion::None),
+            ("16", ClientVersion::Older(16)),
+            ("3-0", ClientVersion::Older(0)),
+            ("18", ClientVersion::Newer),
         ];
-        for (since, has) in cases {
-            assert_eq!(filter(&[("since", since)]).unwrap().has(3, 17), has, "{since}");
+        for (since, expected) in cases {
+            assert_eq!(filter(&[("since", since)]).unwrap().compare(3, 17), expected, "{since}");
         }
-        assert_eq!(filter(&[]).unwrap().has(3, 17), Has::Nothing);
+        assert_eq!(filter(&[]).unwrap().compare(3, 17), ClientVersion::None);
         for bad in ["", "x", "-1", "3-", "3-17-1", "3-17-zip", "-gzip"] {
             assert!(filter(&[("since", bad)]).is_err(), "{bad}");
         }

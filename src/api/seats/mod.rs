@@ -1,20 +1,25 @@
-//! `/api/v1/events/{event_id}/seats` and `…/availability`: what is free.
+//! `/api/v1/events/{event_id}/seats` and `…/availability`: the seats and their states.
 //!
-//! | | where |
+//! | file | contents |
 //! |---|---|
-//! | which seats a client wants, and what it has | `filter` |
-//! | the newest seats, looked up for all who ask | `frames` |
-//! | one version of them, each form rendered once | `frame`, `render` |
-//! | tags, caching, compression | `answer` |
+//! | `filter` | the query: which seats, since which version |
+//! | `cache` | the newest version of each event, shared by all requests |
+//! | `version`, `counted` | one version, each representation encoded once |
+//! | `selection`, `body`, `json` | which seats a body contains, and its encoding |
+//! | `response` | ETag, caching, compression |
 
-mod answer;
+mod body;
+mod cache;
+mod counted;
 mod filter;
-mod frame;
-mod frames;
-mod render;
+mod json;
+mod response;
+mod selection;
+mod version;
 
 use std::sync::Arc;
 
+use actix_web::HttpResponse;
 use actix_web::http::header;
 use actix_web::web::Payload;
 
@@ -25,29 +30,30 @@ use super::openapi::SeatsProblems;
 use super::state::RequestContext;
 use crate::http::HandlerResult;
 use crate::http::params::{Query, event_id};
-use answer::OCTET_STREAM;
-pub use answer::Told;
-use filter::{Filter, Has};
-use frame::{Frame, What};
-pub use frames::{Frames, Stored};
-pub use render::{AvailabilityBody, SeatMapBody};
+use body::Content;
+pub use cache::{CacheStats, SeatMapCache};
+use filter::{ClientVersion, Filter};
+pub use json::{AvailabilityBody, SeatMapBody};
+pub use response::DetailLevel;
+use response::{OCTET_STREAM, respond, respond_if_cached};
+use version::SeatMapVersion;
 
 /// The seat map
 ///
-/// All seats with their states, or those of one section or status. With `since`, the version that
-/// the client has, `full` is false and `seats` are those that changed since then; where that is not
-/// known any more the whole map is sent and `full` is true. With `Accept: application/octet-stream`
-/// the answer is the inventory's bytes: a format byte, then one byte a seat (`a` available, `h` hold,
-/// `b` booked, `x` blocked; a capital where a row begins).
+/// All seats with their states, or those of one section or status. With `since`, the client's version,
+/// `full` is false and `seats` are those that changed since then; if the changes are no longer known, the
+/// whole map is sent and `full` is true. With `Accept: application/octet-stream` the body is the
+/// inventory's bytes: a format byte, then one byte per seat (`a` available, `h` hold, `b` booked, `x`
+/// blocked; upper case where a row begins).
 #[utoipa::path(
     get, path = "/api/v1/events/{event_id}/seats", tag = "events",
     params(
         ("event_id" = u32, Path, description = "The event"),
         ("section" = Option<String>, Query, description = "Only this section's seats"),
         ("status" = Option<String>, Query, description = "Only `AVAILABLE`, `HOLD`, `BOOKED` or `BLOCKED` seats"),
-        ("since" = Option<String>, Query, description = "The version that the client has: `version`, or `generation-version`"),
-        ("If-None-Match" = Option<String>, Header, description = "The ETag that the client has"),
-        ("X-Admin-Key" = Option<String>, Header, description = "For the numbers, where the public is told words"),
+        ("since" = Option<String>, Query, description = "The client's version: `version`, or `generation-version`"),
+        ("If-None-Match" = Option<String>, Header, description = "The client's ETag"),
+        ("X-Admin-Key" = Option<String>, Header, description = "For exact counts, where the public gets none"),
     ),
     responses(
         (status = 200, description = "The map", content(
@@ -61,66 +67,67 @@ pub use render::{AvailabilityBody, SeatMapBody};
 pub async fn map(context: RequestContext, _: Payload) -> HandlerResult {
     let caller = context.gates().pass(&context.head, RouteClass::Seats).await?;
     let id = event_id(&context.http)?;
-    let told = Told::to(&context, &caller)?;
+    let level = DetailLevel::of_caller(&context, &caller)?;
     let is_raw = context.header(header::ACCEPT.as_str()).is_some_and(accepts_raw_bytes);
     if context.http.query_string().is_empty()
-        && let Some(answer) = get_if_fresh(&context, id, told, |frame| match is_raw {
-            true => What::Bytes,
-            false => What::Map(SeatId(1), frame.seats.map.inventory.seats(), None),
+        && let Some(response) = get_if_fresh(&context, id, level, |version| match is_raw {
+            true => Content::Bytes,
+            false => Content::Map(SeatId(1), version.seats.map.inventory.seats(), None),
         })
     {
-        return answer;
+        return Ok(response);
     }
     let event = context.state.sale.known_event(id).await?;
     let query = Query::of(&context.http)?;
     let filter = Filter::of(&query, &event.layout)?;
-    let newest = context.state.frames.newest(&context.state.sale, &event).await?;
+    let newest = context.state.seat_maps.newest(&context.state.sale, &event).await?;
     if is_raw {
-        return answer::answer(&context, &newest, What::Bytes, told).await;
+        return respond(&context, &newest, Content::Bytes, level).await;
     }
-    let (frame, has) = compared(&context, &event, newest, &filter).await?;
-    answer::answer(&context, &frame, wanted(&filter, has), told).await
+    let (version, client) = compare(&context, &event, newest, &filter).await?;
+    respond(&context, &version, content(&filter, client), level).await
 }
 
-/// The answer, if all that it needs is here and nobody has to be waited for: most of a crowd's.
+/// The response if everything it needs is cached: the case of most requests under load.
 fn get_if_fresh(
     context: &RequestContext,
     event: EventId,
-    told: Told,
-    what: impl FnOnce(&Frame) -> What,
-) -> Option<HandlerResult> {
-    let look = |frame: &Frame| answer::answer_at_hand(context, frame, what(frame), told);
-    context.state.frames.get_if_fresh(event, look).flatten().map(Ok)
+    level: DetailLevel,
+    content: impl FnOnce(&SeatMapVersion) -> Content,
+) -> Option<HttpResponse> {
+    let read =
+        |version: &SeatMapVersion| respond_if_cached(context, version, content(version), level);
+    context.state.seat_maps.get_if_fresh(event, read).flatten()
 }
 
-/// What the client has, compared with a frame that is not older if there is one.
-async fn compared(
+/// Compares the client's version with the newest; waits for the next version if the client has a newer one.
+async fn compare(
     context: &RequestContext,
     event: &Arc<Event>,
-    frame: Arc<Frame>,
+    version: Arc<SeatMapVersion>,
     filter: &Filter,
-) -> Result<(Arc<Frame>, Has), SaleError> {
-    let has = |frame: &Frame| filter.has(frame.mark().0, frame.mark().1);
-    match has(&frame) {
-        Has::Newer => {
-            let frame = context.state.frames.next(&context.state.sale, event).await?;
-            let has = has(&frame);
-            Ok((frame, has))
+) -> Result<(Arc<SeatMapVersion>, ClientVersion), SaleError> {
+    let client = |version: &SeatMapVersion| filter.compare(version.number().0, version.number().1);
+    match client(&version) {
+        ClientVersion::Newer => {
+            let version = context.state.seat_maps.next(&context.state.sale, event).await?;
+            let client = client(&version);
+            Ok((version, client))
         }
-        has => Ok((frame, has)),
+        client => Ok((version, client)),
     }
 }
 
-fn wanted(filter: &Filter, has: Has) -> What {
+fn content(filter: &Filter, client: ClientVersion) -> Content {
     let (first, count) = filter.range;
-    match (has, filter.status) {
-        // Nothing changed, so none of any state.
-        (Has::Newest, _) => What::Unchanged,
-        (Has::Older(since), None) => What::Changes(since, first, count),
-        // Of seats that were in this state and are not any more a list of changes would be silent.
-        (Has::Older(_), Some(_)) => What::Map(first, count, filter.status),
-        // A client that has what is not, or not here, has to go back.
-        (Has::Newer | Has::Nothing, status) => What::Map(first, count, status),
+    match (client, filter.status) {
+        // Nothing changed, in any state.
+        (ClientVersion::Newest, _) => Content::Unchanged,
+        (ClientVersion::Older(since), None) => Content::Changes(since, first, count),
+        // A list of changes could not report seats that have left this state.
+        (ClientVersion::Older(_), Some(_)) => Content::Map(first, count, filter.status),
+        // A version that this process does not have is replaced by the whole map.
+        (ClientVersion::Newer | ClientVersion::None, status) => Content::Map(first, count, status),
     }
 }
 
@@ -129,8 +136,8 @@ fn wanted(filter: &Filter, has: Has) -> What {
     get, path = "/api/v1/events/{event_id}/availability", tag = "events",
     params(
         ("event_id" = u32, Path, description = "The event"),
-        ("If-None-Match" = Option<String>, Header, description = "The ETag that the client has"),
-        ("X-Admin-Key" = Option<String>, Header, description = "For the numbers, where the public is told words"),
+        ("If-None-Match" = Option<String>, Header, description = "The client's ETag"),
+        ("X-Admin-Key" = Option<String>, Header, description = "For exact counts, where the public gets none"),
     ),
     responses(
         (status = 200, description = "The counts", body = AvailabilityBody<'static>),
@@ -141,13 +148,13 @@ fn wanted(filter: &Filter, has: Has) -> What {
 pub async fn availability(context: RequestContext, _: Payload) -> HandlerResult {
     let caller = context.gates().pass(&context.head, RouteClass::Seats).await?;
     let id = event_id(&context.http)?;
-    let told = Told::to(&context, &caller)?;
-    if let Some(answer) = get_if_fresh(&context, id, told, |_| What::Availability) {
-        return answer;
+    let level = DetailLevel::of_caller(&context, &caller)?;
+    if let Some(response) = get_if_fresh(&context, id, level, |_| Content::Availability) {
+        return Ok(response);
     }
     let event = context.state.sale.known_event(id).await?;
-    let frame = context.state.frames.newest(&context.state.sale, &event).await?;
-    answer::answer(&context, &frame, What::Availability, told).await
+    let version = context.state.seat_maps.newest(&context.state.sale, &event).await?;
+    respond(&context, &version, Content::Availability, level).await
 }
 
 fn accepts_raw_bytes(accept: &str) -> bool {
@@ -160,7 +167,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn raw_bytes_are_for_those_who_ask_for_them_first() {
+    fn raw_bytes_are_sent_if_accept_lists_them_first() {
         assert!(accepts_raw_bytes("application/octet-stream"));
         assert!(accepts_raw_bytes("Application/Octet-Stream;q=1, */*"));
         assert!(!accepts_raw_bytes("*/*"));

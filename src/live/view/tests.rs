@@ -12,7 +12,7 @@ const SEATS: u32 = 3_000;
 fn view() -> View {
     let floor = Section { name: "Floor".into(), price: 1, rows: None, capacity: Some(SEATS) };
     let inventory = Inventory::free(&Layout::new(vec![floor]).unwrap());
-    View::new(Beginning {
+    View::new(ViewInit {
         event: EventId(1),
         generation: 1,
         version: 0,
@@ -60,7 +60,7 @@ fn entry(version: u64, booking: u64, kind: Kind, seats: Vec<SeatId>) -> Entry {
 }
 
 #[test]
-fn a_count_is_of_one_version() {
+fn consistent_count_sees_a_single_version() {
     let (view, hashes) = (Arc::new(view()), Hashes::default());
     // One seat is free at any time: the last, or the first of all.
     let (first, last) = (SeatId(1), SeatId(SEATS));
@@ -73,21 +73,21 @@ fn a_count_is_of_one_version() {
         move || {
             let (mut counted, mut moved) = (0, 0);
             while counted < 1_000 || !is_over.load(Ordering::Relaxed) {
-                match view.unchanged(|| view.free_between(first, last)) {
+                match view.read_consistent(|| view.free_between(first, last)) {
                     Some(free) => counted += usize::from(free == 1 || free == 2),
                     None => moved += 1,
                 }
-                let none = view.unchanged(|| view.free_between(first, last) == 0);
-                assert_ne!(none, Some(true), "after {counted} counts, {moved} of them in vain");
+                let none = view.read_consistent(|| view.free_between(first, last) == 0);
+                assert_ne!(none, Some(true), "after {counted} counts, {moved} discarded");
             }
         }
     });
-    for turn in 0..20_000 {
-        let (free, taken) = if turn % 2 == 0 { (first, last) } else { (last, first) };
-        let version = 3 + turn * 2;
-        let cancelled = entry(version, 2 + turn, Kind::Cancelled, vec![free]);
+    for round in 0..20_000 {
+        let (free, taken) = if round % 2 == 0 { (first, last) } else { (last, first) };
+        let version = 3 + round * 2;
+        let cancelled = entry(version, 2 + round, Kind::Cancelled, vec![free]);
         view.apply(&cancelled, &hashes).unwrap();
-        let held = entry(version + 1, 3 + turn, Kind::Hold, vec![taken]);
+        let held = entry(version + 1, 3 + round, Kind::Hold, vec![taken]);
         view.apply(&held, &hashes).unwrap();
     }
     is_over.store(true, Ordering::Relaxed);

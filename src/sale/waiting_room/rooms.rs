@@ -17,9 +17,9 @@ use tracing::warn;
 
 use super::room::{LOOK_EVERY, Looked, Room};
 use super::store::RoomStore;
+use crate::copy_on_write::CopyOnWriteMap;
 use crate::domain::{DrawState, EventId};
 use crate::lifecycle::Shutdown;
-use crate::read_mostly::ReadMostly;
 use crate::redis::Engine;
 use crate::sale::SaleError;
 
@@ -39,7 +39,7 @@ const MISSING_EVERY: Duration = Duration::from_secs(5);
 pub(super) struct Rooms {
     engine: Engine,
     store: RoomStore,
-    rooms: Arc<ReadMostly<EventId, Arc<Room>>>,
+    rooms: Arc<CopyOnWriteMap<EventId, Arc<Room>>>,
 }
 
 impl Rooms {

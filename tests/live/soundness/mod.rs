@@ -99,13 +99,13 @@ impl Crowd {
     }
 
     async fn disturb_once(&self, kind: usize, rng: &mut StdRng) {
-        let hold_up = |held_up| self.worlds.iter().for_each(|w| w.sale.live().hold_up(held_up));
+        let hold_up = |held_up| self.worlds.iter().for_each(|w| w.sale.live().pause_tails(held_up));
         match kind {
             0 => {
                 let live = self.worlds[rng.random_range(0..self.worlds.len())].sale.live();
-                live.hold_up(true);
+                live.pause_tails(true);
                 tokio::time::sleep(HELD_UP).await;
-                live.hold_up(false);
+                live.pause_tails(false);
             }
             1 | 5 => self.cut_tails(),
             2 => {

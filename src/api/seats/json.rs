@@ -1,5 +1,5 @@
-//! A seat map as JSON, in pieces: a million seats are a hundred megabytes, which must neither lie
-//! in memory at once nor hold up the thread's other requests.
+//! A seat map as JSON, in chunks: a million seats are a hundred megabytes, too much to keep in memory at
+//! once or to encode without yielding to the thread's other requests.
 
 use std::sync::Arc;
 
@@ -10,11 +10,11 @@ use utoipa::ToSchema;
 use crate::config::values::Detail;
 use crate::domain::{Availability, SeatCounts, SeatId, SeatState};
 
-use super::frame::Seats;
+use super::counted::CountedSeats;
 
-/// Seats rendered at a time.
-const SEATS_PER_PIECE: u32 = 1_000;
-/// Bytes that one seat takes about.
+/// CountedSeats rendered at a time.
+const SEATS_PER_CHUNK: u32 = 1_000;
+/// Approximate bytes per seat.
 pub const SEAT_BYTES: usize = 140;
 
 /// A seat map.
@@ -26,26 +26,26 @@ pub struct SeatMapBody<'a> {
     /// How many seats the event has.
     #[schema(example = 992)]
     total_seats: u32,
-    /// How many of them are free; left out where the public is told words alone.
+    /// How many of them are free; absent if the public gets no exact counts.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(example = 989)]
     available_seats: Option<u32>,
     /// `AVAILABLE`, `FEW_LEFT` (a tenth of the seats at most) or `SOLD_OUT`.
     #[schema(example = "AVAILABLE")]
     availability: &'static str,
-    /// Raised when the event's inventory was loaded anew; versions then start anew.
+    /// Rises when the event's inventory is loaded again; versions then restart.
     #[schema(example = 1)]
     generation: u64,
-    /// Raised by every change to the event.
+    /// Rises with every change to the event.
     #[schema(example = 17)]
     version: u64,
-    /// Whether `seats` holds all seats asked for, or (false) only those that changed since the
-    /// version that was named.
+    /// Whether `seats` contains all requested seats, or (false) only those that changed since the
+    /// requested version.
     #[schema(example = true)]
     full: bool,
     /// Counts by section.
     sections: Vec<SectionCounts<'a>>,
-    /// The seats asked for.
+    /// The requested seats.
     seats: Vec<SeatBody<'a>>,
 }
 
@@ -61,7 +61,7 @@ pub struct AvailabilityBody<'a> {
     /// How many seats it has.
     #[schema(example = 992)]
     total_seats: u32,
-    /// How many are free, held, sold and kept back.
+    /// How many are free, held, sold and blocked.
     #[serde(flatten)]
     counts: Counts,
     /// Whether none is free.
@@ -83,12 +83,12 @@ pub struct SectionCounts<'a> {
     /// How many seats it has.
     #[schema(example = 500)]
     total_seats: u32,
-    /// How many are free, held, sold and kept back.
+    /// How many are free, held, sold and blocked.
     #[serde(flatten)]
     counts: Counts,
 }
 
-/// How many seats are in each state. The numbers are left out where the public is told words alone.
+/// How many seats are in each state. The numbers are absent if the public gets no exact counts.
 #[derive(Serialize, ToSchema)]
 pub struct Counts {
     /// `AVAILABLE`, `FEW_LEFT` (a tenth of the seats at most) or `SOLD_OUT`.
@@ -106,7 +106,7 @@ pub struct Counts {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(example = 0)]
     booked_seats: Option<u32>,
-    /// How many are kept back.
+    /// How many are blocked.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(example = 0)]
     blocked_seats: Option<u32>,
@@ -141,10 +141,10 @@ pub struct SeatBody<'a> {
     /// Its number in the row or section.
     #[schema(example = 12)]
     seat_number: u32,
-    /// What people read.
+    /// The label for display.
     #[schema(example = "H-12")]
     seat_label: String,
-    /// What it costs, in the currency's minor unit.
+    /// Its price, in the currency's minor unit.
     #[schema(example = 5_000)]
     price: i64,
     /// `AVAILABLE`, `HOLD`, `BOOKED` or `BLOCKED`.
@@ -154,7 +154,7 @@ pub struct SeatBody<'a> {
 
 impl<'a> AvailabilityBody<'a> {
     /// The counts of an event.
-    pub fn new(seats: &'a Seats, detail: Detail) -> Self {
+    pub fn new(seats: &'a CountedSeats, detail: Detail) -> Self {
         let total_seats = seats.map.event.layout.total_seats();
         AvailabilityBody {
             event_id: seats.map.event.id.0,
@@ -167,7 +167,7 @@ impl<'a> AvailabilityBody<'a> {
     }
 }
 
-fn section_counts(seats: &Seats, detail: Detail) -> Vec<SectionCounts<'_>> {
+fn section_counts(seats: &CountedSeats, detail: Detail) -> Vec<SectionCounts<'_>> {
     let ranges = seats.map.event.layout.section_ranges().into_iter();
     ranges
         .zip(&seats.sections)
@@ -180,48 +180,48 @@ fn section_counts(seats: &Seats, detail: Detail) -> Vec<SectionCounts<'_>> {
         .collect()
 }
 
-/// Which seats of a map are rendered.
+/// The seats that a body contains.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Which {
-    /// So many from this one; only those in this state.
+pub enum SeatSelection {
+    /// A range (first seat and number), all or those in one state.
     Range(SeatId, u32, Option<SeatState>),
-    /// These, which are what changed.
+    /// The seats that changed.
     Changed(Vec<SeatId>),
 }
 
-/// A map's JSON, piece by piece.
-pub struct Pieces {
-    seats: Arc<Seats>,
-    which: Which,
+/// The JSON of a map, chunk by chunk.
+pub struct JsonChunks {
+    seats: Arc<CountedSeats>,
+    selection: SeatSelection,
     detail: Detail,
-    /// Seats (of those to look at) that were looked at.
-    done: u32,
-    stage: Stage,
-    /// Whether no seat was written yet: the first one follows no comma.
-    empty: bool,
+    /// Seats of the selection that were visited.
+    visited: u32,
+    step: RenderStep,
+    /// Whether no seat was written yet: the first one has no comma before it.
+    is_empty: bool,
 }
 
-enum Stage {
+enum RenderStep {
     Head,
     Seats,
     Done,
 }
 
-impl Pieces {
-    /// Nothing is rendered yet.
-    pub fn new(seats: Arc<Seats>, which: Which, detail: Detail) -> Self {
-        Pieces { seats, which, detail, done: 0, stage: Stage::Head, empty: true }
+impl JsonChunks {
+    /// Begins with the head.
+    pub fn new(seats: Arc<CountedSeats>, selection: SeatSelection, detail: Detail) -> Self {
+        JsonChunks { seats, selection, detail, visited: 0, step: RenderStep::Head, is_empty: true }
     }
 
-    fn seats_to_look_at(&self) -> u32 {
-        match &self.which {
-            Which::Range(_, count, _) => *count,
-            Which::Changed(seats) => seats.len() as u32,
+    fn selected_count(&self) -> u32 {
+        match &self.selection {
+            SeatSelection::Range(_, count, _) => *count,
+            SeatSelection::Changed(seats) => seats.len() as u32,
         }
     }
 
     fn head(&self) -> Bytes {
-        let Seats { map, totals, .. } = &*self.seats;
+        let CountedSeats { map, totals, .. } = &*self.seats;
         let total_seats = map.event.layout.total_seats();
         let body = SeatMapBody {
             event_id: map.event.id.0,
@@ -230,59 +230,59 @@ impl Pieces {
             availability: Availability::of(totals.available, total_seats).as_str(),
             generation: map.generation,
             version: map.version,
-            full: matches!(self.which, Which::Range(..)),
+            full: matches!(self.selection, SeatSelection::Range(..)),
             sections: section_counts(&self.seats, self.detail),
             seats: Vec::new(),
         };
-        // Texts and numbers always serialize.
+        // Strings and numbers always serialize.
         let mut json = serde_json::to_vec(&body).unwrap_or_default();
-        // The seats and what closes the list and the object follow.
+        // The following chunks add the seats and close the list and the object.
         json.truncate(json.len().saturating_sub("]}".len()));
         json.into()
     }
 
-    fn some_seats(&mut self) -> Bytes {
-        let to = self.seats_to_look_at().min(self.done.saturating_add(SEATS_PER_PIECE));
-        let mut json = Vec::with_capacity((to - self.done) as usize * SEAT_BYTES);
-        for index in self.done..to {
-            let (id, status) = match &self.which {
-                Which::Range(first, _, status) => (SeatId(first.0 + index), *status),
-                Which::Changed(seats) => (seats[index as usize], None),
+    fn next_seats(&mut self) -> Bytes {
+        let to = self.selected_count().min(self.visited.saturating_add(SEATS_PER_CHUNK));
+        let mut json = Vec::with_capacity((to - self.visited) as usize * SEAT_BYTES);
+        for index in self.visited..to {
+            let (id, status) = match &self.selection {
+                SeatSelection::Range(first, _, status) => (SeatId(first.0 + index), *status),
+                SeatSelection::Changed(seats) => (seats[index as usize], None),
             };
             let Some(seat) = seat(&self.seats, id, status) else { continue };
-            if !std::mem::take(&mut self.empty) {
+            if !std::mem::take(&mut self.is_empty) {
                 json.push(b',');
             }
-            // Texts and numbers always serialize, and a Vec takes everything.
+            // Strings and numbers always serialize, and writes to a Vec do not fail.
             let _ = serde_json::to_writer(&mut json, &seat);
         }
-        self.done = to;
+        self.visited = to;
         json.into()
     }
 }
 
-impl Iterator for Pieces {
+impl Iterator for JsonChunks {
     type Item = Bytes;
 
     fn next(&mut self) -> Option<Bytes> {
-        match self.stage {
-            Stage::Head => {
-                self.stage = Stage::Seats;
+        match self.step {
+            RenderStep::Head => {
+                self.step = RenderStep::Seats;
                 Some(self.head())
             }
-            Stage::Seats if self.done < self.seats_to_look_at() => Some(self.some_seats()),
-            Stage::Seats => {
-                self.stage = Stage::Done;
+            RenderStep::Seats if self.visited < self.selected_count() => Some(self.next_seats()),
+            RenderStep::Seats => {
+                self.step = RenderStep::Done;
                 Some(Bytes::from_static(b"]}"))
             }
-            Stage::Done => None,
+            RenderStep::Done => None,
         }
     }
 }
 
-fn seat(seats: &Seats, id: SeatId, wanted: Option<SeatState>) -> Option<SeatBody<'_>> {
+fn seat(seats: &CountedSeats, id: SeatId, status: Option<SeatState>) -> Option<SeatBody<'_>> {
     let state = seats.map.inventory.state(id)?;
-    if wanted.is_some_and(|wanted| wanted != state) {
+    if status.is_some_and(|status| status != state) {
         return None;
     }
     let info = seats.map.event.layout.seat(id)?;
@@ -304,11 +304,11 @@ mod tests {
     use super::*;
     use crate::api::fixtures;
 
-    const ALL: Which = Which::Range(SeatId(1), 7, None);
+    const ALL: SeatSelection = SeatSelection::Range(SeatId(1), 7, None);
 
-    fn rendered(which: Which, detail: Detail) -> Value {
-        let seats = Arc::new(Seats::of(fixtures::seat_map()));
-        let bytes: Vec<u8> = Pieces::new(seats, which, detail).flatten().collect();
+    fn parsed(selection: SeatSelection, detail: Detail) -> Value {
+        let seats = Arc::new(CountedSeats::new(fixtures::seat_map()));
+        let bytes: Vec<u8> = JsonChunks::new(seats, selection, detail).flatten().collect();
         serde_json::from_slice(&bytes).unwrap()
     }
 
@@ -317,8 +317,8 @@ mod tests {
     }
 
     #[test]
-    fn a_map_as_clients_see_it() {
-        let map = rendered(ALL, Detail::Exact);
+    fn map_contains_all_seats_and_counts() {
+        let map = parsed(ALL, Detail::Exact);
         assert_eq!((&map["event_id"], &map["total_seats"]), (&json!(7), &json!(7)));
         assert_eq!((&map["available_seats"], &map["version"]), (&json!(4), &json!(17)));
         assert_eq!((&map["generation"], &map["full"]), (&json!(3), &json!(true)));
@@ -338,26 +338,29 @@ mod tests {
     }
 
     #[test]
-    fn some_seats_are_selected() {
-        let ids = |which| ids(&rendered(which, Detail::Exact));
-        assert_eq!(ids(Which::Range(SeatId(5), 3, None)), [5, 6, 7]);
-        assert_eq!(ids(Which::Range(SeatId(1), 7, Some(SeatState::Available))), [1, 4, 5, 6]);
-        let none = Which::Range(SeatId(5), 3, Some(SeatState::Booked));
+    fn range_and_status_select_seats() {
+        let ids = |selection| ids(&parsed(selection, Detail::Exact));
+        assert_eq!(ids(SeatSelection::Range(SeatId(5), 3, None)), [5, 6, 7]);
+        assert_eq!(
+            ids(SeatSelection::Range(SeatId(1), 7, Some(SeatState::Available))),
+            [1, 4, 5, 6]
+        );
+        let none = SeatSelection::Range(SeatId(5), 3, Some(SeatState::Booked));
         assert_eq!(ids(none), Vec::<u64>::new());
     }
 
     #[test]
-    fn changes_are_not_the_whole() {
-        let map = rendered(Which::Changed(vec![SeatId(2), SeatId(7)]), Detail::Exact);
+    fn list_of_changes_is_not_full() {
+        let map = parsed(SeatSelection::Changed(vec![SeatId(2), SeatId(7)]), Detail::Exact);
         assert_eq!((ids(&map), &map["full"]), (vec![2, 7], &json!(false)));
         assert_eq!(map["seats"][1]["status"], "BLOCKED");
-        let map = rendered(Which::Changed(Vec::new()), Detail::Exact);
+        let map = parsed(SeatSelection::Changed(Vec::new()), Detail::Exact);
         assert_eq!((ids(&map).len(), &map["full"]), (0, &json!(false)));
     }
 
     #[test]
-    fn counts_add_up() {
-        let seats = Seats::of(fixtures::seat_map());
+    fn counts_add_up_to_all_seats() {
+        let seats = CountedSeats::new(fixtures::seat_map());
         let body = serde_json::to_value(AvailabilityBody::new(&seats, Detail::Exact)).unwrap();
         let names = ["available_seats", "held_seats", "booked_seats", "blocked_seats"];
         let total: u64 = names.iter().map(|name| body[name].as_u64().unwrap()).sum();
@@ -365,12 +368,11 @@ mod tests {
         assert_eq!(body["sections"][1]["blocked_seats"], 1);
     }
 
-    /// Whoever is told words is told no number of seats in any state.
     #[test]
-    fn words_hide_the_numbers() {
-        let seats = Seats::of(fixtures::seat_map());
+    fn coarse_detail_contains_no_counts() {
+        let seats = CountedSeats::new(fixtures::seat_map());
         let counts = serde_json::to_value(AvailabilityBody::new(&seats, Detail::Coarse)).unwrap();
-        let map = rendered(ALL, Detail::Coarse);
+        let map = parsed(ALL, Detail::Coarse);
         for (body, known) in [(&counts, &counts["availability"]), (&map, &map["availability"])] {
             assert_eq!(known, "AVAILABLE");
             assert_eq!(body["sections"][1]["availability"], "AVAILABLE");
