@@ -1,9 +1,12 @@
-//! Counters and histograms that many threads write at the same time and nobody waits for.
+//! Counters and histograms without contention between threads.
 //!
-//! Each thread counts in a stripe of its own, which no other thread writes: counting takes no
-//! locked instruction, and no cache line travels between processors. Whoever reads adds the
-//! stripes up; each is read whole, at slightly different moments. What a thread counted stays when
-//! it ends, and the next thread under its number goes on from there.
+//! Each thread counts in a stripe of its own, which no other thread writes: counting needs no locked
+//! instruction, and no cache line moves between processors. A read adds up the stripes; each is read
+//! atomically, at slightly different moments. A stripe survives its thread, and the next thread with the
+//! same number continues it.
+//!
+//! The types replace `IntCounter`, `IntCounterVec`, `IntGauge` and `HistogramVec` of `prometheus`, and can be
+//! replaced by them without other changes.
 
 use std::fmt;
 use std::sync::Arc;
@@ -18,19 +21,19 @@ use prometheus::proto::{self, LabelPair};
 use prometheus::{HistogramOpts, Result};
 use thread_local::ThreadLocal;
 
-/// Most bounds of a histogram.
+/// Most buckets of a histogram.
 const BOUNDS_MAX: usize = 15;
 
 /// A counter.
 pub type StripedCounter = GenericCounter<Striped>;
 /// Counters by labels.
 pub type StripedCounterVec = GenericCounterVec<Striped>;
-/// A number that rises and falls, perhaps in different threads.
+/// A value that rises and falls, perhaps in different threads.
 pub type StripedGauge = GenericGauge<StripedSigned>;
 /// Histograms by labels.
 pub type StripedHistogramVec = MetricVec<HistogramBuilder>;
 
-/// A number that is the sum of what each thread added.
+/// A value that is the sum of each thread's additions.
 #[derive(Debug, Default)]
 pub struct Striped {
     threads: ThreadLocal<CachePadded<AtomicU64>>,
@@ -47,7 +50,7 @@ impl Striped {
     }
 }
 
-/// Adds to what this thread alone writes.
+/// Adds to this thread's own stripe.
 fn add(stripe: &AtomicU64, delta: u64) {
     stripe.store(stripe.load(Ordering::Relaxed).wrapping_add(delta), Ordering::Relaxed);
 }
@@ -73,7 +76,7 @@ impl Atomic for Striped {
     }
 }
 
-/// The same of a number that may be below zero, as each thread's part of one may.
+/// A [`Striped`] value that may be negative, as a single thread's part may be.
 #[derive(Debug)]
 pub struct StripedSigned(Striped);
 
@@ -106,17 +109,17 @@ struct Inner {
     threads: ThreadLocal<CachePadded<Stripe>>,
 }
 
-/// What one thread observed.
+/// One thread's observations.
 #[derive(Default)]
 struct Stripe {
-    /// One a bound, and one for what is above all of them.
+    /// One per bound, and one for values above all bounds.
     counts: [AtomicU64; BOUNDS_MAX + 1],
     /// The bits of an `f64`.
     sum: AtomicU64,
 }
 
 impl StripedHistogram {
-    /// Counts one value.
+    /// Records one value.
     pub fn observe(&self, value: f64) {
         let Inner { bounds, threads, .. } = &*self.0;
         let bucket = bounds.iter().position(|bound| value <= *bound).unwrap_or(bounds.len());
@@ -161,11 +164,11 @@ impl Metric for StripedHistogram {
     }
 }
 
-/// Makes the histograms of one name.
+/// Builds the histograms of one name.
 #[derive(Clone, Debug)]
 pub struct HistogramBuilder;
 
-/// What a histogram is called, by which labels it is told apart, and its bounds.
+/// A histogram's name, labels and bounds.
 #[derive(Clone, Debug)]
 pub struct HistogramSpec(HistogramOpts);
 
@@ -197,7 +200,7 @@ impl MetricVecBuilder for HistogramBuilder {
 /// Histograms by labels, with these bounds.
 ///
 /// # Errors
-/// If a name or label cannot be, or there are too many bounds.
+/// If a name or label is invalid, or there are too many bounds.
 pub fn histograms(
     name: &str,
     help: &str,
@@ -205,7 +208,9 @@ pub fn histograms(
     bounds: &[f64],
 ) -> Result<StripedHistogramVec> {
     if bounds.len() > BOUNDS_MAX || !bounds.is_sorted_by(|a, b| a < b) {
-        return Err(prometheus::Error::Msg(format!("{name}: its bounds cannot be")));
+        return Err(prometheus::Error::Msg(format!(
+            "{name}: bounds must ascend, at most {BOUNDS_MAX}"
+        )));
     }
     let labels = labels.iter().map(|label| (*label).to_owned()).collect();
     let opts = HistogramOpts::new(name, help).variable_labels(labels).buckets(bounds.to_vec());
@@ -220,7 +225,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_all_threads_counted_is_told() {
+    fn counts_of_all_threads_add_up() {
         let counter = StripedCounter::new("c", "help").unwrap();
         let gauge = StripedGauge::new("g", "help").unwrap();
         std::thread::scope(|scope| {
@@ -229,7 +234,7 @@ mod tests {
                 scope.spawn(|| (0..10_000).for_each(|_| gauge.inc()));
             }
         });
-        // Threads that ended are counted; others fall below zero alone.
+        // Threads that ended still count; a thread's own part may be negative.
         std::thread::scope(|scope| {
             scope.spawn(|| (0..80_001).for_each(|_| gauge.dec()));
         });
@@ -238,9 +243,8 @@ mod tests {
         assert_eq!(gauge.get(), 7);
     }
 
-    /// The text is the same as that of the library's own histogram.
     #[test]
-    fn a_histogram_reads_like_any_other() {
+    fn histogram_exports_the_same_text_as_the_library_one() {
         let (names, bounds) = (["b", "a"], [0.5, 1.0, 2.0]);
         let ours = histograms("h", "help", &names, &bounds).unwrap();
         let opts = HistogramOpts::new("h", "help").buckets(bounds.to_vec());
@@ -258,7 +262,7 @@ mod tests {
     }
 
     #[test]
-    fn bounds_are_in_order_and_not_too_many() {
+    fn bounds_must_ascend_and_are_limited() {
         assert!(histograms("h", "help", &[], &[1.0, 1.0]).is_err());
         let many: Vec<f64> = (0..=BOUNDS_MAX).map(|bound| bound as f64).collect();
         assert!(histograms("h", "help", &[], &many).is_err());

@@ -1,4 +1,4 @@
-//! After every operation that the scripts know, in any order, a view tells what Redis holds.
+//! After every operation of the scripts, in any order, a view equals what Redis holds.
 
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use holdfast::domain::{
     Booking, BookingId, Event, EventId, EventStatus, OrphanRule, SeatId, SeatState, Status,
 };
-use holdfast::live::Snapshot;
+use holdfast::live::Snapsnapshot;
 use holdfast::redis::scripts::{ClockSource, Scripts};
 use holdfast::redis::{BlockAction, BlockCall, Detail, NotAfter, Settlement, new_nonce};
 use proptest::strategy::{Strategy, ValueTree};
@@ -17,7 +17,7 @@ use rand::{RngExt, SeedableRng};
 use tokio::runtime::Builder;
 
 use super::watch::{Watch, engine};
-use super::{PATIENCE, look};
+use super::{PATIENCE, compare};
 use crate::model::stage::{self, Difference};
 use crate::model::strategies::sequences;
 use crate::model::{LENGTH, flavor};
@@ -26,29 +26,29 @@ use crate::support::servers::shared_redis;
 
 /// Operations of the model's sequences.
 const OPERATIONS: usize = 2_500;
-/// Operations of repairs, which the model does not know.
+/// Operations of the repair sequence, which the model lacks.
 const REPAIRS: usize = 700;
-/// After how many of them the generation is raised.
+/// Operations between two rises of the generation.
 const RAISED_EVERY: usize = 70;
 
-/// Looks at views after each operation.
-struct Looker {
+/// Checks views after each operation.
+struct Checker {
     watch: Watch,
-    last: RefCell<BTreeMap<EventId, Snapshot>>,
+    last: RefCell<BTreeMap<EventId, Snapsnapshot>>,
 }
 
-impl Looker {
-    async fn look(&self, event: EventId) -> Result<(), Difference> {
+impl Checker {
+    async fn check(&self, event: EventId) -> Result<(), Difference> {
         let differs = |what| Difference { at: 0, what, failed: false };
         let (engine, live) = (&self.watch.stage.engine, &self.watch.live);
         let until = Instant::now() + PATIENCE;
         loop {
-            let there = engine.snapshot(event, Detail::Counts).await?;
-            if there.is_none_or(|snapshot| !snapshot.open) {
+            let there = engine.snapsnapshot(event, Detail::Counts).await?;
+            if there.is_none_or(|snapsnapshot| !snapsnapshot.open) {
                 self.last.borrow_mut().remove(&event);
                 return Ok(());
             }
-            match look(engine, live, event).await {
+            match compare(engine, live, event).await {
                 None => break,
                 Some(what) if Instant::now() > until => return Err(differs(what)),
                 Some(_) => tokio::time::sleep(Duration::from_millis(1)).await,
@@ -57,13 +57,13 @@ impl Looker {
         self.check_changes(event).map_err(differs)
     }
 
-    /// What the view says has changed since the last look is what has changed.
+    /// The changes that the view reports since the last check equal the actual ones.
     fn check_changes(&self, event: EventId) -> Result<(), String> {
         let view = self.watch.live.slot(event).view().ok_or("there is no view")?;
-        let shot = view.snapshot();
-        let last = self.last.borrow_mut().insert(event, shot.clone());
-        let last = last.filter(|last| last.generation == shot.generation);
-        // A view that was built since knows nothing of before.
+        let snapshot = view.snapsnapshot();
+        let last = self.last.borrow_mut().insert(event, snapshot.clone());
+        let last = last.filter(|last| last.generation == snapshot.generation);
+        // A view that was built since then has no older changes.
         let Some((last, changes)) = last.and_then(|l| Some((view.changes_since(l.version)?, l)))
         else {
             return Ok(());
@@ -74,19 +74,19 @@ impl Looker {
             .map(|s| (s, last.inventory.state(s)))
             .collect();
         patched.extend(changes.seats.iter().map(|(seat, state)| (*seat, Some(*state))));
-        match patched.iter().find(|(seat, state)| **state != shot.inventory.state(**seat)) {
-            Some(wrong) => Err(format!("{wrong:?} is not what {changes:?} makes of {last:?}")),
+        match patched.iter().find(|(seat, state)| **state != snapshot.inventory.state(**seat)) {
+            Some(wrong) => Err(format!("{wrong:?} is not {last:?} with {changes:?}")),
             None => Ok(()),
         }
     }
 }
 
 #[test]
-fn a_view_follows_whatever_the_scripts_do() {
+fn view_equals_redis_after_any_sequence_of_operations() {
     let runtime = Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(async {
         let stage = stage::Stage::new(flavor(), Scripts::embedded(ClockSource::Swapped)).await;
-        // Its calls are not bound to the model's times.
+        // Its calls have no deadlines of the model's clock.
         let namespace = stage.engine.settings().namespace.clone();
         let mut settings = stage.engine.settings().clone();
         settings.namespace = namespace;
@@ -94,33 +94,34 @@ fn a_view_follows_whatever_the_scripts_do() {
         let observer = std::sync::Arc::new(crate::support::engine::NoObserver);
         let own = holdfast::redis::Engine::connect(settings, scripts, observer).await.unwrap();
         let watch = Watch::of(Stage { engine: own, event: small_event(1) });
-        let looker = Looker { watch, last: RefCell::default() };
+        let checker = Checker { watch, last: RefCell::default() };
         let mut runner = TestRunner::new(Config::default());
         let done = Cell::new(0);
         while done.get() < OPERATIONS {
             let sequence = sequences(LENGTH).new_tree(&mut runner).unwrap().current();
-            let ran = stage.run_seen(&sequence, async |event| looker.look(event).await).await;
+            let ran = stage.run_seen(&sequence, async |event| checker.check(event).await).await;
             match ran {
                 Ok(ran) => done.set(done.get() + ran),
                 Err(difference) => panic!("{difference}\nby {sequence:?}"),
             }
         }
-        assert_eq!(looker.watch.counts.views("differs"), 0);
-        let (built, gaps) = (looker.watch.counts.views("built"), looker.watch.counts.views("gap"));
+        assert_eq!(checker.watch.counts.views("differs"), 0);
+        let (built, gaps) =
+            (checker.watch.counts.views("built"), checker.watch.counts.views("gap"));
         println!("{} operations, {built} views built, {gaps} gaps", done.get());
-        looker.watch.stop().await;
+        checker.watch.stop().await;
     });
 }
 
 #[tokio::test]
-async fn a_seat_that_a_booking_lost_does_not_come_back_to_it() {
+async fn seat_lost_by_a_booking_does_not_return_to_it() {
     let event = Event { hold_ttl_ms: 600_000, ..small_event(1) };
     let watch = Watch::new(shared_redis(flavor()), event).await;
     let (engine, event) = (&watch.stage.engine, &watch.stage.event);
     let hers = watch.stage.hold("ann", &[1, 2]).await.into_booking().unwrap();
     let begun = engine.confirm_begin(event, hers.id, &hers.user, "nonce", 600_000, 9);
     let hers = begun.await.unwrap().into_booking().unwrap();
-    // The archive says that somebody had bought one of its seats, and then, that he gave it back.
+    // By the archive, another user had bought one of its seats, and then cancelled.
     let sold = Booking {
         id: BookingId::new(event.id, 1, 1),
         user: watch.stage.user("bob"),
@@ -137,21 +138,21 @@ async fn a_seat_that_a_booking_lost_does_not_come_back_to_it() {
         watch.agrees().await;
     }
     assert!(watch.stage.seats().await.to_lowercase().starts_with("ah"));
-    // Redis is behind: the booking goes on as it is there.
+    // Redis is behind: the booking keeps the seats that it has there.
     let wanted = [Booking { version: hers.version + 9, ..hers }];
     let until = NotAfter(i64::MAX / 2);
     let restored = engine.restore_bookings(event.id, 1, "", &wanted, until).await.unwrap();
     watch.stage.expect("ok", restored);
     assert!(watch.stage.seats().await.to_lowercase().starts_with("ah"));
     watch.agrees().await;
-    // And a view that is built from there on says the same.
+    // A view that is built from there is equal.
     let another = watch.another();
     another.agrees().await;
     another.stop().await;
     watch.stop().await;
 }
 
-/// An event that is repaired while it is sold, and what the archive is said to know.
+/// An event that is repaired while it is sold, and the bookings attributed to the archive.
 struct Repaired {
     watch: Watch,
     known: BTreeMap<BookingId, Booking>,
@@ -185,7 +186,7 @@ impl Repaired {
         }
     }
 
-    /// One operation; repairs among them.
+    /// Runs one random operation; some are repairs.
     async fn operate(&mut self) {
         let kind = self.rng.random_range(0..14);
         let Some(booking) = self.any().filter(|_| kind > 3) else { return self.hold().await };
@@ -268,7 +269,7 @@ impl Repaired {
 }
 
 #[tokio::test]
-async fn a_view_follows_repairs() {
+async fn view_equals_redis_after_repairs() {
     let mut event = small_event(1);
     (event.orphan_rule, event.status) = (OrphanRule::Off, EventStatus::OnSale);
     let now_ms = crate::support::engine::START_MS;
@@ -277,9 +278,9 @@ async fn a_view_follows_repairs() {
     let stage = Stage { engine: own, event };
     stage.set_clock(now_ms).await;
     stage.load_and_open().await;
-    let looker = Looker { watch: Watch::of(stage), last: RefCell::default() };
-    let event = looker.watch.stage.event.clone();
-    let watch = looker.watch.another();
+    let checker = Checker { watch: Watch::of(stage), last: RefCell::default() };
+    let event = checker.watch.stage.event.clone();
+    let watch = checker.watch.another();
     let mut repaired =
         Repaired { watch, known: BTreeMap::new(), rng: StdRng::seed_from_u64(7), now_ms };
     for n in 1..=REPAIRS {
@@ -287,9 +288,9 @@ async fn a_view_follows_repairs() {
         if n % RAISED_EVERY == 0 {
             repaired.raise().await;
         }
-        looker.look(event.id).await.unwrap_or_else(|difference| panic!("{n}: {difference}"));
+        checker.check(event.id).await.unwrap_or_else(|difference| panic!("{n}: {difference}"));
     }
-    assert_eq!(looker.watch.counts.views("differs"), 0);
-    looker.watch.stop().await;
+    assert_eq!(checker.watch.counts.views("differs"), 0);
+    checker.watch.stop().await;
     repaired.watch.stop().await;
 }

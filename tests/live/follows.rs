@@ -1,14 +1,14 @@
-//! A view tells, version by version, what Redis holds.
+//! A view follows the booking log, version by version.
 
 use holdfast::domain::{SeatId, SeatState};
 use holdfast::sale::{BlockRequest, HouseSeats, SaleError};
 
-use super::{fresh, tells_what_redis_holds};
+use super::{fresh, view_equals_redis};
 use crate::on_one_redis;
 use crate::support::servers::{shared_mongodb, shared_redis};
 use crate::support::world::{World, impatient};
 
-on_one_redis!(a_view_follows_the_log, async |flavor| {
+on_one_redis!(view_follows_the_log, async |flavor| {
     let world = World::with(shared_redis(flavor), shared_mongodb(), impatient()).await;
     let event = world.event(2_000).await;
     let early = world.hold("ann", event, &[1, 2], None).await.unwrap().booking;
@@ -26,7 +26,7 @@ on_one_redis!(a_view_follows_the_log, async |flavor| {
     world.sale.cancel(ann, early.id).await.unwrap();
     let refused = world.hold("eve", event, &[7], None).await;
     assert!(matches!(refused, Err(SaleError::SeatsUnavailable(_))));
-    tells_what_redis_holds(&world, &live, event).await;
+    view_equals_redis(&world, &live, event).await;
     let view = fresh(&live, event).await;
     assert_eq!(view.free_between(SeatId(1), SeatId(2_000)), 1_998);
     assert_eq!(view.free_between(SeatId(2), SeatId(1_099)), 1_097);
@@ -46,6 +46,6 @@ on_one_redis!(a_view_follows_the_log, async |flavor| {
         reason: "camera".into(),
     };
     world.sale.block(&block).await.unwrap();
-    tells_what_redis_holds(&world, &live, event).await;
+    view_equals_redis(&world, &live, event).await;
     world.stop().await;
 });

@@ -1,5 +1,5 @@
-//! A thousand events on sale at once: a process that starts among them is ready soon, shows each of
-//! them from memory, and does so again after a restart of Redis and after a failover.
+//! A thousand events on sale: a process that starts is ready soon, serves all of them from memory, and
+//! recovers after a restart of Redis and after a failover.
 
 use std::time::{Duration, Instant};
 
@@ -24,15 +24,15 @@ fn event_count() -> usize {
 
 /// Seats of each.
 const SEATS: u32 = 200;
-/// Events that are made at the same time.
+/// Events created at the same time.
 const MADE_AT_ONCE: usize = 4;
-/// Bound from the process' start to its being ready.
+/// The longest time from the process' start until it is ready.
 const READY_WITHIN: Duration = Duration::from_secs(30);
-/// Bound of its memory once all views are built, bytes: some 70 MB in a debug build.
+/// The bound of its memory once all views are built, bytes: some 70 MB in a debug build.
 const MEMORY_MAX: f64 = 200e6;
 /// Events of one page of a list.
 const PAGE: u64 = 100;
-/// Redis calls that one page may cost: each may be a beat, none is for an event's counts.
+/// Redis calls per page: all are beats, none fetches an event's counts.
 const PAGE_CALLS_MAX: f64 = 60.0;
 
 fn event(number: usize) -> NewEvent {
@@ -54,7 +54,7 @@ fn event(number: usize) -> NewEvent {
     }
 }
 
-/// Puts events on sale; gives their ids.
+/// Puts events on sale; returns their ids.
 async fn put_on_sale(place: &Place) -> Vec<u64> {
     let (engine, archive) = place.services().await;
     let events = Events::new(engine.clone(), archive, start::sale_settings(&place.config()));
@@ -70,14 +70,14 @@ async fn is_ready(api: &Api) -> bool {
     reply.status == 200 && reply.json(200)["status"] == "ok"
 }
 
-/// Every event is listed, its free seats counted from memory.
-async fn list_is_right(api: &Api, held: u64) {
+/// Asserts that every event is listed with free seats counted from memory.
+async fn check_list(api: &Api, held: u64) {
     let mut listed = 0;
     let mut free = 0;
     for page in 1..=(event_count() as u64).div_ceil(PAGE) {
         let path = format!("/api/v1/events?page={page}&page_size={PAGE}");
         let mut list = Value::Null;
-        // Whoever asks first finds views of quiet partitions too old, and has them beat.
+        // The first request finds the views of quiet partitions stale, which starts the beats.
         eventually("a page is counted from memory", PATIENCE, async || {
             let calls = api.metric("holdfast_script_replies_total").await;
             list = api.get(&path).send().await.json(200);
@@ -92,8 +92,8 @@ async fn list_is_right(api: &Api, held: u64) {
     assert_eq!(free, listed as u64 * u64::from(SEATS) - held);
 }
 
-/// A client that follows an event is told of what is held there.
-async fn is_followed(api: &Api, event: u64, user: &str, seat: u32) -> Value {
+/// Asserts that a client that follows an event receives a hold of it.
+async fn check_follower(api: &Api, event: u64, user: &str, seat: u32) -> Value {
     let (mut subscription, mut follower) =
         (Subscription::Socket(api.socket(event).await), Follower::default());
     while follower.at().is_none() {
@@ -106,12 +106,12 @@ async fn is_followed(api: &Api, event: u64, user: &str, seat: u32) -> Value {
     booking
 }
 
-/// Redis is back: the process finds it, and what it shows follows the log again.
-async fn recovers(api: &Api, event: u64, user: &str, seat: u32) {
+/// Waits until the process is ready again after Redis is back, and follows the log.
+async fn wait_for_recovery(api: &Api, event: u64, user: &str, seat: u32) {
     eventually("it is ready again", PATIENCE, async || is_ready(api).await).await;
     let held = async || api.hold(user, event, &[seat]).await.status == 201;
     eventually("seats are sold again", PATIENCE, held).await;
-    is_followed(api, event, &format!("{user}2"), seat + 1).await;
+    check_follower(api, event, &format!("{user}2"), seat + 1).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -137,16 +137,16 @@ async fn thousand_open_events_are_served_from_memory() {
     assert_eq!(api.metric("holdfast_panics_total").await, 0.0);
     assert!(api.metric("holdfast_live_views").await >= event_count() as f64);
     assert_eq!(api.metric("holdfast_live_missing").await, 0.0);
-    list_is_right(&api, 0).await;
-    is_followed(&api, events[event_count() / 2], "ann", 1).await;
-    list_is_right(&api, 1).await;
+    check_list(&api, 0).await;
+    check_follower(&api, events[event_count() / 2], "ann", 1).await;
+    check_list(&api, 1).await;
     let late = api.event(places(SEATS)).await;
-    is_followed(&api, late, "ann", 1).await;
+    check_follower(&api, late, "ann", 1).await;
 
     redis.kill();
     tokio::task::block_in_place(|| redis.restart());
-    recovers(&api, events[0], "bob", 1).await;
-    recovers(&api, late, "bob", 5).await;
+    wait_for_recovery(&api, events[0], "bob", 1).await;
+    wait_for_recovery(&api, late, "bob", 5).await;
 
     redis.command(&["CONFIG", "SET", "repl-diskless-sync-delay", "0"]);
     assert_eq!(replica.command(&["REPLICAOF", "127.0.0.1", &redis.port().to_string()]), "+OK");
@@ -158,8 +158,8 @@ async fn thousand_open_events_are_served_from_memory() {
     proxy.redirect(None);
     assert_eq!(replica.command(&["REPLICAOF", "NO", "ONE"]), "+OK");
     proxy.redirect(Some(replica.port()));
-    recovers(&api, events[1], "cid", 1).await;
-    recovers(&api, late, "cid", 9).await;
+    wait_for_recovery(&api, events[1], "cid", 1).await;
+    wait_for_recovery(&api, late, "cid", 9).await;
     assert_eq!(api.metric("holdfast_panics_total").await, 0.0);
     assert_eq!(api.metric("holdfast_live_changes_total{what=\"differs\"}").await, 0.0);
 }

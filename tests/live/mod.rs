@@ -1,4 +1,4 @@
-//! The live view on real servers: what it knows, and when it may be used.
+//! The live view on real servers: its contents, and when it may be used.
 
 mod fold;
 mod follows;
@@ -22,58 +22,58 @@ use holdfast::redis::{Detail, Engine, EventSnapshot};
 use crate::support::servers::Server;
 use crate::support::world::World;
 
-/// How long anything may take on a busy machine.
+/// The longest wait for anything on a busy machine.
 pub const PATIENCE: Duration = Duration::from_secs(60);
 
-/// Has a Redis write down what it answers before it does, for whoever kills the process: by default it
-/// may wait for a slow disk first.
+/// Makes Redis write to its log before it replies, so that killing the process loses nothing: by default a
+/// slow disk may delay the write.
 pub fn writes_at_once(redis: &Server) {
     assert_eq!(redis.command(&["CONFIG", "SET", "appendfsync", "no"]), "+OK");
 }
 
-/// An event's view, once it is there and fresh.
+/// Waits for an event's view to be built and fresh.
 pub async fn fresh(live: &Live, event: EventId) -> Arc<View> {
     live.fresh_within(event, PATIENCE).await.expect("a fresh view")
 }
 
-/// Waits until a view tells what Redis holds: every seat, whose it is and until when, at the same
+/// Waits until a view equals what Redis holds: every seat, its holder and deadline, at the same
 /// version.
-pub async fn tells_what_redis_holds(world: &World, live: &Live, event: EventId) {
+pub async fn view_equals_redis(world: &World, live: &Live, event: EventId) {
     agrees(&world.engine, live, event).await;
 }
 
-/// The same, of a view without a sale.
+/// As [`view_equals_redis`], for a view without a sale.
 pub async fn agrees(engine: &Engine, live: &Live, event: EventId) {
-    let mut difference = Some("nobody has looked".to_owned());
-    let looked = tokio::time::timeout(PATIENCE, async {
+    let mut difference = Some("not compared yet".to_owned());
+    let compared = tokio::time::timeout(PATIENCE, async {
         while difference.is_some() {
             tokio::time::sleep(Duration::from_millis(5)).await;
-            difference = look(engine, live, event).await;
+            difference = compare(engine, live, event).await;
         }
     });
-    // A view that differs at a version goes on to differ: nothing changes while it is waited for.
-    if looked.await.is_err() {
+    // Nothing changes during the wait, so a view that differs at the same version keeps differing.
+    if compared.await.is_err() {
         panic!("not within {PATIENCE:?}: {difference:?}");
     }
 }
 
-/// What speaks against a view's telling what Redis holds now; `None`: it does.
-pub async fn look(engine: &Engine, live: &Live, event: EventId) -> Option<String> {
+/// The first difference between a view and what Redis holds now; `None` if they are equal.
+pub async fn compare(engine: &Engine, live: &Live, event: EventId) -> Option<String> {
     let Some(view) = live.slot(event).view() else { return Some("there is no view".into()) };
-    // A connection that was cut is still being made anew.
+    // A broken connection may still be reconnecting.
     let snapshot = match engine.snapshot(event, Detail::All).await {
         Ok(Some(snapshot)) => snapshot,
-        other => return Some(format!("Redis says {other:?}")),
+        other => return Some(format!("Redis answers {other:?}")),
     };
-    let place = |view: &View| (view.generation(), view.version());
-    if place(&view) != (snapshot.generation, snapshot.version) {
+    let version = |view: &View| (view.generation(), view.version());
+    if version(&view) != (snapshot.generation, snapshot.version) {
         let redis = (snapshot.generation, snapshot.version);
-        return Some(format!("the view is at {:?}, Redis at {redis:?}", place(&view)));
+        return Some(format!("the view is at {:?}, Redis at {redis:?}", version(&view)));
     }
     difference(live, &view, &snapshot)
 }
 
-/// Where a view tells something else than Redis; `None` if it tells the same.
+/// The first difference between a view and a snapshot; `None` if they are equal.
 fn difference(live: &Live, view: &View, snapshot: &EventSnapshot) -> Option<String> {
     let same = |what: &str, view: &dyn Debug, redis: &dyn Debug| {
         let (view, redis) = (format!("{view:?}"), format!("{redis:?}"));
@@ -83,15 +83,15 @@ fn difference(live: &Live, view: &View, snapshot: &EventSnapshot) -> Option<Stri
         snapshot.bookings.iter().map(|booking| (booking.id, booking)).collect();
     let holders: HashMap<SeatId, &Booking> =
         snapshot.holders.iter().map(|(seat, id)| (*seat, bookings[id])).collect();
-    let inventory = snapshot.inventory.as_ref().expect("asked for");
+    let inventory = snapshot.inventory.as_ref().expect("requested");
     for seat in (1..=inventory.seats()).map(SeatId) {
         let (holder, deadline_ms) = holders.get(&seat).map_or((Holder::NOBODY, 0), |booking| {
             let is_hold = booking.status == Status::Hold;
             (live.holder(&booking.user), if is_hold { booking.deadline_ms } else { 0 })
         });
         let state = inventory.state(seat).expect("a state");
-        let told = Some(Seat { state, holder, deadline_ms });
-        if let Some(difference) = same(&format!("{seat:?}"), &view.seat(seat), &told) {
+        let expected = Some(Seat { state, holder, deadline_ms });
+        if let Some(difference) = same(&format!("{seat:?}"), &view.seat(seat), &expected) {
             return Some(difference);
         }
     }

@@ -1,4 +1,4 @@
-//! What is shown when the view cannot be used.
+//! Reads while the view cannot be used.
 
 use std::time::Duration;
 
@@ -14,12 +14,12 @@ use crate::support::servers::{Flavor, available, shared_mongodb, shared_redis};
 use crate::support::world::World;
 use crate::support::{eventually, unique_name};
 
-/// The newest seats, and whether the view has told them.
+/// The newest seats, and whether they are from the view.
 async fn newest(world: &World, event: EventId) -> (SeatMap, bool) {
     let known = world.sale.known_event(event).await.unwrap();
     match world.sale.newest_seats(known, None).await.unwrap() {
-        Newest::Seats(map, by_view) => (map, by_view),
-        Newest::Unchanged => panic!("nothing was known"),
+        Newest::Seats(map, is_from_view) => (map, is_from_view),
+        Newest::Unchanged => panic!("no version was given"),
     }
 }
 
@@ -29,42 +29,42 @@ async fn world() -> World {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_view_that_stands_still_is_passed_over_for_redis() {
+async fn stale_view_is_bypassed_for_redis() {
     let world = world().await;
     let event = world.event(10).await;
     let live = world.sale.live();
     fresh(live, event).await;
-    assert!(newest(&world, event).await.1, "by the view");
+    assert!(newest(&world, event).await.1, "from the view");
     live.pause_tails(true);
     world.hold("ann", event, &[3], None).await.unwrap();
     let is_stale = async || live.fresh(event).is_none();
     eventually("the view is too old", PATIENCE, is_stale).await;
-    let (map, by_view) = newest(&world, event).await;
-    assert!(!by_view);
+    let (map, is_from_view) = newest(&world, event).await;
+    assert!(!is_from_view);
     assert_eq!(map.inventory.state(holdfast::domain::SeatId(3)), Some(SeatState::Hold));
-    let (mark, known) = ((map.generation, map.version), map.event.clone());
-    let again = world.sale.newest_seats(known, Some(mark)).await.unwrap();
+    let (version, known) = ((map.generation, map.version), map.event.clone());
+    let again = world.sale.newest_seats(known, Some(version)).await.unwrap();
     assert!(matches!(again, Newest::Unchanged));
-    // Counts beside the event's text go the same way.
+    // So are the counts of the event.
     assert_eq!(world.sale.event(event).await.unwrap().available_seats, Some(9));
 
     live.pause_tails(false);
     fresh(live, event).await;
-    let (after, by_view) = newest(&world, event).await;
-    assert!(by_view);
+    let (after, is_from_view) = newest(&world, event).await;
+    assert!(is_from_view);
     assert_eq!((after.version, &after.inventory), (map.version, &map.inventory));
     world.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn holds_that_are_over_are_shown_as_free_though_nobody_sweeps() {
+async fn expired_holds_are_shown_as_free_without_a_sweeper() {
     let world = world().await;
     let event = world.event_of(10, Some(1)).await;
     fresh(world.sale.live(), event).await;
     world.hold("ann", event, &[3, 4], None).await.unwrap();
     let free = async || {
-        let (map, by_view) = newest(&world, event).await;
-        by_view.then(|| map.totals().available)
+        let (map, is_from_view) = newest(&world, event).await;
+        is_from_view.then(|| map.totals().available)
     };
     eventually("the hold is shown", PATIENCE, async || free().await == Some(8)).await;
     eventually("its end is shown", PATIENCE, async || free().await == Some(10)).await;
@@ -81,9 +81,9 @@ async fn holds_that_are_over_are_shown_as_free_though_nobody_sweeps() {
     world.stop().await;
 }
 
-/// Nobody archives: the log stays as long as it is, and nothing is told from memory.
+/// Without a worker the log is not trimmed, and stale views serve nothing.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn view_of_a_full_log_grows_stale_and_its_log_no_longer() {
+async fn full_log_gets_no_beats_and_its_view_becomes_stale() {
     let flavor = if available(Flavor::Redis) { Flavor::Redis } else { Flavor::Valkey };
     let engine = engine(shared_redis(flavor), unique_name(), ClockSource::Redis).await;
     let stage = Stage { engine, event: wide_event(1, 10) };
@@ -93,7 +93,7 @@ async fn view_of_a_full_log_grows_stale_and_its_log_no_longer() {
         Watch::with(stage, LiveSettings { log_entries_max: entries, ..LiveSettings::default() });
     let (live, event) = (&watch.live, watch.stage.event.id);
     fresh(live, event).await;
-    eventually("it beats no more", PATIENCE, async || {
+    eventually("there are no more beats", PATIENCE, async || {
         live.fresh(event).is_none() && live.state().is_stale
     })
     .await;

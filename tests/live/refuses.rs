@@ -8,7 +8,7 @@ use holdfast::sale::{
     BlockRequest, BookingView, EventChange, HoldRequest, HouseSeats, SaleError, SeatsWanted,
 };
 
-use super::{fresh, tells_what_redis_holds};
+use super::{fresh, view_equals_redis};
 use crate::on_one_redis;
 use crate::support::eventually;
 use crate::support::servers::{Flavor, available, shared_mongodb, shared_redis};
@@ -51,7 +51,7 @@ fn request(user: &str, event: EventId, seats: &[u32]) -> HoldRequest {
 async fn in_view(world: &World, event: EventId) {
     let live = world.sale.live();
     fresh(live, event).await;
-    tells_what_redis_holds(world, live, event).await;
+    view_equals_redis(world, live, event).await;
 }
 
 /// Waits until whoever was granted something is not let pass for it any more.

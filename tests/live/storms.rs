@@ -1,4 +1,4 @@
-//! Views are built while their event is stormed, and of large events.
+//! Views built while their event is under heavy load, and views of large events.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -17,18 +17,18 @@ use crate::support::engine::Stage;
 use crate::support::eventually;
 use crate::support::servers::private_redis;
 
-/// Seats of the event that is stormed.
+/// Seats of the event under load.
 const SEATS: u32 = 2_000;
-/// Those who storm.
+/// Concurrent callers.
 const CALLERS: u64 = 16;
-/// Bookings before the first view is built: so its lists have many pages.
+/// Bookings before the first build, so that its lists have many pages.
 const BOOKINGS: u64 = 3_000;
-/// Entries that come while views are built, all together.
+/// Entries appended during all builds together.
 const ENTRIES: u64 = 2_000;
-/// Views that are built until then, at the most.
+/// The largest number of builds until then.
 const BUILDS_MAX: usize = 100;
 
-/// Holds and cancels without end; whoever has `calm` alone finds nothing under way.
+/// Holds and cancels until `over`; a writer of `calm` finds no call under way.
 async fn storm(stage: &Stage, seed: u64, calm: &RwLock<()>, held: &AtomicU64, over: &AtomicBool) {
     let mut rng = StdRng::seed_from_u64(seed);
     let mut own: Vec<Booking> = Vec::new();
@@ -39,7 +39,7 @@ async fn storm(stage: &Stage, seed: u64, calm: &RwLock<()>, held: &AtomicU64, ov
             stage.engine.cancel(&stage.event, booking.id, &booking.user).await.unwrap();
             continue;
         }
-        // Many want the same few seats: they change hands between two pages.
+        // Many calls for the same few seats: they change holders between two pages.
         let last = if rng.random_bool(0.5) { 100 } else { SEATS - 2 };
         let first = rng.random_range(1..=last);
         let seats: Vec<u32> = (first..=first + rng.random_range(0..3)).collect();
@@ -49,7 +49,7 @@ async fn storm(stage: &Stage, seed: u64, calm: &RwLock<()>, held: &AtomicU64, ov
     }
 }
 
-on_one_redis!(a_view_is_whole_though_its_event_is_stormed, async |flavor| {
+on_one_redis!(view_is_complete_when_built_under_load, async |flavor| {
     let redis = private_redis(flavor);
     let first = Watch::new(&redis, wide_event(1, SEATS)).await;
     let (calm, held, over) = (RwLock::new(()), AtomicU64::new(0), AtomicBool::new(false));
@@ -95,7 +95,7 @@ on_one_redis!(a_view_is_whole_though_its_event_is_stormed, async |flavor| {
     first.stop().await;
 });
 
-on_one_redis!(a_large_event_is_built, async |flavor| {
+on_one_redis!(large_event_is_built, async |flavor| {
     const LARGE: u32 = 100_000;
     const SOLD: u32 = 20_000;
     let redis = private_redis(flavor);
@@ -107,9 +107,9 @@ on_one_redis!(a_large_event_is_built, async |flavor| {
     let OpenEventReply::Done { token } =
         engine.load_event(event, &Inventory::free(&event.layout)).await.unwrap()
     else {
-        panic!("it is there")
+        panic!("it is loaded already")
     };
-    // Two seats each, here and there.
+    // Two seats each, spread over the event.
     let sold: Vec<Booking> = (0..SOLD)
         .map(|n| Booking {
             id: BookingId::new(event.id, 1_000 + u64::from(n), u64::from(n)),

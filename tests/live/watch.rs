@@ -1,4 +1,4 @@
-//! Live views without a sale: an engine, one event on it, and what follows its log.
+//! Live views without a sale: an engine, one event, and the tail of its log.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,7 +17,7 @@ use crate::support::engine::{NoObserver, Stage, settings, small_event};
 use crate::support::servers::Server;
 use crate::support::{eventually, unique_name};
 
-/// Views of one process.
+/// The views of one process.
 pub struct Watch {
     pub stage: Stage,
     pub live: Live,
@@ -26,21 +26,21 @@ pub struct Watch {
     trigger: Trigger,
 }
 
-/// An event of so many places, whose users may have as many as they like.
+/// An event of so many seats without a limit per user.
 pub fn wide_event(id: u32, capacity: u32) -> Event {
     let floor = Section { name: "Floor".into(), price: 100, rows: None, capacity: Some(capacity) };
     let layout = Arc::new(Layout::new(vec![floor]).unwrap());
     Event { layout, max_seats_per_user: capacity, hold_ttl_ms: 600_000, ..small_event(id) }
 }
 
-/// An engine under a name of its own, or under another's.
+/// An engine in a namespace.
 pub async fn engine(redis: &Server, namespace: String, clock: ClockSource) -> Engine {
     let scripts = Scripts::embedded(clock);
     Engine::connect(settings(redis.url(), namespace), scripts, Arc::new(NoObserver)).await.unwrap()
 }
 
 impl Watch {
-    /// Views of an event that is put on sale.
+    /// Loads and opens an event, and follows it.
     pub async fn new(redis: &Server, event: Event) -> Self {
         let engine = engine(redis, unique_name(), ClockSource::Redis).await;
         let stage = Stage { engine, event };
@@ -48,14 +48,14 @@ impl Watch {
         Watch::of(stage)
     }
 
-    /// Views of an event that is there.
+    /// Follows a loaded event.
     pub fn of(stage: Stage) -> Self {
         let settings =
             LiveSettings { staleness: Duration::from_secs(1), ..LiveSettings::default() };
         Watch::with(stage, settings)
     }
 
-    /// The same with other settings.
+    /// Follows a loaded event with these settings.
     pub fn with(stage: Stage, settings: LiveSettings) -> Self {
         let counts = Arc::new(Counts::default());
         let (trigger, shutdown) = shutdown_channel();
@@ -71,28 +71,28 @@ impl Watch {
         Watch { stage, live, counts, supervisor, trigger }
     }
 
-    /// Those of another process.
+    /// The views of another process.
     pub fn another(&self) -> Self {
         Watch::of(Stage { engine: self.stage.engine.clone(), event: self.stage.event.clone() })
     }
 
-    /// Waits until the view tells what Redis holds.
+    /// Waits until the view equals what Redis holds.
     pub async fn agrees(&self) {
         agrees(&self.stage.engine, &self.live, self.stage.event.id).await;
     }
 
-    /// Waits until this became of views more often than before.
-    pub async fn came_to(&self, what: &'static str, before: usize) {
+    /// Waits until this life-cycle event happened more often than before.
+    pub async fn wait_for(&self, what: &'static str, before: usize) {
         eventually(what, PATIENCE, async || self.counts.views(what) > before).await;
     }
 
-    /// The event goes on under this generation, as it stands there.
+    /// Loads the event in this generation.
     pub async fn load(&mut self, generation: u64, inventory: &Inventory) {
         self.stage.event.generation = generation;
         let (engine, event) = (&self.stage.engine, &self.stage.event);
         let OpenEventReply::Done { token } = engine.load_event(event, inventory).await.unwrap()
         else {
-            panic!("it is there");
+            panic!("it is loaded already");
         };
         let opened = engine.open_event(event, &token).await.unwrap();
         assert_eq!(opened.code(), "ok");

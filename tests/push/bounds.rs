@@ -1,4 +1,4 @@
-//! How many sockets there may be, how much they may say, and how long they may be silent.
+//! Bounds: the number of sockets, the messages that they may send, and how long they may be silent.
 
 use holdfast::config::Config;
 use holdfast::config::values::Auth;
@@ -12,7 +12,7 @@ use crate::support::tokens::{self, AUDIENCE};
 
 const OPEN: &str = r#"holdfast_sockets_open{kind="websocket"}"#;
 
-/// With tokens, this machine is a client like any other.
+/// Settings with tokens: they make connections from this machine count.
 fn counted(config: Config) -> Config {
     Config {
         auth: Auth::Jwt,
@@ -23,7 +23,7 @@ fn counted(config: Config) -> Config {
 }
 
 #[tokio::test]
-async fn there_are_so_many_sockets_in_all() {
+async fn sockets_are_bounded_in_total() {
     let (api, event) = api_with(|config| Config { sockets_max: 2, ..config }).await;
     let first = api.socket(event).await;
     let stream = format!("/api/v1/events/{event}/stream");
@@ -32,14 +32,15 @@ async fn there_are_so_many_sockets_in_all() {
     second.until(BOUND, |read| read.ends_with(b"\n\n\r\n")).await;
     let refused = api.try_socket(event, &[]).await.err();
     assert_eq!(refused, Some((503, "service_unavailable".to_owned())));
-    // Not by the patient client, which would ask again.
+    // Not by the patient client, which would retry.
     let refused = Client::new(&format!("http://{}", api.address())).get(&stream).send().await;
     refused.problem(503, "service_unavailable");
     assert_eq!(refused.header("retry-after"), Some("5"));
-    // What opens nothing is served.
+    // Requests that open no socket are served.
     api.get(&format!("/api/v1/events/{event}")).send().await.json(200);
     drop(first);
-    eventually("the place is free", BOUND, async || api.labelled_metric(OPEN).await == 0.0).await;
+    eventually("the permit is returned", BOUND, async || api.labelled_metric(OPEN).await == 0.0)
+        .await;
     api.socket(event).await;
     let total = api.labelled_metric(r#"holdfast_sockets_refused_total{reason="total"}"#).await;
     assert_eq!(total, 2.0);
@@ -47,20 +48,21 @@ async fn there_are_so_many_sockets_in_all() {
 }
 
 #[tokio::test]
-async fn an_address_has_so_many_sockets() {
+async fn sockets_are_bounded_per_address() {
     let settings = |config| Config { sockets_per_address_max: 1, ..counted(config) };
     let (api, event) = api_with(settings).await;
     let first = api.socket(event).await;
     let refused = api.try_socket(event, &[]).await.err();
     assert_eq!(refused, Some((429, "too_many_connections".to_owned())));
     drop(first);
-    eventually("the place is free", BOUND, async || api.labelled_metric(OPEN).await == 0.0).await;
+    eventually("the permit is returned", BOUND, async || api.labelled_metric(OPEN).await == 0.0)
+        .await;
     api.socket(event).await;
     api.stop().await;
 }
 
 #[tokio::test]
-async fn who_says_too_much_is_closed() {
+async fn client_that_sends_too_much_is_closed() {
     let (api, event) = api_with(|config| config).await;
     let mut loud = api.socket(event).await;
     for _ in 0..200 {
@@ -74,7 +76,7 @@ async fn who_says_too_much_is_closed() {
 }
 
 #[tokio::test]
-async fn who_answers_no_ping_is_closed_and_harms_nobody() {
+async fn client_without_pongs_is_closed_and_others_are_served() {
     let (api, event) = api_with(|config| Config {
         socket_ping_interval_ms: 200,
         socket_idle_timeout_ms: 2_000,
@@ -82,10 +84,10 @@ async fn who_answers_no_ping_is_closed_and_harms_nobody() {
     })
     .await;
     let mut honest = api.socket(event).await;
-    // It never reads: it cannot answer.
+    // It never reads, so it sends no pongs.
     let mut stuck = api.raw_socket(event).await;
     assert_eq!(api.labelled_metric(OPEN).await, 2.0);
-    // The honest one answers by reading, for longer than the stuck one lasts.
+    // The other one sends pongs by reading, for longer than the stuck one lasts.
     let idle = r#"holdfast_sockets_ended_total{kind="websocket",reason="idle"}"#;
     eventually("the stuck one is dropped", BOUND, async || {
         honest.pinged().await;
@@ -93,8 +95,8 @@ async fn who_answers_no_ping_is_closed_and_harms_nobody() {
     })
     .await;
     let policy = u16::from(CloseCode::Policy).to_be_bytes();
-    let told = stuck.until(BOUND, |read| read.windows(2).any(|two| two == policy)).await;
-    assert!(String::from_utf8_lossy(&told).contains("no answer to pings"));
+    let sent = stuck.until(BOUND, |read| read.windows(2).any(|two| two == policy)).await;
+    assert!(String::from_utf8_lossy(&sent).contains("no answer to pings"));
     honest.say(r#"{"type":"ping"}"#).await;
     assert_eq!(honest.json().await["type"], "pong");
     assert_eq!(api.labelled_metric(OPEN).await, 1.0);
@@ -102,15 +104,17 @@ async fn who_answers_no_ping_is_closed_and_harms_nobody() {
 }
 
 #[tokio::test]
-async fn a_socket_is_a_connection_of_its_address() {
-    // One is the client's own.
+async fn socket_counts_as_connection_of_its_address() {
+    // One connection is the HTTP client's own.
     let settings = |config| Config { http_connections_per_address_max: 2, ..counted(config) };
     let (api, event) = api_with(settings).await;
     let first = api.socket(event).await;
     let refused = api.try_socket(event, &[]).await.err();
     assert_eq!(refused, Some((429, "too_many_connections".to_owned())));
     drop(first);
-    eventually("its connection is free", BOUND, async || api.try_socket(event, &[]).await.is_ok())
-        .await;
+    eventually("its connection no longer counts", BOUND, async || {
+        api.try_socket(event, &[]).await.is_ok()
+    })
+    .await;
     api.stop().await;
 }

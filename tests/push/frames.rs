@@ -1,4 +1,4 @@
-//! Frames that no honest client sends. Each closes its socket with a reason and no other.
+//! Invalid frames. Each closes its own socket with a reason, and no other socket.
 
 use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::protocol::frame::Frame;
@@ -10,7 +10,7 @@ use crate::support::sockets::{BOUND, Socket};
 
 const FRAME_BYTES_MAX: usize = 4 * 1024;
 
-/// A part of a message.
+/// A fragment of a message.
 fn part(bytes: impl Into<Vec<u8>>, opcode: Data, is_final: bool) -> Message {
     let bytes: Vec<u8> = bytes.into();
     Message::Frame(Frame::message(bytes, OpCode::Data(opcode), is_final))
@@ -25,7 +25,7 @@ async fn closes(api: &Api, event: u64, messages: Vec<Message>) -> (CloseCode, St
 }
 
 #[tokio::test]
-async fn what_nobody_may_send_closes_with_a_reason() {
+async fn invalid_frame_closes_its_socket_with_a_reason() {
     let (api, event) = api_with(|config| config).await;
     let mut neighbour = api.socket(event).await;
     let long = "x".repeat(FRAME_BYTES_MAX + 1);
@@ -44,8 +44,8 @@ async fn what_nobody_may_send_closes_with_a_reason() {
     ];
     let count = cases.len();
     for (messages, code) in cases {
-        let (told, reason) = closes(&api, event, messages).await;
-        assert_eq!(told, code, "{reason}");
+        let (received, reason) = closes(&api, event, messages).await;
+        assert_eq!(received, code, "{reason}");
         assert!(reason.len() > 10, "{reason}");
     }
     let bad = r#"holdfast_sockets_ended_total{kind="websocket",reason="bad_frame"}"#;
@@ -56,7 +56,7 @@ async fn what_nobody_may_send_closes_with_a_reason() {
 }
 
 #[tokio::test]
-async fn messages_in_parts_are_put_together() {
+async fn fragmented_message_is_reassembled() {
     let (api, event) = api_with(|config| config).await;
     let mut socket = api.socket(event).await;
     socket.send(part(r#"{"type":"#, Data::Text, false)).await;
@@ -69,10 +69,10 @@ async fn messages_in_parts_are_put_together() {
 }
 
 #[tokio::test]
-async fn a_frame_that_never_ends_is_not_gathered() {
+async fn oversized_frame_is_closed_before_it_is_complete() {
     let (api, event) = api_with(|config| config).await;
     let mut raw = api.raw_socket(event).await;
-    // A text of a gigabyte is announced, and some of it comes.
+    // The header announces a gigabyte, and some bytes follow.
     let announced = 1_u64 << 30;
     let mut bytes = vec![0x81, 0x80 | 127];
     bytes.extend_from_slice(&announced.to_be_bytes());
@@ -86,7 +86,7 @@ async fn a_frame_that_never_ends_is_not_gathered() {
 }
 
 #[tokio::test]
-async fn frames_that_are_not_masked_are_refused() {
+async fn unmasked_frame_closes_the_socket() {
     let (api, event) = api_with(|config| config).await;
     let mut raw = api.raw_socket(event).await;
     raw.send(&[0x81, 2, b'{', b'}']).await;

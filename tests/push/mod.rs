@@ -1,4 +1,4 @@
-//! What clients are told unasked: WebSockets and event streams, their bounds and their end.
+//! Pushed updates: WebSockets and event streams, their bounds and their end.
 
 mod bounds;
 mod ending;
@@ -16,7 +16,7 @@ use holdfast::config::Config;
 
 use crate::support::api::{Api, Place, places};
 
-/// An API with these settings above a test's own, and an event of it.
+/// An API with these changes to the tests' settings, and an event.
 async fn api_with(settings: impl FnOnce(Config) -> Config) -> (Api, u64) {
     let api = Api::here(settings(Place::shared().config())).await.patient();
     let event = api.event(places(4)).await;

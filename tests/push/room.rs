@@ -1,4 +1,4 @@
-//! The waiting room over sockets and streams: places, admission, tokens that are not good here.
+//! The waiting room over sockets and streams: positions, admission, invalid tokens.
 
 use serde_json::{Value, json};
 
@@ -6,15 +6,15 @@ use crate::support::api::{Api, Place, places};
 use crate::support::http::Client;
 use crate::support::sockets::{BOUND, Socket};
 
-/// Who was admitted is looked at again when the session is over: so long a test may wait to hear of it.
+/// The state of an admitted user is read again when the session ends, so the test waits this long.
 const SESSION_SECONDS: u64 = 20;
 
-/// A room for one at a time.
+/// A room that admits one at a time.
 async fn room(api: &Client) -> u64 {
     let event = api.event(places(4)).await;
     let path = format!("/api/v1/events/{event}/waiting-room/enable");
-    let wishes = json!({ "max_concurrent": 1, "session_duration": SESSION_SECONDS });
-    api.post(&path).json(wishes).send().await.json(200);
+    let settings = json!({ "max_concurrent": 1, "session_duration": SESSION_SECONDS });
+    api.post(&path).json(settings).send().await.json(200);
     event
 }
 
@@ -30,11 +30,11 @@ async fn register(socket: &mut Socket, token: &str) -> Value {
     socket.json().await
 }
 
-/// The first message of this type; others on the way must be of `between`.
-async fn told(socket: &mut Socket, word: &str, between: &str) -> Value {
+/// The first message of this type; earlier ones must be of type `between`.
+async fn first_of(socket: &mut Socket, kind: &str, between: &str) -> Value {
     loop {
         let message = socket.json().await;
-        if message["type"] == word {
+        if message["type"] == kind {
             return message;
         }
         assert_eq!(message["type"], between, "{message}");
@@ -42,7 +42,7 @@ async fn told(socket: &mut Socket, word: &str, between: &str) -> Value {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn who_waits_is_told_and_admitted_without_asking() {
+async fn waiting_user_gets_positions_and_admission_pushed() {
     let place = Place::shared();
     let api = Api::here(place.config()).await.patient();
     let _worker = place.worker_at_work(&[]).await;
@@ -52,41 +52,41 @@ async fn who_waits_is_told_and_admitted_without_asking() {
     let confirmed = register(&mut first, &ann).await;
     let expected = ("registration_confirmed".into(), event.into());
     assert_eq!((&confirmed["type"], &confirmed["event_id"]), (&expected.0, &expected.1));
-    let admitted = told(&mut first, "admitted", "position").await;
+    let admitted = first_of(&mut first, "admitted", "position").await;
     assert_eq!(admitted["token"], ann);
     assert_eq!(admitted["message"], "You can now proceed to book tickets");
     let ends: jiff::Timestamp = admitted["session_expires_at"].as_str().unwrap().parse().unwrap();
     assert!(ends > jiff::Timestamp::now());
-    // Bob waits behind her, over an event stream.
+    // Bob waits behind Ann, over an event stream.
     let request = format!(
         "GET /api/v1/events/{event}/stream?waiting_room_token={bob} HTTP/1.1\r\nHost: localhost\r\n\r\n"
     );
     let mut stream = api.raw(request.as_bytes()).await;
     let has = |read: &[u8], text: &str| String::from_utf8_lossy(read).contains(text);
-    // Positions are those of a moment ago.
+    // Positions may be a moment old.
     let read = stream.until(BOUND, |read| has(read, r#""position":1,"#)).await;
     assert!(has(&read, "event: registration_confirmed\n") && has(&read, "event: position\n"));
     let hold = |user: &'static str, token: String, seat: u32| {
         let body = json!({ "event_id": event, "seat_ids": [seat] });
-        let ask = api.post("/api/v1/bookings").user(user).json(body);
-        ask.header("X-Waiting-Room-Token", &token).send()
+        let request = api.post("/api/v1/bookings").user(user).json(body);
+        request.header("X-Waiting-Room-Token", &token).send()
     };
     hold("bob", bob.clone(), 1).await.problem(403, "waiting_room_required");
     hold("ann", ann.clone(), 1).await.json(201);
-    // She leaves; he is let in, and told.
+    // Ann leaves; Bob is admitted and notified.
     let leave = format!("/api/v1/events/{event}/waiting-room/leave");
     let left = api.post(&leave).user("ann").json(json!({ "token": ann })).send().await;
     left.json(200);
     stream.until(BOUND, |read| has(read, "event: admitted\n")).await;
     hold("bob", bob, 2).await.json(201);
-    // Her session is over, and so is what her token is good for.
-    let over = told(&mut first, "error", "admitted").await;
+    // Ann's session has ended, and her token with it.
+    let over = first_of(&mut first, "error", "admitted").await;
     assert_eq!(over["error"], "waiting_room_token_invalid");
     api.stop().await;
 }
 
 #[tokio::test]
-async fn tokens_are_good_for_one_event_and_user() {
+async fn token_is_valid_for_its_event_and_user_only() {
     let api = Api::here(Place::shared().config()).await.patient();
     let (event, other) = (room(&api).await, room(&api).await);
     let token = join(&api, event, "ann").await;

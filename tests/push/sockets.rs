@@ -1,4 +1,4 @@
-//! What is said over a WebSocket, and whose pages may open one.
+//! The messages of a WebSocket, and which pages may open one.
 
 use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
@@ -8,7 +8,7 @@ use crate::support::eventually;
 use crate::support::sockets::BOUND;
 
 #[tokio::test]
-async fn a_socket_answers_and_closes() {
+async fn socket_replies_to_pings_and_closes() {
     let (api, event) = api_with(|config| config).await;
     let open = r#"holdfast_sockets_open{kind="websocket"}"#;
     let mut socket = api.socket(event).await;
@@ -21,18 +21,19 @@ async fn a_socket_answers_and_closes() {
     assert_eq!(socket.next().await, Some(Message::Pong("abc".into())));
     socket.send(Message::Close(None)).await;
     assert_eq!(socket.closed().await.0, CloseCode::Normal);
-    eventually("its place is free", BOUND, async || api.labelled_metric(open).await == 0.0).await;
+    eventually("its permit is returned", BOUND, async || api.labelled_metric(open).await == 0.0)
+        .await;
     let closed = r#"holdfast_sockets_ended_total{kind="websocket",reason="closed"}"#;
     assert_eq!(api.labelled_metric(closed).await, 1.0);
-    for word in ["connected", "pong"] {
-        let sent = format!(r#"holdfast_socket_messages_total{{type="{word}"}}"#);
-        assert_eq!(api.labelled_metric(&sent).await, 1.0, "{word}");
+    for kind in ["connected", "pong"] {
+        let sent = format!(r#"holdfast_socket_messages_total{{type="{kind}"}}"#);
+        assert_eq!(api.labelled_metric(&sent).await, 1.0, "{kind}");
     }
     api.stop().await;
 }
 
 #[tokio::test]
-async fn what_is_not_understood_is_told_and_changes_nothing() {
+async fn invalid_message_gets_an_error_and_the_socket_stays_open() {
     let (api, event) = api_with(|config| config).await;
     let mut socket = api.socket(event).await;
     let cases = [
@@ -45,9 +46,9 @@ async fn what_is_not_understood_is_told_and_changes_nothing() {
     ];
     for (text, error) in cases {
         socket.say(text).await;
-        let told = socket.json().await;
-        assert_eq!((&told["type"], &told["error"]), (&"error".into(), &error.into()), "{text}");
-        assert!(told["detail"].as_str().unwrap().len() > 10, "{told}");
+        let reply = socket.json().await;
+        assert_eq!((&reply["type"], &reply["error"]), (&"error".into(), &error.into()), "{text}");
+        assert!(reply["detail"].as_str().unwrap().len() > 10, "{reply}");
     }
     socket.say(r#"{"type":"ping"}"#).await;
     assert_eq!(socket.json().await["type"], "pong");
@@ -55,7 +56,7 @@ async fn what_is_not_understood_is_told_and_changes_nothing() {
 }
 
 #[tokio::test]
-async fn refusals_are_problems() {
+async fn refused_upgrade_is_a_problem_document() {
     let (api, event) = api_with(|config| config).await;
     let path = format!("/ws/events/{event}");
     let plain = api.get(&path).send().await;
@@ -71,7 +72,7 @@ async fn refusals_are_problems() {
 }
 
 #[tokio::test]
-async fn pages_of_other_sites_may_not_connect() {
+async fn page_of_another_site_is_refused() {
     const SITE: &str = "https://tickets.example";
     let (api, event) = api_with(|mut config| {
         config.cors_origins = vec![SITE.into()];
@@ -94,7 +95,7 @@ async fn pages_of_other_sites_may_not_connect() {
 }
 
 #[tokio::test]
-async fn opening_sockets_asks_redis_nothing() {
+async fn opening_a_socket_calls_redis_not_at_all() {
     let (api, event) = api_with(|config| config).await;
     let limit_calls = async || {
         let text = api.get("/metrics").send().await.text();
@@ -102,7 +103,7 @@ async fn opening_sockets_asks_redis_nothing() {
         let replies = replies.filter(|line| line.starts_with("holdfast_script_replies_total"));
         replies.map(|line| line.rsplit(' ').next().unwrap().parse::<f64>().unwrap()).sum::<f64>()
     };
-    // Such calls are seen.
+    // The counter works.
     let before = limit_calls().await;
     api.get(&format!("/api/v1/events/{event}")).send().await.json(200);
     let after = limit_calls().await;

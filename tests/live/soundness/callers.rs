@@ -1,5 +1,5 @@
-//! Those who ask: they hold, repeat, extend, pay, give up and let lapse, in every process, and note
-//! what they were told.
+//! The callers: they hold, repeat, extend, pay, cancel and let holds expire, in every process, and record
+//! the replies.
 
 use std::time::{Duration, Instant};
 
@@ -12,55 +12,55 @@ use rand::rngs::StdRng;
 use super::Crowd;
 use crate::support::world::World;
 
-/// Users who come again and again; all others are met rarely.
+/// Users that return often; all others are rare.
 const REGULARS: u32 = 40;
 /// All users.
 const USERS: u32 = 6_000;
-/// Most seats of a request for named ones.
+/// Most seats of a request for named seats.
 const NAMED_MAX: usize = 3;
-/// Most seats of a request for so many.
+/// Most seats of a request by quantity.
 const MANY_MAX: u32 = 6;
-/// Bookings that a caller keeps in mind.
+/// Bookings that a caller remembers.
 const MINE_MAX: usize = 64;
 /// Longest pause after a request.
 const THINKING_MAX_MS: u64 = 5;
-/// How long a payment keeps its lease, ms.
+/// A payment's lease, ms.
 const LEASE_MS: i64 = 60_000;
 
-/// What was asked for.
+/// What a request wants.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Asked {
+pub enum Wanted {
     Seats(Vec<SeatId>),
-    /// So many, in the section of this number or in any one.
+    /// A number of seats, in the section with this index or in any one.
     Many(u32, Option<usize>),
 }
 
-/// What a refusal said.
+/// The reason of a refusal.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Told {
+pub enum Reason {
     Seats(Vec<(SeatId, SeatState)>),
     TooFew,
     Paused,
     NotOnSale,
 }
 
-/// Who asked whom for what. Processes and events are numbered.
+/// A request: which user wants which seats of which event, in which process.
 #[derive(Clone, Debug)]
-pub struct Ask {
+pub struct Attempt {
     pub process: usize,
     pub event: usize,
     pub user: u32,
-    pub asked: Asked,
-    /// When it was asked.
+    pub wanted: Wanted,
+    /// When it began.
     pub began: Instant,
 }
 
 /// A request that was refused from a live view.
 #[derive(Clone, Debug)]
 pub struct Refusal {
-    pub ask: Ask,
-    pub told: Told,
-    /// Between which moments by Redis' time, Unix ms.
+    pub attempt: Attempt,
+    pub reason: Reason,
+    /// The bounds of its time by Redis' clock, Unix ms.
     pub from_ms: i64,
     pub to_ms: i64,
 }
@@ -68,14 +68,14 @@ pub struct Refusal {
 /// A request that was granted.
 #[derive(Clone, Debug)]
 pub struct Grant {
-    pub ask: Ask,
+    pub attempt: Attempt,
     pub booking: BookingId,
     pub seats: Vec<SeatId>,
-    /// When that was known.
+    /// When the reply arrived.
     pub known: Instant,
 }
 
-/// How far a booking has come.
+/// The stage of a booking.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Stage {
     Held,
@@ -86,12 +86,12 @@ enum Stage {
 /// One of the caller's own bookings.
 #[derive(Clone, Debug)]
 struct Own {
-    ask: Ask,
+    attempt: Attempt,
     booking: Booking,
     stage: Stage,
 }
 
-/// One caller, who does this and that under many names.
+/// One caller, acting for many users.
 pub struct Caller<'a> {
     crowd: &'a Crowd,
     rng: StdRng,
@@ -106,14 +106,14 @@ impl<'a> Caller<'a> {
     }
 
     pub async fn run(mut self) -> Self {
-        while self.crowd.goes_on() {
+        while self.crowd.is_running() {
             {
                 let _going = self.crowd.calm.read().await;
                 match self.rng.random_range(0..100) {
-                    0 => self.tidy().await,
+                    0 => self.sweep().await,
                     1 => self.as_the_house().await,
                     2..15 if !self.own.is_empty() => self.live().await,
-                    _ => self.ask_anew().await,
+                    _ => self.attempt_new().await,
                 }
             }
             let pause = self.rng.random_range(0..=THINKING_MAX_MS);
@@ -130,71 +130,71 @@ impl<'a> Caller<'a> {
         &self.crowd.events[event]
     }
 
-    async fn ask_anew(&mut self) {
+    async fn attempt_new(&mut self) {
         let event = self.rng.random_range(0..self.crowd.events.len());
         let total = self.hall(event).layout.total_seats();
-        let asked = if self.rng.random_bool(0.1) {
+        let wanted = if self.rng.random_bool(0.1) {
             let section = self.rng.random_range(0..=self.hall(event).layout.sections().len());
-            Asked::Many(self.rng.random_range(1..=MANY_MAX), section.checked_sub(1))
+            Wanted::Many(self.rng.random_range(1..=MANY_MAX), section.checked_sub(1))
         } else {
             let seats = self.rng.random_range(1..=NAMED_MAX);
             let mut seats: Vec<SeatId> =
                 (0..seats).map(|_| SeatId(self.rng.random_range(1..=total))).collect();
             seats.sort_unstable();
             seats.dedup();
-            Asked::Seats(seats)
+            Wanted::Seats(seats)
         };
         let names = if self.rng.random_bool(0.1) { 0..REGULARS } else { REGULARS..USERS };
         let user = self.rng.random_range(names);
         let process = self.rng.random_range(0..self.crowd.worlds.len());
-        self.ask(Ask { process, event, user, asked, began: Instant::now() }).await;
+        self.attempt(Attempt { process, event, user, wanted, began: Instant::now() }).await;
     }
 
-    /// Asks for seats and notes the answer.
-    async fn ask(&mut self, ask: Ask) {
-        let ask = Ask { began: Instant::now(), ..ask };
+    /// Requests seats and records the reply.
+    async fn attempt(&mut self, attempt: Attempt) {
+        let attempt = Attempt { began: Instant::now(), ..attempt };
         self.crowd.note_request();
-        let (world, event) = (self.world(ask.process), self.hall(ask.event));
+        let (world, event) = (self.world(attempt.process), self.hall(attempt.event));
         let now_ms = || world.sale.live().redis_now_ms(event.id);
         let before = now_ms();
-        let weighed = world.sale.plan_hold(self.request(&ask)).await;
-        let weighed = match weighed {
-            Ok(weighed) => weighed,
+        let plan = world.sale.plan_hold(self.request(&attempt)).await;
+        let plan = match plan {
+            Ok(plan) => plan,
             Err(error) => {
-                // Nobody was asked: Redis' time is known, or nothing could have been refused.
+                // A local refusal requires that Redis' time is known.
                 let (from_ms, to_ms) = (before.unwrap().1, now_ms().unwrap().0);
-                let told = told(error);
-                return self.refusals.push(Refusal { ask, told, from_ms, to_ms });
+                let reason = reason(error);
+                return self.refusals.push(Refusal { attempt, reason, from_ms, to_ms });
             }
         };
-        match world.sale.hold(weighed).await {
+        match world.sale.hold(plan).await {
             Ok(view) => {
                 let (booking, seats) = (view.booking.id, view.booking.seats.clone());
                 let known = Instant::now();
-                self.grants.push(Grant { ask: ask.clone(), booking, seats, known });
+                self.grants.push(Grant { attempt: attempt.clone(), booking, seats, known });
                 if self.own.len() < MINE_MAX && !view.replayed {
-                    self.own.push(Own { ask, booking: view.booking, stage: Stage::Held });
+                    self.own.push(Own { attempt, booking: view.booking, stage: Stage::Held });
                 }
             }
             Err(
                 SaleError::Unavailable { dependency: "redis", .. } | SaleError::UserLimit { .. },
             ) => {}
-            Err(error) => drop(told(error)),
+            Err(error) => drop(reason(error)),
         }
     }
 
-    fn request(&self, ask: &Ask) -> HoldRequest {
-        let event = self.hall(ask.event);
-        let seats = match &ask.asked {
-            Asked::Seats(seats) => SeatsWanted::Named(seats.clone()),
-            Asked::Many(seats, section) => {
+    fn request(&self, attempt: &Attempt) -> HoldRequest {
+        let event = self.hall(attempt.event);
+        let seats = match &attempt.wanted {
+            Wanted::Seats(seats) => SeatsWanted::Named(seats.clone()),
+            Wanted::Many(seats, section) => {
                 let section = section.map(|n| event.layout.sections()[n].name.clone());
                 let quantity = Quantity { seats: *seats, section, together: true, max_price: None };
                 SeatsWanted::Quantity(quantity)
             }
         };
         HoldRequest {
-            user: name(ask.user),
+            user: user_id(attempt.user),
             event: event.id,
             seats,
             key: None,
@@ -204,21 +204,21 @@ impl<'a> Caller<'a> {
         }
     }
 
-    /// What becomes of a booking. What Redis answers is in the log, or did not happen; it may be
-    /// away.
+    /// Continues a booking. What Redis answers is in the log, or did not happen; Redis may be
+    /// unavailable.
     async fn live(&mut self) {
         let index = self.rng.random_range(0..self.own.len());
         let mut own = self.own.swap_remove(index);
-        let engine = &self.world(own.ask.process).engine;
-        let event = self.hall(own.ask.event);
+        let engine = &self.world(own.attempt.process).engine;
+        let event = self.hall(own.attempt.event);
         let (id, user) = (own.booking.id, own.booking.user.clone());
         match (own.stage, self.rng.random_range(0..10)) {
             (_, 0..3) => {
-                // Most ask the process that has answered.
+                // Most repeat in the process that answered.
                 if self.rng.random_bool(0.2) {
-                    own.ask.process = self.rng.random_range(0..self.crowd.worlds.len());
+                    own.attempt.process = self.rng.random_range(0..self.crowd.worlds.len());
                 }
-                self.ask(own.ask.clone()).await;
+                self.attempt(own.attempt.clone()).await;
                 self.own.push(own);
             }
             (Stage::Held, 3..6) => _ = engine.cancel(event, id, &user).await,
@@ -227,7 +227,7 @@ impl<'a> Caller<'a> {
                 self.own.push(own);
             }
             (Stage::Held, 7) => {
-                // Begun, and given up or sold.
+                // Payment begins, and is aborted or committed.
                 let nonce = new_nonce();
                 let begun =
                     engine.confirm_begin(event, id, &user, nonce.as_str(), LEASE_MS, 5).await;
@@ -251,15 +251,15 @@ impl<'a> Caller<'a> {
                 }
             }
             (Stage::Confirmed, _) => self.settle(&own, "cancelled").await,
-            // Lapses.
+            // Expires.
             (Stage::Held, _) => {}
         }
     }
 
-    /// As the worker does, once the archive has judged.
+    /// As the worker does after the archive has decided.
     async fn settle(&self, own: &Own, outcome: &str) {
         let booking = Booking { payment: "paid".into(), paid_ms: 1, ..own.booking.clone() };
-        let generation = self.hall(own.ask.event).generation;
+        let generation = self.hall(own.attempt.event).generation;
         let call = Settlement {
             generation,
             outcome,
@@ -267,11 +267,11 @@ impl<'a> Caller<'a> {
             acknowledge: None,
             booking: &booking,
         };
-        _ = self.world(own.ask.process).engine.settle(&call).await;
+        _ = self.world(own.attempt.process).engine.settle(&call).await;
     }
 
-    /// As the worker does: overdue holds are released where nobody asks for their seats.
-    async fn tidy(&mut self) {
+    /// As the worker does: releases overdue holds.
+    async fn sweep(&mut self) {
         let event = self.rng.random_range(0..self.crowd.events.len());
         let event = self.hall(event);
         _ = self.world(0).engine.expire(event.id, event.generation, 50).await;
@@ -292,17 +292,17 @@ impl<'a> Caller<'a> {
     }
 }
 
-/// What a refusal says; anything else should not be met here.
-fn told(error: SaleError) -> Told {
+/// The reason of a refusal; no other error is expected.
+fn reason(error: SaleError) -> Reason {
     match error {
-        SaleError::SeatsUnavailable(states) => Told::Seats(states),
-        SaleError::TooFewSeats(_) => Told::TooFew,
-        SaleError::EventPaused(_) => Told::Paused,
-        SaleError::NotOnSale { .. } => Told::NotOnSale,
+        SaleError::SeatsUnavailable(states) => Reason::Seats(states),
+        SaleError::TooFewSeats(_) => Reason::TooFew,
+        SaleError::EventPaused(_) => Reason::Paused,
+        SaleError::NotOnSale { .. } => Reason::NotOnSale,
         error => panic!("{error:?}"),
     }
 }
 
-fn name(user: u32) -> holdfast::domain::UserId {
+fn user_id(user: u32) -> holdfast::domain::UserId {
     format!("u{user}").parse().expect("a name")
 }

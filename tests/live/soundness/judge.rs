@@ -1,5 +1,5 @@
-//! Judges refusals by the booking log's own record, entry by entry, from the event's opening on. It
-//! knows nothing of views.
+//! Checks refusals against the booking log, entry by entry, from the event's opening on, independently of
+//! views.
 
 use std::collections::{BTreeSet, HashMap};
 
@@ -7,23 +7,23 @@ use holdfast::domain::{
     BookingId, Entry, Event, EventStatus, Inventory, Kind, SeatId, SeatState, Status,
 };
 
-use super::callers::{Ask, Asked, Grant, Refusal, Told};
+use super::callers::{Attempt, Grant, Reason, Refusal, Wanted};
 
-/// Times are rounded to it, ms.
+/// The resolution of times, ms.
 const ROUNDING_MS: i64 = 1;
-/// Still so.
+/// The end of what has not ended.
 const EVER: i64 = i64::MAX;
 
-/// A time during which a seat was somebody's. Both ends belong to it.
+/// A time during which a seat was taken, including both ends.
 #[derive(Clone, Copy, Debug)]
 struct Span {
     from_ms: i64,
     to_ms: i64,
     state: SeatState,
-    /// `None`: the house.
+    /// `None` for a block by the house.
     booking: Option<BookingId>,
     user: Option<u32>,
-    /// From then on anybody may have it.
+    /// From then on the seat may be taken by others.
     deadline_ms: i64,
 }
 
@@ -34,38 +34,38 @@ struct Life {
     seats: Vec<SeatId>,
     is_live: bool,
     from_ms: i64,
-    /// The last moment at which it surely kept its seats.
+    /// The last moment at which it certainly had its seats.
     to_ms: i64,
     /// Whether it began with a hold.
     is_held: bool,
 }
 
-/// So it was from then on.
+/// A value from a moment on.
 #[derive(Clone, Debug)]
 struct Since<T> {
     at_ms: i64,
     what: T,
 }
 
-/// What the log tells of one event.
-pub struct BookingReport {
+/// The history of one event by the log.
+pub struct EventHistory {
     /// First and last seat of each section.
     sections: Vec<(SeatId, SeatId)>,
     /// By seat, from 1.
     seats: Vec<Vec<Span>>,
     lives: HashMap<BookingId, Life>,
-    /// When users had something.
+    /// When users had a booking.
     owned: HashMap<u32, Vec<(i64, i64)>>,
-    /// Free seats of each section, overdue ones among them.
+    /// Free seats of each section, including those of overdue holds.
     free: Vec<Since<Vec<u32>>>,
-    /// By seat: whether it is counted as free.
+    /// By seat: whether it counts as free.
     is_free: Vec<bool>,
     overdue: BTreeSet<(i64, SeatId)>,
     states: Vec<Since<(EventStatus, i64)>>,
     version: u64,
 }
 
-/// The moments that a refusal may be true of.
+/// The time in which a refusal must have been correct at some moment.
 #[derive(Clone, Copy)]
 struct Window {
     from_ms: i64,
@@ -77,7 +77,7 @@ impl Window {
         from_ms <= self.to_ms && to_ms >= self.from_ms
     }
 
-    /// Whether these spans, in order, leave no moment of it out.
+    /// Whether these spans, in order, cover all of it.
     fn is_covered(self, spans: impl Iterator<Item = (i64, i64)>) -> bool {
         let mut covered_to_ms = self.from_ms;
         for (from_ms, to_ms) in spans {
@@ -89,7 +89,7 @@ impl Window {
     }
 }
 
-impl BookingReport {
+impl EventHistory {
     /// Reads an event's entries, from its opening on.
     pub fn of(event: &Event, entries: impl Iterator<Item = Entry>) -> Self {
         let total = event.layout.total_seats();
@@ -98,7 +98,7 @@ impl BookingReport {
         let last = |range: &(_, SeatId, u32)| SeatId(range.1.0 + range.2 - 1);
         let sections = ranges.iter().map(|range| (range.1, last(range))).collect();
         let state = (event.status, event.on_sale_at_ms.unwrap_or_default());
-        let mut story = BookingReport {
+        let mut history = EventHistory {
             sections,
             seats: vec![Vec::new(); total as usize + 1],
             lives: HashMap::new(),
@@ -110,12 +110,12 @@ impl BookingReport {
             version: 0,
         };
         for entry in entries {
-            assert_eq!(entry.event_version, story.version + 1, "the log is whole");
-            story.read(&entry);
-            story.version = entry.event_version;
+            assert_eq!(entry.event_version, history.version + 1, "the log is linked");
+            history.read(&entry);
+            history.version = entry.event_version;
         }
-        story.pass(EVER);
-        story
+        history.pass(EVER);
+        history
     }
 
     /// The version that the log ends with.
@@ -123,12 +123,12 @@ impl BookingReport {
         self.version
     }
 
-    /// Whether these bytes are what comes out in the end.
+    /// Asserts that the history ends with these bytes.
     pub fn ends_as(&self, inventory: &Inventory) {
         for seat in (1..=inventory.seats()).map(SeatId) {
-            let told = self.seats[seat.0 as usize].last().filter(|span| span.to_ms == EVER);
-            let told = told.map_or(SeatState::Available, |span| span.state);
-            assert_eq!(Some(told), inventory.state(seat), "{seat:?}");
+            let span = self.seats[seat.0 as usize].last().filter(|span| span.to_ms == EVER);
+            let state = span.map_or(SeatState::Available, |span| span.state);
+            assert_eq!(Some(state), inventory.state(seat), "{seat:?}");
         }
     }
 
@@ -152,7 +152,7 @@ impl BookingReport {
                 user: None,
                 deadline_ms: EVER,
             });
-            self.turn(*seat, now_ms, span);
+            self.change(*seat, now_ms, span);
         }
         let Some(t) = &entry.transition else { return };
         let user: u32 = t.user.as_str()[1..].parse().expect("a number behind a letter");
@@ -168,9 +168,9 @@ impl BookingReport {
             let is_own = self.current(seat).is_some_and(|span| span.booking == booking);
             match t.status.is_live() {
                 true if is_own || matches!(entry.kind, Kind::Hold | Kind::Confirmed) => {
-                    self.turn(seat, now_ms, Some(span));
+                    self.change(seat, now_ms, Some(span));
                 }
-                false if is_own => self.turn(seat, now_ms, None),
+                false if is_own => self.change(seat, now_ms, None),
                 _ => {}
             }
         }
@@ -182,7 +182,7 @@ impl BookingReport {
         self.free.push(Since { at_ms: now_ms, what: free });
     }
 
-    /// Keeps bookings' lives, and when users have something.
+    /// Records the lives of bookings, and when users have bookings.
     fn follow(
         &mut self,
         id: BookingId,
@@ -202,7 +202,7 @@ impl BookingReport {
         let owned = self.owned.entry(user).or_default();
         match deadline_ms {
             Some(deadline_ms) => {
-                // A sale may bring a booking back that had lapsed.
+                // A sale may restore an expired booking.
                 if !life.is_live {
                     life.from_ms = now_ms;
                     owned.push((now_ms, EVER));
@@ -210,7 +210,7 @@ impl BookingReport {
                 (life.is_live, life.to_ms) = (true, deadline_ms);
             }
             None if life.is_live => {
-                // Any that began then: those that began together are told apart by their ends.
+                // Any span that began then: those that began together differ only by their ends.
                 let own = owned.iter_mut().find(|span| **span == (life.from_ms, EVER));
                 own.expect("it had begun").1 = now_ms;
                 (life.is_live, life.to_ms) = (false, life.to_ms.min(now_ms));
@@ -223,8 +223,8 @@ impl BookingReport {
         self.seats[seat.0 as usize].last().filter(|span| span.to_ms == EVER)
     }
 
-    /// From now on a seat is this one's, or free.
-    fn turn(&mut self, seat: SeatId, now_ms: i64, span: Option<Span>) {
+    /// Sets a seat's state from now on.
+    fn change(&mut self, seat: SeatId, now_ms: i64, span: Option<Span>) {
         let spans = &mut self.seats[seat.0 as usize];
         if let Some(last) = spans.last_mut().filter(|span| span.to_ms == EVER) {
             last.to_ms = now_ms;
@@ -237,7 +237,7 @@ impl BookingReport {
         }
     }
 
-    /// Seats whose holds lapse before then count as free from their deadlines on.
+    /// Counts seats whose holds expire before then as free from their deadlines on.
     fn pass(&mut self, now_ms: i64) {
         while let Some((deadline_ms, seat)) = self.overdue.first().copied() {
             if deadline_ms >= now_ms {
@@ -260,29 +260,29 @@ impl BookingReport {
         self.sections.iter().map(count).collect()
     }
 
-    /// What is wrong with a refusal; `None`: it was true at some moment of the time allowed.
+    /// Why a refusal is incorrect; `None` if it was correct at some moment of the allowed time.
     pub fn fault(&self, refusal: &Refusal, staleness_ms: i64) -> Option<String> {
         let window = Window {
             from_ms: refusal.from_ms - staleness_ms - ROUNDING_MS,
             to_ms: refusal.to_ms + ROUNDING_MS,
         };
-        let Ask { user, asked, .. } = &refusal.ask;
+        let Attempt { user, wanted, .. } = &refusal.attempt;
         let owned = self.owned.get(user).into_iter().flatten();
         let had_nothing = !window.is_covered(owned.map(|span| (span.0, span.1 - ROUNDING_MS)));
-        let is_true = match (&refusal.told, asked) {
-            (Told::Seats(states), Asked::Seats(seats)) => {
+        let is_true = match (&refusal.reason, wanted) {
+            (Reason::Seats(states), Wanted::Seats(seats)) => {
                 return self.fault_of_seats(states, seats, *user, window);
             }
-            (Told::TooFew, Asked::Many(wanted, section)) => {
+            (Reason::TooFew, Wanted::Many(wanted, section)) => {
                 since(&self.free, window).any(|(_, free)| match section {
                     Some(section) => free[*section] < *wanted,
                     None => free.iter().all(|free| free < wanted),
                 })
             }
-            (Told::Paused, _) => {
+            (Reason::Paused, _) => {
                 since(&self.states, window).any(|(_, state)| state.0 == EventStatus::Paused)
             }
-            (Told::NotOnSale, _) => since(&self.states, window).any(|(from_ms, state)| {
+            (Reason::NotOnSale, _) => since(&self.states, window).any(|(from_ms, state)| {
                 state.0 == EventStatus::OnSale && state.1 > from_ms.max(window.from_ms)
             }),
             _ => false,
@@ -290,7 +290,7 @@ impl BookingReport {
         match (is_true, had_nothing) {
             (true, true) => None,
             (false, _) => Some("at no moment".into()),
-            (true, false) => Some("told to one who had something all the time".into()),
+            (true, false) => Some("the caller had a booking all the time".into()),
         }
     }
 
@@ -302,7 +302,7 @@ impl BookingReport {
         window: Window,
     ) -> Option<String> {
         if !states.iter().map(|one| one.0).eq(seats.iter().copied()) {
-            return Some("of other seats".into());
+            return Some("it names other seats".into());
         }
         let mut is_taken = false;
         for (seat, state) in states {
@@ -313,14 +313,14 @@ impl BookingReport {
             let taken = |span: &&Span| {
                 span.state == *state && window.meets(span.from_ms, span.to_ms.min(span.deadline_ms))
             };
-            let is_told_rightly = match state {
+            let is_correct = match state {
                 SeatState::Available => {
                     let end = |s: &Span| s.to_ms.min(s.deadline_ms) - ROUNDING_MS;
                     !window.is_covered(spans.iter().map(|span| (span.from_ms, end(span))))
                 }
                 _ => spans.iter().filter(|span| span.user != Some(user)).any(|s| taken(&s)),
             };
-            if !is_told_rightly {
+            if !is_correct {
                 return Some(format!("{seat:?} was not {state:?}: {spans:#?}"));
             }
             is_taken |= *state != SeatState::Available;
@@ -328,30 +328,30 @@ impl BookingReport {
         (!is_taken).then(|| "no seat is taken".into())
     }
 
-    /// Whether the log has this grant as it was told.
+    /// Whether the log contains this grant.
     pub fn has(&self, grant: &Grant) -> bool {
         self.lives.get(&grant.booking).is_some_and(|life| {
-            life.is_held && life.user == grant.ask.user && life.seats == grant.seats
+            life.is_held && life.user == grant.attempt.user && life.seats == grant.seats
         })
     }
 
-    /// Whether a refusal kept its caller from a booking that was granted by the same process before.
+    /// Whether a refusal kept its caller from a booking that the same process had granted before.
     pub fn is_kept_from(&self, refusal: &Refusal, grant: &Grant) -> bool {
         let life = &self.lives[&grant.booking];
         let lives = life.from_ms <= refusal.from_ms && life.to_ms > refusal.to_ms + ROUNDING_MS;
-        let is_own = match &refusal.ask.asked {
-            Asked::Seats(seats) => seats.iter().any(|seat| life.seats.contains(seat)),
-            Asked::Many(..) => true,
+        let is_own = match &refusal.attempt.wanted {
+            Wanted::Seats(seats) => seats.iter().any(|seat| life.seats.contains(seat)),
+            Wanted::Many(..) => true,
         };
-        lives && is_own && grant.known < refusal.ask.began
+        lives && is_own && grant.known < refusal.attempt.began
     }
 }
 
-/// When bookings of a user had a seat: from one to the next it was free, if only for a moment.
+/// When a user's bookings had a seat; between two bookings it was free, if only for a moment.
 fn own_spans(spans: &[Span], user: u32) -> Vec<(i64, i64)> {
     let mut own: Vec<(Option<BookingId>, i64, i64)> = Vec::new();
     for span in spans.iter().filter(|span| span.user == Some(user)) {
-        // A booking may have lapsed, and have come back with a sale that the archive had judged.
+        // An expired booking may have been restored by a sale.
         let goes_on = |last: &&mut (_, i64, i64)| last.0 == span.booking && last.2 == span.from_ms;
         match own.last_mut().filter(goes_on) {
             Some(last) => last.2 = span.to_ms,
@@ -361,10 +361,10 @@ fn own_spans(spans: &[Span], user: u32) -> Vec<(i64, i64)> {
     own.into_iter().map(|(_, from_ms, to_ms)| (from_ms, to_ms - ROUNDING_MS)).collect()
 }
 
-/// What was so at some moment of a window, and since when.
+/// The values that applied at some moment of a window, and since when.
 fn since<T>(steps: &[Since<T>], window: Window) -> impl Iterator<Item = (i64, &T)> {
     let first = steps.partition_point(|step| step.at_ms <= window.from_ms).saturating_sub(1);
-    // Several steps of one millisecond: the one before may have been the last of it.
+    // Of several steps in one millisecond the earlier ones may apply, too.
     let first = steps[..=first].partition_point(|step| step.at_ms < steps[first].at_ms);
     let those = steps[first..].iter().take_while(move |step| step.at_ms <= window.to_ms);
     those.map(|step| (step.at_ms, &step.what))

@@ -1,6 +1,6 @@
-//! A crowd in several processes, on services that come and go: whatever a process refused by itself
-//! was true, by the booking log's own record, at most `live_staleness_ms` before; nobody was kept
-//! from a booking that the same process had granted; and nothing was granted that the log has not.
+//! Many callers in several processes, on services that fail and return. By the booking log's own record,
+//! every local refusal was correct at most `live_staleness_ms` before; no caller was kept from a booking
+//! that the same process had granted; and every grant is in the log.
 
 mod callers;
 mod judge;
@@ -21,38 +21,38 @@ use rand::{RngExt, SeedableRng};
 use tokio::sync::RwLock;
 
 use super::watch::engine;
-use super::{fresh, tells_what_redis_holds, writes_at_once};
+use super::{fresh, view_equals_redis, writes_at_once};
 use crate::support::servers::{Flavor, Server, available, private_redis, shared_mongodb};
 use crate::support::size;
 use crate::support::world::{World, answered, impatient};
-use callers::{Caller, Grant, Refusal, Told};
-use judge::BookingReport;
+use callers::{Caller, Grant, Reason, Refusal};
+use judge::EventHistory;
 
 /// Requests of the run in the suite.
 const REQUESTS: usize = 25_000;
-/// Another number of them for the long run, as `make soundness` asks for.
+/// Overrides the number for the long run of `make soundness`.
 const REQUESTS_VARIABLE: &str = "SOUNDNESS_REQUESTS";
-/// Callers at a time.
+/// Concurrent callers.
 const CALLERS: usize = 24;
-/// When views of each process are stale.
+/// The staleness of each process.
 const STALENESS_MS: [u64; 3] = [1_000, 1_000, 400];
 /// How long holds last in each event, seconds.
 const HOLD_SECONDS: [u32; 4] = [1, 2, 2, 300];
-/// A process' tail stands still for so long, and until its view is stale.
-const HELD_UP: Duration = Duration::from_millis(1_600);
-/// Redis is away for so long.
+/// How long a process' tail is paused, until its view is stale.
+const PAUSED: Duration = Duration::from_millis(1_600);
+/// How long Redis is unavailable.
 const AWAY: Duration = Duration::from_millis(1_300);
-/// Between two disturbances.
+/// The time between two disturbances.
 const CALM: Duration = Duration::from_millis(700);
-/// Entries that are read at once.
+/// Entries per read.
 const PAGE: u64 = 1_000;
 
-/// All who ask, and whom they ask.
+/// The callers, the processes and the events.
 struct Crowd {
     redis: Server,
     worlds: Vec<World>,
     events: Vec<Event>,
-    /// Held by each caller for a request; whoever has it alone finds everything at rest.
+    /// Read-locked by each caller during a request; a writer finds no request under way.
     calm: RwLock<()>,
     requests: AtomicUsize,
     is_over: AtomicBool,
@@ -78,7 +78,7 @@ impl Crowd {
         Crowd { redis, worlds, events, calm: RwLock::new(()), requests, is_over }
     }
 
-    fn goes_on(&self) -> bool {
+    fn is_running(&self) -> bool {
         !self.is_over.load(Ordering::Relaxed)
     }
 
@@ -86,25 +86,26 @@ impl Crowd {
         self.requests.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// Disturbs, again and again, until there were enough requests; each kind once at least.
+    /// Disturbs repeatedly until there were enough requests; each kind at least once.
     async fn disturb(&self, requests: usize, mut rng: StdRng) {
         let mut round = 0;
         while round < DISTURBANCES || self.requests.load(Ordering::Relaxed) < requests {
             tokio::time::sleep(CALM).await;
             self.disturb_once(round % DISTURBANCES, &mut rng).await;
-            self.comes_back().await;
+            self.wait_for_views().await;
             round += 1;
         }
         self.is_over.store(true, Ordering::Relaxed);
     }
 
     async fn disturb_once(&self, kind: usize, rng: &mut StdRng) {
-        let hold_up = |held_up| self.worlds.iter().for_each(|w| w.sale.live().pause_tails(held_up));
+        let pause =
+            |is_paused| self.worlds.iter().for_each(|w| w.sale.live().pause_tails(is_paused));
         match kind {
             0 => {
                 let live = self.worlds[rng.random_range(0..self.worlds.len())].sale.live();
                 live.pause_tails(true);
-                tokio::time::sleep(HELD_UP).await;
+                tokio::time::sleep(PAUSED).await;
                 live.pause_tails(false);
             }
             1 | 5 => self.cut_tails(),
@@ -118,11 +119,11 @@ impl Crowd {
                 self.change(0, EventStatus::OnSale, None).await;
             }
             4 => {
-                // Too short for any view to be stale, and too long for one of them.
-                for held_up_ms in [300, 600] {
-                    hold_up(true);
-                    tokio::time::sleep(Duration::from_millis(held_up_ms)).await;
-                    hold_up(false);
+                // First too short to make any view stale, then too long for one of them.
+                for paused_ms in [300, 600] {
+                    pause(true);
+                    tokio::time::sleep(Duration::from_millis(paused_ms)).await;
+                    pause(false);
                     tokio::time::sleep(CALM / 2).await;
                 }
             }
@@ -157,7 +158,7 @@ impl Crowd {
         answered(async || sale.change_event(id, change.clone()).await).await.unwrap();
     }
 
-    /// Ends the tails' connections.
+    /// Kills the tails' connections.
     fn cut_tails(&self) {
         let clients = self.redis.command_lines(&["CLIENT", "LIST"]);
         let tails = clients.iter().filter(|line| line.contains("cmd=xread "));
@@ -167,18 +168,18 @@ impl Crowd {
         }
     }
 
-    /// All views of all processes are there, fresh, and tell what Redis holds.
-    async fn comes_back(&self) {
+    /// Waits until all views of all processes are fresh, and equal what Redis holds.
+    async fn wait_for_views(&self) {
         let _calm = self.calm.write().await;
         for world in &self.worlds {
             for event in &self.events {
                 fresh(world.sale.live(), event.id).await;
-                tells_what_redis_holds(world, world.sale.live(), event.id).await;
+                view_equals_redis(world, world.sale.live(), event.id).await;
             }
         }
     }
 
-    /// All that the log has of an event.
+    /// All log entries of an event.
     async fn entries(engine: &Engine, event: EventId) -> Vec<Entry> {
         let (mut entries, mut after) = (Vec::new(), (LogId::default(), String::new()));
         let partition = engine.keys().partition_of(event);
@@ -188,17 +189,17 @@ impl Crowd {
                 return entries;
             }
             for read in page {
-                assert!(read.follows(after.0, &after.1), "the log is whole");
+                assert!(read.follows(after.0, &after.1), "the log is linked");
                 after = (read.id, read.tag().to_owned());
                 entries.extend(read.entry.ok().filter(|entry| entry.event == Some(event)));
             }
         }
     }
 
-    /// What the log tells of each event; it is what Redis came to.
-    async fn stories(&self) -> Vec<BookingReport> {
-        let mut stories = Vec::new();
-        // More patient than those of the processes.
+    /// The history of each event by the log; it ends with what Redis holds.
+    async fn histories(&self) -> Vec<EventHistory> {
+        let mut histories = Vec::new();
+        // With longer timeouts than those of the processes.
         let namespace = self.worlds[0].engine.settings().namespace.clone();
         let engine = engine(&self.redis, namespace, ClockSource::Redis).await;
         for event in &self.events {
@@ -206,12 +207,12 @@ impl Crowd {
             let snapshot = snapshot.unwrap().unwrap();
             let entries = Crowd::entries(&engine, event.id).await.into_iter();
             let entries = entries.take_while(|entry| entry.event_version <= snapshot.version);
-            let story = BookingReport::of(event, entries);
-            assert_eq!(story.version(), snapshot.version);
-            story.ends_as(&snapshot.inventory.unwrap());
-            stories.push(story);
+            let history = EventHistory::of(event, entries);
+            assert_eq!(history.version(), snapshot.version);
+            history.ends_as(&snapshot.inventory.unwrap());
+            histories.push(history);
         }
-        stories
+        histories
     }
 }
 
@@ -244,33 +245,34 @@ fn hall(hold_seconds: u32) -> NewEvent {
     }
 }
 
-/// Refusals by what they said.
-fn word(told: &Told) -> &'static str {
-    match told {
-        Told::Seats(_) => "seats",
-        Told::TooFew => "too few",
-        Told::Paused => "paused",
-        Told::NotOnSale => "not on sale",
+/// The name of a refusal's reason.
+fn name(reason: &Reason) -> &'static str {
+    match reason {
+        Reason::Seats(_) => "seats",
+        Reason::TooFew => "too few",
+        Reason::Paused => "paused",
+        Reason::NotOnSale => "not on sale",
     }
 }
 
-/// Fails with the first refusals that were not true.
-fn judge(stories: &[BookingReport], refusals: &[Refusal], grants: &[Grant]) {
+/// Fails with the first refusals that were incorrect.
+fn judge(histories: &[EventHistory], refusals: &[Refusal], grants: &[Grant]) {
     let mut granted: HashMap<(usize, u32, usize), Vec<&Grant>> = HashMap::new();
     for grant in grants {
-        let story = &stories[grant.ask.event];
-        assert!(story.has(grant), "the log does not have it: {grant:#?}");
-        let key = (grant.ask.process, grant.ask.user, grant.ask.event);
+        let history = &histories[grant.attempt.event];
+        assert!(history.has(grant), "missing in the log: {grant:#?}");
+        let key = (grant.attempt.process, grant.attempt.user, grant.attempt.event);
         granted.entry(key).or_default().push(grant);
     }
     let mut faults = Vec::new();
     for refusal in refusals {
-        let (ask, story) = (&refusal.ask, &stories[refusal.ask.event]);
-        if let Some(fault) = story.fault(refusal, STALENESS_MS[ask.process] as i64) {
+        let (attempt, history) = (&refusal.attempt, &histories[refusal.attempt.event]);
+        if let Some(fault) = history.fault(refusal, STALENESS_MS[attempt.process] as i64) {
             faults.push(format!("{fault}: {refusal:#?}"));
         }
-        let own = granted.get(&(ask.process, ask.user, ask.event)).into_iter().flatten();
-        for grant in own.filter(|grant| story.is_kept_from(refusal, grant)) {
+        let own =
+            granted.get(&(attempt.process, attempt.user, attempt.event)).into_iter().flatten();
+        for grant in own.filter(|grant| history.is_kept_from(refusal, grant)) {
             faults.push(format!("kept from {grant:#?}: {refusal:#?}"));
         }
     }
@@ -279,11 +281,11 @@ fn judge(stories: &[BookingReport], refusals: &[Refusal], grants: &[Grant]) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_is_refused_here_was_taken_a_moment_ago() {
+async fn local_refusals_were_correct_within_the_staleness() {
     let wanted = size(REQUESTS_VARIABLE, REQUESTS);
     let flavor = if available(Flavor::Redis) { Flavor::Redis } else { Flavor::Valkey };
     let crowd = Crowd::new(flavor).await;
-    crowd.comes_back().await;
+    crowd.wait_for_views().await;
     let callers =
         (0..CALLERS).map(|seed| Caller::new(&crowd, StdRng::seed_from_u64(seed as u64)).run());
     let rng = StdRng::seed_from_u64(1_000);
@@ -294,20 +296,20 @@ async fn what_is_refused_here_was_taken_a_moment_ago() {
         grants.extend(caller.grants);
     }
     let requests = crowd.requests.load(Ordering::Relaxed);
-    let mut by_word: BTreeMap<&str, usize> = BTreeMap::new();
-    refusals.iter().for_each(|refusal| *by_word.entry(word(&refusal.told)).or_default() += 1);
-    println!("{requests} requests, {} granted, refused here: {by_word:?}", grants.len());
+    let mut by_reason: BTreeMap<&str, usize> = BTreeMap::new();
+    refusals.iter().for_each(|refusal| *by_reason.entry(name(&refusal.reason)).or_default() += 1);
+    println!("{requests} requests, {} granted, refused here: {by_reason:?}", grants.len());
     for (process, world) in crowd.worlds.iter().enumerate() {
-        let noted = refusals.iter().filter(|refusal| refusal.ask.process == process).count();
+        let noted = refusals.iter().filter(|refusal| refusal.attempt.process == process).count();
         assert_eq!(noted, world.refused_here(), "process {process}");
         let lost = world.counts.views("broken") + world.counts.views("past");
         assert_eq!(lost, 0, "the log has neither gap nor fork");
     }
-    let stories = crowd.stories().await;
-    judge(&stories, &refusals, &grants);
-    // Judging what never happens would prove nothing.
+    let histories = crowd.histories().await;
+    judge(&histories, &refusals, &grants);
+    // The run proves something only if there were enough refusals and grants of each kind.
     assert!(refusals.len() > requests / 2 && grants.len() > requests / 200);
-    assert!(by_word.len() == 4, "{by_word:?}");
+    assert!(by_reason.len() == 4, "{by_reason:?}");
     let Crowd { worlds, .. } = crowd;
     for world in worlds {
         world.stop().await;
