@@ -31,12 +31,12 @@ const MAY_IMPORT: [(&str, &[&str]); 23] = [
     ("ctl", &[BELOW, SHARED]),
     ("shutdown", &["lifecycle", "telemetry", "config"]),
     ("supervisor", &["lifecycle", "shutdown", "telemetry", "config", "faults", "backoff"]),
-    ("read_mostly", &[]),
+    ("copy_on_write", &[]),
 ];
 /// Stands for the modules that serve all others.
 const SHARED: &str = "(shared)";
 const SHARED_MODULES: [&str; 10] = [
-    "backoff", "config", "faults", "lifecycle", "read_mostly", "secrets", "shutdown", "spelling",
+    "backoff", "config", "faults", "lifecycle", "copy_on_write", "secrets", "shutdown", "spelling",
     "supervisor", "telemetry",
 ];
 /// Stands for everything from `start` down.

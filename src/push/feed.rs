@@ -6,7 +6,6 @@
 //! their owners.)
 
 use std::future::pending;
-use std::sync::Arc;
 
 use futures_util::StreamExt;
 use futures_util::stream::LocalBoxStream;
@@ -15,18 +14,9 @@ use prometheus::IntCounter;
 use super::message::Message;
 use super::seat_updates::SeatUpdates;
 use super::state::PushState;
-use super::update::EncodedBatch;
+use super::update::FeedItem;
 use crate::domain::{EventId, UserId};
 use crate::live::{ExpiryWatch, Notice};
-
-/// One item to send.
-#[derive(Debug)]
-pub enum FeedItem {
-    /// A message for this socket alone.
-    Own(Message),
-    /// Bytes shared by all subscribers of the event.
-    Shared(Arc<EncodedBatch>),
-}
 
 /// The waiting room's messages for the owner of a token. The stream ends with the last message.
 pub struct RoomMessages {

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use tokio_util::codec::Encoder;
 use utoipa::ToSchema;
 
-use super::sockets::Protocol;
+use super::protocol::Protocol;
 use crate::domain::time::iso8601;
 use crate::domain::{EventId, Inventory};
 use crate::http::problem::Problem;

@@ -15,7 +15,7 @@
 //! |---|---|
 //! | `state` | what all sockets share |
 //! | `sockets` | open sockets: bounds, counters |
-//! | `message` | messages and their encoding in both protocols |
+//! | `message`, `protocol` | messages and their encoding in both protocols |
 //! | `registry`, `channel`, `update` | one channel per event: ticks, encoded once for all subscribers |
 //! | `seat_updates` | one subscriber of a channel |
 //! | `feed` | all messages of one socket: seats, waiting room, expired holds |
@@ -28,6 +28,7 @@ mod feed;
 mod frame_reader;
 mod heartbeat;
 mod message;
+mod protocol;
 mod registry;
 mod seat_updates;
 mod sockets;
@@ -38,6 +39,6 @@ pub mod ws;
 
 pub use feed::RoomMessages;
 pub use message::{ClientMessage, Message};
+pub use protocol::Protocol;
 pub use seat_updates::StartOptions;
-pub use sockets::Protocol;
 pub use state::PushState;

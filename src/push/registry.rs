@@ -9,8 +9,8 @@ use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 use super::channel::{ChannelMetrics, EventChannel};
+use super::protocol::Protocol;
 use super::seat_updates::{SeatUpdates, StartOptions};
-use super::sockets::Protocol;
 use crate::config::Config;
 use crate::domain::EventId;
 use crate::http::response_memory::ResponseMemory;

@@ -6,7 +6,7 @@ use tokio::sync::watch;
 
 use super::channel::{Cursor, Delivery, EventChannel, Tick};
 use super::message::Message;
-use super::sockets::Protocol;
+use super::protocol::Protocol;
 use super::update::{EncodedBatch, Update};
 use crate::http::params::Query;
 use crate::http::problem::Problem;

@@ -8,8 +8,9 @@ use actix_web::web::Bytes;
 use prometheus::IntCounter;
 
 use super::connection::ConnectionError;
-use super::feed::FeedItem;
 use super::message::Message;
+use super::protocol::Protocol;
+use super::update::FeedItem;
 use crate::config::Config;
 use crate::domain::ClientNetwork;
 use crate::http::per_client::PerClient;
@@ -20,24 +21,6 @@ use crate::telemetry::Metrics;
 const RETRY_SECONDS: u32 = 5;
 /// `Retry-After` while the process ends, seconds: another process may take the socket at once.
 const RETRY_ENDING_SECONDS: u32 = 1;
-
-/// The protocol of a socket.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Protocol {
-    /// A WebSocket.
-    WebSocket,
-    /// Server-sent events.
-    EventStream,
-}
-
-impl Protocol {
-    fn as_str(self) -> &'static str {
-        match self {
-            Protocol::WebSocket => "websocket",
-            Protocol::EventStream => "sse",
-        }
-    }
-}
 
 /// Why a socket ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -9,8 +9,9 @@ use futures_util::{Stream, stream};
 
 use super::feed::{Feed, RoomMessages};
 use super::message::Message;
+use super::protocol::Protocol;
 use super::seat_updates::StartOptions;
-use super::sockets::{EndReason, OpenSocket, Protocol};
+use super::sockets::{EndReason, OpenSocket};
 use super::state::PushState;
 use crate::domain::{EventId, UserId};
 

@@ -4,8 +4,9 @@ use std::sync::Arc;
 
 use prometheus::IntCounter;
 
+use super::protocol::Protocol;
 use super::registry::ChannelRegistry;
-use super::sockets::{OpenSocket, Protocol, Sockets};
+use super::sockets::{OpenSocket, Sockets};
 use crate::config::Config;
 use crate::domain::ClientNetwork;
 use crate::http::problem::Problem;

@@ -6,7 +6,7 @@ use actix_web::web::Bytes;
 use prometheus::IntCounter;
 
 use super::message::Message;
-use super::sockets::Protocol;
+use super::protocol::Protocol;
 use crate::domain::EventId;
 use crate::domain::seat::SEAT_STATES;
 use crate::domain::time::iso8601;
@@ -20,6 +20,15 @@ pub struct EncodedBatch {
     pub bytes: Bytes,
     /// The message types, in order.
     pub types: Vec<&'static str>,
+}
+
+/// One item to send.
+#[derive(Debug)]
+pub enum FeedItem {
+    /// A message for this socket alone.
+    Own(Message),
+    /// Bytes shared by all subscribers of the event.
+    Shared(Arc<EncodedBatch>),
 }
 
 /// Accounts for encodings: in metrics, and in memory while a connection still sends the bytes.
