@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use holdfast::domain::{
     Booking, BookingId, Event, EventId, EventStatus, OrphanRule, SeatId, SeatState, Status,
 };
-use holdfast::live::Snapsnapshot;
+use holdfast::live::Snapshot;
 use holdfast::redis::scripts::{ClockSource, Scripts};
 use holdfast::redis::{BlockAction, BlockCall, Detail, NotAfter, Settlement, new_nonce};
 use proptest::strategy::{Strategy, ValueTree};
@@ -34,7 +34,7 @@ const RAISED_EVERY: usize = 70;
 /// Checks views after each operation.
 struct Checker {
     watch: Watch,
-    last: RefCell<BTreeMap<EventId, Snapsnapshot>>,
+    last: RefCell<BTreeMap<EventId, Snapshot>>,
 }
 
 impl Checker {
@@ -43,8 +43,8 @@ impl Checker {
         let (engine, live) = (&self.watch.stage.engine, &self.watch.live);
         let until = Instant::now() + PATIENCE;
         loop {
-            let there = engine.snapsnapshot(event, Detail::Counts).await?;
-            if there.is_none_or(|snapsnapshot| !snapsnapshot.open) {
+            let there = engine.snapshot(event, Detail::Counts).await?;
+            if there.is_none_or(|snapshot| !snapshot.open) {
                 self.last.borrow_mut().remove(&event);
                 return Ok(());
             }
@@ -60,7 +60,7 @@ impl Checker {
     /// The changes that the view reports since the last check equal the actual ones.
     fn check_changes(&self, event: EventId) -> Result<(), String> {
         let view = self.watch.live.slot(event).view().ok_or("there is no view")?;
-        let snapshot = view.snapsnapshot();
+        let snapshot = view.snapshot();
         let last = self.last.borrow_mut().insert(event, snapshot.clone());
         let last = last.filter(|last| last.generation == snapshot.generation);
         // A view that was built since then has no older changes.
