@@ -78,7 +78,7 @@ macro_rules! fault {
         async fn $name() {
             let $broken = Broken::new().await;
             $break_it;
-            let told = $broken.next_message().await;
+            let told = $broken.told().await;
             assert!(told.contains($expected), "{:?} not in {told:?}", $expected);
         }
     };
