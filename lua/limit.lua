@@ -1,18 +1,18 @@
 #!lua
--- limit: counts requests under limit rules: one request of a caller, or what processes noted of
--- many callers, or found out to have been refused.
+-- limit: counts requests under limit rules: one request of a caller, or a batch of many callers'
+-- requests that a process refused or takes back.
 --
--- Guarantee: the request that asks is counted under all its rules or none: none if one that is
--- enforced has no room. A rule that is only observed takes no entry beyond its quota. So in any
--- window, wherever it begins, at most `quota` requests are counted. What was noted elsewhere is
--- counted first, as far as there is room (`taken`), whatever becomes of the request that asks.
--- Before that, `uncounted` moments (`ms:ms...`, or `-`) are taken out of a window: those at which
--- requests were counted that turned out not to count. Each takes out one entry of just that moment,
--- or none, so that what is left is as if the request had never come.
--- `checks` is a bounded list, one item a subject and rule, separated by commas: `subject rule kind
--- quota per enforced asks noted forgives uncounted`. `window` grants `quota` in `per` ms, `rate`
--- `quota` at once and `per` a second; `forgives` starts anew first. A caller's subjects are its own
--- keys; fields are `kind:rule`.
+-- Guarantee: the request to decide (`asks`) is counted under all its rules or none: none if an
+-- enforced one has no room. A rule that is only observed takes no entry beyond its quota. So in any
+-- window, wherever it begins, at most `quota` requests are counted. `noted` requests, decided
+-- elsewhere, are counted first, as far as there is room (`taken`), whatever the verdict on the
+-- request. Before that, `uncounted` moments (`ms:ms...`, or `-`) are taken out of a window: those
+-- of counted requests that were granted nothing. Each removes one entry of exactly that moment, or
+-- none, so that the rest is as if the request had never come. `checks` is a bounded list, one item
+-- a subject and rule, separated by commas: `subject rule kind quota per enforced asks noted
+-- forgives uncounted`. `window` grants `quota` in `per` ms, `rate` `quota` at once and `per` a
+-- second; `forgives` starts anew first. A caller's subjects are its own keys; fields are
+-- `kind:rule`.
 -- KEYS: subjects...
 -- ARGV: not_after checks
 -- Reply: code now, then by code: ok|over_limit over remaining wait_ms taken ... (for each check;
@@ -49,7 +49,7 @@ for subject, rule, kind, quota, per, enforced, asks, noted, forgives, uncounted 
   counts[#counts + 1] = c
 end
 
-local answer, keep_ms = { refused and 'over_limit' or 'ok', now }, {}
+local reply, keep_ms = { refused and 'over_limit' or 'ok', now }, {}
 for _, c in ipairs(counts) do
   if c.asks and not c.over and not refused then add_to_count(c, 1) end
   if c.changed and c.log == '' then
@@ -62,7 +62,7 @@ for _, c in ipairs(counts) do
     redis.call('HDEL', c.key, c.field)
   end
   for _, number in ipairs({ c.over and 1 or 0, c.free, wait_of_count(c), c.taken }) do
-    answer[#answer + 1] = number
+    reply[#reply + 1] = number
   end
 end
 for key, needed_ms in pairs(keep_ms) do
@@ -70,4 +70,4 @@ for key, needed_ms in pairs(keep_ms) do
     redis.call('PEXPIRE', key, needed_ms + KEEP_LONGER_MS)
   end
 end
-return answer
+return reply

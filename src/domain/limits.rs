@@ -1,29 +1,29 @@
-//! Bounds that are part of the contract. What operators may set is in `config`; these are fixed.
+//! Fixed bounds that are part of the contract; configurable ones are in `config`.
 
-/// Seats in one booking of a user's.
+/// Most seats in a user's booking.
 pub const SEATS_PER_BOOKING_MAX: usize = 10;
-/// Seats in one booking that an admin makes for a user. Bounded by what one call of `hold` may cost
-/// Redis (a search for so many seats tries shorter and shorter runs), and by [`PRICE_MAX`].
+/// Most seats in a booking that an admin makes for a user. Bounded by what one call of `hold` may
+/// cost Redis (a search for this many seats tries shorter and shorter runs), and by [`PRICE_MAX`].
 pub const ADMIN_SEATS_PER_BOOKING_MAX: usize = 50;
-/// Seats that one call of an admin blocks or releases.
+/// Most seats that one admin request blocks or releases.
 pub const BLOCK_SEATS_MAX: usize = 1_000;
-/// Bytes of the reason of a block.
+/// Most bytes of a block's reason.
 pub const REASON_BYTES_MAX: usize = 200;
-/// Seats in one event.
+/// Most seats in one event.
 pub const SEATS_PER_EVENT_MAX: u32 = 1_000_000;
-/// Sections in one event.
+/// Most sections in one event.
 pub const SECTIONS_MAX: usize = 500;
-/// Rows in one event.
+/// Most rows in one event.
 pub const ROWS_MAX: usize = 100_000;
-/// Bytes of a section's or a row's name.
+/// Most bytes of a section's or row's name.
 pub const LABEL_BYTES_MAX: usize = 64;
-/// Bytes of an event's name or venue.
+/// Most bytes of an event's name or venue.
 pub const NAME_BYTES_MAX: usize = 200;
-/// Bytes of an event's description.
+/// Most bytes of an event's description.
 pub const DESCRIPTION_BYTES_MAX: usize = 5_000;
-/// Bytes of a user id.
+/// Most bytes of a user id.
 pub const USER_ID_BYTES_MAX: usize = 128;
-/// Bytes of an `Idempotency-Key`.
+/// Most bytes of an `Idempotency-Key`.
 pub const IDEMPOTENCY_KEY_BYTES_MAX: usize = 255;
 /// A seat's highest price, in the currency's minor unit. A booking's amount, of
 /// [`ADMIN_SEATS_PER_BOOKING_MAX`] of them, has the 14 digits at most that Lua prints exactly.

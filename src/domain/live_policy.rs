@@ -1,14 +1,13 @@
-//! Changes of what operators say at run time, and whether the result can be. Each is whole by
-//! itself and may be made again: the same change twice is the same as once.
+//! Operators' changes at run time, and validation of the result. Each change is idempotent.
 
 use super::RuleChange;
 use super::policy::{ACCESS_ENTRIES_MAX, AccessEntry, BasePolicy, LivePolicy, Policy, Who};
 use super::rules::RuleError;
 
-/// Why a policy cannot be; says how to mend it.
+/// An invalid policy; the text explains how to mend it.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum PolicyError {
-    /// A rule cannot be.
+    /// A rule is invalid.
     #[error(transparent)]
     Rule(#[from] RuleError),
     /// The lists are too long.
@@ -20,10 +19,10 @@ pub enum PolicyError {
 }
 
 impl LivePolicy {
-    /// The policy with this above the settings' own.
+    /// The policy that results from these changes of the settings' own.
     ///
     /// # Errors
-    /// If it cannot be.
+    /// If it is invalid.
     pub fn above(&self, base: &BasePolicy) -> Result<Policy, PolicyError> {
         if self.access.len() > ACCESS_ENTRIES_MAX {
             return Err(PolicyError::TooManyEntries(self.access.len()));
@@ -31,12 +30,12 @@ impl LivePolicy {
         Ok(Policy::new(base, self)?)
     }
 
-    /// What operators say of a rule.
+    /// The change of a rule.
     pub fn rule(&self, name: &str) -> Option<&RuleChange> {
         self.rules.iter().find(|change| change.name == name)
     }
 
-    /// Changes a rule, above what was changed before.
+    /// Changes a rule, on top of earlier changes.
     pub fn set_rule(&mut self, change: RuleChange) {
         match self.rules.iter_mut().find(|before| before.name == change.name) {
             Some(before) => before.merge(change),
@@ -44,20 +43,20 @@ impl LivePolicy {
         }
     }
 
-    /// Forgets what was changed of a rule; false if nothing was.
+    /// Removes a rule's changes; false if there are none.
     pub fn reset_rule(&mut self, name: &str) -> bool {
         let before = self.rules.len();
         self.rules.retain(|change| change.name != name);
         self.rules.len() < before
     }
 
-    /// Forgets everything but the lists.
+    /// Removes everything but the lists.
     pub fn reset(&mut self) {
         let (revision, access) = (self.revision, std::mem::take(&mut self.access));
         *self = LivePolicy { revision, access, ..LivePolicy::default() };
     }
 
-    /// Puts an entry in its list, instead of any that there is for the same.
+    /// Adds an entry to its list, in place of any other for the same subject.
     pub fn put_entry(&mut self, entry: AccessEntry) {
         match self.access.iter_mut().find(|before| before.who == entry.who) {
             Some(before) => *before = entry,
@@ -65,26 +64,26 @@ impl LivePolicy {
         }
     }
 
-    /// Takes an entry from its list; false if there is none.
+    /// Removes an entry from its list; false if there is none.
     pub fn remove_entry(&mut self, who: &Who) -> bool {
         let before = self.access.len();
         self.access.retain(|entry| entry.who != *who);
         self.access.len() < before
     }
 
-    /// Drops what has ended.
+    /// Removes expired entries.
     pub fn drop_ended(&mut self, now_ms: i64) {
         self.access.retain(|entry| entry.is_current(now_ms));
     }
 }
 
 impl AccessEntry {
-    /// Whether it has not ended.
+    /// Whether it has not expired.
     pub fn is_current(&self, now_ms: i64) -> bool {
         self.until_ms.is_none_or(|until_ms| now_ms < until_ms)
     }
 
-    /// Whether it says something about these: a network does about all that lies in it.
+    /// Whether it covers this subject: a network covers all networks within it.
     pub fn is_about(&self, who: &Who) -> bool {
         match (&self.who, who) {
             (Who::Network(network), Who::Network(other)) => network.holds(other),
@@ -105,7 +104,7 @@ mod tests {
     }
 
     #[test]
-    fn a_later_entry_replaces_the_earlier() {
+    fn later_entry_replaces_earlier() {
         let mut live = LivePolicy::default();
         live.put_entry(entry("10.0.0.1", Access::Deny, None));
         live.put_entry(entry("::ffff:10.0.0.1", Access::Allow, Some(5)));
@@ -120,7 +119,7 @@ mod tests {
     }
 
     #[test]
-    fn a_reset_keeps_the_lists() {
+    fn reset_keeps_the_lists() {
         let change = |quota| RuleChange {
             name: "requests".into(),
             quota: Some(quota),
@@ -138,7 +137,7 @@ mod tests {
     }
 
     #[test]
-    fn the_lists_are_bounded() {
+    fn lists_are_bounded() {
         let base = BasePolicy {
             profile: Profile::Standard,
             all_rules: AllRules::Each,
@@ -159,7 +158,7 @@ mod tests {
     }
 
     #[test]
-    fn an_entry_is_about_all_that_lies_in_it() {
+    fn entry_covers_all_networks_within_it() {
         for (own, other, is_about) in [
             ("10.0.0.0/8", "10.1.2.3", true),
             ("10.0.0.0/8", "10.0.0.0/7", false),

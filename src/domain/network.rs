@@ -1,69 +1,57 @@
-//! Addresses of networks and of those who call from them.
+//! Networks, and clients as limits count them.
 
 use std::fmt;
 use std::net::{IpAddr, Ipv6Addr};
 use std::str::FromStr;
 
+use ipnet::{IpNet, Ipv6Net};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-/// A range of addresses in CIDR form (`10.0.0.0/8`), or one address.
+/// A range of addresses in CIDR form (`10.0.0.0/8`), or one address. Its address bits beyond the
+/// prefix are zero; a range of IPv4-mapped IPv6 addresses is one of IPv4.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct Network {
-    base: IpAddr,
-    prefix_bits: u8,
-}
+pub struct Network(IpNet);
 
 impl Network {
-    /// The network of so many bits that an address lies in. More bits than it has are all.
+    /// The network of this many bits that contains an address; an address has 32 or 128 at most.
     pub fn of(address: IpAddr, prefix_bits: u8) -> Self {
-        let (base, bits_max) = match address {
-            IpAddr::V4(address) => {
-                let bits = address.to_bits() & mask32(prefix_bits);
-                (IpAddr::V4(bits.into()), 32)
-            }
-            IpAddr::V6(address) => {
-                let bits = address.to_bits() & mask128(prefix_bits);
-                (IpAddr::V6(bits.into()), 128)
-            }
-        };
-        Network { base, prefix_bits: prefix_bits.min(bits_max) }
+        let prefix_bits = prefix_bits.min(bits_of(address));
+        // No prefix is longer than its address now.
+        let network = IpNet::new(address, prefix_bits).unwrap_or_else(|_| IpNet::from(address));
+        Network(network.trunc())
     }
 
-    /// Its leading bits that count.
+    /// The number of leading bits that count.
     pub fn prefix_bits(&self) -> u8 {
-        self.prefix_bits
+        self.0.prefix_len()
     }
 
-    /// Its first address.
+    /// The first address.
     pub fn base(&self) -> IpAddr {
-        self.base
+        self.0.addr()
     }
 
-    /// Whether all of another network lies in this one.
+    /// Whether it contains another network as a whole.
     pub fn holds(&self, other: &Network) -> bool {
-        self.prefix_bits <= other.prefix_bits && self.contains(other.base)
+        self.0.contains(&other.0)
     }
 
-    /// Whether it is one of IPv4 addresses.
+    /// Whether its addresses are IPv4.
     pub fn is_ipv4(&self) -> bool {
-        self.base.is_ipv4()
+        self.base().is_ipv4()
     }
 
-    /// Whether an address is in the range. An IPv4 address in IPv6 clothing counts as IPv4.
+    /// Whether it contains an address. An IPv4-mapped IPv6 address counts as IPv4.
     pub fn contains(&self, address: IpAddr) -> bool {
-        match (self.base, address.to_canonical()) {
-            (IpAddr::V4(base), IpAddr::V4(address)) => {
-                base.to_bits() == address.to_bits() & mask32(self.prefix_bits)
-            }
-            (IpAddr::V6(base), IpAddr::V6(address)) => {
-                base.to_bits() == address.to_bits() & mask128(self.prefix_bits)
-            }
-            _ => false,
-        }
+        self.0.contains(&address.to_canonical())
     }
 }
 
-/// Bits before an IPv4 address in IPv6 clothing.
+fn bits_of(address: IpAddr) -> u8 {
+    if address.is_ipv4() { 32 } else { 128 }
+}
+
+/// The bits before the IPv4 address in an IPv4-mapped IPv6 address.
 const MAPPED_BITS: u8 = 96;
 
 impl FromStr for Network {
@@ -75,27 +63,21 @@ impl FromStr for Network {
             None => (text, None),
         };
         let base: IpAddr = address.trim().parse().map_err(|_| FORM)?;
-        let bits_max = if base.is_ipv4() { 32 } else { 128 };
-        let prefix_bits = match prefix {
-            Some(prefix) => prefix.trim().parse().map_err(|_| FORM)?,
-            None => bits_max,
-        };
-        if prefix_bits > bits_max {
-            return Err(FORM);
-        }
-        // Addresses are looked at as IPv4 where they are that in IPv6 clothing.
+        let bits = prefix.map(|prefix| prefix.trim().parse());
+        let bits = bits.transpose().map_err(|_| FORM)?.unwrap_or_else(|| bits_of(base));
+        let network = IpNet::new(base, bits).map_err(|_| FORM)?;
         match base.to_canonical() {
-            plain if plain.is_ipv4() && bits_max == 128 && prefix_bits >= MAPPED_BITS => {
-                Ok(Network::of(plain, prefix_bits - MAPPED_BITS))
+            IpAddr::V4(mapped) if base.is_ipv6() && bits >= MAPPED_BITS => {
+                Ok(Network::of(mapped.into(), bits - MAPPED_BITS))
             }
-            _ => Ok(Network::of(base, prefix_bits)),
+            _ => Ok(Network(network.trunc())),
         }
     }
 }
 
 impl fmt::Display for Network {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}/{}", self.base, self.prefix_bits)
+        self.0.fmt(f)
     }
 }
 
@@ -111,20 +93,11 @@ impl<'de> Deserialize<'de> for Network {
     }
 }
 
-/// The leading bits of an IPv4 address.
-fn mask32(prefix_bits: u8) -> u32 {
-    u32::MAX.checked_shl(32_u32.saturating_sub(prefix_bits.into())).unwrap_or(0)
-}
-
-/// The leading bits of an IPv6 address.
-fn mask128(prefix_bits: u8) -> u128 {
-    u128::MAX.checked_shl(128_u32.saturating_sub(prefix_bits.into())).unwrap_or(0)
-}
-
-/// Bits of an IPv6 address that name one client: a household or a server has all that follow.
+/// The leading bits of an IPv6 address that identify one client: a household or a server owns all
+/// addresses below them.
 const CLIENT_BITS_IPV6: u8 = 64;
 
-/// A client on the network, as limits count it: an IPv4 address, or an IPv6 network of 64 bits.
+/// A client as limits count it: an IPv4 address, or an IPv6 network of 64 bits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct ClientNetwork(u128);
 
@@ -132,9 +105,12 @@ impl ClientNetwork {
     /// The client that has an address.
     pub fn of(address: IpAddr) -> Self {
         match address.to_canonical() {
-            // As an IPv4 address in IPv6 clothing, which lies in no network of clients.
+            // As an IPv4-mapped IPv6 address, which lies in no client's network.
             IpAddr::V4(address) => ClientNetwork(address.to_ipv6_mapped().to_bits()),
-            IpAddr::V6(address) => ClientNetwork(address.to_bits() & mask128(CLIENT_BITS_IPV6)),
+            IpAddr::V6(address) => {
+                let network = Ipv6Net::new_assert(address, CLIENT_BITS_IPV6).network();
+                ClientNetwork(network.to_bits())
+            }
         }
     }
 }
@@ -153,7 +129,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_ipv6_client_is_its_network() {
+    fn ipv6_client_is_its_network_of_64_bits() {
         let client = |text: &str| ClientNetwork::of(text.parse().unwrap());
         assert_eq!(client("2001:db8:1:2:3::4"), client("2001:db8:1:2:ffff::"));
         assert_ne!(client("2001:db8:1:2::"), client("2001:db8:1:3::"));
@@ -164,7 +140,7 @@ mod tests {
     }
 
     #[test]
-    fn networks_contain_their_addresses() {
+    fn network_contains_its_addresses_alone() {
         let cases = [
             ("10.0.0.0/8", "10.255.0.1", true),
             ("10.0.0.0/8", "11.0.0.1", false),

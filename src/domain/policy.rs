@@ -1,5 +1,5 @@
-//! What the gates go by: limit rules, bot rules, who is let through and who is kept out. The
-//! settings' own policy lies below, what operators changed at run time above.
+//! The gates' policy: limit rules, bot rules and access lists. Operators' changes at run time
+//! override the settings' own policy.
 
 use std::collections::{HashMap, HashSet};
 use std::fmt;
@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use super::rules::{self, Mode, Rule, RuleChange, RuleError};
 use super::{Network, UserId};
 
-/// Most entries of the two lists together.
+/// Most entries of both lists together.
 pub const ACCESS_ENTRIES_MAX: usize = 10_000;
 /// Most patterns of user agents.
 pub const USER_AGENTS_MAX: usize = 100;
@@ -27,11 +27,11 @@ pub enum Profile {
     Strict,
 }
 
-/// What becomes of all rules at once.
+/// A mode for all rules at once.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum AllRules {
-    /// Each rule goes by its own mode.
+    /// Each rule has its own mode.
     #[default]
     Each,
     /// All are enforced.
@@ -53,42 +53,42 @@ impl AllRules {
     }
 }
 
-/// How requests of programs are told.
+/// The rules that recognize automated clients.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BotRules {
     /// What happens to them.
     pub mode: Mode,
     /// The same for callers on this machine, with `auth = "trusted"`.
     pub mode_on_loopback: Option<Mode>,
-    /// Regular expressions of user agents, case aside.
+    /// Regular expressions of user agents, case-insensitive.
     pub user_agents: Vec<String>,
     /// Headers that every honest client sends.
     pub required_headers: Vec<String>,
 }
 
-/// What the settings say.
+/// The settings' own policy.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BasePolicy {
     /// How strict the shipped rules are.
     pub profile: Profile,
-    /// What becomes of all rules at once.
+    /// A mode for all rules at once.
     pub all_rules: AllRules,
-    /// Changes of rules, and rules of their own.
+    /// Changes of shipped rules, and further rules.
     pub rules: Vec<RuleChange>,
-    /// How programs are told.
+    /// The rules for automated clients.
     pub bots: BotRules,
 }
 
-/// Whom an entry of a list is about.
+/// The subject of a list entry.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Who {
-    /// Everybody in a network.
+    /// All addresses of a network.
     Network(Network),
     /// A user.
     User(UserId),
 }
 
-/// What a user's name begins with where a network could stand as well.
+/// The prefix of a user's id, which distinguishes it from a network.
 const USER_PREFIX: &str = "user:";
 
 impl fmt::Display for Who {
@@ -112,71 +112,71 @@ impl FromStr for Who {
     }
 }
 
-/// Which list.
+/// The list of an entry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Access {
-    /// Is refused everything.
+    /// Every request is refused.
     Deny,
-    /// Is neither limited nor taken for a program.
+    /// Neither limits nor bot rules apply.
     Allow,
 }
 
 /// One entry of a list.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AccessEntry {
-    /// Whom it is about.
+    /// The network or user.
     pub who: Who,
-    /// What it says.
+    /// The list.
     pub access: Access,
-    /// When it ends, Unix ms; `None` is never.
+    /// When it expires, Unix ms; `None` is never.
     pub until_ms: Option<i64>,
-    /// Why.
+    /// The reason.
     pub reason: String,
-    /// Who made it.
+    /// The operator who made it.
     pub by: String,
-    /// When, Unix ms.
+    /// When it was made, Unix ms.
     pub at_ms: i64,
 }
 
-/// What operators changed at run time.
+/// Operators' changes at run time.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct LivePolicy {
-    /// Raised by each change; 0 where there was none.
+    /// Incremented by each change; 0 if there is none.
     pub revision: i64,
-    /// Outranks the settings' profile.
+    /// Overrides the settings' profile.
     pub profile: Option<Profile>,
-    /// Outranks the settings' word on all rules.
+    /// Overrides the settings' mode of all rules.
     pub all_rules: Option<AllRules>,
-    /// Changes of rules, one a rule.
+    /// Changes of rules, one per rule.
     pub rules: Vec<RuleChange>,
-    /// Outranks the mode of the bot rules.
+    /// Overrides the mode of the bot rules.
     pub bots_mode: Option<Mode>,
     /// Both lists.
     pub access: Vec<AccessEntry>,
 }
 
-/// What the gates go by.
+/// The policy in force.
 #[derive(Clone, Debug)]
 pub struct Policy {
-    /// The revision of what operators changed.
+    /// The revision of the operators' changes.
     pub revision: i64,
     /// How strict the rules are.
     pub profile: Profile,
-    /// What becomes of all rules at once.
+    /// A mode for all rules at once.
     pub all_rules: AllRules,
     /// The rules, in order.
     pub rules: Vec<Rule>,
-    /// How programs are told.
+    /// The rules for automated clients.
     pub bots: BotRules,
     access: AccessLists,
 }
 
 impl Policy {
-    /// The settings' policy with the operators' changes above it.
+    /// Applies the operators' changes to the settings' policy.
     ///
     /// # Errors
-    /// If a rule cannot be.
+    /// If a rule is invalid.
     pub fn new(base: &BasePolicy, live: &LivePolicy) -> Result<Self, RuleError> {
         let rules = rules::changed(rules::shipped(), &base.rules)?;
         let rules = rules::changed(rules, &live.rules)?;
@@ -194,13 +194,13 @@ impl Policy {
         })
     }
 
-    /// What a rule does with a caller; `on_loopback` is one on this machine with
+    /// The mode of a rule for a caller; `on_loopback` is one on this machine with
     /// `auth = "trusted"`.
     pub fn mode_of(&self, rule: &Rule, on_loopback: bool) -> Mode {
         self.mode(rule.mode, rule.mode_on_loopback, on_loopback)
     }
 
-    /// What the bot rules do with a caller.
+    /// The mode of the bot rules for a caller.
     pub fn bots_mode(&self, on_loopback: bool) -> Mode {
         self.mode(self.bots.mode, self.bots.mode_on_loopback, on_loopback)
     }
@@ -216,21 +216,21 @@ impl Policy {
         }
     }
 
-    /// What the lists say of an address; `now_ms` is called where an entry ends some day.
+    /// The list that an address is on; `now_ms` is called only where an entry expires.
     pub fn access_of_address(&self, address: IpAddr, now_ms: impl Fn() -> i64) -> Option<Access> {
         self.access.of_address(address, now_ms)
     }
 
-    /// What the lists say of a user.
+    /// The list that a user is on.
     pub fn access_of_user(&self, user: &UserId, now_ms: impl Fn() -> i64) -> Option<Access> {
         strongest(self.access.users.get(user)?, now_ms)
     }
 }
 
-/// What one network or user is said to be, each with its end.
+/// The lists of one network or user, each with its expiry.
 type Said = Vec<(Access, Option<i64>)>;
 
-/// The lists as they are asked: one look-up a length of network that occurs.
+/// The lists, indexed: one lookup per prefix length that occurs.
 #[derive(Clone, Debug, Default)]
 struct AccessLists {
     users: HashMap<UserId, Said>,
@@ -266,12 +266,12 @@ impl AccessLists {
         let said =
             lengths.iter().filter_map(|bits| self.networks.get(&Network::of(address, *bits)));
         let said: Vec<_> = said.filter_map(|said| strongest(said, &now_ms)).collect();
-        // A network may be kept out but for one address in it: letting through is the exception.
+        // A network may be denied but for one address in it: allowing is the exception.
         said.contains(&Access::Allow).then_some(Access::Allow).or_else(|| said.first().copied())
     }
 }
 
-/// To be let through outranks to be kept out.
+/// Allowing takes precedence over denying.
 fn strongest(said: &Said, now_ms: impl Fn() -> i64) -> Option<Access> {
     let current = |until: Option<i64>| until.is_none_or(|until| now_ms() < until);
     let mut found = None;
@@ -310,7 +310,7 @@ mod tests {
     }
 
     #[test]
-    fn modes_go_by_rank() {
+    fn mode_follows_precedence() {
         let mode = |base: &BasePolicy, live: &LivePolicy, name: &str, on_loopback| {
             let policy = Policy::new(base, live).unwrap();
             let rule = policy.rules.iter().find(|rule| rule.name == name).unwrap().clone();
@@ -334,7 +334,7 @@ mod tests {
     }
 
     #[test]
-    fn lists_know_addresses_by_their_networks() {
+    fn address_is_found_by_its_networks() {
         let access = vec![
             entry(network("10.0.0.0/8"), Access::Deny, None),
             entry(network("10.1.1.1"), Access::Allow, None),

@@ -1,11 +1,11 @@
-//! Whose requests a limit rule counts together.
+//! The subjects that limit rules count by.
 
 use std::fmt;
 
 use super::rules::Scope;
 use super::{ClientNetwork, EventId, Partition, UserId};
 
-/// One for whom a rule counts.
+/// The subject whose requests a rule counts together.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Subject {
     /// A user.
@@ -17,8 +17,8 @@ pub enum Subject {
 }
 
 impl Subject {
-    /// The subject of a scope for a caller of whom this is known; `None` where the scope does not
-    /// look at such a caller.
+    /// The subject of a scope, for a caller of whom this is known; `None` where the scope does not
+    /// cover such a caller.
     pub fn of(
         scope: Scope,
         user: Option<&UserId>,
@@ -32,7 +32,7 @@ impl Subject {
         }
     }
 
-    /// The partition in which it is counted: the same for a user and for that user in any event.
+    /// The partition that counts it: the same for a user and for that user in any event.
     pub fn partition(&self, partitions: u16) -> Partition {
         let crc = match self {
             Subject::User(user) | Subject::UserEvent(user, _) => {
@@ -45,7 +45,7 @@ impl Subject {
     }
 }
 
-/// As key names have it.
+/// The form in key names.
 impl fmt::Display for Subject {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -61,7 +61,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_scope_finds_its_subject() {
+    fn scope_finds_its_subject() {
         let (ann, event): (UserId, _) = ("ann".parse().unwrap(), EventId(7));
         let client = ClientNetwork::of("10.0.0.1".parse().unwrap());
         let text = |scope, user: Option<&UserId>, event| {
@@ -78,7 +78,7 @@ mod tests {
     }
 
     #[test]
-    fn a_user_is_counted_in_one_partition() {
+    fn user_is_counted_in_one_partition() {
         for name in ["ann", "bob", "eve"] {
             let user: UserId = name.parse().unwrap();
             let (alone, in_event) =

@@ -1,7 +1,7 @@
-//! The client's address: the peer's, or, behind proxies that are configured as trusted, the
-//! right-most hop of the header they write (`proxy_header`) that is not one of them. What stands
-//! further left was written by the client and proves nothing; the other header is never read for
-//! it, as a proxy that does not know it passes on what clients wrote.
+//! Determines the client's address: the peer's, or, behind trusted proxies, the right-most hop of
+//! the header they write (`proxy_header`) that is not one of them. Hops further left come from the
+//! client and prove nothing. The other header is never read for the address: a proxy that does not
+//! know it forwards what clients wrote.
 
 use std::net::IpAddr;
 
@@ -13,12 +13,12 @@ use crate::config::Config;
 use crate::config::values::{Auth, Network, ProxyHeader};
 use crate::domain::RouteClass;
 
-/// Hops that are looked at, from the right. A request that passed more of our own proxies counts
-/// as from the last one looked at.
+/// Most hops read, from the right. A request through more trusted proxies counts as from the last
+/// one read.
 const HOPS_MAX: usize = 16;
 
-/// Headers that proxies add to what they forward, and prefixes of such names. They say only that a
-/// request was forwarded; the client's address is read from `proxy_header` alone.
+/// Headers, and prefixes of headers, that proxies add to forwarded requests. They only mark a
+/// request as forwarded; the client's address is read from `proxy_header` alone.
 const FORWARDING: [&str; 7] = [
     "forwarded",
     "via",
@@ -30,7 +30,7 @@ const FORWARDING: [&str; 7] = [
 ];
 const FORWARDING_PREFIXES: [&str; 4] = ["x-forwarded", "x-original-", "x-envoy-", "cf-"];
 
-/// The caller, as far as its address tells.
+/// The caller, as far as its address identifies it.
 pub(super) fn of_client(config: &Config, request: &HttpRequest, class: RouteClass) -> Caller {
     let headers = request.headers();
     let forwarded = is_forwarded(headers);
@@ -67,13 +67,14 @@ fn peer(request: &HttpRequest) -> Option<IpAddr> {
     request.peer_addr().map(|peer| peer.ip().to_canonical())
 }
 
-/// Whether a request comes from this machine, over a connection of none of the configured proxies.
+/// Whether a request comes from this machine, and not from a configured proxy.
 pub(crate) fn is_from_this_machine(config: &Config, request: &HttpRequest) -> bool {
     is_this_machine(config, peer(request))
 }
 
-/// A Unix socket has no address: its callers are on this machine. A loopback address that the
-/// settings name as a proxy's forwards for others, whatever its requests look like.
+/// Whether a peer is this machine. A Unix socket has no address, and its callers are on this
+/// machine. A loopback address configured as a proxy's forwards for others, whatever its requests
+/// look like.
 fn is_this_machine(config: &Config, peer: Option<IpAddr>) -> bool {
     let is_proxy = |peer| {
         is_one_of(&config.trusted_proxies, peer) || is_one_of(&config.identity_proxies, peer)
@@ -81,7 +82,7 @@ fn is_this_machine(config: &Config, peer: Option<IpAddr>) -> bool {
     peer.is_none_or(|peer| peer.is_loopback() && !is_proxy(peer))
 }
 
-/// Whether a proxy says that it forwarded the request.
+/// Whether a proxy has marked the request as forwarded.
 fn is_forwarded(headers: &HeaderMap) -> bool {
     headers.keys().any(|name| {
         let name = name.as_str();
@@ -110,7 +111,7 @@ fn right_most_untrusted(
     // Several header lines are one list, in order.
     for line in (0..headers.get_all(&name).count()).rev() {
         let value = headers.get_all(&name).nth(line);
-        // As bytes: a client that writes what is no text must not spoil what a proxy appended to it.
+        // As bytes: a client's invalid text must not spoil what a proxy appended to it.
         let Some(mut rest) = value.map(|value| value.as_bytes()) else { break };
         loop {
             if hops_left == 0 || !is_one_of(trusted, client) {
@@ -118,7 +119,7 @@ fn right_most_untrusted(
             }
             hops_left -= 1;
             let (before, hop) = split_last(rest, quotes);
-            // What cannot be read ends what can be believed.
+            // Hops left of an unreadable one are not trusted.
             let address = std::str::from_utf8(hop).ok().and_then(address_of);
             let Some(address) = address else { return Some(client) };
             client = address;
@@ -131,8 +132,8 @@ fn right_most_untrusted(
     Some(client)
 }
 
-/// A list's last item, and what is before it. Read from the right, so that nothing a client wrote
-/// (a quote that it never closed) can touch what proxies appended.
+/// Splits off a list's last item. Reads from the right, so that nothing a client wrote (such as an
+/// unclosed quote) affects what proxies appended.
 fn split_last(list: &[u8], quotes: bool) -> (Option<&[u8]>, &[u8]) {
     let mut quoted = false;
     let comma = list.iter().rposition(|byte| {
@@ -146,7 +147,7 @@ fn split_last(list: &[u8], quotes: bool) -> (Option<&[u8]>, &[u8]) {
 }
 
 /// The address in an element of `Forwarded` (RFC 7239): `for=192.0.2.60;proto=http`,
-/// `for="[2001:db8::17]:4711"`. Obfuscated names, `unknown`, and an element with two are none.
+/// `for="[2001:db8::17]:4711"`. `None` for obfuscated names, `unknown`, and elements with two.
 fn address_of_element(element: &str) -> Option<IpAddr> {
     let named = |pair: &'_ str| {
         let (name, _) = pair.split_once('=')?;
@@ -160,7 +161,7 @@ fn address_of_element(element: &str) -> Option<IpAddr> {
     address_of_hop(unquoted.unwrap_or(value))
 }
 
-/// A hop is an address, perhaps in brackets, perhaps with a port.
+/// The address of a hop: optionally in brackets, optionally with a port.
 fn address_of_hop(hop: &str) -> Option<IpAddr> {
     let hop = hop.trim();
     let address = hop.parse().ok();
@@ -188,12 +189,12 @@ mod tests {
     }
 
     #[test]
-    fn only_trusted_hops_are_believed() {
+    fn client_is_the_right_most_untrusted_hop() {
         let cases: [(&str, &[&str], &str); 14] = [
-            // The peer is no proxy of ours: whatever it writes is ignored.
+            // The peer is no trusted proxy: its headers are ignored.
             ("1.1.1.1", &["9.9.9.9"], "1.1.1.1"),
             ("10.0.0.1", &["9.9.9.9"], "9.9.9.9"),
-            // A forged hop further left gains nothing.
+            // A forged hop further left has no effect.
             ("10.0.0.1", &["6.6.6.6, 9.9.9.9"], "9.9.9.9"),
             ("10.0.0.1", &["6.6.6.6", "9.9.9.9"], "9.9.9.9"),
             ("10.0.0.1", &["9.9.9.9,10.0.0.2"], "9.9.9.9"),
@@ -222,7 +223,7 @@ mod tests {
             ("proto=https; for=\"[2001:db8::17]:4711\"", "2001:db8::17"),
             ("for=6.6.6.6, for=9.9.9.9", "9.9.9.9"),
             ("for=9.9.9.9, for=10.0.0.2", "9.9.9.9"),
-            // A quote that a client left open does not swallow what the proxy appended.
+            // A client's unclosed quote does not swallow what the proxy appended.
             ("for=\"6.6.6.6, for=9.9.9.9", "9.9.9.9"),
             ("for=6.6.6.6;x=\", for=\"[2001:db8::17]\"", "2001:db8::17"),
             ("for=\"6.6.6.6, 7.7.7.7\", for=9.9.9.9", "9.9.9.9"),
@@ -240,7 +241,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_text_spoils_nothing_that_a_proxy_appended() {
+    fn invalid_text_does_not_hide_a_proxy_hop() {
         let config =
             Config { trusted_proxies: vec!["10.0.0.0/8".parse().unwrap()], ..Config::default() };
         let client = |header: ProxyHeader, name: &str, line: &[u8]| {
@@ -259,7 +260,7 @@ mod tests {
     }
 
     #[test]
-    fn one_header_counts_and_the_other_is_never_read() {
+    fn address_is_read_from_the_configured_header_alone() {
         let both = [("x-forwarded-for", "9.9.9.9"), ("forwarded", "for=6.6.6.6")];
         assert_eq!(client(ProxyHeader::XForwardedFor, "10.0.0.1", &both), "9.9.9.9");
         assert_eq!(client(ProxyHeader::Forwarded, "10.0.0.1", &both), "6.6.6.6");
@@ -268,7 +269,7 @@ mod tests {
     }
 
     #[test]
-    fn so_many_hops_are_looked_at() {
+    fn hops_are_read_up_to_the_bound() {
         let ours = vec!["10.0.0.2"; HOPS_MAX].join(",");
         let far = format!("9.9.9.9,{ours}");
         let got = client(ProxyHeader::XForwardedFor, "10.0.0.1", &[("x-forwarded-for", &far)]);
@@ -294,7 +295,7 @@ mod tests {
     }
 
     #[test]
-    fn users_are_named_by_gateways_and_directly_on_this_machine() {
+    fn gateways_and_direct_requests_name_users() {
         let config = Config {
             trusted_proxies: vec!["10.0.0.0/8".parse().unwrap(), "127.0.0.5".parse().unwrap()],
             identity_proxies: vec!["10.9.0.0/16".parse().unwrap(), "127.0.0.6".parse().unwrap()],
@@ -306,7 +307,7 @@ mod tests {
                 .into_iter()
                 .fold(request, |request, name| request.insert_header((name, "127.0.0.1")));
             let caller = of_client(&config, &request.to_http_request(), RouteClass::Events);
-            // Without a proxy in between, and only then, the caller is this machine itself.
+            // Only without a proxy in between the caller is this machine itself.
             assert_eq!(caller.is_direct, caller.names_users == NamesUsers::ByHeaderOrParameter);
             assert_eq!(caller.on_loopback, caller.is_direct);
             caller.names_users
@@ -321,7 +322,7 @@ mod tests {
                 ("[::1]", direct),
                 ("10.9.1.1", NamesUsers::ByHeader),
                 ("127.0.0.6", NamesUsers::ByHeader),
-                // Load balancers forward addresses, and vouch for nobody.
+                // Load balancers forward addresses, and vouch for no user.
                 ("10.1.1.1", NamesUsers::No),
                 ("127.0.0.5", NamesUsers::No),
                 ("11.1.1.1", NamesUsers::No),

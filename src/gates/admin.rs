@@ -1,5 +1,4 @@
-//! Who may change events: holders of an admin key, or, where none is configured, whoever is on
-//! this machine.
+//! Checks admin keys. Where none is configured, direct requests on this machine are admins'.
 
 use actix_web::HttpRequest;
 use actix_web::http::header::{AUTHORIZATION, HeaderName, HeaderValue, WWW_AUTHENTICATE};
@@ -14,10 +13,10 @@ use super::Caller;
 
 const HEADER: HeaderName = HeaderName::from_static("x-admin-key");
 const BEARER: &str = "Bearer ";
-/// The name under which keyless admin acts are recorded.
+/// The name under which admin acts without a key are recorded.
 const KEYLESS: &str = "loopback";
 
-/// The name of the key that was shown, if it is one of ours: `X-Admin-Key`, or a bearer's.
+/// The name of the key that a request shows, in `X-Admin-Key` or as a bearer token.
 pub(super) fn check(
     config: &Config,
     request: &HttpRequest,
@@ -27,13 +26,13 @@ pub(super) fn check(
     check_shown(config, caller, text(request, &HEADER).or_else(bearer))
 }
 
-/// The same on a route of users, where a bearer's token is the user's.
+/// The same on a route of users, where a bearer token is the user's.
 pub(super) fn check_key(
     config: &Config,
     request: &HttpRequest,
     caller: &Caller,
 ) -> Result<String, Problem> {
-    // A key that is no text is none of ours.
+    // A key that is not text matches none.
     check_shown(config, caller, Some(text(request, &HEADER).unwrap_or_default()))
 }
 
@@ -60,8 +59,8 @@ fn text<'a>(request: &'a HttpRequest, name: &HeaderName) -> Option<&'a str> {
     request.headers().get(name)?.to_str().ok()
 }
 
-/// Without keys the server listens on loopback alone (`config` sees to that), but a proxy on this
-/// machine would make the whole world local: what one forwards, or may forward, is not.
+/// Without keys the server listens on loopback alone (`Config::check`). Requests that a proxy on
+/// this machine forwards, or may forward, come from elsewhere and are refused.
 fn keyless(caller: &Caller) -> Result<String, Problem> {
     if caller.is_direct {
         return Ok(KEYLESS.to_owned());
@@ -71,7 +70,7 @@ fn keyless(caller: &Caller) -> Result<String, Problem> {
     Err(Problem::new(Code::AdminKeyMissing, detail))
 }
 
-/// Compares with every key in constant time, so that the time tells nothing.
+/// Compares with every key in constant time, so that timing reveals nothing.
 fn find(keys: &[AdminKey], shown: &str) -> Option<String> {
     let shown = Sha256::digest(shown.as_bytes());
     let mut found = None;
@@ -89,7 +88,7 @@ mod tests {
     use crate::domain::RouteClass;
 
     #[test]
-    fn keys_are_found_by_their_hash() {
+    fn key_is_found_by_its_hash() {
         // printf %s open-sesame | sha256sum
         let hash = "d7ecdf25eaf3deba0f2628771dbdd22d4138ab6cf38f91ed02a2ca0dec7c8ab7";
         let keys = vec![format!("ops:{hash}").parse().unwrap()];
@@ -99,7 +98,7 @@ mod tests {
     }
 
     #[test]
-    fn without_keys_only_this_machine_is_admin() {
+    fn without_keys_only_direct_local_requests_are_admins() {
         let caller = |address: &str, is_direct| {
             let address = Some(address.parse().unwrap());
             Caller { address, is_direct, ..Caller::unknown(RouteClass::Admin) }

@@ -1,5 +1,5 @@
-//! Whether a program asks: by what it says it is, and by what every honest client sends.
-//! Programs that pretend well are held up by limits, waiting rooms and the seats a user may have.
+//! Recognizes automated clients by their user agent and by headers that every honest client sends.
+//! Those that imitate browsers well are bounded by limits, waiting rooms and seats per user.
 
 use std::cell::RefCell;
 use std::collections::HashMap;
@@ -14,15 +14,15 @@ use crate::domain::RouteClass;
 use crate::domain::policy::BotRules;
 use crate::http::problem::{Code, Problem};
 
-/// User agents whose verdict a thread remembers, and the bytes of one. Crowds have few different
-/// ones; who sends many has them looked at each time.
+/// User agents whose verdict a thread caches, and the most bytes of one. A crowd has few different
+/// ones; others are matched each time.
 const REMEMBERED_MAX: usize = 1_024;
 const REMEMBERED_BYTES_MAX: usize = 512;
 
-/// Whether user agents are programs'.
+/// Cached verdicts on user agents.
 type Remembered = HashMap<Box<[u8]>, bool, RandomState>;
 
-/// The bot rules as requests meet them.
+/// The compiled bot rules.
 pub struct Bots {
     user_agents: RegexSet,
     remembered: ThreadLocal<RefCell<Remembered>>,
@@ -30,8 +30,8 @@ pub struct Bots {
 }
 
 impl Bots {
-    /// Patterns and names that cannot be are left out and logged: `Config::check` and the
-    /// operator's tool refuse them.
+    /// Compiles the rules. Invalid patterns and names are left out and logged: `Config::check` and
+    /// `holdfastctl` refuse them.
     pub fn new(rules: &BotRules) -> Self {
         // User agents are ASCII: without Unicode's classes matching takes half the time.
         let mut set = RegexSetBuilder::new(&rules.user_agents);
@@ -45,10 +45,10 @@ impl Bots {
         Bots { user_agents, remembered: ThreadLocal::new(), required_headers }
     }
 
-    /// Whether a program asks.
-    pub fn tells(&self, request: &HttpRequest, class: RouteClass) -> bool {
+    /// Whether a request looks automated.
+    pub fn matches(&self, request: &HttpRequest, class: RouteClass) -> bool {
         let headers = request.headers();
-        // Browsers say nothing of what they accept when they open a WebSocket.
+        // Browsers send no `Accept` when they open a WebSocket.
         let is_socket = class == RouteClass::Push && headers.contains_key(SEC_WEBSOCKET_KEY);
         let lacks = self
             .required_headers
@@ -57,7 +57,7 @@ impl Bots {
         lacks || headers.get(USER_AGENT).is_some_and(|is| self.is_program(is.as_bytes()))
     }
 
-    /// Whether a user agent is a program's.
+    /// Whether a user agent matches a pattern.
     fn is_program(&self, user_agent: &[u8]) -> bool {
         if user_agent.len() > REMEMBERED_BYTES_MAX {
             return self.user_agents.is_match(user_agent);
@@ -75,7 +75,7 @@ impl Bots {
     }
 }
 
-/// What programs, and those on the list of the refused, are told.
+/// The refusal of automated clients and of those on the deny list.
 pub fn automated() -> Problem {
     Problem::new(Code::AutomatedAccess, "Automated access not allowed")
 }
@@ -90,10 +90,10 @@ mod tests {
     #[test]
     fn programs_are_told_from_people() {
         let bots = Bots::new(&Config::default().base_policy().bots);
-        let tells = |user_agent: &str| {
+        let matches = |user_agent: &str| {
             let request = TestRequest::get().insert_header(("accept", "*/*"));
             let request = request.insert_header(("user-agent", user_agent)).to_http_request();
-            bots.tells(&request, RouteClass::Events)
+            bots.matches(&request, RouteClass::Events)
         };
         for program in [
             "curl/8.5.0",
@@ -105,7 +105,7 @@ mod tests {
             "Scrapy/2.11",
             "Mozilla/5.0 (X11; Linux x86_64) HeadlessChrome/120.0",
         ] {
-            assert!(tells(program), "{program}");
+            assert!(matches(program), "{program}");
         }
         for person in [
             "Mozilla/5.0 (Windows NT 10.0; Win64; x64) AppleWebKit/537.36 Chrome/120.0 Safari/537.36",
@@ -116,7 +116,7 @@ mod tests {
             "node",
             "okhttp/4.12.0",
         ] {
-            assert!(!tells(person), "{person}");
+            assert!(!matches(person), "{person}");
         }
     }
 
@@ -140,9 +140,9 @@ mod tests {
     fn who_lacks_what_all_send_is_a_program() {
         let bots = Bots::new(&Config::default().base_policy().bots);
         let bare = TestRequest::get().insert_header(("user-agent", "Mozilla/5.0"));
-        assert!(bots.tells(&bare.to_http_request(), RouteClass::Events));
+        assert!(bots.matches(&bare.to_http_request(), RouteClass::Events));
         let silent = TestRequest::get().insert_header(("accept", "*/*"));
-        assert!(bots.tells(&silent.to_http_request(), RouteClass::Events));
+        assert!(bots.matches(&silent.to_http_request(), RouteClass::Events));
     }
 
     #[test]
@@ -150,11 +150,11 @@ mod tests {
         let bots = Bots::new(&Config::default().base_policy().bots);
         let browser = TestRequest::get().insert_header(("user-agent", "Mozilla/5.0"));
         let browser = browser.insert_header(("sec-websocket-key", "k")).to_http_request();
-        assert!(!bots.tells(&browser, RouteClass::Push));
-        // Elsewhere the header is no excuse, and a program that says so is one here, too.
-        assert!(bots.tells(&browser, RouteClass::Hold));
+        assert!(!bots.matches(&browser, RouteClass::Push));
+        // Elsewhere the header changes nothing, and here a bot's user agent still counts.
+        assert!(bots.matches(&browser, RouteClass::Hold));
         let program = TestRequest::get().insert_header(("user-agent", "python-requests/2.31"));
         let program = program.insert_header(("sec-websocket-key", "k")).to_http_request();
-        assert!(bots.tells(&program, RouteClass::Push));
+        assert!(bots.matches(&program, RouteClass::Push));
     }
 }

@@ -1,7 +1,7 @@
-//! Wrong admin keys: counted by address, logged for the operator, and limited whatever the limit rules
-//! and their modes say. Beyond `admin_key_failures_per_minute` every key of that address is refused,
-//! right or wrong, so that guessing teaches nothing. An address from which a right key came within the
-//! last hour is one where admins are: there right keys go on to work, and wrong ones alone are limited.
+//! Limits wrong admin keys: counts them by address and logs them, whatever the limit rules and
+//! their modes. Beyond `admin_key_failures_per_minute` every key from that address is refused,
+//! right or wrong, so that guessing reveals nothing. Where a right key came within the last hour,
+//! right keys still work and wrong ones alone are refused.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -16,13 +16,13 @@ use crate::http::problem::{Code, Problem};
 use crate::telemetry::Metrics;
 use crate::telemetry::line_budget::LineBudget;
 
-/// What failures are counted over.
+/// The window that failures are counted over.
 const WINDOW: Duration = Duration::from_secs(60);
-/// Addresses that are counted apart; those beyond are counted together.
+/// Most addresses counted separately; those beyond share one count.
 const ADDRESSES_MAX: usize = 100_000;
-/// How long an address is one of admins after a right key.
+/// How long an address counts as an admin's after a right key.
 const ADMINS_FOR: Duration = Duration::from_secs(3_600);
-/// What the limit is called in answers.
+/// The limit's name in responses.
 const RULE: &str = "admin_key_failures";
 
 /// Warnings in ten seconds.
@@ -32,20 +32,20 @@ static WARNINGS: LineBudget = LineBudget::new(10);
 pub struct FailedKeys {
     shown: Mutex<Shown>,
     interval: Duration,
-    /// There are no keys that could be guessed.
+    /// Whether no key is configured, so that none can be guessed.
     is_keyless: bool,
     total: IntCounter,
 }
 
-/// Which keys were shown, by address.
+/// The keys shown, by address.
 type Shown = HashMap<Option<ClientNetwork>, History>;
 
-/// What one address has shown.
+/// The keys one address has shown.
 #[derive(Clone, Copy)]
 struct History {
-    /// When it has no failures to its account any more: each failure adds one interval.
+    /// When all its failures are paid off: each one adds an interval.
     clear_at: Instant,
-    /// Until when it is one of admins.
+    /// Until when it counts as an admin's.
     admins_until: Option<Instant>,
 }
 
@@ -56,7 +56,7 @@ impl History {
 }
 
 impl FailedKeys {
-    /// There were none yet.
+    /// No failures yet.
     pub fn new(config: &Config, metrics: &Metrics) -> Self {
         FailedKeys {
             shown: Mutex::default(),
@@ -66,7 +66,7 @@ impl FailedKeys {
         }
     }
 
-    /// What is answered to a key, given what a look at it says; a wrong one is counted.
+    /// Judges a key by the result of its check; counts a wrong one.
     ///
     /// # Errors
     /// If it is wrong, or its address has shown too many wrong ones.
@@ -89,7 +89,7 @@ impl FailedKeys {
         refusal.map_or(looked, Err)
     }
 
-    /// The same of a key that was judged before, in the same request.
+    /// The same, of a key already judged in this request.
     ///
     /// # Errors
     /// As [`FailedKeys::judge`].
@@ -106,7 +106,7 @@ impl FailedKeys {
         refusal.map_or(looked, Err)
     }
 
-    /// Forgets addresses without failures to their account.
+    /// Evicts addresses whose failures are paid off.
     pub fn forget_idle(&self, now: Instant) {
         let mut shown = self.lock();
         shown.retain(|_, history| history.clear_at > now || history.is_of_admins(now));
@@ -115,7 +115,7 @@ impl FailedKeys {
         }
     }
 
-    /// Why a key is refused that came after too many wrong ones.
+    /// The refusal of a key after too many wrong ones, if any.
     fn refusal(&self, caller: &Caller, is_right: bool, now: Instant) -> Option<Problem> {
         let shown = self.lock();
         let history = shown.get(&key(&shown, caller))?;
@@ -130,7 +130,7 @@ impl FailedKeys {
     fn note_right(&self, caller: &Caller, now: Instant) {
         let mut shown = self.lock();
         let key = key(&shown, caller);
-        // Addresses that are counted together have nothing in common.
+        // Addresses that share a count have nothing in common.
         if key.is_some() {
             let history = History { clear_at: now, admins_until: None };
             shown.entry(key).or_insert(history).admins_until = Some(now + ADMINS_FOR);
@@ -158,12 +158,12 @@ impl FailedKeys {
     }
 
     fn lock(&self) -> MutexGuard<'_, Shown> {
-        // Nothing panics while it is held.
+        // Nothing panics under this lock.
         self.shown.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// Under what a caller is counted.
+/// The key a caller is counted under.
 fn key(shown: &Shown, caller: &Caller) -> Option<ClientNetwork> {
     let client = caller.client();
     client.filter(|_| shown.len() < ADDRESSES_MAX || shown.contains_key(&client))
@@ -171,8 +171,7 @@ fn key(shown: &Shown, caller: &Caller) -> Option<ClientNetwork> {
 
 fn too_many(wait: Duration) -> Problem {
     let seconds = u32::try_from(wait.as_secs()).unwrap_or(u32::MAX).saturating_add(1);
-    let detail =
-        "Too many wrong admin keys came from this address; no key is looked at until later";
+    let detail = "Too many wrong admin keys came from this address; no key is checked until later";
     Problem::new(Code::RateLimitExceeded, detail).with("rule", RULE.into()).retry_after(seconds)
 }
 

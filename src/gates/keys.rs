@@ -1,4 +1,4 @@
-//! Requests that show an admin key: the gate `admin`.
+//! The gate `admin`: requests that show an admin key.
 
 use std::time::Instant;
 
@@ -11,19 +11,18 @@ use crate::http::problem::Problem;
 use crate::http::request_head::RequestHead;
 
 impl Gates {
-    /// The name of the key that a request shows beside its user; a wrong one is counted.
+    /// The name of the key that a request shows beside its user; counts a wrong one.
     pub(super) fn check_key(
         &self,
         request: &HttpRequest,
         caller: &Caller,
         now: Instant,
     ) -> Result<String, Problem> {
-        let looked = admin::check_key(&self.config, request, caller);
-        self.failed_keys.judge(caller, looked, now)
+        let checked = admin::check_key(&self.config, request, caller);
+        self.failed_keys.judge(caller, checked, now)
     }
 
-    /// What the gate `admin` says; a key that is wrong, or missing, is counted as a request of its
-    /// address.
+    /// Applies the gate `admin`; a wrong or missing key counts as a request of its address.
     pub(super) fn admit_admin<T>(
         &self,
         admin: Result<T, Problem>,
@@ -39,23 +38,23 @@ impl Gates {
         admin
     }
 
-    /// Passes the gates as an admin; gives the name of the key that was shown.
+    /// Passes an admin's request through the gates; returns the key's name.
     pub async fn pass_admin(&self, head: &RequestHead) -> Result<String, Problem> {
         let caller = self.enter(&head.http, RouteClass::Admin, head.started)?;
-        let looked = admin::check(&self.config, &head.http, &caller);
-        let admin = self.failed_keys.judge(&caller, looked, head.started);
+        let checked = admin::check(&self.config, &head.http, &caller);
+        let admin = self.failed_keys.judge(&caller, checked, head.started);
         self.admit_admin(admin, &caller, head.started)
     }
 
-    /// Whether a caller who passed the gates of a route for anybody shows an admin key.
+    /// Whether a caller that passed the gates of a public route shows an admin key.
     ///
     /// # Errors
-    /// If it is none of ours.
+    /// If the key is wrong.
     pub fn shows_admin_key(&self, head: &RequestHead, caller: &Caller) -> Result<bool, Problem> {
         if !admin::key_is_shown(&head.http) {
             return Ok(false);
         }
-        let looked = admin::check_key(&self.config, &head.http, caller);
-        self.failed_keys.judge_again(caller, looked, head.started).map(|_| true)
+        let checked = admin::check_key(&self.config, &head.http, caller);
+        self.failed_keys.judge_again(caller, checked, head.started).map(|_| true)
     }
 }

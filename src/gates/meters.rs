@@ -1,5 +1,5 @@
-//! What the gates said and how long it took them: each gate's verdicts, and its times in one of
-//! [`TIMED_EVERY`] requests, as looking at the clock takes longer than most gates do.
+//! Metrics of the gates: each gate's verdicts, and its duration in one of [`TIMED_EVERY`] requests,
+//! as reading the clock takes longer than most gates.
 
 use std::cell::Cell;
 use std::time::Instant;
@@ -9,11 +9,11 @@ use crate::http::problem::Problem;
 use crate::telemetry::Metrics;
 use crate::telemetry::striped::{StripedCounter, StripedHistogram};
 
-/// One of so many times that a thread begins is timed, the first too. Odd: a request begins once or
-/// twice, and both are to have their turns.
+/// One of this many starts of a thread is timed, beginning with the first. Odd, as a request starts
+/// once or twice: both are sampled.
 const TIMED_EVERY: u32 = 17;
 
-/// The gates, as metrics name them.
+/// The gates, by their names in metrics.
 #[derive(Clone, Copy, Debug)]
 pub enum Gate {
     Access,
@@ -29,7 +29,7 @@ pub enum Gate {
 const GATES: [&str; 8] =
     ["access", "rate", "identity", "caller_rate", "bots", "blocks", "admin", "quotas"];
 
-/// Each gate's verdicts and times; children kept, as looking one up takes a lock.
+/// Each gate's verdicts and durations. Holds the labelled children, as looking one up takes a lock.
 pub struct Meters {
     gates: [Meter; GATES.len()],
 }
@@ -42,7 +42,7 @@ struct Meter {
 }
 
 impl Meters {
-    /// Every gate at zero.
+    /// Registers every gate at zero.
     pub fn new(metrics: &Metrics) -> Self {
         Meters {
             gates: GATES.map(|gate| {
@@ -57,7 +57,7 @@ impl Meters {
         }
     }
 
-    /// Begins with a gate.
+    /// Starts the first gate of a request.
     pub fn begin(&self) -> Laps<'_> {
         Laps { meters: self, began: is_timed().then(Instant::now) }
     }
@@ -70,21 +70,21 @@ fn is_timed() -> bool {
     since == 0
 }
 
-/// Times one gate after another: the end of one is the beginning of the next.
+/// Measures one gate after another: the end of one is the start of the next.
 pub struct Laps<'a> {
     meters: &'a Meters,
-    /// `None` if this request is not timed.
+    /// The start of the current gate; `None` if this request is not timed.
     began: Option<Instant>,
 }
 
 impl Laps<'_> {
-    /// Counts a gate's verdict and time.
+    /// Counts a gate's verdict and duration.
     pub fn passes(&mut self, gate: Gate, verdict: Result<Verdict, Problem>) -> Result<(), Problem> {
         self.note(gate, verdict.as_ref().copied());
         verdict.map(drop)
     }
 
-    /// The same, of a verdict that is used otherwise.
+    /// The same, of a borrowed verdict.
     pub fn note(&mut self, gate: Gate, verdict: Result<Verdict, &Problem>) {
         let meter = &self.meters.gates[gate as usize];
         match verdict {

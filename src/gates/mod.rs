@@ -1,6 +1,6 @@
-//! The gates: what a request passes before it reaches the sale, in one order, written in
-//! [`Gates::enter`] and [`pass`]. Each refuses, or lets pass; one that only observes counts what
-//! it would have refused.
+//! The gates that every request passes before its use case. Their order is one function,
+//! [`Gates::enter`], followed by `quotas` ([`Screened::admit`]). Each gate refuses or passes a
+//! request; one that only observes counts what it would have refused. Gates know no routes.
 
 mod address;
 mod admin;
@@ -30,7 +30,7 @@ use crate::lifecycle::Shutdown;
 use crate::telemetry::Metrics;
 
 use crate::http::problem::{Code, Problem};
-use crate::http::request_head::RequestHead;
+pub use crate::http::request_head::RequestHead;
 
 pub(super) use address::is_from_this_machine;
 use failed_keys::FailedKeys;
@@ -42,22 +42,22 @@ pub use quotas::{Quotas, RateLimitHeaders};
 pub use rules::Rules;
 pub use screened::{Admitted, Screened};
 
-/// How often idle addresses are forgotten. With the shipped rule one is idle after two seconds.
-const FORGET_INTERVAL: Duration = Duration::from_secs(2);
+/// How often idle addresses are evicted. Under the shipped rule one is idle after two seconds.
+const EVICT_INTERVAL: Duration = Duration::from_secs(2);
 
 /// How a caller may name a user without a proof.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum NamesUsers {
     /// Not at all.
     No,
-    /// By `X-User-Id`, which a gateway of `identity_proxies` sets itself. The rest of the request,
-    /// its query among it, is the client's.
+    /// By `X-User-Id`, which a gateway of `identity_proxies` sets. The rest of the request,
+    /// including its query, is the client's.
     ByHeader,
     /// By `X-User-Id` or `?user_id=`: a developer's direct request on this machine.
     ByHeaderOrParameter,
 }
 
-/// Who asks, as far as the gates know.
+/// The sender of a request, as far as the gates have identified it.
 #[derive(Clone, Debug)]
 pub struct Caller {
     /// The client's address; `None` where the connection has none (a Unix socket).
@@ -66,21 +66,21 @@ pub struct Caller {
     pub is_direct: bool,
     /// How the caller may name a user without a proof (`auth = "trusted"`).
     pub names_users: NamesUsers,
-    /// A configured proxy that asks for itself, and forwards nobody's request: a shop's backend.
+    /// Whether it is a configured proxy that forwards no one's request: a shop's backend.
     pub is_backend: bool,
-    /// Whether a backend asks that is vouched for, so that no user agent speaks against it.
+    /// Whether it is a backend that is vouched for, so that the bot rules do not apply.
     pub may_be_program: bool,
     /// The user, if one is named.
     pub user: Option<UserId>,
-    /// The name of the admin key that was shown on a route of users.
+    /// The name of the admin key shown on a route of users.
     pub admin: Option<String>,
-    /// What the request is about, by its path.
+    /// The event of the request.
     pub event: Option<EventId>,
-    /// What kind of request it is.
+    /// The class of the request's route.
     pub class: RouteClass,
-    /// On this machine, and believed whoever it says it is: a developer.
+    /// Whether it is on this machine, and may name any user: a developer.
     pub on_loopback: bool,
-    /// On the list of those whom no rule holds up.
+    /// Whether it is exempt from all rules, by the allow list or as an admin.
     pub allowed: bool,
 }
 
@@ -108,7 +108,7 @@ impl Caller {
     }
 }
 
-/// Everything that gates know. One a server.
+/// All gates of one server.
 pub struct Gates {
     config: Arc<Config>,
     identity: Identity,
@@ -119,11 +119,11 @@ pub struct Gates {
 }
 
 impl Gates {
-    /// Gates that go by the settings until [`Gates::adopt`] tells them more.
+    /// Creates gates under the settings' policy, until [`Gates::adopt`] replaces it.
     ///
     /// # Errors
-    /// If the settings' rules cannot be (`Config::check` has refused such), or a key file cannot
-    /// be used.
+    /// If the settings' rules are invalid (`Config::check` refuses such), or a key file cannot be
+    /// used.
     pub fn new(config: Arc<Config>, quotas: Quotas, metrics: &Metrics) -> Result<Self, GatesError> {
         let policy = Policy::new(&config.base_policy(), &Default::default())?;
         let rules = Rules::new(policy, None);
@@ -137,43 +137,41 @@ impl Gates {
         })
     }
 
-    /// Goes by this policy from now on. What is counted in this process goes on where the rule's
-    /// limit is as it was.
+    /// Replaces the policy. Counts in this process are kept where a rule's limit is the same.
     pub fn adopt(&self, policy: Policy) {
         let before = self.rules.load();
         self.rules.store(Arc::new(Rules::new(policy, Some(&before))));
     }
 
-    /// What they go by now.
+    /// The rules in force.
     pub fn rules(&self) -> arc_swap::Guard<Arc<Rules>> {
         self.rules.load()
     }
 
-    /// Forgets addresses that have been quiet for long enough to start anew; gives how many are
-    /// left.
+    /// Evicts addresses whose burst is whole again; returns how many are left.
     pub fn forget_idle(&self) -> usize {
         self.failed_keys.forget_idle(Instant::now());
         self.rules.load().forget_idle()
     }
 
-    /// The gates that cost no I/O, in their order:
+    /// Applies the gates without I/O, in this order:
     ///
-    /// 1. `address`: who the client is on the network, believed from configured proxies alone;
-    /// 2. `access`: the lists, of addresses;
-    /// 3. `rate`: how often the address asks, whoever asks from there, in this process;
-    /// 4. `identity`: which user it proves or, where that is enough, says to be;
-    /// 5. `access` again, of users;
-    /// 6. `caller_rate`: how often the user asks; the address, where none is proven;
-    /// 7. `bots`: whether a program asks that nobody vouches for;
-    /// 8. `blocks`: whether Redis has said lately that this caller is over a limit.
+    /// 1. `address`: determines the client's address, trusting configured proxies alone;
+    /// 2. `access`: the lists of addresses;
+    /// 3. `rate`: the request rate of the address, over all its users, in this process;
+    /// 4. `identity`: the user, proven or named by a trusted source;
+    /// 5. `access` again: the lists of users;
+    /// 6. `caller_rate`: the request rate of the user; of the address, where none is proven;
+    /// 7. `bots`: automated clients that nothing vouches for;
+    /// 8. `blocks`: callers over a shared limit, by this process' counts.
     ///
-    /// What proves work would stand between 7 and 8. Identity costs more than a rate: 3 bounds what
+    /// A proof of work would come between 7 and 8. Identity costs more than a rate: 3 bounds what
     /// one address can make it cost, by a number that no office of honest users reaches. A proof
-    /// that fails is counted by 6 as a request of its address.
+    /// that fails counts in 6 as a request of its address.
     ///
-    /// Admins meet 1 to 3 and then their own gate, `admin`: a program may well be one, and no rule
-    /// limits one. That holds on the routes of users too, if they show their key there; a key that
-    /// is wrong is counted by 6. On all other routes who shows a right key is let through 5 to 8.
+    /// Admins pass 1 to 3 and then their own gate, `admin`: they may be programs, and no rule
+    /// limits them. That includes routes of users, if the request shows an admin key; gate 6 counts
+    /// a wrong one. On all other routes a request with a right key passes 5 to 8.
     ///
     /// # Errors
     /// The first gate's refusal.
@@ -186,8 +184,8 @@ impl Gates {
         self.enter_as(request, class, now, None)
     }
 
-    /// The same of somebody who has proven otherwise to be a user: by the waiting room's token.
-    /// What identity says outranks that.
+    /// The same for a request whose user is proven by the waiting room's token. Identity takes
+    /// precedence over that.
     fn enter_as(
         &self,
         request: &HttpRequest,
@@ -215,7 +213,7 @@ impl Gates {
         if identity.is_ok() && caller.user.is_none() {
             caller.user = owner.cloned();
         }
-        // Where identity failed there is no user on any list.
+        // Where identity failed there is no user to look up.
         meter.passes(Gate::Access, rules.access_of_user(&mut caller))?;
         meter.passes(Gate::CallerRate, rules.rate_of_caller(&caller, now))?;
         identity?;
@@ -224,17 +222,17 @@ impl Gates {
         Ok(caller)
     }
 
-    /// Forgets what is idle, until shutdown is requested.
+    /// Evicts idle addresses, until shutdown is requested.
     pub async fn evict_idle(self: Arc<Self>, metrics: Metrics, shutdown: Shutdown) {
         let addresses = metrics.limiter_entries.with_label_values(&["addresses"]);
-        while shutdown.sleep_or_shutdown(FORGET_INTERVAL).await {
+        while shutdown.sleep_or_shutdown(EVICT_INTERVAL).await {
             let gates = self.clone();
-            // A million addresses take some tens of milliseconds: not on a thread that serves.
+            // A million addresses take some tens of milliseconds: not on a serving thread.
             match tokio::task::spawn_blocking(move || gates.forget_idle()).await {
                 Ok(left) => addresses.set(i64::try_from(left).unwrap_or(i64::MAX)),
-                // Ours as well: what is never forgotten grows, and has to be noticed.
+                // Ends this task as well: without eviction memory grows, which must be noticed.
                 Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
-                // The runtime ends.
+                // The runtime shuts down.
                 Err(_) => return,
             }
         }
@@ -248,7 +246,7 @@ impl Gates {
         Ok(Verdict::Passed)
     }
 
-    /// An admin on a route of users: no rule limits it, and it says for whom it acts.
+    /// Identifies an admin on a route of users: no rule limits it, and it may name a user.
     fn act_for_user(
         &self,
         request: &HttpRequest,
@@ -262,27 +260,27 @@ impl Gates {
     }
 }
 
-/// Why there can be no gates; the text says how to mend it.
+/// An error in the gates' settings; the text explains how to mend it.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum GatesError {
-    /// The settings' rules.
+    /// In the limit rules.
     #[error("limit_rules: {0}")]
     Rules(#[from] RuleError),
-    /// The keys that tokens are verified with.
+    /// In the keys that tokens are verified with.
     #[error(transparent)]
     Keys(#[from] KeyError),
 }
 
-/// What a gate says of a request that it does not refuse.
+/// A gate's verdict on a request that it does not refuse.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verdict {
-    /// Nothing speaks against it.
+    /// It passes.
     Passed,
-    /// A rule that only observes would have refused it.
+    /// It passes, but a rule that only observes would have refused it.
     Observed,
 }
 
-/// The routes whose requests are about a user's bookings.
+/// Whether requests of a class are about a user's bookings.
 fn is_of_users(class: RouteClass) -> bool {
     matches!(class, RouteClass::Hold | RouteClass::Bookings | RouteClass::BookingChanges)
 }
@@ -307,7 +305,7 @@ impl Gates {
         Screened::new(self, head, caller).admit().await.map(Admitted::into_caller)
     }
 
-    /// Passes a request for a page that is the same for everybody through the gates that look at
+    /// Passes a request for a page that is the same for all clients through the gates that look at
     /// addresses: the lists and the rate.
     pub fn pass_address(&self, head: &RequestHead) -> Result<(), Problem> {
         let rules = self.rules.load();
@@ -333,7 +331,7 @@ impl Gates {
     /// Passes a request of a user, or of an admin who acts for one, through the gates without I/O.
     ///
     /// # Errors
-    /// The first gate's refusal; or that nobody is named.
+    /// The first gate's refusal; or that no user is named.
     pub fn screen<'a>(
         &'a self,
         head: &'a RequestHead,
@@ -381,22 +379,21 @@ impl Gates {
 
     /// Counts a request in this process, as refused.
     fn count_refused(&self, head: &RequestHead, caller: &Caller) {
-        let rules = self.rules.load();
-        self.quotas.note_refused(&rules.policy, rules.saturated_callers(), caller, head.started);
+        self.quotas.count_refused(&self.rules.load().policy, caller, head.started);
     }
 
-    /// Forgets what rules with `forgiven_by_booking` have counted.
+    /// Resets what rules with `forgiven_by_booking` have counted.
     fn forgive(&self, caller: &Caller) {
-        self.quotas.note_booked(&self.rules.load().policy, caller);
+        self.quotas.forgive(&self.rules.load().policy, caller);
     }
 
     /// Takes a request that was granted nothing new out of the rules that count grants.
-    fn uncount(&self, grants: Vec<Grant>) {
-        self.quotas.uncount(grants);
+    fn take_back(&self, grants: Vec<Grant>) {
+        self.quotas.take_back(grants);
     }
 }
 
-/// The event that a path names, itself or by a booking.
+/// The event in a path, by its own id or a booking's.
 fn event_of_path(request: &HttpRequest) -> Option<EventId> {
     let path = request.match_info();
     let event = || path.get("event_id")?.parse().ok().map(EventId);

@@ -1,17 +1,18 @@
-//! What pages of other sites may not do through a browser on the server's own machine.
+//! Refuses requests that pages of other sites make through a browser on the server's own machine.
 //!
 //! Where callers on this machine need no key or token ([`Config::trusts_this_machine`]), a browser
-//! there sends what any page asks it to. Three marks of such requests, which no script or shop has:
+//! there sends whatever any page makes it send. Three marks identify such requests; no script or
+//! shop has them:
 //!
 //! | mark | sent by | refused |
 //! |---|---|---|
-//! | a `Host` that is not this machine's | a page whose own name was made to lead here (DNS rebinding) | always |
+//! | a `Host` that is not this machine's | a page whose own name resolves to this machine (DNS rebinding) | always |
 //! | an `Origin` of another site | pages' `POST`, `PATCH`, `DELETE`, with or without a preflight | but for reading what is public |
 //! | `Sec-Fetch-Site: cross-site` | whatever browsers send for pages of other sites | but for reading what is public |
 //!
-//! `allowed_hosts` adds names of this machine, `cors_origins` sites. Proxies' requests have the
-//! site's own marks and none of this machine's rights (`gates/address.rs`); for them `Host` is
-//! looked at where `allowed_hosts` is set.
+//! `allowed_hosts` adds names of this machine, `cors_origins` adds sites. Requests through proxies carry
+//! the site's own marks and none of this machine's rights (`gates/address.rs`); their `Host` is
+//! checked where `allowed_hosts` is set.
 
 use actix_web::HttpRequest;
 use actix_web::http::Method;
@@ -25,34 +26,33 @@ use crate::http::problem::{Code, Problem};
 
 const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 
-/// Routes that are called by any name: probes use addresses, and a webhook proves itself by its
-/// signature.
+/// Routes that any `Host` may call: probes use addresses, and webhooks are signed.
 const BY_ANY_NAME: [&str; 4] = ["/health", "/health/live", "/health/ready", "/webhooks/payments"];
 
-/// What the paths of event streams end with. WebSockets look at origins themselves, in any mode.
+/// The end of event streams' paths. WebSockets check origins themselves, in any mode.
 const STREAM_SUFFIX: &str = "/stream";
 
-/// Refuses what a page of another site asks for; `is_private`: the route's answers are for one
-/// caller's eyes.
+/// Refuses a request from a page of another site. `is_private`: the route's responses are for one
+/// caller alone.
 ///
 /// # Errors
-/// Says which setting would let it in.
+/// The refusal; it names the setting that would admit the request.
 pub fn check(config: &Config, request: &HttpRequest, is_private: bool) -> Result<(), Problem> {
     let is_guarded = config.trusts_this_machine() && is_from_this_machine(config, request);
     if (is_guarded || !config.allowed_hosts.is_empty()) && !BY_ANY_NAME.contains(&request.path()) {
         check_host(config, request)?;
     }
     let is_public = match *request.method() {
-        // Streams tell users of their bookings, and take a socket's place for as long as they last.
+        // Streams report users' bookings, and count as sockets for as long as they last.
         Method::GET | Method::HEAD => !is_private && !request.path().ends_with(STREAM_SUFFIX),
-        // A preflight, which no route has: its refusal says more (`cors`).
+        // A preflight, which no route handles: its refusal says more (`cors`).
         Method::OPTIONS => true,
         _ => false,
     };
     if is_guarded && !is_public { check_origin(config, request) } else { Ok(()) }
 }
 
-/// A request without a `Host` is no browser's.
+/// Whether the `Host` is acceptable. A request without one is no browser's.
 fn check_host(config: &Config, request: &HttpRequest) -> Result<(), Problem> {
     let is_own = |host: &[u8]| std::str::from_utf8(host).is_ok_and(|host| config.is_own_host(host));
     let mut hosts = request.headers().get_all(HOST);
@@ -70,7 +70,7 @@ fn check_origin(config: &Config, request: &HttpRequest) -> Result<(), Problem> {
     let headers = request.headers();
     let text = |name: HeaderName| headers.get(name).map(|value| value.to_str().unwrap_or_default());
     let host = text(HOST).unwrap_or_default();
-    // Every site is no site that anybody named.
+    // `*` names no particular site.
     let is_known = |origin: &str| {
         is_same_site(origin, host) || config.cors_origins.iter().any(|known| known == origin)
     };

@@ -1,9 +1,9 @@
-//! How often an address or a user asks, in this process: a rate with a burst, kept by `governor`.
-//! Callers that were quiet for as long as their burst takes to come back are forgotten, so what is
-//! kept is bounded by the callers that asked within two intervals of forgetting.
+//! Request rates of addresses and users in this process: a rate with a burst, kept by `governor`.
+//! A caller is evicted once its burst is whole again, so memory is bounded by the callers of two
+//! eviction intervals.
 //!
-//! Who is over stays over until its wait has passed, whatever else it sends. So each thread
-//! remembers until when, and a flood from one caller costs no look at what all threads share.
+//! A caller over its rate stays over until its wait ends, whatever else it sends. Each thread
+//! caches that moment, so a flood from one caller does not contend for the shared limiter.
 
 use std::cell::Cell;
 use std::hash::BuildHasher;
@@ -17,20 +17,20 @@ use thread_local::ThreadLocal;
 
 use crate::domain::{ClientNetwork, Limit, Rule, UserId};
 
-/// Callers that a thread remembers to be over; those of one place displace each other.
-const OVER_PLACES: usize = 256;
+/// Cached callers of one thread; those of one slot displace each other.
+const OVER_SLOTS: usize = 256;
 
-/// A caller as rates count it.
+/// A caller, as rates count it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum RateKey {
     /// A client's address.
     Client(ClientNetwork),
-    /// A hash of a user's id, keyed by a secret of the limiter's: of a million users two share one
-    /// with a probability of 3 in a hundred million.
+    /// A hash of a user's id, keyed by a secret of the limiter. The probability that any two of a
+    /// million users share one is 3 in a hundred million.
     User(u64),
 }
 
-/// Who is over, and until when.
+/// A caller over its rate, and the end of its wait.
 type Over = Cell<Option<(RateKey, Instant)>>;
 
 /// One rule's limiter.
@@ -44,7 +44,7 @@ pub struct CallerRates {
 }
 
 impl CallerRates {
-    /// Nobody has asked yet.
+    /// An unused limiter.
     pub fn new(name: &str, limit: Limit) -> Self {
         let (per_second, burst) = match limit {
             Limit::Rate { per_second, burst } => (per_second, burst),
@@ -64,34 +64,34 @@ impl CallerRates {
         }
     }
 
-    /// Whether it counts for this rule as it is.
+    /// Whether it counts for this rule, with this limit.
     pub fn is_of(&self, rule: &Rule) -> bool {
         self.name == rule.name && self.limit == rule.limit
     }
 
-    /// A user as this limiter counts it.
+    /// A user's key in this limiter.
     pub fn user(&self, user: &UserId) -> RateKey {
         RateKey::User(self.hashes.hash_one(user))
     }
 
-    /// Counts one request that came now, or a moment ago, or says how long to wait, ms.
+    /// Counts one request, or returns how long to wait, ms.
     pub fn check(&self, caller: RateKey, now: Instant) -> Result<(), u64> {
-        let places = self.over.get_or(|| (0..OVER_PLACES).map(|_| Cell::new(None)).collect());
-        let place = &places[self.hashes.hash_one(caller) as usize % OVER_PLACES];
-        if let Some((_, until)) = place.get().filter(|(who, _)| *who == caller)
+        let slots = self.over.get_or(|| (0..OVER_SLOTS).map(|_| Cell::new(None)).collect());
+        let slot = &slots[self.hashes.hash_one(caller) as usize % OVER_SLOTS];
+        if let Some((_, until)) = slot.get().filter(|(who, _)| *who == caller)
             && now < until
         {
             return Err(whole_ms(until - now));
         }
         self.limiter.check_key(&caller).map_err(|over| {
             let wait = over.wait_time_from(self.clock.now());
-            // From before the limiter looked at its clock: nobody is remembered for too long.
-            place.set(Some((caller, now + wait)));
+            // `now` is not later than the limiter's clock: the wait never ends too late.
+            slot.set(Some((caller, now + wait)));
             whole_ms(wait)
         })
     }
 
-    /// Forgets those whose burst is whole again; gives how many are left.
+    /// Evicts callers whose burst is whole again; returns how many are left.
     pub fn forget_idle(&self) -> usize {
         self.limiter.retain_recent();
         self.limiter.shrink_to_fit();
@@ -114,7 +114,7 @@ mod tests {
     }
 
     #[test]
-    fn a_burst_passes_and_no_more() {
+    fn caller_passes_its_burst_and_no_more() {
         let rates = CallerRates::new("r", Limit::Rate { per_second: 1, burst: 5 });
         let passed = (0..20).filter(|_| rates.check(client(1), Instant::now()).is_ok()).count();
         assert_eq!(passed, 5);
@@ -125,12 +125,12 @@ mod tests {
         assert_eq!((passed, rates.check(bob, Instant::now())), (5, Ok(())));
     }
 
-    /// What a thread remembers makes no difference to anybody.
+    /// The cache changes no verdict.
     #[test]
-    fn who_is_over_passes_again_as_soon_as_the_limiter_lets_it() {
+    fn cached_caller_passes_as_soon_as_the_limiter_lets_it() {
         let rates = CallerRates::new("r", Limit::Rate { per_second: 50, burst: 1 });
-        // One more than there are places: two at least share one.
-        let clients = || (0..=OVER_PLACES as u32).map(client);
+        // One more than there are slots: two at least share one.
+        let clients = || (0..=OVER_SLOTS as u32).map(client);
         let began = Instant::now();
         let mut passed = 0;
         while began.elapsed() < Duration::from_millis(500) {
@@ -138,22 +138,22 @@ mod tests {
                 clients().filter(|client| rates.check(*client, Instant::now()).is_ok()).count();
         }
         let each = began.elapsed().as_secs_f64() * 50.0;
-        let most = (each + 2.0) * (OVER_PLACES + 1) as f64;
+        let most = (each + 2.0) * (OVER_SLOTS + 1) as f64;
         assert!((passed as f64) < most, "{passed} of {most}");
         std::thread::sleep(Duration::from_millis(40));
         assert_eq!(
             clients().filter(|client| rates.check(*client, Instant::now()).is_ok()).count(),
-            OVER_PLACES + 1
+            OVER_SLOTS + 1
         );
     }
 
     #[test]
-    fn a_million_quiet_addresses_are_forgotten() {
+    fn idle_addresses_are_evicted() {
         let rates = CallerRates::new("r", Limit::Rate { per_second: 1_000, burst: 1 });
         for number in 0..1_000_000 {
             assert!(rates.check(client(number), Instant::now()).is_ok());
         }
-        // Each is whole again after a millisecond: those of the last are all that can be left.
+        // Each burst is whole again after a millisecond.
         std::thread::sleep(std::time::Duration::from_millis(5));
         assert_eq!(rates.forget_idle(), 0);
     }

@@ -74,8 +74,8 @@ impl Drop for Screened<'_> {
 /// A request that passed all gates and is counted.
 ///
 /// Under rules that count grants it counts as granted until [`Admitted::not_granted`] takes it
-/// back. Dropped without a word it goes on to count: its outcome is unknown.
-#[must_use = "say what became of the request: booked, or not granted"]
+/// back. Dropped without either it goes on to count: its outcome is unknown.
+#[must_use = "report the outcome: booked, or not granted"]
 pub struct Admitted<'a> {
     gates: &'a Gates,
     caller: Caller,
@@ -95,7 +95,7 @@ impl Admitted<'_> {
 
     /// The request was granted nothing new: it was refused, or answered with an existing booking.
     pub fn not_granted(self) {
-        self.gates.uncount(self.grants);
+        self.gates.take_back(self.grants);
     }
 
     /// The caller has booked: what rules with `forgiven_by_booking` counted is forgotten.

@@ -1,4 +1,4 @@
-//! `limit` as a typed call. What it guarantees stands in its header under `lua/`.
+//! `limit` as a typed call. The script's header under `lua/` has its guarantee.
 
 use fred::types::Value;
 
@@ -11,40 +11,39 @@ use super::scripts::reply::{Fields, ReplyField, Timed, script_reply};
 use super::value::unexpected;
 use crate::domain::{Limit, Partition, Subject};
 
-/// One rule as it is to be looked at for one subject.
+/// One rule to apply to one subject.
 #[derive(Clone, Copy, Debug)]
 pub struct LimitCheck<'a> {
-    /// Who is counted.
+    /// The subject to count.
     pub subject: &'a Subject,
     /// The rule's name.
     pub rule: &'a str,
-    /// What it grants.
+    /// The rule's limit.
     pub limit: Limit,
-    /// Whether it may refuse the request that asks.
+    /// Whether it may refuse the request.
     pub enforced: bool,
-    /// Whether a request asks.
+    /// Whether there is a request to decide.
     pub asks: bool,
-    /// Requests that were let through elsewhere and are to be counted first.
+    /// Requests decided elsewhere, to be counted first.
     pub noted: u32,
-    /// Whether what was counted is forgotten before anything else.
+    /// Whether the count is reset before anything else.
     pub forgives: bool,
-    /// Moments ([`Standing::at_ms`]) of requests that were counted and turned out not to count;
-    /// of windows alone.
+    /// Moments ([`Standing::at_ms`]) of counted requests to take back; of windows alone.
     pub uncounted: &'a [i64],
 }
 
-/// How a subject stands under a rule after a call.
+/// A subject's state under a rule after a call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Standing {
-    /// No room was left, for the request that asked or for a next one.
+    /// Whether no room was left, for the request or for a next one.
     pub is_over: bool,
     /// Requests left.
     pub remaining: u32,
-    /// After how long one more is left, ms; 0 if all are.
+    /// After how long one more remains, ms; 0 if all do.
     pub wait_ms: u64,
-    /// How many of the noted requests are counted now. For the others there was no room.
+    /// How many of the noted requests were counted. For the others there was no room.
     pub taken: u32,
-    /// Redis' time of the call, Unix ms: the moment under which the request that asked is counted.
+    /// Redis' time of the call, Unix ms: the moment under which the request is counted.
     pub at_ms: i64,
 }
 
@@ -138,11 +137,11 @@ impl ReplyField for CheckCounts {
 }
 
 impl Engine {
-    /// `limit`: counts under rules of subjects that share a partition; how each check stands, in
-    /// their order. The caller bounds the list, and names each subject and rule once.
+    /// `limit`: counts under rules of subjects that share a partition; returns the state of each
+    /// check, in order. The caller bounds the list, and names each subject and rule once.
     ///
     /// # Errors
-    /// If the call did not run (it was too late, too), or nobody knows whether it did.
+    /// If the call did not run (it was too late, too), or it is unknown whether it did.
     pub async fn limit(&self, checks: &[LimitCheck<'_>]) -> Result<Vec<Standing>, RedisError> {
         let Some(first) = checks.first() else { return Ok(Vec::new()) };
         let partition = self.keys().partition_of_subject(first.subject);
@@ -152,7 +151,7 @@ impl Engine {
         let call = LimitCall { partition, subjects, arguments };
         let Timed { reply, now_ms } = self.call_promptly(&call).await?;
         let (LimitReply::Counted { counts } | LimitReply::OverLimit { counts }) = reply else {
-            return Err(RedisError::NotRun("limits were asked too late".into()));
+            return Err(RedisError::NotRun("the call for limits came too late".into()));
         };
         if counts.0.len() != checks.len() {
             let text = format!("{} counts for {} checks", counts.0.len(), checks.len());
@@ -171,7 +170,7 @@ impl Engine {
 
 /// A check as the script reads it; its subject is found, or added, in the list of keys.
 fn item<'a>(check: &LimitCheck<'a>, subjects: &mut Vec<&'a Subject>) -> String {
-    // The newest first: checks of one subject stand together.
+    // From the end: checks of one subject are adjacent.
     let known = subjects.iter().rposition(|known| *known == check.subject);
     let at = known.unwrap_or_else(|| {
         subjects.push(check.subject);

@@ -1,4 +1,4 @@
-//! Who asks: tokens, and whose word is taken without one.
+//! Identification: tokens, and sources trusted without one.
 
 use std::fs;
 
@@ -31,7 +31,7 @@ async fn list(api: &Client, token: &str) -> Reply {
 }
 
 #[tokio::test]
-async fn a_tokens_subject_is_the_user() {
+async fn subject_of_a_token_is_the_user() {
     let config = with_tokens(JwtAlgorithm::Hs256, vec![secret_file(SECRET)]);
     let api = Api::here(config).await;
     let event = api.event(places(4)).await;
@@ -40,7 +40,7 @@ async fn a_tokens_subject_is_the_user() {
     let held = ask.send().await.json(201);
     assert_eq!(held["user_id"], "ann");
     let path = format!("/api/v1/bookings/{}", held["id"].as_str().unwrap());
-    // Twice: the second time the token is remembered.
+    // Twice: the second time the token is cached.
     for _ in 0..2 {
         assert_eq!(api.get(&path).token(&token("ann")).send().await.json(200)["id"], held["id"]);
         api.get(&path).token(&token("bob")).send().await.problem(404, "booking_unknown");
@@ -54,14 +54,14 @@ async fn a_tokens_subject_is_the_user() {
     let contradicts = api.get(&path).token(&token("bob"));
     contradicts.user("ann").send().await.problem(400, "identity_conflict");
     api.get(&path).token(&token("ann")).user("ann").send().await.json(200);
-    // What is public needs no token, but a wrong one is told.
+    // Public routes need no token, but refuse a wrong one.
     api.get("/api/v1/events").send().await.json(200);
     api.get("/api/v1/events").token("x").send().await.problem(401, "token_invalid");
     api.stop().await;
 }
 
 #[tokio::test]
-async fn tokens_are_written_in_more_than_one_way() {
+async fn token_is_accepted_in_every_valid_form() {
     let config = with_tokens(JwtAlgorithm::Hs256, vec![secret_file(SECRET)]);
     let api = Api::here(config).await;
     let good = [
@@ -69,7 +69,7 @@ async fn tokens_are_written_in_more_than_one_way() {
         claims_but("ann", "sub", json!(17)),
         claims_but("ann", "exp", json!(now_seconds() as f64 + 60.5)),
         claims_but("ann", "nbf", json!(now_seconds())),
-        // Clocks are not quite together.
+        // Clocks differ a little.
         claims_but("ann", "exp", json!(now_seconds() - 5)),
         claims_but("ann", "nbf", json!(now_seconds() + 5)),
         claims_but("ann", "name", json!("Ann")),
@@ -82,13 +82,13 @@ async fn tokens_are_written_in_more_than_one_way() {
         let value = format!("{scheme} {}", token("ann"));
         api.get("/api/v1/bookings").header("Authorization", &value).send().await.json(200);
     }
-    // Another scheme shows no token.
+    // Another scheme is no token.
     let basic = api.get("/api/v1/bookings").header("Authorization", "Basic YTpi");
     basic.send().await.problem(401, "identity_missing");
     api.stop().await;
 }
 
-/// What no token may be, by shared secret; the words that tell how to mend it.
+/// Invalid tokens under a shared secret, each with its code and words of its detail.
 fn forged_hs256() -> Vec<(&'static str, String, &'static str, &'static str)> {
     let head = |alg: &str| json!({ "alg": alg, "typ": "JWT" });
     let good = token("ann");
@@ -156,7 +156,7 @@ async fn forged_tokens_are_refused() {
     let config = with_tokens(JwtAlgorithm::Hs256, vec![secret_file(SECRET)]);
     let api = Api::here(config).await;
     for (what, token, error, words) in forged_hs256() {
-        // Twice: what was refused is not remembered as right.
+        // Twice: a refused token is not cached as valid.
         for _ in 0..2 {
             let refused = list(&api, &token).await;
             assert_eq!(refused.status, 401, "{what}: {}", refused.text());
@@ -174,7 +174,7 @@ async fn forged_tokens_are_refused() {
 }
 
 #[tokio::test]
-async fn public_keys_verify_and_are_no_secrets() {
+async fn public_key_verifies_and_is_no_secret() {
     let file = key_file("rs256-public.pem");
     let api = Api::here(with_tokens(JwtAlgorithm::Rs256, vec![file.clone()])).await;
     list(&api, &rs256(RSA, &claims("ann"))).await.json(200);
@@ -182,7 +182,7 @@ async fn public_keys_verify_and_are_no_secrets() {
     let der_line_ends = fs::read_to_string(&file).unwrap().trim_end().as_bytes().to_vec();
     let rs256_head = json!({ "alg": "RS256", "typ": "JWT" });
     let forged = [
-        // The confusion of keys: everybody knows the public one.
+        // Key confusion: a token signed with the public key as the secret.
         ("the public key as a secret", hs256(&pem, &claims("eve"))),
         ("the same without the line's end", hs256(&der_line_ends, &claims("eve"))),
         ("under the right algorithm's name", with_mac(&pem, &message(&rs256_head, &claims("eve")))),
@@ -202,12 +202,12 @@ async fn public_keys_verify_and_are_no_secrets() {
 }
 
 #[tokio::test]
-async fn keys_are_changed_one_at_a_time() {
+async fn keys_rotate_without_invalidating_tokens() {
     let secrets = vec![secret_file(OTHER_SECRET), secret_file(SECRET)];
     let api = Api::here(with_tokens(JwtAlgorithm::Hs256, secrets)).await;
     for secret in [SECRET, OTHER_SECRET] {
         list(&api, &hs256(secret, &claims("ann"))).await.json(200);
-        // Which key it was signed with changes nothing of what is told.
+        // The error does not depend on the key that signed the token.
         let expired = hs256(secret, &claims_but("ann", "exp", json!(now_seconds() - 120)));
         list(&api, &expired).await.problem(401, "token_expired");
     }
@@ -221,7 +221,7 @@ async fn keys_are_changed_one_at_a_time() {
 }
 
 #[tokio::test]
-async fn key_files_that_cannot_be_are_told_at_start() {
+async fn invalid_key_file_is_reported_at_start() {
     use JwtAlgorithm::{Hs256, Rs256};
     let cases = [
         (Hs256, "/no/such/file".to_owned(), "cannot be read"),

@@ -16,7 +16,7 @@ use crate::support::unique_name;
 
 const RULE: &str = "rule";
 
-/// An engine whose scripts go by a clock in the test's hand.
+/// An engine whose scripts read a clock that the test sets.
 struct Counter {
     engine: Engine,
     subject: Subject,
@@ -84,13 +84,13 @@ fn window(quota: u32, window_ms: u64) -> Limit {
     Limit::Window { quota, window_ms }
 }
 
-/// What a rule has counted, kept in the plainest way.
+/// What a rule has counted, in the simplest form.
 #[derive(Clone, Default)]
 struct Plain {
-    /// Of a window.
+    /// The requests of a window.
     moments: Vec<i64>,
-    /// Of a rate: when each request that was granted is paid for, in order; in thousandths of ms
-    /// times the rate, so that nothing is rounded.
+    /// When all granted requests of a rate are paid for; in thousandths of ms times the rate, so
+    /// that nothing is rounded.
     paid_at: i128,
 }
 
@@ -139,7 +139,7 @@ impl Plain {
     }
 }
 
-on_each_redis!(any_order_of_requests_counts_as_in_a_plain_model, async |flavor| {
+on_each_redis!(random_requests_count_as_in_a_plain_model, async |flavor| {
     compare_with_model(Counter::new(flavor).await).await;
 });
 
@@ -176,7 +176,7 @@ async fn compare_with_model(counter: Counter) {
             rules[1].1 = window(4, 200);
         }
         let asks = random.random_bool(0.8);
-        // Moments at which something was counted, or not, or no longer.
+        // Moments with a counted request, or with none.
         times.push(now_ms);
         let uncounted: Vec<i64> = match random.random_bool(0.2) {
             true => {
@@ -229,10 +229,10 @@ async fn compare_with_model(counter: Counter) {
     assert!(taken_out > 10, "{taken_out} taken out");
 }
 
-on_each_redis!(a_window_moves_and_has_no_boundary, async |flavor| {
+on_each_redis!(window_slides_and_has_no_boundary, async |flavor| {
     let counter = Counter::new(flavor).await;
     let limit = window(3, 1_000);
-    // All at the end of what would be a fixed window: the next one grants none of them anew.
+    // All at the end of what would be a fixed window: the next one must not grant them again.
     counter.set_clock(START_MS + 999);
     for _ in 0..3 {
         assert!(counter.granted(limit).await);
@@ -247,7 +247,7 @@ on_each_redis!(a_window_moves_and_has_no_boundary, async |flavor| {
     assert!(counter.granted(limit).await);
 });
 
-on_each_redis!(a_refusal_by_one_rule_is_counted_by_none, async |flavor| {
+on_each_redis!(request_refused_by_one_rule_is_counted_by_none, async |flavor| {
     let counter = Counter::new(flavor).await;
     let wide = LimitCheck { rule: "wide", ..counter.check(window(10, 1_000)) };
     let event = Subject::UserEvent("ann".parse().unwrap(), EventId(5));
@@ -257,18 +257,18 @@ on_each_redis!(a_refusal_by_one_rule_is_counted_by_none, async |flavor| {
     for _ in 0..3 {
         assert_eq!(shown(ask().await), [(false, 9), (true, 0)]);
     }
-    // The same rule, only observed, lets pass and counts no more itself.
+    // The same rule, only observed, passes the request and counts nothing beyond its quota.
     let seen = LimitCheck { enforced: false, ..narrow };
     let passed = counter.engine.limit(&[wide, seen]).await.unwrap();
     assert_eq!(shown(passed), [(false, 8), (true, 0)]);
 });
 
-on_each_redis!(a_clock_that_was_set_back_locks_nobody_out, async |flavor| {
+on_each_redis!(clock_set_back_locks_no_one_out, async |flavor| {
     let counter = Counter::new(flavor).await;
     for limit in [window(1, 1_000), Limit::Rate { per_second: 1, burst: 1 }] {
         counter.set_clock(START_MS + 3_600_000);
         assert!(counter.granted(limit).await);
-        // What was counted goes on to count, but no longer than if it were of now.
+        // Earlier requests count for as long as if they were made now.
         counter.set_clock(START_MS);
         let standing = counter.standing(counter.check(limit)).await;
         assert_eq!((standing.is_over, standing.wait_ms), (true, 1_000), "{limit:?}");
@@ -277,7 +277,7 @@ on_each_redis!(a_clock_that_was_set_back_locks_nobody_out, async |flavor| {
     }
 });
 
-on_each_redis!(what_is_counted_leaves_by_itself, async |flavor| {
+on_each_redis!(counts_expire_by_themselves, async |flavor| {
     let counter = Counter::new(flavor).await;
     let ttl_ms = || -> i64 { counter.raw(&["PTTL", &counter.key()])[1..].parse().unwrap() };
     let long = LimitCheck { rule: "long", ..counter.check(window(5, 3_600_000)) };
@@ -294,7 +294,7 @@ on_each_redis!(what_is_counted_leaves_by_itself, async |flavor| {
     assert_eq!(counter.raw(&["EXISTS", &counter.key()]), ":0");
 });
 
-on_each_redis!(what_comes_too_late_or_meets_a_new_redis_is_told, async |flavor| {
+on_each_redis!(late_call_is_refused_and_missing_script_is_reloaded, async |flavor| {
     let counter = Counter::new(flavor).await;
     counter.engine.pin_not_after(NotAfter(START_MS - 1));
     let late = counter.engine.limit(&[counter.check(window(1, 1_000))]).await;
@@ -306,7 +306,7 @@ on_each_redis!(what_comes_too_late_or_meets_a_new_redis_is_told, async |flavor| 
     assert!(!counter.granted(window(1, 1_000)).await);
 });
 
-on_each_redis!(many_callers_are_noted_in_one_call, async |flavor| {
+on_each_redis!(one_call_counts_many_callers, async |flavor| {
     let counter = Counter::new(flavor).await;
     let partition = counter.engine.keys().partition_of_subject(&counter.subject);
     let clients = (0..2_000_u32).map(|n| ClientNetwork::of(std::net::Ipv4Addr::from(n).into()));
@@ -336,16 +336,16 @@ on_each_redis!(uncounted_request_leaves_no_trace, async |flavor| {
     }
     assert_eq!(moments, [START_MS, START_MS, START_MS + 7]);
     assert!(counter.standing(check).await.is_over);
-    // One of the two that were counted in the same millisecond, and what was never there.
+    // One of two requests of the same millisecond, and a moment without any.
     let uncounted = [START_MS, START_MS + 3];
     let look = LimitCheck { asks: false, uncounted: &uncounted, ..check };
     let standing = counter.standing(look).await;
     assert_eq!((standing.is_over, standing.remaining, standing.wait_ms), (false, 1, 993));
-    // The others stay until their own time: nobody has more in any window.
+    // The others count until their own time, so no window grants more.
     assert!(counter.granted(limit).await);
     assert!(!counter.granted(limit).await);
     let all = [START_MS, START_MS + 7, START_MS + 7];
     let standing = counter.standing(LimitCheck { asks: false, uncounted: &all, ..check }).await;
     assert_eq!((standing.remaining, standing.wait_ms), (3, 0));
-    assert_eq!(counter.raw(&["EXISTS", &counter.key()]), ":0", "nothing is kept of nobody");
+    assert_eq!(counter.raw(&["EXISTS", &counter.key()]), ":0", "an empty count has no key");
 });

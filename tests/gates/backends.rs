@@ -1,4 +1,5 @@
-//! Programs that are vouched for: a shop's backend is no bot, and a bot behind a proxy is one.
+//! Automated clients that something vouches for: a shop's backend passes, a bot behind a proxy does
+//! not.
 
 use std::time::Duration;
 
@@ -29,7 +30,7 @@ async fn with_tokens(more: &[(&str, &str)]) -> Api {
     let secret = secret_file(SECRET);
     let mut settings = vec![
         EACH,
-        // The same callers ask often here.
+        // The same callers send many requests here.
         ("HOLDFAST_LIMIT_RULES", r#"[{name="per_address",mode="observe"}]"#),
         ("HOLDFAST_AUTH", "jwt"),
         ("HOLDFAST_JWT_KEY_FILES", &secret),
@@ -76,7 +77,7 @@ async fn forwarded_requests_are_judged_by_their_agent() {
         let ask = forwarded(api.get(EVENTS)).token(&token("ann"));
         refused(&ask.header("User-Agent", agent).send().await);
     }
-    // Proxies say that they forward in more than one way.
+    // Proxies mark forwarded requests in more than one way.
     for name in ["X-Real-IP", "Via", "Forwarded", "X-Forwarded-Proto"] {
         let ask = api.get(EVENTS).header("User-Agent", AGENTS[0]).header(name, "203.0.113.9");
         refused(&ask.send().await);
@@ -109,7 +110,7 @@ async fn token_with_a_backend_mark_vouches_for_the_program() {
     ];
     let unmarked = [token("ann"), with("scope", json!("openid")), with("name", json!("backend"))];
     for agent in AGENTS {
-        // The second time the token is remembered.
+        // The second time the token is cached.
         for token in marked.iter().chain(&marked) {
             let ask = api.get(EVENTS).token(token).header("User-Agent", agent);
             ask.send().await.json(200);

@@ -1,4 +1,4 @@
-//! Several processes with the same limits, and what can be proved of the answers they gave.
+//! Several processes with the same limits, and what their responses prove.
 
 use std::time::{Duration, Instant};
 
@@ -9,7 +9,7 @@ use crate::support::http::{Ask, Client, Reply};
 
 /// Every rule by its own mode.
 pub const EACH: (&str, &str) = ("HOLDFAST_LIMITS", "each");
-/// What a browser sends beside `Accept`, so that it is not taken for a program.
+/// A browser's header, so that requests do not look automated.
 pub const BROWSER: (&str, &str) = ("User-Agent", "Mozilla/5.0");
 
 /// The rule `requests` with this quota and window, as a setting; `more` are further changes.
@@ -47,42 +47,42 @@ impl Crowd {
     }
 }
 
-/// One request: it was decided at some moment between the two.
+/// One request and its response: it was decided between the two moments.
 #[derive(Debug)]
-pub struct Asked {
+pub struct Exchange {
     pub sent: Instant,
-    pub answered: Instant,
+    pub received: Instant,
     pub reply: Reply,
 }
 
-/// Sends a request and notes when.
-pub async fn asked(ask: Ask) -> Asked {
+/// Sends a request and measures when.
+pub async fn exchange(ask: Ask) -> Exchange {
     let sent = Instant::now();
     let reply = ask.send().await;
-    Asked { sent, answered: Instant::now(), reply }
+    Exchange { sent, received: Instant::now(), reply }
 }
 
-/// From the first that was sent to the last that was answered.
-pub fn span(all: &[Asked]) -> Duration {
-    let first = all.iter().map(|one| one.sent).min().expect("somebody asked");
-    let last = all.iter().map(|one| one.answered).max().expect("somebody asked");
+/// From the first request sent to the last response received.
+pub fn span(all: &[Exchange]) -> Duration {
+    let first = all.iter().map(|one| one.sent).min().expect("a request");
+    let last = all.iter().map(|one| one.received).max().expect("a request");
     last - first
 }
 
-/// Those that were let through: refused by no limit.
-pub fn passed(all: &[Asked]) -> Vec<&Asked> {
+/// Requests that no limit refused.
+pub fn passed(all: &[Exchange]) -> Vec<&Exchange> {
     all.iter().filter(|one| one.reply.status != 429).collect()
 }
 
-/// Panics if some window provably has more than `most` requests that were let through. The n-th of
-/// the moments at which they were decided lies between the n-th sent and the n-th answered.
-pub fn no_window_has_more(all: &[Asked], most: usize, window: Duration) {
+/// Panics if some window provably has more than `most` requests that no limit refused. The n-th
+/// decision lies between the n-th request sent and the n-th response received.
+pub fn no_window_has_more(all: &[Exchange], most: usize, window: Duration) {
     let passed = passed(all);
     let mut sent: Vec<Instant> = passed.iter().map(|one| one.sent).collect();
-    let mut answered: Vec<Instant> = passed.iter().map(|one| one.answered).collect();
+    let mut received: Vec<Instant> = passed.iter().map(|one| one.received).collect();
     sent.sort();
-    answered.sort();
-    for (first, last) in sent.iter().zip(answered.iter().skip(most)) {
+    received.sort();
+    for (first, last) in sent.iter().zip(received.iter().skip(most)) {
         let apart = *last - *first;
         assert!(apart >= window, "{} passed within {apart:?}", most + 1);
     }

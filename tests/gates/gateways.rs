@@ -1,5 +1,5 @@
-//! Who may name users: gateways by their header, callers on this machine directly, and load
-//! balancers not at all.
+//! Sources that may name users: gateways by their header and callers on this machine directly, but
+//! not load balancers.
 
 use serde_json::json;
 
@@ -15,7 +15,7 @@ const PROXIES: [(&str, &str); 2] = [
     ("HOLDFAST_IDENTITY_PROXIES", "127.0.0.6"),
 ];
 const BOOKINGS: &str = "/api/v1/bookings";
-/// What proxies say of what they forward, each by itself.
+/// Headers by which proxies mark forwarded requests.
 const FORWARDING: [(&str, &str); 7] = [
     ("Via", "1.1 proxy"),
     ("X-Real-IP", "203.0.113.9"),
@@ -30,7 +30,7 @@ fn forwarded(ask: Ask) -> Ask {
     ask.header("X-Forwarded-For", "203.0.113.9").header(BROWSER.0, BROWSER.1)
 }
 
-/// A booking of Ann's, who asks through the gateway.
+/// A booking that Ann makes through the gateway.
 async fn held_by_ann(api: &Api, gateway: &Client) -> String {
     let event = api.event(places(4)).await;
     let body = json!({ "event_id": event, "seat_ids": [1] });
@@ -39,11 +39,11 @@ async fn held_by_ann(api: &Api, gateway: &Client) -> String {
 }
 
 #[tokio::test]
-async fn parameter_behind_a_gateway_names_nobody() {
+async fn parameter_behind_a_gateway_names_no_user() {
     let api = Api::program(&Place::shared(), &PROXIES).await;
     let gateway = api.from(GATEWAY);
     let booking = format!("{BOOKINGS}/{}", held_by_ann(&api, &gateway).await);
-    // The gateway has stripped the client's X-User-Id, as documented, and signed nobody in.
+    // The gateway has removed the client's X-User-Id, as documented, and signed no one in.
     let list = forwarded(gateway.get(&format!("{BOOKINGS}?user_id=ann"))).send().await;
     list.problem(401, "identity_untrusted");
     let delete = gateway.ask(reqwest::Method::DELETE, &format!("{booking}?user_id=ann"));
@@ -54,7 +54,7 @@ async fn parameter_behind_a_gateway_names_nobody() {
     // It has signed Eve in.
     let other = forwarded(gateway.get(&format!("{BOOKINGS}?user_id=ann")).user("eve"));
     other.send().await.problem(400, "identity_conflict");
-    // What it forwards without saying so is no more than that.
+    // The same for a request that it forwards unmarked.
     let silent = gateway.get(&format!("{BOOKINGS}?user_id=ann"));
     silent.send().await.problem(401, "identity_untrusted");
     let seen = forwarded(gateway.get(&booking).user("ann")).send().await.json(200);
@@ -62,7 +62,7 @@ async fn parameter_behind_a_gateway_names_nobody() {
 }
 
 #[tokio::test]
-async fn load_balancer_names_nobody() {
+async fn load_balancer_names_no_user() {
     let api = Api::program(&Place::shared(), &PROXIES).await;
     let booking = format!("{BOOKINGS}/{}", held_by_ann(&api, &api.from(GATEWAY)).await);
     let balancer = api.from(BALANCER);
@@ -74,12 +74,12 @@ async fn load_balancer_names_nobody() {
     ] {
         ask.send().await.problem(401, "identity_untrusted");
     }
-    // Addresses are believed: the limits of two clients are theirs.
+    // Its addresses are trusted: two clients have limits of their own.
     forwarded(balancer.get("/api/v1/events")).send().await.json(200);
 }
 
 #[tokio::test]
-async fn forwarded_request_on_this_machine_is_nobodys_and_no_admins() {
+async fn forwarded_request_on_this_machine_is_anonymous() {
     let api = Api::program(&Place::shared(), &[]).await;
     for (name, value) in FORWARDING {
         let create = api.post("/api/v1/events").json(places(1)).header(name, value).send().await;
@@ -91,7 +91,7 @@ async fn forwarded_request_on_this_machine_is_nobodys_and_no_admins() {
         let list = api.get(BOOKINGS).user("ann").header(name, value).send().await;
         list.problem(401, "identity_untrusted");
     }
-    // Without such a header nothing has changed for those who develop here.
+    // Without such a header direct requests still name users.
     api.event(places(1)).await;
     api.get(&format!("{BOOKINGS}?user_id=ann")).send().await.json(200);
     api.get(BOOKINGS).user("ann").send().await.json(200);

@@ -1,12 +1,12 @@
-//! Limits as callers meet them: exact over several processes, told in full, and not to be
-//! dodged.
+//! Limits over HTTP: exact over several processes, complete in their responses, and not evaded by
+//! forged headers.
 
 use std::time::Duration;
 
 use futures_util::future::join_all;
 use serde_json::json;
 
-use super::crowd::{BROWSER, Crowd, EACH, asked, no_window_has_more, passed, requests, span};
+use super::crowd::{BROWSER, Crowd, EACH, exchange, no_window_has_more, passed, requests, span};
 use crate::support::api::{Api, Place, places};
 use crate::support::eventually;
 use crate::support::http::Reply;
@@ -14,9 +14,9 @@ use crate::support::http::Reply;
 const EVENTS: &str = "/api/v1/events";
 const QUOTA: usize = 7;
 const WINDOW: Duration = Duration::from_secs(3);
-/// How often a burst is tried again that a busy machine made longer than the window.
+/// Most retries of a burst that a busy machine makes longer than the window.
 const BURSTS_MAX: u32 = 10;
-/// How long what a process says or keeps may take to reach the others.
+/// How long a change in one process may take to reach the others.
 const SOON: Duration = Duration::from_secs(20);
 
 #[track_caller]
@@ -29,10 +29,10 @@ fn over(reply: &Reply, rule: &str) {
     assert!(reply.header("ratelimit").unwrap().starts_with(&format!("\"{rule}\";r=0;t=")));
 }
 
-/// Many at once, then for some windows one after the other: each hits any process.
+/// Sends many requests at once, then some windows' worth in turn, each to any process.
 async fn exact_over(processes: usize) {
     let crowd = Crowd::new(&Place::shared(), processes, &requests(7, 3, "")).await;
-    let ask = |user: &str| asked(crowd.any().get(EVENTS).user(user));
+    let ask = |user: &str| exchange(crowd.any().get(EVENTS).user(user));
     let mut burst = 0;
     loop {
         let user = format!("burst-{burst}");
@@ -52,25 +52,25 @@ async fn exact_over(processes: usize) {
     while began.elapsed() < WINDOW * 5 / 2 {
         all.extend(join_all((0..3).map(|_| ask("steady"))).await);
     }
-    // No window has more, wherever it begins; and in two and a half of them there are three
-    // moments at which a whole quota is granted.
+    // No window grants more, wherever it begins; two and a half of them grant a whole quota three
+    // times at most.
     no_window_has_more(&all, QUOTA, WINDOW);
     let count = passed(&all).len();
     assert!((2 * QUOTA..=3 * QUOTA).contains(&count), "{count} in {:?}", span(&all));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_quota_is_exact_in_one_process() {
+async fn quota_is_exact_in_one_process() {
     exact_over(1).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_quota_is_exact_over_two_processes() {
+async fn quota_is_exact_over_two_processes() {
     exact_over(2).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_quota_is_exact_over_four_processes() {
+async fn quota_is_exact_over_four_processes() {
     exact_over(4).await;
 }
 
@@ -81,7 +81,7 @@ async fn twenty_seat_maps_a_minute_pass() {
     let path = format!("/api/v1/events/{event}/seats");
     let mut all = Vec::new();
     for _ in 0..25 {
-        all.push(asked(api.get(&path).user("ann")).await);
+        all.push(exchange(api.get(&path).user("ann")).await);
     }
     assert!(span(&all) < Duration::from_secs(60), "the machine is too busy");
     for (n, one) in all.iter().enumerate() {
@@ -94,19 +94,19 @@ async fn twenty_seat_maps_a_minute_pass() {
             over(&one.reply, "seat_map");
         }
     }
-    // Others are not held up, and what observes has counted.
+    // Other users are not limited, and observing rules have counted.
     assert_eq!(api.get(&path).user("bob").send().await.status, 200);
     let observed = r#"holdfast_gate_verdicts_total{gate="quotas",verdict="observed"}"#;
     assert_eq!(api.labelled_metric(observed).await, 10.0);
 }
 
 #[tokio::test]
-async fn strict_slows_down_those_who_probe() {
+async fn strict_profile_limits_probing() {
     let api = Api::program(&Place::shared(), &[EACH, ("HOLDFAST_PROFILE", "strict")]).await;
     let event = api.post(EVENTS).json(places(10)).header(BROWSER.0, BROWSER.1).send().await;
     let event = event.json(201)["id"].as_u64().unwrap();
     let path = format!("/api/v1/events/{event}/seats");
-    let look = || asked(api.get(&path).user("ann").header(BROWSER.0, BROWSER.1));
+    let look = || exchange(api.get(&path).user("ann").header(BROWSER.0, BROWSER.1));
     let mut all = Vec::new();
     for _ in 0..11 {
         all.push(look().await);
@@ -119,14 +119,14 @@ async fn strict_slows_down_those_who_probe() {
 }
 
 #[tokio::test]
-async fn a_forged_header_gains_not_one_request() {
+async fn forged_header_gains_no_request() {
     let crowd = Crowd::new(&Place::shared(), 2, &requests(7, 60, "")).await;
     let mut all = Vec::new();
     for n in 0..15 {
         let forged = format!("198.51.100.{n}");
         let ask = crowd.any().get(EVENTS).header(BROWSER.0, BROWSER.1);
         let ask = ask.header("X-Forwarded-For", &forged).header("X-Real-IP", &forged);
-        all.push(asked(ask).await);
+        all.push(exchange(ask).await);
     }
     assert!(span(&all) < Duration::from_secs(60), "the machine is too busy");
     assert_eq!(passed(&all).len(), QUOTA);
@@ -135,7 +135,7 @@ async fn a_forged_header_gains_not_one_request() {
 }
 
 #[tokio::test]
-async fn a_booking_forgives_what_was_looked_at() {
+async fn booking_resets_probing_counts() {
     let rule = r#"[{name="seat_probing",quota=3,window_seconds=3600,mode="enforce"}]"#;
     let crowd = Crowd::new(&Place::shared(), 2, rule).await;
     let event = crowd.apis[0].event(places(10)).await;
@@ -148,10 +148,10 @@ async fn a_booking_forgives_what_was_looked_at() {
         over(&look(api).await, "seat_probing");
     }
     crowd.apis[0].held("ann", event, &[1]).await;
-    // A refused look is not counted, so asking until it passes takes one look.
+    // A refused request is not counted, so retrying until one passes counts one.
     for (n, api) in crowd.apis.iter().enumerate() {
         let mut last = None;
-        eventually("looks are forgiven", SOON, async || {
+        eventually("the count is reset", SOON, async || {
             last = Some(look(api).await);
             last.as_ref().unwrap().status == 200
         })
@@ -162,7 +162,7 @@ async fn a_booking_forgives_what_was_looked_at() {
 }
 
 #[tokio::test]
-async fn a_user_is_limited_in_each_event_alone() {
+async fn user_is_limited_in_each_event_separately() {
     let rule = r#"[{name="per_event",scope="user_event",routes=["hold","seats"],quota=2,
         window_seconds=3600}]"#;
     let api = Api::program(&Place::shared(), &[EACH, ("HOLDFAST_LIMIT_RULES", rule)]).await;
@@ -179,10 +179,10 @@ async fn a_user_is_limited_in_each_event_alone() {
 }
 
 #[tokio::test]
-async fn a_rate_grants_its_burst() {
+async fn rate_grants_its_burst() {
     let rule = r#"[{name="slow",scope="user",routes=["events"],per_second=1,burst=4}]"#;
     let crowd = Crowd::new(&Place::shared(), 2, rule).await;
-    let all = join_all((0..12).map(|_| asked(crowd.any().get(EVENTS).user("ann")))).await;
+    let all = join_all((0..12).map(|_| exchange(crowd.any().get(EVENTS).user("ann")))).await;
     // One more for each second that a busy machine took.
     let most = 4 + span(&all).as_secs() as usize;
     let count = passed(&all).len();

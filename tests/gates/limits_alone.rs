@@ -1,10 +1,11 @@
-//! What a process decides alone, while Redis is there, away, or comes back; and what limits cost.
+//! Requests that a process decides without Redis, while Redis answers, is away, or comes back; and
+//! the calls that limits cost.
 
 use std::time::{Duration, Instant};
 
 use serde_json::json;
 
-use super::crowd::{Asked, Crowd, EACH, asked, no_window_has_more, passed, requests};
+use super::crowd::{Crowd, EACH, Exchange, exchange, no_window_has_more, passed, requests};
 use crate::support::api::{Api, PROMPT, Place, places};
 use crate::support::eventually;
 use crate::support::servers::{Flavor, Server, available, private_redis, shared_mongodb};
@@ -12,13 +13,15 @@ use crate::support::stopwatch::Stopwatch;
 
 const BOOKINGS: &str = "/api/v1/bookings";
 const WINDOW: Duration = Duration::from_secs(3);
-/// Of `booking_attempts` here.
+/// The quota of `booking_attempts` here.
 const QUOTA: usize = 8;
-/// Of a quota of 8, in each process.
+/// One process' share of the quota.
 const SHARE: usize = 2;
-/// A restarted Redis takes its time to answer.
+/// What one process can refuse within a flush interval: its own count blocks beyond the quota.
+const UNFLUSHED: usize = QUOTA;
+/// How long a restarted Redis may take to answer.
 const RECOVERY: Duration = Duration::from_secs(20);
-/// Every answer, whatever Redis does: half a time-out for the limits, and one for the rest.
+/// The bound of every response, whatever Redis does: half a time-out for limits, one for the rest.
 const PROMPTLY: Duration = Duration::from_millis(1_000);
 
 fn redis() -> Server {
@@ -30,10 +33,10 @@ fn attempts() -> String {
     requests(5_000, 3, r#",{name="booking_attempts",quota=8,window_seconds=3,mode="enforce"}"#)
 }
 
-/// A request to hold seats that makes no sense: refused before it could be counted.
-async fn nonsense(crowd: &Crowd, user: &str) -> Asked {
+/// Sends an invalid request to hold seats, which is refused before it reaches Redis.
+async fn invalid(crowd: &Crowd, user: &str) -> Exchange {
     let ask = crowd.any().post(BOOKINGS).user(user).header("Content-Type", "application/json");
-    let one = asked(ask.body("{")).await;
+    let one = exchange(ask.body("{")).await;
     match one.reply.status {
         400 => {}
         _ => assert_eq!(one.reply.json(429)["rule"], "booking_attempts"),
@@ -42,42 +45,42 @@ async fn nonsense(crowd: &Crowd, user: &str) -> Asked {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_a_process_refuses_is_counted_too() {
+async fn requests_refused_in_process_are_counted() {
     let crowd = Crowd::new(&Place::shared(), 2, &attempts()).await;
     let event = crowd.apis[0].event(places(10)).await;
     let (mut all, began) = (Vec::new(), Instant::now());
     while began.elapsed() < WINDOW * 5 / 2 {
-        all.push(nonsense(&crowd, "ann").await);
+        all.push(invalid(&crowd, "ann").await);
     }
-    no_window_has_more(&all, QUOTA + SHARE * crowd.apis.len(), WINDOW);
+    no_window_has_more(&all, QUOTA + UNFLUSHED * crowd.apis.len(), WINDOW);
     let count = passed(&all).len();
     assert!(count >= 2 * QUOTA, "{count} of {}", all.len());
-    // And it counts for what makes sense: by now the quota is used up in every process.
+    // It counts against valid requests: by now the quota is used up in every process.
     for api in &crowd.apis {
         let body = json!({ "event_id": event, "seat_ids": [1] });
-        let held = asked(api.post(BOOKINGS).user("ann").json(body)).await;
+        let held = exchange(api.post(BOOKINGS).user("ann").json(body)).await;
         if held.reply.status != 429 {
             all.push(held);
         }
     }
-    no_window_has_more(&all, QUOTA + SHARE * crowd.apis.len(), WINDOW);
-    // Whoever sends nonsense now and then is never refused for it.
+    no_window_has_more(&all, QUOTA + UNFLUSHED * crowd.apis.len(), WINDOW);
+    // A few invalid requests are not limited.
     for n in 0..SHARE * 2 {
-        assert_eq!(nonsense(&crowd, "bob").await.reply.status, 400, "{n}");
+        assert_eq!(invalid(&crowd, "bob").await.reply.status, 400, "{n}");
     }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_restarted_redis_lets_no_more_through() {
+async fn restarted_redis_grants_no_more_than_the_bound() {
     let redis = redis();
-    // What the last second's writes become without this is another test's.
+    // Losing the last second's writes is not tested here.
     redis.command(&["CONFIG", "SET", "appendfsync", "always"]);
     let crowd = Crowd::new(&Place::new(&redis, shared_mongodb()), 2, &attempts()).await;
     let (mut all, began) = (Vec::new(), Instant::now());
     let (mut killed, mut restarted) = (false, false);
     let mut away = 0;
     while began.elapsed() < WINDOW * 4 {
-        let one = nonsense(&crowd, "ann").await;
+        let one = invalid(&crowd, "ann").await;
         away += usize::from(killed && !restarted && one.reply.status == 400);
         all.push(one);
         if !killed && began.elapsed() > WINDOW {
@@ -89,19 +92,20 @@ async fn a_restarted_redis_lets_no_more_through() {
             restarted = true;
         }
     }
-    no_window_has_more(&all, QUOTA + SHARE * crowd.apis.len(), WINDOW);
-    assert!(away >= 1, "each process has its share while Redis is away");
+    // The batch that was under way when Redis was killed is lost: it counts nowhere.
+    no_window_has_more(&all, QUOTA + 2 * UNFLUSHED * crowd.apis.len(), WINDOW);
+    assert!(away >= 1, "each process counts by itself while Redis is away");
     assert!(passed(&all).len() >= 2 * QUOTA, "{} of {}", passed(&all).len(), all.len());
-    // Then Redis counts again, and the ledgers are empty.
+    // Then Redis counts again, and no process has anything left to send.
     let notes = r#"holdfast_limiter_entries{kind="notes"}"#;
-    eventually("notes are counted or forgotten", RECOVERY, async || {
+    eventually("all counts are sent or over", RECOVERY, async || {
         crowd.labelled_metric(notes).await == 0.0
     })
     .await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn while_redis_is_silent_each_rule_does_what_it_says() {
+async fn frozen_redis_leaves_each_rule_its_configured_behaviour() {
     let redis = redis();
     let place = Place::new(&redis, shared_mongodb());
     let with = async |away: &str| {
@@ -112,12 +116,12 @@ async fn while_redis_is_silent_each_rule_does_what_it_says() {
     };
     let (local, pass, refuse) = (with("local").await, with("pass").await, with("refuse").await);
     redis.freeze();
-    // A list of bookings needs Redis for its limit alone.
+    // A list of bookings needs Redis only for its limit.
     let statuses = async |api: &Api| {
         let mut statuses = Vec::new();
         for _ in 0..5 {
             let watch = Stopwatch::start();
-            let one = asked(api.get(BOOKINGS).user("ann")).await;
+            let one = exchange(api.get(BOOKINGS).user("ann")).await;
             let took = watch.elapsed();
             assert!(took < PROMPTLY, "{took:?}");
             statuses.push(one.reply.status);
@@ -138,7 +142,7 @@ async fn while_redis_is_silent_each_rule_does_what_it_says() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn limits_cost_one_call_and_the_blocked_none() {
+async fn counted_request_costs_one_call_and_blocked_one_none() {
     let redis = redis();
     let crowd = Crowd::new(&Place::new(&redis, shared_mongodb()), 1, &requests(11, 6, "")).await;
     let api = &crowd.apis[0];
@@ -151,7 +155,7 @@ async fn limits_cost_one_call_and_the_blocked_none() {
         count("cmdstat_evalsha:") + count("cmdstat_eval:")
     };
     let get = async |user: &str| api.get(BOOKINGS).user(user).send().await.status;
-    // The first asks for the time of Redis, too.
+    // The first call also reads Redis' time.
     assert_eq!(get("ann").await, 200);
     let limit_calls = r#"holdfast_script_duration_seconds_count{script="limit"}"#;
     let (redis_before, limit_before) = (calls(), api.labelled_metric(limit_calls).await);
@@ -160,14 +164,16 @@ async fn limits_cost_one_call_and_the_blocked_none() {
     }
     assert_eq!(api.labelled_metric(limit_calls).await, limit_before + 10.0);
     assert_eq!(calls(), redis_before + 10, "nothing else runs a script here");
-    // The twelfth is refused by Redis, the others by the list.
+    // Redis refuses the twelfth; the process refuses the others.
     let before = calls();
     for _ in 0..10 {
         assert_eq!(get("ann").await, 429);
     }
     assert!(calls() - before <= 1, "{} calls", calls() - before);
     let blocks = r#"holdfast_limiter_entries{kind="blocks"}"#;
-    eventually("the list shows", RECOVERY, async || api.labelled_metric(blocks).await == 1.0).await;
-    eventually("and is empty again", RECOVERY, async || api.labelled_metric(blocks).await == 0.0)
-        .await;
+    eventually("the gauge shows the block", RECOVERY, async || {
+        api.labelled_metric(blocks).await == 1.0
+    })
+    .await;
+    eventually("the block ends", RECOVERY, async || api.labelled_metric(blocks).await == 0.0).await;
 }

@@ -1,4 +1,4 @@
-//! Rules, modes and lists changed while processes serve: all follow, whatever is away.
+//! Rules, modes and lists change while processes serve: every process follows, whatever is away.
 
 use std::time::{Duration, Instant};
 
@@ -16,12 +16,12 @@ use crate::support::servers::{Flavor, available, private_mongodb, private_redis,
 
 /// Two seconds are promised; a machine under test may be slow.
 const FOLLOWED_WITHIN: Duration = Duration::from_secs(20);
-/// What nobody announced is found after half a minute.
+/// An unannounced change is found within half a minute.
 const FOUND_WITHIN: Duration = Duration::from_secs(60);
-/// So long after the last news processes look into the archive only every half minute. Nothing
-/// tells from outside that they do.
+/// This long after the last change processes read the archive only every half minute, which is not
+/// visible from outside.
 const CALM_AFTER: Duration = Duration::from_secs(12);
-/// Far below the half minute: what is seen by then was looked for.
+/// Far below the half minute: a change seen by then was announced.
 const LOOKED_FOR_WITHIN: Duration = Duration::from_secs(9);
 const BROWSER: &str = "Mozilla/5.0 (X11; Linux x86_64)";
 
@@ -51,7 +51,7 @@ impl Stage {
         holdfastctl(&arguments, &self.place.environment(&BEHIND_PROXY), "").await
     }
 
-    /// Makes a change and waits until both processes go by it.
+    /// Makes a change and waits until both processes apply it.
     async fn change(&self, line: &str) {
         let changed = self.ctl(&format!("{line} --json")).await.json(0);
         let began = Instant::now();
@@ -64,7 +64,7 @@ impl Stage {
         println!("{line}: seen by both after {:?}", began.elapsed());
     }
 
-    /// Waits until both processes go by a revision.
+    /// Waits until both processes apply a revision.
     async fn all_at(&self, revision: f64, bound: Duration) {
         for api in &self.apis {
             eventually("it follows", bound, async || {
@@ -74,8 +74,8 @@ impl Stage {
         }
     }
 
-    /// What both answer to a client behind the proxy.
-    async fn asked(&self, address: &str, user: Option<&str>, agent: &str) -> [Reply; 2] {
+    /// Both processes' responses to a client behind the proxy.
+    async fn replies(&self, address: &str, user: Option<&str>, agent: &str) -> [Reply; 2] {
         [
             ask(&self.apis[0], address, user, agent).await,
             ask(&self.apis[1], address, user, agent).await,
@@ -83,13 +83,13 @@ impl Stage {
     }
 
     async fn let_through(&self, address: &str, user: Option<&str>) {
-        for reply in self.asked(address, user, BROWSER).await {
+        for reply in self.replies(address, user, BROWSER).await {
             reply.json(200);
         }
     }
 
     async fn kept_out(&self, address: &str, user: Option<&str>) {
-        for reply in self.asked(address, user, BROWSER).await {
+        for reply in self.replies(address, user, BROWSER).await {
             let body = reply.problem(403, "automated_access");
             assert_eq!(body["detail"], "Automated access not allowed");
         }
@@ -134,18 +134,18 @@ async fn rules_and_modes_reach_every_process() {
     for api in &stage.apis {
         assert_eq!(passed(api, "203.0.113.2").await, 10);
     }
-    for reply in stage.asked("203.0.113.3", None, "curl/8.5.0").await {
+    for reply in stage.replies("203.0.113.3", None, "curl/8.5.0").await {
         reply.json(200);
     }
     stage.change("limits mode settings").await;
     for api in &stage.apis {
         assert!(passed(api, "203.0.113.4").await <= 6);
     }
-    for reply in stage.asked("203.0.113.5", None, "curl/8.5.0").await {
+    for reply in stage.replies("203.0.113.5", None, "curl/8.5.0").await {
         reply.problem(403, "automated_access");
     }
     stage.change("limits bots off").await;
-    for reply in stage.asked("203.0.113.6", None, "curl/8.5.0").await {
+    for reply in stage.replies("203.0.113.6", None, "curl/8.5.0").await {
         reply.json(200);
     }
     stage.change("limits reset --all").await;
@@ -155,7 +155,7 @@ async fn rules_and_modes_reach_every_process() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn lists_keep_out_and_let_through() {
+async fn lists_deny_and_allow() {
     let stage = Stage::at(Place::shared()).await;
     let deny = "access deny 203.0.113.7 198.51.100.0/24 2001:db8:1:2::/64 user:eve";
     stage.let_through("203.0.113.7", Some("eve")).await;
@@ -168,14 +168,14 @@ async fn lists_keep_out_and_let_through() {
         stage.let_through(address, Some("ann")).await;
     }
 
-    // Who is allowed is neither limited nor taken for a program; its neighbours are.
+    // An allowed address is neither limited nor refused as automated; its neighbours are.
     stage.change("limits set per_address --per-second 1 --burst 1").await;
     stage.change("access allow 198.51.100.7 --reason office").await;
     for api in &stage.apis {
         assert_eq!(passed(api, "198.51.100.7").await, 10);
         assert!(passed(api, "192.0.2.2").await <= 6);
     }
-    for reply in stage.asked("198.51.100.7", None, "curl/8.5.0").await {
+    for reply in stage.replies("198.51.100.7", None, "curl/8.5.0").await {
         reply.json(200);
     }
     stage.kept_out("198.51.100.8", None).await;
@@ -184,7 +184,7 @@ async fn lists_keep_out_and_let_through() {
     stage.change("access remove 203.0.113.7 user:eve").await;
     stage.let_through("203.0.113.7", Some("eve")).await;
 
-    // An entry ends by itself, without anybody's change.
+    // An entry expires by itself.
     stage.change("access deny 203.0.113.9 --for 8s --reason short").await;
     stage.kept_out("203.0.113.9", None).await;
     for api in &stage.apis {
@@ -196,12 +196,12 @@ async fn lists_keep_out_and_let_through() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_lost_redis_loses_no_policy() {
+async fn policy_survives_loss_of_redis() {
     let redis = private_redis(any_redis());
     let mut stage = Stage::at(Place::new(&redis, shared_mongodb())).await;
     stage.change("access deny 203.0.113.7 --reason bots").await;
     assert_eq!(redis.command(&["FLUSHALL"]), "+OK");
-    // One that goes on, and one that begins.
+    // In a process that keeps running, and in a new one.
     stage.apis[1] = Api::program(&stage.place, &BEHIND_PROXY).await;
     assert_eq!(stage.apis[1].metric("holdfast_policy_revision").await, 1.0);
     stage.kept_out("203.0.113.7", None).await;
@@ -210,7 +210,7 @@ async fn a_lost_redis_loses_no_policy() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_change_needs_no_redis() {
+async fn change_without_redis_reaches_every_process() {
     let redis = private_redis(any_redis());
     let stage = Stage::at(Place::new(&redis, shared_mongodb())).await;
     tokio::time::sleep(CALM_AFTER).await;
@@ -233,7 +233,7 @@ async fn a_change_needs_no_redis() {
     stage.change("access remove 203.0.113.7 203.0.113.8").await;
 }
 
-/// What a tool that is killed leaves behind.
+/// Writes as a tool that is killed before it announces the change.
 async fn write_silently(archive: &Archive, revision: i64) {
     let live = LivePolicy { revision, all_rules: Some(AllRules::Off), ..LivePolicy::default() };
     let stored = StoredPolicy { live, by: "ghost".into(), at_ms: 1 };
@@ -241,7 +241,7 @@ async fn write_silently(archive: &Archive, revision: i64) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_tool_that_dies_in_between_is_no_secret() {
+async fn change_of_a_killed_tool_reaches_every_process() {
     let stage = Stage::at(Place::shared()).await;
     let (engine, archive) = stage.place.services().await;
     stage.change("limits mode observe").await;
@@ -251,17 +251,17 @@ async fn a_tool_that_dies_in_between_is_no_secret() {
     write_silently(&archive, 2).await;
     stage.all_at(2.0, FOLLOWED_WITHIN).await;
     println!("the mark came first: seen by both after {:?}", began.elapsed());
-    // The processes have calmed down, and nobody told them anything: as where the tool does not
-    // reach a Redis that they reach.
+    // The processes are back to their slow interval, and the change is not announced: as where the
+    // tool does not reach a Redis that they reach.
     tokio::time::sleep(CALM_AFTER).await;
     let began = Instant::now();
     write_silently(&archive, 3).await;
     stage.all_at(3.0, FOUND_WITHIN).await;
-    println!("nobody was told: seen by both after {:?}", began.elapsed());
+    println!("unannounced: applied by both after {:?}", began.elapsed());
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_policy_of_a_later_version_changes_nothing() {
+async fn policy_of_a_later_version_is_not_applied() {
     let mut stage = Stage::at(Place::shared()).await;
     stage.change("access deny 203.0.113.7 --reason bots").await;
     let config = stage.place.config();
@@ -278,8 +278,9 @@ async fn a_policy_of_a_later_version_changes_nothing() {
             api.metric("holdfast_policy_unusable").await == 1.0
         })
         .await;
-        let told = api.process().log_lines();
-        let alarms = told.iter().filter(|line| line["message"].as_str().unwrap().contains("ALARM"));
+        let lines = api.process().log_lines();
+        let alarms =
+            lines.iter().filter(|line| line["message"].as_str().unwrap().contains("ALARM"));
         let alarms: Vec<String> = alarms.map(Value::to_string).collect();
         assert!(alarms[0].contains("it has format 2, this build reads 1"), "{alarms:?}");
     }
@@ -288,7 +289,7 @@ async fn a_policy_of_a_later_version_changes_nothing() {
         let ran = stage.ctl(line).await;
         assert!(ran.refusal().contains("it has format 2, this build reads 1"), "{line}: {ran:?}");
     }
-    // One that begins now has the settings alone, and says so.
+    // A new process applies the settings alone, and reports so.
     let late = Api::program(&stage.place, &BEHIND_PROXY).await;
     assert_eq!(late.metric("holdfast_policy_unusable").await, 1.0);
     ask(&late, "203.0.113.7", None, BROWSER).await.json(200);
@@ -309,14 +310,14 @@ async fn a_policy_of_a_later_version_changes_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn without_mongodb_processes_go_by_what_they_know() {
+async fn processes_keep_their_policy_without_mongodb() {
     let (redis, mongodb) = (private_redis(any_redis()), private_mongodb());
     let stage = Stage::at(Place::new(&redis, &mongodb)).await;
     stage.change("access deny 203.0.113.7 --reason bots").await;
     mongodb.kill();
     let ran = stage.ctl("access remove 203.0.113.7").await;
     assert!(ran.refusal().contains("MongoDB is unavailable"), "{ran:?}");
-    // Both notice that they cannot look.
+    // Both notice that they cannot read it.
     let engine = start::existing_engine(&stage.place.config()).await.unwrap();
     engine.renew_gates_mark().await.unwrap();
     for api in &stage.apis {

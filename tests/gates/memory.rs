@@ -1,4 +1,4 @@
-//! What limits keep of those who asked is forgotten once they are quiet.
+//! Idle addresses are evicted from the limiters.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
@@ -17,15 +17,15 @@ use crate::support::eventually;
 
 /// Different addresses.
 const ADDRESSES: u32 = 1_000_000;
-/// Threads that bring them.
+/// Threads that send their requests.
 const THREADS: u32 = 2;
-/// The first of them.
+/// The first address.
 const FIRST: u32 = 0x0b00_0000;
 /// How long all of it may take on a busy machine.
 const BOUND: Duration = Duration::from_secs(300);
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_million_addresses_are_forgotten() {
+async fn a_million_idle_addresses_are_evicted() {
     let config = Arc::new(Config { limits: AllRules::Each, ..Place::shared().config() });
     let metrics = Metrics::new("test");
     let services = start::connect(&config, &metrics).await.unwrap();
@@ -46,11 +46,11 @@ async fn a_million_addresses_are_forgotten() {
         })
     };
     let crowd: Vec<_> = (0..THREADS).map(share).collect();
-    eventually("they are kept", BOUND, async || size.get() > 0).await;
+    eventually("addresses are counted", BOUND, async || size.get() > 0).await;
     for thread in crowd {
         thread.await.unwrap();
     }
-    eventually("they are forgotten", BOUND, async || size.get() == 0).await;
+    eventually("addresses are evicted", BOUND, async || size.get() == 0).await;
     let passed = r#"holdfast_gate_verdicts_total{gate="rate",verdict="passed"} 1000000"#;
     assert!(metrics.render().contains(passed));
 }

@@ -1,5 +1,5 @@
-//! Many people behind one address: who is identified is limited by user, and the address only by a
-//! bound that no office reaches.
+//! Many people behind one address: identified users are limited by user, and the address by a bound
+//! that no office reaches.
 
 use futures_util::future::join_all;
 
@@ -10,7 +10,7 @@ use crate::support::tokens::{AUDIENCE, OTHER_SECRET, SECRET, claims, hs256, secr
 
 const EVENTS: &str = "/api/v1/events";
 const OFFICE: (&str, &str) = ("X-Forwarded-For", "203.0.113.50");
-/// A proxy on this machine that is believed.
+/// A trusted proxy on this machine.
 const PROXY: (&str, &str) = ("HOLDFAST_TRUSTED_PROXIES", "127.0.0.1");
 /// A bound on one address that a test can reach.
 const NARROW: &str = r#"[{name="per_address_total",per_second=1,burst=30}]"#;
@@ -36,7 +36,7 @@ async fn with_tokens(rules: &str) -> Api {
     Api::program(&Place::shared(), &settings).await
 }
 
-/// The admin key of these servers, and one of nobody's.
+/// The admin key of these servers, and a wrong one.
 const KEY: &str = "open-sesame";
 const KEY_HASH: &str = "ops:d7ecdf25eaf3deba0f2628771dbdd22d4138ab6cf38f91ed02a2ca0dec7c8ab7";
 const WRONG_KEY: &str = "open-barley";
@@ -49,7 +49,7 @@ async fn statuses(asks: impl Iterator<Item = Ask>) -> Vec<Reply> {
     join_all(asks.map(|ask| from_office(ask).send())).await
 }
 
-/// Which rules refused some of them.
+/// The rules that refused some of them.
 fn refused_by(replies: &[Reply]) -> Vec<String> {
     let refused = replies.iter().filter(|reply| reply.status == 429);
     let mut rules: Vec<String> =
@@ -60,12 +60,12 @@ fn refused_by(replies: &[Reply]) -> Vec<String> {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn office_of_named_users_is_not_held_up() {
+async fn office_of_named_users_is_not_limited() {
     let api = with_users().await;
     let asks = (0..60).map(|n| api.get(EVENTS).user(&format!("clerk-{n}")));
     let replies = statuses(asks).await;
     assert!(replies.iter().all(|reply| reply.status == 200), "{:?}", refused_by(&replies));
-    // One of them alone, and people without a name, are.
+    // A single user, and anonymous requests, are.
     let replies = statuses((0..60).map(|_| api.get(EVENTS).user("hasty"))).await;
     assert_eq!(refused_by(&replies), ["per_address"]);
     let replies = statuses((0..60).map(|_| api.get(EVENTS))).await;
@@ -73,23 +73,23 @@ async fn office_of_named_users_is_not_held_up() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn office_with_tokens_is_not_held_up_and_forgers_are() {
+async fn office_with_tokens_is_not_limited_and_forged_tokens_are() {
     let api = with_tokens("").await;
     let asks = (0..60).map(|n| api.get(EVENTS).token(&token(&format!("clerk-{n}"))));
     let replies = statuses(asks).await;
     assert!(replies.iter().all(|reply| reply.status == 200), "{:?}", refused_by(&replies));
-    // A token that proves nothing counts as its address' request.
+    // An invalid token counts as a request of its address.
     let forged = hs256(OTHER_SECRET, &claims("ann"));
     let replies = statuses((0..60).map(|_| api.get(EVENTS).token(&forged))).await;
     assert!(replies.iter().any(|reply| reply.status == 401));
     assert_eq!(refused_by(&replies), ["per_address"]);
-    // Which holds nobody up who proves who they are.
+    // That does not limit users with valid tokens.
     let reply = from_office(api.get(EVENTS).token(&token("late"))).send().await;
     assert_eq!(reply.status, 200, "{}", reply.text());
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn address_bound_holds_whoever_is_named() {
+async fn address_bound_holds_for_all_its_users() {
     let api = with_tokens(NARROW).await;
     let asks = (0..90).map(|n| api.get(EVENTS).token(&token(&format!("clerk-{n}"))));
     let replies = statuses(asks).await;
@@ -98,16 +98,16 @@ async fn address_bound_holds_whoever_is_named() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn trusted_proxy_asking_for_itself_has_no_address_bound() {
+async fn trusted_proxys_own_requests_have_no_address_bound() {
     let api = with_tokens(NARROW).await;
     let asks = (0..90).map(|n| api.get(EVENTS).token(&token(&format!("clerk-{n}"))));
     let replies = join_all(asks.map(|ask| ask.header(BROWSER.0, BROWSER.1).send())).await;
     assert!(replies.iter().all(|reply| reply.status == 200), "{:?}", refused_by(&replies));
 }
 
-/// Who waits shows the room's token, and nothing else.
+/// Waiters show the room's token alone.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn office_waiting_in_line_is_limited_by_token() {
+async fn office_in_a_waiting_room_is_limited_by_token() {
     let api = with_tokens("").await;
     let created = api.post(EVENTS).header("X-Admin-Key", KEY).json(places(10)).send().await;
     let event = created.json(201)["id"].as_u64().unwrap();
@@ -126,7 +126,7 @@ async fn office_waiting_in_line_is_limited_by_token() {
         let replies = statuses(polls).await;
         assert!(replies.iter().all(|reply| reply.status == 200), "{:?}", refused_by(&replies));
     }
-    // One of them alone, and a token that is none, are.
+    // A single token, and an invalid one, are.
     for token in [tokens[0].as_str(), "v1.nonsense"] {
         let polls = (0..60).map(|_| api.get(&room("status")).header("X-Waiting-Room-Token", token));
         assert_eq!(refused_by(&statuses(polls).await), ["per_address"], "{token}");
@@ -134,7 +134,7 @@ async fn office_waiting_in_line_is_limited_by_token() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn box_office_is_not_held_up_and_key_guessing_is() {
+async fn box_office_is_not_limited_and_key_guessing_is() {
     let api = with_tokens("").await;
     let list =
         |key: &'static str| api.get("/api/v1/bookings").user("ann").header("X-Admin-Key", key);
@@ -149,6 +149,6 @@ async fn box_office_is_not_held_up_and_key_guessing_is() {
     assert!(replies.iter().all(|reply| reply.status == 404), "{:?}", refused_by(&replies));
     let replies = statuses((0..60).map(|_| blocks(WRONG_KEY))).await;
     assert_eq!(refused_by(&replies), ["admin_key_failures", "per_address"]);
-    // Where admins are, guesses of others do not keep them out.
+    // Others' guesses do not keep out admins at another address.
     assert_eq!(from_office(blocks(KEY)).send().await.status, 404);
 }

@@ -1,19 +1,19 @@
-//! A rush: buyers who lose races stay in the sale; what counts is what they are granted.
+//! Limits in a rush: refused holds do not lock buyers out; granted holds count.
 
 use std::time::Duration;
 
 use futures_util::future::join_all;
 use serde_json::{Value, json};
 
-use super::crowd::{BROWSER, Crowd, EACH, asked, span};
+use super::crowd::{BROWSER, Crowd, EACH, exchange, span};
 use crate::support::api::{Api, Place, places};
 use crate::support::eventually;
 use crate::support::http::{Client, Reply};
 
 const BOOKINGS: &str = "/api/v1/bookings";
-/// More refusals than the shipped rule of ten an hour would let pass.
+/// More refusals than the shipped rule of ten an hour allows.
 const LOST: usize = 15;
-/// How long a switched room or a returned grant may take to be known everywhere.
+/// How long a switched room or a grant taken back may take to reach every process.
 const SOON: Duration = Duration::from_secs(20);
 
 async fn shipped() -> Api {
@@ -92,7 +92,7 @@ async fn granted_holds_count_and_refused_ones_do_not() {
     let event = api.event(places(20)).await;
     api.held("rival", event, &[20]).await;
     for seat in 1..=4 {
-        // What was refused may be on its way back from the other process, and counts until then.
+        // The other process may not have taken its refused request back yet: it counts until then.
         for _ in 0..3 {
             eventually("a race is lost", SOON, async || {
                 let reply = crowd.any().hold("ann", event, &[20]).await;
@@ -105,7 +105,7 @@ async fn granted_holds_count_and_refused_ones_do_not() {
             .await;
         }
         let mut held = None;
-        eventually("a refusal is given back", SOON, async || {
+        eventually("a refused hold is taken back", SOON, async || {
             let reply = crowd.any().hold("ann", event, &[seat]).await;
             held = (reply.status == 201).then(|| reply.json(201));
             held.is_some()
@@ -113,15 +113,15 @@ async fn granted_holds_count_and_refused_ones_do_not() {
         .await;
         cancel(api, "ann", &held.unwrap()).await;
     }
-    // Four were granted, and that they were given up changes nothing: in every process.
+    // Four were granted; giving them up changes nothing, in any process.
     for api in &crowd.apis {
         over(&api.hold("ann", event, &[5]).await);
     }
     api.held("bob", event, &[5]).await;
 }
 
-/// Many at once over several processes: never more than the quota, and all of it once the
-/// refused are given back.
+/// Many holds at once over several processes are granted the quota exactly, once refused ones are
+/// taken back.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn granted_holds_are_exact_over_processes() {
     let crowd = Crowd::new(&Place::shared(), 3, FOUR).await;
@@ -132,7 +132,7 @@ async fn granted_holds_are_exact_over_processes() {
     for round in 0..5_u32 {
         let clients: Vec<Client> = (0..12).map(|_| crowd.any()).collect();
         let holds = clients.iter().zip(0..).map(async |(client, n)| {
-            // Half of them are for seats that somebody has.
+            // Half of them are for seats already held.
             let seat = if n % 2 == 0 { 1 + round * 12 + n } else { 191 + n % 10 };
             client.hold("ann", event, &[seat]).await
         });
@@ -163,7 +163,7 @@ async fn strict_profile_enforces_ten_attempts_an_hour() {
     let event = event.send().await.json(201)["id"].as_u64().unwrap();
     let body = json!({ "event_id": event, "quantity": 10 });
     let hold = |user: &str| {
-        asked(api.post(BOOKINGS).user(user).header(BROWSER.0, BROWSER.1).json(body.clone()))
+        exchange(api.post(BOOKINGS).user(user).header(BROWSER.0, BROWSER.1).json(body.clone()))
     };
     assert_eq!(hold("rival").await.reply.status, 201);
     let mut all = Vec::new();

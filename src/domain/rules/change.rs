@@ -1,13 +1,13 @@
-//! Changes of limit rules, as settings and operators write them: what is absent stays, what cannot
-//! be is refused.
+//! Changes of limit rules, as settings and operators write them. Absent fields stay as they are;
+//! an invalid result is refused.
 
 use serde::{Deserialize, Serialize};
 
 use super::{Counting, Limit, Mode, Place, RouteClass, Rule, Scope, WhenRedisIsAway};
 
-/// Most rules of one policy: each costs a little on every request.
+/// Most rules of one policy: each has a cost on every request.
 pub const RULES_MAX: usize = 32;
-/// Highest quota of a window: its log is kept entry by entry.
+/// Highest quota of a window: its log has an entry per request.
 pub const QUOTA_MAX: u32 = 10_000;
 /// Longest window, seconds.
 pub const WINDOW_SECONDS_MAX: u32 = 7 * 86_400;
@@ -15,19 +15,19 @@ pub const WINDOW_SECONDS_MAX: u32 = 7 * 86_400;
 pub const RATE_MAX: u32 = 1_000_000;
 /// Bytes of a rule's name.
 pub const RULE_NAME_BYTES_MAX: usize = 40;
-/// A change of one rule, or a new one: what is absent stays as it is.
+/// A change of one rule, or a new rule. Absent fields stay as they are.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct RuleChange {
-    /// Which rule.
+    /// The rule's name.
     pub name: String,
     /// Whose requests are counted together.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub scope: Option<Scope>,
-    /// Which requests are counted.
+    /// The classes of requests it counts.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub routes: Option<Vec<RouteClass>>,
-    /// What is counted of them.
+    /// What it counts of them.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub counts: Option<Counting>,
     /// Requests in a window.
@@ -42,32 +42,32 @@ pub struct RuleChange {
     /// Requests at once.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub burst: Option<u32>,
-    /// What happens beyond: everywhere, on loopback too.
+    /// What happens beyond the limit: everywhere, including loopback.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub mode: Option<Mode>,
     /// Where it counts.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub place: Option<Place>,
-    /// What it does while Redis is away.
+    /// Its behaviour while Redis is away.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub when_redis_is_away: Option<WhenRedisIsAway>,
 }
 
-/// Why a rule cannot be; says how to mend it.
+/// An invalid rule; the text explains how to mend it.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("rule {name:?}: {reason}")]
 pub struct RuleError {
-    /// Which rule.
+    /// The rule's name.
     pub name: String,
-    /// What is wrong with it.
+    /// The fault, and how to mend it.
     pub reason: String,
 }
 
 impl RuleChange {
-    /// The rule as it is after this change; `before` is `None` for a new one.
+    /// Applies this change to a rule; `before` is `None` for a new one.
     ///
     /// # Errors
-    /// If it is not whole, out of its bounds, or counts where it cannot.
+    /// If the result is incomplete, out of bounds, or counts in the wrong place.
     pub fn apply(&self, before: Option<&Rule>) -> Result<Rule, RuleError> {
         let wrong = |reason: String| RuleError { name: self.name.clone(), reason };
         check_name(&self.name).map_err(|reason| wrong(reason.to_owned()))?;
@@ -114,7 +114,7 @@ impl RuleChange {
         })
     }
 
-    /// Lays another change of the same rule above this one.
+    /// Merges a later change of the same rule into this one.
     pub fn merge(&mut self, above: RuleChange) {
         // One kind of limit replaces the other.
         if above.quota.or(above.window_seconds).is_some() {
@@ -188,10 +188,10 @@ fn check_name(name: &str) -> Result<(), &'static str> {
     Ok(())
 }
 
-/// Lays changes above rules, in order.
+/// Applies changes to rules, in order.
 ///
 /// # Errors
-/// The first change that cannot be made.
+/// The first invalid change.
 pub fn changed(mut rules: Vec<Rule>, changes: &[RuleChange]) -> Result<Vec<Rule>, RuleError> {
     for change in changes {
         let at = rules.iter().position(|rule| rule.name == change.name);
@@ -218,24 +218,24 @@ mod tests {
     }
 
     #[test]
-    fn a_change_keeps_what_it_does_not_name() {
+    fn change_keeps_absent_fields() {
         let change = RuleChange { quota: Some(3), ..named("seat_map") };
         let rules = changed(shipped(), &[change]).unwrap();
         let rule = rules.iter().find(|rule| rule.name == "seat_map").unwrap();
         assert_eq!(rule.limit, Limit::Window { quota: 3, window_ms: 60_000 });
-        assert_eq!((rule.mode, rule.share()), (Mode::Enforce, 1));
+        assert_eq!((rule.mode, rule.limit.share()), (Mode::Enforce, 1));
         assert_eq!(rules.len(), shipped().len());
     }
 
     #[test]
-    fn a_mode_that_is_set_holds_on_loopback_too() {
+    fn changed_mode_applies_on_loopback_too() {
         let change = RuleChange { mode: Some(Mode::Enforce), ..named("per_address") };
         let rules = changed(shipped(), &[change]).unwrap();
         assert_eq!((rules[0].mode, rules[0].mode_on_loopback), (Mode::Enforce, None));
     }
 
     #[test]
-    fn what_cannot_be_is_refused_with_the_remedy() {
+    fn invalid_rule_is_refused_with_the_remedy() {
         let whole = RuleChange {
             scope: Some(Scope::User),
             routes: Some(vec![RouteClass::Hold]),
@@ -289,7 +289,7 @@ mod tests {
     }
 
     #[test]
-    fn the_later_kind_of_limit_replaces_the_earlier() {
+    fn later_kind_of_limit_replaces_earlier() {
         let mut change = RuleChange { quota: Some(5), window_seconds: Some(9), ..named("r") };
         change.merge(RuleChange { per_second: Some(1), burst: Some(2), ..named("r") });
         let expected = RuleChange { per_second: Some(1), burst: Some(2), ..named("r") };

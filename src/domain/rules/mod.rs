@@ -1,5 +1,5 @@
-//! Limit rules: how often who may ask for what, and what happens beyond it. The shipped table is
-//! here; files, the environment and operators lay their changes above it.
+//! Limit rules: how many requests of a class a subject may make, and what happens beyond that. The
+//! shipped table is here; files, the environment and operators change it.
 
 mod change;
 
@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 pub use change::{RuleChange, RuleError, changed};
 
-/// A window's share that one process may decide alone, as a divisor of its quota.
+/// The divisor of a quota that gives one process' share.
 const SHARE_DIVISOR: u32 = 4;
 
 macro_rules! words {
@@ -22,12 +22,12 @@ macro_rules! words {
             /// All of them, in order.
             pub const ALL: &[$name] = &[$($name::$variant,)+];
 
-            /// The word in settings, answers and metrics.
+            /// The name in settings, responses and metrics.
             pub fn as_str(self) -> &'static str {
                 match self { $($name::$variant => $word,)+ }
             }
 
-            /// Reads the word.
+            /// Parses the name.
             pub fn parse(word: &str) -> Option<Self> {
                 Self::ALL.iter().copied().find(|known| known.as_str() == word)
             }
@@ -36,13 +36,13 @@ macro_rules! words {
 }
 
 words! {
-    /// What a gate does with what it would refuse.
+    /// How a gate acts on a request over its limit.
     Mode {
-        /// Refuse it.
+        /// Refuses it.
         Enforce = "enforce",
-        /// Count and log it, let it pass.
+        /// Counts and logs it, but passes it.
         Observe = "observe",
-        /// Do not look.
+        /// Does not check it.
         Off = "off",
     }
 }
@@ -52,33 +52,33 @@ words! {
     Scope {
         /// A client's address: IPv4, or an IPv6 network of 64 bits.
         Address = "address",
-        /// A user; an address where nobody is named.
+        /// A user; an address where no user is named.
         User = "user",
-        /// A user in one event; does not look at requests about no event.
+        /// A user in one event; requests about no event are not counted.
         UserEvent = "user_event",
     }
 }
 
 words! {
-    /// Kinds of requests.
+    /// Classes of requests.
     RouteClass {
         /// The catalogue.
         Events = "events",
         /// Seat maps and availability.
         Seats = "seats",
-        /// Asking for seats.
+        /// Holding seats.
         Hold = "hold",
-        /// Looking at bookings.
+        /// Reading bookings.
         Bookings = "bookings",
         /// Paying, extending, cancelling.
         BookingChanges = "booking_changes",
         /// Joining a waiting room.
         WaitingRoomJoin = "waiting_room_join",
-        /// Asking where one stands in a waiting room, leaving it.
+        /// Polling or leaving a waiting room.
         WaitingRoom = "waiting_room",
         /// Opening a WebSocket or an event stream.
         Push = "push",
-        /// What only admins may do.
+        /// Admins' routes.
         Admin = "admin",
     }
 }
@@ -86,10 +86,10 @@ words! {
 words! {
     /// What a rule counts.
     Counting {
-        /// Every request, whatever becomes of it.
+        /// Every request, whatever its outcome.
         Requests = "requests",
         /// Requests that were granted something new: a hold that took seats. A request is counted
-        /// when it comes and taken back once it is known to have been refused or replayed.
+        /// when it arrives, and taken back once it is known to have been refused or replayed.
         Grants = "grants",
     }
 }
@@ -97,7 +97,7 @@ words! {
 words! {
     /// Where a rule counts.
     Place {
-        /// In each process for itself, costing no call: rates of addresses and users alone.
+        /// In each process by itself, without a call: only for rates of addresses and users.
         Process = "process",
         /// In Redis, for all processes together.
         Redis = "redis",
@@ -105,28 +105,28 @@ words! {
 }
 
 words! {
-    /// What a rule that counts in Redis does while Redis does not answer.
+    /// The behaviour of a rule that counts in Redis while Redis does not answer.
     WhenRedisIsAway {
-        /// Lets pass.
+        /// Passes requests.
         Pass = "pass",
-        /// Grants the share of one process, and refuses beyond it.
+        /// Grants one process' share, and refuses beyond it.
         Local = "local",
         /// Answers 503.
         Refuse = "refuse",
     }
 }
 
-/// How much a rule grants.
+/// What a rule grants.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Limit {
-    /// So many in any window of this length, wherever it begins.
+    /// A quota in any window of this length, wherever it begins.
     Window {
         /// Requests.
         quota: u32,
         /// Length, ms.
         window_ms: u64,
     },
-    /// So many a second on average, so many at once.
+    /// A number a second on average, and a number at once.
     Rate {
         /// Requests a second.
         per_second: u32,
@@ -136,7 +136,7 @@ pub enum Limit {
 }
 
 impl Limit {
-    /// Requests at most at once.
+    /// Most requests at once.
     pub fn quota(&self) -> u32 {
         match self {
             Limit::Window { quota, .. } => *quota,
@@ -144,7 +144,13 @@ impl Limit {
         }
     }
 
-    /// After how long all that was used is granted again, ms.
+    /// One process' share: what it grants in a window while Redis is away, and how many refused
+    /// requests it sends to Redis at once.
+    pub fn share(&self) -> u32 {
+        (self.quota() / SHARE_DIVISOR).max(1)
+    }
+
+    /// After how long everything used is granted again, ms.
     pub fn window_ms(&self) -> u64 {
         match self {
             Limit::Window { window_ms, .. } => *window_ms,
@@ -158,52 +164,44 @@ impl Limit {
 /// One rule.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Rule {
-    /// Its name, told to those whom it refuses.
+    /// Its name, part of its refusals.
     pub name: String,
     /// Whose requests are counted together.
     pub scope: Scope,
-    /// Which requests are counted.
+    /// The classes of requests it counts.
     pub routes: Vec<RouteClass>,
-    /// What is counted of them.
+    /// What it counts of them.
     pub counting: Counting,
-    /// How many are granted.
+    /// What it grants.
     pub limit: Limit,
-    /// What happens beyond.
+    /// What happens beyond the limit.
     pub mode: Mode,
     /// The same for callers on this machine, with `auth = "trusted"` and no profile or setting
-    /// that says otherwise.
+    /// that overrides it.
     pub mode_on_loopback: Option<Mode>,
     /// Where it counts.
     pub place: Place,
-    /// What it does while Redis is away.
+    /// Its behaviour while Redis is away.
     pub when_redis_is_away: WhenRedisIsAway,
-    /// Whether a granted booking forgives what was counted: for rules about looking alone.
+    /// Whether a granted booking resets the count: for rules about reading alone.
     pub forgiven_by_booking: bool,
-    /// What the refused are told; `None` is a general text.
+    /// The text of its refusals; `None` is a general one.
     pub detail: Option<String>,
 }
 
 impl Rule {
-    /// Requests of one subject within one window that one process may decide without Redis
-    /// having counted them: local refusals not flushed yet, and all while Redis is away. So in
-    /// any window at most `quota + processes × share` are let through; a process that is replaced
-    /// within the window counts as two, and what Redis forgets is forgotten.
-    pub fn share(&self) -> u32 {
-        (self.limit.quota() / SHARE_DIVISOR).max(1)
-    }
-
-    /// Whether it counts such requests.
+    /// Whether it counts requests of this class.
     pub fn counts(&self, class: RouteClass) -> bool {
         self.routes.contains(&class)
     }
 
-    /// Whether a process counts it by address, before anybody is identified.
+    /// Whether a process counts it by address, before identification.
     pub fn precedes_identity(&self) -> bool {
         self.scope == Scope::Address
     }
 }
 
-/// The rules that Holdfast comes with.
+/// The shipped rules.
 pub fn shipped() -> Vec<Rule> {
     use RouteClass::{BookingChanges, Bookings, Events, Hold, Seats, WaitingRoomJoin};
     let window = |name: &str, routes: &[RouteClass], quota, window_seconds: u64| Rule {
@@ -232,13 +230,13 @@ pub fn shipped() -> Vec<Rule> {
         ..window(name, RouteClass::ALL, 1, 1)
     };
     vec![
-        // The name is older than the scope: callers who are identified are counted by user.
+        // The name is older than the scope: identified callers are counted by user.
         rate("per_address", 10, 20),
         window("requests", &[Events, Seats, Hold, Bookings, BookingChanges], 100, 60),
         window("seat_map", &[Seats], 20, 60),
         probing(window("seat_probing", &[Seats], 10, 60)),
         probing(window("seat_probing_hourly", &[Seats], 60, 3_600)),
-        // Observed: in a rush every honest buyer loses more races than that.
+        // Only observes: in a rush every honest buyer loses more races than that.
         Rule {
             mode: Mode::Observe,
             detail: Some("Too many booking attempts".to_owned()),
@@ -270,7 +268,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_rate_is_granted_again_after_its_burst() {
+    fn rate_window_is_the_time_of_its_burst() {
         assert_eq!(Limit::Rate { per_second: 10, burst: 20 }.window_ms(), 2_000);
     }
 }

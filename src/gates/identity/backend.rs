@@ -1,15 +1,14 @@
-//! Which tokens are a backend's: those with one of the claims that the settings name
-//! (`jwt_backend_claims`).
+//! Recognizes backends' tokens: those with one of the claims in `jwt_backend_claims`.
 
 use serde_json::{Map, Value};
 
-/// The claims that mark a backend's token, each a name and the value that it must have.
+/// The claims that mark a backend's token, each a name and its required value.
 pub(super) struct BackendClaims {
     claims: Vec<(String, String)>,
 }
 
 impl BackendClaims {
-    /// Each is `name=value`; `Config::check` has refused others.
+    /// Parses `name=value` pairs; `Config::check` has refused others.
     pub fn new(settings: &[String]) -> Self {
         let pair = |text: &String| {
             text.split_once('=').map(|(name, value)| (name.to_owned(), value.to_owned()))
@@ -25,7 +24,7 @@ impl BackendClaims {
     }
 }
 
-/// A claim by its name, which may have dots in it, or else by its path.
+/// Finds a claim by its name, which may contain dots, or else by its path.
 fn find<'a>(claims: &'a Map<String, Value>, name: &str) -> Option<&'a Value> {
     claims.get(name).or_else(|| {
         let (first, rest) = name.split_once('.')?;
@@ -33,7 +32,7 @@ fn find<'a>(claims: &'a Map<String, Value>, name: &str) -> Option<&'a Value> {
     })
 }
 
-/// Whether a claim is this value, is a list that has it, or has it among its words (`scope`).
+/// Whether a claim is this value, a list that contains it, or text with it as a word (`scope`).
 fn has(claim: &Value, wanted: &str) -> bool {
     match claim {
         Value::String(text) => text == wanted || text.split(' ').any(|word| word == wanted),
@@ -58,7 +57,7 @@ mod tests {
     }
 
     #[test]
-    fn backend_is_marked_by_a_claim_in_any_usual_form() {
+    fn backend_claim_matches_in_any_usual_form() {
         let shipped = &["scope=holdfast:backend", "roles=holdfast:backend"];
         for claims in [
             json!({ "scope": "holdfast:backend" }),
@@ -76,7 +75,7 @@ mod tests {
     }
 
     #[test]
-    fn other_claims_mark_nobody() {
+    fn other_claims_do_not_match() {
         let shipped = &["scope=holdfast:backend", "roles=holdfast:backend"];
         for claims in [
             json!({}),

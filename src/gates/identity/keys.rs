@@ -1,5 +1,5 @@
-//! The keys that tokens are verified with, from files. What is no key, too short, or a key of
-//! another kind is refused at start.
+//! Reads the keys that tokens are verified with from files. A file that holds no key, a short one,
+//! or one of another kind is refused at start.
 
 use std::fs;
 
@@ -9,14 +9,14 @@ use super::ring_provider;
 use crate::config::values::JwtAlgorithm;
 use crate::secrets::FilePath;
 
-/// Bytes of an HS256 secret at least: as many as the hash has (RFC 7518, 3.2).
+/// Fewest bytes of an HS256 secret: as many as its hash (RFC 7518, 3.2).
 const SECRET_BYTES_MIN: usize = 32;
-/// Bytes of an RSA public key in DER: one of 2,048 bits has 268 or more, one of 8,192 bits 1,040
-/// or so. Shorter ones are broken, longer ones are not taken by what verifies.
+/// Bytes of an RSA public key in DER: one of 2,048 bits has 268 or more, one of 8,192 bits some
+/// 1,040. Shorter ones are broken; the verifier does not accept longer ones.
 const RSA_DER_BYTES: std::ops::RangeInclusive<usize> = 260..=1_050;
-/// What a PEM file begins with.
+/// The start of a PEM file.
 const PEM_BEGIN: &[u8] = b"-----BEGIN";
-/// The kinds of PEM files that hold public keys.
+/// The labels of PEM files that hold public keys.
 const PEM_PUBLIC: [&str; 2] = ["-----BEGIN PUBLIC KEY-----", "-----BEGIN RSA PUBLIC KEY-----"];
 
 /// A key file that cannot be used.
@@ -27,7 +27,7 @@ pub struct KeyError {
     reason: String,
 }
 
-/// The keys in these files, in their order.
+/// Reads the keys in these files, in order.
 pub(super) fn read(
     paths: &[FilePath],
     algorithm: JwtAlgorithm,
@@ -44,12 +44,12 @@ pub(super) fn read(
     paths.iter().map(key).collect()
 }
 
-/// The file's bytes, but for a line's end behind them.
+/// The file's bytes, without a trailing line end.
 fn secret(bytes: &[u8]) -> Result<DecodingKey, String> {
     let bytes = bytes.strip_suffix(b"\n").unwrap_or(bytes);
     let bytes = bytes.strip_suffix(b"\r").unwrap_or(bytes);
     if bytes.starts_with(PEM_BEGIN) {
-        // A public key taken for a secret would let everybody sign.
+        // With a public key as the secret, anyone could sign.
         let reason = "is a PEM file, but HS256 needs a shared secret; for a public key set \
             jwt_algorithm = \"RS256\"";
         return Err(reason.to_owned());

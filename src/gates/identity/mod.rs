@@ -1,6 +1,6 @@
-//! Which user asks.
+//! Identifies the user of a request.
 //!
-//! With `auth = "jwt"` the user is the `sub` of a token that was verified, and nothing else. With
+//! With `auth = "jwt"` the user is the `sub` of a verified token, and nothing else. With
 //! `auth = "trusted"` it is named without a proof: by the `X-User-Id` of a gateway that vouches for
 //! it (`identity_proxies`), or, in a direct request on this machine, by `X-User-Id` or `?user_id=`.
 
@@ -26,26 +26,26 @@ const HEADER: HeaderName = HeaderName::from_static("x-user-id");
 const HEADER_SHOWN: &str = "X-User-Id";
 const PARAMETER: &str = USER_PARAMETER;
 
-/// A user who is proven, or named by somebody who is believed.
+/// A user who is proven, or named by a trusted source.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Identified {
     /// The user.
     pub user: UserId,
-    /// Whether a backend asks for the user: whoever is believed without a token, and who shows a
-    /// token with a backend's mark.
+    /// Whether a backend sends the request: a trusted source without a token, or a token marked as
+    /// a backend's.
     pub is_backend: bool,
 }
 
-/// How callers prove who they are.
+/// The means of identification.
 pub(super) enum Identity {
-    /// They say it.
+    /// Named by the request, of a trusted source.
     Trusted,
-    /// They show a token.
+    /// Proven by a token.
     Jwt(Box<Tokens>),
 }
 
 impl Identity {
-    /// As the settings say.
+    /// Creates what the settings name.
     ///
     /// # Errors
     /// If a key file is missing or is no key for the algorithm.
@@ -56,7 +56,7 @@ impl Identity {
         })
     }
 
-    /// The user, if one is named. Two different names are refused: one of them is wrong.
+    /// The user, if one is named. Two different names are refused.
     pub fn of_user(
         &self,
         request: &HttpRequest,
@@ -67,7 +67,7 @@ impl Identity {
                 let named = named(request)?;
                 let is_believed = match caller.names_users {
                     NamesUsers::No => false,
-                    // The gateway has set the header; a parameter alone is the client's word.
+                    // The gateway sets the header; a parameter alone is the client's.
                     NamesUsers::ByHeader => request.headers().contains_key(HEADER),
                     NamesUsers::ByHeaderOrParameter => true,
                 };
@@ -88,16 +88,16 @@ impl Identity {
         }
     }
 
-    /// Nobody is named, but the route needs a user.
+    /// The refusal of a request without a user, on a route that needs one.
     pub fn missing(&self) -> Problem {
         match self {
             Identity::Trusted => {
-                let detail = "Say who asks: the header X-User-Id (or, in a direct request on this \
+                let detail = "Name the user: the header X-User-Id (or, in a direct request on this \
                     machine, the parameter ?user_id=)";
                 Problem::new(Code::IdentityMissing, detail)
             }
             Identity::Jwt(_) => {
-                let detail = "Say who asks: the header Authorization: Bearer, with your token";
+                let detail = "Show your token: the header Authorization: Bearer";
                 Problem::new(Code::IdentityMissing, detail)
                     .with_header(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"))
             }
@@ -105,10 +105,10 @@ impl Identity {
     }
 }
 
-/// Whom the request names, whoever sent it.
+/// The user that a request names, from any source.
 pub(super) fn named(request: &HttpRequest) -> Result<Option<UserId>, Problem> {
     let query = request.query_string();
-    // A parameter's name may be written with escapes.
+    // A parameter's name may be percent-encoded.
     let mut user = if query.contains(PARAMETER) || query.contains('%') {
         let query = Query::of(request)?;
         query.get(PARAMETER)?.map(|text| parse(PARAMETER, text)).transpose()?
@@ -116,7 +116,7 @@ pub(super) fn named(request: &HttpRequest) -> Result<Option<UserId>, Problem> {
         None
     };
     for value in request.headers().get_all(HEADER) {
-        // Header bytes may be any; ids in other scripts come as UTF-8.
+        // Header bytes are arbitrary; ids in other scripts come as UTF-8.
         let text = std::str::from_utf8(value.as_bytes()).unwrap_or_default();
         let named = parse(HEADER_SHOWN, text)?;
         match &user {
@@ -142,7 +142,7 @@ fn untrusted(caller: &Caller) -> Problem {
         }
         _ => {
             "X-User-Id is believed from a gateway alone (the setting identity_proxies), and in \
-             direct requests on the server's machine; ask through the gateway"
+             direct requests on the server's machine; call through the gateway"
         }
     };
     Problem::new(Code::IdentityUntrusted, detail)
@@ -212,7 +212,7 @@ mod tests {
     }
 
     #[test]
-    fn load_balancers_and_strangers_name_nobody() {
+    fn other_sources_name_no_user() {
         for peer in ["10.0.0.1:1", "11.0.0.1:1", "[2001:db8::1]:1"] {
             for headers in [&[][..], &[FORWARDED]] {
                 let with = |more| [headers, more].concat();

@@ -1,5 +1,5 @@
-//! The cryptography behind tokens: `ring`, which TLS uses already. `jsonwebtoken` reads tokens and
-//! judges their claims; this checks signatures, of the two algorithms that Holdfast takes.
+//! Verifies token signatures with `ring`, which TLS uses already, in the two algorithms that
+//! Holdfast accepts. `jsonwebtoken` parses tokens and validates their claims.
 
 use jsonwebtoken::crypto::{CryptoProvider, JwtVerifier, KeyUtils};
 use jsonwebtoken::errors::{ErrorKind, Result, new_error};
@@ -9,20 +9,20 @@ use ring::signature::{RSA_PKCS1_2048_8192_SHA256, UnparsedPublicKey};
 use signature::{Error, Verifier};
 
 static PROVIDER: CryptoProvider = CryptoProvider {
-    // Tokens are issued elsewhere.
+    // Holdfast issues no tokens.
     signer_factory: |_, _| Err(new_error(ErrorKind::UnsupportedAlgorithm)),
     verifier_factory: verifier,
     key_utils: KeyUtils::new_unimplemented(),
 };
 
-/// Has `jsonwebtoken` use it, in this process, from now on.
+/// Installs this provider for `jsonwebtoken`, process-wide.
 pub(super) fn install() {
-    // Refused only where it, or another, is installed already: nothing else here installs one.
+    // Fails only if one is installed already, and no other code installs one.
     let _ = PROVIDER.install_default();
 }
 
 fn verifier(algorithm: &Algorithm, key: &DecodingKey) -> Result<Box<dyn JwtVerifier>> {
-    // A key serves one family of algorithms: a public key is never taken for a shared secret.
+    // A key serves one family of algorithms: a public key is never used as a shared secret.
     match (algorithm, key.family()) {
         (Algorithm::HS256, AlgorithmFamily::Hmac) => {
             Ok(Box::new(Hs256(hmac::Key::new(hmac::HMAC_SHA256, key.try_get_as_bytes()?))))

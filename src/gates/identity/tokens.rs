@@ -1,9 +1,9 @@
-//! Tokens: JWTs, signed by whoever has a key of ours, in one algorithm that the settings name, so
-//! that a token cannot choose how it is checked.
+//! Verifies JWTs, signed with a configured key in the one algorithm that the settings name, so that
+//! a token cannot choose how it is checked.
 //!
-//! A token that was verified is remembered, whole, until it expires, so that a caller's next
-//! request costs a lookup. Memory is bounded by [`REMEMBERED_BYTES_MAX`]; what is forgotten is
-//! verified anew. Nothing is locked while a token is being verified.
+//! A verified token is cached as a whole until it expires, so that the caller's next request costs
+//! a lookup. The cache is bounded by [`REMEMBERED_BYTES_MAX`]; an evicted token is verified anew.
+//! No lock is held while a token is verified.
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -24,21 +24,21 @@ use crate::config::values::JwtAlgorithm;
 use crate::domain::UserId;
 use crate::http::problem::{Code, Problem};
 
-/// Bytes of a token.
+/// Most bytes of a token.
 const TOKEN_BYTES_MAX: usize = 8 * 1024;
-/// Bytes of all tokens that are remembered, with what is known of them.
+/// Most bytes of all cached tokens, with their entries.
 const REMEMBERED_BYTES_MAX: u64 = 32 * 1024 * 1024;
-/// Bytes that remembering a token takes beside its own.
+/// Bytes of a cache entry beside its token.
 const REMEMBERED_BYTES_EACH: u64 = 128;
-/// How many are expected: a common token has some 700 bytes.
+/// Expected cache entries: a common token has some 700 bytes.
 const REMEMBERED_EXPECTED: usize = 32_768;
-/// What stands before a token.
+/// The scheme in front of a token.
 const SCHEME: &str = "Bearer";
-/// What clients are told of a token that cannot be verified, whatever is wrong with it.
+/// The one text about a token that cannot be verified, whatever the reason.
 const UNVERIFIED: &str = "The token cannot be verified; sign in again and send the new one, as \
     Authorization: Bearer";
 
-/// Verifies tokens, and remembers those that were right.
+/// Verifies tokens, and caches the valid ones.
 pub struct Tokens {
     keys: Vec<DecodingKey>,
     validation: Validation,
@@ -71,12 +71,12 @@ impl Weighter<Box<str>, Verified> for Weight {
     }
 }
 
-/// What we read of a token; the library judges the rest.
+/// The claims read here; the library validates the rest.
 #[derive(Deserialize)]
 struct Claims {
     sub: Option<Subject>,
-    /// Unix seconds, perhaps with a fraction. Anything here, so that the library can say what is
-    /// wrong with it.
+    /// Unix seconds, possibly with a fraction. Any JSON is accepted, so that the library can report
+    /// what is wrong.
     #[serde(default)]
     exp: Value,
     /// All others.
@@ -84,7 +84,7 @@ struct Claims {
     others: Map<String, Value>,
 }
 
-/// A user, as issuers write it.
+/// A user id, as issuers write it.
 #[derive(Deserialize)]
 #[serde(untagged)]
 enum Subject {
@@ -93,7 +93,7 @@ enum Subject {
 }
 
 impl Tokens {
-    /// Takes tokens as the settings say.
+    /// Accepts tokens by the settings.
     ///
     /// # Errors
     /// If a key file is missing or is no key for the algorithm.
@@ -122,7 +122,7 @@ impl Tokens {
         })
     }
 
-    /// The user whose token a request shows, if it shows one.
+    /// The user of a request's token, if it has one.
     pub fn of_request(&self, request: &HttpRequest) -> Result<Option<Identified>, Problem> {
         let mut shown = request.headers().get_all(header::AUTHORIZATION);
         let Some(value) = shown.next() else { return Ok(None) };
@@ -131,7 +131,7 @@ impl Tokens {
         }
         let Ok(text) = value.to_str() else { return Err(invalid(UNVERIFIED)) };
         let (scheme, token) = text.trim().split_once(' ').unwrap_or((text.trim(), ""));
-        // Another scheme is somebody else's business: a proxy's, perhaps.
+        // Another scheme may be a proxy's.
         if !scheme.eq_ignore_ascii_case(SCHEME) {
             return Ok(None);
         }
@@ -157,12 +157,12 @@ impl Tokens {
         Ok(identified)
     }
 
-    /// Tries the keys in turn; what the key that fits says of the claims is what counts.
+    /// Tries the keys in turn; the claims are validated under the key whose signature matches.
     fn verify(&self, token: &str) -> Result<Verified, Problem> {
         let mut refusal = invalid(UNVERIFIED);
         for key in &self.keys {
             match decode::<Claims>(token, key, &self.validation) {
-                // Whoever marks extensions as critical wants those refused who know none.
+                // A critical extension must be refused by a verifier that does not support it.
                 Ok(data) if data.header.crit.is_none() => return self.verified(data.claims),
                 Ok(_) => return Err(refusal),
                 Err(error) => match error.kind() {
@@ -186,15 +186,15 @@ impl Tokens {
         let user = user
             .parse()
             .map_err(|error| invalid(format!("The token's `sub` is no user id: {error}")))?;
-        // The library has found it to be a number that is not over yet.
+        // The library has validated it as a number in the future.
         let expires = claims.exp.as_f64().unwrap_or_default().round() as u64;
         let until_seconds = expires.saturating_add(self.leeway_seconds);
         let is_backend = self.backend_claims.mark(&claims.others);
         Ok(Verified { user, is_backend, until_seconds })
     }
 
-    /// Only whoever has a token of ours is told what is wrong with its claims: the library looks
-    /// at them last.
+    /// Only the owner of a validly signed token learns what is wrong with its claims: the library
+    /// validates them last.
     fn refusal(&self, kind: &ErrorKind) -> Problem {
         let Validation { aud, iss, .. } = &self.validation;
         let wanted = |set: &Option<std::collections::HashSet<String>>| {
@@ -232,6 +232,6 @@ fn refused(code: Code, detail: String) -> Problem {
 }
 
 fn now_seconds() -> u64 {
-    // A clock before 1970 is one under which no token is valid yet.
+    // With a clock before 1970 no token is valid yet.
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
 }

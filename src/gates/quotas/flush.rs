@@ -1,115 +1,125 @@
-//! Brings notes to Redis at short intervals, in one call a partition, and asks whether a Redis that
-//! was away is back. Nothing is sent twice: what may have arrived keeps its place in the ledger.
+//! Sends local counts to Redis in batches, and probes whether a Redis that was away is back.
 
 use std::time::{Duration, Instant};
 
 use futures_util::future::join_all;
 
-use super::Quotas;
-use super::ledger::Due;
+use super::count::Due;
+use super::{Inner, Quotas};
 use crate::domain::Partition;
 use crate::lifecycle::Shutdown;
-use crate::redis::{LimitCheck, RedisError, Standing};
+use crate::redis::{LimitCheck, RedisError};
 
-/// How often notes are brought to Redis.
-const FLUSH_INTERVAL: Duration = Duration::from_millis(200);
-/// Most subjects of one call: about a millisecond of Redis.
-const FLUSH_SUBJECTS_MAX: usize = 200;
-/// How often what is over is forgotten, in turns.
-const SWEEP_TURNS: u32 = 5;
+/// How often what is urgent is sent: grants to take back, subjects to forgive, counts that reached
+/// this process' share or block their subject. Also how often a Redis that is away is probed.
+pub(super) const TURN: Duration = Duration::from_millis(200);
+/// Longest that a refused request waits to be sent, give or take [`TURNS_OF_SWEEP`].
+pub(super) const FLUSH_INTERVAL: Duration = Duration::from_secs(3);
+/// How many turns apart all counts are looked through, whether or not something is urgent.
+const TURNS_OF_SWEEP: u32 = 5;
+/// Most counts of one call: about a millisecond of Redis. A larger batch is sent as several calls,
+/// one after the other, so that others are served in between.
+const CALL_COUNTS_MAX: usize = 200;
 
 impl Quotas {
-    /// Flushes and forgets until shutdown is requested, then flushes once more.
+    /// Flushes until shutdown is requested, then once more.
     pub async fn keep_flushed(self, shutdown: Shutdown) {
         let partitions = self.inner.engine.keys().all_partitions();
         // Each by itself: a node that is slow or gone holds up its own partitions alone.
         let flushes =
             join_all(partitions.map(|partition| self.keep_partition(partition, &shutdown)));
-        tokio::join!(flushes, self.keep_tidy(&shutdown));
+        tokio::join!(flushes, self.keep_reported(&shutdown));
     }
 
-    /// Flushes one partition until shutdown is requested, then once more.
     async fn keep_partition(&self, partition: Partition, shutdown: &Shutdown) {
-        while shutdown.sleep_or_shutdown(FLUSH_INTERVAL).await {
-            self.flush_partition(partition).await;
+        // Spreads the partitions over the turns.
+        let mut turn = u32::from(partition.0);
+        while shutdown.sleep_or_shutdown(TURN).await {
+            turn = turn.wrapping_add(1);
+            let sweeps = turn.is_multiple_of(TURNS_OF_SWEEP);
+            if sweeps {
+                self.inner.counts.sweep(partition, Instant::now());
+            }
+            if self.is_back(partition).await && (sweeps || self.inner.counts.is_urgent(partition)) {
+                self.flush(partition, FLUSH_INTERVAL).await;
+            }
         }
-        self.flush_partition(partition).await;
+        if self.is_back(partition).await {
+            self.flush(partition, Duration::ZERO).await;
+        }
     }
 
-    /// Forgets what is over until shutdown is requested.
-    async fn keep_tidy(&self, shutdown: &Shutdown) {
+    /// Whether a partition's Redis answers; probes it if it was away.
+    async fn is_back(&self, partition: Partition) -> bool {
+        let Inner { breaker, engine, .. } = &*self.inner;
+        if breaker.is_away(partition) {
+            if engine.redis_time_ms(partition).await.is_err() {
+                return false;
+            }
+            breaker.close(partition);
+        }
+        true
+    }
+
+    /// Sets the gauges until shutdown is requested.
+    async fn keep_reported(&self, shutdown: &Shutdown) {
         let entries = |kind| self.inner.metrics.limiter_entries.with_label_values(&[kind]);
         let (blocks, notes) = (entries("blocks"), entries("notes"));
-        let mut turn = 0_u32;
-        while shutdown.sleep_or_shutdown(FLUSH_INTERVAL).await {
-            turn = turn.wrapping_add(1);
-            if turn.is_multiple_of(SWEEP_TURNS) {
-                self.inner.blocks.sweep(Instant::now());
-                self.inner.ledger.sweep(Instant::now());
-            }
-            let gauge = |count: usize| i64::try_from(count).unwrap_or(i64::MAX);
-            blocks.set(gauge(self.inner.blocks.len()));
-            notes.set(gauge(self.inner.ledger.len()));
-            let unforgiven = self.inner.ledger.take_unforgiven();
-            if unforgiven > 0 {
+        let gauge = |count: usize| i64::try_from(count).unwrap_or(i64::MAX);
+        while shutdown.sleep_or_shutdown(TURN).await {
+            blocks.set(gauge(self.inner.counts.blocked()));
+            notes.set(gauge(self.inner.counts.pending()));
+            let uncounted = self.inner.counts.take_uncounted();
+            if uncounted > 0 {
                 tracing::warn!(
-                    unforgiven,
-                    "too many booked at once to forgive what they looked at"
+                    uncounted,
+                    "too many callers at once: requests were not counted toward limits"
                 );
             }
         }
     }
 
-    async fn flush_partition(&self, partition: Partition) {
-        let inner = &self.inner;
-        if inner.away.is_away(partition) {
-            // Its failure is no news.
-            if inner.engine.redis_time_ms(partition).await.is_err() {
+    /// Sends what is due to one partition; requests from this age on.
+    async fn flush(&self, partition: Partition, age_min: Duration) {
+        let counts = &self.inner.counts;
+        let mut due = counts.due(partition, age_min, Instant::now()).into_iter();
+        loop {
+            let call: Vec<Due> = due.by_ref().take(CALL_COUNTS_MAX).collect();
+            if call.is_empty() {
                 return;
             }
-            inner.away.note_back(partition);
+            if !self.send(partition, call).await {
+                due.by_ref().for_each(|one| counts.not_sent(partition, one));
+            }
         }
-        let due = inner.ledger.due(partition, FLUSH_SUBJECTS_MAX);
-        if due.is_empty() {
-            return;
-        }
+    }
+
+    /// Makes one call; returns whether Redis has answered.
+    async fn send(&self, partition: Partition, due: Vec<Due>) -> bool {
+        let inner = &self.inner;
         let checks: Vec<LimitCheck<'_>> = due.iter().map(check).collect();
-        match inner.engine.limit(&checks).await {
-            Ok(standings) => self.learn(partition, &due, &standings),
-            Err(error) => {
-                if !error.is_overloaded() {
-                    inner.away.note(partition, &error);
+        let error = match inner.engine.limit(&checks).await {
+            Ok(standings) => {
+                let now = Instant::now();
+                for (one, standing) in due.iter().zip(&standings) {
+                    inner.counts.sent(partition, one, standing, now);
                 }
-                if matches!(error, RedisError::NotRun(_)) {
-                    self.give_back(partition, due);
-                }
+                return true;
             }
+            Err(error) => error,
+        };
+        drop(checks);
+        if !error.is_overloaded() {
+            inner.breaker.open(partition, &error);
         }
-    }
-
-    fn learn(&self, partition: Partition, due: &[Due], standings: &[Standing]) {
-        let now = Instant::now();
-        for (one, standing) in due.iter().zip(standings) {
-            self.inner.ledger.counted(partition, &one.subject, &one.rule, standing.taken);
-            if standing.is_over && one.enforced {
-                let (rule, limit) = (&one.rule, one.limit);
-                self.inner.blocks.add(&one.subject, rule, limit, standing.wait_ms, now);
-            } else if one.forgives || !one.uncounted.is_empty() {
-                // Who asked before Redis knew of it was blocked once more.
-                self.inner.blocks.forgive(&one.subject, &one.rule);
-            }
-        }
-    }
-
-    fn give_back(&self, partition: Partition, due: Vec<Due>) {
+        let is_lost = !matches!(error, RedisError::NotRun(_));
         for one in due {
-            let forgives = one.forgives;
-            let again = Due { noted: 0, uncounted: Vec::new(), ..one.clone() };
-            self.inner.ledger.give_back(partition, one);
-            if forgives {
-                self.inner.ledger.forgive_again(partition, again);
+            match is_lost {
+                true => inner.counts.lost(partition, &one),
+                false => inner.counts.not_sent(partition, one),
             }
         }
+        false
     }
 }
 
@@ -120,8 +130,8 @@ fn check(due: &Due) -> LimitCheck<'_> {
         limit: due.limit,
         enforced: due.enforced,
         asks: false,
-        noted: due.noted,
+        noted: due.pending,
         forgives: due.forgives,
-        uncounted: &due.uncounted,
+        uncounted: &due.take_back,
     }
 }

@@ -1,102 +1,86 @@
-//! The limits that all processes count together.
+//! The limits that all processes count together, in Redis.
 //!
-//! # What is promised
+//! # Guarantee
 //!
-//! In any window of a rule, wherever it begins, at most `quota + processes × share` requests of one
-//! subject are let through ([`Rule::share`](crate::domain::Rule::share)); while Redis answers and no
-//! request is refused in a process before it is counted, exactly `quota`. What Redis itself forgets is
-//! forgotten, and a process that ends takes its ledger along: one that is replaced within a window
-//! counts as two.
+//! A request that reaches Redis is counted there exactly: under rules that count grants, and under
+//! others while no process refuses anything by itself, a window grants exactly its quota, wherever
+//! it begins. Requests that a process refuses by itself (a body that makes no sense, seats that the
+//! live view shows as taken) are sent to Redis in batches. So in any window of a rule, per subject,
+//! at most `quota + processes × what one process can refuse in one flush interval` requests are not
+//! answered 429; one process can refuse `quota` at most, as it then blocks the subject itself. What
+//! Redis loses is forgotten, and so is what a process has not sent when it ends.
 //!
 //! # How
 //!
-//! *Counted.* A request is decided by one call (`limit`), which counts it under all its rules or none.
-//! A refusal is put on the block list ([`blocks`]): until the wait is over, or [`blocks::KEPT_MAX`],
-//! the caller is refused without I/O. The list only repeats what Redis said.
+//! *Counted in Redis.* One call (`limit`) decides a request under all its rules, and counts it
+//! under all or none. A refusal blocks the subject in this process ([`counts`]) until the wait is
+//! over, or [`count::REPORT_KEPT_MAX`]: it is then refused without I/O.
 //!
-//! *Noted.* A request that this process decides alone (it was refused before it could be counted; or
-//! Redis is away) is noted in the ledger ([`ledger`]), which has `share` places a subject and rule. A
-//! note leaves its place when Redis has counted it, and else when its window is over. Where no place is
-//! left, the request is not decided here: it asks Redis like any other, or is refused while Redis is away.
-//! Notes are brought to Redis by the caller's next call, or by [`flush`].
+//! *Counted here.* A refused request adds one to an integer per subject and rule. [`flush`] sends
+//! the integers to Redis in one batch a partition: after [`flush::FLUSH_INTERVAL`], or at the next
+//! turn once an integer reaches this process' share
+//! ([`Limit::share`](crate::domain::Limit::share)). What the quota has no room for stays, and
+//! blocks the subject; under a rule that only observes it is dropped. Once the integer reaches what
+//! Redis last reported as remaining (the whole quota, where that is not known), this process blocks
+//! the subject.
 //!
-//! *Uncounted.* A rule that counts grants counts a request when it comes, as any rule: only so two
-//! requests at once cannot both be the last one granted. Once the sale has refused the request, or has
-//! answered it with a booking that was there before, it is taken out of the count again
-//! ([`Quotas::uncount`]), by the moment at which Redis counted it: by the caller's next call, or by
-//! [`flush`]. What is refused in the process is not counted under such a rule at all.
-//!
-//! So each request that was let through is, for all of its window, an entry in Redis or a note in a
-//! ledger: that is the bound.
+//! *Taken back.* A rule that counts grants counts a request when it comes, as any rule: only so two
+//! requests at once cannot both be the last one granted. Once the sale has refused it, or has
+//! answered it with an existing booking, it is taken out of the count again
+//! ([`Quotas::take_back`]), by the moment at which Redis counted it: with the caller's next call or
+//! the next flush, after [`flush::TURN`] at most. What is refused in the process is not counted
+//! under such a rule at all.
 //!
 //! # What may happen in between
 //!
-//! * *Two calls carry one note.* No: a note is `unsent` or `sent`; taking it along makes it sent, under
-//!   the ledger's lock. It becomes unsent again only if the call surely did not run.
-//! * *The reply is lost.* The notes stay sent, and keep their places until their windows are over; they
-//!   are never sent again. If the call did run they are counted twice, here and in Redis: too strict by
-//!   a share at most. The request that asked becomes such a note itself.
-//! * *The client goes away while its call is under way*, and the future is dropped: the same, without
-//!   a new note, as the request went nowhere.
-//! * *A request's outcome is not known* (the hold's reply is lost, the client hangs up): it goes on to
-//!   count, as it may have been granted. So does one that could not be uncounted as a reply was lost
-//!   or the ledger is full: too strict by that one, until its window is over.
-//! * *The caller asks again before its refused request is uncounted.* In the same process the call
-//!   takes that along; in another one the request counts for a flush longer.
-//! * *The quota is full when notes arrive.* Redis takes what fits and says so; the others keep their
-//!   places. Were they dropped, each moment that leaves the window would let a share through.
-//! * *A note is counted later than its request came.* It leaves Redis' window later, too. In between it
-//!   is in the ledger, so a window that ends there finds it.
-//! * *A refused caller books in another process*, or an operator raises the quota: the block list of this
-//!   process learns it when the block ends, [`blocks::KEPT_MAX`] later at most; a rule with another
-//!   limit, or in another mode, is not blocked.
-//! * *Redis is frozen.* The first calls wait for half the command time-out; then the partition is taken
-//!   for away, requests are decided here without a call, and [`flush`] alone asks whether it is back.
-//! * *Rules of the user and of its address* are in two slots: two calls, sent at once. If one refuses,
-//!   the other may have counted the request: too strict by that one.
-//! * *Redis' clock is set back.* What was counted later than its new time counts as if it were of now.
-//!
-//! What a rule does while Redis is away is its `when_redis_is_away`; rules that only observe note what
-//! finds a place, and never refuse.
+//! * *A batch's reply is lost.* The batch is not sent again: if it did not run, it is not counted.
+//!   If it surely did not run, it is sent with the next flush.
+//! * *A process ends.* It sends a last batch; what a crash keeps it from sending is not counted.
+//! * *The task that flushes panics between a reply and its bookkeeping.* Its batch is sent again:
+//!   too strict by one batch.
+//! * *A request's outcome is not known* (the hold's reply is lost, the client hangs up): it goes on
+//!   to count, as it may have been granted. So does one whose taking back was lost, or found no
+//!   room: too strict by that one, until its window is over.
+//! * *The caller sends another request before its refused one is taken back.* In the same process
+//!   the call takes that along; in another one the request counts until the flush.
+//! * *A request is counted later than it came.* It leaves Redis' window later, too.
+//! * *A blocked caller books in another process*, or an operator raises the quota: this process
+//!   learns it when the block ends; a rule with another limit, or in another mode, is not blocked.
+//! * *Redis is frozen.* The first calls wait for half the command time-out; then the partition
+//!   counts as away, requests are decided here without a call, and [`flush`] alone probes whether
+//!   it is back.
+//! * *Redis is away.* A rule follows its `when_redis_is_away`; `local` grants this process' share,
+//!   and again once a window has passed since the last one. What is granted so is sent when Redis
+//!   is back. A request whose call failed without a reply may be counted twice: here and in Redis.
+//!   Rules that only observe count nothing while Redis is away.
+//! * *Rules of the user and of its address* are in two slots: two calls, sent at once. If one
+//!   refuses, the other may have counted the request: too strict by that one.
+//! * *Redis' clock is set back.* What was counted later than its new time counts as if it were of
+//!   now.
 
-mod applied;
-mod away;
-mod blocks;
+mod circuit_breaker;
+mod count;
+mod counts;
 mod flush;
-mod grants;
 mod headers;
-mod ledger;
-mod notes;
-mod saturated_callers;
-mod tally;
 
 use std::sync::Arc;
 use std::time::Instant;
 
 use actix_web::{HttpMessage, HttpRequest};
 use futures_util::future::join_all;
-use smallvec::SmallVec;
 
 use super::{Caller, Verdict};
-use crate::domain::{
-    Counting, Mode, Partition, Place, Policy, Rule, Scope, Subject, WhenRedisIsAway,
-};
+use crate::domain::{Counting, Mode, Partition, Place, Policy, Rule, Subject, WhenRedisIsAway};
 use crate::http::problem::Problem;
 use crate::redis::{Engine, LimitCheck, RedisError, Standing};
 use crate::telemetry::Metrics;
 
-use applied::{Applied, Outcome};
-use away::CircuitBreaker;
-use blocks::Blocks;
-pub use grants::Grant;
+use circuit_breaker::CircuitBreaker;
+use counts::{Denied, LocalCounts};
 pub use headers::{RateLimitHeaders, over};
-use ledger::{Denied, Ledger, Note, Noted, Taken};
-pub use saturated_callers::SaturatedCallers;
 
-/// Rules that look at one request, mostly.
-const RULES_EXPECTED: usize = 4;
-
-/// Counts in Redis. Cheap to clone.
+/// Counts under the rules whose place is Redis. Cheap to clone.
 #[derive(Clone)]
 pub struct Quotas {
     inner: Arc<Inner>,
@@ -104,10 +88,31 @@ pub struct Quotas {
 
 struct Inner {
     engine: Engine,
-    away: CircuitBreaker,
-    blocks: Blocks,
-    ledger: Ledger,
+    breaker: CircuitBreaker,
+    counts: LocalCounts,
     metrics: Metrics,
+}
+
+/// A rule that applies to a request, with whom it counts.
+struct Applied<'a> {
+    rule: &'a Rule,
+    enforced: bool,
+    subject: Subject,
+    partition: Partition,
+}
+
+/// The decision on a request under one rule.
+enum Decision {
+    /// Redis counted it, or refused it.
+    Counted(Standing),
+    /// It was granted from this process' share, while Redis is away.
+    CountedHere,
+    /// It passes uncounted, while Redis is away.
+    Passed,
+    /// This process' share is used up: how long until it is whole again, ms.
+    ShareUsed(u64),
+    /// The rule does not do without Redis, or the request finds no room to be counted here.
+    Unavailable,
 }
 
 /// A request that no limit refused.
@@ -118,48 +123,54 @@ pub struct Counted {
     pub grants: Vec<Grant>,
 }
 
+/// A request as one rule for grants has counted it.
+pub struct Grant {
+    rule: Rule,
+    enforced: bool,
+    subject: Subject,
+    /// When Redis counted it, Unix ms; `None` if this process did.
+    at_ms: Option<i64>,
+}
+
 impl Quotas {
-    /// Counts on this Redis.
+    /// Counts in this Redis.
     pub fn new(engine: Engine, metrics: &Metrics) -> Self {
         let partitions = engine.keys().partitions();
         let inner = Inner {
-            away: CircuitBreaker::new(partitions),
-            blocks: Blocks::default(),
-            ledger: Ledger::new(partitions),
+            breaker: CircuitBreaker::new(partitions),
+            counts: LocalCounts::new(partitions),
             metrics: metrics.clone(),
             engine,
         };
         Quotas { inner: Arc::new(inner) }
     }
 
-    /// Whether Redis has said lately that this caller is over a limit. Rules of a user in an event
-    /// are looked at once the event is known.
+    /// Refuses a caller that is over a limit by this process' counts. Rules of a user in an
+    /// event are checked once the event is known.
     ///
     /// # Errors
     /// The refusal.
     pub fn check_blocked(&self, policy: &Policy, caller: &Caller) -> Result<Verdict, Problem> {
-        let blocks = &self.inner.blocks;
-        // Most are not on the list: they cost one look at it, whatever rules there are.
-        if caller.allowed || blocks.is_empty() || !blocks.knows_any(&subjects(caller)) {
+        let counts = &self.inner.counts;
+        if counts.blocked() == 0 {
             return Ok(Verdict::Passed);
         }
         let now = Instant::now();
         let enforced = self.applied(policy, caller).filter(|applied| applied.enforced);
-        let waits: Vec<(&Rule, u64)> = enforced
-            .filter_map(|a| Some((a.rule, blocks.wait_ms(&a.subject, a.rule, now)?)))
-            .collect();
+        let waits: Vec<(&Rule, u64)> =
+            enforced.filter_map(|one| Some((one.rule, counts.wait_ms(&one, now)?))).collect();
         match headers::refusal(&waits) {
             Some(problem) => Err(problem),
             None => Ok(Verdict::Passed),
         }
     }
 
-    /// Whether there is a rule that looks at a request.
+    /// Whether any rule applies to a request.
     pub fn counts_any(&self, policy: &Policy, caller: &Caller) -> bool {
         self.applied(policy, caller).next().is_some()
     }
 
-    /// Counts a request under all rules that look at it.
+    /// Counts a request under all rules that apply to it.
     ///
     /// # Errors
     /// The refusal of the first enforced rule that has no room; or that Redis is away, where a rule
@@ -170,8 +181,8 @@ impl Quotas {
         caller: &Caller,
         request: &HttpRequest,
     ) -> Result<Counted, Problem> {
-        let applied: Vec<Applied<'_>> = self.applied(policy, caller).collect();
         self.check_blocked(policy, caller)?;
+        let applied: Vec<Applied<'_>> = self.applied(policy, caller).collect();
         // A named user's own rules and those of its address: two slots at most.
         let mut slots: Vec<Vec<&Applied<'_>>> = Vec::new();
         for one in &applied {
@@ -180,180 +191,170 @@ impl Quotas {
                 None => slots.push(vec![one]),
             }
         }
-        let asked = slots.iter().map(|slot| self.decide(slot));
-        let outcomes = join_all(asked).await.into_iter().flatten();
-        let mut outcomes: Vec<(&Applied<'_>, Outcome)> =
-            slots.iter().flatten().copied().zip(outcomes).collect();
-        // Whichever slot they are in: the rules' own order.
-        let place =
+        let decisions = join_all(slots.iter().map(|slot| self.decide(slot))).await;
+        let decisions = decisions.into_iter().flatten();
+        let mut decisions: Vec<(&Applied<'_>, Decision)> =
+            slots.iter().flatten().copied().zip(decisions).collect();
+        // In the rules' own order, whichever slot they are in.
+        let order =
             |one: &Applied<'_>| policy.rules.iter().position(|rule| std::ptr::eq(rule, one.rule));
-        outcomes.sort_by_key(|(one, _)| place(one));
-        self.verdict(&outcomes, request)
+        decisions.sort_by_key(|(one, _)| order(one));
+        self.verdict(&decisions, request)
     }
 
-    /// Counts a request that was refused in this process, some time later. False where this process
-    /// may not: it has to ask ([`Quotas::count`]).
-    pub fn note_refused(
-        &self,
-        policy: &Policy,
-        saturated_callers: &SaturatedCallers,
-        caller: &Caller,
-        now: Instant,
-    ) -> bool {
-        let enter = || {
-            let counts = |applied: &Applied<'_>| applied.rule.counting == Counting::Requests;
-            let applied: SmallVec<[Applied<'_>; RULES_EXPECTED]> =
-                self.applied(policy, caller).filter(counts).collect();
-            let notes: SmallVec<[Note<'_>; RULES_EXPECTED]> =
-                applied.iter().map(Applied::note).collect();
-            Ok(self.inner.ledger.enter(&notes, false, now)? > 0)
-        };
-        saturated_callers.unless_known::<Denied>(caller, now, enter).is_ok()
+    /// Counts a request that was refused in this process. Rules that count grants do not count it.
+    pub fn count_refused(&self, policy: &Policy, caller: &Caller, now: Instant) {
+        let counts = |applied: &Applied<'_>| applied.rule.counting == Counting::Requests;
+        self.inner.counts.add(self.applied(policy, caller).filter(counts), now);
     }
 
-    /// Forgives what rules about looking have counted.
-    pub fn note_booked(&self, policy: &Policy, caller: &Caller) {
-        // Looking is another class of requests than booking: the rule need not look at this one.
-        let client = caller.client();
-        for rule in &policy.rules {
-            let counts = rule.forgiven_by_booking && rule.place == Place::Redis;
-            if !counts || policy.mode_of(rule, caller.on_loopback) == Mode::Off {
-                continue;
-            }
-            let subject = Subject::of(rule.scope, caller.user.as_ref(), caller.event, client);
-            if let Some(subject) = subject {
-                self.inner.blocks.forgive(&subject, &rule.name);
-                self.inner.ledger.forgive(self.partition(&subject), subject, rule);
+    /// Forgets what rules with `forgiven_by_booking` have counted.
+    pub fn forgive(&self, policy: &Policy, caller: &Caller) {
+        // Whatever class of requests they count: looking at seats is not booking.
+        let rules = policy.rules.iter().filter(|rule| rule.forgiven_by_booking);
+        for applied in rules.filter_map(|rule| self.applied_rule(policy, rule, caller)) {
+            self.inner.counts.forgive(&applied);
+        }
+    }
+
+    /// Takes a request that was granted nothing new out of the rules that count grants.
+    pub fn take_back(&self, grants: Vec<Grant>) {
+        for Grant { rule, enforced, subject, at_ms } in grants {
+            let partition = self.inner.engine.keys().partition_of_subject(&subject);
+            let applied = Applied { rule: &rule, enforced, subject, partition };
+            match at_ms {
+                Some(at_ms) => self.inner.counts.take_back(&applied, at_ms),
+                None => self.inner.counts.withdraw(&applied),
             }
         }
     }
 
-    /// The rules that look at a request, in their order.
+    /// The rules that apply to a request, in their order.
     fn applied<'a>(
         &self,
         policy: &'a Policy,
         caller: &'a Caller,
     ) -> impl Iterator<Item = Applied<'a>> {
-        let partitions = self.inner.engine.keys().partitions();
-        let client = caller.client();
-        let rules = policy.rules.iter().filter(|rule| {
-            !caller.allowed && rule.place == Place::Redis && rule.counts(caller.class)
-        });
-        rules.filter_map(move |rule| {
-            let mode = policy.mode_of(rule, caller.on_loopback);
-            if mode == Mode::Off {
-                return None;
-            }
-            let subject = Subject::of(rule.scope, caller.user.as_ref(), caller.event, client)?;
-            let partition = subject.partition(partitions);
-            Some(Applied { rule, enforced: mode == Mode::Enforce, subject, partition })
-        })
+        let counted = move |rule: &&Rule| !caller.allowed && rule.counts(caller.class);
+        let rules = policy.rules.iter().filter(counted);
+        rules.filter_map(move |rule| self.applied_rule(policy, rule, caller))
     }
 
-    /// What becomes of a request under rules of one slot: as Redis says, else as the rules do.
-    async fn decide(&self, applied: &[&Applied<'_>]) -> Vec<Outcome> {
-        let Some(first) = applied.first() else { return Vec::new() };
-        if self.inner.away.is_away(first.partition) {
-            return self.decide_alone(applied, false);
+    /// A rule as it applies to a caller; `None` if it is off, counts elsewhere, or counts no such
+    /// subject.
+    fn applied_rule<'a>(
+        &self,
+        policy: &Policy,
+        rule: &'a Rule,
+        caller: &Caller,
+    ) -> Option<Applied<'a>> {
+        let mode = policy.mode_of(rule, caller.on_loopback);
+        if rule.place != Place::Redis || mode == Mode::Off {
+            return None;
         }
-        match self.ask(applied).await {
-            Ok(standings) => standings.into_iter().map(Outcome::Counted).collect(),
-            // What follows would be refused, too: nothing of this request is counted.
+        let user = caller.user.as_ref();
+        let subject = Subject::of(rule.scope, user, caller.event, caller.client())?;
+        let partition = self.inner.engine.keys().partition_of_subject(&subject);
+        Some(Applied { rule, enforced: mode == Mode::Enforce, subject, partition })
+    }
+
+    /// Decides a request under rules of one slot: in Redis, or without it, by each rule's setting.
+    async fn decide(&self, applied: &[&Applied<'_>]) -> Vec<Decision> {
+        let Some(first) = applied.first() else { return Vec::new() };
+        if self.inner.breaker.is_away(first.partition) {
+            return self.decide_alone(applied);
+        }
+        match self.count_in_redis(applied).await {
+            Ok(standings) => standings.into_iter().map(Decision::Counted).collect(),
+            // The use case's own calls would be refused, too: nothing of this request is counted.
             Err(error) if error.is_overloaded() => {
-                let outcome = |a: &&Applied<'_>| match a.enforced {
-                    true => Outcome::Unavailable,
-                    false => Outcome::Passed(Noted::Not),
+                let decision = |one: &&Applied<'_>| match one.enforced {
+                    true => Decision::Unavailable,
+                    false => Decision::Passed,
                 };
-                applied.iter().map(outcome).collect()
+                applied.iter().map(decision).collect()
             }
             Err(error) => {
-                self.inner.away.note(first.partition, &error);
-                // What surely did not run is noted as any request; what may have, as sent.
-                self.decide_alone(applied, !matches!(error, RedisError::NotRun(_)))
+                self.inner.breaker.open(first.partition, &error);
+                self.decide_alone(applied)
             }
         }
     }
 
-    /// Asks Redis; notes of the same subjects and rules go along.
-    async fn ask(&self, applied: &[&Applied<'_>]) -> Result<Vec<Standing>, RedisError> {
-        let ledger = &self.inner.ledger;
-        let taken: Vec<Taken> =
-            applied.iter().map(|a| ledger.take(a.partition, &a.subject, &a.rule.name)).collect();
-        let mut checks = Vec::with_capacity(applied.len());
-        for (a, taken) in applied.iter().zip(&taken) {
-            checks.push(LimitCheck {
-                subject: &a.subject,
-                rule: &a.rule.name,
-                limit: a.rule.limit,
-                enforced: a.enforced,
+    /// Calls Redis; grants of the same subjects and rules are taken back with the call.
+    async fn count_in_redis(&self, applied: &[&Applied<'_>]) -> Result<Vec<Standing>, RedisError> {
+        let counts = &self.inner.counts;
+        let take_back: Vec<Vec<i64>> =
+            applied.iter().map(|one| counts.due_with_call(one)).collect();
+        let checks: Vec<LimitCheck<'_>> = applied
+            .iter()
+            .zip(&take_back)
+            .map(|(one, moments)| LimitCheck {
+                subject: &one.subject,
+                rule: &one.rule.name,
+                limit: one.rule.limit,
+                enforced: one.enforced,
                 asks: true,
-                noted: taken.noted,
+                noted: 0,
                 forgives: false,
-                uncounted: &taken.uncounted,
-            });
+                uncounted: moments,
+            })
+            .collect();
+        let reply = self.inner.engine.limit(&checks).await;
+        if let Err(RedisError::NotRun(_)) = &reply {
+            let undone = applied.iter().zip(take_back);
+            undone.for_each(|(one, moments)| counts.not_run(one, moments));
         }
-        let answer = self.inner.engine.limit(&checks).await;
-        drop(checks);
-        for (index, (a, taken)) in applied.iter().zip(taken).enumerate() {
-            match &answer {
-                Ok(standings) => {
-                    let taken = standings[index].taken;
-                    ledger.counted(a.partition, &a.subject, &a.rule.name, taken);
-                }
-                Err(RedisError::NotRun(_)) => ledger.give_back(a.partition, a.due(taken)),
-                Err(_) => {}
+        reply
+    }
+
+    /// Decides a request without Redis.
+    fn decide_alone(&self, applied: &[&Applied<'_>]) -> Vec<Decision> {
+        let is_local = |one: &&&Applied<'_>| {
+            one.enforced && one.rule.when_redis_is_away == WhenRedisIsAway::Local
+        };
+        let local: Vec<&Applied<'_>> = applied.iter().filter(is_local).copied().collect();
+        let denied = self.inner.counts.take_share(&local, Instant::now()).err();
+        let decision = |one: &&Applied<'_>| match (one.rule.when_redis_is_away, denied) {
+            _ if !one.enforced => Decision::Passed,
+            (WhenRedisIsAway::Pass, _) => Decision::Passed,
+            (WhenRedisIsAway::Refuse, _) => Decision::Unavailable,
+            (WhenRedisIsAway::Local, Some((_, Denied::Full))) => Decision::Unavailable,
+            (WhenRedisIsAway::Local, Some((index, Denied::Used(wait_ms))))
+                if std::ptr::eq(local[index], *one) =>
+            {
+                Decision::ShareUsed(wait_ms)
             }
-        }
-        answer
+            // Another rule denied it: nothing is counted.
+            (WhenRedisIsAway::Local, Some(_)) => Decision::Passed,
+            (WhenRedisIsAway::Local, None) => Decision::CountedHere,
+        };
+        applied.iter().map(decision).collect()
     }
 
-    /// What becomes of a request without Redis; `sent` where Redis may have counted it.
-    fn decide_alone(&self, applied: &[&Applied<'_>], sent: bool) -> Vec<Outcome> {
-        let by_share = |a: &&&Applied<'_>| a.rule.when_redis_is_away == WhenRedisIsAway::Local;
-        let local: Vec<&Applied<'_>> = applied.iter().filter(by_share).copied().collect();
-        let notes: Vec<Note<'_>> = local.iter().copied().map(Applied::note).collect();
-        let denied = self.inner.ledger.enter(&notes, sent, Instant::now()).err();
-        let refused_at = |a: &Applied<'_>| match denied {
-            Some(Denied::Used { at, wait_ms }) if std::ptr::eq(local[at], a) => Some(wait_ms),
-            _ => None,
-        };
-        let outcome = |a: &&Applied<'_>| match a.rule.when_redis_is_away {
-            _ if !a.enforced => Outcome::Passed(Noted::Not),
-            WhenRedisIsAway::Pass => Outcome::Passed(Noted::Not),
-            WhenRedisIsAway::Refuse => Outcome::Unavailable,
-            WhenRedisIsAway::Local => match (denied, refused_at(a)) {
-                (Some(Denied::Full), _) => Outcome::Unavailable,
-                (_, Some(wait_ms)) => Outcome::ShareUsed(wait_ms),
-                _ if sent => Outcome::Passed(Noted::Sent),
-                _ => Outcome::Passed(Noted::Unsent),
-            },
-        };
-        applied.iter().map(outcome).collect()
-    }
-
-    /// The verdict on what became of a request under all its rules, in their order.
+    /// The verdict on a request under all its rules, in their order.
     fn verdict(
         &self,
-        outcomes: &[(&Applied<'_>, Outcome)],
+        decisions: &[(&Applied<'_>, Decision)],
         request: &HttpRequest,
     ) -> Result<Counted, Problem> {
         let now = Instant::now();
         let (mut verdict, mut waits, mut unavailable) = (Verdict::Passed, Vec::new(), false);
         let (mut standings, mut grants) = (Vec::new(), Vec::new());
-        for (a, outcome) in outcomes {
-            grants.extend(Grant::of(a, outcome));
-            match outcome {
-                Outcome::Counted(standing) if standing.is_over && a.enforced => {
-                    let rule = a.rule;
-                    let (name, wait_ms) = (&rule.name, standing.wait_ms);
-                    self.inner.blocks.add(&a.subject, name, rule.limit, wait_ms, now);
-                    waits.push((a.rule, standing.wait_ms));
+        for (one, decision) in decisions {
+            grants.extend(grant(one, decision));
+            match decision {
+                Decision::Counted(standing) if standing.is_over && one.enforced => {
+                    self.inner.counts.block(one, standing, now);
+                    waits.push((one.rule, standing.wait_ms));
                 }
-                Outcome::Counted(standing) if standing.is_over => verdict = Verdict::Observed,
-                Outcome::Counted(standing) if a.enforced => standings.push((a.rule, *standing)),
-                Outcome::ShareUsed(wait_ms) => waits.push((a.rule, *wait_ms)),
-                Outcome::Unavailable => unavailable = true,
-                Outcome::Counted(_) | Outcome::Passed(_) => {}
+                Decision::Counted(standing) if standing.is_over => verdict = Verdict::Observed,
+                Decision::Counted(standing) if one.enforced => {
+                    standings.push((one.rule, *standing));
+                }
+                Decision::ShareUsed(wait_ms) => waits.push((one.rule, *wait_ms)),
+                Decision::Unavailable => unavailable = true,
+                Decision::Counted(_) | Decision::CountedHere | Decision::Passed => {}
             }
         }
         if let Some(problem) = headers::refusal(&waits) {
@@ -362,20 +363,23 @@ impl Quotas {
         if unavailable {
             return Err(headers::unavailable());
         }
-        if let Some(told) = RateLimitHeaders::of_tightest(&standings) {
-            request.extensions_mut().insert(told);
+        if let Some(headers) = RateLimitHeaders::of_tightest(&standings) {
+            request.extensions_mut().insert(headers);
         }
         Ok(Counted { verdict, grants })
     }
-
-    fn partition(&self, subject: &Subject) -> Partition {
-        self.inner.engine.keys().partition_of_subject(subject)
-    }
 }
 
-/// As whom a caller may be counted, whatever rules there are.
-fn subjects(caller: &Caller) -> Vec<Subject> {
-    let (user, client) = (caller.user.as_ref(), caller.client());
-    let subject = |scope: &Scope| Subject::of(*scope, user, caller.event, client);
-    Scope::ALL.iter().filter_map(subject).collect()
+/// What a rule that counts grants has counted of a request.
+fn grant(applied: &Applied<'_>, decision: &Decision) -> Option<Grant> {
+    if applied.rule.counting != Counting::Grants {
+        return None;
+    }
+    let at_ms = match decision {
+        Decision::Counted(standing) if !standing.is_over => Some(standing.at_ms),
+        Decision::CountedHere => None,
+        _ => return None,
+    };
+    let (rule, subject) = (applied.rule.clone(), applied.subject.clone());
+    Some(Grant { rule, enforced: applied.enforced, subject, at_ms })
 }

@@ -1,4 +1,4 @@
-//! Which partitions' Redis does not answer: while it does not, no request waits for it.
+//! The partitions whose Redis does not answer: no request waits for them.
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
@@ -9,7 +9,7 @@ use crate::telemetry::warn_repeated;
 /// One flag a partition: on a cluster each may live on another node.
 pub(super) struct CircuitBreaker {
     partitions: Vec<AtomicBool>,
-    /// How many are away: the log tells of the first and the last alone.
+    /// How many are away: only the first and the last are logged.
     count: AtomicUsize,
 }
 
@@ -23,16 +23,16 @@ impl CircuitBreaker {
         self.partitions[usize::from(partition.0)].load(Ordering::Relaxed)
     }
 
-    /// A call had no answer: no more are made until one of `flush` has.
-    pub(super) fn note(&self, partition: Partition, error: &RedisError) {
+    /// A call had no reply: requests make no more, until a probe of `flush` has one.
+    pub(super) fn open(&self, partition: Partition, error: &RedisError) {
         let was_away = self.partitions[usize::from(partition.0)].swap(true, Ordering::Relaxed);
         if !was_away && self.count.fetch_add(1, Ordering::Relaxed) == 0 {
             warn_repeated!(%error, "limits go by each process' share: redis does not answer");
         }
     }
 
-    /// It answers.
-    pub(super) fn note_back(&self, partition: Partition) {
+    /// Redis answers again.
+    pub(super) fn close(&self, partition: Partition) {
         let was_away = self.partitions[usize::from(partition.0)].swap(false, Ordering::Relaxed);
         if was_away && self.count.fetch_sub(1, Ordering::Relaxed) == 1 {
             tracing::info!("limits are counted in redis again");
