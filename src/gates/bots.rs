@@ -88,7 +88,7 @@ mod tests {
     use crate::config::Config;
 
     #[test]
-    fn programs_are_told_from_people() {
+    fn programs_match_and_browsers_do_not() {
         let bots = Bots::new(&Config::default().base_policy().bots);
         let matches = |user_agent: &str| {
             let request = TestRequest::get().insert_header(("accept", "*/*"));
@@ -121,7 +121,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_remembered_is_what_was_seen_and_is_bounded() {
+    fn cached_verdicts_are_right_and_bounded() {
         let bots = Bots::new(&Config::default().base_policy().bots);
         for turn in 0..2 {
             for number in 0..=REMEMBERED_MAX {
@@ -137,7 +137,7 @@ mod tests {
     }
 
     #[test]
-    fn who_lacks_what_all_send_is_a_program() {
+    fn request_without_common_headers_is_automated() {
         let bots = Bots::new(&Config::default().base_policy().bots);
         let bare = TestRequest::get().insert_header(("user-agent", "Mozilla/5.0"));
         assert!(bots.matches(&bare.to_http_request(), RouteClass::Events));
@@ -146,7 +146,7 @@ mod tests {
     }
 
     #[test]
-    fn browsers_open_sockets_without_saying_what_they_accept() {
+    fn websocket_without_accept_is_not_automated() {
         let bots = Bots::new(&Config::default().base_policy().bots);
         let browser = TestRequest::get().insert_header(("user-agent", "Mozilla/5.0"));
         let browser = browser.insert_header(("sec-websocket-key", "k")).to_http_request();

@@ -73,20 +73,20 @@ impl FailedKeys {
     pub fn judge(
         &self,
         caller: &Caller,
-        looked: Result<String, Problem>,
+        checked: Result<String, Problem>,
         now: Instant,
     ) -> Result<String, Problem> {
-        let is_wrong = looked.as_ref().is_err_and(|problem| problem.code == Code::AdminKeyWrong);
-        if self.is_keyless || looked.is_err() && !is_wrong {
-            return looked;
+        let is_wrong = checked.as_ref().is_err_and(|problem| problem.code == Code::AdminKeyWrong);
+        if self.is_keyless || checked.is_err() && !is_wrong {
+            return checked;
         }
         let refusal = self.refusal(caller, !is_wrong, now);
         match (is_wrong, &refusal) {
-            (true, _) => self.note_wrong(caller, refusal.is_some(), now),
-            (false, None) => self.note_right(caller, now),
+            (true, _) => self.record_wrong(caller, refusal.is_some(), now),
+            (false, None) => self.record_right(caller, now),
             (false, Some(_)) => {}
         }
-        refusal.map_or(looked, Err)
+        refusal.map_or(checked, Err)
     }
 
     /// The same, of a key already judged in this request.
@@ -96,18 +96,18 @@ impl FailedKeys {
     pub fn judge_again(
         &self,
         caller: &Caller,
-        looked: Result<String, Problem>,
+        checked: Result<String, Problem>,
         now: Instant,
     ) -> Result<String, Problem> {
         if self.is_keyless {
-            return looked;
+            return checked;
         }
-        let refusal = self.refusal(caller, looked.is_ok(), now);
-        refusal.map_or(looked, Err)
+        let refusal = self.refusal(caller, checked.is_ok(), now);
+        refusal.map_or(checked, Err)
     }
 
     /// Evicts addresses whose failures are paid off.
-    pub fn forget_idle(&self, now: Instant) {
+    pub fn evict_idle(&self, now: Instant) {
         let mut shown = self.lock();
         shown.retain(|_, history| history.clear_at > now || history.is_of_admins(now));
         if shown.is_empty() {
@@ -127,7 +127,7 @@ impl FailedKeys {
         (!wait.is_zero()).then(|| too_many(wait))
     }
 
-    fn note_right(&self, caller: &Caller, now: Instant) {
+    fn record_right(&self, caller: &Caller, now: Instant) {
         let mut shown = self.lock();
         let key = key(&shown, caller);
         // Addresses that share a count have nothing in common.
@@ -137,7 +137,7 @@ impl FailedKeys {
         }
     }
 
-    fn note_wrong(&self, caller: &Caller, is_over: bool, now: Instant) {
+    fn record_wrong(&self, caller: &Caller, is_over: bool, now: Instant) {
         self.total.inc();
         if !is_over {
             let mut shown = self.lock();
@@ -198,7 +198,7 @@ mod tests {
     }
 
     #[test]
-    fn address_over_the_limit_learns_nothing_and_is_forgiven() {
+    fn address_over_the_limit_is_refused_until_it_is_paid_off() {
         let config = config();
         let failed = FailedKeys::new(&config, &Metrics::new("test"));
         let (eve, ops, now) = (caller("9.9.9.9"), caller("8.8.8.8"), Instant::now());
@@ -207,20 +207,20 @@ mod tests {
             assert_eq!(code(failed.judge(&eve, wrong(), now)), Err(Code::AdminKeyWrong));
         }
         let right = || Ok("ops".to_owned());
-        for looked in [wrong(), right()] {
-            assert_eq!(code(failed.judge(&eve, looked, now)), Err(Code::RateLimitExceeded));
+        for checked in [wrong(), right()] {
+            assert_eq!(code(failed.judge(&eve, checked, now)), Err(Code::RateLimitExceeded));
         }
         assert_eq!(code(failed.judge(&ops, right(), now)), Ok("ops".to_owned()));
         let later = now + Duration::from_secs(21);
         assert_eq!(code(failed.judge(&eve, right(), later)), Ok("ops".to_owned()));
-        failed.forget_idle(now + 2 * WINDOW);
+        failed.evict_idle(now + 2 * WINDOW);
         assert_eq!(failed.lock().len(), 2, "admins are there");
-        failed.forget_idle(later + ADMINS_FOR);
+        failed.evict_idle(later + ADMINS_FOR);
         assert_eq!(failed.lock().len(), 0);
     }
 
     #[test]
-    fn address_of_admins_is_limited_in_wrong_keys_alone() {
+    fn admins_address_is_refused_wrong_keys_alone() {
         let failed = FailedKeys::new(&config(), &Metrics::new("test"));
         let (office, now) = (caller("8.8.8.8"), Instant::now());
         let code = |result: Result<String, Problem>| result.map_err(|problem| problem.code);

@@ -30,7 +30,7 @@ impl Gates {
         now: Instant,
     ) -> Result<T, Problem> {
         let mut meter = self.meters.begin();
-        meter.note(Gate::Admin, admin.as_ref().map(|_| Verdict::Passed));
+        meter.record(Gate::Admin, admin.as_ref().map(|_| Verdict::Passed));
         if admin.is_err() {
             let rules = self.rules.load();
             meter.passes(Gate::CallerRate, rules.rate_of_caller(caller, now))?;

@@ -80,12 +80,12 @@ pub struct Laps<'a> {
 impl Laps<'_> {
     /// Counts a gate's verdict and duration.
     pub fn passes(&mut self, gate: Gate, verdict: Result<Verdict, Problem>) -> Result<(), Problem> {
-        self.note(gate, verdict.as_ref().copied());
+        self.record(gate, verdict.as_ref().copied());
         verdict.map(drop)
     }
 
     /// The same, of a borrowed verdict.
-    pub fn note(&mut self, gate: Gate, verdict: Result<Verdict, &Problem>) {
+    pub fn record(&mut self, gate: Gate, verdict: Result<Verdict, &Problem>) {
         let meter = &self.meters.gates[gate as usize];
         match verdict {
             Ok(Verdict::Passed) => meter.passed.inc(),

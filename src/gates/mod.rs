@@ -149,9 +149,9 @@ impl Gates {
     }
 
     /// Evicts addresses whose burst is whole again; returns how many are left.
-    pub fn forget_idle(&self) -> usize {
-        self.failed_keys.forget_idle(Instant::now());
-        self.rules.load().forget_idle()
+    pub fn evict_idle_now(&self) -> usize {
+        self.failed_keys.evict_idle(Instant::now());
+        self.rules.load().evict_idle()
     }
 
     /// Applies the gates without I/O, in this order:
@@ -209,7 +209,7 @@ impl Gates {
         }
         caller.allowed |= shows_key && self.check_key(request, &caller, now).is_ok();
         let identity = self.identify(request, &mut caller);
-        meter.note(Gate::Identity, identity.as_ref().copied());
+        meter.record(Gate::Identity, identity.as_ref().copied());
         if identity.is_ok() && caller.user.is_none() {
             caller.user = owner.cloned();
         }
@@ -228,7 +228,7 @@ impl Gates {
         while shutdown.sleep_or_shutdown(EVICT_INTERVAL).await {
             let gates = self.clone();
             // A million addresses take some tens of milliseconds: not on a serving thread.
-            match tokio::task::spawn_blocking(move || gates.forget_idle()).await {
+            match tokio::task::spawn_blocking(move || gates.evict_idle_now()).await {
                 Ok(left) => addresses.set(i64::try_from(left).unwrap_or(i64::MAX)),
                 // Ends this task as well: without eviction memory grows, which must be noticed.
                 Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
@@ -373,7 +373,7 @@ impl Gates {
         }
         let rules = self.rules.load_full();
         let counted = self.quotas.count(&rules.policy, caller, &head.http).await;
-        meter.note(Gate::Quotas, counted.as_ref().map(|counted| counted.verdict));
+        meter.record(Gate::Quotas, counted.as_ref().map(|counted| counted.verdict));
         counted.map(|counted| counted.grants)
     }
 

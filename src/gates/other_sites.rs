@@ -60,7 +60,7 @@ fn check_host(config: &Config, request: &HttpRequest) -> Result<(), Problem> {
     if hosts.all(|host| is_own(host.as_bytes())) && authority.is_none_or(is_own) {
         return Ok(());
     }
-    let detail = "This server is not called by this name (Host): ask localhost or 127.0.0.1, or \
+    let detail = "This server is not called by this name (Host): call localhost or 127.0.0.1, or \
         name the host in the setting allowed_hosts; a proxy on this machine belongs in \
         trusted_proxies";
     Err(Problem::new(Code::HostForbidden, detail).with("setting", "allowed_hosts".into()))
@@ -119,7 +119,7 @@ mod tests {
     }
 
     #[test]
-    fn other_hosts_are_refused_for_every_method() {
+    fn other_host_is_refused_for_every_method() {
         let config = Config::default();
         for headers in [
             &[("host", "evil.example")][..],
@@ -138,7 +138,7 @@ mod tests {
     }
 
     #[test]
-    fn hosts_are_looked_at_where_this_machine_is_trusted_or_names_are_set() {
+    fn host_is_checked_where_this_machine_is_trusted_or_names_are_set() {
         let evil = || with(Method::GET, &[("host", "evil.example")]);
         let proxied = Config {
             trusted_proxies: vec!["127.0.0.1".parse().unwrap()],
@@ -163,7 +163,7 @@ mod tests {
     }
 
     #[test]
-    fn pages_of_other_sites_read_what_is_public_alone() {
+    fn other_sites_pages_may_read_public_routes_alone() {
         let site = "https://shop.example";
         let config = Config { cors_origins: vec![site.into(), "*".into()], ..Config::default() };
         let refused = Some(Code::OriginForbidden);

@@ -92,7 +92,7 @@ impl CallerRates {
     }
 
     /// Evicts callers whose burst is whole again; returns how many are left.
-    pub fn forget_idle(&self) -> usize {
+    pub fn evict_idle(&self) -> usize {
         self.limiter.retain_recent();
         self.limiter.shrink_to_fit();
         self.limiter.len()
@@ -155,6 +155,6 @@ mod tests {
         }
         // Each burst is whole again after a millisecond.
         std::thread::sleep(std::time::Duration::from_millis(5));
-        assert_eq!(rates.forget_idle(), 0);
+        assert_eq!(rates.evict_idle(), 0);
     }
 }

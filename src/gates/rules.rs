@@ -30,8 +30,8 @@ impl Rules {
     }
 
     /// Evicts callers whose burst is whole again; returns how many are left.
-    pub(super) fn forget_idle(&self) -> usize {
-        self.rates.iter().map(|rate| rate.forget_idle()).sum()
+    pub(super) fn evict_idle(&self) -> usize {
+        self.rates.iter().map(|rate| rate.evict_idle()).sum()
     }
 
     /// Checks the caller's address against the access lists.
