@@ -1,20 +1,20 @@
-//! The known name that a misspelt one is nearest to.
+//! Finds the known name nearest to a misspelt one.
 
-/// Edits up to which a name counts as misspelt rather than foreign.
+/// Maximum edit distance of a misspelling.
 const EDITS_MAX: usize = 3;
 
-/// The known name nearest to `name`, unless none is near.
+/// Returns the known name nearest to `name`, unless none is near.
 pub fn nearest<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     known
         .into_iter()
         .map(|known| (edit_distance(name, known), known))
         .min()
-        // A short name is not a misspelling of just any other short one.
+        // A short name is not a misspelling of every other short one.
         .filter(|(edits, known)| *edits <= EDITS_MAX && *edits < known.len())
         .map(|(_, known)| known)
 }
 
-/// Levenshtein distance: insertions, deletions and replacements that make one text the other.
+/// Levenshtein distance: the number of insertions, deletions and replacements between two texts.
 fn edit_distance(a: &str, b: &str) -> usize {
     let b = b.as_bytes();
     let mut row: Vec<usize> = (0..=b.len()).collect();

@@ -10,7 +10,7 @@ use holdfast::config::Config;
 use holdfast::domain::SeatId;
 use holdfast::lifecycle::shutdown_channel;
 use holdfast::redis::new_nonce;
-use holdfast::sale::{ConfirmRequest, Confirmed, HoldRequest, NewEvent, Sale, SeatsWanted};
+use holdfast::sale::{ConfirmRequest, Confirmed, HoldRequest, NewEvent, Sale, SeatRequest};
 use holdfast::telemetry::Metrics;
 use holdfast::{start, worker};
 use mongodb::Client;
@@ -102,7 +102,7 @@ async fn measure(sale: &Sale, config: &Config, rounds: u32) -> Result<Measured, 
         let hold = HoldRequest {
             user: "buyer".parse()?,
             event,
-            seats: SeatsWanted::Named(vec![SeatId(round + 1)]),
+            seats: SeatRequest::Named(vec![SeatId(round + 1)]),
             key: None,
             room_number: 0,
             exempt: false,

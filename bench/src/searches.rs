@@ -7,7 +7,7 @@ use std::error::Error;
 
 use fred::prelude::{Builder, ClientLike, Config, SlowlogInterface};
 use fred::types::{CustomCommand, Value};
-use holdfast::domain::wanted::places;
+use holdfast::domain::seat_request::matching_sections;
 use holdfast::domain::{Inventory, Layout, Quantity, SeatState};
 use holdfast::redis::scripts::{ClockSource, Script, Scripts};
 
@@ -100,7 +100,7 @@ async fn search(stage: &Stage, searches: i64) -> Result<u64, Box<dyn Error>> {
         let seats = (n % 4 + 1) as u32;
         let together = n % 8 < 4;
         let wanted = Quantity { seats, section: None, together, max_price: None };
-        let places = places(&stage.event.layout, &wanted);
+        let places = matching_sections(&stage.event.layout, &wanted);
         let answer = stage.hold(&format!("u{n}"), quantity(seats, !together, &places)).await?;
         match answer.code() {
             "ok" => {

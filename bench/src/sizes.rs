@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use holdfast::config::Config;
-use holdfast::domain::wanted::{Place, places};
+use holdfast::domain::seat_request::{SectionRange, matching_sections};
 use holdfast::domain::{Layout, Quantity, SeatId};
 use holdfast::redis::{SeatSelection, new_nonce};
 use holdfast::sale::{Events, NewEvent};
@@ -116,8 +116,8 @@ async fn rate(stage: &Arc<Stage>, by_name: bool, options: &Options) -> Result<f6
         tokio::spawn(async move {
             let anywhere = Quantity { seats: 1, section: None, together: true, max_price: None };
             // The last section: everything before it lies in the way of the search.
-            let place: Vec<Place> =
-                places(&stage.event.layout, &anywhere).pop().into_iter().collect();
+            let place: Vec<SectionRange> =
+                matching_sections(&stage.event.layout, &anywhere).pop().into_iter().collect();
             let mut calls = 0_u64;
             while Instant::now() < until {
                 one(&stage, by_name, caller, &place).await.map_err(|error| error.to_string())?;
@@ -137,7 +137,7 @@ async fn one(
     stage: &Stage,
     by_name: bool,
     caller: u32,
-    place: &[Place],
+    place: &[SectionRange],
 ) -> Result<(), Box<dyn Error>> {
     // A seat of the caller's own, at the end of the event.
     let seat = [SeatId(stage.event.layout.total_seats() - caller)];

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use holdfast::domain::event::LoadState;
 use holdfast::domain::layout::Row;
-use holdfast::domain::wanted::Place;
+use holdfast::domain::seat_request::SectionRange;
 use holdfast::domain::{
     Booking, BookingId, Event, EventId, EventStatus, Inventory, Layout, OrphanRule, Partition,
     Section, UserId,
@@ -95,7 +95,7 @@ impl Stage {
 }
 
 /// So many seats of one of these places.
-pub fn quantity(seats: u32, split: bool, places: &[Place]) -> SeatSelection<'_> {
+pub fn quantity(seats: u32, split: bool, places: &[SectionRange]) -> SeatSelection<'_> {
     SeatSelection::Quantity { seats, split, places, found: &[], resumed: false, bounds: BOUNDS }
 }
 

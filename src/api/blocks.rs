@@ -20,7 +20,7 @@ use crate::http::params::{Query, event_id};
 use crate::http::problem::Problem;
 use crate::http::reply::json;
 use crate::redis::BlockAction;
-use crate::sale::{ArchivedBlock, BlockPosition, BlockRequest, HouseSeats};
+use crate::sale::{ArchivedBlock, BlockPosition, BlockRequest, BlockSelection};
 
 /// Blocks and releases of one page, at most.
 const BLOCKS_PAGE_MAX: u32 = 100_000;
@@ -172,11 +172,11 @@ async fn act(context: RequestContext, payload: Payload, action: BlockAction) -> 
 }
 
 /// The seats in the audit record.
-fn shown(seats: &HouseSeats) -> String {
+fn shown(seats: &BlockSelection) -> String {
     match seats {
-        HouseSeats::Named(seats) => format!("seats {}", format_seats(seats)),
-        HouseSeats::Of { section, row: Some(row) } => format!("section {section}, row {row}"),
-        HouseSeats::Of { section, row: None } => format!("section {section}"),
+        BlockSelection::Named(seats) => format!("seats {}", format_seats(seats)),
+        BlockSelection::Of { section, row: Some(row) } => format!("section {section}, row {row}"),
+        BlockSelection::Of { section, row: None } => format!("section {section}"),
     }
 }
 
@@ -197,11 +197,11 @@ async fn done(context: &RequestContext, request: BlockRequest) -> HandlerResult 
     json(StatusCode::OK, &BlockedBody { event_id: event.0, action: action.as_str(), changed })
 }
 
-fn parse(body: NewBlockBody) -> Result<(HouseSeats, String), Problem> {
+fn parse(body: NewBlockBody) -> Result<(BlockSelection, String), Problem> {
     let (section, row) = (body.section.map(|text| text.0), body.row_number.map(|text| text.0));
     let seats = match (body.seat_ids, section, row) {
-        (Some(List(seats)), None, None) => HouseSeats::Named(each_once(seats)?),
-        (None, Some(section), row) => HouseSeats::Of { section, row },
+        (Some(List(seats)), None, None) => BlockSelection::Named(each_once(seats)?),
+        (None, Some(section), row) => BlockSelection::Of { section, row },
         _ => {
             let detail = "or a `section`, with a `row_number` or without: send one of them";
             return Err(Problem::field("seat_ids", detail));
@@ -230,7 +230,7 @@ mod tests {
     use super::*;
     use crate::http::fields;
 
-    fn parsed(body: serde_json::Value) -> Result<(HouseSeats, String), Problem> {
+    fn parsed(body: serde_json::Value) -> Result<(BlockSelection, String), Problem> {
         parse(fields::parse(body.to_string().as_bytes())?)
     }
 
@@ -254,7 +254,7 @@ mod tests {
     fn seats_are_named_or_of_a_row() {
         let body = json!({ "section": "S", "row_number": "A", "reason": "house" });
         let (seats, reason) = parsed(body).unwrap();
-        assert_eq!(seats, HouseSeats::Of { section: "S".into(), row: Some("A".into()) });
+        assert_eq!(seats, BlockSelection::Of { section: "S".into(), row: Some("A".into()) });
         assert_eq!(reason, "house");
     }
 }

@@ -12,7 +12,7 @@ use crate::http::HandlerResult;
 use crate::http::body::{self, BodyLimits};
 use crate::http::problem::{Code, Problem};
 use crate::http::reply::json;
-use crate::payments::webhook::{self, NotGenuine};
+use crate::payments::webhook::{self, SignatureError};
 use crate::sale::WebhookResult;
 
 /// Bytes of a webhook: Stripe's have about ten thousand.
@@ -69,12 +69,12 @@ async fn handle(context: &RequestContext, payload: Payload) -> Result<&'static s
     let signature = SIGNATURE_HEADERS.into_iter().find_map(|name| context.header(name));
     let now_seconds = jiff::Timestamp::now().as_second();
     webhook::verify(secret.expose(), signature.unwrap_or_default(), &body, now_seconds)
-        .map_err(not_genuine)?;
+        .map_err(invalid_signature)?;
     let notice = webhook::read(&body).map_err(|error| {
         Problem::new(Code::InvalidJson, format!("The body is not an event: {error}"))
     })?;
-    let Some(about) = notice.about else { return Ok("ignored") };
-    match context.state.sale.notice(notice.id, notice.kind, about).await {
+    let Some(subject) = notice.subject else { return Ok("ignored") };
+    match context.state.sale.handle_webhook(notice.id, notice.kind, subject).await {
         Ok(WebhookResult::Handled) => Ok("handled"),
         Ok(WebhookResult::Duplicate) => Ok("duplicate"),
         Ok(WebhookResult::Foreign) => Ok("ignored"),
@@ -87,10 +87,10 @@ async fn handle(context: &RequestContext, payload: Payload) -> Result<&'static s
     }
 }
 
-fn not_genuine(error: NotGenuine) -> Problem {
+fn invalid_signature(error: SignatureError) -> Problem {
     let code = match error {
-        NotGenuine::Signature => Code::WebhookSignatureInvalid,
-        NotGenuine::Stale => Code::WebhookStale,
+        SignatureError::Signature => Code::WebhookSignatureInvalid,
+        SignatureError::Stale => Code::WebhookStale,
     };
     let detail = format!("The webhook is refused: {error}; sign the raw body anew");
     Problem::new(code, detail)

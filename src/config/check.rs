@@ -1,4 +1,4 @@
-//! Relations between settings, checked at start. Every message says how to mend what it found.
+//! Checks settings and their relations at start. Every message says how to correct the fault.
 
 use crate::domain::limits::HOLD_SECONDS_MAX;
 use crate::domain::policy::{LivePolicy, USER_AGENTS_MAX};
@@ -8,25 +8,25 @@ use super::fields::Config;
 use super::layers::ConfigError;
 use super::values::PaymentProvider;
 
-/// Longest Redis call: answers come within a second even while Redis is frozen, so the time-out
-/// must leave room for the rest of the answer.
+/// Longest Redis timeout: responses are sent within a second even while Redis is frozen, so the
+/// timeout must leave time for the rest of a response.
 const REDIS_TIMEOUT_MS_MAX: u64 = 900;
-/// Shortest Redis call that a busy machine still makes.
+/// Shortest Redis timeout that works on a busy machine.
 const REDIS_TIMEOUT_MS_MIN: u64 = 100;
-/// Least time a booking that ended is kept: longer than any call can be late, so that a hold that
-/// is run twice finds its booking.
+/// Minimum time that an ended booking is kept: longer than any call can be late, so that a hold that
+/// runs twice finds its booking.
 const ENDED_KEEP_SECONDS_MIN: u64 = 1;
-/// Longest life of a waiting room's token: a key that is changed stays in use for so long.
+/// Longest lifetime of a waiting room's token: a rotated key stays in use for so long.
 const TOKEN_TTL_SECONDS_MAX: u64 = 30 * 86_400;
-/// Most entries of one batch: what one command of the archive takes.
+/// Most entries per batch: the maximum of one command of the archive.
 const BATCH_ENTRIES_MAX: u32 = 1_000;
-/// Calls of the provider that one payment may need one after the other: create, charge.
+/// Sequential provider calls of one payment: create, charge.
 const PAYMENT_CALLS: u64 = 2;
-/// Commands one archive write may need one after the other: claims, outcomes, documents.
+/// Sequential commands of one archive write: claims, outcomes, documents.
 const ARCHIVE_COMMANDS: u64 = 3;
 
 impl Config {
-    /// Checks each setting's range and how settings relate; lists everything that is wrong.
+    /// Checks each setting's range and their relations, and lists all faults.
     pub fn check(&self) -> Result<(), ConfigError> {
         let mut faults = Vec::new();
         self.check_ranges(&mut faults);
@@ -163,7 +163,7 @@ impl Config {
                 self.idempotency_ttl_seconds, self.max_hold_seconds
             ));
         }
-        // Saturating: values out of range are listed, too, and must not end in a panic here.
+        // Saturating: values out of range are listed, too, and must not cause a panic here.
         let payment_ms = self
             .confirm_wait_ms
             .saturating_add(self.redis_timeout_ms.saturating_mul(2))
@@ -208,7 +208,7 @@ impl Config {
         faults.extend(wrong.map(|name| format!("bot_required_headers: {name:?} is no header")));
     }
 
-    /// What the payment provider can charge.
+    /// The currencies and amounts that the payment provider charges.
     pub fn chargeable(&self) -> Chargeable {
         match self.payment_provider {
             PaymentProvider::Simulated => Chargeable::Everything,
@@ -262,7 +262,7 @@ mod tests {
     }
 
     #[test]
-    fn contradictions_are_refused() {
+    fn contradictions_are_refused_in_one_line_each() {
         type Break = fn(&mut Config);
         let cases: [(Break, &str); 24] = [
             (|c| c.seat_map_renders_per_second = 0, "must be 1 to 100"),

@@ -1,4 +1,4 @@
-//! Settings about who may ask, checked at start: identity, keys, proxies, other sites.
+//! Checks the settings of authentication, keys and other sites at start.
 
 use hyper::Uri;
 use hyper::header::HeaderName;
@@ -10,11 +10,11 @@ use super::fields::Config;
 use super::layers::ConfigError;
 use super::values::{Auth, Secret};
 
-/// Most keys that tokens are verified with: each costs a try.
+/// Maximum number of keys to verify tokens with: each costs an attempt.
 const JWT_KEYS_MAX: usize = 8;
-/// Most claims that mark a backend's token.
+/// Maximum number of claims that mark a backend's token.
 const BACKEND_CLAIMS_MAX: usize = 16;
-/// Most sites that may read answers, and most headers that they may send.
+/// Maximum number of sites that may read responses, and of headers that they may send.
 const CORS_ORIGINS_MAX: usize = 100;
 const CORS_HEADERS_MAX: usize = 100;
 
@@ -61,10 +61,10 @@ impl Config {
     }
 
     /// The keys of the waiting room's tokens, for the deployment whose archive has this id; `None`
-    /// where no secret is set, which is no fault on loopback.
+    /// without secrets, which is valid on loopback.
     ///
     /// # Errors
-    /// If the secrets cannot be used.
+    /// If the secrets are unusable.
     pub fn token_keys(&self, deployment_id: &str) -> Result<Option<TokenKeys>, ConfigError> {
         if self.token_secrets.is_empty() {
             return Ok(None);
@@ -77,7 +77,7 @@ impl Config {
         keys.map(Some).map_err(|fault| ConfigError(format!("token_secrets: {fault}")))
     }
 
-    /// What names this deployment in tokens.
+    /// This deployment's tag in tokens.
     pub fn deployment_tag(&self, deployment_id: &str) -> DeploymentTag {
         DeploymentTag::of(&self.redis_namespace, deployment_id)
     }
@@ -91,7 +91,7 @@ impl Config {
                 self.listen
             ));
         }
-        // The secrets are good or bad whatever the deployment.
+        // Whether the secrets are valid does not depend on the deployment.
         faults.extend(self.token_keys("").err().map(|error| error.0));
     }
 
@@ -119,14 +119,14 @@ impl Config {
     }
 }
 
-/// Whether it is what browsers send as `Origin`: no path, not even `/`; or the one for all.
+/// Whether it is an `Origin` as sent by browsers: no path, not even `/`; or `*`.
 fn is_origin(text: &str) -> bool {
     let Ok(uri) = text.parse::<Uri>() else { return false };
     let whole = || {
         let (scheme, authority) = (uri.scheme_str()?, uri.authority()?);
         let is_web = matches!(scheme, "http" | "https") && !authority.as_str().contains('@');
         let own_port = if scheme == "http" { ":80" } else { ":443" };
-        // Browsers send neither capitals nor the scheme's own port: such a setting would match none.
+        // Browsers send neither capitals nor the scheme's default port: such a setting never matches.
         let is_sent = !authority.as_str().ends_with(own_port)
             && !authority.as_str().contains(|c: char| c.is_ascii_uppercase());
         Some(is_web && is_sent && text == format!("{scheme}://{authority}"))
@@ -162,7 +162,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_open_to_the_network_has_keys() {
+    fn network_listener_needs_keys() {
         let open = Config {
             listen: "0.0.0.0:8000".parse().unwrap(),
             admin_keys_sha256: vec![format!("ops:{}", "ab".repeat(32)).parse().unwrap()],
@@ -172,10 +172,10 @@ mod tests {
         jwt(&open, &["key"]).check().unwrap();
         let gateways = vec!["10.0.0.0/8".parse().unwrap()];
         Config { identity_proxies: gateways, ..open.clone() }.check().unwrap();
-        // A load balancer's word is good for addresses alone.
+        // A load balancer is trusted for addresses only.
         let balancers = vec!["10.0.0.0/8".parse().unwrap()];
         let message = Config { trusted_proxies: balancers, ..open }.check().unwrap_err().0;
-        assert!(message.contains("believes no one there"), "{message}");
+        assert!(message.contains("trusts nobody there"), "{message}");
     }
 
     #[test]
@@ -220,7 +220,7 @@ mod tests {
     }
 
     #[test]
-    fn the_secrets_of_tokens_are_checked() {
+    fn token_secrets_are_checked() {
         assert!(Config::default().token_keys("").unwrap().is_none());
         let with = |secrets: &[&str]| Config {
             token_secrets: secrets.iter().map(|secret| (*secret).into()).collect(),
@@ -259,7 +259,7 @@ mod tests {
     }
 
     #[test]
-    fn extra_headers_are_names_of_headers() {
+    fn extra_headers_must_be_header_names() {
         let with = |names: &[&str]| Config {
             cors_extra_headers: names.iter().map(|name| name.to_string()).collect(),
             ..Config::default()

@@ -1,4 +1,4 @@
-//! Settings about proxies, and about the names that this server is called by, checked at start.
+//! Checks the settings of proxies and host names at start.
 
 use std::net::IpAddr;
 
@@ -7,22 +7,21 @@ use crate::secrets::quoted;
 use super::fields::Config;
 use super::values::{Auth, Network};
 
-/// Leading bits of the widest ranges that proxies may be in: networks of one owner, such as
-/// 10.0.0.0/8 or fd00::/8.
+/// Minimum prefix lengths of proxy ranges: networks of one owner, such as 10.0.0.0/8 or fd00::/8.
 const IPV4_BITS_MIN: u8 = 8;
 const IPV6_BITS_MIN: u8 = 8;
-/// Most names that a server is called by.
+/// Maximum number of host names.
 const HOSTS_MAX: usize = 100;
 
 impl Config {
-    /// Whether callers on this machine need neither a key nor a token for some of what they do: a
-    /// page of any site that a browser on this machine shows could do it, too.
+    /// Whether clients on this machine need neither a key nor a token for some requests: then a page of
+    /// any site in a browser on this machine could send them, too.
     pub fn trusts_this_machine(&self) -> bool {
         self.admin_keys_sha256.is_empty() || self.auth == Auth::Trusted
     }
 
-    /// Whether a `Host` names this machine itself, or is one of `allowed_hosts`. The port is not
-    /// compared: what matters is that no other site has the name.
+    /// Whether a `Host` names this machine itself, or is one of `allowed_hosts`. The port is ignored:
+    /// what matters is that no other site has the name.
     pub fn is_own_host(&self, host: &str) -> bool {
         let Some(name) = host_name(host) else { return false };
         let unbracketed = name.strip_prefix('[').and_then(|name| name.strip_suffix(']'));
@@ -59,16 +58,16 @@ impl Config {
         let listen = self.listen.ip().to_canonical();
         if !listen.is_loopback() {
             faults.push(format!(
-                "listen = \"{}\" is open to the network, but auth = \"trusted\" believes no one \
+                "listen = \"{}\" is open to the network, but auth = \"trusted\" trusts nobody \
                  there: set auth = \"jwt\" and a key, or name the gateway that sets X-User-Id in \
-                 identity_proxies (trusted_proxies are believed for addresses alone), or listen \
+                 identity_proxies (trusted_proxies are trusted for addresses only), or listen \
                  on 127.0.0.1",
                 self.listen
             ));
         } else if self.trusted_proxies.iter().any(|network| network.contains(listen)) {
             faults.push(format!(
-                "auth = \"trusted\" believes no one: trusted_proxies has this machine, {listen}, \
-                 as a proxy of others, and is believed for addresses alone. If the proxy there \
+                "auth = \"trusted\" trusts nobody: trusted_proxies has this machine, {listen}, \
+                 as a proxy of others, and is trusted for addresses only. If the proxy there \
                  sets X-User-Id itself, name it in identity_proxies, too; else set auth = \"jwt\" \
                  and a key"
             ));
@@ -103,7 +102,7 @@ fn is_too_wide(network: &Network) -> bool {
     network.prefix_bits() < if network.is_ipv4() { IPV4_BITS_MIN } else { IPV6_BITS_MIN }
 }
 
-/// A `Host` without its port and a final dot; `None` if it has not the form of one.
+/// A `Host` without its port and a final dot; `None` if it is malformed.
 fn host_name(host: &str) -> Option<&str> {
     let (name, rest) = match host.find(']') {
         Some(end) => host.split_at(end + 1),
@@ -114,7 +113,7 @@ fn host_name(host: &str) -> Option<&str> {
     is_whole.then(|| name.strip_suffix('.').unwrap_or(name)).filter(|name| !name.is_empty())
 }
 
-/// Whether a setting is what remains of a `Host`: an IPv6 address stands in brackets.
+/// Whether a setting is the name part of a `Host`: an IPv6 address is in brackets.
 fn is_host_name(text: &str) -> bool {
     let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b".-_[]:".contains(&byte);
     host_name(text) == Some(text) && text.bytes().all(is_plain)
@@ -135,7 +134,7 @@ mod tests {
     }
 
     #[test]
-    fn proxies_that_cannot_be_meant_are_refused() {
+    fn unsafe_proxies_are_refused() {
         for wide in ["0.0.0.0/0", "::/0", "128.0.0.0/1", "8.0.0.0/7", "::ffff:0:0/96", "2000::/3"] {
             let message = fault(|config| config.trusted_proxies = networks(&[wide]));
             assert!(message.contains("trusted_proxies: ") && message.contains("strangers"));
@@ -150,7 +149,7 @@ mod tests {
         });
         assert!(message.starts_with("identity_proxies has no effect"), "{message}");
         let message = fault(|config| config.trusted_proxies = networks(&["127.0.0.0/8"]));
-        assert!(message.contains("believes no one: trusted_proxies has this machine"), "{message}");
+        assert!(message.contains("trusts nobody: trusted_proxies has this machine"), "{message}");
         let both = networks(&["127.0.0.1"]);
         let both =
             Config { trusted_proxies: both.clone(), identity_proxies: both, ..Config::default() };
@@ -160,7 +159,7 @@ mod tests {
     }
 
     #[test]
-    fn every_site_is_let_in_only_where_this_machine_is_not_trusted() {
+    fn any_origin_is_allowed_only_if_this_machine_needs_a_key() {
         let any = || vec!["*".to_owned()];
         let message = fault(|config| config.cors_origins = any());
         assert!(message.contains("cors_origins = \"*\""), "{message}");
@@ -177,7 +176,7 @@ mod tests {
     }
 
     #[test]
-    fn host_of_this_machine_is_told_from_others() {
+    fn hosts_of_this_machine_are_recognized() {
         let allowed_hosts = vec!["shop.test".to_owned(), "[fd00::1]".to_owned()];
         let config = Config { allowed_hosts, ..Config::default() };
         config.check().unwrap();

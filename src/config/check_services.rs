@@ -1,5 +1,4 @@
-//! Settings about the services that Holdfast works with, checked at start: whatever their URLs
-//! say is honoured or refused here.
+//! Checks the settings of services at start: every part of their URLs is honoured or refused.
 
 use std::net::IpAddr;
 
@@ -10,14 +9,14 @@ use crate::secrets::quoted;
 use super::fields::Config;
 use super::log_level;
 
-/// Longest bounded wait at the start, seconds.
+/// Longest bounded wait at start, seconds.
 const START_WAIT_SECONDS_MAX: i64 = 86_400;
 
 impl Config {
-    /// Where Redis is, as the settings say. Files of certificates are not read yet.
+    /// The address of Redis. Certificate files are not read yet.
     ///
     /// # Errors
-    /// If some of it cannot be honoured.
+    /// If a part of it cannot be honoured.
     pub fn redis_address(&self) -> Result<RedisAddress, AddressFault> {
         let files = TlsFiles {
             ca: self.redis_tls_ca_file.clone(),
@@ -60,7 +59,7 @@ impl Config {
         }
     }
 
-    /// Whether Stripe's secret key may be sent to its address, and nothing in it has no effect.
+    /// Checks that Stripe's secret key may be sent to its address, and that every part has an effect.
     pub(super) fn check_stripe_url(&self, faults: &mut Vec<String>) {
         let shown = &self.stripe_url;
         let url = match self.stripe_url.parsed() {

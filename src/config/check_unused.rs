@@ -1,4 +1,4 @@
-//! Settings that have no effect beside others, and secrets that cannot be meant as they are.
+//! Refuses settings without effect, and secrets that are probably mistaken.
 
 use crate::domain::admission_token::SECRET_BYTES_MIN;
 
@@ -6,8 +6,8 @@ use super::fields::Config;
 use super::values::{Auth, PaymentProvider, Secret};
 
 impl Config {
-    /// Settings that are given and would not be looked at. Those whose default says nothing are not
-    /// noticed: they cannot be told from ones that are not given.
+    /// Refuses settings that are set and would be ignored. A setting equal to its default cannot be
+    /// distinguished from an absent one.
     pub(super) fn check_unused(&self, faults: &mut Vec<String>) {
         let mut unused = |is_set: bool, name: &str, why: &str| {
             if is_set {
@@ -15,7 +15,7 @@ impl Config {
             }
         };
         let is_trusted = self.auth == Auth::Trusted;
-        let trusted = "auth = \"trusted\", which looks at no token: set auth = \"jwt\"";
+        let trusted = "auth = \"trusted\", which uses no token: set auth = \"jwt\"";
         unused(is_trusted && !self.jwt_key_files.is_empty(), "jwt_key_files", trusted);
         unused(is_trusted && !self.jwt_audience.is_empty(), "jwt_audience", trusted);
         unused(is_trusted && !self.jwt_issuer.is_empty(), "jwt_issuer", trusted);
@@ -33,8 +33,8 @@ impl Config {
         }
     }
 
-    /// A line's end behind a secret is not part of what others have; a short secret can be guessed
-    /// from one webhook that was signed with it.
+    /// A trailing newline is usually not part of the secret; a short secret can be guessed from one
+    /// signed webhook.
     pub(super) fn check_secrets(&self, faults: &mut Vec<String>) {
         let bytes = self.payment_webhook_secret.expose().len();
         if (1..SECRET_BYTES_MIN).contains(&bytes) {

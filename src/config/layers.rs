@@ -1,5 +1,5 @@
-//! Reading the sources: a TOML file and the environment, each refused as a whole if anything in
-//! it is unknown or unreadable, with the name and the nearest known one.
+//! Reads the sources: a TOML file and the environment. Each is refused as a whole if anything in it
+//! is unknown or unreadable, with the name and the nearest known one.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -11,7 +11,7 @@ use super::fields::{Config, FIELDS, Layer};
 use crate::secrets::quoted;
 use crate::spelling::nearest;
 
-/// What a variable's name begins with.
+/// Prefix of the variables.
 const PREFIX: &str = "HOLDFAST_";
 /// The variable that names the settings file.
 pub(super) const FILE_VARIABLE: &str = "HOLDFAST_CONFIG";
@@ -20,7 +20,7 @@ pub(super) fn is_setting(variable: &str) -> bool {
     variable.starts_with(PREFIX)
 }
 
-/// Settings that cannot be used; the text says which and how to mend it.
+/// Unusable settings; the text says which and how to correct them.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub struct ConfigError(pub String);
@@ -46,7 +46,7 @@ impl Config {
     }
 }
 
-/// Reads a file. Messages name the line and never repeat it: it may hold a secret.
+/// Parses a file. Messages name the line and never show it: it may contain a secret.
 fn file_layer(text: &str) -> Result<Layer, String> {
     let table: BTreeMap<Spanned<String>, Spanned<toml::Value>> =
         toml::from_str(text).map_err(|error| {
@@ -68,8 +68,8 @@ fn file_layer(text: &str) -> Result<Layer, String> {
     Layer::deserialize(whole).map_err(|error| error.message().to_owned())
 }
 
-/// What is wrong with a file's syntax. Most of the parser's messages say what it expected; those
-/// that repeat what it found are not shown.
+/// The fault in a file's syntax. Most of the parser's messages show what it expected; those that show
+/// what it found are replaced.
 fn syntax_fault(error: &toml::de::Error) -> &str {
     let message = error.message();
     if message.contains(['`', '"', '\'']) {
@@ -79,7 +79,7 @@ fn syntax_fault(error: &toml::de::Error) -> &str {
     }
 }
 
-/// The number of the line that holds this byte.
+/// The number of the line with this byte.
 fn line(text: &str, at: usize) -> usize {
     1 + text.bytes().take(at).filter(|byte| *byte == b'\n').count()
 }
@@ -111,8 +111,8 @@ fn environment_layer(
     Layer::deserialize(table).map_err(|error| ConfigError(error.message().to_owned()))
 }
 
-/// Whether a setting takes this value. Each is read alone first, so that the message can name it.
-/// Of a setting with a secret the message says what belongs there, and nothing of what is there.
+/// Checks one setting's value alone, so that the message can name it. For a secret the message says
+/// what is expected, and nothing of the value.
 fn check_alone(index: usize, default: &toml::Value, value: &toml::Value) -> Result<(), String> {
     let field = &FIELDS[index];
     let alone = toml::Table::from_iter([(field.name.to_owned(), value.clone())]);
@@ -122,7 +122,7 @@ fn check_alone(index: usize, default: &toml::Value, value: &toml::Value) -> Resu
     }
     let is_text = |value: &toml::Value| value.is_str();
     match (default, value) {
-        // The kind is right, so the message is this crate's own, which repeats no value.
+        // The type is right, so the message is this crate's own, which shows no value.
         (toml::Value::String(_), toml::Value::String(_)) => Err(error.message().to_owned()),
         (toml::Value::Array(_), toml::Value::Array(items)) if items.iter().all(is_text) => {
             Err(error.message().to_owned())
@@ -137,8 +137,8 @@ fn field_index(name: &str) -> Option<usize> {
     FIELDS.iter().position(|field| field.name == name)
 }
 
-/// Reads a variable's text as the kind of value its default is; lists are split at commas, but
-/// `[{…}]`, which is read as TOML.
+/// Parses a variable's text as a value of the default's type; lists are split at commas, except
+/// `[{…}]`, which is parsed as TOML.
 fn parse_like(default: &toml::Value, text: &str) -> Result<toml::Value, &'static str> {
     Ok(match default {
         toml::Value::Integer(_) => {
@@ -147,7 +147,7 @@ fn parse_like(default: &toml::Value, text: &str) -> Result<toml::Value, &'static
         toml::Value::Boolean(_) => {
             toml::Value::Boolean(text.trim().parse().map_err(|_| "neither true nor false")?)
         }
-        // Lists of more than texts are written as TOML has them.
+        // Lists of tables are written as TOML.
         toml::Value::Array(_) if text.trim_start().starts_with("[{") => {
             let table: toml::Table = format!("value = {text}").parse().map_err(|_| "not TOML")?;
             table.into_iter().map(|(_, value)| value).next().ok_or("not TOML")?
@@ -160,7 +160,7 @@ fn parse_like(default: &toml::Value, text: &str) -> Result<toml::Value, &'static
     })
 }
 
-/// The message for an unknown name, with the nearest known one where it looks misspelt.
+/// The message for an unknown name, with the nearest known one if it looks misspelt.
 fn unknown(shown: &str, name: &str, prefix: &str) -> String {
     match nearest(name, FIELDS.iter().map(|field| field.name)) {
         Some(known) => {
@@ -171,14 +171,14 @@ fn unknown(shown: &str, name: &str, prefix: &str) -> String {
         None if looks_like_a_setting(name) => {
             format!("unknown setting {shown}; --print-config lists all there are")
         }
-        // It may be a secret that slipped out of its place.
+        // It may be a misplaced secret.
         None => "unknown setting, whose name does not look like one and is not shown; \
             --print-config lists all there are"
             .to_owned(),
     }
 }
 
-/// Whether a name is made of words, as settings' names are: secrets have digits or capitals.
+/// Whether a name consists of words like settings' names: secrets have digits or capitals.
 fn looks_like_a_setting(name: &str) -> bool {
     const NAME_BYTES_MAX: usize = 48;
     name.len() <= NAME_BYTES_MAX
@@ -207,7 +207,7 @@ mod tests {
     }
 
     #[test]
-    fn the_environment_is_read() {
+    fn environment_is_read() {
         let config = from_environment(&[
             ("PATH", "/bin"),
             ("HOLDFAST_LISTEN", "127.0.0.1:9000"),
@@ -224,7 +224,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_misspelt_is_named() {
+    fn misspelt_setting_is_named_with_a_hint() {
         let cases = [
             (("HOLDFAST_LISTENS", "x"), "did you mean HOLDFAST_LISTEN?"),
             (("HOLDFAST_FROBNICATE", "x"), "unknown setting HOLDFAST_FROBNICATE; --print-config"),
@@ -242,7 +242,7 @@ mod tests {
     }
 
     #[test]
-    fn files_are_read_and_refused_by_name_and_line() {
+    fn file_is_read_and_refused_by_name_and_line() {
         let mut config = Config::default();
         file_layer("partitions = 8\nlog_format = \"text\"").unwrap().apply(&mut config);
         assert_eq!(config.partitions, 8);

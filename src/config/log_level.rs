@@ -1,12 +1,12 @@
-//! What `log_level` may say.
+//! Validates `log_level`.
 //!
-//! The filter takes any word for the name of a module, so a misspelt level would silently log
-//! everything of a module that does not exist.
+//! The filter accepts any word as a module name, so a misspelt level would silently log everything of
+//! a module that does not exist.
 
 use crate::spelling::nearest;
 
 const LEVELS: [&str; 6] = ["error", "warn", "info", "debug", "trace", "off"];
-/// Where this crate's modules are declared.
+/// Declares this crate's modules.
 const MAP: &str = include_str!("../lib.rs");
 /// This crate and its programs.
 const OWN: [&str; 4] = ["holdfast", "holdfast_api", "holdfast_worker", "holdfastctl"];
@@ -14,14 +14,14 @@ const OWN: [&str; 4] = ["holdfast", "holdfast_api", "holdfast_worker", "holdfast
 /// Checks a level or a list of directives.
 ///
 /// # Errors
-/// Says which part is wrong, and what may be meant.
+/// Names the invalid part, and what may be meant.
 pub(super) fn check(text: &str) -> Result<(), String> {
     if text.contains("://") {
         return Err("that is a URL; try info or debug".to_owned());
     }
     let filter = tracing_subscriber::EnvFilter::try_new(text);
     filter.map_err(|error| format!("{error}; try info or info,holdfast::api=debug"))?;
-    // A span's fields may hold commas; the filter has read those.
+    // A span's fields may contain commas; the filter has parsed those.
     if text.contains('[') {
         return Ok(());
     }
@@ -109,7 +109,7 @@ mod tests {
     }
 
     #[test]
-    fn modules_are_found_in_the_map() {
+    fn modules_are_read_from_the_crate_root() {
         let found: Vec<&str> = modules().collect();
         assert!(found.contains(&"api") && found.contains(&"worker"), "{found:?}");
     }

@@ -1,13 +1,14 @@
-//! Settings: defaults, below a TOML file (`--config`), below `HOLDFAST_*` in the environment.
+//! Settings: defaults, overridden by a TOML file (`--config`), overridden by `HOLDFAST_*` variables.
 //!
-//! Whatever is misspelt is refused by name, and settings that contradict each other are refused
-//! at start with a word on how to mend them; nothing is silently ignored.
+//! Misspelt settings are refused by name, and contradictory settings are refused at start with a hint
+//! how to correct them; nothing is silently ignored.
 
 mod check;
 mod check_access;
 mod check_proxies;
 mod check_services;
 mod check_unused;
+mod derived;
 mod fields;
 mod layers;
 mod log_level;
@@ -19,10 +20,10 @@ use std::path::PathBuf;
 pub use fields::Config;
 pub use layers::ConfigError;
 
-/// The flags that all binaries share.
+/// The flags shared by all programs.
 #[derive(clap::Args, Clone, Debug)]
 pub struct ConfigArgs {
-    /// Settings file in TOML; HOLDFAST_* variables stand above it
+    /// Settings file in TOML; HOLDFAST_* variables override it
     #[arg(long, global = true, help_heading = "Settings", value_name = "FILE",
           env = layers::FILE_VARIABLE)]
     pub config: Option<PathBuf>,
@@ -32,11 +33,11 @@ pub struct ConfigArgs {
 }
 
 impl ConfigArgs {
-    /// Reads and checks the settings from the file named here and the process's environment.
+    /// Reads and checks the settings from the file and the process's environment.
     pub fn load(&self) -> Result<Config, ConfigError> {
         let mut environment = Vec::new();
         for (name, value) in std::env::vars_os() {
-            // A name of ours is plain ASCII.
+            // Names of settings are plain ASCII.
             let Ok(name) = name.into_string() else { continue };
             match value.into_string() {
                 Ok(value) => environment.push((name, value)),

@@ -1,15 +1,15 @@
-//! `--print-config`: the settings in effect as a TOML file that explains itself.
+//! `--print-config`: prints the settings in effect as a documented TOML file.
 
 use std::fmt::Write;
 
 use super::fields::{Config, FIELDS};
 
-/// Settings for tests alone: known, but of no use to anybody who runs Holdfast.
+/// Settings for tests: known, but not printed.
 const HIDDEN: [&str; 2] = ["worker_fault_point", "api_fault_point"];
 
 impl Config {
-    /// The settings as a TOML file with their documentation and defaults; passwords and key
-    /// hashes are masked.
+    /// Formats the settings as TOML with their documentation and defaults; passwords and key hashes
+    /// are masked.
     pub fn to_commented_toml(&self) -> String {
         let defaults = Config::default().shown();
         let mut text = String::from(
@@ -37,7 +37,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_printed_can_be_read_again() {
+    fn printed_settings_can_be_read_again() {
         let printed = Config::default().to_commented_toml();
         let table: toml::Table = printed.parse().unwrap();
         assert_eq!(table.len(), FIELDS.len() - HIDDEN.len());

@@ -1,4 +1,4 @@
-//! Kinds of settings that are more than a number or a text: what they accept and how they print.
+//! Types of settings: what they accept and how they are printed.
 
 use std::fmt;
 use std::str::FromStr;
@@ -9,33 +9,33 @@ use sha2::{Digest, Sha256};
 pub use crate::domain::Network;
 pub use crate::secrets::{FilePath, Secret, ServiceUrl};
 
-/// What to do about a service that is set up in a way that can lose a sale.
+/// What to do if a service's configuration can lose a sale.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum OnRisk {
-    /// Say so in the log and start.
+    /// Warn and start.
     Warn,
-    /// Say so and do not start.
+    /// Warn and refuse to start.
     Refuse,
-    /// Start and say nothing.
+    /// Start without a warning.
     Ignore,
 }
 
-/// How callers prove who they are.
+/// How clients are authenticated.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Auth {
-    /// They don't: `?user_id=` or `X-User-Id` is believed. For development, or behind a gateway
-    /// that vouches for it.
+    /// Not at all: `?user_id=` or `X-User-Id` is trusted. For development, or behind an
+    /// authenticating gateway.
     Trusted,
     /// By a signed token, a JWT, whose `sub` is the user.
     Jwt,
 }
 
-/// How tokens are signed. One, named by the settings: a token must not choose.
+/// The signature algorithm of tokens. Fixed by the settings: a token must not choose it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum JwtAlgorithm {
-    /// HMAC with SHA-256, by a secret that issuer and Holdfast share.
+    /// HMAC with SHA-256 and a secret shared with the issuer.
     #[serde(rename = "HS256")]
     Hs256,
     /// RSA (PKCS #1 v1.5) with SHA-256: the issuer has the private key, Holdfast the public one.
@@ -43,7 +43,7 @@ pub enum JwtAlgorithm {
     Rs256,
 }
 
-/// The header in which trusted proxies say for whom they ask.
+/// The header in which trusted proxies send the client's address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum ProxyHeader {
@@ -53,33 +53,33 @@ pub enum ProxyHeader {
     Forwarded,
 }
 
-/// How much is told of what is left.
+/// How availability is shown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Detail {
-    /// Numbers.
+    /// Exact numbers.
     Exact,
-    /// Words.
+    /// Coarse words.
     Coarse,
 }
 
-/// Who moves the money.
+/// The payment provider.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum PaymentProvider {
-    /// Nobody: payments are booked in the archive's database as if there were money.
+    /// Simulated: payments are recorded in the archive's database without money.
     Simulated,
-    /// Stripe, or what speaks its API.
+    /// Stripe, or a server with its API.
     Stripe,
 }
 
-/// How log lines look.
+/// The format of log lines.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum LogFormat {
-    /// One JSON object a line.
+    /// One JSON object per line.
     Json,
-    /// For people at a terminal.
+    /// For terminals.
     Text,
 }
 
@@ -88,10 +88,10 @@ const NAME_BYTES_MAX: usize = 64;
 /// Bytes of a SHA-256.
 const SHA256_BYTES: usize = 32;
 
-/// An admin key at rest: whose it is and its SHA-256. Written `name:hex`; shown without the hash.
+/// A stored admin key: its owner and its SHA-256. Written `name:hex`; shown without the hash.
 #[derive(Clone, PartialEq, Eq)]
 pub struct AdminKey {
-    /// Whose key it is; named in the log of admin acts.
+    /// The owner; named in the audit log.
     pub name: String,
     /// SHA-256 of the key.
     pub sha256: [u8; SHA256_BYTES],
@@ -115,7 +115,7 @@ impl FromStr for AdminKey {
         for (index, byte) in sha256.iter_mut().enumerate() {
             *byte = u8::from_str_radix(&hex[index * 2..index * 2 + 2], 16).map_err(|_| FORM)?;
         }
-        // Names are shown, in the log among other places.
+        // Names appear in logs.
         let is_key = |name: &str| Sha256::digest(name.as_bytes()).as_slice() == sha256.as_slice();
         if is_key(name) || is_key(name.trim()) {
             return Err("before the hash of an admin key stands the key itself, where a name \
@@ -149,7 +149,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn admin_keys_are_read_and_never_shown() {
+    fn admin_keys_are_parsed_and_never_shown() {
         let hex = "ab".repeat(SHA256_BYTES);
         let key: AdminKey = format!("ops:{hex}").parse().unwrap();
         assert_eq!((key.name.as_str(), key.sha256), ("ops", [0xab; SHA256_BYTES]));

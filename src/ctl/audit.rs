@@ -1,12 +1,12 @@
-//! `audit`: the record of admin acts, and this tool's own part in it: whatever a command changes is
-//! recorded before it is done.
+//! `audit`: lists the audit log of admin acts, and records this tool's own: a change is recorded
+//! before it is made.
 
 use std::process::{Command as Program, ExitCode};
 
 use serde::Serialize;
 
 use super::failure::Failure;
-use super::output::{Column, Shown, or_dash, table};
+use super::output::{Column, CommandResult, or_dash, table};
 use crate::archive::ActPosition;
 use crate::archive::Archive;
 use crate::config::Config;
@@ -15,19 +15,18 @@ use crate::domain::time::iso8601;
 use crate::sale::{Act, Audit, NewAct};
 use crate::start;
 
-/// Acts listed at most.
+/// Maximum number of acts per page.
 const LIMIT_MAX: i64 = crate::archive::ACTS_MAX as i64;
-/// What is recorded of an act that was done.
+/// The result of a successful act.
 const DONE: &str = "ok";
-/// The same, where it tells of problems or left something undone.
+/// The result of an act with problems or an incomplete result.
 const DONE_IN_PART: &str = "ok, with problems";
 
-/// List what admins and operators did, newest first
+/// List the acts of admins and operators, newest first
 ///
-/// Over HTTP (by the name of the admin key) and with this tool (`ctl:user@host`): everything that
-/// changes something, and every reading for which the key is needed. Each act is recorded before it
-/// is done; its result afterwards. An act without a result is under way, or whoever did it ended
-/// before it was recorded.
+/// Over HTTP (by the name of the admin key) and with this tool (`ctl:user@host`): every change, and
+/// every read for which the key is needed. Each act is recorded before it is carried out; its result
+/// afterwards. An act without a result is in progress, or its process ended before recording it.
 #[derive(clap::Args, Debug)]
 #[command(after_help = "Examples:
   holdfastctl audit
@@ -35,19 +34,19 @@ const DONE_IN_PART: &str = "ok, with problems";
   holdfastctl audit --before MSBhdWRpdCAx...
   holdfastctl audit --json | jq '.acts[] | select(.result == null)'")]
 pub(super) struct Arguments {
-    /// How many at most
+    /// Maximum number
     #[arg(long, value_name = "N", default_value_t = 50,
           value_parser = clap::value_parser!(u32).range(1..=LIMIT_MAX))]
     limit: u32,
-    /// Only those of this one: the name of an admin key, or `ctl:user@host`
+    /// Only this actor: the name of an admin key, or `ctl:user@host`
     #[arg(long, value_name = "NAME")]
     who: Option<String>,
-    /// Only those older than the last one of a page before: what that page says to go on with
+    /// Only acts older than the last one of the previous page: its `next`
     #[arg(long, value_name = "CURSOR", value_parser = position)]
     before: Option<ActPosition>,
 }
 
-/// Names this list in cursors.
+/// The name of this list in cursors.
 const CURSOR_LIST: &str = "audit";
 
 fn position(text: &str) -> Result<ActPosition, String> {
@@ -81,7 +80,7 @@ struct Line {
 impl Arguments {
     pub(super) async fn run(self, config: &Config) -> Result<Listed, Failure> {
         let audit = Audit::new(start::existing_archive(config).await?);
-        // One more tells whether there are more.
+        // One more, to learn whether there are more.
         let mut acts = audit.acts(self.who.as_deref(), self.before, self.limit + 1).await?;
         let has_more = acts.len() > self.limit as usize;
         acts.truncate(self.limit as usize);
@@ -105,7 +104,7 @@ impl Line {
     }
 }
 
-impl Shown for Listed {
+impl CommandResult for Listed {
     fn text(&self) -> String {
         if self.acts.is_empty() {
             return "No such acts are recorded.".to_owned();
@@ -136,14 +135,14 @@ impl Shown for Listed {
     }
 }
 
-/// Does what a command orders, once it is recorded in this archive.
+/// Runs a command after recording it in this archive.
 pub(super) async fn recorded(
     archive: Archive,
     act: &'static str,
     target: String,
     doing: impl Future<Output = Result<ExitCode, Failure>>,
 ) -> Result<ExitCode, Failure> {
-    let (act, who) = (format!("ctl {act}"), who());
+    let (act, who) = (format!("ctl {act}"), actor());
     let begun = Audit::new(archive)
         .begin(NewAct { who, act, target, detail: command_line(), ..NewAct::default() })
         .await?;
@@ -157,20 +156,20 @@ pub(super) async fn recorded(
     result
 }
 
-/// Who runs this tool, as this machine says. The record tells honest operators apart; whoever
-/// has the database's password could write anything.
-fn who() -> String {
-    let said = |program: &str, flag: &str| {
+/// The user and host of this tool. The log distinguishes honest operators; anybody with the
+/// database's password can write anything.
+fn actor() -> String {
+    let output_of = |program: &str, flag: &str| {
         let output = Program::new(program).arg(flag).output().ok()?;
         let text = String::from_utf8_lossy(&output.stdout).trim().to_owned();
         Some(text).filter(|text| !text.is_empty())
     };
-    let user = said("id", "-un").unwrap_or_else(|| "?".to_owned());
-    let host = said("uname", "-n").unwrap_or_else(|| "?".to_owned());
+    let user = output_of("id", "-un").unwrap_or_else(|| "?".to_owned());
+    let host = output_of("uname", "-n").unwrap_or_else(|| "?".to_owned());
     format!("ctl:{user}@{host}")
 }
 
-/// What was typed. No flag of this tool takes a secret.
+/// The command line. No flag of this tool takes a secret.
 fn command_line() -> String {
     let words = std::env::args_os().skip(1);
     words.map(|word| word.to_string_lossy().into_owned()).collect::<Vec<_>>().join(" ")

@@ -1,15 +1,15 @@
-//! `completions`: what a shell needs to complete this tool's commands and flags.
+//! `completions`: prints a shell completion script.
 
 use clap::CommandFactory;
 use clap_complete::{Shell, generate};
 use serde::Serialize;
 
 use super::failure::Failure;
-use super::output::Shown;
+use super::output::CommandResult;
 
-/// Print a script that makes a shell complete holdfastctl
+/// Print a shell completion script for holdfastctl
 ///
-/// Needs neither settings nor services. The script is for this build: make it again after an
+/// Needs neither settings nor services. The script belongs to this build: generate it again after an
 /// upgrade.
 #[derive(clap::Args, Debug)]
 #[command(after_help = "Examples:
@@ -17,7 +17,7 @@ use super::output::Shown;
   holdfastctl completions zsh > \"${fpath[1]}/_holdfastctl\"
   holdfastctl completions fish > ~/.config/fish/completions/holdfastctl.fish")]
 pub(super) struct Arguments {
-    /// Which shell
+    /// The shell
     shell: Shell,
 }
 
@@ -38,7 +38,7 @@ impl Arguments {
     }
 }
 
-impl Shown for Completions {
+impl CommandResult for Completions {
     fn text(&self) -> String {
         self.script.clone()
     }

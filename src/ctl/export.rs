@@ -1,4 +1,4 @@
-//! `export`: what was sold, as a file for other programs.
+//! `export`: writes sales to a file for other programs.
 
 use std::fs::{self, File};
 use std::io::{ErrorKind, Write, stdout};
@@ -17,7 +17,7 @@ use crate::start;
 
 use super::failure::Failure;
 use super::fresh_file::FreshFile;
-use super::output::{Output, Shown};
+use super::output::{CommandResult, Output};
 
 #[derive(clap::Subcommand, Debug)]
 pub(super) enum Command {
@@ -28,12 +28,12 @@ pub(super) enum Command {
 ///
 /// Columns: booking, user, section, row, seat number and label, price, currency, the booking's
 /// amount, payment, and when it was paid, confirmed and cancelled. Amounts are in the currency's
-/// minor unit, times in UTC. Every field is in quotes, the file is UTF-8 with a byte order mark, and
-/// what a spreadsheet would run as a formula (= + - @ where a text begins, or behind a separator in
-/// it) gets an apostrophe before it. Read from the archive page by page, so an event may be of any
-/// size and on sale; a sale that is confirmed meanwhile may be missing. Redis may be away.
+/// minor unit, times in UTC. Every field is quoted, the file is UTF-8 with a byte order mark, and a
+/// text that a spreadsheet would run as a formula (= + - @ at its beginning, or after a separator in
+/// it) gets an apostrophe before it. Reads the archive page by page, so an event may be of any size
+/// and on sale; a sale confirmed meanwhile may be missing. Does not need Redis.
 ///
-/// A file gets its name only when it is whole, and is its owner's alone to read (0600). A symbolic
+/// The file gets its name only when it is complete, and only its owner can read it (0600). A symbolic
 /// link of that name is replaced, not followed.
 #[derive(clap::Args, Debug)]
 #[command(after_help = "Examples:
@@ -43,23 +43,23 @@ pub(super) enum Command {
 pub(super) struct SalesArguments {
     /// The event's id
     event: u32,
-    /// Which sales: CONFIRMED, CANCELLED after they were sold, or VOIDED: refused by the archive
+    /// Which sales: CONFIRMED, CANCELLED after they were sold, or VOIDED (refused by the archive)
     #[arg(long, ignore_case = true, default_value = "CONFIRMED", value_parser = status_parser())]
     status: Outcome,
-    /// Where to write them [default: standard output]
+    /// Output file [default: standard output]
     #[arg(long, value_name = "FILE")]
     out: Option<PathBuf>,
 }
 
 fn status_parser() -> impl TypedValueParser<Value = Outcome> {
     let words = PossibleValuesParser::new(OUTCOMES.map(|row| row.2.as_str()));
-    // The words were checked, but for their case.
+    // The values were checked, except for their case.
     words.try_map(|word| {
         Outcome::of_status_word(&word.to_ascii_uppercase()).ok_or("no status of a sale")
     })
 }
 
-/// What was written to a file.
+/// The summary of a written file.
 #[derive(Serialize)]
 struct Written {
     event: u32,
@@ -93,7 +93,7 @@ impl Command {
 async fn to_stdout(export: &mut SalesExport) -> Result<ExitCode, Failure> {
     while let Some(piece) = export.next().await? {
         match stdout().write_all(&piece).and_then(|()| stdout().flush()) {
-            // Whoever reads has read enough.
+            // The reader has closed the pipe.
             Err(error) if error.kind() == ErrorKind::BrokenPipe => break,
             other => other?,
         }
@@ -101,7 +101,7 @@ async fn to_stdout(export: &mut SalesExport) -> Result<ExitCode, Failure> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Writes to a device or a pipe as it is; anything else is replaced by a whole new file.
+/// Writes to a device or a pipe directly; any other target is replaced by a complete new file.
 async fn to_file(export: &mut SalesExport, path: &Path) -> Result<(), Failure> {
     let named = |error: std::io::Error| Failure::new(format!("{}: {error}", path.display()));
     if fs::metadata(path).is_ok_and(|found| is_stream(found.file_type())) {
@@ -124,7 +124,7 @@ fn is_stream(kind: fs::FileType) -> bool {
     !(kind.is_file() || kind.is_dir())
 }
 
-/// Whether anybody on this machine may put files, links and pipes beside this one.
+/// Whether other users of this machine can create files, links and pipes beside this one.
 fn is_shared_folder(path: &Path) -> bool {
     const OTHERS_WRITE: u32 = 0o002;
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
@@ -140,7 +140,7 @@ async fn write_all(export: &mut SalesExport, file: &mut File, path: &Path) -> Re
     Ok(())
 }
 
-impl Shown for Written {
+impl CommandResult for Written {
     fn text(&self) -> String {
         let Written { status, bookings, seats, file, .. } = self;
         format!("{seats} seats of {bookings} {status} bookings are in {file}")

@@ -1,4 +1,4 @@
-//! Why a command could not be done: one line that says how to mend it.
+//! The failure of a command: one line that says how to correct it.
 
 use std::fmt;
 
@@ -10,15 +10,15 @@ use crate::sale::SaleError;
 use crate::sale::policy::ChangeError;
 use crate::start::StartError;
 
-/// Seats named in a sentence.
+/// Maximum number of seats named in a sentence.
 const SEATS_SHOWN_MAX: usize = 10;
 
-/// Why a command could not be done.
+/// The failure of a command.
 #[derive(Debug)]
 pub(super) struct Failure(String);
 
 impl Failure {
-    /// What went wrong, and how to mend it.
+    /// Creates a failure from a text that says what is wrong and how to correct it.
     pub fn new(text: impl Into<String>) -> Self {
         Failure(text.into())
     }
@@ -79,7 +79,7 @@ impl From<SaleError> for Failure {
     }
 }
 
-/// The first of the seats that are taken, with their states.
+/// The first of the taken seats, with their states.
 fn taken(states: &[(SeatId, SeatState)]) -> String {
     let taken: Vec<String> = states
         .iter()
@@ -98,7 +98,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_failure_is_one_line() {
+    fn failure_is_one_line() {
         let failure = Failure("one\n  two\n\nthree\n".into());
         assert_eq!(failure.to_string(), "one; two; three");
     }

@@ -1,21 +1,21 @@
-//! A file of this program's that nobody else has touched or can read.
+//! A new file that no other user can read or replace.
 //!
-//! | what may happen | what comes of it |
+//! | what may happen | consequence |
 //! |---|---|
-//! | somebody who may write in the folder plants a link or a file of the name that is written to | the name is random, and `create_new` follows no link and takes no file that is there |
-//! | others on the machine read what is written | the mode is 0600 from the beginning, whatever the umask |
-//! | the program ends half-way | the final name has what it had; a file `.NAME.….part` may stay |
-//! | the machine ends after the rename | the data were synced before it |
+//! | a user with write access to the folder plants a link or a file under the temporary name | the name is random, and `create_new` follows no link and opens no existing file |
+//! | other users read what is written | the mode is 0600 from the beginning, whatever the umask |
+//! | the program ends half-way | the final name keeps its content; a file `.NAME.….part` may remain |
+//! | the machine crashes after the rename | the data were synced before it |
 
 use std::ffi::OsString;
 use std::fs::{self, File, OpenOptions};
 use std::io;
 use std::path::{Path, PathBuf};
 
-/// Mode of a new file: its owner reads and writes it.
+/// Mode of a new file: read and written by its owner only.
 const OWNER_ONLY: u32 = 0o600;
 
-/// A new file without its final name. Removed if it does not get it.
+/// A new file under a temporary name. Removed unless renamed.
 pub(super) struct FreshFile {
     file: File,
     path: PathBuf,
@@ -23,10 +23,10 @@ pub(super) struct FreshFile {
 }
 
 impl FreshFile {
-    /// Creates one in the folder of `target`, under a random name.
+    /// Creates a file in the folder of `target`, under a random name.
     ///
     /// # Errors
-    /// If the folder is not there, or not ours to write in.
+    /// If the folder does not exist, or is not writable.
     pub fn beside(target: &Path) -> io::Result<Self> {
         let name = target.file_name().ok_or_else(|| io::Error::other("this is no file's name"))?;
         let mut hidden = OsString::from(".");
@@ -40,15 +40,15 @@ impl FreshFile {
         Ok(FreshFile { file, path, is_kept: false })
     }
 
-    /// To write to.
+    /// The open file.
     pub fn file(&mut self) -> &mut File {
         &mut self.file
     }
 
-    /// Gives it its final name, once it is on disk. A file or link of that name is replaced.
+    /// Syncs the file and gives it its final name. A file or link of that name is replaced.
     ///
     /// # Errors
-    /// If the disk is full, or a folder has the name.
+    /// If the disk is full, or a folder has that name.
     pub fn rename_to(mut self, target: &Path) -> io::Result<()> {
         self.file.sync_all()?;
         fs::rename(&self.path, target)?;
@@ -60,7 +60,7 @@ impl FreshFile {
 impl Drop for FreshFile {
     fn drop(&mut self) {
         if !self.is_kept {
-            // Should it stay, its name says what it is.
+            // If it remains, its name shows what it is.
             let _ = fs::remove_file(&self.path);
         }
     }

@@ -1,5 +1,5 @@
-//! `health`: is the API or the worker of this machine ready? For containers and supervisors: it
-//! needs no curl, and neither Redis nor MongoDB.
+//! `health`: queries the readiness of the API or the worker of this machine. For containers and
+//! supervisors: it needs no curl, and neither Redis nor MongoDB.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -13,25 +13,25 @@ use tokio::net::TcpStream;
 use crate::config::Config;
 
 use super::failure::Failure;
-use super::output::Shown;
+use super::output::CommandResult;
 
-/// How long the answer may take: less than who asks usually waits.
+/// Timeout of the request: shorter than the usual timeout of a caller.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(2);
-/// Most bytes of an answer.
+/// Maximum length of a response, bytes.
 const ANSWER_BYTES_MAX: u64 = 64 * 1024;
 
-/// Ask the API or the worker of this machine whether it is ready
+/// Query whether the API or the worker of this machine is ready
 ///
-/// Asks /health/ready where the settings say that it listens (`listen`, `worker_listen`), on this
-/// machine's own address if that is "anywhere" (0.0.0.0).
+/// Requests /health/ready at the configured address (`listen`, `worker_listen`), on the loopback
+/// address if that is "anywhere" (0.0.0.0).
 ///
-/// Exits with 0 if it is ready, 1 if it says that it is not, 2 if it does not answer.
+/// Exits with 0 if it is ready, 1 if it is not, 2 if it does not answer.
 #[derive(clap::Args, Debug)]
 #[command(after_help = "Examples:
   holdfastctl health api
   HOLDFAST_WORKER_LISTEN=127.0.0.1:9001 holdfastctl health worker --json")]
 pub(super) struct Arguments {
-    /// Which program
+    /// The program
     #[arg(value_enum)]
     program: Program,
 }
@@ -44,12 +44,12 @@ enum Program {
     Worker,
 }
 
-/// What a program says of itself.
+/// The readiness of a program.
 #[derive(Serialize)]
 pub(super) struct Health {
     ready: bool,
     address: String,
-    /// The body of its answer.
+    /// The body of its response.
     answer: Value,
 }
 
@@ -64,8 +64,8 @@ impl Arguments {
             address = SocketAddr::new(loopback.parse().unwrap_or(address.ip()), address.port());
         }
         let away = |reason: String| Failure::new(format!("{address} does not answer: {reason}"));
-        let asked = tokio::time::timeout(ANSWER_TIMEOUT, ask(address)).await;
-        let text = match asked {
+        let response = tokio::time::timeout(ANSWER_TIMEOUT, request(address)).await;
+        let text = match response {
             Ok(text) => text.map_err(|error| away(error.to_string()))?,
             Err(_) => return Err(away(format!("not within {} s", ANSWER_TIMEOUT.as_secs()))),
         };
@@ -74,8 +74,8 @@ impl Arguments {
     }
 }
 
-/// The whole answer; the server closes the connection after it.
-async fn ask(address: SocketAddr) -> std::io::Result<String> {
+/// Returns the whole response; the server closes the connection after it.
+async fn request(address: SocketAddr) -> std::io::Result<String> {
     let mut stream = TcpStream::connect(address).await?;
     let request = format!("GET /health/ready HTTP/1.0\r\nHost: {address}\r\n\r\n");
     stream.write_all(request.as_bytes()).await?;
@@ -84,14 +84,14 @@ async fn ask(address: SocketAddr) -> std::io::Result<String> {
     Ok(text)
 }
 
-/// Status and body.
+/// Parses status and body.
 fn read(text: &str) -> Option<(u16, Value)> {
     let (head, body) = text.split_once("\r\n\r\n")?;
     let status = head.strip_prefix("HTTP/1.")?.split(' ').nth(1)?.parse().ok()?;
     Some((status, serde_json::from_str(body).unwrap_or(Value::Null)))
 }
 
-impl Shown for Health {
+impl CommandResult for Health {
     fn text(&self) -> String {
         let state = if self.ready { "ready" } else { "NOT READY" };
         format!("{} is {state}: {}", self.address, self.answer)
@@ -107,7 +107,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn answers_are_read() {
+    fn responses_are_parsed() {
         let (status, body) = read("HTTP/1.0 503 X\r\na: b\r\n\r\n{\"status\":\"ending\"}").unwrap();
         assert_eq!((status, &body["status"]), (503, &Value::from("ending")));
         assert_eq!(read("HTTP/1.1 200 OK\r\n\r\nfine"), Some((200, Value::Null)));

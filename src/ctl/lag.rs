@@ -8,15 +8,16 @@ use crate::redis::{Engine, LogState, WORKER_GROUP};
 use crate::start;
 
 use super::failure::Failure;
-use super::output::{Column, Shown, or_dash, table};
+use super::output::{Column, CommandResult, or_dash, table};
 use super::time::{age_seconds, span};
 
-/// Tell how far the archive is behind the booking log, partition by partition
+/// Show how far the archive is behind the booking log, partition by partition
 ///
-/// "length" counts the log's entries, archived ones included until they are trimmed; "waiting" are
-/// not yet delivered to a worker ("-": Redis cannot tell), "pending" are delivered and not archived
-/// yet; "behind" is the age of the oldest entry that is not archived, 0 if there is none. Waiting
-/// that grows while nothing is pending: no worker runs. The table leaves out partitions that never
+/// "length" counts the log's entries, including archived ones until they are trimmed; "waiting" are
+/// not delivered to a worker yet ("-": Redis cannot tell), "pending" are delivered and not archived
+/// yet; "behind" is the age of the oldest entry that is not archived, 0 if there is none. If waiting
+/// grows while nothing is pending, no worker runs. The table omits partitions that never had an
+/// entry. Reads only Redis.
 /// had an entry. Asks Redis alone.
 #[derive(clap::Args, Debug)]
 #[command(after_help = "Examples:
@@ -30,7 +31,7 @@ pub(super) struct Arguments {}
 pub(super) struct Lag {
     pub totals: Totals,
     pub partitions: Vec<PartitionLag>,
-    /// Partitions of which nothing is known: their node of the cluster does not answer.
+    /// Partitions without data: their cluster node does not answer.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub silent_partitions: Vec<u16>,
 }
@@ -53,7 +54,7 @@ pub(super) struct PartitionLag {
     pub oldest_pending_seconds: Option<f64>,
     pub behind_seconds: f64,
     newest: String,
-    /// Age of the newest entry, whatever it tells of; none where there never was one.
+    /// Age of the newest entry of any kind; `None` if there never was one.
     pub newest_seconds: Option<f64>,
     watermark: String,
     pub dead_letters: u64,
@@ -66,7 +67,7 @@ impl Arguments {
 }
 
 impl Lag {
-    /// Asks Redis about every partition. Of a cluster some nodes may not answer.
+    /// Reads the lag of every partition. Some cluster nodes may not answer.
     pub(super) async fn read(engine: &Engine) -> Result<Self, Failure> {
         let (mut partitions, mut silent_partitions) = (Vec::new(), Vec::new());
         for partition in engine.keys().all_partitions() {
@@ -105,13 +106,13 @@ async fn lag_of(engine: &Engine, partition: Partition) -> Result<PartitionLag, F
     })
 }
 
-/// The sentence about partitions of which nothing is known.
-pub(super) fn told_silent(partitions: &[u16]) -> String {
+/// The sentence about partitions without data.
+pub(super) fn silent_partitions_text(partitions: &[u16]) -> String {
     let list: Vec<String> = partitions.iter().map(u16::to_string).collect();
     format!("no node of the cluster answers for partition {}", list.join(", "))
 }
 
-/// Entries no worker has seen: all of them where no worker ever was.
+/// Entries not delivered to any worker: all of them if there never was one.
 fn waiting(state: &LogState) -> Option<u64> {
     match state.delivered {
         None => Some(state.length),
@@ -120,7 +121,7 @@ fn waiting(state: &LogState) -> Option<u64> {
 }
 
 impl PartitionLag {
-    /// Whether there was ever anything in it.
+    /// Whether the partition ever had an entry.
     pub(super) fn is_used(&self) -> bool {
         self.length > 0 || self.dead_letters > 0 || self.newest_seconds.is_some()
     }
@@ -139,7 +140,7 @@ impl Totals {
     }
 }
 
-impl Shown for Lag {
+impl CommandResult for Lag {
     fn text(&self) -> String {
         let columns = [
             Column::Number("partition"),
@@ -169,7 +170,7 @@ impl Shown for Lag {
         let text = table(columns, rows);
         match self.silent_partitions.as_slice() {
             [] => text,
-            silent => format!("{text}\n\n{}", told_silent(silent)),
+            silent => format!("{text}\n\n{}", silent_partitions_text(silent)),
         }
     }
 

@@ -1,8 +1,8 @@
-//! `holdfastctl`: what operators ask and order from a shell.
+//! `holdfastctl`: the operator's command-line tool.
 //!
-//! Promises: results go to standard output, as a table or (`--json`) as one JSON document;
-//! whatever goes wrong is one line on standard error that says how to mend it. Exit code 0 is
-//! well, 1 is "verify found problems" or "a replay left letters", 2 is "could not be done", or "not
+//! Results go to standard output, as a table or (`--json`) as one JSON document; an error is one line
+//! on standard error that says how to correct it. Exit codes: 0 success; 1 "verify found problems" or
+//! "a replay left letters"; 2 failure, or an incomplete result where the result says so.
 //! all of it" where the result says so.
 
 mod access;
@@ -38,21 +38,21 @@ use crate::start;
 use failure::Failure;
 use output::Output;
 
-/// Exit code where something could not be done; clap's own for usage errors.
+/// Exit code of a failure; clap's own for usage errors.
 const EXIT_FAILURE: u8 = 2;
-/// What this program calls itself.
+/// This program's name.
 const NAME: &str = "holdfastctl";
 
-/// Asks and orders: creates and pauses events, tells how far the archive has come, and proves
-/// that Redis, the booking log and the archive agree.
+/// Operates a Holdfast deployment: creates and pauses events, shows how far the archive has come, and
+/// verifies that Redis, the booking log and the archive agree.
 ///
-/// Works on Redis and MongoDB directly, so it needs no running holdfast-api. It takes the same
-/// settings: from the file named by --config and, above it, from HOLDFAST_* variables, above all
+/// Uses Redis and MongoDB directly and needs no running holdfast-api. It takes the same settings:
+/// from the file named by --config, overridden by HOLDFAST_* variables, in particular
 /// HOLDFAST_REDIS_URL, HOLDFAST_MONGODB_URL and HOLDFAST_MONGODB_DATABASE. `make run` prints
 /// those of its services.
 ///
-/// Exit codes: 0 well; 1 verify found problems, or a replay left letters; 2 wrong usage, or a service
-/// is away (status then still tells what the other one knows).
+/// Exit codes: 0 success; 1 verify found problems, or a replay left letters; 2 wrong usage, or a
+/// service is unavailable (status then still shows the other one).
 #[derive(Parser, Debug)]
 #[command(name = NAME, version)]
 pub struct Arguments {
@@ -74,16 +74,16 @@ enum Command {
     /// Create, list, show, pause, resume and close events
     #[command(subcommand)]
     Event(events::Command),
-    /// Keep seats back from the sale, give them back, list who did it
+    /// Withhold seats from the sale, release them, list these changes
     #[command(subcommand)]
     Seats(seats::Command),
-    /// List bookings, and tell all of one
+    /// List bookings, and show one in detail
     #[command(subcommand)]
     Bookings(bookings::Command),
     /// List and change limit and bot rules while the API runs
     #[command(subcommand)]
     Limits(limits::Command),
-    /// Keep addresses and users out, let others through, list both
+    /// Deny addresses and users, exempt others, list both
     #[command(subcommand)]
     Access(access::Command),
     /// Show waiting rooms, switch them on and off
@@ -91,26 +91,26 @@ enum Command {
     WaitingRoom(waiting_room::Command),
     Lag(lag::Arguments),
     Health(health::Arguments),
-    /// Show the draw of a pre-queue, and check it from public data alone
+    /// Show the draw of a pre-queue, and verify it from public data alone
     #[command(subcommand)]
     Draw(draw::Command),
-    /// List, explain and replay log entries that the worker gave up on
+    /// List, explain and replay log entries that the worker could not store
     #[command(subcommand)]
     DeadLetters(dead_letters::Command),
-    /// Write what was sold into files
+    /// Export sales as files
     #[command(subcommand)]
     Export(export::Command),
     Audit(audit::Arguments),
     Completions(completions::Arguments),
 }
 
-/// Runs one command; says what went wrong.
+/// Runs one command and reports a failure.
 pub async fn run(arguments: Arguments) -> ExitCode {
     warn_on_stderr();
     execute(arguments).await.unwrap_or_else(|failure| failed(&failure))
 }
 
-/// Says that this machine cannot run anything.
+/// Reports that no runtime could be started.
 pub fn no_runtime(error: &std::io::Error) -> ExitCode {
     failed(&Failure::new(format!("no threads to run with: {error}")))
 }
@@ -123,7 +123,7 @@ fn failed(failure: &Failure) -> ExitCode {
 async fn execute(arguments: Arguments) -> Result<ExitCode, Failure> {
     let output = Output { json: arguments.json };
     if let Some(Command::Completions(arguments)) = &arguments.command {
-        // Settings that are wrong must not keep anybody from it.
+        // Works with invalid settings, too.
         return output.show(&arguments.run()?);
     }
     let config = arguments.config.load()?;
@@ -162,8 +162,7 @@ impl Command {
         }
     }
 
-    /// What it is about to change, and of what, as the record of admin acts has it; `None` for a
-    /// command that looks only.
+    /// The act and its target as recorded in the audit log; `None` for a read-only command.
     fn changes(&self) -> Option<(&'static str, String)> {
         match self {
             Command::Event(command) => command.changes(),
@@ -186,11 +185,11 @@ impl Command {
         }
     }
 
-    /// Runs it, and records what it changes.
+    /// Runs the command and records what it changes.
     async fn run_recorded(self, config: &Config, output: &Output) -> Result<ExitCode, Failure> {
         let Some((act, target)) = self.changes() else { return self.run(config, output).await };
         let archive = match &self {
-            // A deployment may begin with it.
+            // It may be the first command of a deployment.
             Command::Event(command) if command.begins() => start::archive(config).await?,
             _ => start::existing_archive(config).await?,
         };
@@ -198,8 +197,8 @@ impl Command {
     }
 }
 
-/// The use cases warn of what is done but not finished ("Redis follows later"): people should see
-/// that, and standard output is for results.
+/// Shows warnings of the use cases ("Redis follows later") on standard error; standard output is for
+/// results.
 fn warn_on_stderr() {
     let warnings = tracing_subscriber::fmt()
         .with_env_filter("holdfast=warn")
@@ -207,7 +206,7 @@ fn warn_on_stderr() {
         .without_time()
         .with_target(false)
         .compact();
-    // Something else receives log lines already: then it has the warnings.
+    // A subscriber is installed already: it receives the warnings.
     let _ = warnings.try_init();
 }
 
@@ -216,12 +215,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_commands_are_well_formed() {
+    fn commands_are_well_formed() {
         Arguments::command().debug_assert();
     }
 
     #[test]
-    fn every_command_explains_itself_with_an_example() {
+    fn every_command_has_an_example() {
         fn check(command: &mut clap::Command) {
             let help = command.render_long_help().to_string();
             let leaf = command.get_subcommands().next().is_none();
@@ -232,7 +231,7 @@ mod tests {
     }
 
     #[test]
-    fn flags_stand_anywhere() {
+    fn global_flags_are_accepted_anywhere() {
         let parse = |line: &str| Arguments::try_parse_from(line.split(' '));
         assert!(parse("holdfastctl --json lag").unwrap().json);
         assert!(parse("holdfastctl event list --json --config x").unwrap().json);

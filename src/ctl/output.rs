@@ -8,23 +8,23 @@ use serde::Serialize;
 
 use super::failure::Failure;
 
-/// Exit code of a result that tells of problems.
+/// Exit code of a result with problems.
 const EXIT_PROBLEMS: u8 = 1;
 
-/// Exit code of a result that could not be had whole: as where nothing could be done.
+/// Exit code of an incomplete result: the same as of a failure.
 const EXIT_INCOMPLETE: u8 = super::EXIT_FAILURE;
 
 /// A command's result.
-pub(super) trait Shown: Serialize {
-    /// The result for people.
+pub(super) trait CommandResult: Serialize {
+    /// The result as text.
     fn text(&self) -> String;
 
-    /// Whether it tells of problems.
+    /// Whether it contains problems.
     fn has_problems(&self) -> bool {
         false
     }
 
-    /// Whether some of what was asked for could not be had.
+    /// Whether a part of it is missing.
     fn is_incomplete(&self) -> bool {
         false
     }
@@ -37,7 +37,7 @@ pub(super) struct Output {
 
 impl Output {
     /// Prints a result.
-    pub fn show(&self, result: &impl Shown) -> Result<ExitCode, Failure> {
+    pub fn show(&self, result: &impl CommandResult) -> Result<ExitCode, Failure> {
         let text = match self.json {
             true => serde_json::to_string_pretty(result)?,
             false => result.text(),
@@ -53,7 +53,7 @@ impl Output {
     /// Prints a text.
     pub fn text(&self, text: &str) -> Result<ExitCode, Failure> {
         match writeln!(stdout(), "{}", text.trim_end()) {
-            // Whoever reads has read enough: `holdfastctl lag | head -3`.
+            // The reader has closed the pipe: `holdfastctl lag | head -3`.
             Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(ExitCode::SUCCESS),
             Err(error) => Err(error.into()),
             Ok(()) => Ok(ExitCode::SUCCESS),
@@ -63,13 +63,13 @@ impl Output {
 
 /// A column of a table.
 pub(super) enum Column {
-    /// Words, to the left.
+    /// Text, aligned left.
     Words(&'static str),
-    /// Numbers, to the right.
+    /// Numbers, aligned right.
     Number(&'static str),
 }
 
-/// A table without lines: columns aligned, two spaces between them.
+/// Formats a table without lines: columns aligned, two spaces between them.
 pub(super) fn table<const N: usize>(columns: [Column; N], rows: Vec<[String; N]>) -> String {
     let mut table = Table::new();
     table.load_style(presets::NOTHING);
@@ -88,7 +88,7 @@ pub(super) fn table<const N: usize>(columns: [Column; N], rows: Vec<[String; N]>
     table.trim_fmt()
 }
 
-/// A text of someone else's without anything that a terminal would obey.
+/// Removes control characters, which a terminal would interpret, from a foreign text.
 pub(super) fn printable(text: &str) -> String {
     text.chars().map(|c| if c.is_control() { '?' } else { c }).collect()
 }

@@ -1,4 +1,4 @@
-//! `reconcile`: do Redis, the archive and the payment provider agree about the money?
+//! `reconcile`: compares Redis, the archive and the payment provider for all payments.
 
 use std::io::{IsTerminal, Write, stderr};
 use std::sync::Arc;
@@ -12,21 +12,21 @@ use crate::start;
 use crate::telemetry::Metrics;
 
 use super::failure::Failure;
-use super::output::{Column, Shown, printable, table};
+use super::output::{Column, CommandResult, printable, table};
 
 /// Longest wait, seconds.
 const WAIT_SECONDS_MAX: u64 = 3_600;
-/// Differences and mended bookings shown in the table's text; `--json` has all.
+/// Differences and repaired bookings shown as text, at most; `--json` has all.
 const SHOWN_MAX: usize = 50;
 
 /// Compare Redis, the archive and the payment provider, booking by booking
 ///
-/// For every booking that was about to be paid: what the archive decided, what its intent says, what
-/// the provider has taken and given back, and how it stands in Redis. With --fix the next safe step
-/// is taken for each that differs: commit what is paid, give back what was refused or cancelled,
-/// cancel for good what nobody will pay, try a failed refund once more. The worker does the same by
-/// itself, a failed refund only so often; this does it now, and tells what is left for a person.
-/// A refund on its way is no difference for two weeks.
+/// For every booking with a payment: the archive's outcome, its intent, what the provider has charged
+/// and refunded, and its status in Redis. With --fix the next safe step is taken for each that
+/// differs: commit what is paid, refund what was refused or cancelled, cancel for good what will not
+/// be paid, retry a failed refund. The worker does the same automatically, a failed refund only up to
+/// a maximum; this does it now, and lists what is left for a person. A pending refund is no
+/// difference for two weeks.
 ///
 /// Exits with 1 if there is any difference left.
 #[derive(clap::Args, Debug)]
@@ -35,20 +35,20 @@ const SHOWN_MAX: usize = 50;
   holdfastctl reconcile --event 7 --fix
   holdfastctl reconcile --json | jq '.differences[]'")]
 pub(super) struct Arguments {
-    /// Compare the payments of this event alone
+    /// Only this event
     #[arg(long, value_name = "ID")]
     event: Option<u32>,
     /// Take the next safe step for each booking that differs
     #[arg(long)]
     fix: bool,
-    /// How long to wait for differences to go away
+    /// How long to wait for differences to resolve
     #[arg(long, value_name = "SECONDS", default_value_t = 10,
           value_parser = clap::value_parser!(u64).range(..=WAIT_SECONDS_MAX))]
     wait_seconds: u64,
 }
 
 impl Arguments {
-    /// What it changes.
+    /// The act for the audit log.
     pub(super) fn changes(&self) -> Option<(&'static str, String)> {
         let target = match self.event {
             Some(event) => format!("event {event}"),
@@ -59,7 +59,7 @@ impl Arguments {
 
     pub(super) async fn run(self, config: &Config) -> Result<PaymentsReport, Failure> {
         let services = start::existing(config).await?;
-        // Nobody looks at this process' metrics.
+        // The metrics of this process are not read.
         let metrics = Metrics::new(super::NAME);
         let payments = start::payments(&services, config, &metrics, Arc::new(Faults::default()));
         let options = CheckOptions {
@@ -75,16 +75,16 @@ impl Arguments {
     }
 }
 
-/// One line that moves on, where somebody looks.
+/// Shows progress on one line of a terminal.
 fn progress(payments: u64) {
     if stderr().is_terminal() {
         eprint!("\r{payments} payments");
-        // A terminal that is gone misses nothing.
+        // A closed terminal is ignored.
         let _ = stderr().flush();
     }
 }
 
-impl Shown for PaymentsReport {
+impl CommandResult for PaymentsReport {
     fn text(&self) -> String {
         let columns = [
             Column::Words("currency"),
@@ -106,7 +106,7 @@ impl Shown for PaymentsReport {
         let differences =
             self.differences.iter().map(|one| format!("{}: {}", one.booking, one.problem));
         for (title, all) in [
-            ("Mended", mended.collect::<Vec<String>>()),
+            ("MendedPayment", mended.collect::<Vec<String>>()),
             ("Different", differences.collect::<Vec<String>>()),
         ] {
             if !all.is_empty() {

@@ -1,4 +1,4 @@
-//! `restore`: events and writes that Redis lost come back from the archive.
+//! `restore`: brings events and writes that Redis lost back from the archive.
 
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
@@ -13,18 +13,18 @@ use crate::sale::restore::{Broken, BrokenLog, Progress, Restored, Restorer, Sigh
 use crate::start;
 
 use super::failure::Failure;
-use super::output::{Column, Shown, printable, table};
+use super::output::{Column, CommandResult, printable, table};
 
-/// Pause between two looks for what is lost.
+/// Pause between two checks for losses.
 const PAUSE: Duration = Duration::from_millis(500);
 
-/// Bring back what Redis lost: events that are gone, and writes that a failover or a cut file took
+/// Restore what Redis lost: missing events, and writes lost by a failover or a truncated file
 ///
-/// Without --event: everything that needs it, as the worker does by itself unless restore_on_loss
-/// is off. With --event: this event, also if nothing seems to be wrong with it. An event that
-/// Redis has is merged with what the archive knows, while its sale goes on; one that is gone is
-/// answered 503 until it is back. Sales, payments under way, holds whose time is not over, blocked
-/// seats and saved answers come back. Again is harmless, also after a crash, and beside workers.
+/// Without --event: everything that needs it, as the worker does automatically unless
+/// restore_on_loss is off. With --event: this event, even if nothing seems wrong with it. An event
+/// that Redis has is merged with the archive while its sale continues; a missing one is answered with
+/// 503 until it is back. Sales, payments in progress, holds that are not overdue, blocked seats and
+/// saved responses come back. Safe to repeat, also after a crash, and beside workers.
 ///
 /// Exits with 2 if something could not be restored.
 #[derive(clap::Args, Debug)]
@@ -38,16 +38,16 @@ pub(super) struct Arguments {
     event: Option<u32>,
 }
 
-/// What was done.
+/// The result of a restore.
 #[derive(Debug, Default, Serialize)]
 pub(super) struct Report {
-    /// One line an event.
+    /// One line per event.
     events: Vec<Line>,
     /// Partitions whose booking log had lost writes.
     logs: Vec<u16>,
 }
 
-/// What became of one event.
+/// The result for one event.
 #[derive(Debug, Serialize)]
 struct Line {
     event: u32,
@@ -60,17 +60,17 @@ struct Line {
     error: Option<String>,
 }
 
-/// Progress goes to standard error: standard output is for the result.
-struct Told;
+/// Prints progress on standard error.
+struct StderrProgress;
 
-impl Progress for Told {
+impl Progress for StderrProgress {
     fn tell(&self, event: EventId, what: &str) {
         eprintln!("event {event}: {what}");
     }
 }
 
 impl Arguments {
-    /// What is changed.
+    /// The target for the audit log.
     pub(super) fn target(&self) -> String {
         self.event.map_or_else(|| "all events".to_owned(), |event| format!("event {event}"))
     }
@@ -131,7 +131,7 @@ impl Report {
             let failed = |line: &&Line| {
                 line.error.is_some() && restorer.partition_of(EventId(line.event)) == partition
             };
-            // One that failed keeps the log's mark as it is: the next run, or a worker, goes on.
+            // After a failure the log's mark stays as it is: the next run, or a worker, continues.
             if self.events.iter().find(failed).is_none() {
                 restorer.accept_log(&log).await?;
             }
@@ -141,7 +141,7 @@ impl Report {
 
     async fn restore(&mut self, restorer: &Restorer, event: EventId) {
         let began = Instant::now();
-        let ended = restorer.restore(event, &Told).await;
+        let ended = restorer.restore(event, &StderrProgress).await;
         let (result, restored, error) = match ended {
             Ok(Some(restored)) if restored.merged => ("merged", Some(restored), None),
             Ok(Some(restored)) => ("loaded", Some(restored), None),
@@ -153,7 +153,7 @@ impl Report {
     }
 }
 
-impl Shown for Report {
+impl CommandResult for Report {
     fn text(&self) -> String {
         if self.events.is_empty() && self.logs.is_empty() {
             return "Nothing is lost.".to_owned();

@@ -1,24 +1,24 @@
-//! Times as people give them to this tool, and spans as they read them.
+//! Times and durations on the command line and in tables.
 
 use jiff::{Span, SpanRelativeTo};
 
 use crate::domain::time::parse_iso8601;
 
-/// Longest span: what is to last longer is given none.
+/// Longest duration: for more, omit it.
 const SPAN_DAYS_MAX: i64 = 366;
 
-/// Reads a time with its offset, as clap asks for it; Unix ms.
+/// Parses a time with its offset, for clap; Unix ms.
 pub(super) fn parse_time(text: &str) -> Result<i64, String> {
     parse_iso8601(text).ok_or_else(|| {
         "give date, time and offset (±18:00 at most), such as 2026-03-01T18:00:00Z or …T19:00:00+01:00".to_owned()
     })
 }
 
-/// Reads a span such as `30m`, `2h` or `7d`; ms.
+/// Parses a duration such as `30m`, `2h` or `7d`; ms.
 pub(super) fn parse_span(text: &str) -> Result<i64, String> {
     let form = || "give a span such as 90s, 30m, 2h or 7d".to_owned();
     let span: Span = text.parse().map_err(|_| form())?;
-    // Months are not of one length: jiff refuses them here.
+    // Months have no fixed length: jiff refuses them here.
     let span = span.to_duration(SpanRelativeTo::days_are_24_hours()).map_err(|_| form())?;
     let max_ms = SPAN_DAYS_MAX * 86_400_000;
     match i64::try_from(span.as_millis()) {
@@ -33,10 +33,10 @@ pub(super) fn age_seconds(now_ms: i64, then_ms: u64) -> f64 {
     (now_ms as f64 - then_ms as f64).max(0.0) / 1_000.0
 }
 
-/// A span for people: `0.4 s`, `12 s`, `3 min`, `5 h`, `2 d`.
+/// Formats a duration: `0.4 s`, `12 s`, `3 min`, `5 h`, `2 d`.
 pub(super) fn span(seconds: f64) -> String {
     const UNITS: [(f64, &str); 3] = [(86_400.0, "d"), (3_600.0, "h"), (60.0, "min")];
-    // Two of a unit before it is used: 90 s says more than 1 min.
+    // A unit is used from two of it on: 90 s is more precise than 1 min.
     match UNITS.iter().find(|(size, _)| seconds >= 2.0 * size) {
         Some((size, unit)) => format!("{:.0} {unit}", (seconds / size).floor()),
         None if seconds >= 10.0 => format!("{seconds:.0} s"),
@@ -49,13 +49,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn times_are_read_or_it_is_told_how_to_give_them() {
+    fn invalid_time_is_refused_with_the_format() {
         assert_eq!(parse_time("2026-03-01T19:00:00+01:00"), Ok(1_772_388_000_000));
         assert!(parse_time("tomorrow").unwrap_err().contains("offset"));
     }
 
     #[test]
-    fn spans_are_read_or_it_is_told_how_to_give_them() {
+    fn invalid_span_is_refused_with_the_format() {
         let cases =
             [("90s", 90_000), ("1h 30m", 5_400_000), ("7d", 604_800_000), ("2w", 1_209_600_000)];
         for (text, ms) in cases {
@@ -70,7 +70,7 @@ mod tests {
     }
 
     #[test]
-    fn spans_keep_two_digits_or_so() {
+    fn spans_keep_about_two_digits() {
         let cases = [(0.44, "0.4 s"), (42.2, "42 s"), (119.0, "119 s"), (150.0, "2 min")];
         for (seconds, text) in cases {
             assert_eq!(span(seconds), text);

@@ -1,4 +1,4 @@
-//! `verify`: does one story stand in Redis, in the booking log and in the archive?
+//! `verify`: checks that Redis, the booking log and the archive agree.
 
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use crate::sale::verify::{EventReport, PartitionReport, Report, verify};
 use crate::start;
 
 use super::failure::Failure;
-use super::output::{Column, Shown, printable, table};
+use super::output::{Column, CommandResult, printable, table};
 
 /// Longest wait, seconds.
 const WAIT_SECONDS_MAX: u64 = 3_600;
@@ -17,10 +17,10 @@ const WAIT_SECONDS_MAX: u64 = 3_600;
 /// Compare Redis, the booking log and the archive, event by event
 ///
 /// Takes each booking log's position, waits until the worker has archived it, then compares: every
-/// log entry follows its predecessor and is in the archive; every seat of Redis belongs to the
-/// booking that says so; every booking stands in both with the same status, version, user, seats
-/// and amount; every sold seat has one buyer, who owns the claim on it. Reads only, in short
-/// commands, and may run during a sale: a difference is told only if it stays.
+/// log entry follows its predecessor and is in the archive; every seat in Redis belongs to the
+/// booking that names it; every booking has the same status, version, user, seats and amount in
+/// both; every sold seat has one buyer, who owns the claim on it. Read-only, in short commands, and
+/// safe during a sale: only persistent differences are reported.
 ///
 /// Exits with 1 if there is any problem. docs/OPERATIONS.md explains each.
 #[derive(clap::Args, Debug)]
@@ -29,10 +29,10 @@ const WAIT_SECONDS_MAX: u64 = 3_600;
   holdfastctl verify --event 7 --wait-seconds 60
   holdfastctl verify --json | jq '.events[] | select(.problems != [])'")]
 pub(super) struct Arguments {
-    /// Compare this event and its partition's booking log alone
+    /// Only this event and its partition's booking log
     #[arg(long, value_name = "ID")]
     event: Option<u32>,
-    /// How long to wait for the archive to catch up, and for differences to go away
+    /// How long to wait for the archive to catch up, and for differences to resolve
     #[arg(long, value_name = "SECONDS", default_value_t = 10,
           value_parser = clap::value_parser!(u64).range(..=WAIT_SECONDS_MAX))]
     wait_seconds: u64,
@@ -48,7 +48,7 @@ impl Arguments {
     }
 }
 
-impl Shown for Report {
+impl CommandResult for Report {
     fn text(&self) -> String {
         let mut text = String::new();
         if !self.events.is_empty() {
@@ -75,16 +75,16 @@ impl Shown for Report {
 }
 
 impl Report {
-    /// Every problem with where it is.
+    /// Every problem with its location.
     fn lines(&self) -> Vec<String> {
         let beyond = self.problems.iter().cloned();
         let partitions = self.partitions.iter().flat_map(|one| {
-            let place = format!("partition {}", one.partition);
-            one.problems.iter().map(move |problem| format!("{place}: {problem}"))
+            let location = format!("partition {}", one.partition);
+            one.problems.iter().map(move |problem| format!("{location}: {problem}"))
         });
         let events = self.events.iter().flat_map(|one| {
-            let place = format!("event {}", one.event);
-            one.problems.iter().map(move |problem| format!("{place}: {problem}"))
+            let location = format!("event {}", one.event);
+            one.problems.iter().map(move |problem| format!("{location}: {problem}"))
         });
         beyond.chain(partitions).chain(events).collect()
     }
@@ -92,10 +92,10 @@ impl Report {
     fn summary(&self) -> String {
         let events = self.events.len();
         let entries: u64 = self.partitions.iter().map(|partition| partition.entries).sum();
-        let looked = format!("{events} events, {entries} log entries");
+        let compared = format!("{events} events, {entries} log entries");
         match self.problem_count() {
-            0 => format!("Clean: {looked}, no problem."),
-            problems => format!("NOT CLEAN: {looked}, {problems} problems, listed above."),
+            0 => format!("Clean: {compared}, no problem."),
+            problems => format!("NOT CLEAN: {compared}, {problems} problems, listed above."),
         }
     }
 }

@@ -1,17 +1,17 @@
-//! Admission tokens: the record of a place in a waiting room that its owner keeps. Pure.
+//! Admission tokens: signed records of a place in a waiting room, kept by their owners. Pure.
 //!
 //! A token is `v2.<key id>.<payload>.<mac>`. The payload is the deployment's tag and the place in
-//! binary, the MAC is HMAC-SHA256 over all that stands before its dot; both are base64 for URLs,
-//! without padding and in the one form that it has. What it promises:
+//! binary, the MAC is HMAC-SHA256 over everything before its dot; both are URL-safe base64, without
+//! padding and in canonical form. Guarantees:
 //!
-//! * Nothing of a token is read before its MAC is right, but which key it names.
-//! * No other text than the one that was signed is taken.
-//! * A token of another deployment is none, even where both have the same key.
-//! * Every process that has the key reads every token, and needs nothing else to do so: the polls
-//!   of those who wait cost a few hundred nanoseconds each.
+//! * Nothing of a token but its key id is used before its MAC is verified.
+//! * Only the exact text that was signed is accepted.
+//! * A token of another deployment is refused, even with the same key.
+//! * Every process with the key verifies every token without further data: a poll of a waiting client
+//!   costs a few hundred nanoseconds.
 //!
-//! The first key signs, all verify: a new one is put behind the old one everywhere, then before
-//! it everywhere, and the old one goes when its last token has expired.
+//! The first key signs, all verify: to rotate, add a new key after the old one on every process, then
+//! move it before the old one, and remove the old one when its last token has expired.
 
 use data_encoding::BASE64URL_NOPAD;
 use ring::hmac;
@@ -20,18 +20,18 @@ use sha2::{Digest, Sha256};
 use super::limits::USER_ID_BYTES_MAX;
 use super::{EventId, UserId};
 
-/// Bytes of a secret at least: as many as the hash has.
+/// Minimum length of a secret, bytes: the length of the hash.
 pub const SECRET_BYTES_MIN: usize = 32;
-/// Most keys at a time.
+/// Maximum number of keys.
 pub const KEYS_MAX: usize = 8;
-/// Longest id of a key, bytes.
+/// Maximum length of a key id, bytes.
 pub const KEY_ID_BYTES_MAX: usize = 16;
-/// Longest token, bytes.
+/// Maximum length of a token, bytes.
 pub const TOKEN_BYTES_MAX: usize =
     VERSION.len() + KEY_ID_BYTES_MAX + 1 + (PAYLOAD_BYTES_MAX * 4).div_ceil(3) + 1 + MAC_CHARS;
 
 const VERSION: &str = "v2.";
-/// Tokens before they named their deployment.
+/// The former version, whose tokens did not name their deployment.
 const VERSION_BEFORE: &str = "v1.";
 /// Deployment (8), event (4), number (8), issued (8), expires (8): big-endian. The user's id follows.
 const HEAD_BYTES: usize = TAG_BYTES + 28;
@@ -41,28 +41,28 @@ const MAC_BYTES: usize = 32;
 /// The MAC in base64.
 const MAC_CHARS: usize = 43;
 
-/// Who waits for what, with which number.
+/// The content of an admission token.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AdmissionToken {
     /// The event.
     pub event: EventId,
-    /// Whose token it is.
+    /// The owner.
     pub user: UserId,
-    /// The number that joining gave.
+    /// The number assigned on joining.
     pub number: u64,
-    /// When that was, Unix ms.
+    /// When it was issued, Unix ms.
     pub issued_ms: i64,
-    /// From when on it is none, Unix ms.
+    /// When it expires, Unix ms.
     pub expires_ms: i64,
 }
 
-/// What names a deployment in its tokens: the beginning of a hash, so that a token tells nothing of
-/// the deployment's names.
+/// A deployment's tag in its tokens: a truncated hash, so that a token does not reveal the
+/// deployment's names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct DeploymentTag([u8; TAG_BYTES]);
 
 impl DeploymentTag {
-    /// The tag of a deployment: its namespace in Redis, and the id that its archive has.
+    /// The tag of a deployment: of its namespace in Redis and its archive's id.
     pub fn of(namespace: &str, id: &str) -> Self {
         let hash = Sha256::digest(format!("{namespace}\0{id}"));
         let mut tag = [0; TAG_BYTES];
@@ -71,71 +71,71 @@ impl DeploymentTag {
     }
 }
 
-/// Why a text is no token that holds.
+/// Why a token is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum TokenFault {
-    /// It has not the form of one.
-    #[error("this is no waiting-room token; send the one that joining answered, whole")]
+    /// Its form is wrong.
+    #[error("this is no waiting-room token; send the token from the join response unchanged")]
     Malformed,
-    /// It is not what was signed.
-    #[error("the waiting-room token was altered; send the one that joining answered, whole")]
+    /// Its signature does not match.
+    #[error("the waiting-room token was altered; send the token from the join response unchanged")]
     Altered,
-    /// It was signed with a key that is not in use here.
+    /// Its key is not in use here.
     #[error("the waiting-room token was signed with a key that is no longer in use; join again")]
     UnknownKey,
-    /// It is from a version whose tokens did not name their deployment.
+    /// It has the former version, whose tokens did not name their deployment.
     #[error("the waiting-room token is of an older version; join again")]
     Outdated,
-    /// It was signed for another deployment.
-    #[error("the waiting-room token is another deployment's; join again")]
+    /// It belongs to another deployment.
+    #[error("the waiting-room token belongs to another deployment; join again")]
     OtherDeployment,
-    /// Its time is over.
+    /// It has expired.
     #[error("the waiting-room token has expired; join again")]
     Expired,
 }
 
-/// Why secrets cannot be used. Tells the id, never the secret.
+/// Why secrets are unusable. Names the key's position, never the secret.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum KeyFault {
-    /// There is none, or there are too many.
+    /// There are none, or too many.
     #[error("there are {0}; there can be 1 to {KEYS_MAX}")]
     Number(usize),
-    /// The id of the one at this place, counted from 1, is no id.
+    /// The key at this position, from 1, has no valid id.
     #[error(
         "number {0} has no id: before the colon belong 1 to {KEY_ID_BYTES_MAX} letters, digits, \
          `-` or `_`"
     )]
     Id(usize),
-    /// Two have the same id.
+    /// Two keys have the same id.
     #[error("number {0} has the id of one before it: each needs an id of its own")]
     Twice(usize),
-    /// One is too short. What stands before the colon may be a piece of a secret that lacks its id,
+    /// A secret is too short. The text before the colon may be part of a secret that lacks its id,
     /// so no message shows it.
     #[error(
         "the secret of number {number} has {bytes} bytes; it needs {SECRET_BYTES_MIN} at least \
          (openssl rand -hex 32)"
     )]
     Short {
-        /// Its place, counted from 1.
+        /// Its position, from 1.
         number: usize,
-        /// Bytes that it has.
+        /// Its length in bytes.
         bytes: usize,
     },
 }
 
-/// The keys of all tokens: the first one signs, each verifies what it signed.
+/// The keys of all tokens: the first one signs, all verify.
 #[derive(Clone, Debug)]
 pub struct TokenKeys {
-    // ring's `Debug` of a key shows its algorithm alone.
+    // ring's `Debug` of a key shows only its algorithm.
     keys: Vec<(String, hmac::Key)>,
     deployment: DeploymentTag,
 }
 
 impl TokenKeys {
-    /// Keys of a deployment from ids and secrets.
+    /// Creates the keys of a deployment from ids and secrets.
     ///
     /// # Errors
-    /// If the ids or the secrets cannot be.
+    /// If an id or a secret is invalid.
     pub fn new(deployment: DeploymentTag, secrets: &[(&str, &[u8])]) -> Result<Self, KeyFault> {
         if !(1..=KEYS_MAX).contains(&secrets.len()) {
             return Err(KeyFault::Number(secrets.len()));
@@ -156,10 +156,10 @@ impl TokenKeys {
         Ok(TokenKeys { keys, deployment })
     }
 
-    /// The token as its owner gets it: letters, digits, `-`, `_` and dots, at most
-    /// [`TOKEN_BYTES_MAX`] of them.
+    /// Signs a token. The text has letters, digits, `-`, `_` and dots, at most [`TOKEN_BYTES_MAX`]
+    /// of them.
     pub fn sign(&self, token: &AdmissionToken) -> String {
-        // `new` takes no empty list.
+        // `new` refuses an empty list.
         let (id, key) = &self.keys[0];
         let mut payload = Vec::with_capacity(PAYLOAD_BYTES_MAX);
         payload.extend(self.deployment.0);
@@ -179,10 +179,10 @@ impl TokenKeys {
         text
     }
 
-    /// Reads a token that holds at `now_ms`, Unix ms.
+    /// Verifies a token at `now_ms`, Unix ms, and returns its content.
     ///
     /// # Errors
-    /// If it is none, or its time is over. The latter is told only of one that was right.
+    /// If it is invalid or expired. `Expired` is returned only for an otherwise valid token.
     pub fn verify(&self, text: &str, now_ms: i64) -> Result<AdmissionToken, TokenFault> {
         if text.len() > TOKEN_BYTES_MAX {
             return Err(TokenFault::Malformed);
@@ -231,7 +231,7 @@ fn read(payload: &str) -> Option<(DeploymentTag, AdmissionToken)> {
     Some((DeploymentTag(*deployment), token))
 }
 
-/// Decodes into the front of `room`; `None` if it is no base64 as we write it, or does not fit.
+/// Decodes into the front of `room`; `None` if it is not canonical base64, or does not fit.
 fn decode<'a>(text: &str, room: &'a mut [u8]) -> Option<&'a [u8]> {
     let bytes = BASE64URL_NOPAD.decode_len(text.len()).ok()?;
     let room = room.get_mut(..bytes)?;

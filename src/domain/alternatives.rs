@@ -1,46 +1,47 @@
-//! Free seats near those that somebody asked for and did not get.
+//! Finds free seats near the requested ones.
 //!
-//! Groups of as many seats as were asked for, in the same section, which has one price: side by side
-//! in the same row, then in the rows before and behind it, nearest first. General admission has no
-//! neighbours, so any of its free seats will do. No seat is in two groups.
+//! Groups have the requested number of seats, in the same section (one price): side by side in the
+//! same row, then in the rows before and behind it, nearest first. General admission has no
+//! neighbours, so any of its free seats qualify. No seat is in two groups.
 
 use std::collections::BTreeSet;
 
 use super::ids::SeatId;
 use super::layout::{Layout, Run};
 
-/// Most groups that one search gives.
+/// Maximum number of groups of one search.
 pub const ALTERNATIVES_MAX: u32 = 20;
-/// Seats that one search looks at.
+/// Seats that one search examines, at most.
 const SCAN_SEATS_MAX: u32 = 10_000;
-/// Seats that it looks at in one row, on either side of the place asked for.
+/// Seats examined in one row, on either side of the requested position, at most.
 const ROW_SIDE_SEATS_MAX: u32 = 250;
 
-/// At most `count` groups of free seats, nearest first. Empty where nothing is free within the
-/// bounds, or a seat asked for does not exist.
+/// Returns at most `count` groups of free seats, nearest first. Empty if nothing is free within the
+/// bounds, or if a requested seat does not exist.
 pub fn alternatives(
     layout: &Layout,
     is_free: impl Fn(SeatId) -> bool,
-    asked: &[SeatId],
+    requested: &[SeatId],
     count: u32,
 ) -> Vec<Vec<SeatId>> {
-    let Some((home, place)) = home_of(layout, asked) else { return Vec::new() };
-    let wanted = Wanted { seats: asked.len() as u32, place, most: count.min(ALTERNATIVES_MAX) };
+    let Some((home, position)) = home_of(layout, requested) else { return Vec::new() };
+    let seats = requested.len() as u32;
+    let search = Search { seats, position, groups_max: count.min(ALTERNATIVES_MAX) };
     let mut groups = Vec::new();
     let Some(run) = layout.run(home) else { return groups };
     if !run.is_row {
-        return wanted.any_of(run, is_free);
+        return search.any_of(run, is_free);
     }
-    let (mut looked_at, mut beyond) = (0, 0);
+    let (mut examined, mut beyond) = (0, 0);
     for index in outward(home) {
-        let enough = groups.len() >= wanted.most as usize;
-        // Twice beyond the section, one after the other: on both sides.
-        if looked_at >= SCAN_SEATS_MAX || enough || beyond == 2 {
+        let enough = groups.len() >= search.groups_max as usize;
+        // Twice in a row beyond the section: both sides are exhausted.
+        if examined >= SCAN_SEATS_MAX || enough || beyond == 2 {
             break;
         }
         match index.and_then(|index| layout.run(index)) {
             Some(row) if row.section == run.section => {
-                looked_at += wanted.in_row(row, &is_free, &mut groups);
+                examined += search.in_row(row, &is_free, &mut groups);
                 beyond = 0;
             }
             _ => beyond += 1,
@@ -49,37 +50,37 @@ pub fn alternatives(
     groups
 }
 
-/// The row (or general-admission section) where most of these seats are, and the place in it of the
+/// The row (or general-admission section) with most of these seats, and the position in it of the
 /// first of them.
-fn home_of(layout: &Layout, asked: &[SeatId]) -> Option<(usize, u32)> {
-    let runs: Option<Vec<usize>> = asked.iter().map(|seat| layout.run_of(*seat)).collect();
+fn home_of(layout: &Layout, requested: &[SeatId]) -> Option<(usize, u32)> {
+    let runs: Option<Vec<usize>> = requested.iter().map(|seat| layout.run_of(*seat)).collect();
     let runs = runs?;
     let votes = |run: usize| runs.iter().filter(|other| **other == run).count();
-    // The first of those with most.
+    // On a tie, the first.
     let home = runs.iter().copied().rev().max_by_key(|run| votes(*run))?;
-    let of_home = asked.iter().zip(&runs).filter(|(_, run)| **run == home);
+    let of_home = requested.iter().zip(&runs).filter(|(_, run)| **run == home);
     let first = of_home.map(|(seat, _)| seat.0).min()?;
     Some((home, first - layout.run(home)?.first.0))
 }
 
-/// A row, then those around it, nearest first; `None` before the first.
+/// A row, then the rows around it, nearest first; `None` before the first.
 fn outward(home: usize) -> impl Iterator<Item = Option<usize>> {
     let around = (1..).flat_map(move |step| [home.checked_add(step), home.checked_sub(step)]);
     std::iter::once(Some(home)).chain(around)
 }
 
-/// What is looked for.
-struct Wanted {
-    /// So many together.
+/// The parameters of one search.
+struct Search {
+    /// Seats per group.
     seats: u32,
-    /// Near this place of the row, from 0.
-    place: u32,
-    /// At most so many groups.
-    most: u32,
+    /// The requested position in the row, from 0.
+    position: u32,
+    /// Maximum number of groups.
+    groups_max: u32,
 }
 
-impl Wanted {
-    /// Adds the groups of one row; gives how many seats were looked at.
+impl Search {
+    /// Adds the groups of one row; returns how many seats were examined.
     fn in_row(
         &self,
         row: Run,
@@ -88,18 +89,18 @@ impl Wanted {
     ) -> u32 {
         let (from, to) = self.window(row);
         let free: Vec<bool> = (from..to).map(|id| is_free(SeatId(id))).collect();
-        // Where a group can begin: all its seats are free.
+        // Starts of groups whose seats are all free.
         let mut starts: Vec<u32> = (from..(to + 1).saturating_sub(self.seats))
             .filter(|start| {
                 let first = (start - from) as usize;
                 free[first..first + self.seats as usize].iter().all(|free| *free)
             })
             .collect();
-        let place = row.first.0 + self.place;
-        starts.sort_by_key(|start| (start.abs_diff(place), *start));
+        let position = row.first.0 + self.position;
+        starts.sort_by_key(|start| (start.abs_diff(position), *start));
         let mut taken = BTreeSet::new();
         for start in starts {
-            if groups.len() >= self.most as usize {
+            if groups.len() >= self.groups_max as usize {
                 break;
             }
             let group = start..start + self.seats;
@@ -114,16 +115,16 @@ impl Wanted {
 
     /// Groups of any free seats, nearest first.
     fn any_of(&self, section: Run, is_free: impl Fn(SeatId) -> bool) -> Vec<Vec<SeatId>> {
-        let (first, place) = (section.first.0, section.first.0 + self.place);
+        let (first, position) = (section.first.0, section.first.0 + self.position);
         let last = first + section.seats - 1;
         let around = (1..SCAN_SEATS_MAX / 2)
-            .flat_map(|step| [place.checked_add(step), place.checked_sub(step)]);
-        let near = std::iter::once(Some(place)).chain(around).flatten();
+            .flat_map(|step| [position.checked_add(step), position.checked_sub(step)]);
+        let near = std::iter::once(Some(position)).chain(around).flatten();
         let free: Vec<SeatId> = near
             .filter(|id| (first..=last).contains(id))
             .map(SeatId)
             .filter(|seat| is_free(*seat))
-            .take((self.most * self.seats) as usize)
+            .take((self.groups_max * self.seats) as usize)
             .collect();
         let whole = free.chunks_exact(self.seats.max(1) as usize);
         let mut groups: Vec<Vec<SeatId>> = whole.map(<[SeatId]>::to_vec).collect();
@@ -131,12 +132,12 @@ impl Wanted {
         groups
     }
 
-    /// The part of a row that is looked at, as seat numbers.
+    /// The examined part of a row, as seat numbers.
     fn window(&self, row: Run) -> (u32, u32) {
         let end = row.first.0 + row.seats;
-        let place = row.first.0 + self.place.min(row.seats);
-        let from = place.saturating_sub(ROW_SIDE_SEATS_MAX).max(row.first.0);
-        (from, place.saturating_add(ROW_SIDE_SEATS_MAX).min(end))
+        let position = row.first.0 + self.position.min(row.seats);
+        let from = position.saturating_sub(ROW_SIDE_SEATS_MAX).max(row.first.0);
+        (from, position.saturating_add(ROW_SIDE_SEATS_MAX).min(end))
     }
 }
 
@@ -166,23 +167,23 @@ mod tests {
         .unwrap()
     }
 
-    fn found(taken: &[u32], asked: &[u32], count: u32) -> Vec<Vec<u32>> {
-        let asked: Vec<SeatId> = asked.iter().copied().map(SeatId).collect();
-        let groups = alternatives(&hall(), |seat| !taken.contains(&seat.0), &asked, count);
+    fn found(taken: &[u32], requested: &[u32], count: u32) -> Vec<Vec<u32>> {
+        let requested: Vec<SeatId> = requested.iter().copied().map(SeatId).collect();
+        let groups = alternatives(&hall(), |seat| !taken.contains(&seat.0), &requested, count);
         groups.into_iter().map(|group| group.into_iter().map(|seat| seat.0).collect()).collect()
     }
 
     #[test]
-    fn the_same_row_comes_first_and_the_nearest_place_in_it() {
+    fn same_row_comes_first_nearest_position_first() {
         assert_eq!(found(&[5], &[5], 4), [[4], [6], [3], [7]]);
         assert_eq!(found(&[5, 6], &[5, 6], 2), [[3, 4], [7, 8]]);
-        // What was asked for and is free may be part of it.
+        // A requested seat that is free may be part of a group.
         assert_eq!(found(&[3], &[1, 2, 3], 2), vec![vec![4, 5, 6], vec![7, 8, 9]]);
         assert_eq!(found(&[10], &[9, 10], 1), [[8, 9]]);
     }
 
     #[test]
-    fn then_the_nearest_rows_at_the_same_place() {
+    fn other_rows_follow_nearest_first_at_the_same_position() {
         let row_b: Vec<u32> = (11..=20).collect();
         assert_eq!(found(&row_b, &[14, 15], 3), [[24, 25], [22, 23], [26, 27]]);
         let mut taken = row_b;
@@ -193,7 +194,7 @@ mod tests {
     }
 
     #[test]
-    fn no_group_leaves_its_row_or_its_section() {
+    fn no_group_leaves_its_row_or_section() {
         // Of row A only its last seat is free, of row B its first: side by side in number alone.
         let taken: Vec<u32> = (1..=40).filter(|seat| ![10, 11].contains(seat)).collect();
         assert_eq!(found(&taken, &[9, 10], 5), Vec::<Vec<u32>>::new());
@@ -209,13 +210,13 @@ mod tests {
     }
 
     #[test]
-    fn seats_of_several_rows_are_looked_for_where_most_are() {
+    fn search_begins_in_the_row_with_most_requested_seats() {
         assert_eq!(found(&[11], &[10, 11, 12], 1), [[12, 13, 14]]);
         assert_eq!(found(&[1], &[1, 11], 1), [[2, 3]], "the first of equals");
     }
 
     #[test]
-    fn nothing_is_asked_for_nothing_found() {
+    fn empty_or_unknown_request_finds_nothing() {
         assert_eq!(found(&[], &[], 5), Vec::<Vec<u32>>::new());
         assert_eq!(found(&[], &[99], 5), Vec::<Vec<u32>>::new());
         assert_eq!(found(&[], &[5], 0), Vec::<Vec<u32>>::new());
@@ -224,7 +225,7 @@ mod tests {
     }
 
     #[test]
-    fn a_search_is_bounded() {
+    fn search_is_bounded() {
         let row = |name: u32, seats| Row { row: name.to_string(), seats };
         let long = (0..3).map(|name| row(name, 300_000)).collect();
         let narrow = (0..9_000).map(|name| row(name, 10)).collect();
@@ -235,15 +236,15 @@ mod tests {
             floor,
         ] {
             let layout = Layout::new(vec![section]).unwrap();
-            let looked_at = std::cell::Cell::new(0);
+            let examined = std::cell::Cell::new(0);
             let is_free = |_| {
-                looked_at.set(looked_at.get() + 1);
+                examined.set(examined.get() + 1);
                 false
             };
             let middle = SeatId(layout.total_seats() / 2);
             assert!(alternatives(&layout, is_free, &[middle], 20).is_empty());
-            let looked_at = looked_at.get();
-            assert!((500..=SCAN_SEATS_MAX + 500).contains(&looked_at), "{looked_at}");
+            let examined = examined.get();
+            assert!((500..=SCAN_SEATS_MAX + 500).contains(&examined), "{examined}");
         }
     }
 }

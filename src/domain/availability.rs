@@ -1,16 +1,16 @@
-//! How much is left, in a word: for those who are not to know the number.
+//! Availability as a word, for clients that may not see the number of free seats.
 
-/// At most this share of the seats is few, percent.
+/// At most this share of the seats counts as few, percent.
 pub const FEW_LEFT_PERCENT: u64 = 10;
 
-/// How much of an event or a section is left.
+/// The availability of an event or a section.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Availability {
-    /// More than a few.
+    /// More than [`FEW_LEFT_PERCENT`] of the seats.
     Available,
     /// At most [`FEW_LEFT_PERCENT`] of the seats.
     FewLeft,
-    /// Nothing.
+    /// None.
     SoldOut,
 }
 
@@ -18,7 +18,7 @@ impl Availability {
     /// All words, in enum order.
     pub const WORDS: [&str; 3] = ["AVAILABLE", "FEW_LEFT", "SOLD_OUT"];
 
-    /// The word for so many free seats of so many.
+    /// The availability of `free` seats out of `total`.
     pub fn of(free: u32, total: u32) -> Self {
         match free {
             0 => Availability::SoldOut,
@@ -29,7 +29,7 @@ impl Availability {
         }
     }
 
-    /// The word in the API.
+    /// The name in the API.
     pub fn as_str(self) -> &'static str {
         Self::WORDS[self as usize]
     }
@@ -40,7 +40,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_tenth_is_few_and_nothing_is_sold_out() {
+    fn tenth_is_few_and_zero_is_sold_out() {
         let cases = [
             (0, 100, "SOLD_OUT"),
             (1, 100, "FEW_LEFT"),

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::ids::{BookingId, SeatId, UserId};
 
-/// Where a booking stands.
+/// The status of a booking.
 ///
 /// ```text
 ///            confirm_begin            confirm_commit            settle
@@ -21,17 +21,17 @@ use super::ids::{BookingId, SeatId, UserId};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "UPPERCASE")]
 pub enum Status {
-    /// Seats are kept until the deadline.
+    /// Its seats are held until the deadline.
     Hold,
-    /// Payment under way: no deadline frees the seats, only the lease's end does.
+    /// Payment in progress: the seats are freed by the end of the lease, not by the deadline.
     Confirming,
-    /// Paid and sold in Redis; the archive has not judged it yet. Clients see `CONFIRMING`.
+    /// Paid and sold in Redis, not decided by the archive yet. Clients see `CONFIRMING`.
     Committed,
     /// The archive holds a unique claim on every seat.
     Confirmed,
-    /// The archive refused the sale; the money goes back.
+    /// The archive refused the sale; the money is refunded.
     Voided,
-    /// Given up by its owner, before or after the sale.
+    /// Cancelled by its owner, before or after the sale.
     Cancelled,
     /// The deadline passed.
     Expired,
@@ -48,12 +48,12 @@ const STATUS_WORDS: [(Status, &str); 7] = [
 ];
 
 impl Status {
-    /// The word in Redis, in the log and in the archive.
+    /// The name in Redis, in the log and in the archive.
     pub fn as_str(self) -> &'static str {
         STATUS_WORDS[self as usize].1
     }
 
-    /// The word clients see.
+    /// The name in the API.
     pub fn api_word(self) -> &'static str {
         match self {
             Status::Committed => Status::Confirming.as_str(),
@@ -61,7 +61,7 @@ impl Status {
         }
     }
 
-    /// Whether the booking keeps seats from others.
+    /// Whether the booking holds seats.
     pub fn is_live(self) -> bool {
         matches!(self, Status::Hold | Status::Confirming | Status::Committed | Status::Confirmed)
     }
@@ -75,12 +75,12 @@ impl FromStr for Status {
     }
 }
 
-/// A booking as Redis knows it. Times are Unix milliseconds by Redis' clock; 0 means "not yet".
+/// A booking as stored in Redis. Times are Unix milliseconds by Redis' clock; 0 means "not yet".
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Booking {
     /// Its id, which names its event.
     pub id: BookingId,
-    /// Where it stands.
+    /// Its status.
     pub status: Status,
     /// Raised by one at every transition.
     pub version: u64,
@@ -96,10 +96,10 @@ pub struct Booking {
     pub created_ms: i64,
     /// When its hold lapses.
     pub deadline_ms: i64,
-    /// The nonces of the attempts that were answered with it, separated by commas (`*`: too many
-    /// to tell); an abort takes its own off and ends the hold only when none is left.
+    /// The nonces of the attempts that returned it, separated by commas (`*`: too many to list); an
+    /// abort removes its own and ends the hold only when none is left.
     pub nonce: String,
-    /// Number of the confirmation lease; a commit under another number does nothing.
+    /// Number of the confirmation lease; a commit under another number has no effect.
     pub lease: u64,
     /// When that lease may be taken over.
     pub lease_until_ms: i64,
@@ -111,15 +111,15 @@ pub struct Booking {
     pub confirmed_ms: i64,
     /// When it ended: CANCELLED, EXPIRED or VOIDED.
     pub ended_ms: i64,
-    /// Digest that names its idempotency record.
+    /// Digest naming its idempotency record.
     pub idempotency: String,
-    /// Fingerprint of the request that made it.
+    /// Fingerprint of the request that created it.
     pub fingerprint: String,
-    /// Trace context of the request that made it.
+    /// Trace context of the request that created it.
     pub trace: String,
 }
 
-/// A record or a log entry that this build cannot read; names the field.
+/// A record or a log entry that this build cannot read, with the name of the field.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("unreadable {0}")]
 pub struct RecordError(pub &'static str);
@@ -160,17 +160,17 @@ impl Booking {
 }
 
 impl Booking {
-    /// Whether the archive has judged its sale: then it has all of this, since Redis follows it.
+    /// Whether the archive has decided its sale: then the archive has all of it, since Redis follows.
     pub fn is_judged(&self) -> bool {
         match self.status {
             Status::Confirmed | Status::Voided => true,
-            // Without a payment it was a hold that its owner gave up.
+            // Without a payment it was a hold that its owner released.
             Status::Cancelled => self.paid_ms > 0,
             Status::Hold | Status::Confirming | Status::Committed | Status::Expired => false,
         }
     }
 
-    /// The record that `lua/includes/unpack_booking.lua` reads; the other way of `from_record`.
+    /// Writes the record that `lua/includes/unpack_booking.lua` reads; the inverse of `from_record`.
     pub fn to_record(&self) -> String {
         let fields: [String; 19] = [
             RECORD_FORMAT.to_owned(),
@@ -210,7 +210,7 @@ pub fn parse_seats(text: &str) -> Result<Vec<SeatId>, RecordError> {
     text.split(',').map(|seat| number(seat, "seats").map(SeatId)).collect()
 }
 
-/// Comma-separated seat ids, as scripts and the log carry them.
+/// Formats seat ids separated by commas, as in scripts and in the log.
 pub fn format_seats(seats: &[SeatId]) -> String {
     let ids: Vec<String> = seats.iter().map(SeatId::to_string).collect();
     ids.join(",")
@@ -231,7 +231,7 @@ mod tests {
     }
 
     #[test]
-    fn reads_a_record() {
+    fn record_is_read_and_written_unchanged() {
         let id = BookingId::new(EventId(7), 1, 2);
         let record = "1\tHOLD\t1\tann\t3,4\t900\tEUR\t10\t20\tn\t0\t0\t\t0\t0\t0\tk\tf\t";
         let booking = Booking::from_record(id, record).unwrap();

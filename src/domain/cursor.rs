@@ -1,18 +1,18 @@
-//! Positions in lists, as clients keep them between two pages: opaque texts that name the last item of
-//! a page by the fields that the list is ordered by. What is added or removed meanwhile shifts no
-//! page: none repeats an item of the page before, and none is left out.
+//! Cursors: opaque list positions that clients pass to get the next page. A cursor names the last
+//! item of a page by the fields that order the list, so concurrent insertions and removals neither
+//! repeat nor skip an item.
 
 use std::fmt::Display;
 
 use data_encoding::BASE64URL_NOPAD;
 
-/// Bytes of a cursor that is read; ours are shorter.
+/// Maximum length of an accepted cursor, bytes; ours are shorter.
 pub const CURSOR_BYTES_MAX: usize = 200;
 /// Format of all cursors.
 const FORMAT: &str = "1";
 const SEPARATOR: char = ' ';
 
-/// A cursor of the list of this name, behind the item with these fields. No field has a space.
+/// Encodes a cursor of the named list, after the item with these fields. No field has a space.
 pub fn encode(list: &str, fields: &[&dyn Display]) -> String {
     let mut text = format!("{FORMAT}{SEPARATOR}{list}");
     for field in fields {
@@ -22,7 +22,7 @@ pub fn encode(list: &str, fields: &[&dyn Display]) -> String {
     BASE64URL_NOPAD.encode(text.as_bytes())
 }
 
-/// The fields of a cursor of the list of this name; `None` if it is not one.
+/// Decodes the fields of a cursor of the named list; `None` if it is not one.
 pub fn decode<const N: usize>(list: &str, cursor: &str) -> Option<[String; N]> {
     if cursor.len() > CURSOR_BYTES_MAX {
         return None;
@@ -39,7 +39,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn cursor_is_read_by_its_own_list_alone() {
+    fn cursor_is_accepted_by_its_own_list_only() {
         let cursor = encode("bookings", &[&17, &"abc"]);
         assert!(cursor.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte)));
         assert_eq!(decode("bookings", &cursor), Some(["17".to_owned(), "abc".to_owned()]));

@@ -1,17 +1,17 @@
-//! What is known of where a booking's state is kept by the time it is told.
+//! The known durability of a booking's state at the time of a response.
 
-/// Each includes the one before.
+/// Each level includes the one before.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Durability {
-    /// Redis has it, as safely as its own persistence makes it.
+    /// Redis has it, as durable as its persistence settings.
     Accepted,
-    /// As many replicas of Redis as are asked for have it.
+    /// The required number of Redis replicas has it.
     Replicated,
     /// A majority of MongoDB has journalled it.
     Archived,
 }
 
-/// Durability and word, in enum order.
+/// Durability and name, in enum order.
 pub const DURABILITIES: [(Durability, &str); 3] = [
     (Durability::Accepted, "accepted"),
     (Durability::Replicated, "replicated"),
@@ -19,7 +19,7 @@ pub const DURABILITIES: [(Durability, &str); 3] = [
 ];
 
 impl Durability {
-    /// The word clients see.
+    /// The name in the API.
     pub fn as_str(self) -> &'static str {
         DURABILITIES[self as usize].1
     }
@@ -30,7 +30,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn words_are_in_enum_order() {
+    fn names_are_in_enum_order() {
         for (index, (durability, word)) in DURABILITIES.into_iter().enumerate() {
             assert_eq!((durability as usize, durability.as_str()), (index, word));
         }

@@ -1,7 +1,7 @@
-//! An entry of the booking log: one state change, self-contained, linked to its predecessor.
+//! A booking-log entry: one state change, self-contained, linked to its predecessor.
 //!
-//! Every entry has the same fields in the same order (Redis then stores the names once per
-//! block), so a `beat` carries empty ones.
+//! Every entry has the same fields in the same order (Redis then stores the names once per block), so
+//! a `beat` has empty ones.
 
 use std::collections::HashMap;
 use std::str::FromStr;
@@ -12,8 +12,8 @@ use super::ids::{BookingId, EventId, SeatId, UserId};
 /// The entry format this build reads and writes.
 pub const ENTRY_FORMAT: &str = "1";
 
-/// The names of an entry's fields, in order. The Lua side is `includes/append_entry.lua`;
-/// the contract test holds both together.
+/// The names of an entry's fields, in order. The Lua side is `includes/append_entry.lua`; the
+/// contract test compares both.
 pub const ENTRY_FIELDS: [&str; 25] = [
     "v",
     "kind",
@@ -42,10 +42,10 @@ pub const ENTRY_FIELDS: [&str; 25] = [
     "prev_tag",
 ];
 
-/// What happened.
+/// The kind of an entry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Kind {
-    /// Nothing: proves that the log is alive.
+    /// No change: shows that the log is alive.
     Beat,
     /// An event was opened for sale. `detail` is its status.
     Opened,
@@ -60,28 +60,28 @@ pub enum Kind {
     ConfirmBegin,
     /// A payment ended without a sale.
     ConfirmAbort,
-    /// Seats were sold: the only kind that makes claims. With detail `late` the booking had lapsed, or
-    /// was lost, and took its seats anew.
+    /// Seats were sold: the only kind that makes claims. With detail `late` the booking had lapsed or
+    /// was lost, and took its seats again.
     Sold,
     /// The archive confirmed the sale.
     Confirmed,
     /// The archive refused the sale.
     Voided,
-    /// Given up by its owner, or undone because nobody learnt of it (`detail` is `abort`).
+    /// Cancelled by its owner, or undone because its reply was lost (`detail` is `abort`).
     Cancelled,
     /// The deadline passed.
     Expired,
-    /// The house keeps seats back. `detail` is the reason.
+    /// The house withholds seats. `detail` is the reason.
     Blocked,
-    /// The house gives seats back to the sale. `detail` is the reason.
+    /// The house releases seats to the sale. `detail` is the reason.
     Unblocked,
-    /// A closed event was taken out of Redis. `detail` is its status.
+    /// A closed event was unloaded from Redis. `detail` is its status.
     Unloaded,
-    /// Redis had lost a booking, or a part of its life: from here on it stands as told.
+    /// Redis had lost a booking, or a part of its history: from here on this state is valid.
     Restored,
 }
 
-/// Kind and word, in enum order.
+/// Kind and name, in enum order.
 pub const KINDS: [(Kind, &str); 16] = [
     (Kind::Beat, "beat"),
     (Kind::Opened, "opened"),
@@ -102,7 +102,7 @@ pub const KINDS: [(Kind, &str); 16] = [
 ];
 
 impl Kind {
-    /// The word in the log.
+    /// The name in the log.
     pub fn as_str(self) -> &'static str {
         KINDS[self as usize].1
     }
@@ -115,8 +115,8 @@ impl FromStr for Kind {
     }
 }
 
-/// A position in a booking log: the stream's own entry id. Positions of different partitions,
-/// or from before and after a failover, may be equal and mean different entries.
+/// A position in a booking log: the stream's entry id. Positions of different partitions, or from
+/// before and after a failover, may be equal and mean different entries.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct LogId {
     /// Milliseconds part.
@@ -126,7 +126,7 @@ pub struct LogId {
 }
 
 impl LogId {
-    /// The least position above this one.
+    /// The smallest greater position.
     pub fn next(self) -> Self {
         match self.seq.checked_add(1) {
             Some(seq) => LogId { ms: self.ms, seq },
@@ -149,7 +149,7 @@ impl FromStr for LogId {
     }
 }
 
-/// Where an entry hangs in its log.
+/// The link of an entry to its predecessor.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Link {
     /// This entry's random tag.
@@ -160,16 +160,16 @@ pub struct Link {
     pub prev_tag: String,
 }
 
-/// A booking's part of an entry.
+/// The booking of an entry.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Transition {
-    /// Which booking.
+    /// The booking.
     pub booking: BookingId,
     /// Its owner.
     pub user: UserId,
     /// Its seats, ascending.
     pub seats: Vec<SeatId>,
-    /// Where it stands after the transition.
+    /// Its status after the transition.
     pub status: Status,
     /// Its version after the transition.
     pub version: u64,
@@ -187,20 +187,20 @@ pub struct Transition {
     pub payment: String,
     /// When it was paid, Unix ms, or 0.
     pub paid_ms: i64,
-    /// Digest that names its idempotency record.
+    /// Digest naming its idempotency record.
     pub idempotency: String,
-    /// Fingerprint of the request that made it.
+    /// Fingerprint of the request that created it.
     pub fingerprint: String,
-    /// Trace context of the request that made it.
+    /// Trace context of the request that created it.
     pub trace: String,
 }
 
-/// Seats that the house kept back or gave back.
+/// Seats that the house withheld or released.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HouseBlock {
-    /// Which seats became others, as they were named.
+    /// The seats whose state changed, as they were named.
     pub seats: Vec<SeatId>,
-    /// Who did it.
+    /// The actor.
     pub actor: String,
 }
 
@@ -209,7 +209,7 @@ pub struct HouseBlock {
 pub struct Entry {
     /// Its position.
     pub id: LogId,
-    /// What happened.
+    /// Its kind.
     pub kind: Kind,
     /// The event; `None` for a beat.
     pub event: Option<EventId>,
@@ -217,20 +217,20 @@ pub struct Entry {
     pub generation: u64,
     /// The event's version after this entry, 0 for a beat.
     pub event_version: u64,
-    /// When, by Redis' clock, Unix ms.
+    /// Its time by Redis' clock, Unix ms.
     pub time_ms: i64,
-    /// The booking's part; `None` for kinds without a booking.
+    /// The booking's state; `None` for kinds without a booking.
     pub transition: Option<Transition>,
     /// The house's part, for `Blocked` and `Unblocked`.
     pub house: Option<HouseBlock>,
-    /// A reason, or what the kind says.
+    /// A reason, or details of the kind.
     pub detail: String,
-    /// Its place in the chain.
+    /// Its link to the predecessor.
     pub link: Link,
 }
 
 impl Entry {
-    /// Reads an entry's fields; refuses what this build cannot read in full.
+    /// Parses an entry's fields; refuses an entry that this build cannot read completely.
     pub fn from_fields(id: LogId, fields: &HashMap<String, String>) -> Result<Self, RecordError> {
         let get =
             |name: &'static str| fields.get(name).map(String::as_str).ok_or(RecordError(name));
@@ -278,7 +278,7 @@ impl Entry {
         })
     }
 
-    /// Whether `next` follows this entry directly; if not, the reader met a gap or a fork.
+    /// Whether `next` directly follows this entry; otherwise there is a gap or a fork.
     pub fn is_followed_by(&self, next: &Entry) -> bool {
         next.link.prev_id == self.id && next.link.prev_tag == self.link.tag
     }
@@ -325,7 +325,7 @@ mod tests {
     }
 
     #[test]
-    fn reads_every_kind() {
+    fn every_kind_is_parsed() {
         for (index, (kind, word)) in KINDS.into_iter().enumerate() {
             assert_eq!(kind as usize, index);
             let entry = Entry::from_fields(LogId { ms: 1, seq: 0 }, &fields(word)).unwrap();
@@ -334,7 +334,7 @@ mod tests {
     }
 
     #[test]
-    fn refuses_what_it_cannot_read() {
+    fn incomplete_or_foreign_entry_is_refused() {
         for name in ENTRY_FIELDS {
             let mut broken = fields("hold");
             broken.remove(name);

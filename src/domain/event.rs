@@ -1,4 +1,4 @@
-//! An event as the catalogue knows it: what is sold, when, and under which rules.
+//! An event of the catalogue: what is sold, when, and by which rules.
 
 use std::sync::Arc;
 
@@ -7,12 +7,12 @@ use serde::{Deserialize, Serialize};
 use super::ids::{EventId, SeatId};
 use super::layout::Layout;
 use super::sale_times::SaleTimes;
-use super::wanted::OrphanRule;
+use super::seat_request::OrphanRule;
 
-/// The status that clients see: that of the operator, or `SCHEDULED` before the sale begins.
+/// The statuses that clients see: the operator's, or `SCHEDULED` before the sale begins.
 pub const API_STATUSES: [&str; 4] = ["SCHEDULED", "ON_SALE", "PAUSED", "CLOSED"];
 
-/// What an operator says about an event's sale.
+/// The operator's status of an event's sale.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "SCREAMING_SNAKE_CASE")]
 pub enum EventStatus {
@@ -25,7 +25,7 @@ pub enum EventStatus {
     Closed,
 }
 
-/// Status and word, in enum order.
+/// Status and name, in enum order.
 pub const EVENT_STATUSES: [(EventStatus, &str); 3] = [
     (EventStatus::OnSale, "ON_SALE"),
     (EventStatus::Paused, "PAUSED"),
@@ -33,12 +33,12 @@ pub const EVENT_STATUSES: [(EventStatus, &str); 3] = [
 ];
 
 impl EventStatus {
-    /// The word in Redis and in the archive.
+    /// The name in Redis and in the archive.
     pub fn as_str(self) -> &'static str {
         EVENT_STATUSES[self as usize].1
     }
 
-    /// The word clients see at `now_ms` for an event whose sale has these times.
+    /// The name in the API at `now_ms`, for an event with these times.
     pub fn api_word(self, times: &SaleTimes, now_ms: i64) -> &'static str {
         if times.off_sale_at_ms.is_some_and(|at_ms| now_ms >= at_ms) {
             return EventStatus::Closed.as_str();
@@ -49,7 +49,7 @@ impl EventStatus {
         }
     }
 
-    /// The status behind a word; `None` if there is no such word.
+    /// The status with this name; `None` if there is none.
     pub fn parse(word: &str) -> Option<Self> {
         EVENT_STATUSES.iter().find(|row| row.1 == word).map(|row| row.0)
     }
@@ -66,28 +66,28 @@ pub enum Cancellation {
     NotAllowed,
 }
 
-/// Rule and word, in enum order.
+/// Rule and name, in enum order.
 pub const CANCELLATIONS: [(Cancellation, &str); 2] =
     [(Cancellation::Allowed, "allowed"), (Cancellation::NotAllowed, "not_allowed")];
 
 impl Cancellation {
-    /// The word in the API and in the archive.
+    /// The name in the API and in the archive.
     pub fn as_str(self) -> &'static str {
         CANCELLATIONS[self as usize].1
     }
 
-    /// The rule behind a word; `None` if there is no such word.
+    /// The rule with this name; `None` if there is none.
     pub fn parse(word: &str) -> Option<Self> {
         CANCELLATIONS.iter().find(|row| row.1 == word).map(|row| row.0)
     }
 }
 
-/// What an event says about cancelling confirmed bookings.
+/// An event's rules for cancelling confirmed bookings.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct CancelPolicy {
     /// Whether they may be cancelled at all.
     pub rule: Cancellation,
-    /// The last moment at which they may, Unix ms; `None`: at any time.
+    /// The last moment for it, Unix ms; `None`: at any time.
     pub until_ms: Option<i64>,
 }
 
@@ -98,18 +98,18 @@ impl CancelPolicy {
     }
 }
 
-/// How far an event's inventory has come (DESIGN section 3): an inventory is loaded into Redis
-/// as free only while this is `New`, so a lost inventory is never taken for a free one.
+/// The load state of an event's inventory: it is loaded into Redis as free only while this is `New`,
+/// so a lost inventory is never mistaken for a free one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum LoadState {
-    /// Never open yet.
+    /// Never opened yet.
     New,
     /// Redis has it, or has lost it.
     Opened,
-    /// Closed and taken out of Redis; the archive has all of it.
+    /// Closed and removed from Redis; the archive has all of it.
     Unloaded,
-    /// Being brought back from the archive.
+    /// Being loaded from the archive.
     Loading,
 }
 
@@ -121,27 +121,27 @@ const LOAD_STATE_WORDS: [(LoadState, &str); 4] = [
 ];
 
 impl LoadState {
-    /// The word in the archive.
+    /// The name in the archive.
     pub fn as_str(self) -> &'static str {
         LOAD_STATE_WORDS[self as usize].1
     }
 }
 
-/// An event of the catalogue. Times are Unix milliseconds. `L` is what is known of its seats: the
-/// layout, or in lists ([`EventSummary`]) their number alone.
+/// An event of the catalogue. Times are Unix milliseconds. `L` is its seating: the layout, or in
+/// lists ([`EventSummary`]) only the number of seats.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Event<L = Arc<Layout>> {
-    /// Given by MongoDB.
+    /// Its id, assigned by MongoDB.
     pub id: EventId,
-    /// What it is called.
+    /// Its name.
     pub name: String,
-    /// What it is about.
+    /// Its description.
     pub description: String,
-    /// Where it is.
+    /// Its venue.
     pub venue: String,
     /// ISO 4217 code of all its prices.
     pub currency: String,
-    /// When the doors open.
+    /// When it starts.
     pub starts_at_ms: Option<i64>,
     /// When holds begin; `None` is at once.
     pub on_sale_at_ms: Option<i64>,
@@ -151,26 +151,26 @@ pub struct Event<L = Arc<Layout>> {
     pub hold_ttl_ms: i64,
     /// How long a hold can last with extensions.
     pub max_hold_ms: i64,
-    /// How many seats one user can hold and own.
+    /// The maximum number of seats that one user can hold and own.
     pub max_seats_per_user: u32,
-    /// What happens to a choice that leaves a single seat alone.
+    /// How to treat a choice that isolates a single seat.
     pub orphan_rule: OrphanRule,
     /// Whether and until when confirmed bookings may be cancelled.
     pub cancel_policy: CancelPolicy,
-    /// What its operator says.
+    /// The operator's status.
     pub status: EventStatus,
-    /// Raised at every change of status or times; Redis follows only upwards.
+    /// Raised at every change of status or times; Redis accepts only greater ones.
     pub revision: u64,
     /// Raised by every write to the event.
     pub edits: u64,
-    /// How far its inventory has come.
+    /// The load state of its inventory.
     pub load_state: LoadState,
     /// Raised at every load after a loss.
     pub generation: u64,
-    /// Version of the layout, which calls carry.
+    /// Version of the layout, which scripts check.
     pub layout_version: u32,
-    /// Whether the names of its seats on receipts begin with their section where there are several.
-    /// Not so for events that older builds made: a receipt is the same bytes for ever.
+    /// Whether the seat names on receipts begin with the section where there are several. False for
+    /// events of older versions: a receipt never changes.
     pub seat_names_have_section: bool,
     /// Its seats.
     pub layout: L,
@@ -178,16 +178,16 @@ pub struct Event<L = Arc<Layout>> {
     pub created_at_ms: i64,
 }
 
-/// An event without its layout, as lists show it.
+/// An event without its layout, for lists.
 pub type EventSummary = Event<SeatTotal>;
 
-/// How many seats an event has.
+/// The number of an event's seats.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SeatTotal(pub u32);
 
-/// What is known of an event's seats.
+/// The seating of an event.
 pub trait Seating {
-    /// How many there are.
+    /// The number of seats.
     fn total_seats(&self) -> u32;
 }
 
@@ -203,29 +203,29 @@ impl Seating for SeatTotal {
     }
 }
 
-/// Which state of an event was read. Of two states of one event the greater is the newer.
+/// The version of an event's state. The greater of two stamps is the newer state.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct EventStamp {
     /// The event's generation.
     pub generation: u64,
     /// Its revision.
     pub revision: u64,
-    /// Its edits. Older builds do not count them, hence the two others.
+    /// Its edits. Older versions do not count them, hence the two others.
     pub edits: u64,
 }
 
 /// A change to an event; absent fields stay.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct EventChange {
-    /// What it is called.
+    /// Its name.
     pub name: Option<String>,
-    /// What it is about.
+    /// Its description.
     pub description: Option<String>,
-    /// Where it is.
+    /// Its venue.
     pub venue: Option<String>,
-    /// When the doors open, Unix ms.
+    /// When it starts, Unix ms.
     pub starts_at_ms: Option<i64>,
-    /// What its operator says.
+    /// The operator's status.
     pub status: Option<EventStatus>,
     /// When holds begin, Unix ms.
     pub on_sale_at_ms: Option<i64>,
@@ -238,7 +238,7 @@ pub struct EventChange {
 }
 
 impl<L> Event<L> {
-    /// The times its sale goes by.
+    /// The times that determine its sale.
     pub fn sale_times(&self) -> SaleTimes {
         SaleTimes {
             starts_at_ms: self.starts_at_ms,
@@ -252,7 +252,7 @@ impl<L> Event<L> {
         self.status.api_word(&self.sale_times(), now_ms)
     }
 
-    /// Which state of the event this is.
+    /// The stamp of this state.
     pub fn stamp(&self) -> EventStamp {
         let Event { generation, revision, edits, .. } = *self;
         EventStamp { generation, revision, edits }
@@ -260,14 +260,14 @@ impl<L> Event<L> {
 }
 
 impl EventChange {
-    /// Whether it names a time that the sale goes by.
+    /// Whether it changes a time that determines the sale.
     pub fn has_sale_times(&self) -> bool {
         [self.starts_at_ms, self.on_sale_at_ms, self.off_sale_at_ms].iter().any(Option::is_some)
     }
 }
 
 impl Event {
-    /// What a seat is called where nothing else tells which it is; `None` if it has no such seat.
+    /// The name of a seat where nothing else identifies it; `None` if there is no such seat.
     pub fn seat_name(&self, seat: SeatId) -> Option<String> {
         let info = self.layout.seat(seat)?;
         let is_short = !self.seat_names_have_section || self.layout.sections().len() == 1;
@@ -308,7 +308,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn words_are_in_enum_order_and_as_they_are_stored() {
+    fn names_are_in_enum_order_and_as_they_are_stored() {
         for (index, (state, word)) in LOAD_STATE_WORDS.into_iter().enumerate() {
             assert_eq!((state as usize, state.as_str()), (index, word));
             assert_eq!(serde_json::to_value(state).unwrap(), word);
@@ -321,7 +321,7 @@ mod tests {
     }
 
     #[test]
-    fn sale_is_shown_scheduled_then_on_sale_then_closed() {
+    fn sale_is_scheduled_then_on_sale_then_closed() {
         let times =
             SaleTimes { starts_at_ms: None, on_sale_at_ms: Some(5), off_sale_at_ms: Some(9) };
         let word = |status: EventStatus, now_ms| status.api_word(&times, now_ms);
@@ -331,7 +331,7 @@ mod tests {
     }
 
     #[test]
-    fn a_policy_ends_with_its_last_moment() {
+    fn cancel_policy_ends_after_its_last_moment() {
         let always = CancelPolicy::default();
         let until = CancelPolicy { until_ms: Some(5), ..always };
         let never = CancelPolicy { rule: Cancellation::NotAllowed, ..until };

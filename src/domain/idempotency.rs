@@ -1,14 +1,14 @@
-//! Who asked for what: the names of idempotency records and the fingerprints of requests.
+//! Names of idempotency records and fingerprints of requests.
 
 use sha2::{Digest, Sha256};
 
 use super::ids::{BookingId, EventId, SeatId, UserId};
-use super::wanted::Quantity;
+use super::seat_request::Quantity;
 
 /// Bytes of SHA-256 kept in record names and fingerprints: 128 bits.
 const DIGEST_BYTES: usize = 16;
 
-/// What an operation acts on; a key is scoped to it.
+/// The subject of an operation, to which a key is scoped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Scope {
     /// `POST /bookings`: an event.
@@ -26,17 +26,17 @@ impl Scope {
     }
 }
 
-/// The name of the record of a caller's own key.
+/// The record name for a client's own key.
 pub fn explicit_digest(user: &UserId, scope: Scope, key: &str) -> String {
     digest(&["explicit", user.as_str(), &scope.text(), key])
 }
 
-/// The name of the record of a request that came without a key.
+/// The record name for a request without a key.
 pub fn derived_digest(user: &UserId, scope: Scope, fingerprint: &str) -> String {
     digest(&["derived", user.as_str(), &scope.text(), fingerprint])
 }
 
-/// The fingerprint of a request to pay: with which method, and how much the caller expects.
+/// The fingerprint of a payment request: the method and the expected amount.
 pub fn payment_fingerprint(method: &str, amount: Option<i64>) -> String {
     let amount = amount.map_or_else(String::new, |amount| amount.to_string());
     digest(&["payment", method, &amount])
@@ -49,7 +49,7 @@ pub fn seats_fingerprint(event: EventId, seats: &[SeatId]) -> String {
     digest(&["seats", &event.to_string(), &super::booking::format_seats(&sorted)])
 }
 
-/// The fingerprint of a request for so many seats.
+/// The fingerprint of a request for a number of seats.
 pub fn quantity_fingerprint(event: EventId, wanted: &Quantity) -> String {
     let section = wanted.section.as_deref();
     let max_price = wanted.max_price.map_or_else(String::new, |price| price.to_string());
@@ -64,7 +64,7 @@ pub fn quantity_fingerprint(event: EventId, wanted: &Quantity) -> String {
     ])
 }
 
-/// SHA-256 over length-prefixed parts (so no two lists of parts read alike), shortened, in hex.
+/// SHA-256 over length-prefixed parts (so that different lists differ), shortened, in hex.
 fn digest(parts: &[&str]) -> String {
     let mut hasher = Sha256::new();
     for part in parts {

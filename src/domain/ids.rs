@@ -1,4 +1,4 @@
-//! Identifiers and where they lead: an event id names its partition, a booking id names its event.
+//! Identifiers: an event id determines its partition, a booking id contains its event.
 
 use std::fmt;
 use std::str::FromStr;
@@ -9,7 +9,7 @@ use uuid::Uuid;
 
 use super::limits::USER_ID_BYTES_MAX;
 
-/// An event: a small positive integer given by MongoDB.
+/// An event id: a small positive integer assigned by MongoDB.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct EventId(pub u32);
@@ -19,7 +19,7 @@ pub struct EventId(pub u32);
 #[serde(transparent)]
 pub struct SeatId(pub u32);
 
-/// One of the `P` shares of all events; its keys and its booking log share one Redis slot.
+/// A partition of all events; its keys and its booking log share one Redis slot.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Partition(pub u16);
 
@@ -35,7 +35,7 @@ macro_rules! display_inner {
 display_inner!(EventId, SeatId, Partition);
 
 impl EventId {
-    /// The partition of this event: `crc32(decimal id) mod partitions`.
+    /// This event's partition: `crc32(decimal id) mod partitions`.
     pub fn partition(self, partitions: u16) -> Partition {
         let crc = crc32fast::hash(self.0.to_string().as_bytes());
         // The remainder is below a u16, so the cast loses nothing.
@@ -43,8 +43,8 @@ impl EventId {
     }
 }
 
-/// A booking: a UUID of version 8 that carries its birth time, its event and 42 random bits,
-/// so that everything about a booking is found from its id alone.
+/// A booking id: a UUID of version 8 that contains its creation time, its event and 42 random bits,
+/// so that the id alone locates the booking.
 ///
 /// Layout (RFC 9562, section 5.8): 48 bits Unix milliseconds · version · 12 random bits ·
 /// variant · 32 bits event id · 30 random bits.
@@ -53,7 +53,7 @@ impl EventId {
 pub struct BookingId(Uuid);
 
 impl BookingId {
-    /// A new id. `unix_ms` orders ids roughly by age and decides nothing.
+    /// Creates an id. `unix_ms` orders ids roughly by age and decides nothing.
     pub fn new(event: EventId, unix_ms: u64, random: u64) -> Self {
         let mut bytes = [0u8; 16];
         bytes[..6].copy_from_slice(&unix_ms.to_be_bytes()[2..]);
@@ -84,7 +84,7 @@ impl fmt::Display for BookingId {
     }
 }
 
-/// Why a text is not an id of ours.
+/// Why a text is not a valid id.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum IdError {
     /// Not a UUID, or not one of ours (version 8).
@@ -106,11 +106,11 @@ impl FromStr for BookingId {
     }
 }
 
-/// Who asks: an opaque text chosen by the caller's system.
+/// A user: an opaque text chosen by the client's system.
 ///
-/// Control characters are refused, so a user id can stand in a tab-separated record.
+/// Control characters are refused, so that a user id fits in a tab-separated record.
 ///
-/// Cheap to clone: a request is counted under several rules by its user's name.
+/// Cheap to clone: several rules count a request by its user.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct UserId(Arc<str>);
 
@@ -175,7 +175,7 @@ mod tests {
 
     #[test]
     fn partitions_are_pinned() {
-        // A changed function would look for every event in the wrong place.
+        // A changed function would look up every event in the wrong partition.
         let got: Vec<u16> = (1..=6).map(|n| EventId(n).partition(16).0).collect();
         assert_eq!(got, [7, 13, 11, 8, 14, 4]);
     }

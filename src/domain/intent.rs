@@ -1,6 +1,6 @@
-//! A payment intent: what the archive knows of a booking's money before any moves. Pure rules; the
-//! archive changes an intent only by compare-and-set on its `rev`, so of several processes that
-//! follow these rules one wins each step.
+//! Payment intents: what the archive records about a booking's payment before any money moves. Pure
+//! rules; the archive changes an intent only by compare-and-set on its `rev`, so of several processes
+//! one wins each step.
 //!
 //! ```text
 //!  none ──► open(1) ──► idle(1) ──► open(2) ──► …            charged · declined · charged again
@@ -10,14 +10,14 @@
 //!  any ────────► refunded       outcome `refund` or `cancelled`, and the money went back
 //! ```
 //!
-//! How the money goes back, and what happens where that fails: [`super::refund`].
+//! Refunds and their failures: [`super::refund`].
 //!
-//! Promises, with the provider's own (an object is paid at most once, never after its cancel):
+//! Guarantees, together with the provider's (an object is paid at most once, never after its cancel):
 //!
-//! * Who charges has written `open` under its own lease before, and nobody has since.
+//! * A process that charges has written `open` under its own lease before, and no other has since.
 //! * The attempt rises only after `idle`, that is: after a recorded decline, or where the attempt was
-//!   never sent. So an attempt of unknown outcome is only ever repeated, under its own key.
-//! * A process whose lease was overtaken cannot open: [`Intent::claim`] answers `Stale`.
+//!   never sent. So an attempt of unknown outcome is only repeated, under its own key.
+//! * A process whose lease was superseded cannot open: [`Intent::claim`] returns `Stale`.
 
 use serde::{Deserialize, Serialize};
 
@@ -25,24 +25,24 @@ use super::booking::{Booking, Status};
 use super::ids::{BookingId, SeatId, UserId};
 use super::refund::RefundProgress;
 
-/// Where an intent stands.
+/// The state of an intent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum IntentState {
     /// Its attempt may be charged at any time, or was.
     Open,
-    /// Its attempt is over without money.
+    /// Its attempt ended without money.
     Idle,
     /// The payment object is cancelled for good.
     Cancelled,
-    /// The sale stands.
+    /// The sale is final.
     Sold,
-    /// The money went back, or none had moved.
+    /// The money was refunded, or none had moved.
     Refunded,
 }
 
 impl IntentState {
-    /// The word in the archive and in reports.
+    /// The name in the archive and in reports.
     pub fn as_str(self) -> &'static str {
         match self {
             IntentState::Open => "open",
@@ -53,22 +53,22 @@ impl IntentState {
         }
     }
 
-    /// Whether money may still move because of it.
+    /// Whether money may still move.
     pub fn may_move(self) -> bool {
         matches!(self, IntentState::Open | IntentState::Idle)
     }
 }
 
-/// The intent of one booking, with all that is needed to write the booking anew.
+/// The intent of one booking, with all that is needed to recreate the booking.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Intent {
-    /// Whose it is.
+    /// The booking.
     pub booking: BookingId,
     /// The booking's owner.
     pub user: UserId,
     /// Its seats, ascending.
     pub seats: Vec<SeatId>,
-    /// What is to be paid, minor units.
+    /// The amount to pay, minor units.
     pub amount: i64,
     /// ISO 4217 code.
     pub currency: String,
@@ -76,42 +76,42 @@ pub struct Intent {
     pub created_ms: i64,
     /// When its hold lapses, Unix ms.
     pub deadline_ms: i64,
-    /// Digest that names its idempotency record.
+    /// Digest naming its idempotency record.
     pub idempotency: String,
-    /// Fingerprint of the request that made it.
+    /// Fingerprint of the request that created it.
     pub fingerprint: String,
-    /// Trace context of the request that made it.
+    /// Trace context of the request that created it.
     pub trace: String,
     /// The provider's payment object; empty where none is known.
     pub payment: String,
-    /// Which attempt, from 1.
+    /// The attempt, from 1.
     pub attempt: u32,
     /// The highest lease that has had this intent.
     pub lease: u64,
     /// The attempt to confirm that held it.
     pub nonce: String,
-    /// Where it stands.
+    /// Its state.
     pub state: IntentState,
-    /// When the reconciler looks at it, Unix ms; `None` once there is nothing left to do.
+    /// When the reconciler handles it, Unix ms; `None` once nothing is left to do.
     pub due_ms: Option<i64>,
-    /// What was given back, minor units.
+    /// The refunded amount, minor units.
     pub refunded: i64,
-    /// How the giving back goes, where it did not succeed at once.
+    /// The refund's progress, if it did not succeed at once.
     pub refund: Option<RefundProgress>,
     /// Raised by one at every change.
     pub rev: u64,
 }
 
-/// What a process may do with an intent that it finds.
+/// What a process may do with an existing intent.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Claim {
-    /// It is its own, open: charge its attempt.
+pub enum ClaimDecision {
+    /// It is this process' open intent: charge its attempt.
     Mine,
-    /// Write this; then charge its attempt, which nobody has sent before.
+    /// Write this; then charge its attempt, which was never sent.
     Next(Box<Intent>),
-    /// Write this; then ask the provider first: its attempt may have been sent.
+    /// Write this; then query the provider: its attempt may have been sent.
     TakeOver(Box<Intent>),
-    /// Somebody with a newer lease has it: do not charge.
+    /// A newer lease owns it: do not charge.
     Stale,
     /// It is closed: do not charge.
     Closed,
@@ -144,16 +144,16 @@ impl Intent {
     }
 
     /// What a confirmation under this lease may do.
-    pub fn claim(&self, booking: &Booking, payment: &str, due_ms: i64) -> Claim {
+    pub fn claim(&self, booking: &Booking, payment: &str, due_ms: i64) -> ClaimDecision {
         if !self.state.may_move() {
-            return Claim::Closed;
+            return ClaimDecision::Closed;
         }
         let mine = self.lease == booking.lease && self.nonce == booking.nonce;
         if !mine && self.lease >= booking.lease {
-            return Claim::Stale;
+            return ClaimDecision::Stale;
         }
-        // The object that was written first stays: it may be paid already, and a provider that
-        // forgot the key under which it was created has made a second one.
+        // The first object stays: it may be paid already, and a provider that has forgotten the
+        // idempotency key of its creation has made a second one.
         let payment = if self.payment.is_empty() { payment } else { &self.payment };
         let next = Intent {
             payment: payment.to_owned(),
@@ -165,29 +165,29 @@ impl Intent {
             ..self.changed()
         };
         match self.state {
-            IntentState::Open if mine => Claim::Mine,
-            IntentState::Open => Claim::TakeOver(Box::new(next)),
-            _ => Claim::Next(Box::new(Intent { attempt: self.attempt + 1, ..next })),
+            IntentState::Open if mine => ClaimDecision::Mine,
+            IntentState::Open => ClaimDecision::TakeOver(Box::new(next)),
+            _ => ClaimDecision::Next(Box::new(Intent { attempt: self.attempt + 1, ..next })),
         }
     }
 
-    /// Its attempt is over without money.
+    /// Records that its attempt ended without money.
     pub fn idle(&self) -> Self {
         Intent { state: IntentState::Idle, ..self.changed() }
     }
 
-    /// Closed: there is nothing left to do.
+    /// Closes it: nothing is left to do.
     pub fn closed(&self, state: IntentState, refunded: i64) -> Self {
         let refund = self.refund_done();
         Intent { state, refunded, refund, due_ms: None, ..self.changed() }
     }
 
-    /// Looked at again at this time.
+    /// Schedules the next reconciliation.
     pub fn due(&self, due_ms: i64) -> Self {
         Intent { due_ms: Some(due_ms), ..self.changed() }
     }
 
-    /// No process with an older lease can open it from now on.
+    /// Excludes processes with an older lease from opening it.
     pub fn fenced(&self, lease: u64, nonce: &str) -> Self {
         Intent { lease: lease.max(self.lease), nonce: nonce.to_owned(), ..self.changed() }
     }
@@ -196,7 +196,7 @@ impl Intent {
         Intent { rev: self.rev + 1, ..self.clone() }
     }
 
-    /// The booking as the intent knows it, paid at `paid_ms` (0: not).
+    /// The booking according to the intent, paid at `paid_ms` (0: not).
     pub fn as_booking(&self, status: Status, paid_ms: i64) -> Booking {
         Booking {
             id: self.booking,
@@ -224,7 +224,7 @@ impl Intent {
 
 #[cfg(test)]
 impl Intent {
-    /// An open one, for unit tests.
+    /// An open intent, for unit tests.
     pub fn of_ann() -> Self {
         Intent {
             booking: BookingId::new(super::ids::EventId(1), 1, 1),
@@ -264,55 +264,61 @@ mod tests {
     }
 
     #[test]
-    fn an_open_attempt_is_repeated_and_never_passed_over() {
-        let standing = open(1, "a");
-        assert_eq!(standing.claim(&leased(1, "a"), "p", 61), Claim::Mine);
-        let Claim::TakeOver(taken) = standing.claim(&leased(2, "b"), "p", 61) else { panic!() };
+    fn open_attempt_is_repeated_and_never_skipped() {
+        let existing = open(1, "a");
+        assert_eq!(existing.claim(&leased(1, "a"), "p", 61), ClaimDecision::Mine);
+        let ClaimDecision::TakeOver(taken) = existing.claim(&leased(2, "b"), "p", 61) else {
+            panic!()
+        };
         assert_eq!((taken.attempt, taken.lease, taken.nonce.as_str()), (1, 2, "b"));
         assert_eq!((taken.rev, taken.due_ms), (2, Some(61)));
     }
 
     #[test]
-    fn a_booking_keeps_its_first_object() {
-        let Claim::TakeOver(taken) = open(1, "a").claim(&leased(2, "b"), "q", 61) else { panic!() };
+    fn booking_keeps_its_first_object() {
+        let ClaimDecision::TakeOver(taken) = open(1, "a").claim(&leased(2, "b"), "q", 61) else {
+            panic!()
+        };
         assert_eq!(taken.payment, "p");
-        let Claim::Next(next) = open(1, "a").idle().claim(&leased(2, "b"), "q", 61) else {
+        let ClaimDecision::Next(next) = open(1, "a").idle().claim(&leased(2, "b"), "q", 61) else {
             panic!()
         };
         assert_eq!(next.payment, "p");
         let abandoned = Intent::first(&leased(1, "a"), "", IntentState::Idle, 60);
-        let Claim::Next(next) = abandoned.claim(&leased(2, "b"), "q", 61) else { panic!() };
+        let ClaimDecision::Next(next) = abandoned.claim(&leased(2, "b"), "q", 61) else { panic!() };
         assert_eq!(next.payment, "q", "it had none");
     }
 
     #[test]
-    fn the_attempt_rises_after_it_is_over() {
+    fn attempt_rises_after_it_ended() {
         for booking in [leased(1, "a"), leased(2, "b")] {
-            let Claim::Next(next) = open(1, "a").idle().claim(&booking, "p", 61) else { panic!() };
+            let ClaimDecision::Next(next) = open(1, "a").idle().claim(&booking, "p", 61) else {
+                panic!()
+            };
             assert_eq!((next.attempt, next.state), (2, IntentState::Open));
         }
     }
 
     #[test]
-    fn who_was_overtaken_does_not_charge() {
-        for standing in [open(2, "b"), open(2, "b").idle(), open(1, "a").idle().fenced(2, "r")] {
-            assert_eq!(standing.claim(&leased(1, "a"), "p", 61), Claim::Stale);
+    fn superseded_lease_does_not_charge() {
+        for existing in [open(2, "b"), open(2, "b").idle(), open(1, "a").idle().fenced(2, "r")] {
+            assert_eq!(existing.claim(&leased(1, "a"), "p", 61), ClaimDecision::Stale);
         }
         // A lease number that Redis lost and gave out again.
-        assert_eq!(open(1, "a").claim(&leased(1, "b"), "p", 61), Claim::Stale);
+        assert_eq!(open(1, "a").claim(&leased(1, "b"), "p", 61), ClaimDecision::Stale);
     }
 
     #[test]
-    fn what_is_closed_stays_closed() {
+    fn closed_intent_stays_closed() {
         for state in [IntentState::Cancelled, IntentState::Sold, IntentState::Refunded] {
             let closed = open(1, "a").closed(state, 0);
-            assert_eq!(closed.claim(&leased(9, "z"), "p", 61), Claim::Closed);
+            assert_eq!(closed.claim(&leased(9, "z"), "p", 61), ClaimDecision::Closed);
             assert_eq!(closed.due_ms, None);
         }
     }
 
     #[test]
-    fn words_are_what_is_stored() {
+    fn names_are_what_is_stored() {
         for state in [
             IntentState::Open,
             IntentState::Idle,

@@ -1,7 +1,7 @@
-//! The inventory: an event's seats as one byte string, as Redis holds it.
+//! The inventory: an event's seats as one byte string, as Redis stores it.
 //!
-//! Byte 0 is the format version, byte `n` is seat `n`: a letter of the seat table, in upper
-//! case where a row (or a general-admission section) begins.
+//! Byte 0 is the format version, byte `n` is seat `n`: a letter of the seat table, in upper case
+//! where a row (or a general-admission section) begins.
 
 use super::ids::SeatId;
 use super::layout::Layout;
@@ -14,7 +14,7 @@ pub const INVENTORY_FORMAT: u8 = b'1';
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Inventory(Vec<u8>);
 
-/// How many seats are in each state.
+/// The number of seats in each state.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct SeatCounts {
     /// Free seats.
@@ -23,7 +23,7 @@ pub struct SeatCounts {
     pub hold: u32,
     /// Sold seats.
     pub booked: u32,
-    /// Seats kept back by the house.
+    /// Seats withheld by the house.
     pub blocked: u32,
 }
 
@@ -50,7 +50,7 @@ pub enum InventoryError {
 }
 
 impl Inventory {
-    /// All seats of a layout, free.
+    /// Creates an inventory of a layout with all seats free.
     pub fn free(layout: &Layout) -> Self {
         let mut bytes = vec![SeatState::Available.byte(false); layout.total_seats() as usize + 1];
         bytes[0] = INVENTORY_FORMAT;
@@ -60,7 +60,7 @@ impl Inventory {
         Inventory(bytes)
     }
 
-    /// Reads bytes as Redis holds them; every byte is checked.
+    /// Parses the bytes of Redis; every byte is checked.
     pub fn from_bytes(bytes: Vec<u8>) -> Result<Self, InventoryError> {
         if bytes.first() != Some(&INVENTORY_FORMAT) {
             return Err(InventoryError::Format);
@@ -72,7 +72,7 @@ impl Inventory {
         }
     }
 
-    /// Of seats' bytes that are known to be in the seat table: a copy of another inventory's.
+    /// Creates an inventory from bytes that are known to be valid, copied from another inventory.
     pub(crate) fn of_known(seats: impl Iterator<Item = u8>) -> Self {
         Inventory(std::iter::once(INVENTORY_FORMAT).chain(seats).collect())
     }
@@ -99,7 +99,7 @@ impl Inventory {
     pub fn counts(&self, first: SeatId, count: u32) -> SeatCounts {
         let from = (first.0 as usize).clamp(1, self.0.len());
         let to = from.saturating_add(count as usize).min(self.0.len());
-        // One look a seat: an event may have a million.
+        // One pass over the bytes: an event may have a million seats.
         let mut by_byte = [0_u32; 256];
         for byte in &self.0[from..to] {
             by_byte[usize::from(*byte)] += 1;

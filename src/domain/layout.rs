@@ -1,15 +1,15 @@
-//! An event's layout: sections, rows, labels and prices. Immutable once the event is open,
-//! kept in MongoDB and in each process's memory, never on the hot path in Redis.
+//! An event's layout: sections, rows, labels and prices. Immutable once the event is open; stored in
+//! MongoDB and cached in each process, never used on the hot path in Redis.
 //!
-//! Seats are numbered from 1 in layout order. A section is one range of numbers: reserved
-//! sections are cut into rows, general-admission ones are a single run.
+//! Seats are numbered from 1 in layout order. A section is one range of numbers: reserved sections
+//! are divided into rows, general-admission ones are a single run.
 
 use serde::{Deserialize, Serialize};
 
 use super::ids::SeatId;
 use super::limits::{LABEL_BYTES_MAX, PRICE_MAX, ROWS_MAX, SEATS_PER_EVENT_MAX, SECTIONS_MAX};
 
-/// One section as an organiser describes it.
+/// One section, as described by the organiser.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Section {
@@ -31,11 +31,11 @@ pub struct Section {
 pub struct Row {
     /// Its name, unique within the section.
     pub row: String,
-    /// How many seats, numbered from 1.
+    /// Its number of seats, numbered from 1.
     pub seats: u32,
 }
 
-/// What a layout does wrong, said so that the sender can mend it.
+/// Why a layout is invalid; the texts say how to correct it.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum LayoutError {
     /// No sections, or too many.
@@ -47,8 +47,8 @@ pub enum LayoutError {
     /// A name is empty, too long or has control characters.
     #[error("{0:?} is not a name: 1 to {LABEL_BYTES_MAX} bytes without control characters")]
     Label(String),
-    /// A name stands twice.
-    #[error("the name {0:?} stands twice")]
+    /// A name is used twice.
+    #[error("the name {0:?} occurs twice")]
     Twice(String),
     /// A price is out of range.
     #[error("section {0:?}: `price` must be 0 to {PRICE_MAX}, in the currency's minor unit")]
@@ -71,12 +71,12 @@ struct Range {
     row: Option<u32>,
 }
 
-/// The same as others see it.
+/// A range of seats, for other modules.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Run {
     /// Its first seat; the others follow in order.
     pub first: SeatId,
-    /// How many seats it has, at least 1.
+    /// Its number of seats, at least 1.
     pub seats: u32,
     /// Index of its section.
     pub section: usize,
@@ -84,7 +84,7 @@ pub struct Run {
     pub is_row: bool,
 }
 
-/// A checked layout with its seat numbers.
+/// A valid layout with its seat numbers.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Layout {
     sections: Vec<Section>,
@@ -92,7 +92,7 @@ pub struct Layout {
     total_seats: u32,
 }
 
-/// Where a seat is and what it costs.
+/// A seat's location and price.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SeatInfo<'a> {
     /// Its number in the event.
@@ -108,12 +108,12 @@ pub struct SeatInfo<'a> {
 }
 
 impl SeatInfo<'_> {
-    /// The label that stands beside the section: `A-12`, or `Floor-7` where there are no rows.
+    /// The label within its section: `A-12`, or `Floor-7` where there are no rows.
     pub fn label(&self) -> String {
         format!("{}-{}", self.row.unwrap_or(self.section), self.number)
     }
 
-    /// The label that names the seat among those of all sections: `Stalls A-12`, or `Floor-7`.
+    /// The label that is unique among all sections: `Stalls A-12`, or `Floor-7`.
     pub fn full_label(&self) -> String {
         match self.row {
             Some(row) => format!("{} {row}-{}", self.section, self.number),
@@ -123,7 +123,7 @@ impl SeatInfo<'_> {
 }
 
 impl Layout {
-    /// Checks the sections and numbers their seats.
+    /// Validates the sections and numbers their seats.
     pub fn new(sections: Vec<Section>) -> Result<Self, LayoutError> {
         if sections.is_empty() || sections.len() > SECTIONS_MAX {
             return Err(LayoutError::Sections);
@@ -163,8 +163,8 @@ impl Layout {
         Ok(Layout { sections, runs, total_seats: next - 1 })
     }
 
-    /// Checks that no two seats have the same full label, as when a section without rows is called
-    /// like another with one of its rows (`Stalls A`). Older events may have such names.
+    /// Checks that no two seats have the same full label, as when a section without rows is named
+    /// like a row of another one (`Stalls A`). Events of older versions may have such names.
     pub fn check_full_labels(&self) -> Result<(), LayoutError> {
         let mut seen = std::collections::HashSet::new();
         for run in &self.runs {
@@ -178,12 +178,12 @@ impl Layout {
         Ok(())
     }
 
-    /// The sections as they were given.
+    /// The sections.
     pub fn sections(&self) -> &[Section] {
         &self.sections
     }
 
-    /// How many seats there are; they are numbered `1..=total_seats`.
+    /// The number of seats; they are numbered `1..=total_seats`.
     pub fn total_seats(&self) -> u32 {
         self.total_seats
     }
@@ -193,13 +193,13 @@ impl Layout {
         self.runs.iter().map(|run| SeatId(run.first))
     }
 
-    /// Where a seat is; `None` if the event has no such seat.
+    /// A seat's location; `None` if the event has no such seat.
     pub fn seat(&self, id: SeatId) -> Option<SeatInfo<'_>> {
         Some(self.info(&self.runs[self.run_of(id)?], id.0))
     }
 
-    /// The row (or general-admission section) of a seat, counted over the whole event; `None` if
-    /// the event has no such seat.
+    /// The index of a seat's row (or general-admission section) within the event; `None` if the event
+    /// has no such seat.
     pub fn run_of(&self, id: SeatId) -> Option<usize> {
         if id.0 == 0 || id.0 > self.total_seats {
             return None;
@@ -207,7 +207,7 @@ impl Layout {
         Some(self.runs.partition_point(|run| run.first <= id.0) - 1)
     }
 
-    /// A row (or general-admission section), counted over the whole event.
+    /// The row (or general-admission section) with this index within the event.
     pub fn run(&self, index: usize) -> Option<Run> {
         let Range { first, seats, section, row } = self.runs.get(index)?;
         Some(Run {
@@ -242,7 +242,7 @@ impl Layout {
         ranges
     }
 
-    /// What these seats cost together, in the currency's minor unit; `None` if one is unknown.
+    /// The total price of these seats, in the currency's minor unit; `None` if one is unknown.
     pub fn amount(&self, seats: &[SeatId]) -> Option<i64> {
         seats.iter().map(|seat| self.seat(*seat).map(|info| info.price)).sum()
     }

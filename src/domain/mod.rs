@@ -1,4 +1,4 @@
-//! The words of a sale: ids, seats, layouts, bookings, log entries. Pure: no I/O, no clock.
+//! The domain of a sale: ids, seats, layouts, bookings, log entries, rules. Pure: no I/O, no clock.
 
 pub mod admission_token;
 pub mod alternatives;
@@ -24,10 +24,10 @@ pub mod refund;
 pub mod rules;
 pub mod sale_times;
 pub mod seat;
+pub mod seat_request;
 pub mod subject;
 pub mod time;
 pub mod waiting_room;
-pub mod wanted;
 
 pub use admission_token::{AdmissionToken, DeploymentTag, TokenFault, TokenKeys};
 pub use alternatives::{ALTERNATIVES_MAX, alternatives};
@@ -51,8 +51,8 @@ pub use rules::{
 };
 pub use sale_times::SaleTimes;
 pub use seat::SeatState;
+pub use seat_request::{OrphanRule, Quantity};
 pub use subject::Subject;
 pub use waiting_room::{
     DrawState, Floors, Method, RoomChange, RoomSettings, RoomState, Surge, YoungBatch,
 };
-pub use wanted::{OrphanRule, Quantity};

@@ -1,5 +1,5 @@
-//! What the archive decided about a sale. It decides once, outranks every version, and only a
-//! sold booking can change again: by being cancelled.
+//! The archive's decision about a sale. It is made once, outranks every version, and only `sold` can
+//! change again, to `cancelled`.
 
 use std::str::FromStr;
 
@@ -18,13 +18,13 @@ use super::booking::{RecordError, Status};
 pub enum Outcome {
     /// The booking owns a claim on each of its seats.
     Sold,
-    /// Another booking owns one of its seats: the money goes back.
+    /// Another booking owns one of its seats: the money is refunded.
     Refund,
-    /// Was sold, then given up: its seats may be sold again.
+    /// Sold, then cancelled: its seats may be sold again.
     Cancelled,
 }
 
-/// Outcome, word, and the status it fixes, in enum order.
+/// Outcome, name, and the status it determines, in enum order.
 pub const OUTCOMES: [(Outcome, &str, Status); 3] = [
     (Outcome::Sold, "sold", Status::Confirmed),
     (Outcome::Refund, "refund", Status::Voided),
@@ -32,22 +32,22 @@ pub const OUTCOMES: [(Outcome, &str, Status); 3] = [
 ];
 
 impl Outcome {
-    /// The word in the archive and in `settle`.
+    /// The name in the archive and in `settle`.
     pub fn as_str(self) -> &'static str {
         OUTCOMES[self as usize].1
     }
 
-    /// The status that a booking with this outcome has, whatever its versions say.
+    /// The status of a booking with this outcome, whatever its versions are.
     pub fn status(self) -> Status {
         OUTCOMES[self as usize].2
     }
 
-    /// The outcome that fixes the status with this word; `None` if none does.
+    /// The outcome that determines the status with this name; `None` if none does.
     pub fn of_status_word(word: &str) -> Option<Self> {
         OUTCOMES.iter().find(|row| row.2.as_str() == word).map(|row| row.0)
     }
 
-    /// Whether claims of a booking with this outcome are stale, for ever.
+    /// Whether the claims of a booking with this outcome are stale for ever.
     pub fn frees_claims(self) -> bool {
         matches!(self, Outcome::Refund | Outcome::Cancelled)
     }

@@ -1,56 +1,56 @@
-//! Giving money back: what an intent records of it while it is not done. Pure rules; the archive
-//! changes an intent only by compare-and-set on its `rev`, so of several processes one wins each step.
+//! Refunds: what an intent records until the money is returned. Pure rules; the archive changes an
+//! intent only by compare-and-set on its `rev`, so of several processes one wins each step.
 //!
 //! ```text
 //!  none ──► pending(1) ──► done            (a refund that succeeds at once is never recorded here)
 //!    │          └────────► failed: attempt 2 after a pause ──► pending(2) ──► …
 //!    └───────────────────► failed: …
-//!  done ──► failed         (a bank can send a refund back weeks after it succeeded)
+//!  done ──► failed         (a bank can return a refund weeks after it succeeded)
 //! ```
 //!
-//! Promises, with the provider's own (an attempt gives back at most once, all refunds together at
+//! Guarantees, together with the provider's (an attempt refunds at most once, all refunds together at
 //! most what was paid):
 //!
-//! * The attempt rises only after the provider has shown that the one before it is over without the
-//!   money, so an attempt of unknown outcome is only ever repeated, under its own key.
+//! * The attempt rises only after the provider has shown that the previous one ended without the
+//!   money, so an attempt of unknown outcome is only repeated, under its own key.
 //! * Attempts are bounded: after [`ATTEMPTS_MAX`] failures only a person starts another one.
 
 use serde::{Deserialize, Serialize};
 
 use super::intent::Intent;
 
-/// Failures of a booking's refund after which nobody tries again by itself.
+/// Failures of a booking's refund after which there is no automatic retry.
 pub const ATTEMPTS_MAX: u32 = 5;
 /// Pause after the first failure, ms; each further one is [`PAUSE_FACTOR`] times as long.
 const PAUSE_FIRST_MS: i64 = 10_000;
 const PAUSE_FACTOR: i64 = 6;
-/// How often a refund that needs a person is looked at: somebody may give it back at the provider.
-const LOOK_MS: i64 = 3_600_000;
-/// A refund on its way is asked about this often at first, and then ever more seldom, ms.
+/// How often a refund that needs a person is checked: it may have been made at the provider, ms.
+const CHECK_MS: i64 = 3_600_000;
+/// Shortest and longest poll interval of a pending refund, ms.
 const POLL_MIN_MS: i64 = 5_000;
 const POLL_MAX_MS: i64 = 3_600_000;
-/// Of the time that a refund has been on its way, the part after which it is asked about again.
+/// The poll interval in between, as a part of the time that the refund has been pending.
 const POLL_PART: i64 = 4;
-/// How long a refund may be on its way before somebody should ask the provider, ms: banks take
+/// How long a refund may be pending before a person should check it at the provider, ms: banks take
 /// five to ten working days.
 pub const OVERDUE_MS: i64 = 14 * 86_400_000;
 /// Bytes of the provider's reason that are kept.
 const REASON_BYTES_MAX: usize = 300;
 
-/// Where a refund stands.
+/// The state of a refund.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum RefundState {
-    /// On its way: it may still fail.
+    /// Sent; it may still fail.
     Pending,
-    /// The attempt before `attempt` is over without the money.
+    /// The attempt before `attempt` ended without the money.
     Failed,
-    /// Given back, as far as the provider knows.
+    /// Refunded, as far as the provider knows.
     Done,
 }
 
 impl RefundState {
-    /// The word in the archive and in reports.
+    /// The name in the archive and in reports.
     pub fn as_str(self) -> &'static str {
         match self {
             RefundState::Pending => "pending",
@@ -60,16 +60,16 @@ impl RefundState {
     }
 }
 
-/// What an intent records of its refund.
+/// The refund record of an intent.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RefundProgress {
-    /// How much is to be given back in all, minor units.
+    /// The total to refund, minor units.
     pub total: i64,
     /// The attempt that may be sent, from 1; with `total` it names the provider's idempotency key.
     pub attempt: u32,
-    /// Where it stands.
+    /// Its state.
     pub state: RefundState,
-    /// Since when, Unix ms.
+    /// When it entered this state, Unix ms.
     pub since_ms: i64,
     /// When `attempt` may be sent, Unix ms.
     pub retry_at_ms: i64,
@@ -80,41 +80,41 @@ pub struct RefundProgress {
 }
 
 impl RefundProgress {
-    /// Whether only a person starts another attempt.
+    /// Whether only a person can start another attempt.
     pub fn needs_person(&self) -> bool {
         self.state == RefundState::Failed && self.failures >= ATTEMPTS_MAX
     }
 }
 
-/// How many refunds are not done.
+/// Numbers of unfinished refunds.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct RefundCounts {
-    /// On their way.
+    /// Pending at the provider.
     pub pending: u64,
-    /// Those of them that have been for more than two weeks.
+    /// Pending for more than two weeks.
     pub overdue: u64,
-    /// Failed, and tried again by themselves.
+    /// Failed, and retried automatically.
     pub retrying: u64,
-    /// Failed [`ATTEMPTS_MAX`] times or more: a person has to see to them.
+    /// Failed [`ATTEMPTS_MAX`] times or more: a person must act.
     pub failed: u64,
 }
 
 impl Intent {
-    /// The attempt that may be sent to give this booking's money back.
+    /// The attempt that may be sent to refund this booking.
     pub fn refund_attempt(&self) -> u32 {
         self.refund.as_ref().map_or(1, |refund| refund.attempt)
     }
 
-    /// Until when no further attempt is to be sent, Unix ms; `None`: it may be sent now.
+    /// The time before which no further attempt may be sent, Unix ms; `None`: it may be sent now.
     pub fn refund_waits_until(&self, now_ms: i64) -> Option<i64> {
         let refund = self.refund.as_ref().filter(|one| one.state == RefundState::Failed)?;
         if refund.needs_person() {
-            return Some(now_ms + LOOK_MS);
+            return Some(now_ms + CHECK_MS);
         }
         (refund.retry_at_ms > now_ms).then_some(refund.retry_at_ms)
     }
 
-    /// When a refund that is on its way is asked about again, Unix ms.
+    /// When to poll a pending refund again, Unix ms.
     pub fn refund_poll_at(&self, now_ms: i64) -> i64 {
         let pending = self.refund.as_ref().filter(|one| one.state == RefundState::Pending);
         let since_ms = pending.map_or(now_ms, |refund| refund.since_ms);
@@ -122,7 +122,7 @@ impl Intent {
         now_ms + pause_ms.clamp(POLL_MIN_MS, POLL_MAX_MS)
     }
 
-    /// Its refund is on its way; `None` if that is recorded.
+    /// Records that its refund is pending; `None` if that is already recorded.
     pub fn refund_pending(&self, total: i64, now_ms: i64) -> Option<Self> {
         let known = self.refund.as_ref();
         if known.is_some_and(|one| one.state == RefundState::Pending && one.total == total) {
@@ -141,7 +141,7 @@ impl Intent {
         Some(Intent { refund: Some(refund), refunded: 0, due_ms, ..self.changed() })
     }
 
-    /// The attempt that was sent is over without the money: the next one may follow after a pause.
+    /// Records that the sent attempt ended without the money; the next may follow after a pause.
     pub fn refund_failed(&self, total: i64, mut reason: String, now_ms: i64) -> Self {
         let failures = self.refund.as_ref().map_or(0, |one| one.failures).saturating_add(1);
         let exponent = failures.min(ATTEMPTS_MAX) - 1;
@@ -160,7 +160,7 @@ impl Intent {
         Intent { refund: Some(refund), refunded: 0, due_ms, ..self.changed() }
     }
 
-    /// What is recorded of a refund once it is done.
+    /// The record of a completed refund.
     pub(super) fn refund_done(&self) -> Option<RefundProgress> {
         let refund = self.refund.clone()?;
         Some(RefundProgress { state: RefundState::Done, ..refund })
@@ -193,14 +193,14 @@ mod tests {
         let again = failed.refund_pending(100, NOW_MS).unwrap();
         let refund = again.refund.as_ref().unwrap();
         assert_eq!((refund.attempt, refund.failures, refund.reason.as_str()), (2, 1, "x"));
-        // Sent back by the bank long after it had succeeded.
+        // Returned by the bank long after it had succeeded.
         let done = again.closed(IntentState::Refunded, 100);
         assert_eq!(done.refund.as_ref().unwrap().state, RefundState::Done);
         assert_eq!(done.refund_failed(100, "y".into(), NOW_MS).refund_attempt(), 3);
     }
 
     #[test]
-    fn pauses_grow_and_end_with_a_person() {
+    fn pauses_grow_until_a_person_must_act() {
         let pauses: Vec<i64> = (1..ATTEMPTS_MAX)
             .map(|failures| {
                 let failed = failed_times(failures);
@@ -216,7 +216,7 @@ mod tests {
             let stuck = failed_times(failures);
             assert!(stuck.refund.as_ref().unwrap().needs_person());
             let much_later = NOW_MS + OVERDUE_MS;
-            assert_eq!(stuck.refund_waits_until(much_later), Some(much_later + LOOK_MS));
+            assert_eq!(stuck.refund_waits_until(much_later), Some(much_later + CHECK_MS));
         }
     }
 

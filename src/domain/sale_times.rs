@@ -1,26 +1,26 @@
-//! When an event's sale begins and ends: how its times relate, and what a change of them comes to.
+//! The begin and end of an event's sale: how its times relate, and the effect of changing them.
 
 use super::event::EventChange;
 
-/// The times of an event that its sale goes by, Unix ms.
+/// The times of an event that determine its sale, Unix ms.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct SaleTimes {
-    /// When the doors open.
+    /// When the event starts.
     pub starts_at_ms: Option<i64>,
     /// When holds begin; `None`: at once.
     pub on_sale_at_ms: Option<i64>,
-    /// When they end; `None`: never.
+    /// When holds end; `None`: never.
     pub off_sale_at_ms: Option<i64>,
 }
 
 impl SaleTimes {
-    /// The times of a new event: a sale whose end is not given ends when the doors open.
+    /// The times of a new event: a sale without an end ends when the event starts.
     pub fn of_new(self) -> Self {
         SaleTimes { off_sale_at_ms: self.off_sale_at_ms.or(self.starts_at_ms), ..self }
     }
 
-    /// The times after a change. An end at the moment at which the doors open moves with it, unless
-    /// another is given.
+    /// The times after a change. An end equal to the event's start moves with the start, unless the
+    /// change names an end.
     pub fn changed(self, change: &EventChange) -> Self {
         let starts_at_ms = change.starts_at_ms.or(self.starts_at_ms);
         let follows = self.off_sale_at_ms == self.starts_at_ms;
@@ -32,10 +32,10 @@ impl SaleTimes {
         }
     }
 
-    /// Checks that the sale begins before it ends, and not after the doors open.
+    /// Checks that the sale begins before it ends, and not after the event starts.
     ///
     /// # Errors
-    /// What cannot be, and how to mend it.
+    /// The fault, and how to correct it.
     pub fn check(&self) -> Result<(), String> {
         let Some(begins_ms) = self.on_sale_at_ms else { return Ok(()) };
         if self.starts_at_ms.is_some_and(|starts_ms| starts_ms < begins_ms) {
@@ -63,20 +63,20 @@ mod tests {
     }
 
     #[test]
-    fn sale_ends_when_doors_open_unless_another_end_is_given() {
+    fn sale_ends_at_the_start_unless_another_end_is_given() {
         assert_eq!(times(Some(9), None, None).of_new().off_sale_at_ms, Some(9));
         assert_eq!(times(Some(9), None, Some(12)).of_new().off_sale_at_ms, Some(12));
         assert_eq!(times(None, Some(3), None).of_new().off_sale_at_ms, None);
     }
 
     #[test]
-    fn default_end_follows_the_start_and_a_given_one_stays() {
+    fn default_end_follows_the_start_and_a_given_one_does_not() {
         let later = EventChange { starts_at_ms: Some(20), ..EventChange::default() };
         let end = |times: SaleTimes| times.changed(&later).off_sale_at_ms;
         assert_eq!(end(times(Some(9), None, Some(9))), Some(20));
         assert_eq!(end(times(None, None, None)), Some(20));
         assert_eq!(end(times(Some(9), None, Some(7))), Some(7));
-        // Created before sales had an end: it has none until one is given.
+        // Created by a version without ends: it has none until one is given.
         assert_eq!(end(times(Some(9), None, None)), None);
         let both = EventChange { off_sale_at_ms: Some(15), ..later };
         assert_eq!(times(Some(9), None, Some(9)).changed(&both), times(Some(20), None, Some(15)));
@@ -93,10 +93,10 @@ mod tests {
             (times(Some(9), Some(9), Some(9)), Err("must be after")),
             (times(None, Some(3), Some(3)), Err("must be after")),
         ] {
-            let told = times.check();
+            let checked = times.check();
             match expected {
-                Ok(()) => assert_eq!(told, Ok(()), "{times:?}"),
-                Err(text) => assert!(told.unwrap_err().contains(text), "{times:?}"),
+                Ok(()) => assert_eq!(checked, Ok(()), "{times:?}"),
+                Err(text) => assert!(checked.unwrap_err().contains(text), "{times:?}"),
             }
         }
     }

@@ -1,4 +1,4 @@
-//! What a seat can be, once: API word, inventory byte, meaning.
+//! Seat states: API name, inventory byte, meaning.
 
 use serde::{Deserialize, Serialize};
 
@@ -6,17 +6,17 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "UPPERCASE")]
 pub enum SeatState {
-    /// Free to take.
+    /// Free.
     Available,
     /// Held by a booking that is not sold yet.
     Hold,
     /// Sold.
     Booked,
-    /// Kept back by the house.
+    /// Withheld by the house.
     Blocked,
 }
 
-/// The mapping table: state, API word, inventory byte. The byte of a seat that begins a row
+/// State, API name, inventory byte. The byte of a seat that begins a row
 /// is the same letter in upper case.
 pub const SEAT_STATES: [(SeatState, &str, u8); 4] = [
     (SeatState::Available, "AVAILABLE", b'a'),
@@ -26,7 +26,7 @@ pub const SEAT_STATES: [(SeatState, &str, u8); 4] = [
 ];
 
 impl SeatState {
-    /// The word the API shows.
+    /// The name in the API.
     pub fn as_str(self) -> &'static str {
         SEAT_STATES[self as usize].1
     }
@@ -37,13 +37,13 @@ impl SeatState {
         if row_start { byte.to_ascii_uppercase() } else { byte }
     }
 
-    /// The state behind an inventory byte; `None` if the byte is not in the table.
+    /// The state of an inventory byte; `None` if the byte is not in the table.
     pub fn from_byte(byte: u8) -> Option<Self> {
         let lower = byte.to_ascii_lowercase();
         SEAT_STATES.iter().find(|row| row.2 == lower).map(|row| row.0)
     }
 
-    /// The state behind an API word (any case); `None` if there is no such word.
+    /// The state of an API name (any case); `None` if there is none.
     pub fn parse(word: &str) -> Option<Self> {
         SEAT_STATES.iter().find(|row| row.1.eq_ignore_ascii_case(word)).map(|row| row.0)
     }

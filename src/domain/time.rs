@@ -1,30 +1,30 @@
-//! Times as clients read and write them: ISO 8601. We write UTC with milliseconds.
+//! Times in the API: ISO 8601. Output is UTC with milliseconds.
 
 use jiff::Timestamp;
 use jiff::fmt::temporal::Pieces;
 
-/// Largest offset from UTC that any clock ever had, seconds: what is beyond is a slip.
+/// Largest offset from UTC in use, seconds; larger ones are typing errors.
 const OFFSET_SECONDS_MAX: i32 = 18 * 3_600;
 
-/// A time for clients, such as `2026-03-01T18:00:00.000Z`.
+/// Formats a time, such as `2026-03-01T18:00:00.000Z`.
 pub fn iso8601(unix_ms: i64) -> String {
-    // Times beyond the calendar (year 9999) can only come from a defect; the epoch stands out.
+    // A time beyond year 9999 can only come from a defect; it shows as the epoch.
     format!("{:.3}", Timestamp::from_millisecond(unix_ms).unwrap_or_default())
 }
 
-/// A time for clients, or `None` where "not yet" is kept as 0.
+/// Formats a time, or `None` for 0, which means "not yet".
 pub fn iso8601_once(unix_ms: i64) -> Option<String> {
     (unix_ms != 0).then(|| iso8601(unix_ms))
 }
 
-/// Reads a client's time; the offset from UTC (or `Z`) must be given, and be ±18:00 at most.
+/// Parses a time; an offset from UTC (or `Z`) is required, at most ±18:00.
 pub fn parse_iso8601(text: &str) -> Option<i64> {
     let offset = Pieces::parse(text).ok()?.to_numeric_offset()?;
     if offset.seconds().abs() > OFFSET_SECONDS_MAX {
         return None;
     }
     let unix_ms = text.parse::<Timestamp>().ok()?.as_millisecond();
-    // Zero means "not yet" in our records.
+    // Zero means "not yet" in records.
     (unix_ms > 0).then_some(unix_ms)
 }
 
@@ -33,7 +33,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn times_go_there_and_back() {
+    fn times_are_formatted_and_parsed() {
         assert_eq!(iso8601(1_772_388_000_000), "2026-03-01T18:00:00.000Z");
         assert_eq!(parse_iso8601("2026-03-01T18:00:00Z"), Some(1_772_388_000_000));
         assert_eq!(parse_iso8601("2026-03-01T19:00:00.5+01:00"), Some(1_772_388_000_500));

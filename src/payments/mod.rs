@@ -1,15 +1,15 @@
-//! Payment providers: what a sale asks of whoever moves the money.
+//! Payment providers: the interface that a sale requires, and its implementations.
 //!
-//! What every provider promises, whatever is repeated, late, or runs twice:
+//! Every provider guarantees, for repeated, late and concurrent calls:
 //!
-//! * A booking has one payment object; creating it again gives the same one.
-//! * The object is paid at most once, whoever charges it, however often, with whichever attempt.
-//! * A charge of one attempt (`booking:attempt`) sent again has the answer of the first, or `Paid`
+//! * A booking has one payment object; creating it again returns the same one.
+//! * The object is paid at most once, by any number of charges of any attempt.
+//! * Repeating a charge of one attempt (`booking:attempt`) returns the result of the first, or `Paid`
 //!   if the object is paid by now.
-//! * Once `cancel` has answered [`State::Cancelled`], the object is never paid.
-//! * A refund names a total and an attempt: one attempt gives back at most once, and all of them
-//!   together no more than the total.
-//! * What is given back has arrived as far as the provider knows; what is on its way is told apart.
+//! * Once `cancel` has returned [`PaymentState::Cancelled`], the object is never paid.
+//! * A refund names a total and an attempt: one attempt refunds at most once, and all of them together
+//!   no more than the total.
+//! * Completed and pending refunds are distinguished, as far as the provider knows.
 //!
 //! Every call is bounded in time by its provider.
 
@@ -25,15 +25,15 @@ use crate::domain::BookingId;
 pub use simulated::{Simulated, SimulatedSettings};
 pub use stripe::{Stripe, StripeSettings, StripeUnusable};
 
-/// A provider's answer, on its way.
-pub type Answer<'a, T> = Pin<Box<dyn Future<Output = Result<T, PaymentError>> + Send + 'a>>;
+/// The pending result of a provider call.
+pub type ProviderFuture<'a, T> = Pin<Box<dyn Future<Output = Result<T, PaymentError>> + Send + 'a>>;
 
-/// What is to be paid.
+/// A payment to create.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Order {
-    /// For which booking; names the payment object, so that creating it twice creates one.
+pub struct PaymentOrder {
+    /// The booking; it names the payment object, so that creating it twice creates one.
     pub booking: BookingId,
-    /// How much, in the currency's minor unit.
+    /// The amount, in the currency's minor unit.
     pub amount: i64,
     /// ISO 4217 code.
     pub currency: String,
@@ -44,51 +44,51 @@ pub struct Order {
 pub struct Charge {
     /// The booking; with `attempt` it names the charge, so that sending it twice charges once.
     pub booking: BookingId,
-    /// Which attempt, from 1: rises only after a decline was recorded.
+    /// The attempt, from 1: rises only after a decline was recorded.
     pub attempt: u32,
     /// The booking's payment object.
     pub payment: String,
-    /// How much, in the currency's minor unit: what the object was created for.
+    /// The amount, in the currency's minor unit: that of the object.
     pub amount: i64,
     /// ISO 4217 code.
     pub currency: String,
-    /// The client's word for how it pays: a card, a token.
+    /// The client's payment method: a card, a token.
     pub method: String,
 }
 
-/// How a payment object stands.
+/// The state of a payment object.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum State {
+pub enum PaymentState {
     /// Not paid; it may be charged.
     Open,
-    /// A charge is under way; it will be paid or open again.
+    /// A charge is in progress; it will be paid or open again.
     Processing,
     /// Paid.
     Paid,
-    /// Cancelled for good: it never will be paid.
+    /// Cancelled for good: it will never be paid.
     Cancelled,
 }
 
-/// A payment object as its provider shows it.
+/// A payment object as shown by its provider.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Payment {
     /// Its id.
     pub id: String,
-    /// How it stands.
-    pub state: State,
-    /// What it is for, minor units.
+    /// Its state.
+    pub state: PaymentState,
+    /// Its amount, minor units.
     pub amount: i64,
     /// ISO 4217 code.
     pub currency: String,
-    /// What was given back of it, minor units: refunds that succeeded, and no others.
+    /// The refunded amount, minor units: succeeded refunds only.
     pub refunded: i64,
-    /// What is on its way back, minor units: it may still fail.
+    /// The amount of pending refunds, minor units: they may still fail.
     pub refund_pending: i64,
-    /// The booking that it was created for, where the provider knows.
+    /// The booking that it was created for, if the provider knows.
     pub booking: Option<BookingId>,
 }
 
-/// One attempt to give money back.
+/// One attempt to refund.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RefundOrder {
     /// The booking.
@@ -97,64 +97,66 @@ pub struct RefundOrder {
     pub payment: String,
     /// ISO 4217 code of the object.
     pub currency: String,
-    /// How much is to be given back in all, minor units, by whomever and however often.
+    /// The total to be refunded, minor units, including refunds by others.
     pub total: i64,
-    /// Which attempt, from 1: rises only after a failure was recorded. With the total it names the
-    /// refund, so that sending it twice gives back once.
+    /// The attempt, from 1: rises only after a failure was recorded. With the total it names the
+    /// refund, so that sending it twice refunds once.
     pub attempt: u32,
 }
 
-/// Where a refund stands.
+/// The result of a refund.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Refunded {
-    /// So much was given back in all, and that is enough. A bank may send it back even weeks later.
+pub enum RefundResult {
+    /// This amount is refunded in all, which is enough. A bank may return it even weeks later.
     Succeeded(i64),
-    /// What was given back and what is on its way are enough together; what is may still fail.
+    /// Completed and pending refunds together are enough; the pending ones may still fail.
     Pending,
-    /// This attempt is over without the money, now and later; another may work. The text is the
-    /// provider's reason.
+    /// This attempt ended without the money, for good; another may succeed. The text is the provider's
+    /// reason.
     Failed(String),
 }
 
-/// Why a provider did not do what it was asked.
+/// Why a provider did not carry out a call.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum PaymentError {
     /// The provider refused the payment method, finally for this attempt; another may work. The
     /// text is for the buyer.
     #[error("{0}")]
     Declined(String),
-    /// The provider will never do this, whoever asks and however often: it does not charge the
-    /// currency or the amount, or the account must not. Nothing was done. The text is for the buyer.
+    /// The provider will never carry this out: it does not charge the currency or the amount, or the
+    /// account may not. Nothing was done. The text is for the buyer.
     #[error("{0}")]
     Impossible(String),
     /// The call surely had no effect and has none later: it was never sent, or was refused.
     #[error("the payment provider did nothing: {0}")]
     NotDone(String),
-    /// Nobody knows whether the call had an effect: ask [`Provider::get`], or send it again.
+    /// Whether the call had an effect is unknown: query [`Provider::get`], or send it again.
     #[error("the payment provider's answer is not known: {0}")]
     Unknown(String),
 }
 
-/// Moves money.
+/// A payment provider.
 pub trait Provider: Send + Sync {
     /// The provider's name in logs, metrics and `status`.
     fn name(&self) -> &'static str;
 
-    /// Creates the booking's payment object, not yet charged; its id. Never [`PaymentError::Declined`].
-    fn create<'a>(&'a self, order: &'a Order) -> Answer<'a, String>;
+    /// Creates the booking's payment object, not yet charged, and returns its id. Never
+    /// [`PaymentError::Declined`].
+    fn create<'a>(&'a self, order: &'a PaymentOrder) -> ProviderFuture<'a, String>;
 
-    /// Charges a payment object: [`State::Paid`] or [`State::Processing`]; an object that was paid
-    /// before, by any attempt, answers `Paid`, and one that was cancelled [`State::Cancelled`].
-    fn charge<'a>(&'a self, charge: &'a Charge) -> Answer<'a, State>;
+    /// Charges a payment object: [`PaymentState::Paid`] or [`PaymentState::Processing`]. An object
+    /// that was paid before, by any attempt, returns `Paid`, and a cancelled one
+    /// [`PaymentState::Cancelled`].
+    fn charge<'a>(&'a self, charge: &'a Charge) -> ProviderFuture<'a, PaymentState>;
 
-    /// The object as it stands; `None` if there is none of this id.
-    fn get<'a>(&'a self, payment: &'a str) -> Answer<'a, Option<Payment>>;
+    /// Returns the object; `None` if there is none with this id.
+    fn get<'a>(&'a self, payment: &'a str) -> ProviderFuture<'a, Option<Payment>>;
 
-    /// Cancels the object for good, unless it is paid: [`State::Cancelled`], or how it stands
-    /// instead ([`State::Paid`], [`State::Processing`]).
-    fn cancel<'a>(&'a self, payment: &'a str) -> Answer<'a, State>;
+    /// Cancels the object for good, unless it is paid: [`PaymentState::Cancelled`], or its other state
+    /// ([`PaymentState::Paid`], [`PaymentState::Processing`]).
+    fn cancel<'a>(&'a self, payment: &'a str) -> ProviderFuture<'a, PaymentState>;
 
-    /// Sees to it that the order's total has been given back of a paid object, or is on its way.
-    /// What the provider has is looked up first, and only what is missing is sent.
-    fn refund<'a>(&'a self, order: &'a RefundOrder) -> Answer<'a, Refunded>;
+    /// Refunds a paid object up to the order's total. The existing refunds are queried first, and only
+    /// the missing amount is sent.
+    fn refund<'a>(&'a self, order: &'a RefundOrder) -> ProviderFuture<'a, RefundResult>;
 }

@@ -1,40 +1,43 @@
-//! A provider that moves no money and keeps books as if it did, with every way a real one fails.
+//! A simulated provider: keeps books without moving money, and fails in every way a real one does.
 //!
-//! * An object's id says all that a provider would note at `create`: `sim_<booking>_<amount>_<currency>`.
-//!   So `create` writes nothing: an object comes into the books when it is first charged or
-//!   cancelled, under its booking, so that a booking has one.
-//! * `charge` is one guarded write where nothing goes wrong; the guard is what keeps the promises
-//!   of [`super::Provider`] between any number of processes.
+//! * An object's id contains all that a provider would record at `create`:
+//!   `sim_<booking>_<amount>_<currency>`. So `create` writes nothing: an object enters the books when
+//!   it is first charged or cancelled, under its booking, so that a booking has one.
+//! * `charge` is one guarded write in the usual case; the guard keeps the guarantees of
+//!   [`super::Provider`] between any number of processes.
 //!
-//! Payment methods it knows: `card_ok`; `card_declined`; `card_timeout`, which is charged and then
-//! never answered; `card_error`, which fails before charging. Any other is `card_ok`.
+//! Payment methods: `card_ok`; `card_declined`; `card_timeout`, which is charged without a response;
+//! `card_error`, which fails before charging. Any other acts as `card_ok`.
 
 use std::time::Duration;
 
-use super::{Answer, Charge, Order, Payment, PaymentError, Provider, RefundOrder, Refunded, State};
+use super::{
+    Charge, Payment, PaymentError, PaymentOrder, PaymentState, Provider, ProviderFuture,
+    RefundOrder, RefundResult,
+};
 use crate::archive::{
     Archive, ArchiveError, SimulatedBooks, SimulatedObject, SimulatedPayment, SimulatedState,
 };
 
-/// Tries of one step. Another one is needed only where the guard and a majority read disagree,
-/// because what stands in the way has no majority yet.
+/// Attempts of one step. A further one is needed only where the guard and a majority read disagree,
+/// because the conflicting write has no majority yet.
 const TRIES_MAX: u32 = 10;
-/// Pause between two tries.
+/// Pause between two attempts.
 const PAUSE: Duration = Duration::from_millis(20);
 
-/// What a buyer is told whose card is declined.
+/// The message to a buyer whose card is declined.
 const DECLINED: &str = "The card was declined";
 
-/// How the simulated provider behaves.
+/// Settings of the simulated provider.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SimulatedSettings {
-    /// How long each call takes at least.
+    /// Minimum duration of each call.
     pub latency: Duration,
-    /// Bound of each call; what was charged and never answered ends here.
+    /// Maximum duration of each call; a charge without a response ends here.
     pub timeout: Duration,
     /// Share of charges that are declined, percent.
     pub decline_percent: u32,
-    /// Share of charges that succeed and are never answered, percent.
+    /// Share of charges that succeed without a response, percent.
     pub timeout_percent: u32,
     /// Share of charges that fail before anything is charged, percent.
     pub error_percent: u32,
@@ -59,24 +62,24 @@ pub struct Simulated {
     settings: SimulatedSettings,
 }
 
-/// What becomes of one charge.
+/// The outcome of one charge.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Fate {
+enum ChargeOutcome {
     Paid,
     Declined,
-    /// Paid, and nobody learns of it.
+    /// Paid, without a response.
     Unanswered,
-    /// Not paid, and the caller learns that nothing was done.
+    /// Not paid, with an error that says so.
     Failed,
 }
 
 impl Simulated {
-    /// A provider with its books in this archive.
+    /// Creates a provider with its books in this archive.
     pub fn new(archive: &Archive, settings: SimulatedSettings) -> Self {
         Simulated { books: archive.simulated_books(), settings }
     }
 
-    /// Runs a call with the latency and the bound that all calls have.
+    /// Runs a call with the configured latency and bound.
     async fn call<T>(
         &self,
         work: impl Future<Output = Result<T, PaymentError>>,
@@ -85,39 +88,41 @@ impl Simulated {
             tokio::time::sleep(self.settings.latency).await;
             work.await
         };
-        // Giving up here drops no operation of the driver: the archive runs each to its end.
+        // A timeout here drops no operation of the driver: the archive completes each.
         let bound = self.settings.timeout;
         tokio::time::timeout(bound, slow).await.unwrap_or_else(|_| {
             Err(PaymentError::Unknown(format!("no answer within {} ms", bound.as_millis())))
         })
     }
 
-    async fn charge_now(&self, charge: &Charge) -> Result<State, PaymentError> {
+    async fn charge_now(&self, charge: &Charge) -> Result<PaymentState, PaymentError> {
         let object = object_of(&charge.payment)?;
         if (charge.amount, &charge.currency) != (object.amount, &object.currency) {
-            return Err(PaymentError::NotDone("the payment is of another amount".to_owned()));
+            return Err(PaymentError::NotDone("the payment has another amount".to_owned()));
         }
-        let fate = self.settings.fate(&charge.method, rand::random_range(0..100));
-        if fate == Fate::Failed {
+        let outcome = self.settings.outcome(&charge.method, rand::random_range(0..100));
+        if outcome == ChargeOutcome::Failed {
             return Err(PaymentError::NotDone("simulated failure before charging".to_owned()));
         }
         for _ in 0..TRIES_MAX {
-            let entered = match fate {
-                Fate::Declined => self.books.decline(&object, charge.attempt).await,
+            let entered = match outcome {
+                ChargeOutcome::Declined => self.books.decline(&object, charge.attempt).await,
                 _ => self.books.pay(&object, charge.attempt).await,
             };
-            match (entered.map_err(unknown)?, fate) {
-                (true, Fate::Declined) => return Err(declined()),
-                // The bound of the call ends this.
-                (true, Fate::Unanswered) => std::future::pending().await,
-                (true, _) => return Ok(State::Paid),
+            match (entered.map_err(unknown)?, outcome) {
+                (true, ChargeOutcome::Declined) => return Err(declined()),
+                // Ends by the bound of the call.
+                (true, ChargeOutcome::Unanswered) => std::future::pending().await,
+                (true, _) => return Ok(PaymentState::Paid),
                 (false, _) => {}
             }
-            // Something stands there already: that is the answer.
+            // An earlier result exists: return that.
             match self.find(&object).await? {
-                Some(found) if found.state == SimulatedState::Paid => return Ok(State::Paid),
+                Some(found) if found.state == SimulatedState::Paid => {
+                    return Ok(PaymentState::Paid);
+                }
                 Some(found) if found.state == SimulatedState::Cancelled => {
-                    return Ok(State::Cancelled);
+                    return Ok(PaymentState::Cancelled);
                 }
                 Some(found) if found.declined.contains(&charge.attempt) => return Err(declined()),
                 _ => tokio::time::sleep(PAUSE).await,
@@ -129,10 +134,10 @@ impl Simulated {
     async fn get_now(&self, payment: &str) -> Result<Option<Payment>, PaymentError> {
         let Some(object) = read(payment) else { return Ok(None) };
         let found = self.find(&object).await?;
-        let state = found.as_ref().map_or(State::Open, |found| match found.state {
-            SimulatedState::Open => State::Open,
-            SimulatedState::Paid => State::Paid,
-            SimulatedState::Cancelled => State::Cancelled,
+        let state = found.as_ref().map_or(PaymentState::Open, |found| match found.state {
+            SimulatedState::Open => PaymentState::Open,
+            SimulatedState::Paid => PaymentState::Paid,
+            SimulatedState::Cancelled => PaymentState::Cancelled,
         });
         let refunded = found.map_or(0, |found| found.refunded);
         let SimulatedObject { booking, amount, currency } = object;
@@ -140,21 +145,23 @@ impl Simulated {
         Ok(Some(Payment { id, state, amount, currency, refunded, refund_pending: 0, booking }))
     }
 
-    async fn cancel_now(&self, payment: &str) -> Result<State, PaymentError> {
+    async fn cancel_now(&self, payment: &str) -> Result<PaymentState, PaymentError> {
         let object = object_of(payment)?;
         for _ in 0..TRIES_MAX {
             if self.books.cancel(&object).await.map_err(unknown)? {
-                return Ok(State::Cancelled);
+                return Ok(PaymentState::Cancelled);
             }
             match self.find(&object).await? {
-                Some(found) if found.state == SimulatedState::Paid => return Ok(State::Paid),
+                Some(found) if found.state == SimulatedState::Paid => {
+                    return Ok(PaymentState::Paid);
+                }
                 _ => tokio::time::sleep(PAUSE).await,
             }
         }
         Err(undecided())
     }
 
-    async fn refund_now(&self, order: &RefundOrder) -> Result<Refunded, PaymentError> {
+    async fn refund_now(&self, order: &RefundOrder) -> Result<RefundResult, PaymentError> {
         let (object, total) = (object_of(&order.payment)?, order.total);
         for _ in 0..TRIES_MAX {
             let found = self.find(&object).await?;
@@ -163,14 +170,14 @@ impl Simulated {
                 PaymentError::NotDone("there is nothing to give back: it is not paid".to_owned())
             })?;
             if paid.refunded >= total {
-                return Ok(Refunded::Succeeded(paid.refunded));
+                return Ok(RefundResult::Succeeded(paid.refunded));
             }
             if total > paid.amount {
                 let reason = format!("{total} is more than was paid, {}", paid.amount);
                 return Err(PaymentError::NotDone(reason));
             }
             if self.books.refund(object.booking, total).await.map_err(unknown)? {
-                return Ok(Refunded::Succeeded(total));
+                return Ok(RefundResult::Succeeded(total));
             }
             tokio::time::sleep(PAUSE).await;
         }
@@ -186,19 +193,19 @@ impl Simulated {
 }
 
 impl SimulatedSettings {
-    /// What becomes of a charge by this method, `drawn` being 0 to 99.
-    fn fate(&self, method: &str, drawn: u32) -> Fate {
+    /// The outcome of a charge by this method, `drawn` being 0 to 99.
+    fn outcome(&self, method: &str, drawn: u32) -> ChargeOutcome {
         let failed = self.error_percent;
         let declined = failed + self.decline_percent;
         let unanswered = declined + self.timeout_percent;
         match method {
-            "card_declined" => Fate::Declined,
-            "card_timeout" => Fate::Unanswered,
-            "card_error" => Fate::Failed,
-            _ if drawn < failed => Fate::Failed,
-            _ if drawn < declined => Fate::Declined,
-            _ if drawn < unanswered => Fate::Unanswered,
-            _ => Fate::Paid,
+            "card_declined" => ChargeOutcome::Declined,
+            "card_timeout" => ChargeOutcome::Unanswered,
+            "card_error" => ChargeOutcome::Failed,
+            _ if drawn < failed => ChargeOutcome::Failed,
+            _ if drawn < declined => ChargeOutcome::Declined,
+            _ if drawn < unanswered => ChargeOutcome::Unanswered,
+            _ => ChargeOutcome::Paid,
         }
     }
 }
@@ -209,7 +216,7 @@ fn id_of(object: &SimulatedObject) -> String {
     format!("sim_{}_{amount}_{currency}", booking.uuid().simple())
 }
 
-/// What an id says; none if it is none of ours.
+/// Parses an id; `None` if it is not one of ours.
 fn read(payment: &str) -> Option<SimulatedObject> {
     let mut parts = payment.strip_prefix("sim_")?.splitn(3, '_');
     let object = SimulatedObject {
@@ -232,7 +239,7 @@ fn undecided() -> PaymentError {
     PaymentError::Unknown(format!("its books disagreed {TRIES_MAX} times"))
 }
 
-/// Whether MongoDB carried out what it did not answer is not known.
+/// Without a reply of MongoDB it is unknown whether the operation was carried out.
 fn unknown(error: ArchiveError) -> PaymentError {
     PaymentError::Unknown(error.to_string())
 }
@@ -242,26 +249,26 @@ impl Provider for Simulated {
         "simulated"
     }
 
-    fn create<'a>(&'a self, order: &'a Order) -> Answer<'a, String> {
-        let Order { booking, amount, currency } = order;
+    fn create<'a>(&'a self, order: &'a PaymentOrder) -> ProviderFuture<'a, String> {
+        let PaymentOrder { booking, amount, currency } = order;
         let (booking, amount, currency) = (*booking, *amount, currency.clone());
         let id = id_of(&SimulatedObject { booking, amount, currency });
         Box::pin(self.call(async { Ok(id) }))
     }
 
-    fn charge<'a>(&'a self, charge: &'a Charge) -> Answer<'a, State> {
+    fn charge<'a>(&'a self, charge: &'a Charge) -> ProviderFuture<'a, PaymentState> {
         Box::pin(self.call(self.charge_now(charge)))
     }
 
-    fn get<'a>(&'a self, payment: &'a str) -> Answer<'a, Option<Payment>> {
+    fn get<'a>(&'a self, payment: &'a str) -> ProviderFuture<'a, Option<Payment>> {
         Box::pin(self.call(self.get_now(payment)))
     }
 
-    fn cancel<'a>(&'a self, payment: &'a str) -> Answer<'a, State> {
+    fn cancel<'a>(&'a self, payment: &'a str) -> ProviderFuture<'a, PaymentState> {
         Box::pin(self.call(self.cancel_now(payment)))
     }
 
-    fn refund<'a>(&'a self, order: &'a RefundOrder) -> Answer<'a, Refunded> {
+    fn refund<'a>(&'a self, order: &'a RefundOrder) -> ProviderFuture<'a, RefundResult> {
         Box::pin(self.call(self.refund_now(order)))
     }
 }
@@ -272,7 +279,7 @@ mod tests {
     use crate::domain::{BookingId, EventId};
 
     #[test]
-    fn ids_say_what_they_are_for_or_are_none() {
+    fn id_is_parsed_only_in_canonical_form() {
         let booking = BookingId::new(EventId(7), 1, 2);
         let object = SimulatedObject { booking, amount: 1_000, currency: "EUR".into() };
         assert_eq!(read(&id_of(&object)), Some(object));
@@ -292,23 +299,23 @@ mod tests {
     }
 
     #[test]
-    fn methods_and_shares_decide() {
+    fn method_and_shares_determine_the_outcome() {
         let settings = SimulatedSettings {
             error_percent: 10,
             decline_percent: 20,
             timeout_percent: 30,
             ..SimulatedSettings::default()
         };
-        let drawn = |drawn| settings.fate("card_ok", drawn);
-        assert_eq!([drawn(0), drawn(9)], [Fate::Failed; 2]);
-        assert_eq!([drawn(10), drawn(29)], [Fate::Declined; 2]);
-        assert_eq!([drawn(30), drawn(59)], [Fate::Unanswered; 2]);
-        assert_eq!([drawn(60), drawn(99)], [Fate::Paid; 2]);
+        let drawn = |drawn| settings.outcome("card_ok", drawn);
+        assert_eq!([drawn(0), drawn(9)], [ChargeOutcome::Failed; 2]);
+        assert_eq!([drawn(10), drawn(29)], [ChargeOutcome::Declined; 2]);
+        assert_eq!([drawn(30), drawn(59)], [ChargeOutcome::Unanswered; 2]);
+        assert_eq!([drawn(60), drawn(99)], [ChargeOutcome::Paid; 2]);
         let plain = SimulatedSettings::default();
-        let named = |method| plain.fate(method, 0);
-        assert_eq!(named("card_declined"), Fate::Declined);
-        assert_eq!(named("card_timeout"), Fate::Unanswered);
-        assert_eq!(named("card_error"), Fate::Failed);
-        assert_eq!([named("card_ok"), named("paypal")], [Fate::Paid; 2]);
+        let named = |method| plain.outcome(method, 0);
+        assert_eq!(named("card_declined"), ChargeOutcome::Declined);
+        assert_eq!(named("card_timeout"), ChargeOutcome::Unanswered);
+        assert_eq!(named("card_error"), ChargeOutcome::Failed);
+        assert_eq!([named("card_ok"), named("paypal")], [ChargeOutcome::Paid; 2]);
     }
 }

@@ -1,8 +1,8 @@
-//! Webhooks of a payment provider: who sent one, when, and what it is about. Pure.
+//! Webhooks of a payment provider: verifies the signature and parses the subject. Pure.
 //!
-//! A webhook is a hint to look, never a fact: nothing here tells of money. The signature is
-//! Stripe's: `t=<Unix seconds>,v1=<hex HMAC-SHA256 of "t.body">`, any number of `v1`, of which one
-//! must be right (while a secret is changed there are two).
+//! A webhook only triggers a reconciliation: its statements about money are not used. The signature
+//! is Stripe's: `t=<Unix seconds>,v1=<hex HMAC-SHA256 of "t.body">`, with any number of `v1`, of which
+//! one must be valid (during a change of the secret there are two).
 
 use hmac::{Hmac, KeyInit, Mac};
 use serde::Deserialize;
@@ -11,57 +11,62 @@ use sha2::Sha256;
 
 use crate::domain::BookingId;
 
-/// How old, or how far in the future, a webhook may be, seconds.
+/// The maximum distance of a webhook's time from now, seconds.
 const TOLERANCE_SECONDS: i64 = 300;
-/// Signatures of one webhook that are looked at.
+/// Signatures of one webhook that are checked, at most.
 const SIGNATURES_MAX: usize = 8;
 /// Bytes of an HMAC-SHA256.
 const SIGNATURE_BYTES: usize = 32;
-/// Bytes of an event's id, and of its type.
+/// Maximum length of an event's id, and of its type, bytes.
 const WORD_BYTES_MAX: usize = 255;
 
-/// Why a webhook is not believed to be the provider's.
+/// Why a webhook's signature is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum NotGenuine {
-    /// No signature, or none that is right.
+pub enum SignatureError {
+    /// There is no valid signature.
     #[error("the signature is missing or wrong")]
     Signature,
-    /// Signed rightly, and too old or too far in the future.
+    /// The signature is valid, but too old or too far in the future.
     #[error("the signature is more than {TOLERANCE_SECONDS} seconds away from now")]
     Stale,
 }
 
-/// What a webhook says happened.
+/// A parsed webhook.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Notice {
+pub struct WebhookEvent {
     /// The provider's id of the event; the same when it is sent again.
     pub id: String,
-    /// The provider's word for what happened.
+    /// The provider's event type.
     pub kind: String,
-    /// What should be looked at; none if it is no business of a sale.
-    pub about: Option<About>,
+    /// What to reconcile; `None` if the event does not concern a sale.
+    pub subject: Option<WebhookSubject>,
 }
 
-/// What a webhook is about.
+/// The subject of a webhook.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum About {
+pub enum WebhookSubject {
     /// This booking's payment.
     Booking(BookingId),
-    /// A payment whose booking the webhook does not name: a refund that was made by hand.
+    /// A payment whose booking the webhook does not name: a refund made by hand.
     Payment(String),
 }
 
-/// A genuine webhook that cannot be read.
+/// A signed webhook that cannot be parsed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub struct Unreadable(String);
 
-/// Checks that the body was signed with this secret, and recently. Takes the same time wherever a
-/// signature differs.
+/// Checks that the body was signed with this secret, and recently. Takes constant time over the bytes
+/// of a signature.
 ///
 /// # Errors
 /// If it was not.
-pub fn verify(secret: &str, header: &str, body: &[u8], now_seconds: i64) -> Result<(), NotGenuine> {
+pub fn verify(
+    secret: &str,
+    header: &str,
+    body: &[u8],
+    now_seconds: i64,
+) -> Result<(), SignatureError> {
     let mut time = None;
     let mut signatures = Vec::new();
     for (name, value) in header.split(',').filter_map(|item| item.trim().split_once('=')) {
@@ -71,19 +76,19 @@ pub fn verify(secret: &str, header: &str, body: &[u8], now_seconds: i64) -> Resu
             _ => {}
         }
     }
-    let time = time.ok_or(NotGenuine::Signature)?;
-    let signed_at: i64 = time.parse().map_err(|_| NotGenuine::Signature)?;
-    // A key of any length will do for an HMAC; were it not so, nothing would be genuine.
+    let time = time.ok_or(SignatureError::Signature)?;
+    let signed_at: i64 = time.parse().map_err(|_| SignatureError::Signature)?;
+    // An HMAC accepts a key of any length, so this never fails.
     let mac = Hmac::<Sha256>::new_from_slice(secret.as_bytes());
-    let mac = mac.map_err(|_| NotGenuine::Signature)?;
+    let mac = mac.map_err(|_| SignatureError::Signature)?;
     let mac = mac.chain_update(time).chain_update(".").chain_update(body);
     let is_right = |signature: &[u8; SIGNATURE_BYTES]| mac.clone().verify_slice(signature).is_ok();
     if !signatures.iter().any(is_right) {
-        return Err(NotGenuine::Signature);
+        return Err(SignatureError::Signature);
     }
-    // Last, so that only the provider learns what our clock says.
+    // Checked last, so that only the provider learns this process' clock.
     if now_seconds.abs_diff(signed_at) > TOLERANCE_SECONDS.unsigned_abs() {
-        return Err(NotGenuine::Stale);
+        return Err(SignatureError::Stale);
     }
     Ok(())
 }
@@ -99,7 +104,7 @@ fn decode(hex: &str) -> Option<[u8; SIGNATURE_BYTES]> {
     Some(bytes)
 }
 
-/// The events after which a booking's payment may stand otherwise.
+/// The event types after which a booking's payment may have changed.
 const KINDS: [&str; 9] = [
     "payment_intent.succeeded",
     "payment_intent.payment_failed",
@@ -130,7 +135,7 @@ struct Data {
 #[serde(default)]
 struct Object {
     metadata: Option<Metadata>,
-    /// Of a charge and of a refund; an id unless it was expanded.
+    /// On charges and refunds; an id unless it was expanded.
     payment_intent: Option<IdOrObject>,
 }
 
@@ -148,26 +153,26 @@ struct Metadata {
 }
 
 impl Object {
-    fn about(self) -> Option<About> {
-        // A name that is none of ours makes it somebody else's.
+    fn subject(self) -> Option<WebhookSubject> {
+        // Another system's name makes it another system's object.
         if let Some(id) = self.metadata.and_then(|metadata| metadata.booking_id) {
-            return id.parse().ok().map(About::Booking);
+            return id.parse().ok().map(WebhookSubject::Booking);
         }
         match self.payment_intent {
             Some(IdOrObject::Id(id)) if (1..=WORD_BYTES_MAX).contains(&id.len()) => {
-                Some(About::Payment(id))
+                Some(WebhookSubject::Payment(id))
             }
             _ => None,
         }
     }
 }
 
-/// Reads a genuine webhook. An event of an unknown type and one without a booking of ours are read
-/// as no business of a sale: other systems may share the account.
+/// Parses a signed webhook. Events of unknown types and those without a booking of ours have no
+/// subject: other systems may share the account.
 ///
 /// # Errors
-/// If it is no event at all.
-pub fn read(body: &[u8]) -> Result<Notice, Unreadable> {
+/// If it is not an event.
+pub fn read(body: &[u8]) -> Result<WebhookEvent, Unreadable> {
     let event: EventBody =
         serde_json::from_slice(body).map_err(|error| Unreadable(error.to_string()))?;
     for (name, word) in [("id", &event.id), ("type", &event.r#type)] {
@@ -175,11 +180,11 @@ pub fn read(body: &[u8]) -> Result<Notice, Unreadable> {
             return Err(Unreadable(format!("`{name}` has 1 to {WORD_BYTES_MAX} bytes")));
         }
     }
-    let about = match KINDS.contains(&event.r#type.as_str()) {
-        true => event.data.object.about(),
+    let subject = match KINDS.contains(&event.r#type.as_str()) {
+        true => event.data.object.subject(),
         false => None,
     };
-    Ok(Notice { id: event.id, kind: event.r#type, about })
+    Ok(WebhookEvent { id: event.id, kind: event.r#type, subject })
 }
 
 #[cfg(test)]
@@ -197,29 +202,29 @@ mod tests {
     }
 
     #[test]
-    fn a_known_signature_is_right() {
+    fn known_signature_is_valid() {
         assert_eq!(verify(SECRET, &header(), BODY, NOW), Ok(()));
         let spaced = format!("t={NOW}, v0=00, v1={}", KNOWN.to_uppercase());
         assert_eq!(verify(SECRET, &spaced, BODY, NOW), Ok(()));
     }
 
     #[test]
-    fn one_right_signature_among_several_is_enough() {
+    fn one_valid_signature_among_several_suffices() {
         let wrong = "ab".repeat(SIGNATURE_BYTES);
         let two = format!("t={NOW},v1={wrong},v1={KNOWN}");
         assert_eq!(verify(SECRET, &two, BODY, NOW), Ok(()));
         let mut many = format!("t={NOW}");
         (0..SIGNATURES_MAX).for_each(|_| many.push_str(&format!(",v1={wrong}")));
         many.push_str(&format!(",v1={KNOWN}"));
-        assert_eq!(verify(SECRET, &many, BODY, NOW), Err(NotGenuine::Signature), "bounded");
+        assert_eq!(verify(SECRET, &many, BODY, NOW), Err(SignatureError::Signature), "bounded");
     }
 
     #[test]
-    fn whatever_is_changed_is_not_genuine() {
+    fn changed_webhook_is_refused() {
         let refused = |secret: &str, header: &str, body: &[u8]| {
             assert_eq!(
                 verify(secret, header, body, NOW),
-                Err(NotGenuine::Signature),
+                Err(SignatureError::Signature),
                 "{header} {body:?}"
             );
         };
@@ -227,7 +232,7 @@ mod tests {
         refused(SECRET, &header(), b"");
         refused("whsec_other", &header(), BODY);
         refused("", &header(), BODY);
-        // The time is signed, too: an old webhook cannot be made young.
+        // The time is signed, too, so an old webhook cannot be replayed.
         refused(SECRET, &format!("t={},v1={KNOWN}", NOW + 1), BODY);
         refused(SECRET, &format!("t=0{NOW},v1={KNOWN}"), BODY);
         for header in ["", "t=", "t=x,v1=", "v1", &format!("t={NOW}"), &format!("v1={KNOWN}")] {
@@ -239,20 +244,20 @@ mod tests {
     }
 
     #[test]
-    fn neither_old_ones_nor_ones_of_the_future_are_taken() {
+    fn webhook_outside_the_tolerance_is_refused() {
         for (now, expected) in [
             (NOW + TOLERANCE_SECONDS, Ok(())),
             (NOW - TOLERANCE_SECONDS, Ok(())),
-            (NOW + TOLERANCE_SECONDS + 1, Err(NotGenuine::Stale)),
-            (NOW - TOLERANCE_SECONDS - 1, Err(NotGenuine::Stale)),
-            (i64::MAX, Err(NotGenuine::Stale)),
+            (NOW + TOLERANCE_SECONDS + 1, Err(SignatureError::Stale)),
+            (NOW - TOLERANCE_SECONDS - 1, Err(SignatureError::Stale)),
+            (i64::MAX, Err(SignatureError::Stale)),
         ] {
             assert_eq!(verify(SECRET, &header(), BODY, now), expected, "{now}");
         }
     }
 
     #[test]
-    fn events_are_read_as_far_as_they_are_a_sales_business() {
+    fn events_of_a_sale_have_a_subject_others_have_none() {
         let id = BookingId::new(crate::domain::EventId(7), 1, 2);
         let event = |kind: &str, object: &str| {
             let text = format!(r#"{{"id":"evt_1","type":"{kind}","data":{{"object":{object}}}}}"#);
@@ -260,16 +265,16 @@ mod tests {
         };
         let object = format!(r#"{{"id":"pi_1","metadata":{{"booking_id":"{id}"}}}}"#);
         for kind in KINDS {
-            let about = Some(About::Booking(id));
-            let expected = Notice { id: "evt_1".into(), kind: kind.into(), about };
+            let subject = Some(WebhookSubject::Booking(id));
+            let expected = WebhookEvent { id: "evt_1".into(), kind: kind.into(), subject };
             assert_eq!(event(kind, &object), expected);
         }
-        assert_eq!(event("customer.created", &object).about, None);
-        // A refund made by hand names its payment alone.
+        assert_eq!(event("customer.created", &object).subject, None);
+        // A refund made by hand names only its payment.
         let by_hand = r#"{"id":"re_1","metadata":{},"payment_intent":"pi_1"}"#;
-        let about = Some(About::Payment("pi_1".into()));
-        assert_eq!(event("refund.failed", by_hand).about, about);
-        assert_eq!(event("customer.created", by_hand).about, None);
+        let subject = Some(WebhookSubject::Payment("pi_1".into()));
+        assert_eq!(event("refund.failed", by_hand).subject, subject);
+        assert_eq!(event("customer.created", by_hand).subject, None);
         for foreign in [
             r#"{"metadata":{"booking_id":"4711"}}"#,
             r#"{"metadata":{}}"#,
@@ -279,9 +284,9 @@ mod tests {
             r#"{"payment_intent":""}"#,
             "{}",
         ] {
-            assert_eq!(event(KINDS[0], foreign).about, None, "{foreign}");
+            assert_eq!(event(KINDS[0], foreign).subject, None, "{foreign}");
         }
-        assert_eq!(read(br#"{"id":"evt_1","type":"ping"}"#).unwrap().about, None);
+        assert_eq!(read(br#"{"id":"evt_1","type":"ping"}"#).unwrap().subject, None);
         for no_event in ["", "[]", r#"{"id":"evt_1"}"#, r#"{"id":"","type":"x"}"#] {
             assert!(read(no_event.as_bytes()).is_err(), "{no_event}");
         }

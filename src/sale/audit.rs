@@ -1,5 +1,5 @@
-//! The record of admin acts. An act is recorded before it is done: where that cannot be, it is not
-//! done. What became of it is added afterwards.
+//! The audit log of admin acts. An act is recorded before it is carried out; if recording fails,
+//! it is not carried out. Its result is added afterwards.
 
 use super::{SaleError, unix_now_ms};
 pub use crate::archive::{Act, ActPosition, NewAct};
@@ -11,25 +11,25 @@ pub struct Audit {
     archive: Archive,
 }
 
-/// An act that is recorded and may be done now.
-#[must_use = "what becomes of an act is recorded"]
-pub struct Begun {
+/// A recorded act, which may now be carried out.
+#[must_use = "the act's result must be recorded"]
+pub struct RecordedAct {
     archive: Archive,
     id: ActId,
 }
 
 impl Audit {
-    /// Records in this archive.
+    /// Creates an audit log in this archive.
     pub fn new(archive: Archive) -> Self {
         Audit { archive }
     }
 
-    /// Records an act, now. Where it cannot be recorded nothing has happened.
-    pub async fn begin(&self, act: NewAct) -> Result<Begun, SaleError> {
+    /// Records an act with the current time. If this fails, the act must not be carried out.
+    pub async fn begin(&self, act: NewAct) -> Result<RecordedAct, SaleError> {
         let archive = self.archive.promptly();
         let act = NewAct { at_ms: unix_now_ms(), ..act };
         match archive.record_act(&act).await {
-            Ok(id) => Ok(Begun { archive, id }),
+            Ok(id) => Ok(RecordedAct { archive, id }),
             Err(error) => Err(SaleError::Unavailable {
                 dependency: "mongodb",
                 reason: format!("an admin act cannot be recorded, so it is not done: {error}"),
@@ -38,7 +38,7 @@ impl Audit {
         }
     }
 
-    /// Acts of one or of all before a place in the list, newest first.
+    /// Returns acts, of one actor or of all, before a position, newest first.
     pub async fn acts(
         &self,
         who: Option<&str>,
@@ -49,11 +49,11 @@ impl Audit {
     }
 }
 
-impl Begun {
-    /// Records what became of it: `ok`, or why not. It is done, whether or not that can be.
+impl RecordedAct {
+    /// Records the act's result: `ok`, or the error. The act is done even if this fails.
     pub async fn end(self, result: &str) {
         if let Err(error) = self.archive.record_result(self.id, result).await {
-            tracing::warn!(%error, result, "what became of an admin act is not recorded");
+            tracing::warn!(%error, result, "the result of an admin act is not recorded");
         }
     }
 }

@@ -1,5 +1,5 @@
-//! All that is known of one booking, for the people who are asked about it: what Redis says, what
-//! the archive says, who owns its seats, how it came about, and where these differ.
+//! The booking report: one booking in Redis and in the archive, the owners of its seats, its
+//! history, and where these contradict each other.
 
 use crate::archive::{Archive, ArchivedBooking, Claim, LedgerEntry};
 use crate::domain::{Booking, BookingId, Event, Outcome, SeatId};
@@ -10,44 +10,44 @@ use super::SaleError;
 /// Ledger entries read of one booking. Attempts and extensions are bounded far below.
 pub const HISTORY_MAX: u32 = 1_000;
 
-/// What Redis says of a booking.
+/// A booking's state in Redis.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum InRedis {
-    /// It has it.
+    /// Redis has it.
     Found(Box<Booking>),
-    /// It has the event, and not the booking: never made, or ended and forgotten.
+    /// Redis has the event but not the booking: never made, or ended and forgotten.
     Unknown,
-    /// It does not have the event.
+    /// Redis does not have the event.
     EventNotLoaded,
 }
 
-/// All that is known of a booking.
+/// The report of one booking.
 #[derive(Clone, Debug)]
 pub struct BookingReport {
     /// Its event, if the catalogue has it.
     pub event: Option<Event>,
-    /// What Redis says.
+    /// Its state in Redis.
     pub in_redis: InRedis,
-    /// What the archive says, if it knows it.
+    /// Its state in the archive, if present.
     pub archived: Option<ArchivedBooking>,
     /// Its seats with the booking that owns the claim on each, if any does.
     pub seats: Vec<(SeatId, Option<BookingId>)>,
     /// Its ledger, oldest first, at most [`HISTORY_MAX`] entries.
     pub history: Vec<LedgerEntry>,
-    /// Where these contradict each other, in words. What is on its way differs for a moment.
+    /// Contradictions, in words. What is on its way to the archive differs for a moment.
     pub differences: Vec<String>,
 }
 
-/// Tells all of a booking.
+/// Collects the report of a booking.
 ///
 /// # Errors
-/// `BookingUnknown` if neither side knows it; if a service is away.
-pub async fn story(
+/// `BookingUnknown` if neither Redis nor the archive has it; if a service does not answer.
+pub async fn booking_report(
     engine: &Engine,
     archive: &Archive,
     id: BookingId,
 ) -> Result<BookingReport, SaleError> {
-    // Redis first: what it says is archived afterwards, not before.
+    // Redis first: the archive may only be newer then.
     let in_redis = match engine.get_booking(id).await?.reply {
         GetBookingReply::Found { booking } => InRedis::Found(booking),
         GetBookingReply::BookingUnknown => InRedis::Unknown,
@@ -78,39 +78,39 @@ fn differences(
     archived: Option<&ArchivedBooking>,
     claims: &[Claim],
 ) -> Vec<String> {
-    let mut told = Vec::new();
+    let mut found = Vec::new();
     match (in_redis, archived) {
-        (InRedis::Found(here), Some(there)) => compare(here, &there.booking, &mut told),
-        (InRedis::Found(_), None) => told.push("the archive does not have it yet".to_owned()),
+        (InRedis::Found(here), Some(there)) => compare(here, &there.booking, &mut found),
+        (InRedis::Found(_), None) => found.push("the archive does not have it yet".to_owned()),
         (InRedis::Unknown, Some(there)) if there.booking.status.is_live() => {
-            let word = there.booking.status.as_str();
-            told.push(format!("it is {word} in the archive, and Redis lacks it"));
+            let status = there.booking.status.as_str();
+            found.push(format!("it is {status} in the archive, and Redis lacks it"));
         }
         _ => {}
     }
     let Some(ArchivedBooking { booking, outcome: Some(outcome), .. }) = archived else {
-        return told;
+        return found;
     };
     if booking.status != outcome.status() {
-        let (word, outcome) = (booking.status.as_str(), outcome.as_str());
-        told.push(format!("it is {word} in the archive against its outcome {outcome}"));
+        let (status, outcome) = (booking.status.as_str(), outcome.as_str());
+        found.push(format!("it is {status} in the archive against its outcome {outcome}"));
     }
     if *outcome == Outcome::Sold {
         let owns =
             |seat| claims.iter().any(|claim| claim.seat == seat && claim.owner == booking.id);
         let missing = booking.seats.iter().filter(|seat| !owns(**seat));
-        told.extend(
+        found.extend(
             missing.map(|seat| format!("it is sold, and does not own the claim on {seat}")),
         );
     }
-    told
+    found
 }
 
-/// Each field in which the two sides differ.
-fn compare(here: &Booking, there: &Booking, told: &mut Vec<String>) {
+/// Compares both sides field by field.
+fn compare(here: &Booking, there: &Booking, found: &mut Vec<String>) {
     let mut field = |name: &str, here: String, there: String| {
         if here != there {
-            told.push(format!("{name}: {here} in Redis, {there} in the archive"));
+            found.push(format!("{name}: {here} in Redis, {there} in the archive"));
         }
     };
     field("status", here.status.as_str().to_owned(), there.status.as_str().to_owned());
@@ -139,7 +139,7 @@ mod tests {
         ArchivedBooking { booking, outcome, generation: 1, cancel_unsettled_ms: None }
     }
 
-    fn told(
+    fn differences_of(
         in_redis: Option<Booking>,
         archived: Option<ArchivedBooking>,
         owners: &[(u32, BookingId)],
@@ -153,29 +153,32 @@ mod tests {
     }
 
     #[test]
-    fn what_agrees_is_not_told() {
+    fn agreeing_states_have_no_differences() {
         let own = booking(Status::Confirmed).id;
         let sold = archived(Status::Confirmed, Some(Outcome::Sold));
-        assert_eq!(told(Some(booking(Status::Confirmed)), Some(sold), &[(3, own), (4, own)]), "");
+        let agreed =
+            differences_of(Some(booking(Status::Confirmed)), Some(sold), &[(3, own), (4, own)]);
+        assert_eq!(agreed, "");
         // Redis forgets what has ended.
-        assert_eq!(told(None, Some(archived(Status::Expired, None)), &[]), "");
+        assert_eq!(differences_of(None, Some(archived(Status::Expired, None)), &[]), "");
     }
 
     #[test]
-    fn what_differs_is_told_field_by_field() {
+    fn differing_states_are_listed_field_by_field() {
         let here = Booking { version: 4, ..booking(Status::Committed) };
         let there = archived(Status::Confirming, None);
         let expected = "status: COMMITTED in Redis, CONFIRMING in the archive; \
             version: 4 in Redis, 1 in the archive";
-        assert_eq!(told(Some(here), Some(there), &[]), expected);
-        assert!(told(Some(booking(Status::Hold)), None, &[]).contains("archive does not have it"));
-        let lost = told(None, Some(archived(Status::Hold, None)), &[]);
+        assert_eq!(differences_of(Some(here), Some(there), &[]), expected);
+        let unarchived = differences_of(Some(booking(Status::Hold)), None, &[]);
+        assert!(unarchived.contains("archive does not have it"));
+        let lost = differences_of(None, Some(archived(Status::Hold, None)), &[]);
         assert_eq!(lost, "it is HOLD in the archive, and Redis lacks it");
         let other = BookingId::new(EventId(7), 1, 9);
         let sold = archived(Status::Voided, Some(Outcome::Sold));
         let expected = "it is VOIDED in the archive against its outcome sold; \
             it is sold, and does not own the claim on 3; \
             it is sold, and does not own the claim on 4";
-        assert_eq!(told(None, Some(sold), &[(3, other)]), expected);
+        assert_eq!(differences_of(None, Some(sold), &[(3, other)]), expected);
     }
 }

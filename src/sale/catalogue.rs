@@ -131,7 +131,7 @@ impl Catalogue {
         let fresh = Known { event: Arc::new(event), read_at };
         let id = fresh.event.id;
         write(&self.unknown).remove(&id);
-        self.index.note(&fresh.event);
+        self.index.upsert(&fresh.event);
         self.known.change(|known| {
             if known.len() >= EVENTS_MAX && !known.contains_key(&id) {
                 known.clear();

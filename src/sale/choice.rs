@@ -1,9 +1,9 @@
 //! What one request asks for, checked against the event's layout and put into the script's terms:
 //! named seats, or a search for so many.
 
-use super::{SaleError, SeatsWanted};
+use super::{SaleError, SeatRequest};
 use crate::domain::idempotency::{quantity_fingerprint, seats_fingerprint};
-use crate::domain::wanted::{Neighbour, Place, neighbours, places};
+use crate::domain::seat_request::{Neighbour, SectionRange, matching_sections, neighbours};
 use crate::domain::{Event, EventId, OrphanRule, Quantity, SeatId};
 use crate::redis::{ScanBounds, ScanPosition, SeatSelection};
 
@@ -28,9 +28,9 @@ pub(super) enum Choice {
     Search {
         wanted: Quantity,
         /// Where to look, in order of preference.
-        places: Vec<Place>,
+        places: Vec<SectionRange>,
         /// Where the next call looks: a rest of `places`.
-        rest: Vec<Place>,
+        rest: Vec<SectionRange>,
         /// What earlier calls found in the first place of the rest.
         kept: Vec<SeatId>,
         /// Whether the next call goes on where an earlier one ended.
@@ -43,10 +43,10 @@ impl Choice {
     ///
     /// # Errors
     /// If it cannot be granted whatever is free.
-    pub fn new(event: &Event, wanted: &SeatsWanted, seats_max: usize) -> Result<Self, SaleError> {
+    pub fn new(event: &Event, wanted: &SeatRequest, seats_max: usize) -> Result<Self, SaleError> {
         match wanted {
-            SeatsWanted::Named(seats) => Choice::of_seats(event, seats, seats_max),
-            SeatsWanted::Quantity(quantity) => Choice::of_quantity(event, quantity, seats_max),
+            SeatRequest::Named(seats) => Choice::of_seats(event, seats, seats_max),
+            SeatRequest::Quantity(quantity) => Choice::of_quantity(event, quantity, seats_max),
         }
     }
 
@@ -69,7 +69,7 @@ impl Choice {
             let text = format!("`quantity` must be 1 to {seats_max}");
             return Err(SaleError::Invalid(text));
         }
-        let places = places(&event.layout, wanted);
+        let places = matching_sections(&event.layout, wanted);
         let known = |name| event.layout.sections().iter().any(|section| section.name == name);
         if let Some(name) = wanted.section.as_ref().filter(|name| !known(name.as_str())) {
             return Err(SaleError::SectionUnknown { event: event.id, section: name.clone() });

@@ -1,16 +1,16 @@
-//! Calls whose reply was lost, finished behind the caller's back: holds and leases that nobody
-//! learnt of are undone, payments are looked after until they are sold or surely not made.
+//! Compensates calls whose reply was lost: holds and leases that no client learnt of are undone,
+//! payments are reconciled until they are sold or surely not made.
 //!
-//! Interleavings that matter, for a hold (the others are alike):
+//! Interleavings for a hold (the others are alike):
 //! - the call never ran and its `not_after` has passed: `abort` finds nothing;
 //! - it ran before we gave up: `abort` finds it under its nonce and undoes it;
-//! - it runs after we gave up: it cannot, `not_after` has passed, and `abort` waits for that
-//!   (`too_early`);
-//! - a retry found it and told its caller: `abort` takes the lost attempt off, the hold stays.
+//! - it cannot run later: `not_after` has passed by the time `abort` accepts (`too_early` before);
+//! - a retry found it and returned it to the client: `abort` removes the lost attempt, the hold
+//!   remains.
 //!
-//! Each call is a task that tries, waits, and tries again, so one that cannot be finished yet
-//! keeps no other waiting. How many there are is bounded, for payments apart from the rest; what does
-//! not fit is ended by its deadline or its lease, and a payment by the worker's reconciler.
+//! Each compensation is a task that tries, waits and retries, so one that cannot finish yet does
+//! not delay the others. Their number is bounded, separately for payments; a call beyond the bound
+//! ends by its deadline or lease, and a payment by the worker's reconciler.
 
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
@@ -32,30 +32,30 @@ use crate::redis::{
 };
 use crate::telemetry::warn_repeated;
 
-/// Tries under way at the same time.
+/// Attempts running at the same time.
 const TRIES_AT_ONCE_MAX: usize = 64;
-/// Pause before the second try of one call, doubled up to the other.
+/// Pause before the second attempt, doubled up to `PAUSE_MAX`.
 const PAUSE_MIN: Duration = Duration::from_millis(50);
 const PAUSE_MAX: Duration = Duration::from_millis(400);
-/// The same for a payment, which costs its provider a question each time.
+/// The maximum pause for a payment: each attempt costs a request to the provider.
 const PAYMENT_PAUSE_MAX: Duration = Duration::from_secs(5);
-/// How long one call is tried.
+/// How long one compensation is retried.
 const TRIED_FOR_MAX: Duration = Duration::from_secs(600);
-/// How long the end of the process waits for calls to be finished.
+/// How long shutdown waits for the queue to drain.
 const END_WAIT_MAX: Duration = Duration::from_secs(3);
 
-/// A call to finish.
+/// A call to compensate.
 #[derive(Clone, Debug)]
-pub(super) enum Call {
-    /// A hold to undo.
+pub(super) enum Compensation {
+    /// Undoes a hold.
     Hold { event: EventId, idempotency: String, nonce: String, not_before: NotAfter },
-    /// A confirmation's begin to undo.
+    /// Undoes the begin of a confirmation.
     Begin { booking: BookingId, nonce: String, not_before: NotAfter },
-    /// A payment that was sent, and may have been made, to find out and to commit.
+    /// Reconciles a payment that was sent and may have been made.
     Payment { booking: BookingId },
 }
 
-/// Finishes calls. Cheap to clone.
+/// A bounded set of compensations in progress. Cheap to clone.
 #[derive(Clone)]
 pub(super) struct CompensationQueue {
     inner: Arc<Inner>,
@@ -66,7 +66,7 @@ struct Inner {
     catalogue: Catalogue,
     payment_service: PaymentService,
     observer: Arc<dyn SaleObserver>,
-    /// Where the tasks run: calls are also given up on threads that end with their request.
+    /// Runs the tasks: a compensation may be queued on a thread that ends with its request.
     runtime: Handle,
     capacity: usize,
     undos: Arc<Semaphore>,
@@ -75,30 +75,30 @@ struct Inner {
     shutdown: Shutdown,
 }
 
-/// Finishes a call when dropped, unless its answer came.
-pub(super) struct UnlessAnswered {
-    unfinished: CompensationQueue,
-    call: Option<Call>,
+/// Queues a compensation when dropped, unless disarmed.
+pub(super) struct CompensateOnDrop {
+    queue: CompensationQueue,
+    compensation: Option<Compensation>,
 }
 
-impl UnlessAnswered {
-    /// There is nothing to finish.
-    pub(super) fn answered(mut self) {
-        self.call = None;
+impl CompensateOnDrop {
+    /// Cancels the compensation: the call's reply arrived.
+    pub(super) fn disarm(mut self) {
+        self.compensation = None;
     }
 }
 
-impl Drop for UnlessAnswered {
+impl Drop for CompensateOnDrop {
     fn drop(&mut self) {
-        if let Some(call) = self.call.take() {
-            self.unfinished.finish(call);
+        if let Some(compensation) = self.compensation.take() {
+            self.queue.enqueue(compensation);
         }
     }
 }
 
 impl CompensationQueue {
-    /// At most `capacity` calls to undo, and as many payments, are kept. Its task ends after
-    /// shutdown is requested, when all are finished or `END_WAIT_MAX` is over.
+    /// Starts a queue for at most `capacity` calls to undo and as many payments. Its task ends
+    /// after shutdown is requested, when the queue is empty or after `END_WAIT_MAX`.
     pub(super) fn start(
         engine: Engine,
         catalogue: Catalogue,
@@ -120,111 +120,118 @@ impl CompensationQueue {
             tries: Semaphore::new(TRIES_AT_ONCE_MAX),
             shutdown: shutdown.clone(),
         };
-        let unfinished = CompensationQueue { inner: Arc::new(inner) };
-        let ending = unfinished.clone();
-        supervisor.spawn("unfinished_calls", shutdown, move || ending.clone().end());
-        unfinished
+        let queue = CompensationQueue { inner: Arc::new(inner) };
+        let ending = queue.clone();
+        supervisor.spawn("unfinished_calls", shutdown, move || ending.clone().drain());
+        queue
     }
 
-    /// Finishes the call if it is not answered: when the guard is dropped.
-    pub(super) fn unless_answered(&self, call: Call) -> UnlessAnswered {
-        UnlessAnswered { unfinished: self.clone(), call: Some(call) }
+    /// Returns a guard that queues the compensation unless disarmed.
+    pub(super) fn compensate_on_drop(&self, compensation: Compensation) -> CompensateOnDrop {
+        CompensateOnDrop { queue: self.clone(), compensation: Some(compensation) }
     }
 
-    /// Finishes a call; if there are too many, its own deadline has to do.
-    pub(super) fn finish(&self, call: Call) {
-        let places = match call {
-            Call::Payment { .. } => &self.inner.payments,
-            Call::Hold { .. } | Call::Begin { .. } => &self.inner.undos,
+    /// Starts a compensation. If the queue is full, the call ends by its own deadline.
+    pub(super) fn enqueue(&self, compensation: Compensation) {
+        let permits = match compensation {
+            Compensation::Payment { .. } => &self.inner.payments,
+            Compensation::Hold { .. } | Compensation::Begin { .. } => &self.inner.undos,
         };
-        let place = places.clone().try_acquire_owned();
-        self.inner.observer.unknown_outcome(place.is_ok());
-        match place {
-            Ok(place) => {
-                let unfinished = self.clone();
-                self.inner.runtime.spawn(async move { unfinished.run(call, place).await });
+        let permit = permits.clone().try_acquire_owned();
+        self.inner.observer.unknown_outcome(permit.is_ok());
+        match permit {
+            Ok(permit) => {
+                let queue = self.clone();
+                self.inner.runtime.spawn(async move { queue.run(compensation, permit).await });
             }
             Err(_) => {
-                warn_repeated!(?call, "too many unfinished calls; this one is left to its deadline")
+                warn_repeated!(
+                    ?compensation,
+                    "the compensation queue is full: this call ends by its deadline"
+                )
             }
         }
-        self.tell_length();
+        self.report_length();
     }
 
-    /// Calls that are not finished.
+    /// The number of unfinished compensations.
     fn length(&self) -> usize {
-        let free = |places: &Semaphore| places.available_permits();
+        let free = |permits: &Semaphore| permits.available_permits();
         2 * self.inner.capacity - free(&self.inner.undos) - free(&self.inner.payments)
     }
 
-    fn tell_length(&self) {
+    fn report_length(&self) {
         self.inner.observer.unfinished(self.length());
     }
 
-    async fn run(&self, call: Call, place: OwnedSemaphorePermit) {
+    async fn run(&self, compensation: Compensation, permit: OwnedSemaphorePermit) {
         let began = Instant::now();
         let mut pause = PAUSE_MIN;
-        let pause_max = match call {
-            Call::Payment { .. } => PAYMENT_PAUSE_MAX,
-            Call::Hold { .. } | Call::Begin { .. } => PAUSE_MAX,
+        let pause_max = match compensation {
+            Compensation::Payment { .. } => PAYMENT_PAUSE_MAX,
+            Compensation::Hold { .. } | Compensation::Begin { .. } => PAUSE_MAX,
         };
         let shutdown = &self.inner.shutdown;
         while began.elapsed() < TRIED_FOR_MAX {
-            // The panic hook has logged and counted a panic: a try that failed, like others.
-            let tried = AssertUnwindSafe(self.try_once(&call)).catch_unwind();
-            if tried.await.unwrap_or(false) {
+            // A panic counts as a failed attempt; the panic hook has logged and counted it.
+            let attempt = AssertUnwindSafe(self.try_once(&compensation)).catch_unwind();
+            if attempt.await.unwrap_or(false) {
                 break;
             }
             let stopping = shutdown.is_requested();
-            // At shutdown it does not wait longer than the shortest pause.
+            // During shutdown only the shortest pause applies.
             tokio::select! {
                 () = tokio::time::sleep(if stopping { PAUSE_MIN } else { pause }) => {}
                 () = shutdown.requested(), if !stopping => {}
             }
             pause = (pause * 2).min(pause_max);
         }
-        drop(place);
-        self.tell_length();
+        drop(permit);
+        self.report_length();
     }
 
-    async fn end(self) {
+    async fn drain(self) {
         self.inner.shutdown.requested().await;
         let all = self.inner.capacity as u32;
         let finished = async {
-            // Their closing is no news here: nobody closes them.
+            // These semaphores are never closed.
             let _ = self.inner.payments.acquire_many(all).await;
             let _ = self.inner.undos.acquire_many(all).await;
         };
         if tokio::time::timeout(END_WAIT_MAX, finished).await.is_err() {
-            warn!(calls = self.length(), "ended with unfinished calls; deadlines end them");
+            warn!(
+                calls = self.length(),
+                "shutdown with unfinished calls; they end by their deadlines"
+            );
         }
     }
 
-    /// One try; whether another could not change anything.
-    async fn try_once(&self, call: &Call) -> bool {
-        let _turn = self.inner.tries.acquire().await;
-        let ended = match call {
-            Call::Payment { booking } => match self.inner.payment_service.reconcile(*booking).await
-            {
-                Ok(reconciled) => reconciled.is_final().then(|| reconciled.as_str()),
-                Err(_) => None,
-            },
-            Call::Hold { event, .. } => self.undo(call, *event).await,
-            Call::Begin { booking, .. } => self.undo(call, booking.event()).await,
+    /// Makes one attempt. Returns whether the compensation is finished.
+    async fn try_once(&self, compensation: &Compensation) -> bool {
+        let _permit = self.inner.tries.acquire().await;
+        let ended = match compensation {
+            Compensation::Payment { booking } => {
+                match self.inner.payment_service.reconcile(*booking).await {
+                    Ok(reconciled) => reconciled.is_final().then(|| reconciled.as_str()),
+                    Err(_) => None,
+                }
+            }
+            Compensation::Hold { event, .. } => self.undo(compensation, *event).await,
+            Compensation::Begin { booking, .. } => self.undo(compensation, booking.event()).await,
         };
         if let Some(code) = ended {
-            info!(?call, code, "an unfinished call is finished");
+            info!(?compensation, code, "a call with a lost reply is compensated");
         }
         ended.is_some()
     }
 
-    /// The script's reply code, if that is final.
-    async fn undo(&self, call: &Call, event: EventId) -> Option<&'static str> {
-        let known = self.inner.catalogue.get(event).await.ok().flatten()?;
-        let mut undone = self.undo_once(call, known.generation).await.ok()?;
+    /// Runs the undoing script. Returns its reply code if that is final.
+    async fn undo(&self, compensation: &Compensation, event: EventId) -> Option<&'static str> {
+        let event = self.inner.catalogue.get(event).await.ok().flatten()?;
+        let mut undone = self.undo_once(compensation, event.generation).await.ok()?;
         if let Undone::OtherGeneration(newer) = undone {
-            // What was lost with the older generation needs no undoing; what was restored does.
-            undone = self.undo_once(call, newer).await.ok()?;
+            // A hold lost with the older generation needs no undoing; a restored one does.
+            undone = self.undo_once(compensation, newer).await.ok()?;
         }
         match undone {
             Undone::Final(code) => Some(code),
@@ -232,10 +239,14 @@ impl CompensationQueue {
         }
     }
 
-    async fn undo_once(&self, call: &Call, generation: u64) -> Result<Undone, RedisError> {
+    async fn undo_once(
+        &self,
+        compensation: &Compensation,
+        generation: u64,
+    ) -> Result<Undone, RedisError> {
         let engine = &self.inner.engine;
-        Ok(match call {
-            Call::Hold { event, idempotency, nonce, not_before } => {
+        Ok(match compensation {
+            Compensation::Hold { event, idempotency, nonce, not_before } => {
                 let aborted = engine.abort(*event, generation, idempotency, nonce, *not_before);
                 match aborted.await?.reply {
                     AbortReply::GenerationMismatch { generation } => {
@@ -247,7 +258,7 @@ impl CompensationQueue {
                     reply => Undone::Final(reply.code()),
                 }
             }
-            Call::Begin { booking, nonce, not_before } => {
+            Compensation::Begin { booking, nonce, not_before } => {
                 let mode = AbortMode::Nonce { nonce: nonce.clone(), not_before: *not_before };
                 match engine.confirm_abort(generation, *booking, &mode).await?.reply {
                     ConfirmAbortReply::GenerationMismatch { generation } => {
@@ -260,17 +271,17 @@ impl CompensationQueue {
                 }
             }
             // No script undoes a payment.
-            Call::Payment { .. } => Undone::NotYet,
+            Compensation::Payment { .. } => Undone::NotYet,
         })
     }
 }
 
-/// What one call of a script that undoes something came to.
+/// The result of one call of an undoing script.
 enum Undone {
-    /// Another call could not change anything; the reply's code.
+    /// Final: a further call could not change anything. The reply's code.
     Final(&'static str),
     /// Redis has this generation of the event.
     OtherGeneration(u64),
-    /// It has to be tried again later.
+    /// It must be retried later.
     NotYet,
 }

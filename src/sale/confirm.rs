@@ -1,20 +1,20 @@
-//! The confirm saga: begin under a lease → create, intent, charge ([`super::paying`]) → commit → wait
-//! for the archive's word.
+//! Confirms a booking: begin under a lease → create, intent, charge ([`super::paying`]) → commit →
+//! wait for the archive's decision.
 //!
-//! It runs as a task of its own: a caller who hangs up does not stop it half-way. After the charge
-//! was sent, nothing that goes wrong here is told as a failure: the answer is 200, 402 if the
-//! provider surely took nothing, or 202, and what is unfinished is finished by
-//! [`super::compensation`] or, if this process dies, by the worker's reconciler.
+//! Runs as its own task: a client that hangs up does not stop it half-way. Once the charge was
+//! sent, no later error is reported as a failure: the response is 200, 402 if the provider surely
+//! took nothing, or 202. Unfinished steps are completed by [`super::compensation`] or, if this
+//! process dies, by the worker's reconciler.
 //!
-//! On the way of a sale lie, one after another, three writes to MongoDB: the intent here, then in
-//! the worker the claims (beside ledger and states), then the outcome. Nothing on it polls: the
-//! worker and this process's tail sleep in Redis until an entry comes, and this task sleeps in
+//! A sale takes three sequential writes to MongoDB: the intent here, then in the worker the claims
+//! (in parallel with ledger and states), then the outcome. Nothing polls: the worker and this
+//! process' tail block in Redis until an entry arrives, and this task waits in
 //! `live::settlements` until the tail wakes it.
 
 use std::sync::Arc;
 
-use super::compensation::Call;
-use super::paying::Charged;
+use super::compensation::Compensation;
+use super::paying::ChargeResult;
 use super::request_key::RequestKey;
 use super::{BookingView, ConfirmRequest, Confirmed, Sale, SaleError};
 use crate::domain::{Booking, BookingId, Event, IntentState, Status};
@@ -27,25 +27,25 @@ use crate::redis::{
 use crate::telemetry::trace;
 use crate::telemetry::warn_repeated;
 
-/// Commit calls of one confirmation: the first, and again under a newer generation. After a lost
-/// reply [`super::compensation`] goes on.
+/// Commit calls of one confirmation: the first, and one under a newer generation. After a lost
+/// reply [`super::compensation`] continues.
 const COMMIT_TRIES_MAX: u32 = 2;
-/// Begin calls of one confirmation: the first, and again after a refreshed event.
+/// Begin calls of one confirmation: the first, and one after the event was refreshed.
 const BEGIN_TRIES_MAX: u32 = 2;
 
-/// What `begin` found.
-enum Begun {
-    /// A lease is ours: charge and commit.
+/// The result of `begin`.
+enum BeginResult {
+    /// This confirmation holds the lease: charge and commit.
     Leased(Booking),
-    /// Paid before; the archive is awaited.
+    /// Paid before, not archived yet.
     Committed(Booking),
-    /// Settled before: the same receipt again.
+    /// Settled before: the response is the same receipt.
     Confirmed(Booking, i64),
 }
 
 impl Sale {
-    /// Pays for a hold and sells its seats; answers once the archive has confirmed, or after
-    /// `confirm_wait` that it is still awaited.
+    /// Pays for a hold and sells its seats. Responds once the archive has confirmed the sale, or
+    /// `Pending` after `confirm_wait`.
     pub async fn confirm(&self, request: ConfirmRequest) -> Result<Confirmed, SaleError> {
         let sale = self.clone();
         let task = trace::spawn(async move { sale.confirm_to_the_end(request).await });
@@ -60,10 +60,10 @@ impl Sale {
                 return Err(SaleError::AmountMismatch { expected: booking.amount, got });
             }
         }
-        // Before the commit: the settlement could come before we listen.
+        // Registered before the commit, so that a settlement right after it is not missed.
         let waiter = self.inner.settlements.expect(request.booking);
         match self.begin(&event, &request).await? {
-            Begun::Confirmed(booking, now_ms) => Ok(Confirmed::Settled(BookingView {
+            BeginResult::Confirmed(booking, now_ms) => Ok(Confirmed::Settled(BookingView {
                 booking,
                 event,
                 replayed: true,
@@ -71,15 +71,15 @@ impl Sale {
                 archived: false,
                 now_ms,
             })),
-            Begun::Committed(booking) => self.settled(waiter, booking, event, true).await,
-            Begun::Leased(booking) => {
+            BeginResult::Committed(booking) => self.settled(waiter, booking, event, true).await,
+            BeginResult::Leased(booking) => {
                 self.inner.faults.reached(FaultStep::Begin);
                 self.pay(waiter, booking, event, &request.payment_method).await
             }
         }
     }
 
-    /// Under a lease of ours: charge, commit, and wait.
+    /// Charges, commits and waits, under this confirmation's lease.
     async fn pay(
         &self,
         waiter: Waiter,
@@ -88,25 +88,25 @@ impl Sale {
         payment_method: &str,
     ) -> Result<Confirmed, SaleError> {
         match self.inner.payments.charge(&booking, payment_method).await {
-            Charged::Paid { payment } => {
+            ChargeResult::Paid { payment } => {
                 let committed = self.commit(&event, &booking, &payment).await;
                 self.inner.faults.reached(FaultStep::Commit);
                 self.settled(waiter, committed.unwrap_or(booking), event, false).await
             }
-            Charged::Unknown => {
-                self.inner.unfinished.finish(Call::Payment { booking: booking.id });
+            ChargeResult::Unknown => {
+                self.inner.compensations.enqueue(Compensation::Payment { booking: booking.id });
                 self.settled(waiter, booking, event, false).await
             }
-            Charged::Declined(reason) => {
-                self.give_back(&event, &booking).await;
+            ChargeResult::Declined(reason) => {
+                self.release_lease(&event, &booking).await;
                 Err(SaleError::PaymentDeclined(reason))
             }
-            Charged::NotSent(error) => {
-                self.give_back(&event, &booking).await;
+            ChargeResult::NotSent(error) => {
+                self.release_lease(&event, &booking).await;
                 Err(error)
             }
-            // A newer lease has the payment, or it is settled: the money's facts say which.
-            Charged::Overtaken => match self.inner.payments.reconcile(booking.id).await {
+            // A newer lease owns the payment, or it is settled: reconciling finds out which.
+            ChargeResult::Overtaken => match self.inner.payments.reconcile(booking.id).await {
                 Ok(reconciled) if reconciled.is_final() => {
                     self.settled(waiter, booking, event, true).await
                 }
@@ -115,10 +115,10 @@ impl Sale {
         }
     }
 
-    /// The booking is held again, with the deadline that it had. Should Redis not follow now, the
-    /// lease ends by itself, and the worker gives the hold back then.
-    async fn give_back(&self, event: &Event, booking: &Booking) {
-        // By its nonce: Redis may have lost the lease's number and given it to another.
+    /// Returns the booking to HOLD with its former deadline. If Redis does not carry this out, the
+    /// lease expires and the worker releases it.
+    async fn release_lease(&self, event: &Event, booking: &Booking) {
+        // By nonce: after a loss Redis may have given the same lease number to another attempt.
         let (nonce, not_before) = (booking.nonce.clone(), NotAfter(0));
         let mode = AbortMode::Nonce { nonce, not_before };
         let aborted = self.inner.engine.confirm_abort(event.generation, booking.id, &mode).await;
@@ -134,15 +134,17 @@ impl Sale {
         &self,
         event: &Arc<Event>,
         request: &ConfirmRequest,
-    ) -> Result<Begun, SaleError> {
+    ) -> Result<BeginResult, SaleError> {
         let mut event = event.clone();
         for _ in 0..BEGIN_TRIES_MAX {
             let Timed { reply, now_ms } = self.begin_once(&event, request).await?;
             let id = request.booking;
             return match reply {
-                ConfirmBeginReply::Leased { booking } => Ok(Begun::Leased(booking)),
-                ConfirmBeginReply::IsCommitted { booking } => Ok(Begun::Committed(booking)),
-                ConfirmBeginReply::IsConfirmed { booking } => Ok(Begun::Confirmed(booking, now_ms)),
+                ConfirmBeginReply::Leased { booking } => Ok(BeginResult::Leased(booking)),
+                ConfirmBeginReply::IsCommitted { booking } => Ok(BeginResult::Committed(booking)),
+                ConfirmBeginReply::IsConfirmed { booking } => {
+                    Ok(BeginResult::Confirmed(booking, now_ms))
+                }
                 ConfirmBeginReply::GenerationMismatch { .. } => {
                     event = self.newer_event(&event).await?;
                     continue;
@@ -153,13 +155,13 @@ impl Sale {
                     Err(SaleError::AttemptsExhausted(id))
                 }
                 ConfirmBeginReply::EventNotLoaded | ConfirmBeginReply::BookingUnknown => {
-                    self.begun_in_archive(&request.user, id).await
+                    self.begin_from_archive(&request.user, id).await
                 }
-                // Redis may have fallen back to the hold, and let it lapse there.
+                // After a fallback Redis may have expired a hold that the archive has decided.
                 ConfirmBeginReply::BookingExpired { .. }
                     if self.outcome_in_archive(id).await.is_some() =>
                 {
-                    self.begun_in_archive(&request.user, id).await
+                    self.begin_from_archive(&request.user, id).await
                 }
                 ConfirmBeginReply::BookingExpired { booking }
                 | ConfirmBeginReply::BookingCancelled { booking }
@@ -170,7 +172,7 @@ impl Sale {
         Err(SaleError::EventNotLoaded(event.id))
     }
 
-    /// One call. If its reply is lost, the lease is given back.
+    /// Sends one call. If its reply is lost, the lease is queued for compensation.
     async fn begin_once(
         &self,
         event: &Event,
@@ -180,7 +182,7 @@ impl Sale {
         let (id, nonce) = (request.booking, new_nonce());
         let key = RequestKey::of_payment(request, settings);
         let partition = engine.keys().partition_of(event.id);
-        // At or after the call's own deadline, whichever of its tries runs.
+        // Computed at or after the call's own deadline, whichever attempt runs.
         let called = engine
             .confirm_begin(
                 event,
@@ -196,22 +198,26 @@ impl Sale {
             Err(error @ RedisError::NotRun(_)) => Err(error.into()),
             Err(error) => {
                 if let Ok(not_before) = engine.not_after(partition).await {
-                    self.inner.unfinished.finish(Call::Begin { booking: id, nonce, not_before });
+                    self.inner.compensations.enqueue(Compensation::Begin {
+                        booking: id,
+                        nonce,
+                        not_before,
+                    });
                 }
                 Err(error.into())
             }
         }
     }
 
-    /// Redis does not know the booking: perhaps its event was unloaded after the sale.
-    async fn begun_in_archive(
+    /// Looks a booking up that Redis does not have, for example because its event was unloaded.
+    async fn begin_from_archive(
         &self,
         user: &crate::domain::UserId,
         id: BookingId,
-    ) -> Result<Begun, SaleError> {
+    ) -> Result<BeginResult, SaleError> {
         let view = self.archived_booking(user, id).await?;
         match view.booking.status {
-            Status::Confirmed => Ok(Begun::Confirmed(view.booking, view.now_ms)),
+            Status::Confirmed => Ok(BeginResult::Confirmed(view.booking, view.now_ms)),
             Status::Expired => Err(SaleError::BookingExpired(id)),
             Status::Cancelled => Err(SaleError::BookingCancelled(id)),
             Status::Voided => Err(SaleError::SaleVoided(id)),
@@ -219,7 +225,7 @@ impl Sale {
         }
     }
 
-    /// Sells the seats. `None`: not yet; it will be done behind our back, since it is paid.
+    /// Sells the seats. `None`: not yet; since it is paid, the compensation queue completes it.
     async fn commit(
         &self,
         event: &Arc<Event>,
@@ -235,15 +241,15 @@ impl Sale {
                 Ok(ConfirmCommitReply::GenerationMismatch { generation: other }) => {
                     generation = other;
                 }
-                // Another caller has the lease, or Redis has lost the booking. Paid is paid.
+                // Another attempt holds the lease, or Redis has lost the booking; it is paid.
                 Ok(_) | Err(_) => break,
             }
         }
-        self.inner.unfinished.finish(Call::Payment { booking: id });
+        self.inner.compensations.enqueue(Compensation::Payment { booking: id });
         None
     }
 
-    /// Waits for the settlement, then tells what Redis (following the archive) says.
+    /// Waits for the settlement, then returns the state in Redis (which follows the archive).
     async fn settled(
         &self,
         mut waiter: Waiter,
@@ -256,7 +262,7 @@ impl Sale {
             return self.pending(committed, event);
         };
         let now_ms = answer.now_ms;
-        // Charged is charged: what cannot be read here is no failure.
+        // The charge succeeded: an unreadable reply is not a failure.
         let Ok(booking) = answer.into_booking() else {
             return self.pending(committed, event);
         };
@@ -268,7 +274,7 @@ impl Sale {
             Status::Hold | Status::Expired if self.is_surely_unpaid(booking.id).await => {
                 Err(SaleError::PaymentDeclined("the payment was not made".to_owned()))
             }
-            // Redis has lost the confirmation (a failover): the money is looked after.
+            // Redis has lost the confirmation (a failover): the reconciler completes it.
             Status::Hold | Status::Expired => self.pending(committed, event),
             Status::Confirmed => Ok(Confirmed::Settled(BookingView {
                 booking,
@@ -284,8 +290,8 @@ impl Sale {
         }
     }
 
-    /// Whether the archive, too, knows that no money comes of what was sent. That Redis shows no
-    /// payment proves nothing: it may be in a past state.
+    /// Whether the archive, too, shows that no money can move. A missing payment in Redis proves
+    /// nothing: Redis may have fallen back.
     async fn is_surely_unpaid(&self, id: BookingId) -> bool {
         let intent = self.inner.archive.intent(id).await.ok().flatten();
         let state = intent.map(|intent| intent.state);
@@ -304,7 +310,7 @@ impl Sale {
         }))
     }
 
-    /// The event of a booking id; an id that names no event names no booking.
+    /// The event of a booking id; `BookingUnknown` if there is no such event.
     pub(super) async fn event_of(&self, booking: BookingId) -> Result<Arc<Event>, SaleError> {
         let event = self.inner.catalogue.get(booking.event()).await?;
         event.ok_or(SaleError::BookingUnknown(booking))
@@ -321,7 +327,9 @@ pub(super) fn refusal(booking: &Booking) -> SaleError {
         Status::Expired => SaleError::BookingExpired(id),
         Status::Cancelled => SaleError::BookingCancelled(id),
         Status::Voided => SaleError::SaleVoided(id),
-        Status::Hold => SaleError::Internal(format!("{id} is a hold, and was refused as none")),
+        Status::Hold => {
+            SaleError::Internal(format!("{id} is a hold, but was refused as not being one"))
+        }
     }
 }
 
@@ -329,7 +337,7 @@ pub(super) fn refusal(booking: &Booking) -> SaleError {
 pub(super) fn too_late() -> SaleError {
     SaleError::Unavailable {
         dependency: "redis",
-        reason: "the call came too late".into(),
+        reason: "the call arrived after its deadline".into(),
         unknown: false,
     }
 }

@@ -1,8 +1,9 @@
-//! Lists of events with how many of their seats are free.
+//! Lists of events with their numbers of free seats.
 //!
-//! Free seats come from the live views where those are fresh; the others are counted by Redis, one
-//! call a partition for all events of a page, and at most so often a second for all who ask. A
-//! partition that does not answer leaves the counts of its events unknown: the list is answered.
+//! Free seats come from the live views where those are fresh. The others are counted by Redis, in
+//! one call per partition for all events of a page, and with a bounded rate for all clients
+//! together. Where a partition does not answer, the counts of its events are unknown and the list
+//! is returned without them.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -10,13 +11,13 @@ use std::time::{Duration, Instant};
 
 use futures_util::future::join_all;
 
-use super::event_index::{EventFilter, EventsFrom, Found};
+use super::event_index::{EventFilter, EventsFrom, IndexPage};
 use super::{EventView, Events, Sale, SaleError, unix_now_ms};
 use crate::domain::event::SeatTotal;
 use crate::domain::{EventId, EventSummary, LoadState, Partition};
 use crate::redis::{Engine, RedisError};
 
-/// Events whose counts are kept.
+/// The maximum number of cached counts.
 const COUNTS_MAX: usize = 10_000;
 
 /// A page of events by id.
@@ -24,49 +25,49 @@ const COUNTS_MAX: usize = 10_000;
 pub struct EventPage {
     /// The events with their counts.
     pub views: Vec<EventView<SeatTotal>>,
-    /// How many the filter lets through in all.
+    /// The total number of events that match the filter.
     pub total: u64,
-    /// The last event of the page, if there are more behind it.
+    /// The last event of the page, if more follow.
     pub next: Option<EventId>,
-    /// When the events were read from MongoDB last, Unix ms.
+    /// When the events were last read from MongoDB, Unix ms.
     pub as_of_ms: i64,
 }
 
-/// What Redis said last of how many seats are free, by event.
+/// A cache of free-seat counts from Redis.
 pub(super) struct FreeSeats {
     interval: Duration,
-    kept: Mutex<HashMap<EventId, Counted>>,
-    /// Counts of before then are outdated: this process has changed the event.
+    cached: Mutex<HashMap<EventId, SeatCount>>,
+    /// Counts taken before this time are outdated: this process has changed the event.
     outdated: Mutex<HashMap<EventId, Instant>>,
-    /// One look at a time in each partition.
-    turns: Vec<tokio::sync::Mutex<()>>,
+    /// Allows one query at a time per partition.
+    query_locks: Vec<tokio::sync::Mutex<()>>,
 }
 
 #[derive(Clone, Copy)]
-struct Counted {
+struct SeatCount {
     begun: Instant,
     at: Instant,
-    /// `None`: it is not loaded, or Redis did not say.
+    /// `None`: the event is not loaded, or Redis did not answer.
     free: Option<u32>,
 }
 
 impl Sale {
-    /// A page of the events that the filter lets through.
+    /// Returns a page of the events that match the filter.
     ///
     /// # Errors
-    /// If this process has never read the events, and MongoDB is away.
+    /// If this process has not read the events yet and MongoDB does not answer.
     pub async fn events(
         &self,
         filter: &EventFilter,
         from: EventsFrom,
         limit: usize,
     ) -> Result<EventPage, SaleError> {
-        // The same time decides what is listed and which status is shown.
+        // One time decides both the filter and the shown status.
         let now_ms = self.inner.engine.clock(Partition(0)).now_at_least_ms();
         let now_ms = now_ms.unwrap_or_else(unix_now_ms);
         let found = self.inner.catalogue.index().page(filter, from, limit, now_ms).await?;
         let mut free: Vec<Option<u32>> =
-            found.events.iter().map(|one| self.viewed(one, now_ms)).collect();
+            found.events.iter().map(|one| self.free_by_view(one, now_ms)).collect();
         let unknown = found.events.iter().zip(&free).filter(|(event, free)| {
             let is_out = matches!(event.load_state, LoadState::Unloaded | LoadState::Loading);
             free.is_none() && !is_out
@@ -79,9 +80,9 @@ impl Sale {
         Ok(paged(found, free, now_ms))
     }
 
-    /// How many seats are free by the event's view, if that is to be asked and is fresh.
-    fn viewed(&self, event: &EventSummary, now_ms: i64) -> Option<u32> {
-        // The views of what is not for sale are not worth their memory here.
+    /// The free seats by the event's live view, if the event is on sale and the view is fresh.
+    fn free_by_view(&self, event: &EventSummary, now_ms: i64) -> Option<u32> {
+        // Views of events that are not on sale are not worth their memory here.
         let is_selling = matches!(event.api_status(now_ms), "ON_SALE" | "SCHEDULED");
         let has_view = event.load_state == LoadState::Opened && is_selling;
         has_view.then(|| self.live().fresh(event.id)).flatten().map(|view| view.available())
@@ -89,10 +90,11 @@ impl Sale {
 }
 
 impl Events {
-    /// At most `limit` events behind `after`, by id, with their counts, from MongoDB and Redis.
+    /// Returns at most `limit` events after `after`, by id, with their counts, from MongoDB and
+    /// Redis.
     ///
     /// # Errors
-    /// If the dependencies are away.
+    /// If MongoDB or Redis does not answer.
     pub async fn list(
         &self,
         after: EventId,
@@ -103,7 +105,7 @@ impl Events {
         let mut counts = HashMap::new();
         for (partition, ids) in by_partition(&self.engine, events.iter().map(|event| event.id)) {
             let free = match self.engine.free_seats(partition, &ids).await {
-                // The node of a Cluster is gone: its events are listed without counts.
+                // The Cluster node is gone: its events are listed without counts.
                 Err(_) if self.engine.is_node_gone(partition) => vec![None; ids.len()],
                 free => free?,
             };
@@ -119,52 +121,52 @@ impl Events {
 }
 
 impl FreeSeats {
-    /// Counts of these partitions; an event's is looked up at most so often a second.
+    /// Creates a cache that queries each event at most `per_second` times a second.
     pub(super) fn new(per_second: u32, partitions: u16) -> Self {
         FreeSeats {
             interval: Duration::from_secs(1) / per_second.max(1),
-            kept: Mutex::default(),
+            cached: Mutex::default(),
             outdated: Mutex::default(),
-            turns: (0..partitions).map(|_| tokio::sync::Mutex::default()).collect(),
+            query_locks: (0..partitions).map(|_| tokio::sync::Mutex::default()).collect(),
         }
     }
 
-    /// How many seats of these events are free.
+    /// Returns the free seats of these events.
     async fn of(&self, engine: &Engine, events: &[EventId]) -> HashMap<EventId, Option<u32>> {
-        let asked = Instant::now();
-        let lacking = by_partition(engine, self.lacking(events, asked).into_iter());
-        let looks = lacking.into_iter().map(|(partition, ids)| async move {
-            let _turn = self.turns[usize::from(partition.0)].lock().await;
-            // What was counted while this caller waited is new enough for it.
-            let ids = self.lacking(&ids, asked);
+        let requested = Instant::now();
+        let outdated = by_partition(engine, self.outdated_of(events, requested).into_iter());
+        let queries = outdated.into_iter().map(|(partition, ids)| async move {
+            let _lock = self.query_locks[usize::from(partition.0)].lock().await;
+            // Another caller may have counted them while this one waited for the lock.
+            let ids = self.outdated_of(&ids, requested);
             if ids.is_empty() {
                 return;
             }
             let begun = Instant::now();
             let counted = engine.free_seats(partition, &ids).await;
-            self.keep(&ids, begun, counted);
+            self.store(&ids, begun, counted);
         });
-        join_all(looks).await;
-        let kept = self.kept();
-        let free = |id: &EventId| (*id, kept.get(id).and_then(|counted| counted.free));
+        join_all(queries).await;
+        let cached = self.cached();
+        let free = |id: &EventId| (*id, cached.get(id).and_then(|counted| counted.free));
         events.iter().map(free).collect()
     }
 
-    /// Those of which nothing is known that is new enough for who asked then.
-    fn lacking(&self, events: &[EventId], asked: Instant) -> Vec<EventId> {
-        let (kept, outdated, now) = (self.kept(), lock(&self.outdated), Instant::now());
-        let is_lacking = |id: &&EventId| {
-            kept.get(id).is_none_or(|counted| {
+    /// The events without a count that is recent enough for a request made at `requested`.
+    fn outdated_of(&self, events: &[EventId], requested: Instant) -> Vec<EventId> {
+        let (cached, outdated, now) = (self.cached(), lock(&self.outdated), Instant::now());
+        let needs_query = |id: &&EventId| {
+            cached.get(id).is_none_or(|counted| {
                 let is_outdated = outdated.get(id).is_some_and(|at| counted.begun <= *at);
                 let is_old = now.saturating_duration_since(counted.at) >= self.interval;
-                is_outdated || counted.at < asked && is_old
+                is_outdated || counted.at < requested && is_old
             })
         };
-        events.iter().filter(is_lacking).copied().collect()
+        events.iter().filter(needs_query).copied().collect()
     }
 
-    /// Keeps what Redis said, or that it did not: it is not asked more often for that.
-    fn keep(
+    /// Stores Redis' reply, or its absence: a failed query is not repeated sooner.
+    fn store(
         &self,
         events: &[EventId],
         begun: Instant,
@@ -174,33 +176,33 @@ impl FreeSeats {
             tracing::debug!(%error, "free seats are not known for a list");
             vec![None; events.len()]
         });
-        let (mut kept, at) = (self.kept(), Instant::now());
-        if kept.len() + events.len() > COUNTS_MAX {
-            kept.clear();
+        let (mut cached, at) = (self.cached(), Instant::now());
+        if cached.len() + events.len() > COUNTS_MAX {
+            cached.clear();
         }
-        let counted = free.into_iter().map(|free| Counted { begun, at, free });
-        kept.extend(events.iter().copied().zip(counted));
+        let counted = free.into_iter().map(|free| SeatCount { begun, at, free });
+        cached.extend(events.iter().copied().zip(counted));
     }
 
-    /// Has an event's seats counted anew for whoever asks from now on.
+    /// Invalidates an event's count for all later requests.
     pub(super) fn outdate(&self, event: EventId) {
-        // In this order, as where both are read.
-        let (mut kept, mut outdated) = (self.kept(), lock(&self.outdated));
+        // The same lock order as in `outdated_of`.
+        let (mut cached, mut outdated) = (self.cached(), lock(&self.outdated));
         let now = Instant::now();
         if outdated.len() >= COUNTS_MAX {
             outdated.clear();
-            kept.clear();
+            cached.clear();
         }
         outdated.insert(event, now);
     }
 
-    fn kept(&self) -> MutexGuard<'_, HashMap<EventId, Counted>> {
-        lock(&self.kept)
+    fn cached(&self) -> MutexGuard<'_, HashMap<EventId, SeatCount>> {
+        lock(&self.cached)
     }
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    // Nothing under these locks panics half-way through a change.
+    // No code under these locks panics half-way through a change.
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
@@ -215,8 +217,8 @@ fn by_partition(
     by_partition
 }
 
-fn paged(found: Found, free: Vec<Option<u32>>, now_ms: i64) -> EventPage {
-    let Found { events, total, has_more, as_of_ms } = found;
+fn paged(found: IndexPage, free: Vec<Option<u32>>, now_ms: i64) -> EventPage {
+    let IndexPage { events, total, has_more, as_of_ms } = found;
     let next = events.last().map(|last| last.id).filter(|_| has_more);
     let views = events.into_iter().zip(free);
     let view = |(event, available_seats)| EventView { event, available_seats, now_ms };

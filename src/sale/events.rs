@@ -1,5 +1,5 @@
-//! Events: created, listed, shown, changed. They need no background task, so that the operator's
-//! tool can do all of it without being a process of the sale.
+//! Creates, shows and changes events. Needs no background task, so that `holdfastctl` can use it
+//! outside an API process.
 
 use std::sync::Arc;
 
@@ -16,7 +16,7 @@ use crate::domain::{
 };
 use crate::redis::{Detail, Engine, UpdateEventReply};
 
-/// Overdue holds released before seats are shown.
+/// Overdue holds released before seats are shown, at most.
 pub(super) const OVERDUE_BATCH: i64 = 64;
 
 /// The use cases of events.
@@ -28,14 +28,14 @@ pub struct Events {
 }
 
 impl Events {
-    /// Events of this deployment, under these defaults.
+    /// Creates the use cases of this deployment's events, with these defaults.
     pub fn new(engine: Engine, archive: Archive, settings: SaleSettings) -> Self {
         let catalogue = Catalogue::new(archive.clone());
         Events { engine, archive, catalogue, settings }
     }
 
-    /// Creates an event: in MongoDB, then in Redis. If Redis cannot take it now, the event exists
-    /// and the worker opens it as soon as Redis can.
+    /// Creates an event in MongoDB, then in Redis. If Redis does not answer, the event exists and
+    /// the worker opens it later.
     pub async fn create(&self, new: NewEvent) -> Result<EventView, SaleError> {
         let mut event = checked_event(new, &self.settings)?;
         event.id = self.archive.next_event_id().await?;
@@ -50,20 +50,20 @@ impl Events {
         Ok(self.viewed_if_loaded(self.catalogue.put(event)).await)
     }
 
-    /// One event with its counts.
+    /// Returns one event with its counts.
     pub async fn get(&self, id: EventId) -> Result<EventView, SaleError> {
         let event = self.catalogue.recent(id).await?;
         self.viewed(event.ok_or(SaleError::EventUnknown(id))?).await
     }
 
-    /// Changes an event: in MongoDB, then in Redis. If Redis cannot follow now, the worker sees
-    /// to it.
+    /// Changes an event in MongoDB, then in Redis. If Redis does not answer, the worker applies the
+    /// change later.
     pub async fn change(&self, id: EventId, change: EventChange) -> Result<EventView, SaleError> {
         let (event, _) = self.make_change(id, change).await?;
         Ok(self.viewed_if_loaded(event).await)
     }
 
-    /// The same; answers with the event's version in Redis by which the change had been made there.
+    /// Like [`Events::change`]; also returns the event's version in Redis after the change.
     async fn make_change(
         &self,
         id: EventId,
@@ -75,7 +75,7 @@ impl Events {
             change.description.as_deref(),
         )?;
         if change.status == Some(EventStatus::OnSale) {
-            // Of a time when another provider moved the money, or none was asked.
+            // The event may stem from a time with another provider or without this check.
             let event = self.archive.event(id).await?.ok_or(SaleError::EventUnknown(id))?;
             checked_prices(self.settings.chargeable, &event.currency, &event.layout)?;
         }
@@ -83,11 +83,13 @@ impl Events {
         let event = self.catalogue.put(changed.ok_or(SaleError::EventUnknown(id))?);
         let is_out = matches!(event.load_state, LoadState::Unloaded | LoadState::Loading);
         if is_out {
-            // Redis does not have it. What was changed is read when it is loaded.
+            // Redis does not have the event; the load reads the change.
             let refused = change.status.is_some_and(|status| status != event.status);
             return match (refused, event.load_state) {
                 (false, _) => Ok((event, None)),
-                (true, LoadState::Loading) => Err(state(id, "it is being loaded: wait for that")),
+                (true, LoadState::Loading) => {
+                    Err(state(id, "it is being loaded: wait until that is done"))
+                }
                 (true, _) => {
                     let text =
                         format!("it is unloaded: load it first (holdfastctl event load {id})");
@@ -98,17 +100,17 @@ impl Events {
         let followed = self.engine.update_event(&event).await;
         let version = match followed.as_ref().map(|timed| &timed.reply) {
             Ok(UpdateEventReply::Updated { version }) => Some(*version),
-            // Another process, or a change after this one, was quicker.
+            // Another process, or a later change, was first.
             Ok(UpdateEventReply::StaleRevision { version, .. }) => Some(*version),
             _ => {
-                tracing::warn!(event_id = %id, ?followed, "redis follows a change later");
+                tracing::warn!(event_id = %id, ?followed, "redis applies a change of an event later");
                 None
             }
         };
         Ok((event, version))
     }
 
-    /// Every seat's state at one version.
+    /// Returns every seat's state at one version.
     pub async fn seat_map(&self, id: EventId) -> Result<SeatMap, SaleError> {
         let event = self.catalogue.get(id).await?.ok_or(SaleError::EventUnknown(id))?;
         let engine = &self.engine;
@@ -116,7 +118,7 @@ impl Events {
         let snapshot = engine.snapshot(id, Detail::Seats).await?.filter(|s| s.open);
         let Some(mut snapshot) = snapshot else { return Err(self.not_loaded(id).await) };
         if snapshot.next_deadline_ms.is_some_and(|deadline| deadline <= snapshot.now_ms) {
-            // Overdue holds are free seats: let that be seen even when no sweeper runs.
+            // Overdue holds are free seats: released here in case no sweeper runs.
             engine.expire(id, snapshot.generation, OVERDUE_BATCH).await?;
             snapshot = engine
                 .snapshot(id, Detail::Seats)
@@ -133,7 +135,7 @@ impl Events {
         })
     }
 
-    /// Why Redis does not have an event: it was unloaded, or it is being loaded, or lost.
+    /// Why Redis does not have an event: unloaded, being loaded, or lost.
     pub(super) async fn not_loaded(&self, id: EventId) -> SaleError {
         match self.catalogue.recent(id).await {
             Ok(Some(event)) if event.load_state == LoadState::Unloaded => {
@@ -144,7 +146,7 @@ impl Events {
         }
     }
 
-    /// What was just written is shown, whatever Redis says now.
+    /// The event after a write, shown even if Redis does not answer.
     async fn viewed_if_loaded(&self, event: Arc<Event>) -> EventView {
         let unloaded =
             EventView { event: event.clone(), available_seats: None, now_ms: unix_now_ms() };
@@ -164,7 +166,7 @@ impl Events {
     }
 }
 
-/// The same, where a sale is under way.
+/// The same operations within a running sale.
 impl Sale {
     /// See [`Events::create`].
     pub async fn create_event(&self, new: NewEvent) -> Result<EventView, SaleError> {
@@ -183,14 +185,14 @@ impl Sale {
         Ok(events.viewed_if_loaded(event).await)
     }
 
-    /// Has this process see a change that it made, before it answers that the change is made:
-    /// what it keeps in memory would show, and refuse, what was before.
+    /// Brings this process' caches up to a change that it made, before the change is reported as
+    /// done: they would still show, and refuse by, the old state.
     pub(super) async fn show_change(&self, event: &Event, version: Option<u64>) {
         if let Some(version) = version {
             self.live().wait_for_version(event.id, event.generation, version).await;
         }
         self.inner.reads.outdate(event.id);
-        Box::pin(self.inner.waiting_room.look_after_change(event.id)).await;
+        Box::pin(self.inner.waiting_room.refresh_after_change(event.id)).await;
     }
 
     /// See [`Events::seat_map`].
@@ -199,7 +201,7 @@ impl Sale {
     }
 }
 
-/// The event of a request, or what is wrong with it. Its id is given later.
+/// Validates a request and returns its event, still without an id.
 fn checked_event(new: NewEvent, settings: &SaleSettings) -> Result<Event, SaleError> {
     checked_texts(Some(&new.name), new.venue.as_deref(), new.description.as_deref())?;
     let currency = new.currency.unwrap_or_else(|| settings.currency.clone());

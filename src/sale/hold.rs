@@ -4,10 +4,10 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::choice::Choice;
-use super::compensation::Call;
+use super::compensation::Compensation;
 use super::error::AdmissionFault;
 use super::precheck::LocalCheck;
-use super::{BookingView, HoldRequest, Sale, SaleError, SeatsWanted, unix_now_ms};
+use super::{BookingView, HoldRequest, Sale, SaleError, SeatRequest, unix_now_ms};
 use crate::domain::booking::format_seats;
 use crate::domain::idempotency::{Scope, derived_digest, explicit_digest};
 use crate::domain::{BookingId, Event, EventId};
@@ -43,8 +43,8 @@ impl HoldPlan {
     /// Which seats it is for, for the record of admin acts.
     pub fn wanted_text(&self) -> String {
         match &self.request.seats {
-            SeatsWanted::Named(seats) => format!("seats {}", format_seats(seats)),
-            SeatsWanted::Quantity(quantity) => match &quantity.section {
+            SeatRequest::Named(seats) => format!("seats {}", format_seats(seats)),
+            SeatRequest::Quantity(quantity) => match &quantity.section {
                 Some(section) => format!("{} seats of {section:?}", quantity.seats),
                 None => format!("{} seats", quantity.seats),
             },
@@ -200,7 +200,7 @@ impl Sale {
             // Nothing was sent but a question for the time.
             Err(error) => return Err(RedisError::NotRun(error.to_string()).into()),
         };
-        let lost = self.inner.unfinished.unless_answered(Call::Hold {
+        let lost = self.inner.compensations.compensate_on_drop(Compensation::Hold {
             event: call.event,
             idempotency: call.idempotency.to_owned(),
             nonce: call.nonce.to_owned(),
@@ -208,7 +208,7 @@ impl Sale {
         });
         let answer = engine.hold(call, not_after).await;
         if matches!(answer, Ok(_) | Err(RedisError::NotRun(_))) {
-            lost.answered();
+            lost.disarm();
         }
         Ok(answer?)
     }

@@ -1,12 +1,14 @@
-//! The use cases of a sale: what the API, the worker and the operator's tool ask for.
+//! The use cases of a sale, shared by the API, the worker and `holdfastctl`.
 //!
-//! Each promises: what is refused does not happen later; what is answered as done is in the
-//! booking log; a booking is told to be CONFIRMED only once the archive says so.
+//! Guarantees of each: a refused request has no later effect; an operation reported as done is in
+//! the booking log; a booking is reported CONFIRMED only after the archive has decided so.
 
 pub mod archiving;
 mod audit;
+mod block_seats;
 pub mod booking_report;
 mod bookings;
+mod cancel;
 mod catalogue;
 mod choice;
 mod coalescing_cache;
@@ -18,8 +20,8 @@ mod event_index;
 mod event_list;
 mod events;
 pub mod export;
+mod extend;
 mod hold;
-mod house;
 mod load;
 mod losses;
 pub mod opening;
@@ -53,7 +55,8 @@ use crate::payments::Provider;
 use crate::redis::{Engine, RedisError};
 
 pub use crate::archive::BookingsFrom;
-pub use audit::{Act, ActPosition, Audit, Begun, NewAct};
+pub use audit::{Act, ActPosition, Audit, NewAct, RecordedAct};
+pub use block_seats::{ArchivedBlock, BlockPosition, BlockRequest, BlockSelection};
 use catalogue::Catalogue;
 pub use coalescing_cache::CoalescingCache;
 use compensation::CompensationQueue;
@@ -63,22 +66,22 @@ pub use event_index::{EventFilter, EventsFrom};
 pub use event_list::EventPage;
 pub use events::Events;
 pub use hold::{HoldPlan, Precheck};
-pub use house::{ArchivedBlock, BlockPosition, BlockRequest, HouseSeats};
 pub use load::Loading;
 pub use paying::{
-    CheckOptions, Difference, Mended, MoneyTotals, PaymentService, PaymentsReport, Reconciled, Wait,
+    CheckOptions, MendedPayment, MoneyTotals, PaymentDifference, PaymentService, PaymentsReport,
+    ReconcileResult, WaitReason,
 };
 use precheck::RecentGrants;
 pub use precheck::{HOPELESS, LocalRefusal};
-pub use seats::Newest;
-use seats::Reads;
+pub use seats::LatestSeats;
+use seats::SeatReads;
 pub use types::*;
 pub use unload::Unloading;
 use waiting_room::{RoomStore, WaitingRoom};
 use warming::Warmth;
 pub use webhooks::WebhookResult;
 
-/// The rules of a sale that operators set.
+/// The operator's rules for a sale.
 #[derive(Clone, Debug)]
 pub struct SaleSettings {
     /// How long a hold lasts unless the event says otherwise, ms.
@@ -99,34 +102,35 @@ pub struct SaleSettings {
     pub confirm_lease_ms: i64,
     /// How long a booking that ended stays in Redis, seconds.
     pub ended_keep_seconds: u64,
-    /// How often a booking's confirmation can begin.
+    /// The maximum number of confirmation attempts of one booking.
     pub confirm_attempts_max: i64,
-    /// CompensationQueue calls that are kept: so many to undo, and as many payments.
+    /// Capacity of the compensation queue: so many undo operations, and as many payments.
     pub unfinished_max: usize,
     /// Length of a partition's booking log at which holds stop.
     pub log_entries_max: u64,
     /// How long an admission token is valid, ms.
     pub token_ttl_ms: i64,
-    /// The settings of waiting rooms that nobody set anything for.
+    /// Settings of waiting rooms without settings of their own.
     pub room_defaults: RoomSettings,
-    /// How often a second Redis is asked for an event's counts, at the most, where its view is not
-    /// fresh.
-    pub looks_per_second: u32,
-    /// Name of the worker's consumer group: settling acknowledges nothing from here, but the
-    /// archive's completeness (`as_of`) is read off it.
+    /// The maximum number of Redis count queries per event and second while the event's live view
+    /// is not fresh.
+    pub count_queries_per_second: u32,
+    /// Name of the worker's consumer group, used to read how far the archive is complete
+    /// (`as_of`). Settling from here acknowledges nothing.
     pub worker_group: String,
 }
 
-/// Told of what the sale does; metrics hang here.
+/// Receives the sale's events, for metrics.
 pub trait SaleObserver: Send + Sync {
-    /// A call's outcome is unknown; whether it could be queued to be finished.
+    /// A call's outcome is unknown; `queued` says whether its compensation was queued.
     fn unknown_outcome(&self, queued: bool);
-    /// The queue of unfinished calls now has this length.
+    /// The compensation queue now has this length.
     fn unfinished(&self, length: usize);
-    /// Something became of a payment: `charged`, `declined`, `impossible`, `not_done`, `unknown`, `abandoned`,
-    /// `cancelled`, `committed_late`, `late_refunded`, `refund_pending`, `refund_failed`, `refunded`.
+    /// A payment took a step: `charged`, `declined`, `impossible`, `not_done`, `unknown`,
+    /// `abandoned`, `cancelled`, `committed_late`, `late_refunded`, `refund_pending`,
+    /// `refund_failed`, `refunded`.
     fn payment(&self, what: &'static str);
-    /// A request to hold seats was refused from the live view.
+    /// A hold request was refused from the live view.
     fn refused_here(&self, _: LocalRefusal) {}
 }
 
@@ -142,63 +146,63 @@ struct Inner {
     events: Events,
     catalogue: Catalogue,
     payments: PaymentService,
-    /// Places for webhooks.
-    notices: Arc<Semaphore>,
+    /// Bounds the webhooks handled at the same time.
+    webhook_permits: Arc<Semaphore>,
     faults: Arc<Faults>,
     settlements: Settlements,
     live: Live,
-    reads: Reads,
+    reads: SeatReads,
     recent: RecentGrants,
     warmth: Warmth,
     reports: losses::Reports,
     observer: Arc<dyn SaleObserver>,
-    unfinished: CompensationQueue,
+    compensations: CompensationQueue,
     waiting_room: WaitingRoom,
     dependencies: Dependencies,
     supervisor: Supervisor,
     settings: SaleSettings,
 }
 
-/// What a sale works with.
+/// The services and settings of a sale.
 pub struct Parts {
     /// Redis.
     pub engine: Engine,
     /// MongoDB.
     pub archive: Archive,
-    /// Who moves the money.
+    /// The payment provider.
     pub provider: Arc<dyn Provider>,
-    /// What admission tokens are signed with.
+    /// The keys that sign admission tokens.
     pub keys: TokenKeys,
-    /// Its rules.
+    /// The sale's rules.
     pub settings: SaleSettings,
-    /// How views are kept.
+    /// Settings of the live view.
     pub live: LiveSettings,
-    /// Who keeps its background tasks running.
+    /// Supervises the background tasks.
     pub supervisor: Supervisor,
 }
 
-/// Told of what a sale does.
+/// The observers of a sale.
 pub struct Observers {
-    /// Of what it could not finish at once, and of payments.
+    /// Observes compensations and payments.
     pub sale: Arc<dyn SaleObserver>,
-    /// Of its views.
+    /// Observes the live views.
     pub live: Arc<dyn LiveObserver>,
 }
 
-/// How far the live view is.
+/// The live view's readiness.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LiveReadiness {
     /// The views of open sales are being built.
     Warming,
-    /// It can be used.
+    /// The view is usable.
     Fresh,
-    /// It stays too old to be used: everything is asked of Redis.
+    /// The view is too old to be used; all reads go to Redis.
     Stale,
 }
 
 impl Sale {
-    /// A sale with its background tasks (the tail, the finisher of unfinished calls), which end
-    /// when shutdown is requested.
+    /// Starts a sale with its background tasks (the tail, the compensation queue, health checks),
+    /// which end when shutdown is requested.
     pub fn start(
         parts: Parts,
         observers: Observers,
@@ -207,8 +211,8 @@ impl Sale {
     ) -> Self {
         let Parts { engine, archive, provider, keys, settings, live, supervisor } = parts;
         let observer = observers.sale;
-        // An entry of now is read before it is this old, or the view is not used. What may run yet
-        // does so before its call is given up.
+        // A view older than `staleness` is not used, so a fresh one includes every entry of that
+        // age. A call can still run until its timeout.
         let unseen_for = live.staleness + Duration::from_millis(engine.settings().timeout_ms * 2);
         let settlements = Settlements::default();
         let events = Events::new(engine.clone(), archive.clone(), settings.clone());
@@ -231,7 +235,7 @@ impl Sale {
             observer.clone(),
             faults.clone(),
         );
-        let unfinished = CompensationQueue::start(
+        let compensations = CompensationQueue::start(
             engine.clone(),
             catalogue.clone(),
             payments.clone(),
@@ -257,16 +261,16 @@ impl Sale {
             events,
             catalogue,
             payments,
-            notices: webhooks::places(),
+            webhook_permits: webhooks::permits(),
             faults,
             settlements,
             live,
-            reads: Reads::new(settings.looks_per_second, partitions),
+            reads: SeatReads::new(settings.count_queries_per_second, partitions),
             recent: RecentGrants::new(unseen_for),
             warmth,
             reports: losses::Reports::default(),
             observer,
-            unfinished,
+            compensations,
             waiting_room,
             dependencies,
             supervisor,
@@ -275,12 +279,12 @@ impl Sale {
         Sale { inner: Arc::new(inner) }
     }
 
-    /// Whether the dependencies answer, as is known.
+    /// The last known health of the dependencies.
     pub fn dependencies(&self) -> &Dependencies {
         &self.inner.dependencies
     }
 
-    /// How far the live view is.
+    /// The live view's readiness.
     pub fn live_readiness(&self) -> LiveReadiness {
         match (self.inner.warmth.is_reached(), self.inner.live.state().is_stale) {
             (false, _) => LiveReadiness::Warming,
@@ -289,7 +293,7 @@ impl Sale {
         }
     }
 
-    /// Who sees to bookings' money.
+    /// The payment service.
     pub fn payments(&self) -> &PaymentService {
         &self.inner.payments
     }
@@ -304,17 +308,17 @@ impl Sale {
         &self.inner.waiting_room
     }
 
-    /// Who keeps its background tasks running, and those that others add.
+    /// The supervisor of the sale's background tasks; callers may add theirs.
     pub fn supervisor(&self) -> &Supervisor {
         &self.inner.supervisor
     }
 
-    /// The record of admin acts.
+    /// The audit log of admin acts.
     pub fn audit(&self) -> Audit {
         Audit::new(self.inner.archive.clone())
     }
 
-    /// How many Redis calls are under way.
+    /// The number of Redis calls in flight.
     pub fn redis_in_flight(&self) -> usize {
         self.inner.engine.in_flight()
     }
@@ -325,7 +329,7 @@ impl Sale {
     }
 }
 
-/// Our own clock, Unix ms: for what decides nothing.
+/// This process' clock, Unix ms. INVARIANT: it decides nothing.
 fn unix_now_ms() -> i64 {
     jiff::Timestamp::now().as_millisecond()
 }

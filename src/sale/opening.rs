@@ -44,7 +44,7 @@ pub async fn open_event(
     let Some(token) = archive.load_token(event.id).await? else { return Ok(Opened::Lost) };
     // INVARIANT: an event that had a waiting room is not on sale without it. Wishes that come
     // after this reading find the event, and Redis takes the newest.
-    RoomStore::plain(engine, archive).bring(event.id, Floors::default(), false).await?;
+    RoomStore::plain(engine, archive).apply_stored(event.id, Floors::default(), false).await?;
     let opened = engine.open_event(event, &token).await?;
     match opened.reply {
         OpenEventReply::Done { .. } => Ok(Opened::OnSale),

@@ -1,23 +1,23 @@
-//! What the gates go by, changed while they work: by operators in the archive, announced by a mark
-//! in Redis, followed by every process.
+//! The live policy of the gates: operators change it in the archive, a mark in Redis announces the
+//! change, every process adopts it.
 //!
 //! ```text
 //! operator: new mark (Redis) → compare-and-set on the revision (MongoDB) → new mark (Redis)
-//! process:  every 500 ms the mark; another than before → the archive, each turn for 10 s
+//! process:  every 500 ms the mark; if it changed → the archive, at each turn for 10 s
 //! ```
 //!
 //! * *The operator's tool dies between the steps*: either nothing was written, or the first mark
-//!   has every process look at the archive until what is under way has ended.
-//! * *Redis is away*: the tool writes all the same. A process that does not reach Redis looks at
-//!   the archive each turn; one that does, while the tool does not, is not told, and finds it by
-//!   the look that everyone takes every 30 s.
-//! * *Redis has forgotten the mark*: that is another mark than before.
-//! * *MongoDB is away*: nothing can be changed; processes go by what they know. One that alone does
-//!   not reach it looks each turn until it does.
-//! * *What is stored cannot be read or cannot be*: processes go by what they know, and say so in
-//!   the log and by a metric. One that starts goes by its settings.
-//! * *Two operators at once*: the second is told by MongoDB that it was not the first, looks
-//!   again, and makes its change on top.
+//!   makes every process read the archive until the change under way has ended.
+//! * *Redis is unavailable*: the tool writes nevertheless. A process that does not reach Redis reads
+//!   the archive at each turn; a process that reaches Redis while the tool does not finds the change
+//!   by its periodic read, every 30 s.
+//! * *Redis has lost the mark*: a missing mark differs from the previous one.
+//! * *MongoDB is unavailable*: nothing can be changed, and processes keep their policy. A process
+//!   that alone does not reach MongoDB tries at each turn until it does.
+//! * *The stored policy is unreadable or invalid*: processes keep their policy and report it in the
+//!   log and a metric. A process that starts uses its settings.
+//! * *Two operators at once*: the compare-and-set of the second fails; it reads again and applies its
+//!   change on top.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -31,40 +31,40 @@ use crate::domain::policy::{BasePolicy, LivePolicy};
 use crate::lifecycle::Shutdown;
 use crate::redis::{Engine, RedisError};
 
-/// How often a process asks for the mark.
+/// How often a process reads the mark.
 const TURN: Duration = Duration::from_millis(500);
-/// How long it looks at the archive each turn once the mark is another. Longer than a change may
+/// How long it reads the archive at each turn after the mark has changed. Longer than a change can
 /// be under way after the tool that sent it has died.
 const WATCHFUL: Duration = Duration::from_secs(10);
-/// How often it looks at the archive whatever the mark says.
-const LOOK_INTERVAL: Duration = Duration::from_secs(30);
-/// Within this time a change that was announced reaches every process, seconds.
+/// How often it reads the archive regardless of the mark.
+const READ_INTERVAL: Duration = Duration::from_secs(30);
+/// Within this time an announced change reaches every process, seconds.
 pub const REACHES_ALL_SECONDS: u64 = 2;
-/// The same for one that could not be announced.
-pub const REACHES_ALL_UNANNOUNCED_SECONDS: u64 = LOOK_INTERVAL.as_secs() + REACHES_ALL_SECONDS;
-/// How often a change is tried again because another operator was quicker: each time one of
-/// them has come through.
+/// Within this time a change without an announcement reaches every process, seconds.
+pub const REACHES_ALL_UNANNOUNCED_SECONDS: u64 = READ_INTERVAL.as_secs() + REACHES_ALL_SECONDS;
+/// Attempts of one change when other operators are first; each time one of their changes has
+/// succeeded.
 const CHANGE_ATTEMPTS_MAX: u32 = 100;
 const CHANGE_PAUSE_MIN: Duration = Duration::from_millis(10);
 const CHANGE_PAUSE_MAX: Duration = Duration::from_millis(200);
 
-/// Why a change was not made, or is not known to be.
+/// Why a change was not made, or its result is unknown.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum ChangeError {
-    /// It cannot be made; the text says how to mend it.
+    /// The change is not allowed; the text says how to correct it.
     #[error("{0}")]
     Refused(String),
-    /// The result cannot be.
+    /// The resulting policy is invalid.
     #[error(transparent)]
     Impossible(#[from] PolicyError),
-    /// The archive did not answer; the change may have been made, and may be made again.
-    #[error("{0}. Make the same change again: twice is the same as once")]
+    /// The archive did not answer; the change may have been made, and repeating it is safe.
+    #[error("{0}. Make the same change again: repeating it is safe")]
     Unavailable(String),
-    /// The archive has what this build cannot read.
+    /// This build cannot read the stored policy.
     #[error("{0}. Change it with the version that wrote it")]
     Unreadable(String),
-    /// Others changed it all the time.
-    #[error("others changed the policy {CHANGE_ATTEMPTS_MAX} times meanwhile; try again")]
+    /// Other operators changed the policy at each attempt.
+    #[error("the policy was changed {CHANGE_ATTEMPTS_MAX} times by others meanwhile; try again")]
     Busy,
 }
 
@@ -79,16 +79,18 @@ impl From<ArchiveError> for ChangeError {
     }
 }
 
-/// What became of a change.
+/// A successful change.
 #[derive(Clone, Debug)]
 pub struct Changed {
-    /// What is stored now.
+    /// The stored policy.
     pub stored: StoredPolicy,
-    /// Whether this change did it; else everything was so before.
+    /// Whether this change wrote it; otherwise it had no effect.
     pub is_new: bool,
-    /// Whether processes were told; else they find out by themselves.
+    /// Whether the change was announced; otherwise processes find it by their periodic read.
     pub announced: bool,
 }
+
+/// Stores operators' changes of the policy.
 
 /// Where operators' changes are kept.
 #[derive(Clone)]
@@ -98,26 +100,26 @@ pub struct PolicyStore {
 }
 
 impl PolicyStore {
-    /// On these services; without Redis changes are made and not announced.
+    /// Uses these services; without Redis changes are stored and not announced.
     pub fn new(engine: Option<Engine>, archive: Archive) -> Self {
         PolicyStore { engine, archive }
     }
 
-    /// What operators changed so far.
+    /// Returns the stored policy.
     ///
     /// # Errors
-    /// If the archive does not answer, or has what this build cannot read.
+    /// If the archive does not answer, or this build cannot read the policy.
     pub async fn stored(&self) -> Result<StoredPolicy, ArchiveError> {
         self.archive.stored_policy().await
     }
 
-    /// Makes a change on top of all that were made before, and tells every process. `edit` may be
-    /// run several times. With `base`, a result that cannot be is refused; changes that only take
-    /// away come without, as they may be what mends it.
+    /// Applies a change to the stored policy and announces it. `edit` may run several times. With
+    /// `base`, an invalid result is refused; a change that only removes entries comes without, as it
+    /// may be the one that corrects an invalid policy.
     ///
     /// # Errors
-    /// See [`ChangeError`]; nothing was changed but with [`ChangeError::Unavailable`], where that is
-    /// unknown.
+    /// See [`ChangeError`]. Nothing was changed, except that with [`ChangeError::Unavailable`] this
+    /// is unknown.
     pub async fn change(
         &self,
         by: &str,
@@ -130,7 +132,7 @@ impl PolicyStore {
             let mut live = before.live.clone();
             edit(&mut live)?;
             if live == before.live {
-                // An earlier run may have written it and not come to say so.
+                // An earlier run may have written it without announcing it.
                 let announced = self.announce().await.is_ok();
                 return Ok(Changed { stored: before, is_new: false, announced });
             }
@@ -141,7 +143,7 @@ impl PolicyStore {
                 live.above(base)?;
             }
             let next = StoredPolicy { live, by: by.to_owned(), at_ms };
-            // For the case that we do not come to the second one, which tells whether it worked.
+            // In case this process dies before the second announcement, whose result counts.
             let _ = self.announce().await;
             if self.archive.change_policy(&next).await? {
                 let announced = self.announce().await.is_ok();
@@ -160,57 +162,57 @@ impl PolicyStore {
     }
 }
 
-/// Who goes by the policy.
+/// Uses the policy.
 pub trait PolicyFollower: Send + Sync {
-    /// Goes by this one from now on.
+    /// Uses this policy from now on.
     fn adopt(&self, policy: Policy);
 
-    /// Learns whether what is stored now cannot be used.
+    /// Reports whether the stored policy is unusable.
     fn note_unusable(&self, is_unusable: bool);
 }
 
-/// Has a process follow what operators change.
+/// Keeps a process' policy up to date.
 pub struct PolicyWatch {
     engine: Engine,
     archive: Archive,
     base: BasePolicy,
     follower: Arc<dyn PolicyFollower>,
-    /// Of what is adopted.
+    /// Revision of the adopted policy.
     revision: i64,
-    /// The mark of the last turn; `None` where Redis did not answer.
+    /// The mark of the last turn; `None` if Redis did not answer.
     mark: Option<Option<String>>,
-    /// Until when each turn looks at the archive.
+    /// Until this time each turn reads the archive.
     watchful_until: Instant,
-    looked_at: Instant,
-    /// What was wrong the last time, and has been told.
-    trouble: Option<Trouble>,
+    read_at: Instant,
+    /// The last failure, which has been logged.
+    failure: Option<ReadFailure>,
 }
 
-/// Why a look brought no policy.
+/// Why a read brought no policy.
 #[derive(Clone, Debug, PartialEq, Eq)]
-enum Trouble {
+enum ReadFailure {
     /// The archive does not answer.
     Unavailable(String),
-    /// There is one, and it is of no use.
+    /// The stored policy is invalid or unreadable.
     Unusable(String),
 }
 
-impl From<ArchiveError> for Trouble {
+impl From<ArchiveError> for ReadFailure {
     fn from(error: ArchiveError) -> Self {
         match error {
             ArchiveError::Unavailable(_) | ArchiveError::NotRun(_) => {
-                Trouble::Unavailable(error.to_string())
+                ReadFailure::Unavailable(error.to_string())
             }
-            _ => Trouble::Unusable(error.to_string()),
+            _ => ReadFailure::Unusable(error.to_string()),
         }
     }
 }
 
 impl PolicyWatch {
-    /// Has `follower` adopt what is stored; goes on with [`PolicyWatch::run`].
+    /// Has `follower` adopt the stored policy; [`PolicyWatch::run`] continues.
     ///
     /// # Errors
-    /// If the archive does not answer. What is stored and of no use is told, and left aside.
+    /// If the archive does not answer. An unusable policy is logged and ignored.
     pub async fn begin(
         engine: Engine,
         archive: Archive,
@@ -226,16 +228,16 @@ impl PolicyWatch {
             revision: 0,
             mark: None,
             watchful_until: now,
-            looked_at: now,
-            trouble: None,
+            read_at: now,
+            failure: None,
         };
-        match watch.look().await {
-            Some(Trouble::Unavailable(reason)) => Err(ArchiveError::Unavailable(reason)),
+        match watch.read().await {
+            Some(ReadFailure::Unavailable(reason)) => Err(ArchiveError::Unavailable(reason)),
             _ => Ok(watch),
         }
     }
 
-    /// One that has seen nothing yet, for the same follower.
+    /// A watch that has read nothing yet, for the same follower.
     pub fn anew(&self) -> Self {
         let now = Instant::now();
         PolicyWatch {
@@ -246,15 +248,15 @@ impl PolicyWatch {
             revision: 0,
             mark: None,
             watchful_until: now,
-            looked_at: now,
-            trouble: None,
+            read_at: now,
+            failure: None,
         }
     }
 
-    /// Follows until shutdown is requested.
+    /// Runs until shutdown is requested.
     pub async fn run(mut self, shutdown: Shutdown) {
         while shutdown.sleep_or_shutdown(TURN).await {
-            // What a turn that is cut off would have learnt is of no use any more.
+            // A turn may be cut off: its result is no longer needed.
             tokio::select! {
                 () = self.turn() => {}
                 () = shutdown.requested() => break,
@@ -266,62 +268,62 @@ impl PolicyWatch {
         let now = Instant::now();
         let is_due = self.mark.is_none()
             || now < self.watchful_until
-            // What was announced meanwhile was missed, for as long as the archive was away.
-            || matches!(self.trouble, Some(Trouble::Unavailable(_)))
-            || now.duration_since(self.looked_at) >= LOOK_INTERVAL;
+            // Announcements made while the archive was unavailable were missed.
+            || matches!(self.failure, Some(ReadFailure::Unavailable(_)))
+            || now.duration_since(self.read_at) >= READ_INTERVAL;
         let engine = self.engine.clone();
         let mark = if is_due {
-            // At once: while Redis is silent, asking it takes long.
-            tokio::join!(engine.gates_mark(), self.look()).0
+            // Concurrently: while Redis is silent, reading the mark takes long.
+            tokio::join!(engine.gates_mark(), self.read()).0
         } else {
             engine.gates_mark().await
         };
         let mark = mark.ok();
-        let is_news = mark != self.mark;
+        let has_changed = mark != self.mark;
         self.mark = mark;
-        if is_news {
+        if has_changed {
             self.watchful_until = Instant::now() + WATCHFUL;
-            self.look().await;
+            self.read().await;
         }
     }
 
-    /// Looks at the archive, and adopts what is new. Tells of trouble, once, and when it is over.
-    async fn look(&mut self) -> Option<Trouble> {
-        self.looked_at = Instant::now();
-        let trouble = self.adopt_news().await.err();
-        if trouble != self.trouble {
+    /// Reads the archive and adopts a new policy. Logs a failure once, and its end.
+    async fn read(&mut self) -> Option<ReadFailure> {
+        self.read_at = Instant::now();
+        let failure = self.adopt_new().await.err();
+        if failure != self.failure {
             let revision = self.revision;
-            match &trouble {
-                Some(Trouble::Unavailable(reason)) => {
-                    tracing::warn!(reason, revision, "the gates' policy cannot be looked at");
+            match &failure {
+                Some(ReadFailure::Unavailable(reason)) => {
+                    tracing::warn!(reason, revision, "the gates' policy cannot be read");
                 }
-                Some(Trouble::Unusable(reason)) => tracing::error!(
+                Some(ReadFailure::Unusable(reason)) => tracing::error!(
                     reason,
                     revision,
-                    "ALARM: the stored policy of the gates cannot be used; they go by what was before"
+                    "ALARM: the stored policy of the gates is unusable; the previous one stays in force"
                 ),
-                None => tracing::info!(revision, "the gates' policy can be looked at again"),
+                None => tracing::info!(revision, "the gates' policy can be read again"),
             }
-            self.trouble.clone_from(&trouble);
+            self.failure.clone_from(&failure);
         }
-        // While the archive is away nothing new is known.
-        if !matches!(trouble, Some(Trouble::Unavailable(_))) {
-            self.follower.note_unusable(trouble.is_some());
+        // While the archive is unavailable, whether the policy is usable is unknown.
+        if !matches!(failure, Some(ReadFailure::Unavailable(_))) {
+            self.follower.note_unusable(failure.is_some());
         }
-        trouble
+        failure
     }
 
-    async fn adopt_news(&mut self) -> Result<(), Trouble> {
+    async fn adopt_new(&mut self) -> Result<(), ReadFailure> {
         let archive = self.archive.promptly();
         if archive.policy_revision().await? == self.revision {
             return Ok(());
         }
         let stored = archive.stored_policy().await?;
         let policy = stored.live.above(&self.base);
-        let policy = policy.map_err(|error| Trouble::Unusable(error.to_string()))?;
+        let policy = policy.map_err(|error| ReadFailure::Unusable(error.to_string()))?;
         self.revision = policy.revision;
         let (revision, by) = (self.revision, stored.by.as_str());
-        tracing::info!(revision, by, "the gates go by what operators changed");
+        tracing::info!(revision, by, "the gates adopt a changed policy");
         self.follower.adopt(policy);
         Ok(())
     }
@@ -331,17 +333,17 @@ impl PolicyWatch {
 mod tests {
     use super::*;
 
-    /// The longest call of Redis that settings allow (`redis_timeout_ms`).
+    /// The longest Redis timeout that settings allow (`redis_timeout_ms`).
     const REDIS_TIMEOUT_MAX: Duration = Duration::from_millis(900);
 
     #[test]
-    fn a_change_reaches_all_in_time() {
-        // Redis is silent: each turn looks at the archive, and rests after both have ended.
+    fn announced_change_reaches_all_processes_within_the_bound() {
+        // Redis is silent: each turn reads the archive and pauses after both have ended.
         let silent = REDIS_TIMEOUT_MAX + TURN;
-        // It falls silent just as it is asked: the look comes after it.
+        // It falls silent during the read of the mark: the archive is read afterwards.
         let falling_silent = TURN + REDIS_TIMEOUT_MAX;
         let bound = Duration::from_secs(REACHES_ALL_SECONDS);
-        let look = Duration::from_millis(500);
-        assert!(silent.max(falling_silent) + look < bound);
+        let archive_read = Duration::from_millis(500);
+        assert!(silent.max(falling_silent) + archive_read < bound);
     }
 }

@@ -1,16 +1,15 @@
-//! A caller's own idempotency key for one operation on one booking, and the record that the
+//! A client's idempotency key for one operation on one booking, and the record that the
 //! operation's script keeps of it.
 //!
-//! Without a key there is no record. A confirmation and a cancellation are their own: the booking
-//! shows that they happened, and they are answered with it. An extension is not, so without a key
-//! each call extends.
+//! Without a key there is no record. Confirmations and cancellations need none: the booking itself
+//! shows that they happened and is the response. Each extension without a key extends the hold.
 
 use super::{ConfirmRequest, SaleSettings};
 use crate::domain::idempotency::{Scope, explicit_digest, payment_fingerprint};
 use crate::domain::{BookingId, UserId};
 use crate::redis::{Attempt, IdempotencyRecord};
 
-/// What a record is made of.
+/// The fields of an idempotency record.
 pub(super) struct RequestKey {
     digest: String,
     fingerprint: String,
@@ -25,7 +24,7 @@ impl RequestKey {
         key: Option<&str>,
         settings: &SaleSettings,
     ) -> Option<Self> {
-        // There is nothing to ask for but the extension itself.
+        // An extension has no parameters.
         RequestKey::new("extend", user, booking, key, String::new(), settings)
     }
 
@@ -48,7 +47,7 @@ impl RequestKey {
         Some(RequestKey { digest, fingerprint, ttl_ms: settings.idempotency_ttl_ms })
     }
 
-    /// An attempt under this key, if there is one.
+    /// Creates an attempt, under this key if there is one.
     pub(super) fn attempt<'a>(key: Option<&'a Self>, nonce: &'a str) -> Attempt<'a> {
         let record = key.map(|RequestKey { digest, fingerprint, ttl_ms }| IdempotencyRecord {
             digest,

@@ -1,4 +1,4 @@
-//! What a sale's operations take and give.
+//! Inputs and results of the sale's operations.
 
 use std::sync::Arc;
 
@@ -12,18 +12,18 @@ use crate::domain::limits::{ADMIN_SEATS_PER_BOOKING_MAX, SEATS_PER_BOOKING_MAX};
 
 pub use crate::domain::EventChange;
 
-/// An event to create. Absent rules take the configured defaults.
+/// An event to create. Absent rules default to the configured ones.
 #[derive(Clone, Debug)]
 pub struct NewEvent {
-    /// What it is called.
+    /// Its name.
     pub name: String,
-    /// What it is about.
+    /// Its description.
     pub description: Option<String>,
-    /// Where it is.
+    /// Its venue.
     pub venue: Option<String>,
     /// ISO 4217 code.
     pub currency: Option<String>,
-    /// When the doors open, Unix ms.
+    /// When the event starts, Unix ms.
     pub starts_at_ms: Option<i64>,
     /// When holds begin, Unix ms; at once if absent.
     pub on_sale_at_ms: Option<i64>,
@@ -35,7 +35,7 @@ pub struct NewEvent {
     pub max_hold_seconds: Option<u32>,
     /// Seats one user can hold and own.
     pub max_seats_per_user: Option<u32>,
-    /// What happens to a choice that leaves a single seat alone.
+    /// How to treat a choice that isolates a single seat.
     pub orphan_rule: Option<OrphanRule>,
     /// Whether and until when confirmed bookings may be cancelled.
     pub cancel_policy: CancelPolicy,
@@ -43,29 +43,29 @@ pub struct NewEvent {
     pub sections: Vec<Section>,
 }
 
-/// An event with its counts as Redis has them.
+/// An event with its number of free seats, as of one moment.
 #[derive(Clone, Debug)]
 pub struct EventView<L = Arc<Layout>> {
-    /// The catalogue's part; in lists without the layout.
+    /// The event from the catalogue; in lists without the layout.
     pub event: Arc<Event<L>>,
-    /// Free seats; `None` while its inventory is not loaded, and in lists where Redis does not say.
+    /// Free seats; `None` while its inventory is not loaded, and in lists where Redis did not answer.
     pub available_seats: Option<u32>,
-    /// Redis' time of this answer, Unix ms.
+    /// Redis' time of this state, Unix ms.
     pub now_ms: i64,
 }
 
 /// The seats of an event at one version.
 #[derive(Clone, Debug)]
 pub struct SeatMap {
-    /// The catalogue's part.
+    /// The event from the catalogue.
     pub event: Arc<Event>,
     /// Every seat's state.
     pub inventory: Inventory,
     /// The event's generation in Redis.
     pub generation: u64,
-    /// The event's version in Redis: raised by every entry of this event.
+    /// The event's version in Redis: every log entry of this event raises it.
     pub version: u64,
-    /// Redis' time of this answer, Unix ms.
+    /// Redis' time of this state, Unix ms.
     pub now_ms: i64,
 }
 
@@ -76,61 +76,61 @@ impl SeatMap {
     }
 }
 
-/// Which seats a request is for.
+/// The seats of a hold request.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum SeatsWanted {
-    /// These.
+pub enum SeatRequest {
+    /// Exactly these seats.
     Named(Vec<SeatId>),
-    /// So many.
+    /// A number of seats, chosen by the system.
     Quantity(Quantity),
 }
 
 /// A request to hold seats.
 #[derive(Clone, Debug)]
 pub struct HoldRequest {
-    /// Who asks.
+    /// The user.
     pub user: UserId,
-    /// For which event.
+    /// The event.
     pub event: EventId,
-    /// Which seats.
-    pub seats: SeatsWanted,
-    /// The caller's own idempotency key.
+    /// The seats.
+    pub seats: SeatRequest,
+    /// The client's idempotency key.
     pub key: Option<String>,
-    /// The number in the caller's admission token; 0: none was sent.
+    /// The number in the client's admission token; 0 without a token.
     pub room_number: u64,
-    /// Whether an admin asks for the user: neither the waiting room nor the user's limit refuses
-    /// it, and it may be for [`ADMIN_SEATS_PER_BOOKING_MAX`] seats.
+    /// Whether an admin acts for the user: the waiting room and the user's seat limit do not apply,
+    /// and up to [`ADMIN_SEATS_PER_BOOKING_MAX`] seats are allowed.
     pub exempt: bool,
     /// Trace context, or empty.
     pub trace: String,
 }
 
 impl HoldRequest {
-    /// Seats that it may be for.
+    /// The maximum number of seats of this request.
     pub fn seats_max(&self) -> usize {
         if self.exempt { ADMIN_SEATS_PER_BOOKING_MAX } else { SEATS_PER_BOOKING_MAX }
     }
 }
 
-/// A booking as an operation left it.
+/// A booking after an operation.
 #[derive(Clone, Debug)]
 pub struct BookingView {
     /// The booking.
     pub booking: Booking,
     /// Its event, for labels and prices.
     pub event: Arc<Event>,
-    /// Whether a saved answer was replayed.
+    /// Whether this is the saved response of an earlier request.
     pub replayed: bool,
-    /// Seats that the choice just granted leaves alone, where the event warns of that.
+    /// Single seats that the new booking isolates, where the event's rule is to warn.
     pub left_alone: Vec<SeatId>,
-    /// Whether it comes from the archive.
+    /// Whether it was read from the archive.
     pub archived: bool,
-    /// Redis' (or, for archived bookings, our own) time of this answer, Unix ms.
+    /// Redis' time (for archived bookings this process' time) of this state, Unix ms.
     pub now_ms: i64,
 }
 
 impl BookingView {
-    /// What is known, without asking anybody, of where it is kept.
+    /// The durability that is known without a query.
     pub fn durability(&self) -> Durability {
         match self.archived || self.booking.is_judged() {
             true => Durability::Archived,
@@ -142,35 +142,35 @@ impl BookingView {
 /// A request to pay and confirm a booking.
 #[derive(Clone, Debug)]
 pub struct ConfirmRequest {
-    /// Who asks.
+    /// The user.
     pub user: UserId,
-    /// Which booking.
+    /// The booking.
     pub booking: BookingId,
-    /// What the provider is told.
+    /// The payment method, passed to the provider.
     pub payment_method: String,
-    /// What the client believes it costs, minor units.
+    /// The amount that the client expects, minor units.
     pub amount: Option<i64>,
-    /// The caller's own idempotency key.
+    /// The client's idempotency key.
     pub key: Option<String>,
 }
 
-/// What became of a confirmation. `Pending` is answered 202.
+/// The result of a confirmation.
 #[derive(Clone, Debug)]
 pub enum Confirmed {
     /// Settled: the archive holds the claims.
     Settled(BookingView),
-    /// Paid; the archive is awaited.
+    /// Paid, not archived yet; answered 202.
     Pending(BookingView),
 }
 
-/// A booking as the archive has it.
+/// A booking of a list, from the archive.
 #[derive(Clone, Debug)]
 pub struct ListedBooking {
     /// The booking.
     pub booking: Booking,
-    /// Its event; `None` if the catalogue has lost it, which must not hide the booking.
+    /// Its event; `None` if the catalogue no longer has it: the booking is listed nevertheless.
     pub event: Option<Arc<Event>>,
-    /// Our own time of this answer, Unix ms.
+    /// This process' time of the response, Unix ms.
     pub now_ms: i64,
 }
 
@@ -179,10 +179,10 @@ pub struct ListedBooking {
 pub struct BookingPage {
     /// Newest first.
     pub bookings: Vec<ListedBooking>,
-    /// How many there are in all.
+    /// The total number of the user's bookings.
     pub total: u64,
     /// Whether there are older ones.
     pub has_more: bool,
-    /// Up to when the archive is known to be complete, Unix ms.
+    /// The time up to which the archive is known to be complete, Unix ms.
     pub as_of_ms: i64,
 }

@@ -1,9 +1,9 @@
 //! Values that are never shown whole: secrets, and URLs with credentials.
 //!
-//! INVARIANT: whatever prints, logs or refuses such a value goes through this module. A secret is
+//! INVARIANT: all printing, logging and error messages of such values use this module. A secret is
 //! shown as `***`; a URL without its user info and without the value of any parameter that is not
-//! known to be harmless; a URL that does not parse as its scheme alone, since nobody can say which
-//! part of it is the secret.
+//! known to be harmless; a URL that does not parse as its scheme alone, since any part of it may be
+//! the secret.
 
 mod path;
 mod url;
@@ -15,18 +15,18 @@ use serde::{Deserialize, Serialize, Serializer};
 pub use path::FilePath;
 pub use url::{HINT, Host, ParsedUrl, ServiceUrl, UrlFault, mask_url};
 
-/// What stands in place of a secret.
+/// The mask of a secret.
 const MASK: &str = "***";
-/// Characters of a value that a message repeats.
+/// Maximum length of a value shown in a message, characters.
 const ECHO_CHARACTERS_MAX: usize = 80;
 
-/// A text that is never shown; [`Secret::expose`] gives it. Empty means "none".
+/// A text that is never shown; [`Secret::expose`] returns it. Empty means "none".
 #[derive(Clone, Default, PartialEq, Eq, Deserialize)]
 #[serde(transparent)]
 pub struct Secret(String);
 
 impl Secret {
-    /// The secret itself: for use, never for showing.
+    /// The secret itself: for use, never for display.
     pub fn expose(&self) -> &str {
         &self.0
     }
@@ -65,8 +65,8 @@ impl Serialize for Secret {
     }
 }
 
-/// A value that a message repeats, in quotes: of a setting that holds no secret. A URL put there
-/// by mistake is masked all the same.
+/// Quotes the value of a non-secret setting for a message. A URL put there by mistake is masked
+/// nevertheless.
 pub fn quoted(value: &str) -> String {
     if value.contains("://") {
         return format!("{:?}", mask_url(value));
@@ -90,7 +90,7 @@ mod tests {
     }
 
     #[test]
-    fn repeated_value_is_bounded_and_masked_if_it_is_a_url() {
+    fn quoted_value_is_bounded_and_masked_if_it_is_a_url() {
         assert_eq!(quoted("many"), "\"many\"");
         assert_eq!(quoted("redis://:hunter2@h"), "\"redis://***@h\"");
         assert_eq!(quoted("hunter2 mongodb://h"), "\"***\"");

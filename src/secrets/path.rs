@@ -1,5 +1,5 @@
-//! Paths of files that hold secrets. What stands there may be the secret itself, put in the place of
-//! its file by mistake.
+//! Paths of files with secrets. The value may be the secret itself, set in place of the file's path by
+//! mistake.
 
 use std::fmt;
 use std::path::Path;
@@ -8,9 +8,9 @@ use serde::{Deserialize, Serialize, Serializer};
 
 use super::MASK;
 
-/// Characters of the longest path that is shown.
+/// Maximum length of a path that is shown, characters.
 const PATH_CHARACTERS_MAX: usize = 1_024;
-/// Characters of the longest file name extension.
+/// Maximum length of a file name extension, characters.
 const EXTENSION_CHARACTERS_MAX: usize = 5;
 
 /// The path of a file with a secret. Shown only if it looks like a path. Empty means "none".
@@ -19,7 +19,7 @@ const EXTENSION_CHARACTERS_MAX: usize = 5;
 pub struct FilePath(String);
 
 impl FilePath {
-    /// The path as it was given: for reading, never for showing.
+    /// The path: for reading, never for display.
     pub fn expose(&self) -> &str {
         &self.0
     }
@@ -34,8 +34,8 @@ impl FilePath {
     }
 }
 
-/// Whether the text begins as paths do, or ends in an extension, and has nothing that paths of
-/// servers have not.
+/// Whether the text begins like a path, or ends in an extension, and has only characters of server
+/// paths.
 fn is_path(text: &str) -> bool {
     let is_plain = |c: char| !c.is_whitespace() && !c.is_control();
     if text.len() > PATH_CHARACTERS_MAX || !text.chars().all(is_plain) || text.contains("-----") {

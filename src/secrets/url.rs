@@ -1,7 +1,7 @@
-//! URLs of services: taken apart, and shown without credentials.
+//! Service URLs: parsed, and shown without credentials.
 //!
-//! `mongodb://` URLs name several hosts, which the `url` crate does not know: the list is split
-//! here, and each host is read by that crate.
+//! `mongodb://` URLs have several hosts, which the `url` crate does not support: the list is split
+//! here, and each host is parsed by that crate.
 
 use std::fmt;
 
@@ -11,10 +11,10 @@ use url::Url;
 
 use super::{MASK, Secret};
 
-/// How to write what does not parse.
+/// The hint for URLs that do not parse.
 pub const HINT: &str = "percent-encode what is special in user names, passwords and parameters: \
     @ is %40, : is %3A, / is %2F, ? is %3F, # is %23, & is %26, % is %25";
-/// Schemes that are shown even where the rest does not parse.
+/// Schemes that are shown even if the rest does not parse.
 const SCHEMES: [&str; 18] = [
     "redis",
     "rediss",
@@ -35,7 +35,7 @@ const SCHEMES: [&str; 18] = [
     "http",
     "https",
 ];
-/// Parameters whose values are shown: none of them is a credential.
+/// Parameters whose values are shown: none is a credential.
 const HARMLESS: [&str; 28] = [
     "node",
     "sentinelServiceName",
@@ -66,7 +66,7 @@ const HARMLESS: [&str; 28] = [
     "tlsAllowInvalidCertificates",
     "w",
 ];
-/// Parameters whose names are shown, and whose values are not.
+/// Parameters whose names are shown, but not their values.
 const CREDENTIALS: [&str; 6] = [
     "sentinelUsername",
     "sentinelPassword",
@@ -76,7 +76,7 @@ const CREDENTIALS: [&str; 6] = [
     "proxyPassword",
 ];
 
-/// Why a text is no URL of a service. No text repeats any part of it.
+/// Why a text is not a service URL. No text shows any part of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum UrlFault {
     /// There is no scheme.
@@ -105,7 +105,7 @@ pub enum UrlFault {
     Value,
 }
 
-/// A host with the port, if one is given.
+/// A host and its optional port.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Host {
     /// Its name or address; IPv6 in brackets.
@@ -122,9 +122,9 @@ impl fmt::Display for Host {
 }
 
 impl Host {
-    /// Reads `host` or `host:port`.
+    /// Parses `host` or `host:port`.
     pub fn parse(text: &str) -> Result<Self, UrlFault> {
-        // Any scheme will do that has no port of its own.
+        // Any scheme without a default port works.
         let url = Url::parse(&format!("tcp://{text}")).map_err(|_| UrlFault::Host)?;
         let name = url.host_str().filter(|name| !name.is_empty()).ok_or(UrlFault::Host)?;
         let is_whole = url.username().is_empty()
@@ -137,28 +137,28 @@ impl Host {
     }
 }
 
-/// A URL taken apart, decoded.
+/// A parsed and decoded URL.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ParsedUrl {
-    /// What is before `://`.
+    /// The part before `://`.
     pub scheme: String,
-    /// The user's name, if it is given and not empty.
+    /// The user's name, unless absent or empty.
     pub username: Option<Secret>,
-    /// The password, if it is given and not empty.
+    /// The password, unless absent or empty.
     pub password: Option<Secret>,
-    /// The hosts; none of a socket's path.
+    /// The hosts; empty for a socket's path.
     pub hosts: Vec<Host>,
-    /// What follows them, with its slash.
+    /// The path, with its slash.
     pub path: String,
-    /// The parameters in their order. Any may be a credential.
+    /// The parameters in order. Any may be a credential.
     pub parameters: Vec<(String, Secret)>,
 }
 
 impl ParsedUrl {
-    /// Takes a URL apart.
+    /// Parses a URL.
     ///
     /// # Errors
-    /// If any part of it could be read in two ways, as where a password is not percent-encoded.
+    /// If any part of it is ambiguous, as when a password is not percent-encoded.
     pub fn parse(text: &str) -> Result<Self, UrlFault> {
         let (scheme, rest) = text.split_once("://").ok_or(UrlFault::Scheme)?;
         let is_plain = |c: char| c.is_ascii_lowercase() || matches!(c, '+' | '-');
@@ -197,7 +197,7 @@ impl ParsedUrl {
         })
     }
 
-    /// The value of the only parameter of this name.
+    /// The value of the only parameter with this name.
     pub fn parameter(&self, name: &str) -> Option<&str> {
         let mut found = self.parameters.iter().filter(|(own, _)| own == name);
         found.next().map(|(_, value)| value.expose())
@@ -213,7 +213,7 @@ fn parameters(query: &str) -> Result<Vec<(String, Secret)>, UrlFault> {
         }
         let name = decoded(name)?;
         let is_known = |other: &(String, Secret)| other.0.eq_ignore_ascii_case(&name);
-        // These are lists.
+        // These may be repeated.
         let is_list = name == "node" || name.eq_ignore_ascii_case("readPreferenceTags");
         if !is_list && parameters.iter().any(is_known) {
             return Err(UrlFault::Twice);
@@ -234,7 +234,7 @@ fn decoded(text: &str) -> Result<String, UrlFault> {
     Ok(text.into_owned())
 }
 
-/// A URL without its credentials.
+/// Formats a URL without its credentials.
 pub fn mask_url(text: &str) -> String {
     let scheme = text.split("://").next().unwrap_or_default();
     let is_known = text.contains("://") && SCHEMES.contains(&scheme);
@@ -260,18 +260,18 @@ pub fn mask_url(text: &str) -> String {
 }
 
 /// A service's address with its credentials. Shown (`Debug`, `Display`, TOML) without them;
-/// [`ServiceUrl::expose`] gives the whole.
+/// [`ServiceUrl::expose`] returns all of it.
 #[derive(Clone, PartialEq, Eq, Deserialize)]
 #[serde(transparent)]
 pub struct ServiceUrl(String);
 
 impl ServiceUrl {
-    /// The address as it was given, password and all: for connecting, never for showing.
+    /// The whole address, including the password: for connecting, never for display.
     pub fn expose(&self) -> &str {
         &self.0
     }
 
-    /// Takes it apart.
+    /// Parses the URL.
     pub fn parsed(&self) -> Result<ParsedUrl, UrlFault> {
         ParsedUrl::parse(&self.0)
     }
@@ -326,7 +326,7 @@ mod tests {
                 "mongodb://h/?authMechanismProperties=A:b",
                 "mongodb://h/?authMechanismProperties=***",
             ),
-            // What does not parse may be a secret anywhere.
+            // An unparsable URL may contain a secret anywhere.
             ("redis://app:p@ss:w/rd#1@h", "redis://***"),
             ("redis://app:12/rd@h", "redis://***"),
             ("redis:/:pw@h", "***"),
@@ -341,7 +341,7 @@ mod tests {
     }
 
     #[test]
-    fn url_is_taken_apart_and_decoded() {
+    fn url_is_parsed_and_decoded() {
         let url =
             ParsedUrl::parse("redis-sentinel://app:p%40s:s@[::1]:1,h/2?a=b+c%26&node=x&node=y");
         let url = url.unwrap();
@@ -354,7 +354,7 @@ mod tests {
     }
 
     #[test]
-    fn url_that_can_be_read_in_two_ways_is_refused() {
+    fn ambiguous_url_is_refused() {
         let cases = [
             ("h:6379", UrlFault::Scheme),
             ("REDIS://h", UrlFault::Scheme),

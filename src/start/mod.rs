@@ -336,7 +336,7 @@ pub fn sale_settings(config: &Config) -> SaleSettings {
         log_entries_max: config.log_entries_max,
         token_ttl_ms: ms(config.waiting_room_token_ttl_seconds),
         room_defaults: config.room_defaults(),
-        looks_per_second: config.seat_map_renders_per_second,
+        count_queries_per_second: config.seat_map_renders_per_second,
         worker_group: WORKER_GROUP.to_owned(),
     }
 }

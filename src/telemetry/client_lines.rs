@@ -1,6 +1,6 @@
-//! Lines of the HTTP libraries. They log at `error` what any client can cause (bytes that are no
-//! HTTP, broken WebSocket frames): such a line is counted, and logged at `debug` at a bounded rate.
-//! What else they say (but at `info` and `trace`) stays at its level, at a bounded rate too.
+//! Filters log lines of the HTTP libraries. They log at `error` what any client can cause (bytes that
+//! are not HTTP, broken WebSocket frames): such a line is counted, and logged at `debug` at a bounded
+//! rate. Their other lines (except `info` and `trace`) keep their level, at a bounded rate too.
 
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -12,9 +12,9 @@ use tracing_subscriber::layer::{Context, Layer};
 
 use super::line_budget::LineBudget;
 
-/// The libraries whose lines are looked at.
+/// The filtered libraries.
 const LIBRARIES: [&str; 3] = ["actix_http", "actix_server", "actix_web"];
-/// How their lines begin that are the server's own failures.
+/// Prefixes of lines that report the server's own failures.
 const OWN: [&str; 6] = [
     "Response payload stream error",
     "Upgrade handler error",
@@ -24,25 +24,25 @@ const OWN: [&str; 6] = [
     "Error accepting connection",
 ];
 
-/// Where their lines that clients caused are logged.
+/// The target of lines caused by clients.
 const TARGET: &str = "actix_http::client";
 
-/// Lines in ten seconds, of each kind.
+/// Lines per ten seconds, of each kind.
 const LINES_MAX: u32 = 10;
 
 static CAUSED: LineBudget = LineBudget::new(LINES_MAX);
 static OTHERS: LineBudget = LineBudget::new(LINES_MAX);
 static DETAILS: LineBudget = LineBudget::new(LINES_MAX);
 
-/// Errors that clients caused so far, in the whole process, as logs are.
+/// Errors caused by clients so far, in the whole process, since logs are per process.
 static TOTAL: AtomicU64 = AtomicU64::new(0);
 
-/// How many errors clients caused since the process began.
+/// The number of errors caused by clients since the process began.
 pub(super) fn total() -> u64 {
     TOTAL.load(Ordering::Relaxed)
 }
 
-/// The layer that looks at those lines before they are written.
+/// The layer that filters those lines before they are written.
 pub(super) struct ClientLines;
 
 impl<S: Subscriber> Layer<S> for ClientLines {
@@ -70,7 +70,7 @@ impl<S: Subscriber> Layer<S> for ClientLines {
                 target: TARGET,
                 error = text.0,
                 unlogged_before,
-                "a connection ends because of what its client did"
+                "a connection is closed because of an error of its client"
             );
         }
         false

@@ -1,4 +1,4 @@
-//! Lines at a bounded rate: so many in a period, the others counted and reported with the next one.
+//! Rate-limits log lines: a number per period; suppressed ones are counted and reported with the next.
 
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 /// The period.
 const PERIOD: Duration = Duration::from_secs(10);
 
-/// The lines of one kind, in this process.
+/// The rate limit of one kind of lines, in this process.
 #[derive(Debug)]
 pub struct LineBudget {
     lines_max: u32,
@@ -21,14 +21,14 @@ struct State {
 }
 
 impl LineBudget {
-    /// At most so many lines in ten seconds.
+    /// Allows this many lines in ten seconds.
     pub const fn new(lines_max: u32) -> Self {
         LineBudget { lines_max, state: Mutex::new(State { since: None, lines: 0, unlogged: 0 }) }
     }
 
-    /// Whether a line may be logged now, and if so how many were not logged before it.
+    /// Whether a line may be logged now, and if so how many were suppressed before it.
     pub fn take(&self, now: Instant) -> Option<u64> {
-        // A poisoned lock only means that a thread died while counting.
+        // A poisoned lock only means that a thread panicked while counting.
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         if state.since.is_none_or(|since| now.saturating_duration_since(since) >= PERIOD) {
             state.since = Some(now);
@@ -48,7 +48,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn lines_are_bounded_and_the_rest_is_told() {
+    fn lines_are_bounded_and_suppressed_ones_are_counted() {
         const LINES_MAX: u32 = 10;
         let budget = LineBudget::new(LINES_MAX);
         let start = Instant::now();

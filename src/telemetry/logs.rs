@@ -1,9 +1,8 @@
-//! Log lines: one event a line, flat, always with the same nine fields.
+//! Log lines: one event per line, flat, always with the same nine fields.
 //!
 //! `timestamp, level, trace_id, service, event_id, user_id, booking_id, message, duration_ms`,
-//! `null` where one does not apply; whatever else was said follows under its own name. Lines are
-//! written by a thread of their own from a bounded queue: a reader that stalls costs lines, never
-//! a sale.
+//! `null` where one does not apply; further fields follow under their own names. A dedicated thread
+//! writes the lines from a bounded queue: a stalled reader costs lines, never a sale.
 
 use std::fmt;
 
@@ -25,20 +24,20 @@ use super::client_lines::ClientLines;
 use super::panics;
 use super::trace::TraceContext;
 
-/// Lines that wait to be written; more are dropped.
+/// Capacity of the queue of lines; further ones are dropped.
 const QUEUED_LINES_MAX: usize = 64_000;
 
-/// What is not said unless it is asked for by name: the server's own account of its start.
+/// Targets that are off unless enabled by name: the server's own start messages.
 const QUIET: &str = "actix_server=warn";
 
-/// Writes out what is queued when it is dropped: keep it until the process ends.
+/// Flushes the queue when dropped: keep it until the process ends.
 #[must_use]
 pub struct LogGuard(#[expect(dead_code, reason = "held for its Drop")] WorkerGuard);
 
-/// Sends this process's log lines to standard output, and panics with them.
+/// Writes this process's log lines to standard output, including panics.
 ///
 /// # Errors
-/// If `level` is no filter, or something else already receives log lines.
+/// If `level` is not a valid filter, or another subscriber is installed.
 pub fn init(
     service: &'static str,
     format: LogFormat,
@@ -85,7 +84,7 @@ impl Fields {
             "booking_id" => self.booking_id = value,
             "message" => self.message = value,
             "duration_ms" => self.duration_ms = value,
-            // Bookkeeping of the bridge from the `log` crate.
+            // Metadata of the bridge from the `log` crate.
             name if name.starts_with("log.") => {}
             name => self.others.push((name, value)),
         }
@@ -233,7 +232,7 @@ mod tests {
     }
 
     #[test]
-    fn a_line_has_its_nine_fields_and_is_flat() {
+    fn json_line_is_flat_with_nine_fields() {
         let text = logged(LogFormat::Json, || {
             tracing::info!(event_id = 7, user_id = "a\"b", duration_ms = 1.5, extra = 1, "held");
         });
@@ -250,14 +249,14 @@ mod tests {
     }
 
     #[test]
-    fn a_text_stays_on_its_line() {
+    fn text_line_escapes_newlines() {
         let text = logged(LogFormat::Text, || tracing::warn!(user_id = "x\ny", "a\nb"));
         assert_eq!(text.lines().count(), 1);
         assert!(text.contains(r#" WARN a\nb user_id="x\ny""#), "{text}");
     }
 
     #[tokio::test]
-    async fn the_trace_is_the_tasks() {
+    async fn line_has_the_trace_of_its_task() {
         let context = TraceContext::new_root();
         let text =
             context.scope(async { logged(LogFormat::Json, || tracing::info!("here")) }).await;

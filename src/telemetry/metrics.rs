@@ -173,7 +173,7 @@ metrics! {
     socket_messages: IntCounterVec = Api "holdfast_socket_messages_total" ["type"] NO_BUCKETS
         "Messages sent to sockets, by type.";
     push_ticks: IntCounter = Api "holdfast_push_ticks_total" [] NO_BUCKETS
-        "Times that changed seats were told, of all events that anybody follows.";
+        "Times that changed seats were pushed, over all followed events.";
     push_encodes: IntCounterVec = Api "holdfast_push_encodes_total" ["what"] NO_BUCKETS
         "Encodings of what sockets share: changes of a tick (tick), changes since an earlier version (merged), seat maps (snapshot).";
     push_notices_missed: IntCounter = Api "holdfast_push_notices_missed_total" [] NO_BUCKETS
@@ -194,7 +194,7 @@ metrics! {
     bookings_created: IntCounter = Api "bookings_created_total" [] NO_BUCKETS
         "Bookings made by this process.";
     bookings_confirmed: IntCounter = Api "bookings_confirmed_total" [] NO_BUCKETS
-        "Bookings this process told CONFIRMED.";
+        "Bookings that this process reported CONFIRMED.";
     bookings_cancelled: IntCounter = Api "bookings_cancelled_total" [] NO_BUCKETS
         "Bookings cancelled through this process.";
     bookings_expired: IntCounter = Worker "bookings_expired_total" [] NO_BUCKETS
@@ -215,7 +215,7 @@ metrics! {
     live_changes: IntCounterVec = Api "holdfast_live_changes_total" ["what"] NO_BUCKETS
         "Views that were built, or not (failed, differs), and that ended: the log broke off (broken, past, unreadable, gap), the task that feeds them ended unexpectedly (restarted), the event was opened anew (reopened), nobody used it (idle).";
     live_beats: IntCounter = Api "holdfast_live_beats_total" [] NO_BUCKETS
-        "Empty entries asked for, to know that a quiet booking log is alive.";
+        "Empty entries requested, to verify that a quiet booking log is alive.";
     seat_map_looks: IntCounterVec = Api "holdfast_seat_map_looks_total" ["from"] NO_BUCKETS
         "Times an event's seats were looked up for all who ask: in the live view (view), in Redis (redis), or found unchanged (unchanged).";
     seat_map_renders: IntCounterVec = Api "holdfast_seat_map_renders_total" ["form"] NO_BUCKETS

@@ -1,4 +1,4 @@
-//! What a process tells about itself: log lines, traces, metrics.
+//! Telemetry of a process: log lines, traces, metrics.
 
 mod client_lines;
 pub mod line_budget;

@@ -1,5 +1,4 @@
-//! Panics of this process: each is a defect, logged where it happens and counted wherever it is
-//! caught.
+//! Panics of this process: each is a defect, logged where it happens and counted even if caught.
 
 use std::panic::PanicHookInfo;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -7,17 +6,17 @@ use std::time::Instant;
 
 use super::line_budget::LineBudget;
 
-/// Panics so far. One number a process, as the hook is.
+/// Panics so far, per process, since the hook is per process.
 static PANICS: AtomicU64 = AtomicU64::new(0);
-/// A client that has found one could cause it as often as it likes.
+/// Rate-limits the lines: a client could cause a panic repeatedly.
 static BUDGET: LineBudget = LineBudget::new(10);
 
-/// Logs and counts panics from now on, instead of printing them.
+/// Installs a hook that logs and counts panics instead of printing them.
 pub(super) fn watch() {
     std::panic::set_hook(Box::new(record));
 }
 
-/// How many panics there were since [`watch`].
+/// The number of panics since [`watch`].
 pub(super) fn total() -> u64 {
     PANICS.load(Ordering::Relaxed)
 }

@@ -1,26 +1,26 @@
-//! Warnings that a dependency causes over and over. Each place in the code logs the first at once,
-//! then at most one in [`PERIOD`], which says how many were left out before it; all that were left
-//! out are counted in `holdfast_warnings_left_out_total`.
+//! Rate-limits warnings that a dependency causes repeatedly. Each location in the code logs the first
+//! at once, then at most one per [`PERIOD`], which says how many were left out before it; all
+//! left-out warnings are counted in `holdfast_warnings_left_out_total`.
 
 use std::sync::LazyLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-/// Shortest time between two warnings of one place in the code.
+/// Shortest time between two warnings of one location in the code.
 const PERIOD: Duration = Duration::from_secs(10);
 
 /// Before the first warning.
 const NEVER: u64 = 0;
 
-/// Warnings left out so far, in the whole process, as logs are.
+/// Warnings left out so far, in the whole process, since logs are per process.
 static LEFT_OUT: AtomicU64 = AtomicU64::new(0);
 
-/// How many warnings were left out since the process began.
+/// The number of warnings left out since the process began.
 pub(super) fn left_out() -> u64 {
     LEFT_OUT.load(Ordering::Relaxed)
 }
 
-/// Limits the warnings of one place in the code.
+/// The rate limit of one location in the code.
 #[derive(Debug)]
 pub struct Limit {
     /// When the last one was logged, ms; [`NEVER`] before the first.
@@ -29,7 +29,7 @@ pub struct Limit {
 }
 
 impl Limit {
-    /// Nothing was logged yet.
+    /// Creates a limit without a logged warning.
     #[allow(clippy::new_without_default, reason = "only ever a static")]
     pub const fn new() -> Self {
         Limit { logged_at_ms: AtomicU64::new(NEVER), left_out: AtomicU64::new(0) }
@@ -61,7 +61,7 @@ impl Limit {
     }
 }
 
-/// As `tracing::warn!`, for what a dependency may cause over and over; see [`super::repeated`].
+/// Like `tracing::warn!`, for warnings that a dependency may cause repeatedly; see [`super::repeated`].
 macro_rules! warn_repeated {
     ($($what:tt)+) => {{
         static LIMIT: $crate::telemetry::repeated::Limit =

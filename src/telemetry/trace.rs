@@ -1,7 +1,7 @@
-//! Trace context (W3C Trace Context, level 1): which request something was done for.
+//! Trace context (W3C Trace Context, level 1): the request on whose behalf code runs.
 //!
-//! The context of a request travels with its task, so log lines anywhere below find it without
-//! being handed it; it costs nothing where nothing is logged.
+//! The context of a request is task-local, so log lines in any function below find it; it costs
+//! nothing where nothing is logged.
 
 use std::fmt;
 
@@ -9,10 +9,10 @@ use data_encoding::HEXLOWER;
 use tokio::task::JoinHandle;
 use tokio::task::futures::TaskLocalFuture;
 
-/// The only version of `traceparent` there is.
+/// The only version of `traceparent`.
 const VERSION: &str = "00";
 
-/// A trace and our own span in it.
+/// A trace and this process's span in it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TraceContext {
     trace_id: u128,
@@ -24,10 +24,10 @@ pub struct TraceContext {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TraceId(u128);
 
-/// Digits of a trace's id.
+/// Number of digits of a trace's id.
 const TRACE_ID_DIGITS: usize = 32;
 
-/// A trace's id as text. Every answer has it, so it is made without an allocation.
+/// A trace's id as text. Every response has it, so it is created without an allocation.
 #[derive(Clone, Copy, Debug)]
 pub struct TraceIdText([u8; TRACE_ID_DIGITS]);
 
@@ -37,7 +37,7 @@ impl TraceIdText {
         &self.0
     }
 
-    /// The same.
+    /// The digits as text.
     pub fn as_str(&self) -> &str {
         // Hex digits are always text.
         std::str::from_utf8(&self.0).unwrap_or_default()
@@ -45,7 +45,7 @@ impl TraceIdText {
 }
 
 impl TraceId {
-    /// As text.
+    /// Formats the id.
     pub fn text(self) -> TraceIdText {
         let mut digits = [0; TRACE_ID_DIGITS];
         HEXLOWER.encode_mut(&self.0.to_be_bytes(), &mut digits);
@@ -64,14 +64,14 @@ tokio::task_local! {
 }
 
 impl TraceContext {
-    /// A new trace.
+    /// Creates a new trace.
     pub fn new_root() -> Self {
         // Zero is not a valid id.
         let trace_id = rand::random::<u128>().max(1);
         TraceContext { trace_id, span_id: rand::random::<u64>().max(1), flags: 0 }
     }
 
-    /// A span of ours in the caller's trace; `None` if the header's text is not valid.
+    /// Creates a span in the caller's trace; `None` if the header's text is invalid.
     pub fn from_traceparent(text: &str) -> Option<Self> {
         let mut parts = text.split('-');
         let (version, trace, parent, flags) =
@@ -91,17 +91,17 @@ impl TraceContext {
         TraceId(self.trace_id)
     }
 
-    /// The header that hands this context on.
+    /// Formats the header that propagates this context.
     pub fn traceparent(&self) -> String {
         format!("{VERSION}-{:032x}-{:016x}-{:02x}", self.trace_id, self.span_id, self.flags)
     }
 
-    /// The context of the task that asks, if it has one.
+    /// The context of the current task, if any.
     pub fn current() -> Option<Self> {
         CURRENT.try_with(|context| *context).ok()
     }
 
-    /// Does something under this context.
+    /// Runs a closure under this context.
     pub fn scope_now<R>(self, work: impl FnOnce() -> R) -> R {
         CURRENT.sync_scope(self, work)
     }
@@ -112,7 +112,7 @@ impl TraceContext {
     }
 }
 
-/// Starts a task that works for the same request: its log lines name the spawner's trace.
+/// Spawns a task for the same request: its log lines have the spawner's trace.
 pub fn spawn<F>(future: F) -> JoinHandle<F::Output>
 where
     F: Future + Send + 'static,
@@ -124,7 +124,7 @@ where
     }
 }
 
-/// The text itself if it is all lower-case hex (`from_str_radix` would take a sign as well).
+/// Returns the text if it is all lower-case hex (`from_str_radix` would accept a sign as well).
 fn lower_hex(text: &str) -> Option<&str> {
     let hex = |byte: u8| matches!(byte, b'0'..=b'9' | b'a'..=b'f');
     text.bytes().all(hex).then_some(text)
@@ -145,7 +145,7 @@ mod tests {
     }
 
     #[test]
-    fn foreign_texts_are_not_traces() {
+    fn malformed_headers_are_ignored() {
         for bad in [
             "",
             "x",
@@ -161,7 +161,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn the_context_travels_with_the_task() {
+    async fn context_follows_the_task() {
         assert_eq!(TraceContext::current(), None);
         let context = TraceContext::new_root();
         let seen = context.scope(async { TraceContext::current() }).await;

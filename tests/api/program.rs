@@ -153,9 +153,9 @@ async fn start_with_wrong_settings_says_why() {
     refused(&place, &credulous, &["open to the network", "identity_proxies"]).await;
     let balancer = ("HOLDFAST_TRUSTED_PROXIES", "10.0.0.1");
     let balanced = [open, key, secret, balancer];
-    refused(&place, &balanced, &["believes no one there", "identity_proxies"]).await;
+    refused(&place, &balanced, &["trusts nobody there", "identity_proxies"]).await;
     let local_balancer = [("HOLDFAST_TRUSTED_PROXIES", "127.0.0.0/8")];
-    refused(&place, &local_balancer, &["believes no one", "identity_proxies"]).await;
+    refused(&place, &local_balancer, &["trusts nobody", "identity_proxies"]).await;
     let anybody = [open, key, secret, ("HOLDFAST_IDENTITY_PROXIES", "0.0.0.0/0")];
     refused(&place, &anybody, &["identity_proxies: 0.0.0.0/0", "anybody could be anybody"]).await;
     let every_site = [("HOLDFAST_CORS_ORIGINS", "*")];

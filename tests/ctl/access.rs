@@ -1,4 +1,4 @@
-//! `access`: entries are made, replaced, found, dropped when they have ended, and taken away.
+//! `access`: entries are added, replaced, found, dropped when expired, and removed.
 
 use std::time::Duration;
 
@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use super::Shop;
 use crate::support::eventually;
 
-/// The parts of entries that do not hang on the clock.
+/// The parts of entries that do not depend on the clock.
 fn entries(listed: &Value) -> Vec<(&str, &str, bool)> {
     let entries = listed["entries"].as_array().unwrap().iter();
     entries
@@ -19,7 +19,7 @@ fn entries(listed: &Value) -> Vec<(&str, &str, bool)> {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn entries_are_made_replaced_found_and_removed() {
+async fn entries_are_added_replaced_found_and_removed() {
     let shop = Shop::any().await;
     let empty = shop.ctl("access list").await.stdout;
     assert_eq!(empty, "Nobody is on a list.\n");
@@ -56,7 +56,7 @@ async fn entries_are_made_replaced_found_and_removed() {
     let table = shop.ctl("access list").await.stdout;
     assert!(table.contains("user:eve") && table.contains("5 entries. Revision 2"), "{table}");
 
-    // What is removed is the entry, not what lies in it.
+    // Only the named entry is removed, not those that it contains.
     let removed = shop.ctl("access remove 198.51.100.77 user:eve --json").await.json(0);
     assert_eq!(removed["changed"], true);
     assert_eq!(entries(&removed), [("198.51.100.0/24", "deny", false)]);
@@ -69,7 +69,7 @@ async fn entries_are_made_replaced_found_and_removed() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_has_ended_is_dropped_with_the_next_change() {
+async fn expired_entry_is_dropped_with_the_next_change() {
     let shop = Shop::any().await;
     let stored = async || {
         let policy = shop.collection("gate_policy").await;
@@ -87,7 +87,7 @@ async fn what_has_ended_is_dropped_with_the_next_change() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_cannot_be_listed_is_told() {
+async fn invalid_entry_is_refused_with_the_reason() {
     let shop = Shop::any().await;
     for (line, expected) in [
         ("access deny eve --reason x", "user:ID"),
@@ -111,7 +111,7 @@ async fn what_cannot_be_listed_is_told() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn the_lists_end_at_their_bound() {
+async fn lists_are_bounded() {
     let shop = Shop::any().await;
     let many = |from: u32, count: u32| {
         let users: Vec<String> = (from..from + count).map(|n| format!("user:u{n}")).collect();
@@ -123,7 +123,7 @@ async fn the_lists_end_at_their_bound() {
     }
     let refused = shop.ctl(&many(10_000, 1)).await;
     assert!(refused.refusal().contains("10001 entries, 10000 at most"), "{refused:?}");
-    // Those that are there can still be changed, found and taken away.
+    // Existing entries can still be changed, found and removed.
     shop.ctl(&many(0, 1)).await.ended(0);
     let found = shop.ctl("access list user:u9999 --json").await.json(0);
     assert_eq!(entries(&found).len(), 1);

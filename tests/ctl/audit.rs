@@ -15,7 +15,7 @@ fn part<'a>(acts: &'a Value, name: &str) -> Vec<&'a str> {
 }
 
 #[tokio::test]
-async fn what_the_tool_changes_is_recorded() {
+async fn changes_of_the_tool_are_recorded() {
     let shop = Shop::any().await;
     let line = "event create --name x --general Floor:100:4 --json";
     let event = shop.ctl(line).await.json(0)["id"].as_u64().unwrap();
@@ -71,7 +71,7 @@ async fn what_the_tool_changes_is_recorded() {
 }
 
 #[tokio::test]
-async fn an_act_is_recorded_before_it_is_done() {
+async fn act_is_recorded_before_it_is_carried_out() {
     let shop = Shop::any().await;
     let event = shop.world.event(4).await;
     // Nobody listens there: what is recorded by then was recorded first.

@@ -10,33 +10,36 @@ fn ids(listed: &Value) -> Vec<&str> {
     listed["bookings"].as_array().unwrap().iter().map(|one| one["id"].as_str().unwrap()).collect()
 }
 
-on_one_redis!(a_bookings_story_is_told, async |flavor| {
+on_one_redis!(booking_is_shown_with_its_history, async |flavor| {
     let shop = Shop::new(flavor).await;
     let _worker = shop.worker().await;
     let event = shop.world.event(10).await;
     let sold = shop.buy(event, "ann", &[1, 2]).await;
     shop.archived().await;
-    let told = shop.ctl(&format!("bookings show {sold} --json")).await.json(0);
-    assert_eq!((&told["event"], &told["event_name"]), (&json!(event.0), &json!("Test")));
+    let report = shop.ctl(&format!("bookings show {sold} --json")).await.json(0);
+    assert_eq!((&report["event"], &report["event_name"]), (&json!(event.0), &json!("Test")));
     for side in ["redis", "archive"] {
-        let side = &told[side];
+        let side = &report[side];
         assert_eq!((&side["status"], &side["user"]), (&json!("CONFIRMED"), &json!("ann")));
         assert_eq!((&side["seats"], &side["amount"]), (&json!([1, 2]), &json!(200)));
-        assert!(side["payment"].is_string() && side["paid_at"].is_string(), "{told}");
-        assert!(side["confirmed_at"].is_string() && side["ended_at"].is_null(), "{told}");
+        assert!(side["payment"].is_string() && side["paid_at"].is_string(), "{report}");
+        assert!(side["confirmed_at"].is_string() && side["ended_at"].is_null(), "{report}");
     }
-    assert_eq!((&told["in_redis"], &told["archive"]["outcome"]), (&json!("found"), &json!("sold")));
+    assert_eq!(
+        (&report["in_redis"], &report["archive"]["outcome"]),
+        (&json!("found"), &json!("sold"))
+    );
     let seat = json!({ "seat": 2, "label": "Floor-2", "section": "Floor",
                        "claimed_by": sold.to_string(), "is_own": true });
-    assert_eq!(told["seats"][1], seat);
-    let history = told["history"].as_array().unwrap();
+    assert_eq!(report["seats"][1], seat);
+    let history = report["history"].as_array().unwrap();
     let part = |name: &str| history.iter().map(|line| line[name].clone()).collect::<Value>();
     assert_eq!(part("kind"), json!(["hold", "confirm_begin", "sold", "confirmed"]));
     assert_eq!(part("version"), json!([1, 2, 3, 4]));
     assert_eq!(history[3]["detail"], "settle");
     let times: Vec<&str> = history.iter().map(|line| line["at"].as_str().unwrap()).collect();
-    assert!(times.is_sorted() && history[0]["payment"].is_null(), "{told}");
-    assert_eq!((&told["differences"], &told["history_is_cut"]), (&json!([]), &json!(false)));
+    assert!(times.is_sorted() && history[0]["payment"].is_null(), "{report}");
+    assert_eq!((&report["differences"], &report["history_is_cut"]), (&json!([]), &json!(false)));
     let text = shop.ctl(&format!("bookings show {sold}")).await.stdout;
     assert!(
         text.contains("this booking") && text.contains("Redis and the archive agree"),
@@ -49,15 +52,15 @@ on_one_redis!(a_bookings_story_is_told, async |flavor| {
         shop.world.sale.extend(&"bob".parse().unwrap(), extended, None).await.unwrap();
     }
     shop.archived().await;
-    let told = shop.ctl(&format!("bookings show {extended} --json")).await.json(0);
+    let report = shop.ctl(&format!("bookings show {extended} --json")).await.json(0);
     let versions: Value =
-        told["history"].as_array().unwrap().iter().map(|line| line["version"].clone()).collect();
+        report["history"].as_array().unwrap().iter().map(|line| line["version"].clone()).collect();
     assert_eq!(versions, (1..=11).collect::<Value>());
-    assert!(told["seats"][0]["claimed_by"].is_null(), "{told}");
+    assert!(report["seats"][0]["claimed_by"].is_null(), "{report}");
 });
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn where_redis_and_the_archive_differ_is_told() {
+async fn differences_between_redis_and_archive_are_shown() {
     let shop = Shop::any().await;
     let worker = shop.worker().await;
     let event = shop.world.event(10).await;
@@ -67,8 +70,8 @@ async fn where_redis_and_the_archive_differ_is_told() {
     shop.archived().await;
     assert!(worker.stop());
     let differences = async |id| {
-        let told = shop.ctl(&format!("bookings show {id} --json")).await.json(0);
-        told["differences"]
+        let report = shop.ctl(&format!("bookings show {id} --json")).await.json(0);
+        report["differences"]
             .as_array()
             .unwrap()
             .iter()
@@ -105,7 +108,7 @@ async fn bookings_are_listed_in_pages() {
     for seat in 1..=5 {
         held.push(shop.hold(event, "ann", &[seat]).await.to_string());
     }
-    // By id, which begins with the time: those of one millisecond stand in any order.
+    // By id, which begins with the time: those of one millisecond are in any order.
     held.sort_unstable_by(|one, other| other.cmp(one));
     let cancelled: holdfast::domain::BookingId = held[0].parse().unwrap();
     shop.cancel("ann", cancelled).await;
@@ -139,7 +142,7 @@ async fn bookings_are_listed_in_pages() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_is_not_a_booking_is_told() {
+async fn unknown_booking_is_refused_with_the_reason() {
     let shop = Shop::any().await;
     let event = shop.world.event(1).await;
     let unknown = holdfast::domain::BookingId::new(event, 1, 1);

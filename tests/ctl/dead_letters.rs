@@ -1,4 +1,4 @@
-//! `dead-letters show` and `replay`: what was parked comes to its end, once, whatever else goes on.
+//! `dead-letters show` and `replay`: parked entries are processed once, despite concurrent work.
 
 use std::time::Duration;
 
@@ -28,13 +28,13 @@ fn ids(letters: &[Value]) -> Vec<&str> {
     letters.iter().map(|letter| letter["id"].as_str().unwrap()).collect()
 }
 
-/// The fates in a replay's result.
-fn fates(result: &Value) -> Vec<(&str, &Value)> {
+/// The results of a replay, by letter.
+fn results(result: &Value) -> Vec<(&str, &Value)> {
     let letters = result["letters"].as_array().unwrap().iter();
     letters.map(|one| (one["fate"].as_str().unwrap(), &one["outcome"])).collect()
 }
 
-/// Parks a letter by hand, as it was.
+/// Parks a letter again by hand.
 fn park_again(shop: &Shop, event: EventId, letter: &DeadLetter) {
     let keys = shop.world.engine.keys();
     let key = keys.dead_letters(keys.partition_of(event));
@@ -45,10 +45,10 @@ fn park_again(shop: &Shop, event: EventId, letter: &DeadLetter) {
     shop.redis.command_value(&words);
 }
 
-on_one_redis!(a_parked_sale_comes_to_its_end, async |flavor| {
+on_one_redis!(parked_sale_is_replayed_to_its_end, async |flavor| {
     let shop = impatient_shop(flavor).await;
     let event = shop.world.event(10).await;
-    // A claim that nobody can read: the archive cannot judge a sale of this seat.
+    // An unreadable claim: the archive cannot decide a sale of this seat.
     let claims = shop.collection("claims").await;
     let id = format!("{event}:1");
     claims.insert_one(doc! { "_id": &id, "owner": "garbage" }).await.unwrap();
@@ -71,21 +71,21 @@ on_one_redis!(a_parked_sale_comes_to_its_end, async |flavor| {
     assert!(todo.contains(&format!("replay {letter}")), "{todo}");
     assert!(todo.contains(&format!("bookings show {booking}")), "{todo}");
 
-    // Nothing was mended: it stays.
+    // Nothing was corrected: it stays.
     let replay = async |flags: &str| shop.ctl(&format!("dead-letters replay {flags} --json")).await;
     let result = replay(letter).await.json(1);
-    assert_eq!((fates(&result), &result["stay"]), (vec![("stays", &Value::Null)], &json!(1)));
+    assert_eq!((results(&result), &result["stay"]), (vec![("stays", &Value::Null)], &json!(1)));
     assert!(result["letters"][0]["note"].as_str().unwrap().contains("garbage"), "{result}");
     claims.delete_one(doc! { "_id": &id }).await.unwrap();
-    // As if it had never been stored at all.
+    // As if it had never been stored.
     let ledger = shop.collection("transitions").await;
     let sale = doc! { "booking": booking.to_string(), "kind": "sold" };
     assert_eq!(ledger.delete_one(sale).await.unwrap().deleted_count, 1);
-    let told = shop.ctl("verify --wait-seconds 0 --json").await.json(1).to_string();
-    assert!(told.contains("is not in the archive's ledger (parked: "), "{told}");
+    let report = shop.ctl("verify --wait-seconds 0 --json").await.json(1).to_string();
+    assert!(report.contains("is not in the archive's ledger (parked: "), "{report}");
 
     let foreseen = replay(&format!("{letter} --dry-run")).await.json(0);
-    assert_eq!(fates(&foreseen), [("would_be_replayed", &Value::Null)]);
+    assert_eq!(results(&foreseen), [("would_be_replayed", &Value::Null)]);
     assert_eq!((&foreseen["dry_run"], &foreseen["replayed"]), (&json!(true), &json!(1)));
     assert_eq!(shop.world.status(booking).await, Some(Status::Committed));
     assert_eq!(letters(&shop).await.len(), 1);
@@ -93,35 +93,35 @@ on_one_redis!(a_parked_sale_comes_to_its_end, async |flavor| {
     let key = shop.world.engine.keys().partition_of(event);
     let kept = shop.world.engine.dead_letters(key, None, 1).await.unwrap().remove(0);
     let result = replay(letter).await.json(0);
-    assert_eq!(fates(&result), [("replayed", &json!("sold"))]);
+    assert_eq!(results(&result), [("replayed", &json!("sold"))]);
     assert_eq!(shop.world.status(booking).await, Some(Status::Confirmed));
     assert!(letters(&shop).await.is_empty());
     assert_eq!(shop.ctl("verify --json").await.json(0)["clean"], true);
     let again = replay(letter).await;
     assert!(again.refusal().contains("replayed already, or never there"), "{again:?}");
 
-    // It crashed before it removed the letter: replayed once more, it changes nothing.
+    // A crash before it was removed: replayed again, it changes nothing.
     let version = async || {
-        let told = shop.ctl(&format!("bookings show {booking} --json")).await.json(0);
-        (told["redis"]["version"].clone(), told["history"].as_array().unwrap().len())
+        let report = shop.ctl(&format!("bookings show {booking} --json")).await.json(0);
+        (report["redis"]["version"].clone(), report["history"].as_array().unwrap().len())
     };
     let before = version().await;
     park_again(&shop, event, &kept);
     let foreseen = replay("--all --dry-run").await.json(0);
     assert_eq!(foreseen["letters"][0]["note"], "the ledger has it already");
-    assert_eq!(fates(&replay("--all").await.json(0)), [("replayed", &json!("sold"))]);
+    assert_eq!(results(&replay("--all").await.json(0)), [("replayed", &json!("sold"))]);
     assert_eq!((version().await, letters(&shop).await.len()), (before, 0));
 
-    // So it does after the sale was cancelled.
+    // The same after the sale was cancelled.
     park_again(&shop, event, &kept);
     shop.cancel("ann", booking).await;
-    assert_eq!(fates(&replay("--all").await.json(0)), [("replayed", &json!("cancelled"))]);
+    assert_eq!(results(&replay("--all").await.json(0)), [("replayed", &json!("cancelled"))]);
     assert_eq!(shop.world.status(booking).await, Some(Status::Cancelled));
     assert_eq!(shop.world.free(event).await, Some(10));
     assert_eq!(shop.ctl("verify --json").await.json(0)["clean"], true);
 });
 
-/// Sales that could not be settled: when the worker looked for their event it was not there.
+/// Sales that could not be settled: their event was missing when the worker looked it up.
 async fn unsettled(shop: &Shop, sales: u32) -> (EventId, Vec<BookingId>) {
     let event = shop.world.event(20).await;
     let sold = shop.world.sell(event, 1..=sales).await;
@@ -136,7 +136,7 @@ async fn unsettled(shop: &Shop, sales: u32) -> (EventId, Vec<BookingId>) {
     (event, sold.into_iter().map(|view| view.booking.id).collect())
 }
 
-on_one_redis!(two_operators_and_a_worker_replay_at_once, async |flavor| {
+on_one_redis!(concurrent_replays_store_each_letter_once, async |flavor| {
     let shop = impatient_shop(flavor).await;
     let (event, sold) = unsettled(&shop, 8).await;
     let _worker = shop.worker().await;
@@ -147,7 +147,10 @@ on_one_redis!(two_operators_and_a_worker_replay_at_once, async |flavor| {
     let (one, two) = (one.json(0), two.json(0));
     for result in [&one, &two] {
         assert_eq!(result["stay"], 0, "{result}");
-        assert!(fates(result).iter().all(|fate| *fate == ("replayed", &json!("sold"))), "{result}");
+        assert!(
+            results(result).iter().all(|fate| *fate == ("replayed", &json!("sold"))),
+            "{result}"
+        );
     }
     assert!(one["replayed"].as_u64().unwrap() + two["replayed"].as_u64().unwrap() >= 8);
     for booking in &sold {
@@ -158,7 +161,7 @@ on_one_redis!(two_operators_and_a_worker_replay_at_once, async |flavor| {
 });
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_buyer_who_waits_is_told_once_it_is_replayed() {
+async fn replayed_sale_is_confirmed_to_its_waiting_buyer() {
     let shop = impatient_shop(Flavor::Valkey).await;
     let (_, sold) = unsettled(&shop, 1).await;
     let letter = letters(&shop).await.remove(0);
@@ -173,7 +176,7 @@ async fn a_buyer_who_waits_is_told_once_it_is_replayed() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_cannot_be_read_stays() {
+async fn unreadable_letter_stays() {
     let shop = Shop::any().await;
     let _worker = shop.worker().await;
     let keys = shop.world.engine.keys().clone();
@@ -184,7 +187,7 @@ async fn what_cannot_be_read_stays() {
     shop.archived().await;
     let parked = letters(&shop).await;
     let all = shop.ctl("dead-letters replay --all --json").await.json(1);
-    assert_eq!(fates(&all), [("stays", &Value::Null), ("stays", &Value::Null)]);
+    assert_eq!(results(&all), [("stays", &Value::Null), ("stays", &Value::Null)]);
     assert_eq!(all["letters"][0]["note"], "unreadable v");
     let dry = shop.ctl("dead-letters replay --all --dry-run --json").await.json(1);
     assert_eq!((&dry["stay"], &dry["replayed"]), (&json!(2), &json!(0)));
@@ -202,12 +205,12 @@ async fn what_cannot_be_read_stays() {
         let text = shop.ctl(&format!("dead-letters show {letter}")).await.stdout;
         assert!(text.contains("means") && !text.contains('\t'), "{text}");
     }
-    // Known garbage is no problem of the sale.
+    // Parked garbage is no problem of the sale.
     assert_eq!(shop.ctl("verify --json").await.json(0)["clean"], true);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn letters_are_named_without_doubt() {
+async fn ambiguous_letter_id_is_refused() {
     let shop = Shop::any().await;
     let keys = shop.world.engine.keys().clone();
     for partition in keys.all_partitions().take(2) {
@@ -218,7 +221,7 @@ async fn letters_are_named_without_doubt() {
     assert!(doubtful.refusal().contains("several dead letters: 0:5-1 and 1:5-1"), "{doubtful:?}");
     let shown = shop.ctl("dead-letters show 1:5-1 --json").await.json(0);
     assert_eq!((&shown["partition"], &shown["id"]), (&json!(1), &json!("1:5-1")));
-    // One that is not there, and nothing is done with the other.
+    // An unknown id, and nothing is done with the other one.
     let ran = shop.ctl("dead-letters replay 0:5-1 9-9").await;
     assert!(ran.refusal().contains("no dead letter 9-9"), "{ran:?}");
     for (line, expected) in [
@@ -237,7 +240,7 @@ async fn letters_are_listed_page_by_page() {
     let keys = shop.world.engine.keys();
     let mut partitions = keys.all_partitions();
     let (one, two) = (partitions.next().unwrap(), partitions.next().unwrap());
-    // Two of them in the same place of two partitions.
+    // Two of them at the same position of two partitions.
     for (partition, place) in [(one, "5-1"), (one, "7-1"), (two, "6-1"), (two, "7-1"), (one, "9-1")]
     {
         let key = keys.dead_letters(partition);

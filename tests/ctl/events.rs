@@ -1,4 +1,4 @@
-//! `event`, and how the tool refuses.
+//! `event`, and how the tool reports failures.
 
 use holdfast::domain::EventId;
 use holdfast::sale::SaleError;
@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use super::Shop;
 use crate::on_one_redis;
 
-on_one_redis!(an_event_is_created_listed_shown_and_changed, async |flavor| {
+on_one_redis!(event_is_created_listed_shown_and_changed, async |flavor| {
     let shop = Shop::new(flavor).await;
     let created = shop
         .ctl(
@@ -71,7 +71,7 @@ on_one_redis!(an_event_is_created_listed_shown_and_changed, async |flavor| {
 });
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_long_list_is_whole() {
+async fn long_list_is_complete() {
     let shop = Shop::any().await;
     for _ in 0..103 {
         shop.world.event(1).await;
@@ -87,7 +87,7 @@ async fn a_long_list_is_whole() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_cannot_be_done_is_told_in_one_line() {
+async fn failure_is_reported_in_one_line() {
     let shop = Shop::any().await;
     let away = "127.0.0.1:1";
     let (redis, mongodb) = (format!("redis://:secret@{away}"), format!("mongodb://{away}"));
@@ -117,14 +117,17 @@ async fn what_cannot_be_done_is_told_in_one_line() {
     ];
     for (line, setting, expected) in cases {
         let ran = shop.ctl_with(line, &[setting]).await;
-        let told = ran.refusal();
-        assert!(told.starts_with("holdfastctl: ") && told.contains(expected), "{line}: {told}");
-        assert!(!told.contains("secret"), "{told}");
+        let refusal = ran.refusal();
+        assert!(
+            refusal.starts_with("holdfastctl: ") && refusal.contains(expected),
+            "{line}: {refusal}"
+        );
+        assert!(!refusal.contains("secret"), "{refusal}");
     }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn wrong_usage_is_told_with_the_way_to_the_help() {
+async fn wrong_usage_points_to_the_help() {
     let shop = Shop::any().await;
     let cases = [
         ("", "no command"),

@@ -12,7 +12,7 @@ use crate::on_one_redis;
 use crate::support::servers::state_dir;
 use crate::support::unique_name;
 
-/// Bound of a reader that has all.
+/// Bound of a complete read.
 const SOON: Duration = Duration::from_secs(30);
 
 /// A file of this test.
@@ -30,7 +30,7 @@ on_one_redis!(sales_are_exported_seat_by_seat, async |flavor| {
     let second = shop.buy(id, "bob \"b\"", &[8]).await;
     let cancelled = shop.buy(id, "cid", &[1]).await;
     shop.cancel("cid", cancelled).await;
-    // Given up before it was paid: no sale.
+    // Cancelled before it was paid: no sale.
     let held = shop.hold(id, "dan", &[2]).await;
     shop.cancel("dan", held).await;
     shop.hold(id, "eve", &[3]).await;
@@ -85,12 +85,12 @@ on_one_redis!(sales_are_exported_seat_by_seat, async |flavor| {
                            "file": out });
     assert_eq!(written, expected);
     assert_eq!(std::fs::read_to_string(&path).unwrap(), printed.stdout);
-    let told = shop.ctl(&format!("export sales {event} --out {out}")).await.stdout;
-    assert!(told.starts_with("3 seats of 2 CONFIRMED bookings are in "), "{told}");
+    let summary = shop.ctl(&format!("export sales {event} --out {out}")).await.stdout;
+    assert!(summary.starts_with("3 seats of 2 CONFIRMED bookings are in "), "{summary}");
 });
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn many_sales_come_in_pages() {
+async fn many_sales_are_exported_in_pages() {
     let shop = Shop::any().await;
     let event = shop.world.event(3_000).await;
     // More than two pages of bookings, written as the archive has them.
@@ -119,13 +119,13 @@ async fn many_sales_come_in_pages() {
         .map(|line| line.split(',').next().unwrap().trim_matches('"'))
         .collect();
     assert_eq!(exported, ids);
-    // Who reads only the beginning ends it.
+    // Closing the pipe ends the export.
     let listed = shop.ctl(&format!("bookings list --event {event} --limit 1000 --json")).await;
     assert_eq!(listed.json(0)["bookings"].as_array().unwrap().len(), 1_000);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_cannot_be_exported_is_told() {
+async fn impossible_export_is_refused_with_the_reason() {
     let shop = Shop::any().await;
     let event = shop.world.event(1).await;
     let unknown = shop.ctl("export sales 7").await;
@@ -153,7 +153,7 @@ async fn what_cannot_be_exported_is_told() {
     assert_eq!((ran.code, ran.stdout.lines().count()), (0, 1), "{ran:?}");
 }
 
-/// Names in a folder that others may write in.
+/// The names in a folder that others can write in.
 fn names(folder: &std::path::Path) -> Vec<String> {
     let entries = std::fs::read_dir(folder).unwrap().map(Result::unwrap);
     let mut names: Vec<String> =
@@ -163,7 +163,7 @@ fn names(folder: &std::path::Path) -> Vec<String> {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn planted_links_are_not_followed_and_the_file_is_its_owners_alone() {
+async fn planted_links_are_not_followed_and_only_the_owner_can_read() {
     let shop = Shop::any().await;
     let event = shop.world.event(1).await;
     let folder = state_dir().join(unique_name());
@@ -171,7 +171,7 @@ async fn planted_links_are_not_followed_and_the_file_is_its_owners_alone() {
     let victim = folder.join("victim");
     std::fs::write(&victim, "mine").unwrap();
     let out = folder.join("sales.csv");
-    // What an attacker plants who may write in the folder: links of the names to be written to.
+    // An attacker with write access to the folder plants links under the names to be written.
     std::os::unix::fs::symlink(&victim, folder.join("sales.csv.part")).unwrap();
     std::os::unix::fs::symlink(&victim, &out).unwrap();
     let line = format!("export sales {event} --out {} --json", out.display());
@@ -181,13 +181,13 @@ async fn planted_links_are_not_followed_and_the_file_is_its_owners_alone() {
     assert!(written.is_file(), "a link was followed");
     assert_eq!(written.permissions().mode() & 0o777, 0o600);
     assert!(std::fs::read_to_string(&out).unwrap().contains("booking_id"));
-    // A file that was there, open to all, is replaced by one that is not.
+    // An existing world-readable file is replaced by a private one.
     std::fs::set_permissions(&out, std::fs::Permissions::from_mode(0o644)).unwrap();
     shop.ctl(&line).await.json(0);
     let written = std::fs::symlink_metadata(&out).unwrap();
     assert_eq!(written.permissions().mode() & 0o777, 0o600);
     assert_eq!(names(&folder), ["sales.csv", "sales.csv.part", "victim"]);
-    // A pipe that somebody else may have put there is not fed.
+    // A pipe that another user may have planted is not written to.
     std::fs::set_permissions(&folder, std::fs::Permissions::from_mode(0o777)).unwrap();
     let pipe = folder.join("pipe.csv");
     assert!(std::process::Command::new("mkfifo").arg(&pipe).status().unwrap().success());

@@ -1,4 +1,4 @@
-//! `health`: ready, not ready, and nobody there.
+//! `health`: ready, not ready, and unavailable.
 
 use serde_json::Value;
 
@@ -9,7 +9,7 @@ use crate::support::eventually;
 const PATIENCE: std::time::Duration = std::time::Duration::from_secs(60);
 
 #[tokio::test]
-async fn health_tells_whether_a_program_is_ready() {
+async fn health_shows_whether_a_program_is_ready() {
     let shop = Shop::any().await;
     let api = Api::program(&Place::shared(), &[("HOLDFAST_SHUTDOWN_NOTICE_MS", "30000")]).await;
     let address = api.address().to_owned();
@@ -17,14 +17,14 @@ async fn health_tells_whether_a_program_is_ready() {
     eventually("it is warm", PATIENCE, async || {
         let health = shop.ctl_with("health api --json", &listens).await;
         let is_ready = health.code == 0 && health.stdout.contains("\"ok\"");
-        let told: Value = serde_json::from_str(&health.stdout).unwrap();
-        assert_eq!(told["ready"], health.code == 0, "{health:?}");
-        assert_eq!(told["answer"]["service"], "holdfast-api");
-        is_ready && told["answer"]["status"] == "ok"
+        let health_report: Value = serde_json::from_str(&health.stdout).unwrap();
+        assert_eq!(health_report["ready"], health.code == 0, "{health:?}");
+        assert_eq!(health_report["answer"]["service"], "holdfast-api");
+        is_ready && health_report["answer"]["status"] == "ok"
     })
     .await;
 
-    // Anywhere is here.
+    // The wildcard address means this machine.
     let anywhere = address.replace("127.0.0.1", "0.0.0.0");
     let key = format!("ops:{}", "ab".repeat(32));
     let secret = format!("k1:{}", "cd".repeat(32));
@@ -37,7 +37,7 @@ async fn health_tells_whether_a_program_is_ready() {
     let text = shop.ctl_with("health api", &listens_anywhere).await;
     assert!(text.code == 0 && text.stdout.starts_with(&format!("{address} is ready")), "{text:?}");
 
-    // It answers still, and says that it is ending.
+    // It still answers, and reports that it is ending.
     api.process().terminate();
     api.process()
         .log_line("it ends", |line| {

@@ -13,7 +13,7 @@ fn totals(lag: &Value) -> Value {
     names.iter().map(|name| lag["totals"][name].clone()).collect()
 }
 
-on_one_redis!(lag_tells_what_is_not_archived, async |flavor| {
+on_one_redis!(lag_counts_what_is_not_archived, async |flavor| {
     let shop = Shop::new(flavor).await;
     let event = shop.world.event(10).await;
     shop.hold(event, "ann", &[1]).await;
@@ -34,11 +34,11 @@ on_one_redis!(lag_tells_what_is_not_archived, async |flavor| {
     shop.hold(event, "cid", &[3]).await;
     let lag = shop.ctl("lag --json").await.json(0);
     assert_eq!(totals(&lag), json!([4, 1, 0, 0]), "{lag}");
-    // The age of what waits, not of what was archived before it.
+    // The age of the waiting entries, not of those archived before.
     let behind = lag["totals"]["behind_seconds"].as_f64().unwrap();
     assert!(behind <= began.elapsed().as_secs_f64() + 0.005, "{lag}");
 
-    // Read and never acknowledged: a worker died with it.
+    // Delivered and never acknowledged: a worker died with it.
     let engine = &shop.world.engine;
     let partition = engine.keys().partition_of(event);
     let reader = engine.lane_reader(&[partition], 20).await.unwrap();

@@ -13,7 +13,7 @@ fn sections(shown: &Value) -> Value {
     sections.map(|one| parts.iter().map(|part| one[part].clone()).collect::<Value>()).collect()
 }
 
-on_one_redis!(an_event_is_created_from_a_layout_file, async |flavor| {
+on_one_redis!(event_is_created_from_a_layout_file, async |flavor| {
     let shop = Shop::new(flavor).await;
     let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/examples/layouts");
     let line = format!("event create --name Hamlet --layout {folder}/theatre.toml --json");
@@ -31,7 +31,7 @@ on_one_redis!(an_event_is_created_from_a_layout_file, async |flavor| {
         ["Boxes", 9000, false, 1167, 16],
     ]);
     assert_eq!(sections(&shown), expected);
-    // The row after H is J: the house has no I.
+    // The row after H is J: the venue has no I.
     let event = shop.world.archive.event(EventId(id as u32)).await.unwrap().unwrap();
     let label = |seat| event.layout.seat(holdfast::domain::SeatId(seat)).unwrap().label();
     assert_eq!((label(6 * 32 + 2 * 38), label(6 * 32 + 2 * 38 + 1)), ("H-38".into(), "J-1".into()));
@@ -56,7 +56,7 @@ async fn layouts_are_read_from_standard_input_in_both_formats() {
     assert_eq!(shop.ctl("event list --json").await.json(0)["events"].as_array().unwrap().len(), 2);
 }
 
-on_one_redis!(an_event_is_changed, async |flavor| {
+on_one_redis!(event_is_changed, async |flavor| {
     let shop = Shop::new(flavor).await;
     let event = shop.world.event(4).await;
     let change =
@@ -86,7 +86,7 @@ on_one_redis!(an_event_is_changed, async |flavor| {
 });
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_change_that_cannot_be_is_told() {
+async fn invalid_change_is_refused_with_the_reason() {
     let shop = Shop::any().await;
     let unknown = shop.ctl("event change 7 --name x").await;
     assert!(unknown.refusal().contains("event 7 does not exist"), "{unknown:?}");

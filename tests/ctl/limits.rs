@@ -1,4 +1,4 @@
-//! `limits`: what is in effect and whose word it is; what can be changed, and what cannot.
+//! `limits`: the rules in effect and the sources of their values; valid and invalid changes.
 
 use futures_util::future::join_all;
 use holdfast::domain::rules::shipped;
@@ -13,7 +13,7 @@ fn rule<'a>(limits: &'a Value, name: &str) -> &'a Value {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn each_value_is_told_with_its_source() {
+async fn each_value_is_shown_with_its_source() {
     let shop = Shop::any().await;
     let settings = [
         ("HOLDFAST_PROFILE", "strict"),
@@ -69,7 +69,7 @@ async fn each_value_is_told_with_its_source() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn rules_are_made_and_taken_back() {
+async fn rules_are_added_and_reverted() {
     let shop = Shop::any().await;
     let make =
         "limits set mine --scope user_event --routes hold,seats --quota 3 --window-seconds 9";
@@ -82,7 +82,7 @@ async fn rules_are_made_and_taken_back() {
     let mine = rule(&changed, "mine");
     assert_eq!(mine["limit"]["value"], json!({ "per_second": 4, "burst": 8 }));
     assert_eq!(mine["scope"]["value"], "user_event");
-    // The same again is no change.
+    // Repeating it is no change.
     let again = shop.ctl("limits set mine --per-second 4 --burst 8 --json").await.json(0);
     assert_eq!((&again["changed"], &again["announced"]), (&json!(false), &json!(true)));
     assert_eq!(again["changed_last"]["revision"], 2);
@@ -91,7 +91,7 @@ async fn rules_are_made_and_taken_back() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_cannot_be_is_refused_and_changes_nothing() {
+async fn invalid_rule_is_refused_and_changes_nothing() {
     let shop = Shop::any().await;
     for (line, expected) in [
         ("limits set request --quota 5", "there is no rule \"request\", but per_address, requests"),
@@ -126,12 +126,12 @@ async fn what_cannot_be_is_refused_and_changes_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_other_settings_make_impossible_is_told_and_taken_back() {
+async fn change_invalid_under_other_settings_is_shown_and_reverted() {
     let shop = Shop::any().await;
     let rules = "[{name=\"mine\",scope=\"user\",routes=[\"hold\"],quota=1,window_seconds=1}]";
     let with_rule = [("HOLDFAST_LIMIT_RULES", rules)];
     shop.ctl_with("limits set mine --quota 2", &with_rule).await.ended(0);
-    // These settings do not know the rule.
+    // These settings do not have the rule.
     let listed = shop.ctl("limits list --json").await.json(1);
     assert!(listed["problem"].as_str().unwrap().contains("is new and needs a scope"), "{listed}");
     assert_eq!(listed["rules"].as_array().unwrap().len(), shipped().len());

@@ -1,4 +1,4 @@
-//! `holdfastctl` as operators run it: the real binary on real servers, read by its `--json`.
+//! `holdfastctl` as operators run it: the real binary on real servers, through its `--json`.
 
 mod access;
 mod audit;
@@ -51,13 +51,13 @@ const REPEATABLE: [&str; 9] = [
     "event list",
 ];
 
-/// A sale of its own on shared servers, and the tool set up for it.
+/// A sale of its own on shared servers, with the tool configured for it.
 struct Shop {
     world: World,
     redis: &'static Server,
 }
 
-/// Whether a service was silent just then, and giving the command again changes nothing else.
+/// Whether a service did not answer, and repeating the command is safe.
 fn was_left_alone(line: &str, ran: &Ran) -> bool {
     let did_nothing = ran.stderr.contains("cannot connect to");
     let is_repeatable = REPEATABLE.iter().any(|command| line.starts_with(command));
@@ -72,21 +72,21 @@ impl Shop {
         Shop { world: World::without_views(redis, shared_mongodb(), sale_settings()).await, redis }
     }
 
-    /// Whichever Redis is there; for what does not hang on the flavor.
+    /// A shop on any Redis, for tests that do not depend on the flavor.
     async fn any() -> Self {
         Shop::new(Flavor::Valkey).await
     }
 
-    /// A worker of this shop, which parks at once what it cannot read.
+    /// A worker of this shop, which parks an unreadable entry at the first attempt.
     async fn worker(&self) -> WorkerProcess {
         self.worker_with(&[]).await
     }
 
-    /// The same, with these settings above its own.
+    /// A worker with these settings.
     async fn worker_with(&self, settings: &[(&str, &str)]) -> WorkerProcess {
         let spec = WorkerSpec::new(&self.world, shared_mongodb());
         let spec = spec.with("mongodb_timeout_ms", "5000").with("worker_reclaim_idle_ms", "30000");
-        // Small batches: a busy machine's MongoDB answers them in time too.
+        // Small batches: a busy machine's MongoDB handles them in time, too.
         let spec = spec.with("worker_batch_entries", "100");
         let mut spec = spec.with("worker_deliveries_max", "1");
         for (name, value) in settings {
@@ -95,7 +95,7 @@ impl Shop {
         spec.start().await
     }
 
-    /// Waits until a worker is done with all that is in the booking logs.
+    /// Waits until a worker has processed the booking logs.
     async fn archived(&self) {
         let engine = &self.world.engine;
         for partition in engine.keys().all_partitions() {
@@ -117,7 +117,7 @@ impl Shop {
             ("HOLDFAST_PARTITIONS", settings.partitions.to_string()),
             ("HOLDFAST_MONGODB_URL", shared_mongodb().url()),
             ("HOLDFAST_MONGODB_DATABASE", settings.namespace.clone()),
-            // A busy machine is slow, which is not what is tested here.
+            // A busy machine is slow, which is not tested here.
             ("HOLDFAST_REDIS_TIMEOUT_MS", "900".to_owned()),
         ]
     }
@@ -127,12 +127,12 @@ impl Shop {
         self.ctl_with(line, &[]).await
     }
 
-    /// The same, with these settings above the shop's own.
+    /// Runs it with additional settings.
     async fn ctl_with(&self, line: &str, settings: &[(&str, &str)]) -> Ran {
         self.run(line, settings, "").await
     }
 
-    /// The same, with this text on standard input.
+    /// Runs it with this text on standard input.
     async fn ctl_fed(&self, line: &str, text: &str) -> Ran {
         self.run(line, &[], text).await
     }
@@ -146,7 +146,7 @@ impl Shop {
         let mut runs = 1;
         loop {
             let ran = holdfastctl(&arguments, &settings, input).await;
-            // With other settings a service may be away on purpose.
+            // With other settings a service may be unavailable on purpose.
             if runs == RUNS_MAX || !above.is_empty() || !was_left_alone(line, &ran) {
                 return ran;
             }
@@ -155,7 +155,7 @@ impl Shop {
         }
     }
 
-    /// Holds seats for a user; asks again where a busy machine does not answer.
+    /// Holds seats for a user; retries while a busy machine does not answer.
     async fn hold(&self, event: EventId, user: &str, seats: &[u32]) -> BookingId {
         self.held(event, user, seats).await.booking.id
     }
@@ -164,8 +164,8 @@ impl Shop {
         answered(async || self.world.hold(user, event, seats, None).await).await.unwrap()
     }
 
-    /// Holds and buys seats; a worker must run. It is confirmed in the end, however long a busy machine's
-    /// archive takes.
+    /// Holds and buys seats; a worker must run. The sale is confirmed eventually, even if a busy
+    /// machine's archive is slow.
     async fn buy(&self, event: EventId, user: &str, seats: &[u32]) -> BookingId {
         let held = self.held(event, user, seats).await;
         answered(async || self.world.confirm(&held).await).await.unwrap();

@@ -1,11 +1,11 @@
-//! `event unload` and `event load`: a sold event leaves Redis and comes back.
+//! `event unload` and `event load`: a sold event is removed from Redis and loaded again.
 
 use serde_json::json;
 
 use super::Shop;
 use crate::on_one_redis;
 
-on_one_redis!(a_closed_event_leaves_redis_and_comes_back, async |flavor| {
+on_one_redis!(closed_event_is_unloaded_and_loaded, async |flavor| {
     let shop = Shop::new(flavor).await;
     let _worker = shop.worker().await;
     let event = shop.world.event(4).await;

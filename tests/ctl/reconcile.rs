@@ -1,4 +1,4 @@
-//! `holdfastctl reconcile`: Redis, the archive and the provider held against each other.
+//! `holdfastctl reconcile`: compares Redis, the archive and the provider.
 
 use serde_json::{Value, json};
 
@@ -13,7 +13,7 @@ fn money(sold: i64, charged: i64, refunded: i64) -> Value {
     json!({ "sold": sold, "charged": charged, "refunded": refunded, "refund_pending": 0 })
 }
 
-on_one_redis!(money_without_a_sale_is_found_and_mended, async |flavor| {
+on_one_redis!(payment_without_a_sale_is_found_and_repaired, async |flavor| {
     let shop = Shop::new(flavor).await;
     let worker = shop.worker().await;
     let event = shop.world.event_of(10, Some(2)).await;
@@ -26,7 +26,7 @@ on_one_redis!(money_without_a_sale_is_found_and_mended, async |flavor| {
     let report = shop.ctl("reconcile --json --wait-seconds 60").await.json(0);
     assert_eq!(report["totals"], json!({ "EUR": money(200, 300, 100) }));
 
-    // Money that no worker is there to look after: its hold has lapsed.
+    // A payment without a worker to settle it: its hold has expired.
     assert!(worker.stop());
     let held = shop.world.hold("cid", event, &[4], None).await.unwrap();
     shop.world.charge_unseen(&held.booking).await;
@@ -43,7 +43,7 @@ on_one_redis!(money_without_a_sale_is_found_and_mended, async |flavor| {
 
     let _worker = shop.worker().await;
     let report = shop.ctl("reconcile --json --fix --wait-seconds 60").await.json(0);
-    // By this run, or by the worker while it ran, or before.
+    // By this run, or by the worker during or before it.
     let mended = ["committed", "sold"].map(|result| json!([{ "booking": id, "result": result }]));
     assert!(mended.contains(&report["mended"]) || report["mended"] == json!([]), "{report}");
     assert_eq!(shop.world.free(event).await, Some(7));
@@ -80,20 +80,20 @@ async fn failed_refund_is_shown_until_it_is_solved() {
         assert!(problem.contains(&expected), "{problem}");
         assert!(problem.contains("expired_or_canceled_card"), "{problem}");
         assert_eq!(report["mended"][0]["result"], "refunding");
-        let (told, counts) = attention().await;
+        let (issues, counts) = attention().await;
         match failures {
-            5 => assert!(told.contains("1 refunds failed and wait for a person"), "{told}"),
-            _ => assert!(told.contains("1 refunds failed and are tried again"), "{told}"),
+            5 => assert!(issues.contains("1 refunds failed and wait for a person"), "{issues}"),
+            _ => assert!(issues.contains("1 refunds failed and are tried again"), "{issues}"),
         }
         assert_eq!((&counts["pending"], &counts["overdue"]), (&json!(0), &json!(0)));
     }
-    // On its way, it is no difference, and not given back either.
+    // A pending refund is no difference, and not refunded yet.
     server.refunds_are("pending");
     let report = ctl("reconcile --fix --json --wait-seconds 30").await.json(0);
     let eur = json!({ "sold": 0, "charged": 100, "refunded": 0, "refund_pending": 100 });
     assert_eq!(report["totals"]["EUR"], eur);
-    let (told, counts) = attention().await;
-    assert!(!told.contains("refunds"), "{told}");
+    let (issues, counts) = attention().await;
+    assert!(!issues.contains("refunds"), "{issues}");
     let expected = json!({ "pending": 1, "overdue": 0, "retrying": 0, "failed": 0 });
     assert_eq!(counts, expected);
     server.settle_refund("re_6", "succeeded");

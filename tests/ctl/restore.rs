@@ -1,4 +1,4 @@
-//! `restore`: what Redis lost comes back by a command.
+//! `restore`: restores what Redis lost.
 
 use serde_json::json;
 
@@ -7,7 +7,7 @@ use holdfast::domain::{EventId, Status};
 use super::Shop;
 use crate::on_one_redis;
 
-/// Redis loses one event: its keys are gone, and nothing else.
+/// Redis loses one event: only its keys are gone.
 async fn lose(shop: &Shop, event: EventId) {
     let keys = shop.world.engine.keys().event_keys(event);
     let mut words = vec!["DEL"];
@@ -15,7 +15,7 @@ async fn lose(shop: &Shop, event: EventId) {
     shop.redis.command(&words);
 }
 
-on_one_redis!(lost_events_come_back_by_a_command, async |flavor| {
+on_one_redis!(lost_events_are_restored_by_a_command, async |flavor| {
     let shop = Shop::new(flavor).await;
     let settings = [("restore_on_loss", "false")];
     let _worker = shop.worker_with(&settings).await;
@@ -47,7 +47,7 @@ on_one_redis!(lost_events_come_back_by_a_command, async |flavor| {
     assert_eq!(shop.world.status(held).await, Some(Status::Hold));
     shop.world.verified().await;
 
-    // One that is there is merged; what cannot be restored is told.
+    // An existing event is merged; a failure is reported.
     let merged = shop.ctl(&format!("restore --event {kept} --json")).await.json(0);
     assert_eq!(merged["events"][0]["result"], "merged", "{merged}");
     shop.world.verified().await;

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use super::Shop;
 use crate::on_one_redis;
 
-on_one_redis!(seats_are_kept_back_and_given_back, async |flavor| {
+on_one_redis!(seats_are_blocked_and_released, async |flavor| {
     let shop = Shop::new(flavor).await;
     let _worker = shop.worker().await;
     let line = "event create --name x --section Stalls:4500:2x3 --general Floor:2500:4 --json";
@@ -57,17 +57,18 @@ async fn many_seats_are_blocked_in_steps() {
     assert_eq!(again, expected);
     shop.ctl(&format!("seats release {event} --seats 2001-2500 --reason x")).await.ended(0);
     shop.hold(event, "ann", &[2_400]).await;
-    // Cut off in its third step: what is done already is said.
+    // Interrupted in its third step: the message says what is already done.
     let ran = shop.ctl(&block).await;
-    let told = ran.refusal();
+    let refusal_text = ran.refusal();
     assert!(
-        told.contains("seats 2400 (HOLD)") && told.contains("Done already: seats 1-2000"),
-        "{told}"
+        refusal_text.contains("seats 2400 (HOLD)")
+            && refusal_text.contains("Done already: seats 1-2000"),
+        "{refusal_text}"
     );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_cannot_be_blocked_is_told() {
+async fn impossible_block_is_refused_with_the_reason() {
     let shop = Shop::any().await;
     let event = shop.world.event(4).await;
     for (line, expected) in [

@@ -1,11 +1,11 @@
-//! `status`, and `completions`, which needs nothing.
+//! `status`, and `completions`, which needs no services.
 
 use serde_json::{Value, json};
 
 use super::Shop;
 use crate::on_one_redis;
 
-on_one_redis!(status_tells_of_all_parts, async |flavor| {
+on_one_redis!(status_shows_all_parts, async |flavor| {
     let shop = Shop::new(flavor).await;
     let none = shop.ctl("status --json").await.json(0);
     assert_eq!((&none["workers"], &none["events"]["on_sale"]), (&json!([]), &json!([])));
@@ -17,8 +17,8 @@ on_one_redis!(status_tells_of_all_parts, async |flavor| {
     let scheduled = "event create --name Later --general F:1:2 --on-sale-at 2100-01-01T00:00:00Z";
     shop.ctl(scheduled).await.ended(0);
     let waiting = shop.ctl("status --json").await.json(0);
-    let told = waiting["attention"].to_string();
-    assert!(told.contains("no worker has ever read the booking log"), "{told}");
+    let attention = waiting["attention"].to_string();
+    assert!(attention.contains("no worker has ever read the booking log"), "{attention}");
 
     let _worker = shop.worker().await;
     shop.buy(event, "ann", &[1, 2]).await;
@@ -70,7 +70,7 @@ async fn many_events_are_counted_and_the_newest_shown() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_asks_for_attention_is_told() {
+async fn issues_are_listed_under_attention() {
     let shop = Shop::any().await;
     let lost = shop.world.event(2).await;
     let events = shop.collection("events").await;
@@ -87,16 +87,16 @@ async fn what_asks_for_attention_is_told() {
     let status = shop.ctl("status --json").await.json(0);
     assert_eq!(status["events"]["lost"], json!([lost.0]));
     assert_eq!(status["events"]["unopened"], json!([77]));
-    let told = status["attention"].to_string();
+    let attention = status["attention"].to_string();
     for words in ["1 dead letters", "not opened yet: event 77", "Redis has lost event 1"] {
-        assert!(told.contains(words), "{words}: {told}");
+        assert!(attention.contains(words), "{words}: {attention}");
     }
     let text = shop.ctl("status").await.stdout;
     assert!(text.contains("Look at  ") && text.contains("1 dead letters"), "{text}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_one_service_knows_is_told_without_the_other() {
+async fn one_service_is_shown_while_the_other_is_unavailable() {
     let shop = Shop::any().await;
     let event = shop.world.event(4).await;
     shop.hold(event, "ann", &[1]).await;
@@ -145,7 +145,7 @@ async fn completions_need_no_services() {
         let plain = shop.ctl_with(&format!("completions {shell}"), &wrong).await;
         assert_eq!((plain.code, plain.stdout.trim_end()), (0, script.trim_end()));
     }
-    // The shell itself takes it.
+    // The shell itself accepts it.
     let script = shop.ctl("completions bash").await.stdout;
     let checked = tokio::process::Command::new("bash").args(["-n", "-c", &script]).output().await;
     let checked = checked.expect("bash runs");

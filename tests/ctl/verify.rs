@@ -1,4 +1,4 @@
-//! `verify` on a sale that is in order: still, moving, large, with parked garbage.
+//! `verify` on a correct sale: idle, running, large, with parked garbage.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -11,14 +11,14 @@ use serde_json::{Value, json};
 use super::Shop;
 use crate::on_one_redis;
 
-/// The parts of an event's line that tests look at.
+/// The parts of an event's line that tests compare.
 fn counts(report: &Value) -> Value {
     let event = &report["events"][0];
     let names = ["capacity", "free", "held", "sold", "blocked", "bookings_in_redis"];
     names.iter().map(|name| event[name].clone()).collect()
 }
 
-on_one_redis!(a_clean_sale_is_clean, async |flavor| {
+on_one_redis!(sale_without_faults_is_clean, async |flavor| {
     let shop = Shop::new(flavor).await;
     let _worker = shop.worker().await;
     let event = shop.world.event(10).await;
@@ -47,7 +47,7 @@ on_one_redis!(a_clean_sale_is_clean, async |flavor| {
 });
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn parked_garbage_is_known_and_its_neighbours_are_checked() {
+async fn parked_garbage_is_counted_and_its_neighbours_are_checked() {
     let shop = Shop::any().await;
     let _worker = shop.worker().await;
     let event = shop.world.event(10).await;
@@ -76,7 +76,7 @@ async fn parked_garbage_is_known_and_its_neighbours_are_checked() {
 
 /// A pause of the churn.
 const CHURN_PAUSE: Duration = Duration::from_millis(10);
-/// Entries that may wait for the archive before the churn goes on: it never outruns a slow machine.
+/// Entries that may wait for the archive before the churn continues: it never outruns a slow machine.
 const CHURN_AHEAD_MAX: u64 = 20;
 /// Most repetitions of a comparison that found the archive behind.
 const LOOKS_MAX: u32 = 5;
@@ -143,7 +143,7 @@ fn problems(report: &Value) -> Vec<&str> {
     problems.iter().filter_map(Value::as_str).collect()
 }
 
-/// More bookings than one page holds, so that every list is read in several.
+/// More bookings than one page, so that every list is read in several pages.
 const MANY: u32 = 1_200;
 
 /// An event of `MANY` held seats and a free one, archived.
@@ -159,7 +159,7 @@ async fn many_held(shop: &Shop) -> EventId {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_large_event_is_read_in_pages() {
+async fn large_event_is_read_in_pages() {
     let shop = Shop::any().await;
     let _worker = shop.worker().await;
     let event = many_held(&shop).await;
@@ -168,7 +168,7 @@ async fn a_large_event_is_read_in_pages() {
     assert_eq!(counts(&report), json!([MANY + 1, 0, MANY, 1, 0, MANY + 1]), "{report}");
     assert_eq!(report["events"][0]["bookings_in_archive"], MANY + 1);
 
-    // One of many, wherever it stands.
+    // One of many, at any position.
     let holders = shop.world.engine.keys().holders(event);
     shop.redis.command(&["HDEL", &holders, "1111"]);
     let report = shop.ctl("verify --json").await.json(1);
@@ -178,7 +178,7 @@ async fn a_large_event_is_read_in_pages() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_log_that_is_trimmed_meanwhile_is_clean() {
+async fn log_trimmed_during_verify_is_clean() {
     let shop = Shop::any().await;
     let worker = shop.worker().await;
     let event = many_held(&shop).await;
@@ -188,7 +188,7 @@ async fn a_log_that_is_trimmed_meanwhile_is_clean() {
     let log = engine.range(partition, LogId::default(), None, 10_000).await.unwrap();
     let done = AtomicBool::new(false);
     let trim = async {
-        // All but the newest, over the time that a verify takes.
+        // All but the newest, during the time that a verify takes.
         for read in log.iter().step_by(10) {
             engine.trim_below(partition, read.id).await.unwrap();
             tokio::time::sleep(Duration::from_millis(4)).await;

@@ -1,4 +1,4 @@
-//! `verify` does not lie: whatever is broken on purpose is found, with the right words.
+//! `verify` finds every deliberate fault, with the right words.
 
 use holdfast::domain::{BookingId, EventId};
 use mongodb::bson::{Document, doc};
@@ -21,7 +21,7 @@ impl Broken {
         let sold = shop.buy(event, "ann", &[1, 2]).await;
         let held = shop.hold(event, "bob", &[3]).await;
         shop.archived().await;
-        // Nobody mends what is broken now.
+        // No worker repairs the fault.
         assert!(worker.stop());
         Broken { shop, event, sold, held }
     }
@@ -54,53 +54,54 @@ impl Broken {
         assert_eq!(collection.delete_one(filter).await.unwrap().deleted_count, 1);
     }
 
-    /// What verify tells; it must end with 1.
-    async fn told(&self) -> String {
+    /// The problems that verify reports; it must exit with 1.
+    async fn problems(&self) -> String {
         let report = self.shop.ctl("verify --json --wait-seconds 0").await.json(1);
         assert_eq!(report["clean"], false);
         let lists = [&report["partitions"], &report["events"]].map(|list| list.as_array().unwrap());
-        let mut told = report["problems"].as_array().unwrap().clone();
+        let mut problems = report["problems"].as_array().unwrap().clone();
         for one in lists.into_iter().flatten() {
-            told.extend(one["problems"].as_array().unwrap().iter().cloned());
+            problems.extend(one["problems"].as_array().unwrap().iter().cloned());
         }
-        let told: Vec<&str> = told.iter().map(|problem| problem.as_str().unwrap()).collect();
+        let problems: Vec<&str> =
+            problems.iter().map(|problem| problem.as_str().unwrap()).collect();
         let table = self.shop.ctl("verify --wait-seconds 0").await;
         assert!(table.code == 1 && table.stdout.contains("NOT CLEAN"), "{table:?}");
-        assert!(told.iter().all(|problem| table.stdout.contains(problem)), "{table:?}");
-        told.join("\n")
+        assert!(problems.iter().all(|problem| table.stdout.contains(problem)), "{table:?}");
+        problems.join("\n")
     }
 }
 
-/// One test a fault: breaks one thing, and expects these words.
+/// One test per fault: causes one fault, and expects these words.
 macro_rules! fault {
     ($name:ident, $expected:literal, |$broken:ident| $break_it:expr) => {
         #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
         async fn $name() {
             let $broken = Broken::new().await;
             $break_it;
-            let told = $broken.told().await;
-            assert!(told.contains($expected), "{:?} not in {told:?}", $expected);
+            let problems = $broken.problems().await;
+            assert!(problems.contains($expected), "{:?} not in {problems:?}", $expected);
         }
     };
 }
 
-fault!(a_missing_claim, "does not own the claim on seat 2", |broken| {
+fault!(missing_claim_is_found, "does not own the claim on seat 2", |broken| {
     broken.remove("claims", doc! { "_id": format!("{}:2", broken.event) }).await
 });
 
-fault!(a_missing_booking_in_the_archive, "(HOLD) is not archived", |broken| {
+fault!(missing_archived_booking_is_found, "(HOLD) is not archived", |broken| {
     broken.remove("bookings", doc! { "_id": broken.held.to_string() }).await
 });
 
-fault!(a_missing_transition, "is not in the archive's ledger", |broken| {
+fault!(missing_transition_is_found, "is not in the archive's ledger", |broken| {
     broken.remove("transitions", doc! { "booking": broken.held.to_string() }).await
 });
 
-fault!(a_missing_event, "is in Redis, but not in the archive", |broken| {
+fault!(missing_event_is_found, "is in Redis, but not in the archive", |broken| {
     broken.remove("events", doc! { "_id": i64::from(broken.event.0) }).await
 });
 
-fault!(a_double_sale, "DOUBLE SALE of seat 1", |broken| {
+fault!(double_sale_is_found, "DOUBLE SALE of seat 1", |broken| {
     let bookings = broken.shop.collection("bookings").await;
     let sold = bookings.find_one(doc! { "_id": broken.sold.to_string() }).await.unwrap();
     let mut twin = sold.unwrap();
@@ -108,63 +109,65 @@ fault!(a_double_sale, "DOUBLE SALE of seat 1", |broken| {
     bookings.insert_one(twin).await.unwrap();
 });
 
-fault!(an_outcome_undone, "against its outcome", |broken| {
+fault!(changed_outcome_is_found, "against its outcome", |broken| {
     let bookings = broken.shop.collection("bookings").await;
     let sold = doc! { "_id": broken.sold.to_string() };
     bookings.update_one(sold, doc! { "$set": { "outcome": "refund" } }).await.unwrap();
 });
 
-fault!(a_seat_held_by_nobody, "seat 7 is HOLD in Redis, no live booking has it", |broken| {
-    broken.redis(&["SETRANGE", &broken.key("seats"), "7", "h"])
-});
+fault!(
+    seat_without_a_holder_is_found,
+    "seat 7 is HOLD in Redis, no live booking has it",
+    |broken| { broken.redis(&["SETRANGE", &broken.key("seats"), "7", "h"]) }
+);
 
-fault!(a_sold_seat_set_free, "seat 1 is AVAILABLE in Redis", |broken| {
+fault!(freed_sold_seat_is_found, "seat 1 is AVAILABLE in Redis", |broken| {
     broken.redis(&["SETRANGE", &broken.key("seats"), "1", "A"])
 });
 
-fault!(a_byte_of_no_meaning, "inventory cannot be read", |broken| {
+fault!(invalid_inventory_byte_is_found, "inventory cannot be read", |broken| {
     broken.redis(&["SETRANGE", &broken.key("seats"), "7", "?"])
 });
 
-fault!(a_wrong_counter, "7 seats are free, Redis counts 8", |broken| {
+fault!(wrong_counter_is_found, "7 seats are free, Redis counts 8", |broken| {
     broken.redis(&["HINCRBY", &broken.key("event"), "available", "1"])
 });
 
-fault!(a_wrong_user_count, "user bob has 1 seats, Redis counts 3", |broken| {
+fault!(wrong_user_count_is_found, "user bob has 1 seats, Redis counts 3", |broken| {
     broken.redis(&["HINCRBY", &broken.key("users"), "bob", "2"])
 });
 
-fault!(an_ended_booking_without_its_index, "ended and is not indexed", |broken| {
+fault!(unindexed_ended_booking_is_found, "ended and is not indexed", |broken| {
     broken.shop.cancel("bob", broken.held).await;
     broken.redis(&["DEL", &broken.key("ended")]);
 });
 
-fault!(a_live_booking_in_the_index_of_ended_ones, "of ended bookings names", |broken| {
+fault!(live_booking_indexed_as_ended_is_found, "of ended bookings names", |broken| {
     broken.redis(&["ZADD", &broken.key("ended"), "1", &broken.sold.to_string()])
 });
 
-fault!(a_block_that_the_ledger_lacks, "seat 7 is BLOCKED in Redis, not by the", |broken| {
+fault!(block_missing_in_the_ledger_is_found, "seat 7 is BLOCKED in Redis, not by the", |broken| {
     broken.redis(&["SETRANGE", &broken.key("seats"), "7", "x"]);
     broken.redis(&["HINCRBY", &broken.key("event"), "available", "-1"]);
 });
 
-fault!(a_lost_event, "Redis does not have this event", |broken| {
+fault!(lost_event_is_found, "Redis does not have this event", |broken| {
     broken.redis(&["DEL", &broken.key("event")])
 });
 
-fault!(a_booking_lost_by_redis, "STRAY", |broken| {
+fault!(booking_lost_by_redis_is_found, "STRAY", |broken| {
     broken.redis(&["HDEL", &broken.key("bookings"), &broken.held.to_string()])
 });
 
-fault!(a_booking_that_cannot_be_read, "in Redis: unreadable format", |broken| {
+fault!(unreadable_booking_is_found, "in Redis: unreadable format", |broken| {
     broken.redis(&["HSET", &broken.key("bookings"), &broken.held.to_string(), "x\ty"])
 });
 
-fault!(garbage_that_nobody_parked, "in no dead letter", |broken| {
+fault!(unparked_garbage_is_found, "in no dead letter", |broken| {
     broken.redis(&["XADD", &broken.log(), "*", "garbage", "in"])
 });
 
-fault!(a_parked_transition, "is not in the archive's ledger (parked: refused)", |broken| {
+fault!(parked_transition_is_found, "is not in the archive's ledger (parked: refused)", |broken| {
     let engine = &broken.shop.world.engine;
     let partition = engine.keys().partition_of(broken.event);
     let log = engine.range(partition, Default::default(), None, 100).await.unwrap();
@@ -172,14 +175,14 @@ fault!(a_parked_transition, "is not in the archive's ledger (parked: refused)", 
     broken.remove("transitions", doc! { "booking": broken.held.to_string() }).await;
 });
 
-fault!(an_entry_removed, "does not follow its predecessor", |broken| {
+fault!(removed_entry_is_found, "does not follow its predecessor", |broken| {
     broken.redis(&["XDEL", &broken.log(), &broken.entry(2).await])
 });
 
-fault!(the_newest_entry_removed, "but its newest entry is", |broken| {
+fault!(removed_newest_entry_is_found, "but its newest entry is", |broken| {
     broken.redis(&["XDEL", &broken.log(), &broken.entry(1).await])
 });
 
-fault!(a_log_that_nobody_archives, "archived up to", |broken| {
+fault!(unarchived_log_is_found, "archived up to", |broken| {
     broken.shop.hold(broken.event, "cid", &[4]).await
 });

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use holdfast::domain::layout::{Layout, Row, Section};
-use holdfast::domain::wanted::{neighbours, places};
+use holdfast::domain::seat_request::{matching_sections, neighbours};
 use holdfast::domain::{BookingId, Event, Inventory, OrphanRule, Quantity, SeatId, SeatState};
 use holdfast::redis::{
     BlockAction, BlockCall, HoldCall, HoldReply, ScanBounds, SeatSelection, Timed, new_nonce,
@@ -38,7 +38,7 @@ async fn ask(
     wanted: &Quantity,
     bounds: ScanBounds,
 ) -> (Timed<HoldReply>, usize) {
-    let all = places(&stage.event.layout, wanted);
+    let all = matching_sections(&stage.event.layout, wanted);
     let (mut rest, mut found, mut resumed) = (all.clone(), Vec::new(), false);
     for calls in 1..=CALLS_MAX {
         let nonce = new_nonce();

@@ -1,7 +1,7 @@
 //! A view follows the booking log, version by version.
 
 use holdfast::domain::{SeatId, SeatState};
-use holdfast::sale::{BlockRequest, HouseSeats, SaleError};
+use holdfast::sale::{BlockRequest, BlockSelection, SaleError};
 
 use super::{fresh, view_equals_redis};
 use crate::on_one_redis;
@@ -41,7 +41,7 @@ on_one_redis!(view_follows_the_log, async |flavor| {
     let block = BlockRequest {
         event,
         action: holdfast::redis::BlockAction::Block,
-        seats: HouseSeats::Named(vec![SeatId(20)]),
+        seats: BlockSelection::Named(vec![SeatId(20)]),
         actor: "op".into(),
         reason: "camera".into(),
     };

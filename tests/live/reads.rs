@@ -5,7 +5,7 @@ use std::time::Duration;
 use holdfast::domain::{EventId, SeatState};
 use holdfast::live::LiveSettings;
 use holdfast::redis::scripts::ClockSource;
-use holdfast::sale::{Newest, SeatMap};
+use holdfast::sale::{LatestSeats, SeatMap};
 
 use super::watch::{Watch, engine, wide_event};
 use super::{PATIENCE, fresh};
@@ -17,9 +17,9 @@ use crate::support::{eventually, unique_name};
 /// The newest seats, and whether they are from the view.
 async fn newest(world: &World, event: EventId) -> (SeatMap, bool) {
     let known = world.sale.known_event(event).await.unwrap();
-    match world.sale.newest_seats(known, None).await.unwrap() {
-        Newest::Seats(map, is_from_view) => (map, is_from_view),
-        Newest::Unchanged => panic!("no version was given"),
+    match world.sale.latest_seats(known, None).await.unwrap() {
+        LatestSeats::Seats(map, is_from_view) => (map, is_from_view),
+        LatestSeats::Unchanged => panic!("no version was given"),
     }
 }
 
@@ -43,8 +43,8 @@ async fn stale_view_is_bypassed_for_redis() {
     assert!(!is_from_view);
     assert_eq!(map.inventory.state(holdfast::domain::SeatId(3)), Some(SeatState::Hold));
     let (version, known) = ((map.generation, map.version), map.event.clone());
-    let again = world.sale.newest_seats(known, Some(version)).await.unwrap();
-    assert!(matches!(again, Newest::Unchanged));
+    let again = world.sale.latest_seats(known, Some(version)).await.unwrap();
+    assert!(matches!(again, LatestSeats::Unchanged));
     // So are the counts of the event.
     assert_eq!(world.sale.event(event).await.unwrap().available_seats, Some(9));
 

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use holdfast::domain::{Booking, BookingId, EventId, EventStatus, Quantity, SeatId, SeatState};
 use holdfast::redis::{BlockAction, Settlement, new_nonce};
 use holdfast::sale::{
-    BlockRequest, BookingView, EventChange, HoldRequest, HouseSeats, SaleError, SeatsWanted,
+    BlockRequest, BlockSelection, BookingView, EventChange, HoldRequest, SaleError, SeatRequest,
 };
 
 use super::{fresh, view_equals_redis};
@@ -30,7 +30,7 @@ async fn so_many(
     seats: u32,
 ) -> Result<BookingView, SaleError> {
     let quantity = Quantity { seats, section: None, together: true, max_price: None };
-    let wanted = SeatsWanted::Quantity(quantity);
+    let wanted = SeatRequest::Quantity(quantity);
     let request = HoldRequest { seats: wanted, ..request(user, event, &[]) };
     world.sale.hold(world.sale.plan_hold(request).await?).await
 }
@@ -39,7 +39,7 @@ fn request(user: &str, event: EventId, seats: &[u32]) -> HoldRequest {
     HoldRequest {
         user: user.parse().unwrap(),
         event,
-        seats: SeatsWanted::Named(seats.iter().copied().map(SeatId).collect()),
+        seats: SeatRequest::Named(seats.iter().copied().map(SeatId).collect()),
         key: None,
         room_number: 0,
         exempt: false,
@@ -271,7 +271,7 @@ async fn answered_change_is_not_refused_by_the_view_of_before() {
         world.sale.change_event(event, change).await.unwrap();
     };
     let house = async |action| {
-        let (seats, actor) = (HouseSeats::Named(vec![SeatId(3)]), "ann".to_owned());
+        let (seats, actor) = (BlockSelection::Named(vec![SeatId(3)]), "ann".to_owned());
         let request = BlockRequest { event, action, seats, actor, reason: "camera".into() };
         assert_eq!(world.sale.block(&request).await.unwrap(), 1);
     };

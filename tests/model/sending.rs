@@ -1,6 +1,6 @@
 //! Makes the model's calls on the engine, and compares what comes back.
 
-use holdfast::domain::wanted::{Place, neighbours, places};
+use holdfast::domain::seat_request::{SectionRange, matching_sections, neighbours};
 use holdfast::domain::{Event, Inventory, SeatId};
 use holdfast::redis::{
     AbortMode, Attempt, BlockCall, HoldCall, IdempotencyRecord, NotAfter, OpenEventReply,
@@ -19,7 +19,7 @@ const SCANS_MAX: usize = 200;
 /// Where a search goes on: sections that it has not seen to their end, and free seats of the
 /// first of them that it has found.
 struct Rest {
-    places: Vec<Place>,
+    places: Vec<SectionRange>,
     found: Vec<SeatId>,
     /// Whether an earlier call was somewhere else.
     resumed: bool,
@@ -74,7 +74,7 @@ impl Run<'_> {
     fn unbegun(&self, sent: &Sent) -> Rest {
         let places = match &sent.call {
             Call::Hold(Hold { selection: Selection::Search { quantity, .. }, .. }) => {
-                places(&self.event.layout, quantity)
+                matching_sections(&self.event.layout, quantity)
             }
             _ => Vec::new(),
         };

@@ -1,4 +1,4 @@
-//! Cards that are declined, that fail, whose answer is lost, and the same card sent six times.
+//! Declined cards, failing cards, lost responses, and the same card sent six times.
 
 use futures_util::future::join_all;
 use holdfast::domain::BookingId;
@@ -16,7 +16,7 @@ async fn pay(api: &Api, booking: BookingId, card: &str) -> Reply {
     api.post(&path).user("ann").json(json!({ "payment_method": card })).send().await
 }
 
-on_one_redis!(six_confirmations_at_once_are_one_charge, async |flavor| {
+on_one_redis!(six_concurrent_confirmations_charge_once, async |flavor| {
     let place = Place::new(shared_redis(flavor), shared_mongodb());
     let apis = [api(&place, "").await, api(&place, "").await];
     let _worker = place.worker();
@@ -69,7 +69,7 @@ on_one_redis!(another_card_works_after_a_decline, async |flavor| {
     let payment = payment.expect("it was charged");
     // The failed second attempt left no trace at the provider.
     assert_eq!((payment.declined, payment.paid_attempt), (vec![1, 3], Some(4)));
-    // One that is declined and then let go is cancelled for good, and free again.
+    // A booking that is declined and then cancelled: its object is cancelled for good, its seats free.
     let other = api.held("ann", event, &[2]).await;
     pay(&api, booking_id(&other), "card_declined").await.problem(402, "payment_declined");
     api.act("ann", &other, "cancel").await.json(200);
@@ -83,7 +83,7 @@ on_one_redis!(another_card_works_after_a_decline, async |flavor| {
     drop(worker);
 });
 
-on_one_redis!(a_charge_whose_answer_is_lost_is_one_charge, async |flavor| {
+on_one_redis!(charge_with_a_lost_response_charges_once, async |flavor| {
     let place = Place::new(shared_redis(flavor), shared_mongodb());
     let api = api(&place, "").await;
     let _worker = place.worker_with(&SHORT);
@@ -103,7 +103,7 @@ on_one_redis!(a_charge_whose_answer_is_lost_is_one_charge, async |flavor| {
     assert_eq!((totals.charged, totals.refunded), (100, 0));
 });
 
-on_one_redis!(a_cancelled_sale_is_paid_back, async |flavor| {
+on_one_redis!(cancelled_sale_is_refunded, async |flavor| {
     let place = Place::new(shared_redis(flavor), shared_mongodb());
     let api = api(&place, "").await;
     let _worker = place.worker_with(&SHORT);

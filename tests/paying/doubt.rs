@@ -1,4 +1,4 @@
-//! What is not known is not told, and what was told stays: doubtful charges, sales that were
+//! An unknown result is not reported as final, and a reported one stays: doubtful charges, sales
 //! written twice, and payments that cannot be settled.
 
 use std::sync::Arc;
@@ -11,8 +11,8 @@ use holdfast::faults::Faults;
 use holdfast::lifecycle::{Supervisor, shutdown_channel};
 use holdfast::live::LiveSettings;
 use holdfast::payments::{
-    Answer, Charge, Order, Payment, Provider, RefundOrder, Refunded, Simulated, SimulatedSettings,
-    State,
+    Charge, Payment, PaymentOrder, PaymentState, Provider, ProviderFuture, RefundOrder,
+    RefundResult, Simulated, SimulatedSettings,
 };
 use holdfast::sale::archiving::{Archiver, Settled};
 use holdfast::sale::restore::{Restorer, Silent};
@@ -24,7 +24,7 @@ use crate::on_one_redis;
 use crate::support::servers::{Server, shared_mongodb, shared_redis};
 use crate::support::world::{World, impatient, sale_settings, token_keys};
 
-/// A provider that charges; while it does, Redis falls back to what it was before.
+/// A provider that charges; meanwhile Redis falls back to an earlier state.
 struct WhileRedisForgets {
     inner: Simulated,
     redis: &'static Server,
@@ -36,10 +36,10 @@ impl Provider for WhileRedisForgets {
     fn name(&self) -> &'static str {
         "forgetful"
     }
-    fn create<'a>(&'a self, order: &'a Order) -> Answer<'a, String> {
+    fn create<'a>(&'a self, order: &'a PaymentOrder) -> ProviderFuture<'a, String> {
         self.inner.create(order)
     }
-    fn charge<'a>(&'a self, charge: &'a Charge) -> Answer<'a, State> {
+    fn charge<'a>(&'a self, charge: &'a Charge) -> ProviderFuture<'a, PaymentState> {
         Box::pin(async {
             let charged = self.inner.charge(charge).await;
             let [key, field, value] = &self.record;
@@ -47,13 +47,13 @@ impl Provider for WhileRedisForgets {
             charged
         })
     }
-    fn get<'a>(&'a self, payment: &'a str) -> Answer<'a, Option<Payment>> {
+    fn get<'a>(&'a self, payment: &'a str) -> ProviderFuture<'a, Option<Payment>> {
         self.inner.get(payment)
     }
-    fn cancel<'a>(&'a self, payment: &'a str) -> Answer<'a, State> {
+    fn cancel<'a>(&'a self, payment: &'a str) -> ProviderFuture<'a, PaymentState> {
         self.inner.cancel(payment)
     }
-    fn refund<'a>(&'a self, order: &'a RefundOrder) -> Answer<'a, Refunded> {
+    fn refund<'a>(&'a self, order: &'a RefundOrder) -> ProviderFuture<'a, RefundResult> {
         self.inner.refund(order)
     }
 }
@@ -68,7 +68,7 @@ fn paying(booking: &Booking, card: &str) -> ConfirmRequest {
     }
 }
 
-/// The intent of a confirmation that began before, under an older lease.
+/// The intent of a confirmation that began earlier, under an older lease.
 async fn begun_before(world: &World, booking: &Booking, payment: &str) -> Intent {
     let leased = Booking { lease: 0, nonce: "lost".into(), ..booking.clone() };
     let intent = Intent::first(&leased, payment, IntentState::Open, 0);
@@ -79,14 +79,14 @@ async fn begun_before(world: &World, booking: &Booking, payment: &str) -> Intent
 async fn object_of(world: &World, booking: &Booking) -> String {
     let provider = Simulated::new(&world.archive, SimulatedSettings::default());
     let (amount, currency) = (booking.amount, booking.currency.clone());
-    provider.create(&Order { booking: booking.id, amount, currency }).await.unwrap()
+    provider.create(&PaymentOrder { booking: booking.id, amount, currency }).await.unwrap()
 }
 
 async fn intent(world: &World, id: BookingId) -> Intent {
     world.archive.intent(id).await.unwrap().expect("there is an intent")
 }
 
-on_one_redis!(a_charge_that_redis_forgot_is_not_told_as_declined, async |flavor| {
+on_one_redis!(charge_lost_by_redis_is_not_reported_as_declined, async |flavor| {
     let redis = shared_redis(flavor);
     let world = World::with(redis, shared_mongodb(), impatient()).await;
     let event = world.event(4).await;
@@ -119,7 +119,7 @@ on_one_redis!(a_charge_that_redis_forgot_is_not_told_as_declined, async |flavor|
     world.stop().await;
 });
 
-on_one_redis!(anothers_attempt_is_not_declined_because_ours_failed, async |flavor| {
+on_one_redis!(failed_attempt_does_not_decline_an_earlier_one, async |flavor| {
     let world = World::with(shared_redis(flavor), shared_mongodb(), impatient()).await;
     let event = world.event(4).await;
     let held = world.hold("ann", event, &[1], None).await.unwrap().booking;
@@ -128,14 +128,14 @@ on_one_redis!(anothers_attempt_is_not_declined_because_ours_failed, async |flavo
     let answer = world.sale.confirm(paying(&held, "card_error")).await.unwrap();
     assert!(matches!(answer, Confirmed::Pending(_)), "{answer:?}");
     assert_eq!(intent(&world, held.id).await.state, IntentState::Open);
-    // One that nobody sent before is.
+    // An attempt that was never sent is declined.
     let other = world.hold("bob", event, &[2], None).await.unwrap().booking;
     world.sale.confirm(paying(&other, "card_error")).await.unwrap_err();
     assert_eq!(intent(&world, other.id).await.state, IntentState::Idle);
     world.stop().await;
 });
 
-on_one_redis!(a_payment_that_cannot_be_settled_lets_others_pass, async |flavor| {
+on_one_redis!(unsettled_payment_does_not_delay_others, async |flavor| {
     let world = World::with(shared_redis(flavor), shared_mongodb(), impatient()).await;
     let event = world.event(4).await;
     let held = world.hold("ann", event, &[1], None).await.unwrap().booking;
@@ -148,7 +148,7 @@ on_one_redis!(a_payment_that_cannot_be_settled_lets_others_pass, async |flavor| 
     world.stop().await;
 });
 
-/// A paid booking in Redis, and the entry that tells of it.
+/// A paid booking in Redis, and its log entry.
 async fn committed(world: &World, event: EventId, user: &str, seat: u32) -> (Booking, Entry) {
     let held = world.hold(user, event, &[seat], None).await.unwrap();
     world.confirm(&held).await.unwrap();
@@ -160,7 +160,7 @@ async fn committed(world: &World, event: EventId, user: &str, seat: u32) -> (Boo
     (held.booking, entry)
 }
 
-on_one_redis!(a_sale_that_was_written_twice_has_one_receipt, async |flavor| {
+on_one_redis!(sale_written_twice_has_one_receipt, async |flavor| {
     let world = World::with(shared_redis(flavor), shared_mongodb(), impatient()).await;
     let event = world.event(4).await;
     let carrier = Archiver::new(world.engine.clone(), world.archive.clone(), 86_400);
@@ -183,7 +183,7 @@ on_one_redis!(a_sale_that_was_written_twice_has_one_receipt, async |flavor| {
             judged.extend(carrier.store(&batch, &NoObserver).await.unwrap().judged);
         }
         assert_eq!(judged.len(), 2);
-        // The one that the archive did not judge is settled first.
+        // The booking that the archive has not decided is settled first.
         let other = usize::from(!in_one_batch);
         assert_eq!(carrier.settle(None, &judged[other], |_| {}).await, Settled::Done);
         let here = world.engine.get_booking(booking.id).await.unwrap().into_booking().unwrap();
@@ -193,7 +193,7 @@ on_one_redis!(a_sale_that_was_written_twice_has_one_receipt, async |flavor| {
     world.stop().await;
 });
 
-on_one_redis!(a_seat_sold_twice_is_refused_in_a_newer_generation, async |flavor| {
+on_one_redis!(seat_sold_twice_is_refused_in_a_newer_generation, async |flavor| {
     let world = World::with(shared_redis(flavor), shared_mongodb(), impatient()).await;
     let event = world.event(4).await;
     let carrier = Archiver::new(world.engine.clone(), world.archive.clone(), 86_400);
@@ -202,7 +202,7 @@ on_one_redis!(a_seat_sold_twice_is_refused_in_a_newer_generation, async |flavor|
     let judged = carrier.store(&[(partition, owners)], &NoObserver).await.unwrap().judged;
     assert_eq!(carrier.settle(None, &judged[0], |_| {}).await, Settled::Done);
     let (twice, mut sold) = committed(&world, event, "bob", 2).await;
-    // As if it had been sold before its owner's sale was brought back.
+    // As if it had been sold before its owner's sale was restored.
     sold.transition.as_mut().expect("a sale").seats = vec![holdfast::domain::SeatId(1)];
     let (engine, archive) = (world.engine.clone(), world.archive.clone());
     let restorer = Restorer::new(engine, archive, &sale_settings());

@@ -1,4 +1,4 @@
-//! Processes that are killed between any two steps of a payment.
+//! Processes killed between any two steps of a payment.
 
 use futures_util::future::join_all;
 use holdfast::domain::Status;
@@ -8,12 +8,12 @@ use super::{SETTLED, SHORT, Totals, api, booking_id, books_agree};
 use crate::support::api::{Api, Place, places};
 use crate::support::eventually;
 
-/// A hold that is over soon, and not before it is confirmed on a busy machine.
+/// A hold that ends soon, but not before it is confirmed on a busy machine.
 const SHORT_HOLD_SECONDS: u32 = 4;
-/// What a seat costs.
+/// The price of a seat.
 const PRICE: i64 = 100;
 
-/// A step of the API after which it is killed, the card, and whether money had moved by then.
+/// A step of the API after which it is killed, the card, and whether money has moved by then.
 const STEPS: [(&str, &str, bool); 6] = [
     ("after_begin", "card_ok", false),
     ("after_create", "card_ok", false),
@@ -58,7 +58,7 @@ async fn status(api: &Api, booking: &Value) -> String {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_buyer_who_comes_again_pays_once() {
+async fn returning_buyer_pays_once() {
     let place = Place::shared();
     let survivor = api(&place, "").await;
     let _worker = place.worker_with(&SHORT);
@@ -79,7 +79,7 @@ async fn a_buyer_who_comes_again_pays_once() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_buyer_who_stays_away_has_paid_or_not() {
+async fn abandoned_payment_is_settled_or_refunded() {
     let place = Place::shared();
     let survivor = api(&place, "").await;
     let _worker = place.worker_with(&SHORT);
@@ -101,7 +101,7 @@ async fn a_buyer_who_stays_away_has_paid_or_not() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_process_that_sleeps_does_not_charge_again() {
+async fn suspended_process_does_not_charge_again() {
     let place = Place::shared();
     let survivor = api(&place, "").await;
     let _worker = place.worker_with(&SHORT);
@@ -119,7 +119,7 @@ async fn a_process_that_sleeps_does_not_charge_again() {
             sleeper.process().thaw();
         };
         let (late, ()) = tokio::join!(asleep, awake);
-        // Asleep for seconds, its calls may have timed out: before it charges it may say so.
+        // Suspended for seconds, its calls may have timed out: before the charge it may report that.
         let may_fail = ["after_begin", "after_create"].contains(&step) && late.status == 503;
         let is_fine = may_fail || [200, 202, 409].contains(&late.status);
         assert!(is_fine, "{step}: {}", late.text());

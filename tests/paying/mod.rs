@@ -1,4 +1,4 @@
-//! Paying is safe: one charge, one sale, whoever dies where; money and seats tell one story.
+//! Payments are safe: one charge and one sale, whichever process dies; money and seats agree.
 
 mod cards;
 mod doubt;
@@ -18,9 +18,9 @@ use crate::support::api::{Api, Place};
 use crate::support::eventually;
 use crate::support::http::Reply;
 
-/// A payment that nobody looks after is settled within this: lease, reconciler, a busy machine.
+/// An abandoned payment is settled within this time: lease, reconciler, a busy machine.
 const SETTLED: Duration = Duration::from_secs(60);
-/// The shortest times that go together: a dead process' lease lapses after six seconds.
+/// The shortest valid times: a dead process' lease lapses after six seconds.
 const SHORT: [(&str, &str); 6] = [
     ("HOLDFAST_REDIS_TIMEOUT_MS", "800"),
     ("HOLDFAST_MONGODB_TIMEOUT_MS", "1500"),
@@ -30,7 +30,7 @@ const SHORT: [(&str, &str); 6] = [
     ("HOLDFAST_RECONCILE_INTERVAL_MS", "200"),
 ];
 
-/// An API with these times, which harms itself at this point.
+/// An API with these times and this fault point.
 async fn api(place: &Place, fault: &str) -> Api {
     Api::program(place, &[&SHORT[..], &[("HOLDFAST_API_FAULT_POINT", fault)]].concat()).await
 }
@@ -50,14 +50,14 @@ pub struct Totals {
     pub refunded: i64,
 }
 
-/// Waits until every intent of these events is closed, and holds provider, intents and archive
-/// against each other, booking by booking.
+/// Waits until every intent of these events is closed, and compares provider, intents and archive,
+/// booking by booking.
 pub async fn books_agree(archive: &Archive, events: &[u64]) -> Totals {
     let mut totals = Totals::default();
     for event in events {
         let event = EventId(*event as u32);
         eventually("every intent is closed", SETTLED, async || {
-            // A server too busy to answer is asked again.
+            // A server too busy to answer is queried again.
             let intents = archive.intents_of_event(event, None, 10_000).await;
             intents.is_ok_and(|all| all.iter().all(|intent| intent.due_ms.is_none()))
         })
@@ -73,7 +73,7 @@ pub async fn books_agree(archive: &Archive, events: &[u64]) -> Totals {
     totals
 }
 
-/// One booking's money. INVARIANT: sold and charged once, or nothing is left of any charge.
+/// One booking's totals. INVARIANT: sold and charged once, or nothing remains of any charge.
 async fn story_of(archive: &Archive, intent: &Intent) -> Totals {
     let id = intent.booking;
     let payment = archive.simulated_books().find(id).await.unwrap();

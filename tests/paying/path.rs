@@ -1,20 +1,20 @@
-//! The way of a confirmation: nothing on it polls.
+//! The path of a confirmation: nothing on it polls.
 
 use std::time::{Duration, Instant};
 
 use crate::support::api::{Api, Place, places};
 use crate::support::eventually;
 
-/// The worker's and the API's periodic tasks all come this seldom, or are not on the way.
+/// The interval of the worker's and the API's periodic tasks, unless they are off the path.
 const SELDOM_MS: &str = "60000";
-/// The shortest interval of anything that polls: blocking reads of the log end after a second.
-/// With one poll on the way, half of all confirmations would take half of it and more.
+/// The shortest interval of any poll: blocking reads of the log end after a second. With one poll on
+/// the path, half of all confirmations would take half of it or more.
 const SHORTEST_INTERVAL: Duration = Duration::from_millis(1_000);
-/// Confirmations measured, one after another.
+/// Confirmations measured sequentially.
 const CONFIRMATIONS: u32 = 21;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn no_polling_interval_lies_on_it() {
+async fn confirmation_path_has_no_polling_interval() {
     let place = Place::shared();
     let seldom = [
         ("HOLDFAST_SWEEP_INTERVAL_MS", SELDOM_MS),
@@ -32,7 +32,7 @@ async fn no_polling_interval_lies_on_it() {
         let reply = api.act("ann", &held, "confirm").await;
         (reply.status, began.elapsed())
     };
-    // The worker has started once one is through.
+    // The worker has started once one is confirmed.
     eventually("the worker works", Duration::from_secs(60), async || {
         confirm(CONFIRMATIONS + 1).await.0 == 200
     })

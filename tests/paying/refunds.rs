@@ -1,5 +1,5 @@
-//! Refunds that do not succeed at once: on their way, failed, sent back weeks later; repeated,
-//! raced for, and interrupted at every step. Stripe's stand-in has the last word on the money.
+//! Refunds that do not succeed at once: pending, failed, returned weeks later; repeated, raced, and
+//! interrupted at every step. Stripe's stand-in is the reference for the money.
 
 use std::sync::Arc;
 
@@ -10,7 +10,7 @@ use holdfast::config::values::PaymentProvider;
 use holdfast::domain::{BookingId, Intent, IntentState, RefundCounts, RefundState};
 use holdfast::faults::Faults;
 use holdfast::payments::{Stripe, StripeSettings};
-use holdfast::sale::{PaymentService, Reconciled, SaleError};
+use holdfast::sale::{PaymentService, ReconcileResult, SaleError};
 use serde_json::{Value, json};
 
 use super::SETTLED;
@@ -24,11 +24,11 @@ use crate::support::world::{World, impatient};
 use crate::support::{Flavor, eventually};
 
 const SECRET: &str = "whsec_of_the_tests";
-/// Bound of one call of the provider: it is there.
+/// Timeout of one provider call: the provider is available.
 const PATIENT: std::time::Duration = std::time::Duration::from_secs(20);
-/// What a seat costs.
+/// The price of a seat.
 const PRICE: i64 = 100;
-/// Reconcilers at a time.
+/// Concurrent reconcilers.
 const AT_ONCE: usize = 8;
 /// Failures after which a refund waits for a person.
 const ATTEMPTS_MAX: u32 = holdfast::domain::refund::ATTEMPTS_MAX;
@@ -38,7 +38,7 @@ fn stripe_at(server: &StripeServer) -> Stripe {
     Stripe::new(&StripeSettings { url, secret_key, timeout: PATIENT }).unwrap()
 }
 
-/// A sale whose money Stripe's stand-in moves, and somebody who looks after it.
+/// A sale with Stripe's stand-in as provider.
 struct Stage {
     world: World,
     server: StripeServer,
@@ -60,7 +60,7 @@ impl Stage {
         Stage { world, server, payments }
     }
 
-    /// A booking that was paid for and given up: its money is to go back.
+    /// A paid and cancelled booking, to be refunded.
     async fn to_be_refunded(&self) -> BookingId {
         let event = self.world.event(4).await;
         let held = self.world.hold("ann", event, &[1], None).await.unwrap();
@@ -69,8 +69,8 @@ impl Stage {
         held.booking.id
     }
 
-    /// Looks as a worker does, whenever it is time.
-    async fn look(&self, id: BookingId) -> Reconciled {
+    /// Reconciles like a worker, when due.
+    async fn look(&self, id: BookingId) -> ReconcileResult {
         self.payments.reconcile(id).await.unwrap()
     }
 
@@ -85,7 +85,7 @@ impl Stage {
         (refund.state, refund.attempt, refund.failures, intent.due_ms.is_none())
     }
 
-    /// The attempts that Stripe has, each with its status.
+    /// The attempts at Stripe, each with its status.
     fn attempts(&self) -> Vec<(u32, &'static str)> {
         let refunds = self.server.refunds("pi_1");
         refunds.iter().map(|one| (one.attempt().expect("one of ours"), one.status)).collect()
@@ -102,7 +102,7 @@ impl Stage {
             .with("stripe_secret_key", KEY)
     }
 
-    /// Waits until the intent is closed with all money back, by one refund that succeeded.
+    /// Waits until the intent is closed with the whole amount refunded, by one succeeded refund.
     async fn is_given_back(&self, id: BookingId) {
         eventually("the money is back", SETTLED, async || {
             let intent = self.world.archive.intent(id).await;
@@ -114,8 +114,8 @@ impl Stage {
     }
 }
 
-fn is_refunding(reconciled: &Reconciled) -> bool {
-    matches!(reconciled, Reconciled::Refunding { .. })
+fn is_refunding(reconciled: &ReconcileResult) -> bool {
+    matches!(reconciled, ReconcileResult::Refunding { .. })
 }
 
 on_one_redis!(pending_refund_stays_due_until_it_succeeds, async |flavor| {
@@ -129,13 +129,13 @@ on_one_redis!(pending_refund_stays_due_until_it_succeeds, async |flavor| {
     let counts = stage.world.archive.refund_counts(i64::MAX / 2).await.unwrap();
     assert_eq!(counts, RefundCounts { pending: 1, overdue: 1, retrying: 0, failed: 0 });
     stage.server.settle_refund("re_1", "succeeded");
-    assert_eq!(stage.look(id).await, Reconciled::Done(IntentState::Refunded));
+    assert_eq!(stage.look(id).await, ReconcileResult::Done(IntentState::Refunded));
     assert_eq!(stage.recorded(id).await, (RefundState::Done, 1, 0, true));
     assert_eq!((stage.attempts(), stage.given_back()), (vec![(1, "succeeded")], PRICE));
     stage.world.stop().await;
 });
 
-on_one_redis!(failed_refund_is_tried_again_and_then_waits_for_person, async |flavor| {
+on_one_redis!(failed_refund_is_retried_and_then_waits_for_a_person, async |flavor| {
     let stage = Stage::new(flavor).await;
     let id = stage.to_be_refunded().await;
     stage.server.refunds_are("failed");
@@ -151,21 +151,21 @@ on_one_redis!(failed_refund_is_tried_again_and_then_waits_for_person, async |fla
     }
     let counts = stage.world.archive.refund_counts(0).await.unwrap();
     assert_eq!(counts, RefundCounts { failed: 1, ..RefundCounts::default() });
-    // Nobody but a person tries again, at whatever time.
+    // Only a person retries, at any time.
     let stuck = stage.intent(id).await;
     assert!(stuck.refund_waits_until(i64::MAX / 2).is_some());
     stage.server.refunds_are("succeeded");
     assert!(is_refunding(&stage.look(id).await));
     assert_eq!(stage.attempts().len() as u32, ATTEMPTS_MAX);
     let done = stage.payments.reconcile_now(id).await.unwrap();
-    assert_eq!(done, Reconciled::Done(IntentState::Refunded));
+    assert_eq!(done, ReconcileResult::Done(IntentState::Refunded));
     assert_eq!(stage.given_back(), PRICE);
     let counts = stage.world.archive.refund_counts(0).await.unwrap();
     assert_eq!(counts, RefundCounts::default());
     stage.world.stop().await;
 });
 
-on_one_redis!(money_given_back_by_hand_ends_the_alarm, async |flavor| {
+on_one_redis!(manual_refund_ends_the_alarm, async |flavor| {
     let stage = Stage::new(flavor).await;
     let id = stage.to_be_refunded().await;
     stage.server.next_refunds(&["refused"]);
@@ -174,18 +174,18 @@ on_one_redis!(money_given_back_by_hand_ends_the_alarm, async |flavor| {
     let reason = stage.intent(id).await.refund.unwrap().reason;
     assert!(reason.contains("the charge is disputed"), "{reason}");
     stage.server.refund_by_hand("pi_1", PRICE, "succeeded");
-    assert_eq!(stage.look(id).await, Reconciled::Done(IntentState::Refunded));
+    assert_eq!(stage.look(id).await, ReconcileResult::Done(IntentState::Refunded));
     assert_eq!(stage.server.refunds("pi_1").len(), 1);
     stage.world.stop().await;
 });
 
-on_one_redis!(reconcilers_at_once_send_each_attempt_once, async |flavor| {
+on_one_redis!(concurrent_reconcilers_send_each_attempt_once, async |flavor| {
     let stage = Stage::new(flavor).await;
     let id = stage.to_be_refunded().await;
     let all_at_once = async || {
         let looks = (0..AT_ONCE).map(|_| stage.payments.reconcile_now(id));
         for look in join_all(looks).await {
-            // Another one's attempt is being carried out just then.
+            // Another reconciler's attempt is being carried out.
             let fine = matches!(look, Ok(_) | Err(SaleError::Unavailable { .. }));
             assert!(fine, "{look:?}");
         }
@@ -199,7 +199,7 @@ on_one_redis!(reconcilers_at_once_send_each_attempt_once, async |flavor| {
     assert_eq!(attempts, expected, "each once, in order");
     let (state, next, failures, is_closed) = stage.recorded(id).await;
     assert_eq!((state, next, is_closed), (RefundState::Failed, failures + 1, false));
-    // The last one may have been sent and not be recorded yet.
+    // The last one may have been sent without being recorded.
     assert!([failures, failures + 1].contains(&(attempts.len() as u32)), "{attempts:?}");
     stage.server.refunds_are("succeeded");
     eventually("the money is back", SETTLED, async || {
@@ -212,7 +212,7 @@ on_one_redis!(reconcilers_at_once_send_each_attempt_once, async |flavor| {
     stage.world.stop().await;
 });
 
-on_one_redis!(worker_killed_at_any_step_of_a_refund_is_replaced, async |flavor| {
+on_one_redis!(refund_completes_after_a_kill_at_any_step, async |flavor| {
     for (point, first, attempts) in [
         ("after_refund:kill", "pending", 1),
         ("after_refund_recorded:kill", "pending", 1),
@@ -236,11 +236,11 @@ on_one_redis!(worker_killed_at_any_step_of_a_refund_is_replaced, async |flavor| 
     }
 });
 
-on_one_redis!(worker_that_slept_through_a_refund_changes_nothing, async |flavor| {
+on_one_redis!(worker_suspended_through_a_refund_changes_nothing, async |flavor| {
     let stage = Stage::new(flavor).await;
     let id = stage.to_be_refunded().await;
     stage.server.next_refunds(&["failed"]);
-    // It learns that the attempt failed, and sleeps before it writes that down.
+    // It learns that the attempt failed, and is suspended before it records that.
     let sleeper = stage.worker().with("worker_fault_point", "after_refund:stop").start().await;
     eventually("it sleeps", SETTLED, async || sleeper.is_frozen()).await;
     let second = stage.worker().start().await;
@@ -260,7 +260,7 @@ on_one_redis!(worker_that_slept_through_a_refund_changes_nothing, async |flavor|
     stage.world.stop().await;
 });
 
-/// An event of Stripe's about a refund.
+/// A Stripe event about a refund.
 fn refund_event(id: &str, kind: &str, refund: &str, metadata: Value) -> Value {
     let object = json!({
         "id": refund, "object": "refund", "payment_intent": "pi_1", "metadata": metadata,
@@ -268,15 +268,15 @@ fn refund_event(id: &str, kind: &str, refund: &str, metadata: Value) -> Value {
     json!({ "id": id, "type": kind, "data": { "object": object } })
 }
 
-async fn told(api: &Api, event: &Value) -> String {
+async fn send_webhook(api: &Api, event: &Value) -> String {
     let body = event.to_string();
     let (body, signature) = (body.as_bytes(), signed(SECRET, body.as_bytes()));
-    let ask = api.post("/webhooks/payments").body(body);
-    let reply = ask.header("Stripe-Signature", &signature).send().await.json(200);
+    let request = api.post("/webhooks/payments").body(body);
+    let reply = request.header("Stripe-Signature", &signature).send().await.json(200);
     reply["result"].as_str().unwrap().to_owned()
 }
 
-/// A sold booking whose owner cancels it, while no worker runs.
+/// A sold booking, cancelled by its owner while no worker runs.
 async fn bought_and_cancelled(place: &Place, server: &StripeServer) -> (Api, Archive, BookingId) {
     let config = Config {
         payment_provider: PaymentProvider::Stripe,
@@ -309,25 +309,25 @@ fn stripe_settings(url: &str) -> [(&'static str, &str); 3] {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn webhook_tells_of_a_refund_that_failed_also_weeks_later() {
+async fn webhook_reports_a_failed_refund_even_weeks_later() {
     let (place, server) = (Place::shared(), StripeServer::start().await);
     let (api, archive, id) = bought_and_cancelled(&place, &server).await;
     let refund = async || archive.intent(id).await.unwrap().unwrap();
     let ours = json!({ "booking_id": id });
     server.next_refunds(&["pending"]);
     let created = refund_event("evt_1", "refund.created", "re_1", ours.clone());
-    assert_eq!(told(&api, &created).await, "handled");
+    assert_eq!(send_webhook(&api, &created).await, "handled");
     assert_eq!(refund().await.refund.unwrap().state, RefundState::Pending);
     assert!(refund().await.due_ms.is_some(), "it is not done");
 
     server.settle_refund("re_1", "failed");
     let failed = refund_event("evt_2", "refund.failed", "re_1", ours.clone());
-    assert_eq!(told(&api, &failed).await, "handled");
+    assert_eq!(send_webhook(&api, &failed).await, "handled");
     let after = refund().await.refund.unwrap();
     assert_eq!((after.state, after.attempt, after.failures), (RefundState::Failed, 2, 1));
-    assert_eq!(told(&api, &failed).await, "duplicate");
+    assert_eq!(send_webhook(&api, &failed).await, "duplicate");
 
-    // Its pause over, a worker sends the next attempt.
+    // After the pause a worker sends the next attempt.
     let _worker = place.worker_with(&stripe_settings(&server.url()));
     eventually("the money is back", SETTLED, async || refund().await.due_ms.is_none()).await;
     assert_eq!((refund().await.state, refund().await.refunded), (IntentState::Refunded, PRICE));
@@ -335,15 +335,15 @@ async fn webhook_tells_of_a_refund_that_failed_also_weeks_later() {
     let (last, attempts) = (refunds.last().unwrap().id.clone(), refunds.len());
     assert_eq!((attempts, server.intent("pi_1").unwrap().refunded), (2, PRICE));
 
-    // The bank sends it back: the intent is opened again, also where nothing names its booking.
+    // The bank returns it: the intent is opened again, even if nothing names its booking.
     server.settle_refund(&last, "failed");
     let sent_back = refund_event("evt_3", "charge.refund.updated", &last, json!({}));
-    assert_eq!(told(&api, &sent_back).await, "handled");
+    assert_eq!(send_webhook(&api, &sent_back).await, "handled");
     let again = refund().await;
     assert_eq!((again.refund.unwrap().failures, again.due_ms.is_some()), (2, true));
     let unknown = refund_event("evt_4", "refund.failed", "re_9", json!({ "order": "4711" }));
     let foreign = unknown.to_string().replace("pi_1", "pi_of_another_shop");
     let foreign: Value = serde_json::from_str(&foreign).unwrap();
-    assert_eq!(told(&api, &foreign).await, "ignored");
+    assert_eq!(send_webhook(&api, &foreign).await, "ignored");
     api.stop().await;
 }

@@ -1,5 +1,5 @@
-//! Buyers who pay, and processes that are killed at random all the while. In the end the provider's
-//! books and the archive agree to the cent, and nobody has two seats or half a sale.
+//! Buyers pay while processes are killed at random. In the end the provider's books and the archive
+//! agree to the cent, and nobody has two seats or half a sale.
 
 use std::cell::Cell;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -21,20 +21,20 @@ use crate::support::size;
 
 /// Kills in the suite.
 const KILLS: usize = 8;
-/// Another number of kills, as `make torture-pay` asks for.
+/// Variable with another number of kills, set by `make torture-pay`.
 const KILLS_VARIABLE: &str = "TORTURE_KILLS";
-/// Buyers at a time.
+/// Concurrent buyers.
 const BUYERS: usize = 6;
 /// Seats of the event: more than are sold.
 const SEATS: u32 = 20_000;
-/// The hold's time: a killed process' buyers do not all come again.
+/// The hold time: buyers of a killed process do not all return.
 const HOLD_SECONDS: u32 = 5;
 /// Longest pause between two kills.
 const PAUSE_MAX: Duration = Duration::from_millis(900);
 /// How long one buyer tries.
 const TRIES_MAX: u32 = 4;
 
-/// Where buyers buy: two processes of the API and one worker, each replaced as soon as it is killed.
+/// Two API processes and one worker, each replaced as soon as it is killed.
 struct Shop {
     place: Place,
     apis: [RwLock<Api>; 2],
@@ -55,7 +55,7 @@ impl Shop {
             }
             n => {
                 let slot = &self.apis[n % 2];
-                // Calls under way are cut off: nobody waits for them.
+                // Calls in progress are cut off: shutdown does not wait for them.
                 let fresh = api(&self.place, "").await;
                 let killed = std::mem::replace(&mut *slot.write().await, fresh);
                 killed.process().kill();
@@ -63,7 +63,7 @@ impl Shop {
         }
     }
 
-    /// Asks one of the processes; `None` if it dies before it answers.
+    /// Sends a request to one of the processes; `None` if it dies before it responds.
     async fn ask(&self, n: usize, user: &str, path: &str, body: Value) -> Option<(u16, Value)> {
         let client = self.apis[n % 2].read().await.client();
         let reply = client.post(path).user(user).json(body).try_send().await.ok()?;
@@ -72,11 +72,11 @@ impl Shop {
         Some((reply.status, answer))
     }
 
-    /// Buys until the end; what each was told in the end is checked against the archive by its id.
+    /// Buys until the end; each buyer's final status is compared with the archive by booking id.
     async fn buy(&self, buyer: usize) -> Vec<(String, u16)> {
         let mut rng = StdRng::seed_from_u64(buyer as u64);
         let (user, turn) = (format!("buyer-{buyer}"), Cell::new(buyer));
-        let mut told = Vec::new();
+        let mut final_status = Vec::new();
         while !self.over.load(Ordering::Relaxed) {
             turn.set(turn.get() + 1);
             let seat = self.next_seat.fetch_add(1, Ordering::Relaxed) as u32 % SEATS + 1;
@@ -92,7 +92,7 @@ impl Shop {
                 let paid = json!({ "payment_method": card });
                 match self.ask(turn.get(), &user, &path, paid).await {
                     Some((200, _)) => {
-                        told.push((id.clone(), 200));
+                        final_status.push((id.clone(), 200));
                         break;
                     }
                     Some((status, problem)) => {
@@ -105,17 +105,17 @@ impl Shop {
             if rng.random_bool(0.2) {
                 let path = format!("/api/v1/bookings/{id}/cancel");
                 if let Some((200, _)) = self.ask(turn.get(), &user, &path, json!({})).await {
-                    told.retain(|(told, _)| *told != id);
-                    told.push((id, 0));
+                    final_status.retain(|(final_status, _)| *final_status != id);
+                    final_status.push((id, 0));
                 }
             }
         }
-        told
+        final_status
     }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn killed_at_random_the_books_agree_to_the_cent() {
+async fn books_agree_after_random_kills() {
     let kills = size(KILLS_VARIABLE, KILLS);
     let place = Place::shared();
     let apis = [RwLock::new(api(&place, "").await), RwLock::new(api(&place, "").await)];
@@ -143,7 +143,7 @@ async fn killed_at_random_the_books_agree_to_the_cent() {
         shop.over.store(true, Ordering::Relaxed);
     };
     let buyers = join_all((0..BUYERS).map(|buyer| shop.buy(buyer)));
-    let (told, ()) = tokio::join!(buyers, killer);
+    let (final_status, ()) = tokio::join!(buyers, killer);
 
     let (engine, archive) = shop.place.services().await;
     let totals = books_agree(&archive, &[event]).await;
@@ -154,7 +154,7 @@ async fn killed_at_random_the_books_agree_to_the_cent() {
         report.is_ok_and(|report| report.clean)
     })
     .await;
-    for (id, status) in told.into_iter().flatten() {
+    for (id, status) in final_status.into_iter().flatten() {
         let booking = archive.booking(id.parse().unwrap()).await.unwrap().expect("it is archived");
         let end = booking.booking.status.api_word();
         match status {

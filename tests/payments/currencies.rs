@@ -1,5 +1,5 @@
-//! Currencies: what is put on sale can be charged, and is charged exactly; what cannot be is refused
-//! for good and keeps the seats held.
+//! Currencies: what is put on sale can be charged, and is charged exactly; other prices are refused
+//! for good and keep the seats held.
 
 use holdfast::config::Config;
 use holdfast::config::values::PaymentProvider;
@@ -11,14 +11,14 @@ use super::*;
 use crate::support::api::{Api, Place, places};
 use crate::support::eventually;
 
-/// Bound of what the test waits for.
+/// Bound of the test's waits.
 const BOUND: Duration = Duration::from_secs(60);
 
-fn order_of(amount: i64, currency: &str) -> Order {
-    Order { amount, currency: currency.into(), ..order() }
+fn order_of(amount: i64, currency: &str) -> PaymentOrder {
+    PaymentOrder { amount, currency: currency.into(), ..order() }
 }
 
-/// An event of one price.
+/// An event with one price.
 fn priced(currency: &str, price: i64) -> Value {
     let mut event = places(2);
     event["currency"] = currency.into();
@@ -27,7 +27,7 @@ fn priced(currency: &str, price: i64) -> Value {
 }
 
 #[tokio::test]
-async fn amounts_are_sent_as_stripe_counts_them() {
+async fn amounts_are_sent_in_stripes_unit() {
     let cases = [
         ("EUR", 4_500, 4_500),
         ("JPY", 500, 500),
@@ -42,13 +42,13 @@ async fn amounts_are_sent_as_stripe_counts_them() {
         let order = order_of(minor, currency);
         let payment = rig.provider.create(&order).await.unwrap();
         let charge = charge_of(&order, &payment);
-        assert_eq!(rig.provider.charge(&charge).await, Ok(State::Paid), "{currency}");
+        assert_eq!(rig.provider.charge(&charge).await, Ok(PaymentState::Paid), "{currency}");
         let intent = rig.server().intent(&payment).unwrap();
         assert_eq!(intent.amount, stripes, "{currency}");
         let found = rig.provider.get(&payment).await.unwrap().unwrap();
         assert_eq!((found.amount, found.currency.as_str()), (minor, currency));
         let refund = refund_of(&charge, minor);
-        assert_eq!(rig.provider.refund(&refund).await, Ok(Refunded::Succeeded(minor)));
+        assert_eq!(rig.provider.refund(&refund).await, Ok(RefundResult::Succeeded(minor)));
         assert_eq!(rig.money(&charge).await.refunded, stripes, "{currency}");
         let found = rig.provider.get(&payment).await.unwrap().unwrap();
         assert_eq!((found.refunded, found.refund_pending), (minor, 0), "{currency}");
@@ -73,20 +73,20 @@ async fn impossible_amounts_are_never_sent() {
 }
 
 #[tokio::test]
-async fn refusal_of_what_was_asked_for_is_permanent() {
+async fn refusal_of_the_request_itself_is_permanent() {
     let rig = Rig::stripe(PATIENT).await;
     rig.server().fail("/payment_intents", Fault::Refused);
     let refused = rig.provider.create(&order()).await;
     let fits = matches!(&refused, Err(PaymentError::Impossible(t)) if t.contains("at least 50"));
     assert!(fits, "{refused:?}");
-    // One that another second may answer otherwise is not.
+    // A refusal that may be answered differently later is not permanent.
     rig.server().fail("/payment_intents", Fault::TooMany);
     let refused = rig.provider.create(&order()).await;
     assert!(matches!(refused, Err(PaymentError::NotDone(_))), "{refused:?}");
 }
 
 #[tokio::test]
-async fn payment_of_another_amount_is_not_taken_for_paid() {
+async fn payment_of_another_amount_is_not_accepted() {
     let rig = Rig::stripe(PATIENT).await;
     let charge = rig.ready().await;
     rig.server().change(&charge.payment, |intent| intent.amount = 1);
@@ -95,7 +95,7 @@ async fn payment_of_another_amount_is_not_taken_for_paid() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn permanently_refused_payment_keeps_the_hold_and_another_may_work() {
+async fn permanently_refused_payment_keeps_the_hold_for_another() {
     let (place, server) = (Place::shared(), StripeServer::start().await);
     let api = api_with(&place, &server).await;
     let _worker = worker_with(&place, &server);
@@ -117,7 +117,7 @@ async fn permanently_refused_payment_keeps_the_hold_and_another_may_work() {
     api.stop().await;
 }
 
-/// An event from the time of another provider.
+/// An event created under another provider.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn event_that_the_provider_cannot_charge_is_not_paid_and_not_put_on_sale_again() {
     let (place, server) = (Place::shared(), StripeServer::start().await);
@@ -147,7 +147,7 @@ async fn event_that_the_provider_cannot_charge_is_not_paid_and_not_put_on_sale_a
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn events_are_created_with_what_the_provider_charges_alone() {
+async fn events_are_created_only_with_chargeable_prices() {
     let simulated = Api::here(Place::shared().config()).await;
     let stripe = Api::here(Config {
         payment_provider: PaymentProvider::Stripe,
@@ -162,8 +162,8 @@ async fn events_are_created_with_what_the_provider_charges_alone() {
     for (currency, price, why) in [
         ("ZZZ", 1_000, "`currency`: \"ZZZ\" is not a currency code of ISO 4217"),
         ("XXQ", 1_000, "not a currency code of ISO 4217"),
-        ("XTS", 1_000, "not a currency that anybody pays with"),
-        ("XAU", 1_000, "not a currency that anybody pays with"),
+        ("XTS", 1_000, "not a currency for payments"),
+        ("XAU", 1_000, "not a currency for payments"),
         ("HRK", 1_000, "EUR replaced it"),
     ] {
         for api in [&simulated, &stripe] {

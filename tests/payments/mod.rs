@@ -1,4 +1,4 @@
-//! Payment providers: what each of them promises, and what each alone does.
+//! Payment providers: the guarantees of all, and the specifics of each.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -6,8 +6,8 @@ use std::time::Duration;
 use holdfast::archive::{Archive, ArchiveConfig};
 use holdfast::domain::{BookingId, EventId};
 use holdfast::payments::{
-    Charge, Order, PaymentError, Provider, RefundOrder, Refunded, Simulated, SimulatedSettings,
-    State, Stripe, StripeSettings,
+    Charge, PaymentError, PaymentOrder, PaymentState, Provider, RefundOrder, RefundResult,
+    Simulated, SimulatedSettings, Stripe, StripeSettings,
 };
 
 use crate::support::servers::{Server, shared_mongodb};
@@ -22,12 +22,12 @@ mod simulated;
 mod stripe;
 pub mod webhooks;
 
-/// Bound of calls that are answered.
+/// Timeout of calls that are answered.
 const PATIENT: Duration = Duration::from_secs(30);
-/// Bound of calls that are not answered: the test waits for it.
+/// Timeout of calls without a response: the test waits for it.
 const IMPATIENT: Duration = Duration::from_secs(3);
 
-/// A provider with what lies behind it.
+/// A provider with its backend.
 pub struct Rig {
     pub provider: Arc<dyn Provider>,
     behind: Behind,
@@ -38,19 +38,19 @@ enum Behind {
     Server(StripeServer),
 }
 
-/// What was moved for one booking.
+/// The money moved for one booking.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Money {
     pub charges: u32,
     pub refunded: i64,
 }
 
-/// How a call can go wrong, with each provider's own means.
+/// How a call can fail, by each provider's own means.
 #[derive(Clone, Copy, Debug)]
-pub enum Trouble {
-    /// Nothing is done, and the caller learns that.
+pub enum CallFault {
+    /// Nothing is done, and the caller gets an error that says so.
     Before,
-    /// It is done, and the caller learns nothing.
+    /// It is done, and the caller gets no response.
     After,
 }
 
@@ -68,7 +68,7 @@ impl Rig {
         Rig { provider, behind: Behind::Server(server) }
     }
 
-    /// Stripe's side.
+    /// The Stripe stand-in.
     pub fn server(&self) -> &StripeServer {
         match &self.behind {
             Behind::Server(server) => server,
@@ -76,7 +76,7 @@ impl Rig {
         }
     }
 
-    /// What was moved, by the provider's own books.
+    /// The money moved, by the provider's own books.
     pub async fn money(&self, charge: &Charge) -> Money {
         let payment = &charge.payment;
         let (charges, refunded) = match &self.behind {
@@ -91,30 +91,30 @@ impl Rig {
         Money { charges, refunded }
     }
 
-    /// A charge of the order's object, with a card that is good.
+    /// A charge of the order's object, with a valid card.
     pub async fn ready(&self) -> Charge {
         let order = order();
         let payment = self.provider.create(&order).await.unwrap();
         charge_of(&order, &payment)
     }
 
-    /// Charges, and something goes wrong.
-    pub async fn charge_in_trouble(
+    /// Charges while this fault happens.
+    pub async fn charge_with_fault(
         &self,
         charge: &Charge,
-        trouble: Trouble,
-    ) -> Result<State, PaymentError> {
-        match (&self.behind, trouble) {
-            (Behind::Archive(_), Trouble::Before) => {
+        fault: CallFault,
+    ) -> Result<PaymentState, PaymentError> {
+        match (&self.behind, fault) {
+            (Behind::Archive(_), CallFault::Before) => {
                 self.provider.charge(&with_method(charge, "card_error")).await
             }
-            (Behind::Archive(_), Trouble::After) => {
+            (Behind::Archive(_), CallFault::After) => {
                 self.provider.charge(&with_method(charge, "card_timeout")).await
             }
-            (Behind::Server(server), trouble) => {
-                let fault = match trouble {
-                    Trouble::Before => Fault::TooMany,
-                    Trouble::After => Fault::SilentAfter,
+            (Behind::Server(server), fault) => {
+                let fault = match fault {
+                    CallFault::Before => Fault::TooMany,
+                    CallFault::After => Fault::SilentAfter,
                 };
                 server.fail("/confirm", fault);
                 self.provider.charge(charge).await
@@ -132,12 +132,12 @@ pub fn stripe_at(url: &str, timeout: Duration) -> Stripe {
     Stripe::new(&StripeSettings { url, secret_key: KEY, timeout }).unwrap()
 }
 
-pub fn order() -> Order {
+pub fn order() -> PaymentOrder {
     let booking = BookingId::new(EventId(7), 1_763_700_000_000, rand::random());
-    Order { booking, amount: 1_000, currency: "EUR".into() }
+    PaymentOrder { booking, amount: 1_000, currency: "EUR".into() }
 }
 
-pub fn charge_of(order: &Order, payment: &str) -> Charge {
+pub fn charge_of(order: &PaymentOrder, payment: &str) -> Charge {
     Charge {
         booking: order.booking,
         attempt: 1,
@@ -152,7 +152,7 @@ pub fn with_method(charge: &Charge, method: &str) -> Charge {
     Charge { method: method.into(), ..charge.clone() }
 }
 
-/// The first attempt to give so much back of what this charge took.
+/// The first attempt to refund this amount of a charge.
 pub fn refund_of(charge: &Charge, total: i64) -> RefundOrder {
     RefundOrder {
         booking: charge.booking,
@@ -167,7 +167,7 @@ pub fn attempt(charge: &Charge, attempt: u32) -> Charge {
     Charge { attempt, ..charge.clone() }
 }
 
-/// Makes one test for each provider: `on_each_provider!(name, TIMEOUT, async |rig: Rig| { … })`.
+/// Defines one test per provider: `on_each_provider!(name, TIMEOUT, async |rig: Rig| { … })`.
 #[macro_export]
 macro_rules! on_each_provider {
     ($name:ident, $timeout:expr, $body:expr) => {

@@ -1,37 +1,37 @@
-//! What every provider promises, checked on each alike.
+//! The guarantees of every provider, checked on each alike.
 
 use futures_util::future::join_all;
 
 use super::*;
 use crate::on_each_provider;
 
-/// Charges sent at once.
+/// Concurrent charges.
 const AT_ONCE: u32 = 20;
 /// Races of a charge with a cancellation.
 const RACES: u32 = 25;
 
-on_each_provider!(creating_again_gives_the_same_object, PATIENT, async |rig: Rig| {
+on_each_provider!(creating_again_returns_the_same_object, PATIENT, async |rig: Rig| {
     let (one, other) = (order(), order());
     let first = rig.provider.create(&one).await.unwrap();
     assert_eq!(rig.provider.create(&one).await, Ok(first.clone()));
     assert_ne!(rig.provider.create(&other).await, Ok(first.clone()));
     let found = rig.provider.get(&first).await.unwrap().unwrap();
-    let told = (found.state, found.amount, found.currency.as_str(), found.refunded);
-    assert_eq!(told, (State::Open, 1_000, "EUR", 0));
+    let shown = (found.state, found.amount, found.currency.as_str(), found.refunded);
+    assert_eq!(shown, (PaymentState::Open, 1_000, "EUR", 0));
     assert_eq!(rig.money(&charge_of(&one, &first)).await, Money { charges: 0, refunded: 0 });
 });
 
-on_each_provider!(a_charge_is_paid_once_whichever_attempt_sends_it, PATIENT, async |rig: Rig| {
+on_each_provider!(object_is_paid_once_by_any_attempt, PATIENT, async |rig: Rig| {
     let charge = rig.ready().await;
     for attempt in [1, 1, 2, 3, 1] {
         let paid = rig.provider.charge(&super::attempt(&charge, attempt)).await;
-        assert_eq!(paid, Ok(State::Paid), "attempt {attempt}");
+        assert_eq!(paid, Ok(PaymentState::Paid), "attempt {attempt}");
     }
     assert_eq!(rig.money(&charge).await, Money { charges: 1, refunded: 0 });
     let found = rig.provider.get(&charge.payment).await.unwrap().unwrap();
-    assert_eq!((found.id.as_str(), found.state), (charge.payment.as_str(), State::Paid));
-    let told = (found.amount, found.currency.as_str(), found.refunded);
-    assert_eq!(told, (1_000, "EUR", 0));
+    assert_eq!((found.id.as_str(), found.state), (charge.payment.as_str(), PaymentState::Paid));
+    let shown = (found.amount, found.currency.as_str(), found.refunded);
+    assert_eq!(shown, (1_000, "EUR", 0));
 });
 
 on_each_provider!(
@@ -42,31 +42,31 @@ on_each_provider!(
         let declined =
             rig.provider.charge(&with_method(&charge, "card_declined")).await.unwrap_err();
         assert!(matches!(&declined, PaymentError::Declined(text) if text.contains("declined")));
-        // The same attempt has the same answer, even if it now names a card that is good.
+        // The same attempt has the same result, even if it now names a valid card.
         for method in ["card_declined", "card_ok"] {
             let again = rig.provider.charge(&with_method(&charge, method)).await;
             assert_eq!(again, Err(declined.clone()), "{method}");
         }
         let found = rig.provider.get(&charge.payment).await.unwrap().unwrap();
-        assert_eq!((found.state, found.amount), (State::Open, 1_000));
+        assert_eq!((found.state, found.amount), (PaymentState::Open, 1_000));
         let second = attempt(&charge, 2);
-        assert_eq!(rig.provider.charge(&second).await, Ok(State::Paid));
-        // It is paid now, and that is what everybody is told.
+        assert_eq!(rig.provider.charge(&second).await, Ok(PaymentState::Paid));
+        // It is paid now, and every attempt returns that.
         let late = rig.provider.charge(&with_method(&charge, "card_declined")).await;
-        assert_eq!(late, Ok(State::Paid));
+        assert_eq!(late, Ok(PaymentState::Paid));
         assert_eq!(rig.money(&charge).await, Money { charges: 1, refunded: 0 });
     }
 );
 
-on_each_provider!(what_failed_before_charging_is_not_done, PATIENT, async |rig: Rig| {
+on_each_provider!(failure_before_charging_is_not_done, PATIENT, async |rig: Rig| {
     let charge = rig.ready().await;
-    let failed = rig.charge_in_trouble(&charge, Trouble::Before).await;
+    let failed = rig.charge_with_fault(&charge, CallFault::Before).await;
     assert!(matches!(failed, Err(PaymentError::NotDone(_))), "{failed:?}");
     assert_eq!(rig.money(&charge).await.charges, 0);
     let found = rig.provider.get(&charge.payment).await.unwrap().unwrap();
-    assert_eq!(found.state, State::Open);
+    assert_eq!(found.state, PaymentState::Open);
     // The attempt is not used up.
-    assert_eq!(rig.provider.charge(&charge).await, Ok(State::Paid));
+    assert_eq!(rig.provider.charge(&charge).await, Ok(PaymentState::Paid));
 });
 
 on_each_provider!(
@@ -74,17 +74,17 @@ on_each_provider!(
     IMPATIENT,
     async |rig: Rig| {
         let charge = rig.ready().await;
-        let lost = rig.charge_in_trouble(&charge, Trouble::After).await;
+        let lost = rig.charge_with_fault(&charge, CallFault::After).await;
         assert!(matches!(lost, Err(PaymentError::Unknown(_))), "{lost:?}");
         let found = rig.provider.get(&charge.payment).await.unwrap().unwrap();
-        assert_eq!(found.state, State::Paid);
-        assert_eq!(rig.provider.charge(&charge).await, Ok(State::Paid));
-        assert_eq!(rig.provider.cancel(&charge.payment).await, Ok(State::Paid));
+        assert_eq!(found.state, PaymentState::Paid);
+        assert_eq!(rig.provider.charge(&charge).await, Ok(PaymentState::Paid));
+        assert_eq!(rig.provider.cancel(&charge.payment).await, Ok(PaymentState::Paid));
         assert_eq!(rig.money(&charge).await, Money { charges: 1, refunded: 0 });
     }
 );
 
-on_each_provider!(charges_sent_at_once_take_the_money_once, PATIENT, async |rig: Rig| {
+on_each_provider!(concurrent_charges_charge_once, PATIENT, async |rig: Rig| {
     let one_attempt: fn(u32) -> u32 = |_| 1;
     let many_attempts: fn(u32) -> u32 = |number| number;
     for attempt_of in [one_attempt, many_attempts] {
@@ -92,39 +92,39 @@ on_each_provider!(charges_sent_at_once_take_the_money_once, PATIENT, async |rig:
         let charges: Vec<Charge> =
             (1..=AT_ONCE).map(|number| attempt(&charge, attempt_of(number))).collect();
         let answers = join_all(charges.iter().map(|charge| rig.provider.charge(charge))).await;
-        assert!(answers.contains(&Ok(State::Paid)), "{answers:?}");
-        let wrong = |answer: &&Result<State, PaymentError>| {
-            !matches!(answer, Ok(State::Paid) | Err(PaymentError::Unknown(_)))
+        assert!(answers.contains(&Ok(PaymentState::Paid)), "{answers:?}");
+        let wrong = |answer: &&Result<PaymentState, PaymentError>| {
+            !matches!(answer, Ok(PaymentState::Paid) | Err(PaymentError::Unknown(_)))
         };
         assert_eq!(answers.iter().find(wrong), None);
         assert_eq!(rig.money(&charge).await, Money { charges: 1, refunded: 0 });
-        assert_eq!(rig.provider.charge(&charge).await, Ok(State::Paid));
+        assert_eq!(rig.provider.charge(&charge).await, Ok(PaymentState::Paid));
     }
 });
 
-on_each_provider!(what_is_cancelled_is_never_paid, PATIENT, async |rig: Rig| {
+on_each_provider!(cancelled_object_is_never_paid, PATIENT, async |rig: Rig| {
     // Never charged; declined once.
     let (fresh, tried) = (rig.ready().await, rig.ready().await);
     rig.provider.charge(&with_method(&tried, "card_declined")).await.unwrap_err();
     for charge in [fresh, tried] {
         for _ in 0..2 {
-            assert_eq!(rig.provider.cancel(&charge.payment).await, Ok(State::Cancelled));
+            assert_eq!(rig.provider.cancel(&charge.payment).await, Ok(PaymentState::Cancelled));
         }
         for number in 2..4 {
             let refused = rig.provider.charge(&attempt(&charge, number)).await;
-            assert_eq!(refused, Ok(State::Cancelled));
+            assert_eq!(refused, Ok(PaymentState::Cancelled));
         }
         let found = rig.provider.get(&charge.payment).await.unwrap().unwrap();
-        assert_eq!(found.state, State::Cancelled);
+        assert_eq!(found.state, PaymentState::Cancelled);
         assert_eq!(rig.money(&charge).await, Money { charges: 0, refunded: 0 });
     }
 });
 
-on_each_provider!(a_charge_races_with_a_cancellation, PATIENT, async |rig: Rig| {
+on_each_provider!(charge_and_cancellation_race_to_one_result, PATIENT, async |rig: Rig| {
     let mut paid = 0;
     for race in 0..RACES {
         let charge = rig.ready().await;
-        // Not always the same one begins.
+        // Alternates which one begins.
         let lead = std::time::Duration::from_micros(u64::from(race % 5) * 700);
         let charging = async {
             tokio::time::sleep(lead).await;
@@ -137,8 +137,8 @@ on_each_provider!(a_charge_races_with_a_cancellation, PATIENT, async |rig: Rig| 
         let answers = tokio::join!(charging, cancelling);
         let charges = rig.money(&charge).await.charges;
         match &answers {
-            (Ok(State::Paid), Ok(State::Paid)) => assert_eq!(charges, 1),
-            (Ok(State::Cancelled), Ok(State::Cancelled)) => assert_eq!(charges, 0),
+            (Ok(PaymentState::Paid), Ok(PaymentState::Paid)) => assert_eq!(charges, 1),
+            (Ok(PaymentState::Cancelled), Ok(PaymentState::Cancelled)) => assert_eq!(charges, 0),
             _ => panic!("{answers:?}, {charges} charges"),
         }
         paid += charges;
@@ -146,7 +146,7 @@ on_each_provider!(a_charge_races_with_a_cancellation, PATIENT, async |rig: Rig| 
     println!("{paid} of {RACES} were paid");
 });
 
-on_each_provider!(a_refund_names_a_total, PATIENT, async |rig: Rig| {
+on_each_provider!(refund_reaches_its_total_once, PATIENT, async |rig: Rig| {
     let charge = rig.ready().await;
     let payment = charge.payment.as_str();
     let early = rig.provider.refund(&refund_of(&charge, 300)).await;
@@ -154,29 +154,30 @@ on_each_provider!(a_refund_names_a_total, PATIENT, async |rig: Rig| {
     rig.provider.charge(&charge).await.unwrap();
     for (total, given_back) in [(0, 0), (300, 300), (300, 300), (1_000, 1_000), (500, 1_000)] {
         let refunded = rig.provider.refund(&refund_of(&charge, total)).await;
-        assert_eq!(refunded, Ok(Refunded::Succeeded(given_back)), "{total}");
+        assert_eq!(refunded, Ok(RefundResult::Succeeded(given_back)), "{total}");
         assert_eq!(rig.money(&charge).await, Money { charges: 1, refunded: given_back });
     }
     let too_much = rig.provider.refund(&refund_of(&charge, 1_001)).await;
     assert!(matches!(too_much, Err(PaymentError::NotDone(_))), "{too_much:?}");
     let found = rig.provider.get(payment).await.unwrap().unwrap();
-    assert_eq!((found.state, found.refunded), (State::Paid, 1_000));
+    assert_eq!((found.state, found.refunded), (PaymentState::Paid, 1_000));
 });
 
-on_each_provider!(refunds_sent_at_once_give_back_once, PATIENT, async |rig: Rig| {
+on_each_provider!(concurrent_refunds_refund_once, PATIENT, async |rig: Rig| {
     let charge = rig.ready().await;
     rig.provider.charge(&charge).await.unwrap();
     let order = refund_of(&charge, 400);
     let refunds = (0..AT_ONCE).map(|_| rig.provider.refund(&order));
     for answer in join_all(refunds).await {
-        let fine = matches!(answer, Ok(Refunded::Succeeded(400)) | Err(PaymentError::Unknown(_)));
+        let fine =
+            matches!(answer, Ok(RefundResult::Succeeded(400)) | Err(PaymentError::Unknown(_)));
         assert!(fine, "{answer:?}");
     }
-    assert_eq!(rig.provider.refund(&order).await, Ok(Refunded::Succeeded(400)));
+    assert_eq!(rig.provider.refund(&order).await, Ok(RefundResult::Succeeded(400)));
     assert_eq!(rig.money(&charge).await, Money { charges: 1, refunded: 400 });
 });
 
-on_each_provider!(what_was_never_made_is_not_there, PATIENT, async |rig: Rig| {
+on_each_provider!(unknown_object_is_absent, PATIENT, async |rig: Rig| {
     for id in ["pi_none", "sim_none", "", "../refunds", "é"] {
         assert_eq!(rig.provider.get(id).await, Ok(None), "{id}");
         let refused = rig.provider.refund(&refund_of(&charge_of(&order(), id), 1)).await;

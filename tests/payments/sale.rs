@@ -1,4 +1,4 @@
-//! Sales through Stripe, from a hold to its seats: the whole way over HTTP, with a worker.
+//! Sales through Stripe, from a hold to the sold seats over HTTP, with a worker.
 
 use holdfast::config::Config;
 use holdfast::config::values::PaymentProvider;
@@ -10,10 +10,10 @@ use crate::support::eventually;
 use crate::support::http::Reply;
 use crate::support::process::Process;
 
-/// Bound of what the test waits for.
+/// Bound of the test's waits.
 const BOUND: Duration = Duration::from_secs(60);
 
-/// An API that has its money moved by this server.
+/// An API with this server as its provider.
 pub async fn api_with(place: &Place, server: &StripeServer) -> Api {
     let config = Config {
         payment_provider: PaymentProvider::Stripe,
@@ -26,7 +26,7 @@ pub async fn api_with(place: &Place, server: &StripeServer) -> Api {
     Api::here(config).await
 }
 
-/// A worker that asks the same server.
+/// A worker with the same provider.
 pub fn worker_with(place: &Place, server: &StripeServer) -> Process {
     let (url, consumer) = (server.url(), unique_name());
     let environment = place.environment(&[
@@ -45,7 +45,7 @@ pub async fn pay(api: &Api, booking: &Value, method: &str) -> Reply {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_second_card_pays_after_the_first_was_declined() {
+async fn second_card_pays_after_the_first_was_declined() {
     let (place, server) = (Place::shared(), StripeServer::start().await);
     let api = api_with(&place, &server).await;
     let _worker = worker_with(&place, &server);
@@ -60,7 +60,7 @@ async fn a_second_card_pays_after_the_first_was_declined() {
         api.booking("ann", &held).await.json(200)["status"] == "CONFIRMED"
     })
     .await;
-    // The same request again has the receipt.
+    // The same request again returns the receipt.
     let paid = pay(&api, &held, "card_visa").await.json(200);
     assert_eq!(paid["receipt"]["payment_id"], "pi_1");
     let intent = server.intent("pi_1").unwrap();
@@ -71,7 +71,7 @@ async fn a_second_card_pays_after_the_first_was_declined() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_answer_that_was_lost_is_found_out() {
+async fn lost_response_is_recovered() {
     for fault in [Fault::ErrorAfter, Fault::CloseAfter] {
         let (place, server) = (Place::shared(), StripeServer::start().await);
         let api = api_with(&place, &server).await;

@@ -1,4 +1,4 @@
-//! What the simulated provider alone does.
+//! The specifics of the simulated provider.
 
 use std::time::Instant;
 
@@ -9,7 +9,7 @@ use crate::support::Flavor;
 use crate::support::servers::{available, private_mongodb, shared_redis};
 use crate::support::world::{World, impatient};
 
-/// Bookings of the test of shares: enough that all of one kind is out of the question.
+/// Bookings of the test of shares: enough that a share of 0 or 1 is practically impossible.
 const BOOKINGS: u32 = 40;
 
 impl Rig {
@@ -23,16 +23,16 @@ impl Rig {
 }
 
 #[tokio::test]
-async fn creating_writes_nothing() {
+async fn create_writes_nothing() {
     let rig = Rig::simulated(PATIENT).await;
     let order = order();
     let payment = rig.provider.create(&order).await.unwrap();
-    assert_eq!(rig.provider.get(&payment).await.unwrap().unwrap().state, State::Open);
+    assert_eq!(rig.provider.get(&payment).await.unwrap().unwrap().state, PaymentState::Open);
     assert_eq!(rig.booked(order.booking).await, None);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_sale_is_in_its_books_once() {
+async fn sale_is_booked_once() {
     let flavor = if available(Flavor::Redis) { Flavor::Redis } else { Flavor::Valkey };
     let world = World::with(shared_redis(flavor), shared_mongodb(), impatient()).await;
     let event = world.event(2).await;
@@ -48,17 +48,17 @@ async fn a_sale_is_in_its_books_once() {
 }
 
 #[tokio::test]
-async fn cancelling_what_nobody_charged_leaves_a_tombstone() {
+async fn cancelling_an_uncharged_object_leaves_a_tombstone() {
     let rig = Rig::simulated(PATIENT).await;
     let charge = rig.ready().await;
-    assert_eq!(rig.provider.cancel(&charge.payment).await, Ok(State::Cancelled));
+    assert_eq!(rig.provider.cancel(&charge.payment).await, Ok(PaymentState::Cancelled));
     let found = rig.booked(charge.booking).await.unwrap();
     assert_eq!((found.state, found.amount), (SimulatedState::Cancelled, 1_000));
     assert_eq!((found.charges, found.refunded), (0, 0));
 }
 
 #[tokio::test]
-async fn a_drawn_decline_is_the_answer_of_its_attempt() {
+async fn random_decline_is_kept_for_its_attempt() {
     let archive = archive(shared_mongodb()).await;
     let settings =
         SimulatedSettings { timeout: PATIENT, decline_percent: 50, ..SimulatedSettings::default() };
@@ -72,7 +72,7 @@ async fn a_drawn_decline_is_the_answer_of_its_attempt() {
             assert_eq!(provider.charge(&charge).await, first);
         }
         match first {
-            Ok(State::Paid) => {}
+            Ok(PaymentState::Paid) => {}
             Err(PaymentError::Declined(_)) => declined += 1,
             other => panic!("{other:?}"),
         }
@@ -81,7 +81,7 @@ async fn a_drawn_decline_is_the_answer_of_its_attempt() {
 }
 
 #[tokio::test]
-async fn every_call_has_the_latency_that_is_set() {
+async fn every_call_has_the_configured_latency() {
     let archive = archive(shared_mongodb()).await;
     let latency = Duration::from_millis(150);
     let settings = SimulatedSettings { timeout: PATIENT, latency, ..SimulatedSettings::default() };
@@ -98,7 +98,7 @@ async fn every_call_has_the_latency_that_is_set() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_absent_mongodb_is_unknown_within_the_bound() {
+async fn absent_mongodb_is_unknown_within_the_bound() {
     let server = private_mongodb();
     let archive = archive(&server).await;
     let timeout = Duration::from_secs(2);
@@ -115,18 +115,18 @@ async fn an_absent_mongodb_is_unknown_within_the_bound() {
     assert!(matches!(unknown, Err(PaymentError::Unknown(_))), "{unknown:?}");
     assert!(began.elapsed() < timeout + Duration::from_secs(20));
     server.thaw();
-    // Whether or not the lost one was carried out, it is paid once.
+    // Whether or not the lost call was carried out, it is paid once.
     let deadline = Instant::now() + Duration::from_secs(60);
-    while provider.charge(&lost).await != Ok(State::Paid) {
+    while provider.charge(&lost).await != Ok(PaymentState::Paid) {
         assert!(Instant::now() < deadline, "MongoDB answers again");
     }
     let found = archive.simulated_books().find(lost.booking).await.unwrap().unwrap();
     assert_eq!((found.charges, found.paid_attempt), (1, Some(1)));
-    assert_eq!(provider.charge(&charge).await, Ok(State::Paid));
+    assert_eq!(provider.charge(&charge).await, Ok(PaymentState::Paid));
 }
 
 #[tokio::test]
-async fn a_charge_of_another_amount_is_not_done() {
+async fn charge_of_another_amount_is_not_done() {
     let rig = Rig::simulated(PATIENT).await;
     let charge = rig.ready().await;
     let more = Charge { amount: charge.amount + 1, ..charge.clone() };

@@ -1,4 +1,4 @@
-//! What Stripe's adapter makes of Stripe's answers.
+//! The Stripe adapter's mapping of responses.
 
 use std::time::Instant;
 
@@ -6,7 +6,7 @@ use super::*;
 use crate::support::servers::free_port;
 
 #[tokio::test]
-async fn requests_carry_what_stripe_needs() {
+async fn requests_have_stripes_headers_and_keys() {
     let rig = Rig::stripe(PATIENT).await;
     let charge = rig.ready().await;
     rig.provider.charge(&charge).await.unwrap();
@@ -32,7 +32,7 @@ async fn requests_carry_what_stripe_needs() {
 }
 
 #[tokio::test]
-async fn what_never_left_is_not_done() {
+async fn unsent_request_is_not_done() {
     let provider = stripe_at(&format!("http://127.0.0.1:{}", free_port()), PATIENT);
     let order = order();
     let charge = charge_of(&order, "pi_1");
@@ -45,7 +45,7 @@ async fn what_never_left_is_not_done() {
 }
 
 #[tokio::test]
-async fn the_key_does_not_go_where_there_is_no_tls() {
+async fn key_is_not_sent_without_tls() {
     let server = StripeServer::start().await;
     let provider = stripe_at(&server.url().replace("http://", "https://"), PATIENT);
     let created = provider.create(&order()).await;
@@ -54,7 +54,7 @@ async fn the_key_does_not_go_where_there_is_no_tls() {
 }
 
 #[tokio::test]
-async fn whatever_follows_a_charge_that_was_sent_is_unknown() {
+async fn error_after_a_sent_charge_is_unknown() {
     for fault in [Fault::ErrorAfter, Fault::CloseAfter, Fault::GarbageAfter, Fault::SilentAfter] {
         let rig = Rig::stripe(IMPATIENT).await;
         let charge = rig.ready().await;
@@ -65,18 +65,18 @@ async fn whatever_follows_a_charge_that_was_sent_is_unknown() {
         assert!(began.elapsed() < IMPATIENT + Duration::from_secs(20), "{fault:?}");
         let again = rig.provider.charge(&charge).await;
         match fault {
-            // Stripe keeps the 500 under the key; asking is what helps.
+            // Stripe keeps the 500 under the key; a query helps.
             Fault::ErrorAfter => assert!(matches!(again, Err(PaymentError::Unknown(_)))),
-            _ => assert_eq!(again, Ok(State::Paid), "{fault:?}"),
+            _ => assert_eq!(again, Ok(PaymentState::Paid), "{fault:?}"),
         }
         let found = rig.provider.get(&charge.payment).await.unwrap().unwrap();
-        assert_eq!(found.state, State::Paid, "{fault:?}");
+        assert_eq!(found.state, PaymentState::Paid, "{fault:?}");
         assert_eq!(rig.money(&charge).await.charges, 1, "{fault:?}");
     }
 }
 
 #[tokio::test]
-async fn an_object_whose_creation_was_not_answered_is_created_once() {
+async fn object_with_a_lost_create_response_is_created_once() {
     let rig = Rig::stripe(PATIENT).await;
     let order = order();
     rig.server().fail("/payment_intents", Fault::CloseAfter);
@@ -87,7 +87,7 @@ async fn an_object_whose_creation_was_not_answered_is_created_once() {
 }
 
 #[tokio::test]
-async fn a_wrong_key_does_nothing_and_is_not_told() {
+async fn wrong_key_does_nothing_and_is_not_shown() {
     let server = StripeServer::start().await;
     let (url, timeout) = (&server.url(), PATIENT);
     let provider = Stripe::new(&StripeSettings { url, secret_key: "sk_wrong", timeout }).unwrap();
@@ -97,9 +97,9 @@ async fn a_wrong_key_does_nothing_and_is_not_told() {
 }
 
 #[tokio::test]
-async fn what_cannot_be_paid_here_is_declined() {
+async fn unsupported_payment_step_is_declined() {
     let rig = Rig::stripe(PATIENT).await;
-    for (method, told) in [
+    for (method, expected) in [
         ("card_3ds", "needs authentication"),
         ("card_action", "needs a further step"),
         ("card_unknown", "No such card"),
@@ -107,32 +107,36 @@ async fn what_cannot_be_paid_here_is_declined() {
         let charge = with_method(&rig.ready().await, method);
         for time in ["first", "again"] {
             let declined = rig.provider.charge(&charge).await;
-            let fits = matches!(&declined, Err(PaymentError::Declined(t)) if t.contains(told));
+            let fits = matches!(&declined, Err(PaymentError::Declined(t)) if t.contains(expected));
             assert!(fits, "{method} {time}: {declined:?}");
         }
-        assert_eq!(rig.provider.cancel(&charge.payment).await, Ok(State::Cancelled), "{method}");
+        assert_eq!(
+            rig.provider.cancel(&charge.payment).await,
+            Ok(PaymentState::Cancelled),
+            "{method}"
+        );
     }
 }
 
 #[tokio::test]
-async fn a_slow_payment_is_processing_until_it_is_not() {
+async fn slow_payment_is_processing_until_it_ends() {
     let rig = Rig::stripe(PATIENT).await;
     let slow = with_method(&rig.ready().await, "card_slow");
     let payment = slow.payment.as_str();
-    assert_eq!(rig.provider.charge(&slow).await, Ok(State::Processing));
+    assert_eq!(rig.provider.charge(&slow).await, Ok(PaymentState::Processing));
     // Neither this attempt nor another nor a cancellation changes that.
-    assert_eq!(rig.provider.charge(&slow).await, Ok(State::Processing));
-    assert_eq!(rig.provider.charge(&attempt(&slow, 2)).await, Ok(State::Processing));
-    assert_eq!(rig.provider.cancel(payment).await, Ok(State::Processing));
+    assert_eq!(rig.provider.charge(&slow).await, Ok(PaymentState::Processing));
+    assert_eq!(rig.provider.charge(&attempt(&slow, 2)).await, Ok(PaymentState::Processing));
+    assert_eq!(rig.provider.cancel(payment).await, Ok(PaymentState::Processing));
     rig.server().change(payment, |intent| intent.status = "requires_payment_method");
     let failed = rig.provider.charge(&slow).await;
     assert!(matches!(failed, Err(PaymentError::Declined(_))), "{failed:?}");
     rig.server().change(payment, |intent| intent.status = "succeeded");
-    assert_eq!(rig.provider.charge(&slow).await, Ok(State::Paid));
+    assert_eq!(rig.provider.charge(&slow).await, Ok(PaymentState::Paid));
 }
 
 #[tokio::test]
-async fn a_state_of_another_time_is_unknown() {
+async fn unknown_status_is_unknown() {
     let rig = Rig::stripe(PATIENT).await;
     let charge = rig.ready().await;
     rig.server().change(&charge.payment, |intent| intent.status = "new_in_2030");
@@ -147,19 +151,19 @@ async fn a_state_of_another_time_is_unknown() {
 }
 
 #[tokio::test]
-async fn a_refund_made_by_hand_counts() {
+async fn manual_refund_counts() {
     let rig = Rig::stripe(PATIENT).await;
     let charge = rig.ready().await;
     let payment = charge.payment.as_str();
     rig.provider.charge(&charge).await.unwrap();
     rig.server().refund_by_hand(payment, 300, "succeeded");
     let refunded = rig.provider.refund(&refund_of(&charge, 1_000)).await;
-    assert_eq!(refunded, Ok(Refunded::Succeeded(1_000)));
+    assert_eq!(refunded, Ok(RefundResult::Succeeded(1_000)));
     assert_eq!(rig.money(&charge).await.refunded, 1_000);
 }
 
 #[tokio::test]
-async fn a_refund_that_was_not_answered_is_given_once() {
+async fn refund_with_a_lost_response_is_made_once() {
     for fault in [Fault::CloseAfter, Fault::ErrorAfter, Fault::GarbageAfter] {
         let rig = Rig::stripe(PATIENT).await;
         let charge = rig.ready().await;
@@ -168,7 +172,7 @@ async fn a_refund_that_was_not_answered_is_given_once() {
         let lost = rig.provider.refund(&refund_of(&charge, 600)).await;
         assert!(matches!(lost, Err(PaymentError::Unknown(_))), "{fault:?}: {lost:?}");
         let again = rig.provider.refund(&refund_of(&charge, 600)).await;
-        assert_eq!(again, Ok(Refunded::Succeeded(600)), "{fault:?}");
+        assert_eq!(again, Ok(RefundResult::Succeeded(600)), "{fault:?}");
         assert_eq!(rig.money(&charge).await.refunded, 600, "{fault:?}");
     }
 }

@@ -1,4 +1,4 @@
-//! Webhooks over HTTP: who is let in, what they set in motion, and that it happens once.
+//! Webhooks over HTTP: which are accepted, their effect, and that it happens once.
 
 use hmac::{Hmac, KeyInit, Mac};
 use holdfast::config::Config;
@@ -15,10 +15,10 @@ use crate::support::http::Reply;
 use crate::support::servers::{Flavor, available, private_redis};
 
 const SECRET: &str = "whsec_of_the_tests";
-/// Bound of what the test waits for.
+/// Bound of the test's waits.
 const BOUND: Duration = Duration::from_secs(60);
 
-/// An API that takes webhooks, and what lies beneath.
+/// An API that accepts webhooks, and its services.
 struct Stage {
     api: Api,
     engine: Engine,
@@ -36,7 +36,7 @@ impl Stage {
         Stage { api, engine, archive, database }
     }
 
-    /// A booking whose confirmation has written its intent, and went no further.
+    /// A booking whose confirmation has written its intent and stopped there.
     async fn abandoned(&self) -> (Booking, Charge) {
         let event = self.api.event(places(3)).await;
         let held = self.api.held("ann", event, &[1]).await;
@@ -46,7 +46,7 @@ impl Stage {
         let begun = self.engine.confirm_begin(&event, id, &user, &new_nonce(), 60_000, 10).await;
         let booking = begun.unwrap().into_booking().unwrap();
         let (amount, currency) = (booking.amount, booking.currency.clone());
-        let order = Order { booking: id, amount, currency };
+        let order = PaymentOrder { booking: id, amount, currency };
         let payment = self.provider().create(&order).await.unwrap();
         let intent = Intent::first(&booking, &payment, IntentState::Open, i64::MAX);
         assert!(self.archive.insert_intent(&intent).await.unwrap());
@@ -54,10 +54,10 @@ impl Stage {
         (booking, charge)
     }
 
-    /// The same, after it was charged.
+    /// An abandoned booking that was charged.
     async fn paid_and_forgotten(&self) -> Booking {
         let (booking, charge) = self.abandoned().await;
-        assert_eq!(self.provider().charge(&charge).await, Ok(State::Paid));
+        assert_eq!(self.provider().charge(&charge).await, Ok(PaymentState::Paid));
         booking
     }
 
@@ -69,7 +69,7 @@ impl Stage {
         self.engine.get_booking(booking.id).await.unwrap().into_booking().unwrap().status
     }
 
-    /// Sends a webhook, signed as this text says.
+    /// Sends a webhook with this signature.
     async fn send_signed(&self, body: &[u8], signature: &str) -> Reply {
         let ask = self.api.post("/webhooks/payments").body(body);
         ask.header("Stripe-Signature", signature).send().await
@@ -80,13 +80,13 @@ impl Stage {
         self.send_signed(body.as_bytes(), &signature(now(), body.as_bytes())).await
     }
 
-    /// The result of a webhook that is taken.
+    /// The result of an accepted webhook.
     async fn result(&self, event: &Value) -> String {
         let body = self.send(event).await.json(200);
         body["result"].as_str().unwrap().to_owned()
     }
 
-    /// Webhooks on record.
+    /// The recorded webhooks.
     async fn recorded(&self) -> Vec<String> {
         let records = self.database.collection::<Document>("webhooks");
         let ids = records.distinct("_id", doc! {}).await.unwrap();
@@ -98,7 +98,7 @@ fn now() -> i64 {
     jiff::Timestamp::now().as_second()
 }
 
-/// The signature of a body that is sent now.
+/// The signature of a body sent now.
 pub fn signed(secret: &str, body: &[u8]) -> String {
     signed_at(secret, now(), body)
 }
@@ -124,7 +124,7 @@ fn succeeded(id: &str, booking: &Booking) -> Value {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_payment_that_was_forgotten_is_found_and_a_repetition_changes_nothing() {
+async fn webhook_settles_an_abandoned_payment_once() {
     let stage = Stage::new(&Place::shared()).await;
     let booking = stage.paid_and_forgotten().await;
     assert_eq!(stage.status(&booking).await, Status::Confirming);
@@ -135,7 +135,7 @@ async fn a_payment_that_was_forgotten_is_found_and_a_repetition_changes_nothing(
     for _ in 0..2 {
         assert_eq!(stage.result(&webhook).await, "duplicate");
     }
-    // Another event, and one that comes after what it speaks of is long over.
+    // Another event, and one that arrives long after its subject has ended.
     assert_eq!(stage.result(&succeeded("evt_2", &booking)).await, "handled");
     let late = event("evt_0", "payment_intent.payment_failed", &booking.id.to_string());
     assert_eq!(stage.result(&late).await, "handled");
@@ -155,13 +155,16 @@ async fn a_payment_that_was_forgotten_is_found_and_a_repetition_changes_nothing(
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_webhook_is_not_believed_about_money() {
+async fn webhook_is_not_trusted_about_money() {
     let stage = Stage::new(&Place::shared()).await;
     let (booking, charge) = stage.abandoned().await;
     assert_eq!(stage.result(&succeeded("evt_1", &booking)).await, "handled");
     assert_eq!(stage.status(&booking).await, Status::Confirming);
-    assert_eq!(stage.provider().get(&charge.payment).await.unwrap().unwrap().state, State::Open);
-    // What it was early about is found by the next one.
+    assert_eq!(
+        stage.provider().get(&charge.payment).await.unwrap().unwrap().state,
+        PaymentState::Open
+    );
+    // The next webhook finds what this one was too early for.
     stage.provider().charge(&charge).await.unwrap();
     assert_eq!(stage.result(&succeeded("evt_2", &booking)).await, "handled");
     assert_eq!(stage.status(&booking).await, Status::Committed);
@@ -169,7 +172,7 @@ async fn a_webhook_is_not_believed_about_money() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn only_the_provider_is_let_in() {
+async fn only_signed_webhooks_are_accepted() {
     let stage = Stage::new(&Place::shared()).await;
     let booking = stage.paid_and_forgotten().await;
     let body = succeeded("evt_1", &booking).to_string();
@@ -201,13 +204,13 @@ async fn only_the_provider_is_let_in() {
 }
 
 #[tokio::test]
-async fn what_is_no_business_of_a_sale_is_taken_and_ignored() {
+async fn unrelated_events_are_accepted_and_ignored() {
     let stage = Stage::new(&Place::shared()).await;
     let unmade = BookingId::new(EventId(4_000_000_000), 1, 2).to_string();
     let ignored = [
         event("evt_1", "customer.created", &unmade),
         event("evt_2", "payment_intent.succeeded", "order 4711"),
-        // It looks like one of ours, and there is none: no reason to send it for ever.
+        // It looks like one of ours, but its booking does not exist: no reason to send it for ever.
         event("evt_5", "payment_intent.succeeded", &unmade),
         json!({ "id": "evt_3", "type": "charge.refunded", "data": { "object": {} } }),
         json!({ "id": "evt_4", "type": "ping" }),
@@ -220,7 +223,7 @@ async fn what_is_no_business_of_a_sale_is_taken_and_ignored() {
 }
 
 #[tokio::test]
-async fn bodies_that_are_no_events_are_refused() {
+async fn malformed_bodies_are_refused() {
     let stage = Stage::new(&Place::shared()).await;
     for body in ["", "[]", "{}", "{", r#"{"id":1,"type":"ping"}"#] {
         let refused = stage.send_signed(body.as_bytes(), &signature(now(), body.as_bytes())).await;
@@ -233,7 +236,7 @@ async fn bodies_that_are_no_events_are_refused() {
 }
 
 #[tokio::test]
-async fn without_a_secret_webhooks_are_off() {
+async fn webhooks_are_off_without_a_secret() {
     let api = Api::here(Place::shared().config()).await;
     let body = event("evt_1", "ping", "x").to_string();
     // Signed with the empty secret, which everybody knows.
@@ -247,7 +250,7 @@ async fn without_a_secret_webhooks_are_off() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn two_deliveries_at_once_sell_once() {
+async fn concurrent_deliveries_sell_once() {
     let stage = Stage::new(&Place::shared()).await;
     for round in 0..5 {
         let booking = stage.paid_and_forgotten().await;
@@ -257,7 +260,7 @@ async fn two_deliveries_at_once_sell_once() {
             answer.json(200);
         }
         let sold = stage.engine.get_booking(booking.id).await.unwrap().into_booking().unwrap();
-        // One transition above HOLD → CONFIRMING.
+        // One transition after HOLD → CONFIRMING.
         assert_eq!((sold.status, sold.version), (Status::Committed, booking.version + 1));
         assert_eq!(stage.recorded().await.len(), round + 1);
     }
@@ -265,7 +268,7 @@ async fn two_deliveries_at_once_sell_once() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn one_that_could_not_be_handled_is_handled_when_it_comes_again() {
+async fn failed_webhook_is_handled_when_repeated() {
     let flavor = if available(Flavor::Redis) { Flavor::Redis } else { Flavor::Valkey };
     let redis = private_redis(flavor);
     let stage = Stage::new(&Place::new(&redis, shared_mongodb())).await;
@@ -284,7 +287,7 @@ async fn one_that_could_not_be_handled_is_handled_when_it_comes_again() {
 }
 
 #[tokio::test]
-async fn records_leave_by_themselves() {
+async fn webhook_records_expire() {
     let stage = Stage::new(&Place::shared()).await;
     let reply = stage.database.run_command(doc! { "listIndexes": "webhooks" }).await.unwrap();
     let indexes = reply.get_document("cursor").unwrap().get_array("firstBatch").unwrap();
@@ -295,7 +298,7 @@ async fn records_leave_by_themselves() {
         seconds.as_i32().map(f64::from).or(seconds.as_f64())
     });
     assert_eq!(ages.collect::<Vec<f64>>(), [30.0 * 86_400.0]);
-    // An index of this kind sees nothing but dates.
+    // An index of this kind only considers dates.
     let unmade = BookingId::new(EventId(4_000_000_000), 1, 2);
     stage.archive.record_webhook("evt_1", "ping", unmade).await.unwrap();
     let records = stage.database.collection::<Document>("webhooks");

@@ -6,7 +6,7 @@ use std::time::Duration;
 use holdfast::domain::{Booking, EventId, Kind, LoadState, SeatId, Status};
 use holdfast::redis::{BlockAction, Detail};
 use holdfast::sale::restore::Restorer;
-use holdfast::sale::{BlockRequest, BookingView, Confirmed, HouseSeats, SaleError};
+use holdfast::sale::{BlockRequest, BlockSelection, BookingView, Confirmed, SaleError};
 
 use crate::support::eventually;
 use crate::support::servers::{Flavor, Server, private_redis, shared_mongodb};
@@ -83,7 +83,7 @@ impl Place {
     }
 
     async fn block(&self, event: EventId, action: BlockAction, seat: u32) {
-        let seats = HouseSeats::Named(vec![SeatId(seat)]);
+        let seats = BlockSelection::Named(vec![SeatId(seat)]);
         let (actor, reason) = ("ops".to_owned(), "a camera".to_owned());
         let request = BlockRequest { event, action, seats, actor, reason };
         self.world.sale.block(&request).await.unwrap();

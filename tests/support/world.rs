@@ -16,12 +16,12 @@ use holdfast::domain::{
 use holdfast::faults::Faults;
 use holdfast::lifecycle::{Supervisor, Trigger, shutdown_channel};
 use holdfast::live::LiveSettings;
-use holdfast::payments::{Charge, Order, Provider, Simulated, SimulatedSettings};
+use holdfast::payments::{Charge, PaymentOrder, Provider, Simulated, SimulatedSettings};
 use holdfast::redis::scripts::{ClockSource, Scripts};
 use holdfast::redis::{Detail, Engine};
 use holdfast::sale::{
     BookingView, ConfirmRequest, Confirmed, HoldRequest, NewEvent, Observers, Parts, Sale,
-    SaleError, SaleSettings, SeatsWanted,
+    SaleError, SaleSettings, SeatRequest,
 };
 use holdfast::telemetry::Metrics;
 use mongodb::Database;
@@ -220,7 +220,7 @@ impl World {
         let request = HoldRequest {
             user: user.parse().unwrap(),
             event,
-            seats: SeatsWanted::Named(seats.iter().copied().map(SeatId).collect()),
+            seats: SeatRequest::Named(seats.iter().copied().map(SeatId).collect()),
             key: key.map(str::to_owned),
             room_number: 0,
             exempt: false,
@@ -326,7 +326,7 @@ impl World {
 
     /// The same by another provider.
     pub async fn charge_by(&self, provider: &dyn Provider, booking: &Booking) {
-        let order = Order {
+        let order = PaymentOrder {
             booking: booking.id,
             amount: booking.amount,
             currency: booking.currency.clone(),
@@ -386,7 +386,7 @@ pub fn sale_settings() -> SaleSettings {
         log_entries_max: 1_000_000,
         token_ttl_ms: 86_400_000,
         room_defaults: Default::default(),
-        looks_per_second: 5,
+        count_queries_per_second: 5,
         worker_group: "archive".into(),
     }
 }

@@ -1,6 +1,6 @@
-//! Thousands who wait, a third of whom never come, while API and worker processes are killed and
-//! Redis is killed and starts again: at no moment there are more sessions and open places than
-//! operators allow, and everybody's turn comes.
+//! Thousands wait, a third of whom never return, while API, worker and Redis processes are killed and
+//! restarted: at no moment are there more sessions and open places than the operator allows, and
+//! everybody is admitted.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
@@ -20,23 +20,22 @@ use crate::support::api::{Api, Place, places};
 use crate::support::servers::{Flavor, Server, available, private_redis, shared_mongodb};
 use crate::support::{eventually, size};
 
-/// Those who join; another number by this variable.
+/// Number of people who join; overridden by this variable.
 const JOINERS: usize = 1_500;
 const JOINERS_VARIABLE: &str = "QUEUE_JOINERS";
-/// Sessions and open places at a time.
+/// Maximum number of sessions and open places.
 const CONCURRENT: u32 = 250;
-/// Share of those who never ask again.
+/// Share of people who never poll again.
 const NO_SHOWS: f64 = 0.3;
 const SESSION_MS: u64 = 500;
 const CLAIM_MS: u64 = 1_000;
-/// Requests under way at once.
+/// Concurrent requests.
 const AT_ONCE: usize = 48;
-/// Longest pause of a client between two questions: it asks more often than it is told to, since
-/// a second is soon over.
+/// Longest pause of a client between two polls: shorter than recommended, to save time.
 const PAUSE_MAX: Duration = Duration::from_secs(4);
-/// Pause between two misfortunes.
+/// Pause between two faults.
 const PEACE: Duration = Duration::from_secs(3);
-/// How long it may take for each thousand.
+/// Bound per thousand people.
 const A_THOUSAND_WITHIN: Duration = Duration::from_secs(90);
 
 struct Crowd {
@@ -50,9 +49,9 @@ struct Crowd {
     too_late: AtomicUsize,
 }
 
-/// What was seen of the room.
+/// What was observed of the room.
 #[derive(Default)]
-struct Seen {
+struct Observed {
     looks: AtomicU64,
     most: AtomicU64,
 }
@@ -62,17 +61,17 @@ impl Crowd {
         self.apis[turn % 2].read().await.clone()
     }
 
-    /// Joins; `None` where no answer came for long.
+    /// Joins; `None` without a response for a long time.
     async fn join(&self, n: usize) -> Option<String> {
         let path = format!("/api/v1/events/{}/waiting-room/join", self.event);
         for turn in 0..200 {
             let api = self.api(n + turn).await;
-            let asked = api.post(&path).user(&format!("user-{n:015}")).try_send().await;
-            match asked {
+            let reply = api.post(&path).user(&format!("user-{n:015}")).try_send().await;
+            match reply {
                 Ok(reply) if reply.status == 200 => {
                     return reply.json(200)["token"].as_str().map(str::to_owned);
                 }
-                // A process was killed, or Redis is.
+                // A process was killed, or Redis was.
                 Ok(reply) => assert!(reply.status == 503, "{}", reply.text()),
                 Err(_) => {}
             }
@@ -81,7 +80,7 @@ impl Crowd {
         None
     }
 
-    /// Asks until let in, or too late.
+    /// Polls until admitted, or too late.
     async fn wait(&self, n: usize, token: &str) {
         let path = format!("/api/v1/events/{}/waiting-room/status?token={token}", self.event);
         for turn in 0.. {
@@ -110,22 +109,22 @@ impl Crowd {
         }
     }
 
-    /// INVARIANT under test, looked at as often as it goes.
-    async fn look(&self, engine: &Engine, seen: &Seen) {
+    /// INVARIANT under test, checked as often as possible.
+    async fn look(&self, engine: &Engine, observed: &Observed) {
         let event = EventId(self.event as u32);
         while !self.over.load(Ordering::Relaxed) {
-            // Redis may be away.
+            // Redis may be unavailable.
             if let Ok(state) = engine.room_look(event, 0, 0, Floors::default()).await {
                 let there = u64::from(state.live) + u64::from(state.unclaimed);
                 assert!(there <= u64::from(CONCURRENT), "{there} are in: {state:?}");
-                seen.most.fetch_max(there, Ordering::Relaxed);
-                seen.looks.fetch_add(1, Ordering::Relaxed);
+                observed.most.fetch_max(there, Ordering::Relaxed);
+                observed.looks.fetch_add(1, Ordering::Relaxed);
             }
             sleep(Duration::from_millis(5)).await;
         }
     }
 
-    /// Kills one thing after the other, and starts it again.
+    /// Kills and restarts one process after the other.
     async fn misfortunes(&self) {
         let mut workers = [self.place.worker(), self.place.worker()];
         for turn in 0.. {
@@ -184,14 +183,14 @@ async fn max_concurrent_is_never_exceeded() {
     let tokens: Vec<Option<String>> = joins.buffered(AT_ONCE).collect().await;
     let tokens: Vec<String> = tokens.into_iter().map(|token| token.expect("a place")).collect();
 
-    let seen = Seen::default();
+    let observed = Observed::default();
     let coming: Vec<bool> = tokens.iter().map(|_| !rand::rng().random_bool(NO_SHOWS)).collect();
     let waits = tokens.iter().enumerate().filter(|(n, _)| coming[*n]);
     let all = async {
         let within = A_THOUSAND_WITHIN * joiners.div_ceil(1_000) as u32;
         let waits = futures_util::future::join_all(waits.map(|(n, token)| crowd.wait(n, token)));
         tokio::time::timeout(within, waits).await.expect("everybody's turn comes");
-        // Those who never came have not stopped the line.
+        // People who never returned have not stopped the line.
         eventually("all are served", within, async || {
             let state = engine.room_look(EventId(event as u32), 0, 0, Floors::default()).await;
             state.is_ok_and(|state| state.floors.served >= joiners as u64)
@@ -199,9 +198,9 @@ async fn max_concurrent_is_never_exceeded() {
         .await;
         crowd.over.store(true, Ordering::Relaxed);
     };
-    tokio::join!(all, crowd.look(&engine, &seen), crowd.misfortunes());
+    tokio::join!(all, crowd.look(&engine, &observed), crowd.misfortunes());
     let (admitted, too_late) = (crowd.admitted.into_inner(), crowd.too_late.into_inner());
-    let (looks, most) = (seen.looks.into_inner(), seen.most.into_inner());
+    let (looks, most) = (observed.looks.into_inner(), observed.most.into_inner());
     println!("{admitted} let in, {too_late} too late; {looks} looks, at most {most} at a time");
     assert!(admitted >= joiners / 20, "{admitted} of {joiners}");
     assert!(looks > 100 && most > u64::from(CONCURRENT) / 2, "{looks} looks, at most {most}");

@@ -1,4 +1,4 @@
-//! A pre-queue and its draw, from outside: published, fixed, and computed again.
+//! A pre-queue and its draw, from outside: published, fixed, and recomputed.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -11,11 +11,11 @@ use crate::support::api::{Api, Place, number_in, places};
 use crate::support::eventually;
 
 const JOINERS: u64 = 40;
-/// How long before its sale the event's room opens: people join meanwhile.
+/// How long before the sale the event's room opens for joining.
 const AHEAD: Duration = Duration::from_secs(20);
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn those_who_gather_are_shuffled_as_anybody_can_check() {
+async fn gathered_people_are_shuffled_verifiably() {
     let place = Place::shared();
     let apis =
         [Api::program(&place, &[]).await.patient(), Api::program(&place, &[]).await.patient()];
@@ -51,7 +51,7 @@ async fn those_who_gather_are_shuffled_as_anybody_can_check() {
     assert_eq!(fixed["joiners"], JOINERS);
     let public: PublicDraw = serde_json::from_value(fixed).unwrap();
     let draw = public.draw().expect("the secret is the one that was committed to");
-    // Each position is what the public data says: a permutation, and not the order of joining.
+    // Each position follows from the public data: a permutation, and not the order of joining.
     let late = apis[0].joined(event, "late").await;
     let mut places: Vec<u64> = Vec::new();
     for (number, token) in &tokens {
@@ -66,7 +66,7 @@ async fn those_who_gather_are_shuffled_as_anybody_can_check() {
         })
         .await;
         let (position, served) = shown.unwrap();
-        // Served may have risen between the two answers, by the one session that there is.
+        // Served may have risen between the two responses, by the one session that exists.
         assert!(position <= place && place <= position + served, "{number}: {place}, {shown:?}");
     }
     places.sort_unstable();

@@ -1,4 +1,4 @@
-//! What each person in a long queue takes of Redis' memory has a bound.
+//! The Redis memory per waiting person is bounded.
 
 use std::sync::Arc;
 
@@ -12,15 +12,15 @@ use crate::support::servers::{Flavor, Server, available, private_redis};
 use crate::support::{long_or, unique_name};
 
 const JOINS: (u64, u64) = (100_000, 25_000);
-/// Joins under way at once.
+/// Concurrent joins.
 const UNDER_WAY: usize = 200;
-/// The most memory that a join may take, bytes.
+/// Maximum memory of a join, bytes.
 const BYTES_MAX: u64 = 120;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_join_takes_120_bytes_of_redis_at_most() {
+async fn join_takes_at_most_120_bytes_of_redis() {
     let flavor = if available(Flavor::Redis) { Flavor::Redis } else { Flavor::Valkey };
-    // Its memory is all this test's.
+    // Only this test uses its memory.
     let redis = private_redis(flavor);
     let engine = Engine::connect(
         settings(redis.url(), unique_name()),
@@ -58,7 +58,7 @@ async fn a_join_takes_120_bytes_of_redis_at_most() {
     assert!(taken <= joins * BYTES_MAX, "{} bytes a join", taken / joins);
 }
 
-/// Joins under an id of 20 bytes; the number.
+/// Joins with an id of 20 bytes and returns the number.
 async fn join(stage: &Stage, n: u64) -> u64 {
     let user: UserId = format!("user-{n:015}").parse().unwrap();
     let joined = stage.engine.room_join(stage.event.id, &user, None, Floors::default()).await;
@@ -68,7 +68,7 @@ async fn join(stage: &Stage, n: u64) -> u64 {
     }
 }
 
-/// `used_memory` as Redis tells it, bytes.
+/// `used_memory` of Redis, bytes.
 fn used_memory(redis: &Server) -> u64 {
     let info = redis.command_lines(&["INFO", "memory"]);
     let bytes = info.iter().find_map(|line| line.strip_prefix("used_memory:"));

@@ -19,13 +19,13 @@ use serde_json::Value;
 use crate::support::eventually;
 use crate::support::http::{Client, Reply};
 
-/// How long a worker may take to let somebody in, on a busy machine.
+/// How long a worker may take to admit somebody, on a busy machine.
 const SOON: Duration = Duration::from_secs(60);
 /// The header of an admission token.
 const TOKEN: &str = "X-Waiting-Room-Token";
 
 impl Client {
-    /// Switches a room on, with this body.
+    /// Switches a room on, with these settings.
     async fn enable_room(&self, event: u64, settings: Value) -> Value {
         let path = format!("/api/v1/events/{event}/waiting-room/enable");
         self.post(&path).json(settings).send().await.json(200)
@@ -35,7 +35,7 @@ impl Client {
         self.post(&format!("/api/v1/events/{event}/waiting-room/join")).user(user).send().await
     }
 
-    /// Joins; the token.
+    /// Joins and returns the token.
     async fn joined(&self, event: u64, user: &str) -> String {
         let joined = self.join_room(event, user).await.json(200);
         joined["token"].as_str().unwrap_or_else(|| panic!("no token: {joined}")).to_owned()
@@ -56,7 +56,7 @@ impl Client {
         self.get(&path).send().await.json(200)
     }
 
-    /// Asks until let in.
+    /// Polls until admitted.
     async fn admitted(&self, event: u64, token: &str) -> Value {
         let mut status = Value::Null;
         eventually("admitted", SOON, async || {

@@ -1,4 +1,4 @@
-//! A sale is moved while people gather, wait and are in; and it ends.
+//! A sale is moved while people gather, wait and have sessions; and it ends.
 
 use std::time::{Duration, Instant};
 
@@ -9,8 +9,8 @@ use crate::support::api::{Api, Place, places};
 use crate::support::eventually;
 use crate::support::http::Client;
 
-/// How long after the draw people come who were asked to come again in a minute: longer than the
-/// claim window.
+/// How long after the draw people return whose recommended pause was a minute: longer than the claim
+/// window.
 const LATE: Duration = Duration::from_secs(8);
 
 fn in_seconds(seconds: u64) -> Value {
@@ -30,7 +30,7 @@ async fn two() -> (Place, Api, Api) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn gathered_people_are_told_of_an_earlier_sale_and_none_misses_the_turn() {
+async fn gathered_people_see_an_earlier_sale_and_keep_their_turn() {
     let (place, one, other) = two().await;
     let _workers = [place.worker(), place.worker()];
     let mut event = places(100);
@@ -49,13 +49,13 @@ async fn gathered_people_are_told_of_an_earlier_sale_and_none_misses_the_turn() 
     }
     let sooner = in_seconds(6);
     let changed = change(&one, event, json!({ "on_sale_at": sooner })).await;
-    // The process that answered tells at once, the other one soon.
-    let told = one.room_status(event, &tokens[0]).await.json(200);
-    assert_eq!(told["on_sale_at"], changed["on_sale_at"], "{told}");
-    assert_eq!(told["refresh_after_seconds"], 1);
+    // The process that made the change shows it at once, the other one soon.
+    let status = one.room_status(event, &tokens[0]).await.json(200);
+    assert_eq!(status["on_sale_at"], changed["on_sale_at"], "{status}");
+    assert_eq!(status["refresh_after_seconds"], 1);
     eventually("the other process tells it, too", SOON, async || {
-        let told = other.room_status(event, &tokens[1]).await.json(200);
-        told["on_sale_at"] == changed["on_sale_at"] || told["status"] != "gathering"
+        let status = other.room_status(event, &tokens[1]).await.json(200);
+        status["on_sale_at"] == changed["on_sale_at"] || status["status"] != "gathering"
     })
     .await;
     let path = format!("/api/v1/events/{event}/waiting-room/draw");
@@ -67,7 +67,7 @@ async fn gathered_people_are_told_of_an_earlier_sale_and_none_misses_the_turn() 
     .await;
     assert_eq!(fixed["joiners"], 10);
     eventually("all are served", SOON, async || one.room_stats(event).await["served"] == 10).await;
-    // Whoever was asked to come in a minute and did not ask meanwhile has the turn all the same.
+    // A person with a recommended pause of a minute who did not poll meanwhile keeps the turn.
     let until = Instant::now() + LATE;
     eventually("a claim window has passed", SOON, async || Instant::now() > until).await;
     for (n, token) in tokens.iter().enumerate() {
@@ -91,7 +91,7 @@ async fn admitted_people_stay_admitted_when_the_sale_is_postponed() {
     for n in 0..5 {
         tokens.push(one.joined(event, &format!("user-{n}")).await);
     }
-    // The draw says who the first three are; two of them claim, one does not.
+    // The draw determines the first three; two of them claim, one does not.
     let mut inside: Vec<usize> = Vec::new();
     eventually("two are in", SOON, async || {
         for (n, token) in tokens.iter().enumerate() {
@@ -137,7 +137,7 @@ async fn admitted_people_stay_admitted_when_the_sale_is_postponed() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn waiting_people_are_told_that_the_sale_has_ended() {
+async fn waiting_people_see_that_the_sale_has_ended() {
     let (place, one, other) = two().await;
     let _worker = place.worker();
     let event = one.event(places(10)).await;
@@ -157,7 +157,7 @@ async fn waiting_people_are_told_that_the_sale_has_ended() {
     one.join_room(event, "eve").await.problem(409, "event_closed");
     one.leave_room(event, &first).await.json(200);
     let served = one.room_stats(event).await["served"].clone();
-    // A later end, and the line goes on.
+    // With a later end, admission continues.
     change(&one, event, json!({ "off_sale_at": in_seconds(3_600) })).await;
     assert_eq!(served, 1, "nobody was let in after the end");
     other.admitted(event, &second).await;

@@ -1,4 +1,4 @@
-//! People are let in in the order of their numbers, exactly, whichever process they ask.
+//! People are admitted exactly in the order of their numbers, whichever process they poll.
 
 use std::collections::HashMap;
 
@@ -10,15 +10,15 @@ use crate::support::api::{Api, Place, number_in, places};
 use crate::support::eventually;
 use crate::support::http::Client;
 
-/// Those who join.
+/// Number of people who join.
 const JOINERS: usize = 300;
-/// Of them at the same time.
+/// Concurrent joins.
 const AT_ONCE: usize = 32;
-/// Sessions at a time.
+/// Concurrent sessions.
 const CONCURRENT: u64 = 20;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn the_order_of_admission_is_the_order_of_numbers() {
+async fn admission_follows_the_order_of_numbers() {
     let place = Place::shared();
     let mut apis = Vec::new();
     for _ in 0..4 {
@@ -40,9 +40,9 @@ async fn the_order_of_admission_is_the_order_of_numbers() {
     given.sort_unstable();
     assert_eq!(given, numbers, "each number once");
 
-    // Round after round everybody asks, each another process. Whoever is let in has a number that
-    // was served, and so was every lower one: their owners may claim, as soon as the process that
-    // they ask knows. No position rises, whichever process tells it.
+    // In each round everybody polls, each a different process. An admitted person's number was served,
+    // and so was every lower one: their owners may claim as soon as the polled process knows. No
+    // position rises, whichever process reports it.
     let (mut admitted, mut positions) = (Vec::<u64>::new(), HashMap::<u64, u64>::new());
     let mut round = 0;
     eventually("all are let in", SOON * 3, async || {
@@ -51,14 +51,14 @@ async fn the_order_of_admission_is_the_order_of_numbers() {
         let mut passed_over = Vec::new();
         let waiting: Vec<u64> =
             numbers.iter().copied().filter(|number| !admitted.contains(number)).collect();
-        let asked = stream::iter(waiting.into_iter().map(|number| {
+        let polls = stream::iter(waiting.into_iter().map(|number| {
             let token = &tokens[&number];
             async move { (number, api(number as usize + round).room_status(event, token).await) }
         }));
-        let asked: Vec<_> = asked.buffer_unordered(AT_ONCE).collect().await;
-        for (number, reply) in asked {
+        let polls: Vec<_> = polls.buffer_unordered(AT_ONCE).collect().await;
+        for (number, reply) in polls {
             if reply.status == 403 {
-                // Let in by an answer that was lost, or too slow to claim: on a busy machine.
+                // Admitted by a response that was lost, or too slow to claim: on a busy machine.
                 let reason = reply.problem(403, "waiting_room_token_invalid")["reason"].clone();
                 assert!(
                     ["lapsed", "session_ended"].contains(&reason.as_str().unwrap()),
@@ -76,8 +76,8 @@ async fn the_order_of_admission_is_the_order_of_numbers() {
                 passed_over.push(number);
             }
             let position = status["position"].as_u64().unwrap();
-            let told = positions.insert(number, position).unwrap_or(u64::MAX);
-            assert!(position <= told, "{number} was at {told}, is at {position}");
+            let previous = positions.insert(number, position).unwrap_or(u64::MAX);
+            assert!(position <= previous, "{number} was at {previous}, is at {position}");
         }
         let served = api(round).room_stats(event).await["served"].as_u64().unwrap();
         assert!(admitted.iter().all(|number| *number <= served), "{admitted:?}, served {served}");

@@ -9,16 +9,16 @@ use crate::support::api::{Api, Place, places};
 use crate::support::servers::{Flavor, Server, available, private_redis};
 use crate::support::size;
 
-/// Questions of people who wait; another number by this variable.
+/// Polls of waiting people; overridden by this variable.
 const POLLS: usize = 5_000;
 const POLLS_VARIABLE: &str = "QUEUE_POLLS";
 const AT_ONCE: usize = 32;
-/// Events that are asked for and do not exist.
+/// Requested events that do not exist.
 const GUESSED: u64 = 100;
-/// How long Redis is watched while nobody asks.
+/// How long Redis is observed without polls.
 const IDLE: Duration = Duration::from_secs(4);
 
-/// Commands that Redis has run, those that ask for this aside.
+/// Commands that Redis has run, except those of this query.
 fn commands(redis: &Server) -> u64 {
     let info = redis.command_lines(&["INFO", "stats"]);
     let line = info.iter().find_map(|line| line.strip_prefix("total_commands_processed:"));
@@ -35,7 +35,7 @@ async fn polls_cost_redis_nothing() {
     let event = api.event(places(10)).await;
     api.enable_room(event, json!({ "max_concurrent": 1 })).await;
     let token = api.joined(event, "ann").await;
-    // Nobody is let in: no worker runs.
+    // Nobody is admitted: no worker runs.
     api.room_status(event, &token).await.json(200);
     let (before, began) = (commands(&redis), std::time::Instant::now());
     tokio::time::sleep(IDLE).await;
@@ -50,7 +50,7 @@ async fn polls_cost_redis_nothing() {
     let seconds = began.elapsed().as_secs_f64();
     assert!(positions.iter().all(|position| *position == Some(1)));
     let spent = (commands(&redis) - before) as f64;
-    // What is spent in any time is spent; one a hundred polls would be seen.
+    // Periodic commands are subtracted; one per hundred polls would be noticed.
     let allowed = idle_rate * seconds * 1.5 + 50.0;
     println!(
         "{count} polls in {seconds:.1} s: {spent} commands, {:.0} of them idle",
@@ -61,7 +61,7 @@ async fn polls_cost_redis_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn guessing_events_has_redis_asked_for_none() {
+async fn guessed_events_cost_redis_nothing() {
     let flavor = if available(Flavor::Redis) { Flavor::Redis } else { Flavor::Valkey };
     let redis = private_redis(flavor);
     let place = Place::new(&redis, crate::support::servers::shared_mongodb());
@@ -80,7 +80,7 @@ async fn guessing_events_has_redis_asked_for_none() {
         let with_token = with_token.header(super::TOKEN, "v1.x.y.z").send().await;
         with_token.problem(403, "waiting_room_token_invalid");
     }
-    // Each would be looked at twice a second.
+    // Each would be refreshed twice a second.
     let after = within().await;
     assert!(after < idle + GUESSED, "{after} commands in {IDLE:?}, {idle} before");
 }

@@ -1,4 +1,4 @@
-//! A room that switches itself on when many come, and off when they have gone.
+//! A room switches on when many people come, and off when they have gone.
 
 use futures_util::future::join_all;
 use serde_json::json;
@@ -8,7 +8,7 @@ use crate::support::api::{Api, Place, places};
 use crate::support::eventually;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_surge_switches_the_room_on_and_calm_off() {
+async fn surge_switches_the_room_on_and_calm_off() {
     let place = Place::shared();
     let apis =
         [Api::program(&place, &[]).await.patient(), Api::program(&place, &[]).await.patient()];

@@ -1,5 +1,4 @@
-//! A change is seen at once by the process that answered it, and a place is the same whichever
-//! process is asked.
+//! A change is visible at once in the process that made it, and a place is the same in every process.
 
 use serde_json::{Value, json};
 
@@ -8,8 +7,8 @@ use crate::support::api::{Api, Place, places};
 use crate::support::eventually;
 use crate::support::http::Client;
 
-/// How often each case is tried: a process that goes by what was before does so half of the time
-/// at the least.
+/// How often each case is repeated: a process that used its previous state would fail at least half of
+/// the time.
 const ROUNDS: u32 = 12;
 
 async fn two() -> (Place, Api, Api) {
@@ -25,7 +24,7 @@ async fn disable(api: &Client, event: u64) -> Value {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn switched_room_is_seen_at_once_by_the_process_that_answered() {
+async fn switched_room_is_visible_at_once_in_the_same_process() {
     let place = Place::shared();
     let api = Api::program(&place, &[]).await.patient();
     let event = api.event(places(2 * ROUNDS)).await;
@@ -45,11 +44,11 @@ async fn switched_room_is_seen_at_once_by_the_process_that_answered() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn token_of_a_room_that_another_process_switched_on_is_never_told_open() {
+async fn token_is_never_open_while_another_process_switched_on() {
     let (_place, one, other) = two().await;
     let event = one.event(places(2 * ROUNDS)).await;
     for round in 1..=ROUNDS {
-        // The other process has just seen that the room is off.
+        // The other process has just refreshed the room as off.
         other.join_room(event, "nobody").await.problem(409, "waiting_room_off");
         one.enable_room(event, json!({ "max_concurrent": 1 })).await;
         let elsewhere = other.join_room(event, &format!("other-{round}")).await.json(200);
@@ -86,7 +85,7 @@ async fn admitted_by_one_process_is_admitted_by_the_other() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn position_never_rises_whichever_process_is_asked() {
+async fn position_never_rises_across_processes() {
     let (place, one, other) = two().await;
     let _worker = place.worker();
     let event = one.event(places(200)).await;
@@ -97,12 +96,12 @@ async fn position_never_rises_whichever_process_is_asked() {
         one.joined(event, &format!("before-{n}")).await;
     }
     let token = one.joined(event, "ann").await;
-    let (mut asked, mut last) = (0, u64::MAX);
+    let (mut polls, mut last) = (0, u64::MAX);
     eventually("she is admitted", SOON, async || {
-        let status = apis[asked % 2].room_status(event, &token).await.json(200);
-        asked += 1;
+        let status = apis[polls % 2].room_status(event, &token).await.json(200);
+        polls += 1;
         let position = status["position"].as_u64().unwrap();
-        assert!(position <= last, "{position} after {last}, question {asked}");
+        assert!(position <= last, "{position} after {last}, question {polls}");
         last = position;
         status["admitted"] == true
     })
@@ -115,14 +114,14 @@ async fn change(api: &Client, event: u64, body: Value) -> Value {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn changed_event_is_seen_at_once_by_the_process_that_answered() {
+async fn changed_event_is_visible_at_once_in_the_same_process() {
     let place = Place::shared();
     let api = Api::program(&place, &[]).await.patient();
     let event = api.event(places(100 * ROUNDS)).await;
     let later = (jiff::Timestamp::now() + std::time::Duration::from_secs(3_600)).to_string();
     let mut seat = 0;
     for round in 0..10 * ROUNDS {
-        // Whoever has nothing in the event is refused from memory.
+        // A user without bookings in the event is refused from memory.
         let user = format!("user-{round}");
         seat += 1;
         change(&api, event, json!({ "status": "PAUSED" })).await;
@@ -138,7 +137,7 @@ async fn changed_event_is_seen_at_once_by_the_process_that_answered() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn blocked_seats_are_seen_at_once_by_the_process_that_answered() {
+async fn blocked_seats_are_visible_at_once_in_the_same_process() {
     let place = Place::shared();
     let api = Api::program(&place, &[]).await.patient();
     let event = api.event(places(10 * ROUNDS)).await;

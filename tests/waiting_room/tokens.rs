@@ -1,4 +1,4 @@
-//! Tokens that are worth nothing: each is refused with the reason, by every process.
+//! Invalid tokens: each is refused with the reason, by every process.
 
 use holdfast::domain::EventId;
 use holdfast::domain::admission_token::{AdmissionToken, DeploymentTag, TokenKeys};
@@ -66,14 +66,14 @@ async fn each_bad_token_is_refused_with_its_reason() {
     }
     refused(&api.hold_in_room("ann", event, &[1], &bobs).await, "other_user");
 
-    // After leaving the token is worth nothing anywhere: not to ask, not to book.
+    // After leaving, the token is invalid everywhere: for polls and for bookings.
     api.leave_room(event, &token).await.json(200);
     api.leave_room(event, &token).await.json(200);
     for api in &apis {
         refused(&api.room_status(event, &token).await, "given_up");
         api.hold_in_room("ann", event, &[1], &token).await.problem(403, "waiting_room_required");
     }
-    // One that waited is known to have left by the other process as well.
+    // The other process knows as well that a waiting person has left.
     drop(worker);
     let waiting = api.joined(event, "cid").await;
     assert_eq!(apis[1].room_status(event, &waiting).await.json(200)["status"], "queued");
@@ -83,7 +83,7 @@ async fn each_bad_token_is_refused_with_its_reason() {
     })
     .await;
     refused(&apis[1].room_status(event, &waiting).await, "given_up");
-    // Who joins anew has a new place, and the old token none.
+    // A person who joins again has a new place, and the old token none.
     let anew = api.joined(event, "cid").await;
     assert_eq!(apis[1].room_status(event, &anew).await.json(200)["status"], "queued");
     let twice = api.get(&format!("/api/v1/events/{event}/waiting-room/status"));
@@ -92,8 +92,8 @@ async fn each_bad_token_is_refused_with_its_reason() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn token_of_another_deployment_is_worth_nothing() {
-    // Two deployments whose operators gave both the same secrets; ids of events begin with 1.
+async fn token_of_another_deployment_is_refused() {
+    // Two deployments with the same secrets; ids of events begin with 1.
     let (staging, production) = (Place::shared(), Place::shared());
     let staging = Api::program(&staging, &[]).await.patient();
     let _worker = production.worker();

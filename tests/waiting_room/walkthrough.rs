@@ -1,4 +1,4 @@
-//! From switching a room on to a purchase, as a client goes through it.
+//! From switching a room on to a purchase, as a client does it.
 
 use serde_json::json;
 
@@ -12,7 +12,7 @@ async fn join_poll_admitted_book() {
     let api = Api::program(&place, &[]).await.patient();
     let _worker = place.worker();
     let event = api.event(places(10)).await;
-    // Without a room there is nothing to join, and nobody is asked for a token.
+    // Without a room there is nothing to join, and no token is required.
     api.join_room(event, "early").await.problem(409, "waiting_room_off");
     api.held("early", event, &[10]).await;
 
@@ -43,7 +43,7 @@ async fn join_poll_admitted_book() {
     assert_eq!(["queue_size", "active_sessions", "max_concurrent"].map(shown), [0, 1, 100]);
     assert_eq!(shown("slots_available"), 99);
 
-    // Another user's token opens nothing, not even for somebody without one.
+    // Another user's token is refused, even for somebody without one.
     api.hold_in_room("bob", event, &[1], token).await.problem(403, "waiting_room_token_invalid");
     let booking = api.hold_in_room("ann", event, &[1], token).await.json(201);
     // The session ends with the purchase.
@@ -59,13 +59,13 @@ async fn join_poll_admitted_book() {
 
     let path = format!("/api/v1/events/{event}/waiting-room/disable");
     api.post(&path).send().await.json(200);
-    // A process learns of it at its next look.
+    // A process learns of it with its next refresh.
     let bobs = async || api.hold("bob", event, &[2]).await.status == 201;
     eventually("nobody needs a token", SOON, bobs).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_hold_outlives_the_session_that_it_was_taken_in() {
+async fn hold_outlives_its_session() {
     let place = Place::shared();
     let api = Api::program(&place, &[]).await.patient();
     let _worker = place.worker();
@@ -80,7 +80,7 @@ async fn a_hold_outlives_the_session_that_it_was_taken_in() {
     })
     .await;
     api.hold_in_room("ann", event, &[2], &token).await.problem(403, "waiting_room_required");
-    // The same request again has its answer, and the hold can be paid.
+    // The same request again returns the booking, and the hold can be paid.
     let again = hold().await;
     assert_eq!(again.header("idempotent-replayed"), Some("true"));
     assert_eq!(again.json(201)["id"], booking["id"]);
@@ -102,18 +102,18 @@ async fn methods_and_a_sold_out_event() {
     api.enable_room(event, json!({ "method": "passthrough" })).await;
     let open = api.join_room(event, "ann").await.json(200);
     assert_eq!((&open["token"], &open["admitted"]), (&json!(null), &json!(true)));
-    // A process learns of it at its next look.
+    // A process learns of it with its next refresh.
     let lets_pass = async || api.hold("ann", event, &[1]).await.status == 201;
     eventually("everybody is let through", SOON, lets_pass).await;
     let booking = api.held("ann", event, &[1]).await;
     api.enable_room(event, json!({ "method": "fifo" })).await;
-    // Everything is held: people wait, since it may come free.
+    // Everything is held: people wait, since seats may become free.
     let token = api.joined(event, "bob").await;
     eventually("it is paid", SOON, async || {
         api.act("ann", &booking, "confirm").await.status == 200
     })
     .await;
-    eventually("who waits is told that all is sold", SOON, async || {
+    eventually("who waits is message that all is sold", SOON, async || {
         api.room_status(event, &token).await.json(200)["status"] == "sold_out"
     })
     .await;
@@ -122,7 +122,7 @@ async fn methods_and_a_sold_out_event() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn where_one_stands_is_pushed() {
+async fn queue_status_is_pushed() {
     let place = Place::shared();
     let api = Api::program(&place, &[]).await.patient();
     let event = api.event(places(10)).await;
@@ -135,15 +135,15 @@ async fn where_one_stands_is_pushed() {
     }
     let [ann, bob] = &mut sockets;
     let positions = [ann.json().await, bob.json().await];
-    assert_eq!(positions.map(|told| told["position"].as_u64().unwrap()), [1, 2]);
+    assert_eq!(positions.map(|message| message["position"].as_u64().unwrap()), [1, 2]);
     let worker = place.worker();
     let admitted = ann.json().await;
     assert_eq!((&admitted["type"], &admitted["token"]), (&json!("admitted"), &json!(tokens[0])));
-    // Bob comes forward, and is let in when Ann's session is over.
-    let told = bob.json().await;
-    assert!(["position", "admitted"].contains(&told["type"].as_str().unwrap()), "{told}");
-    if told["type"] == "position" {
-        assert_eq!(told["position"], 1);
+    // Bob moves forward, and is admitted when Ann's session is over.
+    let message = bob.json().await;
+    assert!(["position", "admitted"].contains(&message["type"].as_str().unwrap()), "{message}");
+    if message["type"] == "position" {
+        assert_eq!(message["position"], 1);
         assert_eq!(bob.json().await["type"], "admitted");
     }
     api.hold_in_room("bob", event, &[1], &tokens[1]).await.json(201);
@@ -151,7 +151,7 @@ async fn where_one_stands_is_pushed() {
 }
 
 #[tokio::test]
-async fn a_token_may_be_sent_in_each_way() {
+async fn token_is_accepted_in_every_form() {
     let place = Place::shared();
     let api = Api::program(&place, &[]).await.patient();
     let event = api.event(places(10)).await;
@@ -159,10 +159,10 @@ async fn a_token_may_be_sent_in_each_way() {
     let token = api.joined(event, "ann").await;
     let path = format!("/api/v1/events/{event}/waiting-room/status");
     let by_header = api.get(&path).header(TOKEN, &token).header("Accept", "application/json");
-    let told = by_header.send().await.json(200);
-    assert_eq!(told["cfWaitingRoom"]["inWaitingRoom"], true, "{told}");
-    let told = api.get(&format!("{path}?token={token}")).header("Accept", "*/*").send().await;
-    assert_eq!(told.json(200).get("cfWaitingRoom"), None);
+    let message = by_header.send().await.json(200);
+    assert_eq!(message["cfWaitingRoom"]["inWaitingRoom"], true, "{message}");
+    let message = api.get(&format!("{path}?token={token}")).header("Accept", "*/*").send().await;
+    assert_eq!(message.json(200).get("cfWaitingRoom"), None);
     api.get(&path).send().await.problem(400, "invalid_parameter");
     let leave = format!("/api/v1/events/{event}/waiting-room/leave");
     api.post(&leave).json(json!({ "token": token })).send().await.json(200);

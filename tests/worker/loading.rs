@@ -6,7 +6,7 @@ use holdfast::domain::{
     Booking, EventChange, EventId, EventStatus, Inventory, LoadState, Outcome, SeatId, Status,
 };
 use holdfast::redis::{BlockAction, Detail, NotAfter, OpenEventReply, WORKER_GROUP, new_nonce};
-use holdfast::sale::{BlockRequest, Events, HouseSeats, Loading, SaleError, Unloading, verify};
+use holdfast::sale::{BlockRequest, BlockSelection, Events, Loading, SaleError, Unloading, verify};
 
 use super::*;
 use crate::support::Flavor;
@@ -46,7 +46,7 @@ async fn set_status(events: &Events, event: EventId, status: EventStatus) -> Res
 }
 
 async fn block(world: &World, event: EventId, action: BlockAction, seat: u32) {
-    let seats = HouseSeats::Named(vec![SeatId(seat)]);
+    let seats = BlockSelection::Named(vec![SeatId(seat)]);
     let (actor, reason) = ("ops".to_owned(), "a camera".to_owned());
     let request = BlockRequest { event, action, seats, actor, reason };
     world.sale.block(&request).await.unwrap();

@@ -13,7 +13,7 @@ use crate::domain::{EventId, Quantity};
 use crate::http::body;
 use crate::http::fields::{self, Amount, Integer, List, Text, Whole};
 use crate::http::problem::Problem;
-use crate::sale::SeatsWanted;
+use crate::sale::SeatRequest;
 
 /// The payment method where the client names none.
 const PAYMENT_METHOD_DEFAULT: &str = "card_ok";
@@ -78,7 +78,7 @@ pub fn hold(
     headers: &HeaderMap,
     body: Option<Bytes>,
     seats_max: usize,
-) -> Result<(EventId, SeatsWanted, Option<String>), Problem> {
+) -> Result<(EventId, SeatRequest, Option<String>), Problem> {
     let mut body = parse_hold(&body.ok_or_else(body::missing)?)?;
     let event = EventId(body.event_id.0);
     let key = body.idempotency_key.take();
@@ -96,7 +96,7 @@ fn parse_hold(body: &[u8]) -> Result<HoldBody, Problem> {
     })
 }
 
-fn seats_wanted(body: HoldBody, seats_max: usize) -> Result<SeatsWanted, Problem> {
+fn seats_wanted(body: HoldBody, seats_max: usize) -> Result<SeatRequest, Problem> {
     if let Some(List(seats)) = &body.seat_ids
         && !(1..=seats_max).contains(&seats.len())
     {
@@ -111,8 +111,8 @@ fn seats_wanted(body: HoldBody, seats_max: usize) -> Result<SeatsWanted, Problem
         }
     });
     match (body.seat_ids, quantity.transpose()?) {
-        (Some(List(seats)), None) => Ok(SeatsWanted::Named(each_once(seats)?)),
-        (None, Some(seats)) => Ok(SeatsWanted::Quantity(Quantity {
+        (Some(List(seats)), None) => Ok(SeatRequest::Named(each_once(seats)?)),
+        (None, Some(seats)) => Ok(SeatRequest::Quantity(Quantity {
             seats,
             section: body.section.map(|section| section.0),
             together: body.together.unwrap_or(true),
@@ -151,13 +151,13 @@ mod tests {
     use crate::domain::SeatId;
     use crate::http::problem::Code;
 
-    fn wanted(body: &Value) -> Result<(EventId, SeatsWanted, Option<String>), Problem> {
+    fn wanted(body: &Value) -> Result<(EventId, SeatRequest, Option<String>), Problem> {
         hold(&HeaderMap::new(), Some(body.to_string().into()), 10)
     }
 
     #[test]
     fn named_seats_are_parsed() {
-        let named = SeatsWanted::Named(vec![SeatId(3), SeatId(1)]);
+        let named = SeatRequest::Named(vec![SeatId(3), SeatId(1)]);
         for body in [
             json!({ "event_id": 7, "seat_ids": [3, 1], "cart": "mine" }),
             json!({ "event_id": 7, "seat_ids": [3, 1], "section": "", "together": 1, "quantity": null }),
@@ -212,7 +212,7 @@ mod tests {
     #[test]
     fn quantities_are_parsed() {
         let quantity = |body: Value| match wanted(&body).unwrap().1 {
-            SeatsWanted::Quantity(quantity) => quantity,
+            SeatRequest::Quantity(quantity) => quantity,
             named => panic!("{named:?}"),
         };
         assert_eq!(

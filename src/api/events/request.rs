@@ -15,7 +15,7 @@ use crate::domain::limits::{
     DESCRIPTION_BYTES_MAX, HOLD_SECONDS_MAX, LABEL_BYTES_MAX, NAME_BYTES_MAX, PRICE_MAX, ROWS_MAX,
     SEATS_PER_EVENT_MAX, SECTIONS_MAX,
 };
-use crate::domain::wanted::ORPHAN_RULES;
+use crate::domain::seat_request::ORPHAN_RULES;
 use crate::domain::{EventStatus, OrphanRule, Section};
 use crate::http::fields::{Amount, List, OneOf, Record, Text, Time, Whole, Word};
 use crate::http::params::Query;

@@ -22,7 +22,7 @@ use crate::http::outgoing::{STREAM_BYTES, no_room};
 use crate::http::problem::Problem;
 use crate::http::response_memory::{Charge, ResponseMemory};
 use crate::lifecycle::Shutdown;
-use crate::sale::{CoalescingCache, Newest, Sale, SaleError};
+use crate::sale::{CoalescingCache, LatestSeats, Sale, SaleError};
 use crate::telemetry::Metrics;
 use crate::telemetry::striped::{Striped, StripedCounter};
 
@@ -167,14 +167,14 @@ impl SeatMapCache {
         previous: Option<Arc<SeatMapVersion>>,
     ) -> Result<Arc<SeatMapVersion>, SaleError> {
         let known = previous.as_ref().map(|version| version.number());
-        let (map, is_from_view) = match (sale.newest_seats(event, known).await?, &previous) {
-            (Newest::Seats(map, is_from_view), _) => (map, is_from_view),
-            (Newest::Unchanged, Some(version)) => {
+        let (map, is_from_view) = match (sale.latest_seats(event, known).await?, &previous) {
+            (LatestSeats::Seats(map, is_from_view), _) => (map, is_from_view),
+            (LatestSeats::Unchanged, Some(version)) => {
                 self.metrics.unchanged.inc();
                 version.reset_requests();
                 return Ok(version.clone());
             }
-            (Newest::Unchanged, None) => {
+            (LatestSeats::Unchanged, None) => {
                 let reason = "seats are unchanged since no version".to_owned();
                 return Err(SaleError::Internal(reason));
             }

@@ -12,7 +12,7 @@ use crate::http::problem::Problem;
 use crate::push::{Message, RoomMessages};
 use crate::sale::SaleError;
 use crate::sale::error::AdmissionFault;
-use crate::sale::waiting_room::{RoomUpdate, RoomWatch, Standing};
+use crate::sale::waiting_room::{QueueStatus, RoomUpdate, RoomWatch};
 
 /// The messages of the event's room for the owner of a token. `user` is the caller, if identified. The stream
 /// ends with the last message.
@@ -42,38 +42,38 @@ async fn next(state: WatchState) -> Option<(Message, WatchState)> {
     let (mut watch, token) = state?;
     let event = watch.token().event;
     match watch.next().await {
-        RoomUpdate::Standing(standing) => {
-            let message = message(event, &token, standing);
+        RoomUpdate::QueueStatus(queue_status) => {
+            let message = message(event, &token, queue_status);
             Some((message, Some((watch, token))))
         }
         RoomUpdate::Ended(error) => Some((Problem::from(error).into(), None)),
     }
 }
 
-fn message(event: EventId, token: &Arc<str>, standing: Standing) -> Message {
+fn message(event: EventId, token: &Arc<str>, queue_status: QueueStatus) -> Message {
     let event_id = event.0;
-    match standing {
-        Standing::Waiting { position, wait_seconds, refresh_seconds } => Message::Position {
+    match queue_status {
+        QueueStatus::Waiting { position, wait_seconds, refresh_seconds } => Message::Position {
             event_id,
             position,
             estimated_wait_seconds: wait_seconds,
             refresh_after_seconds: refresh_seconds,
         },
-        Standing::Gathering { joined, refresh_seconds, on_sale_at_ms } => Message::Gathering {
+        QueueStatus::Gathering { joined, refresh_seconds, on_sale_at_ms } => Message::Gathering {
             event_id,
             joined,
             refresh_after_seconds: refresh_seconds,
             on_sale_at: iso8601(on_sale_at_ms),
         },
-        Standing::Admitted { ends_ms, .. } => Message::Admitted {
+        QueueStatus::Admitted { ends_ms, .. } => Message::Admitted {
             event_id,
             token: token.clone(),
             session_expires_at: iso8601(ends_ms),
             message: "You can now proceed to book tickets",
         },
-        Standing::Closed => Message::SaleClosed { event_id, message: "The sale has ended" },
-        Standing::SoldOut => Message::SoldOut { event_id, message: "Every seat is sold" },
-        Standing::Open => Message::WaitingRoomOff {
+        QueueStatus::Closed => Message::SaleClosed { event_id, message: "The sale has ended" },
+        QueueStatus::SoldOut => Message::SoldOut { event_id, message: "Every seat is sold" },
+        QueueStatus::Open => Message::WaitingRoomOff {
             event_id,
             message: "There is no waiting room; you can book tickets",
         },
@@ -88,18 +88,18 @@ mod tests {
 
     #[test]
     fn every_standing_has_its_message() {
-        let shown = |standing| {
-            let message = message(EventId(7), &"t".into(), standing);
+        let shown = |queue_status| {
+            let message = message(EventId(7), &"t".into(), queue_status);
             serde_json::to_value(message).unwrap()
         };
-        let waiting = Standing::Waiting { position: 3, wait_seconds: 20, refresh_seconds: 2 };
+        let waiting = QueueStatus::Waiting { position: 3, wait_seconds: 20, refresh_seconds: 2 };
         let position = json!({
             "type": "position", "event_id": 7, "position": 3, "estimated_wait_seconds": 20,
             "refresh_after_seconds": 2,
         });
         assert_eq!(shown(waiting), position);
         let on_sale_at_ms = 1_772_388_000_000;
-        let gathering = Standing::Gathering { joined: 9, refresh_seconds: 60, on_sale_at_ms };
+        let gathering = QueueStatus::Gathering { joined: 9, refresh_seconds: 60, on_sale_at_ms };
         let expected = json!({
             "type": "gathering", "event_id": 7, "joined": 9, "refresh_after_seconds": 60,
             "on_sale_at": "2026-03-01T18:00:00.000Z",
@@ -111,10 +111,10 @@ mod tests {
             "message": "You can now proceed to book tickets",
         });
         let (ends_ms, left_seconds, on_sale_at_ms) = (1_772_388_000_000, 1, None);
-        let session = Standing::Admitted { ends_ms, left_seconds, on_sale_at_ms };
+        let session = QueueStatus::Admitted { ends_ms, left_seconds, on_sale_at_ms };
         assert_eq!(shown(session), admitted);
-        assert_eq!(shown(Standing::SoldOut)["type"], "sold_out");
-        assert_eq!(shown(Standing::Closed)["type"], "sale_closed");
-        assert_eq!(shown(Standing::Open)["type"], "waiting_room_off");
+        assert_eq!(shown(QueueStatus::SoldOut)["type"], "sold_out");
+        assert_eq!(shown(QueueStatus::Closed)["type"], "sale_closed");
+        assert_eq!(shown(QueueStatus::Open)["type"], "waiting_room_off");
     }
 }

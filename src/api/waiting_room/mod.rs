@@ -11,7 +11,7 @@ use actix_web::web::Payload;
 
 use crate::domain::admission_token::AdmissionToken;
 use crate::domain::{EventId, RoomSettings, RouteClass};
-use crate::sale::waiting_room::{RoomEdit, Standing};
+use crate::sale::waiting_room::{QueueStatus, RoomEdit};
 
 use super::admin_audit::{self, Act};
 use super::openapi::{
@@ -114,7 +114,7 @@ async fn switched(
 ) -> Result<RoomSettings, Problem> {
     let room = context.state.sale.waiting_room();
     let stored = room.store().change(event, admin, edit).await?;
-    room.look_after_change(event).await;
+    room.refresh_after_change(event).await;
     tracing::info!(
         event_id = event.0,
         admin,
@@ -162,8 +162,8 @@ pub async fn status(context: RequestContext, _: Payload) -> HandlerResult {
     let token = sent_token(&context, None);
     context.gates().pass_owner(&context.head, RouteClass::WaitingRoom, token.as_ref().ok()).await?;
     let token = token?;
-    let standing = context.state.sale.waiting_room().standing(&token).await?;
-    json(StatusCode::OK, &StandingBody::new(standing, wants_json(&context.http)))
+    let queue_status = context.state.sale.waiting_room().queue_status(&token).await?;
+    json(StatusCode::OK, &StandingBody::new(queue_status, wants_json(&context.http)))
 }
 
 /// Leave a waiting room
@@ -254,7 +254,7 @@ fn wants_json(request: &HttpRequest) -> bool {
     accepts.any(|value| value.contains("application/json"))
 }
 
-/// Whether this standing lets its owner book.
-pub fn is_admitted(standing: &Standing) -> bool {
-    matches!(standing, Standing::Admitted { .. } | Standing::Open)
+/// Whether this queue_status lets its owner book.
+pub fn is_admitted(queue_status: &QueueStatus) -> bool {
+    matches!(queue_status, QueueStatus::Admitted { .. } | QueueStatus::Open)
 }

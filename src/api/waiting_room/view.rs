@@ -6,7 +6,7 @@ use utoipa::ToSchema;
 use crate::domain::draw::{DrawStatus, PublicDraw};
 use crate::domain::time::iso8601;
 use crate::domain::{EventId, Method, RoomSettings, RoomState};
-use crate::sale::waiting_room::{SEEN_WITHIN_SECONDS, Standing, Ticket};
+use crate::sale::waiting_room::{QueueStatus, SETTINGS_APPLY_WITHIN_SECONDS, Ticket};
 
 /// `refresh_after_seconds` of a status that does not wait, seconds.
 const REFRESH_ADMITTED_SECONDS: u64 = 10;
@@ -65,7 +65,7 @@ impl ChangedBody {
             claim_window_seconds: settings.claim_ms / 1_000,
             automatic: settings.surge.automatic,
             shuffle: settings.shuffle,
-            effective_within_seconds: SEEN_WITHIN_SECONDS,
+            effective_within_seconds: SETTINGS_APPLY_WITHIN_SECONDS,
         }
     }
 }
@@ -77,13 +77,16 @@ pub struct JoinedBody {
     token: Option<String>,
     /// The position of its owner.
     #[serde(flatten)]
-    standing: StandingBody,
+    queue_status: StandingBody,
 }
 
 impl JoinedBody {
     /// The body of a ticket.
     pub fn new(ticket: Ticket) -> Self {
-        JoinedBody { token: ticket.token, standing: StandingBody::new(ticket.standing, false) }
+        JoinedBody {
+            token: ticket.token,
+            queue_status: StandingBody::new(ticket.queue_status, false),
+        }
     }
 }
 
@@ -145,10 +148,10 @@ pub struct CfWaitingRoom {
 }
 
 impl StandingBody {
-    /// The body of a standing.
-    pub fn new(standing: Standing, with_cf: bool) -> Self {
+    /// The body of a queue_status.
+    pub fn new(queue_status: QueueStatus, with_cf: bool) -> Self {
         let mut body = StandingBody {
-            admitted: super::is_admitted(&standing),
+            admitted: super::is_admitted(&queue_status),
             status: "open",
             position: Some(0),
             estimated_wait_seconds: Some(0),
@@ -158,9 +161,9 @@ impl StandingBody {
             message: ADMITTED.to_owned(),
             cf_waiting_room: None,
         };
-        match standing {
-            Standing::Open => {}
-            Standing::Admitted { left_seconds, on_sale_at_ms, .. } => {
+        match queue_status {
+            QueueStatus::Open => {}
+            QueueStatus::Admitted { left_seconds, on_sale_at_ms, .. } => {
                 body.status = "admitted";
                 body.session_seconds_left = Some(left_seconds);
                 body.on_sale_at = on_sale_at_ms.map(iso8601);
@@ -168,14 +171,14 @@ impl StandingBody {
                     body.message = format!("You keep your place; the sale goes on at {at}");
                 }
             }
-            Standing::Waiting { position, wait_seconds, refresh_seconds } => {
+            QueueStatus::Waiting { position, wait_seconds, refresh_seconds } => {
                 body.status = "queued";
                 body.position = Some(position);
                 body.estimated_wait_seconds = Some(wait_seconds);
                 body.refresh_after_seconds = refresh_seconds;
                 body.message = format!("You are number {position} in line");
             }
-            Standing::Gathering { refresh_seconds, on_sale_at_ms, .. } => {
+            QueueStatus::Gathering { refresh_seconds, on_sale_at_ms, .. } => {
                 body.on_sale_at = Some(iso8601(on_sale_at_ms));
                 body.status = "gathering";
                 body.position = None;
@@ -184,13 +187,13 @@ impl StandingBody {
                 body.message =
                     "You are in the draw; it gives positions when the sale begins".to_owned();
             }
-            Standing::SoldOut => {
+            QueueStatus::SoldOut => {
                 body.status = "sold_out";
                 body.position = None;
                 body.estimated_wait_seconds = None;
                 body.message = SOLD_OUT.to_owned();
             }
-            Standing::Closed => {
+            QueueStatus::Closed => {
                 body.status = "closed";
                 body.position = None;
                 body.estimated_wait_seconds = None;
@@ -346,8 +349,9 @@ mod tests {
 
     #[test]
     fn each_standing_has_its_status() {
-        let shown = |standing| serde_json::to_value(StandingBody::new(standing, false)).unwrap();
-        let waiting = Standing::Waiting { position: 5, wait_seconds: 70, refresh_seconds: 7 };
+        let shown =
+            |queue_status| serde_json::to_value(StandingBody::new(queue_status, false)).unwrap();
+        let waiting = QueueStatus::Waiting { position: 5, wait_seconds: 70, refresh_seconds: 7 };
         assert_eq!(
             shown(waiting),
             serde_json::json!({
@@ -357,7 +361,7 @@ mod tests {
             })
         );
         let session =
-            |on_sale_at_ms| Standing::Admitted { ends_ms: 9, left_seconds: 4, on_sale_at_ms };
+            |on_sale_at_ms| QueueStatus::Admitted { ends_ms: 9, left_seconds: 4, on_sale_at_ms };
         let postponed = shown(session(Some(1_772_388_000_000)));
         assert_eq!(postponed["on_sale_at"], "2026-03-01T18:00:00.000Z");
         assert!(postponed["message"].as_str().unwrap().contains("goes on at 2026-03-01"));
@@ -368,18 +372,19 @@ mod tests {
             (&true.into(), &4.into())
         );
         let on_sale_at_ms = 1_772_388_000_000;
-        let gathering = shown(Standing::Gathering { joined: 9, refresh_seconds: 2, on_sale_at_ms });
+        let gathering =
+            shown(QueueStatus::Gathering { joined: 9, refresh_seconds: 2, on_sale_at_ms });
         assert_eq!(gathering["position"], serde_json::Value::Null);
         assert_eq!(gathering["on_sale_at"], "2026-03-01T18:00:00.000Z");
-        assert_eq!(shown(Standing::SoldOut)["status"], "sold_out");
-        let closed = shown(Standing::Closed);
+        assert_eq!(shown(QueueStatus::SoldOut)["status"], "sold_out");
+        let closed = shown(QueueStatus::Closed);
         assert_eq!((&closed["status"], &closed["admitted"]), (&"closed".into(), &false.into()));
-        assert_eq!(shown(Standing::Open)["admitted"], true);
+        assert_eq!(shown(QueueStatus::Open)["admitted"], true);
     }
 
     #[test]
     fn cloudflare_clients_get_their_format() {
-        let waiting = Standing::Waiting { position: 5, wait_seconds: 70, refresh_seconds: 7 };
+        let waiting = QueueStatus::Waiting { position: 5, wait_seconds: 70, refresh_seconds: 7 };
         let body = serde_json::to_value(StandingBody::new(waiting, true)).unwrap();
         let cf = &body["cfWaitingRoom"];
         assert_eq!((&cf["inWaitingRoom"], &cf["waitTime"]), (&true.into(), &2.into()));

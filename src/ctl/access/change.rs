@@ -5,33 +5,33 @@ use serde::Serialize;
 use super::list::{Line, lines};
 use crate::config::Config;
 use crate::ctl::failure::Failure;
-use crate::ctl::output::Shown;
-use crate::ctl::policy::{Done, to_change};
+use crate::ctl::output::CommandResult;
+use crate::ctl::policy::{ChangeResult, open_for_changing};
 use crate::ctl::time::parse_span;
 use crate::domain::limits::REASON_BYTES_MAX;
 use crate::domain::policy::{ACCESS_ENTRIES_MAX, Access, AccessEntry, Who};
 use crate::domain::{Network, UserId};
 
-/// Bits of an IPv6 address that one client has for itself at most.
+/// Most bits of an IPv6 address that one client controls.
 const CLIENT_BITS_IPV6: u8 = 64;
 
 #[derive(clap::Args, Debug)]
-pub(in crate::ctl) struct Put {
+pub(in crate::ctl) struct AddEntries {
     /// Addresses, networks, or users as user:ID
     #[arg(required = true, value_parser = parse_some, num_args = 1..=ACCESS_ENTRIES_MAX)]
     who: Vec<Who>,
-    /// For how long, as 30m, 2h or 7d; without it until it is removed
+    /// Duration, as 30m, 2h or 7d; without it until it is removed
     #[arg(long = "for", value_name = "TIME", value_parser = parse_span)]
     for_ms: Option<i64>,
-    /// Why
+    /// Reason
     #[arg(long, value_name = "TEXT", value_parser = parse_reason)]
     reason: String,
-    /// Who does it
+    /// Name of the operator
     #[arg(long, value_name = "NAME", env = "USER", default_value = "holdfastctl")]
     by: UserId,
 }
 
-/// Reads whom an entry is about, but everybody.
+/// Parses the subject of an entry; everybody is not allowed.
 fn parse_some(text: &str) -> Result<Who, String> {
     let who: Who = text.parse()?;
     match who {
@@ -51,20 +51,24 @@ fn parse_reason(text: &str) -> Result<String, String> {
     }
 }
 
-/// What became of entries.
+/// The added entries.
 #[derive(Serialize)]
-pub(super) struct Entered {
+pub(super) struct EntriesAdded {
     #[serde(flatten)]
-    done: Done,
+    done: ChangeResult,
     revision: i64,
     entries: Vec<Line>,
-    /// What the operator may have meant otherwise.
+    /// Hints at what the operator may have meant.
     notes: Vec<String>,
 }
 
-impl Put {
-    pub(super) async fn run(self, config: &Config, access: Access) -> Result<Entered, Failure> {
-        let store = to_change(config).await?;
+impl AddEntries {
+    pub(super) async fn run(
+        self,
+        config: &Config,
+        access: Access,
+    ) -> Result<EntriesAdded, Failure> {
+        let store = open_for_changing(config).await?;
         let at_ms = jiff::Timestamp::now().as_millisecond();
         let entry = |who: &Who| AccessEntry {
             who: who.clone(),
@@ -81,8 +85,8 @@ impl Put {
             Ok(())
         });
         let changed = put.await?;
-        Ok(Entered {
-            done: Done::from(&changed),
+        Ok(EntriesAdded {
+            done: ChangeResult::from(&changed),
             revision: changed.stored.live.revision,
             entries: entries.iter().map(Line::from).collect(),
             notes: self.who.iter().filter_map(|who| note(who, access)).collect(),
@@ -90,7 +94,7 @@ impl Put {
     }
 }
 
-/// One IPv6 address is rarely who is meant.
+/// The hint for a single IPv6 address: rarely what is meant.
 fn note(who: &Who, access: Access) -> Option<String> {
     match who {
         Who::Network(network)
@@ -108,16 +112,16 @@ fn note(who: &Who, access: Access) -> Option<String> {
     }
 }
 
-impl Shown for Entered {
+impl CommandResult for EntriesAdded {
     fn text(&self) -> String {
         let notes: String = self.notes.iter().map(|note| format!("\n{note}")).collect();
         format!("{}\n\n{}{notes}", self.done.text(), lines(&self.entries))
     }
 }
 
-/// Take addresses, networks or users from the lists
+/// Remove addresses, networks or users from the lists
 ///
-/// Entries are taken as they were made: removing an address leaves the network that it lies in.
+/// Entries are removed as they were added: removing an address keeps the network that contains it.
 #[derive(clap::Args, Debug)]
 #[command(after_help = "Examples:
   holdfastctl access remove 203.0.113.7 user:u-4711")]
@@ -125,24 +129,24 @@ pub(in crate::ctl) struct Remove {
     /// Addresses, networks, or users as user:ID
     #[arg(required = true, num_args = 1..=ACCESS_ENTRIES_MAX)]
     who: Vec<Who>,
-    /// Who does it
+    /// Name of the operator
     #[arg(long, value_name = "NAME", env = "USER", default_value = "holdfastctl")]
     by: UserId,
 }
 
-/// What became of entries.
+/// The removed entries.
 #[derive(Serialize)]
 pub(super) struct Removed {
     #[serde(flatten)]
-    done: Done,
+    done: ChangeResult,
     revision: i64,
-    /// Entries that are left and still say something about those that were named.
+    /// Remaining entries that still apply to the named subjects.
     entries: Vec<Line>,
 }
 
 impl Remove {
     pub(super) async fn run(self, config: &Config) -> Result<Removed, Failure> {
-        let store = to_change(config).await?;
+        let store = open_for_changing(config).await?;
         let remove = store.change(self.by.as_str(), None, |live| {
             for who in &self.who {
                 live.remove_entry(who);
@@ -155,14 +159,14 @@ impl Remove {
             entry.is_current(now_ms) && self.who.iter().any(|who| entry.is_about(who))
         };
         Ok(Removed {
-            done: Done::from(&changed),
+            done: ChangeResult::from(&changed),
             revision: changed.stored.live.revision,
             entries: changed.stored.live.access.iter().filter(left).map(Line::from).collect(),
         })
     }
 }
 
-impl Shown for Removed {
+impl CommandResult for Removed {
     fn text(&self) -> String {
         match self.entries.as_slice() {
             [] => self.done.text(),

@@ -1,18 +1,18 @@
-//! `access list`: both lists, or what they say of somebody.
+//! `access list`: both lists, or the entries that apply to somebody.
 
 use serde::Serialize;
 
 use crate::config::Config;
 use crate::ctl::failure::Failure;
-use crate::ctl::output::{Column, Shown, or_dash, table};
-use crate::ctl::policy::{LastChange, to_look};
+use crate::ctl::output::{Column, CommandResult, or_dash, table};
+use crate::ctl::policy::{LastChange, open_for_reading};
 use crate::domain::policy::{Access, AccessEntry, Who};
 use crate::domain::time::iso8601;
 
-/// List who is kept out and who is let through
+/// List who is denied and who is exempt
 ///
-/// Oldest first, without entries that have ended. With an address, a network or a user: the entries
-/// that say something about it, a network's among them.
+/// Oldest first, without expired entries. With an address, a network or a user: the entries that
+/// apply to it, including those of networks.
 #[derive(clap::Args, Debug)]
 #[command(after_help = "Examples:
   holdfastctl access list
@@ -23,7 +23,7 @@ pub(in crate::ctl) struct Arguments {
     who: Option<Who>,
 }
 
-/// Some entries of the lists.
+/// Entries of the lists.
 #[derive(Serialize)]
 pub(super) struct Listed {
     changed_last: Option<LastChange>,
@@ -56,7 +56,7 @@ impl From<&AccessEntry> for Line {
 
 impl Arguments {
     pub(super) async fn run(self, config: &Config) -> Result<Listed, Failure> {
-        let stored = to_look(config).await?.stored().await?;
+        let stored = open_for_reading(config).await?.stored().await?;
         let now_ms = jiff::Timestamp::now().as_millisecond();
         let wanted = |entry: &&AccessEntry| {
             entry.is_current(now_ms) && self.who.as_ref().is_none_or(|who| entry.is_about(who))
@@ -70,7 +70,7 @@ impl Arguments {
     }
 }
 
-/// Entries for people.
+/// Formats entries as a table.
 pub(super) fn lines(lines: &[Line]) -> String {
     let columns = [
         Column::Words("who"),
@@ -100,7 +100,7 @@ fn said(access: Access) -> &'static str {
     }
 }
 
-impl Shown for Listed {
+impl CommandResult for Listed {
     fn text(&self) -> String {
         let last = LastChange::text(self.changed_last.as_ref());
         match self.entries.as_slice() {

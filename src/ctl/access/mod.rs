@@ -1,4 +1,4 @@
-//! `access`: who is kept out, and who is let through whatever the rules say.
+//! `access`: who is denied, and who is exempt from the rules.
 
 mod change;
 mod list;
@@ -14,30 +14,30 @@ use super::output::Output;
 #[derive(clap::Subcommand, Debug)]
 pub(super) enum Command {
     List(list::Arguments),
-    /// Keep addresses, networks or users out
+    /// Deny addresses, networks or users
     ///
-    /// They are refused with 403 whatever they ask of /api/v1, admin calls included; this tool is
-    /// not. An entry takes the place of one for the same address, network or user. Where an address
-    /// lies in a denied and in an allowed network, it is allowed. The client's address is what trusted
-    /// proxies say it is (`trusted_proxies`).
+    /// All their requests to /api/v1 are refused with 403, including admin calls; this tool is not
+    /// affected. An entry replaces one for the same address, network or user. An address that is in
+    /// a denied and in an allowed network is allowed. The client's address is the one reported by
+    /// trusted proxies (`trusted_proxies`).
     #[command(after_help = "Examples:
   holdfastctl access deny 203.0.113.7 --for 2h --reason 'scraping seat maps'
   holdfastctl access deny 2001:db8:1:2::/64 198.51.100.0/24 --reason 'known bot farm'
   holdfastctl access deny user:u-4711 --reason 'chargebacks' --by ann")]
-    Deny(change::Put),
-    /// Let addresses, networks or users through, whatever limits and bot rules say
+    Deny(change::AddEntries),
+    /// Exempt addresses, networks or users from limits and bot rules
     ///
-    /// For a box office, a partner's programs, a load test. A user is believed only as far as `auth`
-    /// says. Who is denied as a user stays out at an allowed address, and the other way round.
+    /// For a box office, a partner's programs, a load test. A user is trusted only as far as `auth`
+    /// says. A denied user stays denied at an allowed address, and vice versa.
     #[command(after_help = "Examples:
   holdfastctl access allow 192.0.2.10 --reason 'box office'
   holdfastctl access allow user:load-test --for 30m --reason 'rehearsal'")]
-    Allow(change::Put),
+    Allow(change::AddEntries),
     Remove(change::Remove),
 }
 
 impl Command {
-    /// What it changes.
+    /// The act for the audit log.
     pub(super) fn changes(&self) -> Option<(&'static str, String)> {
         let act = match self {
             Command::List(_) => return None,

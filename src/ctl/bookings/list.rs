@@ -6,15 +6,15 @@ use serde::Serialize;
 use crate::archive::{ArchivedBooking, BookingFilter};
 use crate::config::Config;
 use crate::ctl::failure::Failure;
-use crate::ctl::output::{Column, Shown, table};
+use crate::ctl::output::{Column, CommandResult, table};
 use crate::domain::booking::format_seats;
 use crate::domain::time::iso8601;
 use crate::domain::{BookingId, EventId, Status, UserId};
 use crate::start;
 
-/// Bookings listed at most.
+/// Maximum number of bookings per page.
 const LIMIT_MAX: i64 = 1_000;
-/// The words of all statuses.
+/// The names of all statuses.
 const STATUSES: [Status; 7] = [
     Status::Hold,
     Status::Confirming,
@@ -27,28 +27,28 @@ const STATUSES: [Status; 7] = [
 
 /// List bookings of a user or an event, newest first
 ///
-/// Asks the archive, which is behind the sale for as long as `lag` says. COMMITTED is paid and not
-/// judged by the archive yet: clients see it as CONFIRMING. If there are more, the last line tells
-/// how to go on.
+/// Reads the archive, which is behind the sale as shown by `lag`. COMMITTED is paid and not decided
+/// by the archive yet: clients see it as CONFIRMING. If there are more, the last line shows how to
+/// continue.
 #[derive(clap::Args, Debug)]
 #[command(after_help = "Examples:
   holdfastctl bookings list --user ann
   holdfastctl bookings list --event 7 --status CONFIRMED --limit 1000
   holdfastctl bookings list --event 7 --before 01a0... --json | jq -r '.bookings[].id'")]
 pub(in crate::ctl) struct Arguments {
-    /// Whose
+    /// The user
     #[arg(long, value_name = "USER", required_unless_present = "event")]
     user: Option<UserId>,
-    /// Of which event
+    /// The event
     #[arg(long, value_name = "ID")]
     event: Option<u32>,
     /// Only those with this status
     #[arg(long, ignore_case = true, value_parser = status_parser())]
     status: Option<Status>,
-    /// Only those older than this booking: the last one of the page before
+    /// Only bookings older than this one: the last one of the previous page
     #[arg(long, value_name = "BOOKING")]
     before: Option<BookingId>,
-    /// How many at most
+    /// Maximum number
     #[arg(long, value_name = "N", default_value_t = 50,
           value_parser = clap::value_parser!(u32).range(1..=LIMIT_MAX))]
     limit: u32,
@@ -88,7 +88,7 @@ impl Arguments {
         let archive = start::existing_archive(config).await?;
         let filter =
             BookingFilter { user: self.user, event: self.event.map(EventId), status: self.status };
-        // One more tells whether there are more.
+        // One more, to learn whether there are more.
         let mut found = archive.find_bookings(&filter, self.before, self.limit + 1).await?;
         let has_more = found.len() > self.limit as usize;
         found.truncate(self.limit as usize);
@@ -117,7 +117,7 @@ impl Line {
     }
 }
 
-impl Shown for Listed {
+impl CommandResult for Listed {
     fn text(&self) -> String {
         if self.bookings.is_empty() {
             return "No such bookings in the archive.".to_owned();
@@ -155,11 +155,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_status_can_be_asked_for() {
+    fn every_status_can_be_selected() {
         for (index, status) in STATUSES.into_iter().enumerate() {
             assert_eq!(status as usize, index);
         }
-        // The next one would be a status that is not in the list.
+        // A further status would be missing in the list.
         assert_eq!(STATUSES.len(), Status::Expired as usize + 1);
     }
 }

@@ -1,4 +1,4 @@
-//! `bookings`: what became of somebody's booking, for those who are asked.
+//! `bookings`: lists bookings and shows one in detail, for support.
 
 mod list;
 mod show;

@@ -1,23 +1,23 @@
-//! `bookings show`: the whole story of one booking.
+//! `bookings show`: the report of one booking.
 
 use serde::Serialize;
 
 use crate::archive::{ArchivedBooking, LedgerEntry};
 use crate::config::Config;
 use crate::ctl::failure::Failure;
-use crate::ctl::output::{Column, Shown, or_dash, printable, table};
+use crate::ctl::output::{Column, CommandResult, or_dash, printable, table};
 use crate::domain::booking::format_seats;
 use crate::domain::time::iso8601;
 use crate::domain::{Booking, BookingId};
-use crate::sale::booking_report::{BookingReport, HISTORY_MAX, InRedis, story};
+use crate::sale::booking_report::{BookingReport, HISTORY_MAX, InRedis, booking_report};
 use crate::start;
 
-/// Show all that is known of a booking
+/// Show a booking in detail
 ///
-/// What Redis says, what the archive says, who owns the claims on its seats, and its history from
-/// the archive's ledger: every transition in order. "differences" tells where Redis and the archive
-/// contradict each other; during a sale a booking differs for as long as `lag` says. An overdue hold
-/// lapses by being looked at.
+/// Its state in Redis and in the archive, the owners of the claims on its seats, and its history from
+/// the archive's ledger: every transition in order. "differences" lists where Redis and the archive
+/// contradict each other; during a sale a booking differs for as long as `lag` shows. Reading an
+/// overdue hold releases it.
 #[derive(clap::Args, Debug)]
 #[command(after_help = "Examples:
   holdfastctl bookings show 019a8f6e-5f2c-8a31-8000-0001c0000000
@@ -27,9 +27,9 @@ pub(in crate::ctl) struct Arguments {
     booking: BookingId,
 }
 
-/// The whole story of a booking.
+/// The report of a booking.
 #[derive(Serialize)]
-pub(super) struct Told {
+pub(super) struct BookingDetails {
     id: String,
     event: u32,
     /// Absent if the catalogue does not have the event.
@@ -45,7 +45,7 @@ pub(super) struct Told {
     differences: Vec<String>,
 }
 
-/// A booking as one side has it.
+/// A booking in Redis or in the archive.
 #[derive(Serialize)]
 struct Side {
     status: &'static str,
@@ -72,7 +72,7 @@ struct ArchivedSide {
     side: Side,
     outcome: Option<&'static str>,
     generation: u64,
-    /// Since when a cancellation waits to be seen in Redis.
+    /// Since when a cancellation has not been settled in Redis.
     cancel_unsettled_since: Option<String>,
 }
 
@@ -111,16 +111,16 @@ fn text(text: String) -> Option<String> {
 }
 
 impl Arguments {
-    pub(super) async fn run(self, config: &Config) -> Result<Told, Failure> {
+    pub(super) async fn run(self, config: &Config) -> Result<BookingDetails, Failure> {
         let engine = start::existing_engine(config).await?;
         let archive = start::existing_archive(config).await?;
-        Ok(Told::of(self.booking, story(&engine, &archive, self.booking).await?))
+        Ok(BookingDetails::of(self.booking, booking_report(&engine, &archive, self.booking).await?))
     }
 }
 
-impl Told {
-    fn of(id: BookingId, story: BookingReport) -> Self {
-        let event = story.event.as_ref();
+impl BookingDetails {
+    fn of(id: BookingId, booking_report: BookingReport) -> Self {
+        let event = booking_report.event.as_ref();
         let seat = |(seat, owner): &(_, Option<BookingId>)| {
             let info = event.and_then(|event| event.layout.seat(*seat));
             SeatLine {
@@ -131,22 +131,22 @@ impl Told {
                 is_own: *owner == Some(id),
             }
         };
-        let (in_redis, redis) = match story.in_redis {
+        let (in_redis, redis) = match booking_report.in_redis {
             InRedis::Found(booking) => ("found", Some(Side::of(*booking))),
             InRedis::Unknown => ("unknown", None),
             InRedis::EventNotLoaded => ("event_not_loaded", None),
         };
-        Told {
+        BookingDetails {
             id: id.to_string(),
             event: id.event().0,
             event_name: event.map(|event| event.name.clone()),
             in_redis,
             redis,
-            archive: story.archived.map(ArchivedSide::of),
-            seats: story.seats.iter().map(seat).collect(),
-            history_is_cut: story.history.len() >= HISTORY_MAX as usize,
-            history: story.history.into_iter().map(HistoryLine::of).collect(),
-            differences: story.differences,
+            archive: booking_report.archived.map(ArchivedSide::of),
+            seats: booking_report.seats.iter().map(seat).collect(),
+            history_is_cut: booking_report.history.len() >= HISTORY_MAX as usize,
+            history: booking_report.history.into_iter().map(HistoryLine::of).collect(),
+            differences: booking_report.differences,
         }
     }
 }
@@ -201,7 +201,7 @@ impl HistoryLine {
     }
 }
 
-impl Shown for Told {
+impl CommandResult for BookingDetails {
     fn text(&self) -> String {
         let event = match &self.event_name {
             Some(name) => format!("event {} {}", self.event, printable(name)),
@@ -222,8 +222,8 @@ impl Shown for Told {
     }
 }
 
-impl Told {
-    /// Both sides' words, side by side.
+impl BookingDetails {
+    /// Both states side by side.
     fn sides(&self) -> String {
         let here = self.redis.as_ref();
         let there = self.archive.as_ref();

@@ -1,5 +1,5 @@
-//! How a dead letter is named: `3:1795243836470-0`, its partition and its place there. Places
-//! repeat between partitions, so a place alone names a letter only where no other has it.
+//! Ids of dead letters: `3:1795243836470-0`, the partition and the position in it. Positions repeat
+//! between partitions, so a position alone identifies a letter only if it is unique.
 
 use std::fmt;
 use std::str::FromStr;
@@ -8,42 +8,42 @@ use crate::ctl::failure::Failure;
 use crate::domain::{LogId, Partition};
 use crate::redis::{DeadLetter, Engine};
 
-/// The name of a letter as somebody wrote it.
+/// The id of a letter as given by the operator.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct LetterId {
     partition: Option<Partition>,
-    place: LogId,
+    position: LogId,
 }
 
 impl LetterId {
-    pub fn new(partition: Partition, place: LogId) -> Self {
-        LetterId { partition: Some(partition), place }
+    pub fn new(partition: Partition, position: LogId) -> Self {
+        LetterId { partition: Some(partition), position }
     }
 
-    /// Partition and place, where both are named.
+    /// Partition and position, if both are given.
     pub fn parts(self) -> Option<(Partition, LogId)> {
-        Some((self.partition?, self.place))
+        Some((self.partition?, self.position))
     }
 
-    /// The letter of this name.
+    /// Finds the letter with this id.
     pub async fn find(self, engine: &Engine) -> Result<(Partition, DeadLetter), Failure> {
         let mut found = Vec::new();
         for partition in engine.keys().all_partitions() {
             if self.partition.is_none_or(|named| named == partition)
-                && let Some(letter) = engine.dead_letter(partition, self.place).await?
+                && let Some(letter) = engine.dead_letter(partition, self.position).await?
             {
                 found.push((partition, letter));
             }
         }
-        let place = self.place;
+        let position = self.position;
         match (found.pop(), found.is_empty()) {
             (Some(letter), true) => Ok(letter),
             (Some((last, _)), false) => {
                 let mut names: Vec<String> =
-                    found.iter().map(|(one, _)| format!("{one}:{place}")).collect();
-                names.push(format!("{last}:{place}"));
+                    found.iter().map(|(one, _)| format!("{one}:{position}")).collect();
+                names.push(format!("{last}:{position}"));
                 let names = names.join(" and ");
-                Err(Failure::new(format!("{place} names several dead letters: {names}; choose")))
+                Err(Failure::new(format!("{position} names several dead letters: {names}; choose")))
             }
             (None, _) => Err(Failure::new(format!(
                 "no dead letter {self}: replayed already, or never there; `holdfastctl \
@@ -56,8 +56,8 @@ impl LetterId {
 impl fmt::Display for LetterId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.partition {
-            Some(partition) => write!(f, "{partition}:{}", self.place),
-            None => self.place.fmt(f),
+            Some(partition) => write!(f, "{partition}:{}", self.position),
+            None => self.position.fmt(f),
         }
     }
 }
@@ -67,13 +67,13 @@ impl FromStr for LetterId {
     fn from_str(text: &str) -> Result<Self, String> {
         let expected =
             || "an id as `dead-letters list` shows it, such as 3:1795243836470-0".to_owned();
-        let (partition, place) = match text.split_once(':') {
-            Some((partition, place)) => {
-                (Some(Partition(partition.parse().map_err(|_| expected())?)), place)
+        let (partition, position) = match text.split_once(':') {
+            Some((partition, position)) => {
+                (Some(Partition(partition.parse().map_err(|_| expected())?)), position)
             }
             None => (None, text),
         };
-        Ok(LetterId { partition, place: place.parse().map_err(|_| expected())? })
+        Ok(LetterId { partition, position: position.parse().map_err(|_| expected())? })
     }
 }
 
@@ -82,7 +82,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_go_there_and_back() {
+    fn ids_are_parsed_and_formatted() {
         for text in ["3:17-0", "17-2"] {
             assert_eq!(text.parse::<LetterId>().unwrap().to_string(), text);
         }

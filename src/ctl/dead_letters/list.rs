@@ -9,30 +9,30 @@ use crate::start;
 
 use super::letter_id::LetterId;
 use crate::ctl::failure::Failure;
-use crate::ctl::lag::told_silent;
-use crate::ctl::output::{Column, Shown, or_dash, table};
+use crate::ctl::lag::silent_partitions_text;
+use crate::ctl::output::{Column, CommandResult, or_dash, table};
 use crate::ctl::time::{age_seconds, span};
 use crate::domain::time::iso8601;
 
-/// Dead letters listed at most.
+/// Maximum number of dead letters per page.
 const COUNT_MAX: u64 = 10_000;
 
 /// List dead letters, newest first
 ///
-/// The worker parks an entry that it can never store (unreadable, or refused by the archive again
-/// and again) so that it does not stop its neighbours. "entry" is its position in the booking log
-/// of its partition. A parked `sold` is a buyer who waits: its booking stays CONFIRMING. `show`
-/// explains a letter, `replay` gives its entry to the archive once more. Asks Redis alone.
+/// The worker parks an entry that it can never store (unreadable, or repeatedly refused by the
+/// archive) so that it does not delay the others. "entry" is its position in the booking log of its
+/// partition. A parked `sold` is a waiting buyer: its booking stays CONFIRMING. `show` explains a
+/// letter, `replay` stores its entry again. Reads only Redis.
 #[derive(clap::Args, Debug)]
 #[command(after_help = "Examples:
   holdfastctl dead-letters list
   holdfastctl dead-letters list --count 500 --json | jq -r '.dead_letters[].booking'")]
 pub(in crate::ctl) struct Arguments {
-    /// How many at most
+    /// Maximum number
     #[arg(long, value_name = "N", default_value_t = 50,
           value_parser = clap::value_parser!(u64).range(1..=COUNT_MAX))]
     count: u64,
-    /// Only those older than this one: the last one of the page before
+    /// Only letters older than this one: the last one of the previous page
     #[arg(long, value_name = "ID", value_parser = whole_id)]
     before: Option<(Partition, LogId)>,
 }
@@ -42,7 +42,7 @@ fn whole_id(text: &str) -> Result<(Partition, LogId), String> {
     id.parts().ok_or_else(|| "an id with its partition, such as 3:1795243836470-0".to_owned())
 }
 
-/// Some dead letters, and how many there are.
+/// A page of dead letters, with their total number.
 #[derive(Serialize)]
 pub(super) struct Listed {
     total: u64,
@@ -50,7 +50,7 @@ pub(super) struct Listed {
     /// What to pass as `--before` for older ones; absent if there are none.
     #[serde(skip_serializing_if = "Option::is_none")]
     next: Option<String>,
-    /// Partitions of which nothing is known: their node of the cluster does not answer.
+    /// Partitions without data: their cluster node does not answer.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     silent_partitions: Vec<u16>,
 }
@@ -90,9 +90,9 @@ async fn list(
             Err(error) => return Err(error.into()),
         };
         total += engine.dead_letter_count(partition).await?;
-        // That of the same place in a later partition comes after it.
+        // A letter at the same position in a later partition comes after it.
         let before = before.map(|(of, id)| if partition > of { id.next() } else { id });
-        // One more tells whether there are more.
+        // One more, to learn whether there are more.
         let newest = engine.dead_letters(partition, before, count + 1).await?;
         letters.extend(newest.into_iter().map(|letter| (letter.id, partition, now_ms, letter)));
     }
@@ -124,15 +124,15 @@ impl Letter {
     }
 }
 
-impl Shown for Listed {
+impl CommandResult for Listed {
     fn is_incomplete(&self) -> bool {
         !self.silent_partitions.is_empty()
     }
 
     fn text(&self) -> String {
         if self.is_incomplete() {
-            let told = told_silent(&self.silent_partitions);
-            return format!("{}\n\n{told}", self.listed_text());
+            let silent = silent_partitions_text(&self.silent_partitions);
+            return format!("{}\n\n{silent}", self.listed_text());
         }
         self.listed_text()
     }

@@ -1,5 +1,5 @@
-//! `dead-letters`: entries of the booking log that the worker gave up on: which they are, what they
-//! mean, and giving them to the archive once more.
+//! `dead-letters`: entries of the booking log that the worker could not store: lists, explains and
+//! replays them.
 
 mod letter_id;
 mod list;
@@ -21,7 +21,7 @@ pub(super) enum Command {
 }
 
 impl Command {
-    /// What it changes.
+    /// The act for the audit log.
     pub(super) fn changes(&self) -> Option<(&'static str, String)> {
         match self {
             Command::List(_) | Command::Show(_) => None,

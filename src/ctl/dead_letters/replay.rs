@@ -1,31 +1,31 @@
-//! `dead-letters replay`: gives parked entries to the archive once more. What it promises while
-//! others are at work is written in `sale::replay`.
+//! `dead-letters replay`: stores parked entries again. Its guarantees during concurrent work are
+//! described in `sale::replay`.
 
 use serde::Serialize;
 
 use super::letter_id::LetterId;
 use crate::config::Config;
 use crate::ctl::failure::Failure;
-use crate::ctl::output::{Column, Shown, or_dash, table};
+use crate::ctl::output::{Column, CommandResult, or_dash, table};
 use crate::domain::{LogId, Outcome, Partition};
 use crate::redis::{DeadLetter, Engine};
 use crate::sale::replay::{Fate, Forecast, Replay};
 use crate::start;
 
-/// Letters of one run; the others are for the next one.
+/// Maximum number of letters per run; the others are left for the next run.
 const LETTERS_MAX: usize = 10_000;
-/// Letters read at once.
+/// Letters per query.
 const PAGE: u64 = 100;
 
-/// Give parked entries to the archive once more
+/// Store parked entries again
 ///
-/// Each entry goes the way that the worker carries it: it is stored, its sale is judged, the verdict
-/// is settled in Redis, and then its letter is removed. What still cannot be read or stored stays,
-/// with the reason. May be run again, beside workers, and by several people at once: nothing happens
-/// twice. --all takes the letters that are there when it begins, at most 10,000.
+/// Each entry is processed as by the worker: it is stored, its sale is decided, the decision is
+/// settled in Redis, and then its letter is removed. An entry that still cannot be read or stored
+/// stays, with the reason. Safe to repeat, beside workers, and by several people at once: nothing
+/// happens twice. --all takes the letters present at the start, at most 10,000.
 ///
-/// Exits with 1 if letters stay, with 2 if a service went away in between: then those not named in
-/// the result were not looked at.
+/// Exits with 1 if letters stay, with 2 if a service became unavailable: then letters that the result
+/// does not name were not processed.
 #[derive(clap::Args, Debug)]
 #[command(after_help = "Examples:
   holdfastctl dead-letters replay --all --dry-run
@@ -33,15 +33,15 @@ const PAGE: u64 = 100;
   holdfastctl dead-letters replay --all --json | jq '.letters[] | select(.fate == \"stays\")'")]
 pub(in crate::ctl) struct Arguments {
     #[command(flatten)]
-    which: Which,
-    /// Only say what would happen
+    which: LetterSelection,
+    /// Only show what would happen
     #[arg(long)]
     dry_run: bool,
 }
 
 #[derive(clap::Args, Debug)]
 #[group(required = true, multiple = false)]
-struct Which {
+struct LetterSelection {
     /// Letters' ids, as `dead-letters list` shows them
     #[arg(value_name = "ID")]
     letters: Vec<LetterId>,
@@ -50,14 +50,14 @@ struct Which {
     all: bool,
 }
 
-/// What became of the letters.
+/// The result of a replay.
 #[derive(Serialize)]
 pub(super) struct Replayed {
     dry_run: bool,
     replayed: u64,
     stay: u64,
     letters: Vec<Line>,
-    /// Letters beyond the bound of one run.
+    /// Letters beyond the maximum of one run.
     left_for_the_next_run: u64,
     /// Why the run ended early, if it did.
     stopped: Option<String>,
@@ -71,16 +71,16 @@ struct Line {
     booking: Option<String>,
     /// `replayed`, `would_be_replayed`, `stays` or `later`.
     fate: &'static str,
-    /// The archive's judgement of a sale.
+    /// The archive's decision about a sale.
     outcome: Option<&'static str>,
     note: Option<String>,
 }
 
-/// Letters with their partitions.
+/// Letters and their partitions.
 type Letters = Vec<(Partition, DeadLetter)>;
 
 impl Arguments {
-    /// What it changes.
+    /// The act for the audit log.
     pub(super) fn changes(&self) -> Option<(&'static str, String)> {
         let target = match self.which.letters.as_slice() {
             [] => "all letters".to_owned(),
@@ -111,7 +111,7 @@ impl Arguments {
                 true => replay
                     .forecast(letter)
                     .await
-                    .map(|told| Line::foreseen(*partition, letter, told)),
+                    .map(|forecast| Line::forecast_line(*partition, letter, forecast)),
                 false => {
                     let fate = replay.replay(*partition, letter).await;
                     fate.map(|fate| Line::done(*partition, letter, fate))
@@ -131,7 +131,7 @@ impl Arguments {
     }
 }
 
-/// The letters of these names, each once. All must be there before anything is done.
+/// Finds the letters with these ids, without duplicates. All must exist before anything is done.
 async fn named_letters(engine: &Engine, names: &[LetterId]) -> Result<Letters, Failure> {
     let mut letters: Letters = Vec::with_capacity(names.len());
     for name in names {
@@ -143,7 +143,7 @@ async fn named_letters(engine: &Engine, names: &[LetterId]) -> Result<Letters, F
     Ok(letters)
 }
 
-/// The letters that are there now, oldest first, and how many more there are than one run takes.
+/// The present letters, oldest first, and how many exceed the maximum of one run.
 async fn all_letters(engine: &Engine) -> Result<(Letters, u64), Failure> {
     let (mut letters, mut total) = (Letters::new(), 0);
     for partition in engine.keys().all_partitions() {
@@ -182,10 +182,10 @@ impl Line {
         let line = |word| Line::of(partition, letter, word);
         match fate {
             Fate::Replayed { outcome, removed } => {
-                let refused = "a seat was sold to somebody else: the buyer gets the money back";
+                let refused = "a seat was sold to another booking: the buyer is refunded";
                 let note = match outcome {
                     Some(Outcome::Refund) => Some(refused),
-                    _ if !removed => Some("somebody else removed the letter meanwhile"),
+                    _ if !removed => Some("the letter was removed concurrently"),
                     _ => None,
                 };
                 let outcome = outcome.map(Outcome::as_str);
@@ -196,8 +196,8 @@ impl Line {
         }
     }
 
-    fn foreseen(partition: Partition, letter: &DeadLetter, told: Forecast) -> Self {
-        let (word, note) = match told {
+    fn forecast_line(partition: Partition, letter: &DeadLetter, forecast: Forecast) -> Self {
+        let (word, note) = match forecast {
             Forecast::Replay { in_ledger: true } => {
                 ("would_be_replayed", Some("the ledger has it already".to_owned()))
             }
@@ -218,7 +218,7 @@ impl Replayed {
     }
 }
 
-impl Shown for Replayed {
+impl CommandResult for Replayed {
     fn text(&self) -> String {
         let mut text = String::new();
         if !self.letters.is_empty() {

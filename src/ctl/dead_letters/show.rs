@@ -1,4 +1,4 @@
-//! `dead-letters show`: one letter whole, what it means, and what to do about it.
+//! `dead-letters show`: one letter in full, its meaning, and what to do about it.
 
 use std::collections::BTreeMap;
 
@@ -7,7 +7,7 @@ use serde::Serialize;
 use super::letter_id::LetterId;
 use crate::config::Config;
 use crate::ctl::failure::Failure;
-use crate::ctl::output::{Column, Shown, printable, table};
+use crate::ctl::output::{Column, CommandResult, printable, table};
 use crate::ctl::time::{age_seconds, span};
 use crate::domain::Partition;
 use crate::domain::entry::ENTRY_FIELDS;
@@ -16,9 +16,9 @@ use crate::redis::DeadLetter;
 use crate::sale::replay::{is_sale, read};
 use crate::start;
 
-/// Show a dead letter with all its fields, what it means and what to do
+/// Show a dead letter with all its fields, its meaning and what to do
 ///
-/// Asks Redis alone.
+/// Reads only Redis.
 #[derive(clap::Args, Debug)]
 #[command(after_help = "Examples:
   holdfastctl dead-letters show 3:1795243836470-0
@@ -73,15 +73,16 @@ impl Letter {
     }
 }
 
-/// What a letter means, and what to do.
+/// The meaning of a letter, and what to do.
 fn explained(id: &str, letter: &DeadLetter) -> (&'static str, String) {
     let booking = letter.fields.get("booking").filter(|booking| !booking.is_empty());
-    let look = match booking {
-        Some(booking) => format!("`holdfastctl bookings show {}` tells more", printable(booking)),
+    let details = match booking {
+        Some(booking) => format!("`holdfastctl bookings show {}` shows more", printable(booking)),
         None => "It names no booking".to_owned(),
     };
-    let replay =
-        format!("Mend what the reason says, then `holdfastctl dead-letters replay {id}`. {look}.");
+    let replay = format!(
+        "Correct what the reason says, then `holdfastctl dead-letters replay {id}`. {details}."
+    );
     match (read(letter).is_ok(), is_sale(letter)) {
         (true, true) => (
             "A paid sale that the archive could not store, or Redis not settle: its buyer waits, \
@@ -98,20 +99,20 @@ fn explained(id: &str, letter: &DeadLetter) -> (&'static str, String) {
              or somebody by hand. If it is real, its buyer waits.",
             format!(
                 "During an upgrade: finish it, then `holdfastctl dead-letters replay {id}`. \
-                 Else see whether the booking is real. {look}."
+                 Else see whether the booking is real. {details}."
             ),
         ),
         (false, false) => (
-            "This build cannot read it: another build wrote it, or somebody by hand.",
+            "This build cannot read it: another build wrote it, or a person did.",
             format!(
                 "During an upgrade: finish it, then `holdfastctl dead-letters replay {id}`. \
-                 Else nothing: it stays, and hurts nobody. {look}."
+                 Else nothing: it stays and is harmless. {details}."
             ),
         ),
     }
 }
 
-impl Shown for Letter {
+impl CommandResult for Letter {
     fn text(&self) -> String {
         let head = format!(
             "dead letter {}: log entry {} of partition {}\nparked    {}, {} ago\nreason    {}\n\
@@ -125,7 +126,7 @@ impl Shown for Letter {
             self.means,
             self.todo,
         );
-        // In the order of an entry, what is no field of one behind it.
+        // In the order of an entry's fields, unknown fields last.
         let own = ENTRY_FIELDS.iter().filter_map(|name| self.fields.get_key_value(*name));
         let other = self.fields.iter().filter(|(name, _)| !ENTRY_FIELDS.contains(&name.as_str()));
         let rows = own.chain(other).map(|(name, value)| [name.clone(), value.clone()]);

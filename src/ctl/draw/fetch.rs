@@ -1,4 +1,4 @@
-//! Where `draw verify` has its data from: a file, or somebody's API, asked once and within bounds.
+//! The data of `draw verify`: from a file, or from an API, in one bounded request.
 
 use std::fs::File;
 use std::io::Read;
@@ -17,14 +17,14 @@ use crate::domain::EventId;
 
 use super::super::failure::Failure;
 
-/// How long the API may take.
+/// Timeout of the request.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
-/// Most bytes that are read: a draw has less than a thousand.
+/// Maximum length of the data, bytes: a draw has less than a thousand.
 const BYTES_MAX: usize = 64 * 1024;
-/// What the API is told that asks.
+/// The user agent of the request.
 const AGENT: &str = concat!("holdfastctl/", env!("CARGO_PKG_VERSION"));
 
-/// The text of a file; `-` is standard input.
+/// Reads a file; `-` is standard input.
 pub(super) fn file(path: &str) -> Result<String, Failure> {
     let text = match path {
         "-" => read(std::io::stdin().lock()),
@@ -44,13 +44,13 @@ fn read(source: impl Read) -> Result<String, String> {
     }
 }
 
-/// What an API tells of an event's draw.
+/// Fetches an event's draw from an API.
 pub(super) async fn api(base: &str, event: EventId) -> Result<String, Failure> {
     let base = base.trim_end_matches('/');
     let url = format!("{base}/api/v1/events/{event}/waiting-room/draw");
-    let asked = tokio::time::timeout(ANSWER_TIMEOUT, get(&url)).await;
+    let fetched = tokio::time::timeout(ANSWER_TIMEOUT, get(&url)).await;
     let text =
-        asked.unwrap_or_else(|_| Err(format!("no answer within {} s", ANSWER_TIMEOUT.as_secs())));
+        fetched.unwrap_or_else(|_| Err(format!("no answer within {} s", ANSWER_TIMEOUT.as_secs())));
     text.map_err(|reason| Failure::new(format!("{url}: {reason}")))
 }
 
@@ -69,18 +69,18 @@ async fn get(url: &str) -> Result<String, String> {
         .enable_http1()
         .wrap_connector(tcp);
     let client = Client::builder(TokioExecutor::new()).build(connector);
-    let answer = client.request(request).await.map_err(|error| told(&error))?;
+    let answer = client.request(request).await.map_err(|error| error_chain(&error))?;
     let status = answer.status();
     let body = Limited::new(answer.into_body(), BYTES_MAX).collect().await;
-    let body = body.map_err(|error| told(error.as_ref()))?.to_bytes();
+    let body = body.map_err(|error| error_chain(error.as_ref()))?.to_bytes();
     let text = String::from_utf8_lossy(&body).into_owned();
     if status == StatusCode::OK { Ok(text) } else { Err(format!("answered {status}")) }
 }
 
-/// An error with what caused it: hyper's own text alone says "client error (Connect)".
-fn told(error: &dyn std::error::Error) -> String {
+/// Formats an error with its causes: hyper's own text alone says "client error (Connect)".
+fn error_chain(error: &dyn std::error::Error) -> String {
     match error.source() {
-        Some(source) => format!("{error}: {}", told(source)),
+        Some(source) => format!("{error}: {}", error_chain(source)),
         None => error.to_string(),
     }
 }

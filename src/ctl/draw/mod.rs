@@ -1,4 +1,4 @@
-//! `draw`: the draw of a pre-queue, as it is told to anybody, and whether it was made as promised.
+//! `draw`: shows the published draw of a pre-queue, and verifies it.
 
 mod fetch;
 mod show;

@@ -1,4 +1,4 @@
-//! `draw show`: what anybody is told of a draw, from the archive.
+//! `draw show`: the published draw, from the archive.
 
 use serde::Serialize;
 
@@ -8,12 +8,12 @@ use crate::domain::{EventId, PublicDraw};
 use crate::start;
 
 use super::super::failure::Failure;
-use super::super::output::Shown;
+use super::super::output::CommandResult;
 
-/// Show an event's draw: its commitment, and once it is fixed all that it can be checked with
+/// Show an event's draw: its commitment, and once it is fixed all data to verify it
 ///
-/// With --json: what the API answers to GET /api/v1/events/ID/waiting-room/draw. The secret is not
-/// shown before the draw is fixed.
+/// With --json: the response of GET /api/v1/events/ID/waiting-room/draw. The secret is not shown
+/// before the draw is fixed.
 #[derive(clap::Args, Debug)]
 #[command(after_help = "Examples:
   holdfastctl draw show --event 7
@@ -24,7 +24,7 @@ pub(in crate::ctl) struct Arguments {
     event: u32,
 }
 
-/// A draw, as anybody is told of it.
+/// A draw as published.
 #[derive(Serialize)]
 #[serde(transparent)]
 pub(in crate::ctl) struct Draw(PublicDraw);
@@ -43,7 +43,7 @@ impl Arguments {
     }
 }
 
-impl Shown for Draw {
+impl CommandResult for Draw {
     fn text(&self) -> String {
         let PublicDraw { event_id, algorithm, commitment, opened_at, .. } = &self.0;
         let mut text = format!(

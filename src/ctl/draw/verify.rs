@@ -1,4 +1,4 @@
-//! `draw verify`: computes a draw again from what anybody is told of it.
+//! `draw verify`: recomputes a draw from its published data.
 
 use serde::Serialize;
 
@@ -6,18 +6,18 @@ use crate::domain::draw::DrawFault;
 use crate::domain::{EventId, PublicDraw};
 
 use super::super::failure::Failure;
-use super::super::output::{Column, Shown, table};
+use super::super::output::{Column, CommandResult, table};
 use super::fetch;
 
-/// Check an event's draw from public data alone, and compute anybody's place in it
+/// Verify an event's draw from public data alone, and compute anybody's place in it
 ///
-/// Takes what the API answers to GET /api/v1/events/ID/waiting-room/draw, from the API itself or
-/// from a file, and needs nothing else: neither Redis nor MongoDB, nor the organiser's word. Checks
-/// that the secret is the one that was committed to before anybody joined, and computes places
-/// from it. Give the commitment that you noted before the draw: without it, you take the
-/// organiser's word that the one shown now is the same.
+/// Takes the response of GET /api/v1/events/ID/waiting-room/draw, from the API itself or from a
+/// file, and nothing else: neither Redis, MongoDB nor trust in the organiser is needed. Checks that
+/// the secret matches the commitment that was published before anybody joined, and computes places
+/// from it. Give the commitment that you noted before the draw: without it, you trust the organiser
+/// that the one shown now is the same.
 ///
-/// Exits with 1 if the draw is not as it was committed to, 2 if it cannot be checked (yet).
+/// Exits with 1 if the draw does not match its commitment, 2 if it cannot be verified (yet).
 #[derive(clap::Args, Debug)]
 #[command(after_help = "Examples:
   holdfastctl draw verify --event 7 --url https://tickets.example --number 4711
@@ -29,7 +29,7 @@ pub(in crate::ctl) struct Arguments {
     /// The event's id
     #[arg(long, value_name = "ID")]
     event: u32,
-    /// Ask this API
+    /// Fetch it from this API
     #[arg(long, value_name = "URL", group = "source")]
     url: Option<String>,
     /// Read this file; `-` is standard input
@@ -39,27 +39,27 @@ pub(in crate::ctl) struct Arguments {
     #[arg(long = "number", value_name = "NUMBER", value_delimiter = ',',
           value_parser = clap::value_parser!(u64).range(1..))]
     numbers: Vec<u64>,
-    /// The commitment as it was noted before the draw, hex
+    /// The commitment as it was expected before the draw, hex
     #[arg(long, value_name = "HEX")]
     commitment: Option<String>,
 }
 
-/// What was found.
+/// The result of a verification.
 #[derive(Serialize)]
 pub(in crate::ctl) struct Report {
-    /// Whether the draw is as it was committed to.
+    /// Whether the draw matches its commitment.
     as_committed: bool,
     /// What is wrong with it.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     problems: Vec<String>,
-    /// What was told of it.
+    /// The published data.
     draw: PublicDraw,
-    /// Places, where they were asked for and could be computed.
-    places: Vec<Placed>,
+    /// The requested places, if computed.
+    places: Vec<NumberPlace>,
 }
 
 #[derive(Serialize)]
-struct Placed {
+struct NumberPlace {
     number: u64,
     place: u64,
     /// Whether the number was in the draw; one that was not is its own place.
@@ -74,30 +74,31 @@ impl Arguments {
             (None, file) => fetch::file(file.as_deref().unwrap_or("-"))?,
         };
         let draw: PublicDraw = serde_json::from_str(&text)
-            .map_err(|error| Failure::new(format!("this tells of no draw: {error}")))?;
+            .map_err(|error| Failure::new(format!("this is not a draw: {error}")))?;
         if draw.event_id != event {
             let other = draw.event_id;
             return Err(Failure::new(format!("this is the draw of event {other}, not of {event}")));
         }
-        self.judge(draw)
+        self.check(draw)
     }
 
-    fn judge(&self, draw: PublicDraw) -> Result<Report, Failure> {
+    fn check(&self, draw: PublicDraw) -> Result<Report, Failure> {
         let mut problems = Vec::new();
-        let noted = self.commitment.as_deref().map(|noted| noted.trim().to_ascii_lowercase());
-        if let Some(noted) = noted.filter(|noted| *noted != draw.commitment) {
+        let expected =
+            self.commitment.as_deref().map(|expected| expected.trim().to_ascii_lowercase());
+        if let Some(expected) = expected.filter(|expected| *expected != draw.commitment) {
             let shown = &draw.commitment;
-            problems.push(format!("the commitment was {noted}, the one shown now is {shown}"));
+            problems.push(format!("the commitment was {expected}, the one shown now is {shown}"));
         }
         let mut places = Vec::new();
         match draw.draw() {
-            Ok(computed) => places.extend(self.numbers.iter().map(|number| Placed {
+            Ok(computed) => places.extend(self.numbers.iter().map(|number| NumberPlace {
                 number: *number,
                 place: computed.place(*number),
                 drawn: *number <= computed.joiners(),
             })),
             Err(fault @ DrawFault::Commitment(_)) => problems.push(fault.to_string()),
-            // A commitment that was exchanged is told before the draw, too.
+            // A replaced commitment is reported before the draw, too.
             Err(DrawFault::Gathering) if !problems.is_empty() => {}
             Err(fault) => return Err(Failure::new(format!("the draw: {fault}"))),
         }
@@ -105,7 +106,7 @@ impl Arguments {
     }
 }
 
-impl Shown for Report {
+impl CommandResult for Report {
     fn text(&self) -> String {
         let PublicDraw { event_id, joiners, fixed_at, .. } = &self.draw;
         if self.has_problems() {
@@ -117,11 +118,11 @@ impl Shown for Report {
         let mut text = format!(
             "event {event_id}: the draw is as it was committed to; {} joined, fixed at {}",
             joiners.unwrap_or_default(),
-            fixed_at.as_deref().unwrap_or("a time that is not told"),
+            fixed_at.as_deref().unwrap_or("an unknown time"),
         );
         if !self.places.is_empty() {
             let columns = [Column::Number("NUMBER"), Column::Number("PLACE"), Column::Words("")];
-            let row = |placed: &Placed| {
+            let row = |placed: &NumberPlace| {
                 let word = if placed.drawn { "" } else { "joined after the draw" };
                 [placed.number.to_string(), placed.place.to_string(), word.to_owned()]
             };

@@ -1,4 +1,4 @@
-//! `event change`: what may still be changed once an event is there.
+//! `event change`: changes the mutable fields of an event.
 
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 
@@ -10,10 +10,11 @@ use super::super::time::parse_time;
 
 /// Change an event's texts, times, status or cancellation policy
 ///
-/// What is not named stays. A new on-sale time and a new status reach Redis at once; if Redis is
-/// away, the worker sees to it. A later on-sale time stops new holds until then, holds and payments
-/// under way go on; whoever the waiting room had let in stays let in. Whether confirmed bookings may be cancelled is judged anew at each cancellation.
-/// Seats, prices and the rules of holds never change. Prints the event as it is then.
+/// Absent fields keep their value. A new on-sale time and a new status reach Redis at once; if Redis
+/// is unavailable, the worker applies them later. A later on-sale time stops new holds until then;
+/// holds and payments in progress continue, and users admitted by the waiting room stay admitted.
+/// Whether a confirmed booking may be cancelled is decided at each cancellation. Seats, prices and
+/// the rules of holds never change. Prints the event after the change.
 #[derive(clap::Args, Debug)]
 #[command(after_help = "Examples:
   holdfastctl event change 7 --on-sale-at 2026-03-01T10:00:00Z
@@ -29,25 +30,25 @@ pub(in crate::ctl) struct Arguments {
 #[derive(clap::Args, Debug)]
 #[group(required = true, multiple = true)]
 struct Changes {
-    /// What it is called
+    /// Name
     #[arg(long)]
     name: Option<String>,
-    /// What it is about
+    /// Description
     #[arg(long)]
     description: Option<String>,
-    /// Where it is
+    /// Venue
     #[arg(long)]
     venue: Option<String>,
-    /// When the doors open, with offset
+    /// When the event starts, with offset
     #[arg(long, value_name = "TIME", value_parser = parse_time)]
     starts_at: Option<i64>,
     /// When holds begin, with offset
     #[arg(long, value_name = "TIME", value_parser = parse_time)]
     on_sale_at: Option<i64>,
-    /// When holds end, with offset; where it is the start, it moves with that
+    /// When holds end, with offset; an end equal to the start moves with it
     #[arg(long, value_name = "TIME", value_parser = parse_time)]
     off_sale_at: Option<i64>,
-    /// What is sold: ON_SALE from the on-sale time on, PAUSED and CLOSED nothing
+    /// ON_SALE (from the on-sale time on), PAUSED or CLOSED (no new holds)
     #[arg(long, ignore_case = true, value_parser = status_parser())]
     status: Option<EventStatus>,
     /// Whether confirmed bookings may be cancelled: allowed or not_allowed
@@ -58,7 +59,7 @@ struct Changes {
     cancel_until: Option<i64>,
 }
 
-/// The words of `--cancellation`.
+/// Parses the value of `--cancellation`.
 pub(super) fn parse_cancellation(text: &str) -> Result<Cancellation, String> {
     let words = CANCELLATIONS.map(|row| row.1).join(" or ");
     Cancellation::parse(text).ok_or_else(|| format!("it is {words}"))
@@ -66,17 +67,17 @@ pub(super) fn parse_cancellation(text: &str) -> Result<Cancellation, String> {
 
 fn status_parser() -> impl TypedValueParser<Value = EventStatus> {
     let words = PossibleValuesParser::new(EVENT_STATUSES.map(|row| row.1));
-    // The words were checked, but for their case.
+    // The values were checked, except for their case.
     words.try_map(|word| EventStatus::parse(&word.to_ascii_uppercase()).ok_or("no status"))
 }
 
 impl Arguments {
-    /// Which event.
+    /// The event.
     pub(super) fn event(&self) -> u32 {
         self.event
     }
 
-    /// Which event, and what to change.
+    /// The event and its change.
     pub(super) fn change(self) -> (EventId, EventChange) {
         let Changes {
             name,

@@ -1,4 +1,4 @@
-//! `event create`: an event from flags.
+//! `event create`: creates an event from flags or a layout file.
 
 use std::path::PathBuf;
 
@@ -16,13 +16,13 @@ use super::row_names::row_name;
 
 /// Create an event and open it for sale
 ///
-/// The seats come from a layout file, or from flags. Of flags, seats are numbered from 1: first the
+/// The seats come from a layout file, or from flags. With flags, seats are numbered from 1: first the
 /// reserved sections in the order given, row by row (rows are named A, B, … Z, AA, …), then the
 /// general ones. A layout file has its sections in order. Prices are whole numbers in the currency's
-/// minor unit: 4500 is 45.00. Seats, prices and the rules of holds cannot be changed later. Prints the event with
-/// its id.
+/// minor unit: 4500 is 45.00. Seats, prices and the rules of holds cannot be changed later. Prints
+/// the event with its id.
 ///
-/// A layout file (TOML, or the same in JSON) has a list `sections`, as the API takes it, each with
+/// A layout file (TOML, or the same in JSON) has a list `sections`, as in the API, each with
 /// `name`, `price`, and either `capacity` or `rows`. Rows are a list of `{ row = "A", seats = 40 }`,
 /// of ranges `{ from = "A", to = "T", seats = 40, skip = ["I", "O"] }`, or of counts
 /// `{ count = 50, seats = 100 }`; a single one needs no list. examples/layouts has a theatre, a club
@@ -34,25 +34,25 @@ use super::row_names::row_name;
   jq .venue.layout show.json | holdfastctl event create --name Show --layout -
   holdfastctl event create --name Concert --general Floor:2500:800 --on-sale-at 2026-03-01T10:00:00Z")]
 pub(in crate::ctl) struct Arguments {
-    /// What it is called
+    /// Name
     #[arg(long)]
     name: String,
-    /// What it is about
+    /// Description
     #[arg(long)]
     description: Option<String>,
-    /// Where it is
+    /// Venue
     #[arg(long)]
     venue: Option<String>,
     /// ISO 4217 code of all prices [default: the setting `currency`]
     #[arg(long, value_name = "CODE")]
     currency: Option<String>,
-    /// When the doors open, with offset
+    /// When the event starts, with offset
     #[arg(long, value_name = "TIME", value_parser = parse_time)]
     starts_at: Option<i64>,
     /// When holds begin, with offset [default: at once]
     #[arg(long, value_name = "TIME", value_parser = parse_time)]
     on_sale_at: Option<i64>,
-    /// When holds end, with offset [default: when the doors open]
+    /// When holds end, with offset [default: when the event starts]
     #[arg(long, value_name = "TIME", value_parser = parse_time)]
     off_sale_at: Option<i64>,
     /// How long a hold lasts [default: the setting `hold_ttl_seconds`]
@@ -64,7 +64,7 @@ pub(in crate::ctl) struct Arguments {
     /// Seats one user can hold and own [default: the setting `max_seats_per_user`]
     #[arg(long, value_name = "N")]
     max_seats_per_user: Option<u32>,
-    /// What happens to named seats that leave a single one alone: off, warn or enforce
+    /// How to treat named seats that isolate a single one: off, warn or enforce
     #[arg(long, value_name = "RULE", value_parser = parse_orphan_rule)]
     orphan_rule: Option<OrphanRule>,
     /// Whether confirmed bookings may be cancelled: allowed or not_allowed [default: allowed]
@@ -116,14 +116,14 @@ fn parse_orphan_rule(text: &str) -> Result<OrphanRule, String> {
     OrphanRule::parse(text).ok_or_else(|| "off, warn or enforce".to_owned())
 }
 
-/// Reads `NAME:PRICE:ROWSxSEATS`. The name may hold colons.
+/// Parses `NAME:PRICE:ROWSxSEATS`. The name may contain colons.
 fn parse_reserved(text: &str) -> Result<Section, String> {
     let (name, price, size) = parts(text, "NAME:PRICE:ROWSxSEATS, such as Stalls:4500:12x20")?;
     let (rows, seats) = size
         .split_once('x')
         .and_then(|(rows, seats)| Some((rows.parse().ok()?, seats.parse().ok()?)))
         .ok_or_else(|| format!("{size:?} is not ROWSxSEATS, such as 12x20"))?;
-    // Before the rows are made: a slip of the finger must not fill the memory.
+    // Checked before the rows are created: a typing error must not exhaust the memory.
     let rows_max = u32::try_from(ROWS_MAX).unwrap_or(u32::MAX);
     if !(1..=rows_max).contains(&rows) || !(1..=SEATS_PER_EVENT_MAX).contains(&seats) {
         return Err(format!("{size:?}: 1 to {ROWS_MAX} rows of 1 to {SEATS_PER_EVENT_MAX} seats"));
@@ -132,7 +132,7 @@ fn parse_reserved(text: &str) -> Result<Section, String> {
     Ok(Section { name, price, rows: Some(rows), capacity: None })
 }
 
-/// Reads `NAME:PRICE:CAPACITY`. The name may hold colons.
+/// Parses `NAME:PRICE:CAPACITY`. The name may contain colons.
 fn parse_general(text: &str) -> Result<Section, String> {
     let (name, price, size) = parts(text, "NAME:PRICE:CAPACITY, such as Floor:2500:800")?;
     let capacity = size.parse().map_err(|_| format!("capacity {size:?} is not a number"))?;
@@ -157,7 +157,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn sections_are_read() {
+    fn section_flags_are_parsed() {
         let section = parse_reserved("Box: left:4500:2x3").unwrap();
         assert_eq!((section.name.as_str(), section.price), ("Box: left", 4500));
         let rows = section.rows.unwrap();
@@ -167,7 +167,7 @@ mod tests {
     }
 
     #[test]
-    fn slips_are_told() {
+    fn invalid_section_flag_is_refused_with_the_reason() {
         let cases = [
             ("Stalls", "write it as NAME:PRICE:ROWSxSEATS"),
             ("Stalls:45.00:2x3", "minor unit"),
@@ -177,8 +177,8 @@ mod tests {
             ("Stalls:4500:4000000000x1", "1 to 100000 rows"),
         ];
         for (text, expected) in cases {
-            let told = parse_reserved(text).unwrap_err();
-            assert!(told.contains(expected), "{text}: {told}");
+            let refusal = parse_reserved(text).unwrap_err();
+            assert!(refusal.contains(expected), "{text}: {refusal}");
         }
         assert!(parse_general("Floor:1:x").unwrap_err().contains("capacity \"x\""));
     }

@@ -1,5 +1,5 @@
-//! Layout files: an event's `sections` in JSON or TOML, in the shape that the API takes, with
-//! shorthand for the rows of big houses.
+//! Layout files: an event's `sections` in JSON or TOML, as in the API, with shorthand for the rows of
+//! large venues.
 //!
 //! ```toml
 //! [[sections]]
@@ -12,10 +12,10 @@
 //!
 //! * `{ row, seats }`: one row;
 //! * `{ from, to, seats }`: rows `A` to `T`, `AA` to `AF`, or `1` to `20`;
-//! * `{ count, seats }`: so many rows, from `A` or from `from` on;
+//! * `{ count, seats }`: this many rows, from `A` or from `from` on;
 //!
-//! the latter two with `skip`, names that the house does not use. Whatever is wrong is told with
-//! its place, and a field that is not known is refused. Nothing is made before its size is known.
+//! the latter two with `skip`, names that the venue does not use. An error names its position in the
+//! file, and unknown fields are refused. Nothing is created before its size is checked.
 
 use std::collections::HashSet;
 use std::fmt::Display;
@@ -31,12 +31,12 @@ use crate::domain::limits::{PRICE_MAX, ROWS_MAX, SEATS_PER_EVENT_MAX, SECTIONS_M
 
 use super::row_names::RowName;
 
-/// Bytes of a layout file, as many as the API takes.
+/// Maximum length of a layout file, bytes, as in the API.
 const FILE_BYTES_MAX: u64 = 8 * 1024 * 1024;
 /// The name that stands for standard input.
 const STDIN: &str = "-";
 
-/// The sections of this file, or of standard input for `-`. An error names file and place.
+/// Reads the sections of a file, or of standard input for `-`. An error names file and position.
 pub(super) fn read(path: &Path) -> Result<Vec<Section>, String> {
     let named = |error: &dyn Display| format!("layout {}: {error}", path.display());
     let text = read_text(path).map_err(|error| named(&error))?;
@@ -45,7 +45,7 @@ pub(super) fn read(path: &Path) -> Result<Vec<Section>, String> {
 
 fn read_text(path: &Path) -> Result<String, String> {
     let mut bytes = Vec::new();
-    // One more than is allowed tells a file that is too long.
+    // One more byte than allowed, to notice a file that is too long.
     let read = match path.as_os_str() == STDIN {
         true => std::io::stdin().take(FILE_BYTES_MAX + 1).read_to_end(&mut bytes),
         false => std::fs::File::open(path)
@@ -64,8 +64,8 @@ enum Format {
     Toml,
 }
 
-/// By the file's extension; where it has none of ours, by its first character: no TOML file
-/// begins with a brace.
+/// The format by the file's extension, or else by its first character: no TOML file begins with a
+/// brace.
 fn format_of(path: &Path, text: &str) -> Format {
     let extension = path.extension().and_then(|extension| extension.to_str());
     match extension.map(str::to_ascii_lowercase).as_deref() {
@@ -119,7 +119,7 @@ fn section(mut node: Node<'_>, rows_left: &mut usize) -> Result<Section, String>
         }
     };
     let section = Section { name, price, rows, capacity };
-    // What a layout refuses is told here, where its place is known.
+    // Errors of the layout are reported here, where the position is known.
     Layout::new(vec![section.clone()]).map_err(|error| format!("{}: {error}", node.place))?;
     Ok(section)
 }
@@ -139,7 +139,7 @@ fn rows(node: &Node<'_>, rows_left: &mut usize) -> Result<Vec<Row>, String> {
     Ok(rows)
 }
 
-/// The names of one item's rows, taken off the rows that the file may still have.
+/// The names of one item's rows, subtracted from the rows that the file may still have.
 fn row_names(item: &Node<'_>, rows_left: &mut usize) -> Result<Vec<String>, String> {
     item.known(&["row", "from", "to", "count", "skip", "seats"])?;
     let too_many = || item.wrong(format_args!("an event has at most {ROWS_MAX} rows"));
@@ -156,7 +156,7 @@ fn row_names(item: &Node<'_>, rows_left: &mut usize) -> Result<Vec<String>, Stri
     }
     let first = from.as_ref().map_or(Ok(RowName::FIRST), Node::row_name)?;
     let mut skipped = skip.map_or(Ok(HashSet::new()), |skip| skip.skipped(first))?;
-    // How many names are gone through, skipped ones among them.
+    // The number of names to enumerate, including skipped ones.
     let span = match (to, count) {
         (Some(to), None) if from.is_some() => match to.row_name()?.steps_from(first) {
             Some(steps) => steps as usize + 1,
@@ -184,7 +184,7 @@ fn row_names(item: &Node<'_>, rows_left: &mut usize) -> Result<Vec<String>, Stri
     }
 }
 
-/// A place in the file, and what stands there.
+/// A value with its position in the file.
 struct Node<'a> {
     /// Empty for the file as a whole.
     place: String,
@@ -270,7 +270,7 @@ impl<'a> Node<'a> {
         )
     }
 
-    /// Rows to skip, of the same kind as `first`, each once.
+    /// The rows to skip, of the same kind as `first`, without duplicates.
     fn skipped(&self, first: RowName) -> Result<HashSet<RowName>, String> {
         let mut names = HashSet::new();
         for node in self.items(0..=ROWS_MAX)? {
@@ -283,7 +283,7 @@ impl<'a> Node<'a> {
     }
 }
 
-/// A value as a message repeats it.
+/// Formats a value for messages.
 fn brief(value: &Value) -> String {
     match value {
         Value::Array(_) => "a list".to_owned(),

@@ -1,4 +1,4 @@
-//! `event`: the use cases of the catalogue, from a shell.
+//! `event`: creates, lists, shows and changes events.
 
 mod change;
 mod create;
@@ -18,7 +18,7 @@ use super::failure::Failure;
 use super::output::Output;
 use view::{EventLine, EventList, EventShown};
 
-/// Events read at once.
+/// Events per query.
 const PAGE: u32 = 100;
 
 #[derive(clap::Subcommand, Debug)]
@@ -33,15 +33,15 @@ pub(super) enum Command {
     Change(change::Arguments),
     /// Stop new holds for now
     ///
-    /// Payments of existing holds go on; held seats stay held until their holds lapse.
+    /// Payments of existing holds continue; held seats stay held until their holds expire.
     #[command(after_help = "Example:\n  holdfastctl event pause 1")]
     Pause(One),
-    /// Let holds begin again, after a pause or a close
+    /// Allow holds again, after a pause or a close
     #[command(after_help = "Example:\n  holdfastctl event resume 1")]
     Resume(One),
-    /// End the sale: no new holds any more
+    /// End the sale: no new holds
     ///
-    /// Payments of existing holds go on. `resume` opens it again.
+    /// Payments of existing holds continue. `resume` opens it again.
     #[command(after_help = "Example:\n  holdfastctl event close 1")]
     Close(One),
     Unload(presence::UnloadArguments),
@@ -56,7 +56,7 @@ pub(super) struct One {
 }
 
 impl Command {
-    /// What it changes.
+    /// The act for the audit log.
     pub(super) fn changes(&self) -> Option<(&'static str, String)> {
         let one = |event: u32| format!("event {event}");
         Some(match self {
@@ -71,7 +71,7 @@ impl Command {
         })
     }
 
-    /// Whether a deployment may begin with it.
+    /// Whether it may be the first command of a deployment.
     pub(super) fn begins(&self) -> bool {
         matches!(self, Command::Create(_))
     }
@@ -80,7 +80,7 @@ impl Command {
         match self {
             Command::Create(arguments) => {
                 let new = arguments.new_event()?;
-                // As the first process of a deployment does: an event may be its beginning.
+                // As the first process of a deployment does: this may be the first command.
                 let events = events(config, start::archive(config).await?).await?;
                 output.show(&EventLine::of(&events.create(new).await?))
             }

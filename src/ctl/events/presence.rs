@@ -1,4 +1,4 @@
-//! `event unload` and `event load`: closed events leave Redis, and come back.
+//! `event unload` and `event load`: remove closed events from Redis, and bring them back.
 
 use std::time::Duration;
 
@@ -8,17 +8,16 @@ use crate::domain::EventId;
 use crate::sale::{Events, Loading, Unloading};
 
 use super::super::failure::Failure;
-use super::super::output::Shown;
+use super::super::output::CommandResult;
 
 /// Longest wait for the archive, seconds.
 const WAIT_SECONDS_MAX: u64 = 3_600;
 
-/// Take a closed event out of Redis, once the archive has all of it
+/// Remove a closed event from Redis, once the archive has all of it
 ///
-/// Its seats, bookings and counters leave Redis; the catalogue, bookings and receipts are answered
-/// from the archive. Refuses while anything is held, paid and not judged, or not archived, and
-/// while `verify` finds problems with the event. Run it again after a crash: it goes on where it
-/// was cut off.
+/// Its seats, bookings and counters leave Redis; the catalogue, bookings and receipts are served
+/// from the archive. Refused while anything is held, paid and not decided, or not archived, and while
+/// `verify` finds problems with the event. Run it again after a crash: it continues where it stopped.
 #[derive(clap::Args, Debug)]
 #[command(after_help = "Examples:
   holdfastctl event close 7 && holdfastctl event unload 7
@@ -27,16 +26,16 @@ pub(in crate::ctl) struct UnloadArguments {
     /// The event's id
     #[arg(value_name = "ID")]
     event: u32,
-    /// How long to wait for the archive, and for what is on its way
+    /// How long to wait for the archive to be complete
     #[arg(long, value_name = "SECONDS", default_value_t = 30,
           value_parser = clap::value_parser!(u64).range(..=WAIT_SECONDS_MAX))]
     wait_seconds: u64,
 }
 
-/// Bring an unloaded event back into Redis, from the archive
+/// Load an unloaded event into Redis, from the archive
 ///
 /// Sold seats are sold, blocked ones blocked, all others free; the event stays closed until
-/// `event resume`. Run it again after a crash: it takes over from a load that does not end.
+/// `event resume`. Run it again after a crash: it takes over a load that does not end.
 #[derive(clap::Args, Debug)]
 #[command(after_help = "Examples:
   holdfastctl event load 7
@@ -47,7 +46,7 @@ pub(in crate::ctl) struct LoadArguments {
     event: u32,
 }
 
-/// Where an event is now.
+/// Whether an event is loaded.
 #[derive(Serialize)]
 pub(in crate::ctl) struct Presence {
     event: u32,
@@ -55,16 +54,16 @@ pub(in crate::ctl) struct Presence {
     state: &'static str,
     /// Whether it was so before.
     before: bool,
-    /// Sold bookings that were placed.
+    /// Sold bookings that were loaded.
     #[serde(skip_serializing_if = "Option::is_none")]
     bookings: Option<u64>,
-    /// Seats that the house keeps back.
+    /// Blocked seats.
     #[serde(skip_serializing_if = "Option::is_none")]
     blocked: Option<u64>,
 }
 
 impl UnloadArguments {
-    /// Which event.
+    /// The event.
     pub(super) fn event(&self) -> u32 {
         self.event
     }
@@ -78,7 +77,7 @@ impl UnloadArguments {
 }
 
 impl LoadArguments {
-    /// Which event.
+    /// The event.
     pub(super) fn event(&self) -> u32 {
         self.event
     }
@@ -92,7 +91,7 @@ impl LoadArguments {
     }
 }
 
-impl Shown for Presence {
+impl CommandResult for Presence {
     fn text(&self) -> String {
         let Presence { event, state, before, bookings, blocked } = self;
         match (bookings, blocked) {

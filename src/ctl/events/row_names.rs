@@ -1,10 +1,10 @@
-//! How rows are named in order: letters as the columns of a sheet, or numbers.
+//! Row names in order: letters like the columns of a spreadsheet, or numbers.
 
 use std::fmt::Display;
 
-/// Letters that name rows.
+/// Number of letters.
 const LETTERS: u32 = 26;
-/// Letters of a name that can be counted on from: enough for more rows than an event may have.
+/// Maximum length of a letter name: enough for more rows than an event may have.
 const LETTERS_MAX: usize = 4;
 
 /// The name of a row in a range.
@@ -17,10 +17,10 @@ pub(super) enum RowName {
 }
 
 impl RowName {
-    /// The first of a house.
+    /// The first row name of a venue.
     pub const FIRST: Self = RowName::Letters(0);
 
-    /// `A`, `AF` or `12`.
+    /// Parses `A`, `AF` or `12`.
     pub fn read(text: &str) -> Option<Self> {
         if !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit()) {
             return text.parse().ok().map(RowName::Number);
@@ -38,7 +38,7 @@ impl RowName {
         std::mem::discriminant(&self) == std::mem::discriminant(&other)
     }
 
-    /// How many rows further on than `first` this is.
+    /// The number of rows after `first`; `None` if it is not after it.
     pub fn steps_from(self, first: RowName) -> Option<u32> {
         match (first, self) {
             (RowName::Letters(first), RowName::Letters(last))
@@ -47,9 +47,9 @@ impl RowName {
         }
     }
 
-    /// The row so many rows further on.
+    /// The row this many rows later.
     pub fn plus(self, steps: usize) -> Self {
-        // An event has far fewer rows than either number can tell.
+        // An event has far fewer rows than either number can count.
         let steps = u32::try_from(steps).unwrap_or(u32::MAX);
         match self {
             RowName::Letters(index) => RowName::Letters(index.saturating_add(steps)),
@@ -84,7 +84,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn rows_are_named_like_columns_of_a_sheet() {
+    fn rows_are_named_like_spreadsheet_columns() {
         let names = [
             (0, "A"),
             (25, "Z"),

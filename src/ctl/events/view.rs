@@ -1,14 +1,14 @@
-//! Events as this tool shows them, under the names that the API uses.
+//! Events as shown by this tool, with the field names of the API.
 
 use serde::Serialize;
 
 use crate::domain::Seating;
 use crate::sale::{EventView, SeatMap};
 
-use super::super::output::{Column, Shown, or_dash, printable, table};
+use super::super::output::{Column, CommandResult, or_dash, printable, table};
 use crate::domain::time::iso8601;
 
-/// An event in a line.
+/// A line of the list of events.
 #[derive(Serialize)]
 pub(super) struct EventLine {
     id: u32,
@@ -142,13 +142,13 @@ fn lines(events: &[&EventLine]) -> String {
     table(columns, events.iter().map(row).collect())
 }
 
-impl Shown for EventLine {
+impl CommandResult for EventLine {
     fn text(&self) -> String {
         lines(&[self])
     }
 }
 
-impl Shown for EventList {
+impl CommandResult for EventList {
     fn text(&self) -> String {
         match self.events.as_slice() {
             [] => "No events yet; `holdfastctl event create --help` tells how.".to_owned(),
@@ -157,7 +157,7 @@ impl Shown for EventList {
     }
 }
 
-impl Shown for EventShown {
+impl CommandResult for EventShown {
     fn text(&self) -> String {
         let columns = [
             Column::Words("section"),

@@ -8,24 +8,24 @@ use serde::de::DeserializeOwned;
 use super::list::Limits;
 use crate::config::Config;
 use crate::ctl::failure::Failure;
-use crate::ctl::output::Shown;
-use crate::ctl::policy::{Done, to_change, word};
+use crate::ctl::output::CommandResult;
+use crate::ctl::policy::{ChangeResult, open_for_changing, parse_word};
 use crate::domain::policy::{AllRules, LivePolicy, Profile};
 use crate::domain::{
     Counting, Mode, Place, RouteClass, RuleChange, Scope, UserId, WhenRedisIsAway,
 };
 use crate::sale::policy::{ChangeError, PolicyStore};
 
-/// What became of a change, and what is in effect then.
+/// The result of a change, with the rules now in effect.
 #[derive(Serialize)]
 pub(super) struct LimitsChanged {
     #[serde(flatten)]
-    done: Done,
+    done: ChangeResult,
     #[serde(flatten)]
     limits: Limits,
 }
 
-impl Shown for LimitsChanged {
+impl CommandResult for LimitsChanged {
     fn text(&self) -> String {
         format!("{}\n\n{}", self.done.text(), self.limits.text())
     }
@@ -37,27 +37,27 @@ impl Shown for LimitsChanged {
 
 #[derive(clap::Args, Debug)]
 struct By {
-    /// Who does it
+    /// Name of the operator
     #[arg(long, value_name = "NAME", env = "USER", default_value = "holdfastctl")]
     by: UserId,
 }
 
-/// Whether a change may lead to what cannot be.
+/// Whether the result of a change must be valid.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Kind {
-    /// Refused where it does.
+enum ChangeKind {
+    /// An invalid result is refused.
     Adds,
-    /// Takes away: what is left may have been wrong before.
+    /// The change only removes: an invalid policy may have been there before.
     TakesAway,
 }
 
 async fn change(
     config: &Config,
     by: &By,
-    kind: Kind,
+    kind: ChangeKind,
     edit: impl Fn(&mut LivePolicy),
 ) -> Result<LimitsChanged, Failure> {
-    let store = to_change(config).await?;
+    let store = open_for_changing(config).await?;
     change_in(&store, config, by, kind, edit).await
 }
 
@@ -65,7 +65,7 @@ async fn change_in(
     store: &PolicyStore,
     config: &Config,
     by: &By,
-    kind: Kind,
+    kind: ChangeKind,
     edit: impl Fn(&mut LivePolicy),
 ) -> Result<LimitsChanged, Failure> {
     let base = config.base_policy();
@@ -73,17 +73,19 @@ async fn change_in(
         edit(live);
         Ok(())
     };
-    let base = (kind == Kind::Adds).then_some(&base);
+    let base = (kind == ChangeKind::Adds).then_some(&base);
     let changed = store.change(by.by.as_str(), base, edit).await?;
-    Ok(LimitsChanged { done: Done::from(&changed), limits: Limits::of(&changed.stored, config) })
+    Ok(LimitsChanged {
+        done: ChangeResult::from(&changed),
+        limits: Limits::of(&changed.stored, config),
+    })
 }
 
 /// Change a rule, or make one
 ///
-/// What is not named stays as it is. A mode that is set holds for callers on this machine, too. A new
-/// rule needs --scope, --routes and a limit: --quota and --window-seconds, an exact number in any
-/// window of that length, or --per-second and --burst. What was counted under another limit is
-/// forgotten.
+/// Absent values stay as they are. A new mode applies to callers on this machine, too. A new rule
+/// needs --scope, --routes and a limit: --quota and --window-seconds, an exact number in any window
+/// of that length, or --per-second and --burst. Counts under a previous limit are discarded.
 #[derive(clap::Args, Debug)]
 #[command(after_help = "Examples:
   holdfastctl limits set requests --quota 50
@@ -113,23 +115,23 @@ struct Values {
     /// Requests at once
     #[arg(long, value_name = "N", conflicts_with_all = ["quota", "window_seconds"])]
     burst: Option<u32>,
-    /// What happens beyond: enforce, observe (count, let pass) or off
-    #[arg(long, value_parser = word::<Mode>)]
+    /// What happens beyond the limit: enforce, observe (count, let pass) or off
+    #[arg(long, value_parser = parse_word::<Mode>)]
     mode: Option<Mode>,
     /// Whose requests are counted together: address, user or user_event
-    #[arg(long, value_parser = word::<Scope>)]
+    #[arg(long, value_parser = parse_word::<Scope>)]
     scope: Option<Scope>,
-    /// Which requests: events, seats, hold, bookings, booking_changes, waiting_room_join, push, admin
-    #[arg(long, value_delimiter = ',', value_parser = word::<RouteClass>)]
+    /// RuleSelection requests: events, seats, hold, bookings, booking_changes, waiting_room_join, push, admin
+    #[arg(long, value_delimiter = ',', value_parser = parse_word::<RouteClass>)]
     routes: Option<Vec<RouteClass>>,
     /// What it counts of them: requests, or grants (holds that took seats)
-    #[arg(long, value_parser = word::<Counting>)]
+    #[arg(long, value_parser = parse_word::<Counting>)]
     counts: Option<Counting>,
     /// Where it counts: redis, or process (rates of addresses and users alone)
-    #[arg(long, value_parser = word::<Place>)]
+    #[arg(long, value_parser = parse_word::<Place>)]
     place: Option<Place>,
     /// What it does while Redis does not answer: pass, local (a share in each process) or refuse
-    #[arg(long, value_name = "WHAT", value_parser = word::<WhenRedisIsAway>)]
+    #[arg(long, value_name = "WHAT", value_parser = parse_word::<WhenRedisIsAway>)]
     when_redis_is_away: Option<WhenRedisIsAway>,
 }
 
@@ -138,7 +140,7 @@ impl Set {
         let Set { name, values, by } = self;
         let Values { quota, window_seconds, per_second, burst, .. } = values;
         let Values { mode, scope, routes, counts, place, when_redis_is_away, .. } = values;
-        let store = to_change(config).await?;
+        let store = open_for_changing(config).await?;
         let before = Limits::of(&store.stored().await?, config);
         if before.problem().is_none() && !before.has_rule(&name) && scope.is_none() {
             return Err(unknown(&name, &before));
@@ -156,7 +158,7 @@ impl Set {
             place,
             when_redis_is_away,
         };
-        change_in(&store, config, &by, Kind::Adds, |live| live.set_rule(rule.clone())).await
+        change_in(&store, config, &by, ChangeKind::Adds, |live| live.set_rule(rule.clone())).await
     }
 }
 
@@ -167,24 +169,24 @@ fn unknown(name: &str, limits: &Limits) -> Failure {
     ))
 }
 
-/// Take back what was changed of a rule, or everything
+/// Revert the changes of a rule, or all changes
 ///
-/// The settings' own values are in effect again; a rule that they do not know is gone. --all takes
-/// back what was changed of rules, modes, profile and bots. The lists of `access` stay.
+/// The settings' values are in effect again; a rule that is not in the settings is removed. --all
+/// reverts the changes of rules, modes, profile and bots. The lists of `access` stay.
 #[derive(clap::Args, Debug)]
 #[command(after_help = "Examples:
   holdfastctl limits reset seat_probing
   holdfastctl limits reset --all")]
 pub(in crate::ctl) struct Reset {
     #[command(flatten)]
-    which: Which,
+    which: RuleSelection,
     #[command(flatten)]
     by: By,
 }
 
 #[derive(clap::Args, Debug)]
 #[group(required = true, multiple = false)]
-struct Which {
+struct RuleSelection {
     /// The rule's name
     name: Option<String>,
     /// Everything but the lists
@@ -196,9 +198,9 @@ impl Reset {
     pub(super) async fn run(self, config: &Config) -> Result<LimitsChanged, Failure> {
         let Reset { which, by } = self;
         let Some(name) = which.name else {
-            return change(config, &by, Kind::TakesAway, LivePolicy::reset).await;
+            return change(config, &by, ChangeKind::TakesAway, LivePolicy::reset).await;
         };
-        let store = to_change(config).await?;
+        let store = open_for_changing(config).await?;
         let stored = store.stored().await?;
         let before = Limits::of(&stored, config);
         if stored.live.rule(&name).is_none() && !before.has_rule(&name) {
@@ -207,11 +209,11 @@ impl Reset {
         let edit = |live: &mut LivePolicy| {
             live.reset_rule(&name);
         };
-        change_in(&store, config, &by, Kind::TakesAway, edit).await
+        change_in(&store, config, &by, ChangeKind::TakesAway, edit).await
     }
 }
 
-/// A value, or the word `settings`: what the settings say.
+/// A value, or `settings` for the settings' value.
 #[derive(Clone, Copy, Debug)]
 struct OrSettings<T>(Option<T>);
 
@@ -220,18 +222,18 @@ impl<T: DeserializeOwned> FromStr for OrSettings<T> {
     fn from_str(text: &str) -> Result<Self, String> {
         match text {
             "settings" => Ok(OrSettings(None)),
-            text => word(text)
+            text => parse_word(text)
                 .map(|value| OrSettings(Some(value)))
-                .map_err(|error| format!("{error}, or `settings` for what the settings say")),
+                .map_err(|error| format!("{error}, or `settings` for the value in the settings")),
         }
     }
 }
 
-/// Decide for all limit and bot rules at once
+/// Set the mode of all limit and bot rules at once
 ///
 /// enforce, observe (count and log, let everything pass), off, or each: every rule by its own mode.
-/// settings: what the servers' settings say. The lists of `access` are not touched: who is denied stays
-/// out.
+/// settings: the value in the servers' settings. The lists of `access` are not affected: denied
+/// subjects stay denied.
 #[derive(clap::Args, Debug)]
 #[command(after_help = "Examples:
   holdfastctl limits mode observe
@@ -246,14 +248,14 @@ pub(in crate::ctl) struct AllModes {
 impl AllModes {
     pub(super) async fn run(self, config: &Config) -> Result<LimitsChanged, Failure> {
         let OrSettings(mode) = self.mode;
-        change(config, &self.by, Kind::Adds, |live| live.all_rules = mode).await
+        change(config, &self.by, ChangeKind::Adds, |live| live.all_rules = mode).await
     }
 }
 
-/// Choose how strict the rules are
+/// Set how strict the rules are
 ///
 /// standard: every rule by its own mode. strict: all are enforced, those of bots too, for callers on
-/// this machine as well. settings: what the servers' settings say.
+/// this machine as well. settings: the value in the servers' settings.
 #[derive(clap::Args, Debug)]
 #[command(after_help = "Examples:
   holdfastctl limits profile strict
@@ -268,15 +270,15 @@ pub(in crate::ctl) struct SetProfile {
 impl SetProfile {
     pub(super) async fn run(self, config: &Config) -> Result<LimitsChanged, Failure> {
         let OrSettings(profile) = self.profile;
-        change(config, &self.by, Kind::Adds, |live| live.profile = profile).await
+        change(config, &self.by, ChangeKind::Adds, |live| live.profile = profile).await
     }
 }
 
-/// Choose what happens to programs
+/// Set how programs are treated
 ///
-/// enforce: who says to be a program, or lacks a header that every honest client sends, is refused
-/// with 403. observe: is counted. off: nobody looks. settings: what the servers' settings say, where
-/// also the patterns are.
+/// enforce: a client that identifies as a program, or lacks a header that every honest client sends,
+/// is refused with 403. observe: it is counted. off: not checked. settings: the value in the servers'
+/// settings, which also have the patterns.
 #[derive(clap::Args, Debug)]
 #[command(after_help = "Examples:
   holdfastctl limits bots observe
@@ -291,6 +293,6 @@ pub(in crate::ctl) struct Bots {
 impl Bots {
     pub(super) async fn run(self, config: &Config) -> Result<LimitsChanged, Failure> {
         let OrSettings(mode) = self.mode;
-        change(config, &self.by, Kind::Adds, |live| live.bots_mode = mode).await
+        change(config, &self.by, ChangeKind::Adds, |live| live.bots_mode = mode).await
     }
 }

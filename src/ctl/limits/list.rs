@@ -5,8 +5,8 @@ use serde::Serialize;
 use crate::archive::StoredPolicy;
 use crate::config::Config;
 use crate::ctl::failure::Failure;
-use crate::ctl::output::{Column, Shown, printable, table};
-use crate::ctl::policy::{LastChange, to_look, word_of};
+use crate::ctl::output::{Column, CommandResult, printable, table};
+use crate::ctl::policy::{LastChange, open_for_reading, serialized_name};
 use crate::domain::policy::{AllRules, BasePolicy, LivePolicy, Profile};
 use crate::domain::{
     Counting, Limit, Mode, Place, Policy, RouteClass, Rule, RuleChange, Scope, WhenRedisIsAway,
@@ -14,12 +14,12 @@ use crate::domain::{
 
 /// List the limit and bot rules, and where each value comes from
 ///
-/// "shipped" is what Holdfast comes with, "settings" the file and the HOLDFAST_* variables of this
-/// tool, which must be those of the servers, "operator" what was changed by this tool. Such changes
-/// outrank the settings. Where `limits` or `profile` decides for all rules, it stands in the place of a
+/// "shipped" is Holdfast's default, "settings" the file and the HOLDFAST_* variables of this tool,
+/// which must be those of the servers, "operator" a change made with this tool. Such changes
+/// outrank the settings. Where `limits` or `profile` applies to all rules, it is shown in place of a
 /// rule's own mode. In a process, a rule costs no call; in Redis, all processes count together.
 ///
-/// Exits with 1 if what operators changed cannot be in effect.
+/// Exits with 1 if the operators' changes cannot be in effect.
 #[derive(clap::Args, Debug)]
 #[command(after_help = "Examples:
   holdfastctl limits list
@@ -28,45 +28,45 @@ pub(in crate::ctl) struct Arguments {}
 
 impl Arguments {
     pub(super) async fn run(self, config: &Config) -> Result<Limits, Failure> {
-        Ok(Limits::of(&to_look(config).await?.stored().await?, config))
+        Ok(Limits::of(&open_for_reading(config).await?.stored().await?, config))
     }
 }
 
-/// Whose word a value is.
+/// The source of a value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 enum Source {
     Shipped,
     Settings,
     Operator,
-    /// `limits` decides for all rules.
+    /// `limits`, for all rules.
     Limits,
-    /// `profile` does.
+    /// `profile`, for all rules.
     Profile,
 }
 
-/// A value, and whose word it is.
+/// A value and its source.
 #[derive(Debug, Serialize)]
-struct Said<T> {
+struct Sourced<T> {
     value: T,
     from: Source,
 }
 
-impl<T: Serialize> Said<T> {
+impl<T: Serialize> Sourced<T> {
     fn text(&self) -> String {
-        format!("{} ({})", word_of(&self.value), word_of(&self.from))
+        format!("{} ({})", serialized_name(&self.value), serialized_name(&self.from))
     }
 }
 
-/// What is in effect.
+/// The rules in effect.
 #[derive(Serialize)]
 pub(super) struct Limits {
     changed_last: Option<LastChange>,
-    /// Why what operators changed is not in effect.
+    /// Why the operators' changes are not in effect.
     problem: Option<String>,
-    limits: Said<AllRules>,
-    profile: Said<Profile>,
-    bots: Said<Mode>,
+    limits: Sourced<AllRules>,
+    profile: Sourced<Profile>,
+    bots: Sourced<Mode>,
     bots_on_loopback: Mode,
     rules: Vec<RuleLine>,
 }
@@ -74,17 +74,17 @@ pub(super) struct Limits {
 #[derive(Serialize)]
 struct RuleLine {
     name: String,
-    scope: Said<Scope>,
-    routes: Said<Vec<RouteClass>>,
-    counts: Said<Counting>,
-    limit: Said<LimitShown>,
-    mode: Said<Mode>,
+    scope: Sourced<Scope>,
+    routes: Sourced<Vec<RouteClass>>,
+    counts: Sourced<Counting>,
+    limit: Sourced<LimitShown>,
+    mode: Sourced<Mode>,
     mode_on_loopback: Mode,
-    place: Said<Place>,
-    when_redis_is_away: Said<WhenRedisIsAway>,
+    place: Sourced<Place>,
+    when_redis_is_away: Sourced<WhenRedisIsAway>,
 }
 
-/// A limit by the names that change it.
+/// A limit, with the flags that change it.
 #[derive(Serialize)]
 #[serde(untagged)]
 enum LimitShown {
@@ -104,7 +104,7 @@ impl LimitShown {
 }
 
 impl Limits {
-    /// What is in effect with these settings and this above them.
+    /// The rules in effect with these settings and these changes.
     pub(super) fn of(stored: &StoredPolicy, config: &Config) -> Self {
         let base = config.base_policy();
         let mut problem = None;
@@ -112,28 +112,28 @@ impl Limits {
         let policy = live.above(&base).unwrap_or_else(|error| {
             problem = Some(error.to_string());
             live = LivePolicy::default();
-            // `Config::check` has seen that these can be.
+            // Validated by `Config::check`.
             Policy::new(&base, &live).unwrap_or_else(|_| unreachable!("settings are checked"))
         });
         let shipped = Config::default().base_policy();
-        let said = |by_operator: bool, by_settings: bool| match (by_operator, by_settings) {
+        let source_of = |by_operator: bool, by_settings: bool| match (by_operator, by_settings) {
             (true, _) => Source::Operator,
             (false, true) => Source::Settings,
             (false, false) => Source::Shipped,
         };
-        let bots_from = said(live.bots_mode.is_some(), base.bots.mode != shipped.bots.mode);
+        let bots_from = source_of(live.bots_mode.is_some(), base.bots.mode != shipped.bots.mode);
         Limits {
             changed_last: LastChange::of(stored),
             problem,
-            limits: Said {
+            limits: Sourced {
                 value: policy.all_rules,
-                from: said(live.all_rules.is_some(), base.all_rules != shipped.all_rules),
+                from: source_of(live.all_rules.is_some(), base.all_rules != shipped.all_rules),
             },
-            profile: Said {
+            profile: Sourced {
                 value: policy.profile,
-                from: said(live.profile.is_some(), base.profile != shipped.profile),
+                from: source_of(live.profile.is_some(), base.profile != shipped.profile),
             },
-            bots: Said {
+            bots: Sourced {
                 value: policy.bots_mode(false),
                 from: outranked(&policy).unwrap_or(bots_from),
             },
@@ -158,7 +158,7 @@ impl Limits {
     }
 }
 
-/// Who decides for all rules at once, if anybody does.
+/// The source that overrides all rules, if any.
 fn outranked(policy: &Policy) -> Option<Source> {
     match (policy.all_rules, policy.profile) {
         (AllRules::Each, Profile::Standard) => None,
@@ -191,18 +191,21 @@ fn line(rule: &Rule, policy: &Policy, base: &BasePolicy, live: &LivePolicy) -> R
     let away_from = source(|change| change.when_redis_is_away.is_some());
     RuleLine {
         name: rule.name.clone(),
-        scope: Said { value: rule.scope, from: source(|change| change.scope.is_some()) },
-        routes: Said { value: rule.routes.clone(), from: source(|change| change.routes.is_some()) },
-        counts: Said { value: rule.counting, from: source(|change| change.counts.is_some()) },
-        limit: Said { value: limit, from: limit_from },
-        mode: Said { value: policy.mode_of(rule, false), from: mode_from },
+        scope: Sourced { value: rule.scope, from: source(|change| change.scope.is_some()) },
+        routes: Sourced {
+            value: rule.routes.clone(),
+            from: source(|change| change.routes.is_some()),
+        },
+        counts: Sourced { value: rule.counting, from: source(|change| change.counts.is_some()) },
+        limit: Sourced { value: limit, from: limit_from },
+        mode: Sourced { value: policy.mode_of(rule, false), from: mode_from },
         mode_on_loopback: policy.mode_of(rule, true),
-        place: Said { value: rule.place, from: source(|change| change.place.is_some()) },
-        when_redis_is_away: Said { value: rule.when_redis_is_away, from: away_from },
+        place: Sourced { value: rule.place, from: source(|change| change.place.is_some()) },
+        when_redis_is_away: Sourced { value: rule.when_redis_is_away, from: away_from },
     }
 }
 
-/// A mode, and the one on loopback where it is another.
+/// A mode, and the one on loopback if it differs.
 fn modes(mode: Mode, on_loopback: Mode) -> String {
     match mode == on_loopback {
         true => mode.as_str().to_owned(),
@@ -210,7 +213,7 @@ fn modes(mode: Mode, on_loopback: Mode) -> String {
     }
 }
 
-impl Shown for Limits {
+impl CommandResult for Limits {
     fn text(&self) -> String {
         let columns = [
             Column::Words("rule"),
@@ -230,9 +233,9 @@ impl Shown for Limits {
                 rule.scope.value.as_str().to_owned(),
                 rule.place.value.as_str().to_owned(),
                 rule.limit.value.text(),
-                word_of(&rule.limit.from),
+                serialized_name(&rule.limit.from),
                 modes(rule.mode.value, rule.mode_on_loopback),
-                word_of(&rule.mode.from),
+                serialized_name(&rule.mode.from),
                 match (all, rule.counts.value) {
                     (true, _) => "all".to_owned(),
                     (false, Counting::Requests) => routes.join(", "),
@@ -245,7 +248,7 @@ impl Shown for Limits {
         let mut lines = vec![
             format!("limits   {}", self.limits.text()),
             format!("profile  {}", self.profile.text()),
-            format!("bots     {bots} ({})", word_of(&self.bots.from)),
+            format!("bots     {bots} ({})", serialized_name(&self.bots.from)),
             String::new(),
             rules,
             String::new(),
@@ -254,7 +257,7 @@ impl Shown for Limits {
         if let Some(problem) = &self.problem {
             let problem = printable(problem);
             lines.push(format!(
-                "NOT IN EFFECT, with these settings: {problem}. Shown is what the settings say; \
+                "NOT IN EFFECT, with these settings: {problem}. CommandResult is what the settings say; \
                  `limits reset` takes back what was changed"
             ));
         }

@@ -1,4 +1,4 @@
-//! `limits`: what the limit and bot rules are, and how they are changed while the API runs.
+//! `limits`: shows the limit and bot rules, and changes them while the API runs.
 
 mod change;
 mod list;
@@ -21,7 +21,7 @@ pub(super) enum Command {
 }
 
 impl Command {
-    /// What it changes.
+    /// The act for the audit log.
     pub(super) fn changes(&self) -> Option<(&'static str, String)> {
         let act = match self {
             Command::List(_) => return None,

@@ -1,4 +1,4 @@
-//! `seats blocks`: who kept which seats back, and why.
+//! `seats blocks`: lists which seats were blocked, by whom and why.
 
 use serde::Serialize;
 
@@ -6,19 +6,19 @@ use super::ranges::ranges;
 use crate::archive::BlockPosition;
 use crate::config::Config;
 use crate::ctl::failure::Failure;
-use crate::ctl::output::{Column, Shown, table};
+use crate::ctl::output::{Column, CommandResult, table};
 use crate::domain::EventId;
 use crate::domain::time::iso8601;
 use crate::redis::BlockAction;
 use crate::start;
 
-/// Blocks and releases listed at most.
+/// Maximum number of entries per page.
 const LIMIT_MAX: u32 = 100_000;
 
 /// List an event's blocks and releases, oldest first
 ///
-/// From the archive's ledger, which is behind for as long as `lag` says. How many seats are blocked
-/// now, `event show` tells.
+/// From the archive's ledger, which is behind as shown by `lag`. `event show` shows how many seats
+/// are blocked now.
 #[derive(clap::Args, Debug)]
 #[command(after_help = "Examples:
   holdfastctl seats blocks 7
@@ -28,16 +28,16 @@ pub(in crate::ctl) struct Arguments {
     /// The event's id
     #[arg(value_name = "EVENT")]
     event: u32,
-    /// How many at most
+    /// Maximum number
     #[arg(long, value_name = "N", default_value_t = LIMIT_MAX,
           value_parser = clap::value_parser!(u32).range(1..=i64::from(LIMIT_MAX)))]
     limit: u32,
-    /// Only those behind the last one of a page before: what that page says to go on with
+    /// Only entries after the last one of the previous page: its `next`
     #[arg(long, value_name = "CURSOR")]
     after: Option<String>,
 }
 
-/// What the house did with an event's seats.
+/// The blocks and releases of an event.
 #[derive(Serialize)]
 pub(super) struct Blocks {
     event: u32,
@@ -53,7 +53,7 @@ struct Line {
     action: &'static str,
     by: String,
     reason: String,
-    /// Those that became others.
+    /// The seats whose state changed.
     seats: Vec<u32>,
     #[serde(skip)]
     ranges: String,
@@ -83,7 +83,7 @@ impl Arguments {
             .after
             .as_deref()
             .map(|after| BlockPosition::read(id, after).ok_or_else(not_a_cursor));
-        // One more tells whether there are more.
+        // One more, to learn whether there are more.
         let mut found =
             archive.blocks_after(id, after.transpose()?.as_ref(), self.limit + 1).await?;
         let has_more = found.len() > self.limit as usize;
@@ -98,7 +98,7 @@ fn not_a_cursor() -> Failure {
     Failure::new("`--after` must be the `next` of a page that `seats blocks` listed of this event")
 }
 
-impl Shown for Blocks {
+impl CommandResult for Blocks {
     fn text(&self) -> String {
         if self.blocks.is_empty() {
             return format!("Nothing was ever blocked in event {}.", self.event);

@@ -1,4 +1,4 @@
-//! `seats`: what the house keeps back from the sale, and gives back to it.
+//! `seats`: withholds seats from the sale, and releases them.
 
 mod block;
 mod blocks;
@@ -14,16 +14,16 @@ use super::output::Output;
 
 #[derive(clap::Subcommand, Debug)]
 pub(super) enum Command {
-    /// Keep seats back from the sale
+    /// Withhold seats from the sale
     ///
-    /// Free seats alone, all or none: one that is held or sold refuses the block. Blocked seats stay
-    /// blocked, so the same block again changes nothing. More than 1,000 seats are blocked in steps
-    /// of 1,000. Each block is written to the archive with who did it and why.
+    /// Only free seats, all or none: the block is refused if one is held or sold. Blocked seats stay
+    /// blocked, so repeating a block changes nothing. More than 1,000 seats are blocked in steps of
+    /// 1,000. Each block is written to the archive with its operator and reason.
     #[command(after_help = "Examples:
   holdfastctl seats block 7 --section Stalls --row A --reason 'sight lines'
   holdfastctl seats block 7 --seats 1-20,33 --reason 'press' --by ann")]
     Block(block::Arguments),
-    /// Give blocked seats back to the sale
+    /// Release blocked seats to the sale
     ///
     /// Those of the named seats that are blocked; others stay as they are.
     #[command(after_help = "Examples:
@@ -34,7 +34,7 @@ pub(super) enum Command {
 }
 
 impl Command {
-    /// What it changes.
+    /// The act for the audit log.
     pub(super) fn changes(&self) -> Option<(&'static str, String)> {
         match self {
             Command::Block(arguments) => Some(("seats block", arguments.target())),

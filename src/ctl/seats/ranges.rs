@@ -1,11 +1,11 @@
-//! Seats as people write them: `1-20,33`.
+//! Seat lists on the command line: `1-20,33`.
 
 use std::str::FromStr;
 
 use crate::domain::SeatId;
 use crate::domain::limits::SEATS_PER_EVENT_MAX;
 
-/// Seats, ascending and each once.
+/// Seats, ascending and without duplicates.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct SeatList(pub Vec<SeatId>);
 
@@ -23,7 +23,7 @@ impl FromStr for SeatList {
                 (Some(first), Some(last)) if first <= last => seats.extend(first..=last),
                 _ => return Err(format!("{part:?} is no seat, nor a range such as 1-20")),
             }
-            // Each range is bounded; many of them are by this.
+            // Bounds the total; each range is bounded already.
             if seats.len() > SEATS_PER_EVENT_MAX as usize {
                 return Err(format!("an event has at most {SEATS_PER_EVENT_MAX} seats"));
             }
@@ -34,7 +34,7 @@ impl FromStr for SeatList {
     }
 }
 
-/// Seats in as few ranges as will do. They are ascending.
+/// Formats ascending seats as ranges.
 pub(super) fn ranges(seats: &[SeatId]) -> String {
     let mut ranges: Vec<(u32, u32)> = Vec::new();
     for seat in seats {
@@ -55,7 +55,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn ranges_go_there_and_back() {
+    fn ranges_are_parsed_and_formatted() {
         let parsed = |text: &str| text.parse::<SeatList>();
         for text in ["5", "1-20,33", "1-2,4-5,7"] {
             assert_eq!(ranges(&parsed(text).unwrap().0), text);

@@ -1,4 +1,4 @@
-//! The events' part of `status`.
+//! The events in `status`.
 
 use std::collections::BTreeMap;
 
@@ -11,31 +11,31 @@ use crate::redis::{Detail, Engine};
 
 use super::Failure;
 
-/// Events read at once.
+/// Events per query.
 const PAGE: u32 = 1_000;
-/// Ids named in a sentence.
+/// Maximum number of ids named in a sentence.
 const NAMED_MAX: usize = 5;
 
 /// The events of a deployment.
 #[derive(Serialize)]
 pub(super) struct Events {
-    /// How many there are of each status; absent while MongoDB is away.
+    /// Events by status; absent while MongoDB is unavailable.
     pub by_status: Option<BTreeMap<&'static str, u64>>,
-    /// Created, and never opened for sale.
+    /// Created, but not opened for sale yet.
     pub unopened: Vec<u32>,
     /// Opened for sale, and not in Redis; absent unless both services answer.
     pub lost: Option<Vec<u32>>,
-    /// Those on sale with their seats, newest first (while MongoDB is away: those that Redis has).
+    /// Events on sale with their seats, newest first (while MongoDB is unavailable: those in Redis).
     pub on_sale: Vec<EventSeats>,
     /// How many more are on sale.
     pub more: u64,
 }
 
-/// One event's seats by Redis.
+/// The seats of one event, by Redis.
 #[derive(Serialize)]
 pub(super) struct EventSeats {
     pub id: u32,
-    /// Absent while MongoDB is away.
+    /// Absent while MongoDB is unavailable.
     pub name: Option<String>,
     pub seats: u32,
     pub free: u32,
@@ -63,7 +63,7 @@ fn word(head: &EventHead) -> &'static str {
 }
 
 impl Events {
-    /// What the catalogue alone tells, if it is there.
+    /// The events according to the catalogue alone, if available.
     pub fn without_seats(heads: Option<&[EventHead]>) -> Self {
         let unopened = heads.into_iter().flatten().filter(|head| head.load_state == LoadState::New);
         let count = |heads: &[EventHead]| {
@@ -83,7 +83,7 @@ impl Events {
         }
     }
 
-    /// What both tell, with the seats of at most `max` events.
+    /// The events according to both services, with the seats of at most `max` events.
     pub async fn with_seats(
         engine: &Engine,
         loaded: &[EventId],
@@ -107,7 +107,7 @@ impl Events {
         events.more = shown.len().saturating_sub(max) as u64;
         for (id, name) in shown.into_iter().rev().take(max) {
             let snapshot = engine.snapshot(id, Detail::Seats).await?;
-            // Unloaded a moment ago, or its inventory is gone: `verify` tells of the latter.
+            // Unloaded just now, or its inventory is missing: `verify` reports the latter.
             let Some(inventory) = snapshot.and_then(|snapshot| snapshot.inventory) else {
                 continue;
             };
@@ -125,17 +125,17 @@ impl Events {
         Ok(events)
     }
 
-    /// What of the events asks for attention.
+    /// The issues of events.
     pub fn attention(&self) -> Vec<String> {
-        let mut told = Vec::new();
+        let mut issues = Vec::new();
         if !self.unopened.is_empty() {
             let named = named(&self.unopened);
-            told.push(format!("created and not opened yet: {named}; a worker opens them"));
+            issues.push(format!("created and not opened yet: {named}; a worker opens them"));
         }
         if let Some(lost) = self.lost.as_ref().filter(|lost| !lost.is_empty()) {
-            told.push(format!("Redis has lost {}: their seats may be sold", named(lost)));
+            issues.push(format!("Redis has lost {}: their seats may be sold", named(lost)));
         }
-        told
+        issues
     }
 }
 
@@ -154,7 +154,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn many_ids_are_counted() {
+    fn further_ids_are_counted() {
         assert_eq!(named(&[7]), "event 7");
         assert_eq!(named(&[1, 2, 3, 4, 5, 6, 7]), "event 1, 2, 3, 4, 5 and 2 more");
     }

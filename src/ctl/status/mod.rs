@@ -1,7 +1,7 @@
 //! `status`: the whole deployment on one screen.
 //!
-//! Redis and MongoDB are asked apart from each other: where one is away, what the other knows is
-//! still told. Everything listed is bounded, and what is left out is counted.
+//! Redis and MongoDB are queried independently: if one is unavailable, the other's part is still
+//! shown. All lists are bounded, and omitted items are counted.
 
 mod events;
 mod view;
@@ -20,21 +20,21 @@ use super::failure::Failure;
 use super::lag::Lag;
 use events::{Events, all_heads};
 
-/// Events shown at most.
+/// Maximum number of events shown.
 const EVENTS_MAX: u32 = 1_000;
-/// The archive is told to be behind from here on, seconds.
+/// The archive is reported as behind from here on, seconds.
 const BEHIND_SECONDS: f64 = 10.0;
 
 /// Show the state of the whole deployment on one screen
 ///
 /// Redis, MongoDB, the booking log, the events on sale with their seats, newest first, and the
-/// workers that read the log. Below "look at" stands what asks for somebody's attention. A worker's
-/// "last read" is the age of its last read of any partition (Redis before 7.2: of its last read that
-/// gave it something). Seats of overdue holds count as held until somebody asks for them. `lag` has
-/// every partition, `event show` every section.
+/// workers that read the log. "look at" lists what needs attention. A worker's "last read" is the age
+/// of its last read of any partition (Redis before 7.2: of its last read that returned something).
+/// Seats of overdue holds count as held until they are read. `lag` has every partition,
+/// `event show` every section.
 ///
-/// Exits with 2 where Redis or MongoDB is away or refuses us; what the other one knows is still
-/// told.
+/// Exits with 2 if Redis or MongoDB is unavailable or refuses the connection; the other one is still
+/// shown.
 #[derive(clap::Args, Debug)]
 #[command(after_help = "Examples:
   holdfastctl status
@@ -53,18 +53,18 @@ pub(super) struct Arguments {
 pub(super) struct Status {
     redis: Service<RedisFacts>,
     mongodb: Service<MongoFacts>,
-    /// Absent while Redis is away.
+    /// Absent while Redis is unavailable.
     log: Option<LogStatus>,
     events: Events,
-    /// Money on its way back; absent while MongoDB is away.
+    /// Unfinished refunds; absent while MongoDB is unavailable.
     refunds: Option<RefundCounts>,
-    /// Who reads the booking log, last reader first.
+    /// The readers of the booking log, last reader first.
     workers: Vec<WorkerStatus>,
-    /// What somebody should look at.
+    /// What needs attention.
     attention: Vec<String>,
 }
 
-/// A service, or why it cannot be asked.
+/// A service, or why it is unavailable.
 #[derive(Serialize)]
 #[serde(untagged)]
 enum Service<T> {
@@ -83,7 +83,7 @@ enum Service<T> {
 struct RedisFacts {
     flavor: &'static str,
     version: String,
-    /// Whether it is a cluster, of which one node speaks.
+    /// Whether it is a cluster, of which one node's facts are shown.
     cluster: bool,
     role: String,
     memory_used_bytes: u64,
@@ -119,17 +119,17 @@ struct WorkerStatus {
     pending: u64,
 }
 
-/// What Redis tells.
+/// The data from Redis.
 struct RedisSide {
     engine: Engine,
     facts: RedisFacts,
     lag: Lag,
     workers: Vec<WorkerStatus>,
-    /// Events that it has, in order.
+    /// Its events, in order.
     loaded: Vec<EventId>,
 }
 
-/// What MongoDB tells.
+/// The data from MongoDB.
 struct MongoSide {
     facts: MongoFacts,
     /// Every event, by id.
@@ -139,14 +139,14 @@ struct MongoSide {
 
 impl Arguments {
     pub(super) async fn run(self, config: &Config) -> Result<Status, Failure> {
-        let (redis, mongodb) = tokio::join!(RedisSide::ask(config), MongoSide::ask(config));
-        // No figure is given twice: events are told with what both sides know.
+        let (redis, mongodb) = tokio::join!(RedisSide::query(config), MongoSide::query(config));
+        // Every figure appears once: events combine the data of both.
         let (redis, events) = match redis {
             Ok(side) => {
                 let heads = mongodb.as_ref().ok().map(|side| side.heads.as_slice());
                 match Events::with_seats(&side.engine, &side.loaded, heads, self.events).await {
                     Ok(events) => (Ok(side), events),
-                    // It went away in between.
+                    // It became unavailable in between.
                     Err(error) => (Err(error), Events::without_seats(heads)),
                 }
             }
@@ -160,7 +160,7 @@ impl Arguments {
 }
 
 impl RedisSide {
-    async fn ask(config: &Config) -> Result<Self, Failure> {
+    async fn query(config: &Config) -> Result<Self, Failure> {
         let engine = start::existing_engine(config).await?;
         let (found, silent_nodes) = facts_of(&engine).await?;
         let facts = RedisFacts {
@@ -189,7 +189,7 @@ impl RedisSide {
     }
 }
 
-/// What the first node that answers says of itself, and the nodes that do not answer.
+/// The facts of the first node that answers, and the nodes that do not.
 async fn facts_of(engine: &Engine) -> Result<(ServerFacts, Vec<String>), Failure> {
     let (mut found, mut silent, mut error) = (None, Vec::new(), None);
     for one in engine.nodes_facts().await {
@@ -235,7 +235,7 @@ async fn workers(engine: &Engine) -> Result<Vec<WorkerStatus>, Failure> {
 }
 
 impl MongoSide {
-    async fn ask(config: &Config) -> Result<Self, Failure> {
+    async fn query(config: &Config) -> Result<Self, Failure> {
         let archive: Archive = start::existing_archive(config).await?;
         let info = archive.server_info().await?;
         let facts = MongoFacts {
@@ -249,8 +249,8 @@ impl MongoSide {
 }
 
 impl<T> Service<T> {
-    fn of(asked: Result<T, Failure>) -> Self {
-        match asked {
+    fn of(queried: Result<T, Failure>) -> Self {
+        match queried {
             Ok(facts) => Service::There { connected: true, facts },
             Err(error) => Service::Away { connected: false, error: error.to_string() },
         }
@@ -295,54 +295,54 @@ impl Status {
     }
 }
 
-/// What of refunds asks for attention.
+/// The issues of refunds.
 fn refunds_attention(counts: &RefundCounts) -> Vec<String> {
-    let mut told = Vec::new();
+    let mut issues = Vec::new();
     let RefundCounts { overdue, retrying, failed, .. } = counts;
     if *failed > 0 {
-        told.push(format!(
+        issues.push(format!(
             "{failed} refunds failed and wait for a person: `holdfastctl reconcile`"
         ));
     }
     if *retrying > 0 {
-        told.push(format!("{retrying} refunds failed and are tried again"));
+        issues.push(format!("{retrying} refunds failed and are tried again"));
     }
     if *overdue > 0 {
-        told.push(format!("{overdue} refunds are on their way for two weeks: ask the provider"));
+        issues.push(format!("{overdue} refunds are on their way for two weeks: ask the provider"));
     }
-    told
+    issues
 }
 
 impl RedisSide {
-    /// What of Redis and the log asks for attention.
+    /// The issues of Redis and the log.
     fn attention(&self, entries_max: u64) -> Vec<String> {
-        let mut told = Vec::new();
+        let mut issues = Vec::new();
         if self.facts.eviction_policy != "noeviction" {
             let policy = &self.facts.eviction_policy;
-            told.push(format!("Redis may evict seats and bookings (maxmemory-policy {policy})"));
+            issues.push(format!("Redis may evict seats and bookings (maxmemory-policy {policy})"));
         }
         if !self.facts.append_only {
-            told.push("Redis keeps no append-only file: a restart loses holds".to_owned());
+            issues.push("Redis keeps no append-only file: a restart loses holds".to_owned());
         }
         let silent = self.facts.silent_nodes.iter();
-        told.extend(silent.map(|node| format!("a node of Redis does not answer: {node}")));
+        issues.extend(silent.map(|node| format!("a node of Redis does not answer: {node}")));
         let Lag { totals, partitions, .. } = &self.lag;
         if totals.dead_letters > 0 {
             let count = totals.dead_letters;
-            told.push(format!("{count} dead letters: `holdfastctl dead-letters list`"));
+            issues.push(format!("{count} dead letters: `holdfastctl dead-letters list`"));
         }
         if self.workers.is_empty() && totals.length > 0 {
-            told.push("no worker has ever read the booking log".to_owned());
+            issues.push("no worker has ever read the booking log".to_owned());
         } else if totals.behind_seconds > BEHIND_SECONDS {
             let behind = totals.behind_seconds;
-            told.push(format!("the archive is {behind:.0} s behind: `holdfastctl lag`"));
+            issues.push(format!("the archive is {behind:.0} s behind: `holdfastctl lag`"));
         }
         // From nine tenths on.
         let full = partitions.iter().filter(|one| one.length / 9 >= entries_max / 10);
-        told.extend(full.map(|one| {
+        issues.extend(full.map(|one| {
             let (partition, length) = (one.partition, one.length);
             format!("partition {partition} has {length} entries: at {entries_max} holds stop")
         }));
-        told
+        issues
     }
 }

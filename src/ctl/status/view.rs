@@ -1,18 +1,18 @@
-//! `status` for people: what is usual fits 80 columns and 24 lines.
+//! `status` as text: a usual deployment fits 80 columns and 24 lines.
 
 use super::events::{EventSeats, Events};
 use super::{LogStatus, MongoFacts, RedisFacts, Service, Status, WorkerStatus};
-use crate::ctl::output::{Column, Shown, or_dash, printable, table};
+use crate::ctl::output::{Column, CommandResult, or_dash, printable, table};
 use crate::ctl::time::span;
 
-/// Characters of a name.
+/// Maximum length of a name.
 const NAME_CHARS_MAX: usize = 30;
-/// Workers listed.
+/// Maximum number of workers listed.
 const WORKERS_MAX: usize = 4;
-/// Lines of what asks for attention.
+/// Maximum number of issues listed.
 const ATTENTION_MAX: usize = 6;
 
-impl Shown for Status {
+impl CommandResult for Status {
     fn text(&self) -> String {
         let mut parts =
             vec![service("Redis", &self.redis, redis), service("MongoDB", &self.mongodb, mongodb)];
@@ -158,7 +158,7 @@ fn attention(lines: &[String]) -> Option<String> {
     }
 }
 
-/// A name that leaves room for the other columns.
+/// Truncates a name to leave room for the other columns.
 fn shortened(name: &str) -> String {
     match name.char_indices().nth(NAME_CHARS_MAX) {
         Some(_) => name.chars().take(NAME_CHARS_MAX - 1).chain(['…']).collect(),
@@ -166,7 +166,7 @@ fn shortened(name: &str) -> String {
     }
 }
 
-/// Bytes for people: `812 B`, `3.1 MB`.
+/// Formats bytes: `812 B`, `3.1 MB`.
 fn bytes(count: u64) -> String {
     const UNITS: [(u64, &str); 3] = [(1 << 30, "GB"), (1 << 20, "MB"), (1 << 10, "kB")];
     match UNITS.iter().find(|(size, _)| count >= *size) {
@@ -186,9 +186,9 @@ mod tests {
         assert_eq!(shortened("Gala"), "Gala");
     }
 
-    /// The widest that is usual: eight events, four workers, nothing wrong.
+    /// The widest usual deployment: eight events, four workers, no issues.
     #[test]
-    fn a_normal_deployment_fits_the_screen() {
+    fn usual_deployment_fits_the_screen() {
         let status = fixture(8, 4);
         let text = status.text();
         assert!(text.lines().count() <= 24, "{text}");
@@ -197,7 +197,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_left_out_is_counted() {
+    fn omitted_items_are_counted() {
         let mut status = fixture(8, 7);
         status.events.more = 3;
         status.attention = (0..8).map(|n| format!("thing {n}")).collect();

@@ -4,16 +4,16 @@ use serde::Serialize;
 
 use crate::config::Config;
 use crate::ctl::failure::Failure;
-use crate::ctl::output::Shown;
+use crate::ctl::output::CommandResult;
 use crate::domain::{EventId, Method, RoomChange, RoomSettings, UserId};
 use crate::sale::waiting_room::{RoomEdit, RoomStore};
 use crate::start;
 
 /// Switch an event's waiting room on, or change one that is on
 ///
-/// From then on, who has no session in it is refused at booking. What is not given stays as it was
-/// set before, or as `waiting_room_*` settings say. With --automatic it goes on by itself when
-/// attempts surge, and off again.
+/// From then on, holds are refused to users without a session in it. Absent values keep what was set
+/// before, or default to the `waiting_room_*` settings. With --automatic it switches on when attempts
+/// surge, and off again.
 #[derive(clap::Args, Debug)]
 #[command(after_help = "Examples:
   holdfastctl waiting-room enable 7 --max-concurrent 100 --session-seconds 300
@@ -24,40 +24,40 @@ pub(in crate::ctl) struct Enable {
     /// The event's id
     #[arg(value_name = "EVENT")]
     event: u32,
-    /// Sessions and open places at a time
+    /// Maximum number of sessions and open places at a time
     #[arg(long, value_name = "NUMBER")]
     max_concurrent: Option<u32>,
-    /// Most places opened in any minute; 0: as many as come free
+    /// Maximum number of places opened per minute; 0: as many as become free
     #[arg(long, value_name = "NUMBER")]
     per_minute: Option<u32>,
     /// How long a session lasts
     #[arg(long, value_name = "SECONDS")]
     session_seconds: Option<u32>,
-    /// How long one lasts with renewals
+    /// How long a session lasts with renewals
     #[arg(long, value_name = "SECONDS")]
     session_cap_seconds: Option<u32>,
-    /// Whether asking where one stands renews a session
+    /// Whether a status query renews a session
     #[arg(long, value_name = "BOOL")]
     renew: Option<bool>,
     /// How long a served place may be claimed
     #[arg(long, value_name = "SECONDS")]
     claim_seconds: Option<u32>,
-    /// fifo, passthrough (lets everybody through) or reject (lets nobody in)
+    /// fifo, passthrough (admits everybody) or reject (admits nobody)
     #[arg(long, value_parser = method)]
     method: Option<Method>,
     /// Whether those who join before the sale begins are shuffled when it does
     #[arg(long, value_name = "BOOL")]
     shuffle: Option<bool>,
-    /// Whether it goes on by itself when attempts surge, instead of now
+    /// Whether it switches on automatically when attempts surge, instead of now
     #[arg(long, value_name = "BOOL")]
     automatic: Option<bool>,
-    /// Attempts a second at which it goes on by itself
+    /// Attempts per second at which it switches on
     #[arg(long, value_name = "NUMBER")]
     surge_per_second: Option<u32>,
-    /// Attempts a second below which it goes off again
+    /// Attempts per second below which it switches off
     #[arg(long, value_name = "NUMBER")]
     calm_per_second: Option<u32>,
-    /// Who does it
+    /// Name of the operator
     #[arg(long, value_name = "NAME", env = "USER", default_value = "holdfastctl")]
     by: UserId,
 }
@@ -72,7 +72,7 @@ pub(in crate::ctl) struct Disable {
     /// The event's id
     #[arg(value_name = "EVENT")]
     event: u32,
-    /// Who does it
+    /// Name of the operator
     #[arg(long, value_name = "NAME", env = "USER", default_value = "holdfastctl")]
     by: UserId,
 }
@@ -81,7 +81,7 @@ fn method(word: &str) -> Result<Method, String> {
     word.parse().map_err(|()| "it is fifo, passthrough or reject".to_owned())
 }
 
-/// A room as it was changed.
+/// The changed room.
 #[derive(Serialize)]
 pub(super) struct Changed {
     event: u32,
@@ -140,7 +140,7 @@ async fn changed(
     Ok(Changed { event, revision: stored.revision, settings: stored.settings })
 }
 
-impl Shown for Changed {
+impl CommandResult for Changed {
     fn text(&self) -> String {
         let room = &self.settings;
         let is = match (room.on, room.surge.automatic) {

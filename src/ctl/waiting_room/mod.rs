@@ -1,4 +1,4 @@
-//! `waiting-room`: how an event's room stands, and its switching.
+//! `waiting-room`: shows an event's waiting room, and switches it.
 
 mod change;
 mod show;
@@ -18,7 +18,7 @@ pub(super) enum Command {
 }
 
 impl Command {
-    /// What it changes.
+    /// The act for the audit log.
     pub(super) fn changes(&self) -> Option<(&'static str, String)> {
         match self {
             Command::Show(_) => None,

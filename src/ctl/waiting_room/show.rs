@@ -4,11 +4,11 @@ use serde::Serialize;
 
 use crate::config::Config;
 use crate::ctl::failure::Failure;
-use crate::ctl::output::Shown;
+use crate::ctl::output::CommandResult;
 use crate::domain::{EventId, Floors, Method};
 use crate::start;
 
-/// Show how an event's waiting room stands
+/// Show the state of an event's waiting room
 #[derive(clap::Args, Debug)]
 #[command(after_help = "Examples:
   holdfastctl waiting-room show 7
@@ -19,7 +19,7 @@ pub(in crate::ctl) struct Arguments {
     event: u32,
 }
 
-/// A room's figures.
+/// The state of a room.
 #[derive(Serialize)]
 pub(super) struct Room {
     event: u32,
@@ -58,7 +58,7 @@ impl Arguments {
     }
 }
 
-impl Shown for Room {
+impl CommandResult for Room {
     fn text(&self) -> String {
         let Some(method) = self.method else {
             return format!("The waiting room of event {} is off.", self.event);

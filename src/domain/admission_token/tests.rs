@@ -1,4 +1,4 @@
-//! Tokens: their form, their keys, and whatever is none.
+//! Form, keys and refusals of tokens.
 
 use std::hint::black_box;
 use std::time::Instant;
@@ -20,7 +20,7 @@ fn keys_of(namespace: &str, secrets: &[(&str, &[u8])]) -> TokenKeys {
 }
 
 #[test]
-fn token_of_another_deployment_is_none() {
+fn token_of_another_deployment_is_refused() {
     let (production, staging) = (keys_of("hf1", &[NEW]), keys_of("staging", &[NEW]));
     let text = staging.sign(&token("ann"));
     assert_eq!(staging.verify(&text, 0), Ok(token("ann")));
@@ -44,7 +44,7 @@ fn token(user: &str) -> AdmissionToken {
 }
 
 #[test]
-fn a_token_holds_until_it_expires() {
+fn token_is_valid_until_it_expires() {
     let keys = keys(&[NEW]);
     let text = keys.sign(&token("ann"));
     assert_eq!(keys.verify(&text, EXPIRES_MS - 1), Ok(token("ann")));
@@ -52,7 +52,7 @@ fn a_token_holds_until_it_expires() {
 }
 
 #[test]
-fn the_form_is_pinned() {
+fn token_form_is_pinned() {
     // Tokens outlive builds: another form needs another version.
     let text = keys(&[NEW]).sign(&token("ann"));
     let expected = "v2.2026-11.rrcWWPzCFNQAAAAHAAAAAAAB4kAAAAAAAAAD6AAAAAAAAAfQYW5u\
@@ -61,7 +61,7 @@ fn the_form_is_pinned() {
 }
 
 #[test]
-fn keys_are_changed_without_losing_a_token() {
+fn rotating_keys_keeps_every_token_valid() {
     let (before, between, after) = (keys(&[OLD]), keys(&[NEW, OLD]), keys(&[NEW]));
     let (old, new) = (before.sign(&token("ann")), between.sign(&token("ann")));
     assert_eq!(between.verify(&old, 0), Ok(token("ann")));
@@ -74,7 +74,7 @@ fn keys_are_changed_without_losing_a_token() {
 }
 
 #[test]
-fn secrets_are_checked_and_never_shown() {
+fn invalid_secrets_are_refused_and_never_shown() {
     type Keys<'a> = &'a [(&'a str, &'a [u8])];
     let cases: [(Keys<'_>, &str); 6] = [
         (&[], "there are 0; there can be 1 to 8"),
@@ -96,7 +96,7 @@ fn secrets_are_checked_and_never_shown() {
 }
 
 #[test]
-fn tokens_are_bounded() {
+fn token_length_is_bounded() {
     let longest = AdmissionToken {
         event: EventId(u32::MAX),
         number: u64::MAX,
@@ -113,7 +113,7 @@ fn tokens_are_bounded() {
 }
 
 #[test]
-fn what_is_signed_and_is_no_token_is_refused() {
+fn signed_malformed_payload_is_refused() {
     let keys = keys(&[NEW]);
     for payload in [
         BASE64URL_NOPAD.encode(&[0; HEAD_BYTES - 1]),
@@ -130,7 +130,7 @@ fn what_is_signed_and_is_no_token_is_refused() {
 }
 
 #[test]
-fn every_bit_counts() {
+fn any_flipped_bit_is_refused() {
     let keys = keys(&[NEW, OLD]);
     let text = keys.sign(&token("ann"));
     for index in 0..text.len() {
@@ -145,10 +145,10 @@ fn every_bit_counts() {
     }
 }
 
-/// `cargo test --release -- --ignored --nocapture what_a_token_costs`
+/// `cargo test --release -- --ignored --nocapture verify_cost`
 #[test]
 #[ignore = "prints a figure, judges nothing"]
-fn what_a_token_costs() {
+fn verify_cost() {
     const TIMES: u32 = 1_000_000;
     let keys = keys(&[NEW, OLD]);
     let text = keys.sign(&token("customer-000000000001"));
@@ -161,7 +161,7 @@ fn what_a_token_costs() {
 
 proptest! {
     #[test]
-    fn what_was_signed_is_read(
+    fn signed_token_is_verified(
         event: u32, number: u64, issued_ms: i64, expires_ms: i64,
         user in "[^\\p{Cc}]{1,32}",
     ) {
@@ -176,7 +176,7 @@ proptest! {
     }
 
     #[test]
-    fn another_byte_is_another_token(index: prop::sample::Index, byte: char) {
+    fn changed_or_inserted_byte_is_refused(index: prop::sample::Index, byte: char) {
         let keys = keys(&[NEW, OLD]);
         let text = keys.sign(&token("ann"));
         let at = index.index(text.len());
@@ -187,7 +187,7 @@ proptest! {
     }
 
     #[test]
-    fn whatever_comes_is_answered(
+    fn arbitrary_text_is_refused(
         text in "(v2\\.)?[\\w.-]{0,8}\\.?[A-Za-z0-9_-]{0,80}\\.?[A-Za-z0-9_-]{40,46}|\\PC{0,300}",
     ) {
         prop_assert!(keys(&[NEW]).verify(&text, 0).is_err());

@@ -1,5 +1,5 @@
-//! What makes a draw checkable: a secret is committed to before anybody joins, mixed with the
-//! joins themselves, and revealed after. The hashes here are published; changing one is changing
+//! The evidence of a draw: a secret is committed to before anybody joins, mixed with the joins, and
+//! revealed afterwards. These hashes are published; changing one requires a new
 //! [`super::ALGORITHM`].
 //!
 //! | what | is |
@@ -8,8 +8,8 @@
 //! | joins hash | begins as the commitment; each join makes it hex of SHA-1(joins hash ‖ `:` ‖ number ‖ `:` ‖ hex of SHA-1(user)) |
 //! | seed | HMAC-SHA256, with the secret as key, of `holdfast draw seed v1:` ‖ joiners ‖ `:` ‖ joins hash |
 //!
-//! Numbers are decimal, hex is lower-case, secret and users are bytes. SHA-1 is what scripts in
-//! Redis have. Two lists of joins with one hash would help nobody: the seed needs the secret too.
+//! Numbers are decimal, hex is lower-case, secret and users are bytes. SHA-1 is what Redis' scripts
+//! provide. A collision of the joins hash has no use: the seed needs the secret, too.
 
 use data_encoding::HEXLOWER;
 use ring::digest::{SHA1_FOR_LEGACY_USE_ONLY, SHA256, digest};
@@ -27,12 +27,12 @@ const SEED_TAG: &str = "holdfast draw seed v1:";
 /// Hex digits of a SHA-1.
 const SHA1_CHARS: usize = 40;
 
-/// Hex as it stands in all of this.
+/// Encodes lower-case hex.
 pub fn hex(bytes: &[u8]) -> String {
     HEXLOWER.encode(bytes)
 }
 
-/// What is published of a secret before the draw.
+/// The published commitment to a secret.
 pub fn commitment(secret: &[u8; SECRET_BYTES]) -> [u8; 32] {
     let mut tagged = [0; COMMITMENT_TAG.len() + SECRET_BYTES];
     tagged[..COMMITMENT_TAG.len()].copy_from_slice(COMMITMENT_TAG);
@@ -46,77 +46,76 @@ pub fn next_join(joins_hash: &str, number: u64, user: &UserId) -> String {
     sha1(&format!("{joins_hash}:{number}:{}", sha1(user.as_str())))
 }
 
-/// What the places are computed from.
+/// The seed of the places.
 pub fn seed(secret: &[u8; SECRET_BYTES], joins_hash: &str, joiners: u64) -> [u8; SEED_BYTES] {
     let key = hmac::Key::new(hmac::HMAC_SHA256, secret);
     let message = format!("{SEED_TAG}{joiners}:{joins_hash}");
     bytes(hmac::sign(&key, message.as_bytes()).as_ref())
 }
 
-/// The 32 bytes that both of these hashes have.
+/// The 32 bytes of either hash.
 fn bytes(hash: &[u8]) -> [u8; 32] {
     hash.first_chunk().copied().unwrap_or_default()
 }
 
-/// How far a draw is, as is told to anybody.
+/// The status of a draw, as published.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum DrawStatus {
-    /// People gather; the secret is not told.
+    /// People can still join; the secret is not published.
     Gathering,
-    /// Its outcome is fixed; everything is told.
+    /// The result is fixed and everything is published.
     Fixed,
 }
 
-/// What anybody is told of a draw: `GET /api/v1/events/{id}/waiting-room/draw`.
+/// The published part of a draw: `GET /api/v1/events/{id}/waiting-room/draw`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PublicDraw {
     /// The event.
     pub event_id: EventId,
-    /// How places are computed.
+    /// The algorithm of the places.
     pub algorithm: String,
-    /// What the secret was committed to, hex.
+    /// The commitment to the secret, hex.
     pub commitment: String,
-    /// When people began to gather, RFC 3339.
+    /// When the gathering began, RFC 3339.
     pub opened_at: String,
-    /// How far it is.
+    /// Its status.
     pub status: DrawStatus,
-    /// How many are in it, once it is fixed.
+    /// The number of participants, once fixed.
     pub joiners: Option<u64>,
-    /// The running hash of their joins, once it is fixed, hex.
+    /// The running hash of their joins, once fixed, hex.
     pub joins_hash: Option<String>,
-    /// The secret, once it is fixed, hex.
+    /// The secret, once fixed, hex.
     pub secret: Option<String>,
     /// When it was fixed, RFC 3339.
     pub fixed_at: Option<String>,
 }
 
-/// Why nothing can be computed from what was told of a draw.
+/// Why a published draw cannot be computed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum DrawFault {
     /// It is not fixed.
     #[error("people still gather for it: it can be checked once it is fixed")]
     Gathering,
-    /// It was made in another way.
+    /// It was made with another algorithm.
     #[error("it was made by {0:?}; this build knows {ALGORITHM}")]
     Algorithm(String),
-    /// Something of it is not there.
-    #[error("it is said to be fixed, but has no {0}")]
+    /// A field is missing.
+    #[error("its status is fixed, but it has no {0}")]
     Missing(&'static str),
-    /// Something is not what it should be.
-    #[error("its {0} is not lower-case hex of the length that it has")]
+    /// A field is malformed.
+    #[error("its {0} is not lower-case hex of the required length")]
     NoHex(&'static str),
-    /// The secret is another one than was committed to.
+    /// The secret does not match the commitment.
     #[error("its secret is not the one that was committed to: that one would give {0}")]
     Commitment(String),
 }
 
 impl PublicDraw {
-    /// The draw, computed from what was told, once the secret is found to be the one that was
-    /// committed to.
+    /// Computes the draw from the published data, after checking the secret against the commitment.
     ///
     /// # Errors
-    /// If it is not, or if what was told is incomplete.
+    /// If they do not match, or if the data is incomplete.
     pub fn draw(&self) -> Result<Draw, DrawFault> {
         if self.algorithm != ALGORITHM {
             return Err(DrawFault::Algorithm(self.algorithm.clone()));
@@ -134,7 +133,7 @@ impl PublicDraw {
         }
         let is_sha1 =
             joins_hash.len() == SHA1_CHARS && HEXLOWER.decode(joins_hash.as_bytes()).is_ok();
-        // It is still what it began as where nobody joined, or Redis lost the joins.
+        // It still equals the commitment if nobody joined, or if Redis lost the joins.
         if !is_sha1 && joins_hash != self.commitment {
             return Err(DrawFault::NoHex("joins_hash"));
         }
@@ -156,7 +155,7 @@ mod tests {
 
     const SECRET: [u8; SECRET_BYTES] = [7; SECRET_BYTES];
 
-    fn told() -> PublicDraw {
+    fn published() -> PublicDraw {
         PublicDraw {
             event_id: EventId(1),
             algorithm: ALGORITHM.into(),
@@ -171,8 +170,8 @@ mod tests {
     }
 
     #[test]
-    fn the_hashes_are_pinned() {
-        // As computed with Python's hashlib and hmac. Who checks a draw relies on them.
+    fn hashes_are_pinned() {
+        // Computed with Python's hashlib and hmac. Independent checks of a draw rely on them.
         let committed = hex(&commitment(&SECRET));
         assert_eq!(committed, "29846532bb6534f8f877d108d70447c73b2d513cfacea58350990e62a6842201");
         let user = "ann".parse().unwrap();
@@ -189,18 +188,18 @@ mod tests {
             (1..=joiners).map(|number| draw.place(number)).collect()
         };
         assert_eq!(places(10), [3, 9, 1, 5, 4, 7, 8, 2, 6, 10]);
-        // In this one the first two change roles.
+        // In this draw the first two numbers are swapped.
         assert_eq!(places(9), [7, 4, 2, 9, 6, 1, 3, 5, 8]);
     }
 
     #[test]
-    fn what_was_told_is_enough() {
+    fn published_data_is_sufficient() {
         let seed = seed(&SECRET, &"ab".repeat(20), 3);
-        assert_eq!(told().draw(), Ok(Draw::new(seed, 3)));
-        // Nobody joined; or Redis lost who did, and the numbers that they have are known.
+        assert_eq!(published().draw(), Ok(Draw::new(seed, 3)));
+        // Nobody joined; or Redis lost the joins, and only the highest number is known.
         for joiners in [0, 5] {
-            let (joiners, hash) = (Some(joiners), Some(told().commitment));
-            let bare = PublicDraw { joiners, joins_hash: hash, ..told() };
+            let (joiners, hash) = (Some(joiners), Some(published().commitment));
+            let bare = PublicDraw { joiners, joins_hash: hash, ..published() };
             assert_eq!(bare.draw().map(|draw| Some(draw.joiners())), Ok(joiners));
         }
     }
@@ -221,29 +220,29 @@ mod tests {
     }
 
     #[test]
-    fn what_is_wrong_is_told() {
+    fn invalid_published_data_is_refused_with_the_reason() {
         type Break = fn(&mut PublicDraw);
         let cases: [(Break, &str); 9] = [
-            (|told| told.status = DrawStatus::Gathering, "people still gather"),
-            (|told| told.algorithm = "dice".into(), "made by \"dice\""),
-            (|told| told.joiners = None, "has no joiners"),
-            (|told| told.joins_hash = None, "has no joins_hash"),
-            (|told| told.secret = None, "has no secret"),
-            (|told| told.secret = Some("07".repeat(31)), "its secret is not"),
-            (|told| told.secret = Some("0G".repeat(32)), "its secret is not"),
-            (|told| told.secret = Some("08".repeat(32)), "not the one that was committed to"),
-            (|told| told.joins_hash = Some("ab".repeat(32)), "its joins_hash is not"),
+            (|draw| draw.status = DrawStatus::Gathering, "people still gather"),
+            (|draw| draw.algorithm = "dice".into(), "made by \"dice\""),
+            (|draw| draw.joiners = None, "has no joiners"),
+            (|draw| draw.joins_hash = None, "has no joins_hash"),
+            (|draw| draw.secret = None, "has no secret"),
+            (|draw| draw.secret = Some("07".repeat(31)), "its secret is not"),
+            (|draw| draw.secret = Some("0G".repeat(32)), "its secret is not"),
+            (|draw| draw.secret = Some("08".repeat(32)), "not the one that was committed to"),
+            (|draw| draw.joins_hash = Some("ab".repeat(32)), "its joins_hash is not"),
         ];
         for (break_it, expected) in cases {
-            let mut told = told();
-            break_it(&mut told);
-            let message = told.draw().unwrap_err().to_string();
+            let mut draw = published();
+            break_it(&mut draw);
+            let message = draw.draw().unwrap_err().to_string();
             assert!(message.contains(expected), "{message}");
         }
     }
 
     #[test]
-    fn the_json_is_pinned() {
+    fn json_is_pinned() {
         let gathering = PublicDraw {
             status: DrawStatus::Gathering,
             commitment: "c0".into(),
@@ -251,7 +250,7 @@ mod tests {
             joins_hash: None,
             secret: None,
             fixed_at: None,
-            ..told()
+            ..published()
         };
         let expected = "{\"event_id\":1,\"algorithm\":\"feistel-sha256-v1\",\"commitment\":\"c0\",\
             \"opened_at\":\"2026-11-22T08:00:00.000Z\",\"status\":\"gathering\",\"joiners\":null,\

@@ -1,20 +1,20 @@
-//! The draw of a pre-queue: which place each of those who joined before the sale gets. Pure.
+//! The draw of a pre-queue: assigns a place to everybody who joined before the sale. Pure.
 //!
-//! What it promises:
+//! Guarantees:
 //!
-//! * Everybody's place is computed from their number, the number of joiners and a seed: no list is
-//!   written, none is kept, and any process gives the same answer in microseconds.
-//! * The places are a permutation: nobody shares one, none is left empty.
-//! * All permutations are as likely as they can be told apart: see the tests, and the decision
-//!   page for the exact bias of the smallest draws.
-//! * Anybody can compute it again: [`evidence`] says from what, and this is how.
+//! * Each place is computed from the number, the number of joiners and a seed: no list is stored, and
+//!   any process computes the same place in microseconds.
+//! * The places are a permutation: no place is shared and none is empty.
+//! * All permutations are equally likely, as far as this can be measured: see the tests, and the
+//!   decision page for the exact bias of the smallest draws.
+//! * Anybody can recompute it from the [`evidence`], as described here.
 //!
-//! A place is found by a balanced Feistel network of [`ROUNDS`] rounds on numbers from 0, over the
+//! A place is computed by a balanced Feistel network of [`ROUNDS`] rounds on numbers from 0, over the
 //! smallest domain of 4^h that has room for all joiners. Its round function is the first 8 bytes,
 //! big-endian, of SHA-256(seed ‖ round, 1 byte ‖ right half, 8 bytes big-endian), of which the
-//! lowest h bits count. What falls outside the joiners goes through it again until it falls
-//! inside. Such networks make even permutations alone, of which one more bit, the lowest of round
-//! 24's function of 0, makes odd ones too: if it is set, the first two numbers change roles.
+//! lowest h bits count. A result outside the joiners is passed through again until it is inside.
+//! Such networks produce only even permutations; one more bit, the lowest of round 24's function of
+//! 0, produces the odd ones: if it is set, the first two numbers are swapped.
 
 mod evidence;
 #[cfg(test)]
@@ -26,25 +26,25 @@ pub use evidence::{
     DrawFault, DrawStatus, PublicDraw, SECRET_BYTES, commitment, hex, next_join, seed,
 };
 
-/// What this computation is called where a draw is published. Another one gets another name.
+/// The published name of this algorithm. A different algorithm needs a different name.
 pub const ALGORITHM: &str = "feistel-sha256-v1";
 /// Bytes of a seed.
 pub const SEED_BYTES: usize = 32;
-/// Passes of the network's round. The bias of the smallest draws halves with each: 24 leave
-/// 2 in a million. Large ones would do with far fewer.
+/// Rounds of the network. The bias of the smallest draws halves with each: 24 leave 2 in a million.
+/// Large draws would need far fewer.
 const ROUNDS: u8 = 24;
-/// What a round hashes: the seed, the round, a half.
+/// Bytes hashed per round: the seed, the round, a half.
 const ROUND_BYTES: usize = SEED_BYTES + 1 + 8;
 
-/// A draw whose outcome is fixed. Numbers and places begin with 1.
+/// A draw with a fixed result. Numbers and places begin with 1.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Draw {
     seed: [u8; SEED_BYTES],
     joiners: u64,
     /// Bits of one half of the domain, 1 to 32.
     half_bits: u32,
-    /// Whether the first two numbers change roles.
-    is_crossed: bool,
+    /// Whether the first two numbers are swapped.
+    is_swapped: bool,
 }
 
 impl Draw {
@@ -52,22 +52,22 @@ impl Draw {
     pub fn new(seed: [u8; SEED_BYTES], joiners: u64) -> Self {
         let bits = u64::BITS - joiners.saturating_sub(1).leading_zeros();
         let half_bits = bits.div_ceil(2).max(1);
-        let mut draw = Draw { seed, joiners, half_bits, is_crossed: false };
-        draw.is_crossed = joiners >= 2 && draw.round(ROUNDS, 0) & 1 == 1;
+        let mut draw = Draw { seed, joiners, half_bits, is_swapped: false };
+        draw.is_swapped = joiners >= 2 && draw.round(ROUNDS, 0) & 1 == 1;
         draw
     }
 
-    /// How many are in it.
+    /// The number of joiners.
     pub fn joiners(&self) -> u64 {
         self.joiners
     }
 
-    /// The place of a number. A number that is not in the draw is its own place.
+    /// The place of a number. A number outside the draw is its own place.
     pub fn place(&self, number: u64) -> u64 {
         if !self.has(number) {
             return number;
         }
-        self.walk(self.crossed(number - 1), |value| self.forth(value)) + 1
+        self.walk(self.swapped(number - 1), |value| self.encrypt(value)) + 1
     }
 
     /// The number that has a place.
@@ -75,21 +75,21 @@ impl Draw {
         if !self.has(place) {
             return place;
         }
-        self.crossed(self.walk(place - 1, |value| self.back(value))) + 1
+        self.swapped(self.walk(place - 1, |value| self.decrypt(value))) + 1
     }
 
     fn has(&self, number: u64) -> bool {
         (1..=self.joiners).contains(&number)
     }
 
-    /// The first two change roles, or nobody does.
-    fn crossed(&self, value: u64) -> u64 {
-        if self.is_crossed && value < 2 { value ^ 1 } else { value }
+    /// Swaps the first two numbers, if set.
+    fn swapped(&self, value: u64) -> u64 {
+        if self.is_swapped && value < 2 { value ^ 1 } else { value }
     }
 
-    /// Applies a permutation of the domain until it leads to one of the joiners. It does: its
-    /// cycle comes back to where it began, and that is inside. So the walk is bounded by the
-    /// values outside, at most three for each joiner, and has four steps at most on average.
+    /// Applies a permutation of the domain until the value is one of the joiners (cycle walking). It
+    /// terminates: the cycle returns to its start, which is inside. The walk is bounded by the number
+    /// of values outside, at most three per joiner, and has at most four steps on average.
     fn walk(&self, from: u64, step: impl Fn(u64) -> u64) -> u64 {
         let mut value = step(from);
         while value >= self.joiners {
@@ -98,7 +98,7 @@ impl Draw {
         value
     }
 
-    fn forth(&self, value: u64) -> u64 {
+    fn encrypt(&self, value: u64) -> u64 {
         let (mut left, mut right) = self.halves(value);
         for round in 0..ROUNDS {
             (left, right) = (right, left ^ self.round(round, right));
@@ -106,7 +106,7 @@ impl Draw {
         left << self.half_bits | right
     }
 
-    fn back(&self, value: u64) -> u64 {
+    fn decrypt(&self, value: u64) -> u64 {
         let (mut left, mut right) = self.halves(value);
         for round in (0..ROUNDS).rev() {
             (left, right) = (right ^ self.round(round, left), left);
@@ -129,7 +129,7 @@ impl Draw {
         rest[0] = round;
         rest[1..].copy_from_slice(&half.to_be_bytes());
         let hash = digest(&SHA256, &input);
-        // SHA-256 has 32 bytes.
+        // A SHA-256 has 32 bytes.
         let first = hash.as_ref().first_chunk().copied().unwrap_or_default();
         u64::from_be_bytes(first) & self.half_mask()
     }

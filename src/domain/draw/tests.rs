@@ -1,6 +1,6 @@
-//! That places are a permutation, and that none is likelier than another. Seeds are fixed, so each
-//! statistic here is one number; its bounds are those of a fair draw at 4 standard deviations to
-//! either side, which 1 in 16,000 fair ones would miss.
+//! Places are a permutation and equally likely. Seeds are fixed, so each statistic here is one
+//! number; its bounds are those of a fair draw at 4 standard deviations to either side, which 1 in
+//! 16,000 fair ones would miss.
 
 use std::hint::black_box;
 use std::time::Instant;
@@ -16,8 +16,8 @@ fn draw(seed: u64, joiners: u64) -> Draw {
     Draw::new(bytes, joiners)
 }
 
-/// Whether counts differ from what is expected in each by as much as chance makes them: neither
-/// more nor less. Wilson and Hilferty's approximation of the distribution of chi-square.
+/// Whether counts deviate from the expected value as chance makes them: neither more nor less.
+/// Wilson and Hilferty's approximation of the distribution of chi-square.
 fn assert_chance(what: &str, counts: &[u64], expected: f64, freedom: f64) {
     assert_chance_of(what, chi_square(counts, expected), freedom);
 }
@@ -34,7 +34,7 @@ fn assert_chance_of(what: &str, chi_square: f64, freedom: f64) {
     assert!(deviations.abs() <= DEVIATIONS_MAX, "{what}: {deviations:+.2} deviations");
 }
 
-/// Which of all orders this one is, 0 to n! - 1.
+/// The rank of an order among all orders, 0 to n! - 1.
 fn rank(order: &[u64]) -> usize {
     order.iter().enumerate().fold(0, |rank, (at, place)| {
         let smaller_behind = order[at + 1..].iter().filter(|later| *later < place).count();
@@ -42,7 +42,7 @@ fn rank(order: &[u64]) -> usize {
     })
 }
 
-/// Draws among few, by many seeds: each order comes as often as any other.
+/// Small draws, by many seeds: each order is as frequent as any other.
 fn assert_every_order(joiners: u64, seeds: u64) {
     let orders = (1..=joiners).product::<u64>() as usize;
     let mut counts = vec![0; orders];
@@ -61,7 +61,7 @@ fn assert_permutation(draw: &Draw) {
         let place = draw.place(number);
         assert!((1..=draw.joiners()).contains(&place), "{number} is at {place}: {draw:?}");
         let taken = std::mem::replace(&mut is_taken[place as usize - 1], true);
-        assert!(!taken, "{place} is had twice: {draw:?}");
+        assert!(!taken, "{place} is assigned twice: {draw:?}");
         assert_eq!(draw.number(place), number, "{draw:?}");
     }
 }
@@ -76,7 +76,7 @@ fn places_are_a_permutation() {
 }
 
 #[test]
-fn who_is_not_in_the_draw_keeps_their_number() {
+fn number_outside_the_draw_is_its_own_place() {
     for joiners in [0, 1, 5, 4_096] {
         let draw = draw(1, joiners);
         for number in [0, joiners + 1, joiners + 2, u64::MAX] {
@@ -86,7 +86,7 @@ fn who_is_not_in_the_draw_keeps_their_number() {
 }
 
 #[test]
-fn as_many_as_there_can_be() {
+fn largest_numbers_of_joiners_work() {
     for joiners in [u64::from(u32::MAX), (1 << 62) + 1, u64::MAX] {
         let draw = draw(1, joiners);
         for number in [1, 2, joiners / 2, joiners] {
@@ -97,7 +97,7 @@ fn as_many_as_there_can_be() {
 }
 
 #[test]
-fn a_large_draw_is_a_uniform_permutation() {
+fn large_draw_is_a_uniform_permutation() {
     const GROUPS: usize = 100;
     let draw = draw(2_026, JOINERS);
     let group_of = |value: u64| ((value - 1) * GROUPS as u64 / JOINERS) as usize;
@@ -110,7 +110,7 @@ fn a_large_draw_is_a_uniform_permutation() {
         let place = draw.place(number);
         assert!(!std::mem::replace(&mut is_taken[place as usize - 1], true), "twice: {place}");
         moved[group_of(number) * GROUPS + group_of(place)] += 1;
-        // How far apart neighbours come to stand, around the circle; never 0.
+        // The distance between the places of neighbours, around the circle; never 0.
         let step = (place + JOINERS - before) % JOINERS;
         steps[group_of(step)] += 1;
         rises += u64::from(place > before);
@@ -134,15 +134,15 @@ fn small_draws_have_every_order() {
     assert_every_order(5, 3_000);
 }
 
-/// Whether it takes an even number of exchanges to make this order.
+/// Whether an order is an even permutation.
 fn is_even(order: &[u64]) -> bool {
     let pairs = (0..order.len()).flat_map(|at| (0..at).map(move |before| (before, at)));
     pairs.filter(|(before, at)| order[*before] > order[*at]).count() % 2 == 0
 }
 
 #[test]
-fn even_and_odd_orders_are_as_likely() {
-    // Without the crossing: 1 in 12 more of the one kind among 5, the one kind alone among 16.
+fn even_and_odd_orders_are_equally_likely() {
+    // Without the swap: 1 in 12 more of one parity among 5, only one parity among 16.
     for (joiners, seeds) in [(5, 8_000), (15, 400), (16, 400), (64, 400)] {
         let mut counts = [0; 2];
         for seed in 0..seeds {
@@ -155,7 +155,7 @@ fn even_and_odd_orders_are_as_likely() {
 }
 
 #[test]
-fn everybody_gets_every_place() {
+fn every_number_gets_every_place_equally_often() {
     const SEEDS: u64 = 1_500;
     for joiners in [7_u64, 16, 17] {
         let mut counts = vec![0; (joiners * joiners) as usize];
@@ -174,7 +174,7 @@ fn everybody_gets_every_place() {
 }
 
 #[test]
-fn another_seed_is_another_draw() {
+fn different_seed_gives_a_different_draw() {
     // The same number at the same place: one on average, by chance.
     let base = draw(0, JOINERS);
     for bit in [0, 7, 255] {
@@ -186,7 +186,7 @@ fn another_seed_is_another_draw() {
     }
 }
 
-/// `cargo test --lib -- --ignored --nocapture draw::tests::long`: what the decision page tells.
+/// `cargo test --lib -- --ignored --nocapture draw::tests::long`: the figures of the decision page.
 #[test]
 #[ignore = "minutes; prints figures"]
 fn long_every_order_of_small_draws() {
@@ -195,10 +195,10 @@ fn long_every_order_of_small_draws() {
     }
 }
 
-/// `cargo test --release --lib -- --ignored --nocapture what_a_place_costs`
+/// `cargo test --release --lib -- --ignored --nocapture place_cost`
 #[test]
 #[ignore = "prints a figure, judges nothing"]
-fn what_a_place_costs() {
+fn place_cost() {
     for joiners in [JOINERS, 1_000_000] {
         let draw = draw(1, joiners);
         let began = Instant::now();

@@ -1,33 +1,33 @@
-//! Money: currencies of ISO 4217, and what a payment provider can charge of them. Amounts are whole
-//! numbers of a currency's minor unit, as ISO 4217 counts it: 4500 is 45.00 EUR, 4500 JPY, 4.500 KWD.
+//! Money: currencies of ISO 4217, and which of them a payment provider can charge. Amounts are
+//! integers of a currency's minor unit, as defined by ISO 4217: 4500 is 45.00 EUR, 4500 JPY, 4.500 KWD.
 
 pub mod stripe;
 
 use std::fmt;
 
-/// A currency in which prices can be.
+/// A currency of prices.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct Currency(iso_currency::Currency);
 
-/// Why a text is no currency of prices.
+/// Why a text is not a currency of prices.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum CurrencyFault {
-    /// ISO 4217 does not have it.
+    /// It is not in ISO 4217.
     #[error("{0:?} is not a currency code of ISO 4217, such as EUR")]
     Unknown(String),
-    /// A fund, a metal, or a code for tests: nobody pays with it.
-    #[error("{0} is not a currency that anybody pays with ({1}); use one such as EUR")]
+    /// A fund, a metal, or a code for tests.
+    #[error("{0} is not a currency for payments ({1}); use one such as EUR")]
     NotMoney(&'static str, &'static str),
-    /// It is out of use.
+    /// It is no longer in use.
     #[error("{0} is out of use since {1} replaced it; use {1}")]
     Replaced(&'static str, &'static str),
 }
 
 impl Currency {
-    /// The currency with this code, in capitals.
+    /// Returns the currency with this code, in capitals.
     ///
     /// # Errors
-    /// If there is none, or none that prices can be in.
+    /// If there is none, or it is not one of prices.
     pub fn from_code(code: &str) -> Result<Self, CurrencyFault> {
         use iso_currency::Currency as Iso;
         let found = Iso::from_code(code).filter(|found| found.code() == code);
@@ -36,7 +36,7 @@ impl Currency {
             return Err(CurrencyFault::NotMoney(currency.code(), static_name(currency)));
         }
         match currency.is_superseded() {
-            // In use beside its successor.
+            // Still in use beside its successor.
             _ if currency == Iso::VES => Ok(Currency(currency)),
             Some(by) => Err(CurrencyFault::Replaced(currency.code(), by.code())),
             None => Ok(Currency(currency)),
@@ -48,13 +48,13 @@ impl Currency {
         self.0.code()
     }
 
-    /// Digits of its minor unit: 2 for EUR, 0 for JPY, 3 for KWD.
+    /// The number of digits of its minor unit: 2 for EUR, 0 for JPY, 3 for KWD.
     pub fn exponent(self) -> u32 {
-        // Every currency that `from_code` gives has one.
+        // Every currency from `from_code` has one.
         self.0.exponent().map_or(2, u32::from)
     }
 
-    /// An amount of minor units as people write it: `45.00 EUR`.
+    /// Formats an amount of minor units: `45.00 EUR`.
     pub fn format(self, minor: i64) -> String {
         let digits = self.exponent() as usize;
         let sign = if minor < 0 { "-" } else { "" };
@@ -73,21 +73,21 @@ impl fmt::Debug for Currency {
     }
 }
 
-/// What a deployment's payment provider can charge.
+/// Which currencies and amounts the payment provider can charge.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Chargeable {
     /// Any currency and amount: the simulated provider.
     #[default]
     Everything,
-    /// What Stripe takes.
+    /// The currencies and amounts of Stripe.
     ByStripe,
 }
 
 impl Chargeable {
-    /// The currency with this code, if prices can be in it and the provider charges it.
+    /// Returns the currency with this code, if the provider charges it.
     ///
     /// # Errors
-    /// Why not, for the operator.
+    /// The reason, for the operator.
     pub fn currency(self, code: &str) -> Result<Currency, String> {
         let currency = Currency::from_code(code).map_err(|fault| fault.to_string())?;
         match self {
@@ -99,10 +99,10 @@ impl Chargeable {
     /// Checks that the provider can charge this price.
     ///
     /// # Errors
-    /// Why not, for the operator.
+    /// The reason, for the operator.
     pub fn check_price(self, currency: Currency, minor: i64) -> Result<(), String> {
         match self {
-            // What costs nothing is never charged.
+            // Free seats are never charged.
             _ if minor == 0 => Ok(()),
             Chargeable::Everything => Ok(()),
             Chargeable::ByStripe => stripe::Unit::of(currency)?.check_price(minor),
@@ -110,7 +110,7 @@ impl Chargeable {
     }
 }
 
-/// A currency's name, for messages.
+/// A description of a currency, for messages.
 fn static_name(currency: iso_currency::Currency) -> &'static str {
     match currency.is_fund() {
         true => "a fund code",
@@ -145,7 +145,7 @@ mod tests {
     }
 
     #[test]
-    fn codes_that_are_no_money_are_refused() {
+    fn codes_without_money_are_refused() {
         for code in ["ZZZ", "XXQ", "eur", "Eur", "EURO", "EU", "", "€€€"] {
             let fault = Currency::from_code(code).unwrap_err();
             assert_eq!(fault, CurrencyFault::Unknown(code.to_owned()));
@@ -161,7 +161,7 @@ mod tests {
     }
 
     #[test]
-    fn amounts_are_written_with_their_digits() {
+    fn amounts_are_formatted_with_their_digits() {
         let written = |code, minor| Currency::from_code(code).unwrap().format(minor);
         assert_eq!(written("EUR", 4500), "45.00 EUR");
         assert_eq!(written("EUR", 5), "0.05 EUR");
@@ -172,7 +172,7 @@ mod tests {
     }
 
     #[test]
-    fn provider_decides_what_is_charged() {
+    fn provider_determines_chargeable_currencies() {
         let (any, stripe) = (Chargeable::Everything, Chargeable::ByStripe);
         let dinar = any.currency("IQD").unwrap();
         assert_eq!(any.check_price(dinar, 1), Ok(()));

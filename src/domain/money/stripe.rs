@@ -1,15 +1,15 @@
-//! How Stripe counts money, where that is not how ISO 4217 does. Facts of
-//! <https://docs.stripe.com/currencies>, read in November 2026.
+//! Stripe's amounts, where they differ from ISO 4217. Facts of
+//! <https://docs.stripe.com/currencies>, as of November 2026.
 //!
 //! | currencies | Stripe's amount | conversion of minor units |
 //! |---|---|---|
 //! | most | the minor unit | none |
-//! | BHD JOD KWD OMR TND | the minor unit, of which the last digit is 0 | none; others are refused |
+//! | BHD JOD KWD OMR TND | the minor unit, with a last digit of 0 | none; others are refused |
 //! | ISK UGX | hundredths, always whole units | × 100 |
 //! | MGA | whole units | ÷ 100; others are refused |
 //!
-//! UGX stands in Stripe's list of currencies without decimals, too; its special case is what the API
-//! enforces. HUF and TWD have special rules for payouts alone: they are charged like any other.
+//! UGX is in Stripe's list of currencies without decimals, too; the API enforces its special case.
+//! HUF and TWD have special rules for payouts only: they are charged like any other.
 
 use super::Currency;
 
@@ -21,8 +21,8 @@ const CHARGED: &str = "AED AFN ALL AMD AOA ARS AUD AWG AZN BAM BBD BDT BHD BIF B
     PAB PEN PGK PHP PKR PLN PYG QAR RON RSD RUB RWF SAR SBD SCR SEK SGD SHP SLE SOS SRD SZL THB TJS \
     TND TOP TRY TTD TWD TZS UAH UGX USD UYU UZS VND VUV WST XAF XCD XCG XOF XPF YER ZAR ZMW";
 
-/// The least that Stripe charges in a currency in which it also pays out, in Stripe's unit. Of
-/// others, and where it pays out in another one, Stripe decides when it is asked.
+/// The minimum charge in currencies in which Stripe also pays out, in Stripe's unit. For others, and
+/// where it pays out in another currency, Stripe decides at the charge.
 const LEAST: [(&str, i64); 23] = [
     ("AED", 200),
     ("AUD", 50),
@@ -48,9 +48,9 @@ const LEAST: [(&str, i64); 23] = [
     ("THB", 1_000),
     ("USD", 50),
 ];
-/// The most that one charge may be, in Stripe's unit: eight digits.
+/// The maximum of one charge, in Stripe's unit: eight digits.
 const MOST: i64 = 99_999_999;
-/// The same where Stripe takes more digits.
+/// The maximum where Stripe accepts more digits.
 const MORE: [(&str, i64); 6] = [
     ("COP", 9_999_999_999),
     ("HUF", 9_999_999_999),
@@ -60,7 +60,7 @@ const MORE: [(&str, i64); 6] = [
     ("LBP", 99_999_999_999),
 ];
 
-/// How Stripe counts one currency.
+/// Stripe's unit of one currency.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Unit {
     currency: Currency,
@@ -68,12 +68,12 @@ pub struct Unit {
     times: i64,
     /// Minor units of ISO 4217 in one of Stripe's.
     parts: i64,
-    /// What Stripe's amounts are multiples of.
+    /// Stripe's amounts are multiples of this.
     step: i64,
 }
 
 impl Unit {
-    /// Stripe's unit of a currency.
+    /// Returns Stripe's unit of a currency.
     ///
     /// # Errors
     /// If Stripe does not charge it.
@@ -81,7 +81,7 @@ impl Unit {
         let code = currency.code();
         if !CHARGED.split_ascii_whitespace().any(|charged| charged == code) {
             return Err(format!(
-                "Stripe does not charge {code}; docs.stripe.com/currencies lists what it does"
+                "Stripe does not charge {code}; docs.stripe.com/currencies lists the currencies it charges"
             ));
         }
         let (times, parts, step) = match code {
@@ -93,17 +93,17 @@ impl Unit {
         Ok(Unit { currency, times, parts, step })
     }
 
-    /// Stripe's amount for so many minor units.
+    /// Converts minor units to Stripe's amount.
     ///
     /// # Errors
-    /// If Stripe has none that is exactly this.
+    /// If no amount of Stripe's is exactly equal.
     pub fn to_stripe(self, minor: i64) -> Result<i64, String> {
         let amount = minor.checked_mul(self.times).filter(|_| minor % self.parts == 0);
         let amount = amount.map(|amount| amount / self.parts);
         amount.filter(|amount| amount % self.step == 0).ok_or_else(|| {
             let step = self.parts * self.step / self.times;
             format!(
-                "Stripe charges {} in steps of {} ({} minor units) alone, and {minor} is none",
+                "Stripe charges {} only in steps of {} ({} minor units), and {minor} is no multiple",
                 self.currency.code(),
                 self.currency.format(step),
                 step
@@ -111,20 +111,20 @@ impl Unit {
         })
     }
 
-    /// The minor units of an amount of Stripe's, where that is a whole number of them.
+    /// Converts Stripe's amount to minor units; `None` if it is not a whole number of them.
     pub fn from_stripe(self, amount: i64) -> Option<i64> {
         let minor = amount.checked_mul(self.parts).filter(|_| amount % self.times == 0)?;
         Some(minor / self.times)
     }
 
-    /// Checks that one charge can be of so many minor units.
+    /// Checks that one charge can have this amount of minor units.
     ///
     /// # Errors
-    /// Why not, for whoever set the price or chose the seats.
+    /// The reason, for the operator or the buyer.
     pub fn check_price(self, minor: i64) -> Result<(), String> {
         let amount = self.to_stripe(minor)?;
         let code = self.currency.code();
-        let written = |amount: i64| {
+        let formatted = |amount: i64| {
             let minor = self.from_stripe(amount).unwrap_or_default();
             format!("{} ({minor} minor units)", self.currency.format(minor))
         };
@@ -132,10 +132,10 @@ impl Unit {
         let most = MORE.iter().find(|row| row.0 == code).map_or(MOST, |row| row.1);
         let most = most - most % self.step;
         if amount < least {
-            return Err(format!("Stripe charges {} at least", written(least)));
+            return Err(format!("Stripe charges {} at least", formatted(least)));
         }
         if amount > most {
-            return Err(format!("Stripe charges {} at most", written(most)));
+            return Err(format!("Stripe charges {} at most", formatted(most)));
         }
         Ok(())
     }
@@ -150,7 +150,7 @@ mod tests {
     }
 
     #[test]
-    fn every_charged_currency_is_one_of_iso_4217_with_a_known_unit() {
+    fn every_charged_currency_is_in_iso_4217_with_a_known_unit() {
         for code in CHARGED.split_ascii_whitespace() {
             let currency = Currency::from_code(code).unwrap_or_else(|fault| panic!("{fault}"));
             let unit = Unit::of(currency).unwrap();
@@ -195,14 +195,14 @@ mod tests {
             }
         }
         assert_eq!(unit("ISK").from_stripe(550), None);
-        let told = unit("KWD").to_stripe(5_124).unwrap_err();
-        assert!(told.contains("in steps of 0.010 KWD (10 minor units)"), "{told}");
-        let told = unit("MGA").to_stripe(550).unwrap_err();
-        assert!(told.contains("in steps of 1.00 MGA (100 minor units)"), "{told}");
+        let refusal = unit("KWD").to_stripe(5_124).unwrap_err();
+        assert!(refusal.contains("in steps of 0.010 KWD (10 minor units)"), "{refusal}");
+        let refusal = unit("MGA").to_stripe(550).unwrap_err();
+        assert!(refusal.contains("in steps of 1.00 MGA (100 minor units)"), "{refusal}");
     }
 
     #[test]
-    fn prices_are_within_what_one_charge_may_be() {
+    fn price_limits_are_those_of_one_charge() {
         let cases = [
             ("EUR", 50, 99_999_999),
             ("JPY", 50, 9_999_999_999),

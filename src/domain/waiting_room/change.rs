@@ -1,40 +1,39 @@
-//! What an operator wants of a room: what is not given stays.
+//! Changes of a room's settings: absent fields keep their value.
 
 use super::{Method, RoomSettings};
 
-/// A room is to be switched on, or to wait for a surge, with these settings changed.
+/// Switches a room on, or arms it for a surge, with these settings changed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct RoomChange {
-    /// Who gets in.
+    /// How it admits people.
     pub method: Option<Method>,
-    /// Sessions and open places at a time.
+    /// Maximum number of sessions and open places at a time.
     pub max_concurrent: Option<u32>,
-    /// Most places opened in any minute; 0: as many as come free.
+    /// Maximum number of places opened per minute; 0: as many as become free.
     pub per_minute: Option<u32>,
     /// How long a session lasts.
     pub session_seconds: Option<u32>,
-    /// How long one lasts with renewals. Where it is not given, one that is below the session follows
-    /// it.
+    /// How long a session lasts with renewals. If absent, it is raised to the session's length.
     pub session_cap_seconds: Option<u32>,
     /// How long a served place may be claimed.
     pub claim_seconds: Option<u32>,
-    /// Whether asking where one stands renews a session.
+    /// Whether a status query renews a session.
     pub renews: Option<bool>,
     /// Whether those who join before the sale begins are shuffled when it does.
     pub shuffle: Option<bool>,
-    /// Whether it goes on by itself when attempts surge, instead of now.
+    /// Whether it switches on automatically when attempts surge, instead of now.
     pub automatic: Option<bool>,
-    /// Attempts a second at which it goes on by itself.
+    /// Attempts per second at which it switches on automatically.
     pub surge_per_second: Option<u32>,
-    /// Attempts a second below which it goes off again. Where it is not given, it is the other at most.
+    /// Attempts per second below which it switches off. If absent, it is lowered to the former.
     pub calm_per_second: Option<u32>,
 }
 
 impl RoomChange {
-    /// Switches the room on, as wished.
+    /// Applies the change.
     pub fn apply(&self, room: &mut RoomSettings) {
         let ms = |seconds: u32| u64::from(seconds) * 1_000;
-        // To wait until attempts surge is not to be on by hand.
+        // An armed room is not switched on manually.
         room.on = self.automatic != Some(true);
         room.method = self.method.unwrap_or(room.method);
         room.max_concurrent = self.max_concurrent.unwrap_or(room.max_concurrent);
@@ -54,7 +53,7 @@ impl RoomChange {
 }
 
 impl RoomSettings {
-    /// Nobody has to wait, and no surge changes that.
+    /// Switches the room off; no surge switches it on.
     pub fn switch_off(&mut self) {
         self.on = false;
         self.surge.automatic = false;
@@ -66,7 +65,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn on_is_by_hand_unless_it_is_to_be_automatic() {
+    fn change_switches_on_unless_automatic() {
         let mut room = RoomSettings::default();
         let change = |automatic| RoomChange { automatic, ..RoomChange::default() };
         for (automatic, on) in [(Some(true), false), (None, true), (Some(false), true)] {
@@ -79,7 +78,7 @@ mod tests {
     }
 
     #[test]
-    fn longer_sessions_raise_their_cap() {
+    fn longer_session_raises_its_cap() {
         let mut room = RoomSettings::default();
         let change = RoomChange { session_seconds: Some(7_200), ..RoomChange::default() };
         change.apply(&mut room);

@@ -1,7 +1,8 @@
-//! Requests to Stripe and what their answers mean: refused (surely nothing was done), or unknown.
+//! Requests to Stripe, and the meaning of their responses: refused (surely nothing was done), or
+//! unknown.
 //!
-//! Every request ends by its deadline, answers are bounded in bytes, and requests under way in
-//! number. Nothing is sent twice by this module. The API key appears in no text and no `Debug`.
+//! Every request ends by its deadline; responses are bounded in bytes, and concurrent requests in
+//! number. This module sends nothing twice. The API key appears in no text and no `Debug`.
 
 use std::fmt;
 use std::sync::Arc;
@@ -27,11 +28,11 @@ use super::{PaymentError, StripeUnusable};
 
 /// The version of the API this module was written for.
 const API_VERSION: &str = "2024-06-20";
-/// Bytes of an answer that are read: an intent with its charge has about ten thousand.
+/// Maximum length of a response, bytes: an intent with its charge has about ten thousand.
 const ANSWER_BYTES_MAX: usize = 256 * 1024;
-/// Requests under way in one process; more wait for a place, within their deadline.
+/// Concurrent requests of one process; more wait for a permit, within their deadline.
 const IN_FLIGHT_MAX: usize = 256;
-/// How long an idle connection is kept: below what Stripe keeps it.
+/// How long an idle connection is kept: less than Stripe keeps it.
 const IDLE_MAX: Duration = Duration::from_secs(30);
 
 const API_VERSION_HEADER: HeaderName = HeaderName::from_static("stripe-version");
@@ -42,57 +43,57 @@ const AGENT: HeaderValue =
     HeaderValue::from_static(concat!("holdfast/", env!("CARGO_PKG_VERSION")));
 
 /// A request under construction.
-pub(super) struct Call {
+pub(super) struct ApiRequest {
     method: Method,
     path: String,
     key: Option<String>,
     form: String,
 }
 
-impl Call {
+impl ApiRequest {
     pub fn get(path: String) -> Self {
-        Call::new(Method::GET, path)
+        ApiRequest::new(Method::GET, path)
     }
 
     pub fn post(path: String) -> Self {
-        Call::new(Method::POST, path)
+        ApiRequest::new(Method::POST, path)
     }
 
     fn new(method: Method, path: String) -> Self {
-        Call { method, path, key: None, form: String::new() }
+        ApiRequest { method, path, key: None, form: String::new() }
     }
 
-    /// Under this key the request is carried out once.
+    /// Sets the idempotency key: under one key the request is carried out once.
     pub fn key(self, key: String) -> Self {
-        Call { key: Some(key), ..self }
+        ApiRequest { key: Some(key), ..self }
     }
 
     pub fn field(self, name: &str, value: impl ToString) -> Self {
         let mut form = form_urlencoded::Serializer::new(self.form);
         form.append_pair(name, &value.to_string());
-        Call { form: form.finish(), ..self }
+        ApiRequest { form: form.finish(), ..self }
     }
 }
 
-/// An answer that the request was carried out.
+/// The response to a request that was carried out.
 #[derive(Debug)]
 pub(super) struct Reply<T> {
     pub body: T,
-    /// Whether this is the saved answer of an earlier request with this key.
+    /// Whether this is the saved response to an earlier request with this key.
     pub replayed: bool,
 }
 
-/// Why a request was not plainly carried out.
+/// Why a request was not, or not surely, carried out.
 #[derive(Debug)]
 pub(super) enum Failure {
-    /// It never left.
+    /// It was not sent.
     NotSent(String),
     /// Stripe says that it was not carried out.
-    Refused(Refused),
+    ApiError(ApiError),
     /// It may have been carried out.
     Unknown(String),
-    /// The saved answer of an earlier request with this key, which has ended; whether that one was
-    /// carried out, it does not say.
+    /// The saved response to an earlier request with this key, which has ended; it does not show
+    /// whether that one was carried out.
     Ended(String),
 }
 
@@ -100,34 +101,34 @@ impl Failure {
     pub fn into_error(self) -> PaymentError {
         match self {
             Failure::NotSent(reason) => PaymentError::NotDone(reason),
-            Failure::Refused(refused) => refused.into_error(),
+            Failure::ApiError(refused) => refused.into_error(),
             Failure::Unknown(reason) | Failure::Ended(reason) => PaymentError::Unknown(reason),
         }
     }
 }
 
-/// A 4xx answer of Stripe's.
+/// A 4xx response of Stripe.
 #[derive(Debug)]
-pub(super) struct Refused {
+pub(super) struct ApiError {
     status: StatusCode,
     /// Stripe's type of the error.
     pub kind: String,
     code: String,
     param: String,
     message: String,
-    /// Whether this is the saved answer of an earlier request with this key.
+    /// Whether this is the saved response to an earlier request with this key.
     pub replayed: bool,
 }
 
-impl Refused {
-    /// Whether the payment method was refused, finally for this attempt: by the bank, or because
-    /// nothing is wrong with the call but what the buyer named.
+impl ApiError {
+    /// Whether the payment method was refused, finally for this attempt: by the bank, or because only
+    /// the method that the buyer named is invalid.
     pub fn is_decline(&self) -> bool {
         let kind = self.kind.as_str();
         kind == "card_error" || kind == "invalid_request_error" && self.param == "payment_method"
     }
 
-    /// Whether the object is in a state in which this cannot be done.
+    /// Whether the object's state does not allow the request.
     pub fn unexpected_state(&self) -> bool {
         self.code == "payment_intent_unexpected_state"
     }
@@ -137,18 +138,18 @@ impl Refused {
         self.status == StatusCode::CONFLICT
     }
 
-    /// Whether it was turned away at the door: nothing is saved under its key.
+    /// Whether it was rejected before processing: nothing is saved under its key.
     pub fn was_not_run(&self) -> bool {
         let door = [StatusCode::UNAUTHORIZED, StatusCode::FORBIDDEN, StatusCode::TOO_MANY_REQUESTS];
         door.contains(&self.status)
     }
 
-    /// Whether nothing is wrong but what was asked for: to ask again is of no use.
+    /// Whether the request itself is invalid: repeating it is useless.
     pub fn is_permanent(&self) -> bool {
         self.status == StatusCode::BAD_REQUEST && self.kind == "invalid_request_error"
     }
 
-    /// What Stripe says of it.
+    /// Stripe's message.
     pub fn into_message(self) -> String {
         self.message
     }
@@ -162,7 +163,7 @@ impl Refused {
         if self.is_decline() {
             PaymentError::Declined(self.message)
         } else if self.in_flight() {
-            // The other request of this key may do anything yet.
+            // The other request with this key may still have any result.
             PaymentError::Unknown(self.to_string())
         } else {
             PaymentError::NotDone(self.to_string())
@@ -170,9 +171,9 @@ impl Refused {
     }
 }
 
-impl fmt::Display for Refused {
+impl fmt::Display for ApiError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Refused { status, kind, code, message, .. } = self;
+        let ApiError { status, kind, code, message, .. } = self;
         write!(f, "{} {kind} {code}: {message}", status.as_u16())
     }
 }
@@ -191,7 +192,7 @@ struct ErrorObject {
     message: Option<String>,
 }
 
-/// The way to one account.
+/// A client for one account.
 pub(super) struct Http {
     client: Client<HttpsConnector<HttpConnector>, Full<Bytes>>,
     base: String,
@@ -210,15 +211,18 @@ impl Http {
         let base = url.trim_end_matches('/').to_owned();
         let parsed: Result<Uri, _> = base.parse();
         if !parsed.is_ok_and(|uri| uri.scheme().is_some() && uri.host().is_some()) {
-            return Err(StripeUnusable(format!("{} is no address of a server", mask_url(url))));
+            return Err(StripeUnusable(format!(
+                "{} is not the address of a server",
+                mask_url(url)
+            )));
         }
         let mut authorization = HeaderValue::from_str(&format!("Bearer {secret_key}"))
-            .map_err(|_| StripeUnusable("the secret key has characters no key has".to_owned()))?;
+            .map_err(|_| StripeUnusable("the secret key has invalid characters".to_owned()))?;
         authorization.set_sensitive(true);
         let mut tcp = HttpConnector::new();
         tcp.set_nodelay(true);
         tcp.enforce_http(false);
-        // Below the deadline of the call, so that "never sent" is told apart from "no answer".
+        // Below the deadline of the call, to distinguish "never sent" from "no response".
         tcp.set_connect_timeout(Some(timeout / 2));
         let connector = HttpsConnectorBuilder::new()
             .with_provider_and_webpki_roots(rustls::crypto::ring::default_provider())
@@ -233,21 +237,21 @@ impl Http {
         Ok(Http { client, base, authorization, places: Arc::new(Semaphore::new(IN_FLIGHT_MAX)) })
     }
 
-    /// Sends one request and reads its answer.
+    /// Sends one request and reads its response.
     pub async fn send<T: DeserializeOwned>(
         &self,
-        call: Call,
+        call: ApiRequest,
         deadline: Instant,
     ) -> Result<Reply<T>, Failure> {
         let request = self.request(call)?;
         let place = timeout_at(deadline, self.places.acquire()).await;
-        // The semaphore is never closed: no place means that none became free.
+        // The semaphore is never closed: no permit became free in time.
         let Ok(Ok(_place)) = place else {
-            return Err(Failure::NotSent(format!("{IN_FLIGHT_MAX} requests are under way")));
+            return Err(Failure::NotSent(format!("{IN_FLIGHT_MAX} requests are in progress")));
         };
         let exchange = async {
             let response = self.client.request(request).await.map_err(|error| {
-                let reason = told(&error);
+                let reason = error_chain(&error);
                 match error.is_connect() {
                     true => Failure::NotSent(reason),
                     false => Failure::Unknown(reason),
@@ -255,16 +259,16 @@ impl Http {
             })?;
             let (head, body) = response.into_parts();
             let body = Limited::new(body, ANSWER_BYTES_MAX).collect().await;
-            let body = body.map_err(|error| Failure::Unknown(told(&*error)))?;
+            let body = body.map_err(|error| Failure::Unknown(error_chain(&*error)))?;
             Ok(Response::from_parts(head, body.to_bytes()))
         };
         match timeout_at(deadline, exchange).await {
             Ok(response) => read(&response?),
-            Err(_) => Err(Failure::Unknown("no answer in time".to_owned())),
+            Err(_) => Err(Failure::Unknown("no response in time".to_owned())),
         }
     }
 
-    fn request(&self, call: Call) -> Result<Request<Full<Bytes>>, Failure> {
+    fn request(&self, call: ApiRequest) -> Result<Request<Full<Bytes>>, Failure> {
         let mut request = Request::builder()
             .method(call.method)
             .uri(format!("{}{}", self.base, call.path))
@@ -296,11 +300,11 @@ fn read<T: DeserializeOwned>(response: &Response<Bytes>) -> Result<Reply<T>, Fai
     }
     let error = match serde_json::from_slice::<ErrorBody>(body) {
         Ok(body) => body.error,
-        // Whoever turned it away did so before anything was done.
+        // Rate limiting happens before anything is done.
         Err(_) if status == StatusCode::TOO_MANY_REQUESTS => ErrorObject::default(),
         Err(_) => return Err(unknown("without an error of Stripe's")),
     };
-    Err(Failure::Refused(Refused {
+    Err(Failure::ApiError(ApiError {
         status,
         kind: brief(error.r#type),
         code: brief(error.code.unwrap_or_default()),
@@ -310,8 +314,8 @@ fn read<T: DeserializeOwned>(response: &Response<Bytes>) -> Result<Reply<T>, Fai
     }))
 }
 
-/// An error with its causes: the outermost alone says "client error (Connect)".
-fn told(error: &(dyn std::error::Error + 'static)) -> String {
+/// Formats an error with its causes: the outermost alone says "client error (Connect)".
+fn error_chain(error: &(dyn std::error::Error + 'static)) -> String {
     let causes = std::iter::successors(Some(error), |error| error.source());
     let texts: Vec<String> = causes.map(ToString::to_string).collect();
     brief(texts.join(": "))
@@ -328,7 +332,7 @@ mod tests {
     }
 
     #[test]
-    fn only_what_stripe_refused_is_not_done() {
+    fn only_a_refusal_of_stripe_is_not_done() {
         let cases = [
             (400, r#"{"error":{"type":"invalid_request_error","code":"x"}}"#, "not_done"),
             (401, r#"{"error":{"message":"Invalid API Key"}}"#, "not_done"),
@@ -357,9 +361,9 @@ mod tests {
     }
 
     #[test]
-    fn the_key_is_never_shown() {
+    fn key_is_never_shown() {
         let http = Http::new("https://h", "sk_secret", Duration::from_secs(1)).unwrap();
-        let request = http.request(Call::get("/v1".to_owned())).unwrap();
+        let request = http.request(ApiRequest::get("/v1".to_owned())).unwrap();
         let shown = format!("{http:?} {request:?}");
         assert!(!shown.contains("sk_secret"), "{shown}");
         assert_eq!(request.headers()[AUTHORIZATION], "Bearer sk_secret");
@@ -368,7 +372,7 @@ mod tests {
     }
 
     #[test]
-    fn an_address_is_needed() {
+    fn address_needs_scheme_and_host() {
         for url in ["", "api.stripe.com", "/v1", "https://"] {
             assert!(Http::new(url, "k", Duration::from_secs(1)).is_err(), "{url}");
         }

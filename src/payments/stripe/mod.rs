@@ -1,12 +1,11 @@
-//! Stripe, or whatever speaks its API: one `PaymentIntent` a booking.
+//! Stripe, or a server with its API: one `PaymentIntent` per booking.
 //!
-//! * Nothing is charged twice: an intent succeeds once whatever is sent, and every call that
-//!   creates something carries an idempotency key (`booking:create`, `booking:attempt`,
-//!   `object:refund:total`, from its second attempt on `object:refund:total:attempt`). Stripe keeps
-//!   keys for a day at least.
-//! * What Stripe refused before doing anything is `NotDone`; what was sent and not plainly
-//!   answered is `Unknown`. In doubt the intent is looked up, and how it stands is the answer.
-//! * Steps beyond a payment method (3-D Secure) are not possible here: such a charge is declined.
+//! * Nothing is charged twice: an intent succeeds once, and every call that creates something carries
+//!   an idempotency key (`booking:create`, `booking:attempt`, `object:refund:total`, from its second
+//!   attempt on `object:refund:total:attempt`). Stripe keeps keys for at least a day.
+//! * A request that Stripe refused before doing anything is `NotDone`; one without a conclusive
+//!   response is `Unknown`. In doubt the intent is queried, and its state is the result.
+//! * Steps beyond a payment method (3-D Secure) are not supported: such a charge is declined.
 
 mod amounts;
 mod http;
@@ -17,26 +16,29 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use self::http::{Call, Failure, Http, Refused};
-use self::objects::{Intent, Refund, Returned};
-use super::{Answer, Charge, Order, Payment, PaymentError, Provider, RefundOrder, Refunded, State};
+use self::http::{ApiError, ApiRequest, Failure, Http};
+use self::objects::{Intent, Refund, RefundSums};
+use super::{
+    Charge, Payment, PaymentError, PaymentOrder, PaymentState, Provider, ProviderFuture,
+    RefundOrder, RefundResult,
+};
 
-/// What a buyer is told whose payment needs a step that does not exist here.
+/// The message to a buyer whose payment needs an unsupported step.
 const NEEDS_ACTION: &str = "This payment method needs a further step; use another one";
-/// What a buyer is told where Stripe gives no reason.
+/// The message to a buyer where Stripe gives no reason.
 const DECLINED: &str = "The payment was declined";
 
-/// How to reach Stripe.
+/// The connection to Stripe.
 pub struct StripeSettings<'a> {
-    /// `https://api.stripe.com`, or a server of the same shapes.
+    /// `https://api.stripe.com`, or a server with the same API.
     pub url: &'a str,
     /// The secret API key.
     pub secret_key: &'a str,
-    /// Bound of each call, all its requests together.
+    /// Bound of each call, including all its requests.
     pub timeout: Duration,
 }
 
-/// Settings with which Stripe cannot be called.
+/// Invalid settings for Stripe.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub struct StripeUnusable(String);
@@ -49,10 +51,10 @@ pub struct Stripe {
 }
 
 impl Stripe {
-    /// A client for this account. Connects when it is first asked.
+    /// Creates a client for this account. It connects with the first request.
     ///
     /// # Errors
-    /// If the address or the key cannot stand in a request.
+    /// If the address or the key is invalid in a request.
     pub fn new(settings: &StripeSettings<'_>) -> Result<Self, StripeUnusable> {
         let http = Http::new(settings.url, settings.secret_key, settings.timeout)?;
         Ok(Stripe { http, timeout: settings.timeout })
@@ -62,28 +64,28 @@ impl Stripe {
         Instant::now() + self.timeout
     }
 
-    async fn create_now(&self, order: &Order) -> Result<String, PaymentError> {
+    async fn create_now(&self, order: &PaymentOrder) -> Result<String, PaymentError> {
         let amount = amounts::to_charge(&order.currency, order.amount);
         let amount = amount.map_err(PaymentError::Impossible)?;
-        let call = Call::post("/v1/payment_intents".to_owned())
+        let call = ApiRequest::post("/v1/payment_intents".to_owned())
             .key(format!("{}:create", order.booking))
             .field("amount", amount)
             .field("currency", order.currency.to_lowercase())
             .field("confirm", false)
             .field("metadata[booking_id]", order.booking)
-            // Whatever the account accepts that needs no visit to another page.
+            // Any method of the account that needs no redirect.
             .field("automatic_payment_methods[enabled]", true)
             .field("automatic_payment_methods[allow_redirects]", "never");
         let created = self.http.send::<Intent>(call, self.deadline()).await;
         let intent = match created {
             Ok(reply) => reply.body,
-            // It depends on nothing but the order and the account.
-            Err(Failure::Refused(refused)) if refused.is_permanent() => {
+            // The refusal depends only on the order and the account.
+            Err(Failure::ApiError(refused)) if refused.is_permanent() => {
                 return Err(PaymentError::Impossible(refused.into_message()));
             }
             Err(failure) => {
                 return Err(match failure.into_error() {
-                    // Nothing was charged, so nothing was declined.
+                    // Nothing was charged: this is not a decline.
                     PaymentError::Declined(reason) => PaymentError::NotDone(reason),
                     error => error,
                 });
@@ -97,23 +99,23 @@ impl Stripe {
         Ok(intent.id)
     }
 
-    async fn charge_now(&self, charge: &Charge) -> Result<State, PaymentError> {
+    async fn charge_now(&self, charge: &Charge) -> Result<PaymentState, PaymentError> {
         let deadline = self.deadline();
         let path = path_of(&charge.payment).ok_or_else(no_such)?;
-        let call = Call::post(format!("{path}/confirm"))
+        let call = ApiRequest::post(format!("{path}/confirm"))
             .key(format!("{}:{}", charge.booking, charge.attempt))
             .field("payment_method", &charge.method)
             .field("error_on_requires_action", true);
         match self.http.send::<Intent>(call, deadline).await {
             Ok(reply) => match reply.body.state() {
-                Some(State::Paid) => paid(&reply.body, charge),
-                // A saved answer tells of then, not of now.
+                Some(PaymentState::Paid) => paid(&reply.body, charge),
+                // A saved response shows a past state.
                 _ if reply.replayed => self.charged(&path, deadline, charge, declined_by).await,
-                Some(State::Open) => Err(declined_by(&reply.body)),
+                Some(PaymentState::Open) => Err(declined_by(&reply.body)),
                 Some(state) => Ok(state),
                 None => Err(strange(&reply.body)),
             },
-            Err(Failure::Refused(refused)) => {
+            Err(Failure::ApiError(refused)) => {
                 self.refused_charge(&path, deadline, charge, refused).await
             }
             Err(failure) => Err(failure.into_error()),
@@ -125,13 +127,13 @@ impl Stripe {
         path: &str,
         deadline: Instant,
         charge: &Charge,
-        refused: Refused,
-    ) -> Result<State, PaymentError> {
+        refused: ApiError,
+    ) -> Result<PaymentState, PaymentError> {
         if refused.unexpected_state() {
             let not_now = |_: &Intent| PaymentError::NotDone(refused.to_string());
             return self.charged(path, deadline, charge, not_now).await;
         }
-        // The attempt was sent before with something else in it, or is being sent right now.
+        // The attempt was sent before with other parameters, or is being sent right now.
         if refused.kind == "idempotency_error" {
             let in_flight = refused.in_flight();
             let otherwise = |intent: &Intent| match intent.decline() {
@@ -140,7 +142,7 @@ impl Stripe {
             };
             return self.charged(path, deadline, charge, otherwise).await;
         }
-        // A saved answer: another attempt may have paid since.
+        // A saved response: another attempt may have paid since.
         if refused.replayed {
             let otherwise = |_: &Intent| refused.into_error();
             return self.charged(path, deadline, charge, otherwise).await;
@@ -148,20 +150,20 @@ impl Stripe {
         Err(refused.into_error())
     }
 
-    /// How a charge that Stripe did not carry out now stands; `open` says what it means that the
-    /// intent can still be charged.
+    /// The state of a charge that Stripe did not carry out now; `open` maps an intent that can still be
+    /// charged to its error.
     async fn charged(
         &self,
         path: &str,
         deadline: Instant,
         charge: &Charge,
         open: impl FnOnce(&Intent) -> PaymentError,
-    ) -> Result<State, PaymentError> {
+    ) -> Result<PaymentState, PaymentError> {
         let found = self.look_up(path, deadline).await.map_err(in_doubt)?;
         let (intent, _) = found.ok_or_else(no_such)?;
         match intent.state() {
-            Some(State::Open) => Err(open(&intent)),
-            Some(State::Paid) => paid(&intent, charge),
+            Some(PaymentState::Open) => Err(open(&intent)),
+            Some(PaymentState::Paid) => paid(&intent, charge),
             Some(state) => Ok(state),
             None => Err(strange(&intent)),
         }
@@ -172,7 +174,7 @@ impl Stripe {
         let found = self.look_up(&path, self.deadline()).await?;
         let Some((intent, refunds)) = found else { return Ok(None) };
         let state = intent.state().ok_or_else(|| strange(&intent))?;
-        let returned = Returned::of(&refunds);
+        let returned = RefundSums::of(&refunds);
         let currency = intent.currency.to_uppercase();
         let minor = |amount| amounts::from_stripe(&currency, amount);
         Ok(Some(Payment {
@@ -186,20 +188,20 @@ impl Stripe {
         }))
     }
 
-    async fn cancel_now(&self, payment: &str) -> Result<State, PaymentError> {
+    async fn cancel_now(&self, payment: &str) -> Result<PaymentState, PaymentError> {
         let deadline = self.deadline();
         let path = path_of(payment).ok_or_else(no_such)?;
-        let call = Call::post(format!("{path}/cancel"));
+        let call = ApiRequest::post(format!("{path}/cancel"));
         match self.http.send::<Intent>(call, deadline).await {
             Ok(reply) => match reply.body.state() {
-                Some(State::Cancelled) => Ok(State::Cancelled),
+                Some(PaymentState::Cancelled) => Ok(PaymentState::Cancelled),
                 _ => Err(strange(&reply.body)),
             },
-            Err(Failure::Refused(refused)) if refused.unexpected_state() => {
+            Err(Failure::ApiError(refused)) if refused.unexpected_state() => {
                 let found = self.look_up(&path, deadline).await.map_err(in_doubt)?;
                 let (intent, _) = found.ok_or_else(no_such)?;
                 match intent.state() {
-                    Some(State::Open) => Err(PaymentError::NotDone(refused.to_string())),
+                    Some(PaymentState::Open) => Err(PaymentError::NotDone(refused.to_string())),
                     Some(state) => Ok(state),
                     None => Err(strange(&intent)),
                 }
@@ -208,16 +210,16 @@ impl Stripe {
         }
     }
 
-    /// The intent with its refunds; `None` if there is none of this id.
+    /// Returns the intent with its refunds; `None` if there is none with this id.
     async fn look_up(
         &self,
         path: &str,
         deadline: Instant,
     ) -> Result<Option<(Intent, Vec<Refund>)>, PaymentError> {
-        let call = Call::get(format!("{path}?expand%5B%5D=latest_charge.refunds"));
+        let call = ApiRequest::get(format!("{path}?expand%5B%5D=latest_charge.refunds"));
         let mut intent: Intent = match self.http.send(call, deadline).await {
             Ok(reply) => reply.body,
-            Err(Failure::Refused(refused)) if refused.missing() => return Ok(None),
+            Err(Failure::ApiError(refused)) if refused.missing() => return Ok(None),
             Err(failure) => return Err(failure.into_error()),
         };
         let refunds = match intent.refunds() {
@@ -228,7 +230,7 @@ impl Stripe {
     }
 }
 
-/// The address of a payment object; none if this cannot be the id of one.
+/// The path of a payment object; `None` if the id is invalid.
 fn path_of(payment: &str) -> Option<String> {
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_';
     let is_id = (1..=255).contains(&payment.len()) && payment.bytes().all(plain);
@@ -247,27 +249,27 @@ fn declined_by(intent: &Intent) -> PaymentError {
     PaymentError::Declined(why.unwrap_or_else(|| DECLINED.to_owned()))
 }
 
-/// Whether the intent is of this amount and currency.
+/// Whether the intent has this amount and currency.
 fn is_for(intent: &Intent, amount: i64, currency: &str) -> bool {
     let expected = amounts::to_stripe(currency, amount);
     expected == Ok(intent.amount()) && intent.currency.eq_ignore_ascii_case(currency)
 }
 
-/// A charge that was paid: of what was to be paid, or nobody knows what that means.
-fn paid(intent: &Intent, charge: &Charge) -> Result<State, PaymentError> {
+/// Checks that a paid charge has the right amount; otherwise its meaning is unknown.
+fn paid(intent: &Intent, charge: &Charge) -> Result<PaymentState, PaymentError> {
     if is_for(intent, charge.amount, &charge.currency) {
-        return Ok(State::Paid);
+        return Ok(PaymentState::Paid);
     }
     let (id, amount, currency) = (&intent.id, intent.amount(), &intent.currency);
     Err(PaymentError::Unknown(format!("payment {id} was paid with {amount} {currency}")))
 }
 
-/// A question that failed after something was sent: what became of that is not known.
+/// Maps an error of a query after something was sent: the effect of that is unknown.
 fn in_doubt(error: PaymentError) -> PaymentError {
     PaymentError::Unknown(error.to_string())
 }
 
-/// An intent whose state this build does not know.
+/// The error for an intent in an unknown state.
 fn strange(intent: &Intent) -> PaymentError {
     PaymentError::Unknown(format!("payment {} is {:?}", intent.id, intent.status))
 }
@@ -277,23 +279,23 @@ impl Provider for Stripe {
         "stripe"
     }
 
-    fn create<'a>(&'a self, order: &'a Order) -> Answer<'a, String> {
+    fn create<'a>(&'a self, order: &'a PaymentOrder) -> ProviderFuture<'a, String> {
         Box::pin(self.create_now(order))
     }
 
-    fn charge<'a>(&'a self, charge: &'a Charge) -> Answer<'a, State> {
+    fn charge<'a>(&'a self, charge: &'a Charge) -> ProviderFuture<'a, PaymentState> {
         Box::pin(self.charge_now(charge))
     }
 
-    fn get<'a>(&'a self, payment: &'a str) -> Answer<'a, Option<Payment>> {
+    fn get<'a>(&'a self, payment: &'a str) -> ProviderFuture<'a, Option<Payment>> {
         Box::pin(self.get_now(payment))
     }
 
-    fn cancel<'a>(&'a self, payment: &'a str) -> Answer<'a, State> {
+    fn cancel<'a>(&'a self, payment: &'a str) -> ProviderFuture<'a, PaymentState> {
         Box::pin(self.cancel_now(payment))
     }
 
-    fn refund<'a>(&'a self, order: &'a RefundOrder) -> Answer<'a, Refunded> {
+    fn refund<'a>(&'a self, order: &'a RefundOrder) -> ProviderFuture<'a, RefundResult> {
         Box::pin(self.refund_now(order))
     }
 }

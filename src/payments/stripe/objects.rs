@@ -1,12 +1,12 @@
-//! The parts of Stripe's objects that a sale needs.
+//! The parts of Stripe's objects that are used.
 
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 
-use super::super::State;
+use super::super::PaymentState;
 use crate::domain::BookingId;
 
-/// Bytes of Stripe's words that are passed on.
+/// Maximum length of Stripe's texts that are passed on, bytes.
 const WORDS_BYTES_MAX: usize = 300;
 
 /// A `PaymentIntent`.
@@ -16,9 +16,9 @@ pub(super) struct Intent {
     pub status: String,
     /// In the smallest unit of the currency, as ours.
     amount: i64,
-    /// What was taken of it.
+    /// The amount that was charged.
     amount_received: Option<i64>,
-    /// In small letters.
+    /// In lower case.
     pub currency: String,
     #[serde(default)]
     latest_charge: Option<LatestCharge>,
@@ -28,7 +28,7 @@ pub(super) struct Intent {
     metadata: Option<Metadata>,
 }
 
-/// The charge that paid the intent, or was the last to try: whole where it was asked for.
+/// The last charge of the intent: whole if it was expanded, else its id.
 #[derive(Debug, Deserialize)]
 #[serde(untagged)]
 enum LatestCharge {
@@ -41,7 +41,7 @@ struct LastError {
     message: Option<String>,
 }
 
-/// What we say of an object when we create it; Stripe keeps it as texts.
+/// The metadata that we set when creating an object; Stripe stores it as strings.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default)]
 struct Metadata {
@@ -68,42 +68,42 @@ pub(super) struct Refund {
     metadata: Option<Metadata>,
 }
 
-/// How a refund stands.
+/// The state of a refund.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum RefundStatus {
-    /// The money went back.
+    /// The money was returned.
     Succeeded,
-    /// It may go back: on its way, waiting for the buyer, or in a state that this build does not know.
+    /// The money may be returned: pending, waiting for the buyer, or in an unknown state.
     Undecided,
-    /// It did not and will not.
+    /// The money was not returned and will not be.
     Failed,
 }
 
 /// Sums over the refunds of one payment.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Returned {
+pub(super) struct RefundSums {
     pub succeeded: i64,
     pub undecided: i64,
 }
 
 impl Intent {
-    /// How it stands; none if this build does not know the word.
-    pub fn state(&self) -> Option<State> {
+    /// Its state; `None` if this build does not know the status.
+    pub fn state(&self) -> Option<PaymentState> {
         match self.status.as_str() {
             "requires_payment_method" | "requires_confirmation" | "requires_action" => {
-                Some(State::Open)
+                Some(PaymentState::Open)
             }
-            "processing" | "requires_capture" => Some(State::Processing),
-            "succeeded" => Some(State::Paid),
-            "canceled" => Some(State::Cancelled),
+            "processing" | "requires_capture" => Some(PaymentState::Processing),
+            "succeeded" => Some(PaymentState::Paid),
+            "canceled" => Some(PaymentState::Cancelled),
             _ => None,
         }
     }
 
-    /// What was paid if it is paid, else what is to be paid.
+    /// The paid amount if it is paid, else the amount to pay.
     pub fn amount(&self) -> i64 {
         match self.amount_received {
-            Some(received) if self.state() == Some(State::Paid) => received,
+            Some(received) if self.state() == Some(PaymentState::Paid) => received,
             _ => self.amount,
         }
     }
@@ -113,10 +113,10 @@ impl Intent {
         self.metadata.as_ref()?.booking_id.as_ref()?.parse().ok()
     }
 
-    /// Its refunds, if the answer tells all of them.
+    /// Its refunds, if the response lists all of them.
     pub fn refunds(&mut self) -> Option<Vec<Refund>> {
         match self.latest_charge.take() {
-            None if self.state() != Some(State::Paid) => Some(Vec::new()),
+            None if self.state() != Some(PaymentState::Paid) => Some(Vec::new()),
             Some(LatestCharge::Whole { refunds: Some(refunds) }) if !refunds.has_more => {
                 Some(refunds.data)
             }
@@ -132,17 +132,17 @@ impl Intent {
 }
 
 impl Refund {
-    /// How it stands.
+    /// Its state.
     pub fn status(&self) -> RefundStatus {
         match self.status.as_deref() {
             Some("succeeded") => RefundStatus::Succeeded,
             Some("failed" | "canceled") => RefundStatus::Failed,
-            // `pending`, `requires_action`, and what is invented later: never sent twice for it.
+            // `pending`, `requires_action` and future statuses: never a reason to send it again.
             _ => RefundStatus::Undecided,
         }
     }
 
-    /// Whether it is this attempt of ours.
+    /// Whether it is this attempt.
     pub fn is(&self, total: i64, attempt: u32) -> bool {
         let Some(metadata) = &self.metadata else { return false };
         let (ours_total, ours_attempt) = (total.to_string(), attempt.to_string());
@@ -150,7 +150,7 @@ impl Refund {
             && metadata.refund_attempt.as_ref() == Some(&ours_attempt)
     }
 
-    /// Why it failed, in Stripe's words.
+    /// Why it failed, by Stripe.
     pub fn failure(&self) -> String {
         let status = self.status.as_deref().unwrap_or("without a status");
         brief(match &self.failure_reason {
@@ -160,26 +160,26 @@ impl Refund {
     }
 }
 
-impl Returned {
-    /// The sums of these.
+impl RefundSums {
+    /// Sums the refunds.
     pub fn of(refunds: &[Refund]) -> Self {
         let sum = |status: RefundStatus| {
             let these = refunds.iter().filter(|refund| refund.status() == status);
             these.map(|refund| refund.amount).sum()
         };
-        Returned {
+        RefundSums {
             succeeded: sum(RefundStatus::Succeeded),
             undecided: sum(RefundStatus::Undecided),
         }
     }
 
-    /// What neither was given back nor is on its way.
+    /// The amount that is neither refunded nor pending.
     pub fn missing_to(&self, total: i64) -> i64 {
         (total - self.succeeded - self.undecided).max(0)
     }
 }
 
-/// Text of Stripe's, bounded.
+/// Truncates a text of Stripe.
 pub(super) fn brief(mut text: String) -> String {
     text.truncate(text.floor_char_boundary(WORDS_BYTES_MAX));
     text
@@ -195,15 +195,15 @@ mod tests {
     }
 
     #[test]
-    fn every_status_has_its_state() {
+    fn every_status_maps_to_its_state() {
         let cases = [
-            ("requires_payment_method", Some(State::Open)),
-            ("requires_confirmation", Some(State::Open)),
-            ("requires_action", Some(State::Open)),
-            ("processing", Some(State::Processing)),
-            ("requires_capture", Some(State::Processing)),
-            ("succeeded", Some(State::Paid)),
-            ("canceled", Some(State::Cancelled)),
+            ("requires_payment_method", Some(PaymentState::Open)),
+            ("requires_confirmation", Some(PaymentState::Open)),
+            ("requires_action", Some(PaymentState::Open)),
+            ("processing", Some(PaymentState::Processing)),
+            ("requires_capture", Some(PaymentState::Processing)),
+            ("succeeded", Some(PaymentState::Paid)),
+            ("canceled", Some(PaymentState::Cancelled)),
             ("new_in_2030", None),
         ];
         for (status, state) in cases {
@@ -212,14 +212,14 @@ mod tests {
     }
 
     #[test]
-    fn paid_amount_is_what_was_received() {
+    fn paid_amount_is_the_received_amount() {
         assert_eq!(intent(r#""status":"succeeded","amount_received":7"#).amount(), 7);
         assert_eq!(intent(r#""status":"processing","amount_received":0"#).amount(), 1);
         assert_eq!(intent(r#""status":"succeeded""#).amount(), 1);
     }
 
     #[test]
-    fn refunds_that_are_not_listed_are_not_taken_for_none() {
+    fn unlisted_refunds_are_not_treated_as_none() {
         let listed = |more: &str| {
             let refunds = intent(&format!(r#""status":"succeeded",{more}"#)).refunds();
             refunds.map(|refunds| refunds.len())
@@ -242,7 +242,7 @@ mod tests {
     }
 
     #[test]
-    fn refunds_count_as_what_their_status_says() {
+    fn refunds_are_summed_by_their_status() {
         let refunds: Vec<Refund> = [
             ("1", r#""succeeded""#),
             ("10", r#""pending""#),
@@ -257,14 +257,14 @@ mod tests {
             serde_json::from_str(&text).unwrap()
         })
         .into();
-        let returned = Returned::of(&refunds);
-        assert_eq!(returned, Returned { succeeded: 1, undecided: 11_110 });
+        let returned = RefundSums::of(&refunds);
+        assert_eq!(returned, RefundSums { succeeded: 1, undecided: 11_110 });
         assert_eq!([returned.missing_to(11_111), returned.missing_to(11_112)], [0, 1]);
         assert_eq!(returned.missing_to(1), 0);
     }
 
     #[test]
-    fn attempts_are_told_apart_by_their_metadata() {
+    fn attempts_are_distinguished_by_their_metadata() {
         let text = r#"{"amount":1,"status":"failed","failure_reason":"lost_or_stolen_card",
             "metadata":{"refund_total":"100","refund_attempt":"2"}}"#;
         let refund: Refund = serde_json::from_str(text).unwrap();
@@ -275,7 +275,7 @@ mod tests {
     }
 
     #[test]
-    fn long_texts_end_at_a_character() {
+    fn long_text_is_truncated_at_a_character() {
         assert_eq!(brief("é".repeat(WORDS_BYTES_MAX)).len(), WORDS_BYTES_MAX);
         assert_eq!(brief("short".to_owned()), "short");
     }

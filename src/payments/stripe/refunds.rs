@@ -1,39 +1,42 @@
-//! Refunds at Stripe. What counts is the list of a payment's refunds and the status of each:
-//! `amount_refunded` of a charge includes those that are on their way and may fail.
+//! Refunds at Stripe, by the list of a payment's refunds and the status of each: `amount_refunded` of
+//! a charge includes pending ones, which may fail.
 //!
-//! Each attempt carries a key of its own and says in its metadata which one it is, so it is found
-//! in the list when its answer was lost, and when its key has lapsed. INVARIANT: an attempt is sent
-//! only if the list, read just before, neither has it nor covers the total.
+//! Each attempt has its own key and is named in the refund's metadata, so it is found in the list when
+//! its response was lost, and when its key has expired. INVARIANT: an attempt is sent only if the
+//! list, read just before, neither has it nor covers the total.
 
 use tokio::time::Instant;
 
-use super::http::{Call, Failure, Refused};
-use super::objects::{Intent, Refund, RefundStatus, Refunds, Returned};
-use super::{PaymentError, RefundOrder, Refunded, State, Stripe};
+use super::http::{ApiError, ApiRequest, Failure};
+use super::objects::{Intent, Refund, RefundStatus, RefundSums, Refunds};
+use super::{PaymentError, PaymentState, RefundOrder, RefundResult, Stripe};
 use super::{amounts, in_doubt, no_such, path_of};
 
-/// Refunds of one payment that are read.
+/// Maximum number of refunds of one payment that are read.
 const REFUNDS_MAX: u32 = 100;
 
-/// What the list of refunds says of an order.
-enum Listed {
-    /// Its answer.
-    Answered(Refunded),
-    /// So much is missing, in Stripe's unit, and its attempt is not there.
-    Missing { returned: Returned, missing: i64 },
+/// The result of looking up an order in the list of refunds.
+enum RefundLookup {
+    /// The result of the order.
+    Answered(RefundResult),
+    /// The attempt is not in the list, and this amount is missing, in Stripe's unit.
+    Missing { returned: RefundSums, missing: i64 },
 }
 
 impl Stripe {
-    pub(super) async fn refund_now(&self, order: &RefundOrder) -> Result<Refunded, PaymentError> {
+    pub(super) async fn refund_now(
+        &self,
+        order: &RefundOrder,
+    ) -> Result<RefundResult, PaymentError> {
         let deadline = self.deadline();
-        // Nothing was sent yet but a question.
+        // Only a query was sent so far.
         let listed = self.listed(order, deadline).await;
         let listed = listed.map_err(|error| PaymentError::NotDone(error.to_string()))?;
         let (returned, missing) = match listed {
-            Listed::Answered(answer) => return Ok(answer),
-            Listed::Missing { returned, missing } => (returned, missing),
+            RefundLookup::Answered(answer) => return Ok(answer),
+            RefundLookup::Missing { returned, missing } => (returned, missing),
         };
-        let call = Call::post("/v1/refunds".to_owned())
+        let call = ApiRequest::post("/v1/refunds".to_owned())
             .key(key_of(order))
             .field("payment_intent", &order.payment)
             .field("amount", missing)
@@ -44,67 +47,71 @@ impl Stripe {
             Ok(reply) if !reply.replayed && reply.body.amount == missing => {
                 answered(&reply.body, returned, order)
             }
-            // A saved answer tells of then, and perhaps of another amount.
+            // A saved response shows a past state, and perhaps another amount.
             Ok(reply) => self.sent_before(order, deadline, &reply.body).await,
-            Err(Failure::Refused(refused)) => self.refused_refund(order, deadline, refused).await,
+            Err(Failure::ApiError(refused)) => self.refused_refund(order, deadline, refused).await,
             Err(Failure::Ended(reason)) => {
                 match self.listed(order, deadline).await.map_err(in_doubt)? {
-                    Listed::Answered(answer) => Ok(answer),
-                    // It has ended, and there is no refund of it.
-                    Listed::Missing { .. } => Ok(Refunded::Failed(reason)),
+                    RefundLookup::Answered(answer) => Ok(answer),
+                    // It has ended without a refund.
+                    RefundLookup::Missing { .. } => Ok(RefundResult::Failed(reason)),
                 }
             }
             Err(failure) => Err(failure.into_error()),
         }
     }
 
-    /// An attempt that was carried out before.
+    /// The result of an attempt that was carried out before.
     async fn sent_before(
         &self,
         order: &RefundOrder,
         deadline: Instant,
         saved: &Refund,
-    ) -> Result<Refunded, PaymentError> {
+    ) -> Result<RefundResult, PaymentError> {
         match self.listed(order, deadline).await.map_err(in_doubt)? {
-            Listed::Answered(answer) => Ok(answer),
-            Listed::Missing { .. } if saved.status() == RefundStatus::Failed => {
-                Ok(Refunded::Failed(saved.failure()))
+            RefundLookup::Answered(answer) => Ok(answer),
+            RefundLookup::Missing { .. } if saved.status() == RefundStatus::Failed => {
+                Ok(RefundResult::Failed(saved.failure()))
             }
-            Listed::Missing { missing, .. } => {
-                Err(PaymentError::Unknown(format!("{missing} are not given back yet")))
+            RefundLookup::Missing { missing, .. } => {
+                Err(PaymentError::Unknown(format!("{missing} are not refunded yet")))
             }
         }
     }
 
-    /// An attempt that Stripe refused: given back by somebody else meanwhile, perhaps.
+    /// The result of an attempt that Stripe refused; it may have been refunded otherwise.
     async fn refused_refund(
         &self,
         order: &RefundOrder,
         deadline: Instant,
-        refused: Refused,
-    ) -> Result<Refunded, PaymentError> {
+        refused: ApiError,
+    ) -> Result<RefundResult, PaymentError> {
         match self.listed(order, deadline).await.map_err(in_doubt)? {
-            Listed::Answered(answer) => Ok(answer),
-            Listed::Missing { .. } if refused.in_flight() => {
+            RefundLookup::Answered(answer) => Ok(answer),
+            RefundLookup::Missing { .. } if refused.in_flight() => {
                 Err(PaymentError::Unknown(refused.to_string()))
             }
-            Listed::Missing { .. } if refused.was_not_run() => {
+            RefundLookup::Missing { .. } if refused.was_not_run() => {
                 Err(PaymentError::NotDone(refused.to_string()))
             }
-            // Stripe saves a refusal under the key: only another attempt can have another answer.
-            Listed::Missing { .. } => Ok(Refunded::Failed(refused.to_string())),
+            // Stripe saves a refusal under the key: only another attempt can have another result.
+            RefundLookup::Missing { .. } => Ok(RefundResult::Failed(refused.to_string())),
         }
     }
 
-    async fn listed(&self, order: &RefundOrder, deadline: Instant) -> Result<Listed, PaymentError> {
+    async fn listed(
+        &self,
+        order: &RefundOrder,
+        deadline: Instant,
+    ) -> Result<RefundLookup, PaymentError> {
         let RefundOrder { total, attempt, .. } = *order;
         let wanted = wanted(order)?;
         let path = path_of(&order.payment).ok_or_else(no_such)?;
         let found = self.look_up(&path, deadline).await?;
         let (intent, refunds) = found.ok_or_else(no_such)?;
-        if intent.state() != Some(State::Paid) {
+        if intent.state() != Some(PaymentState::Paid) {
             let status = &intent.status;
-            let reason = format!("there is nothing to give back: the payment is {status}");
+            let reason = format!("there is nothing to refund: the payment is {status}");
             return Err(PaymentError::NotDone(reason));
         }
         let paid = intent.amount();
@@ -112,29 +119,29 @@ impl Stripe {
             let reason = format!("{wanted} is more than was paid, {paid}");
             return Err(PaymentError::NotDone(reason));
         }
-        let returned = Returned::of(&refunds);
+        let returned = RefundSums::of(&refunds);
         let missing = returned.missing_to(wanted);
         Ok(match (covered(returned, order)?, refunds.iter().find(|one| one.is(total, attempt))) {
-            (Some(answer), _) => Listed::Answered(answer),
+            (Some(answer), _) => RefundLookup::Answered(answer),
             (None, Some(refund)) if refund.status() == RefundStatus::Failed => {
-                Listed::Answered(Refunded::Failed(refund.failure()))
+                RefundLookup::Answered(RefundResult::Failed(refund.failure()))
             }
-            // It gave back what was missing then; another refund has failed since.
+            // It refunded what was missing then; another refund has failed since.
             (None, Some(_)) => {
-                Listed::Answered(Refunded::Failed(format!("{missing} are missing again")))
+                RefundLookup::Answered(RefundResult::Failed(format!("{missing} are missing again")))
             }
-            (None, None) => Listed::Missing { returned, missing },
+            (None, None) => RefundLookup::Missing { returned, missing },
         })
     }
 
-    /// All refunds of a payment, where the payment itself did not list them.
+    /// Reads all refunds of a payment whose intent did not list them.
     pub(super) async fn all_refunds(
         &self,
         intent: &Intent,
         deadline: Instant,
     ) -> Result<Vec<Refund>, PaymentError> {
         let id = &intent.id;
-        let call = Call::get(format!("/v1/refunds?payment_intent={id}&limit={REFUNDS_MAX}"));
+        let call = ApiRequest::get(format!("/v1/refunds?payment_intent={id}&limit={REFUNDS_MAX}"));
         let reply = self.http.send::<Refunds>(call, deadline).await;
         let Refunds { data, has_more } = reply.map_err(Failure::into_error)?.body;
         if has_more {
@@ -145,7 +152,7 @@ impl Stripe {
     }
 }
 
-/// The first attempt's key is that of versions that knew no other.
+/// The key of an attempt. The first one's is that of versions without attempts.
 fn key_of(order: &RefundOrder) -> String {
     let RefundOrder { payment, total, attempt, .. } = order;
     match attempt {
@@ -154,39 +161,42 @@ fn key_of(order: &RefundOrder) -> String {
     }
 }
 
-/// What is to be given back in all, in Stripe's unit.
+/// The total to refund, in Stripe's unit.
 fn wanted(order: &RefundOrder) -> Result<i64, PaymentError> {
     amounts::to_stripe(&order.currency, order.total).map_err(PaymentError::NotDone)
 }
 
-/// The answer where enough was given back or is on its way.
-fn covered(returned: Returned, order: &RefundOrder) -> Result<Option<Refunded>, PaymentError> {
+/// The result if completed and pending refunds are enough.
+fn covered(
+    returned: RefundSums,
+    order: &RefundOrder,
+) -> Result<Option<RefundResult>, PaymentError> {
     let wanted = wanted(order)?;
     if returned.missing_to(wanted) > 0 {
         return Ok(None);
     }
     if returned.succeeded < wanted {
-        return Ok(Some(Refunded::Pending));
+        return Ok(Some(RefundResult::Pending));
     }
     let minor = amounts::from_stripe(&order.currency, returned.succeeded);
     let minor = minor.ok_or_else(|| {
         let (payment, amount) = (&order.payment, returned.succeeded);
-        PaymentError::Unknown(format!("{amount} of payment {payment} was given back"))
+        PaymentError::Unknown(format!("{amount} of payment {payment} was refunded"))
     })?;
-    Ok(Some(Refunded::Succeeded(minor)))
+    Ok(Some(RefundResult::Succeeded(minor)))
 }
 
-/// What a refund of all that was missing came to.
+/// The result of a refund of the whole missing amount.
 fn answered(
     refund: &Refund,
-    before: Returned,
+    before: RefundSums,
     order: &RefundOrder,
-) -> Result<Refunded, PaymentError> {
+) -> Result<RefundResult, PaymentError> {
     let mut returned = before;
     match refund.status() {
         RefundStatus::Succeeded => returned.succeeded += refund.amount,
         RefundStatus::Undecided => returned.undecided += refund.amount,
         RefundStatus::Failed => {}
     }
-    Ok(covered(returned, order)?.unwrap_or_else(|| Refunded::Failed(refund.failure())))
+    Ok(covered(returned, order)?.unwrap_or_else(|| RefundResult::Failed(refund.failure())))
 }

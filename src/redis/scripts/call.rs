@@ -10,8 +10,8 @@ use fred::types::Value;
 use super::Script;
 use super::reply::ScriptReply;
 use crate::domain::booking::format_seats;
+use crate::domain::seat_request::{Neighbour, SectionRange};
 use crate::domain::waiting_room::Method;
-use crate::domain::wanted::{Neighbour, Place};
 use crate::domain::{
     Booking, BookingId, DrawState, EventId, EventStatus, Floors, OrphanRule, Partition, SeatId,
     UserId,
@@ -224,7 +224,7 @@ arguments! {
     OrphanRule: |rule| rule.as_str();
     &[SeatId]: |seats| format_seats(seats);
     &[Neighbour]: |neighbours| format_neighbours(neighbours);
-    &[Place]: |places| format_places(places);
+    &[SectionRange]: |places| format_places(places);
     &[Booking]: |bookings| format_bookings(bookings);
     &[(BookingId, u64)]: |versions| format_versions(versions);
     Method: |method| method.as_str();
@@ -238,9 +238,9 @@ fn format_neighbours(neighbours: &[Neighbour]) -> String {
 }
 
 /// `section-first-last-price-kind,...`.
-fn format_places(places: &[Place]) -> String {
-    let place = |one: &Place| {
-        let Place { section, first, last, price, rows } = one;
+fn format_places(places: &[SectionRange]) -> String {
+    let place = |one: &SectionRange| {
+        let SectionRange { section, first, last, price, rows } = one;
         format!("{section}-{first}-{last}-{price}-{}", if *rows { 'r' } else { 'g' })
     };
     places.iter().map(place).collect::<Vec<_>>().join(",")

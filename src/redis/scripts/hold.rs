@@ -5,7 +5,7 @@ use fred::types::Value;
 use super::Script;
 use super::call::{Argument, EVENT_KEYS, argument_group, script_call};
 use super::reply::{Fields, ReplyField, Timed, event_reply};
-use crate::domain::wanted::{Neighbour, Place};
+use crate::domain::seat_request::{Neighbour, SectionRange};
 use crate::domain::{Booking, BookingId, EventId, OrphanRule, SeatId, SeatState, UserId};
 use crate::redis::engine::{Engine, NotAfter};
 use crate::redis::error::RedisError;
@@ -79,7 +79,7 @@ pub enum SeatSelection<'a> {
         /// Whether they may lie apart where seats have rows.
         split: bool,
         /// Sections in order of preference.
-        places: &'a [Place],
+        places: &'a [SectionRange],
         /// Free seats of the first section that an earlier call found.
         found: &'a [SeatId],
         /// Whether this continues the search of an earlier call.
@@ -107,7 +107,7 @@ argument_group! {
         neighbours: &'a [Neighbour],
         quantity: u32,
         split: bool,
-        sections: &'a [Place],
+        sections: &'a [SectionRange],
         found: &'a [SeatId],
         scan_seats_max: u32,
         scan_runs_max: u32,

@@ -1,76 +1,80 @@
-//! Reconciling: what the archive, Redis and the provider say of one booking's money, and the next
-//! safe step. Anybody may do it at any time, as often as they like.
+//! Reconciles one booking's payment: compares the archive, Redis and the provider and takes the
+//! next safe step. Any process may do so at any time, repeatedly.
 //!
 //! | outcome | intent | provider | Redis | step |
 //! |---|---|---|---|---|
 //! | `sold` | | | | close it |
-//! | `refund`, `cancelled` | | paid | | give it back ([`super::refund`]), close it |
-//! | none | none | | lapsed lease | write `idle` under a lease of ours, release |
-//! | none | open, idle | paid | | commit it; its seats are gone: outcome `refund` |
+//! | `refund`, `cancelled` | | paid | | refund it ([`super::refund`]), close it |
+//! | none | none | | lapsed lease | write `idle` under our lease, release |
+//! | none | open, idle | paid | | commit it; if its seats are taken: outcome `refund` |
 //! | none | open, idle | processing | | wait |
 //! | none | open | open | hold, live lease, or before the deadline | wait |
 //! | none | idle | open | lapsed lease | fence it, release |
 //! | none | open, idle | open | over | cancel the object for good, then release and close |
 
-use super::reconciled::{Reconciled, wait, wait_until};
+use super::reconciled::{ReconcileResult, wait, wait_until};
 use super::refund::Retry;
-use super::{LOOK_AGAIN_MS, PaymentService};
+use super::{PaymentService, RETRY_DELAY_MS};
 use crate::archive::ArchivedBooking;
 use crate::domain::{Booking, BookingId, Intent, IntentState, Outcome, Status};
 use crate::faults::FaultStep;
-use crate::payments::State;
+use crate::payments::PaymentState;
 use crate::redis::{
     AbortMode, ConfirmAbortReply, ConfirmLateReply, ConfirmTakeoverReply, EventReply,
     GetBookingReply, RedisError, ScriptReply, Timed, new_nonce,
 };
 use crate::sale::{SaleError, unix_now_ms};
 
-/// Calls of one script: the first, and again under the generation that Redis names.
+/// Calls of one script: the first, and one under the generation that Redis names.
 const CALLS_MAX: u32 = 2;
 
-/// A booking in Redis.
-enum Standing {
-    /// It is there, as of this time by Redis' clock.
-    There(Box<Booking>, i64),
-    /// It is not, and never will be again by itself.
+/// A booking's presence in Redis.
+enum RedisBooking {
+    /// Present, as of this time by Redis' clock.
+    Found(Box<Booking>, i64),
+    /// Absent for good.
     Gone,
-    /// Its event is being loaded, or has to be restored.
+    /// Its event is being loaded or restored.
     NotLoaded,
 }
 
 impl PaymentService {
-    /// Looks at one booking's money and takes the next safe step.
+    /// Reconciles one booking's payment and takes the next safe step.
     ///
     /// # Errors
-    /// If Redis, MongoDB or the provider does not answer: look again later.
-    pub async fn reconcile(&self, id: BookingId) -> Result<Reconciled, SaleError> {
-        self.look_at(id, Retry::WhenDue).await
+    /// If Redis, MongoDB or the provider does not answer: retry later.
+    pub async fn reconcile(&self, id: BookingId) -> Result<ReconcileResult, SaleError> {
+        self.reconcile_with(id, Retry::WhenDue).await
     }
 
-    /// The same for a person: a refund that failed is tried again now, also after the last attempt
-    /// that is made by itself.
+    /// Like [`PaymentService::reconcile`], for a person: a failed refund is retried now, also after
+    /// the last automatic attempt.
     ///
     /// # Errors
     /// As for [`PaymentService::reconcile`].
-    pub async fn reconcile_now(&self, id: BookingId) -> Result<Reconciled, SaleError> {
-        self.look_at(id, Retry::Now).await
+    pub async fn reconcile_now(&self, id: BookingId) -> Result<ReconcileResult, SaleError> {
+        self.reconcile_with(id, Retry::Now).await
     }
 
-    async fn look_at(&self, id: BookingId, retry: Retry) -> Result<Reconciled, SaleError> {
+    async fn reconcile_with(
+        &self,
+        id: BookingId,
+        retry: Retry,
+    ) -> Result<ReconcileResult, SaleError> {
         // INVARIANT: the intent before the outcome. A cancellation sets the outcome first and then
-        // changes the intent's `rev`, so a closing that goes by an older outcome fails.
+        // changes the intent's `rev`, so closing by an older outcome fails.
         let intent = self.archive.intent(id).await?;
         let archived = self.archive.booking(id).await?;
         let reconciled = self.step(id, intent.as_ref(), archived.as_ref(), retry).await;
         let until_ms = match &reconciled {
-            Ok(Reconciled::Waiting(wait)) => wait.until_ms,
-            Ok(Reconciled::Refunding { until_ms }) => Some(*until_ms),
-            // The archive's turn, or an error that may last: looked at again behind the others.
-            Ok(Reconciled::Committed) | Err(_) => None,
+            Ok(ReconcileResult::Waiting(wait)) => wait.until_ms,
+            Ok(ReconcileResult::Refunding { until_ms }) => Some(*until_ms),
+            // The archive decides next, or an error that may last: retried after the others.
+            Ok(ReconcileResult::Committed) | Err(_) => None,
             Ok(_) => return reconciled,
         };
         if let Some(intent) = &intent {
-            self.look_again(intent, until_ms).await;
+            self.schedule_retry(intent, until_ms).await;
         }
         reconciled
     }
@@ -81,14 +85,14 @@ impl PaymentService {
         intent: Option<&Intent>,
         archived: Option<&ArchivedBooking>,
         retry: Retry,
-    ) -> Result<Reconciled, SaleError> {
+    ) -> Result<ReconcileResult, SaleError> {
         match (archived, archived.and_then(|archived| archived.outcome)) {
             (Some(archived), Some(outcome)) => {
-                let follows = self.carrier.follow(id).await;
+                let follows = self.archiver.follow(id).await;
                 match (outcome, intent) {
                     (Outcome::Sold, Some(intent)) => self.close(intent, IntentState::Sold, 0).await,
-                    (Outcome::Sold, None) => Ok(Reconciled::Nothing),
-                    _ => self.give_back(archived, intent, &follows, retry).await,
+                    (Outcome::Sold, None) => Ok(ReconcileResult::Nothing),
+                    _ => self.refund(archived, intent, &follows, retry).await,
                 }
             }
             _ => match intent {
@@ -106,14 +110,14 @@ impl PaymentService {
         }
     }
 
-    /// Nobody knows of a payment: whoever began before us must not write one any more.
-    async fn abandon(&self, id: BookingId) -> Result<Reconciled, SaleError> {
-        let Some(leased) = self.take_over(id).await? else { return Ok(Reconciled::Nothing) };
-        // Looked at again when the booking is over.
-        let due_ms = leased.deadline_ms.max(unix_now_ms()) + LOOK_AGAIN_MS;
+    /// No payment is known: excludes earlier confirmations from writing an intent, and releases.
+    async fn abandon(&self, id: BookingId) -> Result<ReconcileResult, SaleError> {
+        let Some(leased) = self.take_over(id).await? else { return Ok(ReconcileResult::Nothing) };
+        // Reconciled again when the booking is over.
+        let due_ms = leased.deadline_ms.max(unix_now_ms()) + RETRY_DELAY_MS;
         let abandoned = Intent::first(&leased, "", IntentState::Idle, due_ms);
         if !self.archive.insert_intent(&abandoned).await? {
-            return Ok(wait("its intent was written just now"));
+            return Ok(wait("its intent was just written"));
         }
         self.counted("abandoned");
         self.give_up_lease(&leased).await
@@ -123,29 +127,29 @@ impl PaymentService {
         &self,
         intent: &Intent,
         archived: Option<&ArchivedBooking>,
-    ) -> Result<Reconciled, SaleError> {
-        match self.money(intent).await? {
-            Some(State::Paid) => self.commit_paid(intent, archived).await,
-            Some(State::Processing) => Ok(wait("its payment is under way")),
-            Some(State::Cancelled) => self.cancelled(intent).await,
-            Some(State::Open) => self.unpaid(intent, archived).await,
-            None => Ok(wait("the provider's facts are not ours")),
+    ) -> Result<ReconcileResult, SaleError> {
+        match self.payment_state(intent).await? {
+            Some(PaymentState::Paid) => self.commit_paid(intent, archived).await,
+            Some(PaymentState::Processing) => Ok(wait("its payment is in progress")),
+            Some(PaymentState::Cancelled) => self.cancelled(intent).await,
+            Some(PaymentState::Open) => self.unpaid(intent, archived).await,
+            None => Ok(wait("the provider's payment does not match")),
         }
     }
 
-    /// How the payment object stands; `None` where the provider's facts cannot be ours.
-    async fn money(&self, intent: &Intent) -> Result<Option<State>, SaleError> {
+    /// The state of the payment object; `None` if it does not match the intent.
+    async fn payment_state(&self, intent: &Intent) -> Result<Option<PaymentState>, SaleError> {
         if intent.payment.is_empty() {
-            return Ok(Some(State::Open));
+            return Ok(Some(PaymentState::Open));
         }
-        // One that the provider does not know was surely not paid; cancelling it tells the rest.
+        // An object unknown to the provider was not paid; cancelling it settles the rest.
         let Some(payment) = self.provider.get(&intent.payment).await? else {
-            return Ok(Some(State::Open));
+            return Ok(Some(PaymentState::Open));
         };
         let is_ours = payment.amount == intent.amount
             && payment.currency == intent.currency
             && payment.booking.is_none_or(|booking| booking == intent.booking);
-        if payment.state == State::Paid && !is_ours {
+        if payment.state == PaymentState::Paid && !is_ours {
             let (booking_id, ours, theirs) = (intent.booking, intent.amount, payment.amount);
             tracing::error!(%booking_id, ours, theirs, "ALARM: a payment of another amount");
             return Ok(None);
@@ -157,28 +161,28 @@ impl PaymentService {
         &self,
         intent: &Intent,
         archived: Option<&ArchivedBooking>,
-    ) -> Result<Reconciled, SaleError> {
-        let (booking, now_ms) = match self.standing(intent.booking).await? {
-            Standing::There(booking, now_ms) => (booking, now_ms),
-            Standing::Gone => return self.cancel_for_good(intent, archived).await,
-            Standing::NotLoaded => return Ok(wait("its event is not loaded")),
+    ) -> Result<ReconcileResult, SaleError> {
+        let (booking, now_ms) = match self.redis_booking(intent.booking).await? {
+            RedisBooking::Found(booking, now_ms) => (booking, now_ms),
+            RedisBooking::Gone => return self.cancel_for_good(intent, archived).await,
+            RedisBooking::NotLoaded => return Ok(wait("its event is not loaded")),
         };
         match booking.status {
             Status::Hold => Ok(wait_until("it is held", booking.deadline_ms)),
             Status::Confirming if booking.lease_until_ms > now_ms => {
-                Ok(wait_until("a confirmation is under way", booking.lease_until_ms))
+                Ok(wait_until("a confirmation is in progress", booking.lease_until_ms))
             }
             Status::Confirming if intent.state == IntentState::Idle => self.release(intent).await,
-            // Its buyer may come again: the object can still be paid.
+            // The buyer may retry: the object can still be paid.
             Status::Confirming if booking.deadline_ms > now_ms => {
-                Ok(wait_until("its buyer may pay until the deadline", booking.deadline_ms))
+                Ok(wait_until("the buyer may pay until the deadline", booking.deadline_ms))
             }
             Status::Confirming => match self.take_over(intent.booking).await? {
                 Some(_) => {
                     self.faults.reached(FaultStep::Takeover);
                     self.cancel_for_good(intent, archived).await
                 }
-                None => Ok(wait("a confirmation is under way")),
+                None => Ok(wait("a confirmation is in progress")),
             },
             Status::Committed | Status::Confirmed => {
                 let booking_id = intent.booking;
@@ -191,16 +195,16 @@ impl PaymentService {
         }
     }
 
-    /// A declined or abandoned attempt whose lease lapsed: back to HOLD, once no older lease can
-    /// open the intent any more.
-    async fn release(&self, intent: &Intent) -> Result<Reconciled, SaleError> {
+    /// Returns a booking with a declined or abandoned attempt and a lapsed lease to HOLD, after
+    /// excluding older leases from opening the intent.
+    async fn release(&self, intent: &Intent) -> Result<ReconcileResult, SaleError> {
         let Some(leased) = self.take_over(intent.booking).await? else {
-            return Ok(wait("a confirmation is under way"));
+            return Ok(wait("a confirmation is in progress"));
         };
         self.faults.reached(FaultStep::Takeover);
         let fenced = intent.fenced(leased.lease, &leased.nonce);
         if !self.archive.change_intent(&fenced).await? {
-            return Ok(wait("it was changed meanwhile"));
+            return Ok(wait("it was changed concurrently"));
         }
         self.give_up_lease(&leased).await
     }
@@ -209,51 +213,51 @@ impl PaymentService {
         &self,
         intent: &Intent,
         archived: Option<&ArchivedBooking>,
-    ) -> Result<Reconciled, SaleError> {
+    ) -> Result<ReconcileResult, SaleError> {
         if intent.payment.is_empty() {
             return self.cancelled(intent).await;
         }
         match self.provider.cancel(&intent.payment).await? {
-            State::Cancelled => {
+            PaymentState::Cancelled => {
                 self.faults.reached(FaultStep::FinalCancel);
                 self.counted("cancelled");
                 self.cancelled(intent).await
             }
-            State::Paid => self.commit_paid(intent, archived).await,
-            State::Open | State::Processing => Ok(wait("its payment is under way")),
+            PaymentState::Paid => self.commit_paid(intent, archived).await,
+            PaymentState::Open | PaymentState::Processing => Ok(wait("its payment is in progress")),
         }
     }
 
-    /// The object is cancelled for good: so is the intent, and the booking is let go.
-    async fn cancelled(&self, intent: &Intent) -> Result<Reconciled, SaleError> {
-        let released = self.let_go(intent).await?;
+    /// Closes the intent of an object that is cancelled for good, and releases the booking.
+    async fn cancelled(&self, intent: &Intent) -> Result<ReconcileResult, SaleError> {
+        let released = self.release_unpayable(intent).await?;
         if !released.is_final() {
             return Ok(released);
         }
         self.close(intent, IntentState::Cancelled, 0).await
     }
 
-    /// Releases a booking that nobody can pay any more, if it still is under a lease.
-    async fn let_go(&self, intent: &Intent) -> Result<Reconciled, SaleError> {
-        let (booking, now_ms) = match self.standing(intent.booking).await? {
-            Standing::There(booking, now_ms) => (booking, now_ms),
-            Standing::Gone => return Ok(Reconciled::Released),
-            Standing::NotLoaded => return Ok(wait("its event is not loaded")),
+    /// Releases a booking that can no longer be paid, if it still is under a lease.
+    async fn release_unpayable(&self, intent: &Intent) -> Result<ReconcileResult, SaleError> {
+        let (booking, now_ms) = match self.redis_booking(intent.booking).await? {
+            RedisBooking::Found(booking, now_ms) => (booking, now_ms),
+            RedisBooking::Gone => return Ok(ReconcileResult::Released),
+            RedisBooking::NotLoaded => return Ok(wait("its event is not loaded")),
         };
         if booking.status != Status::Confirming {
-            return Ok(Reconciled::Released);
+            return Ok(ReconcileResult::Released);
         }
         if booking.lease_until_ms <= now_ms {
             return match self.take_over(booking.id).await? {
                 Some(leased) => self.give_up_lease(&leased).await,
-                None => Ok(wait("a confirmation is under way")),
+                None => Ok(wait("a confirmation is in progress")),
             };
         }
-        // Whoever has the lease, perhaps we, can have nothing charged with it.
+        // The holder of the lease, possibly this process, cannot charge with it any more.
         self.give_up_lease(&booking).await
     }
 
-    async fn give_up_lease(&self, leased: &Booking) -> Result<Reconciled, SaleError> {
+    async fn give_up_lease(&self, leased: &Booking) -> Result<ReconcileResult, SaleError> {
         let (id, mode) = (leased.id, &AbortMode::Lease(leased.lease));
         let abort = |generation| self.engine.confirm_abort(generation, id, mode);
         let is_over = matches!(
@@ -262,28 +266,30 @@ impl PaymentService {
                 | ConfirmAbortReply::Nothing { .. }
                 | ConfirmAbortReply::BookingUnknown
         );
-        Ok(if is_over { Reconciled::Released } else { wait("it could not be released") })
+        Ok(if is_over { ReconcileResult::Released } else { wait("it could not be released") })
     }
 
-    /// Sells a paid booking, whatever became of it; what cannot be sold is refused. What its owner
-    /// gave up stays given up, also where Redis has forgotten it, or was rebuilt without it.
+    /// Sells a paid booking in any state; if it cannot be sold, it is refunded. A booking that its
+    /// owner cancelled stays cancelled, also where Redis has forgotten it or was rebuilt without it.
     async fn commit_paid(
         &self,
         intent: &Intent,
         archived: Option<&ArchivedBooking>,
-    ) -> Result<Reconciled, SaleError> {
+    ) -> Result<ReconcileResult, SaleError> {
         let id = intent.booking;
         let booking = match archived {
             Some(archived) => archived.booking.clone(),
             None => intent.as_booking(Status::Expired, 0),
         };
         if matches!(booking.status, Status::Cancelled | Status::Voided) {
-            // Redis decides where it has the booking: a loss may have undone what the archive has.
-            // One that lives there is not forgotten before the call.
-            match self.standing(id).await? {
-                Standing::There(here, _) if here.status.is_live() => {}
-                Standing::NotLoaded => return Ok(wait("its event is not loaded")),
-                Standing::There(..) | Standing::Gone => return self.refuse(intent, &booking).await,
+            // Redis decides if it has the booking: a loss may have undone what the archive shows.
+            // A live booking is not forgotten before the call.
+            match self.redis_booking(id).await? {
+                RedisBooking::Found(here, _) if here.status.is_live() => {}
+                RedisBooking::NotLoaded => return Ok(wait("its event is not loaded")),
+                RedisBooking::Found(..) | RedisBooking::Gone => {
+                    return self.decide_refund(intent, &booking).await;
+                }
             }
         }
         let (paid, payment) = (&booking, intent.payment.as_str());
@@ -293,18 +299,18 @@ impl PaymentService {
             ConfirmLateReply::Committed { .. } => {
                 self.faults.reached(FaultStep::Commit);
                 self.counted("committed_late");
-                tracing::info!(booking_id = %id, "a paid booking is sold");
-                Ok(Reconciled::Committed)
+                tracing::info!(booking_id = %id, "a paid booking is sold late");
+                Ok(ReconcileResult::Committed)
             }
             ConfirmLateReply::SeatsLost { .. }
             | ConfirmLateReply::BookingCancelled { .. }
             | ConfirmLateReply::SaleVoided { .. } => {
                 let code = reply.code();
-                tracing::warn!(booking_id = %id, code, "a paid booking cannot have its seats");
-                self.refuse(intent, &booking).await
+                tracing::warn!(booking_id = %id, code, "a paid booking cannot get its seats");
+                self.decide_refund(intent, &booking).await
             }
             ConfirmLateReply::EventNotLoaded if self.is_unloaded(id).await? => {
-                self.refuse(intent, &booking).await
+                self.decide_refund(intent, &booking).await
             }
             ConfirmLateReply::EventNotLoaded => Ok(wait("its event is not loaded")),
             ConfirmLateReply::TooLate | ConfirmLateReply::GenerationMismatch { .. } => {
@@ -313,7 +319,7 @@ impl PaymentService {
         }
     }
 
-    /// Puts a lapsed confirmation under a lease of ours; `None` where there is none.
+    /// Takes over a lapsed confirmation; `None` if there is none.
     async fn take_over(&self, id: BookingId) -> Result<Option<Booking>, SaleError> {
         let (nonce, lease_ms) = (&new_nonce(), self.lease_ms);
         let take_over = |generation| self.engine.confirm_takeover(generation, id, nonce, lease_ms);
@@ -323,18 +329,18 @@ impl PaymentService {
         })
     }
 
-    async fn standing(&self, id: BookingId) -> Result<Standing, SaleError> {
+    async fn redis_booking(&self, id: BookingId) -> Result<RedisBooking, SaleError> {
         let Timed { reply, now_ms } = self.engine.get_booking(id).await?;
         Ok(match reply {
-            GetBookingReply::Found { booking } => Standing::There(booking, now_ms),
-            GetBookingReply::BookingUnknown => Standing::Gone,
-            _ if self.is_unloaded(id).await? => Standing::Gone,
-            _ => Standing::NotLoaded,
+            GetBookingReply::Found { booking } => RedisBooking::Found(booking, now_ms),
+            GetBookingReply::BookingUnknown => RedisBooking::Gone,
+            _ if self.is_unloaded(id).await? => RedisBooking::Gone,
+            _ => RedisBooking::NotLoaded,
         })
     }
 
-    /// Runs a script under the event's generation: MongoDB's, which is read first, or the one that
-    /// Redis reports if that is newer. Where Redis' is older, it has lost what we know.
+    /// Runs a script under the event's generation in MongoDB, or a newer one that Redis names. If
+    /// Redis' generation is older, Redis has lost data, which is reported.
     async fn call<R: EventReply, F: Future<Output = Result<Timed<R>, RedisError>>>(
         &self,
         id: BookingId,

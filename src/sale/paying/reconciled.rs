@@ -1,59 +1,59 @@
-//! What a look at a booking's money comes to.
+//! The result of reconciling a booking's payment.
 
 use crate::domain::IntentState;
 
-/// Where a booking's money stands after a look.
+/// The state of a booking's payment after a reconciliation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Reconciled {
+pub enum ReconcileResult {
     /// Settled for good; the intent is closed.
     Done(IntentState),
     /// Paid and sold in Redis: the archive decides next.
     Committed,
-    /// No money can come of it now: the booking is held again, or over.
+    /// No money can move now: the booking is held again, or over.
     Released,
-    /// Nothing is left to do for a booking without a payment.
+    /// A booking without a payment needs no step.
     Nothing,
-    /// Its money is on its way back, or is sent again later: both are recorded, and looked at then.
+    /// A refund is pending at the provider, or is retried later; both are recorded.
     Refunding {
-        /// When, Unix ms.
+        /// When it is reconciled next, Unix ms.
         until_ms: i64,
     },
-    /// To be looked at again.
-    Waiting(Wait),
+    /// It must be reconciled again.
+    Waiting(WaitReason),
 }
 
-/// What a payment waits for.
+/// The reason for waiting.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Wait {
+pub struct WaitReason {
     /// In words.
     pub why: &'static str,
-    /// When another look is worth while, Unix ms, where that is known.
+    /// When a retry is useful, Unix ms, if known.
     pub until_ms: Option<i64>,
 }
 
-pub(super) fn wait(why: &'static str) -> Reconciled {
-    Reconciled::Waiting(Wait { why, until_ms: None })
+pub(super) fn wait(why: &'static str) -> ReconcileResult {
+    ReconcileResult::Waiting(WaitReason { why, until_ms: None })
 }
 
-pub(super) fn wait_until(why: &'static str, until_ms: i64) -> Reconciled {
-    Reconciled::Waiting(Wait { why, until_ms: Some(until_ms) })
+pub(super) fn wait_until(why: &'static str, until_ms: i64) -> ReconcileResult {
+    ReconcileResult::Waiting(WaitReason { why, until_ms: Some(until_ms) })
 }
 
-impl Reconciled {
-    /// Whether another look, without anything new, would find the same.
+impl ReconcileResult {
+    /// Whether a retry without any change elsewhere would find the same.
     pub fn is_final(self) -> bool {
-        !matches!(self, Reconciled::Waiting(_))
+        !matches!(self, ReconcileResult::Waiting(_))
     }
 
-    /// The word in metrics and reports.
+    /// The name in metrics and reports.
     pub fn as_str(self) -> &'static str {
         match self {
-            Reconciled::Done(state) => state.as_str(),
-            Reconciled::Committed => "committed",
-            Reconciled::Released => "released",
-            Reconciled::Nothing => "nothing",
-            Reconciled::Refunding { .. } => "refunding",
-            Reconciled::Waiting(_) => "waiting",
+            ReconcileResult::Done(state) => state.as_str(),
+            ReconcileResult::Committed => "committed",
+            ReconcileResult::Released => "released",
+            ReconcileResult::Nothing => "nothing",
+            ReconcileResult::Refunding { .. } => "refunding",
+            ReconcileResult::Waiting(_) => "waiting",
         }
     }
 }

@@ -30,7 +30,7 @@ impl Work<'_> {
         let stood = stood.filter(|stood| stood.open).ok_or_else(|| self.gone())?;
         // So may its waiting room be.
         RoomStore::plain(self.engine, self.archive)
-            .bring(event.id, Floors::default(), false)
+            .apply_stored(event.id, Floors::default(), false)
             .await?;
         // The settings may be of the past, too. Whatever is refused here is brought by `mend`.
         self.engine.update_event(event).await?;

@@ -1,39 +1,40 @@
-//! The waiting room's use cases: joining, asking, leaving, and what operators and buyers' holds
-//! need of it.
+//! The waiting room's use cases: joining, querying the status, leaving, and the interface to
+//! operators' settings and to holds.
 //!
 //! ```text
 //! operator ─► MongoDB (settings, draw: compare-and-set) ─► Redis (`room_configure`)
-//! join ─► Redis: a number ─► a signed token
-//! ask  ─► this process' memory, until the place is served ─► Redis: `room_claim`: a session
-//! hold ─► Redis: `hold` looks at the session in the same step
+//! join   ─► Redis: a number ─► a signed token
+//! status ─► this process' memory, until the place is served ─► Redis: `room_claim`: a session
+//! hold   ─► Redis: `hold` checks the session in the same step
 //! ```
 //!
-//! What comes between the steps:
+//! What may happen between the steps:
 //!
-//! * *A reply of `room_join` is lost*: the user joins again and has the number that was given.
-//! * *A reply of `room_claim` is lost*: the session is there; the next question finds it.
-//! * *Redis forgets* all, or its last second: whoever speaks to it tells it the highest number and
-//!   the highest served place that they know ([`Floors`]), a valid token tells its own. Numbers are
+//! * *A reply of `room_join` is lost*: the user joins again and gets the same number.
+//! * *A reply of `room_claim` is lost*: the session exists; the next status query finds it.
+//! * *Redis loses* all data, or its last second: every call passes the highest number and the highest
+//!   served place that the process knows ([`Floors`]), and a valid token names its own. Numbers are
 //!   not given twice and served places do not fall back while one process remembers; the worker
-//!   keeps both in MongoDB, at most a second old, for the case that none does. Sessions that were
-//!   forgotten are over for the sale, too: `hold` finds none. Their owners, and all whose place was
-//!   served, claim by their tokens, first of the next batch.
-//! * *A process is behind*: it knows a served place that is too low. Positions are told, and places
+//!   stores both in MongoDB, at most a second old, for the case that none does. Lost sessions are
+//!   over for the sale, too: `hold` finds none. Their owners, and all whose place was served, claim
+//!   by their tokens, first of the next batch.
+//! * *A process is behind*: it knows a served place that is too low. Positions are computed, and places
 //!   claimed, by the served place of a second before, by Redis' time: all processes know that one,
-//!   since they answer from a look that is younger, or look again. So a position does not rise, and
-//!   whoever one process has admitted no other tells to wait (unless it does not reach Redis).
-//! * *A room is switched*: the process that did it looks at the room before it answers. Another one
-//!   may go by what was before for [`SEEN_WITHIN_SECONDS`]; but a number that was just given, or a
-//!   token, is never told `open` by it: it looks first, since that answer ends the wait.
-//! * *An operator changes settings while another does*: MongoDB lets one of them be first; the
-//!   other looks again. Redis follows revisions upwards only.
-//! * *A crash between MongoDB and Redis*: whoever looks at the room next, or the worker, brings it.
-//! * *The draw*: see `docs/decisions/2026-11-22-the-draw.md`. Redis freezes who is in it, MongoDB
+//!   since they use a snapshot that is younger, or refresh it. So a position does not rise, and a user
+//!   whom one process has admitted is not sent back to wait by another (unless that one does not reach
+//!   Redis).
+//! * *A room is switched*: the process that did it refreshes the room before it responds. Another one
+//!   may use the previous state for [`SETTINGS_APPLY_WITHIN_SECONDS`]; but for a new number or a
+//!   token it never responds `open` without a refresh, since that response ends the wait.
+//! * *Two operators change settings at once*: MongoDB accepts one of them; the other reads again and
+//!   retries. Redis accepts rising revisions only.
+//! * *A crash between MongoDB and Redis*: the next refresh of the room, or the worker, configures it.
+//! * *The draw*: see `docs/decisions/2026-11-22-the-draw.md`. Redis freezes its participants, MongoDB
 //!   fixes it once, and only then does it take effect.
 
+mod queue_status;
 mod room;
 mod rooms;
-mod standing;
 mod store;
 mod watch;
 
@@ -50,23 +51,23 @@ use crate::lifecycle::Shutdown;
 use crate::lifecycle::Supervisor;
 use crate::redis::{Engine, RoomJoinReply, RoomPlace};
 
+pub use queue_status::QueueStatus;
 use room::Room;
-pub use room::SEEN_WITHIN_SECONDS;
-use rooms::Rooms;
-pub use standing::Standing;
+pub use room::SETTINGS_APPLY_WITHIN_SECONDS;
+use rooms::RoomCache;
 pub use store::{RoomEdit, RoomStore};
 pub use watch::{RoomUpdate, RoomWatch};
 
-/// A place in line as it was given.
+/// The result of joining.
 #[derive(Clone, Debug)]
 pub struct Ticket {
-    /// The signed token; `None` where there is nothing to wait for.
+    /// The signed token; `None` if there is no need to wait.
     pub token: Option<String>,
-    /// Where its owner stands.
-    pub standing: Standing,
+    /// The status of its owner.
+    pub queue_status: QueueStatus,
 }
 
-/// Waiting rooms as one process knows them. Cheap to clone.
+/// The waiting rooms of one process. Cheap to clone.
 #[derive(Clone)]
 pub struct WaitingRoom {
     inner: Arc<Inner>,
@@ -76,13 +77,13 @@ struct Inner {
     engine: Engine,
     store: RoomStore,
     catalogue: Catalogue,
-    rooms: Rooms,
+    rooms: RoomCache,
     keys: TokenKeys,
     token_ttl_ms: i64,
 }
 
 impl WaitingRoom {
-    /// With the task that looks at the rooms it knows, which ends when shutdown is requested.
+    /// Starts the task that refreshes the known rooms; it ends when shutdown is requested.
     pub(super) fn start(
         engine: Engine,
         store: RoomStore,
@@ -92,49 +93,49 @@ impl WaitingRoom {
         shutdown: &Shutdown,
     ) -> Self {
         let token_ttl_ms = store.token_ttl_ms();
-        let rooms = Rooms::new(engine.clone(), store.clone());
-        let (looked_at, stop) = (rooms.clone(), shutdown.clone());
-        let look_on = move || looked_at.clone().look_on(stop.clone());
-        supervisor.spawn("waiting_rooms", shutdown, look_on);
+        let rooms = RoomCache::new(engine.clone(), store.clone());
+        let (refreshed, stop) = (rooms.clone(), shutdown.clone());
+        let refresh_loop = move || refreshed.clone().refresh_loop(stop.clone());
+        supervisor.spawn("waiting_rooms", shutdown, refresh_loop);
         let inner = Inner { engine, store, catalogue, rooms, keys, token_ttl_ms };
         WaitingRoom { inner: Arc::new(inner) }
     }
 
-    /// Where operators' settings are kept.
+    /// The store of operators' settings.
     pub fn store(&self) -> &RoomStore {
         &self.inner.store
     }
 
-    /// Gives the user a place in line, once while it lives.
+    /// Gives the user a number, the same one while it is valid.
     ///
     /// # Errors
-    /// If the event is unknown, closed or sold out, its room is off or lets nobody in; if Redis
-    /// does not answer.
+    /// If the event is unknown, closed or sold out; if its room is off or rejects everybody; if
+    /// Redis does not answer.
     pub async fn join(&self, event: EventId, user: UserId) -> Result<Ticket, SaleError> {
-        self.known(event).await?;
-        let room = self.inner.rooms.known(event).await?;
+        self.check_event(event).await?;
+        let room = self.inner.rooms.loaded(event).await?;
         let mut joined = self.inner.engine.room_join(event, &user, None, room.floors()).await?;
         if let RoomJoinReply::PlaceNeeded { number } = joined {
             let place = self.drawn_place(&room, number).await?;
-            let known = Some((number, place));
-            joined = self.inner.engine.room_join(event, &user, known, room.floors()).await?;
+            let drawn = Some((number, place));
+            joined = self.inner.engine.room_join(event, &user, drawn, room.floors()).await?;
         }
         match joined {
             RoomJoinReply::Given { number, floors, revision }
             | RoomJoinReply::Replayed { number, floors, revision } => {
                 room.learn(floors);
                 // The number proves that the room is on, under settings of this revision.
-                let seen = room.seen();
-                if seen.is_open() || seen.state.revision < revision {
-                    self.inner.rooms.look_since(&room, Instant::now()).await?;
+                let snapshot = room.snapshot();
+                if snapshot.is_open() || snapshot.state.revision < revision {
+                    self.inner.rooms.refresh_since(&room, Instant::now()).await?;
                 }
                 let issued_ms = unix_now_ms();
                 let expires_ms = issued_ms + self.inner.token_ttl_ms;
                 let token = AdmissionToken { event, user, number, issued_ms, expires_ms };
                 let signed = self.inner.keys.sign(&token);
-                Ok(Ticket { token: Some(signed), standing: self.standing(&token).await? })
+                Ok(Ticket { token: Some(signed), queue_status: self.queue_status(&token).await? })
             }
-            RoomJoinReply::RoomOpen => Ok(Ticket { token: None, standing: Standing::Open }),
+            RoomJoinReply::RoomOpen => Ok(Ticket { token: None, queue_status: QueueStatus::Open }),
             RoomJoinReply::RoomOff => Err(SaleError::RoomOff(event)),
             RoomJoinReply::RoomRejects => Err(SaleError::RoomRejects(event)),
             RoomJoinReply::SoldOut => Err(SaleError::SoldOut(event)),
@@ -147,10 +148,10 @@ impl WaitingRoom {
         }
     }
 
-    /// What a token says, if it is one of ours for this event.
+    /// Verifies a token of this deployment for this event.
     ///
     /// # Errors
-    /// [`SaleError::AdmissionInvalid`] says what is wrong with it.
+    /// [`SaleError::AdmissionInvalid`] names the fault.
     pub fn verify(&self, event: EventId, text: &str) -> Result<AdmissionToken, SaleError> {
         let token = self.inner.keys.verify(text, unix_now_ms()).map_err(|fault| {
             SaleError::AdmissionInvalid(match fault {
@@ -167,12 +168,12 @@ impl WaitingRoom {
         Ok(token)
     }
 
-    /// Gives a place, or the session it became, up. Again is harmless.
+    /// Gives up a number, or the session it became. Repeating it is harmless.
     ///
     /// # Errors
     /// If Redis does not answer.
     pub async fn leave(&self, token: &AdmissionToken) -> Result<(), SaleError> {
-        let room = self.inner.rooms.known(token.event).await?;
+        let room = self.inner.rooms.loaded(token.event).await?;
         let place = self.place(&room, token.number).await?.unwrap_or_default();
         let leaving = RoomPlace {
             user: &token.user,
@@ -186,31 +187,31 @@ impl WaitingRoom {
         Ok(())
     }
 
-    /// How a room stands, asked now.
+    /// Returns the present state of a room.
     ///
     /// # Errors
     /// If the event is unknown, or Redis does not answer.
     pub async fn state(&self, event: EventId) -> Result<Arc<RoomState>, SaleError> {
-        self.known(event).await?;
-        let room = self.inner.rooms.known(event).await?;
-        self.inner.rooms.look(&room).await?;
-        Ok(room.seen().state.clone())
+        self.check_event(event).await?;
+        let room = self.inner.rooms.loaded(event).await?;
+        self.inner.rooms.refresh(&room).await?;
+        Ok(room.snapshot().state.clone())
     }
 
-    /// The draw of an event's room, if people gather or gathered for one.
+    /// Returns the draw of an event's room, if it has one.
     ///
     /// # Errors
     /// If the event is unknown, or MongoDB does not answer.
     pub async fn draw(&self, event: EventId) -> Result<Option<PublicDraw>, SaleError> {
-        self.known(event).await?;
+        self.check_event(event).await?;
         self.inner.store.public_draw(event).await
     }
 
-    /// Which number the caller's token has; 0 where it sent none. Asks nobody: `hold` itself looks
-    /// at the session.
+    /// Returns the number of the caller's token; 0 without a token. Uses no service: `hold` itself
+    /// checks the session.
     ///
     /// # Errors
-    /// [`SaleError::AdmissionInvalid`] where a room is, or may be, on and the token is not the
+    /// [`SaleError::AdmissionInvalid`] if the room is, or may be, on and the token is not the
     /// caller's for this event.
     pub fn entry(
         &self,
@@ -225,8 +226,8 @@ impl WaitingRoom {
             }
             _ => Ok(token.number),
         });
-        // Nobody has checked yet that there is such an event: it is not looked at for this. A number
-        // goes to Redis in any case: another process may have switched the room on just now.
+        // The event may not exist: nothing is loaded for this. A number is passed to Redis in any
+        // case: another process may just have switched the room on.
         let is_open = || self.inner.rooms.find(event).is_some_and(|room| room.is_known_open());
         match number {
             Err(_) if is_open() => Ok(0),
@@ -234,43 +235,43 @@ impl WaitingRoom {
         }
     }
 
-    /// Has this process know a room as it is now, after it has changed the room or its event.
-    pub async fn look_after_change(&self, event: EventId) {
-        self.inner.rooms.look_after_change(&self.inner.rooms.get(event)).await;
+    /// Refreshes this process' snapshot after it has changed the room or its event.
+    pub async fn refresh_after_change(&self, event: EventId) {
+        self.inner.rooms.refresh_after_change(&self.inner.rooms.get(event)).await;
     }
 
-    /// Counts an attempt to hold seats of an event that there is.
+    /// Counts an attempt to hold seats of an existing event.
     pub(super) fn note_attempt(&self, event: EventId, now: Instant) {
         self.inner.rooms.note_attempt(event, now);
     }
 
-    /// Whether an event's room was on when it was last looked at, a moment ago.
+    /// Whether an event's room is on by a fresh snapshot.
     pub(super) fn is_known_on(&self, event: EventId) -> bool {
         self.inner.rooms.is_known_on(event)
     }
 
-    /// Tells a token's owner how they come forward.
+    /// Follows the status of a token's owner.
     pub fn watch(&self, token: AdmissionToken) -> RoomWatch {
         RoomWatch::new(self.clone(), token)
     }
 
-    async fn known(&self, event: EventId) -> Result<(), SaleError> {
+    async fn check_event(&self, event: EventId) -> Result<(), SaleError> {
         match self.inner.catalogue.get(event).await? {
             Some(_) => Ok(()),
             None => Err(SaleError::EventUnknown(event)),
         }
     }
 
-    /// The place of a number that Redis says was drawn, which this process may not know yet.
+    /// The place of a number that Redis says was drawn; this process may not have the draw yet.
     async fn drawn_place(&self, room: &Room, number: u64) -> Result<u64, SaleError> {
         let mut place = self.place(room, number).await?;
-        if room.seen().state.draw != DrawState::Fixed {
-            self.inner.rooms.look(room).await?;
+        if room.snapshot().state.draw != DrawState::Fixed {
+            self.inner.rooms.refresh(room).await?;
             place = self.place(room, number).await?;
         }
         place.ok_or_else(|| SaleError::Unavailable {
             dependency: "redis",
-            reason: "the draw was fixed a moment ago, and is not now".to_owned(),
+            reason: "the draw was fixed a moment ago and is not fixed now".to_owned(),
             unknown: false,
         })
     }
@@ -285,7 +286,7 @@ impl WaitingRoom {
 fn too_late() -> SaleError {
     SaleError::Unavailable {
         dependency: "redis",
-        reason: "the call came too late".to_owned(),
+        reason: "the call arrived after its deadline".to_owned(),
         unknown: false,
     }
 }

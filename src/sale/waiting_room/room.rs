@@ -1,4 +1,4 @@
-//! One room as this process saw it last, and what it learnt of its numbers since.
+//! One room as last fetched by this process, and what it learnt of the room's numbers since.
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -13,77 +13,78 @@ use crate::domain::{EventId, Floors, Method, RoomState};
 use crate::sale::SaleError;
 use crate::telemetry::striped::Striped;
 
-/// Pause between two looks at all rooms.
-pub(super) const LOOK_EVERY: Duration = Duration::from_millis(500);
-/// How long what was seen is a reason for a refusal. Clients are told ([`SEEN_WITHIN_SECONDS`]).
-const KNOWN_FOR: Duration = Duration::from_secs(SEEN_WITHIN_SECONDS);
-/// Within which time every process goes by a room's new settings, seconds.
-pub const SEEN_WITHIN_SECONDS: u64 = 1;
-/// Given-up numbers kept of a room: a token that is older is refused once it is used.
+/// Pause between two refreshes of all rooms.
+pub(super) const REFRESH_INTERVAL: Duration = Duration::from_millis(500);
+/// How old a snapshot may be to refuse by it. Documented to clients.
+const REFUSAL_FRESHNESS: Duration = Duration::from_secs(SETTINGS_APPLY_WITHIN_SECONDS);
+/// Within this time every process applies a room's new settings, seconds.
+pub const SETTINGS_APPLY_WITHIN_SECONDS: u64 = 1;
+/// The maximum number of abandoned numbers remembered per room; the token of an older one is refused
+/// when it is used.
 const LEFT_MAX: usize = 100_000;
-/// How far back the rate of admission is measured, ms.
+/// The period over which the rate of admission is measured, ms.
 const RATE_OVER_MS: i64 = 60_000;
-/// Measurements kept for it.
+/// The maximum number of measurements kept.
 const RATE_POINTS_MAX: usize = 256;
 
-/// What was seen of a room at one look.
-pub(super) struct Seen {
+/// A room's state as of one refresh.
+pub(super) struct RoomSnapshot {
     pub(super) state: Arc<RoomState>,
-    /// Places served a second, measured over the last minute.
+    /// Places served per second, measured over the last minute.
     pub(super) served_per_second: f64,
-    /// When the look began.
+    /// When the refresh began.
     begun: Instant,
 }
 
 /// One room.
 pub(super) struct Room {
     pub(super) event: EventId,
-    pub(super) seen: ArcSwapOption<Seen>,
-    /// The room was changed since it was seen.
+    pub(super) snapshot: ArcSwapOption<RoomSnapshot>,
+    /// Whether the room was changed since the snapshot.
     pub(super) is_outdated: AtomicBool,
-    /// Whether the last look failed.
+    /// Whether the last refresh failed.
     pub(super) has_failed: AtomicBool,
     joined: AtomicU64,
     served: AtomicU64,
-    /// The highest served place that positions were told by.
+    /// The highest served place used for a reported position.
     shown: AtomicU64,
-    /// All that this process ever counted.
+    /// The hold attempts that this process has counted.
     pub(super) attempts: Striped,
-    pub(super) left: Mutex<Left>,
+    pub(super) left: Mutex<Leavers>,
     points: Mutex<VecDeque<(i64, u64)>>,
     pub(super) draw: ArcSwapOption<Draw>,
     origin: Instant,
-    /// When somebody last asked, ms after `origin`.
-    asked_at_ms: AtomicU64,
-    /// Of looks: one at a time.
-    pub(super) looking: tokio::sync::Mutex<Looked>,
+    /// When it was last used, ms after `origin`.
+    used_at_ms: AtomicU64,
+    /// Serializes refreshes.
+    pub(super) refresh_state: tokio::sync::Mutex<RefreshState>,
     changed: watch::Sender<()>,
 }
 
-/// Numbers whose owners left; of Redis' list so many are known.
+/// Abandoned numbers; `known` is how many of Redis' list were fetched.
 #[derive(Default)]
-pub(super) struct Left {
+pub(super) struct Leavers {
     numbers: std::collections::HashSet<u64>,
     order: VecDeque<u64>,
     pub(super) known: u64,
 }
 
 #[derive(Default)]
-pub(super) struct Looked {
-    /// The highest revision that Redis was seen with.
+pub(super) struct RefreshState {
+    /// The highest revision seen in Redis.
     pub(super) revision: u64,
     pub(super) missed_at: Option<Instant>,
-    /// When the last look began, and what came of it.
+    /// When the last refresh began, and its result.
     pub(super) last: Option<(Instant, Result<(), SaleError>)>,
-    /// Attempts that Redis was told of.
-    pub(super) told_attempts: u64,
+    /// The attempts reported to Redis.
+    pub(super) reported_attempts: u64,
 }
 
 impl Room {
     pub(super) fn new(event: EventId) -> Self {
         Room {
             event,
-            seen: ArcSwapOption::empty(),
+            snapshot: ArcSwapOption::empty(),
             is_outdated: AtomicBool::new(false),
             has_failed: AtomicBool::new(false),
             joined: AtomicU64::new(0),
@@ -94,15 +95,15 @@ impl Room {
             points: Mutex::default(),
             draw: ArcSwapOption::empty(),
             origin: Instant::now(),
-            asked_at_ms: AtomicU64::new(0),
-            looking: tokio::sync::Mutex::default(),
+            used_at_ms: AtomicU64::new(0),
+            refresh_state: tokio::sync::Mutex::default(),
             changed: watch::Sender::new(()),
         }
     }
 
-    /// What was seen last. Those who have a room from [`Rooms::known`] have one that was seen.
-    pub(super) fn seen(&self) -> Arc<Seen> {
-        self.seen.load_full().unwrap_or_else(|| Arc::new(Seen::nothing()))
+    /// The latest snapshot. A room from [`RoomCache::loaded`] has one.
+    pub(super) fn snapshot(&self) -> Arc<RoomSnapshot> {
+        self.snapshot.load_full().unwrap_or_else(|| Arc::new(RoomSnapshot::nothing()))
     }
 
     pub(super) fn floors(&self) -> Floors {
@@ -112,29 +113,29 @@ impl Room {
         }
     }
 
-    /// INVARIANT: what this process knows never falls.
+    /// INVARIANT: the floors never fall.
     pub(super) fn learn(&self, floors: Floors) {
         self.joined.fetch_max(floors.joined.max(floors.served), Ordering::Relaxed);
         self.served.fetch_max(floors.served, Ordering::Relaxed);
     }
 
-    /// The served place that is told: never one below what was told before.
+    /// The served place to compute a position by: never below an earlier one.
     pub(super) fn show(&self, served: u64) -> u64 {
         self.shown.fetch_max(served, Ordering::Relaxed).max(served)
     }
 
-    /// Somebody asks for it.
-    pub(super) fn note_asked(&self, now: Instant) {
-        // Not for each request: threads would fight over the line.
-        if self.unasked_for(now) > LOOK_EVERY {
-            self.asked_at_ms.fetch_max(self.at_ms(now), Ordering::Relaxed);
+    /// Marks the room as used.
+    pub(super) fn touch(&self, now: Instant) {
+        // Not at each request, to avoid contention on the cache line.
+        if self.idle_for(now) > REFRESH_INTERVAL {
+            self.used_at_ms.fetch_max(self.at_ms(now), Ordering::Relaxed);
         }
     }
 
-    /// How long nobody has asked for it, to [`LOOK_EVERY`].
-    pub(super) fn unasked_for(&self, now: Instant) -> Duration {
-        let asked_at_ms = self.asked_at_ms.load(Ordering::Relaxed);
-        Duration::from_millis(self.at_ms(now).saturating_sub(asked_at_ms))
+    /// How long it has not been used, to the precision of [`REFRESH_INTERVAL`].
+    pub(super) fn idle_for(&self, now: Instant) -> Duration {
+        let used_at_ms = self.used_at_ms.load(Ordering::Relaxed);
+        Duration::from_millis(self.at_ms(now).saturating_sub(used_at_ms))
     }
 
     fn at_ms(&self, at: Instant) -> u64 {
@@ -149,35 +150,42 @@ impl Room {
         self.left.lock().unwrap_or_else(PoisonError::into_inner).numbers.contains(&number)
     }
 
-    /// Whether nobody has to wait, as far as was seen.
+    /// Whether nobody has to wait, by the latest snapshot.
     pub(super) fn is_known_open(&self) -> bool {
-        self.seen.load().as_ref().is_some_and(|seen| seen.is_open()) && !self.is_outdated()
+        self.snapshot.load().as_ref().is_some_and(|snapshot| snapshot.is_open())
+            && !self.is_outdated()
     }
 
     pub(super) fn is_outdated(&self) -> bool {
         self.is_outdated.load(Ordering::Acquire)
     }
 
-    /// Whether nobody gets in without waiting, as was seen a moment ago.
+    /// Whether everybody has to wait, by a fresh snapshot.
     pub(super) fn is_known_on(&self) -> bool {
-        let seen = self.seen.load();
-        let is_on = |seen: &Arc<Seen>| !seen.is_open() && seen.begun.elapsed() < KNOWN_FOR;
-        seen.as_ref().is_some_and(is_on) && !self.is_outdated()
+        let snapshot = self.snapshot.load();
+        let is_on = |snapshot: &Arc<RoomSnapshot>| {
+            !snapshot.is_open() && snapshot.begun.elapsed() < REFUSAL_FRESHNESS
+        };
+        snapshot.as_ref().is_some_and(is_on) && !self.is_outdated()
     }
 
-    /// Told after each look.
+    /// Notifies after each refresh.
     pub(super) fn changes(&self) -> watch::Receiver<()> {
         self.changed.subscribe()
     }
 
-    pub(super) fn see(&self, state: RoomState, begun: Instant) {
+    pub(super) fn store_snapshot(&self, state: RoomState, begun: Instant) {
         self.learn(state.floors);
         let mut left = self.left.lock().unwrap_or_else(PoisonError::into_inner);
         state.leavers.iter().for_each(|number| left.add(*number));
         left.known = state.left_total;
         drop(left);
         let served_per_second = self.measure(state.at_ms);
-        self.seen.store(Some(Arc::new(Seen { state: Arc::new(state), served_per_second, begun })));
+        self.snapshot.store(Some(Arc::new(RoomSnapshot {
+            state: Arc::new(state),
+            served_per_second,
+            begun,
+        })));
         self.is_outdated.store(false, Ordering::Release);
         self.changed.send_replace(());
     }
@@ -197,10 +205,10 @@ impl Room {
     }
 }
 
-impl Seen {
+impl RoomSnapshot {
     fn nothing() -> Self {
         let state = Arc::new(RoomState::off());
-        Seen { state, served_per_second: 0.0, begun: Instant::now() }
+        RoomSnapshot { state, served_per_second: 0.0, begun: Instant::now() }
     }
 
     /// Whether nobody has to wait.
@@ -208,13 +216,13 @@ impl Seen {
         matches!(self.state.method, None | Some(Method::Passthrough))
     }
 
-    /// Whether places may have been served since of which another process knows and goes by.
+    /// Whether another process may already use a higher served place.
     pub(super) fn is_behind(&self) -> bool {
         self.begun.elapsed() >= Duration::from_millis(self.state.settles_after_ms())
     }
 }
 
-impl Left {
+impl Leavers {
     fn add(&mut self, number: u64) {
         if self.numbers.insert(number) {
             self.order.push_back(number);
@@ -232,7 +240,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_a_room_knows_never_falls() {
+    fn floors_never_fall() {
         let room = Room::new(EventId(1));
         room.learn(Floors { joined: 9, served: 4 });
         room.learn(Floors { joined: 3, served: 5 });
@@ -242,18 +250,18 @@ mod tests {
     }
 
     #[test]
-    fn the_rate_is_that_of_the_last_minute() {
+    fn rate_covers_the_last_minute() {
         let room = Room::new(EventId(1));
         assert_eq!(room.measure(1_000), 0.0);
         room.learn(Floors { joined: 100, served: 20 });
         assert_eq!(room.measure(3_000), 10.0);
-        // A minute later what was before is forgotten.
+        // A minute later the earlier points are dropped.
         assert_eq!(room.measure(63_001), 0.0);
     }
 
     #[test]
-    fn given_up_numbers_are_bounded() {
-        let mut left = Left::default();
+    fn abandoned_numbers_are_bounded() {
+        let mut left = Leavers::default();
         (0..=LEFT_MAX as u64).for_each(|number| left.add(number));
         assert_eq!((left.numbers.len(), left.order.len()), (LEFT_MAX, LEFT_MAX));
         assert!(!left.numbers.contains(&0) && left.numbers.contains(&1));

@@ -1,11 +1,11 @@
-//! The rooms that this process knows: looked at twice a second, however many people ask, and at once
-//! where an answer must not rest on what was seen before:
+//! The rooms known to this process: refreshed twice a second, regardless of the number of requests,
+//! and at once where a response must not rest on an earlier snapshot:
 //!
 //! * this process has changed the room, or its event;
-//! * a token says that a room is on which is off as far as was seen;
-//! * the last look is so old that another process may have admitted people since.
+//! * a token shows that a room is on which is off in the snapshot;
+//! * the snapshot is so old that another process may have admitted users since.
 //!
-//! Such looks are shared by all who wait for one, at most one each [`LOOKS_APART`].
+//! Such refreshes are shared by all waiting callers, at most one per [`REFRESH_GAP`].
 
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError};
@@ -15,7 +15,7 @@ use futures_util::{StreamExt, stream};
 use prometheus::core::Atomic;
 use tracing::warn;
 
-use super::room::{LOOK_EVERY, Looked, Room};
+use super::room::{REFRESH_INTERVAL, RefreshState, Room};
 use super::store::RoomStore;
 use crate::copy_on_write::CopyOnWriteMap;
 use crate::domain::{DrawState, EventId};
@@ -23,62 +23,62 @@ use crate::lifecycle::Shutdown;
 use crate::redis::Engine;
 use crate::sale::SaleError;
 
-/// Shortest time between two looks at a room that somebody waits for.
-const LOOKS_APART: Duration = Duration::from_millis(50);
-/// Rooms looked at at the same time.
-const LOOKS_AT_ONCE: usize = 16;
-/// Rooms kept; beyond, those that nobody asked for the longest go.
+/// Shortest time between two refreshes that callers wait for.
+const REFRESH_GAP: Duration = Duration::from_millis(50);
+/// Rooms refreshed at the same time.
+const CONCURRENT_REFRESHES: usize = 16;
+/// The maximum number of rooms; beyond it the least recently used one is evicted.
 const ROOMS_MAX: usize = 1_000;
-/// How long a room is kept that nobody asks for.
+/// How long an unused room is kept.
 const KEPT_FOR: Duration = Duration::from_secs(60);
-/// How often a room that Redis does not have is looked for in MongoDB.
+/// How often a room that Redis does not have is looked up in MongoDB.
 const MISSING_EVERY: Duration = Duration::from_secs(5);
 
-/// All of them. Cheap to clone.
+/// The cache of rooms. Cheap to clone.
 #[derive(Clone)]
-pub(super) struct Rooms {
+pub(super) struct RoomCache {
     engine: Engine,
     store: RoomStore,
     rooms: Arc<CopyOnWriteMap<EventId, Arc<Room>>>,
 }
 
-impl Rooms {
+impl RoomCache {
     pub(super) fn new(engine: Engine, store: RoomStore) -> Self {
-        Rooms { engine, store, rooms: Arc::default() }
+        RoomCache { engine, store, rooms: Arc::default() }
     }
 
-    /// A room, if it is looked at.
+    /// Returns a room, if it is in the cache.
     pub(super) fn find(&self, event: EventId) -> Option<Arc<Room>> {
         self.rooms.get(event)
     }
 
-    /// Whether nobody gets into an event without waiting, as was seen a moment ago.
+    /// Whether everybody has to wait for an event, by a fresh snapshot.
     pub(super) fn is_known_on(&self, event: EventId) -> bool {
         self.rooms.with(event, |room| room.is_known_on()).unwrap_or_default()
     }
 
-    /// Counts an attempt to hold seats of an event that there is.
+    /// Counts an attempt to hold seats of an existing event.
     pub(super) fn note_attempt(&self, event: EventId, now: Instant) {
-        let noted = self.rooms.with(event, |room| {
-            room.note_asked(now);
+        let counted = self.rooms.with(event, |room| {
+            room.touch(now);
             room.attempts.inc_by(1);
         });
-        if noted.is_none() {
+        if counted.is_none() {
             self.get(event).attempts.inc_by(1);
         }
     }
 
-    /// A room, seen or not; from now on it is looked at, so the caller knows that there is such an
-    /// event.
+    /// Returns a room, adding it to the cache if needed; it is refreshed from now on, so the event
+    /// must exist.
     pub(super) fn get(&self, event: EventId) -> Arc<Room> {
         if let Some(room) = self.find(event) {
-            room.note_asked(Instant::now());
+            room.touch(Instant::now());
             return room;
         }
         self.rooms.change(|rooms| {
             if rooms.len() >= ROOMS_MAX {
                 let now = Instant::now();
-                let oldest = rooms.iter().max_by_key(|(_, room)| room.unasked_for(now));
+                let oldest = rooms.iter().max_by_key(|(_, room)| room.idle_for(now));
                 let oldest = oldest.map(|(event, _)| *event);
                 oldest.map(|event| rooms.remove(&event));
             }
@@ -86,98 +86,102 @@ impl Rooms {
         })
     }
 
-    /// A room that was seen.
+    /// Returns a room with a snapshot.
     ///
     /// # Errors
-    /// If it was not seen yet, and Redis does not answer.
-    pub(super) async fn known(&self, event: EventId) -> Result<Arc<Room>, SaleError> {
+    /// If it has none yet and Redis does not answer.
+    pub(super) async fn loaded(&self, event: EventId) -> Result<Arc<Room>, SaleError> {
         let room = self.get(event);
-        if room.seen.load().is_none() || room.is_outdated() {
-            self.look_since(&room, Instant::now()).await?;
+        if room.snapshot.load().is_none() || room.is_outdated() {
+            self.refresh_since(&room, Instant::now()).await?;
         }
         Ok(room)
     }
 
-    /// Looks at a room, or waits for a look that begins at `since` or later and somebody else
-    /// makes.
+    /// Refreshes a room, or waits for a refresh of another caller that begins at `since` or later.
     ///
     /// # Errors
-    /// What that look failed with.
-    pub(super) async fn look_since(&self, room: &Room, since: Instant) -> Result<(), SaleError> {
-        let mut looked = room.looking.lock().await;
-        if let Some((begun, result)) = &looked.last {
+    /// The error of that refresh.
+    pub(super) async fn refresh_since(&self, room: &Room, since: Instant) -> Result<(), SaleError> {
+        let mut refresh_state = room.refresh_state.lock().await;
+        if let Some((begun, result)) = &refresh_state.last {
             if *begun >= since {
                 return result.clone();
             }
-            tokio::time::sleep_until((*begun + LOOKS_APART).into()).await;
+            tokio::time::sleep_until((*begun + REFRESH_GAP).into()).await;
         }
-        self.look_once(room, &mut looked).await
+        self.refresh_locked(room, &mut refresh_state).await
     }
 
-    /// Looks at a room that may be behind what other processes know. Where Redis did not answer the
-    /// last look, what was seen before has to do: the next one is made by the clock.
+    /// Refreshes a room that may be behind other processes. If the last refresh failed, the existing
+    /// snapshot is used; the periodic refresh tries again.
     pub(super) async fn catch_up(&self, room: &Room, since: Instant) {
         let has_failed = room.has_failed.load(Ordering::Relaxed);
-        if !has_failed && let Err(error) = self.look_since(room, since).await {
-            tracing::debug!(%error, event_id = %room.event, "a waiting room is not looked at");
+        if !has_failed && let Err(error) = self.refresh_since(room, since).await {
+            tracing::debug!(%error, event_id = %room.event, "a waiting room is not refreshed");
         }
     }
 
-    /// Looks at a room that this process has changed, or whose event it has. If Redis does not
-    /// answer, nothing is concluded from what was seen before.
-    pub(super) async fn look_after_change(&self, room: &Room) {
-        // A look that began before the change ends first.
-        let mut looked = room.looking.lock().await;
+    /// Refreshes a room after this process has changed it or its event. If Redis does not answer, the
+    /// previous snapshot is no longer used.
+    pub(super) async fn refresh_after_change(&self, room: &Room) {
+        // A refresh that began before the change ends first.
+        let mut refresh_state = room.refresh_state.lock().await;
         room.is_outdated.store(true, Ordering::Release);
-        if let Err(error) = self.look_once(room, &mut looked).await {
-            warn!(%error, event_id = %room.event, "a changed waiting room is not looked at");
+        if let Err(error) = self.refresh_locked(room, &mut refresh_state).await {
+            warn!(%error, event_id = %room.event, "a changed waiting room is not refreshed");
         }
     }
 
-    /// Looks at a room now.
-    pub(super) async fn look(&self, room: &Room) -> Result<(), SaleError> {
-        let mut looked = room.looking.lock().await;
-        self.look_once(room, &mut looked).await
+    /// Refreshes a room now.
+    pub(super) async fn refresh(&self, room: &Room) -> Result<(), SaleError> {
+        let mut refresh_state = room.refresh_state.lock().await;
+        self.refresh_locked(room, &mut refresh_state).await
     }
 
-    async fn look_once(&self, room: &Room, looked: &mut Looked) -> Result<(), SaleError> {
+    async fn refresh_locked(
+        &self,
+        room: &Room,
+        refresh_state: &mut RefreshState,
+    ) -> Result<(), SaleError> {
         let begun = Instant::now();
-        let result = Box::pin(self.look_begun(room, looked, begun)).await;
+        let result = Box::pin(self.fetch_state(room, refresh_state, begun)).await;
         room.has_failed.store(result.is_err(), Ordering::Relaxed);
-        looked.last = Some((begun, result.clone()));
+        refresh_state.last = Some((begun, result.clone()));
         result
     }
 
-    async fn look_begun(
+    async fn fetch_state(
         &self,
         room: &Room,
-        looked: &mut Looked,
+        refresh_state: &mut RefreshState,
         begun: Instant,
     ) -> Result<(), SaleError> {
         let known_left = room.left.lock().unwrap_or_else(PoisonError::into_inner).known;
         let all_attempts = room.attempts.get();
-        // Told once: of a call that failed nobody knows whether it ran.
-        let told_attempts = std::mem::replace(&mut looked.told_attempts, all_attempts);
-        let attempts = all_attempts - told_attempts;
+        // Reported once: whether a failed call ran is unknown.
+        let reported_attempts =
+            std::mem::replace(&mut refresh_state.reported_attempts, all_attempts);
+        let attempts = all_attempts - reported_attempts;
         let mut state =
             self.engine.room_look(room.event, attempts, known_left, room.floors()).await?;
-        let is_missing = state.revision == 0 || state.revision < looked.revision;
-        let is_due = looked.missed_at.is_none_or(|at| at.elapsed() > MISSING_EVERY);
+        let is_missing = state.revision == 0 || state.revision < refresh_state.revision;
+        let is_due = refresh_state.missed_at.is_none_or(|at| at.elapsed() > MISSING_EVERY);
         if is_missing && is_due {
-            // Redis lost it, or nobody ever wanted anything of it: MongoDB knows.
-            looked.missed_at = Some(Instant::now());
-            if self.store.bring(room.event, room.floors(), attempts > 0).await? {
+            // Redis lost it, or it has no settings: MongoDB decides.
+            refresh_state.missed_at = Some(Instant::now());
+            if self.store.apply_stored(room.event, room.floors(), attempts > 0).await? {
                 state = self.engine.room_look(room.event, 0, known_left, room.floors()).await?;
             }
         }
-        looked.revision = looked.revision.max(state.revision);
-        room.see(state, begun);
+        refresh_state.revision = refresh_state.revision.max(state.revision);
+        room.store_snapshot(state, begun);
         Ok(())
     }
 
     /// The place of a number; `None` while people gather for the draw.
     pub(super) async fn place(&self, room: &Room, number: u64) -> Result<Option<u64>, SaleError> {
-        let state = room.seen().state.clone();
+        let state = room.snapshot().state.clone();
         match state.draw {
             DrawState::None => return Ok(Some(number)),
             DrawState::Gathering | DrawState::Frozen => return Ok(None),
@@ -187,25 +191,25 @@ impl Rooms {
         if let Some(draw) = room.draw.load().as_deref() {
             return Ok(Some(draw.place(number)));
         }
-        // Once a room and process, but for those who ask at the same moment.
+        // Once per room and process, except for concurrent callers.
         let draw = Arc::new(self.store.fixed_draw(room.event).await?);
         room.draw.store(Some(draw.clone()));
         Ok(Some(draw.place(number)))
     }
 
-    /// Looks at all rooms, over and over, until shutdown is requested.
-    pub(super) async fn look_on(self, shutdown: Shutdown) {
+    /// Refreshes all rooms periodically until shutdown is requested.
+    pub(super) async fn refresh_loop(self, shutdown: Shutdown) {
         let work = async {
             let mut warned_at: Option<Instant> = None;
             loop {
-                tokio::time::sleep(LOOK_EVERY).await;
-                let rooms = self.kept();
-                let looks = stream::iter(rooms).map(|room| {
+                tokio::time::sleep(REFRESH_INTERVAL).await;
+                let rooms = self.evict_idle();
+                let refreshes = stream::iter(rooms).map(|room| {
                     let all = self.clone();
-                    async move { all.look(&room).await.err() }
+                    async move { all.refresh(&room).await.err() }
                 });
-                let failed: Vec<SaleError> = looks
-                    .buffer_unordered(LOOKS_AT_ONCE)
+                let failed: Vec<SaleError> = refreshes
+                    .buffer_unordered(CONCURRENT_REFRESHES)
                     .filter_map(std::future::ready)
                     .collect()
                     .await;
@@ -213,7 +217,7 @@ impl Rooms {
                     && warned_at.is_none_or(|at| at.elapsed() > KEPT_FOR)
                 {
                     warned_at = Some(Instant::now());
-                    warn!(%error, rooms = failed.len(), "waiting rooms cannot be looked at");
+                    warn!(%error, rooms = failed.len(), "waiting rooms cannot be refreshed");
                 }
             }
         };
@@ -223,14 +227,13 @@ impl Rooms {
         }
     }
 
-    /// Those that somebody asked for lately; the others are forgotten. A room with numbers is kept
-    /// longer: what it knows are the floors.
-    fn kept(&self) -> Vec<Arc<Room>> {
+    /// Evicts unused rooms and returns the others. A room with numbers is kept while it is on, since
+    /// it holds the floors.
+    fn evict_idle(&self) -> Vec<Arc<Room>> {
         let now = Instant::now();
         self.rooms.change(|rooms| {
             rooms.retain(|_, room| {
-                room.unasked_for(now) < KEPT_FOR
-                    || room.floors().joined > 0 && !room.is_known_open()
+                room.idle_for(now) < KEPT_FOR || room.floors().joined > 0 && !room.is_known_open()
             });
             rooms.values().cloned().collect()
         })

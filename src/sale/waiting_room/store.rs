@@ -1,4 +1,4 @@
-//! What operators want of waiting rooms: in MongoDB, and from there in Redis.
+//! Operators' settings of waiting rooms: stored in MongoDB, applied in Redis.
 
 use crate::archive::{Archive, FixedDraw, StoredDraw, StoredRoom};
 use crate::domain::draw::{Draw, PublicDraw};
@@ -6,30 +6,30 @@ use crate::domain::{DrawState, Event, EventId, Floors, RoomSettings};
 use crate::redis::{Engine, RoomConfiguration};
 use crate::sale::{SaleError, SaleSettings, unix_now_ms};
 
-/// How often a change is tried again because another was quicker.
+/// Attempts of one change when other operators are first.
 const CHANGE_ATTEMPTS_MAX: u32 = 20;
-/// How long a room that is off is kept where the life of tokens is not known: a day, ms.
+/// How long a room that is off is kept where the lifetime of tokens is unknown: a day, ms.
 const KEPT_MS: i64 = 86_400_000;
-/// Who is told to have made a room that switches itself on.
+/// The recorded author of a room that was created by a surge.
 const BY_SURGE: &str = "surge";
 
 /// A change of a room's settings.
 pub trait RoomEdit: Fn(&mut RoomSettings) + Send + Sync {}
 impl<F: Fn(&mut RoomSettings) + Send + Sync> RoomEdit for F {}
 
-/// Where the settings are kept. Cheap to clone.
+/// The store of room settings. Cheap to clone.
 #[derive(Clone)]
 pub struct RoomStore {
     engine: Engine,
     archive: Archive,
-    /// How long a token is valid; a room that is off is kept for so long, ms.
+    /// How long a token is valid, and a room that is off is kept, ms.
     token_ttl_ms: i64,
-    /// How rooms are that nobody set anything for.
+    /// Settings of rooms without settings of their own.
     defaults: RoomSettings,
 }
 
 impl RoomStore {
-    /// On these services. `defaults` are the settings of rooms that nobody set anything for.
+    /// Uses these services and default settings.
     pub fn new(
         engine: Engine,
         archive: Archive,
@@ -39,12 +39,12 @@ impl RoomStore {
         RoomStore { engine, archive, token_ttl_ms, defaults }
     }
 
-    /// For bringing rooms into Redis alone.
+    /// A store that only copies rooms into Redis.
     pub fn plain(engine: &Engine, archive: &Archive) -> Self {
         RoomStore::new(engine.clone(), archive.clone(), KEPT_MS, RoomSettings::default())
     }
 
-    /// On these services, under the rules of this sale.
+    /// Uses these services and the sale's settings.
     pub fn of(engine: &Engine, archive: &Archive, settings: &SaleSettings) -> Self {
         let (token_ttl_ms, defaults) = (settings.token_ttl_ms, settings.room_defaults.clone());
         RoomStore::new(engine.clone(), archive.clone(), token_ttl_ms, defaults)
@@ -54,10 +54,10 @@ impl RoomStore {
         self.token_ttl_ms
     }
 
-    /// What is stored of a room; `None` where nobody ever wanted anything of it.
+    /// Returns the stored room; `None` if it has no settings of its own.
     ///
     /// # Errors
-    /// If MongoDB does not answer, or has what this build cannot read.
+    /// If MongoDB does not answer, or this build cannot read the room.
     pub async fn stored(&self, event: EventId) -> Result<Option<StoredRoom>, SaleError> {
         Ok(self.archive.stored_room(event).await?)
     }
@@ -65,8 +65,8 @@ impl RoomStore {
     /// Changes a room's settings, in MongoDB, then in Redis. `edit` may run several times.
     ///
     /// # Errors
-    /// If the result cannot be; if a service does not answer: then it may have been changed, and
-    /// the same change can be made again.
+    /// If the result is invalid; if a service does not answer: then the change may have been made,
+    /// and repeating it is safe.
     pub async fn change(
         &self,
         event: EventId,
@@ -74,12 +74,12 @@ impl RoomStore {
         edit: impl RoomEdit,
     ) -> Result<StoredRoom, SaleError> {
         for _ in 0..CHANGE_ATTEMPTS_MAX {
-            let known = self.archive.event(event).await?.ok_or(SaleError::EventUnknown(event))?;
+            let stored = self.archive.event(event).await?.ok_or(SaleError::EventUnknown(event))?;
             let before = self.stored(event).await?;
             let mut next = before.clone().unwrap_or_else(|| self.fresh(event));
             edit(&mut next.settings);
             next.settings.check().map_err(SaleError::Invalid)?;
-            self.prepare_draw(&known, &mut next).await?;
+            self.prepare_draw(&stored, &mut next).await?;
             let is_new = before
                 .as_ref()
                 .is_none_or(|before| before.settings != next.settings || before.draw != next.draw);
@@ -96,7 +96,7 @@ impl RoomStore {
         Err(SaleError::Unavailable {
             dependency: "mongodb",
             reason: format!(
-                "others changed the waiting room {CHANGE_ATTEMPTS_MAX} times meanwhile"
+                "the waiting room was changed {CHANGE_ATTEMPTS_MAX} times by others meanwhile"
             ),
             unknown: false,
         })
@@ -107,18 +107,20 @@ impl RoomStore {
         StoredRoom { event, revision: 0, settings, draw: None, by: String::new(), at_ms: 0 }
     }
 
-    /// Opens a draw where one is wanted. INVARIANT: its secret is never changed once its
-    /// commitment could be seen.
+    /// Opens a draw if the settings require one. INVARIANT: its secret never changes once its
+    /// commitment is published.
     async fn prepare_draw(&self, event: &Event, room: &mut StoredRoom) -> Result<(), SaleError> {
         let reason = match (&room.draw, room.settings.shuffle) {
             (None, false) | (Some(_), true) => return Ok(()),
             (Some(draw), false) if draw.fixed.is_some() => return Ok(()),
-            (Some(_), false) => "people gather for its draw, which cannot be taken back".to_owned(),
+            (Some(_), false) => {
+                "people have gathered for its draw, which cannot be cancelled".to_owned()
+            }
             (None, true) => {
                 let now_ms = unix_now_ms();
                 let state = self.engine.room_look(event.id, 0, 0, Floors::default()).await?;
                 if state.floors.joined > 0 {
-                    let reason = "people have joined already, and were told where they stand";
+                    let reason = "people have joined already and know their positions";
                     return Err(SaleError::EventState {
                         event: event.id,
                         reason: reason.to_owned(),
@@ -128,34 +130,35 @@ impl RoomStore {
                     room.draw = Some(StoredDraw::open(&rand::random(), now_ms));
                     return Ok(());
                 }
-                "those who come before its sale begins are shuffled, and it has begun; give it an \
-                 on_sale_at ahead, or leave `shuffle` out"
+                "only those who come before the sale begins are shuffled, and it has begun; set an \
+                 on_sale_at in the future, or omit `shuffle`"
                     .to_owned()
             }
         };
         Err(SaleError::EventState { event: event.id, reason })
     }
 
-    /// Brings what is stored into Redis, with the floors that MongoDB and the caller know; whether
-    /// there is anything. A room that switches itself on by default is made where `is_asked_for`.
+    /// Copies the stored settings into Redis, with the highest floors known to MongoDB and the caller.
+    /// Returns whether the room has settings. With `has_demand`, a room that switches itself on by
+    /// default is created.
     ///
     /// # Errors
     /// If a service does not answer.
-    pub async fn bring(
+    pub async fn apply_stored(
         &self,
         event: EventId,
         floors: Floors,
-        is_asked_for: bool,
+        has_demand: bool,
     ) -> Result<bool, SaleError> {
         let mut stored = self.stored(event).await?;
-        if stored.is_none() && is_asked_for && self.defaults.surge.automatic {
+        if stored.is_none() && has_demand && self.defaults.surge.automatic {
             let made = StoredRoom {
                 revision: 1,
                 by: BY_SURGE.to_owned(),
                 at_ms: unix_now_ms(),
                 ..self.fresh(event)
             };
-            // Another may be quicker: then that one is it.
+            // If another process is first, its room is used.
             self.archive.change_room(&made).await?;
             stored = self.stored(event).await?;
         }
@@ -168,7 +171,7 @@ impl RoomStore {
         let floors = floors.max(self.archive.room_floors(room.event).await?);
         let fixed = room.draw.as_ref().and_then(|draw| draw.fixed.as_ref());
         let configuration = RoomConfiguration {
-            // The draw's fixing is no revision of the settings, but Redis has to follow it.
+            // Fixing the draw is no revision of the settings, but Redis has to apply it.
             revision: room.revision * 2 + u64::from(fixed.is_some()),
             settings: &room.settings,
             draw: match (&room.draw, fixed) {
@@ -184,9 +187,9 @@ impl RoomStore {
         Ok(())
     }
 
-    /// Ends the gathering of a room whose sale has begun: freezes who is in the draw (Redis),
-    /// records it (MongoDB, once), lets it take effect (Redis). Whether it took effect. A crash
-    /// between the steps is mended by running it again; of two at once, one records.
+    /// Makes the draw of a room whose sale has begun: freezes its participants (Redis), records it
+    /// (MongoDB, once), applies it (Redis). Returns whether it was applied. After a crash between the
+    /// steps it can be run again; of two concurrent runs one records.
     ///
     /// # Errors
     /// If a service does not answer.
@@ -202,22 +205,22 @@ impl RoomStore {
                 commitment = draw.commitment, "the draw is fixed",
             );
         }
-        self.bring(event, Floors::default(), false).await
+        self.apply_stored(event, Floors::default(), false).await
     }
 
-    /// What everybody may know of a room's draw; `None` where nobody gathers or gathered for one.
+    /// Returns the public part of a room's draw; `None` if it has none.
     ///
     /// # Errors
-    /// If MongoDB does not answer, or has what this build cannot read.
+    /// If MongoDB does not answer, or this build cannot read the room.
     pub async fn public_draw(&self, event: EventId) -> Result<Option<PublicDraw>, SaleError> {
         let draw = self.stored(event).await?.and_then(|room| room.draw);
         Ok(draw.map(|draw| draw.public(event)))
     }
 
-    /// The draw of a room, computed as everybody can.
+    /// Computes the draw of a room, as anybody can.
     ///
     /// # Errors
-    /// If MongoDB does not answer, or has what cannot be read; if it is not fixed.
+    /// If MongoDB does not answer, if the room is unreadable, or if the draw is not fixed.
     pub(super) async fn fixed_draw(&self, event: EventId) -> Result<Draw, SaleError> {
         let public = self.public_draw(event).await?;
         let public = public.ok_or_else(|| broken(event, "it is gone"))?;

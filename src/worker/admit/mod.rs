@@ -160,7 +160,7 @@ impl Worker {
             return Ok(());
         }
         room.brought_at = Some(Instant::now());
-        store.bring(event, room.floors, false).await.map(drop)
+        store.apply_stored(event, room.floors, false).await.map(drop)
     }
 
     /// What speaks against letting more people in; so many looks at rooms have failed so far.

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use holdfast::domain::{Booking, BookingId, Event, Quantity, SeatId, SeatState};
 use holdfast::redis::{BlockAction, BlockCall, Settlement, new_nonce};
-use holdfast::sale::{HoldRequest, SaleError, SeatsWanted};
+use holdfast::sale::{HoldRequest, SaleError, SeatRequest};
 use rand::RngExt;
 use rand::rngs::StdRng;
 
@@ -186,11 +186,11 @@ impl<'a> Caller<'a> {
     fn request(&self, attempt: &Attempt) -> HoldRequest {
         let event = self.hall(attempt.event);
         let seats = match &attempt.wanted {
-            Wanted::Seats(seats) => SeatsWanted::Named(seats.clone()),
+            Wanted::Seats(seats) => SeatRequest::Named(seats.clone()),
             Wanted::Many(seats, section) => {
                 let section = section.map(|n| event.layout.sections()[n].name.clone());
                 let quantity = Quantity { seats: *seats, section, together: true, max_price: None };
-                SeatsWanted::Quantity(quantity)
+                SeatRequest::Quantity(quantity)
             }
         };
         HoldRequest {

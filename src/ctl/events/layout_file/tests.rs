@@ -4,7 +4,7 @@ fn toml(text: &str) -> Result<Vec<Section>, String> {
     parse(text, Format::Toml)
 }
 
-/// A section with these rows.
+/// The rows of a section.
 fn rows_of(rows: &str) -> Result<Vec<(String, u32)>, String> {
     let sections = toml(&format!("sections = [{{ name = \"S\", price = 1, rows = {rows} }}]"))?;
     let rows = sections.into_iter().next().unwrap().rows.unwrap();
@@ -12,7 +12,7 @@ fn rows_of(rows: &str) -> Result<Vec<(String, u32)>, String> {
 }
 
 #[test]
-fn both_formats_are_read_alike() {
+fn both_formats_give_the_same_sections() {
     let json = r#"{ "sections": [
         { "name": "Stalls", "price": 4500, "rows": [{ "row": "A", "seats": 2 }] },
         { "name": "Floor", "price": 0, "capacity": 3 } ] }"#;
@@ -33,7 +33,7 @@ fn both_formats_are_read_alike() {
 }
 
 #[test]
-fn rows_can_be_said_briefly() {
+fn row_ranges_and_counts_are_expanded() {
     let names = |rows: &str| {
         let rows = rows_of(rows).unwrap_or_else(|error| panic!("{rows}: {error}"));
         rows.iter().map(|(row, seats)| format!("{row}{seats} ")).collect::<String>()
@@ -54,7 +54,7 @@ fn rows_can_be_said_briefly() {
 }
 
 #[test]
-fn what_is_wrong_is_told_with_its_place() {
+fn row_error_names_its_position() {
     let cases = [
         ("{ seats = 1 }", r#"sections[0] "S" rows: give `row` for one row, `from` and `to`"#),
         (r#"{ from = "A", seats = 1 }"#, "give `row` for one row"),
@@ -79,14 +79,14 @@ fn what_is_wrong_is_told_with_its_place() {
         ("3", "rows: must be a list; got 3"),
     ];
     for (rows, expected) in cases {
-        let told = rows_of(rows).unwrap_err();
-        assert!(told.starts_with(r#"sections[0] "S""#), "{rows}: {told}");
-        assert!(told.contains(expected), "{rows}: {told}");
+        let error = rows_of(rows).unwrap_err();
+        assert!(error.starts_with(r#"sections[0] "S""#), "{rows}: {error}");
+        assert!(error.contains(expected), "{rows}: {error}");
     }
 }
 
 #[test]
-fn what_is_wrong_with_sections_is_told() {
+fn section_error_names_its_position() {
     let section = |fields: &str| toml(&format!("[[sections]]\n{fields}")).unwrap_err();
     let cases = [
         (section("price = 1\ncapacity = 1"), "sections[0]: `name` is missing"),
@@ -105,13 +105,13 @@ fn what_is_wrong_with_sections_is_told() {
         (parse("{\n]", Format::Json).unwrap_err(), "at line 2 column 1"),
         (parse("[]", Format::Json).unwrap_err(), "must be a table with fields; got a list"),
     ];
-    for (told, expected) in cases {
-        assert!(told.contains(expected) && !told.contains('\n'), "{expected}: {told}");
+    for (error, expected) in cases {
+        assert!(error.contains(expected) && !error.contains('\n'), "{expected}: {error}");
     }
 }
 
 #[test]
-fn formats_are_told_by_extension_or_by_their_first_character() {
+fn format_is_chosen_by_extension_or_first_character() {
     let format = |path: &str, text: &str| format_of(Path::new(path), text);
     assert_eq!(format("a.json", ""), Format::Json);
     assert_eq!(format("a.TOML", "{"), Format::Toml);
@@ -120,7 +120,7 @@ fn formats_are_told_by_extension_or_by_their_first_character() {
 }
 
 #[test]
-fn the_examples_are_layouts() {
+fn examples_are_valid_layouts() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/layouts");
     let mut seats: Vec<(String, u32)> = std::fs::read_dir(folder)
         .unwrap()
@@ -136,7 +136,7 @@ fn the_examples_are_layouts() {
 }
 
 #[test]
-fn a_file_that_is_not_there_is_named() {
-    let told = read(Path::new("/no/such.toml")).unwrap_err();
-    assert!(told.starts_with("layout /no/such.toml: "), "{told}");
+fn missing_file_is_named() {
+    let error = read(Path::new("/no/such.toml")).unwrap_err();
+    assert!(error.starts_with("layout /no/such.toml: "), "{error}");
 }

@@ -1,9 +1,9 @@
-//! The three-way check: what Redis, the archive and the provider say of every payment, held against
-//! each other, booking by booking. Reads only, unless it is told to mend; and mending is no more than
-//! [`PaymentService::reconcile_now`], which anybody may run at any time.
+//! The three-way check: compares the archive, Redis and the provider for every payment, booking by
+//! booking. Read-only unless it is to repair; a repair is [`PaymentService::reconcile_now`], which is
+//! safe at any time.
 //!
-//! May run during a sale: what is on its way differs for a moment, so only what a later look finds
-//! again is told.
+//! Safe during a sale: payments in progress differ for a moment, so only differences that a later
+//! query confirms are reported.
 
 #[cfg(test)]
 mod tests;
@@ -21,23 +21,23 @@ use crate::domain::refund::OVERDUE_MS as REFUND_OVERDUE_MS;
 use crate::domain::{
     BookingId, EventId, Intent, IntentState, Outcome, RefundProgress, RefundState, Status,
 };
-use crate::payments::{Payment, State};
+use crate::payments::{Payment, PaymentState};
 use crate::redis::GetBookingReply;
 use crate::sale::{SaleError, unix_now_ms};
 
-/// Intents and bookings read at once.
+/// Intents and bookings per query.
 const PAGE: u32 = 500;
-/// Bookings looked at at the same time: each asks Redis and the provider.
+/// Bookings compared at the same time: each queries Redis and the provider.
 const AT_ONCE_MAX: usize = 8;
-/// Pause between two looks at what differs.
-const LOOK_PAUSE: Duration = Duration::from_millis(500);
-/// How long after an intent is due a worker should have looked at it, ms.
+/// Pause between two queries of what differs.
+const RECHECK_PAUSE: Duration = Duration::from_millis(500);
+/// How long after an intent is due a worker should have reconciled it, ms.
 const OVERDUE_MS: i64 = 30_000;
 const DAY_MS: i64 = 86_400_000;
-/// Differences kept; there may be more.
+/// The maximum number of differences kept.
 const DIFFERENCES_MAX: usize = 10_000;
 
-/// What a check found.
+/// The result of a check.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct PaymentsReport {
     /// Whether there is no difference.
@@ -46,91 +46,91 @@ pub struct PaymentsReport {
     pub payments: u64,
     /// Money by currency.
     pub totals: BTreeMap<String, MoneyTotals>,
-    /// What was mended.
-    pub mended: Vec<Mended>,
-    /// What differs.
-    pub differences: Vec<Difference>,
+    /// What was reconciled to repair it.
+    pub mended: Vec<MendedPayment>,
+    /// The remaining differences.
+    pub differences: Vec<PaymentDifference>,
 }
 
 /// Money in one currency, minor units.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct MoneyTotals {
-    /// What the archive's sold bookings cost.
+    /// The price of the archive's sold bookings.
     pub sold: i64,
-    /// What the provider has taken.
+    /// What the provider has charged.
     pub charged: i64,
-    /// What the provider has given back.
+    /// What the provider has refunded.
     pub refunded: i64,
-    /// What is on its way back.
+    /// Refunds that are pending.
     pub refund_pending: i64,
 }
 
-/// A booking about which the three do not agree.
+/// A booking about which the three disagree.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Difference {
-    /// Which booking.
+pub struct PaymentDifference {
+    /// The booking.
     pub booking: BookingId,
-    /// What differs, and how it can be mended where that takes a person.
+    /// The difference, and how to correct it if that takes a person.
     pub problem: String,
 }
 
-/// A booking that was mended.
+/// A booking that was reconciled to repair it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Mended {
-    /// Which booking.
+pub struct MendedPayment {
+    /// The booking.
     pub booking: BookingId,
-    /// What became of it.
+    /// The result.
     pub result: &'static str,
 }
 
-/// How to check.
+/// Options of a check.
 #[derive(Clone, Copy, Debug)]
 pub struct CheckOptions {
-    /// This event alone.
+    /// Only this event.
     pub only: Option<EventId>,
-    /// Whether to mend what differs.
+    /// Whether to repair differences.
     pub mend: bool,
-    /// How long what differs has to become right by itself.
+    /// How long differences have to resolve by themselves.
     pub wait: Duration,
 }
 
-/// What the three say of one booking.
-struct Facts {
+/// The state of one booking in the three places.
+struct PaymentFacts {
     intent: Option<Intent>,
     archived: Option<ArchivedBooking>,
     payment: Option<Payment>,
-    /// In Redis; `None` if it is not there.
+    /// Its status in Redis; `None` if absent.
     redis: Option<Status>,
 }
 
 impl PaymentService {
-    /// Holds the three against each other; `told` is called with how many payments were looked at.
+    /// Compares the three; `progress` receives the number of payments compared so far.
     ///
     /// # Errors
     /// If one of the three does not answer.
     pub async fn check(
         &self,
         options: CheckOptions,
-        told: impl Fn(u64),
+        progress: impl Fn(u64),
     ) -> Result<PaymentsReport, SaleError> {
         let mut report = PaymentsReport::default();
         let mut differing: Vec<BookingId> = Vec::new();
         for event in self.events(options.only).await? {
-            self.look_at_event(event, &mut report, &mut differing, &told).await?;
+            self.check_event(event, &mut report, &mut differing, &progress).await?;
         }
         if options.mend {
             for id in &differing {
                 let result = match self.reconcile_now(*id).await {
                     Ok(reconciled) => reconciled.as_str(),
                     Err(error) => {
-                        tracing::warn!(booking_id = %id, %error, "a payment is not mended");
+                        tracing::warn!(booking_id = %id, %error, "a payment is not repaired");
                         "error"
                     }
                 };
-                report.mended.push(Mended { booking: *id, result });
+                report.mended.push(MendedPayment { booking: *id, result });
             }
         }
-        self.see_what_stays(differing, options.wait, &mut report).await?;
+        self.report_persistent(differing, options.wait, &mut report).await?;
         report.clean = report.differences.is_empty();
         Ok(report)
     }
@@ -151,12 +151,12 @@ impl PaymentService {
         }
     }
 
-    async fn look_at_event(
+    async fn check_event(
         &self,
         event: EventId,
         report: &mut PaymentsReport,
         differing: &mut Vec<BookingId>,
-        told: &impl Fn(u64),
+        progress: &impl Fn(u64),
     ) -> Result<(), SaleError> {
         let mut after = None;
         loop {
@@ -167,15 +167,15 @@ impl PaymentService {
             let now_ms = unix_now_ms();
             for facts in self.facts_of(ids).await? {
                 report.payments += 1;
-                // What differs is counted as it is in the end.
+                // A difference is counted by its final state.
                 match problem(&facts.1, now_ms) {
                     Some(_) if differing.len() < DIFFERENCES_MAX => differing.push(facts.0),
                     _ => report.count(&facts.1),
                 }
             }
-            told(report.payments);
+            progress(report.payments);
         }
-        // What was sold without an intent has no trace above.
+        // Sold bookings without an intent do not appear above.
         let mut after = None;
         loop {
             let page = self.archive.bookings_of_event(event, after, PAGE).await?;
@@ -191,14 +191,17 @@ impl PaymentService {
         }
     }
 
-    async fn facts_of(&self, ids: Vec<BookingId>) -> Result<Vec<(BookingId, Facts)>, SaleError> {
+    async fn facts_of(
+        &self,
+        ids: Vec<BookingId>,
+    ) -> Result<Vec<(BookingId, PaymentFacts)>, SaleError> {
         let intents = self.archive.intents_by_id(&ids).await?;
         let archived = self.archive.bookings_by_id(&ids).await?;
         let mut intents: HashMap<BookingId, Intent> =
             intents.into_iter().map(|intent| (intent.booking, intent)).collect();
         let mut archived: HashMap<BookingId, ArchivedBooking> =
             archived.into_iter().map(|one| (one.booking.id, one)).collect();
-        let looks = ids.into_iter().map(|id| {
+        let queries = ids.into_iter().map(|id| {
             let (intent, archived) = (intents.remove(&id), archived.remove(&id));
             async move {
                 let payment = match &intent {
@@ -211,14 +214,14 @@ impl PaymentService {
                     GetBookingReply::Found { booking } => Some(booking.status),
                     GetBookingReply::BookingUnknown | GetBookingReply::EventNotLoaded => None,
                 };
-                Ok::<_, SaleError>((id, Facts { intent, archived, payment, redis }))
+                Ok::<_, SaleError>((id, PaymentFacts { intent, archived, payment, redis }))
             }
         });
-        stream::iter(looks).buffered(AT_ONCE_MAX).try_collect().await
+        stream::iter(queries).buffered(AT_ONCE_MAX).try_collect().await
     }
 
-    /// Reports those of these that still differ when the time is over.
-    async fn see_what_stays(
+    /// Reports the differences that remain when the time is over.
+    async fn report_persistent(
         &self,
         mut differing: Vec<BookingId>,
         wait: Duration,
@@ -236,7 +239,7 @@ impl PaymentService {
                     }
                     match problem {
                         Some(problem) if is_last => {
-                            report.differences.push(Difference { booking, problem });
+                            report.differences.push(PaymentDifference { booking, problem });
                         }
                         Some(_) => left.push(booking),
                         None => {}
@@ -247,19 +250,20 @@ impl PaymentService {
                 return Ok(());
             }
             differing = left;
-            sleep(LOOK_PAUSE).await;
+            sleep(RECHECK_PAUSE).await;
         }
     }
 }
 
 impl PaymentsReport {
-    fn count(&mut self, facts: &Facts) {
+    fn count(&mut self, facts: &PaymentFacts) {
         let Some(intent) = &facts.intent else { return };
         let totals = self.totals.entry(intent.currency.clone()).or_default();
         if facts.archived.as_ref().and_then(|one| one.outcome) == Some(Outcome::Sold) {
             totals.sold += intent.amount;
         }
-        if let Some(payment) = facts.payment.as_ref().filter(|one| one.state == State::Paid) {
+        if let Some(payment) = facts.payment.as_ref().filter(|one| one.state == PaymentState::Paid)
+        {
             totals.charged += payment.amount;
             totals.refunded += payment.refunded;
             totals.refund_pending += payment.refund_pending;
@@ -267,13 +271,13 @@ impl PaymentsReport {
     }
 }
 
-/// What the three do not agree about. Nothing, where a payment is still on its way and looked after.
-fn problem(facts: &Facts, now_ms: i64) -> Option<String> {
+/// The difference between the three, if any. A payment in progress that a worker handles is none.
+fn problem(facts: &PaymentFacts, now_ms: i64) -> Option<String> {
     let outcome = facts.archived.as_ref().and_then(|archived| archived.outcome);
     let Some(intent) = &facts.intent else {
         return Some("sold, and nothing is known of a payment".to_owned());
     };
-    let paid = facts.payment.as_ref().filter(|payment| payment.state == State::Paid);
+    let paid = facts.payment.as_ref().filter(|payment| payment.state == PaymentState::Paid);
     let amount = intent.amount;
     if let Some(paid) = paid.filter(|paid| paid.amount != amount) {
         return Some(format!("{amount} was to be paid, {} is: ask the provider", paid.amount));
@@ -295,7 +299,7 @@ fn problem(facts: &Facts, now_ms: i64) -> Option<String> {
         .or_else(|| unclosed(intent, outcome, facts, now_ms))
 }
 
-/// Money that is to be given back and is not yet. Nothing, where it is on its way for no longer than
+/// Money that is to be refunded and is not yet. `None` if it has been pending for no longer than
 /// banks take.
 fn unreturned(intent: &Intent, refunded: i64, pending: i64, now_ms: i64) -> Option<String> {
     let (amount, refund) = (intent.amount, intent.refund.as_ref());
@@ -331,17 +335,17 @@ fn in_redis(outcome: Option<Outcome>, redis: Option<Status>) -> Option<String> {
 fn unclosed(
     intent: &Intent,
     outcome: Option<Outcome>,
-    facts: &Facts,
+    facts: &PaymentFacts,
     now_ms: i64,
 ) -> Option<String> {
-    // A worker will look at it, or has hardly had the time.
+    // A worker will reconcile it, or has hardly had the time.
     if intent.due_ms.is_some_and(|due_ms| now_ms < due_ms + OVERDUE_MS) {
         return None;
     }
     let expected = match outcome {
         Some(Outcome::Sold) => IntentState::Sold,
         Some(Outcome::Refund | Outcome::Cancelled) => IntentState::Refunded,
-        // Still to be paid, perhaps.
+        // It may still be paid.
         None if facts.redis.is_some_and(Status::is_live) => return None,
         None => IntentState::Cancelled,
     };

@@ -1,9 +1,9 @@
-//! What is a difference and what is not.
+//! Which states differ, and which do not.
 
 use super::*;
 use crate::domain::Booking;
 
-/// Long after whatever was due.
+/// Long after every due time.
 const NOW_MS: i64 = 1_000_000;
 
 fn facts(
@@ -11,7 +11,7 @@ fn facts(
     outcome: Option<Outcome>,
     paid: Option<i64>,
     redis: Option<Status>,
-) -> Facts {
+) -> PaymentFacts {
     let mut intent = Intent { payment: "p".into(), state, ..Intent::of_ann() };
     if state.may_move() {
         intent.due_ms = Some(9);
@@ -20,18 +20,18 @@ fn facts(
     let archived = ArchivedBooking { booking, outcome, generation: 1, cancel_unsettled_ms: None };
     let payment = paid.map(|refunded| Payment {
         id: "p".into(),
-        state: State::Paid,
+        state: PaymentState::Paid,
         amount: 100,
         currency: "EUR".into(),
         refunded,
         refund_pending: 0,
         booking: None,
     });
-    Facts { intent: Some(intent), archived: Some(archived), payment, redis }
+    PaymentFacts { intent: Some(intent), archived: Some(archived), payment, redis }
 }
 
 #[test]
-fn what_agrees_is_no_problem() {
+fn agreeing_states_are_no_problem() {
     use IntentState::*;
     let cases = [
         facts(Sold, Some(Outcome::Sold), Some(0), Some(Status::Confirmed)),
@@ -49,7 +49,7 @@ fn what_agrees_is_no_problem() {
 }
 
 #[test]
-fn what_differs_is_told() {
+fn differing_states_are_problems() {
     use IntentState::*;
     let cases = [
         (facts(Sold, Some(Outcome::Sold), None, None), "sold, and not paid"),
@@ -65,44 +65,44 @@ fn what_differs_is_told() {
         ),
     ];
     for (case, expected) in cases {
-        let told = problem(&case, NOW_MS).unwrap_or_default();
-        assert!(told.contains(expected), "{told:?}, not {expected:?}");
+        let found = problem(&case, NOW_MS).unwrap_or_default();
+        assert!(found.contains(expected), "{found:?}, not {expected:?}");
     }
-    let unknown = Facts { intent: None, ..facts(Sold, Some(Outcome::Sold), None, None) };
+    let unknown = PaymentFacts { intent: None, ..facts(Sold, Some(Outcome::Sold), None, None) };
     assert!(problem(&unknown, NOW_MS).unwrap().contains("nothing is known of a payment"));
 }
 
-/// A cancelled booking of which so much is back and so much on its way, with this much recorded.
-fn refunding(refunded: i64, pending: i64, intent: Intent) -> Facts {
+/// A cancelled booking with these refunded and pending amounts and this intent.
+fn refunding(refunded: i64, pending: i64, intent: Intent) -> PaymentFacts {
     let plain =
         facts(IntentState::Sold, Some(Outcome::Cancelled), Some(refunded), Some(Status::Cancelled));
     let payment = plain.payment.map(|payment| Payment { refund_pending: pending, ..payment });
-    Facts { intent: Some(intent), payment, ..plain }
+    PaymentFacts { intent: Some(intent), payment, ..plain }
 }
 
 #[test]
-fn refund_on_its_way_is_no_problem_until_it_is_overdue() {
+fn pending_refund_is_no_problem_until_overdue() {
     let begun = Intent { state: IntentState::Sold, ..Intent::of_ann() };
     let pending = begun.refund_pending(100, NOW_MS).unwrap();
     let polled = |now_ms| pending.due(now_ms);
     assert_eq!(problem(&refunding(0, 100, polled(NOW_MS)), NOW_MS), None);
     assert_eq!(problem(&refunding(40, 60, polled(NOW_MS)), NOW_MS), None);
     let late_ms = NOW_MS + REFUND_OVERDUE_MS + 1;
-    let told = problem(&refunding(0, 100, polled(late_ms)), late_ms).unwrap();
-    assert!(told.contains("100 of 100 is on its way back for 14 days"), "{told}");
+    let found = problem(&refunding(0, 100, polled(late_ms)), late_ms).unwrap();
+    assert!(found.contains("100 of 100 is on its way back for 14 days"), "{found}");
 }
 
 #[test]
-fn failed_refund_is_a_problem_that_says_why_and_what_to_do() {
+fn failed_refund_is_a_problem_with_reason_and_remedy() {
     let begun = Intent { state: IntentState::Sold, ..Intent::of_ann() };
     let mut failed = begun;
     for failures in 1..=5 {
         failed = failed.refund_failed(100, "closed account".into(), NOW_MS);
-        let told = problem(&refunding(0, 0, failed.clone()), NOW_MS).unwrap();
+        let found = problem(&refunding(0, 0, failed.clone()), NOW_MS).unwrap();
         let expected = format!("its refund failed {failures} times (closed account)");
-        assert!(told.contains(&expected), "{told}");
-        assert_eq!(told.contains("--fix"), failures == 5, "{told}");
+        assert!(found.contains(&expected), "{found}");
+        assert_eq!(found.contains("--fix"), failures == 5, "{found}");
     }
-    // Somebody gave it back at the provider, and no worker has seen it yet.
+    // It was refunded by hand at the provider, and no worker has seen it yet.
     assert_eq!(problem(&refunding(100, 0, failed), NOW_MS), None);
 }

@@ -1,5 +1,5 @@
-//! House blocks: seats kept back from the sale and given back to it. Each is an entry of the
-//! booking log with its reason and who did it, and so in the archive's ledger.
+//! House blocks: seats withheld from the sale and returned to it. Each change is an entry of the
+//! booking log with its reason and actor, and therefore in the archive's ledger.
 
 use std::sync::Arc;
 
@@ -9,15 +9,15 @@ use crate::domain::limits::{BLOCK_SEATS_MAX, REASON_BYTES_MAX};
 use crate::domain::{Event, EventId, SeatId};
 use crate::redis::{BlockAction, BlockCall, BlockReply};
 
-/// Calls of one request: the first, and again after a refreshed event.
+/// Calls of one request: the first, and two after the event was refreshed.
 const TRIES_MAX: u32 = 3;
 
-/// The seats of a request.
+/// The seats of a block request.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum HouseSeats {
-    /// These.
+pub enum BlockSelection {
+    /// Exactly these seats.
     Named(Vec<SeatId>),
-    /// A section's, or one row's of it.
+    /// A whole section, or one of its rows.
     Of {
         /// The section.
         section: String,
@@ -29,26 +29,26 @@ pub enum HouseSeats {
 /// A request to block or release seats.
 #[derive(Clone, Debug)]
 pub struct BlockRequest {
-    /// Which event.
+    /// The event.
     pub event: EventId,
-    /// What to do.
+    /// Block or release.
     pub action: BlockAction,
-    /// Which seats.
-    pub seats: HouseSeats,
-    /// Who asks: the name of an admin key, or of a tool.
+    /// The seats.
+    pub seats: BlockSelection,
+    /// The actor: the name of an admin key, or of a tool.
     pub actor: String,
-    /// Why.
+    /// The reason.
     pub reason: String,
 }
 
 impl Events {
-    /// Blocks or releases seats, all or none. Says how many became others; the same request again
+    /// Blocks or releases seats, all or none. Returns how many changed; repeating the request
     /// changes nothing.
     pub async fn block(&self, request: &BlockRequest) -> Result<u32, SaleError> {
         self.make_block(request).await.map(|(_, changed, _)| changed)
     }
 
-    /// The same; answers with the event, and with its version in Redis by then, as well.
+    /// Like [`Events::block`]; also returns the event and its version in Redis after the change.
     async fn make_block(
         &self,
         request: &BlockRequest,
@@ -85,18 +85,18 @@ impl Events {
         Err(SaleError::EventNotLoaded(id))
     }
 
-    /// The seats that are meant, as the event's layout has them.
-    pub async fn house_seats(
+    /// Resolves a selection by the event's layout.
+    pub async fn selected_seats(
         &self,
         id: EventId,
-        seats: &HouseSeats,
+        seats: &BlockSelection,
     ) -> Result<Vec<SeatId>, SaleError> {
         let event = self.catalogue.get(id).await?.ok_or(SaleError::EventUnknown(id))?;
         named(&event, seats)
     }
 
-    /// At most `limit` blocks and releases of an event that are archived, behind a place in the
-    /// list, in order; and whether there are more.
+    /// Returns at most `limit` archived blocks and releases of an event after a position, in order;
+    /// and whether there are more.
     pub async fn blocks(
         &self,
         id: EventId,
@@ -111,7 +111,7 @@ impl Events {
     }
 }
 
-/// The same, where a sale is under way.
+/// The same operations within a running sale.
 impl Sale {
     /// See [`Events::block`].
     pub async fn block(&self, request: &BlockRequest) -> Result<u32, SaleError> {
@@ -132,7 +132,7 @@ impl Sale {
     }
 }
 
-/// The seats, ascending and each once, if the request is one.
+/// Validates a request and returns its seats, ascending and without duplicates.
 fn checked(event: &Event, request: &BlockRequest) -> Result<Vec<SeatId>, SaleError> {
     let reason = request.reason.trim();
     if reason.is_empty() || reason.len() > REASON_BYTES_MAX || reason.chars().any(char::is_control)
@@ -155,10 +155,10 @@ fn checked(event: &Event, request: &BlockRequest) -> Result<Vec<SeatId>, SaleErr
     }
 }
 
-fn named(event: &Event, seats: &HouseSeats) -> Result<Vec<SeatId>, SaleError> {
+fn named(event: &Event, seats: &BlockSelection) -> Result<Vec<SeatId>, SaleError> {
     match seats {
-        HouseSeats::Named(seats) => Ok(seats.clone()),
-        HouseSeats::Of { section, row } => seats_of(event, section, row.as_deref()),
+        BlockSelection::Named(seats) => Ok(seats.clone()),
+        BlockSelection::Of { section, row } => seats_of(event, section, row.as_deref()),
     }
 }
 

@@ -1,46 +1,46 @@
-//! Which seats a hold asks for: named ones, or so many of a section; and what it takes from the
-//! layout to judge that in Redis, which knows no rows' names, sections or prices.
+//! Seat requests: named seats, or a number of seats of a section; and the parts of the layout that
+//! Redis needs to decide them, since Redis knows no rows, sections or prices.
 
 use serde::{Deserialize, Serialize};
 
 use super::ids::SeatId;
 use super::layout::Layout;
 
-/// What happens to a choice of named seats that leaves a single seat alone between taken ones.
+/// How to treat a choice of named seats that isolates a single seat between taken ones.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum OrphanRule {
-    /// Nothing.
+    /// Accept it.
     #[default]
     Off,
-    /// It is granted, and the answer names the seats left alone.
+    /// Accept it and name the isolated seats in the response.
     Warn,
-    /// It is refused, until less than a tenth of the event's seats is free.
+    /// Refuse it, until less than a tenth of the event's seats is free.
     Enforce,
 }
 
-/// Rule and word, in enum order.
+/// Rule and name, in enum order.
 pub const ORPHAN_RULES: [(OrphanRule, &str); 3] =
     [(OrphanRule::Off, "off"), (OrphanRule::Warn, "warn"), (OrphanRule::Enforce, "enforce")];
 
 impl OrphanRule {
-    /// The word in the API, in the archive and in scripts.
+    /// The name in the API, in the archive and in scripts.
     pub fn as_str(self) -> &'static str {
         ORPHAN_RULES[self as usize].1
     }
 
-    /// The rule behind a word; `None` if there is no such word.
+    /// The rule with this name; `None` if there is none.
     pub fn parse(word: &str) -> Option<Self> {
         ORPHAN_RULES.iter().find(|row| row.1 == word).map(|row| row.0)
     }
 }
 
-/// A request for so many seats, whichever they are.
+/// A request for a number of seats.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Quantity {
-    /// How many.
+    /// The number of seats.
     pub seats: u32,
-    /// In which section; `None`: in any one of the event.
+    /// The section; `None`: any one of the event.
     pub section: Option<String>,
     /// Whether they must be adjacent where seats have rows.
     pub together: bool,
@@ -48,9 +48,9 @@ pub struct Quantity {
     pub max_price: Option<i64>,
 }
 
-/// A section where seats may be looked for.
+/// A section to search for free seats.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Place {
+pub struct SectionRange {
     /// The section's first seat, which names it in Redis.
     pub section: SeatId,
     /// The seat to begin with.
@@ -63,17 +63,17 @@ pub struct Place {
     pub rows: bool,
 }
 
-/// A seat that would be left alone if nothing is free beyond it.
+/// A seat that would be isolated if nothing is free beyond it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Neighbour {
     /// The seat next to the choice, in the same row.
     pub seat: SeatId,
-    /// The seat beyond it; `None` if the row ends there or the choice goes on there.
+    /// The seat beyond it; `None` if the row ends there or the choice continues there.
     pub beyond: Option<SeatId>,
 }
 
-/// Where the layout has seats for such a request, in its order of preference.
-pub fn places(layout: &Layout, wanted: &Quantity) -> Vec<Place> {
+/// Returns the sections that satisfy a request, in the layout's order.
+pub fn matching_sections(layout: &Layout, wanted: &Quantity) -> Vec<SectionRange> {
     let ranges = layout.section_ranges().into_iter();
     let named = ranges.filter(|(section, ..)| match &wanted.section {
         Some(name) => section.name == *name,
@@ -82,7 +82,7 @@ pub fn places(layout: &Layout, wanted: &Quantity) -> Vec<Place> {
     let affordable =
         named.filter(|(section, ..)| wanted.max_price.is_none_or(|max| section.price <= max));
     affordable
-        .map(|(section, first, count)| Place {
+        .map(|(section, first, count)| SectionRange {
             section: first,
             first,
             last: SeatId(first.0 + count - 1),
@@ -92,7 +92,7 @@ pub fn places(layout: &Layout, wanted: &Quantity) -> Vec<Place> {
         .collect()
 }
 
-/// The seats that a choice could leave alone, ascending, each once. `seats` is ascending.
+/// Returns the seats that a choice could isolate, ascending, without duplicates. `seats` is ascending.
 pub fn neighbours(layout: &Layout, seats: &[SeatId]) -> Vec<Neighbour> {
     let row_of = |id: SeatId| {
         let seat = layout.seat(id)?;
@@ -135,7 +135,7 @@ mod tests {
     }
 
     #[test]
-    fn words_are_in_enum_order() {
+    fn names_are_in_enum_order() {
         for (index, (rule, word)) in ORPHAN_RULES.into_iter().enumerate() {
             assert_eq!((rule as usize, OrphanRule::parse(word)), (index, Some(rule)));
             assert_eq!(serde_json::to_value(rule).unwrap(), word);
@@ -143,11 +143,11 @@ mod tests {
     }
 
     #[test]
-    fn places_are_the_sections_that_fit() {
+    fn matching_sections_satisfy_name_and_price() {
         let any = Quantity { seats: 2, section: None, together: true, max_price: None };
         let found = |wanted: &Quantity| -> Vec<(u32, u32, bool)> {
-            let places = places(&layout(), wanted).into_iter();
-            places.map(|place| (place.first.0, place.last.0, place.rows)).collect()
+            let sections = matching_sections(&layout(), wanted).into_iter();
+            sections.map(|one| (one.first.0, one.last.0, one.rows)).collect()
         };
         assert_eq!(found(&any), [(1, 8, true), (9, 12, false)]);
         assert_eq!(found(&Quantity { max_price: Some(20), ..any.clone() }), [(9, 12, false)]);

@@ -1,5 +1,4 @@
-//! Where the owner of a token stands: from memory until the place counts as served, then by the
-//! claim.
+//! The status of a token's owner: from memory until the place counts as served, then by the claim.
 
 use std::time::{Duration, Instant};
 
@@ -14,42 +13,42 @@ use crate::redis::{RoomClaimReply, RoomPlace, Timed};
 use crate::sale::SaleError;
 use crate::sale::error::AdmissionFault;
 
-/// How long a question waits at a time for what the clock leaves open …
+/// How long a query waits at a time while the knowledge of Redis' clock leaves the result open …
 const CLOCK_WAIT: Duration = Duration::from_millis(2);
 /// … and how often.
 const CLOCK_WAITS_MAX: u32 = 100;
 
-/// Where somebody stands.
+/// The status of somebody in a waiting room.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Standing {
+pub enum QueueStatus {
     /// In line.
     Waiting {
-        /// How many places are served before it is theirs, theirs included.
+        /// The number of places to be served until it is theirs, theirs included.
         position: u64,
-        /// How long that takes, seconds, as far as can be told.
+        /// The estimated wait, seconds.
         wait_seconds: u64,
-        /// When to ask again, seconds.
+        /// When to query again, seconds.
         refresh_seconds: u64,
     },
-    /// Gathered for a draw: positions come with it.
+    /// Waiting for the draw, which assigns positions.
     Gathering {
-        /// How many have gathered, as far as this process knows.
+        /// The number of participants, as far as this process knows.
         joined: u64,
-        /// When to ask again, seconds.
+        /// When to query again, seconds.
         refresh_seconds: u64,
-        /// When the sale begins, and with it the draw is made, Unix ms.
+        /// When the sale begins and the draw is made, Unix ms.
         on_sale_at_ms: i64,
     },
-    /// Their session lives.
+    /// Admitted, with a live session.
     Admitted {
-        /// Its end, Unix ms.
+        /// The end of the session, Unix ms.
         ends_ms: i64,
-        /// What is left of it, seconds.
+        /// The rest of the session, seconds.
         left_seconds: u64,
-        /// When the sale goes on, Unix ms, if it was postponed.
+        /// When the sale resumes, Unix ms, if it was postponed.
         on_sale_at_ms: Option<i64>,
     },
-    /// There is nobody to wait for: the room is off, or lets everybody through.
+    /// Nobody has to wait: the room is off, or lets everybody through.
     Open,
     /// Every seat is sold and none is held.
     SoldOut,
@@ -58,51 +57,51 @@ pub enum Standing {
 }
 
 impl WaitingRoom {
-    /// Where the owner of a valid token stands. Costs Redis nothing before the place is served;
-    /// then this is the claim.
+    /// Returns the status of a valid token's owner. Costs Redis nothing before the place is served;
+    /// then it claims the session.
     ///
     /// # Errors
-    /// [`SaleError::AdmissionInvalid`] if the place or its session is over; if Redis does not
-    /// answer.
-    pub async fn standing(&self, token: &AdmissionToken) -> Result<Standing, SaleError> {
-        let asked = Instant::now();
-        match self.standing_as_seen(token).await? {
-            // The token proves that the room was on: this answer would end the wait, so it does not
-            // rest on what was seen before the question.
-            Standing::Open => {
-                let room = self.inner.rooms.known(token.event).await?;
-                self.inner.rooms.look_since(&room, asked).await?;
-                self.standing_as_seen(token).await
+    /// [`SaleError::AdmissionInvalid`] if the place or its session is over; an error if Redis does
+    /// not answer.
+    pub async fn queue_status(&self, token: &AdmissionToken) -> Result<QueueStatus, SaleError> {
+        let requested = Instant::now();
+        match self.cached_queue_status(token).await? {
+            // The token proves that the room was on. This response would end the wait, so it needs a
+            // snapshot taken after the request.
+            QueueStatus::Open => {
+                let room = self.inner.rooms.loaded(token.event).await?;
+                self.inner.rooms.refresh_since(&room, requested).await?;
+                self.cached_queue_status(token).await
             }
-            standing => Ok(standing),
+            status => Ok(status),
         }
     }
 
-    /// The same by what this process saw of the room, be it that the room was open then.
-    pub(super) async fn standing_as_seen(
+    /// Like [`WaitingRoom::queue_status`], but accepts a snapshot in which the room is open.
+    pub(super) async fn cached_queue_status(
         &self,
         token: &AdmissionToken,
-    ) -> Result<Standing, SaleError> {
-        let asked = Instant::now();
-        let room = self.inner.rooms.known(token.event).await?;
-        // It was given, so Redis must not give it again.
+    ) -> Result<QueueStatus, SaleError> {
+        let requested = Instant::now();
+        let room = self.inner.rooms.loaded(token.event).await?;
+        // This number was given, so Redis must not give it again.
         room.learn(Floors { joined: token.number, served: 0 });
-        if room.seen().is_behind() {
-            self.inner.rooms.catch_up(&room, asked).await;
+        if room.snapshot().is_behind() {
+            self.inner.rooms.catch_up(&room, requested).await;
         }
-        let seen = room.seen();
-        let state = &seen.state;
+        let snapshot = room.snapshot();
+        let state = &snapshot.state;
         if state.is_over {
-            return Ok(Standing::Closed);
+            return Ok(QueueStatus::Closed);
         }
-        if seen.is_open() {
-            return Ok(Standing::Open);
+        if snapshot.is_open() {
+            return Ok(QueueStatus::Open);
         }
         if room.has_left(token.number) {
             return Err(SaleError::AdmissionInvalid(AdmissionFault::GivenUp));
         }
         let Some(place) = self.place(&room, token.number).await? else {
-            return Ok(Standing::Gathering {
+            return Ok(QueueStatus::Gathering {
                 joined: room.floors().joined,
                 refresh_seconds: refresh_after_seconds(self.seconds_to_sale(token.event, state)),
                 on_sale_at_ms: state.on_sale_at_ms,
@@ -110,29 +109,29 @@ impl WaitingRoom {
         };
         let is_served = place <= room.floors().served;
         if !is_served && state.is_sold_out {
-            return Ok(Standing::SoldOut);
+            return Ok(QueueStatus::SoldOut);
         }
         if let Some(settled) = self.not_settled(token.event, state, place).await {
             let position = place.saturating_sub(room.show(settled)).max(1);
             return Ok(match is_served {
-                // In a moment, however many are served before.
-                true => Standing::Waiting {
+                // Served in a moment, whatever the distance.
+                true => QueueStatus::Waiting {
                     position,
                     wait_seconds: REFRESH_SECONDS_MIN,
                     refresh_seconds: REFRESH_SECONDS_MIN,
                 },
                 false => {
                     let to_sale = self.seconds_to_sale(token.event, state);
-                    waiting(position, to_sale, seen.served_per_second, state)
+                    waiting(position, to_sale, snapshot.served_per_second, state)
                 }
             });
         }
         self.claim(&room, token, place).await
     }
 
-    /// The served place that counts now, if `place` is not served by it; `None` if it is. Where the
-    /// knowledge of Redis' clock leaves that open, waits until it does not: another process may have
-    /// found it served already.
+    /// The settled served place now, if it is below `place`; `None` if `place` is served. While the
+    /// knowledge of Redis' clock leaves that open, waits until it does not: another process may
+    /// already have found it served.
     async fn not_settled(&self, event: EventId, state: &RoomState, place: u64) -> Option<u64> {
         let engine = &self.inner.engine;
         let clock = engine.clock(engine.keys().partition_of(event));
@@ -155,7 +154,7 @@ impl WaitingRoom {
         room: &Room,
         token: &AdmissionToken,
         place: u64,
-    ) -> Result<Standing, SaleError> {
+    ) -> Result<QueueStatus, SaleError> {
         let claim = RoomPlace {
             user: &token.user,
             number: token.number,
@@ -164,27 +163,33 @@ impl WaitingRoom {
         };
         let Timed { reply, now_ms } =
             self.inner.engine.room_claim(token.event, claim, room.floors()).await?;
-        let seen = room.seen();
+        let snapshot = room.snapshot();
         let fault = match reply {
             RoomClaimReply::Session { ends_ms, floors, .. } => {
                 room.learn(floors);
                 let left_seconds = u64::try_from(ends_ms - now_ms).unwrap_or_default() / 1_000;
-                let on_sale_at_ms = Some(seen.state.on_sale_at_ms).filter(|at_ms| *at_ms > now_ms);
-                return Ok(Standing::Admitted { ends_ms, left_seconds, on_sale_at_ms });
+                let on_sale_at_ms =
+                    Some(snapshot.state.on_sale_at_ms).filter(|at_ms| *at_ms > now_ms);
+                return Ok(QueueStatus::Admitted { ends_ms, left_seconds, on_sale_at_ms });
             }
-            _ if seen.state.is_sold_out => return Ok(Standing::SoldOut),
+            _ if snapshot.state.is_sold_out => return Ok(QueueStatus::SoldOut),
             RoomClaimReply::Waiting { floors } => {
                 room.learn(floors);
                 let ahead = place.saturating_sub(floors.served).max(1);
-                let to_sale = self.seconds_to_sale(token.event, &seen.state);
-                return Ok(waiting(ahead, to_sale, seen.served_per_second, &seen.state));
+                let to_sale = self.seconds_to_sale(token.event, &snapshot.state);
+                return Ok(waiting(ahead, to_sale, snapshot.served_per_second, &snapshot.state));
             }
             RoomClaimReply::Owed { before_them: before, floors } => {
                 room.learn(floors);
-                let to_sale = self.seconds_to_sale(token.event, &seen.state);
-                return Ok(waiting(before + 1, to_sale, seen.served_per_second, &seen.state));
+                let to_sale = self.seconds_to_sale(token.event, &snapshot.state);
+                return Ok(waiting(
+                    before + 1,
+                    to_sale,
+                    snapshot.served_per_second,
+                    &snapshot.state,
+                ));
             }
-            RoomClaimReply::RoomOff | RoomClaimReply::RoomOpen => return Ok(Standing::Open),
+            RoomClaimReply::RoomOff | RoomClaimReply::RoomOpen => return Ok(QueueStatus::Open),
             RoomClaimReply::PlaceGivenUp => AdmissionFault::GivenUp,
             RoomClaimReply::PlaceLapsed => AdmissionFault::Lapsed,
             RoomClaimReply::SessionEnded => AdmissionFault::SessionEnded,
@@ -195,7 +200,7 @@ impl WaitingRoom {
         Err(SaleError::AdmissionInvalid(fault))
     }
 
-    /// How long it is until the sale begins, seconds.
+    /// The time until the sale begins, seconds.
     fn seconds_to_sale(&self, event: EventId, state: &RoomState) -> u64 {
         let engine = &self.inner.engine;
         let clock = engine.clock(engine.keys().partition_of(event));
@@ -204,8 +209,8 @@ impl WaitingRoom {
     }
 }
 
-fn waiting(position: u64, to_sale: u64, served_per_second: f64, state: &RoomState) -> Standing {
+fn waiting(position: u64, to_sale: u64, served_per_second: f64, state: &RoomState) -> QueueStatus {
     let wait_seconds = to_sale + estimated_wait_seconds(position, served_per_second, state);
     let refresh_seconds = refresh_after_seconds(wait_seconds);
-    Standing::Waiting { position, wait_seconds, refresh_seconds }
+    QueueStatus::Waiting { position, wait_seconds, refresh_seconds }
 }
