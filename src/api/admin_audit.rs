@@ -1,4 +1,5 @@
-//! Admin acts over HTTP: each is recorded before it is done, and so is what became of it.
+//! The audit of admin acts over HTTP: each act is recorded before it happens, and its result
+//! afterwards.
 
 use futures_util::future::LocalBoxFuture;
 
@@ -10,26 +11,27 @@ use crate::gates::{self, Caller};
 use crate::http::HandlerResult;
 use crate::http::problem::Problem;
 
-/// What is recorded of an act that was done.
+/// The recorded result of a successful act.
 const DONE: &str = "ok";
 
-/// What an admin is about to do.
+/// An act of an admin, before it happens.
 pub struct Act {
     /// The verb: `event_create`.
     pub act: &'static str,
-    /// To what: `event 7`.
+    /// Its object: `event 7`.
     pub target: String,
-    /// With which particulars.
+    /// Its particulars.
     pub detail: String,
 }
 
-/// Does something as an admin, once it is recorded. An act that cannot be recorded is not done.
-/// Boxed, as futures are deep here, and users need none of it.
+/// Records an act, runs it and records its result. If the act cannot be recorded, it does not run.
+///
+/// `operation` is boxed: it is a large future, and requests of users do not need it.
 pub async fn recorded(
     context: &RequestContext,
     admin: &str,
     act: Act,
-    doing: LocalBoxFuture<'_, HandlerResult>,
+    operation: LocalBoxFuture<'_, HandlerResult>,
 ) -> HandlerResult {
     let new = NewAct {
         who: admin.to_owned(),
@@ -40,48 +42,48 @@ pub async fn recorded(
         ..NewAct::default()
     };
     let begun = context.state.sale.audit().begin(new).await?;
-    let answer = doing.await;
+    let answer = operation.await;
     let result = answer.as_ref().map_or_else(|problem| problem.code.as_str(), |_| DONE);
     begun.end(result).await;
     answer
 }
 
-/// Does something to a booking as its owner: the user who asks, whose it is or not, or for an
-/// admin whoever it belongs to.
+/// Runs an operation on a booking. A user acts as themselves, whether or not the booking is
+/// theirs; an admin acts as the booking's owner, and the act is recorded.
 pub async fn as_owner(
     context: &RequestContext,
     caller: Caller,
     act: &'static str,
     booking: BookingId,
-    doing: impl AsyncFnOnce(UserId) -> HandlerResult,
+    operation: impl AsyncFnOnce(UserId) -> HandlerResult,
 ) -> HandlerResult {
-    let Some(admin) = &caller.admin else { return doing(gates::user_of(caller)?).await };
+    let Some(admin) = &caller.admin else { return operation(gates::user_of(caller)?).await };
     let act = Act { act, target: format!("booking {booking}"), detail: String::new() };
-    let as_its_owner = async {
+    let as_owner = async {
         let owner = context.state.sale.owner_of(booking).await.map_err(Problem::from)?;
-        doing(owner).await
+        operation(owner).await
     };
-    recorded(context, admin, act, Box::pin(as_its_owner)).await
+    recorded(context, admin, act, Box::pin(as_owner)).await
 }
 
-/// Does something as a user: the one who asks, or for an admin the one it names; `particulars` are
-/// recorded with that.
+/// Runs an operation as a user: the caller, or the user that an admin names. An admin's act is
+/// recorded with `particulars`.
 pub async fn as_user(
     context: &RequestContext,
     caller: Caller,
     act: &'static str,
     event: Option<EventId>,
     particulars: &str,
-    doing: impl AsyncFnOnce(UserId) -> HandlerResult,
+    operation: impl AsyncFnOnce(UserId) -> HandlerResult,
 ) -> HandlerResult {
     let admin = caller.admin.clone();
     let user = gates::user_of(caller)?;
-    let Some(admin) = admin else { return doing(user).await };
+    let Some(admin) = admin else { return operation(user).await };
     let target = event.map(|event| format!("event {event}")).unwrap_or_default();
     let detail = match particulars {
         "" => format!("for user {user}"),
         particulars => format!("for user {user}: {particulars}"),
     };
     let act = Act { act, target, detail };
-    recorded(context, &admin, act, Box::pin(doing(user))).await
+    recorded(context, &admin, act, Box::pin(operation(user))).await
 }

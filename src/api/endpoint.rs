@@ -210,7 +210,7 @@ where
 fn noted(around: &Around, context: &RequestContext, problem: Problem) -> Problem {
     let metrics = &around.metrics;
     let problem = match *context.http.method() {
-        Method::GET | Method::HEAD => problem.of_a_read(),
+        Method::GET | Method::HEAD => problem.for_read(),
         _ => unknown_outcomes::describe(problem, &metrics.method, &metrics.route),
     };
     metrics.note_problem(problem.code);

@@ -1,14 +1,14 @@
-//! Faults in the log, at a bounded rate: a dependency that is away fails every request, and a
-//! line for each would be a second outage.
+//! Logs server errors at a bounded rate: while a dependency is unavailable every request fails, and
+//! one line per request would overload the log.
 
 use super::state::RequestContext;
 use crate::http::problem::Problem;
 use crate::telemetry::line_budget::LineBudget;
 
-/// What is logged in ten seconds, in this process; the others are counted and told with the next.
+/// At most ten lines in ten seconds per process; the next line reports how many were omitted.
 static BUDGET: LineBudget = LineBudget::new(10);
 
-/// Logs an answer that is our fault, with its cause.
+/// Logs a server error with its cause.
 pub fn record(context: &RequestContext, problem: &Problem) {
     if let Some(unlogged) = BUDGET.take(context.started) {
         tracing::warn!(

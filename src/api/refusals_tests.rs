@@ -1,4 +1,4 @@
-//! Each refusal of the sale, in the API's words.
+//! Each refusal of the sale as a problem document.
 
 use serde_json::json;
 
@@ -6,7 +6,7 @@ use super::*;
 use crate::domain::{BookingId, EventId};
 
 #[test]
-fn every_refusal_has_its_code_and_detail() {
+fn every_refusal_has_code_and_detail() {
     let event = EventId(7);
     let booking = BookingId::new(event, 1, 2);
     let taken = |ids: &[u32]| ids.iter().map(|id| (SeatId(*id), SeatState::Hold)).collect();
@@ -72,7 +72,7 @@ fn every_refusal_has_its_code_and_detail() {
         (E::BookingCancelled(booking), Code::BookingCancelled, "is cancelled"),
         (E::BookingConfirming(booking), Code::BookingConfirming, "is being confirmed"),
         (E::BookingConfirmed(booking), Code::BookingConfirmed, "is confirmed"),
-        (E::SaleVoided(booking), Code::SaleVoided, "the money goes back"),
+        (E::SaleVoided(booking), Code::SaleVoided, "the money is refunded"),
         (
             E::PaymentImpossible("too small".into()),
             Code::PaymentNotPossible,
@@ -100,7 +100,7 @@ fn every_refusal_has_its_code_and_detail() {
 }
 
 #[test]
-fn only_taken_seats_are_named_and_all_are_listed() {
+fn unavailable_seats_detail_names_taken_seats_and_member_lists_all() {
     let states = vec![(SeatId(1), SeatState::Available), (SeatId(2), SeatState::Booked)];
     let problem = Problem::from(SaleError::SeatsUnavailable(states));
     assert_eq!(problem.detail, "Seat 2 is not available");
@@ -113,7 +113,7 @@ fn only_taken_seats_are_named_and_all_are_listed() {
 }
 
 #[test]
-fn a_dependencys_reason_is_for_the_log_alone() {
+fn unavailable_dependency_reason_is_only_logged() {
     for (unknown, code) in [(true, Code::OutcomeUnknown), (false, Code::ServiceUnavailable)] {
         let reason = "10.0.0.3 refused".to_owned();
         let problem =

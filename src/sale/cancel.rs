@@ -98,7 +98,7 @@ impl Sale {
         id: BookingId,
         now_ms: i64,
     ) -> Result<BookingView, SaleError> {
-        self.check_cancellable(id, now_ms).await.map_err(SaleError::of_nothing_done)?;
+        self.check_cancellable(id, now_ms).await.map_err(SaleError::without_effect)?;
         let archive = &self.inner.archive;
         match archive.cancel_sold(id, unix_now_ms()).await? {
             Some(Outcome::Cancelled) => self.inner.faults.reached(FaultStep::Cancel),

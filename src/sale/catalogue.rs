@@ -1,6 +1,6 @@
-//! The catalogue in memory: events and their layouts, read from MongoDB once. Layouts never
-//! change; what can change (status, generation) is judged by Redis, and a call that Redis
-//! refuses for it refreshes the event here.
+//! The cache of events and their layouts, read from MongoDB once. Layouts never change. What can
+//! change (status, generation) is checked by Redis; a call that Redis refuses for it refreshes the
+//! event here.
 
 use std::collections::HashMap;
 use std::sync::{Arc, PoisonError, RwLock};
@@ -13,38 +13,40 @@ use crate::archive::{Archive, ArchiveError};
 use crate::copy_on_write::CopyOnWriteMap;
 use crate::domain::{Event, EventId};
 
-/// Events kept in memory. A layout of a thousand rows takes about 100 KB.
+/// Most events in the cache. A layout of a thousand rows takes about 100 KB.
 const EVENTS_MAX: usize = 10_000;
-/// How long an event's details (what operators may change) are shown from memory.
+/// How long an event's details (what operators can change) are shown from the cache.
 const RECENT_FOR: Duration = Duration::from_secs(1);
-/// How long an unknown id is answered from memory: guessing ids must not reach MongoDB each time.
+/// How long an unknown id is cached: guessed ids must not reach MongoDB each time.
 const UNKNOWN_FOR: Duration = Duration::from_secs(1);
-/// Unknown ids kept in memory.
+/// Most unknown ids in the cache.
 const UNKNOWN_MAX: usize = 10_000;
-/// Reads of MongoDB at once; those of one event come one after another.
+/// Concurrent reads of MongoDB; reads of one event run one after another.
 const READERS: usize = 16;
 
-/// Events in memory. Cheap to clone.
+/// The cache of events. Cheap to clone.
 #[derive(Clone)]
 pub(super) struct Catalogue {
     archive: Archive,
-    known: Arc<CopyOnWriteMap<EventId, Known>>,
+    events: Arc<CopyOnWriteMap<EventId, CachedEvent>>,
+    /// Ids without an event, and when that was read.
     unknown: Arc<RwLock<HashMap<EventId, Instant>>>,
     index: EventIndex,
-    reading: Arc<[Mutex<()>; READERS]>,
+    /// Locks that let one caller at a time read an event; by `id % READERS`.
+    readers: Arc<[Mutex<()>; READERS]>,
 }
 
 #[derive(Clone)]
-struct Known {
+struct CachedEvent {
     event: Arc<Event>,
     read_at: Instant,
 }
 
 impl Catalogue {
     pub(super) fn new(archive: Archive) -> Self {
-        let reading = Arc::new(std::array::from_fn(|_| Mutex::default()));
+        let readers = Arc::new(std::array::from_fn(|_| Mutex::default()));
         let index = EventIndex::new(archive.clone());
-        Catalogue { archive, known: Arc::default(), unknown: Arc::default(), index, reading }
+        Catalogue { archive, events: Arc::default(), unknown: Arc::default(), index, readers }
     }
 
     /// All events without their layouts.
@@ -52,17 +54,19 @@ impl Catalogue {
         &self.index
     }
 
-    /// Looks at an event, if it is in memory.
-    pub(super) fn with<R>(&self, id: EventId, look: impl FnOnce(&Arc<Event>) -> R) -> Option<R> {
-        self.known.with(id, |known| look(&known.event))
+    /// Uses an event without cloning its `Arc`; `None` if it is not in the cache. The closure must not
+    /// call back into the catalogue.
+    pub(super) fn with<R>(&self, id: EventId, with: impl FnOnce(&Arc<Event>) -> R) -> Option<R> {
+        self.events.with(id, |cached| with(&cached.event))
     }
 
-    /// The event, from memory where it is there.
+    /// Returns the event, from the cache if it is there.
     pub(super) async fn get(&self, id: EventId) -> Result<Option<Arc<Event>>, ArchiveError> {
         self.at_most(id, None).await
     }
 
-    /// The event with details no older than `RECENT_FOR`, or from memory while MongoDB is away.
+    /// Returns the event with details no older than `RECENT_FOR`; while MongoDB is unavailable, from
+    /// the cache.
     pub(super) async fn recent(&self, id: EventId) -> Result<Option<Arc<Event>>, ArchiveError> {
         match self.at_most(id, Some(RECENT_FOR)).await {
             Err(error) => self.at_most(id, None).await.map_err(|_| error),
@@ -70,30 +74,30 @@ impl Catalogue {
         }
     }
 
-    /// The event as MongoDB has it now. (An unknown one may be unknown for a second longer.)
+    /// Returns the event as MongoDB has it now. (A new event may stay unknown for `UNKNOWN_FOR`.)
     pub(super) async fn refresh(&self, id: EventId) -> Result<Option<Arc<Event>>, ArchiveError> {
         self.at_most(id, Some(Duration::ZERO)).await
     }
 
-    /// The event, read at most `age` ago. Callers that miss the same event share one read.
+    /// Returns the event, read at most `age` ago. Callers that miss the same event share one read.
     async fn at_most(
         &self,
         id: EventId,
         age: Option<Duration>,
     ) -> Result<Option<Arc<Event>>, ArchiveError> {
-        let asked_at = Instant::now();
-        if let Some(found) = self.in_memory(id, asked_at, age) {
+        let called_at = Instant::now();
+        if let Some(found) = self.cached(id, called_at, age) {
             return Ok(found);
         }
-        let _turn = self.reading[id.0 as usize % READERS].lock().await;
-        // Read by somebody else since we asked?
-        let waited = age.map(|age| age.max(asked_at.elapsed()));
-        if let Some(found) = self.in_memory(id, Instant::now(), waited) {
+        let _turn = self.readers[id.0 as usize % READERS].lock().await;
+        // Another caller may have read it while this one waited.
+        let age = age.map(|age| age.max(called_at.elapsed()));
+        if let Some(found) = self.cached(id, Instant::now(), age) {
             return Ok(found);
         }
-        let begun = Instant::now();
+        let read_at = Instant::now();
         match self.archive.event(id).await? {
-            Some(event) => Ok(Some(self.put_as_of(event, begun))),
+            Some(event) => Ok(Some(self.put_as_of(event, read_at))),
             None => {
                 self.note_unknown(id);
                 Ok(None)
@@ -101,47 +105,46 @@ impl Catalogue {
         }
     }
 
-    /// What memory says: the event, that there is none, or (`None`) nothing.
-    fn in_memory(
+    /// Returns the cached event or `Some(None)` for a cached unknown id; `None`: nothing is cached.
+    fn cached(
         &self,
         id: EventId,
         now: Instant,
         age: Option<Duration>,
     ) -> Option<Option<Arc<Event>>> {
-        // First what is known: a read that began before the event was created may say later that
-        // there is none.
-        let Some(known) = self.known.get(id) else {
+        // Events first: a read that began before the event was created may note it as unknown later.
+        let Some(cached) = self.events.get(id) else {
             let unknown = read(&self.unknown);
             let is_unknown = unknown.get(&id).is_some_and(|since| since.elapsed() < UNKNOWN_FOR);
             return is_unknown.then_some(None);
         };
-        let fresh = age.is_none_or(|age| now.saturating_duration_since(known.read_at) < age);
-        fresh.then_some(Some(known.event))
+        let fresh = age.is_none_or(|age| now.saturating_duration_since(cached.read_at) < age);
+        fresh.then_some(Some(cached.event))
     }
 
-    /// Keeps an event that this process has just written, as it is after that, and lists it so.
+    /// Caches an event that this process has just written, and updates the index.
     pub(super) fn put(&self, event: Event) -> Arc<Event> {
         self.put_as_of(event, Instant::now())
     }
 
-    /// Keeps an event as MongoDB had it at `read_at` or later, and lists it so. An older state than
-    /// the one in memory does not replace it, nor does what was read before this process wrote it:
-    /// older builds do not count edits.
+    /// Caches an event as MongoDB had it at `read_at` or later, and updates the index. It replaces
+    /// neither a newer state nor one that was read later: older builds do not count edits, so that a
+    /// read from before this process' own write could look as new.
     fn put_as_of(&self, event: Event, read_at: Instant) -> Arc<Event> {
-        let fresh = Known { event: Arc::new(event), read_at };
-        let id = fresh.event.id;
+        let new = CachedEvent { event: Arc::new(event), read_at };
+        let id = new.event.id;
         write(&self.unknown).remove(&id);
-        self.index.upsert(&fresh.event);
-        self.known.change(|known| {
-            if known.len() >= EVENTS_MAX && !known.contains_key(&id) {
-                known.clear();
+        self.index.upsert(&new.event);
+        self.events.change(|events| {
+            if events.len() >= EVENTS_MAX && !events.contains_key(&id) {
+                events.clear();
             }
-            let kept = known.entry(id).or_insert_with(|| fresh.clone());
-            let age = |known: &Known| (known.event.stamp(), known.read_at);
-            if age(&fresh) >= age(kept) {
-                *kept = fresh;
+            let cached = events.entry(id).or_insert_with(|| new.clone());
+            let order = |one: &CachedEvent| (one.event.stamp(), one.read_at);
+            if order(&new) >= order(cached) {
+                *cached = new;
             }
-            kept.event.clone()
+            cached.event.clone()
         })
     }
 
@@ -157,7 +160,7 @@ impl Catalogue {
 }
 
 fn read<T>(lock: &RwLock<T>) -> std::sync::RwLockReadGuard<'_, T> {
-    // Nothing under these locks panics half-way through a change.
+    // A panic under these locks leaves no half-made change.
     lock.read().unwrap_or_else(PoisonError::into_inner)
 }
 

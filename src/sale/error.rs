@@ -1,4 +1,5 @@
-//! Why a sale's operation was refused: one type that every interface maps to its own words.
+//! Why an operation of the sale was refused: one type for every interface. The API maps it to a
+//! problem document, `holdfastctl` prints its text.
 
 use crate::domain::event::CancelPolicy;
 use crate::domain::{BookingId, EventId, Quantity, SeatId, SeatState};
@@ -6,28 +7,28 @@ use crate::domain::{BookingId, EventId, Quantity, SeatId, SeatState};
 /// Why an admission token is refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum AdmissionFault {
-    /// It is no token of ours: altered, cut, or signed by a key that is not known.
+    /// It is not valid: altered, truncated, or signed by an unknown key.
     Altered,
-    /// Its time is over.
+    /// It has expired.
     Expired,
-    /// It is another deployment's.
+    /// Another deployment issued it.
     OtherDeployment,
     /// It is for another event.
     OtherEvent,
-    /// It is another user's.
+    /// It belongs to another user.
     OtherUser,
-    /// Its owner left.
+    /// Its owner left the waiting room.
     GivenUp,
-    /// It was not used in time once it could be.
+    /// It was not used in time after its number was admitted.
     Lapsed,
-    /// The session that it gave is over.
+    /// Its session is over.
     SessionEnded,
     /// Its owner has a newer one.
     Superseded,
 }
 
 impl AdmissionFault {
-    /// The word in answers and metrics.
+    /// The reason in error responses and metrics.
     pub fn as_str(self) -> &'static str {
         match self {
             AdmissionFault::Altered => "altered",
@@ -43,15 +44,17 @@ impl AdmissionFault {
     }
 }
 
-/// Why an operation did not happen. Nothing that is refused here happens later. With
-/// [`SaleError::Unavailable`] and `unknown: true` it may have happened by now; a hold or a begun payment is
-/// undone then unless it is retried, everything else stays.
+/// Why an operation did not happen.
+///
+/// INVARIANT: what is refused here does not happen later. With [`SaleError::Unavailable`] and
+/// `unknown: true` it may have happened already: then a hold or a begun payment is undone unless it
+/// is retried, and everything else stays.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 pub enum SaleError {
-    /// The request itself is wrong; the text says how to mend it.
+    /// The request is invalid; the text says how to correct it.
     #[error("{0}")]
     Invalid(String),
-    /// No such event.
+    /// The event does not exist.
     #[error("event {0} does not exist")]
     EventUnknown(EventId),
     /// These seats do not exist in the event.
@@ -62,16 +65,16 @@ pub enum SaleError {
         /// The seats it does not have.
         seats: Vec<SeatId>,
     },
-    /// No such booking, or not the caller's.
+    /// The booking does not exist, or is not the caller's.
     #[error("booking {0} does not exist")]
     BookingUnknown(BookingId),
-    /// The event's inventory is not in Redis (yet, or any more).
+    /// The event's inventory is not in Redis (yet, or any longer).
     #[error("event {0} is not loaded")]
     EventNotLoaded(EventId),
-    /// The event was closed and unloaded: the archive alone has it.
+    /// The event was closed and unloaded: only the archive has it.
     #[error("event {0} is unloaded")]
     EventUnloaded(EventId),
-    /// The event is not in the state for this; the text says why, and what to do.
+    /// The event's state does not allow the operation; the text says why, and what to do.
     #[error("event {event}: {reason}")]
     EventState {
         /// The event.
@@ -92,20 +95,20 @@ pub enum SaleError {
         event: EventId,
         /// When sales begin, Unix ms.
         on_sale_at_ms: i64,
-        /// Redis' time of this answer, Unix ms.
+        /// Redis' time of the refusal, Unix ms.
         now_ms: i64,
     },
-    /// The event's waiting room is on, and the caller has no session in it.
+    /// The event's waiting room is on, and the caller has no session.
     #[error("event {0} has a waiting room")]
     SessionRequired(EventId),
-    /// The admission token is good for nothing, here or any more.
+    /// The admission token is not valid here, or no longer.
     #[error("the admission token is refused: {0:?}")]
     AdmissionInvalid(AdmissionFault),
-    /// The event has no waiting room that could be joined or asked.
+    /// The event has no waiting room at present.
     #[error("event {0} has no waiting room now")]
     RoomOff(EventId),
-    /// The waiting room lets nobody in.
-    #[error("the waiting room of event {0} lets nobody in")]
+    /// The waiting room admits nobody.
+    #[error("the waiting room of event {0} admits nobody")]
     RoomRejects(EventId),
     /// Every seat is sold, and none is held.
     #[error("event {0} is sold out")]
@@ -118,10 +121,10 @@ pub enum SaleError {
         /// Seats a user may have.
         max: u32,
     },
-    /// At least one seat is not free; none was taken. The states of all seats asked for.
+    /// At least one seat is not free; none was taken. Lists the states of all requested seats.
     #[error("seats are not available")]
     SeatsUnavailable(Vec<(SeatId, SeatState)>),
-    /// No section has so many free seats, adjacent where that was asked for; none was taken.
+    /// No section has that many free seats, adjacent if requested; none was taken.
     #[error("there are too few free seats")]
     TooFewSeats(Quantity),
     /// The choice would leave these single seats alone; none was taken.
@@ -132,13 +135,13 @@ pub enum SaleError {
     SectionUnknown {
         /// The event.
         event: EventId,
-        /// The name it does not have.
+        /// The requested name.
         section: String,
     },
-    /// The key was used with another payload.
+    /// The idempotency key was used with another payload.
     #[error("the idempotency key was used with another request")]
     IdempotencyMismatch,
-    /// Another operation on the same booking is under way.
+    /// Another operation on the same booking is in progress.
     #[error("operation in progress")]
     InFlight,
     /// The hold has lapsed.
@@ -147,7 +150,7 @@ pub enum SaleError {
     /// The booking was cancelled.
     #[error("booking {0} is cancelled")]
     BookingCancelled(BookingId),
-    /// The booking is paid and the archive has not judged it yet: neither cancel nor extend.
+    /// The booking is paid and the archive has not confirmed it yet: it can be neither cancelled nor extended.
     #[error("booking {0} is being confirmed")]
     BookingConfirming(BookingId),
     /// The booking is sold: it cannot be extended.
@@ -158,53 +161,53 @@ pub enum SaleError {
     CancellationClosed {
         /// The booking.
         booking: BookingId,
-        /// What its event says about that.
+        /// Its event's policy.
         policy: CancelPolicy,
     },
-    /// The archive refused the sale; the money goes back.
+    /// The archive refused the sale; the money is refunded.
     #[error("the sale of booking {0} was voided")]
     SaleVoided(BookingId),
     /// The payment was declined.
     #[error("payment declined: {0}")]
     PaymentDeclined(String),
-    /// The payment provider never takes this payment, whatever it is paid with.
+    /// The payment provider accepts this payment with no payment method.
     #[error("payment not possible: {0}")]
     PaymentImpossible(String),
-    /// The amount the client named is not the booking's.
+    /// The client's amount is not the booking's.
     #[error("amount is {expected}, not {got}")]
     AmountMismatch {
         /// The booking's amount, minor units.
         expected: i64,
-        /// What the client named.
+        /// The client's amount.
         got: i64,
     },
     /// Too many payment attempts.
     #[error("too many payment attempts for booking {0}")]
     AttemptsExhausted(BookingId),
-    /// The hold cannot last longer.
-    #[error("the hold already lasts until {0}, its longest")]
+    /// The hold lasts as long as it can.
+    #[error("the hold already lasts until {0}, its maximum")]
     HoldCapReached(i64),
     /// The booking log is full: the archive lags too far behind.
     #[error("the booking log is full")]
     LogFull,
-    /// A dependency did not answer in time. `unknown` is true where the call may have run.
+    /// A dependency did not answer in time.
     #[error("{dependency} is unavailable: {reason}")]
     Unavailable {
         /// `redis` or `mongodb`.
         dependency: &'static str,
-        /// What happened, for the log.
+        /// The cause, for the log.
         reason: String,
         /// Whether the call may have taken effect.
         unknown: bool,
     },
-    /// A defect of ours.
+    /// An internal error.
     #[error("internal: {0}")]
     Internal(String),
 }
 
 impl SaleError {
-    /// The same of a step before which, and in which, nothing was done.
-    pub(super) fn of_nothing_done(self) -> Self {
+    /// The same error of an operation that has certainly not changed anything.
+    pub(super) fn without_effect(self) -> Self {
         match self {
             SaleError::Unavailable { dependency, reason, .. } => {
                 SaleError::Unavailable { dependency, reason, unknown: false }
@@ -213,8 +216,8 @@ impl SaleError {
         }
     }
 
-    /// Whether Redis did not answer: on a Cluster that says nothing of other partitions' nodes.
-    pub fn is_redis_away(&self) -> bool {
+    /// Whether Redis did not answer. On a Cluster the nodes of other partitions may still answer.
+    pub fn is_redis_unavailable(&self) -> bool {
         matches!(self, SaleError::Unavailable { dependency: "redis", .. })
     }
 }

@@ -10,7 +10,6 @@ pub mod booking_report;
 mod bookings;
 mod cancel;
 mod catalogue;
-mod choice;
 mod coalescing_cache;
 mod compensation;
 mod confirm;
@@ -32,6 +31,7 @@ pub mod replay;
 mod request_key;
 pub mod restore;
 mod seats;
+mod selection;
 pub mod types;
 mod unload;
 pub mod verify;
@@ -72,7 +72,7 @@ pub use paying::{
     ReconcileResult, WaitReason,
 };
 use precheck::RecentGrants;
-pub use precheck::{HOPELESS, LocalRefusal};
+pub use precheck::VIEW_REFUSALS;
 pub use seats::LatestSeats;
 use seats::SeatReads;
 pub use types::*;
@@ -130,8 +130,8 @@ pub trait SaleObserver: Send + Sync {
     /// `abandoned`, `cancelled`, `committed_late`, `late_refunded`, `refund_pending`,
     /// `refund_failed`, `refunded`.
     fn payment(&self, what: &'static str);
-    /// A hold request was refused from the live view.
-    fn refused_here(&self, _: LocalRefusal) {}
+    /// A hold was refused from the live view, for one of [`VIEW_REFUSALS`].
+    fn refused_from_view(&self, _reason: &'static str) {}
 }
 
 /// A sale's use cases. Cheap to clone.
@@ -152,7 +152,7 @@ struct Inner {
     settlements: Settlements,
     live: Live,
     reads: SeatReads,
-    recent: RecentGrants,
+    recent_grants: RecentGrants,
     warmth: Warmth,
     reports: losses::Reports,
     observer: Arc<dyn SaleObserver>,
@@ -266,7 +266,7 @@ impl Sale {
             settlements,
             live,
             reads: SeatReads::new(settings.count_queries_per_second, partitions),
-            recent: RecentGrants::new(unseen_for),
+            recent_grants: RecentGrants::new(unseen_for),
             warmth,
             reports: losses::Reports::default(),
             observer,

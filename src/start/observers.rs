@@ -8,7 +8,7 @@ use prometheus::{Histogram, IntCounter};
 use crate::live::{LiveObserver, LiveState};
 use crate::redis::Observer;
 use crate::redis::scripts::{Contract, contracts};
-use crate::sale::{HOPELESS, LocalRefusal, SaleObserver};
+use crate::sale::{SaleObserver, VIEW_REFUSALS};
 use crate::telemetry::Metrics;
 use crate::telemetry::striped::StripedCounter;
 
@@ -62,16 +62,16 @@ impl Observer for RedisMetrics {
 /// Counts what the sale could not finish at once.
 pub(super) struct SaleMetrics {
     metrics: Metrics,
-    /// By reason, in the order of [`HOPELESS`].
-    refused_here: [StripedCounter; HOPELESS.len()],
+    /// By reason.
+    refused_from_view: [(&'static str, StripedCounter); VIEW_REFUSALS.len()],
 }
 
 impl SaleMetrics {
     /// Counts here.
     pub fn new(metrics: &Metrics) -> Self {
-        let refused_here =
-            HOPELESS.map(|(_, word)| metrics.refused_here.with_label_values(&[word]));
-        SaleMetrics { metrics: metrics.clone(), refused_here }
+        let counter = |reason| (reason, metrics.refused_from_view.with_label_values(&[reason]));
+        let refused_from_view = VIEW_REFUSALS.map(counter);
+        SaleMetrics { metrics: metrics.clone(), refused_from_view }
     }
 }
 
@@ -91,8 +91,10 @@ impl SaleObserver for SaleMetrics {
         self.metrics.payments.with_label_values(&[what]).inc();
     }
 
-    fn refused_here(&self, why: LocalRefusal) {
-        self.refused_here[why as usize].inc();
+    fn refused_from_view(&self, reason: &'static str) {
+        if let Some((_, counter)) = self.refused_from_view.iter().find(|row| row.0 == reason) {
+            counter.inc();
+        }
     }
 }
 

@@ -200,7 +200,7 @@ metrics! {
     bookings_expired: IntCounter = Worker "bookings_expired_total" [] NO_BUCKETS
         "Bookings this worker archived as EXPIRED.";
 
-    refused_here: StripedCounterVec = Api "holdfast_refused_from_view_total" ["reason"] NO_BUCKETS
+    refused_from_view: StripedCounterVec = Api "holdfast_refused_from_view_total" ["reason"] NO_BUCKETS
         "Requests to hold seats that were refused from the live view, without Redis, by reason.";
     live_views: IntGauge = Api "holdfast_live_views" [] NO_BUCKETS
         "Events whose every seat this process knows.";

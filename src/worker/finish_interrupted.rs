@@ -42,7 +42,7 @@ impl Mended {
     /// Its own, if it is about all of them.
     fn add(&mut self, one: Result<(), SaleError>) -> Result<(), SaleError> {
         match one {
-            Err(error) if error.is_redis_away() => {
+            Err(error) if error.is_redis_unavailable() => {
                 self.error.get_or_insert(error);
                 Ok(())
             }

@@ -103,7 +103,7 @@ impl Worker {
             if let Err(error) = self.reconcile_leases_of(event).await {
                 warn_repeated!(%error, event_id = event.0, "leases are looked after later");
                 // Of Redis, one event's node may be gone; MongoDB is everybody's.
-                if !error.is_redis_away() {
+                if !error.is_redis_unavailable() {
                     break;
                 }
             }

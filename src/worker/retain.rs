@@ -51,7 +51,7 @@ impl Worker {
                 Err(error) => {
                     warn_repeated!(%error, event_id = event.0, "ended bookings are forgotten later");
                     // Of Redis, one event's node may be gone; MongoDB is everybody's.
-                    if !error.is_redis_away() {
+                    if !error.is_redis_unavailable() {
                         break;
                     }
                 }

@@ -1,4 +1,4 @@
-//! Bookings: held, read, extended, cancelled; whose they are.
+//! Bookings over HTTP: hold, read, extend, cancel; a booking is visible to its owner only.
 
 use std::time::Duration;
 
@@ -13,7 +13,7 @@ fn unix_ms(value: &Value) -> i64 {
 }
 
 #[tokio::test]
-async fn a_hold_has_its_seats_price_and_deadline() {
+async fn hold_returns_seats_price_and_deadline() {
     let api = shared_api().await;
     let event = api.event(small_event()).await;
     let reply = api.hold("ann", event, &[9, 2]).await;
@@ -43,7 +43,7 @@ async fn a_hold_has_its_seats_price_and_deadline() {
 }
 
 #[tokio::test]
-async fn a_conflict_names_the_seats_and_their_states() {
+async fn refusal_for_taken_seats_lists_their_states() {
     let api = shared_api().await;
     let event = api.event(small_event()).await;
     api.held("ann", event, &[1, 2]).await;
@@ -58,7 +58,7 @@ async fn a_conflict_names_the_seats_and_their_states() {
 }
 
 #[tokio::test]
-async fn one_user_has_so_many_seats_and_no_more() {
+async fn seats_per_user_are_limited() {
     let api = shared_api().await;
     let mut event = places(10);
     event["max_seats_per_user"] = 3.into();
@@ -71,7 +71,7 @@ async fn one_user_has_so_many_seats_and_no_more() {
 }
 
 #[tokio::test]
-async fn a_hold_is_extended_up_to_its_cap() {
+async fn hold_is_extended_up_to_its_cap() {
     let api = shared_api().await;
     let mut event = places(10);
     event["hold_ttl_seconds"] = 60.into();
@@ -91,7 +91,7 @@ async fn a_hold_is_extended_up_to_its_cap() {
 }
 
 #[tokio::test]
-async fn a_cancelled_hold_frees_its_seats_whichever_way() {
+async fn cancel_and_delete_free_the_seats() {
     let api = shared_api().await;
     let event = api.event(places(10)).await;
     for delete in [false, true] {
@@ -109,7 +109,7 @@ async fn a_cancelled_hold_frees_its_seats_whichever_way() {
         );
         assert!(is_time(&cancelled["cancelled_at"]) && cancelled["expired_at"].is_null());
         api.counts_become(event, (10, 0, 0)).await;
-        // Again is harmless, and says the same.
+        // A repetition returns the same.
         assert_eq!(cancel().await.json(200)["cancelled_at"], cancelled["cancelled_at"]);
         api.act("ann", &booking, "extend").await.problem(409, "booking_cancelled");
         api.act("ann", &booking, "confirm").await.problem(409, "booking_cancelled");
@@ -117,13 +117,13 @@ async fn a_cancelled_hold_frees_its_seats_whichever_way() {
 }
 
 #[tokio::test]
-async fn a_lapsed_hold_is_gone() {
+async fn lapsed_hold_is_expired() {
     let api = shared_api().await;
     let mut event = places(10);
     event["hold_ttl_seconds"] = 1.into();
     let event = api.event(event).await;
     let booking = api.held("ann", event, &[1]).await;
-    eventually("it lapses", Duration::from_secs(60), async || {
+    eventually("the hold lapses", Duration::from_secs(60), async || {
         api.booking("ann", &booking).await.json(200)["status"] == "EXPIRED"
     })
     .await;
@@ -135,12 +135,12 @@ async fn a_lapsed_hold_is_gone() {
 }
 
 #[tokio::test]
-async fn somebody_elses_booking_is_like_an_unknown_one() {
+async fn booking_of_another_user_is_indistinguishable_from_an_unknown_one() {
     let api = shared_api().await;
     let event = api.event(places(10)).await;
     let booking = api.held("ann", event, &[1]).await;
     let theirs = booking["id"].as_str().unwrap();
-    // The same event and time, other random digits: an id that could be but is not.
+    // The same event and time with other random digits: a plausible id that does not exist.
     let digit = if theirs.ends_with('0') { "1" } else { "0" };
     let unknown = format!("{}{digit}", &theirs[..theirs.len() - 1]);
     let routes = [
@@ -153,44 +153,44 @@ async fn somebody_elses_booking_is_like_an_unknown_one() {
         ("POST", "/confirm", Some(json!({ "amount": 100, "payment_method": "card_declined" }))),
     ];
     for (method, verb, body) in routes {
-        let mut told = Vec::new();
+        let mut responses = Vec::new();
         for id in [theirs, &unknown] {
             let method: reqwest::Method = method.parse().unwrap();
-            let ask = api.ask(method, &format!("/api/v1/bookings/{id}{verb}")).user("bob");
-            let ask = match &body {
-                Some(body) => ask.json(body.clone()),
-                None => ask,
+            let request = api.ask(method, &format!("/api/v1/bookings/{id}{verb}")).user("bob");
+            let request = match &body {
+                Some(body) => request.json(body.clone()),
+                None => request,
             };
-            let reply = ask.send().await;
+            let reply = request.send().await;
             let mut problem = reply.problem(404, "booking_unknown");
             problem["trace_id"] = Value::Null;
             let mut names: Vec<String> = reply.headers.keys().map(ToString::to_string).collect();
-            // Their order is chance, and each of the server's threads has its own.
+            // Their order is random, and differs between the server's threads.
             names.sort_unstable();
-            told.push((problem.to_string().replace(id, "ID"), names));
+            responses.push((problem.to_string().replace(id, "ID"), names));
         }
-        assert_eq!(told[0], told[1], "{method} {verb}");
+        assert_eq!(responses[0], responses[1], "{method} {verb}");
     }
     assert_eq!(api.booking("ann", &booking).await.json(200)["version"], 1);
 }
 
 #[tokio::test]
-async fn the_user_is_named_in_a_header_or_the_query() {
+async fn user_is_named_in_a_header_or_the_query() {
     let api = shared_api().await;
     let event = api.event(places(10)).await;
     let body = json!({ "event_id": event, "seat_ids": [1] });
-    let ask = || api.post("/api/v1/bookings?user_id=42").json(body.clone());
-    let booking = ask().send().await.json(201);
+    let request = || api.post("/api/v1/bookings?user_id=42").json(body.clone());
+    let booking = request().send().await.json(201);
     assert_eq!(booking["user_id"], "42");
-    assert_eq!(ask().user("42").send().await.json(201)["id"], booking["id"]);
-    ask().user("43").send().await.problem(400, "identity_conflict");
+    assert_eq!(request().user("42").send().await.json(201)["id"], booking["id"]);
+    request().user("43").send().await.problem(400, "identity_conflict");
     api.post("/api/v1/bookings").json(body.clone()).send().await.problem(401, "identity_missing");
     let path = format!("/api/v1/bookings/{}?user_id=42", booking["id"].as_str().unwrap());
     assert_eq!(api.get(&path).send().await.json(200)["id"], booking["id"]);
 }
 
 #[tokio::test]
-async fn a_payment_is_checked_against_the_amount() {
+async fn payment_with_another_amount_is_refused() {
     let api = shared_api().await;
     let event = api.event(places(10)).await;
     let booking = api.held("ann", event, &[1, 2]).await;
@@ -201,13 +201,13 @@ async fn a_payment_is_checked_against_the_amount() {
     };
     let problem = pay(199).await.problem(422, "amount_mismatch");
     assert_eq!((&problem["field"], &problem["total_amount"]), (&json!("amount"), &json!(200)));
-    // Nobody archives here: paid, and the archive is awaited.
+    // No worker runs: the booking is paid and awaits the archive.
     let paid = pay(200).await;
     let body = paid.json(202);
     assert_eq!(body["status"], "CONFIRMING");
     assert!(body["payment_id"].is_string() && body.get("receipt").is_none());
     assert_eq!(paid.header("retry-after"), Some("1"));
     let again = pay(200).await.json(202);
-    assert_eq!(again["payment_id"], body["payment_id"], "one payment, however often it is asked");
+    assert_eq!(again["payment_id"], body["payment_id"], "repetitions charge nothing");
     api.act("ann", &booking, "cancel").await.problem(409, "booking_confirming");
 }

@@ -1,4 +1,4 @@
-//! A box office sells for users beyond what limits them, and each act is recorded before it happens.
+//! Admins sell for users beyond the users' limits, and each act is recorded before it happens.
 
 use std::time::Duration;
 
@@ -26,7 +26,7 @@ struct Office {
 }
 
 impl Office {
-    /// An event of which a user may have two seats.
+    /// An event with at most two seats per user.
     async fn new(capacity: u32) -> Self {
         let place = Place::shared();
         let api = Api::program(&place, &[KEYS]).await.patient();
@@ -62,14 +62,14 @@ async fn admin_sells_more_seats_than_a_user_may_have() {
     assert_eq!(seats(&by_name), 11);
     let fifty = json!({ "event_id": office.event, "quantity": 50 });
     assert_eq!(seats(&office.sells("ann", fifty).await.json(201)), 50);
-    // There is a bound for admins, too, and it says which.
+    // Admins have a bound too, and the refusal names it.
     let refused = office.sells("ann", office.body(100..=150)).await;
     let refused = refused.problem(422, "validation_failed");
     assert!(refused["detail"].as_str().unwrap().contains("50"), "{refused}");
     let many = json!({ "event_id": office.event, "quantity": 51 });
     let refused = office.sells("ann", many).await.problem(422, "validation_failed");
     assert!(refused["detail"].as_str().unwrap().contains("50"), "{refused}");
-    // The user is bound as ever.
+    // The user's own limits still apply.
     let own = office.api.post(BOOKINGS).user("ann").json(office.body(100..=110)).send().await;
     own.problem(422, "validation_failed");
     office.api.hold("ann", office.event, &[100]).await.problem(409, "user_limit");
@@ -82,48 +82,48 @@ async fn admin_sells_more_seats_than_a_user_may_have() {
 async fn admin_sells_past_the_waiting_room() {
     let office = Office::new(20).await;
     office.room("enable").await;
-    // Refused by Redis, and from memory once this process knows of the room.
+    // Refused by Redis, and by the pre-check once this process knows of the room.
     let refused = async |user| office.api.hold(user, office.event, &[20]).await;
     for seat in 1..=3 {
         refused("ann").await.problem(403, "waiting_room_required");
         assert_eq!(office.sells("ann", office.body(seat..=seat)).await.status, 201);
     }
     let from_view = r#"holdfast_refused_from_view_total{reason="waiting_room_required"}"#;
-    // Users who have bookings are never refused from memory: one of these may answer.
-    eventually("it is refused from memory", SOON, async || {
+    // The pre-check never refuses users with bookings: one of these may answer.
+    eventually("the pre-check refuses", SOON, async || {
         refused("eve").await.problem(403, "waiting_room_required");
         office.api.labelled_metric(from_view).await > 0.0
     })
     .await;
     assert_eq!(office.sells("eve", office.body(4..=4)).await.status, 201);
-    // A room that lets nobody in, and somebody else's token.
+    // A room that admits nobody, and an invalid token.
     let path = format!("/api/v1/events/{}/waiting-room/enable?method=reject", office.event);
     office.api.post(&path).header(KEY.0, KEY.1).send().await.json(200);
-    let ask = office.api.post(BOOKINGS).user("ann").header(KEY.0, KEY.1);
-    let ask = ask.header("X-Waiting-Room-Token", "v1.anything");
-    assert_eq!(ask.json(office.body(5..=5)).send().await.status, 201);
-    // What is no limit of users holds for admins, too.
+    let request = office.api.post(BOOKINGS).user("ann").header(KEY.0, KEY.1);
+    let request = request.header("X-Waiting-Room-Token", "v1.anything");
+    assert_eq!(request.json(office.body(5..=5)).send().await.status, 201);
+    // Refusals that are no limit of users apply to admins too.
     office.api.hold("ann", office.event, &[6]).await.problem(403, "waiting_room_required");
     office.sells("bob", office.body(5..=5)).await.problem(409, "seats_unavailable");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn exemption_is_not_replayed_to_the_user() {
+async fn exemption_does_not_extend_to_the_user() {
     let office = Office::new(20).await;
     let hold = |seats, admin: bool| {
-        let ask = office.api.post(BOOKINGS).user("ann").header("Idempotency-Key", "k");
-        let ask = if admin { ask.header(KEY.0, KEY.1) } else { ask };
-        ask.json(office.body(seats)).send()
+        let request = office.api.post(BOOKINGS).user("ann").header("Idempotency-Key", "k");
+        let request = if admin { request.header(KEY.0, KEY.1) } else { request };
+        request.json(office.body(seats)).send()
     };
     let sold = hold(1..=3, true).await.json(201);
-    // The same request finds the booking, whoever of the two sends it, and takes nothing more.
+    // Either of the two finds the booking with the same request, which takes nothing more.
     for admin in [false, true] {
         let again = hold(1..=3, admin).await;
         assert_eq!(again.header("idempotent-replayed"), Some("true"));
         assert_eq!(again.json(201)["id"], sold["id"]);
     }
     hold(4..=6, false).await.problem(422, "idempotency_key_reused");
-    // Once it has ended, the user's own request is decided like any user's.
+    // After it has ended, the user's own request is decided like any user's.
     assert_eq!(office.api.act("ann", &sold, "cancel").await.status, 200);
     hold(1..=3, false).await.problem(409, "user_limit");
     let anew = hold(1..=3, true).await;
@@ -137,7 +137,7 @@ async fn large_sale_is_paid_archived_and_recorded() {
     let sold = office.sells("ann", office.body(1..=50)).await.json(201);
     let path = format!("{BOOKINGS}/{}", sold["id"].as_str().unwrap());
     let pay = format!("{path}/confirm");
-    eventually("it is sold", SOON, async || {
+    eventually("the booking is confirmed", SOON, async || {
         let reply = office.api.post(&pay).header(KEY.0, KEY.1).send().await;
         assert!(matches!(reply.status, 200 | 202), "{}", reply.text());
         reply.status == 200
@@ -147,20 +147,19 @@ async fn large_sale_is_paid_archived_and_recorded() {
     assert_eq!((receipt["status"].as_str(), seats(&receipt)), (Some("CONFIRMED"), 50));
     let (_, archive) = office.place.services().await;
     let acts = archive.acts(None, None, 100).await.unwrap();
-    let hold = acts.iter().find(|act| act.act == "booking_hold").expect("it is recorded");
+    let hold = acts.iter().find(|act| act.act == "booking_hold").expect("the act is recorded");
     assert_eq!((hold.who.as_str(), hold.result.as_deref()), ("desk", Some("ok")));
     assert!(hold.detail.starts_with("for user ann: seats 1,2,3,"), "{}", hold.detail);
     let environment = office.place.environment(&[]);
     let event = office.event.to_string();
-    eventually("all of it agrees", SOON, async || {
+    eventually("Redis and the archive agree", SOON, async || {
         holdfastctl(&["verify", "--event", &event], &environment, "").await.code == 0
     })
     .await;
 }
 
-/// What is asked as an admin is not held up by rules that limit users.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn no_rule_limits_an_admin() {
+async fn limit_rules_do_not_apply_to_admins() {
     let place = Place::shared();
     let rules = r#"[{name="requests",quota=2,window_seconds=3600},
         {name="seat_map",quota=2,window_seconds=3600},
@@ -172,13 +171,13 @@ async fn no_rule_limits_an_admin() {
     let event = created.json(201)["id"].as_u64().unwrap();
     for seat in 1..=5 {
         let body = json!({ "event_id": event, "seat_ids": [seat] });
-        let ask = api.post(BOOKINGS).user("ann").header(KEY.0, KEY.1);
-        ask.json(body).send().await.json(201);
+        let request = api.post(BOOKINGS).user("ann").header(KEY.0, KEY.1);
+        request.json(body).send().await.json(201);
         office(&api, BOOKINGS).send().await.json(200);
         office(&api, &format!("/api/v1/events/{event}/seats")).send().await.json(200);
         office(&api, "/api/v1/events").send().await.json(200);
     }
-    // The user is.
+    // They apply to the user.
     let look = || api.get(&format!("/api/v1/events/{event}/seats")).user("ann");
     look().send().await.json(200);
     look().send().await.json(200);

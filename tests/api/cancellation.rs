@@ -1,4 +1,4 @@
-//! Which confirmed bookings may be cancelled, and until when: the event says.
+//! An event's policy decides whether, and until when, confirmed bookings can be cancelled.
 
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use crate::support::api::{Api, Place, places, shared_api};
 use crate::support::eventually;
 use crate::support::http::Client;
 
-/// Bound of a sale and of a cancellation, which wait for the archive.
+/// Bound of a confirmation and of a cancellation, which wait for the archive.
 const SOON: Duration = Duration::from_secs(30);
 
 async fn change(api: &Client, event: u64, change: Value) -> Value {
@@ -17,10 +17,10 @@ async fn change(api: &Client, event: u64, change: Value) -> Value {
     api.ask(reqwest::Method::PATCH, &path).json(change).send().await.json(200)
 }
 
-/// A booking of ann's, held and confirmed.
+/// Holds and confirms a booking of ann's.
 async fn bought(api: &Client, event: u64, seat: u32) -> Value {
     let held = api.held("ann", event, &[seat]).await;
-    eventually("it is confirmed", SOON, async || {
+    eventually("the booking is confirmed", SOON, async || {
         api.act("ann", &held, "confirm").await.status == 200
     })
     .await;
@@ -28,7 +28,7 @@ async fn bought(api: &Client, event: u64, seat: u32) -> Value {
 }
 
 async fn cancelled(api: &Client, booking: &Value) {
-    eventually("it is cancelled", SOON, async || {
+    eventually("the booking is cancelled", SOON, async || {
         let reply = api.act("ann", booking, "cancel").await;
         if reply.status != 202 {
             assert_eq!(reply.json(200)["status"], "CANCELLED");
@@ -38,7 +38,7 @@ async fn cancelled(api: &Client, booking: &Value) {
     .await;
 }
 
-/// So many seconds from now, as the API writes times.
+/// The time `seconds` from now, as the API formats it.
 fn in_seconds(seconds: i64) -> String {
     let at_ms = jiff::Timestamp::now().as_millisecond() + seconds * 1_000;
     let at = jiff::Timestamp::from_millisecond(at_ms).unwrap();
@@ -48,7 +48,7 @@ fn in_seconds(seconds: i64) -> String {
 }
 
 #[tokio::test]
-async fn a_policy_is_given_shown_and_changed() {
+async fn policy_is_set_shown_and_changed() {
     let api = shared_api().await;
     let mut event = places(2);
     event["cancellation"] = "not_allowed".into();
@@ -59,7 +59,7 @@ async fn a_policy_is_given_shown_and_changed() {
     assert_eq!(shown["cancel_until"], "2036-05-25T18:00:00.000Z");
     let changed = change(&api, event, json!({ "cancellation": "allowed" })).await;
     assert_eq!(changed["cancellation"], "allowed");
-    assert_eq!(changed["cancel_until"], "2036-05-25T18:00:00.000Z", "what is not named stays");
+    assert_eq!(changed["cancel_until"], "2036-05-25T18:00:00.000Z", "absent fields are unchanged");
     let until = json!({ "cancel_until": "2037-01-01T00:00:00Z" });
     assert_eq!(change(&api, event, until).await["cancel_until"], "2037-01-01T00:00:00.000Z");
     let path = format!("/api/v1/events/{event}");
@@ -71,7 +71,7 @@ async fn a_policy_is_given_shown_and_changed() {
 }
 
 #[tokio::test]
-async fn a_confirmed_booking_is_cancelled_only_where_its_event_allows() {
+async fn confirmed_booking_is_cancelled_only_if_its_event_allows() {
     let place = Place::shared();
     let _worker = place.worker();
     let api = Api::program(&place, &[]).await;
@@ -86,11 +86,11 @@ async fn a_confirmed_booking_is_cancelled_only_where_its_event_allows() {
     );
     assert_eq!((&problem["detail"], &problem["cancel_until"]), (&json!(detail), &Value::Null));
     api.counts_become(event, (3, 0, 2)).await;
-    // A hold is another matter.
+    // The policy does not apply to holds.
     let held = api.held("ann", event, &[3]).await;
     api.act("ann", &held, "cancel").await.json(200);
 
-    // The time counts once cancelling is allowed, and to the last moment.
+    // `cancel_until` applies once cancellation is allowed.
     let over = in_seconds(-60);
     change(&api, event, json!({ "cancellation": "allowed", "cancel_until": over })).await;
     let problem = api.act("ann", &first, "cancel").await.problem(409, "cancellation_closed");
@@ -100,7 +100,7 @@ async fn a_confirmed_booking_is_cancelled_only_where_its_event_allows() {
     cancelled(&api, &first).await;
     api.counts_become(event, (4, 0, 1)).await;
 
-    // What was cancelled in time stays cancelled.
+    // A booking that was cancelled in time stays cancelled.
     change(&api, event, json!({ "cancellation": "not_allowed" })).await;
     assert_eq!(api.act("ann", &first, "cancel").await.json(200)["status"], "CANCELLED");
     api.act("ann", &second, "cancel").await.problem(409, "cancellation_closed");

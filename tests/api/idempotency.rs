@@ -1,4 +1,4 @@
-//! The same request again: one booking, however its key is sent, while the booking lives.
+//! Repeated holds: one booking while it lives, wherever the key is sent.
 
 mod bookings;
 
@@ -10,15 +10,15 @@ use crate::support::api::{places, shared_api};
 use crate::support::eventually;
 use crate::support::http::{Client, Reply};
 
-/// Asks for seats under keys in headers.
+/// Holds seats with keys in headers.
 async fn keyed(api: &Client, event: u64, seats: &[u32], keys: &[(&str, &str)]) -> Reply {
     let body = json!({ "event_id": event, "seat_ids": seats });
-    let ask = api.post("/api/v1/bookings").user("ann").json(body);
-    keys.iter().fold(ask, |ask, (name, value)| ask.header(name, value)).send().await
+    let request = api.post("/api/v1/bookings").user("ann").json(body);
+    keys.iter().fold(request, |request, (name, value)| request.header(name, value)).send().await
 }
 
 #[track_caller]
-fn replayed(reply: &Reply, of: &Value) {
+fn assert_replayed(reply: &Reply, of: &Value) {
     let body = reply.json(201);
     assert_eq!(reply.header("idempotent-replayed"), Some("true"));
     let same = ["id", "created_at", "hold_expires_at", "version", "seats", "total_amount"];
@@ -28,7 +28,7 @@ fn replayed(reply: &Reply, of: &Value) {
 }
 
 #[tokio::test]
-async fn a_key_is_the_same_wherever_it_is_sent() {
+async fn key_in_any_header_or_the_body_is_the_same() {
     let api = shared_api().await;
     let event = api.event(places(10)).await;
     let first = keyed(&api, event, &[1, 2], &[("Idempotency-Key", "k-1")]).await;
@@ -41,18 +41,18 @@ async fn a_key_is_the_same_wherever_it_is_sent() {
         &[("Idempotency-Key", "k-1"), ("X-Idempotency-Key", "\"k-1\"")],
     ];
     for way in ways {
-        replayed(&keyed(&api, event, &[1, 2], way).await, &first);
-        // The order of seats is no part of what is asked for.
-        replayed(&keyed(&api, event, &[2, 1], way).await, &first);
+        assert_replayed(&keyed(&api, event, &[1, 2], way).await, &first);
+        // The order of seats does not matter.
+        assert_replayed(&keyed(&api, event, &[2, 1], way).await, &first);
     }
     let body = json!({ "event_id": event, "seat_ids": [1, 2], "idempotencyKey": "k-1" });
     let in_body = api.post("/api/v1/bookings").user("ann").json(body).send().await;
-    replayed(&in_body, &first);
+    assert_replayed(&in_body, &first);
     api.counts_become(event, (8, 2, 0)).await;
 }
 
 #[tokio::test]
-async fn a_key_belongs_to_one_request_of_one_user_and_event() {
+async fn key_is_scoped_to_user_and_event_and_reuse_is_refused() {
     let api = shared_api().await;
     let (event, other) = (api.event(places(10)).await, api.event(places(10)).await);
     let key = [("Idempotency-Key", "k")];
@@ -65,24 +65,24 @@ async fn a_key_belongs_to_one_request_of_one_user_and_event() {
     let bobs = api.post("/api/v1/bookings").user("bob").json(body).header("Idempotency-Key", "k");
     assert_eq!(bobs.send().await.json(201)["user_id"], "bob");
     // The refusals changed nothing.
-    replayed(&keyed(&api, event, &[1], &key).await, &first);
+    assert_replayed(&keyed(&api, event, &[1], &key).await, &first);
 }
 
 #[tokio::test]
-async fn without_a_key_the_request_is_its_own() {
+async fn repeated_request_without_key_returns_its_booking() {
     let api = shared_api().await;
     let event = api.event(places(10)).await;
     let first = api.held("ann", event, &[3, 1]).await;
-    replayed(&api.hold("ann", event, &[1, 3]).await, &first);
+    assert_replayed(&api.hold("ann", event, &[1, 3]).await, &first);
     assert_ne!(api.held("ann", event, &[2]).await["id"], first["id"]);
-    // A key makes it another request, which finds the seats taken.
+    // With a key it is another request, which finds the seats taken.
     keyed(&api, event, &[1, 3], &[("Idempotency-Key", "k")])
         .await
         .problem(409, "seats_unavailable");
 }
 
 #[tokio::test]
-async fn what_was_given_up_is_decided_anew() {
+async fn request_of_a_cancelled_hold_is_decided_again() {
     let api = shared_api().await;
     let event = api.event(places(10)).await;
     for key in [&[("Idempotency-Key", "k")][..], &[]] {
@@ -92,13 +92,13 @@ async fn what_was_given_up_is_decided_anew() {
         assert_eq!(second.header("idempotent-replayed"), None);
         let second = second.json(201);
         assert_ne!(second["id"], first["id"]);
-        replayed(&keyed(&api, event, &[1], key).await, &second);
+        assert_replayed(&keyed(&api, event, &[1], key).await, &second);
         api.act("ann", &second, "cancel").await.json(200);
     }
 }
 
 #[tokio::test]
-async fn what_has_lapsed_is_decided_anew() {
+async fn request_of_a_lapsed_hold_is_decided_again() {
     let api = shared_api().await;
     let mut event = places(10);
     event["hold_ttl_seconds"] = 1.into();
@@ -116,21 +116,21 @@ async fn what_has_lapsed_is_decided_anew() {
 }
 
 #[tokio::test]
-async fn refusals_are_not_kept() {
+async fn refusals_are_not_replayed() {
     let api = shared_api().await;
     let event = api.event(places(10)).await;
     let bobs = api.held("bob", event, &[1]).await;
     let key = [("Idempotency-Key", "k")];
     keyed(&api, event, &[1], &key).await.problem(409, "seats_unavailable");
     api.act("bob", &bobs, "cancel").await.json(200);
-    // Under the same key now granted, and another request under it would be, too.
+    // The same key is now granted: the refusal left no record.
     let granted = keyed(&api, event, &[1], &key).await;
     assert_eq!(granted.header("idempotent-replayed"), None);
     granted.json(201);
 }
 
 #[tokio::test]
-async fn keys_that_are_none_or_two_are_refused() {
+async fn empty_long_and_conflicting_keys_are_refused() {
     let api = shared_api().await;
     let event = api.event(places(10)).await;
     let long = "k".repeat(256);

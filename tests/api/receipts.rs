@@ -1,4 +1,4 @@
-//! Receipts: what seats are called, for ever.
+//! Receipts: seat names, which never change.
 
 use std::time::Duration;
 
@@ -23,12 +23,12 @@ fn two_sections() -> Value {
 async fn receipt(api: &Client, event: u64, seats: &[u32]) -> (Value, Value) {
     let held = api.held("ann", event, seats).await;
     let mut receipt = Value::Null;
-    eventually("it is confirmed", Duration::from_secs(60), async || {
-        let answer = api.act("ann", &held, "confirm").await;
-        if answer.status == 200 {
-            receipt = answer.json(200)["receipt"].clone();
+    eventually("the booking is confirmed", Duration::from_secs(60), async || {
+        let reply = api.act("ann", &held, "confirm").await;
+        if reply.status == 200 {
+            receipt = reply.json(200)["receipt"].clone();
         }
-        answer.status == 200
+        reply.status == 200
     })
     .await;
     (held, receipt)
@@ -63,7 +63,7 @@ async fn receipt_of_an_older_build_stays_the_same_bytes() {
     let (api, _worker) = (Api::program(&place, &[]).await.patient(), place.worker());
     let event = api.event(two_sections()).await;
     let (held, _) = receipt(&api, event, &[20, 40]).await;
-    // As an older build has written the event.
+    // The event as an older build wrote it.
     let client = mongodb::Client::with_uri_str(config.mongodb_url.expose()).await.unwrap();
     let events = client.database(&config.mongodb_database).collection::<Document>("events");
     let older = doc! { "$unset": { "seat_names_have_section": "", "edits": "" } };

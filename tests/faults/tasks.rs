@@ -117,13 +117,13 @@ impl Stage {
             self.follower.apply(&self.subscription.next_message().await);
         }
         let mut stranger = 0;
-        let refused_here = "holdfast_refused_from_view_total";
-        let before = self.api.metric(refused_here).await;
+        let refused_from_view = "holdfast_refused_from_view_total";
+        let before = self.api.metric(refused_from_view).await;
         eventually("it is refused from the view", PATIENCE, async || {
             stranger += 1;
             let user = format!("s{seat}-{stranger}");
             self.api.hold(&user, self.event, &[seat]).await.problem(409, "seats_unavailable");
-            self.api.metric(refused_here).await > before
+            self.api.metric(refused_from_view).await > before
         })
         .await;
         // What was refused in the process is brought to Redis.

@@ -27,11 +27,11 @@ async fn wait_for_local_refusal(world: &World, event: EventId, seat: u32) {
     let mut stranger = 0;
     eventually("another user is refused by the view", PATIENCE, async || {
         fresh(world.sale.live(), event).await;
-        let before = world.refused_here();
+        let before = world.refused_from_view();
         stranger += 1;
         let refused = world.hold(&format!("before{stranger}"), event, &[seat], None).await;
         assert!(matches!(refused, Err(SaleError::SeatsUnavailable(_))), "{refused:?}");
-        world.refused_here() > before
+        world.refused_from_view() > before
     })
     .await;
 }
@@ -43,10 +43,10 @@ async fn wait_for_grant(world: &World, event: EventId, seat: u32, first_ms: i64)
     let (mut stranger, mut refused) = (0, 0);
     eventually("the seat is free", PATIENCE, async || {
         let from_ms = world.sale.live().redis_now_ms(event).map(|now| now.1);
-        let before = world.refused_here();
+        let before = world.refused_from_view();
         stranger += 1;
         let answer = world.hold(&format!("after{stranger}"), event, &[seat], None).await;
-        if world.refused_here() > before {
+        if world.refused_from_view() > before {
             refused += 1;
             let from_ms = from_ms.expect("a refusal needs Redis' time");
             assert!(from_ms <= until_ms, "{} ms too late", from_ms - until_ms);

@@ -5,13 +5,13 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use holdfast::live::{LiveObserver, LiveState};
-use holdfast::sale::{LocalRefusal, SaleObserver};
+use holdfast::sale::SaleObserver;
 
 /// Calls to be finished, requests refused from the live view, and events of views.
 #[derive(Default)]
 pub struct Counts {
     unfinished: AtomicUsize,
-    refused_here: AtomicUsize,
+    refused_from_view: AtomicUsize,
     views: Mutex<BTreeMap<&'static str, usize>>,
 }
 
@@ -22,8 +22,8 @@ impl Counts {
     }
 
     /// Requests that were refused from the live view.
-    pub fn refused_here_so_far(&self) -> usize {
-        self.refused_here.load(Ordering::SeqCst)
+    pub fn refusals_from_view(&self) -> usize {
+        self.refused_from_view.load(Ordering::SeqCst)
     }
 
     /// Number of views with this event.
@@ -40,8 +40,8 @@ impl SaleObserver for Counts {
         self.unfinished.store(length, Ordering::SeqCst);
     }
     fn payment(&self, _: &'static str) {}
-    fn refused_here(&self, _: LocalRefusal) {
-        self.refused_here.fetch_add(1, Ordering::SeqCst);
+    fn refused_from_view(&self, _: &'static str) {
+        self.refused_from_view.fetch_add(1, Ordering::SeqCst);
     }
 }
 

@@ -169,8 +169,8 @@ impl World {
     }
 
     /// Requests that were refused from the live view.
-    pub fn refused_here(&self) -> usize {
-        self.counts.refused_here_so_far()
+    pub fn refused_from_view(&self) -> usize {
+        self.counts.refusals_from_view()
     }
 
     /// An event of so many places, without rows.

@@ -1,4 +1,4 @@
-//! A booking as clients see it.
+//! Response bodies of bookings.
 
 use serde::Serialize;
 use utoipa::ToSchema;
@@ -29,15 +29,15 @@ pub struct BookingBody<'a> {
     /// ISO 4217 code.
     #[schema(example = "EUR")]
     currency: &'a str,
-    /// When its hold lapses or would have lapsed.
+    /// When its hold expires or would have expired.
     #[schema(example = "2026-03-01T18:05:00.000Z")]
     hold_expires_at: String,
-    /// Seconds until then, rounded up; 0 once it is no hold any more.
+    /// Seconds until then, rounded up; 0 once it is not a hold.
     #[schema(example = 300)]
     time_remaining_seconds: i64,
     /// The payment, once there is one.
     payment_id: Option<&'a str>,
-    /// When it was made.
+    /// When it was created.
     #[schema(example = "2026-03-01T18:00:00.000Z")]
     created_at: String,
     /// When it was confirmed.
@@ -46,19 +46,19 @@ pub struct BookingBody<'a> {
     cancelled_at: Option<String>,
     /// When it expired.
     expired_at: Option<String>,
-    /// Raised by one at every change.
+    /// Incremented by every change.
     #[schema(example = 1)]
     version: u64,
-    /// Where this state is kept: `accepted` (Redis), `replicated` (its replicas, too) or `archived`
-    /// (a majority of MongoDB).
+    /// Where this state is stored: `accepted` (Redis), `replicated` (Redis and its replicas) or
+    /// `archived` (a majority of MongoDB).
     #[schema(example = "accepted")]
     durability: &'static str,
     /// Its seats.
     seats: Vec<BookedSeat<'a>>,
-    /// Seats left alone by the choice just granted, where the event warns of that.
+    /// Single seats that this hold leaves alone, if the event's `orphan_rule` is `warn`.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     seats_left_alone: Vec<u32>,
-    /// What was paid; in the answer to a confirmation only.
+    /// The receipt; only in responses to confirmations.
     #[serde(skip_serializing_if = "Option::is_none")]
     receipt: Option<Receipt<'a>>,
 }
@@ -78,15 +78,15 @@ pub struct BookedSeat<'a> {
     /// Its number in the row or section.
     #[schema(example = 12)]
     seat_number: u32,
-    /// What people read beside the section.
+    /// Its label, without the section.
     #[schema(example = "H-12")]
     seat_label: String,
-    /// What it cost, in the currency's minor unit.
+    /// Its price, in the currency's minor unit.
     #[schema(example = 5_000)]
     price_at_booking: i64,
 }
 
-/// What was paid, and for what. The same booking always gives the same bytes.
+/// A receipt. The same booking always has the same bytes.
 #[derive(Serialize, ToSchema)]
 pub struct Receipt<'a> {
     /// The payment.
@@ -95,13 +95,13 @@ pub struct Receipt<'a> {
     /// The booking.
     #[schema(value_type = uuid::Uuid, example = "019b3c5e-0a4c-8f00-8000-000040e1f2a3")]
     booking_id: String,
-    /// What was paid, in the currency's minor unit.
+    /// The amount paid, in the currency's minor unit.
     #[schema(example = 15_000)]
     amount: i64,
     /// ISO 4217 code.
     #[schema(example = "EUR")]
     currency: &'a str,
-    /// What the seats are called, with their section where the event has several.
+    /// The seats' names, with their section if the event has several.
     #[schema(example = json!(["Stalls H-12", "Stalls H-13", "Stalls H-14"]))]
     seats: Vec<String>,
     /// When it was paid.
@@ -114,40 +114,40 @@ pub struct Receipt<'a> {
 pub struct BookingListBody<'a> {
     /// Newest first.
     bookings: Vec<BookingBody<'a>>,
-    /// How many there are in all.
+    /// Number of bookings on all pages.
     #[schema(example = 1)]
     total: u64,
-    /// This page, from 1; absent where it was asked for by `cursor`.
+    /// This page, from 1; absent if the request had a `cursor`.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(example = 1)]
     page: Option<u32>,
-    /// Bookings a page has at most.
+    /// Most bookings on a page.
     #[schema(example = 20)]
     page_size: u32,
-    /// Send it as `cursor` for older ones; `null` on the last page.
+    /// The `cursor` of the next page, with older bookings; `null` on the last page.
     #[schema(example = "MSBib29raW5ncyAx")]
     next_cursor: Option<String>,
-    /// Up to when this list is complete: it comes from the archive, which follows the sale.
-    /// `null` where that cannot be told at the moment.
+    /// The time up to which this list is complete: it comes from the archive, which follows the sale.
+    /// `null` while that is unknown.
     #[schema(example = "2026-03-01T18:00:00.000Z")]
     as_of: Option<String>,
 }
 
 impl<'a> BookingBody<'a> {
-    /// A booking without a receipt.
+    /// Builds the body of a booking without a receipt.
     pub fn new(view: &'a BookingView) -> Self {
         let left_alone = view.left_alone.iter().map(|seat| seat.0).collect();
-        let body = BookingBody::of(&view.booking, Some(&view.event), view.now_ms);
+        let body = BookingBody::from_booking(&view.booking, Some(&view.event), view.now_ms);
         let durability = view.durability().as_str();
         BookingBody { seats_left_alone: left_alone, durability, ..body }
     }
 
-    /// The same, kept like this.
-    pub fn kept(self, durability: Durability) -> Self {
+    /// Replaces the durability.
+    pub fn with_durability(self, durability: Durability) -> Self {
         BookingBody { durability: durability.as_str(), ..self }
     }
 
-    fn of(booking: &'a Booking, event: Option<&'a Event>, now_ms: i64) -> Self {
+    fn from_booking(booking: &'a Booking, event: Option<&'a Event>, now_ms: i64) -> Self {
         let ended = |status| (booking.status == status).then_some(booking.ended_ms);
         let remaining_ms = match booking.status {
             Status::Hold => (booking.deadline_ms - now_ms).max(0),
@@ -175,7 +175,7 @@ impl<'a> BookingBody<'a> {
         }
     }
 
-    /// A confirmed booking with its receipt.
+    /// Builds the body of a confirmed booking with its receipt.
     pub fn with_receipt(view: &'a BookingView) -> Self {
         let receipt = receipt(&view.booking, &view.event);
         BookingBody { receipt: Some(receipt), ..BookingBody::new(view) }
@@ -183,7 +183,7 @@ impl<'a> BookingBody<'a> {
 }
 
 impl<'a> BookingListBody<'a> {
-    /// One page.
+    /// Builds a page.
     pub fn new<P>(list: &'a BookingPage, paging: &Paging<P>, next_cursor: Option<String>) -> Self {
         BookingListBody {
             bookings: list.bookings.iter().map(listed).collect(),
@@ -197,7 +197,7 @@ impl<'a> BookingListBody<'a> {
 }
 
 fn listed(listed: &ListedBooking) -> BookingBody<'_> {
-    BookingBody::of(&listed.booking, listed.event.as_deref(), listed.now_ms)
+    BookingBody::from_booking(&listed.booking, listed.event.as_deref(), listed.now_ms)
 }
 
 fn booked_seat(event: Option<&Event>, seat: SeatId) -> BookedSeat<'_> {
@@ -210,8 +210,8 @@ fn booked_seat(event: Option<&Event>, seat: SeatId) -> BookedSeat<'_> {
             seat_label: info.label(),
             price_at_booking: info.price,
         },
-        // The catalogue has lost the event (layouts are immutable, and bookings were checked
-        // against them); the buyer still gets the seat's number.
+        // The archive has lost the event (seats were checked against its layout, which never changes);
+        // the seat's number is still shown.
         None => BookedSeat {
             seat_id: seat.0,
             section: "",
@@ -232,7 +232,7 @@ fn receipt<'a>(booking: &'a Booking, event: &'a Event) -> Receipt<'a> {
         seats: booking
             .seats
             .iter()
-            // The layout has them: they were checked against it.
+            // The layout has every seat of a booking.
             .map(|seat| event.seat_name(*seat).unwrap_or_else(|| seat.to_string()))
             .collect(),
         paid_at: iso8601(booking.paid_ms),
@@ -248,7 +248,7 @@ mod tests {
     use crate::http::params::Start;
 
     #[test]
-    fn a_hold_as_clients_see_it() {
+    fn hold_has_all_members() {
         let view = fixtures::booking_view();
         let body = serde_json::to_value(BookingBody::new(&view)).unwrap();
         let expected = json!({
@@ -267,7 +267,7 @@ mod tests {
     }
 
     #[test]
-    fn time_remains_only_while_it_is_a_hold() {
+    fn time_remains_only_for_holds() {
         let mut view = fixtures::booking_view();
         let remaining = |view: &BookingView| BookingBody::new(view).time_remaining_seconds;
         view.now_ms = view.booking.deadline_ms - 1;
@@ -281,28 +281,29 @@ mod tests {
     }
 
     #[test]
-    fn what_the_archive_has_judged_is_archived() {
+    fn archived_bookings_and_final_states_have_durability_archived() {
         let mut view = fixtures::booking_view();
-        let mut told = |status, paid_ms, archived| {
+        let mut durability = |status, paid_ms, archived| {
             (view.booking.status, view.booking.paid_ms, view.archived) =
                 (status, paid_ms, archived);
             BookingBody::new(&view).durability
         };
         for status in [Status::Hold, Status::Confirming, Status::Committed, Status::Expired] {
-            assert_eq!((told(status, 0, false), told(status, 0, true)), ("accepted", "archived"));
+            let both = (durability(status, 0, false), durability(status, 0, true));
+            assert_eq!(both, ("accepted", "archived"));
         }
         for status in [Status::Confirmed, Status::Voided] {
-            assert_eq!(told(status, 1, false), "archived");
+            assert_eq!(durability(status, 1, false), "archived");
         }
-        // Given up as a hold, and as a sale.
-        assert_eq!(told(Status::Cancelled, 0, false), "accepted");
-        assert_eq!(told(Status::Cancelled, 1, false), "archived");
-        let body = BookingBody::new(&view).kept(Durability::Replicated);
+        // A cancelled hold, and a cancelled sale.
+        assert_eq!(durability(Status::Cancelled, 0, false), "accepted");
+        assert_eq!(durability(Status::Cancelled, 1, false), "archived");
+        let body = BookingBody::new(&view).with_durability(Durability::Replicated);
         assert_eq!(body.durability, "replicated");
     }
 
     #[test]
-    fn an_end_has_the_time_of_its_kind() {
+    fn cancelled_booking_has_only_cancelled_at() {
         let mut view = fixtures::booking_view();
         view.booking.ended_ms = 1_000;
         view.booking.status = Status::Cancelled;
@@ -312,7 +313,7 @@ mod tests {
     }
 
     #[test]
-    fn a_booking_of_a_lost_event_is_still_listed() {
+    fn booking_of_a_lost_event_is_listed() {
         let BookingView { booking, .. } = fixtures::booking_view();
         let listed = vec![ListedBooking { booking, event: None, now_ms: 1 }];
         let page = BookingPage { bookings: listed, total: 1, has_more: false, as_of_ms: 1 };
@@ -323,7 +324,7 @@ mod tests {
     }
 
     #[test]
-    fn a_receipt_is_the_same_bytes_every_time() {
+    fn receipt_has_the_same_bytes_every_time() {
         let mut view = fixtures::booking_view();
         view.booking.payment = "pay_1".into();
         view.booking.paid_ms = 2_000;
@@ -338,7 +339,7 @@ mod tests {
             view.booking.id
         );
         assert_eq!(first, expected);
-        // Receipts that older builds gave stay as they were.
+        // Receipts of older builds are unchanged.
         let mut event = (*view.event).clone();
         event.seat_names_have_section = false;
         view.event = std::sync::Arc::new(event);

@@ -1,18 +1,18 @@
-//! The table of error codes: code, status and title of everything that can be refused.
+//! The table of error codes: code, status and title of every error response.
 //!
-//! Codes are part of the contract: clients compare them. A new meaning is a new code.
+//! Codes are part of the API: clients compare them. A new meaning is a new code.
 
 use actix_web::http::StatusCode;
 
 macro_rules! codes {
     ($($variant:ident = $code:literal $status:literal $title:literal;)+) => {
-        /// What was refused, in one word.
+        /// An error code.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
         pub enum Code {
             $(#[doc = $title] $variant,)+
         }
 
-        /// All codes: variant, word, status and title, in enum order.
+        /// All codes: variant, code, status and title, in enum order.
         pub const CODES: &[(Code, &str, u16, &str)] =
             &[$((Code::$variant, $code, $status, $title),)+];
     };
@@ -86,14 +86,14 @@ codes! {
 }
 
 impl Code {
-    /// The word clients compare.
+    /// The code in error responses and metrics.
     pub fn as_str(self) -> &'static str {
         CODES[self as usize].1
     }
 
     /// The HTTP status.
     pub fn status(self) -> StatusCode {
-        // A test checks every row; were one wrong, it would be a defect of ours.
+        // A test checks every row.
         StatusCode::from_u16(CODES[self as usize].2).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
     }
 
@@ -108,21 +108,21 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_table_is_in_enum_order_and_well_formed() {
-        for (index, (code, word, status, title)) in CODES.iter().enumerate() {
+    fn table_is_in_enum_order_and_well_formed() {
+        for (index, (code, name, status, title)) in CODES.iter().enumerate() {
             assert_eq!(*code as usize, index);
             assert_eq!(code.status().as_u16(), *status);
-            assert!((400..=599).contains(status) && !title.ends_with('.'), "{word}");
-            assert!(CODES[index + 1..].iter().all(|other| other.1 != *word), "{word}");
+            assert!((400..=599).contains(status) && !title.ends_with('.'), "{name}");
+            assert!(CODES[index + 1..].iter().all(|other| other.1 != *name), "{name}");
         }
         assert!(CODES.is_sorted_by_key(|row| row.2), "rows are in the order of their status");
     }
 
-    /// docs/API.md holds the table as clients read it: a changed code is a visible change there.
+    /// A changed code is a visible change in docs/API.md.
     #[test]
-    fn the_documentation_has_this_table() {
-        let row = |(_, word, status, title): &(Code, &str, u16, &str)| {
-            format!("| `{word}` | {status} | {title} |\n")
+    fn documentation_contains_the_table() {
+        let row = |(_, name, status, title): &(Code, &str, u16, &str)| {
+            format!("| `{name}` | {status} | {title} |\n")
         };
         let table: String = CODES.iter().map(row).collect();
         let page = include_str!("../../../docs/API.md");

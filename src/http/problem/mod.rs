@@ -1,8 +1,8 @@
-//! Errors as clients see them: `application/problem+json` (RFC 9457), each with a stable code.
+//! Error responses: `application/problem+json` (RFC 9457), each with a stable code.
 //!
-//! A handler returns a [`Problem`]; `endpoint` gives it the trace id, counts it
-//! and logs the cause of what is our fault. `detail` tells the caller what is wrong with *this*
-//! request and how to mend it, and never anything about our insides.
+//! A handler returns a [`Problem`]. The endpoint adds the trace id, counts the problem and logs the
+//! cause of server errors. `detail` says what is wrong with *this* request and how to correct it; it
+//! never contains internals.
 
 mod codes;
 
@@ -24,19 +24,20 @@ pub use codes::Code;
 
 /// Content type of every error.
 pub const PROBLEM_JSON: &str = "application/problem+json";
-/// What `type` begins with; the code follows.
+/// The prefix of `type`, before the code.
 const TYPE_PREFIX: &str = "urn:holdfast:problem:";
-/// Bytes that are reserved for a body: more than most have.
+/// Bytes reserved for a body; most bodies fit.
 const BODY_BYTES_EXPECTED: usize = 512;
-/// What to do when a dependency is away and nothing was changed.
+/// The detail of a refusal because a dependency is unavailable and nothing was changed.
 pub const TRY_AGAIN: &str =
     "The service cannot do this at the moment; nothing was changed. Try again";
 
-/// A further member of a body.
+/// An additional member of a body.
 #[derive(Debug)]
 enum Member {
     Any(Value),
-    /// Refused holds by the hundred thousand tell of seats: no trees of values are built for them.
+    /// The states of seats, written directly: refused holds are the most frequent response, and a
+    /// tree of JSON values costs more than the rest of the body.
     Seats(Vec<(SeatId, SeatState)>),
 }
 
@@ -46,44 +47,44 @@ impl Member {
             Member::Any(value) => return serde_json::to_writer(body, value),
             Member::Seats(seats) => seats,
         };
-        let mut before = r#"[{"id":"#;
+        let mut separator = r#"[{"id":"#;
         for (seat, state) in seats {
-            body.extend_from_slice(before.as_bytes());
+            body.extend_from_slice(separator.as_bytes());
             body.extend_from_slice(itoa::Buffer::new().format(seat.0).as_bytes());
             append(body, [r#","status":""#, state.as_str(), r#""}"#]);
-            before = r#",{"id":"#;
+            separator = r#",{"id":"#;
         }
         append(body, [if seats.is_empty() { "[" } else { "" }, "]"]);
         Ok(())
     }
 }
 
-/// Words of ours stand in JSON as they are.
+/// Appends texts that need no JSON escapes.
 fn append<const N: usize>(body: &mut Vec<u8>, parts: [&str; N]) {
     parts.into_iter().for_each(|part| body.extend_from_slice(part.as_bytes()));
 }
 
-/// A refusal, as the client will see it.
+/// An error response.
 #[derive(Debug)]
 pub struct Problem {
-    /// What was refused.
+    /// The error code.
     pub code: Code,
-    /// What is wrong with this request and how to mend it.
+    /// What is wrong with this request and how to correct it.
     pub detail: Cow<'static, str>,
-    /// When to try again, seconds.
+    /// `Retry-After`, seconds.
     pub retry_after_seconds: Option<u32>,
-    /// Further members of the body, such as the states of seats.
+    /// Additional members of the body, such as the states of seats.
     members: Vec<(&'static str, Member)>,
-    /// Further headers, such as `Allow`.
+    /// Additional headers, such as `Allow`.
     headers: Vec<(header::HeaderName, header::HeaderValue)>,
-    /// Whether the connection ends with this answer.
+    /// Whether the connection is closed after this response.
     closes: bool,
-    /// What happened inside: for the log, never for the client.
+    /// The internal cause, for the log only.
     pub cause: Option<String>,
 }
 
 impl Problem {
-    /// A refusal with its explanation.
+    /// A problem with a code and its detail.
     pub fn new(code: Code, detail: impl Into<Cow<'static, str>>) -> Self {
         Problem {
             code,
@@ -96,19 +97,19 @@ impl Problem {
         }
     }
 
-    /// A field of the body is wrong.
+    /// An invalid field of the body.
     pub fn field(field: &str, expected: impl fmt::Display) -> Self {
         Problem::new(Code::ValidationFailed, format!("`{field}` {expected}"))
             .with("field", field.into())
     }
 
-    /// A parameter of the path, the query or a header is wrong.
+    /// An invalid parameter of the path or the query, or an invalid header.
     pub fn parameter(parameter: &str, expected: impl fmt::Display) -> Self {
         Problem::new(Code::InvalidParameter, format!("`{parameter}` {expected}"))
             .with("parameter", parameter.into())
     }
 
-    /// A defect of ours; the cause goes to the log alone.
+    /// An internal error; the cause is only logged.
     pub fn internal(cause: impl Into<String>) -> Self {
         let problem = Problem::new(
             Code::Internal,
@@ -117,24 +118,25 @@ impl Problem {
         Problem { cause: Some(cause.into()), ..problem }
     }
 
-    /// The same refusal of a request that only reads: there is no outcome to be unsure of.
-    pub fn of_a_read(self) -> Self {
+    /// The same problem for a request that only reads: an unknown outcome becomes
+    /// `service_unavailable`.
+    pub fn for_read(self) -> Self {
         match self.code {
             Code::OutcomeUnknown => {
-                Problem { detail: TRY_AGAIN.into(), ..self.recoded(Code::ServiceUnavailable) }
+                Problem { detail: TRY_AGAIN.into(), ..self.with_code(Code::ServiceUnavailable) }
             }
             _ => self,
         }
     }
 
-    /// Replaces the text that says what is wrong and how to mend it.
+    /// Replaces the detail.
     pub fn with_detail(mut self, detail: impl Into<Cow<'static, str>>) -> Self {
         self.detail = detail.into();
         self
     }
 
     /// Replaces the code.
-    pub fn recoded(mut self, code: Code) -> Self {
+    pub fn with_code(mut self, code: Code) -> Self {
         self.code = code;
         self
     }
@@ -151,41 +153,42 @@ impl Problem {
         self
     }
 
-    /// Adds a header to the answer.
+    /// Adds a header to the response.
     pub fn with_header(mut self, name: header::HeaderName, value: header::HeaderValue) -> Self {
         self.headers.push((name, value));
         self
     }
 
-    /// Ends the connection: what is still to come on it cannot be told from a next request.
+    /// Closes the connection after the response: the rest of this request could be mistaken for the
+    /// next one.
     pub fn closing(mut self) -> Self {
         self.closes = true;
         self
     }
 
-    /// Says when to try again.
+    /// Sets `Retry-After`.
     pub fn retry_after(mut self, seconds: u32) -> Self {
         self.retry_after_seconds = Some(seconds);
         self
     }
 
-    /// Says what happened inside, for the log.
+    /// Sets the internal cause, for the log.
     pub fn caused_by(mut self, cause: impl Into<String>) -> Self {
         self.cause = Some(cause.into());
         self
     }
 
-    /// The answer, with the trace id of its request.
+    /// Renders the response with the request's trace id.
     pub fn render(&self, trace_id: Option<&TraceIdText>) -> HttpResponse {
         let mut body = Vec::with_capacity(BODY_BYTES_EXPECTED);
-        // Texts and JSON values always serialize, and memory takes all that is written to it.
+        // Cannot fail: texts and JSON values always serialize, and so does writing to memory.
         let _ = self.write(&mut body, trace_id);
         let body = BoxBody::new(Bytes::from(body));
-        let mut answer = HttpResponse::with_body(self.code.status(), body);
+        let mut response = HttpResponse::with_body(self.code.status(), body);
         if self.closes {
-            answer.head_mut().set_connection_type(ConnectionType::Close);
+            response.head_mut().set_connection_type(ConnectionType::Close);
         }
-        let headers = answer.headers_mut();
+        let headers = response.headers_mut();
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(PROBLEM_JSON));
         headers.insert(header::CACHE_CONTROL, HeaderValue::from_static(NO_STORE));
         if let Some(seconds) = self.retry_after_seconds {
@@ -194,16 +197,16 @@ impl Problem {
         for (name, value) in &self.headers {
             headers.insert(name.clone(), value.clone());
         }
-        answer
+        response
     }
 
-    /// Writes the body, its members in their order. What is a word of ours stands in it as it is.
+    /// Writes the body, members in insertion order. Codes and titles need no escapes.
     fn write(&self, body: &mut Vec<u8>, trace_id: Option<&TraceIdText>) -> serde_json::Result<()> {
-        let (word, title) = (self.code.as_str(), self.code.title());
-        append(body, [r#"{"type":""#, TYPE_PREFIX, word, r#"","title":""#, title]);
+        let (code, title) = (self.code.as_str(), self.code.title());
+        append(body, [r#"{"type":""#, TYPE_PREFIX, code, r#"","title":""#, title]);
         append(body, [r#"","status":"#, self.code.status().as_str(), r#","detail":"#]);
         serde_json::to_writer(&mut *body, &self.detail)?;
-        append(body, [r#","error":""#, word, r#"","trace_id":"#]);
+        append(body, [r#","error":""#, code, r#"","trace_id":"#]);
         match trace_id {
             Some(trace_id) => append(body, ["\"", trace_id.as_str(), "\""]),
             None => append(body, ["null"]),
@@ -252,31 +255,31 @@ mod tests {
     }
 
     #[test]
-    fn every_code_is_rendered_in_full() {
-        for (code, word, status, title) in CODES {
+    fn every_code_renders_all_members() {
+        for (code, name, status, title) in CODES {
             let (head, body) = rendered(&Problem::new(*code, "why"));
             assert_eq!(head.status().as_u16(), *status);
             assert_eq!(head.headers().get("content-type").unwrap(), PROBLEM_JSON);
             let expected = serde_json::json!({
-                "type": format!("urn:holdfast:problem:{word}"), "title": title, "status": status,
-                "detail": "why", "error": word, "trace_id": trace_id().as_str(),
+                "type": format!("urn:holdfast:problem:{name}"), "title": title, "status": status,
+                "detail": "why", "error": name, "trace_id": trace_id().as_str(),
             });
             assert_eq!(body, expected);
         }
     }
 
-    /// They are written as they are.
+    /// Codes and titles are written without escaping.
     #[test]
-    fn no_word_or_title_needs_an_escape() {
-        for (_, word, _, title) in CODES {
-            for text in [word, title] {
+    fn codes_and_titles_need_no_escapes() {
+        for (_, name, _, title) in CODES {
+            for text in [name, title] {
                 assert_eq!(serde_json::to_string(text).unwrap(), format!("\"{text}\""));
             }
         }
     }
 
     #[test]
-    fn members_stand_in_their_order_and_details_are_escaped() {
+    fn members_keep_their_order_and_details_are_escaped() {
         let seats = vec![(SeatId(1), SeatState::Hold), (SeatId(2), SeatState::Available)];
         let problem = Problem::new(Code::SeatsUnavailable, "a \"b\"\n");
         let problem = problem.with("n", 1.into()).with_seats("seats", seats);
@@ -291,7 +294,7 @@ mod tests {
     }
 
     #[test]
-    fn members_and_headers_are_added_and_causes_kept_back() {
+    fn members_and_headers_are_rendered_and_causes_are_not() {
         let problem = Problem::internal("secret").with("seats", 1.into()).retry_after(2);
         let (head, body) = rendered(&problem);
         assert_eq!(head.headers().get("retry-after").unwrap(), "2");
@@ -300,7 +303,7 @@ mod tests {
     }
 
     #[test]
-    fn the_body_is_complete_when_the_answer_is() {
+    fn rendered_body_has_a_known_size() {
         let size = Problem::new(Code::InFlight, "x").render(None).body().size();
         assert!(matches!(size, body::BodySize::Sized(bytes) if bytes > 0));
     }

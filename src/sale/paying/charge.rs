@@ -203,5 +203,5 @@ impl PaymentService {
 
 /// Marks that this confirmation charges nothing, whatever the failed call did.
 fn not_sent(error: SaleError) -> SaleError {
-    error.of_nothing_done()
+    error.without_effect()
 }

@@ -148,7 +148,7 @@ impl Restorer {
         for found in join_all(looks).await {
             match found {
                 Ok(broken) => check.broken.extend(broken),
-                Err(error) if error.is_redis_away() => check.silence = Some(error),
+                Err(error) if error.is_redis_unavailable() => check.silence = Some(error),
                 Err(error) => return Err(error),
             }
         }

@@ -72,7 +72,7 @@ pub(super) async fn admit(worker: Worker) {
                     worker.metrics.admission_errors.inc();
                     // A node that is gone says nothing of the rooms on the others.
                     let partition = worker.engine.keys().partition_of(*event);
-                    if !error.is_redis_away() || worker.engine.is_connected(partition) {
+                    if !error.is_redis_unavailable() || worker.engine.is_connected(partition) {
                         strained.fetch_add(1, Ordering::Relaxed);
                     }
                 }

@@ -1,4 +1,4 @@
-//! What is done to a booking, sent again: paid, extended and cancelled once.
+//! Repeated operations on a booking: it is paid, extended and cancelled once.
 
 use std::time::Duration;
 
@@ -9,10 +9,10 @@ use crate::support::api::{Api, Place, places, shared_api};
 use crate::support::eventually;
 use crate::support::http::{Client, Reply};
 
-/// How long a sale may take to be confirmed, on a busy machine.
+/// Bound of a confirmation on a busy machine.
 const CONFIRM: Duration = Duration::from_secs(30);
 
-/// Does something to a booking, with this body and these headers.
+/// Sends an operation on a booking.
 async fn act(
     api: &Client,
     booking: &Value,
@@ -21,8 +21,8 @@ async fn act(
     headers: &[(&str, &str)],
 ) -> Reply {
     let (id, user) = (booking["id"].as_str().unwrap(), booking["user_id"].as_str().unwrap());
-    let ask = api.post(&format!("/api/v1/bookings/{id}/{verb}")).user(user).json(body);
-    headers.iter().fold(ask, |ask, (name, value)| ask.header(name, value)).send().await
+    let request = api.post(&format!("/api/v1/bookings/{id}/{verb}")).user(user).json(body);
+    headers.iter().fold(request, |request, (name, value)| request.header(name, value)).send().await
 }
 
 async fn keyed(api: &Client, booking: &Value, verb: &str, key: &str) -> Reply {
@@ -33,13 +33,13 @@ fn is_replay(reply: &Reply) -> bool {
     reply.header("idempotent-replayed") == Some("true")
 }
 
-/// How many of these were done, not replayed.
+/// How many of these succeeded without being replayed.
 fn done(replies: &[Reply]) -> usize {
     replies.iter().filter(|reply| reply.status == 200 && !is_replay(reply)).count()
 }
 
 #[tokio::test]
-async fn a_hold_is_extended_once_under_each_key() {
+async fn hold_is_extended_once_per_key() {
     let api = shared_api().await;
     let event = api.event(places(10)).await;
     let held = api.held("ann", event, &[1]).await;
@@ -69,12 +69,12 @@ async fn a_hold_is_extended_once_under_each_key() {
         let plain = act(&api, &held, "extend", json!({}), &[]).await;
         assert_eq!((is_replay(&plain), &plain.json(200)["version"]), (false, &json!(version)));
     }
-    // The saved answer shows the booking as it stands by now.
+    // A replay returns the booking's current state.
     assert_eq!(keyed(&api, &held, "extend", "k").await.json(200)["version"], 5);
 }
 
 #[tokio::test]
-async fn a_key_is_its_users_its_bookings_and_its_operations() {
+async fn key_is_scoped_to_user_booking_and_operation() {
     let api = shared_api().await;
     let event = api.event(places(10)).await;
     let anns = api.held("ann", event, &[1]).await;
@@ -93,7 +93,7 @@ async fn a_key_is_its_users_its_bookings_and_its_operations() {
 }
 
 #[tokio::test]
-async fn a_key_extends_nothing_that_has_ended() {
+async fn extension_of_a_cancelled_hold_is_not_replayed() {
     let api = shared_api().await;
     let event = api.event(places(10)).await;
     let held = api.held("ann", event, &[1]).await;
@@ -103,7 +103,7 @@ async fn a_key_extends_nothing_that_has_ended() {
 }
 
 #[tokio::test]
-async fn a_refused_extension_is_not_kept() {
+async fn refused_extension_is_not_replayed() {
     let api = shared_api().await;
     let mut event = places(10);
     (event["hold_ttl_seconds"], event["max_hold_seconds"]) = (60.into(), 60.into());
@@ -115,7 +115,7 @@ async fn a_refused_extension_is_not_kept() {
 }
 
 #[tokio::test]
-async fn a_cancellation_is_its_own_record() {
+async fn repeated_cancellation_is_replayed_under_any_key() {
     let api = shared_api().await;
     let event = api.event(places(10)).await;
     let held = api.held("ann", event, &[1]).await;
@@ -141,7 +141,7 @@ async fn a_cancellation_is_its_own_record() {
 }
 
 #[tokio::test]
-async fn keys_that_are_none_are_refused_everywhere() {
+async fn invalid_keys_are_refused_by_every_operation() {
     let api = shared_api().await;
     let event = api.event(places(10)).await;
     let held = api.held("ann", event, &[1]).await;
@@ -154,7 +154,7 @@ async fn keys_that_are_none_are_refused_everywhere() {
 }
 
 #[tokio::test]
-async fn many_at_once_are_one() {
+async fn concurrent_repetitions_act_once() {
     let api = shared_api().await;
     let event = api.event(places(10)).await;
     let held = api.held("ann", event, &[1]).await;
@@ -166,7 +166,7 @@ async fn many_at_once_are_one() {
     assert!(cancelled.iter().all(|reply| reply.json(200)["version"] == 3));
 }
 
-/// Pays, until the archive has confirmed; what came last.
+/// Repeats a confirmation until the archive has confirmed it; returns the last reply.
 async fn confirmed(api: &Client, booking: &Value, method: &str, key: &str) -> Reply {
     let mut last = None;
     eventually("the sale is confirmed", CONFIRM, async || {
@@ -184,7 +184,7 @@ async fn confirmed(api: &Client, booking: &Value, method: &str, key: &str) -> Re
 }
 
 #[tokio::test]
-async fn a_payment_is_replayed_under_its_key_and_by_other_processes() {
+async fn payment_is_replayed_under_its_key_and_by_other_processes() {
     let place = Place::shared();
     let _worker = place.worker();
     let api = Api::program(&place, &[]).await;
@@ -208,17 +208,17 @@ async fn a_payment_is_replayed_under_its_key_and_by_other_processes() {
     for body in other {
         let reused = act(&api, &held, "confirm", body.clone(), &[("Idempotency-Key", "k")]).await;
         reused.problem(422, "idempotency_key_reused");
-        // Under another key, or none, it is a question that the booking answers.
+        // Under another key, or none, the booking answers.
         for headers in [&[("Idempotency-Key", "l")][..], &[]] {
-            let asked = act(&api, &held, "confirm", body.clone(), headers).await;
-            assert!(is_replay(&asked));
-            assert_eq!(asked.json(200)["receipt"], first["receipt"]);
+            let reply = act(&api, &held, "confirm", body.clone(), headers).await;
+            assert!(is_replay(&reply));
+            assert_eq!(reply.json(200)["receipt"], first["receipt"]);
         }
     }
 }
 
 #[tokio::test]
-async fn an_extension_is_replayed_by_other_processes() {
+async fn extension_is_replayed_by_other_processes() {
     let place = Place::shared();
     let api = Api::program(&place, &[]).await;
     let event = api.event(places(10)).await;
@@ -232,7 +232,7 @@ async fn an_extension_is_replayed_by_other_processes() {
 }
 
 #[tokio::test]
-async fn the_mark_of_a_dead_payment_lapses() {
+async fn lease_of_a_crashed_confirmation_lapses() {
     const LEASE_MS: i64 = 3_000;
     let place = Place::shared();
     let _worker = place.worker();

@@ -301,7 +301,7 @@ async fn local_refusals_were_correct_within_the_staleness() {
     println!("{requests} requests, {} granted, refused here: {by_reason:?}", grants.len());
     for (process, world) in crowd.worlds.iter().enumerate() {
         let noted = refusals.iter().filter(|refusal| refusal.attempt.process == process).count();
-        assert_eq!(noted, world.refused_here(), "process {process}");
+        assert_eq!(noted, world.refused_from_view(), "process {process}");
         let lost = world.counts.views("broken") + world.counts.views("past");
         assert_eq!(lost, 0, "the log has neither gap nor fork");
     }
