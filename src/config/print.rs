@@ -14,7 +14,7 @@ impl Config {
         let defaults = Config::default().shown();
         let mut text = String::from(
             "# Settings of Holdfast. Each can also be given as HOLDFAST_ and its name in capitals;\n\
-             # the environment stands above the file.\n",
+             # the environment overrides the file.\n",
         );
         let fields = FIELDS.iter().zip(self.shown()).zip(defaults);
         for ((field, value), default) in fields.filter(|all| !HIDDEN.contains(&all.0.0.name)) {

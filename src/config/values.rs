@@ -118,9 +118,8 @@ impl FromStr for AdminKey {
         // Names appear in logs.
         let is_key = |name: &str| Sha256::digest(name.as_bytes()).as_slice() == sha256.as_slice();
         if is_key(name) || is_key(name.trim()) {
-            return Err("before the hash of an admin key stands the key itself, where a name \
-                belongs that says whose it is: write `ops:` and the hash, and take a new key, as \
-                this one may have been read");
+            return Err("the part before the hash of an admin key is the key itself instead of a \
+                name: write `ops:` and the hash, and use a new key, as this one may have been read");
         }
         Ok(AdminKey { name: name.to_owned(), sha256 })
     }

@@ -18,7 +18,6 @@ use super::time::{age_seconds, span};
 /// yet; "behind" is the age of the oldest entry that is not archived, 0 if there is none. If waiting
 /// grows while nothing is pending, no worker runs. The table omits partitions that never had an
 /// entry. Reads only Redis.
-/// had an entry. Asks Redis alone.
 #[derive(clap::Args, Debug)]
 #[command(after_help = "Examples:
   holdfastctl lag

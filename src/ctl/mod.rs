@@ -3,7 +3,6 @@
 //! Results go to standard output, as a table or (`--json`) as one JSON document; an error is one line
 //! on standard error that says how to correct it. Exit codes: 0 success; 1 "verify found problems" or
 //! "a replay left letters"; 2 failure, or an incomplete result where the result says so.
-//! all of it" where the result says so.
 
 mod access;
 mod audit;

@@ -300,7 +300,7 @@ impl PolicyWatch {
                 Some(ReadFailure::Unusable(reason)) => tracing::error!(
                     reason,
                     revision,
-                    "ALARM: the stored policy of the gates is unusable; the previous one stays in force"
+                    "ALARM: the stored policy of the gates cannot be used; the previous one stays in force"
                 ),
                 None => tracing::info!(revision, "the gates' policy can be read again"),
             }

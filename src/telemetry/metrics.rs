@@ -1,13 +1,5 @@
-//! Every metric of every process, declared in one table.
-//!
-//! A process exports those that it sets itself, and no others: a metric that a process never sets would
-//! say 0 for ever, and alerts could not tell that from a 0 that was measured. The table says whose each is.
-//!
-//! A process has one [`Metrics`] value (not a global: tests run several servers in one process).
-//! Names that clients of such systems already graph are kept as they are; ours start with
-//! `holdfast_`. Labels have few values, all known beforehand: a route is its pattern, never the
-//! path. Looking a child up by its labels takes a lock; hot paths keep their children, and what
-//! every request counts is striped by threads.
+//! All metrics of all processes, declared in one table that names the processes that export each.
+//! Labels have few values, all known beforehand: a route is its pattern, never the path.
 
 use std::sync::Arc;
 
@@ -20,31 +12,32 @@ use prometheus::{
 use super::striped::{self, StripedCounter, StripedCounterVec, StripedGauge, StripedHistogramVec};
 use super::{client_lines, panics, repeated};
 
-/// Bounds of HTTP answers, seconds: refusals take tens of microseconds, confirmations seconds.
+/// Buckets of HTTP responses, seconds: refusals take tens of microseconds, confirmations seconds.
 const HTTP_SECONDS: &[f64] =
     &[0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0];
-/// Bounds of one gate, seconds: most look at memory alone.
+/// Buckets of one gate, seconds: most only read memory.
 const GATE_SECONDS: &[f64] =
     &[0.000_000_5, 0.000_001, 0.000_002, 0.000_005, 0.000_02, 0.000_1, 0.001, 0.01, 0.1, 1.0];
-/// Bounds of one Redis call, seconds; the longest is the call's time-out.
+/// Buckets of one Redis call, seconds; the longest is the call's timeout.
 const SCRIPT_SECONDS: &[f64] =
     &[0.0001, 0.0002, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1.0];
-/// Bounds of one write to the archive, seconds.
+/// Buckets of one write to the archive, seconds.
 const WRITE_SECONDS: &[f64] =
     &[0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0];
-/// Bounds of one event's repair, seconds.
+/// Buckets of one event's repair, seconds.
 const RESTORE_SECONDS: &[f64] = &[0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0];
-/// Bounds of a batch, entries.
+/// Buckets of a batch, entries.
 const BATCH_ENTRIES: &[f64] = &[1.0, 2.0, 5.0, 10.0, 20.0, 50.0, 100.0, 200.0, 500.0, 1_000.0];
-/// For metrics that are no histograms.
+/// For metrics other than histograms.
 const NO_BUCKETS: &[f64] = &[];
 
-/// The service that the API is, in logs and metrics.
+/// The API's service name in logs and metrics.
 pub const API: &str = "holdfast-api";
-/// The service that a worker is.
+/// The worker's service name.
 pub const WORKER: &str = "holdfast-worker";
 
-/// Which processes set a metric.
+/// The processes that export a metric: those that set it, since a metric that is never set would
+/// show a 0 that alerts could not distinguish from a measured one.
 #[derive(Clone, Copy)]
 enum SetBy {
     Api,
@@ -53,7 +46,7 @@ enum SetBy {
 }
 
 impl SetBy {
-    /// Whether a process exports it. What is neither of the two (a test, a tool) exports all.
+    /// Whether a process exports it. Other processes (a test, a tool) export all.
     fn is_of(self, service: &str) -> bool {
         match self {
             SetBy::Api => service != WORKER,
@@ -308,7 +301,8 @@ metrics! {
         "Always 1: which build this is.";
 }
 
-/// The metrics of one process; cheap to clone.
+/// The metrics of one process; cheap to clone. Not a global: tests run several servers in one
+/// process. Looking a child up by its labels takes a lock: hot paths keep their children.
 #[derive(Clone, Debug)]
 pub struct Metrics(Arc<Declared>);
 
@@ -323,12 +317,12 @@ impl Metrics {
     /// All metrics of this service at zero, and those of the process itself (memory, files,
     /// processor).
     pub fn new(service: &str) -> Self {
-        // The table is constant: it is well formed always or never, and a test tells.
+        // The table is constant, and a test verifies that it is well-formed.
         let declared = Declared::new(service).expect("the table of metrics is well formed");
         #[cfg(target_os = "linux")]
         {
             let process = prometheus::process_collector::ProcessCollector::for_self();
-            // Only a second registration could fail, and this registry is new.
+            // Only a duplicate registration could fail, and this registry is new.
             let _ = declared.registry.register(Box::new(process));
         }
         declared.build_info.with_label_values(&[service, env!("CARGO_PKG_VERSION")]).set(1);
@@ -340,7 +334,7 @@ impl Metrics {
         Declared::NAMES.iter().copied().collect()
     }
 
-    /// All metrics in Prometheus' text format.
+    /// Formats all metrics in Prometheus' text format.
     pub fn render(&self) -> String {
         self.panics.inc_by(panics::total().saturating_sub(self.panics.get()));
         let left_out = repeated::left_out().saturating_sub(self.warnings_left_out.get());

@@ -321,13 +321,13 @@ async fn processes_keep_their_policy_without_mongodb() {
     let engine = start::existing_engine(&stage.place.config()).await.unwrap();
     engine.renew_gates_mark().await.unwrap();
     for api in &stage.apis {
-        let cannot = "the gates' policy cannot be looked at";
+        let cannot = "the gates' policy cannot be read";
         api.process().log_line("it cannot look", |line| line["message"] == cannot).await;
         ask(api, "203.0.113.7", None, BROWSER).await.problem(403, "automated_access");
     }
     tokio::task::block_in_place(|| mongodb.restart());
     for api in &stage.apis {
-        let can = "the gates' policy can be looked at again";
+        let can = "the gates' policy can be read again";
         api.process().log_line("it can look", |line| line["message"] == can).await;
     }
     stage.change("access remove 203.0.113.7").await;

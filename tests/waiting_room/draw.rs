@@ -73,5 +73,5 @@ async fn gathered_people_are_shuffled_verifiably() {
     assert_eq!(places, (1..=JOINERS).collect::<Vec<_>>());
     assert!((1..=JOINERS).any(|number| draw.place(number) != number));
     let late = apis[0].room_status(event, &late).await.json(200)["position"].as_u64().unwrap();
-    assert!(late >= JOINERS - 1, "who comes after the draw stands behind it: {late}");
+    assert!(late >= JOINERS - 1, "who comes after the draw is behind it: {late}");
 }

@@ -101,7 +101,7 @@ async fn position_never_rises_across_processes() {
         let status = apis[polls % 2].room_status(event, &token).await.json(200);
         polls += 1;
         let position = status["position"].as_u64().unwrap();
-        assert!(position <= last, "{position} after {last}, question {polls}");
+        assert!(position <= last, "{position} after {last}, poll {polls}");
         last = position;
         status["admitted"] == true
     })

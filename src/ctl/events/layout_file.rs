@@ -33,7 +33,7 @@ use super::row_names::RowName;
 
 /// Maximum length of a layout file, bytes, as in the API.
 const FILE_BYTES_MAX: u64 = 8 * 1024 * 1024;
-/// The name that stands for standard input.
+/// The name of standard input.
 const STDIN: &str = "-";
 
 /// Reads the sections of a file, or of standard input for `-`. An error names file and position.
@@ -276,7 +276,7 @@ impl<'a> Node<'a> {
         for node in self.items(0..=ROWS_MAX)? {
             let name = node.row_name()?;
             if !name.is_like(first) || !names.insert(name) {
-                return node.wrong(format_args!("is not a row like {first}, or stands twice"));
+                return node.wrong(format_args!("is not a row like {first}, or occurs twice"));
             }
         }
         Ok(names)

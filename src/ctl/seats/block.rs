@@ -104,7 +104,7 @@ impl Arguments {
 fn cut_off(error: Failure, finished: &[SeatId]) -> Failure {
     match finished.is_empty() {
         true => error,
-        false => Failure::new(format!("{error}. BlockResult already: seats {}", ranges(finished))),
+        false => Failure::new(format!("{error}. Done already: seats {}", ranges(finished))),
     }
 }
 

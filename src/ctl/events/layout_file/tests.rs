@@ -68,7 +68,7 @@ fn row_error_names_its_position() {
         (r#"[{ row = "A", seats = "2" }]"#, r#"from 1 to 1000000; got "2""#),
         (r#"[{ row = "A", seat = 2 }]"#, r#"rows[0]: "seat" is not a field; there are row, from"#),
         (r#"[{ row = true, seats = 2 }]"#, "rows[0].row: must be a name; got true"),
-        (r#"[{ row = "A", seats = 2 }, { count = 1, seats = 2 }]"#, r#""A" stands twice"#),
+        (r#"[{ row = "A", seats = 2 }, { count = 1, seats = 2 }]"#, r#""A" occurs twice"#),
         (r#"{ count = 2, seats = 1, skip = ["D"] }"#, "`skip` names a row that is not among"),
         (r#"{ count = 2, seats = 1, skip = [1] }"#, "skip[0]: is not a row like A"),
         (r#"{ count = 2, seats = 1, skip = ["A", "A"] }"#, "skip[1]: is not a row like A"),
