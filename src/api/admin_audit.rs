@@ -4,7 +4,7 @@
 use futures_util::future::LocalBoxFuture;
 
 use crate::domain::{BookingId, EventId, UserId};
-use crate::sale::NewAct;
+use crate::sale::NewAuditEntry;
 
 use super::state::RequestContext;
 use crate::gates::{self, Caller};
@@ -33,13 +33,13 @@ pub async fn recorded(
     act: Act,
     operation: LocalBoxFuture<'_, HandlerResult>,
 ) -> HandlerResult {
-    let new = NewAct {
+    let new = NewAuditEntry {
         who: admin.to_owned(),
         act: act.act.to_owned(),
         target: act.target,
         detail: act.detail,
         trace_id: context.trace.trace_id().to_string(),
-        ..NewAct::default()
+        ..NewAuditEntry::default()
     };
     let begun = context.state.sale.audit().begin(new).await?;
     let answer = operation.await;

@@ -143,7 +143,7 @@ pub async fn list(context: RequestContext, _: Payload) -> HandlerResult {
     let act = Act { act: "blocks_list", target, detail: String::new() };
     let query = Query::of(&context.http)?;
     let limit = query.page_size(BLOCKS_PAGE_MAX)?.unwrap_or(BLOCKS_PAGE_MAX);
-    let after = query.cursor(|cursor| BlockPosition::read(event, cursor))?;
+    let after = query.cursor(|cursor| BlockPosition::parse(event, cursor))?;
     let list = async {
         let (blocks, has_more) = context.state.sale.blocks(event, after.as_ref(), limit).await?;
         let last = blocks.last().filter(|_| has_more);
@@ -212,7 +212,7 @@ fn parse(body: NewBlockBody) -> Result<(BlockSelection, String), Problem> {
 
 impl<'a> BlockBody<'a> {
     fn new(block: &'a ArchivedBlock) -> Self {
-        let action = if block.blocked() { BlockAction::Block } else { BlockAction::Release };
+        let action = if block.is_block() { BlockAction::Block } else { BlockAction::Release };
         BlockBody {
             action: action.as_str(),
             seat_ids: block.seats.iter().map(|SeatId(seat)| *seat).collect(),

@@ -1,4 +1,4 @@
-//! What `mongodb_url` may say: every part of it is honoured, or refused at start.
+//! Validates `mongodb_url`: every part of it is applied, or refused at start.
 
 use mongodb::error::{Error, ErrorKind};
 use mongodb::options::ConnectionString;
@@ -6,8 +6,8 @@ use mongodb::options::ConnectionString;
 use crate::secrets::{HINT, ParsedUrl, Secret, ServiceUrl, UrlFault};
 use crate::spelling::nearest;
 
-/// Parameters that are honoured as the driver documents them.
-const HONOURED: [&str; 21] = [
+/// Parameters that are applied as the driver documents them.
+const SUPPORTED: [&str; 21] = [
     "appName",
     "authMechanism",
     "authSource",
@@ -31,14 +31,14 @@ const HONOURED: [&str; 21] = [
     "tlsInsecure",
 ];
 const INSECURE: [&str; 2] = ["tlsInsecure", "tlsAllowInvalidCertificates"];
-/// Parameters with the only value that the archive can work with.
+/// Parameters with the only value that the archive supports.
 const FIXED: [(&str, &str); 4] = [
     ("w", "majority"),
     ("journal", "true"),
     ("readConcernLevel", "majority"),
     ("readPreference", "primary"),
 ];
-/// Parameters that cannot be honoured, and why.
+/// Parameters that cannot be applied, and why.
 const REFUSED: [(&str, &str); 17] = [
     ("connectTimeoutMS", OWN_BOUNDS),
     ("heartbeatFrequencyMS", OWN_BOUNDS),
@@ -60,56 +60,56 @@ const REFUSED: [(&str, &str); 17] = [
 ];
 const OWN_BOUNDS: &str = "mongodb_timeout_ms is the bound of every operation";
 const NOT_BUILT: &str = "this build has no support for it";
-/// What this build can log in with.
+/// Authentication mechanisms of this build.
 const MECHANISMS: [&str; 4] = ["SCRAM-SHA-1", "SCRAM-SHA-256", "MONGODB-X509", "PLAIN"];
 
-/// Why an address cannot be used. No text repeats a secret.
+/// Why an address cannot be used. No text contains a secret.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum MongodbFault {
-    /// The URL cannot be read.
+    /// The URL cannot be parsed.
     #[error(transparent)]
     Url(#[from] UrlFault),
-    /// The scheme is none of MongoDB's.
+    /// The scheme is not one of MongoDB's.
     #[error("it must begin with mongodb:// or mongodb+srv://")]
     Scheme,
-    /// A parameter that nobody knows.
+    /// An unknown parameter.
     #[error("its parameter number {number} is unknown{hint}; {HINT}")]
     Parameter {
-        /// Which one, from 1: its name may be a piece of a secret.
+        /// Its number, from 1. The name is not shown: it may be a part of a secret.
         number: usize,
-        /// What may be meant.
+        /// A known parameter with a similar name.
         hint: String,
     },
-    /// A parameter that cannot be honoured.
-    #[error("{0} cannot be honoured: {1}; leave it out")]
+    /// A parameter that cannot be applied.
+    #[error("{0} is not supported: {1}; leave it out")]
     Refused(&'static str, &'static str),
-    /// A parameter with a value that cannot be honoured.
+    /// A parameter with an unsupported value.
     #[error("{0} can only be {1}: leave it out")]
     Fixed(&'static str, &'static str),
-    /// A number of connections.
+    /// An unbounded number of connections.
     #[error("maxPoolSize = 0 is no bound; leave it out")]
     Unbounded,
-    /// A mechanism that this build does not have.
+    /// An authentication mechanism that this build lacks.
     #[error("authMechanism must be SCRAM-SHA-256, SCRAM-SHA-1, MONGODB-X509 or PLAIN")]
     Mechanism,
-    /// Half of the credentials.
+    /// A user without a password, or the reverse.
     #[error("it has a {0}; write name:password@")]
     HalfUser(&'static str),
-    /// A database of no effect.
+    /// A database name without effect.
     #[error(
         "it names a database, which has no effect without a user: set mongodb_database and leave \
          it out"
     )]
     Database,
-    /// The driver's objection.
+    /// The driver's reason.
     #[error("{0}")]
     Driver(String),
 }
 
-/// Checks that all of the address can be honoured. `database` is the archive's.
+/// Checks that every part of the address can be applied. `database` is the archive's.
 ///
 /// # Errors
-/// If some of it cannot.
+/// If a part cannot.
 pub fn check(url: &ServiceUrl, database: &str) -> Result<(), MongodbFault> {
     let parsed = url.parsed()?;
     if !matches!(parsed.scheme.as_str(), "mongodb" | "mongodb+srv") {
@@ -134,22 +134,23 @@ pub fn check(url: &ServiceUrl, database: &str) -> Result<(), MongodbFault> {
     driver.map(drop).map_err(|error| MongodbFault::Driver(reason(&error, url)))
 }
 
-/// Whether the address says not to check the server's certificate.
+/// Whether the address disables the check of the server's certificate.
 pub fn is_insecure(url: &ServiceUrl) -> bool {
     let Ok(parsed) = url.parsed() else { return false };
     INSECURE.iter().any(|name| parameter(&parsed, name) == Some("true"))
 }
 
-/// The driver's reason, unless it repeats a credential.
+/// The driver's reason, unless it contains a credential.
 pub(super) fn reason(error: &Error, url: &ServiceUrl) -> String {
     let text = match error.kind.as_ref() {
         ErrorKind::InvalidArgument { message, .. } => message.clone(),
         _ => error.to_string(),
     };
-    const WITHHELD: &str = "the driver cannot use it; its reason repeats a secret";
+    const WITHHELD: &str =
+        "the driver refuses it; its reason is hidden because it contains a secret";
     let Ok(parsed) = url.parsed() else { return WITHHELD.to_owned() };
     let secrets = [&parsed.username, &parsed.password].into_iter().flatten();
-    let is_harmless = |name: &str| HONOURED.iter().any(|known| known.eq_ignore_ascii_case(name));
+    let is_harmless = |name: &str| SUPPORTED.iter().any(|known| known.eq_ignore_ascii_case(name));
     let credentials =
         parsed.parameters.iter().filter(|(name, _)| !is_harmless(name)).map(|(_, v)| v);
     let mut all = secrets.chain(credentials).map(Secret::expose);
@@ -157,7 +158,7 @@ pub(super) fn reason(error: &Error, url: &ServiceUrl) -> String {
     if leaks { WITHHELD.to_owned() } else { text }
 }
 
-/// A parameter's value; the driver reads names in any case.
+/// A parameter's value. The driver ignores the case of names.
 fn parameter<'a>(url: &'a ParsedUrl, name: &str) -> Option<&'a str> {
     let mut found = url.parameters.iter().filter(|(own, _)| own.eq_ignore_ascii_case(name));
     found.next().map(|(_, value)| value.expose())
@@ -178,7 +179,7 @@ fn check_parameter(number: usize, name: &str, value: &str) -> Result<(), Mongodb
     if is("authMechanism") && !MECHANISMS.contains(&value) {
         return Err(MongodbFault::Mechanism);
     }
-    let known = || HONOURED.iter().chain(&INSECURE).copied();
+    let known = || SUPPORTED.iter().chain(&INSECURE).copied();
     if known().any(is) {
         return Ok(());
     }
@@ -193,7 +194,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn url_that_can_be_honoured_passes() {
+    fn supported_url_is_accepted() {
         for url in [
             "mongodb://127.0.0.1:27017",
             "mongodb://a:1,b:2/?replicaSet=rs0&retryWrites=true&w=majority&appName=Cluster0",
@@ -208,7 +209,7 @@ mod tests {
     }
 
     #[test]
-    fn what_would_have_no_effect_is_refused() {
+    fn unsupported_part_of_a_url_is_refused() {
         let cases = [
             ("redis://h", "must begin with mongodb://"),
             ("mongodb://app:p/ss@h", "holds an `@` after the host"),
@@ -218,7 +219,7 @@ mod tests {
             ("mongodb://h/?w=1", "w can only be majority"),
             ("mongodb://h/?JOURNAL=false", "journal can only be true"),
             ("mongodb://h/?readPreference=secondary", "readPreference can only be primary"),
-            ("mongodb://h/?socketTimeoutMS=1", "socketTimeoutMS cannot be honoured"),
+            ("mongodb://h/?socketTimeoutMS=1", "socketTimeoutMS is not supported"),
             ("mongodb://h/?compressors=zlib", "no support for it"),
             ("mongodb://h/?maxPoolSize=0", "is no bound"),
             ("mongodb://h/?authMechanism=MONGODB-AWS", "authMechanism must be"),
@@ -235,7 +236,7 @@ mod tests {
     }
 
     #[test]
-    fn unchecked_certificates_are_noticed() {
+    fn disabled_certificate_check_is_detected() {
         assert!(is_insecure(&"mongodb://h/?tlsInsecure=true".into()));
         assert!(is_insecure(&"mongodb://h/?tlsallowinvalidcertificates=true".into()));
         assert!(!is_insecure(&"mongodb://h/?tls=true".into()));

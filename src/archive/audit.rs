@@ -1,5 +1,5 @@
-//! The record of admin acts: what was ordered, by whom and when, written before it is done, and
-//! what became of it. Nothing here is ever changed but a result that is added, or deleted.
+//! The audit log of admin actions: an entry is written before its action, and its result is added
+//! afterwards. Entries are never changed otherwise, and never deleted.
 
 use std::fmt;
 use std::str::FromStr;
@@ -13,119 +13,121 @@ use super::Archive;
 use super::error::ArchiveError;
 use super::gateway::Verb;
 
-/// One document an act.
+/// One document an entry.
 pub(super) const AUDIT: &str = "audit";
-/// Bytes of any text of an act; the rest is cut off.
+/// Bytes of each text of an entry; longer texts are truncated.
 const TEXT_BYTES_MAX: usize = 1_000;
-/// Acts that are read at most.
-pub const ACTS_MAX: u32 = 10_000;
-/// One more tells whether there are more.
-const READ_MAX: u32 = ACTS_MAX + 1;
+/// Entries that can be read.
+pub const AUDIT_ENTRIES_MAX: u32 = 10_000;
+/// One more shows whether there are more.
+const READ_MAX: u32 = AUDIT_ENTRIES_MAX + 1;
 
-/// An act that is about to be done.
+/// An action that is about to be done.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct NewAct {
-    /// When, by our clock, Unix ms.
+pub struct NewAuditEntry {
+    /// The time by this process' clock, Unix ms.
     pub at_ms: i64,
-    /// The name of an admin key, or `ctl:user@host`.
+    /// The actor: the name of an admin key, or `ctl:user@host`.
     pub who: String,
-    /// What: `event_create`, `booking_cancel`, `ctl event pause`.
+    /// The action: `event_create`, `booking_cancel`, `ctl event pause`.
     pub act: String,
-    /// To what: `event 7`, `booking 01…`; empty where it is not there yet.
+    /// The object: `event 7`, `booking 01…`; empty if it does not exist yet.
     pub target: String,
-    /// With which particulars.
+    /// The action's parameters.
     pub detail: String,
     /// The request's trace; empty for the operator's tool.
     pub trace_id: String,
 }
 
-/// An act as it was recorded.
+/// A recorded action.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
-pub struct Act {
+pub struct AuditEntry {
     #[serde(rename = "_id")]
     id: ObjectId,
-    /// When, Unix ms.
+    /// The time, Unix ms.
     pub at_ms: i64,
-    /// By whom.
+    /// The actor.
     pub who: String,
-    /// What.
+    /// The action.
     pub act: String,
-    /// To what.
+    /// The object.
     pub target: String,
-    /// With which particulars.
+    /// The action's parameters.
     pub detail: String,
     /// The request's trace.
     pub trace_id: String,
-    /// What became of it: `ok`, an error's code or text. `None`: it is under way, or whoever did
-    /// it ended before that was recorded.
+    /// The result: `ok`, or an error's code or text. `None`: the action is in progress, or its process
+    /// ended before recording the result.
     pub result: Option<String>,
 }
 
-/// Names an act that was recorded.
+/// Identifies a recorded entry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct ActId(ObjectId);
+pub struct AuditId(ObjectId);
 
-impl fmt::Display for ActId {
+impl fmt::Display for AuditId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.fmt(f)
     }
 }
 
-impl FromStr for ActId {
+impl FromStr for AuditId {
     type Err = mongodb::bson::oid::Error;
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        text.parse().map(ActId)
+        text.parse().map(AuditId)
     }
 }
 
-/// A place in the record, newest first: behind this act.
+/// A position in the list of entries, newest first: behind this entry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct ActPosition {
-    /// When it was, Unix ms.
+pub struct AuditPosition {
+    /// The entry's time, Unix ms.
     pub at_ms: i64,
-    /// Its name.
-    pub id: ActId,
+    /// The entry's id.
+    pub id: AuditId,
 }
 
-impl Act {
-    /// The place behind it.
-    pub fn position(&self) -> ActPosition {
-        ActPosition { at_ms: self.at_ms, id: ActId(self.id) }
+impl AuditEntry {
+    /// The position behind this entry.
+    pub fn position(&self) -> AuditPosition {
+        AuditPosition { at_ms: self.at_ms, id: AuditId(self.id) }
     }
 }
 
 impl Archive {
-    /// Records an act. Answered once a majority has it.
-    pub async fn record_act(&self, act: &NewAct) -> Result<ActId, ArchiveError> {
+    /// Records an action. Returns once a majority has the entry.
+    pub async fn record_action(&self, action: &NewAuditEntry) -> Result<AuditId, ArchiveError> {
         let id = ObjectId::new();
         let document = doc! {
             "_id": id,
-            "at_ms": act.at_ms,
-            "who": cut(&act.who),
-            "act": cut(&act.act),
-            "target": cut(&act.target),
-            "detail": cut(&act.detail),
-            "trace_id": cut(&act.trace_id),
+            "at_ms": action.at_ms,
+            "who": truncate(&action.who),
+            "act": truncate(&action.act),
+            "target": truncate(&action.target),
+            "detail": truncate(&action.detail),
+            "trace_id": truncate(&action.trace_id),
         };
         self.gateway.write_plain(Verb::Insert, AUDIT, vec![document]).await?;
-        Ok(ActId(id))
+        Ok(AuditId(id))
     }
 
-    /// Records what became of an act.
-    pub async fn record_result(&self, act: ActId, result: &str) -> Result<(), ArchiveError> {
-        let operation = doc! { "q": { "_id": act.0 }, "u": { "$set": { "result": cut(result) } } };
+    /// Records the result of an action.
+    pub async fn record_result(&self, id: AuditId, result: &str) -> Result<(), ArchiveError> {
+        let set = doc! { "$set": { "result": truncate(result) } };
+        let operation = doc! { "q": { "_id": id.0 }, "u": set };
         self.gateway.write_plain(Verb::Update, AUDIT, vec![operation]).await.map(drop)
     }
 
-    /// Acts of one or of all before a place in the list, newest first; one more than [`ACTS_MAX`] at most.
-    pub async fn acts(
+    /// Reads entries of one actor or of all before a position, newest first; at most
+    /// [`AUDIT_ENTRIES_MAX`] plus one.
+    pub async fn audit_entries(
         &self,
         who: Option<&str>,
-        before: Option<ActPosition>,
+        before: Option<AuditPosition>,
         limit: u32,
-    ) -> Result<Vec<Act>, ArchiveError> {
+    ) -> Result<Vec<AuditEntry>, ArchiveError> {
         let mut filter = who.map_or_else(Document::new, |who| doc! { "who": who });
-        if let Some(ActPosition { at_ms, id: ActId(id) }) = before {
+        if let Some(AuditPosition { at_ms, id: AuditId(id) }) = before {
             let older = vec![
                 doc! { "at_ms": { "$lt": at_ms } },
                 doc! { "at_ms": at_ms, "_id": { "$lt": id } },
@@ -140,7 +142,7 @@ impl Archive {
     }
 }
 
-/// Indexes of the record: it is read from its end.
+/// Indexes of the audit log, which is read newest first.
 pub(super) fn indexes() -> Vec<Document> {
     vec![
         doc! { "name": "by_time", "key": { "at_ms": -1, "_id": -1 } },
@@ -148,7 +150,7 @@ pub(super) fn indexes() -> Vec<Document> {
     ]
 }
 
-fn cut(text: &str) -> &str {
+fn truncate(text: &str) -> &str {
     &text[..text.floor_char_boundary(TEXT_BYTES_MAX)]
 }
 
@@ -157,10 +159,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn texts_are_cut_between_characters() {
-        assert_eq!(cut("ann"), "ann");
+    fn texts_are_truncated_between_characters() {
+        assert_eq!(truncate("ann"), "ann");
         let long = "ä".repeat(TEXT_BYTES_MAX);
-        assert_eq!(cut(&long).len(), TEXT_BYTES_MAX);
-        assert_eq!(cut(&format!("a{long}")).len(), TEXT_BYTES_MAX - 1);
+        assert_eq!(truncate(&long).len(), TEXT_BYTES_MAX);
+        assert_eq!(truncate(&format!("a{long}")).len(), TEXT_BYTES_MAX - 1);
     }
 }

@@ -1,4 +1,4 @@
-//! What the house kept back and gave back, from the ledger.
+//! Reads the ledger's entries about blocked and released seats.
 
 use std::collections::BTreeSet;
 
@@ -11,7 +11,7 @@ use super::documents::{TRANSITIONS, signed};
 use super::error::ArchiveError;
 use crate::domain::{EventId, Kind, LogId, SeatId, cursor};
 
-/// Blocks and releases of one event that are read at most.
+/// Greatest number of blocks and releases of one event that are read.
 const BLOCKS_MAX: i64 = 100_000;
 
 /// One block or release.
@@ -20,38 +20,38 @@ pub struct ArchivedBlock {
     #[serde(rename = "_id")]
     id: String,
     kind: String,
-    /// The event's generation then.
+    /// The event's generation at that time.
     pub generation: u64,
     /// The event's version after it.
     pub event_version: u64,
-    /// Its entry's position in the booking log.
+    /// The entry's position in the booking log.
     log_id: String,
-    /// When, by Redis' clock, Unix ms.
+    /// The time by Redis' clock, Unix ms.
     pub time_ms: i64,
-    /// The seats that became others.
+    /// The seats whose state changed.
     pub seats: Vec<SeatId>,
     /// Who did it.
     #[serde(rename = "user")]
     pub actor: String,
-    /// Why.
+    /// The reason given.
     #[serde(rename = "detail")]
     pub reason: String,
 }
 
-/// A place in an event's list of blocks and releases: behind this one.
+/// A position in an event's list of blocks and releases: behind this one.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BlockPosition {
-    /// Its generation.
+    /// The entry's generation.
     pub generation: u64,
-    /// Its version.
+    /// The entry's version.
     pub event_version: u64,
-    /// Its id in the ledger.
+    /// The entry's id in the ledger.
     pub id: String,
 }
 
-/// Which entries of the ledger are blocks and releases of an event.
+/// Matches the ledger's blocks and releases of an event.
 fn blocks_of(event: EventId) -> Document {
-    // Entries about the event itself (`transition_id`) are one range of ids.
+    // Entries about the event itself (`transition_id`) form one range of ids.
     doc! {
         "_id": { "$gte": format!("event:{event}:"), "$lt": format!("event:{event};") },
         "kind": { "$in": [Kind::Blocked.as_str(), Kind::Unblocked.as_str()] },
@@ -59,13 +59,13 @@ fn blocks_of(event: EventId) -> Document {
 }
 
 impl BlockPosition {
-    /// The place as a cursor of the event's list.
+    /// The position as a cursor of the event's list.
     pub fn cursor(&self, event: EventId) -> String {
         cursor::encode(&cursor_list(event), &[&self.generation, &self.event_version, &self.id])
     }
 
-    /// The place that a cursor of the event's list names.
-    pub fn read(event: EventId, text: &str) -> Option<Self> {
+    /// Parses a cursor of the event's list.
+    pub fn parse(event: EventId, text: &str) -> Option<Self> {
         let [generation, event_version, id] = cursor::decode(&cursor_list(event), text)?;
         let (generation, event_version) = (generation.parse().ok()?, event_version.parse().ok()?);
         Some(BlockPosition { generation, event_version, id })
@@ -77,22 +77,22 @@ fn cursor_list(event: EventId) -> String {
 }
 
 impl ArchivedBlock {
-    /// The place behind it.
+    /// The position behind this entry.
     pub fn position(&self) -> BlockPosition {
         let ArchivedBlock { generation, event_version, .. } = *self;
         BlockPosition { generation, event_version, id: self.id.clone() }
     }
 
-    /// Whether the seats were kept back (else given back).
-    pub fn blocked(&self) -> bool {
+    /// Whether the seats were blocked (otherwise released).
+    pub fn is_block(&self) -> bool {
         self.kind == Kind::Blocked.as_str()
     }
 }
 
 impl Archive {
-    /// All blocks and releases of an event, in order of time within a generation. Versions do not
-    /// order them: after Redis has lost writes, another branch of the log counts the same versions
-    /// again, and a release that was lost may have a higher one than a block that came after it.
+    /// Reads all blocks and releases of an event, ordered by time within a generation. They are not
+    /// ordered by version: after Redis lost writes, a fork of the log reuses versions, and a lost
+    /// release may have a higher version than a later block.
     pub async fn blocks_of_event(
         &self,
         event: EventId,
@@ -101,7 +101,7 @@ impl Archive {
         let filter = blocks_of(event);
         let mut found: Vec<ArchivedBlock> = self.gateway.find(TRANSITIONS, filter, options).await?;
         let time = |block: &ArchivedBlock| {
-            // Positions are Redis' time, and never fall within one log.
+            // Positions are Redis' time and never decrease within one log.
             let entry: LogId = block.log_id.parse().unwrap_or_default();
             (block.generation, entry, block.event_version)
         };
@@ -109,7 +109,7 @@ impl Archive {
         Ok(found)
     }
 
-    /// At most `limit` blocks and releases of an event behind a place in the list, in order.
+    /// Reads at most `limit` blocks and releases of an event behind a position, in order.
     pub async fn blocks_after(
         &self,
         event: EventId,
@@ -137,8 +137,8 @@ impl Archive {
         self.gateway.find(TRANSITIONS, filter, options).await
     }
 
-    /// The seats that the house keeps back by the ledger. Some may have been sold since, where
-    /// the archive restored a sale.
+    /// The seats that are blocked by the ledger. Some may have been sold since, if a sale was restored
+    /// from the archive.
     pub async fn blocked_seats(&self, event: EventId) -> Result<BTreeSet<SeatId>, ArchiveError> {
         let blocks = self.blocks_of_event(event).await?;
         if blocks.len() as i64 >= BLOCKS_MAX {
@@ -148,7 +148,7 @@ impl Archive {
         let mut blocked = BTreeSet::new();
         for block in &blocks {
             for seat in &block.seats {
-                match block.blocked() {
+                match block.is_block() {
                     true => blocked.insert(*seat),
                     false => blocked.remove(seat),
                 };

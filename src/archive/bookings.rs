@@ -1,23 +1,23 @@
-//! Reading bookings, and cancelling one that was sold.
+//! Reads bookings, cancels sold ones and decides refunds.
 
 use mongodb::bson::doc;
 use mongodb::options::FindOptions;
 
 use super::Archive;
 use super::deadline::too_late;
-use super::documents::{ArchivedBooking, BOOKINGS, BookingDocument, booking_facts, signed};
+use super::documents::{ArchivedBooking, BOOKINGS, BookingDocument, booking_fields, signed};
 use super::error::ArchiveError;
 use super::gateway::Verb;
 use crate::domain::{Booking, BookingId, Outcome, UserId};
 
-/// A place in a list of bookings, newest first.
+/// A position in a list of bookings, newest first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum BookingsFrom {
-    /// The booking of this number, from 0. Moves when a booking is made.
+    /// The booking with this number, from 0. Shifts when a booking is made.
     Number(u64),
     /// The bookings older than this one.
     Older {
-        /// When it was made, Unix ms.
+        /// Its creation time, Unix ms.
         created_ms: i64,
         /// Its id.
         id: BookingId,
@@ -25,15 +25,15 @@ pub enum BookingsFrom {
 }
 
 impl Archive {
-    /// A booking, as far as the booking log was archived.
+    /// Reads a booking, in the state up to which the log is archived.
     pub async fn booking(&self, id: BookingId) -> Result<Option<ArchivedBooking>, ArchiveError> {
         let found: Option<BookingDocument> =
             self.gateway.find_by_id(BOOKINGS, id.to_string()).await?;
         found.map(ArchivedBooking::try_from).transpose()
     }
 
-    /// At most `limit` of a user's bookings, newest first, from that place in the list on; and how
-    /// many there are in all.
+    /// Reads at most `limit` of a user's bookings, newest first, from a position on, and their total
+    /// number.
     pub async fn bookings_of(
         &self,
         user: &UserId,
@@ -63,7 +63,7 @@ impl Archive {
         Ok((self.bookings_where(filter, options).await?, total))
     }
 
-    /// The other bookings that are sold and own a claim on one of this booking's seats.
+    /// Reads the other sold bookings that own a claim on one of this booking's seats.
     pub async fn sold_owners(
         &self,
         booking: &Booking,
@@ -75,10 +75,10 @@ impl Archive {
         self.bookings_where(sold, FindOptions::default()).await
     }
 
-    /// Cancels a sold booking: the compare-and-set `sold → cancelled`, from which on its seats
-    /// may be claimed by others. Answers with the outcome that stands then, `None` where nothing
-    /// is decided. Until [`Archive::cancel_settled`], the booking is among
-    /// [`Archive::cancels_unsettled`]. Does nothing any more once it has answered ([`super::deadline`]).
+    /// Cancels a sold booking by the compare-and-set `sold → cancelled`; from then on other bookings may
+    /// claim its seats. Returns the current outcome, `None` if nothing is decided. Until
+    /// [`Archive::cancel_settled`], the booking is among [`Archive::cancels_unsettled`]. The write has no
+    /// effect after this function has returned ([`super::deadline`]).
     pub async fn cancel_sold(
         &self,
         id: BookingId,
@@ -103,25 +103,25 @@ impl Archive {
             return Ok(Some(Outcome::Cancelled));
         }
         match self.booking(id).await?.and_then(|found| found.outcome) {
-            // It was there to be cancelled.
+            // Still sold: the write missed its deadline.
             Some(Outcome::Sold) => Err(too_late()),
             other => Ok(other),
         }
     }
 
-    /// Decides that a paid booking's money goes back, if nothing is decided: the compare-and-set
-    /// none → `refund`. Also where the archive never heard of the booking. Answers with the outcome
-    /// that stands then, `None` if that cannot be read yet.
+    /// Decides to refund a paid booking, if it is undecided, by the compare-and-set none → `refund`; also
+    /// for a booking that the archive lacks. Returns the current outcome, `None` if it cannot be read
+    /// yet.
     pub async fn decide_refund(
         &self,
         booking: &Booking,
         generation: u64,
     ) -> Result<Option<Outcome>, ArchiveError> {
-        let mut unheard = booking_facts(booking).map_err(ArchiveError::Corrupt)?;
-        unheard.insert("event", i64::from(booking.id.event().0));
+        let mut on_insert = booking_fields(booking).map_err(ArchiveError::Corrupt)?;
+        on_insert.insert("event", i64::from(booking.id.event().0));
         let generation = signed(generation, "generation").map_err(ArchiveError::Corrupt)?;
-        unheard.insert("generation", generation);
-        unheard.insert("confirmed_ms", 0_i64);
+        on_insert.insert("generation", generation);
+        on_insert.insert("confirmed_ms", 0_i64);
         let decided = doc! {
             "outcome": Outcome::Refund.as_str(),
             "status": Outcome::Refund.status().as_str(),
@@ -129,13 +129,13 @@ impl Archive {
             "paid_ms": booking.paid_ms,
             "ended_ms": booking.paid_ms,
         };
-        decided.keys().for_each(|key| drop(unheard.remove(key)));
+        decided.keys().for_each(|key| drop(on_insert.remove(key)));
         let operation = doc! {
             "q": { "_id": booking.id.to_string(), "outcome": { "$exists": false } },
-            "u": { "$set": decided, "$setOnInsert": unheard },
+            "u": { "$set": decided, "$setOnInsert": on_insert },
             "upsert": true,
         };
-        // A duplicate key: it has an outcome.
+        // A duplicate key means that it has an outcome.
         let written = self.gateway.write_plain(Verb::Update, BOOKINGS, vec![operation]).await?;
         if written.touched == 1 {
             return Ok(Some(Outcome::Refund));
@@ -143,9 +143,9 @@ impl Archive {
         Ok(self.booking(booking.id).await?.and_then(|found| found.outcome))
     }
 
-    /// At most `limit` bookings cancelled before `before_ms` of which nobody has said that all is
-    /// done: whoever cancelled them may have crashed before having the money given back, or before
-    /// settling. Oldest first, after the first `skip` of them.
+    /// Reads at most `limit` bookings cancelled before `before_ms` whose cancellation is not marked as
+    /// complete: the process that cancelled may have crashed before the refund or the settlement. Oldest
+    /// first, after the first `skip`.
     pub async fn cancels_unsettled(
         &self,
         before_ms: i64,
@@ -161,8 +161,8 @@ impl Archive {
         self.bookings_where(filter, options).await
     }
 
-    /// Takes a cancelled booking off [`Archive::cancels_unsettled`]: its intent is due, and then
-    /// Redis was seen to follow, or has nothing that could.
+    /// Marks a cancellation as complete, which removes it from [`Archive::cancels_unsettled`]: its intent
+    /// is due, and it is settled in Redis, or Redis has nothing to settle.
     pub async fn cancel_settled(&self, id: BookingId) -> Result<(), ArchiveError> {
         let operation = doc! {
             "q": { "_id": id.to_string(), "outcome": Outcome::Cancelled.as_str() },
@@ -171,8 +171,8 @@ impl Archive {
         self.gateway.write_plain(Verb::Update, BOOKINGS, vec![operation]).await.map(drop)
     }
 
-    /// Fills in what Redis' settlement of these sales would have, where its entry was not archived:
-    /// when it was, and the version that it led to. Should the entry come late, it changes nothing.
+    /// Records the settlement of these sales, where its entry is not archived: the confirmation time and
+    /// the resulting version. If the entry is archived later, it changes nothing.
     pub async fn note_confirmed(&self, confirmed: &[Booking]) -> Result<(), ArchiveError> {
         let mut operations = Vec::with_capacity(confirmed.len());
         for booking in confirmed {

@@ -1,5 +1,5 @@
-//! What must be right before work begins: the server answers, the database is ours, its indexes
-//! are there.
+//! Prepares the database at start: checks the server, claims the database for this deployment, creates
+//! indexes.
 
 use mongodb::bson::{Document, doc};
 
@@ -10,24 +10,24 @@ use super::error::{ArchiveError, Refusal};
 use super::gateway::{DUPLICATE_KEY, Verb, integer};
 use super::webhooks::{KEEP_SECONDS, WEBHOOKS};
 
-/// What the server says of itself.
+/// Properties of the server.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ServerInfo {
-    /// Its version, as `8.0.4`.
+    /// Its version, such as `8.0.4`.
     pub version: String,
-    /// The name of its replica set; `None` is a standalone server or a router.
+    /// The name of its replica set; `None` for a standalone server or a router.
     pub replica_set: Option<String>,
     /// Whether it is the router of a sharded cluster.
     pub sharded: bool,
 }
 
 impl Archive {
-    /// Whether the primary answers within the operation's bound.
+    /// Checks that the primary responds within the operation's bound.
     pub async fn ping(&self) -> Result<(), ArchiveError> {
         self.gateway.command(doc! { "ping": 1 }).await.map(drop)
     }
 
-    /// Version and topology, for the check at start.
+    /// Reads version and topology, for the check at start.
     pub async fn server_info(&self) -> Result<ServerInfo, ArchiveError> {
         let build = self.gateway.command(doc! { "buildInfo": 1 }).await?;
         let hello = self.gateway.command(doc! { "hello": 1 }).await?;
@@ -38,9 +38,9 @@ impl Archive {
         })
     }
 
-    /// Claims the database for this deployment, or finds it claimed for the same one, and sees
-    /// to its indexes. Refuses a database made for another number of partitions, whose events
-    /// would all be looked for in the wrong places.
+    /// Claims the database for this deployment, or checks that it is claimed for the same one, and
+    /// creates its indexes. Refuses a database made for another number of partitions, whose events would
+    /// be looked up in wrong partitions.
     pub async fn prepare(&self, partitions: u16) -> Result<(), ArchiveError> {
         let ours = doc! {
             "_id": "deployment",
@@ -51,7 +51,7 @@ impl Archive {
         match written.errors.first() {
             Some(error) if error.code == DUPLICATE_KEY => match self.deployment().await? {
                 Some(found) => self.check_deployment(&found, partitions)?,
-                // Another process has just written it, and no majority has it yet.
+                // Another process has just written it; no majority has it yet.
                 None => {
                     let reason = "the deployment is being recorded".to_owned();
                     return Err(ArchiveError::Unavailable(reason));
@@ -60,14 +60,14 @@ impl Archive {
             Some(error) => return Err(ArchiveError::Unavailable(error.message.clone())),
             None => {}
         }
-        // Event ids begin with 1; a counter that counts already is left alone.
+        // Event ids begin with 1; an existing counter stays unchanged.
         let counter = doc! { "_id": "event", "seq": 0_i64 };
         self.gateway.write_plain(Verb::Insert, COUNTERS, vec![counter]).await?;
         self.create_indexes().await
     }
 
-    /// A random id of this archive, written by the first process that asks and the same for all
-    /// others: two deployments with equal names have different ones.
+    /// The random id of this archive, written by the first process. Deployments with equal names have
+    /// different ids.
     pub async fn deployment_id(&self) -> Result<String, ArchiveError> {
         const ID: &str = "deployment_id";
         let value = format!("{:032x}", rand::random::<u128>());
@@ -82,7 +82,7 @@ impl Archive {
                         .get_str("value")
                         .map(str::to_owned)
                         .map_err(|_| ArchiveError::Corrupt(format!("meta.{ID}.value"))),
-                    // Another process has just written it, and no majority has it yet.
+                    // Another process has just written it; no majority has it yet.
                     None => {
                         let reason = "the deployment's id is being recorded".to_owned();
                         Err(ArchiveError::Unavailable(reason))
@@ -93,8 +93,8 @@ impl Archive {
         }
     }
 
-    /// Checks that the database is claimed for this deployment; claims nothing, writes nothing.
-    /// For tools that look: an empty database is more likely the wrong one than a new one.
+    /// Checks that the database is claimed for this deployment, without writing. For tools that only
+    /// read: an empty database is more likely the wrong one than a new one.
     pub async fn recognise(&self, partitions: u16) -> Result<(), ArchiveError> {
         match self.deployment().await? {
             Some(found) => self.check_deployment(&found, partitions),
@@ -126,30 +126,30 @@ impl Archive {
         Ok(())
     }
 
-    /// Claims and transitions need no index but `_id`: what is asked of them are ranges of it.
+    /// Creates indexes. Claims and transitions are read by ranges of `_id` and need no other index.
     async fn create_indexes(&self) -> Result<(), ArchiveError> {
         let bookings = vec![
-            // `verify` and `restore` go through an event's bookings.
+            // `verify` and `restore` read an event's bookings.
             doc! { "name": "by_event", "key": { "event": 1, "_id": 1 } },
             // A user's own list, newest first.
             doc! { "name": "by_user", "key": { "user": 1, "created_ms": -1, "_id": -1 } },
-            // Cancellations that Redis does not show yet: few at any time, hence sparse.
+            // Cancellations that are not settled in Redis: few at any time, hence sparse.
             doc! { "name": "by_cancel", "key": { "cancel_unsettled_ms": 1 }, "sparse": true },
         ];
         let events = vec![
             // Events whose opening was interrupted.
             doc! { "name": "by_load", "key": { "load_state": 1, "created_at_ms": 1 } },
-            // Which events have changed (`event_stamps`), without reading their layouts.
+            // Detects changed events (`event_stamps`) without reading their layouts.
             doc! { "name": "by_stamp", "key": {
                 "_id": 1, "generation": 1, "revision": 1, "edits": 1, "load_state": 1,
             } },
         ];
         let intents = vec![
-            // `restore` and `reconcile` go through an event's intents.
+            // `restore` and `reconcile` read an event's intents.
             doc! { "name": "by_event", "key": { "event": 1, "_id": 1 } },
-            // Those that are not closed.
+            // Intents that are not closed.
             doc! { "name": "by_due", "key": { "due_ms": 1 }, "sparse": true },
-            // Those whose refund did not succeed at once: few, hence sparse.
+            // Intents whose refund did not succeed at once: few, hence sparse.
             doc! { "name": "by_refund", "key": { "refund.state": 1 }, "sparse": true },
         ];
         let webhooks = vec![doc! {

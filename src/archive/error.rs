@@ -1,21 +1,21 @@
-//! What can go wrong with the archive, in three kinds that ask for three reactions.
+//! Errors of the archive.
 
 use mongodb::error::{Error, ErrorKind};
 
-/// Why an operation on the archive has no result.
+/// Why an operation on the archive failed.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum ArchiveError {
-    /// MongoDB did not answer in time, or refused for a reason that passes. The operation may
-    /// have run; every operation here can be repeated.
+    /// MongoDB did not respond in time, or refused for a temporary reason. The operation may have run;
+    /// every operation is idempotent.
     #[error("MongoDB is unavailable: {0}")]
     Unavailable(String),
-    /// The operation surely did not run, and never will.
+    /// The operation did not run and never will.
     #[error("MongoDB is unavailable: {0}")]
     NotRun(String),
-    /// This process must not work with this archive. Waiting does not help.
+    /// This process must not use this archive. Waiting does not help.
     #[error(transparent)]
     Refused(#[from] Refusal),
-    /// What was asked for cannot be, as the text says.
+    /// The request is invalid; the text says why.
     #[error("{0}")]
     Invalid(String),
     /// A document that this build cannot read. Waiting does not help.
@@ -23,10 +23,10 @@ pub enum ArchiveError {
     Corrupt(String),
 }
 
-/// Why a process must not work with an archive; each text says how to mend it.
+/// Why a process must not use an archive; each text says what to change.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Refusal {
-    /// The address cannot be understood.
+    /// The address is invalid.
     #[error("`mongodb_url` is not an address of MongoDB: {0}")]
     Url(String),
     /// The archive was made for another number of partitions.
@@ -37,9 +37,9 @@ pub enum Refusal {
     Partitions {
         /// The database's name.
         database: String,
-        /// What it was made for.
+        /// The number it was made for.
         theirs: i64,
-        /// What this process is configured for.
+        /// The number of this process.
         ours: u16,
     },
     /// The database holds no archive.
@@ -66,13 +66,13 @@ pub enum Refusal {
     },
 }
 
-/// How the reason of an operation begins whose credentials MongoDB refuses.
+/// The beginning of the reason when MongoDB refuses the credentials.
 const CREDENTIALS: &str = "the credentials are refused";
-/// MongoDB's codes for that: `Unauthorized`, `AuthenticationFailed`.
+/// MongoDB's codes for refused credentials: `Unauthorized`, `AuthenticationFailed`.
 const CREDENTIALS_CODES: [i32; 2] = [13, 18];
 
 impl ArchiveError {
-    /// Whether trying again later could change nothing, for a start that waits for MongoDB.
+    /// Whether retrying cannot help, for a start that waits for MongoDB.
     pub fn is_lasting(&self) -> bool {
         match self {
             ArchiveError::Unavailable(reason) | ArchiveError::NotRun(reason) => {
@@ -87,7 +87,7 @@ impl From<Error> for ArchiveError {
     fn from(error: Error) -> Self {
         match error.kind.as_ref() {
             ErrorKind::BsonDeserialization(inner) => ArchiveError::Corrupt(inner.to_string()),
-            // They may be changed while the process runs, so it is no `Refused`.
+            // Not `Refused`: credentials may be changed while the process runs.
             ErrorKind::Authentication { .. } => credentials(&error),
             ErrorKind::Command(inner) if CREDENTIALS_CODES.contains(&inner.code) => {
                 credentials(&error)
@@ -101,7 +101,7 @@ fn credentials(error: &Error) -> ArchiveError {
     ArchiveError::Unavailable(format!("{CREDENTIALS}: {}", brief(&error.to_string())))
 }
 
-/// The driver's reason without the whole topology that it appends over many words.
+/// The driver's reason without the topology that it appends.
 fn brief(text: &str) -> String {
     let reason = text.split(" Topology:").next().unwrap_or(text);
     reason.trim_end_matches('.').to_owned()
@@ -119,7 +119,7 @@ mod tests {
     }
 
     #[test]
-    fn refused_credentials_and_another_archive_last() {
+    fn refused_credentials_and_a_foreign_archive_are_lasting() {
         let lasting = |error: ArchiveError| error.is_lasting();
         assert!(!lasting(ArchiveError::Unavailable("No available servers".to_owned())));
         assert!(lasting(ArchiveError::Unavailable(format!("{CREDENTIALS}: SCRAM failure"))));

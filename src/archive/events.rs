@@ -1,4 +1,4 @@
-//! The catalogue: events with their layouts, and how far their inventories have come.
+//! The catalogue: events with their layouts and the state of their inventories.
 
 use mongodb::Collection;
 use mongodb::bson::{self, Document, doc};
@@ -10,11 +10,11 @@ use super::error::ArchiveError;
 use super::gateway::{Verb, Written, integer};
 use crate::domain::{Event, EventChange, EventId, EventStatus, EventSummary, LoadState};
 
-/// How often a change is tried against others of the same event.
+/// Attempts of a change that competes with other changes of the same event.
 const CHANGE_ATTEMPTS_MAX: u32 = 8;
 
 impl Archive {
-    /// An event id that nobody had before. A lost reply leaves a gap, no more.
+    /// Returns a new event id. A lost reply only leaves a gap.
     pub async fn next_event_id(&self) -> Result<EventId, ArchiveError> {
         let counters: Collection<Document> = self.gateway.collection(COUNTERS);
         let options = FindOneAndUpdateOptions::builder()
@@ -30,10 +30,10 @@ impl Archive {
         id.map(EventId).ok_or_else(|| ArchiveError::Corrupt("counters.event".to_owned()))
     }
 
-    /// Writes a new event, or finds it written by an attempt whose reply was lost.
+    /// Inserts a new event, or finds it inserted by an attempt whose reply was lost.
     ///
     /// # Errors
-    /// If another event has its id: the counter of ids is behind, as after a restore of parts.
+    /// If another event has its id: the id counter is behind, as after a partial restore of the database.
     pub async fn insert_event(&self, event: &Event) -> Result<(), ArchiveError> {
         let document = bson::to_document(&EventDocument::from(event))
             .map_err(|error| ArchiveError::Corrupt(format!("event {}: {error}", event.id)))?;
@@ -55,14 +55,13 @@ impl Archive {
         }
     }
 
-    /// An event with its layout.
+    /// Reads an event with its layout.
     pub async fn event(&self, id: EventId) -> Result<Option<Event>, ArchiveError> {
         let found: Option<EventDocument> = self.gateway.find_by_id(EVENTS, i64::from(id.0)).await?;
         found.map(Event::try_from).transpose()
     }
 
-    /// The newest states of at most `limit` events before `before`, the last ids first. Read from an
-    /// index alone.
+    /// Reads the stamps of at most `limit` events before `before`, highest ids first, from an index only.
     pub async fn event_stamps(
         &self,
         before: Option<EventId>,
@@ -78,7 +77,7 @@ impl Archive {
         self.gateway.find(EVENTS, before.unwrap_or_default(), options).await
     }
 
-    /// These events, as far as there are such, without their layouts. The caller bounds the list.
+    /// Reads the existing ones of these events, without their layouts. The caller bounds the list.
     pub async fn event_summaries(
         &self,
         ids: &[EventId],
@@ -88,7 +87,7 @@ impl Archive {
         self.summaries(doc! { "_id": { "$in": ids } }, options).await
     }
 
-    /// At most `limit` events after `after`, by id, without their layouts.
+    /// Reads at most `limit` events after `after`, by id, without their layouts.
     pub async fn event_summaries_after(
         &self,
         after: EventId,
@@ -111,7 +110,7 @@ impl Archive {
         Ok(found.into_iter().map(EventSummary::from).collect())
     }
 
-    /// The first fields of at most `limit` events after `after`, by id.
+    /// Reads the heads of at most `limit` events after `after`, by id.
     pub async fn event_heads(
         &self,
         after: EventId,
@@ -120,13 +119,13 @@ impl Archive {
         self.heads(doc! { "_id": { "$gt": i64::from(after.0) } }, limit).await
     }
 
-    /// One event without its layout.
+    /// Reads the head of one event.
     pub async fn event_head(&self, id: EventId) -> Result<Option<EventHead>, ArchiveError> {
         Ok(self.heads(doc! { "_id": i64::from(id.0) }, 1).await?.pop())
     }
 
-    /// At most `limit` events created before `before_ms` whose inventory was never opened: their
-    /// opening was interrupted, or is under way.
+    /// Reads at most `limit` events created before `before_ms` that were never opened: their opening was
+    /// interrupted, or is in progress.
     pub async fn events_not_opened(
         &self,
         before_ms: i64,
@@ -135,9 +134,8 @@ impl Archive {
         self.heads(doc! { "load_state": "new", "created_at_ms": { "$lt": before_ms } }, limit).await
     }
 
-    /// At most `limit` open events, those created last first, whose sale an operator lets go on,
-    /// begins by `until_ms` and has not ended at `now_ms`; with `after_ms` only those that begin after
-    /// that.
+    /// Lists at most `limit` opened events on sale, newest first, whose sale begins by `until_ms` and has
+    /// not ended at `now_ms`; with `after_ms` only those that begin after it.
     pub async fn sales(
         &self,
         now_ms: i64,
@@ -155,12 +153,12 @@ impl Archive {
                 { "on_sale_at_ms": null }, { "on_sale_at_ms": { "$lte": until_ms } },
             ] },
         };
-        let goes_on = doc! { "$or": [
+        let has_not_ended = doc! { "$or": [
             { "off_sale_at_ms": null }, { "off_sale_at_ms": { "$gt": now_ms } },
         ] };
         let filter = doc! {
             "load_state": "opened", "status": EventStatus::OnSale.as_str(),
-            "$and": [begins, goes_on],
+            "$and": [begins, has_not_ended],
         };
         let options = FindOptions::builder()
             .projection(doc! { "_id": 1 })
@@ -171,10 +169,9 @@ impl Archive {
         Ok(found.iter().filter_map(|id| u32::try_from(id._id).ok()).map(EventId).collect())
     }
 
-    /// Says that an event's inventory is loaded and about to be opened: the compare-and-set
-    /// `new → opened` that only one process wins, in this generation. From then on the
-    /// inventory is loaded only by `restore`. Records which load that was; answers with the token
-    /// that stands, this one's or an earlier winner's.
+    /// Marks an event whose inventory is loaded as opened, by the compare-and-set `new → opened` in this
+    /// generation, and records the load's token. From then on only `restore` loads the inventory. Returns
+    /// the recorded token: this one or that of an earlier winner.
     pub async fn mark_opened(
         &self,
         id: EventId,
@@ -188,7 +185,7 @@ impl Archive {
         self.load_token(id).await
     }
 
-    /// The token of the load that was put on sale; `None` if none was, or no such event is.
+    /// The token of the load that was put on sale; `None` if there is none, or no such event.
     pub async fn load_token(&self, id: EventId) -> Result<Option<String>, ArchiveError> {
         #[derive(serde::Deserialize)]
         struct Token {
@@ -200,10 +197,10 @@ impl Archive {
         Ok(found.into_iter().next().and_then(|found| found.load_token))
     }
 
-    /// Changes an event and answers with it as it is then; `None` if there is no such event.
-    /// The revision rises by one exactly where status or times become others, so Redis can follow
-    /// upwards, and no two changes of times pass each other unseen. An event that is unloaded, or is being loaded, stays CLOSED: a change
-    /// to another status is not made, and the event is answered as it stands.
+    /// Changes an event and returns its new state; `None` if there is no such event. The revision rises
+    /// by one exactly if status or times change, so that Redis applies only newer settings and concurrent
+    /// changes of times conflict. An event that is unloaded or being loaded stays CLOSED: a change to
+    /// another status is not made, and the unchanged event is returned.
     pub async fn change_event(
         &self,
         id: EventId,
@@ -223,14 +220,13 @@ impl Archive {
             if fields.is_empty() {
                 return self.event(id).await;
             }
-            // Another change of the sale in between is seen by the revision, an unloading by the
-            // load state.
-            let seen = signed(head.revision, "revision").map_err(ArchiveError::Corrupt)?;
-            let mut filter = doc! { "_id": i64::from(id.0), "revision": seen };
+            // The revision detects a concurrent change of the sale, the load state an unload.
+            let revision = signed(head.revision, "revision").map_err(ArchiveError::Corrupt)?;
+            let mut filter = doc! { "_id": i64::from(id.0), "revision": revision };
             if wants_sale {
                 filter.insert("load_state", head.load_state.as_str());
             }
-            // Whoever asked for it must not meet it after being told that it failed.
+            // A change that is reported as failed must not take effect later.
             let deadline = self.gateway.deadline().await?;
             filter.insert("$expr", deadline.condition());
             let operation = edit(filter, doc! { "$set": fields });
@@ -239,7 +235,9 @@ impl Archive {
                 return self.event(id).await;
             }
         }
-        Err(ArchiveError::Unavailable(format!("event {id} is changed by others all the time")))
+        Err(ArchiveError::Unavailable(format!(
+            "event {id} is being changed concurrently: try again"
+        )))
     }
 
     /// Changes an event that the filter matches.
@@ -261,8 +259,8 @@ impl Archive {
     }
 }
 
-/// The operation that changes an event that the filter matches. INVARIANT: each change raises `edits`, by
-/// which lists notice it.
+/// The update operation for an event that the filter matches. INVARIANT: each change increments `edits`,
+/// by which cached lists detect it.
 fn edit(filter: Document, mut update: Document) -> Document {
     let mut increments = update.get_document("$inc").cloned().unwrap_or_default();
     increments.insert("edits", 1_i64);
@@ -270,7 +268,7 @@ fn edit(filter: Document, mut update: Document) -> Document {
     doc! { "q": filter, "u": update }
 }
 
-/// The fields a change sets, with a raised revision where the sale becomes another.
+/// The fields that a change sets, with a higher revision if status or times change.
 fn changed_fields(head: &EventHead, change: &EventChange) -> Result<Document, String> {
     let mut fields = Document::new();
     let texts =
@@ -294,7 +292,7 @@ fn changed_fields(head: &EventHead, change: &EventChange) -> Result<Document, St
     }
     fields.extend(change.status.map(|status| ("status".to_owned(), status.as_str().into())));
     let cancellation = change.cancellation.map(|rule| rule.as_str().into());
-    fields.extend(cancellation.map(|word| ("cancellation".to_owned(), word)));
+    fields.extend(cancellation.map(|rule| ("cancellation".to_owned(), rule)));
     let status_differs = change.status.is_some_and(|status| status != head.status);
     if status_differs || after != before {
         fields.insert("revision", signed(head.revision + 1, "revision")?);

@@ -1,5 +1,5 @@
-//! What a batch of log entries does to the documents of its bookings: one guarded upsert a
-//! booking, whatever the batch says of it and in whatever order.
+//! Folds a batch of log entries into one guarded upsert a booking, for any number and order of its
+//! entries.
 
 use std::collections::BTreeMap;
 
@@ -8,21 +8,21 @@ use mongodb::bson::{Document, doc};
 use super::documents::{signed, transition_fields};
 use crate::domain::{BookingId, Entry, Kind, Outcome, Transition};
 
-/// All that a batch says of one booking.
+/// The entries of a batch about one booking.
 pub(super) struct Folded<'a> {
-    /// Which entries of the batch, by index.
+    /// Indexes of the entries in the batch.
     pub members: Vec<usize>,
     /// The entry with the greatest `(generation, version)`.
     latest: &'a Entry,
-    /// Its booking's part.
+    /// The transition of that entry.
     transition: &'a Transition,
-    /// When it was settled as CONFIRMED, VOIDED or CANCELLED; 0 where the batch does not say.
+    /// Times of settlement as CONFIRMED, VOIDED or CANCELLED; 0 if not in the batch.
     confirmed_ms: i64,
     voided_ms: i64,
     cancelled_ms: i64,
 }
 
-/// Folds the entries that have a booking; the others are passed over.
+/// Folds the entries that have a booking and skips the others.
 pub(super) fn fold<'a>(
     entries: impl Iterator<Item = (usize, &'a Entry)>,
 ) -> BTreeMap<BookingId, Folded<'a>> {
@@ -54,8 +54,8 @@ pub(super) fn fold<'a>(
 }
 
 impl Folded<'_> {
-    /// Makes the document, or writes its newest state over an older one of the same generation.
-    /// Where another document exists this is refused as a duplicate.
+    /// Inserts the document, or replaces an older state of the same generation. If a document exists that
+    /// does not match, MongoDB refuses the insert as a duplicate.
     pub fn upsert_operation(&self) -> Result<Document, String> {
         let generation = signed(self.latest.generation, "generation")?;
         let version = signed(self.transition.version, "version")?;
@@ -63,8 +63,8 @@ impl Folded<'_> {
         self.state_operation(older, true)
     }
 
-    /// Writes the newest state over an older one: of the same generation, or of an earlier one.
-    /// Two operations, since `$or` makes some servers read the whole collection.
+    /// Replaces an older state: of the same generation, or of an earlier one. These are two operations
+    /// because `$or` makes some servers scan the collection.
     pub fn update_operations(&self) -> Result<[Document; 2], String> {
         let generation = signed(self.latest.generation, "generation")?;
         let version = signed(self.transition.version, "version")?;
@@ -73,7 +73,7 @@ impl Folded<'_> {
         Ok([self.state_operation(older, false)?, self.state_operation(earlier, false)?])
     }
 
-    /// Writes the newest state under a guard, never over an outcome.
+    /// Writes the newest state if the guard matches, never over an outcome.
     fn state_operation(&self, guard: Document, upsert: bool) -> Result<Document, String> {
         let mut state = transition_fields(self.transition)?;
         let is_over = !self.transition.status.is_live();
@@ -91,8 +91,8 @@ impl Folded<'_> {
         Ok(doc! { "q": filter, "u": { "$set": state }, "upsert": upsert })
     }
 
-    /// What later entries may still add to a booking whose outcome is set: its version and the
-    /// times at which Redis followed. Each operation matches only the outcome it belongs to.
+    /// Operations of entries about a decided booking: they raise its version and the times of its
+    /// settlement. Each matches only the outcome that it belongs to.
     pub fn late_operations(&self) -> Result<Vec<Document>, String> {
         let version = signed(self.transition.version, "version")?;
         let id = self.transition.booking.to_string();
@@ -114,7 +114,7 @@ impl Folded<'_> {
             });
         }
         if self.cancelled_ms > 0 {
-            // Its mark stays: that Redis follows does not tell that the money goes back.
+            // `cancel_unsettled_ms` stays: the settlement in Redis does not imply the refund.
             operations.push(doc! {
                 "q": { "_id": &id, "outcome": Outcome::Cancelled.as_str() },
                 "u": { "$max": { "ended_ms": self.cancelled_ms } },

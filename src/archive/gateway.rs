@@ -1,10 +1,10 @@
-//! The one way to MongoDB: every operation is bounded in time and number, and runs to its end
-//! even if nobody waits for it any more.
+//! All access to MongoDB: every operation is bounded in time and number, and runs to its end even if its
+//! caller has stopped waiting.
 //!
-//! The driver has no socket time-out, and a dropped future of its drops the connection with it.
-//! So each operation runs in a task of its own; the caller waits on the task's handle for
-//! `op_timeout`, and only a task that has not ended long after is given up with its connection.
-//! A write that a caller asked for must do nothing by then: see [`super::deadline`].
+//! The driver has no socket timeout, and dropping one of its futures drops the connection. So each
+//! operation runs in its own task. The caller waits on the task's handle for `op_timeout`; a task that
+//! has not ended long after that is aborted with its connection. A write that was reported as failed
+//! must have no later effect: see [`super::deadline`].
 
 use std::future::Future;
 use std::sync::Arc;
@@ -20,18 +20,18 @@ use tokio::time::timeout;
 
 use super::error::ArchiveError;
 
-/// Operations in one write command, as the servers we support take them well.
+/// Operations in one write command.
 const COMMAND_OPS_MAX: usize = 1_000;
-/// Operations under way, answered or not. Beyond it a caller waits for a place, bounded too.
+/// Operations in flight, including abandoned ones. Further callers wait, also bounded.
 const IN_FLIGHT_MAX: usize = 256;
-/// How long an impatient caller waits for a server that did not answer the last time.
+/// The timeout of prompt callers while the server does not respond.
 const SILENT_TIMEOUT: Duration = Duration::from_millis(500);
-/// See [`Gateway::give_up_factor`]; of writes that have no deadline.
+/// See [`Gateway::give_up_factor`]; for operations without a deadline.
 const GIVE_UP_FACTOR: u32 = 10;
 /// `E11000`: a document with this `_id` exists.
 pub(super) const DUPLICATE_KEY: i32 = 11_000;
 
-/// What a write command does.
+/// The kind of a write command.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Verb {
     /// The operations are documents.
@@ -42,7 +42,7 @@ pub(super) enum Verb {
     Delete,
 }
 
-/// An operation of a write command that was refused; the others were carried out.
+/// A refused operation of a write command; the other operations were executed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct WriteError {
     /// Index of the operation.
@@ -53,12 +53,12 @@ pub(super) struct WriteError {
     pub message: String,
 }
 
-/// What a write command did.
+/// The result of a write command.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Written {
     /// Documents inserted or deleted, or matched by updates and upserts.
     pub touched: i64,
-    /// What was refused.
+    /// The refused operations.
     pub errors: Vec<WriteError>,
 }
 
@@ -67,22 +67,21 @@ pub(super) struct Written {
 pub(super) struct Gateway {
     database: Database,
     op_timeout: Duration,
-    /// A task that nobody waits for any more is given up after this many times `op_timeout`.
+    /// A task is aborted after this many times `op_timeout`.
     give_up_factor: u32,
-    places: Arc<Semaphore>,
-    /// Whether the operation that ended last had no answer in time.
+    permits: Arc<Semaphore>,
+    /// Whether the last operation timed out.
     is_silent: Arc<AtomicBool>,
 }
 
 impl Gateway {
     pub(super) fn new(database: Database, op_timeout: Duration) -> Self {
-        let places = Arc::new(Semaphore::new(IN_FLIGHT_MAX));
+        let permits = Arc::new(Semaphore::new(IN_FLIGHT_MAX));
         let give_up_factor = GIVE_UP_FACTOR;
-        Gateway { database, op_timeout, give_up_factor, places, is_silent: Arc::default() }
+        Gateway { database, op_timeout, give_up_factor, permits, is_silent: Arc::default() }
     }
 
-    /// The same database for callers who must be told soon: while it is silent, they wait for
-    /// [`SILENT_TIMEOUT`] alone. The first answer that comes ends that.
+    /// The same database with [`SILENT_TIMEOUT`] while it does not respond; the next response ends that.
     pub(super) fn promptly(&self) -> Self {
         let mut prompt = self.clone();
         if self.is_silent.load(Ordering::Relaxed) {
@@ -91,7 +90,7 @@ impl Gateway {
         prompt
     }
 
-    /// The same database for operations that take at most so long, and are given up then.
+    /// The same database with this timeout, after which operations are aborted.
     pub(super) fn within(&self, bound: Duration) -> Self {
         Gateway { op_timeout: bound, give_up_factor: 1, ..self.clone() }
     }
@@ -109,35 +108,35 @@ impl Gateway {
         self.op_timeout
     }
 
-    /// Runs one driver operation to its end, and waits for it for `op_timeout`.
+    /// Runs one driver operation to its end, and waits at most `op_timeout` for it.
     pub(super) async fn bounded<T: Send + 'static>(
         &self,
         operation: impl Future<Output = mongodb::error::Result<T>> + Send + 'static,
     ) -> Result<T, ArchiveError> {
-        let unanswered = || {
+        let timed_out = || {
             let millis = self.op_timeout.as_millis();
             ArchiveError::Unavailable(format!("no answer within {millis} ms"))
         };
-        let place = timeout(self.op_timeout, Arc::clone(&self.places).acquire_owned());
-        let place = place.await.map_err(|_| {
-            ArchiveError::Unavailable(format!("{IN_FLIGHT_MAX} operations are under way"))
+        let permit = timeout(self.op_timeout, Arc::clone(&self.permits).acquire_owned());
+        let permit = permit.await.map_err(|_| {
+            ArchiveError::Unavailable(format!("{IN_FLIGHT_MAX} operations are in flight"))
         })?;
         let give_up = self.op_timeout * self.give_up_factor;
         let is_silent = self.is_silent.clone();
         let task = tokio::spawn(async move {
-            // Held until the operation ends, so that abandoned ones count as well.
-            let _place = place;
+            // Held until the operation ends, so that abandoned operations count, too.
+            let _permit = permit;
             let ended = timeout(give_up, operation).await;
-            // An answer that comes late is one.
-            let is_away = ended.as_ref().map_or(true, |result| is_no_answer(result));
-            is_silent.store(is_away, Ordering::Relaxed);
+            // A late response counts as a response.
+            let has_no_response = ended.as_ref().map_or(true, |result| is_no_response(result));
+            is_silent.store(has_no_response, Ordering::Relaxed);
             ended
         });
         match timeout(self.op_timeout, task).await {
             Ok(Ok(Ok(result))) => result.map_err(ArchiveError::from),
             Ok(Ok(Err(_))) | Err(_) => {
                 self.is_silent.store(true, Ordering::Relaxed);
-                Err(unanswered())
+                Err(timed_out())
             }
             Ok(Err(join)) => Err(ArchiveError::Unavailable(format!("operation ended: {join}"))),
         }
@@ -149,8 +148,8 @@ impl Gateway {
         self.bounded(async move { database.run_command(command).await }).await
     }
 
-    /// Carries out the operations in any order, majority and journalled, each whether or not
-    /// others are refused. `run_command` takes no defaults, so all bounds are said here.
+    /// Executes write operations in any order, with majority and journal; refused operations do not stop
+    /// the others. `run_command` applies no defaults, so all bounds are given here.
     pub(super) async fn write(
         &self,
         verb: Verb,
@@ -182,8 +181,8 @@ impl Gateway {
         Ok(written)
     }
 
-    /// [`Gateway::write`] for operations that nothing can be wrong with: any refusal but
-    /// [`DUPLICATE_KEY`] fails them all.
+    /// [`Gateway::write`] for operations that are always valid: any error but [`DUPLICATE_KEY`] is returned
+    /// as unavailability.
     pub(super) async fn write_plain(
         &self,
         verb: Verb,
@@ -197,7 +196,7 @@ impl Gateway {
         }
     }
 
-    /// Reads documents at majority from the primary. `limit` 0 reads all.
+    /// Reads documents from the primary with read concern majority. `limit` 0 reads all.
     pub(super) async fn find<T>(
         &self,
         collection: &str,
@@ -234,7 +233,7 @@ impl Gateway {
         Ok(found.into_iter().next())
     }
 
-    /// How many documents match.
+    /// Counts the matching documents.
     pub(super) async fn count(
         &self,
         collection: &str,
@@ -246,21 +245,21 @@ impl Gateway {
             .await
     }
 
-    /// `op_timeout` in the type that MongoDB's bounds have.
+    /// `op_timeout` in MongoDB's type for bounds.
     pub(super) fn millis(&self) -> i64 {
         i64::try_from(self.op_timeout.as_millis()).unwrap_or(i64::MAX)
     }
 }
 
-/// Whether no server answered, rather than answering with a refusal.
-fn is_no_answer<T>(result: &mongodb::error::Result<T>) -> bool {
+/// Whether no server responded (a refusal is a response).
+fn is_no_response<T>(result: &mongodb::error::Result<T>) -> bool {
     use mongodb::error::ErrorKind::{ConnectionPoolCleared, Io, ServerSelection};
     result.as_ref().is_err_and(|error| {
         matches!(*error.kind, Io(_) | ServerSelection { .. } | ConnectionPoolCleared { .. })
     })
 }
 
-/// Reads a write command's reply; `run_command` reports neither kind of error by itself.
+/// Parses the reply of a write command: `run_command` does not report its two kinds of errors.
 fn read_reply(reply: &Document) -> Result<Written, ArchiveError> {
     if let Ok(error) = reply.get_document("writeConcernError") {
         let message = error.get_str("errmsg").unwrap_or("write concern not met");
@@ -274,7 +273,7 @@ fn read_reply(reply: &Document) -> Result<Written, ArchiveError> {
             let (Some(index), Some(code)) = (number("index"), number("code")) else {
                 return Err(ArchiveError::Unavailable(format!("unreadable error: {message}")));
             };
-            // Both are small by MongoDB's own definition.
+            // MongoDB guarantees that both are small.
             let (index, code) = (index as usize, code as i32);
             errors.push(WriteError { index, code, message: message.to_owned() });
         }
@@ -282,12 +281,12 @@ fn read_reply(reply: &Document) -> Result<Written, ArchiveError> {
     Ok(Written { touched: reply.get("n").and_then(integer).unwrap_or(0), errors })
 }
 
-/// A number whatever width it came in; servers differ.
+/// An integer from any BSON number; servers differ in the width.
 pub(super) fn integer(value: &Bson) -> Option<i64> {
     match value {
         Bson::Int32(number) => Some(i64::from(*number)),
         Bson::Int64(number) => Some(*number),
-        // Counts stay far below the 2^53 that a double holds exactly.
+        // Counts are far below 2^53, which a double represents exactly.
         Bson::Double(number) => Some(*number as i64),
         _ => None,
     }
@@ -298,7 +297,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn both_kinds_of_write_errors_are_read() {
+    fn both_kinds_of_write_errors_are_parsed() {
         let reply = doc! {
             "n": 2, "ok": 1.0,
             "writeErrors": [{ "index": 1, "code": 11000, "errmsg": "dup" }],

@@ -1,11 +1,10 @@
-//! Heads of the booking logs: of each reader of a log the newest entry that it has archived, by
-//! position and tag. A log that lacks one of them, above its mark, has lost what was archived.
+//! Heads of the booking logs: for each reader of a log the newest entry that it archived, by position and
+//! tag. A log that lacks a head above its mark has lost archived entries.
 //!
-//! A reader is one life of a worker's lane, one batch that was taken over, or one repair. Each writes
-//! its own heads alone, so that no reader of a fork overwrites what a reader of the lost branch has
-//! written; it raises them with each batch, and over a break of the links only once it knows what the
-//! break is. How many there are is bounded by what happens between two moves of the mark: whoever
-//! moves it drops the heads that it has passed.
+//! A reader is one start of a worker's lane, one claimed batch, or one repair. Each writes only its own
+//! heads, so a reader of a fork never overwrites the head of a reader of the lost branch. It raises its
+//! head with each batch, and over a gap in the log only after the gap is explained. Their number is
+//! bounded: moving the mark removes the heads that it passes.
 
 use std::collections::HashMap;
 
@@ -19,16 +18,16 @@ use super::error::ArchiveError;
 use super::gateway::Verb;
 use crate::domain::{LogId, Partition};
 
-/// The newest entry of a partition that a reader has archived.
+/// The newest entry of a partition that a reader archived.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct LogHead {
-    /// Which log.
+    /// The log's partition.
     pub partition: Partition,
-    /// Who read it.
+    /// The reader's name.
     pub reader: String,
     /// The entry's position.
     pub id: LogId,
-    /// Its tag.
+    /// The entry's tag.
     pub tag: String,
 }
 
@@ -41,7 +40,7 @@ struct HeadDocument {
 }
 
 impl Archive {
-    /// All heads, by partition.
+    /// Reads all heads, by partition.
     pub async fn log_heads(&self) -> Result<HashMap<Partition, Vec<LogHead>>, ArchiveError> {
         let found: Vec<HeadDocument> =
             self.gateway.find(HEADS, doc! {}, FindOptions::default()).await?;
@@ -55,7 +54,7 @@ impl Archive {
         Ok(heads)
     }
 
-    /// Raises heads; one that is as high already stays. A reader has one head a partition.
+    /// Raises heads; a head that is already as high stays. A reader has one head a partition.
     pub async fn raise_heads(&self, heads: &[LogHead]) -> Result<(), ArchiveError> {
         if heads.is_empty() {
             return Ok(());
@@ -72,22 +71,22 @@ impl Archive {
             };
             doc! { "q": lower, "u": { "$set": set }, "upsert": true }
         };
-        // A duplicate key: there is a higher one.
+        // A duplicate key means that the stored head is higher.
         let operations: Vec<Document> = heads.iter().map(operation).collect();
         self.gateway.write_plain(Verb::Update, HEADS, operations).await.map(drop)
     }
 
-    /// Drops heads that are still as they were seen.
-    pub async fn drop_heads(&self, seen: &[LogHead]) -> Result<(), ArchiveError> {
-        if seen.is_empty() {
+    /// Deletes these heads if they are unchanged.
+    pub async fn drop_heads(&self, heads: &[LogHead]) -> Result<(), ArchiveError> {
+        if heads.is_empty() {
             return Ok(());
         }
         let operation = |head: &LogHead| {
-            let as_seen =
+            let unchanged =
                 doc! { "_id": document_id(head), "order": order(head.id), "tag": &head.tag };
-            doc! { "q": as_seen, "limit": 1 }
+            doc! { "q": unchanged, "limit": 1 }
         };
-        let operations: Vec<Document> = seen.iter().map(operation).collect();
+        let operations: Vec<Document> = heads.iter().map(operation).collect();
         self.gateway.write_plain(Verb::Delete, HEADS, operations).await.map(drop)
     }
 }
@@ -96,7 +95,7 @@ fn document_id(head: &LogHead) -> String {
     format!("{}:{}", head.partition.0, head.reader)
 }
 
-/// A text that sorts as positions do.
+/// A text that sorts like the position.
 fn order(id: LogId) -> String {
     format!("{:020}-{:020}", id.ms, id.seq)
 }
@@ -106,7 +105,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn order_of_texts_is_order_of_positions() {
+    fn order_texts_sort_like_positions() {
         let id = |ms, seq| LogId { ms, seq };
         let ids =
             [id(0, 0), id(0, 10), id(9, 2), id(10, 1), id(10, 9), id(10, 10), id(u64::MAX, 0)];

@@ -1,5 +1,5 @@
-//! Looking into the archive for people: bookings by what they have in common, one booking's
-//! ledger, and who owns its seats.
+//! Queries for operators and restores: bookings by filter, one booking's ledger entries, and the owners
+//! of its seats.
 
 use mongodb::bson::{Document, doc};
 use mongodb::options::FindOptions;
@@ -11,32 +11,32 @@ use super::error::ArchiveError;
 use super::verify::{Claim, by_id};
 use crate::domain::{Booking, BookingId, EventId, Outcome, Status, UserId};
 
-/// Which bookings are meant; what is absent does not matter.
+/// A filter for bookings; absent fields match all.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct BookingFilter {
-    /// Whose.
+    /// The user.
     pub user: Option<UserId>,
-    /// Of which event.
+    /// The event.
     pub event: Option<EventId>,
-    /// Where they stand.
+    /// The status.
     pub status: Option<Status>,
 }
 
-/// One entry of the ledger about a booking. Words are kept as they were written: the ledger may
-/// be older, or newer, than this build.
+/// One ledger entry about a booking. Kind and status are texts: the ledger may be older, or newer, than
+/// this build.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 pub struct LedgerEntry {
     /// Its position in the booking log.
     pub log_id: String,
-    /// What happened.
+    /// The kind of the entry.
     pub kind: String,
     /// The generation of the event.
     pub generation: u64,
-    /// The booking's version from then on.
+    /// The booking's new version.
     pub version: u64,
-    /// The booking's status from then on.
+    /// The booking's new status.
     pub status: String,
-    /// When, Unix ms.
+    /// The time, Unix ms.
     pub time_ms: i64,
     /// Until when seats are held, Unix ms.
     pub deadline_ms: i64,
@@ -44,14 +44,14 @@ pub struct LedgerEntry {
     pub lease: u64,
     /// The provider's payment object, or empty.
     pub payment: String,
-    /// More about it, or empty.
+    /// Details, or empty.
     pub detail: String,
     /// Trace context of the request that made the booking, or empty.
     pub trace: String,
 }
 
 impl Archive {
-    /// At most `limit` of these bookings, newest first, those made before `before` alone.
+    /// Reads at most `limit` matching bookings, newest first, only those made before `before`.
     pub async fn find_bookings(
         &self,
         filter: &BookingFilter,
@@ -66,14 +66,13 @@ impl Archive {
         if let Some(before) = before {
             query.insert("_id", doc! { "$lt": before.to_string() });
         }
-        // Ids begin with the time of their making.
+        // Ids begin with the creation time.
         let options =
             FindOptions::builder().sort(doc! { "_id": -1 }).limit(i64::from(limit)).build();
         self.bookings_where(query, options).await
     }
 
-    /// At most `limit` bookings of an event with this outcome that come after `after`, in order of
-    /// their ids.
+    /// Reads at most `limit` bookings of an event with this outcome after `after`, in order of their ids.
     pub async fn sales_of_event(
         &self,
         event: EventId,
@@ -88,8 +87,8 @@ impl Archive {
         self.bookings_where(filter, by_id(limit)).await
     }
 
-    /// At most `limit` bookings of an event that the archive knows as live and has not decided, in
-    /// order of their ids, that is, oldest first.
+    /// Reads at most `limit` live, undecided bookings of an event, in order of their ids, which is oldest
+    /// first.
     pub async fn undecided_of_event(
         &self,
         event: EventId,
@@ -108,7 +107,7 @@ impl Archive {
         self.bookings_where(filter, by_id(limit)).await
     }
 
-    /// At most `limit` ledger entries about a booking, in the order in which it lived.
+    /// Reads at most `limit` ledger entries about a booking, in chronological order.
     pub async fn history(
         &self,
         booking: BookingId,
@@ -118,12 +117,12 @@ impl Archive {
         let range = doc! { "$gt": format!("{booking}:"), "$lt": format!("{booking};") };
         let mut found: Vec<LedgerEntry> =
             self.gateway.find(TRANSITIONS, doc! { "_id": range }, by_id(limit)).await?;
-        // Ids as texts have version 10 before version 2.
+        // As texts, ids sort version 10 before version 2.
         found.sort_by_key(|entry| (entry.generation, entry.version, entry.time_ms));
         Ok(found)
     }
 
-    /// The claims on a booking's seats, whoever owns them.
+    /// Reads the claims on a booking's seats, with any owner.
     pub async fn claims_on(&self, booking: &Booking) -> Result<Vec<Claim>, ArchiveError> {
         let event = booking.id.event();
         let ids: Vec<String> = booking.seats.iter().map(|seat| claim_id(event, *seat)).collect();

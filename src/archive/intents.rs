@@ -1,5 +1,5 @@
-//! Payment intents: written before a charge, changed by compare-and-set on `rev`. What a change may
-//! be is decided by `domain::intent`; here one of several writers wins it.
+//! Payment intents: written before a charge, changed by compare-and-set on `rev`, so that one of several
+//! writers wins. `domain::intent` decides which changes are valid.
 
 use mongodb::bson::{Document, doc};
 use mongodb::options::FindOptions;
@@ -70,7 +70,7 @@ impl TryFrom<IntentDocument> for Intent {
 }
 
 impl Archive {
-    /// Writes a booking's first intent; false if it has one.
+    /// Inserts a booking's first intent; returns false if it has one.
     pub async fn insert_intent(&self, intent: &Intent) -> Result<bool, ArchiveError> {
         let mut document = fields(intent).map_err(ArchiveError::Corrupt)?;
         document.insert("_id", intent.booking.to_string());
@@ -79,12 +79,12 @@ impl Archive {
         Ok(written.errors.iter().all(|error| error.code != DUPLICATE_KEY))
     }
 
-    /// Writes an intent's next state over the one before it; false if another was quicker.
+    /// Replaces an intent's previous state by the next; returns false if another writer won.
     pub async fn change_intent(&self, next: &Intent) -> Result<bool, ArchiveError> {
         Ok(self.change_intents(std::slice::from_ref(next)).await? == 1)
     }
 
-    /// The same for several, each for itself; how many were changed.
+    /// [`Archive::change_intent`] for several intents independently; returns how many were changed.
     pub async fn change_intents(&self, nexts: &[Intent]) -> Result<u64, ArchiveError> {
         let operations: Result<Vec<Document>, String> =
             nexts.iter().map(change_operation).collect();
@@ -93,14 +93,14 @@ impl Archive {
         Ok(written.touched.unsigned_abs())
     }
 
-    /// A booking's intent.
+    /// Reads a booking's intent.
     pub async fn intent(&self, booking: BookingId) -> Result<Option<Intent>, ArchiveError> {
         let found: Option<IntentDocument> =
             self.gateway.find_by_id(INTENTS, booking.to_string()).await?;
         found.map(Intent::try_from).transpose()
     }
 
-    /// Those of these bookings' intents that there are, in no order.
+    /// Reads the existing intents of these bookings, in no order.
     pub async fn intents_by_id(&self, ids: &[BookingId]) -> Result<Vec<Intent>, ArchiveError> {
         if ids.is_empty() {
             return Ok(Vec::new());
@@ -109,18 +109,18 @@ impl Archive {
         self.intents_where(doc! { "_id": { "$in": ids } }, FindOptions::default()).await
     }
 
-    /// Has the reconciler look at a booking's intent, also a closed one, from `now_ms` on: its
-    /// outcome has changed.
+    /// Makes a booking's intent due for the reconciler from `now_ms` on, also a closed one: its outcome
+    /// has changed.
     pub async fn intent_due(&self, booking: BookingId, now_ms: i64) -> Result<(), ArchiveError> {
         let operation = doc! {
             "q": { "_id": booking.to_string() },
-            // INVARIANT: a closing that was decided on before this does not close it.
+            // INVARIANT: raising `rev` makes a concurrent closing of the intent fail.
             "u": { "$set": { "due_ms": now_ms }, "$inc": { "rev": 1_i64 } },
         };
         self.gateway.write_plain(Verb::Update, INTENTS, vec![operation]).await.map(drop)
     }
 
-    /// At most `limit` intents that are due, oldest first.
+    /// Reads at most `limit` due intents, oldest first.
     pub async fn intents_due(
         &self,
         before_ms: i64,
@@ -130,7 +130,7 @@ impl Archive {
         self.intents_where(doc! { "due_ms": { "$lt": before_ms } }, options.build()).await
     }
 
-    /// At most `limit` intents of an event, in whatever state, by booking id after `after`.
+    /// Reads at most `limit` intents of an event in any state, by booking id after `after`.
     pub async fn intents_of_event(
         &self,
         event: EventId,
@@ -145,7 +145,7 @@ impl Archive {
         self.intents_where(filter, options.build()).await
     }
 
-    /// How many refunds are not done at this time.
+    /// Counts the unfinished refunds.
     pub async fn refund_counts(&self, now_ms: i64) -> Result<RefundCounts, ArchiveError> {
         let pending = RefundState::Pending.as_str();
         let failed = RefundState::Failed.as_str();
@@ -172,7 +172,7 @@ impl Archive {
     }
 }
 
-/// Everything of an intent but its id and when it is due.
+/// All fields of an intent except its id and due time.
 fn fields(intent: &Intent) -> Result<Document, String> {
     let mut fields = doc! {
         "event": i64::from(intent.booking.event().0),
@@ -193,7 +193,7 @@ fn fields(intent: &Intent) -> Result<Document, String> {
         "refunded": intent.refunded,
         "rev": signed(intent.rev, "rev")?,
     };
-    // Once there, it stays.
+    // Never removed once present.
     if let Some(refund) = &intent.refund {
         fields.insert("refund", refund_fields(refund));
     }

@@ -1,4 +1,4 @@
-//! How far an event's inventory has come, changed by compare-and-set:
+//! The load state of an event's inventory, changed by compare-and-set:
 //!
 //! ```text
 //!   new ──► opened ──► unloaded ──► loading ──► opened     (generation + 1 with each `loading`)
@@ -7,7 +7,7 @@
 //!            └───────────────────────┘   after a loss
 //! ```
 //!
-//! Each change names what it was decided on, so that of several processes one wins.
+//! Each change names the state that it was based on, so that one of several processes wins.
 
 use mongodb::bson::doc;
 use mongodb::options::FindOptions;
@@ -21,45 +21,45 @@ use crate::domain::{EventId, EventStatus, LoadState};
 /// Events read at once.
 const PAGE: i64 = 1_000;
 
-/// What decides about loading and unloading an event.
+/// The fields of an event that decide about loading and unloading it.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 pub struct LoadFacts {
-    /// What its operator says.
+    /// The status set by its operator.
     pub status: EventStatus,
-    /// Raised at every change of status or on-sale time.
+    /// Incremented at every change of status or times.
     pub revision: u64,
-    /// How far its inventory has come.
+    /// The state of its inventory.
     pub load_state: LoadState,
-    /// Raised at every load.
+    /// Incremented at every load.
     pub generation: u64,
-    /// Names the attempt that recorded `unloaded`.
+    /// Identifies the attempt that recorded `unloaded`.
     pub unload_token: Option<String>,
-    /// Until when that attempt's call can run, by Redis' clock, Unix ms.
+    /// Until when that attempt's call can take effect, by Redis' clock, Unix ms.
     pub unload_until_ms: Option<i64>,
     /// The event's version in Redis that was verified for it, under `generation`.
     pub unload_version: Option<u64>,
 }
 
-/// An event that Redis should have, or is about to have.
+/// An event that Redis should have, or that is being loaded.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
-pub struct Watched {
+pub struct WatchedEvent {
     /// Its id.
     #[serde(rename = "_id")]
     pub id: EventId,
     /// `opened` or `loading`.
     pub load_state: LoadState,
-    /// Raised at every load.
+    /// Incremented at every load.
     pub generation: u64,
-    /// Raised while somebody is at work on a load.
+    /// Incremented regularly while a process is loading the event.
     #[serde(default)]
     pub load_beat: i64,
-    /// Whether an opened event's load has not come to its end.
+    /// Whether an opened event's load has not ended.
     #[serde(default)]
     pub load_unfinished: bool,
-    /// Names the load that was recorded with `opened`.
+    /// Identifies the load that was recorded with `opened`.
     #[serde(default)]
     pub load_token: Option<String>,
-    /// The generation in which somebody has found it lost.
+    /// The generation in which a process reported it as lost.
     #[serde(default)]
     pub loss_reported: Option<u64>,
 }
@@ -67,16 +67,16 @@ pub struct Watched {
 /// An attempt to unload an event.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct UnloadAttempt {
-    /// Names it.
+    /// Identifies the attempt.
     pub token: String,
-    /// Until when its call can run, by Redis' clock, Unix ms.
+    /// Until when its call can take effect, by Redis' clock, Unix ms.
     pub until_ms: i64,
-    /// The event's version in Redis that was verified.
+    /// The verified version of the event in Redis.
     pub version: u64,
 }
 
 impl Archive {
-    /// An event's facts; `None` if there is no such event.
+    /// Reads an event's load facts; `None` if there is no such event.
     pub async fn load_facts(&self, id: EventId) -> Result<Option<LoadFacts>, ArchiveError> {
         let projection = doc! {
             "status": 1, "revision": 1, "load_state": 1, "generation": 1,
@@ -87,22 +87,22 @@ impl Archive {
         Ok(self.gateway.find(EVENTS, filter, options).await?.pop())
     }
 
-    /// `opened → unloaded`, only while the sale is closed and its facts are as they were seen; or
-    /// takes an attempt over that was cut off. Says whether it did.
+    /// `opened → unloaded`, only while the sale is closed and the facts are unchanged; or takes over an
+    /// interrupted attempt. Returns whether it did.
     pub async fn begin_unload(
         &self,
         id: EventId,
-        seen: &LoadFacts,
+        facts: &LoadFacts,
         attempt: &UnloadAttempt,
     ) -> Result<bool, ArchiveError> {
         let mut filter = doc! {
             "_id": i64::from(id.0),
-            "load_state": seen.load_state.as_str(),
+            "load_state": facts.load_state.as_str(),
             "status": EventStatus::Closed.as_str(),
-            "generation": signed(seen.generation, "generation").map_err(ArchiveError::Corrupt)?,
-            "revision": signed(seen.revision, "revision").map_err(ArchiveError::Corrupt)?,
+            "generation": signed(facts.generation, "generation").map_err(ArchiveError::Corrupt)?,
+            "revision": signed(facts.revision, "revision").map_err(ArchiveError::Corrupt)?,
         };
-        if let Some(token) = &seen.unload_token {
+        if let Some(token) = &facts.unload_token {
             filter.insert("unload_token", token);
         }
         let update = doc! { "$set": {
@@ -114,8 +114,8 @@ impl Archive {
         Ok(self.update_event(filter, update).await?.touched == 1)
     }
 
-    /// `unloaded → opened`, for the attempt of this token: Redis still has the event, and nothing
-    /// can take it out any more. Says whether it did.
+    /// `unloaded → opened`, for the attempt with this token, if Redis still has the event and the attempt
+    /// can have no effect any more. Returns whether it did.
     pub async fn undo_unload(&self, id: EventId, token: &str) -> Result<bool, ArchiveError> {
         let filter = doc! {
             "_id": i64::from(id.0),
@@ -129,19 +129,19 @@ impl Archive {
         Ok(self.update_event(filter, update).await?.touched == 1)
     }
 
-    /// To `loading` in the next generation, from where the event was seen; answers with that
-    /// generation, `None` if another was quicker. No load of an earlier one can be opened now.
+    /// Moves an event to `loading` in the next generation, if the facts are unchanged; returns that
+    /// generation, `None` if another process won. No load of an earlier generation can be opened then.
     pub async fn begin_load(
         &self,
         id: EventId,
-        seen: &LoadFacts,
+        facts: &LoadFacts,
     ) -> Result<Option<u64>, ArchiveError> {
         let signed = |number| signed(number, "generation").map_err(ArchiveError::Corrupt);
-        let generation = seen.generation + 1;
+        let generation = facts.generation + 1;
         let filter = doc! {
             "_id": i64::from(id.0),
-            "load_state": seen.load_state.as_str(),
-            "generation": signed(seen.generation)?,
+            "load_state": facts.load_state.as_str(),
+            "generation": signed(facts.generation)?,
         };
         let update = doc! {
             "$set": {
@@ -157,9 +157,9 @@ impl Archive {
         Ok(won.then_some(generation))
     }
 
-    /// `loading → opened` in this generation: everything is placed in the load of this token. It is
-    /// unfinished until [`Archive::finish_load`]: what was decided meanwhile is still to be told.
-    /// Says whether it did.
+    /// `loading → opened` in this generation: everything is placed in the load with this token. The load
+    /// is unfinished until [`Archive::finish_load`]: outcomes decided meanwhile must still be settled.
+    /// Returns whether it did.
     pub async fn mark_loaded(
         &self,
         id: EventId,
@@ -177,7 +177,7 @@ impl Archive {
         Ok(self.update_event(filter, doc! { "$set": set }).await?.touched == 1)
     }
 
-    /// The load of this generation has come to its end.
+    /// Marks the load of this generation as finished.
     pub async fn finish_load(&self, id: EventId, generation: u64) -> Result<(), ArchiveError> {
         let filter = doc! {
             "_id": i64::from(id.0),
@@ -187,10 +187,10 @@ impl Archive {
         self.update_event(filter, update).await.map(drop)
     }
 
-    /// All events that are `opened` or `loading`, by id.
-    pub async fn watched_events(&self) -> Result<Vec<Watched>, ArchiveError> {
+    /// Reads all events that are `opened` or `loading`, by id.
+    pub async fn watched_events(&self) -> Result<Vec<WatchedEvent>, ArchiveError> {
         let states = [LoadState::Opened.as_str(), LoadState::Loading.as_str()];
-        let mut watched: Vec<Watched> = Vec::new();
+        let mut watched: Vec<WatchedEvent> = Vec::new();
         loop {
             let after = watched.last().map_or(0, |last| i64::from(last.id.0));
             let filter = doc! { "load_state": { "$in": states.to_vec() }, "_id": { "$gt": after } };
@@ -203,7 +203,7 @@ impl Archive {
                 .sort(doc! { "_id": 1 })
                 .limit(PAGE)
                 .build();
-            let page: Vec<Watched> = self.gateway.find(EVENTS, filter, options).await?;
+            let page: Vec<WatchedEvent> = self.gateway.find(EVENTS, filter, options).await?;
             let is_last = (page.len() as i64) < PAGE;
             watched.extend(page);
             if is_last {
@@ -212,8 +212,8 @@ impl Archive {
         }
     }
 
-    /// Records for whoever repairs that Redis has an event that is `opened` in this generation in
-    /// an older one. Says whether it is opened in it.
+    /// Reports to the repairer that Redis has an event, which is `opened` in this generation, in an older
+    /// one. Returns whether it is opened in this generation.
     pub async fn report_loss(&self, id: EventId, generation: u64) -> Result<bool, ArchiveError> {
         let generation = signed(generation, "generation").map_err(ArchiveError::Corrupt)?;
         let filter = doc! {
@@ -225,7 +225,7 @@ impl Archive {
         Ok(self.update_event(filter, update).await?.touched == 1)
     }
 
-    /// Shows that the load of this generation is being worked on; false if another has begun.
+    /// Shows that the load of this generation is in progress; returns false if another load has started.
     pub async fn beat_load(&self, id: EventId, generation: u64) -> Result<bool, ArchiveError> {
         let filter = doc! {
             "_id": i64::from(id.0),

@@ -1,8 +1,7 @@
-//! Marks of the booking logs: of each partition one entry that was archived, by position and tag.
-//! A log that does not have it any more has lost what was archived.
+//! Marks of the booking logs: for each partition one archived entry, by position and tag. A log that
+//! lacks its mark has lost archived entries.
 //!
-//! A mark moves by compare-and-set on what it was, so that of several workers one moves it, and
-//! nobody moves it over a suspicion.
+//! A mark moves by compare-and-set, so that one of several workers moves it, and not over a suspicion.
 
 use std::collections::HashMap;
 
@@ -19,11 +18,11 @@ use crate::domain::{LogId, Partition};
 /// A partition's mark.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct LogMark {
-    /// Position of the entry; 0-0 where the log had none that was archived.
+    /// Position of the entry; 0-0 if the log had no archived entry.
     pub id: LogId,
-    /// Its tag; empty for 0-0.
+    /// The entry's tag; empty for 0-0.
     pub tag: String,
-    /// How often somebody has met a fork since the mark was last moved by a repair.
+    /// How many forks were reported since a repair moved the mark.
     pub suspicions: i64,
 }
 
@@ -37,7 +36,7 @@ struct MarkDocument {
 }
 
 impl Archive {
-    /// All marks. A partition without one has never had anything archived.
+    /// Reads all marks. A partition without one has never had an archived entry.
     pub async fn log_marks(&self) -> Result<HashMap<Partition, LogMark>, ArchiveError> {
         let found: Vec<MarkDocument> =
             self.gateway.find(MARKS, doc! {}, FindOptions::default()).await?;
@@ -51,8 +50,8 @@ impl Archive {
         found.into_iter().map(mark).collect()
     }
 
-    /// Moves a mark from `old` (the default where there is none) to another entry; false if
-    /// another was quicker.
+    /// Moves a mark from `old` (the default if there is none) to another entry; returns false if another
+    /// process won.
     pub async fn move_mark(
         &self,
         partition: Partition,
@@ -74,7 +73,7 @@ impl Archive {
         Ok(self.gateway.write_plain(Verb::Update, MARKS, vec![operation]).await?.touched == 1)
     }
 
-    /// Records that a fork was met, for whoever repairs.
+    /// Reports a fork to the repairer.
     pub async fn suspect_log(&self, partition: Partition) -> Result<(), ArchiveError> {
         self.make_mark(partition).await?;
         let filter = doc! { "_id": i32::from(partition.0) };
@@ -82,7 +81,7 @@ impl Archive {
         self.gateway.write_plain(Verb::Update, MARKS, vec![operation]).await.map(drop)
     }
 
-    /// One that is there already stays.
+    /// Creates a mark unless there is one.
     async fn make_mark(&self, partition: Partition) -> Result<(), ArchiveError> {
         let new: Document = doc! {
             "_id": i32::from(partition.0), "log_id": "0-0", "tag": "", "suspicions": 0_i64,

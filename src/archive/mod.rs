@@ -1,16 +1,16 @@
-//! The archive: MongoDB's share of the truth, and the last judge of every sale.
+//! The archive: the data in MongoDB, which decides every sale.
 //!
-//! What it promises:
+//! Guarantees:
 //!
-//! * Everything here can be repeated: after a lost reply, by two workers at once, late, in any
-//!   order. Nothing is keyed by log ids alone.
+//! * Every operation is idempotent: after a lost reply, by two workers at once, late, in any order.
+//!   Nothing is keyed by log ids alone.
 //! * `bookings.outcome` moves only none → `sold` → `cancelled` or none → `refund`, each by
-//!   compare-and-set; a sold booking owns a claim on each of its seats (`trial`, `judge`).
+//!   compare-and-set; a sold booking owns a claim on each of its seats (`trial`, `trial_runner`).
 //! * A booking's state moves only to a greater `(generation, version)`, and never against an
 //!   outcome (`fold`, `store`).
 //! * One unreadable or unstorable entry fails alone.
-//! * Writes are answered only when a majority has journalled them; reads are majority reads of
-//!   the primary. No transactions: a standalone server will do.
+//! * A write succeeds only when a majority has journalled it; reads are majority reads from the
+//!   primary. There are no transactions: a standalone server is enough.
 //!
 //! | collection | `_id` | holds |
 //! |---|---|---|
@@ -19,16 +19,16 @@
 //! | `events` | event id | the catalogue with layouts |
 //! | `bookings` | booking id | newest state, outcome |
 //! | `claims` | `event:seat` | the booking that owns the seat |
-//! | `intents` | booking id | what may be, or was, paid for it |
-//! | `gate_policy` | `live` | what operators changed of limits, bots and lists |
-//! | `waiting_rooms` | event id | what operators want of its waiting room; its draw |
+//! | `intents` | booking id | the booking's payment intent and refund |
+//! | `gate_policy` | `live` | operators' changes to limits, bot rules and access lists |
+//! | `waiting_rooms` | event id | settings of its waiting room; its draw |
 //! | `waiting_room_floors` | event id | highest number given, highest place served |
-//! | `log_marks` | partition | an entry of its booking log that was archived |
-//! | `log_heads` | `partition:reader` | the newest entry that a reader of the log has archived |
+//! | `log_marks` | partition | an archived entry of its booking log |
+//! | `log_heads` | `partition:reader` | the newest entry that a reader of the log archived |
 //! | `transitions` | `booking:version:log id` | the ledger: every log entry |
-//! | `webhooks` | provider's event id | webhooks that were handled, for 30 days |
-//! | `audit` | its own | admin acts, what became of them |
-//! | `simulated_payments` | booking id | the books of the simulated payment provider |
+//! | `webhooks` | provider's event id | handled webhooks, for 30 days |
+//! | `audit` | its own | admin actions and their results |
+//! | `simulated_payments` | booking id | payments of the simulated provider |
 
 mod address;
 mod audit;
@@ -44,13 +44,13 @@ mod gateway;
 mod heads;
 mod history;
 mod intents;
-mod judge;
 mod loading;
 mod marks;
 mod policy;
 mod simulated;
 mod store;
 mod trial;
+mod trial_runner;
 mod verify;
 mod waiting_rooms;
 mod webhooks;
@@ -64,7 +64,7 @@ use mongodb::options::{
 };
 
 pub use address::{MongodbFault, check as check_url, is_insecure};
-pub use audit::{ACTS_MAX, Act, ActId, ActPosition, NewAct};
+pub use audit::{AUDIT_ENTRIES_MAX, AuditEntry, AuditId, AuditPosition, NewAuditEntry};
 pub use blocks::{ArchivedBlock, BlockPosition};
 pub use bookings::BookingsFrom;
 pub use deployment::ServerInfo;
@@ -72,22 +72,22 @@ pub use documents::{ArchivedBooking, EventHead, StoredStamp, transition_id};
 pub use error::{ArchiveError, Refusal};
 pub use heads::LogHead;
 pub use history::{BookingFilter, LedgerEntry};
-pub use loading::{LoadFacts, UnloadAttempt, Watched};
+pub use loading::{LoadFacts, UnloadAttempt, WatchedEvent};
 pub use marks::LogMark;
 pub use policy::StoredPolicy;
-pub use simulated::{SimulatedBooks, SimulatedObject, SimulatedPayment, SimulatedState};
-pub use store::{NoObserver, StoreObserver, StoreStep, Stored, Verdict};
+pub use simulated::{SimulatedObject, SimulatedPayment, SimulatedPayments, SimulatedState};
+pub use store::{DecidedSale, NoObserver, StoreObserver, StoreStep, StoredBatch};
 pub use verify::Claim;
 pub use waiting_rooms::{FixedDraw, StoredDraw, StoredRoom};
 
 use crate::secrets::{ServiceUrl, mask_url};
 use gateway::Gateway;
 
-/// Bound of a connection attempt and of the monitor's question whether a server still lives.
+/// Bound of a connection attempt and of a heartbeat of the driver's monitor.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
-/// How often the monitor asks. A frozen server is noticed after this and the time above.
+/// Interval of heartbeats. A frozen server is detected after this plus the time above.
 const HEARTBEAT: Duration = Duration::from_secs(2);
-/// Connections to one server; operations beyond wait for one within their own bound.
+/// Connections to one server; further operations wait for one within their own bound.
 const CONNECTIONS_MAX: u32 = 32;
 
 /// How to reach the archive.
@@ -115,13 +115,13 @@ pub struct Archive {
 }
 
 impl Archive {
-    /// The same archive for callers who must be told soon that it is away: after an operation that
-    /// had no answer they wait for half a second alone, until one is answered again.
+    /// The same archive with a short timeout while MongoDB does not respond: after an operation timed
+    /// out, callers wait only half a second, until an operation succeeds again.
     pub fn promptly(&self) -> Self {
         Archive { gateway: self.gateway.promptly() }
     }
 
-    /// Reads the configuration. Connects in the background: MongoDB need not be there yet.
+    /// Parses the configuration. The driver connects in the background: MongoDB need not run yet.
     pub async fn connect(config: &ArchiveConfig) -> Result<Self, ArchiveError> {
         let shown = ServiceUrl::from(config.url.as_str());
         let url = |error: mongodb::error::Error| Refusal::Url(address::reason(&error, &shown));
@@ -131,7 +131,7 @@ impl Archive {
         options.connect_timeout = Some(CONNECT_TIMEOUT);
         options.heartbeat_freq = Some(HEARTBEAT);
         options.max_pool_size.get_or_insert(CONNECTIONS_MAX);
-        // Below the operation's own bound, so that the reason is told and not just "no answer".
+        // Below the operation's own bound, so that the error names the driver's reason.
         options.server_selection_timeout = Some(op_timeout / 2);
         let majority = WriteConcern::builder().w(Acknowledgment::Majority).journal(true);
         options.write_concern = Some(majority.w_timeout(op_timeout).build());

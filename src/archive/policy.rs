@@ -1,8 +1,8 @@
-//! What operators changed of the gates at run time: one document, so that each change is whole,
-//! and a revision in it, so that of two at once one is told to look again.
+//! Operators' run-time changes to the gates: one document, so that each change is atomic, with a
+//! revision, so that one of two concurrent changes is refused.
 //!
-//! A document that has anything this build does not know is not read at all: a policy that is
-//! understood by half would let through whom it keeps out.
+//! A document with an unknown field is refused as a whole: a partly understood policy could admit
+//! requests that it must block.
 
 use mongodb::bson::{self, Document, doc};
 use mongodb::options::FindOptions;
@@ -17,17 +17,17 @@ use crate::domain::{Mode, RuleChange};
 /// One document, `_id: "live"`.
 const GATE_POLICY: &str = "gate_policy";
 const ID: &str = "live";
-/// How the document is written. Raised when an older build could not do what it says.
+/// The format of the document. Raised when older builds could not apply it.
 const FORMAT: i64 = 1;
 
-/// What operators changed, and who did it last.
+/// Operators' changes, with author and time of the last one.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct StoredPolicy {
-    /// What was changed.
+    /// The changes.
     pub live: LivePolicy,
-    /// Who changed it last; empty where nobody did.
+    /// Who changed it last; empty if unchanged.
     pub by: String,
-    /// When, Unix ms; 0 where nobody did.
+    /// When it was changed last, Unix ms; 0 if unchanged.
     pub at_ms: i64,
 }
 
@@ -107,8 +107,7 @@ impl TryFrom<PolicyDocument> for StoredPolicy {
 }
 
 impl Archive {
-    /// The revision of what operators changed; 0 where they never did. Costs little: the lists
-    /// may be long.
+    /// Reads only the revision of the changes, without the possibly long lists; 0 if unchanged.
     pub async fn policy_revision(&self) -> Result<i64, ArchiveError> {
         let projection = doc! { "format": 1, "revision": 1 };
         let options = FindOptions::builder().limit(1).projection(projection).build();
@@ -117,13 +116,13 @@ impl Archive {
         found.first().map_or(Ok(0), revision)
     }
 
-    /// What operators changed.
+    /// Reads operators' changes.
     pub async fn stored_policy(&self) -> Result<StoredPolicy, ArchiveError> {
         let found: Option<Document> = self.gateway.find_by_id(GATE_POLICY, ID).await?;
         found.map_or_else(|| Ok(StoredPolicy::default()), read)
     }
 
-    /// Writes what follows on the revision before it; false if another was quicker.
+    /// Replaces the previous revision; returns false if another change won.
     pub async fn change_policy(&self, next: &StoredPolicy) -> Result<bool, ArchiveError> {
         let mut document = bson::to_document(&PolicyDocument::from(next))
             .map_err(|error| corrupt(error.to_string()))?;
@@ -142,7 +141,7 @@ impl Archive {
 }
 
 fn read(document: Document) -> Result<StoredPolicy, ArchiveError> {
-    // First: what another format has would only be told as a field that is wrong.
+    // Checked first: another format would otherwise be reported as an invalid field.
     revision(&document)?;
     let document: PolicyDocument =
         bson::from_document(document).map_err(|error| corrupt(error.to_string()))?;
@@ -199,13 +198,13 @@ mod tests {
     }
 
     #[test]
-    fn a_policy_goes_there_and_back() {
+    fn policy_survives_a_round_trip() {
         let document = bson::to_document(&PolicyDocument::from(&stored())).unwrap();
         assert_eq!(read(document).unwrap(), stored());
     }
 
     #[test]
-    fn what_is_not_wholly_known_is_not_read() {
+    fn document_with_unknown_content_is_refused() {
         let whole = bson::to_document(&PolicyDocument::from(&stored())).unwrap();
         let rule = |name: &str| doc! { "name": "requests", name: "x" };
         for (name, value, expected) in [

@@ -1,8 +1,8 @@
-//! The books of the simulated payment provider: one document a booking whose payment object was
-//! charged or cancelled. They stand in MongoDB so that they outlive every process, as a real provider's do.
+//! Storage of the simulated payment provider: one document a booking whose payment object was charged or
+//! cancelled. It is in MongoDB so that it survives every process, like a real provider's data.
 //!
-//! Promises: each step is one guarded write; an object is paid at most once, never once it is
-//! cancelled, and never cancelled once it is paid; an attempt that was declined stays declined.
+//! Each step is one guarded write. An object is paid at most once, never after it was cancelled, and
+//! never cancelled after it was paid; a declined attempt stays declined.
 
 use mongodb::bson::{Document, doc};
 use serde::Deserialize;
@@ -15,7 +15,7 @@ use crate::domain::BookingId;
 /// One document a booking whose payment object was charged or cancelled; `_id`: the booking's id.
 const SIMULATED_PAYMENTS: &str = "simulated_payments";
 
-/// How a simulated payment object stands.
+/// The state of a simulated payment object.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum SimulatedState {
@@ -40,27 +40,27 @@ impl SimulatedState {
 /// A simulated payment object.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 pub struct SimulatedPayment {
-    /// How it stands.
+    /// Its state.
     pub state: SimulatedState,
-    /// What it is for, minor units.
+    /// Its amount, minor units.
     pub amount: i64,
     /// ISO 4217 code.
     pub currency: String,
-    /// The attempts that were declined.
+    /// The declined attempts.
     #[serde(default)]
     pub declined: Vec<u32>,
     /// The attempt that paid it.
     #[serde(default)]
     pub paid_attempt: Option<u32>,
-    /// How often money was taken: 0 or 1, and counted so that a second time would show.
+    /// How often it was charged: 0 or 1, counted so that a defect would show.
     #[serde(default)]
     pub charges: u32,
-    /// What was given back in all, minor units.
+    /// The total refunded amount, minor units.
     #[serde(default)]
     pub refunded: i64,
 }
 
-/// What an object is for.
+/// The booking and amount of a payment object.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SimulatedObject {
     /// The booking.
@@ -71,21 +71,21 @@ pub struct SimulatedObject {
     pub currency: String,
 }
 
-/// The books. Each step answers whether it took hold; if not, something else stands there.
+/// The stored payments. Each step returns whether it took effect; if not, the object has another state.
 #[derive(Clone, Debug)]
-pub struct SimulatedBooks {
+pub struct SimulatedPayments {
     gateway: Gateway,
 }
 
 impl Archive {
-    /// The books of the simulated payment provider.
-    pub fn simulated_books(&self) -> SimulatedBooks {
-        SimulatedBooks { gateway: self.gateway.clone() }
+    /// The storage of the simulated payment provider.
+    pub fn simulated_payments(&self) -> SimulatedPayments {
+        SimulatedPayments { gateway: self.gateway.clone() }
     }
 }
 
-impl SimulatedBooks {
-    /// Takes the money, if the object is open and this attempt was not declined.
+impl SimulatedPayments {
+    /// Charges the object, if it is open and this attempt was not declined.
     pub async fn pay(&self, object: &SimulatedObject, attempt: u32) -> Result<bool, ArchiveError> {
         let set = doc! {
             "state": SimulatedState::Paid.as_str(),
@@ -96,7 +96,7 @@ impl SimulatedBooks {
         self.upsert(object, open_for(attempt), change).await
     }
 
-    /// Records that this attempt is declined, if the object is open.
+    /// Records this attempt as declined, if the object is open.
     pub async fn decline(
         &self,
         object: &SimulatedObject,
@@ -109,14 +109,14 @@ impl SimulatedBooks {
         self.upsert(object, open_for(attempt), change).await
     }
 
-    /// Cancels the object for good, unless it is paid; one that nobody charged, too.
+    /// Cancels the object for good, unless it is paid; also one that was never charged.
     pub async fn cancel(&self, object: &SimulatedObject) -> Result<bool, ArchiveError> {
         let unpaid = doc! { "state": { "$ne": SimulatedState::Paid.as_str() } };
         let change = doc! { "$set": { "state": SimulatedState::Cancelled.as_str() } };
         self.upsert(object, unpaid, change).await
     }
 
-    /// Gives back what is missing to `total`, if the object is paid and less was given back.
+    /// Refunds the difference to `total`, if the object is paid and less was refunded.
     pub async fn refund(&self, booking: BookingId, total: i64) -> Result<bool, ArchiveError> {
         let less = doc! {
             "_id": booking.to_string(),
@@ -130,12 +130,13 @@ impl SimulatedBooks {
         Ok(written.touched > 0)
     }
 
-    /// The booking's object, if it was ever charged or cancelled.
+    /// Reads the booking's object, if it was ever charged or cancelled.
     pub async fn find(&self, booking: BookingId) -> Result<Option<SimulatedPayment>, ArchiveError> {
         self.gateway.find_by_id(SIMULATED_PAYMENTS, booking.to_string()).await
     }
 
-    /// An upsert whose guard fails tries to insert a second document of this id, and is refused.
+    /// Upserts under a guard: if the guard fails, MongoDB tries to insert a second document with this id
+    /// and refuses it.
     async fn upsert(
         &self,
         object: &SimulatedObject,
@@ -155,7 +156,7 @@ impl SimulatedBooks {
     }
 }
 
-/// Matches an object that this attempt may still be charged on.
+/// Matches an object that this attempt may still charge.
 fn open_for(attempt: u32) -> Document {
     let over = [SimulatedState::Paid.as_str(), SimulatedState::Cancelled.as_str()];
     doc! {

@@ -1,7 +1,7 @@
-//! Storing a batch of the booking log: ledger, newest states, claims, outcomes.
+//! Stores a batch of the booking log: ledger, newest states, claims, outcomes.
 //!
-//! On the way from a sale to its verdict lie two round trips: [ledger ∥ states ∥ claims], then
-//! outcomes. The order matters only there: an outcome needs its claims and its document.
+//! A sale is decided in two round trips: [ledger ∥ states ∥ claims], then outcomes. Only this order
+//! matters: an outcome needs its claims and its document.
 
 use std::collections::{BTreeMap, HashMap};
 use std::time::Instant;
@@ -13,23 +13,23 @@ use super::documents::{BOOKINGS, TRANSITIONS, booking_of, transition_document, t
 use super::error::ArchiveError;
 use super::fold::{Folded, fold};
 use super::gateway::{DUPLICATE_KEY, Verb, WriteError};
-use super::judge::{Judge, Ruling};
+use super::trial_runner::{TrialResult, TrialRunner};
 use crate::domain::{Booking, BookingId, Entry, Kind, Outcome, Partition, Transition};
 
-/// Bytes of an entry's texts and seats beyond which it is not one of ours. A thousand entries of
+/// Greatest size of an entry's texts and seats, bytes; a larger entry is invalid. A thousand entries of
 /// this size stay well below MongoDB's 48 MB a message.
 const ENTRY_BYTES_MAX: usize = 16 * 1024;
 
-/// What became of a batch. An entry that is in neither list is stored and needs no settling.
+/// The result of storing a batch. An entry in neither list is stored and needs no settlement.
 #[derive(Clone, Debug, Default)]
-pub struct Stored {
+pub struct StoredBatch {
     /// One for each `sold` entry that was decided, now or earlier.
-    pub verdicts: Vec<Verdict>,
-    /// Index and reason of each entry that could not be stored; its neighbours were.
+    pub sales: Vec<DecidedSale>,
+    /// Index and reason of each entry that could not be stored; the others were.
     pub failed: Vec<(usize, String)>,
 }
 
-/// The steps of storing a batch. The first three run at the same time.
+/// The steps of storing a batch. The first three run concurrently.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum StoreStep {
     /// Every entry is in the ledger.
@@ -43,7 +43,7 @@ pub enum StoreStep {
 }
 
 impl StoreStep {
-    /// The word in metrics.
+    /// The label in metrics.
     pub fn as_str(self) -> &'static str {
         match self {
             StoreStep::Ledger => "ledger",
@@ -54,13 +54,13 @@ impl StoreStep {
     }
 }
 
-/// Told of each step of storing a batch when it is done. Steps without work are not told.
+/// Observes the steps of storing a batch. Steps without work are skipped.
 pub trait StoreObserver: Send + Sync {
-    /// This step succeeded after `seconds`.
+    /// Called when a step has succeeded after `seconds`.
     fn done(&self, step: StoreStep, seconds: f64);
 }
 
-/// Nobody looks on.
+/// An observer that does nothing.
 pub struct NoObserver;
 
 impl StoreObserver for NoObserver {
@@ -69,42 +69,42 @@ impl StoreObserver for NoObserver {
 
 /// The archive's decision about one `sold` entry, to be settled in Redis.
 #[derive(Clone, Debug)]
-pub struct Verdict {
+pub struct DecidedSale {
     /// Index of the entry in the batch.
     pub index: usize,
-    /// The booking as the entry tells of it.
+    /// The booking according to the entry.
     pub booking: Booking,
-    /// What stands in the archive.
+    /// The outcome in the archive.
     pub outcome: Outcome,
-    /// Whether another than this entry decided it, now or earlier: then the archive may say other
-    /// things of the booking than the entry does, such as when it was paid.
+    /// Whether another entry decided the outcome, now or earlier: then the archive may differ from the
+    /// entry in other fields of the booking, such as the time of payment.
     pub is_adopted: bool,
 }
 
 impl Archive {
-    /// Stores a batch. `Err` says that nothing is known of any entry: the whole batch is to be
-    /// stored again, at any later time and by whichever worker.
-    pub async fn store(&self, batch: &[(Partition, Entry)]) -> Result<Stored, ArchiveError> {
+    /// Stores a batch. After an error the state of every entry is unknown: the whole batch must be
+    /// stored again, at any time and by any worker.
+    pub async fn store(&self, batch: &[(Partition, Entry)]) -> Result<StoredBatch, ArchiveError> {
         self.store_observed(batch, &NoObserver).await
     }
 
-    /// [`Archive::store`] with somebody looking on.
+    /// [`Archive::store`] with an observer.
     pub async fn store_observed(
         &self,
         batch: &[(Partition, Entry)],
         observer: &dyn StoreObserver,
-    ) -> Result<Stored, ArchiveError> {
-        self.store_beside(batch, observer, std::future::ready(Ok(()))).await
+    ) -> Result<StoredBatch, ArchiveError> {
+        self.store_with(batch, observer, std::future::ready(Ok(()))).await
     }
 
-    /// The same, with another write beside the first three steps: no sale is decided before it is
-    /// done, and if it fails, so does the batch.
-    pub async fn store_beside(
+    /// [`Archive::store_observed`] with another write concurrent with the first three steps: no sale is
+    /// decided before it is done, and if it fails, so does the batch.
+    pub async fn store_with(
         &self,
         batch: &[(Partition, Entry)],
         observer: &dyn StoreObserver,
-        beside: impl Future<Output = Result<(), ArchiveError>>,
-    ) -> Result<Stored, ArchiveError> {
+        other_write: impl Future<Output = Result<(), ArchiveError>>,
+    ) -> Result<StoredBatch, ArchiveError> {
         let mut failed = BTreeMap::new();
         let ledger = Ledger::of(batch, &mut failed);
         let readable = batch.iter().map(|(_, entry)| entry).enumerate();
@@ -114,39 +114,39 @@ impl Archive {
         let sales = sales(&readable);
         let (any_ledger, any_states) = (!ledger.documents.is_empty(), !folds.is_empty());
         let any_sales = !sales.is_empty();
-        let mut judge = Judge::new(&self.gateway, sales.values().copied());
+        let mut trials = TrialRunner::new(&self.gateway, sales.values().copied());
 
-        let told = |step, any: bool| Told { observer: any.then_some(observer), step };
-        let (ledger_errors, states, claims, beside) = tokio::join!(
-            told(StoreStep::Ledger, any_ledger).when(self.insert(ledger)),
-            told(StoreStep::States, any_states).when(self.write_states(&folds)),
-            told(StoreStep::Claims, any_sales).when(judge.take()),
-            beside,
+        let step = |step, any: bool| ObservedStep { observer: any.then_some(observer), step };
+        let (ledger_errors, states, claims, other_write) = tokio::join!(
+            step(StoreStep::Ledger, any_ledger).run(self.insert(ledger)),
+            step(StoreStep::States, any_states).run(self.write_states(&folds)),
+            step(StoreStep::Claims, any_sales).run(trials.insert_claims()),
+            other_write,
         );
         failed.extend(ledger_errors?);
         claims?;
-        beside?;
+        other_write?;
         for (booking, reason) in states? {
-            judge.drop_sale(booking);
+            trials.remove(booking);
             let members = &folds[&booking].members;
             failed.extend(members.iter().map(|index| (*index, reason.clone())));
         }
-        let outcomes = told(StoreStep::Outcomes, any_sales).when(judge.run()).await?;
+        let outcomes = step(StoreStep::Outcomes, any_sales).run(trials.run()).await?;
         Ok(collect(&readable, &sales, &outcomes, failed))
     }
 
-    /// Judges sales that were archived and not decided, as storing their entries would have. Of a
-    /// sale that others contest all the time the outcome is absent.
-    pub async fn judge_archived(
+    /// Decides archived, undecided sales, as storing their entries would have. The outcome is absent for
+    /// a sale that other sales keep contesting.
+    pub async fn decide_archived(
         &self,
         paid: &[Booking],
     ) -> Result<HashMap<BookingId, Outcome>, ArchiveError> {
         let sales: Vec<Transition> = paid.iter().map(transition_of).collect();
-        let outcomes = Judge::new(&self.gateway, sales.iter()).run().await?;
-        Ok(outcomes.into_iter().filter_map(|(id, ruling)| Some((id, ruling?.outcome))).collect())
+        let outcomes = TrialRunner::new(&self.gateway, sales.iter()).run().await?;
+        Ok(outcomes.into_iter().filter_map(|(id, result)| Some((id, result?.outcome))).collect())
     }
 
-    /// Inserts ledger documents; one that is there already is this one.
+    /// Inserts ledger documents; a duplicate is the same document.
     async fn insert(&self, ledger: Ledger) -> Result<Vec<(usize, String)>, ArchiveError> {
         if ledger.documents.is_empty() {
             return Ok(Vec::new());
@@ -156,7 +156,7 @@ impl Archive {
         Ok(refused.map(|error| (ledger.indexes[error.index], error.message)).collect())
     }
 
-    /// Writes the newest state of each booking; answers with those whose document was refused.
+    /// Writes the newest state of each booking; returns those whose document was refused.
     async fn write_states(
         &self,
         folds: &BTreeMap<BookingId, Folded<'_>>,
@@ -172,8 +172,8 @@ impl Archive {
                 _ => drop(refused.insert(booking, error.message)),
             }
         }
-        // There is a document. It is newer, or decided, or was made by another worker between
-        // our looking and our writing: then ours may be the newer one and is tried once more.
+        // A document exists: it is newer, or decided, or another worker inserted it concurrently. In the
+        // last case this state may be newer, so it is written again.
         let repeats = Operations::of(existing.into_iter(), &mut refused, |booking| {
             let folded = &folds[&booking];
             let mut operations = folded.update_operations()?.to_vec();
@@ -198,20 +198,20 @@ impl Archive {
     }
 }
 
-/// Tells an observer, if there is one, of a step.
-struct Told<'a> {
+/// A step with its observer, if any.
+struct ObservedStep<'a> {
     observer: Option<&'a dyn StoreObserver>,
     step: StoreStep,
 }
 
-impl Told<'_> {
-    /// Runs the step and tells of it if it succeeds.
-    async fn when<T>(
+impl ObservedStep<'_> {
+    /// Runs the step and reports its success to the observer.
+    async fn run<T>(
         self,
-        run: impl Future<Output = Result<T, ArchiveError>>,
+        work: impl Future<Output = Result<T, ArchiveError>>,
     ) -> Result<T, ArchiveError> {
         let began = Instant::now();
-        let result = run.await;
+        let result = work.await;
         if let (Some(observer), Ok(_)) = (self.observer, &result) {
             observer.done(self.step, began.elapsed().as_secs_f64());
         }
@@ -243,7 +243,7 @@ impl Ledger {
     }
 }
 
-/// Update operations with the bookings they are for.
+/// Update operations with their bookings.
 struct Operations {
     documents: Vec<Document>,
     bookings: Vec<BookingId>,
@@ -269,43 +269,43 @@ impl Operations {
     }
 }
 
-/// The sale of each booking that was sold; of several, the one with the highest version.
+/// The sale of each booking; of several entries, the one with the highest version.
 fn sales<'a>(entries: &[(usize, &'a Entry)]) -> BTreeMap<BookingId, &'a Transition> {
     let mut sales: BTreeMap<BookingId, &Transition> = BTreeMap::new();
     let sold = entries.iter().filter(|(_, entry)| entry.kind == Kind::Sold);
     for sale in sold.filter_map(|(_, entry)| entry.transition.as_ref()) {
-        let kept = sales.entry(sale.booking).or_insert(sale);
-        if sale.version > kept.version {
-            *kept = sale;
+        let newest = sales.entry(sale.booking).or_insert(sale);
+        if sale.version > newest.version {
+            *newest = sale;
         }
     }
     sales
 }
 
-/// One verdict a `sold` entry whose booking was decided and that was itself stored.
+/// One decided sale for each stored `sold` entry whose booking was decided.
 fn collect(
     entries: &[(usize, &Entry)],
     sales: &BTreeMap<BookingId, &Transition>,
-    outcomes: &HashMap<BookingId, Option<Ruling>>,
+    outcomes: &HashMap<BookingId, Option<TrialResult>>,
     mut failed: BTreeMap<usize, String>,
-) -> Stored {
-    let mut verdicts = Vec::new();
+) -> StoredBatch {
+    let mut decided = Vec::new();
     for (index, entry) in entries.iter().filter(|(_, entry)| entry.kind == Kind::Sold) {
         let Some(sale) = &entry.transition else { continue };
         match outcomes.get(&sale.booking) {
             _ if failed.contains_key(index) => {}
-            Some(Some(ruling)) => {
-                let is_judged = sales.get(&sale.booking).is_some_and(|judged| *judged == sale);
-                let is_adopted = ruling.is_adopted || !is_judged;
-                let (booking, outcome) = (booking_of(sale), ruling.outcome);
-                verdicts.push(Verdict { index: *index, booking, outcome, is_adopted });
+            Some(Some(result)) => {
+                let is_tried = sales.get(&sale.booking).is_some_and(|tried| *tried == sale);
+                let is_adopted = result.is_adopted || !is_tried;
+                let (booking, outcome) = (booking_of(sale), result.outcome);
+                decided.push(DecidedSale { index: *index, booking, outcome, is_adopted });
             }
             Some(None) | None => {
-                failed.insert(*index, "other sales contest its seats all the time".to_owned());
+                failed.insert(*index, "other sales keep contesting its seats".to_owned());
             }
         }
     }
-    Stored { verdicts, failed: failed.into_iter().collect() }
+    StoredBatch { sales: decided, failed: failed.into_iter().collect() }
 }
 
 fn check_size(entry: &Entry) -> Result<(), String> {
@@ -317,7 +317,7 @@ fn check_size(entry: &Entry) -> Result<(), String> {
         bytes += t.user.as_str().len() + size_of_val(t.seats.as_slice());
     }
     if bytes > ENTRY_BYTES_MAX {
-        return Err(format!("{bytes} bytes, at most {ENTRY_BYTES_MAX} are ours"));
+        return Err(format!("the entry has {bytes} bytes, more than {ENTRY_BYTES_MAX}"));
     }
     Ok(())
 }

@@ -1,75 +1,76 @@
-//! The trial of one sale: from claims to an outcome, as a pure step machine.
+//! The trial of one sale: a pure state machine from claims to an outcome.
 //!
-//! A [`Trial`] says which single-document operations it wants next ([`Step`]) and is told what
-//! came of them ([`Reply`]); it does no I/O. Production runs the trials of a whole batch in
-//! lockstep (`judge.rs`); the tests run every interleaving of several (`trial/tests.rs`).
+//! A [`Trial`] requests single-document operations ([`Step`]) and receives their results ([`Reply`]); it
+//! does no I/O. `trial_runner.rs` runs the trials of a whole batch in lockstep; `trial/tests.rs` runs
+//! every interleaving of several trials.
 //!
-//! What it promises, whatever runs beside it, crashes, wakes up late or is run again:
+//! It guarantees, under concurrency, crashes, suspensions and repetition:
 //!
 //! * a seat never has two sold owners, and a sold booking owns all its claims while it is sold;
 //! * a lone booking is sold;
 //! * an outcome, once set, is only ever adopted.
 //!
-//! Why it holds: a claim leaves its owner only when that owner's outcome is final and frees its
-//! claims; a booking is set `sold` only while it has no outcome, by a trial that has seen it own
-//! every claim; so between seeing and setting nobody could take one.
+//! Why it holds: a claim changes its owner only when that owner's outcome is final and frees its claims;
+//! a booking becomes `sold` only while it has no outcome, by a trial that has read that it owns every
+//! claim; so no claim can change its owner between reading and setting.
 //!
-//! Two undecided bookings that each own a seat of the other (possible only after Redis lost
-//! memory) must not both lose. The smaller, that is older, id waits for the other to decide; the
-//! larger gives up at once. So no ring of bookings waits for itself, and one of them is sold.
-//! The wait is bounded: an owner that stays undecided wins.
+//! Two undecided bookings that each own a seat of the other (possible only after Redis lost data) must
+//! not both lose. The smaller, that is older, id waits for the other's outcome; the larger gives up at
+//! once. So there is no cycle of waiting bookings, and one of them is sold. The wait is bounded: an owner
+//! that stays undecided wins.
 
 use crate::domain::{BookingId, Outcome, SeatId};
 
 #[cfg(test)]
 mod tests;
 
-/// How long a trial is ready to try.
+/// Limits of a trial's repetitions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct Patience {
-    /// How often an undecided owner is looked at before it wins.
-    pub looks_max: u32,
-    /// How often a lost race for a claim or an outcome is run again.
-    pub turns_max: u32,
+pub struct TrialLimits {
+    /// How often the outcome of an undecided owner is read before that owner wins.
+    pub owner_reads_max: u32,
+    /// How often a lost race for a claim or an outcome is repeated.
+    pub races_max: u32,
 }
 
-/// Operations a trial wants next. Seats are ascending; every operation touches one document.
+/// The operations that a trial requests next. Seats are ascending; every operation affects one document.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Step {
-    /// Insert a claim on each of these seats. Answer: [`Reply::Conflicts`].
-    Take(Vec<SeatId>),
-    /// Read who owns these claims. Answer: [`Reply::Owners`].
-    Owners(Vec<SeatId>),
-    /// Read the outcomes of these bookings. Answer: [`Reply::Outcomes`].
-    Outcomes(Vec<BookingId>),
-    /// Make this booking the owner of each claim that still has the named, stale owner.
-    /// Answer: [`Reply::TookOver`].
-    TakeOver(Vec<(SeatId, BookingId)>),
-    /// Set this booking's outcome if it has none. Answer: [`Reply::Decided`].
-    Decide(Outcome),
-    /// Read this booking's own outcome. Answer: [`Reply::Standing`].
-    Adopt(Outcome),
-    /// Over: this is the booking's outcome.
+    /// Insert a claim on each of these seats. Reply: [`Reply::Conflicts`].
+    InsertClaims(Vec<SeatId>),
+    /// Read the owners of these claims. Reply: [`Reply::Owners`].
+    ReadOwners(Vec<SeatId>),
+    /// Read the outcomes of these bookings. Reply: [`Reply::Outcomes`].
+    ReadOutcomes(Vec<BookingId>),
+    /// Make this booking the owner of each claim that still has the given, stale owner.
+    /// Reply: [`Reply::OwnersReplaced`].
+    ReplaceOwners(Vec<(SeatId, BookingId)>),
+    /// Set this booking's outcome if it has none. Reply: [`Reply::OutcomeSet`].
+    SetOutcome(Outcome),
+    /// Read this booking's own outcome after an unclear attempt to set this one. Reply:
+    /// [`Reply::OwnOutcome`].
+    ReadOwnOutcome(Outcome),
+    /// The end: the booking's outcome.
     Done(Outcome),
-    /// Over: too many lost races. Nothing is harmed; the sale can be tried again.
+    /// The end after too many lost races, without harm: the sale can be tried again.
     GaveUp,
 }
 
-/// What came of a step.
+/// The result of a step.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Reply {
-    /// Seats whose claim existed already, whoever owns it.
+    /// Seats whose claim already existed, with any owner.
     Conflicts(Vec<SeatId>),
     /// Owners found; a seat whose claim cannot be read yet is absent.
     Owners(Vec<(SeatId, BookingId)>),
     /// Outcomes found; an undecided or unknown booking is absent.
     Outcomes(Vec<(BookingId, Outcome)>),
-    /// Tried; who won is read again.
-    TookOver,
-    /// True where this trial surely set the outcome; false where it may be another's.
-    Decided(bool),
-    /// What stands, if anything.
-    Standing(Option<Outcome>),
+    /// Attempted; the owners must be read again.
+    OwnersReplaced,
+    /// True if this trial certainly set the outcome, false if another may have.
+    OutcomeSet(bool),
+    /// The current outcome, if any.
+    OwnOutcome(Option<Outcome>),
 }
 
 /// The trial of one booking's sale.
@@ -77,120 +78,120 @@ pub enum Reply {
 pub struct Trial {
     booking: BookingId,
     seats: Vec<SeatId>,
-    /// Claims found in other hands, with their owners; seats ascending.
+    /// Claims owned by other bookings, with their owners; seats ascending.
     foreign: Vec<(SeatId, BookingId)>,
     step: Step,
     waiting: bool,
-    looks: u32,
-    turns: u32,
-    patience: Patience,
+    owner_reads: u32,
+    races: u32,
+    limits: TrialLimits,
 }
 
 impl Trial {
-    /// A trial that has not begun. Running one again, or beside another of the same booking, is
-    /// harmless.
-    pub fn new(booking: BookingId, seats: &[SeatId], patience: Patience) -> Self {
+    /// A trial that has not started. Running one again, or concurrently with another of the same booking,
+    /// is harmless.
+    pub fn new(booking: BookingId, seats: &[SeatId], limits: TrialLimits) -> Self {
         let mut seats = seats.to_vec();
         seats.sort_unstable();
         seats.dedup();
-        let step = Step::Take(seats.clone());
+        let step = Step::InsertClaims(seats.clone());
         let foreign = Vec::new();
-        Trial { booking, seats, foreign, step, waiting: false, looks: 0, turns: 0, patience }
+        Trial { booking, seats, foreign, step, waiting: false, owner_reads: 0, races: 0, limits }
     }
 
-    /// Whose sale is tried.
+    /// The booking whose sale is tried.
     pub fn booking(&self) -> BookingId {
         self.booking
     }
 
-    /// What it wants next.
+    /// The requested step.
     pub fn step(&self) -> &Step {
         &self.step
     }
 
-    /// Whether it repeats a question whose answer only others can change, and should let time
-    /// pass first.
+    /// Whether it repeats a read whose result only other trials can change, so that the caller should
+    /// pause first.
     pub fn is_waiting(&self) -> bool {
         self.waiting
     }
 
-    /// Goes on with the answer to [`Trial::step`]. An answer to another question changes nothing.
+    /// Continues with the reply to [`Trial::step`]. A reply to another step is ignored.
     pub fn resume(&mut self, reply: Reply) {
         self.waiting = false;
         let next = match (&self.step, reply) {
-            (Step::Take(_), Reply::Conflicts(seats)) if seats.is_empty() => {
-                Step::Decide(Outcome::Sold)
+            (Step::InsertClaims(_), Reply::Conflicts(seats)) if seats.is_empty() => {
+                Step::SetOutcome(Outcome::Sold)
             }
-            (Step::Take(_), Reply::Conflicts(seats)) => Step::Owners(seats),
-            (Step::Owners(asked), Reply::Owners(found)) => {
-                let asked = asked.clone();
-                self.on_owners(asked, found)
+            (Step::InsertClaims(_), Reply::Conflicts(seats)) => Step::ReadOwners(seats),
+            (Step::ReadOwners(seats), Reply::Owners(found)) => {
+                let seats = seats.clone();
+                self.on_owners(seats, found)
             }
-            (Step::Outcomes(_), Reply::Outcomes(found)) => self.on_outcomes(&found),
-            (Step::TakeOver(claims), Reply::TookOver) => {
+            (Step::ReadOutcomes(_), Reply::Outcomes(found)) => self.on_outcomes(&found),
+            (Step::ReplaceOwners(claims), Reply::OwnersReplaced) => {
                 let seats = claims.iter().map(|claim| claim.0).collect();
-                self.again(Step::Owners(seats))
+                self.repeat(Step::ReadOwners(seats))
             }
-            (Step::Decide(outcome), Reply::Decided(true)) => Step::Done(*outcome),
-            (Step::Decide(outcome), Reply::Decided(false)) => Step::Adopt(*outcome),
-            (Step::Adopt(_), Reply::Standing(Some(outcome))) => Step::Done(outcome),
-            // Nothing stands (or can be read yet), so what was found to be right still is.
-            (Step::Adopt(wanted), Reply::Standing(None)) => {
-                let wanted = *wanted;
+            (Step::SetOutcome(outcome), Reply::OutcomeSet(true)) => Step::Done(*outcome),
+            (Step::SetOutcome(outcome), Reply::OutcomeSet(false)) => Step::ReadOwnOutcome(*outcome),
+            (Step::ReadOwnOutcome(_), Reply::OwnOutcome(Some(outcome))) => Step::Done(outcome),
+            // There is no outcome (or none that can be read yet): setting it is still right.
+            (Step::ReadOwnOutcome(intended), Reply::OwnOutcome(None)) => {
+                let intended = *intended;
                 self.waiting = true;
-                self.again(Step::Decide(wanted))
+                self.repeat(Step::SetOutcome(intended))
             }
             (step, _) => step.clone(),
         };
         self.step = next;
     }
 
-    fn on_owners(&mut self, asked: Vec<SeatId>, found: Vec<(SeatId, BookingId)>) -> Step {
-        if found.len() < asked.len() {
+    fn on_owners(&mut self, seats: Vec<SeatId>, found: Vec<(SeatId, BookingId)>) -> Step {
+        if found.len() < seats.len() {
             self.waiting = true;
-            return self.again(Step::Owners(asked));
+            return self.repeat(Step::ReadOwners(seats));
         }
         let mut foreign = found;
         foreign.retain(|(_, owner)| *owner != self.booking);
         if foreign.is_empty() {
-            return Step::Decide(Outcome::Sold);
+            return Step::SetOutcome(Outcome::Sold);
         }
         let mut owners: Vec<BookingId> = foreign.iter().map(|claim| claim.1).collect();
-        // Its own too: a late trial of a decided booking must not go on swapping stale claims.
+        // Reads its own outcome, too: a late trial of a decided booking must not replace more owners.
         owners.push(self.booking);
         owners.sort_unstable();
         owners.dedup();
         self.foreign = foreign;
-        Step::Outcomes(owners)
+        Step::ReadOutcomes(owners)
     }
 
     fn on_outcomes(&mut self, found: &[(BookingId, Outcome)]) -> Step {
         let outcome_of = |owner: BookingId| found.iter().find(|o| o.0 == owner).map(|o| o.1);
-        if let Some(standing) = outcome_of(self.booking) {
-            return Step::Done(standing);
+        if let Some(own) = outcome_of(self.booking) {
+            return Step::Done(own);
         }
         let mut waits = false;
         for (_, owner) in &self.foreign {
             match outcome_of(*owner) {
-                Some(Outcome::Sold) => return Step::Decide(Outcome::Refund),
-                None if *owner < self.booking => return Step::Decide(Outcome::Refund),
+                Some(Outcome::Sold) => return Step::SetOutcome(Outcome::Refund),
+                None if *owner < self.booking => return Step::SetOutcome(Outcome::Refund),
                 None => waits = true,
                 Some(Outcome::Refund | Outcome::Cancelled) => {}
             }
         }
         if !waits {
-            return Step::TakeOver(self.foreign.clone());
+            return Step::ReplaceOwners(self.foreign.clone());
         }
-        self.looks += 1;
-        if self.looks >= self.patience.looks_max {
-            return Step::Decide(Outcome::Refund);
+        self.owner_reads += 1;
+        if self.owner_reads >= self.limits.owner_reads_max {
+            return Step::SetOutcome(Outcome::Refund);
         }
         self.waiting = true;
         self.step.clone()
     }
 
-    fn again(&mut self, step: Step) -> Step {
-        self.turns += 1;
-        if self.turns > self.patience.turns_max { Step::GaveUp } else { step }
+    fn repeat(&mut self, step: Step) -> Step {
+        self.races += 1;
+        if self.races > self.limits.races_max { Step::GaveUp } else { step }
     }
 }

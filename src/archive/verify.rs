@@ -1,5 +1,5 @@
-//! What `verify` and `load` read: an event's bookings and claims in pages, and which entries are
-//! missing.
+//! Queries of `verify` and `restore`: an event's bookings and claims in pages, and missing ledger
+//! entries.
 
 use std::collections::{HashMap, HashSet};
 
@@ -12,7 +12,7 @@ use super::documents::{ArchivedBooking, CLAIMS, ClaimDocument, TRANSITIONS, clai
 use super::error::ArchiveError;
 use crate::domain::{BookingId, EventId, SeatId};
 
-/// Who owns a seat. Stale if the owner's outcome frees its claims.
+/// The owner of a seat. Stale if the owner's outcome frees its claims.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Claim {
     /// The seat.
@@ -36,7 +36,7 @@ struct Id {
 }
 
 impl Archive {
-    /// At most `limit` bookings of an event that come after `after`, in order of their ids.
+    /// Reads at most `limit` bookings of an event after `after`, in order of their ids.
     pub async fn bookings_of_event(
         &self,
         event: EventId,
@@ -50,7 +50,7 @@ impl Archive {
         self.bookings_where(filter, by_id(limit)).await
     }
 
-    /// Those of these bookings that the archive has, in no order.
+    /// Reads the existing ones of these bookings, in no order.
     pub async fn bookings_by_id(
         &self,
         ids: &[BookingId],
@@ -62,8 +62,8 @@ impl Archive {
         self.bookings_where(doc! { "_id": { "$in": ids } }, FindOptions::default()).await
     }
 
-    /// At most `limit` claims of an event that come after the one on `after`. Their order is
-    /// that of their ids as texts, so seat 10 comes before seat 2.
+    /// Reads at most `limit` claims of an event after the one on `after`. They are in order of their ids
+    /// as texts, so seat 10 comes before seat 2.
     pub async fn claims_of_event(
         &self,
         event: EventId,
@@ -77,7 +77,7 @@ impl Archive {
         found.iter().map(Claim::try_from).collect()
     }
 
-    /// Who owns these seats of an event; a seat that nobody ever bought is absent.
+    /// Reads the owners of these seats; a seat that was never sold is absent.
     pub async fn seat_owners(
         &self,
         event: EventId,
@@ -93,7 +93,7 @@ impl Archive {
         found.iter().map(|claim| Claim::try_from(claim).map(|c| (c.seat, c.owner))).collect()
     }
 
-    /// Those of these ledger ids (see [`super::transition_id`]) that are not in the ledger.
+    /// Returns the ledger ids (see [`super::transition_id`]) that are missing in the ledger.
     pub async fn missing_transitions(&self, ids: Vec<String>) -> Result<Vec<String>, ArchiveError> {
         if ids.is_empty() {
             return Ok(ids);

@@ -1,13 +1,12 @@
-//! The waiting rooms: what operators want of each, its draw, and how far its numbers had come.
-//! Redis follows what stands here, upwards by revision.
+//! The waiting rooms: settings, draw, and the floors of their numbers. Redis applies newer revisions.
 //!
-//! * A room is one document that changes whole, by compare-and-set on its revision.
-//! * A draw, once opened, is neither taken back nor replaced, and is fixed once: who fixes it with
-//!   other joins later is told what stands. A change that does not know of either is not made.
-//! * Floors only rise. They lie in documents of their own: they are written often, and by those
-//!   who want nothing of the room.
+//! * A room is one document that is replaced as a whole, by compare-and-set on its revision.
+//! * An opened draw is neither withdrawn nor replaced, and fixed once: a later attempt to fix it returns
+//!   the fixed draw. A change that is not based on the current draw is refused.
+//! * Floors only rise. They are separate documents because they are written often, independently of the
+//!   room's settings.
 //!
-//! A document that has anything this build does not know is not read at all.
+//! A document with an unknown field is refused as a whole.
 
 use mongodb::bson::{self, Bson, Document, doc};
 use serde::{Deserialize, Serialize};
@@ -23,62 +22,61 @@ use crate::domain::{EventId, Floors, PublicDraw, RoomSettings};
 
 const WAITING_ROOMS: &str = "waiting_rooms";
 const WAITING_ROOM_FLOORS: &str = "waiting_room_floors";
-/// How a room is written. Raised when an older build could not do what it says.
+/// The format of a room's document. Raised when older builds could not apply it.
 const FORMAT: i64 = 1;
 
-/// What operators want of one event's waiting room.
+/// The stored settings of one event's waiting room.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StoredRoom {
     /// The event.
     pub event: EventId,
-    /// How often it was changed, counted from 1.
+    /// The number of changes, counted from 1.
     pub revision: u64,
-    /// What they set.
+    /// The settings.
     pub settings: RoomSettings,
-    /// Its draw, once people gather for one.
+    /// Its draw, once joining for one has opened.
     pub draw: Option<StoredDraw>,
     /// Who changed it last.
     pub by: String,
-    /// When, Unix ms.
+    /// When it was changed last, Unix ms.
     pub at_ms: i64,
 }
 
-/// A draw from its opening on.
+/// A draw, from its opening on.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct StoredDraw {
-    /// What was published when people began to gather, hex.
+    /// The commitment published when joining opened, hex.
     pub commitment: String,
-    /// What it commits to, hex; not to be shown before the draw is fixed.
+    /// The secret that it commits to, hex; never shown before the draw is fixed.
     pub secret: String,
-    /// When people began to gather, Unix ms.
+    /// When joining opened, Unix ms.
     pub opened_at_ms: i64,
-    /// Who is in it, once that is known.
+    /// The participants, once they are fixed.
     pub fixed: Option<FixedDraw>,
 }
 
-/// What fixes a draw's outcome, together with its secret.
+/// The participants that, with the secret, determine a draw's outcome.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct FixedDraw {
-    /// How many are in it: the numbers 1 to this.
+    /// The number of participants: they have the numbers 1 to this.
     pub joiners: u64,
     /// The running hash of their joins, hex.
     pub joins_hash: String,
-    /// When it was fixed, Unix ms.
+    /// When the draw was fixed, Unix ms.
     pub at_ms: i64,
 }
 
 impl StoredDraw {
-    /// A draw that people gather for from `at_ms`, Unix ms, on. The secret is random and of this
-    /// draw alone.
+    /// Opens a draw for joining from `at_ms`, Unix ms, on. The secret is random and used only once.
     pub fn open(secret: &[u8; SECRET_BYTES], at_ms: i64) -> Self {
         let commitment = draw::hex(&draw::commitment(secret));
         StoredDraw { commitment, secret: draw::hex(secret), opened_at_ms: at_ms, fixed: None }
     }
 
-    /// What anybody may know of it: the secret only once it is fixed. Of a fixed one,
-    /// [`PublicDraw::draw`] computes the places.
+    /// The public data of the draw: the secret only once it is fixed. [`PublicDraw::draw`] computes the
+    /// places of a fixed draw.
     pub fn public(&self, event: EventId) -> PublicDraw {
         let fixed = self.fixed.as_ref();
         PublicDraw {
@@ -115,15 +113,14 @@ struct FloorsDocument {
 }
 
 impl Archive {
-    /// The room of an event; `None` where nobody ever wanted anything of it.
+    /// Reads the room of an event; `None` if it was never configured.
     pub async fn stored_room(&self, event: EventId) -> Result<Option<StoredRoom>, ArchiveError> {
         let found: Option<Document> = self.gateway.find_by_id(WAITING_ROOMS, id(event)).await?;
         found.map(|document| read(event, document)).transpose()
     }
 
-    /// At most `limit` rooms of events after `after`, by event, that there is something to do
-    /// about: they are on, may switch themselves on, or have a draw that is not fixed. One that
-    /// cannot be read does not hide the others.
+    /// Reads at most `limit` rooms after `after`, by event, that need work: they are on, may switch on
+    /// automatically, or have a draw that is not fixed. An unreadable room does not hide the others.
     pub async fn stored_rooms_on(
         &self,
         after: EventId,
@@ -149,8 +146,8 @@ impl Archive {
         found.into_iter().map(room).collect()
     }
 
-    /// Writes what follows on the revision before it; false if another was quicker, be it with a
-    /// change or with the draw. A draw may only be added here.
+    /// Replaces the previous revision; returns false if another change of the settings or the draw won. A
+    /// draw may be added here but not changed.
     pub async fn change_room(&self, next: &StoredRoom) -> Result<bool, ArchiveError> {
         let mut document = write(next)?;
         let before = i64::try_from(next.revision).unwrap_or_default() - 1;
@@ -165,7 +162,7 @@ impl Archive {
         let (none, fixed) = (Bson::Null, next.draw.as_ref().and_then(|draw| draw.fixed.as_ref()));
         let commitment = next.draw.as_ref().map(|draw| draw.commitment.as_str());
         let mut filter = doc! { "_id": id(next.event), "revision": before };
-        // A draw that is there must be this one; one that is not there may be added.
+        // An existing draw must be this one; a missing draw may be added.
         filter.insert("draw.commitment", doc! { "$in": [none.clone(), commitment] });
         match fixed {
             None => filter.insert("draw.fixed", none),
@@ -179,8 +176,8 @@ impl Archive {
         Ok(written.touched == 1)
     }
 
-    /// Fixes a draw by who is in it, unless it is fixed; answers with the draw as it stands then,
-    /// which may have been fixed otherwise. `None` if there is none.
+    /// Fixes the participants of a draw, unless it is fixed; returns the current draw, which may have
+    /// been fixed with other participants. `None` if there is none.
     pub async fn fix_draw(
         &self,
         event: EventId,
@@ -196,7 +193,7 @@ impl Archive {
         Ok(self.stored_room(event).await?.and_then(|room| room.draw))
     }
 
-    /// Raises what is known of a room's numbers; what is higher already stays.
+    /// Raises a room's floors; a higher stored floor stays.
     pub async fn raise_room_floors(
         &self,
         event: EventId,
@@ -217,14 +214,14 @@ impl Archive {
         let mut new = doc! { "_id": id(event) };
         new.extend(floors.clone());
         let made = self.gateway.write_plain(Verb::Insert, WAITING_ROOM_FLOORS, vec![new]).await?;
-        // Another made it meanwhile, with floors of its own.
+        // Another process inserted it concurrently, with its own floors.
         if made.errors.iter().any(|error| error.code == DUPLICATE_KEY) {
             raise().await?;
         }
         Ok(())
     }
 
-    /// What is known of a room's numbers.
+    /// Reads a room's floors.
     pub async fn room_floors(&self, event: EventId) -> Result<Floors, ArchiveError> {
         let found: Option<FloorsDocument> =
             self.gateway.find_by_id(WAITING_ROOM_FLOORS, id(event)).await?;
@@ -255,7 +252,7 @@ fn write(room: &StoredRoom) -> Result<Document, ArchiveError> {
 }
 
 fn read(event: EventId, document: Document) -> Result<StoredRoom, ArchiveError> {
-    // First: what another format has would only be told as a field that is wrong.
+    // Checked first: another format would otherwise be reported as an invalid field.
     match document.get("format").and_then(integer) {
         Some(FORMAT) => {}
         Some(theirs) => {
@@ -299,29 +296,29 @@ mod tests {
     }
 
     #[test]
-    fn a_room_goes_there_and_back() {
+    fn room_survives_a_round_trip() {
         assert_eq!(read(EventId(7), write(&room()).unwrap()).unwrap(), room());
         let plain = StoredRoom { draw: None, ..room() };
         assert_eq!(read(EventId(7), write(&plain).unwrap()).unwrap(), plain);
     }
 
     #[test]
-    fn a_secret_is_told_once_the_draw_is_fixed() {
+    fn secret_is_public_only_once_the_draw_is_fixed() {
         let secret = [7; SECRET_BYTES];
         let opened = StoredDraw::open(&secret, 5);
-        let told = opened.public(EventId(7));
-        assert_eq!((told.status, &told.secret), (DrawStatus::Gathering, &None));
-        assert_eq!((told.joiners, &told.joins_hash, &told.fixed_at), (None, &None, &None));
-        assert_eq!(told.opened_at, "1970-01-01T00:00:00.005Z");
+        let public = opened.public(EventId(7));
+        assert_eq!((public.status, &public.secret), (DrawStatus::Gathering, &None));
+        assert_eq!((public.joiners, &public.joins_hash, &public.fixed_at), (None, &None, &None));
+        assert_eq!(public.opened_at, "1970-01-01T00:00:00.005Z");
         let fixed = FixedDraw { joiners: 9, joins_hash: "cd".repeat(20), at_ms: 6 };
-        let told = StoredDraw { fixed: Some(fixed), ..opened }.public(EventId(7));
-        assert_eq!(told.secret, Some(draw::hex(&secret)));
+        let public = StoredDraw { fixed: Some(fixed), ..opened }.public(EventId(7));
+        assert_eq!(public.secret, Some(draw::hex(&secret)));
         let seed = draw::seed(&secret, &"cd".repeat(20), 9);
-        assert_eq!(told.draw(), Ok(draw::Draw::new(seed, 9)));
+        assert_eq!(public.draw(), Ok(draw::Draw::new(seed, 9)));
     }
 
     #[test]
-    fn what_is_not_wholly_known_is_not_read() {
+    fn document_with_unknown_content_is_refused() {
         let whole = write(&room()).unwrap();
         let within = |outer: &str, name: &str| {
             let mut inner = whole.get_document(outer).unwrap().clone();
@@ -340,8 +337,8 @@ mod tests {
             let mut document = whole.clone();
             document.insert(name, value);
             let error = read(EventId(7), document).unwrap_err().to_string();
-            let is_told = error.contains("waiting room of event 7") && error.contains(expected);
-            assert!(is_told, "{error}");
+            let is_named = error.contains("waiting room of event 7") && error.contains(expected);
+            assert!(is_named, "{error}");
         }
     }
 }

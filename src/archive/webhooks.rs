@@ -1,5 +1,5 @@
-//! Webhooks that were handled: so that one that is sent again is not handled again. Kept for
-//! [`KEEP_SECONDS`] by a TTL index, longer than any provider repeats.
+//! Handled webhooks, so that a repeated webhook is not handled twice. A TTL index keeps them for
+//! [`KEEP_SECONDS`], longer than any provider repeats a webhook.
 
 use mongodb::bson::{DateTime, doc};
 
@@ -19,7 +19,7 @@ impl Archive {
         Ok(self.gateway.count(WEBHOOKS, doc! { "_id": id }).await? > 0)
     }
 
-    /// Records that this webhook was handled, after it was.
+    /// Records that this webhook was handled. Called after handling it.
     pub async fn record_webhook(
         &self,
         id: &str,
@@ -30,10 +30,10 @@ impl Archive {
             "_id": id,
             "type": kind,
             "booking": booking.to_string(),
-            // TTL indexes know this type alone.
+            // TTL indexes require this type.
             "handled_at": DateTime::now(),
         };
-        // Another delivery may have been quicker: that is as good.
+        // A duplicate is fine: another delivery was handled concurrently.
         self.gateway.write_plain(Verb::Insert, WEBHOOKS, vec![document]).await?;
         Ok(())
     }

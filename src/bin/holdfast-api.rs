@@ -1,4 +1,4 @@
-//! The API server. `holdfast-api --help` tells how to run it.
+//! The API server. `holdfast-api --help` describes its use.
 
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -11,20 +11,20 @@ use holdfast::start::Failure;
 use holdfast::telemetry::Metrics;
 use holdfast::{api, start};
 
-/// How long the sale's background tasks may take to end.
+/// Bound of the shutdown of the sale's background tasks.
 const TASKS_END_TIMEOUT: Duration = Duration::from_secs(4);
 
-/// Holdfast's API: decides, in Redis, who gets which seat.
+/// Holdfast's API: decides in Redis who gets which seat
 ///
-/// Needs a Redis (7.0 or newer, or Valkey) and a MongoDB, and waits for them at its start
-/// (start_wait_seconds); runs beside any number of its like, and
-/// beside at least one holdfast-worker, which carries what was decided into MongoDB.
+/// Needs Redis (7.0 or newer, or Valkey) and MongoDB, and waits for them at its start
+/// (start_wait_seconds). Any number of API processes may run, with at least one holdfast-worker,
+/// which archives the bookings in MongoDB.
 ///
-/// Settings come from the file named by --config and, above it, from HOLDFAST_* variables:
-/// HOLDFAST_LISTEN, HOLDFAST_REDIS_URL, HOLDFAST_MONGODB_URL and those that --print-config lists.
+/// Settings come from the file named by --config and, with precedence, from HOLDFAST_* variables:
+/// HOLDFAST_LISTEN, HOLDFAST_REDIS_URL, HOLDFAST_MONGODB_URL and the others that --print-config lists.
 ///
-/// SIGTERM ends it in order: readiness turns 503, what is under way is finished. A second signal
-/// ends it at once.
+/// SIGTERM ends it in order: readiness becomes 503, requests in progress finish. A second signal ends
+/// it at once.
 #[derive(Parser)]
 #[command(version)]
 struct Arguments {
@@ -47,7 +47,7 @@ async fn serve(config: Arc<Config>) -> Result<(), Failure> {
         start::connect_patiently(api::SERVICE, &listener, &config, &metrics, &shutdown).await?;
     let Some(services) = connected else { return Ok(()) };
     start::replication(&services, &config).await?;
-    // The sale's own tasks outlive the server: what is under way still needs them.
+    // The sale's tasks end after the server: requests in progress still need them.
     let (sale_trigger, sale_shutdown) = shutdown_channel();
     let sale = start::sale(&services, &config, &metrics, &sale_shutdown)?;
     let gates = api::start_gates(&services, &config, &metrics, &sale_shutdown).await?;

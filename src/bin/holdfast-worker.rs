@@ -1,4 +1,4 @@
-//! The worker. `holdfast-worker --help` tells how to run it.
+//! The worker. `holdfast-worker --help` describes its use.
 
 use std::net::TcpListener;
 use std::process::ExitCode;
@@ -11,24 +11,24 @@ use holdfast::start::Failure;
 use holdfast::telemetry::Metrics;
 use holdfast::{start, worker};
 
-/// Holdfast's worker: carries the booking log from Redis into MongoDB.
+/// Holdfast's worker: archives the booking log from Redis in MongoDB
 ///
-/// Every sale is judged there, and the verdict is brought back into Redis: a booking is CONFIRMED
-/// only once a worker has done that. It also releases holds and confirmations whose time is up,
-/// parks log entries that cannot be stored, and trims what is archived.
+/// MongoDB decides every sale, and the worker settles the outcome in Redis: only then is a booking
+/// CONFIRMED. The worker also releases overdue holds and confirmations, parks log entries that cannot
+/// be stored, and trims archived entries.
 ///
-/// Run one or more. They share the work; one that dies or hangs is relieved by the others after
-/// worker_reclaim_idle_ms. Each needs a name of its own (HOLDFAST_WORKER_CONSUMER; host name and
-/// port if not set) that is the same after a restart, and a port of its own
-/// (HOLDFAST_WORKER_LISTEN) for /metrics, /health/live and /health/ready.
+/// Run one or more. They share the work; after worker_reclaim_idle_ms the others take over the entries
+/// of a worker that crashed or hangs. Each needs a unique name (HOLDFAST_WORKER_CONSUMER; host name and
+/// port if not set) that is the same after a restart, and its own port (HOLDFAST_WORKER_LISTEN) for
+/// /metrics, /health/live and /health/ready.
 ///
-/// Settings come from the file named by --config and, above it, from HOLDFAST_* variables;
-/// --print-config lists them all. Those about Redis, MongoDB and partitions must be the API's.
+/// Settings come from the file named by --config and, with precedence, from HOLDFAST_* variables;
+/// --print-config lists all of them. Redis, MongoDB and partitions must be set as for the API.
 ///
-/// It waits at its start for a Redis and a MongoDB that are not there yet (start_wait_seconds).
+/// At its start it waits for Redis and MongoDB (start_wait_seconds).
 ///
-/// SIGTERM ends it in order: reading ends, what is under way is finished. A second signal ends it
-/// at once, which loses nothing either: what is not acknowledged is delivered again.
+/// SIGTERM ends it in order: reading stops, batches in progress finish. A second signal ends it at
+/// once, also without loss: entries that are not acknowledged are delivered again.
 #[derive(Parser)]
 #[command(version)]
 struct Arguments {
@@ -47,7 +47,7 @@ async fn work(config: Arc<Config>) -> Result<(), Failure> {
     let metrics = Metrics::new(worker::SERVICE);
     let (trigger, shutdown) = shutdown_channel();
     trigger.on_signals()?;
-    tracing::info!(address = %listener.local_addr()?, "health and metrics");
+    tracing::info!(address = %listener.local_addr()?, "serving health and metrics");
     let connected =
         start::connect_patiently(worker::SERVICE, &listener, &config, &metrics, &shutdown).await?;
     let Some(services) = connected else { return Ok(()) };

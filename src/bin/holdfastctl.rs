@@ -1,4 +1,4 @@
-//! The operator's tool. `holdfastctl --help` tells what it does.
+//! The operator's tool. `holdfastctl --help` describes its use.
 
 use std::process::ExitCode;
 
@@ -12,8 +12,8 @@ fn main() -> ExitCode {
         Err(error) => return ctl::no_runtime(&error),
     };
     let code = runtime.block_on(ctl::run(arguments));
-    // The process ends now. A runtime that is dropped ends the drivers' tasks one after the other,
-    // and one that waits for another then panics in the face of whoever reads standard error.
+    // The process ends now. Dropping the runtime would end the drivers' tasks one after the other, and a
+    // task that waits for another would then print a panic to standard error.
     std::mem::forget(runtime);
     code
 }

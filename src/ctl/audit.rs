@@ -7,16 +7,16 @@ use serde::Serialize;
 
 use super::failure::Failure;
 use super::output::{Column, CommandResult, or_dash, table};
-use crate::archive::ActPosition;
 use crate::archive::Archive;
+use crate::archive::AuditPosition;
 use crate::config::Config;
 use crate::domain::cursor;
 use crate::domain::time::iso8601;
-use crate::sale::{Act, Audit, NewAct};
+use crate::sale::{Audit, AuditEntry, NewAuditEntry};
 use crate::start;
 
 /// Maximum number of acts per page.
-const LIMIT_MAX: i64 = crate::archive::ACTS_MAX as i64;
+const LIMIT_MAX: i64 = crate::archive::AUDIT_ENTRIES_MAX as i64;
 /// The result of a successful act.
 const DONE: &str = "ok";
 /// The result of an act with problems or an incomplete result.
@@ -43,16 +43,16 @@ pub(super) struct Arguments {
     who: Option<String>,
     /// Only acts older than the last one of the previous page: its `next`
     #[arg(long, value_name = "CURSOR", value_parser = position)]
-    before: Option<ActPosition>,
+    before: Option<AuditPosition>,
 }
 
 /// The name of this list in cursors.
 const CURSOR_LIST: &str = "audit";
 
-fn position(text: &str) -> Result<ActPosition, String> {
+fn position(text: &str) -> Result<AuditPosition, String> {
     let read = || {
         let [at_ms, id] = cursor::decode(CURSOR_LIST, text)?;
-        Some(ActPosition { at_ms: at_ms.parse().ok()?, id: id.parse().ok()? })
+        Some(AuditPosition { at_ms: at_ms.parse().ok()?, id: id.parse().ok()? })
     };
     read().ok_or_else(|| "the `next` of a page that `audit` listed".to_owned())
 }
@@ -81,17 +81,17 @@ impl Arguments {
     pub(super) async fn run(self, config: &Config) -> Result<Listed, Failure> {
         let audit = Audit::new(start::existing_archive(config).await?);
         // One more, to learn whether there are more.
-        let mut acts = audit.acts(self.who.as_deref(), self.before, self.limit + 1).await?;
+        let mut acts = audit.entries(self.who.as_deref(), self.before, self.limit + 1).await?;
         let has_more = acts.len() > self.limit as usize;
         acts.truncate(self.limit as usize);
-        let last = acts.last().filter(|_| has_more).map(Act::position);
+        let last = acts.last().filter(|_| has_more).map(AuditEntry::position);
         let next = last.map(|last| cursor::encode(CURSOR_LIST, &[&last.at_ms, &last.id]));
         Ok(Listed { acts: acts.into_iter().map(Line::of).collect(), next })
     }
 }
 
 impl Line {
-    fn of(act: Act) -> Self {
+    fn of(act: AuditEntry) -> Self {
         Line {
             at: iso8601(act.at_ms),
             who: act.who,
@@ -144,7 +144,13 @@ pub(super) async fn recorded(
 ) -> Result<ExitCode, Failure> {
     let (act, who) = (format!("ctl {act}"), actor());
     let begun = Audit::new(archive)
-        .begin(NewAct { who, act, target, detail: command_line(), ..NewAct::default() })
+        .begin(NewAuditEntry {
+            who,
+            act,
+            target,
+            detail: command_line(),
+            ..NewAuditEntry::default()
+        })
         .await?;
     // Boxed: commands are large.
     let result = Box::pin(doing).await;

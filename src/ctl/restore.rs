@@ -9,7 +9,7 @@ use tokio::time::sleep;
 use crate::config::Config;
 use crate::domain::{EventId, LoadState};
 use crate::sale::SaleError;
-use crate::sale::restore::{Broken, BrokenLog, Progress, Restored, Restorer, Sightings};
+use crate::sale::restore::{BrokenLog, Loss, LossTracker, Progress, RestoreReport, Restorer};
 use crate::start;
 
 use super::failure::Failure;
@@ -54,7 +54,7 @@ struct Line {
     /// `loaded`, `merged`, `overtaken` (by another process) or `failed`.
     result: &'static str,
     #[serde(flatten)]
-    restored: Option<Restored>,
+    restored: Option<RestoreReport>,
     seconds: f64,
     #[serde(skip_serializing_if = "Option::is_none")]
     error: Option<String>,
@@ -64,7 +64,7 @@ struct Line {
 struct StderrProgress;
 
 impl Progress for StderrProgress {
-    fn tell(&self, event: EventId, what: &str) {
+    fn report(&self, event: EventId, what: &str) {
         eprintln!("event {event}: {what}");
     }
 }
@@ -82,7 +82,7 @@ impl Arguments {
         let mut report = Report::default();
         match self.event.map(EventId) {
             Some(event) => {
-                if restorer.is_worked_on(event).await? {
+                if restorer.is_in_repair(event).await? {
                     let text = format!("event {event} is being restored or loaded: wait for that");
                     return Err(Failure::new(text));
                 }
@@ -96,26 +96,26 @@ impl Arguments {
 
 impl Report {
     async fn restore_all(&mut self, restorer: &Restorer) -> Result<(), Failure> {
-        let mut sightings = Sightings::default();
+        let mut tracker = LossTracker::default();
         let (broken, watched) = loop {
-            let found = restorer.look_at_events(&mut sightings).await?;
-            if let Some(error) = sightings.silence() {
+            let found = restorer.check_events(&mut tracker).await?;
+            if let Some(error) = tracker.unreachable() {
                 return Err(SaleError::from(error.clone()).into());
             }
-            if !sightings.has_more_than(&found.0) {
+            if !tracker.has_more_than(&found.0) {
                 break found;
             }
             sleep(PAUSE).await;
         };
-        let checked = restorer.look_at_logs().await?;
-        if let Some(error) = checked.silence {
+        let checked = restorer.check_logs().await?;
+        if let Some(error) = checked.unreachable {
             return Err(error.into());
         }
         let broken_logs = checked.broken;
         let mut events: BTreeSet<EventId> = BTreeSet::new();
         events.extend(broken.iter().filter_map(|one| match one {
-            Broken::Lost(event) | Broken::Stuck(event) => Some(*event),
-            Broken::Log(_) => None,
+            Loss::Event(event) | Loss::StuckRepair(event) => Some(*event),
+            Loss::Log(_) => None,
         }));
         for BrokenLog { partition, .. } in &broken_logs {
             let opened = watched.iter().filter(|one| one.load_state == LoadState::Opened);
@@ -169,7 +169,7 @@ impl CommandResult for Report {
             Column::Number("seconds"),
         ];
         let row = |line: &Line| {
-            let number = |of: fn(&Restored) -> u64| {
+            let number = |of: fn(&RestoreReport) -> u64| {
                 line.restored.as_ref().map_or("-".to_owned(), |restored| of(restored).to_string())
             };
             [

@@ -16,7 +16,7 @@ use super::{
     RefundOrder, RefundResult,
 };
 use crate::archive::{
-    Archive, ArchiveError, SimulatedBooks, SimulatedObject, SimulatedPayment, SimulatedState,
+    Archive, ArchiveError, SimulatedObject, SimulatedPayment, SimulatedPayments, SimulatedState,
 };
 
 /// Attempts of one step. A further one is needed only where the guard and a majority read disagree,
@@ -58,7 +58,7 @@ impl Default for SimulatedSettings {
 /// The simulated provider.
 #[derive(Clone, Debug)]
 pub struct Simulated {
-    books: SimulatedBooks,
+    books: SimulatedPayments,
     settings: SimulatedSettings,
 }
 
@@ -76,7 +76,7 @@ enum ChargeOutcome {
 impl Simulated {
     /// Creates a provider with its books in this archive.
     pub fn new(archive: &Archive, settings: SimulatedSettings) -> Self {
-        Simulated { books: archive.simulated_books(), settings }
+        Simulated { books: archive.simulated_payments(), settings }
     }
 
     /// Runs a call with the configured latency and bound.

@@ -2,8 +2,8 @@
 //! it is not carried out. Its result is added afterwards.
 
 use super::{SaleError, unix_now_ms};
-pub use crate::archive::{Act, ActPosition, NewAct};
-use crate::archive::{ActId, Archive};
+use crate::archive::{Archive, AuditId};
+pub use crate::archive::{AuditEntry, AuditPosition, NewAuditEntry};
 
 /// Records admin acts. Cheap to clone.
 #[derive(Clone)]
@@ -15,7 +15,7 @@ pub struct Audit {
 #[must_use = "the act's result must be recorded"]
 pub struct RecordedAct {
     archive: Archive,
-    id: ActId,
+    id: AuditId,
 }
 
 impl Audit {
@@ -25,10 +25,10 @@ impl Audit {
     }
 
     /// Records an act with the current time. If this fails, the act must not be carried out.
-    pub async fn begin(&self, act: NewAct) -> Result<RecordedAct, SaleError> {
+    pub async fn begin(&self, act: NewAuditEntry) -> Result<RecordedAct, SaleError> {
         let archive = self.archive.promptly();
-        let act = NewAct { at_ms: unix_now_ms(), ..act };
-        match archive.record_act(&act).await {
+        let act = NewAuditEntry { at_ms: unix_now_ms(), ..act };
+        match archive.record_action(&act).await {
             Ok(id) => Ok(RecordedAct { archive, id }),
             Err(error) => Err(SaleError::Unavailable {
                 dependency: "mongodb",
@@ -39,13 +39,13 @@ impl Audit {
     }
 
     /// Returns acts, of one actor or of all, before a position, newest first.
-    pub async fn acts(
+    pub async fn entries(
         &self,
         who: Option<&str>,
-        before: Option<ActPosition>,
+        before: Option<AuditPosition>,
         limit: u32,
-    ) -> Result<Vec<Act>, SaleError> {
-        Ok(self.archive.acts(who, before, limit).await?)
+    ) -> Result<Vec<AuditEntry>, SaleError> {
+        Ok(self.archive.audit_entries(who, before, limit).await?)
     }
 }
 

@@ -1,9 +1,8 @@
-//! Whether Redis and MongoDB answer: each is asked in the background, at its own pace and within its
-//! own bound, and readers are answered from what is known.
+//! Checks in the background whether Redis and MongoDB respond. Each has its own interval and bound;
+//! readers get the last result.
 //!
-//! Promises: asking here never waits; one dependency's silence delays nothing that is said of the
-//! other; what is said is at most [`AGE_MAX`] old, and what is older, or was never found out, counts
-//! as "does not answer".
+//! Reading never waits, and an unresponsive dependency does not delay the check of the other. A
+//! result is at most [`AGE_MAX`] old; an older or missing result counts as "does not respond".
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -17,68 +16,70 @@ use crate::lifecycle::Shutdown;
 use crate::lifecycle::Supervisor;
 use crate::redis::{Engine, NodeAnswer};
 
-/// Pauses between two questions.
+/// Pauses between two checks.
 const REDIS_INTERVAL: Duration = Duration::from_millis(500);
 const MONGODB_INTERVAL: Duration = Duration::from_secs(1);
-/// How long an answer may take. (A call of Redis takes 900 ms at most by itself.)
+/// Bounds of one check. (A call of Redis takes at most 900 ms.)
 const REDIS_BOUND: Duration = Duration::from_secs(1);
 const MONGODB_BOUND: Duration = Duration::from_secs(2);
-/// How long an answer stands: some questions, on a busy machine.
+/// How long a result is valid: several checks, for a busy machine.
 const AGE_MAX: Duration = Duration::from_secs(10);
 
-/// What is known of both dependencies. Cheap to clone.
+/// The last check results of both dependencies. Cheap to clone.
 #[derive(Clone)]
 pub struct Dependencies {
-    redis: Arc<Check>,
-    mongodb: Arc<Check>,
+    redis: Arc<DependencyCheck>,
+    mongodb: Arc<DependencyCheck>,
 }
 
-/// Whether the dependencies answer.
+/// Whether the dependencies respond.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Readiness {
-    /// Redis, or why not. Of a Cluster, any node that serves partitions.
+    /// Whether Redis responds, or why not. In a Cluster: any node that serves partitions.
     pub redis: Result<(), String>,
-    /// The Cluster's nodes that do not answer while others do, and why.
+    /// The Cluster nodes that do not respond while others do, and why.
     pub redis_lacks: Option<String>,
-    /// MongoDB, or why not.
+    /// Whether MongoDB responds, or why not.
     pub mongodb: Result<(), String>,
 }
 
-/// One dependency.
-struct Check {
+/// The check of one dependency.
+struct DependencyCheck {
     interval: Duration,
     bound: Duration,
-    last: ArcSwapOption<Answer>,
-    /// Whether there is an answer.
+    last: ArcSwapOption<CheckResult>,
+    /// Whether there is a result.
     known: watch::Sender<bool>,
 }
 
-/// What it said last.
+/// The result of one check.
 #[derive(Debug)]
-struct Answer {
+struct CheckResult {
     at: Instant,
     took: Duration,
-    result: Result<Lacks, String>,
+    result: Result<MissingNodes, String>,
 }
 
-/// What of a dependency does not answer though the rest does.
-type Lacks = Option<String>;
+/// Nodes that do not respond while others do, and why.
+type MissingNodes = Option<String>;
 
 impl Dependencies {
-    /// Asks both from now on, until shutdown is requested.
+    /// Starts both checks, which run until shutdown.
     pub fn start(
         engine: &Engine,
         archive: &Archive,
         supervisor: &Supervisor,
         shutdown: &Shutdown,
     ) -> Self {
-        let (redis, engine) = (Check::new(REDIS_INTERVAL, REDIS_BOUND), engine.clone());
+        let redis = DependencyCheck::new(REDIS_INTERVAL, REDIS_BOUND);
+        let engine = engine.clone();
         let ping = move || {
             let engine = engine.clone();
-            async move { redis_answers(engine.ping_nodes().await) }
+            async move { redis_result(engine.ping_nodes().await) }
         };
         redis.supervise("redis_check", ping, supervisor, shutdown);
-        let (mongodb, archive) = (Check::new(MONGODB_INTERVAL, MONGODB_BOUND), archive.clone());
+        let mongodb = DependencyCheck::new(MONGODB_INTERVAL, MONGODB_BOUND);
+        let archive = archive.clone();
         let ping = move || {
             let archive = archive.clone();
             async move { archive.ping().await.map(|()| None).map_err(|error| error.to_string()) }
@@ -87,7 +88,7 @@ impl Dependencies {
         Dependencies { redis, mongodb }
     }
 
-    /// Waits until both have answered once, or their bound is over.
+    /// Waits until each check has its first result, which its bound limits.
     pub async fn are_known(&self) {
         for check in [&self.redis, &self.mongodb] {
             // The sender lives as long as the check.
@@ -95,7 +96,7 @@ impl Dependencies {
         }
     }
 
-    /// What is known of both.
+    /// The current state of both.
     pub fn readiness(&self) -> Readiness {
         let now = Instant::now();
         let (redis, mongodb) = (self.redis.result(now), self.mongodb.result(now));
@@ -103,17 +104,17 @@ impl Dependencies {
         Readiness { redis: redis.map(drop), redis_lacks, mongodb: mongodb.map(drop) }
     }
 
-    /// How long Redis took to answer the last time, ms; the bound if it did not.
+    /// Duration of the last check of Redis, ms; the bound if it timed out.
     pub fn redis_ms(&self) -> u64 {
-        let took = self.redis.last.load().as_ref().map_or(Duration::ZERO, |answer| answer.took);
+        let took = self.redis.last.load().as_ref().map_or(Duration::ZERO, |last| last.took);
         u64::try_from(took.as_millis()).unwrap_or(u64::MAX)
     }
 }
 
-impl Check {
+impl DependencyCheck {
     fn new(interval: Duration, bound: Duration) -> Arc<Self> {
         let (last, known) = (ArcSwapOption::empty(), watch::Sender::new(false));
-        Arc::new(Check { interval, bound, last, known })
+        Arc::new(DependencyCheck { interval, bound, last, known })
     }
 
     fn supervise<F>(
@@ -123,14 +124,14 @@ impl Check {
         supervisor: &Supervisor,
         shutdown: &Shutdown,
     ) where
-        F: Future<Output = Result<Lacks, String>> + Send,
+        F: Future<Output = Result<MissingNodes, String>> + Send,
     {
         let (check, stop) = (self.clone(), shutdown.clone());
         supervisor.spawn(name, shutdown, move || {
             let (check, ping, stop) = (check.clone(), ping.clone(), stop.clone());
             async move {
                 loop {
-                    check.ask(ping()).await;
+                    check.run(ping()).await;
                     if !stop.sleep_or_shutdown(check.interval).await {
                         return;
                     }
@@ -139,28 +140,28 @@ impl Check {
         });
     }
 
-    async fn ask(&self, ping: impl Future<Output = Result<Lacks, String>>) {
-        let asked_at = Instant::now();
+    async fn run(&self, ping: impl Future<Output = Result<MissingNodes, String>>) {
+        let began = Instant::now();
         let slow = |_| Err(format!("no answer within {} ms", self.bound.as_millis()));
         let result = timeout(self.bound, ping).await.unwrap_or_else(slow);
-        let answer = Answer { at: Instant::now(), took: asked_at.elapsed(), result };
-        self.last.store(Some(Arc::new(answer)));
+        let last = CheckResult { at: Instant::now(), took: began.elapsed(), result };
+        self.last.store(Some(Arc::new(last)));
         self.known.send_replace(true);
     }
 
-    fn result(&self, now: Instant) -> Result<Lacks, String> {
+    fn result(&self, now: Instant) -> Result<MissingNodes, String> {
         let last = self.last.load();
-        let Some(answer) = last.as_deref() else { return Err("it was not asked yet".to_owned()) };
-        let age = now.saturating_duration_since(answer.at);
+        let Some(last) = last.as_deref() else { return Err("not checked yet".to_owned()) };
+        let age = now.saturating_duration_since(last.at);
         if age > AGE_MAX {
-            return Err(format!("it was not asked for {} s", age.as_secs()));
+            return Err(format!("not checked for {} s", age.as_secs()));
         }
-        answer.result.clone()
+        last.result.clone()
     }
 }
 
-/// One Redis, or the nodes of a Cluster: a sale goes on where any of them answers.
-fn redis_answers(nodes: Vec<NodeAnswer<()>>) -> Result<Lacks, String> {
+/// Combines the results of one Redis or of a Cluster's nodes: sales continue on nodes that respond.
+fn redis_result(nodes: Vec<NodeAnswer<()>>) -> Result<MissingNodes, String> {
     let all = nodes.len();
     let away: Vec<NodeAnswer<()>> = nodes.into_iter().filter(|one| one.answer.is_err()).collect();
     let (Some(first), count) = (away.first(), away.len()) else { return Ok(None) };
@@ -179,39 +180,39 @@ mod tests {
     use crate::redis::RedisError;
 
     #[tokio::test]
-    async fn answer_is_known_only_while_it_is_young() {
-        let check = Check::new(REDIS_INTERVAL, REDIS_BOUND);
+    async fn check_result_expires() {
+        let check = DependencyCheck::new(REDIS_INTERVAL, REDIS_BOUND);
         let now = Instant::now();
-        assert_eq!(check.result(now), Err("it was not asked yet".to_owned()));
-        check.ask(async { Ok(None) }).await;
+        assert_eq!(check.result(now), Err("not checked yet".to_owned()));
+        check.run(async { Ok(None) }).await;
         assert_eq!(check.result(Instant::now()), Ok(None));
         let later = Instant::now() + AGE_MAX + Duration::from_secs(1);
-        assert_eq!(check.result(later), Err("it was not asked for 11 s".to_owned()));
-        check.ask(async { Err("away".to_owned()) }).await;
+        assert_eq!(check.result(later), Err("not checked for 11 s".to_owned()));
+        check.run(async { Err("away".to_owned()) }).await;
         assert_eq!(check.result(Instant::now()), Err("away".to_owned()));
     }
 
     #[tokio::test]
-    async fn silent_dependency_is_away_after_its_bound() {
-        let check = Check::new(REDIS_INTERVAL, Duration::from_millis(20));
-        check.ask(std::future::pending()).await;
+    async fn unresponsive_dependency_fails_its_check_at_the_bound() {
+        let check = DependencyCheck::new(REDIS_INTERVAL, Duration::from_millis(20));
+        check.run(std::future::pending()).await;
         assert_eq!(check.result(Instant::now()), Err("no answer within 20 ms".to_owned()));
     }
 
     #[test]
-    fn redis_answers_while_any_node_does() {
+    fn redis_is_ready_while_any_node_responds() {
         let node = |node: &str, answer: bool| NodeAnswer {
             node: node.to_owned(),
             partitions: 5,
             answer: if answer { Ok(()) } else { Err(RedisError::NotRun("gone".to_owned())) },
         };
-        assert_eq!(redis_answers(vec![node("a", true), node("b", true)]), Ok(None));
+        assert_eq!(redis_result(vec![node("a", true), node("b", true)]), Ok(None));
         let lacks = "1 of 2 nodes: b (5 partitions): redis is unavailable: gone";
         assert_eq!(
-            redis_answers(vec![node("a", true), node("b", false)]),
+            redis_result(vec![node("a", true), node("b", false)]),
             Ok(Some(lacks.to_owned()))
         );
         let away = Err("redis is unavailable: gone".to_owned());
-        assert_eq!(redis_answers(vec![node("a", false), node("b", false)]), away);
+        assert_eq!(redis_result(vec![node("a", false), node("b", false)]), away);
     }
 }

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use super::catalogue::Catalogue;
-use super::opening::{Opened, open_event};
+use super::opening::{OpenResult, open_event};
 use super::unload::state;
 use super::{
     EventChange, EventView, NewEvent, Sale, SaleError, SaleSettings, SeatMap, unix_now_ms,
@@ -42,7 +42,7 @@ impl Events {
         self.archive.insert_event(&event).await?;
         let opened = open_event(&self.engine, &self.archive, &event).await;
         match opened {
-            Ok(Opened::OnSale) => event.load_state = LoadState::Opened,
+            Ok(OpenResult::OnSale) => event.load_state = LoadState::Opened,
             other => {
                 tracing::warn!(event_id = %event.id, ?other, "the worker opens this event later");
             }

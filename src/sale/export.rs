@@ -1,16 +1,17 @@
-//! An event's sales as CSV, one line a seat, for box offices and accountants.
+//! Exports an event's sales as CSV, one line a seat, for box offices and accountants.
 //!
-//! Read from the archive page by page in the order in which the bookings were made, so memory stays
-//! bounded however large the event. It is of no single instant: a sale that is confirmed meanwhile
-//! may be missing, none is there twice, and each stands as it was when its page was read.
+//! Bookings are read from the archive page by page in the order in which they were made, so memory is
+//! bounded for any size of event. The export is not a snapshot: a sale confirmed meanwhile may be
+//! missing, no sale appears twice, and each has the state it had when its page was read.
 //!
-//! RFC 4180, UTF-8 with a byte order mark (without it spreadsheets read another encoding), with a
-//! line of names. Every field is in quotes. Amounts are in the currency's minor unit, times in UTC.
+//! The format is RFC 4180 in UTF-8 with a byte order mark (without it spreadsheets assume another
+//! encoding) and a header line. Every field is quoted. Amounts are in the currency's minor unit, times
+//! in UTC.
 //!
-//! A spreadsheet that splits lines at another separator than commas, as many do by their language,
-//! takes what stands behind a `;` or a tab in a text for a cell of its own. So a text gets an
-//! apostrophe before `=`, `+`, `-`, `@` and their wide forms where it begins, and behind every
-//! separator, quote and line's end in it.
+//! Many spreadsheets split lines at `;` or tabs, depending on their language, and then treat text
+//! behind such a character as a cell of its own. To prevent formula injection, an apostrophe is
+//! inserted before `=`, `+`, `-`, `@` and their full-width forms at the beginning of a text and behind
+//! every separator, quote and line break in it.
 
 use std::borrow::Cow;
 
@@ -21,9 +22,9 @@ use crate::archive::{Archive, ArchivedBooking};
 use crate::domain::time::iso8601;
 use crate::domain::{BookingId, Event, EventId, Outcome};
 
-/// What says that a text is UTF-8.
+/// Marks the file as UTF-8.
 const BYTE_ORDER_MARK: &[u8] = b"\xEF\xBB\xBF";
-/// Bookings read at once; with ten seats each a page is some two megabytes.
+/// Bookings read at once; with ten seats each a page has about two megabytes.
 const PAGE: u32 = 1_000;
 
 /// The names of the columns.
@@ -45,12 +46,12 @@ pub const COLUMNS: [&str; 15] = [
     "status",
 ];
 
-/// An export under way.
+/// An export in progress.
 pub struct SalesExport {
     archive: Archive,
     event: Event,
     outcome: Outcome,
-    /// The last booking that was written.
+    /// The last booking written.
     after: Option<BookingId>,
     begun: bool,
     bookings: u64,
@@ -58,7 +59,7 @@ pub struct SalesExport {
 }
 
 impl SalesExport {
-    /// Begins an export of the sales of an event that ended so. Needs MongoDB alone.
+    /// Starts an export of an event's sales with this outcome. Uses only MongoDB.
     pub async fn begin(
         archive: &Archive,
         id: EventId,
@@ -76,10 +77,11 @@ impl SalesExport {
         })
     }
 
-    /// The next piece of the file, whole lines; `None` after the last one. The first has the names.
+    /// Returns the next piece of the file, in whole lines; `None` after the last. The first piece
+    /// begins with the header line.
     ///
     /// # Errors
-    /// If MongoDB is away; the same piece may be asked for again.
+    /// If MongoDB is unavailable; a further call returns the same piece.
     pub async fn next(&mut self) -> Result<Option<Vec<u8>>, SaleError> {
         let event = self.event.id;
         let page = self.archive.sales_of_event(event, self.outcome, self.after, PAGE).await?;
@@ -93,7 +95,7 @@ impl SalesExport {
             .from_writer(mark.to_vec());
         let written = self.write(&mut writer, &page);
         let piece = written.and_then(|()| Ok(writer.into_inner().map_err(|e| e.into_error())?));
-        // Into memory, and every line has all columns.
+        // Cannot fail: it writes to memory, and every line has all columns.
         let piece = piece.map_err(|error| SaleError::Internal(format!("a CSV line: {error}")))?;
         self.begun = true;
         self.bookings += page.len() as u64;
@@ -130,7 +132,8 @@ fn write_sale(
 ) -> csv::Result<()> {
     let booking = &sale.booking;
     let id = booking.id.to_string();
-    let (user, payment) = (defused(booking.user.as_str()), defused(&booking.payment));
+    let (user, payment) =
+        (escape_formulas(booking.user.as_str()), escape_formulas(&booking.payment));
     let amount = booking.amount.to_string();
     let (paid, confirmed) = (time(booking.paid_ms), time(booking.confirmed_ms));
     let cancelled = match sale.outcome {
@@ -139,9 +142,9 @@ fn write_sale(
     };
     let status = sale.outcome.map_or(booking.status, Outcome::status).as_str();
     for seat in &booking.seats {
-        // A seat that the layout does not have would be a defect; it must not hide the sale.
+        // A seat missing in the layout would be a defect; the sale is still exported.
         let info = event.layout.seat(*seat);
-        let text = |part: Option<&str>| defused(part.unwrap_or_default()).into_owned();
+        let text = |part: Option<&str>| escape_formulas(part.unwrap_or_default()).into_owned();
         writer.write_record([
             id.as_str(),
             &user,
@@ -168,13 +171,14 @@ fn time(unix_ms: i64) -> String {
     if unix_ms > 0 { iso8601(unix_ms) } else { String::new() }
 }
 
-/// A text that no spreadsheet takes for a formula, whatever it splits lines at.
-fn defused(text: &str) -> Cow<'_, str> {
+/// Returns the text with apostrophes inserted so that no spreadsheet evaluates a part of it as a
+/// formula.
+fn escape_formulas(text: &str) -> Cow<'_, str> {
     let begins_formula = |c| matches!(c, '=' | '+' | '-' | '@' | '＝' | '＋' | '－' | '＠');
     let ends_cell = |c| matches!(c, ',' | ';' | '\t' | '|' | '"' | '\'' | '\r' | '\n');
     let mut safe = String::new();
     let mut copied = 0;
-    // Blanks before a formula are skipped by some programs.
+    // Some programs skip blanks before a formula.
     let mut may_begin = true;
     for (at, c) in text.char_indices() {
         if may_begin && begins_formula(c) {
@@ -192,7 +196,7 @@ fn defused(text: &str) -> Cow<'_, str> {
 }
 
 impl Sale {
-    /// Begins an export of the sales of an event that ended so.
+    /// Starts an export of an event's sales with this outcome.
     pub async fn sales(&self, id: EventId, outcome: Outcome) -> Result<SalesExport, SaleError> {
         SalesExport::begin(&self.inner.archive, id, outcome).await
     }
@@ -203,7 +207,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn formulas_are_defused_wherever_a_cell_may_begin() {
+    fn formulas_are_escaped_wherever_a_cell_may_begin() {
         for (text, safe) in [
             ("=1+1", "'=1+1"),
             ("+49", "'+49"),
@@ -222,15 +226,15 @@ mod tests {
             ("a\r\n=1", "a\r\n'=1"),
             ("==1", "'==1"),
         ] {
-            assert_eq!(defused(text), safe, "{text:?}");
+            assert_eq!(escape_formulas(text), safe, "{text:?}");
         }
         for text in ["", "ann", "A-1", "a=b", "1+1", "'quoted", "a; b", "Floor,1"] {
-            assert_eq!(defused(text), text);
+            assert_eq!(escape_formulas(text), text);
         }
     }
 
     #[test]
-    fn times_are_iso_or_nothing() {
+    fn times_are_iso_8601_or_empty() {
         assert_eq!(time(1_772_388_000_000), "2026-03-01T18:00:00.000Z");
         assert_eq!((time(0), time(-1)), (String::new(), String::new()));
     }

@@ -1,8 +1,8 @@
-//! What this process meets of a loss in Redis: reported to whoever repairs, and answered from the
-//! archive meanwhile.
+//! Reports losses in Redis that requests of this process find, and answers from the archive until
+//! they are repaired.
 //!
-//! A report is one write to MongoDB, beside the request: at most one a second of each event or
-//! partition, so that a crowd that meets a loss does not reach MongoDB.
+//! A report is one write to MongoDB outside of the request, at most one a second for each event or
+//! partition, so that many requests that find a loss do not load MongoDB.
 
 use std::collections::HashMap;
 use std::hash::Hash;
@@ -15,87 +15,88 @@ use crate::domain::{Booking, BookingId, Event, EventId, LoadState, Outcome, Part
 use crate::redis::GetBookingReply;
 use crate::telemetry::{trace, warn_repeated};
 
-/// Between two reports of the same.
+/// Shortest time between two reports of the same event or partition.
 const REPORT_AGAIN_AFTER: Duration = Duration::from_secs(1);
-/// Events and partitions whose reports are remembered.
-const REMEMBERED_MAX: usize = 10_000;
-/// How long a reader waits for the archive to say whether it knows better than Redis.
-const ASK_BOUND: Duration = Duration::from_millis(500);
+/// Events and partitions whose last report is kept.
+const REPORTS_MAX: usize = 10_000;
+/// How long a read waits for the archive.
+const ARCHIVE_BOUND: Duration = Duration::from_millis(500);
 
-/// When what was reported last.
+/// Rate limits of the reports.
 #[derive(Debug, Default)]
-pub(super) struct Reports {
-    events: Recent<EventId>,
-    partitions: Recent<Partition>,
+pub(super) struct LossReports {
+    events: ReportLimiter<EventId>,
+    partitions: ReportLimiter<Partition>,
 }
 
+/// The times of the last reports.
 #[derive(Debug)]
-struct Recent<K>(Mutex<HashMap<K, Instant>>);
+struct ReportLimiter<K>(Mutex<HashMap<K, Instant>>);
 
-impl<K> Default for Recent<K> {
+impl<K> Default for ReportLimiter<K> {
     fn default() -> Self {
-        Recent(Mutex::default())
+        ReportLimiter(Mutex::default())
     }
 }
 
-impl<K: Eq + Hash> Recent<K> {
-    /// Whether it is time for a report of this, which then counts as made.
+impl<K: Eq + Hash> ReportLimiter<K> {
+    /// Whether a report of this key is due; if so, records it as made.
     fn is_due(&self, key: K, now: Instant) -> bool {
-        // Nothing under this lock panics half-way through a change.
-        let mut recent = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        // Poisoning can be ignored: no code under this lock panics halfway through a change.
+        let mut reports = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let is_over = |at: &Instant| now.saturating_duration_since(*at) >= REPORT_AGAIN_AFTER;
-        if recent.get(&key).is_some_and(|at| !is_over(at)) {
+        if reports.get(&key).is_some_and(|at| !is_over(at)) {
             return false;
         }
-        if recent.len() >= REMEMBERED_MAX {
-            recent.retain(|_, at| !is_over(at));
+        if reports.len() >= REPORTS_MAX {
+            reports.retain(|_, at| !is_over(at));
         }
-        if recent.len() >= REMEMBERED_MAX {
+        if reports.len() >= REPORTS_MAX {
             return false;
         }
-        recent.insert(key, now);
+        reports.insert(key, now);
         true
     }
 }
 
 impl Sale {
-    /// Redis has this event, which MongoDB says is opened, in an earlier generation.
+    /// Reports that Redis has an opened event in an earlier generation.
     pub(super) fn report_behind(&self, event: &Event) {
         let (id, generation) = (event.id, event.generation);
         let is_opened = event.load_state == LoadState::Opened;
-        if !is_opened || !self.inner.reports.events.is_due(id, Instant::now()) {
+        if !is_opened || !self.inner.loss_reports.events.is_due(id, Instant::now()) {
             return;
         }
         warn_repeated!(event_id = %id, generation, "redis has an event in an earlier generation");
         let archive = self.inner.archive.clone();
         trace::spawn(async move {
             if let Err(error) = archive.report_loss(id, generation).await {
-                warn_repeated!(event_id = %id, %error, "a loss is reported later");
+                warn_repeated!(event_id = %id, %error, "reporting a loss failed");
             }
         });
     }
 
-    /// Redis shows as unsold what the archive has sold: its partition has lost writes.
+    /// Reports that Redis shows a sold booking as unsold: its partition has lost writes.
     fn report_lost_sale(&self, id: BookingId) {
         let partition = self.inner.engine.keys().partition_of(id.event());
-        if !self.inner.reports.partitions.is_due(partition, Instant::now()) {
+        if !self.inner.loss_reports.partitions.is_due(partition, Instant::now()) {
             return;
         }
         tracing::error!(booking_id = %id, "ALARM: redis has lost a sale");
         let archive = self.inner.archive.clone();
         trace::spawn(async move {
             if let Err(error) = archive.suspect_log(partition).await {
-                warn_repeated!(partition = partition.0, %error, "a loss is reported later");
+                warn_repeated!(partition = partition.0, %error, "reporting a loss failed");
             }
         });
     }
 
-    /// The booking as the archive has decided it, where Redis shows it as undecided: as a hold, a
-    /// payment under way, or expired. `None`: the archive has decided nothing, Redis has followed
-    /// meanwhile, or the archive does not answer soon.
+    /// Returns the booking with the archive's decision where Redis shows it as undecided: held, being
+    /// paid, or expired. `None`: the archive has no decision or does not respond in time, or Redis has
+    /// settled it meanwhile.
     ///
-    /// Redis may have fallen back, and nobody noticed yet. A buyer who was told CONFIRMED is told so
-    /// from the archive until it is repaired.
+    /// Redis may have fallen back to a past state that is not detected yet. A buyer who saw CONFIRMED
+    /// keeps seeing it, from the archive, until the repair.
     pub(super) async fn decided_in_archive(&self, here: &Booking) -> Option<ArchivedBooking> {
         let is_undecided = matches!(
             here.status,
@@ -106,12 +107,12 @@ impl Sale {
         }
         let decided = self.outcome_in_archive(here.id).await?;
         let outcome = decided.outcome?;
-        // INVARIANT: Redis is asked again after the archive. A sale is in Redis before the archive
-        // decides it: what is not there then is lost.
+        // INVARIANT: Redis is read again after the archive. A sale is in Redis before the archive
+        // decides it: a decided sale that Redis lacks is lost.
         let again = self.inner.engine.get_booking(here.id).await.ok()?;
         let status = match again.reply {
             GetBookingReply::Found { booking } => booking.status,
-            // Repaired at this moment, or forgotten: the archive's word is as good.
+            // Being repaired, or removed after its end: the archive's state is valid.
             _ => return Some(decided),
         };
         let is_unsold = matches!(status, Status::Hold | Status::Confirming | Status::Expired);
@@ -121,11 +122,11 @@ impl Sale {
         Some(decided)
     }
 
-    /// The booking as the archive has it, if it has decided it and says so soon.
+    /// Returns the booking from the archive if it is decided and the archive responds in time.
     pub(super) async fn outcome_in_archive(&self, id: BookingId) -> Option<ArchivedBooking> {
         let archive = self.inner.archive.promptly();
-        let asked = tokio::time::timeout(ASK_BOUND, archive.booking(id)).await;
-        asked.ok()?.ok().flatten().filter(|archived| archived.outcome.is_some())
+        let found = tokio::time::timeout(ARCHIVE_BOUND, archive.booking(id)).await;
+        found.ok()?.ok().flatten().filter(|archived| archived.outcome.is_some())
     }
 }
 
@@ -135,10 +136,10 @@ mod tests {
 
     #[test]
     fn report_is_due_once_a_second() {
-        let (recent, start) = (Recent::default(), Instant::now());
-        assert!(recent.is_due(EventId(1), start));
-        assert!(!recent.is_due(EventId(1), start + REPORT_AGAIN_AFTER / 2));
-        assert!(recent.is_due(EventId(2), start + REPORT_AGAIN_AFTER / 2));
-        assert!(recent.is_due(EventId(1), start + REPORT_AGAIN_AFTER));
+        let (limiter, start) = (ReportLimiter::default(), Instant::now());
+        assert!(limiter.is_due(EventId(1), start));
+        assert!(!limiter.is_due(EventId(1), start + REPORT_AGAIN_AFTER / 2));
+        assert!(limiter.is_due(EventId(2), start + REPORT_AGAIN_AFTER / 2));
+        assert!(limiter.is_due(EventId(1), start + REPORT_AGAIN_AFTER));
     }
 }

@@ -55,7 +55,7 @@ use crate::payments::Provider;
 use crate::redis::{Engine, RedisError};
 
 pub use crate::archive::BookingsFrom;
-pub use audit::{Act, ActPosition, Audit, NewAct, RecordedAct};
+pub use audit::{Audit, AuditEntry, AuditPosition, NewAuditEntry, RecordedAct};
 pub use block_seats::{ArchivedBlock, BlockPosition, BlockRequest, BlockSelection};
 use catalogue::Catalogue;
 pub use coalescing_cache::CoalescingCache;
@@ -66,7 +66,7 @@ pub use event_index::{EventFilter, EventsFrom};
 pub use event_list::EventPage;
 pub use events::Events;
 pub use hold::{HoldPlan, Precheck};
-pub use load::Loading;
+pub use load::LoadResult;
 pub use paying::{
     CheckOptions, MendedPayment, MoneyTotals, PaymentDifference, PaymentService, PaymentsReport,
     ReconcileResult, WaitReason,
@@ -76,9 +76,9 @@ pub use precheck::VIEW_REFUSALS;
 pub use seats::LatestSeats;
 use seats::SeatReads;
 pub use types::*;
-pub use unload::Unloading;
+pub use unload::UnloadResult;
 use waiting_room::{RoomStore, WaitingRoom};
-use warming::Warmth;
+use warming::WarmUp;
 pub use webhooks::WebhookResult;
 
 /// The operator's rules for a sale.
@@ -153,8 +153,8 @@ struct Inner {
     live: Live,
     reads: SeatReads,
     recent_grants: RecentGrants,
-    warmth: Warmth,
-    reports: losses::Reports,
+    warm_up: WarmUp,
+    loss_reports: losses::LossReports,
     observer: Arc<dyn SaleObserver>,
     compensations: CompensationQueue,
     waiting_room: WaitingRoom,
@@ -225,8 +225,8 @@ impl Sale {
             &supervisor,
             shutdown,
         );
-        let warmth =
-            Warmth::start(catalogue.clone(), archive.clone(), live.clone(), &supervisor, shutdown);
+        let warm_up =
+            WarmUp::start(catalogue.clone(), archive.clone(), live.clone(), &supervisor, shutdown);
         let payments = PaymentService::new(
             engine.clone(),
             archive.clone(),
@@ -267,8 +267,8 @@ impl Sale {
             live,
             reads: SeatReads::new(settings.count_queries_per_second, partitions),
             recent_grants: RecentGrants::new(unseen_for),
-            warmth,
-            reports: losses::Reports::default(),
+            warm_up,
+            loss_reports: losses::LossReports::default(),
             observer,
             compensations,
             waiting_room,
@@ -286,7 +286,7 @@ impl Sale {
 
     /// The live view's readiness.
     pub fn live_readiness(&self) -> LiveReadiness {
-        match (self.inner.warmth.is_reached(), self.inner.live.state().is_stale) {
+        match (self.inner.warm_up.is_done(), self.inner.live.state().is_stale) {
             (false, _) => LiveReadiness::Warming,
             (true, true) => LiveReadiness::Stale,
             (true, false) => LiveReadiness::Fresh,

@@ -1,59 +1,47 @@
-//! Replaying dead letters: a parked entry is given to the archive once more, the way the worker
-//! gives it (`archiving`), its verdict is settled, and only then is its letter removed.
+//! Replays dead letters: stores the parked entry in the archive the way the worker does
+//! (`archiving`), settles its outcome, and removes the letter last.
 //!
-//! What may happen beside it, and why nothing goes wrong:
-//!
-//! * *A crash anywhere.* The letter is removed last. Before that it is there to be replayed again,
-//!   and storing and settling again change nothing: the ledger knows the entry by its id, a
-//!   booking's state moves only upwards, claims and outcomes only by compare-and-set, and `settle`
-//!   answers a settled booking as it stands.
-//! * *Two replays of one letter.* The same, at the same time. One removes the letter, the other
-//!   finds nothing to remove.
-//! * *A worker with the same entry.* An entry is parked first and acknowledged afterwards, so it
-//!   may be delivered, stored or parked again while its letter is replayed. Stored twice is stored
-//!   once. Parked again it has a second letter, whose replay changes nothing.
-//! * *Newer entries of the booking, archived long ago.* A parked `hold` does not undo the `sold`
-//!   that came after it: its version is lower. A parked `sold` whose seats were sold to others
-//!   meanwhile is judged as late sales are: the first claim wins, and this one becomes `refund`.
-//! * *A verdict that was overtaken.* The sale was settled, then cancelled: the archive answers with
-//!   the outcome that stands, `cancelled`, and that one is settled.
-//! * *Redis without the event.* Lost, it is rebuilt from the archive, which has the outcome by then:
-//!   the letter is done with. While it is being rebuilt, the outcome may have been missed: the
-//!   letter stays.
-//! * *The log was trimmed, or failed over.* The letter carries the entry whole. The log is not looked
-//!   at and nothing in it is acknowledged: another entry may stand at that position by now.
+//! | what may happen meanwhile | why it is harmless |
+//! |---|---|
+//! | a crash anywhere | The letter is removed last and can be replayed again. Storing and settling are idempotent: the ledger has the entry by its id, a booking's state only moves to greater versions, claims and outcomes change by compare-and-set, and `settle` does not change a settled booking. |
+//! | two replays of one letter | As above. One removes the letter, the other finds it removed. |
+//! | a worker has the same entry | An entry is parked before it is acknowledged, so it may be delivered, stored or parked again during the replay. Storing it twice equals storing it once. A second letter's replay changes nothing. |
+//! | newer entries of the booking are archived | A parked `hold` does not undo a later `sold`: its version is lower. A parked `sold` whose seats were sold to others is decided like any late sale: the first claim wins, and this one becomes `refund`. |
+//! | the sale was settled, then cancelled | The archive returns the current outcome, `cancelled`, which is settled. |
+//! | Redis lacks the event | If it is lost, it is restored from the archive, which has the outcome by then: the letter is removed. If a restore is in progress, it may have missed the outcome: the letter stays. |
+//! | the log was trimmed, or failed over | The letter contains the whole entry. The log is not read and nothing in it is acknowledged: another entry may have that position by now. |
 
 use super::SaleError;
-use super::archiving::{Archiver, Settled, Trouble};
+use super::archiving::{Archiver, SettleResult, StoreError};
 use crate::archive::{Archive, NoObserver, transition_id};
 use crate::domain::{Entry, Kind, LogId, Outcome, Partition};
 use crate::redis::{DeadLetter, Detail, Engine};
 
-/// What became of a letter, or would become of it.
+/// The result of replaying a letter.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Fate {
-    /// Its entry is in the archive and its verdict, if it asked for one, in Redis.
+pub enum ReplayResult {
+    /// The entry is in the archive, and the outcome of a sale is settled in Redis.
     Replayed {
-        /// How the archive judged the sale, if it was one.
+        /// The archive's decision, if the entry is a sale.
         outcome: Option<Outcome>,
-        /// Whether the letter was still there to be removed.
+        /// Whether this replay removed the letter.
         removed: bool,
     },
-    /// It stays: its entry cannot be read, stored or settled. Why.
+    /// The letter stays: its entry cannot be read, stored or settled. The reason.
     Stays(String),
-    /// It stays for now: Redis cannot be brought to follow at the moment. Why.
+    /// The letter stays for now: the outcome cannot be settled at the moment. The reason.
     Later(&'static str),
 }
 
-/// What a replay would find.
+/// What a replay would do.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Forecast {
-    /// It would give the entry to the archive.
+pub enum ReplayPreview {
+    /// Store the entry in the archive.
     Replay {
-        /// Whether the ledger has the entry already.
+        /// Whether the ledger already has the entry.
         in_ledger: bool,
     },
-    /// The letter would stay: its entry cannot be read.
+    /// Leave the letter: its entry cannot be read. The reason.
     Stays(String),
 }
 
@@ -61,74 +49,79 @@ pub enum Forecast {
 pub struct Replay {
     engine: Engine,
     archive: Archive,
-    carrier: Archiver,
+    archiver: Archiver,
 }
 
 impl Replay {
-    /// Replays between these two, where Redis keeps bookings that ended for so long.
+    /// A replay between Redis, which keeps ended bookings for `ended_keep_seconds`, and the archive.
     pub fn new(engine: Engine, archive: Archive, ended_keep_seconds: u64) -> Self {
-        let carrier = Archiver::new(engine.clone(), archive.clone(), ended_keep_seconds);
-        Replay { engine, archive, carrier }
+        let archiver = Archiver::new(engine.clone(), archive.clone(), ended_keep_seconds);
+        Replay { engine, archive, archiver }
     }
 
     /// Replays one letter.
     ///
     /// # Errors
-    /// If a service is away: then the letter is still there, whatever else was done.
+    /// If a service is unavailable: the letter is still there.
     pub async fn replay(
         &self,
         partition: Partition,
         letter: &DeadLetter,
-    ) -> Result<Fate, SaleError> {
+    ) -> Result<ReplayResult, SaleError> {
         let entry = match read(letter) {
             Ok(entry) => entry,
-            Err(why) => return Ok(Fate::Stays(why)),
+            Err(why) => return Ok(ReplayResult::Stays(why)),
         };
         let batch = [(partition, entry)];
-        let stored = match self.carrier.store(&batch, &NoObserver).await {
+        let stored = match self.archiver.store(&batch, &NoObserver).await {
             Ok(stored) => stored,
-            Err(Trouble::Defect(why)) => return Ok(Fate::Stays(why)),
-            Err(Trouble::Unavailable(error)) => return Err(error.into()),
+            Err(StoreError::Defect(why)) => return Ok(ReplayResult::Stays(why)),
+            Err(StoreError::Unavailable(error)) => return Err(error.into()),
         };
         if let Some((_, why)) = stored.failed.into_iter().next() {
-            return Ok(Fate::Stays(why));
+            return Ok(ReplayResult::Stays(why));
         }
-        let judged = stored.judged.into_iter().next();
-        if let Some(judged) = &judged {
+        let settlement = stored.settlements.into_iter().next();
+        if let Some(settlement) = &settlement {
             // The entry was acknowledged when it was parked.
-            match self.carrier.settle(None, judged, |_| {}).await {
-                Settled::Done => {}
-                Settled::NotLoaded => {
-                    let event = judged.verdict.booking.id.event();
+            match self.archiver.settle(None, settlement, |_| {}).await {
+                SettleResult::Done => {}
+                SettleResult::NotLoaded => {
+                    let event = settlement.sale.booking.id.event();
                     if self.engine.snapshot(event, Detail::Counts).await?.is_some() {
-                        return Ok(Fate::Later("its event is being loaded"));
+                        return Ok(ReplayResult::Later("its event is being loaded"));
                     }
                 }
-                Settled::Later => return Ok(Fate::Later("Redis or MongoDB is slow to answer")),
-                Settled::Never(why) => return Ok(Fate::Stays(why)),
+                SettleResult::Retry => {
+                    return Ok(ReplayResult::Later("Redis or MongoDB is slow to answer"));
+                }
+                SettleResult::Impossible(why) => return Ok(ReplayResult::Stays(why)),
             }
         }
-        // INVARIANT: the letter goes last.
+        // INVARIANT: the letter is removed last.
         let removed = self.engine.remove_dead_letter(partition, letter.id).await?;
-        Ok(Fate::Replayed { outcome: judged.map(|judged| judged.verdict.outcome), removed })
+        Ok(ReplayResult::Replayed { outcome: settlement.map(|one| one.sale.outcome), removed })
     }
 
-    /// What [`Replay::replay`] would do, as far as that can be told without doing it.
+    /// What [`Replay::replay`] would do, as far as can be determined without doing it.
     ///
     /// # Errors
-    /// If MongoDB is away.
-    pub async fn forecast(&self, letter: &DeadLetter) -> Result<Forecast, SaleError> {
+    /// If MongoDB is unavailable.
+    pub async fn preview(&self, letter: &DeadLetter) -> Result<ReplayPreview, SaleError> {
         let entry = match read(letter) {
             Ok(entry) => entry,
-            Err(why) => return Ok(Forecast::Stays(why)),
+            Err(why) => return Ok(ReplayPreview::Stays(why)),
         };
         let ids: Vec<String> = transition_id(&entry).into_iter().collect();
         let in_ledger = self.archive.missing_transitions(ids).await?.is_empty();
-        Ok(Forecast::Replay { in_ledger })
+        Ok(ReplayPreview::Replay { in_ledger })
     }
 }
 
-/// The parked entry, or why it cannot be read.
+/// Parses the parked entry.
+///
+/// # Errors
+/// Says why it cannot be read.
 pub fn read(letter: &DeadLetter) -> Result<Entry, String> {
     let id: LogId = letter.entry_id.parse().map_err(|_| {
         let position = &letter.entry_id;
@@ -137,7 +130,7 @@ pub fn read(letter: &DeadLetter) -> Result<Entry, String> {
     Entry::from_fields(id, &letter.fields).map_err(|error| error.to_string())
 }
 
-/// Whether a letter holds a paid sale whose buyer waits for it.
+/// Whether a letter contains a paid sale, whose buyer is waiting for its confirmation.
 pub fn is_sale(letter: &DeadLetter) -> bool {
     letter.fields.get("kind").is_some_and(|kind| kind == Kind::Sold.as_str())
 }

@@ -1,36 +1,23 @@
-//! Unloading: a closed event leaves Redis whole, once the archive has all of it.
+//! Unloads a closed event: removes all its keys from Redis once the archive has all of it.
 //!
 //! ```text
-//! look (Redis: version v; the archive has everything up to v)
+//! verify (Redis: version v; the archive has everything up to v)
 //!   → compare-and-set opened → unloaded (MongoDB; CLOSED only; token, until, v)
 //!   → unload_event at v, not after `until` (Redis: all keys go)
 //!   → or, if Redis refuses: compare-and-set unloaded → opened (this token only)
 //! ```
 //!
-//! What comes between the steps, and why it does no harm:
-//!
-//! * *Anything happens to the event after the look* (a settlement, a block, a change by its
-//!   operator): its version is another, the script refuses, the event stays.
-//! * *An operator resumes it*: before the first compare-and-set, that one fails; after it, the
-//!   change is refused (`load it first`).
-//! * *A crash before the first compare-and-set*: nothing has happened.
-//! * *A crash between it and the script, or its reply is lost*: MongoDB says `unloaded`, Redis may
-//!   have the event. Nobody sells it, it is CLOSED. `unload` looks again and takes over under a
-//!   token of its own; `load` puts it back to `opened`. Both wait until Redis' clock has passed
-//!   `until`: from then on the script of the first attempt touches nothing, also if its sender
-//!   only slept.
-//! * *Two at once*: one wins the compare-and-set. The other finds `unloaded`, and waits as above.
-//! * *Redis falls back to a copy of before*: it has the event open, at v or at an earlier version,
-//!   though sales may have been cancelled since in the archive alone. `load` puts back only what
-//!   stands at v and is verified anew; anything else is loaded from the archive (`load`). Until then
-//!   `mend` keeps it closed.
-//! * *A put-back against a take-over*: it names its own token, and finds another.
-//! * *The worker*: `mend` opens what is `new` and follows the settings of what is `opened`, so it
-//!   leaves the event alone. `sweep`, `reconcile` and `retain` go by Redis' set of loaded events. An
-//!   entry that is delivered once more is stored again, which changes nothing, and its verdict
-//!   finds no event: the archive had the last word before.
-//! * *A sale is cancelled while the event is unloaded*: in the archive alone; there is nothing to
-//!   settle, and `load` reads it as cancelled.
+//! | what may happen between the steps | why it is harmless |
+//! |---|---|
+//! | the event changes after the verification (a settlement, a block, a change by its operator) | It has another version, the script refuses, the event stays. |
+//! | an operator resumes it | Before the first compare-and-set, that one fails; after it, the change is refused (`load it first`). |
+//! | a crash before the first compare-and-set | Nothing has happened. |
+//! | a crash between it and the script, or its reply is lost | MongoDB says `unloaded`, Redis may have the event; it is CLOSED, so nothing is sold. `unload` verifies again and takes over with its own token; `load` puts it back to `opened`. Both wait until Redis' clock has passed `until`: from then on the script of the first attempt has no effect, even if its sender was only suspended. |
+//! | two unloads at once | One wins the compare-and-set. The other finds `unloaded` and waits as above. |
+//! | Redis falls back to an older copy | It has the event open, at v or an earlier version, while sales may have been cancelled since in the archive only. `load` puts back only version v after verifying it again; anything else is loaded from the archive. Until then the worker's `finish_interrupted` keeps it closed. |
+//! | a put-back and a take-over at once | The put-back names its own token and finds another. |
+//! | tasks of the worker | `finish_interrupted` opens `new` events and updates `opened` ones, so it ignores this event. `sweeper`, `reconciler` and `retention` use Redis' set of loaded events. An entry delivered again is stored again without effect, and its outcome finds no event: the archive decided it before. |
+//! | a sale is cancelled while the event is unloaded | Only in the archive; there is nothing to settle, and `load` reads it as cancelled. |
 
 use std::time::Duration;
 
@@ -44,45 +31,47 @@ use crate::redis::{
     Detail, EventSnapshot, ExpireReply, NotAfter, RedisError, Timed, UnloadEventReply, new_nonce,
 };
 
-/// How long an attempt has from its record in MongoDB to its end in Redis, ms. Longer than a
-/// write to MongoDB and a call of Redis take in good times.
+/// Time from recording an attempt in MongoDB to its end in Redis, ms. Longer than a write to MongoDB
+/// and a call of Redis normally take.
 const ATTEMPT_MS: i64 = 10_000;
-/// How much longer another waits for it: Redis' clock may be slewed meanwhile.
+/// How long another attempt waits for this one: Redis' clock may be slewed meanwhile.
 const ATTEMPT_WAIT_MS_MAX: i64 = ATTEMPT_MS + 5_000;
-/// Pause between two questions for Redis' time, and between two calls whose outcome is unknown.
+/// Pause between two reads of Redis' time, and between two calls with unknown outcome.
 const PAUSE: Duration = Duration::from_millis(200);
 /// Calls of the script, if replies are lost.
 const CALLS_MAX: u32 = 5;
 /// Overdue holds released by one call.
 const OVERDUE_BATCH: i64 = 100;
-/// Calls that release overdue holds; what is left refuses the unloading.
+/// Calls that release overdue holds; remaining holds make the unload fail.
 const OVERDUE_CALLS_MAX: u32 = 1_000;
-/// Problems of `verify` that a refusal names.
+/// Problems of `verify` that an error names.
 const PROBLEMS_SHOWN_MAX: usize = 3;
 
-/// What `unload` found to do.
+/// The result of an unload.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Unloading {
-    /// The event has left Redis.
+pub enum UnloadResult {
+    /// The event was removed from Redis.
     Done,
-    /// It had left Redis before.
+    /// It was not in Redis any more.
     DoneBefore,
 }
 
 impl Events {
-    /// Takes a closed event out of Redis. Waits at most `wait` for the archive and for what is on
-    /// its way. Again is harmless, also after a crash.
+    /// Removes a closed event from Redis. Waits at most `wait` for the archive to catch up.
+    /// Idempotent, also after a crash.
     ///
     /// # Errors
-    /// [`SaleError::EventState`] says why the event cannot be unloaded now; it stays as it was.
-    pub async fn unload(&self, id: EventId, wait: Duration) -> Result<Unloading, SaleError> {
+    /// [`SaleError::EventState`] says why the event cannot be unloaded now; it stays unchanged.
+    pub async fn unload(&self, id: EventId, wait: Duration) -> Result<UnloadResult, SaleError> {
         let facts = self.archive.load_facts(id).await?.ok_or(SaleError::EventUnknown(id))?;
         match facts.load_state {
             LoadState::Opened => {}
             LoadState::Unloaded if Box::pin(self.still_open(id, &facts)).await?.is_none() => {
-                return Ok(Unloading::DoneBefore);
+                return Ok(UnloadResult::DoneBefore);
             }
-            LoadState::Unloaded => tracing::info!(event_id = %id, "an unloading was cut off"),
+            LoadState::Unloaded => {
+                tracing::info!(event_id = %id, "continuing an interrupted unload")
+            }
             LoadState::New => return Err(state(id, "it was never opened")),
             LoadState::Loading => {
                 return Err(state(id, "it is being loaded: finish that (load) first"));
@@ -92,19 +81,20 @@ impl Events {
             let status = facts.status.as_str();
             return Err(state(id, &format!("it is {status}: close it first")));
         }
-        // Boxed: they are large, and those who wait for them are deep.
-        let snapshot = Box::pin(self.looked_at(id, &facts, wait)).await?;
+        // Boxed: these futures are large, and their callers are deeply nested.
+        let snapshot = Box::pin(self.verified_snapshot(id, &facts, wait)).await?;
         let until_ms = snapshot.now_ms.max(self.redis_time_ms(id).await?) + ATTEMPT_MS;
         let version = snapshot.version;
         let attempt = UnloadAttempt { token: new_nonce(), until_ms, version };
         if !self.archive.begin_unload(id, &facts, &attempt).await? {
-            return Err(state(id, "it was changed meanwhile: look at it, and try again"));
+            return Err(state(id, "it was changed meanwhile: check it, and try again"));
         }
-        Box::pin(self.take_out(id, &snapshot, &attempt)).await
+        Box::pin(self.remove(id, &snapshot, &attempt)).await
     }
 
-    /// The event in Redis as it stood before the archive was seen to have all of it.
-    async fn looked_at(
+    /// Returns a snapshot of the event in Redis, taken before the archive was verified to have all of
+    /// it.
+    async fn verified_snapshot(
         &self,
         id: EventId,
         facts: &LoadFacts,
@@ -131,28 +121,28 @@ impl Events {
         Ok(())
     }
 
-    /// The script, and what its answer means. INVARIANT: the event is put back only after Redis
+    /// Runs the script and interprets its reply. INVARIANT: the event is put back only after Redis
     /// has refused this attempt for good.
-    async fn take_out(
+    async fn remove(
         &self,
         id: EventId,
         snapshot: &EventSnapshot,
         attempt: &UnloadAttempt,
-    ) -> Result<Unloading, SaleError> {
+    ) -> Result<UnloadResult, SaleError> {
         let answer = match self.unload_call(id, snapshot, attempt).await {
             Ok(answer) => answer,
             Err(error) => {
-                let reason = format!("{error}; run unload or load again to mend it");
+                let reason = format!("{error}; run unload or load again");
                 return Err(SaleError::Unavailable { dependency: "redis", reason, unknown: true });
             }
         };
         let reason = match answer.reply {
-            // Not there: an earlier call of ours did it, and its reply was lost.
+            // Not there: an earlier call of this attempt removed it, and its reply was lost.
             UnloadEventReply::Unloaded | UnloadEventReply::EventNotLoaded => {
-                return Ok(Unloading::Done);
+                return Ok(UnloadResult::Done);
             }
-            // Said of an earlier call's work, too.
-            UnloadEventReply::TooLate if !self.is_open(id).await? => return Ok(Unloading::Done),
+            // A repeated call may be late though an earlier one succeeded.
+            UnloadEventReply::TooLate if !self.is_open(id).await? => return Ok(UnloadResult::Done),
             UnloadEventReply::TooLate => "MongoDB or Redis took too long: try again",
             UnloadEventReply::InUse { .. } => "something is held or being paid",
             UnloadEventReply::EventMoved { .. }
@@ -177,7 +167,7 @@ impl Events {
             calls += 1;
             match called {
                 Err(error) if calls < CALLS_MAX => {
-                    tracing::warn!(event_id = %id, %error, "unload_event is called again");
+                    tracing::warn!(event_id = %id, %error, "unload_event failed; it is retried");
                     sleep(PAUSE).await;
                 }
                 called => return called,
@@ -185,8 +175,8 @@ impl Events {
         }
     }
 
-    /// For an event that is `unloaded`: the token of the attempt that was cut off, if Redis still
-    /// has the event and that attempt can do nothing any more.
+    /// For an `unloaded` event: the token of the interrupted attempt, if Redis still has the event and
+    /// that attempt can have no effect any more.
     pub(super) async fn still_open(
         &self,
         id: EventId,
@@ -220,7 +210,7 @@ impl Events {
     }
 }
 
-/// Whether an event with this report is whole, at rest, and the same on both sides.
+/// Whether the report shows no differences, no holds and no undecided sales.
 pub(super) fn is_verified(report: &EventReport) -> bool {
     reason_to_stay(report).is_none()
 }
@@ -234,7 +224,7 @@ fn reason_to_stay(report: &EventReport) -> Option<String> {
     }
     match (report.held, report.undecided) {
         (0, 0) => None,
-        (0, undecided) => Some(format!("the archive has not judged {undecided} of its sales")),
+        (0, undecided) => Some(format!("the archive has not decided {undecided} of its sales")),
         (held, _) => Some(format!("{held} seats are held or being paid: wait for that to end")),
     }
 }
@@ -248,13 +238,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_what_is_whole_and_at_rest_may_leave() {
+    fn event_with_holds_undecided_sales_or_problems_stays() {
         let clean = EventReport::default();
         assert_eq!(reason_to_stay(&clean), None);
         let held = EventReport { held: 3, undecided: 1, ..clean.clone() };
         assert!(reason_to_stay(&held).unwrap().starts_with("3 seats are held"));
         let undecided = EventReport { undecided: 1, ..clean.clone() };
-        assert!(reason_to_stay(&undecided).unwrap().contains("has not judged 1"));
+        assert!(reason_to_stay(&undecided).unwrap().contains("has not decided 1"));
         let problems: Vec<String> = (0..5).map(|number| format!("p{number}")).collect();
         let broken = EventReport { problems, ..clean };
         assert_eq!(reason_to_stay(&broken).unwrap(), "verify finds: p0; p1; p2");

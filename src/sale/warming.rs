@@ -1,6 +1,6 @@
-//! Views of the sales that are open, or soon will be, are in memory before anybody asks: at the
-//! start, once the log is followed and before the process says that it is ready; later, ahead of each sale's time. Views of other
-//! events are built when somebody asks.
+//! Builds the live views of open and imminent sales before requests need them: at the start, once the
+//! log is followed and before the process is ready; later, ahead of each sale's begin. Views of other
+//! events are built on demand.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -18,22 +18,22 @@ use crate::live::Live;
 
 /// How long before a sale begins its view is built, ms.
 const AHEAD_MS: i64 = 5 * 60_000;
-/// How often sales that soon begin are looked for.
-const LOOK_INTERVAL: Duration = Duration::from_secs(30);
-/// Sales that are looked for at once, those created last first.
+/// How often imminent sales are listed.
+const LIST_INTERVAL: Duration = Duration::from_secs(30);
+/// Sales listed at once, the newest first.
 const SALES_MAX: u32 = 1_000;
-/// How long the views of open sales are waited for. After that the process is ready without those
-/// that lack: their requests go to Redis.
+/// How long the start waits for the views of open sales. Then the process is ready without the missing
+/// ones: their requests go to Redis.
 const WARM_WITHIN: Duration = Duration::from_secs(30);
-/// Pause between two looks at the views that are waited for, or tries at an archive that is away.
+/// Pause between two checks of the views, and between attempts to reach the archive.
 const STEP: Duration = Duration::from_millis(50);
 
-/// Whether the views of open sales are in memory. Cheap to clone.
+/// Whether the views of open sales are built. Cheap to clone.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Warmth(Arc<AtomicBool>);
+pub(super) struct WarmUp(Arc<AtomicBool>);
 
-impl Warmth {
-    /// Keeps views of sales in memory, until shutdown is requested.
+impl WarmUp {
+    /// Starts the task that builds views of sales until shutdown.
     pub fn start(
         catalogue: Catalogue,
         archive: Archive,
@@ -41,16 +41,16 @@ impl Warmth {
         supervisor: &Supervisor,
         shutdown: &Shutdown,
     ) -> Self {
-        let (warmth, stop) = (Warmth::default(), shutdown.clone());
-        let reached = warmth.clone();
+        let (warm_up, stop) = (WarmUp::default(), shutdown.clone());
+        let done = warm_up.clone();
         supervisor.spawn("warming", shutdown, move || {
             let (catalogue, archive, live) = (catalogue.clone(), archive.clone(), live.clone());
-            keep_warm(catalogue, archive, live, reached.clone(), stop.clone())
+            keep_warm(catalogue, archive, live, done.clone(), stop.clone())
         });
-        warmth
+        warm_up
     }
 
-    pub fn is_reached(&self) -> bool {
+    pub fn is_done(&self) -> bool {
         self.0.load(Ordering::Relaxed)
     }
 }
@@ -59,22 +59,24 @@ async fn keep_warm(
     catalogue: Catalogue,
     archive: Archive,
     live: Live,
-    warmth: Warmth,
+    done: WarmUp,
     shutdown: Shutdown,
 ) {
     let work = async {
         warm_up(&archive, &live).await;
-        warmth.0.store(true, Ordering::Relaxed);
+        done.0.store(true, Ordering::Relaxed);
         loop {
-            // Lists are there when MongoDB goes, also where nobody has asked for one.
+            // Keeps the list of events current, so that it can be served while MongoDB is unavailable.
             if let Err(error) = catalogue.index().bring_up_to_date().await {
-                tracing::debug!(%error, "the events are not known");
+                tracing::debug!(%error, "updating the list of events failed; it is retried");
             }
-            tokio::time::sleep(LOOK_INTERVAL).await;
+            tokio::time::sleep(LIST_INTERVAL).await;
             let now_ms = unix_now_ms();
             match archive.sales(now_ms, Some(now_ms), now_ms + AHEAD_MS, SALES_MAX).await {
                 Ok(sales) => sales.into_iter().for_each(|event| drop(live.slot(event))),
-                Err(error) => tracing::debug!(%error, "sales that soon begin are not known"),
+                Err(error) => {
+                    tracing::debug!(%error, "listing imminent sales failed; it is retried")
+                }
             }
         }
     };
@@ -89,20 +91,20 @@ async fn warm_up(archive: &Archive, live: &Live) {
     let sales = match tokio::time::timeout_at(until, open_sales(archive)).await {
         Ok(sales) => sales,
         Err(_) => {
-            tracing::warn!("MongoDB does not say which sales are open: ready without their views");
+            tracing::warn!("MongoDB does not respond: ready without the views of open sales");
             return;
         }
     };
-    let lacks =
+    let is_missing =
         |event: &EventId| live.slot(*event).view().is_none() && !live.is_out_of_reach(*event);
-    let lacking = || sales.iter().filter(|event| lacks(event)).count();
+    let missing = || sales.iter().filter(|event| is_missing(event)).count();
     let is_behind = || !live.is_connected() || live.state().is_stale;
-    while (lacking() > 0 || is_behind()) && Instant::now() < until {
+    while (missing() > 0 || is_behind()) && Instant::now() < until {
         tokio::time::sleep(STEP).await;
     }
-    match lacking() {
-        0 => tracing::info!(sales = sales.len(), "the views of open sales are in memory"),
-        lacking => tracing::warn!(lacking, sales = sales.len(), "ready without these views"),
+    match missing() {
+        0 => tracing::info!(sales = sales.len(), "built the views of open sales"),
+        missing => tracing::warn!(missing, sales = sales.len(), "ready without some views"),
     }
 }
 
@@ -113,7 +115,7 @@ async fn open_sales(archive: &Archive) -> Vec<EventId> {
             archive.sales(now_ms, None, now_ms + AHEAD_MS, SALES_MAX).await;
         match found {
             Ok(sales) => return sales,
-            Err(error) => tracing::debug!(%error, "open sales are not known yet"),
+            Err(error) => tracing::debug!(%error, "listing open sales failed; it is retried"),
         }
         tokio::time::sleep(STEP).await;
     }

@@ -1,82 +1,101 @@
-//! One attempt to reach each service, and whether what it met may pass by itself.
+//! One attempt to connect to each service, and whether its failure may be temporary.
 
 use std::sync::Arc;
 
-use super::waiting::Obstacle;
 use super::{StartError, archive_config, checks, nodes_facts, redis_away, redis_settings, refusal};
 use crate::archive::{Archive, ArchiveError, is_insecure};
 use crate::config::Config;
 use crate::redis::scripts::{ClockSource, Scripts};
 use crate::redis::{Engine, Observer, RedisError, ServerFacts};
 
-/// Redis, connected and found fit. What the settings say to warn about is logged.
+/// Why an attempt to connect to a service failed.
+#[derive(Debug)]
+pub(super) enum ConnectFailure {
+    /// It may pass by itself.
+    Temporary(StartError),
+    /// Waiting does not help.
+    Permanent(StartError),
+}
+
+impl From<ConnectFailure> for StartError {
+    fn from(failure: ConnectFailure) -> Self {
+        let (ConnectFailure::Temporary(error) | ConnectFailure::Permanent(error)) = failure;
+        error
+    }
+}
+
+/// Connects to Redis and checks its configuration; logs the warnings that the settings ask for.
 pub(super) async fn redis(
     config: &Config,
     observer: Arc<dyn Observer>,
-) -> Result<Engine, Obstacle> {
+) -> Result<Engine, ConnectFailure> {
     let away = |error: RedisError| {
         let is_lasting = error.is_lasting();
         let error = redis_away(error, config);
-        if is_lasting { Obstacle::Lasting(error) } else { Obstacle::Passing(error) }
+        if is_lasting { ConnectFailure::Permanent(error) } else { ConnectFailure::Temporary(error) }
     };
     let scripts = Scripts::embedded(ClockSource::Redis);
-    let settings = redis_settings(config).map_err(Obstacle::Lasting)?;
+    let settings = redis_settings(config).map_err(ConnectFailure::Permanent)?;
     let engine = Engine::connect(settings, scripts, observer).await.map_err(away)?;
-    let fit = match nodes_facts(&engine).await {
-        Ok(nodes) => all_fit(&nodes, config),
+    let checked = match nodes_facts(&engine).await {
+        Ok(nodes) => check_nodes(&nodes, config),
         Err(error) => Err(away(error)),
     };
-    match fit {
+    match checked {
         Ok(()) => Ok(engine),
-        Err(obstacle) => {
+        Err(failure) => {
             engine.close().await;
-            Err(obstacle)
+            Err(failure)
         }
     }
 }
 
-/// Whether no node is unfit for good, and at least one is fit now: the others of a Cluster may come.
-fn all_fit(nodes: &[ServerFacts], config: &Config) -> Result<(), Obstacle> {
-    let (mut has_fit, mut passing) = (false, None);
+/// Checks that no node fails permanently and at least one is usable now; other nodes of a Cluster may
+/// become usable later.
+fn check_nodes(nodes: &[ServerFacts], config: &Config) -> Result<(), ConnectFailure> {
+    let (mut has_usable, mut temporary) = (false, None);
     for facts in nodes {
-        match fit(facts, config) {
-            Ok(()) => has_fit = true,
-            Err(Obstacle::Passing(error)) => passing = Some(Obstacle::Passing(error)),
-            Err(lasting) => return Err(lasting),
+        match check_node(facts, config) {
+            Ok(()) => has_usable = true,
+            Err(ConnectFailure::Temporary(error)) => {
+                temporary = Some(ConnectFailure::Temporary(error))
+            }
+            Err(permanent) => return Err(permanent),
         }
     }
-    passing.filter(|_| !has_fit).map_or(Ok(()), Err)
+    temporary.filter(|_| !has_usable).map_or(Ok(()), Err)
 }
 
-fn fit(facts: &ServerFacts, config: &Config) -> Result<(), Obstacle> {
+fn check_node(facts: &ServerFacts, config: &Config) -> Result<(), ConnectFailure> {
     let ServerFacts { flavor, is_loading, role, primary, .. } = facts;
     let where_to = &config.redis_url;
     if *is_loading {
         let text = format!("{flavor} at {where_to} is loading its data");
-        return Err(Obstacle::Passing(StartError(text)));
+        return Err(ConnectFailure::Temporary(StartError(text)));
     }
     if role != "master" {
-        return Err(Obstacle::Passing(StartError(format!(
+        return Err(ConnectFailure::Temporary(StartError(format!(
             "{flavor} at {where_to} is a replica of {primary} and takes no writes: set \
              HOLDFAST_REDIS_URL to its primary, or to the Sentinels that know it"
         ))));
     }
-    checks::redis(facts, config).map_err(Obstacle::Lasting)
+    checks::redis(facts, config).map_err(ConnectFailure::Permanent)
 }
 
-/// The archive, reached, claimed for this deployment and indexed, and its id.
-pub(super) async fn mongodb(config: &Config) -> Result<(Archive, String), Obstacle> {
+/// Connects to the archive, claims it for this deployment and creates its indexes; returns it with the
+/// deployment's id.
+pub(super) async fn mongodb(config: &Config) -> Result<(Archive, String), ConnectFailure> {
     let refused = |error: ArchiveError| {
         let is_lasting = error.is_lasting();
         let error = refusal(error, config);
-        if is_lasting { Obstacle::Lasting(error) } else { Obstacle::Passing(error) }
+        if is_lasting { ConnectFailure::Permanent(error) } else { ConnectFailure::Temporary(error) }
     };
     let archive = Archive::connect(&archive_config(config)).await.map_err(refused)?;
     checks::mongodb(&archive.server_info().await.map_err(refused)?);
     if is_insecure(&config.mongodb_url) {
         tracing::warn!(
-            "mongodb_url says not to check the server's certificate: whoever is between can read \
-             and change everything (tlsInsecure, tlsAllowInvalidCertificates)"
+            "mongodb_url disables the check of the server's certificate: an attacker in between can \
+             read and change everything (tlsInsecure, tlsAllowInvalidCertificates)"
         );
     }
     archive.prepare(config.partitions).await.map_err(refused)?;
@@ -95,20 +114,22 @@ mod tests {
     }
 
     #[test]
-    fn replica_and_loading_may_pass_and_an_old_version_does_not() {
+    fn replica_and_loading_are_temporary_and_an_old_version_is_permanent() {
         let config = Config::default();
-        let fit = |change: fn(&mut ServerFacts)| fit(&facts(change), &config);
-        assert!(fit(|_| ()).is_ok());
-        let Err(Obstacle::Passing(error)) = fit(|facts| facts.is_loading = true) else {
-            panic!("loading passes");
+        let check = |change: fn(&mut ServerFacts)| check_node(&facts(change), &config);
+        assert!(check(|_| ()).is_ok());
+        let Err(ConnectFailure::Temporary(error)) = check(|facts| facts.is_loading = true) else {
+            panic!("loading is temporary");
         };
         assert!(error.0.contains("is loading its data"), "{error}");
-        let replica = fit(|facts| {
+        let replica = check(|facts| {
             facts.role = "slave".to_owned();
             facts.primary = "10.0.0.7:6379".to_owned();
         });
-        let Err(Obstacle::Passing(error)) = replica else { panic!("a failover passes") };
+        let Err(ConnectFailure::Temporary(error)) = replica else {
+            panic!("a replica is temporary")
+        };
         assert!(error.0.contains("is a replica of 10.0.0.7:6379"), "{error}");
-        assert!(matches!(fit(|facts| facts.major = 6), Err(Obstacle::Lasting(_))));
+        assert!(matches!(check(|facts| facts.major = 6), Err(ConnectFailure::Permanent(_))));
     }
 }

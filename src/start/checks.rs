@@ -1,4 +1,4 @@
-//! Whether the services are fit for a sale: what is wrong, what it would cost, how to mend it.
+//! Checks that the services are configured for a sale; each error names the risk and the remedy.
 
 use crate::archive::ServerInfo;
 use crate::config::Config;
@@ -7,55 +7,55 @@ use crate::redis::ServerFacts;
 
 use super::StartError;
 
-/// The oldest major version of Redis whose scripts check what we rely on.
+/// The oldest supported major version of Redis: older ones lack script flags.
 const REDIS_MAJOR_MIN: u32 = 7;
 
-/// Redis: recent enough, evicting nothing, keeping what it is told.
+/// Checks Redis' version, eviction policy and persistence.
 pub(super) fn redis(facts: &ServerFacts, config: &Config) -> Result<(), StartError> {
     let ServerFacts { flavor, version, eviction_policy, append_only, major, .. } = facts;
     if *major < REDIS_MAJOR_MIN {
         let found = format!("{flavor} {version} is too old");
         return Err(StartError(format!("{found}: use Redis 7.0 or newer, or Valkey")));
     }
-    tracing::info!(flavor, version, "redis answers");
+    tracing::info!(flavor, version, "connected to redis");
     if eviction_policy != "noeviction" {
         let risk = format!(
             "{flavor} may evict keys when memory is short (maxmemory-policy {eviction_policy}), \
              and with them seats and bookings: CONFIG SET maxmemory-policy noeviction"
         );
-        weigh(config.redis_eviction, "redis_eviction", risk)?;
+        handle_risk(config.redis_eviction, "redis_eviction", risk)?;
     }
     if !append_only {
         let risk = format!(
             "{flavor} keeps no append-only file: if it restarts, holds and sales that are not \
              archived yet are lost: CONFIG SET appendonly yes"
         );
-        weigh(config.redis_persistence, "redis_persistence", risk)?;
+        handle_risk(config.redis_persistence, "redis_persistence", risk)?;
     }
     Ok(())
 }
 
-/// A Redis' replicas: as many as answers wait for.
-pub(super) fn replicas(facts: &ServerFacts, wanted: u32) {
+/// Warns if a Redis has fewer replicas than answers wait for.
+pub(super) fn replicas(facts: &ServerFacts, required: u32) {
     let ServerFacts { flavor, replicas, .. } = facts;
-    if *replicas < u64::from(wanted) {
+    if *replicas < u64::from(required) {
         tracing::warn!(
-            "{flavor} has {replicas} replicas, redis_wait_replicas is {wanted}: until there are as \
+            "{flavor} has {replicas} replicas, redis_wait_replicas is {required}: until there are as \
              many, answers are `accepted`, each after redis_wait_timeout_ms"
         );
     }
 }
 
-/// MongoDB: any version the driver takes will do; what it is goes to the log.
+/// Logs MongoDB's version and topology. Any version that the driver supports is accepted.
 pub(super) fn mongodb(info: &ServerInfo) {
     let ServerInfo { version, replica_set, sharded } = info;
-    tracing::info!(version, replica_set, sharded, "mongodb answers");
+    tracing::info!(version, replica_set, sharded, "connected to mongodb");
     if replica_set.is_none() && !sharded {
         tracing::warn!("mongodb is a standalone server: if its disk is lost, so is the archive");
     }
 }
 
-fn weigh(on_risk: OnRisk, setting: &str, risk: String) -> Result<(), StartError> {
+fn handle_risk(on_risk: OnRisk, setting: &str, risk: String) -> Result<(), StartError> {
     match on_risk {
         OnRisk::Ignore => Ok(()),
         OnRisk::Warn => {
@@ -96,12 +96,12 @@ pub(super) mod tests {
     }
 
     #[test]
-    fn a_fit_redis_is_taken() {
+    fn well_configured_redis_is_accepted() {
         assert_eq!(redis(&facts(), &strict()), Ok(()));
     }
 
     #[test]
-    fn an_unfit_redis_is_refused_with_the_remedy() {
+    fn misconfigured_redis_is_refused_with_the_remedy() {
         type Break = fn(&mut ServerFacts);
         let cases: [(Break, &str); 3] = [
             (|f| f.major = 6, "too old: use Redis 7.0"),
@@ -117,7 +117,7 @@ pub(super) mod tests {
     }
 
     #[test]
-    fn risks_can_be_taken() {
+    fn risks_can_be_accepted() {
         let risky = ServerFacts { append_only: false, ..facts() };
         assert_eq!(redis(&risky, &Config::default()), Ok(()));
     }

@@ -1,5 +1,5 @@
-//! What every process does before it works: connect to Redis and MongoDB, look whether they are
-//! fit for a sale, and say plainly what is wrong if they are not.
+//! Process start: connects to Redis and MongoDB, checks their configuration, and builds the sale's parts from
+//! the settings.
 
 mod attempts;
 mod checks;
@@ -28,16 +28,17 @@ use crate::redis::{
 use crate::sale::{Observers, Parts, PaymentService, Sale, SaleSettings};
 use crate::telemetry::Metrics;
 
+use probes::PendingServices;
 pub use program::{Failure, program};
+use waiting::WaitLimit;
 pub use waiting::connect_patiently;
-use waiting::{Patience, Waiting};
 
-/// Why a process does not start; the text says how to mend it.
+/// Why a process does not start; the text says what to change.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub struct StartError(pub String);
 
-/// Nobody looks at the metrics of tools.
+/// An observer that records nothing, for tools.
 pub struct Unobserved;
 
 impl Observer for Unobserved {
@@ -50,7 +51,7 @@ impl LiveObserver for Unobserved {
     fn state(&self, _: &LiveState) {}
 }
 
-/// What a process works with: two services, connected and found fit, and who moves the money.
+/// The connected services of a process.
 pub struct Services {
     /// Redis.
     pub engine: Engine,
@@ -58,23 +59,23 @@ pub struct Services {
     pub archive: Archive,
     /// The payment provider.
     pub provider: Arc<dyn Provider>,
-    /// Who keeps the process' background tasks running.
+    /// The supervisor of the process' background tasks.
     pub supervisor: Supervisor,
-    /// The archive's own id, which names the deployment in tokens.
+    /// The archive's id, which identifies the deployment in tokens.
     pub deployment_id: String,
 }
 
 /// Connects to both services and checks them, without waiting for them.
 ///
 /// # Errors
-/// If one does not answer, is too old, belongs to another deployment, or is set up in a way that
+/// If a service does not respond, is too old, belongs to another deployment, or has a configuration that
 /// the settings refuse.
 pub async fn connect(config: &Config, metrics: &Metrics) -> Result<Services, StartError> {
-    let patience = Patience::Within(Duration::ZERO);
-    waiting::connect_within(patience, &Waiting::default(), config, metrics).await
+    let limit = WaitLimit::Within(Duration::ZERO);
+    waiting::connect_within(limit, &PendingServices::default(), config, metrics).await
 }
 
-/// The payment provider, which is logged: who moves the money.
+/// The payment provider, which is also logged.
 fn provider_of(config: &Config, archive: &Archive) -> Result<Arc<dyn Provider>, StartError> {
     let provider = provider(config, archive)?;
     match config.payment_provider {
@@ -86,10 +87,10 @@ fn provider_of(config: &Config, archive: &Archive) -> Result<Arc<dyn Provider>, 
     Ok(provider)
 }
 
-/// The payment provider. It is not asked anything yet.
+/// The payment provider. Sends no request yet.
 ///
 /// # Errors
-/// If the settings cannot stand in a request to it.
+/// If the settings cannot be sent in a request to it.
 pub fn provider(config: &Config, archive: &Archive) -> Result<Arc<dyn Provider>, StartError> {
     let timeout = Duration::from_millis(config.payment_timeout_ms);
     Ok(match config.payment_provider {
@@ -114,8 +115,8 @@ pub fn provider(config: &Config, archive: &Archive) -> Result<Arc<dyn Provider>,
     })
 }
 
-/// The keys that the waiting room's tokens are signed with. Where the settings have none, which
-/// they may on loopback, this process makes one up, and says what that costs.
+/// The signing keys of the waiting room's tokens. Without configured secrets, which is allowed on loopback,
+/// the process generates one and logs the consequences.
 ///
 /// # Errors
 /// If the secrets cannot be used.
@@ -124,8 +125,8 @@ pub fn token_keys(config: &Config, deployment_id: &str) -> Result<TokenKeys, Sta
         return Ok(keys);
     }
     tracing::warn!(
-        "token_secrets has no secret: admission tokens end with this process, and no other one \
-         takes them (HOLDFAST_TOKEN_SECRETS=k1:<openssl rand -hex 32>)"
+        "token_secrets has no secret: admission tokens end with this process, and no other process \
+         accepts them (HOLDFAST_TOKEN_SECRETS=k1:<openssl rand -hex 32>)"
     );
     let secret: [u8; SECRET_BYTES_MIN] = rand::random();
     let deployment = config.deployment_tag(deployment_id);
@@ -133,22 +134,22 @@ pub fn token_keys(config: &Config, deployment_id: &str) -> Result<TokenKeys, Sta
         .map_err(|fault| StartError(fault.to_string()))
 }
 
-/// Redis, connected and found fit. What the settings say to warn about is logged.
+/// Connects to Redis and checks its configuration; logs the warnings that the settings ask for.
 pub async fn engine(config: &Config, observer: Arc<dyn Observer>) -> Result<Engine, StartError> {
     Ok(attempts::redis(config, observer).await?)
 }
 
-/// The facts of every node that answers.
+/// The facts of every node that responds.
 ///
 /// # Errors
-/// Why one does not, if none does.
+/// If no node responds: the reason of one.
 async fn nodes_facts(engine: &Engine) -> Result<Vec<ServerFacts>, RedisError> {
     let (mut facts, mut error) = (Vec::new(), None);
     for one in engine.nodes_facts().await {
         match one.answer {
             Ok(found) => facts.push(found),
             Err(why) => {
-                tracing::warn!(node = one.node, partitions = one.partitions, error = %why, "a node of redis does not answer");
+                tracing::warn!(node = one.node, partitions = one.partitions, error = %why, "a node of redis does not respond");
                 error = Some(why);
             }
         }
@@ -159,11 +160,11 @@ async fn nodes_facts(engine: &Engine) -> Result<Vec<ServerFacts>, RedisError> {
     }
 }
 
-/// Has Redis' replicas asked for what callers are told, where the settings say so. Fewer replicas
-/// than that are no reason not to start: answers say `accepted` until they come.
+/// Makes answers wait for Redis' replicas, if configured. With fewer replicas the process still starts:
+/// answers say `accepted` until there are enough.
 ///
 /// # Errors
-/// If Redis takes no more connections.
+/// If Redis accepts no more connections.
 pub async fn replication(services: &Services, config: &Config) -> Result<(), StartError> {
     let Services { engine, supervisor, .. } = services;
     let (replicas, wait_ms) = (config.redis_wait_replicas, config.redis_wait_timeout_ms);
@@ -177,7 +178,7 @@ pub async fn replication(services: &Services, config: &Config) -> Result<(), Sta
     engine.ask_replicas(replicas, bound, supervisor).await.map_err(away)
 }
 
-/// Redis, connected. For tools: how it is set up is for the servers to judge.
+/// Connects to Redis without checking its configuration, for tools.
 pub async fn existing_engine(config: &Config) -> Result<Engine, StartError> {
     let settings = RedisSettings { clients: 1, ..redis_settings(config)? };
     let scripts = Scripts::embedded(ClockSource::Redis);
@@ -185,12 +186,12 @@ pub async fn existing_engine(config: &Config) -> Result<Engine, StartError> {
     engine.map_err(|error| redis_away(error, config))
 }
 
-/// The archive, reached, claimed for this deployment and indexed.
+/// Connects to the archive, claims it for this deployment and creates its indexes.
 pub async fn archive(config: &Config) -> Result<Archive, StartError> {
     Ok(attempts::mongodb(config).await?.0)
 }
 
-/// The archive, reached and recognised as this deployment's; nothing is written. For tools.
+/// Connects to the archive and checks that it is this deployment's, without writing, for tools.
 pub async fn existing_archive(config: &Config) -> Result<Archive, StartError> {
     let refused = |error| refusal(error, config);
     let archive = Archive::connect(&archive_config(config)).await.map_err(refused)?;
@@ -198,13 +199,13 @@ pub async fn existing_archive(config: &Config) -> Result<Archive, StartError> {
     Ok(archive)
 }
 
-/// Both services and the provider. For tools.
+/// Both services and the provider, for tools.
 pub async fn existing(config: &Config) -> Result<Services, StartError> {
     let (engine, archive) = (existing_engine(config).await?, existing_archive(config).await?);
     let provider = provider(config, &archive)?;
-    // Nobody looks at its metrics: a tool has no such tasks.
+    // Its metrics are unused: a tool has no supervised tasks.
     let supervisor = Supervisor::new(&Metrics::new("holdfastctl"));
-    // A tool gives no tokens, and writes no id.
+    // A tool issues no tokens and needs no id.
     let deployment_id = String::new();
     Ok(Services { engine, archive, provider, supervisor, deployment_id })
 }
@@ -214,7 +215,7 @@ fn redis_away(error: RedisError, config: &Config) -> StartError {
     StartError(format!("{error}. Start Redis, or set HOLDFAST_REDIS_URL, now {where_to}"))
 }
 
-/// Why the archive is of no use, and how to mend it.
+/// Why the archive cannot be used, and what to change.
 pub(crate) fn refusal(error: ArchiveError, config: &Config) -> StartError {
     let (ArchiveError::Unavailable(_) | ArchiveError::NotRun(_)) = error else {
         return StartError(error.to_string());
@@ -223,8 +224,7 @@ pub(crate) fn refusal(error: ArchiveError, config: &Config) -> StartError {
     StartError(format!("{error}. Start MongoDB, or set HOLDFAST_MONGODB_URL, now {where_to}"))
 }
 
-/// The use cases on these services, with their background tasks, which end when shutdown is
-/// requested.
+/// Starts the sale on these services, with its background tasks, which end at shutdown.
 ///
 /// # Errors
 /// If the secrets of the waiting room's tokens cannot be used.
@@ -251,7 +251,7 @@ pub fn sale(
     Ok(Sale::start(parts, observers, faults, shutdown))
 }
 
-/// Who sees to bookings' money outside of a sale: the worker, the operator's tool.
+/// The payment service of the worker and the operator's tool.
 pub fn payments(
     services: &Services,
     config: &Config,
@@ -268,21 +268,21 @@ pub fn payments(
     )
 }
 
-/// Raises the soft limit of open files to the hard one: every connection is a file, and the usual
-/// soft limit is 1,024.
+/// Raises the soft limit of open files to the hard limit: every connection is a file, and the usual soft
+/// limit is 1,024.
 pub fn raise_open_files() {
     if let Err(error) = rlimit::increase_nofile_limit(u64::MAX) {
-        tracing::warn!(%error, "the limit of open files stays as it is");
+        tracing::warn!(%error, "raising the limit of open files failed");
     }
 }
 
-/// How to reach Redis. Files of certificates and keys are read here.
+/// The connection settings of Redis. Reads the files of certificates and keys.
 ///
 /// # Errors
 /// If the address or one of the files cannot be used; waiting does not help.
 pub fn redis_settings(config: &Config) -> Result<RedisSettings, StartError> {
     let unusable = |fault: AddressFault| match fault {
-        // It names its setting.
+        // This fault names its setting.
         AddressFault::Tls(fault) => StartError(fault.to_string()),
         fault => StartError(format!("redis_url: {fault}")),
     };
@@ -298,7 +298,7 @@ pub fn redis_settings(config: &Config) -> Result<RedisSettings, StartError> {
     })
 }
 
-/// How to reach the archive.
+/// The connection settings of the archive.
 pub fn archive_config(config: &Config) -> ArchiveConfig {
     ArchiveConfig {
         url: config.mongodb_url.expose().to_owned(),
@@ -307,7 +307,7 @@ pub fn archive_config(config: &Config) -> ArchiveConfig {
     }
 }
 
-/// How views are kept.
+/// The settings of live views.
 pub fn live_settings(config: &Config) -> LiveSettings {
     LiveSettings {
         staleness: Duration::from_millis(config.live_staleness_ms),
@@ -317,7 +317,7 @@ pub fn live_settings(config: &Config) -> LiveSettings {
     }
 }
 
-/// The rules of a sale.
+/// The settings of a sale.
 pub fn sale_settings(config: &Config) -> SaleSettings {
     let ms = |seconds: u32| i64::from(seconds) * 1_000;
     SaleSettings {
@@ -328,7 +328,7 @@ pub fn sale_settings(config: &Config) -> SaleSettings {
         chargeable: config.chargeable(),
         idempotency_ttl_ms: ms(config.idempotency_ttl_seconds),
         confirm_wait: Duration::from_millis(config.confirm_wait_ms),
-        // `config` bounds it far below what an i64 holds.
+        // `config` bounds it far below the range of an i64.
         confirm_lease_ms: config.confirm_lease_ms as i64,
         ended_keep_seconds: config.ended_keep_seconds,
         confirm_attempts_max: i64::from(config.confirm_attempts_max),
@@ -354,12 +354,12 @@ mod tests {
     }
 
     #[test]
-    fn an_absent_mongodb_is_told_in_one_line_without_its_password() {
+    fn unavailable_mongodb_is_reported_in_one_line_without_its_password() {
         let config = Config { mongodb_url: "mongodb://ann:pw@h".into(), ..Config::default() };
         let error = ArchiveError::Unavailable("No available servers".to_owned());
-        let told = refusal(error, &config).to_string();
+        let text = refusal(error, &config).to_string();
         let expected = "MongoDB is unavailable: No available servers. Start MongoDB, or set \
             HOLDFAST_MONGODB_URL, now mongodb://***@h";
-        assert_eq!(told, expected);
+        assert_eq!(text, expected);
     }
 }

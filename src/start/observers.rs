@@ -1,4 +1,4 @@
-//! Metrics of the lower layers, which know nothing of metrics: they tell observers.
+//! Observers that record metrics of the lower layers, which do not depend on metrics themselves.
 
 use std::collections::HashMap;
 use std::sync::OnceLock;
@@ -12,10 +12,10 @@ use crate::sale::{SaleObserver, VIEW_REFUSALS};
 use crate::telemetry::Metrics;
 use crate::telemetry::striped::StripedCounter;
 
-/// Outcomes of a script call that are no reply of the script.
+/// Results of a script call without a reply of the script.
 const NO_REPLIES: [&str; 3] = ["unknown", "not_run", "unexpected"];
 
-/// Counts script calls; finds its counters without a lock.
+/// Counts script calls. Finds its counters without a lock.
 pub(super) struct RedisMetrics {
     metrics: Metrics,
     scripts: HashMap<&'static str, ScriptMetrics>,
@@ -23,7 +23,7 @@ pub(super) struct RedisMetrics {
 
 struct ScriptMetrics {
     seconds: Histogram,
-    /// Created when first needed.
+    /// Created on first use: most scripts return only few codes.
     replies: HashMap<&'static str, OnceLock<IntCounter>>,
 }
 
@@ -59,7 +59,7 @@ impl Observer for RedisMetrics {
     }
 }
 
-/// Counts what the sale could not finish at once.
+/// Records metrics of the sale.
 pub(super) struct SaleMetrics {
     metrics: Metrics,
     /// By reason.
@@ -67,7 +67,7 @@ pub(super) struct SaleMetrics {
 }
 
 impl SaleMetrics {
-    /// Counts here.
+    /// Registers the metrics.
     pub fn new(metrics: &Metrics) -> Self {
         let counter = |reason| (reason, metrics.refused_from_view.with_label_values(&[reason]));
         let refused_from_view = VIEW_REFUSALS.map(counter);
@@ -98,13 +98,13 @@ impl SaleObserver for SaleMetrics {
     }
 }
 
-/// Counts what becomes of views.
+/// Records metrics of live views.
 pub(super) struct LiveMetrics {
     metrics: Metrics,
 }
 
 impl LiveMetrics {
-    /// Counts here.
+    /// Registers the metrics.
     pub fn new(metrics: &Metrics) -> Self {
         LiveMetrics { metrics: metrics.clone() }
     }

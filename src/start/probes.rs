@@ -1,12 +1,12 @@
-//! Answers probes while the program waits for its services: that it lives, and that it is not ready.
+//! Answers health probes while the program waits for its services: it is alive and not ready.
 //!
-//! The smallest HTTP there is, on the program's own listener, and gone before the real server
-//! begins to accept. A connection that was accepted and not answered then is closed, as by any
-//! restart.
+//! A minimal HTTP server on the program's own listener, which ends before the real server starts to
+//! accept. Connections that are accepted and not answered by then are closed, as by a restart.
 
+use std::collections::BTreeMap;
 use std::io;
 use std::net::TcpListener;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use serde::Serialize;
@@ -16,19 +16,42 @@ use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 
-use super::waiting::Waiting;
-
 /// Connections at the same time.
 const CONNECTIONS_MAX: usize = 64;
 /// Bytes of a request's head.
 const HEAD_BYTES_MAX: usize = 8 * 1024;
-/// How long one request may take.
+/// Bound of one request.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(2);
 /// Pause after a connection that could not be accepted.
 const PAUSE_AFTER_ERROR: Duration = Duration::from_millis(100);
 
-/// Answers until dropped.
-pub(super) struct Probes {
+/// The services that the start waits for, each with the reason. Cheap to clone.
+#[derive(Clone, Debug, Default)]
+pub(super) struct PendingServices(Arc<Mutex<BTreeMap<&'static str, String>>>);
+
+impl PendingServices {
+    /// The names of the pending services.
+    pub fn services(&self) -> Vec<&'static str> {
+        self.lock().keys().copied().collect()
+    }
+
+    pub fn insert(&self, service: &'static str, reason: String) {
+        self.lock().insert(service, reason);
+    }
+
+    /// Removes a service; returns whether it was pending.
+    pub fn remove(&self, service: &'static str) -> bool {
+        self.lock().remove(service).is_some()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<&'static str, String>> {
+        // Poisoning can be ignored: no code under this lock panics halfway through a change.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Answers probes until dropped.
+pub(super) struct StartupProbes {
     _tasks: JoinSet<()>,
 }
 
@@ -40,45 +63,49 @@ struct Body<'a> {
     waiting_for: &'a [&'static str],
 }
 
-impl Probes {
-    /// Answers on a listener that is bound already, which others go on to use.
+impl StartupProbes {
+    /// Answers probes on a bound listener, which the real server uses afterwards.
     ///
     /// # Errors
     /// If the listener cannot be shared.
-    pub fn answer(
+    pub fn start(
         service: &'static str,
         listener: &TcpListener,
-        waiting: Waiting,
+        pending: PendingServices,
     ) -> io::Result<Self> {
         let listener = listener.try_clone()?;
         listener.set_nonblocking(true)?;
         let listener = tokio::net::TcpListener::from_std(listener)?;
         let mut tasks = JoinSet::new();
-        // Its end costs answers to probes, for as long as the program waits, and nothing else.
+        // Not supervised: if it ends, only probes during the start stay unanswered.
         tasks.spawn(async move {
-            let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+            let permits = Arc::new(Semaphore::new(CONNECTIONS_MAX));
             let mut open = JoinSet::new();
             loop {
                 while open.try_join_next().is_some() {}
                 // The semaphore is never closed.
-                let Ok(place) = places.clone().acquire_owned().await else { return };
+                let Ok(permit) = permits.clone().acquire_owned().await else { return };
                 let Ok((stream, _)) = listener.accept().await else {
                     sleep(PAUSE_AFTER_ERROR).await;
                     continue;
                 };
-                let waiting = waiting.clone();
+                let pending = pending.clone();
                 open.spawn(async move {
-                    let _place = place;
-                    // Who hangs up or is too slow is not answered.
-                    let _ = timeout(REQUEST_TIMEOUT, serve(stream, service, &waiting)).await;
+                    let _permit = permit;
+                    // A client that disconnects or is too slow gets no answer.
+                    let _ = timeout(REQUEST_TIMEOUT, serve(stream, service, &pending)).await;
                 });
             }
         });
-        Ok(Probes { _tasks: tasks })
+        Ok(StartupProbes { _tasks: tasks })
     }
 }
 
-async fn serve(mut stream: TcpStream, service: &'static str, waiting: &Waiting) -> io::Result<()> {
+async fn serve(
+    mut stream: TcpStream,
+    service: &'static str,
+    pending: &PendingServices,
+) -> io::Result<()> {
     let mut head = Vec::new();
     while !head.windows(4).any(|end| end == b"\r\n\r\n") && head.len() < HEAD_BYTES_MAX {
         let mut chunk = [0; 1024];
@@ -87,7 +114,7 @@ async fn serve(mut stream: TcpStream, service: &'static str, waiting: &Waiting) 
             read => head.extend_from_slice(&chunk[..read]),
         }
     }
-    let answer = answer(&String::from_utf8_lossy(&head), service, &waiting.services());
+    let answer = answer(&String::from_utf8_lossy(&head), service, &pending.services());
     stream.write_all(answer.as_bytes()).await?;
     stream.shutdown().await
 }
@@ -100,7 +127,7 @@ fn answer(head: &str, service: &'static str, waiting_for: &[&'static str]) -> St
     } else {
         let version = env!("CARGO_PKG_VERSION");
         let body = Body { status: "starting", service, version, waiting_for };
-        // Serializing these plain types cannot fail; a defect would show as an empty text.
+        // Serializing these plain types cannot fail.
         ("503 Service Unavailable", serde_json::to_string(&body).unwrap_or_default())
     };
     format!(
@@ -115,7 +142,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn liveness_is_told_apart_from_all_else() {
+    fn liveness_is_200_and_everything_else_503() {
         let live = answer("GET /health/live?x HTTP/1.1\r\n\r\n", "holdfast-api", &["redis"]);
         assert!(live.starts_with("HTTP/1.1 200 OK\r\n") && live.ends_with(r#"{"status":"ok"}"#));
         for head in ["GET /health/ready HTTP/1.0\r\n\r\n", "POST /api/v1/events HTTP/1.1", "", "x"]

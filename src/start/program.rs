@@ -1,4 +1,4 @@
-//! What the `main` of every server does around its work.
+//! The common frame of every server's `main`.
 
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -6,11 +6,11 @@ use std::sync::Arc;
 use crate::config::{Config, ConfigArgs};
 use crate::telemetry::logs;
 
-/// Why a server ended other than in order; told in one line.
+/// Why a server failed, in one line.
 pub type Failure = Box<dyn std::error::Error + Send + Sync>;
 
-/// Reads the settings (or prints them, if asked), begins the log, works, and says in one line on
-/// standard error why it failed, if it did.
+/// Loads the settings (or prints them for `--print-config`), initialises logging and runs `work`. Prints an
+/// error in one line to standard error.
 pub async fn program<Work>(
     service: &'static str,
     arguments: &ConfigArgs,

@@ -1,21 +1,21 @@
-//! Waiting at the start for Redis and MongoDB: both at the same time, within `start_wait_seconds`,
-//! saying what is waited for and why.
+//! Waits for Redis and MongoDB at the start: for both concurrently, within `start_wait_seconds`, and
+//! reports which services are pending and why.
 //!
-//! | what an attempt meets | what follows |
+//! | what an attempt finds | result |
 //! |---|---|
-//! | no connection, no answer, a Redis that loads its data or is a replica | another attempt, until the time is up |
-//! | refused credentials, a URL or a server that will not do, another deployment's database | the start fails at once |
-//! | SIGTERM | the start ends in order |
+//! | no connection, no reply, a Redis that is loading its data or is a replica | another attempt, until the time is over |
+//! | refused credentials, an unusable URL or server, another deployment's database | the start fails at once |
+//! | SIGTERM | the process ends in order |
 
-use std::collections::BTreeMap;
 use std::net::TcpListener;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tokio::time::sleep;
 
-use super::probes::Probes;
-use super::{Services, StartError, attempts, observers, provider_of};
+use super::attempts::{self, ConnectFailure};
+use super::probes::{PendingServices, StartupProbes};
+use super::{Services, StartError, observers, provider_of};
 use crate::backoff::Backoff;
 use crate::config::Config;
 use crate::lifecycle::Shutdown;
@@ -25,70 +25,38 @@ use crate::telemetry::Metrics;
 /// Pauses between two attempts: the first, and the longest.
 const PAUSE_MIN: Duration = Duration::from_millis(100);
 const PAUSE_MAX: Duration = Duration::from_secs(2);
-/// How often it is logged what is waited for.
-const TELL_EVERY: Duration = Duration::from_secs(5);
+/// How often a pending service is logged.
+const LOG_EVERY: Duration = Duration::from_secs(5);
 
-/// Why an attempt to reach a service failed.
-#[derive(Debug)]
-pub(super) enum Obstacle {
-    /// It may pass by itself.
-    Passing(StartError),
-    /// Waiting does not help.
-    Lasting(StartError),
-}
-
-impl From<Obstacle> for StartError {
-    fn from(obstacle: Obstacle) -> Self {
-        let (Obstacle::Passing(error) | Obstacle::Lasting(error)) = obstacle;
-        error
-    }
-}
-
-/// What is waited for, by service, and why.
-#[derive(Clone, Debug, Default)]
-pub(super) struct Waiting(Arc<Mutex<BTreeMap<&'static str, String>>>);
-
-impl Waiting {
-    /// The services that are waited for.
-    pub fn services(&self) -> Vec<&'static str> {
-        self.lock().keys().copied().collect()
-    }
-
-    fn lock(&self) -> std::sync::MutexGuard<'_, BTreeMap<&'static str, String>> {
-        // Nothing under this lock panics half-way through a change.
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-/// How long to wait.
+/// How long to wait for the services.
 #[derive(Clone, Copy, Debug)]
-pub(super) enum Patience {
+pub(super) enum WaitLimit {
     Within(Duration),
     Forever,
 }
 
-impl Patience {
-    pub fn of(config: &Config) -> Self {
+impl WaitLimit {
+    pub fn from_config(config: &Config) -> Self {
         match u64::try_from(config.start_wait_seconds) {
-            Ok(seconds) => Patience::Within(Duration::from_secs(seconds)),
-            Err(_) => Patience::Forever,
+            Ok(seconds) => WaitLimit::Within(Duration::from_secs(seconds)),
+            Err(_) => WaitLimit::Forever,
         }
     }
 
-    /// How much of it is left.
-    fn left(self, waited: Duration) -> Duration {
+    /// The remaining time.
+    fn remaining(self, waited: Duration) -> Duration {
         match self {
-            Patience::Within(bound) => bound.saturating_sub(waited),
-            Patience::Forever => Duration::MAX,
+            WaitLimit::Within(bound) => bound.saturating_sub(waited),
+            WaitLimit::Forever => Duration::MAX,
         }
     }
 }
 
-/// Connects to both services, and waits for them as the settings say; `None` if shutdown is
-/// requested meanwhile. Probes on the listener are answered while it waits.
+/// Connects to both services and waits for them as configured; returns `None` if shutdown is requested
+/// meanwhile. Answers probes on the listener while it waits.
 ///
 /// # Errors
-/// If one is not there in time, or will not do.
+/// If a service is not available in time, or is unusable.
 pub async fn connect_patiently(
     service: &'static str,
     listener: &TcpListener,
@@ -96,87 +64,87 @@ pub async fn connect_patiently(
     metrics: &Metrics,
     shutdown: &Shutdown,
 ) -> Result<Option<Services>, StartError> {
-    let waiting = Waiting::default();
-    let probes = Probes::answer(service, listener, waiting.clone());
+    let pending = PendingServices::default();
+    let probes = StartupProbes::start(service, listener, pending.clone());
     let _probes = probes.map_err(|error| StartError(format!("cannot answer probes: {error}")))?;
     tokio::select! {
-        connected = connect_within(Patience::of(config), &waiting, config, metrics) => {
+        connected = connect_within(WaitLimit::from_config(config), &pending, config, metrics) => {
             connected.map(Some)
         }
         () = shutdown.requested() => {
-            tracing::info!(waited_for = waiting.services().join(", "), "ending before the start");
+            tracing::info!(waited_for = pending.services().join(", "), "ending before the start");
             Ok(None)
         }
     }
 }
 
 pub(super) async fn connect_within(
-    patience: Patience,
-    waiting: &Waiting,
+    limit: WaitLimit,
+    pending: &PendingServices,
     config: &Config,
     metrics: &Metrics,
 ) -> Result<Services, StartError> {
     let observer = Arc::new(observers::RedisMetrics::new(metrics));
-    let redis = patience.wait("redis", waiting, || attempts::redis(config, observer.clone()));
-    let mongodb = patience.wait("mongodb", waiting, || attempts::mongodb(config));
-    // Whichever fails for good ends it, whatever the other waits for.
+    let redis = limit.wait("redis", pending, || attempts::redis(config, observer.clone()));
+    let mongodb = limit.wait("mongodb", pending, || attempts::mongodb(config));
+    // A permanent failure of one service ends the wait for both.
     let (engine, (archive, deployment_id)) = tokio::try_join!(redis, mongodb)?;
     let provider = provider_of(config, &archive)?;
     let supervisor = Supervisor::new(metrics);
     Ok(Services { engine, archive, provider, supervisor, deployment_id })
 }
 
-impl Patience {
+impl WaitLimit {
     async fn wait<T, F>(
         self,
         service: &'static str,
-        waiting: &Waiting,
+        pending: &PendingServices,
         attempt: impl Fn() -> F,
     ) -> Result<T, StartError>
     where
-        F: Future<Output = Result<T, Obstacle>>,
+        F: Future<Output = Result<T, ConnectFailure>>,
     {
         let began = Instant::now();
         let mut backoff = Backoff::new(PAUSE_MIN, PAUSE_MAX);
-        let mut told_at: Option<Instant> = None;
+        let mut logged_at: Option<Instant> = None;
         loop {
             let StartError(reason) = match attempt().await {
                 Ok(connected) => {
-                    if waiting.lock().remove(service).is_some() {
+                    if pending.remove(service) {
                         let waited_seconds = began.elapsed().as_secs();
-                        tracing::info!(waited_seconds, "{service} is there");
+                        tracing::info!(waited_seconds, "{service} is available");
                     }
                     return Ok(connected);
                 }
-                Err(Obstacle::Lasting(error)) => return Err(error),
-                Err(Obstacle::Passing(error)) => error,
+                Err(ConnectFailure::Permanent(error)) => return Err(error),
+                Err(ConnectFailure::Temporary(error)) => error,
             };
             let waited = began.elapsed();
-            let left = self.left(waited);
-            if left.is_zero() {
-                return Err(StartError(given_up(reason, told_at.map(|_| waited))));
+            let remaining = self.remaining(waited);
+            if remaining.is_zero() {
+                return Err(StartError(timeout_text(reason, logged_at.map(|_| waited))));
             }
-            if told_at.is_none_or(|at| at.elapsed() >= TELL_EVERY) {
-                told_at = Some(Instant::now());
+            if logged_at.is_none_or(|at| at.elapsed() >= LOG_EVERY) {
+                logged_at = Some(Instant::now());
                 let (waited_seconds, up_to) = (waited.as_secs(), self.to_string());
                 tracing::warn!(reason, waited_seconds, up_to, "waiting for {service}");
             }
-            waiting.lock().insert(service, reason);
-            sleep(backoff.pause().min(left)).await;
+            pending.insert(service, reason);
+            sleep(backoff.pause().min(remaining)).await;
         }
     }
 }
 
-impl std::fmt::Display for Patience {
+impl std::fmt::Display for WaitLimit {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
-            Patience::Within(bound) => write!(f, "{} s", bound.as_secs()),
-            Patience::Forever => f.write_str("for ever"),
+            WaitLimit::Within(bound) => write!(f, "{} s", bound.as_secs()),
+            WaitLimit::Forever => f.write_str("for ever"),
         }
     }
 }
 
-fn given_up(reason: String, waited: Option<Duration>) -> String {
+fn timeout_text(reason: String, waited: Option<Duration>) -> String {
     match waited {
         Some(waited) => {
             format!("{reason} (waited for {} s: start_wait_seconds)", waited.as_secs())
@@ -191,47 +159,47 @@ mod tests {
 
     use super::*;
 
-    fn passing() -> Obstacle {
-        Obstacle::Passing(StartError("not there".to_owned()))
+    fn temporary() -> ConnectFailure {
+        ConnectFailure::Temporary(StartError("not there".to_owned()))
     }
 
     #[tokio::test]
-    async fn wait_ends_when_the_service_comes() {
-        let (waiting, attempts) = (Waiting::default(), AtomicU32::new(0));
+    async fn wait_ends_when_the_service_is_available() {
+        let (pending, attempts) = (PendingServices::default(), AtomicU32::new(0));
         let attempt = || {
             let number = attempts.fetch_add(1, Ordering::Relaxed);
-            let seen = waiting.services();
+            let services = pending.services();
             async move {
-                assert_eq!(seen.is_empty(), number == 0);
-                if number < 3 { Err(passing()) } else { Ok(number) }
+                assert_eq!(services.is_empty(), number == 0);
+                if number < 3 { Err(temporary()) } else { Ok(number) }
             }
         };
-        assert_eq!(Patience::Forever.wait("redis", &waiting, attempt).await, Ok(3));
-        assert_eq!(waiting.services(), Vec::<&str>::new());
+        assert_eq!(WaitLimit::Forever.wait("redis", &pending, attempt).await, Ok(3));
+        assert_eq!(pending.services(), Vec::<&str>::new());
     }
 
     #[tokio::test]
-    async fn wait_is_bounded_and_none_means_one_attempt() {
-        let waiting = Waiting::default();
+    async fn wait_is_bounded_and_zero_means_one_attempt() {
+        let pending = PendingServices::default();
         let attempts = AtomicU32::new(0);
         let attempt = || {
             attempts.fetch_add(1, Ordering::Relaxed);
-            async { Err::<(), _>(passing()) }
+            async { Err::<(), _>(temporary()) }
         };
-        let bounded = Patience::Within(Duration::from_millis(300));
-        let error = bounded.wait("redis", &waiting, attempt).await.unwrap_err().0;
+        let bounded = WaitLimit::Within(Duration::from_millis(300));
+        let error = bounded.wait("redis", &pending, attempt).await.unwrap_err().0;
         assert_eq!(error, "not there (waited for 0 s: start_wait_seconds)");
         assert!(attempts.swap(0, Ordering::Relaxed) > 1);
-        let none = Patience::Within(Duration::ZERO);
-        let error = none.wait("redis", &waiting, attempt).await.unwrap_err().0;
+        let none = WaitLimit::Within(Duration::ZERO);
+        let error = none.wait("redis", &pending, attempt).await.unwrap_err().0;
         assert_eq!((error.as_str(), attempts.load(Ordering::Relaxed)), ("not there", 1));
     }
 
     #[tokio::test]
-    async fn what_waiting_does_not_mend_fails_at_once() {
-        let lasting =
-            || async { Err::<(), _>(Obstacle::Lasting(StartError("too old".to_owned()))) };
-        let waited = Patience::Forever.wait("redis", &Waiting::default(), lasting).await;
+    async fn permanent_failure_ends_the_wait() {
+        let permanent =
+            || async { Err::<(), _>(ConnectFailure::Permanent(StartError("too old".to_owned()))) };
+        let waited = WaitLimit::Forever.wait("redis", &PendingServices::default(), permanent).await;
         assert_eq!(waited, Err(StartError("too old".to_owned())));
     }
 }

@@ -1,10 +1,10 @@
-//! One batch on its way: from the log into the archive, verdicts back into Redis, then
-//! acknowledged.
+//! Processes one batch of log entries: stores it in the archive, settles the decided sales in Redis,
+//! acknowledges the entries.
 //!
-//! An entry is acknowledged only after a majority of MongoDB has journalled it, and a sale only
-//! together with its settlement. Whatever fails in between stays pending and is delivered again,
-//! here or to another worker. An entry that fails by itself is parked once it was delivered too
-//! often; its neighbours do not notice.
+//! An entry is acknowledged only after a majority of MongoDB has journalled it, and a sale only in
+//! the step that settles it. After a failure in between, the entry stays pending and is delivered
+//! again, to this worker or another. An entry that fails alone becomes a dead letter after too many
+//! deliveries; the other entries of its batch are not affected.
 
 use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
@@ -15,63 +15,63 @@ use tokio::time::sleep;
 use tracing::error;
 
 use super::Worker;
-use super::chain::LinkCheck;
-use super::store::Demand;
+use super::chain::GapCheck;
+use super::store::HeadUpdate;
 use crate::archive::LogHead;
 use crate::backoff::Backoff;
 use crate::domain::{Kind, LogId, Outcome, Partition};
 use crate::faults::FaultStep;
 use crate::redis::{Read, WORKER_GROUP};
-use crate::sale::archiving::{Judged, Settled};
+use crate::sale::archiving::{SettleResult, UnsettledSale};
 use crate::telemetry::warn_repeated;
 
-/// Settlements of one batch under way at a time.
+/// Concurrent settlements of one batch.
 const SETTLES_AT_ONCE_MAX: usize = 64;
-/// Tries of one acknowledgement; an entry that is delivered again for lack of it changes nothing.
+/// Attempts of one acknowledgement. If all fail, the entry is delivered again, which is harmless.
 const ACKNOWLEDGE_TRIES_MAX: u32 = 4;
 const ACKNOWLEDGE_PAUSE_MIN: Duration = Duration::from_millis(20);
 const ACKNOWLEDGE_PAUSE_MAX: Duration = Duration::from_millis(500);
 
-/// Where a batch comes from; the word labels metrics.
+/// How a batch reached this worker: a metrics label.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Source {
+pub(super) enum BatchSource {
     /// Delivered for the first time.
     New,
-    /// Delivered to this consumer before it was started (or connected) anew.
+    /// Delivered to this consumer before it restarted or reconnected.
     LeftOver,
-    /// Taken over from a consumer that was too slow, or is dead.
+    /// Claimed from a consumer that is too slow or dead.
     Reclaimed,
 }
 
-impl Source {
+impl BatchSource {
     fn as_str(self) -> &'static str {
         match self {
-            Source::New => "new",
-            Source::LeftOver => "left_over",
-            Source::Reclaimed => "reclaimed",
+            BatchSource::New => "new",
+            BatchSource::LeftOver => "left_over",
+            BatchSource::Reclaimed => "reclaimed",
         }
     }
 }
 
-/// Entries that are carried together.
+/// Entries that are processed together.
 pub(super) struct Batch {
-    pub source: Source,
-    /// Who read it: names its heads.
+    pub source: BatchSource,
+    /// The reader whose heads this batch raises.
     pub reader: String,
-    /// Whether what was read before it, by the same reader, is known to be in the log.
-    pub link_check: LinkCheck,
+    /// Resolves once the gaps before this batch, of the same reader, are explained or recorded.
+    pub gap_check: GapCheck,
     pub reads: Vec<Read>,
-    /// How often each was delivered; once, where nothing is said.
+    /// Delivery counts; an absent entry was delivered once.
     pub deliveries: HashMap<(Partition, LogId), i64>,
 }
 
-/// An entry that cannot be read, stored or settled: its index in the batch, and why.
+/// Index in the batch of an entry that cannot be read, stored or settled, and the reason.
 type Failure = (usize, String);
 
 impl Worker {
-    /// Carries a batch as far as it goes.
+    /// Stores, settles and acknowledges a batch, as far as the services allow.
     pub(super) async fn process_batch(&self, batch: Batch) {
-        let _under_way = self.vitals.batch_begins();
+        let _in_flight = self.health.batch_begins();
         let has_sale = batch.reads.iter().any(is_sale);
         if has_sale {
             self.faults.reached(FaultStep::Read);
@@ -83,7 +83,7 @@ impl Worker {
             .observe(entries_count);
         let mut failures: Vec<Failure> = Vec::new();
         let mut entries = Vec::with_capacity(batch.reads.len());
-        // Of each entry handed to the archive, its index in the batch.
+        // Maps an index in `entries` to the index in the batch.
         let mut indexes = Vec::with_capacity(batch.reads.len());
         for (index, read) in batch.reads.iter().enumerate() {
             match &read.entry {
@@ -94,16 +94,16 @@ impl Worker {
                 Err(error) => failures.push((index, error.to_string())),
             }
         }
-        let demand = Demand { link_check: batch.link_check.clone(), heads: heads(&batch) };
-        let Some(stored) = self.store(&entries, &demand).await else { return };
+        let update = HeadUpdate { gap_check: batch.gap_check.clone(), heads: heads(&batch) };
+        let Some(stored) = self.store(&entries, &update).await else { return };
         failures.extend(stored.failed.into_iter().map(|(entry, why)| (indexes[entry], why)));
         self.count(&batch, &failures);
 
         let mut done: Vec<bool> = vec![true; batch.reads.len()];
-        for (index, settled) in self.settle_all(&batch, &indexes, stored.judged).await {
-            // Done or not, it is not for us to acknowledge.
+        for (index, settled) in self.settle_all(&batch, &indexes, stored.settlements).await {
+            // `settle` acknowledges a sale itself.
             done[index] = false;
-            if let Settled::Never(why) = settled {
+            if let SettleResult::Impossible(why) = settled {
                 failures.push((index, why));
             }
         }
@@ -111,7 +111,7 @@ impl Worker {
             self.faults.reached(FaultStep::Settle);
         }
         for (index, why) in failures {
-            done[index] = self.failed(&batch, index, &why).await;
+            done[index] = self.park_if_exhausted(&batch, index, &why).await;
         }
         self.acknowledge(batch.reads.iter().zip(done).filter(|(_, done)| *done).map(|pair| pair.0))
             .await;
@@ -121,40 +121,40 @@ impl Worker {
         &self,
         batch: &Batch,
         indexes: &[usize],
-        judged: Vec<Judged>,
-    ) -> Vec<(usize, Settled)> {
-        let settlements = stream::iter(judged).map(|judged| async move {
-            let verdict = &judged.verdict;
-            let (id, index) = (verdict.booking.id, indexes[verdict.index]);
-            self.metrics.verdicts.with_label_values(&[verdict.outcome.as_str()]).inc();
-            if verdict.outcome == Outcome::Refund {
+        settlements: Vec<UnsettledSale>,
+    ) -> Vec<(usize, SettleResult)> {
+        let settling = stream::iter(settlements).map(|settlement| async move {
+            let sale = &settlement.sale;
+            let (id, index) = (sale.booking.id, indexes[sale.index]);
+            self.metrics.verdicts.with_label_values(&[sale.outcome.as_str()]).inc();
+            if sale.outcome == Outcome::Refund {
                 self.metrics.double_sales_prevented.inc();
                 error!(booking_id = %id, "ALARM: a seat was sold before: the sale is refunded");
             }
-            let told = |word| self.metrics.settled.with_label_values(&[word]).inc();
-            let settled = self.carrier.settle(Some(batch.reads[index].id), &judged, told).await;
-            if verdict.outcome == Outcome::Refund {
-                // It may have told of a loss.
-                self.look_now.notify_one();
-                // It is due in any case, once its lease has lapsed: this is sooner.
+            let count = |code| self.metrics.settled.with_label_values(&[code]).inc();
+            let entry = Some(batch.reads[index].id);
+            let settled = self.archiver.settle(entry, &settlement, count).await;
+            if sale.outcome == Outcome::Refund {
+                // Settling it may have recorded a loss.
+                self.wake_repairer.notify_one();
+                // Refunds now rather than when the lease of the intent lapses.
                 let now_ms = Timestamp::now().as_millisecond();
                 if let Err(error) = self.archive.intent_due(id, now_ms).await {
-                    warn_repeated!(booking_id = %id, %error, "its money goes back later");
+                    warn_repeated!(booking_id = %id, %error, "a refund is delayed until its lease lapses");
                 }
             }
             (index, settled)
         });
-        settlements.buffer_unordered(SETTLES_AT_ONCE_MAX).collect().await
+        settling.buffer_unordered(SETTLES_AT_ONCE_MAX).collect().await
     }
 
-    /// An entry failed by itself. Parks it if it was delivered too often; says whether it is done
-    /// with, that is, parked.
-    async fn failed(&self, batch: &Batch, index: usize, why: &str) -> bool {
+    /// Parks a failed entry as a dead letter if it was delivered too often; returns whether it did.
+    async fn park_if_exhausted(&self, batch: &Batch, index: usize, why: &str) -> bool {
         let read = &batch.reads[index];
         let deliveries = batch.deliveries.get(&(read.partition, read.id)).copied().unwrap_or(1);
         let (partition, id) = (read.partition.0, read.id);
         if deliveries < i64::from(self.config.worker_deliveries_max) {
-            warn_repeated!(partition, %id, deliveries, why, "an entry failed and is tried again");
+            warn_repeated!(partition, %id, deliveries, why, "an entry failed and is retried");
             return false;
         }
         match self.engine.park(read.partition, read, why).await {
@@ -163,7 +163,7 @@ impl Worker {
                 true
             }
             Err(error) => {
-                warn_repeated!(partition, %id, %error, "an entry cannot be parked now");
+                warn_repeated!(partition, %id, %error, "parking an entry failed; it is retried");
                 false
             }
         }
@@ -180,7 +180,7 @@ impl Worker {
                 match self.engine.acknowledge(partition, WORKER_GROUP, &ids).await {
                     Ok(_) => break,
                     Err(error) => {
-                        warn_repeated!(%error, attempt, partition = partition.0, "no acknowledgement");
+                        warn_repeated!(%error, attempt, partition = partition.0, "acknowledging failed");
                         sleep(backoff.pause()).await;
                     }
                 }
@@ -188,7 +188,7 @@ impl Worker {
         }
     }
 
-    /// Counts what was archived.
+    /// Counts the archived entries.
     fn count(&self, batch: &Batch, failures: &[Failure]) {
         let failed: Vec<usize> = failures.iter().map(|failure| failure.0).collect();
         let stored = batch.reads.iter().enumerate().filter(|(index, _)| !failed.contains(index));
@@ -201,16 +201,17 @@ impl Worker {
     }
 }
 
-/// The newest entry of each partition that is archived: what the log must have from now on.
+/// The newest entry of the batch in each partition, which the log must contain from now on. Beats
+/// are not archived and do not count.
 fn heads(batch: &Batch) -> Vec<LogHead> {
     let mut heads: BTreeMap<Partition, LogHead> = BTreeMap::new();
     let is_archived = |read: &&Read| read.entry.as_ref().is_ok_and(|one| one.kind != Kind::Beat);
     for read in batch.reads.iter().filter(is_archived) {
         let (partition, reader) = (read.partition, batch.reader.clone());
         let head = LogHead { partition, reader, id: read.id, tag: read.tag().to_owned() };
-        let kept = heads.entry(partition).or_insert_with(|| head.clone());
-        if head.id > kept.id {
-            *kept = head;
+        let newest = heads.entry(partition).or_insert_with(|| head.clone());
+        if head.id > newest.id {
+            *newest = head;
         }
     }
     heads.into_values().collect()

@@ -1,12 +1,12 @@
-//! The links of the entries that this worker reads: whether what it read before is still in the
-//! log.
+//! Checks the chain of log entries that this worker reads, to detect that the log lost entries.
 //!
-//! Each entry names its predecessor. Where that is not the one read last, another worker has the
-//! ones between, or they were trimmed, or the log is another one: a failover that lost writes, a
-//! file that was cut, a Redis that was emptied. Redis is asked, beside the carrying: if the last
-//! one read is there no more, and was not trimmed, it is a fork. That is recorded in MongoDB, so
-//! that a repair follows also if this worker dies now. Until it is, no batch read since raises this
-//! reader's head (`sale/restore/watch.rs`): what it says of the lost branch would be overwritten.
+//! Each entry names its predecessor. A *gap* is an entry whose predecessor is not the entry read
+//! last. Either another worker read the entries between, or they were trimmed, or the log is a fork
+//! that lacks the entry read last: after a failover that lost writes, with a truncated file, or in an
+//! emptied Redis. Redis is queried concurrently with storing: if the entry read last is gone and was
+//! not trimmed, the log is a fork. The fork is recorded in MongoDB, so that it is repaired even if
+//! this worker dies now. Until then no later batch raises this reader's head
+//! (`sale/restore/watch.rs`), which would overwrite the evidence of the lost branch.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -21,20 +21,20 @@ use crate::domain::{LogId, Partition};
 use crate::redis::Read;
 use crate::telemetry::warn_repeated;
 
-/// Pauses between tries to learn whether it is a fork, and to record it.
+/// Pauses between attempts to check for a fork, and to record it.
 const PAUSE_MIN: Duration = Duration::from_millis(50);
 const PAUSE_MAX: Duration = Duration::from_secs(2);
 
-/// Whether what the links left open so far is known, or recorded; shared by all batches read since.
-/// False: it was time to stop before.
-pub(super) type LinkCheck = Shared<BoxFuture<'static, bool>>;
+/// Resolves to true once all gaps so far are explained or recorded as forks, to false if shutdown was
+/// requested first. Shared by all batches read since.
+pub(super) type GapCheck = Shared<BoxFuture<'static, bool>>;
 
-/// Nothing was left open.
-pub(super) fn no_link_open() -> LinkCheck {
+/// A check without gaps.
+pub(super) fn no_gaps() -> GapCheck {
     ready(true).boxed().shared()
 }
 
-/// An entry that was read and did not turn up as the next one's predecessor.
+/// The last entry before a gap: the next entry read does not name it as its predecessor.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct ChainGap {
     pub partition: Partition,
@@ -42,51 +42,51 @@ pub(super) struct ChainGap {
     pub tag: String,
 }
 
-/// The last entry read of each partition.
+/// The last entry read in each partition.
 #[derive(Debug, Default)]
 pub(super) struct ChainTracker(HashMap<Partition, (LogId, String)>);
 
 impl ChainTracker {
-    /// Goes on with these entries, which are in the order of each log.
+    /// Follows the chain through these entries, which are in log order, and returns the gaps.
     pub fn follow(&mut self, reads: &[Read]) -> Vec<ChainGap> {
-        let mut seams = Vec::new();
+        let mut gaps = Vec::new();
         for read in reads {
             let partition = read.partition;
             let last = self.0.insert(partition, (read.id, read.tag().to_owned()));
             if let Some((id, tag)) = last
                 && !read.follows(id, &tag)
             {
-                seams.push(ChainGap { partition, id, tag });
+                gaps.push(ChainGap { partition, id, tag });
             }
         }
-        seams
+        gaps
     }
 }
 
 impl Worker {
-    /// Goes on from an earlier check with these seams.
-    pub(super) fn check_links(&self, earlier: LinkCheck, seams: Vec<ChainGap>) -> LinkCheck {
+    /// Extends an earlier check by these gaps.
+    pub(super) fn check_gaps(&self, earlier: GapCheck, gaps: Vec<ChainGap>) -> GapCheck {
         let worker = self.clone();
-        let check = async move { earlier.await && worker.look_at_seams(seams).await };
+        let check = async move { earlier.await && worker.resolve_gaps(gaps).await };
         check.boxed().shared()
     }
 
-    /// Finds out what these seams are, and records forks; whether it did before it was time to stop.
-    async fn look_at_seams(&self, seams: Vec<ChainGap>) -> bool {
-        for ChainGap { partition, id, tag } in seams {
+    /// Explains these gaps and records forks. Returns false if shutdown was requested first.
+    async fn resolve_gaps(&self, gaps: Vec<ChainGap>) -> bool {
+        for ChainGap { partition, id, tag } in gaps {
             let mut backoff = Backoff::new(PAUSE_MIN, PAUSE_MAX);
-            // Bounded by the shutdown: whatever is not known must not be taken for whole.
+            // Bounded by shutdown: an unexplained gap must not pass as harmless.
             loop {
                 match self.restorer.is_fork(partition, id, &tag).await {
                     Ok(false) => break,
                     Ok(true) => {
-                        if !self.met_fork(partition, id).await {
+                        if !self.record_fork(partition, id).await {
                             return false;
                         }
                         break;
                     }
                     Err(error) => {
-                        warn_repeated!(partition = partition.0, %id, %error, "a link is looked at later");
+                        warn_repeated!(partition = partition.0, %id, %error, "checking a gap of the log failed; it is retried");
                     }
                 }
                 if !self.shutdown.sleep_or_shutdown(backoff.pause()).await {
@@ -97,18 +97,18 @@ impl Worker {
         true
     }
 
-    /// Whether it is recorded.
-    async fn met_fork(&self, partition: Partition, id: LogId) -> bool {
+    /// Records a fork in MongoDB. Returns false if shutdown was requested first.
+    async fn record_fork(&self, partition: Partition, id: LogId) -> bool {
         self.metrics.log_forks.inc();
         error!(partition = partition.0, %id, "ALARM: the booking log has lost an entry that was read");
         let mut backoff = Backoff::new(PAUSE_MIN, PAUSE_MAX);
         while let Err(error) = self.archive.suspect_log(partition).await {
-            warn_repeated!(partition = partition.0, %error, "a fork is recorded later");
+            warn_repeated!(partition = partition.0, %error, "recording a fork failed; it is retried");
             if !self.shutdown.sleep_or_shutdown(backoff.pause()).await {
                 return false;
             }
         }
-        self.look_now.notify_one();
+        self.wake_repairer.notify_one();
         true
     }
 }
@@ -128,26 +128,26 @@ mod tests {
     }
 
     #[test]
-    fn a_chain_has_no_seam() {
-        let mut links = ChainTracker::default();
+    fn unbroken_chain_has_no_gaps() {
+        let mut chain = ChainTracker::default();
         let first = [read(1, 5, "e", (4, "d")), read(2, 5, "x", (0, ""))];
-        assert_eq!(links.follow(&first), []);
-        assert_eq!(links.follow(&[read(1, 6, "f", (5, "e"))]), []);
-        assert_eq!(links.follow(&[read(1, 7, "g", (6, "f")), read(2, 6, "y", (5, "x"))]), []);
+        assert_eq!(chain.follow(&first), []);
+        assert_eq!(chain.follow(&[read(1, 6, "f", (5, "e"))]), []);
+        assert_eq!(chain.follow(&[read(1, 7, "g", (6, "f")), read(2, 6, "y", (5, "x"))]), []);
     }
 
     #[test]
-    fn what_was_passed_over_is_a_seam() {
-        let seam = |ms, tag: &str| {
+    fn entry_with_another_predecessor_makes_a_gap() {
+        let gap = |ms, tag: &str| {
             let id = LogId { ms, seq: 0 };
             ChainGap { partition: Partition(1), id, tag: tag.to_owned() }
         };
-        let mut links = ChainTracker::default();
-        links.follow(&[read(1, 5, "e", (4, "d"))]);
-        // Another has 6; the entry before 9 has another tag; the log begins anew.
-        assert_eq!(links.follow(&[read(1, 7, "g", (6, "f"))]), [seam(5, "e")]);
+        let mut chain = ChainTracker::default();
+        chain.follow(&[read(1, 5, "e", (4, "d"))]);
+        // Another worker has 6; the entry before 9 has another tag; the log starts anew.
+        assert_eq!(chain.follow(&[read(1, 7, "g", (6, "f"))]), [gap(5, "e")]);
         let forked = [read(1, 8, "h", (7, "g")), read(1, 9, "i", (8, "k"))];
-        assert_eq!(links.follow(&forked), [seam(8, "h")]);
-        assert_eq!(links.follow(&[read(1, 10, "a", (0, ""))]), [seam(9, "i")]);
+        assert_eq!(chain.follow(&forked), [gap(8, "h")]);
+        assert_eq!(chain.follow(&[read(1, 10, "a", (0, ""))]), [gap(9, "i")]);
     }
 }

@@ -1,10 +1,10 @@
-//! Drains the booking log: reads what no worker has seen yet and carries it, several batches at a
-//! time.
+//! Drains the booking log: reads entries that no worker has read and processes them, several batches
+//! at a time.
 //!
-//! One task and one blocking connection a lane. What was delivered to this consumer before the
-//! task began (a crash, a lost reply, a lost connection) is carried first. A group that was lost
-//! is created anew from the log's beginning. When it is time to stop, reading ends first; then
-//! what is under way is finished.
+//! Each lane has one task and one blocking connection. Entries delivered to this consumer before the
+//! task started (after a crash, a lost reply or a lost connection) are processed first. A lost
+//! consumer group is created again from the log's beginning. At shutdown reading stops first, then
+//! batches in flight finish.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -13,28 +13,28 @@ use tokio::task::JoinSet;
 use tracing::info;
 
 use super::Worker;
-use super::batch::{Batch, Source};
-use super::chain::{ChainGap, ChainTracker, LinkCheck, no_link_open};
+use super::batch::{Batch, BatchSource};
+use super::chain::{ChainGap, ChainTracker, GapCheck, no_gaps};
 use crate::backoff::Backoff;
 use crate::domain::{LogId, Partition};
 use crate::redis::{LaneReader, Read, RedisError, WORKER_GROUP, new_nonce};
 use crate::telemetry::warn_repeated;
 
-/// Longest wait of one read, ms.
+/// Longest wait of one blocking read, ms.
 const BLOCK_MS: u64 = 1_000;
-/// Pauses between tries while Redis is away.
+/// Pauses between attempts while Redis is unavailable.
 const PAUSE_MIN: Duration = Duration::from_millis(50);
 const PAUSE_MAX: Duration = Duration::from_secs(2);
 
-/// Drains one lane until told to stop.
-pub(super) async fn drain(worker: Worker, lane: usize, partitions: Vec<Partition>) {
+/// Drains one lane until shutdown.
+pub(super) async fn run(worker: Worker, lane: usize, partitions: Vec<Partition>) {
     let mut lane = Lane {
         worker,
         lane,
         partitions,
         reader: new_nonce(),
-        links: ChainTracker::default(),
-        link_check: no_link_open(),
+        chain: ChainTracker::default(),
+        gap_check: no_gaps(),
         batches: JoinSet::new(),
     };
     let shutdown = lane.worker.shutdown.clone();
@@ -43,9 +43,9 @@ pub(super) async fn drain(worker: Worker, lane: usize, partitions: Vec<Partition
         match lane.read_connected().await {
             Ok(()) => break,
             Err((error, had_read)) => {
-                warn_repeated!(%error, lane = lane.lane, "the drain lost its log");
-                // It is not stuck: its Redis is gone, which health tells by itself.
-                lane.worker.vitals.lane_turned(lane.lane);
+                warn_repeated!(%error, lane = lane.lane, "reading the log failed; it is retried");
+                // Not counted as stalled: health reports an unavailable Redis separately.
+                lane.worker.health.lane_progressed(lane.lane);
                 if had_read {
                     backoff = Backoff::new(PAUSE_MIN, PAUSE_MAX);
                 }
@@ -54,28 +54,28 @@ pub(super) async fn drain(worker: Worker, lane: usize, partitions: Vec<Partition
         if !shutdown.sleep_or_shutdown(backoff.pause()).await {
             break;
         }
-        // What is left over can be told from what is under way only when nothing is.
+        // Pending entries can be distinguished from entries in flight only when none is in flight.
         lane.finish().await;
     }
-    // Whoever waits for this task bounds the wait.
+    // The supervisor bounds this wait.
     lane.finish().await;
 }
 
 struct Lane {
     worker: Worker,
-    /// Its number, for the vitals.
+    /// The lane's number, for health.
     lane: usize,
     partitions: Vec<Partition>,
-    /// Names this life of the lane among the log's readers: what it has read is known to it alone.
+    /// Names this start of the lane as a reader of the log; no other reader has the same name.
     reader: String,
-    /// What was read last, over all connections.
-    links: ChainTracker,
-    link_check: LinkCheck,
+    /// The entries read last, across connections.
+    chain: ChainTracker,
+    gap_check: GapCheck,
     batches: JoinSet<()>,
 }
 
 impl Lane {
-    /// Reads over one connection until told to stop. An error says whether any read succeeded.
+    /// Reads over one connection until shutdown. An error carries whether any read succeeded.
     async fn read_connected(&mut self) -> Result<(), (RedisError, bool)> {
         let opened = tokio::select! {
             opened = self.open() => opened,
@@ -100,79 +100,85 @@ impl Lane {
         reader: &LaneReader,
         had_read: &mut bool,
     ) -> Result<(), RedisError> {
-        self.read_left_over(reader).await?;
+        self.read_pending(reader).await?;
         while !self.worker.shutdown.is_requested() {
             let count = self.entries_max() as u64;
-            // Not given up when it is time to stop, which is a second at most: what Redis hands out at
-            // that very moment would stay with nobody until it is reclaimed.
+            // Not cancelled at shutdown; it lasts a second at most. Entries that Redis delivers at
+            // that moment would otherwise stay pending until another worker claims them.
             let reads = reader.group(WORKER_GROUP, &self.worker.consumer, count).await?;
             *had_read = true;
-            let seams = self.links.follow(&reads);
-            self.look_at(seams).await;
-            self.begin(Source::New, reads).await;
+            let gaps = self.chain.follow(&reads);
+            self.check_gaps(gaps).await;
+            self.spawn_batches(BatchSource::New, reads).await;
         }
         Ok(())
     }
 
-    /// Carries what this consumer was given and has not acknowledged.
-    async fn read_left_over(&mut self, reader: &LaneReader) -> Result<(), RedisError> {
+    /// Processes the entries that were delivered to this consumer and not acknowledged.
+    async fn read_pending(&mut self, reader: &LaneReader) -> Result<(), RedisError> {
         let mut after = vec![LogId::default(); self.partitions.len()];
-        // Ends: every read but the last goes on behind the one before.
+        // Terminates: each read continues after the one before.
         while !self.worker.shutdown.is_requested() {
             let (count, consumer) = (self.entries_max() as u64, &self.worker.consumer);
             let reads = reader.own_pending(WORKER_GROUP, consumer, &after, count).await?;
             if reads.is_empty() {
                 break;
             }
-            info!(entries = reads.len(), lane = self.lane, "carrying what was left over");
+            info!(
+                entries = reads.len(),
+                lane = self.lane,
+                "processing pending entries of an earlier start"
+            );
             for read in &reads {
-                let place = self.partitions.iter().position(|one| *one == read.partition);
-                if let Some(position) = place.and_then(|place| after.get_mut(place)) {
+                let index = self.partitions.iter().position(|one| *one == read.partition);
+                if let Some(position) = index.and_then(|index| after.get_mut(index)) {
                     *position = read.id.max(*position);
                 }
             }
-            self.begin(Source::LeftOver, reads).await;
+            self.spawn_batches(BatchSource::LeftOver, reads).await;
         }
         Ok(())
     }
 
-    /// Begins to carry what was read, in batches, each as soon as there is a place for it.
-    async fn begin(&mut self, source: Source, reads: Vec<Read>) {
-        self.worker.vitals.lane_turned(self.lane);
+    /// Splits entries into batches and spawns each as soon as a permit is free.
+    async fn spawn_batches(&mut self, source: BatchSource, reads: Vec<Read>) {
+        self.worker.health.lane_progressed(self.lane);
         let mut reads = reads.into_iter().peekable();
         while reads.peek().is_some() {
             let reads: Vec<Read> = reads.by_ref().take(self.entries_max()).collect();
             // The semaphore is never closed.
-            let Ok(place) = self.worker.places.clone().acquire_owned().await else { return };
+            let Ok(permit) = self.worker.batch_permits.clone().acquire_owned().await else {
+                return;
+            };
             let worker = self.worker.clone();
-            let (reader, link_check) = match source {
-                Source::New => (self.reader.clone(), self.link_check.clone()),
-                // Read before, perhaps by an earlier process of this name: a reader of their own.
-                Source::LeftOver | Source::Reclaimed => (new_nonce(), no_link_open()),
+            let (reader, gap_check) = match source {
+                BatchSource::New => (self.reader.clone(), self.gap_check.clone()),
+                // Read before, perhaps by an earlier process of this name: they get their own reader.
+                BatchSource::LeftOver | BatchSource::Reclaimed => (new_nonce(), no_gaps()),
             };
             let deliveries = HashMap::new();
             self.batches.spawn(async move {
-                worker.process_batch(Batch { source, reader, link_check, reads, deliveries }).await;
-                drop(place);
+                worker.process_batch(Batch { source, reader, gap_check, reads, deliveries }).await;
+                drop(permit);
             });
-            self.worker.vitals.lane_turned(self.lane);
+            self.worker.health.lane_progressed(self.lane);
         }
-        // A batch that panicked was logged by the panic hook; its entries are reclaimed.
+        // The panic hook has logged a batch that panicked; its entries are reclaimed.
         while self.batches.try_join_next().is_some() {}
     }
 
-    /// Has seams looked at, beside the carrying; each of these looks takes a place of a batch.
-    async fn look_at(&mut self, seams: Vec<ChainGap>) {
-        if seams.is_empty() {
+    /// Checks gaps concurrently with the batches; each check takes a batch permit.
+    async fn check_gaps(&mut self, gaps: Vec<ChainGap>) {
+        if gaps.is_empty() {
             return;
         }
-        self.link_check = self.worker.check_links(self.link_check.clone(), seams);
-        // The semaphore is never closed. Batches that hold all places drive the check themselves.
-        let Ok(place) = self.worker.places.clone().acquire_owned().await else { return };
-        let check = self.link_check.clone();
+        self.gap_check = self.worker.check_gaps(self.gap_check.clone(), gaps);
+        // The semaphore is never closed. Batches that hold all permits poll the check themselves.
+        let Ok(permit) = self.worker.batch_permits.clone().acquire_owned().await else { return };
+        let check = self.gap_check.clone();
         self.batches.spawn(async move {
             check.await;
-            drop(place);
+            drop(permit);
         });
     }
 

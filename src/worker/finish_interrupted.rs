@@ -1,8 +1,9 @@
-//! Finishes what a process began in MongoDB and Redis and did not end, because it died or Redis
-//! was away: openings of events, changes of their settings, cancellations of sales.
+//! Finishes operations that a process started in MongoDB and could not complete in Redis, because it
+//! crashed or Redis was unavailable: openings of events, changes of their settings, cancellations of
+//! sales.
 //!
-//! MongoDB, written first, says what should be; everything here can be repeated, and is done by
-//! every worker.
+//! MongoDB is written first and is authoritative. Every step is idempotent, and every worker runs
+//! this task.
 
 use std::time::Duration;
 
@@ -14,39 +15,40 @@ use crate::archive::{ArchivedBooking, EventHead};
 use crate::domain::{EventId, LoadState, Outcome};
 use crate::redis::{Detail, SettleReply, Settlement};
 use crate::sale::SaleError;
-use crate::sale::opening::{Opened, open_event};
+use crate::sale::opening::{OpenResult, open_event};
 use crate::telemetry::warn_repeated;
 
-/// Pause between two turns.
+/// Pause between two rounds.
 const PAUSE: Duration = Duration::from_secs(2);
-/// What is younger may still be under way, ms.
-const UNDER_WAY_MS: i64 = 5_000;
-/// Openings and cancellations of one turn; what is left has the next turn.
-const MENDED_AT_ONCE_MAX: u32 = 100;
+/// Operations younger than this may still be in progress, ms.
+const IN_PROGRESS_MS: i64 = 5_000;
+/// Openings and cancellations finished in one round; the next round continues.
+const PER_ROUND_MAX: u32 = 100;
 /// Events read at once.
 const PAGE: u32 = 1_000;
 
-/// Pages of cancellations of one turn.
+/// Pages of cancellations in one round.
 const CANCEL_PAGES_MAX: u32 = 20;
 
-/// What came of several. Of Redis, the node of one may be gone: the others go on.
+/// The result of several operations. An unavailable Redis node fails only its own events; the first
+/// such error is kept while the others continue.
 #[derive(Default)]
-struct Mended {
+struct PartialResult {
     error: Option<SaleError>,
 }
 
-impl Mended {
-    /// One more.
+impl PartialResult {
+    /// Adds the result of one operation.
     ///
     /// # Errors
-    /// Its own, if it is about all of them.
-    fn add(&mut self, one: Result<(), SaleError>) -> Result<(), SaleError> {
-        match one {
+    /// The operation's error, if it concerns all operations.
+    fn add(&mut self, result: Result<(), SaleError>) -> Result<(), SaleError> {
+        match result {
             Err(error) if error.is_redis_unavailable() => {
                 self.error.get_or_insert(error);
                 Ok(())
             }
-            one => one,
+            result => result,
         }
     }
 
@@ -55,27 +57,27 @@ impl Mended {
     }
 }
 
-/// Mends until told to stop.
-pub(super) async fn finish_interrupted(worker: Worker) {
+/// Finishes interrupted operations until shutdown.
+pub(super) async fn run(worker: Worker) {
     while worker.shutdown.sleep_or_shutdown(PAUSE).await {
-        for (what, mended) in [
-            ("openings", worker.mend_openings().await),
-            ("settings", worker.mend_settings().await),
-            ("cancellations", worker.mend_cancellations().await),
+        for (what, result) in [
+            ("openings", worker.finish_openings().await),
+            ("settings", worker.finish_settings().await),
+            ("cancellations", worker.finish_cancellations().await),
         ] {
-            if let Err(error) = mended {
-                warn_repeated!(%error, what, "mended later");
+            if let Err(error) = result {
+                warn_repeated!(%error, what, "finishing interrupted operations failed; they are retried");
             }
         }
     }
 }
 
 impl Worker {
-    /// Events that were created and never opened.
-    async fn mend_openings(&self) -> Result<(), SaleError> {
-        let before_ms = Timestamp::now().as_millisecond() - UNDER_WAY_MS;
-        let mut all = Mended::default();
-        for head in self.archive.events_not_opened(before_ms, MENDED_AT_ONCE_MAX).await? {
+    /// Opens events that were created and never opened.
+    async fn finish_openings(&self) -> Result<(), SaleError> {
+        let before_ms = Timestamp::now().as_millisecond() - IN_PROGRESS_MS;
+        let mut all = PartialResult::default();
+        for head in self.archive.events_not_opened(before_ms, PER_ROUND_MAX).await? {
             all.add(self.open(head.id).await)?;
         }
         all.result()
@@ -84,50 +86,50 @@ impl Worker {
     async fn open(&self, id: EventId) -> Result<(), SaleError> {
         let Some(event) = self.archive.event(id).await? else { return Ok(()) };
         match open_event(&self.engine, &self.archive, &event).await? {
-            Opened::OnSale => info!(event_id = id.0, "an interrupted opening is finished"),
-            Opened::Lost => {
+            OpenResult::OnSale => info!(event_id = id.0, "finished an interrupted opening"),
+            OpenResult::Lost => {
                 tracing::warn!(event_id = id.0, "redis has lost an event: it must be restored")
             }
         }
         Ok(())
     }
 
-    /// Events whose settings in Redis are older than in MongoDB.
-    async fn mend_settings(&self) -> Result<(), SaleError> {
+    /// Updates events whose settings in Redis are older than in MongoDB.
+    async fn finish_settings(&self) -> Result<(), SaleError> {
         let in_redis = self.loaded_events().await.events;
-        let (mut after, mut all) = (EventId(0), Mended::default());
+        let (mut after, mut all) = (EventId(0), PartialResult::default());
         while !self.shutdown.is_requested() {
             let heads = self.archive.event_heads(after, PAGE).await?;
             let Some(last) = heads.last() else { break };
             after = last.id;
-            // One that is unloaded is not there, unless Redis has fallen back to a copy of before:
-            // what it had of the event must not be sold.
-            let is_there = |head: &&EventHead| match head.load_state {
+            // Redis has an unloaded event only after falling back to an older copy of its data. The
+            // event must not be sold from there.
+            let is_in_redis = |head: &&EventHead| match head.load_state {
                 LoadState::Opened => true,
                 LoadState::Unloaded => in_redis.contains(&head.id),
                 LoadState::New | LoadState::Loading => false,
             };
-            for head in heads.iter().filter(is_there) {
-                all.add(self.mend_event(head).await)?;
+            for head in heads.iter().filter(is_in_redis) {
+                all.add(self.finish_settings_of(head).await)?;
             }
         }
         all.result()
     }
 
-    async fn mend_event(&self, head: &EventHead) -> Result<(), SaleError> {
+    async fn finish_settings_of(&self, head: &EventHead) -> Result<(), SaleError> {
         let Some(snapshot) = self.engine.snapshot(head.id, Detail::Counts).await? else {
             return Ok(());
         };
         if snapshot.generation < head.generation {
-            // Redis is in a past state: it is repaired, not changed.
+            // Redis is in a past state: the repairer restores the event.
             if self.archive.report_loss(head.id, head.generation).await? {
-                self.look_now.notify_one();
+                self.wake_repairer.notify_one();
             }
             return Ok(());
         }
         if !snapshot.open {
-            // Marked as opened, and then whoever opened or loaded it died. Its load is whole, or
-            // it would not have been marked.
+            // The process that loaded it crashed between marking it as opened and opening it. Its
+            // load is complete: only a complete load is marked.
             if head.generation == snapshot.generation && head.load_state == LoadState::Opened {
                 self.open(head.id).await?;
             }
@@ -137,49 +139,49 @@ impl Worker {
             && let Some(event) = self.archive.event(head.id).await?
         {
             let code = self.engine.update_event(&event).await?.code();
-            info!(event_id = head.id.0, code, "an event's settings follow");
+            info!(event_id = head.id.0, code, "updated an event's settings in Redis");
         }
         Ok(())
     }
 
-    /// Sales that the archive says are cancelled and Redis was not seen to follow.
-    async fn mend_cancellations(&self) -> Result<(), SaleError> {
-        let before_ms = Timestamp::now().as_millisecond() - UNDER_WAY_MS;
-        let (mut passed_over, mut all) = (0_u64, Mended::default());
+    /// Settles sales that are cancelled in the archive and not known to be so in Redis.
+    async fn finish_cancellations(&self) -> Result<(), SaleError> {
+        let before_ms = Timestamp::now().as_millisecond() - IN_PROGRESS_MS;
+        let (mut skipped, mut all) = (0_u64, PartialResult::default());
         for _ in 0..CANCEL_PAGES_MAX {
-            let page = self.archive.cancels_unsettled(before_ms, passed_over, MENDED_AT_ONCE_MAX);
+            let page = self.archive.cancels_unsettled(before_ms, skipped, PER_ROUND_MAX);
             let page = page.await?;
             for cancelled in &page {
-                let settled = self.mend_cancellation(cancelled).await;
-                // What cannot be settled now, its node being gone, keeps no other waiting.
-                passed_over += u64::from(!matches!(settled, Ok(true)));
+                let settled = self.finish_cancellation(cancelled).await;
+                // A cancellation whose Redis node is unavailable does not delay the others.
+                skipped += u64::from(!matches!(settled, Ok(true)));
                 all.add(settled.map(drop))?;
             }
-            if page.len() < MENDED_AT_ONCE_MAX as usize || self.shutdown.is_requested() {
+            if page.len() < PER_ROUND_MAX as usize || self.shutdown.is_requested() {
                 break;
             }
         }
         all.result()
     }
 
-    /// Whether all is done about it.
-    async fn mend_cancellation(&self, cancelled: &ArchivedBooking) -> Result<bool, SaleError> {
+    /// Returns whether the cancellation is complete.
+    async fn finish_cancellation(&self, cancelled: &ArchivedBooking) -> Result<bool, SaleError> {
         let id = cancelled.booking.id;
-        // Its money goes back; whoever cancelled it may have died before saying so.
+        // Triggers the refund: the process that cancelled may have crashed before doing so.
         self.archive.intent_due(id, Timestamp::now().as_millisecond()).await?;
         let is_settled = self.settle_cancelled(cancelled).await?;
         if is_settled {
             self.archive.cancel_settled(id).await?;
-            info!(booking_id = %id, "a cancellation is settled");
+            info!(booking_id = %id, "settled a cancellation");
         }
         Ok(is_settled)
     }
 
-    /// Whether nothing is left to settle.
+    /// Returns whether nothing is left to settle.
     async fn settle_cancelled(&self, cancelled: &ArchivedBooking) -> Result<bool, SaleError> {
         let event = cancelled.booking.id.event();
-        // Read after the outcome, which is final here: it cannot have become another since. And
-        // before Redis is asked: a load that begins after this reads the outcome.
+        // Read after the outcome, which is final and cannot change any more, and before Redis is
+        // queried: a load that begins later reads the outcome itself.
         let Some(head) = self.archive.event_head(event).await? else { return Ok(false) };
         let answer = self
             .engine
@@ -194,8 +196,8 @@ impl Worker {
         self.metrics.settled.with_label_values(&[answer.code()]).inc();
         Ok(match answer.reply {
             SettleReply::Settled { .. } => true,
-            // A load that has begun may have read the outcome before. One that has not will read
-            // it, if there is one: the event may be unloaded for good.
+            // A load in progress may have read the archive before this outcome. A later load reads
+            // the outcome; the event may also stay unloaded for good.
             SettleReply::EventNotLoaded => {
                 let is_out = head.load_state != LoadState::Loading;
                 is_out && self.engine.snapshot(event, Detail::Counts).await?.is_none()

@@ -1,57 +1,57 @@
-//! How the worker is: whether the drain gets on, and what is under way.
+//! The worker's health: progress of the drain, lag of the archive, batches in flight.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use prometheus::IntGauge;
 
-/// The worker's vital signs, shared by its tasks and its health routes.
+/// Health figures, written by the worker's tasks and read by its health routes.
 pub(super) struct WorkerHealth {
     origin: Instant,
-    /// When each lane last read something or began a batch, ms after `origin`.
-    turns_ms: Vec<AtomicU64>,
-    /// Age of the oldest entry of the log that is not archived, ms.
+    /// When each lane last read entries or started a batch, ms after `origin`.
+    progress_ms: Vec<AtomicU64>,
+    /// Age of the oldest log entry that is not archived, ms.
     lag_ms: AtomicU64,
     batches: IntGauge,
 }
 
-/// One batch under way; over when dropped.
-pub(super) struct UnderWay<'a>(&'a IntGauge);
+/// Counts a batch as in flight until dropped.
+pub(super) struct BatchGuard<'a>(&'a IntGauge);
 
-impl Drop for UnderWay<'_> {
+impl Drop for BatchGuard<'_> {
     fn drop(&mut self) {
         self.0.dec();
     }
 }
 
 impl WorkerHealth {
-    /// WorkerHealth of a worker with so many lanes.
+    /// The health of a worker with this many lanes.
     pub fn new(lanes: usize, batches: IntGauge) -> Self {
         WorkerHealth {
             origin: Instant::now(),
-            turns_ms: (0..lanes).map(|_| AtomicU64::new(0)).collect(),
+            progress_ms: (0..lanes).map(|_| AtomicU64::new(0)).collect(),
             lag_ms: AtomicU64::new(0),
             batches,
         }
     }
 
-    /// A batch is under way as long as the result lives.
-    pub fn batch_begins(&self) -> UnderWay<'_> {
+    /// Counts a batch as in flight while the guard lives.
+    pub fn batch_begins(&self) -> BatchGuard<'_> {
         self.batches.inc();
-        UnderWay(&self.batches)
+        BatchGuard(&self.batches)
     }
 
-    /// A lane has read, or begun a batch.
-    pub fn lane_turned(&self, lane: usize) {
-        if let Some(turn) = self.turns_ms.get(lane) {
-            turn.store(self.now_ms(), Ordering::Relaxed);
+    /// Records that a lane read entries or started a batch.
+    pub fn lane_progressed(&self, lane: usize) {
+        if let Some(progress) = self.progress_ms.get(lane) {
+            progress.store(self.now_ms(), Ordering::Relaxed);
         }
     }
 
-    /// How long the slowest lane has not got on.
+    /// Time since the slowest lane made progress.
     pub fn stalled_for(&self) -> Duration {
-        let turns = self.turns_ms.iter().map(|turn| turn.load(Ordering::Relaxed));
-        let oldest = turns.min().unwrap_or_else(|| self.now_ms());
+        let progress = self.progress_ms.iter().map(|at| at.load(Ordering::Relaxed));
+        let oldest = progress.min().unwrap_or_else(|| self.now_ms());
         Duration::from_millis(self.now_ms().saturating_sub(oldest))
     }
 
@@ -60,12 +60,12 @@ impl WorkerHealth {
         self.origin.elapsed()
     }
 
-    /// The oldest entry of the log that is not archived is so old.
-    pub fn log_lags(&self, seconds: f64) {
+    /// Records the age of the oldest log entry that is not archived.
+    pub fn set_lag(&self, seconds: f64) {
         self.lag_ms.store((seconds * 1_000.0) as u64, Ordering::Relaxed);
     }
 
-    /// How old it was the last time, seconds.
+    /// The age recorded last, seconds.
     pub fn lag_seconds(&self) -> f64 {
         self.lag_ms.load(Ordering::Relaxed) as f64 / 1_000.0
     }

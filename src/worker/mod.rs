@@ -1,43 +1,43 @@
-//! The worker: carries the booking log into the archive and what the archive decides back into
-//! Redis. Any number of processes share the work; none of them is special, and any may die, stop
-//! or wake up late at any point.
+//! The worker: copies the booking log into the archive and applies the archive's decisions to Redis.
+//! Any number of processes share the work. All are equal, and each may crash, stop or resume late at
+//! any point.
 //!
 //! ```text
 //! booking log ──► drain ──► archive (ledger, states, claims, outcomes) ──► settle ──► Redis
-//!       ▲           reclaim: what another worker left pending goes the same way
+//!       ▲           reclaim: entries that another worker left pending take the same path
 //!       └── settle appends the transition that wakes the waiting confirmation
 //! ```
 //!
-//! | task | what it sees to |
-//! |---|---|
-//! | `drain` | entries that nobody has read, and what this worker left over |
-//! | `reclaim` | entries of dead consumers, and failed ones; dead letters |
-//! | `admit` | waiting rooms: places, draws, floors |
-//! | `sweep` | overdue holds of quiet events |
-//! | `reconcile` | payments that nobody looks after, confirmations whose lease lapsed |
-//! | `mend` | openings, changes and cancellations that were cut off |
-//! | `repair` | events and writes that Redis lost |
-//! | `retain` | bookings that ended long ago: they leave Redis |
-//! | `trim` | archived entries, once they are old |
-//! | `watch` | gauges and alarms, from outside the drain |
+//! | task (metrics label) | module | what it handles |
+//! |---|---|---|
+//! | `drain` | [`drain`] | unread entries, and this worker's own pending ones |
+//! | `reclaim` | [`reclaimer`] | pending entries of dead consumers, and failed ones; dead letters |
+//! | `admit` | [`admitter`] | waiting rooms: places, draws, floors |
+//! | `sweep` | [`sweeper`] | overdue holds of quiet events |
+//! | `reconcile` | [`reconciler`] | abandoned payments, confirmations whose lease lapsed |
+//! | `mend` | [`finish_interrupted`] | interrupted openings, changes of settings and cancellations |
+//! | `repair` | [`repairer`] | events and writes that Redis lost |
+//! | `retain` | [`retention`] | removal from Redis of bookings that ended long ago |
+//! | `trim` | [`log_trimmer`] | removal of old archived log entries |
+//! | `watch` | [`log_monitor`] | gauges and alarms, independent of the drain |
 //!
-//! [`run`] serves the binary and the tests alike.
+//! The binary and the tests both call [`run`].
 
-mod admit;
+mod admitter;
 mod batch;
 mod chain;
 mod drain;
 mod finish_interrupted;
 mod health;
 mod http;
-mod reclaim;
-mod reconcile;
-mod repair;
-mod retain;
+mod log_monitor;
+mod log_trimmer;
+mod reclaimer;
+mod reconciler;
+mod repairer;
+mod retention;
 mod store;
-mod sweep;
-mod trim;
-mod watch;
+mod sweeper;
 
 use std::io;
 use std::net::{SocketAddr, TcpListener};
@@ -61,10 +61,10 @@ use crate::telemetry::Metrics;
 
 use health::WorkerHealth;
 
-/// What this program calls itself in logs, metrics and `/health`.
+/// The program's name in logs, metrics and `/health`.
 pub const SERVICE: &str = crate::telemetry::metrics::WORKER;
 
-/// What all tasks of one worker share. Cheap to clone.
+/// State shared by all tasks of one worker. Cheap to clone.
 #[derive(Clone)]
 struct Worker(Arc<Shared>);
 
@@ -74,16 +74,16 @@ struct Shared {
     config: Arc<Config>,
     metrics: Metrics,
     shutdown: Shutdown,
-    /// Its name in the consumer group.
+    /// This worker's name in the consumer group.
     consumer: String,
-    /// Batches that may be under way.
-    places: Arc<Semaphore>,
-    carrier: Archiver,
+    /// Bounds the batches in flight.
+    batch_permits: Arc<Semaphore>,
+    archiver: Archiver,
     restorer: Restorer,
-    /// Ends the pause of `repair`: a fork was met.
-    look_now: Notify,
+    /// Ends the pause of the repairer: a loss was found.
+    wake_repairer: Notify,
     payments: PaymentService,
-    vitals: WorkerHealth,
+    health: WorkerHealth,
     dependencies: Dependencies,
     supervisor: Supervisor,
     faults: Arc<Faults>,
@@ -97,17 +97,17 @@ impl std::ops::Deref for Worker {
 }
 
 impl Shared {
-    /// After how long a pending entry is anybody's.
+    /// How long an entry must be pending before any worker may claim it.
     fn reclaim_idle(&self) -> Duration {
         Duration::from_millis(self.config.worker_reclaim_idle_ms)
     }
 }
 
-/// Works until shutdown is requested, then ends in order: reading ends at once, what is under way
-/// has `shutdown_seconds` to finish, and what does not is delivered again.
+/// Runs until shutdown is requested. Then reading stops at once, batches in flight have
+/// `shutdown_seconds` to finish, and entries of unfinished batches are delivered again.
 ///
 /// # Errors
-/// If the HTTP server of health and metrics cannot run.
+/// If the HTTP server for health and metrics cannot run.
 pub async fn run(
     listener: TcpListener,
     config: Arc<Config>,
@@ -120,8 +120,8 @@ pub async fn run(
     let (lanes, supervisor) = (services.engine.lanes(), services.supervisor.clone());
     let faults = Arc::new(Faults::new(config.worker_fault_point));
     let worker = Worker(Arc::new(Shared {
-        places: Arc::new(Semaphore::new(config.worker_batches_in_flight as usize)),
-        carrier: Archiver::new(
+        batch_permits: Arc::new(Semaphore::new(config.worker_batches_in_flight as usize)),
+        archiver: Archiver::new(
             services.engine.clone(),
             services.archive.clone(),
             config.ended_keep_seconds,
@@ -132,7 +132,7 @@ pub async fn run(
             services.archive.clone(),
             &start::sale_settings(&config),
         ),
-        look_now: Notify::new(),
+        wake_repairer: Notify::new(),
         dependencies: Dependencies::start(
             &services.engine,
             &services.archive,
@@ -141,7 +141,7 @@ pub async fn run(
         ),
         supervisor: supervisor.clone(),
         faults,
-        vitals: WorkerHealth::new(lanes.len(), metrics.batches_in_flight.clone()),
+        health: WorkerHealth::new(lanes.len(), metrics.batches_in_flight.clone()),
         engine: services.engine,
         archive: services.archive,
         metrics: metrics.clone(),
@@ -152,19 +152,19 @@ pub async fn run(
     let http = http::server(listener, worker.clone())?;
     let http_handle = http.handle();
     let mut http = tokio::spawn(http);
-    // Admissions go by it: what is not known yet would slow them.
+    // The admitter throttles while a dependency's state is unknown.
     worker.dependencies.are_known().await;
-    start(&worker, &supervisor, lanes);
+    spawn_tasks(&worker, &supervisor, lanes);
     let served = tokio::select! {
         () = shutdown.requested() => None,
         ended = &mut http => Some(ended),
     };
     if !supervisor.finish(Duration::from_secs(config.shutdown_seconds)).await {
-        tracing::warn!("not all could be finished; the rest is delivered again");
+        tracing::warn!("not all batches finished in time; their entries are delivered again");
     }
     worker.engine.close().await;
     match served {
-        // Health and metrics are gone, though nobody asked for it.
+        // The HTTP server ended without a shutdown request.
         Some(ended) => ended.map_err(io::Error::other)?,
         None => {
             http_handle.stop(true).await;
@@ -173,38 +173,38 @@ pub async fn run(
     }
 }
 
-fn start(worker: &Worker, supervisor: &Supervisor, lanes: Vec<Vec<Partition>>) {
+fn spawn_tasks(worker: &Worker, supervisor: &Supervisor, lanes: Vec<Vec<Partition>>) {
     let shutdown = &worker.shutdown;
     for (number, lane) in lanes.into_iter().enumerate() {
         let worker = worker.clone();
-        let drain = move || drain::drain(worker.clone(), number, lane.clone());
+        let drain = move || drain::run(worker.clone(), number, lane.clone());
         supervisor.spawn("drain", shutdown, drain);
     }
-    supervisor.spawn("reclaim", shutdown, with(worker, reclaim::reclaim));
-    supervisor.spawn("admit", shutdown, with(worker, admit::admit));
-    supervisor.spawn("sweep", shutdown, with(worker, sweep::sweep));
-    supervisor.spawn("reconcile", shutdown, with(worker, reconcile::reconcile));
-    supervisor.spawn("mend", shutdown, with(worker, finish_interrupted::finish_interrupted));
-    supervisor.spawn("repair", shutdown, with(worker, repair::repair));
-    supervisor.spawn("retain", shutdown, with(worker, retain::retain));
-    supervisor.spawn("trim", shutdown, with(worker, trim::trim));
-    supervisor.spawn("watch", shutdown, with(worker, watch::watch));
+    supervisor.spawn("reclaim", shutdown, with(worker, reclaimer::run));
+    supervisor.spawn("admit", shutdown, with(worker, admitter::run));
+    supervisor.spawn("sweep", shutdown, with(worker, sweeper::run));
+    supervisor.spawn("reconcile", shutdown, with(worker, reconciler::run));
+    supervisor.spawn("mend", shutdown, with(worker, finish_interrupted::run));
+    supervisor.spawn("repair", shutdown, with(worker, repairer::run));
+    supervisor.spawn("retain", shutdown, with(worker, retention::run));
+    supervisor.spawn("trim", shutdown, with(worker, log_trimmer::run));
+    supervisor.spawn("watch", shutdown, with(worker, log_monitor::run));
 }
 
-/// Begins a task with the worker, as often as asked.
+/// Returns a function that starts the task with a clone of the worker.
 fn with<F>(worker: &Worker, task: fn(Worker) -> F) -> impl Fn() -> F + use<F> {
     let worker = worker.clone();
     move || task(worker.clone())
 }
 
-/// The configured name, or the host's name and our port: stable over restarts and unique among
-/// running workers.
+/// The configured name, or the host's name and this process' port: stable across restarts and unique
+/// among running workers.
 fn consumer_name(config: &Config, address: SocketAddr) -> String {
     if !config.worker_consumer.is_empty() {
         return config.worker_consumer.clone();
     }
-    let asked = std::process::Command::new("uname").arg("-n").output();
-    let name = asked.map(|output| String::from_utf8_lossy(&output.stdout).trim().to_owned());
+    let output = std::process::Command::new("uname").arg("-n").output();
+    let name = output.map(|output| String::from_utf8_lossy(&output.stdout).trim().to_owned());
     let host = name.ok().filter(|name| !name.is_empty()).unwrap_or_else(|| "localhost".to_owned());
     format!("{host}:{}", address.port())
 }

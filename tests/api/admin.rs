@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use holdfast::config::Config;
-use holdfast::sale::Act;
+use holdfast::sale::AuditEntry;
 use reqwest::Method;
 use serde_json::{Value, json};
 
@@ -62,9 +62,9 @@ async fn forwarded_request_is_not_local_without_admin_keys() {
 const SHUT: &str = "desk:1f2767a6defa352d6c9f8594251dd995f710ab3279cc75cc6210d430e8f0678f";
 
 /// The recorded acts of a place, oldest first.
-async fn acts(place: &Place) -> Vec<Act> {
+async fn acts(place: &Place) -> Vec<AuditEntry> {
     let (_, archive) = place.services().await;
-    let mut acts = archive.acts(None, None, 100).await.unwrap();
+    let mut acts = archive.audit_entries(None, None, 100).await.unwrap();
     acts.reverse();
     acts
 }

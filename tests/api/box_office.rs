@@ -146,7 +146,7 @@ async fn large_sale_is_paid_archived_and_recorded() {
     let receipt = office.api.get(&path).user("ann").send().await.json(200);
     assert_eq!((receipt["status"].as_str(), seats(&receipt)), (Some("CONFIRMED"), 50));
     let (_, archive) = office.place.services().await;
-    let acts = archive.acts(None, None, 100).await.unwrap();
+    let acts = archive.audit_entries(None, None, 100).await.unwrap();
     let hold = acts.iter().find(|act| act.act == "booking_hold").expect("the act is recorded");
     assert_eq!((hold.who.as_str(), hold.result.as_deref()), ("desk", Some("ok")));
     assert!(hold.detail.starts_with("for user ann: seats 1,2,3,"), "{}", hold.detail);

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use holdfast::domain::EventId;
-use holdfast::sale::{Events, Unloading};
+use holdfast::sale::{Events, UnloadResult};
 use holdfast::start;
 use serde_json::{Value, json};
 
@@ -46,7 +46,7 @@ async fn unloaded_event_is_closed_and_its_bookings_remain() {
     };
     let before = bookings().await;
     set_status(&api, event, "CLOSED").await.json(200);
-    assert_eq!(events.unload(id, SOON).await.unwrap(), Unloading::Done);
+    assert_eq!(events.unload(id, SOON).await.unwrap(), UnloadResult::Done);
 
     let path = format!("/api/v1/events/{event}");
     let shown = async || api.get(&path).send().await.json(200);

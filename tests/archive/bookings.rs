@@ -1,9 +1,9 @@
-//! Ledger and bookings: what a batch leaves behind, in whatever order it comes.
+//! Ledger and bookings: the result of storing batches in any order.
 
 use super::*;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_sale_is_stored_whole() {
+async fn sale_is_stored_completely() {
     let archive = archive().await;
     let id = booking(EVENT, 1);
     let life = sold_life(id, &[3, 4]);
@@ -12,9 +12,9 @@ async fn a_sale_is_stored_whole() {
     let mut first = vec![beat, opened];
     first.extend_from_slice(&life[..3]);
     let stored = store(&archive, first.clone()).await;
-    let verdict = &stored.verdicts[0];
-    assert_eq!((stored.verdicts.len(), verdict.index), (1, 4));
-    assert_eq!((verdict.booking.id, verdict.outcome), (id, Outcome::Sold));
+    let sale = &stored.sales[0];
+    assert_eq!((stored.sales.len(), sale.index), (1, 4));
+    assert_eq!((sale.booking.id, sale.outcome), (id, Outcome::Sold));
     store(&archive, [life[3].clone()]).await;
 
     let found = archive.booking(id).await.unwrap().unwrap();
@@ -32,7 +32,7 @@ async fn a_sale_is_stored_whole() {
     assert_eq!(texts, ["digest", "print", "trace"]);
     assert_eq!(owners(&archive).await, BTreeMap::from([(3, id), (4, id)]));
 
-    // Everything but the beat is in the ledger; what was never stored is told to be missing.
+    // All entries except the beat are in the ledger; an entry that was never stored is missing.
     let mut ids: Vec<String> = first.iter().filter_map(transition_id).collect();
     assert_eq!(ids.len(), 4);
     ids.push("nothing".into());
@@ -40,7 +40,7 @@ async fn a_sale_is_stored_whole() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn the_order_and_number_of_deliveries_do_not_matter() {
+async fn order_and_number_of_deliveries_do_not_matter() {
     let archive = archive().await;
     let mut dice = Dice(1);
     let mut expected = None;
@@ -67,7 +67,7 @@ async fn the_order_and_number_of_deliveries_do_not_matter() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_state_follows_generation_then_version() {
+async fn state_is_ordered_by_generation_then_version() {
     let archive = archive().await;
     let id = booking(EVENT, 1);
     let newer = Entry { generation: 2, ..entry(id, &[1], Kind::Hold, 1) };
@@ -80,8 +80,8 @@ async fn a_state_follows_generation_then_version() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn the_newer_of_two_first_writes_stands() {
-    // Both workers find no document and both try to make it: the loser's may be the newer one.
+async fn newer_of_two_concurrent_first_writes_wins() {
+    // Both workers find no document and try to insert it: the loser may have the newer state.
     let archive = archive().await;
     for round in 0..long_or(20, 4) {
         let ids: Vec<BookingId> = (0..40).map(|n| booking(EVENT, round * 100 + n)).collect();
@@ -96,7 +96,7 @@ async fn the_newer_of_two_first_writes_stands() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_entry_that_cannot_be_stored_fails_alone() {
+async fn entry_that_cannot_be_stored_fails_alone() {
     let archive = archive().await;
     let [first, second, third, fourth] = [1, 2, 3, 4].map(|n| booking(EVENT, n));
     let endless = entry(second, &[2], Kind::Sold, u64::MAX);
@@ -106,18 +106,18 @@ async fn an_entry_that_cannot_be_stored_fails_alone() {
     let stored = archive.store(&batch(entries)).await.unwrap();
     let failed: Vec<usize> = stored.failed.iter().map(|(index, _)| *index).collect();
     assert_eq!(failed, [1, 2]);
-    let verdicts: Vec<_> = stored.verdicts.iter().map(|v| (v.index, v.outcome)).collect();
-    assert_eq!(verdicts, [(0, Outcome::Sold), (3, Outcome::Sold)]);
+    let sales: Vec<_> = stored.sales.iter().map(|v| (v.index, v.outcome)).collect();
+    assert_eq!(sales, [(0, Outcome::Sold), (3, Outcome::Sold)]);
     assert_eq!(archive.booking(second).await.unwrap(), None);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn equal_log_ids_of_different_entries_do_not_meet() {
+async fn different_entries_with_equal_log_ids_are_distinct() {
     let archive = archive().await;
     let twins = [1, 2].map(|n| entry(booking(EVENT, n), &[n as u32], Kind::Hold, 1));
     assert_eq!(twins[0].id, twins[1].id);
     store(&archive, twins.clone()).await;
-    // After a failover the same position may hold another version of the same booking.
+    // After a failover the same position may have another version of the same booking.
     let fork = Entry { id: twins[0].id, ..entry(booking(EVENT, 1), &[1], Kind::Expired, 2) };
     store(&archive, [fork.clone()]).await;
     let other = Entry { id: LogId { ms: 1, seq: 1 }, ..twins[0].clone() };
@@ -130,7 +130,7 @@ async fn equal_log_ids_of_different_entries_do_not_meet() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn lists_come_in_pages() {
+async fn lists_are_paged() {
     let archive = archive().await;
     let ids: Vec<BookingId> = (1..=5).map(|n| booking(EVENT, n)).collect();
     let foreign = booking(EventId(70), 6);
@@ -141,13 +141,13 @@ async fn lists_come_in_pages() {
     assert_eq!((page.len(), total, page[0].booking.id), (4, 6, foreign));
     let (page, _) = archive.bookings_of(&ann, BookingsFrom::Number(4), 4).await.unwrap();
     assert_eq!((page.len(), page[1].booking.id), (2, ids[0]));
-    // All were made in one millisecond: ids decide.
+    // All have the same creation time: ids determine the order.
     let (page, _) = archive.bookings_of(&ann, BookingsFrom::Number(0), 4).await.unwrap();
     let last = &page[3].booking;
     let older = BookingsFrom::Older { created_ms: last.created_ms, id: last.id };
     let (page, total) = archive.bookings_of(&ann, older, 4).await.unwrap();
-    let seen: Vec<BookingId> = page.iter().map(|found| found.booking.id).collect();
-    assert_eq!((seen, total), (vec![ids[1], ids[0]], 6));
+    let listed: Vec<BookingId> = page.iter().map(|found| found.booking.id).collect();
+    assert_eq!((listed, total), (vec![ids[1], ids[0]], 6));
     assert_eq!(
         archive.bookings_of(&"bob".parse().unwrap(), BookingsFrom::Number(0), 4).await.unwrap(),
         (vec![], 0)
@@ -155,8 +155,8 @@ async fn lists_come_in_pages() {
 
     let page = archive.bookings_of_event(EVENT, None, 3).await.unwrap();
     let next = archive.bookings_of_event(EVENT, Some(page[2].booking.id), 3).await.unwrap();
-    let seen: Vec<BookingId> = page.iter().chain(&next).map(|found| found.booking.id).collect();
-    assert_eq!(seen, ids);
+    let listed: Vec<BookingId> = page.iter().chain(&next).map(|found| found.booking.id).collect();
+    assert_eq!(listed, ids);
 
     let sales = (1..=12).map(|n| entry(booking(EVENT, 10 + u64::from(n)), &[n], Kind::Sold, 3));
     store(&archive, sales).await;
@@ -174,7 +174,7 @@ async fn lists_come_in_pages() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_frozen_server_costs_bounded_time_and_nothing_else() {
+async fn frozen_server_delays_a_write_by_a_bounded_time() {
     let server = private_mongodb();
     let archive = open(&server, &unique_name(), 800).await;
     archive.prepare(PARTITIONS).await.unwrap();

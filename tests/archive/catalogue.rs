@@ -1,11 +1,11 @@
-//! The database and its catalogue: whose it is, events, changes, opening.
+//! The database and its catalogue: deployment, events, changes, opening.
 
 use holdfast::domain::event::{CancelPolicy, Cancellation};
 
 use super::*;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_database_belongs_to_one_number_of_partitions() {
+async fn database_of_another_number_of_partitions_is_refused() {
     let database = unique_name();
     let archive = open(shared_mongodb(), &database, OP_TIMEOUT_MS).await;
     archive.ping().await.unwrap();
@@ -18,13 +18,13 @@ async fn a_database_belongs_to_one_number_of_partitions() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn the_catalogue_keeps_events_as_they_are() {
+async fn catalogue_stores_events_unchanged() {
     let archive = archive().await;
-    let asked = (0..20).map(|_| archive.next_event_id());
-    let mut ids = futures_util::future::try_join_all(asked).await.unwrap();
+    let requests = (0..20).map(|_| archive.next_event_id());
+    let mut ids = futures_util::future::try_join_all(requests).await.unwrap();
     ids.sort_unstable();
     let expected: Vec<EventId> = (1..=20).map(EventId).collect();
-    assert_eq!(ids, expected, "ids begin with 1 and are given once");
+    assert_eq!(ids, expected, "ids begin with 1 and are unique");
 
     let event = new_event(ids[0]);
     archive.insert_event(&event).await.unwrap();
@@ -44,9 +44,9 @@ async fn the_catalogue_keeps_events_as_they_are() {
     assert_eq!((heads.len(), heads[0].id, heads[0].total_seats), (1, ids[1], 5));
 }
 
-/// As where a part of the database was restored from a backup.
+/// As after restoring a part of the database from a backup.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn event_whose_id_is_taken_is_not_taken_for_written() {
+async fn event_with_a_used_id_is_refused() {
     let archive = archive().await;
     let event = new_event(EventId(1));
     archive.insert_event(&event).await.unwrap();
@@ -58,7 +58,7 @@ async fn event_whose_id_is_taken_is_not_taken_for_written() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_event_of_an_older_build_may_be_cancelled_from() {
+async fn event_of_an_older_build_has_the_default_cancel_policy() {
     let name = unique_name();
     let archive = open(shared_mongodb(), &name, OP_TIMEOUT_MS).await;
     archive.prepare(PARTITIONS).await.unwrap();
@@ -83,7 +83,7 @@ async fn an_event_of_an_older_build_may_be_cancelled_from() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_inventory_is_opened_once() {
+async fn inventory_is_opened_once() {
     let archive = archive().await;
     let event = new_event(EventId(1));
     archive.insert_event(&event).await.unwrap();
@@ -92,8 +92,8 @@ async fn an_inventory_is_opened_once() {
     let found = archive.events_not_opened(BORN_MS + 1, 10).await.unwrap();
     assert_eq!(found[0].id, event.id);
 
-    let stands = archive.mark_opened(event.id, 2, "t0").await.unwrap();
-    assert_eq!(stands, None, "another generation");
+    let recorded = archive.mark_opened(event.id, 2, "t0").await.unwrap();
+    assert_eq!(recorded, None, "another generation");
     let tokens: Vec<String> = (1..=8).map(|n| format!("t{n}")).collect();
     let tries = tokens.iter().map(|token| archive.mark_opened(event.id, 1, token));
     let won = futures_util::future::try_join_all(tries).await.unwrap();
@@ -104,7 +104,7 @@ async fn an_inventory_is_opened_once() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_revision_is_a_change_of_the_sale() {
+async fn revision_counts_changes_of_status_and_times() {
     let archive = archive().await;
     let event = new_event(EventId(1));
     archive.insert_event(&event).await.unwrap();
@@ -118,14 +118,14 @@ async fn a_revision_is_a_change_of_the_sale() {
     let first = change(paused.clone()).await;
     assert_eq!((first.status, first.revision), (EventStatus::Paused, event.revision + 1));
     let again = change(paused.clone()).await;
-    assert_eq!(again.edits, first.edits + 1, "a write all the same");
+    assert_eq!(again.edits, first.edits + 1, "still a write");
     let again = Event { edits: first.edits, ..again };
-    assert_eq!(again, first, "the same change again is none");
+    assert_eq!(again, first, "a repeated change has no effect");
     let later = EventChange { on_sale_at_ms: Some(BORN_MS + 5), ..Default::default() };
     assert_eq!(change(later).await.revision, event.revision + 2);
     assert_eq!(archive.change_event(EventId(2), &paused).await.unwrap(), None);
 
-    // Each of several changes at once is one revision.
+    // Each of several concurrent changes is one revision.
     let changes = (0..6).map(|n| {
         change(EventChange { on_sale_at_ms: Some(BORN_MS + 100 + n), ..Default::default() })
     });
@@ -135,7 +135,7 @@ async fn a_revision_is_a_change_of_the_sale() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn changed_times_stay_in_order_whoever_changes_them_at_once() {
+async fn concurrently_changed_times_stay_in_order() {
     let archive = archive().await;
     for id in (1..=10).map(EventId) {
         archive.insert_event(&new_event(id)).await.unwrap();
@@ -143,7 +143,7 @@ async fn changed_times_stay_in_order_whoever_changes_them_at_once() {
             let archive = archive.clone();
             async move { archive.change_event(id, &change).await }
         };
-        // Each is right by itself.
+        // Each change is valid alone.
         let (later, earlier) = futures_util::future::join(
             change(EventChange { on_sale_at_ms: Some(BORN_MS + 900), ..Default::default() }),
             change(EventChange { starts_at_ms: Some(BORN_MS + 500), ..Default::default() }),
@@ -153,12 +153,12 @@ async fn changed_times_stay_in_order_whoever_changes_them_at_once() {
         assert_eq!(refused.iter().filter(|refused| **refused).count(), 1, "{later:?} {earlier:?}");
         let event = archive.event(id).await.unwrap().unwrap();
         assert_eq!(event.sale_times().check(), Ok(()));
-        assert_eq!(event.off_sale_at_ms, event.starts_at_ms, "the end follows");
+        assert_eq!(event.off_sale_at_ms, event.starts_at_ms, "the end of sale follows");
     }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn event_of_before_sales_had_an_end_has_none_until_one_is_given() {
+async fn event_of_an_older_build_has_no_end_of_sale_until_one_is_set() {
     let database = unique_name();
     let archive = open(shared_mongodb(), &database, OP_TIMEOUT_MS).await;
     archive.insert_event(&new_event(EventId(1))).await.unwrap();

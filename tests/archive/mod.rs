@@ -1,11 +1,11 @@
-//! The archive on a real server: what it stores, decides and refuses.
+//! The archive on a real server: storing, deciding, refusing.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use holdfast::archive::{
-    Archive, ArchiveConfig, ArchiveError, BookingsFrom, Stored, transition_id,
+    Archive, ArchiveConfig, ArchiveError, BookingsFrom, StoredBatch, transition_id,
 };
 use holdfast::domain::{
     BookingId, Entry, Event, EventChange, EventId, EventStatus, Kind, Layout, LoadState, LogId,
@@ -23,7 +23,7 @@ mod waiting_rooms;
 
 const EVENT: EventId = EventId(7);
 const PARTITIONS: u16 = 16;
-/// Longer than a busy machine stands still.
+/// Longer than the longest stall of a busy machine.
 const OP_TIMEOUT_MS: u64 = 20_000;
 
 async fn open(server: &Server, database: &str, op_timeout_ms: u64) -> Archive {
@@ -31,7 +31,7 @@ async fn open(server: &Server, database: &str, op_timeout_ms: u64) -> Archive {
     Archive::connect(&ArchiveConfig { url, database, op_timeout_ms }).await.unwrap()
 }
 
-/// An archive with a database of its own on the shared server.
+/// An archive with its own database on the shared server.
 async fn archive() -> Archive {
     let archive = open(shared_mongodb(), &unique_name(), OP_TIMEOUT_MS).await;
     archive.prepare(PARTITIONS).await.unwrap();
@@ -43,8 +43,8 @@ fn batch(entries: impl IntoIterator<Item = Entry>) -> Vec<(Partition, Entry)> {
     entries.into_iter().map(|entry| (partition, entry)).collect()
 }
 
-/// Stores entries of which none may fail.
-async fn store(archive: &Archive, entries: impl IntoIterator<Item = Entry>) -> Stored {
+/// Stores entries, all of which must succeed.
+async fn store(archive: &Archive, entries: impl IntoIterator<Item = Entry>) -> StoredBatch {
     let stored = archive.store(&batch(entries)).await.unwrap();
     assert!(stored.failed.is_empty(), "{:?}", stored.failed);
     stored
@@ -54,13 +54,13 @@ async fn outcome_of(archive: &Archive, id: BookingId) -> Option<Outcome> {
     archive.booking(id).await.unwrap().and_then(|found| found.outcome)
 }
 
-/// Who owns each claimed seat of the event.
+/// The owner of each claimed seat of the event.
 async fn owners(archive: &Archive) -> BTreeMap<u32, BookingId> {
     let claims = archive.claims_of_event(EVENT, None, 1_000).await.unwrap();
     claims.into_iter().map(|claim| (claim.seat.0, claim.owner)).collect()
 }
 
-/// A small generator whose sequences are the same in every run.
+/// A random generator with the same sequence in every run.
 struct Dice(u64);
 
 impl Dice {

@@ -1,14 +1,14 @@
-//! Claims and outcomes: who is sold a seat, whatever races.
+//! Claims and outcomes of concurrent sales.
 
 use super::*;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_seat_is_sold_again_only_after_its_cancellation() {
+async fn seat_is_resold_only_after_its_sale_is_cancelled() {
     let archive = archive().await;
     let [first, second, third] = [1, 2, 3].map(|n| booking(EVENT, n));
     let sold = |id| entry(id, &[1, 2], Kind::Sold, 3);
     let both = store(&archive, [sold(first), sold(second)]).await;
-    let outcomes: Vec<Outcome> = both.verdicts.iter().map(|v| v.outcome).collect();
+    let outcomes: Vec<Outcome> = both.sales.iter().map(|v| v.outcome).collect();
     assert_eq!(outcomes, [Outcome::Sold, Outcome::Refund]);
     let found = archive.booking(second).await.unwrap().unwrap();
     assert_eq!((found.booking.status, found.booking.paid_ms), (Status::Voided, BORN_MS + 2_500));
@@ -20,19 +20,19 @@ async fn a_seat_is_sold_again_only_after_its_cancellation() {
         assert_eq!(cancelled, Some(Outcome::Cancelled));
     }
     assert_eq!(archive.booking(first).await.unwrap().unwrap().booking.ended_ms, BORN_MS + 9_000);
-    // It still owns its claims, and a replay of its sale must not sell it again.
-    assert_eq!(store(&archive, [sold(first)]).await.verdicts[0].outcome, Outcome::Cancelled);
-    assert_eq!(store(&archive, [sold(third)]).await.verdicts[0].outcome, Outcome::Sold);
+    // It still owns its claims; a replay of its sale must not sell it again.
+    assert_eq!(store(&archive, [sold(first)]).await.sales[0].outcome, Outcome::Cancelled);
+    assert_eq!(store(&archive, [sold(third)]).await.sales[0].outcome, Outcome::Sold);
 
-    // Late replays adopt what stands and take nothing back.
+    // Late replays get the current outcomes and change none.
     let late = store(&archive, [sold(first), sold(second), sold(third)]).await;
-    let outcomes: Vec<Outcome> = late.verdicts.iter().map(|v| v.outcome).collect();
+    let outcomes: Vec<Outcome> = late.sales.iter().map(|v| v.outcome).collect();
     assert_eq!(outcomes, [Outcome::Cancelled, Outcome::Refund, Outcome::Sold]);
     assert_eq!(owners(&archive).await, BTreeMap::from([(1, third), (2, third)]));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_cancellation_is_unsettled_until_somebody_says_so() {
+async fn cancellation_is_unsettled_until_it_is_marked_as_settled() {
     let archive = archive().await;
     let id = booking(EVENT, 1);
     store(&archive, sold_life(id, &[1])).await;
@@ -43,10 +43,10 @@ async fn a_cancellation_is_unsettled_until_somebody_says_so() {
     assert_eq!((unsettled.len(), unsettled[0].booking.id), (1, id));
     assert_eq!(unsettled[0].cancel_unsettled_ms, Some(now_ms));
 
-    // A replay of the sale says nothing of the cancellation.
+    // A replay of the sale does not change the cancellation.
     store(&archive, sold_life(id, &[1])).await;
     assert_eq!(archive.cancels_unsettled(now_ms + 1, 0, 10).await.unwrap().len(), 1);
-    // That Redis follows does not tell that the money goes back.
+    // The settlement in Redis does not imply the refund.
     store(&archive, [entry(id, &[1], Kind::Cancelled, 5)]).await;
     assert_eq!(archive.cancels_unsettled(now_ms + 1, 0, 10).await.unwrap().len(), 1);
     archive.cancel_settled(id).await.unwrap();
@@ -62,16 +62,16 @@ async fn racing_workers_sell_every_contested_seat_once() {
     let archive = open(server, &database, OP_TIMEOUT_MS).await;
     archive.prepare(PARTITIONS).await.unwrap();
     let rings: u32 = long_or(30, 8);
-    // Every second seat was sold before and is cancelled: its claim has to be taken over.
+    // Every second seat was sold before and cancelled: its claim must get a new owner.
     for n in 0..rings as u64 * 3 / 2 {
         let cancelled = booking(EVENT, 1_000 + n);
         let sale = entry(cancelled, &[n as u32 * 2 + 1], Kind::Sold, 3);
         store(&archive, [sale]).await;
         archive.cancel_sold(cancelled, BORN_MS).await.unwrap();
     }
-    // 30 rings of three bookings, each of which wants a seat of both others; four workers are
-    // delivered all of them, in different orders.
-    let wants: BTreeMap<BookingId, [u32; 2]> = (0..rings * 3)
+    // Rings of three bookings, each of which shares a seat with both others. Four workers store all of
+    // them in different orders.
+    let seats_of: BTreeMap<BookingId, [u32; 2]> = (0..rings * 3)
         .map(|n| {
             let first = n / 3 * 3 + 1;
             let pairs = [[first, first + 1], [first + 1, first + 2], [first, first + 2]];
@@ -81,43 +81,47 @@ async fn racing_workers_sell_every_contested_seat_once() {
     let mut workers = Vec::new();
     for worker in 0..4 {
         let mut sales: Vec<Entry> =
-            wants.iter().map(|(id, seats)| entry(*id, seats, Kind::Sold, 3)).collect();
+            seats_of.iter().map(|(id, seats)| entry(*id, seats, Kind::Sold, 3)).collect();
         Dice(worker).shuffle(&mut sales);
         let archive = open(server, &database, OP_TIMEOUT_MS).await;
         workers.push(tokio::spawn(async move {
-            let mut told = Vec::new();
+            let mut outcomes = Vec::new();
             for sales in sales.chunks(7) {
                 let stored = store(&archive, sales.to_vec()).await;
-                told.extend(stored.verdicts.into_iter().map(|v| (v.booking.id, v.outcome)));
+                outcomes.extend(stored.sales.into_iter().map(|v| (v.booking.id, v.outcome)));
             }
-            told
+            outcomes
         }));
     }
-    let mut told = Vec::new();
+    let mut outcomes = Vec::new();
     for worker in workers {
-        told.extend(worker.await.unwrap());
+        outcomes.extend(worker.await.unwrap());
     }
-    assert_eq!(told.len(), wants.len() * 4);
-    for (id, outcome) in told {
-        assert_eq!(outcome_of(&archive, id).await, Some(outcome), "all are told what stands");
+    assert_eq!(outcomes.len(), seats_of.len() * 4);
+    for (id, outcome) in outcomes {
+        assert_eq!(
+            outcome_of(&archive, id).await,
+            Some(outcome),
+            "every worker got the current outcome"
+        );
     }
     let owners = owners(&archive).await;
     let mut sold_rings = Vec::new();
-    for (id, seats) in &wants {
+    for (id, seats) in &seats_of {
         if outcome_of(&archive, *id).await == Some(Outcome::Sold) {
             assert!(seats.iter().all(|seat| owners[seat] == *id), "a sold booking owns its claims");
             sold_rings.push((seats[0] - 1) / 3);
         }
     }
     let expected: Vec<u32> = (0..rings).collect();
-    assert_eq!(sold_rings, expected, "of each ring exactly one is sold");
+    assert_eq!(sold_rings, expected, "exactly one booking of each ring is sold");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_outcome_outranks_every_version() {
+async fn outcome_ranks_above_every_version() {
     let archive = archive().await;
     let id = booking(EVENT, 1);
-    // A log that lost its end went on without the sale; then the sale turns up.
+    // A log that lost its end continued without the sale; then the sale is stored.
     store(&archive, [entry(id, &[1], Kind::Expired, 9)]).await;
     store(&archive, [entry(id, &[1], Kind::Sold, 3)]).await;
     store(&archive, [entry(id, &[1], Kind::Expired, 10)]).await;

@@ -1,5 +1,4 @@
-//! Waiting rooms in the archive: changes that exclude each other, a draw that is fixed once,
-//! floors that only rise.
+//! Waiting rooms in the archive: exclusive changes, a draw that is fixed once, floors that only rise.
 
 use holdfast::archive::{FixedDraw, StoredDraw, StoredRoom};
 use holdfast::domain::{Floors, RoomSettings, Surge};
@@ -27,7 +26,7 @@ fn fixed(joiners: u64) -> FixedDraw {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn of_several_changes_of_a_room_one_is_made() {
+async fn one_of_several_concurrent_changes_of_a_room_is_made() {
     let archive = archive().await;
     assert_eq!(archive.stored_room(EVENT).await.unwrap(), None);
     for revision in [1, 2] {
@@ -48,7 +47,7 @@ async fn of_several_changes_of_a_room_one_is_made() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_draw_is_opened_once_and_fixed_once() {
+async fn draw_is_opened_once_and_fixed_once() {
     let archive = archive().await;
     assert_eq!(archive.fix_draw(EVENT, &fixed(1)).await.unwrap(), None, "there is no room");
     assert!(archive.change_room(&room(EVENT, 1)).await.unwrap());
@@ -62,17 +61,17 @@ async fn a_draw_is_opened_once_and_fixed_once() {
 
     let tries: Vec<FixedDraw> = (1..=8).map(fixed).collect();
     let tried = tries.iter().map(|fixed| archive.fix_draw(EVENT, fixed));
-    let told = futures_util::future::try_join_all(tried).await.unwrap();
-    let stands = archive.stored_room(EVENT).await.unwrap().unwrap().draw;
-    assert!(stands.as_ref().is_some_and(|draw| draw.fixed.is_some()), "{stands:?}");
-    assert!(told.iter().all(|draw| *draw == stands), "all adopt what stands: {told:?}");
+    let returned = futures_util::future::try_join_all(tried).await.unwrap();
+    let current = archive.stored_room(EVENT).await.unwrap().unwrap().draw;
+    assert!(current.as_ref().is_some_and(|draw| draw.fixed.is_some()), "{current:?}");
+    assert!(returned.iter().all(|draw| *draw == current), "all get the fixed draw: {returned:?}");
 
-    let unaware = StoredRoom { draw: Some(draw("c1")), ..room(EVENT, 3) };
-    assert!(!archive.change_room(&unaware).await.unwrap(), "it would take the draw back");
+    let outdated = StoredRoom { draw: Some(draw("c1")), ..room(EVENT, 3) };
+    assert!(!archive.change_room(&outdated).await.unwrap(), "it would undo the draw");
     assert!(!archive.change_room(&room(EVENT, 3)).await.unwrap(), "so would this");
-    let aware = StoredRoom { draw: stands.clone(), by: "bob".into(), ..room(EVENT, 3) };
-    assert!(archive.change_room(&aware).await.unwrap());
-    assert_eq!(archive.stored_room(EVENT).await.unwrap(), Some(aware));
+    let based_on_current = StoredRoom { draw: current.clone(), by: "bob".into(), ..room(EVENT, 3) };
+    assert!(archive.change_room(&based_on_current).await.unwrap());
+    assert_eq!(archive.stored_room(EVENT).await.unwrap(), Some(based_on_current));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -106,8 +105,8 @@ async fn rooms_with_work_are_listed() {
     let newer = mongodb::bson::doc! { "$set": { "format": 2 } };
     stored.update_one(mongodb::bson::doc! { "_id": 3 }, newer).await.unwrap();
     assert_eq!(listed(0, 10).await, [(1, true), (3, false), (4, true), (6, true)]);
-    let told = archive.stored_room(EventId(3)).await.unwrap_err().to_string();
-    assert!(told.contains("event 3") && told.contains("format 2"), "{told}");
+    let error = archive.stored_room(EventId(3)).await.unwrap_err().to_string();
+    assert!(error.contains("event 3") && error.contains("format 2"), "{error}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -115,7 +114,7 @@ async fn floors_only_rise() {
     let archive = archive().await;
     let raise = |joined, served| archive.raise_room_floors(EVENT, Floors { joined, served });
     assert_eq!(archive.room_floors(EVENT).await.unwrap(), Floors::default());
-    // All at once, while there is no document yet.
+    // Concurrently, while there is no document yet.
     futures_util::future::try_join_all((1..=16).map(|n| raise(n, 17 - n))).await.unwrap();
     assert_eq!(archive.room_floors(EVENT).await.unwrap(), Floors { joined: 16, served: 16 });
     raise(3, 20).await.unwrap();
@@ -123,6 +122,6 @@ async fn floors_only_rise() {
     let expected = Floors { joined: 1_000_000, served: 20 };
     assert_eq!(archive.room_floors(EVENT).await.unwrap(), expected);
     let other = archive.room_floors(EventId(EVENT.0 + 1)).await.unwrap();
-    assert_eq!(other, Floors::default(), "another room is another room");
+    assert_eq!(other, Floors::default(), "another room is unaffected");
     assert!(raise(u64::MAX, 0).await.is_err());
 }

@@ -1,6 +1,6 @@
-//! A Redis Cluster that loses a primary, or has a slot moved, while eight events sell: events on
-//! the other primaries sell on, those of the lost one are refused promptly and come back by
-//! themselves, and Redis, log and archive agree afterwards.
+//! A Redis Cluster loses a primary, or moves a slot, while eight events sell: events on the other
+//! primaries continue, those of the lost one are refused promptly and recover automatically, and Redis,
+//! log and archive agree afterwards.
 
 use std::collections::HashMap;
 use std::sync::Mutex;
@@ -19,7 +19,7 @@ use crate::support::{eventually, unique_name};
 
 /// Events that sell.
 const EVENTS: usize = 8;
-/// Seats of each: more than are asked for.
+/// Seats of each: more than are requested.
 const SEATS: u32 = 50_000;
 /// Buyers of each event at a time.
 const BUYERS: usize = 2;
@@ -27,38 +27,38 @@ const BUYERS: usize = 2;
 const PURCHASE_EVERY: Duration = Duration::from_millis(60);
 /// Partitions of the deployment.
 const PARTITIONS: u16 = 16;
-/// How long everybody sells before and after what happens, in the suite.
+/// How long all events sell before and after the fault, in the suite.
 const CALM: Duration = Duration::from_secs(2);
-/// How long a primary without a replica is gone, in the suite.
+/// How long a primary without a replica is down, in the suite.
 const GONE: Duration = Duration::from_secs(4);
-/// Another length of all of these, seconds, for the long run, as `make cluster` asks for.
+/// The total length in seconds for the long run (`make cluster`).
 const SECONDS_VARIABLE: &str = "CLUSTER_SECONDS";
 /// How long a confirmation waits for the archive.
 const CONFIRM_WAIT: (&str, &str) = ("HOLDFAST_CONFIRM_WAIT_MS", "500");
-/// No refusal may take longer, whatever is dead.
+/// Bound of every refusal.
 const PROMPT: Duration = Duration::from_secs(3);
-/// Everything is served again within this.
+/// Bound of the recovery.
 const RECOVERY: Duration = Duration::from_secs(60);
-/// Of a hundred requests for events on other primaries, so many may fail.
+/// Requests for events on other primaries that may fail, percent.
 const FAILED_PERCENT_MAX: f64 = 1.0;
-/// Warnings of one process during one run: repeated ones are counted, not repeated.
+/// Warnings of one process during one run: repeated warnings are counted, not repeated.
 const WARNINGS_MAX: usize = 150;
 
-/// What one request came to.
+/// The result of one request.
 struct Sample {
     event: u64,
-    asked_at: Instant,
+    sent_at: Instant,
     took: Duration,
     status: u16,
     error: String,
 }
 
-/// A purchase that was answered as done: the buyer, the booking and what was told of it.
+/// A purchase: the buyer, the booking and the reported status.
 struct Purchase {
     event: u64,
     user: String,
     booking: Value,
-    told: String,
+    status: String,
 }
 
 /// A deployment on a cluster: one API process and one worker, real programs.
@@ -101,16 +101,16 @@ impl Sale {
         self.cluster.first_primary_of_event(event, PARTITIONS)
     }
 
-    /// Sells all events while something happens.
-    async fn sell_while(&self, happens: impl Future<Output = ()>) {
+    /// Sells all events during a fault.
+    async fn sell_during(&self, fault: impl Future<Output = ()>) {
         let buyers = self.events.iter().flat_map(|event| (0..BUYERS).map(|_| self.buy_on(*event)));
-        let happens = async {
+        let fault = async {
             tokio::time::sleep(calm()).await;
-            happens.await;
+            fault.await;
             tokio::time::sleep(calm()).await;
             self.is_over.store(true, Ordering::Relaxed);
         };
-        tokio::join!(join_all(buyers), happens);
+        tokio::join!(join_all(buyers), fault);
     }
 
     async fn buy_on(&self, event: u64) {
@@ -119,13 +119,13 @@ impl Sale {
             assert!(seat <= SEATS, "more seats are needed");
             let user = format!("user-{seat}");
             let body = json!({ "event_id": event, "seat_ids": [seat] });
-            let ask = self.api.post("/api/v1/bookings").user(&user).json(body);
-            if let Some(held) = self.sample(event, ask.send()).await {
+            let hold = self.api.post("/api/v1/bookings").user(&user).json(body);
+            if let Some(held) = self.sample(event, hold.send()).await {
                 let id = held["id"].as_str().unwrap().to_owned();
                 let pay = self.api.post(&format!("/api/v1/bookings/{id}/confirm")).user(&user);
                 if let Some(paid) = self.sample(event, pay.send()).await {
-                    let told = paid["status"].as_str().unwrap().to_owned();
-                    let purchase = Purchase { event, user, booking: held, told };
+                    let status = paid["status"].as_str().unwrap().to_owned();
+                    let purchase = Purchase { event, user, booking: held, status };
                     self.purchases.lock().unwrap().push(purchase);
                 }
             }
@@ -133,19 +133,19 @@ impl Sale {
         }
     }
 
-    /// Notes what a request comes to; the body of a granted one.
+    /// Records the result of a request; returns the body of a successful one.
     async fn sample(
         &self,
         event: u64,
-        ask: impl Future<Output = crate::support::http::Reply>,
+        request: impl Future<Output = crate::support::http::Reply>,
     ) -> Option<Value> {
-        let asked_at = Instant::now();
-        let reply = ask.await;
+        let sent_at = Instant::now();
+        let reply = request.await;
         let granted = (200..300).contains(&reply.status);
         let body: Value = serde_json::from_slice(&reply.bytes).unwrap();
         let error = body["error"].as_str().unwrap_or_default().to_owned();
-        let took = asked_at.elapsed();
-        let sample = Sample { event, asked_at, took, status: reply.status, error };
+        let took = sent_at.elapsed();
+        let sample = Sample { event, sent_at, took, status: reply.status, error };
         self.samples.lock().unwrap().push(sample);
         granted.then_some(body)
     }
@@ -161,11 +161,11 @@ impl Sale {
         }
     }
 
-    /// Events of other primaries lost at most one request of a hundred since then, and nobody
-    /// waited long for a refusal.
-    fn judge_requests(&self, since: Instant, is_hit: impl Fn(u64) -> bool) {
+    /// Checks that at most one percent of the requests for other events failed since then, and that
+    /// refusals were prompt.
+    fn check_requests(&self, since: Instant, is_hit: impl Fn(u64) -> bool) {
         let samples = self.samples.lock().unwrap();
-        let since: Vec<&Sample> = samples.iter().filter(|one| one.asked_at >= since).collect();
+        let since: Vec<&Sample> = samples.iter().filter(|one| one.sent_at >= since).collect();
         let (hit, others): (Vec<_>, Vec<_>) = since.into_iter().partition(|one| is_hit(one.event));
         let mut failures: HashMap<(u16, &str), usize> = HashMap::new();
         for one in others.iter().filter(|one| one.status >= 300) {
@@ -184,22 +184,22 @@ impl Sale {
         let slow = samples.iter().filter(|one| one.status == 503 && one.took > PROMPT);
         let slow: Vec<_> = slow.map(|one| (one.event, one.status, one.took)).collect();
         assert!(slow.is_empty(), "slow refusals: {slow:?}");
-        // Whatever was hit was told so: nothing else than 503.
+        // Affected events answer 503 and no other error.
         let others: Vec<_> =
             hit.iter().filter(|one| one.status >= 300 && one.status != 503).collect();
         assert!(others.is_empty(), "{:?}", others.iter().map(|one| &one.error).collect::<Vec<_>>());
     }
 
-    /// Everything that was told as sold is sold; of bookings that were told as being confirmed,
-    /// those whose Redis kept them are, too.
-    async fn judge_purchases(&self, may_lose_unconfirmed: impl Fn(u64) -> bool) {
+    /// Checks that every booking reported as CONFIRMED is confirmed, and every booking reported as
+    /// CONFIRMING that Redis kept.
+    async fn check_purchases(&self, may_lose_unconfirmed: impl Fn(u64) -> bool) {
         let purchases = std::mem::take(&mut *self.purchases.lock().unwrap());
         assert!(purchases.len() > 20, "too few purchases: {}", purchases.len());
-        for Purchase { event, user, booking, told } in purchases {
-            if told != "CONFIRMED" && may_lose_unconfirmed(event) {
+        for Purchase { event, user, booking, status } in purchases {
+            if status != "CONFIRMED" && may_lose_unconfirmed(event) {
                 continue;
             }
-            eventually("what was told as sold is sold", RECOVERY, async || {
+            eventually("the booking is confirmed", RECOVERY, async || {
                 let reply = self.api.booking(&user, &booking).await;
                 let body: Value = serde_json::from_slice(&reply.bytes).unwrap();
                 reply.status == 200 && body["status"] == "CONFIRMED"
@@ -208,7 +208,7 @@ impl Sale {
         }
     }
 
-    /// Redis, log and archive agree.
+    /// Checks that Redis, log and archive agree.
     async fn verified(&self) {
         let ran =
             holdfastctl(&["verify", "--wait-seconds", "60"], &self.place.environment(&[]), "")
@@ -216,8 +216,8 @@ impl Sale {
         assert_eq!(ran.code, 0, "{ran:?}");
     }
 
-    /// No process said the same over and over.
-    fn judge_logs(&self) {
+    /// Checks that no process repeated its warnings.
+    fn check_logs(&self) {
         for process in [self.api.process(), &self.worker] {
             let lines = process.log_lines();
             let mut warnings: HashMap<String, usize> = HashMap::new();
@@ -246,34 +246,34 @@ fn seconds() -> Option<Duration> {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn killed_primary_with_replica_stops_its_own_events_alone() {
+async fn killed_primary_with_replica_stops_only_its_own_events() {
     let sale = Sale::new(RedisCluster::start(true).await).await;
     let victim = sale.primary_of(sale.events[0]);
     let mut killed_at = Instant::now();
-    sale.sell_while(async {
+    sale.sell_during(async {
         killed_at = Instant::now();
         sale.cluster.node(victim).kill();
         sale.cluster.all_served().await;
         sale.all_sell().await;
     })
     .await;
-    sale.judge_requests(killed_at, |event| sale.primary_of(event) == victim);
-    // A cluster acknowledges a write before its replica has it: what a failover lost of bookings
-    // that are not archived may be restored as it was before, or not at all.
-    sale.judge_purchases(|event| sale.primary_of(event) == victim).await;
+    sale.check_requests(killed_at, |event| sale.primary_of(event) == victim);
+    // A cluster acknowledges a write before its replica has it: unarchived bookings that a failover lost
+    // may be restored in an earlier state, or not at all.
+    sale.check_purchases(|event| sale.primary_of(event) == victim).await;
     sale.cluster.restart(victim);
     sale.cluster.all_served().await;
     sale.all_sell().await;
     sale.verified().await;
-    sale.judge_logs();
+    sale.check_logs();
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn killed_primary_without_replica_stops_its_own_events_alone() {
+async fn killed_primary_without_replica_stops_only_its_own_events() {
     let sale = Sale::new(RedisCluster::start(false).await).await;
     let victim = sale.primary_of(sale.events[0]);
     let (mut killed_at, mut new) = (Instant::now(), None);
-    sale.sell_while(async {
+    sale.sell_during(async {
         killed_at = Instant::now();
         sale.cluster.node(victim).kill();
         tokio::time::sleep(gone()).await;
@@ -287,15 +287,15 @@ async fn killed_primary_without_replica_stops_its_own_events_alone() {
         sale.all_sell().await;
     })
     .await;
-    sale.judge_requests(killed_at, |event| sale.primary_of(event) == victim);
-    // Its append-only file has what it acknowledged.
-    sale.judge_purchases(|_| false).await;
+    sale.check_requests(killed_at, |event| sale.primary_of(event) == victim);
+    // Its append-only file has all acknowledged writes.
+    sale.check_purchases(|_| false).await;
     sale.verified().await;
-    sale.judge_logs();
+    sale.check_logs();
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn moved_slot_stops_its_own_events_for_the_move_alone() {
+async fn moved_slot_stops_only_its_own_events_during_the_move() {
     let sale = Sale::new(RedisCluster::start(false).await).await;
     let event = sale.events[0];
     let partition = holdfast::domain::EventId(event as u32).partition(PARTITIONS);
@@ -303,7 +303,7 @@ async fn moved_slot_stops_its_own_events_for_the_move_alone() {
     let is_moved =
         |event: u64| holdfast::domain::EventId(event as u32).partition(PARTITIONS) == partition;
     let mut began_at = Instant::now();
-    sale.sell_while(async {
+    sale.sell_during(async {
         began_at = Instant::now();
         for (from, to) in [(from, (from + 1) % PRIMARIES), ((from + 1) % PRIMARIES, from)] {
             let took = sale.cluster.move_slot(slot, from, to).await;
@@ -313,8 +313,8 @@ async fn moved_slot_stops_its_own_events_for_the_move_alone() {
         }
     })
     .await;
-    sale.judge_requests(began_at, is_moved);
-    sale.judge_purchases(|_| false).await;
+    sale.check_requests(began_at, is_moved);
+    sale.check_purchases(|_| false).await;
     sale.verified().await;
-    sale.judge_logs();
+    sale.check_logs();
 }

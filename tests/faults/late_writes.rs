@@ -1,5 +1,5 @@
-//! What a caller was told to have failed does not happen later: MongoDB is frozen just before it gets a
-//! write that somebody waits for, and executes what waited in its socket when it wakes.
+//! A write that was reported as failed has no later effect: MongoDB is frozen just before it receives a
+//! write with a deadline, and executes the write from its socket when it resumes.
 
 use std::time::{Duration, Instant};
 
@@ -13,20 +13,20 @@ use crate::support::servers::{available, private_redis};
 use crate::support::worker::WorkerSpec;
 use crate::support::world::{World, impatient};
 
-/// Every answer comes within this: the calls of Redis, MongoDB's time, the write.
+/// Bound of every answer: the calls of Redis, MongoDB's time, the write.
 const ANSWERED: Duration = Duration::from_secs(30);
-/// What a server that wakes needs on a busy machine.
+/// Bound of a resumed server on a busy machine.
 const SOON: Duration = Duration::from_secs(60);
 
-/// Waits for a fault, and for the server to execute what waited for it.
-async fn wakes(primary: &Primary) {
+/// Waits for the fault, resumes the server and waits until it has executed the late write.
+async fn resume(primary: &Primary) {
     assert_eq!(primary.sprung(), Some(Fault::Frozen), "the write was sent");
     primary.recover(Fault::Frozen);
     eventually("the late write is answered", SOON, async || primary.answered_late()).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn cancellation_that_timed_out_has_no_effect_when_mongodb_wakes() {
+async fn cancellation_that_timed_out_has_no_effect_when_mongodb_resumes() {
     if !available(Flavor::Redis) {
         return;
     }
@@ -44,33 +44,29 @@ async fn cancellation_that_timed_out_has_no_effect_when_mongodb_wakes() {
 
     // Its new status is in no other write of this sale.
     primary.at_write(Fault::Frozen, 0, b"CANCELLED");
-    let asked = Instant::now();
+    let began = Instant::now();
     match cancel(0).await {
         Err(SaleError::Unavailable { dependency: "mongodb", unknown: true, .. }) => {}
         other => panic!("{other:?}"),
     }
-    assert!(asked.elapsed() < ANSWERED, "{:?}", asked.elapsed());
-    wakes(&primary).await;
+    assert!(began.elapsed() < ANSWERED, "{:?}", began.elapsed());
+    resume(&primary).await;
     let outcome = async |nth: usize| {
         let archived = world.archive.booking(sold[nth].booking.id).await;
         archived.ok().flatten().and_then(|archived| archived.outcome)
     };
     eventually("MongoDB answers", SOON, async || outcome(0).await.is_some()).await;
-    assert_eq!(
-        outcome(0).await,
-        Some(Outcome::Sold),
-        "it was not cancelled behind its owner's back"
-    );
+    assert_eq!(outcome(0).await, Some(Outcome::Sold), "the late write did not cancel it");
     assert_eq!(world.status(sold[0].booking.id).await, Some(Status::Confirmed));
 
-    // MongoDB does not even say its time: nothing is sent, and that is what is said.
+    // MongoDB's time cannot be read: nothing is sent, and the error says so.
     primary.server.freeze();
     match cancel(1).await {
         Err(SaleError::Unavailable { dependency: "mongodb", unknown: false, .. }) => {}
         other => panic!("{other:?}"),
     }
     primary.server.thaw();
-    // Sent again, it is done.
+    // A repeated request succeeds.
     for nth in 0..2 {
         eventually("it is cancelled", SOON, async || cancel(nth).await.is_ok()).await;
         assert_eq!(outcome(nth).await, Some(Outcome::Cancelled));
@@ -81,7 +77,7 @@ async fn cancellation_that_timed_out_has_no_effect_when_mongodb_wakes() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn change_that_timed_out_has_no_effect_when_mongodb_wakes() {
+async fn change_that_timed_out_has_no_effect_when_mongodb_resumes() {
     if !available(Flavor::Redis) {
         return;
     }
@@ -94,7 +90,7 @@ async fn change_that_timed_out_has_no_effect_when_mongodb_wakes() {
     primary.at_write(Fault::Frozen, 0, b"PAUSED");
     let changed = world.sale.change_event(event, change()).await;
     assert!(changed.is_err(), "{changed:?}");
-    wakes(&primary).await;
+    resume(&primary).await;
     let status = async || world.archive.event(event).await.ok().flatten().map(|event| event.status);
     eventually("MongoDB answers", SOON, async || status().await.is_some()).await;
     assert_eq!(status().await, Some(EventStatus::OnSale));

@@ -1,4 +1,4 @@
-//! What breaks: servers frozen, killed and restarted under a running sale.
+//! Faults: servers and processes frozen, killed and restarted during a running sale.
 
 mod cluster;
 mod http;

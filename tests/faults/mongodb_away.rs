@@ -1,5 +1,5 @@
-//! MongoDB frozen or gone during a sale: holds go on, what costs nothing is sold and waits, what costs
-//! is not charged, and nothing is lost when it comes back.
+//! MongoDB frozen or killed during a sale: holds continue, free bookings are sold and wait for their
+//! confirmation, paid ones are not charged, and nothing is lost when it is back.
 
 use std::time::{Duration, Instant};
 
@@ -14,17 +14,17 @@ use crate::support::worker::{WorkerProcess, WorkerSpec};
 use crate::support::world::{World, impatient};
 use crate::support::{Flavor, eventually};
 
-/// Well beyond the longest pause between two tries.
+/// Longer than the longest pause between two attempts.
 const LONG_OUTAGE: Duration = Duration::from_secs(20);
 const OUTAGE: Duration = Duration::from_secs(8);
-/// A restarted server reads its journal first.
+/// Bound of the recovery; a restarted server reads its journal first.
 const RECOVERY: Duration = Duration::from_secs(30);
-/// Every answer comes within this, outage or not.
+/// Bound of every answer, also during the outage.
 const PROMPT: Duration = Duration::from_secs(1);
 /// Seats sold in one second of an outage.
 const SALES_PER_SECOND: u32 = 3;
 
-/// Sells all through an outage of this length.
+/// Sells during an outage of this length.
 async fn sell_through(
     flavor: Flavor,
     length: Duration,
@@ -36,7 +36,7 @@ async fn sell_through(
     let world = World::prompt(&redis, &mongodb, impatient()).await;
     let spec = || WorkerSpec::new(&world, &mongodb).with("worker_deliveries_max", "2");
     let (one, two) = tokio::join!(spec().start(), spec().start());
-    // Free of charge: no intent has to be written before it is sold.
+    // Free of charge: no intent must be written before the sale.
     let event = world.free_event(200).await;
     let paid = world.event(200).await;
     let mut sold = world.sell(event, 1..=3).await;
@@ -45,7 +45,7 @@ async fn sell_through(
     begin(&mongodb);
     let began = Instant::now();
     let first = world.hold("ann", paid, &[1], None).await.unwrap();
-    // The first one finds out; from then on it is known.
+    // The first payment finds the outage; then it is known.
     assert_not_charged(&world, &first).await;
     let mut refused = vec![first];
     let mut seats = 4..;
@@ -53,31 +53,35 @@ async fn sell_through(
         let seat = refused.len() as u32 + 1;
         let user = format!("p{seat}");
         refused.push(world.hold(&user, paid, &[seat], None).await.unwrap());
-        let asked = Stopwatch::start();
+        let watch = Stopwatch::start();
         assert_not_charged(&world, &refused[refused.len() - 1]).await;
-        let took = asked.elapsed();
+        let took = watch.elapsed();
         assert!(took < PROMPT, "refused after {took:?}");
-        let asked = seats.by_ref().take(SALES_PER_SECOND as usize).map(|seat| {
+        let sales = seats.by_ref().take(SALES_PER_SECOND as usize).map(|seat| {
             let world = &world;
             async move {
-                let asked = Stopwatch::start();
+                let watch = Stopwatch::start();
                 let held = world.hold(&format!("u{seat}"), event, &[seat], None).await.unwrap();
                 let answer = world.confirm(&held).await.unwrap();
                 assert!(matches!(answer, Confirmed::Pending(_)), "{answer:?}");
-                let took = asked.elapsed();
+                let took = watch.elapsed();
                 assert!(took < PROMPT, "answered after {took:?}");
                 held
             }
         });
-        sold.extend(join_all(asked).await);
+        sold.extend(join_all(sales).await);
         tokio::time::sleep(Duration::from_secs(1)).await;
     }
     for worker in [&one, &two] {
-        is_told(worker, &world, event).await;
+        reports_outage(worker, &world, event).await;
     }
     for view in &sold[3..] {
         let status = world.status(view.booking.id).await;
-        assert_eq!(status, Some(Status::Committed), "nobody is told more than the archive has");
+        assert_eq!(
+            status,
+            Some(Status::Committed),
+            "no booking is confirmed before the archive has it"
+        );
     }
     end(&mongodb);
 
@@ -100,7 +104,7 @@ async fn sell_through(
     world.stop().await;
 }
 
-/// A payment is refused: it would have to leave a trace in MongoDB before money moves.
+/// Checks that a payment is refused: its intent cannot be written before the charge.
 async fn assert_not_charged(world: &World, held: &BookingView) {
     match world.confirm(held).await {
         Err(SaleError::Unavailable { dependency: "mongodb", unknown: false, .. }) => {}
@@ -108,8 +112,8 @@ async fn assert_not_charged(world: &World, held: &BookingView) {
     }
 }
 
-/// The worker says that MongoDB is away, and that the log waits.
-async fn is_told(worker: &WorkerProcess, world: &World, event: EventId) {
+/// Checks that the worker reports the outage and the growing lag.
+async fn reports_outage(worker: &WorkerProcess, world: &World, event: EventId) {
     let (status, body) = worker.get("/health/ready").await.unwrap();
     assert_eq!(status, 503, "{body}");
     assert!(body.contains("mongodb"), "{body}");
@@ -120,14 +124,14 @@ async fn is_told(worker: &WorkerProcess, world: &World, event: EventId) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_frozen_mongodb_delays_confirmations_alone() {
+async fn frozen_mongodb_delays_only_confirmations() {
     if available(Flavor::Redis) {
         sell_through(Flavor::Redis, LONG_OUTAGE, Server::freeze, Server::thaw).await;
     }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_killed_mongodb_delays_confirmations_alone() {
+async fn killed_mongodb_delays_only_confirmations() {
     if available(Flavor::Valkey) {
         let restart = |mongodb: &Server| tokio::task::block_in_place(|| mongodb.restart());
         sell_through(Flavor::Valkey, OUTAGE, Server::kill, restart).await;
@@ -135,7 +139,7 @@ async fn a_killed_mongodb_delays_confirmations_alone() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_worker_ends_though_mongodb_is_away() {
+async fn worker_shuts_down_while_mongodb_is_unavailable() {
     let (redis, mongodb) = (private_redis(Flavor::Cluster), private_mongodb());
     let world = World::prompt(&redis, &mongodb, impatient()).await;
     let spec = || WorkerSpec::new(&world, &mongodb);
@@ -145,12 +149,12 @@ async fn a_worker_ends_though_mongodb_is_away() {
     let sold = world.sell(event, 1..=3).await;
     let waits = async || worker.metric("holdfast_worker_retries_total").await > 0.0;
     eventually("a batch waits", RECOVERY, waits).await;
-    let asked = Stopwatch::start();
+    let watch = Stopwatch::start();
     assert!(tokio::task::block_in_place(|| worker.stop()));
-    let took = asked.elapsed();
-    assert!(took < Duration::from_secs(8), "it ended after {took:?}");
+    let took = watch.elapsed();
+    assert!(took < Duration::from_secs(8), "shut down after {took:?}");
     mongodb.thaw();
-    // Nothing was lost by it.
+    // Nothing is lost.
     let _worker = spec().start().await;
     world.all_confirmed(&sold, RECOVERY).await;
     world.archive_is_exact(event).await;

@@ -1,5 +1,5 @@
-//! More holds at once than Redis serves within its time-out, to real processes: the surplus is refused
-//! at once, with nothing sent, and what is refused has no effect.
+//! More concurrent holds than Redis serves within its timeout: the surplus is refused at once without
+//! being sent, and refused holds have no effect.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -20,39 +20,39 @@ use crate::support::servers::{Flavor, private_redis, shared_mongodb};
 
 /// Holds of one spike, over all processes.
 const HOLDS: u32 = 4_000;
-/// Within so long.
+/// Duration of a spike.
 const SPIKE: Duration = Duration::from_secs(1);
 /// Processes that share them.
 const PROCESSES: usize = 2;
-/// Spikes, if the machine itself stands still during one: of such a call nobody can know.
+/// Attempts: if the machine stalls during a spike, calls may have an unknown outcome.
 const SPIKES_MAX: u32 = 3;
 /// Calls of one engine at the same instant.
 const CALLS: u32 = 9_000;
-/// Spikes until the limit has found what this machine can do.
+/// Spikes until the limit has adapted to this machine.
 const LEARNING_SPIKES_MAX: u32 = 12;
-/// Of all calls, one in so many may have an unknown outcome: machines stand still at times.
+/// One in this many calls may have an unknown outcome, because machines stall at times.
 const UNKNOWN_ONE_IN: u32 = 200;
-/// Everything is settled again within this.
+/// Bound until refused seats are free.
 const REST: Duration = Duration::from_secs(30);
 
-/// What one hold came to.
-struct Asked {
+/// The result of one hold.
+struct HoldResult {
     seat: u32,
     status: u16,
     error: String,
     took: Duration,
 }
 
-async fn ask(api: &Api, event: u64, seat: u32, after: Duration) -> Asked {
+async fn send_hold(api: &Api, event: u64, seat: u32, after: Duration) -> HoldResult {
     tokio::time::sleep(after).await;
     let body = json!({ "event_id": event, "seat_ids": [seat] });
-    let asked_at = Instant::now();
+    let sent_at = Instant::now();
     let user = format!("user-{event}-{seat}");
     let reply = api.post("/api/v1/bookings").user(&user).json(body).send().await;
-    let took = asked_at.elapsed();
+    let took = sent_at.elapsed();
     let body: Value = serde_json::from_slice(&reply.bytes).unwrap();
     let error = body["error"].as_str().unwrap_or_default().to_owned();
-    Asked { seat, status: reply.status, error, took }
+    HoldResult { seat, status: reply.status, error, took }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -64,27 +64,27 @@ async fn spike_is_answered_without_an_unknown_outcome() {
     for spike in 1..=SPIKES_MAX {
         let event = apis[0].event(places(HOLDS)).await;
         for api in &apis {
-            // Each knows the event and its scripts.
+            // Loads the event and its scripts in each process.
             api.hold("first", event, &[1]).await;
         }
         let holds = (2..=HOLDS).map(|seat| {
             let after = SPIKE * seat / HOLDS;
-            ask(&apis[seat as usize % PROCESSES], event, seat, after)
+            send_hold(&apis[seat as usize % PROCESSES], event, seat, after)
         });
-        let asked = join_all(holds).await;
+        let results = join_all(holds).await;
         let mut counts: HashMap<(u16, &str), u32> = HashMap::new();
-        for one in &asked {
+        for one in &results {
             *counts.entry((one.status, one.error.as_str())).or_default() += 1;
         }
-        let slowest = asked.iter().filter(|one| one.status == 503).map(|one| one.took).max();
+        let slowest = results.iter().filter(|one| one.status == 503).map(|one| one.took).max();
         println!("spike {spike}: {counts:?}, slowest refusal {slowest:?}");
         let known = [(201, ""), (503, "service_unavailable"), (503, "outcome_unknown")];
         assert!(counts.keys().all(|one| known.contains(one)), "{counts:?}");
         assert!(counts.get(&(201, "")).is_some_and(|granted| *granted > HOLDS / 20), "{counts:?}");
 
-        // What was refused is free; of an unknown outcome it soon is.
+        // Refused seats are free, those with an unknown outcome soon.
         let refused: Vec<u32> =
-            asked.iter().filter(|one| one.status == 503).map(|one| one.seat).collect();
+            results.iter().filter(|one| one.status == 503).map(|one| one.seat).collect();
         let id = EventId(event as u32);
         let unknown = counts.get(&(503, "outcome_unknown")).copied().unwrap_or_default();
         eventually("refused seats are free", REST, async || {
@@ -104,10 +104,9 @@ async fn spike_is_answered_without_an_unknown_outcome() {
     panic!("each of {SPIKES_MAX} spikes had unknown outcomes");
 }
 
-/// One process' calls, all at the same instant: so many that the last ones would wait longer than the
-/// time-out.
+/// Many simultaneous calls of one process: the last ones would wait longer than the timeout.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn surplus_calls_are_refused_unsent() {
+async fn surplus_calls_are_refused_without_being_sent() {
     let redis = private_redis(Flavor::Redis);
     let place = Place::new(&redis, shared_mongodb());
     let api = Api::program(&place, &[]).await;

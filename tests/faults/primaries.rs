@@ -1,8 +1,8 @@
 //! MongoDB's primary fails during a running sale: killed before or after a write, or frozen at one, and
-//! back on the same data after a while. With an API process and two workers.
+//! restarted on the same data after a while. With an API process and two workers.
 //!
-//! In the end Redis, log and archive tell one story, all money is settled, whoever was told CONFIRMED is
-//! CONFIRMED unless he asked to cancel, and a cancellation is what its owner was told.
+//! In the end Redis, log and archive agree, all payments are settled, every booking reported as CONFIRMED is
+//! confirmed unless its cancellation was requested, and cancellations have their reported result.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
@@ -23,43 +23,43 @@ use crate::support::servers::{Flavor, Server, available, private_redis};
 use crate::support::worker::{WorkerProcess, WorkerSpec};
 use crate::support::world::{World, sale_settings};
 
-/// How often the primary fails in the long form, as `make primaries` asks for: at every write of a
-/// sale in turn, and as often at random ones.
+/// How often the primary fails in the long form (`make primaries`): at every write of a sale in turn, and
+/// as often at random ones.
 const MOMENTS_VARIABLE: &str = "PRIMARY_MOMENTS";
-/// How often it does else.
+/// How often it does otherwise.
 const MOMENTS: usize = 2;
 /// Another sequence of moments: a seed that a failure has printed.
 const SEED_VARIABLE: &str = "PRIMARY_SEED";
-/// Writes of one sale with its cancellation and of the workers that carry it, about.
+/// Approximate writes of one sale with its cancellation, including the workers'.
 const WRITES_OF_A_SALE: u64 = 24;
 /// Buyers at a time in the running sale.
 const BUYERS: u32 = 5;
 const SEATS: u32 = 4_000;
 const HOLD_SECONDS: u32 = 20;
-/// More than the time-outs of this API process and of its workers allow together.
+/// More than the timeouts of this API process and its workers together.
 const LEASE_MS: i64 = 20_000;
-/// Longest outage: beyond every time-out of MongoDB here, or below all.
+/// Longest outage: longer than every timeout of MongoDB here; outages are random up to this.
 const OUTAGE_MS_MAX: u64 = 7_000;
 /// Bounds on a busy machine.
 const SPRUNG: Duration = Duration::from_secs(30);
 const GOES_ON: Duration = Duration::from_secs(180);
 const ENDED: Duration = Duration::from_secs(300);
 
-/// What the owner of a booking that was CONFIRMED has been told since.
+/// The last reported state of a booking that was CONFIRMED.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Told {
+enum Reported {
     Confirmed,
-    /// A cancellation that surely was not made.
+    /// A cancellation that certainly was not made.
     NotCancelled,
     Cancelled,
-    /// It is not known whether it is cancelled.
+    /// A cancellation with unknown outcome.
     Unknown,
 }
 
 struct Sale {
     world: World,
     event: EventId,
-    told: Mutex<BTreeMap<BookingId, (Booking, Told)>>,
+    reported: Mutex<BTreeMap<BookingId, (Booking, Reported)>>,
     ends: AtomicBool,
     next: AtomicU32,
 }
@@ -70,8 +70,8 @@ impl Sale {
         let rules = SaleSettings { confirm_lease_ms: LEASE_MS, confirm_wait, ..sale_settings() };
         let world = World::prompt(redis, &primary.server, rules).await;
         let event = world.event_of(SEATS, Some(HOLD_SECONDS)).await;
-        let (told, ends, next) = (Mutex::default(), AtomicBool::new(false), AtomicU32::new(1));
-        Arc::new(Sale { world, event, told, ends, next })
+        let (reported, ends, next) = (Mutex::default(), AtomicBool::new(false), AtomicU32::new(1));
+        Arc::new(Sale { world, event, reported, ends, next })
     }
 
     async fn workers(&self, primary: &Primary) -> Vec<WorkerProcess> {
@@ -85,50 +85,53 @@ impl Sale {
         workers
     }
 
-    /// Somebody buys seats of his own, and gives them back if he `regrets`.
-    async fn buy(&self, regrets: bool) {
+    /// Buys seats as a new user, and cancels them if `cancels`.
+    async fn buy(&self, cancels: bool) {
         let number = self.next.fetch_add(1, Ordering::SeqCst);
         let user = format!("u{number}");
         let seats = [number * 2 % SEATS + 1];
         let Ok(held) = self.world.hold(&user, self.event, &seats, None).await else { return };
         let Ok(Confirmed::Settled(view)) = self.world.confirm(&held).await else { return };
         let booking = view.booking;
-        self.note(&booking, Told::Confirmed);
-        if regrets {
-            // Whatever becomes of this process meanwhile.
-            self.note(&booking, Told::Unknown);
-            let told = match self.world.sale.cancel(&booking.user, booking.id).await {
-                Ok(_) => Told::Cancelled,
-                Err(SaleError::Unavailable { unknown: false, .. }) => Told::NotCancelled,
-                Err(_) => Told::Unknown,
+        self.note(&booking, Reported::Confirmed);
+        if cancels {
+            // Recorded before the request: its outcome may stay unknown.
+            self.note(&booking, Reported::Unknown);
+            let reported = match self.world.sale.cancel(&booking.user, booking.id).await {
+                Ok(_) => Reported::Cancelled,
+                Err(SaleError::Unavailable { unknown: false, .. }) => Reported::NotCancelled,
+                Err(_) => Reported::Unknown,
             };
-            self.note(&booking, told);
+            self.note(&booking, reported);
         }
     }
 
-    fn note(&self, booking: &Booking, told: Told) {
-        self.told.lock().unwrap().insert(booking.id, (booking.clone(), told));
+    fn note(&self, booking: &Booking, reported: Reported) {
+        self.reported.lock().unwrap().insert(booking.id, (booking.clone(), reported));
     }
 
     fn count(&self) -> usize {
-        self.told.lock().unwrap().len()
+        self.reported.lock().unwrap().len()
     }
 
-    async fn has_what_was_told(&self) {
+    async fn check_reports(&self) {
         let archive = &self.world.archive;
         wait_until_consistent(&self.world.engine, archive, ENDED).await;
         books_agree(archive, &[u64::from(self.event.0)]).await;
         wait_until_consistent(&self.world.engine, archive, ENDED).await;
-        let told = self.told.lock().unwrap().clone();
+        let reported = self.reported.lock().unwrap().clone();
         let mut owners: BTreeMap<SeatId, BookingId> = BTreeMap::new();
-        for (id, (booking, told)) in told {
+        for (id, (booking, reported)) in reported {
             let shown = self.world.sale.booking(&booking.user, id).await.unwrap().booking.status;
-            let expected: &[Status] = match told {
-                Told::Confirmed | Told::NotCancelled => &[Status::Confirmed],
-                Told::Cancelled => &[Status::Cancelled],
-                Told::Unknown => &[Status::Confirmed, Status::Cancelled],
+            let expected: &[Status] = match reported {
+                Reported::Confirmed | Reported::NotCancelled => &[Status::Confirmed],
+                Reported::Cancelled => &[Status::Cancelled],
+                Reported::Unknown => &[Status::Confirmed, Status::Cancelled],
             };
-            assert!(expected.contains(&shown), "{id} was told {told:?} and is {shown:?}");
+            assert!(
+                expected.contains(&shown),
+                "{id} was reported as {reported:?} and is {shown:?}"
+            );
             assert_eq!(self.world.status(id).await, Some(shown), "{id} in Redis");
             for seat in booking.seats.iter().filter(|_| shown == Status::Confirmed) {
                 assert_eq!(*owners.entry(*seat).or_insert(id), id, "seat {seat} has two owners");
@@ -137,7 +140,7 @@ impl Sale {
     }
 }
 
-/// The primary fails at a write, is away for a while, and comes back.
+/// Makes the primary fail at a write and recover after a while.
 async fn fails_once(primary: &Primary, fault: Fault, passing: u64, outage: Duration) {
     primary.at_write(fault, passing, b"");
     let began = Instant::now();
@@ -145,7 +148,7 @@ async fn fails_once(primary: &Primary, fault: Fault, passing: u64, outage: Durat
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
     primary.disarm();
-    // Too few writes came.
+    // There were too few writes.
     let Some(fault) = primary.sprung() else { return };
     tokio::time::sleep(outage).await;
     tokio::task::block_in_place(|| primary.recover(fault));
@@ -165,7 +168,7 @@ fn seeded() -> StdRng {
     StdRng::seed_from_u64(seed)
 }
 
-/// A sale with two workers, whose MongoDB fails when it is told to.
+/// A sale with two workers and a MongoDB with injected faults.
 struct Stage {
     _redis: Server,
     primary: Primary,
@@ -185,9 +188,9 @@ impl Stage {
         Some(Stage { _redis: redis, primary, sale, workers })
     }
 
-    /// Checks what buyers were answered, and ends everything.
+    /// Checks the reports and ends everything.
     async fn end(self) {
-        self.sale.has_what_was_told().await;
+        self.sale.check_reports().await;
         assert!(self.workers.into_iter().all(WorkerProcess::stop));
         Arc::into_inner(self.sale).expect("no buyer is left").world.stop().await;
     }
@@ -195,7 +198,7 @@ impl Stage {
 
 /// Each write of one sale and its cancellation, with each fault; in the short form some of them.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn sale_outlives_a_primary_that_fails_between_any_two_writes() {
+async fn sale_survives_a_primary_that_fails_between_any_two_writes() {
     let Some(stage) = Stage::start().await else { return };
     let (mut random, primary, sale) = (seeded(), &stage.primary, &stage.sale);
     let mut moments: Vec<(u64, Fault)> =
@@ -206,12 +209,12 @@ async fn sale_outlives_a_primary_that_fails_between_any_two_writes() {
         eprintln!("{fault:?} at write {write}: {} confirmed", sale.count());
         let outage = outage(&mut random);
         tokio::join!(fails_once(primary, fault, write, outage), async {
-            // The one at whose writes it fails, and one that meets the outage.
+            // One sale whose writes trigger the fault, and one during the outage.
             sale.buy(true).await;
             sale.buy(true).await;
         });
         let before = sale.count();
-        eventually("the sale goes on", GOES_ON, async || {
+        eventually("the sale continues", GOES_ON, async || {
             sale.buy(false).await;
             sale.count() > before
         })
@@ -221,7 +224,7 @@ async fn sale_outlives_a_primary_that_fails_between_any_two_writes() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn running_sale_outlives_primaries_that_fail_at_random_writes() {
+async fn running_sale_survives_primaries_that_fail_at_random_writes() {
     let Some(stage) = Stage::start().await else { return };
     let (mut random, primary, sale) = (seeded(), &stage.primary, &stage.sale);
     let buyers: Vec<_> = (0..BUYERS)
@@ -244,10 +247,10 @@ async fn running_sale_outlives_primaries_that_fail_at_random_writes() {
         eprintln!("moment {moment} of {moments}, {fault:?}: {} confirmed", sale.count());
         let outage = outage(&mut random);
         fails_once(primary, fault, passing, outage).await;
-        // Most of the time the sale goes on before the next one; at times that meets the recovery.
+        // Usually the sale continues before the next fault; sometimes that one hits the recovery.
         if random.random_bool(0.75) {
             let before = sale.count();
-            eventually("the sale goes on", GOES_ON, async || sale.count() > before + 2).await;
+            eventually("the sale continues", GOES_ON, async || sale.count() > before + 2).await;
         }
     }
     sale.ends.store(true, Ordering::SeqCst);

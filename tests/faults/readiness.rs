@@ -1,5 +1,5 @@
-//! What processes say of themselves while one of their dependencies is silent: the truth about each,
-//! at once.
+//! Readiness of the processes while a dependency does not respond: the state of each dependency, without
+//! delay.
 
 use std::time::{Duration, Instant};
 
@@ -11,32 +11,32 @@ use crate::support::http::Client;
 use crate::support::process::Process;
 use crate::support::servers::{Flavor, Server, available, private_mongodb, private_redis};
 
-/// Each probe is answered within this, on a busy machine too.
+/// Bound of each probe, also on a busy machine.
 const PROMPT: Duration = Duration::from_secs(1);
-/// How soon a change is told, at the latest.
-const TOLD_WITHIN: Duration = Duration::from_secs(20);
-/// How long a dependency is away: longer than its driver waits.
+/// Bound until a change is reported.
+const REPORTED_WITHIN: Duration = Duration::from_secs(20);
+/// How long a dependency is down: longer than its driver waits.
 const AWAY: Duration = Duration::from_secs(7);
-/// Recovery takes its time on a busy machine.
+/// Bound of the recovery on a busy machine.
 const RECOVERY: Duration = Duration::from_secs(60);
 
-/// What `/health/ready` says, and that it says it at once.
+/// Reads `/health/ready`, which must respond promptly.
 async fn ready(client: &Client) -> (u16, Value) {
-    let asked = Instant::now();
+    let began = Instant::now();
     let reply = client.get("/health/ready").send().await;
-    assert!(asked.elapsed() < PROMPT, "answered after {:?}", asked.elapsed());
+    assert!(began.elapsed() < PROMPT, "answered after {:?}", began.elapsed());
     (reply.status, serde_json::from_slice(&reply.bytes).unwrap())
 }
 
 async fn becomes(client: &Client, what: &str, is_it: impl Fn(u16, &Value) -> bool) {
-    eventually(what, TOLD_WITHIN.max(RECOVERY), async || {
+    eventually(what, REPORTED_WITHIN.max(RECOVERY), async || {
         let (status, body) = ready(client).await;
         is_it(status, &body)
     })
     .await;
 }
 
-/// An API and a worker on servers of their own.
+/// An API and a worker on their own servers.
 struct Stage {
     redis: Server,
     mongodb: Server,
@@ -58,22 +58,24 @@ impl Stage {
         let worker = Client::new(&format!("http://{address}"));
         let event = api.event(places(1_000)).await;
         let stage = Stage { redis, mongodb, api, _worker: process, worker, event, next_seat: 1 };
-        stage.is_well().await;
+        stage.is_healthy().await;
         stage
     }
 
-    async fn is_well(&self) {
+    async fn is_healthy(&self) {
         for client in [&*self.api, &self.worker] {
-            becomes(client, "it is well", |status, body| status == 200 && body["status"] == "ok")
-                .await;
+            becomes(client, "it is healthy", |status, body| {
+                status == 200 && body["status"] == "ok"
+            })
+            .await;
         }
     }
 
-    /// MongoDB is silent: the API sells, and says so; the worker says that it waits.
+    /// MongoDB does not respond: the API is degraded and sells; the worker is unavailable.
     async fn is_degraded(&mut self) {
         let is_degraded = |_: u16, body: &Value| body["checks"]["mongodb"] == "unavailable";
-        becomes(&self.api, "it is told", is_degraded).await;
-        becomes(&self.worker, "the worker tells", |status, _| status == 503).await;
+        becomes(&self.api, "the API is degraded", is_degraded).await;
+        becomes(&self.worker, "the worker is unavailable", |status, _| status == 503).await;
         let began = Instant::now();
         while began.elapsed() < AWAY {
             let (status, body) = ready(&self.api).await;
@@ -88,11 +90,11 @@ impl Stage {
         }
     }
 
-    /// Redis is silent: neither can work, and it is Redis that they say it of.
+    /// Redis does not respond: both are unavailable, because of Redis.
     async fn is_unavailable(&self) {
-        let is_told = |status: u16, _: &Value| status == 503;
-        becomes(&self.api, "it is told", is_told).await;
-        becomes(&self.worker, "the worker tells", is_told).await;
+        let is_503 = |status: u16, _: &Value| status == 503;
+        becomes(&self.api, "the API is unavailable", is_503).await;
+        becomes(&self.worker, "the worker is unavailable", is_503).await;
         let began = Instant::now();
         while began.elapsed() < AWAY {
             let (status, body) = ready(&self.api).await;
@@ -107,7 +109,7 @@ impl Stage {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn silent_mongodb_degrades_the_api_and_holds_go_on() {
+async fn silent_mongodb_degrades_the_api_and_holds_continue() {
     if !available(Flavor::Redis) {
         return;
     }
@@ -115,11 +117,11 @@ async fn silent_mongodb_degrades_the_api_and_holds_go_on() {
     stage.mongodb.freeze();
     stage.is_degraded().await;
     stage.mongodb.thaw();
-    stage.is_well().await;
+    stage.is_healthy().await;
     stage.mongodb.kill();
     stage.is_degraded().await;
     tokio::task::block_in_place(|| stage.mongodb.restart());
-    stage.is_well().await;
+    stage.is_healthy().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -131,5 +133,5 @@ async fn silent_redis_makes_both_programs_unavailable_at_once() {
     stage.redis.freeze();
     stage.is_unavailable().await;
     stage.redis.thaw();
-    stage.is_well().await;
+    stage.is_healthy().await;
 }

@@ -1,4 +1,4 @@
-//! Redis frozen or gone: prompt refusals, and nothing refused happens later.
+//! Redis frozen or killed: refusals are prompt, and refused calls have no later effect.
 
 use std::time::Duration;
 
@@ -13,16 +13,16 @@ use crate::support::servers::{private_redis, shared_mongodb};
 use crate::support::stopwatch::Stopwatch;
 use crate::support::world::{World, sale_settings};
 
-/// Everything is answered within this, whatever Redis does.
+/// Bound of every answer, in any state of Redis.
 const PROMPT: Duration = Duration::from_secs(1);
-/// What was refused and not retried is free this soon after Redis is back.
+/// Bound until seats of refused holds are free after Redis is back.
 const FREE_AGAIN: Duration = Duration::from_secs(2);
-/// A restarted server (a cluster most of all) takes its time to answer.
+/// Bound of the recovery; a restarted server takes time to respond, especially a cluster.
 const RECOVERY: Duration = Duration::from_secs(20);
 
-/// Asks for a seat each and expects a prompt 503 each.
+/// Requests each seat and expects a prompt refusal.
 async fn refused_promptly(world: &World, event: holdfast::domain::EventId, seats: &[u32]) {
-    let asked = Stopwatch::start();
+    let watch = Stopwatch::start();
     let holds = seats.iter().map(|seat| {
         let key = format!("key-{seat}");
         async move { world.hold(&format!("u{seat}"), event, &[*seat], Some(&key)).await }
@@ -31,11 +31,11 @@ async fn refused_promptly(world: &World, event: holdfast::domain::EventId, seats
         let error = refused.expect_err("Redis is away");
         assert!(matches!(error, SaleError::Unavailable { dependency: "redis", .. }), "{error:?}");
     }
-    let took = asked.elapsed();
+    let took = watch.elapsed();
     assert!(took < PROMPT, "answered after {took:?}");
 }
 
-on_one_redis!(a_frozen_redis_changes_nothing_later, async |flavor| {
+on_one_redis!(frozen_redis_executes_no_refused_call_later, async |flavor| {
     let redis = private_redis(flavor);
     let world = World::prompt(&redis, shared_mongodb(), sale_settings()).await;
     let event = world.event(100).await;
@@ -44,8 +44,8 @@ on_one_redis!(a_frozen_redis_changes_nothing_later, async |flavor| {
     redis.freeze();
     let seats: Vec<u32> = (2..=40).collect();
     refused_promptly(&world, event, &seats).await;
-    // Then connections are given up, and calls are refused without being sent.
-    eventually("the connections are given up", RECOVERY, async || {
+    // Then connections are closed, and calls are refused without being sent.
+    eventually("the connections are closed", RECOVERY, async || {
         let refused = world.hold("late", event, &[60], None).await;
         matches!(refused, Err(SaleError::Unavailable { unknown: false, .. }))
     })
@@ -62,7 +62,7 @@ on_one_redis!(a_frozen_redis_changes_nothing_later, async |flavor| {
     world.stop().await;
 });
 
-on_one_redis!(a_retry_gets_its_booking_and_keeps_it, async |flavor| {
+on_one_redis!(retried_hold_is_kept, async |flavor| {
     let redis = private_redis(flavor);
     let world = World::prompt(&redis, shared_mongodb(), sale_settings()).await;
     let event = world.event(100).await;
@@ -83,10 +83,10 @@ on_one_redis!(a_retry_gets_its_booking_and_keeps_it, async |flavor| {
     world.stop().await;
 });
 
-on_one_redis!(a_killed_redis_comes_back_with_what_it_had, async |flavor| {
+on_one_redis!(restarted_redis_has_its_earlier_bookings, async |flavor| {
     let redis = private_redis(flavor);
     let world = World::prompt(&redis, shared_mongodb(), sale_settings()).await;
-    // What the last second's writes become without this is another test's.
+    // Loss of the last second's writes is tested elsewhere.
     redis.command(&["CONFIG", "SET", "appendfsync", "always"]);
     let event = world.event(100).await;
     let first = world.hold("first", event, &[1], None).await.unwrap().booking;
@@ -102,13 +102,13 @@ on_one_redis!(a_killed_redis_comes_back_with_what_it_had, async |flavor| {
     world.stop().await;
 });
 
-on_one_redis!(a_call_that_was_given_up_touches_nothing, async |flavor| {
-    // Without anything that undoes it afterwards: the script itself has to refuse.
+on_one_redis!(timed_out_call_has_no_later_effect, async |flavor| {
+    // There is no compensation here: the script itself must refuse.
     let redis = private_redis(flavor);
     let world = World::prompt(&redis, shared_mongodb(), sale_settings()).await;
     let id = world.event(10).await;
     let event = world.archive.event(id).await.unwrap().unwrap();
-    // Teaches Redis the script: otherwise only its name would arrive.
+    // Loads the script: otherwise Redis would only get its hash.
     world.hold("first", id, &[9], None).await.unwrap();
     let user = "ann".parse().unwrap();
     let nonce = new_nonce();
@@ -132,16 +132,16 @@ on_one_redis!(a_call_that_was_given_up_touches_nothing, async |flavor| {
     };
     let not_after = world.engine.not_after(world.engine.keys().partition_of(id)).await.unwrap();
     redis.freeze();
-    let given_up = world.engine.hold(&call, not_after).await;
-    assert!(matches!(given_up, Err(RedisError::Unknown(_))), "{given_up:?}");
+    let timed_out = world.engine.hold(&call, not_after).await;
+    assert!(matches!(timed_out, Err(RedisError::Unknown(_))), "{timed_out:?}");
     redis.thaw();
-    // Redis reads its sockets in the order in which they became readable: once it has answered
-    // twice, it has also met the call from before.
+    // Redis reads its sockets in the order in which they became readable: once it has answered twice, it
+    // has also executed the earlier call.
     for _ in 0..2 {
-        eventually("redis answers", RECOVERY, async || world.free(id).await.is_some()).await;
+        eventually("redis responds", RECOVERY, async || world.free(id).await.is_some()).await;
     }
     assert_eq!(world.free(id).await, Some(9));
-    // In time, the very same call is granted.
+    // With a new deadline the same call succeeds.
     let not_after = world.engine.not_after(world.engine.keys().partition_of(id)).await.unwrap();
     assert_eq!(world.engine.hold(&call, not_after).await.unwrap().code(), "ok");
     world.stop().await;

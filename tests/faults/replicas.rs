@@ -1,5 +1,5 @@
-//! Replicas of Redis: an answer says `replicated` only if they have it, and waits for none of them
-//! for long.
+//! Replicas of Redis: an answer says `replicated` only if the replicas have the write, and waits for them
+//! only briefly.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -22,13 +22,13 @@ use crate::support::servers::{Flavor, Server, available, private_redis, shared_m
 use crate::support::stopwatch::Stopwatch;
 use crate::support::{eventually, unique_name};
 
-/// Everything is answered within this, whatever the replicas do.
+/// Bound of every answer, in any state of the replicas.
 const PROMPT: Duration = Duration::from_secs(1);
 /// How long an answer waits for replicas.
 const WAIT_MS: &str = "400";
-/// The same where nobody waits for an answer: a busy machine's replicas are slow.
+/// The same for tests without clients: a busy machine's replicas are slow.
 const WAIT: Duration = Duration::from_secs(10);
-/// A replica takes its time to follow, on a busy machine.
+/// Bound until a replica follows, on a busy machine.
 const RECOVERY: Duration = Duration::from_secs(30);
 /// Callers at a time.
 const CALLERS: u32 = 300;
@@ -57,7 +57,7 @@ impl Pair {
         engine.close().await;
     }
 
-    /// The real program, which asks for one replica.
+    /// The API program, configured to wait for one replica.
     async fn api(&self) -> Api {
         let settings = [
             ("HOLDFAST_REDIS_WAIT_REPLICAS", "1"),
@@ -68,7 +68,7 @@ impl Pair {
         Api::program(&Place::new(&self.primary, shared_mongodb()), &settings).await
     }
 
-    /// An engine that asks for one replica.
+    /// An engine that waits for one replica.
     async fn engine(&self) -> Engine {
         let engine = engine(&self.primary).await;
         let supervisor = Supervisor::new(&Metrics::new("test"));
@@ -83,7 +83,7 @@ async fn engine(redis: &Server) -> Engine {
     Engine::connect(settings, scripts, Arc::new(NoObserver)).await.unwrap()
 }
 
-/// How often a server was told to WAIT.
+/// How often a server executed WAIT.
 async fn waits(redis: &Server) -> u64 {
     let config = Config::from_url(&redis.url()).unwrap();
     let client: RedisClient = Builder::from_config(config).build().unwrap();
@@ -95,7 +95,7 @@ async fn waits(redis: &Server) -> u64 {
     calls.map_or(0, |rest| rest.split(',').next().unwrap().parse().unwrap())
 }
 
-/// The flavors whose servers can be told to follow another: not a cluster's.
+/// The flavors whose servers can be made replicas; not a cluster's.
 fn flavors() -> impl Iterator<Item = Flavor> {
     [Flavor::Redis, Flavor::Valkey].into_iter().filter(|flavor| available(*flavor))
 }
@@ -105,13 +105,13 @@ fn durability(booking: &Value) -> &str {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_answer_says_whether_replicas_have_it() {
+async fn answer_says_whether_replicas_have_the_write() {
     for flavor in flavors() {
         let pair = Pair::new(flavor).await;
         let api = pair.api().await;
         let event = api.event(places(50)).await;
         let held = api.held("ann", event, &[1]).await;
-        // A request sent again asks again: a busy replica may miss one answer.
+        // A repeated request waits again: a busy replica may miss one.
         eventually("a hold is replicated", RECOVERY, async || {
             durability(&api.held("ann", event, &[1]).await) == "replicated"
         })
@@ -127,11 +127,11 @@ async fn an_answer_says_whether_replicas_have_it() {
             durability(&api.act("ann", &other, "cancel").await.json(200)) == "replicated"
         })
         .await;
-        // Nobody is asked for a mere look.
+        // A read does not wait for replicas.
         assert_eq!(durability(&api.booking("ann", &held).await.json(200)), "accepted");
 
         pair.replica.freeze();
-        let asked = Stopwatch::start();
+        let watch = Stopwatch::start();
         let holds = (3..=30).map(|seat| {
             let (api, user) = (&api, format!("user-{seat}"));
             async move { api.hold(&user, event, &[seat]).await.json(201) }
@@ -139,7 +139,7 @@ async fn an_answer_says_whether_replicas_have_it() {
         for booking in join_all(holds).await {
             assert_eq!(durability(&booking), "accepted");
         }
-        let took = asked.elapsed();
+        let took = watch.elapsed();
         assert!(took < PROMPT, "answered after {took:?}");
         pair.replica.thaw();
         eventually("it follows again", RECOVERY, async || {
@@ -148,9 +148,9 @@ async fn an_answer_says_whether_replicas_have_it() {
         .await;
 
         pair.replica.kill();
-        let asked = Stopwatch::start();
+        let watch = Stopwatch::start();
         assert_eq!(durability(&api.held("late", event, &[50]).await), "accepted");
-        let took = asked.elapsed();
+        let took = watch.elapsed();
         assert!(took < PROMPT, "answered after {took:?}");
         for word in ["replicated", "accepted"] {
             let name = format!("holdfast_durability_total{{word=\"{word}\"}}");
@@ -160,20 +160,20 @@ async fn an_answer_says_whether_replicas_have_it() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn callers_at_once_share_their_waits() {
+async fn concurrent_callers_share_waits() {
     for flavor in flavors() {
         let pair = Pair::new(flavor).await;
         let engine = pair.engine().await;
         assert!(engine.is_replicated(Partition(0)).await);
         let before = waits(&pair.primary).await;
-        let asks = (0..CALLERS).map(|n| engine.is_replicated(Partition(n as u16 % 4)));
-        let told = join_all(asks).await;
-        assert!(told.into_iter().all(|replicated| replicated));
-        // The first to ask, and all who asked while it waited.
+        let calls = (0..CALLERS).map(|n| engine.is_replicated(Partition(n as u16 % 4)));
+        let results = join_all(calls).await;
+        assert!(results.into_iter().all(|replicated| replicated));
+        // One wait for the first caller, and one for those that came meanwhile.
         let rounds = waits(&pair.primary).await - before;
         assert!((1..=10).contains(&rounds), "{rounds} waits for {CALLERS} callers");
 
-        // While a round waits in vain, scripts run on.
+        // Scripts run while a wait is unsuccessful.
         pair.replica.freeze();
         let scripts = async {
             for n in 0..100 {
@@ -182,7 +182,7 @@ async fn callers_at_once_share_their_waits() {
         };
         tokio::select! {
             biased;
-            told = engine.is_replicated(Partition(0)) => panic!("told {told} of a frozen replica"),
+            replicated = engine.is_replicated(Partition(0)) => panic!("{replicated} with a frozen replica"),
             () = scripts => {}
         }
         pair.replica.thaw();
@@ -190,7 +190,7 @@ async fn callers_at_once_share_their_waits() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn nothing_is_said_of_what_another_connection_wrote() {
+async fn writes_of_a_replaced_connection_are_not_reported_as_replicated() {
     for flavor in flavors() {
         let pair = Pair::new(flavor).await;
         let engine = pair.engine().await;
@@ -198,16 +198,16 @@ async fn nothing_is_said_of_what_another_connection_wrote() {
         let clients = async || observer.nodes_facts().await.remove(0).answer.unwrap().clients;
         assert!(engine.is_replicated(Partition(0)).await);
         let before = clients().await;
-        // Each new connection may be to another node. (The observer's are new, too.)
+        // A new connection may be to another node. (The observer's are new, too.)
         pair.primary.command(&["CLIENT", "KILL", "TYPE", "normal"]);
-        eventually("all connections are made anew", RECOVERY, async || {
+        eventually("all connections are new", RECOVERY, async || {
             let facts = observer.nodes_facts().await.remove(0).answer;
             facts.is_ok_and(|facts| facts.clients >= before)
         })
         .await;
-        assert!(!engine.is_replicated(Partition(0)).await, "by a connection that is new");
-        let known = async || engine.is_replicated(Partition(0)).await;
-        eventually("by one that is known by now", RECOVERY, known).await;
+        assert!(!engine.is_replicated(Partition(0)).await, "on a new connection");
+        let is_replicated = async || engine.is_replicated(Partition(0)).await;
+        eventually("on the connection once it is established", RECOVERY, is_replicated).await;
     }
 }
 
@@ -223,9 +223,9 @@ async fn without_replicas_answers_are_accepted() {
         ];
         let api = Api::program(&place, &settings).await;
         let event = api.event(places(5)).await;
-        let asked = Stopwatch::start();
+        let watch = Stopwatch::start();
         assert_eq!(durability(&api.held("ann", event, &[1]).await), "accepted");
-        let took = asked.elapsed();
+        let took = watch.elapsed();
         assert!(took < PROMPT, "answered after {took:?}");
         let warned = api.process().log_lines().into_iter().filter(|line| {
             line["level"] == json!("warn")

@@ -1,5 +1,5 @@
-//! Programs that start before their services: they wait, say so, and are not ready; what waiting
-//! does not mend fails at once.
+//! Programs that start before their services: they wait, report it and are not ready; permanent failures
+//! end the start at once.
 
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -18,15 +18,15 @@ use crate::support::servers::{
 
 const API: &str = env!("CARGO_BIN_EXE_holdfast-api");
 const WORKER: &str = env!("CARGO_BIN_EXE_holdfast-worker");
-/// How long anything may take on a busy machine.
+/// Bound of every wait on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(60);
-/// An end that waits for nothing, on a busy machine.
+/// Bound of an immediate end, on a busy machine.
 const AT_ONCE: Duration = Duration::from_secs(15);
 const FOR_EVER: (&str, &str) = ("HOLDFAST_START_WAIT_SECONDS", "-1");
-/// How often it may be logged what is waited for, seconds.
-const TELL_EVERY_SECONDS: u64 = 5;
+/// How often a pending service may be logged, seconds.
+const LOG_EVERY_SECONDS: u64 = 5;
 
-/// A program of a place, at an address of its own.
+/// A program of a place, at its own address.
 struct Program {
     process: Process,
     client: Client,
@@ -47,12 +47,12 @@ impl Program {
         Some((reply.status, serde_json::from_slice(&reply.bytes).ok()?))
     }
 
-    /// It lives, and says that it waits for these.
+    /// Waits until the program is alive and reports these pending services.
     async fn waits_for(&self, services: &[&str]) {
-        let wanted = Some((503, json!(services)));
-        eventually("it tells what it waits for", PATIENCE, async || {
-            let told = self.answer("/health/ready").await;
-            told.map(|(status, body)| (status, body["waiting_for"].clone())) == wanted
+        let expected = Some((503, json!(services)));
+        eventually("it reports the pending services", PATIENCE, async || {
+            let answer = self.answer("/health/ready").await;
+            answer.map(|(status, body)| (status, body["waiting_for"].clone())) == expected
         })
         .await;
         let (_, body) = self.answer("/health/ready").await.unwrap();
@@ -67,27 +67,27 @@ impl Program {
         .await;
     }
 
-    /// It ends soon with this on standard error, in one line.
+    /// Checks that it ends soon with one line on standard error that contains these texts.
     async fn fails(&self, expected: &[&str]) {
         let status = self.process.ended(AT_ONCE).await;
-        let said = self.process.error_text();
-        assert_eq!((status.code(), said.lines().count()), (Some(1), 1), "{said}");
+        let error = self.process.error_text();
+        assert_eq!((status.code(), error.lines().count()), (Some(1), 1), "{error}");
         for text in expected {
-            assert!(said.contains(text), "{text}: {said}");
+            assert!(error.contains(text), "{text}: {error}");
         }
-        assert!(!said.contains("hunter2"), "{said}");
+        assert!(!error.contains("hunter2"), "{error}");
     }
 
-    /// Its log says why it waits, and not too often.
-    async fn says(&self, message: &str, reason: &str) {
+    /// Checks that its log names the reason of the wait, and not too often.
+    async fn logs(&self, message: &str, reason: &str) {
         let is_it = |line: &Value| {
             line["message"] == message
                 && line["reason"].as_str().is_some_and(|why| why.contains(reason))
         };
         let line = self.process.log_line(reason, is_it).await;
-        let told = self.process.log_lines().iter().filter(|l| l["message"] == message).count();
+        let count = self.process.log_lines().iter().filter(|l| l["message"] == message).count();
         let waited = line["waited_seconds"].as_u64().unwrap();
-        assert!(told as u64 <= 2 + (waited + PATIENCE.as_secs()) / TELL_EVERY_SECONDS, "{told}");
+        assert!(count as u64 <= 2 + (waited + PATIENCE.as_secs()) / LOG_EVERY_SECONDS, "{count}");
     }
 }
 
@@ -107,8 +107,8 @@ async fn programs_wait_for_services_that_come_later() {
     let programs = both(&place, &[FOR_EVER]);
     for program in &programs {
         program.waits_for(&["mongodb", "redis"]).await;
-        program.says("waiting for redis", "Start Redis").await;
-        program.says("waiting for mongodb", "Start MongoDB").await;
+        program.logs("waiting for redis", "Start Redis").await;
+        program.logs("waiting for mongodb", "Start MongoDB").await;
     }
     tokio::task::block_in_place(|| redis.restart());
     for program in &programs {
@@ -121,7 +121,7 @@ async fn programs_wait_for_services_that_come_later() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn waiting_program_ends_at_once_when_told() {
+async fn waiting_program_ends_at_once_on_sigterm() {
     let place = Place::shared();
     let nowhere = ("HOLDFAST_REDIS_URL", "redis://127.0.0.1:1");
     for program in both(&place, &[nowhere, FOR_EVER]) {
@@ -134,7 +134,7 @@ async fn waiting_program_ends_at_once_when_told() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn wait_is_bounded_and_says_so() {
+async fn wait_is_bounded() {
     let place = Place::shared();
     let nowhere = ("HOLDFAST_REDIS_URL", "redis://127.0.0.1:1");
     for program in both(&place, &[nowhere, ("HOLDFAST_START_WAIT_SECONDS", "2")]) {
@@ -143,11 +143,11 @@ async fn wait_is_bounded_and_says_so() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_waiting_does_not_mend_fails_at_once() {
+async fn permanent_failure_ends_the_start_at_once() {
     if !available(Flavor::Redis) {
         return;
     }
-    // Another deployment's database, though Redis is away.
+    // Another deployment's database, while Redis is unavailable.
     let place = Place::new(shared_redis(Flavor::Redis), shared_mongodb());
     let worker = place.worker_at_work(&[]).await;
     drop(worker);
@@ -155,7 +155,7 @@ async fn what_waiting_does_not_mend_fails_at_once() {
     for program in both(&place, &[nowhere, FOR_EVER, ("HOLDFAST_PARTITIONS", "4")]) {
         program.fails(&["made for 16 partitions"]).await;
     }
-    // A password that is wrong, or none.
+    // A wrong or missing password.
     let redis = private_redis(Flavor::Redis);
     redis.command(&["CONFIG", "SET", "requirepass", "right"]);
     let port = redis.port();
@@ -173,7 +173,7 @@ fn follow(replica: &Server, primary: &Server) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn replica_is_waited_for_and_told_apart_later_too() {
+async fn replica_is_waited_for_and_makes_a_running_program_unready() {
     if !available(Flavor::Redis) {
         return;
     }
@@ -186,13 +186,13 @@ async fn replica_is_waited_for_and_told_apart_later_too() {
     let programs = both(&place, &[FOR_EVER]);
     for program in &programs {
         program.waits_for(&["redis"]).await;
-        program.says("waiting for redis", "is a replica of 127.0.0.1:").await;
+        program.logs("waiting for redis", "is a replica of 127.0.0.1:").await;
     }
     assert_eq!(replica.command(&["REPLICAOF", "NO", "ONE"]), "+OK");
     for program in &programs {
         program.becomes_ready().await;
     }
-    // It is made a replica under them.
+    // Redis becomes a replica while they run.
     follow(&replica, &primary);
     for program in &programs {
         eventually("it is not ready", PATIENCE, async || {
@@ -206,9 +206,9 @@ async fn replica_is_waited_for_and_told_apart_later_too() {
     }
 }
 
-/// Keys of a Redis that takes its time to load them.
+/// Keys of a Redis that loads slowly.
 const KEYS: u32 = 20_000;
-/// What each costs it, microseconds.
+/// Delay for each key, microseconds.
 const KEY_DELAY: &str = "500";
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -235,7 +235,7 @@ async fn redis_that_is_loading_is_waited_for() {
     let programs = both(&place, &[("HOLDFAST_REDIS_URL", &url), FOR_EVER]);
     for program in &programs {
         program.waits_for(&["redis"]).await;
-        program.says("waiting for redis", "oading").await;
+        program.logs("waiting for redis", "oading").await;
     }
     for program in &programs {
         program.becomes_ready().await;

@@ -1,5 +1,5 @@
-//! Background tasks that panic, each in its turn: it is started again, counted, shown in readiness,
-//! and what it does goes on.
+//! Each background task panics in turn: it is restarted, counted, shown in readiness, and its work
+//! continues.
 
 use std::net::TcpListener;
 use std::sync::Arc;
@@ -18,12 +18,12 @@ use crate::support::http::Client;
 use crate::support::servers::{Flavor, shared_mongodb, shared_redis};
 use crate::support::world::{World, impatient};
 
-/// How long anything may take on a busy machine.
+/// Bound of every wait on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(60);
 /// Seats of an event.
 const SEATS: u32 = 100;
 
-/// The tasks of an API process that asks no replicas.
+/// The tasks of an API process without replicas.
 const API_TASKS: [&str; 13] = [
     "event_channel",
     "limits_cleanup",
@@ -55,11 +55,11 @@ const WORKER_TASKS: [&str; 12] = [
     "watch",
 ];
 
-/// Has a task panic, and waits until that is counted.
-async fn panics(supervisor: &Supervisor, name: &str) {
+/// Makes a task panic and waits until the restart is counted.
+async fn inject_panic(supervisor: &Supervisor, name: &str) {
     let before = supervisor.restarts(name);
     eventually(name, PATIENCE, async || {
-        // One that is just beginning hears nothing yet.
+        // A task that is just starting does not receive it yet.
         supervisor.inject_panic(name);
         supervisor.restarts(name) > before
     })
@@ -67,8 +67,8 @@ async fn panics(supervisor: &Supervisor, name: &str) {
     assert!(supervisor.failing().contains(&name), "{name} is failing");
 }
 
-/// The process says that this task fails, and goes on serving.
-async fn is_told(client: &Client, name: &str) {
+/// Checks that the process reports this task as failing and continues to serve.
+async fn reports_failure(client: &Client, name: &str) {
     let body = client.get("/health/ready").send().await.json(200);
     assert_eq!(body["status"], "degraded", "{body}");
     let failing = body["failing_tasks"].as_array().unwrap();
@@ -79,10 +79,10 @@ async fn is_told(client: &Client, name: &str) {
     assert!(client.labelled_metric(&restarts).await >= 1.0);
 }
 
-/// All tasks run steadily again.
-async fn is_over(client: &Client) {
+/// Waits until all tasks run steadily again.
+async fn recovers(client: &Client) {
     let bound = PATIENCE + STEADY_AFTER;
-    eventually("no task fails any more", bound, async || {
+    eventually("no task is failing", bound, async || {
         client.get("/health/ready").send().await.json(200)["status"] == "ok"
     })
     .await;
@@ -90,7 +90,7 @@ async fn is_over(client: &Client) {
     assert!(!text.lines().any(|l| l.starts_with("holdfast_task_up") && l.ends_with(" 0")));
 }
 
-/// What the API's tasks do, looked at from outside.
+/// A client's view of the API's tasks.
 struct Stage {
     api: Api,
     event: u64,
@@ -107,8 +107,7 @@ impl Stage {
         Stage { api, event, follower: Follower::default(), subscription, next_seat: 1 }
     }
 
-    /// A hold is told to who follows the event, and another who wants its seat is refused from
-    /// memory.
+    /// Checks that a subscriber receives a hold, and that another hold of its seat is refused from the view.
     async fn works(&mut self) {
         let seat = self.next_seat;
         self.next_seat += 1;
@@ -126,13 +125,13 @@ impl Stage {
             self.api.metric(refused_from_view).await > before
         })
         .await;
-        // What was refused in the process is brought to Redis.
+        // Local counts of refused requests are flushed to Redis.
         let notes = "holdfast_limiter_entries{kind=\"notes\"}";
         eventually("notes are flushed", PATIENCE, async || {
             self.api.labelled_metric(notes).await == 0.0
         })
         .await;
-        // A new event gets a view, and its own channel.
+        // A new event gets a view and a channel.
         let new = self.api.event(places(SEATS)).await;
         let (mut subscription, mut follower) =
             (Subscription::Socket(self.api.socket(new).await), Follower::default());
@@ -143,24 +142,24 @@ impl Stage {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn every_task_of_the_api_is_restarted_and_its_work_goes_on() {
+async fn every_task_of_the_api_is_restarted_and_its_work_continues() {
     let place = Place::shared();
     let mut stage = Stage::new(place.config()).await;
     let is_ready = async || stage.api.get("/health/ready").send().await.status == 200;
     eventually("it is ready", PATIENCE, is_ready).await;
     stage.works().await;
-    assert_eq!(stage.api.supervisor().names(), API_TASKS, "a new task is tried here, too");
+    assert_eq!(stage.api.supervisor().names(), API_TASKS, "a new task must be tested here, too");
     for name in API_TASKS {
-        panics(stage.api.supervisor(), name).await;
-        is_told(&stage.api, name).await;
+        inject_panic(stage.api.supervisor(), name).await;
+        reports_failure(&stage.api, name).await;
         stage.works().await;
     }
-    // Once more, all at once: each had begun again.
+    // Once more, all at the same time: each was restarted.
     for name in API_TASKS {
-        panics(stage.api.supervisor(), name).await;
+        inject_panic(stage.api.supervisor(), name).await;
     }
     stage.works().await;
-    is_over(&stage.api).await;
+    recovers(&stage.api).await;
     stage.works().await;
     stage.api.stop().await;
 }
@@ -189,23 +188,24 @@ async fn every_task_of_the_worker_is_restarted_and_nothing_is_lost() {
     let supervisor = services.supervisor.clone();
     let (trigger, ending) = shutdown_channel();
     let working = tokio::spawn(worker::run(listener, config, services, metrics, ending));
-    eventually("it works", PATIENCE, async || supervisor.names() == WORKER_TASKS).await;
+    eventually("all tasks have started", PATIENCE, async || supervisor.names() == WORKER_TASKS)
+        .await;
 
     let event = world.free_event(SEATS).await;
     let mut sold = Vec::new();
     for (number, name) in (0..).zip(WORKER_TASKS) {
         let first = number * 5 + 1;
         sold.extend(world.sell(event, first..=first + 1).await);
-        panics(&supervisor, name).await;
-        is_told(&client, name).await;
+        inject_panic(&supervisor, name).await;
+        reports_failure(&client, name).await;
         sold.extend(world.sell(event, first + 2..=first + 4).await);
     }
     for name in WORKER_TASKS {
-        panics(&supervisor, name).await;
+        inject_panic(&supervisor, name).await;
     }
     world.all_confirmed(&sold, PATIENCE).await;
     world.archive_is_exact(event).await;
-    is_over(&client).await;
+    recovers(&client).await;
     trigger.request();
     working.await.unwrap().unwrap();
     world.stop().await;

@@ -1,5 +1,5 @@
-//! Workers that die or stop between any two steps of a sale: the others finish, and whoever
-//! wakes up late changes nothing.
+//! Workers crash or stop between any two steps of a sale: others finish, and a worker that resumes late
+//! changes nothing.
 
 use std::time::Duration;
 
@@ -13,7 +13,7 @@ use crate::support::worker::{WorkerProcess, WorkerSpec};
 use crate::support::world::{World, answered, impatient};
 use crate::support::{Flavor, eventually};
 
-/// Every step of a sale after which a worker can be harmed.
+/// The steps of a sale with a fault point.
 const STEPS: [&str; 6] = [
     "after_read",
     "after_ledger",
@@ -22,10 +22,10 @@ const STEPS: [&str; 6] = [
     "after_outcomes",
     "after_settle",
 ];
-/// Bound of a takeover: the reclaim time, and a machine that is busy and stalls.
+/// Bound of a takeover: the reclaim time, on a busy machine that stalls.
 const TAKEN_OVER: Duration = Duration::from_secs(120);
 
-/// Sells while a worker harms itself at this step, lets another finish, and looks at everything.
+/// Sells while a fault strikes a worker at this step, lets another worker finish, and checks the result.
 async fn sell_through(flavor: Flavor, step: &str, harm: &str) {
     let world = World::with(shared_redis(flavor), shared_mongodb(), impatient()).await;
     let spec = || WorkerSpec::new(&world, shared_mongodb());
@@ -33,37 +33,37 @@ async fn sell_through(flavor: Flavor, step: &str, harm: &str) {
     let mut first = spec().with("worker_fault_point", &point).start().await;
     let event = world.event(20).await;
     let mut sold = world.sell(event, 1..=5).await;
-    let harmed = async || first.has_ended() || first.is_frozen();
-    eventually(&format!("the fault {point}"), TAKEN_OVER, harmed).await;
+    let has_struck = async || first.has_ended() || first.is_frozen();
+    eventually(&format!("the fault {point}"), TAKEN_OVER, has_struck).await;
 
     let second = spec().start().await;
     sold.extend(world.sell(event, 6..=8).await);
     world.all_confirmed(&sold, TAKEN_OVER).await;
     world.archive_is_exact(event).await;
     if harm == "stop" {
-        wake_late(&world, event, &first, &mut sold).await;
+        resume_late(&world, event, &first, &mut sold).await;
     }
     for view in &sold {
         let id = view.booking.id;
         assert_eq!(world.status(id).await, Some(Status::Confirmed), "{point}: {id}");
     }
-    assert!(second.stop(), "it ends in order");
+    assert!(second.stop(), "it shuts down in order");
     world.stop().await;
 }
 
-/// By the time the first worker goes on, its entries are long done with, and one of the bookings
-/// it knew as sold is cancelled and its seat sold to somebody else.
-async fn wake_late(
+/// When the first worker resumes, its entries are processed, one of its sold bookings is cancelled and
+/// the seat sold to another user.
+async fn resume_late(
     world: &World,
     event: EventId,
     first: &WorkerProcess,
     sold: &mut Vec<BookingView>,
 ) {
-    let given_up = sold.remove(0).booking;
-    let cancel = async || world.sale.cancel(&given_up.user, given_up.id).await;
+    let cancelled_sale = sold.remove(0).booking;
+    let cancel = async || world.sale.cancel(&cancelled_sale.user, cancelled_sale.id).await;
     let cancelled = answered(cancel).await.unwrap();
     assert_eq!(cancelled.booking.status, Status::Cancelled);
-    let seat = given_up.seats[0].0;
+    let seat = cancelled_sale.seats[0].0;
     sold.extend(world.sell(event, seat..=seat).await);
     world.all_confirmed(sold, TAKEN_OVER).await;
 
@@ -74,13 +74,13 @@ async fn wake_late(
     };
     eventually("the late worker is done", TAKEN_OVER, is_done).await;
     world.archive_is_exact(event).await;
-    assert_eq!(world.status(given_up.id).await, Some(Status::Cancelled));
+    assert_eq!(world.status(cancelled_sale.id).await, Some(Status::Cancelled));
 }
 
-on_one_redis!(a_worker_killed_at_any_step_is_replaced, async |flavor| {
+on_one_redis!(worker_killed_at_any_step_is_replaced, async |flavor| {
     join_all(STEPS.map(|step| sell_through(flavor, step, "kill"))).await;
 });
 
-on_one_redis!(a_worker_stopped_at_any_step_wakes_up_harmlessly, async |flavor| {
+on_one_redis!(worker_stopped_at_any_step_resumes_without_effect, async |flavor| {
     join_all(STEPS.map(|step| sell_through(flavor, step, "stop"))).await;
 });

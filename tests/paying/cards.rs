@@ -65,7 +65,7 @@ on_one_redis!(another_card_works_after_a_decline, async |flavor| {
     }
     eventually("another card pays", SETTLED, async || pay(&api, id, "card_ok").await.status == 200)
         .await;
-    let payment = archive.simulated_books().find(id).await.unwrap();
+    let payment = archive.simulated_payments().find(id).await.unwrap();
     let payment = payment.expect("it was charged");
     // The failed second attempt left no trace at the provider.
     assert_eq!((payment.declined, payment.paid_attempt), (vec![1, 3], Some(4)));

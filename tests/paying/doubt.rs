@@ -14,8 +14,8 @@ use holdfast::payments::{
     Charge, Payment, PaymentOrder, PaymentState, Provider, ProviderFuture, RefundOrder,
     RefundResult, Simulated, SimulatedSettings,
 };
-use holdfast::sale::archiving::{Archiver, Settled};
-use holdfast::sale::restore::{Restorer, Silent};
+use holdfast::sale::archiving::{Archiver, SettleResult};
+use holdfast::sale::restore::{NoProgress, Restorer};
 use holdfast::sale::{ConfirmRequest, Confirmed, Observers, Parts, Sale};
 use holdfast::start::Unobserved;
 use holdfast::telemetry::Metrics;
@@ -163,7 +163,7 @@ async fn committed(world: &World, event: EventId, user: &str, seat: u32) -> (Boo
 on_one_redis!(sale_written_twice_has_one_receipt, async |flavor| {
     let world = World::with(shared_redis(flavor), shared_mongodb(), impatient()).await;
     let event = world.event(4).await;
-    let carrier = Archiver::new(world.engine.clone(), world.archive.clone(), 86_400);
+    let archiver = Archiver::new(world.engine.clone(), world.archive.clone(), 86_400);
     let partition = world.partition(event);
     for in_one_batch in [false, true] {
         let seat = 1 + u32::from(in_one_batch);
@@ -178,14 +178,14 @@ on_one_redis!(sale_written_twice_has_one_receipt, async |flavor| {
             true => vec![vec![(partition, first), (partition, second)]],
             false => vec![vec![(partition, first)], vec![(partition, second)]],
         };
-        let mut judged = Vec::new();
+        let mut settlements = Vec::new();
         for batch in batches {
-            judged.extend(carrier.store(&batch, &NoObserver).await.unwrap().judged);
+            settlements.extend(archiver.store(&batch, &NoObserver).await.unwrap().settlements);
         }
-        assert_eq!(judged.len(), 2);
+        assert_eq!(settlements.len(), 2);
         // The booking that the archive has not decided is settled first.
         let other = usize::from(!in_one_batch);
-        assert_eq!(carrier.settle(None, &judged[other], |_| {}).await, Settled::Done);
+        assert_eq!(archiver.settle(None, &settlements[other], |_| {}).await, SettleResult::Done);
         let here = world.engine.get_booking(booking.id).await.unwrap().into_booking().unwrap();
         let there = world.archive.booking(booking.id).await.unwrap().unwrap().booking;
         assert_eq!((here.status, here.paid_ms), (Status::Confirmed, there.paid_ms));
@@ -196,20 +196,21 @@ on_one_redis!(sale_written_twice_has_one_receipt, async |flavor| {
 on_one_redis!(seat_sold_twice_is_refused_in_a_newer_generation, async |flavor| {
     let world = World::with(shared_redis(flavor), shared_mongodb(), impatient()).await;
     let event = world.event(4).await;
-    let carrier = Archiver::new(world.engine.clone(), world.archive.clone(), 86_400);
+    let archiver = Archiver::new(world.engine.clone(), world.archive.clone(), 86_400);
     let partition = world.partition(event);
     let (_, owners) = committed(&world, event, "ann", 1).await;
-    let judged = carrier.store(&[(partition, owners)], &NoObserver).await.unwrap().judged;
-    assert_eq!(carrier.settle(None, &judged[0], |_| {}).await, Settled::Done);
+    let settlements =
+        archiver.store(&[(partition, owners)], &NoObserver).await.unwrap().settlements;
+    assert_eq!(archiver.settle(None, &settlements[0], |_| {}).await, SettleResult::Done);
     let (twice, mut sold) = committed(&world, event, "bob", 2).await;
     // As if it had been sold before its owner's sale was restored.
     sold.transition.as_mut().expect("a sale").seats = vec![holdfast::domain::SeatId(1)];
     let (engine, archive) = (world.engine.clone(), world.archive.clone());
     let restorer = Restorer::new(engine, archive, &sale_settings());
-    assert!(restorer.restore(event, &Silent).await.unwrap().is_some());
-    let judged = carrier.store(&[(partition, sold)], &NoObserver).await.unwrap().judged;
-    assert_eq!(judged[0].verdict.outcome, Outcome::Refund);
-    assert_eq!(carrier.settle(None, &judged[0], |_| {}).await, Settled::Done);
+    assert!(restorer.restore(event, &NoProgress).await.unwrap().is_some());
+    let settlements = archiver.store(&[(partition, sold)], &NoObserver).await.unwrap().settlements;
+    assert_eq!(settlements[0].sale.outcome, Outcome::Refund);
+    assert_eq!(archiver.settle(None, &settlements[0], |_| {}).await, SettleResult::Done);
     assert_eq!(world.status(twice.id).await, Some(Status::Voided));
     world.stop().await;
 });

@@ -76,7 +76,7 @@ pub async fn books_agree(archive: &Archive, events: &[u64]) -> Totals {
 /// One booking's totals. INVARIANT: sold and charged once, or nothing remains of any charge.
 async fn story_of(archive: &Archive, intent: &Intent) -> Totals {
     let id = intent.booking;
-    let payment = archive.simulated_books().find(id).await.unwrap();
+    let payment = archive.simulated_payments().find(id).await.unwrap();
     let outcome = archive.booking(id).await.unwrap().and_then(|booking| booking.outcome);
     let charges = payment.as_ref().map_or(0, |payment| payment.charges);
     assert!(charges <= 1, "{id} was charged {charges} times");

@@ -81,7 +81,7 @@ impl Rig {
         let payment = &charge.payment;
         let (charges, refunded) = match &self.behind {
             Behind::Archive(archive) => {
-                let found = archive.simulated_books().find(charge.booking).await.unwrap();
+                let found = archive.simulated_payments().find(charge.booking).await.unwrap();
                 found.map_or((0, 0), |found| (found.charges, found.refunded))
             }
             Behind::Server(server) => {

@@ -16,7 +16,7 @@ impl Rig {
     /// What the simulated provider's books have.
     async fn booked(&self, booking: BookingId) -> Option<SimulatedPayment> {
         match &self.behind {
-            Behind::Archive(archive) => archive.simulated_books().find(booking).await.unwrap(),
+            Behind::Archive(archive) => archive.simulated_payments().find(booking).await.unwrap(),
             Behind::Server(_) => panic!("this is Stripe"),
         }
     }
@@ -120,7 +120,7 @@ async fn absent_mongodb_is_unknown_within_the_bound() {
     while provider.charge(&lost).await != Ok(PaymentState::Paid) {
         assert!(Instant::now() < deadline, "MongoDB answers again");
     }
-    let found = archive.simulated_books().find(lost.booking).await.unwrap().unwrap();
+    let found = archive.simulated_payments().find(lost.booking).await.unwrap().unwrap();
     assert_eq!((found.charges, found.paid_attempt), (1, Some(1)));
     assert_eq!(provider.charge(&charge).await, Ok(PaymentState::Paid));
 }

@@ -1,4 +1,4 @@
-//! What clients of the real programs meet when Redis is emptied in mid-sale.
+//! Clients of the real programs while Redis is emptied during a sale.
 
 use serde_json::{Value, json};
 
@@ -7,7 +7,7 @@ use crate::on_one_redis;
 use crate::support::api::{Api, Place as Programs, small_event};
 use crate::support::consistency::{AGREEMENT, wait_until_consistent};
 
-on_one_redis!(clients_are_told_to_wait_and_lose_nothing, async |flavor| {
+on_one_redis!(clients_get_503_until_the_event_is_restored, async |flavor| {
     let redis = private_redis(flavor);
     let programs = Programs::new(&redis, shared_mongodb());
     let settings = [("HOLDFAST_REDIS_TIMEOUT_MS", "900"), ("HOLDFAST_CONFIRM_WAIT_MS", "20000")];
@@ -31,7 +31,7 @@ on_one_redis!(clients_are_told_to_wait_and_lose_nothing, async |flavor| {
     let bobs = hold(api).await.json(201);
     let (engine, archive) = programs.services().await;
     wait_until_consistent(&engine, &archive, AGREEMENT).await;
-    // Nobody repairs for now.
+    // No worker repairs for now.
     worker.terminate();
     worker.ended(SOON).await;
 
@@ -39,19 +39,19 @@ on_one_redis!(clients_are_told_to_wait_and_lose_nothing, async |flavor| {
     for api in &apis {
         for path in ["seats", "availability", "seats?status=AVAILABLE"] {
             let path = format!("/api/v1/events/{event}/{path}");
-            eventually("it is not shown any more", SOON, async || {
+            eventually("the event is not shown any more", SOON, async || {
                 let reply = api.get(&path).send().await;
                 assert!(reply.status == 200 || reply.header("retry-after").is_some(), "{path}");
                 reply.status == 503 && reply.json(503)["error"] == "event_not_loaded"
             })
             .await;
         }
-        // Until its view is stale, a process goes by it: the seat was sold a moment ago.
-        eventually("the loss is told", SOON, async || {
+        // Until its view is stale, a process refuses from it: the seat was sold a moment ago.
+        eventually("the loss is visible", SOON, async || {
             let refused = api.hold("eve", event, &[1]).await;
-            let told = refused.any_problem()["error"].clone();
-            assert!(told == "event_not_loaded" || told == "seats_unavailable", "{told}");
-            told == "event_not_loaded"
+            let error = refused.any_problem()["error"].clone();
+            assert!(error == "event_not_loaded" || error == "seats_unavailable", "{error}");
+            error == "event_not_loaded"
         })
         .await;
         let path = format!("/api/v1/events/{event}");
@@ -59,7 +59,7 @@ on_one_redis!(clients_are_told_to_wait_and_lose_nothing, async |flavor| {
         hold(api).await.problem(503, "event_not_loaded");
         let bobs = api.act("bob", &bobs, "confirm").await;
         bobs.problem(503, "event_not_loaded");
-        // What is sold is known without Redis.
+        // Sold bookings are readable without Redis.
         assert_eq!(receipt(&api.act("ann", &held, "confirm").await), first);
     }
 

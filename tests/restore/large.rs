@@ -1,7 +1,7 @@
-//! An event of many bookings: read in pages, placed in bounded calls.
+//! Restore of an event with many bookings: read in pages, placed in bounded calls.
 
 use holdfast::domain::{BookingId, Entry, LogId};
-use holdfast::sale::restore::Silent;
+use holdfast::sale::restore::NoProgress;
 
 use super::*;
 use crate::support::entries::{entry, sold_life};
@@ -10,11 +10,11 @@ use crate::support::servers::available;
 /// Sold bookings and holds: more than a page of each.
 const SOLD: u32 = 1_150;
 const HELD: u32 = 1_050;
-/// Entries stored at once: what a slow server takes.
+/// Entries stored at once, few enough for a slow server.
 const BATCH: usize = 100;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn every_page_comes_back() {
+async fn every_page_is_restored() {
     let flavor = if available(Flavor::Redis) { Flavor::Redis } else { Flavor::Valkey };
     let place = Place::new(flavor).await;
     let world = &place.world;
@@ -35,18 +35,18 @@ async fn every_page_comes_back() {
         .zip(1..)
         .map(|(one, seq)| (partition, Entry { id: LogId { ms: 1, seq }, ..one }))
         .collect();
-    for some in entries.chunks(BATCH) {
-        let stored = world.archive.store(some).await.unwrap();
+    for chunk in entries.chunks(BATCH) {
+        let stored = world.archive.store(chunk).await.unwrap();
         assert!(stored.failed.is_empty(), "{:?}", stored.failed);
     }
 
     place.flush();
-    let restored = place.restorer().restore(event, &Silent).await.unwrap().unwrap();
+    let restored = place.restorer().restore(event, &NoProgress).await.unwrap().unwrap();
     assert_eq!((restored.sold, restored.live, restored.ended), (SOLD.into(), HELD.into(), 0));
     let expected = "b".repeat(SOLD as usize) + &"h".repeat(HELD as usize);
     assert_eq!(place.seats(event).await.to_lowercase(), expected);
-    // Merged as it stands, nothing is to be done.
-    let merged = place.restorer().restore(event, &Silent).await.unwrap().unwrap();
+    // Merging an unchanged event has no effect.
+    let merged = place.restorer().restore(event, &NoProgress).await.unwrap().unwrap();
     assert!(merged.merged);
     assert_eq!((merged.sold, merged.undone, merged.ended), (0, 0, 0));
     place.world.stop().await;

@@ -1,4 +1,4 @@
-//! A Redis that was emptied: every event comes back as the archive knows it.
+//! An emptied Redis: every event is restored from the archive.
 
 use holdfast::domain::{BookingId, IntentState, Outcome};
 use holdfast::redis::new_nonce;
@@ -8,43 +8,44 @@ use crate::on_one_redis;
 use crate::support::engine::PLENTY;
 use crate::support::entries::{entry, sold_life};
 
-on_one_redis!(an_emptied_redis_is_rebuilt_by_the_worker, async |flavor| {
+on_one_redis!(emptied_redis_is_restored_by_the_worker, async |flavor| {
     let place = Place::new(flavor).await;
     let world = &place.world;
     let watcher = place.watcher().await;
     let event = world.event(20).await;
     let sold = place.buy("ann", event, &[1, 2]).await;
     let held = world.hold("bob", event, &[3, 4], Some("again")).await.unwrap().booking;
-    let regretted = place.buy("cid", event, &[5]).await;
-    world.sale.cancel(&regretted.user, regretted.id).await.unwrap();
+    let cancelled = place.buy("cid", event, &[5]).await;
+    world.sale.cancel(&cancelled.user, cancelled.id).await.unwrap();
     place.block(event, BlockAction::Block, 9).await;
     place.block(event, BlockAction::Block, 8).await;
     place.block(event, BlockAction::Release, 8).await;
     world.verified().await;
-    let before = [place.read(&sold).await, place.read(&regretted).await];
+    let before = [place.read(&sold).await, place.read(&cancelled).await];
 
     place.flush();
-    // Something of its own is in the log at once: its newest position is as high as ever.
+    // The new log has an entry at once, so its newest position is as high as before.
     world.engine.beat(world.partition(event), 0, PLENTY).await.unwrap();
     not_loaded(event, world.hold("eve", event, &[7], None).await);
     not_loaded(event, world.sale.seat_map(event).await);
     assert_eq!(world.free(event).await, None);
     assert_eq!(place.read(&sold).await, before[0], "from the archive");
-    // Who only tells, only tells.
-    let told = async || {
+    // A worker with `restore_on_loss` off only reports the loss.
+    let load_state = async || {
         let facts = world.archive.load_facts(event).await.unwrap().unwrap();
         (facts.generation, facts.load_state)
     };
-    eventually("the loss is told", SOON, async || watcher.log().contains("Lost(EventId(")).await;
-    assert_eq!(told().await, (1, LoadState::Opened));
+    eventually("the loss is reported", SOON, async || watcher.log().contains("Event(EventId("))
+        .await;
+    assert_eq!(load_state().await, (1, LoadState::Opened));
     assert!(watcher.stop());
 
     let worker = place.worker().await;
     place.restored(event, 2).await;
     assert_eq!(place.seats(event).await.to_lowercase(), "bbhhaaaaxaaaaaaaaaaa");
-    assert_eq!([place.read(&sold).await, place.read(&regretted).await], before);
+    assert_eq!([place.read(&sold).await, place.read(&cancelled).await], before);
     world.verified().await;
-    // The same request finds its hold; another user's limit counts what came back.
+    // The same request finds its hold; the user's limit counts the restored seats.
     let again = world.hold("bob", event, &[3, 4], Some("again")).await.unwrap();
     assert!(again.replayed);
     assert_eq!((again.booking.id, again.booking.deadline_ms), (held.id, held.deadline_ms));
@@ -52,7 +53,7 @@ on_one_redis!(an_emptied_redis_is_rebuilt_by_the_worker, async |flavor| {
     assert_eq!(refused.unwrap_err(), SaleError::UserLimit { has: 2, max: 10 });
     let replayed = world.hold("ann", event, &[1, 2], None).await.unwrap();
     assert_eq!((replayed.replayed, replayed.booking.id), (true, sold.id));
-    // The sale goes on: what was held is paid, what was sold stays sold.
+    // The sale continues: the hold is paid, sold seats stay sold.
     assert_eq!(place.pay(&again).await.status, Status::Confirmed);
     let refused = world.hold("eve", event, &[1], None).await.unwrap_err();
     assert!(matches!(refused, SaleError::SeatsUnavailable(_)), "{refused:?}");
@@ -63,7 +64,7 @@ on_one_redis!(an_emptied_redis_is_rebuilt_by_the_worker, async |flavor| {
     place.world.stop().await;
 });
 
-on_one_redis!(what_is_undecided_has_its_right_to_a_seat, async |flavor| {
+on_one_redis!(undecided_bookings_keep_their_seats, async |flavor| {
     let place = Place::new(flavor).await;
     let world = &place.world;
     let watcher = place.watcher().await;
@@ -71,8 +72,8 @@ on_one_redis!(what_is_undecided_has_its_right_to_a_seat, async |flavor| {
     let hold = async |user: &str, seats: &[u32]| {
         world.hold(user, event, seats, None).await.unwrap().booking
     };
-    // A payment that began; an open intent that Redis' lease did not outlive; an attempt that
-    // was declined; a plain hold; and one that the archive knows only by its intent.
+    // A payment in progress; an open intent whose lease in Redis is lost; a declined attempt; a plain
+    // hold; and a booking that the archive has only as an intent.
     let begun = hold("ann", &[1]).await;
     let known = world.archive.event(event).await.unwrap().unwrap();
     let nonce = new_nonce();
@@ -95,7 +96,7 @@ on_one_redis!(what_is_undecided_has_its_right_to_a_seat, async |flavor| {
     assert!(watcher.stop());
 
     place.flush();
-    let restored = place.restorer().restore(event, &holdfast::sale::restore::Silent).await;
+    let restored = place.restorer().restore(event, &holdfast::sale::restore::NoProgress).await;
     let restored = restored.unwrap().unwrap();
     assert_eq!((restored.sold, restored.live, restored.ended), (0, 5, 0));
     assert_eq!(place.seats(event).await.to_lowercase(), "hhhhahhaaaaaaaaaaaaa");
@@ -110,7 +111,7 @@ on_one_redis!(what_is_undecided_has_its_right_to_a_seat, async |flavor| {
     assert_eq!(states(&plain).await, (Status::Hold, 0));
     assert_eq!(states(&unarchived).await, (Status::Confirming, 1));
     assert_eq!(place.restored_as(&plain).await, Some(Status::Hold));
-    // Their leases have lapsed: the buyer may take the payment over, under a higher number.
+    // Their leases have lapsed: the buyer may continue the payment under a higher lease.
     let known = world.archive.event(event).await.unwrap().unwrap();
     let call = world.engine.confirm_begin(&known, opened.id, &opened.user, &nonce, 60_000, 9);
     let taken = call.await.unwrap();
@@ -120,11 +121,11 @@ on_one_redis!(what_is_undecided_has_its_right_to_a_seat, async |flavor| {
     place.world.stop().await;
 });
 
-on_one_redis!(a_paid_sale_that_nobody_judged_is_judged, async |flavor| {
+on_one_redis!(paid_undecided_sale_is_decided, async |flavor| {
     let place = Place::new(flavor).await;
     let world = &place.world;
     let event = world.event(4).await;
-    // Archived as paid by a worker that died before it decided; and one that lost its seat.
+    // Archived as paid by a worker that crashed before deciding; and one that lost its seat.
     let (first, second) = (BookingId::new(event, 1, 1), BookingId::new(event, 2, 2));
     let partition = world.partition(event);
     let states = |id, seats: &[u32]| -> Vec<_> {
@@ -132,7 +133,7 @@ on_one_redis!(a_paid_sale_that_nobody_judged_is_judged, async |flavor| {
         life.truncate(3);
         life.iter_mut().for_each(|entry| {
             entry.kind = match entry.kind {
-                // Stored as a state, not as a sale: nothing is claimed or decided.
+                // Stored as a state, not as a sale, so that nothing is claimed or decided.
                 Kind::Sold => Kind::ConfirmAbort,
                 other => other,
             }
@@ -141,14 +142,14 @@ on_one_redis!(a_paid_sale_that_nobody_judged_is_judged, async |flavor| {
     };
     world.archive.store(&states(first, &[1, 2])).await.unwrap();
     world.archive.store(&states(second, &[2, 3])).await.unwrap();
-    // And a hold whose time is over.
+    // And an overdue hold.
     let overdue = BookingId::new(event, 3, 3);
     let mut held = entry(overdue, &[4], Kind::Hold, 1);
     held.transition.as_mut().unwrap().deadline_ms = 1;
     world.archive.store(&[(partition, held)]).await.unwrap();
 
     place.flush();
-    let restored = place.restorer().restore(event, &holdfast::sale::restore::Silent).await;
+    let restored = place.restorer().restore(event, &holdfast::sale::restore::NoProgress).await;
     let restored = restored.unwrap().unwrap();
     assert_eq!((restored.sold, restored.live, restored.ended), (1, 0, 1));
     assert_eq!(place.seats(event).await.to_lowercase(), "bbaa");
@@ -162,7 +163,7 @@ on_one_redis!(a_paid_sale_that_nobody_judged_is_judged, async |flavor| {
     place.world.stop().await;
 });
 
-on_one_redis!(a_repair_that_was_cut_off_is_taken_over, async |flavor| {
+on_one_redis!(interrupted_repair_is_taken_over, async |flavor| {
     let place = Place::new(flavor).await;
     let world = &place.world;
     let event = world.event(10).await;
@@ -170,7 +171,7 @@ on_one_redis!(a_repair_that_was_cut_off_is_taken_over, async |flavor| {
     let sold = place.buy("ann", event, &[1, 2]).await;
     world.verified().await;
     assert!(worker.stop());
-    // Dead after it had raised the generation, made Redis `loading` and placed something.
+    // Crashed after raising the generation, making Redis `loading` and placing a block.
     place.flush();
     let facts = world.archive.load_facts(event).await.unwrap().unwrap();
     assert_eq!(world.archive.begin_load(event, &facts).await.unwrap(), Some(2));
@@ -185,19 +186,20 @@ on_one_redis!(a_repair_that_was_cut_off_is_taken_over, async |flavor| {
     let worker = place.worker().await;
     place.restored(event, 3).await;
     assert_eq!(place.seats(event).await.to_lowercase(), "bbaaaaaaaa");
-    // It was not dead: it comes too late at every step.
+    // It was only suspended: it is too late at every step.
     assert!(!world.archive.beat_load(event, 2).await.unwrap());
     assert!(!world.archive.mark_loaded(event, 2, &token).await.unwrap());
     let until = holdfast::redis::NotAfter(i64::MAX);
-    let late = world.engine.restore_bookings(event, 2, &token, &[seen(&sold)], until).await;
+    let late =
+        world.engine.restore_bookings(event, 2, &token, &[as_owner_sees(&sold)], until).await;
     assert_eq!(late.unwrap().code(), "generation_mismatch");
-    assert_eq!(place.read(&sold).await, seen(&sold));
+    assert_eq!(place.read(&sold).await, as_owner_sees(&sold));
     world.verified().await;
     assert!(worker.stop());
     place.world.stop().await;
 });
 
-on_one_redis!(what_was_cut_off_after_its_generation_was_raised_is_taken_over, async |flavor| {
+on_one_redis!(interrupted_merge_and_unfinished_load_are_taken_over, async |flavor| {
     let place = Place::new(flavor).await;
     let world = &place.world;
     let (merging, opened) = (world.event(10).await, world.event(10).await);
@@ -205,13 +207,13 @@ on_one_redis!(what_was_cut_off_after_its_generation_was_raised_is_taken_over, as
         let facts = world.archive.load_facts(event).await.unwrap().unwrap();
         assert_eq!(world.archive.begin_load(event, &facts).await.unwrap(), Some(2));
     };
-    // One dies in a merge: the event sells on meanwhile.
+    // One process crashes during a merge; the event continues to sell.
     begin(merging).await;
     let raised = world.engine.raise_generation(merging, 2).await.unwrap();
     assert_eq!(raised.code(), "ok");
     let held = world.hold("ann", merging, &[1], None).await.unwrap().booking;
-    // The other after its load was recorded and before it was opened: what was decided meanwhile
-    // is still to be told.
+    // The other crashes after its load was recorded and before it was opened: outcomes decided
+    // meanwhile must still be settled.
     place.redis.command(&["DEL", &world.engine.keys().event_keys(opened)[0]]);
     begin(opened).await;
     let event = world.archive.event(opened).await.unwrap().unwrap();
@@ -228,7 +230,7 @@ on_one_redis!(what_was_cut_off_after_its_generation_was_raised_is_taken_over, as
     place.restored(merging, 3).await;
     place.restored(opened, 3).await;
     let settled = async || world.status(sold).await == Some(Status::Confirmed);
-    eventually("the sale is told", SOON, settled).await;
+    eventually("the sale is settled", SOON, settled).await;
     assert_eq!(world.status(held.id).await, Some(Status::Hold));
     world.verified().await;
     assert!(worker.stop());

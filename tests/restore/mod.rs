@@ -1,5 +1,5 @@
-//! Redis loses an event, all of it, or its last writes; the archive brings back what it knows,
-//! beside running processes.
+//! Redis loses an event, all data, or its last writes, and is restored from the archive beside running
+//! processes.
 
 use std::time::Duration;
 
@@ -21,12 +21,12 @@ mod past;
 mod races;
 mod scripts;
 
-/// Bound of a repair on a busy machine; that of one that died is taken over within it, too.
+/// Bound of a repair, and of taking over an interrupted one, on a busy machine.
 const REPAIRED: Duration = Duration::from_secs(90);
-/// Bound of what a worker does at once.
+/// Bound of everything that a worker does promptly.
 const SOON: Duration = Duration::from_secs(30);
 
-/// A Redis that may lose everything, a sale on it, and what repairs it.
+/// A Redis that may lose data, with a sale and its repairers.
 struct Place {
     redis: Server,
     world: World,
@@ -49,7 +49,7 @@ impl Place {
         self.spec().start().await
     }
 
-    /// A worker that only tells.
+    /// A worker that only reports losses.
     async fn watcher(&self) -> WorkerProcess {
         self.spec().with("restore_on_loss", "false").start().await
     }
@@ -73,7 +73,7 @@ impl Place {
         eventually("it is settled", REPAIRED, async || {
             booking = match self.world.confirm(held).await.unwrap() {
                 Confirmed::Settled(view) => Some(view.booking),
-                // The archive takes longer than a caller waits.
+                // The archive is slower than the caller's wait.
                 Confirmed::Pending(_) => None,
             };
             booking.is_some()
@@ -102,18 +102,18 @@ impl Place {
         .await;
     }
 
-    /// The seats' letters, in upper case where a row begins.
+    /// The letters of the seats, in upper case at the beginning of a row.
     async fn seats(&self, event: EventId) -> String {
         let map = self.world.sale.seat_map(event).await.unwrap();
         String::from_utf8(map.inventory.as_bytes()[1..].to_vec()).unwrap()
     }
 
-    /// A booking as its owner reads it, without what is Redis' own.
+    /// Reads a booking as its owner, without nonce and lease.
     async fn read(&self, booking: &Booking) -> Booking {
-        seen(&self.world.sale.booking(&booking.user, booking.id).await.unwrap().booking)
+        as_owner_sees(&self.world.sale.booking(&booking.user, booking.id).await.unwrap().booking)
     }
 
-    /// How the log tells that a booking goes on: the status it was given by the repair.
+    /// The status that the repair gave a booking, by the log.
     async fn restored_as(&self, booking: &Booking) -> Option<Status> {
         let entries = self.world.entries(booking.id.event()).await;
         let mut restored = entries.iter().filter(|entry| entry.kind == Kind::Restored);
@@ -124,18 +124,18 @@ impl Place {
     }
 }
 
-fn seen(booking: &Booking) -> Booking {
+fn as_owner_sees(booking: &Booking) -> Booking {
     Booking { nonce: String::new(), lease_until_ms: 0, ..booking.clone() }
 }
 
-/// An open intent to pay for this booking, or another state of it.
+/// A payment intent of this booking in this state.
 fn intent(
     booking: &Booking,
     lease: u64,
     state: holdfast::domain::IntentState,
 ) -> holdfast::domain::Intent {
     let booking = Booking { lease, ..booking.clone() };
-    // Nobody looks at it during the test.
+    // Not due during the test.
     holdfast::domain::Intent::first(&booking, "object", state, i64::MAX / 2)
 }
 

@@ -1,11 +1,11 @@
-//! Several repairers at once, and a sale that does not wait for them.
+//! Several concurrent repairers beside a running sale.
 
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use futures_util::future::join_all;
-use holdfast::sale::restore::Silent;
+use holdfast::sale::restore::NoProgress;
 
 use super::*;
 use crate::on_one_redis;
@@ -15,7 +15,7 @@ const BUYERS: u32 = 8;
 /// Seats of each event.
 const SEATS: u32 = 60;
 
-/// Buys one seat after the other, whatever happens, until told to stop; what it was told to have.
+/// Buys one seat after the other, ignoring errors, until `stop` is set; returns the confirmed bookings.
 async fn buyer(world: &World, number: u32, event: EventId, stop: Arc<AtomicBool>) -> Vec<Booking> {
     let (mut bought, mut seat) = (Vec::new(), number);
     while !stop.load(Ordering::SeqCst) && bought.len() < 9 {
@@ -31,7 +31,7 @@ async fn buyer(world: &World, number: u32, event: EventId, stop: Arc<AtomicBool>
     bought
 }
 
-on_one_redis!(a_sale_goes_on_while_several_repair, async |flavor| {
+on_one_redis!(sale_continues_during_concurrent_repairs, async |flavor| {
     let place = Place::new(flavor).await;
     let world = &place.world;
     let workers = [place.worker().await, place.worker().await];
@@ -42,27 +42,27 @@ on_one_redis!(a_sale_goes_on_while_several_repair, async |flavor| {
         (0..BUYERS).map(move |number| buyer(world, number, *event, stop.clone()))
     });
     let breaking = async {
-        let some = async || {
+        let has_sold_some = async || {
             let mut sold = usize::MAX;
             for event in events {
                 sold = sold.min(place.seats(event).await.matches(['b', 'B']).count());
             }
             sold >= 5
         };
-        eventually("the sale is under way", REPAIRED, some).await;
+        eventually("the sale is running", REPAIRED, has_sold_some).await;
         place.flush();
         let restorer = place.restorer();
         for event in events {
-            // Beside the workers; whoever is later takes over, or leaves it.
-            let _another_may_win = restorer.restore(event, &Silent).await;
+            // Concurrently with the workers; the later one takes over, or leaves it.
+            let _another_may_win = restorer.restore(event, &NoProgress).await;
         }
         for event in events {
             place.restored(event, 2).await;
         }
-        // The sale goes on.
+        // The sale continues.
         let before = world.entries(events[0]).await.len();
         let moves = async || world.entries(events[0]).await.len() > before;
-        eventually("it is sold from", SOON, moves).await;
+        eventually("the event sells", SOON, moves).await;
         stop.store(true, Ordering::SeqCst);
     };
     let (bought, ()) = tokio::join!(join_all(buyers), breaking);
@@ -71,7 +71,7 @@ on_one_redis!(a_sale_goes_on_while_several_repair, async |flavor| {
     for booking in bought.iter().flatten() {
         assert_eq!(world.status(booking.id).await, Some(Status::Confirmed), "{booking:?}");
         for seat in &booking.seats {
-            // A buyer who comes again for a seat is told of the same booking.
+            // A repeated request for a seat returns the same booking.
             let owner = *seats.entry((booking.id.event(), *seat)).or_insert(booking.id);
             assert_eq!(owner, booking.id, "seat {seat} is sold twice");
         }

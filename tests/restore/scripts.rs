@@ -8,7 +8,7 @@ use crate::support::engine::{START_MS, Stage};
 
 use super::*;
 
-/// A booking as the archive has it, of which Redis has no word.
+/// A booking of the archive that Redis lacks.
 fn unknown(stage: &Stage, random: u64, seats: &[u32], status: Status) -> Booking {
     Booking {
         id: BookingId::new(stage.event.id, START_MS as u64, random),
@@ -43,14 +43,14 @@ async fn booking(stage: &Stage, id: BookingId) -> Booking {
     stage.engine.get_booking(id).await.unwrap().into_booking().unwrap()
 }
 
-on_each_redis!(an_older_generation_is_refused_from_then_on, async |flavor| {
+on_each_redis!(older_generation_is_refused_after_raising_it, async |flavor| {
     let mut stage = Stage::new(flavor).await;
     let held = stage.expect("ok", stage.hold("ann", &[1]).await).into_booking().unwrap();
     let raised = stage.engine.raise_generation(stage.event.id, 3).await.unwrap();
     stage.expect("ok", raised);
     let raised = stage.engine.raise_generation(stage.event.id, 3).await.unwrap();
     stage.expect("ok", raised);
-    assert_eq!(stage.kinds().await, ["hold", "opened"], "again changes nothing");
+    assert_eq!(stage.kinds().await, ["hold", "opened"], "repeating it has no effect");
     let lower = stage.engine.raise_generation(stage.event.id, 2).await.unwrap();
     assert_eq!(lower.reply, RaiseGenerationReply::GenerationMismatch { generation: 3 });
     stage.expect("generation_mismatch", stage.hold("bob", &[2]).await);
@@ -59,13 +59,13 @@ on_each_redis!(an_older_generation_is_refused_from_then_on, async |flavor| {
     assert_eq!(booking(&stage, held.id).await.status, Status::Hold);
 });
 
-on_each_redis!(payments_come_before_holds, async |flavor| {
+on_each_redis!(payments_get_seats_before_holds, async |flavor| {
     let stage = Stage::new(flavor).await;
     let displaced = stage.hold("ann", &[1, 2]).await.into_booking().unwrap();
     let begun = stage.hold("bob", &[4]).await.into_booking().unwrap();
     let call = stage.engine.confirm_begin(&stage.event, begun.id, &begun.user, "n", 60_000, 9);
     stage.expect("ok", call.await.unwrap());
-    // One seat is held by another, one is being paid by another.
+    // One seat is held by another booking, one is being paid for by another.
     let lost = unknown(&stage, 7, &[2, 4, 5], Status::Confirming);
     let answer = stage.expect("ok", restore(&stage, std::slice::from_ref(&lost)).await);
     assert_eq!(answer.reply, RestoreBookingsReply::Restored { restored: 1, ended: 0 });
@@ -77,10 +77,10 @@ on_each_redis!(payments_come_before_holds, async |flavor| {
     assert_eq!(restored.lease_until_ms, START_MS, "it has lapsed");
     let users = stage.snapshot().await.users;
     assert!(users.contains(&("lost".to_owned(), 3)), "{users:?}");
-    // Again changes nothing.
+    // Repeating it has no effect.
     let answer = restore(&stage, std::slice::from_ref(&lost)).await;
     assert_eq!(answer.reply, RestoreBookingsReply::Restored { restored: 0, ended: 0 });
-    // Paid, it is refused by the archive: it does not have all its seats.
+    // It cannot be paid: it does not have all its seats.
     let taken = stage
         .engine
         .confirm_begin(&stage.event, lost.id, &lost.user, "m", 60_000, 9)
@@ -90,7 +90,7 @@ on_each_redis!(payments_come_before_holds, async |flavor| {
     assert_eq!(stage.seats().await, "AaaHaaaaAaaa");
 });
 
-on_each_redis!(a_hold_gets_all_its_seats_or_ends, async |flavor| {
+on_each_redis!(hold_gets_all_its_seats_or_ends, async |flavor| {
     let stage = Stage::new(flavor).await;
     stage.hold("ann", &[1]).await;
     let whole = unknown(&stage, 1, &[2, 3], Status::Hold);
@@ -105,19 +105,16 @@ on_each_redis!(a_hold_gets_all_its_seats_or_ends, async |flavor| {
     assert_eq!(booking(&stage, overdue.id).await.status, Status::Expired);
     assert_eq!(stage.kinds().await, ["hold", "restored", "cancelled", "expired"]);
     let answer = restore(&stage, &all).await;
-    assert_eq!(
-        answer.reply,
-        RestoreBookingsReply::Restored { restored: 0, ended: 0 },
-        "again changes nothing"
-    );
-    // It ends by its deadline like any other.
+    let unchanged = RestoreBookingsReply::Restored { restored: 0, ended: 0 };
+    assert_eq!(answer.reply, unchanged, "repeating it has no effect");
+    // It expires at its deadline.
     stage.set_clock(whole.deadline_ms).await;
     assert_eq!(booking(&stage, whole.id).await.status, Status::Expired);
     assert_eq!(stage.seats().await, "HaaAaaaaAaaa", "ann's is left to the sweeper");
     assert_eq!(stage.snapshot().await.users, [("ann".to_owned(), 1)]);
 });
 
-on_each_redis!(what_redis_has_is_put_under_its_lease_or_outranks, async |flavor| {
+on_each_redis!(existing_booking_gets_the_higher_lease_and_version, async |flavor| {
     let stage = Stage::new(flavor).await;
     let held = stage.hold("ann", &[1]).await.into_booking().unwrap();
     let wanted = Booking { status: Status::Confirming, lease: 4, version: 5, ..held.clone() };
@@ -125,7 +122,7 @@ on_each_redis!(what_redis_has_is_put_under_its_lease_or_outranks, async |flavor|
     let now = booking(&stage, held.id).await;
     assert_eq!((now.status, now.lease, now.version), (Status::Confirming, 4, 6));
     assert_eq!(stage.snapshot().await.next_deadline_ms, None);
-    // A lower lease is no news; a hold that the archive knows as given up stays a hold.
+    // A lower lease has no effect; a hold that was cancelled in the archive stays a hold.
     let older = Booking { status: Status::Confirming, lease: 2, version: 3, ..held };
     let answer = restore(&stage, &[older]).await;
     assert_eq!(answer.reply, RestoreBookingsReply::Restored { restored: 0, ended: 0 });
@@ -136,7 +133,7 @@ on_each_redis!(what_redis_has_is_put_under_its_lease_or_outranks, async |flavor|
     assert_eq!((now.status, now.version), (Status::Hold, 8));
     assert_eq!(now.deadline_ms, stays.deadline_ms + 9, "an extension was lost");
     assert_eq!(stage.snapshot().await.next_deadline_ms, Some(now.deadline_ms));
-    // One that expired since gets its seat again while nobody has it.
+    // A booking that expired since gets its seat again while it is free.
     let expired = stage.hold("cid", &[3]).await.into_booking().unwrap();
     stage.set_clock(expired.deadline_ms).await;
     assert_eq!(booking(&stage, expired.id).await.status, Status::Expired);
@@ -146,7 +143,7 @@ on_each_redis!(what_redis_has_is_put_under_its_lease_or_outranks, async |flavor|
     assert!(stage.seats().await.to_lowercase().starts_with("hhh"));
 });
 
-on_each_redis!(only_the_load_that_is_meant_is_written_to, async |flavor| {
+on_each_redis!(only_the_named_load_is_written, async |flavor| {
     let stage = Stage::unopened(flavor, crate::support::engine::small_event(1)).await;
     let one = unknown(&stage, 1, &[1], Status::Hold);
     let until = NotAfter(i64::MAX);

@@ -315,7 +315,7 @@ impl World {
 
     /// What the simulated provider's books have of a booking's payment.
     pub async fn payment(&self, booking: BookingId) -> Option<SimulatedPayment> {
-        self.archive.simulated_books().find(booking).await.unwrap()
+        self.archive.simulated_payments().find(booking).await.unwrap()
     }
 
     /// Charges a booking as a confirmation would whose traces in Redis a failover has lost.

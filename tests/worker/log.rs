@@ -1,5 +1,5 @@
-//! What can be wrong with the log: garbage, entries that cannot be stored, a lost group, sales
-//! of seats that were sold before.
+//! Faults of the log: garbage, entries that cannot be stored, a lost consumer group, sales of seats that
+//! were sold before.
 
 use std::collections::HashMap;
 
@@ -10,16 +10,16 @@ use holdfast::redis::WORKER_GROUP;
 use super::*;
 use crate::support::servers::Server;
 
-/// Appends an entry as it is.
+/// Appends an entry with these fields.
 fn append(redis: &Server, world: &World, partition: Partition, fields: &[(&str, &str)]) -> LogId {
     let log = world.engine.keys().log(partition);
-    let mut words = vec!["XADD", &log, "*"];
-    words.extend(fields.iter().flat_map(|(name, value)| [*name, *value]));
-    let reply = redis.command_value(&words);
-    reply.parse().unwrap_or_else(|_| panic!("XADD answers {reply}"))
+    let mut arguments = vec!["XADD", &log, "*"];
+    arguments.extend(fields.iter().flat_map(|(name, value)| [*name, *value]));
+    let reply = redis.command_value(&arguments);
+    reply.parse().unwrap_or_else(|_| panic!("XADD returned {reply}"))
 }
 
-/// Appends the entry of a sale again, with other fields.
+/// Appends a copy of a sale's entry with some fields changed.
 async fn forge(
     redis: &Server,
     world: &World,
@@ -45,7 +45,7 @@ async fn pending(world: &World, partition: Partition) -> u64 {
     world.engine.log_state(partition, WORKER_GROUP).await.unwrap().pending
 }
 
-on_one_redis!(garbage_is_parked_and_its_neighbours_are_stored, async |flavor| {
+on_one_redis!(invalid_entries_are_parked_and_the_others_stored, async |flavor| {
     let redis = shared_redis(flavor);
     let world = World::without_views(redis, shared_mongodb(), impatient()).await;
     let spec = WorkerSpec::new(&world, shared_mongodb()).with("worker_deliveries_max", "2");
@@ -72,7 +72,7 @@ on_one_redis!(garbage_is_parked_and_its_neighbours_are_stored, async |flavor| {
     assert_eq!(letters.len(), 4, "{reasons:?}");
     assert_eq!(reasons[garbage.to_string().as_str()], "unreadable v");
     assert_eq!(reasons[newer.to_string().as_str()], "unreadable v");
-    assert!(reasons[too_long.to_string().as_str()].contains("bytes, at most"), "{reasons:?}");
+    assert!(reasons[too_long.to_string().as_str()].contains("bytes, more than"), "{reasons:?}");
     assert_eq!(reasons[of_no_event.to_string().as_str()], "event 77 is not in the archive");
     let letter = letters.iter().find(|letter| letter.fields.contains_key("foo")).unwrap();
     assert_eq!(letter.fields["foo"], "bar\tbaz");
@@ -81,7 +81,7 @@ on_one_redis!(garbage_is_parked_and_its_neighbours_are_stored, async |flavor| {
     world.stop().await;
 });
 
-on_one_redis!(a_failing_entry_is_not_parked_before_its_time, async |flavor| {
+on_one_redis!(failing_entry_is_parked_only_after_its_last_delivery, async |flavor| {
     let redis = shared_redis(flavor);
     let world = World::without_views(redis, shared_mongodb(), impatient()).await;
     let event = world.event(10).await;
@@ -90,20 +90,20 @@ on_one_redis!(a_failing_entry_is_not_parked_before_its_time, async |flavor| {
     let spec = WorkerSpec::new(&world, shared_mongodb()).with("worker_deliveries_max", "4");
     let _worker = spec.start().await;
     let deliveries = async || {
-        // Until the worker has made its group there is nothing pending.
+        // Nothing is pending until the worker has created its group.
         let pending =
             world.engine.pending(partition, WORKER_GROUP, 0, 10).await.unwrap_or_default();
         pending.iter().find(|one| one.id == garbage).map_or(0, |one| one.deliveries)
     };
     let bound = Duration::from_secs(30);
-    eventually("it was tried three times", bound, async || deliveries().await == 3).await;
+    eventually("it was delivered three times", bound, async || deliveries().await == 3).await;
     assert!(world.engine.dead_letters(partition, None, 10).await.unwrap().is_empty());
     eventually("it is parked", bound, async || pending(&world, partition).await == 0).await;
     assert_eq!(world.engine.dead_letters(partition, None, 10).await.unwrap().len(), 1);
     world.stop().await;
 });
 
-on_one_redis!(a_lost_group_is_created_anew, async |flavor| {
+on_one_redis!(lost_consumer_group_is_created_again, async |flavor| {
     let redis = shared_redis(flavor);
     let world = World::without_views(redis, shared_mongodb(), impatient()).await;
     let _worker = WorkerSpec::new(&world, shared_mongodb()).start().await;
@@ -114,19 +114,19 @@ on_one_redis!(a_lost_group_is_created_anew, async |flavor| {
     assert_eq!(redis.command(&["XGROUP", "DESTROY", &log, WORKER_GROUP]), ":1");
     let second = world.sell(event, 3..=4).await;
     world.all_confirmed(&second, SOON).await;
-    // All was delivered again, which changed nothing.
+    // All entries were delivered again, without effect.
     world.archive_is_exact(event).await;
     world.stop().await;
 });
 
-on_one_redis!(a_sale_of_a_sold_seat_is_refunded, async |flavor| {
+on_one_redis!(sale_of_a_sold_seat_is_refunded, async |flavor| {
     let redis = shared_redis(flavor);
     let world = World::without_views(redis, shared_mongodb(), impatient()).await;
     let worker = WorkerSpec::new(&world, shared_mongodb()).start().await;
     let event = world.event(10).await;
     let sold = world.sell(event, 1..=1).await;
     world.all_confirmed(&sold, SOON).await;
-    // As if a Redis that lost its memory had sold the seat again.
+    // As if Redis had sold the seat again after losing data.
     let again = BookingId::new(event, 1, 1);
     forge(redis, &world, &sold[0], &[("booking", &again.to_string()), ("user", "bob")]).await;
     let refunded = async || {
@@ -142,12 +142,12 @@ on_one_redis!(a_sale_of_a_sold_seat_is_refunded, async |flavor| {
     let claims = world.archive.claims_of_event(event, None, 10).await.unwrap();
     assert_eq!((claims.len(), claims[0].owner), (1, sold[0].booking.id));
     assert_eq!(world.status(sold[0].booking.id).await, Some(Status::Confirmed));
-    // Redis keeps how it ended, so that nothing late can begin it again.
+    // Redis keeps its end, so that no late call can start it again.
     assert_eq!(world.status(again).await, Some(Status::Voided));
     world.stop().await;
 });
 
-on_one_redis!(the_log_is_trimmed_below_the_watermark_alone, async |flavor| {
+on_one_redis!(log_is_trimmed_only_below_the_watermark, async |flavor| {
     let redis = shared_redis(flavor);
     let world = World::without_views(redis, shared_mongodb(), impatient()).await;
     let spec = WorkerSpec::new(&world, shared_mongodb()).with("log_keep_seconds", "1");
@@ -156,7 +156,7 @@ on_one_redis!(the_log_is_trimmed_below_the_watermark_alone, async |flavor| {
     let partition = world.partition(event);
     let first = world.sell(event, 1..=2).await;
     world.all_confirmed(&first, SOON).await;
-    // It stays pending, so everything after it stays as well, archived and old as it may be.
+    // This entry stays pending, so all later entries stay, too, though they are archived and old.
     let stuck = append(redis, &world, partition, &[("foo", "bar")]);
     let second = world.sell(event, 3..=4).await;
     world.all_confirmed(&second, SOON).await;
@@ -165,7 +165,8 @@ on_one_redis!(the_log_is_trimmed_below_the_watermark_alone, async |flavor| {
     let bound = Duration::from_secs(20);
     let length = async || world.engine.log_state(partition, WORKER_GROUP).await.unwrap().length;
     // The newest archived entry is the log's mark, and stays.
-    eventually("what is archived goes", bound, async || length().await == after as u64 + 1).await;
+    eventually("archived entries are trimmed", bound, async || length().await == after as u64 + 1)
+        .await;
     let oldest = world.engine.range(partition, LogId::default(), None, 2).await.unwrap();
     assert_eq!(oldest[1].id, stuck);
     let marks = world.archive.log_marks().await.unwrap();
@@ -175,7 +176,7 @@ on_one_redis!(the_log_is_trimmed_below_the_watermark_alone, async |flavor| {
     world.stop().await;
 });
 
-on_one_redis!(a_redis_that_was_killed_is_drained_again, async |flavor| {
+on_one_redis!(drain_resumes_after_redis_restarts, async |flavor| {
     let redis = crate::support::servers::private_redis(flavor);
     redis.command(&["CONFIG", "SET", "appendfsync", "always"]);
     let world = World::without_views(&redis, shared_mongodb(), impatient()).await;
@@ -183,19 +184,19 @@ on_one_redis!(a_redis_that_was_killed_is_drained_again, async |flavor| {
     let event = world.event(10).await;
     let mut sold = world.sell(event, 1..=2).await;
     let readiness = async || worker.get("/health/ready").await.unwrap();
-    eventually("it works", SOON, async || readiness().await.0 == 200).await;
+    eventually("the worker is ready", SOON, async || readiness().await.0 == 200).await;
     redis.kill();
-    eventually("it is told", SOON, async || {
+    eventually("health reports it", SOON, async || {
         let (status, body) = readiness().await;
         status == 503 && body.contains("redis")
     })
     .await;
     tokio::task::block_in_place(|| redis.restart());
     let bound = Duration::from_secs(20);
-    eventually("redis answers", bound, async || world.free(event).await.is_some()).await;
+    eventually("redis responds", bound, async || world.free(event).await.is_some()).await;
     sold.extend(world.sell(event, 3..=4).await);
     world.all_confirmed(&sold, bound).await;
     world.archive_is_exact(event).await;
-    eventually("it is ready", SOON, async || readiness().await.0 == 200).await;
+    eventually("the worker is ready again", SOON, async || readiness().await.0 == 200).await;
     world.stop().await;
 });

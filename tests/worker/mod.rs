@@ -1,4 +1,4 @@
-//! The worker as a process, on real servers: what it carries, takes over, mends and tells.
+//! The worker process on real servers: archiving, reclaiming, recovery and reporting.
 
 use std::time::Duration;
 
@@ -15,30 +15,30 @@ mod log;
 mod retain;
 mod upkeep;
 
-/// Bound of whatever a worker does at once.
+/// Bound of everything that a worker does promptly.
 const SOON: Duration = Duration::from_secs(60);
-/// Bound of what needs a few hundred writes of a slow server.
+/// Bound of operations that need a few hundred writes of a slow server.
 const BUSY: Duration = Duration::from_secs(60);
 
-on_one_redis!(a_sale_is_confirmed, async |flavor| {
+on_one_redis!(sale_is_confirmed, async |flavor| {
     let world = World::new(shared_redis(flavor), shared_mongodb()).await;
     let worker = WorkerSpec::new(&world, shared_mongodb()).start().await;
     let event = world.event(10).await;
     let held = world.hold("ann", event, &[1, 2, 3], None).await.unwrap();
     let confirmed = world.confirm(&held).await.unwrap();
     assert!(matches!(confirmed, Confirmed::Settled(_)), "{confirmed:?}");
-    // A hold that was given up is archived like the sale.
+    // A cancelled hold is archived, too.
     let other = world.hold("bob", event, &[4], None).await.unwrap().booking;
     world.sale.cancel(&other.user, other.id).await.unwrap();
     world.archive_is_exact(event).await;
     let (status, body) = worker.get("/health/ready").await.unwrap();
     assert_eq!(status, 200, "{body}");
     assert_eq!(worker.metric(r#"holdfast_verdicts_total{outcome="sold"}"#).await, 1.0);
-    assert!(worker.stop(), "it ends in order");
+    assert!(worker.stop(), "it shuts down in order");
     world.stop().await;
 });
 
-on_one_redis!(a_cancelled_sale_frees_its_seats, async |flavor| {
+on_one_redis!(cancelled_sale_frees_its_seats, async |flavor| {
     let world = World::new(shared_redis(flavor), shared_mongodb()).await;
     let _worker = WorkerSpec::new(&world, shared_mongodb()).start().await;
     let event = world.event(2).await;
@@ -68,9 +68,9 @@ on_one_redis!(two_workers_share_the_log, async |flavor| {
     world.stop().await;
 });
 
-on_one_redis!(a_worker_carries_first_what_it_left_over, async |flavor| {
+on_one_redis!(restarted_worker_processes_its_pending_entries_first, async |flavor| {
     let world = World::with(shared_redis(flavor), shared_mongodb(), impatient()).await;
-    // Nobody else takes over in this time.
+    // No other worker reclaims entries within this time.
     let spec = || {
         let spec = WorkerSpec::new(&world, shared_mongodb()).with("worker_consumer", "one");
         spec.with("worker_reclaim_idle_ms", "600000")

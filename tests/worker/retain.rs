@@ -1,4 +1,4 @@
-//! Bookings that ended leave Redis and stay in the archive.
+//! Ended bookings are removed from Redis and stay in the archive.
 
 use holdfast::domain::{BookingId, LogId, Status};
 
@@ -6,7 +6,7 @@ use super::*;
 use crate::support::entries;
 use crate::support::servers::Server;
 
-/// The bookings that Redis has of an event.
+/// An event's bookings in Redis.
 async fn in_redis(world: &World, event: holdfast::domain::EventId) -> Vec<BookingId> {
     let page = world.engine.bookings_page(event, Default::default()).await.unwrap();
     page.items.into_iter().map(|(id, _)| id.parse().unwrap()).collect()
@@ -22,12 +22,12 @@ on_one_redis!(ended_bookings_leave_redis_once_they_are_archived, async |flavor| 
     let expired = world.hold("bob", brief, &[2], None).await.unwrap().booking;
     let sold = held("ann", 3).await;
     assert!(matches!(world.confirm(&sold).await.unwrap(), Confirmed::Settled(_)));
-    let given_back = held("bob", 4).await;
-    assert!(matches!(world.confirm(&given_back).await.unwrap(), Confirmed::Settled(_)));
-    for booking in [&cancelled, &given_back.booking] {
+    let refunded = held("bob", 4).await;
+    assert!(matches!(world.confirm(&refunded).await.unwrap(), Confirmed::Settled(_)));
+    for booking in [&cancelled, &refunded.booking] {
         world.sale.cancel(&booking.user, booking.id).await.unwrap();
     }
-    // Redis has one that the archive never got: its entry is a dead letter, so to say.
+    // A booking that the archive lacks, as if its entry were a dead letter.
     let parked = entries::booking(event, 1);
     let lost = world.engine.get_booking(cancelled.id).await.unwrap().into_booking().unwrap();
     write_ended(&world, shared_redis(flavor), parked, lost.ended_ms);
@@ -43,11 +43,11 @@ on_one_redis!(ended_bookings_leave_redis_once_they_are_archived, async |flavor| 
     let forgotten = async || worker.metric("holdfast_bookings_forgotten_total").await;
     eventually("they are counted", SOON, async || forgotten().await == 3.0).await;
 
-    // Who asks is answered from the archive, as before.
+    // Reads are answered from the archive, with the same result.
     for (booking, status) in [
         (&cancelled, Status::Cancelled),
         (&expired, Status::Expired),
-        (&given_back.booking, Status::Cancelled),
+        (&refunded.booking, Status::Cancelled),
     ] {
         let read = world.sale.booking(&booking.user, booking.id).await.unwrap().booking;
         assert_eq!((read.status, &read.seats), (status, &booking.seats));
@@ -66,7 +66,7 @@ on_one_redis!(ended_bookings_leave_redis_once_they_are_archived, async |flavor| 
     world.stop().await;
 });
 
-/// Writes an ended booking into Redis behind everybody's back.
+/// Writes an ended booking directly into Redis.
 fn write_ended(world: &World, redis: &Server, id: BookingId, ended_ms: i64) {
     let (keys, event) = (world.engine.keys(), id.event());
     let record = format!(
@@ -77,7 +77,7 @@ fn write_ended(world: &World, redis: &Server, id: BookingId, ended_ms: i64) {
     redis.command(&["ZADD", &keys.ended(event), &ended_ms, &id]);
 }
 
-on_one_redis!(a_lost_group_forgets_nothing_that_the_archive_knows_better, async |flavor| {
+on_one_redis!(redelivered_entries_of_a_forgotten_booking_restore_its_end, async |flavor| {
     let world = World::new(shared_redis(flavor), shared_mongodb()).await;
     let spec = || WorkerSpec::new(&world, shared_mongodb()).with("ended_keep_seconds", "1");
     let worker = spec().start().await;
@@ -89,7 +89,7 @@ on_one_redis!(a_lost_group_forgets_nothing_that_the_archive_knows_better, async 
     eventually("it has left", SOON, is_gone).await;
     assert!(worker.stop());
 
-    // All entries come once more, its `sold` among them, when its cancellation is long forgotten.
+    // All entries are delivered again, with its `sold`, after its cancellation was removed from Redis.
     let partition = world.partition(event);
     let group = [&*world.engine.keys().log(partition), "archive"];
     shared_redis(flavor).command(&["XGROUP", "DESTROY", group[0], group[1]]);
@@ -111,7 +111,7 @@ on_one_redis!(a_lost_group_forgets_nothing_that_the_archive_knows_better, async 
     world.stop().await;
 });
 
-on_one_redis!(a_worker_that_sleeps_past_the_forgetting_takes_nothing_back, async |flavor| {
+on_one_redis!(worker_suspended_past_the_retention_settles_no_old_outcome, async |flavor| {
     let world = World::with(shared_redis(flavor), shared_mongodb(), impatient()).await;
     let spec = || WorkerSpec::new(&world, shared_mongodb()).with("ended_keep_seconds", "1");
     let first = spec().with("worker_fault_point", "after_outcomes:stop").start().await;
@@ -120,11 +120,11 @@ on_one_redis!(a_worker_that_sleeps_past_the_forgetting_takes_nothing_back, async
     let swept = r#"holdfast_script_replies_total{code="ok",script="expire"}"#;
     eventually("it has swept the event", SOON, async || first.metric(swept).await > 0.0).await;
     let sold = world.sell(event, 1..=1).await;
-    eventually("it sleeps on `sold`", BUSY, async || first.is_frozen()).await;
+    eventually("it is suspended with `sold`", BUSY, async || first.is_frozen()).await;
     let second = spec().start().await;
     world.all_confirmed(&sold, BUSY).await;
-    let given_up = &sold[0].booking;
-    world.sale.cancel(&given_up.user, given_up.id).await.unwrap();
+    let cancelled = &sold[0].booking;
+    world.sale.cancel(&cancelled.user, cancelled.id).await.unwrap();
     let is_gone = async || in_redis(&world, event).await.is_empty();
     eventually("it has left", BUSY, is_gone).await;
     let next = world.hold("bob", event, &[1], None).await.unwrap().booking;
@@ -136,7 +136,7 @@ on_one_redis!(a_worker_that_sleeps_past_the_forgetting_takes_nothing_back, async
     };
     eventually("the late worker is done", BUSY, is_done).await;
     assert_eq!(world.status(next.id).await, Some(Status::Hold));
-    let late = world.status(given_up.id).await;
+    let late = world.status(cancelled.id).await;
     assert!(matches!(late, None | Some(Status::Cancelled)), "{late:?}");
     world.verified().await;
     assert!(second.stop());

@@ -1,5 +1,5 @@
-//! What the worker does unasked: overdue holds, lapsed confirmations, and what was cut off
-//! between MongoDB and Redis.
+//! The worker's background tasks: overdue holds, lapsed confirmations, and operations interrupted between
+//! MongoDB and Redis.
 
 use holdfast::domain::{Event, EventChange, EventStatus, Inventory, Kind, Outcome, Status};
 use holdfast::redis::{Detail, OpenEventReply, new_nonce};
@@ -9,12 +9,12 @@ use super::*;
 use crate::support::engine::small_event;
 use crate::support::entries::{booking, entry};
 
-on_one_redis!(an_overdue_hold_of_a_quiet_event_is_released, async |flavor| {
+on_one_redis!(overdue_hold_of_a_quiet_event_is_released, async |flavor| {
     let world = World::new(shared_redis(flavor), shared_mongodb()).await;
     let worker = WorkerSpec::new(&world, shared_mongodb()).start().await;
     let event = world.event_of(10, Some(1)).await;
     let held = world.hold("ann", event, &[1, 2], None).await.unwrap().booking;
-    // A snapshot releases nothing by itself.
+    // Reading a snapshot does not release holds.
     let released = async || {
         let snapshot = world.engine.snapshot(event, Detail::Counts).await.unwrap().unwrap();
         (snapshot.available == 10).then_some(snapshot.now_ms)
@@ -28,7 +28,7 @@ on_one_redis!(an_overdue_hold_of_a_quiet_event_is_released, async |flavor| {
     world.stop().await;
 });
 
-on_one_redis!(a_lapsed_confirmation_is_released, async |flavor| {
+on_one_redis!(lapsed_confirmation_is_released, async |flavor| {
     let world = World::new(shared_redis(flavor), shared_mongodb()).await;
     let event = world.event(10).await;
     let begin = async |seat: u32, lease_ms: i64| {
@@ -48,7 +48,7 @@ on_one_redis!(a_lapsed_confirmation_is_released, async |flavor| {
     world.stop().await;
 });
 
-/// An event that was created long ago and whose inventory is not opened.
+/// An event that was created long ago and never opened.
 async fn unopened(world: &World) -> Event {
     let id = world.archive.next_event_id().await.unwrap();
     let event = Event { created_at_ms: 0, ..small_event(id.0) };
@@ -56,15 +56,15 @@ async fn unopened(world: &World) -> Event {
     event
 }
 
-on_one_redis!(an_interrupted_opening_is_finished, async |flavor| {
+on_one_redis!(interrupted_opening_is_finished, async |flavor| {
     let world = World::new(shared_redis(flavor), shared_mongodb()).await;
     let never_loaded = unopened(&world).await;
     let never_opened = unopened(&world).await;
     let inventory = Inventory::free(&never_opened.layout);
     let loaded = world.engine.load_event(&never_opened, &inventory).await.unwrap();
     let OpenEventReply::Done { token } = loaded else { panic!("not loaded: {loaded:?}") };
-    let stands = world.archive.mark_opened(never_opened.id, 1, &token).await.unwrap();
-    assert_eq!(stands, Some(token));
+    let recorded = world.archive.mark_opened(never_opened.id, 1, &token).await.unwrap();
+    assert_eq!(recorded, Some(token));
     let _worker = WorkerSpec::new(&world, shared_mongodb()).start().await;
     for event in [never_loaded, never_opened] {
         let opened = async || world.free(event.id).await == Some(12);
@@ -74,22 +74,22 @@ on_one_redis!(an_interrupted_opening_is_finished, async |flavor| {
     world.stop().await;
 });
 
-on_one_redis!(settings_that_did_not_reach_redis_follow, async |flavor| {
+on_one_redis!(settings_that_did_not_reach_redis_are_applied, async |flavor| {
     let world = World::new(shared_redis(flavor), shared_mongodb()).await;
     let event = world.event(10).await;
     let paused = EventChange { status: Some(EventStatus::Paused), ..EventChange::default() };
     let changed = world.archive.change_event(event, &paused).await.unwrap().unwrap();
-    world.hold("ann", event, &[1], None).await.expect("redis does not know yet");
+    world.hold("ann", event, &[1], None).await.expect("redis has the old settings");
     let _worker = WorkerSpec::new(&world, shared_mongodb()).start().await;
     let revision =
         async || world.engine.snapshot(event, Detail::Counts).await.unwrap().unwrap().revision;
-    eventually("it follows", SOON, async || revision().await == changed.revision).await;
+    eventually("redis has the settings", SOON, async || revision().await == changed.revision).await;
     let refused = world.hold("bob", event, &[2], None).await.unwrap_err();
     assert!(matches!(refused, SaleError::EventPaused(_)), "{refused:?}");
     world.stop().await;
 });
 
-on_one_redis!(a_cancellation_that_did_not_reach_redis_is_settled, async |flavor| {
+on_one_redis!(cancellation_that_did_not_reach_redis_is_settled, async |flavor| {
     let world = World::with(shared_redis(flavor), shared_mongodb(), impatient()).await;
     let event = world.event(10).await;
     let worker = WorkerSpec::new(&world, shared_mongodb()).start().await;
@@ -98,7 +98,7 @@ on_one_redis!(a_cancellation_that_did_not_reach_redis_is_settled, async |flavor|
     eventually("confirmed", bound, async || world.status(sold).await == Some(Status::Confirmed))
         .await;
     world.verified().await;
-    // One that Redis does not know: nothing will ever be logged for it.
+    // A booking that Redis lacks: it will never have a log entry.
     let forgotten = booking(event, 1);
     let partition = world.partition(event);
     let sale = entry(forgotten, &[2], Kind::Sold, 3);

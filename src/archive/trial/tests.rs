@@ -1,14 +1,14 @@
-//! Every interleaving of several trials against a model of the database's single-document
-//! atomics: workers of one booking and of competing ones, crashes and reruns, cancellations,
-//! stale owners, acknowledgements that do not say who won.
+//! Every interleaving of several trials against a model of the database's atomic single-document
+//! operations: workers of one booking and of competing ones, crashes and reruns, cancellations, stale
+//! owners, acknowledgements that do not show the winner.
 
 use std::collections::{BTreeMap, HashSet};
 
 use super::*;
 use crate::domain::EventId;
 
-/// Few looks and turns keep the space small; more of them only repeat the same questions.
-const PATIENCE: Patience = Patience { looks_max: 2, turns_max: 4 };
+/// Low limits keep the state space small; higher ones only repeat the same reads.
+const LIMITS: TrialLimits = TrialLimits { owner_reads_max: 2, races_max: 4 };
 
 fn booking(n: u64) -> BookingId {
     BookingId::new(EventId(1), n, 0)
@@ -18,7 +18,7 @@ fn seats(ids: &[u32]) -> Vec<SeatId> {
     ids.iter().copied().map(SeatId).collect()
 }
 
-/// What the database holds. Each method that changes it is one single-document operation.
+/// The database. Each method that changes it is one single-document operation.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 struct World {
     claims: BTreeMap<SeatId, BookingId>,
@@ -41,15 +41,15 @@ impl World {
     }
 
     fn swap_outcome(&mut self, of: BookingId, from: Option<Outcome>, to: Outcome) -> bool {
-        let stands = self.outcomes.get(&of).copied();
-        if stands == from {
+        let current = self.outcomes.get(&of).copied();
+        if current == from {
             self.outcomes.insert(of, to);
         }
-        stands == from
+        current == from
     }
 }
 
-/// What a step's documents have answered so far.
+/// The results of the documents of a step so far.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 struct Gathered {
     conflicts: Vec<SeatId>,
@@ -60,10 +60,10 @@ struct Gathered {
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 struct Worker {
     trial: Trial,
-    /// Documents of the current step that were worked on already, and what came of them.
+    /// Number of processed documents of the current step, and their results.
     touched: usize,
     gathered: Gathered,
-    /// How often it may still crash and be run again from the start.
+    /// How often it may still crash and start over.
     crashes: u32,
 }
 
@@ -71,14 +71,14 @@ struct Worker {
 struct State {
     world: World,
     workers: Vec<Worker>,
-    /// Bookings whose owner may still ask to cancel them.
+    /// Bookings that may still be cancelled.
     cancels: Vec<BookingId>,
 }
 
 impl State {
     fn new(workers: &[(u64, &[u32])]) -> Self {
         let workers = workers.iter().map(|(n, ids)| Worker {
-            trial: Trial::new(booking(*n), &seats(ids), PATIENCE),
+            trial: Trial::new(booking(*n), &seats(ids), LIMITS),
             touched: 0,
             gathered: Gathered::default(),
             crashes: 0,
@@ -112,18 +112,18 @@ impl State {
         matches!(self.workers[index].trial.step, Step::Done(_) | Step::GaveUp)
     }
 
-    /// All states that worker `index` can reach by touching one more document, or by crashing.
+    /// All states that worker `index` can reach by processing one more document, or by crashing.
     fn moves_of(&self, index: usize) -> Vec<State> {
         let mut next = vec![self.touch(index, false)];
-        if matches!(self.workers[index].trial.step, Step::Decide(_)) {
-            // The write is acknowledged, but not who won it.
+        if matches!(self.workers[index].trial.step, Step::SetOutcome(_)) {
+            // The write is acknowledged, but the winner is unknown.
             next.push(self.touch(index, true));
         }
         if self.workers[index].crashes > 0 {
             let mut crashed = self.clone();
             let worker = &mut crashed.workers[index];
             let seats = worker.trial.seats.clone();
-            worker.trial = Trial::new(worker.trial.booking, &seats, PATIENCE);
+            worker.trial = Trial::new(worker.trial.booking, &seats, LIMITS);
             (worker.touched, worker.gathered) = (0, Gathered::default());
             worker.crashes -= 1;
             next.push(crashed);
@@ -135,35 +135,35 @@ impl State {
         let mut state = self.clone();
         let State { world, workers, .. } = &mut state;
         let worker = &mut workers[index];
-        let (me, at, gathered) = (worker.trial.booking, worker.touched, &mut worker.gathered);
-        let mut standing = None;
+        let (own, at, gathered) = (worker.trial.booking, worker.touched, &mut worker.gathered);
+        let mut own_outcome = None;
         let mut won = false;
         let documents = match worker.trial.step() {
-            Step::Take(seats) => {
-                let taken = world.insert_claim(seats[at], me);
-                gathered.conflicts.extend((!taken).then_some(seats[at]));
+            Step::InsertClaims(seats) => {
+                let inserted = world.insert_claim(seats[at], own);
+                gathered.conflicts.extend((!inserted).then_some(seats[at]));
                 seats.len()
             }
-            Step::Owners(seats) => {
+            Step::ReadOwners(seats) => {
                 let owner = world.claims.get(&seats[at]);
                 gathered.owners.extend(owner.map(|owner| (seats[at], *owner)));
                 seats.len()
             }
-            Step::Outcomes(owners) => {
+            Step::ReadOutcomes(owners) => {
                 let outcome = world.outcomes.get(&owners[at]);
                 gathered.outcomes.extend(outcome.map(|outcome| (owners[at], *outcome)));
                 owners.len()
             }
-            Step::TakeOver(claims) => {
-                world.swap_owner(claims[at].0, claims[at].1, me);
+            Step::ReplaceOwners(claims) => {
+                world.swap_owner(claims[at].0, claims[at].1, own);
                 claims.len()
             }
-            Step::Decide(outcome) => {
-                won = world.swap_outcome(me, None, *outcome) && !unsure;
+            Step::SetOutcome(outcome) => {
+                won = world.swap_outcome(own, None, *outcome) && !unsure;
                 1
             }
-            Step::Adopt(_) => {
-                standing = world.outcomes.get(&me).copied();
+            Step::ReadOwnOutcome(_) => {
+                own_outcome = world.outcomes.get(&own).copied();
                 1
             }
             Step::Done(_) | Step::GaveUp => unreachable!("nothing to do"),
@@ -173,12 +173,12 @@ impl State {
             worker.touched = 0;
             let gathered = std::mem::take(gathered);
             let reply = match worker.trial.step() {
-                Step::Take(_) => Reply::Conflicts(gathered.conflicts),
-                Step::Owners(_) => Reply::Owners(gathered.owners),
-                Step::Outcomes(_) => Reply::Outcomes(gathered.outcomes),
-                Step::TakeOver(_) => Reply::TookOver,
-                Step::Decide(_) => Reply::Decided(won),
-                _ => Reply::Standing(standing),
+                Step::InsertClaims(_) => Reply::Conflicts(gathered.conflicts),
+                Step::ReadOwners(_) => Reply::Owners(gathered.owners),
+                Step::ReadOutcomes(_) => Reply::Outcomes(gathered.outcomes),
+                Step::ReplaceOwners(_) => Reply::OwnersReplaced,
+                Step::SetOutcome(_) => Reply::OutcomeSet(won),
+                _ => Reply::OwnOutcome(own_outcome),
             };
             worker.trial.resume(reply);
         }
@@ -211,28 +211,28 @@ impl State {
         }
     }
 
-    /// Whoever ran to the end has an outcome, and was told the one that stands or stood.
+    /// Every finished worker got an outcome: the current one or an earlier one.
     fn check_end(&self) {
         for worker in &self.workers {
-            let stands = self.world.outcomes.get(&worker.trial.booking).copied();
-            let Step::Done(told) = worker.trial.step else {
+            let current = self.world.outcomes.get(&worker.trial.booking).copied();
+            let Step::Done(outcome) = worker.trial.step else {
                 panic!("gave up: {self:#?}");
             };
-            let cancelled_since = told == Outcome::Sold && stands == Some(Outcome::Cancelled);
-            assert!(Some(told) == stands || cancelled_since, "{self:#?}");
+            let cancelled_since = outcome == Outcome::Sold && current == Some(Outcome::Cancelled);
+            assert!(Some(outcome) == current || cancelled_since, "{self:#?}");
         }
     }
 }
 
-/// Whether a worker that waits for others runs only once nobody else can (`Patient`), or at any
-/// time, so that its patience may end first (`Any`).
+/// Whether a waiting worker runs only when no other can (`Patient`), or at any time, so that it may reach
+/// its limits first (`Any`).
 #[derive(Clone, Copy, PartialEq)]
 enum Scheduler {
     Any,
     Patient,
 }
 
-/// Visits every reachable state and calls `end` on each that is final; returns how many states.
+/// Visits every reachable state and calls `end` on each final one; returns the number of states.
 fn explore(start: State, scheduler: Scheduler, end: impl Fn(&State)) -> usize {
     let mut seen = HashSet::new();
     let mut open = vec![start];
@@ -274,7 +274,7 @@ fn explore(start: State, scheduler: Scheduler, end: impl Fn(&State)) -> usize {
 }
 
 #[test]
-fn a_lone_booking_is_sold_whoever_works_on_it_and_crashes() {
+fn lone_booking_is_sold_despite_concurrent_and_crashing_workers() {
     for workers in [1, 2, 3] {
         let all: Vec<(u64, &[u32])> = vec![(1, &[1, 2, 3]); workers];
         let start = State::new(&all).crashing(&[2, 1, 0]);
@@ -286,7 +286,7 @@ fn a_lone_booking_is_sold_whoever_works_on_it_and_crashes() {
 }
 
 #[test]
-fn of_competing_bookings_one_at_most_is_sold_and_one_at_least() {
+fn exactly_one_of_competing_bookings_is_sold() {
     let rivals: [&[(u64, &[u32])]; 5] = [
         &[(1, &[1, 2]), (2, &[1, 2])],
         &[(1, &[2, 3]), (2, &[1, 2])],
@@ -307,14 +307,14 @@ fn of_competing_bookings_one_at_most_is_sold_and_one_at_least() {
 }
 
 #[test]
-fn two_workers_each_on_two_bookings() {
+fn two_workers_for_each_of_two_bookings_terminate() {
     let start = State::new(&[(1, &[1, 2]), (1, &[1, 2]), (2, &[1, 2]), (2, &[1, 2])]);
     let states = explore(start, Scheduler::Any, |_| {});
     println!("{states} states");
 }
 
 #[test]
-fn stale_claims_are_taken_over_once() {
+fn stale_claims_get_one_new_owner() {
     for stale in [Outcome::Refund, Outcome::Cancelled] {
         let start = State::new(&[(1, &[1, 2]), (2, &[1, 2])]).crashing(&[1, 1]);
         let start = start.claimed(9, &[1, 2], Some(stale));
@@ -327,7 +327,7 @@ fn stale_claims_are_taken_over_once() {
 }
 
 #[test]
-fn a_late_worker_of_a_stale_owner_undoes_nothing() {
+fn late_worker_of_a_stale_owner_changes_no_outcome() {
     for stale in [Outcome::Refund, Outcome::Cancelled] {
         let start = State::new(&[(1, &[1, 2]), (2, &[1, 2]), (3, &[1, 2])]);
         let start = start.claimed(2, &[1], Some(stale)).claimed(3, &[2], Some(stale));
@@ -338,12 +338,12 @@ fn a_late_worker_of_a_stale_owner_undoes_nothing() {
 }
 
 #[test]
-fn a_resale_and_a_cancellation_at_any_time() {
+fn cancellation_at_any_time_allows_one_resale() {
     for (first, second) in [(1, 2), (2, 1)] {
         let start = State::new(&[(first, &[1, 2]), (first, &[1, 2]), (second, &[1, 2])]);
         let start = start.cancelling(first).cancelling(second);
         explore(start, Scheduler::Any, |_| {});
-        // The cancelled booking's late worker beside two that want its seats.
+        // The cancelled booking's late worker, and two workers of bookings with its seats.
         let start = State::new(&[(first, &[1, 2]), (second, &[1]), (3, &[2])]).cancelling(first);
         let start = start.claimed(first, &[1, 2], Some(Outcome::Sold));
         explore(start, Scheduler::Any, |end| {
@@ -355,7 +355,7 @@ fn a_resale_and_a_cancellation_at_any_time() {
 }
 
 #[test]
-fn owners_that_are_sold_or_stay_undecided_win() {
+fn sold_or_undecided_owner_keeps_its_claims() {
     for outcome in [None, Some(Outcome::Sold)] {
         for owner in [1, 3] {
             let start = State::new(&[(2, &[1, 2])]).crashing(&[1, 1]).claimed(owner, &[2], outcome);
@@ -368,11 +368,11 @@ fn owners_that_are_sold_or_stay_undecided_win() {
 }
 
 #[test]
-fn lost_races_are_bounded() {
-    let mut trial = Trial::new(booking(1), &seats(&[1]), PATIENCE);
+fn number_of_lost_races_is_bounded() {
+    let mut trial = Trial::new(booking(1), &seats(&[1]), LIMITS);
     trial.resume(Reply::Conflicts(seats(&[1])));
-    for _ in 0..PATIENCE.turns_max {
-        assert_eq!(trial.step(), &Step::Owners(seats(&[1])));
+    for _ in 0..LIMITS.races_max {
+        assert_eq!(trial.step(), &Step::ReadOwners(seats(&[1])));
         trial.resume(Reply::Owners(vec![]));
     }
     trial.resume(Reply::Owners(vec![]));

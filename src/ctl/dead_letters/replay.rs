@@ -9,7 +9,7 @@ use crate::ctl::failure::Failure;
 use crate::ctl::output::{Column, CommandResult, or_dash, table};
 use crate::domain::{LogId, Outcome, Partition};
 use crate::redis::{DeadLetter, Engine};
-use crate::sale::replay::{Fate, Forecast, Replay};
+use crate::sale::replay::{Replay, ReplayPreview, ReplayResult};
 use crate::start;
 
 /// Maximum number of letters per run; the others are left for the next run.
@@ -109,7 +109,7 @@ impl Arguments {
         for (partition, letter) in &letters {
             let line = match self.dry_run {
                 true => replay
-                    .forecast(letter)
+                    .preview(letter)
                     .await
                     .map(|forecast| Line::forecast_line(*partition, letter, forecast)),
                 false => {
@@ -178,10 +178,10 @@ impl Line {
         }
     }
 
-    fn done(partition: Partition, letter: &DeadLetter, fate: Fate) -> Self {
+    fn done(partition: Partition, letter: &DeadLetter, fate: ReplayResult) -> Self {
         let line = |word| Line::of(partition, letter, word);
         match fate {
-            Fate::Replayed { outcome, removed } => {
+            ReplayResult::Replayed { outcome, removed } => {
                 let refused = "a seat was sold to another booking: the buyer is refunded";
                 let note = match outcome {
                     Some(Outcome::Refund) => Some(refused),
@@ -191,18 +191,20 @@ impl Line {
                 let outcome = outcome.map(Outcome::as_str);
                 Line { outcome, note: note.map(str::to_owned), ..line("replayed") }
             }
-            Fate::Stays(why) => Line { note: Some(why), ..line("stays") },
-            Fate::Later(why) => Line { note: Some(format!("{why}; try again")), ..line("later") },
+            ReplayResult::Stays(why) => Line { note: Some(why), ..line("stays") },
+            ReplayResult::Later(why) => {
+                Line { note: Some(format!("{why}; try again")), ..line("later") }
+            }
         }
     }
 
-    fn forecast_line(partition: Partition, letter: &DeadLetter, forecast: Forecast) -> Self {
+    fn forecast_line(partition: Partition, letter: &DeadLetter, forecast: ReplayPreview) -> Self {
         let (word, note) = match forecast {
-            Forecast::Replay { in_ledger: true } => {
+            ReplayPreview::Replay { in_ledger: true } => {
                 ("would_be_replayed", Some("the ledger has it already".to_owned()))
             }
-            Forecast::Replay { in_ledger: false } => ("would_be_replayed", None),
-            Forecast::Stays(why) => ("stays", Some(why)),
+            ReplayPreview::Replay { in_ledger: false } => ("would_be_replayed", None),
+            ReplayPreview::Stays(why) => ("stays", Some(why)),
         };
         Line { note, ..Line::of(partition, letter, word) }
     }

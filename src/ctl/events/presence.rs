@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde::Serialize;
 
 use crate::domain::EventId;
-use crate::sale::{Events, Loading, Unloading};
+use crate::sale::{Events, LoadResult, UnloadResult};
 
 use super::super::failure::Failure;
 use super::super::output::CommandResult;
@@ -71,7 +71,7 @@ impl UnloadArguments {
     pub(super) async fn run(self, events: &Events) -> Result<Presence, Failure> {
         let wait = Duration::from_secs(self.wait_seconds);
         let done = events.unload(EventId(self.event), wait).await?;
-        let before = done == Unloading::DoneBefore;
+        let before = done == UnloadResult::DoneBefore;
         Ok(Presence { event: self.event, state: "unloaded", before, bookings: None, blocked: None })
     }
 }
@@ -84,8 +84,8 @@ impl LoadArguments {
 
     pub(super) async fn run(self, events: &Events) -> Result<Presence, Failure> {
         let (before, bookings, blocked) = match events.load(EventId(self.event)).await? {
-            Loading::Done { bookings, blocked } => (false, Some(bookings), Some(blocked)),
-            Loading::DoneBefore => (true, None, None),
+            LoadResult::Done { bookings, blocked } => (false, Some(bookings), Some(blocked)),
+            LoadResult::DoneBefore => (true, None, None),
         };
         Ok(Presence { event: self.event, state: "loaded", before, bookings, blocked })
     }

@@ -67,7 +67,7 @@ impl Arguments {
             return Err(crate::sale::SaleError::EventUnknown(id).into());
         }
         let line = |block: crate::archive::ArchivedBlock| {
-            let action = if block.blocked() { BlockAction::Block } else { BlockAction::Release };
+            let action = if block.is_block() { BlockAction::Block } else { BlockAction::Release };
             let mut seats = block.seats;
             seats.sort_unstable();
             Line {
@@ -82,7 +82,7 @@ impl Arguments {
         let after = self
             .after
             .as_deref()
-            .map(|after| BlockPosition::read(id, after).ok_or_else(not_a_cursor));
+            .map(|after| BlockPosition::parse(id, after).ok_or_else(not_a_cursor));
         // One more, to learn whether there are more.
         let mut found =
             archive.blocks_after(id, after.transpose()?.as_ref(), self.limit + 1).await?;

@@ -1,9 +1,10 @@
-//! Generations of events, as MongoDB has them: what `settle` is told so that Redis can refuse an
-//! outcome that was read before a loss.
+//! A cache of the events' generations in MongoDB. `settle` passes the generation to Redis, which
+//! refuses an outcome that was read before a loss.
 //!
-//! INVARIANT: a generation is read before the outcome that it goes with. A remembered one was; if
-//! it is old, Redis says so, and then it is read anew, the outcome after it. Who has read an
-//! outcome keeps the generation that he had then: what is remembered may be newer by now.
+//! INVARIANT: a generation is read before the outcome that is settled with it. A cached generation
+//! satisfies this. If it is outdated, Redis refuses it, and generation and outcome are read again, in
+//! this order. The caller keeps the generation that it read with an outcome: the cache may have a
+//! newer one by then.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -11,29 +12,29 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use crate::archive::{Archive, ArchiveError};
 use crate::domain::EventId;
 
-/// The generations read so far: one number an event that sells.
+/// The cached generations: one number an event with sales.
 #[derive(Debug, Default)]
 pub struct Generations(Mutex<HashMap<EventId, u64>>);
 
 impl Generations {
-    fn known(&self, event: EventId) -> Option<u64> {
+    fn cached(&self, event: EventId) -> Option<u64> {
         self.lock().get(&event).copied()
     }
 
-    /// Reads an event's generation unless it is remembered. An event that is not in the
-    /// catalogue has none.
-    pub async fn learn(
+    /// Returns an event's generation, from the cache or MongoDB; `None` if the event is not in the
+    /// catalogue.
+    pub async fn get(
         &self,
         archive: &Archive,
         event: EventId,
     ) -> Result<Option<u64>, ArchiveError> {
-        match self.known(event) {
+        match self.cached(event) {
             Some(generation) => Ok(Some(generation)),
             None => self.reread(archive, event).await,
         }
     }
 
-    /// Reads an event's generation anew.
+    /// Reads an event's generation from MongoDB and caches it.
     pub async fn reread(
         &self,
         archive: &Archive,
@@ -47,7 +48,7 @@ impl Generations {
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<EventId, u64>> {
-        // Nothing under this lock panics half-way through a change.
+        // Poisoning can be ignored: no code under this lock panics halfway through a change.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

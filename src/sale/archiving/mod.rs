@@ -1,6 +1,6 @@
-//! From the booking log into the archive, and the archive's verdicts back into Redis: the one way
-//! of an entry, whoever carries it. The worker goes it batch by batch, a replay of dead letters
-//! entry by entry; both may go it with the same entry, at once and as often as they like.
+//! Stores log entries in the archive and settles the decided sales in Redis. The worker does this
+//! batch by batch, the replay of dead letters entry by entry. Both may process the same entry
+//! concurrently and repeatedly.
 
 mod generations;
 mod settle;
@@ -11,127 +11,129 @@ use std::sync::Arc;
 
 use futures_util::FutureExt;
 
-use crate::archive::{Archive, ArchiveError, StoreObserver, Verdict};
+use crate::archive::{Archive, ArchiveError, DecidedSale, StoreObserver};
 use crate::domain::{Entry, Kind, Partition};
 use crate::redis::{Engine, NotAfter};
 
 use generations::Generations;
-pub use settle::Settled;
+pub use settle::SettleResult;
 
-/// How long after it was read an outcome may be told at most, ms. Less where `ended_keep_seconds`
-/// is less: a booking that ends after the reading is not forgotten before.
-const TOLD_WITHIN_MS_MAX: i64 = 60_000;
+/// Longest time between reading an outcome and settling it, ms. Also bounded by `ended_keep_seconds`:
+/// a booking that ends after the outcome was read must not leave Redis before the outcome expires.
+const OUTCOME_TTL_MS_MAX: i64 = 60_000;
 
-/// Carries entries into the archive and verdicts back. Cheap to clone.
+/// Stores entries in the archive and settles sales in Redis. Cheap to clone.
 #[derive(Clone)]
 pub struct Archiver {
     engine: Engine,
     archive: Archive,
     generations: Arc<Generations>,
-    /// How long after it was read an outcome may be told, ms.
-    told_within_ms: i64,
+    /// How long after reading an outcome it may be settled, ms.
+    outcome_ttl_ms: i64,
 }
 
-/// What became of entries in the archive.
+/// The result of storing entries.
 #[derive(Debug, Default)]
 pub struct StoreResult {
-    /// One for each sale that was decided.
-    pub judged: Vec<Judged>,
+    /// One settlement for each decided sale.
+    pub settlements: Vec<UnsettledSale>,
     /// Index and reason of each entry that could not be stored.
     pub failed: Vec<(usize, String)>,
 }
 
-/// A verdict, and until when it may be told without reading it anew.
+/// A decided sale that must be settled in Redis, with what bounds the settlement.
 #[derive(Clone, Debug)]
-pub struct Judged {
-    /// The verdict.
-    pub verdict: Verdict,
-    /// By Redis' clock; `None`: not at all.
-    tell_until: Option<NotAfter>,
-    /// The event's, read before the outcome; `None`: it is not in the catalogue.
+pub struct UnsettledSale {
+    /// The sale and its outcome.
+    pub sale: DecidedSale,
+    /// Until when the outcome may be settled without reading it again, by Redis' clock; `None`: it
+    /// must be read again.
+    valid_until: Option<NotAfter>,
+    /// The event's generation, read before the outcome; `None`: the event is not in the catalogue.
     generation: Option<u64>,
 }
 
-impl Judged {
-    /// The same, of a batch that begins `begin` entries earlier.
-    pub fn after(mut self, begin: usize) -> Self {
-        self.verdict.index += begin;
+impl UnsettledSale {
+    /// Adds `begin` to the index, for a piece that begins there in its batch.
+    pub fn offset_by(mut self, begin: usize) -> Self {
+        self.sale.index += begin;
         self
     }
 }
 
 /// Why entries were not stored.
 #[derive(Debug)]
-pub enum Trouble {
-    /// MongoDB does not answer; nothing is wrong with the entries.
+pub enum StoreError {
+    /// MongoDB does not respond; the entries are not the cause.
     Unavailable(ArchiveError),
-    /// MongoDB answers: one of the entries is what stops them.
+    /// MongoDB responds, and one of the entries makes the write fail.
     Defect(String),
 }
 
 impl Archiver {
-    /// Carries between these two, where Redis keeps bookings that ended for so long.
+    /// An archiver between Redis, which keeps ended bookings for `ended_keep_seconds`, and the archive.
     pub fn new(engine: Engine, archive: Archive, ended_keep_seconds: u64) -> Self {
-        // A setting is bounded by a year.
-        let told_within_ms = TOLD_WITHIN_MS_MAX.min(ended_keep_seconds as i64 * 1_000);
-        Archiver { engine, archive, generations: Arc::default(), told_within_ms }
+        // The setting is at most a year.
+        let outcome_ttl_ms = OUTCOME_TTL_MS_MAX.min(ended_keep_seconds as i64 * 1_000);
+        Archiver { engine, archive, generations: Arc::default(), outcome_ttl_ms }
     }
 
-    /// Stores entries, all in one try. With `Err` nothing is known of any of them.
+    /// Stores entries in one attempt. After an error the state of every entry is unknown.
     pub async fn store(
         &self,
         entries: &[(Partition, Entry)],
         observer: &dyn StoreObserver,
-    ) -> Result<StoreResult, Trouble> {
-        self.store_beside(entries, observer, std::future::ready(Ok(()))).await
+    ) -> Result<StoreResult, StoreError> {
+        self.store_with(entries, observer, std::future::ready(Ok(()))).await
     }
 
-    /// The same, with another write to the archive beside it: no sale is decided before it is done.
-    pub async fn store_beside(
+    /// [`Archiver::store`] with another, concurrent write to the archive; no sale is decided before
+    /// that write has succeeded.
+    pub async fn store_with(
         &self,
         entries: &[(Partition, Entry)],
         observer: &dyn StoreObserver,
-        beside: impl Future<Output = Result<(), ArchiveError>>,
-    ) -> Result<StoreResult, Trouble> {
-        // INVARIANT: before the outcomes are read.
-        let tell_until: HashMap<Partition, Option<NotAfter>> = entries
+        other_write: impl Future<Output = Result<(), ArchiveError>>,
+    ) -> Result<StoreResult, StoreError> {
+        // INVARIANT: computed before the outcomes are read.
+        let valid_until: HashMap<Partition, Option<NotAfter>> = entries
             .iter()
             .filter(|(_, entry)| entry.kind == Kind::Sold)
-            .map(|(partition, _)| (*partition, self.tell_until(*partition)))
+            .map(|(partition, _)| (*partition, self.outcome_valid_until(*partition)))
             .collect();
         let attempt = async {
-            // INVARIANT: generations before outcomes.
+            // INVARIANT: generations are read before outcomes.
             let mut generations = HashMap::new();
             for (_, sale) in entries.iter().filter(|(_, entry)| entry.kind == Kind::Sold) {
                 if let Some(event) = sale.event {
-                    let learnt = self.generations.learn(&self.archive, event).await?;
-                    generations.extend(learnt.map(|generation| (event, generation)));
+                    let found = self.generations.get(&self.archive, event).await?;
+                    generations.extend(found.map(|generation| (event, generation)));
                 }
             }
-            let stored = self.archive.store_beside(entries, observer, beside).await?;
-            let judged = |verdict: Verdict| {
-                let partition = entries[verdict.index].0;
-                let tell_until = tell_until.get(&partition).copied().flatten();
-                let generation = generations.get(&verdict.booking.id.event()).copied();
-                Judged { verdict, tell_until, generation }
+            let stored = self.archive.store_with(entries, observer, other_write).await?;
+            let settlement = |sale: DecidedSale| {
+                let partition = entries[sale.index].0;
+                let valid_until = valid_until.get(&partition).copied().flatten();
+                let generation = generations.get(&sale.booking.id.event()).copied();
+                UnsettledSale { sale, valid_until, generation }
             };
-            let judged = stored.verdicts.into_iter().map(judged).collect();
-            Ok(StoreResult { judged, failed: stored.failed })
+            let settlements = stored.sales.into_iter().map(settlement).collect();
+            Ok(StoreResult { settlements, failed: stored.failed })
         };
         match AssertUnwindSafe(attempt).catch_unwind().await {
-            Ok(Ok(carried)) => Ok(carried),
-            Ok(Err(ArchiveError::Corrupt(what))) => Err(Trouble::Defect(what)),
-            Ok(Err(error)) => Err(Trouble::Unavailable(error)),
+            Ok(Ok(stored)) => Ok(stored),
+            Ok(Err(ArchiveError::Corrupt(what))) => Err(StoreError::Defect(what)),
+            Ok(Err(error)) => Err(StoreError::Unavailable(error)),
             // The panic hook has logged and counted it.
-            Err(_) => Err(Trouble::Defect("storing it panics".to_owned())),
+            Err(_) => Err(StoreError::Defect("storing it panics".to_owned())),
         }
     }
 
-    /// Until when an outcome that is read from now on may be told to Redis: `sold` can become
-    /// `cancelled`, and once Redis has forgotten the cancelled booking, nothing there would refuse
-    /// the old outcome. `None` while Redis' clock is not known.
-    fn tell_until(&self, partition: Partition) -> Option<NotAfter> {
+    /// Until when an outcome that is read from now on may be settled. `sold` can become `cancelled`,
+    /// and once the cancelled booking has left Redis, nothing there would refuse the old outcome.
+    /// `None` while Redis' clock is unknown.
+    fn outcome_valid_until(&self, partition: Partition) -> Option<NotAfter> {
         let now_ms = self.engine.clock(partition).now_at_least_ms()?;
-        Some(NotAfter(now_ms + self.told_within_ms))
+        Some(NotAfter(now_ms + self.outcome_ttl_ms))
     }
 }

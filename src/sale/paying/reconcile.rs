@@ -88,7 +88,7 @@ impl PaymentService {
     ) -> Result<ReconcileResult, SaleError> {
         match (archived, archived.and_then(|archived| archived.outcome)) {
             (Some(archived), Some(outcome)) => {
-                let follows = self.archiver.follow(id).await;
+                let follows = self.archiver.settle_current(id).await;
                 match (outcome, intent) {
                     (Outcome::Sold, Some(intent)) => self.close(intent, IntentState::Sold, 0).await,
                     (Outcome::Sold, None) => Ok(ReconcileResult::Nothing),

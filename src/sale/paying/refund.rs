@@ -24,7 +24,7 @@ use crate::archive::ArchivedBooking;
 use crate::domain::{Booking, Intent, IntentState, Outcome};
 use crate::faults::FaultStep;
 use crate::payments::{PaymentState, RefundOrder, RefundResult};
-use crate::sale::archiving::Settled;
+use crate::sale::archiving::SettleResult;
 use crate::sale::{SaleError, unix_now_ms};
 
 /// Queries of an object that is paid just when it was to be cancelled.
@@ -74,7 +74,7 @@ impl PaymentService {
             Some(Outcome::Refund) => {
                 tracing::warn!(booking_id = %id, "a late payment finds its seats taken: refunded");
                 self.counted("late_refunded");
-                let follows = self.archiver.follow(id).await;
+                let follows = self.archiver.settle_current(id).await;
                 match self.archive.booking(id).await? {
                     Some(archived) => {
                         self.refund(&archived, Some(intent), &follows, Retry::WhenDue).await
@@ -92,7 +92,7 @@ impl PaymentService {
         &self,
         archived: &ArchivedBooking,
         intent: Option<&Intent>,
-        follows: &Settled,
+        follows: &SettleResult,
         retry: Retry,
     ) -> Result<ReconcileResult, SaleError> {
         let booking = &archived.booking;
@@ -113,7 +113,7 @@ impl PaymentService {
         let total = booking.amount;
         match outcome {
             // The money is returned; the intent stays due until Redis shows the outcome, too.
-            RefundOutcome::Complete(_) if *follows == Settled::Later => {
+            RefundOutcome::Complete(_) if *follows == SettleResult::Retry => {
                 Ok(wait("redis does not show its outcome yet"))
             }
             RefundOutcome::Complete(refunded) => self.close_refunded(intent, refunded).await,

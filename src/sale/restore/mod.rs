@@ -1,70 +1,53 @@
-//! Restoring: an event that Redis lost, or has in a past state, goes on as the archive knows it.
+//! Restores an event that Redis lost, or has in a past state, from the archive.
 //!
 //! ```text
 //! compare-and-set opened → loading, generation + 1 (MongoDB)
 //!   → Redis lacks it                              → Redis has it open, in an older generation
 //!     open_event `load` (`loading`, a token)        raise_generation (logged)
-//!     read the archive, place what it has           settle outcomes, restore what is missing
-//!     seal it, prove that it is whole
-//!   → the log's newest entry is demanded (MongoDB); Redis is still the one it was at the beginning
+//!     read the archive, place its bookings          settle outcomes, restore what is missing
+//!     seal the load, prove that it is complete
+//!   → require the log's newest entry (MongoDB); check that Redis has not restarted or failed over
 //!   → compare-and-set loading → opened in this generation, with the token or the seal (MongoDB)
-//!   → open_event `open` with it (Redis; nothing to do where it was open)
-//!   → outcomes once more, where it was loaded: some may have been decided meanwhile
-//!   → the log's newest entry is demanded once more; Redis is still the same
-//!   → the load is finished (MongoDB)
+//!   → open_event `open` with it (Redis; no effect if the event was open)
+//!   → if the event was loaded, settle outcomes again: some may have been decided meanwhile
+//!   → require the log's newest entry again; check Redis again
+//!   → finish the load (MongoDB)
 //! ```
 //!
-//! Rights to a seat, in this order: bookings that the archive has sold; those that it knows as paid
-//! (their sales are judged now); undecided owners of claims, open intents and payments that had
-//! begun (CONFIRMING, under a lease that has lapsed); holds whose deadline is ahead, oldest first;
-//! the house. A hold that gets nothing is ended (EXPIRED or CANCELLED, `restore`), by a transition
-//! of its own, so that it does not stay HOLD in the archive.
+//! Seats are assigned in this order: bookings sold in the archive; bookings paid in the archive (their
+//! sales are decided now); undecided owners of claims, open intents and payments in progress
+//! (CONFIRMING, with a lapsed lease); holds with a future deadline, oldest first; blocks. A hold that
+//! gets no seats is ended (EXPIRED or CANCELLED, `restore`) by its own transition, so that it does not
+//! stay HOLD in the archive.
 //!
-//! What comes between the steps:
-//!
-//! * *Two repairers*: one wins the first compare-and-set. If the other takes over later, it raises
-//!   the generation again; the first one's calls are refused by Redis (another generation, another
-//!   token), or its second compare-and-set by MongoDB.
-//! * *A crash anywhere before `opened`*: MongoDB says `loading`. Whoever repairs shows that it is
-//!   at work (`load_beat`); once that stands still for [`TAKE_OVER_AFTER`], another begins anew. A
-//!   half-placed load is replaced; what was merged is merged again, which changes nothing.
-//! * *A crash after `opened`*: `mend` opens the load, which is whole; it stays unfinished, so once
-//!   the beat stands still another merges it.
-//! * *A repairer that slept*: see *two repairers*. Its reading of the archive may be old: in a load
-//!   its token is gone, in an open event its generation.
-//! * *Calls of the lost past*: they name the older generation, and change nothing. Their senders
-//!   read the event anew and decide anew.
-//! * *Entries of the lost past*, still on their way into the archive: a state of an older generation
-//!   is outranked by what is written here, which names the new one; an outcome outranks all, and
-//!   its settlement rereads generation, then outcome.
-//! * *A sale that is decided while we read*: in a load, it is settled after the opening; in an open
-//!   event, by whoever decided it.
-//! * *A cancellation while we read*: the event cannot be settled before it is open, and `mend`
-//!   settles it then (`cancel_unsettled_ms`); in an open event it is settled at once.
-//! * *The event was not lost after all* (a failover back): `load` finds it open, and it is merged.
-//! * *It is lost again meanwhile*: the calls find nothing, the repair fails, and is begun anew.
-//! * *Redis falls back again meanwhile, and has the event as `loading`, or merged in part*: a load is
-//!   proved whole after it was sealed (`proof`). Otherwise the server's incarnation tells: a fall
-//!   back takes a restart or a failover. It is compared *after* the newest entry is demanded, so one
-//!   that comes later is missed by the log (`watch`).
-//! * *The sale goes on while it is merged*: every step is a script that validates against what
-//!   stands. A seat that was sold anew since the fork is taken back from a hold (which is cancelled
-//!   whole), never from a confirmed sale that the archive knows: both cannot be sold there.
-//! * *An operator*: changes of status are refused while MongoDB says `loading`; closing is not, and
-//!   reaches Redis by `mend`.
+//! | what may happen between the steps | result |
+//! |---|---|
+//! | two repairers | One wins the first compare-and-set. If the other takes over later, it raises the generation again; Redis refuses the calls of the first (generation, token), or MongoDB its second compare-and-set. |
+//! | a crash anywhere before `opened` | MongoDB says `loading`. A repairer shows its progress in `load_beat`; once that has not changed for [`TAKE_OVER_AFTER`], another starts over. A partial load is replaced; merging again is idempotent. |
+//! | a crash after `opened` | The worker's `finish_interrupted` opens the load, which is complete; it stays unfinished, so another repairer merges it once the beat stops. |
+//! | a suspended repairer resumes | As with two repairers. Its view of the archive may be old: in a load its token is gone, in an open event its generation. |
+//! | calls from before the loss | They name the older generation and have no effect. Their senders read the event again and decide again. |
+//! | entries from before the loss, not yet archived | A state of an older generation ranks below what is written here in the new one. An outcome ranks above all states, and its settlement rereads generation, then outcome. |
+//! | a sale is decided during the restore | In a load it is settled after the opening, in an open event by the process that decided it. |
+//! | a cancellation during the restore | In a load it cannot be settled before the event is open; then `finish_interrupted` settles it (`cancel_unsettled_ms`). In an open event it is settled at once. |
+//! | the event was not lost after all (a failover back) | `load` finds it open, and it is merged. |
+//! | it is lost again | The calls find nothing, the repair fails and starts over. |
+//! | Redis falls back again and has the event as `loading`, or partly merged | A load is proved complete after sealing (`proof`). A merge relies on the server's incarnation: falling back takes a restart or a failover. It is compared *after* the newest entry is required, so a later fall-back shows as a missing log entry (`watch`). |
+//! | the sale continues during a merge | Every step is a script that validates against the current state. A seat sold anew since the fork is taken from a hold (which is cancelled as a whole), never from a confirmed sale in the archive: both cannot be sold there. |
+//! | an operator changes the event | Changes of status are refused while MongoDB says `loading`, except closing, which reaches Redis through `finish_interrupted`. |
 
+mod loss_tracker;
 mod merge;
 mod plan;
 mod proof;
 mod rebuild;
 mod settle;
-mod sightings;
 mod undecided;
 mod watch;
 
 use std::time::Duration;
 
-use super::opening::{Opened, open_event};
+use super::opening::{OpenResult, open_event};
 use super::unload::state;
 use super::{SaleError, SaleSettings, archiving::Archiver};
 use crate::archive::Archive;
@@ -72,49 +55,50 @@ use crate::domain::{Booking, Event, EventId, Inventory, LoadState};
 use crate::redis::{Engine, NotAfter, OpenEventReply, RaiseGenerationReply, ScriptReply};
 use crate::telemetry::warn_repeated;
 
-pub use sightings::{Broken, MISSING_FOR, Sightings};
-pub use watch::{Accepted, BrokenLog, LogCheck};
+pub use loss_tracker::{Loss, LossTracker, MISSING_FOR};
+pub use watch::{BrokenLog, LogAcceptance, LogCheck};
 
 /// Documents read at once.
 const PAGE: u32 = 1_000;
 /// Bookings written by one call: at most ten times as many seats.
 const BOOKINGS_PER_CALL: usize = 100;
-/// How often a repairer shows that it is at work.
+/// How often a repairer shows its progress.
 const BEAT: Duration = Duration::from_secs(3);
-/// A load whose beat stands still for so long is anybody's. Longer than a beat and a slow write.
+/// A load whose beat has not changed for this long may be taken over. Longer than a beat and a slow
+/// write.
 pub const TAKE_OVER_AFTER: Duration = Duration::from_secs(15);
 /// Changes between a lost and a present event that one repair follows.
-const TURNS_MAX: u32 = 3;
-/// How old an outcome may be that is told to an open event, ms.
-const TOLD_WITHIN_MS_MAX: i64 = 60_000;
+const ROUNDS_MAX: u32 = 3;
+/// Longest time between reading an outcome and applying it to an open event, ms.
+const OUTCOME_TTL_MS_MAX: i64 = 60_000;
 
-/// Told how far a repair has come; operators' tools and logs hang here.
+/// Receives the progress of a repair, for operators' tools and logs.
 pub trait Progress: Send + Sync {
-    /// This event has come so far.
-    fn tell(&self, event: EventId, what: &str);
+    /// Reports a step of the repair of this event.
+    fn report(&self, event: EventId, what: &str);
 }
 
-/// Nobody looks on.
-pub struct Silent;
+/// Discards the progress.
+pub struct NoProgress;
 
-impl Progress for Silent {
-    fn tell(&self, _: EventId, _: &str) {}
+impl Progress for NoProgress {
+    fn report(&self, _: EventId, _: &str) {}
 }
 
 /// What a repair did.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize)]
-pub struct Restored {
+pub struct RestoreReport {
     /// Whether Redis had the event, in a past state.
     pub merged: bool,
     /// Sold bookings that were placed or settled.
     pub sold: u64,
-    /// Bookings refused or cancelled by the archive that Redis showed otherwise.
+    /// Bookings refunded or cancelled in the archive that Redis showed otherwise.
     pub undone: u64,
-    /// Holds and payments that live on.
+    /// Holds and payments that continue.
     pub live: u64,
     /// Holds that were ended: overdue, or their seats were not free.
     pub ended: u64,
-    /// Seats kept back by the house that were placed, or blocked anew.
+    /// Seats that were blocked.
     pub blocked: u64,
 }
 
@@ -123,55 +107,54 @@ pub struct Restored {
 pub struct Restorer {
     engine: Engine,
     archive: Archive,
-    carrier: Archiver,
+    archiver: Archiver,
     idempotency_ttl_ms: i64,
-    told_within_ms: i64,
+    outcome_ttl_ms: i64,
 }
 
-/// Where bookings are put.
+/// Where bookings are written.
 #[derive(Clone, Copy, Debug)]
 enum Target<'a> {
-    /// The load of this token.
+    /// To the load with this token.
     Load(&'a str),
-    /// The event as it is open.
+    /// To the open event.
     Open,
 }
 
-/// One repair under way: the event in its new generation.
-struct Work<'a> {
+/// One repair in progress: the event in its new generation.
+struct Restoration<'a> {
     engine: &'a Engine,
     archive: &'a Archive,
-    carrier: &'a Archiver,
+    archiver: &'a Archiver,
     restorer: &'a Restorer,
     event: &'a Event,
     plan: proof::Plan,
     progress: &'a dyn Progress,
     idempotency_ttl_ms: i64,
-    told_within_ms: i64,
+    outcome_ttl_ms: i64,
 }
 
 impl Restorer {
-    /// Restores between these two, under the rules of this sale.
+    /// A restorer from the archive into Redis, with the settings of this sale.
     pub fn new(engine: Engine, archive: Archive, settings: &SaleSettings) -> Self {
         let (ended_keep_seconds, idempotency_ttl_ms) =
             (settings.ended_keep_seconds, settings.idempotency_ttl_ms);
-        let carrier = Archiver::new(engine.clone(), archive.clone(), ended_keep_seconds);
-        // A setting is bounded by a year.
-        let told_within_ms = TOLD_WITHIN_MS_MAX.min(ended_keep_seconds as i64 * 1_000);
-        Restorer { engine, archive, carrier, idempotency_ttl_ms, told_within_ms }
+        let archiver = Archiver::new(engine.clone(), archive.clone(), ended_keep_seconds);
+        // The setting is at most a year.
+        let outcome_ttl_ms = OUTCOME_TTL_MS_MAX.min(ended_keep_seconds as i64 * 1_000);
+        Restorer { engine, archive, archiver, idempotency_ttl_ms, outcome_ttl_ms }
     }
 
-    /// Brings an event to what the archive knows, whether Redis lost it or has it in a past state;
-    /// or takes over from a repair that does not end. Again is harmless. `None`: another was
-    /// quicker.
+    /// Restores an event that Redis lost or has in a past state, or takes over a repair that does not
+    /// end. Idempotent. Returns `None` if another process was first.
     ///
     /// # Errors
-    /// [`SaleError::EventState`] where the event needs something else, or another took over.
+    /// [`SaleError::EventState`] if the event needs another operation, or another process took over.
     pub async fn restore(
         &self,
         id: EventId,
         progress: &dyn Progress,
-    ) -> Result<Option<Restored>, SaleError> {
+    ) -> Result<Option<RestoreReport>, SaleError> {
         let facts = self.archive.load_facts(id).await?.ok_or(SaleError::EventUnknown(id))?;
         match facts.load_state {
             LoadState::Opened | LoadState::Loading => {}
@@ -186,37 +169,37 @@ impl Restorer {
         if event.generation != began {
             return Ok(None);
         }
-        self.bring_back(&event, progress).await.map(Some)
+        self.restore_loading(&event, progress).await.map(Some)
     }
 
-    /// Does the work for an event that MongoDB has as `loading` in this generation, and shows
-    /// meanwhile that it is being done.
-    pub(super) async fn bring_back(
+    /// Restores an event that MongoDB has as `loading` in this generation, and shows the progress
+    /// meanwhile.
+    pub(super) async fn restore_loading(
         &self,
         event: &Event,
         progress: &dyn Progress,
-    ) -> Result<Restored, SaleError> {
-        let work = Work {
+    ) -> Result<RestoreReport, SaleError> {
+        let restoration = Restoration {
             engine: &self.engine,
             archive: &self.archive,
-            carrier: &self.carrier,
+            archiver: &self.archiver,
             restorer: self,
             event,
             plan: proof::Plan::default(),
             progress,
             idempotency_ttl_ms: self.idempotency_ttl_ms,
-            told_within_ms: self.told_within_ms,
+            outcome_ttl_ms: self.outcome_ttl_ms,
         };
-        // On the heap: with all that it awaits it is too large for a thread's stack.
-        let mut work = Box::pin(work.run());
+        // On the heap: the future is too large for a thread's stack.
+        let mut run = Box::pin(restoration.run());
         let mut beat = tokio::time::interval(BEAT);
         loop {
             tokio::select! {
-                done = &mut work => return done,
+                done = &mut run => return done,
                 _ = beat.tick() => {
-                    // Whether another has begun is for the work's own steps to find out.
+                    // If another process has taken over, the steps of the restoration fail.
                     if let Err(error) = self.archive.beat_load(event.id, event.generation).await {
-                        warn_repeated!(event_id = %event.id, %error, "a repair shows no beat");
+                        warn_repeated!(event_id = %event.id, %error, "recording the beat of a repair failed");
                     }
                 }
             }
@@ -224,23 +207,23 @@ impl Restorer {
     }
 }
 
-impl Work<'_> {
-    async fn run(&self) -> Result<Restored, SaleError> {
+impl Restoration<'_> {
+    async fn run(&self) -> Result<RestoreReport, SaleError> {
         let id = self.event.id;
         let began = self.incarnation().await?;
         let (token, mut restored) = self.place_or_merge().await?;
-        self.still_there(&began).await?;
+        self.check_incarnation(&began).await?;
         if !self.archive.mark_loaded(id, self.event.generation, &token).await? {
             return Err(overtaken(id));
         }
         let event = self.archive.event(id).await?.ok_or(SaleError::EventUnknown(id))?;
-        if open_event(self.engine, self.archive, &event).await? == Opened::Lost {
+        if open_event(self.engine, self.archive, &event).await? == OpenResult::Lost {
             return Err(self.gone());
         }
         if !restored.merged {
             self.settle_outcomes(&mut restored).await?;
         }
-        self.still_there(&began).await?;
+        self.check_incarnation(&began).await?;
         self.archive.finish_load(id, event.generation).await?;
         Ok(restored)
     }
@@ -250,27 +233,29 @@ impl Work<'_> {
         Ok(self.engine.incarnation(partition).await?)
     }
 
-    /// Demands what the log has by now, and finds that Redis has lost nothing since `began`.
-    /// INVARIANT: in this order. What is lost in between makes the comparison fail, and what is lost
-    /// later is missed by the log.
-    async fn still_there(&self, began: &str) -> Result<(), SaleError> {
+    /// Requires the log's current newest entry, then checks that Redis has not restarted or failed over
+    /// since `began`.
+    ///
+    /// INVARIANT: in this order. A loss in between makes the comparison fail; a later loss shows as a
+    /// missing log entry.
+    async fn check_incarnation(&self, began: &str) -> Result<(), SaleError> {
         let (id, generation) = (self.event.id, self.event.generation);
         let partition = self.engine.keys().partition_of(id);
-        self.restorer.demand_log(partition, format!("repair-{id}-{generation}")).await?;
+        self.restorer.require_newest(partition, format!("repair-{id}-{generation}")).await?;
         if self.incarnation().await? == began {
             return Ok(());
         }
         Err(SaleError::Unavailable {
             dependency: "redis",
-            reason: "it was started again, or taken over, during a repair: it begins anew".into(),
+            reason: "it restarted or failed over during a repair, which starts over".into(),
             unknown: true,
         })
     }
 
-    /// Brings Redis to what the archive knows; the token that MongoDB is to record.
-    async fn place_or_merge(&self) -> Result<(String, Restored), SaleError> {
+    /// Rebuilds or merges the event in Redis; returns the token that MongoDB must record.
+    async fn place_or_merge(&self) -> Result<(String, RestoreReport), SaleError> {
         let (id, inventory) = (self.event.id, Inventory::free(&self.event.layout));
-        for _ in 0..TURNS_MAX {
+        for _ in 0..ROUNDS_MAX {
             match self.engine.load_event(self.event, &inventory).await? {
                 OpenEventReply::Done { token } => {
                     let restored = self.rebuild(&token).await?;
@@ -290,18 +275,18 @@ impl Work<'_> {
                     return Ok((load_token, restored));
                 }
                 RaiseGenerationReply::GenerationMismatch { .. } => return Err(overtaken(id)),
-                // It is gone now, or the call was late.
+                // The event is gone by now, or the call was late.
                 RaiseGenerationReply::EventNotLoaded | RaiseGenerationReply::TooLate => {}
             }
         }
         Err(self.gone())
     }
 
-    fn tell(&self, what: &str) {
-        self.progress.tell(self.event.id, what);
+    fn report(&self, what: &str) {
+        self.progress.report(self.event.id, what);
     }
 
-    /// This repair's event is not there as this repair left it.
+    /// The error for an event that Redis does not have as this repair left it.
     fn gone(&self) -> SaleError {
         state(self.event.id, "this load is not in Redis any more: load it again")
     }
@@ -311,21 +296,21 @@ impl Work<'_> {
         Ok(self.engine.redis_time_ms(partition).await?)
     }
 
-    /// Until when what is read from now on may be told to an open event: nothing that ends after
-    /// the reading is forgotten before.
-    async fn tell_until(&self) -> Result<NotAfter, SaleError> {
-        Ok(NotAfter(self.now_ms().await? + self.told_within_ms))
+    /// Until when archive data that is read from now on may be applied to an open event: a booking that
+    /// ends after the reading does not leave Redis before.
+    async fn valid_until(&self) -> Result<NotAfter, SaleError> {
+        Ok(NotAfter(self.now_ms().await? + self.outcome_ttl_ms))
     }
 
-    /// Remembers the requests of these bookings, as long as `hold` would have.
-    async fn remember(&self, bookings: &[Booking]) -> Result<(), SaleError> {
+    /// Restores the idempotency keys of these bookings, with the lifetime that `hold` gives them.
+    async fn restore_request_keys(&self, bookings: &[Booking]) -> Result<(), SaleError> {
         let now_ms = self.now_ms().await?;
         let ttl_ms = self.idempotency_ttl_ms.max(self.event.max_hold_ms);
         Ok(self.engine.remember_requests(bookings, ttl_ms, now_ms).await?)
     }
 }
 
-/// Another repair or load of this event is ahead of ours.
+/// The error for a repair or load that another one has overtaken.
 pub(super) fn overtaken(id: EventId) -> SaleError {
     state(id, "another load of it has begun: wait for that one")
 }

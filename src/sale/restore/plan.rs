@@ -1,54 +1,53 @@
-//! What becomes of a booking after a loss, by what the archive and its intent say: pure.
+//! Decides how a booking is restored after a loss, from its archived state and its intent. Pure.
 
 use std::collections::HashMap;
 
 use crate::archive::ArchivedBooking;
 use crate::domain::{Booking, BookingId, Intent, IntentState, Status};
 
-/// What is wanted of a booking that the archive has not decided.
+/// How an undecided booking is restored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Wanted {
-    /// It is paid, and the archive knows: its sale is judged, as the worker would have.
-    Judged,
-    /// Money may have moved or may move: it keeps its seats until the provider has told.
+pub(super) enum Placement {
+    /// It is paid in the archive: its sale is decided, as the worker would have done.
+    Decide,
+    /// Money may have moved or may still move: it keeps its seats until the provider's answer is known.
     Confirming,
     /// It keeps its seats until its deadline, if they are free.
     Hold,
-    /// It has ended.
-    Nothing,
+    /// It has ended and is not restored.
+    None,
 }
 
-/// Says what is wanted of an undecided booking. `owns_claim`: the archive has it as the owner of a
-/// seat.
-pub(super) fn wanted(
+/// Decides how an undecided booking is restored. `owns_claim`: it owns a claim in the archive.
+pub(super) fn placement(
     archived: Option<&ArchivedBooking>,
     intent: Option<&Intent>,
     owns_claim: bool,
-) -> Wanted {
+) -> Placement {
     let is_open = intent.is_some_and(|intent| intent.state == IntentState::Open);
     let Some(ArchivedBooking { booking, .. }) = archived else {
         return match intent.map(|intent| intent.state) {
-            Some(IntentState::Open) => Wanted::Confirming,
-            Some(IntentState::Idle) => Wanted::Hold,
-            _ => Wanted::Nothing,
+            Some(IntentState::Open) => Placement::Confirming,
+            Some(IntentState::Idle) => Placement::Hold,
+            _ => Placement::None,
         };
     };
-    // A lease above the intent's: a payment began whose intent was not written, or not yet.
+    // A lease above the intent's: a payment was started whose intent is not written (yet).
     let is_begun = booking.status == Status::Confirming
         && intent.is_none_or(|intent| booking.lease > intent.lease);
     match booking.status {
-        Status::Committed => Wanted::Judged,
+        Status::Committed => Placement::Decide,
         Status::Hold | Status::Confirming if is_open || owns_claim || is_begun => {
-            Wanted::Confirming
+            Placement::Confirming
         }
-        Status::Hold | Status::Confirming => Wanted::Hold,
-        Status::Confirmed | Status::Voided | Status::Cancelled | Status::Expired => Wanted::Nothing,
+        Status::Hold | Status::Confirming => Placement::Hold,
+        Status::Confirmed | Status::Voided | Status::Cancelled | Status::Expired => Placement::None,
     }
 }
 
-/// The booking as it is to be written: what the archive knows of it, or its intent; the highest
-/// lease that either knows; `status` is what is wanted.
-pub(super) fn facts(
+/// The booking to write with this status, from the archive or else from its intent, with the higher of
+/// their leases.
+pub(super) fn restored_booking(
     archived: Option<&ArchivedBooking>,
     intent: Option<&Intent>,
     status: Status,
@@ -63,7 +62,7 @@ pub(super) fn facts(
     Some(booking)
 }
 
-/// A booking that the archive has no word of.
+/// A booking that is not in the archive, from its intent.
 fn of_intent(intent: &Intent) -> Booking {
     let intent = intent.clone();
     Booking {
@@ -89,8 +88,8 @@ fn of_intent(intent: &Intent) -> Booking {
     }
 }
 
-/// Whether the archive has a version of this booking that Redis, read after it, lacks: of a branch
-/// of its life that was lost.
+/// Whether the archive has a version of this booking that Redis, read after it, lacks: that version was
+/// lost.
 pub(super) fn has_lost_versions(
     archived: &ArchivedBooking,
     here: &Booking,
@@ -105,8 +104,8 @@ pub(super) fn has_lost_versions(
 /// The intents of an event that are not closed by a sale or a refund.
 pub(super) type Intents = HashMap<BookingId, Intent>;
 
-/// Whether an intent says something about what becomes of its booking.
-pub(super) fn is_telling(intent: &Intent) -> bool {
+/// Whether an intent matters for restoring its booking.
+pub(super) fn is_relevant(intent: &Intent) -> bool {
     !matches!(intent.state, IntentState::Sold | IntentState::Refunded)
 }
 
@@ -125,61 +124,64 @@ mod tests {
     }
 
     #[test]
-    fn money_that_may_move_keeps_the_seats() {
+    fn booking_whose_money_may_move_keeps_its_seats() {
         use IntentState::{Cancelled, Idle, Open};
         let cases = [
-            (Status::Hold, 0, None, false, Wanted::Hold),
-            (Status::Hold, 0, None, true, Wanted::Confirming),
-            (Status::Hold, 0, Some((Open, 1)), false, Wanted::Confirming),
-            (Status::Hold, 1, Some((Idle, 1)), false, Wanted::Hold),
-            (Status::Confirming, 1, None, false, Wanted::Confirming),
-            (Status::Confirming, 1, Some((Open, 1)), false, Wanted::Confirming),
-            // Declined: what is missing is the entry that says so.
-            (Status::Confirming, 1, Some((Idle, 1)), false, Wanted::Hold),
-            (Status::Confirming, 1, Some((Cancelled, 1)), false, Wanted::Hold),
-            // The next attempt had begun.
-            (Status::Confirming, 2, Some((Idle, 1)), false, Wanted::Confirming),
-            (Status::Committed, 1, Some((Open, 1)), true, Wanted::Judged),
-            (Status::Expired, 0, Some((Open, 1)), false, Wanted::Nothing),
+            (Status::Hold, 0, None, false, Placement::Hold),
+            (Status::Hold, 0, None, true, Placement::Confirming),
+            (Status::Hold, 0, Some((Open, 1)), false, Placement::Confirming),
+            (Status::Hold, 1, Some((Idle, 1)), false, Placement::Hold),
+            (Status::Confirming, 1, None, false, Placement::Confirming),
+            (Status::Confirming, 1, Some((Open, 1)), false, Placement::Confirming),
+            // Declined: only the log entry of the decline is missing.
+            (Status::Confirming, 1, Some((Idle, 1)), false, Placement::Hold),
+            (Status::Confirming, 1, Some((Cancelled, 1)), false, Placement::Hold),
+            // The next attempt had started.
+            (Status::Confirming, 2, Some((Idle, 1)), false, Placement::Confirming),
+            (Status::Committed, 1, Some((Open, 1)), true, Placement::Decide),
+            (Status::Expired, 0, Some((Open, 1)), false, Placement::None),
         ];
         for (status, lease, known, owns_claim, expected) in cases {
             let intent = known.map(|(state, lease)| intent(state, lease));
             let archived = archived(status, lease, 3);
-            let got = wanted(Some(&archived), intent.as_ref(), owns_claim);
+            let got = placement(Some(&archived), intent.as_ref(), owns_claim);
             assert_eq!(got, expected, "{status:?} {lease} {known:?} {owns_claim}");
         }
     }
 
     #[test]
-    fn an_intent_alone_is_enough() {
+    fn booking_known_only_by_its_intent_is_restored() {
         let open = intent(IntentState::Open, 4);
-        assert_eq!(wanted(None, Some(&open), false), Wanted::Confirming);
-        let booking = facts(None, Some(&open), Status::Confirming).unwrap();
+        assert_eq!(placement(None, Some(&open), false), Placement::Confirming);
+        let booking = restored_booking(None, Some(&open), Status::Confirming).unwrap();
         assert_eq!((booking.lease, booking.version, booking.seats.len()), (4, 0, 1));
         let idle = intent(IntentState::Idle, 1);
-        assert_eq!(wanted(None, Some(&idle), false), Wanted::Hold);
+        assert_eq!(placement(None, Some(&idle), false), Placement::Hold);
         let refunded = intent(IntentState::Refunded, 1);
-        assert_eq!(wanted(None, Some(&refunded), false), Wanted::Nothing);
-        assert_eq!(facts(None, None, Status::Hold), None);
+        assert_eq!(placement(None, Some(&refunded), false), Placement::None);
+        assert_eq!(restored_booking(None, None, Status::Hold), None);
     }
 
     #[test]
-    fn the_highest_lease_is_kept() {
+    fn highest_lease_is_kept() {
         let (low, high) = (archived(Status::Confirming, 1, 2), intent(IntentState::Open, 3));
-        assert_eq!(facts(Some(&low), Some(&high), Status::Confirming).unwrap().lease, 3);
+        let lease = |archived, intent| {
+            restored_booking(Some(archived), Some(intent), Status::Confirming).unwrap().lease
+        };
+        assert_eq!(lease(&low, &high), 3);
         let high = archived(Status::Confirming, 5, 2);
         let low = intent(IntentState::Open, 3);
-        assert_eq!(facts(Some(&high), Some(&low), Status::Confirming).unwrap().lease, 5);
+        assert_eq!(lease(&high, &low), 5);
     }
 
     #[test]
-    fn a_branch_that_was_lost_is_seen_by_its_versions() {
+    fn lost_versions_are_detected() {
         let there = archived(Status::Cancelled, 0, 2);
         let here = |status, version| archived(status, 0, version).booking;
         assert!(has_lost_versions(&there, &here(Status::Hold, 1), 2));
         assert!(has_lost_versions(&there, &here(Status::Expired, 2), 2));
         assert!(!has_lost_versions(&there, &here(Status::Cancelled, 2), 2));
         assert!(!has_lost_versions(&there, &here(Status::Expired, 3), 2));
-        assert!(!has_lost_versions(&there, &here(Status::Hold, 1), 1), "it is of this branch");
+        assert!(!has_lost_versions(&there, &here(Status::Hold, 1), 1), "the same generation");
     }
 }

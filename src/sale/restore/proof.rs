@@ -1,72 +1,74 @@
-//! Proof that a load is whole before it is opened: the inventory as Redis has it against what was
-//! placed, house blocks included.
+//! Proves that a load is complete before it is opened: compares Redis' inventory with everything that
+//! was placed, blocks included.
 //!
 //! ```text
-//! place … place → seal_load (another token) → look at the inventory and the bookings
+//! place … place → seal_load (another token) → read the inventory and the bookings
 //!   → MongoDB records the seal with `opened`
 //! ```
 //!
 //! Placing takes many calls, and Redis may fall back to an older copy of its data between any two: the
-//! event is still `loading` there, under the same token, so the calls that follow succeed.
+//! event is still `loading` there, under the same token, so the following calls succeed.
 //!
-//! * *It falls back before the seal*: what is lost is missing in the look, and the repair fails.
-//! * *After the seal, to a copy of before*: that copy has the old token, so it is neither opened nor
-//!   taken for whole; the event counts as lost.
-//! * *After the seal, to a copy of after*: it is whole.
+//! | when Redis falls back | result |
+//! |---|---|
+//! | before the seal | The lost part is missing in the reading, and the repair fails. |
+//! | after the seal, to a copy from before it | The copy has the old token, so it is neither opened nor considered complete; the event counts as lost. |
+//! | after the seal, to a copy from after it | The copy is complete. |
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use super::{PAGE, Work};
+use super::{PAGE, Restoration};
 use crate::domain::{Booking, BookingId, Inventory, SeatId, SeatState};
 use crate::redis::{Detail, SealLoadReply, new_nonce};
 use crate::sale::SaleError;
 use crate::sale::unload::state;
 
-/// What a load must have. Bounded by the event: a byte a seat, and its undecided bookings.
+/// Everything that was placed in a load. Bounded by the event: a byte a seat, and its undecided
+/// bookings.
 #[derive(Debug, Default)]
 pub(super) struct Plan(Mutex<Placed>);
 
 #[derive(Debug, Default)]
 struct Placed {
-    /// The state wanted of each seat, by its number less one; `None` and beyond: nobody's, or held.
+    /// The expected state of each seat, by its number minus one; `None` and beyond: free, or held.
     seats: Vec<Option<SeatState>>,
     undecided: Vec<BookingId>,
 }
 
 impl Plan {
-    /// Begins anew.
+    /// Forgets everything placed.
     pub fn clear(&self) {
         *self.lock() = Placed::default();
     }
 
-    /// These bookings are sold, these seats the house's.
+    /// Records sold bookings and blocked seats.
     pub fn place(&self, sold: &[Booking], blocked: &[SeatId]) {
         let mut placed = self.lock();
         for seat in sold.iter().flat_map(|booking| &booking.seats) {
-            placed.want(*seat, SeatState::Booked);
+            placed.expect(*seat, SeatState::Booked);
         }
         for seat in blocked {
-            placed.want(*seat, SeatState::Blocked);
+            placed.expect(*seat, SeatState::Blocked);
         }
     }
 
-    /// These bookings are written, whatever becomes of them.
+    /// Records undecided bookings, which must exist in whatever state.
     pub fn write(&self, bookings: &[Booking]) {
         self.lock().undecided.extend(bookings.iter().map(|booking| booking.id));
     }
 
-    /// The first seat that is otherwise than it must be.
+    /// The first seat that is not in its expected state.
     fn stray_seat(&self, inventory: &Inventory) -> Option<SeatId> {
         let placed = self.lock();
         (1..=inventory.seats()).map(SeatId).find(|seat| {
-            let wanted = placed.seats.get(seat.0 as usize - 1).copied().flatten();
+            let expected = placed.seats.get(seat.0 as usize - 1).copied().flatten();
             let here = inventory.state(*seat);
-            !match wanted {
-                // A seat that somebody has is not the house's.
+            !match expected {
+                // A held seat stays held, though it is to be blocked.
                 Some(SeatState::Blocked) => {
                     matches!(here, Some(SeatState::Blocked | SeatState::Hold))
                 }
-                Some(wanted) => here == Some(wanted),
+                Some(expected) => here == Some(expected),
                 None => matches!(here, Some(SeatState::Available | SeatState::Hold)),
             }
         })
@@ -77,13 +79,13 @@ impl Plan {
     }
 
     fn lock(&self) -> MutexGuard<'_, Placed> {
-        // Nothing under this lock panics half-way through a change.
+        // Poisoning can be ignored: no code under this lock panics halfway through a change.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Placed {
-    fn want(&mut self, seat: SeatId, state: SeatState) {
+    fn expect(&mut self, seat: SeatId, state: SeatState) {
         // Seats are numbered from 1.
         let index = (seat.0 as usize).saturating_sub(1);
         if self.seats.len() <= index {
@@ -95,17 +97,17 @@ impl Placed {
     }
 }
 
-impl Work<'_> {
-    /// Seals the load of this token and proves that it is whole; answers with the seal.
+impl Restoration<'_> {
+    /// Seals the load with this token and proves that it is complete; returns the seal.
     pub(super) async fn seal(&self, token: &str) -> Result<String, SaleError> {
         let (id, generation) = (self.event.id, self.event.generation);
-        // A letter first: the token is never taken for a number.
+        // Begins with a letter, so that the token is never parsed as a number.
         let seal = format!("s{}", new_nonce());
         let sealed = self.engine.seal_load(id, generation, token, &seal).await?;
         if sealed.reply != SealLoadReply::Sealed {
             return Err(self.gone());
         }
-        // INVARIANT: after the seal. What the look finds is then in every copy that has the seal.
+        // INVARIANT: read after the seal, so what it finds is in every copy that has the seal.
         let snapshot = self.engine.snapshot(id, Detail::Seats).await?;
         let inventory =
             snapshot.filter(|snapshot| !snapshot.open && snapshot.generation == generation);
@@ -116,15 +118,15 @@ impl Work<'_> {
                 format!("seat {seat} is not as it was placed: Redis has lost a part of this load");
             return Err(state(id, &reason));
         }
-        for some in self.plan.undecided().chunks(PAGE as usize) {
-            let here = self.engine.bookings_by_id(id, some).await?;
-            if let Some(lost) = some.iter().find(|booking| !here.contains_key(booking)) {
+        for ids in self.plan.undecided().chunks(PAGE as usize) {
+            let here = self.engine.bookings_by_id(id, ids).await?;
+            if let Some(lost) = ids.iter().find(|booking| !here.contains_key(booking)) {
                 let reason =
                     format!("booking {lost} was placed and is not there: Redis has lost it");
                 return Err(state(id, &reason));
             }
         }
-        self.tell("whole");
+        self.report("complete");
         Ok(seal)
     }
 }
@@ -145,10 +147,10 @@ mod tests {
     }
 
     #[test]
-    fn load_is_whole_if_every_seat_is_as_it_was_placed() {
+    fn load_is_complete_if_every_seat_has_its_expected_state() {
         let plan = Plan::default();
         plan.place(&[], &[SeatId(3), SeatId(4)]);
-        // Held seats are somebody's, though the house wants one of them.
+        // Held seats are accepted, also where a block is expected.
         assert_eq!(plan.stray_seat(&inventory("ahxxa")), None);
         assert_eq!(plan.stray_seat(&inventory("aaxhh")), None);
         for (letters, stray) in [("aaaxa", 3), ("aaxba", 4), ("bhxxa", 1), ("aaxxx", 5)] {

@@ -1,13 +1,13 @@
-//! What the archive has of an event, placed into a load that is not open yet.
+//! Rebuilds an event from the archive in a load that is not open yet.
 //!
-//! Promises: a seat is sold there exactly if a sold booking owns the claim on it, and kept back
-//! exactly if the ledger says so and nobody has it. What the archive has not decided is placed by
-//! `undecided`. Bookings that ended stay in the archive. Where the archive itself is not of one
-//! mind, nothing is opened. Placing is done in bounded calls, each of which may be repeated.
+//! A seat is sold in the load exactly if a sold booking owns the claim on it, and blocked exactly if
+//! the ledger says so and no booking has it. `undecided` places undecided bookings. Ended bookings stay
+//! in the archive only. If the archive contradicts itself, the load is not opened. Placing is done in
+//! bounded, idempotent calls.
 
 use std::collections::HashMap;
 
-use super::{BOOKINGS_PER_CALL, PAGE, Restored, Target, Work, too_late};
+use super::{BOOKINGS_PER_CALL, PAGE, Restoration, RestoreReport, Target, too_late};
 use crate::archive::ArchivedBooking;
 use crate::domain::{Booking, BookingId, EventId, Outcome, SeatId};
 use crate::redis::LoadBookingsReply;
@@ -16,49 +16,49 @@ use crate::sale::unload::state;
 
 /// Blocked seats placed by one call.
 const BLOCKED_PER_CALL: usize = 2_000;
-/// Tries of one call that came too late: Redis' clock was set, or it was slow.
-const TRIES_MAX: u32 = 3;
+/// Attempts of one call that came too late: Redis' clock was set, or Redis was slow.
+const ATTEMPTS_MAX: u32 = 3;
 
-impl Work<'_> {
-    /// Reads the archive, which must be done after Redis was made `loading`, and places what it
-    /// has into the load of this token.
-    pub(super) async fn rebuild(&self, token: &str) -> Result<Restored, SaleError> {
-        let mut restored = Restored::default();
+impl Restoration<'_> {
+    /// Reads the archive and places its bookings and blocks into the load with this token. Must be
+    /// called after the event is `loading` in Redis.
+    pub(super) async fn rebuild(&self, token: &str) -> Result<RestoreReport, SaleError> {
+        let mut restored = RestoreReport::default();
         let target = Target::Load(token);
         self.plan.clear();
-        self.tell("reading the archive");
+        self.report("reading the archive");
         self.place_sold(token, &mut restored).await?;
         self.place_undecided(target, &mut restored).await?;
         let blocked = self.archive.blocked_seats(self.event.id).await?;
         let blocked: Vec<SeatId> = blocked.into_iter().collect();
-        for some in blocked.chunks(BLOCKED_PER_CALL) {
-            self.place(token, &[], some).await?;
-            restored.blocked += some.len() as u64;
+        for seats in blocked.chunks(BLOCKED_PER_CALL) {
+            self.place(token, &[], seats).await?;
+            restored.blocked += seats.len() as u64;
         }
-        self.tell(&format!("{} seats kept back", restored.blocked));
+        self.report(&format!("{} blocked seats", restored.blocked));
         Ok(restored)
     }
 
-    async fn place_sold(&self, token: &str, restored: &mut Restored) -> Result<(), SaleError> {
+    async fn place_sold(&self, token: &str, restored: &mut RestoreReport) -> Result<(), SaleError> {
         let (event, mut after) = (self.event.id, None);
         loop {
             let page = self.archive.sales_of_event(event, Outcome::Sold, after, PAGE).await?;
             let Some(last) = page.last() else { return Ok(()) };
             after = Some(last.booking.id);
-            for some in page.chunks(BOOKINGS_PER_CALL) {
-                let sold: Vec<Booking> = some.iter().map(|one| one.booking.clone()).collect();
-                self.place_some_sold(token, sold, restored).await?;
+            for chunk in page.chunks(BOOKINGS_PER_CALL) {
+                let sold: Vec<Booking> = chunk.iter().map(|one| one.booking.clone()).collect();
+                self.place_sold_chunk(token, sold, restored).await?;
             }
-            self.tell(&format!("{} sold bookings", restored.sold));
+            self.report(&format!("{} sold bookings", restored.sold));
         }
     }
 
-    /// Places sold bookings with their requests.
-    pub(super) async fn place_some_sold(
+    /// Places sold bookings and their idempotency keys.
+    pub(super) async fn place_sold_chunk(
         &self,
         token: &str,
         mut sold: Vec<Booking>,
-        restored: &mut Restored,
+        restored: &mut RestoreReport,
     ) -> Result<(), SaleError> {
         let event = self.event.id;
         let seats: Vec<SeatId> = sold.iter().flat_map(|one| &one.seats).copied().collect();
@@ -73,17 +73,17 @@ impl Work<'_> {
             check_claims(event, &sold, &owners)?;
         }
         let now_ms = self.now_ms().await?;
-        // Whose settlement was lost, or is still on its way into the archive: told here.
-        let untold = |one: &&mut Booking| one.confirmed_ms == 0;
-        let mut told = Vec::new();
-        for booking in sold.iter_mut().filter(untold) {
+        // Confirms sales whose settlement was lost, or is not archived yet.
+        let is_unconfirmed = |one: &&mut Booking| one.confirmed_ms == 0;
+        let mut confirmed = Vec::new();
+        for booking in sold.iter_mut().filter(is_unconfirmed) {
             booking.confirmed_ms = now_ms;
             booking.version += 1;
-            told.push(booking.clone());
+            confirmed.push(booking.clone());
         }
-        self.archive.note_confirmed(&told).await?;
+        self.archive.note_confirmed(&confirmed).await?;
         self.place(token, &sold, &[]).await?;
-        self.remember(&sold).await?;
+        self.restore_request_keys(&sold).await?;
         restored.sold += sold.len() as u64;
         Ok(())
     }
@@ -94,7 +94,7 @@ impl Work<'_> {
         sold: &[Booking],
         blocked: &[SeatId],
     ) -> Result<(), SaleError> {
-        for _ in 0..TRIES_MAX {
+        for _ in 0..ATTEMPTS_MAX {
             let answer = self.engine.load_bookings(self.event, token, sold, blocked).await?;
             match answer.reply {
                 LoadBookingsReply::Placed { .. } => {
@@ -106,7 +106,7 @@ impl Work<'_> {
                     let reason = format!("seat {seat} has two sold bookings: see verify");
                     return Err(state(self.event.id, &reason));
                 }
-                // Another load has begun, or Redis has lost this one.
+                // Another load has started, or Redis has lost this one.
                 _ => return Err(self.gone()),
             }
         }
@@ -160,7 +160,7 @@ mod tests {
     }
 
     #[test]
-    fn a_sale_without_its_claims_is_not_opened() {
+    fn sale_without_its_claims_is_refused() {
         let sold = booking(1, &[1, 2]);
         let other = booking(2, &[2]).id;
         let check = |owners: &[(SeatId, BookingId)]| {

@@ -1,16 +1,19 @@
-//! Outcomes that Redis does not show: told to an open event. What frees seats comes first, so
-//! that a seat that was cancelled and sold again goes to the one who has it now.
+//! Settles outcomes in an open event that Redis does not show. Outcomes that free seats come first, so
+//! that a seat that was cancelled and sold again goes to its current owner.
 
-use super::{PAGE, Restored, Work};
+use super::{PAGE, Restoration, RestoreReport};
 use crate::archive::ArchivedBooking;
 use crate::domain::{Booking, BookingId, Outcome, Status};
 use crate::sale::SaleError;
-use crate::sale::archiving::Settled;
+use crate::sale::archiving::SettleResult;
 
-impl Work<'_> {
-    /// Settles every outcome of the event that Redis shows otherwise. A refused or cancelled
-    /// booking that Redis does not have frees nothing, and stays in the archive.
-    pub(super) async fn settle_outcomes(&self, restored: &mut Restored) -> Result<(), SaleError> {
+impl Restoration<'_> {
+    /// Settles every outcome of the event that Redis shows otherwise. A refunded or cancelled booking
+    /// that Redis lacks frees no seats and stays in the archive only.
+    pub(super) async fn settle_outcomes(
+        &self,
+        restored: &mut RestoreReport,
+    ) -> Result<(), SaleError> {
         for outcome in [Outcome::Cancelled, Outcome::Refund, Outcome::Sold] {
             let (event, mut after) = (self.event.id, None);
             loop {
@@ -20,7 +23,7 @@ impl Work<'_> {
                 let ids: Vec<BookingId> = page.iter().map(|one| one.booking.id).collect();
                 let here = self.engine.bookings_by_id(event, &ids).await?;
                 let differs = |one: &ArchivedBooking| match here.get(&one.booking.id) {
-                    Some(Some(here)) => here.status != outcome.status() || is_given_up(here),
+                    Some(Some(here)) => here.status != outcome.status() || is_cancelled_hold(here),
                     Some(None) => true,
                     None => outcome == Outcome::Sold,
                 };
@@ -31,22 +34,22 @@ impl Work<'_> {
         Ok(())
     }
 
-    /// Settles what the archive says of these by now.
+    /// Settles the current outcomes of these bookings in the archive.
     pub(super) async fn settle_all(
         &self,
         outcome: Outcome,
         bookings: Vec<Booking>,
-        restored: &mut Restored,
+        restored: &mut RestoreReport,
     ) -> Result<(), SaleError> {
         for booking in bookings {
-            match self.carrier.follow(booking.id).await {
-                Settled::Done => {}
-                Settled::NotLoaded => return Err(self.gone()),
-                Settled::Later => return Err(unsettled(booking.id, "to be tried again")),
-                Settled::Never(why) => return Err(unsettled(booking.id, &why)),
+            match self.archiver.settle_current(booking.id).await {
+                SettleResult::Done => {}
+                SettleResult::NotLoaded => return Err(self.gone()),
+                SettleResult::Retry => return Err(unsettled(booking.id, "try again")),
+                SettleResult::Impossible(why) => return Err(unsettled(booking.id, &why)),
             }
             if outcome == Outcome::Sold {
-                self.remember(&[booking]).await?;
+                self.restore_request_keys(&[booking]).await?;
                 restored.sold += 1;
             } else {
                 restored.undone += 1;
@@ -56,8 +59,9 @@ impl Work<'_> {
     }
 }
 
-/// A hold that its owner gave up, in a branch of its life in which it was not sold.
-fn is_given_up(here: &Booking) -> bool {
+/// Whether Redis has the booking as a hold that was cancelled without being paid, in a fork in which it
+/// was not sold.
+fn is_cancelled_hold(here: &Booking) -> bool {
     here.status == Status::Cancelled && here.paid_ms == 0
 }
 

@@ -1,70 +1,71 @@
-//! Bookings that the archive knows as live and has not decided, put where they belong: into a
-//! load, or into an open event that is in a past state. First those that are paid, then those whose
-//! money may have moved, then holds, oldest first.
+//! Places live, undecided bookings of the archive into a load, or into an open event that is in a past
+//! state: paid bookings first, then those whose money may have moved, then holds, oldest first.
 //!
-//! Ids begin with the time at which a booking was made, so pages by id are in order of age.
+//! Ids begin with the creation time of a booking, so pages by id are in order of age.
 
 use std::collections::HashMap;
 
-use super::plan::{Intents, Wanted, facts, has_lost_versions, is_telling, wanted};
-use super::{BOOKINGS_PER_CALL, PAGE, Restored, Target, Work, too_late};
+use super::plan::{
+    Intents, Placement, has_lost_versions, is_relevant, placement, restored_booking,
+};
+use super::{BOOKINGS_PER_CALL, PAGE, Restoration, RestoreReport, Target, too_late};
 use crate::archive::ArchivedBooking;
 use crate::domain::{Booking, BookingId, Outcome, SeatId, Status};
 use crate::redis::{NotAfter, RestoreBookingsReply};
 use crate::sale::SaleError;
 
-/// Tries of one call that came too late.
-const TRIES_MAX: u32 = 3;
+/// Attempts of one call that came too late.
+const ATTEMPTS_MAX: u32 = 3;
 
-/// Which of them a pass over the archive is about.
+/// Which bookings a pass over the archive places.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Pass {
-    Judged,
+    Paid,
     Confirming,
     Holds,
 }
 
-impl Work<'_> {
-    /// Places all of them.
+impl Restoration<'_> {
+    /// Places all undecided bookings.
     pub(super) async fn place_undecided(
         &self,
         target: Target<'_>,
-        restored: &mut Restored,
+        restored: &mut RestoreReport,
     ) -> Result<(), SaleError> {
-        let intents = self.telling_intents().await?;
-        for pass in [Pass::Judged, Pass::Confirming, Pass::Holds] {
-            self.pass(pass, target, &intents, restored).await?;
+        let intents = self.relevant_intents().await?;
+        for pass in [Pass::Paid, Pass::Confirming, Pass::Holds] {
+            self.place_pass(pass, target, &intents, restored).await?;
             self.place_unarchived(pass, target, &intents, restored).await?;
-            self.tell(&format!("{} live bookings", restored.live));
+            self.report(&format!("{} live bookings", restored.live));
         }
         Ok(())
     }
 
-    async fn telling_intents(&self) -> Result<Intents, SaleError> {
+    async fn relevant_intents(&self) -> Result<Intents, SaleError> {
         let (mut intents, mut after) = (Intents::new(), None);
         loop {
             let page = self.archive.intents_of_event(self.event.id, after, PAGE).await?;
             let Some(last) = page.last() else { return Ok(intents) };
             after = Some(last.booking);
-            let telling = page.into_iter().filter(is_telling);
-            intents.extend(telling.map(|intent| (intent.booking, intent)));
+            let relevant = page.into_iter().filter(is_relevant);
+            intents.extend(relevant.map(|intent| (intent.booking, intent)));
         }
     }
 
-    async fn pass(
+    async fn place_pass(
         &self,
         pass: Pass,
         target: Target<'_>,
         intents: &Intents,
-        restored: &mut Restored,
+        restored: &mut RestoreReport,
     ) -> Result<(), SaleError> {
         let mut after = None;
         loop {
-            // INVARIANT: the time before the page is read.
-            let tell_until = self.tell_until().await?;
+            // INVARIANT: computed before the page is read.
+            let valid_until = self.valid_until().await?;
             let event = self.event.id;
             let page = match (target, pass) {
-                // What has ended there may live in an open event.
+                // A booking that ended in the archive may be live in an open event.
                 (Target::Open, Pass::Holds) => {
                     self.archive.bookings_of_event(event, after, PAGE).await?
                 }
@@ -74,7 +75,7 @@ impl Work<'_> {
             after = Some(last.booking.id);
             let undecided: Vec<ArchivedBooking> =
                 page.into_iter().filter(|one| one.outcome.is_none()).collect();
-            let here = self.here(target, &undecided).await?;
+            let here = self.in_redis(target, &undecided).await?;
             let owners = self.owners(&undecided).await?;
             let mut writing = Vec::new();
             let mut paid = Vec::new();
@@ -82,64 +83,66 @@ impl Work<'_> {
                 let id = one.booking.id;
                 let owns = one.booking.seats.iter().any(|seat| owners.get(seat) == Some(&id));
                 let here = here.get(&id);
-                match (wanted(Some(one), intents.get(&id), owns), pass) {
-                    (Wanted::Judged, Pass::Judged) if !is_committed(here) => {
+                match (placement(Some(one), intents.get(&id), owns), pass) {
+                    (Placement::Decide, Pass::Paid) if !is_committed(here) => {
                         paid.push(one.booking.clone());
                     }
-                    (Wanted::Confirming, Pass::Confirming) => {
-                        writing.extend(facts(Some(one), intents.get(&id), Status::Confirming));
+                    (Placement::Confirming, Pass::Confirming) => {
+                        let intent = intents.get(&id);
+                        writing.extend(restored_booking(Some(one), intent, Status::Confirming));
                     }
-                    (Wanted::Hold, Pass::Holds) if here.is_none() => {
-                        writing.extend(facts(Some(one), intents.get(&id), Status::Hold));
+                    (Placement::Hold, Pass::Holds) if here.is_none() => {
+                        let intent = intents.get(&id);
+                        writing.extend(restored_booking(Some(one), intent, Status::Hold));
                     }
-                    (_, Pass::Holds) if self.is_ahead(one, here) => {
-                        writing.extend(facts(Some(one), None, Status::Hold));
+                    (_, Pass::Holds) if self.has_lost_versions(one, here) => {
+                        writing.extend(restored_booking(Some(one), None, Status::Hold));
                     }
                     _ => {}
                 }
             }
-            self.write(target, &writing, tell_until, restored).await?;
-            self.judge(target, paid, restored).await?;
+            self.write(target, &writing, valid_until, restored).await?;
+            self.decide(target, paid, restored).await?;
         }
     }
 
-    /// Bookings that the archive never had: their intents tell of them.
+    /// Places bookings that the archive lacks, from their intents.
     async fn place_unarchived(
         &self,
         pass: Pass,
         target: Target<'_>,
         intents: &Intents,
-        restored: &mut Restored,
+        restored: &mut RestoreReport,
     ) -> Result<(), SaleError> {
-        let (about, status) = match pass {
-            Pass::Judged => return Ok(()),
-            Pass::Confirming => (Wanted::Confirming, Status::Confirming),
-            Pass::Holds => (Wanted::Hold, Status::Hold),
+        let (placed, status) = match pass {
+            Pass::Paid => return Ok(()),
+            Pass::Confirming => (Placement::Confirming, Status::Confirming),
+            Pass::Holds => (Placement::Hold, Status::Hold),
         };
-        let of_pass = |id: &&BookingId| wanted(None, intents.get(*id), false) == about;
+        let of_pass = |id: &&BookingId| placement(None, intents.get(*id), false) == placed;
         let mut ids: Vec<BookingId> = intents.keys().filter(of_pass).copied().collect();
         ids.sort_unstable();
-        for some in ids.chunks(PAGE as usize) {
-            let tell_until = self.tell_until().await?;
-            let archived = self.archive.bookings_by_id(some).await?;
+        for ids in ids.chunks(PAGE as usize) {
+            let valid_until = self.valid_until().await?;
+            let archived = self.archive.bookings_by_id(ids).await?;
             let is_archived = |id: &BookingId| archived.iter().any(|one| one.booking.id == *id);
             let here = match target {
                 Target::Load(_) => HashMap::new(),
-                Target::Open => self.engine.bookings_by_id(self.event.id, some).await?,
+                Target::Open => self.engine.bookings_by_id(self.event.id, ids).await?,
             };
-            let writing: Vec<Booking> = some
+            let writing: Vec<Booking> = ids
                 .iter()
                 .filter(|id| !is_archived(id))
                 .filter(|id| pass == Pass::Confirming || !here.contains_key(id))
-                .filter_map(|id| facts(None, intents.get(id), status))
+                .filter_map(|id| restored_booking(None, intents.get(id), status))
                 .collect();
-            self.write(target, &writing, tell_until, restored).await?;
+            self.write(target, &writing, valid_until, restored).await?;
         }
         Ok(())
     }
 
-    /// What Redis has of these; a load has only what we have placed there.
-    async fn here(
+    /// Reads these bookings from Redis. A load only has what this restoration placed: an empty result.
+    async fn in_redis(
         &self,
         target: Target<'_>,
         archived: &[ArchivedBooking],
@@ -160,8 +163,12 @@ impl Work<'_> {
         Ok(self.archive.seat_owners(self.event.id, &seats).await?)
     }
 
-    /// Whether the archive knows more of a booking than Redis does.
-    fn is_ahead(&self, archived: &ArchivedBooking, here: Option<&Option<Booking>>) -> bool {
+    /// Whether the archive has a version of this booking that Redis lost.
+    fn has_lost_versions(
+        &self,
+        archived: &ArchivedBooking,
+        here: Option<&Option<Booking>>,
+    ) -> bool {
         let here = here.and_then(Option::as_ref);
         here.is_some_and(|here| has_lost_versions(archived, here, self.event.generation))
     }
@@ -170,30 +177,31 @@ impl Work<'_> {
         &self,
         target: Target<'_>,
         bookings: &[Booking],
-        tell_until: NotAfter,
-        restored: &mut Restored,
+        valid_until: NotAfter,
+        restored: &mut RestoreReport,
     ) -> Result<(), SaleError> {
-        for some in bookings.chunks(BOOKINGS_PER_CALL) {
-            self.write_some(target, some, tell_until, restored).await?;
-            self.remember(some).await?;
+        for chunk in bookings.chunks(BOOKINGS_PER_CALL) {
+            self.write_chunk(target, chunk, valid_until, restored).await?;
+            self.restore_request_keys(chunk).await?;
         }
         Ok(())
     }
 
-    async fn write_some(
+    async fn write_chunk(
         &self,
         target: Target<'_>,
         bookings: &[Booking],
-        tell_until: NotAfter,
-        restored: &mut Restored,
+        valid_until: NotAfter,
+        restored: &mut RestoreReport,
     ) -> Result<(), SaleError> {
         let token = match target {
             Target::Load(token) => token,
             Target::Open => "",
         };
         let (event, generation) = (self.event.id, self.event.generation);
-        for _ in 0..TRIES_MAX {
-            let call = self.engine.restore_bookings(event, generation, token, bookings, tell_until);
+        for _ in 0..ATTEMPTS_MAX {
+            let call =
+                self.engine.restore_bookings(event, generation, token, bookings, valid_until);
             match call.await?.reply {
                 RestoreBookingsReply::Restored { restored: live, ended } => {
                     if let Target::Load(_) = target {
@@ -210,20 +218,20 @@ impl Work<'_> {
         Err(too_late())
     }
 
-    /// Decides sales that were archived as paid; whoever else judges them meanwhile adopts the
-    /// same outcome. What is refused stays in the archive, or is settled.
-    async fn judge(
+    /// Decides sales that were archived as paid; other processes that decide them concurrently get the
+    /// same outcome. Refunded sales stay in the archive only, or are settled in an open event.
+    async fn decide(
         &self,
         target: Target<'_>,
         mut paid: Vec<Booking>,
-        restored: &mut Restored,
+        restored: &mut RestoreReport,
     ) -> Result<(), SaleError> {
         if paid.is_empty() {
             return Ok(());
         }
-        let outcomes = self.archive.judge_archived(&paid).await?;
+        let outcomes = self.archive.decide_archived(&paid).await?;
         let event = self.event.id;
-        tracing::info!(event_id = %event, sales = paid.len(), ?outcomes, "judged after a loss");
+        tracing::info!(event_id = %event, sales = paid.len(), ?outcomes, "decided paid sales after a loss");
         let mut of = |outcome| -> Vec<Booking> {
             paid.extract_if(.., |one| outcomes.get(&one.id) == Some(&outcome)).collect()
         };
@@ -236,14 +244,14 @@ impl Work<'_> {
         let now = self.archive.bookings_by_id(&ids).await?;
         let sold = now.into_iter().filter(|one| one.outcome == Some(Outcome::Sold));
         let sold: Vec<Booking> = sold.map(|one| one.booking).collect();
-        for some in sold.chunks(BOOKINGS_PER_CALL) {
-            self.place_some_sold(token, some.to_vec(), restored).await?;
+        for chunk in sold.chunks(BOOKINGS_PER_CALL) {
+            self.place_sold_chunk(token, chunk.to_vec(), restored).await?;
         }
         Ok(())
     }
 }
 
-/// Whether Redis shows a booking as sold: then its entry is in the log, and the worker judges it.
+/// Whether Redis shows a booking as sold: then its entry is in the log, and the worker decides it.
 fn is_committed(here: Option<&Option<Booking>>) -> bool {
     let status = here.and_then(|here| here.as_ref()).map(|here| here.status);
     matches!(status, Some(Status::Committed | Status::Confirmed))

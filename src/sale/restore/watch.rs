@@ -1,104 +1,95 @@
-//! Noticing that Redis lost something: an event, a generation, or the end of a booking log.
+//! Detects that Redis lost something: an event, a generation, or the end of a booking log.
 //!
-//! *An event is lost* if MongoDB says `opened` and a master that answers lacks it, or has it in an
-//! earlier generation, or has only a load of it that is not the one that MongoDB recorded; twice in
-//! a row with a pause between, or at once if somebody else has met it and reported it
-//! (`loss_reported`). *A repair is stuck* if MongoDB says that it has not come to its end, and its
-//! beat stands still.
+//! *An event is lost* if MongoDB says `opened` and a responding master lacks it, or has it in an earlier
+//! generation, or has only a load other than the one that MongoDB recorded; in two checks with a pause
+//! between, or at once if another process found and reported it (`loss_reported`). *A repair is stuck*
+//! if MongoDB says that it has not ended, and its beat has stopped.
 //!
-//! *A log has lost writes* if it lacks an entry that was archived. MongoDB keeps two kinds of such
-//! entries. One *mark* a partition moves upwards, by compare-and-set, and only if first the next one
-//! and then the mark and all heads above it were read from the log, in this order: had Redis become
-//! another one in between, what stands would be missing there, or else nothing below the new mark is.
-//! *Heads* are what readers have archived since: each reader (a lane of a worker, a batch that was
-//! taken over, a repair) raises its own head with each batch, beside the batch's other writes. So
-//! before a sale is confirmed, an entry at or above it is demanded of the log, whoever dies then.
+//! *A log has lost entries* if it lacks an archived entry. MongoDB keeps two kinds of such entries. The
+//! *mark*, one a partition, moves upwards by compare-and-set, and only if first the next mark and then
+//! the current mark and all heads above it were read from the log, in this order: if Redis fell back in
+//! between, either the current mark or a head is missing, or nothing below the new mark is. *Heads* are
+//! the newest entries that readers archived since: each reader (a lane of a worker, a claimed batch, a
+//! repair) raises its own head with each batch, concurrently with the batch's other writes. So before a
+//! sale is confirmed, the log is required to contain an entry at or above it, whichever process crashes.
 //!
-//! What comes between the steps:
+//! | what may happen between the steps | result |
+//! |---|---|
+//! | a worker dies with Redis right after a sale was confirmed | Its head is in MongoDB, and the first check of any worker finds that the log lacks it. |
+//! | one of two workers dies | The other writes its own heads and overwrites nothing. |
+//! | a worker survives Redis and continues reading in the fork | An entry that does not follow the one read last is a gap (`worker/chain.rs`). The head is not raised over the gap before it is explained or recorded as a suspicion, which stays until a repair has ended. |
+//! | a worker starts in the fork before any check | It is another reader. |
+//! | the mark moves and its mover dies before it removes heads | Heads at or below the mark are ignored, and removed with the next move. |
+//! | a worker dies between a repair and moving the mark | The next worker repairs again, without effect. |
+//! | two processes move the mark | One wins. |
+//! | a suspicion is recorded during a repair | Moving the mark fails, and the log is checked again. |
+//! | Redis loses entries again during a repair | Each repair requires its own last entry by a head of its own, and ends only if Redis has not restarted or failed over since it began: an earlier loss makes it fail, a later one shows as a missing entry. The log is not accepted while an event of its partition is being repaired, or while it lacks a newer head. |
+//! | a repair is overtaken, or fails because of another loss | Its events are repaired again unless the loss is the same. |
 //!
-//! * *A worker dies with Redis right after a sale was confirmed*: its head stands in MongoDB, and the
-//!   first look of any worker finds that the log lacks it.
-//! * *One of two workers dies*: the other one writes heads of its own, so it overwrites nothing.
-//! * *A worker outlives Redis and reads on in the fork*: an entry that does not follow the one read
-//!   last is a break of the links (`worker/links.rs`). Its head is not raised over the break before
-//!   the break is known to be none, or is recorded as a suspicion, which stays until a repair has
-//!   ended.
-//! * *A worker starts in the fork before anybody has looked*: it is another reader.
-//! * *The mark moves and its mover dies before it drops heads*: those at or below the mark say
-//!   nothing any more, and go with the next move.
-//! * *A worker dies between repair and the mark's move*: the next one repairs again, which changes
-//!   nothing. *Two move the mark*: one wins. *A suspicion comes while we repair*: the mark's move
-//!   fails, and all is looked at again.
-//! * *Redis loses writes again while we repair*: each repair demands its own last entry, by a head of
-//!   its own, and ends only if Redis is still the one that it began with; so what is lost before its
-//!   end makes it fail, and what is lost later is missed. The log is not accepted while an event of
-//!   its partition is being repaired, or lacks a head that came meanwhile.
-//! * *A repair is overtaken, or fails, by another's loss*: what it had repaired is repaired again
-//!   unless the loss is the same one.
-//!
-//! Trimming stops below the mark, and heads that count are above it, so what is missing is never
-//! just old. What is missing is looked at once more with the mark read anew: it may have moved and
-//! the log been trimmed since it was read.
+//! Trimming stops below the mark, and heads that count are above it, so a missing entry was never just
+//! trimmed. A missing entry is confirmed by reading the mark again: it may have moved, and the log may
+//! have been trimmed since it was read.
 
 use std::collections::{HashMap, HashSet};
 use std::time::Instant;
 
 use futures_util::future::join_all;
 
-use super::sightings::{Broken, Sightings, is_at_work, is_lost};
+use super::loss_tracker::{Loss, LossTracker, is_in_progress, is_lost};
 use super::{BEAT, Restorer};
-use crate::archive::{LogHead, LogMark, Watched};
+use crate::archive::{LogHead, LogMark, WatchedEvent};
 use crate::domain::{EventId, LoadState, LogId, Partition};
 use crate::redis::{RedisError, WORKER_GROUP};
 use crate::sale::SaleError;
 
-/// What one look at the booking logs found.
+/// The result of checking the booking logs.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct LogCheck {
-    /// Logs that lack what was archived.
+    /// Logs that lack archived entries.
     pub broken: Vec<BrokenLog>,
-    /// Why some could not be looked at: their Redis does not answer.
-    pub silence: Option<SaleError>,
+    /// Why some logs could not be checked: their Redis node does not respond.
+    pub unreachable: Option<SaleError>,
 }
 
-/// A booking log that lacks what was archived.
+/// A booking log that lacks archived entries.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BrokenLog {
-    /// Which log.
+    /// The log's partition.
     pub partition: Partition,
     /// Its mark, which is missing, suspected, or neither.
     pub mark: LogMark,
-    /// The heads that are missing.
+    /// The missing heads.
     pub heads: Vec<LogHead>,
 }
 
-/// What became of a log whose events are repaired.
+/// Whether a log whose events are repaired is accepted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Accepted {
-    /// It goes on with what is archived now.
+pub enum LogAcceptance {
+    /// It continues with what is archived now.
     Yes,
-    /// Something is still being repaired, or was lost since: it is to be looked at again.
+    /// A repair is still in progress, or something was lost since: it must be checked again.
     NotYet,
-    /// Somebody else has moved the mark, or met a fork: it is to be looked at again.
+    /// Another process moved the mark or found a fork: it must be checked again.
     Overtaken,
 }
 
 impl Restorer {
-    /// Looks for lost events and stuck repairs; also answers with everything that is watched.
-    pub async fn look_at_events(
+    /// Finds lost events and stuck repairs; also returns all watched events.
+    pub async fn check_events(
         &self,
-        sightings: &mut Sightings,
-    ) -> Result<(Vec<Broken>, Vec<Watched>), SaleError> {
+        tracker: &mut LossTracker,
+    ) -> Result<(Vec<Loss>, Vec<WatchedEvent>), SaleError> {
         let watched = self.archive.watched_events().await?;
-        let mut by_partition: HashMap<Partition, Vec<&Watched>> = HashMap::new();
+        let mut by_partition: HashMap<Partition, Vec<&WatchedEvent>> = HashMap::new();
         for one in watched.iter().filter(|one| one.load_state == LoadState::Opened) {
             by_partition.entry(self.engine.keys().partition_of(one.id)).or_default().push(one);
         }
-        // All at the same time: a node that is slow or gone holds up its own partitions alone, of
-        // which nothing is known.
-        let looks = by_partition.iter().map(async |(partition, events)| {
+        // Concurrently: a slow or unavailable node delays only its own partitions, whose events are
+        // not judged.
+        let checks = by_partition.iter().map(async |(partition, events)| {
             let ids: Vec<EventId> = events.iter().map(|one| one.id).collect();
-            // INVARIANT: MongoDB is read before Redis: whatever MongoDB says is opened was in Redis.
+            // INVARIANT: MongoDB is read before Redis: an event that MongoDB says is opened was in
+            // Redis before.
             let states = self.engine.event_states(*partition, &ids).await?;
             let lost =
                 events.iter().zip(states).filter(|(one, state)| is_lost(one, state.as_ref()));
@@ -107,14 +98,14 @@ impl Restorer {
             Ok::<_, RedisError>(if is_lost { lost } else { Vec::new() })
         });
         let mut missing = HashSet::new();
-        sightings.note_silence(None);
-        for found in join_all(looks).await {
+        tracker.set_unreachable(None);
+        for found in join_all(checks).await {
             match found {
-                Ok(some) => missing.extend(some),
-                Err(error) => sightings.note_silence(Some(error)),
+                Ok(lost) => missing.extend(lost),
+                Err(error) => tracker.set_unreachable(Some(error)),
             }
         }
-        Ok((sightings.look(Instant::now(), &watched, &missing), watched))
+        Ok((tracker.observe(Instant::now(), &watched, &missing), watched))
     }
 
     /// The partition of an event.
@@ -122,9 +113,9 @@ impl Restorer {
         self.engine.keys().partition_of(event)
     }
 
-    /// Whether somebody is at work on this event's repair or load; waits for two beats.
-    pub async fn is_worked_on(&self, id: EventId) -> Result<bool, SaleError> {
-        let of = |watched: Vec<Watched>| watched.into_iter().find(|one| one.id == id);
+    /// Whether a process is repairing or loading this event; waits for two beats.
+    pub async fn is_in_repair(&self, id: EventId) -> Result<bool, SaleError> {
+        let of = |watched: Vec<WatchedEvent>| watched.into_iter().find(|one| one.id == id);
         let before = of(self.archive.watched_events().await?);
         if before.as_ref().is_none_or(|one| one.load_state != LoadState::Loading) {
             return Ok(false);
@@ -134,48 +125,48 @@ impl Restorer {
         Ok(before != after)
     }
 
-    /// Looks at every booking log, and moves the marks of those that are whole.
-    pub async fn look_at_logs(&self) -> Result<LogCheck, SaleError> {
+    /// Checks every booking log and moves the marks of complete ones.
+    pub async fn check_logs(&self) -> Result<LogCheck, SaleError> {
         let (marks, heads) = (self.archive.log_marks().await?, self.archive.log_heads().await?);
         let mut check = LogCheck::default();
-        let looks = self.engine.keys().all_partitions().map(async |partition| {
+        let checks = self.engine.keys().all_partitions().map(async |partition| {
             let mark = marks.get(&partition).cloned().unwrap_or_default();
             let heads = heads.get(&partition).map_or(&[][..], Vec::as_slice);
-            let broken = self.follow(partition, mark, heads).await?;
+            let broken = self.check_log(partition, mark, heads).await?;
             let is_lost = broken.is_some() && self.engine.is_master(partition).await?;
             Ok::<_, SaleError>(broken.filter(|_| is_lost))
         });
-        for found in join_all(looks).await {
+        for found in join_all(checks).await {
             match found {
                 Ok(broken) => check.broken.extend(broken),
-                Err(error) if error.is_redis_unavailable() => check.silence = Some(error),
+                Err(error) if error.is_redis_unavailable() => check.unreachable = Some(error),
                 Err(error) => return Err(error),
             }
         }
         Ok(check)
     }
 
-    /// What a log lacks; moves its mark, if it lacks nothing and there is a newer one.
-    async fn follow(
+    /// Returns what a log lacks. If it lacks nothing, moves its mark to a newer entry.
+    async fn check_log(
         &self,
         partition: Partition,
         mark: LogMark,
         heads: &[LogHead],
     ) -> Result<Option<BrokenLog>, SaleError> {
         let is_set = mark.id != LogId::default();
-        let is_demanded = |head: &&LogHead| head.id > mark.id;
-        let demanded: Vec<&LogHead> = heads.iter().filter(is_demanded).collect();
-        if mark.suspicions == 0 && is_set && demanded.is_empty() {
+        let is_required = |head: &&LogHead| head.id > mark.id;
+        let required: Vec<&LogHead> = heads.iter().filter(is_required).collect();
+        if mark.suspicions == 0 && is_set && required.is_empty() {
             let newest = self.engine.link(partition).await?;
             if newest.is_some_and(|(id, tag)| (id, &tag) == (mark.id, &mark.tag)) {
                 self.archive.drop_heads(heads).await?;
                 return Ok(None);
             }
         }
-        // INVARIANT: the next mark is read before those entries that are demanded.
+        // INVARIANT: the next mark is read before the required entries.
         let next = self.newest_archived(partition).await?;
         let mut missing = Vec::new();
-        for head in demanded {
+        for head in required {
             if !self.engine.has_entry(partition, head.id, &head.tag).await? {
                 missing.push(head.clone());
             }
@@ -185,13 +176,13 @@ impl Restorer {
             return Ok(Some(BrokenLog { partition, mark, heads: missing }));
         }
         if lacks_mark || !missing.is_empty() {
-            let stands = self.archive.log_marks().await?.remove(&partition).unwrap_or_default();
-            // If it has moved, what is missing may have been trimmed since.
-            return Ok((stands == mark).then_some(BrokenLog { partition, mark, heads: missing }));
+            let current = self.archive.log_marks().await?.remove(&partition).unwrap_or_default();
+            // If the mark has moved, the missing entry may have been trimmed since.
+            return Ok((current == mark).then_some(BrokenLog { partition, mark, heads: missing }));
         }
         if let Some((id, tag)) = next
             && id > mark.id
-            // Another may have been quicker: then its mark stands.
+            // Fails if another process moved the mark first.
             && self.archive.move_mark(partition, &mark, id, &tag).await?
         {
             let passed = heads.iter().filter(|head| head.id <= id).cloned();
@@ -200,8 +191,8 @@ impl Restorer {
         Ok(None)
     }
 
-    /// Demands the log's newest entry from now on, for a reader of this name.
-    pub(super) async fn demand_log(
+    /// Requires the log to contain its current newest entry from now on, as the head of this reader.
+    pub(super) async fn require_newest(
         &self,
         partition: Partition,
         reader: String,
@@ -223,34 +214,34 @@ impl Restorer {
         }
     }
 
-    /// The events of a partition are repaired: its log begins anew with what is archived now, unless
-    /// something of the partition is still being repaired, or was lost since.
-    pub async fn accept_log(&self, log: &BrokenLog) -> Result<Accepted, SaleError> {
+    /// Accepts the log of a partition whose events are repaired: its mark moves to what is archived
+    /// now, unless an event of the partition is still being repaired, or something was lost since.
+    pub async fn accept_log(&self, log: &BrokenLog) -> Result<LogAcceptance, SaleError> {
         let partition = log.partition;
         let watched = self.archive.watched_events().await?;
-        let is_here = |one: &&Watched| self.partition_of(one.id) == partition;
-        if watched.iter().filter(is_here).any(is_at_work) {
-            return Ok(Accepted::NotYet);
+        let is_here = |one: &&WatchedEvent| self.partition_of(one.id) == partition;
+        if watched.iter().filter(is_here).any(is_in_progress) {
+            return Ok(LogAcceptance::NotYet);
         }
-        // INVARIANT: the next mark is read before the heads that came meanwhile.
+        // INVARIANT: the next mark is read before newer heads.
         let (id, tag) = self.newest_archived(partition).await?.unwrap_or_default();
         let heads = self.archive.log_heads().await?.remove(&partition).unwrap_or_default();
         for head in heads.iter().filter(|head| !log.heads.contains(head)) {
-            // One at or below the mark that stood said nothing any more.
+            // Heads at or below the former mark are ignored.
             if head.id > log.mark.id
                 && !self.engine.has_entry(partition, head.id, &head.tag).await?
             {
-                return Ok(Accepted::NotYet);
+                return Ok(LogAcceptance::NotYet);
             }
         }
         if !self.archive.move_mark(partition, &log.mark, id, &tag).await? {
-            return Ok(Accepted::Overtaken);
+            return Ok(LogAcceptance::Overtaken);
         }
         self.archive.drop_heads(&log.heads).await?;
-        Ok(Accepted::Yes)
+        Ok(LogAcceptance::Yes)
     }
 
-    /// Whether an entry that was read from a log is there no more though nobody trimmed it.
+    /// Whether an entry that was read from a log is missing there without having been trimmed.
     pub async fn is_fork(
         &self,
         partition: Partition,
@@ -260,7 +251,7 @@ impl Restorer {
         if self.engine.has_entry(partition, id, tag).await? {
             return Ok(false);
         }
-        // Trimmed, if everything that is left is younger, and the log has its mark.
+        // It was trimmed if all remaining entries are younger and the log has its mark.
         let oldest = self.engine.range(partition, LogId::default(), None, 1).await?;
         let is_below = oldest.first().is_some_and(|oldest| id < oldest.id);
         let marks = self.archive.log_marks().await?;

@@ -1,8 +1,7 @@
-//! The comparison of one event, apart from all reading: what must hold between its inventory,
-//! bookings, holders and users in Redis and its bookings and claims in the archive, once the
-//! archive has caught up. Told piece by piece, so that neither side has to fit into memory; what
-//! is kept is one small record a seat, one number a user, and the ids of bookings that ended and
-//! that Redis has not forgotten.
+//! Compares one event, without I/O: the invariants between its inventory, bookings, holders and users in
+//! Redis and its bookings and claims in the archive, once the archive has caught up. The data is added
+//! piece by piece, so neither side must fit into memory. Kept are one small record a seat, one count a
+//! user, and the ids of ended bookings that are still in Redis.
 
 use std::collections::{BTreeSet, HashMap};
 
@@ -13,14 +12,14 @@ use crate::domain::{
 };
 use crate::redis::EventSnapshot;
 
-/// What was told of one seat.
+/// The data of one seat.
 #[derive(Clone, Default)]
 struct Seat {
-    /// The live booking in Redis that has it, and how.
+    /// The live booking in Redis that has the seat, and the state it gives the seat.
     live: Option<(BookingId, SeatState)>,
-    /// Whether Redis names that booking as its holder.
+    /// Whether Redis names that booking as the seat's holder.
     held: bool,
-    /// The booking that bought it, by the archive.
+    /// The booking that bought the seat in the archive.
     sold: Option<BookingId>,
     /// Whether that booking owns the claim.
     claimed: bool,
@@ -29,22 +28,22 @@ struct Seat {
 /// How many seats a user has.
 #[derive(Default)]
 struct User {
-    /// By the live bookings.
+    /// In live bookings.
     real: i64,
-    /// By Redis' counter.
+    /// In Redis' counter.
     counted: i64,
 }
 
 /// A booking in Redis that ended without a sale.
 struct Ended {
-    /// When, by its record, Unix ms.
+    /// The time in its record, Unix ms.
     at_ms: i64,
     /// Whether the index of ended bookings names it.
     indexed: bool,
 }
 
-/// One event's comparison. Redis is told first: bookings, holders, users, the index of ended
-/// bookings; then the archive: bookings, claims.
+/// The comparison of one event. Redis' data is added first: bookings, holders, users, the index of ended
+/// bookings; then the archive's: bookings, claims.
 pub(super) struct Comparison<'a> {
     head: &'a EventHead,
     /// Redis' counters and inventory; `None` if it does not have the event.
@@ -53,9 +52,9 @@ pub(super) struct Comparison<'a> {
     seats: Vec<Seat>,
     users: HashMap<String, User>,
     ended: HashMap<BookingId, Ended>,
-    /// Seats that the house keeps back by the ledger.
-    house: BTreeSet<SeatId>,
-    /// Sales in Redis that the archive has not judged.
+    /// Seats that are blocked by the ledger.
+    blocked: BTreeSet<SeatId>,
+    /// Sales in Redis that the archive has not decided.
     undecided: u64,
     problems: Problems,
     unsettled: bool,
@@ -69,41 +68,41 @@ impl<'a> Comparison<'a> {
             seats: vec![Seat::default(); head.total_seats as usize + 1],
             users: HashMap::new(),
             ended: HashMap::new(),
-            house: BTreeSet::new(),
+            blocked: BTreeSet::new(),
             undecided: 0,
             problems: Problems::default(),
             unsettled: false,
         }
     }
 
-    /// A booking in Redis, and the same one in the archive.
-    pub fn booking(&mut self, booking: &Booking, archived: Option<&ArchivedBooking>) {
-        // Met before: pages may overlap.
-        let seen = booking.seats.first().and_then(|seat| self.seat(*seat)?.live);
-        if seen.is_some_and(|(id, _)| id == booking.id) || self.ended.contains_key(&booking.id) {
+    /// Adds a booking in Redis with its archived state.
+    pub fn add_booking(&mut self, booking: &Booking, archived: Option<&ArchivedBooking>) {
+        // Skips a repeated booking: pages may overlap.
+        let live = booking.seats.first().and_then(|seat| self.seat(*seat)?.live);
+        if live.is_some_and(|(id, _)| id == booking.id) || self.ended.contains_key(&booking.id) {
             return;
         }
         match archived {
-            Some(archived) => self.same(booking, &archived.booking),
+            Some(archived) => self.compare_bookings(booking, &archived.booking),
             None => {
                 let (id, status) = (booking.id, booking.status.as_str());
                 self.problems.add(format!("LOST {id} ({status}) is not archived"));
             }
         }
         if booking.status.is_live() {
-            self.take(booking);
+            self.add_live(booking);
         } else {
             let ended = Ended { at_ms: booking.ended_ms, indexed: false };
             self.ended.insert(booking.id, ended);
         }
     }
 
-    /// A booking in Redis that cannot be read.
-    pub fn unreadable_booking(&mut self, id: &str, reason: &RecordError) {
+    /// Adds an unreadable booking in Redis.
+    pub fn add_unreadable_booking(&mut self, id: &str, reason: &RecordError) {
         self.problems.add(format!("booking {id} in Redis: {reason}"));
     }
 
-    fn same(&mut self, here: &Booking, there: &Booking) {
+    fn compare_bookings(&mut self, here: &Booking, there: &Booking) {
         if (here.status, here.version) != (there.status, there.version) {
             self.problems.add(format!(
                 "{} is {} version {} in Redis, {} version {} in the archive",
@@ -124,8 +123,8 @@ impl<'a> Comparison<'a> {
         }
     }
 
-    /// A live booking has its seats and counts for its user.
-    fn take(&mut self, booking: &Booking) {
+    /// Assigns the seats of a live booking to it and counts them for its user.
+    fn add_live(&mut self, booking: &Booking) {
         let state = match booking.status {
             Status::Committed | Status::Confirmed => SeatState::Booked,
             _ => SeatState::Hold,
@@ -147,8 +146,8 @@ impl<'a> Comparison<'a> {
         self.users.entry(booking.user.to_string()).or_default().real += count;
     }
 
-    /// Whom Redis names as a seat's holder.
-    pub fn holder(&mut self, seat: SeatId, holder: &str) {
+    /// Adds the holder that Redis names for a seat.
+    pub fn add_holder(&mut self, seat: SeatId, holder: &str) {
         let live = self.seat(seat).and_then(|seat| seat.live);
         if let Some(known) = self.seat_mut(seat)
             && live.is_some_and(|(id, _)| id.to_string() == holder)
@@ -160,8 +159,8 @@ impl<'a> Comparison<'a> {
             .add(format!("seat {seat} is held by {holder}, which is no live booking of it"));
     }
 
-    /// What the index of ended bookings names, and when that ended, Unix ms.
-    pub fn ended(&mut self, id: &str, at_ms: i64) {
+    /// Adds an entry of the index of ended bookings, with its time, Unix ms.
+    pub fn add_ended(&mut self, id: &str, at_ms: i64) {
         let known = id.parse().ok().and_then(|id: BookingId| self.ended.get_mut(&id));
         match known {
             Some(ended) => {
@@ -171,7 +170,7 @@ impl<'a> Comparison<'a> {
                     self.problems.add(format!("{id} ended at {at_ms} by the index, at {there}"));
                 }
             }
-            // Forgotten, or ended, while the pages were read? The next look tells.
+            // It may have been removed, or have ended, while the pages were read: checked again.
             None => {
                 self.unsettled = true;
                 self.problems.add(format!("the index of ended bookings names {id}, which is none"));
@@ -179,18 +178,18 @@ impl<'a> Comparison<'a> {
         }
     }
 
-    /// How many seats Redis counts for a user.
-    pub fn user(&mut self, user: String, counted: i64) {
+    /// Adds Redis' count of a user's seats.
+    pub fn add_user(&mut self, user: String, counted: i64) {
         self.users.entry(user).or_default().counted = counted;
     }
 
-    /// A booking in the archive.
-    pub fn archived(&mut self, archived: &ArchivedBooking) {
+    /// Adds a booking in the archive.
+    pub fn add_archived(&mut self, archived: &ArchivedBooking) {
         let booking = &archived.booking;
-        let (id, word) = (booking.id, booking.status.as_str());
+        let (id, status) = (booking.id, booking.status.as_str());
         self.unsettled |= archived.cancel_unsettled_ms.is_some();
         if archived.outcome.is_some_and(|outcome| outcome.status() != booking.status) {
-            self.problems.add(format!("{id} is {word} in the archive, against its outcome"));
+            self.problems.add(format!("{id} is {status} in the archive, against its outcome"));
         }
         if archived.outcome == Some(Outcome::Sold) {
             for seat in &booking.seats {
@@ -204,15 +203,15 @@ impl<'a> Comparison<'a> {
         let known = live.is_some_and(|(live, _)| live == id);
         let is_unloaded = self.head.load_state == LoadState::Unloaded;
         if is_unloaded && booking.status.is_live() && archived.outcome.is_none() {
-            self.problems.add(format!("{id} ({word}) is undecided, and its event is unloaded"));
+            self.problems.add(format!("{id} ({status}) is undecided, and its event is unloaded"));
         }
-        if self.has_redis() && booking.status.is_live() && !known {
-            self.problems.add(format!("STRAY {id} is {word} in the archive, Redis lacks it"));
+        if self.is_comparable() && booking.status.is_live() && !known {
+            self.problems.add(format!("STRAY {id} is {status} in the archive, Redis lacks it"));
         }
     }
 
-    /// A claim, and its owner in the archive.
-    pub fn claim(&mut self, claim: &Claim, owner: Option<&ArchivedBooking>) {
+    /// Adds a claim with its owner in the archive.
+    pub fn add_claim(&mut self, claim: &Claim, owner: Option<&ArchivedBooking>) {
         let Claim { seat, owner: id } = *claim;
         if let Some(known) = self.seat_mut(seat)
             && known.sold == Some(id)
@@ -223,7 +222,7 @@ impl<'a> Comparison<'a> {
         let problem = match owner {
             None => format!("dangling claim on seat {seat}: {id} is not archived"),
             Some(owner) if !owner.booking.seats.contains(&seat) => {
-                format!("stray claim on seat {seat}: {id} did not ask for it")
+                format!("stray claim on seat {seat}: {id} does not have that seat")
             }
             Some(owner) if owner.outcome.is_none() => {
                 format!("dangling claim on seat {seat}: {id} is undecided")
@@ -234,25 +233,25 @@ impl<'a> Comparison<'a> {
         self.problems.add(problem);
     }
 
-    /// Whether Redis has the event and is supposed to: what a load has not finished, or an
-    /// unloading left over, is not compared.
-    fn has_redis(&self) -> bool {
+    /// Whether Redis has the event and should have it: an unfinished load or the rest of an unload is
+    /// not compared.
+    fn is_comparable(&self) -> bool {
         let is_in = matches!(self.head.load_state, LoadState::New | LoadState::Opened);
         self.snapshot.is_some() && is_in
     }
 
-    /// The seats that the house keeps back by the ledger.
-    pub fn house(&mut self, blocked: BTreeSet<SeatId>) {
-        self.house = blocked;
+    /// Adds the seats that are blocked by the ledger.
+    pub fn add_blocked(&mut self, blocked: BTreeSet<SeatId>) {
+        self.blocked = blocked;
     }
 
-    /// Sales in Redis that the archive has not judged.
+    /// Sales in Redis that the archive has not decided.
     pub fn undecided(&self) -> u64 {
         self.undecided
     }
 
-    /// Ends the comparison: what differs, and whether some of it may be on its way (a loading, a
-    /// cancellation or a change of settings that Redis follows soon).
+    /// Ends the comparison. Returns the differences, and whether some may be changes in progress (a
+    /// load, a cancellation or a change of settings that Redis follows soon).
     pub fn end(mut self) -> (Problems, bool) {
         self.check_snapshot();
         for (id, seat) in self.seats.iter().enumerate().skip(1) {
@@ -265,8 +264,7 @@ impl<'a> Comparison<'a> {
         }
         for (id, _) in self.ended.iter().filter(|(_, ended)| !ended.indexed) {
             self.unsettled = true;
-            self.problems
-                .add(format!("{id} ended and is not indexed: Redis would never forget it"));
+            self.problems.add(format!("{id} ended and is not indexed: it would never leave Redis"));
         }
         for (user, User { real, counted }) in &self.users {
             if real != counted {
@@ -329,30 +327,30 @@ impl<'a> Comparison<'a> {
             self.problems.add(format!("{free} seats are free, Redis counts {available}"));
         }
         for id in (1..=here.min(there)).map(SeatId) {
-            // In range, and every byte was checked when the inventory was read.
+            // In range; every byte was checked when the inventory was read.
             let Some(state) = inventory.state(id) else { continue };
             let live = self.seat(id).and_then(|seat| seat.live);
-            let word = state.as_str();
-            match (state, self.house.contains(&id)) {
+            let name = state.as_str();
+            match (state, self.blocked.contains(&id)) {
                 (SeatState::Blocked, false) => {
-                    self.problems.add(format!("seat {id} is {word} in Redis, not by the ledger"));
+                    self.problems.add(format!("seat {id} is {name} in Redis, not by the ledger"));
                 }
                 (SeatState::Available, true) => {
                     self.problems
-                        .add(format!("seat {id} is {word} in Redis, but the house has it"));
+                        .add(format!("seat {id} is {name} in Redis, but the house has it"));
                 }
                 _ => {}
             }
             match live {
-                Some((_, wanted)) if wanted == state => {}
-                Some((booking, wanted)) => self.problems.add(format!(
-                    "seat {id} is {word} in Redis, {booking} has it as {}",
-                    wanted.as_str()
+                Some((_, expected)) if expected == state => {}
+                Some((booking, expected)) => self.problems.add(format!(
+                    "seat {id} is {name} in Redis, {booking} has it as {}",
+                    expected.as_str()
                 )),
                 None if matches!(state, SeatState::Available | SeatState::Blocked) => {}
                 None => self
                     .problems
-                    .add(format!("seat {id} is {word} in Redis, no live booking has it")),
+                    .add(format!("seat {id} is {name} in Redis, no live booking has it")),
             }
         }
     }

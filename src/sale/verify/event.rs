@@ -1,62 +1,62 @@
-//! One event: read in pages from both sides, compared, and looked at again while it may be on
-//! its way.
+//! Verifies one event: reads it in pages from Redis and the archive, compares, and checks again while
+//! differences may be changes in progress.
 
 use std::collections::HashMap;
 
 use super::compare::Comparison;
 use super::problems::Problems;
-use super::{EventReport, PAGE, PAUSE, Run};
+use super::{EventReport, PAGE, PAUSE, Verification};
 use crate::archive::{ArchivedBooking, EventHead};
 use crate::domain::{BookingId, LoadState, SeatCounts};
 use crate::redis::{Cursor, Detail, RedisError};
 use crate::sale::SaleError;
 
-/// Looks at an event that moves, at least: pages of a moving event are of no single instant, so a
-/// difference counts only if each look sees it. (Forgetting a booking moves no log: what may come
-/// of it is told as unsettled.)
-const LOOKS_MIN: u32 = 3;
+/// Checks of a changing event, at least. Pages of a changing event are not a snapshot, so a difference
+/// counts only if each check finds it. (Removing an ended booking from Redis adds no log entry; its
+/// effects are marked as unsettled.)
+const CHECKS_MIN: u32 = 3;
 
-/// What one look saw.
-struct Look {
+/// The result of one check.
+struct Check {
     report: EventReport,
     problems: Problems,
-    /// Whether Redis is known to lag behind the archive for now.
+    /// Whether Redis is known to follow the archive soon.
     unsettled: bool,
 }
 
-impl Run<'_> {
+impl Verification<'_> {
     pub(super) async fn event(&self, head: &EventHead) -> Result<EventReport, SaleError> {
         let partition = self.engine.keys().partition_of(head.id);
-        let mut suspects: Option<Problems> = None;
-        let mut looks = 0;
+        let mut earlier: Option<Problems> = None;
+        let mut checks = 0;
         loop {
-            looks += 1;
+            checks += 1;
             let before = self.engine.link(partition).await?;
             if let Some((position, _)) = &before {
                 self.await_archive(partition, *position).await?;
             }
-            // The event's own part may have been changed since it was listed.
+            // The event may have changed since it was listed.
             let mut head = self.archive.event_head(head.id).await?.unwrap_or_else(|| head.clone());
             if self.still_open && head.load_state == LoadState::Unloaded {
                 head.load_state = LoadState::Opened;
             }
-            let Look { mut report, problems, unsettled } = self.look_at(&head).await?;
-            let moved = self.engine.link(partition).await? != before;
-            let problems = match suspects {
-                Some(earlier) if moved || unsettled => problems.seen_before(&earlier),
+            let Check { mut report, problems, unsettled } = self.check(&head).await?;
+            let changed = self.engine.link(partition).await? != before;
+            let problems = match earlier {
+                Some(earlier) if changed || unsettled => problems.persisting_since(&earlier),
                 _ => problems,
             };
-            let enough = !(moved || unsettled) || (looks >= LOOKS_MIN && self.is_over());
+            let enough = !(changed || unsettled) || (checks >= CHECKS_MIN && self.is_over());
             if problems.is_empty() || enough {
                 report.problems = problems.shown();
                 return Ok(report);
             }
-            suspects = Some(problems);
+            earlier = Some(problems);
             tokio::time::sleep(PAUSE).await;
         }
     }
 
-    async fn look_at(&self, head: &EventHead) -> Result<Look, SaleError> {
+    async fn check(&self, head: &EventHead) -> Result<Check, SaleError> {
         let mut report = EventReport {
             event: head.id.0,
             name: head.name.clone(),
@@ -68,20 +68,20 @@ impl Run<'_> {
             Err(RedisError::Unexpected(reason)) => {
                 let mut problems = Problems::default();
                 problems.add(format!("Redis' inventory cannot be read: {reason}"));
-                return Ok(Look { report, problems, unsettled: false });
+                return Ok(Check { report, problems, unsettled: false });
             }
             Err(error) => return Err(error.into()),
         };
-        // What is being loaded is not whole; what an unloading left over is told by itself.
-        let is_told = matches!(head.load_state, LoadState::New | LoadState::Opened);
+        // An event being loaded is incomplete; the rest of an unload is reported separately.
+        let is_comparable = matches!(head.load_state, LoadState::New | LoadState::Opened);
         let mut comparison = Comparison::new(head, snapshot.as_ref());
-        if snapshot.is_some() && is_told {
-            report.bookings_in_redis = self.tell_bookings(head, &mut comparison).await?;
-            self.tell_indexes(head, &mut comparison).await?;
+        if snapshot.is_some() && is_comparable {
+            report.bookings_in_redis = self.add_bookings(head, &mut comparison).await?;
+            self.add_indexes(head, &mut comparison).await?;
         }
-        report.bookings_in_archive = self.tell_archived(head, &mut comparison).await?;
-        self.tell_claims(head, &mut comparison).await?;
-        comparison.house(self.archive.blocked_seats(head.id).await?);
+        report.bookings_in_archive = self.add_archived(head, &mut comparison).await?;
+        self.add_claims(head, &mut comparison).await?;
+        comparison.add_blocked(self.archive.blocked_seats(head.id).await?);
 
         let inventory = snapshot.as_ref().and_then(|snapshot| snapshot.inventory.as_ref());
         let counts = inventory.map_or_else(SeatCounts::default, |inventory| inventory.totals());
@@ -90,11 +90,11 @@ impl Run<'_> {
         (report.sold, report.blocked) = (counts.booked, counts.blocked);
         report.undecided = comparison.undecided();
         let (problems, unsettled) = comparison.end();
-        Ok(Look { report, problems, unsettled })
+        Ok(Check { report, problems, unsettled })
     }
 
-    /// Redis' bookings, each with its like in the archive; how many there are.
-    async fn tell_bookings(
+    /// Adds Redis' bookings, each with its archived state; returns their number.
+    async fn add_bookings(
         &self,
         head: &EventHead,
         comparison: &mut Comparison<'_>,
@@ -108,8 +108,8 @@ impl Run<'_> {
             let archived = self.archived_by_id(ids.collect()).await?;
             for (id, booking) in &page.items {
                 match booking {
-                    Ok(booking) => comparison.booking(booking, archived.get(&booking.id)),
-                    Err(reason) => comparison.unreadable_booking(id, reason),
+                    Ok(booking) => comparison.add_booking(booking, archived.get(&booking.id)),
+                    Err(reason) => comparison.add_unreadable_booking(id, reason),
                 }
             }
             next = page.next;
@@ -117,8 +117,8 @@ impl Run<'_> {
         Ok(count)
     }
 
-    /// Redis' holders, users, and index of ended bookings.
-    async fn tell_indexes(
+    /// Adds Redis' holders, user counts and index of ended bookings.
+    async fn add_indexes(
         &self,
         head: &EventHead,
         comparison: &mut Comparison<'_>,
@@ -126,25 +126,25 @@ impl Run<'_> {
         let mut next = Some(Cursor::default());
         while let Some(cursor) = next {
             let page = self.engine.holders_page(head.id, cursor).await?;
-            page.items.iter().for_each(|(seat, holder)| comparison.holder(*seat, holder));
+            page.items.iter().for_each(|(seat, holder)| comparison.add_holder(*seat, holder));
             next = page.next;
         }
         let mut next = Some(Cursor::default());
         while let Some(cursor) = next {
             let page = self.engine.users_page(head.id, cursor).await?;
-            page.items.into_iter().for_each(|(user, count)| comparison.user(user, count));
+            page.items.into_iter().for_each(|(user, count)| comparison.add_user(user, count));
             next = page.next;
         }
         let mut next = Some(Cursor::default());
         while let Some(cursor) = next {
             let page = self.engine.ended_page(head.id, cursor).await?;
-            page.items.iter().for_each(|(id, at_ms)| comparison.ended(id, *at_ms));
+            page.items.iter().for_each(|(id, at_ms)| comparison.add_ended(id, *at_ms));
             next = page.next;
         }
         Ok(())
     }
 
-    async fn tell_archived(
+    async fn add_archived(
         &self,
         head: &EventHead,
         comparison: &mut Comparison<'_>,
@@ -155,11 +155,11 @@ impl Run<'_> {
             let Some(last) = page.last() else { return Ok(count) };
             after = Some(last.booking.id);
             count += page.len() as u64;
-            page.iter().for_each(|archived| comparison.archived(archived));
+            page.iter().for_each(|archived| comparison.add_archived(archived));
         }
     }
 
-    async fn tell_claims(
+    async fn add_claims(
         &self,
         head: &EventHead,
         comparison: &mut Comparison<'_>,
@@ -171,7 +171,7 @@ impl Run<'_> {
             after = Some(last.seat);
             let owners = self.archived_by_id(page.iter().map(|claim| claim.owner).collect());
             let owners = owners.await?;
-            page.iter().for_each(|claim| comparison.claim(claim, owners.get(&claim.owner)));
+            page.iter().for_each(|claim| comparison.add_claim(claim, owners.get(&claim.owner)));
         }
     }
 

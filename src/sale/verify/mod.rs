@@ -1,8 +1,8 @@
-//! `verify`: Redis, the booking log and the archive tell one story, or which part does not.
+//! `verify`: compares Redis, the booking log and the archive, and reports differences.
 //!
-//! Takes each booking log's position, waits until the archive has caught up with it, then
-//! compares event by event. A sale may go on meanwhile: what differs is looked at again, and only
-//! what stays different is told. Everything is read in pages, with short commands.
+//! Takes each booking log's position, waits until the archive has caught up with it, then compares event
+//! by event. Sales may continue meanwhile: a difference is checked again and reported only if it
+//! persists. Everything is read in pages, with short commands.
 
 mod booking_log;
 mod compare;
@@ -20,70 +20,70 @@ use crate::redis::Engine;
 
 /// Documents and entries read at once.
 const PAGE: u32 = 1_000;
-/// Pause between two looks.
+/// Pause between two checks.
 const PAUSE: Duration = Duration::from_millis(100);
 
-/// What `verify` found.
+/// The result of `verify`.
 #[derive(Clone, Debug, Default, Serialize)]
 pub struct Report {
-    /// Whether there is no problem.
+    /// Whether there are no problems.
     pub clean: bool,
-    /// What differs beyond single partitions and events.
+    /// Differences beyond single partitions and events.
     pub problems: Vec<String>,
-    /// One line a partition's booking log.
+    /// One report a partition's booking log.
     pub partitions: Vec<PartitionReport>,
-    /// One line an event.
+    /// One report an event.
     pub events: Vec<EventReport>,
 }
 
-/// A partition's booking log.
+/// The result for a partition's booking log.
 #[derive(Clone, Debug, Serialize)]
 pub struct PartitionReport {
-    /// Which partition.
+    /// The partition's number.
     pub partition: u16,
-    /// Entries that were looked at.
+    /// Entries that were checked.
     pub entries: u64,
-    /// Where the log stood when verify began.
+    /// The log's position when verify began.
     pub position: String,
-    /// How far it was archived then, after waiting.
+    /// How far the log was archived, after waiting.
     pub watermark: String,
-    /// Unreadable entries that the worker has parked as dead letters: known, and no problem.
+    /// Unreadable entries that the worker has parked as dead letters, which are no problems.
     pub parked: u64,
-    /// What differs.
+    /// The differences.
     pub problems: Vec<String>,
 }
 
-/// One event.
+/// The result for one event.
 #[derive(Clone, Debug, Default, Serialize)]
 pub struct EventReport {
-    /// Which event.
+    /// The event's id.
     pub event: u32,
-    /// What it is called.
+    /// The event's name.
     pub name: String,
     /// How many seats it has.
     pub capacity: u32,
     /// Whether Redis has it. If not, its counts are zero.
     pub loaded: bool,
-    /// Free seats by Redis.
+    /// Free seats in Redis.
     pub free: u32,
     /// Held seats.
     pub held: u32,
     /// Sold seats.
     pub sold: u32,
-    /// Seats kept back.
+    /// Blocked seats.
     pub blocked: u32,
-    /// Bookings Redis knows; ended ones leave it in time.
+    /// Bookings in Redis; ended ones leave it after a while.
     pub bookings_in_redis: u64,
-    /// Bookings the archive knows.
+    /// Bookings in the archive.
     pub bookings_in_archive: u64,
-    /// Sales in Redis that the archive has not judged.
+    /// Sales in Redis that the archive has not decided.
     pub undecided: u64,
-    /// What differs.
+    /// The differences.
     pub problems: Vec<String>,
 }
 
 impl Report {
-    /// How many problems are told.
+    /// The number of reported problems.
     pub fn problem_count(&self) -> usize {
         let partitions = self.partitions.iter().map(|partition| partition.problems.len());
         let events = self.events.iter().map(|event| event.problems.len());
@@ -91,19 +91,19 @@ impl Report {
     }
 }
 
-/// What all parts of a run share.
-struct Run<'a> {
+/// One verification in progress.
+struct Verification<'a> {
     engine: &'a Engine,
     archive: &'a Archive,
     group: &'a str,
     deadline: Instant,
-    /// Whether an event that is unloaded counts as opened: Redis still has it.
+    /// Whether an unloaded event that Redis still has is compared like an opened one.
     still_open: bool,
 }
 
-/// Compares one event alone, once the archive has what was logged before. That it has not by the
-/// time `wait` is over is a problem, too. An event that Redis still has, though its unloading was
-/// begun, is looked at as if that had not been.
+/// Compares one event once the archive has caught up with the log; not catching up within `wait` is a
+/// problem, too. An event that Redis still has after an interrupted unload is compared like an opened
+/// one.
 pub async fn event(
     engine: &Engine,
     archive: &Archive,
@@ -111,7 +111,8 @@ pub async fn event(
     id: EventId,
     wait: Duration,
 ) -> Result<EventReport, SaleError> {
-    let run = Run { engine, archive, group, deadline: Instant::now() + wait, still_open: true };
+    let deadline = Instant::now() + wait;
+    let run = Verification { engine, archive, group, deadline, still_open: true };
     let head = archive.event_head(id).await?.ok_or(SaleError::EventUnknown(id))?;
     let partition = engine.keys().partition_of(id);
     let position = engine.link(partition).await?.map_or(LogId::default(), |(id, _)| id);
@@ -124,8 +125,8 @@ pub async fn event(
     Ok(report)
 }
 
-/// Compares everything, or one event and its partition; waits for the archive, for what is on its
-/// way and for services that do not answer until `wait` is over.
+/// Compares everything, or one event and its partition. Waits at most `wait` for the archive to catch
+/// up, for changes in progress and for services that do not respond.
 pub async fn verify(
     engine: &Engine,
     archive: &Archive,
@@ -133,18 +134,19 @@ pub async fn verify(
     only: Option<EventId>,
     wait: Duration,
 ) -> Result<Report, SaleError> {
-    let run = Run { engine, archive, group, deadline: Instant::now() + wait, still_open: false };
+    let deadline = Instant::now() + wait;
+    let run = Verification { engine, archive, group, deadline, still_open: false };
     let mut report = Report::default();
     let home = only.map(|event| engine.keys().partition_of(event));
     for partition in engine.keys().all_partitions() {
         if home.is_none_or(|home| home == partition) {
-            report.partitions.push(run.answered(async || run.partition(partition).await).await?);
+            report.partitions.push(run.retried(async || run.partition(partition).await).await?);
         }
     }
     match only {
         Some(id) => {
             let head = archive.event_head(id).await?.ok_or(SaleError::EventUnknown(id))?;
-            report.events.push(run.answered(async || run.event(&head).await).await?);
+            report.events.push(run.retried(async || run.event(&head).await).await?);
         }
         None => {
             run.all_events(&mut report.events).await?;
@@ -155,17 +157,17 @@ pub async fn verify(
     Ok(report)
 }
 
-impl Run<'_> {
-    /// Looks again, while there is time, where a service did not answer.
-    async fn answered<T>(
+impl Verification<'_> {
+    /// Retries a check until the deadline while a service does not respond.
+    async fn retried<T>(
         &self,
-        look: impl AsyncFn() -> Result<T, SaleError>,
+        check: impl AsyncFn() -> Result<T, SaleError>,
     ) -> Result<T, SaleError> {
         loop {
-            // Boxed: it is large, and those who wait for it are deep.
-            match Box::pin(look()).await {
+            // Boxed: the future is large, and its callers are deeply nested.
+            match Box::pin(check()).await {
                 Err(SaleError::Unavailable { .. }) if !self.is_over() => {}
-                told => return told,
+                result => return result,
             }
             tokio::time::sleep(PAUSE).await;
         }
@@ -178,17 +180,17 @@ impl Run<'_> {
             let Some(last) = heads.last() else { return Ok(()) };
             after = last.id;
             for head in &heads {
-                reports.push(self.answered(async || self.event(head).await).await?);
+                reports.push(self.retried(async || self.event(head).await).await?);
             }
         }
     }
 
-    /// Events that Redis sells and the catalogue does not have.
+    /// Reports events that Redis has and the catalogue lacks.
     async fn unknown_events(&self, known: &[EventReport]) -> Result<Vec<String>, SaleError> {
         let mut problems = Vec::new();
         for partition in self.engine.keys().all_partitions() {
             for id in self.engine.loaded_events(partition).await? {
-                // Reports are in order of their ids. One made since is in the catalogue now.
+                // Reports are in order of ids. An event created since is in the catalogue by now.
                 let reported = known.binary_search_by_key(&id.0, |report| report.event).is_ok();
                 if !reported && self.archive.event_head(id).await?.is_none() {
                     problems.push(format!("event {id} is in Redis, but not in the archive"));
@@ -198,7 +200,7 @@ impl Run<'_> {
         Ok(problems)
     }
 
-    /// Waits for the watermark to reach `position`; where it is then, or when the time is up.
+    /// Waits until the watermark reaches `position`, or until the deadline; returns the watermark.
     async fn await_archive(
         &self,
         partition: Partition,

@@ -1,13 +1,13 @@
-//! What differs, in words: bounded, in order, without repetition.
+//! A bounded, ordered set of problem texts.
 
 use std::collections::BTreeSet;
 
-/// Problems kept of one event or partition; of the rest only the number is known.
+/// Problems stored for one event or partition; further ones are only counted.
 const KEPT_MAX: usize = 1_000;
-/// Problems told of one event or partition; the rest is counted.
+/// Problems shown for one event or partition; further ones are only counted.
 const SHOWN_MAX: usize = 20;
 
-/// A set of problems.
+/// The problems of one event or partition.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Problems {
     kept: BTreeSet<String>,
@@ -27,16 +27,16 @@ impl Problems {
         self.kept.is_empty()
     }
 
-    /// Those that an earlier look saw too: what a sale under way makes differ has moved on by
-    /// the next look, a fault stays. Where there are too many to know, all count.
-    pub fn seen_before(self, earlier: &Problems) -> Problems {
+    /// The problems that an earlier check found, too: a difference caused by a sale in progress is gone
+    /// by the next check, a fault persists. If some were only counted, all are returned.
+    pub fn persisting_since(self, earlier: &Problems) -> Problems {
         if self.dropped > 0 || earlier.dropped > 0 {
             return self;
         }
         Problems { kept: &self.kept & &earlier.kept, dropped: 0 }
     }
 
-    /// The first of them, and how many more there are.
+    /// The first problems, and the number of further ones.
     pub fn shown(self) -> Vec<String> {
         let more = (self.kept.len() + self.dropped).saturating_sub(SHOWN_MAX);
         let mut shown: Vec<String> = self.kept.into_iter().take(SHOWN_MAX).collect();
@@ -58,7 +58,7 @@ mod tests {
     }
 
     #[test]
-    fn few_are_shown_and_all_are_counted() {
+    fn first_problems_are_shown_and_the_rest_counted() {
         assert_eq!(numbered(0..2).shown(), ["00000", "00001"]);
         let many = numbered(0..KEPT_MAX + 7).shown();
         assert_eq!(many.len(), SHOWN_MAX + 1);
@@ -66,10 +66,10 @@ mod tests {
     }
 
     #[test]
-    fn what_moved_on_is_forgotten_and_what_stays_is_not() {
-        assert_eq!(numbered(3..9).seen_before(&numbered(0..5)), numbered(3..5));
-        assert!(numbered(5..9).seen_before(&numbered(0..5)).is_empty());
+    fn only_persisting_problems_remain() {
+        assert_eq!(numbered(3..9).persisting_since(&numbered(0..5)), numbered(3..5));
+        assert!(numbered(5..9).persisting_since(&numbered(0..5)).is_empty());
         let many = numbered(0..KEPT_MAX + 1);
-        assert_eq!(many.clone().seen_before(&numbered(0..0)), many);
+        assert_eq!(many.clone().persisting_since(&numbered(0..0)), many);
     }
 }

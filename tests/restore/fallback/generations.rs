@@ -1,21 +1,21 @@
 //! A generation that Redis loses: MongoDB has an event in a later one than Redis.
 
-use holdfast::sale::restore::Silent;
+use holdfast::sale::restore::NoProgress;
 
 use super::*;
 use crate::on_one_redis;
 use crate::support::world::answered;
 
-on_one_redis!(generation_that_redis_lost_is_noticed_and_repaired, async |flavor| {
+on_one_redis!(lost_generation_is_detected_and_repaired, async |flavor| {
     let place = Place::new(flavor).await;
     let event = place.world.event(10).await;
     let worker = place.worker().await;
     place.buy("ann", event, &[1]).await;
     place.world.verified().await;
     let copy = place.redis.saved_writes();
-    // Nobody archives the entry that tells of the new generation: no log tells of the loss.
+    // No worker archives the entry of the new generation, so no log shows the loss.
     assert!(worker.stop());
-    place.restorer().restore(event, &Silent).await.unwrap().unwrap();
+    place.restorer().restore(event, &NoProgress).await.unwrap().unwrap();
     let place = place.fall_back(&copy, ALL_DIE, &mut Vec::new()).await;
     let workers = place.workers(1).await;
     place.restored(event, 3).await;
@@ -32,8 +32,8 @@ on_one_redis!(sale_paid_in_a_lost_generation_is_confirmed_after_the_repair, asyn
     place.world.verified().await;
     let copy = place.redis.saved_writes();
     assert!(worker.stop());
-    // Another process restores; this one knows the first generation alone, as Redis will.
-    place.restorer().restore(event, &Silent).await.unwrap().unwrap();
+    // Another process restores; this one only has the first generation, like Redis after the fall-back.
+    place.restorer().restore(event, &NoProgress).await.unwrap().unwrap();
     let crash = Crash { api_dies: false, ..ALL_DIE };
     let place = place.fall_back(&copy, crash, &mut Vec::new()).await;
     let held = answered(async || place.world.hold("bob", event, &[2], None).await).await.unwrap();
@@ -45,11 +45,11 @@ on_one_redis!(sale_paid_in_a_lost_generation_is_confirmed_after_the_repair, asyn
     place.end(workers).await;
 });
 
-on_one_redis!(hold_that_meets_a_lost_generation_reports_it, async |flavor| {
+on_one_redis!(hold_that_finds_a_lost_generation_reports_it, async |flavor| {
     let place = Place::new(flavor).await;
     let event = place.world.event(10).await;
     let copy = place.redis.saved_writes();
-    place.restorer().restore(event, &Silent).await.unwrap().unwrap();
+    place.restorer().restore(event, &NoProgress).await.unwrap().unwrap();
     let place = place.fall_back(&copy, ALL_DIE, &mut Vec::new()).await;
     not_loaded(event, place.world.hold("bob", event, &[2], None).await);
     eventually("the loss is reported", SOON, async || {

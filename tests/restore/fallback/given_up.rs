@@ -1,11 +1,11 @@
-//! What was given up, or kept back, stays so over a fork of the log.
+//! Cancelled holds and blocked seats stay so across a fork of the log.
 
 use holdfast::domain::Outcome;
 
 use super::*;
 use crate::on_one_redis;
 
-on_one_redis!(newer_block_stands_over_a_release_that_was_lost, async |flavor| {
+on_one_redis!(newer_block_outlasts_a_lost_release, async |flavor| {
     let place = Place::new(flavor).await;
     let worker = place.worker().await;
     let event = place.world.event(20).await;
@@ -24,7 +24,7 @@ on_one_redis!(newer_block_stands_over_a_release_that_was_lost, async |flavor| {
     drop(worker);
     let crash = Crash { api_dies: false, ..ALL_DIE };
     let place = place.fall_back(&copy, crash, &mut Vec::new()).await;
-    // In the fork seat 9 is given back and kept back anew; of seat 10 the lost release is the last.
+    // In the fork seat 9 is released and blocked again; the last entry of seat 10 is the lost release.
     place.block(event, BlockAction::Release, 9).await;
     place.block(event, BlockAction::Block, 9).await;
     let workers = place.workers(1).await;
@@ -36,7 +36,7 @@ on_one_redis!(newer_block_stands_over_a_release_that_was_lost, async |flavor| {
     place.end(workers).await;
 });
 
-on_one_redis!(hold_given_up_and_forgotten_is_not_sold_by_late_money, async |flavor| {
+on_one_redis!(cancelled_and_removed_hold_is_not_sold_by_a_late_payment, async |flavor| {
     let place = Place::new(flavor).await;
     let world = &place.world;
     let worker = place.worker().await;
@@ -49,14 +49,14 @@ on_one_redis!(hold_given_up_and_forgotten_is_not_sold_by_late_money, async |flav
     };
     eventually("it is archived", SOON, archived).await;
     assert!(worker.stop());
-    // As `retain` forgets it in time, or a rebuilt event never has it.
+    // As the retention removes it later, or a rebuilt event lacks it.
     let keys = world.engine.keys();
     let id = held.id.to_string();
     place.redis.command(&["HDEL", &keys.bookings(event), &id]);
     place.redis.command(&["ZREM", &keys.ended(event), &id]);
     world.charge_unseen(&held).await;
     let workers = place.workers(1).await;
-    eventually("its money goes back", REPAIRED, async || {
+    eventually("its payment is refunded", REPAIRED, async || {
         let _the_worker_may_be_quicker = world.sale.payments().reconcile(held.id).await;
         let archived = world.archive.booking(held.id).await.unwrap().unwrap();
         archived.outcome.is_some()

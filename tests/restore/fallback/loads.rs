@@ -1,11 +1,11 @@
-//! An inventory of before an unloading, or of before a load was whole, comes back.
+//! Redis falls back to a state before an unload, or before a load was complete.
 
 use std::sync::Mutex;
 
 use holdfast::domain::{EventChange, EventStatus, Inventory, Outcome};
 use holdfast::redis::{Engine, OpenEventReply};
 use holdfast::sale::restore::Progress;
-use holdfast::sale::{Events, Loading, Unloading};
+use holdfast::sale::{Events, LoadResult, UnloadResult};
 
 use super::*;
 use crate::on_one_redis;
@@ -22,7 +22,7 @@ impl Place {
         self.events().change(event, change).await.unwrap();
     }
 
-    async fn load(&self, event: EventId) -> Loading {
+    async fn load(&self, event: EventId) -> LoadResult {
         let mut loaded = None;
         eventually("it is loaded", REPAIRED, async || {
             loaded = self.events().load(event).await.ok();
@@ -38,22 +38,22 @@ on_one_redis!(sale_cancelled_while_unloaded_stays_cancelled_after_a_fall_back, a
     let mut workers = place.workers(1).await;
     let event = place.world.event(5).await;
     let kept = place.buy("ann", event, &[1]).await;
-    let regretted = place.buy("bob", event, &[2]).await;
+    let cancelled = place.buy("bob", event, &[2]).await;
     place.close(event).await;
     place.world.verified().await;
     let copy = place.redis.saved_writes();
-    assert_eq!(place.events().unload(event, REPAIRED).await.unwrap(), Unloading::Done);
-    place.world.sale.cancel(&regretted.user, regretted.id).await.unwrap();
+    assert_eq!(place.events().unload(event, REPAIRED).await.unwrap(), UnloadResult::Done);
+    place.world.sale.cancel(&cancelled.user, cancelled.id).await.unwrap();
     let crash = Crash { workers: 1, dying: 1, api_dies: true };
     let place = place.fall_back(&copy, crash, &mut workers).await;
-    assert_eq!(place.load(event).await, Loading::Done { bookings: 1, blocked: 0 });
-    assert_eq!(place.shown(&regretted).await, Some(Status::Cancelled));
+    assert_eq!(place.load(event).await, LoadResult::Done { bookings: 1, blocked: 0 });
+    assert_eq!(place.shown(&cancelled).await, Some(Status::Cancelled));
     assert_eq!(place.shown(&kept).await, Some(Status::Confirmed));
     assert_eq!(place.world.free(event).await, Some(4));
     place.end(workers).await;
 });
 
-on_one_redis!(sales_that_an_older_inventory_lacks_are_there_when_it_is_loaded, async |flavor| {
+on_one_redis!(load_restores_sales_missing_in_an_older_inventory, async |flavor| {
     let place = Place::new(flavor).await;
     let mut workers = place.workers(1).await;
     let event = place.world.event(5).await;
@@ -62,7 +62,7 @@ on_one_redis!(sales_that_an_older_inventory_lacks_are_there_when_it_is_loaded, a
     let copy = place.redis.saved_writes();
     let lost = place.buy("bob", event, &[2]).await;
     place.close(event).await;
-    assert_eq!(place.events().unload(event, REPAIRED).await.unwrap(), Unloading::Done);
+    assert_eq!(place.events().unload(event, REPAIRED).await.unwrap(), UnloadResult::Done);
     let crash = Crash { workers: 1, dying: 1, api_dies: true };
     let place = place.fall_back(&copy, crash, &mut workers).await;
     place.load(event).await;
@@ -75,7 +75,7 @@ on_one_redis!(sales_that_an_older_inventory_lacks_are_there_when_it_is_loaded, a
     place.end(workers).await;
 });
 
-/// Falls back in the middle of a load: to a copy made at one step of it, at another.
+/// Makes Redis fall back during a load: at one step, to a copy made at another.
 struct FallsBack<'a> {
     redis: &'a Server,
     copy_at: &'static str,
@@ -85,7 +85,7 @@ struct FallsBack<'a> {
 }
 
 impl Progress for FallsBack<'_> {
-    fn tell(&self, _: EventId, what: &str) {
+    fn report(&self, _: EventId, what: &str) {
         let mut copy = self.copy.lock().unwrap();
         if what.contains(self.copy_at) && copy.is_none() {
             *copy = Some(self.redis.saved_writes());
@@ -96,7 +96,7 @@ impl Progress for FallsBack<'_> {
             self.redis.put_back_writes(&copy);
             tokio::task::block_in_place(|| {
                 self.redis.restart();
-                // The repair does not notice: its next call finds Redis as if nothing had been.
+                // The repair does not notice: its next call finds Redis running.
                 let answers = async || self.engine.ping().await.is_ok();
                 let waits = eventually("Redis answers", SOON, answers);
                 tokio::runtime::Handle::current().block_on(waits);
@@ -105,9 +105,9 @@ impl Progress for FallsBack<'_> {
     }
 }
 
-on_one_redis!(load_that_loses_a_part_on_its_way_is_not_opened, async |flavor| {
+on_one_redis!(load_that_lost_a_part_is_not_opened, async |flavor| {
     for (copy_at, fall_at) in
-        [("reading the archive", "sold bookings"), ("sold bookings", "kept back")]
+        [("reading the archive", "sold bookings"), ("sold bookings", "blocked seats")]
     {
         let place = Place::new(flavor).await;
         let world = &place.world;
@@ -131,7 +131,7 @@ on_one_redis!(load_that_loses_a_part_on_its_way_is_not_opened, async |flavor| {
         assert!(restored.is_err(), "{restored:?}");
         let facts = world.archive.load_facts(event).await.unwrap().unwrap();
         assert_eq!(facts.load_state, LoadState::Loading, "{copy_at}");
-        // Whether its own repairer goes on or another takes over: what is opened is whole.
+        // Whether its own repairer continues or another takes over: the opened load is complete.
         let worker = place.worker().await;
         place.restored(event, 2).await;
         assert_eq!(place.seats(event).await.to_lowercase(), "bbhaaaaaxa", "{copy_at}");
@@ -148,7 +148,7 @@ on_one_redis!(load_that_falls_back_after_it_was_recorded_is_not_opened, async |f
     let sold = place.buy("ann", event, &[1]).await;
     place.world.verified().await;
     assert!(workers.remove(0).stop());
-    // A repairer up to the moment before it opens the load.
+    // A repairer up to the step before it opens the load.
     place.flush();
     let (archive, engine) = (place.world.archive.clone(), place.world.engine.clone());
     let facts = archive.load_facts(event).await.unwrap().unwrap();
@@ -163,7 +163,7 @@ on_one_redis!(load_that_falls_back_after_it_was_recorded_is_not_opened, async |f
     assert_eq!((placed.code(), sealed.code()), ("ok", "ok"));
     assert!(archive.mark_loaded(event, 2, "sealed").await.unwrap());
     let place = place.fall_back(&copy, ALL_DIE, &mut workers).await;
-    // Neither this call nor any worker's opens what is there.
+    // Neither this call nor a worker's opens the incomplete load.
     let opened = place.world.engine.open_event(&loading, "sealed").await.unwrap();
     assert_eq!(opened.code(), "event_not_loaded");
     let workers = place.workers(1).await;

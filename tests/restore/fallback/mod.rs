@@ -1,6 +1,6 @@
-//! Redis falls back to an older copy of its data at chosen moments: copy, act, kill, put the copy
-//! back, start again on the same port. With one worker and two, which die with Redis or outlive it,
-//! and with an API process that outlives it or a new one.
+//! Redis falls back to an older copy of its data at chosen moments: copy, act, kill, put the copy back,
+//! restart on the same port. With one or two workers, which die with Redis or survive it, and with an
+//! API process that survives it or a new one.
 
 use std::path::Path;
 
@@ -13,7 +13,7 @@ mod moments;
 mod second;
 mod unnoticed;
 
-/// Who is there, and who dies together with Redis.
+/// Which processes run, and which die with Redis.
 #[derive(Clone, Copy, Debug)]
 struct Crash {
     workers: usize,
@@ -23,8 +23,7 @@ struct Crash {
     api_dies: bool,
 }
 
-/// Every combination of one worker or two, of those that die with Redis, and of an API process that
-/// does.
+/// The combinations of one or two workers, of which some die with Redis, and an API process that may.
 const CRASHES: [Crash; 7] = [
     Crash { workers: 1, dying: 1, api_dies: true },
     Crash { workers: 1, dying: 1, api_dies: false },
@@ -35,7 +34,7 @@ const CRASHES: [Crash; 7] = [
     Crash { workers: 2, dying: 0, api_dies: false },
 ];
 
-/// Nobody is left to repair.
+/// All processes die, and no worker is restarted.
 const ALL_DIE: Crash = Crash { workers: 0, dying: 0, api_dies: true };
 
 impl Place {
@@ -47,7 +46,7 @@ impl Place {
         workers
     }
 
-    /// Kills Redis and puts the copy back. As many workers as died are started again, and the API.
+    /// Kills Redis and puts the copy back. Restarts as many workers as died, and the API.
     async fn fall_back(
         mut self,
         copy: &Path,
@@ -59,7 +58,7 @@ impl Place {
         self.redis.kill();
         self.redis.put_back_writes(copy);
         tokio::task::block_in_place(|| self.redis.restart());
-        // A process that outlives it connects again.
+        // A surviving process reconnects.
         let answers = async || self.world.engine.ping().await.is_ok();
         eventually("Redis answers", SOON, answers).await;
         if crash.api_dies {
@@ -77,8 +76,8 @@ impl Place {
 
     /// Waits until Redis itself has the booking in this state.
     async fn becomes(&self, booking: &Booking, status: Status) {
-        let is_so = async || self.world.status(booking.id).await == Some(status);
-        eventually("it is so in Redis", REPAIRED, is_so).await;
+        let has_status = async || self.world.status(booking.id).await == Some(status);
+        eventually("Redis has the status", REPAIRED, has_status).await;
     }
 
     async fn end(self, workers: Vec<WorkerProcess>) {

@@ -1,8 +1,8 @@
 //! A running sale whose Redis falls back to an older copy of its data at random moments, with one
 //! worker or two, of which none, some or all die with it, as the API does or does not.
 //!
-//! In the end Redis, log and archive tell one story, all money is settled, and every buyer who was
-//! told CONFIRMED has a confirmed booking, or has asked to cancel it.
+//! In the end Redis, log and archive agree, all payments are settled, and every booking that was reported
+//! as CONFIRMED is confirmed, unless its cancellation was requested.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
@@ -20,9 +20,9 @@ use crate::paying::books_agree;
 use crate::support::consistency::wait_until_consistent;
 use crate::support::servers::available;
 
-/// How often Redis falls back in the long form, as `make fallbacks` asks for.
+/// How often Redis falls back in the long form (`make fallbacks`).
 const MOMENTS_VARIABLE: &str = "FALLBACK_MOMENTS";
-/// How often it does else.
+/// How often it does otherwise.
 const MOMENTS: u32 = 3;
 /// Another sequence of moments: a seed that a failure has printed.
 const SEED_VARIABLE: &str = "FALLBACK_SEED";
@@ -30,7 +30,7 @@ const SEED_VARIABLE: &str = "FALLBACK_SEED";
 const BUYERS: u32 = 6;
 /// Seats; there are always some left.
 const SEATS: u32 = 4_000;
-/// How long a hold lasts: what nobody paid for is over soon after the sale.
+/// Duration of a hold, short so that unpaid holds end soon after the sale.
 const HOLD_SECONDS: u32 = 20;
 /// How long a lease lasts, ms: little more than the time-outs of these workers allow.
 const LEASE_MS: i64 = 10_000;
@@ -41,17 +41,17 @@ const SALES_BETWEEN: usize = 3;
 /// Bound of the end: repairs, leases, refunds, on a busy machine.
 const ENDED: Duration = Duration::from_secs(300);
 
-/// What buyers were told.
+/// What was reported to buyers.
 #[derive(Default)]
-struct Told {
+struct Reported {
     confirmed: Mutex<BTreeMap<BookingId, Booking>>,
-    /// Whose cancellation was asked for, whatever came of it.
-    asked: Mutex<BTreeSet<BookingId>>,
+    /// Bookings whose cancellation was requested, with any result.
+    cancel_requested: Mutex<BTreeSet<BookingId>>,
     stop: AtomicBool,
     next_user: AtomicU32,
 }
 
-impl Told {
+impl Reported {
     fn count(&self) -> usize {
         self.confirmed.lock().unwrap().len()
     }
@@ -62,11 +62,11 @@ fn rules() -> SaleSettings {
     SaleSettings { confirm_lease_ms: LEASE_MS, confirm_wait, ..sale_settings() }
 }
 
-/// Buys seats as somebody else each time, and gives some back, until told to stop.
-async fn buyer(world: Arc<RwLock<World>>, event: EventId, told: Arc<Told>, seed: u64) {
+/// Buys seats as a new user each time, and cancels some, until stopped.
+async fn buyer(world: Arc<RwLock<World>>, event: EventId, reported: Arc<Reported>, seed: u64) {
     let mut random = StdRng::seed_from_u64(seed);
-    while !told.stop.load(Ordering::SeqCst) {
-        let user = format!("u{}", told.next_user.fetch_add(1, Ordering::SeqCst));
+    while !reported.stop.load(Ordering::SeqCst) {
+        let user = format!("u{}", reported.next_user.fetch_add(1, Ordering::SeqCst));
         let first = random.random_range(1..SEATS);
         let seats: Vec<u32> = (first..=(first + random.random_range(0..2)).min(SEATS)).collect();
         let regrets = random.random_bool(0.15);
@@ -76,10 +76,10 @@ async fn buyer(world: Arc<RwLock<World>>, event: EventId, told: Arc<Told>, seed:
                 && let Ok(Confirmed::Settled(view)) = world.confirm(&held).await
             {
                 let id = view.booking.id;
-                told.confirmed.lock().unwrap().insert(id, view.booking.clone());
+                reported.confirmed.lock().unwrap().insert(id, view.booking.clone());
                 if regrets {
-                    told.asked.lock().unwrap().insert(id);
-                    let _refused_at_times = world.sale.cancel(&view.booking.user, id).await;
+                    reported.cancel_requested.lock().unwrap().insert(id);
+                    let _sometimes_refused = world.sale.cancel(&view.booking.user, id).await;
                 }
             }
         }
@@ -88,12 +88,12 @@ async fn buyer(world: Arc<RwLock<World>>, event: EventId, told: Arc<Told>, seed:
     }
 }
 
-/// One moment: a copy, some more of the sale, the crash, the copy again.
+/// One fall-back: copy, continue the sale, crash, put the copy back.
 async fn moment(
     redis: &Server,
     world: &Arc<RwLock<World>>,
     workers: &mut Vec<WorkerProcess>,
-    told: &Told,
+    reported: &Reported,
     random: &mut StdRng,
 ) {
     let copy = redis.saved_writes();
@@ -113,11 +113,13 @@ async fn moment(
     while workers.len() < count {
         workers.push(worker(&*world.read().await).await);
     }
-    // Most of the time the sale goes on before the next one; at times that meets a repair.
+    // Usually the sale continues before the next fall-back; sometimes that one hits a repair.
     if random.random_bool(0.75) {
-        let before = told.count();
-        eventually("the sale goes on", REPAIRED, async || told.count() >= before + SALES_BETWEEN)
-            .await;
+        let before = reported.count();
+        eventually("the sale continues", REPAIRED, async || {
+            reported.count() >= before + SALES_BETWEEN
+        })
+        .await;
     }
 }
 
@@ -129,7 +131,7 @@ async fn worker(world: &World) -> WorkerProcess {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn sale_outlives_fall_backs_at_random_moments() {
+async fn sale_survives_fall_backs_at_random_moments() {
     let flavor = Flavor::Redis;
     if !available(flavor) {
         return;
@@ -143,32 +145,31 @@ async fn sale_outlives_fall_backs_at_random_moments() {
     let world = World::with(&redis, shared_mongodb(), rules()).await;
     let mut workers = vec![worker(&world).await];
     let event = world.event_of(SEATS, Some(HOLD_SECONDS)).await;
-    let (world, told) = (Arc::new(RwLock::new(world)), Arc::new(Told::default()));
+    let (world, reported) = (Arc::new(RwLock::new(world)), Arc::new(Reported::default()));
     let buyers: Vec<_> = (0..BUYERS)
-        .map(|_| tokio::spawn(buyer(world.clone(), event, told.clone(), random.random())))
+        .map(|_| tokio::spawn(buyer(world.clone(), event, reported.clone(), random.random())))
         .collect();
     let began = Instant::now();
     for number in 1..=moments {
-        moment(&redis, &world, &mut workers, &told, &mut random).await;
-        let (sold, seconds) = (told.count(), began.elapsed().as_secs());
+        moment(&redis, &world, &mut workers, &reported, &mut random).await;
+        let (sold, seconds) = (reported.count(), began.elapsed().as_secs());
         eprintln!("moment {number} of {moments}: {sold} confirmed, {seconds} s");
     }
-    told.stop.store(true, Ordering::SeqCst);
+    reported.stop.store(true, Ordering::SeqCst);
     for buyer in buyers {
         buyer.await.unwrap();
     }
     let world = Arc::into_inner(world).expect("no buyer is left").into_inner();
-    has_what_was_told(&world, event, &told).await;
+    check_reports(&world, event, &reported).await;
     assert!(workers.into_iter().all(WorkerProcess::stop));
     world.stop().await;
 }
 
-async fn has_what_was_told(world: &World, event: EventId, told: &Told) {
-    let confirmed: Vec<Booking> = told.confirmed.lock().unwrap().values().cloned().collect();
-    let asked = told.asked.lock().unwrap().clone();
+async fn check_reports(world: &World, event: EventId, reported: &Reported) {
+    let confirmed: Vec<Booking> = reported.confirmed.lock().unwrap().values().cloned().collect();
+    let cancel_requested = reported.cancel_requested.lock().unwrap().clone();
     assert!(!confirmed.is_empty(), "nobody bought anything");
-    // Repairs first, so that a loss that nobody would ever notice is not taken for one that is
-    // noticed later.
+    // First without reading bookings, so that an undetected loss is not detected by these reads.
     wait_until_consistent(&world.engine, &world.archive, ENDED).await;
     books_agree(&world.archive, &[u64::from(event.0)]).await;
     wait_until_consistent(&world.engine, &world.archive, ENDED).await;
@@ -177,9 +178,11 @@ async fn has_what_was_told(world: &World, event: EventId, told: &Told) {
         let (id, in_redis) = (booking.id, world.status(booking.id).await);
         let shown = world.sale.booking(&booking.user, id).await.unwrap().booking.status;
         match shown {
-            Status::Cancelled if asked.contains(&id) => continue,
+            Status::Cancelled if cancel_requested.contains(&id) => continue,
             Status::Confirmed => assert_eq!(in_redis, Some(Status::Confirmed), "{id}"),
-            other => panic!("{id} was told CONFIRMED and is {other:?}, in Redis {in_redis:?}"),
+            other => {
+                panic!("{id} was reported as CONFIRMED and is {other:?}, in Redis {in_redis:?}")
+            }
         }
         for seat in &booking.seats {
             let owner = *owners.entry(*seat).or_insert(id);

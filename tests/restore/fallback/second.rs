@@ -1,4 +1,4 @@
-//! A second loss while the first one is repaired.
+//! A second loss during the repair of the first.
 
 use super::*;
 use crate::on_one_redis;
@@ -21,7 +21,7 @@ on_one_redis!(log_is_not_accepted_while_an_event_of_its_partition_is_loading, as
     let sold = place.buy("bob", event, &[2]).await;
     place.world.verified().await;
     let crash = Crash { workers: 1, dying: 1, api_dies: false };
-    // Another is at work on the other event, and shows it.
+    // Another process loads the other event and shows its progress.
     let facts = place.world.archive.load_facts(loading).await.unwrap().unwrap();
     let generation = place.world.archive.begin_load(loading, &facts).await.unwrap().unwrap();
     let archive = place.world.archive.clone();
@@ -34,17 +34,17 @@ on_one_redis!(log_is_not_accepted_while_an_event_of_its_partition_is_loading, as
     place.becomes(&sold, Status::Confirmed).await;
     place.restored(event, 2).await;
     let is_broken = async || {
-        let broken = place.restorer().look_at_logs().await.unwrap().broken;
+        let broken = place.restorer().check_logs().await.unwrap().broken;
         broken.iter().any(|log| log.partition == partition)
     };
-    // Long enough for several looks of the worker's.
+    // Long enough for several checks of the worker.
     let began = std::time::Instant::now();
     while began.elapsed() < Duration::from_secs(6) {
         assert!(is_broken().await, "the log is accepted");
         tokio::time::sleep(Duration::from_millis(200)).await;
     }
     beating.abort();
-    eventually("the log goes on", REPAIRED, async || !is_broken().await).await;
+    eventually("the log is accepted", REPAIRED, async || !is_broken().await).await;
     place.restored(loading, 2).await;
     place.end(workers).await;
 });

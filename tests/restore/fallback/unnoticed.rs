@@ -1,10 +1,9 @@
-//! The worker that archived what Redis loses dies with it: nobody who read the lost entries is
-//! left.
+//! The worker that archived the lost entries dies with Redis: no process that read them is left.
 
 use super::*;
 use crate::on_one_redis;
 
-/// A buyer was told CONFIRMED; then everything falls back to the time of the hold.
+/// A booking was reported as CONFIRMED; then Redis falls back to the time of the hold.
 async fn confirmed_stays_confirmed(flavor: Flavor, crash: Crash) {
     let place = Place::new(flavor).await;
     let mut workers = place.workers(crash.workers).await;
@@ -16,7 +15,7 @@ async fn confirmed_stays_confirmed(flavor: Flavor, crash: Crash) {
     let sold = place.pay(&held).await;
     let other = place.buy("cid", event, &[3]).await;
     let place = place.fall_back(&copy, crash, &mut workers).await;
-    // From the first answer on; in Redis, once it is repaired.
+    // Reported from the first answer on; in Redis, once it is repaired.
     eventually("it is repaired", REPAIRED, async || {
         for booking in [&sold, &other] {
             let shown = place.shown(booking).await;
@@ -55,22 +54,22 @@ on_one_redis!(owner_of_a_lost_sale_is_answered_from_the_archive, async |flavor| 
         ];
         let copy = place.redis.saved_writes();
         let kept = place.pay(&held[0]).await;
-        let regretted = place.pay(&held[1]).await;
+        let cancelled_later = place.pay(&held[1]).await;
         drop(worker);
-        // Nobody repairs.
+        // No worker repairs.
         let crash = Crash { api_dies, ..ALL_DIE };
         let place = place.fall_back(&copy, crash, &mut Vec::new()).await;
         let world = &place.world;
         assert_eq!(place.shown(&kept).await, Some(Status::Confirmed));
-        assert_eq!(place.shown(&regretted).await, Some(Status::Confirmed));
-        // What is cancelled meanwhile is the sale.
-        let cancelled = world.sale.cancel(&regretted.user, regretted.id).await.unwrap();
+        assert_eq!(place.shown(&cancelled_later).await, Some(Status::Confirmed));
+        // A cancellation meanwhile cancels the sale.
+        let cancelled = world.sale.cancel(&cancelled_later.user, cancelled_later.id).await.unwrap();
         assert_eq!(cancelled.booking.status, Status::Cancelled);
-        let archived = world.archive.booking(regretted.id).await.unwrap().unwrap();
+        let archived = world.archive.booking(cancelled_later.id).await.unwrap().unwrap();
         assert_eq!(archived.outcome, Some(holdfast::domain::Outcome::Cancelled));
         let workers = place.workers(1).await;
         place.becomes(&kept, Status::Confirmed).await;
-        place.becomes(&regretted, Status::Cancelled).await;
+        place.becomes(&cancelled_later, Status::Cancelled).await;
         place.end(workers).await;
     }
 });
@@ -82,7 +81,7 @@ on_one_redis!(refund_against_a_sold_owner_starts_a_repair_of_its_partition, asyn
     let event = world.event(10).await;
     let (sold, other) = (place.buy("ann", event, &[1]).await, place.buy("bob", event, &[2]).await);
     world.verified().await;
-    // Lost without a trace in the log.
+    // Lost without evidence in the log.
     let keys = world.engine.keys();
     for booking in [&sold, &other] {
         let (id, seat) = (booking.id.to_string(), booking.seats[0].to_string());

@@ -1,15 +1,15 @@
-//! What comes between the steps of an unloading or a load.
+//! Concurrent operations between the steps of an unload or a load.
 
 use super::*;
 
-on_one_redis!(an_event_that_moves_meanwhile_stays, async |flavor| {
-    let (world, _worker) = staffed(flavor).await;
+on_one_redis!(event_that_changes_meanwhile_is_not_unloaded, async |flavor| {
+    let (world, _worker) = world_with_worker(flavor).await;
     let events = events(&world);
     let (event, _) = closed_event(&world, &events).await;
-    let moving = std::sync::atomic::AtomicBool::new(true);
-    let is_moving = || moving.load(std::sync::atomic::Ordering::SeqCst);
-    let move_it = async {
-        while is_moving() {
+    let is_changing = std::sync::atomic::AtomicBool::new(true);
+    let changes = || is_changing.load(std::sync::atomic::Ordering::SeqCst);
+    let change_it = async {
+        while changes() {
             block(&world, event, BlockAction::Block, 10).await;
             block(&world, event, BlockAction::Release, 10).await;
         }
@@ -20,22 +20,22 @@ on_one_redis!(an_event_that_moves_meanwhile_stays, async |flavor| {
             other => panic!("{other:?}"),
         };
         eventually("Redis refuses", BUSY, refused_by_redis).await;
-        moving.store(false, std::sync::atomic::Ordering::SeqCst);
+        is_changing.store(false, std::sync::atomic::Ordering::SeqCst);
     };
-    tokio::join!(move_it, unload);
+    tokio::join!(change_it, unload);
     let after = facts(&world, event).await;
     assert_eq!((after.load_state, after.unload_token), (LoadState::Opened, None));
-    assert_eq!(events.unload(event, WAIT).await.unwrap(), Unloading::Done);
+    assert_eq!(events.unload(event, WAIT).await.unwrap(), UnloadResult::Done);
     world.verified().await;
     world.stop().await;
 });
 
-on_one_redis!(of_several_loads_one_is_opened, async |flavor| {
-    let (world, _worker) = staffed(flavor).await;
+on_one_redis!(one_of_several_loads_is_opened, async |flavor| {
+    let (world, _worker) = world_with_worker(flavor).await;
     let (one, two, three) = (events(&world), events(&world), events(&world));
     let (event, sold) = closed_event(&world, &one).await;
     for _ in 0..5 {
-        assert_eq!(one.unload(event, WAIT).await.unwrap(), Unloading::Done);
+        assert_eq!(one.unload(event, WAIT).await.unwrap(), UnloadResult::Done);
         let all = tokio::join!(one.load(event), two.load(event), three.load(event));
         let all = [all.0, all.1, all.2];
         assert!(all.iter().any(Result::is_ok), "{all:?}");
@@ -44,14 +44,14 @@ on_one_redis!(of_several_loads_one_is_opened, async |flavor| {
         }
         assert_eq!(facts(&world, event).await.load_state, LoadState::Opened);
         assert_eq!(world.free(event).await, Some(8));
-        assert_eq!(read(&world, &sold).await, seen(&sold));
+        assert_eq!(read(&world, &sold).await, as_owner_sees(&sold));
     }
     world.verified().await;
     world.stop().await;
 });
 
 on_one_redis!(resuming_and_unloading_exclude_each_other, async |flavor| {
-    let (world, _worker) = staffed(flavor).await;
+    let (world, _worker) = world_with_worker(flavor).await;
     let (one, two) = (events(&world), events(&world));
     let (event, _) = closed_event(&world, &one).await;
     for _ in 0..5 {
@@ -59,7 +59,7 @@ on_one_redis!(resuming_and_unloading_exclude_each_other, async |flavor| {
         let (unloaded, resumed) = tokio::join!(one.unload(event, WAIT), resume);
         let now = facts(&world, event).await;
         match (&unloaded, &resumed) {
-            (Ok(Unloading::Done), Err(SaleError::EventState { .. })) => {
+            (Ok(UnloadResult::Done), Err(SaleError::EventState { .. })) => {
                 assert_eq!(now.load_state, LoadState::Unloaded);
                 one.load(event).await.unwrap();
             }
@@ -68,7 +68,7 @@ on_one_redis!(resuming_and_unloading_exclude_each_other, async |flavor| {
                 assert_eq!((now.load_state, now.status), on_sale);
                 set_status(&two, event, EventStatus::Closed).await.unwrap();
             }
-            // Unloading was under way, and did not come to its end.
+            // The unload had started and was undone.
             (Err(SaleError::EventState { .. }), Err(SaleError::EventState { .. })) => {
                 assert_eq!(now.load_state, LoadState::Opened);
             }
@@ -79,12 +79,12 @@ on_one_redis!(resuming_and_unloading_exclude_each_other, async |flavor| {
     world.stop().await;
 });
 
-on_one_redis!(a_sale_that_is_cancelled_while_it_is_loaded_ends, async |flavor| {
-    let (world, _worker) = staffed(flavor).await;
+on_one_redis!(sale_cancelled_during_a_load_is_settled, async |flavor| {
+    let (world, _worker) = world_with_worker(flavor).await;
     let events = events(&world);
     let (event, sold) = closed_event(&world, &events).await;
     events.unload(event, WAIT).await.unwrap();
-    // The load reads the archive; then the sale is cancelled; then what was read is placed.
+    // The load reads the archive; the sale is cancelled; the load places what it read.
     world.archive.begin_load(event, &facts(&world, event).await).await.unwrap().unwrap();
     let loading = world.archive.event(event).await.unwrap().unwrap();
     let load = world.engine.load_event(&loading, &Inventory::free(&loading.layout)).await;
@@ -92,12 +92,12 @@ on_one_redis!(a_sale_that_is_cancelled_while_it_is_loaded_ends, async |flavor| {
         panic!("not loading")
     };
     let read_before = world.archive.booking(sold.id).await.unwrap().unwrap().booking;
-    let given_up = world.sale.cancel(&sold.user, sold.id).await.unwrap().booking;
-    assert_eq!(given_up.status, Status::Cancelled);
+    let cancelled_sale = world.sale.cancel(&sold.user, sold.id).await.unwrap().booking;
+    assert_eq!(cancelled_sale.status, Status::Cancelled);
     world.engine.load_bookings(&loading, &token, &[read_before], &[]).await.unwrap();
     assert!(world.archive.mark_loaded(event, 2, &token).await.unwrap());
 
-    // The worker opens the load, and settles what it could not settle before.
+    // The worker opens the load and then settles the cancellation.
     eventually("its seats are free", SOON, async || world.free(event).await == Some(10)).await;
     assert_eq!(world.status(sold.id).await, Some(Status::Cancelled));
     world.verified().await;

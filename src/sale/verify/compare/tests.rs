@@ -1,4 +1,4 @@
-//! One small event on which everything agrees, and each way to break it.
+//! A small consistent event, and each way to break it.
 
 use super::*;
 use crate::domain::{EventId, EventStatus};
@@ -43,15 +43,15 @@ struct World {
     holders: Vec<(SeatId, BookingId)>,
     users: Vec<(&'static str, i64)>,
     ended: Vec<(String, i64)>,
-    house: Vec<SeatId>,
+    blocked: Vec<SeatId>,
     archived: Vec<ArchivedBooking>,
     claims: Vec<Claim>,
 }
 
-/// Three seats: one sold, one held, one free and with a stale claim. Everything agrees.
+/// Three seats: one sold, one held, one free with a stale claim. Everything is consistent.
 fn world() -> World {
     let (sold, held) = (booking(1, Status::Confirmed, &[1]), booking(2, Status::Hold, &[2]));
-    let given_up = booking(3, Status::Cancelled, &[3]);
+    let cancelled = booking(3, Status::Cancelled, &[3]);
     World {
         head: EventHead {
             id: EventId(1),
@@ -87,31 +87,31 @@ fn world() -> World {
         }),
         holders: vec![(SeatId(1), sold.id), (SeatId(2), held.id)],
         users: vec![("ann", 2)],
-        ended: vec![(given_up.id.to_string(), given_up.ended_ms)],
-        house: Vec::new(),
+        ended: vec![(cancelled.id.to_string(), cancelled.ended_ms)],
+        blocked: Vec::new(),
         archived: vec![
             archived(&sold, Some(Outcome::Sold)),
             archived(&held, None),
-            archived(&given_up, Some(Outcome::Cancelled)),
+            archived(&cancelled, Some(Outcome::Cancelled)),
         ],
         claims: vec![
             Claim { seat: SeatId(1), owner: sold.id },
-            Claim { seat: SeatId(3), owner: given_up.id },
+            Claim { seat: SeatId(3), owner: cancelled.id },
         ],
-        bookings: vec![sold, held, given_up],
+        bookings: vec![sold, held, cancelled],
     }
 }
 
 fn compared(world: &World) -> (String, bool) {
     let find = |id| world.archived.iter().find(|one| one.booking.id == id);
     let mut comparison = Comparison::new(&world.head, world.snapshot.as_ref());
-    world.bookings.iter().for_each(|one| comparison.booking(one, find(one.id)));
-    world.holders.iter().for_each(|(seat, id)| comparison.holder(*seat, &id.to_string()));
-    world.users.iter().for_each(|(user, count)| comparison.user(user.to_string(), *count));
-    world.ended.iter().for_each(|(id, at_ms)| comparison.ended(id, *at_ms));
-    world.archived.iter().for_each(|one| comparison.archived(one));
-    world.claims.iter().for_each(|claim| comparison.claim(claim, find(claim.owner)));
-    comparison.house(world.house.iter().copied().collect());
+    world.bookings.iter().for_each(|one| comparison.add_booking(one, find(one.id)));
+    world.holders.iter().for_each(|(seat, id)| comparison.add_holder(*seat, &id.to_string()));
+    world.users.iter().for_each(|(user, count)| comparison.add_user(user.to_string(), *count));
+    world.ended.iter().for_each(|(id, at_ms)| comparison.add_ended(id, *at_ms));
+    world.archived.iter().for_each(|one| comparison.add_archived(one));
+    world.claims.iter().for_each(|claim| comparison.add_claim(claim, find(claim.owner)));
+    comparison.add_blocked(world.blocked.iter().copied().collect());
     let (problems, unsettled) = comparison.end();
     (problems.shown().join("; "), unsettled)
 }
@@ -121,12 +121,12 @@ fn snapshot(world: &mut World) -> &mut EventSnapshot {
 }
 
 #[test]
-fn agreement_is_clean() {
+fn consistent_event_has_no_problems() {
     assert_eq!(compared(&world()), (String::new(), false));
 }
 
 #[test]
-fn what_pages_repeat_is_told_once() {
+fn repeated_records_of_overlapping_pages_make_no_problems() {
     let mut world = world();
     world.bookings.extend_from_within(..);
     world.holders.extend_from_within(..);
@@ -136,7 +136,7 @@ fn what_pages_repeat_is_told_once() {
 }
 
 #[test]
-fn each_difference_is_told() {
+fn each_difference_is_reported() {
     type Break = fn(&mut World);
     let cases: [(&str, Break); 29] = [
         ("DOUBLE SALE of seat 1", |w| {
@@ -152,7 +152,7 @@ fn each_difference_is_told() {
         ("is not archived", |w| {
             w.claims.push(Claim { seat: SeatId(3), owner: booking(9, Status::Hold, &[]).id });
         }),
-        ("did not ask for it", |w| {
+        ("does not have that seat", |w| {
             w.claims.push(Claim { seat: SeatId(3), owner: w.bookings[0].id });
         }),
         ("against its outcome", |w| w.archived[0].outcome = Some(Outcome::Refund)),
@@ -177,19 +177,19 @@ fn each_difference_is_told() {
         ("ended at 7 by the index, at 0", |w| w.ended[0].1 = 7),
         ("without its inventory", |w| snapshot(w).inventory = None),
         ("seat 3 is BLOCKED in Redis, not by", |w| snapshot(w).inventory = inventory("1Bhx")),
-        ("seat 3 is AVAILABLE in Redis, but the house has it", |w| w.house = vec![SeatId(3)]),
+        ("seat 3 is AVAILABLE in Redis, but the house has it", |w| w.blocked = vec![SeatId(3)]),
         ("generation 2 in Redis", |w| snapshot(w).generation = 2),
     ];
     for (expected, break_it) in cases {
         let mut world = world();
         break_it(&mut world);
-        let told = compared(&world).0;
-        assert!(told.contains(expected), "{expected:?} not in {told:?}");
+        let problems = compared(&world).0;
+        assert!(problems.contains(expected), "{expected:?} not in {problems:?}");
     }
 }
 
 #[test]
-fn a_lost_event_is_told_once_and_one_never_opened_is_none() {
+fn lost_event_is_one_problem_and_unopened_event_is_none() {
     let mut world = world();
     world.snapshot = None;
     world.bookings.clear();
@@ -202,7 +202,7 @@ fn a_lost_event_is_told_once_and_one_never_opened_is_none() {
 }
 
 #[test]
-fn a_forgotten_booking_is_not_missed() {
+fn ended_booking_may_be_missing_in_redis() {
     let mut world = world();
     world.bookings.pop();
     world.ended.clear();
@@ -210,7 +210,7 @@ fn a_forgotten_booking_is_not_missed() {
 }
 
 #[test]
-fn an_unloaded_event_is_the_archives_alone() {
+fn unloaded_event_is_checked_only_in_the_archive() {
     let mut world = world();
     world.head.load_state = LoadState::Unloaded;
     world.archived.remove(1);
@@ -221,24 +221,24 @@ fn an_unloaded_event_is_the_archives_alone() {
     let left_over = world.snapshot.take();
     assert_eq!(compared(&world), (String::new(), false));
     world.snapshot = left_over;
-    let (told, unsettled) = compared(&world);
-    assert!(told.contains("still has this event") && unsettled, "{told}");
-    assert!(!told.contains("STRAY"), "{told}");
+    let (problems, unsettled) = compared(&world);
+    assert!(problems.contains("still has this event") && unsettled, "{problems}");
+    assert!(!problems.contains("STRAY"), "{problems}");
     world.head.load_state = LoadState::Loading;
-    let (told, unsettled) = compared(&world);
-    assert!(told.contains("is being loaded") && unsettled, "{told}");
-    // What the archive alone must keep is looked at all the same.
+    let (problems, unsettled) = compared(&world);
+    assert!(problems.contains("is being loaded") && unsettled, "{problems}");
+    // The archive's own invariants are still checked.
     world.snapshot = None;
     world.claims.remove(0);
     world.archived.push(archived(&booking(9, Status::Committed, &[3]), None));
     world.head.load_state = LoadState::Unloaded;
-    let told = compared(&world).0;
-    assert!(told.contains("does not own the claim on seat 1"), "{told}");
-    assert!(told.contains("undecided, and its event is unloaded"), "{told}");
+    let problems = compared(&world).0;
+    assert!(problems.contains("does not own the claim on seat 1"), "{problems}");
+    assert!(problems.contains("undecided, and its event is unloaded"), "{problems}");
 }
 
 #[test]
-fn what_redis_follows_soon_is_marked() {
+fn differences_in_progress_are_unsettled() {
     let cases: [fn(&mut World); 5] = [
         |w| w.ended.clear(),
         |w| drop(w.bookings.pop()),
@@ -255,7 +255,7 @@ fn what_redis_follows_soon_is_marked() {
     for break_it in cases {
         let mut world = world();
         break_it(&mut world);
-        let (told, unsettled) = compared(&world);
-        assert!(!told.is_empty() && unsettled, "{told}");
+        let (problems, unsettled) = compared(&world);
+        assert!(!problems.is_empty() && unsettled, "{problems}");
     }
 }

@@ -1,10 +1,9 @@
-//! Forgets bookings that ended without a sale: they leave Redis `ended_keep_seconds` after their
-//! end, once the archive has them. Who reads them then is answered from the archive.
+//! Removes bookings that ended without a sale from Redis, `ended_keep_seconds` after their end and
+//! once the archive has them. Later reads are answered from the archive.
 //!
-//! Nothing leaves that the archive lacks: a booking whose entries were parked as dead letters
-//! stays until they are replayed. Which of them are old enough is judged by Redis' clock, and
-//! what changed since the archive was asked by their version, in the script that drops them. So
-//! any number of workers may do this at once.
+//! A booking that the archive lacks stays: if its entries are dead letters, until they are replayed.
+//! The script that removes bookings checks their age by Redis' clock, and by their version that they
+//! have not changed since the archive was queried. So any number of workers may do this concurrently.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -18,39 +17,39 @@ use crate::redis::{Ended, ForgetReply};
 use crate::sale::SaleError;
 use crate::telemetry::warn_repeated;
 
-/// Pause between two turns.
+/// Pause between two rounds.
 const PAUSE: Duration = Duration::from_secs(5);
-/// Bookings asked for and forgotten at once.
+/// Bookings read and removed at once.
 const PAGE: u64 = 200;
-/// Pages of one event in one turn; what is left has the next turn.
+/// Pages of one event in one round; the next round continues.
 const PAGES_MAX: u32 = 50;
-/// Calls for one page: the first learns the event's generation.
+/// Calls for one page: the first returns the event's generation.
 const CALLS_MAX: u32 = 2;
 
-/// Forgets until told to stop.
-pub(super) async fn retain(worker: Worker) {
-    // Of each event that was not gone through in one turn: how many to pass over.
-    let mut passed_over: HashMap<EventId, u64> = HashMap::new();
+/// Removes ended bookings until shutdown.
+pub(super) async fn run(worker: Worker) {
+    // For each event that did not fit into one round: how many bookings to skip in the next.
+    let mut skips: HashMap<EventId, u64> = HashMap::new();
     while worker.shutdown.sleep_or_shutdown(PAUSE).await {
-        worker.forget_all(&mut passed_over).await;
+        worker.forget_all(&mut skips).await;
     }
 }
 
 impl Worker {
-    async fn forget_all(&self, passed_over: &mut HashMap<EventId, u64>) {
+    async fn forget_all(&self, skips: &mut HashMap<EventId, u64>) {
         let events = self.loaded_events().await.events;
-        passed_over.retain(|event, _| events.contains(event));
+        skips.retain(|event, _| events.contains(event));
         for event in events {
             if self.shutdown.is_requested() {
                 break;
             }
-            let skip = passed_over.remove(&event).unwrap_or(0);
+            let skip = skips.remove(&event).unwrap_or(0);
             match self.forget_some(event, skip).await {
-                Ok(Some(skip)) => drop(passed_over.insert(event, skip)),
+                Ok(Some(skip)) => drop(skips.insert(event, skip)),
                 Ok(None) => {}
                 Err(error) => {
-                    warn_repeated!(%error, event_id = event.0, "ended bookings are forgotten later");
-                    // Of Redis, one event's node may be gone; MongoDB is everybody's.
+                    warn_repeated!(%error, event_id = event.0, "removing ended bookings failed; it is retried");
+                    // An unavailable Redis node affects only its events; MongoDB affects all.
                     if !error.is_redis_unavailable() {
                         break;
                     }
@@ -59,11 +58,11 @@ impl Worker {
         }
     }
 
-    /// Forgets what it may of one event, after the first `skip` bookings that ended. Answers
-    /// with how many to pass over next time, if it did not come to the end.
+    /// Removes ended bookings of one event, after the first `skip`. Returns how many to skip in the
+    /// next round if it did not reach the end.
     async fn forget_some(&self, event: EventId, mut skip: u64) -> Result<Option<u64>, SaleError> {
         let partition = self.engine.keys().partition_of(event);
-        // A setting is bounded by a year.
+        // The setting is at most a year.
         let keep_ms = self.config.ended_keep_seconds as i64 * 1_000;
         let until_ms = self.engine.redis_time_ms(partition).await? - keep_ms;
         for _ in 0..PAGES_MAX {
@@ -102,14 +101,14 @@ impl Worker {
         for _ in 0..CALLS_MAX {
             let answer = self.engine.forget(event, generation, keep_ms, bookings).await?;
             match answer.reply {
-                // What the archive has, it has in every generation: Redis' own will do.
+                // Any generation will do: what the archive has does not depend on it.
                 ForgetReply::GenerationMismatch { generation: other } => generation = other,
                 ForgetReply::Dropped { forgotten } => {
-                    debug!(event_id = event.0, forgotten, "ended bookings are forgotten");
+                    debug!(event_id = event.0, forgotten, "removed ended bookings from Redis");
                     self.metrics.bookings_forgotten.inc_by(forgotten);
                     break;
                 }
-                // Unloaded meanwhile, or too late: nothing was touched.
+                // Unloaded meanwhile, or too late: nothing has changed.
                 _ => break,
             }
         }
@@ -117,8 +116,8 @@ impl Worker {
     }
 }
 
-/// What to name to the script: an ended booking that the archive has, or an index entry that has
-/// no ended booking. A live one and one that cannot be read say so by other means.
+/// What to pass to the script: an archived ended booking, or an index entry without an ended booking
+/// (the script then removes only the entry). `None` for a booking that must stay.
 fn droppable(
     ended: &Ended,
     archived: &HashMap<BookingId, ArchivedBooking>,
@@ -134,9 +133,9 @@ fn droppable(
     }
 }
 
-/// Whether the archive has what Redis would lose: the same end, at that version or a later one.
-fn is_archived(here: &Booking, there: &Booking) -> bool {
-    there.version >= here.version && there.status == here.status
+/// Whether the archive has the same end of the booking, at that version or a later one.
+fn is_archived(in_redis: &Booking, archived: &Booking) -> bool {
+    archived.version >= in_redis.version && archived.status == in_redis.status
 }
 
 #[cfg(test)]
@@ -169,10 +168,10 @@ mod tests {
     }
 
     #[test]
-    fn only_what_the_archive_has_is_named() {
+    fn only_archived_bookings_are_droppable() {
         let here = ended(Status::Expired, 2);
-        let named = |there: Option<Booking>, here: Option<Booking>| {
-            let archived = there.map(|booking| ArchivedBooking {
+        let dropped = |archived: Option<Booking>, here: Option<Booking>| {
+            let archived = archived.map(|booking| ArchivedBooking {
                 booking,
                 outcome: None,
                 generation: 1,
@@ -181,20 +180,20 @@ mod tests {
             let archived: HashMap<BookingId, ArchivedBooking> =
                 archived.into_iter().map(|one| (one.booking.id, one)).collect();
             let id = BookingId::new(EventId(1), 1, 1).to_string();
-            droppable(&Ended { id, booking: here.map(Ok) }, &archived).map(|named| named.1)
+            droppable(&Ended { id, booking: here.map(Ok) }, &archived).map(|dropped| dropped.1)
         };
-        assert_eq!(named(None, Some(here.clone())), None, "parked");
-        assert_eq!(named(Some(ended(Status::Hold, 1)), Some(here.clone())), None, "behind");
-        assert_eq!(named(Some(ended(Status::Cancelled, 3)), Some(here.clone())), None, "other");
-        assert_eq!(named(Some(ended(Status::Expired, 2)), Some(here.clone())), Some(2));
-        assert_eq!(named(Some(ended(Status::Expired, 3)), Some(here)), Some(2));
-        // Index entries without an ended booking: the script drops them alone.
-        assert_eq!(named(None, None), Some(0));
-        assert_eq!(named(None, Some(ended(Status::Hold, 4))), Some(4));
+        assert_eq!(dropped(None, Some(here.clone())), None, "parked");
+        assert_eq!(dropped(Some(ended(Status::Hold, 1)), Some(here.clone())), None, "behind");
+        assert_eq!(dropped(Some(ended(Status::Cancelled, 3)), Some(here.clone())), None, "other");
+        assert_eq!(dropped(Some(ended(Status::Expired, 2)), Some(here.clone())), Some(2));
+        assert_eq!(dropped(Some(ended(Status::Expired, 3)), Some(here)), Some(2));
+        // Index entries without an ended booking: the script removes only the entry.
+        assert_eq!(dropped(None, None), Some(0));
+        assert_eq!(dropped(None, Some(ended(Status::Hold, 4))), Some(4));
     }
 
     #[test]
-    fn what_cannot_be_read_stays() {
+    fn unreadable_booking_is_not_droppable() {
         let id = BookingId::new(EventId(1), 1, 1).to_string();
         let unreadable = Some(Err(crate::domain::RecordError("status")));
         assert_eq!(droppable(&Ended { id, booking: unreadable }, &HashMap::new()), None);

@@ -1,6 +1,6 @@
-//! Runs the trials of a batch in lockstep against MongoDB: each round gathers what all of them
-//! want and does it with one command a kind of step. A sale that nobody contests costs its
-//! batch one insert of claims and one update of outcomes.
+//! Runs the trials of a batch in lockstep against MongoDB: each round executes the requested steps of all
+//! trials with one command a kind of step. An uncontested batch takes one insert of claims and one update
+//! of outcomes.
 
 use std::collections::{HashMap, HashSet};
 use std::time::Duration;
@@ -13,31 +13,31 @@ use tokio::time::sleep;
 use super::documents::{BOOKINGS, CLAIMS, ClaimDocument, claim_id, parse_booking, signed};
 use super::error::ArchiveError;
 use super::gateway::{Gateway, Verb};
-use super::trial::{Patience, Reply, Step, Trial};
+use super::trial::{Reply, Step, Trial, TrialLimits};
 use crate::domain::{BookingId, Outcome, SeatId, Transition};
 
-/// About a second for an owner to decide, at [`LOOK_PAUSE`] a look. Contested sales exist only
-/// after Redis lost memory, so nobody waits in good times.
-const PATIENCE: Patience = Patience { looks_max: 20, turns_max: 8 };
-/// How long a batch waits before all that is left of it asks again.
-const LOOK_PAUSE: Duration = Duration::from_millis(50);
-/// Above what `PATIENCE` lets any trial take; reached only by a defect.
+/// About a second for an owner to be decided, at [`READ_PAUSE`] a read. Contested sales exist only after
+/// Redis lost data, so normally there is no wait.
+const LIMITS: TrialLimits = TrialLimits { owner_reads_max: 20, races_max: 8 };
+/// How long a batch pauses when all its remaining trials wait.
+const READ_PAUSE: Duration = Duration::from_millis(50);
+/// More than `LIMITS` allows any trial; reached only by a defect.
 const ROUNDS_MAX: u32 = 64;
 
-/// The sales of one batch under trial.
-pub(super) struct Judge<'a> {
+/// The trials of one batch.
+pub(super) struct TrialRunner<'a> {
     gateway: &'a Gateway,
     sales: Vec<(Trial, &'a Transition)>,
-    /// Bookings whose outcome was surely set here.
+    /// Bookings whose outcome was certainly set here.
     decided: HashSet<BookingId>,
 }
 
-/// How a trial ended.
+/// The result of a trial.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Ruling {
-    /// What stands.
+pub(super) struct TrialResult {
+    /// The booking's outcome.
     pub outcome: Outcome,
-    /// Whether it may have been set by another trial, which knew another sale of the booking.
+    /// Whether another trial, of another sale of the booking, may have set it.
     pub is_adopted: bool,
 }
 
@@ -48,25 +48,25 @@ struct OutcomeDocument {
     outcome: Option<Outcome>,
 }
 
-impl<'a> Judge<'a> {
-    /// One trial a sale; sales are in order of event and first seat, so that batches that
-    /// contest several seats meet them in the same order.
+impl<'a> TrialRunner<'a> {
+    /// Creates one trial a sale. Sales are ordered by event and first seat, so that batches that contest
+    /// several seats process them in the same order.
     pub fn new(gateway: &'a Gateway, sales: impl Iterator<Item = &'a Transition>) -> Self {
-        let trial = |sale: &'a Transition| (Trial::new(sale.booking, &sale.seats, PATIENCE), sale);
+        let trial = |sale: &'a Transition| (Trial::new(sale.booking, &sale.seats, LIMITS), sale);
         let mut sales: Vec<(Trial, &Transition)> = sales.map(trial).collect();
         sales.sort_by_key(|(trial, sale)| (trial.booking().event(), sale.seats.first().copied()));
-        Judge { gateway, sales, decided: HashSet::new() }
+        TrialRunner { gateway, sales, decided: HashSet::new() }
     }
 
-    /// Inserts all claims of the batch. Needs no document of the bookings, so it can run beside
-    /// writing them.
-    pub async fn take(&mut self) -> Result<(), ArchiveError> {
+    /// Inserts all claims of the batch. Independent of the bookings' documents, which may be written
+    /// concurrently.
+    pub async fn insert_claims(&mut self) -> Result<(), ArchiveError> {
         let mut claims = Vec::new();
-        let mut asked = Vec::new();
+        let mut requested = Vec::new();
         for (index, (trial, _)) in self.sales.iter().enumerate() {
-            let Step::Take(seats) = trial.step() else { continue };
+            let Step::InsertClaims(seats) = trial.step() else { continue };
             for seat in seats {
-                asked.push((index, *seat));
+                requested.push((index, *seat));
                 let id = claim_id(trial.booking().event(), *seat);
                 claims.push(doc! { "_id": id, "owner": trial.booking().to_string() });
             }
@@ -76,87 +76,87 @@ impl<'a> Judge<'a> {
         }
         let written = self.gateway.write_plain(Verb::Insert, CLAIMS, claims).await?;
         let mut conflicts: HashMap<usize, Vec<SeatId>> = HashMap::new();
-        for (index, seat) in written.errors.iter().map(|error| asked[error.index]) {
+        for (index, seat) in written.errors.iter().map(|error| requested[error.index]) {
             conflicts.entry(index).or_default().push(seat);
         }
         for (index, (trial, _)) in self.sales.iter_mut().enumerate() {
-            if matches!(trial.step(), Step::Take(_)) {
+            if matches!(trial.step(), Step::InsertClaims(_)) {
                 trial.resume(Reply::Conflicts(conflicts.remove(&index).unwrap_or_default()));
             }
         }
         Ok(())
     }
 
-    /// Leaves out the sale of a booking whose document could not be written.
-    pub fn drop_sale(&mut self, booking: BookingId) {
+    /// Removes the trial of a booking whose document could not be written.
+    pub fn remove(&mut self, booking: BookingId) {
         self.sales.retain(|(trial, _)| trial.booking() != booking);
     }
 
-    /// Runs all trials to their ends. Every booking with a sale has a document by now. A booking
-    /// without an outcome in the result has lost too many races; it can be tried again.
-    pub async fn run(mut self) -> Result<HashMap<BookingId, Option<Ruling>>, ArchiveError> {
+    /// Runs all trials to their ends. Requires that every booking has a document. A booking without an
+    /// outcome in the result has lost too many races and can be tried again.
+    pub async fn run(mut self) -> Result<HashMap<BookingId, Option<TrialResult>>, ArchiveError> {
         for _ in 0..ROUNDS_MAX {
-            self.take().await?;
-            // Writes first: who is uncontested is decided before the others look at owners.
-            self.decide().await?;
-            self.adopt().await?;
+            self.insert_claims().await?;
+            // Writes come first: uncontested sales are decided before other trials read owners.
+            self.set_outcomes().await?;
+            self.read_own_outcomes().await?;
             self.read_owners().await?;
             self.read_outcomes().await?;
-            self.take_over().await?;
+            self.replace_owners().await?;
             let mut open = self.sales.iter().map(|sale| &sale.0).filter(|trial| !is_over(trial));
             let Some(first) = open.next() else { break };
             if first.is_waiting() && open.all(Trial::is_waiting) {
-                sleep(LOOK_PAUSE).await;
+                sleep(READ_PAUSE).await;
             }
         }
         let results = self.sales.iter().map(|(trial, _)| {
             let id = trial.booking();
-            let ruling = |outcome| Ruling { outcome, is_adopted: !self.decided.contains(&id) };
+            let result = |outcome| TrialResult { outcome, is_adopted: !self.decided.contains(&id) };
             match trial.step() {
-                Step::Done(outcome) => (id, Some(ruling(*outcome))),
+                Step::Done(outcome) => (id, Some(result(*outcome))),
                 _ => (id, None),
             }
         });
         Ok(results.collect())
     }
 
-    async fn decide(&mut self) -> Result<(), ArchiveError> {
+    async fn set_outcomes(&mut self) -> Result<(), ArchiveError> {
         let (mut operations, mut deciding) = (Vec::new(), Vec::new());
         for (trial, sale) in &self.sales {
-            if let Step::Decide(outcome) = trial.step() {
-                operations.push(decide_operation(sale, *outcome)?);
+            if let Step::SetOutcome(outcome) = trial.step() {
+                operations.push(outcome_operation(sale, *outcome)?);
                 deciding.push(trial.booking());
             }
         }
         if operations.is_empty() {
             return Ok(());
         }
-        let asked = operations.len() as i64;
+        let requested = operations.len() as i64;
         let written = self.gateway.write_plain(Verb::Update, BOOKINGS, operations).await?;
-        // One count for the whole command: only a full one tells each that it won.
-        let all_won = written.touched == asked;
+        // There is one count for the whole command: only a full count means that each trial won.
+        let all_won = written.touched == requested;
         if all_won {
             self.decided.extend(deciding);
         }
-        self.resume_all(|step| matches!(step, Step::Decide(_)), |_| Reply::Decided(all_won));
+        self.resume_all(|step| matches!(step, Step::SetOutcome(_)), |_| Reply::OutcomeSet(all_won));
         Ok(())
     }
 
-    async fn adopt(&mut self) -> Result<(), ArchiveError> {
-        let wanted = self.wanted(|trial, bookings: &mut Vec<BookingId>| {
-            if matches!(trial.step(), Step::Adopt(_)) {
-                bookings.push(trial.booking());
+    async fn read_own_outcomes(&mut self) -> Result<(), ArchiveError> {
+        let ids = self.gather(|trial, ids: &mut Vec<BookingId>| {
+            if matches!(trial.step(), Step::ReadOwnOutcome(_)) {
+                ids.push(trial.booking());
             }
         });
-        let found = self.outcomes(&wanted).await?;
-        let reply = |trial: &Trial| Reply::Standing(found.get(&trial.booking()).copied());
-        self.resume_all(|step| matches!(step, Step::Adopt(_)), reply);
+        let found = self.outcomes(&ids).await?;
+        let reply = |trial: &Trial| Reply::OwnOutcome(found.get(&trial.booking()).copied());
+        self.resume_all(|step| matches!(step, Step::ReadOwnOutcome(_)), reply);
         Ok(())
     }
 
     async fn read_owners(&mut self) -> Result<(), ArchiveError> {
-        let ids = self.wanted(|trial, ids: &mut Vec<String>| {
-            if let Step::Owners(seats) = trial.step() {
+        let ids = self.gather(|trial, ids: &mut Vec<String>| {
+            if let Step::ReadOwners(seats) = trial.step() {
                 let event = trial.booking().event();
                 ids.extend(seats.iter().map(|seat| claim_id(event, *seat)));
             }
@@ -173,38 +173,40 @@ impl<'a> Judge<'a> {
             owners.insert((event, seat), owner);
         }
         let reply = |trial: &Trial| {
-            let Step::Owners(seats) = trial.step() else { return Reply::Owners(Vec::new()) };
+            let Step::ReadOwners(seats) = trial.step() else { return Reply::Owners(Vec::new()) };
             let event = trial.booking().event();
             let owner = |seat: &SeatId| owners.get(&(event, *seat)).map(|owner| (*seat, *owner));
             Reply::Owners(seats.iter().filter_map(owner).collect())
         };
-        self.resume_all(|step| matches!(step, Step::Owners(_)), reply);
+        self.resume_all(|step| matches!(step, Step::ReadOwners(_)), reply);
         Ok(())
     }
 
     async fn read_outcomes(&mut self) -> Result<(), ArchiveError> {
-        let wanted = self.wanted(|trial, bookings: &mut Vec<BookingId>| {
-            if let Step::Outcomes(owners) = trial.step() {
-                bookings.extend(owners);
+        let ids = self.gather(|trial, ids: &mut Vec<BookingId>| {
+            if let Step::ReadOutcomes(owners) = trial.step() {
+                ids.extend(owners);
             }
         });
-        let found = self.outcomes(&wanted).await?;
+        let found = self.outcomes(&ids).await?;
         let reply = |trial: &Trial| {
-            let Step::Outcomes(owners) = trial.step() else { return Reply::Outcomes(Vec::new()) };
+            let Step::ReadOutcomes(owners) = trial.step() else {
+                return Reply::Outcomes(Vec::new());
+            };
             let outcome = |owner: &BookingId| found.get(owner).map(|outcome| (*owner, *outcome));
             Reply::Outcomes(owners.iter().filter_map(outcome).collect())
         };
-        self.resume_all(|step| matches!(step, Step::Outcomes(_)), reply);
+        self.resume_all(|step| matches!(step, Step::ReadOutcomes(_)), reply);
         Ok(())
     }
 
-    async fn take_over(&mut self) -> Result<(), ArchiveError> {
-        let operations = self.wanted(|trial, operations: &mut Vec<Document>| {
-            if let Step::TakeOver(claims) = trial.step() {
-                let (event, me) = (trial.booking().event(), trial.booking().to_string());
+    async fn replace_owners(&mut self) -> Result<(), ArchiveError> {
+        let operations = self.gather(|trial, operations: &mut Vec<Document>| {
+            if let Step::ReplaceOwners(claims) = trial.step() {
+                let (event, new) = (trial.booking().event(), trial.booking().to_string());
                 operations.extend(claims.iter().map(|(seat, owner)| {
                     let claim = doc! { "_id": claim_id(event, *seat), "owner": owner.to_string() };
-                    doc! { "q": claim, "u": { "$set": { "owner": &me } } }
+                    doc! { "q": claim, "u": { "$set": { "owner": &new } } }
                 }));
             }
         });
@@ -212,7 +214,7 @@ impl<'a> Judge<'a> {
             return Ok(());
         }
         self.gateway.write_plain(Verb::Update, CLAIMS, operations).await?;
-        self.resume_all(|step| matches!(step, Step::TakeOver(_)), |_| Reply::TookOver);
+        self.resume_all(|step| matches!(step, Step::ReplaceOwners(_)), |_| Reply::OwnersReplaced);
         Ok(())
     }
 
@@ -236,14 +238,14 @@ impl<'a> Judge<'a> {
         Ok(outcomes)
     }
 
-    fn wanted<T>(&self, gather: impl Fn(&Trial, &mut Vec<T>)) -> Vec<T> {
-        let mut wanted = Vec::new();
-        self.sales.iter().for_each(|(trial, _)| gather(trial, &mut wanted));
-        wanted
+    fn gather<T>(&self, add: impl Fn(&Trial, &mut Vec<T>)) -> Vec<T> {
+        let mut all = Vec::new();
+        self.sales.iter().for_each(|(trial, _)| add(trial, &mut all));
+        all
     }
 
-    fn resume_all(&mut self, asked: impl Fn(&Step) -> bool, reply: impl Fn(&Trial) -> Reply) {
-        for (trial, _) in self.sales.iter_mut().filter(|(trial, _)| asked(trial.step())) {
+    fn resume_all(&mut self, is_due: impl Fn(&Step) -> bool, reply: impl Fn(&Trial) -> Reply) {
+        for (trial, _) in self.sales.iter_mut().filter(|(trial, _)| is_due(trial.step())) {
             let reply = reply(trial);
             trial.resume(reply);
         }
@@ -254,9 +256,9 @@ fn is_over(trial: &Trial) -> bool {
     matches!(trial.step(), Step::Done(_) | Step::GaveUp)
 }
 
-/// Sets an outcome where there is none, the status it fixes, and what the sale itself says: an
-/// entry of a lost log may have left a higher version that knows of no payment, or of an end.
-fn decide_operation(sale: &Transition, outcome: Outcome) -> Result<Document, ArchiveError> {
+/// Sets an outcome if there is none, the status that it determines, and the sale's payment: an entry of a
+/// lost log may have left a higher version without the payment, or with an end.
+fn outcome_operation(sale: &Transition, outcome: Outcome) -> Result<Document, ArchiveError> {
     let version = signed(sale.version, "version").map_err(ArchiveError::Corrupt)?;
     let mut fields = doc! {
         "outcome": outcome.as_str(),

@@ -1,10 +1,9 @@
-//! Looks after money that nobody looks after any more: payment intents that are not closed, and
-//! confirmations whose lease has lapsed. What the next safe step is, `sale::paying` decides; here is
-//! where the bookings come from.
+//! Completes abandoned payments: payment intents that are not closed, and confirmations whose lease
+//! has lapsed. This task finds the bookings; `sale::paying` decides the next safe step for each.
 //!
-//! Intents come from MongoDB, which outlives whatever Redis forgets; leases from Redis, since a
-//! confirmation that died before its intent left a trace only there. Any number of workers may do
-//! this at once.
+//! Intents are read from MongoDB, which survives a loss of Redis; leases from Redis, because a
+//! confirmation that crashed before writing its intent exists only there. Any number of workers may
+//! do this concurrently.
 
 use std::collections::{HashMap, HashSet};
 use std::time::{Duration, Instant};
@@ -18,23 +17,23 @@ use crate::domain::{BookingId, EventId, Intent, IntentState, Outcome};
 use crate::sale::SaleError;
 use crate::telemetry::warn_repeated;
 
-/// Due intents looked at in one turn; what is left has the next turn.
+/// Due intents handled in one round; the next round continues.
 const INTENTS_MAX: u32 = 200;
-/// How much longer than a turn the pause is where more is due: closing what is sold must not take
-/// MongoDB's time from those that are being sold.
+/// The pause after a full round, as a multiple of its duration: closing the intents of sold bookings
+/// must not slow down sales in progress.
 const BUSY_PAUSE_FACTOR: u32 = 4;
 const BUSY_PAUSE_MAX: Duration = Duration::from_secs(5);
-/// Lapsed leases of one event read at once, and how often in one turn.
+/// Lapsed leases of one event read at once, and pages read in one round.
 const LEASES_MAX: u64 = 500;
 const LEASE_PAGES_MAX: u64 = 20;
-/// Bookings looked at at the same time: each asks the provider.
+/// Bookings reconciled concurrently: each calls the payment provider.
 const AT_ONCE_MAX: usize = 4;
 
-/// How often refunds that are not done are counted.
+/// How often unfinished refunds are counted.
 const COUNT_INTERVAL: Duration = Duration::from_secs(15);
 
-/// Reconciles until told to stop.
-pub(super) async fn reconcile(worker: Worker) {
+/// Reconciles payments until shutdown.
+pub(super) async fn run(worker: Worker) {
     let interval = Duration::from_millis(worker.config.reconcile_interval_ms);
     let mut pause = interval;
     let mut counted: Option<Instant> = None;
@@ -43,21 +42,21 @@ pub(super) async fn reconcile(worker: Worker) {
         if counted.is_none_or(|at| at.elapsed() >= COUNT_INTERVAL) {
             counted = Some(Instant::now());
             if let Err(error) = worker.count_refunds().await {
-                warn_repeated!(%error, "refunds are counted later");
+                warn_repeated!(%error, "counting refunds failed; it is retried");
             }
         }
         let began = Instant::now();
         match worker.reconcile_intents().await {
             Ok(true) => pause = (began.elapsed() * BUSY_PAUSE_FACTOR).min(BUSY_PAUSE_MAX),
             Ok(false) => {}
-            Err(error) => warn_repeated!(%error, "payments are looked after later"),
+            Err(error) => warn_repeated!(%error, "reconciling payments failed; it is retried"),
         }
         worker.reconcile_leases().await;
     }
 }
 
 impl Worker {
-    /// Sets the gauges of refunds that are not done.
+    /// Sets the gauges of unfinished refunds.
     async fn count_refunds(&self) -> Result<(), SaleError> {
         let counts = self.archive.refund_counts(Timestamp::now().as_millisecond()).await?;
         for (state, count) in [
@@ -72,7 +71,7 @@ impl Worker {
         Ok(())
     }
 
-    /// Whether some were due and there may be more.
+    /// Handles due intents; returns whether there may be more.
     async fn reconcile_intents(&self) -> Result<bool, SaleError> {
         let now_ms = Timestamp::now().as_millisecond();
         let due = self.archive.intents_due(now_ms, INTENTS_MAX).await?;
@@ -86,23 +85,23 @@ impl Worker {
             found.into_iter().map(|found| (found.booking.id, found.outcome)).collect();
         let is_sold = |intent: &Intent| outcomes.get(&intent.booking) == Some(&Some(Outcome::Sold));
         let (sold, others): (Vec<Intent>, Vec<Intent>) = due.into_iter().partition(is_sold);
-        // Nearly all: closed together.
+        // Nearly all due intents belong to sold bookings: they are closed in one write.
         let closed: Vec<Intent> =
             sold.iter().map(|intent| intent.closed(IntentState::Sold, 0)).collect();
         if !closed.is_empty() {
             let closed = self.archive.change_intents(&closed).await?;
-            debug!(closed, "intents of sold bookings are closed");
+            debug!(closed, "closed intents of sold bookings");
         }
         let others = others.iter().map(|intent| intent.booking).collect();
-        let progressed = self.look_after(others).await;
+        let progressed = self.reconcile_bookings(others).await;
         Ok(ids.len() == INTENTS_MAX as usize && (progressed || !closed.is_empty()))
     }
 
     async fn reconcile_leases(&self) {
         for event in self.loaded_events().await.events {
             if let Err(error) = self.reconcile_leases_of(event).await {
-                warn_repeated!(%error, event_id = event.0, "leases are looked after later");
-                // Of Redis, one event's node may be gone; MongoDB is everybody's.
+                warn_repeated!(%error, event_id = event.0, "reconciling leases failed; it is retried");
+                // An unavailable Redis node affects only its events; MongoDB affects all.
                 if !error.is_redis_unavailable() {
                     break;
                 }
@@ -110,7 +109,7 @@ impl Worker {
         }
     }
 
-    /// Confirmations without an intent that is due some time: nobody else would come to them.
+    /// Handles lapsed confirmations without a due intent, which `reconcile_intents` does not find.
     async fn reconcile_leases_of(&self, event: EventId) -> Result<(), SaleError> {
         let now_ms = self.engine.redis_time_ms(self.engine.keys().partition_of(event)).await?;
         for page in 0..LEASE_PAGES_MAX {
@@ -121,7 +120,7 @@ impl Worker {
             let due = intents.iter().filter(|intent| intent.due_ms.is_some());
             let due: HashSet<BookingId> = due.map(|intent| intent.booking).collect();
             lapsed.retain(|id| !due.contains(id));
-            self.look_after(lapsed).await;
+            self.reconcile_bookings(lapsed).await;
             if is_last {
                 break;
             }
@@ -129,9 +128,9 @@ impl Worker {
         Ok(())
     }
 
-    /// Whether anything came of any.
-    async fn look_after(&self, bookings: Vec<BookingId>) -> bool {
-        let looks = stream::iter(bookings).map(|id| async move {
+    /// Returns whether any booking reached a final state.
+    async fn reconcile_bookings(&self, bookings: Vec<BookingId>) -> bool {
+        let results = stream::iter(bookings).map(|id| async move {
             if self.shutdown.is_requested() {
                 return false;
             }
@@ -141,18 +140,18 @@ impl Worker {
                     self.metrics.reconciled.with_label_values(&[reconciled.as_str()]).inc();
                     match is_final {
                         true => info!(booking_id = %id, result = reconciled.as_str(), "reconciled"),
-                        false => debug!(booking_id = %id, ?reconciled, "looked at again later"),
+                        false => debug!(booking_id = %id, ?reconciled, "reconciled again later"),
                     }
                     is_final
                 }
                 Err(error) => {
-                    warn_repeated!(booking_id = %id, %error, "a payment is looked after later");
+                    warn_repeated!(booking_id = %id, %error, "reconciling a payment failed; it is retried");
                     self.metrics.reconciled.with_label_values(&["error"]).inc();
                     false
                 }
             }
         });
-        let ended: Vec<bool> = looks.buffer_unordered(AT_ONCE_MAX).collect().await;
-        ended.contains(&true)
+        let finals: Vec<bool> = results.buffer_unordered(AT_ONCE_MAX).collect().await;
+        finals.contains(&true)
     }
 }

@@ -1,10 +1,10 @@
-//! Trims the booking log: drops entries that are archived and old.
+//! Trims the booking log: removes entries that are archived and old.
 //!
-//! Only strictly below the watermark, so nothing pending or unread is ever dropped, and only what
-//! is older than `log_keep_seconds` by Redis' time, so that tails which fell behind find their
-//! place; age does not matter once the log is half as long as it may be. While the archive stands
-//! still, so does the watermark, and nothing is trimmed. The log's mark (`sale/restore/watch.rs`)
-//! stays, so that its absence proves a loss.
+//! Only entries strictly below the watermark are removed, so no pending or unread entry ever is, and
+//! only entries older than `log_keep_seconds` by Redis' clock, so that a tail that fell behind finds
+//! its position. Age is ignored once the log has half of its maximal length. While the archive makes
+//! no progress, neither does the watermark, and nothing is trimmed. The log's mark
+//! (`sale/restore/watch.rs`) is never trimmed, so its absence proves a loss.
 
 use std::time::Duration;
 
@@ -16,25 +16,25 @@ use crate::domain::{LogId, Partition};
 use crate::redis::{RedisError, WORKER_GROUP};
 use crate::telemetry::warn_repeated;
 
-/// Pause between two turns.
+/// Pause between two rounds.
 const PAUSE: Duration = Duration::from_secs(5);
 
-/// Trims until told to stop.
-pub(super) async fn trim(worker: Worker) {
+/// Trims until shutdown.
+pub(super) async fn run(worker: Worker) {
     while worker.shutdown.sleep_or_shutdown(PAUSE).await {
         let marks = match worker.archive.log_marks().await {
             Ok(marks) => marks,
             Err(error) => {
-                warn_repeated!(%error, "trimmed later");
+                warn_repeated!(%error, "trimming the logs failed; it is retried");
                 continue;
             }
         };
-        // All at the same time: a node that is slow or gone holds up its own partitions alone.
+        // Concurrently: a slow or unavailable node delays only its own partitions.
         let partitions = worker.engine.keys().all_partitions();
         join_all(partitions.map(async |partition| {
             let mark = marks.get(&partition).map_or_else(LogId::default, |mark| mark.id);
             if let Err(error) = worker.trim_partition(partition, mark).await {
-                warn_repeated!(%error, partition = partition.0, "trimmed later");
+                warn_repeated!(%error, partition = partition.0, "trimming a log failed; it is retried");
             }
         }))
         .await;
@@ -45,7 +45,7 @@ impl Worker {
     async fn trim_partition(&self, partition: Partition, mark: LogId) -> Result<(), RedisError> {
         let now_ms = self.engine.redis_time_ms(partition).await?;
         let state = self.engine.log_state(partition, WORKER_GROUP).await?;
-        // A log that fills up stops holds: then what is archived goes at once.
+        // A full log stops holds: once it fills up, archived entries are removed at any age.
         let filling = state.length > self.config.log_entries_max / 2;
         let keep_seconds = if filling { 0 } else { self.config.log_keep_seconds };
         let below = trim_position(state.watermark(), now_ms, keep_seconds).min(mark);
@@ -54,14 +54,14 @@ impl Worker {
         }
         let trimmed = self.engine.trim_below(partition, below).await?;
         if trimmed > 0 {
-            debug!(partition = partition.0, trimmed, %below, "trimmed");
+            debug!(partition = partition.0, trimmed, %below, "trimmed a log");
             self.metrics.log_trimmed.inc_by(trimmed);
         }
         Ok(())
     }
 }
 
-/// Everything below this may go.
+/// The position below which entries may be removed.
 fn trim_position(watermark: LogId, now_ms: i64, keep_seconds: u64) -> LogId {
     let keep_ms = keep_seconds.saturating_mul(1_000);
     let oldest_kept = u64::try_from(now_ms).unwrap_or(0).saturating_sub(keep_ms);
@@ -73,14 +73,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn neither_young_entries_nor_unarchived_ones_go() {
+    fn trim_position_keeps_young_and_unarchived_entries() {
         let id = |ms, seq| LogId { ms, seq };
         let cases = [
             // Archived long ago: the age decides.
             (id(90_000, 3), 100_000, 60, id(40_000, 0)),
             // Not archived: the watermark decides, however old.
             (id(10_000, 3), 100_000, 60, id(10_000, 3)),
-            // No group, nothing delivered, or a clock at its beginning: nothing goes.
+            // No group, nothing delivered, or an invalid clock: nothing is trimmed.
             (id(0, 0), 100_000, 60, id(0, 0)),
             (id(90_000, 0), 100_000, u64::MAX, id(0, 0)),
             (id(90_000, 0), -1, 60, id(0, 0)),

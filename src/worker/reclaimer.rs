@@ -1,8 +1,8 @@
-//! Takes over entries that were delivered and not acknowledged for longer than any write takes:
-//! their worker is dead, frozen or stuck, or they failed and are due for another try.
+//! Claims entries that have been pending for longer than any write takes: their worker is dead,
+//! frozen or stuck, or they failed and are due for another attempt.
 //!
-//! Claiming raises an entry's delivery count, so nothing is claimed while MongoDB is away: then
-//! an entry's failure would not be its own.
+//! Claiming raises an entry's delivery count, which decides whether the entry becomes a dead letter.
+//! So nothing is claimed while MongoDB is unavailable: that failure is not the entry's.
 
 use std::time::Duration;
 
@@ -10,32 +10,32 @@ use futures_util::future::join_all;
 use tracing::info;
 
 use super::Worker;
-use super::batch::{Batch, Source};
-use super::chain::no_link_open;
+use super::batch::{Batch, BatchSource};
+use super::chain::no_gaps;
 use crate::domain::{LogId, Partition};
 use crate::redis::{RedisError, WORKER_GROUP, new_nonce};
 use crate::telemetry::warn_repeated;
 
-/// Looks within one idle time.
-const LOOKS_PER_IDLE: u32 = 4;
-/// Longest pause between two looks.
+/// Rounds within one idle time.
+const ROUNDS_PER_IDLE: u32 = 4;
+/// Longest pause between two rounds.
 const PAUSE_MAX: Duration = Duration::from_secs(5);
-/// Claims of one partition in one turn; what is left has its next turn.
+/// Claims of one partition in one round; the next round continues.
 const CLAIMS_MAX: u32 = 100;
 
-/// Reclaims until told to stop.
-pub(super) async fn reclaim(worker: Worker) {
-    let pause = (worker.reclaim_idle() / LOOKS_PER_IDLE).min(PAUSE_MAX);
+/// Reclaims pending entries until shutdown.
+pub(super) async fn run(worker: Worker) {
+    let pause = (worker.reclaim_idle() / ROUNDS_PER_IDLE).min(PAUSE_MAX);
     while worker.shutdown.sleep_or_shutdown(pause).await {
         if let Err(error) = worker.archive.ping().await {
-            warn_repeated!(%error, "nothing is reclaimed while the archive is away");
+            warn_repeated!(%error, "nothing is reclaimed while the archive is unavailable");
             continue;
         }
-        // All at the same time: a node that is slow or gone holds up its own partitions alone.
+        // Concurrently: a slow or unavailable node delays only its own partitions.
         let partitions = worker.engine.keys().all_partitions();
         join_all(partitions.map(async |partition| {
             if let Err(error) = worker.reclaim_from(partition).await {
-                warn_repeated!(%error, partition = partition.0, "cannot reclaim");
+                warn_repeated!(%error, partition = partition.0, "reclaiming failed; it is retried");
             }
         }))
         .await;
@@ -52,19 +52,19 @@ impl Worker {
             if idle.is_empty() || self.shutdown.is_requested() {
                 break;
             }
-            // First the place, then the claim: what is claimed is carried at once. The semaphore
+            // The permit comes before the claim: claimed entries are processed at once. The semaphore
             // is never closed.
-            let Ok(_place) = self.places.acquire().await else { break };
+            let Ok(_permit) = self.batch_permits.acquire().await else { break };
             let (reads, next) = self
                 .engine
                 .claim(partition, WORKER_GROUP, &self.consumer, idle_ms, start, count)
                 .await?;
             if !reads.is_empty() {
-                info!(partition = partition.0, entries = reads.len(), "reclaimed");
+                info!(partition = partition.0, entries = reads.len(), "reclaimed pending entries");
                 let deliveries = idle.iter().map(|one| ((partition, one.id), one.deliveries + 1));
                 let deliveries = deliveries.collect();
-                let (source, reader, link_check) = (Source::Reclaimed, new_nonce(), no_link_open());
-                self.process_batch(Batch { source, reader, link_check, reads, deliveries }).await;
+                let (source, reader, gap_check) = (BatchSource::Reclaimed, new_nonce(), no_gaps());
+                self.process_batch(Batch { source, reader, gap_check, reads, deliveries }).await;
             }
             if next == LogId::default() {
                 break;

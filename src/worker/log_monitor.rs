@@ -1,5 +1,5 @@
-//! Looks at the booking log from outside the drain, so that a drain that stands still is seen as
-//! well: gauges, and an alarm when dead letters grow.
+//! Monitors the booking log independently of the drain, so that a stalled drain is visible: sets
+//! gauges and raises an alarm when the number of dead letters grows.
 
 use std::time::Duration;
 
@@ -11,17 +11,17 @@ use crate::domain::{LogId, Partition};
 use crate::redis::{RedisError, WORKER_GROUP};
 use crate::telemetry::warn_repeated;
 
-/// Pause between two looks.
+/// Pause between two rounds.
 const PAUSE: Duration = Duration::from_secs(1);
 
-/// Watches until told to stop.
-pub(super) async fn watch(worker: Worker) {
-    // Those that were there before this worker are told once.
+/// Monitors the logs until shutdown.
+pub(super) async fn run(worker: Worker) {
+    // Dead letters from before this start raise one alarm.
     let mut dead_letters = vec![0; usize::from(worker.engine.keys().partitions())];
     loop {
-        // Its silence is no news.
-        let redis_answers = worker.dependencies.readiness().redis.is_ok();
-        worker.gauge(&mut dead_letters, redis_answers).await;
+        // While Redis is known to be unavailable, querying it would only repeat that in the log.
+        let redis_responds = worker.dependencies.readiness().redis.is_ok();
+        worker.set_gauges(&mut dead_letters, redis_responds).await;
         if !worker.shutdown.sleep_or_shutdown(PAUSE).await {
             return;
         }
@@ -29,31 +29,31 @@ pub(super) async fn watch(worker: Worker) {
 }
 
 impl Worker {
-    /// Sets the gauges of every partition, and takes away those of partitions that do not answer:
-    /// what was true then would be told as if it were true now.
-    async fn gauge(&self, dead_letters: &mut [u64], redis_answers: bool) {
+    /// Sets the gauges of every partition and removes those of partitions that do not respond, whose
+    /// last values would otherwise look current.
+    async fn set_gauges(&self, dead_letters: &mut [u64], redis_responds: bool) {
         let mut lag_seconds = 0.0_f64;
-        // All at the same time: a node that is slow or gone holds up its own partitions alone.
+        // Concurrently: a slow or unavailable node delays only its own partitions.
         let partitions = self.engine.keys().all_partitions().zip(dead_letters);
-        let looks = partitions.map(async |(partition, known)| match redis_answers {
-            true => (partition, Some(self.gauge_partition(partition, known).await)),
+        let results = partitions.map(async |(partition, known)| match redis_responds {
+            true => (partition, Some(self.set_partition_gauges(partition, known).await)),
             false => (partition, None),
         });
-        for (partition, looked) in join_all(looks).await {
-            match looked {
+        for (partition, result) in join_all(results).await {
+            match result {
                 Some(Ok(lag)) => lag_seconds = lag_seconds.max(lag),
                 Some(Err(error)) => {
-                    warn_repeated!(%error, "the log cannot be looked at");
-                    self.forget_gauges(partition);
+                    warn_repeated!(%error, "reading the state of a log failed");
+                    self.remove_gauges(partition);
                 }
-                None => self.forget_gauges(partition),
+                None => self.remove_gauges(partition),
             }
         }
-        self.vitals.log_lags(lag_seconds);
+        self.health.set_lag(lag_seconds);
     }
 
-    /// Sets the gauges of one; how far it lags, seconds.
-    async fn gauge_partition(
+    /// Sets the gauges of one partition; returns its lag, seconds.
+    async fn set_partition_gauges(
         &self,
         partition: Partition,
         dead_letters: &mut u64,
@@ -76,10 +76,10 @@ impl Worker {
         Ok(lag)
     }
 
-    fn forget_gauges(&self, partition: Partition) {
+    fn remove_gauges(&self, partition: Partition) {
         let label = partition.to_string();
         let label = [label.as_str()];
-        // An error says that it is not there.
+        // An error means that the gauge does not exist.
         let _ = self.metrics.log_length.remove_label_values(&label);
         let _ = self.metrics.log_pending.remove_label_values(&label);
         let _ = self.metrics.dead_letters.remove_label_values(&label);
@@ -93,7 +93,7 @@ impl Worker {
             return Ok(0.0);
         };
         let now_ms = self.engine.redis_time_ms(partition).await?;
-        // A position's first part is Redis' time of the entry, far below an i64's bound.
+        // The first part of a position is Redis' time of the entry, which fits an i64.
         Ok((now_ms - oldest.id.ms as i64).max(0) as f64 / 1_000.0)
     }
 }

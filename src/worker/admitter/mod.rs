@@ -1,11 +1,11 @@
 //! The admitter: opens places of waiting rooms as sessions end, fixes draws when their sale begins,
-//! brings rooms back that Redis lost, and keeps the floors of their numbers in MongoDB.
+//! restores rooms that Redis lost, and stores the floors of their numbers in MongoDB.
 //!
-//! Any number of workers do this at the same time: what may be opened stands in the room's books,
-//! and `room_admit` looks and opens in one step. One that slept opens what may be open when it
-//! wakes up. While MongoDB is away the rooms that are known go on.
+//! Any number of workers do this concurrently: Redis holds the room's counts, and `room_admit` checks
+//! and opens places in one step. A worker that was suspended opens what may be open when it resumes.
+//! While MongoDB is unavailable, known rooms continue.
 
-mod pace;
+mod throttle;
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -20,73 +20,73 @@ use crate::domain::{EventId, Floors};
 use crate::sale::SaleError;
 use crate::sale::waiting_room::RoomStore;
 use crate::telemetry::warn_repeated;
-use pace::{Pace, Strain};
+use throttle::{AdmissionThrottle, LoadSignals};
 
-/// Pause between two looks at every room.
-const TURN: Duration = Duration::from_millis(200);
-/// How often the rooms are listed, and the pace is judged.
+/// Pause between two rounds over all rooms.
+const PAUSE: Duration = Duration::from_millis(200);
+/// How often the rooms are listed and the throttle is updated.
 const LIST_EVERY: Duration = Duration::from_secs(1);
-/// How often a room that is off in Redis is brought there.
-const BRING_EVERY: Duration = Duration::from_secs(2);
-/// How often floors that rose are written down.
+/// How often a room that is missing in Redis is restored there.
+const RESTORE_EVERY: Duration = Duration::from_secs(2);
+/// How often raised floors are stored.
 const FLOORS_EVERY: Duration = Duration::from_secs(1);
 /// Rooms read at once.
 const PAGE: u32 = 100;
-/// Rooms that one worker sees to; beyond, those of the lowest events.
+/// Rooms that one worker handles; beyond that, those of the lowest event ids.
 const ROOMS_MAX: usize = 1_000;
-/// Rooms looked at at the same time.
+/// Rooms handled concurrently.
 const AT_ONCE_MAX: usize = 16;
 
 /// One room as this worker knows it.
-struct Admission {
+struct RoomState {
     stored: StoredRoom,
     floors: Floors,
     written: Floors,
     written_at: Instant,
-    brought_at: Option<Instant>,
+    restored_at: Option<Instant>,
 }
 
-/// Admits until told to stop.
-pub(super) async fn admit(worker: Worker) {
+/// Admits until shutdown.
+pub(super) async fn run(worker: Worker) {
     let settings = crate::start::sale_settings(&worker.config);
     let store = RoomStore::of(&worker.engine, &worker.archive, &settings);
-    let mut rooms: HashMap<EventId, Admission> = HashMap::new();
-    let (mut pace, mut listed): (Pace, Option<Instant>) = (Pace::default(), None);
-    worker.metrics.admission_share.set(pace.share());
-    let strained = AtomicU64::new(0);
-    while worker.shutdown.sleep_or_shutdown(TURN).await {
+    let mut rooms: HashMap<EventId, RoomState> = HashMap::new();
+    let (mut throttle, mut listed) = (AdmissionThrottle::default(), None::<Instant>);
+    worker.metrics.admission_share.set(throttle.share());
+    let failures = AtomicU64::new(0);
+    while worker.shutdown.sleep_or_shutdown(PAUSE).await {
         if listed.is_none_or(|at| at.elapsed() >= LIST_EVERY) {
             listed = Some(Instant::now());
             if let Err(error) = worker.list_rooms(&mut rooms).await {
-                debug!(%error, "waiting rooms cannot be listed");
+                debug!(%error, "listing the waiting rooms failed; it is retried");
             }
-            pace.judge(worker.strain(strained.load(Ordering::Relaxed)));
-            worker.metrics.admission_share.set(pace.share());
+            throttle.update(worker.load_signals(failures.load(Ordering::Relaxed)));
+            worker.metrics.admission_share.set(throttle.share());
         }
-        let looks = rooms.iter_mut().map(|(event, room)| {
-            let (worker, store, strained) = (&worker, &store, &strained);
-            let places_max = pace.of(room.stored.settings.max_concurrent);
+        let rounds = rooms.iter_mut().map(|(event, room)| {
+            let (worker, store, failures) = (&worker, &store, &failures);
+            let places_max = throttle.places_of(room.stored.settings.max_concurrent);
             async move {
-                if let Err(error) = worker.see_to(store, *event, room, places_max).await {
-                    debug!(%error, event_id = %event, "a waiting room stands still");
+                if let Err(error) = worker.admit_room(store, *event, room, places_max).await {
+                    debug!(%error, event_id = %event, "admitting from a waiting room failed");
                     worker.metrics.admission_errors.inc();
-                    // A node that is gone says nothing of the rooms on the others.
+                    // An unavailable node does not throttle the rooms on other nodes.
                     let partition = worker.engine.keys().partition_of(*event);
                     if !error.is_redis_unavailable() || worker.engine.is_connected(partition) {
-                        strained.fetch_add(1, Ordering::Relaxed);
+                        failures.fetch_add(1, Ordering::Relaxed);
                     }
                 }
             }
         });
-        stream::iter(looks).for_each_concurrent(AT_ONCE_MAX, |look| look).await;
+        stream::iter(rounds).for_each_concurrent(AT_ONCE_MAX, |round| round).await;
     }
 }
 
 impl Worker {
-    /// The rooms that there is something to do about, as MongoDB has them.
+    /// Reads the rooms that need work from MongoDB.
     async fn list_rooms(
         &self,
-        rooms: &mut HashMap<EventId, Admission>,
+        rooms: &mut HashMap<EventId, RoomState>,
     ) -> Result<(), ArchiveError> {
         let mut found: HashMap<EventId, Option<StoredRoom>> = HashMap::new();
         let mut after = EventId(0);
@@ -96,7 +96,7 @@ impl Worker {
             for (event, stored) in page {
                 after = event;
                 if let Err(error) = &stored {
-                    warn_repeated!(%error, event_id = %event, "a waiting room cannot be read");
+                    warn_repeated!(%error, event_id = %event, "a waiting room is unreadable");
                 }
                 found.insert(event, stored.ok());
             }
@@ -106,7 +106,7 @@ impl Worker {
         }
         rooms.retain(|event, _| found.contains_key(event));
         for (event, stored) in found {
-            // One that cannot be read goes on as it was known.
+            // An unreadable room continues in its last known state.
             let Some(stored) = stored else { continue };
             match rooms.get_mut(&event) {
                 Some(room) => room.stored = stored,
@@ -115,7 +115,7 @@ impl Worker {
                     let now = Instant::now();
                     let floors = written;
                     let room =
-                        Admission { stored, floors, written, written_at: now, brought_at: None };
+                        RoomState { stored, floors, written, written_at: now, restored_at: None };
                     rooms.insert(event, room);
                 }
             }
@@ -123,11 +123,11 @@ impl Worker {
         Ok(())
     }
 
-    async fn see_to(
+    async fn admit_room(
         &self,
         store: &RoomStore,
         event: EventId,
-        room: &mut Admission,
+        room: &mut RoomState,
         places_max: u32,
     ) -> Result<(), SaleError> {
         let draw = room.stored.draw.as_ref();
@@ -137,7 +137,7 @@ impl Worker {
         let settings = &room.stored.settings;
         let admitted = self.engine.room_admit(event, settings, places_max, room.floors).await?;
         let Some(admitted) = admitted else {
-            return self.bring(store, event, room).await;
+            return self.restore_room(store, event, room).await;
         };
         room.floors = room.floors.max(admitted.floors);
         self.metrics.places_opened.inc_by(admitted.opened);
@@ -149,30 +149,30 @@ impl Worker {
         Ok(())
     }
 
-    /// A room that is on in MongoDB and not in Redis: lost there, or not there yet.
-    async fn bring(
+    /// Writes a room to Redis that is on in MongoDB and missing in Redis: lost, or not there yet.
+    async fn restore_room(
         &self,
         store: &RoomStore,
         event: EventId,
-        room: &mut Admission,
+        room: &mut RoomState,
     ) -> Result<(), SaleError> {
-        if room.brought_at.is_some_and(|at| at.elapsed() < BRING_EVERY) {
+        if room.restored_at.is_some_and(|at| at.elapsed() < RESTORE_EVERY) {
             return Ok(());
         }
-        room.brought_at = Some(Instant::now());
+        room.restored_at = Some(Instant::now());
         store.apply_stored(event, room.floors, false).await.map(drop)
     }
 
-    /// What speaks against letting more people in; so many looks at rooms have failed so far.
-    fn strain(&self, strained: u64) -> Strain {
-        Strain {
-            lag_seconds: self.vitals.lag_seconds(),
+    /// The load of the services; `failures`: failed rounds of rooms so far.
+    fn load_signals(&self, failures: u64) -> LoadSignals {
+        LoadSignals {
+            lag_seconds: self.health.lag_seconds(),
             redis_ms: self.dependencies.redis_ms(),
             redis_timeout_ms: self.config.redis_timeout_ms,
             errors: self.metrics.archive_errors.with_label_values(&["store"]).get()
                 + self.metrics.worker_retries.get()
-                + strained,
-            services_answer: {
+                + failures,
+            services_respond: {
                 let readiness = self.dependencies.readiness();
                 readiness.redis.is_ok() && readiness.mongodb.is_ok()
             },
