@@ -24,7 +24,7 @@ impl From<ConnectFailure> for StartError {
     }
 }
 
-/// Connects to Redis and checks its configuration; logs the warnings that the settings ask for.
+/// Connects to Redis and checks its configuration; logs warnings about its settings.
 pub(super) async fn redis(
     config: &Config,
     observer: Arc<dyn Observer>,

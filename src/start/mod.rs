@@ -134,7 +134,7 @@ pub fn token_keys(config: &Config, deployment_id: &str) -> Result<TokenKeys, Sta
         .map_err(|fault| StartError(fault.to_string()))
 }
 
-/// Connects to Redis and checks its configuration; logs the warnings that the settings ask for.
+/// Connects to Redis and checks its configuration; logs warnings about its settings.
 pub async fn engine(config: &Config, observer: Arc<dyn Observer>) -> Result<Engine, StartError> {
     Ok(attempts::redis(config, observer).await?)
 }

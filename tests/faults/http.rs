@@ -107,7 +107,7 @@ impl Sale {
         }
         expect_unavailable(&extended);
         expect_unavailable(&confirmed);
-        // The list comes from the archive; how current it is, only Redis knows.
+        // The list comes from the archive; how current it is, is known only in Redis.
         assert_eq!(list.json(200)["as_of"], Value::Null);
         // Redis is checked in the background.
         if is_reported {

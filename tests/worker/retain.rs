@@ -116,7 +116,7 @@ on_one_redis!(worker_suspended_past_the_retention_settles_no_old_outcome, async 
     let spec = || WorkerSpec::new(&world, shared_mongodb()).with("ended_keep_seconds", "1");
     let first = spec().with("worker_fault_point", "after_outcomes:stop").start().await;
     let event = world.event(10).await;
-    // It knows Redis' clock, so that it need not read the outcome twice.
+    // It has read Redis' clock, so it reads the outcome only once.
     let swept = r#"holdfast_script_replies_total{code="ok",script="expire"}"#;
     eventually("it has swept the event", SOON, async || first.metric(swept).await > 0.0).await;
     let sold = world.sell(event, 1..=1).await;

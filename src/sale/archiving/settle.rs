@@ -54,7 +54,7 @@ impl Archiver {
                 return SettleResult::Retry;
             }
         }
-        // The archive knows more of the booking than the entry if the sale was cancelled since, or if
+        // The archive has newer data than the entry if the sale was cancelled since, or if
         // another sale of this booking, paid at another time, was the one decided.
         let mut is_stale =
             valid_until.is_none() || outcome == Outcome::Cancelled || settlement.sale.is_adopted;

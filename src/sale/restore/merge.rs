@@ -26,7 +26,7 @@ impl Restoration<'_> {
         let mut restored = RestoreReport { merged: true, ..RestoreReport::default() };
         let event = self.event;
         let before = self.engine.snapshot(event.id, Detail::Seats).await?;
-        let before = before.filter(|before| before.open).ok_or_else(|| self.gone())?;
+        let before = before.filter(|before| before.open).ok_or_else(|| self.lost_again())?;
         // The waiting room may be in a past state, too.
         RoomStore::plain(self.engine, self.archive)
             .apply_stored(event.id, Floors::default(), false)
@@ -47,7 +47,7 @@ impl Restoration<'_> {
         before: &EventSnapshot,
         restored: &mut RestoreReport,
     ) -> Result<(), SaleError> {
-        let Some(inventory) = &before.inventory else { return Err(self.gone()) };
+        let Some(inventory) = &before.inventory else { return Err(self.lost_again()) };
         let mut differing = self.differing_blocks(inventory).await?;
         if differing.0.is_empty() && differing.1.is_empty() {
             return Ok(());
@@ -109,7 +109,7 @@ impl Restoration<'_> {
                         tracing::warn!(event_id = %self.event.id, ?taken, "seats are taken and not blocked");
                         chunk.retain(|seat| taken.iter().all(|one| one.0 != *seat));
                     }
-                    _ => return Err(self.gone()),
+                    _ => return Err(self.lost_again()),
                 }
             }
         }

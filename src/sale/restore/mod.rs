@@ -218,7 +218,7 @@ impl Restoration<'_> {
         }
         let event = self.archive.event(id).await?.ok_or(SaleError::EventUnknown(id))?;
         if open_event(self.engine, self.archive, &event).await? == OpenResult::Lost {
-            return Err(self.gone());
+            return Err(self.lost_again());
         }
         if !restored.merged {
             self.settle_outcomes(&mut restored).await?;
@@ -279,7 +279,7 @@ impl Restoration<'_> {
                 RaiseGenerationReply::EventNotLoaded | RaiseGenerationReply::TooLate => {}
             }
         }
-        Err(self.gone())
+        Err(self.lost_again())
     }
 
     fn report(&self, what: &str) {
@@ -287,7 +287,7 @@ impl Restoration<'_> {
     }
 
     /// The error for an event that Redis does not have as this repair left it.
-    fn gone(&self) -> SaleError {
+    fn lost_again(&self) -> SaleError {
         state(self.event.id, "this load is not in Redis any more: load it again")
     }
 

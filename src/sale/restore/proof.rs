@@ -105,14 +105,14 @@ impl Restoration<'_> {
         let seal = format!("s{}", new_nonce());
         let sealed = self.engine.seal_load(id, generation, token, &seal).await?;
         if sealed.reply != SealLoadReply::Sealed {
-            return Err(self.gone());
+            return Err(self.lost_again());
         }
         // INVARIANT: read after the seal, so what it finds is in every copy that has the seal.
         let snapshot = self.engine.snapshot(id, Detail::Seats).await?;
         let inventory =
             snapshot.filter(|snapshot| !snapshot.open && snapshot.generation == generation);
         let inventory = inventory.and_then(|snapshot| snapshot.inventory);
-        let inventory = inventory.ok_or_else(|| self.gone())?;
+        let inventory = inventory.ok_or_else(|| self.lost_again())?;
         if let Some(seat) = self.plan.stray_seat(&inventory) {
             let reason =
                 format!("seat {seat} is not as it was placed: Redis has lost a part of this load");

@@ -107,7 +107,7 @@ impl Restoration<'_> {
                     return Err(state(self.event.id, &reason));
                 }
                 // Another load has started, or Redis has lost this one.
-                _ => return Err(self.gone()),
+                _ => return Err(self.lost_again()),
             }
         }
         Err(too_late())

@@ -44,7 +44,7 @@ impl Restoration<'_> {
         for booking in bookings {
             match self.archiver.settle_current(booking.id).await {
                 SettleResult::Done => {}
-                SettleResult::NotLoaded => return Err(self.gone()),
+                SettleResult::NotLoaded => return Err(self.lost_again()),
                 SettleResult::Retry => return Err(unsettled(booking.id, "try again")),
                 SettleResult::Impossible(why) => return Err(unsettled(booking.id, &why)),
             }

@@ -212,7 +212,7 @@ impl Restoration<'_> {
                     return Ok(());
                 }
                 RestoreBookingsReply::TooLate => {}
-                _ => return Err(self.gone()),
+                _ => return Err(self.lost_again()),
             }
         }
         Err(too_late())

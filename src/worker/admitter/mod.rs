@@ -37,7 +37,7 @@ const ROOMS_MAX: usize = 1_000;
 /// Rooms handled concurrently.
 const AT_ONCE_MAX: usize = 16;
 
-/// One room as this worker knows it.
+/// One room in this worker's view.
 struct RoomState {
     stored: StoredRoom,
     floors: Floors,
