@@ -1,5 +1,4 @@
-//! Values derived from settings (the base policy of the gates, the defaults of waiting rooms), and the
-//! default patterns of programs' user agents.
+//! Values derived from settings: the base policy of the gates, the defaults of waiting rooms.
 
 use super::Config;
 use crate::domain::policy::{BasePolicy, BotRules};
@@ -39,29 +38,4 @@ impl Config {
             ..defaults
         }
     }
-}
-
-/// Programs that identify themselves. `Cubot` is a phone.
-pub(super) fn bot_user_agents() -> Vec<String> {
-    let patterns = [
-        r"(^|[^u])bot\b",
-        "crawler",
-        "spider",
-        "scrapy",
-        r"^curl\b",
-        r"^wget\b",
-        "python-requests",
-        r"python-urllib",
-        "aiohttp",
-        "httpx",
-        "go-http-client",
-        r"^java/",
-        "libwww-perl",
-        "headlesschrome",
-        "phantomjs",
-        "selenium",
-        "puppeteer",
-        "playwright",
-    ];
-    patterns.map(str::to_owned).to_vec()
 }

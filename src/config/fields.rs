@@ -5,10 +5,9 @@ use std::net::SocketAddr;
 
 use serde::Deserialize;
 
-use super::derived::bot_user_agents;
 use super::values::{
     AdminKey, Auth, Detail, FilePath, JwtAlgorithm, LogFormat, Network, OnRisk, PaymentProvider,
-    ProxyHeader, Secret, ServiceUrl,
+    ProxyHeader, Secret, ServiceUrl, bot_user_agents,
 };
 use crate::domain::policy::{AllRules, Profile};
 use crate::domain::{Mode, RuleChange};

@@ -143,6 +143,31 @@ impl<'de> Deserialize<'de> for AdminKey {
     }
 }
 
+/// Programs that identify themselves. `Cubot` is a phone.
+pub(super) fn bot_user_agents() -> Vec<String> {
+    let patterns = [
+        r"(^|[^u])bot\b",
+        "crawler",
+        "spider",
+        "scrapy",
+        r"^curl\b",
+        r"^wget\b",
+        "python-requests",
+        r"python-urllib",
+        "aiohttp",
+        "httpx",
+        "go-http-client",
+        r"^java/",
+        "libwww-perl",
+        "headlesschrome",
+        "phantomjs",
+        "selenium",
+        "puppeteer",
+        "playwright",
+    ];
+    patterns.map(str::to_owned).to_vec()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -259,6 +259,21 @@ impl<L> Event<L> {
     }
 }
 
+impl SaleTimes {
+    /// The times after a change. An end equal to the event's start moves with the start, unless the
+    /// change names an end.
+    pub fn changed(self, change: &EventChange) -> Self {
+        let starts_at_ms = change.starts_at_ms.or(self.starts_at_ms);
+        let follows = self.off_sale_at_ms == self.starts_at_ms;
+        let end = if follows { starts_at_ms } else { self.off_sale_at_ms };
+        SaleTimes {
+            starts_at_ms,
+            on_sale_at_ms: change.on_sale_at_ms.or(self.on_sale_at_ms),
+            off_sale_at_ms: change.off_sale_at_ms.or(end),
+        }
+    }
+}
+
 impl EventChange {
     /// Whether it changes a time that determines the sale.
     pub fn has_sale_times(&self) -> bool {
@@ -336,5 +351,25 @@ mod tests {
         let until = CancelPolicy { until_ms: Some(5), ..always };
         let never = CancelPolicy { rule: Cancellation::NotAllowed, ..until };
         assert!(always.allows(i64::MAX) && until.allows(5) && !until.allows(6) && !never.allows(0));
+    }
+
+    fn times_of(starts: Option<i64>, on_sale: Option<i64>, off_sale: Option<i64>) -> SaleTimes {
+        SaleTimes { starts_at_ms: starts, on_sale_at_ms: on_sale, off_sale_at_ms: off_sale }
+    }
+
+    #[test]
+    fn default_end_follows_the_start_and_a_given_one_does_not() {
+        let later = EventChange { starts_at_ms: Some(20), ..EventChange::default() };
+        let end = |times: SaleTimes| times.changed(&later).off_sale_at_ms;
+        assert_eq!(end(times_of(Some(9), None, Some(9))), Some(20));
+        assert_eq!(end(times_of(None, None, None)), Some(20));
+        assert_eq!(end(times_of(Some(9), None, Some(7))), Some(7));
+        // Created by a version without ends: it has none until one is given.
+        assert_eq!(end(times_of(Some(9), None, None)), None);
+        let both = EventChange { off_sale_at_ms: Some(15), ..later };
+        assert_eq!(
+            times_of(Some(9), None, Some(9)).changed(&both),
+            times_of(Some(20), None, Some(15))
+        );
     }
 }

@@ -20,7 +20,6 @@ pub mod money;
 pub mod network;
 pub mod outcome;
 pub mod policy;
-pub mod refund;
 pub mod rules;
 pub mod sale_times;
 pub mod seat;
@@ -38,6 +37,7 @@ pub use durability::Durability;
 pub use entry::{Entry, HouseBlock, Kind, LogId, Transition};
 pub use event::{Event, EventChange, EventStamp, EventStatus, EventSummary, LoadState, Seating};
 pub use ids::{BookingId, EventId, Partition, SeatId, UserId};
+pub use intent::refund::{self, RefundCounts, RefundProgress, RefundState};
 pub use intent::{Intent, IntentState};
 pub use inventory::{Inventory, SeatCounts};
 pub use layout::{Layout, Section};
@@ -45,7 +45,6 @@ pub use money::{Chargeable, Currency};
 pub use network::{ClientNetwork, Network};
 pub use outcome::Outcome;
 pub use policy::Policy;
-pub use refund::{RefundCounts, RefundProgress, RefundState};
 pub use rules::{
     Counting, Limit, Mode, Place, RouteClass, Rule, RuleChange, Scope, WhenRedisIsAway,
 };

@@ -1,7 +1,5 @@
 //! The begin and end of an event's sale: how its times relate, and the effect of changing them.
 
-use super::event::EventChange;
-
 /// The times of an event that determine its sale, Unix ms.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct SaleTimes {
@@ -17,19 +15,6 @@ impl SaleTimes {
     /// The times of a new event: a sale without an end ends when the event starts.
     pub fn of_new(self) -> Self {
         SaleTimes { off_sale_at_ms: self.off_sale_at_ms.or(self.starts_at_ms), ..self }
-    }
-
-    /// The times after a change. An end equal to the event's start moves with the start, unless the
-    /// change names an end.
-    pub fn changed(self, change: &EventChange) -> Self {
-        let starts_at_ms = change.starts_at_ms.or(self.starts_at_ms);
-        let follows = self.off_sale_at_ms == self.starts_at_ms;
-        let end = if follows { starts_at_ms } else { self.off_sale_at_ms };
-        SaleTimes {
-            starts_at_ms,
-            on_sale_at_ms: change.on_sale_at_ms.or(self.on_sale_at_ms),
-            off_sale_at_ms: change.off_sale_at_ms.or(end),
-        }
     }
 
     /// Checks that the sale begins before it ends, and not after the event starts.
@@ -67,19 +52,6 @@ mod tests {
         assert_eq!(times(Some(9), None, None).of_new().off_sale_at_ms, Some(9));
         assert_eq!(times(Some(9), None, Some(12)).of_new().off_sale_at_ms, Some(12));
         assert_eq!(times(None, Some(3), None).of_new().off_sale_at_ms, None);
-    }
-
-    #[test]
-    fn default_end_follows_the_start_and_a_given_one_does_not() {
-        let later = EventChange { starts_at_ms: Some(20), ..EventChange::default() };
-        let end = |times: SaleTimes| times.changed(&later).off_sale_at_ms;
-        assert_eq!(end(times(Some(9), None, Some(9))), Some(20));
-        assert_eq!(end(times(None, None, None)), Some(20));
-        assert_eq!(end(times(Some(9), None, Some(7))), Some(7));
-        // Created by a version without ends: it has none until one is given.
-        assert_eq!(end(times(Some(9), None, None)), None);
-        let both = EventChange { off_sale_at_ms: Some(15), ..later };
-        assert_eq!(times(Some(9), None, Some(9)).changed(&both), times(Some(20), None, Some(15)));
     }
 
     #[test]

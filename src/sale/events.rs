@@ -5,7 +5,6 @@ use std::sync::Arc;
 
 use super::catalogue::Catalogue;
 use super::opening::{OpenResult, open_event};
-use super::unload::state;
 use super::{
     EventChange, EventView, NewEvent, Sale, SaleError, SaleSettings, SeatMap, unix_now_ms,
 };
@@ -88,12 +87,12 @@ impl Events {
             return match (refused, event.load_state) {
                 (false, _) => Ok((event, None)),
                 (true, LoadState::Loading) => {
-                    Err(state(id, "it is being loaded: wait until that is done"))
+                    Err(in_state(id, "it is being loaded: wait until that is done".to_owned()))
                 }
                 (true, _) => {
                     let text =
                         format!("it is unloaded: load it first (holdfastctl event load {id})");
-                    Err(state(id, &text))
+                    Err(in_state(id, text))
                 }
             };
         }
@@ -292,6 +291,11 @@ fn checked_seconds(name: &str, seconds: u32) -> Result<u32, SaleError> {
         return Ok(seconds);
     }
     invalid(&format!("`{name}` must be 1 to {HOLD_SECONDS_MAX}"))
+}
+
+/// The refusal of a change that the event's load state forbids.
+fn in_state(event: EventId, reason: String) -> SaleError {
+    SaleError::EventState { event, reason }
 }
 
 fn invalid<T>(text: &str) -> Result<T, SaleError> {

@@ -17,7 +17,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::intent::Intent;
+use super::Intent;
 
 /// Failures of a booking's refund after which there is no automatic retry.
 pub const ATTEMPTS_MAX: u32 = 5;

@@ -10,7 +10,7 @@
 //!  any ────────► refunded       outcome `refund` or `cancelled`, and the money went back
 //! ```
 //!
-//! Refunds and their failures: [`super::refund`].
+//! Refunds and their failures: [`refund`].
 //!
 //! Guarantees, together with the provider's (an object is paid at most once, never after its cancel):
 //!
@@ -19,11 +19,13 @@
 //!   never sent. So an attempt of unknown outcome is only repeated, under its own key.
 //! * A process whose lease was superseded cannot open: [`Intent::claim`] returns `Stale`.
 
+pub mod refund;
+
 use serde::{Deserialize, Serialize};
 
 use super::booking::{Booking, Status};
 use super::ids::{BookingId, SeatId, UserId};
-use super::refund::RefundProgress;
+use refund::RefundProgress;
 
 /// The state of an intent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -192,7 +194,7 @@ impl Intent {
         Intent { lease: lease.max(self.lease), nonce: nonce.to_owned(), ..self.changed() }
     }
 
-    pub(super) fn changed(&self) -> Self {
+    fn changed(&self) -> Self {
         Intent { rev: self.rev + 1, ..self.clone() }
     }
 
@@ -227,7 +229,7 @@ impl Intent {
     /// An open intent, for unit tests.
     pub fn of_ann() -> Self {
         Intent {
-            booking: BookingId::new(super::ids::EventId(1), 1, 1),
+            booking: BookingId::new(crate::domain::EventId(1), 1, 1),
             user: "ann".parse().unwrap(),
             seats: vec![SeatId(1)],
             amount: 100,
