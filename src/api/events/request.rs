@@ -3,7 +3,6 @@
 
 use std::fmt;
 
-use serde::de::{Error, Unexpected, Visitor};
 use serde::{Deserialize, Deserializer, Serialize};
 use utoipa::ToSchema;
 
@@ -17,7 +16,7 @@ use crate::domain::limits::{
 };
 use crate::domain::seat_request::ORPHAN_RULES;
 use crate::domain::{EventStatus, OrphanRule, Section};
-use crate::http::fields::{Amount, List, OneOf, Record, Text, Time, Whole, Word};
+use crate::http::fields::{Amount, List, OneOf, Record, Text, Time, Whole, Word, scalar};
 use crate::http::params::Query;
 use crate::http::problem::Problem;
 use crate::sale::{EventChange, EventFilter, NewEvent};
@@ -232,25 +231,12 @@ struct CurrencyCode(String);
 
 impl<'de> Deserialize<'de> for CurrencyCode {
     fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
-        struct Letters;
-
-        impl Visitor<'_> for Letters {
-            type Value = String;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("an ISO 4217 code such as \"EUR\"")
-            }
-
-            fn visit_str<E: Error>(self, text: &str) -> Result<String, E> {
-                let is_upper = text.bytes().all(|byte| byte.is_ascii_uppercase());
-                match text.len() == CURRENCY_BYTES && is_upper {
-                    true => Ok(text.to_owned()),
-                    false => Err(E::invalid_value(Unexpected::Str(text), &self)),
-                }
-            }
-        }
-
-        from.deserialize_str(Letters).map(CurrencyCode)
+        let expected = |f: &mut fmt::Formatter<'_>| f.write_str("an ISO 4217 code such as \"EUR\"");
+        scalar(from, expected, |scalar| {
+            let code = scalar.text()?;
+            let is_upper = code.bytes().all(|byte| byte.is_ascii_uppercase());
+            (code.len() == CURRENCY_BYTES && is_upper).then(|| CurrencyCode(code.to_owned()))
+        })
     }
 }
 

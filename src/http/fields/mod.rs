@@ -12,7 +12,7 @@ use serde_json::{Map, Value};
 use serde_path_to_error::{Path, Segment};
 
 use super::problem::{Code, Problem};
-pub use types::{Amount, Integer, List, OneOf, Record, Text, Time, Whole, Word};
+pub use types::{Amount, Integer, List, OneOf, Record, Text, Time, Whole, Word, scalar};
 
 /// A JSON object.
 pub type Object = Map<String, Value>;

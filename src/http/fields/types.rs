@@ -2,7 +2,6 @@
 
 use std::fmt;
 use std::marker::PhantomData;
-use std::ops::RangeInclusive;
 
 use serde::de::value::MapAccessDeserializer;
 use serde::de::{Error, IgnoredAny, MapAccess, SeqAccess, Unexpected, Visitor};
@@ -52,98 +51,120 @@ pub trait Word: Sized {
     fn words() -> Vec<&'static str>;
 }
 
-impl<'de, const MIN: u32, const MAX: u32> Deserialize<'de> for Whole<MIN, MAX> {
-    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
-        let number = from.deserialize_i64(InRange(i64::from(MIN)..=i64::from(MAX)))?;
-        // The range keeps it within a u32.
-        Ok(Whole(number as u32))
-    }
+/// A number or a text.
+pub enum Scalar<'a> {
+    /// A whole number.
+    Number(i64),
+    /// A text.
+    Text(&'a str),
 }
 
-impl<'de, const MAX: i64> Deserialize<'de> for Amount<MAX> {
-    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
-        from.deserialize_i64(InRange(0..=MAX)).map(Amount)
-    }
+/// Deserializes a number or a text that `accept` accepts; `expected` describes those for refusals.
+pub fn scalar<'de, D: Deserializer<'de>, T>(
+    from: D,
+    expected: impl Fn(&mut fmt::Formatter<'_>) -> fmt::Result,
+    accept: impl Fn(Scalar<'_>) -> Option<T>,
+) -> Result<T, D::Error> {
+    from.deserialize_any(ScalarVisitor { expected, accept, accepted: PhantomData })
 }
 
-impl<'de> Deserialize<'de> for Integer {
-    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
-        from.deserialize_i64(InRange(i64::MIN..=i64::MAX)).map(Integer)
-    }
+struct ScalarVisitor<X, A, T> {
+    expected: X,
+    accept: A,
+    accepted: PhantomData<T>,
 }
 
-struct InRange(RangeInclusive<i64>);
-
-impl Visitor<'_> for InRange {
-    type Value = i64;
+impl<X, A, T> Visitor<'_> for ScalarVisitor<X, A, T>
+where
+    X: Fn(&mut fmt::Formatter<'_>) -> fmt::Result,
+    A: Fn(Scalar<'_>) -> Option<T>,
+{
+    type Value = T;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match (*self.0.start(), *self.0.end()) {
-            (i64::MIN, i64::MAX) => f.write_str("a whole number"),
-            (min, max) => write!(f, "a whole number from {min} to {max}"),
-        }
+        (self.expected)(f)
     }
 
-    fn visit_i64<E: Error>(self, number: i64) -> Result<i64, E> {
-        match self.0.contains(&number) {
-            true => Ok(number),
-            false => Err(E::invalid_value(Unexpected::Signed(number), &self)),
-        }
+    fn visit_i64<E: Error>(self, number: i64) -> Result<T, E> {
+        let invalid = || E::invalid_value(Unexpected::Signed(number), &self);
+        (self.accept)(Scalar::Number(number)).ok_or_else(invalid)
     }
 
-    fn visit_u64<E: Error>(self, number: u64) -> Result<i64, E> {
+    fn visit_u64<E: Error>(self, number: u64) -> Result<T, E> {
         match i64::try_from(number) {
             Ok(number) => self.visit_i64(number),
             Err(_) => Err(E::invalid_value(Unexpected::Unsigned(number), &self)),
         }
     }
+
+    fn visit_str<E: Error>(self, text: &str) -> Result<T, E> {
+        let invalid = || E::invalid_value(Unexpected::Str(text), &self);
+        (self.accept)(Scalar::Text(text)).ok_or_else(invalid)
+    }
+}
+
+impl<'a> Scalar<'a> {
+    fn number(&self) -> Option<i64> {
+        match self {
+            Scalar::Number(number) => Some(*number),
+            Scalar::Text(_) => None,
+        }
+    }
+
+    /// The text, if it is one.
+    pub fn text(&self) -> Option<&'a str> {
+        match self {
+            Scalar::Number(_) => None,
+            Scalar::Text(text) => Some(text),
+        }
+    }
+}
+
+impl<'de, const MIN: u32, const MAX: u32> Deserialize<'de> for Whole<MIN, MAX> {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        let expected = |f: &mut fmt::Formatter<'_>| write!(f, "a whole number from {MIN} to {MAX}");
+        scalar(from, expected, |scalar| {
+            let number = u32::try_from(scalar.number()?).ok()?;
+            (MIN..=MAX).contains(&number).then_some(Whole(number))
+        })
+    }
+}
+
+impl<'de, const MAX: i64> Deserialize<'de> for Amount<MAX> {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        let expected = |f: &mut fmt::Formatter<'_>| write!(f, "a whole number from 0 to {MAX}");
+        scalar(from, expected, |scalar| {
+            scalar.number().filter(|number| (0..=MAX).contains(number)).map(Amount)
+        })
+    }
+}
+
+impl<'de> Deserialize<'de> for Integer {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        scalar(from, |f| f.write_str("a whole number"), |scalar| scalar.number().map(Integer))
+    }
 }
 
 impl<'de, const MIN: usize, const MAX: usize> Deserialize<'de> for Text<MIN, MAX> {
     fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
-        from.deserialize_str(TextOf(MIN..=MAX)).map(Text)
-    }
-}
-
-struct TextOf(RangeInclusive<usize>);
-
-impl Visitor<'_> for TextOf {
-    type Value = String;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (min, max) = (self.0.start(), self.0.end());
-        write!(f, "a text of {min} to {max} bytes, no control characters")
-    }
-
-    fn visit_str<E: Error>(self, text: &str) -> Result<String, E> {
+        let expected = |f: &mut fmt::Formatter<'_>| {
+            write!(f, "a text of {MIN} to {MAX} bytes, no control characters")
+        };
         let is_control = |c: char| c.is_control() && !matches!(c, '\n' | '\r' | '\t');
-        match self.0.contains(&text.len()) && !text.contains(is_control) {
-            true => Ok(text.to_owned()),
-            false => Err(E::invalid_value(Unexpected::Str(text), &self)),
-        }
+        scalar(from, expected, |scalar| {
+            let text = scalar.text()?;
+            let is_text = (MIN..=MAX).contains(&text.len()) && !text.contains(is_control);
+            is_text.then(|| Text(text.to_owned()))
+        })
     }
 }
 
 impl<'de> Deserialize<'de> for Time {
     fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
-        struct Iso8601;
-
-        impl Visitor<'_> for Iso8601 {
-            type Value = i64;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str(
-                    "a time with its offset, ±18:00 at most, such as \"2026-03-01T18:00:00Z\"",
-                )
-            }
-
-            fn visit_str<E: Error>(self, text: &str) -> Result<i64, E> {
-                let invalid = || E::invalid_value(Unexpected::Str(text), &self);
-                parse_iso8601(text).ok_or_else(invalid)
-            }
-        }
-
-        from.deserialize_str(Iso8601).map(Time)
+        let expected = |f: &mut fmt::Formatter<'_>| {
+            f.write_str("a time with its offset, ±18:00 at most, such as \"2026-03-01T18:00:00Z\"")
+        };
+        scalar(from, expected, |scalar| parse_iso8601(scalar.text()?).map(Time))
     }
 }
 
@@ -155,21 +176,8 @@ impl Serialize for Time {
 
 impl<'de, T: Word> Deserialize<'de> for OneOf<T> {
     fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
-        from.deserialize_str(WordOf(PhantomData)).map(OneOf)
-    }
-}
-
-struct WordOf<T>(PhantomData<T>);
-
-impl<T: Word> Visitor<'_> for WordOf<T> {
-    type Value = T;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "one of {}", T::words().join(", "))
-    }
-
-    fn visit_str<E: Error>(self, text: &str) -> Result<T, E> {
-        T::parse(text).ok_or_else(|| E::invalid_value(Unexpected::Str(text), &self))
+        let expected = |f: &mut fmt::Formatter<'_>| write!(f, "one of {}", T::words().join(", "));
+        scalar(from, expected, |scalar| T::parse(scalar.text()?).map(OneOf))
     }
 }
 
