@@ -193,9 +193,4 @@ mod tests {
             assert!(is_ours, "{}", route.path);
         }
     }
-    #[test]
-    fn dump_document() {
-        let text = Document::openapi().to_pretty_json().unwrap();
-        std::fs::write("/tmp/openapi-dump.json", text).unwrap();
-    }
 }

@@ -15,7 +15,7 @@ const CLAIM_SECONDS_MAX: u32 = (CLAIM_MS_MAX / 1_000) as u32;
 
 /// Settings of a waiting room; what is absent stays as it was.
 #[derive(Debug, Default, Deserialize, Serialize, ToSchema)]
-#[serde(default, deny_unknown_fields)]
+#[serde(deny_unknown_fields)]
 #[schema(as = EnableRoom)]
 pub struct EnableRoomBody {
     /// Sessions and open places at a time.

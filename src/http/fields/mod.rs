@@ -85,18 +85,25 @@ fn invalid_json(detail: String) -> Problem {
 
 /// The path of a wrong field and what it should be, from serde's message about it.
 fn refusal(tree: &Value, path: &Path, message: &str) -> (String, String) {
-    let member = |name: &str| match path.iter().next() {
-        None => name.to_owned(),
-        Some(_) => format!("{path}.{name}"),
-    };
     if let Some(name) = message.strip_prefix("missing field `") {
-        return (member(name.trim_end_matches('`')), "is missing".to_owned());
+        let name = name.trim_end_matches('`');
+        let field = match path.iter().next() {
+            None => name.to_owned(),
+            Some(_) => format!("{path}.{name}"),
+        };
+        return (field, "is missing".to_owned());
     }
     if let Some((name, known)) =
         message.strip_prefix("unknown field `").and_then(|rest| rest.rsplit_once("`, expected "))
     {
         let known = known.trim_start_matches("one of ").replace('`', "").replace(" or ", ", ");
-        return (member(&shorten(name)), format!("is not a field; there are {known}"));
+        // The path ends with the name.
+        let field = path.to_string();
+        let parent = field.strip_suffix(name).unwrap_or(&field);
+        return (
+            format!("{parent}{}", shorten(name)),
+            format!("is not a field; there are {known}"),
+        );
     }
     let Some((_, expected)) = message.rsplit_once(", expected ") else {
         return (path.to_string(), message.to_owned());
