@@ -25,7 +25,7 @@ fn programs() -> BTreeSet<String> {
     files.map(|file| stem(file.unwrap().path())).collect()
 }
 
-/// What an operator sets.
+/// Returns the value that an operator must set.
 fn operator_sets(name: &str) -> Option<String> {
     match name {
         "REDIS_PASSWORD" => Some("s3cret".to_owned()),
@@ -43,9 +43,9 @@ fn interpolated(text: &str) -> String {
     while let Some((before, after)) = rest.split_once("${") {
         let (inner, after) = after.split_once('}').expect("a closed variable");
         done.push_str(before);
-        let (name, kind) = inner.split_once(':').expect("a variable says what if it is not set");
+        let (name, kind) = inner.split_once(':').expect("a variable with a default or a message");
         let name_in_docs = format!("`{name}`");
-        assert!(operations.contains(&name_in_docs), "docs/OPERATIONS.md does not tell of {name}");
+        assert!(operations.contains(&name_in_docs), "docs/OPERATIONS.md does not mention {name}");
         match (operator_sets(name), kind.strip_prefix('-')) {
             (Some(value), None) => done.push_str(&value),
             (None, Some(default)) => done.push_str(default),
@@ -165,7 +165,7 @@ fn the_services_of_compose_are_fit_for_a_sale() {
     assert!(init.contains("_id: 'rs0'") && init.contains("host: 'mongodb:27017'"), "{init}");
 }
 
-/// Whether a health check is a command that holdfastctl knows.
+/// Returns whether a health check is a command of holdfastctl.
 fn is_health_check(words: &[String]) -> bool {
     words[..2] == ["holdfastctl", "health"]
         && holdfast::ctl::Arguments::try_parse_from(words).is_ok()
@@ -305,7 +305,7 @@ fn every_pinned_package_has_hashes() {
     }
 }
 
-/// What the check of advisories says of a Cargo.lock with this crate.
+/// Returns the output of the check of advisories for a Cargo.lock with this crate.
 fn advisories_of(name: &str, version: &str) -> (Option<i32>, String) {
     let lock = crate::support::servers::state_dir().join(crate::support::unique_name());
     let block = format!(

@@ -1,4 +1,4 @@
-// A small ticket shop that sells through Holdfast: it knows its buyers, Holdfast knows the seats.
+// A small ticket shop that sells through Holdfast: the shop has the buyers, Holdfast the seats.
 import express from "express";
 import { fileURLToPath } from "node:url";
 
@@ -10,7 +10,7 @@ export function createShop(holdfast) {
   const shop = express();
   shop.use(express.json({ limit: "16kb" }));
 
-  // Asks Holdfast in the buyer's name and passes its answer on: status, problem+json and all.
+  // Forwards a request in the buyer's name, and Holdfast's response with status and problem+json.
   async function ask(req, res, method, path, body) {
     const headers = { "x-user-id": req.get("x-user-id") };
     if (req.get("idempotency-key")) headers["idempotency-key"] = req.get("idempotency-key");
@@ -27,7 +27,7 @@ export function createShop(holdfast) {
     res.status(answer.status).send(Buffer.from(await answer.arrayBuffer()));
   }
 
-  // A real shop takes the buyer from its session; this one believes a header.
+  // A real shop reads the buyer from its session; this one trusts a header.
   shop.use((req, res, next) => {
     if (req.get("x-user-id")) return next();
     problem(res, 401, "unauthenticated", "Say who you are in the header X-User-Id.");
@@ -40,7 +40,7 @@ export function createShop(holdfast) {
     ask(req, res, "POST", `/bookings/${id(req)}/confirm`, req.body ?? {}));
   shop.delete("/holds/:id", (req, res) => ask(req, res, "DELETE", `/bookings/${id(req)}`));
 
-  // Express knows an error by its four parameters.
+  // Express recognises an error handler by its four parameters.
   shop.use((error, req, res, next) => {
     if (res.headersSent) return next(error);
     if (error.status) return problem(res, error.status, "bad_request", error.message);

@@ -22,7 +22,7 @@ const ALERTS: &str = "deploy/prometheus/alerts.yml";
 const CASES: &str = "deploy/prometheus/alerts_test.yml";
 /// Series that are not of our table.
 const OF_OTHERS: [&str; 2] = ["up", "process_start_time_seconds"];
-/// Says that `promtool` must be here: CI does where it could be had.
+/// Requires `promtool`; CI sets it where it could install it.
 const MUST_RUN: &str = "PROMTOOL_REQUIRED";
 
 fn rules() -> Vec<Value> {
@@ -113,7 +113,7 @@ fn plain(text: &str) -> impl Iterator<Item = (&str, f64)> {
     })
 }
 
-/// A worker that cannot look at the log does not go on telling how it was.
+/// A worker that cannot read the log stops exporting its old state.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn worker_without_redis_exports_no_old_state_of_the_log() {
     let flavor = if available(Flavor::Redis) { Flavor::Redis } else { Flavor::Valkey };
@@ -122,17 +122,17 @@ async fn worker_without_redis_exports_no_old_state_of_the_log() {
     let address = format!("127.0.0.1:{}", free_port());
     let _worker = place.worker_at_work(&[("HOLDFAST_WORKER_LISTEN", &address)]).await;
     let worker = Client::new(&format!("http://{address}"));
-    let tells = async |is_ready: f64, has_log: bool| {
+    let exports = async |is_ready: f64, has_log: bool| {
         let text = exported(&worker).await;
         let log = ["log_length", "log_pending", "log_lag_seconds", "dead_letters"];
         let has = log.map(|name| text.contains(&format!("\nholdfast_{name}{{")));
         has == [has_log; 4] && plain(&text).any(|one| one == ("holdfast_worker_ready", is_ready))
     };
-    eventually("the metric is exported", PATIENCE, async || tells(1.0, true).await).await;
+    eventually("the metric is exported", PATIENCE, async || exports(1.0, true).await).await;
     redis.kill();
-    eventually("it is no longer exported", PATIENCE, async || tells(0.0, false).await).await;
+    eventually("it is no longer exported", PATIENCE, async || exports(0.0, false).await).await;
     tokio::task::block_in_place(|| redis.restart());
-    eventually("it is exported again", PATIENCE, async || tells(1.0, true).await).await;
+    eventually("it is exported again", PATIENCE, async || exports(1.0, true).await).await;
 }
 
 /// What a healthy system exports makes no alert true that compares one metric with a number.
