@@ -1,22 +1,19 @@
-//! Where Redis is and how to log in: read from `redis_url` and the settings of TLS.
+//! The address of Redis: read from `redis_url` and the settings of TLS.
 //!
-//! Everything in the URL is honoured or refused here; nothing is ignored. One address makes client
+//! Every part of the URL is honoured or refused; none is ignored. One address makes client
 //! configurations for the whole deployment and for one node of it, with the same credentials and
 //! the same TLS.
+
+mod parsing;
 
 use std::fmt;
 use std::path::PathBuf;
 
 use fred::types::config::{ClusterDiscoveryPolicy, Config, Server, ServerConfig, TlsConfig};
 
+use self::parsing::{Kind, check_parameters, database, deployment, kind_of};
 use super::tls::{Tls, TlsFault, TlsFiles};
-use crate::secrets::{HINT, Host, ParsedUrl, Secret, ServiceUrl, UrlFault};
-use crate::spelling::nearest;
-
-const PORT: u16 = 6379;
-const SENTINEL_PORT: u16 = 26379;
-const PARAMETERS: [&str; 4] =
-    ["node", "sentinelServiceName", "sentinelUsername", "sentinelPassword"];
+use crate::secrets::{HINT, ParsedUrl, Secret, ServiceUrl, UrlFault};
 
 /// A server of the deployment.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -33,36 +30,36 @@ impl fmt::Display for NodeAddress {
     }
 }
 
-/// A user's name and password; the default user's name is left out.
+/// A user's name and password. Without a name it is the default user.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Credentials {
     /// The user's name.
     pub username: Option<Secret>,
-    /// The password; without it nobody logs in.
+    /// The password; without one no login takes place.
     pub password: Option<Secret>,
 }
 
-/// How the servers belong together.
+/// The kind of deployment, with its servers.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Deployment {
     /// One server.
     Centralised(NodeAddress),
-    /// A Cluster, with the nodes that are known beforehand.
+    /// A Cluster, with the nodes that the URL names.
     Cluster(Vec<NodeAddress>),
-    /// One server that Sentinels know.
+    /// One server, found through Sentinels.
     Sentinel {
-        /// The Sentinels that are known beforehand.
+        /// The Sentinels that the URL names.
         sentinels: Vec<NodeAddress>,
-        /// Their name of the server.
+        /// The name of the server in the Sentinels.
         service: String,
-        /// How to log in to them; `Credentials::default()` if they need none.
+        /// Their own credentials; empty if they need none.
         credentials: Credentials,
     },
-    /// One server behind a socket of this machine.
+    /// One server behind a Unix socket.
     Unix(PathBuf),
 }
 
-/// Where Redis is and how to log in.
+/// The address of Redis, with credentials and TLS.
 #[derive(Clone)]
 pub struct RedisAddress {
     deployment: Deployment,
@@ -72,66 +69,57 @@ pub struct RedisAddress {
     url: ServiceUrl,
 }
 
-/// Why an address cannot be used. No text repeats a secret.
+/// Why an address cannot be used. No text contains a secret.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum AddressFault {
     /// The URL cannot be read.
     #[error(transparent)]
     Url(#[from] UrlFault),
-    /// The scheme is none of Redis'.
+    /// An unknown scheme.
     #[error(
         "it must begin with redis://, rediss:// (TLS), redis-cluster://, rediss-cluster://, \
          redis-sentinel://, rediss-sentinel:// or redis+unix://, or the same with valkey"
     )]
     Scheme,
-    /// The number of hosts.
+    /// None or several hosts.
     #[error("it must name one host{0}")]
     Hosts(&'static str),
-    /// A port 0.
+    /// Port 0.
     #[error("port 0 is no port")]
     Port,
-    /// A user without a password: Redis logs nobody in without one.
+    /// A user without a password: Redis would refuse the login.
     #[error("{0} has no password; write name:password@, or :password@ without a name")]
     NoPassword(&'static str),
-    /// The path.
+    /// A path that is no database number.
     #[error("after the host belongs the number of a database, 0 to 255, or nothing")]
     Database,
-    /// A database of a Cluster.
+    /// A Cluster with a database number.
     #[error("a Cluster has no database but 0: leave the path out")]
     ClusterDatabase,
-    /// No path of a socket.
+    /// A missing socket path.
     #[error("after redis+unix:// belongs the path of a socket, as redis+unix:///run/redis.sock")]
     Socket,
-    /// A parameter that this scheme has not.
+    /// A parameter that this scheme does not have.
     #[error("its parameter number {number} is unknown{hint}; {HINT}")]
     Parameter {
-        /// Which one, from 1: its name may be a piece of a secret.
+        /// Its number, from 1: the name may be part of a secret.
         number: usize,
-        /// What may be meant.
+        /// A suggestion.
         hint: String,
     },
-    /// A value of `node`.
+    /// A malformed value of `node`.
     #[error("a `node` must be host:port")]
     Node,
-    /// No name of the server that Sentinels know.
+    /// Sentinels without a name for the server.
     #[error("it needs ?sentinelServiceName=, the name under which the Sentinels know the server")]
     NoService,
-    /// Settings of TLS that cannot be honoured.
+    /// Settings of TLS that cannot be used.
     #[error(transparent)]
     Tls(#[from] TlsFault),
 }
 
-/// What a scheme stands for.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Kind {
-    Centralised,
-    Cluster,
-    Sentinel,
-    Unix,
-}
-
 impl RedisAddress {
-    /// Reads an address. No file is read yet, see [`RedisAddress::load`].
+    /// Parses an address. [`RedisAddress::load`] reads the files.
     ///
     /// # Errors
     /// If any part of the URL or of the settings of TLS would have no effect.
@@ -165,12 +153,12 @@ impl RedisAddress {
         Ok(())
     }
 
-    /// The URL as it was given, password and all: for connecting, never for showing.
+    /// The URL with its password: for connecting, never for display.
     pub fn expose(&self) -> &str {
         self.url.expose()
     }
 
-    /// How the servers belong together.
+    /// The kind of deployment, with its servers.
     pub fn deployment(&self) -> &Deployment {
         &self.deployment
     }
@@ -180,7 +168,7 @@ impl RedisAddress {
         matches!(self.deployment, Deployment::Cluster(_))
     }
 
-    /// The nodes of a Cluster that the URL names; none of anything else.
+    /// The nodes of a Cluster that the URL names; none for other deployments.
     pub(super) fn cluster_nodes(&self) -> Vec<NodeAddress> {
         match &self.deployment {
             Deployment::Cluster(nodes) => nodes.clone(),
@@ -218,7 +206,7 @@ impl RedisAddress {
         })
     }
 
-    /// The client library's configuration for one node alone: a Cluster's, say.
+    /// The client library's configuration for one node, such as one of a Cluster.
     ///
     /// # Errors
     /// If a file of certificates or keys cannot be used.
@@ -245,7 +233,7 @@ impl RedisAddress {
 
     fn server(&self, node: &NodeAddress) -> Server {
         let mut server = Server::new(node.host.clone(), node.port);
-        // Without a name of its own the host is the name; the brackets of IPv6 belong to URLs.
+        // The host is the default name; the brackets of IPv6 belong to URLs.
         let name = self.tls.as_ref().and_then(Tls::server_name);
         let name = name.unwrap_or(node.host.trim_matches(['[', ']']));
         server.tls_server_name = self.tls.as_ref().map(|_| name.into());
@@ -253,7 +241,7 @@ impl RedisAddress {
     }
 }
 
-/// For tests and tools: without settings of TLS.
+/// Parses a URL without settings of TLS, for tests and tools.
 impl TryFrom<&str> for RedisAddress {
     type Error = AddressFault;
     fn try_from(url: &str) -> Result<Self, Self::Error> {
@@ -273,94 +261,6 @@ impl fmt::Debug for RedisAddress {
     }
 }
 
-/// What the scheme stands for, and whether it asks for TLS.
-fn kind_of(scheme: &str) -> Option<(Kind, bool)> {
-    let rest = scheme.strip_prefix("redis").or_else(|| scheme.strip_prefix("valkey"))?;
-    if rest == "+unix" {
-        return Some((Kind::Unix, false));
-    }
-    let (is_tls, rest) = rest.strip_prefix('s').map_or((false, rest), |rest| (true, rest));
-    let kind = match rest {
-        "" => Kind::Centralised,
-        "-cluster" => Kind::Cluster,
-        "-sentinel" => Kind::Sentinel,
-        _ => return None,
-    };
-    Some((kind, is_tls))
-}
-
-fn check_parameters(url: &ParsedUrl, kind: Kind) -> Result<(), AddressFault> {
-    let known = match kind {
-        Kind::Cluster => &PARAMETERS[..1],
-        Kind::Sentinel => &PARAMETERS[..],
-        Kind::Centralised | Kind::Unix => &[],
-    };
-    let foreign = url.parameters.iter().position(|(name, _)| !known.contains(&name.as_str()));
-    let Some(index) = foreign else { return Ok(()) };
-    let name = url.parameters[index].0.as_str();
-    let hint = match nearest(name, PARAMETERS) {
-        Some(other) if known.contains(&other) => format!("; did you mean `{other}`?"),
-        Some("node") => "; `node` is for a Cluster or Sentinels".to_owned(),
-        Some(other) => format!("; `{other}` is for Sentinels"),
-        None => String::new(),
-    };
-    Err(AddressFault::Parameter { number: index + 1, hint })
-}
-
-fn database(path: &str) -> Result<Option<u8>, AddressFault> {
-    match path.strip_prefix('/').unwrap_or(path) {
-        "" => Ok(None),
-        digits if digits.bytes().all(|byte| byte.is_ascii_digit()) => {
-            digits.parse().map(Some).map_err(|_| AddressFault::Database)
-        }
-        _ => Err(AddressFault::Database),
-    }
-}
-
-fn deployment(url: &ParsedUrl, kind: Kind) -> Result<Deployment, AddressFault> {
-    if kind == Kind::Unix {
-        let is_path = url.path.len() > 1;
-        let path = is_path.then(|| url.path.clone().into());
-        return path.map(Deployment::Unix).ok_or(AddressFault::Socket);
-    }
-    let [first] = url.hosts.as_slice() else {
-        let others = match kind {
-            Kind::Centralised => "",
-            _ => "; further ones are parameters, ?node=host:port&node=host:port",
-        };
-        return Err(AddressFault::Hosts(others));
-    };
-    let default_port = if kind == Kind::Sentinel { SENTINEL_PORT } else { PORT };
-    let first = node(first, default_port)?;
-    if kind == Kind::Centralised {
-        return Ok(Deployment::Centralised(first));
-    }
-    let mut nodes = vec![first];
-    for (_, value) in url.parameters.iter().filter(|(name, _)| name == "node") {
-        let host = Host::parse(value.expose()).map_err(|_| AddressFault::Node)?;
-        nodes.push(node(&host, default_port)?);
-    }
-    if kind == Kind::Cluster {
-        return Ok(Deployment::Cluster(nodes));
-    }
-    let service = url.parameter("sentinelServiceName").ok_or(AddressFault::NoService)?.to_owned();
-    let secret = |name| url.parameter(name).map(Secret::from);
-    let credentials =
-        Credentials { username: secret("sentinelUsername"), password: secret("sentinelPassword") };
-    if credentials.username.is_some() && credentials.password.is_none() {
-        return Err(AddressFault::NoPassword("sentinelUsername"));
-    }
-    Ok(Deployment::Sentinel { sentinels: nodes, service, credentials })
-}
-
-fn node(host: &Host, default_port: u16) -> Result<NodeAddress, AddressFault> {
-    let port = host.port.unwrap_or(default_port);
-    if port == 0 {
-        return Err(AddressFault::Port);
-    }
-    Ok(NodeAddress { host: host.name.clone(), port })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -374,7 +274,7 @@ mod tests {
     }
 
     #[test]
-    fn each_scheme_is_read() {
+    fn schemes_map_to_deployments() {
         let one = Deployment::Centralised(node("h", 6379));
         for (url, is_tls) in [
             ("redis://h", false),
@@ -411,7 +311,7 @@ mod tests {
     }
 
     #[test]
-    fn what_would_have_no_effect_is_refused() {
+    fn url_parts_without_effect_are_refused() {
         let cases = [
             ("http://h", "must begin with redis://"),
             ("redisss://h", "must begin with redis://"),
@@ -453,7 +353,7 @@ mod tests {
     }
 
     #[test]
-    fn client_configuration_has_credentials_of_each_kind() {
+    fn client_configuration_contains_all_credentials() {
         let address =
             parsed("redis-sentinel://app:pw@h/3?sentinelServiceName=main&sentinelPassword=hush");
         let config = address.config().unwrap();

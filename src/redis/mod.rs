@@ -49,8 +49,7 @@ pub use scripts::confirm::{
     ConfirmTakeoverReply,
 };
 pub use scripts::event::{
-    BlockAction, BlockCall, BlockReply, Detail, EventSnapshot, OpenEventReply, UnloadEventReply,
-    UpdateEventReply,
+    BlockAction, BlockCall, BlockReply, OpenEventReply, UnloadEventReply, UpdateEventReply,
 };
 pub use scripts::hold::{HoldCall, HoldReply, ScanBounds, ScanPosition, SeatSelection};
 pub use scripts::log::BeatReply;
@@ -60,5 +59,6 @@ pub use scripts::restore::{
 pub use scripts::room::{RoomClaimReply, RoomJoinReply, RoomPlace};
 pub use scripts::room_upkeep::{Admitted, RoomConfiguration};
 pub use scripts::settle::{SettleReply, Settlement};
+pub use scripts::snapshot::{Detail, EventSnapshot};
 pub use scripts::{EventReply, ScriptReply, Timed};
 pub use tls::{TlsFault, TlsFiles};

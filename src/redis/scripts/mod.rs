@@ -14,6 +14,7 @@ pub(super) mod restore;
 pub(super) mod room;
 pub(super) mod room_upkeep;
 pub(super) mod settle;
+pub(super) mod snapshot;
 mod source;
 
 pub use call::EVENT_KEYS;
@@ -65,7 +66,7 @@ pub fn contracts() -> Vec<Contract> {
         Contract::of::<booking::ExpireCall<'_>>(),
         Contract::of::<booking::ExtendCall<'_>>(),
         Contract::of::<booking::ForgetCall<'_>>(),
-        Contract::of::<event::FreeSeatsCall<'_>>(),
+        Contract::of::<snapshot::FreeSeatsCall<'_>>(),
         Contract::of::<booking::GetBookingCall<'_>>(),
         Contract::of::<hold::HoldCall<'_>>(),
         Contract::of::<LimitCall<'_>>(),
@@ -82,7 +83,7 @@ pub fn contracts() -> Vec<Contract> {
         Contract::of::<room_upkeep::RoomLookCall>(),
         Contract::of::<restore::SealLoadCall<'_>>(),
         Contract::of::<settle::SettleCall<'_>>(),
-        Contract::of::<event::SnapshotCall>(),
+        Contract::of::<snapshot::SnapshotCall>(),
         Contract::of::<event::UnloadEventCall<'_>>(),
         Contract::of::<event::UpdateEventCall<'_>>(),
     ]
