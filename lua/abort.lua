@@ -1,10 +1,10 @@
 #!lua flags=allow-oom
--- abort: undoes a hold of which its caller never learnt (the reply was lost).
+-- abort: undoes a hold whose reply was lost.
 --
--- Guarantee: ends the hold only when every attempt that was answered with it is known to be
--- lost. A retry under the same key that reached its caller keeps it, and so does a confirmation
--- or an extension. Not before `not_before` (the lost call's `not_after`), so that it cannot
--- overtake the call it undoes.
+-- Guarantee: ends the hold only if the reply of every attempt that was answered with it is known
+-- to be lost. A retry under the same key that received its reply keeps the hold, and so does a
+-- confirmation or an extension. Runs only after `not_before` (the lost call's `not_after`), so
+-- that it cannot overtake the call it undoes.
 -- KEYS: event seats holders bookings deadlines leases users ended log link requests idempotency
 -- ARGV: not_after generation nonce lost_nonce not_before
 -- Reply: code now, then by code: ok id record · nothing id record (if there is one) ·

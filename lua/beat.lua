@@ -1,9 +1,9 @@
 #!lua
--- beat: appends an empty entry to a quiet booking log, which proves that it is alive.
+-- beat: appends an empty entry to a quiet booking log, which shows readers that the log is alive.
 --
--- Guarantee: at most one beat in `min_age` milliseconds, however many ask. None at the log's limit,
--- nor at Redis' memory limit: views that are stale refuse nothing, which is safe, and what is left
--- of both is for bookings that are to be finished.
+-- Guarantee: at most one beat in `min_age_ms`, whatever the number of callers. None at the log's
+-- limit, nor at Redis' memory limit: stale views refuse nothing, which is safe, and what is left
+-- of both is for bookings that have to be finished.
 -- KEYS: log link
 -- ARGV: not_after nonce min_age_ms log_entries_max
 -- Reply: code now, then by code: ok|unneeded position

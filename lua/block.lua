@@ -3,7 +3,7 @@
 --
 -- Guarantee: all or none. `block` takes seats that are free, or whose hold is overdue, and leaves
 -- blocked ones as they are; one held or sold seat refuses it. `release` frees those that are
--- blocked and touches no other. Again changes nothing and appends nothing.
+-- blocked and changes no other. A repeated call changes nothing and appends nothing.
 -- KEYS: event seats holders bookings deadlines leases users ended log link requests
 -- ARGV: not_after generation nonce layout_version action seats actor reason
 -- Reply: code now, then by code: ok changed version · seats_unavailable states ("seat:state,..."

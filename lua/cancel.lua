@@ -1,9 +1,9 @@
 #!lua flags=allow-oom
 -- cancel: gives up a caller's hold; its seats are free at once.
 --
--- Guarantee: ends holds only. A sold booking is cancelled in the archive first (then `settle`),
--- so that a resale can never overtake the cancellation. A cancelled booking is the record of its
--- cancellation: asked again, under whatever key, it is answered as it stands.
+-- Guarantee: ends holds only. A sold booking is cancelled in the archive first (then `settle`), so
+-- that a resale can never overtake the cancellation. The cancelled booking is the record of its
+-- cancellation: a repeated call, under any key, is answered with it.
 -- KEYS: event seats holders bookings deadlines leases users ended log link requests
 -- ARGV: not_after generation nonce booking user
 -- Reply: code now, then by code: ok|replayed|booking_expired|in_flight|is_committed|

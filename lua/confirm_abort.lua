@@ -1,10 +1,10 @@
 #!lua flags=allow-oom
--- confirm_abort: ends a confirmation without a sale: back to HOLD, which lapses at once if its
+-- confirm_abort: ends a confirmation without a sale: back to HOLD, which expires at once if its
 -- deadline has passed; CANCELLED if it lost a seat to a sale that the archive restored.
 --
 -- Guarantee: only the confirmation that is meant ends: by lease number (a decline, or a payment
--- that surely will not come), or by nonce (a begin whose reply was lost; not before `not_before`,
--- so that it cannot overtake it). None ends because time has passed.
+-- that surely will not arrive), or by nonce (a begin whose reply was lost; only after
+-- `not_before`, so that it cannot overtake it). None ends because time has passed.
 -- KEYS: event seats holders bookings deadlines leases users ended log link requests
 -- ARGV: not_after generation nonce booking mode value not_before
 -- Reply: code now, then by code: ok|nothing id record · generation_mismatch generation

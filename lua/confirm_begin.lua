@@ -3,11 +3,11 @@
 -- seats while money moves.
 --
 -- Guarantee: at most one lease is in force; each has a higher number than all before it. The
--- hold's deadline does not move. A lease that lapsed may be taken over, also past the deadline.
--- A booking that lost a seat to a sale that the archive restored is cancelled, not paid for.
--- Under a caller's own key (`idempotency_ttl` is not 0) each lease leaves a record of what it was
--- asked for. It says nothing until the booking is sold, whoever commits it: then it refuses another
--- request under its key. So the key of a declined payment may come with another card.
+-- hold's deadline does not move. A lapsed lease may be taken over, also past the deadline. A
+-- booking that lost a seat to a sale that the archive restored is cancelled, not paid for. Under a
+-- caller's own key (`idempotency_ttl_ms` is not 0) each lease leaves a record of its payment. The
+-- record has no effect until the booking is sold, by any lease: from then on it refuses another
+-- payment under its key. So the key of a declined payment may be sent with another card.
 -- KEYS: event seats holders bookings deadlines leases users ended log link requests idempotency
 -- ARGV: not_after generation nonce booking user lease_ms attempts_max fingerprint
 --       idempotency_ttl_ms
@@ -62,7 +62,7 @@ end
 if REFUSALS[b.status] then return reply(REFUSALS[b.status], b) end
 
 if b.status == 'CONFIRMING' and b.lease_until > now then
-  -- The same call again keeps its lease; any other waits for this one to end.
+  -- A repeated call keeps its lease; another one is refused until this lease ends.
   return reply(b.nonce == nonce and 'ok' or 'in_flight', b)
 end
 if b.lease >= attempts_max then return reply('attempts_exhausted', b) end

@@ -1,10 +1,10 @@
 #!lua flags=allow-oom
 -- confirm_commit: sells a paid booking's seats, under its lease number.
 --
--- Guarantee: the only script that appends `sold`, the only kind that makes claims. Without the
--- current lease number it changes nothing. A booking that lost a seat to a sale that the archive
--- restored is committed all the same, without touching that seat: it is paid, and the archive
--- makes it `refund`. The buyer's waiting-room session ends in the same step.
+-- Guarantee: with `confirm_late` the only script that appends `sold`, the only kind that makes
+-- claims. Without the current lease number it changes nothing. A booking that lost a seat to a
+-- sale that the archive restored is committed all the same, without changing that seat: it is
+-- paid, and the archive makes it `refund`. The buyer's waiting-room session ends in the same step.
 -- KEYS: event seats holders bookings deadlines leases users ended log link requests room_sessions
 -- ARGV: not_after generation nonce booking lease payment
 -- Reply: code now, then by code: ok|lease_stale id record · generation_mismatch generation
@@ -35,7 +35,7 @@ if refusal then return refusal end
 local b = read_booking(booking_id)
 if not b then return { 'booking_unknown', now } end
 
--- The same call again.
+-- A repeated call.
 if b.payment == payment and (b.status == 'COMMITTED' or b.status == 'CONFIRMED') then
   return reply('ok', b)
 end

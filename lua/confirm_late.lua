@@ -1,11 +1,11 @@
 #!lua flags=allow-oom
--- confirm_late: sells the seats of a booking that its provider says is paid, whoever paid it and
--- whatever became of the booking meanwhile.
+-- confirm_late: sells the seats of a booking that its provider reports as paid, whichever attempt
+-- paid and whatever happened to the booking meanwhile.
 --
--- Guarantee: takes no seat from anybody: a booking that holds its seats keeps them; one that has
--- lapsed, or that Redis forgot, gets the same seats if all of them are free, else it is answered
--- `seats_lost` and nothing is touched. No lease is asked for: an object is paid at most once, so a
--- second commit is the first one again. What its owner cancelled stays cancelled.
+-- Guarantee: takes no seat from another booking: a booking that holds its seats keeps them; one
+-- that has expired, or that Redis lost, gets the same seats if all of them are free, otherwise the
+-- reply is `seats_lost` and nothing is changed. No lease is needed: a payment object is paid at
+-- most once, so a second commit repeats the first one. What its owner cancelled stays cancelled.
 -- KEYS: event seats holders bookings deadlines leases users ended log link requests
 -- ARGV: not_after generation nonce booking payment version user seats amount currency created_ms
 --       deadline_ms lease idempotency fingerprint trace

@@ -1,9 +1,9 @@
 #!lua flags=allow-oom
--- confirm_takeover: puts a confirmation whose lease has lapsed under a new one, for whoever finds
--- out what became of its payment.
+-- confirm_takeover: puts a confirmation whose lease has lapsed under a new one, for the process
+-- that finds out the state of its payment.
 --
--- Guarantee: raises the lease number, so that whoever had it before can do nothing with it any
--- more. Frees no seat. A lease that has not lapsed by Redis' time stays.
+-- Guarantee: raises the lease number, so that the former lease has no effect any more. Frees no
+-- seat. A lease that has not lapsed by Redis' time stays.
 -- KEYS: event seats holders bookings deadlines leases users ended log link requests
 -- ARGV: not_after generation nonce booking lease_ms
 -- Reply: code now, then by code: ok|nothing id record · generation_mismatch generation

@@ -1,8 +1,8 @@
 #!lua flags=allow-oom
--- expire: ends overdue holds of an event, a bounded number a call.
+-- expire: ends overdue holds of an event, a bounded number per call.
 --
--- Guarantee: makes visible what every other script would find out for itself; nothing depends
--- on it being called.
+-- Guarantee: makes visible what every other script would find by itself; nothing depends on this
+-- call.
 -- KEYS: event seats holders bookings deadlines leases users ended log link requests
 -- ARGV: not_after generation nonce overdue_batch
 -- Reply: code now, then by code: ok released next_deadline_ms (-1: none) ·

@@ -1,11 +1,11 @@
 #!lua
 -- extend: gives a caller's hold a full hold time from now, within the event's longest hold.
 --
--- Guarantee: no hold outlasts `created + max_hold`, however often it is extended; the same
--- call again changes nothing. Under a caller's own key (`idempotency_ttl` is not 0) the record
--- is written together with the extension, lasts as long as the hold can, and while the booking
--- lives the same key extends once. An extension finishes nothing: like a hold it is refused at the
--- log's limit and at Redis' memory limit, or a caller could fill both by extending.
+-- Guarantee: no hold outlasts `created + max_hold`, however often it is extended; a repeated call
+-- changes nothing. Under a caller's own key (`idempotency_ttl_ms` is not 0) the record is written
+-- together with the extension, lasts as long as the hold can, and while the booking lives the same
+-- key extends once. An extension finishes nothing: like a hold it is refused at the log's limit
+-- and at Redis' memory limit, or a caller could fill both by extending.
 -- KEYS: event seats holders bookings deadlines leases users ended log link requests idempotency
 -- ARGV: not_after generation nonce booking user log_entries_max idempotency_ttl_ms
 -- Reply: code now, then by code: ok|replayed|hold_cap_reached|booking_expired|

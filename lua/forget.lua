@@ -1,10 +1,10 @@
 #!lua flags=allow-oom
 -- forget: drops bookings that ended without a sale long ago, once the archive has them.
 --
--- Guarantee: a booking goes only if it is EXPIRED, CANCELLED or VOIDED, ended at least `keep_ms`
--- ago by Redis' time, and has exactly the version that the caller saw archived. Nothing else of
--- the event changes, so there is no log entry. An index entry without an ended booking goes too.
--- `bookings` is a bounded list `id:version,...`.
+-- Guarantee: a booking is dropped only if it is EXPIRED, CANCELLED or VOIDED, ended at least
+-- `keep_ms` ago by Redis' time, and has exactly the version that the caller saw archived. Nothing
+-- else of the event changes, so there is no log entry. An index entry without an ended booking is
+-- dropped too. `bookings` is a bounded list `id:version,...`.
 -- KEYS: event seats holders bookings deadlines leases users ended log link requests
 -- ARGV: not_after generation nonce keep_ms bookings
 -- Reply: code now, then by code: ok forgotten · generation_mismatch generation

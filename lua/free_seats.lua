@@ -1,5 +1,5 @@
 #!lua flags=no-writes
--- free_seats: how many seats are free in each of several events of one partition.
+-- free_seats: the number of free seats of each of several events of one partition.
 --
 -- Guarantee: all counts are of the same instant. The caller bounds the list.
 -- KEYS: events...

@@ -1,6 +1,6 @@
 #!lua flags=allow-oom
--- get_booking: one booking as it stands; an overdue hold lapses first, so that what is told is
--- true at Redis' time.
+-- get_booking: one booking; an overdue hold expires first, so that the reply is true at Redis'
+-- time.
 -- KEYS: event seats holders bookings deadlines leases users ended log link requests
 -- ARGV: nonce booking
 -- Reply: code now, then by code: ok id record

@@ -1,20 +1,20 @@
 #!lua
--- hold: takes seats for one user, all of them or none: the named `seats`, or, if `quantity` is
--- not 0, as many free ones of `sections` (see `find_seats`), adjacent ones or `split`.
+-- hold: takes seats for one user, all of them or none: the named `seats`, or, if `quantity` is not
+-- 0, that many free ones of `sections` (see `find_seats`), adjacent ones or `split`.
 --
 -- Guarantee: a seat is taken only if it is free, or its hold is overdue, at Redis' time of this
--- call; the booking, its deadline, its idempotency record and its log entry come into being
--- together. Past `not_after` nothing is touched. The same call again writes nothing. A request is
--- answered with its booking while that lives: its record lasts for `idempotency_ttl` and no
--- shorter than the event's longest hold, and from the first payment on the index `requests` has it
--- as long as the booking is paid for or sold. Refusals are decided in the order in which they
--- stand below. A search looks at a bounded number of seats; `more_to_scan` asks to be called again
--- from there (section 0: from the beginning, since overdue holds were released, or more may be). A
--- call that goes on so releases none beforehand (`overdue_batch` 0): their seats could lie where
--- the search has been.
--- `exempt` 1 (an admin acts for the user) lifts the waiting room and the user's limit, and nothing
--- else. It belongs to the call and is kept nowhere: the same request without it is answered with
--- its booking while that lives, and is decided as any user's afterwards.
+-- call; the booking, its deadline, its idempotency record and its log entry are created together.
+-- Past `not_after` nothing is changed. A repeated call writes nothing. A request is answered with
+-- its booking while that lives: its record lasts for `idempotency_ttl_ms` and no shorter than the
+-- event's longest hold, and from the first payment on the index `requests` has it as long as the
+-- booking is paid for or sold. Refusals are decided in the order of the code below. A search scans
+-- a bounded number of seats; after `more_to_scan` the caller repeats the call from that position
+-- (section 0: from the beginning, since overdue holds were released, or more may be). A call that
+-- continues a search releases none beforehand (`overdue_batch` 0): their seats could lie behind
+-- the search's position. `exempt` 1 (an admin acts for the user) lifts the waiting room and the
+-- user's limit, and nothing else. It belongs to the call and is not stored: the same request
+-- without it is answered with its booking while that lives, and is decided like any user's
+-- afterwards.
 -- KEYS: event seats holders bookings deadlines leases users ended log link requests idempotency
 --       room room_numbers room_sessions
 -- ARGV: not_after generation nonce layout_version booking user currency idempotency fingerprint
@@ -78,7 +78,7 @@ if now > not_after then return { 'too_late', now } end
 local refusal = load_event()
 if refusal then return refusal end
 
--- The same request again: its answer is replayed while its booking lives.
+-- A repeated request is answered with its booking while that lives.
 local function saved_answer(saved)
   if not saved then return nil end
   local saved_id, saved_fingerprint = string.match(saved, '^(%S+) (%S+)$')
@@ -119,7 +119,7 @@ if #wanted > 0 then release_overdue_of(wanted) end
 local released = 0
 local function seats_of_user() return tonumber(redis.call('HGET', users_key, user) or 0) end
 if not exempt and seats_of_user() + count > ev.per_user then
-  -- Some of these seats may be overdue and just not released yet.
+  -- Some of the user's holds may be overdue and not released yet.
   released = release_overdue(overdue_batch_max)
   local has = seats_of_user()
   if has + count > ev.per_user then
@@ -137,8 +137,8 @@ if quantity > 0 then
     return { 'more_to_scan', now, at, seat, so_far }
   end
   if not found then
-    -- What is overdue and not released yet may be just what is missing; what was released in this
-    -- call may lie where an earlier one has looked.
+    -- Overdue holds that are not released yet may have the missing seats; seats that this call
+    -- released may lie behind the search's position.
     released = released + release_overdue(overdue_batch_max)
     if released > 0 then return { 'more_to_scan', now, 0, 0, '' } end
     return { 'too_few_seats', now }
@@ -158,11 +158,11 @@ else
   end
 end
 
--- Memory runs out later than this: what was sold can still be finished.
+-- Memory is exhausted later than the log: what was sold can still be finished.
 if redis.call('XLEN', log_key) >= log_entries_max then return { 'log_full', now } end
 
--- The same call again (a client library may run a script twice), after its booking has ended: as
--- long as that lives, its idempotency record has answered above.
+-- A repeated call (a client library may run a script twice) after its booking has ended: while that
+-- lives, its idempotency record has answered above.
 local known = read_booking(booking_id)
 if known then
   if known.user ~= user or known.fingerprint ~= fingerprint then return { 'id_taken', now } end

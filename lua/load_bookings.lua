@@ -1,10 +1,10 @@
 #!lua
 -- load_bookings: places what the archive has of an event while it is being loaded: sold bookings
--- with their seats, and seats that the house keeps back.
+-- with their seats, and blocked seats.
 --
 -- Guarantee: works only on the load with this token, before it is put on sale, and only whole: a
 -- seat of two bookings refuses the call. Placing the same again changes nothing. A blocked seat
--- that was sold stays sold. The request of a sold booking is indexed, so that it finds it.
+-- that was sold stays sold. The request of a sold booking is indexed, so that a retry finds it.
 -- `bookings` is a bounded list, a line each: id, tab, record.
 -- KEYS: event seats holders bookings deadlines leases users ended log link requests
 -- ARGV: not_after generation nonce token bookings blocked

@@ -52,7 +52,7 @@ if state == 'open' then return { 'ok', now, token } end
 redis.call('HSET', event_key, 'state', 'open')
 redis.call('SADD', events_key, event)
 append_entry({
-  -- As it was loaded: the caller's status may be newer, and `update_event` brings that.
+  -- The loaded status: the caller's may be newer, and `update_event` brings it.
   kind = 'opened', event = event, generation = generation, detail = found[4],
   event_version = redis.call('HINCRBY', event_key, 'version', 1),
 })

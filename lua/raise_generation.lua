@@ -1,9 +1,9 @@
 #!lua flags=allow-oom
--- raise_generation: lets an open event that is in a past state go on under a newer generation,
+-- raise_generation: lets an open event that is in a past state continue under a newer generation,
 -- once MongoDB has that one.
 --
--- Guarantee: upwards only; again changes nothing. From then on every script refuses a caller that
--- knows the older generation, and the entry tells readers of the log to take a snapshot.
+-- Guarantee: upwards only; a repeated call changes nothing. From then on every script refuses a
+-- caller with the older generation, and the entry makes readers of the log take a snapshot.
 -- KEYS: event seats holders bookings deadlines leases users ended log link requests
 -- ARGV: not_after generation nonce
 -- Reply: code now, then by code: ok load_token · generation_mismatch generation

@@ -1,17 +1,18 @@
 #!lua flags=allow-oom
--- restore_bookings: brings bookings that the archive knows as live, and has not decided, into an
--- event that is being loaded (its load's `token`), or into an open one that is in a past state
--- (`token` empty).
+-- restore_bookings: brings bookings that are live in the archive, and not decided, into an event
+-- that is being loaded (its load's `token`), or into an open one that is in a past state (`token`
+-- empty).
 --
 -- Guarantee: every change is a transition with its entry, under the event's new generation, so
--- that it outranks whatever of the old one is still to be archived; again changes nothing. Rights
--- to a seat: sold, or wanted CONFIRMING, before HOLD; a hold that loses a seat is cancelled whole.
--- A wanted CONFIRMING takes those of its seats that no other sale or payment has; its lease has
--- lapsed. A wanted HOLD needs its deadline ahead and all its seats free; otherwise it is written
--- as ended. Of a booking that Redis has, `CONFIRMING` puts a hold (or one that expired, while its
--- seats are free) under its lease; `HOLD` says that the archive has a version of it that was lost:
--- it stays as it is here, under a higher version and, as a hold, with the later deadline.
--- `bookings` is a bounded list, a line each: id, tab, record, whose status is what is wanted.
+-- that it outranks entries of the old one that are still to be archived; a repeated call changes
+-- nothing. Rights to a seat: sold, or wanted CONFIRMING, before HOLD; a hold that loses a seat is
+-- cancelled whole. A wanted CONFIRMING takes those of its seats that no other sale or payment has;
+-- its lease has lapsed. A wanted HOLD needs its deadline ahead and all its seats free; otherwise
+-- it is written as ended. Of a booking that Redis has, `CONFIRMING` puts a hold (or one that
+-- expired, while its seats are free) under its lease; `HOLD` means that the archive has a version
+-- of it that Redis lost: it stays as it is here, under a higher version and, as a hold, with the
+-- later deadline. `bookings` is a bounded list, a line each: id, tab, record with the wanted
+-- status.
 -- KEYS: event seats holders bookings deadlines leases users ended log link requests
 -- ARGV: not_after generation nonce token bookings
 -- Reply: code now, then by code: ok restored ended · generation_mismatch generation

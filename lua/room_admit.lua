@@ -3,11 +3,12 @@
 --
 -- Guarantee: INVARIANT live sessions + unclaimed places of open batches <= max_concurrent, and of
 -- both together no more than seats that are not sold, of the second no more than seats that are
--- free. Places are served in their order, each once. Any number of callers: what they open is in
--- these books. A batch that has lapsed gives back what nobody claimed. Those who are owed a place
--- come first; of them, who had the chance and did not come has lapsed. Who left is passed over.
--- Nothing is opened before the sale begins, nor once it has ended. After its beginning was brought
--- forward, a batch stays open until everybody has asked who was told to ask later.
+-- free. Places are served in order, each once. Any number of callers: what they open is in these
+-- books. A lapsed batch gives back its unclaimed places. Users who are owed a place come first;
+-- those of them whose turn has passed have lapsed. Places of users who left are skipped. Nothing
+-- is opened before the sale begins, nor once it has ended. After its beginning was brought
+-- forward, a batch stays open for as long as the longest announced pause between two status
+-- requests.
 -- KEYS: event deadlines leases room room_numbers room_sessions room_owed room_left
 -- ARGV: not_after places_max floor_joined floor_served batch_every_ms batches_max late_max
 --       ended_batch
@@ -22,7 +23,7 @@ local late_max, ended_batch = tonumber(ARGV[7]), tonumber(ARGV[8])
 local generation = nil
 local ev, now, room, room_now = nil, nil, nil, nil
 local MINUTE_MS = 60000
--- Places beyond those that are opened that one call looks at for people who left.
+-- Places beyond the opened ones that one call checks for users who left.
 local PASSED_MAX = 10000
 
 -- @include now
@@ -44,19 +45,19 @@ raise_floors(floor_joined, floor_served)
 if not room.is_on or room.method ~= 'fifo' then return { 'room_off', now } end
 
 lapse_owed()
--- Sessions that are over; a bounded number at a time, since none of them counts any more.
+-- Removes ended sessions, a bounded number per call: none of them counts any more.
 local over = redis.call('ZRANGEBYSCORE', sessions_key, '-inf', room_now, 'LIMIT', 0, ended_batch)
 if #over > 0 then redis.call('ZREM', sessions_key, unpack(over)) end
 
 local kept, opened_this_minute, newest = {}, 0, 0
 for _, batch in ipairs(room.batches) do
-  -- Redis' clock was set back: what lay ahead begins now.
+  -- Redis' clock was set back: a batch opened in the future is opened now.
   if batch[3] > room_now then
     batch[3], batch[4] = room_now, math.min(batch[4], room_now + room.claim_ms)
     room.late_until = math.min(room.late_until, room_now + room.claim_ms)
   end
   newest = math.max(newest, batch[3])
-  -- What has lapsed does not come back, whatever becomes of the clock.
+  -- A lapsed batch stays lapsed if the clock is set back.
   if room_now >= batch[4] then batch[5] = 0 end
   local counts = room.per_minute > 0 and room_now - batch[3] < MINUTE_MS
   if counts then opened_this_minute = opened_this_minute + batch[6] end
@@ -87,8 +88,8 @@ if room.late_places == 0 and owed > 0 then
   late = math.min(open, owed, late_max)
   room.late_places, room.late_until = late, claimable_until
 end
--- The highest place that is served now: as many who are still there as there is room for. Those
--- who left right behind them are passed as well.
+-- The highest place that is served now: as many present users as there is room for. Places of
+-- users who left directly after them are skipped as well.
 local first, last, wanted = room.served + 1, room.served, open - late
 local function present_to(place)
   return place - room.served - redis.call('ZCOUNT', left_key, first, place)

@@ -1,11 +1,11 @@
 #!lua flags=allow-oom
--- room_claim: makes a served place its owner's session, or tells why not yet or no longer.
+-- room_claim: makes a served place its owner's session, or states why not yet or no longer.
 --
 -- Guarantee: a session begins only in place of an unclaimed place of a batch that has not lapsed,
 -- so live sessions and unclaimed places together never grow here. A number becomes a session once.
--- The token is the record of a number that Redis forgot; whatever an older number of its owner's
--- was, is over. Who has a place in no open batch and has not lapsed is owed one: such people claim
--- first from the next batch, the lowest numbers first, of equal ones the older token.
+-- The token is the record of a number that Redis lost; a state left by an older number of its
+-- owner is dropped. A user with a place in no open batch that has not lapsed is owed one: such
+-- users claim first from the next batch, the lowest numbers first, of equal ones the older token.
 -- KEYS: room room_numbers room_sessions room_owed
 -- ARGV: not_after user number place issued_ms floor_joined floor_served
 -- Reply: code now, then by code: ok ends_ms cap_ms joined served ·

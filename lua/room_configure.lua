@@ -1,10 +1,10 @@
 #!lua flags=allow-oom
--- room_configure: what operators set for an event's waiting room, after MongoDB has it.
+-- room_configure: the operators' settings of an event's waiting room, after MongoDB has them.
 --
--- Guarantee: follows MongoDB's revisions upwards only. The floors are taken in in any case, so a
--- room that Redis lost comes back with its numbers. A draw goes on from where it is: `gathering`
--- does not undo `frozen`, and only `fixed` (the archive has recorded who is in it) ends that. What
--- is off for good is kept for `keep_ms`: tokens are that long valid.
+-- Guarantee: follows MongoDB's revisions upwards only. The floors are applied in any case, so a
+-- room that Redis lost comes back with its numbers. A draw continues from its state: `gathering`
+-- does not undo `frozen`, and only `fixed` (the archive has recorded who is in it) ends that. A
+-- room that is off for good is kept for `keep_ms`, as long as tokens are valid.
 -- KEYS: room room_numbers room_sessions room_owed room_left room_leavers
 -- ARGV: not_after revision on method max_concurrent per_minute session_ms session_cap_ms renews
 --       claim_ms surge draw draw_joined commitment floor_joined floor_served keep_ms

@@ -1,9 +1,10 @@
 #!lua flags=allow-oom
--- room_draw: ends the gathering of an event's waiting room: who has joined by now is in the draw.
+-- room_draw: ends the gathering of an event's waiting room: the users who have joined by now are
+-- in the draw.
 --
--- Guarantee: the same answer to every caller from then on, until the archive has recorded it and
--- `room_configure` makes it take effect, also if the sale is postponed meanwhile. Who joins later
--- stands behind all of them.
+-- Guarantee: the same reply to every caller from then on, until the archive has recorded it and
+-- `room_configure` makes it take effect, also if the sale is postponed meanwhile. Users who join
+-- later come after all of them.
 -- KEYS: event room
 -- ARGV: not_after
 -- Reply: code now, then by code: ok joiners joins_hash · not_on_sale on_sale_at_ms

@@ -1,11 +1,12 @@
 #!lua
 -- room_join: gives a user the next number of an event's waiting room, once while it lives: while
--- it waits, may be claimed, or is a session that lives.
+-- it waits, may be claimed, or is a live session.
 --
--- Guarantee: numbers rise by one and are given once, as far as Redis and its callers remember. Who
--- left, lapsed or had a session gets a new one. While people gather for a draw, each number goes
--- into the running hash of the joins, in the same step. A number that was drawn has a place that
--- only the caller can compute: `place_needed` asks to be called again with it.
+-- Guarantee: numbers rise by one and are given once, as far as Redis and its callers remember. A
+-- user who left, lapsed or had a session gets a new one. While users gather for a draw, each
+-- number enters the running hash of the joins, in the same step. A number that was drawn has a
+-- place that only the caller can compute: after `place_needed` the caller repeats the call with
+-- it.
 -- KEYS: event deadlines leases room room_numbers room_sessions room_owed
 -- ARGV: not_after user known_number known_place floor_joined floor_served
 -- Reply: code now, then by code: ok|replayed number joined served revision · place_needed number
@@ -41,7 +42,7 @@ if room.method == 'passthrough' then return { 'room_open', now } end
 if room.method == 'reject' then return { 'room_rejects', now } end
 raise_floors(floor_joined, floor_served)
 
--- A number and the settings it was given under, so that the caller knows whether it knows them.
+-- A number and the revision of the settings: the caller may have to refresh its own.
 local function given(code, number)
   return { code, now, number, room.joined, room.served, room.revision }
 end

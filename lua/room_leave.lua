@@ -1,9 +1,9 @@
 #!lua flags=allow-oom
 -- room_leave: ends a user's place in an event's waiting room, or the session it became.
 --
--- Guarantee: the number is never good for anything again, as long as Redis remembers; a place
--- that was served and not claimed is free at once for the next. One that is not served yet will be
--- passed over, unless it is still to be drawn: its number does not tell then which one it is.
+-- Guarantee: the number is never valid again, as long as Redis remembers; a place that was served
+-- and not claimed is free at once for the next. One that is not served yet will be skipped, unless
+-- it is still to be drawn: its place is unknown then.
 -- KEYS: room room_numbers room_sessions room_owed room_left room_leavers
 -- ARGV: not_after user number place floor_joined floor_served leavers_kept
 -- Reply: code now, then by code: ok|nothing joined served
@@ -32,7 +32,7 @@ load_room()
 raise_floors(floor_joined, floor_served)
 lapse_owed()
 local known, cap = read_number(user)
--- A newer number is not this token's to give up; this one may be given up already.
+-- This token cannot give up a newer number; its own may be given up already.
 if known and (known > number or cap == 0) then
   return { 'nothing', now, room.joined, room.served }
 end

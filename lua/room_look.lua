@@ -1,11 +1,11 @@
 #!lua flags=allow-oom
--- room_look: how an event's waiting room stands. Every process asks for the rooms it knows, now
--- and then, and answers those who wait from that.
+-- room_look: the state of an event's waiting room. Every process reads the rooms it serves at
+-- intervals, and answers waiting users from that.
 --
--- Guarantee: takes in the hold attempts that the caller has counted since it last looked, and
--- switches a room that does so by itself on and off: on once the attempts of whole seconds have
--- stayed at its bound or above for long enough, off once they stayed below the lower bound for
--- long enough and nobody waits.
+-- Guarantee: adds the hold attempts that the caller has counted since its last call, and switches
+-- an automatic room on and off: on once the attempts of whole seconds have stayed at its bound or
+-- above for long enough, off once they stayed below the lower bound for long enough and nobody
+-- waits.
 -- KEYS: event deadlines leases room room_sessions room_owed room_left room_leavers
 -- ARGV: not_after attempts known_left floor_joined floor_served leavers_max young_ms
 -- Reply: code now, then by code: ok revision is_on surging method draw draw_joined joined served
@@ -43,7 +43,7 @@ if on_at then
   local second, last_second = math.floor(now / 1000), tonumber(f[2] or 0)
   local counted, over_since, calm_since = tonumber(f[3] or 0), f[4], f[5]
   if second ~= last_second then
-    -- Seconds in which nobody looked had no attempts: who counts some, looks.
+    -- Seconds without a call had no attempts: a process with attempts makes a call.
     local rate = second == last_second + 1 and counted or 0
     local nobody_waits = room.joined <= room.served and unclaimed == 0 and owed == 0
     over_since = rate >= tonumber(on_at) and (tonumber(over_since) or second * 1000 - 1000) or false

@@ -1,10 +1,9 @@
 #!lua
--- seal_load: gives a load in which everything is placed another token, the one that MongoDB is to
--- record.
+-- seal_load: gives a complete load another token, the one that MongoDB is to record.
 --
--- Guarantee: only the load of this token, before it is put on sale; again changes nothing. A copy
--- of Redis' data from before this step has the old token: should Redis fall back to it, what is in
--- it can be neither sealed nor opened as this load.
+-- Guarantee: only the load of this token, before it is put on sale; a repeated call changes
+-- nothing. A copy of Redis' data from before this step has the old token: should Redis fall back
+-- to it, that copy can be neither sealed nor opened as this load.
 -- KEYS: event seats holders bookings deadlines leases users ended log link requests
 -- ARGV: not_after generation nonce token seal
 -- Reply: code now, then by code: generation_mismatch generation

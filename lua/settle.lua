@@ -1,13 +1,13 @@
 #!lua flags=allow-oom
 -- settle: brings the archive's outcome of one booking into Redis and acknowledges the log entry
--- that asked for it, in one step.
+-- that led to it, in one step.
 --
--- Guarantee: `sold` ends as CONFIRMED with every seat BOOKED and held by this booking; `refund`
--- as VOIDED and `cancelled` as CANCELLED, freeing only seats that this booking holds. What the
+-- Guarantee: `sold` ends as CONFIRMED with every seat BOOKED and held by this booking; `refund` as
+-- VOIDED and `cancelled` as CANCELLED, freeing only seats that this booking holds. What the
 -- archive ended stays ended, also where Redis had lost the booking: a late `sold` cannot take
 -- seats back, neither its own nor another confirmed booking's (`seats_lost`). Where Redis lacks
 -- the booking it is written anew from the archive's facts. Under another generation, while the
--- event is being loaded, and on `seats_lost`, nothing is touched and nothing acknowledged: the
+-- event is being loaded, and on `seats_lost`, nothing is changed and nothing acknowledged: the
 -- caller rereads generation, then outcome, and repeats.
 -- KEYS: event seats holders bookings deadlines leases users ended log link requests
 -- ARGV: not_after generation nonce booking outcome group entry version user seats amount
@@ -57,8 +57,9 @@ now = now_ms()
 if now > not_after then return { 'too_late', now } end
 local refusal = load_event()
 if refusal then
-  -- A lost event is rebuilt from the archive, which has this outcome: the entry is done with.
-  -- One that is being rebuilt may have been read before this outcome: the entry has to wait.
+  -- A lost event is rebuilt from the archive, which has this outcome: the entry is finished.
+  -- The rebuild of an event that is being loaded may have read the archive before this outcome:
+  -- the entry has to wait.
   if entry ~= '' and redis.call('EXISTS', event_key) == 0 then
     redis.call('XACK', log_key, group, entry)
   end
@@ -80,7 +81,7 @@ local live = b and (b.status == 'HOLD' or b.status == 'CONFIRMING' or b.status =
 b = b or archived
 b.version = math.max(b.version, archived.version)
 if outcome == 'sold' and not seats_takeable(b) then return reply('seats_lost', b) end
--- From here on only writes. The payment marks what the archive has judged.
+-- From here on only writes. The payment marks what the archive has decided.
 b.payment = archived.payment
 b.paid = archived.paid
 if outcome == 'sold' then
@@ -96,7 +97,7 @@ if outcome == 'sold' then
 elseif live then
   end_booking(b, target, KINDS[target], 'settle')
 else
-  -- It holds nothing any more, or Redis never knew it: only its status is put right.
+  -- It holds no seats any more, or Redis never had it: only its status is corrected.
   b.status = target
   b.ended = now
   redis.call('ZADD', ended_key, now, b.id)

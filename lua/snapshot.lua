@@ -1,7 +1,7 @@
 #!lua flags=no-writes
--- snapshot: one event at one instant, with its place in the booking log.
+-- snapshot: one event at one instant, with its position in the booking log.
 --
--- Guarantee: all parts are of the same instant; what the log holds after `link` is not in it.
+-- Guarantee: all parts are of the same instant; entries of the log after `link` are not in it.
 -- Detail `counts` leaves the lists and the bytes out, `seats` the lists.
 -- KEYS: event seats holders bookings deadlines leases users ended log link requests
 -- ARGV: detail

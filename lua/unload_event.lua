@@ -2,8 +2,8 @@
 -- unload_event: takes a closed event out of Redis, once the archive has all of it.
 --
 -- Guarantee: all of the event's keys go, or none. They go only if the sale is closed, nothing is
--- held or being paid, and the event stands at exactly the version at which the caller saw every
--- booking archived and judged. (Idempotency records end by their own time.)
+-- held or being paid for, and the event has exactly the version at which the caller saw every
+-- booking archived and decided. (Idempotency records end by their own time.)
 -- KEYS: event seats holders bookings deadlines leases users ended log link requests events
 -- ARGV: not_after generation nonce event_version
 -- Reply: code now, then by code: in_use holds confirmations · event_moved event_version ·

@@ -2,9 +2,9 @@
 -- update_event: an operator's change of status or of the sale's times, after MongoDB has it.
 --
 -- Guarantee: follows MongoDB's revisions upwards only, so that changes that overtake each other
--- end as the newest. While a sale that had begun is postponed, its waiting room's own time stands
--- still (see `room_time`). After a beginning was brought forward, nobody's turn passes for
--- `lenient_ms`: so much later may people have been told to ask again.
+-- end as the newest. While a sale that had begun is postponed, its waiting room's own time is
+-- halted (see `room_time`). After a beginning was brought forward, no user's turn passes for
+-- `lenient_ms`, the longest announced pause between two status requests.
 -- KEYS: event seats holders bookings deadlines leases users ended log link requests room
 -- ARGV: not_after generation nonce revision status on_sale_at_ms off_sale_at_ms lenient_ms
 -- Reply: code now, then by code: ok version · stale_revision revision version ·

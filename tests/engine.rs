@@ -144,7 +144,7 @@ on_each_redis!(a_call_that_runs_twice_writes_once, async |flavor| {
     assert_eq!(stage.kinds().await, ["hold", "cancelled"]);
 });
 
-on_each_redis!(an_abort_undoes_only_what_nobody_learnt_of, async |flavor| {
+on_each_redis!(abort_undoes_only_unanswered_holds, async |flavor| {
     let stage = Stage::new(flavor).await;
     let (engine, event) = (&stage.engine, stage.event.id);
     let past = NotAfter(START_MS - 1);
@@ -333,14 +333,14 @@ on_each_redis!(an_open_event_is_never_overwritten, async |flavor| {
     assert_eq!(stage.engine.snapshot(unknown.id, Detail::All).await.unwrap(), None);
 });
 
-on_each_redis!(a_forgotten_script_is_sent_again, async |flavor| {
+on_each_redis!(lost_script_is_sent_again, async |flavor| {
     let stage = Stage::new(flavor).await;
     assert_eq!(stage.raw(&["SCRIPT", "FLUSH"]).await, "+OK");
     stage.expect("ok", stage.hold("ann", &[1]).await);
     stage.expect("ok", stage.hold("bob", &[2]).await);
 });
 
-on_each_redis!(a_hundred_for_one_seat, async |flavor| {
+on_each_redis!(one_of_a_hundred_concurrent_holds_succeeds, async |flavor| {
     let stage = Stage::new(flavor).await;
     let holds = (0..100).map(|n| {
         let stage = &stage;
@@ -351,7 +351,7 @@ on_each_redis!(a_hundred_for_one_seat, async |flavor| {
     assert_eq!(codes.iter().filter(|code| **code == "seats_unavailable").count(), 99);
 });
 
-on_each_redis!(a_full_log_stops_holds_alone, async |flavor| {
+on_each_redis!(full_log_refuses_only_holds, async |flavor| {
     let stage = Stage::new(flavor).await;
     let (engine, event) = (&stage.engine, &stage.event);
     let held = stage.hold("ann", &[1]).await.into_booking().unwrap();

@@ -1,4 +1,4 @@
--- Counts so many requests now. Uses: now.
+-- Counts this number of requests at the present time. Uses: now.
 local function add_to_count(c, requests)
   if requests == 0 then return end
   if c.kind == 'window' then

@@ -1,6 +1,6 @@
--- Where to take `count` adjacent free seats: the leftmost of the first run that leaves no seat
--- alone, or, as second result, of the first run that does (one seat longer than asked for). Looks
--- at runs that begin in the first `limit` bytes. `bytes` begins where a run may begin, and shows
+-- Finds `count` adjacent free seats: the leftmost of the first run that leaves no seat alone, or,
+-- as second result, of the first run that does (one seat longer than `count`). Considers runs that
+-- begin in the first `limit` bytes. `bytes` begins where a run may begin, and shows
 -- what follows the last run in full. Plain searches, so that sold seats cost next to nothing.
 -- Uses: scan_runs_left.
 local function best_run(bytes, limit, count)

@@ -1,5 +1,5 @@
--- Takes a user off those who are owed a place, together with the place that is open for them, if
--- one is: nobody else moves into it midway. Says whether the user was owed one.
+-- Removes a user from those who are owed a place, together with the place that is open for them,
+-- if one is: no other user gets it midway. Returns whether the user was owed one.
 -- Uses: room_key, owed_key, room.
 local function drop_owed(user)
   local before_them = redis.call('ZRANK', owed_key, user)

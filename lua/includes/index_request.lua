@@ -1,6 +1,6 @@
 -- Keeps the index of requests whose booking is being paid for or sold: which booking a request has,
 -- by its idempotency digest. INVARIANT: such a request finds its booking as long as Redis has it,
--- however long ago its record ended. A booking that ended takes out its own entry alone.
+-- however long ago its record ended. A booking that ended removes only its own entry.
 -- Uses: requests_key.
 local function index_request(b)
   if b.idempotency == '' then return end

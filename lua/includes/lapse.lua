@@ -1,4 +1,4 @@
--- Ends a hold whose deadline has passed; says whether it did. Uses: now, end_booking.
+-- Ends a hold whose deadline has passed; returns whether it did. Uses: now, end_booking.
 local function lapse(b)
   if b.status ~= 'HOLD' or b.deadline > now then return false end
   end_booking(b, 'EXPIRED', 'expired', '')

@@ -1,5 +1,5 @@
 -- Ends the wait of those who were owed a place and let their batch pass. INVARIANT: this comes
--- before anybody joins the owed, so that the first of them are those who had the chance.
+-- before a user joins the owed, so that the first of them are those whose turn has passed.
 -- Uses: room_key, numbers_key, owed_key, room, room_now.
 local function lapse_owed()
   if room.late_places == 0 or room_now < room.late_until then return end

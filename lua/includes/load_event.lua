@@ -1,5 +1,5 @@
--- Sets `ev` to the event's settings. Returns nil, or the reply to give instead: the event is
--- not open in Redis, or the caller knows another generation of it.
+-- Sets `ev` to the event's settings. Returns nil, or the refusal: the event is not open in Redis,
+-- or the caller has another generation of it.
 -- Uses: event_key, generation (nil: any), ev, now.
 local function load_event()
   local f = redis.call('HMGET', event_key, 'state', 'generation', 'id', 'layout', 'status',

@@ -1,4 +1,4 @@
--- Tells the waiting room, if there is one, that its sale begins at `begins` from now on: halts its
+-- Moves the beginning of the sale in its waiting room, if there is one, to `begins`: halts its
 -- own time from the moment at which a sale that had begun is postponed until it begins again, and
 -- keeps turns open for a while after the beginning was brought forward.
 -- Uses: room_key, ev, now, lenient_ms.

@@ -1,5 +1,5 @@
--- The caller's booking, or nil and the reply to give instead. Another's booking is answered
--- like an unknown one: nothing is learnt from the difference. An overdue hold lapses first.
+-- Returns the caller's booking, or nil and the refusal. Another user's booking is answered like an
+-- unknown one, so that its existence is not disclosed. An overdue hold expires first.
 -- Uses: booking_id, user, now, read_booking, lapse.
 local function own_booking()
   local b = read_booking(booking_id)

@@ -1,6 +1,6 @@
--- Takes in what the caller knows of numbers and places. INVARIANT: no number is given twice and
--- no served place falls back as long as a process that asks Redis remembers it. Places that Redis
--- forgot to have served have no batch in its books: below `books_from` nobody has lapsed.
+-- Applies the caller's highest number and served place. INVARIANT: no number is given twice and
+-- no served place falls back as long as a calling process remembers it. Served places that Redis
+-- lost have no batch in its books: below `books_from` no place has lapsed.
 -- Uses: room_key, room.
 local function raise_floors(joined, served)
   if joined <= room.joined and served <= room.served then return end

@@ -1,4 +1,4 @@
--- Ends at most `limit` overdue holds of the event, oldest first; says how many.
+-- Ends at most `limit` overdue holds of the event, oldest first; returns how many.
 -- Uses: deadlines_key, now, read_booking, lapse.
 local function release_overdue(limit)
   local released = 0

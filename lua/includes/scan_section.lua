@@ -1,9 +1,9 @@
 -- Scans one section, numbered by its first seat, from `first` on, for `quantity` seats of which
--- earlier scans of it found `kept`. Returns the seats, as many as were found, their rank, and
--- the first seat that was not looked at, if there is one. A short first look is enough where
--- free seats are plenty. Raises the section's mark (see `lower_mark`) over seats that are taken,
+-- earlier scans of it found `found`. Returns the seats, as many as were found, their rank, and
+-- the first seat that was not scanned, if there is one. A short first scan is enough where many
+-- seats are free. Raises the section's mark (see `lower_mark`) over seats that are taken,
 -- a good step at a time. Uses: event_key, seats_key, scan_seats_left, offer_seats.
-local function scan_section(section, first, last, kind, quantity, split, kept)
+local function scan_section(section, first, last, kind, quantity, split, found)
   local FIRST_LOOK_SEATS, MARK_STEP_SEATS = 2048, 256
   local mark = tonumber(redis.call('HGET', event_key, 'mark:' .. section) or section)
   local start = math.max(first, mark)
@@ -11,7 +11,7 @@ local function scan_section(section, first, last, kind, quantity, split, kept)
   if scan_seats_left == 0 then return {}, 0, start end
 
   local seats = {}
-  for _, seat in ipairs(kept) do
+  for _, seat in ipairs(found) do
     if string.lower(redis.call('GETRANGE', seats_key, seat, seat)) == 'a' then
       seats[#seats + 1] = seat
     end

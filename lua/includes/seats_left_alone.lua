@@ -1,5 +1,5 @@
 -- Which seats a choice leaves alone, of the pairs "neighbour:beyond,...": those whose neighbour
--- is free with nothing free beyond it (0: the row ends there, or the choice goes on). Not judged
+-- is free with nothing free beyond it (0: the row ends there, or the choice continues). Not applied
 -- near the end of a sale, when less than a tenth of the event's seats is free.
 -- Uses: event_key, seats_key, ev.
 local function seats_left_alone(pairs_text)

@@ -1,5 +1,5 @@
--- Writes a seat's state, keeping the mark of a row's first seat (upper case), and notes what
--- that does to the number of free seats. Uses: seats_key, available_delta, lower_mark.
+-- Writes a seat's state, keeping the mark of a row's first seat (upper case), and adds the
+-- change to the number of free seats. Uses: seats_key, available_delta, lower_mark.
 local function set_seat(seat, state)
   local old = redis.call('GETRANGE', seats_key, seat, seat)
   local lower = string.lower(old)

@@ -1,6 +1,6 @@
 -- The moments of a window's log that still count: those after `now - window_ms`. A log is its
 -- moments in order, six bytes each, Unix ms. One later than now (the clock was set back) becomes
--- now: it goes on to count, for a window at most; whether there was one is told, too. Uses: now.
+-- now: it counts for a window at most; the second result is whether there was one. Uses: now.
 local function window_of(log, window_ms)
   local low, high = 0, math.floor(#log / 6)
   while low < high do

@@ -1,8 +1,9 @@
--- Nil if the waiting room lets the caller through: it is off, or lets everybody through, or the
--- caller's number has become a session that lives at Redis' time of this call. Else the reply.
--- INVARIANT: where a room is on, no hold without a live session; there is no moment between the
--- look at the session and the hold. Uses: room_key, sessions_key, numbers_key, user, room_number,
--- now, read_number, room_time, session_end.
+-- Returns nil if the waiting room lets the caller through: it is off, or lets everybody through, or
+-- the caller's number has become a session that lives at Redis' time of this call; else the
+-- refusal. INVARIANT: where a room is on, no hold without a live session; no time passes between
+-- the check of the session and the hold.
+-- Uses: room_key, sessions_key, numbers_key, user, room_number, now, read_number, room_time,
+-- session_end.
 local function without_session()
   local f = redis.call('HMGET', room_key, 'on', 'surging', 'method', 'halted_from', 'halted_until',
     'halted_ms')

@@ -1,5 +1,5 @@
-//! What this process knows of Redis' clock: an interval that surely holds the offset between
-//! Redis' time and our own monotonic clock, narrowed by every reply.
+//! An estimate of Redis' clock: an interval that contains the offset between Redis' time and this
+//! process' monotonic clock, narrowed by every reply.
 
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering, fence};
@@ -13,12 +13,13 @@ const DRIFT_MS_PER_S: f64 = 0.5;
 pub struct RedisClock {
     origin: Instant,
     bounds: Mutex<Option<Bounds>>,
-    /// The same for readers, who take no lock. `turn` is odd while it is being changed, 0 before.
+    /// A copy of `bounds` that is read without a lock. `turn` is odd during a change, 0 before the
+    /// first.
     turn: AtomicU64,
     shown: [AtomicU64; 3],
 }
 
-/// Reads that may meet a change before the lock is taken.
+/// Reads that may overlap a change before the lock is taken.
 const READS_MAX: u32 = 8;
 
 #[derive(Clone, Copy, Debug)]
@@ -41,7 +42,7 @@ impl Default for RedisClock {
 }
 
 impl RedisClock {
-    /// Learns from one reply: Redis said `redis_ms` somewhere between `sent` and `received`.
+    /// Narrows the interval by one reply: Redis' time was `redis_ms` between `sent` and `received`.
     pub fn observe(&self, sent: Instant, received: Instant, redis_ms: i64) {
         // Redis rounds down to a millisecond.
         let low_ms = redis_ms as f64 - self.monotonic_ms(received);
@@ -57,7 +58,7 @@ impl RedisClock {
                     high_ms: old.high_ms.min(high_ms),
                     at_ms,
                 };
-                // No overlap: Redis' clock was set, or another node answers. Believe the news.
+                // No overlap: Redis' clock was set, or another node answers. The new interval replaces the old one.
                 if both.low_ms <= both.high_ms { both } else { fresh }
             }
             None => fresh,
@@ -67,7 +68,7 @@ impl RedisClock {
         }
     }
 
-    /// Shows readers these bounds. The caller has the lock.
+    /// Publishes these bounds to readers. The caller has the lock.
     fn show(&self, values: [f64; 3]) {
         let turn = self.turn.load(Ordering::Relaxed);
         self.turn.store(turn + 1, Ordering::Relaxed);
@@ -78,14 +79,14 @@ impl RedisClock {
         self.turn.store(turn + 2, Ordering::Release);
     }
 
-    /// Forgets all replies: another Redis answers from now on.
+    /// Drops the estimate: another Redis replies from now on.
     pub fn forget(&self) {
         let mut bounds = self.lock();
         *bounds = None;
         self.show([f64::NAN; 3]);
     }
 
-    /// The bounds, whole.
+    /// A consistent copy of the bounds.
     fn bounds(&self) -> Option<Bounds> {
         for _ in 0..READS_MAX {
             let turn = self.turn.load(Ordering::Acquire);
@@ -116,7 +117,7 @@ impl RedisClock {
         self.at_most_ms(Instant::now())
     }
 
-    /// The same of another moment.
+    /// Redis' time at another moment, Unix ms, at the most.
     pub fn at_most_ms(&self, now: Instant) -> Option<i64> {
         let now_ms = self.monotonic_ms(now);
         let bounds = self.bounds()?.widened(now_ms);
@@ -145,7 +146,7 @@ mod tests {
     use super::*;
     use std::time::Duration;
 
-    /// Replies that tell of two clocks far apart, in turn: whoever reads meets one of them.
+    /// With replies of two clocks far apart, in turn, a reader gets one of the two.
     #[test]
     fn readers_meet_no_half_changed_bounds() {
         let clock = RedisClock::default();

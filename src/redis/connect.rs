@@ -1,5 +1,5 @@
-//! Connections to Redis: settings that fred's defaults get wrong for us, and the checks that
-//! both binaries make at their start.
+//! Connections to Redis: the client library's settings, and the facts about servers that are
+//! checked at start.
 
 use std::time::Duration;
 
@@ -13,7 +13,7 @@ use super::error::RedisError;
 /// How to reach Redis.
 #[derive(Clone, Debug)]
 pub struct RedisSettings {
-    /// Where it is and how to log in.
+    /// The address, with credentials and TLS.
     pub address: RedisAddress,
     /// Prefix of all keys.
     pub namespace: String,
@@ -23,7 +23,7 @@ pub struct RedisSettings {
     pub clients: usize,
     /// Bound of one command, ms.
     pub timeout_ms: u64,
-    /// Bound of commands under way at once.
+    /// Maximum number of commands in flight.
     pub in_flight_max: usize,
 }
 
@@ -38,16 +38,16 @@ impl RedisSettings {
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// Bound of one TCP connection attempt.
 const CONNECTION_ATTEMPT_TIMEOUT: Duration = Duration::from_millis(1000);
-/// A blocking read without an answer this much longer than its block is given up. (Command
-/// connections see to that themselves, see [`super::connection`].)
+/// How much longer than its block a blocking read may stay unanswered. (For command connections see
+/// [`super::connection`].)
 const UNRESPONSIVE_TIMEOUT: Duration = Duration::from_millis(1200);
-/// How often that is looked at.
+/// How often this is checked.
 const UNRESPONSIVE_INTERVAL: Duration = Duration::from_millis(300);
-/// Reconnects are tried for ever, this far apart at most, ms.
+/// Longest pause between two reconnects, which are tried for ever, ms.
 const RECONNECT_DELAY_MS_MAX: u32 = 500;
 const RECONNECT_DELAY_MS_MIN: u32 = 20;
 
-/// What a connection is for: blocking reads wait on purpose, commands never do.
+/// The purpose of a connection: blocking reads wait, commands do not.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Purpose {
     Commands,
@@ -80,8 +80,7 @@ pub(super) async fn connect(
     }
 }
 
-/// One client for commands to one node of a Cluster, which connects in the background, however
-/// often it takes.
+/// One client for commands to one node of a Cluster; it connects in the background, with retries.
 pub(super) fn connect_later(
     settings: &RedisSettings,
     node: &NodeAddress,
@@ -125,7 +124,7 @@ fn client(
                 interval: UNRESPONSIVE_INTERVAL,
             };
             // The library answers every command under way on the connection with such an error,
-            // so these are told as unknown outcomes (see `RedisError`). `LOADING` is not one of
+            // so these are reported as unknown outcomes (see `RedisError`). `LOADING` is not one of
             // them: it passes by itself. On a Cluster the router follows such replies itself.
             connection.reconnect_errors = match node {
                 Some(_) => Vec::new(),
@@ -146,14 +145,14 @@ fn client(
         .map_err(|e| RedisError::NotRun(e.to_string()))
 }
 
-/// What a Redis says of itself, as far as Holdfast cares.
+/// The facts about a Redis server that Holdfast uses.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ServerFacts {
     /// `redis` or `valkey`.
     pub flavor: &'static str,
     /// Its version, e.g. `7.0.15`.
     pub version: String,
-    /// Major version of Redis that it speaks for (Valkey answers 7).
+    /// Major version of Redis that it is compatible with (Valkey reports 7).
     pub major: u32,
     /// `maxmemory-policy`; `noeviction` is the one that keeps seats.
     pub eviction_policy: String,
@@ -161,7 +160,7 @@ pub struct ServerFacts {
     pub append_only: bool,
     /// `master` or `slave`.
     pub role: String,
-    /// Whom it follows, as `host:port`, if it is a replica.
+    /// Its primary, as `host:port`, if it is a replica.
     pub primary: String,
     /// Whether it is still reading its data.
     pub is_loading: bool,
@@ -175,7 +174,7 @@ pub struct ServerFacts {
     pub clients: u64,
 }
 
-/// Reads what `INFO` answered.
+/// Parses the reply of `INFO`.
 pub(super) fn server_facts(info: &str) -> ServerFacts {
     let field = |name: &str| {
         info.lines()

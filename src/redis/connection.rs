@@ -1,7 +1,7 @@
-//! One connection that notices when Redis has gone silent.
+//! One connection, which is replaced when Redis stays silent.
 //!
-//! The client library looks at the age of the last *write*, so a link that died under traffic is
-//! never given up by it. Here the clock starts with the first call that has no answer yet.
+//! The client library checks the age of the last *write*, so it never gives up a link that died
+//! under traffic. Here the time since the oldest unanswered call counts.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -17,7 +17,7 @@ use fred::types::{ClusterHash, CustomCommand, Value};
 use super::error::RedisError;
 use crate::telemetry::warn_repeated;
 
-/// A connection with calls but without answers for this long is made anew.
+/// A connection with unanswered calls and no reply for this long is replaced.
 const SILENT_MAX: Duration = Duration::from_millis(1_000);
 
 /// Nothing is unanswered.
@@ -31,8 +31,8 @@ pub(super) struct Connection {
     renewing: Arc<AtomicBool>,
 }
 
-/// That a connection is being made anew: over when dropped, however that ends. A mark that stayed
-/// would keep the connection out of use for good.
+/// Marks a connection as being replaced, until this is dropped: a mark that stayed would disable
+/// the connection for good.
 struct Renewing(Arc<AtomicBool>);
 
 impl Drop for Renewing {
@@ -76,7 +76,7 @@ impl Connection {
         self.note_result(sent)
     }
 
-    /// The same for keys that are being moved to this node.
+    /// Like `send`, for keys that are being moved to this node.
     pub(super) async fn send_asking(
         &self,
         name: &'static str,
@@ -92,7 +92,7 @@ impl Connection {
         self.note_result(replies.pop().unwrap_or_else(|| Err(lost())))
     }
 
-    /// Ends it.
+    /// Closes the connection.
     pub(super) async fn close(&self) {
         // A client that is gone already has nothing to quit.
         let _ = self.client.quit().await;
@@ -108,7 +108,7 @@ impl Connection {
         sent
     }
 
-    /// A call is being sent.
+    /// Records that a call is being sent.
     fn note_sent(&self) {
         // Two first calls at once: either's time will do.
         if self.silent_since_ms.load(Ordering::Relaxed) == ANSWERED {
@@ -116,12 +116,12 @@ impl Connection {
         }
     }
 
-    /// An answer came, of whatever kind.
+    /// Records a reply.
     fn note_answered(&self) {
         self.silent_since_ms.store(ANSWERED, Ordering::Relaxed);
     }
 
-    /// A call was given up: after too long a silence the connection is made anew.
+    /// Records that a call was given up: after too long a silence the connection is replaced.
     fn note_given_up(&self) {
         let since_ms = self.silent_since_ms.load(Ordering::Relaxed);
         let silent_ms = self.now_ms().saturating_sub(since_ms);
@@ -136,7 +136,7 @@ impl Connection {
         warn_repeated!(silent_ms, "redis is silent; connecting anew");
         tokio::spawn(async move {
             let _renewing = Renewing(renewing);
-            // Tries for ever, as the reconnection policy says; ends early if the client is quit.
+            // Tries for ever, by the reconnection policy; ends early if the client is quit.
             let renewed = client.force_reconnection().await;
             tracing::info!(?renewed, "connected to redis anew");
         });
@@ -148,7 +148,7 @@ impl Connection {
     }
 }
 
-/// Every client speaks to one node alone, so the library need not know a command's slot.
+/// Every client is connected to one node, so a command's slot does not matter.
 fn command(name: &'static str) -> CustomCommand {
     CustomCommand::new_static(name, ClusterHash::Custom(0), false)
 }

@@ -8,14 +8,14 @@ use super::log::flat_map;
 use super::value::{integer, list, text};
 use crate::domain::Partition;
 
-/// A member of a group, as one partition's log knows it.
+/// A member of a group of one partition's log.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Consumer {
     /// Its name.
     pub name: String,
     /// Entries it was given and has not acknowledged.
     pub pending: u64,
-    /// Time since it last asked (Redis before 7.2: since it was last given something), ms.
+    /// Time since its last read (Redis before 7.2: since it last received an entry), ms.
     pub idle_ms: u64,
 }
 

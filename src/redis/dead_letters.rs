@@ -1,5 +1,5 @@
 //! Dead letters: log entries that could not be read or stored, parked with their reason so that
-//! they do not stop their neighbours, and kept for people to look at.
+//! they do not stop their neighbours, and kept for operators.
 
 use std::collections::HashMap;
 
@@ -11,19 +11,19 @@ use super::log::{Read, entries};
 use super::value::integer;
 use crate::domain::{LogId, Partition};
 
-/// Before the name of each of the entry's own fields.
+/// Prefix of the names of the entry's own fields.
 const ENTRY_PREFIX: &str = "entry.";
 
 /// A parked entry.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DeadLetter {
-    /// Where it was parked: also when, Unix ms.
+    /// Its position, which contains the time at which it was parked, Unix ms.
     pub id: LogId,
-    /// The entry's position in the booking log, as it was written down.
+    /// The recorded position of the entry in the booking log.
     pub entry_id: String,
     /// Why it was given up.
     pub reason: String,
-    /// The entry's fields as they were.
+    /// The entry's fields.
     pub fields: HashMap<String, String>,
 }
 
@@ -117,7 +117,7 @@ impl Engine {
         Ok(reply.into_iter().next().map(|read| DeadLetter::new(read.id, read.fields)))
     }
 
-    /// Removes a dead letter; whether it was there.
+    /// Removes a dead letter; returns whether it existed.
     pub async fn remove_dead_letter(
         &self,
         partition: Partition,

@@ -1,9 +1,8 @@
-//! Running scripts: one bounded call to one partition, with a deadline by Redis' own clock.
+//! Runs scripts: one bounded call to one partition, with a deadline by Redis' own clock.
 //!
-//! Promises: a call that is given up never takes effect later than its `not_after`; a script
-//! that Redis forgot is sent again; at most `in_flight_max` scripts are under way on one node; every
-//! reply narrows what we know of that node's clock. Where a partition is served, and over which
-//! connection, [`super::routing`] knows.
+//! Guarantees: a call that is given up never takes effect later than its `not_after`; a script
+//! that Redis lost is sent again; at most `in_flight_max` scripts are in flight on one node; every
+//! reply narrows the estimate of that node's clock. [`super::routing`] chooses node and connection.
 
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, OnceLock};
@@ -21,9 +20,9 @@ use super::scripts::call::ScriptCall;
 use super::scripts::{Script, ScriptReply, Scripts, Timed};
 use crate::domain::Partition;
 
-/// Told of every script call; metrics hang here.
+/// Receives every script call, for metrics.
 pub trait Observer: Send + Sync {
-    /// A script answered with a code (or `unknown`, `not_run`, `unexpected`) after `seconds`.
+    /// A script replied with a code (or `unknown`, `not_run`, `unexpected`) after `seconds`.
     fn script_called(&self, script: &'static str, code: &'static str, seconds: f64);
 }
 
@@ -39,18 +38,18 @@ struct Inner {
     router: Arc<Router>,
     scripts: Scripts,
     observer: Arc<dyn Observer>,
-    /// Who asks replicas, where that is configured.
+    /// Confirms replication, where that is configured.
     replication: OnceLock<Replication>,
     /// `not_after` of all calls, once a test has pinned it.
     pinned_not_after: OnceLock<AtomicI64>,
 }
 
-/// More arguments than any script has; room for so many is made at once.
-const ARGUMENTS_USUAL: usize = 32;
+/// No script has more arguments; the capacity of a command.
+const ARGUMENTS_MAX: usize = 32;
 /// The part of the time-out that is kept for the reply.
 const REPLY_TIME_DIVISOR: u64 = 5;
 
-/// What a caller can ask for again is refused first where there are too many calls.
+/// Calls that their callers can repeat are refused first under overload.
 fn urgency(script: Script) -> Urgency {
     match script {
         Script::Hold
@@ -102,12 +101,12 @@ impl Engine {
         &self.inner.router
     }
 
-    /// How many calls are under way, on all nodes.
+    /// The number of calls in flight, on all nodes.
     pub fn in_flight(&self) -> usize {
         self.inner.router.nodes().iter().map(|one| one.0.load().under_way()).sum()
     }
 
-    /// What we know of the clock of a partition's node.
+    /// The estimate of the clock of a partition's node.
     pub fn clock(&self, partition: Partition) -> &RedisClock {
         self.inner.router.clock(partition)
     }
@@ -134,7 +133,7 @@ impl Engine {
     }
 
     /// The moment, by Redis' clock, after which a call sent now does not run. It is a little before
-    /// we give up, so that a call that comes too late is still heard to have done nothing.
+    /// the caller gives up, so that the reply of a call that arrives too late is still received.
     pub async fn not_after(&self, partition: Partition) -> Result<NotAfter, RedisError> {
         if let Some(pinned) = self.inner.pinned_not_after.get() {
             return Ok(NotAfter(pinned.load(Ordering::Relaxed)));
@@ -147,8 +146,8 @@ impl Engine {
         Ok(NotAfter(now_ms + (timeout_ms - timeout_ms / REPLY_TIME_DIVISOR) as i64))
     }
 
-    /// Runs a script with a `not_after` that is in half the time-out, where the script has one. A
-    /// call that arrives too late because Redis' clock was set is repeated once.
+    /// Runs a script, with the current `not_after` where it has one. A call that arrives too late
+    /// because Redis' clock was set is repeated once.
     pub(super) async fn call<C: ScriptCall>(
         &self,
         call: &C,
@@ -267,8 +266,7 @@ impl Engine {
         &self,
         call: impl Future<Output = Result<Value, RedisError>>,
     ) -> Result<Value, RedisError> {
-        // The library's own bound is the same; it tells the connection. This one covers two
-        // commands in a row.
+        // The library has the same bound per command. This one covers two commands in a row.
         match tokio::time::timeout(self.timeout() * 2, call).await {
             Ok(result) => result,
             Err(_) => Err(RedisError::Unknown("no reply in time".into())),
@@ -288,7 +286,7 @@ fn command_of<C: ScriptCall>(
     not_after: Option<NotAfter>,
 ) -> Vec<Value> {
     let keys = call.keys(keys);
-    let mut command = Vec::with_capacity(3 + keys.len() + ARGUMENTS_USUAL);
+    let mut command = Vec::with_capacity(3 + keys.len() + ARGUMENTS_MAX);
     command.push(Value::from(sha1));
     command.push(Value::from(keys.len() as i64));
     command.extend(keys.into_iter().map(Value::from));

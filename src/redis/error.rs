@@ -1,4 +1,4 @@
-//! What can go wrong between us and Redis, told apart by what may have happened there.
+//! Errors of calls to Redis, distinguished by whether the call may have had an effect.
 
 /// Why a call has no answer.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -40,7 +40,7 @@ impl RedisError {
         RedisError::NotRun(OVERLOADED.to_owned())
     }
 
-    /// Whether this says that too many calls wait for Redis, which answers otherwise.
+    /// Whether the call was refused because too many others are in flight.
     pub fn is_overloaded(&self) -> bool {
         matches!(self, RedisError::NotRun(why) if why == OVERLOADED)
     }

@@ -1,5 +1,5 @@
-//! The mark by which operators tell processes that they changed what the gates go by. It says
-//! nothing but "look again"; what there is to see is in the archive.
+//! A mark that changes when operators change the gates' configuration. Processes then read the
+//! configuration from the archive again.
 
 use fred::types::Value;
 
@@ -9,7 +9,7 @@ use super::scripts::new_nonce;
 use super::value::text;
 use crate::domain::Partition;
 
-/// Any partition would do: there is one mark.
+/// There is one mark; its partition does not matter.
 const PARTITION: Partition = Partition(0);
 
 impl Engine {

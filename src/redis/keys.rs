@@ -24,10 +24,10 @@
 //! hf1:{p07}:log             stream  the booking log
 //! hf1:{p07}:link            string  position and tag of the log's newest entry
 //! hf1:{p07}:dead_letters    stream  entries the worker gave up on
-//! hf1:{p07}:replication     string  written so that replicas can be asked for it
+//! hf1:{p07}:replication     string  written so that its replication can be checked
 //! hf1:{p11}:limits:user:ann hash    kind and rule → what was counted; also `limits:address:…` and
 //!                                   `limits:user_event:<event>:<user>`, beside its user
-//! hf1:{p00}:gates           string  changes when operators change what the gates go by
+//! hf1:{p00}:gates           string  changes with the gates' configuration
 //! ```
 
 use crate::domain::{EventId, Partition, Subject};
@@ -79,12 +79,12 @@ impl Keys {
         self.key(partition, "dead_letters")
     }
 
-    /// What is written so that replicas can be asked for it.
+    /// What is written so that its replication can be checked.
     pub fn replication(&self, partition: Partition) -> String {
         self.key(partition, "replication")
     }
 
-    /// What changes when operators change what the gates go by.
+    /// What changes with the gates' configuration.
     pub fn gates(&self) -> String {
         self.key(Partition(0), "gates")
     }
@@ -152,7 +152,7 @@ impl Keys {
         }
     }
 
-    /// What every script about an event declares, in this order.
+    /// The keys that every script about bookings declares, in this order.
     pub fn event_keys(&self, event: EventId) -> Vec<String> {
         let partition = self.partition_of(event);
         let mut keys: Vec<String> =

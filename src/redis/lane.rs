@@ -3,8 +3,8 @@
 //!
 //! On one Redis a single connection reads all partitions; on a cluster, where a read cannot span
 //! slots, each partition has a reader of its own, connected to the node that serves it. A *lane* is
-//! what one reader reads. A reader ends with an error when its partition has come to another node;
-//! the next one connects there.
+//! the set of partitions of one reader. A reader ends with an error when its partition moves to
+//! another node; the next one connects there.
 
 use fred::clients::Client;
 use fred::interfaces::ClientLike;
@@ -28,7 +28,7 @@ pub struct LaneReader {
 }
 
 impl Engine {
-    /// Which partitions are read together.
+    /// The partitions that are read together.
     pub fn lanes(&self) -> Vec<Vec<Partition>> {
         if self.settings().is_cluster() {
             self.keys().all_partitions().map(|partition| vec![partition]).collect()
@@ -37,7 +37,7 @@ impl Engine {
         }
     }
 
-    /// Opens a reader of its own connection; reads wait at most `block_ms` for news.
+    /// Opens a reader with its own connection; reads wait at most `block_ms` for new entries.
     ///
     /// # Errors
     /// If the lane's node does not answer; at once, if it is known to be gone.
@@ -63,7 +63,7 @@ impl LaneReader {
         self.read("XREAD", head.into(), ids.collect()).await
     }
 
-    /// Waits for entries that no consumer of the group has seen.
+    /// Waits for entries that were not delivered to the group yet.
     pub async fn group(
         &self,
         group: &str,
@@ -75,8 +75,8 @@ impl LaneReader {
         self.read("XREADGROUP", head.into(), ids.collect()).await
     }
 
-    /// Entries after the given positions that this consumer was given before and has not
-    /// acknowledged; answers at once.
+    /// Entries after the given positions that were delivered to this consumer before and not
+    /// acknowledged; returns at once.
     pub async fn own_pending(
         &self,
         group: &str,
@@ -107,7 +107,7 @@ impl LaneReader {
         args.extend(self.partitions.iter().map(|(_, key)| Value::from(key.as_str())));
         args.extend(ids.into_iter().map(Value::from));
         self.is_served_here()?;
-        // The client speaks to one node alone: the library need not know the slot.
+        // The client is connected to one node: the slot does not matter.
         let command = CustomCommand::new_static(name, ClusterHash::Custom(0), true);
         match self.client.custom(command, args).await {
             Ok(reply) => self.parse_streams(reply),
@@ -120,7 +120,7 @@ impl LaneReader {
         }
     }
 
-    /// Refuses to read on from a node that does not serve the partition any more.
+    /// Fails if the node does not serve the partition any more.
     fn is_served_here(&self) -> Result<(), RedisError> {
         let (Some(node), Some((partition, _))) = (&self.node, self.partitions.first()) else {
             return Ok(());
@@ -131,7 +131,7 @@ impl LaneReader {
         }
     }
 
-    /// Reads `{key: entries}`, as a list of pairs (RESP2) or a map (RESP3); nil is no news.
+    /// Reads `{key: entries}`, as a list of pairs (RESP2) or a map (RESP3); nil means none.
     fn parse_streams(&self, reply: Value) -> Result<Vec<Read>, RedisError> {
         let mut reads = Vec::new();
         for (key, value) in flat_map(reply)? {

@@ -1,5 +1,5 @@
-//! The booking log as commands see it: its state, its pending and its trimmed entries, and how an
-//! entry is read. [`super::lane`] waits for new ones.
+//! Commands on the booking log: its state, pending entries, trimming, and parsing of entries.
+//! [`super::lane`] waits for new entries.
 
 use std::collections::HashMap;
 
@@ -10,19 +10,19 @@ use super::error::RedisError;
 use super::value::{integer, list, text, unexpected};
 use crate::domain::{Entry, LogId, Partition, RecordError};
 
-/// The consumer group whose members, the worker's processes, carry the log into the archive.
+/// The consumer group whose members, the worker processes, archive the log.
 pub const WORKER_GROUP: &str = "archive";
 
-/// An entry as it was read; one that this build cannot read keeps its fields for the dead letters.
+/// An entry of the log with its fields, which dead letters keep if the entry is unreadable.
 #[derive(Clone, Debug)]
 pub struct Read {
-    /// Where it was read.
+    /// The log's partition.
     pub partition: Partition,
     /// Its position.
     pub id: LogId,
     /// The entry, or why it is unreadable.
     pub entry: Result<Entry, RecordError>,
-    /// Its fields as they are.
+    /// Its raw fields.
     pub fields: HashMap<String, String>,
 }
 
@@ -32,7 +32,7 @@ impl Read {
         self.fields.get("tag").map_or("", String::as_str)
     }
 
-    /// Whether it says that it follows this entry directly.
+    /// Whether its link names this entry as its predecessor.
     pub fn follows(&self, id: LogId, tag: &str) -> bool {
         let field = |name: &str| self.fields.get(name).map_or("", String::as_str);
         field("prev_id") == id.to_string() && field("prev_tag") == tag
@@ -44,7 +44,7 @@ impl Read {
 pub struct Pending {
     /// Its position.
     pub id: LogId,
-    /// Who has it.
+    /// The consumer it was delivered to.
     pub consumer: String,
     /// Time since its last delivery, ms.
     pub idle_ms: i64,
@@ -52,7 +52,7 @@ pub struct Pending {
     pub deliveries: i64,
 }
 
-/// A log seen from outside.
+/// The state of a log and its group.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct LogState {
     /// Entries in the log.
@@ -61,7 +61,7 @@ pub struct LogState {
     pub newest: LogId,
     /// The group's last delivered position; `None` if there is no group.
     pub delivered: Option<LogId>,
-    /// Entries not delivered to the group yet; `None` where Redis cannot tell (entries were
+    /// Entries not delivered to the group yet; `None` where Redis does not report it (entries were
     /// deleted) or there is no group.
     pub undelivered: Option<u64>,
     /// Entries delivered and not acknowledged.
@@ -149,7 +149,7 @@ impl Engine {
     }
 
     /// Takes over entries idle for at least `idle_ms`, from `start` on (`0-0` at first). Returns
-    /// the entries and where to go on; `0-0` means that all were seen.
+    /// the entries and the position to continue from; `0-0` means that none is left.
     pub async fn claim(
         &self,
         partition: Partition,
@@ -235,7 +235,7 @@ impl Engine {
             .collect()
     }
 
-    /// Position of the log's last entry, whoever wrote it; `None` for an empty log.
+    /// Position of the log's last entry; `None` for an empty log.
     pub async fn last_entry(&self, partition: Partition) -> Result<Option<LogId>, RedisError> {
         let key = self.keys().log(partition);
         let args = [key.as_str(), "+", "-", "COUNT", "1"].into_iter().map(Value::from).collect();
@@ -243,14 +243,14 @@ impl Engine {
         Ok(reply.first().map(|read| read.id))
     }
 
-    /// Drops entries below `id`. The caller keeps to the watermark.
+    /// Drops entries below `id`, which must not be above the watermark.
     pub async fn trim_below(&self, partition: Partition, id: LogId) -> Result<u64, RedisError> {
         let args = [self.keys().log(partition), "MINID".into(), id.to_string()];
         let args = args.into_iter().map(Value::from).collect();
         Ok(integer(&self.command("XTRIM", partition, args).await?)? as u64)
     }
 
-    /// A log seen from outside.
+    /// The state of a log and its group.
     pub async fn log_state(
         &self,
         partition: Partition,
@@ -280,7 +280,7 @@ impl Engine {
         Ok(state)
     }
 
-    /// Fills in what XINFO GROUPS says; says whether the group is there.
+    /// Fills in the fields of XINFO GROUPS; returns whether the group exists.
     async fn group_state(
         &self,
         partition: Partition,

@@ -1,6 +1,6 @@
 //! Redis: connections, key names, the scripts as typed calls, and the booking log.
 //!
-//! Nothing outside this module knows the client library or a key's name.
+//! No other module depends on the client library or on key names.
 
 mod address;
 mod clock;
@@ -38,8 +38,8 @@ pub use limits::{LimitCheck, Standing};
 pub use log::{LogState, Pending, Read, WORKER_GROUP};
 pub use nodes::NodeAnswer;
 pub use restoring::EventState;
-pub use retention::Ended;
-pub use scan::{Cursor, KeptBooking, Page};
+pub use retention::EndedBooking;
+pub use scan::{Cursor, Page, StoredBooking};
 pub use scripts::booking::{
     AbortReply, Attempt, CancelReply, ExpireReply, ExtendReply, ForgetReply, GetBookingReply,
     IdempotencyRecord, new_nonce,
@@ -57,7 +57,7 @@ pub use scripts::restore::{
     LoadBookingsReply, RaiseGenerationReply, RestoreBookingsReply, SealLoadReply,
 };
 pub use scripts::room::{RoomClaimReply, RoomJoinReply, RoomPlace};
-pub use scripts::room_upkeep::{Admitted, RoomConfiguration};
+pub use scripts::room_upkeep::{RoomAdmission, RoomConfiguration};
 pub use scripts::settle::{SettleReply, Settlement};
 pub use scripts::snapshot::{Detail, EventSnapshot};
 pub use scripts::{EventReply, ScriptReply, Timed};

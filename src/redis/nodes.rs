@@ -1,5 +1,5 @@
-//! The nodes that serve partitions, each by itself: whether it answers, and what it says of itself.
-//! One Redis is one node.
+//! The nodes that serve partitions: whether each one answers, and its server facts. A single Redis
+//! is one node.
 
 use std::sync::Arc;
 
@@ -15,52 +15,52 @@ use super::value::args;
 use super::value::text;
 use crate::domain::Partition;
 
-/// What was asked of each node.
+/// One node's answer to a command that was sent to every node.
 #[derive(Clone, Debug)]
 pub struct NodeAnswer<T> {
-    /// Where it is; `redis` where there is one alone.
+    /// Its address; `redis` for a single node.
     pub node: String,
     /// How many partitions it serves.
     pub partitions: usize,
-    /// What it answered.
+    /// The answer.
     pub answer: Result<T, RedisError>,
 }
 
 impl Engine {
     /// Whether each node that serves partitions answers within the command bound, and takes writes;
-    /// all are asked at the same time. Takes no place among the calls under way: a process with too
-    /// many of them is no reason to call Redis unavailable.
+    /// all are pinged concurrently. Not counted among the calls in flight: too many of those do not
+    /// make Redis unavailable.
     pub async fn ping_nodes(&self) -> Vec<NodeAnswer<()>> {
         let nodes = self.router().nodes();
         let sections = || args!["replication", "persistence"];
-        let asks: Vec<_> =
+        let requests: Vec<_> =
             nodes.iter().map(|one| self.command("INFO", one.1, sections())).collect();
-        let answers = join_all(asks).await;
+        let answers = join_all(requests).await;
         let answers = answers.into_iter().map(|info| takes_writes(&text(Some(info?))?));
         nodes.into_iter().zip(answers).map(answer_of).collect()
     }
 
-    /// What each node that serves partitions says of itself; all are asked at the same time.
+    /// The server facts of each node that serves partitions, read concurrently.
     pub async fn nodes_facts(&self) -> Vec<NodeAnswer<ServerFacts>> {
         let nodes = self.router().nodes();
-        let asks: Vec<_> =
+        let requests: Vec<_> =
             nodes.iter().map(|one| self.command("INFO", one.1, Vec::new())).collect();
-        let answers = join_all(asks).await;
+        let answers = join_all(requests).await;
         let facts = answers.into_iter().map(|info| Ok(server_facts(&text(Some(info?))?)));
         nodes.into_iter().zip(facts).map(answer_of).collect()
     }
 
     /// Whether any node answers within the command bound: the first answer counts, so that a silent
-    /// node holds nobody up.
+    /// node delays no caller.
     ///
     /// # Errors
-    /// Why one does not, if none does.
+    /// If none answers; the error is one node's.
     pub async fn ping(&self) -> Result<(), RedisError> {
         let nodes = self.router().nodes();
-        let mut asks: FuturesUnordered<_> =
+        let mut requests: FuturesUnordered<_> =
             nodes.iter().map(|one| self.redis_time_ms(one.1)).collect();
         let mut error = RedisError::NotRun("no node serves anything".into());
-        while let Some(answer) = asks.next().await {
+        while let Some(answer) = requests.next().await {
             match answer {
                 Ok(_) => return Ok(()),
                 Err(why) => error = why,
@@ -80,7 +80,7 @@ impl Engine {
     }
 }
 
-/// Whether a node that says this of itself takes writes.
+/// Whether a node with this INFO takes writes.
 fn takes_writes(info: &str) -> Result<(), RedisError> {
     let ServerFacts { is_loading, role, primary, .. } = server_facts(info);
     match role.as_str() {

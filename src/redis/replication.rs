@@ -1,20 +1,20 @@
-//! Whether replicas have what was just written: `WAIT`, shared by all who ask at the same time.
+//! Whether replicas have what was just written: `WAIT`, shared by all concurrent callers.
 //!
-//! Promises: a caller is told `true` only if so many replicas acknowledged what it had written
-//! before it asked; it waits no longer than the bound, whatever the replicas do; and the
+//! Guarantees: a caller gets `true` only if the required number of replicas acknowledged what it
+//! had written before the call; it waits no longer than the bound, whatever the replicas do; and the
 //! connections on which scripts run never wait.
 //!
-//! `WAIT` holds up its connection, so a *lane* has one of its own. It takes all callers that have
-//! asked by now, writes one small key, waits until the replicas have that, and answers them all;
-//! who asks meanwhile is in the next round. A replica takes writes in the order in which its primary made
-//! them: with the lane's key it has all that came before. On a cluster, where partitions live on
+//! `WAIT` blocks its connection, so a *lane* has one of its own. A lane takes all callers that are
+//! waiting, writes one small key, waits until the replicas have that key, and answers all of them;
+//! callers that arrive meanwhile are in the next round. A replica applies writes in its primary's
+//! order: with the lane's key it has everything before it. On a cluster, where partitions are on
 //! different nodes, each partition has a lane.
 //!
-//! A connection that was made anew may speak to another node than the one that ran the script: a
-//! replica that was promoted, and may lack what its predecessor wrote. So each connection is given
-//! a name, which dies with it, and a round that does not find the name answers `false`. What this
-//! cannot tell is a primary that is cut off and still takes scripts while the lane has found its
-//! successor; `min-replicas-to-write` on the server ends that.
+//! A reconnected connection may lead to another node than the one that ran the script: a promoted
+//! replica, which may lack what its predecessor wrote. So each connection is given a name, which
+//! ends with it, and a round that does not find the name answers `false`. This does not detect a
+//! primary that is cut off and still runs scripts while the lane is connected to its successor;
+//! `min-replicas-to-write` on the server prevents that.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -35,24 +35,24 @@ use crate::domain::Partition;
 use crate::lifecycle::Supervisor;
 use crate::telemetry::warn_repeated;
 
-/// Tells a caller whether replicas have what it asked about.
-type Asked = oneshot::Sender<bool>;
+/// A caller that waits for the result of a round.
+type Waiter = oneshot::Sender<bool>;
 
 /// Callers of one round.
 const ROUND_MAX: usize = 10_000;
 
-/// Asks replicas, by partition.
+/// Confirms replication, by partition.
 pub(super) struct Replication {
     /// One for all partitions, or one each.
-    lanes: Vec<mpsc::Sender<Asked>>,
+    lanes: Vec<mpsc::Sender<Waiter>>,
     bound: Duration,
 }
 
 impl Replication {
-    async fn ask(&self, partition: Partition) -> bool {
+    async fn confirm(&self, partition: Partition) -> bool {
         let lane = usize::from(partition.0) % self.lanes.len();
         let (answer, answered) = oneshot::channel();
-        // Too many wait already, or the lane has ended: nothing is known of the replicas.
+        // Too many callers wait, or the lane has ended: the replicas' state is unknown.
         if self.lanes[lane].try_send(answer).is_err() {
             return false;
         }
@@ -61,7 +61,7 @@ impl Replication {
 }
 
 impl Engine {
-    /// From now on [`Engine::is_replicated`] asks for this many replicas and waits at most `bound`.
+    /// Makes [`Engine::is_replicated`] require this many replicas and wait at most `bound`.
     pub async fn ask_replicas(
         &self,
         replicas: u32,
@@ -81,27 +81,27 @@ impl Engine {
             match lane.connect_now().await {
                 // One node of a cluster may be gone.
                 Err(error) if self.settings().is_cluster() => {
-                    warn_repeated!(%error, %partition, "replicas are asked once its node is back");
+                    warn_repeated!(%error, %partition, "replication is checked once its node is back");
                 }
                 connected => connected?,
             }
-            let (asks, asked) = mpsc::channel(waiters_max);
-            // What outlives a panic is the channel: callers of the round are told `false`, who asks
-            // meanwhile is in the next one. It ends with the engine, which has the only sender.
-            let (lane, asked) = (Arc::new(Mutex::new(lane)), Arc::new(Mutex::new(asked)));
-            let run = move || Lane::run(lane.clone(), asked.clone());
+            let (sender, waiters) = mpsc::channel(waiters_max);
+            // The channel survives a panic: callers of the round get `false`, later ones are in the
+            // next round. It ends with the engine, which has the only sender.
+            let (lane, waiters) = (Arc::new(Mutex::new(lane)), Arc::new(Mutex::new(waiters)));
+            let run = move || Lane::run(lane.clone(), waiters.clone());
             tokio::spawn(supervisor.until_done("replication", run));
-            lanes.push(asks);
+            lanes.push(sender);
         }
         self.set_replication(Replication { lanes, bound });
         Ok(())
     }
 
     /// Whether replicas are known to have all that this partition's scripts had written when this
-    /// was called. `false` where nobody asks them.
+    /// was called. `false` where replication is not checked.
     pub async fn is_replicated(&self, partition: Partition) -> bool {
         match self.replication() {
-            Some(replication) => replication.ask(partition).await,
+            Some(replication) => replication.confirm(partition).await,
             None => false,
         }
     }
@@ -111,16 +111,16 @@ struct Lane {
     router: Arc<Router>,
     settings: RedisSettings,
     purpose: Purpose,
-    /// The first of those it asks for.
+    /// The first of its partitions.
     partition: Partition,
     key: String,
     replicas: u32,
     bound_ms: u64,
-    own: Option<Named>,
+    own: Option<NamedConnection>,
 }
 
-/// A connection that has a name.
-struct Named {
+/// A connection with its name.
+struct NamedConnection {
     connection: Connection,
     name: String,
     /// The Cluster's node that it leads to.
@@ -128,16 +128,16 @@ struct Named {
 }
 
 impl Lane {
-    async fn run(lane: Arc<Mutex<Self>>, asked: Arc<Mutex<mpsc::Receiver<Asked>>>) {
-        let (mut lane, mut asked) = (lane.lock().await, asked.lock().await);
+    async fn run(lane: Arc<Mutex<Self>>, waiters: Arc<Mutex<mpsc::Receiver<Waiter>>>) {
+        let (mut lane, mut waiters) = (lane.lock().await, waiters.lock().await);
         let mut round = Vec::new();
-        while asked.recv_many(&mut round, ROUND_MAX).await > 0 {
+        while waiters.recv_many(&mut round, ROUND_MAX).await > 0 {
             let replicated = lane.round().await.unwrap_or_else(|error| {
-                tracing::debug!(%error, "replicas could not be asked");
+                tracing::debug!(%error, "replication could not be checked");
                 false
             });
             for answer in round.drain(..) {
-                // Who did not wait so long is not there any more.
+                // The caller may have given up.
                 let _ = answer.send(replicated);
             }
         }
@@ -150,7 +150,7 @@ impl Lane {
     async fn round(&mut self) -> Result<bool, RedisError> {
         let node = self.router.address(self.partition)?;
         let Some(own) = self.own.as_ref().filter(|own| own.node == node) else {
-            // Scripts of before this connection may have run on another node.
+            // Scripts before this connection may have run on another node.
             self.connect(node).await?;
             return Ok(false);
         };
@@ -176,14 +176,15 @@ impl Lane {
             old.connection.close().await;
         }
         let client = connect::connect(&self.settings, self.purpose, node.as_ref()).await?;
-        let named = Named { connection: Connection::new(client), name: new_nonce(), node };
+        let named =
+            NamedConnection { connection: Connection::new(client), name: new_nonce(), node };
         named.name_connection().await?;
         self.own = Some(named);
         Ok(())
     }
 }
 
-impl Named {
+impl NamedConnection {
     async fn name_connection(&self) -> Result<(), RedisError> {
         send(&self.connection, "CLIENT", args!["SETNAME", self.name.as_str()]).await.map(drop)
     }

@@ -1,5 +1,5 @@
-//! What a repair asks of Redis: is an event there, may it go on under a newer generation, which
-//! bookings does it lack; and the requests behind restored bookings, remembered anew.
+//! Reads for a repair: whether an event is in Redis, in which state, and which bookings it lacks; and
+//! the idempotency records of restored bookings.
 
 use std::collections::HashMap;
 
@@ -9,14 +9,14 @@ use futures_util::{StreamExt, stream};
 use super::engine::Engine;
 use super::error::RedisError;
 use super::log::entries;
-use super::scan::read_kept;
+use super::scan::parse_stored;
 use super::value::{integer, list, text, unexpected};
 use crate::domain::{Booking, BookingId, EventId, LogId, Partition};
 
-/// Records of requests written, and events looked at, at the same time.
+/// Concurrent commands.
 const RECORDS_AT_ONCE_MAX: usize = 64;
 
-/// How an event stands in Redis.
+/// An event's state in Redis.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct EventState {
     /// Whether it is open (else it is being loaded).
@@ -28,14 +28,14 @@ pub struct EventState {
 }
 
 impl Engine {
-    /// Whether a partition is served by a master that answers. One that still reads its files
+    /// Whether a partition is served by a master that replies. One that is still loading its data
     /// does not.
     pub async fn is_master(&self, partition: Partition) -> Result<bool, RedisError> {
         let role = list(Some(self.command("ROLE", partition, Vec::new()).await?))?;
         Ok(text(role.into_iter().next())? == "master")
     }
 
-    /// How these events, all of this partition, stand in Redis, in their order; `None`: it lacks
+    /// The states of these events of one partition, in their order; `None`: Redis lacks
     /// the event.
     pub async fn event_states(
         &self,
@@ -60,8 +60,8 @@ impl Engine {
         states.into_iter().collect()
     }
 
-    /// Names the life of the server that has a partition, and the history of data that it follows:
-    /// another after a restart, a failover, and where another server answers.
+    /// Identifies the run of a partition's server and its replication history: it changes with a
+    /// restart, a failover, and another server.
     pub async fn incarnation(&self, partition: Partition) -> Result<String, RedisError> {
         let args = ["server", "replication"].into_iter().map(Value::from).collect();
         let info = text(Some(self.command("INFO", partition, args).await?))?;
@@ -95,7 +95,7 @@ impl Engine {
         Ok(found.first().map(|read| (read.id, read.tag().to_owned())))
     }
 
-    /// Those of these bookings that Redis has; an unreadable one counts as had, and is left out.
+    /// Those of these bookings that Redis has; `None` for an unreadable one.
     pub async fn bookings_by_id(
         &self,
         event: EventId,
@@ -112,15 +112,15 @@ impl Engine {
         for (id, record) in ids.iter().zip(records) {
             if !matches!(record, Value::Null) {
                 let record = text(Some(record))?;
-                found.insert(*id, read_kept(id.to_string(), &record).1.ok());
+                found.insert(*id, parse_stored(id.to_string(), &record).1.ok());
             }
         }
         Ok(found)
     }
 
-    /// Remembers the requests that made these bookings, as `hold` did, so that the same request
-    /// finds its booking; for what is left of `ttl_ms` since the booking was made. A record that
-    /// is there stays.
+    /// Writes the idempotency records of these bookings, as `hold` did, so that a repeated request
+    /// finds its booking; each lives for the rest of `ttl_ms` since the booking was made. An existing
+    /// record stays.
     pub async fn remember_requests(
         &self,
         bookings: &[Booking],

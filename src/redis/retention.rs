@@ -4,14 +4,14 @@ use fred::types::Value;
 
 use super::engine::Engine;
 use super::error::RedisError;
-use super::scan::{Cursor, Page, read_kept};
+use super::scan::{Cursor, Page, parse_stored};
 use super::value::{list, text};
 use crate::domain::{Booking, EventId, RecordError};
 
 /// What the index of ended bookings names, and what Redis has under that id.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Ended {
-    /// The id as it stands in the index.
+pub struct EndedBooking {
+    /// The id in the index.
     pub id: String,
     /// The booking, or why it is unreadable; `None` where there is none.
     pub booking: Option<Result<Booking, RecordError>>,
@@ -27,7 +27,7 @@ impl Engine {
         until_ms: i64,
         skip: u64,
         count: u64,
-    ) -> Result<Vec<Ended>, RedisError> {
+    ) -> Result<Vec<EndedBooking>, RedisError> {
         let partition = self.keys().partition_of(event);
         let args = [
             self.keys().ended(event),
@@ -50,9 +50,9 @@ impl Engine {
         let ended = |(id, record): (String, Value)| {
             let booking = match record {
                 Value::Null => None,
-                record => Some(read_kept(id.clone(), &text(Some(record))?).1),
+                record => Some(parse_stored(id.clone(), &text(Some(record))?).1),
             };
-            Ok(Ended { id, booking })
+            Ok(EndedBooking { id, booking })
         };
         ids.into_iter().zip(records).map(ended).collect()
     }

@@ -1,5 +1,5 @@
-//! An event's lists in pages, for tools that must not hold Redis up: each page is one short
-//! command, so a whole list is of no single instant, and an element may be met twice.
+//! An event's lists in pages, for tools that must not block Redis: each page is one short command,
+//! so a whole list is of no single instant, and an element may be returned twice.
 
 use fred::types::Value;
 
@@ -8,7 +8,7 @@ use super::error::RedisError;
 use super::value::{integer, list, text, unexpected};
 use crate::domain::{Booking, BookingId, EventId, RecordError, SeatId};
 
-/// Elements Redis is asked for at once; it may answer with a few more.
+/// Elements per page; Redis may return a few more.
 const PAGE: &str = "1000";
 
 /// One page of a list.
@@ -16,11 +16,11 @@ const PAGE: &str = "1000";
 pub struct Page<T> {
     /// Its elements.
     pub items: Vec<T>,
-    /// Where to go on; `None` after the last page.
+    /// The position of the next page; `None` after the last one.
     pub next: Option<Cursor>,
 }
 
-/// A place in a list; the default is its beginning.
+/// A position in a list; the default is its beginning.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Cursor(String);
 
@@ -30,11 +30,11 @@ impl Default for Cursor {
     }
 }
 
-/// A booking as Redis keeps it: its id and its record, or the reason why that is unreadable.
-pub type KeptBooking = (String, Result<Booking, RecordError>);
+/// A booking stored in Redis: its id, and its record or the reason why that is unreadable.
+pub type StoredBooking = (String, Result<Booking, RecordError>);
 
 /// Reads a booking's id and record.
-pub(super) fn read_kept(id: String, record: &str) -> KeptBooking {
+pub(super) fn parse_stored(id: String, record: &str) -> StoredBooking {
     let parsed: Result<BookingId, _> = id.parse().map_err(|_| RecordError("booking id"));
     let booking = parsed.and_then(|id| Booking::from_record(id, record));
     (id, booking)
@@ -46,12 +46,12 @@ impl Engine {
         &self,
         event: EventId,
         cursor: Cursor,
-    ) -> Result<Page<KeptBooking>, RedisError> {
+    ) -> Result<Page<StoredBooking>, RedisError> {
         let page = self.scan_page("HSCAN", event, self.keys().bookings(event), cursor).await?;
-        Ok(page.map(|(id, record)| read_kept(id, &record)))
+        Ok(page.map(|(id, record)| parse_stored(id, &record)))
     }
 
-    /// Some of an event's taken seats with their bookings; ids as they stand there.
+    /// Some of an event's taken seats with their bookings; ids as stored.
     pub async fn holders_page(
         &self,
         event: EventId,

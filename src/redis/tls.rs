@@ -1,5 +1,5 @@
-//! TLS to Redis: which certificates are believed, which one is shown, and under which name the
-//! server must be known. Files are read once, at start.
+//! TLS to Redis: the trusted authorities, the client certificate, and the expected server name.
+//! Files are read once, at start.
 
 use std::fmt;
 use std::path::Path;
@@ -17,7 +17,7 @@ use crate::secrets::FilePath;
 /// The settings of TLS; an empty text is "none".
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct TlsFiles {
-    /// `redis_tls_ca_file`: certificates of the authorities that are believed, in PEM.
+    /// `redis_tls_ca_file`: certificates of the trusted authorities, in PEM.
     pub ca: FilePath,
     /// `redis_tls_cert_file`: this client's certificate and those between it and the authority.
     pub cert: FilePath,
@@ -34,7 +34,7 @@ impl TlsFiles {
     }
 }
 
-/// Why TLS is not possible.
+/// Why TLS cannot be used.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum TlsFault {
     /// Settings without effect.
@@ -43,13 +43,13 @@ pub enum TlsFault {
          rediss-cluster:// or rediss-sentinel://, or leave them out"
     )]
     PlainScheme,
-    /// One half of a certificate and its key.
+    /// A certificate without its key, or the reverse.
     #[error("redis_tls_cert_file and redis_tls_key_file belong together: set both or neither")]
     HalfPair,
-    /// No name.
+    /// An invalid server name.
     #[error("redis_tls_server_name is no DNS name and no address")]
     ServerName,
-    /// A file.
+    /// A file that cannot be used.
     #[error("{setting}: {path}: {reason}")]
     File {
         /// The setting that names it.
@@ -110,7 +110,7 @@ impl Tls {
         let chain = certificates("redis_tls_cert_file", &self.files.cert)?;
         let (setting, path) = ("redis_tls_key_file", &self.files.key);
         let key = PrivateKeyDer::from_pem_file(path.expose()).map_err(|error| {
-            // The library's text may say what the file holds.
+            // The library's text may quote the file.
             let reason = match Path::new(path.expose()).exists() {
                 true => "is no private key in PEM without a passphrase".to_owned(),
                 false => error.to_string(),
@@ -123,7 +123,7 @@ impl Tls {
         })
     }
 
-    /// Who decides whether a server's certificate is believed.
+    /// The verifier of server certificates.
     fn verifier(
         &self,
         provider: &Arc<CryptoProvider>,
@@ -170,8 +170,8 @@ fn certificates(
     Ok(found)
 }
 
-/// Believes certificates for one name, whatever host was connected to: that of a server which
-/// Sentinels or a Cluster call by its address.
+/// Verifies certificates for one name, whatever the connected host: for servers that Sentinels or a
+/// Cluster list by address.
 #[derive(Debug)]
 struct NamedVerifier {
     inner: Arc<WebPkiServerVerifier>,

@@ -13,7 +13,7 @@ use tracing::debug;
 use super::Worker;
 use crate::archive::ArchivedBooking;
 use crate::domain::{Booking, BookingId, EventId};
-use crate::redis::{Ended, ForgetReply};
+use crate::redis::{EndedBooking, ForgetReply};
 use crate::sale::SaleError;
 use crate::telemetry::warn_repeated;
 
@@ -83,7 +83,7 @@ impl Worker {
 
     async fn archived_of(
         &self,
-        page: &[Ended],
+        page: &[EndedBooking],
     ) -> Result<HashMap<BookingId, ArchivedBooking>, SaleError> {
         let ids = page.iter().filter_map(|ended| Some(ended.booking.as_ref()?.as_ref().ok()?.id));
         let ids: Vec<BookingId> = ids.collect();
@@ -119,7 +119,7 @@ impl Worker {
 /// What to pass to the script: an archived ended booking, or an index entry without an ended booking
 /// (the script then removes only the entry). `None` for a booking that must stay.
 fn droppable(
-    ended: &Ended,
+    ended: &EndedBooking,
     archived: &HashMap<BookingId, ArchivedBooking>,
 ) -> Option<(BookingId, u64)> {
     match &ended.booking {
@@ -180,7 +180,8 @@ mod tests {
             let archived: HashMap<BookingId, ArchivedBooking> =
                 archived.into_iter().map(|one| (one.booking.id, one)).collect();
             let id = BookingId::new(EventId(1), 1, 1).to_string();
-            droppable(&Ended { id, booking: here.map(Ok) }, &archived).map(|dropped| dropped.1)
+            droppable(&EndedBooking { id, booking: here.map(Ok) }, &archived)
+                .map(|dropped| dropped.1)
         };
         assert_eq!(dropped(None, Some(here.clone())), None, "parked");
         assert_eq!(dropped(Some(ended(Status::Hold, 1)), Some(here.clone())), None, "behind");
@@ -196,8 +197,8 @@ mod tests {
     fn unreadable_booking_is_not_droppable() {
         let id = BookingId::new(EventId(1), 1, 1).to_string();
         let unreadable = Some(Err(crate::domain::RecordError("status")));
-        assert_eq!(droppable(&Ended { id, booking: unreadable }, &HashMap::new()), None);
-        let strange = Ended { id: "strange".into(), booking: None };
+        assert_eq!(droppable(&EndedBooking { id, booking: unreadable }, &HashMap::new()), None);
+        let strange = EndedBooking { id: "strange".into(), booking: None };
         assert_eq!(droppable(&strange, &HashMap::new()), None);
     }
 }

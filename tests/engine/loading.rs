@@ -60,7 +60,7 @@ impl Stage {
     }
 }
 
-on_each_redis!(a_closed_event_leaves_redis_whole, async |flavor| {
+on_each_redis!(closed_event_is_unloaded_whole, async |flavor| {
     let mut stage = Stage::new(flavor).await;
     stage.sold("ann", &[1, 2]).await;
     let held = stage.hold("bob", &[3]).await.into_booking().unwrap();
@@ -83,7 +83,7 @@ on_each_redis!(a_closed_event_leaves_redis_whole, async |flavor| {
     stage.expect("event_not_loaded", stage.unload_at(before.version, FOREVER).await);
 });
 
-on_each_redis!(what_is_not_closed_and_at_rest_stays, async |flavor| {
+on_each_redis!(open_or_busy_event_is_not_unloaded, async |flavor| {
     let mut stage = Stage::new(flavor).await;
     let (ann, bob) = (stage.user("ann"), stage.user("bob"));
     let first = stage.hold("ann", &[1]).await.into_booking().unwrap();

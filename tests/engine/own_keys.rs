@@ -12,7 +12,7 @@ fn attempt<'a>(nonce: &'a str, digest: &'a str, fingerprint: &'a str) -> Attempt
     Attempt { nonce, record: Some(IdempotencyRecord { digest, fingerprint, ttl_ms: TTL_MS }) }
 }
 
-on_each_redis!(keys_are_spent_once_the_booking_is_sold, async |flavor| {
+on_each_redis!(keys_are_bound_once_the_booking_is_sold, async |flavor| {
     let stage = Stage::new(flavor).await;
     let (engine, event, ann) = (&stage.engine, &stage.event, stage.user("ann"));
     let id = stage.hold("ann", &[1]).await.into_booking().unwrap().id;
@@ -33,14 +33,14 @@ on_each_redis!(keys_are_spent_once_the_booking_is_sold, async |flavor| {
     stage.expect("ok", begin("l", "card3").await);
     engine.confirm_commit(1, id, 4, "pay").await.unwrap();
     stage.expect("is_committed", begin("l", "card3").await);
-    // From now on each key stands for what it last asked for; whose payment it was is all the same.
+    // From now on each key is bound to its last request, whichever payment it was for.
     stage.expect("idempotency_mismatch", begin("l", "card1").await);
     stage.expect("is_committed", begin("k", "card1").await);
     stage.expect("idempotency_mismatch", begin("k", "card2").await);
     stage.expect("is_committed", begin("m", "card1").await);
 });
 
-on_each_redis!(records_live_as_long_as_they_are_told, async |flavor| {
+on_each_redis!(records_live_for_their_ttl, async |flavor| {
     let stage = Stage::new(flavor).await;
     let (engine, event, ann) = (&stage.engine, &stage.event, stage.user("ann"));
     let id = stage.hold("ann", &[1]).await.into_booking().unwrap().id;

@@ -100,7 +100,7 @@ async fn stage_with(flavor: Flavor, event: Event, bytes: &str) -> Stage {
     stage
 }
 
-on_each_redis!(best_available_is_early_left_and_leaves_nobody_alone, async |flavor| {
+on_each_redis!(quantity_gets_first_leftmost_seats_without_orphans, async |flavor| {
     for (bytes, wanted, expected) in [
         ("AaaAaaaaAaaa", any(2), vec![4, 5]), // row A would keep one alone
         ("AaaAaaaaAaaa", any(3), vec![1, 2, 3]),
@@ -128,7 +128,7 @@ on_each_redis!(best_available_is_early_left_and_leaves_nobody_alone, async |flav
     }
 });
 
-on_each_redis!(a_quantity_costs_what_its_section_costs, async |flavor| {
+on_each_redis!(quantity_costs_its_sections_price, async |flavor| {
     let stage = Stage::new(flavor).await;
     let (answer, _) = ask(&stage, "ann", &of("Floor", 3), WIDE).await;
     let held = stage.expect("ok", answer).into_booking().unwrap();
@@ -186,7 +186,7 @@ on_each_redis!(a_released_seat_is_found_below_the_mark, async |flavor| {
     }
 });
 
-on_each_redis!(named_seats_answer_for_what_they_leave_alone, async |flavor| {
+on_each_redis!(named_seats_follow_the_orphan_rule, async |flavor| {
     for (rule, bytes, seats, code, alone) in [
         (OrphanRule::Enforce, "AaaAaaaaAaaa", vec![2], "orphan_seats", vec![1, 3]),
         (OrphanRule::Enforce, "AaaAaaaaAaaa", vec![1], "ok", vec![]),
@@ -201,18 +201,22 @@ on_each_redis!(named_seats_answer_for_what_they_leave_alone, async |flavor| {
         let event = Event { orphan_rule: rule, ..small_event(1) };
         let stage = stage_with(flavor, event, bytes).await;
         let answer = named(&stage, &seats).await;
-        let told = match &answer.reply {
+        let left_alone = match &answer.reply {
             HoldReply::OrphanSeats { seats } | HoldReply::Held { left_alone: seats, .. } => {
                 seats.clone()
             }
             _ => Vec::new(),
         };
         assert_eq!(answer.code(), code, "{rule:?} {bytes} {seats:?}");
-        assert_eq!(told.iter().map(|seat| seat.0).collect::<Vec<_>>(), alone, "{bytes} {seats:?}");
+        assert_eq!(
+            left_alone.iter().map(|seat| seat.0).collect::<Vec<_>>(),
+            alone,
+            "{bytes} {seats:?}"
+        );
     }
 });
 
-on_each_redis!(near_the_end_of_a_sale_seats_may_be_left_alone, async |flavor| {
+on_each_redis!(orphan_rule_ends_near_the_end_of_a_sale, async |flavor| {
     let event = Event { orphan_rule: OrphanRule::Enforce, ..wide_event(&[&[20]]) };
     let stage = Stage::with_event(flavor, event).await;
     for first in [1, 9] {

@@ -14,14 +14,14 @@ const FOREVER: NotAfter = NotAfter(i64::MAX / 2);
 
 impl Stage {
     /// The same request, whose idempotency record has ended meanwhile.
-    async fn asked_later(&self) -> Timed<HoldReply> {
+    async fn repeat_later(&self) -> Timed<HoldReply> {
         let key = self.engine.keys().idempotency(self.event.id, DIGEST);
         self.raw(&["DEL", &key]).await;
         self.hold_as("ann", &[1, 2], DIGEST, &new_nonce()).await
     }
 
     async fn finds(&self, booking: &Booking) {
-        let again = self.expect("replayed", self.asked_later().await);
+        let again = self.expect("replayed", self.repeat_later().await);
         assert_eq!(again.into_booking().unwrap().id, booking.id);
     }
 
@@ -31,11 +31,10 @@ impl Stage {
         self.expect("ok", begun.await.unwrap()).into_booking().unwrap()
     }
 
-    async fn told(&self, outcome: &str, booking: &Booking) -> Booking {
+    async fn settled(&self, outcome: &str, booking: &Booking) -> Booking {
         let generation = self.event.generation;
-        let (tell_until, acknowledge) = (None, None);
-        let call =
-            Settlement { generation, outcome, valid_until: tell_until, acknowledge, booking };
+        let (valid_until, acknowledge) = (None, None);
+        let call = Settlement { generation, outcome, valid_until, acknowledge, booking };
         self.expect("ok", self.engine.settle(&call).await.unwrap()).into_booking().unwrap()
     }
 
@@ -45,7 +44,7 @@ impl Stage {
         let held = self.expect("ok", held).into_booking().unwrap();
         let lease = self.begun(&held).await.lease;
         let committed = self.engine.confirm_commit(1, held.id, lease, "pay").await.unwrap();
-        self.told("sold", &committed.into_booking().unwrap()).await
+        self.settled("sold", &committed.into_booking().unwrap()).await
     }
 
     async fn requests_kept(&self) -> String {
@@ -60,7 +59,7 @@ on_each_redis!(request_whose_record_ended_finds_its_paid_and_sold_booking, async
     stage.finds(&held).await;
     let committed = stage.engine.confirm_commit(1, held.id, 1, "pay").await.unwrap();
     stage.finds(&held).await;
-    stage.told("sold", &committed.into_booking().unwrap()).await;
+    stage.settled("sold", &committed.into_booking().unwrap()).await;
     stage.finds(&held).await;
     // Another request under that key is refused as long.
     let key = stage.engine.keys().idempotency(stage.event.id, DIGEST);
@@ -72,9 +71,9 @@ on_each_redis!(request_whose_record_ended_finds_its_paid_and_sold_booking, async
 on_each_redis!(request_of_a_booking_that_ended_is_decided_anew, async |flavor| {
     let stage = Stage::new(flavor).await;
     let sold = stage.sold_request().await;
-    stage.told("cancelled", &sold).await;
+    stage.settled("cancelled", &sold).await;
     assert_eq!(stage.requests_kept().await, ":0");
-    let second = stage.expect("ok", stage.asked_later().await).into_booking().unwrap();
+    let second = stage.expect("ok", stage.repeat_later().await).into_booking().unwrap();
     assert_ne!(second.id, sold.id);
     // A payment that is declined leaves the hold, which its record outlasts.
     let lease = stage.begun(&second).await.lease;

@@ -47,7 +47,7 @@ impl Stage {
     }
 }
 
-on_each_redis!(what_ended_long_ago_is_forgotten, async |flavor| {
+on_each_redis!(long_ended_bookings_are_dropped, async |flavor| {
     let stage = Stage::new(flavor).await;
     let (engine, event, ann) = (&stage.engine, &stage.event, stage.user("ann"));
     let cancelled = stage.held("ann", &[1]).await;
@@ -85,7 +85,7 @@ on_each_redis!(what_ended_long_ago_is_forgotten, async |flavor| {
     assert_eq!(rest(&after), rest(&before));
 });
 
-on_each_redis!(only_the_version_that_was_archived_is_forgotten, async |flavor| {
+on_each_redis!(only_archived_version_is_dropped, async |flavor| {
     let stage = Stage::new(flavor).await;
     let (engine, event) = (&stage.engine, &stage.event);
     let held = stage.held("ann", &[1]).await;
@@ -134,7 +134,7 @@ on_each_redis!(ended_bookings_are_listed_oldest_first, async |flavor| {
     assert_eq!(listed(START_MS + 2_000, 1, 1).await, ids[1..2]);
 });
 
-on_each_redis!(what_settles_after_it_was_forgotten_ends_again, async |flavor| {
+on_each_redis!(settlement_after_drop_ends_the_booking_again, async |flavor| {
     let stage = Stage::new(flavor).await;
     let sold = stage.committed("ann", &[1]).await;
     stage.settle(&sold, "sold").await;
@@ -155,7 +155,7 @@ on_each_redis!(what_settles_after_it_was_forgotten_ends_again, async |flavor| {
     assert_eq!(stage.forget(&[(again.id, again.version)]).await, 1);
 });
 
-on_each_redis!(an_old_outcome_is_not_told_any_more, async |flavor| {
+on_each_redis!(outdated_outcome_is_not_settled, async |flavor| {
     let stage = Stage::new(flavor).await;
     let engine = &stage.engine;
     let sold = stage.committed("ann", &[1]).await;
@@ -179,7 +179,7 @@ on_each_redis!(an_old_outcome_is_not_told_any_more, async |flavor| {
     assert_eq!(snapshot.users, [("bob".to_owned(), 1)]);
 });
 
-on_each_redis!(a_key_whose_booking_was_forgotten_is_decided_anew, async |flavor| {
+on_each_redis!(key_of_dropped_booking_is_decided_anew, async |flavor| {
     let stage = Stage::new(flavor).await;
     let (engine, event) = (&stage.engine, &stage.event);
     let first = stage.hold_as("ann", &[1], "key", "n1").await.into_booking().unwrap();

@@ -90,7 +90,7 @@ on_each_redis!(settle_writes_a_lost_sale_anew, async |flavor| {
     assert_eq!(snapshot.users, [("ann".to_owned(), 2)]);
 });
 
-on_each_redis!(what_the_archive_ended_stays_ended, async |flavor| {
+on_each_redis!(archived_end_is_final, async |flavor| {
     let stage = Stage::new(flavor).await;
     let (engine, event, ann) = (&stage.engine, &stage.event, stage.user("ann"));
     let settle = async |booking: &_, outcome| {

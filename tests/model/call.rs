@@ -112,7 +112,7 @@ pub enum Call {
 pub struct RequestKey {
     /// Name of the idempotency record.
     pub digest: String,
-    /// What is asked for; of an extension always the same.
+    /// Fingerprint of the request; of an extension always the same.
     pub fingerprint: String,
 }
 

@@ -1,4 +1,4 @@
-//! Holds: who gets seats, and what becomes of attempts whose answer was lost.
+//! Holds: granting seats, and undoing attempts whose reply was lost.
 
 use holdfast::domain::{Booking, EventStatus, Kind, OrphanRule, SeatId, Status};
 use holdfast::redis::ScanPosition;
@@ -35,7 +35,7 @@ pub fn once_more() -> Refusal {
 
 impl Sale {
     /// The same request is answered with the booking it was granted, as long as that lives; all
-    /// other requests are decided by the rules below, the first that refuses is told.
+    /// other requests are decided by the rules below; the first refusal is the reply.
     pub fn hold(&mut self, hold: &Hold) -> Reply {
         self.replay(hold, self.records.get(&hold.digest).cloned())?;
         self.replay(hold, self.ev().requests.get(&hold.digest).cloned())?;
@@ -143,7 +143,7 @@ impl Sale {
         }
     }
 
-    /// The seats that were asked for by name.
+    /// The named seats.
     fn named(&self, seats: &[SeatId], amount: i64) -> Result<Chosen, Refusal> {
         let event = self.ev();
         if seats.iter().any(|seat| !event.is_free(*seat)) {

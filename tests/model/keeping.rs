@@ -2,7 +2,7 @@
 
 use holdfast::domain::{Booking, BookingId, EventStatus, Kind, SeatId};
 
-use super::replay::Told;
+use super::replay::LogView;
 use super::rules::{Reply, numbers, plain};
 use super::sale::{Operated, Sale};
 
@@ -39,7 +39,7 @@ impl Sale {
         }
         if !event.open {
             event.open = true;
-            event.opened_with = Told::of(event);
+            event.opened_with = LogView::of(event);
             let status = event.operated.status.as_str().to_owned();
             self.note(Kind::Opened, status);
         }

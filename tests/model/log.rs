@@ -44,8 +44,8 @@ impl Run<'_> {
         let Some(event) = self.sale.event.as_ref().filter(|event| event.open) else {
             return Ok(());
         };
-        let told = replay(&self.read.lines, &event.opened_with);
-        told.differs_from(event).map_or(Ok(()), |difference| Err(differs(difference)))
+        let view = replay(&self.read.lines, &event.opened_with);
+        view.differs_from(event).map_or(Ok(()), |difference| Err(differs(difference)))
     }
 
     /// Reads what is new in the log: it must be the model's entries, in one chain.

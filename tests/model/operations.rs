@@ -149,7 +149,7 @@ pub enum Before {
     Now,
 }
 
-/// What is asked of the scripts.
+/// An operation on the scripts.
 #[derive(Clone, Debug)]
 pub enum Act {
     Hold {
@@ -176,7 +176,7 @@ pub enum Act {
     /// The n-th last hold under its key, as a client repeats it: a new attempt.
     Retry {
         nth: u8,
-        /// Whoever sent the first one.
+        /// Repeats the first one's sender.
         exempt: bool,
     },
     /// The n-th last hold's booking id, from this user for these seats under a fresh key.

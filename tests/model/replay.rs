@@ -1,4 +1,4 @@
-//! What the booking log alone says: a fold over entries, without calls, rules or a clock.
+//! A sale by its booking log alone: a fold over entries, without calls, rules or a clock.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -6,9 +6,9 @@ use holdfast::domain::{BookingId, Kind, SeatId, Status, Transition};
 
 use super::sale::{EventState, Line, transition_of};
 
-/// What can be known of a sale from its log.
+/// The state of a sale by its log.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Told {
+pub struct LogView {
     /// The newest generation that was opened.
     pub generation: u64,
     /// The event's version.
@@ -24,33 +24,33 @@ pub struct Told {
 }
 
 /// Folds the log of an event that was last opened with this.
-pub fn replay(log: &[Line], opened_with: &Told) -> Told {
-    let mut told = Told::default();
+pub fn replay(log: &[Line], opened_with: &LogView) -> LogView {
+    let mut view = LogView::default();
     for line in log {
-        told.fold(line, opened_with);
+        view.fold(line, opened_with);
     }
-    told
+    view
 }
 
-impl Told {
-    /// What an event that is about to be opened has already.
+impl LogView {
+    /// The state of an event that is about to be opened.
     pub fn of(event: &EventState) -> Self {
-        Told {
+        LogView {
             live: transitions(event),
             holders: event.holders.clone(),
             blocked: event.blocked.clone(),
-            ..Told::default()
+            ..LogView::default()
         }
     }
 
-    fn fold(&mut self, line: &Line, opened_with: &Told) {
+    fn fold(&mut self, line: &Line, opened_with: &LogView) {
         match line.kind {
             Kind::Beat => return,
             // A load begins with what the archive had.
             Kind::Opened => {
-                *self = Told { operated: line.detail.clone(), ..opened_with.clone() };
+                *self = LogView { operated: line.detail.clone(), ..opened_with.clone() };
             }
-            Kind::Unloaded => *self = Told::default(),
+            Kind::Unloaded => *self = LogView::default(),
             Kind::Event => self.operated = line.detail.clone(),
             _ => {}
         }
@@ -79,7 +79,7 @@ impl Told {
         }
     }
 
-    /// A seat's letter, by what was told.
+    /// A seat's letter in this view.
     fn letter(&self, seat: SeatId) -> char {
         match self.holders.get(&seat).map(|holder| self.live[holder].status) {
             None if self.blocked.contains(&seat) => 'x',

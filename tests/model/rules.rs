@@ -1,4 +1,4 @@
-//! The rules of the sale: what each call answers and changes.
+//! The rules of the sale: what each call replies and changes.
 
 use holdfast::domain::entry::HouseBlock;
 use holdfast::domain::{Booking, BookingId, Kind, SeatId, SeatState, Status, UserId};
@@ -311,7 +311,7 @@ impl Sale {
         Ok(numbers("ok", &[self.ev().version as i64]))
     }
 
-    /// Keeps seats back, all that are asked for or none; or gives back those that are kept.
+    /// Blocks seats, all of them or none; or releases those that are blocked.
     fn block(
         &mut self,
         action: BlockAction,

@@ -13,7 +13,7 @@ use holdfast::domain::{
     Transition,
 };
 
-use super::replay::Told;
+use super::replay::LogView;
 use super::reply::AnyReply;
 
 /// What Redis has of one event, and of its callers' idempotency records.
@@ -42,7 +42,7 @@ pub struct Sale {
 pub struct Record {
     /// The booking that the request was granted.
     pub booking: BookingId,
-    /// What the request asked for.
+    /// Fingerprint of the request.
     pub fingerprint: String,
 }
 
@@ -94,7 +94,7 @@ pub struct EventState {
     /// Requests whose bookings are being paid for or sold, by digest; of two the last one.
     pub requests: BTreeMap<String, Record>,
     /// What had been placed when it was opened, of which the log knows nothing.
-    pub opened_with: Told,
+    pub opened_with: LogView,
 }
 
 /// A section's seats.
@@ -240,7 +240,7 @@ impl Sale {
         self.event.as_mut().expect("the event is loaded")
     }
 
-    /// A booking as it stands.
+    /// A booking in its current state.
     pub fn booking(&self, id: BookingId) -> Option<Booking> {
         self.event.as_ref()?.bookings.get(&id).cloned()
     }

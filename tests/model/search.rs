@@ -2,7 +2,7 @@
 //!
 //! A search that is not allowed to look at everything may choose otherwise, and takes several
 //! calls. What it answers then is not foretold but judged: seats that it gives must be free, of one
-//! section that fits, as many as asked for, adjacent where they have to be; and it may give up only
+//! section that fits, as many as requested, adjacent where they have to be; and it may give up only
 //! when there is no such choice.
 
 use holdfast::domain::{Quantity, SeatId};

@@ -1,5 +1,5 @@
-//! What the callers know: which calls they made, which bookings they were told of, which settings
-//! operators chose. Turns an operation into a call with everything named.
+//! The callers' state: the calls they made, the bookings they received, the settings that operators
+//! chose. Turns an operation into a call with all its arguments.
 
 use std::collections::BTreeMap;
 
@@ -65,7 +65,7 @@ impl World {
         nth_last(&self.calls, nth).cloned()
     }
 
-    /// Where the clock stands after a step.
+    /// The time after a step.
     pub fn after(step: Step, sale: &Sale) -> i64 {
         let now_ms = sale.now_ms;
         let event = sale.event.as_ref();
@@ -273,7 +273,7 @@ impl World {
         BookingId::new(self.event.id, super::START_MS as u64 + self.given, self.given)
     }
 
-    /// A booking as it stands, or stood when Redis lost it.
+    /// A booking in its current state, or its state when Redis lost it.
     fn pick(&mut self, pick: Pick, sale: &Sale) -> Booking {
         let there: Vec<&Booking> =
             sale.event.iter().flat_map(|event| event.bookings.values()).collect();
@@ -359,9 +359,9 @@ fn own_key(
 ) -> Option<RequestKey> {
     match key {
         operations::RequestKey::None => None,
-        operations::RequestKey::Shared(key, asked) => Some(RequestKey {
+        operations::RequestKey::Shared(key, request) => Some(RequestKey {
             digest: format!("{operation}-{user}-{}-{key}", booking.id),
-            fingerprint: format!("asked{asked}"),
+            fingerprint: format!("request{request}"),
         }),
     }
 }

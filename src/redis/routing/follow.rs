@@ -1,8 +1,8 @@
-//! Follows where a Cluster's slots are: a failover, a node that came back, a slot that was moved.
+//! Follows the slots of a Cluster: a failover, a node that came back, a slot that was moved.
 //!
-//! Several nodes are asked, and the majority of their answers counts: a node that is cut off from
-//! the others, or has just come back, knows an old state. A wrong answer costs a redirection and no
-//! more, since a node refuses what is not its own.
+//! Several nodes are queried, and the majority of their answers counts: a node that is cut off from
+//! the others, or has just come back, has an old state. A wrong answer costs a redirection and no
+//! more, since a node refuses commands for slots that it does not serve.
 
 use std::panic::AssertUnwindSafe;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -18,21 +18,21 @@ use tokio::time::{sleep, timeout};
 
 use super::node::Node;
 use super::slot_map::{SlotMap, agreed_primary};
-use super::{Cluster, Known, Route, Router, State};
+use super::{Cluster, KnownNode, Route, Router, State};
 use crate::domain::Partition;
 use crate::redis::connect::{self, NodeAddress, Purpose, RedisSettings};
 use crate::redis::connection::Connection;
 use crate::redis::error::RedisError;
 
-/// How often it is looked where slots are.
+/// How often the slot map is refreshed.
 const LOOK_EVERY: Duration = Duration::from_secs(5);
 /// The same while a partition's node is not connected.
 const LOOK_EVERY_GONE: Duration = Duration::from_millis(250);
-/// Shortest time between two looks.
+/// Shortest time between two refreshes.
 const LOOK_PAUSE: Duration = Duration::from_millis(50);
-/// Nodes that are asked in one look.
-const ASKED_MAX: usize = 5;
-/// How long their answers are waited for.
+/// Nodes that are queried in one refresh.
+const QUERIED_MAX: usize = 5;
+/// How long an answer may take.
 const ANSWER_TIMEOUT: Duration = Duration::from_millis(1_000);
 /// Addresses that are remembered.
 const ADDRESSES_MAX: usize = 100;
@@ -73,7 +73,7 @@ pub(super) async fn connect(
     Ok(router)
 }
 
-/// Looks where slots are until the router is closed or gone.
+/// Refreshes the slot map until the router is closed or dropped.
 async fn keep_looking(router: Weak<Router>, look_now: Arc<Notify>) {
     loop {
         let Some(pause) = router.upgrade().and_then(|router| router.look_in()) else { return };
@@ -84,9 +84,9 @@ async fn keep_looking(router: Weak<Router>, look_now: Arc<Notify>) {
         let Some(router) = router.upgrade() else { return };
         match AssertUnwindSafe(router.look()).catch_unwind().await {
             Ok(Ok(())) => {}
-            Ok(Err(error)) => tracing::debug!(%error, "no node tells where slots are"),
+            Ok(Err(error)) => tracing::debug!(%error, "no node returns a slot map"),
             // The panic hook has logged and counted the panic itself.
-            Err(_) => tracing::error!("looking where slots are panicked, and goes on"),
+            Err(_) => tracing::error!("refreshing the slot map panicked, and continues"),
         }
         drop(router);
         sleep(LOOK_PAUSE).await;
@@ -94,7 +94,7 @@ async fn keep_looking(router: Weak<Router>, look_now: Arc<Notify>) {
 }
 
 impl Router {
-    /// When to look next; `None` after the end.
+    /// Time until the next refresh; `None` after the end.
     fn look_in(&self) -> Option<Duration> {
         let cluster = self.cluster.as_ref().filter(|one| !one.is_closed.load(Ordering::Relaxed))?;
         let is_gone = |route: &Route| route.node.load().as_ref().is_none_or(|node| !node.is_up());
@@ -102,7 +102,7 @@ impl Router {
         Some(if self.routes.iter().any(is_gone) { LOOK_EVERY_GONE } else { LOOK_EVERY })
     }
 
-    /// Learns where slots are, and leads partitions there.
+    /// Refreshes the slot map, and leads partitions to their nodes.
     async fn look(&self) -> Result<(), RedisError> {
         let Some(cluster) = &self.cluster else { return Ok(()) };
         let maps = self.slot_maps(cluster).await?;
@@ -111,7 +111,7 @@ impl Router {
             let present = route.node.load_full();
             let answers = present.as_ref().is_some_and(|node| node.is_up());
             let present = present.as_ref().and_then(|node| node.address());
-            // Nobody has the slot: whoever had it last may come back.
+            // No node has the slot: the last one may come back.
             let agreed = agreed_primary(&maps, route.slot, present, answers);
             if let Some(address) = agreed {
                 moved += usize::from(route.lead_to(&self.node_at(&address)?));
@@ -140,25 +140,25 @@ impl Router {
         Ok(())
     }
 
-    /// What some nodes say: those that are connected, else whoever answers at any known address.
+    /// The slot maps of some nodes: connected ones, else those that answer at any known address.
     async fn slot_maps(&self, cluster: &Cluster) -> Result<Vec<SlotMap>, RedisError> {
         let (connected, addresses) = cluster.state().candidates();
-        let asks = connected.iter().map(|node| async move {
+        let queries = connected.iter().map(|node| async move {
             let (connection, address) = (node.connection()?, node.address()?);
-            ask(connection, address).await.ok()
+            query(connection, address).await.ok()
         });
-        let maps: Vec<SlotMap> = join_all(asks).await.into_iter().flatten().collect();
+        let maps: Vec<SlotMap> = join_all(queries).await.into_iter().flatten().collect();
         if !maps.is_empty() {
             return Ok(maps);
         }
-        let asks = addresses.iter().map(|address| async move {
+        let queries = addresses.iter().map(|address| async move {
             let connecting = connect::connect(&self.settings, Purpose::Commands, Some(address));
             let connection = Connection::new(connecting.await?);
-            let answer = ask(&connection, address).await;
+            let answer = query(&connection, address).await;
             connection.close().await;
             answer
         });
-        let answers = join_all(asks).await;
+        let answers = join_all(queries).await;
         let mut error = RedisError::NotRun("no node of the cluster is known".into());
         let mut maps = Vec::new();
         for answer in answers {
@@ -180,12 +180,12 @@ impl Router {
         }
         let _guard = cluster.runtime.enter();
         let node = Arc::new(Node::connecting(&self.settings, address.clone())?);
-        let known = Known { node: node.clone(), unused_since: Some(Instant::now()) };
+        let known = KnownNode { node: node.clone(), unused_since: Some(Instant::now()) };
         state.nodes.insert(address.clone(), known);
         Ok(node)
     }
 
-    /// A node said that a partition is served at this address.
+    /// Leads a partition to this address, after a node's redirection.
     pub(super) fn moved(
         &self,
         partition: Partition,
@@ -201,7 +201,7 @@ impl Router {
 }
 
 impl State {
-    /// Nodes to ask, connected, the next ones each time; and all addresses.
+    /// The connected nodes to query, in rotation; and all addresses.
     fn candidates(&mut self) -> (Vec<Arc<Node>>, Vec<NodeAddress>) {
         let mut connected: Vec<Arc<Node>> =
             self.nodes.values().map(|known| known.node.clone()).filter(|n| n.is_up()).collect();
@@ -210,8 +210,8 @@ impl State {
             let turn = self.turn % connected.len();
             connected.rotate_left(turn);
         }
-        connected.truncate(ASKED_MAX);
-        (connected, self.addresses.iter().take(2 * ASKED_MAX).cloned().collect())
+        connected.truncate(QUERIED_MAX);
+        (connected, self.addresses.iter().take(2 * QUERIED_MAX).cloned().collect())
     }
 
     /// Ends connections to nodes that have long had no partition.
@@ -228,9 +228,9 @@ impl State {
     }
 }
 
-async fn ask(connection: &Connection, address: &NodeAddress) -> Result<SlotMap, RedisError> {
-    let asked = connection.send("CLUSTER", vec![Value::from("SLOTS")], Some(ANSWER_TIMEOUT));
-    let reply = timeout(ANSWER_TIMEOUT, asked).await;
+async fn query(connection: &Connection, address: &NodeAddress) -> Result<SlotMap, RedisError> {
+    let sent = connection.send("CLUSTER", vec![Value::from("SLOTS")], Some(ANSWER_TIMEOUT));
+    let reply = timeout(ANSWER_TIMEOUT, sent).await;
     let reply = reply.map_err(|_| RedisError::Unknown("no reply in time".into()))?;
     SlotMap::parse(reply.map_err(RedisError::from)?, address)
 }

@@ -1,10 +1,10 @@
-//! How many calls may be under way at one Redis: no more than it answers well within the time-out.
+//! The number of calls in flight at one Redis: no more than it answers well within the time-out.
 //!
 //! A limit on requests follows what is measured (Little's law: what a call waits is the number of
 //! calls before it times the time of one): it falls with each answer that took longer than three
 //! quarters of the time-out, and rises slowly with those that took less than half. It does not matter what the time is
 //! spent on: Redis, its other clients, this process. A call that would wait too long is refused before
-//! it is sent, so its caller knows at once that nothing happened.
+//! it is sent, so its caller learns at once that it had no effect.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
@@ -18,18 +18,18 @@ const FALL_DIVISOR: usize = 16;
 /// So many prompt answers raise it by one.
 const RISE_ANSWERS: usize = 8;
 
-/// Who asks to be let through.
+/// Whether a call can be refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Urgency {
     /// A request that its caller can make again.
     Request,
-    /// What keeps the sale going, and finishes what was begun: bounded by the setting alone.
+    /// Upkeep of the sale, and what finishes something begun: bounded by the setting alone.
     Upkeep,
 }
 
 /// The calls under way at one Redis.
 #[derive(Debug)]
-pub struct Load {
+pub struct InFlightLimit {
     max: usize,
     timeout: Duration,
     under_way: AtomicUsize,
@@ -38,17 +38,17 @@ pub struct Load {
     prompt_answers: AtomicUsize,
 }
 
-/// One call under way; over when dropped.
+/// One call in flight; it ends when this is dropped.
 #[derive(Debug)]
-pub struct Place<'a> {
-    load: &'a Load,
+pub struct Permit<'a> {
+    load: &'a InFlightLimit,
     began: Instant,
 }
 
-impl Load {
+impl InFlightLimit {
     /// At most `max` calls, each of which is given up after `timeout`.
     pub fn new(max: usize, timeout: Duration) -> Self {
-        Load {
+        InFlightLimit {
             max,
             timeout,
             under_way: AtomicUsize::new(0),
@@ -58,7 +58,7 @@ impl Load {
     }
 
     /// A place; `None` if there are too many calls.
-    pub fn enter(&self, urgency: Urgency) -> Option<Place<'_>> {
+    pub fn enter(&self, urgency: Urgency) -> Option<Permit<'_>> {
         let limit = match urgency {
             Urgency::Request => self.request_limit(),
             Urgency::Upkeep => self.max,
@@ -68,7 +68,7 @@ impl Load {
             self.under_way.fetch_sub(1, Ordering::Relaxed);
             return None;
         }
-        Some(Place { load: self, began: Instant::now() })
+        Some(Permit { load: self, began: Instant::now() })
     }
 
     /// Calls under way at which requests are refused.
@@ -98,14 +98,14 @@ impl Load {
     }
 }
 
-impl Place<'_> {
+impl Permit<'_> {
     /// The call was answered, or given up after the time-out.
     pub fn note_answered(&self) {
         self.load.learn(self.began.elapsed());
     }
 }
 
-impl Drop for Place<'_> {
+impl Drop for Permit<'_> {
     fn drop(&mut self) {
         self.load.under_way.fetch_sub(1, Ordering::Relaxed);
     }
@@ -119,7 +119,7 @@ mod tests {
 
     #[test]
     fn limit_falls_with_late_answers_and_rises_with_prompt_ones() {
-        let load = Load::new(2_000, TIMEOUT);
+        let load = InFlightLimit::new(2_000, TIMEOUT);
         assert_eq!(load.request_limit(), LIMIT_AT_FIRST);
         load.learn(Duration::from_millis(300));
         assert_eq!(load.request_limit(), LIMIT_AT_FIRST, "neither late nor prompt");
@@ -133,14 +133,14 @@ mod tests {
 
     #[test]
     fn requests_are_refused_before_upkeep_and_places_come_back() {
-        let load = Load::new(1_200, TIMEOUT);
-        let mut places: Vec<Place<'_>> = Vec::new();
+        let load = InFlightLimit::new(1_200, TIMEOUT);
+        let mut places: Vec<Permit<'_>> = Vec::new();
         places.extend(std::iter::from_fn(|| load.enter(Urgency::Request)));
         assert_eq!((places.len(), load.under_way()), (1_000, 1_000));
         places.extend(std::iter::from_fn(|| load.enter(Urgency::Upkeep)));
         assert_eq!((places.len(), load.under_way()), (1_200, 1_200));
         places.clear();
         assert_eq!(load.under_way(), 0);
-        assert_eq!(Load::new(10, TIMEOUT).request_limit(), 10, "the setting is obeyed");
+        assert_eq!(InFlightLimit::new(10, TIMEOUT).request_limit(), 10, "the setting is obeyed");
     }
 }

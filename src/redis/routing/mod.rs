@@ -6,7 +6,7 @@
 //!
 //! Promises, on a Cluster:
 //! - a command for a node that is not connected is refused at once, and not sent;
-//! - a node that says that it did not run a command (`MOVED`, `ASK`, `TRYAGAIN`) is believed: the
+//! - after a node's reply that it did not run a command (`MOVED`, `ASK`, `TRYAGAIN`), the
 //!   command is sent again where it belongs, within half the time-out; if that is over, the answer is
 //!   that it did not run;
 //! - where slots are is learned from the nodes that answer ([`follow`]): after a `MOVED`, while a
@@ -67,17 +67,17 @@ struct Cluster {
     /// Where tasks of connections run: calls also come from threads that end with their request.
     runtime: Handle,
     state: Mutex<State>,
-    /// Asks for a look at where slots are.
+    /// Requests a refresh of the slot map.
     look_now: Arc<Notify>,
     is_closed: AtomicBool,
 }
 
 #[derive(Default)]
 struct State {
-    nodes: HashMap<NodeAddress, Known>,
+    nodes: HashMap<NodeAddress, KnownNode>,
     /// All addresses that the URL or any node named last.
     addresses: Vec<NodeAddress>,
-    /// Whom to ask first, in turn.
+    /// Rotates the nodes that are queried.
     turn: usize,
 }
 
@@ -90,7 +90,7 @@ struct Call<'a> {
 }
 
 /// A node that has connections.
-struct Known {
+struct KnownNode {
     node: Arc<Node>,
     /// Since when no partition is served there.
     unused_since: Option<Instant>,
@@ -183,7 +183,7 @@ impl Router {
         }
     }
 
-    /// Sends a command again as long as nodes say that another one would run it.
+    /// Sends a command again as long as nodes redirect it.
     async fn send_again(
         &self,
         call: Call<'_>,
@@ -227,7 +227,7 @@ impl Router {
         Err(RedisError::NotRun(format!("{} is sent from node to node", call.partition)))
     }
 
-    /// A blocking read of a partition at this node has failed: what that says of where slots are.
+    /// Handles the failure of a blocking read of a partition at this node: the slot may have moved.
     pub fn note_read_failed(
         &self,
         partition: Partition,
@@ -235,7 +235,7 @@ impl Router {
         error: &fred::error::Error,
     ) {
         match Redirect::of(error, at) {
-            // An address that cannot be used is told by the next call.
+            // An address that cannot be used fails the next call.
             Some(Redirect::Moved(address)) => drop(self.moved(partition, address)),
             _ => self.look_now(),
         }

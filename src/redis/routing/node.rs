@@ -8,7 +8,7 @@ use std::time::Duration;
 use futures_util::future::join_all;
 use tokio::time::{sleep, timeout};
 
-use super::load::Load;
+use super::load::InFlightLimit;
 use crate::redis::connect::{self, NodeAddress, Purpose, RedisSettings};
 use crate::redis::connection::Connection;
 use crate::redis::error::RedisError;
@@ -22,7 +22,7 @@ pub struct Node {
     address: Option<NodeAddress>,
     connections: Vec<Connection>,
     next: AtomicUsize,
-    load: Load,
+    load: InFlightLimit,
 }
 
 impl Node {
@@ -53,7 +53,10 @@ impl Node {
             address,
             connections,
             next: AtomicUsize::new(0),
-            load: Load::new(settings.in_flight_max, Duration::from_millis(settings.timeout_ms)),
+            load: InFlightLimit::new(
+                settings.in_flight_max,
+                Duration::from_millis(settings.timeout_ms),
+            ),
         }
     }
 
@@ -63,7 +66,7 @@ impl Node {
     }
 
     /// The calls under way.
-    pub fn load(&self) -> &Load {
+    pub fn load(&self) -> &InFlightLimit {
         &self.load
     }
 

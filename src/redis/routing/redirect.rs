@@ -1,4 +1,4 @@
-//! Error replies by which a Cluster's node says that it did not run a command, and who would.
+//! Error replies of a Cluster's node that did not run a command, with the node that would.
 
 use fred::error::Error;
 
@@ -8,23 +8,23 @@ use crate::redis::connect::NodeAddress;
 /// Why a node did not run a command.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Redirect {
-    /// The slot is another node's.
+    /// Another node serves the slot.
     Moved(NodeAddress),
     /// The slot is being moved, and these keys are on its new node already.
     Ask(NodeAddress),
     /// The slot is being moved, and these keys are on both nodes now.
     TryAgain,
-    /// The node serves nobody now, or only readers.
+    /// The node serves no commands now, or only reads.
     Refused,
 }
 
 impl Redirect {
-    /// Reads an error reply of the node at `asked`; `None` if it says nothing of the kind.
-    pub fn of(error: &Error, asked: &NodeAddress) -> Option<Redirect> {
+    /// Parses an error reply of the node at `source`; `None` if it is no such reply.
+    pub fn of(error: &Error, source: &NodeAddress) -> Option<Redirect> {
         let mut words = error.details().split_whitespace();
         match words.next()? {
-            "MOVED" => target(words.nth(1)?, asked).map(Redirect::Moved),
-            "ASK" => target(words.nth(1)?, asked).map(Redirect::Ask),
+            "MOVED" => target(words.nth(1)?, source).map(Redirect::Moved),
+            "ASK" => target(words.nth(1)?, source).map(Redirect::Ask),
             "TRYAGAIN" => Some(Redirect::TryAgain),
             "READONLY" | "MASTERDOWN" => Some(Redirect::Refused),
             _ => None,
@@ -32,9 +32,9 @@ impl Redirect {
     }
 }
 
-fn target(text: &str, asked: &NodeAddress) -> Option<NodeAddress> {
+fn target(text: &str, source: &NodeAddress) -> Option<NodeAddress> {
     let (host, port) = text.rsplit_once(':')?;
-    Some(address(host, port.parse().ok()?, asked))
+    Some(address(host, port.parse().ok()?, source))
 }
 
 #[cfg(test)]
@@ -44,13 +44,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_reply_is_understood() {
+    fn error_replies_map_to_redirects() {
         let at = |host: &str, port| NodeAddress { host: host.into(), port };
         let of = |text: &'static str| {
-            Redirect::of(&Error::new(ErrorKind::Cluster, text), &at("asked", 1))
+            Redirect::of(&Error::new(ErrorKind::Cluster, text), &at("source", 1))
         };
         assert_eq!(of("MOVED 7 10.0.0.1:6381"), Some(Redirect::Moved(at("10.0.0.1", 6381))));
-        assert_eq!(of("MOVED 7 :6381"), Some(Redirect::Moved(at("asked", 6381))));
+        assert_eq!(of("MOVED 7 :6381"), Some(Redirect::Moved(at("source", 6381))));
         assert_eq!(of("ASK 7 ::1:6381"), Some(Redirect::Ask(at("[::1]", 6381))));
         assert_eq!(of("TRYAGAIN Multiple keys request"), Some(Redirect::TryAgain));
         assert_eq!(of("READONLY You can't write"), Some(Redirect::Refused));

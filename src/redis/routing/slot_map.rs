@@ -1,4 +1,4 @@
-//! Which node serves which slot, as the nodes of a Cluster say it.
+//! The slot maps that the nodes of a Cluster return.
 
 use fred::types::Value;
 
@@ -6,11 +6,11 @@ use crate::redis::connect::NodeAddress;
 use crate::redis::error::RedisError;
 use crate::redis::value::{integer, list, text};
 
-/// What one node says of all slots (`CLUSTER SLOTS`).
+/// One node's map of all slots (`CLUSTER SLOTS`).
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct SlotMap {
     ranges: Vec<Range>,
-    /// Every node that it names, replicas too.
+    /// Every node in the map, replicas too.
     pub nodes: Vec<NodeAddress>,
 }
 
@@ -22,8 +22,8 @@ struct Range {
 }
 
 impl SlotMap {
-    /// Reads the reply of the node at `asked`.
-    pub fn parse(reply: Value, asked: &NodeAddress) -> Result<Self, RedisError> {
+    /// Parses the reply of the node at `source`.
+    pub fn parse(reply: Value, source: &NodeAddress) -> Result<Self, RedisError> {
         let mut map = SlotMap::default();
         for row in list(Some(reply))? {
             let mut row = list(Some(row))?.into_iter();
@@ -31,7 +31,7 @@ impl SlotMap {
             let last = integer(&row.next().unwrap_or(Value::Null))?;
             let mut is_primary = true;
             for node in row {
-                let address = node_address(node, asked)?;
+                let address = node_address(node, source)?;
                 if std::mem::take(&mut is_primary) {
                     map.ranges.push(Range { first, last, primary: address.clone() });
                 }
@@ -53,8 +53,8 @@ impl SlotMap {
     }
 }
 
-/// Reads `[host, port, id, …]`. A node that does not know its own host is where it was asked.
-fn node_address(node: Value, asked: &NodeAddress) -> Result<NodeAddress, RedisError> {
+/// Parses `[host, port, id, …]`. An unknown host is the source's own.
+fn node_address(node: Value, source: &NodeAddress) -> Result<NodeAddress, RedisError> {
     let mut node = list(Some(node))?.into_iter();
     let host = match node.next() {
         Some(Value::Null) | None => String::new(),
@@ -62,21 +62,21 @@ fn node_address(node: Value, asked: &NodeAddress) -> Result<NodeAddress, RedisEr
     };
     let port = integer(&node.next().unwrap_or(Value::Null))?;
     let port = u16::try_from(port).map_err(|_| RedisError::Unexpected(format!("port {port}")))?;
-    Ok(address(&host, port, asked))
+    Ok(address(&host, port, source))
 }
 
-/// A node's address as a node at `asked` names it.
-pub(super) fn address(host: &str, port: u16, asked: &NodeAddress) -> NodeAddress {
+/// A node's address in a reply of the node at `source`.
+pub(super) fn address(host: &str, port: u16, source: &NodeAddress) -> NodeAddress {
     let host = match host {
-        "" | "?" => asked.host.clone(),
+        "" | "?" => source.host.clone(),
         host if host.contains(':') && !host.starts_with('[') => format!("[{host}]"),
         host => host.to_owned(),
     };
     NodeAddress { host, port }
 }
 
-/// The primary of a slot that most of these maps name. Where as many name another, the present one
-/// stays if it answers; if it does not, the other is the news of a failover.
+/// The primary of a slot in most of these maps. On a tie the present one stays if it answers;
+/// otherwise the other one is the result of a failover.
 pub fn agreed_primary(
     maps: &[SlotMap],
     slot: u16,

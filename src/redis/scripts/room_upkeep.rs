@@ -91,12 +91,12 @@ script_reply! {
         /// Places were opened.
         "ok" => Opened {
             /// How many, and the room's counters.
-            admitted: Admitted,
+            admitted: RoomAdmission,
         },
         /// No place was opened.
         "nothing" => Nothing {
             /// The room's counters.
-            admitted: Admitted,
+            admitted: RoomAdmission,
         },
         /// The event has no waiting room now.
         "room_off" => RoomOff,
@@ -110,7 +110,7 @@ script_reply! {
 reply_group! {
     /// A waiting room's counters after an admission.
     #[derive(Copy, Default, Eq)]
-    pub struct Admitted {} {
+    pub struct RoomAdmission {} {
         /// Places that the admission opened.
         opened: u64,
         /// The room's highest number and served place.
@@ -310,7 +310,7 @@ impl Engine {
         settings: &RoomSettings,
         places_max: u32,
         floors: Floors,
-    ) -> Result<Option<Admitted>, RedisError> {
+    ) -> Result<Option<RoomAdmission>, RedisError> {
         let span_ms = match settings.per_minute {
             0 => settings.claim_ms,
             _ => settings.claim_ms.max(MINUTE_MS),

@@ -16,7 +16,7 @@ async fn with_ann_in(flavor: crate::support::Flavor) -> Room {
     room
 }
 
-on_each_redis!(no_hold_without_a_session_of_ones_own, async |flavor| {
+on_each_redis!(hold_needs_the_users_own_session, async |flavor| {
     let mut room = with_ann_in(flavor).await;
     room.stage.expect("session_required", room.hold("bob", 2, 1).await);
     // Another's number, a made-up one, none: the session is Ann's, by her number.
@@ -54,7 +54,7 @@ on_each_redis!(a_renewed_session_ends_at_its_cap, async |flavor| {
     refused(RoomClaimReply::SessionEnded, room.claim("ann", 1).await);
 });
 
-on_each_redis!(the_same_request_is_answered_after_the_session, async |flavor| {
+on_each_redis!(repeated_hold_is_replayed_after_the_session, async |flavor| {
     let mut room = with_ann_in(flavor).await;
     let first = room.stage.expect("ok", room.hold_as("ann", 1, 1, "key").await);
     room.advance(10_000).await;
@@ -64,7 +64,7 @@ on_each_redis!(the_same_request_is_answered_after_the_session, async |flavor| {
     room.stage.expect("session_required", room.hold_as("ann", 1, 1, "other").await);
 });
 
-on_each_redis!(methods_let_through_or_nobody_in, async |flavor| {
+on_each_redis!(room_methods_admit_or_reject_all, async |flavor| {
     let mut room = with_ann_in(flavor).await;
     room.change(|room| room.method = Method::Reject).await;
     refused(RoomClaimReply::RoomRejects, room.claim("bob", 2).await);
@@ -87,7 +87,7 @@ on_each_redis!(methods_let_through_or_nobody_in, async |flavor| {
     assert_eq!(room.admit_next().await, 0, "Ann's session counts");
 });
 
-on_each_redis!(a_sale_ends_the_buyers_session_alone, async |flavor| {
+on_each_redis!(sale_ends_only_the_buyers_session, async |flavor| {
     let room = Room::new(flavor, 20, of(2)).await;
     room.join("ann").await;
     room.join("bob").await;
@@ -102,10 +102,10 @@ on_each_redis!(a_sale_ends_the_buyers_session_alone, async |flavor| {
     session(room.claim("bob", 2).await);
     room.stage.expect("ok", room.hold("bob", 2, 2).await);
     assert_eq!(room.look().await.live, 1);
-    assert_eq!(room.join("ann").await, 3, "who wants more stands in line again");
+    assert_eq!(room.join("ann").await, 3, "a user without a session joins again");
 });
 
-on_each_redis!(who_leaves_gives_the_session_up, async |flavor| {
+on_each_redis!(leaving_ends_the_session, async |flavor| {
     let mut room = with_ann_in(flavor).await;
     // By a number that is not hers any more, she gives nothing up.
     room.stage.expect("ok", room.hold("ann", 1, 1).await);

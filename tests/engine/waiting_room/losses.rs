@@ -39,7 +39,7 @@ on_each_redis!(numbers_are_not_given_twice, async |flavor| {
     assert_eq!(room.join("newest").await, 31);
 });
 
-on_each_redis!(tokens_are_the_record_of_what_was_forgotten, async |flavor| {
+on_each_redis!(token_restores_a_lost_number, async |flavor| {
     let mut room = with_four_served(flavor).await;
     session(room.claim("u2", 2).await);
     forget(&mut room, Floors { joined: 8, served: 4 }).await;
@@ -72,7 +72,7 @@ on_each_redis!(tokens_are_the_record_of_what_was_forgotten, async |flavor| {
     }
 });
 
-on_each_redis!(the_last_second_is_lost, async |flavor| {
+on_each_redis!(room_survives_loss_of_the_last_second, async |flavor| {
     let mut room = Room::new(flavor, 50, of(2)).await;
     for user in ["ann", "bob", "eve"] {
         room.join(user).await;
@@ -83,7 +83,7 @@ on_each_redis!(the_last_second_is_lost, async |flavor| {
     assert_eq!(room.join("joe").await, 4);
     room.cut().await;
     room.stage.expect("session_required", room.hold("ann", 1, 1).await);
-    // Nobody who asks knows of four numbers: Dan gets Joe's.
+    // No caller remembers four numbers: Dan gets Joe's.
     assert_eq!(room.join("dan").await, 4);
     // Some process remembers that two were served: they are owed their places.
     let floors = Floors { joined: 4, served: 2 };
@@ -105,7 +105,7 @@ on_each_redis!(the_last_second_is_lost, async |flavor| {
     session(room.claim("dan", 4).await);
 });
 
-on_each_redis!(an_older_session_is_no_good_to_a_newer_number, async |flavor| {
+on_each_redis!(older_session_does_not_serve_a_newer_number, async |flavor| {
     let room = Room::new(flavor, 50, of(1)).await;
     room.join("ann").await;
     assert_eq!(room.admit().await, 1);
@@ -130,14 +130,14 @@ async fn with_nine_owed(flavor: crate::support::Flavor, at_a_time: u32) -> Room 
     room
 }
 
-on_each_redis!(who_is_owed_a_place_and_does_not_come_lapses, async |flavor| {
+on_each_redis!(owed_place_lapses_unclaimed, async |flavor| {
     let mut room = with_nine_owed(flavor, 2).await;
     assert_eq!(room.admit().await, 2);
     room.advance(1_999).await;
     assert_eq!((room.look().await.unclaimed, room.look().await.owed), (2, 9));
     room.advance(1).await;
     assert_eq!(room.look().await.unclaimed, 0);
-    // Whoever comes first afterwards: those two had their chance, the others have theirs.
+    // In any order afterwards: the turn of those two has passed, the others have theirs.
     assert_eq!(owed(room.claim("u13", 13).await), 0);
     refused(RoomClaimReply::PlaceGivenUp, room.claim("u11", 11).await);
     refused(RoomClaimReply::PlaceGivenUp, room.claim("u12", 12).await);
@@ -146,7 +146,7 @@ on_each_redis!(who_is_owed_a_place_and_does_not_come_lapses, async |flavor| {
     assert_eq!(room.join("u11").await, 31);
 });
 
-on_each_redis!(who_comes_late_to_the_owed_has_a_chance, async |flavor| {
+on_each_redis!(late_owed_user_can_still_claim, async |flavor| {
     let mut room = with_nine_owed(flavor, 2).await;
     assert_eq!(room.admit().await, 2);
     // A lower number comes within the window: the place is its owner's, at once.
@@ -160,7 +160,7 @@ on_each_redis!(who_comes_late_to_the_owed_has_a_chance, async |flavor| {
     session(room.claim("u4", 4).await);
 });
 
-on_each_redis!(who_leaves_the_owed_takes_the_place_along, async |flavor| {
+on_each_redis!(owed_leaver_gives_up_the_open_place, async |flavor| {
     let mut room = with_nine_owed(flavor, 2).await;
     assert_eq!(room.admit().await, 2);
     room.advance(1_999).await;
@@ -175,7 +175,7 @@ on_each_redis!(who_leaves_the_owed_takes_the_place_along, async |flavor| {
     refused(RoomClaimReply::PlaceGivenUp, room.claim("u11", 11).await);
 });
 
-on_each_redis!(the_owed_come_before_those_who_wait, async |flavor| {
+on_each_redis!(owed_users_precede_waiting_ones, async |flavor| {
     let mut room = with_nine_owed(flavor, 4).await;
     assert_eq!(room.admit().await, 4);
     for number in 11..=14 {

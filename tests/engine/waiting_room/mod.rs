@@ -1,4 +1,4 @@
-//! The waiting room's scripts on a real Redis: told cases here and beside, random sequences
+//! The waiting room's scripts on a real Redis: cases here and in the modules beside, random sequences
 //! against a model in `random`.
 
 mod books;
@@ -22,7 +22,7 @@ use room::{ANY, Room, of, owed, refused, session, waits};
 
 const SEATS: u32 = 100;
 
-on_each_redis!(people_are_served_in_order, async |flavor| {
+on_each_redis!(places_are_served_in_order, async |flavor| {
     let mut room = Room::new(flavor, SEATS, of(2)).await;
     for (number, user) in ["ann", "bob", "eve", "joe"].into_iter().enumerate() {
         assert_eq!(room.join(user).await, number as u64 + 1);
@@ -33,7 +33,7 @@ on_each_redis!(people_are_served_in_order, async |flavor| {
     waits(room.claim("eve", 3).await);
     let ends_ms = session(room.claim("bob", 2).await);
     assert_eq!(ends_ms, room.now_ms + 10_000);
-    assert_eq!(session(room.claim("bob", 2).await), ends_ms, "asked again");
+    assert_eq!(session(room.claim("bob", 2).await), ends_ms, "claimed again");
     // Ann does not come: her place is another's at the end of the claim window.
     room.set_clock(START_MS + 1_999).await;
     assert_eq!(room.admit().await, 0);
@@ -55,7 +55,7 @@ on_each_redis!(people_are_served_in_order, async |flavor| {
     refused(RoomClaimReply::NumberSuperseded, room.claim("bob", 2).await);
 });
 
-on_each_redis!(who_leaves_is_passed_over, async |flavor| {
+on_each_redis!(leavers_place_is_skipped, async |flavor| {
     let mut room = Room::new(flavor, SEATS, of(2)).await;
     let users: Vec<String> = (1..=60).map(|user| format!("u{user}")).collect();
     for user in &users {
@@ -85,11 +85,11 @@ on_each_redis!(who_leaves_is_passed_over, async |flavor| {
         session(room.claim(&format!("u{number}"), number).await);
     }
     assert_eq!(room.look().await.left_waiting, 0);
-    // Who comes again stands at the end.
+    // A user who returns is last in line.
     assert_eq!(room.join("u1").await, 61);
 });
 
-on_each_redis!(books_of_batches_that_lapsed_stop_nobody, async |flavor| {
+on_each_redis!(lapsed_batches_do_not_block_admission, async |flavor| {
     let fast = RoomSettings { claim_ms: 100, session_ms: 150, ..of(1) };
     let mut room = Room::new(flavor, SEATS, fast).await;
     // More batches in a minute than the books keep.
@@ -102,7 +102,7 @@ on_each_redis!(books_of_batches_that_lapsed_stop_nobody, async |flavor| {
     }
 });
 
-on_each_redis!(a_minute_has_its_cap_wherever_it_begins, async |flavor| {
+on_each_redis!(cap_per_minute_holds_in_any_minute, async |flavor| {
     let mut room = Room::new(flavor, SEATS, RoomSettings { per_minute: 3, ..of(50) }).await;
     for user in 1..=9 {
         room.join(&format!("u{user}")).await;
@@ -122,7 +122,7 @@ on_each_redis!(a_minute_has_its_cap_wherever_it_begins, async |flavor| {
     assert_eq!((room.admit_next().await, room.admit_next().await), (1, 0));
 });
 
-on_each_redis!(fewer_at_a_time_evicts_nobody, async |flavor| {
+on_each_redis!(lower_maximum_evicts_no_session, async |flavor| {
     let mut room = Room::new(flavor, SEATS, of(3)).await;
     for user in 1..=6 {
         room.join(&format!("u{user}")).await;
@@ -139,7 +139,7 @@ on_each_redis!(fewer_at_a_time_evicts_nobody, async |flavor| {
     assert_eq!(room.admit().await, 1);
 });
 
-on_each_redis!(no_more_places_than_seats, async |flavor| {
+on_each_redis!(places_never_exceed_seats, async |flavor| {
     let mut room = Room::new(flavor, 3, of(50)).await;
     for user in 1..=9 {
         room.join(&format!("u{user}")).await;
@@ -174,7 +174,7 @@ on_each_redis!(no_more_places_than_seats, async |flavor| {
     assert_eq!(room.admit_next().await, 0);
 });
 
-on_each_redis!(an_event_that_is_away_or_closed_is_told, async |flavor| {
+on_each_redis!(closed_or_unloaded_event_refuses_joins, async |flavor| {
     let mut room = Room::new(flavor, SEATS, of(1)).await;
     room.join("ann").await;
     for (status, is_given) in [(EventStatus::Paused, true), (EventStatus::Closed, false)] {
@@ -197,7 +197,7 @@ on_each_redis!(an_event_that_is_away_or_closed_is_told, async |flavor| {
     assert_eq!(admitted, None);
 });
 
-on_each_redis!(a_clock_that_was_set_back_stops_nobody, async |flavor| {
+on_each_redis!(clock_set_back_does_not_block_admission, async |flavor| {
     let mut room = Room::new(flavor, SEATS, RoomSettings { per_minute: 2, ..of(2) }).await;
     for user in 1..=6 {
         room.join(&format!("u{user}")).await;

@@ -2,7 +2,7 @@
 //! The scripts have to answer as it does.
 
 use holdfast::domain::{DrawState, Floors, Method, RoomSettings};
-use holdfast::redis::{Admitted, RoomClaimReply, RoomJoinReply};
+use holdfast::redis::{RoomAdmission, RoomClaimReply, RoomJoinReply};
 
 use super::books::{Batch, Books, Fate, Hall, Who};
 
@@ -229,7 +229,7 @@ impl Books {
         });
     }
 
-    pub fn admit(&mut self, places_max: u32, floors: Floors, hall: Hall) -> Option<Admitted> {
+    pub fn admit(&mut self, places_max: u32, floors: Floors, hall: Hall) -> Option<RoomAdmission> {
         self.raise(floors);
         if !self.settings.on || self.settings.method != Method::Fifo {
             return None;
@@ -256,7 +256,7 @@ impl Books {
         let too_soon = newest_ms.is_some_and(|newest_ms| self.now_ms - newest_ms < every_ms);
         let owed = self.owed.len() as u64;
         let admitted =
-            |opened, floors, unclaimed| Admitted { opened, floors, live, unclaimed, owed };
+            |opened, floors, unclaimed| RoomAdmission { opened, floors, live, unclaimed, owed };
         if open == 0 || too_soon || self.batches.len() >= BATCHES_MAX || self.is_drawing() {
             return Some(admitted(0, self.floors(), unclaimed));
         }

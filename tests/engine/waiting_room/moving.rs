@@ -60,7 +60,7 @@ on_each_redis!(open_place_lapses_after_the_sale_goes_on, async |flavor| {
     refused(RoomClaimReply::PlaceLapsed, room.claim("u2", 2).await);
 });
 
-on_each_redis!(postponed_again_and_brought_back_it_keeps_them_all_the_same, async |flavor| {
+on_each_redis!(sale_postponed_twice_keeps_sessions_and_places, async |flavor| {
     let mut room = Room::new(flavor, 20, of(3)).await;
     with_one_in(&room).await;
     let left_ms = async |room: &Room| session(room.claim("u1", 1).await) - room.now_ms;
@@ -89,7 +89,7 @@ on_each_redis!(postponed_again_and_brought_back_it_keeps_them_all_the_same, asyn
     refused(RoomClaimReply::SessionEnded, room.claim("u1", 1).await);
 });
 
-on_each_redis!(beginning_brought_forward_lets_nobodys_turn_pass, async |flavor| {
+on_each_redis!(turns_stay_open_after_beginning_is_brought_forward, async |flavor| {
     let mut room = Room::new(flavor, 20, of(1)).await;
     room.move_sale(LATER_MS, None).await;
     for number in 1..=2 {
@@ -101,7 +101,7 @@ on_each_redis!(beginning_brought_forward_lets_nobodys_turn_pass, async |flavor| 
     room.move_sale(moved_ms + 5_000, None).await;
     room.set_clock(moved_ms + 5_000).await;
     assert_eq!(room.admit().await, 1);
-    // Whoever was asked just before to come again in a minute comes in time.
+    // A user with a pause of a minute, announced just before, comes in time.
     room.set_clock(moved_ms + 65_000).await;
     session(room.claim("u1", 1).await);
     assert!(room.leave("u1", 1).await);
@@ -112,7 +112,7 @@ on_each_redis!(beginning_brought_forward_lets_nobodys_turn_pass, async |flavor| 
     refused(RoomClaimReply::PlaceLapsed, room.claim("u2", 2).await);
 });
 
-on_each_redis!(frozen_draw_is_told_also_after_the_sale_was_postponed, async |flavor| {
+on_each_redis!(frozen_draw_is_returned_after_a_postponement, async |flavor| {
     let mut room = Room::new(flavor, 20, of(2)).await;
     room.move_sale(START_MS + 5_000, None).await;
     room.draw = DrawState::Gathering;
@@ -140,7 +140,7 @@ on_each_redis!(frozen_draw_is_told_also_after_the_sale_was_postponed, async |fla
     assert_eq!(room.admit().await, 2);
 });
 
-on_each_redis!(ended_sale_lets_nobody_in, async |flavor| {
+on_each_redis!(ended_sale_admits_no_user, async |flavor| {
     let mut room = Room::new(flavor, 20, of(2)).await;
     room.move_sale(1, Some(START_MS + 5_000)).await;
     for user in ["u1", "u2", "u3"] {

@@ -50,7 +50,8 @@ fn by_surge() -> RoomSettings {
     RoomSettings { on: false, surge, ..of(2) }
 }
 
-/// Seconds with so many attempts each, told by two processes; whether the room is on after each.
+/// Seconds with these numbers of attempts, reported by two processes; whether the room is on after
+/// each.
 async fn seconds(room: &mut Room, attempts: &[u64]) -> Vec<bool> {
     let mut on = Vec::new();
     for attempts in attempts {
@@ -91,7 +92,7 @@ on_each_redis!(a_surge_switches_a_room_on_and_calm_off, async |flavor| {
     assert_eq!(seconds(&mut room, &[50]).await, [false]);
 });
 
-on_each_redis!(what_is_on_by_itself_obeys_an_operator, async |flavor| {
+on_each_redis!(automatic_room_follows_operators_settings, async |flavor| {
     let mut room = Room::new(flavor, 20, by_surge()).await;
     assert_eq!(seconds(&mut room, &[50; 3]).await, [false, false, true]);
     room.change(|room| room.surge.automatic = false).await;
@@ -142,7 +143,7 @@ on_each_redis!(the_draw_takes_effect_once_it_is_fixed, async |flavor| {
     let frozen = Some((JOINERS, hash));
     assert_eq!(drawn(&room).await, frozen);
 
-    // Who joins now stands behind them, and changes nothing of the draw; nor does a change of
+    // A user who joins now comes after them, and does not change the draw; nor does a change of
     // settings, or a second look.
     assert_eq!(room.join("late").await, 5);
     room.change(|_| ()).await;
@@ -155,7 +156,7 @@ on_each_redis!(the_draw_takes_effect_once_it_is_fixed, async |flavor| {
     (room.draw, room.draw_joined) = (DrawState::Fixed, JOINERS);
     room.change(|_| ()).await;
     assert_eq!((drawn(&room).await, room.admit_next().await), (None, 2));
-    // Their places are told by whoever can compute them.
+    // Callers that can compute their places send them.
     assert_eq!(room.try_join("joe").await, RoomJoinReply::PlaceNeeded { number: 4 });
     waits(claim_drawn(&room, "ann", 1).await);
     session(claim_drawn(&room, "joe", 4).await);
@@ -176,7 +177,7 @@ on_each_redis!(the_draw_takes_effect_once_it_is_fixed, async |flavor| {
     session(room.claim("late", 5).await);
 });
 
-on_each_redis!(drawn_places_that_are_left_are_passed_over, async |flavor| {
+on_each_redis!(drawn_places_of_leavers_are_skipped, async |flavor| {
     let mut room = Room::new(flavor, 20, of(2)).await;
     room.draw = DrawState::Gathering;
     room.change(|_| ()).await;
@@ -194,7 +195,7 @@ on_each_redis!(drawn_places_that_are_left_are_passed_over, async |flavor| {
     waits(claim_drawn(&room, "ann", 1).await);
 });
 
-on_each_redis!(a_draw_that_redis_forgot_is_brought_back, async |flavor| {
+on_each_redis!(lost_draw_is_restored, async |flavor| {
     let mut room = Room::new(flavor, 20, of(2)).await;
     room.draw = DrawState::Gathering;
     room.change(|_| ()).await;
@@ -213,7 +214,7 @@ on_each_redis!(a_draw_that_redis_forgot_is_brought_back, async |flavor| {
     }
 });
 
-on_each_redis!(nobody_is_served_before_the_sale_or_beyond_a_callers_bound, async |flavor| {
+on_each_redis!(no_place_is_served_before_the_sale_or_beyond_the_bound, async |flavor| {
     let mut room = Room::new(flavor, 20, of(5)).await;
     room.join("ann").await;
     room.join("bob").await;

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use holdfast::domain::{BookingId, DrawState, Floors, Method, RoomSettings, RoomState};
-use holdfast::redis::{Admitted, RoomClaimReply, RoomJoinReply, RoomPlace};
+use holdfast::redis::{RoomAdmission, RoomClaimReply, RoomJoinReply, RoomPlace};
 use rand::RngExt;
 use rand::rngs::StdRng;
 use rand::seq::IndexedRandom;
@@ -88,7 +88,7 @@ impl<'a> World<'a> {
         format!("u{}", self.random.random_range(0..USERS))
     }
 
-    /// Where a number stands: in these draws the last to join is the first.
+    /// A number's place: in these draws the last to join is the first.
     fn place(&self, number: u64) -> u64 {
         match self.fixed {
             Some(joiners) if number <= joiners => joiners + 1 - number,
@@ -196,7 +196,7 @@ impl<'a> World<'a> {
         let admitted = admitted.map_err(|error| error.to_string())?;
         let was_unclaimed = self.books.state(hall, 0).unclaimed;
         agree("admit", &admitted, &self.books.admit(most, floors, hall))?;
-        let Some(Admitted { opened, floors: now, .. }) = admitted else { return Ok(()) };
+        let Some(RoomAdmission { opened, floors: now, .. }) = admitted else { return Ok(()) };
         self.learn(process, now);
         if opened > 0 {
             promise(opened + u64::from(was_unclaimed) <= hall.free, || {

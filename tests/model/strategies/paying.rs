@@ -54,7 +54,7 @@ pub(super) fn extend() -> impl Strategy<Value = Act> {
 fn own_key() -> impl Strategy<Value = RequestKey> {
     prop_oneof![
         1 => Just(RequestKey::None),
-        1 => (0..2_u8, 0..2_u8).prop_map(|(key, asked)| RequestKey::Shared(key, asked)),
+        1 => (0..2_u8, 0..2_u8).prop_map(|(key, request)| RequestKey::Shared(key, request)),
     ]
 }
 
