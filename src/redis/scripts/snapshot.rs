@@ -145,7 +145,7 @@ reply_group! {
         bookings: Vec<Booking>,
         /// User → seats, for `Detail::All`.
         users: Vec<(String, i64)>,
-        /// The operators' word for its sale, as in [`EventStatus`].
+        /// The status that operators set, as in `EventStatus`.
         status: String,
         /// When holds begin, Unix ms; 0: at once.
         on_sale_at_ms: i64,
