@@ -59,6 +59,20 @@ impl HoldPlan {
 }
 
 impl Sale {
+    /// Checks a request against its event's layout and against the live view, without I/O.
+    ///
+    /// # Errors
+    /// If it cannot be granted.
+    pub fn precheck(&self, request: HoldRequest) -> Result<Precheck, SaleError> {
+        let check = |event: &Arc<Event>| self.check(event, &request);
+        match self.inner.catalogue.with(request.event, check).transpose()? {
+            Some((event, selection)) => {
+                Ok(Precheck::HoldPlan(HoldPlan { request, event, selection }))
+            }
+            None => Ok(Precheck::EventNotCached(request)),
+        }
+    }
+
     /// Checks a request like [`Sale::precheck`], and reads its event if this process has not cached it.
     ///
     /// # Errors
@@ -71,20 +85,6 @@ impl Sale {
                 let (event, selection) = self.check(&event, &request)?;
                 Ok(HoldPlan { request, event, selection })
             }
-        }
-    }
-
-    /// Checks a request against its event's layout and against the live view, without I/O.
-    ///
-    /// # Errors
-    /// If it cannot be granted.
-    pub fn precheck(&self, request: HoldRequest) -> Result<Precheck, SaleError> {
-        let check = |event: &Arc<Event>| self.check(event, &request);
-        match self.inner.catalogue.with(request.event, check).transpose()? {
-            Some((event, selection)) => {
-                Ok(Precheck::HoldPlan(HoldPlan { request, event, selection }))
-            }
-            None => Ok(Precheck::EventNotCached(request)),
         }
     }
 

@@ -295,8 +295,8 @@ mod tests {
     fn reply_with_fields_is_decoded_by_code() {
         let reply = |values| parse(values).unwrap().reply;
         assert_eq!(reply(&["too_late", "5"]), HoldReply::TooLate);
-        let limit = parse(&["user_limit", "5", "3", "4"]).unwrap();
-        assert_eq!((limit.now_ms, limit.reply), (5, HoldReply::UserLimit { has: 3, max: 4 }));
+        let early = parse(&["not_on_sale", "5", "7"]).unwrap();
+        assert_eq!((early.now_ms, early.reply), (5, HoldReply::NotOnSale { on_sale_at_ms: 7 }));
         let states = vec![(SeatId(3), SeatState::Hold), (SeatId(4), SeatState::Booked)];
         let unavailable = reply(&["seats_unavailable", "5", "3:h,4:b"]);
         assert_eq!(unavailable, HoldReply::SeatsUnavailable { states });
@@ -309,7 +309,7 @@ mod tests {
             &["no_such_code", "5"][..],
             &["too_late"],
             &["too_late", "5", "6"],
-            &["user_limit", "5", "3"],
+            &["not_on_sale", "5"],
             &["ok", "5"],
         ] {
             assert!(parse(values).is_err(), "{values:?}");
