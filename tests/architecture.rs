@@ -10,36 +10,36 @@ use regex::Regex;
 /// What each top-level module may import besides itself. `docs/ARCHITECTURE.md` says what they are.
 const MAY_IMPORT: [(&str, &[&str]); 21] = [
     ("backoff", &[]),
-    ("spelling", &[]),
+    ("copy_on_write", &[]),
     ("faults", &[]),
+    ("spelling", &[]),
     ("domain", &[]),
     ("secrets", &["domain"]),
-    ("config", &["domain", "faults", "secrets", "spelling"]),
-    ("telemetry", &["config", "domain", "secrets"]),
-    ("lifecycle", &["telemetry", "config", "faults", "backoff", "domain"]),
+    ("telemetry", &["domain", "secrets"]),
+    ("lifecycle", &["backoff", "faults", "telemetry"]),
     ("redis", &["domain", SHARED]),
     ("archive", &["domain", SHARED]),
     ("payments", &["archive", "domain", SHARED]),
+    ("config", &["archive", "redis", "domain", SHARED]),
     ("live", &["redis", "domain", SHARED]),
     ("sale", &["live", "payments", "archive", "redis", "domain", SHARED]),
-    ("start", &["sale", "live", "payments", "archive", "redis", "domain", SHARED]),
-    ("http", &["domain", SHARED]),
-    ("gates", &["http", "redis", "domain", SHARED]),
-    ("push", &["http", "live", "domain", SHARED]),
+    ("start", &["sale", "live", "payments", "archive", "redis", "domain", "config", SHARED]),
+    ("http", &["domain", "config", SHARED]),
+    ("gates", &["http", "redis", "domain", "config", SHARED]),
+    ("push", &["http", "live", "domain", "config", SHARED]),
     ("api", &["push", "gates", "http", BELOW, SHARED]),
     ("worker", &[BELOW, SHARED]),
     ("ctl", &[BELOW, SHARED]),
-    ("copy_on_write", &[]),
 ];
-/// Stands for the modules that serve all others.
+/// Stands for the modules that serve all others, `config` excluded: it validates the addresses of
+/// the services, so it lies above them.
 const SHARED: &str = "(shared)";
-const SHARED_MODULES: [&str; 8] = [
-    "backoff", "config", "copy_on_write", "faults", "lifecycle", "secrets", "spelling", "telemetry",
-];
+const SHARED_MODULES: [&str; 7] =
+    ["backoff", "copy_on_write", "faults", "lifecycle", "secrets", "spelling", "telemetry"];
 /// Stands for everything from `start` down.
 const BELOW: &str = "(start and below)";
-const BELOW_MODULES: [&str; 7] =
-    ["start", "sale", "live", "payments", "archive", "redis", "domain"];
+const BELOW_MODULES: [&str; 8] =
+    ["start", "config", "sale", "live", "payments", "archive", "redis", "domain"];
 
 /// A source file: its module's path, and the paths that it imports.
 #[derive(Debug, Default)]
@@ -211,7 +211,9 @@ fn parse(module: &str, source: &str) -> Module {
     }
     let inline = Regex::new(r"\b(?:crate|super)(?:::[A-Za-z_][A-Za-z0-9_]*)+").unwrap();
     let rest = uses.replace_all(&source, " ");
-    parsed.imports.extend(inline.find_iter(&rest).filter_map(|path| resolve(module, path.as_str())));
+    parsed
+        .imports
+        .extend(inline.find_iter(&rest).filter_map(|path| resolve(module, path.as_str())));
     parsed
 }
 

@@ -2,6 +2,7 @@
 
 mod acl;
 mod api;
+mod architecture;
 mod archive;
 mod bad_input;
 mod contract;

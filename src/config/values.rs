@@ -1,5 +1,6 @@
 //! Types of settings: what they accept and how they are printed.
 
+pub use crate::telemetry::LogFormat;
 use std::fmt;
 use std::str::FromStr;
 
@@ -71,16 +72,6 @@ pub enum PaymentProvider {
     Simulated,
     /// Stripe, or a server with its API.
     Stripe,
-}
-
-/// The format of log lines.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum LogFormat {
-    /// One JSON object per line.
-    Json,
-    /// For terminals.
-    Text,
 }
 
 /// Longest name of an admin key, bytes.

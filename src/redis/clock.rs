@@ -5,6 +5,10 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering, fence};
 use std::time::Instant;
 
+/// When a call is too late to run, by Redis' clock.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct NotAfter(pub i64);
+
 /// How fast two clocks may drift apart, in milliseconds per second: the interval widens by this.
 const DRIFT_MS_PER_S: f64 = 0.5;
 

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use fred::types::Value;
 
-use super::clock::RedisClock;
+use super::clock::{NotAfter, RedisClock};
 use super::connect::RedisSettings;
 use super::error::RedisError;
 use super::keys::Keys;
@@ -19,6 +19,7 @@ use super::routing::{Router, Urgency};
 use super::scripts::call::ScriptCall;
 use super::scripts::{Script, ScriptReply, Scripts, Timed};
 use crate::domain::Partition;
+use crate::lifecycle::Supervisor;
 
 /// Receives every script call, for metrics.
 pub trait Observer: Send + Sync {
@@ -62,10 +63,6 @@ fn urgency(script: Script) -> Urgency {
         _ => Urgency::Upkeep,
     }
 }
-
-/// When a call is too late to run, by Redis' clock.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct NotAfter(pub i64);
 
 impl Engine {
     /// Connects. Errors name what is wrong with the URL or the server.
@@ -130,6 +127,30 @@ impl Engine {
     pub fn pin_not_after(&self, not_after: NotAfter) {
         let pinned = self.inner.pinned_not_after.get_or_init(AtomicI64::default);
         pinned.store(not_after.0, Ordering::Relaxed);
+    }
+
+    /// Makes [`Engine::is_replicated`] require this many replicas and wait at most `bound`.
+    pub async fn ask_replicas(
+        &self,
+        replicas: u32,
+        bound: Duration,
+        supervisor: &Supervisor,
+    ) -> Result<(), RedisError> {
+        let (groups, required) = (self.lanes(), (replicas, bound));
+        let (keys, router, settings) = (self.keys(), self.router(), self.settings());
+        let replication =
+            Replication::connect(groups, keys, router, settings, required, supervisor).await?;
+        self.set_replication(replication);
+        Ok(())
+    }
+
+    /// Whether replicas are known to have all that this partition's scripts had written when this
+    /// was called. `false` where replication is not checked.
+    pub async fn is_replicated(&self, partition: Partition) -> bool {
+        match self.replication() {
+            Some(replication) => replication.confirm(partition).await,
+            None => false,
+        }
     }
 
     /// The moment, by Redis' clock, after which a call sent now does not run. It is a little before

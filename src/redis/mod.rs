@@ -26,11 +26,12 @@ mod tls;
 mod value;
 
 pub use address::{AddressFault, Credentials, Deployment, NodeAddress, RedisAddress};
+pub use clock::NotAfter;
 pub use clock::RedisClock;
 pub use connect::{RedisSettings, ServerFacts};
 pub use consumers::Consumer;
 pub use dead_letters::DeadLetter;
-pub use engine::{Engine, NotAfter, Observer};
+pub use engine::{Engine, Observer};
 pub use error::RedisError;
 pub use keys::Keys;
 pub use lane::LaneReader;
@@ -42,8 +43,9 @@ pub use retention::EndedBooking;
 pub use scan::{Cursor, Page, StoredBooking};
 pub use scripts::booking::{
     AbortReply, Attempt, CancelReply, ExpireReply, ExtendReply, ForgetReply, GetBookingReply,
-    IdempotencyRecord, new_nonce,
+    IdempotencyRecord,
 };
+pub use scripts::call::new_nonce;
 pub use scripts::confirm::{
     AbortMode, ConfirmAbortReply, ConfirmBeginReply, ConfirmCommitReply, ConfirmLateReply,
     ConfirmTakeoverReply,

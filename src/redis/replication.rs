@@ -25,8 +25,8 @@ use tokio::time::timeout;
 
 use super::connect::{self, NodeAddress, Purpose, RedisSettings};
 use super::connection::Connection;
-use super::engine::Engine;
 use super::error::RedisError;
+use super::keys::Keys;
 use super::routing::Router;
 use super::scripts::new_nonce;
 use super::value::args;
@@ -49,7 +49,7 @@ pub(super) struct Replication {
 }
 
 impl Replication {
-    async fn confirm(&self, partition: Partition) -> bool {
+    pub(super) async fn confirm(&self, partition: Partition) -> bool {
         let lane = usize::from(partition.0) % self.lanes.len();
         let (answer, answered) = oneshot::channel();
         // Too many callers wait, or the lane has ended: the replicas' state is unknown.
@@ -60,27 +60,32 @@ impl Replication {
     }
 }
 
-impl Engine {
-    /// Makes [`Engine::is_replicated`] require this many replicas and wait at most `bound`.
-    pub async fn ask_replicas(
-        &self,
-        replicas: u32,
-        bound: Duration,
+impl Replication {
+    /// Connects one lane for each group of partitions that one node serves.
+    ///
+    /// # Errors
+    /// If a node of a deployment that is not a Cluster cannot be reached.
+    pub(super) async fn connect(
+        groups: Vec<Vec<Partition>>,
+        keys: &Keys,
+        router: &Arc<Router>,
+        settings: &RedisSettings,
+        (replicas, bound): (u32, Duration),
         supervisor: &Supervisor,
-    ) -> Result<(), RedisError> {
-        let waiters_max = self.settings().in_flight_max.max(1);
+    ) -> Result<Self, RedisError> {
+        let waiters_max = settings.in_flight_max.max(1);
         let mut lanes = Vec::new();
-        for partitions in self.lanes() {
+        for partitions in groups {
             let bound_ms = bound.as_millis() as u64;
             let purpose = Purpose::BlockingReads { block_ms: bound_ms };
-            let key = self.keys().replication(partitions[0]);
-            let router = self.router().clone();
-            let (settings, partition) = (self.settings().clone(), partitions[0]);
+            let key = keys.replication(partitions[0]);
+            let router = router.clone();
+            let (settings, partition) = (settings.clone(), partitions[0]);
             let mut lane =
                 Lane { router, settings, purpose, partition, key, replicas, bound_ms, own: None };
             match lane.connect_now().await {
                 // One node of a cluster may be gone.
-                Err(error) if self.settings().is_cluster() => {
+                Err(error) if lane.settings.is_cluster() => {
                     warn_repeated!(%error, %partition, "replication is checked once its node is back");
                 }
                 connected => connected?,
@@ -93,17 +98,7 @@ impl Engine {
             tokio::spawn(supervisor.until_done("replication", run));
             lanes.push(sender);
         }
-        self.set_replication(Replication { lanes, bound });
-        Ok(())
-    }
-
-    /// Whether replicas are known to have all that this partition's scripts had written when this
-    /// was called. `false` where replication is not checked.
-    pub async fn is_replicated(&self, partition: Partition) -> bool {
-        match self.replication() {
-            Some(replication) => replication.confirm(partition).await,
-            None => false,
-        }
+        Ok(Replication { lanes, bound })
     }
 }
 

@@ -7,6 +7,7 @@
 use std::fmt;
 
 use serde::ser::{SerializeMap, Serializer};
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use tracing::field::{Field, Visit};
 use tracing::{Event, Subscriber};
@@ -18,11 +19,19 @@ use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::registry::LookupSpan;
 use tracing_subscriber::util::SubscriberInitExt;
 
-use crate::config::values::LogFormat;
-
 use super::client_lines::ClientLines;
 use super::panics;
 use super::trace::TraceContext;
+
+/// The format of log lines.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LogFormat {
+    /// One JSON object per line.
+    Json,
+    /// For terminals.
+    Text,
+}
 
 /// Capacity of the queue of lines; further ones are dropped.
 const QUEUED_LINES_MAX: usize = 64_000;

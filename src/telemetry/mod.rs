@@ -9,6 +9,7 @@ pub mod repeated;
 pub mod striped;
 pub mod trace;
 
+pub use logs::LogFormat;
 pub use metrics::Metrics;
 pub(crate) use repeated::warn_repeated;
 pub use trace::TraceContext;

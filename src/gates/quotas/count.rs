@@ -2,9 +2,12 @@
 
 use std::time::{Duration, Instant};
 
-use super::flush::TURN;
 use crate::domain::{Limit, Rule, Subject};
 use crate::redis::Standing;
+
+/// How often what is urgent is sent: grants to take back, subjects to forgive, counts that reached
+/// this process' share or block their subject. Also how often a Redis that is away is probed.
+pub(super) const TURN: Duration = Duration::from_millis(200);
 
 /// Longest that a report may block a subject: another process may have forgiven it since.
 pub(super) const REPORT_KEPT_MAX: Duration = Duration::from_secs(5);

@@ -4,15 +4,12 @@ use std::time::{Duration, Instant};
 
 use futures_util::future::join_all;
 
-use super::count::Due;
+use super::count::{Due, TURN};
 use super::{Inner, Quotas};
 use crate::domain::Partition;
 use crate::lifecycle::Shutdown;
 use crate::redis::{LimitCheck, RedisError};
 
-/// How often what is urgent is sent: grants to take back, subjects to forgive, counts that reached
-/// this process' share or block their subject. Also how often a Redis that is away is probed.
-pub(super) const TURN: Duration = Duration::from_millis(200);
 /// Longest that a refused request waits to be sent, give or take [`TURNS_OF_SWEEP`].
 pub(super) const FLUSH_INTERVAL: Duration = Duration::from_secs(3);
 /// How many turns apart all counts are looked through, whether or not something is urgent.

@@ -28,7 +28,7 @@
 //! requests at once cannot both be the last one granted. Once the sale has refused it, or has
 //! answered it with an existing booking, it is taken out of the count again
 //! ([`Quotas::take_back`]), by the moment at which Redis counted it: with the caller's next call or
-//! the next flush, after [`flush::TURN`] at most. What is refused in the process is not counted
+//! the next flush, after [`count::TURN`] at most. What is refused in the process is not counted
 //! under such a rule at all.
 //!
 //! # What may happen in between

@@ -2,17 +2,12 @@
 //! without a payment.
 
 use super::Script;
-use super::call::{EVENT_KEYS, script_call};
+use super::call::{EVENT_KEYS, new_nonce, script_call};
 use super::reply::{Timed, event_reply, script_reply};
 use crate::domain::{Booking, BookingId, Event, EventId, UserId};
-use crate::redis::engine::{Engine, NotAfter};
+use crate::redis::clock::NotAfter;
+use crate::redis::engine::Engine;
 use crate::redis::error::RedisError;
-
-/// Creates a nonce: it names one attempt, and is part of the tags of the log entries that the
-/// attempt appends.
-pub fn new_nonce() -> String {
-    format!("{:016x}", rand::random::<u64>())
-}
 
 /// An attempt of a caller: its nonce, and the idempotency record of the caller's own key.
 #[derive(Clone, Copy, Debug)]

@@ -16,7 +16,7 @@ use crate::domain::{
     Booking, BookingId, DrawState, EventId, EventStatus, Floors, OrphanRule, Partition, SeatId,
     UserId,
 };
-use crate::redis::engine::NotAfter;
+use crate::redis::clock::NotAfter;
 use crate::redis::keys::Keys;
 
 /// The keys that every script about bookings declares, in the order of [`Keys::event_keys`].
@@ -267,4 +267,10 @@ impl Argument for Floors {
         self.joined.push(arguments);
         self.served.push(arguments);
     }
+}
+
+/// Creates a nonce: it names one attempt, and is part of the tags of the log entries that the
+/// attempt appends.
+pub fn new_nonce() -> String {
+    format!("{:016x}", rand::random::<u64>())
 }

@@ -3,11 +3,13 @@
 use fred::types::Value;
 
 use super::Script;
-use super::booking::{Attempt, new_nonce};
+use super::booking::Attempt;
+use super::call::new_nonce;
 use super::call::{Argument, EVENT_KEYS, argument_group, script_call};
 use super::reply::{Timed, event_reply};
 use crate::domain::{Booking, BookingId, Event, SeatId, UserId};
-use crate::redis::engine::{Engine, NotAfter};
+use crate::redis::clock::NotAfter;
+use crate::redis::engine::Engine;
 use crate::redis::error::RedisError;
 
 script_call! {

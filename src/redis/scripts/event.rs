@@ -3,12 +3,13 @@
 use fred::types::Value;
 
 use super::Script;
-use super::booking::new_nonce;
+use super::call::new_nonce;
 use super::call::{Argument, EVENT_KEYS, script_call};
 use super::reply::{Timed, event_reply};
 use crate::domain::waiting_room::REFRESH_SECONDS_MAX;
 use crate::domain::{Event, EventId, EventStatus, Inventory, SeatId, SeatState};
-use crate::redis::engine::{Engine, NotAfter};
+use crate::redis::clock::NotAfter;
+use crate::redis::engine::Engine;
 use crate::redis::error::RedisError;
 
 /// After the beginning of a sale was brought forward, for how long nobody in its waiting room loses

@@ -7,7 +7,8 @@ use super::call::{Argument, EVENT_KEYS, argument_group, script_call};
 use super::reply::{Fields, ReplyField, Timed, event_reply};
 use crate::domain::seat_request::{Neighbour, SectionRange};
 use crate::domain::{Booking, BookingId, EventId, OrphanRule, SeatId, SeatState, UserId};
-use crate::redis::engine::{Engine, NotAfter};
+use crate::redis::clock::NotAfter;
+use crate::redis::engine::Engine;
 use crate::redis::error::RedisError;
 
 /// Overdue holds that any call releases.

@@ -3,7 +3,7 @@
 use fred::types::Value;
 
 use super::Script;
-use super::booking::new_nonce;
+use super::call::new_nonce;
 use super::call::{Argument, ScriptCall, argument_group};
 use super::reply::{Timed, script_reply};
 use crate::domain::{LogId, Partition};

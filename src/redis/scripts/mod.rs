@@ -21,8 +21,8 @@ pub use call::EVENT_KEYS;
 pub use reply::{EventReply, Fields, ScriptReply, Timed};
 pub use source::{Assembled, ClockSource, Header, SCRIPTS, Script, Scripts, header};
 
-pub(super) use booking::new_nonce;
 use call::ScriptCall;
+pub(super) use call::new_nonce;
 
 use super::limits::LimitCall;
 

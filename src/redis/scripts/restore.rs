@@ -2,11 +2,12 @@
 //! the archive.
 
 use super::Script;
-use super::booking::new_nonce;
+use super::call::new_nonce;
 use super::call::{EVENT_KEYS, script_call};
 use super::reply::{Timed, event_reply};
 use crate::domain::{Booking, Event, EventId, SeatId};
-use crate::redis::engine::{Engine, NotAfter};
+use crate::redis::clock::NotAfter;
+use crate::redis::engine::Engine;
 use crate::redis::error::RedisError;
 
 script_call! {

@@ -1,12 +1,13 @@
 //! `settle`: brings the archive's outcome of a booking into Redis.
 
 use super::Script;
-use super::booking::new_nonce;
+use super::call::new_nonce;
 use super::call::{EVENT_KEYS, script_call};
 use super::confirm::HeldArguments;
 use super::reply::{Timed, event_reply};
 use crate::domain::{Booking, BookingId, LogId};
-use crate::redis::engine::{Engine, NotAfter};
+use crate::redis::clock::NotAfter;
+use crate::redis::engine::Engine;
 use crate::redis::error::RedisError;
 
 script_call! {
