@@ -114,8 +114,8 @@ async fn any_place_is_computed_from_public_data() {
     for (published, expected) in [
         (changed("algorithm", "dice"), "made by \"dice\""),
         (changed("joins_hash", "x"), "its joins_hash is not"),
-        (changed("status", "lost"), "tells of no draw"),
-        (Value::Null, "tells of no draw"),
+        (changed("status", "lost"), "is not a draw"),
+        (Value::Null, "is not a draw"),
     ] {
         let refusal = verify("", &published).await;
         assert!(refusal.refusal().contains(expected), "{refusal:?}");
