@@ -114,7 +114,7 @@ async fn random_requests_are_answered_below_500() {
     let rng = TestRng::from_seed(RngAlgorithm::ChaCha, &SEED);
     let mut runner = TestRunner::new_with_rng(Config::default(), rng);
     let strategy = random_request();
-    let mut statuses = std::collections::BTreeMap::new();
+    let mut statuses = std::collections::BTreeMap::<u16, u32>::new();
     for _ in 0..long_or(REQUESTS.0, REQUESTS.1) {
         let request = strategy.new_tree(&mut runner).unwrap().current();
         let (method, route) = ROUTES[request.route];
@@ -137,9 +137,11 @@ async fn random_requests_are_answered_below_500() {
             assert!(std::panic::catch_unwind(check).is_ok(), "{request:?}");
         }
     }
-    // Some requests passed the first checks.
-    for status in [200, 201, 400, 401, 404, 409, 415, 422] {
-        assert!(statuses.contains_key(&status), "no {status} among {statuses:?}");
+    // Some requests passed the first checks. Too few of a short run hold seats.
+    let short = &[200, 400, 401, 404, 415, 422][..];
+    let expected = long_or(&[200, 201, 400, 401, 404, 409, 415, 422][..], short);
+    for status in expected {
+        assert!(statuses.contains_key(status), "no {status} among {statuses:?}");
     }
     assert_eq!(target.api.metric("holdfast_panics_total").await, 0.0);
     target.api.stop().await;
