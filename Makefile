@@ -5,7 +5,7 @@ CARGO ?= cargo
 PROFILE ?= dev
 TEST ?=
 # Tests wait for servers and for deadlines most of the time: more run at once than there are cores.
-TEST_THREADS ?= 4
+TEST_THREADS ?= 6
 SALE ?=
 PUSH ?=
 REFUSALS ?=

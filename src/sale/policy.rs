@@ -91,8 +91,6 @@ pub struct Changed {
 }
 
 /// Stores operators' changes of the policy.
-
-/// Where operators' changes are kept.
 #[derive(Clone)]
 pub struct PolicyStore {
     engine: Option<Engine>,

@@ -37,7 +37,7 @@ async fn room_is_switched_and_shown() {
     for (line, expected) in [
         ("waiting-room enable 4000000 --max-concurrent 5", "4000000"),
         (&*format!("waiting-room enable {event} --max-concurrent 0"), "max_concurrent is 0"),
-        (&*format!("waiting-room enable {event} --shuffle true"), "its sale begins"),
+        (&*format!("waiting-room enable {event} --shuffle true"), "set an on_sale_at"),
         (&*format!("waiting-room enable {event} --method lifo"), "passthrough"),
     ] {
         let refused = shop.ctl(line).await;

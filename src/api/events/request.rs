@@ -296,6 +296,7 @@ mod tests {
     #[test]
     fn wrong_event_is_refused_with_its_field() {
         let with = |section: Value| json!({ "name": "x", "sections": [section] });
+        let section = json!({ "name": "S", "price": 1, "capacity": 1 });
         let cases = [
             (json!({}), "`name` is missing"),
             (json!({ "name": "x" }), "`sections` is missing"),
@@ -310,11 +311,11 @@ mod tests {
                 "`sections[0].rows[0].seats` must be a whole number from 1 to 1000000; got 0",
             ),
             (
-                json!({ "name": "x", "sections": [1], "currency": "eur" }),
+                json!({ "name": "x", "sections": [section], "currency": "eur" }),
                 "`currency` must be an ISO 4217 code such as \"EUR\"; got \"eur\"",
             ),
             (
-                json!({ "name": "x", "sections": [1], "starts_at": "soon" }),
+                json!({ "name": "x", "sections": [section], "starts_at": "soon" }),
                 "`starts_at` must be a time",
             ),
         ];

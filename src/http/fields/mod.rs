@@ -19,6 +19,8 @@ pub type Object = Map<String, Value>;
 
 /// Characters of a wrong value that a refusal repeats.
 const SHOWN_CHARS_MAX: usize = 40;
+/// Length of a text that is too short for a number out of range or for too many levels, bytes.
+const PLAIN_BYTES_MAX: usize = 256;
 
 /// Parses a body. A correct one is parsed once; for a wrong one a tree of its values is built, from
 /// which the refusal is made.
@@ -35,7 +37,9 @@ pub fn parse_object<T: DeserializeOwned>(
         let at = error.valid_up_to();
         invalid_json(format!("The body is not UTF-8 (byte {at}); encode it as UTF-8"))
     })?;
-    if let Ok(Record(parsed)) = serde_json::from_str(text) {
+    if let Ok(Record(parsed)) = serde_json::from_str(text)
+        && (is_plain(text) || serde_json::from_str::<Value>(text).is_ok())
+    {
         return Ok(parsed);
     }
     match serde_json::from_str(text) {
@@ -48,6 +52,16 @@ pub fn parse_object<T: DeserializeOwned>(
         }
         Err(error) => Err(invalid_json(format!("The body is not valid JSON: {error}"))),
     }
+}
+
+/// Whether a JSON text that was skipped in part is surely valid in every part. Serde skips the values
+/// of ignored fields without checking surrogates (`\\u`), the range of numbers (an exponent, or more
+/// than 300 digits) and the depth (more than 127 brackets, twice).
+fn is_plain(text: &str) -> bool {
+    let bytes = text.as_bytes();
+    let has_exponent =
+        || bytes.windows(2).any(|pair| pair[0].is_ascii_digit() && matches!(pair[1], b'e' | b'E'));
+    bytes.len() <= PLAIN_BYTES_MAX && !bytes.contains(&b'\\') && !has_exponent()
 }
 
 /// Reads the fields of an object in a body.
@@ -240,6 +254,23 @@ mod tests {
         let body: Body = parse(br#"{"n": 3, "when": "1970-01-01T00:00:01Z"}"#).unwrap();
         let shown = Value::Object(to_object(&body));
         assert_eq!(shown, json!({ "n": 3, "when": "1970-01-01T00:00:01.000Z" }));
+    }
+
+    #[test]
+    fn invalid_value_of_an_ignored_field_is_invalid_json() {
+        #[derive(Debug, Deserialize)]
+        struct Lenient {
+            _n: Option<Whole<1, 9>>,
+        }
+        let deep = format!(r#"{{"a":{}{}}}"#, "[".repeat(200), "]".repeat(200));
+        let long = format!(r#"{{"a":{}}}"#, "9".repeat(400));
+        for body in [r#"{"a": "\ud800"}"#, r#"{"a": 1e999}"#, r#"{"a": [1E999]}"#, &deep, &long] {
+            let problem = parse::<Lenient>(body.as_bytes()).unwrap_err();
+            assert_eq!(problem.code, Code::InvalidJson, "{body}");
+        }
+        for body in [r#"{"a": "\n", "_n": 1}"#, r#"{"a": 1e9}"#, r#"{"a1e": [{}]}"#] {
+            parse::<Lenient>(body.as_bytes()).unwrap();
+        }
     }
 
     #[test]

@@ -22,8 +22,6 @@ pub enum RoomUpdate {
 }
 
 /// A stream of one person's updates.
-
-/// One person's news.
 pub struct RoomWatch {
     room: WaitingRoom,
     token: AdmissionToken,
