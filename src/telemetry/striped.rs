@@ -5,8 +5,7 @@
 //! atomically, at slightly different moments. A stripe survives its thread, and the next thread with the
 //! same number continues it.
 //!
-//! The types replace `IntCounter`, `IntCounterVec`, `IntGauge` and `HistogramVec` of `prometheus`, and can be
-//! replaced by them without other changes.
+//! The types replace `IntCounter`, `IntCounterVec`, `IntGauge` and `HistogramVec` of `prometheus`.
 
 use std::fmt;
 use std::sync::Arc;
