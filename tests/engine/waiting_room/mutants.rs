@@ -20,13 +20,7 @@ const AT_ONCE: usize = 2;
 /// Name, file, text, and what it becomes.
 type Mutant = (&'static str, &'static str, &'static str, &'static str);
 
-const MUTANTS: [Mutant; 22] = [
-    (
-        "a room's time runs on while its sale is postponed",
-        "includes/room_time",
-        "halted = halted + math.max(0, math.min(now, tonumber(halted_until)) - from)",
-        "",
-    ),
+const MUTANTS: [Mutant; 21] = [
     ("a claim takes no place", "room_claim", "batch[5] = batch[5] - 1", ""),
     (
         "a number becomes a session again",
