@@ -6,7 +6,6 @@
 //! [`LocalCounts::take_uncounted`].
 
 use std::collections::HashMap;
-use std::collections::hash_map::Entry;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -144,14 +143,12 @@ impl LocalCounts {
     /// Has Redis take back a request that it counted at this moment, Unix ms. Where there is no
     /// room the request goes on to count.
     pub(super) fn take_back(&self, applied: &Applied<'_>, at_ms: i64) {
-        self.change(applied, |count| count.take_back(at_ms));
-        self.lock(applied.partition).is_urgent = true;
+        self.change_urgently(applied, |count| count.take_back(at_ms));
     }
 
     /// Has Redis forget what a rule counted for a subject.
     pub(super) fn forgive(&self, applied: &Applied<'_>) {
-        self.change(applied, Count::forgive);
-        self.lock(applied.partition).is_urgent = true;
+        self.change_urgently(applied, Count::forgive);
     }
 
     /// What a call is to take back for this subject and rule, to be sent by the caller.
@@ -165,16 +162,16 @@ impl LocalCounts {
     /// A call surely did not run: what it was to take back is due again.
     pub(super) fn not_run(&self, applied: &Applied<'_>, take_back: Vec<i64>) {
         if !take_back.is_empty() {
-            self.change(applied, |count| count.take_back.extend(take_back));
-            self.lock(applied.partition).is_urgent = true;
+            self.change_urgently(applied, |count| count.take_back.extend(take_back));
         }
     }
 
     /// Redis refused a request of this subject.
     pub(super) fn block(&self, applied: &Applied<'_>, standing: &Standing, now: Instant) {
-        if self.change(applied, |count| count.report(standing, now)).is_some() {
+        let mut shard = self.lock(applied.partition);
+        if self.change_in(&mut shard, applied, |count| count.report(standing, now)).is_some() {
             // If it was blocked before, the next sweep corrects the sum.
-            self.lock(applied.partition).blocked += 1;
+            shard.blocked += 1;
             self.blocked.fetch_add(1, Ordering::Relaxed);
         }
     }
@@ -253,6 +250,21 @@ impl LocalCounts {
     /// Changes the count of a subject and rule, there or new; `None` where there is no room.
     fn change<R>(&self, applied: &Applied<'_>, change: impl FnOnce(&mut Count) -> R) -> Option<R> {
         let mut shard = self.lock(applied.partition);
+        self.change_in(&mut shard, applied, change)
+    }
+
+    /// As [`Self::change`], to be sent with the next turn.
+    fn change_urgently(&self, applied: &Applied<'_>, change: impl FnOnce(&mut Count)) {
+        let mut shard = self.lock(applied.partition);
+        shard.is_urgent |= self.change_in(&mut shard, applied, change).is_some();
+    }
+
+    fn change_in<R>(
+        &self,
+        shard: &mut Shard,
+        applied: &Applied<'_>,
+        change: impl FnOnce(&mut Count) -> R,
+    ) -> Option<R> {
         let counts = self.counts_of(&mut shard.subjects, &applied.subject)?;
         Some(change(count_of(counts, applied, Instant::now())))
     }
@@ -263,15 +275,14 @@ impl LocalCounts {
         subjects: &'a mut HashMap<Subject, Counts, RandomState>,
         subject: &Subject,
     ) -> Option<&'a mut Counts> {
-        let has_room = subjects.len() < self.subjects_max;
-        match subjects.entry(subject.clone()) {
-            Entry::Occupied(counts) => Some(counts.into_mut()),
-            Entry::Vacant(free) if has_room => Some(free.insert(Counts::new())),
-            Entry::Vacant(_) => {
+        if !subjects.contains_key(subject) {
+            if subjects.len() >= self.subjects_max {
                 self.uncounted.fetch_add(1, Ordering::Relaxed);
-                None
+                return None;
             }
+            subjects.insert(subject.clone(), Counts::new());
         }
+        subjects.get_mut(subject)
     }
 
     fn lock(&self, partition: Partition) -> MutexGuard<'_, Shard> {

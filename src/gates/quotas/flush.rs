@@ -9,6 +9,7 @@ use super::{Inner, Quotas};
 use crate::domain::Partition;
 use crate::lifecycle::Shutdown;
 use crate::redis::{LimitCheck, RedisError};
+use crate::telemetry::repeated::warn_repeated;
 
 /// Longest that a refused request waits to be sent, give or take [`TURNS_OF_SWEEP`].
 pub(super) const FLUSH_INTERVAL: Duration = Duration::from_secs(3);
@@ -68,7 +69,7 @@ impl Quotas {
             notes.set(gauge(self.inner.counts.pending()));
             let uncounted = self.inner.counts.take_uncounted();
             if uncounted > 0 {
-                tracing::warn!(
+                warn_repeated!(
                     uncounted,
                     "too many callers at once: requests were not counted toward limits"
                 );
