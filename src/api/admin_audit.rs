@@ -1,4 +1,4 @@
-//! The audit of admin acts over HTTP: each act is recorded before it happens, and its result
+//! The audit of admin actions over HTTP: each is recorded before it happens, and its result
 //! afterwards.
 
 use futures_util::future::LocalBoxFuture;
@@ -11,33 +11,33 @@ use crate::gates::{self, Caller};
 use crate::http::HandlerResult;
 use crate::http::problem::Problem;
 
-/// The recorded result of a successful act.
+/// The recorded result of a successful action.
 const DONE: &str = "ok";
 
-/// An act of an admin, before it happens.
-pub struct Act {
+/// An action of an admin, before it happens.
+pub struct AdminAction {
     /// The verb: `event_create`.
-    pub act: &'static str,
+    pub verb: &'static str,
     /// Its object: `event 7`.
     pub target: String,
     /// Its particulars.
     pub detail: String,
 }
 
-/// Records an act, runs it and records its result. If the act cannot be recorded, it does not run.
+/// Records an action, runs it and records its result. If it cannot be recorded, it does not run.
 ///
 /// `operation` is boxed: it is a large future, and requests of users do not need it.
 pub async fn recorded(
     context: &RequestContext,
     admin: &str,
-    act: Act,
+    action: AdminAction,
     operation: LocalBoxFuture<'_, HandlerResult>,
 ) -> HandlerResult {
     let new = NewAuditEntry {
         who: admin.to_owned(),
-        act: act.act.to_owned(),
-        target: act.target,
-        detail: act.detail,
+        act: action.verb.to_owned(),
+        target: action.target,
+        detail: action.detail,
         trace_id: context.trace.trace_id().to_string(),
         ..NewAuditEntry::default()
     };
@@ -49,29 +49,29 @@ pub async fn recorded(
 }
 
 /// Runs an operation on a booking. A user acts as themselves, whether or not the booking is
-/// theirs; an admin acts as the booking's owner, and the act is recorded.
+/// theirs; an admin acts as the booking's owner, and the action is recorded.
 pub async fn as_owner(
     context: &RequestContext,
     caller: Caller,
-    act: &'static str,
+    verb: &'static str,
     booking: BookingId,
     operation: impl AsyncFnOnce(UserId) -> HandlerResult,
 ) -> HandlerResult {
     let Some(admin) = &caller.admin else { return operation(gates::user_of(caller)?).await };
-    let act = Act { act, target: format!("booking {booking}"), detail: String::new() };
+    let action = AdminAction { verb, target: format!("booking {booking}"), detail: String::new() };
     let as_owner = async {
         let owner = context.state.sale.owner_of(booking).await.map_err(Problem::from)?;
         operation(owner).await
     };
-    recorded(context, admin, act, Box::pin(as_owner)).await
+    recorded(context, admin, action, Box::pin(as_owner)).await
 }
 
-/// Runs an operation as a user: the caller, or the user that an admin names. An admin's act is
+/// Runs an operation as a user: the caller, or the user that an admin names. An admin's action is
 /// recorded with `particulars`.
 pub async fn as_user(
     context: &RequestContext,
     caller: Caller,
-    act: &'static str,
+    verb: &'static str,
     event: Option<EventId>,
     particulars: &str,
     operation: impl AsyncFnOnce(UserId) -> HandlerResult,
@@ -84,6 +84,6 @@ pub async fn as_user(
         "" => format!("for user {user}"),
         particulars => format!("for user {user}: {particulars}"),
     };
-    let act = Act { act, target, detail };
-    recorded(context, &admin, act, Box::pin(operation(user))).await
+    let action = AdminAction { verb, target, detail };
+    recorded(context, &admin, action, Box::pin(operation(user))).await
 }

@@ -5,7 +5,7 @@ use actix_web::web::Payload;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::admin_audit::{self, Act};
+use super::admin_audit::{self, AdminAction};
 use super::openapi::{BlockProblems, ListBlocksProblems};
 use super::seat_ids::{SeatNumber, each_once};
 use super::state::RequestContext;
@@ -104,7 +104,7 @@ pub struct BlockBody<'a> {
     responses((status = 200, description = "Done", body = BlockedBody), BlockProblems),
 )]
 pub async fn block(context: RequestContext, payload: Payload) -> HandlerResult {
-    act(context, payload, BlockAction::Block).await
+    change_blocks(context, payload, BlockAction::Block).await
 }
 
 /// Release blocked seats
@@ -120,7 +120,7 @@ pub async fn block(context: RequestContext, payload: Payload) -> HandlerResult {
     responses((status = 200, description = "Done", body = BlockedBody), BlockProblems),
 )]
 pub async fn release(context: RequestContext, payload: Payload) -> HandlerResult {
-    act(context, payload, BlockAction::Release).await
+    change_blocks(context, payload, BlockAction::Release).await
 }
 
 /// List blocks and releases
@@ -140,7 +140,7 @@ pub async fn list(context: RequestContext, _: Payload) -> HandlerResult {
     let admin = context.gates().pass_admin(&context.head).await?;
     let event = event_id(&context.http)?;
     let target = format!("event {event}");
-    let act = Act { act: "blocks_list", target, detail: String::new() };
+    let action = AdminAction { verb: "blocks_list", target, detail: String::new() };
     let query = Query::of(&context.http)?;
     let limit = query.page_size(BLOCKS_PAGE_MAX)?.unwrap_or(BLOCKS_PAGE_MAX);
     let after = query.cursor(|cursor| BlockPosition::parse(event, cursor))?;
@@ -151,24 +151,28 @@ pub async fn list(context: RequestContext, _: Payload) -> HandlerResult {
         let blocks = blocks.iter().map(BlockBody::new).collect();
         json(StatusCode::OK, &BlockListBody { event_id: event.0, blocks, next_cursor })
     };
-    admin_audit::recorded(&context, &admin, act, Box::pin(list)).await
+    admin_audit::recorded(&context, &admin, action, Box::pin(list)).await
 }
 
-async fn act(context: RequestContext, payload: Payload, action: BlockAction) -> HandlerResult {
+async fn change_blocks(
+    context: RequestContext,
+    payload: Payload,
+    block_action: BlockAction,
+) -> HandlerResult {
     let admin = context.gates().pass_admin(&context.head).await?;
     let event = event_id(&context.http)?;
     let body = read_object(&context.http, payload, context.state.admin_body_limits()).await?;
     let (seats, reason) = parse(body)?;
-    let act = Act {
-        act: match action {
+    let action = AdminAction {
+        verb: match block_action {
             BlockAction::Block => "seats_block",
             BlockAction::Release => "seats_release",
         },
         target: format!("event {event}"),
         detail: format!("{reason:?}: {}", shown(&seats)),
     };
-    let request = BlockRequest { event, action, seats, actor: admin.clone(), reason };
-    admin_audit::recorded(&context, &admin, act, Box::pin(done(&context, request))).await
+    let request = BlockRequest { event, action: block_action, seats, actor: admin.clone(), reason };
+    admin_audit::recorded(&context, &admin, action, Box::pin(done(&context, request))).await
 }
 
 /// The seats in the audit record.

@@ -31,7 +31,7 @@ use crate::telemetry::Metrics;
 
 use super::route_metrics::RouteMetrics;
 use super::state::RequestContext;
-use super::{fault_log, unknown_outcomes};
+use super::{server_error_log, unknown_outcomes};
 
 /// A handler with everything around it.
 pub type Service = Rc<dyn Fn(RequestContext, Payload) -> LocalBoxFuture<'static, HttpResponse>>;
@@ -215,7 +215,7 @@ fn noted(around: &Around, context: &RequestContext, problem: Problem) -> Problem
     };
     metrics.note_problem(problem.code);
     if problem.code.status().is_server_error() {
-        context.trace.scope_now(|| fault_log::record(context, &problem));
+        context.trace.scope_now(|| server_error_log::record(context, &problem));
     }
     problem
 }

@@ -28,7 +28,6 @@ mod docs;
 pub(crate) mod endpoint;
 mod events;
 mod fast_routes;
-mod fault_log;
 #[cfg(test)]
 mod fixtures;
 mod gates_setup;
@@ -43,6 +42,7 @@ mod sales;
 mod seat_ids;
 pub(crate) mod seats;
 mod server;
+mod server_error_log;
 pub(crate) mod state;
 mod unknown_outcomes;
 mod updates;

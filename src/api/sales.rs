@@ -11,7 +11,7 @@ use crate::domain::{EventId, Outcome};
 use crate::sale::SaleError;
 use crate::sale::export::SalesExport;
 
-use super::admin_audit::{self, Act};
+use super::admin_audit::{self, AdminAction};
 use super::openapi::SalesProblems;
 use super::state::RequestContext;
 use crate::http::HandlerResult;
@@ -46,15 +46,15 @@ pub async fn csv(context: RequestContext, _: Payload) -> HandlerResult {
     let admin = context.gates().pass_admin(&context.head).await?;
     let event = event_id(&context.http)?;
     let outcome = status(&Query::of(&context.http)?)?;
-    let act = Act {
-        act: "sales_export",
+    let action = AdminAction {
+        verb: "sales_export",
         target: format!("event {event}"),
         detail: outcome.status().as_str().to_owned(),
     };
     admin_audit::recorded(
         &context,
         &admin,
-        act,
+        action,
         Box::pin(exported(&context, &admin, event, outcome)),
     )
     .await

@@ -185,7 +185,7 @@ settings! {
     /// has caught up.
     log_entries_max: u64 = 1_000_000;
 
-    /// Maximum age of the newest booking-log entry, milliseconds, for hopeless requests to be
+    /// Maximum age of the newest booking-log entry, milliseconds, for requests that cannot succeed to be
     /// refused from memory; above it they go to Redis. A quiet log gets a few empty entries per
     /// second while it is needed.
     live_staleness_ms: u64 = 1_000;

@@ -27,7 +27,7 @@ use std::time::Duration;
 
 use super::opening::{OpenResult, open_event};
 use super::restore::{NoProgress, Restorer, overtaken};
-use super::unload::{is_verified, state};
+use super::unload::{is_verified, wrong_state};
 use super::{Events, SaleError, verify};
 use crate::archive::LoadFacts;
 use crate::domain::{Event, EventId, LoadState};
@@ -59,7 +59,9 @@ impl Events {
     pub async fn load(&self, id: EventId) -> Result<LoadResult, SaleError> {
         let facts = self.archive.load_facts(id).await?.ok_or(SaleError::EventUnknown(id))?;
         match facts.load_state {
-            LoadState::New => return Err(state(id, "it was never opened: the worker opens it")),
+            LoadState::New => {
+                return Err(wrong_state(id, "it was never opened: the worker opens it"));
+            }
             // Boxed here and below: these futures are large, and their callers are deeply nested.
             LoadState::Opened => return Box::pin(self.open_loaded(id)).await,
             LoadState::Unloaded => {
@@ -88,7 +90,7 @@ impl Events {
         match opened {
             OpenResult::OnSale => Ok(LoadResult::DoneBefore),
             OpenResult::Lost => {
-                Err(state(id, "Redis has lost it: restore it (holdfastctl restore)"))
+                Err(wrong_state(id, "Redis has lost it: restore it (holdfastctl restore)"))
             }
         }
     }

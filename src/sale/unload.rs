@@ -72,14 +72,14 @@ impl Events {
             LoadState::Unloaded => {
                 tracing::info!(event_id = %id, "continuing an interrupted unload")
             }
-            LoadState::New => return Err(state(id, "it was never opened")),
+            LoadState::New => return Err(wrong_state(id, "it was never opened")),
             LoadState::Loading => {
-                return Err(state(id, "it is being loaded: finish that (load) first"));
+                return Err(wrong_state(id, "it is being loaded: finish that (load) first"));
             }
         }
         if facts.status != EventStatus::Closed {
             let status = facts.status.as_str();
-            return Err(state(id, &format!("it is {status}: close it first")));
+            return Err(wrong_state(id, &format!("it is {status}: close it first")));
         }
         // Boxed: these futures are large, and their callers are deeply nested.
         let snapshot = Box::pin(self.verified_snapshot(id, &facts, wait)).await?;
@@ -87,7 +87,7 @@ impl Events {
         let version = snapshot.version;
         let attempt = UnloadAttempt { token: new_nonce(), until_ms, version };
         if !self.archive.begin_unload(id, &facts, &attempt).await? {
-            return Err(state(id, "it was changed meanwhile: check it, and try again"));
+            return Err(wrong_state(id, "it was changed meanwhile: check it, and try again"));
         }
         Box::pin(self.remove(id, &snapshot, &attempt)).await
     }
@@ -106,7 +106,7 @@ impl Events {
         let group = &self.settings.worker_group;
         let report = verify::event(&self.engine, &self.archive, group, id, wait).await?;
         match reason_to_stay(&report) {
-            Some(reason) => Err(state(id, &reason)),
+            Some(reason) => Err(wrong_state(id, &reason)),
             None => Ok(snapshot),
         }
     }
@@ -150,7 +150,7 @@ impl Events {
             | UnloadEventReply::GenerationMismatch { .. } => "it changed meanwhile: try again",
         };
         self.archive.undo_unload(id, &attempt.token).await?;
-        Err(state(id, reason))
+        Err(wrong_state(id, reason))
     }
 
     async fn unload_call(
@@ -192,7 +192,7 @@ impl Events {
                 return Ok(Some(token.clone()));
             }
             if now_ms - began_ms > ATTEMPT_WAIT_MS_MAX {
-                return Err(state(id, "another is unloading it: try again later"));
+                return Err(wrong_state(id, "another is unloading it: try again later"));
             }
             sleep(PAUSE).await;
             now_ms = self.redis_time_ms(id).await?;
@@ -229,7 +229,7 @@ fn reason_to_stay(report: &EventReport) -> Option<String> {
     }
 }
 
-pub(super) fn state(event: EventId, reason: &str) -> SaleError {
+pub(super) fn wrong_state(event: EventId, reason: &str) -> SaleError {
     SaleError::EventState { event, reason: reason.to_owned() }
 }
 

@@ -53,7 +53,7 @@ async fn many_seats_are_blocked_in_steps() {
     assert_eq!((&done["seats"], &done["changed"]), (&json!(2_500), &json!(2_500)));
     assert_eq!(shop.world.free(event).await, Some(0));
     let again = shop.ctl(&block).await.stdout;
-    let expected = format!("0 seats of event {event} are blocked; 2500 were not to be changed.\n");
+    let expected = format!("0 seats of event {event} are blocked; 2500 were left unchanged.\n");
     assert_eq!(again, expected);
     shop.ctl(&format!("seats release {event} --seats 2001-2500 --reason x")).await.ended(0);
     shop.hold(event, "ann", &[2_400]).await;

@@ -10,7 +10,7 @@ use crate::config::values::Detail;
 use crate::domain::{EventId, RouteClass, cursor};
 use crate::sale::{EventChange, EventsFrom, NewEvent};
 
-use super::admin_audit::{self, Act};
+use super::admin_audit::{self, AdminAction};
 use super::openapi::{ChangeEventProblems, EventProblems, ListEventsProblems, NewEventProblems};
 use super::seats::DetailLevel;
 use super::state::RequestContext;
@@ -42,8 +42,8 @@ pub async fn create(context: RequestContext, payload: Payload) -> HandlerResult 
     let body: NewEventBody = read_object(&context.http, payload, limits).await?;
     let new = NewEvent::try_from(body)?;
     let detail = format!("{:?}, {} sections", new.name, new.sections.len());
-    let act = Act { act: "event_create", target: String::new(), detail };
-    admin_audit::recorded(&context, &admin, act, Box::pin(created(&context, &admin, new))).await
+    let action = AdminAction { verb: "event_create", target: String::new(), detail };
+    admin_audit::recorded(&context, &admin, action, Box::pin(created(&context, &admin, new))).await
 }
 
 async fn created(context: &RequestContext, admin: &str, new: NewEvent) -> HandlerResult {
@@ -132,9 +132,14 @@ pub async fn change(context: RequestContext, payload: Payload) -> HandlerResult 
     // The audit record has the fields that were sent; their lengths are bounded.
     let detail = serde_json::Value::Object(to_object(&body)).to_string();
     let change = EventChange::try_from(body)?;
-    let act = Act { act: "event_change", target: format!("event {event}"), detail };
-    admin_audit::recorded(&context, &admin, act, Box::pin(changed(&context, &admin, event, change)))
-        .await
+    let action = AdminAction { verb: "event_change", target: format!("event {event}"), detail };
+    admin_audit::recorded(
+        &context,
+        &admin,
+        action,
+        Box::pin(changed(&context, &admin, event, change)),
+    )
+    .await
 }
 
 async fn changed(

@@ -9,7 +9,7 @@ use crate::domain::ClientNetwork;
 use crate::gates::Caller;
 
 /// The network that a socket counts for; `None` for local and exempt callers.
-fn counted_client(caller: &Caller) -> Option<ClientNetwork> {
+fn limited_network(caller: &Caller) -> Option<ClientNetwork> {
     let is_counted = !caller.on_loopback && !caller.allowed;
     caller.client().filter(|_| is_counted)
 }
@@ -34,8 +34,8 @@ mod tests {
             on_loopback: false,
             allowed: false,
         };
-        assert!(counted_client(&caller).is_some());
-        assert!(counted_client(&Caller { on_loopback: true, ..caller.clone() }).is_none());
-        assert!(counted_client(&Caller { allowed: true, ..caller }).is_none());
+        assert!(limited_network(&caller).is_some());
+        assert!(limited_network(&Caller { on_loopback: true, ..caller.clone() }).is_none());
+        assert!(limited_network(&Caller { allowed: true, ..caller }).is_none());
     }
 }

@@ -16,7 +16,7 @@ use crate::http::{connections, cors, origin};
 use crate::push::ws::WsRequest;
 use crate::push::{self, Protocol, StartOptions};
 
-use super::{counted_client, room};
+use super::{limited_network, room};
 
 /// The only version of the protocol (RFC 6455).
 const VERSION: &str = "13";
@@ -53,7 +53,7 @@ pub async fn open(context: RequestContext, _: Payload) -> HandlerResult {
     let request = WsRequest {
         event,
         start,
-        socket: push.open(counted_client(&caller), Protocol::WebSocket)?,
+        socket: push.open(limited_network(&caller), Protocol::WebSocket)?,
         user: caller.user,
         register_room: Box::new(move |user, token| room::messages(&state, event, user, token)),
         connection: connections::of(&context.http),

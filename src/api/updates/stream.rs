@@ -14,7 +14,7 @@ use crate::http::params::{Query, event_id};
 use crate::push::sse::event_stream;
 use crate::push::{Message, Protocol, StartOptions};
 
-use super::{counted_client, room};
+use super::{limited_network, room};
 
 /// Follow an event
 ///
@@ -64,6 +64,6 @@ pub async fn follow(context: RequestContext, _: Payload) -> HandlerResult {
         return Ok(response.finish());
     }
     let push = context.state.push.clone();
-    let socket = push.open(counted_client(&caller), Protocol::EventStream)?;
+    let socket = push.open(limited_network(&caller), Protocol::EventStream)?;
     Ok(response.streaming(event_stream(push, event, user, room, start, socket)))
 }

@@ -13,7 +13,7 @@ use crate::domain::admission_token::AdmissionToken;
 use crate::domain::{EventId, RoomSettings, RouteClass};
 use crate::sale::waiting_room::{QueueStatus, RoomEdit};
 
-use super::admin_audit::{self, Act};
+use super::admin_audit::{self, AdminAction};
 use super::openapi::{
     AdmissionProblems, DrawProblems, JoinProblems, RoomChangeProblems, RoomProblems,
 };
@@ -25,7 +25,7 @@ use crate::http::params::{Query, event_id};
 use crate::http::problem::{Code, Problem};
 use crate::http::reply::json;
 use request::{EnableRoomBody, TokenBody};
-use view::{ChangedBody, DrawBody, JoinedBody, LeftBody, StandingBody, StatsBody};
+use view::{ChangedBody, DrawBody, JoinedBody, LeftBody, QueueStatusBody, StatsBody};
 
 /// The header with an admission token, as messages name it.
 const TOKEN_HEADER: &str = "X-Waiting-Room-Token";
@@ -73,12 +73,13 @@ pub async fn enable(context: RequestContext, payload: Payload) -> HandlerResult 
     let event = event_id(&context.http)?;
     let body = read_optional_object(&context.http, payload, context.state.body_limits()).await?;
     let (change, detail) = request::change(&Query::of(&context.http)?, body)?;
-    let act = Act { act: "waiting_room_enable", target: format!("event {event}"), detail };
+    let action =
+        AdminAction { verb: "waiting_room_enable", target: format!("event {event}"), detail };
     let enabled = async {
         let settings = switched(&context, &admin, event, "on", |room| change.apply(room)).await?;
         json(StatusCode::OK, &ChangedBody::on(&settings))
     };
-    admin_audit::recorded(&context, &admin, act, Box::pin(enabled)).await
+    admin_audit::recorded(&context, &admin, action, Box::pin(enabled)).await
 }
 
 /// Switch a waiting room off
@@ -97,12 +98,12 @@ pub async fn disable(context: RequestContext, _: Payload) -> HandlerResult {
     let admin = context.gates().pass_admin(&context.head).await?;
     let event = event_id(&context.http)?;
     let target = format!("event {event}");
-    let act = Act { act: "waiting_room_disable", target, detail: String::new() };
+    let action = AdminAction { verb: "waiting_room_disable", target, detail: String::new() };
     let disabled = async {
         let settings = switched(&context, &admin, event, "off", RoomSettings::switch_off).await?;
         json(StatusCode::OK, &ChangedBody::off(&settings))
     };
-    admin_audit::recorded(&context, &admin, act, Box::pin(disabled)).await
+    admin_audit::recorded(&context, &admin, action, Box::pin(disabled)).await
 }
 
 async fn switched(
@@ -156,14 +157,14 @@ pub async fn join(context: RequestContext, _: Payload) -> HandlerResult {
         ("token" = Option<String>, Query, description = "The token that joining returned"),
         ("X-Waiting-Room-Token" = Option<String>, Header, description = "The same"),
     ),
-    responses((status = 200, description = "The position", body = StandingBody), AdmissionProblems),
+    responses((status = 200, description = "The position", body = QueueStatusBody), AdmissionProblems),
 )]
 pub async fn status(context: RequestContext, _: Payload) -> HandlerResult {
     let token = sent_token(&context, None);
     context.gates().pass_owner(&context.head, RouteClass::WaitingRoom, token.as_ref().ok()).await?;
     let token = token?;
     let queue_status = context.state.sale.waiting_room().queue_status(&token).await?;
-    json(StatusCode::OK, &StandingBody::new(queue_status, wants_json(&context.http)))
+    json(StatusCode::OK, &QueueStatusBody::new(queue_status, wants_json(&context.http)))
 }
 
 /// Leave a waiting room

@@ -77,7 +77,7 @@ pub struct JoinedBody {
     token: Option<String>,
     /// The position of its owner.
     #[serde(flatten)]
-    queue_status: StandingBody,
+    queue_status: QueueStatusBody,
 }
 
 impl JoinedBody {
@@ -85,24 +85,24 @@ impl JoinedBody {
     pub fn new(ticket: Ticket) -> Self {
         JoinedBody {
             token: ticket.token,
-            queue_status: StandingBody::new(ticket.queue_status, false),
+            queue_status: QueueStatusBody::new(ticket.queue_status, false),
         }
     }
 }
 
 /// A position in the waiting room.
 #[derive(Clone, Debug, PartialEq, Serialize, ToSchema)]
-pub struct StandingBody {
+pub struct QueueStatusBody {
     /// Whether its owner may book.
     pub admitted: bool,
     /// `queued`, `gathering` (before the draw), `admitted`, `open` (nobody has to wait), `sold_out` or
     /// `closed` (the sale has ended).
     #[schema(example = "queued")]
     pub status: &'static str,
-    /// Places to be served before this one is; 0 once it was, null before the draw.
+    /// Places to be served before this one; 0 once it was, null before the draw and after the sale.
     #[schema(example = 120)]
     pub position: Option<u64>,
-    /// Estimate of how long that takes; null where there is none.
+    /// Estimate of how long that takes; null where there is none, and with `sold_out` and `closed`.
     #[schema(example = 60)]
     pub estimated_wait_seconds: Option<u64>,
     /// When to repeat the status request.
@@ -147,10 +147,10 @@ pub struct CfWaitingRoom {
     shuffle_at_event_start: bool,
 }
 
-impl StandingBody {
+impl QueueStatusBody {
     /// The body of a queue_status.
     pub fn new(queue_status: QueueStatus, with_cf: bool) -> Self {
-        let mut body = StandingBody {
+        let mut body = QueueStatusBody {
             admitted: super::is_admitted(&queue_status),
             status: "open",
             position: Some(0),
@@ -206,7 +206,7 @@ impl StandingBody {
 }
 
 impl CfWaitingRoom {
-    fn new(body: &StandingBody) -> Self {
+    fn new(body: &QueueStatusBody) -> Self {
         let gathers = body.status == "gathering";
         let minutes = body.estimated_wait_seconds.map(|seconds| seconds.div_ceil(60));
         let formatted = match minutes {
@@ -350,7 +350,7 @@ mod tests {
     #[test]
     fn each_standing_has_its_status() {
         let shown =
-            |queue_status| serde_json::to_value(StandingBody::new(queue_status, false)).unwrap();
+            |queue_status| serde_json::to_value(QueueStatusBody::new(queue_status, false)).unwrap();
         let waiting = QueueStatus::Waiting { position: 5, wait_seconds: 70, refresh_seconds: 7 };
         assert_eq!(
             shown(waiting),
@@ -385,7 +385,7 @@ mod tests {
     #[test]
     fn cloudflare_clients_get_their_format() {
         let waiting = QueueStatus::Waiting { position: 5, wait_seconds: 70, refresh_seconds: 7 };
-        let body = serde_json::to_value(StandingBody::new(waiting, true)).unwrap();
+        let body = serde_json::to_value(QueueStatusBody::new(waiting, true)).unwrap();
         let cf = &body["cfWaitingRoom"];
         assert_eq!((&cf["inWaitingRoom"], &cf["waitTime"]), (&true.into(), &2.into()));
         assert_eq!(

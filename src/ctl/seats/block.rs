@@ -114,7 +114,7 @@ impl CommandResult for BlockResult {
         match self.seats as u64 - u64::from(self.changed) {
             0 => format!("{} seats of event {} are {verb}.", self.changed, self.event),
             rest => format!(
-                "{} seats of event {} are {verb}; {rest} were not to be changed.",
+                "{} seats of event {} are {verb}; {rest} were left unchanged.",
                 self.changed, self.event
             ),
         }

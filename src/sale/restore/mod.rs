@@ -48,7 +48,7 @@ mod watch;
 use std::time::Duration;
 
 use super::opening::{OpenResult, open_event};
-use super::unload::state;
+use super::unload::wrong_state;
 use super::{SaleError, SaleSettings, archiving::Archiver};
 use crate::archive::Archive;
 use crate::domain::{Booking, Event, EventId, Inventory, LoadState};
@@ -158,10 +158,12 @@ impl Restorer {
         let facts = self.archive.load_facts(id).await?.ok_or(SaleError::EventUnknown(id))?;
         match facts.load_state {
             LoadState::Opened | LoadState::Loading => {}
-            LoadState::New => return Err(state(id, "it was never opened: the worker opens it")),
+            LoadState::New => {
+                return Err(wrong_state(id, "it was never opened: the worker opens it"));
+            }
             LoadState::Unloaded => {
                 let text = format!("it is unloaded: holdfastctl event load {id}");
-                return Err(state(id, &text));
+                return Err(wrong_state(id, &text));
             }
         }
         let Some(began) = self.archive.begin_load(id, &facts).await? else { return Ok(None) };
@@ -288,7 +290,7 @@ impl Restoration<'_> {
 
     /// The error for an event that Redis does not have as this repair left it.
     fn lost_again(&self) -> SaleError {
-        state(self.event.id, "this load is not in Redis any more: load it again")
+        wrong_state(self.event.id, "this load is not in Redis any more: load it again")
     }
 
     async fn now_ms(&self) -> Result<i64, SaleError> {
@@ -312,7 +314,7 @@ impl Restoration<'_> {
 
 /// The error for a repair or load that another one has overtaken.
 pub(super) fn overtaken(id: EventId) -> SaleError {
-    state(id, "another load of it has begun: wait for that one")
+    wrong_state(id, "another load of it has begun: wait for that one")
 }
 
 fn too_late() -> SaleError {

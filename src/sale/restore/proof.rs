@@ -21,7 +21,7 @@ use super::{PAGE, Restoration};
 use crate::domain::{Booking, BookingId, Inventory, SeatId, SeatState};
 use crate::redis::{Detail, SealLoadReply, new_nonce};
 use crate::sale::SaleError;
-use crate::sale::unload::state;
+use crate::sale::unload::wrong_state;
 
 /// Everything that was placed in a load. Bounded by the event: a byte a seat, and its undecided
 /// bookings.
@@ -116,14 +116,14 @@ impl Restoration<'_> {
         if let Some(seat) = self.plan.stray_seat(&inventory) {
             let reason =
                 format!("seat {seat} is not as it was placed: Redis has lost a part of this load");
-            return Err(state(id, &reason));
+            return Err(wrong_state(id, &reason));
         }
         for ids in self.plan.undecided().chunks(PAGE as usize) {
             let here = self.engine.bookings_by_id(id, ids).await?;
             if let Some(lost) = ids.iter().find(|booking| !here.contains_key(booking)) {
                 let reason =
                     format!("booking {lost} was placed and is not there: Redis has lost it");
-                return Err(state(id, &reason));
+                return Err(wrong_state(id, &reason));
             }
         }
         self.report("complete");

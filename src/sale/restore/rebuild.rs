@@ -12,7 +12,7 @@ use crate::archive::ArchivedBooking;
 use crate::domain::{Booking, BookingId, EventId, Outcome, SeatId};
 use crate::redis::LoadBookingsReply;
 use crate::sale::SaleError;
-use crate::sale::unload::state;
+use crate::sale::unload::wrong_state;
 
 /// Blocked seats placed by one call.
 const BLOCKED_PER_CALL: usize = 2_000;
@@ -104,7 +104,7 @@ impl Restoration<'_> {
                 LoadBookingsReply::TooLate => {}
                 LoadBookingsReply::SeatsLost { seat } => {
                     let reason = format!("seat {seat} has two sold bookings: see verify");
-                    return Err(state(self.event.id, &reason));
+                    return Err(wrong_state(self.event.id, &reason));
                 }
                 // Another load has started, or Redis has lost this one.
                 _ => return Err(self.lost_again()),
@@ -124,7 +124,7 @@ fn check_claims(
         if let Some(seat) = stray {
             let id = booking.id;
             let reason = format!("sold {id} does not own the claim on seat {seat}: see verify");
-            return Err(state(event, &reason));
+            return Err(wrong_state(event, &reason));
         }
     }
     Ok(())

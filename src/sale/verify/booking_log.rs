@@ -1,6 +1,6 @@
 //! Verifies one partition's booking log: its entries form one chain and are in the archive's ledger.
 
-use super::problems::Problems;
+use super::findings::Findings;
 use super::{PAGE, PartitionReport, Verification};
 use crate::archive::transition_id;
 use crate::domain::{Entry, LogId, Partition};
@@ -19,7 +19,7 @@ struct LogScan {
     parked: u64,
     /// Read when the first entry needs them.
     letters: Option<Vec<DeadLetter>>,
-    problems: Problems,
+    problems: Findings,
 }
 
 impl Verification<'_> {
@@ -39,7 +39,7 @@ impl Verification<'_> {
             entries: 0,
             parked: 0,
             letters: None,
-            problems: Problems::default(),
+            problems: Findings::default(),
         };
         if watermark < position {
             scan.problems.add(format!("archived up to {watermark} only, the log is at {position}"));

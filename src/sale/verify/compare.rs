@@ -5,7 +5,7 @@
 
 use std::collections::{BTreeSet, HashMap};
 
-use super::problems::Problems;
+use super::findings::Findings;
 use crate::archive::{ArchivedBooking, Claim, EventHead};
 use crate::domain::{
     Booking, BookingId, Inventory, LoadState, Outcome, RecordError, SeatId, SeatState, Status,
@@ -56,7 +56,7 @@ pub(super) struct Comparison<'a> {
     blocked: BTreeSet<SeatId>,
     /// Sales in Redis that the archive has not decided.
     undecided: u64,
-    problems: Problems,
+    problems: Findings,
     unsettled: bool,
 }
 
@@ -70,7 +70,7 @@ impl<'a> Comparison<'a> {
             ended: HashMap::new(),
             blocked: BTreeSet::new(),
             undecided: 0,
-            problems: Problems::default(),
+            problems: Findings::default(),
             unsettled: false,
         }
     }
@@ -252,7 +252,7 @@ impl<'a> Comparison<'a> {
 
     /// Ends the comparison. Returns the differences, and whether some may be changes in progress (a
     /// load, a cancellation or a change of settings that Redis follows soon).
-    pub fn end(mut self) -> (Problems, bool) {
+    pub fn end(mut self) -> (Findings, bool) {
         self.check_snapshot();
         for (id, seat) in self.seats.iter().enumerate().skip(1) {
             if let (Some(sold), false) = (seat.sold, seat.claimed) {

@@ -4,7 +4,7 @@
 use std::collections::HashMap;
 
 use super::compare::Comparison;
-use super::problems::Problems;
+use super::findings::Findings;
 use super::{EventReport, PAGE, PAUSE, Verification};
 use crate::archive::{ArchivedBooking, EventHead};
 use crate::domain::{BookingId, LoadState, SeatCounts};
@@ -19,7 +19,7 @@ const CHECKS_MIN: u32 = 3;
 /// The result of one check.
 struct Check {
     report: EventReport,
-    problems: Problems,
+    problems: Findings,
     /// Whether Redis is known to follow the archive soon.
     unsettled: bool,
 }
@@ -27,7 +27,7 @@ struct Check {
 impl Verification<'_> {
     pub(super) async fn event(&self, head: &EventHead) -> Result<EventReport, SaleError> {
         let partition = self.engine.keys().partition_of(head.id);
-        let mut earlier: Option<Problems> = None;
+        let mut earlier: Option<Findings> = None;
         let mut checks = 0;
         loop {
             checks += 1;
@@ -66,7 +66,7 @@ impl Verification<'_> {
         let snapshot = match self.engine.snapshot(head.id, Detail::Seats).await {
             Ok(snapshot) => snapshot,
             Err(RedisError::Unexpected(reason)) => {
-                let mut problems = Problems::default();
+                let mut problems = Findings::default();
                 problems.add(format!("Redis' inventory cannot be read: {reason}"));
                 return Ok(Check { report, problems, unsettled: false });
             }

@@ -7,7 +7,7 @@
 mod booking_log;
 mod compare;
 mod event;
-mod problems;
+mod findings;
 
 use std::time::{Duration, Instant};
 

@@ -2,19 +2,19 @@
 
 use std::collections::BTreeSet;
 
-/// Problems stored for one event or partition; further ones are only counted.
+/// Findings stored for one event or partition; further ones are only counted.
 const KEPT_MAX: usize = 1_000;
-/// Problems shown for one event or partition; further ones are only counted.
+/// Findings shown for one event or partition; further ones are only counted.
 const SHOWN_MAX: usize = 20;
 
 /// The problems of one event or partition.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct Problems {
+pub(super) struct Findings {
     kept: BTreeSet<String>,
     dropped: usize,
 }
 
-impl Problems {
+impl Findings {
     pub fn add(&mut self, problem: String) {
         if self.kept.len() < KEPT_MAX {
             self.kept.insert(problem);
@@ -29,11 +29,11 @@ impl Problems {
 
     /// The problems that an earlier check found, too: a difference caused by a sale in progress is gone
     /// by the next check, a fault persists. If some were only counted, all are returned.
-    pub fn persisting_since(self, earlier: &Problems) -> Problems {
+    pub fn persisting_since(self, earlier: &Findings) -> Findings {
         if self.dropped > 0 || earlier.dropped > 0 {
             return self;
         }
-        Problems { kept: &self.kept & &earlier.kept, dropped: 0 }
+        Findings { kept: &self.kept & &earlier.kept, dropped: 0 }
     }
 
     /// The first problems, and the number of further ones.
@@ -51,8 +51,8 @@ impl Problems {
 mod tests {
     use super::*;
 
-    fn numbered(numbers: std::ops::Range<usize>) -> Problems {
-        let mut problems = Problems::default();
+    fn numbered(numbers: std::ops::Range<usize>) -> Findings {
+        let mut problems = Findings::default();
         numbers.for_each(|number| problems.add(format!("{number:05}")));
         problems
     }
