@@ -30,7 +30,7 @@ TESTS = RUST_TEST_THREADS=$(TEST_THREADS) $(CARGO) test --workspace
 LONG_TEST = $(CARGO) test --workspace --test main -- --nocapture
 
 .DEFAULT_GOAL := help
-.PHONY: advisories help run check services test test-all model soundness cluster fallbacks features primaries bench bench-confirm bench-gates bench-push bench-queue bench-refusals bench-sale bench-seats torture-pay torture-queue fmt lint deny mutants ci clean
+.PHONY: advisories help run check services test test-all model soundness cluster fallbacks features primaries bench bench-confirm bench-gates bench-idle bench-push bench-queue bench-refusals bench-sale bench-seats torture-pay torture-queue fmt lint deny mutants ci clean
 
 help: ## List these commands
 	@awk 'BEGIN { FS = ":.*## " } /^[a-z-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -109,6 +109,13 @@ bench-confirm: ## Measure a confirmation against one majority write with journal
 bench-gates: ## Measure the time of the gates without I/O for a request
 	@$(PYTHON) deploy/services.py run --dir .holdfast/bench --exec \
 		sh -c 'exec $(CARGO) bench --workspace --bench gates'
+
+bench-idle: ## Count the Redis commands of an API and a worker while nothing happens
+	@rm -rf .holdfast/bench-idle
+	@HOLDFAST_LISTEN=127.0.0.1:0 HOLDFAST_LOG_LEVEL=warn HOLDFAST_LIMITS=observe \
+		$(PYTHON) deploy/run.py --profile release --state .holdfast/bench-idle \
+		--exec sh -c 'exec holdfast-bench idle --url $$API_URL \
+		--redis-url $$HOLDFAST_REDIS_URL --json .holdfast/bench-idle.json'
 
 bench-push: ## Measure memory and delivery times of 10,000 WebSockets; PUSH="--clients 500" changes it
 	@rm -rf .holdfast/bench-push

@@ -9,6 +9,7 @@ mod beside;
 mod confirm;
 mod cost;
 mod decisions;
+mod idle;
 mod load;
 mod push;
 mod queue;
@@ -35,6 +36,8 @@ enum Command {
     Decisions(decisions::Options),
     /// What a confirmation takes, as a ratio to one majority write with journal
     Confirm(confirm::Options),
+    /// Redis commands a second of a deployment while nothing happens
+    Idle(idle::Options),
     /// What 10,000 open WebSockets take of an API's memory, and how soon all know of a change
     Push(push::Options),
     /// What a million people in a waiting room take of Redis' memory, and what serving them costs
@@ -57,6 +60,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     match Cli::parse().command {
         Command::Decisions(options) => decisions::run(options).await,
         Command::Confirm(options) => confirm::run(options).await,
+        Command::Idle(options) => idle::run(options).await,
         Command::Push(options) => push::run(options).await,
         Command::Queue(options) => queue::run(options).await,
         Command::Bare(options) => bare::run(options).await,

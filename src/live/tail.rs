@@ -197,11 +197,7 @@ fn is_past(position: &LogPosition, newest: &LogPosition) -> bool {
 }
 
 async fn newest(engine: &Engine, lane: &[Partition]) -> Result<Vec<LogPosition>, RedisError> {
-    let mut positions = Vec::with_capacity(lane.len());
-    for partition in lane {
-        positions.push(engine.link(*partition).await?.unwrap_or_default());
-    }
-    Ok(positions)
+    Ok(engine.links(lane).await?.into_iter().map(Option::unwrap_or_default).collect())
 }
 
 #[cfg(test)]

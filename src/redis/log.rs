@@ -81,6 +81,11 @@ impl LogState {
             (None, None) => LogId::default(),
         }
     }
+
+    /// Whether everything in the log has been archived and acknowledged.
+    pub fn is_caught_up(&self) -> bool {
+        self.pending == 0 && self.watermark() >= self.newest
+    }
 }
 
 /// The position just under another.
@@ -183,30 +188,6 @@ impl Engine {
         entries(partition, Some(self.command("XRANGE", partition, args).await?))
     }
 
-    /// Position and tag of a log's newest entry.
-    pub async fn link(&self, partition: Partition) -> Result<Option<(LogId, String)>, RedisError> {
-        let args = vec![Value::from(self.keys().link(partition))];
-        match self.command("GET", partition, args).await? {
-            Value::Null => Ok(None),
-            value => {
-                let value = text(Some(value))?;
-                let bad = || unexpected(format!("link {value:?}"));
-                let (id, tag) = value.split_once(' ').ok_or_else(bad)?;
-                Ok(Some((id.parse().map_err(|_| bad())?, tag.to_owned())))
-            }
-        }
-    }
-
-    /// The loaded events of a partition.
-    pub async fn loaded_events(
-        &self,
-        partition: Partition,
-    ) -> Result<Vec<crate::domain::EventId>, RedisError> {
-        let args = vec![Value::from(self.keys().events(partition))];
-        let reply = list(Some(self.command("SMEMBERS", partition, args).await?))?;
-        reply.iter().map(|id| Ok(crate::domain::EventId(integer(id)? as u32))).collect()
-    }
-
     /// Bookings of an event whose confirmation lease ended before `until_ms` (Redis' time).
     pub async fn lapsed_leases(
         &self,
@@ -235,6 +216,23 @@ impl Engine {
             .collect()
     }
 
+    /// When the first confirmation lease of an event ends, by Redis' clock; `None` without leases.
+    pub async fn next_lease_end_ms(
+        &self,
+        event: crate::domain::EventId,
+    ) -> Result<Option<i64>, RedisError> {
+        let key = self.keys().leases(event);
+        let args = [key.as_str(), "0", "0", "WITHSCORES"].into_iter().map(Value::from).collect();
+        let partition = self.keys().partition_of(event);
+        let reply = list(Some(self.command("ZRANGE", partition, args).await?))?;
+        // RESP2: `[member, score]`; RESP3: `[[member, score]]`.
+        let score = match reply.into_iter().last() {
+            Some(Value::Array(pair)) => pair.into_iter().next_back(),
+            flat => flat,
+        };
+        score.map(|score| Ok(integer(&score)?)).transpose()
+    }
+
     /// Position of the log's last entry; `None` for an empty log.
     pub async fn last_entry(&self, partition: Partition) -> Result<Option<LogId>, RedisError> {
         let key = self.keys().log(partition);
@@ -261,13 +259,12 @@ impl Engine {
         let mut state = LogState {
             length: integer(&length)? as u64,
             newest: self.link(partition).await?.map(|link| link.0).unwrap_or_default(),
-            dead_letters: self.dead_letter_count(partition).await?,
             ..LogState::default()
         };
-        if !self.group_state(partition, group, &mut state).await? {
-            return Ok(state);
-        }
-        if state.pending > 0 {
+        let has_group = self.group_state(partition, group, &mut state).await?;
+        // INVARIANT: after what is pending: an entry is parked before it is acknowledged.
+        state.dead_letters = self.dead_letter_count(partition).await?;
+        if has_group && state.pending > 0 {
             let args = vec![Value::from(log), Value::from(group)];
             let mut summary =
                 list(Some(self.command("XPENDING", partition, args).await?))?.into_iter();

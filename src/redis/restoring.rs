@@ -23,6 +23,8 @@ pub struct EventState {
     pub open: bool,
     /// Its generation.
     pub generation: u64,
+    /// Rises with every change of its settings.
+    pub revision: u64,
     /// Names the load that brought it in.
     pub load_token: String,
 }
@@ -44,7 +46,7 @@ impl Engine {
     ) -> Result<Vec<Option<EventState>>, RedisError> {
         let states = stream::iter(events.to_vec()).map(|event| async move {
             let key = self.keys().event_keys(event).swap_remove(0);
-            let args = [key.as_str(), "state", "generation", "load_token"];
+            let args = [key.as_str(), "state", "generation", "revision", "load_token"];
             let args = args.into_iter().map(Value::from).collect();
             let mut found = list(Some(self.command("HMGET", partition, args).await?))?.into_iter();
             let state = match found.next() {
@@ -52,8 +54,10 @@ impl Engine {
                 state => text(state)?,
             };
             let generation = integer(&found.next().unwrap_or(Value::Null))? as u64;
+            // An event that is being loaded has none yet.
+            let revision = found.next().and_then(|found| integer(&found).ok()).unwrap_or(0) as u64;
             let load_token = text(found.next()).unwrap_or_default();
-            Ok(Some(EventState { open: state == "open", generation, load_token }))
+            Ok(Some(EventState { open: state == "open", generation, revision, load_token }))
         });
         let states: Vec<Result<Option<EventState>, RedisError>> =
             states.buffered(RECORDS_AT_ONCE_MAX).collect().await;

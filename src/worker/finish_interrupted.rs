@@ -5,12 +5,14 @@
 //! MongoDB is written first and is authoritative. Every step is idempotent, and every worker runs
 //! this task.
 
-use std::time::Duration;
+use std::collections::HashMap;
+use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 use tracing::{error, info};
 
 use super::Worker;
+use super::log_changes::LogChanges;
 use crate::archive::{ArchivedBooking, EventHead};
 use crate::domain::{EventId, LoadState, Outcome};
 use crate::redis::{Detail, SettleReply, Settlement};
@@ -29,6 +31,33 @@ const PAGE: u32 = 1_000;
 
 /// Pages of cancellations in one round.
 const CANCEL_PAGES_MAX: u32 = 20;
+
+/// How long settings that were equal are not compared again while nothing changes: neither the
+/// event's head in MongoDB nor the booking log in Redis, where every change of settings is recorded.
+const COMPARE_AGAIN_AFTER: Duration = Duration::from_secs(30);
+
+/// The events whose settings were equal in MongoDB and Redis.
+#[derive(Default)]
+struct SettingsCheck {
+    log_changes: LogChanges,
+    /// What MongoDB had, and when it was compared.
+    equal: HashMap<EventId, (ComparedHead, Instant)>,
+}
+
+/// What is compared of an event.
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct ComparedHead {
+    revision: u64,
+    generation: u64,
+    load_state: LoadState,
+}
+
+impl From<&EventHead> for ComparedHead {
+    fn from(head: &EventHead) -> Self {
+        let EventHead { revision, generation, load_state, .. } = *head;
+        ComparedHead { revision, generation, load_state }
+    }
+}
 
 /// The result of several operations. An unavailable Redis node fails only its own events; the first
 /// such error is kept while the others continue.
@@ -59,10 +88,11 @@ impl PartialResult {
 
 /// Finishes interrupted operations until shutdown.
 pub(super) async fn run(worker: Worker) {
+    let mut settings = SettingsCheck::default();
     while worker.shutdown.sleep_or_shutdown(PAUSE).await {
         for (what, result) in [
             ("openings", worker.finish_openings().await),
-            ("settings", worker.finish_settings().await),
+            ("settings", worker.finish_settings(&mut settings).await),
             ("cancellations", worker.finish_cancellations().await),
         ] {
             if let Err(error) = result {
@@ -95,7 +125,13 @@ impl Worker {
     }
 
     /// Updates events whose settings in Redis are older than in MongoDB.
-    async fn finish_settings(&self) -> Result<(), SaleError> {
+    async fn finish_settings(&self, check: &mut SettingsCheck) -> Result<(), SaleError> {
+        // INVARIANT: before the events are compared; a later change is found in the next round.
+        let changed = check.log_changes.find(&self.engine).await;
+        let partition_of = |event: &EventId| self.engine.keys().partition_of(*event);
+        check.equal.retain(|event, one| {
+            !changed.contains(&partition_of(event)) && one.1.elapsed() < COMPARE_AGAIN_AFTER
+        });
         let in_redis = self.loaded_events().await.events;
         let (mut after, mut all) = (EventId(0), PartialResult::default());
         while !self.shutdown.is_requested() {
@@ -109,39 +145,50 @@ impl Worker {
                 LoadState::Unloaded => in_redis.contains(&head.id),
                 LoadState::New | LoadState::Loading => false,
             };
-            for head in heads.iter().filter(is_in_redis) {
-                all.add(self.finish_settings_of(head).await)?;
+            let is_equal = |head: &&EventHead| {
+                check.equal.get(&head.id).is_some_and(|one| one.0 == ComparedHead::from(*head))
+            };
+            let differing: Vec<&EventHead> =
+                heads.iter().filter(|head| is_in_redis(head) && !is_equal(head)).collect();
+            for head in differing {
+                let found = self.finish_settings_of(head).await;
+                if let Ok(true) = found {
+                    check.equal.insert(head.id, (head.into(), Instant::now()));
+                }
+                all.add(found.map(drop))?;
             }
         }
         all.result()
     }
 
-    async fn finish_settings_of(&self, head: &EventHead) -> Result<(), SaleError> {
-        let Some(snapshot) = self.engine.snapshot(head.id, Detail::Counts).await? else {
-            return Ok(());
-        };
-        if snapshot.generation < head.generation {
+    /// Returns whether Redis was found to have these settings.
+    async fn finish_settings_of(&self, head: &EventHead) -> Result<bool, SaleError> {
+        let partition = self.engine.keys().partition_of(head.id);
+        let states = self.engine.event_states(partition, &[head.id]).await?;
+        let Some(in_redis) = states.into_iter().next().flatten() else { return Ok(false) };
+        if in_redis.generation < head.generation {
             // Redis is in a past state: the repairer restores the event.
             if self.archive.report_loss(head.id, head.generation).await? {
                 self.wake_repairer.notify_one();
             }
-            return Ok(());
+            return Ok(false);
         }
-        if !snapshot.open {
+        if !in_redis.open {
             // The process that loaded it crashed between marking it as opened and opening it. Its
             // load is complete: only a complete load is marked.
-            if head.generation == snapshot.generation && head.load_state == LoadState::Opened {
+            if head.generation == in_redis.generation && head.load_state == LoadState::Opened {
                 self.open(head.id).await?;
             }
-            return Ok(());
+            return Ok(false);
         }
-        if snapshot.revision < head.revision
-            && let Some(event) = self.archive.event(head.id).await?
-        {
-            let code = self.engine.update_event(&event).await?.code();
-            info!(event_id = head.id.0, code, "updated an event's settings in Redis");
+        if in_redis.revision < head.revision {
+            if let Some(event) = self.archive.event(head.id).await? {
+                let code = self.engine.update_event(&event).await?.code();
+                info!(event_id = head.id.0, code, "updated an event's settings in Redis");
+            }
+            return Ok(false);
         }
-        Ok(())
+        Ok(true)
     }
 
     /// Settles sales that are cancelled in the archive and not known to be so in Redis.

@@ -1,12 +1,19 @@
 //! Monitors the booking log independently of the drain, so that a stalled drain is visible: sets
 //! gauges and raises an alarm when the number of dead letters grows.
+//!
+//! Each round looks for changed logs with one command a lane, and reads the state of those, and of
+//! logs that are not archived to their end. A log at rest is read again only from time to time
+//! ([`super::known_logs`]). An entry becomes a dead letter before it is acknowledged, so a log at
+//! rest whose newest entry is unchanged has no new dead letters of a worker.
 
-use std::time::Duration;
+use std::collections::HashSet;
+use std::time::{Duration, Instant};
 
 use futures_util::future::join_all;
 use tracing::error;
 
 use super::Worker;
+use super::log_changes::LogChanges;
 use crate::domain::{LogId, Partition};
 use crate::redis::{RedisError, WORKER_GROUP};
 use crate::telemetry::warn_repeated;
@@ -18,10 +25,16 @@ const PAUSE: Duration = Duration::from_secs(1);
 pub(super) async fn run(worker: Worker) {
     // Dead letters from before this start raise one alarm.
     let mut dead_letters = vec![0; usize::from(worker.engine.keys().partitions())];
+    let mut log_changes = LogChanges::default();
     loop {
         // While Redis is known to be unavailable, querying it would only repeat that in the log.
         let redis_responds = worker.dependencies.readiness().redis.is_ok();
-        worker.set_gauges(&mut dead_letters, redis_responds).await;
+        // INVARIANT: before the states are read; a later change is found in the next round.
+        let changed = match redis_responds {
+            true => log_changes.find(&worker.engine).await,
+            false => HashSet::new(),
+        };
+        worker.set_gauges(&mut dead_letters, &changed, redis_responds).await;
         if !worker.shutdown.sleep_or_shutdown(PAUSE).await {
             return;
         }
@@ -31,11 +44,20 @@ pub(super) async fn run(worker: Worker) {
 impl Worker {
     /// Sets the gauges of every partition and removes those of partitions that do not respond, whose
     /// last values would otherwise look current.
-    async fn set_gauges(&self, dead_letters: &mut [u64], redis_responds: bool) {
-        let mut lag_seconds = 0.0_f64;
+    async fn set_gauges(
+        &self,
+        dead_letters: &mut [u64],
+        changed: &HashSet<Partition>,
+        redis_responds: bool,
+    ) {
+        let (mut lag_seconds, now) = (0.0_f64, Instant::now());
+        let rests = |partition| {
+            !changed.contains(&partition) && self.known_logs.is_at_rest(partition, now)
+        };
         // Concurrently: a slow or unavailable node delays only its own partitions.
         let partitions = self.engine.keys().all_partitions().zip(dead_letters);
         let results = partitions.map(async |(partition, known)| match redis_responds {
+            true if rests(partition) => (partition, Some(Ok(0.0))),
             true => (partition, Some(self.set_partition_gauges(partition, known).await)),
             false => (partition, None),
         });
@@ -58,9 +80,12 @@ impl Worker {
         partition: Partition,
         dead_letters: &mut u64,
     ) -> Result<f64, RedisError> {
+        let read_at = Instant::now();
         let state = self.engine.log_state(partition, WORKER_GROUP).await?;
-        let caught_up = state.pending == 0 && state.watermark() >= state.newest;
-        let lag = if caught_up { 0.0 } else { self.lag(partition, state.watermark()).await? };
+        let lag = match state.is_caught_up() {
+            true => 0.0,
+            false => self.lag(partition, state.watermark()).await?,
+        };
         let label = partition.to_string();
         let label = [label.as_str()];
         let count = |number: u64| i64::try_from(number).unwrap_or(i64::MAX);
@@ -73,10 +98,12 @@ impl Worker {
             error!(partition, before = *dead_letters, now, "ALARM: dead letters");
         }
         *dead_letters = state.dead_letters;
+        self.known_logs.set(partition, Some(state), read_at);
         Ok(lag)
     }
 
     fn remove_gauges(&self, partition: Partition) {
+        self.known_logs.set(partition, None, Instant::now());
         let label = partition.to_string();
         let label = [label.as_str()];
         // An error means that the gauge does not exist.

@@ -5,8 +5,11 @@
 //! its position. Age is ignored once the log has half of its maximal length. While the archive makes
 //! no progress, neither does the watermark, and nothing is trimmed. The log's mark
 //! (`sale/restore/watch.rs`) is never trimmed, so its absence proves a loss.
+//!
+//! A log whose oldest entry is too young, or is its mark, is not asked about.
 
-use std::time::Duration;
+use std::collections::HashMap;
+use std::time::{Duration, Instant};
 
 use futures_util::future::join_all;
 use tracing::debug;
@@ -21,6 +24,8 @@ const PAUSE: Duration = Duration::from_secs(5);
 
 /// Trims until shutdown.
 pub(super) async fn run(worker: Worker) {
+    // The oldest entry of each log after it was trimmed.
+    let mut oldest: HashMap<Partition, LogId> = HashMap::new();
     while worker.shutdown.sleep_or_shutdown(PAUSE).await {
         let marks = match worker.archive.log_marks().await {
             Ok(marks) => marks,
@@ -31,33 +36,61 @@ pub(super) async fn run(worker: Worker) {
         };
         // Concurrently: a slow or unavailable node delays only its own partitions.
         let partitions = worker.engine.keys().all_partitions();
-        join_all(partitions.map(async |partition| {
+        let trims = partitions.filter_map(|partition| {
             let mark = marks.get(&partition).map_or_else(LogId::default, |mark| mark.id);
-            if let Err(error) = worker.trim_partition(partition, mark).await {
-                warn_repeated!(%error, partition = partition.0, "trimming a log failed; it is retried");
+            let oldest = oldest.get(&partition).copied().unwrap_or_default();
+            worker.may_trim(partition, mark, oldest).then_some((partition, mark))
+        });
+        let trimmed = join_all(trims.map(async |(partition, mark)| {
+            (partition, worker.trim_partition(partition, mark).await)
+        }));
+        for (partition, result) in trimmed.await {
+            match result {
+                Ok(found) => drop(oldest.insert(partition, found)),
+                Err(error) => {
+                    warn_repeated!(%error, partition = partition.0, "trimming a log failed; it is retried");
+                }
             }
-        }))
-        .await;
+        }
     }
 }
 
 impl Worker {
-    async fn trim_partition(&self, partition: Partition, mark: LogId) -> Result<(), RedisError> {
+    /// Whether a log that began with the entry at `oldest` may have entries to remove. The mark is
+    /// archived, so the watermark need not be known.
+    fn may_trim(&self, partition: Partition, mark: LogId, oldest: LogId) -> bool {
+        let now_ms = self.engine.clock(partition).now_at_most_ms().unwrap_or(i64::MAX);
+        let length = self.known_logs.get(partition).map_or(u64::MAX, |known| known.length);
+        oldest < trim_position(mark, now_ms, self.keep_seconds(length))
+    }
+
+    /// How long archived entries of a log of this length are kept.
+    fn keep_seconds(&self, length: u64) -> u64 {
+        // A full log stops holds: once it fills up, archived entries are removed at any age.
+        let is_filling = length > self.config.log_entries_max / 2;
+        if is_filling { 0 } else { self.config.log_keep_seconds }
+    }
+
+    /// Trims a log; returns the position of its oldest entry.
+    async fn trim_partition(
+        &self,
+        partition: Partition,
+        mark: LogId,
+    ) -> Result<LogId, RedisError> {
         let now_ms = self.engine.redis_time_ms(partition).await?;
         let state = self.engine.log_state(partition, WORKER_GROUP).await?;
-        // A full log stops holds: once it fills up, archived entries are removed at any age.
-        let filling = state.length > self.config.log_entries_max / 2;
-        let keep_seconds = if filling { 0 } else { self.config.log_keep_seconds };
+        let keep_seconds = self.keep_seconds(state.length);
         let below = trim_position(state.watermark(), now_ms, keep_seconds).min(mark);
-        if below == LogId::default() {
-            return Ok(());
+        if below > LogId::default() {
+            let trimmed = self.engine.trim_below(partition, below).await?;
+            if trimmed > 0 {
+                debug!(partition = partition.0, trimmed, %below, "trimmed a log");
+                self.metrics.log_trimmed.inc_by(trimmed);
+                self.known_logs.set(partition, None, Instant::now());
+            }
         }
-        let trimmed = self.engine.trim_below(partition, below).await?;
-        if trimmed > 0 {
-            debug!(partition = partition.0, trimmed, %below, "trimmed a log");
-            self.metrics.log_trimmed.inc_by(trimmed);
-        }
-        Ok(())
+        let oldest = self.engine.range(partition, LogId::default(), None, 1).await?;
+        Ok(oldest.first().map_or_else(LogId::default, |oldest| oldest.id))
     }
 }
 

@@ -30,6 +30,8 @@ mod drain;
 mod finish_interrupted;
 mod health;
 mod http;
+mod known_logs;
+mod log_changes;
 mod log_monitor;
 mod log_trimmer;
 mod reclaimer;
@@ -60,6 +62,7 @@ use crate::start::{self, Services};
 use crate::telemetry::Metrics;
 
 use health::WorkerHealth;
+use known_logs::KnownLogs;
 
 /// The program's name in logs, metrics and `/health`.
 pub const SERVICE: &str = crate::telemetry::metrics::WORKER;
@@ -84,6 +87,8 @@ struct Shared {
     wake_repairer: Notify,
     payments: PaymentService,
     health: WorkerHealth,
+    /// The logs' states, as the monitor read them last.
+    known_logs: KnownLogs,
     dependencies: Dependencies,
     supervisor: Supervisor,
     faults: Arc<Faults>,
@@ -141,6 +146,7 @@ pub async fn run(
         ),
         supervisor: supervisor.clone(),
         faults,
+        known_logs: KnownLogs::default(),
         health: WorkerHealth::new(lanes.len(), metrics.batches_in_flight.clone()),
         engine: services.engine,
         archive: services.archive,

@@ -27,13 +27,22 @@ const CLAIMS_MAX: u32 = 100;
 pub(super) async fn run(worker: Worker) {
     let pause = (worker.reclaim_idle() / ROUNDS_PER_IDLE).min(PAUSE_MAX);
     while worker.shutdown.sleep_or_shutdown(pause).await {
+        // The monitor has found nothing pending there a second ago at most, or longer while the log
+        // was at rest.
+        let may_be_pending = |partition: &Partition| {
+            worker.known_logs.get(*partition).is_none_or(|known| !known.is_caught_up())
+        };
+        let partitions = worker.engine.keys().all_partitions().filter(may_be_pending);
+        let partitions: Vec<Partition> = partitions.collect();
+        if partitions.is_empty() {
+            continue;
+        }
         if let Err(error) = worker.archive.ping().await {
             warn_repeated!(%error, "nothing is reclaimed while the archive is unavailable");
             continue;
         }
         // Concurrently: a slow or unavailable node delays only its own partitions.
-        let partitions = worker.engine.keys().all_partitions();
-        join_all(partitions.map(async |partition| {
+        join_all(partitions.into_iter().map(async |partition| {
             if let Err(error) = worker.reclaim_from(partition).await {
                 warn_repeated!(%error, partition = partition.0, "reclaiming failed; it is retried");
             }

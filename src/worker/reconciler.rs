@@ -13,6 +13,7 @@ use jiff::Timestamp;
 use tracing::{debug, info};
 
 use super::Worker;
+use super::log_changes::LogChanges;
 use crate::domain::{BookingId, EventId, Intent, IntentState, Outcome};
 use crate::sale::SaleError;
 use crate::telemetry::warn_repeated;
@@ -29,14 +30,26 @@ const LEASE_PAGES_MAX: u64 = 20;
 /// Bookings reconciled concurrently: each calls the payment provider.
 const AT_ONCE_MAX: usize = 4;
 
+/// How long after a look at an event's leases they are read again, whatever its log shows, ms.
+const LEASES_AGAIN_AFTER_MS: i64 = 30_000;
+
 /// How often unfinished refunds are counted.
 const COUNT_INTERVAL: Duration = Duration::from_secs(15);
+
+/// When leases have to be read again. Every change of a lease is recorded in the booking log.
+#[derive(Default)]
+struct LeaseCheck {
+    log_changes: LogChanges,
+    /// When the next lease of an event may lapse, by Redis' clock.
+    next_end_ms: HashMap<EventId, i64>,
+}
 
 /// Reconciles payments until shutdown.
 pub(super) async fn run(worker: Worker) {
     let interval = Duration::from_millis(worker.config.reconcile_interval_ms);
     let mut pause = interval;
     let mut counted: Option<Instant> = None;
+    let mut leases = LeaseCheck::default();
     while worker.shutdown.sleep_or_shutdown(pause).await {
         pause = interval;
         if counted.is_none_or(|at| at.elapsed() >= COUNT_INTERVAL) {
@@ -51,7 +64,7 @@ pub(super) async fn run(worker: Worker) {
             Ok(false) => {}
             Err(error) => warn_repeated!(%error, "reconciling payments failed; it is retried"),
         }
-        worker.reconcile_leases().await;
+        worker.reconcile_leases(&mut leases).await;
     }
 }
 
@@ -97,21 +110,43 @@ impl Worker {
         Ok(ids.len() == INTENTS_MAX as usize && (progressed || !closed.is_empty()))
     }
 
-    async fn reconcile_leases(&self) {
-        for event in self.loaded_events().await.events {
-            if let Err(error) = self.reconcile_leases_of(event).await {
-                warn_repeated!(%error, event_id = event.0, "reconciling leases failed; it is retried");
-                // An unavailable Redis node affects only its events; MongoDB affects all.
-                if !error.is_redis_unavailable() {
-                    break;
+    async fn reconcile_leases(&self, check: &mut LeaseCheck) {
+        // INVARIANT: before the leases are read; a later change is found in the next round.
+        let changed = check.log_changes.find(&self.engine).await;
+        let events = self.loaded_events().await.events;
+        let keys = self.engine.keys();
+        check.next_end_ms.retain(|event, _| {
+            events.contains(event) && !changed.contains(&keys.partition_of(*event))
+        });
+        for event in events {
+            let now_ms = self.engine.clock(keys.partition_of(event)).now_at_most_ms();
+            let next_end_ms = check.next_end_ms.get(&event);
+            if next_end_ms.zip(now_ms).is_some_and(|(next_end_ms, now_ms)| now_ms < *next_end_ms) {
+                continue;
+            }
+            match self.reconcile_leases_of(event).await {
+                Ok(next_end_ms) => drop(check.next_end_ms.insert(event, next_end_ms)),
+                Err(error) => {
+                    check.next_end_ms.remove(&event);
+                    warn_repeated!(%error, event_id = event.0, "reconciling leases failed; it is retried");
+                    // An unavailable Redis node affects only its events; MongoDB affects all.
+                    if !error.is_redis_unavailable() {
+                        break;
+                    }
                 }
             }
         }
     }
 
     /// Handles lapsed confirmations without a due intent, which `reconcile_intents` does not find.
-    async fn reconcile_leases_of(&self, event: EventId) -> Result<(), SaleError> {
+    /// Returns when, by Redis' clock, the next lease may lapse.
+    async fn reconcile_leases_of(&self, event: EventId) -> Result<i64, SaleError> {
         let now_ms = self.engine.redis_time_ms(self.engine.keys().partition_of(event)).await?;
+        let next_end_ms = self.engine.next_lease_end_ms(event).await?;
+        if next_end_ms.is_none_or(|end_ms| end_ms > now_ms) {
+            let latest_ms = now_ms + LEASES_AGAIN_AFTER_MS;
+            return Ok(next_end_ms.unwrap_or(latest_ms).min(latest_ms));
+        }
         for page in 0..LEASE_PAGES_MAX {
             let skip = page * LEASES_MAX;
             let mut lapsed = self.engine.lapsed_leases(event, now_ms, skip, LEASES_MAX).await?;
@@ -125,7 +160,8 @@ impl Worker {
                 break;
             }
         }
-        Ok(())
+        // Those that could not be reconciled now are tried again in the next round.
+        Ok(now_ms)
     }
 
     /// Returns whether any booking reached a final state.

@@ -2,6 +2,9 @@
 //! the overdue holds of its event first. The sweeper makes a release visible when it is due rather
 //! than at the next request.
 //!
+//! An event is swept when its next hold is overdue, and after each change of its booking log, which
+//! records every hold, extension and load. So quiet events cost nothing but a look at their log.
+//!
 //! It uses only Redis, so it continues while MongoDB is unavailable.
 
 use std::collections::{HashMap, HashSet};
@@ -12,6 +15,7 @@ use futures_util::{StreamExt, stream};
 use tracing::debug;
 
 use super::Worker;
+use super::log_changes::LogChanges;
 use crate::domain::{EventId, Partition};
 use crate::redis::{ExpireReply, Timed};
 
@@ -23,22 +27,30 @@ const CALLS_MAX: u32 = 10;
 const AT_ONCE_MAX: usize = 16;
 /// Shortest pause between two rounds.
 const PAUSE_MIN: Duration = Duration::from_millis(20);
+/// How long after a sweep an event is swept again, whatever its log shows.
+const REVISIT: Duration = Duration::from_secs(30);
 
 /// Sweeps until shutdown.
 pub(super) async fn run(worker: Worker) {
     let interval = Duration::from_millis(worker.config.sweep_interval_ms);
     let mut sweeps: HashMap<EventId, NextSweep> = HashMap::new();
+    let mut log_changes = LogChanges::default();
     let mut listed: Option<Instant> = None;
     let mut pause = Duration::ZERO;
     while worker.shutdown.sleep_or_shutdown(pause).await {
         if listed.is_none_or(|at| at.elapsed() >= interval) {
+            // INVARIANT: before the events are swept; a later change is found in the next round.
+            let changed = log_changes.find(&worker.engine).await;
             let LoadedEvents { events, unreachable } = worker.loaded_events().await;
             let keys = worker.engine.keys();
             sweeps.retain(|event, _| {
                 events.contains(event) || unreachable.contains(&keys.partition_of(*event))
             });
             for event in events {
-                sweeps.entry(event).or_insert_with(NextSweep::now);
+                let sweep = sweeps.entry(event).or_insert_with(NextSweep::now);
+                if changed.contains(&keys.partition_of(event)) {
+                    sweep.due = Instant::now();
+                }
             }
             listed = Some(Instant::now());
         }
@@ -82,16 +94,15 @@ pub(super) struct LoadedEvents {
 impl Worker {
     /// Lists all events in Redis. A slow or unavailable node delays only its own partitions.
     pub(super) async fn loaded_events(&self) -> LoadedEvents {
-        let partitions = self.engine.keys().all_partitions();
-        let queries = partitions.map(|partition| self.engine.loaded_events(partition));
-        let results = join_all(queries).await;
+        let lanes = self.engine.lanes();
+        let results = join_all(lanes.iter().map(|lane| self.engine.loaded_events(lane))).await;
         let mut loaded = LoadedEvents::default();
-        for (partition, result) in self.engine.keys().all_partitions().zip(results) {
+        for (lane, result) in lanes.iter().zip(results) {
             match result {
                 Ok(events) => loaded.events.extend(events),
                 Err(error) => {
-                    debug!(%error, partition = partition.0, "listing the events failed");
-                    loaded.unreachable.push(partition);
+                    debug!(%error, ?lane, "listing the events failed");
+                    loaded.unreachable.extend(lane);
                 }
             }
         }
@@ -107,7 +118,7 @@ impl Worker {
                     reply: ExpireReply::Expired { released, next_deadline_ms },
                     now_ms,
                 }) => {
-                    wait = until_next(next_deadline_ms, now_ms).min(interval);
+                    wait = until_next(next_deadline_ms, now_ms).min(REVISIT);
                     if released < BATCH {
                         break;
                     }

@@ -73,7 +73,7 @@ on_each_redis!(closed_event_is_unloaded_whole, async |flavor| {
     for key in keys[..8].iter().chain(&keys[10..]) {
         assert_eq!(stage.raw(&["EXISTS", key]).await, ":0", "{key}");
     }
-    assert!(stage.engine.loaded_events(stage.partition()).await.unwrap().is_empty());
+    assert!(stage.engine.loaded_events(&[stage.partition()]).await.unwrap().is_empty());
     let last = stage.log().await.pop().unwrap().entry.unwrap();
     assert_eq!((last.kind.as_str(), last.event_version), ("unloaded", before.version + 1));
     assert_eq!((last.event, last.generation), (Some(stage.event.id), 1));

@@ -177,7 +177,7 @@ impl RedisSide {
         };
         let mut loaded = Vec::new();
         for partition in engine.keys().all_partitions() {
-            match engine.loaded_events(partition).await {
+            match engine.loaded_events(&[partition]).await {
                 Ok(events) => loaded.extend(events),
                 Err(_) if engine.is_node_gone(partition) => {}
                 Err(error) => return Err(error.into()),

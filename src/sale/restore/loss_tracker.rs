@@ -161,7 +161,7 @@ mod tests {
     fn event_is_lost_if_redis_has_an_earlier_generation_or_another_load() {
         let state = |open, generation, token: &str| {
             let load_token = token.to_owned();
-            Some(EventState { open, generation, load_token })
+            Some(EventState { open, generation, revision: 1, load_token })
         };
         let opened = watched(1, LoadState::Opened, 2, 0);
         let cases = [

@@ -39,7 +39,7 @@ use super::loss_tracker::{Loss, LossTracker, is_in_progress, is_lost};
 use super::{BEAT, Restorer};
 use crate::archive::{LogHead, LogMark, WatchedEvent};
 use crate::domain::{EventId, LoadState, LogId, Partition};
-use crate::redis::{RedisError, WORKER_GROUP};
+use crate::redis::{LogLink, RedisError, WORKER_GROUP};
 use crate::sale::SaleError;
 
 /// The result of checking the booking logs.
@@ -129,14 +129,23 @@ impl Restorer {
     pub async fn check_logs(&self) -> Result<LogCheck, SaleError> {
         let (marks, heads) = (self.archive.log_marks().await?, self.archive.log_heads().await?);
         let mut check = LogCheck::default();
-        let checks = self.engine.keys().all_partitions().map(async |partition| {
+        let check_one = async |partition, newest: Option<LogLink>| {
             let mark = marks.get(&partition).cloned().unwrap_or_default();
             let heads = heads.get(&partition).map_or(&[][..], Vec::as_slice);
-            let broken = self.check_log(partition, mark, heads).await?;
+            let broken = self.check_log(partition, mark, heads, newest).await?;
             let is_lost = broken.is_some() && self.engine.is_master(partition).await?;
             Ok::<_, SaleError>(broken.filter(|_| is_lost))
+        };
+        // Concurrently: a slow or unavailable node delays only its own partitions.
+        let lanes = self.engine.lanes();
+        let checks = lanes.iter().map(async |lane| match self.engine.links(lane).await {
+            Ok(links) => {
+                let logs = lane.iter().zip(links);
+                join_all(logs.map(|(partition, newest)| check_one(*partition, newest))).await
+            }
+            Err(error) => vec![Err(error.into())],
         });
-        for found in join_all(checks).await {
+        for found in join_all(checks).await.into_iter().flatten() {
             match found {
                 Ok(broken) => check.broken.extend(broken),
                 Err(error) if error.is_redis_unavailable() => check.unreachable = Some(error),
@@ -146,19 +155,24 @@ impl Restorer {
         Ok(check)
     }
 
-    /// Returns what a log lacks. If it lacks nothing, moves its mark to a newer entry.
+    /// Returns what a log lacks, whose newest entry was read after marks and heads. If it lacks
+    /// nothing, moves its mark to a newer entry.
     async fn check_log(
         &self,
         partition: Partition,
         mark: LogMark,
         heads: &[LogHead],
+        newest: Option<LogLink>,
     ) -> Result<Option<BrokenLog>, SaleError> {
         let is_set = mark.id != LogId::default();
         let is_required = |head: &&LogHead| head.id > mark.id;
         let required: Vec<&LogHead> = heads.iter().filter(is_required).collect();
-        if mark.suspicions == 0 && is_set && required.is_empty() {
-            let newest = self.engine.link(partition).await?;
-            if newest.is_some_and(|(id, tag)| (id, &tag) == (mark.id, &mark.tag)) {
+        if mark.suspicions == 0 && required.is_empty() {
+            // Nothing is required of a log that was never archived, and none has begun.
+            if !is_set && newest.is_none() {
+                return Ok(None);
+            }
+            if is_set && newest.is_some_and(|(id, tag)| (id, &tag) == (mark.id, &mark.tag)) {
                 self.archive.drop_heads(heads).await?;
                 return Ok(None);
             }

@@ -189,7 +189,7 @@ impl Verification<'_> {
     async fn unknown_events(&self, known: &[EventReport]) -> Result<Vec<String>, SaleError> {
         let mut problems = Vec::new();
         for partition in self.engine.keys().all_partitions() {
-            for id in self.engine.loaded_events(partition).await? {
+            for id in self.engine.loaded_events(&[partition]).await? {
                 // Reports are in order of ids. An event created since is in the catalogue by now.
                 let reported = known.binary_search_by_key(&id.0, |report| report.event).is_ok();
                 if !reported && self.archive.event_head(id).await?.is_none() {

@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwapOption;
+use prometheus::core::Atomic;
 use tokio::sync::watch;
 
 use crate::domain::draw::Draw;
@@ -17,6 +18,8 @@ use crate::telemetry::striped::Striped;
 pub(super) const REFRESH_INTERVAL: Duration = Duration::from_millis(500);
 /// How old a snapshot may be to refuse by it. Documented to clients.
 const REFUSAL_FRESHNESS: Duration = Duration::from_secs(SETTINGS_APPLY_WITHIN_SECONDS);
+/// How long a room that is off is refreshed after its last use; then its next use refreshes it.
+const REFRESHED_FOR: Duration = Duration::from_secs(5);
 /// Within this time every process applies a room's new settings, seconds.
 pub const SETTINGS_APPLY_WITHIN_SECONDS: u64 = 1;
 /// The maximum number of abandoned numbers remembered per room; the token of an older one is refused
@@ -167,6 +170,21 @@ impl Room {
             !snapshot.is_open() && snapshot.begun.elapsed() < REFUSAL_FRESHNESS
         };
         snapshot.as_ref().is_some_and(is_on) && !self.is_outdated()
+    }
+
+    /// Whether it need not be refreshed: it is off, unused for a while, nobody follows it, and all its
+    /// attempts are reported (`reported` of them).
+    pub(super) fn is_resting(&self, now: Instant, reported: u64) -> bool {
+        self.idle_for(now) > REFRESHED_FOR
+            && self.is_known_open()
+            && self.changed.receiver_count() == 0
+            && self.attempts.get() == reported
+    }
+
+    /// Whether the latest snapshot is too old to refuse by it, or there is none.
+    pub(super) fn is_stale(&self) -> bool {
+        let snapshot = self.snapshot.load();
+        snapshot.as_ref().is_none_or(|snapshot| snapshot.begun.elapsed() >= REFUSAL_FRESHNESS)
     }
 
     /// Notifies after each refresh.

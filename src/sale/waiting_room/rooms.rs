@@ -1,5 +1,5 @@
 //! The rooms known to this process: refreshed twice a second, regardless of the number of requests,
-//! and at once where a response must not rest on an earlier snapshot:
+//! as long as they are on or in use, and at once where a response must not rest on an earlier snapshot:
 //!
 //! * this process has changed the room, or its event;
 //! * a token shows that a room is on which is off in the snapshot;
@@ -94,6 +94,9 @@ impl RoomCache {
         let room = self.get(event);
         if room.snapshot.load().is_none() || room.is_outdated() {
             self.refresh_since(&room, Instant::now()).await?;
+        } else if room.is_stale() {
+            // It was not used for a while.
+            self.catch_up(&room, Instant::now()).await;
         }
         Ok(room)
     }
@@ -136,6 +139,15 @@ impl RoomCache {
     /// Refreshes a room now.
     pub(super) async fn refresh(&self, room: &Room) -> Result<(), SaleError> {
         let mut refresh_state = room.refresh_state.lock().await;
+        self.refresh_locked(room, &mut refresh_state).await
+    }
+
+    /// The periodic refresh.
+    async fn refresh_unless_resting(&self, room: &Room) -> Result<(), SaleError> {
+        let mut refresh_state = room.refresh_state.lock().await;
+        if room.is_resting(Instant::now(), refresh_state.reported_attempts) {
+            return Ok(());
+        }
         self.refresh_locked(room, &mut refresh_state).await
     }
 
@@ -206,7 +218,7 @@ impl RoomCache {
                 let rooms = self.evict_idle();
                 let refreshes = stream::iter(rooms).map(|room| {
                     let all = self.clone();
-                    async move { all.refresh(&room).await.err() }
+                    async move { all.refresh_unless_resting(&room).await.err() }
                 });
                 let failed: Vec<SaleError> = refreshes
                     .buffer_unordered(CONCURRENT_REFRESHES)
