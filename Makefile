@@ -30,7 +30,7 @@ TESTS = RUST_TEST_THREADS=$(TEST_THREADS) $(CARGO) test --workspace
 LONG_TEST = $(CARGO) test --workspace --test main -- --nocapture
 
 .DEFAULT_GOAL := help
-.PHONY: advisories help run check services test test-all model soundness cluster fallbacks features primaries bench bench-confirm bench-gates bench-idle bench-push bench-queue bench-refusals bench-sale bench-seats torture-pay torture-queue fmt lint deny mutants ci clean
+.PHONY: advisories help run check services test test-all model soundness cluster fallbacks features primaries bench bench-confirm bench-gates bench-idle bench-push bench-queue bench-refusals bench-sale bench-seats bench-worker torture-pay torture-queue fmt lint deny mutants ci clean
 
 help: ## List these commands
 	@awk 'BEGIN { FS = ":.*## " } /^[a-z-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -152,6 +152,12 @@ bench-seats: ## Measure seat maps of 50,000 seats against a bare handler; SEATS=
 		$(PYTHON) deploy/run.py --profile release --state .holdfast/bench-seats \
 		--exec sh -c 'exec holdfast-bench seats --url $$API_URL \
 		--json .holdfast/bench-seats.json $(SEATS)'
+
+bench-worker: ## Measure a worker that drains a booking log against raw bulk writes of the same documents
+	$(CARGO) build --release --workspace
+	@$(PYTHON) deploy/services.py run --dir .holdfast/bench --exec \
+		sh -c 'exec target/release/holdfast-bench worker --redis-url $$REDIS_URL \
+		--mongodb-url $$MONGODB_URL --json .holdfast/bench-worker.json'
 
 mutants: services ## Check that the tests detect mutants of scripts and code (tests/mutants)
 	@$(RAISE_FILE_LIMIT); bash tests/mutants/run.sh

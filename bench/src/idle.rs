@@ -21,7 +21,7 @@ const TARGET: f64 = 50.0;
 /// and memory of rooms for 60 s.
 const LEFT_ALONE_AFTER: Duration = Duration::from_secs(60);
 /// Holds before the first count: one is granted, the others are refused.
-const HOLDS: usize = 200;
+const HOLDS: usize = 20;
 
 /// The command line's options.
 #[derive(clap::Args)]

@@ -18,6 +18,7 @@ mod searches;
 mod seats;
 mod sizes;
 mod stage;
+mod worker;
 mod wrk;
 
 use clap::{Parser, Subcommand};
@@ -53,6 +54,8 @@ enum Command {
     Seats(seats::Options),
     /// A million seats against a thousand: opening the event, and holding a seat
     Sizes(sizes::Options),
+    /// A worker draining a prepared booking log, as a ratio to raw bulk writes of the same documents
+    Worker(worker::Options),
 }
 
 #[tokio::main]
@@ -68,5 +71,6 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         Command::Searches(options) => searches::run(options).await,
         Command::Seats(options) => seats::run(options).await,
         Command::Sizes(options) => sizes::run(options).await,
+        Command::Worker(options) => worker::run(options).await,
     }
 }

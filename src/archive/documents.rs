@@ -13,11 +13,13 @@ use super::error::ArchiveError;
 use crate::domain::{BookingId, EventId, SeatId};
 
 pub use bookings::ArchivedBooking;
-pub(super) use bookings::{BookingDocument, booking_fields, booking_of, transition_of};
+pub(super) use bookings::{
+    BookingDocument, booking_fields, booking_of, transition_fields, transition_of,
+};
 pub(super) use events::EventDocument;
 pub use events::{EventHead, StoredStamp};
+pub(super) use ledger::transition_document;
 pub use ledger::transition_id;
-pub(super) use ledger::{transition_document, transition_fields};
 
 /// The format of the database; a process refuses any other.
 pub(super) const ARCHIVE_FORMAT: i64 = 1;

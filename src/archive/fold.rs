@@ -8,6 +8,9 @@ use mongodb::bson::{Document, doc};
 use super::documents::{signed, transition_fields};
 use crate::domain::{BookingId, Entry, Kind, Outcome, Transition};
 
+/// The version of a booking in its first entry.
+const FIRST_VERSION: u64 = 1;
+
 /// The entries of a batch about one booking.
 pub(super) struct Folded<'a> {
     /// Indexes of the entries in the batch.
@@ -16,6 +19,8 @@ pub(super) struct Folded<'a> {
     latest: &'a Entry,
     /// The transition of that entry.
     transition: &'a Transition,
+    /// The smallest version of the entries.
+    first_version: u64,
     /// Times of settlement as CONFIRMED, VOIDED or CANCELLED; 0 if not in the batch.
     confirmed_ms: i64,
     voided_ms: i64,
@@ -33,11 +38,13 @@ pub(super) fn fold<'a>(
             members: Vec::new(),
             latest: entry,
             transition,
+            first_version: transition.version,
             confirmed_ms: 0,
             voided_ms: 0,
             cancelled_ms: 0,
         });
         folded.members.push(index);
+        folded.first_version = folded.first_version.min(transition.version);
         let rank = (entry.generation, transition.version);
         if rank > (folded.latest.generation, folded.transition.version) {
             (folded.latest, folded.transition) = (entry, transition);
@@ -54,6 +61,36 @@ pub(super) fn fold<'a>(
 }
 
 impl Folded<'_> {
+    /// Whether the entries begin with the booking itself, so that it probably has no document yet.
+    pub fn is_new(&self) -> bool {
+        self.first_version <= FIRST_VERSION
+    }
+
+    /// The document of a new booking. If one exists, MongoDB refuses it as a duplicate, as it does an
+    /// upsert whose guard fails; servers insert several times faster than they upsert.
+    pub fn document(&self) -> Result<Document, String> {
+        let mut document = doc! { "_id": self.transition.booking.to_string() };
+        document.extend(self.state()?);
+        Ok(document)
+    }
+
+    /// Whether the entries end with the settlement of a sale. It follows the sale's decision, so the
+    /// booking is normally decided, and [`Folded::settled_operation`] all that has to be written.
+    pub fn settles_a_sale(&self) -> bool {
+        self.latest.kind == Kind::Confirmed && self.voided_ms == 0 && self.cancelled_ms == 0
+    }
+
+    /// Raises version and time of settlement of a sold booking. No state is written: an outcome is never
+    /// overwritten.
+    pub fn settled_operation(&self) -> Result<Document, String> {
+        let outcomes = vec![Outcome::Sold.as_str(), Outcome::Cancelled.as_str()];
+        let version = signed(self.transition.version, "version")?;
+        Ok(doc! {
+            "q": { "_id": self.transition.booking.to_string(), "outcome": { "$in": outcomes } },
+            "u": { "$max": { "version": version, "confirmed_ms": self.confirmed_ms } },
+        })
+    }
+
     /// Inserts the document, or replaces an older state of the same generation. If a document exists that
     /// does not match, MongoDB refuses the insert as a duplicate.
     pub fn upsert_operation(&self) -> Result<Document, String> {
@@ -75,6 +112,17 @@ impl Folded<'_> {
 
     /// Writes the newest state if the guard matches, never over an outcome.
     fn state_operation(&self, guard: Document, upsert: bool) -> Result<Document, String> {
+        let state = self.state()?;
+        let mut filter = doc! {
+            "_id": self.transition.booking.to_string(),
+            "outcome": { "$exists": false },
+        };
+        filter.extend(guard);
+        Ok(doc! { "q": filter, "u": { "$set": state }, "upsert": upsert })
+    }
+
+    /// The fields of the newest state.
+    fn state(&self) -> Result<Document, String> {
         let mut state = transition_fields(self.transition)?;
         let is_over = !self.transition.status.is_live();
         state.extend(doc! {
@@ -83,12 +131,7 @@ impl Folded<'_> {
             "confirmed_ms": self.confirmed_ms,
             "ended_ms": if is_over { self.latest.time_ms } else { 0 },
         });
-        let mut filter = doc! {
-            "_id": self.transition.booking.to_string(),
-            "outcome": { "$exists": false },
-        };
-        filter.extend(guard);
-        Ok(doc! { "q": filter, "u": { "$set": state }, "upsert": upsert })
+        Ok(state)
     }
 
     /// Operations of entries about a decided booking: they raise its version and the times of its

@@ -162,11 +162,14 @@ impl Gateway {
             Verb::Update => ("update", "updates"),
             Verb::Delete => ("delete", "deletes"),
         };
-        for (chunk, operations) in operations.chunks(COMMAND_OPS_MAX).enumerate() {
+        let (mut operations, mut first) = (operations, 0);
+        while !operations.is_empty() {
+            let rest = operations.split_off(operations.len().min(COMMAND_OPS_MAX));
+            let count = operations.len();
             let reply = self
                 .command(doc! {
                     command: collection,
-                    list: operations.to_vec(),
+                    list: operations,
                     "ordered": false,
                     "writeConcern": { "w": "majority", "j": true, "wtimeout": self.millis() },
                     "maxTimeMS": self.millis(),
@@ -174,9 +177,9 @@ impl Gateway {
                 .await?;
             let reply = read_reply(&reply)?;
             written.touched += reply.touched;
-            let first = chunk * COMMAND_OPS_MAX;
             let errors = reply.errors.into_iter();
             written.errors.extend(errors.map(|e| WriteError { index: first + e.index, ..e }));
+            (operations, first) = (rest, first + count);
         }
         Ok(written)
     }

@@ -162,11 +162,32 @@ impl Archive {
         folds: &BTreeMap<BookingId, Folded<'_>>,
     ) -> Result<HashMap<BookingId, String>, ArchiveError> {
         let mut refused = HashMap::new();
-        let mut existing = Vec::new();
-        let upserts = Operations::of(folds.keys().copied(), &mut refused, |booking| {
-            Ok(vec![folds[&booking].upsert_operation()?])
+        let (settled, others): (Vec<_>, Vec<_>) =
+            folds.keys().copied().partition(|booking| folds[booking].settles_a_sale());
+        let (new, known): (Vec<_>, Vec<_>) =
+            others.into_iter().partition(|booking| folds[booking].is_new());
+        let settlements = Operations::of(settled.iter().copied(), &mut refused, |booking| {
+            Ok(vec![folds[&booking].settled_operation()?])
         });
-        for (booking, error) in self.update(upserts).await? {
+        let documents = Operations::of(new.into_iter(), &mut refused, |booking| {
+            Ok(vec![folds[&booking].document()?])
+        });
+        let upsert = |booking: BookingId| Ok(vec![folds[&booking].upsert_operation()?]);
+        let upserts = Operations::of(known.into_iter(), &mut refused, upsert);
+        let (all_settled, inserted, upserted) = tokio::join!(
+            self.update_all(settlements),
+            self.write(Verb::Insert, documents),
+            self.write(Verb::Update, upserts),
+        );
+        let mut errors = inserted?;
+        errors.extend(upserted?);
+        if !all_settled? {
+            // Some are undecided here: an entry of a lost log.
+            let upserts = Operations::of(settled.into_iter(), &mut refused, upsert);
+            errors.extend(self.write(Verb::Update, upserts).await?);
+        }
+        let mut existing = Vec::new();
+        for (booking, error) in errors {
             match error.code {
                 DUPLICATE_KEY => existing.push(booking),
                 _ => drop(refused.insert(booking, error.message)),
@@ -180,19 +201,31 @@ impl Archive {
             operations.extend(folded.late_operations()?);
             Ok(operations)
         });
-        let errors = self.update(repeats).await?;
+        let errors = self.write(Verb::Update, repeats).await?;
         refused.extend(errors.into_iter().map(|(booking, error)| (booking, error.message)));
         Ok(refused)
     }
 
-    async fn update(
+    /// Whether each of these updates matched a document.
+    async fn update_all(&self, operations: Operations) -> Result<bool, ArchiveError> {
+        if operations.documents.is_empty() {
+            return Ok(true);
+        }
+        let count = operations.documents.len() as i64;
+        let written = self.gateway.write(Verb::Update, BOOKINGS, operations.documents).await?;
+        Ok(written.errors.is_empty() && written.touched == count)
+    }
+
+    /// Returns the refused operations with their bookings.
+    async fn write(
         &self,
+        verb: Verb,
         operations: Operations,
     ) -> Result<Vec<(BookingId, WriteError)>, ArchiveError> {
         if operations.documents.is_empty() {
             return Ok(Vec::new());
         }
-        let written = self.gateway.write(Verb::Update, BOOKINGS, operations.documents).await?;
+        let written = self.gateway.write(verb, BOOKINGS, operations.documents).await?;
         let errors = written.errors.into_iter();
         Ok(errors.map(|error| (operations.bookings[error.index], error)).collect())
     }

@@ -51,9 +51,8 @@ impl Worker {
         redis_responds: bool,
     ) {
         let (mut lag_seconds, now) = (0.0_f64, Instant::now());
-        let rests = |partition| {
-            !changed.contains(&partition) && self.known_logs.is_at_rest(partition, now)
-        };
+        let rests =
+            |partition| !changed.contains(&partition) && self.known_logs.is_at_rest(partition, now);
         // Concurrently: a slow or unavailable node delays only its own partitions.
         let partitions = self.engine.keys().all_partitions().zip(dead_letters);
         let results = partitions.map(async |(partition, known)| match redis_responds {

@@ -72,11 +72,7 @@ impl Worker {
     }
 
     /// Trims a log; returns the position of its oldest entry.
-    async fn trim_partition(
-        &self,
-        partition: Partition,
-        mark: LogId,
-    ) -> Result<LogId, RedisError> {
+    async fn trim_partition(&self, partition: Partition, mark: LogId) -> Result<LogId, RedisError> {
         let now_ms = self.engine.redis_time_ms(partition).await?;
         let state = self.engine.log_state(partition, WORKER_GROUP).await?;
         let keep_seconds = self.keep_seconds(state.length);

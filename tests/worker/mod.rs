@@ -10,6 +10,7 @@ use crate::support::servers::{shared_mongodb, shared_redis};
 use crate::support::worker::WorkerSpec;
 use crate::support::world::{World, impatient};
 
+mod idle;
 mod loading;
 mod log;
 mod retain;

@@ -129,20 +129,25 @@ pub(in crate::archive) fn transition_of(booking: &Booking) -> Transition {
 
 /// The fields of a booking's document, except id, event, generation and later times.
 pub(in crate::archive) fn booking_fields(b: &Booking) -> Result<Document, String> {
+    transition_fields(&transition_of(b))
+}
+
+/// The fields that an entry and a booking's document share, except the id.
+pub(in crate::archive) fn transition_fields(t: &Transition) -> Result<Document, String> {
     Ok(doc! {
-        "user": b.user.as_str(),
-        "seats": seat_numbers(&b.seats),
-        "status": b.status.as_str(),
-        "version": signed(b.version, "version")?,
-        "amount": b.amount,
-        "currency": &b.currency,
-        "created_ms": b.created_ms,
-        "deadline_ms": b.deadline_ms,
-        "lease": signed(b.lease, "lease")?,
-        "payment": &b.payment,
-        "paid_ms": b.paid_ms,
-        "idempotency": &b.idempotency,
-        "fingerprint": &b.fingerprint,
-        "trace": &b.trace,
+        "user": t.user.as_str(),
+        "seats": seat_numbers(&t.seats),
+        "status": t.status.as_str(),
+        "version": signed(t.version, "version")?,
+        "amount": t.amount,
+        "currency": &t.currency,
+        "created_ms": t.created_ms,
+        "deadline_ms": t.deadline_ms,
+        "lease": signed(t.lease, "lease")?,
+        "payment": &t.payment,
+        "paid_ms": t.paid_ms,
+        "idempotency": &t.idempotency,
+        "fingerprint": &t.fingerprint,
+        "trace": &t.trace,
     })
 }

@@ -2,9 +2,9 @@
 
 use mongodb::bson::{Document, doc};
 
-use super::bookings::{booking_fields, booking_of};
+use super::bookings::transition_fields;
 use super::{seat_numbers, signed};
-use crate::domain::{Entry, Partition, Transition};
+use crate::domain::{Entry, Partition};
 
 /// `_id` of an entry in the ledger; `None` for a beat, which is not archived. It is never the log id
 /// alone: log ids repeat between partitions and after a failover.
@@ -45,9 +45,4 @@ pub(in crate::archive) fn transition_document(
         document.insert("seats", seat_numbers(&house.seats));
     }
     Ok(Some(document))
-}
-
-/// The fields that an entry and a booking's document share, except the id.
-pub(in crate::archive) fn transition_fields(t: &Transition) -> Result<Document, String> {
-    booking_fields(&booking_of(t))
 }
