@@ -23,4 +23,4 @@ if newest and now - tonumber(string.match(newest, '^%d+')) < min_age then
   return { 'unneeded', now, string.match(newest, '^%S+') }
 end
 if redis.call('XLEN', log_key) >= log_entries_max then return { 'log_full', now } end
-return { 'ok', now, append_entry({ kind = 'beat' }) }
+return { 'ok', now, append_entry('beat', '', 0, 0, '', '') }

@@ -60,15 +60,12 @@ for _, seat in ipairs(wanted) do
 end
 if #taken > 0 then return { 'seats_unavailable', now, table.concat(taken, ',') } end
 if #changing == 0 then
-  return { 'ok', now, 0, tonumber(redis.call('HGET', event_key, 'version')) }
+  return { 'ok', now, 0, ev.version }
 end
 
 for _, seat in ipairs(changing) do set_seat(seat, to) end
 redis.call('HINCRBY', event_key, 'available', available_delta)
 local version = redis.call('HINCRBY', event_key, 'version', 1)
-append_entry({
-  kind = action == 'block' and 'blocked' or 'unblocked', event = ev.id,
-  generation = ev.generation, user = actor, seats = table.concat(changing, ','), detail = reason,
-  event_version = version,
-})
+append_entry(action == 'block' and 'blocked' or 'unblocked', ev.id, ev.generation, version,
+  actor .. '\t' .. table.concat(changing, ',') .. '\t', reason)
 return { 'ok', now, #changing, version }

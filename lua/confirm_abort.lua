@@ -24,6 +24,7 @@ local ev, now, available_delta, entries_appended = nil, nil, 0, 0
 -- @include append_entry
 -- @include index_request
 -- @include commit_transition
+-- @include set_deadline
 -- @include lower_mark
 -- @include set_seat
 -- @include end_booking
@@ -56,7 +57,7 @@ end
 b.status = 'HOLD'
 b.lease_until = 0
 redis.call('ZREM', leases_key, b.id)
-redis.call('ZADD', deadlines_key, b.deadline, b.id)
+set_deadline(b)
 commit_transition('confirm_abort', b, mode)
 lapse(b)
 return reply('ok', b)

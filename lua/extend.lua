@@ -31,6 +31,7 @@ local ev, now, available_delta, entries_appended = nil, nil, 0, 0
 -- @include append_entry
 -- @include index_request
 -- @include commit_transition
+-- @include set_deadline
 -- @include lower_mark
 -- @include set_seat
 -- @include end_booking
@@ -67,6 +68,6 @@ if idempotency_ttl > 0 then
   redis.call('SET', idempotency_key, b.id .. ' extend', 'PX',
     math.max(idempotency_ttl, ev.max_hold))
 end
-redis.call('ZADD', deadlines_key, b.deadline, b.id)
+set_deadline(b)
 commit_transition('extend', b, '')
 return reply('ok', b)

@@ -41,7 +41,7 @@ if phase == 'load' then
     'layout', layout, 'status', status, 'on_sale_at', on_sale_at, 'hold_ttl', hold_ttl,
     'max_hold', max_hold, 'per_user', per_user, 'total', total, 'revision', revision,
     'available', total, 'version', 0, 'load_token', token, 'sections', sections,
-    'off_sale_at', off_sale_at)
+    'off_sale_at', off_sale_at, 'format', 2)
   redis.call('SET', seats_key, inventory)
   return { 'ok', now, token }
 end
@@ -51,9 +51,7 @@ if found[2] ~= generation then return { 'generation_mismatch', now, found[2] } e
 if state == 'open' then return { 'ok', now, token } end
 redis.call('HSET', event_key, 'state', 'open')
 redis.call('SADD', events_key, event)
-append_entry({
-  -- The loaded status: the caller's may be newer, and `update_event` brings it.
-  kind = 'opened', event = event, generation = generation, detail = found[4],
-  event_version = redis.call('HINCRBY', event_key, 'version', 1),
-})
+local version = redis.call('HINCRBY', event_key, 'version', 1)
+-- The loaded status: the caller's may be newer, and `update_event` brings it.
+append_entry('opened', event, generation, version, '', found[4])
 return { 'ok', now, token }

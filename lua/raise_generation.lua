@@ -24,9 +24,7 @@ if f[1] ~= 'open' then return { 'event_not_loaded', now } end
 if tonumber(f[2]) > tonumber(generation) then return { 'generation_mismatch', now, f[2] } end
 if f[2] ~= generation then
   redis.call('HSET', event_key, 'generation', generation)
-  append_entry({
-    kind = 'opened', event = f[4], generation = generation, detail = f[5],
-    event_version = redis.call('HINCRBY', event_key, 'version', 1),
-  })
+  local version = redis.call('HINCRBY', event_key, 'version', 1)
+  append_entry('opened', f[4], generation, version, '', f[5])
 end
 return { 'ok', now, f[3] }

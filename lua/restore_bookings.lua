@@ -32,6 +32,7 @@ local restored, ended = 0, 0
 -- @include append_entry
 -- @include index_request
 -- @include commit_transition
+-- @include set_deadline
 -- @include count_seats
 -- @include lower_mark
 -- @include set_seat
@@ -79,7 +80,7 @@ end
 local function place_hold(b)
   if b.deadline > now and is_free(b) then
     for seat in string.gmatch(b.seats, '%d+') do take(b, seat) end
-    redis.call('ZADD', deadlines_key, b.deadline, b.id)
+    set_deadline(b)
     redis.call('HINCRBY', users_key, b.user, count_seats(b))
     commit_transition('restored', b, '')
     restored = restored + 1
@@ -107,7 +108,7 @@ local function merge(here, b)
   if behind then
     if here.status == 'HOLD' and b.deadline > here.deadline then
       here.deadline = b.deadline
-      redis.call('ZADD', deadlines_key, here.deadline, here.id)
+      set_deadline(here)
     end
     commit_transition('restored', here, '')
     restored = restored + 1
@@ -116,11 +117,15 @@ end
 
 now = now_ms()
 if now > not_after then return { 'too_late', now } end
-local f = redis.call('HMGET', event_key, 'state', 'generation', 'load_token', 'id')
+local f = redis.call('HMGET', event_key, 'state', 'generation', 'load_token', 'id', 'version',
+  'available', 'next_deadline')
 if f[1] and f[2] ~= generation then return { 'generation_mismatch', now, f[2] } end
 local is_meant = f[1] == 'open' and token == '' or f[1] == 'loading' and token == f[3]
 if not is_meant then return { 'event_not_loaded', now } end
-ev = { id = f[4], generation = f[2] }
+ev = {
+  id = f[4], generation = f[2], version = tonumber(f[5]), available = tonumber(f[6]),
+  next_deadline = tonumber(f[7] or math.huge),
+}
 
 for id, record in string.gmatch(bookings, '([^\t\n]+)\t([^\n]+)') do
   local b, here = unpack_booking(id, record), read_booking(id)

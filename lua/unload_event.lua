@@ -26,8 +26,7 @@ if now > not_after then return { 'too_late', now } end
 local refusal = load_event()
 if refusal then return refusal end
 if ev.status ~= 'CLOSED' then return { 'not_closed', now } end
-local version = tonumber(redis.call('HGET', event_key, 'version'))
-if version ~= event_version then return { 'event_moved', now, version } end
+if ev.version ~= event_version then return { 'event_moved', now, ev.version } end
 local holds = redis.call('ZCARD', deadlines_key)
 local confirmations = redis.call('ZCARD', leases_key)
 if holds + confirmations > 0 then return { 'in_use', now, holds, confirmations } end
@@ -36,8 +35,5 @@ if holds + confirmations > 0 then return { 'in_use', now, holds, confirmations }
 redis.call('UNLINK', event_key, seats_key, holders_key, bookings_key, deadlines_key, leases_key,
   users_key, ended_key, requests_key)
 redis.call('SREM', events_key, ev.id)
-append_entry({
-  kind = 'unloaded', event = ev.id, generation = ev.generation, detail = ev.status,
-  event_version = version + 1,
-})
+append_entry('unloaded', ev.id, ev.generation, ev.version + 1, '', ev.status)
 return { 'ok', now }

@@ -28,15 +28,12 @@ if now > not_after then return { 'too_late', now } end
 local refusal = load_event()
 if refusal then return refusal end
 if revision <= ev.revision then
-  local version = tonumber(redis.call('HGET', event_key, 'version'))
-  return { 'stale_revision', now, ev.revision, version }
+  return { 'stale_revision', now, ev.revision, ev.version }
 end
 move_beginning(tonumber(on_sale_at))
 redis.call('HSET', event_key, 'revision', revision, 'status', status, 'on_sale_at', on_sale_at,
   'off_sale_at', off_sale_at)
 local version = redis.call('HINCRBY', event_key, 'version', 1)
-append_entry({
-  kind = 'event', event = ev.id, generation = ev.generation, event_version = version,
-  detail = status .. ' ' .. on_sale_at .. ' ' .. off_sale_at,
-})
+append_entry('event', ev.id, ev.generation, version, '',
+  status .. ' ' .. on_sale_at .. ' ' .. off_sale_at)
 return { 'ok', now, version }

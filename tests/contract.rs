@@ -4,7 +4,8 @@ use std::collections::BTreeSet;
 use std::sync::LazyLock;
 
 use holdfast::domain::EventId;
-use holdfast::domain::entry::ENTRY_FIELDS;
+use holdfast::domain::booking::RECORD_FIELDS;
+use holdfast::domain::entry::{ENTRY_FIELD, ENTRY_HEAD};
 use holdfast::redis::Keys;
 use holdfast::redis::scripts::{
     ClockSource, EVENT_KEYS, SCRIPTS, Script, Scripts, contracts, header,
@@ -179,11 +180,22 @@ fn scripts_about_requests_declare_their_idempotency_record() {
 #[test]
 fn entries_have_the_fields_that_rust_reads() {
     let text = include_str!("../lua/includes/append_entry.lua");
-    let call = text.split("'XADD'").nth(1).unwrap().split("\n  redis.call").next().unwrap();
-    let quoted: Vec<&str> = call.split('\'').skip(1).step_by(2).collect();
-    let names: Vec<&str> =
-        quoted.into_iter().filter(|word| !matches!(*word, "" | "*" | "1")).collect();
-    assert_eq!(names, ENTRY_FIELDS);
+    let line = text.split(&format!("'{ENTRY_FIELD}', ")).nth(1).unwrap();
+    let line = line.split(")\n").next().unwrap();
+    let values: Vec<&str> =
+        line.split("..").map(str::trim).filter(|value| *value != r"'\t'").collect();
+    let written = [&[r"'2\t'"], &ENTRY_HEAD[1..], &["body", "detail"]].concat();
+    let named = values.into_iter().map(|value| if value == "now" { "time" } else { value });
+    assert_eq!(named.collect::<Vec<_>>(), written);
+}
+
+#[test]
+fn records_have_the_fields_that_rust_reads() {
+    let text = include_str!("../lua/includes/pack_booking.lua");
+    let fields = text.split("b.").skip(1).map(|rest| {
+        rest.split(|c: char| !c.is_ascii_lowercase() && c != '_').next().unwrap_or_default()
+    });
+    assert_eq!(fields.collect::<Vec<_>>(), RECORD_FIELDS[1..]);
 }
 
 #[test]

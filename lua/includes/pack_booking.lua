@@ -1,8 +1,8 @@
 -- A booking's record: format, then the fields in the order that Rust's `Booking` reads.
 local function pack_booking(b)
-  return table.concat({
-    '1', b.status, b.version, b.user, b.seats, b.amount, b.currency, b.created, b.deadline,
-    b.nonce, b.lease, b.lease_until, b.payment, b.paid, b.confirmed, b.ended, b.idempotency,
-    b.fingerprint, b.trace,
-  }, '\t')
+  return '1\t' .. b.status .. '\t' .. b.version .. '\t' .. b.user .. '\t' .. b.seats .. '\t'
+    .. b.amount .. '\t' .. b.currency .. '\t' .. b.created .. '\t' .. b.deadline .. '\t' .. b.nonce
+    .. '\t' .. b.lease .. '\t' .. b.lease_until .. '\t' .. b.payment .. '\t' .. b.paid .. '\t'
+    .. b.confirmed .. '\t' .. b.ended .. '\t' .. b.idempotency .. '\t' .. b.fingerprint .. '\t'
+    .. b.trace
 end

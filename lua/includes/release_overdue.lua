@@ -1,6 +1,7 @@
 -- Ends at most `limit` overdue holds of the event, oldest first; returns how many.
--- Uses: deadlines_key, now, read_booking, lapse.
+-- Uses: ev, event_key, deadlines_key, now, read_booking, lapse.
 local function release_overdue(limit)
+  if limit == 0 or ev.next_deadline > now then return 0 end
   local released = 0
   local ids = redis.call('ZRANGEBYSCORE', deadlines_key, '-inf', now, 'LIMIT', 0, limit)
   for _, id in ipairs(ids) do
@@ -13,6 +14,13 @@ local function release_overdue(limit)
     else
       redis.call('ZADD', deadlines_key, b.deadline, id)
     end
+  end
+  local first = redis.call('ZRANGE', deadlines_key, 0, 0, 'WITHSCORES')[2]
+  ev.next_deadline = tonumber(first or math.huge)
+  if first then
+    redis.call('HSET', event_key, 'next_deadline', first)
+  else
+    redis.call('HDEL', event_key, 'next_deadline')
   end
   return released
 end

@@ -1,11 +1,10 @@
 -- Which seats a choice leaves alone, of the pairs "neighbour:beyond,...": those whose neighbour
 -- is free with nothing free beyond it (0: the row ends there, or the choice continues). Not applied
 -- near the end of a sale, when less than a tenth of the event's seats is free.
--- Uses: event_key, seats_key, ev.
+-- Uses: seats_key, ev.
 local function seats_left_alone(pairs_text)
   local RELAXED_BELOW_ONE_IN = 10
-  local available = tonumber(redis.call('HGET', event_key, 'available'))
-  if available * RELAXED_BELOW_ONE_IN < ev.total then return '' end
+  if ev.available * RELAXED_BELOW_ONE_IN < ev.total then return '' end
   local function is_free(seat)
     return string.lower(redis.call('GETRANGE', seats_key, seat, seat)) == 'a'
   end

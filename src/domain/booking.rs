@@ -127,6 +127,29 @@ pub struct RecordError(pub &'static str);
 /// The record format this build reads and writes.
 const RECORD_FORMAT: &str = "1";
 
+/// The names of a record's values, in order.
+pub const RECORD_FIELDS: [&str; 19] = [
+    "format",
+    "status",
+    "version",
+    "user",
+    "seats",
+    "amount",
+    "currency",
+    "created",
+    "deadline",
+    "nonce",
+    "lease",
+    "lease_until",
+    "payment",
+    "paid",
+    "confirmed",
+    "ended",
+    "idempotency",
+    "fingerprint",
+    "trace",
+];
+
 impl Booking {
     /// Reads the tab-separated record that `lua/includes/pack_booking.lua` writes.
     pub fn from_record(id: BookingId, record: &str) -> Result<Self, RecordError> {
@@ -172,7 +195,7 @@ impl Booking {
 
     /// Writes the record that `lua/includes/unpack_booking.lua` reads; the inverse of `from_record`.
     pub fn to_record(&self) -> String {
-        let fields: [String; 19] = [
+        let fields: [String; RECORD_FIELDS.len()] = [
             RECORD_FORMAT.to_owned(),
             self.status.as_str().to_owned(),
             self.version.to_string(),

@@ -1,46 +1,23 @@
 //! A booking-log entry: one state change, self-contained, linked to its predecessor.
 //!
-//! Every entry has the same fields in the same order (Redis then stores the names once per block), so
-//! a `beat` has empty ones.
+//! An entry is one line of tab-separated values: those of [`ENTRY_HEAD`], then a booking's id and record
+//! or a house block's actor and seats, depending on the kind, then the detail, which may have tabs.
 
-use std::collections::HashMap;
 use std::str::FromStr;
 
-use super::booking::{RecordError, Status, number, parse_seats};
+use super::booking::{Booking, RECORD_FIELDS, RecordError, Status, number, parse_seats};
 use super::ids::{BookingId, EventId, SeatId, UserId};
 
 /// The entry format this build reads and writes.
-pub const ENTRY_FORMAT: &str = "1";
+pub const ENTRY_FORMAT: &str = "2";
 
-/// The names of an entry's fields, in order. The Lua side is `includes/append_entry.lua`; the
-/// contract test compares both.
-pub const ENTRY_FIELDS: [&str; 25] = [
-    "v",
-    "kind",
-    "event",
-    "booking",
-    "user",
-    "seats",
-    "status",
-    "version",
-    "amount",
-    "currency",
-    "created",
-    "deadline",
-    "time",
-    "generation",
-    "event_version",
-    "lease",
-    "payment",
-    "paid",
-    "idempotency",
-    "fingerprint",
-    "trace",
-    "detail",
-    "tag",
-    "prev_id",
-    "prev_tag",
-];
+/// The field of the stream's entry that has the line.
+pub const ENTRY_FIELD: &str = "entry";
+
+/// The names of the values that every entry's line begins with, in order. The Lua side is
+/// `includes/append_entry.lua`; the contract test compares both.
+pub const ENTRY_HEAD: [&str; 8] =
+    ["v", "kind", "event", "generation", "event_version", "time", "tag", "previous"];
 
 /// The kind of an entry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -150,7 +127,7 @@ impl FromStr for LogId {
 }
 
 /// The link of an entry to its predecessor.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Link {
     /// This entry's random tag.
     pub tag: String,
@@ -229,53 +206,100 @@ pub struct Entry {
     pub link: Link,
 }
 
+/// What follows an entry's head, before its detail.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Body {
+    None,
+    Booking,
+    House,
+}
+
+impl Kind {
+    fn body(self) -> Body {
+        match self {
+            Kind::Beat | Kind::Opened | Kind::Event | Kind::Unloaded => Body::None,
+            Kind::Blocked | Kind::Unblocked => Body::House,
+            _ => Body::Booking,
+        }
+    }
+}
+
+impl Link {
+    /// The link of a line, also of one that is unreadable otherwise.
+    pub fn of_line(line: &str) -> Option<Link> {
+        let mut values = line.split('\t').skip(ENTRY_HEAD.len() - 2);
+        Link::new(values.next()?, values.next()?).ok()
+    }
+
+    fn new(tag: &str, previous: &str) -> Result<Link, RecordError> {
+        let tag = tag.to_owned();
+        if previous.is_empty() {
+            return Ok(Link { tag, ..Link::default() });
+        }
+        let (id, prev_tag) = previous.split_once(' ').ok_or(RecordError("previous"))?;
+        Ok(Link { tag, prev_id: id.parse()?, prev_tag: prev_tag.to_owned() })
+    }
+}
+
 impl Entry {
-    /// Parses an entry's fields; refuses an entry that this build cannot read completely.
-    pub fn from_fields(id: LogId, fields: &HashMap<String, String>) -> Result<Self, RecordError> {
-        let get =
-            |name: &'static str| fields.get(name).map(String::as_str).ok_or(RecordError(name));
-        if get("v")? != ENTRY_FORMAT {
+    /// Parses an entry's line; refuses an entry that this build cannot read completely.
+    pub fn parse(id: LogId, line: &str) -> Result<Self, RecordError> {
+        let (head, rest) = split_off::<{ ENTRY_HEAD.len() }>(line, &ENTRY_HEAD)?;
+        let [format, kind, event, generation, event_version, time, tag, previous] = head;
+        if format != ENTRY_FORMAT {
             return Err(RecordError("v"));
         }
-        let kind: Kind = get("kind")?.parse()?;
+        let kind: Kind = kind.parse()?;
         let event = match kind {
             Kind::Beat => None,
-            _ => Some(EventId(number(get("event")?, "event")?)),
+            _ => Some(EventId(number(event, "event")?)),
         };
-        let transition = match kind {
-            Kind::Beat | Kind::Opened | Kind::Event | Kind::Unloaded => None,
-            Kind::Blocked | Kind::Unblocked => None,
-            _ => Some(transition(&get)?),
-        };
-        let house = match kind {
-            Kind::Blocked | Kind::Unblocked => {
-                let actor = get("user")?.to_owned();
-                Some(HouseBlock { seats: parse_seats(get("seats")?)?, actor })
+        let (mut transition, mut house, mut detail) = (None, None, rest);
+        match kind.body() {
+            Body::None => {}
+            Body::Booking => {
+                let (booking, record, after) = split_booking(rest)?;
+                let booking = booking.parse().map_err(|_| RecordError("booking"))?;
+                transition = Some(Transition::of(Booking::from_record(booking, record)?)?);
+                detail = after;
             }
-            _ => None,
-        };
+            Body::House => {
+                let ([actor, seats], after) = split_off(rest, &["actor", "seats"])?;
+                house = Some(HouseBlock { seats: parse_seats(seats)?, actor: actor.to_owned() });
+                detail = after;
+            }
+        }
         if let (Some(event), Some(transition)) = (event, &transition)
             && transition.booking.event() != event
         {
             return Err(RecordError("booking"));
         }
-        let empty_is_zero = |text: &str| if text.is_empty() { "0" } else { text }.to_owned();
         Ok(Entry {
             id,
             kind,
             event,
-            generation: number(&empty_is_zero(get("generation")?), "generation")?,
-            event_version: number(&empty_is_zero(get("event_version")?), "event_version")?,
-            time_ms: number(get("time")?, "time")?,
+            generation: number(generation, "generation")?,
+            event_version: number(event_version, "event_version")?,
+            time_ms: number(time, "time")?,
             transition,
             house,
-            detail: get("detail")?.to_owned(),
-            link: Link {
-                tag: get("tag")?.to_owned(),
-                prev_id: get("prev_id")?.parse()?,
-                prev_tag: get("prev_tag")?.to_owned(),
-            },
+            detail: detail.to_owned(),
+            link: Link::new(tag, previous)?,
         })
+    }
+
+    /// The values of a line with their names, for people; of an unreadable line, as far as it has them.
+    pub fn named_values(line: &str) -> Vec<(&'static str, &str)> {
+        let kind = line.split('\t').nth(1).and_then(|kind| Kind::from_str(kind).ok());
+        let body: &[&str] = match kind.map(Kind::body) {
+            Some(Body::Booking) => &RECORD_FIELDS,
+            Some(Body::House) => &["actor", "seats"],
+            Some(Body::None) | None => &[],
+        };
+        let booking = (kind.map(Kind::body) == Some(Body::Booking)).then_some("booking");
+        let names = ENTRY_HEAD.iter().chain(&booking).chain(body).chain(&["detail"]);
+        let names: Vec<&'static str> = names.copied().collect();
+        names.iter().copied().zip(line.splitn(names.len(), '\t')).collect()
     }
 
     /// Whether `next` directly follows this entry; otherwise there is a gap or a fork.
@@ -284,65 +308,118 @@ impl Entry {
     }
 }
 
-fn transition<'a>(
-    get: &impl Fn(&'static str) -> Result<&'a str, RecordError>,
-) -> Result<Transition, RecordError> {
-    let seats = parse_seats(get("seats")?)?;
-    if seats.is_empty() {
-        return Err(RecordError("seats"));
+/// Splits the first values off a line; returns them and what follows.
+fn split_off<'a, const N: usize>(
+    line: &'a str,
+    names: &[&'static str; N],
+) -> Result<([&'a str; N], &'a str), RecordError> {
+    let (mut values, mut rest) = ([""; N], line);
+    for (value, name) in values.iter_mut().zip(names) {
+        (*value, rest) = rest.split_once('\t').ok_or(RecordError(name))?;
     }
-    Ok(Transition {
-        booking: get("booking")?.parse().map_err(|_| RecordError("booking"))?,
-        user: get("user")?.parse().map_err(|_| RecordError("user"))?,
-        seats,
-        status: get("status")?.parse()?,
-        version: number(get("version")?, "version")?,
-        amount: number(get("amount")?, "amount")?,
-        currency: get("currency")?.to_owned(),
-        created_ms: number(get("created")?, "created")?,
-        deadline_ms: number(get("deadline")?, "deadline")?,
-        lease: number(get("lease")?, "lease")?,
-        payment: get("payment")?.to_owned(),
-        paid_ms: number(get("paid")?, "paid")?,
-        idempotency: get("idempotency")?.to_owned(),
-        fingerprint: get("fingerprint")?.to_owned(),
-        trace: get("trace")?.to_owned(),
-    })
+    Ok((values, rest))
+}
+
+/// Splits a booking's id and its record off; returns them and what follows.
+fn split_booking(text: &str) -> Result<(&str, &str, &str), RecordError> {
+    let (id, rest) = text.split_once('\t').ok_or(RecordError("booking"))?;
+    let end = rest.match_indices('\t').nth(RECORD_FIELDS.len() - 1);
+    let end = end.ok_or(RecordError("record"))?.0;
+    Ok((id, &rest[..end], &rest[end + 1..]))
+}
+
+impl Transition {
+    fn of(booking: Booking) -> Result<Self, RecordError> {
+        if booking.seats.is_empty() {
+            return Err(RecordError("seats"));
+        }
+        Ok(Transition {
+            booking: booking.id,
+            user: booking.user,
+            seats: booking.seats,
+            status: booking.status,
+            version: booking.version,
+            amount: booking.amount,
+            currency: booking.currency,
+            created_ms: booking.created_ms,
+            deadline_ms: booking.deadline_ms,
+            lease: booking.lease,
+            payment: booking.payment,
+            paid_ms: booking.paid_ms,
+            idempotency: booking.idempotency,
+            fingerprint: booking.fingerprint,
+            trace: booking.trace,
+        })
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn fields(kind: &str) -> HashMap<String, String> {
-        let booking = BookingId::new(EventId(7), 1, 2).to_string();
-        let values = [
-            "1", kind, "7", &booking, "ann", "3,4", "HOLD", "1", "900", "EUR", "10", "20", "10",
-            "1", "5", "0", "", "0", "k", "f", "", "", "t1", "0-0", "",
-        ];
-        let names = ENTRY_FIELDS.iter().map(|name| name.to_string());
-        names.zip(values.map(str::to_owned)).collect()
+    fn line(kind: &str) -> String {
+        let booking = BookingId::new(EventId(7), 1, 2);
+        let head = format!("2\t{kind}\t7\t1\t5\t10\tt2\t9-0 t1\t");
+        match Kind::from_str(kind).unwrap().body() {
+            Body::None => format!("{head}detail"),
+            Body::House => format!("{head}ann\t3,4\tbroken\tseats"),
+            Body::Booking => format!(
+                "{head}{booking}\t1\tHOLD\t1\tann\t3,4\t900\tEUR\t10\t20\tn\t0\t0\t\t0\t0\t0\tk\tf\t\tlate"
+            ),
+        }
     }
 
     #[test]
     fn every_kind_is_parsed() {
         for (index, (kind, word)) in KINDS.into_iter().enumerate() {
             assert_eq!(kind as usize, index);
-            let entry = Entry::from_fields(LogId { ms: 1, seq: 0 }, &fields(word)).unwrap();
-            assert_eq!(entry.kind, kind);
+            let entry = Entry::parse(LogId { ms: 1, seq: 0 }, &line(word)).unwrap();
+            assert_eq!((entry.kind, entry.generation, entry.event_version), (kind, 1, 5));
+            let link =
+                Link { tag: "t2".into(), prev_id: LogId { ms: 9, seq: 0 }, prev_tag: "t1".into() };
+            assert_eq!((&entry.link, Link::of_line(&line(word))), (&link, Some(link.clone())));
+            match kind.body() {
+                Body::None => assert_eq!(entry.detail, "detail"),
+                Body::House => {
+                    let house =
+                        HouseBlock { seats: vec![SeatId(3), SeatId(4)], actor: "ann".into() };
+                    assert_eq!(
+                        (entry.house, entry.detail.as_str()),
+                        (Some(house), "broken\tseats")
+                    );
+                }
+                Body::Booking => {
+                    let transition = entry.transition.unwrap();
+                    assert_eq!(transition.seats, [SeatId(3), SeatId(4)]);
+                    assert_eq!((transition.amount, entry.detail.as_str()), (900, "late"));
+                }
+            }
         }
     }
 
     #[test]
     fn incomplete_or_foreign_entry_is_refused() {
-        for name in ENTRY_FIELDS {
-            let mut broken = fields("hold");
-            broken.remove(name);
-            assert_eq!(Entry::from_fields(LogId::default(), &broken), Err(RecordError(name)));
+        let whole = line("hold");
+        for (cut, _) in whole.match_indices('\t') {
+            assert!(Entry::parse(LogId::default(), &whole[..cut]).is_err(), "{}", &whole[..cut]);
         }
-        let mut foreign = fields("hold");
-        foreign.insert("event".into(), "8".into());
-        let error = Entry::from_fields(LogId::default(), &foreign);
-        assert_eq!(error, Err(RecordError("booking")));
+        let parse = |line: &str| Entry::parse(LogId::default(), line);
+        assert_eq!(parse(&whole.replace("\t7\t1\t5", "\t8\t1\t5")), Err(RecordError("booking")));
+        assert_eq!(parse(&whole.replacen('2', "1", 1)), Err(RecordError("v")));
+        assert_eq!(parse(&whole.replace("3,4", "")), Err(RecordError("seats")));
+        assert_eq!(parse(&whole.replace("9-0 t1", "9-0")), Err(RecordError("previous")));
+        assert_eq!(parse(""), Err(RecordError("v")));
+    }
+
+    #[test]
+    fn values_of_a_line_have_names() {
+        let hold = line("hold");
+        let named = Entry::named_values(&hold);
+        assert_eq!(named.len(), ENTRY_HEAD.len() + 1 + RECORD_FIELDS.len() + 1);
+        for pair in [("kind", "hold"), ("user", "ann"), ("fingerprint", "f"), ("detail", "late")] {
+            assert!(named.contains(&pair), "{pair:?}");
+        }
+        assert_eq!(Entry::named_values("2\tnap"), [("v", "2"), ("kind", "nap")]);
+        assert_eq!(Entry::named_values("2\thold\t7").last(), Some(&("event", "7")));
     }
 }

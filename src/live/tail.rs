@@ -173,7 +173,7 @@ async fn read_on(
 
 /// Delivers one entry. If it does not follow, the chain ends, and a new one starts at the entry.
 fn deliver(read: &Read, position: &mut LogPosition, subscriber: &mut impl LogSubscriber) {
-    let (partition, next) = (read.partition, (read.id, read.tag().to_owned()));
+    let (partition, next) = (read.partition, (read.id, read.tag()));
     if !read.follows(position.0, &position.1) {
         warn!(partition = partition.0, after = %position.0, id = %read.id, "the booking log has a gap or a fork");
         subscriber.on_end(partition, ChainEnd::Broken);

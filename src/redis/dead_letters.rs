@@ -1,14 +1,13 @@
 //! Dead letters: log entries that could not be read or stored, parked with their reason so that
 //! they do not stop their neighbours, and kept for operators.
 
-use std::collections::HashMap;
-
 use fred::types::Value;
 
 use super::engine::Engine;
 use super::error::RedisError;
-use super::log::{Read, entries};
+use super::log::{Read, entries, line_of};
 use super::value::integer;
+use crate::domain::entry::{ENTRY_FIELD, Entry};
 use crate::domain::{LogId, Partition};
 
 /// Prefix of the names of the entry's own fields.
@@ -23,8 +22,8 @@ pub struct DeadLetter {
     pub entry_id: String,
     /// Why it was given up.
     pub reason: String,
-    /// The entry's fields.
-    pub fields: HashMap<String, String>,
+    /// The entry's fields as Redis has them.
+    pub fields: Vec<(String, String)>,
 }
 
 impl DeadLetter {
@@ -33,13 +32,37 @@ impl DeadLetter {
         self.entry_id == read.id.to_string() && self.fields == read.fields
     }
 
-    fn new(id: LogId, mut parked: HashMap<String, String>) -> Self {
-        let entry_id = parked.remove("entry_id").unwrap_or_default();
-        let reason = parked.remove("reason").unwrap_or_default();
-        let own = |(name, value): (String, String)| {
-            Some((name.strip_prefix(ENTRY_PREFIX)?.to_owned(), value))
-        };
-        DeadLetter { id, entry_id, reason, fields: parked.into_iter().filter_map(own).collect() }
+    fn new(id: LogId, parked: Vec<(String, String)>) -> Self {
+        let mut letter =
+            DeadLetter { id, entry_id: String::new(), reason: String::new(), fields: Vec::new() };
+        for (name, value) in parked {
+            match (name.as_str(), name.strip_prefix(ENTRY_PREFIX)) {
+                ("entry_id", _) => letter.entry_id = value,
+                ("reason", _) => letter.reason = value,
+                (_, Some(own)) => letter.fields.push((own.to_owned(), value)),
+                _ => {}
+            }
+        }
+        letter
+    }
+
+    /// The entry's line; empty where there is none.
+    pub fn line(&self) -> &str {
+        line_of(&self.fields)
+    }
+
+    /// One of the entry's values, if it is there and not empty.
+    pub fn value(&self, name: &str) -> Option<&str> {
+        let named = Entry::named_values(self.line()).into_iter();
+        named.filter(|(_, value)| !value.is_empty()).find(|(n, _)| *n == name).map(|(_, v)| v)
+    }
+
+    /// The entry's values by name, then the fields that are no entry's.
+    pub fn named_values(&self) -> Vec<(String, String)> {
+        let line = Entry::named_values(self.line()).into_iter();
+        let named = line.map(|(name, value)| (name.to_owned(), value.to_owned()));
+        let other = self.fields.iter().filter(|(name, _)| name != ENTRY_FIELD).cloned();
+        named.filter(|_| !self.line().is_empty()).chain(other).collect()
     }
 }
 
@@ -134,7 +157,7 @@ mod tests {
     use super::*;
     use crate::domain::RecordError;
 
-    fn fields(pairs: &[(&str, &str)]) -> HashMap<String, String> {
+    fn fields(pairs: &[(&str, &str)]) -> Vec<(String, String)> {
         pairs.iter().map(|(name, value)| (name.to_string(), value.to_string())).collect()
     }
 

@@ -1,6 +1,7 @@
 //! Commands on the booking log: its state, pending entries, trimming, and parsing of entries.
 //! [`super::lane`] waits for new entries.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 
 use fred::types::Value;
@@ -8,12 +9,13 @@ use fred::types::Value;
 use super::engine::Engine;
 use super::error::RedisError;
 use super::value::{integer, list, text, unexpected};
-use crate::domain::{Entry, LogId, Partition, RecordError};
+use crate::domain::entry::{ENTRY_FIELD, Entry, Link};
+use crate::domain::{LogId, Partition, RecordError};
 
 /// The consumer group whose members, the worker processes, archive the log.
 pub const WORKER_GROUP: &str = "archive";
 
-/// An entry of the log with its fields, which dead letters keep if the entry is unreadable.
+/// An entry of the log with its fields as Redis has them, which dead letters keep.
 #[derive(Clone, Debug)]
 pub struct Read {
     /// The log's partition.
@@ -22,21 +24,37 @@ pub struct Read {
     pub id: LogId,
     /// The entry, or why it is unreadable.
     pub entry: Result<Entry, RecordError>,
-    /// Its raw fields.
-    pub fields: HashMap<String, String>,
+    /// Its raw fields: [`ENTRY_FIELD`] with the line, unless something else wrote it.
+    pub fields: Vec<(String, String)>,
 }
 
 impl Read {
+    /// Its line; empty where there is none.
+    pub fn line(&self) -> &str {
+        line_of(&self.fields)
+    }
+
     /// Its random tag, also of an entry that is otherwise unreadable; empty where there is none.
-    pub fn tag(&self) -> &str {
-        self.fields.get("tag").map_or("", String::as_str)
+    pub fn tag(&self) -> String {
+        self.link().map(|link| link.tag.clone()).unwrap_or_default()
     }
 
     /// Whether its link names this entry as its predecessor.
     pub fn follows(&self, id: LogId, tag: &str) -> bool {
-        let field = |name: &str| self.fields.get(name).map_or("", String::as_str);
-        field("prev_id") == id.to_string() && field("prev_tag") == tag
+        self.link().is_some_and(|link| link.prev_id == id && link.prev_tag == tag)
     }
+
+    fn link(&self) -> Option<Cow<'_, Link>> {
+        match &self.entry {
+            Ok(entry) => Some(Cow::Borrowed(&entry.link)),
+            Err(_) => Link::of_line(self.line()).map(Cow::Owned),
+        }
+    }
+}
+
+/// The line among an entry's fields; empty where there is none.
+pub(super) fn line_of(fields: &[(String, String)]) -> &str {
+    fields.iter().find(|(name, _)| name == ENTRY_FIELD).map_or("", |(_, line)| line)
 }
 
 /// A pending entry: delivered, not acknowledged.
@@ -348,12 +366,12 @@ pub(super) fn entries(partition: Partition, value: Option<Value>) -> Result<Vec<
             Some(Value::Array(values)) => values,
             _ => continue,
         };
-        let mut fields = HashMap::with_capacity(values.len() / 2);
+        let mut fields = Vec::with_capacity(values.len() / 2);
         let mut values = values.into_iter();
         while let (Some(name), Some(value)) = (values.next(), values.next()) {
-            fields.insert(lossy(name), lossy(value));
+            fields.push((lossy(name), lossy(value)));
         }
-        reads.push(Read { partition, id, entry: Entry::from_fields(id, &fields), fields });
+        reads.push(Read { partition, id, entry: Entry::parse(id, line_of(&fields)), fields });
     }
     Ok(reads)
 }

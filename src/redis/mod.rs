@@ -10,6 +10,7 @@ mod consumers;
 mod dead_letters;
 mod engine;
 mod error;
+mod format;
 mod gates;
 mod keys;
 mod lane;

@@ -96,7 +96,7 @@ impl Engine {
         let (log, id) = (self.keys().log(partition), id.to_string());
         let args = [log.as_str(), &id, "-", "COUNT", "1"].into_iter().map(Value::from).collect();
         let found = entries(partition, Some(self.command("XREVRANGE", partition, args).await?))?;
-        Ok(found.first().map(|read| (read.id, read.tag().to_owned())))
+        Ok(found.first().map(|read| (read.id, read.tag())))
     }
 
     /// Those of these bookings that Redis has; `None` for an unreadable one.

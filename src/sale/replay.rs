@@ -127,10 +127,10 @@ pub fn read(letter: &DeadLetter) -> Result<Entry, String> {
         let position = &letter.entry_id;
         format!("its position in the log, {position:?}, is none")
     })?;
-    Entry::from_fields(id, &letter.fields).map_err(|error| error.to_string())
+    Entry::parse(id, letter.line()).map_err(|error| error.to_string())
 }
 
 /// Whether a letter contains a paid sale, whose buyer is waiting for its confirmation.
 pub fn is_sale(letter: &DeadLetter) -> bool {
-    letter.fields.get("kind").is_some_and(|kind| kind == Kind::Sold.as_str())
+    letter.value("kind") == Some(Kind::Sold.as_str())
 }

@@ -41,6 +41,10 @@ pub(super) async fn redis(
         Ok(nodes) => check_nodes(&nodes, config),
         Err(error) => Err(away(error)),
     };
+    let checked = match checked {
+        Ok(()) => check_format(&engine, config).await,
+        failed => failed,
+    };
     match checked {
         Ok(()) => Ok(engine),
         Err(failure) => {
@@ -48,6 +52,22 @@ pub(super) async fn redis(
             Err(failure)
         }
     }
+}
+
+/// Checks that Redis has no data of a build with another format. A partition that does not answer now is
+/// not checked: what it has is refused when it is read.
+async fn check_format(engine: &Engine, config: &Config) -> Result<(), ConnectFailure> {
+    for partition in engine.keys().all_partitions() {
+        if engine.has_other_format(partition).await.unwrap_or(false) {
+            return Err(ConnectFailure::Permanent(StartError(format!(
+                "the data in redis at {} are of another version of Holdfast ({partition}): end its sales \
+                 with that version and unload them (holdfastctl events unload), or start on an empty \
+                 Redis and restore what was sold from MongoDB (holdfastctl restore)",
+                config.redis_url
+            ))));
+        }
+    }
+    Ok(())
 }
 
 /// Checks that no node fails permanently and at least one is usable now; other nodes of a Cluster may

@@ -208,7 +208,7 @@ fn heads(batch: &Batch) -> Vec<LogHead> {
     let is_archived = |read: &&Read| read.entry.as_ref().is_ok_and(|one| one.kind != Kind::Beat);
     for read in batch.reads.iter().filter(is_archived) {
         let (partition, reader) = (read.partition, batch.reader.clone());
-        let head = LogHead { partition, reader, id: read.id, tag: read.tag().to_owned() };
+        let head = LogHead { partition, reader, id: read.id, tag: read.tag() };
         let newest = heads.entry(partition).or_insert_with(|| head.clone());
         if head.id > newest.id {
             *newest = head;

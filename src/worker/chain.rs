@@ -52,7 +52,7 @@ impl ChainTracker {
         let mut gaps = Vec::new();
         for read in reads {
             let partition = read.partition;
-            let last = self.0.insert(partition, (read.id, read.tag().to_owned()));
+            let last = self.0.insert(partition, (read.id, read.tag()));
             if let Some((id, tag)) = last
                 && !read.follows(id, &tag)
             {
@@ -119,12 +119,10 @@ mod tests {
 
     fn read(partition: u16, ms: u64, tag: &str, prev: (u64, &str)) -> Read {
         let (prev_id, prev_tag) = (LogId { ms: prev.0, seq: 0 }, prev.1);
-        let fields = [("tag", tag), ("prev_id", &prev_id.to_string()), ("prev_tag", prev_tag)];
-        let fields: HashMap<String, String> =
-            fields.iter().map(|(name, value)| (name.to_string(), value.to_string())).collect();
+        let line = format!("2\tbeat\t\t0\t0\t{ms}\t{tag}\t{prev_id} {prev_tag}\t");
         let id = LogId { ms, seq: 0 };
-        let entry = crate::domain::Entry::from_fields(id, &fields);
-        Read { partition: Partition(partition), id, entry, fields }
+        let entry = crate::domain::Entry::parse(id, &line);
+        Read { partition: Partition(partition), id, entry, fields: vec![("entry".into(), line)] }
     }
 
     #[test]

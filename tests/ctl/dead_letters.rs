@@ -183,7 +183,7 @@ async fn unreadable_letter_stays() {
     let partition = keys.partition_of(shop.world.event(2).await);
     let log = keys.log(partition);
     shop.redis.command(&["XADD", &log, "*", "foo", "bar\tbaz"]);
-    shop.redis.command(&["XADD", &log, "*", "v", "1", "kind", "sold", "booking", "b0"]);
+    shop.redis.command(&["XADD", &log, "*", "entry", "2\tsold\tx\t1\t1\t1\ttag\t0-0 tag\tb0"]);
     shop.archived().await;
     let parked = letters(&shop).await;
     let all = shop.ctl("dead-letters replay --all --json").await.json(1);

@@ -64,7 +64,11 @@ async fn dead_letters_are_listed_newest_first() {
     for (partition, booking) in keys.all_partitions().zip(["b0", "b1", "b2"]) {
         let log = keys.log(partition);
         shop.redis.command(&[
-            "XADD", &log, "*", "v", "1", "kind", "sold", "booking", booking, "event", "x",
+            "XADD",
+            &log,
+            "*",
+            "entry",
+            &format!("2\tsold\tx\t1\t1\t1\ttag\t0-0 tag\t{booking}"),
         ]);
         shop.archived().await;
     }

@@ -57,7 +57,7 @@ async fn parked_garbage_is_counted_and_its_neighbours_are_checked() {
     shop.hold(event, "ann", &[1]).await;
     shop.redis.command(&["XADD", &log, "*", "garbage", "in"]);
     shop.hold(event, "bob", &[2]).await;
-    shop.redis.command(&["XADD", &log, "*", "v", "1", "kind", "hold"]);
+    shop.redis.command(&["XADD", &log, "*", "entry", "2\thold"]);
     let report = shop.ctl("verify --json").await.json(0);
     let parked: u64 = report["partitions"]
         .as_array()

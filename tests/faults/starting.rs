@@ -5,6 +5,8 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
+use holdfast::domain::{EventId, Partition};
+use holdfast::redis::Keys;
 use serde_json::{Value, json};
 
 use crate::support::api::Place;
@@ -164,6 +166,28 @@ async fn permanent_failure_ends_the_start_at_once() {
         for program in both(&place, &[("HOLDFAST_REDIS_URL", &url), FOR_EVER]) {
             program.fails(&[expected]).await;
         }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn data_of_another_format_end_the_start() {
+    if !available(Flavor::Redis) {
+        return;
+    }
+    let expected = "of another version of Holdfast";
+    // A booking log whose entries have a field for each value.
+    let redis = private_redis(Flavor::Redis);
+    let place = Place::new(&redis, shared_mongodb());
+    let keys = Keys::new(&place.config().redis_namespace, place.config().partitions);
+    redis.command(&["XADD", &keys.log(Partition(3)), "*", "v", "1", "kind", "beat"]);
+    for program in both(&place, &[FOR_EVER]) {
+        program.fails(&[expected, "holdfastctl restore"]).await;
+    }
+    // An event without the mark.
+    redis.command(&["DEL", &keys.log(Partition(3))]);
+    redis.command(&["SADD", &keys.events(keys.partition_of(EventId(7))), "7"]);
+    for program in both(&place, &[FOR_EVER]) {
+        program.fails(&[expected]).await;
     }
 }
 

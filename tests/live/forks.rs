@@ -181,8 +181,8 @@ on_one_redis!(unreadable_entry_ends_the_view, async |flavor| {
     let (log, link) = (keys.log(stage.partition()), keys.link(stage.partition()));
     // An entry that follows, in a format of a newer build.
     let (id, tag) = stage.engine.link(stage.partition()).await.unwrap().unwrap();
-    let newer =
-        ["1-1", "v", "2", "tag", "of-a-newer-build", "prev_id", &id.to_string(), "prev_tag", &tag];
+    let line = format!("3\tbeat\t\t0\t0\t1\tof-a-newer-build\t{id} {tag}\t");
+    let newer = ["1-1", "entry", &line];
     let script = "local id = redis.call('XADD', KEYS[1], '*', unpack(ARGV, 2)); \
                   redis.call('SET', KEYS[2], id .. ' of-a-newer-build'); return 1";
     let words = [&["EVAL", script, "2", &log, &link][..], &newer[..]].concat();

@@ -31,7 +31,7 @@ macro_rules! mutants {
     };
 }
 
-const MUTANTS: [Mutant; 45] = mutants! {
+const MUTANTS: [Mutant; 55] = mutants! {
     "a hold lapses before its deadline" in "includes/lapse":
         "b.status ~= 'HOLD' or b.deadline > now" => "b.status ~= 'HOLD'";
     "a late hold takes effect" in "hold":
@@ -41,7 +41,7 @@ const MUTANTS: [Mutant; 45] = mutants! {
     "a sale has no end" in "includes/is_over":
         " or ev.off_sale_at > 0 and now >= ev.off_sale_at" => "";
     "an event is unloaded although it has changed" in "unload_event":
-        "version ~= event_version" => "false";
+        "ev.version ~= event_version" => "false";
     "a hold lapses too late by a millisecond" in "includes/lapse":
         "b.deadline > now" => "b.deadline >= now";
     "an ended booking still counts against its user" in "includes/end_booking":
@@ -53,11 +53,11 @@ const MUTANTS: [Mutant; 45] = mutants! {
     "an end is not indexed" in "includes/end_booking":
         "redis.call('ZADD', ended_key, now, b.id)" => "";
     "a transition is not logged" in "includes/commit_transition":
-        "append_entry({\n    kind = kind" => "local _ = ({\n    kind = kind";
+        "append_entry(kind, ev.id" => "string.len(kind, ev.id";
     "a booking's version stays" in "includes/commit_transition":
         "b.version = b.version + 1" => "";
     "the event's version stays" in "includes/commit_transition":
-        "'version', 1)" => "'version', 0)";
+        "ev.version = ev.version + 1" => "";
     "an entry is not linked to" in "includes/append_entry":
         "redis.call('SET', link_key, id .. ' ' .. tag)" => "";
     "a seat that comes free is not counted" in "includes/set_seat":
@@ -72,6 +72,26 @@ const MUTANTS: [Mutant; 45] = mutants! {
         "b.nonce .. ',' .. nonce or '*'" => "b.nonce .. ',' .. nonce or nonce";
     "a repeated request is not noted" in "hold":
         "b.status == 'HOLD' and note_attempt(b)" => "false";
+    "a quick hold takes seats that others have" in "hold":
+        "free and (states[count] == 'a' or states[count] == 'A')" => "true";
+    "a quick hold passes the user's limit" in "hold":
+        "+ count <= tonumber(e[10])" => "+ count <= tonumber(e[10]) + 1";
+    "a quick hold leaves overdue holds" in "hold":
+        "(not e[13] or now < tonumber(e[13]))" => "true";
+    "a quick hold repeats a request" in "hold":
+        "redis.call('EXISTS', idempotency_key, room_key) == 0" => "true";
+    "a quick hold loses a row's mark" in "hold":
+        "states[at] == 'a' and 'h' or 'H'" => "'h'";
+    "a quick hold is no deadline of its event" in "hold":
+        "not e[13] or deadline < tonumber(e[13])" => "false";
+    "a quick hold takes a paused sale's seats" in "hold":
+        "e[5] == 'ON_SALE'" => "e[5] ~= 'CLOSED'";
+    "a quick hold comes before the sale" in "hold":
+        "now >= tonumber(e[6])" => "true";
+    "a quick hold passes the limit of the log" in "hold":
+        "redis.call('XLEN', log_key) < log_entries_max" => "true";
+    "a deadline does not count for its event" in "includes/set_deadline":
+        "b.deadline < ev.next_deadline" => "false";
     "a key may be used for another request" in "hold":
         "saved_fingerprint ~= fingerprint" => "false";
     "overdue holds of the wanted seats are not ended" in "hold":

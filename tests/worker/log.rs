@@ -3,8 +3,8 @@
 
 use std::collections::HashMap;
 
-use holdfast::domain::entry::ENTRY_FIELDS;
-use holdfast::domain::{BookingId, LogId, Outcome, Partition, Status};
+use holdfast::domain::entry::{ENTRY_FIELD, Entry};
+use holdfast::domain::{BookingId, Kind, LogId, Outcome, Partition, Status};
 use holdfast::redis::WORKER_GROUP;
 
 use super::*;
@@ -28,17 +28,16 @@ async fn forge(
 ) -> LogId {
     let partition = world.partition(sold.event.id);
     let log = world.engine.range(partition, LogId::default(), None, 1_000).await.unwrap();
-    let is_sale = |fields: &HashMap<String, String>| {
-        fields["kind"] == "sold" && fields["booking"] == sold.booking.id.to_string()
+    let is_sale = |entry: &Entry| {
+        let booking = entry.transition.as_ref().map(|transition| transition.booking);
+        entry.kind == Kind::Sold && booking == Some(sold.booking.id)
     };
-    let sale = log.into_iter().find(|read| read.entry.is_ok() && is_sale(&read.fields)).unwrap();
-    let field = |name: &'static str| {
-        let changed = change.iter().find(|change| change.0 == name).map(|change| change.1);
-        (name, changed.unwrap_or(&sale.fields[name]).to_owned())
-    };
-    let fields: Vec<(&str, String)> = ENTRY_FIELDS.into_iter().map(field).collect();
-    let fields: Vec<(&str, &str)> = fields.iter().map(|(n, v)| (*n, v.as_str())).collect();
-    append(redis, world, partition, &fields)
+    let sale = log.iter().find(|read| read.entry.as_ref().is_ok_and(is_sale)).unwrap();
+    let values = Entry::named_values(sale.line()).into_iter().map(|(name, value)| {
+        change.iter().find(|change| change.0 == name).map_or(value, |change| change.1)
+    });
+    let line = values.collect::<Vec<_>>().join("\t");
+    append(redis, world, partition, &[(ENTRY_FIELD, &line)])
 }
 
 async fn pending(world: &World, partition: Partition) -> u64 {
@@ -53,7 +52,7 @@ on_one_redis!(invalid_entries_are_parked_and_the_others_stored, async |flavor| {
     let partition = world.partition(event);
     let mut sold = world.sell(event, 1..=2).await;
     let garbage = append(redis, &world, partition, &[("foo", "bar\tbaz")]);
-    let newer = forge(redis, &world, &sold[0], &[("v", "2")]).await;
+    let newer = forge(redis, &world, &sold[0], &[("v", "3")]).await;
     let huge = "x".repeat(20_000);
     let too_long = forge(redis, &world, &sold[0], &[("detail", &huge)]).await;
     let unknown = BookingId::new(holdfast::domain::EventId(77), 1, 1).to_string();
@@ -74,8 +73,8 @@ on_one_redis!(invalid_entries_are_parked_and_the_others_stored, async |flavor| {
     assert_eq!(reasons[newer.to_string().as_str()], "unreadable v");
     assert!(reasons[too_long.to_string().as_str()].contains("bytes, more than"), "{reasons:?}");
     assert_eq!(reasons[of_no_event.to_string().as_str()], "event 77 is not in the archive");
-    let letter = letters.iter().find(|letter| letter.fields.contains_key("foo")).unwrap();
-    assert_eq!(letter.fields["foo"], "bar\tbaz");
+    let letter = letters.iter().find(|letter| letter.line().is_empty()).unwrap();
+    assert_eq!(letter.fields, [("foo".to_owned(), "bar\tbaz".to_owned())]);
     let gauge = format!(r#"holdfast_dead_letters{{partition="{}"}}"#, partition.0);
     eventually("the gauge shows them", SOON, async || worker.metric(&gauge).await == 4.0).await;
     world.stop().await;

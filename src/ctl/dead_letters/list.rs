@@ -109,8 +109,8 @@ async fn list(
 }
 
 impl Letter {
-    fn new(mut letter: DeadLetter, partition: Partition, now_ms: i64) -> Self {
-        let mut field = |name| letter.fields.remove(name).filter(|value| !value.is_empty());
+    fn new(letter: DeadLetter, partition: Partition, now_ms: i64) -> Self {
+        let field = |name| letter.value(name).map(str::to_owned);
         Letter {
             id: LetterId::new(partition, letter.id).to_string(),
             partition: partition.0,

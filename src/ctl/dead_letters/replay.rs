@@ -166,7 +166,7 @@ async fn all_letters(engine: &Engine) -> Result<(Letters, u64), Failure> {
 
 impl Line {
     fn of(partition: Partition, letter: &DeadLetter, fate: &'static str) -> Self {
-        let field = |name| letter.fields.get(name).filter(|value| !value.is_empty()).cloned();
+        let field = |name| letter.value(name).map(str::to_owned);
         Line {
             id: LetterId::new(partition, letter.id).to_string(),
             entry_id: letter.entry_id.clone(),

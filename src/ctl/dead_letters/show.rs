@@ -1,8 +1,6 @@
 //! `dead-letters show`: one letter in full, its meaning, and what to do about it.
 
-use std::collections::BTreeMap;
-
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 
 use super::letter_id::LetterId;
 use crate::config::Config;
@@ -10,7 +8,7 @@ use crate::ctl::failure::Failure;
 use crate::ctl::output::{Column, CommandResult, printable, table};
 use crate::ctl::time::{age_seconds, span};
 use crate::domain::Partition;
-use crate::domain::entry::ENTRY_FIELDS;
+
 use crate::domain::time::iso8601;
 use crate::redis::DeadLetter;
 use crate::sale::replay::{is_sale, read};
@@ -42,7 +40,9 @@ pub(super) struct Letter {
     readable: bool,
     means: &'static str,
     todo: String,
-    fields: BTreeMap<String, String>,
+    /// In the entry's order, other fields last.
+    #[serde(serialize_with = "as_map")]
+    fields: Vec<(String, String)>,
 }
 
 impl Arguments {
@@ -59,6 +59,7 @@ impl Letter {
         let id = LetterId::new(partition, letter.id).to_string();
         let (means, todo) = explained(&id, &letter);
         Letter {
+            fields: letter.named_values(),
             partition: partition.0,
             parked_at: iso8601(i64::try_from(letter.id.ms).unwrap_or(i64::MAX)),
             age_seconds: age_seconds(now_ms, letter.id.ms),
@@ -67,16 +68,18 @@ impl Letter {
             todo,
             entry_id: letter.entry_id,
             reason: letter.reason,
-            fields: letter.fields.into_iter().collect(),
             id,
         }
     }
 }
 
+fn as_map<S: Serializer>(fields: &[(String, String)], to: S) -> Result<S::Ok, S::Error> {
+    to.collect_map(fields.iter().map(|(name, value)| (name, value)))
+}
+
 /// The meaning of a letter, and what to do.
 fn explained(id: &str, letter: &DeadLetter) -> (&'static str, String) {
-    let booking = letter.fields.get("booking").filter(|booking| !booking.is_empty());
-    let details = match booking {
+    let details = match letter.value("booking") {
         Some(booking) => format!("`holdfastctl bookings show {}` shows more", printable(booking)),
         None => "It names no booking".to_owned(),
     };
@@ -126,10 +129,7 @@ impl CommandResult for Letter {
             self.means,
             self.todo,
         );
-        // In the order of an entry's fields, unknown fields last.
-        let own = ENTRY_FIELDS.iter().filter_map(|name| self.fields.get_key_value(*name));
-        let other = self.fields.iter().filter(|(name, _)| !ENTRY_FIELDS.contains(&name.as_str()));
-        let rows = own.chain(other).map(|(name, value)| [name.clone(), value.clone()]);
+        let rows = self.fields.iter().map(|(name, value)| [name.clone(), value.clone()]);
         head + &table([Column::Words("field"), Column::Words("value")], rows.collect())
     }
 }

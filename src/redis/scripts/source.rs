@@ -50,6 +50,7 @@ const INCLUDES: &[(&str, &str)] = sources!(
     "seats_left_alone",
     "seats_takeable",
     "session_end",
+    "set_deadline",
     "set_seat",
     "take_from_count",
     "take_seats",

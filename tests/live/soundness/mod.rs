@@ -190,7 +190,7 @@ impl Crowd {
             }
             for read in page {
                 assert!(read.follows(after.0, &after.1), "the log is linked");
-                after = (read.id, read.tag().to_owned());
+                after = (read.id, read.tag());
                 entries.extend(read.entry.ok().filter(|entry| entry.event == Some(event)));
             }
         }
