@@ -12,7 +12,7 @@ impl Engine {
     /// Whether a partition has data of a build with another format: an event without this format's
     /// mark (`open_event.lua` writes it), or a newest log entry in the first format.
     pub async fn has_other_format(&self, partition: Partition) -> Result<bool, RedisError> {
-        if let Some(event) = self.loaded_events(partition).await?.first() {
+        if let Some(event) = self.loaded_events(&[partition]).await?.first() {
             let args = [self.keys().named("event", *event), "format".to_owned()];
             let args = args.into_iter().map(Value::from).collect();
             let format = self.command("HGET", partition, args).await?;

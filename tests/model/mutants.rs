@@ -133,7 +133,7 @@ const MUTANTS: [Mutant; 55] = mutants! {
     "a search that goes on forgets what it found" in "includes/find_seats":
         "table.concat(seats, ',') end" => "'' end";
     "the orphan rule holds to the end of the sale" in "includes/seats_left_alone":
-        "available * RELAXED_BELOW_ONE_IN < ev.total" => "false";
+        "ev.available * RELAXED_BELOW_ONE_IN < ev.total" => "false";
     "the house takes held seats" in "block":
         "if #taken > 0 then" => "if false then";
     "a sale ends too late by a millisecond" in "includes/is_over":
