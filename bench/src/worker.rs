@@ -296,7 +296,9 @@ async fn raw_writes(
     };
     let paid = update(|booking| {
         let mut fields = booking.clone();
-        ["_id", "outcome", "confirmed_ms"].map(|name| fields.remove(name));
+        for name in ["_id", "outcome", "confirmed_ms"] {
+            fields.remove(name);
+        }
         fields
     });
     let decided = update(|_| doc! { "outcome": "sold", "status": "CONFIRMED" });
