@@ -60,7 +60,7 @@ pub struct Options {
     #[arg(long, default_value = "mongodb://127.0.0.1:27017")]
     mongodb_url: String,
     /// Bookings of one round
-    #[arg(long, default_value_t = 1_000)]
+    #[arg(long, default_value_t = 500)]
     bookings: u32,
     /// Rounds
     #[arg(long, default_value_t = 3)]
