@@ -30,7 +30,7 @@ TESTS = RUST_TEST_THREADS=$(TEST_THREADS) $(CARGO) test --workspace
 LONG_TEST = $(CARGO) test --workspace --test main -- --nocapture
 
 .DEFAULT_GOAL := help
-.PHONY: advisories help run check services test test-all model soundness cluster fallbacks features primaries bench bench-confirm bench-gates bench-idle bench-push bench-queue bench-refusals bench-sale bench-seats bench-worker torture-pay torture-queue fmt lint deny mutants ci clean
+.PHONY: advisories help run check services test test-all model soundness cluster fallbacks features primaries bench bench-confirm bench-gates bench-idle bench-push bench-queue bench-refusals bench-sale bench-seats bench-worker instructions torture-pay torture-queue fmt lint deny mutants ci clean
 
 help: ## List these commands
 	@awk 'BEGIN { FS = ":.*## " } /^[a-z-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -158,6 +158,14 @@ bench-worker: ## Measure a worker that drains a booking log against raw bulk wri
 	@$(PYTHON) deploy/services.py run --dir .holdfast/bench --exec \
 		sh -c 'exec target/release/holdfast-bench worker --redis-url $$REDIS_URL \
 		--mongodb-url $$MONGODB_URL --json .holdfast/bench-worker.json'
+
+instructions: ## Count the instructions of a refused and of a granted hold, by callgrind, against bounds
+	@rm -rf .holdfast/instructions
+	@if command -v valgrind >/dev/null; then \
+		HOLDFAST_LISTEN=127.0.0.1:0 HOLDFAST_LOG_LEVEL=warn \
+			$(PYTHON) deploy/run.py --profile release --state .holdfast/instructions \
+			--exec $(PYTHON) bench/instructions.py; \
+	else echo 'valgrind is not installed: no instructions are counted (apt-get install valgrind).'; fi
 
 mutants: services ## Check that the tests detect mutants of scripts and code (tests/mutants)
 	@$(RAISE_FILE_LIMIT); bash tests/mutants/run.sh
