@@ -248,7 +248,7 @@ impl Engine {
             Some(Value::Array(pair)) => pair.into_iter().next_back(),
             flat => flat,
         };
-        score.map(|score| Ok(integer(&score)?)).transpose()
+        score.map(|score| integer(&score)).transpose()
     }
 
     /// Position of the log's last entry; `None` for an empty log.
