@@ -6,6 +6,7 @@ PROFILE ?= dev
 TEST ?=
 # Tests wait for servers and for deadlines most of the time: more run at once than there are cores.
 TEST_THREADS ?= 6
+GRANTS ?=
 SALE ?=
 PUSH ?=
 REFUSALS ?=
@@ -30,7 +31,7 @@ TESTS = RUST_TEST_THREADS=$(TEST_THREADS) $(CARGO) test --workspace
 LONG_TEST = $(CARGO) test --workspace --test main -- --nocapture
 
 .DEFAULT_GOAL := help
-.PHONY: advisories help run check services test test-all model soundness cluster fallbacks features primaries bench bench-confirm bench-gates bench-idle bench-push bench-queue bench-refusals bench-sale bench-seats bench-worker instructions torture-pay torture-queue fmt lint deny mutants ci clean
+.PHONY: advisories help run check services test test-all model soundness cluster fallbacks features primaries bench bench-confirm bench-gates bench-grants bench-idle bench-push bench-queue bench-refusals bench-sale bench-seats bench-worker instructions torture-pay torture-queue fmt lint deny mutants ci clean
 
 help: ## List these commands
 	@awk 'BEGIN { FS = ":.*## " } /^[a-z-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -116,6 +117,13 @@ bench-idle: ## Count the Redis commands of an API and a worker while nothing hap
 		$(PYTHON) deploy/run.py --profile release --state .holdfast/bench-idle \
 		--exec sh -c 'exec holdfast-bench idle --url $$API_URL \
 		--redis-url $$HOLDFAST_REDIS_URL --json .holdfast/bench-idle.json'
+
+bench-grants: ## Measure granted holds against a script with the same effects and a bare handler; GRANTS="--rounds 3" changes it
+	@rm -rf .holdfast/bench-grants
+	@HOLDFAST_LISTEN=127.0.0.1:0 HOLDFAST_LOG_LEVEL=warn HOLDFAST_LIMITS=observe \
+		$(PYTHON) deploy/run.py --profile release --state .holdfast/bench-grants \
+		--exec sh -c 'exec holdfast-bench grants --url $$API_URL --rounds 5 \
+		--redis-url $$HOLDFAST_REDIS_URL --json .holdfast/bench-grants.json $(GRANTS)'
 
 bench-push: ## Measure memory and delivery times of 10,000 WebSockets; PUSH="--clients 500" changes it
 	@rm -rf .holdfast/bench-push

@@ -40,10 +40,10 @@ pub struct How {
     threads: usize,
     /// Length of one round, seconds
     #[arg(long, default_value_t = 3)]
-    round_seconds: u64,
+    pub round_seconds: u64,
     /// Rounds of each server and case
     #[arg(long, default_value_t = 7)]
-    rounds: usize,
+    pub rounds: usize,
     /// Threads of the bare server; 0: as many as actix-web chooses, as the API does
     #[arg(long, default_value_t = 0)]
     workers: usize,
@@ -59,6 +59,7 @@ impl How {
             connections: self.connections,
             threads: self.threads,
             status: case.status,
+            interval: None,
         }
     }
 
@@ -217,23 +218,26 @@ impl Compared {
 
 /// Returns the processor time that a server has used, seconds.
 async fn cpu_seconds(who: usize, pair: &[Load; 2], bare: &Bare) -> Result<f64, Box<dyn Error>> {
-    if who == 0 {
-        return bare.cpu_seconds();
-    }
-    let metrics = metrics(pair[1].address).await?;
+    if who == 0 { bare.cpu_seconds() } else { api_cpu_seconds(pair[1].address).await }
+}
+
+/// Returns the processor time that an API process has used, seconds.
+pub async fn api_cpu_seconds(api: SocketAddr) -> Result<f64, Box<dyn Error>> {
+    let metrics = metrics(api).await?;
     let seconds = metrics.lines().find_map(|line| line.strip_prefix("process_cpu_seconds_total "));
     Ok(seconds.ok_or("the API has no metric of its processor time")?.parse()?)
 }
 
 /// The bare server: a process of this program, which is killed on drop.
 pub struct Bare {
-    address: SocketAddr,
+    pub address: SocketAddr,
     /// Killed when this is dropped.
     child: Child,
 }
 
 impl Bare {
-    fn cpu_seconds(&self) -> Result<f64, Box<dyn Error>> {
+    /// Returns the processor time that it has used, seconds.
+    pub fn cpu_seconds(&self) -> Result<f64, Box<dyn Error>> {
         let pid = self.child.id().ok_or("the bare server has ended")?;
         let stat = std::fs::read_to_string(format!("/proc/{pid}/stat"))?;
         // After the name in brackets: the state first, user and system time 12th and 13th.

@@ -75,6 +75,28 @@ pub struct Load {
     pub threads: usize,
     /// The expected status of every response.
     pub status: u16,
+    /// When each connection sends its next batch, whether or not responses come (open loop); `None`:
+    /// once the response to the one before has come.
+    pub interval: Option<Duration>,
+}
+
+/// What a load came to.
+pub struct Outcome {
+    /// Responses a second.
+    pub per_second: f64,
+    /// How long each batch took from the moment at which it was due, ascending.
+    pub latencies: Vec<Duration>,
+}
+
+impl Outcome {
+    /// The latency that this share of the batches, 0 to 1, does not exceed.
+    pub fn percentile(&self, share: f64) -> Duration {
+        let at = (self.latencies.len() as f64 * share) as usize;
+        self.latencies
+            .get(at.min(self.latencies.len().saturating_sub(1)))
+            .copied()
+            .unwrap_or_default()
+    }
 }
 
 impl Load {
@@ -83,6 +105,11 @@ impl Load {
     /// # Errors
     /// The first unexpected response, or a broken connection.
     pub async fn run(&self, time: Duration) -> Result<f64, Box<dyn Error>> {
+        Ok(self.run_timed(time).await?.per_second)
+    }
+
+    /// The same, with the latencies.
+    pub async fn run_timed(&self, time: Duration) -> Result<Outcome, Box<dyn Error>> {
         let began = Instant::now();
         let threads: Vec<_> = (0..self.threads)
             .map(|thread| {
@@ -90,44 +117,56 @@ impl Load {
                 tokio::task::spawn_blocking(move || load.run_thread(thread, began + time))
             })
             .collect();
-        let mut answers = 0;
+        let mut latencies = Vec::new();
         for thread in threads {
-            answers += thread.await?.map_err(|failure| failure.to_string())?;
+            latencies.extend(thread.await?.map_err(|failure| failure.to_string())?);
         }
-        Ok(answers as f64 / began.elapsed().as_secs_f64())
+        let answers = latencies.len() * self.depth;
+        latencies.sort_unstable();
+        Ok(Outcome { per_second: answers as f64 / began.elapsed().as_secs_f64(), latencies })
     }
 
-    fn run_thread(self, thread: usize, until: Instant) -> Result<u64, Failure> {
+    fn run_thread(self, thread: usize, until: Instant) -> Result<Vec<Duration>, Failure> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         runtime.block_on(async move {
             let mut connections = JoinSet::new();
             for connection in (thread..self.connections).step_by(self.threads) {
                 connections.spawn(self.clone().run_connection(connection, until));
             }
-            let mut answers = 0;
+            let mut latencies = Vec::new();
             while let Some(done) = connections.join_next().await {
-                answers += done??;
+                latencies.extend(done??);
             }
-            Ok(answers)
+            Ok(latencies)
         })
     }
 
-    async fn run_connection(self, connection: usize, until: Instant) -> Result<u64, Failure> {
+    async fn run_connection(
+        self,
+        connection: usize,
+        until: Instant,
+    ) -> Result<Vec<Duration>, Failure> {
         let batches = self.requests.batches(self.depth);
         // Connections begin apart, so that neighbours do not ask for the same users.
         let mut batch = connection * batches / self.connections;
         let mut stream = TcpStream::connect(self.address).await?;
         stream.set_nodelay(true)?;
         let mut scan = Scan::new(self.status);
-        let mut answers = 0;
-        while Instant::now() < until {
+        let (mut latencies, mut due) = (Vec::new(), Instant::now());
+        if let Some(interval) = self.interval {
+            due += interval.mul_f64(connection as f64 / self.connections as f64);
+        }
+        while due < until {
+            tokio::time::sleep_until(due.into()).await;
             stream.write_all(self.requests.batch(batch, self.depth)).await?;
             let read = scan.read(&mut stream, self.depth);
             tokio::time::timeout(ANSWER_TIMEOUT, read).await??;
-            answers += self.depth as u64;
+            let now = Instant::now();
+            latencies.push(now - due);
+            due = self.interval.map_or(now, |interval| due + interval);
             batch = (batch + 1) % batches;
         }
-        Ok(answers)
+        Ok(latencies)
     }
 }
 

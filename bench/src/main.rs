@@ -9,6 +9,7 @@ mod beside;
 mod confirm;
 mod cost;
 mod decisions;
+mod grants;
 mod idle;
 mod load;
 mod push;
@@ -37,6 +38,8 @@ enum Command {
     Decisions(decisions::Options),
     /// What a confirmation takes, as a ratio to one majority write with journal
     Confirm(confirm::Options),
+    /// Granted holds, as a ratio to a script with the same effects and a bare actix-web handler
+    Grants(grants::Options),
     /// Redis commands a second of a deployment while nothing happens
     Idle(idle::Options),
     /// What 10,000 open WebSockets take of an API's memory, and how soon all know of a change
@@ -63,6 +66,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     match Cli::parse().command {
         Command::Decisions(options) => decisions::run(options).await,
         Command::Confirm(options) => confirm::run(options).await,
+        Command::Grants(options) => grants::run(options).await,
         Command::Idle(options) => idle::run(options).await,
         Command::Push(options) => push::run(options).await,
         Command::Queue(options) => queue::run(options).await,
