@@ -31,7 +31,7 @@ macro_rules! mutants {
     };
 }
 
-const MUTANTS: [Mutant; 55] = mutants! {
+const MUTANTS: [Mutant; 57] = mutants! {
     "a hold lapses before its deadline" in "includes/lapse":
         "b.status ~= 'HOLD' or b.deadline > now" => "b.status ~= 'HOLD'";
     "a late hold takes effect" in "hold":
@@ -88,6 +88,10 @@ const MUTANTS: [Mutant; 55] = mutants! {
         "e[5] == 'ON_SALE'" => "e[5] ~= 'CLOSED'";
     "a quick hold comes before the sale" in "hold":
         "now >= tonumber(e[6])" => "true";
+    "a quick hold's entry is not linked to" in "hold":
+        "redis.call('SET', link_key, entry .. ' ' .. tag)" => "";
+    "a quick hold is not counted against its user" in "hold":
+        "redis.call('HINCRBY', users_key, user, count)" => "";
     "a quick hold passes the limit of the log" in "hold":
         "redis.call('XLEN', log_key) < log_entries_max" => "true";
     "a deadline does not count for its event" in "includes/set_deadline":
