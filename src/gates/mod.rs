@@ -38,7 +38,7 @@ use failed_keys::FailedKeys;
 use identity::Identity;
 pub use identity::KeyError;
 use meters::{Gate, Meters};
-use quotas::Grant;
+use quotas::{Counted, Grant};
 pub use quotas::{Quotas, RateLimitHeaders};
 pub use rules::Rules;
 pub use screened::{Admitted, Screened};
@@ -286,17 +286,17 @@ impl Gates {
 
 impl Gates {
     /// The last gate, `quotas`: counts a request in Redis, under the limits that all processes
-    /// share. Returns what rules for grants have counted.
-    async fn count(&self, head: &RequestHead, caller: &Caller) -> Result<Vec<Grant>, Problem> {
+    /// share.
+    async fn count(&self, head: &RequestHead, caller: &Caller) -> Result<Counted, Problem> {
         let mut meter = self.meters.begin();
         if !self.quotas.counts_any(&self.rules.load().policy, caller) {
             meter.passes(Gate::Quotas, Ok(Verdict::Passed))?;
-            return Ok(Vec::new());
+            return Ok(Counted::nothing());
         }
         let rules = self.rules.load_full();
         let counted = self.quotas.count(&rules.policy, caller, &head.http).await;
         meter.record(Gate::Quotas, counted.as_ref().map(|counted| counted.verdict));
-        counted.map(|counted| counted.grants)
+        counted
     }
 
     /// Counts a request in this process, as refused.
@@ -304,9 +304,9 @@ impl Gates {
         self.quotas.count_refused(&self.rules.load().policy, caller, head.started);
     }
 
-    /// Resets what rules with `forgiven_by_booking` have counted.
-    fn forgive(&self, caller: &Caller) {
-        self.quotas.forgive(&self.rules.load().policy, caller);
+    /// Resets what rules with `forgiven_by_booking` have counted; in Redis, if `in_redis`.
+    fn forgive(&self, caller: &Caller, in_redis: bool) {
+        self.quotas.forgive(&self.rules.load().policy, caller, in_redis);
     }
 
     /// Takes a request that was granted nothing new out of the rules that count grants.

@@ -3,7 +3,7 @@
 
 use std::mem;
 
-use super::quotas::Grant;
+use super::quotas::Counted;
 use super::{Caller, Gates, named_user};
 use crate::domain::{EventId, UserId};
 use crate::http::problem::Problem;
@@ -55,8 +55,8 @@ impl<'a> Screened<'a> {
         let (gates, head) = (self.gates, self.head);
         let unknown = Caller::unknown(self.caller.class);
         let caller = mem::replace(&mut self.caller, unknown);
-        let grants = gates.count(head, &caller).await?;
-        Ok(Admitted { gates, caller, grants })
+        let counted = gates.count(head, &caller).await?;
+        Ok(Admitted { gates, caller, counted })
     }
 
     /// Counts the request in this process, as refused. Rules that count grants do not count it.
@@ -79,7 +79,7 @@ impl Drop for Screened<'_> {
 pub struct Admitted<'a> {
     gates: &'a Gates,
     caller: Caller,
-    grants: Vec<Grant>,
+    counted: Counted,
 }
 
 impl Admitted<'_> {
@@ -95,11 +95,12 @@ impl Admitted<'_> {
 
     /// The request was granted nothing new: it was refused, or answered with an existing booking.
     pub fn not_granted(self) {
-        self.gates.take_back(self.grants);
+        self.gates.take_back(self.counted.grants);
     }
 
-    /// The caller has booked: what rules with `forgiven_by_booking` counted is forgotten.
+    /// The caller has booked: what rules with `forgiven_by_booking` counted before the request was
+    /// admitted is forgotten.
     pub fn booked(self) {
-        self.gates.forgive(&self.caller);
+        self.gates.forgive(&self.caller, self.counted.is_forgivable);
     }
 }

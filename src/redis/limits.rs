@@ -6,7 +6,7 @@ use super::engine::Engine;
 use super::error::RedisError;
 use super::keys::Keys;
 use super::scripts::Script;
-use super::scripts::call::{Argument, ScriptCall, argument_group};
+use super::scripts::call::ScriptCall;
 use super::scripts::reply::{Fields, ReplyField, Timed, script_reply};
 use super::value::unexpected;
 use crate::domain::{Limit, Partition, Subject};
@@ -20,16 +20,36 @@ pub struct LimitCheck<'a> {
     pub rule: &'a str,
     /// The rule's limit.
     pub limit: Limit,
-    /// Whether it may refuse the request.
-    pub enforced: bool,
-    /// Whether there is a request to decide.
-    pub asks: bool,
+    /// What is to be done.
+    pub action: LimitAction,
     /// Requests decided elsewhere, to be counted first.
     pub noted: u32,
-    /// Whether the count is reset before anything else.
-    pub forgives: bool,
     /// Moments ([`Standing::at_ms`]) of counted requests to take back; of windows alone.
     pub uncounted: &'a [i64],
+}
+
+/// What a check does, beyond counting what is noted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LimitAction {
+    /// Decides a request: refuses it if there is no room.
+    Enforce,
+    /// Counts a request if there is room, and never refuses it.
+    Observe,
+    /// Nothing.
+    Note,
+    /// Forgets what was counted until now, before anything else.
+    Forget,
+}
+
+impl LimitAction {
+    fn as_str(self) -> &'static str {
+        match self {
+            LimitAction::Enforce => "enforce",
+            LimitAction::Observe => "observe",
+            LimitAction::Note => "note",
+            LimitAction::Forget => "forget",
+        }
+    }
 }
 
 /// A subject's state under a rule after a call.
@@ -50,15 +70,7 @@ pub struct Standing {
 /// Counts requests under rules of subjects that share a partition.
 pub(in crate::redis) struct LimitCall<'a> {
     partition: Partition,
-    subjects: Vec<&'a Subject>,
-    arguments: LimitArguments,
-}
-
-argument_group! {
-    /// The arguments of [`LimitCall`].
-    struct LimitArguments {
-        checks: String,
-    }
+    checks: &'a [LimitCheck<'a>],
 }
 
 impl ScriptCall for LimitCall<'_> {
@@ -71,7 +83,7 @@ impl ScriptCall for LimitCall<'_> {
     }
 
     fn argument_names() -> Vec<&'static str> {
-        [vec!["not_after"], LimitArguments::names("")].concat()
+        vec!["not_after", "fields...", "quotas...", "pers...", "actions...", "counts..."]
     }
 
     fn partition(&self, _: &Keys) -> Partition {
@@ -79,12 +91,39 @@ impl ScriptCall for LimitCall<'_> {
     }
 
     fn keys(&self, keys: &Keys) -> Vec<String> {
-        self.subjects.iter().map(|subject| keys.limits(subject)).collect()
+        self.checks.iter().map(|check| keys.limits(check.subject)).collect()
     }
 
     fn push_arguments(&self, arguments: &mut Vec<Value>) {
-        self.arguments.push(arguments);
+        arguments.extend(self.checks.iter().map(|check| Value::from(field(check))));
+        let limits = self.checks.iter().map(|check| match check.limit {
+            Limit::Window { quota, window_ms } => (quota, window_ms),
+            Limit::Rate { per_second, burst } => (burst, u64::from(per_second)),
+        });
+        arguments.extend(limits.clone().map(|(quota, _)| Value::from(i64::from(quota))));
+        arguments.extend(limits.map(|(_, per)| Value::from(per.to_string())));
+        let actions = self.checks.iter().map(|check| check.action.as_str());
+        arguments.extend(actions.map(Value::from_static_str));
+        arguments.extend(self.checks.iter().map(counted));
     }
+}
+
+/// The field of a rule's count: its kind, so that a rule of another kind starts anew, and its name.
+fn field(check: &LimitCheck<'_>) -> String {
+    let kind = match check.limit {
+        Limit::Window { .. } => "window",
+        Limit::Rate { .. } => "rate",
+    };
+    format!("{kind}:{}", check.rule)
+}
+
+/// How many requests are noted, and the moments to take out.
+fn counted(check: &LimitCheck<'_>) -> Value {
+    if check.noted == 0 && check.uncounted.is_empty() {
+        return Value::from_static_str("0");
+    }
+    let moments: Vec<String> = check.uncounted.iter().map(i64::to_string).collect();
+    Value::from(format!("{} {}", check.noted, moments.join(":")))
 }
 
 script_reply! {
@@ -138,17 +177,15 @@ impl ReplyField for CheckCounts {
 
 impl Engine {
     /// `limit`: counts under rules of subjects that share a partition; returns the state of each
-    /// check, in order. The caller bounds the list, and names each subject and rule once.
+    /// check, in order. The caller bounds the list, names each subject and rule once, and a subject's
+    /// checks one after the other.
     ///
     /// # Errors
     /// If the call did not run (it was too late, too), or it is unknown whether it did.
     pub async fn limit(&self, checks: &[LimitCheck<'_>]) -> Result<Vec<Standing>, RedisError> {
         let Some(first) = checks.first() else { return Ok(Vec::new()) };
         let partition = self.keys().partition_of_subject(first.subject);
-        let mut subjects: Vec<&Subject> = Vec::new();
-        let list: Vec<String> = checks.iter().map(|check| item(check, &mut subjects)).collect();
-        let arguments = LimitArguments { checks: list.join(",") };
-        let call = LimitCall { partition, subjects, arguments };
+        let call = LimitCall { partition, checks };
         let Timed { reply, now_ms } = self.call_promptly(&call).await?;
         let (LimitReply::Counted { counts } | LimitReply::OverLimit { counts }) = reply else {
             return Err(RedisError::NotRun("the call for limits came too late".into()));
@@ -166,24 +203,4 @@ impl Engine {
         };
         Ok(counts.0.into_iter().map(standing).collect())
     }
-}
-
-/// A check as the script reads it; its subject is found, or added, in the list of keys.
-fn item<'a>(check: &LimitCheck<'a>, subjects: &mut Vec<&'a Subject>) -> String {
-    // From the end: checks of one subject are adjacent.
-    let known = subjects.iter().rposition(|known| *known == check.subject);
-    let at = known.unwrap_or_else(|| {
-        subjects.push(check.subject);
-        subjects.len() - 1
-    });
-    let (kind, quota, per) = match check.limit {
-        Limit::Window { quota, window_ms } => ("window", quota, window_ms),
-        Limit::Rate { per_second, burst } => ("rate", burst, u64::from(per_second)),
-    };
-    let LimitCheck { rule, noted, .. } = check;
-    let uncounted: Vec<String> = check.uncounted.iter().map(i64::to_string).collect();
-    let uncounted = if uncounted.is_empty() { "-".to_owned() } else { uncounted.join(":") };
-    let [enforced, asks, forgives] = [check.enforced, check.asks, check.forgives].map(u8::from);
-    let counts = format!("{enforced} {asks} {noted} {forgives} {uncounted}");
-    format!("{} {rule} {kind} {quota} {per} {counts}", at + 1)
 }

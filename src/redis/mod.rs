@@ -38,7 +38,7 @@ pub use error::RedisError;
 pub use keys::Keys;
 pub use lane::LaneReader;
 pub use lane_state::LogLink;
-pub use limits::{LimitCheck, Standing};
+pub use limits::{LimitAction, LimitCheck, Standing};
 pub use log::{LogState, Pending, Read, WORKER_GROUP};
 pub use nodes::NodeAnswer;
 pub use restoring::EventState;

@@ -146,9 +146,19 @@ impl LocalCounts {
         self.change_urgently(applied, |count| count.take_back(at_ms));
     }
 
-    /// Has Redis forget what a rule counted for a subject.
-    pub(super) fn forgive(&self, applied: &Applied<'_>) {
-        self.change_urgently(applied, Count::forgive);
+    /// Forgets what a rule counted for a subject; has Redis forget it too, if `in_redis` or if this
+    /// process has counted anything, which it may have sent.
+    pub(super) fn forgive(&self, applied: &Applied<'_>, in_redis: bool) {
+        if in_redis || self.counts(applied) {
+            self.change_urgently(applied, Count::forgive);
+        }
+    }
+
+    /// Whether there is a count of this subject and rule.
+    fn counts(&self, applied: &Applied<'_>) -> bool {
+        let shard = self.lock(applied.partition);
+        let counts = shard.subjects.get(&applied.subject);
+        counts.is_some_and(|counts| counts.iter().any(|count| count.is_of(applied.rule)))
     }
 
     /// What a call is to take back for this subject and rule, to be sent by the caller.

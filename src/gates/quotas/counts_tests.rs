@@ -19,7 +19,8 @@ fn user(number: usize) -> Subject {
 }
 
 fn applied(rule: &Rule, number: usize) -> Applied<'_> {
-    Applied { rule, enforced: true, subject: user(number), partition: PARTITION }
+    let is_looked_up = false;
+    Applied { rule, enforced: true, is_looked_up, subject: user(number), partition: PARTITION }
 }
 
 fn observed(rule: &Rule, number: usize) -> Applied<'_> {
@@ -28,10 +29,7 @@ fn observed(rule: &Rule, number: usize) -> Applied<'_> {
 
 fn add(counts: &LocalCounts, applied: Applied<'_>, times: usize, now: Instant) {
     for _ in 0..times {
-        let Applied { rule, enforced, subject, partition } = &applied;
-        let (enforced, partition) = (*enforced, *partition);
-        let one = Applied { rule, enforced, subject: subject.clone(), partition };
-        counts.add(std::iter::once(one), now);
+        counts.add(std::iter::once(applied.clone()), now);
     }
 }
 
@@ -160,22 +158,22 @@ fn call_takes_grants_back_once() {
 fn forgiven_subject_starts_anew() {
     let (counts, rule, now) = (LocalCounts::new(1), rule(8), Instant::now());
     add(&counts, applied(&rule, 1), 8, now);
-    counts.forgive(&applied(&rule, 1));
+    counts.forgive(&applied(&rule, 1), false);
     assert_eq!(counts.wait_ms(&applied(&rule, 1), now), None);
     add(&counts, applied(&rule, 1), 1, now);
     assert_eq!(due(&counts, now), [(1, vec![], true)]);
+    // Of another one this process has counted nothing.
+    counts.forgive(&applied(&rule, 2), false);
+    assert!(due(&counts, now).is_empty());
+    counts.forgive(&applied(&rule, 2), true);
+    assert_eq!(due(&counts, now), [(0, vec![], true)]);
 }
 
 #[test]
 fn share_is_granted_once_a_window_under_all_rules_or_none() {
     let (counts, wide, now) = (LocalCounts::new(1), rule(12), Instant::now());
     let narrow = Rule { name: "narrow".into(), ..rule(8) };
-    let both = [&applied(&wide, 1), &applied(&narrow, 1)].map(|one| Applied {
-        rule: one.rule,
-        enforced: true,
-        subject: one.subject.clone(),
-        partition: PARTITION,
-    });
+    let both = [applied(&wide, 1), applied(&narrow, 1)];
     let both = [&both[0], &both[1]];
     assert_eq!(counts.take_share(&both, now), Ok(()));
     assert_eq!(counts.take_share(&both, now), Ok(()));

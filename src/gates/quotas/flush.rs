@@ -8,7 +8,7 @@ use super::count::{Due, TURN};
 use super::{Inner, Quotas};
 use crate::domain::Partition;
 use crate::lifecycle::Shutdown;
-use crate::redis::{LimitCheck, RedisError};
+use crate::redis::{LimitAction, LimitCheck, RedisError};
 use crate::telemetry::repeated::warn_repeated;
 
 /// Longest that a refused request waits to be sent, give or take [`TURNS_OF_SWEEP`].
@@ -126,10 +126,8 @@ fn check(due: &Due) -> LimitCheck<'_> {
         subject: &due.subject,
         rule: &due.rule,
         limit: due.limit,
-        enforced: due.enforced,
-        asks: false,
+        action: if due.forgives { LimitAction::Forget } else { LimitAction::Note },
         noted: due.pending,
-        forgives: due.forgives,
         uncounted: &due.take_back,
     }
 }

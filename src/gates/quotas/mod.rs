@@ -71,9 +71,11 @@ use actix_web::{HttpMessage, HttpRequest};
 use futures_util::future::join_all;
 
 use super::{Caller, Verdict};
-use crate::domain::{Counting, Mode, Partition, Place, Policy, Rule, Subject, WhenRedisIsAway};
+use crate::domain::{
+    Counting, Mode, Partition, Place, Policy, RouteClass, Rule, Subject, WhenRedisIsAway,
+};
 use crate::http::problem::Problem;
-use crate::redis::{Engine, LimitCheck, RedisError, Standing};
+use crate::redis::{Engine, LimitAction, LimitCheck, RedisError, Standing};
 use crate::telemetry::Metrics;
 
 use circuit_breaker::CircuitBreaker;
@@ -94,9 +96,12 @@ struct Inner {
 }
 
 /// A rule that applies to a request, with whom it counts.
+#[derive(Clone)]
 struct Applied<'a> {
     rule: &'a Rule,
     enforced: bool,
+    /// The rule does not count the request: what it has counted is looked up.
+    is_looked_up: bool,
     subject: Subject,
     partition: Partition,
 }
@@ -121,6 +126,8 @@ pub struct Counted {
     pub verdict: Verdict,
     /// What rules for grants have counted.
     pub grants: Vec<Grant>,
+    /// Whether rules with `forgiven_by_booking` have counted something in Redis, or may have.
+    pub is_forgivable: bool,
 }
 
 /// A request as one rule for grants has counted it.
@@ -130,6 +137,13 @@ pub struct Grant {
     subject: Subject,
     /// When Redis counted it, Unix ms; `None` if this process did.
     at_ms: Option<i64>,
+}
+
+impl Counted {
+    /// No rule has counted the request.
+    pub fn nothing() -> Self {
+        Counted { verdict: Verdict::Passed, grants: Vec::new(), is_forgivable: true }
+    }
 }
 
 impl Quotas {
@@ -183,6 +197,7 @@ impl Quotas {
     ) -> Result<Counted, Problem> {
         self.check_blocked(policy, caller)?;
         let applied: Vec<Applied<'_>> = self.applied(policy, caller).collect();
+        let forgivable: Vec<Applied<'_>> = self.forgivable(policy, caller).collect();
         // A named user's own rules and those of its address: two slots at most.
         let mut slots: Vec<Vec<&Applied<'_>>> = Vec::new();
         for one in &applied {
@@ -191,6 +206,15 @@ impl Quotas {
                 None => slots.push(vec![one]),
             }
         }
+        // What a booking would forget is looked up on the way, where that costs no call.
+        let mut is_forgivable = false;
+        for one in forgivable.iter().filter(|one| !one.rule.counts(caller.class)) {
+            match slots.iter_mut().find(|slot| slot[0].partition == one.partition) {
+                Some(slot) => slot.push(one),
+                None => is_forgivable = true,
+            }
+        }
+        is_forgivable |= forgivable.iter().any(|one| one.rule.counts(caller.class));
         let decisions = join_all(slots.iter().map(|slot| self.decide(slot))).await;
         let decisions = decisions.into_iter().flatten();
         let mut decisions: Vec<(&Applied<'_>, Decision)> =
@@ -199,7 +223,8 @@ impl Quotas {
         let order =
             |one: &Applied<'_>| policy.rules.iter().position(|rule| std::ptr::eq(rule, one.rule));
         decisions.sort_by_key(|(one, _)| order(one));
-        self.verdict(&decisions, request)
+        let counted = self.verdict(&decisions, request)?;
+        Ok(Counted { is_forgivable: is_forgivable || counted.is_forgivable, ..counted })
     }
 
     /// Counts a request that was refused in this process. Rules that count grants do not count it.
@@ -208,12 +233,10 @@ impl Quotas {
         self.inner.counts.add(self.applied(policy, caller).filter(counts), now);
     }
 
-    /// Forgets what rules with `forgiven_by_booking` have counted.
-    pub fn forgive(&self, policy: &Policy, caller: &Caller) {
-        // Whatever class of requests they count: looking at seats is not booking.
-        let rules = policy.rules.iter().filter(|rule| rule.forgiven_by_booking);
-        for applied in rules.filter_map(|rule| self.applied_rule(policy, rule, caller)) {
-            self.inner.counts.forgive(&applied);
+    /// Forgets what rules with `forgiven_by_booking` have counted; in Redis, if `in_redis`.
+    pub fn forgive(&self, policy: &Policy, caller: &Caller, in_redis: bool) {
+        for applied in self.forgivable(policy, caller) {
+            self.inner.counts.forgive(&applied, in_redis);
         }
     }
 
@@ -221,7 +244,8 @@ impl Quotas {
     pub fn take_back(&self, grants: Vec<Grant>) {
         for Grant { rule, enforced, subject, at_ms } in grants {
             let partition = self.inner.engine.keys().partition_of_subject(&subject);
-            let applied = Applied { rule: &rule, enforced, subject, partition };
+            let is_looked_up = false;
+            let applied = Applied { rule: &rule, enforced, is_looked_up, subject, partition };
             match at_ms {
                 Some(at_ms) => self.inner.counts.take_back(&applied, at_ms),
                 None => self.inner.counts.withdraw(&applied),
@@ -240,6 +264,20 @@ impl Quotas {
         rules.filter_map(move |rule| self.applied_rule(policy, rule, caller))
     }
 
+    /// The rules that a booking makes forget what they have counted of a caller who can book.
+    fn forgivable<'a>(
+        &self,
+        policy: &'a Policy,
+        caller: &'a Caller,
+    ) -> impl Iterator<Item = Applied<'a>> {
+        // Whatever class of requests they count: looking at seats is not booking.
+        let forgivable =
+            |rule: &&Rule| rule.forgiven_by_booking && caller.class == RouteClass::Hold;
+        let rules = policy.rules.iter().filter(forgivable);
+        let applied = move |rule| self.applied_rule(policy, rule, caller);
+        rules.filter_map(applied).map(|one| Applied { is_looked_up: true, ..one })
+    }
+
     /// A rule as it applies to a caller; `None` if it is off, counts elsewhere, or counts no such
     /// subject.
     fn applied_rule<'a>(
@@ -255,7 +293,8 @@ impl Quotas {
         let user = caller.user.as_ref();
         let subject = Subject::of(rule.scope, user, caller.event, caller.client())?;
         let partition = self.inner.engine.keys().partition_of_subject(&subject);
-        Some(Applied { rule, enforced: mode == Mode::Enforce, subject, partition })
+        let enforced = mode == Mode::Enforce;
+        Some(Applied { rule, enforced, is_looked_up: false, subject, partition })
     }
 
     /// Decides a request under rules of one slot: in Redis, or without it, by each rule's setting.
@@ -268,7 +307,7 @@ impl Quotas {
             Ok(standings) => standings.into_iter().map(Decision::Counted).collect(),
             // The use case's own calls would be refused, too: nothing of this request is counted.
             Err(error) if error.is_overloaded() => {
-                let decision = |one: &&Applied<'_>| match one.enforced {
+                let decision = |one: &&Applied<'_>| match one.enforced && !one.is_looked_up {
                     true => Decision::Unavailable,
                     false => Decision::Passed,
                 };
@@ -293,10 +332,12 @@ impl Quotas {
                 subject: &one.subject,
                 rule: &one.rule.name,
                 limit: one.rule.limit,
-                enforced: one.enforced,
-                asks: true,
+                action: match (one.is_looked_up, one.enforced) {
+                    (true, _) => LimitAction::Note,
+                    (false, true) => LimitAction::Enforce,
+                    (false, false) => LimitAction::Observe,
+                },
                 noted: 0,
-                forgives: false,
                 uncounted: moments,
             })
             .collect();
@@ -311,12 +352,13 @@ impl Quotas {
     /// Decides a request without Redis.
     fn decide_alone(&self, applied: &[&Applied<'_>]) -> Vec<Decision> {
         let is_local = |one: &&&Applied<'_>| {
-            one.enforced && one.rule.when_redis_is_away == WhenRedisIsAway::Local
+            let is_local = one.rule.when_redis_is_away == WhenRedisIsAway::Local;
+            one.enforced && !one.is_looked_up && is_local
         };
         let local: Vec<&Applied<'_>> = applied.iter().filter(is_local).copied().collect();
         let denied = self.inner.counts.take_share(&local, Instant::now()).err();
         let decision = |one: &&Applied<'_>| match (one.rule.when_redis_is_away, denied) {
-            _ if !one.enforced => Decision::Passed,
+            _ if !one.enforced || one.is_looked_up => Decision::Passed,
             (WhenRedisIsAway::Pass, _) => Decision::Passed,
             (WhenRedisIsAway::Refuse, _) => Decision::Unavailable,
             (WhenRedisIsAway::Local, Some((_, Denied::Full))) => Decision::Unavailable,
@@ -340,10 +382,14 @@ impl Quotas {
     ) -> Result<Counted, Problem> {
         let now = Instant::now();
         let (mut verdict, mut waits, mut unavailable) = (Verdict::Passed, Vec::new(), false);
-        let (mut standings, mut grants) = (Vec::new(), Vec::new());
+        let (mut standings, mut grants, mut is_forgivable) = (Vec::new(), Vec::new(), false);
         for (one, decision) in decisions {
             grants.extend(grant(one, decision));
             match decision {
+                Decision::Counted(standing) if one.is_looked_up => {
+                    is_forgivable |= standing.remaining < one.rule.limit.quota();
+                }
+                _ if one.is_looked_up => is_forgivable = true,
                 Decision::Counted(standing) if standing.is_over && one.enforced => {
                     self.inner.counts.block(one, standing, now);
                     waits.push((one.rule, standing.wait_ms));
@@ -366,7 +412,7 @@ impl Quotas {
         if let Some(headers) = RateLimitHeaders::of_tightest(&standings) {
             request.extensions_mut().insert(headers);
         }
-        Ok(Counted { verdict, grants })
+        Ok(Counted { verdict, grants, is_forgivable })
     }
 }
 
