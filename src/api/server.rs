@@ -18,6 +18,7 @@ use utoipa::OpenApi;
 
 use crate::config::Config;
 use crate::lifecycle::Shutdown;
+use crate::redis;
 use crate::sale::Sale;
 use crate::telemetry::Metrics;
 
@@ -113,6 +114,8 @@ fn build(listener: TcpListener, state: State) -> io::Result<Server> {
     let draining = server.graceful_shutdown_signal();
     let address = listener.local_addr()?;
     let server = server.listen("api", listener, move || {
+        // Once on each HTTP thread.
+        redis::serve_requests_here();
         let draining = draining.clone();
         let (connections, limits) = (connections.clone(), limits.clone());
         let state = Data::new(state.clone());

@@ -106,7 +106,8 @@ settings! {
     redis_tls_server_name: String = String::new();
     /// First segment of every Redis key: letters, digits, `_` and `-`.
     redis_namespace: String = "hf1".to_owned();
-    /// Redis connections per process for commands (log readers have their own).
+    /// Redis connections per process for commands, besides one of each HTTP thread (log readers have
+    /// their own).
     redis_clients: u32 = 2;
     /// Timeout of one Redis call, milliseconds, 100 to 900. A call that has not begun by then is
     /// never run.

@@ -8,8 +8,12 @@ mod parsing;
 
 use std::fmt;
 use std::path::PathBuf;
+use std::sync::Arc;
 
+use fred::types::Value;
 use fred::types::config::{ClusterDiscoveryPolicy, Config, Server, ServerConfig, TlsConfig};
+
+use rustls::ClientConfig;
 
 use self::parsing::{Kind, check_parameters, database, deployment, kind_of};
 use super::tls::{Tls, TlsFault, TlsFiles};
@@ -67,6 +71,14 @@ pub struct RedisAddress {
     database: Option<u8>,
     tls: Option<Tls>,
     url: ServiceUrl,
+}
+
+/// How a connection is encrypted.
+pub(super) struct TlsSettings {
+    /// Authorities, and the client's certificate.
+    pub config: Arc<ClientConfig>,
+    /// The name that the server's certificate must be for, where it is not the host's.
+    pub server_name: Option<String>,
 }
 
 /// Why an address cannot be used. No text contains a secret.
@@ -212,6 +224,31 @@ impl RedisAddress {
     /// If a file of certificates or keys cannot be used.
     pub(super) fn node_config(&self, node: &NodeAddress) -> Result<Config, AddressFault> {
         self.config_of(ServerConfig::Centralized { server: self.server(node) })
+    }
+
+    /// What a new connection sends first: the login, and the choice of the database.
+    pub(super) fn login(&self) -> Vec<(&'static str, Vec<Value>)> {
+        let text = |secret: &Secret| Value::from(secret.expose());
+        let Credentials { username, password } = &self.credentials;
+        let mut commands = Vec::new();
+        if let Some(password) = password {
+            let words = username.iter().chain([password]);
+            commands.push(("AUTH", words.map(text).collect()));
+        }
+        if let Some(database) = self.database.filter(|database| *database != 0) {
+            commands.push(("SELECT", vec![Value::from(i64::from(database))]));
+        }
+        commands
+    }
+
+    /// How connections are encrypted; `None` if they are not.
+    ///
+    /// # Errors
+    /// If a file of certificates or keys cannot be used.
+    pub(super) fn tls(&self) -> Result<Option<TlsSettings>, AddressFault> {
+        let Some(tls) = &self.tls else { return Ok(None) };
+        let server_name = tls.server_name().map(str::to_owned);
+        Ok(Some(TlsSettings { config: tls.client_config()?.into(), server_name }))
     }
 
     fn config_of(&self, server: ServerConfig) -> Result<Config, AddressFault> {

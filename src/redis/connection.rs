@@ -51,6 +51,11 @@ impl Connection {
         }
     }
 
+    /// The library's client.
+    pub(super) fn client(&self) -> &Client {
+        &self.client
+    }
+
     /// Whether a call may be sent.
     pub(super) fn is_up(&self) -> bool {
         self.client.state() == ClientState::Connected && !self.renewing.load(Ordering::Relaxed)

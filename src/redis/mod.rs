@@ -8,6 +8,7 @@ mod connect;
 mod connection;
 mod consumers;
 mod dead_letters;
+mod dial;
 mod engine;
 mod error;
 mod format;
@@ -18,7 +19,9 @@ mod lane_state;
 mod limits;
 mod log;
 mod nodes;
+mod pipeline;
 mod replication;
+mod resp;
 mod restoring;
 mod retention;
 mod routing;
@@ -43,6 +46,7 @@ pub use log::{LogState, Pending, Read, WORKER_GROUP};
 pub use nodes::NodeAnswer;
 pub use restoring::EventState;
 pub use retention::EndedBooking;
+pub use routing::serve_requests_here;
 pub use scan::{Cursor, Page, StoredBooking};
 pub use scripts::booking::{
     AbortReply, Attempt, CancelReply, ExpireReply, ExtendReply, ForgetReply, GetBookingReply,

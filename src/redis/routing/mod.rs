@@ -30,7 +30,7 @@ use tokio::runtime::Handle;
 use tokio::sync::Notify;
 
 pub use load::Urgency;
-pub use node::Node;
+pub use node::{Node, serve_requests_here};
 use redirect::Redirect;
 
 use super::clock::RedisClock;
@@ -171,8 +171,14 @@ impl Router {
     ) -> Result<Value, RedisError> {
         let began = Instant::now();
         let node = self.node(partition)?;
-        let connection = node.connection().ok_or_else(|| self.not_connected(&node))?;
-        match connection.send(name, args.to_vec(), None).await {
+        let sent = match node.pipeline() {
+            Some(pipeline) => pipeline.send(name, args).await,
+            None => {
+                let connection = node.connection().ok_or_else(|| self.not_connected(&node))?;
+                connection.send(name, args.to_vec(), None).await
+            }
+        };
+        match sent {
             Ok(reply) => Ok(reply),
             Err(error) if node.address().is_none() => Err(error.into()),
             // Boxed: it is rare, and would make every call's future larger.

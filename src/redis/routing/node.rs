@@ -1,27 +1,49 @@
-//! One Redis: its connections for commands, used in turn, and a bound of the calls under way on
-//! them.
+//! One Redis: its connections for commands, and a bound of the calls under way on them.
+//!
+//! A thread that serves requests has a connection of its own ([`Pipeline`]). All other threads, and
+//! these while their connection is not up, use the library's connections in turn.
 
+use std::cell::Cell;
 use std::fmt;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread::{self, ThreadId};
 use std::time::Duration;
 
+use arc_swap::ArcSwap;
 use futures_util::future::join_all;
 use tokio::time::{sleep, timeout};
 
 use super::load::InFlightLimit;
 use crate::redis::connect::{self, NodeAddress, Purpose, RedisSettings};
 use crate::redis::connection::Connection;
+use crate::redis::dial::Dialer;
 use crate::redis::error::RedisError;
+use crate::redis::pipeline::Pipeline;
 
 /// Pause between looks whether a node is connected.
 const CONNECTED_STEP: Duration = Duration::from_millis(5);
 
+thread_local! {
+    static SERVES_REQUESTS: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Gives the present thread, which has a runtime of its own, connections of its own from now on.
+pub fn serve_requests_here() {
+    SERVES_REQUESTS.set(true);
+}
+
+/// The connections of threads that serve requests.
+type Pipelines = Vec<(ThreadId, Arc<Pipeline>)>;
+
 /// One Redis.
 pub struct Node {
+    settings: RedisSettings,
     /// `None`: whatever the URL leads to, one Redis or the primary that Sentinels name.
     address: Option<NodeAddress>,
     connections: Vec<Connection>,
     next: AtomicUsize,
+    pipelines: ArcSwap<Pipelines>,
     load: InFlightLimit,
 }
 
@@ -50,9 +72,11 @@ impl Node {
         connections: Vec<Connection>,
     ) -> Self {
         Node {
+            settings: settings.clone(),
             address,
             connections,
             next: AtomicUsize::new(0),
+            pipelines: ArcSwap::default(),
             load: InFlightLimit::new(
                 settings.in_flight_max,
                 Duration::from_millis(settings.timeout_ms),
@@ -70,12 +94,40 @@ impl Node {
         &self.load
     }
 
-    /// The next connection that is up, in turn.
+    /// The next of the library's connections that is up, in turn.
     pub fn connection(&self) -> Option<&Connection> {
         let turn = self.next.fetch_add(1, Ordering::Relaxed);
         (0..self.connections.len())
             .map(|step| &self.connections[(turn.wrapping_add(step)) % self.connections.len()])
             .find(|connection| connection.is_up())
+    }
+
+    /// This thread's own connection, if it serves requests and its connection is up. The first call
+    /// opens it, in the background.
+    pub fn pipeline(&self) -> Option<Arc<Pipeline>> {
+        if !SERVES_REQUESTS.get() {
+            return None;
+        }
+        let here = thread::current().id();
+        let known = self.pipelines.load();
+        let pipeline = match known.iter().find(|(thread, _)| *thread == here) {
+            Some((_, pipeline)) => pipeline.clone(),
+            None => self.open_pipeline(here)?,
+        };
+        Some(pipeline).filter(|pipeline| pipeline.is_up())
+    }
+
+    fn open_pipeline(&self, here: ThreadId) -> Option<Arc<Pipeline>> {
+        let library = self.connections.first()?.client().clone();
+        let dialer = Dialer::new(&self.settings.address, self.address.as_ref(), library);
+        let timeout = Duration::from_millis(self.settings.timeout_ms);
+        let pipeline = Arc::new(Pipeline::open(dialer, timeout));
+        self.pipelines.rcu(|all| {
+            let mut all = Pipelines::clone(all);
+            all.push((here, pipeline.clone()));
+            all
+        });
+        Some(pipeline)
     }
 
     /// Whether a call could be sent.
@@ -95,6 +147,7 @@ impl Node {
 
     /// Ends its connections.
     pub async fn close(&self) {
+        self.pipelines.load().iter().for_each(|(_, pipeline)| pipeline.close());
         join_all(self.connections.iter().map(Connection::close)).await;
     }
 }
