@@ -8,6 +8,7 @@ use holdfast::redis::{
 mod limits;
 mod loading;
 mod memory;
+mod own_connections;
 mod own_keys;
 mod quantity;
 mod requests;

@@ -11,14 +11,14 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use bytes::BytesMut;
 use fred::error::{Error, ErrorKind};
 use fred::types::Value;
 use tokio::io::{AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::sync::{mpsc, oneshot};
-use tokio::time::{interval, sleep, timeout};
+use tokio::time::{Instant, interval, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
 use super::dial::{Dialer, Stream};
@@ -32,8 +32,6 @@ const BATCH_MAX: usize = 256;
 const READ_BYTES: usize = 16 * 1_024;
 /// A connection that owes replies and sends nothing for this long is replaced.
 const SILENT_MAX: Duration = Duration::from_millis(1_000);
-/// How often that is checked.
-const SILENT_INTERVAL: Duration = Duration::from_millis(250);
 /// Bound of one attempt to connect, with its login.
 const CONNECT_TIMEOUT: Duration = Duration::from_millis(1_000);
 /// Pause between two attempts, doubled each time.
@@ -123,7 +121,7 @@ impl Driver {
             match timeout(CONNECT_TIMEOUT, self.dialer.connect()).await {
                 Ok(Ok(stream)) => {
                     self.is_up.store(true, Ordering::Relaxed);
-                    let mut exchange = Exchange::new(stream);
+                    let mut exchange = Exchange::new(stream, SILENT_MAX);
                     let why = exchange.run(&mut self.requests).await;
                     self.is_up.store(false, Ordering::Relaxed);
                     exchange.end(&why);
@@ -155,27 +153,30 @@ struct Exchange {
     waiting: VecDeque<oneshot::Sender<Result<Value, Error>>>,
     /// When something was read last, or the first of the waiting was written.
     heard_at: Instant,
+    silent_max: Duration,
     has_answered: bool,
 }
 
 impl Exchange {
-    fn new(stream: Stream) -> Self {
+    fn new(stream: Stream, silent_max: Duration) -> Self {
         Exchange {
             stream,
             output: BytesMut::new(),
             input: BytesMut::with_capacity(READ_BYTES),
             waiting: VecDeque::new(),
             heard_at: Instant::now(),
+            silent_max,
             has_answered: false,
         }
     }
 
     /// Writes commands and hands out replies until the connection ends; returns why it did.
     async fn run(&mut self, requests: &mut mpsc::Receiver<Request>) -> String {
-        let (mut batch, mut silence) = (Vec::with_capacity(BATCH_MAX), interval(SILENT_INTERVAL));
+        let mut batch = Vec::with_capacity(BATCH_MAX);
+        let mut silence = interval(self.silent_max / 4);
         let mut has_unwritten = false;
         loop {
-            let Exchange { stream, output, input, waiting, heard_at, .. } = self;
+            let Exchange { stream, output, input, waiting, heard_at, silent_max, .. } = self;
             let Stream { reader, writer } = stream;
             tokio::select! {
                 biased;
@@ -209,7 +210,7 @@ impl Exchange {
                     Err(error) => return error.to_string(),
                 },
                 _ = silence.tick(), if !waiting.is_empty() => {
-                    if heard_at.elapsed() > SILENT_MAX {
+                    if heard_at.elapsed() > *silent_max {
                         return "silent for too long".to_owned();
                     }
                 },
@@ -262,4 +263,138 @@ async fn write_all(
 ) -> std::io::Result<()> {
     writer.write_all_buf(output).await?;
     writer.flush().await
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{DuplexStream, duplex, split};
+    use tokio::task::JoinHandle;
+
+    use super::super::dial::Transport;
+    use super::super::error::RedisError;
+    use super::*;
+
+    /// Long enough for every other test.
+    const SILENT: Duration = Duration::from_secs(2);
+
+    /// A connection whose other end the test plays.
+    struct Played {
+        queue: mpsc::Sender<Request>,
+        redis: DuplexStream,
+        end: JoinHandle<(bool, String)>,
+    }
+
+    type Replied = oneshot::Receiver<Result<Value, Error>>;
+
+    impl Played {
+        fn start() -> Self {
+            let (here, redis) = duplex(4_096);
+            let (reader, writer) = split(Box::new(here) as Box<dyn Transport>);
+            let (queue, mut requests) = mpsc::channel(QUEUE_MAX);
+            let end = tokio::spawn(async move {
+                let mut exchange = Exchange::new(Stream { reader, writer }, SILENT);
+                let why = exchange.run(&mut requests).await;
+                exchange.end(&why);
+                (exchange.has_answered, why)
+            });
+            Played { queue, redis, end }
+        }
+
+        fn send(&self, command: &str) -> Replied {
+            let (reply, replied) = oneshot::channel();
+            let request = Request { command: command.into(), reply };
+            assert!(self.queue.try_send(request).is_ok());
+            replied
+        }
+
+        /// Waits until exactly this was written, and nothing else with it.
+        async fn has_written(&mut self, expected: &str) {
+            let mut read = vec![0; 4_096];
+            let count = self.redis.read(&mut read).await.unwrap();
+            assert_eq!(String::from_utf8_lossy(&read[..count]), expected);
+        }
+
+        async fn replies(&mut self, text: &str) {
+            self.redis.write_all(text.as_bytes()).await.unwrap();
+        }
+    }
+
+    #[tokio::test]
+    async fn commands_of_one_turn_are_written_at_once_and_answered_in_order() {
+        let mut played = Played::start();
+        let replies = ["a", "b", "c"].map(|command| played.send(command));
+        played.has_written("abc").await;
+        // In two parts, and an error reply is its own command's alone.
+        played.replies(":1\r\n-ERR no\r\n$5\r\nth").await;
+        let later = played.send("d");
+        played.has_written("d").await;
+        played.replies("ree\r\n:4\r\n").await;
+        let [one, two, three] = replies;
+        assert_eq!(one.await.unwrap().unwrap(), 1.into());
+        assert_eq!(two.await.unwrap().unwrap_err().details(), "ERR no");
+        assert_eq!(three.await.unwrap().unwrap(), "three".into());
+        assert_eq!(later.await.unwrap().unwrap(), 4.into());
+    }
+
+    #[tokio::test]
+    async fn command_whose_caller_has_given_up_is_not_written() {
+        let mut played = Played::start();
+        drop(played.send("a"));
+        let kept = played.send("b");
+        played.has_written("b").await;
+        played.replies(":2\r\n").await;
+        assert_eq!(kept.await.unwrap().unwrap(), 2.into());
+    }
+
+    #[tokio::test]
+    async fn reply_of_a_caller_that_has_given_up_goes_to_nobody_else() {
+        let mut played = Played::start();
+        let given_up = played.send("a");
+        played.has_written("a").await;
+        drop(given_up);
+        let kept = played.send("b");
+        played.has_written("b").await;
+        played.replies(":1\r\n:2\r\n").await;
+        assert_eq!(kept.await.unwrap().unwrap(), 2.into());
+    }
+
+    #[tokio::test]
+    async fn outcome_of_a_written_command_is_unknown_once_the_connection_ends() {
+        let mut played = Played::start();
+        let waiting = played.send("a");
+        played.has_written("a").await;
+        drop(played.redis);
+        let error = RedisError::from(waiting.await.unwrap().unwrap_err());
+        assert!(matches!(error, RedisError::Unknown(_)), "{error:?}");
+    }
+
+    #[tokio::test]
+    async fn connection_to_a_server_that_takes_no_writes_any_more_ends() {
+        let mut played = Played::start();
+        let (refused, behind) = (played.send("a"), played.send("b"));
+        played.has_written("ab").await;
+        played.replies("-READONLY You can't write against a read only replica.\r\n").await;
+        assert!(refused.await.unwrap().unwrap_err().details().starts_with("READONLY"));
+        let error = RedisError::from(behind.await.unwrap().unwrap_err());
+        assert!(matches!(error, RedisError::Unknown(_)), "{error:?}");
+        assert!(played.end.await.unwrap().1.starts_with("READONLY"));
+    }
+
+    #[tokio::test]
+    async fn connection_that_owes_a_reply_and_is_silent_ends() {
+        let mut played = Played::start();
+        let sent = Instant::now();
+        let waiting = played.send("a");
+        played.has_written("a").await;
+        assert!(waiting.await.unwrap().is_err());
+        assert!(sent.elapsed() >= SILENT);
+        assert_eq!(played.end.await.unwrap().1, "silent for too long");
+    }
+
+    #[tokio::test]
+    async fn reply_that_no_command_waits_for_ends_the_connection() {
+        let mut played = Played::start();
+        played.replies("+OK\r\n").await;
+        assert_eq!(played.end.await.unwrap().1, "a reply to no command");
+    }
 }

@@ -71,10 +71,11 @@ impl Place {
     async fn pay(&self, held: &BookingView) -> Booking {
         let mut booking = None;
         eventually("it is settled", REPAIRED, async || {
-            booking = match self.world.confirm(held).await.unwrap() {
-                Confirmed::Settled(view) => Some(view.booking),
+            booking = match self.world.confirm(held).await {
+                Ok(Confirmed::Settled(view)) => Some(view.booking),
                 // The archive is slower than the caller's wait.
-                Confirmed::Pending(_) => None,
+                Ok(Confirmed::Pending(_)) | Err(SaleError::InFlight) => None,
+                Err(error) => panic!("{error}"),
             };
             booking.is_some()
         })
