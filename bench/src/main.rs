@@ -26,7 +26,7 @@ use clap::{Parser, Subcommand};
 
 /// Measures Holdfast against the bare parts it is made of.
 #[derive(Parser)]
-#[command(name = "holdfast-bench")]
+#[command(name = "holdfast-bench", args_override_self = true)]
 struct Cli {
     #[command(subcommand)]
     command: Command,
