@@ -46,7 +46,7 @@ REFUSED = [
     Bound("refused hold, one at a time", 1, 57_000),
     Bound("refused hold, 16 at once", 16, 44_000),
 ]
-HELD = Bound("granted hold", 1, 1_250_000)
+HELD = Bound("granted hold", 1, 930_000)
 
 
 class Connection:
