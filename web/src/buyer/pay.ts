@@ -1,0 +1,117 @@
+import { buyer } from '../api/client';
+import { Offline, Problem } from '../api/http';
+import { newKey } from '../api/identity';
+import type { Booking } from '../api/types';
+import { formatMoney } from '../base/format';
+import { tab } from '../base/storage';
+import { messageOf } from '../base/words';
+import type { Sale } from './sale';
+
+const wait = (seconds: number) => new Promise((resolve) => setTimeout(resolve, seconds * 1000));
+
+/** Methods of the simulated provider, in words. */
+export const SIMULATED_CARDS = [
+  { method: 'card_ok', label: 'A card that is accepted' },
+  { method: 'card_declined', label: 'A card that is declined' },
+  { method: 'card_timeout', label: 'A card whose answer comes late' },
+  { method: 'card_error', label: 'A card that fails' },
+] as const;
+
+/** Pays; returns true once nothing more has to be asked of the buyer. */
+export async function pay(sale: Sale, method: string): Promise<boolean> {
+  const booking = sale.booking.value;
+  if (!booking || sale.busy.value) return false;
+  sale.busy.value = 'pay';
+  sale.notice.value = null;
+  // One key for one try with one card: a lost answer is asked for again, not paid again.
+  const kept = `paying.${booking.id}.${method}`;
+  const key = tab.get(kept) ?? newKey();
+  tab.set(kept, key);
+  try {
+    const answer = await payUntilKnown(sale, booking, method, key);
+    sale.adopt(answer);
+    if (answer.status === 'CONFIRMING') void awaitSale(sale, answer.id);
+    return true;
+  } catch (error) {
+    tab.set(kept, null);
+    await refused(sale, booking, error);
+    return false;
+  } finally {
+    sale.busy.value = '';
+  }
+}
+
+async function payUntilKnown(sale: Sale, booking: Booking, method: string, key: string): Promise<Booking> {
+  for (let attempt = 1; ; attempt++) {
+    try {
+      return (await buyer.pay(booking.id, method, booking.total_amount, key)).body;
+    } catch (error) {
+      const isUnknown = error instanceof Offline || (error instanceof Problem && error.code === 'in_flight');
+      if (!isUnknown || attempt >= 20) throw error;
+      sale.notice.value = { tone: 'warn', text: 'We are confirming your payment. Do not pay again.' };
+      await wait(error instanceof Problem ? (error.retryAfterSeconds ?? 1) : Math.min(4, attempt * 0.5));
+    }
+  }
+}
+
+async function refused(sale: Sale, booking: Booking, error: unknown): Promise<void> {
+  const money = formatMoney(booking.total_amount, booking.currency);
+  if (error instanceof Problem && error.code === 'payment_declined') {
+    sale.notice.value = { tone: 'bad', text: 'The payment was declined. Your seats are still held.', detail: error.body.detail, trace: error.body.trace_id };
+  } else if (error instanceof Problem && error.code === 'sale_voided') {
+    sale.notice.value = { tone: 'bad', text: `These seats went to someone else. Your ${money} is being refunded.`, detail: error.body.detail, trace: error.body.trace_id };
+  } else sale.notice.value = messageOf(error, 'Nothing was charged.');
+  await sale.refreshBooking(booking.id);
+}
+
+/** After a 202: looks until the sale is decided. */
+async function awaitSale(sale: Sale, id: string): Promise<void> {
+  for (let delay = 1; sale.booking.value?.id === id && sale.booking.value.status === 'CONFIRMING'; delay = Math.min(5, delay * 1.5)) {
+    await wait(delay);
+    await sale.refreshBooking(id);
+  }
+}
+
+/** Goes on looking at a payment that was under way before a reload. */
+export function resumePayment(sale: Sale): void {
+  const booking = sale.booking.value;
+  if (booking?.status === 'CONFIRMING') void awaitSale(sale, booking.id);
+}
+
+export async function extend(sale: Sale): Promise<void> {
+  const booking = sale.booking.value;
+  if (!booking || sale.busy.value) return;
+  sale.busy.value = 'extend';
+  sale.notice.value = null;
+  try {
+    sale.adopt((await buyer.extend(booking.id)).body);
+    sale.spoken.value = 'Time was added.';
+  } catch (error) {
+    sale.notice.value = messageOf(error);
+    await sale.refreshBooking(booking.id);
+  } finally {
+    sale.busy.value = '';
+  }
+}
+
+/** Gives up held seats, or cancels and refunds a sale. Returns whether it is done. */
+export async function cancel(sale: Sale, booking: Booking): Promise<boolean> {
+  if (sale.busy.value) return false;
+  sale.busy.value = 'cancel';
+  sale.notice.value = null;
+  const wasSold = booking.status === 'CONFIRMED';
+  try {
+    const { body, status } = await buyer.cancel(booking.id);
+    sale.owned.value = sale.owned.value.filter((one) => one.id !== booking.id);
+    if (wasSold) {
+      sale.adopt(body);
+      if (status === 202) sale.notice.value = { tone: 'action', text: 'The cancellation is being recorded.' };
+    } else sale.chooseAgain();
+    return true;
+  } catch (error) {
+    sale.notice.value = messageOf(error);
+    return false;
+  } finally {
+    sale.busy.value = '';
+  }
+}
