@@ -1,4 +1,4 @@
-import { defineConfig, type Connect, type Plugin } from 'vite';
+import { defineConfig, type Connect, type Plugin, type ProxyOptions } from 'vite';
 
 /** The API that the development and preview servers talk to. */
 const api = process.env['HOLDFAST_URL'] ?? 'http://127.0.0.1:8000';
@@ -28,11 +28,16 @@ const pages: Plugin = {
   configurePreviewServer: (server) => void server.middlewares.use(rewrite),
 };
 
-const proxy = {
-  '/ws': { target: api, ws: true },
-  ...Object.fromEntries(
-    ['/api', '/health', '/metrics', '/openapi.json', '/docs'].map((path) => [path, { target: api }]),
-  ),
+/** An API that does not answer is 502, as behind any gateway. */
+const configure: ProxyOptions['configure'] = (proxy) => {
+  proxy.on('error', (_error, _request, response) => {
+    if ('writeHead' in response) response.writeHead(502).end();
+    else response.destroy();
+  });
+};
+const proxy: Record<string, ProxyOptions> = {
+  '/ws': { target: api, ws: true, configure },
+  ...Object.fromEntries(['/api', '/health', '/metrics', '/openapi.json', '/docs'].map((path) => [path, { target: api, configure }])),
 };
 
 export default defineConfig({

@@ -3,11 +3,12 @@ import type { JSX } from 'preact';
 import { useRef } from 'preact/hooks';
 import type { Booking } from '../api/types';
 import { now } from '../base/clock';
-import { formatCountdown, formatMoney, formatWhenShort, plural } from '../base/format';
+import { formatCountdown, formatMoney, formatWhenShort, plural, shortId } from '../base/format';
 import { Icon } from '../base/icons';
+import { rowsOf, shortSeats } from '../base/seats';
 import { Button, Confirm, CopyId, Dialog } from '../base/ui';
 import { cancel, extend, pay, SIMULATED_CARDS } from './pay';
-import { CancelSale, MessageNote, Notice, rowsOf, shortSeats } from './parts';
+import { CancelSale, MessageNote, Notice } from './parts';
 import type { Sale } from './sale';
 
 const AMBER_MS = 60_000;
@@ -170,9 +171,9 @@ export function Sold({ sale, booking }: { sale: Sale; booking: Booking }): JSX.E
         <dt>Paid</dt>
         <dd>{paidAt ? formatWhenShort(paidAt) : '–'}</dd>
         <dt>Payment</dt>
-        <dd class="mono cut">{payment ?? '–'}</dd>
+        <dd class="row">{payment ? <><span class="mono">{shortId(payment)}</span><CopyId id={payment} label="Copy the payment" /></> : '–'}</dd>
         <dt>Booking</dt>
-        <dd class="row"><span class="mono cut">{booking.id}</span><CopyId id={booking.id} label="Copy the booking" /></dd>
+        <dd class="row"><span class="mono">{shortId(booking.id)}</span><CopyId id={booking.id} label="Copy the booking" /></dd>
       </dl>
       <Notice sale={sale} />
       <div class="hold-actions">

@@ -58,6 +58,13 @@ function Main({ sale }: { sale: Sale }): JSX.Element {
     };
   }, []);
   useKeys(sale, handle);
+  // On a small screen the seats that were got fill it.
+  const held = sale.booking.value?.status === 'HOLD' ? sale.booking.value.seats : undefined;
+  const middle = held?.[held.length >> 1]?.seat_id;
+  const isReady = sale.scene.value !== null && sheet.value > 0;
+  useEffect(() => {
+    if (middle && narrow.value && isReady) handle.view?.showSeat(middle, 35);
+  }, [middle, isReady]);
   return (
     <main class="main">
       <MapArea sale={sale} handle={handle} isNarrow={narrow.value} sheet={narrow.value ? sheet.value : 0} />

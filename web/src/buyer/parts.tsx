@@ -3,6 +3,7 @@ import type { JSX } from 'preact';
 import { now } from '../base/clock';
 import { formatDayTime, formatMoney, plural } from '../base/format';
 import { Button, Confirm, More } from '../base/ui';
+import { shortSeats } from '../base/seats';
 import type { Message } from '../base/words';
 import type { Booking, EventBody } from '../api/types';
 import { cancel } from './pay';
@@ -21,24 +22,6 @@ export function MessageNote({ message }: { message: Message }): JSX.Element {
 export function Notice({ sale }: { sale: Sale }): JSX.Element | null {
   const message = sale.notice.value;
   return message && <MessageNote message={message} />;
-}
-
-/** "Stalls, row K: 20, 21, 22" for each row of a booking. */
-export function rowsOf(booking: Booking): { place: string; section: string; row: string | null; numbers: number[] }[] {
-  const rows: { place: string; section: string; row: string | null; numbers: number[] }[] = [];
-  for (const seat of booking.seats) {
-    const last = rows[rows.length - 1];
-    if (last && last.section === seat.section && last.row === seat.row_number) last.numbers.push(seat.seat_number);
-    else rows.push({ place: seat.row_number ? `${seat.section}, row ${seat.row_number}` : seat.section, section: seat.section, row: seat.row_number, numbers: [seat.seat_number] });
-  }
-  return rows;
-}
-
-/** "K-20, 21, 22". */
-export function shortSeats(booking: Booking): string {
-  return rowsOf(booking)
-    .map((row) => (row.row ? `${row.row}-${row.numbers.join(', ')}` : `${row.section} ${row.numbers.join(', ')}`))
-    .join('; ');
 }
 
 /** Sold bookings of this buyer, with what can be done about them. */

@@ -2,7 +2,8 @@ import { buyer } from '../api/client';
 import { Offline, Problem } from '../api/http';
 import { newKey } from '../api/identity';
 import type { Booking } from '../api/types';
-import { formatMoney } from '../base/format';
+import { serverNow } from '../base/clock';
+import { formatCountdown, formatMoney } from '../base/format';
 import { tab } from '../base/storage';
 import { messageOf } from '../base/words';
 import type { Sale } from './sale';
@@ -56,8 +57,9 @@ async function payUntilKnown(sale: Sale, booking: Booking, method: string, key: 
 
 async function refused(sale: Sale, booking: Booking, error: unknown): Promise<void> {
   const money = formatMoney(booking.total_amount, booking.currency);
+  const left = formatCountdown(Date.parse(booking.hold_expires_at) - serverNow());
   if (error instanceof Problem && error.code === 'payment_declined') {
-    sale.notice.value = { tone: 'bad', text: 'The payment was declined. Your seats are still held.', detail: error.body.detail, trace: error.body.trace_id };
+    sale.notice.value = { tone: 'bad', text: `The payment was declined. Your seats are held for ${left}. Try another card.`, detail: error.body.detail, trace: error.body.trace_id };
   } else if (error instanceof Problem && error.code === 'sale_voided') {
     sale.notice.value = { tone: 'bad', text: `These seats went to someone else. Your ${money} is being refunded.`, detail: error.body.detail, trace: error.body.trace_id };
   } else sale.notice.value = messageOf(error, 'Nothing was charged.');

@@ -1,1 +1,204 @@
-export {};
+import '../base/theme.css';
+import '../base/base.css';
+import '../map/map.css';
+import './console.css';
+import { useSignal } from '@preact/signals';
+import { render, type JSX } from 'preact';
+import { useEffect, useRef } from 'preact/hooks';
+import { now, startClock } from '../base/clock';
+import { formatAge, formatNumber } from '../base/format';
+import { Icon, Logo, type IconName } from '../base/icons';
+import { Button, Dialog, ThemeSwitch } from '../base/ui';
+import { access, checkAccess, isIn, setKey } from './admin';
+import { Booking } from './Booking';
+import { Bookings } from './Bookings';
+import { Events } from './Events';
+import { Live } from './Live';
+import { Report } from './Report';
+import { go, onLink, pathOf, route, type Section } from './router';
+import { events, health, healthLost, loadEvents, loadHealth, nextSale, watchEvent, watchSome } from './state';
+
+const HEALTH_MS = 5000;
+const EVENTS_MS = 10_000;
+const NAV: { section: Section; label: string; icon: IconName; key: string }[] = [
+  { section: 'live', label: 'Live', icon: 'pulse', key: 'l' },
+  { section: 'events', label: 'Events', icon: 'calendar', key: 'e' },
+  { section: 'bookings', label: 'Bookings', icon: 'ticket', key: 'b' },
+  { section: 'report', label: 'Report', icon: 'report', key: 'r' },
+];
+
+function App(): JSX.Element {
+  useEffect(() => {
+    checkAccess().catch((error) => console.warn('No answer', error));
+  }, []);
+  if (access.value === 'unknown') return <Unknown />;
+  return isIn.value ? <Shell /> : <Door />;
+}
+
+function Unknown(): JSX.Element {
+  useEffect(() => {
+    const timer = setInterval(() => access.value === 'unknown' && checkAccess().catch(() => undefined), 3000);
+    return () => clearInterval(timer);
+  }, []);
+  return <main class="door"><p class="t3" role="status">Waiting for the server…</p></main>;
+}
+
+/** Asks for the admin key. */
+function Door(): JSX.Element {
+  const value = useSignal('');
+  const busy = useSignal(false);
+  const trouble = useSignal('');
+  const submit = async (event: Event) => {
+    event.preventDefault();
+    busy.value = true;
+    trouble.value = '';
+    setKey(value.value.trim());
+    try {
+      await checkAccess();
+    } catch (error) {
+      trouble.value = error instanceof Error ? error.message : String(error);
+    }
+    busy.value = false;
+  };
+  const isWrong = access.value === 'wrong';
+  return (
+    <main class="door">
+      <form class="card" onSubmit={submit}>
+        <Logo size={32} />
+        <h1>Holdfast console</h1>
+        <p class="t2">Operators show their admin key. It is kept for this tab only.</p>
+        <label class="field">
+          <span>Admin key</span>
+          <input class="input" type="password" autocomplete="off" autofocus value={value.value} aria-invalid={isWrong} aria-describedby="key-error" onInput={(event) => (value.value = event.currentTarget.value)} />
+        </label>
+        <p class="error" id="key-error" role="alert">{trouble.value || (isWrong ? 'This is not an admin key.' : '')}</p>
+        <Button kind="primary wide" type="submit" busy={busy.value} disabled={!value.value.trim()}>Open the console</Button>
+      </form>
+    </main>
+  );
+}
+
+function Shell(): JSX.Element {
+  const { section, id } = route.value;
+  const helps = useSignal(false);
+  useEffect(() => {
+    void loadEvents().then(watchSome);
+    void loadHealth();
+    const timers = [setInterval(() => !document.hidden && void loadHealth(), HEALTH_MS), setInterval(() => !document.hidden && void loadEvents(), EVENTS_MS)];
+    return () => timers.forEach(clearInterval);
+  }, []);
+  useEffect(() => {
+    if (section === 'live' && id && Number(id)) watchEvent(Number(id));
+  }, [section, id]);
+  useKeys(() => (helps.value = true));
+  return (
+    <div class="shell" onClick={onLink}>
+      <Sidebar />
+      <div class="content">
+        {section === 'live' && <Live />}
+        {section === 'events' && <Events />}
+        {section === 'bookings' && (id ? <Booking id={id} key={id} /> : <Bookings />)}
+        {section === 'report' && <Report />}
+      </div>
+      {helps.value && (
+        <Dialog title="Keys" onClose={() => (helps.value = false)}>
+          <div class="keys">
+            {([['/', 'Search'], ['G then L E B R', 'Live, Events, Bookings, Report'], ['J K', 'Rows of a table'], ['Enter', 'Open'], ['?', 'These keys']] as const).map(([keys, text]) => (
+              <>
+                <kbd>{keys}</kbd>
+                <span>{text}</span>
+              </>
+            ))}
+          </div>
+          <div class="actions"><Button onClick={() => (helps.value = false)}>Close</Button></div>
+        </Dialog>
+      )}
+    </div>
+  );
+}
+
+function Sidebar(): JSX.Element {
+  const { section } = route.value;
+  const next = nextSale.value;
+  const state = health.value?.body;
+  const isFine = state?.status === 'ok' && !healthLost.value;
+  return (
+    <nav class="sidebar" aria-label="Console">
+      <a href="/console" class="brand"><Logo /> <b>Holdfast</b></a>
+      <ul>
+        {NAV.map((item) => (
+          <li>
+            <a href={pathOf(item.section)} aria-current={section === item.section ? 'page' : undefined}>
+              <Icon name={item.icon} />
+              <span class="grow">{item.label}</span>
+              {item.section === 'events' && events.value && <span class="t3 small">{formatNumber(events.value.length)}</span>}
+            </a>
+          </li>
+        ))}
+      </ul>
+      <span class="grow" />
+      {next && (
+        <a class="card next" href={pathOf('live', next.id)}>
+          <Icon name="clock" size={20} />
+          <span class="grow">
+            <span class="t3 small">Next, in {formatAge(Math.max(0, Date.parse(next.on_sale_at!) - now.value))}</span>
+            <b class="cut">{next.name}</b>
+            <span class="t3 small">{formatNumber(next.total_seats)} seats</span>
+          </span>
+        </a>
+      )}
+      <div class="foot">
+        <i class={`dot ${isFine ? 'ok' : healthLost.value ? 'bad' : 'warn'}`} />
+        <span class="grow">
+          {healthLost.value ? 'No answer' : isFine ? 'All systems ready' : state ? `Status ${state.status}` : 'Checking'}
+          <span class="t3 small">{state ? `${state.service.replace('holdfast-', '')} ${state.version}` : '–'}</span>
+        </span>
+        <ThemeSwitch />
+      </div>
+      {access.value === 'key' && (
+        <Button
+          kind="plain small"
+          icon="lock"
+          onClick={() => {
+            setKey('');
+            location.reload();
+          }}
+        >
+          Forget the key
+        </Button>
+      )}
+    </nav>
+  );
+}
+
+/** "/" searches, G and a letter goes there, J and K walk through rows. */
+function useKeys(help: () => void): void {
+  const goes = useRef(0);
+  useEffect(() => {
+    const onKey = (event: KeyboardEvent) => {
+      const target = event.target as HTMLElement;
+      if (event.ctrlKey || event.metaKey || event.altKey || target.matches('input, select, textarea') || target.closest('dialog')) return;
+      const item = NAV.find((one) => one.key === event.key.toLowerCase());
+      if (Date.now() - goes.current < 1500 && item) {
+        goes.current = 0;
+        go(pathOf(item.section));
+      } else if (event.key === 'g') goes.current = Date.now();
+      else if (event.key === '/') {
+        event.preventDefault();
+        document.querySelector<HTMLInputElement>('#search')?.focus();
+      } else if (event.key === '?') help();
+      else if (event.key === 'j' || event.key === 'k') walk(event.key === 'j' ? 1 : -1);
+    };
+    window.addEventListener('keydown', onKey);
+    return () => window.removeEventListener('keydown', onKey);
+  }, []);
+}
+
+function walk(step: number): void {
+  const rows = [...document.querySelectorAll<HTMLElement>('[data-row]')];
+  const at = rows.indexOf(document.activeElement as HTMLElement);
+  rows[Math.max(0, Math.min(rows.length - 1, at + step))]?.focus();
+}
+
+startClock();
+render(<App />, document.getElementById('app')!);

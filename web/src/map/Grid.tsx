@@ -1,6 +1,6 @@
 import { useSignal, type Signal } from '@preact/signals';
 import type { JSX } from 'preact';
-import { useEffect, useRef } from 'preact/hooks';
+import { useLayoutEffect, useRef } from 'preact/hooks';
 import { formatMoney } from '../base/format';
 import { BLOCKED, FREE, HELD, SOLD } from '../live/house';
 import { seatPlace } from './names';
@@ -35,19 +35,22 @@ export function SeatGrid(props: Props): JSX.Element {
   const cursor = useSignal(0);
   const hasFocus = useSignal(false);
   const root = useRef<HTMLDivElement>(null);
+  /** The focused cell may leave the page when the cursor moves: that is no loss of focus. */
+  const isMoving = useRef(false);
   for (const change of props.changes) void change.value;
 
   const first = plan.rows[0]?.first ?? 0;
   const seat = cursor.value || first;
   const rowIndex = plan.rowOf[seat] ?? NO_ROW;
 
-  useEffect(() => {
+  useLayoutEffect(() => {
     if (!hasFocus.value) return;
     scene.cursor = seat;
     const view = props.view();
     view?.showSeat(seat, 16);
     view?.redrawOverlay();
     root.current?.querySelector<HTMLElement>('[tabindex="0"]')?.focus({ preventScroll: true });
+    isMoving.current = false;
   }, [cursor.value]);
 
   const onFocus = () => {
@@ -59,7 +62,7 @@ export function SeatGrid(props: Props): JSX.Element {
     props.view()?.redrawOverlay();
   };
   const onBlur = (event: FocusEvent) => {
-    if (root.current?.contains(event.relatedTarget as Node)) return;
+    if (isMoving.current || root.current?.contains(event.relatedTarget as Node)) return;
     hasFocus.value = false;
     scene.cursor = 0;
     props.view()?.redrawOverlay();
@@ -71,6 +74,7 @@ export function SeatGrid(props: Props): JSX.Element {
     else {
       const next = move(scene, seat, event.key);
       if (next === undefined) return;
+      isMoving.current = next !== cursor.value;
       cursor.value = next;
     }
     event.preventDefault();

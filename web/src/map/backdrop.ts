@@ -170,15 +170,31 @@ function paintRowName(frame: Frame, row: Row): void {
     return at;
   };
   put(row.angle + reach);
-  const start = put(row.angle - reach);
-  if (start.x >= 10) return;
+  put(row.angle - reach);
+}
+
+/** Names of rows whose beginning is out of view: at the left edge, above the seats. */
+export function paintPinnedNames(frame: Frame, rows: readonly Row[]): void {
+  const { ctx, camera, size, palette } = frame;
+  if (camera.pitch < 8.5) return;
+  const pinned: { name: string; y: number }[] = [];
   const edge = (16 - size.width / 2) / camera.pitch + camera.x;
-  const angle = Math.asin(Math.max(-1, Math.min(1, edge / row.radius)));
-  if (Math.abs(angle) > Math.PI / 2 || angle < row.angle - reach || angle > row.angle + reach) return;
-  const y = (row.radius * Math.cos(angle) - camera.y) * camera.pitch + size.height / 2;
-  if (y < -10 || y > size.height + 10) return;
+  for (const row of rows) {
+    if (!row.name || Math.abs(edge) >= row.radius) continue;
+    const angle = Math.asin(edge / row.radius);
+    const half = (row.count - 1) / 2 / row.radius;
+    if (angle < row.angle - half || angle > row.angle + half + 1 / row.radius) continue;
+    const y = (row.radius * Math.cos(angle) - camera.y) * camera.pitch + size.height / 2;
+    if (y > -10 && y < size.height + 10) pinned.push({ name: row.name, y });
+  }
+  if (!pinned.length) return;
   ctx.fillStyle = palette.bg;
-  ctx.fillRect(4, y - 9, 22, 18);
+  ctx.globalAlpha = 0.9;
+  ctx.fillRect(0, 0, 30, size.height);
+  ctx.globalAlpha = 1;
   ctx.fillStyle = palette.text2;
-  ctx.fillText(row.name, 15, y);
+  ctx.font = `500 12px ${palette.font}`;
+  ctx.textAlign = 'center';
+  ctx.textBaseline = 'middle';
+  for (const { name, y } of pinned) ctx.fillText(name, 15, y);
 }

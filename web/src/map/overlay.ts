@@ -1,3 +1,4 @@
+import { paintPinnedNames } from './backdrop';
 import { toScreen } from './camera';
 import { NO_ROW, type Row } from './plan';
 import type { Frame, Scene } from './scene';
@@ -11,6 +12,7 @@ export function paintOverlay(frame: Frame, scene: Scene): void {
   scene.alternatives.forEach((seats, index) => paintAlternative(frame, scene, seats, index));
   for (const group of groupsOf(scene, scene.yours)) paintBrackets(frame, scene, group, frame.palette.action);
   if (scene.cursor) paintBrackets(frame, scene, [scene.cursor], scene.heat ? frame.palette.text : frame.palette.action);
+  if (!scene.plan.isRings) paintPinnedNames(frame, scene.plan.rows);
   if (scene.drag) paintDrag(frame, scene.drag);
 }
 

@@ -1,0 +1,53 @@
+import { computed, signal } from '@preact/signals';
+import type { EventBody, Health } from '../api/types';
+import { device } from '../base/storage';
+import { messageOf, type Message } from '../base/words';
+import { admin } from './admin';
+import { Watch } from './watch';
+
+export const events = signal<EventBody[] | null>(null);
+export const eventsFailure = signal<Message | null>(null);
+export const health = signal<{ body: Health; at: number } | null>(null);
+export const healthLost = signal(false);
+export const watch = signal<Watch | null>(null);
+
+export async function loadEvents(): Promise<void> {
+  try {
+    events.value = (await admin.events()).body.events;
+    eventsFailure.value = null;
+  } catch (error) {
+    eventsFailure.value = messageOf(error);
+  }
+}
+
+export async function loadHealth(): Promise<void> {
+  try {
+    health.value = { body: (await admin.health()).body, at: Date.now() };
+    healthLost.value = false;
+  } catch (error) {
+    healthLost.value = true;
+    console.warn('No health', error);
+  }
+}
+
+/** The event that is looked at: that of the address, the one of last time, or the first that is on sale. */
+export const currentId = signal<number | null>(Number(device.get('console.event')) || null);
+
+export function watchEvent(id: number): void {
+  device.set('console.event', String(id));
+  currentId.value = id;
+  if (watch.value?.id === id) return;
+  watch.value?.stop();
+  const next = new Watch(id);
+  watch.value = next;
+  void next.start();
+}
+
+export function watchSome(): void {
+  const list = events.value;
+  if (!list?.length || watch.value) return;
+  const chosen = list.find((event) => event.id === currentId.value) ?? list.find((event) => event.status === 'ON_SALE') ?? list[0]!;
+  watchEvent(chosen.id);
+}
+
+export const nextSale = computed(() => (events.value ?? []).filter((event) => event.status === 'SCHEDULED' && event.on_sale_at).sort((a, b) => a.on_sale_at!.localeCompare(b.on_sale_at!))[0] ?? null);
