@@ -14,7 +14,7 @@ use tokio_rustls::TlsConnector;
 use super::address::{Deployment, NodeAddress, RedisAddress};
 use super::resp::{Reply, take_reply, write_command};
 
-/// A connection that has logged in.
+/// A connection that has logged in, to a server that answers.
 pub(super) struct Stream {
     pub(super) reader: ReadHalf<Box<dyn Transport>>,
     pub(super) writer: WriteHalf<Box<dyn Transport>>,
@@ -60,6 +60,8 @@ impl Dialer {
         for (name, args) in self.address.login() {
             stream.command(name, &args).await?;
         }
+        // A frozen server accepts connections, too.
+        stream.command("PING", &[]).await?;
         Ok(stream)
     }
 
