@@ -54,5 +54,6 @@ pub async fn openapi(context: RequestContext, _: Payload) -> HandlerResult {
 pub async fn metrics(context: RequestContext, _: Payload) -> HandlerResult {
     let state = &context.state;
     state.metrics.redis_in_flight.set(state.sale.redis_in_flight() as i64);
+    state.metrics.redis_thread_connections.set(state.sale.redis_thread_connections() as i64);
     Ok(HttpResponse::Ok().content_type(METRICS_TEXT).body(state.metrics.render()))
 }

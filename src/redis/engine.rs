@@ -103,6 +103,11 @@ impl Engine {
         self.inner.router.nodes().iter().map(|one| one.0.load().under_way()).sum()
     }
 
+    /// The number of connections of HTTP threads that are up, to all nodes.
+    pub fn thread_connections(&self) -> usize {
+        self.inner.router.nodes().iter().map(|one| one.0.pipelines_up()).sum()
+    }
+
     /// The estimate of the clock of a partition's node.
     pub fn clock(&self, partition: Partition) -> &RedisClock {
         self.inner.router.clock(partition)

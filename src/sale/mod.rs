@@ -318,6 +318,11 @@ impl Sale {
         Audit::new(self.inner.archive.clone())
     }
 
+    /// The number of connections of HTTP threads to Redis that are up.
+    pub fn redis_thread_connections(&self) -> usize {
+        self.inner.engine.thread_connections()
+    }
+
     /// The number of Redis calls in flight.
     pub fn redis_in_flight(&self) -> usize {
         self.inner.engine.in_flight()

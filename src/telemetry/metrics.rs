@@ -227,6 +227,8 @@ metrics! {
         "Replies of scripts, by code; `unknown`, `not_run` and `unexpected` are ours.";
     redis_in_flight: IntGauge = Both "holdfast_redis_in_flight" [] NO_BUCKETS
         "Redis calls under way.";
+    redis_thread_connections: IntGauge = Api "holdfast_redis_thread_connections" [] NO_BUCKETS
+        "Connections of HTTP threads to Redis that are up; a thread without one uses shared connections.";
     unknown_outcomes: IntCounter = Api "holdfast_unknown_outcomes_total" [] NO_BUCKETS
         "Calls that may have run though no reply came.";
     abort_queue_length: IntGauge = Api "holdfast_abort_queue_length" [] NO_BUCKETS

@@ -140,6 +140,10 @@ async fn core(flavor: Flavor) {
     let guarded = Guarded::new(flavor);
     let (api, worker) = (guarded.api().await, guarded.worker().await);
     let event = sell(&api).await;
+    eventually("HTTP threads have connections of their own", DONE, async || {
+        api.metric("holdfast_redis_thread_connections").await >= 1.0
+    })
+    .await;
     let id = event.to_string();
     // Rooms, lists, limits and house blocks.
     for arguments in [

@@ -7,6 +7,7 @@ use futures_util::future::join_all;
 use holdfast::redis::serve_requests_here;
 
 use crate::support::engine::Stage;
+use crate::support::eventually;
 use crate::support::proxy::Proxy;
 use crate::support::servers::{Flavor, Server, available, private_redis};
 
@@ -14,9 +15,9 @@ const CALLS: usize = 64;
 const BOUND: Duration = Duration::from_secs(20);
 
 fn reads(redis: &Server) -> u64 {
-    let info = redis.command_value(&["INFO", "stats"]);
-    let reads = info.lines().find_map(|line| line.strip_prefix("total_reads_processed:"));
-    reads.unwrap().trim().parse().unwrap()
+    let info = redis.command_lines(&["INFO", "stats"]);
+    let reads = info.iter().find_map(|line| line.strip_prefix("total_reads_processed:"));
+    reads.expect("Redis counts its reads").trim().parse().unwrap()
 }
 
 /// Makes many calls in one turn until Redis reads them in a few parts.
@@ -33,6 +34,21 @@ async fn calls_are_read_together(stage: &Stage, redis: &Server) {
         // Lets the connections' tasks run.
         tokio::task::yield_now().await;
     }
+}
+
+#[tokio::test]
+async fn each_node_of_a_cluster_gets_one() {
+    let redis = private_redis(Flavor::Cluster);
+    let stage = Stage::on(&redis).await;
+    serve_requests_here();
+    eventually("the connection is up", BOUND, async || {
+        stage.engine.ping().await.unwrap();
+        stage.engine.thread_connections() >= 1
+    })
+    .await;
+    stage.expect("ok", stage.hold("ann", &[2, 3]).await);
+    stage.engine.close().await;
+    assert_eq!(stage.engine.thread_connections(), 0);
 }
 
 #[tokio::test]

@@ -14,12 +14,22 @@ use holdfast::redis::scripts::{ClockSource, Scripts};
 use holdfast::redis::{Engine, RedisError};
 use holdfast::start;
 
+use crate::support::api::Api;
 use crate::support::engine::NoObserver;
+use crate::support::eventually;
 
 /// Bound of a start that is refused.
 const REFUSED: Duration = Duration::from_secs(60);
 /// Bound of what a program or a server does in the background.
 const DONE: Duration = Duration::from_secs(60);
+
+/// Waits until HTTP threads have connections of their own, which are not the client library's.
+async fn thread_connections_come_up(api: &Api) {
+    eventually("HTTP threads have connections of their own", DONE, async || {
+        api.metric("holdfast_redis_thread_connections").await >= 1.0
+    })
+    .await;
+}
 
 /// Connects once with these settings.
 async fn connect(config: &Config) -> Result<Engine, RedisError> {

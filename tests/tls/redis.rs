@@ -6,7 +6,7 @@ use crate::support::eventually;
 use crate::support::servers::{Flavor, available, shared_mongodb};
 
 use super::servers::{PASSWORD_ENCODED, TlsRedis};
-use super::{DONE, connected};
+use super::{DONE, connected, thread_connections_come_up};
 
 #[tokio::test]
 async fn programs_sell_over_tls_with_a_client_certificate() {
@@ -34,6 +34,7 @@ async fn programs_sell_over_tls_with_a_client_certificate() {
         api.booking("ann", &booking).await.json(200)["status"] == "CONFIRMED"
     })
     .await;
+    thread_connections_come_up(&api).await;
     let environment = place.environment(&settings);
     holdfastctl(&["verify"], &environment, "").await.ended(0);
     for process in [api.process(), &worker] {

@@ -12,7 +12,7 @@ use crate::support::servers::{
 use crate::support::{eventually, unique_name};
 
 use super::servers::{PASSWORD, PASSWORD_ENCODED, TlsRedis};
-use super::{DONE, connect, connected};
+use super::{DONE, connect, connected, thread_connections_come_up};
 
 /// The password of the Sentinels' user.
 const SENTINEL_PASSWORD: &str = "tr0ub4dor & 3";
@@ -85,6 +85,7 @@ async fn program_logs_in_to_sentinels_with_a_user_of_their_own() {
         let api = Api::program(&place, &[("HOLDFAST_REDIS_URL", url.as_str())]).await;
         let event = api.event(places(2)).await;
         api.held("ann", event, &[1]).await;
+        thread_connections_come_up(&api).await;
     }
     let config = |parameters: &str| Config {
         redis_url: watched.url("redis-sentinel", parameters).into(),

@@ -130,6 +130,11 @@ impl Node {
         Some(pipeline)
     }
 
+    /// How many threads' own connections are up.
+    pub fn pipelines_up(&self) -> usize {
+        self.pipelines.load().iter().filter(|(_, pipeline)| pipeline.is_up()).count()
+    }
+
     /// Whether a call could be sent.
     pub fn is_up(&self) -> bool {
         self.connections.iter().any(Connection::is_up)
