@@ -7,6 +7,8 @@ TEST ?=
 # Tests wait for servers and for deadlines most of the time: more run at once than there are cores.
 TEST_THREADS ?= 6
 GRANTS ?=
+GROWTH ?=
+PAID ?=
 SALE ?=
 PUSH ?=
 REFUSALS ?=
@@ -31,7 +33,7 @@ TESTS = RUST_TEST_THREADS=$(TEST_THREADS) $(CARGO) test --workspace
 LONG_TEST = $(CARGO) test --workspace --test main -- --nocapture
 
 .DEFAULT_GOAL := help
-.PHONY: advisories help run check services test test-all model soundness cluster fallbacks features primaries bench bench-confirm bench-gates bench-grants bench-idle bench-push bench-queue bench-refusals bench-sale bench-seats bench-worker instructions torture-pay torture-queue fmt lint deny mutants ci clean
+.PHONY: advisories help run check services test test-all model soundness cluster fallbacks features primaries bench bench-confirm bench-gates bench-grants bench-growth bench-idle bench-paid bench-push bench-queue bench-refusals bench-sale bench-seats bench-worker instructions torture-pay torture-queue fmt lint deny mutants ci clean
 
 help: ## List these commands
 	@awk 'BEGIN { FS = ":.*## " } /^[a-z-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -124,6 +126,23 @@ bench-grants: ## Measure granted holds against a script with the same effects an
 		$(PYTHON) deploy/run.py --profile release --state .holdfast/bench-grants \
 		--exec sh -c 'exec holdfast-bench grants --url $$API_URL --rounds 5 \
 		--redis-url $$HOLDFAST_REDIS_URL --json .holdfast/bench-grants.json $(GRANTS)'
+
+bench-growth: ## Measure how costs grow with seats, bookings, events and queues; GROWTH="--rounds 3" changes it
+	@rm -rf .holdfast/bench-growth
+	@$(RAISE_FILE_LIMIT); HOLDFAST_LISTEN=127.0.0.1:0 HOLDFAST_LOG_LEVEL=warn HOLDFAST_LIMITS=observe \
+		$(PYTHON) deploy/run.py --profile release --state .holdfast/bench-growth --mongodb fast \
+		--exec sh -c 'exec holdfast-bench growth --url $$API_URL \
+		--json .holdfast/bench-growth.json $(GROWTH)'
+
+bench-paid: ## Measure how many bookings a second are paid for and archived; PAID="--lag-seats 50000" measures the archive's lag
+	@rm -rf .holdfast/bench-paid
+	@$(RAISE_FILE_LIMIT); HOLDFAST_LISTEN=127.0.0.1:0 HOLDFAST_TRUSTED_PROXIES=127.0.0.1 HOLDFAST_IDENTITY_PROXIES=127.0.0.1 \
+		HOLDFAST_LOG_LEVEL=warn HOLDFAST_LIMITS=observe \
+		HOLDFAST_ADMIN_KEYS_SHA256=bench:$$(printf %s bench-paid | sha256sum | cut -d' ' -f1) \
+		DEMO_ADMIN_KEY=bench-paid FLASH_SALE_ADMIN_KEY=bench-paid \
+		$(PYTHON) deploy/run.py --profile release --state .holdfast/bench-paid --apis 2 --mongodb fast \
+		--exec sh -c 'exec holdfast-bench paid --url $$API_URLS \
+		--histories .holdfast/bench-paid --json .holdfast/bench-paid.json $(PAID)'
 
 bench-push: ## Measure memory and delivery times of 10,000 WebSockets; PUSH="--clients 500" changes it
 	@rm -rf .holdfast/bench-push

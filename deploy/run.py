@@ -173,7 +173,7 @@ def executables(messages: Path) -> Dict[str, str]:
     return found
 
 
-def start_services(children: Children, state: Path) -> Tuple[str, str]:
+def start_services(children: Children, state: Path, flavor: str = "auto") -> Tuple[str, str]:
     """Starts what is not given from outside; returns both addresses."""
     redis = os.environ.get("HOLDFAST_REDIS_URL")
     mongodb = os.environ.get("HOLDFAST_MONGODB_URL")
@@ -183,7 +183,9 @@ def start_services(children: Children, state: Path) -> Tuple[str, str]:
         redis, ports["redis"] = spec.url, spec.port
         say("{:<8} {} {} on {}".format("Redis", spec.flavor, spec.version, spec.url))
     if not mongodb:
-        spec = servers.start_mongodb(children, state, preferred=ports.get("mongodb", 0))
+        spec = servers.start_mongodb(
+            children, state, preferred=ports.get("mongodb", 0), flavor=flavor
+        )
         mongodb, ports["mongodb"] = spec.url, spec.port
         say("{:<8} {} {} on {}".format("MongoDB", spec.flavor, spec.version, spec.url))
     (state / "ports.json").write_text(json.dumps(ports) + "\n")
@@ -299,7 +301,7 @@ def shown(path: Path) -> str:
 
 def run(args: argparse.Namespace, children: Children, api: Address, state: Path) -> int:
     """Starts everything and watches over it; returns the exit status."""
-    redis, mongodb = start_services(children, state)
+    redis, mongodb = start_services(children, state, args.mongodb)
     programs = build(children, args.profile)
     worker = worker_address(api)
     env = {
@@ -387,6 +389,12 @@ def main() -> int:
     )
     parser.add_argument(
         "--apis", type=int, default=1, metavar="N", help="so many API processes (default 1)"
+    )
+    parser.add_argument(
+        "--mongodb",
+        choices=("auto", "fast"),
+        default="auto",
+        help="fast: secantusd-rs, if it is on PATH (for benchmarks)",
     )
     parser.add_argument(
         "--exec",

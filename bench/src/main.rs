@@ -6,12 +6,16 @@
 
 mod bare;
 mod beside;
+mod booked;
 mod confirm;
 mod cost;
 mod decisions;
 mod grants;
+mod growth;
 mod idle;
 mod load;
+mod paid;
+mod processes;
 mod push;
 mod queue;
 mod refusals;
@@ -26,7 +30,7 @@ use clap::{Parser, Subcommand};
 
 /// Measures Holdfast against the bare parts it is made of.
 #[derive(Parser)]
-#[command(name = "holdfast-bench", args_override_self = true)]
+#[command(name = "holdfast-bench")]
 struct Cli {
     #[command(subcommand)]
     command: Command,
@@ -40,8 +44,12 @@ enum Command {
     Confirm(confirm::Options),
     /// Granted holds, as a ratio to a script with the same effects and a bare actix-web handler
     Grants(grants::Options),
+    /// What operations cost as seats, bookings, events and queues grow
+    Growth(growth::Options),
     /// Redis commands a second of a deployment while nothing happens
     Idle(idle::Options),
+    /// Bookings paid for and archived a second, and how far the archive is behind
+    Paid(paid::Options),
     /// What 10,000 open WebSockets take of an API's memory, and how soon all know of a change
     Push(push::Options),
     /// What a million people in a waiting room take of Redis' memory, and what serving them costs
@@ -67,7 +75,9 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         Command::Decisions(options) => decisions::run(options).await,
         Command::Confirm(options) => confirm::run(options).await,
         Command::Grants(options) => grants::run(options).await,
+        Command::Growth(options) => growth::run(options).await,
         Command::Idle(options) => idle::run(options).await,
+        Command::Paid(options) => paid::run(options).await,
         Command::Push(options) => push::run(options).await,
         Command::Queue(options) => queue::run(options).await,
         Command::Bare(options) => bare::run(options).await,

@@ -48,20 +48,8 @@ pub struct Options {
 /// Fills the room and prints what it took; the last line is the same as JSON.
 pub async fn run(options: Options) -> Result<(), Box<dyn Error>> {
     let joins = options.joins;
-    let layout = Layout::new(vec![rows_of_a_hundred("Floor", ROWS)])?;
-    let stage = Stage::open(&options.redis_url, layout, None).await?;
-    let settings = RoomSettings { on: true, max_concurrent: CONCURRENT, ..RoomSettings::default() };
-    let room = RoomConfiguration {
-        revision: 1,
-        settings: &settings,
-        draw: DrawState::None,
-        draw_joined: 0,
-        commitment: "",
-        keep_ms: KEEP_MS,
-    };
-    if !stage.engine.room_configure(stage.event.id, &room, Floors::default()).await? {
-        return Err("the room was not configured".into());
-    }
+    let settings = settings();
+    let stage = open_room(&options.redis_url, &settings).await?;
     let before = memory(&stage.engine).await?;
     let began = Instant::now();
     join_all(&stage, joins).await?;
@@ -87,6 +75,35 @@ pub async fn run(options: Options) -> Result<(), Box<dyn Error>> {
     });
     println!("{json}");
     Ok(())
+}
+
+fn settings() -> RoomSettings {
+    RoomSettings { on: true, max_concurrent: CONCURRENT, ..RoomSettings::default() }
+}
+
+/// Opens an event with a waiting room.
+async fn open_room(redis_url: &str, settings: &RoomSettings) -> Result<Stage, Box<dyn Error>> {
+    let layout = Layout::new(vec![rows_of_a_hundred("Floor", ROWS)])?;
+    let stage = Stage::open(redis_url, layout, None).await?;
+    let room = RoomConfiguration {
+        revision: 1,
+        settings,
+        draw: DrawState::None,
+        draw_joined: 0,
+        commitment: "",
+        keep_ms: KEEP_MS,
+    };
+    match stage.engine.room_configure(stage.event.id, &room, Floors::default()).await? {
+        true => Ok(stage),
+        false => Err("the room was not configured".into()),
+    }
+}
+
+/// Opens an event in whose waiting room so many people wait; its holds are an admin's.
+pub async fn room_of(redis_url: &str, joins: u64) -> Result<Stage, Box<dyn Error>> {
+    let stage = Stage { exempt: true, ..open_room(redis_url, &settings()).await? };
+    join_all(&stage, joins).await?;
+    Ok(stage)
 }
 
 /// Returns Redis' `used_memory`, bytes.

@@ -8,7 +8,7 @@ use holdfast::domain::layout::Row;
 use holdfast::domain::seat_request::SectionRange;
 use holdfast::domain::{
     Booking, BookingId, Event, EventId, EventStatus, Inventory, Layout, OrphanRule, Partition,
-    Section, UserId,
+    SeatId, Section, UserId,
 };
 use holdfast::redis::scripts::{ClockSource, Scripts};
 use holdfast::redis::{
@@ -27,6 +27,8 @@ pub struct Stage {
     pub engine: Engine,
     pub event: Event,
     pub partition: Partition,
+    /// Whether holds need no session in a waiting room.
+    pub exempt: bool,
 }
 
 impl Stage {
@@ -54,7 +56,7 @@ impl Stage {
         };
         engine.open_event(&event, &token).await?;
         let partition = engine.keys().partition_of(event.id);
-        Ok(Stage { engine, event, partition })
+        Ok(Stage { engine, event, partition, exempt: false })
     }
 
     /// One call of `hold` under a key of its own.
@@ -81,10 +83,18 @@ impl Stage {
             replay_window_ms: 0,
             log_entries_max: u64::from(u32::MAX),
             room_number: 0,
-            exempt: false,
+            exempt: self.exempt,
         };
         let not_after = self.engine.not_after(self.partition).await?;
         Ok(self.engine.hold(&call, not_after).await?)
+    }
+
+    /// Holds a seat of the caller's own and gives it back.
+    pub async fn hold_and_cancel(&self, caller: u32) -> Result<(), Box<dyn Error>> {
+        let seat = [SeatId(self.event.layout.total_seats() - caller)];
+        let answer = self.hold(&format!("u{caller}"), SeatSelection::named(&seat, PRICE)).await?;
+        must_be(answer.code(), "ok")?;
+        self.cancel(&answer.into_booking()?).await
     }
 
     /// Gives a hold up.
@@ -113,7 +123,8 @@ pub fn rows_of_a_hundred(name: &str, rows: u32) -> Section {
     Section { name: name.into(), price: PRICE, rows: Some(rows.collect()), capacity: None }
 }
 
-fn event(layout: Layout) -> Event {
+/// An event on sale.
+pub fn event(layout: Layout) -> Event {
     Event {
         id: EventId(1),
         name: "Benchmark".into(),
