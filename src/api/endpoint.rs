@@ -120,7 +120,8 @@ const ANY_METHOD: &str = "*";
 /// The `Content-Security-Policy` of a path's pages.
 fn content_policy(path: &str) -> Option<&'static str> {
     match path {
-        "/" => Some(PAGE_POLICY),
+        "/" | "/console" => Some(PAGE_POLICY),
+        _ if path.starts_with("/events/") || path.starts_with("/console/") => Some(PAGE_POLICY),
         _ if path.starts_with("/docs") => Some(DOCS_POLICY),
         _ => None,
     }

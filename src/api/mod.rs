@@ -47,6 +47,7 @@ pub(crate) mod state;
 mod unknown_outcomes;
 mod updates;
 pub(crate) mod waiting_room;
+mod web;
 mod webhooks;
 
 pub use gates_setup::start_gates;

@@ -1,7 +1,5 @@
-//! Pages for people and monitoring: `/`, `/openapi.json`, `/metrics` (`/docs` is in `docs`). They need
-//! neither Redis nor MongoDB, so they are available when those are not.
-
-use std::borrow::Cow;
+//! For programs: `/openapi.json` and `/metrics`. They need neither Redis nor MongoDB, so they are
+//! available when those are not. (Pages for people are in `web` and `docs`.)
 
 use actix_web::HttpResponse;
 use actix_web::body::MessageBody;
@@ -14,26 +12,6 @@ use crate::http::outgoing::Slices;
 
 /// Content type of Prometheus' text format.
 const METRICS_TEXT: &str = "text/plain; version=0.0.4; charset=utf-8";
-const INDEX: &str = include_str!("index.html");
-
-/// The front page
-#[utoipa::path(
-    get, path = "/", tag = "operations",
-    responses((status = 200, description = "A page with links", body = String, content_type = "text/html")),
-)]
-pub async fn index(context: RequestContext, _: Payload) -> HandlerResult {
-    context.gates().pass_address(&context.head)?;
-    let page: Cow<'static, str> = match context.state.config.docs_enabled {
-        true => INDEX.into(),
-        false => INDEX
-            .lines()
-            .filter(|line| !line.contains("/docs/"))
-            .collect::<Vec<_>>()
-            .join("\n")
-            .into(),
-    };
-    Ok(HttpResponse::Ok().content_type("text/html; charset=utf-8").body(page))
-}
 
 /// This document
 #[utoipa::path(

@@ -6,8 +6,8 @@ use actix_web::dev::Service as _;
 use actix_web::http::Method;
 use actix_web::http::header::{self, HeaderValue};
 use actix_web::middleware::Compress;
-use actix_web::web::{self, Payload, ServiceConfig};
-use actix_web::{Resource, guard};
+use actix_web::web::{Payload, ServiceConfig};
+use actix_web::{Resource, guard, web as actix};
 use utoipa::OpenApi;
 
 use crate::http::problem::{Code, Problem};
@@ -20,7 +20,7 @@ use super::openapi::ProblemBody;
 use super::state::RequestContext;
 use super::updates::{socket, stream};
 use super::{
-    blocks, bookings, cache_stats, docs, events, health, pages, sales, seats, waiting_room,
+    blocks, bookings, cache_stats, docs, events, health, pages, sales, seats, waiting_room, web,
     webhooks,
 };
 
@@ -55,6 +55,7 @@ macro_rules! routes {
                 (name = "bookings", description = "Hold, pay, extend, cancel"),
                 (name = "waiting room", description = "Wait in line, or in a draw"),
                 (name = "operations", description = "Health, metrics, this document"),
+                (name = "pages", description = "Pages for people, with a browser"),
             ),
         )]
         pub struct Document;
@@ -99,7 +100,13 @@ routes! {
     pages::openapi: takes_any_query;
     docs::docs: takes_any_query;
     docs::docs_file: takes_any_query takes_rest_of_path;
-    pages::index: takes_any_query;
+    web::index: takes_any_query;
+    web::event: takes_any_query;
+    web::console: takes_any_query;
+    web::console_page: takes_any_query takes_rest_of_path;
+    web::asset: takes_any_query;
+    web::icon: takes_any_query;
+    web::theme: takes_any_query;
 }
 
 /// Adds routes to a server, one resource for each path. Methods that a path does not have are
@@ -125,11 +132,11 @@ pub fn register(mut routes: Vec<Route>, metrics: &Metrics, server: &mut ServiceC
 }
 
 fn resource(path: &str, routes: &[Route], metrics: &Metrics) -> Resource {
-    let mut resource = web::resource(path);
+    let mut resource = actix::resource(path);
     for route in routes {
         let by_method = match route.method {
-            Method::GET => web::route().guard(guard::Any(guard::Get()).or(guard::Head())),
-            _ => web::method(route.method.clone()),
+            Method::GET => actix::route().guard(guard::Any(guard::Get()).or(guard::Head())),
+            _ => actix::method(route.method.clone()),
         };
         resource = resource.route(served_by(by_method, route.service.clone()));
     }
@@ -140,7 +147,7 @@ fn resource(path: &str, routes: &[Route], metrics: &Metrics) -> Resource {
     let allowed = methods.join(", ");
     let is_private = routes.iter().any(|route| route.options.is_private);
     let refuse = move |context: &RequestContext| method_not_allowed(context, &allowed);
-    resource.default_service(served_by(web::route(), refusing(metrics, path, is_private, refuse)))
+    resource.default_service(served_by(actix::route(), refusing(metrics, path, is_private, refuse)))
 }
 
 fn served_by(route: actix_web::Route, service: Service) -> actix_web::Route {
@@ -149,7 +156,7 @@ fn served_by(route: actix_web::Route, service: Service) -> actix_web::Route {
 
 /// Answers paths that no route has.
 pub fn unmatched(metrics: &Metrics) -> actix_web::Route {
-    served_by(web::route(), refusing(metrics, "unmatched", false, route_unknown))
+    served_by(actix::route(), refusing(metrics, "unmatched", false, route_unknown))
 }
 
 fn method_not_allowed(context: &RequestContext, allowed: &str) -> Problem {

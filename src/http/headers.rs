@@ -20,9 +20,11 @@ const ALWAYS: [(HeaderName, &str); 3] = [
 pub const DOCS_POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; \
     img-src 'self' data:; font-src 'self'; connect-src 'self'; base-uri 'none'; form-action 'none'; \
     frame-ancestors 'none'";
-/// `Content-Security-Policy` of the index page: text, links and an inline style.
-pub const PAGE_POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; \
-    form-action 'none'; frame-ancestors 'none'";
+/// `Content-Security-Policy` of the pages for people: their own files and this site's API, nothing
+/// inline.
+pub const PAGE_POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; \
+    img-src 'self' data:; connect-src 'self'; base-uri 'none'; form-action 'none'; \
+    frame-ancestors 'none'";
 
 /// The fixed headers of one route's responses.
 pub struct RouteHeaders {

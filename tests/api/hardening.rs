@@ -25,6 +25,11 @@ async fn every_response_has_security_headers() {
     let seats = format!("/api/v1/events/{event}/seats");
     for (path, status, kept) in [
         ("/", 200, true),
+        ("/events/1", 200, true),
+        ("/console", 200, true),
+        ("/console/bookings/1", 200, true),
+        ("/favicon.svg", 200, true),
+        ("/assets/nothing.js", 404, false),
         ("/docs/", 200, true),
         ("/docs/swagger-ui.css", 200, true),
         ("/openapi.json", 200, true),
@@ -49,12 +54,13 @@ async fn every_response_has_security_headers() {
         }
         assert_eq!(reply.header("cache-control") != Some("no-store"), kept, "{path}");
         let policy = reply.header("content-security-policy");
-        let is_page = path == "/" || path.starts_with("/docs");
+        let pages = ["/events/", "/console", "/docs"];
+        let is_page = path == "/" || pages.iter().any(|page| path.starts_with(page));
         assert_eq!(policy.is_some(), is_page, "{path}: {policy:?}");
         assert!(policy.is_none_or(|policy| policy.starts_with("default-src 'none'")), "{policy:?}");
     }
     // No page has inline scripts, which the policy forbids.
-    for page in ["/", "/docs/"] {
+    for page in ["/", "/events/1", "/console", "/docs/"] {
         let text = api.get(page).send().await.text();
         for script in text.split("<script").skip(1) {
             let inside = script.split_once('>').unwrap().1.split_once("</script>").unwrap().0;

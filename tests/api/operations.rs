@@ -135,8 +135,39 @@ async fn documentation_loads_nothing_from_other_sites() {
         "{initializer}"
     );
     api.get("/docs/nothing.js").send().await.problem(404, "route_unknown");
-    let front = api.get("/").send().await;
-    assert_eq!((front.status, front.text().contains("/docs")), (200, true));
+}
+
+#[tokio::test]
+async fn pages_load_their_files_compressed_and_cached() {
+    let api = shared_api().await;
+    for page in ["/", "/events/1", "/console", "/console/bookings/1"] {
+        let reply = api.get(page).send().await;
+        assert_eq!(
+            (reply.status, reply.header("cache-control")),
+            (200, Some("no-cache")),
+            "{page}"
+        );
+        let text = reply.text();
+        let scripts: Vec<&str> = text.split("src=\"").skip(1).collect();
+        assert!(scripts.len() >= 2, "{text}");
+        for script in scripts.iter().map(|rest| rest.split('"').next().unwrap()) {
+            let plain = api.get(script).send().await;
+            assert_eq!(plain.status, 200, "{script}");
+            let content_type = plain.header("content-type");
+            assert_eq!(content_type, Some("text/javascript; charset=utf-8"), "{script}");
+            let tag = plain.header("etag").unwrap();
+            let cached = api.get(script).header("If-None-Match", tag).send().await;
+            assert_eq!((cached.status, cached.bytes.len()), (304, 0), "{script}");
+            let gzip = api.get(script).header("Accept-Encoding", "gzip").send().await;
+            assert_eq!(gzip.header("content-encoding"), Some("gzip"), "{script}");
+            assert!(gzip.bytes.len() < plain.bytes.len(), "{script}");
+            let is_hashed = script.starts_with("/assets/");
+            let is_kept =
+                gzip.header("cache-control").is_some_and(|kept| kept.contains("immutable"));
+            assert_eq!(is_kept, is_hashed, "{script}");
+        }
+    }
+    api.get("/assets/nothing.js").send().await.problem(404, "route_unknown");
 }
 
 #[tokio::test]
