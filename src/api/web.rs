@@ -15,6 +15,7 @@ use flate2::write::GzEncoder;
 use include_dir::{Dir, include_dir};
 use sha2::{Digest, Sha256};
 
+use super::openapi::ProblemBody;
 use super::state::RequestContext;
 use crate::http::HandlerResult;
 use crate::http::headers::accepts_gzip;
@@ -110,6 +111,7 @@ pub async fn console_page(context: RequestContext, _: Payload) -> HandlerResult 
     responses(
         (status = 200, description = "The file", body = String, content_type = "text/javascript"),
         (status = 304, description = "The client has it"),
+        (status = 404, description = "It is another version's: reload the page", body = ProblemBody, content_type = "application/problem+json"),
     ),
 )]
 pub async fn asset(context: RequestContext, _: Payload) -> HandlerResult {

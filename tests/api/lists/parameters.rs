@@ -8,8 +8,14 @@ use crate::support::api::{places, shared_api};
 
 /// Routes with any query parameters: probes, scrapers, payment providers and
 /// browsers add their own.
-const LENIENT: [&str; 11] = [
+const LENIENT: [&str; 17] = [
     "/",
+    "/events/{event_id}",
+    "/console",
+    "/console/{page}",
+    "/assets/{file}",
+    "/favicon.svg",
+    "/theme.js",
     "/docs",
     "/docs/{file}",
     "/openapi.json",
