@@ -102,6 +102,16 @@ function Chosen({ sale }: { sale: Sale }): JSX.Element {
         <span class="t3 small">at most {plural(sale.seatsMax, 'seat')}</span>
       </div>
       {!chosen.length && !sale.general.value && <p class="t3 hint">Choose free seats on the map.</p>}
+      {sale.general.value && (
+        <div class="row pick">
+          <span class="badge ink">{sale.general.value.quantity}</span>
+          <span class="grow cut">{event.sections?.[sale.general.value.section]?.name}, no numbered seats</span>
+          <span class="price">{formatMoney((event.sections?.[sale.general.value.section]?.price ?? 0) * sale.general.value.quantity, event.currency)}</span>
+          <button type="button" class="btn plain icon small" aria-label="Remove these places" onClick={() => sale.chooseGeneral(0, 0)}>
+            <Icon name="close" size={14} />
+          </button>
+        </div>
+      )}
       {scene &&
         chosen.map((seat) => {
           const isTaken = sale.taken.value.has(seat);

@@ -74,6 +74,16 @@ async function awaitSale(sale: Sale, id: string): Promise<void> {
   }
 }
 
+/** After a 202: looks until the archive says that the sale is cancelled. */
+async function awaitCancellation(sale: Sale, id: string): Promise<void> {
+  sale.notice.value = { tone: 'action', text: 'The cancellation is being recorded.' };
+  for (let delay = 1; sale.booking.value?.id === id && sale.booking.value.status === 'CONFIRMED'; delay = Math.min(5, delay * 1.5)) {
+    await wait(delay);
+    await sale.refreshBooking(id);
+  }
+  sale.notice.value = null;
+}
+
 /** Goes on looking at a payment that was under way before a reload. */
 export function resumePayment(sale: Sale): void {
   const booking = sale.booking.value;
@@ -107,7 +117,7 @@ export async function cancel(sale: Sale, booking: Booking): Promise<boolean> {
     sale.owned.value = sale.owned.value.filter((one) => one.id !== booking.id);
     if (wasSold) {
       sale.adopt(body);
-      if (status === 202) sale.notice.value = { tone: 'action', text: 'The cancellation is being recorded.' };
+      if (status === 202) void awaitCancellation(sale, booking.id);
     } else sale.chooseAgain();
     return true;
   } catch (error) {

@@ -106,7 +106,8 @@ export function HouseCard({ watch: current }: { watch: Watch }): JSX.Element {
   );
 }
 
-const HOUSE_INSETS = { top: 12, right: 16, bottom: 12, left: 184 };
+/** The list of sections lies beside the map, where there is room for it. */
+const HOUSE_INSETS = { top: 12, right: 16, bottom: 12, left: matchMedia('(max-width: 760px)').matches ? 16 : 184 };
 
 function tipOf(current: Watch, seat: number): string {
   const state = STATES[current.house.state[seat]!]!;

@@ -31,7 +31,7 @@ function niceStep(high: number, steps: number): number {
 
 /** Bars in time, parts stacked; the axis in UTC. */
 export function StackedBars({ bars, tones, from, to, label, height = 190 }: { bars: Bar[]; tones: string[]; from: number; to: number; label: string; height?: number }): JSX.Element {
-  const width = 780;
+  const width = matchMedia('(max-width: 760px)').matches ? 380 : 780;
   const left = 44;
   const bottom = 22;
   const top = 8;
@@ -43,8 +43,8 @@ export function StackedBars({ bars, tones, from, to, label, height = 190 }: { ba
   const slot = bars.length > 1 ? Math.min(...bars.slice(1).map((bar, i) => x(bar.at) - x(bars[i]!.at))) : 8;
   const thickness = Math.max(1.2, Math.min(14, slot * 0.78));
   const lines = Array.from({ length: Math.round(ceiling / step) + 1 }, (_, i) => i * step);
-  const minute = (to - from) / 5;
-  const ticks = Array.from({ length: 5 }, (_, i) => from + minute * (i + 0.5));
+  const count = width > 500 ? 5 : 3;
+  const ticks = Array.from({ length: count }, (_, i) => from + ((to - from) / count) * (i + 0.5));
   return (
     <svg class="bars" viewBox={`0 0 ${width} ${height}`} role="img" aria-label={label}>
       {lines.map((value) => (

@@ -276,6 +276,7 @@ export class MapView {
     else if (dirty.size) paintDirty(frame(1), this.scene, dirty);
     if (needs.overlay || needs.seats) paintOverlay(frame(2), this.scene);
     if (needs.seats) {
+      if (!this.drawn && this.scene.house.isKnown.value) performance.mark('map-drawn');
       this.drawn = { ...this.camera };
       this.host.style.transform = '';
     }
