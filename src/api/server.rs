@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use actix_http::error::DispatchError;
-use actix_http::{HttpService, Protocol, Request};
+use actix_http::{HttpService, KeepAlive, Protocol, Request};
 use actix_service::{ServiceFactory, ServiceFactoryExt, fn_factory, fn_service, map_config};
 use actix_web::App;
 use actix_web::body::MessageBody;
@@ -131,7 +131,8 @@ fn build(listener: TcpListener, state: State) -> io::Result<Server> {
                 let draining = draining.clone();
                 async move { draining.notified().await }
             })
-            .keep_alive(Duration::from_secs(config.http_keep_alive_seconds))
+            // `Transport` ends idle connections: actix would start a timer after each request.
+            .keep_alive(KeepAlive::Os)
             .client_request_timeout(Duration::from_millis(config.http_header_timeout_ms))
             .client_disconnect_timeout(upgrade::DISCONNECT_TIMEOUT)
             .local_addr(address)

@@ -1,7 +1,8 @@
 //! Reads request bodies: bounded in bytes and in time, and JSON.
 
 use std::pin::pin;
-use std::task::Poll;
+use std::rc::Rc;
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use actix_web::HttpRequest;
@@ -12,6 +13,7 @@ use serde::de::DeserializeOwned;
 
 use super::fields::parse;
 use super::problem::{Code, Problem};
+use super::transport::Exchange;
 
 /// Bounds of a request body.
 #[derive(Clone, Copy, Debug)]
@@ -73,17 +75,26 @@ pub async fn read(
         return Err(too_large(limits.bytes_max));
     }
     let mut body = pin!(collect(payload, limits.bytes_max));
-    // Most bodies arrive with their head: the first poll finds the head read, and the second the
-    // body. They need no timer.
-    let mut polls = 0;
-    let early = std::future::poll_fn(|context| match body.as_mut().poll(context) {
-        Poll::Ready(body) => Poll::Ready(Some(body)),
-        Poll::Pending if polls == 0 => {
-            polls += 1;
-            context.waker().wake_by_ref();
-            Poll::Pending
+    // Most bodies arrive with their head, and need neither a wake-up nor a timer: the dispatcher polls a
+    // handler when it has read the head, and again in the same turn when it has read the body.
+    let exchange = request.conn_data::<Rc<Exchange>>();
+    let mut is_first = true;
+    let early = std::future::poll_fn(|context| {
+        if !std::mem::take(&mut is_first) {
+            exchange.inspect(|exchange| exchange.note_handler_polled());
+            return Poll::Ready(match body.as_mut().poll(context) {
+                Poll::Ready(body) => Some(body),
+                Poll::Pending => None,
+            });
         }
-        Poll::Pending => Poll::Ready(None),
+        if let Poll::Ready(body) = body.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
+            return Poll::Ready(Some(body));
+        }
+        match exchange {
+            Some(exchange) => exchange.poll_handler_again(context.waker()),
+            None => context.waker().wake_by_ref(),
+        }
+        Poll::Pending
     });
     if let Some(body) = early.await {
         return body;
@@ -127,8 +138,8 @@ fn too_large(bytes_max: usize) -> Problem {
 
 fn require_json(request: &HttpRequest) -> Result<(), Problem> {
     let headers = request.headers();
-    let media = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
-    if !media.is_some_and(is_json) {
+    let media = headers.get(header::CONTENT_TYPE);
+    if !media.is_some_and(|media| is_json(media.as_bytes())) {
         return Err(Problem::new(
             Code::UnsupportedMediaType,
             "Send the body as JSON, with the header Content-Type: application/json",
@@ -144,10 +155,11 @@ fn require_json(request: &HttpRequest) -> Result<(), Problem> {
     Ok(())
 }
 
-fn is_json(media: &str) -> bool {
-    if media == "application/json" {
+fn is_json(media: &[u8]) -> bool {
+    if media == b"application/json" {
         return true;
     }
+    let Ok(media) = std::str::from_utf8(media) else { return false };
     let essence = media.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
     essence == "application/json"
         || (essence.starts_with("application/") && essence.ends_with("+json"))

@@ -5,7 +5,6 @@ use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Poll};
-use std::time::Instant;
 
 use actix_web::HttpResponse;
 use actix_web::body::{BodySize, MessageBody};
@@ -129,7 +128,7 @@ pub struct InProgress(Option<Rc<Exchange>>);
 impl Drop for InProgress {
     fn drop(&mut self) {
         if let Some(exchange) = &self.0 {
-            exchange.end(Instant::now());
+            exchange.end();
         }
     }
 }
@@ -151,8 +150,12 @@ where
     inner.call(request).map_ok(move |response| {
         response.map_body(move |head, body| {
             if let Some(exchange) = &in_progress.0 {
-                let kind = head.headers().get(header::CONTENT_TYPE);
-                exchange.respond(body.size(), kind.is_some_and(|kind| kind == EVENT_STREAM));
+                let is_event_stream = || {
+                    let kind = head.headers().get(header::CONTENT_TYPE);
+                    kind.is_some_and(|kind| kind == EVENT_STREAM)
+                };
+                let size = body.size();
+                exchange.respond(size, size == BodySize::Stream && is_event_stream());
             }
             With::new(body, in_progress)
         })

@@ -1,7 +1,7 @@
 //! Requests that never end: every head and every body has a deadline, on a connection that is kept
 //! as on a new one.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use holdfast::config::Config;
 
@@ -68,6 +68,55 @@ async fn body_that_nobody_reads_is_given_up() {
     let mut slow = api.raw(head.as_bytes()).await;
     assert_eq!(slow.answer(BOUND).await.status, 200);
     drips_until_closed(&mut slow, b"1\r\nx\r\n").await;
+    api.stop().await;
+}
+
+#[tokio::test]
+async fn idle_connection_is_closed_without_a_word_once_keep_alive_is_over() {
+    let config = Config { http_keep_alive_seconds: 2, ..Place::shared().config() };
+    let api = Api::here(config).await;
+    // Its body is read.
+    let post = "POST /api/v1/bookings HTTP/1.1\r\nHost: localhost\r\nX-User-Id: ann\r\n\
+        User-Agent: Mozilla/5.0\r\nAccept: */*\r\nContent-Length: 2\r\n\r\n{}";
+    for request in [WHOLE, post] {
+        let mut idle = api.raw(request.as_bytes()).await;
+        idle.answer(BOUND).await;
+        // Longer in total than keep-alive: each request starts it anew.
+        let began = Instant::now();
+        while began.elapsed() < Duration::from_millis(2_500) {
+            tokio::time::sleep(STEP).await;
+            idle.send(WHOLE.as_bytes()).await;
+            assert_eq!(idle.answer(BOUND).await.status, 200);
+        }
+        assert!(idle.closes(BOUND).await, "{request}");
+    }
+    assert_eq!(api.metric("holdfast_requests_timed_out_total").await, 0.0);
+    api.stop().await;
+}
+
+#[tokio::test]
+async fn body_is_read_whether_it_comes_with_its_head_or_later() {
+    let api = api().await;
+    let head = "POST /api/v1/bookings HTTP/1.1\r\nHost: localhost\r\nX-User-Id: ann\r\n\
+        User-Agent: Mozilla/5.0\r\nAccept: */*\r\nContent-Type: application/json\r\nContent-Length: ";
+    let body = r#"{"event_id":4000000000,"seat_ids":[1]}"#;
+    let head = format!("{head}{}\r\n\r\n", body.len());
+    let mut kept = api.raw(format!("{head}{body}").as_bytes()).await;
+    assert_eq!(kept.answer(BOUND).await.status, 404);
+    kept.send(head.as_bytes()).await;
+    for half in [&body[..20], &body[20..]] {
+        tokio::time::sleep(STEP).await;
+        kept.send(half.as_bytes()).await;
+    }
+    assert_eq!(kept.answer(BOUND).await.status, 404);
+    // Pipelined, the last body late.
+    kept.send(format!("{head}{body}").repeat(20).as_bytes()).await;
+    kept.send(head.as_bytes()).await;
+    for _ in 0..20 {
+        assert_eq!(kept.answer(BOUND).await.status, 404);
+    }
+    kept.send(body.as_bytes()).await;
+    assert_eq!(kept.answer(BOUND).await.status, 404);
     api.stop().await;
 }
 

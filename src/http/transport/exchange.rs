@@ -8,7 +8,8 @@ use std::task::Waker;
 use std::time::{Duration, Instant};
 
 use actix_http::body::BodySize;
-use actix_web::http::{Method, header};
+use actix_web::dev::Payload;
+use actix_web::http::Method;
 
 /// Bytes that may be read beyond a request and its body while it is in progress: pipelined requests.
 const READ_AHEAD_MAX: u64 = 64 * 1024;
@@ -20,10 +21,22 @@ const HEAD_END: [u8; 4] = *b"\r\n\r\n";
 pub struct RequestLimits {
     /// From a head's first byte to its last.
     pub head: Duration,
-    /// Between two requests.
+    /// From a response to the next request's first byte.
     pub keep_alive: Duration,
     /// Bytes of the largest body that any route accepts.
     pub body_bytes_max: u64,
+}
+
+/// What a connection waits for between two requests, and until when: `None` until the dispatcher's turn
+/// ends ([`Exchange::end_turn`]), as most waits do not last until then.
+#[derive(Clone, Copy, Debug)]
+enum Awaited {
+    /// Nothing: a request is in progress, or none has begun yet.
+    Nothing,
+    /// The first byte of the next request.
+    Request(Option<Instant>),
+    /// The rest of a head.
+    Head(Option<Instant>),
 }
 
 /// The state of one connection.
@@ -34,16 +47,15 @@ pub struct Exchange {
     /// Number of requests so far.
     begun: Cell<u64>,
     has_body: Cell<bool>,
-    /// Deadline of a head that has begun.
-    head_due: Cell<Option<Instant>>,
-    /// Deadline of the next request: bytes of the last one's body may still arrive.
-    next_due: Cell<Option<Instant>>,
+    awaited: Cell<Awaited>,
     read_meanwhile: Cell<u64>,
     read_meanwhile_max: Cell<u64>,
     /// The last bytes that were read.
     tail: Cell<[u8; 4]>,
     /// Woken once more bytes may be read.
     reader: RefCell<Option<Waker>>,
+    /// A handler that is to be polled once more.
+    handler: RefCell<Option<Waker>>,
     /// Whether the response is an event stream, which has no end.
     is_endless: Cell<bool>,
     /// Bytes that the response pins in memory.
@@ -58,12 +70,12 @@ impl Exchange {
             in_progress: Cell::new(0),
             begun: Cell::new(0),
             has_body: Cell::new(false),
-            head_due: Cell::new(None),
-            next_due: Cell::new(None),
+            awaited: Cell::new(Awaited::Nothing),
             read_meanwhile: Cell::new(0),
             read_meanwhile_max: Cell::new(0),
             tail: Cell::new(HEAD_END),
             reader: RefCell::new(None),
+            handler: RefCell::new(None),
             is_endless: Cell::new(false),
             body_bytes: Cell::new(0),
         }
@@ -73,21 +85,14 @@ impl Exchange {
     pub fn begin(&self, request: &actix_web::dev::ServiceRequest) {
         self.in_progress.set(self.in_progress.get() + 1);
         self.begun.set(self.begun.get().wrapping_add(1));
-        self.head_due.set(None);
-        self.next_due.set(None);
+        self.awaited.set(Awaited::Nothing);
         self.is_endless.set(false);
-        let has_body = self.has_body_of(request);
+        let has_body = !matches!(request.parts().1, Payload::None);
         self.has_body.set(has_body);
         self.read_meanwhile.set(0);
         let is_read = has_body && !matches!(*request.method(), Method::GET | Method::HEAD);
         let body_bytes = if is_read { self.limits.body_bytes_max } else { 0 };
         self.read_meanwhile_max.set(READ_AHEAD_MAX + body_bytes);
-    }
-
-    fn has_body_of(&self, request: &actix_web::dev::ServiceRequest) -> bool {
-        let headers = request.headers();
-        headers.contains_key(header::CONTENT_LENGTH)
-            || headers.contains_key(header::TRANSFER_ENCODING)
     }
 
     /// Records the response, before it is sent.
@@ -100,18 +105,17 @@ impl Exchange {
     }
 
     /// Records that the response is complete, or abandoned.
-    pub fn end(&self, now: Instant) {
+    pub fn end(&self) {
         self.in_progress.set(self.in_progress.get().saturating_sub(1));
         if self.in_progress.get() > 0 {
             return;
         }
-        if self.has_body.get() {
-            // The end of the body is not known here: the next bytes are of it, or of the next head.
-            self.next_due.set(Some(now + self.limits.keep_alive + self.limits.head));
-        } else if self.tail.get() != HEAD_END {
+        self.awaited.set(match !self.has_body.get() && self.tail.get() != HEAD_END {
             // The next head has begun.
-            self.head_due.set(Some(now + self.limits.head));
-        }
+            true => Awaited::Head(None),
+            // After a body it may have begun, too: where the body ends is not known here.
+            false => Awaited::Request(None),
+        });
         if let Some(reader) = self.reader.borrow_mut().take() {
             reader.wake();
         }
@@ -130,8 +134,8 @@ impl Exchange {
         self.tail.set(tail);
         if self.in_progress.get() > 0 {
             self.read_meanwhile.set(self.read_meanwhile.get().saturating_add(bytes.len() as u64));
-        } else if self.head_due.get().is_none() {
-            self.head_due.set(Some(Instant::now() + self.limits.head));
+        } else if !matches!(self.awaited.get(), Awaited::Head(_)) {
+            self.awaited.set(Awaited::Head(None));
         }
     }
 
@@ -145,14 +149,51 @@ impl Exchange {
         is_full
     }
 
-    /// Deadline of the next request; `None` while one is in progress.
-    pub fn request_due(&self) -> Option<Instant> {
-        if self.in_progress.get() > 0 {
-            return None;
+    /// Has a handler polled once more: by the dispatcher's own accord in this turn, which costs no
+    /// wake-up, else in the next one.
+    pub fn poll_handler_again(&self, waker: &Waker) {
+        *self.handler.borrow_mut() = Some(waker.clone());
+    }
+
+    /// Records that the handler was polled once more.
+    pub fn note_handler_polled(&self) {
+        self.handler.borrow_mut().take();
+    }
+
+    /// Ends a turn of the dispatcher: waits that began in it have a deadline from now on.
+    pub fn end_turn(&self) {
+        if let Some(handler) = self.handler.borrow_mut().take() {
+            handler.wake();
         }
-        match (self.head_due.get(), self.next_due.get()) {
-            (Some(head), Some(next)) => Some(head.min(next)),
-            (head, next) => head.or(next),
+        self.awaited.set(match self.awaited.get() {
+            Awaited::Request(None) => {
+                Awaited::Request(Some(Instant::now() + self.limits.keep_alive))
+            }
+            Awaited::Head(None) => Awaited::Head(Some(Instant::now() + self.limits.head)),
+            other => other,
+        });
+    }
+
+    /// Deadline of a head that has begun.
+    pub fn head_due(&self) -> Option<Instant> {
+        match self.awaited.get() {
+            Awaited::Head(due) => due,
+            _ => None,
+        }
+    }
+
+    /// Until when the next request has to begin.
+    pub fn request_due(&self) -> Option<Instant> {
+        match self.awaited.get() {
+            Awaited::Request(due) => due,
+            _ => None,
+        }
+    }
+
+    /// Restarts the wait for the next request.
+    pub fn restart_wait(&self) {
+        if matches!(self.awaited.get(), Awaited::Request(_)) {
+            self.awaited.set(Awaited::Request(None));
         }
     }
 

@@ -1,17 +1,19 @@
 //! A TCP connection with deadlines, which the HTTP dispatcher reads from and writes to.
 //!
-//! The dispatcher itself times only a connection's first head and its idle time. This layer adds:
+//! The dispatcher itself times only a connection's first head. This layer adds:
 //!
 //! | what | must | otherwise |
 //! |---|---|---|
 //! | every head, from its first byte | arrive within `http_header_timeout_ms` | 408, and the connection is closed |
-//! | the rest of a body that no handler reads | end within keep-alive plus that time | the same |
+//! | the rest of a body that no handler reads | go on within keep-alive, then end within that time | the same |
+//! | the next request | begin within keep-alive | the connection is closed |
 //! | a response, while it waits for its client | be read at `http_response_bytes_per_second_min` or faster once it has waited for `http_stall_timeout_ms`, and wait for at most `http_response_wait_ms` in total | the connection is reset |
 //! | a response, while memory is short | not be among the slowest | the connection is reset |
 //!
-//! The dispatcher calls `poll_flush` at the end of each of its turns. There, and where a write has to
-//! wait, deadlines are checked and the timer is set. Each connection has one timer, which is reset only
-//! to an earlier time; when it fires too early, the deadlines are checked again.
+//! The dispatcher calls `poll_flush` at the end of each of its turns, unless a write has to wait. There,
+//! and where a write has to wait, deadlines are checked and the timer is set. Each connection has one
+//! timer, which is reset only to an earlier time; when it fires too early, the deadlines are checked
+//! again. actix's own keep-alive timer is off: it is allocated, registered and dropped for each request.
 
 mod exchange;
 mod pace;
@@ -155,7 +157,11 @@ impl Transport {
     }
 
     fn check_deadlines(&mut self, now: Instant) -> io::Result<()> {
-        if self.exchange.request_due().is_some_and(|due| due <= now) {
+        if self.request_due().is_some_and(|due| due <= now) {
+            self.is_cut_off = true;
+            return Err(io::Error::new(io::ErrorKind::TimedOut, "no further request"));
+        }
+        if self.exchange.head_due().is_some_and(|due| due <= now) {
             self.limits.heads_late.inc();
             // The last response is sent completely, unless its client does not read.
             if self.buffered.is_none() {
@@ -179,8 +185,13 @@ impl Transport {
         io::Error::new(io::ErrorKind::TimedOut, why)
     }
 
+    /// Until when the next request has to begin; `None` while the client has not read the last response.
+    fn request_due(&self) -> Option<Instant> {
+        self.exchange.request_due().filter(|_| self.buffered.is_none())
+    }
+
     fn next_deadline(&self) -> Option<Instant> {
-        let request = self.exchange.request_due();
+        let request = self.exchange.head_due().or(self.request_due());
         let response = self.pace.deadline(&self.limits.pace);
         request.into_iter().chain(response).min()
     }
@@ -224,7 +235,9 @@ impl Transport {
 
     /// Records that all bytes are written.
     fn note_written(&mut self) {
-        self.buffered = None;
+        if self.buffered.take().is_some() {
+            self.exchange.restart_wait();
+        }
         if let Some(listed) = &self.listed {
             listed.resume();
         }
@@ -270,6 +283,7 @@ impl AsyncWrite for Transport {
             }
             Poll::Ready(Err(error)) => Poll::Ready(Err(error)),
             Poll::Pending => {
+                this.exchange.end_turn();
                 this.wait(bytes.len());
                 this.set_timer();
                 // The timer and the registration now wake this task.
@@ -283,6 +297,7 @@ impl AsyncWrite for Transport {
         let this = self.get_mut();
         // The dispatcher flushes after it has written everything.
         this.note_written();
+        this.exchange.end_turn();
         this.set_timer();
         this.check(context)?;
         Pin::new(&mut this.stream).poll_flush(context)
