@@ -11,8 +11,10 @@
 //! | the response is counted and timed under the route's path | `route_metrics` |
 
 use std::future::Future;
-use std::panic::AssertUnwindSafe;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::Pin;
 use std::rc::Rc;
+use std::task::{Context, Poll, ready};
 
 use actix_web::http::header::HeaderValue;
 use actix_web::http::{ConnectionType, Method};
@@ -34,7 +36,7 @@ use super::state::RequestContext;
 use super::{server_error_log, unknown_outcomes};
 
 /// A handler with everything around it.
-pub type Service = Rc<dyn Fn(RequestContext, Payload) -> LocalBoxFuture<'static, HttpResponse>>;
+pub type Service = Rc<dyn Fn(RequestContext, Payload) -> Serving>;
 
 /// How a route is served.
 #[derive(Clone, Copy, Default)]
@@ -140,11 +142,62 @@ where
     F: Fn(RequestContext, Payload) -> Fut + 'static,
     Fut: Future<Output = HandlerResult> + 'static,
 {
-    let shared = Rc::new((around, handler));
+    let around = Rc::new(around);
     Rc::new(move |context, payload| {
-        let shared = shared.clone();
-        async move { serve(&shared.0, &shared.1, context, payload).await }.boxed_local()
+        around.metrics.enter();
+        let step = match check(&around, &context) {
+            Ok(()) => Step::Handler(handler(context.clone(), payload).boxed_local()),
+            Err(problem) => Step::Refused(Some(problem)),
+        };
+        Serving { around: around.clone(), context, step }
     })
+}
+
+/// The response to a request, while its handler runs.
+///
+/// A future by hand: only the handler's own future is allocated, in one piece that fits the
+/// allocator's fast sizes, and none is copied.
+pub struct Serving {
+    around: Rc<Around>,
+    context: RequestContext,
+    step: Step,
+}
+
+enum Step {
+    Handler(LocalBoxFuture<'static, HandlerResult>),
+    /// The checks refused the request; `None` once that is answered.
+    Refused(Option<Problem>),
+}
+
+impl Future for Serving {
+    type Output = HttpResponse;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<HttpResponse> {
+        let Serving { around, context, step } = self.get_mut();
+        let result = match step {
+            Step::Handler(handler) => {
+                let poll = AssertUnwindSafe(|| handler.as_mut().poll(cx));
+                match context.trace.scope_now(|| catch_unwind(poll)) {
+                    Ok(poll) => ready!(poll),
+                    // The panic hook has logged and counted it.
+                    Err(_) => Err(Problem::internal("a panic")),
+                }
+            }
+            Step::Refused(problem) => {
+                Err(problem.take().unwrap_or_else(|| Problem::internal("polled again")))
+            }
+        };
+        Poll::Ready(respond(around, context, result))
+    }
+}
+
+impl Drop for Serving {
+    fn drop(&mut self) {
+        // A handler may be dropped before it has ended, and then still does something.
+        let step = std::mem::replace(&mut self.step, Step::Refused(None));
+        self.context.trace.scope_now(|| drop(step));
+        self.around.metrics.leave();
+    }
 }
 
 /// The checks before every handler.
@@ -159,27 +212,9 @@ fn check(around: &Around, context: &RequestContext) -> Result<(), Problem> {
     }
 }
 
-async fn serve<F, Fut>(
-    around: &Around,
-    handler: &F,
-    context: RequestContext,
-    payload: Payload,
-) -> HttpResponse
-where
-    F: Fn(RequestContext, Payload) -> Fut,
-    Fut: Future<Output = HandlerResult>,
-{
-    let _in_flight = around.metrics.enter();
-    let handled = match check(around, &context) {
-        Ok(()) => {
-            let handled = AssertUnwindSafe(handler(context.clone(), payload)).catch_unwind();
-            // The panic hook has logged and counted a panic.
-            let caught = context.trace.scope(handled).await;
-            caught.unwrap_or_else(|_| Err(Problem::internal("a panic")))
-        }
-        Err(problem) => Err(problem),
-    };
-    let result = handled.and_then(|response| outgoing::bounded(response, &context.state.memory));
+/// Completes a handler's response, or renders the problem in its place.
+fn respond(around: &Around, context: &RequestContext, result: HandlerResult) -> HttpResponse {
+    let result = result.and_then(|response| outgoing::bounded(response, &context.state.memory));
     let trace_id = context.trace.trace_id().text();
     let mut response = match result {
         Ok(mut response) => {
@@ -187,14 +222,14 @@ where
             response
         }
         Err(problem) => {
-            let problem = noted(around, &context, problem);
+            let problem = noted(around, context, problem);
             let mut response = problem.render(Some(&trace_id));
             around.headers.add_to_problem(response.headers_mut());
             response
         }
     };
     if let Ok(value) = HeaderValue::from_bytes(trace_id.as_bytes()) {
-        response.headers_mut().insert(TRACE_ID, value);
+        response.headers_mut().append(TRACE_ID, value);
     }
     if let Some(limits) = context.http.extensions_mut().remove::<RateLimitHeaders>() {
         limits.write(response.headers_mut());
@@ -203,7 +238,7 @@ where
         // The client should open its next connection to another process.
         response.head_mut().set_connection_type(ConnectionType::Close);
     }
-    around.metrics.observe(&context, response.status());
+    around.metrics.observe(context, response.status());
     response
 }
 

@@ -22,9 +22,6 @@ pub struct RouteMetrics {
     by_problem: RefCell<Vec<(Code, StripedCounter)>>,
 }
 
-/// Counts a request as in flight while it lives.
-pub struct InFlight<'a>(&'a Metrics);
-
 impl RouteMetrics {
     /// Metrics with these labels.
     pub fn new(metrics: &Metrics, method: &str, route: &str) -> Self {
@@ -38,10 +35,14 @@ impl RouteMetrics {
         }
     }
 
-    /// Counts a request as in flight until the result is dropped.
-    pub fn enter(&self) -> InFlight<'_> {
+    /// Counts a request as in flight, until [`RouteMetrics::leave`].
+    pub fn enter(&self) {
         self.metrics.http_in_flight.inc();
-        InFlight(&self.metrics)
+    }
+
+    /// Counts a request as no longer in flight.
+    pub fn leave(&self) {
+        self.metrics.http_in_flight.dec();
     }
 
     /// Counts a problem.
@@ -64,12 +65,6 @@ impl RouteMetrics {
             status = status.as_u16(),
             "request"
         );
-    }
-}
-
-impl Drop for InFlight<'_> {
-    fn drop(&mut self) {
-        self.0.http_in_flight.dec();
     }
 }
 
