@@ -58,10 +58,12 @@ pub fn parse_object<T: DeserializeOwned>(
 /// of ignored fields without checking surrogates (`\\u`), the range of numbers (an exponent, or more
 /// than 300 digits) and the depth (more than 127 brackets, twice).
 fn is_plain(text: &str) -> bool {
-    let bytes = text.as_bytes();
-    let has_exponent =
-        || bytes.windows(2).any(|pair| pair[0].is_ascii_digit() && matches!(pair[1], b'e' | b'E'));
-    bytes.len() <= PLAIN_BYTES_MAX && !bytes.contains(&b'\\') && !has_exponent()
+    let mut before = b' ';
+    let is_plain = |byte: u8| {
+        let before = std::mem::replace(&mut before, byte);
+        byte != b'\\' && !(matches!(byte, b'e' | b'E') && before.is_ascii_digit())
+    };
+    text.len() <= PLAIN_BYTES_MAX && text.bytes().all(is_plain)
 }
 
 /// Reads the fields of an object in a body.

@@ -15,6 +15,15 @@ macro_rules! codes {
         /// All codes: variant, code, status and title, in enum order.
         pub const CODES: &[(Code, &str, u16, &str)] =
             &[$((Code::$variant, $code, $status, $title),)+];
+
+        /// What the body of each code has before the detail, and between it and the trace id.
+        const AROUND_DETAIL: &[(&str, &str)] = &[$((
+            concat!(
+                r#"{"type":"urn:holdfast:problem:"#, $code, r#"","title":""#, $title,
+                r#"","status":"#, $status, r#","detail":"#,
+            ),
+            concat!(r#","error":""#, $code, r#"","trace_id":"#),
+        ),)+];
     };
 }
 
@@ -95,6 +104,11 @@ impl Code {
     pub fn status(self) -> StatusCode {
         // A test checks every row.
         StatusCode::from_u16(CODES[self as usize].2).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
+    }
+
+    /// What a body has before the detail, and between it and the trace id.
+    pub(super) fn around_detail(self) -> (&'static str, &'static str) {
+        AROUND_DETAIL[self as usize]
     }
 
     /// The title, the same for every problem with this code.

@@ -24,8 +24,6 @@ pub use codes::Code;
 
 /// Content type of every error.
 pub const PROBLEM_JSON: &str = "application/problem+json";
-/// The prefix of `type`, before the code.
-const TYPE_PREFIX: &str = "urn:holdfast:problem:";
 /// Bytes reserved for a body; most bodies fit.
 const BODY_BYTES_EXPECTED: usize = 512;
 /// The detail of a refusal because a dependency is unavailable and nothing was changed.
@@ -62,6 +60,17 @@ impl Member {
 /// Appends texts that need no JSON escapes.
 fn append<const N: usize>(body: &mut Vec<u8>, parts: [&str; N]) {
     parts.into_iter().for_each(|part| body.extend_from_slice(part.as_bytes()));
+}
+
+/// Appends a text as JSON. Few need escapes, which serde looks for byte by byte.
+fn write_text(body: &mut Vec<u8>, text: &str) -> serde_json::Result<()> {
+    let needs_escapes = |byte: u8| byte < b' ' || byte == b'"' || byte == b'\\';
+    // Without a branch, so that the compiler compares many bytes at once.
+    if text.bytes().fold(false, |any, byte| any | needs_escapes(byte)) {
+        return serde_json::to_writer(body, text);
+    }
+    append(body, ["\"", text, "\""]);
+    Ok(())
 }
 
 /// An error response.
@@ -189,8 +198,9 @@ impl Problem {
             response.head_mut().set_connection_type(ConnectionType::Close);
         }
         let headers = response.headers_mut();
-        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(PROBLEM_JSON));
-        headers.insert(header::CACHE_CONTROL, HeaderValue::from_static(NO_STORE));
+        // Appending costs a third of inserting.
+        headers.append(header::CONTENT_TYPE, HeaderValue::from_static(PROBLEM_JSON));
+        headers.append(header::CACHE_CONTROL, HeaderValue::from_static(NO_STORE));
         if let Some(seconds) = self.retry_after_seconds {
             headers.insert(header::RETRY_AFTER, seconds.into());
         }
@@ -202,11 +212,10 @@ impl Problem {
 
     /// Writes the body, members in insertion order. Codes and titles need no escapes.
     fn write(&self, body: &mut Vec<u8>, trace_id: Option<&TraceIdText>) -> serde_json::Result<()> {
-        let (code, title) = (self.code.as_str(), self.code.title());
-        append(body, [r#"{"type":""#, TYPE_PREFIX, code, r#"","title":""#, title]);
-        append(body, [r#"","status":"#, self.code.status().as_str(), r#","detail":"#]);
-        serde_json::to_writer(&mut *body, &self.detail)?;
-        append(body, [r#","error":""#, code, r#"","trace_id":"#]);
+        let (before, after) = self.code.around_detail();
+        append(body, [before]);
+        write_text(body, &self.detail)?;
+        append(body, [after]);
         match trace_id {
             Some(trace_id) => append(body, ["\"", trace_id.as_str(), "\""]),
             None => append(body, ["null"]),
