@@ -24,6 +24,10 @@ impl Config {
     /// what matters is that no other site has the name.
     pub fn is_own_host(&self, host: &str) -> bool {
         let Some(name) = host_name(host) else { return false };
+        // Spares a local request the parser of addresses.
+        if name == "127.0.0.1" {
+            return true;
+        }
         let unbracketed = name.strip_prefix('[').and_then(|name| name.strip_suffix(']'));
         let address: Option<IpAddr> = unbracketed.unwrap_or(name).parse().ok();
         let is_loopback = address.is_some_and(|address| address.to_canonical().is_loopback());

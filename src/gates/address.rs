@@ -44,8 +44,9 @@ pub(super) fn of_client(config: &Config, request: &HttpRequest, class: RouteClas
         _ => peer,
     };
     let by_gateway = peer.is_some_and(|peer| is_one_of(&config.identity_proxies, peer));
-    let is_backend = (by_proxy || by_gateway) && !forwarded;
-    let is_direct = is_this_machine(config, peer) && !forwarded;
+    let is_proxy = by_proxy || by_gateway;
+    let is_backend = is_proxy && !forwarded;
+    let is_direct = !forwarded && is_this_machine(peer, |_| is_proxy);
     let names_users = match (by_gateway, is_direct) {
         (true, _) => NamesUsers::ByHeader,
         (false, true) => NamesUsers::ByHeaderOrParameter,
@@ -69,16 +70,15 @@ fn peer(request: &HttpRequest) -> Option<IpAddr> {
 
 /// Whether a request comes from this machine, and not from a configured proxy.
 pub(crate) fn is_from_this_machine(config: &Config, request: &HttpRequest) -> bool {
-    is_this_machine(config, peer(request))
+    is_this_machine(peer(request), |peer| {
+        is_one_of(&config.trusted_proxies, peer) || is_one_of(&config.identity_proxies, peer)
+    })
 }
 
 /// Whether a peer is this machine. A Unix socket has no address, and its callers are on this
 /// machine. A loopback address configured as a proxy's forwards for others, whatever its requests
 /// look like.
-fn is_this_machine(config: &Config, peer: Option<IpAddr>) -> bool {
-    let is_proxy = |peer| {
-        is_one_of(&config.trusted_proxies, peer) || is_one_of(&config.identity_proxies, peer)
-    };
+fn is_this_machine(peer: Option<IpAddr>, is_proxy: impl Fn(IpAddr) -> bool) -> bool {
     peer.is_none_or(|peer| peer.is_loopback() && !is_proxy(peer))
 }
 
@@ -86,8 +86,10 @@ fn is_this_machine(config: &Config, peer: Option<IpAddr>) -> bool {
 fn is_forwarded(headers: &HeaderMap) -> bool {
     headers.keys().any(|name| {
         let name = name.as_str();
-        FORWARDING.contains(&name)
-            || FORWARDING_PREFIXES.iter().any(|prefix| name.starts_with(prefix))
+        // Most headers of a request begin with other letters.
+        name.starts_with(['c', 'f', 't', 'v', 'x'])
+            && (FORWARDING.contains(&name)
+                || FORWARDING_PREFIXES.iter().any(|prefix| name.starts_with(prefix)))
     })
 }
 

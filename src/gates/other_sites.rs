@@ -69,10 +69,10 @@ fn check_host(config: &Config, request: &HttpRequest) -> Result<(), Problem> {
 fn check_origin(config: &Config, request: &HttpRequest) -> Result<(), Problem> {
     let headers = request.headers();
     let text = |name: HeaderName| headers.get(name).map(|value| value.to_str().unwrap_or_default());
-    let host = text(HOST).unwrap_or_default();
     // `*` names no particular site.
     let is_known = |origin: &str| {
-        is_same_site(origin, host) || config.cors_origins.iter().any(|known| known == origin)
+        is_same_site(origin, text(HOST).unwrap_or_default())
+            || config.cors_origins.iter().any(|known| known == origin)
     };
     let is_foreign = match text(ORIGIN) {
         Some(origin) => !is_known(origin),

@@ -12,7 +12,9 @@ use std::time::{Duration, Instant};
 
 use foldhash::quality::RandomState;
 use governor::clock::{Clock, DefaultClock};
-use governor::{DefaultKeyedRateLimiter, Quota, RateLimiter};
+use governor::middleware::NoOpMiddleware;
+use governor::state::keyed::DashMapStateStore;
+use governor::{Quota, RateLimiter};
 use thread_local::ThreadLocal;
 
 use crate::domain::{ClientNetwork, Limit, Rule, UserId};
@@ -33,12 +35,19 @@ pub enum RateKey {
 /// A caller over its rate, and the end of its wait.
 type Over = Cell<Option<(RateKey, Instant)>>;
 
+type Limiter = RateLimiter<
+    RateKey,
+    DashMapStateStore<RateKey, RandomState>,
+    DefaultClock,
+    NoOpMiddleware<<DefaultClock as Clock>::Instant>,
+>;
+
 /// One rule's limiter.
 pub struct CallerRates {
     name: String,
     limit: Limit,
     clock: DefaultClock,
-    limiter: DefaultKeyedRateLimiter<RateKey>,
+    limiter: Limiter,
     hashes: RandomState,
     over: ThreadLocal<Box<[Over]>>,
 }
@@ -53,13 +62,13 @@ impl CallerRates {
         };
         let at_least_one = |number| NonZeroU32::new(number).unwrap_or(NonZeroU32::MIN);
         let quota = Quota::per_second(at_least_one(per_second)).allow_burst(at_least_one(burst));
-        let limiter = RateLimiter::keyed(quota);
+        let (clock, hashes) = (DefaultClock::default(), RandomState::default());
         CallerRates {
             name: name.to_owned(),
             limit,
-            clock: DefaultClock::default(),
-            limiter,
-            hashes: RandomState::default(),
+            limiter: Limiter::dashmap_with_clock_and_hasher(quota, clock.clone(), hashes.clone()),
+            clock,
+            hashes,
             over: ThreadLocal::new(),
         }
     }

@@ -18,8 +18,15 @@ pub struct Rules {
     /// The policy in force.
     pub policy: Policy,
     bots: Bots,
-    /// One per rule that counts in this process.
-    rates: Vec<Arc<CallerRates>>,
+    /// The rules that count in this process, in their order.
+    rates: Vec<Rate>,
+}
+
+/// A rule that counts in this process.
+struct Rate {
+    /// Its index in the policy.
+    rule: usize,
+    callers: Arc<CallerRates>,
 }
 
 impl Rules {
@@ -31,7 +38,7 @@ impl Rules {
 
     /// Evicts callers whose burst is whole again; returns how many are left.
     pub(super) fn evict_idle(&self) -> usize {
-        self.rates.iter().map(|rate| rate.evict_idle()).sum()
+        self.rates.iter().map(|rate| rate.callers.evict_idle()).sum()
     }
 
     /// Checks the caller's address against the access lists.
@@ -80,13 +87,16 @@ impl Rules {
             return Ok(Verdict::Passed);
         }
         let mut verdict = Verdict::Passed;
-        for (rule, rate) in in_process(&self.policy).zip(&self.rates) {
-            let mode = self.policy.mode_of(rule, caller.on_loopback);
-            let applies = rule.precedes_identity() == before_identity && rule.counts(caller.class);
-            if mode == Mode::Off || !applies {
+        for Rate { rule, callers } in &self.rates {
+            let rule = &self.policy.rules[*rule];
+            if rule.precedes_identity() != before_identity || !rule.counts(caller.class) {
                 continue;
             }
-            if let Err(wait_ms) = rate.check(key(rate), now) {
+            let mode = self.policy.mode_of(rule, caller.on_loopback);
+            if mode == Mode::Off {
+                continue;
+            }
+            if let Err(wait_ms) = callers.check(key(callers), now) {
                 if mode == Mode::Enforce {
                     return Err(quotas::over(rule, 0, wait_ms));
                 }
@@ -118,18 +128,16 @@ fn listed(access: Option<Access>, caller: &mut Caller) -> Result<Verdict, Proble
     }
 }
 
-/// The rules that count in this process, in their order.
-fn in_process(policy: &Policy) -> impl Iterator<Item = &Rule> {
-    policy.rules.iter().filter(|rule| rule.place == Place::Process)
-}
-
-/// The limiters of those rules; earlier ones are kept where the limit is the same.
-fn rates(policy: &Policy, before: &[Arc<CallerRates>]) -> Vec<Arc<CallerRates>> {
-    let rate = |rule: &Rule| {
-        let kept = before.iter().find(|rate| rate.is_of(rule));
+/// The limiters of the rules that count in this process; earlier ones are kept where the limit is the
+/// same.
+fn rates(policy: &Policy, before: &[Rate]) -> Vec<Rate> {
+    let callers = |rule: &Rule| {
+        let kept = before.iter().map(|rate| &rate.callers).find(|callers| callers.is_of(rule));
         kept.cloned().unwrap_or_else(|| Arc::new(CallerRates::new(&rule.name, rule.limit)))
     };
-    in_process(policy).map(rate).collect()
+    let in_process = policy.rules.iter().enumerate();
+    let in_process = in_process.filter(|(_, rule)| rule.place == Place::Process);
+    in_process.map(|(index, rule)| Rate { rule: index, callers: callers(rule) }).collect()
 }
 
 fn unix_now_ms() -> i64 {

@@ -177,3 +177,36 @@ async fn counted_request_costs_one_call_and_blocked_one_none() {
     .await;
     eventually("the block ends", RECOVERY, async || api.labelled_metric(blocks).await == 0.0).await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn observed_seat_map_waits_for_no_call_is_counted_by_a_flush_and_reported() {
+    let redis = redis();
+    let rules = r#"[{name="requests",mode="observe"},
+        {name="seat_map",quota=20,window_seconds=3600,mode="observe"}]"#;
+    let crowd = Crowd::new(&Place::new(&redis, shared_mongodb()), 1, rules).await;
+    let api = &crowd.apis[0];
+    let event = api.event(places(10)).await;
+    let calls = r#"holdfast_script_duration_seconds_count{script="limit"}"#;
+    let observed = r#"holdfast_gate_verdicts_total{gate="quotas",verdict="observed"}"#;
+    let map = async || {
+        let reply = api.get(&format!("/api/v1/events/{event}/seats")).user("ann").send().await;
+        assert_eq!((reply.status, reply.header("ratelimit")), (200, None));
+    };
+    let before = (api.labelled_metric(calls).await, api.labelled_metric(observed).await);
+    for _ in 0..20 {
+        map().await;
+    }
+    // A turn sends what reached the share, several rules with one call; a call for each request would
+    // be twenty.
+    let after = api.labelled_metric(calls).await;
+    assert!(after - before.0 < 15.0, "{before:?} {after}");
+    eventually("the requests are counted in Redis", RECOVERY, async || {
+        api.labelled_metric(calls).await > before.0
+    })
+    .await;
+    eventually("requests beyond the quota are reported", RECOVERY, async || {
+        map().await;
+        api.labelled_metric(observed).await > before.1
+    })
+    .await;
+}

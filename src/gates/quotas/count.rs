@@ -1,5 +1,6 @@
 //! One subject under one rule: requests that Redis has not counted, and what it last reported.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::domain::{Limit, Rule, Subject};
@@ -18,7 +19,8 @@ const TAKE_BACK_EACH_MAX: usize = 64;
 
 /// The count of one subject under one rule.
 pub(super) struct Count {
-    pub(super) rule: Box<str>,
+    /// Its name, which all counts of the rule share: comparing it touches no memory of its own.
+    pub(super) rule: Arc<str>,
     limit: Limit,
     pub(super) enforced: bool,
     /// Requests decided in this process that Redis has not counted.
@@ -47,6 +49,8 @@ struct Report {
 /// What counting a request has changed.
 #[derive(Clone, Copy, Default)]
 pub(super) struct Added {
+    /// The subject was over the limit before it.
+    pub(super) was_over: bool,
     /// The subject is blocked by it.
     pub(super) blocks: bool,
     /// The count is to be sent with the next turn.
@@ -57,7 +61,7 @@ pub(super) struct Added {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Due {
     pub(super) subject: Subject,
-    pub(super) rule: Box<str>,
+    pub(super) rule: Arc<str>,
     pub(super) limit: Limit,
     pub(super) enforced: bool,
     pub(super) pending: u32,
@@ -66,10 +70,10 @@ pub(super) struct Due {
 }
 
 impl Count {
-    pub(super) fn new(rule: &Rule, now: Instant) -> Self {
+    pub(super) fn new(rule: Arc<str>, limit: Limit, now: Instant) -> Self {
         Count {
-            rule: rule.name.as_str().into(),
-            limit: rule.limit,
+            rule,
+            limit,
             enforced: false,
             pending: 0,
             pending_since: now,
@@ -96,12 +100,13 @@ impl Count {
     pub(super) fn add(&mut self, now: Instant) -> Added {
         if !self.enforced && self.remaining(now) == 0 {
             // Redis counts nothing beyond the quota of a rule that only observes.
-            return Added::default();
+            return Added { was_over: true, ..Added::default() };
         }
+        self.forget_old(now);
         let was_over = self.is_over(now);
         self.add_pending(now);
         let blocks = self.enforced && !was_over && self.is_over(now);
-        Added { blocks, is_urgent: blocks || self.pending == self.limit.share() }
+        Added { was_over, blocks, is_urgent: blocks || self.pending == self.limit.share() }
     }
 
     fn add_pending(&mut self, now: Instant) {

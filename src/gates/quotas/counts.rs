@@ -6,8 +6,9 @@
 //! [`LocalCounts::take_uncounted`].
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use foldhash::quality::RandomState;
@@ -15,7 +16,7 @@ use smallvec::SmallVec;
 
 use super::Applied;
 use super::count::{Count, Due};
-use crate::domain::{Partition, Subject};
+use crate::domain::{Partition, Rule, Subject};
 use crate::redis::Standing;
 
 /// Most subjects of one process, an equal part for each partition: some 60 MB.
@@ -30,6 +31,8 @@ type Counts = SmallVec<[Count; RULES_EXPECTED]>;
 #[derive(Default)]
 struct Shard {
     subjects: HashMap<Subject, Counts, RandomState>,
+    /// The names of the rules that count them.
+    names: Vec<Arc<str>>,
     /// Whether something is to be sent with the next turn.
     is_urgent: bool,
     /// Counts that block their subject, as of the last sweep and with those added since.
@@ -91,17 +94,19 @@ impl LocalCounts {
         count.wait(applied.rule.limit, now).map(whole_ms)
     }
 
-    /// Counts one refused request under each of these rules.
-    pub(super) fn add<'a>(&self, applied: impl Iterator<Item = Applied<'a>>, now: Instant) {
-        let mut applied = applied.peekable();
+    /// Counts one request that was decided here under each of these rules; returns whether it was
+    /// over one of the limits.
+    pub(super) fn add<'a>(&self, applied: impl Iterator<Item = Applied<'a>>, now: Instant) -> bool {
+        let (mut applied, mut was_over) = (applied.peekable(), false);
         while let Some(first) = applied.next() {
             // One lock and one lookup for all rules of a subject.
             let mut shard = self.lock(first.partition);
-            let Shard { subjects, is_urgent, blocked, .. } = &mut *shard;
+            let Shard { subjects, names, is_urgent, blocked, .. } = &mut *shard;
             let Some(counts) = self.counts_of(subjects, &first.subject) else { continue };
             let mut add = |applied: &Applied<'_>| {
-                let added = count_of(counts, applied, now).add(now);
+                let added = count_of(counts, names, applied, now).add(now);
                 *is_urgent |= added.is_urgent;
+                was_over |= added.was_over;
                 if added.blocks {
                     *blocked += 1;
                     self.blocked.fetch_add(1, Ordering::Relaxed);
@@ -112,6 +117,7 @@ impl LocalCounts {
                 add(&next);
             }
         }
+        was_over
     }
 
     /// Grants one request from this process' share under all these rules, or under none. Returns
@@ -205,7 +211,7 @@ impl LocalCounts {
     /// Evicts counts that are over, and sums up the others.
     pub(super) fn sweep(&self, partition: Partition, now: Instant) {
         let mut shard = self.lock(partition);
-        let Shard { subjects, blocked, pending, .. } = &mut *shard;
+        let Shard { subjects, names, blocked, pending, .. } = &mut *shard;
         let before = std::mem::take(blocked);
         *pending = 0;
         subjects.retain(|_, counts| {
@@ -216,6 +222,7 @@ impl LocalCounts {
             }
             !counts.is_empty()
         });
+        names.retain(|name| Arc::strong_count(name) > 1);
         if subjects.is_empty() {
             subjects.shrink_to_fit();
         }
@@ -276,7 +283,7 @@ impl LocalCounts {
         change: impl FnOnce(&mut Count) -> R,
     ) -> Option<R> {
         let counts = self.counts_of(&mut shard.subjects, &applied.subject)?;
-        Some(change(count_of(counts, applied, Instant::now())))
+        Some(change(count_of(counts, &mut shard.names, applied, Instant::now())))
     }
 
     /// The counts of a subject, there or new; `None` where there is no room.
@@ -285,14 +292,15 @@ impl LocalCounts {
         subjects: &'a mut HashMap<Subject, Counts, RandomState>,
         subject: &Subject,
     ) -> Option<&'a mut Counts> {
-        if !subjects.contains_key(subject) {
-            if subjects.len() >= self.subjects_max {
+        let has_room = subjects.len() < self.subjects_max;
+        match subjects.entry(subject.clone()) {
+            Entry::Occupied(counts) => Some(counts.into_mut()),
+            Entry::Vacant(new) if has_room => Some(new.insert(Counts::new())),
+            Entry::Vacant(_) => {
                 self.uncounted.fetch_add(1, Ordering::Relaxed);
-                return None;
+                None
             }
-            subjects.insert(subject.clone(), Counts::new());
         }
-        subjects.get_mut(subject)
     }
 
     fn lock(&self, partition: Partition) -> MutexGuard<'_, Shard> {
@@ -306,10 +314,22 @@ fn lock(shard: &Mutex<Shard>) -> MutexGuard<'_, Shard> {
 }
 
 /// The count of a rule, there or new.
-fn count_of<'a>(counts: &'a mut Counts, applied: &Applied<'_>, now: Instant) -> &'a mut Count {
+fn count_of<'a>(
+    counts: &'a mut Counts,
+    names: &mut Vec<Arc<str>>,
+    applied: &Applied<'_>,
+    now: Instant,
+) -> &'a mut Count {
+    let Rule { name, limit, .. } = applied.rule;
     let at = counts.iter().position(|count| count.is_of(applied.rule));
     let at = at.unwrap_or_else(|| {
-        counts.push(Count::new(applied.rule, now));
+        let known = names.iter().find(|known| ***known == **name).cloned();
+        let name = known.unwrap_or_else(|| {
+            let new: Arc<str> = name.as_str().into();
+            names.push(new.clone());
+            new
+        });
+        counts.push(Count::new(name, *limit, now));
         counts.len() - 1
     });
     let count = &mut counts[at];

@@ -55,6 +55,16 @@ fn subject_is_blocked_once_its_own_count_reaches_the_quota() {
 }
 
 #[test]
+fn request_beyond_an_observed_limit_is_reported() {
+    let (counts, rule, now) = (LocalCounts::new(1), rule(2), Instant::now());
+    let add = |now| counts.add(std::iter::once(observed(&rule, 1)), now);
+    assert_eq!([add(now), add(now), add(now)], [false, false, true]);
+    assert!(!add(now + WINDOW), "the window is over");
+    counts.block(&observed(&rule, 1), &standing(0, 4_000, 0), now + WINDOW);
+    assert!(add(now + WINDOW), "Redis reports no room");
+}
+
+#[test]
 fn subject_is_blocked_once_it_reaches_what_redis_reported_as_remaining() {
     let (counts, rule, now) = (LocalCounts::new(1), rule(8), Instant::now());
     counts.block(&applied(&rule, 1), &standing(2, 4_000, 0), now);

@@ -16,10 +16,10 @@
 //! under all or none. A refusal blocks the subject in this process ([`counts`]) until the wait is
 //! over, or [`count::REPORT_KEPT_MAX`]: it is then refused without I/O.
 //!
-//! *Counted here.* A refused request adds one to an integer per subject and rule. [`flush`] sends
-//! the integers to Redis in one batch a partition: after [`flush::FLUSH_INTERVAL`], or at the next
-//! turn once an integer reaches this process' share
-//! ([`Limit::share`](crate::domain::Limit::share)). What the quota has no room for stays, and
+//! *Counted here.* A refused request, and a request for a seat map whose rules all only observe, adds
+//! one to an integer per subject and rule. [`flush`] sends the integers to Redis in one batch a
+//! partition: after [`flush::FLUSH_INTERVAL`], or at the next turn once an integer reaches this
+//! process' share ([`Limit::share`](crate::domain::Limit::share)). What the quota has no room for stays, and
 //! blocks the subject; under a rule that only observes it is dropped. Once the integer reaches what
 //! Redis last reported as remaining (the whole quota, where that is not known), this process blocks
 //! the subject.
@@ -52,12 +52,14 @@
 //! * *Redis is away.* A rule follows its `when_redis_is_away`; `local` grants this process' share,
 //!   and again once a window has passed since the last one. What is granted so is sent when Redis
 //!   is back. A request whose call failed without a reply may be counted twice: here and in Redis.
-//!   Rules that only observe count nothing while Redis is away.
+//!   Rules that only observe count nothing while Redis is away, but for seat maps, which are counted
+//!   here.
 //! * *Rules of the user and of its address* are in two slots: two calls, sent at once. If one
 //!   refuses, the other may have counted the request: too strict by that one.
 //! * *Redis' clock is set back.* What was counted later than its new time counts as if it were of
 //!   now.
 
+mod applied;
 mod circuit_breaker;
 mod count;
 mod counts;
@@ -71,13 +73,12 @@ use actix_web::{HttpMessage, HttpRequest};
 use futures_util::future::join_all;
 
 use super::{Caller, Verdict};
-use crate::domain::{
-    Counting, Mode, Partition, Place, Policy, RouteClass, Rule, Subject, WhenRedisIsAway,
-};
+use crate::domain::{Counting, Mode, Policy, RouteClass, Rule, Subject, WhenRedisIsAway};
 use crate::http::problem::Problem;
 use crate::redis::{Engine, LimitAction, LimitCheck, RedisError, Standing};
 use crate::telemetry::Metrics;
 
+use applied::Applied;
 use circuit_breaker::CircuitBreaker;
 use counts::{Denied, LocalCounts};
 pub use headers::{RateLimitHeaders, over};
@@ -93,17 +94,6 @@ struct Inner {
     breaker: CircuitBreaker,
     counts: LocalCounts,
     metrics: Metrics,
-}
-
-/// A rule that applies to a request, with whom it counts.
-#[derive(Clone)]
-struct Applied<'a> {
-    rule: &'a Rule,
-    enforced: bool,
-    /// The rule does not count the request: what it has counted is looked up.
-    is_looked_up: bool,
-    subject: Subject,
-    partition: Partition,
 }
 
 /// The decision on a request under one rule.
@@ -196,6 +186,9 @@ impl Quotas {
         request: &HttpRequest,
     ) -> Result<Counted, Problem> {
         self.check_blocked(policy, caller)?;
+        if let Some(verdict) = self.count_observed(policy, caller) {
+            return Ok(Counted { verdict, grants: Vec::new(), is_forgivable: false });
+        }
         let applied: Vec<Applied<'_>> = self.applied(policy, caller).collect();
         let forgivable: Vec<Applied<'_>> = self.forgivable(policy, caller).collect();
         // A named user's own rules and those of its address: two slots at most.
@@ -227,10 +220,28 @@ impl Quotas {
         Ok(Counted { is_forgivable: is_forgivable || counted.is_forgivable, ..counted })
     }
 
+    /// Counts a request for a seat map in this process if all its rules only observe: none can refuse
+    /// it, and it is answered from memory, so it need not wait for Redis.
+    fn count_observed(&self, policy: &Policy, caller: &Caller) -> Option<Verdict> {
+        if caller.class != RouteClass::Seats {
+            return None;
+        }
+        let observes = |rule: &Rule| {
+            rule.counting == Counting::Requests
+                && policy.mode_of(rule, caller.on_loopback) == Mode::Observe
+        };
+        if !self.rules(policy, caller).all(observes) {
+            return None;
+        }
+        let was_over = self.inner.counts.add(self.applied(policy, caller), Instant::now());
+        Some(if was_over { Verdict::Observed } else { Verdict::Passed })
+    }
+
     /// Counts a request that was refused in this process. Rules that count grants do not count it.
     pub fn count_refused(&self, policy: &Policy, caller: &Caller, now: Instant) {
-        let counts = |applied: &Applied<'_>| applied.rule.counting == Counting::Requests;
-        self.inner.counts.add(self.applied(policy, caller).filter(counts), now);
+        let rules = self.rules(policy, caller);
+        let rules = rules.filter(|rule| rule.counting == Counting::Requests);
+        self.inner.counts.add(self.applied_of(rules, policy, caller), now);
     }
 
     /// Forgets what rules with `forgiven_by_booking` have counted; in Redis, if `in_redis`.
@@ -251,50 +262,6 @@ impl Quotas {
                 None => self.inner.counts.withdraw(&applied),
             }
         }
-    }
-
-    /// The rules that apply to a request, in their order.
-    fn applied<'a>(
-        &self,
-        policy: &'a Policy,
-        caller: &'a Caller,
-    ) -> impl Iterator<Item = Applied<'a>> {
-        let counted = move |rule: &&Rule| !caller.allowed && rule.counts(caller.class);
-        let rules = policy.rules.iter().filter(counted);
-        rules.filter_map(move |rule| self.applied_rule(policy, rule, caller))
-    }
-
-    /// The rules that a booking makes forget what they have counted of a caller who can book.
-    fn forgivable<'a>(
-        &self,
-        policy: &'a Policy,
-        caller: &'a Caller,
-    ) -> impl Iterator<Item = Applied<'a>> {
-        // Whatever class of requests they count: looking at seats is not booking.
-        let forgivable =
-            |rule: &&Rule| rule.forgiven_by_booking && caller.class == RouteClass::Hold;
-        let rules = policy.rules.iter().filter(forgivable);
-        let applied = move |rule| self.applied_rule(policy, rule, caller);
-        rules.filter_map(applied).map(|one| Applied { is_looked_up: true, ..one })
-    }
-
-    /// A rule as it applies to a caller; `None` if it is off, counts elsewhere, or counts no such
-    /// subject.
-    fn applied_rule<'a>(
-        &self,
-        policy: &Policy,
-        rule: &'a Rule,
-        caller: &Caller,
-    ) -> Option<Applied<'a>> {
-        let mode = policy.mode_of(rule, caller.on_loopback);
-        if rule.place != Place::Redis || mode == Mode::Off {
-            return None;
-        }
-        let user = caller.user.as_ref();
-        let subject = Subject::of(rule.scope, user, caller.event, caller.client())?;
-        let partition = self.inner.engine.keys().partition_of_subject(&subject);
-        let enforced = mode == Mode::Enforce;
-        Some(Applied { rule, enforced, is_looked_up: false, subject, partition })
     }
 
     /// Decides a request under rules of one slot: in Redis, or without it, by each rule's setting.
