@@ -77,7 +77,7 @@ pub async fn docs_file(context: RequestContext, _: Payload) -> HandlerResult {
     enter(&context)?;
     let name = context.http.match_info().get("file").unwrap_or_default();
     let file = file(name)?;
-    let if_none_match = context.header(header::IF_NONE_MATCH.as_str());
+    let if_none_match = context.header(&header::IF_NONE_MATCH);
     let is_cached = if_none_match.is_some_and(|tags| tags.contains(&file.etag));
     let mut response = HttpResponse::Ok();
     response.insert_header((header::CACHE_CONTROL, CACHE));

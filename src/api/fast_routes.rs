@@ -6,7 +6,7 @@ use std::future::Future;
 use std::rc::Rc;
 
 use actix_web::body::MessageBody;
-use actix_web::dev::{ResourceDef, Service as InnerService, ServiceRequest, ServiceResponse};
+use actix_web::dev::{Service as InnerService, ServiceRequest, ServiceResponse};
 use actix_web::http::Method;
 use actix_web::web::{Data, Payload};
 use actix_web::{Error, FromRequest};
@@ -31,28 +31,36 @@ struct FastRoute {
 
 enum Path {
     Plain(String),
-    /// The parts before and after its one parameter, and the pattern that captures it.
-    Pattern(String, String, ResourceDef),
+    /// A path with one parameter.
+    Pattern {
+        before: String,
+        name: String,
+        after: String,
+    },
 }
 
 impl Path {
     fn new(pattern: &str) -> Self {
         let parts = pattern.split_once('{').and_then(|(before, rest)| {
-            let (_, after) = rest.split_once('}')?;
-            Some(Path::Pattern(before.to_owned(), after.to_owned(), ResourceDef::new(pattern)))
+            let (name, after) = rest.split_once('}')?;
+            let [before, name, after] = [before, name, after].map(str::to_owned);
+            Some(Path::Pattern { before, name, after })
         });
         parts.unwrap_or_else(|| Path::Plain(pattern.to_owned()))
     }
 
-    /// Whether a request is for this path; its parameter is captured as the router would.
+    /// Whether a request is for this path; its parameter is captured as the router would. A parameter
+    /// with escapes is left to the router.
     fn matches(&self, request: &mut ServiceRequest) -> bool {
         match self {
             Path::Plain(path) => request.path() == path,
-            Path::Pattern(before, after, pattern) => {
-                let path = request.path();
-                path.starts_with(before)
-                    && path.ends_with(after)
-                    && pattern.capture_match_info(request.match_info_mut())
+            Path::Pattern { before, name, after } => {
+                let value = request.path().strip_prefix(before.as_str());
+                let value = value.and_then(|rest| rest.strip_suffix(after.as_str()));
+                let is_plain = |value: &&str| !value.is_empty() && !value.contains(['/', '%']);
+                let Some(value) = value.filter(is_plain).map(str::to_owned) else { return false };
+                request.match_info_mut().add_static(name.clone(), value);
+                true
             }
         }
     }

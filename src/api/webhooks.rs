@@ -2,6 +2,7 @@
 //! of a payment is never taken from a notice but fetched from the provider.
 
 use actix_web::http::StatusCode;
+use actix_web::http::header::HeaderName;
 use actix_web::web::Payload;
 use serde::Serialize;
 use utoipa::ToSchema;
@@ -18,7 +19,8 @@ use crate::sale::WebhookResult;
 /// Bytes of a webhook: Stripe's have about ten thousand.
 const BYTES_MAX: usize = 256 * 1024;
 /// Headers with the signature, in order of preference.
-const SIGNATURE_HEADERS: [&str; 2] = ["Stripe-Signature", "Holdfast-Signature"];
+const SIGNATURE_HEADERS: [HeaderName; 2] =
+    [HeaderName::from_static("stripe-signature"), HeaderName::from_static("holdfast-signature")];
 /// `Retry-After` of a webhook that could not be handled, seconds.
 const RETRY_SECONDS: u32 = 5;
 
@@ -66,7 +68,7 @@ async fn handle(context: &RequestContext, payload: Payload) -> Result<&'static s
     }
     let limits = BodyLimits { bytes_max: BYTES_MAX, ..context.state.body_limits() };
     let body = body::read(&context.http, payload, limits).await?;
-    let signature = SIGNATURE_HEADERS.into_iter().find_map(|name| context.header(name));
+    let signature = SIGNATURE_HEADERS.iter().find_map(|name| context.header(name));
     let now_seconds = jiff::Timestamp::now().as_second();
     webhook::verify(secret.expose(), signature.unwrap_or_default(), &body, now_seconds)
         .map_err(invalid_signature)?;

@@ -33,7 +33,7 @@ impl RequestHead {
     }
 
     /// The text of a header; `None` if it is absent or not visible ASCII.
-    pub fn header(&self, name: &str) -> Option<&str> {
+    pub fn header(&self, name: &HeaderName) -> Option<&str> {
         self.http.headers().get(name)?.to_str().ok()
     }
 

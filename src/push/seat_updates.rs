@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use actix_web::http::header::HeaderName;
 use tokio::sync::watch;
 
 use super::channel::{Cursor, Delivery, EventChannel, Tick};
@@ -14,7 +15,7 @@ use crate::http::request_head::RequestHead;
 use crate::live::ViewVersion;
 
 /// The header with which an event stream reconnects: the last `id` that it received.
-const LAST_EVENT_ID: &str = "last-event-id";
+const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
 /// The same as a query parameter, as polyfills of `EventSource` send it.
 const LAST_EVENT_ID_PARAMETER: &str = "lastEventId";
 
@@ -67,7 +68,7 @@ impl StartOptions {
             Some("none") => MapSource::Fetched,
             Some(_) => return Err(Problem::parameter("snapshot", "must be bytes or none")),
         };
-        let in_header = head.header(LAST_EVENT_ID).filter(|id| !id.is_empty());
+        let in_header = head.header(&LAST_EVENT_ID).filter(|id| !id.is_empty());
         let in_query = query.get(LAST_EVENT_ID_PARAMETER)?.filter(|id| !id.is_empty());
         let since = match (in_header.or(in_query), query.get("since")?) {
             (Some(id), _) => Some(id.parse().unwrap_or_default()),

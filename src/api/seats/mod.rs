@@ -68,7 +68,7 @@ pub async fn map(context: RequestContext, _: Payload) -> HandlerResult {
     let caller = context.gates().pass(&context.head, RouteClass::Seats).await?;
     let id = event_id(&context.http)?;
     let level = DetailLevel::of_caller(&context, &caller)?;
-    let is_raw = context.header(header::ACCEPT.as_str()).is_some_and(accepts_raw_bytes);
+    let is_raw = context.header(&header::ACCEPT).is_some_and(accepts_raw_bytes);
     if context.http.query_string().is_empty()
         && let Some(response) = get_if_fresh(&context, id, level, |version| match is_raw {
             true => Content::Bytes,

@@ -114,7 +114,7 @@ fn representation_and_etag(
 
 /// Whether the client has the representation with this ETag.
 fn is_current(context: &RequestContext, etag: &str) -> bool {
-    context.header(header::IF_NONE_MATCH.as_str()).is_some_and(|header| contains_etag(header, etag))
+    context.header(&header::IF_NONE_MATCH).is_some_and(|header| contains_etag(header, etag))
 }
 
 fn not_modified(
@@ -140,7 +140,7 @@ fn whole(
 ) -> HttpResponse {
     let mut response = with_content(context, version, representation, level, etag);
     if representation.gzip {
-        response.insert_header(ContentEncoding::Gzip);
+        response.append_header(ContentEncoding::Gzip);
     }
     match bytes.len() <= SLICE_BYTES {
         true => response.body(bytes),
@@ -171,9 +171,9 @@ fn response_head(
     let mut response = HttpResponse::Ok();
     put_headers(&mut response, context, representation, level);
     let (generation, number) = version.number();
-    response.insert_header((GENERATION, generation));
-    response.insert_header((VERSION, number));
-    response.insert_header((header::ETAG, etag));
+    response.append_header((GENERATION, generation));
+    response.append_header((VERSION, number));
+    response.append_header((header::ETAG, etag));
     response
 }
 
@@ -193,7 +193,7 @@ fn put_headers(
         (false, age) => HeaderValue::from_str(&format!("public, max-age={age}"))
             .unwrap_or(HeaderValue::from_static("no-cache")),
     };
-    response.insert_header((header::CACHE_CONTROL, cache));
+    response.append_header((header::CACHE_CONTROL, cache));
     let is_map = representation.content != Content::Availability;
     let by_key = context.state.config.public_availability == Detail::Coarse;
     let vary = match (is_map, by_key) {
@@ -202,7 +202,7 @@ fn put_headers(
         (false, false) => "Accept-Encoding",
         (false, true) => "Accept-Encoding, X-Admin-Key",
     };
-    response.insert_header((header::VARY, vary));
+    response.append_header((header::VARY, vary));
 }
 
 /// The ETag: names the generation, the version and the representation.
@@ -227,7 +227,7 @@ fn etag(
 /// Whether an `If-None-Match` header contains this ETag. A proxy may have made it weak.
 fn contains_etag(header: &str, etag: &str) -> bool {
     let tag = |text: &str| text.trim().trim_start_matches("W/") == etag;
-    header.trim() == "*" || header.split(',').any(tag)
+    header == etag || header.trim() == "*" || header.split(',').any(tag)
 }
 
 #[cfg(test)]
