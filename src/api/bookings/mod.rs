@@ -1,6 +1,7 @@
 //! `/api/v1/bookings`: hold seats, list and read bookings, confirm, extend, cancel.
 
 mod hold;
+mod plain_body;
 mod request;
 pub mod view;
 

@@ -6,6 +6,7 @@ use serde::Deserialize;
 use serde_json::Value;
 use utoipa::ToSchema;
 
+use super::plain_body;
 use crate::api::idempotency::{self, KeyText};
 use crate::api::seat_ids::{SeatNumber, each_once};
 use crate::domain::limits::{LABEL_BYTES_MAX, PRICE_MAX};
@@ -21,7 +22,7 @@ const PAYMENT_METHOD_DEFAULT: &str = "card_ok";
 const PAYMENT_METHOD_BYTES_MAX: usize = 100;
 
 /// A request for seats. Unknown fields are ignored.
-#[derive(Deserialize, ToSchema)]
+#[derive(Debug, PartialEq, Eq, Deserialize, ToSchema)]
 #[schema(as = Hold)]
 pub struct HoldBody {
     /// The event.
@@ -87,12 +88,28 @@ pub fn hold(
 }
 
 fn parse_hold(body: &[u8]) -> Result<HoldBody, Problem> {
+    if let Some(body) = plain_hold(body) {
+        return Ok(body);
+    }
     fields::parse_object(body, |object| {
         if object.get("seat_ids").is_some_and(|seats| !seats.is_null())
             && object.get("quantity").is_none_or(Value::is_null)
         {
             object.retain(|name, _| !OF_QUANTITY.contains(&name.as_str()));
         }
+    })
+}
+
+fn plain_hold(body: &[u8]) -> Option<HoldBody> {
+    let (event_id, seats) = plain_body::read(body)?;
+    Some(HoldBody {
+        event_id,
+        seat_ids: Some(List(seats)),
+        quantity: None,
+        section: None,
+        together: None,
+        max_price: None,
+        idempotency_key: None,
     })
 }
 
@@ -145,6 +162,7 @@ pub fn key(headers: &HeaderMap, body: Option<KeyBody>) -> Result<Option<String>,
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
     use serde_json::json;
 
     use super::*;
@@ -166,6 +184,18 @@ mod tests {
         }
         let body = json!({ "event_id": u32::MAX, "seat_ids": [3, 1], "idempotencyKey": "k" });
         assert_eq!(wanted(&body).unwrap(), (EventId(u32::MAX), named, Some("k".into())));
+    }
+
+    proptest! {
+        #[test]
+        fn plain_hold_is_what_the_general_parser_reads(
+            body in r#"\{"event_id":[ 0-9]{0,11},[ ]?"seat_ids":[ ]?\[[ 0-9,e.\]-]{0,20}\]\}?"#,
+        ) {
+            if let Some(plain) = plain_hold(body.as_bytes()) {
+                let general: Result<HoldBody, Problem> = fields::parse(body.as_bytes());
+                prop_assert_eq!(plain, general.unwrap());
+            }
+        }
     }
 
     #[test]
