@@ -13,6 +13,8 @@ SALE ?=
 PUSH ?=
 REFUSALS ?=
 SEATS ?=
+# The build profile whose instructions are counted.
+INSTRUCTIONS ?= release
 # Sizes of long runs: operations of the model, steps of the waiting room, kills, people who join, their
 # polls, requests, fallbacks of Redis, failures of MongoDB's primary in each part (72 are all writes of a
 # sale), seconds of a failing cluster.
@@ -186,12 +188,12 @@ bench-worker: ## Measure a worker that drains a booking log against raw bulk wri
 		sh -c 'exec target/release/holdfast-bench worker --redis-url $$REDIS_URL \
 		--mongodb-url $$MONGODB_URL --json .holdfast/bench-worker.json'
 
-instructions: ## Count the instructions of a refused and of a granted hold, by callgrind, against bounds
+instructions: ## Count the instructions of holds and seat maps, by callgrind, against bounds; INSTRUCTIONS=dev for the tests' build
 	@rm -rf .holdfast/instructions
 	@if command -v valgrind >/dev/null; then \
 		HOLDFAST_LISTEN=127.0.0.1:0 HOLDFAST_LOG_LEVEL=warn \
-			$(PYTHON) deploy/run.py --profile release --state .holdfast/instructions \
-			--exec $(PYTHON) bench/instructions.py; \
+			$(PYTHON) deploy/run.py --profile $(INSTRUCTIONS) --state .holdfast/instructions \
+			--exec $(PYTHON) bench/instructions.py $(INSTRUCTIONS); \
 	else echo 'valgrind is not installed: no instructions are counted (apt-get install valgrind).'; fi
 
 mutants: services ## Check that the tests detect mutants of scripts and code (tests/mutants)
