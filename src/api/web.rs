@@ -146,7 +146,7 @@ fn respond(context: &RequestContext, name: &str, cache: &'static str) -> Handler
     response.insert_header((header::CACHE_CONTROL, cache));
     response.insert_header((header::VARY, "Accept-Encoding"));
     response.insert_header((header::ETAG, file.etag.as_str()));
-    let if_none_match = context.header(header::IF_NONE_MATCH.as_str());
+    let if_none_match = context.header(&header::IF_NONE_MATCH);
     if if_none_match.is_some_and(|tags| tags.contains(&file.etag)) {
         return Ok(response.status(StatusCode::NOT_MODIFIED).finish());
     }
