@@ -11,7 +11,8 @@
 -- caller rereads generation, then outcome, and repeats.
 -- KEYS: event seats holders bookings deadlines leases users ended log link requests
 -- ARGV: not_after generation nonce booking outcome group entry version user seats amount
---       currency created_ms deadline_ms payment paid_ms idempotency fingerprint trace
+--       currency created_ms deadline_ms payment paid_ms confirmed_ms idempotency fingerprint
+--       trace
 -- Reply: code now, then by code: ok|settled_otherwise|seats_lost id record ·
 --        generation_mismatch generation
 -- Codes: ok settled_otherwise seats_lost too_late event_not_loaded generation_mismatch
@@ -24,9 +25,11 @@ local archived = {
   id = ARGV[4], status = 'COMMITTED', version = tonumber(ARGV[8]), user = ARGV[9],
   seats = ARGV[10], amount = ARGV[11], currency = ARGV[12], created = tonumber(ARGV[13]),
   deadline = tonumber(ARGV[14]), nonce = '', lease = 0, lease_until = 0, payment = ARGV[15],
-  paid = tonumber(ARGV[16]), confirmed = 0, ended = 0, idempotency = ARGV[17],
-  fingerprint = ARGV[18], trace = ARGV[19],
+  paid = tonumber(ARGV[16]), confirmed = 0, ended = 0, idempotency = ARGV[18],
+  fingerprint = ARGV[19], trace = ARGV[20],
 }
+-- When the archive has a sale confirmed; 0 if it does not say.
+local confirmed_at = tonumber(ARGV[17])
 local ev, now, available_delta, entries_appended = nil, nil, 0, 0
 
 -- @include now
@@ -91,7 +94,7 @@ if outcome == 'sold' then
   redis.call('ZREM', leases_key, b.id)
   redis.call('ZREM', ended_key, b.id)
   b.status = 'CONFIRMED'
-  b.confirmed = now
+  b.confirmed = confirmed_at > 0 and confirmed_at or now
   b.ended = 0
   commit_transition('confirmed', b, 'settle')
 elseif live then

@@ -13,9 +13,7 @@ use super::error::ArchiveError;
 use crate::domain::{BookingId, EventId, SeatId};
 
 pub use bookings::ArchivedBooking;
-pub(super) use bookings::{
-    BookingDocument, booking_fields, booking_of, transition_fields, transition_of,
-};
+pub(super) use bookings::{BookingDocument, booking_fields, transition_fields, transition_of};
 pub(super) use events::EventDocument;
 pub use events::{EventHead, StoredStamp};
 pub(super) use ledger::transition_document;

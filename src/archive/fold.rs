@@ -49,18 +49,28 @@ pub(super) fn fold<'a>(
         if rank > (folded.latest.generation, folded.transition.version) {
             (folded.latest, folded.transition) = (entry, transition);
         }
-        let settled_ms = match entry.kind {
-            Kind::Confirmed => &mut folded.confirmed_ms,
-            Kind::Voided => &mut folded.voided_ms,
-            Kind::Cancelled => &mut folded.cancelled_ms,
+        let (settled_ms, time_ms) = match entry.kind {
+            Kind::Confirmed => (&mut folded.confirmed_ms, transition.confirmed_ms),
+            Kind::Voided => (&mut folded.voided_ms, entry.time_ms),
+            Kind::Cancelled => (&mut folded.cancelled_ms, entry.time_ms),
             _ => continue,
         };
-        *settled_ms = entry.time_ms.max(*settled_ms);
+        *settled_ms = time_ms.max(*settled_ms);
     }
     folds
 }
 
 impl Folded<'_> {
+    /// The booking.
+    pub fn booking(&self) -> BookingId {
+        self.transition.booking
+    }
+
+    /// Whether the newest state is this entry's.
+    pub fn ends_with(&self, transition: &Transition) -> bool {
+        std::ptr::eq(self.transition, transition)
+    }
+
     /// Whether the entries begin with the booking itself, so that it probably has no document yet.
     pub fn is_new(&self) -> bool {
         self.first_version <= FIRST_VERSION
@@ -89,6 +99,22 @@ impl Folded<'_> {
             "q": { "_id": self.transition.booking.to_string(), "outcome": { "$in": outcomes } },
             "u": { "$max": { "version": version, "confirmed_ms": self.confirmed_ms } },
         })
+    }
+
+    /// Whether a decided booking with this version and time of settlement needs no
+    /// [`Folded::settled_operation`].
+    pub fn is_settled_by(&self, version: i64, confirmed_ms: i64) -> bool {
+        let own = i64::try_from(self.transition.version).unwrap_or(i64::MAX);
+        version >= own && confirmed_ms >= self.confirmed_ms
+    }
+
+    /// [`Folded::upsert_operation`] with the fields of an outcome: decides the booking in the same step.
+    /// It does not match a document that is newer, of another generation, or decided.
+    pub fn deciding_operation(&self, outcome: Document) -> Result<Document, String> {
+        let mut operation = self.upsert_operation()?;
+        let changes = operation.get_document_mut("u").and_then(|u| u.get_document_mut("$set"));
+        changes.map_err(|error| error.to_string())?.extend(outcome);
+        Ok(operation)
     }
 
     /// Inserts the document, or replaces an older state of the same generation. If a document exists that

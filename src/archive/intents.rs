@@ -75,8 +75,11 @@ impl Archive {
         let mut document = fields(intent).map_err(ArchiveError::Corrupt)?;
         document.insert("_id", intent.booking.to_string());
         document.extend(intent.due_ms.map(|due_ms| ("due_ms".to_owned(), due_ms.into())));
-        let written = self.gateway.write_plain(Verb::Insert, INTENTS, vec![document]).await?;
-        Ok(written.errors.iter().all(|error| error.code != DUPLICATE_KEY))
+        match self.intent_inserts.write(&self.gateway, document).await? {
+            Some(error) if error.code == DUPLICATE_KEY => Ok(false),
+            Some(error) => Err(ArchiveError::Unavailable(error.message)),
+            None => Ok(true),
+        }
     }
 
     /// Replaces an intent's previous state by the next; returns false if another writer won.

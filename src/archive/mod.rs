@@ -41,6 +41,7 @@ mod error;
 mod events;
 mod fold;
 mod gateway;
+mod grouped;
 mod heads;
 mod history;
 mod intents;
@@ -48,6 +49,7 @@ mod loading;
 mod marks;
 mod policy;
 mod simulated;
+mod states;
 mod store;
 mod trial;
 mod trial_runner;
@@ -81,7 +83,8 @@ pub use verify::Claim;
 pub use waiting_rooms::{FixedDraw, StoredDraw, StoredRoom};
 
 use crate::secrets::{ServiceUrl, mask_url};
-use gateway::Gateway;
+use gateway::{Gateway, Verb};
+use grouped::GroupedWrites;
 
 /// Bound of a connection attempt and of a heartbeat of the driver's monitor.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
@@ -112,13 +115,15 @@ impl fmt::Debug for ArchiveConfig {
 #[derive(Clone, Debug)]
 pub struct Archive {
     gateway: Gateway,
+    /// First intents of bookings.
+    intent_inserts: GroupedWrites,
 }
 
 impl Archive {
     /// The same archive with a short timeout while MongoDB does not respond: after an operation timed
     /// out, callers wait only half a second, until an operation succeeds again.
     pub fn promptly(&self) -> Self {
-        Archive { gateway: self.gateway.promptly() }
+        Archive { gateway: self.gateway.promptly(), ..self.clone() }
     }
 
     /// Parses the configuration. The driver connects in the background: MongoDB need not run yet.
@@ -140,6 +145,7 @@ impl Archive {
             Some(SelectionCriteria::ReadPreference(ReadPreference::Primary));
         let client = Client::with_options(options).map_err(url)?;
         let gateway = Gateway::new(client.database(&config.database), op_timeout);
-        Ok(Archive { gateway })
+        let intent_inserts = GroupedWrites::new(Verb::Insert, documents::INTENTS);
+        Ok(Archive { gateway, intent_inserts })
     }
 }

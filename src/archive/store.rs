@@ -1,7 +1,7 @@
 //! Stores a batch of the booking log: ledger, newest states, claims, outcomes.
 //!
-//! A sale is decided in two round trips: [ledger ∥ states ∥ claims], then outcomes. Only this order
-//! matters: an outcome needs its claims and its document.
+//! A sale is decided in two round trips: [ledger ∥ claims ∥ states of other bookings], then its state
+//! together with its outcome (`trial_runner`). Only this order matters: an outcome needs its claims.
 
 use std::collections::{BTreeMap, HashMap};
 use std::time::Instant;
@@ -9,11 +9,12 @@ use std::time::Instant;
 use mongodb::bson::Document;
 
 use super::Archive;
-use super::documents::{BOOKINGS, TRANSITIONS, booking_of, transition_document, transition_of};
+use super::documents::{TRANSITIONS, transition_document, transition_of};
 use super::error::ArchiveError;
 use super::fold::{Folded, fold};
-use super::gateway::{DUPLICATE_KEY, Verb, WriteError};
-use super::trial_runner::{TrialResult, TrialRunner};
+use super::gateway::{DUPLICATE_KEY, Verb};
+use super::states::write_states;
+use super::trial_runner::{Sale, TrialResult, TrialRunner};
 use crate::domain::{Booking, BookingId, Entry, Kind, Outcome, Partition, Transition};
 
 /// Greatest size of an entry's texts and seats, bytes; a larger entry is invalid. A thousand entries of
@@ -72,7 +73,8 @@ impl StoreObserver for NoObserver {
 pub struct DecidedSale {
     /// Index of the entry in the batch.
     pub index: usize,
-    /// The booking according to the entry.
+    /// The booking according to the entry, with the time at which the archive has it confirmed; 0 if that
+    /// is unknown.
     pub booking: Booking,
     /// The outcome in the archive.
     pub outcome: Outcome,
@@ -94,15 +96,17 @@ impl Archive {
         batch: &[(Partition, Entry)],
         observer: &dyn StoreObserver,
     ) -> Result<StoredBatch, ArchiveError> {
-        self.store_with(batch, observer, std::future::ready(Ok(()))).await
+        self.store_with(batch, observer, |_| 0, std::future::ready(Ok(()))).await
     }
 
     /// [`Archive::store_observed`] with another write concurrent with the first three steps: no sale is
-    /// decided before it is done, and if it fails, so does the batch.
+    /// decided before it is done, and if it fails, so does the batch. `now_ms` is the time by the clock of
+    /// a partition's Redis, or 0 while that is unknown: sales that are decided now are confirmed then.
     pub async fn store_with(
         &self,
         batch: &[(Partition, Entry)],
         observer: &dyn StoreObserver,
+        now_ms: impl Fn(Partition) -> i64,
         other_write: impl Future<Output = Result<(), ArchiveError>>,
     ) -> Result<StoredBatch, ArchiveError> {
         let mut failed = BTreeMap::new();
@@ -112,27 +116,37 @@ impl Archive {
             readable.filter(|(index, _)| !failed.contains_key(index)).collect();
         let folds = fold(readable.iter().copied());
         let sales = sales(&readable);
-        let (any_ledger, any_states) = (!ledger.documents.is_empty(), !folds.is_empty());
+        let to_decide = sales.values().map(|&(index, transition)| {
+            // The newest state of most sales is the sale: it is written with the outcome.
+            let state = folds.get(&transition.booking).filter(|one| one.ends_with(transition));
+            Sale { transition, confirmed_ms: now_ms(batch[index].0), state }
+        });
+        let mut trials = TrialRunner::new(&self.gateway, to_decide);
+        let with_outcome = trials.bookings_with_states();
+        let states = folds.values().filter(|folded| !with_outcome.contains(&folded.booking()));
+        let states: Vec<&Folded<'_>> = states.collect();
+        let (any_ledger, any_states) = (!ledger.documents.is_empty(), !states.is_empty());
         let any_sales = !sales.is_empty();
-        let mut trials = TrialRunner::new(&self.gateway, sales.values().copied());
 
         let step = |step, any: bool| ObservedStep { observer: any.then_some(observer), step };
         let (ledger_errors, states, claims, other_write) = tokio::join!(
             step(StoreStep::Ledger, any_ledger).run(self.insert(ledger)),
-            step(StoreStep::States, any_states).run(self.write_states(&folds)),
+            step(StoreStep::States, any_states).run(write_states(&self.gateway, &states)),
             step(StoreStep::Claims, any_sales).run(trials.insert_claims()),
             other_write,
         );
         failed.extend(ledger_errors?);
         claims?;
         other_write?;
-        for (booking, reason) in states? {
-            trials.remove(booking);
+        let mut refused = states?;
+        refused.keys().for_each(|booking| trials.remove(*booking));
+        let decided = step(StoreStep::Outcomes, any_sales).run(trials.run()).await?;
+        refused.extend(decided.refused);
+        for (booking, reason) in refused {
             let members = &folds[&booking].members;
             failed.extend(members.iter().map(|index| (*index, reason.clone())));
         }
-        let outcomes = step(StoreStep::Outcomes, any_sales).run(trials.run()).await?;
-        Ok(collect(&readable, &sales, &outcomes, failed))
+        Ok(collect(&readable, &sales, &decided.outcomes, failed))
     }
 
     /// Decides archived, undecided sales, as storing their entries would have. The outcome is absent for
@@ -142,8 +156,9 @@ impl Archive {
         paid: &[Booking],
     ) -> Result<HashMap<BookingId, Outcome>, ArchiveError> {
         let sales: Vec<Transition> = paid.iter().map(transition_of).collect();
-        let outcomes = TrialRunner::new(&self.gateway, sales.iter()).run().await?;
-        Ok(outcomes.into_iter().filter_map(|(id, result)| Some((id, result?.outcome))).collect())
+        let trials = TrialRunner::new(&self.gateway, sales.iter().map(Sale::archived));
+        let outcomes = trials.run().await?.outcomes.into_iter();
+        Ok(outcomes.filter_map(|(id, result)| Some((id, result?.outcome))).collect())
     }
 
     /// Inserts ledger documents; a duplicate is the same document.
@@ -154,80 +169,6 @@ impl Archive {
         let written = self.gateway.write(Verb::Insert, TRANSITIONS, ledger.documents).await?;
         let refused = written.errors.into_iter().filter(|error| error.code != DUPLICATE_KEY);
         Ok(refused.map(|error| (ledger.indexes[error.index], error.message)).collect())
-    }
-
-    /// Writes the newest state of each booking; returns those whose document was refused.
-    async fn write_states(
-        &self,
-        folds: &BTreeMap<BookingId, Folded<'_>>,
-    ) -> Result<HashMap<BookingId, String>, ArchiveError> {
-        let mut refused = HashMap::new();
-        let (settled, others): (Vec<_>, Vec<_>) =
-            folds.keys().copied().partition(|booking| folds[booking].settles_a_sale());
-        let (new, known): (Vec<_>, Vec<_>) =
-            others.into_iter().partition(|booking| folds[booking].is_new());
-        let settlements = Operations::of(settled.iter().copied(), &mut refused, |booking| {
-            Ok(vec![folds[&booking].settled_operation()?])
-        });
-        let documents = Operations::of(new.into_iter(), &mut refused, |booking| {
-            Ok(vec![folds[&booking].document()?])
-        });
-        let upsert = |booking: BookingId| Ok(vec![folds[&booking].upsert_operation()?]);
-        let upserts = Operations::of(known.into_iter(), &mut refused, upsert);
-        let (all_settled, inserted, upserted) = tokio::join!(
-            self.update_all(settlements),
-            self.write(Verb::Insert, documents),
-            self.write(Verb::Update, upserts),
-        );
-        let mut errors = inserted?;
-        errors.extend(upserted?);
-        if !all_settled? {
-            // Some are undecided here: an entry of a lost log.
-            let upserts = Operations::of(settled.into_iter(), &mut refused, upsert);
-            errors.extend(self.write(Verb::Update, upserts).await?);
-        }
-        let mut existing = Vec::new();
-        for (booking, error) in errors {
-            match error.code {
-                DUPLICATE_KEY => existing.push(booking),
-                _ => drop(refused.insert(booking, error.message)),
-            }
-        }
-        // A document exists: it is newer, or decided, or another worker inserted it concurrently. In the
-        // last case this state may be newer, so it is written again.
-        let repeats = Operations::of(existing.into_iter(), &mut refused, |booking| {
-            let folded = &folds[&booking];
-            let mut operations = folded.update_operations()?.to_vec();
-            operations.extend(folded.late_operations()?);
-            Ok(operations)
-        });
-        let errors = self.write(Verb::Update, repeats).await?;
-        refused.extend(errors.into_iter().map(|(booking, error)| (booking, error.message)));
-        Ok(refused)
-    }
-
-    /// Whether each of these updates matched a document.
-    async fn update_all(&self, operations: Operations) -> Result<bool, ArchiveError> {
-        if operations.documents.is_empty() {
-            return Ok(true);
-        }
-        let count = operations.documents.len() as i64;
-        let written = self.gateway.write(Verb::Update, BOOKINGS, operations.documents).await?;
-        Ok(written.errors.is_empty() && written.touched == count)
-    }
-
-    /// Returns the refused operations with their bookings.
-    async fn write(
-        &self,
-        verb: Verb,
-        operations: Operations,
-    ) -> Result<Vec<(BookingId, WriteError)>, ArchiveError> {
-        if operations.documents.is_empty() {
-            return Ok(Vec::new());
-        }
-        let written = self.gateway.write(verb, BOOKINGS, operations.documents).await?;
-        let errors = written.errors.into_iter();
-        Ok(errors.map(|error| (operations.bookings[error.index], error)).collect())
     }
 }
 
@@ -276,40 +217,15 @@ impl Ledger {
     }
 }
 
-/// Update operations with their bookings.
-struct Operations {
-    documents: Vec<Document>,
-    bookings: Vec<BookingId>,
-}
-
-impl Operations {
-    fn of(
-        bookings: impl Iterator<Item = BookingId>,
-        refused: &mut HashMap<BookingId, String>,
-        make: impl Fn(BookingId) -> Result<Vec<Document>, String>,
-    ) -> Self {
-        let mut all = Operations { documents: Vec::new(), bookings: Vec::new() };
-        for booking in bookings {
-            match make(booking) {
-                Ok(documents) => {
-                    all.bookings.extend(documents.iter().map(|_| booking));
-                    all.documents.extend(documents);
-                }
-                Err(reason) => drop(refused.insert(booking, reason)),
-            }
-        }
-        all
-    }
-}
-
-/// The sale of each booking; of several entries, the one with the highest version.
-fn sales<'a>(entries: &[(usize, &'a Entry)]) -> BTreeMap<BookingId, &'a Transition> {
-    let mut sales: BTreeMap<BookingId, &Transition> = BTreeMap::new();
-    let sold = entries.iter().filter(|(_, entry)| entry.kind == Kind::Sold);
-    for sale in sold.filter_map(|(_, entry)| entry.transition.as_ref()) {
-        let newest = sales.entry(sale.booking).or_insert(sale);
-        if sale.version > newest.version {
-            *newest = sale;
+/// The sale of each booking, with the index of its entry; of several entries, the one with the highest
+/// version.
+fn sales<'a>(entries: &[(usize, &'a Entry)]) -> BTreeMap<BookingId, (usize, &'a Transition)> {
+    let mut sales: BTreeMap<BookingId, (usize, &Transition)> = BTreeMap::new();
+    for (index, entry) in entries.iter().filter(|(_, entry)| entry.kind == Kind::Sold) {
+        let Some(sale) = &entry.transition else { continue };
+        let newest = sales.entry(sale.booking).or_insert((*index, sale));
+        if sale.version > newest.1.version {
+            *newest = (*index, sale);
         }
     }
     sales
@@ -318,7 +234,7 @@ fn sales<'a>(entries: &[(usize, &'a Entry)]) -> BTreeMap<BookingId, &'a Transiti
 /// One decided sale for each stored `sold` entry whose booking was decided.
 fn collect(
     entries: &[(usize, &Entry)],
-    sales: &BTreeMap<BookingId, &Transition>,
+    sales: &BTreeMap<BookingId, (usize, &Transition)>,
     outcomes: &HashMap<BookingId, Option<TrialResult>>,
     mut failed: BTreeMap<usize, String>,
 ) -> StoredBatch {
@@ -328,9 +244,11 @@ fn collect(
         match outcomes.get(&sale.booking) {
             _ if failed.contains_key(index) => {}
             Some(Some(result)) => {
-                let is_tried = sales.get(&sale.booking).is_some_and(|tried| *tried == sale);
+                let is_tried = sales.get(&sale.booking).is_some_and(|tried| tried.1 == sale);
                 let is_adopted = result.is_adopted || !is_tried;
-                let (booking, outcome) = (booking_of(sale), result.outcome);
+                let confirmed_ms = result.confirmed_ms;
+                let booking = Booking { confirmed_ms, ..sale.to_booking() };
+                let outcome = result.outcome;
                 decided.push(DecidedSale { index: *index, booking, outcome, is_adopted });
             }
             Some(None) | None => {

@@ -1,6 +1,17 @@
 //! Runs the trials of a batch in lockstep against MongoDB: each round executes the requested steps of all
 //! trials with one command a kind of step. An uncontested batch takes one insert of claims and one update
-//! of outcomes.
+//! of states and outcomes.
+//!
+//! An uncontested sale's newest state is written by the operation that sets its outcome. That operation
+//! has the guards of both: the document is older, of the same generation, and has no outcome.
+//!
+//! | what may happen | result |
+//! |---|---|
+//! | a crash between claims and outcome | The entry stays pending; its next worker finds its own claims, and decides. Until then the archive has an older state of the booking or none, as after a crash before the batch. |
+//! | the document is newer, of another generation, or decided | The operation changes nothing, or is refused as a duplicate. The state is written by the rules of `states`, the outcome read, and set if there is none. |
+//! | another worker decides it concurrently | One document, so one of the two is first. The other changes nothing and adopts the outcome. |
+//! | its first entry is stored later, by another batch | The document exists and is newer: that state is not written. |
+//! | its seats are claimed by another booking | Its state is written before the owners are read, so that a sale that must wait is in the archive as paid. |
 
 use std::collections::{HashMap, HashSet};
 use std::time::Duration;
@@ -12,7 +23,9 @@ use tokio::time::sleep;
 
 use super::documents::{BOOKINGS, CLAIMS, ClaimDocument, claim_id, parse_booking, signed};
 use super::error::ArchiveError;
-use super::gateway::{Gateway, Verb};
+use super::fold::Folded;
+use super::gateway::{DUPLICATE_KEY, Gateway, Verb};
+use super::states::write_states;
 use super::trial::{Reply, Step, Trial, TrialLimits};
 use crate::domain::{BookingId, Outcome, SeatId, Transition};
 
@@ -24,12 +37,43 @@ const READ_PAUSE: Duration = Duration::from_millis(50);
 /// More than `LIMITS` allows any trial; reached only by a defect.
 const ROUNDS_MAX: u32 = 64;
 
+/// A sale to decide.
+pub(super) struct Sale<'a> {
+    /// Its entry.
+    pub transition: &'a Transition,
+    /// When it is confirmed if it is decided now, Unix ms, but not before it was paid.
+    pub confirmed_ms: i64,
+    /// The newest state, if that is not archived yet and to be written with the outcome.
+    pub state: Option<&'a Folded<'a>>,
+}
+
+impl<'a> Sale<'a> {
+    /// A sale whose state is archived.
+    pub fn archived(transition: &'a Transition) -> Self {
+        Sale { transition, confirmed_ms: 0, state: None }
+    }
+
+    fn confirmed_ms(&self) -> i64 {
+        self.confirmed_ms.max(self.transition.paid_ms)
+    }
+}
+
 /// The trials of one batch.
 pub(super) struct TrialRunner<'a> {
     gateway: &'a Gateway,
-    sales: Vec<(Trial, &'a Transition)>,
+    sales: Vec<(Trial, Sale<'a>)>,
     /// Bookings whose outcome was certainly set here.
     decided: HashSet<BookingId>,
+    /// Bookings whose document was refused, and why.
+    refused: HashMap<BookingId, String>,
+}
+
+/// The results of a batch's trials.
+pub(super) struct Decided {
+    /// A booking without a result has lost too many races and can be tried again.
+    pub outcomes: HashMap<BookingId, Option<TrialResult>>,
+    /// Bookings whose document was refused, and why.
+    pub refused: HashMap<BookingId, String>,
 }
 
 /// The result of a trial.
@@ -39,6 +83,8 @@ pub(super) struct TrialResult {
     pub outcome: Outcome,
     /// Whether another trial, of another sale of the booking, may have set it.
     pub is_adopted: bool,
+    /// When the booking is confirmed, if this trial set the outcome `sold`; otherwise 0.
+    pub confirmed_ms: i64,
 }
 
 #[derive(Deserialize)]
@@ -51,11 +97,21 @@ struct OutcomeDocument {
 impl<'a> TrialRunner<'a> {
     /// Creates one trial a sale. Sales are ordered by event and first seat, so that batches that contest
     /// several seats process them in the same order.
-    pub fn new(gateway: &'a Gateway, sales: impl Iterator<Item = &'a Transition>) -> Self {
-        let trial = |sale: &'a Transition| (Trial::new(sale.booking, &sale.seats, LIMITS), sale);
-        let mut sales: Vec<(Trial, &Transition)> = sales.map(trial).collect();
-        sales.sort_by_key(|(trial, sale)| (trial.booking().event(), sale.seats.first().copied()));
-        TrialRunner { gateway, sales, decided: HashSet::new() }
+    pub fn new(gateway: &'a Gateway, sales: impl Iterator<Item = Sale<'a>>) -> Self {
+        let trial = |sale: Sale<'a>| {
+            (Trial::new(sale.transition.booking, &sale.transition.seats, LIMITS), sale)
+        };
+        let mut sales: Vec<(Trial, Sale<'a>)> = sales.map(trial).collect();
+        sales.sort_by_key(|(trial, sale)| {
+            (trial.booking().event(), sale.transition.seats.first().copied())
+        });
+        TrialRunner { gateway, sales, decided: HashSet::new(), refused: HashMap::new() }
+    }
+
+    /// The bookings whose newest state is written here.
+    pub fn bookings_with_states(&self) -> HashSet<BookingId> {
+        let with_state = self.sales.iter().filter(|(_, sale)| sale.state.is_some());
+        with_state.map(|(trial, _)| trial.booking()).collect()
     }
 
     /// Inserts all claims of the batch. Independent of the bookings' documents, which may be written
@@ -92,11 +148,11 @@ impl<'a> TrialRunner<'a> {
         self.sales.retain(|(trial, _)| trial.booking() != booking);
     }
 
-    /// Runs all trials to their ends. Requires that every booking has a document. A booking without an
-    /// outcome in the result has lost too many races and can be tried again.
-    pub async fn run(mut self) -> Result<HashMap<BookingId, Option<TrialResult>>, ArchiveError> {
+    /// Runs all trials to their ends. Requires that every booking has a document or its state here.
+    pub async fn run(mut self) -> Result<Decided, ArchiveError> {
         for _ in 0..ROUNDS_MAX {
             self.insert_claims().await?;
+            self.write_states(|step| !matches!(step, Step::SetOutcome(_))).await?;
             // Writes come first: uncontested sales are decided before other trials read owners.
             self.set_outcomes().await?;
             self.read_own_outcomes().await?;
@@ -109,36 +165,70 @@ impl<'a> TrialRunner<'a> {
                 sleep(READ_PAUSE).await;
             }
         }
-        let results = self.sales.iter().map(|(trial, _)| {
+        let results = self.sales.iter().map(|(trial, sale)| {
             let id = trial.booking();
-            let result = |outcome| TrialResult { outcome, is_adopted: !self.decided.contains(&id) };
+            let is_adopted = !self.decided.contains(&id);
             match trial.step() {
-                Step::Done(outcome) => (id, Some(result(*outcome))),
+                Step::Done(outcome) => {
+                    let is_sold = *outcome == Outcome::Sold && !is_adopted;
+                    let confirmed_ms = if is_sold { sale.confirmed_ms() } else { 0 };
+                    (id, Some(TrialResult { outcome: *outcome, is_adopted, confirmed_ms }))
+                }
                 _ => (id, None),
             }
         });
-        Ok(results.collect())
+        Ok(Decided { outcomes: results.collect(), refused: self.refused })
+    }
+
+    /// Writes the states that are still to be written, of trials in such a step. Those that MongoDB
+    /// refuses are not decided.
+    async fn write_states(&mut self, is_due: impl Fn(&Step) -> bool) -> Result<(), ArchiveError> {
+        let due = self.sales.iter_mut().filter(|(trial, _)| is_due(trial.step()));
+        let states: Vec<&Folded<'_>> = due.filter_map(|(_, sale)| sale.state.take()).collect();
+        if states.is_empty() {
+            return Ok(());
+        }
+        let refused = write_states(self.gateway, &states).await?;
+        refused.keys().for_each(|booking| self.remove(*booking));
+        self.refused.extend(refused);
+        Ok(())
     }
 
     async fn set_outcomes(&mut self) -> Result<(), ArchiveError> {
         let (mut operations, mut deciding) = (Vec::new(), Vec::new());
         for (trial, sale) in &self.sales {
             if let Step::SetOutcome(outcome) = trial.step() {
-                operations.push(outcome_operation(sale, *outcome)?);
-                deciding.push(trial.booking());
+                match outcome_operation(sale, *outcome) {
+                    Ok(operation) => {
+                        operations.push(operation);
+                        deciding.push(trial.booking());
+                    }
+                    Err(reason) => drop(self.refused.insert(trial.booking(), reason)),
+                }
             }
         }
+        let refused = &self.refused;
+        self.sales.retain(|(trial, _)| !refused.contains_key(&trial.booking()));
         if operations.is_empty() {
             return Ok(());
         }
         let requested = operations.len() as i64;
-        let written = self.gateway.write_plain(Verb::Update, BOOKINGS, operations).await?;
+        let written = self.gateway.write(Verb::Update, BOOKINGS, operations).await?;
         // There is one count for the whole command: only a full count means that each trial won.
-        let all_won = written.touched == requested;
-        if all_won {
-            self.decided.extend(deciding);
+        let all_won = written.errors.is_empty() && written.touched == requested;
+        let is_setting = |step: &Step| matches!(step, Step::SetOutcome(_));
+        let has_states = self.sales.iter().any(|(_, sale)| sale.state.is_some());
+        let refusal = written.errors.into_iter().find(|error| error.code != DUPLICATE_KEY);
+        match refusal {
+            _ if all_won => {
+                self.decided.extend(deciding);
+                self.sales.iter_mut().for_each(|(_, sale)| sale.state = None);
+            }
+            // Which document MongoDB refuses is found by writing the states.
+            Some(error) if !has_states => return Err(ArchiveError::Unavailable(error.message)),
+            _ => self.write_states(is_setting).await?,
         }
-        self.resume_all(|step| matches!(step, Step::SetOutcome(_)), |_| Reply::OutcomeSet(all_won));
+        self.resume_all(is_setting, |_| Reply::OutcomeSet(all_won));
         Ok(())
     }
 
@@ -257,20 +347,28 @@ fn is_over(trial: &Trial) -> bool {
 }
 
 /// Sets an outcome if there is none, the status that it determines, and the sale's payment: an entry of a
-/// lost log may have left a higher version without the payment, or with an end.
-fn outcome_operation(sale: &Transition, outcome: Outcome) -> Result<Document, ArchiveError> {
-    let version = signed(sale.version, "version").map_err(ArchiveError::Corrupt)?;
+/// lost log may have left a higher version without the payment, or with an end. A sold booking gets the
+/// version and the time of its settlement, which Redis then adopts.
+fn outcome_operation(sale: &Sale<'_>, outcome: Outcome) -> Result<Document, String> {
+    let Transition { booking, payment, paid_ms, version, .. } = sale.transition;
+    let is_sold = outcome == Outcome::Sold;
+    let version = signed(version.saturating_add(u64::from(is_sold)), "version")?;
     let mut fields = doc! {
         "outcome": outcome.as_str(),
         "status": outcome.status().as_str(),
-        "payment": &sale.payment,
-        "paid_ms": sale.paid_ms,
+        "payment": payment,
+        "paid_ms": *paid_ms,
     };
-    if outcome == Outcome::Sold {
+    if is_sold {
         fields.insert("ended_ms", 0_i64);
+        fields.insert("confirmed_ms", sale.confirmed_ms());
+    }
+    if let Some(state) = sale.state {
+        fields.insert("version", version);
+        return state.deciding_operation(fields);
     }
     Ok(doc! {
-        "q": { "_id": sale.booking.to_string(), "outcome": { "$exists": false } },
+        "q": { "_id": booking.to_string(), "outcome": { "$exists": false } },
         "u": { "$set": fields, "$max": { "version": version } },
     })
 }

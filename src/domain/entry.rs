@@ -164,6 +164,8 @@ pub struct Transition {
     pub payment: String,
     /// When it was paid, Unix ms, or 0.
     pub paid_ms: i64,
+    /// When its sale was confirmed, Unix ms, or 0.
+    pub confirmed_ms: i64,
     /// Digest naming its idempotency record.
     pub idempotency: String,
     /// Fingerprint of the request that created it.
@@ -329,6 +331,32 @@ fn split_booking(text: &str) -> Result<(&str, &str, &str), RecordError> {
 }
 
 impl Transition {
+    /// The booking, with the fields that an entry has.
+    pub fn to_booking(&self) -> Booking {
+        let t = self.clone();
+        Booking {
+            id: t.booking,
+            status: t.status,
+            version: t.version,
+            user: t.user,
+            seats: t.seats,
+            amount: t.amount,
+            currency: t.currency,
+            created_ms: t.created_ms,
+            deadline_ms: t.deadline_ms,
+            nonce: String::new(),
+            lease: t.lease,
+            lease_until_ms: 0,
+            payment: t.payment,
+            paid_ms: t.paid_ms,
+            confirmed_ms: t.confirmed_ms,
+            ended_ms: 0,
+            idempotency: t.idempotency,
+            fingerprint: t.fingerprint,
+            trace: t.trace,
+        }
+    }
+
     fn of(booking: Booking) -> Result<Self, RecordError> {
         if booking.seats.is_empty() {
             return Err(RecordError("seats"));
@@ -346,6 +374,7 @@ impl Transition {
             lease: booking.lease,
             payment: booking.payment,
             paid_ms: booking.paid_ms,
+            confirmed_ms: booking.confirmed_ms,
             idempotency: booking.idempotency,
             fingerprint: booking.fingerprint,
             trace: booking.trace,

@@ -193,6 +193,7 @@ mod tests {
                 lease: 0,
                 payment: String::new(),
                 paid_ms: 0,
+                confirmed_ms: 0,
                 idempotency: String::new(),
                 fingerprint: String::new(),
                 trace: String::new(),

@@ -49,7 +49,7 @@ pub use hashes::Holder;
 use inner::{Inner, PartitionTail};
 use listener::Listener;
 pub use observer::{LiveObserver, LiveState};
-pub use settlements::{Settlements, Waiter};
+pub use settlements::{Settled, Settlements, Waiter};
 pub use slot::{InvalidViewVersion, Slot, ViewVersion};
 pub use view::{Seat, Snapshot, View};
 

@@ -19,7 +19,7 @@ use super::request_key::RequestKey;
 use super::{BookingView, ConfirmRequest, Confirmed, Sale, SaleError};
 use crate::domain::{Booking, BookingId, Event, IntentState, Status};
 use crate::faults::FaultStep;
-use crate::live::Waiter;
+use crate::live::{Settled, Waiter};
 use crate::redis::{
     AbortMode, ConfirmAbortReply, ConfirmBeginReply, ConfirmCommitReply, NotAfter, RedisError,
     Timed, new_nonce,
@@ -63,14 +63,9 @@ impl Sale {
         // Registered before the commit, so that a settlement right after it is not missed.
         let waiter = self.inner.settlements.expect(request.booking);
         match self.begin(&event, &request).await? {
-            BeginResult::Confirmed(booking, now_ms) => Ok(Confirmed::Settled(BookingView {
-                booking,
-                event,
-                replayed: true,
-                left_alone: Vec::new(),
-                archived: false,
-                now_ms,
-            })),
+            BeginResult::Confirmed(booking, now_ms) => {
+                Ok(Confirmed::Settled(sold_view(booking, event, true, now_ms)))
+            }
             BeginResult::Committed(booking) => self.settled(waiter, booking, event, true).await,
             BeginResult::Leased(booking) => {
                 self.inner.faults.reached(FaultStep::Begin);
@@ -249,7 +244,8 @@ impl Sale {
         None
     }
 
-    /// Waits for the settlement, then returns the state in Redis (which follows the archive).
+    /// Waits for the settlement. A confirmed sale is answered as its log entry has it, which only the
+    /// archive's decision makes; otherwise the state in Redis is read, which follows the archive.
     async fn settled(
         &self,
         mut waiter: Waiter,
@@ -257,7 +253,11 @@ impl Sale {
         event: Arc<Event>,
         replayed: bool,
     ) -> Result<Confirmed, SaleError> {
-        waiter.settled(self.inner.settings.confirm_wait).await;
+        let settled = waiter.settled(self.inner.settings.confirm_wait).await;
+        if let Some(Settled::Confirmed(booking, now_ms)) = settled {
+            let booking = Booking::clone(&booking);
+            return Ok(Confirmed::Settled(sold_view(booking, event, replayed, now_ms)));
+        }
         let Ok(answer) = self.inner.engine.get_booking(committed.id).await else {
             return self.pending(committed, event);
         };
@@ -276,14 +276,9 @@ impl Sale {
             }
             // Redis has lost the confirmation (a failover): the reconciler completes it.
             Status::Hold | Status::Expired => self.pending(committed, event),
-            Status::Confirmed => Ok(Confirmed::Settled(BookingView {
-                booking,
-                event,
-                replayed,
-                left_alone: Vec::new(),
-                archived: false,
-                now_ms,
-            })),
+            Status::Confirmed => {
+                Ok(Confirmed::Settled(sold_view(booking, event, replayed, now_ms)))
+            }
             Status::Voided => Err(SaleError::SaleVoided(booking.id)),
             Status::Cancelled => Err(SaleError::BookingCancelled(booking.id)),
             _ => self.pending(booking, event),
@@ -300,14 +295,7 @@ impl Sale {
 
     fn pending(&self, booking: Booking, event: Arc<Event>) -> Result<Confirmed, SaleError> {
         let now_ms = super::unix_now_ms();
-        Ok(Confirmed::Pending(BookingView {
-            booking,
-            event,
-            replayed: false,
-            left_alone: Vec::new(),
-            archived: false,
-            now_ms,
-        }))
+        Ok(Confirmed::Pending(sold_view(booking, event, false, now_ms)))
     }
 
     /// The event of a booking id; `BookingUnknown` if there is no such event.
@@ -315,6 +303,10 @@ impl Sale {
         let event = self.inner.catalogue.get(booking.event()).await?;
         event.ok_or(SaleError::BookingUnknown(booking))
     }
+}
+
+fn sold_view(booking: Booking, event: Arc<Event>, replayed: bool, now_ms: i64) -> BookingView {
+    BookingView { booking, event, replayed, left_alone: Vec::new(), archived: false, now_ms }
 }
 
 /// The refusal of an operation that needs a hold, by the booking's status.

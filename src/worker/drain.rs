@@ -22,6 +22,9 @@ use crate::telemetry::warn_repeated;
 
 /// Longest wait of one blocking read, ms.
 const BLOCK_MS: u64 = 1_000;
+/// Batches of a lane in flight while the log holds less than a full batch: what is appended meanwhile makes
+/// the next batch larger, and a batch costs its commands whatever its size.
+const SMALL_BATCHES_MAX: usize = 2;
 /// Pauses between attempts while Redis is unavailable.
 const PAUSE_MIN: Duration = Duration::from_millis(50);
 const PAUSE_MAX: Duration = Duration::from_secs(2);
@@ -109,7 +112,11 @@ impl Lane {
             *had_read = true;
             let gaps = self.chain.follow(&reads);
             self.check_gaps(gaps).await;
+            let is_full = reads.len() >= self.entries_max();
             self.spawn_batches(BatchSource::New, reads).await;
+            while !is_full && self.batches.len() >= SMALL_BATCHES_MAX {
+                self.batches.join_next().await;
+            }
         }
         Ok(())
     }

@@ -5,7 +5,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use holdfast::archive::{
-    Archive, ArchiveConfig, ArchiveError, BookingsFrom, StoredBatch, transition_id,
+    Archive, ArchiveConfig, ArchiveError, ArchivedBooking, BookingsFrom, NoObserver, StoredBatch,
+    transition_id,
 };
 use holdfast::domain::{
     BookingId, Entry, Event, EventChange, EventId, EventStatus, Kind, Layout, LoadState, LogId,
@@ -18,6 +19,7 @@ use crate::support::{long_or, unique_name};
 
 mod bookings;
 mod catalogue;
+mod grouped;
 mod sales;
 mod waiting_rooms;
 

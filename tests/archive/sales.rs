@@ -131,3 +131,73 @@ async fn outcome_ranks_above_every_version() {
     assert_eq!((b.version, b.paid_ms, b.ended_ms), (10, BORN_MS + 2_500, 0));
     assert_eq!(b.payment, format!("pay-{id}"));
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn decided_sale_has_the_version_and_time_of_its_settlement() {
+    let archive = archive().await;
+    let id = booking(EVENT, 1);
+    let life = sold_life(id, &[1]);
+    store(&archive, [life[0].clone()]).await;
+    let now_ms = BORN_MS + 3_500;
+    let sale = batch(life[1..3].to_vec());
+    let stored =
+        archive.store_with(&sale, &NoObserver, |_| now_ms, async { Ok(()) }).await.unwrap();
+    assert_eq!((stored.failed.len(), stored.sales[0].booking.confirmed_ms), (0, now_ms));
+    let found = archive.booking(id).await.unwrap().unwrap();
+    let facts = |found: &ArchivedBooking| {
+        let b = &found.booking;
+        (found.outcome, b.status, b.version, b.paid_ms, b.confirmed_ms)
+    };
+    let decided = (Some(Outcome::Sold), Status::Confirmed, 4, BORN_MS + 2_500, now_ms);
+    assert_eq!(facts(&found), decided);
+    assert_eq!(found.booking.lease, 1, "the sale's state is written with its outcome");
+
+    // The settlement that Redis then logs changes nothing, a later one does.
+    let mut settled = life[3].clone();
+    settled.transition.as_mut().unwrap().confirmed_ms = now_ms;
+    store(&archive, [settled.clone()]).await;
+    assert_eq!(facts(&archive.booking(id).await.unwrap().unwrap()), decided);
+    settled.transition.as_mut().unwrap().version = 7;
+    store(&archive, [settled]).await;
+    assert_eq!(archive.booking(id).await.unwrap().unwrap().booking.version, 7);
+    // A replay adopts the outcome, whose time the entry does not know.
+    let again = archive.store_with(&sale, &NoObserver, |_| 9, async { Ok(()) }).await.unwrap();
+    assert!(again.sales[0].is_adopted);
+    assert_eq!(again.sales[0].booking.confirmed_ms, 0);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn sale_is_decided_whatever_document_it_meets() {
+    let archive = archive().await;
+    // Newer in its generation, of a later generation, of an earlier one, and none.
+    let [newer, later, earlier, none] = [1, 2, 3, 4].map(|n| booking(EVENT, n));
+    let held =
+        |id, generation, version| Entry { generation, ..entry(id, &[9], Kind::Expired, version) };
+    store(&archive, [held(newer, 1, 8), held(later, 2, 1), held(earlier, 0, 9)]).await;
+    let ids = [newer, later, earlier, none];
+    let sales = ids.into_iter().zip(1..).map(|(id, seat)| entry(id, &[seat], Kind::Sold, 3));
+    let stored = store(&archive, sales).await;
+    assert!(stored.sales.iter().all(|sale| sale.outcome == Outcome::Sold));
+    let mut found = Vec::new();
+    for id in ids {
+        let one = archive.booking(id).await.unwrap().unwrap();
+        let b = &one.booking;
+        assert_eq!((one.outcome, b.status), (Some(Outcome::Sold), Status::Confirmed));
+        assert_eq!((b.paid_ms, b.ended_ms), (BORN_MS + 2_500, 0));
+        found.push((one.generation, b.version));
+    }
+    assert_eq!(found, [(1, 8), (2, 4), (1, 4), (1, 4)]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn contested_sale_is_archived_as_paid_before_it_is_decided() {
+    let archive = archive().await;
+    let [first, second] = [1, 2].map(|n| booking(EVENT, n));
+    store(&archive, [entry(first, &[1], Kind::Sold, 3)]).await;
+    let stored = store(&archive, [entry(second, &[1, 2], Kind::Sold, 3)]).await;
+    assert_eq!(stored.sales[0].outcome, Outcome::Refund);
+    let found = archive.booking(second).await.unwrap().unwrap();
+    let b = &found.booking;
+    assert_eq!((b.status, b.version, b.lease), (Status::Voided, 3, 1));
+    assert_eq!((b.paid_ms, b.confirmed_ms), (BORN_MS + 2_500, 0));
+}

@@ -371,6 +371,7 @@ pub fn transition_of(booking: &Booking) -> Transition {
         lease: booking.lease,
         payment: booking.payment.clone(),
         paid_ms: booking.paid_ms,
+        confirmed_ms: booking.confirmed_ms,
         idempotency: booking.idempotency.clone(),
         fingerprint: booking.fingerprint.clone(),
         trace: booking.trace.clone(),

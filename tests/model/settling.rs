@@ -33,7 +33,7 @@ impl Sale {
         booking.payment = archived.payment.clone();
         booking.paid_ms = archived.paid_ms;
         let settled = match outcome {
-            Outcome::Sold => self.settle_as_sold(booking),
+            Outcome::Sold => self.settle_as_sold(booking, archived.confirmed_ms),
             // One that had ended has no seats to free; the log must have this end all the same.
             _ => self.end(booking, outcome.status(), "settle"),
         };
@@ -48,8 +48,9 @@ impl Sale {
         rivals.any(|rival| event.bookings[rival].status == Status::Confirmed)
     }
 
-    /// It takes every seat. A hold that loses one ends; a confirmation finds out when it goes on.
-    fn settle_as_sold(&mut self, mut booking: Booking) -> Booking {
+    /// It takes every seat. A hold that loses one ends; a confirmation finds out when it goes on. It is
+    /// confirmed when the archive says, if it says so.
+    fn settle_as_sold(&mut self, mut booking: Booking, confirmed_ms: i64) -> Booking {
         for seat in &booking.seats {
             let holder = self.ev().holders.get(seat).copied().filter(|id| *id != booking.id);
             let rival = holder.and_then(|id| self.booking(id));
@@ -61,7 +62,7 @@ impl Sale {
             event.blocked.remove(seat);
         }
         booking.status = Status::Confirmed;
-        booking.confirmed_ms = self.now_ms;
+        booking.confirmed_ms = if confirmed_ms > 0 { confirmed_ms } else { self.now_ms };
         booking.ended_ms = 0;
         self.transition(booking, Kind::Confirmed, "settle")
     }

@@ -146,6 +146,7 @@ impl World {
                     archived.seats = self.archived_seats(seats, *taken, sale);
                 }
                 archived.version += u64::from(*newer);
+                archived.confirmed_ms = if *newer > 0 { now_ms - 1 } else { 0 };
                 if archived.paid_ms == 0 {
                     (archived.paid_ms, archived.payment) = (now_ms, payment_of(&archived));
                 }

@@ -52,6 +52,7 @@ pub fn entry(id: BookingId, seats: &[u32], kind: Kind, version: u64) -> Entry {
             lease: 1,
             payment: if paid { format!("pay-{id}") } else { String::new() },
             paid_ms: if paid { BORN_MS + 2_500 } else { 0 },
+            confirmed_ms: if kind == Kind::Confirmed { time_ms } else { 0 },
             idempotency: "digest".into(),
             fingerprint: "print".into(),
             trace: "trace".into(),

@@ -79,33 +79,7 @@ impl TryFrom<BookingDocument> for ArchivedBooking {
     }
 }
 
-/// The booking of a log entry, with the fields that the entry has.
-pub(in crate::archive) fn booking_of(transition: &Transition) -> Booking {
-    let t = transition.clone();
-    Booking {
-        id: t.booking,
-        status: t.status,
-        version: t.version,
-        user: t.user,
-        seats: t.seats,
-        amount: t.amount,
-        currency: t.currency,
-        created_ms: t.created_ms,
-        deadline_ms: t.deadline_ms,
-        nonce: String::new(),
-        lease: t.lease,
-        lease_until_ms: 0,
-        payment: t.payment,
-        paid_ms: t.paid_ms,
-        confirmed_ms: 0,
-        ended_ms: 0,
-        idempotency: t.idempotency,
-        fingerprint: t.fingerprint,
-        trace: t.trace,
-    }
-}
-
-/// The transition that leads to this state of a booking: the inverse of [`booking_of`].
+/// The transition that leads to this state of a booking: the inverse of [`Transition::to_booking`].
 pub(in crate::archive) fn transition_of(booking: &Booking) -> Transition {
     let b = booking.clone();
     Transition {
@@ -121,6 +95,7 @@ pub(in crate::archive) fn transition_of(booking: &Booking) -> Transition {
         lease: b.lease,
         payment: b.payment,
         paid_ms: b.paid_ms,
+        confirmed_ms: b.confirmed_ms,
         idempotency: b.idempotency,
         fingerprint: b.fingerprint,
         trace: b.trace,

@@ -49,6 +49,7 @@ fn entry(version: u64, booking: u64, kind: Kind, seats: Vec<SeatId>) -> Entry {
             lease: 0,
             payment: String::new(),
             paid_ms: 0,
+            confirmed_ms: 0,
             idempotency: String::new(),
             fingerprint: String::new(),
             trace: String::new(),

@@ -110,7 +110,8 @@ impl Archiver {
                     generations.extend(found.map(|generation| (event, generation)));
                 }
             }
-            let stored = self.archive.store_with(entries, observer, other_write).await?;
+            let now_ms = |partition| self.engine.clock(partition).now_at_least_ms().unwrap_or(0);
+            let stored = self.archive.store_with(entries, observer, now_ms, other_write).await?;
             let settlement = |sale: DecidedSale| {
                 let partition = entries[sale.index].0;
                 let valid_until = valid_until.get(&partition).copied().flatten();
