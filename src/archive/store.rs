@@ -35,11 +35,11 @@ pub struct StoredBatch {
 pub enum StoreStep {
     /// Every entry is in the ledger.
     Ledger,
-    /// The bookings' newest states are written.
+    /// The bookings' newest states are written, but of those that are written with an outcome.
     States,
     /// Claims are inserted on all seats of the batch's sales that had none.
     Claims,
-    /// Every sale is decided.
+    /// Every sale is decided, and its state written.
     Outcomes,
 }
 
@@ -125,7 +125,7 @@ impl Archive {
         let with_outcome = trials.bookings_with_states();
         let states = folds.values().filter(|folded| !with_outcome.contains(&folded.booking()));
         let states: Vec<&Folded<'_>> = states.collect();
-        let (any_ledger, any_states) = (!ledger.documents.is_empty(), !states.is_empty());
+        let (any_ledger, any_states) = (!ledger.documents.is_empty(), !folds.is_empty());
         let any_sales = !sales.is_empty();
 
         let step = |step, any: bool| ObservedStep { observer: any.then_some(observer), step };
