@@ -141,3 +141,35 @@ impl Drop for CommandSlot {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use mongodb::bson::doc;
+
+    use super::*;
+
+    #[test]
+    fn write_that_was_given_up_before_it_was_sent_is_not_sent() {
+        let writes = GroupedWrites::new(Verb::Insert, "test");
+        let mut callers = Vec::new();
+        for n in 0..4_i32 {
+            let (result, received) = oneshot::channel();
+            let is_due = writes.enqueue(Waiting { operation: doc! { "_id": n }, result }).unwrap();
+            assert_eq!(is_due, (n as usize) < COMMANDS_MAX);
+            callers.push(received);
+        }
+        drop(callers.remove(2));
+        let mut slot = CommandSlot { writes: writes.clone(), is_given_back: false };
+        let batch = slot.next().unwrap();
+        let sent: Vec<i32> =
+            batch.iter().map(|one| one.operation.get_i32("_id").unwrap()).collect();
+        assert_eq!(sent, [0, 1, 3]);
+        // Nothing waits any more: the slot is given back, and dropping it gives nothing back again.
+        assert!(slot.next().is_none());
+        drop(slot);
+        assert_eq!(writes.lock().commands, COMMANDS_MAX - 1);
+        // A task that ends in between gives its slot back, too.
+        drop(CommandSlot { writes: writes.clone(), is_given_back: false });
+        assert_eq!(writes.lock().commands, COMMANDS_MAX - 2);
+    }
+}
