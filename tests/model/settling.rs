@@ -25,8 +25,12 @@ impl Sale {
                 return Err(shown("settled_otherwise", known.clone()));
             }
         }
+        let known_version = known.as_ref().map(|known| known.version);
         let mut booking = known.unwrap_or_else(|| as_restored(archived));
-        booking.version = booking.version.max(archived.version);
+        // A sale's version in the archive, once confirmed there, is the one that it now gets.
+        let is_counted = outcome == Outcome::Sold && archived.status == Status::Confirmed;
+        let version = archived.version.saturating_sub(u64::from(is_counted));
+        booking.version = known_version.unwrap_or_default().max(version);
         if outcome == Outcome::Sold && self.confirmed_rival(&booking) {
             return Err(shown("seats_lost", booking));
         }

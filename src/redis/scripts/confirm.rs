@@ -230,6 +230,13 @@ argument_group! {
     }
 }
 
+impl HeldArguments<'_> {
+    /// The same with another version.
+    pub(in crate::redis) fn at_version(self, version: u64) -> Self {
+        HeldArguments { version, ..self }
+    }
+}
+
 impl<'a> From<&'a Booking> for HeldArguments<'a> {
     fn from(booking: &'a Booking) -> Self {
         HeldArguments {

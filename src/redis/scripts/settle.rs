@@ -5,7 +5,7 @@ use super::call::new_nonce;
 use super::call::{EVENT_KEYS, script_call};
 use super::confirm::HeldArguments;
 use super::reply::{Timed, event_reply};
-use crate::domain::{Booking, BookingId, LogId};
+use crate::domain::{Booking, BookingId, LogId, Outcome, Status};
 use crate::redis::clock::NotAfter;
 use crate::redis::engine::Engine;
 use crate::redis::error::RedisError;
@@ -78,6 +78,10 @@ impl Engine {
     ) -> Result<Timed<SettleReply>, RedisError> {
         let booking = settlement.booking;
         let entry = settlement.acknowledge.map(|(_, id)| id.to_string());
+        // A sale's version in the archive, once confirmed there, is the one that settling gives it.
+        let is_sold = settlement.outcome == Outcome::Sold.as_str();
+        let is_counted = is_sold && booking.status == Status::Confirmed;
+        let version = booking.version.saturating_sub(u64::from(is_counted));
         let call = SettleCall {
             generation: settlement.generation,
             nonce: &new_nonce(),
@@ -85,7 +89,7 @@ impl Engine {
             outcome: settlement.outcome,
             group: settlement.acknowledge.map_or("", |(group, _)| group),
             entry: entry.as_deref().unwrap_or_default(),
-            held: booking.into(),
+            held: HeldArguments::from(booking).at_version(version),
             payment: &booking.payment,
             paid_ms: booking.paid_ms,
             confirmed_ms: booking.confirmed_ms,
