@@ -87,6 +87,8 @@ impl Wrk {
             .args(["-t", &load.threads.to_string(), "-c", &load.connections.to_string()])
             .args(["-d", &format!("{seconds}s"), "-s"])
             .arg(self.directory.join("script.lua"))
+            // Its own bound of 2 s is an error on a busy machine, where large bodies wait for each other.
+            .args(["--timeout", "15s"])
             .arg(format!("http://{}/", load.address))
             .arg("--")
             .arg(&self.directory)
