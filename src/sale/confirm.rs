@@ -7,7 +7,7 @@
 //! process dies, by the worker's reconciler.
 //!
 //! A sale takes three sequential writes to MongoDB: the intent here, then in the worker the claims
-//! (in parallel with ledger and states), then the outcome. Nothing polls: the worker and this
+//! (in parallel with the ledger), then the outcome together with the booking's state. Nothing polls: the worker and this
 //! process' tail block in Redis until an entry arrives, and this task waits in
 //! `live::settlements` until the tail wakes it.
 
