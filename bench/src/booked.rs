@@ -29,7 +29,6 @@ pub async fn booked_event(
 ) -> Result<EventId, Box<dyn Error>> {
     let id = archive.next_event_id().await?;
     let event = Event { id, ..stage::event(Layout::new(sections(seats))?) };
-    archive.insert_event(&event).await?;
     let loaded = engine.load_event(&event, &Inventory::free(&event.layout)).await?;
     let OpenEventReply::Done { token } = loaded else {
         return Err(format!("the event was not loaded: {loaded:?}").into());
@@ -37,6 +36,8 @@ pub async fn booked_event(
     let sold: Vec<u32> = (1..=seats - free).collect();
     let calls = sold.chunks(CALL_BOOKINGS).map(|seats| place(engine, &event, &token, seats));
     stream::iter(calls).buffer_unordered(CALLS_AT_ONCE).try_collect::<Vec<()>>().await?;
+    // Not before it is filled: processes load events that the archive has and Redis lacks.
+    archive.insert_event(&event).await?;
     archive.mark_opened(id, event.generation, &token).await?;
     engine.open_event(&event, &token).await?;
     Ok(id)
