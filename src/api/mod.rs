@@ -16,6 +16,7 @@
 //! | pushed updates: `updates` checks the request, `push` runs the connection | `updates`, `push` |
 //! | admin requests are recorded | `admin_audit` |
 //! | refusals | `refusals`, `http::problem` |
+//! | pages for people | `web` (files of `web/dist`), `docs` |
 //! | memory of responses | `http::outgoing`, `http::response_memory` |
 
 mod admin_audit;

@@ -26,7 +26,7 @@ static BUILT: Dir<'static> = include_dir!("$CARGO_MANIFEST_DIR/web/dist");
 
 /// `Cache-Control` of files whose names contain a hash of what is in them.
 const FOR_EVER: &str = "public, max-age=31536000, immutable";
-/// `Cache-Control` of pages and of files whose names stay: asked for each time, by their tag.
+/// `Cache-Control` of pages and of files whose names stay: revalidated each time, by their ETag.
 const CHECKED: &str = "no-cache";
 /// Bytes of a file's hash in its ETag.
 const TAG_BYTES: usize = 8;

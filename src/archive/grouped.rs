@@ -56,6 +56,8 @@ impl GroupedWrites {
     pub async fn write(&self, gateway: &Gateway, operation: Document) -> OperationResult {
         let (result, received) = oneshot::channel();
         if self.enqueue(Waiting { operation, result })? {
+            // If it panics, its own callers are told so, its slot is given back, and the next caller's
+            // task sends what still waits.
             tokio::spawn(self.clone().run(gateway.clone()));
         }
         // A caller that gives up drops its receiver: what is not sent by then never is.

@@ -70,6 +70,11 @@ impl Pipeline {
         self.is_up.load(Ordering::Relaxed)
     }
 
+    /// Whether its task has ended without being told to.
+    pub(super) fn has_panicked(&self) -> bool {
+        self.queue.is_closed() && !self.closed.is_cancelled()
+    }
+
     /// Sends one command once, and waits for its reply.
     pub(super) async fn send(&self, name: &str, args: &[Value]) -> Result<Value, Error> {
         let mut command = Vec::with_capacity(64 + 40 * args.len());
@@ -112,6 +117,13 @@ struct Driver {
     dialer: Dialer,
     requests: mpsc::Receiver<Request>,
     is_up: Arc<AtomicBool>,
+}
+
+/// However the task ends, by a panic too: without it callers use the shared connections.
+impl Drop for Driver {
+    fn drop(&mut self) {
+        self.is_up.store(false, Ordering::Relaxed);
+    }
 }
 
 impl Driver {
@@ -270,6 +282,7 @@ mod tests {
     use tokio::io::{DuplexStream, duplex, split};
     use tokio::task::JoinHandle;
 
+    use super::super::address::RedisAddress;
     use super::super::dial::Transport;
     use super::super::error::RedisError;
     use super::*;
@@ -389,6 +402,24 @@ mod tests {
         assert!(waiting.await.unwrap().is_err());
         assert!(sent.elapsed() >= SILENT);
         assert_eq!(played.end.await.unwrap().1, "silent for too long");
+    }
+
+    #[tokio::test]
+    async fn connection_whose_task_ends_is_not_up() {
+        let address = RedisAddress::try_from("redis://127.0.0.1:1").unwrap();
+        let (queue, requests) = mpsc::channel(QUEUE_MAX);
+        let is_up = Arc::new(AtomicBool::new(true));
+        let dialer = Dialer::new(&address, None, fred::clients::Client::default());
+        let driver = Driver { dialer, requests, is_up: is_up.clone() };
+        let closed = CancellationToken::new();
+        let pipeline = Pipeline { queue, is_up, closed, timeout: SILENT };
+        assert!(pipeline.is_up() && !pipeline.has_panicked());
+        let panics = tokio::spawn(async move {
+            let _driver = driver;
+            panic!("as a defect would");
+        });
+        assert!(panics.await.is_err());
+        assert!(!pipeline.is_up() && pipeline.has_panicked());
     }
 
     #[tokio::test]

@@ -111,8 +111,8 @@ impl Node {
         let here = thread::current().id();
         let known = self.pipelines.load();
         let pipeline = match known.iter().find(|(thread, _)| *thread == here) {
-            Some((_, pipeline)) => pipeline.clone(),
-            None => self.open_pipeline(here)?,
+            Some((_, pipeline)) if !pipeline.has_panicked() => pipeline.clone(),
+            _ => self.open_pipeline(here)?,
         };
         Some(pipeline).filter(|pipeline| pipeline.is_up())
     }
@@ -124,6 +124,7 @@ impl Node {
         let pipeline = Arc::new(Pipeline::open(dialer, timeout));
         self.pipelines.rcu(|all| {
             let mut all = Pipelines::clone(all);
+            all.retain(|(thread, _)| *thread != here);
             all.push((here, pipeline.clone()));
             all
         });
