@@ -1,7 +1,7 @@
 import { defineConfig, type Connect, type Plugin, type ProxyOptions } from 'vite';
 
 /** The API that the development and preview servers talk to. */
-const api = process.env['HOLDFAST_URL'] ?? 'http://127.0.0.1:8000';
+const api = process.env['WEB_API_URL'] ?? 'http://127.0.0.1:8000';
 
 /** `Content-Security-Policy` of every page: the same as the API sends with the embedded files. */
 export const PAGE_POLICY =

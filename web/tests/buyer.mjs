@@ -198,11 +198,17 @@ export function buyerTests({ api, visitors }) {
 
   test('without a WebSocket the page follows by the event stream, and without both by polling', async () => {
     const event = await api().createEvent('Fallbacks');
-    const page = await visitors().open('/', { user: 'ann', allowed: [/event-stream|EventSource/] });
-    await page.routeWebSocket(/\/ws\//, (socket) => socket.close());
-    await page.goto(`${visitors().url}/events/${event.id}`);
-    await page.waitForSelector('.status >> text=Live', { timeout: 60_000 });
-    assert.equal((await api().hold(event.id, [1], 'bob')).status, 201);
-    await page.waitForFunction(() => document.querySelector('.sections')?.textContent?.includes('1 held, may come back'));
+    for (const [blocked, proof] of [[[/\/ws\//], /\/stream\?/], [[/\/ws\//, /\/stream\?/], /\/events\/\d+\/seats$/]]) {
+      const page = await visitors().open('/', { user: 'ann', allowed: [/EventSource/, /event-stream/] });
+      await page.routeWebSocket(/\/ws\//, (socket) => socket.close());
+      if (blocked.length > 1) await page.route(/\/stream\?/, (route) => route.abort());
+      const followed = page.waitForRequest(proof);
+      await page.goto(`${visitors().url}/events/${event.id}`);
+      await followed;
+      await page.waitForSelector('.status >> text=Live');
+      const seat = blocked.length;
+      assert.equal((await api().hold(event.id, [seat], `bob-${seat}`)).status, 201);
+      await page.waitForFunction((count) => document.querySelector('.sections')?.textContent?.includes(`${count} held, may come back`), seat);
+    }
   });
 }

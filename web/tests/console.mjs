@@ -51,7 +51,7 @@ export function consoleTests({ api, visitors }) {
   test('seats are blocked by dragging over the map, and released', async () => {
     const event = await api().createEvent('House blocks');
     const page = await enter(visitors(), `/console/live/${event.id}`);
-    await page.click('text=House blocks');
+    await page.click('button:has-text("House blocks")');
     const box = await page.locator('.map-surface').boundingBox();
     await page.mouse.move(box.x + box.width * 0.55, box.y + box.height * 0.4);
     await page.mouse.down();

@@ -64,9 +64,10 @@ export class Api {
     for (const stream of [this.child.stdout, this.child.stderr]) stream.on('data', (data) => (this.log = (this.log + data).slice(-20_000)));
     this.ended = new Promise((resolve) => this.child.on('exit', resolve).on('error', (error) => resolve((this.log += error))));
     await eventually('the API is ready', async () => {
-      if (this.child.exitCode !== null) throw new Error(this.log);
+      if (this.child.exitCode !== null) return true;
       return (await fetch(`${this.url}/health/ready`)).status === 200;
     }, READY_MS_MAX);
+    if (this.child.exitCode !== null) throw new Error(`the API ended: ${this.log}`);
   }
 
   async stop() {
@@ -86,7 +87,11 @@ export class Api {
   }
 
   async admin(method, path, body) {
-    const answer = await this.call(method, path, body, { key: ADMIN_KEY });
+    // `service_unavailable` says that nothing happened: on a busy machine once more is no repetition.
+    const answer = await eventually(`${method} ${path}`, async () => {
+      const one = await this.call(method, path, body, { key: ADMIN_KEY });
+      return one.body.error !== 'service_unavailable' && one;
+    });
     if (answer.status >= 300) throw new Error(`${method} ${path}: ${answer.status} ${JSON.stringify(answer.body)}`);
     return answer.body;
   }
@@ -115,7 +120,7 @@ export class Api {
 export async function servePages(api) {
   const own = await fetch(`${api.url}/`);
   if ((await own.text()).includes('id="app"')) return { url: api.url, stop: async () => undefined };
-  process.env.HOLDFAST_URL = api.url;
+  process.env.WEB_API_URL = api.url;
   const { preview } = await import('vite');
   const server = await preview({ root, logLevel: 'error', preview: { port: await freePort(), strictPort: true, host: '127.0.0.1' } });
   return { url: server.resolvedUrls.local[0].replace(/\/$/, ''), stop: () => server.close() };

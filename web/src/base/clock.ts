@@ -10,9 +10,9 @@ export function noteServerDate(date: string | null, sentAt: number, receivedAt: 
   const roundTrip = receivedAt - sentAt;
   if (!Number.isFinite(server) || roundTrip > bestRoundTripMs) return;
   bestRoundTripMs = roundTrip;
-  // The header has whole seconds: on average half of one has passed. Below a second it is no news.
+  // The header has whole seconds: on average half of one has passed. Below two seconds it is no news.
   const offset = server + 500 - (sentAt + receivedAt) / 2;
-  offsetMs = Math.abs(offset) < 1000 ? 0 : offset;
+  offsetMs = Math.abs(offset) < 2000 ? 0 : offset;
 }
 
 /** The server's time, milliseconds. */

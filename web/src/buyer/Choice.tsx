@@ -51,7 +51,7 @@ export function Sections({ sale, onSection }: { sale: Sale; onSection: (section:
         const isFew = count && count.free > 0 && count.free <= section.total_seats / 10;
         return (
           <li>
-            <button type="button" class="section" onClick={() => onSection(index)} aria-label={`${section.name}, ${formatMoney(section.price, event.currency)}, ${count ? `${count.free} of ${section.total_seats} free` : ''}. Show on the map`}>
+            <button type="button" class="section" onClick={() => onSection(index)} title="Show on the map">
               <span class="row">
                 <i class={`dot tier${tiers[index]}`} />
                 <span class="section-name cut">{section.name}</span>

@@ -38,7 +38,7 @@ function When({ iso }: { iso: string }): JSX.Element {
 /** Whether the map is current, and what is left. */
 function Status({ sale }: { sale: Sale }): JSX.Element {
   const event = sale.event.value!;
-  const connection = sale.feed?.connection.value ?? 'connecting';
+  const connection = sale.feed.connection.value ?? 'connecting';
   const isKnown = sale.house?.isKnown.value;
   const free = isKnown ? sale.house.all.value.free : event.available_seats;
   const badge = statusBadge(event.status, connection);
@@ -79,9 +79,11 @@ function UserMenu(): JSX.Element {
   };
   return (
     <>
-      <button type="button" class="user" title={user.value} aria-label={`Buyer ${user.value}`} onClick={() => (isOpen.value = true)}>
+      <button type="button" class="user" title={user.value} onClick={() => (isOpen.value = true)}>
         <span class="initial" aria-hidden="true">{user.value.slice(0, 1).toUpperCase()}</span>
+        <span class="sr">Buyer</span>
         <span class="wide-only cut">{user.value}</span>
+        <span class="narrow-only sr">{user.value}</span>
       </button>
       {isOpen.value && (
         <Dialog title="Who you are" onClose={() => (isOpen.value = false)}>

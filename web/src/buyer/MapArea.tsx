@@ -174,7 +174,7 @@ function Banner({ sale }: { sale: Sale }): JSX.Element | null {
   const event = sale.event.value!;
   const all = sale.house?.all.value;
   const isKnown = sale.house?.isKnown.value;
-  const lost = sale.feed?.connection.value === 'lost';
+  const lost = sale.feed.connection.value === 'lost';
   let text = '';
   let tone = '';
   if (lost) [text, tone] = ['Connection lost. The map may be out of date. Reconnecting…', 'warn'];

@@ -27,6 +27,8 @@ interface Pending {
 
 const EVENT_POLL_MS = 10_000;
 const UNKNOWN_TRIES_MAX = 8;
+const NAMES_LATER_SEATS = 3000;
+const NAMES_LATER_MS = 1500;
 
 /** One buyer and one event: what is shown, and what may be done. */
 export class Sale {
@@ -52,38 +54,44 @@ export class Sale {
   readonly spoken = signal('');
   readonly alert = signal('');
   house!: House;
-  feed!: Feed;
+  readonly feed: Feed;
   readonly room: Room;
   readonly isSeated = computed(() => this.event.value?.sections?.some((section) => !section.general_admission) ?? true);
   private hearsEvent = false;
 
   constructor(readonly id: number) {
-    this.room = new Room(id, () => this.feed?.transport.value === 'socket' && this.feed.connection.value === 'live');
+    this.feed = new Feed(id);
+    this.feed.onPush = (push) => this.hear(push);
+    this.feed.onReconnect = () => void this.refresh();
+    this.room = new Room(id, () => this.feed.transport.value === 'socket' && this.feed.connection.value === 'live');
   }
 
   // -- Start -------------------------------------------------------------------------------------
 
   async start(): Promise<void> {
+    // The seats are on their way while the event is asked for.
+    this.feed.start();
+    await this.load();
+  }
+
+  private async load(): Promise<void> {
     try {
       this.event.value = (await pub.event(this.id)).body;
       this.failure.value = null;
     } catch (error) {
       this.failure.value = messageOf(error);
-      if (!(error instanceof Problem) || error.status >= 429) setTimeout(() => void this.start(), 3000);
+      if (!(error instanceof Problem) || error.status >= 429) setTimeout(() => void this.load(), 3000);
+      else this.feed.stop();
       return;
     }
     const event = this.event.value;
     document.title = `${event.name} · Seats`;
     this.house = new House(event.sections ?? [], event.total_seats);
-    this.feed = new Feed(this.id, this.house);
-    this.feed.onPush = (push) => this.hear(push);
-    this.feed.onReconnect = () => void this.refresh();
     this.room.onToken = (token) => this.feed.register(token);
     this.room.onAdmitted = () => (this.alert.value = 'It is your turn. Choose and hold your seats.');
     this.house.listeners.add((changes) => this.watchChoice(changes));
-    const stop = this.house.isKnown.subscribe((isKnown) => isKnown && this.layOut());
-    void stop;
-    this.feed.start();
+    this.house.isKnown.subscribe((isKnown) => isKnown && this.layOut());
+    this.feed.attach(this.house);
     setInterval(() => !document.hidden && !this.hearsEvent && void this.refreshEvent(), EVENT_POLL_MS);
     document.addEventListener('visibilitychange', () => !document.hidden && void this.refreshEvent());
     await this.restore();
@@ -96,10 +104,13 @@ export class Sale {
     const scene = new Scene(this.house, makePlan(this.house.sections, this.house.total, this.house.rowStart), event.currency);
     this.scene.value = scene;
     this.markSeats();
-    loadRowNames(scene, this.id).then(
-      () => this.names.value++,
-      (error) => console.warn('No names of rows', error),
-    );
+    const load = () =>
+      loadRowNames(scene, this.id).then(
+        () => this.names.value++,
+        (error) => console.warn('No names of rows', error),
+      );
+    // Of a large house they are long, and only seen close by: after the first picture.
+    setTimeout(load, this.house.total > NAMES_LATER_SEATS ? NAMES_LATER_MS : 0);
   }
 
   get isHolding(): boolean {

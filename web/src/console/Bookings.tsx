@@ -64,7 +64,7 @@ export function Bookings(): JSX.Element {
         {buyer && !list.value && !failure.value && <div class="skeleton tall" aria-busy="true" />}
         {list.value?.length === 0 && <p class="card empty">No bookings of {buyer}.</p>}
         {list.value && list.value.length > 0 && (
-          <section class="card table-card">
+          <section class="card table-card" tabIndex={0} aria-label="Bookings">
             <table>
               <thead>
                 <tr><th>Held at (UTC)</th><th>Status</th><th>Event</th><th>Seats</th><th class="num">Amount</th><th>Booking</th></tr>

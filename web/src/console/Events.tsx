@@ -22,7 +22,7 @@ export function Events(): JSX.Element {
         {!list && !eventsFailure.value && <div class="skeleton tall" aria-busy="true" />}
         {list?.length === 0 && <p class="card empty">No events yet.</p>}
         {list && list.length > 0 && (
-          <section class="card table-card">
+          <section class="card table-card" tabIndex={0} aria-label="Events">
             <table>
               <thead>
                 <tr><th class="num">Id</th><th>Event</th><th>Status</th><th>Seats</th><th>On sale (UTC)</th><th>Starts (UTC)</th><th><span class="sr">Actions</span></th></tr>

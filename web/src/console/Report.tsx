@@ -103,7 +103,7 @@ function Takings({ watch: current, sales }: { watch: Watch; sales: SaleLine[] | 
   });
   const sum = sales?.reduce((total, line) => total + line.price, 0) ?? null;
   return (
-    <section class="card table-card">
+    <section class="card table-card" tabIndex={0} aria-label="Takings by section">
       <div class="row head"><h2 class="grow">Takings by section</h2><b>{sum === null ? '–' : formatMoney(sum, event.currency)}</b></div>
       <table>
         <thead><tr><th>Section</th><th class="num">Price</th><th class="num">Seats</th><th class="num">Free</th><th class="num">Held</th><th class="num">Sold</th><th class="num">Takings</th><th>Share</th></tr></thead>
@@ -140,7 +140,7 @@ function ByHour({ currency, sales }: { currency: string; sales: SaleLine[] | nul
   return (
     <section class="card chart-card">
       <div class="row head"><h2 class="grow">Takings by hour</h2><span class="t3">{currency}, UTC</span></div>
-      {sales?.length === 0 ? <p class="empty">Nothing is sold yet.</p> : <StackedBars bars={keys.map((at) => ({ at: at + HOUR_MS / 2, parts: [hours.get(at)! * scale] }))} tones={['granted']} from={from} to={to} label="Takings by hour" />}
+      {sales?.length === 0 ? <p class="empty">Nothing is sold yet.</p> : <StackedBars bars={keys.map((at) => ({ at: at + HOUR_MS / 2, parts: [hours.get(at)! * scale] }))} tones={['granted']} from={from} to={to} label="Takings by hour" tickMs={HOUR_MS} />}
       {best !== undefined && <p class="t3 small">Best hour: {new Date(best).toISOString().slice(11, 16)} UTC, {formatMoney(hours.get(best)!, currency)}</p>}
     </section>
   );

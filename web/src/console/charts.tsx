@@ -29,8 +29,15 @@ function niceStep(high: number, steps: number): number {
   return [1, 2, 2.5, 5, 10].map((factor) => factor * power).find((step) => step >= raw) ?? raw;
 }
 
+/** Whole multiples of a length of time, as many as there is room for. */
+function wholeTicks(from: number, to: number, everyMs: number, countMax: number): number[] {
+  const step = everyMs * Math.max(1, Math.ceil((to - from) / everyMs / countMax));
+  const first = Math.ceil(from / step) * step;
+  return Array.from({ length: Math.max(0, Math.floor((to - first) / step) + 1) }, (_, i) => first + i * step);
+}
+
 /** Bars in time, parts stacked; the axis in UTC. */
-export function StackedBars({ bars, tones, from, to, label, height = 190 }: { bars: Bar[]; tones: string[]; from: number; to: number; label: string; height?: number }): JSX.Element {
+export function StackedBars({ bars, tones, from, to, label, height = 190, tickMs }: { bars: Bar[]; tones: string[]; from: number; to: number; label: string; height?: number; tickMs?: number }): JSX.Element {
   const width = matchMedia('(max-width: 760px)').matches ? 380 : 780;
   const left = 44;
   const bottom = 22;
@@ -44,7 +51,7 @@ export function StackedBars({ bars, tones, from, to, label, height = 190 }: { ba
   const thickness = Math.max(1.2, Math.min(14, slot * 0.78));
   const lines = Array.from({ length: Math.round(ceiling / step) + 1 }, (_, i) => i * step);
   const count = width > 500 ? 5 : 3;
-  const ticks = Array.from({ length: count }, (_, i) => from + ((to - from) / count) * (i + 0.5));
+  const ticks = tickMs ? wholeTicks(from, to, tickMs, count * 2) : Array.from({ length: count }, (_, i) => from + ((to - from) / count) * (i + 0.5));
   return (
     <svg class="bars" viewBox={`0 0 ${width} ${height}`} role="img" aria-label={label}>
       {lines.map((value) => (

@@ -124,7 +124,7 @@ function Sidebar(): JSX.Element {
   const isFine = state?.status === 'ok' && !healthLost.value;
   return (
     <nav class="sidebar" aria-label="Console">
-      <a href="/console" class="brand"><Logo /> <b>Holdfast</b></a>
+      <a href="/console" class="brand" aria-label="Holdfast"><Logo /> <b>Holdfast</b></a>
       <ul>
         {NAV.map((item) => (
           <li>

@@ -57,7 +57,8 @@ export class Watch {
     this.returns = new Uint16Array(event.total_seats + 1);
     this.since = new Float64Array(event.total_seats + 1);
     this.house.listeners.add((changes, at) => this.note(changes, at));
-    const feed = (this.feed = new Feed(this.id, this.house));
+    const feed = (this.feed = new Feed(this.id));
+    feed.attach(this.house);
     feed.onReconnect = () => void this.refresh();
     this.house.isKnown.subscribe((isKnown) => {
       if (!isKnown || this.scene.value) return;

@@ -65,11 +65,17 @@ export class Feed {
   private etag: string | undefined;
   private pushLostAt = 0;
   private stopped = false;
+  private house: House | undefined;
+  /** What came before the seats' sections were known. */
+  private early: Push[] = [];
 
-  constructor(
-    private readonly event: number,
-    private readonly house: House,
-  ) {}
+  constructor(private readonly event: number) {}
+
+  /** The house to keep current; until then messages wait. */
+  attach(house: House): void {
+    this.house = house;
+    for (const message of this.early.splice(0)) this.hear(message);
+  }
 
   start(): void {
     window.addEventListener('online', this.retryNow);
@@ -129,14 +135,15 @@ export class Feed {
     const url = new URL(`/ws/events/${this.event}?${this.query()}`, location.href);
     url.protocol = location.protocol === 'https:' ? 'wss:' : 'ws:';
     const socket = (this.socket = new WebSocket(url));
+    // A gateway may open a socket and carry nothing: only what is heard counts.
     let opened = false;
     socket.onopen = () => {
-      opened = true;
       this.heardAt = Date.now();
       this.sendAdmission();
       this.heartbeat = setInterval(() => this.beat(socket), PING_MS);
     };
     socket.onmessage = (message) => {
+      opened = true;
       if (socket === this.socket) this.hear(JSON.parse(message.data as string) as Push);
     };
     socket.onclose = () => {
@@ -157,11 +164,9 @@ export class Feed {
     if (this.admission) query.set('waiting_room_token', this.admission);
     const stream = (this.stream = new EventSource(`/api/v1/events/${this.event}/stream?${query}`));
     let opened = false;
-    stream.onopen = () => {
-      opened = true;
-    };
     for (const type of STREAM_TYPES) {
       stream.addEventListener(type, (event) => {
+        opened ||= event instanceof MessageEvent;
         if (stream === this.stream && event instanceof MessageEvent) this.hear(JSON.parse(event.data as string) as Push);
       });
     }
@@ -206,7 +211,7 @@ export class Feed {
     try {
       const answer = await pub.seatBytes(this.event, this.etag);
       this.etag = answer.headers.get('ETag') ?? undefined;
-      if (answer.status !== 304) this.house.take(answer.body);
+      if (answer.status !== 304) this.house?.take(answer.body);
       this.alive();
     } catch (error) {
       if (this.connection.value === 'live') this.connection.value = 'lost';
@@ -228,6 +233,7 @@ export class Feed {
 
   private hear(message: Push): void {
     this.heardAt = Date.now();
+    if (!this.house) return void this.early.push(message);
     switch (message.type) {
       case 'connected':
         // A resumed connection sends no snapshot if nothing changed: it is as current as the server.

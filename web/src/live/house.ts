@@ -1,4 +1,4 @@
-import { signal } from '@preact/signals';
+import { batch, signal } from '@preact/signals';
 import type { Section } from '../api/types';
 
 export const FREE = 0;
@@ -11,6 +11,8 @@ const LETTERS: Record<number, number> = { 0x61: FREE, 0x68: HELD, 0x62: SOLD, 0x
 const WORDS: Record<string, number> = { AVAILABLE: FREE, HOLD: HELD, BOOKED: SOLD, BLOCKED };
 /** Byte 0: the character "1". */
 const FORMAT = 0x31;
+/** Figures change often enough for eyes; each change of them renders lists. */
+const COUNTS_EVERY_MS = 200;
 
 export interface Counts {
   free: number;
@@ -27,7 +29,7 @@ export interface Change {
 
 /**
  * The seats of one event as this page knows them. `state[n]` is seat n's; ids begin at 1.
- * Messages change it at once; `counts` and `onDraw` follow with the next frame.
+ * Messages change it at once; painters hear of it with the next frame, `counts` five times a second.
  */
 export class House {
   readonly sections: Section[];
@@ -47,6 +49,8 @@ export class House {
   readonly listeners = new Set<(changes: Change[], at: number) => void>();
   private dirty: Set<number> | null = new Set();
   private frame = 0;
+  private timer: ReturnType<typeof setTimeout> | undefined;
+  private countedAt = 0;
   private readonly tally: Counts[];
 
   constructor(sections: Section[], total: number) {
@@ -71,6 +75,7 @@ export class House {
       this.state[seat] = LETTERS[byte | 0x20] ?? BLOCKED;
     }
     this.recount();
+    if (!this.isKnown.value) performance.mark('seats-known');
     this.isKnown.value = true;
     this.dirty = null;
     this.schedule();
@@ -116,11 +121,21 @@ export class House {
       this.frame = 0;
       const dirty = this.dirty;
       this.dirty = new Set();
-      const all = { free: 0, held: 0, sold: 0, blocked: 0 };
-      for (const tally of this.tally) for (const name of NAMES) all[name] += tally[name];
+      if (dirty === null) this.tellCounts();
+      else this.timer ??= setTimeout(() => this.tellCounts(), Math.max(0, this.countedAt + COUNTS_EVERY_MS - Date.now()));
+      for (const paint of this.painters) paint(dirty);
+    });
+  }
+
+  private tellCounts(): void {
+    clearTimeout(this.timer);
+    this.timer = undefined;
+    this.countedAt = Date.now();
+    const all = { free: 0, held: 0, sold: 0, blocked: 0 };
+    for (const tally of this.tally) for (const name of NAMES) all[name] += tally[name];
+    batch(() => {
       this.counts.value = this.tally.map((tally) => ({ ...tally }));
       this.all.value = all;
-      for (const paint of this.painters) paint(dirty);
     });
   }
 }

@@ -87,19 +87,30 @@ export function SeatGrid(props: Props): JSX.Element {
         const area = plan.areas[index];
         if (!area || area.isPanel) return null;
         const isHere = rowIndex >= area.firstRow && rowIndex < area.endRow;
-        // Elsewhere its first row stands for the section, without a place in the tab order.
-        const from = isHere ? Math.max(area.firstRow, rowIndex - 1) : area.firstRow;
-        const to = isHere ? Math.min(area.endRow - 1, rowIndex + 1) : area.firstRow;
-        const rows = plan.rows.slice(from, to + 1);
+        const label = `${section.name}, ${formatMoney(section.price, scene.currency)}`;
+        if (!isHere) return <OtherSection label={label} free={house.counts.value[index]?.free ?? 0} total={section.total_seats} />;
+        const from = Math.max(area.firstRow, rowIndex - 1);
+        const rows = plan.rows.slice(from, Math.min(area.endRow - 1, rowIndex + 1) + 1);
         const columns = Math.max(...plan.rows.slice(area.firstRow, area.endRow).map((row) => row.count));
         return (
-          <div role="grid" aria-label={`${section.name}, ${formatMoney(section.price, scene.currency)}`} aria-rowcount={area.endRow - area.firstRow} aria-colcount={columns} aria-multiselectable="true">
+          <div role="grid" aria-label={label} aria-rowcount={area.endRow - area.firstRow} aria-colcount={columns} aria-multiselectable="true">
             {rows.map((row, i) => (
-              <GridRow scene={scene} row={row} index={from + i - area.firstRow + 1} current={seat} isCurrent={isHere && from + i === rowIndex} price={formatMoney(section.price, scene.currency)} isChosen={props.isChosen} />
+              <GridRow scene={scene} row={row} index={from + i - area.firstRow + 1} current={seat} isCurrent={from + i === rowIndex} price={formatMoney(section.price, scene.currency)} isChosen={props.isChosen} />
             ))}
           </div>
         );
       })}
+    </div>
+  );
+}
+
+/** A section where the cursor is not: one cell stands for its seats. */
+function OtherSection({ label, free, total }: { label: string; free: number; total: number }): JSX.Element {
+  return (
+    <div role="grid" aria-label={label}>
+      <div role="row">
+        <span role="gridcell" tabIndex={-1} aria-label={`${label}, ${free} of ${total} seats free`} />
+      </div>
     </div>
   );
 }

@@ -1,6 +1,6 @@
 import { useSignal } from '@preact/signals';
 import type { ComponentChildren, JSX } from 'preact';
-import { useEffect, useRef } from 'preact/hooks';
+import { useEffect, useLayoutEffect, useRef } from 'preact/hooks';
 import { formatMoney } from '../base/format';
 import { Icon } from '../base/icons';
 import { BLOCKED, HELD, SOLD } from '../live/house';
@@ -44,7 +44,7 @@ export function SeatMap(props: Props): JSX.Element {
   const latest = useRef(props);
   latest.current = props;
 
-  useEffect(() => {
+  useLayoutEffect(() => {
     if (!host.current || !surface.current) return;
     const map = (view.current = new MapView(host.current, scene));
     map.onCamera = () => {

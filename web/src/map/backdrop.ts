@@ -188,10 +188,11 @@ export function paintPinnedNames(frame: Frame, rows: readonly Row[]): void {
     if (y > -10 && y < size.height + 10) pinned.push({ name: row.name, y });
   }
   if (!pinned.length) return;
-  ctx.fillStyle = palette.bg;
-  ctx.globalAlpha = 0.9;
-  ctx.fillRect(0, 0, 30, size.height);
-  ctx.globalAlpha = 1;
+  const fade = ctx.createLinearGradient(0, 0, 46, 0);
+  fade.addColorStop(0.5, palette.bg);
+  fade.addColorStop(1, `${palette.bg}00`);
+  ctx.fillStyle = fade;
+  ctx.fillRect(0, 0, 46, size.height);
   ctx.fillStyle = palette.text2;
   ctx.font = `500 12px ${palette.font}`;
   ctx.textAlign = 'center';

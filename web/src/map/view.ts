@@ -3,7 +3,7 @@ import { paintBackdrop } from './backdrop';
 import { paintOverlay } from './overlay';
 import { readPalette, type Palette } from './palette';
 import { hit } from './plan';
-import { eachVisible, paintDirty, paintSeats, type Frame, type Scene } from './scene';
+import { detailOf, eachVisible, paintDirty, paintSeats, type Frame, type Scene } from './scene';
 import { Sprites } from './sprites';
 
 const DPR_MAX = 2;
@@ -30,6 +30,7 @@ export class MapView {
   private needs = { backdrop: false, seats: false, overlay: false };
   private dirty = new Set<number>();
   private readonly observer: ResizeObserver;
+  private readonly unfollow: () => void;
   private animation = 0;
   private readonly onTheme = (): void => {
     this.palette = readPalette();
@@ -62,6 +63,7 @@ export class MapView {
     window.addEventListener('themechange', this.onTheme);
     this.media.addEventListener('change', this.onTheme);
     scene.house.painters.add(this.seatsChanged);
+    this.unfollow = scene.house.counts.subscribe(this.countsChanged);
   }
 
   destroy(): void {
@@ -72,6 +74,7 @@ export class MapView {
     cancelAnimationFrame(this.animation);
     clearTimeout(this.later);
     this.scene.house.painters.delete(this.seatsChanged);
+    this.unfollow();
     for (const layer of this.layers) layer.remove();
   }
 
@@ -97,6 +100,8 @@ export class MapView {
       layer.style.height = `${height}px`;
     }
     this.redraw();
+    // The first picture does not wait for another frame.
+    if (!this.drawn) this.draw();
     this.onCamera?.();
   }
 
@@ -218,8 +223,14 @@ export class MapView {
   private readonly seatsChanged = (dirty: Set<number> | null): void => {
     if (dirty === null) return this.redraw();
     this.touch(dirty);
-    // Shapes of sections show counts.
-    if (this.scene.plan.isRings || this.scene.plan.areas.some((area) => area.isPanel)) this.needs.backdrop = true;
+  };
+
+  /** Shapes of sections show counts. */
+  private readonly countsChanged = (): void => {
+    const { plan, house } = this.scene;
+    if (!plan.areas.some((area) => area.isPanel) && detailOf(this.camera.pitch, house.total) !== 'wedges') return;
+    this.needs.backdrop = true;
+    this.schedule();
   };
 
   private moved(): void {
