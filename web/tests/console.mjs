@@ -1,8 +1,11 @@
 // The operator's console, against a real server.
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { fileURLToPath } from 'node:url';
 import { shoot } from './browser.mjs';
 import { ADMIN_KEY, eventually } from './server.mjs';
+
+const arena = fileURLToPath(new URL('../../examples/layouts/arena.json', import.meta.url));
 
 /** Opens the console and shows it the key. */
 export async function enter(visitors, path = '/console', options = {}) {
@@ -104,6 +107,10 @@ export function consoleTests({ api, visitors }) {
     await page.fill('.event-form label:has-text("Name") input', name);
     await page.waitForSelector('.preview >> text=704 seats');
     await shoot(page, 'console-new-event-1440');
+    await page.setInputFiles('input[type=file]', arena);
+    await page.waitForSelector('.preview >> text=19,960 seats');
+    await shoot(page, 'console-layout-1440');
+    await page.click('text=Use fields instead');
     await page.click('text=Create the event');
     await page.waitForFunction((wanted) => document.querySelector('h1')?.textContent === wanted, name);
     await page.click('.sidebar >> text=Events');

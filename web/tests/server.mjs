@@ -87,10 +87,11 @@ export class Api {
   }
 
   async admin(method, path, body) {
-    // `service_unavailable` says that nothing happened: on a busy machine once more is no repetition.
+    // On a busy machine once more: `service_unavailable` says that nothing happened, and after
+    // `outcome_unknown` these requests may be repeated (a second event does no harm here).
     const answer = await eventually(`${method} ${path}`, async () => {
       const one = await this.call(method, path, body, { key: ADMIN_KEY });
-      return one.body.error !== 'service_unavailable' && one;
+      return one.status !== 503 && one;
     });
     if (answer.status >= 300) throw new Error(`${method} ${path}: ${answer.status} ${JSON.stringify(answer.body)}`);
     return answer.body;

@@ -17,3 +17,10 @@ export function shortSeats(booking: Booking): string {
     .map((row) => (row.row ? `${row.row}-${row.numbers.join(', ')}` : `${row.section} ${row.numbers.join(', ')}`))
     .join('; ');
 }
+
+/** "Stalls, row K: 20, 21, 22". */
+export function longSeats(booking: Booking): string {
+  return rowsOf(booking)
+    .map((row) => `${row.place}: ${row.numbers.join(', ')}`)
+    .join('; ');
+}

@@ -7,7 +7,7 @@ import { formatAge, formatMoney, formatUtcDay, formatUtcTime, plural, shortId } 
 import { Icon } from '../base/icons';
 import { Button, Confirm, CopyId } from '../base/ui';
 import { messageOf, type Message } from '../base/words';
-import { shortSeats } from '../base/seats';
+import { longSeats, shortSeats } from '../base/seats';
 import { admin } from './admin';
 import { Bar, BookingBadge, Note } from './parts';
 import { SeatsCard } from './SeatsCard';
@@ -74,7 +74,7 @@ function Head({ booking, event, onChange }: { booking: Body; event: EventBody | 
         <span class="grow" />
         <CancelButton booking={booking} onChange={onChange} />
       </div>
-      <p class="t2 where">{shortSeats(booking)} for {event?.name ?? `event ${booking.event_id}`}</p>
+      <p class="t2 where">{longSeats(booking)} for {event?.name ?? `event ${booking.event_id}`}</p>
       <dl class="strip">
         <div><dt>Buyer</dt><dd><a href={`/console/bookings?buyer=${encodeURIComponent(booking.user_id)}`}>{booking.user_id}</a></dd></div>
         <div><dt>Held for</dt><dd>{formatAge(heldMs)}</dd></div>

@@ -20,6 +20,7 @@ export function SeatsCard({ booking, event }: { booking: Booking; event: EventBo
         house.take(body);
         const next = new Scene(house, makePlan(house.sections, house.total, house.rowStart), event.currency);
         next.yours = new Set(booking.seats.map((seat) => seat.seat_id));
+        next.shown = new Set(booking.seats.map((seat) => house.sectionOf[seat.seat_id]!));
         scene.value = next;
       },
       (error) => console.warn('No map', error),

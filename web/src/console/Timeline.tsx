@@ -45,7 +45,7 @@ export function Timeline({ booking }: { booking: Booking }): JSX.Element {
       {ticks.map((at) => (
         <g>
           <line x1={x(at)} x2={x(at)} y1={26} y2={130} class="grid-line" />
-          <text x={x(at)} y={16} class="axis middle">{new Date(at).toISOString().slice(11, 19)}</text>
+          <text x={x(at)} y={16} class="axis middle">{new Date(at).toISOString().slice(11, to - from < 20_000 ? 21 : 19)}</text>
         </g>
       ))}
       <text x={16} y={58} class="lane">Hold</text>
