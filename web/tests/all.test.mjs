@@ -8,7 +8,7 @@ import { lookTests } from './looks.mjs';
 import { measureTests } from './measure.mjs';
 import { Api, servePages } from './server.mjs';
 
-describe('pages', { timeout: 900_000 }, () => {
+describe('pages', { timeout: 1_800_000 }, () => {
   let api;
   let pages;
   let browser;

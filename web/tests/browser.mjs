@@ -9,7 +9,7 @@ import { chromium } from 'playwright-core';
 const folder = join(dirname(fileURLToPath(import.meta.url)), 'artefacts');
 const axePath = createRequire(import.meta.url).resolve('axe-core/axe.min.js');
 const FLAGS = ['--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run', '--disable-background-networking', '--disable-component-update', '--disable-sync'];
-const WAIT_MS = 45_000;
+const WAIT_MS = 90_000;
 
 export const DESKTOP = { width: 1440, height: 900 };
 export const PHONE = { width: 390, height: 844 };

@@ -7,12 +7,12 @@ import { dirname } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
 export const ADMIN_KEY = 'browser-tests';
-const READY_MS_MAX = 60_000;
+const READY_MS_MAX = 120_000;
 const STOP_MS_MAX = 20_000;
 const root = dirname(dirname(fileURLToPath(import.meta.url)));
 
 /** Waits until a condition holds; fails after the bound. */
-export async function eventually(what, condition, boundMs = 30_000) {
+export async function eventually(what, condition, boundMs = 60_000) {
   const until = Date.now() + boundMs;
   let last;
   for (;;) {

@@ -1,4 +1,4 @@
-import { useComputed, useSignal } from '@preact/signals';
+import { useComputed, useSignal, type Signal } from '@preact/signals';
 import type { JSX } from 'preact';
 import { Problem } from '../api/http';
 import type { NewSection, Section } from '../api/types';
@@ -36,8 +36,7 @@ const EMPTY: Draft = { name: '', price: '50', kind: 'rows', from: 'A', to: 'H', 
 export function EventForm(): JSX.Element {
   const fields = useSignal<Record<string, string>>({ name: '', venue: '', currency: 'EUR', starts_at: '', on_sale_at: '', hold_ttl_seconds: '', max_seats_per_user: '', orphan_rule: 'off' });
   const drafts = useSignal<Draft[]>(FIRST);
-  const layout = useSignal<{ name: string; sections: NewSection[] } | null>(null);
-  const trouble = useSignal('');
+  const layout = useSignal<LayoutFile | null>(null);
   const busy = useSignal(false);
   const failure = useSignal<Message | null>(null);
   const wrong = useSignal('');
@@ -57,22 +56,7 @@ export function EventForm(): JSX.Element {
     }
   });
   const total = plan.value.sections.reduce((sum, section) => sum + seatsOf(section), 0);
-  const set = (name: string) => (event: { currentTarget: { value: string } }) => (fields.value = { ...fields.value, [name]: event.currentTarget.value });
-  const input = (name: string, label: string, extra: Record<string, string> = {}) => (
-    <label class="field">
-      <span>{label}</span>
-      <input class="input" value={fields.value[name]} aria-invalid={wrong.value === name} onInput={set(name)} {...extra} />
-    </label>
-  );
-  const readFile = async (file: File | undefined) => {
-    trouble.value = '';
-    if (!file) return;
-    try {
-      layout.value = { name: file.name, sections: parseLayout(await file.text()) };
-    } catch (error) {
-      trouble.value = error instanceof Error ? error.message : String(error);
-    }
-  };
+  const set = (name: string, value: string) => (fields.value = { ...fields.value, [name]: value });
   const submit = async (event: Event) => {
     event.preventDefault();
     busy.value = true;
@@ -98,43 +82,8 @@ export function EventForm(): JSX.Element {
       <main class="body">
         <form class="columns wide-right event-form" onSubmit={submit}>
           <div class="stack">
-            <section class="card form">
-              <h2>Event</h2>
-              {input('name', 'Name', { required: 'true', maxLength: '200' })}
-              {input('venue', 'Venue')}
-              <div class="pair">{input('starts_at', 'Starts (UTC)', { type: 'datetime-local' })}{input('on_sale_at', 'On sale (UTC); empty: at once', { type: 'datetime-local' })}</div>
-              <div class="pair">{input('currency', 'Currency (ISO 4217)', { maxLength: '3' })}{input('max_seats_per_user', 'Seats for one buyer', { inputMode: 'numeric', placeholder: '10' })}</div>
-              <div class="pair">
-                {input('hold_ttl_seconds', 'Hold, seconds', { inputMode: 'numeric', placeholder: '300' })}
-                <label class="field">
-                  <span>A single seat left alone</span>
-                  <select class="input" value={fields.value['orphan_rule']} onChange={set('orphan_rule')}>
-                    <option value="off">is allowed</option>
-                    <option value="warn">is named to the buyer</option>
-                    <option value="enforce">is refused</option>
-                  </select>
-                </label>
-              </div>
-            </section>
-            <section class="card form">
-              <div class="row">
-                <h2 class="grow">Sections</h2>
-                <label class="btn small file">
-                  Layout file…
-                  <input type="file" accept=".json,application/json" class="sr" onChange={(event) => void readFile(event.currentTarget.files?.[0])} />
-                </label>
-              </div>
-              {trouble.value && <p class="error" role="alert">{trouble.value}</p>}
-              {layout.value ? (
-                <div class="row note">
-                  <span class="grow">{layout.value.name}: {plural(layout.value.sections.length, 'section')}</span>
-                  <Button kind="small" onClick={() => (layout.value = null)}>Use fields instead</Button>
-                </div>
-              ) : (
-                <Drafts drafts={drafts.value} onChange={(next) => (drafts.value = next)} />
-              )}
-              {plan.value.error && <p class="error" role="alert">{plan.value.error}</p>}
-            </section>
+            <Fields values={fields.value} wrong={wrong.value} onSet={set} />
+            <SectionsCard drafts={drafts} layout={layout} error={plan.value.error} />
           </div>
           <section class="card preview">
             <div class="row head"><h2 class="grow">Map</h2><b>{plural(total, 'seat')}</b></div>
@@ -148,6 +97,76 @@ export function EventForm(): JSX.Element {
         </form>
       </main>
     </>
+  );
+}
+
+/** What an event is beside its sections. */
+function Fields({ values, wrong, onSet }: { values: Record<string, string>; wrong: string; onSet: (name: string, value: string) => void }): JSX.Element {
+  const input = (name: string, label: string, extra: Record<string, string> = {}) => (
+    <label class="field">
+      <span>{label}</span>
+      <input class="input" value={values[name]} aria-invalid={wrong === name} onInput={(event) => onSet(name, event.currentTarget.value)} {...extra} />
+    </label>
+  );
+  return (
+    <section class="card form">
+      <h2>Event</h2>
+      {input('name', 'Name', { required: 'true', maxLength: '200' })}
+      {input('venue', 'Venue')}
+      <div class="pair">{input('starts_at', 'Starts (UTC)', { type: 'datetime-local' })}{input('on_sale_at', 'On sale (UTC); empty: at once', { type: 'datetime-local' })}</div>
+      <div class="pair">{input('currency', 'Currency (ISO 4217)', { maxLength: '3' })}{input('max_seats_per_user', 'Seats for one buyer', { inputMode: 'numeric', placeholder: '10' })}</div>
+      <div class="pair">
+        {input('hold_ttl_seconds', 'Hold, seconds', { inputMode: 'numeric', placeholder: '300' })}
+        <label class="field">
+          <span>A single seat left alone</span>
+          <select class="input" value={values['orphan_rule']} onChange={(event) => onSet('orphan_rule', event.currentTarget.value)}>
+            <option value="off">is allowed</option>
+            <option value="warn">is named to the buyer</option>
+            <option value="enforce">is refused</option>
+          </select>
+        </label>
+      </div>
+    </section>
+  );
+}
+
+interface LayoutFile {
+  name: string;
+  sections: NewSection[];
+}
+
+/** Sections by fields, or from a layout file. */
+function SectionsCard({ drafts, layout, error }: { drafts: Signal<Draft[]>; layout: Signal<LayoutFile | null>; error: string }): JSX.Element {
+  const trouble = useSignal('');
+  const readFile = async (file: File | undefined) => {
+    trouble.value = '';
+    if (!file) return;
+    try {
+      layout.value = { name: file.name, sections: parseLayout(await file.text()) };
+    } catch (error) {
+      trouble.value = error instanceof Error ? error.message : String(error);
+    }
+  };
+  return (
+    <section class="card form">
+      <div class="row">
+        <h2 class="grow">Sections</h2>
+        <label class="btn small file">
+          Layout file…
+          <input type="file" accept=".json,application/json" class="sr" onChange={(event) => void readFile(event.currentTarget.files?.[0])} />
+        </label>
+      </div>
+      {trouble.value && <p class="error" role="alert">{trouble.value}</p>}
+      {layout.value ? (
+        <div class="row note">
+          <span class="grow">{layout.value.name}: {plural(layout.value.sections.length, 'section')}</span>
+          <Button kind="small" onClick={() => (layout.value = null)}>Use fields instead</Button>
+        </div>
+      ) : (
+        <Drafts drafts={drafts.value} onChange={(next) => (drafts.value = next)} />
+      )}
+      {error && <p class="error" role="alert">{error}</p>}
+    </section>
   );
 }
 
