@@ -266,7 +266,8 @@ function boundsOf(plan: Plan): Plan['bounds'] {
   // Row names stand beside the ends.
   for (let seat = 1; seat < plan.x.length; seat++) if (plan.rowOf[seat] !== NO_ROW) add(plan.x[seat]!, plan.y[seat]!, 1);
   for (const area of plan.areas) {
-    if (!area.isPanel) continue;
+    // Shapes of wedges are wider than their rows.
+    if (!area.isPanel && !plan.isRings) continue;
     for (let i = 0; i <= 16; i++) {
       const angle = area.from + ((area.to - area.from) * i) / 16;
       for (const radius of [area.inner, area.outer]) add(radius * Math.sin(angle), radius * Math.cos(angle), 0.5);
