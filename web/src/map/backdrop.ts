@@ -13,8 +13,9 @@ export function paintBackdrop(frame: Frame, scene: Scene): void {
   for (const area of scene.plan.areas) {
     if (area.isPanel || (detail === 'wedges' && !scene.heat)) paintArea(frame, scene, area);
   }
-  if (scene.plan.isRings) for (const area of scene.plan.areas) paintRingLabel(frame, scene, area);
-  else for (const area of scene.plan.areas) paintHallLabel(frame, scene, area);
+  if (scene.plan.isRings) {
+    if (detail === 'wedges') paintRingLabels(frame, scene);
+  } else for (const area of scene.plan.areas) paintHallLabel(frame, scene, area);
   if (camera.pitch >= 8.5) for (const row of scene.plan.rows) paintRowName(frame, row);
 }
 
@@ -133,6 +134,11 @@ function paintTag({ ctx, palette }: Frame, text: string, x: number, y: number, f
   ctx.fillText(text, x, y + 0.5);
 }
 
+/** Names of wedges; above the seats, where seats are drawn. */
+export function paintRingLabels(frame: Frame, scene: Scene): void {
+  for (const area of scene.plan.areas) paintRingLabel(frame, scene, area);
+}
+
 function paintRingLabel(frame: Frame, scene: Scene, area: Area): void {
   const { camera, size, ctx, palette } = frame;
   const section = scene.house.sections[area.section];
@@ -151,6 +157,7 @@ function paintRingLabel(frame: Frame, scene: Scene, area: Area): void {
   // Close by: in the gap on the stage's side.
   const inner = area.inner - 1.1;
   const at = toScreen(camera, size, inner * Math.sin(angle), inner * Math.cos(angle));
+  if (at.x < 0 || at.y < 0 || at.x > size.width || at.y > size.height) return;
   const label = sectionLabel(section, scene.currency);
   paintTag(frame, `${label.name} ${label.price}`, Math.min(size.width - 90, Math.max(90, at.x)), at.y, 12);
 }

@@ -1,13 +1,14 @@
-import { paintPinnedNames } from './backdrop';
+import { paintPinnedNames, paintRingLabels } from './backdrop';
 import { toScreen } from './camera';
 import { NO_ROW, type Row } from './plan';
-import type { Frame, Scene } from './scene';
+import { detailOf, type Frame, type Scene } from './scene';
 
 /** The layer above the seats: what the pointer and the keys are at, what is offered, what is yours. */
 export function paintOverlay(frame: Frame, scene: Scene): void {
   const { ctx, size, scale } = frame;
   ctx.setTransform(scale, 0, 0, scale, 0, 0);
   ctx.clearRect(0, 0, size.width, size.height);
+  if (scene.plan.isRings && detailOf(frame.camera.pitch, scene.house.total) !== 'wedges') paintRingLabels(frame, scene);
   if (scene.hover && scene.hover !== scene.cursor) paintHover(frame, scene, scene.hover);
   scene.alternatives.forEach((seats, index) => paintAlternative(frame, scene, seats, index));
   for (const group of groupsOf(scene, scene.yours)) paintBrackets(frame, scene, group, frame.palette.action);
