@@ -4,6 +4,7 @@ PYTHON ?= python3
 CARGO ?= cargo
 PROFILE ?= dev
 TEST ?=
+DEMO ?=
 # Tests wait for servers and for deadlines most of the time: more run at once than there are cores.
 TEST_THREADS ?= 6
 GRANTS ?=
@@ -35,13 +36,16 @@ TESTS = RUST_TEST_THREADS=$(TEST_THREADS) $(CARGO) test --workspace
 LONG_TEST = $(CARGO) test --workspace --test main -- --nocapture
 
 .DEFAULT_GOAL := help
-.PHONY: advisories help run check services test test-all model soundness cluster fallbacks features primaries bench bench-confirm bench-gates bench-grants bench-growth bench-idle bench-paid bench-push bench-queue bench-refusals bench-sale bench-seats bench-worker instructions torture-pay torture-queue fmt lint deny mutants ci clean
+.PHONY: advisories help run demo check services test test-all model soundness cluster fallbacks features primaries bench bench-confirm bench-gates bench-grants bench-growth bench-idle bench-paid bench-push bench-queue bench-refusals bench-sale bench-seats bench-worker instructions torture-pay torture-queue fmt lint deny mutants ci clean
 
 help: ## List these commands
 	@awk 'BEGIN { FS = ":.*## " } /^[a-z-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 run: ## Run everything on this machine; HOLDFAST_LISTEN=127.0.0.1:9000 moves it, PROFILE=release optimises it
 	@$(PYTHON) deploy/run.py --profile $(PROFILE)
+
+demo: ## Show a sale: a crowd buys a new event, here or on the `make run` that runs; DEMO="--buyers 200" changes it
+	@$(PYTHON) deploy/demo.py --profile $(PROFILE) $(DEMO)
 
 check: ## List what this machine lacks
 	@$(PYTHON) deploy/run.py --check

@@ -91,6 +91,7 @@ class Children:
         log: Optional[Path] = None,
         cwd: Optional[Path] = None,
         stdout: Optional[int] = None,
+        stderr: Optional[int] = None,
     ) -> Child:
         """Starts a process, in its own session: a terminal's Ctrl-C reaches only this process."""
         parent = os.getpid()
@@ -102,7 +103,7 @@ class Children:
                 cwd=str(cwd) if cwd else None,
                 stdin=subprocess.DEVNULL,
                 stdout=file or stdout,
-                stderr=subprocess.STDOUT if file else None,
+                stderr=subprocess.STDOUT if file else stderr,
                 start_new_session=True,
                 preexec_fn=lambda: set_up_child(parent),
             )
@@ -233,7 +234,7 @@ def terminal_closed() -> bool:
     return any(event & (select.POLLHUP | select.POLLERR) for _, event in poll.poll(0))
 
 
-def tail(path: Path) -> str:
+def tail(path: Path, count: int = TAIL_LINES) -> str:
     """The last lines of a log."""
     try:
         with path.open("rb") as file:
@@ -242,13 +243,20 @@ def tail(path: Path) -> str:
             lines = file.read().decode(errors="replace").splitlines()
     except OSError:
         return "    (no log)"
-    return "\n".join("    " + line for line in lines[-TAIL_LINES:]) or "    (the log is empty)"
+    return "\n".join("    " + line for line in lines[-count:]) or "    (the log is empty)"
 
 
 def end_report(child: Child) -> str:
     """What happened to a child, with the end of its log."""
     text = f"{child.name} {child.ending()}."
     return text if child.log is None else f"{text} Its log, {child.log}, ends:\n{tail(child.log)}"
+
+
+def shown(path: Path) -> str:
+    """A path as short as it can be said."""
+    with contextlib.suppress(ValueError):
+        return str(path.relative_to(Path.cwd()))
+    return str(path)
 
 
 # -- State folders ---------------------------------------------------------------------------
@@ -267,6 +275,19 @@ class Instance:
         self.file.truncate(0)
         self.file.write(str(os.getpid()))
         self.file.flush()
+
+
+def holder(folder: Path) -> Optional[str]:
+    """The process that holds a state folder, if one does."""
+    lock = folder / "instance.lock"
+    if not lock.exists():
+        return None
+    with lock.open() as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return file.read().strip() or "unknown"
+    return None
 
 
 def refuse_second_instance(lock: str) -> NoReturn:

@@ -6,7 +6,7 @@ HOLDFAST_MONGODB_URL name others), builds, starts the API and the worker, makes 
 and says what to try. Ctrl-C, SIGTERM or a closed terminal end all of it; data stay in
 .holdfast/PORT and are there at the next run. HOLDFAST_LISTEN moves the port (default
 127.0.0.1:8000), and instances on different ports run side by side. A file .env beside the
-Makefile may hold such settings.
+Makefile may hold such settings. `deploy/demo.py` (`make demo`) starts the same and shows a sale.
 """
 
 import argparse
@@ -14,16 +14,18 @@ import contextlib
 import errno
 import json
 import os
-import re
 import secrets
 import sys
 import time
 from pathlib import Path
-from typing import Dict, List, NamedTuple, NoReturn, Tuple
+from typing import Callable, Dict, List, NamedTuple, NoReturn, Tuple
 
 import prerequisites
 import servers
-from demo import create_demo_events, describe, http
+from api import describe, http
+from banner import Running, banner
+from build import build
+from demo_events import create_demo_events
 from packages import ROOT, Missing, put_out, say
 from process import (
     Child,
@@ -33,6 +35,7 @@ from process import (
     Stopped,
     TimedOut,
     end_report,
+    shown,
     stop_leftovers,
     stop_on_signals,
 )
@@ -144,35 +147,6 @@ def refuse(problems: List[Missing]) -> NoReturn:
 # -- Build and start -------------------------------------------------------------------------
 
 
-def build(children: Children, profile: str) -> Dict[str, str]:
-    """Builds the workspace's programs and shows cargo's progress; returns the path of each.
-
-    The whole workspace, as every other command does: a part of it has other features, for which
-    cargo would compile the dependencies again.
-    """
-    say(f"Building (profile {profile}) ...")
-    output = children.pid_dir / "build.json"
-    with output.open("wb") as stdout:
-        command = ["cargo", "build", "--workspace", "--bins", "--profile", profile]
-        command += ["--message-format", "json-render-diagnostics"]
-        child = children.start("build", command, {}, stdout=stdout.fileno(), cwd=ROOT)
-    if children.wait_for_end(child) != 0:
-        say("The build failed: see above.")
-        raise Failed()
-    return executables(output)
-
-
-def executables(messages: Path) -> Dict[str, str]:
-    """The programs named in cargo's messages."""
-    found = {}
-    for line in messages.read_text().splitlines():
-        message = json.loads(line)
-        if message.get("executable"):
-            found[message["target"]["name"]] = message["executable"]
-    messages.unlink()
-    return found
-
-
 def start_services(children: Children, state: Path, flavor: str = "auto") -> Tuple[str, str]:
     """Starts what is not given from outside; returns both addresses."""
     redis = os.environ.get("HOLDFAST_REDIS_URL")
@@ -242,67 +216,13 @@ def wait_until_ready(children: Children, child: Child, address: Address) -> None
         raise Failed() from None
 
 
-def banner(api: str, worker: str, redis: str, mongodb: str, state: Path) -> str:
-    """What to open and what to try."""
-    strong, plain = ("\033[1m", "\033[0m") if sys.stdout.isatty() else ("", "")
-    return """
-{strong}Holdfast is running.{plain}
-
-  API       {api}
-  API docs  {api}/docs
-  Worker    {worker}/metrics
-  Redis     {redis}
-  MongoDB   {mongodb}
-  Logs      {logs}/
-
-{strong}Try it:{plain}
-
-  # What is left of event 1, 992 seats in rows (event 2 is general admission)
-  curl -s '{api}/api/v1/events/1/availability'
-
-  # Hold three seats
-  curl -s -X POST '{api}/api/v1/bookings?user_id=alice' \\
-    -H 'content-type: application/json' -d '{{"event_id":1,"seat_ids":[1,2,3]}}'
-
-  # Pay for them: put the "id" of that booking in place of <id>
-  curl -s -X POST '{api}/api/v1/bookings/<id>/confirm?user_id=alice' \\
-    -H 'content-type: application/json' -d '{{"payment_method":"card_ok"}}'
-
-Ctrl-C stops everything; the data stay in {state}.
-""".format(
-        api=api,
-        worker=worker,
-        redis=without_password(redis),
-        mongodb=without_password(mongodb),
-        logs=shown(state / "logs"),
-        state=shown(state),
-        strong=strong,
-        plain=plain,
-    )
-
-
-def without_password(url: str) -> str:
-    """An address to show: without user, password and parameters, any of which may be a secret."""
-    scheme, _, rest = url.partition("://")
-    if "@" in re.sub(r"^[^/?#]*@", "", rest) or "#" in rest:
-        return f"{scheme}://***"
-    return f"{scheme}://" + re.sub(r"\?.*", "?***", re.sub(r"^[^/?#]*@", "***@", rest))
-
-
-def shown(path: Path) -> str:
-    """A path as short as it can be said."""
-    with contextlib.suppress(ValueError):
-        return str(path.relative_to(Path.cwd()))
-    return str(path)
-
-
 # -- All of it -------------------------------------------------------------------------------
 
 
-def run(args: argparse.Namespace, children: Children, api: Address, state: Path) -> int:
-    """Starts everything and watches over it; returns the exit status."""
+def start_all(args: argparse.Namespace, children: Children, api: Address, state: Path) -> Running:
+    """Starts everything."""
     redis, mongodb = start_services(children, state, args.mongodb)
-    programs = build(children, args.profile)
+    programs = build(children, state, args.profile)
     worker = worker_address(api)
     env = {
         "HOLDFAST_LISTEN": str(api),
@@ -311,6 +231,7 @@ def run(args: argparse.Namespace, children: Children, api: Address, state: Path)
         "HOLDFAST_MONGODB_URL": mongodb,
         "HOLDFAST_TOKEN_SECRETS": token_secrets(state),
     }
+    say(f"Start    worker and API on {api}")
     worker_child = start_program(children, state, programs, "worker", env)
     apis = [api]
     wait_until_ready(children, worker_child, worker)
@@ -321,24 +242,42 @@ def run(args: argparse.Namespace, children: Children, api: Address, state: Path)
         child = start_program(children, state, programs, "api", env, "-" + str(len(apis)))
         wait_until_ready(children, child, apis[-1])
     create_demo_events(api.url())
+    urls = ",".join(one.url() for one in apis)
+    return Running(api.url(), urls, redis, mongodb, state, programs, env, demo_command(api, state))
+
+
+def demo_command(api: Address, state: Path) -> str:
+    """The command that shows a sale here, typed in another terminal."""
+    prefix = "" if str(api) == LISTEN_DEFAULT else f"HOLDFAST_LISTEN={api} "
+    is_usual = state == ROOT / ".holdfast" / str(api.port)
+    return prefix + "make demo" + ("" if is_usual else f" DEMO='--state {shown(state)}'")
+
+
+def serve(args: argparse.Namespace, children: Children, running: Running) -> int:
+    """Runs a command, or says where all is and watches over it; returns the exit status."""
     if args.exec:
-        env.update(API_URL=api.url(), API_URLS=",".join(one.url() for one in apis))
-        built = str(Path(programs["holdfast-api"]).parent)
-        env["PATH"] = os.pathsep.join([built, os.environ.get("PATH", os.defpath)])
+        built = str(Path(running.programs["holdfast-api"]).parent)
+        path = os.pathsep.join([built, os.environ.get("PATH", os.defpath)])
+        env = dict(running.env, API_URL=running.api, API_URLS=running.apis, PATH=path)
         return children.wait_for_end(children.start("command", args.exec, env))
-    put_out(banner(api.url(), worker.url(), redis, mongodb, state))
+    put_out(banner(running, dict(os.environ)))
     while True:
         children.watch()
         time.sleep(WATCH_SECONDS)
 
 
-def supervise(args: argparse.Namespace) -> int:
-    """Checks, runs, and cleans up whatever happens."""
-    api = api_address()
-    state = Path(args.state).resolve() if args.state else ROOT / ".holdfast" / str(api.port)
+Work = Callable[[argparse.Namespace, Children, Running], int]
+
+
+def state_folder(args: argparse.Namespace, api: Address) -> Path:
+    """Where an instance's data, logs and pids are."""
+    return Path(args.state).resolve() if args.state else ROOT / ".holdfast" / str(api.port)
+
+
+def supervise(args: argparse.Namespace, api: Address, work: Work) -> int:
+    """Checks, starts all, does the work, and cleans up whatever happens."""
+    state = state_folder(args, api)
     problems = tool_problems()
-    if args.check:
-        return check_only(problems, api)
     instance = Instance(state)
     children = Children(state / "pids")
     children.pid_dir.mkdir(exist_ok=True)
@@ -350,7 +289,7 @@ def supervise(args: argparse.Namespace) -> int:
             problems += check_port("HOLDFAST_WORKER_LISTEN", worker_address(api))
         if problems:
             refuse(problems)
-        return run(args, children, api, state)
+        return work(args, children, start_all(args, children, api, state))
     except Stopped:
         say("\nStopping ...")
         return 0
@@ -364,22 +303,19 @@ def supervise(args: argparse.Namespace) -> int:
         instance.file.close()
 
 
-def check_only(problems: List[Missing], api: Address) -> int:
+def check_only(api: Address) -> int:
     """`--check`."""
-    problems = problems + check_port("HOLDFAST_LISTEN", api)
+    problems = tool_problems() + check_port("HOLDFAST_LISTEN", api)
     if problems:
         refuse(problems)
     say("Everything that `make run` needs is here.")
     return 0
 
 
-def main() -> int:
-    """The command line."""
+def arguments(description: str) -> argparse.ArgumentParser:
+    """The options of all that starts Holdfast here."""
     parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument(
-        "--check", action="store_true", help="only say what is missing; exit status 1 if anything"
+        description=description, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument(
         "--profile", default="dev", help="cargo's build profile: dev (default), release, dist"
@@ -396,17 +332,13 @@ def main() -> int:
         default="auto",
         help="fast: secantusd-rs, if it is on PATH (for benchmarks)",
     )
-    parser.add_argument(
-        "--exec",
-        nargs=argparse.REMAINDER,
-        metavar="COMMAND",
-        help="once all runs, run this with API_URL, API_URLS (comma separated), the HOLDFAST_ "
-        "settings and the programs on PATH; stop everything, and exit with its status",
-    )
-    args = parser.parse_args()
-    read_dotenv(ROOT / ".env")
+    return parser
+
+
+def exit_status(work: Callable[[], int]) -> int:
+    """Does it; says why where it could not be done."""
     try:
-        return supervise(args)
+        return work()
     except Missing as missing:
         say("Holdfast cannot start yet:\n")
         prerequisites.report([missing])
@@ -417,6 +349,26 @@ def main() -> int:
     except KeyboardInterrupt:
         return 130
     return 1
+
+
+def main() -> int:
+    """The command line."""
+    parser = arguments(__doc__)
+    parser.add_argument(
+        "--check", action="store_true", help="only say what is missing; exit status 1 if anything"
+    )
+    parser.add_argument(
+        "--exec",
+        nargs=argparse.REMAINDER,
+        metavar="COMMAND",
+        help="once all runs, run this with API_URL, API_URLS (comma separated), the HOLDFAST_ "
+        "settings and the programs on PATH; stop everything, and exit with its status",
+    )
+    args = parser.parse_args()
+    read_dotenv(ROOT / ".env")
+    if args.check:
+        return exit_status(lambda: check_only(api_address()))
+    return exit_status(lambda: supervise(args, api_address(), serve))
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 //! settings exist, programs and files exist, versions are pinned, the set-up is fit for a sale.
 
 mod alerts;
+mod first_run;
 
 use std::collections::BTreeSet;
 use std::path::Path;

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use crate::config::Config;
 use crate::domain::EventId;
+use crate::domain::money::format_amount;
 use crate::faults::Faults;
 use crate::sale::{CheckOptions, PaymentsReport};
 use crate::start;
@@ -87,7 +88,6 @@ fn progress(payments: u64) {
 impl CommandResult for PaymentsReport {
     fn text(&self) -> String {
         let columns = [
-            Column::Words("currency"),
             Column::Number("sold"),
             Column::Number("charged"),
             Column::Number("given back"),
@@ -97,16 +97,15 @@ impl CommandResult for PaymentsReport {
         let row = |(currency, money): (&String, &crate::sale::MoneyTotals)| {
             let crate::sale::MoneyTotals { sold, charged, refunded, refund_pending } = *money;
             let kept = charged - refunded - refund_pending;
-            let numbers = [sold, charged, refunded, refund_pending, kept].map(|n| n.to_string());
-            let [sold, charged, refunded, pending, kept] = numbers;
-            [currency.clone(), sold, charged, refunded, pending, kept]
+            [sold, charged, refunded, refund_pending, kept]
+                .map(|minor| format_amount(minor, currency))
         };
         let mut lines = vec![table(columns, self.totals.iter().map(row).collect()), String::new()];
         let mended = self.mended.iter().map(|one| format!("{}: {}", one.booking, one.result));
         let differences =
             self.differences.iter().map(|one| format!("{}: {}", one.booking, one.problem));
         for (title, all) in [
-            ("MendedPayment", mended.collect::<Vec<String>>()),
+            ("Mended", mended.collect::<Vec<String>>()),
             ("Different", differences.collect::<Vec<String>>()),
         ] {
             if !all.is_empty() {
@@ -117,7 +116,7 @@ impl CommandResult for PaymentsReport {
             }
         }
         lines.push(match self.differences.len() {
-            0 => format!("Clean: {} payments, amounts in minor units.", self.payments),
+            0 => format!("Clean: {} payments.", self.payments),
             left => format!("NOT CLEAN: {} payments, {left} differences.", self.payments),
         });
         lines.join("\n")

@@ -45,6 +45,8 @@ on_one_redis!(booking_is_shown_with_its_history, async |flavor| {
         text.contains("this booking") && text.contains("Redis and the archive agree"),
         "{text}"
     );
+    let amount = text.lines().find(|line| line.starts_with("amount")).unwrap();
+    assert_eq!(amount.matches("2.00 EUR").count(), 2, "{amount}");
 
     // More than nine versions stay in order.
     let extended = shop.hold(event, "bob", &[3]).await;
@@ -137,6 +139,7 @@ async fn bookings_are_listed_in_pages() {
     assert_eq!(ids(&ended), [&*held[0]]);
     let table = shop.ctl(&format!("bookings list --event {event} --limit 1")).await.stdout;
     assert!(table.contains("older ones: --before "), "{table}");
+    assert!(table.contains("1.00 EUR") && !table.contains("minor"), "{table}");
     let none = shop.ctl("bookings list --user nobody").await;
     assert_eq!((none.code, &*none.stdout), (0, "No such bookings in the archive.\n"));
 }

@@ -67,6 +67,7 @@ on_one_redis!(event_is_created_listed_shown_and_changed, async |flavor| {
     );
     let table = shop.ctl("event show 1").await.stdout;
     assert!(table.contains("Stalls") && table.contains("at most 2 seats a user"), "{table}");
+    assert!(table.contains("45.00 EUR") && table.contains("90.00 EUR"), "{table}");
     assert!(table.contains("cancellation not_allowed until 2036-05-25"), "{table}");
 });
 

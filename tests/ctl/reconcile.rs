@@ -25,6 +25,10 @@ on_one_redis!(payment_without_a_sale_is_found_and_repaired, async |flavor| {
     shop.cancel("bob", cancelled).await;
     let report = shop.ctl("reconcile --json --wait-seconds 60").await.json(0);
     assert_eq!(report["totals"], json!({ "EUR": money(200, 300, 100) }));
+    let table = shop.ctl("reconcile --wait-seconds 60").await.stdout;
+    for amount in ["2.00 EUR", "3.00 EUR", "1.00 EUR", "0.00 EUR"] {
+        assert!(table.contains(amount), "{amount}: {table}");
+    }
 
     // A payment without a worker to settle it: its hold has expired.
     assert!(worker.stop());
@@ -76,7 +80,7 @@ async fn failed_refund_is_shown_until_it_is_solved() {
         let report = ctl("reconcile --fix --json --wait-seconds 0").await.json(1);
         let problem = report["differences"][0]["problem"].as_str().unwrap();
         let expected =
-            format!("100 of 100 is to be given back: its refund failed {failures} times");
+            format!("1.00 EUR of 1.00 EUR is to be given back: its refund failed {failures} times");
         assert!(problem.contains(&expected), "{problem}");
         assert!(problem.contains("expired_or_canceled_card"), "{problem}");
         assert_eq!(report["mended"][0]["result"], "refunding");

@@ -24,21 +24,32 @@ const LOOK_PAUSE_MAX: Duration = Duration::from_secs(8);
 
 /// One buyer.
 pub struct Buyer {
-    shop: Arc<Shop>,
+    pub(crate) shop: Arc<Shop>,
     plan: Plan,
     /// When the next call is due.
-    due: Instant,
+    pub(crate) due: Instant,
+    /// The waiting room's token, once it has one.
+    pub(crate) token: Option<String>,
 }
 
 impl Buyer {
     /// Creates a buyer that arrives when its plan says.
     pub fn new(shop: Arc<Shop>, plan: Plan) -> Self {
         let due = shop.began + plan.arrives;
-        Buyer { shop, plan, due }
+        Buyer { shop, plan, due, token: None }
     }
 
-    /// Runs the plan; returns the result.
+    /// Runs the plan, and leaves the waiting room at its end; returns the result.
     pub async fn run(mut self) -> BuyerResult {
+        let fate = self.buy().await;
+        // A purchase ends the session by itself, and who walks away leaves nothing.
+        if !matches!(fate, BuyerResult::Bought | BuyerResult::Returned | BuyerResult::Abandoned) {
+            self.leave_line().await;
+        }
+        fate
+    }
+
+    async fn buy(&mut self) -> BuyerResult {
         let booking = match self.hold().await {
             Ok(booking) => booking,
             Err(fate) => return fate,
@@ -73,7 +84,12 @@ impl Buyer {
         for attempt in 0..=self.shop.options.retries {
             if let Some(body) = self.hold_body(attempt).await {
                 let key = self.key(&format!("hold{attempt}"));
-                let result = self.send_hold(&body, &key).await;
+                let mut result = self.send_hold(&body, &key).await;
+                if result.error.as_deref() == Some("waiting_room_required") && self.token.is_none()
+                {
+                    self.wait_in_line().await?;
+                    result = self.send_hold(&body, &key).await;
+                }
                 match (result.status, result.error.as_deref(), result.booking) {
                     (Some(201), _, Some(booking)) => return Ok(booking),
                     (Some(409), Some("seats_unavailable"), _) => {}
@@ -117,6 +133,7 @@ impl Buyer {
         let mut call = CallSpec {
             body: Some(body.clone()),
             key: key.clone(),
+            token: self.token.clone(),
             ..self.call(Operation::Hold, Method::POST, "/api/v1/bookings".to_owned())
         };
         if self.plan.double_click {
@@ -214,7 +231,7 @@ impl Buyer {
     // -- Calls -------------------------------------------------------------------------------
 
     /// Sends a request until its response is final.
-    async fn persist(&mut self, mut call: CallSpec) -> CallResult {
+    pub(crate) async fn persist(&mut self, mut call: CallSpec) -> CallResult {
         let last = call.resend + RESENDS_MAX;
         loop {
             let result = self.go(call.clone()).await;
@@ -239,7 +256,7 @@ impl Buyer {
     }
 
     /// Waits until the next call is due, and makes it. The call after that is due at its response.
-    async fn go(&mut self, call: CallSpec) -> CallResult {
+    pub(crate) async fn go(&mut self, call: CallSpec) -> CallResult {
         self.wait().await;
         let result = self.shop.run(&self.plan, self.due, call).await;
         self.due = result.at;
@@ -255,8 +272,17 @@ impl Buyer {
         keyed.then(|| format!("{}-b{number}-{what}", self.shop.name))
     }
 
-    fn call(&self, operation: Operation, method: Method, path: String) -> CallSpec {
-        CallSpec { operation, method, path, body: None, key: None, about: None, resend: 0 }
+    pub(crate) fn call(&self, operation: Operation, method: Method, path: String) -> CallSpec {
+        CallSpec {
+            operation,
+            method,
+            path,
+            body: None,
+            key: None,
+            about: None,
+            token: None,
+            resend: 0,
+        }
     }
 
     fn about(

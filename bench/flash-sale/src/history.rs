@@ -57,6 +57,12 @@ pub struct Run {
 pub enum Operation {
     /// Reads the seat map.
     Map,
+    /// Joins the waiting room.
+    Join,
+    /// Reads one's place in the waiting room.
+    Wait,
+    /// Leaves the waiting room.
+    Leave,
     /// Holds seats.
     Hold,
     /// Pays a booking.

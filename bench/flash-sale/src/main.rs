@@ -11,6 +11,7 @@ mod check;
 mod client;
 mod distribution;
 mod history;
+mod line;
 mod options;
 mod plan;
 mod prepare;

@@ -20,7 +20,8 @@ const WAIT_SECONDS_MAX: u64 = 3_600;
 /// (open loop): a slow server meets the same crowd as a fast one. Latency is counted from the
 /// moment a call was due, not from when it could be sent, so a stall is seen by everybody who was
 /// due during it (no coordinated omission). A buyer asks for seats, asks again for others if they
-/// are taken, thinks, and then pays, cancels, or walks away and lets the hold lapse.
+/// are taken, thinks, and then pays, cancels, or walks away and lets the hold lapse. Where a waiting
+/// room is on it joins, waits for its turn, and leaves once it is done.
 ///
 /// Without --event it creates one, sells it to nobody else, and so can check the counts as well.
 /// At the end it waits until no seat is held and the archive has caught up, compares Redis,
@@ -46,7 +47,7 @@ const WAIT_SECONDS_MAX: u64 = 3_600;
 
 Addresses are sent as X-Forwarded-For: the server believes them only from a proxy named in
 HOLDFAST_TRUSTED_PROXIES. Users are named by X-User-Id, which needs auth = \"trusted\" and this
-machine in HOLDFAST_IDENTITY_PROXIES.")]
+machine in HOLDFAST_IDENTITY_PROXIES, or --direct on the server's machine.")]
 pub struct RunOptions {
     /// Where the API is; calls take turns if there are several
     #[arg(
@@ -101,6 +102,10 @@ pub struct RunOptions {
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=BUYERS_MAX),
           help_heading = "Crowd")]
     pub addresses: Option<u64>,
+    /// Send no X-Forwarded-For: a server that is not behind a proxy believes X-User-Id on its own
+    /// machine only in direct requests
+    #[arg(long, conflicts_with = "addresses", help_heading = "Crowd")]
+    pub direct: bool,
     /// Start of all chance: the same seed and options draw the same crowd
     #[arg(long, value_name = "N", default_value_t = 1, help_heading = "Crowd")]
     pub seed: u64,

@@ -9,6 +9,7 @@ use serde_json::Value;
 
 use crate::client::{Client, Exchange, HttpRequest};
 use crate::history::{BookingState, Call, Line, Operation, Writer};
+use crate::line::Place;
 use crate::options::RunOptions;
 use crate::plan::Plan;
 use crate::seats::SeatMap;
@@ -53,6 +54,8 @@ pub struct CallSpec {
     pub key: Option<String>,
     /// The booking in the path.
     pub about: Option<String>,
+    /// The waiting room's token.
+    pub token: Option<String>,
     /// How often the same request was sent before.
     pub resend: u32,
 }
@@ -71,6 +74,8 @@ pub struct CallResult {
     pub booking: Option<BookingState>,
     /// The seat map in the response.
     pub map: Option<SeatMap>,
+    /// The place in the waiting room in the response.
+    pub place: Option<Place>,
 }
 
 impl Shop {
@@ -95,10 +100,13 @@ impl Shop {
         self.tally.late(Instant::now().saturating_duration_since(due));
         let user = self.user(plan);
         let mut headers = vec![("x-user-id", user.clone())];
-        headers.push(("x-forwarded-for", plan.address.to_string()));
+        if !self.options.direct {
+            headers.push(("x-forwarded-for", plan.address.to_string()));
+        }
         headers.extend(call.key.iter().map(|key| ("idempotency-key", key.clone())));
+        headers.extend(call.token.iter().map(|token| ("x-waiting-room-token", token.clone())));
         let raw = call.operation == Operation::Map;
-        let CallSpec { operation, method, path, body, key, about, resend } = call;
+        let CallSpec { operation, method, path, body, key, about, resend, .. } = call;
         let request = HttpRequest { method, path, headers, raw, body };
         let answer = self.client.call(&request).await;
         answer.waited.iter().for_each(|waited| self.tally.waited(*waited));
@@ -134,6 +142,7 @@ impl Shop {
             retry_after: None,
             booking: None,
             map: None,
+            place: None,
         };
         let reply = match &answer.reply {
             Ok(reply) => reply,
@@ -147,7 +156,10 @@ impl Shop {
         } else if operation == Operation::Map {
             result.map = SeatMap::read(&reply.body, self.total_seats);
             result.error = result.map.is_none().then(|| "unreadable".to_owned());
-        } else {
+        } else if matches!(operation, Operation::Join | Operation::Wait) {
+            result.place = Place::read(&reply.json());
+            result.error = result.place.is_none().then(|| "unreadable".to_owned());
+        } else if operation != Operation::Leave {
             result.booking = BookingState::read(&reply.json());
             result.error = result.booking.is_none().then(|| "unreadable".to_owned());
         }

@@ -6,7 +6,8 @@
 #[path = "../../../tests/support/servers.rs"]
 mod servers;
 
-use std::net::{SocketAddr, TcpListener};
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Output, Stdio};
 use std::sync::Arc;
@@ -17,7 +18,7 @@ use holdfast::domain::policy::AllRules;
 use holdfast::lifecycle::{Trigger, shutdown_channel};
 use holdfast::telemetry::Metrics;
 use holdfast::{api, start, worker};
-use serde_json::Value;
+use serde_json::{Value, json};
 use servers::{Flavor, Server};
 
 /// Bound of a program's run, the first of which waits for holds to lapse.
@@ -98,6 +99,25 @@ impl Deployment {
         (output.status.code().unwrap(), json.unwrap_or_else(|error| panic!("{error}: {said}")))
     }
 
+    /// Sends an admin's POST; returns the body.
+    fn post(&self, path: &str, body: &Value) -> Value {
+        let host = self.url.strip_prefix("http://").unwrap();
+        let body = body.to_string();
+        let mut stream = TcpStream::connect(host).unwrap();
+        write!(
+            stream,
+            "POST {path} HTTP/1.1\r\nhost: {host}\r\nx-admin-key: {ADMIN_KEY}\r\nconnection: close\r\n\
+             content-type: application/json\r\ncontent-length: {}\r\n\r\n{body}",
+            body.len()
+        )
+        .unwrap();
+        let mut response = String::new();
+        stream.read_to_string(&mut response).unwrap();
+        let (head, body) = response.split_once("\r\n\r\n").unwrap();
+        assert!(head.starts_with("HTTP/1.1 20"), "{response}");
+        serde_json::from_str(body).unwrap()
+    }
+
     /// Checks a history: its exit code and its problems, in one text.
     async fn check(&self, history: &Path, flags: &[&str]) -> (i32, String) {
         let words = [&["check", history.to_str().unwrap()], flags].concat();
@@ -172,6 +192,31 @@ async fn sale_by_quantity_is_clean() {
     let holds = &summary["operations"]["hold"]["outcomes"];
     assert!(holds["201"].as_u64() > Some(20), "{holds:#}");
     assert!(summary["operations"]["map"].is_null(), "the server chooses: {summary:#}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn sale_behind_a_waiting_room_is_clean() {
+    let deployment = Deployment::start().await;
+    let rows: Value = ["A", "B", "C"].map(|row| json!({ "row": row, "seats": 20 })).into();
+    let sections = json!([{ "name": "Stalls", "price": 4_500, "rows": rows }]);
+    let event =
+        json!({ "name": "Rush", "currency": "EUR", "hold_ttl_seconds": 5, "sections": sections });
+    let id = deployment.post("/api/v1/events", &event)["id"].to_string();
+    let settings = json!({ "max_concurrent": 20, "session_duration": 5, "claim_window": 5 });
+    deployment.post(&format!("/api/v1/events/{id}/waiting-room/enable"), &settings);
+
+    let history = servers::state_dir().join("room.jsonl");
+    let crowd = "run --direct --buyers 100 --rate 60 --think exponential:300ms --event";
+    let mut words: Vec<&str> = crowd.split_whitespace().collect();
+    words.extend([&id, "--url", &deployment.url, "--history", history.to_str().unwrap()]);
+    let (code, summary) = deployment.program(&words).await;
+    assert_eq!((code, &summary["clean"]), (0, &Value::Bool(true)), "{summary:#}");
+    assert_eq!(sum(&summary["fates"]), 100, "{summary:#}");
+    let (operations, fates) = (&summary["operations"], &summary["fates"]);
+    assert!(fates["bought"].as_u64() > Some(10) && fates["refused"].is_null(), "{summary:#}");
+    assert_eq!(operations["join"]["outcomes"]["200"], 100, "{operations:#}");
+    assert!(operations["wait"]["calls"].as_u64() > Some(0), "{operations:#}");
+    assert!(operations["leave"]["calls"].as_u64() > Some(0), "{operations:#}");
 }
 
 /// A second buyer gets CONFIRMED for seats that are sold.

@@ -8,6 +8,7 @@ use crate::config::Config;
 use crate::ctl::failure::Failure;
 use crate::ctl::output::{Column, CommandResult, table};
 use crate::domain::booking::format_seats;
+use crate::domain::money::format_amount;
 use crate::domain::time::iso8601;
 use crate::domain::{BookingId, EventId, Status, UserId};
 use crate::start;
@@ -127,7 +128,7 @@ impl CommandResult for Listed {
             Column::Number("event"),
             Column::Words("user"),
             Column::Words("status"),
-            Column::Number("amount (minor unit)"),
+            Column::Number("amount"),
             Column::Words("made"),
             Column::Words("seats"),
         ];
@@ -137,7 +138,7 @@ impl CommandResult for Listed {
                 one.event.to_string(),
                 one.user.clone(),
                 one.status.to_owned(),
-                format!("{} {}", one.amount, one.currency),
+                format_amount(one.amount, &one.currency),
                 one.created_at.clone(),
                 one.seats_text.clone(),
             ]

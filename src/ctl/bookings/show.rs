@@ -7,6 +7,7 @@ use crate::config::Config;
 use crate::ctl::failure::Failure;
 use crate::ctl::output::{Column, CommandResult, or_dash, printable, table};
 use crate::domain::booking::format_seats;
+use crate::domain::money::format_amount;
 use crate::domain::time::iso8601;
 use crate::domain::{Booking, BookingId};
 use crate::sale::booking_report::{BookingReport, HISTORY_MAX, InRedis, booking_report};
@@ -245,7 +246,7 @@ impl BookingDetails {
             cell("version", &|side| side.version.to_string()),
             cell("user", &|side| side.user.clone()),
             cell("seats", &|side| side.seats_text.clone()),
-            cell("amount (minor unit)", &|side| format!("{} {}", side.amount, side.currency)),
+            cell("amount", &|side| format_amount(side.amount, &side.currency)),
             cell("made", &|side| or_dash(side.created_at.as_ref())),
             cell("held until", &|side| or_dash(side.hold_expires_at.as_ref())),
             cell("payment", &|side| or_dash(side.payment.as_ref())),

@@ -3,6 +3,7 @@
 use serde::Serialize;
 
 use crate::domain::Seating;
+use crate::domain::money::format_amount;
 use crate::sale::{EventView, SeatMap};
 
 use super::super::output::{Column, CommandResult, or_dash, printable, table};
@@ -161,7 +162,7 @@ impl CommandResult for EventShown {
     fn text(&self) -> String {
         let columns = [
             Column::Words("section"),
-            Column::Number("price (minor unit)"),
+            Column::Number("price"),
             Column::Words("kind"),
             Column::Number("first seat"),
             Column::Number("seats"),
@@ -174,7 +175,7 @@ impl CommandResult for EventShown {
             let count = |part: fn(&CountsShown) -> u32| or_dash(one.counts.as_ref().map(part));
             [
                 one.name.clone(),
-                one.price.to_string(),
+                format_amount(one.price, &self.line.currency),
                 if one.general_admission { "general" } else { "reserved" }.to_owned(),
                 one.first_seat_id.to_string(),
                 one.total_seats.to_string(),

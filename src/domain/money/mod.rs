@@ -67,6 +67,15 @@ impl Currency {
     }
 }
 
+/// Formats an amount of minor units for people: `45.00 EUR`. The currency is the archive's, which may have
+/// gone out of use since.
+pub fn format_amount(minor: i64, code: &str) -> String {
+    match Currency::from_code(code) {
+        Ok(currency) => currency.format(minor),
+        Err(_) => format!("{minor} minor units of {code}"),
+    }
+}
+
 impl fmt::Debug for Currency {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.code())
@@ -169,6 +178,8 @@ mod tests {
         assert_eq!(written("JPY", 4500), "4500 JPY");
         assert_eq!(written("KWD", 4500), "4.500 KWD");
         assert_eq!(written("JPY", 0), "0 JPY");
+        assert_eq!(format_amount(4500, "EUR"), "45.00 EUR");
+        assert_eq!(format_amount(4500, "HRK"), "4500 minor units of HRK");
     }
 
     #[test]

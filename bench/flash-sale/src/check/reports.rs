@@ -88,7 +88,7 @@ impl BookingReports {
     pub fn add(&mut self, call: &Call) {
         self.calls += 1;
         match call.operation {
-            Operation::Map => {}
+            Operation::Map | Operation::Join | Operation::Wait | Operation::Leave => {}
             Operation::Hold => self.add_hold(call),
             Operation::Confirm | Operation::Look | Operation::Cancel => self.add_other(call),
         }

@@ -17,6 +17,7 @@ use tokio::time::sleep;
 
 use super::PaymentService;
 use crate::archive::ArchivedBooking;
+use crate::domain::money::format_amount;
 use crate::domain::refund::OVERDUE_MS as REFUND_OVERDUE_MS;
 use crate::domain::{
     BookingId, EventId, Intent, IntentState, Outcome, RefundProgress, RefundState, Status,
@@ -278,15 +279,16 @@ fn problem(facts: &PaymentFacts, now_ms: i64) -> Option<String> {
         return Some("sold, and nothing is known of a payment".to_owned());
     };
     let paid = facts.payment.as_ref().filter(|payment| payment.state == PaymentState::Paid);
-    let amount = intent.amount;
+    let (amount, shown) = (intent.amount, |minor| format_amount(minor, &intent.currency));
     if let Some(paid) = paid.filter(|paid| paid.amount != amount) {
-        return Some(format!("{amount} was to be paid, {} is: ask the provider", paid.amount));
+        let (due, paid) = (shown(amount), shown(paid.amount));
+        return Some(format!("{due} was to be paid, {paid} is: ask the provider"));
     }
     let (refunded, pending) = paid.map_or((0, 0), |paid| (paid.refunded, paid.refund_pending));
     let money = match (outcome, paid) {
         (Some(Outcome::Sold), None) => Some("sold, and not paid: ask the provider".to_owned()),
         (Some(Outcome::Sold), Some(_)) if refunded + pending > 0 => {
-            Some(format!("sold, and {} given back: ask the provider", refunded + pending))
+            Some(format!("sold, and {} given back: ask the provider", shown(refunded + pending)))
         }
         (Some(Outcome::Refund | Outcome::Cancelled), Some(_)) if refunded < amount => {
             unreturned(intent, refunded, pending, now_ms)
@@ -303,11 +305,13 @@ fn problem(facts: &PaymentFacts, now_ms: i64) -> Option<String> {
 /// banks take.
 fn unreturned(intent: &Intent, refunded: i64, pending: i64, now_ms: i64) -> Option<String> {
     let (amount, refund) = (intent.amount, intent.refund.as_ref());
-    let missing = amount - refunded - pending;
+    let (missing, shown) =
+        (amount - refunded - pending, |minor| format_amount(minor, &intent.currency));
     if missing <= 0 {
         let since_ms = refund.map_or(now_ms, |refund| refund.since_ms);
         let days = (now_ms - since_ms) / DAY_MS;
         return (now_ms - since_ms > REFUND_OVERDUE_MS).then(|| {
+            let (pending, amount) = (shown(pending), shown(amount));
             format!("{pending} of {amount} is on its way back for {days} days: ask the provider")
         });
     }
@@ -323,7 +327,7 @@ fn unreturned(intent: &Intent, refunded: i64, pending: i64, now_ms: i64) -> Opti
         }
         None => String::new(),
     };
-    Some(format!("{missing} of {amount} is to be given back{why}"))
+    Some(format!("{} of {} is to be given back{why}", shown(missing), shown(amount)))
 }
 
 fn in_redis(outcome: Option<Outcome>, redis: Option<Status>) -> Option<String> {

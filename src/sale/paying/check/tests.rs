@@ -53,8 +53,8 @@ fn differing_states_are_problems() {
     use IntentState::*;
     let cases = [
         (facts(Sold, Some(Outcome::Sold), None, None), "sold, and not paid"),
-        (facts(Sold, Some(Outcome::Sold), Some(1), None), "sold, and 1 given back"),
-        (facts(Sold, Some(Outcome::Cancelled), Some(40), None), "60 of 100 is to be"),
+        (facts(Sold, Some(Outcome::Sold), Some(1), None), "sold, and 0.01 EUR given back"),
+        (facts(Sold, Some(Outcome::Cancelled), Some(40), None), "0.60 EUR of 1.00 EUR is to be"),
         (facts(Cancelled, None, Some(0), Some(Status::Expired)), "neither sold nor given back"),
         (facts(Open, None, Some(0), Some(Status::Committed)), "neither sold nor given back"),
         (facts(Open, Some(Outcome::Sold), Some(0), None), "to be closed as sold"),
@@ -89,7 +89,7 @@ fn pending_refund_is_no_problem_until_overdue() {
     assert_eq!(problem(&refunding(40, 60, polled(NOW_MS)), NOW_MS), None);
     let late_ms = NOW_MS + REFUND_OVERDUE_MS + 1;
     let found = problem(&refunding(0, 100, polled(late_ms)), late_ms).unwrap();
-    assert!(found.contains("100 of 100 is on its way back for 14 days"), "{found}");
+    assert!(found.contains("1.00 EUR of 1.00 EUR is on its way back for 14 days"), "{found}");
 }
 
 #[test]
