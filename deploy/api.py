@@ -12,7 +12,9 @@ HTTP_SECONDS_MAX = 10
 OPENER = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
 
-def http(method: str, url: str, body: Optional[Dict[str, Any]] = None) -> Tuple[int, Any]:
+def http(
+    method: str, url: str, body: Optional[Dict[str, Any]] = None, user: str = ""
+) -> Tuple[int, Any]:
     """(status, JSON); status 0 if nothing answers."""
     data = None if body is None else json.dumps(body).encode()
     headers = {"content-type": "application/json"}
@@ -20,6 +22,8 @@ def http(method: str, url: str, body: Optional[Dict[str, Any]] = None) -> Tuple[
     key = os.environ.get("DEMO_ADMIN_KEY")
     if key:
         headers["x-admin-key"] = key
+    if user:
+        headers["x-user-id"] = user
     request = urllib.request.Request(url, data, headers, method=method)
     try:
         with OPENER.open(request, timeout=HTTP_SECONDS_MAX) as response:

@@ -129,8 +129,8 @@ def sale(args: argparse.Namespace, children: Children, there: Running) -> int:
         crowd.follow(line)
     outcome = crowd.outcome()
     verdict = verify(children, there, event)
-    detail = http("GET", f"{there.api}/api/v1/events/{event}")[1]
-    say(summary.text(outcome, detail, verdict.words))
+    seats = http("GET", f"{there.api}/api/v1/events/{event}/availability", user="demo-summary")[1]
+    say(summary.text(outcome, seats, sale_event()["currency"], verdict.words))
     return 0 if crowd.is_clean() and verdict.is_clean else 1
 
 

@@ -1,7 +1,7 @@
 """The summary of a sale of `make demo`."""
 
 import textwrap
-from typing import Any, Dict, List
+from typing import Any, Dict, List, Tuple
 
 COLUMNS_MAX = 79
 NAME_COLUMNS = 12
@@ -27,12 +27,21 @@ REFUSALS = {
     "429 rate_limit_exceeded": "beyond a limit",
     "410 booking_expired": "holds over",
 }
+FAILURES = {
+    "503 service_unavailable": "not available",
+    "503 outcome_unknown": "with an unknown outcome",
+    "408 no_error_code": "not read in time",
+    "- timed_out": "without an answer in time",
+}
 
 
-def text(outcome: Dict[str, Any], event: Dict[str, Any], verdict: str) -> str:
-    """The whole summary; fits 80 columns."""
+def text(outcome: Dict[str, Any], seats: Any, currency: str, verdict: str) -> str:
+    """The whole summary; fits 80 columns. `seats` is the event's availability, if it could be read."""
     lines = [f"\nThe crowd has gone home after {outcome['seconds']:.0f} s.\n"]
-    lines += [item(name, words) for name, words in facts(outcome, event)]
+    lines.append(item("Buyers", f"{outcome['buyers']}: {counted(outcome['fates'], ENDS)}"))
+    if seats and "booked_seats" in seats:
+        lines.append(item("Seats", sold(seats, currency)))
+    lines += [item(name, words) for name, words in requests(outcome["operations"])]
     problems = outcome["checked"]["problems"]
     checked = f"{outcome['checked']['calls']} answers, "
     checked += "no contradiction" if not problems else f"{len(problems)} contradictions:"
@@ -42,27 +51,32 @@ def text(outcome: Dict[str, Any], event: Dict[str, Any], verdict: str) -> str:
     return "\n".join(lines) + "\n"
 
 
-def facts(outcome: Dict[str, Any], event: Dict[str, Any]) -> List[List[str]]:
-    """What became of buyers, seats and requests."""
-    buyers = counted(outcome["fates"], ENDS)
-    refusals: Dict[str, int] = {}
-    for operation in outcome["operations"].values():
+def requests(operations: Dict[str, Any]) -> List[Tuple[str, str]]:
+    """What became of the requests."""
+    outcomes: Dict[str, int] = {}
+    for operation in operations.values():
         for name, count in operation["outcomes"].items():
-            if not name.startswith("2"):
-                refusals[name] = refusals.get(name, 0) + count
-    held = outcome["operations"]["hold"]
-    latency = held["latency_ms"]
-    sold, total = event.get("booked_seats", "-"), event["total_seats"]
-    return [
-        ["Buyers", f"{outcome['buyers']}: {buyers}"],
-        ["Seats", f"{sold} of {total} sold for {takings(event)}"],
-        ["Refusals", f"{sum(refusals.values())}: {counted(refusals, REFUSALS)}"],
-        [
-            "Holds",
-            f"{held['calls']} requests, half within {latency['p50']:.0f} ms, "
-            f"99 % within {latency['p99']:.0f} ms",
-        ],
-    ]
+            outcomes[name] = outcomes.get(name, 0) + count
+    refusals = {name: count for name, count in outcomes.items() if is_refusal(name)}
+    failures = {
+        name: count
+        for name, count in outcomes.items()
+        if not is_refusal(name) and not name.startswith("2")
+    }
+    found = [("Refusals", f"{sum(refusals.values())}: {counted(refusals, REFUSALS)}")]
+    if failures:
+        named = counted(failures, FAILURES)
+        found.append(("Failures", f"{sum(failures.values())}: {named}; this machine is busy"))
+    if "hold" in operations:
+        calls, latency = operations["hold"]["calls"], operations["hold"]["latency_ms"]
+        quick = f"half within {latency['p50']:.0f} ms, 99 % within {latency['p99']:.0f} ms"
+        found.append(("Holds", f"{calls} requests, {quick}"))
+    return found
+
+
+def is_refusal(outcome: str) -> bool:
+    """Whether the server has decided against a request, rather than failed at it."""
+    return outcome.startswith("4") and not outcome.startswith("408")
 
 
 def counted(counts: Dict[str, int], words: Dict[str, str]) -> str:
@@ -71,10 +85,10 @@ def counted(counts: Dict[str, int], words: Dict[str, str]) -> str:
     return ", ".join(f"{count} {words.get(name, name)}" for name, count in ordered) or "none"
 
 
-def takings(event: Dict[str, Any]) -> str:
-    """What the sold seats cost. The event is in a currency with two digits."""
-    parts = [one["price"] * one.get("booked_seats", 0) for one in event["sections"]]
-    return f"{sum(parts) / 100:,.2f} {event['currency']}"
+def sold(seats: Dict[str, Any], currency: str) -> str:
+    """How many seats are sold, and what they cost. The currency is one with two digits."""
+    takings = sum(one["price"] * one["booked_seats"] for one in seats["sections"]) / 100
+    return f"{seats['booked_seats']} of {seats['total_seats']} sold for {takings:,.2f} {currency}"
 
 
 def item(name: str, words: str) -> str:
