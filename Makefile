@@ -36,7 +36,7 @@ TESTS = RUST_TEST_THREADS=$(TEST_THREADS) $(CARGO) test --workspace
 LONG_TEST = $(CARGO) test --workspace --test main -- --nocapture
 
 .DEFAULT_GOAL := help
-.PHONY: advisories help run demo check services test test-all model soundness cluster fallbacks features primaries bench bench-confirm bench-gates bench-grants bench-growth bench-idle bench-paid bench-push bench-queue bench-refusals bench-sale bench-seats bench-worker instructions torture-pay torture-queue fmt lint deny mutants ci clean
+.PHONY: advisories help run demo check services test test-all model soundness cluster fallbacks features primaries bench bench-confirm bench-gates bench-grants bench-growth bench-idle bench-paid bench-push bench-queue bench-refusals bench-sale bench-seats bench-worker instructions torture-pay torture-queue fmt lint deny mutants openapi openapi-lint contract clients ci clean
 
 help: ## List these commands
 	@awk 'BEGIN { FS = ":.*## " } /^[a-z-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -202,6 +202,26 @@ instructions: ## Count the instructions of holds and seat maps, by callgrind, ag
 
 mutants: services ## Check that the tests detect mutants of scripts and code (tests/mutants)
 	@$(RAISE_FILE_LIMIT); bash tests/mutants/run.sh
+
+# Node and Python programs against a server of their own.
+WITH_SERVER = HOLDFAST_LISTEN=127.0.0.1:0 HOLDFAST_LOG_LEVEL=warn $(PYTHON) deploy/run.py --profile $(PROFILE)
+
+openapi: ## Write clients/openapi.json, and the types made from it, as the server has them now
+	@rm -rf .holdfast/openapi
+	@$(WITH_SERVER) --state .holdfast/openapi --exec $(PYTHON) clients/tools/document.py write
+
+openapi-lint: ## Check clients/openapi.json with redocly and spectral
+	@$(PYTHON) clients/tools/document.py lint
+
+contract: openapi-lint ## Check that the server does what clients/openapi.json says: its examples, and schemathesis
+	@rm -rf .holdfast/contract
+	@HOLDFAST_LIMITS=observe HOLDFAST_ADMIN_KEYS_SHA256=contract:$$(printf %s contract | sha256sum | cut -d' ' -f1) \
+		DEMO_ADMIN_KEY=contract HOLDFAST_ADMIN_KEY=contract \
+		$(WITH_SERVER) --state .holdfast/contract --exec $(PYTHON) clients/tools/contract.py
+
+clients: ## Build and test the client libraries, and run their READMEs in empty projects
+	@rm -rf .holdfast/clients-server
+	@HOLDFAST_LIMITS=observe $(WITH_SERVER) --state .holdfast/clients-server --exec $(PYTHON) clients/tools/clients.py
 
 ci: ## Everything CI does
 	@bash .ci/run

@@ -1,55 +1,105 @@
 // A small ticket shop that sells through Holdfast: the shop has the buyers, Holdfast the seats.
 import express from "express";
+import { randomUUID } from "node:crypto";
 import { fileURLToPath } from "node:url";
+import { Holdfast, HoldfastError, ProblemError } from "holdfast-client";
+import { WebSocket } from "ws";
+import { createPush } from "./push.js";
 
-const ANSWER_MS_MAX = 15_000; // longer than a confirm waits for the archive
-const PASSED_ON = ["content-type", "retry-after", "idempotent-replayed"];
+const SETTLE_MS_MAX = 10_000; // how long a buyer waits for the archive before "we are confirming"
+const PUBLIC = fileURLToPath(new URL("public", import.meta.url));
 
-/** The shop as an Express app; `holdfast` is the address of Holdfast's API. */
-export function createShop(holdfast) {
+/** The shop as an Express app; `baseUrl` is the address of Holdfast's API. */
+export function createShop(baseUrl) {
+  // Node 22 has a WebSocket of its own.
+  const holdfast = new Holdfast({ baseUrl, webSocket: WebSocket, retry: { attempts: 3 } });
+  const push = createPush(holdfast);
   const shop = express();
   shop.use(express.json({ limit: "16kb" }));
-
-  // Forwards a request in the buyer's name, and Holdfast's response with status and problem+json.
-  async function ask(req, res, method, path, body) {
-    const headers = { "x-user-id": req.get("x-user-id") };
-    if (req.get("idempotency-key")) headers["idempotency-key"] = req.get("idempotency-key");
-    if (body) headers["content-type"] = "application/json";
-    const answer = await fetch(`${holdfast}/api/v1${path}`, {
-      method,
-      headers,
-      body: body && JSON.stringify(body),
-      signal: AbortSignal.timeout(ANSWER_MS_MAX),
-    });
-    for (const name of PASSED_ON) {
-      if (answer.headers.has(name)) res.set(name, answer.headers.get(name));
-    }
-    res.status(answer.status).send(Buffer.from(await answer.arrayBuffer()));
-  }
-
-  // A real shop reads the buyer from its session; this one trusts a header.
-  shop.use((req, res, next) => {
-    if (req.get("x-user-id")) return next();
-    problem(res, 401, "unauthenticated", "Say who you are in the header X-User-Id.");
+  shop.use((_, res, next) => {
+    res.set({ "content-security-policy": "default-src 'self'; frame-ancestors 'none'", "x-content-type-options": "nosniff" });
+    next();
   });
 
-  const id = (req) => encodeURIComponent(req.params.id);
-  shop.get("/events/:id/seats", (req, res) => ask(req, res, "GET", `/events/${id(req)}/seats`));
-  shop.post("/holds", (req, res) => ask(req, res, "POST", "/bookings", req.body ?? {}));
-  shop.post("/holds/:id/confirm", (req, res) =>
-    ask(req, res, "POST", `/bookings/${id(req)}/confirm`, req.body ?? {}));
-  shop.delete("/holds/:id", (req, res) => ask(req, res, "DELETE", `/bookings/${id(req)}`));
+  // A real shop has sign-in and sessions; this one knows a buyer by a cookie that its page sets, and programs
+  // by a header.
+  shop.get("/", (req, res) => {
+    if (!buyerOf(req)) res.cookie("buyer", `guest-${randomUUID()}`, { httpOnly: true, sameSite: "lax" });
+    res.sendFile("index.html", { root: PUBLIC });
+  });
+  shop.use(express.static(PUBLIC, { index: false }));
+  shop.use((req, res, next) => {
+    const buyer = buyerOf(req);
+    if (!buyer) return problem(res, 401, "unauthenticated", "Say who you are in the header X-User-Id.");
+    // Everything below asks Holdfast in the buyer's name.
+    req.holdfast = holdfast.as(buyer);
+    next();
+  });
+
+  shop.get("/events", async (req, res) => res.json(await req.holdfast.listEvents({ page_size: 100 })));
+  shop.get("/events/:id", async (req, res) => res.json(await req.holdfast.getEvent(eventOf(req))));
+  shop.get("/events/:id/seats", async (req, res) => res.json(await req.holdfast.seatMap(eventOf(req))));
+  shop.get("/events/:id/stream", (req, res) => push.follow(eventOf(req), res));
+
+  // The waiting room: a place in line, and where it is now. The page asks again after `refresh_after_seconds`.
+  shop.post("/events/:id/line", async (req, res) => res.json(await req.holdfast.joinWaitingRoom(eventOf(req))));
+  shop.get("/events/:id/line", async (req, res) =>
+    res.json(await req.holdfast.queueStatus(eventOf(req), tokenOf(req) ?? "")));
+
+  shop.post("/holds", async (req, res) => {
+    const booking = await req.holdfast.hold(req.body ?? {}, {
+      alternatives: 2,
+      waitingRoomToken: tokenOf(req),
+      idempotencyKey: req.get("idempotency-key"),
+      onAnswer: ({ headers }) => {
+        if (headers.has("idempotent-replayed")) res.set("idempotent-replayed", headers.get("idempotent-replayed"));
+      },
+    });
+    res.status(201).json(booking);
+  });
+  shop.get("/holds/:id", async (req, res) => res.json(await req.holdfast.getBooking(req.params.id)));
+  shop.post("/holds/:id/confirm", async (req, res) => {
+    const options = { settleMs: SETTLE_MS_MAX, idempotencyKey: req.get("idempotency-key") };
+    const booking = await req.holdfast.confirm(req.params.id, req.body ?? {}, options);
+    res.status(booking.status === "CONFIRMED" ? 200 : 202).json(booking);
+  });
+  shop.delete("/holds/:id", async (req, res) => {
+    const booking = await req.holdfast.cancel(req.params.id, { settleMs: SETTLE_MS_MAX });
+    res.status(booking.status === "CANCELLED" ? 200 : 202).json(booking);
+  });
 
   // Express recognises an error handler by its four parameters.
   shop.use((error, req, res, next) => {
     if (res.headersSent) return next(error);
+    if (error instanceof ProblemError) {
+      // Holdfast's own words: what is wrong, and the next step.
+      if (error.retryAfterMs !== undefined) res.set("retry-after", String(Math.ceil(error.retryAfterMs / 1000)));
+      return res.status(error.status).type("application/problem+json").send(JSON.stringify(error.problem));
+    }
+    if (error instanceof HoldfastError) {
+      console.error(error);
+      res.set("retry-after", "1");
+      return problem(res, 502, "holdfast_unreachable", "Holdfast does not answer. Try again with the same key.");
+    }
     if (error.status) return problem(res, error.status, "bad_request", error.message);
     console.error(error);
-    res.set("retry-after", "1");
-    problem(res, 502, "holdfast_unreachable", "Holdfast does not answer. Try again with the same key.");
+    problem(res, 500, "internal_error", "Something went wrong on our side.");
   });
   return shop;
 }
+
+function buyerOf(req) {
+  const cookie = /(?:^|;\s*)buyer=([\w-]+)/.exec(req.get("cookie") ?? "");
+  return req.get("x-user-id") || cookie?.[1];
+}
+
+function eventOf(req) {
+  const event = Number(req.params.id);
+  if (Number.isSafeInteger(event)) return event;
+  throw Object.assign(new Error("An event's id is a number."), { status: 400 });
+}
+
+const tokenOf = (req) => req.get("x-waiting-room-token");
 
 function problem(res, status, error, detail) {
   res.status(status).type("application/problem+json").send(JSON.stringify({ status, error, detail }));

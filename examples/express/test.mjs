@@ -13,7 +13,7 @@ let server;
 let shop;
 let event;
 
-before(async () => {
+async function createEvent() {
   const created = await fetch(`${HOLDFAST}/api/v1/events`, {
     method: "POST",
     headers: { "content-type": "application/json" },
@@ -23,7 +23,11 @@ before(async () => {
     }),
   });
   assert.equal(created.status, 201, await created.clone().text());
-  event = await created.json();
+  return created.json();
+}
+
+before(async () => {
+  event = await createEvent();
   await new Promise((resolve) => (server = createShop(HOLDFAST).listen(0, "127.0.0.1", resolve)));
   shop = `http://127.0.0.1:${server.address().port}`;
 });
@@ -40,8 +44,32 @@ async function ask(user, method, path, body, headers = {}) {
   return { status: answer.status, headers: answer.headers, body: await answer.json().catch(() => null) };
 }
 
-const hold = (user, seat_ids, headers) =>
-  ask(user, "POST", "/holds", { event_id: event.id, seat_ids }, headers);
+const hold = (user, seat_ids, headers, of = event) =>
+  ask(user, "POST", "/holds", { event_id: of.id, seat_ids }, headers);
+
+/** A browser's `EventSource`: `next` waits for an event of a name and returns its data. */
+async function stream(id) {
+  const closing = new AbortController();
+  const answer = await fetch(`${shop}/events/${id}/stream`, { headers: { "x-user-id": "reader" }, signal: closing.signal });
+  assert.equal(answer.status, 200);
+  const reader = answer.body.pipeThrough(new TextDecoderStream()).getReader();
+  let text = "";
+  return {
+    close: () => closing.abort(),
+    async next(name) {
+      for (;;) {
+        const found = new RegExp(`event: ${name}\\ndata: (.*)\\n\\n`).exec(text);
+        if (found) {
+          text = text.slice(found.index + found[0].length);
+          return JSON.parse(found[1]);
+        }
+        const { done, value } = await reader.read();
+        assert.ok(!done, `the stream ended before ${name}`);
+        text += value;
+      }
+    },
+  };
+}
 
 /** Asks again until the status is the wanted one; what is archived or seen elsewhere takes a moment. */
 async function until(status, attempt) {
@@ -49,6 +77,14 @@ async function until(status, attempt) {
   for (;;) {
     const answer = await attempt();
     if (answer.status === status || Date.now() > deadline) return answer;
+    await new Promise((resolve) => setTimeout(resolve, POLL_MS));
+  }
+}
+
+async function untilTrue(attempt, what) {
+  const deadline = Date.now() + SETTLE_MS_MAX;
+  while (!(await attempt())) {
+    assert.ok(Date.now() < deadline, what);
     await new Promise((resolve) => setTimeout(resolve, POLL_MS));
   }
 }
@@ -93,6 +129,60 @@ test("a cancelled hold frees its seats", { timeout: TEST_MS_MAX }, async () => {
   assert.ok(cancelled.status < 300, JSON.stringify(cancelled.body));
   const taken = await until(201, () => hold("erin", [5, 6]));
   assert.equal(taken.status, 201, JSON.stringify(taken.body));
+});
+
+test("a line: the first buyer is let in, the second waits until the first has paid", { timeout: TEST_MS_MAX }, async () => {
+  const opened = await createEvent();
+  const enabled = await fetch(`${HOLDFAST}/api/v1/events/${opened.id}/waiting-room/enable?max_concurrent=1`, { method: "POST" });
+  assert.equal(enabled.status, 200, await enabled.text());
+  const refused = await until(403, () => hold("frank", [1], {}, opened));
+  assert.equal(refused.body.error, "waiting_room_required");
+
+  const admitted = async (user) => {
+    const joined = await ask(user, "POST", `/events/${opened.id}/line`);
+    assert.equal(joined.status, 200, JSON.stringify(joined.body));
+    const headers = { "x-waiting-room-token": joined.body.token };
+    return { headers, look: () => ask(user, "GET", `/events/${opened.id}/line`, undefined, headers) };
+  };
+  const frank = await admitted("frank");
+  await untilTrue(async () => (await frank.look()).body.admitted, "frank is let in");
+  const grace = await admitted("grace");
+  assert.equal((await grace.look()).body.status, "queued");
+  const held = await hold("frank", [1], frank.headers, opened);
+  assert.equal(held.status, 201, JSON.stringify(held.body));
+  await until(200, () => ask("frank", "POST", `/holds/${held.body.id}/confirm`, { payment_method: "card_ok" }));
+  await untilTrue(async () => (await grace.look()).body.admitted, "grace is let in");
+});
+
+test("seats are pushed to every browser over one socket", { timeout: TEST_MS_MAX }, async () => {
+  const opened = await createEvent();
+  const [first, second] = [await stream(opened.id), await stream(opened.id)];
+  try {
+    assert.deepEqual(await first.next("seats"), { HOLD: [], BOOKED: [], BLOCKED: [] });
+    await second.next("seats");
+    const held = await hold("heidi", [3, 4], {}, opened);
+    assert.equal(held.status, 201, JSON.stringify(held.body));
+    for (const browser of [first, second]) {
+      assert.deepEqual(await browser.next("change"), { seat_ids: [3, 4], status: "HOLD" });
+    }
+  } finally {
+    first.close();
+    second.close();
+  }
+});
+
+test("the page knows its buyer by a cookie, lists events, and loads nothing from elsewhere", { timeout: TEST_MS_MAX }, async () => {
+  const page = await fetch(shop);
+  assert.equal(page.status, 200);
+  const cookie = page.headers.get("set-cookie").split(";")[0];
+  const html = await page.text();
+  for (const [, file] of html.matchAll(/(?:src|href)="([^"]+)"/g)) {
+    assert.ok(!file.includes("//"), file);
+    assert.equal((await fetch(`${shop}/${file}`)).status, 200, file);
+  }
+  const listed = await fetch(`${shop}/events`, { headers: { cookie } });
+  assert.equal(listed.status, 200);
+  assert.ok((await listed.json()).events.some((one) => one.id === event.id));
 });
 
 test("who does not say who they are is refused", { timeout: TEST_MS_MAX }, async () => {

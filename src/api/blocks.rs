@@ -5,6 +5,7 @@ use actix_web::web::Payload;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+use crate::http::words;
 use super::admin_audit::{self, AdminAction};
 use super::openapi::{BlockProblems, ListBlocksProblems};
 use super::seat_ids::{SeatNumber, each_once};
@@ -31,16 +32,16 @@ const BLOCKS_PAGE_MAX: u32 = 100_000;
 #[schema(as = NewBlock)]
 pub struct NewBlockBody {
     /// 1 to 1,000 seats.
-    #[schema(value_type = Option<Vec<u32>>, example = json!([1, 2]))]
+    #[schema(value_type = Option<Vec<u32>>, min_items = 1, max_items = 1_000, example = json!([1, 2]))]
     seat_ids: Option<List<SeatNumber, 1, BLOCK_SEATS_MAX>>,
     /// All seats of this section.
-    #[schema(value_type = Option<String>)]
+    #[schema(inline)]
     section: Option<Text<1, LABEL_BYTES_MAX>>,
     /// Only those of this row.
-    #[schema(value_type = Option<String>)]
+    #[schema(inline)]
     row_number: Option<Text<1, LABEL_BYTES_MAX>>,
     /// Why.
-    #[schema(value_type = String, example = "camera position")]
+    #[schema(inline, example = "camera position")]
     reason: Text<1, REASON_BYTES_MAX>,
 }
 
@@ -51,7 +52,7 @@ pub struct BlockedBody {
     #[schema(example = 1)]
     event_id: u32,
     /// `block` or `release`.
-    #[schema(example = "block")]
+    #[schema(value_type = words::BlockAction)]
     action: &'static str,
     /// How many seats changed; 0 if all were in that state already.
     #[schema(example = 2)]
@@ -67,7 +68,7 @@ pub struct BlockListBody<'a> {
     /// In order.
     blocks: Vec<BlockBody<'a>>,
     /// Send it as `cursor` for later ones; `null` if there are none.
-    #[schema(example = "MSBibG9ja3MgMQ")]
+    #[schema(example = "MSBibG9ja3MgMQ", required = true)]
     next_cursor: Option<String>,
 }
 
@@ -75,7 +76,7 @@ pub struct BlockListBody<'a> {
 #[derive(Serialize, ToSchema)]
 pub struct BlockBody<'a> {
     /// `block` or `release`.
-    #[schema(example = "block")]
+    #[schema(value_type = words::BlockAction)]
     action: &'static str,
     /// The seats that changed.
     #[schema(example = json!([1, 2]))]
@@ -87,7 +88,7 @@ pub struct BlockBody<'a> {
     #[schema(example = "box-office")]
     by: &'a str,
     /// When.
-    #[schema(example = "2026-02-01T12:00:00.000Z")]
+    #[schema(format = DateTime, example = "2026-02-01T12:00:00.000Z")]
     at: String,
 }
 
@@ -95,10 +96,9 @@ pub struct BlockBody<'a> {
 ///
 /// Keeps free seats back from the sale, all or none; blocked ones stay as they are.
 #[utoipa::path(
-    post, path = "/api/v1/events/{event_id}/blocks", tag = "events",
+    post, operation_id = "block_seats", path = "/api/v1/events/{event_id}/blocks", tag = "events",
     params(
-        ("event_id" = u32, Path, description = "The event"),
-        ("X-Admin-Key" = Option<String>, Header, description = "An admin key, where any is configured"),
+        ("event_id" = u32, Path, description = "The event", minimum = 1, example = 1),
     ),
     request_body = NewBlockBody,
     responses((status = 200, description = "Done", body = BlockedBody), BlockProblems),
@@ -111,10 +111,9 @@ pub async fn block(context: RequestContext, payload: Payload) -> HandlerResult {
 ///
 /// Returns blocked seats to the sale; others stay as they are.
 #[utoipa::path(
-    post, path = "/api/v1/events/{event_id}/blocks/release", tag = "events",
+    post, operation_id = "release_seats", path = "/api/v1/events/{event_id}/blocks/release", tag = "events",
     params(
-        ("event_id" = u32, Path, description = "The event"),
-        ("X-Admin-Key" = Option<String>, Header, description = "An admin key, where any is configured"),
+        ("event_id" = u32, Path, description = "The event", minimum = 1, example = 1),
     ),
     request_body = NewBlockBody,
     responses((status = 200, description = "Done", body = BlockedBody), BlockProblems),
@@ -127,12 +126,11 @@ pub async fn release(context: RequestContext, payload: Payload) -> HandlerResult
 ///
 /// In order, with actor, time and reason, from the archive.
 #[utoipa::path(
-    get, path = "/api/v1/events/{event_id}/blocks", tag = "events",
+    get, operation_id = "list_blocks", path = "/api/v1/events/{event_id}/blocks", tag = "events",
     params(
-        ("event_id" = u32, Path, description = "The event"),
+        ("event_id" = u32, Path, description = "The event", minimum = 1, example = 1),
         ("cursor" = Option<String>, Query, description = "`next_cursor` of the page before"),
-        ("page_size" = Option<u32>, Query, description = "How many at most, 1 to 100,000; 100,000 if absent"),
-        ("X-Admin-Key" = Option<String>, Header, description = "An admin key, where any is configured"),
+        ("page_size" = Option<u32>, Query, minimum = 1, maximum = 100_000, description = "How many at most, 1 to 100,000; 100,000 if absent"),
     ),
     responses((status = 200, description = "All of them", body = BlockListBody<'static>), ListBlocksProblems),
 )]

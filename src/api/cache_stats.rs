@@ -9,6 +9,7 @@ use utoipa::ToSchema;
 use crate::live::LiveState;
 
 use super::seats::CacheStats;
+use super::openapi::OpenProblems;
 use super::state::RequestContext;
 use crate::http::HandlerResult;
 use crate::http::reply::json_with;
@@ -104,9 +105,11 @@ impl CacheStatsBody {
 }
 
 /// Cache statistics
+///
+/// What this process has in memory for seat maps.
 #[utoipa::path(
-    get, path = "/cache/stats", tag = "operations",
-    responses((status = 200, description = "Counts", body = CacheStatsBody)),
+    get, operation_id = "get_cache_stats", path = "/cache/stats", tag = "operations",
+    responses((status = 200, description = "Counts", body = CacheStatsBody), OpenProblems),
 )]
 pub async fn stats(context: RequestContext, _: Payload) -> HandlerResult {
     let body =
@@ -114,10 +117,12 @@ pub async fn stats(context: RequestContext, _: Payload) -> HandlerResult {
     Ok(json_with(StatusCode::OK, &body)?.header("Cache-Control", "no-store").send())
 }
 
-/// Cache statistics (the same as `/cache/stats`)
+/// Cache statistics (alias)
+///
+/// The same as `/cache/stats`.
 #[utoipa::path(
-    get, path = "/api/v1/cache/stats", tag = "operations",
-    responses((status = 200, description = "Counts", body = CacheStatsBody)),
+    get, operation_id = "get_cache_stats_alias", path = "/api/v1/cache/stats", tag = "operations",
+    responses((status = 200, description = "Counts", body = CacheStatsBody), OpenProblems),
 )]
 pub async fn stats_alias(context: RequestContext, payload: Payload) -> HandlerResult {
     stats(context, payload).await

@@ -12,6 +12,7 @@ use actix_web::web::{Bytes, Payload};
 use sha2::{Digest, Sha256};
 use utoipa_swagger_ui::Config as SwaggerConfig;
 
+use super::openapi::DocsProblems;
 use super::state::RequestContext;
 use crate::http::HandlerResult;
 use crate::http::outgoing::Slices;
@@ -53,9 +54,11 @@ pub fn enter(context: &RequestContext) -> Result<(), Problem> {
 }
 
 /// This document, to try out
+///
+/// Redirects to Swagger UI.
 #[utoipa::path(
-    get, path = "/docs", tag = "operations",
-    responses((status = 308, description = "To `/docs/`")),
+    get, operation_id = "redirect_to_docs", path = "/docs", tag = "operations",
+    responses((status = 308, description = "To `/docs/`"), DocsProblems),
 )]
 pub async fn docs(context: RequestContext, _: Payload) -> HandlerResult {
     enter(&context)?;
@@ -65,12 +68,15 @@ pub async fn docs(context: RequestContext, _: Payload) -> HandlerResult {
 }
 
 /// A file of the documentation
+///
+/// Swagger UI, from this server alone.
 #[utoipa::path(
-    get, path = "/docs/{file}", tag = "operations",
-    params(("file" = String, Path, description = "The file; empty for the page itself")),
+    get, operation_id = "get_docs_file", path = "/docs/{file}", tag = "operations",
+    params(("file" = String, Path, description = "The file; empty for the page itself", example = "index.html")),
     responses(
         (status = 200, description = "The file", body = String, content_type = "text/html"),
         (status = 304, description = "The client has it"),
+        DocsProblems,
     ),
 )]
 pub async fn docs_file(context: RequestContext, _: Payload) -> HandlerResult {

@@ -13,8 +13,10 @@ use actix_web::web::Payload;
 use serde::Serialize;
 use utoipa::ToSchema;
 
+use crate::http::words;
 use crate::sale::{LiveReadiness, Readiness};
 
+use super::openapi::OpenProblems;
 use super::state::RequestContext;
 use crate::http::HandlerResult;
 use crate::http::reply::json_with;
@@ -24,7 +26,7 @@ use crate::http::reply::json_with;
 pub struct HealthBody {
     /// `ok`, `degraded` (the archive is unavailable, the live view is stale, or a background task is
     /// failing), `warming` (the views of open sales are being built), `unavailable` or `ending`.
-    #[schema(example = "ok")]
+    #[schema(value_type = words::HealthStatus)]
     status: &'static str,
     /// Which program this is.
     #[schema(example = "holdfast-api")]
@@ -48,17 +50,17 @@ pub struct HealthBody {
 pub struct Checks {
     /// Redis: `ok`, `partial` (nodes of the Cluster do not answer, events on others are sold) or
     /// `unavailable`.
-    #[schema(example = "ok")]
+    #[schema(value_type = words::CheckStatus)]
     redis: &'static str,
     /// MongoDB.
-    #[schema(example = "ok")]
+    #[schema(value_type = words::CheckStatus)]
     mongodb: &'static str,
     /// The live view: `ok`, `warming` or `stale`.
-    #[schema(example = "ok")]
+    #[schema(value_type = words::CheckStatus)]
     live: &'static str,
     /// The background tasks: `ok`, or `failing` from the unexpected end of one until it has run
     /// again for ten seconds.
-    #[schema(example = "ok")]
+    #[schema(value_type = words::CheckStatus)]
     tasks: &'static str,
 }
 
@@ -71,11 +73,14 @@ pub struct LiveBody {
 }
 
 /// State of the process
+///
+/// The same as `/health/ready`, for people.
 #[utoipa::path(
-    get, path = "/health", tag = "operations",
+    get, operation_id = "get_health", path = "/health", tag = "operations",
     responses(
         (status = 200, description = "It serves", body = HealthBody),
         (status = 503, description = "It cannot serve", body = HealthBody),
+        OpenProblems,
     ),
 )]
 pub async fn summary(context: RequestContext, _: Payload) -> HandlerResult {
@@ -83,21 +88,26 @@ pub async fn summary(context: RequestContext, _: Payload) -> HandlerResult {
 }
 
 /// Whether the process should get traffic
+///
+/// The last result of the checks in the background; it does not wait.
 #[utoipa::path(
-    get, path = "/health/ready", tag = "operations",
+    get, operation_id = "get_readiness", path = "/health/ready", tag = "operations",
     responses(
         (status = 200, description = "It should", body = HealthBody),
         (status = 503, description = "It should not", body = HealthBody),
+        OpenProblems,
     ),
 )]
 pub async fn ready(context: RequestContext, _: Payload) -> HandlerResult {
     report(&context)
 }
 
-/// Whether the process answers; depends on nothing else
+/// Whether the process answers
+///
+/// Depends on nothing else.
 #[utoipa::path(
-    get, path = "/health/live", tag = "operations",
-    responses((status = 200, description = "It answers", body = LiveBody)),
+    get, operation_id = "get_liveness", path = "/health/live", tag = "operations",
+    responses((status = 200, description = "It answers", body = LiveBody), OpenProblems),
 )]
 pub async fn live(_: RequestContext, _: Payload) -> HandlerResult {
     Ok(json_with(StatusCode::OK, &LiveBody { status: "ok" })?.send())

@@ -6,6 +6,7 @@ use actix_web::body::MessageBody;
 use actix_web::web::Payload;
 
 use super::docs;
+use super::openapi::{DocsProblems, OpenProblems, PageProblems};
 use super::state::RequestContext;
 use crate::http::HandlerResult;
 use crate::http::outgoing::Slices;
@@ -14,9 +15,11 @@ use crate::http::outgoing::Slices;
 const METRICS_TEXT: &str = "text/plain; version=0.0.4; charset=utf-8";
 
 /// This document
+///
+/// OpenAPI 3.1.
 #[utoipa::path(
-    get, path = "/openapi.json", tag = "operations",
-    responses((status = 200, description = "OpenAPI 3.1", body = serde_json::Value)),
+    get, operation_id = "get_openapi", path = "/openapi.json", tag = "operations",
+    responses((status = 200, description = "OpenAPI 3.1", body = Object), DocsProblems),
 )]
 pub async fn openapi(context: RequestContext, _: Payload) -> HandlerResult {
     docs::enter(&context)?;
@@ -25,9 +28,14 @@ pub async fn openapi(context: RequestContext, _: Payload) -> HandlerResult {
 }
 
 /// Metrics for Prometheus
+///
+/// In the text format.
 #[utoipa::path(
-    get, path = "/metrics", tag = "operations",
-    responses((status = 200, description = "All metrics", body = String, content_type = "text/plain")),
+    get, operation_id = "get_metrics", path = "/metrics", tag = "operations",
+    responses(
+        (status = 200, description = "All metrics", body = String, content_type = "text/plain"),
+        OpenProblems,
+    ),
 )]
 pub async fn metrics(context: RequestContext, _: Payload) -> HandlerResult {
     let state = &context.state;

@@ -4,7 +4,7 @@ use crate::domain::event::{CancelPolicy, Cancellation};
 use crate::domain::time::iso8601;
 use crate::domain::{BookingId, EventId, Quantity, SeatId, SeatState};
 use crate::sale::SaleError;
-use crate::sale::error::AdmissionFault;
+use crate::sale::error::{AdmissionFault, TicketFault};
 
 use crate::http::params::event_unknown;
 use crate::http::problem::{Code, Problem, TRY_AGAIN};
@@ -60,6 +60,7 @@ impl From<SaleError> for Problem {
                 ),
             ),
             E::AdmissionInvalid(fault) => admission_invalid(fault),
+            E::TicketInvalid(fault) => ticket_invalid(fault),
             E::RoomOff(event) => Problem::new(
                 Code::WaitingRoomOff,
                 format!("Event {event} has no waiting room now; book without one"),
@@ -184,6 +185,17 @@ fn admission_invalid(fault: AdmissionFault) -> Problem {
         F::Superseded => "You have a newer admission token; send that one",
     };
     Problem::new(Code::WaitingRoomTokenInvalid, detail).with("reason", fault.as_str().into())
+}
+
+fn ticket_invalid(fault: TicketFault) -> Problem {
+    let what = match fault {
+        TicketFault::Altered => "This is not a valid ticket",
+        TicketFault::Expired => "This ticket has expired",
+        TicketFault::OtherEvent => "This ticket is for another event",
+        TicketFault::Used => "This ticket was used before: it opens one socket",
+    };
+    let detail = format!("{what}; POST /api/v1/events/{{event_id}}/socket-ticket gives a new one");
+    Problem::new(Code::TicketInvalid, detail)
 }
 
 fn seats_unknown(event: EventId, seats: &[SeatId]) -> Problem {

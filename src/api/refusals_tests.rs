@@ -36,6 +36,7 @@ fn every_refusal_has_code_and_detail() {
         ),
         (E::SessionRequired(event), Code::WaitingRoomRequired, "events/7/waiting-room/join"),
         (E::AdmissionInvalid(AdmissionFault::GivenUp), Code::WaitingRoomTokenInvalid, "You left"),
+        (E::TicketInvalid(TicketFault::Used), Code::TicketInvalid, "was used before"),
         (E::RoomOff(event), Code::WaitingRoomOff, "without one"),
         (E::RoomRejects(event), Code::WaitingRoomClosed, "lets nobody in"),
         (E::SoldOut(event), Code::SoldOut, "Every seat of event 7"),

@@ -16,9 +16,9 @@ use crate::push;
 use crate::telemetry::Metrics;
 
 use super::endpoint::{Options, Route, Service, refusing, route_unknown};
-use super::openapi::ProblemBody;
+use super::openapi::{Identification, ProblemBody};
 use super::state::RequestContext;
-use super::updates::{socket, stream};
+use super::updates::{socket, stream, ticket};
 use super::{
     blocks, bookings, cache_stats, docs, events, health, pages, sales, seats, waiting_room, web,
     webhooks,
@@ -45,7 +45,10 @@ macro_rules! routes {
                 description = "An admission engine for flash sales. Amounts are integers in the \
                     currency's minor unit, times are ISO 8601 in UTC. Every error is \
                     `application/problem+json`; compare its `error`, show its `detail`.",
+                contact(name = "Holdfast", url = "/docs/"),
             ),
+            servers((url = "/", description = "This server")),
+            modifiers(&Identification),
             paths($($module::$handler),+),
             components(schemas(
                 ProblemBody, events::SectionSpec, events::RowSpec, push::Message, push::ClientMessage
@@ -71,6 +74,7 @@ routes! {
     seats::availability: is_fast;
     stream::follow;
     socket::open;
+    ticket::issue: is_private;
     sales::csv: is_private is_compressed;
     blocks::list: is_private;
     blocks::block: is_private;

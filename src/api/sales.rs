@@ -18,6 +18,7 @@ use crate::http::HandlerResult;
 use crate::http::outgoing::{With, no_room};
 use crate::http::params::{Query, event_id};
 use crate::http::problem::Problem;
+use crate::http::words;
 use crate::telemetry::warn_repeated;
 
 /// Memory of an export in progress: one piece, and the documents it is made from.
@@ -31,11 +32,10 @@ const PIECE_BYTES: usize = 4 << 20;
 /// quotes, the file is UTF-8 with a byte order mark, and text that a spreadsheet would run as a formula
 /// gets an apostrophe before it, also behind a separator within a text.
 #[utoipa::path(
-    get, path = "/api/v1/events/{event_id}/sales.csv", tag = "events",
+    get, operation_id = "export_sales", path = "/api/v1/events/{event_id}/sales.csv", tag = "events",
     params(
-        ("event_id" = u32, Path, description = "The event"),
-        ("status" = Option<String>, Query, description = "`CONFIRMED` if absent; `CANCELLED`: after they were sold; `VOIDED`: refused by the archive"),
-        ("X-Admin-Key" = Option<String>, Header, description = "An admin key, where any is configured"),
+        ("event_id" = u32, Path, description = "The event", minimum = 1, example = 1),
+        ("status" = Option<words::SaleOutcome>, Query, description = "`CONFIRMED` if absent; `CANCELLED`: after they were sold; `VOIDED`: refused by the archive"),
     ),
     responses(
         (status = 200, description = "The sales", content_type = "text/csv", body = String),

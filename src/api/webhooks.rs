@@ -7,6 +7,7 @@ use actix_web::web::Payload;
 use serde::Serialize;
 use utoipa::ToSchema;
 
+use crate::http::words;
 use super::openapi::WebhookProblems;
 use super::state::RequestContext;
 use crate::http::HandlerResult;
@@ -28,7 +29,7 @@ const RETRY_SECONDS: u32 = 5;
 #[derive(Serialize, ToSchema)]
 pub struct WebhookBody {
     /// `handled`; `duplicate`: it was handled before; `ignored`: it concerns no booking.
-    #[schema(example = "handled")]
+    #[schema(value_type = words::WebhookResult)]
     result: &'static str,
 }
 
@@ -37,7 +38,7 @@ pub struct WebhookBody {
 /// For the payment provider only: it must be signed with the shared secret over the raw body
 /// (`t=<Unix seconds>,v1=<hex HMAC-SHA256 of "t.body">`). Webhooks may be repeated and in any order.
 #[utoipa::path(
-    post, path = "/webhooks/payments", tag = "operations",
+    post, operation_id = "handle_payment_webhook", path = "/webhooks/payments", tag = "operations",
     params(
         ("Stripe-Signature" = String, Header, description = "The signature; `Holdfast-Signature` as well"),
     ),

@@ -132,6 +132,9 @@ pub struct TokenKeys {
 }
 
 impl TokenKeys {
+    /// Bytes of the deployment's tag, before each payload.
+    pub const TAG_BYTES: usize = TAG_BYTES;
+
     /// Creates the keys of a deployment from ids and secrets.
     ///
     /// # Errors
@@ -159,19 +162,24 @@ impl TokenKeys {
     /// Signs a token. The text has letters, digits, `-`, `_` and dots, at most [`TOKEN_BYTES_MAX`]
     /// of them.
     pub fn sign(&self, token: &AdmissionToken) -> String {
-        // `new` refuses an empty list.
-        let (id, key) = &self.keys[0];
         let mut payload = Vec::with_capacity(PAYLOAD_BYTES_MAX);
-        payload.extend(self.deployment.0);
         payload.extend(token.event.0.to_be_bytes());
         payload.extend(token.number.to_be_bytes());
         payload.extend(token.issued_ms.to_be_bytes());
         payload.extend(token.expires_ms.to_be_bytes());
         payload.extend(token.user.as_str().as_bytes());
+        self.sign_payload(VERSION, &payload)
+    }
+
+    /// Signs a payload of this deployment. `version` tells apart what the keys sign: each kind has its own.
+    pub fn sign_payload(&self, version: &str, payload: &[u8]) -> String {
+        // `new` refuses an empty list.
+        let (id, key) = &self.keys[0];
         let mut text = String::with_capacity(TOKEN_BYTES_MAX);
-        text.push_str(VERSION);
+        text.push_str(version);
         text.push_str(id);
         text.push('.');
+        let payload = [&self.deployment.0[..], payload].concat();
         BASE64URL_NOPAD.encode_append(&payload, &mut text);
         let mac = hmac::sign(key, text.as_bytes());
         text.push('.');
@@ -184,14 +192,32 @@ impl TokenKeys {
     /// # Errors
     /// If it is invalid or expired. `Expired` is returned only for an otherwise valid token.
     pub fn verify(&self, text: &str, now_ms: i64) -> Result<AdmissionToken, TokenFault> {
+        let signed = text.rsplit_once('.').map(|(signed, _)| signed);
+        if signed.is_some_and(|signed| signed.starts_with(VERSION_BEFORE)) {
+            return Err(TokenFault::Outdated);
+        }
+        let mut room = [0; PAYLOAD_BYTES_MAX];
+        let payload = self.verify_payload(VERSION, text, &mut room)?;
+        let token = read(payload).ok_or(TokenFault::Malformed)?;
+        if now_ms >= token.expires_ms { Err(TokenFault::Expired) } else { Ok(token) }
+    }
+
+    /// Verifies a text of a version and returns its payload, decoded into `room`, which has
+    /// [`TokenKeys::TAG_BYTES`] more than the longest payload.
+    ///
+    /// # Errors
+    /// If it is not the text that was signed, by a key in use, in this deployment.
+    pub fn verify_payload<'a>(
+        &self,
+        version: &str,
+        text: &str,
+        room: &'a mut [u8],
+    ) -> Result<&'a [u8], TokenFault> {
         if text.len() > TOKEN_BYTES_MAX {
             return Err(TokenFault::Malformed);
         }
         let (signed, mac_text) = text.rsplit_once('.').ok_or(TokenFault::Malformed)?;
-        let rest = signed.strip_prefix(VERSION).ok_or_else(|| match signed {
-            _ if signed.starts_with(VERSION_BEFORE) => TokenFault::Outdated,
-            _ => TokenFault::Malformed,
-        })?;
+        let rest = signed.strip_prefix(version).ok_or(TokenFault::Malformed)?;
         let (id, payload) = rest.split_once('.').ok_or(TokenFault::Malformed)?;
         let mut mac = [0; MAC_BYTES];
         let mac = decode(mac_text, &mut mac).filter(|mac| mac.len() == MAC_BYTES);
@@ -200,11 +226,12 @@ impl TokenKeys {
         let (_, key) = key.ok_or(TokenFault::UnknownKey)?;
         // Compares in constant time.
         hmac::verify(key, signed.as_bytes(), mac).map_err(|_| TokenFault::Altered)?;
-        let (deployment, token) = read(payload).ok_or(TokenFault::Malformed)?;
-        if deployment != self.deployment {
-            return Err(TokenFault::OtherDeployment);
+        let bytes = decode(payload, room).ok_or(TokenFault::Malformed)?;
+        let (deployment, payload) = bytes.split_first_chunk().ok_or(TokenFault::Malformed)?;
+        match DeploymentTag(*deployment) == self.deployment {
+            true => Ok(payload),
+            false => Err(TokenFault::OtherDeployment),
         }
-        if now_ms >= token.expires_ms { Err(TokenFault::Expired) } else { Ok(token) }
     }
 }
 
@@ -213,22 +240,18 @@ fn is_key_id(text: &str) -> bool {
     (1..=KEY_ID_BYTES_MAX).contains(&text.len()) && text.bytes().all(is_plain)
 }
 
-fn read(payload: &str) -> Option<(DeploymentTag, AdmissionToken)> {
-    let mut bytes = [0; PAYLOAD_BYTES_MAX];
-    let bytes: &[u8] = decode(payload, &mut bytes)?;
-    let (deployment, bytes) = bytes.split_first_chunk()?;
+fn read(bytes: &[u8]) -> Option<AdmissionToken> {
     let (event, bytes) = bytes.split_first_chunk()?;
     let (number, bytes) = bytes.split_first_chunk()?;
     let (issued_ms, bytes) = bytes.split_first_chunk()?;
     let (expires_ms, user) = bytes.split_first_chunk()?;
-    let token = AdmissionToken {
+    Some(AdmissionToken {
         event: EventId(u32::from_be_bytes(*event)),
         user: std::str::from_utf8(user).ok()?.parse().ok()?,
         number: u64::from_be_bytes(*number),
         issued_ms: i64::from_be_bytes(*issued_ms),
         expires_ms: i64::from_be_bytes(*expires_ms),
-    };
-    Some((DeploymentTag(*deployment), token))
+    })
 }
 
 /// Decodes into the front of `room`; `None` if it is not canonical base64, or does not fit.

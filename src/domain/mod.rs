@@ -24,6 +24,7 @@ pub mod rules;
 pub mod sale_times;
 pub mod seat;
 pub mod seat_request;
+pub mod socket_ticket;
 pub mod subject;
 pub mod time;
 pub mod waiting_room;

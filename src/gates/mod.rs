@@ -237,7 +237,16 @@ impl Gates {
         class: RouteClass,
         token: Option<&AdmissionToken>,
     ) -> Result<Caller, Problem> {
-        let owner = token.map(|token| &token.user);
+        self.pass_proven(head, class, token.map(|token| &token.user)).await
+    }
+
+    /// The same of a request that may prove its user by a token or ticket that this server has signed.
+    pub async fn pass_proven(
+        &self,
+        head: &RequestHead,
+        class: RouteClass,
+        owner: Option<&UserId>,
+    ) -> Result<Caller, Problem> {
         let mut caller = self.enter_as(&head.http, class, head.started, owner)?;
         caller.event = event_of_path(&head.http);
         Screened::new(self, head, caller).admit().await.map(Admitted::into_caller)

@@ -17,6 +17,7 @@ pub mod request_head;
 pub mod response_memory;
 pub mod transport;
 pub mod upgrade;
+pub mod words;
 
 /// What a handler returns: a response, or the problem that is rendered in its place.
 pub type HandlerResult = Result<actix_web::HttpResponse, problem::Problem>;

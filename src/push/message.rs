@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use tokio_util::codec::Encoder;
 use utoipa::ToSchema;
 
+use crate::http::words;
 use super::protocol::Protocol;
 use crate::domain::time::iso8601;
 use crate::domain::{EventId, Inventory};
@@ -26,11 +27,14 @@ pub enum Message {
         /// The event.
         event_id: u32,
         /// The seats' generation; null while the server has no seat map yet.
+        #[schema(required = true)]
         generation: Option<u64>,
         /// The seats' version; null likewise.
+        #[schema(required = true)]
         version: Option<u64>,
         /// The value of `since` with which to resume from there.
         #[serde(skip_serializing_if = "Option::is_none")]
+        #[schema(value_type = String, required = false)]
         resume: Option<String>,
         /// For people.
         message: &'static str,
@@ -59,13 +63,16 @@ pub enum Message {
         /// The version that the client has once it received all messages with this version.
         version: u64,
         /// Their current state.
+        #[schema(value_type = words::SeatStatus)]
         status: &'static str,
         /// The seats, ascending.
         seat_ids: Vec<u32>,
         /// An upper bound of the time of the last change.
+        #[schema(format = DateTime)]
         timestamp: String,
         /// In the last message of a version: the value of `since` with which to resume from here.
         #[serde(skip_serializing_if = "Option::is_none")]
+        #[schema(value_type = String, required = false)]
         resume: Option<String>,
     },
     /// The changes after the client's version are no longer known. A snapshot follows, unless the client
@@ -74,6 +81,7 @@ pub enum Message {
         /// The event.
         event_id: u32,
         /// The client's version, `generation-version`; null if it had none.
+        #[schema(required = true)]
         from: Option<String>,
         /// The version that it needs at least.
         to: String,
@@ -89,6 +97,7 @@ pub enum Message {
         /// Its seats, ascending.
         seat_ids: Vec<u32>,
         /// When they became free.
+        #[schema(format = DateTime)]
         timestamp: String,
         /// For people.
         message: &'static str,
@@ -120,6 +129,7 @@ pub enum Message {
         /// The interval at which clients that poll should poll.
         refresh_after_seconds: u64,
         /// When the sale is scheduled to begin.
+        #[schema(format = DateTime)]
         on_sale_at: String,
     },
     /// The waiting is over: seats can be held until `session_expires_at`.
@@ -130,6 +140,7 @@ pub enum Message {
         #[schema(value_type = String)]
         token: Arc<str>,
         /// When the session ends.
+        #[schema(format = DateTime)]
         session_expires_at: String,
         /// For people.
         message: &'static str,
@@ -158,11 +169,13 @@ pub enum Message {
     /// The reply to `ping`.
     Pong {
         /// The server's time.
+        #[schema(format = DateTime)]
         timestamp: String,
     },
     /// The client's message was refused, or what it waited for will not happen.
     Error {
         /// The error code, as in the table of errors.
+        #[schema(value_type = words::ErrorCode)]
         error: &'static str,
         /// What is wrong and how to fix it.
         detail: Cow<'static, str>,

@@ -27,6 +27,7 @@
 //! hf1:{p07}:replication     string  written so that its replication can be checked
 //! hf1:{p11}:limits:user:ann hash    kind and rule → what was counted; also `limits:address:…` and
 //!                                   `limits:user_event:<event>:<user>`, beside its user
+//! hf1:{p07}:socket_ticket:n string  a used socket ticket, until it expires
 //! hf1:{p00}:gates           string  changes with the gates' configuration
 //! ```
 
@@ -92,6 +93,11 @@ impl Keys {
     /// The loaded events of a partition.
     pub fn events(&self, partition: Partition) -> String {
         self.key(partition, "events")
+    }
+
+    /// The mark of a used socket ticket of an event.
+    pub fn socket_ticket(&self, event: EventId, nonce: &str) -> String {
+        self.key(self.partition_of(event), &format!("socket_ticket:{nonce}"))
     }
 
     fn event_key(&self, name: &str, event: EventId) -> String {

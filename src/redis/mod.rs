@@ -27,6 +27,7 @@ mod retention;
 mod routing;
 mod scan;
 pub mod scripts;
+mod tickets;
 mod tls;
 mod value;
 

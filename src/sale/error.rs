@@ -44,6 +44,19 @@ impl AdmissionFault {
     }
 }
 
+/// Why a socket ticket is refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TicketFault {
+    /// It is no ticket that was signed here.
+    Altered,
+    /// It has expired.
+    Expired,
+    /// It is for another event.
+    OtherEvent,
+    /// A socket was opened with it.
+    Used,
+}
+
 /// Why an operation did not happen.
 ///
 /// INVARIANT: what is refused here does not happen later. With [`SaleError::Unavailable`] and
@@ -104,6 +117,9 @@ pub enum SaleError {
     /// The admission token is not valid here, or no longer.
     #[error("the admission token is refused: {0:?}")]
     AdmissionInvalid(AdmissionFault),
+    /// The socket ticket is not valid here, or no longer.
+    #[error("the socket ticket is refused: {0:?}")]
+    TicketInvalid(TicketFault),
     /// The event has no waiting room at present.
     #[error("event {0} has no waiting room now")]
     RoomOff(EventId),

@@ -32,6 +32,7 @@ mod request_key;
 pub mod restore;
 mod seats;
 mod selection;
+mod socket_tickets;
 pub mod types;
 mod unload;
 pub mod verify;

@@ -109,7 +109,7 @@ async fn document_describes_every_route() {
             );
         }
     }
-    assert_eq!(routes, 44, "update the number with the list of routes");
+    assert_eq!(routes, 45, "update the number with the list of routes");
 }
 
 #[tokio::test]

@@ -10,6 +10,7 @@ mod room;
 mod seats;
 mod sockets;
 mod streams;
+mod tickets;
 mod upgrades;
 
 use holdfast::config::Config;

@@ -30,15 +30,17 @@ const ALTERNATIVES: &str = "alternatives";
 /// with `Idempotent-Replayed: true`. With `alternatives`, a refusal for taken seats lists groups of
 /// as many free seats near them in `alternatives`.
 #[utoipa::path(
-    post, path = "/api/v1/bookings", tag = "bookings",
+    post, operation_id = "hold_seats", path = "/api/v1/bookings", tag = "bookings",
     params(
-        ("alternatives" = Option<u32>, Query, description = "How many groups of free seats a refusal lists, 0 to 20; 0 if absent"),
-        ("X-User-Id" = Option<String>, Header, description = "The user; or `?user_id=`; with tokens: `Authorization: Bearer`"),
-        ("Idempotency-Key" = Option<String>, Header, description = "An idempotency key"),
+        ("alternatives" = Option<u32>, Query, minimum = 0, maximum = 20, description = "How many groups of free seats a refusal lists, 0 to 20; 0 if absent"),
+        ("X-User-Id" = Option<String>, Header, description = "The user, where a trusted source names it; or `?user_id=`", example = "ann"),
+        ("Idempotency-Key" = Option<String>, Header, description = "An idempotency key", min_length = 1, max_length = 255),
         ("X-Waiting-Room-Token" = Option<String>, Header, description = "The admission token, if the event's waiting room is on"),
     ),
-    request_body = HoldBody,
-    responses((status = 201, description = "The seats are held", body = BookingBody<'static>), HoldProblems),
+    request_body(content = HoldBody, example = json!({ "event_id": 1, "seat_ids": [17, 18] })),
+    responses((status = 201, description = "The seats are held", body = BookingBody<'static>,
+        headers(("Idempotent-Replayed" = bool, description = "`true`: the booking existed already")),
+    ), HoldProblems),
 )]
 pub async fn hold(context: RequestContext, payload: Payload) -> HandlerResult {
     // The gates without I/O. An error on the way to `admit` drops `screened`, which counts the request

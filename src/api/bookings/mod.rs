@@ -32,12 +32,12 @@ const RETRY_PENDING_SECONDS: &str = "1";
 ///
 /// From the archive, newest first; changes after `as_of` may be missing.
 #[utoipa::path(
-    get, path = "/api/v1/bookings", tag = "bookings",
+    get, operation_id = "list_bookings", path = "/api/v1/bookings", tag = "bookings",
     params(
-        ("X-User-Id" = Option<String>, Header, description = "The user; or `?user_id=`; with tokens: `Authorization: Bearer`"),
+        ("X-User-Id" = Option<String>, Header, description = "The user, where a trusted source names it; or `?user_id=`", example = "ann"),
         ("cursor" = Option<String>, Query, description = "`next_cursor` of the previous page: no booking is repeated or left out"),
-        ("page" = Option<u32>, Query, description = "The page, from 1; instead of `cursor`. A new booking shifts the others"),
-        ("page_size" = Option<u32>, Query, description = "Bookings a page, 1 to 100; 20 if absent"),
+        ("page" = Option<u32>, Query, minimum = 1, maximum = 10_000, description = "The page, from 1; instead of `cursor`. A new booking shifts the others"),
+        ("page_size" = Option<u32>, Query, minimum = 1, maximum = 100, description = "Bookings a page, 1 to 100; 20 if absent"),
     ),
     responses((status = 200, description = "One page", body = BookingListBody<'static>), ListProblems),
 )]
@@ -61,11 +61,13 @@ pub async fn list(context: RequestContext, _: Payload) -> HandlerResult {
 }
 
 /// Read a booking
+///
+/// Its current state. For everybody but its owner it does not exist.
 #[utoipa::path(
-    get, path = "/api/v1/bookings/{booking_id}", tag = "bookings",
+    get, operation_id = "get_booking", path = "/api/v1/bookings/{booking_id}", tag = "bookings",
     params(
-        ("booking_id" = uuid::Uuid, Path, description = "The booking"),
-        ("X-User-Id" = Option<String>, Header, description = "The user; or `?user_id=`; with tokens: `Authorization: Bearer`"),
+        ("booking_id" = uuid::Uuid, Path, description = "The booking", example = "019b3c5e-0a4c-8f00-8000-000040e1f2a3"),
+        ("X-User-Id" = Option<String>, Header, description = "The user, where a trusted source names it; or `?user_id=`", example = "ann"),
     ),
     responses((status = 200, description = "The booking", body = BookingBody<'static>), BookingProblems),
 )]
@@ -84,16 +86,16 @@ pub async fn get(context: RequestContext, _: Payload) -> HandlerResult {
 /// 200 once the archive has confirmed the sale; 202 before: then read the booking until it is
 /// CONFIRMED, or send the same request again.
 #[utoipa::path(
-    post, path = "/api/v1/bookings/{booking_id}/confirm", tag = "bookings",
+    post, operation_id = "confirm_booking", path = "/api/v1/bookings/{booking_id}/confirm", tag = "bookings",
     params(
-        ("booking_id" = uuid::Uuid, Path, description = "The booking"),
-        ("X-User-Id" = Option<String>, Header, description = "The user; or `?user_id=`; with tokens: `Authorization: Bearer`"),
-        ("Idempotency-Key" = Option<String>, Header, description = "An idempotency key"),
+        ("booking_id" = uuid::Uuid, Path, description = "The booking", example = "019b3c5e-0a4c-8f00-8000-000040e1f2a3"),
+        ("X-User-Id" = Option<String>, Header, description = "The user, where a trusted source names it; or `?user_id=`", example = "ann"),
+        ("Idempotency-Key" = Option<String>, Header, description = "An idempotency key", min_length = 1, max_length = 255),
     ),
-    request_body = Option<ConfirmBody>,
+    request_body(content = Option<ConfirmBody>, example = json!({ "payment_method": "card_ok" })),
     responses(
-        (status = 200, description = "Sold, with its receipt", body = BookingBody<'static>),
-        (status = 202, description = "Paid; the archive has not confirmed yet", body = BookingBody<'static>),
+        (status = 200, description = "Sold, with its receipt", body = BookingBody<'static>, headers(("Idempotent-Replayed" = bool, description = "`true`: it was sold already"))),
+        (status = 202, description = "Paid; the archive has not confirmed yet", body = BookingBody<'static>, headers(("Retry-After" = u32, description = "Seconds after which to look again"))),
         ConfirmProblems,
     ),
 )]
@@ -126,18 +128,20 @@ async fn confirm_and_respond(context: &RequestContext, request: ConfirmRequest) 
     }
 }
 
-/// Pay and confirm (the same as `/confirm`)
+/// Pay and confirm (alias)
+///
+/// The same as `/confirm`.
 #[utoipa::path(
-    post, path = "/api/v1/bookings/{booking_id}/pay", tag = "bookings",
+    post, operation_id = "pay_booking", path = "/api/v1/bookings/{booking_id}/pay", tag = "bookings",
     params(
-        ("booking_id" = uuid::Uuid, Path, description = "The booking"),
-        ("X-User-Id" = Option<String>, Header, description = "The user; or `?user_id=`; with tokens: `Authorization: Bearer`"),
-        ("Idempotency-Key" = Option<String>, Header, description = "An idempotency key"),
+        ("booking_id" = uuid::Uuid, Path, description = "The booking", example = "019b3c5e-0a4c-8f00-8000-000040e1f2a3"),
+        ("X-User-Id" = Option<String>, Header, description = "The user, where a trusted source names it; or `?user_id=`", example = "ann"),
+        ("Idempotency-Key" = Option<String>, Header, description = "An idempotency key", min_length = 1, max_length = 255),
     ),
-    request_body = Option<ConfirmBody>,
+    request_body(content = Option<ConfirmBody>, example = json!({ "payment_method": "card_ok" })),
     responses(
-        (status = 200, description = "Sold, with its receipt", body = BookingBody<'static>),
-        (status = 202, description = "Paid; the archive has not confirmed yet", body = BookingBody<'static>),
+        (status = 200, description = "Sold, with its receipt", body = BookingBody<'static>, headers(("Idempotent-Replayed" = bool, description = "`true`: it was sold already"))),
+        (status = 202, description = "Paid; the archive has not confirmed yet", body = BookingBody<'static>, headers(("Retry-After" = u32, description = "Seconds after which to look again"))),
         ConfirmProblems,
     ),
 )]
@@ -150,11 +154,11 @@ pub async fn pay_alias(context: RequestContext, payload: Payload) -> HandlerResu
 /// Restarts the hold's time, up to the event's longest hold. With an `Idempotency-Key` it extends
 /// once; without one every request extends.
 #[utoipa::path(
-    post, path = "/api/v1/bookings/{booking_id}/extend", tag = "bookings",
+    post, operation_id = "extend_booking", path = "/api/v1/bookings/{booking_id}/extend", tag = "bookings",
     params(
-        ("booking_id" = uuid::Uuid, Path, description = "The booking"),
-        ("X-User-Id" = Option<String>, Header, description = "The user; or `?user_id=`; with tokens: `Authorization: Bearer`"),
-        ("Idempotency-Key" = Option<String>, Header, description = "An idempotency key"),
+        ("booking_id" = uuid::Uuid, Path, description = "The booking", example = "019b3c5e-0a4c-8f00-8000-000040e1f2a3"),
+        ("X-User-Id" = Option<String>, Header, description = "The user, where a trusted source names it; or `?user_id=`", example = "ann"),
+        ("Idempotency-Key" = Option<String>, Header, description = "An idempotency key", min_length = 1, max_length = 255),
     ),
     responses((status = 200, description = "The booking", body = BookingBody<'static>), ChangeBookingProblems),
 )]
@@ -179,14 +183,14 @@ pub async fn extend(context: RequestContext, payload: Payload) -> HandlerResult 
 /// A hold is released at once. A confirmed booking is cancelled once the archive has recorded it; 202
 /// before. A repeated request returns the same, with `Idempotent-Replayed: true`.
 #[utoipa::path(
-    post, path = "/api/v1/bookings/{booking_id}/cancel", tag = "bookings",
+    post, operation_id = "cancel_booking", path = "/api/v1/bookings/{booking_id}/cancel", tag = "bookings",
     params(
-        ("booking_id" = uuid::Uuid, Path, description = "The booking"),
-        ("X-User-Id" = Option<String>, Header, description = "The user; or `?user_id=`; with tokens: `Authorization: Bearer`"),
+        ("booking_id" = uuid::Uuid, Path, description = "The booking", example = "019b3c5e-0a4c-8f00-8000-000040e1f2a3"),
+        ("X-User-Id" = Option<String>, Header, description = "The user, where a trusted source names it; or `?user_id=`", example = "ann"),
     ),
     responses(
         (status = 200, description = "The booking", body = BookingBody<'static>),
-        (status = 202, description = "The archive has not confirmed yet", body = BookingBody<'static>),
+        (status = 202, description = "The archive has not confirmed yet", body = BookingBody<'static>, headers(("Retry-After" = u32, description = "Seconds after which to look again"))),
         ChangeBookingProblems,
     ),
 )]
@@ -217,16 +221,18 @@ async fn cancel_and_respond(
     respond(StatusCode::OK, &view, &body)
 }
 
-/// Cancel a booking (the same as `POST …/cancel`)
+/// Cancel a booking (alias)
+///
+/// The same as `POST …/cancel`.
 #[utoipa::path(
-    delete, path = "/api/v1/bookings/{booking_id}", tag = "bookings",
+    delete, operation_id = "delete_booking", path = "/api/v1/bookings/{booking_id}", tag = "bookings",
     params(
-        ("booking_id" = uuid::Uuid, Path, description = "The booking"),
-        ("X-User-Id" = Option<String>, Header, description = "The user; or `?user_id=`; with tokens: `Authorization: Bearer`"),
+        ("booking_id" = uuid::Uuid, Path, description = "The booking", example = "019b3c5e-0a4c-8f00-8000-000040e1f2a3"),
+        ("X-User-Id" = Option<String>, Header, description = "The user, where a trusted source names it; or `?user_id=`", example = "ann"),
     ),
     responses(
         (status = 200, description = "The booking", body = BookingBody<'static>),
-        (status = 202, description = "The archive has not confirmed yet", body = BookingBody<'static>),
+        (status = 202, description = "The archive has not confirmed yet", body = BookingBody<'static>, headers(("Retry-After" = u32, description = "Seconds after which to look again"))),
         ChangeBookingProblems,
     ),
 )]

@@ -3,6 +3,7 @@
 use serde::Serialize;
 use utoipa::ToSchema;
 
+use crate::http::words;
 use crate::domain::time::{iso8601, iso8601_once};
 use crate::domain::{Booking, Durability, Event, SeatId, Status};
 use crate::http::params::Paging;
@@ -21,7 +22,7 @@ pub struct BookingBody<'a> {
     #[schema(example = 1)]
     event_id: u32,
     /// `HOLD`, `CONFIRMING`, `CONFIRMED`, `VOIDED`, `CANCELLED` or `EXPIRED`.
-    #[schema(example = "HOLD")]
+    #[schema(value_type = words::BookingStatus)]
     status: &'static str,
     /// Total price, in the currency's minor unit.
     #[schema(example = 15_000)]
@@ -30,28 +31,32 @@ pub struct BookingBody<'a> {
     #[schema(example = "EUR")]
     currency: &'a str,
     /// When its hold expires or would have expired.
-    #[schema(example = "2026-03-01T18:05:00.000Z")]
+    #[schema(format = DateTime, example = "2026-03-01T18:05:00.000Z")]
     hold_expires_at: String,
     /// Seconds until then, rounded up; 0 once it is not a hold.
     #[schema(example = 300)]
     time_remaining_seconds: i64,
     /// The payment, once there is one.
+    #[schema(required = true)]
     payment_id: Option<&'a str>,
     /// When it was created.
-    #[schema(example = "2026-03-01T18:00:00.000Z")]
+    #[schema(format = DateTime, example = "2026-03-01T18:00:00.000Z")]
     created_at: String,
     /// When it was confirmed.
+    #[schema(format = DateTime, required = true)]
     confirmed_at: Option<String>,
     /// When it was cancelled.
+    #[schema(format = DateTime, required = true)]
     cancelled_at: Option<String>,
     /// When it expired.
+    #[schema(format = DateTime, required = true)]
     expired_at: Option<String>,
     /// Incremented by every change.
     #[schema(example = 1)]
     version: u64,
     /// Where this state is stored: `accepted` (Redis), `replicated` (Redis and its replicas) or
     /// `archived` (a majority of MongoDB).
-    #[schema(example = "accepted")]
+    #[schema(value_type = words::Durability)]
     durability: &'static str,
     /// Its seats.
     seats: Vec<BookedSeat<'a>>,
@@ -60,6 +65,7 @@ pub struct BookingBody<'a> {
     seats_left_alone: Vec<u32>,
     /// The receipt; only in responses to confirmations.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Receipt<'static>, required = false)]
     receipt: Option<Receipt<'a>>,
 }
 
@@ -73,7 +79,7 @@ pub struct BookedSeat<'a> {
     #[schema(example = "Stalls")]
     section: &'a str,
     /// Its row; `null` in general admission.
-    #[schema(example = "H")]
+    #[schema(example = "H", required = true)]
     row_number: Option<&'a str>,
     /// Its number in the row or section.
     #[schema(example = 12)]
@@ -105,7 +111,7 @@ pub struct Receipt<'a> {
     #[schema(example = json!(["Stalls H-12", "Stalls H-13", "Stalls H-14"]))]
     seats: Vec<String>,
     /// When it was paid.
-    #[schema(example = "2026-03-01T18:02:00.000Z")]
+    #[schema(format = DateTime, example = "2026-03-01T18:02:00.000Z")]
     paid_at: String,
 }
 
@@ -119,17 +125,17 @@ pub struct BookingListBody<'a> {
     total: u64,
     /// This page, from 1; absent if the request had a `cursor`.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(example = 1)]
+    #[schema(value_type = u32, example = 1, required = false)]
     page: Option<u32>,
     /// Most bookings on a page.
     #[schema(example = 20)]
     page_size: u32,
     /// The `cursor` of the next page, with older bookings; `null` on the last page.
-    #[schema(example = "MSBib29raW5ncyAx")]
+    #[schema(example = "MSBib29raW5ncyAx", required = true)]
     next_cursor: Option<String>,
     /// The time up to which this list is complete: it comes from the archive, which follows the sale.
     /// `null` while that is unknown.
-    #[schema(example = "2026-03-01T18:00:00.000Z")]
+    #[schema(format = DateTime, example = "2026-03-01T18:00:00.000Z", required = true)]
     as_of: Option<String>,
 }
 

@@ -19,6 +19,7 @@ use crate::http::body::read_object;
 use crate::http::fields::to_object;
 use crate::http::params::{Query, Start, event_id};
 use crate::http::reply::{json, json_with};
+use crate::http::words;
 use request::{ChangeEventBody, NewEventBody};
 pub use request::{RowSpec, SectionSpec};
 use view::{EventBody, EventListBody};
@@ -31,10 +32,18 @@ const CURSOR_LIST: &str = "events";
 /// Its seats are numbered from 1 in the order of its sections and rows, and go on sale at
 /// `on_sale_at`, or at once, until `off_sale_at`. Seats, prices and rules cannot be changed later.
 #[utoipa::path(
-    post, path = "/api/v1/events", tag = "events",
-    params(("X-Admin-Key" = Option<String>, Header, description = "An admin key, where any is configured")),
-    request_body = NewEventBody,
-    responses((status = 201, description = "The event", body = EventBody<'static>), NewEventProblems),
+    post, operation_id = "create_event", path = "/api/v1/events", tag = "events",
+    request_body(content = NewEventBody, example = json!({
+        "name": "Gala", "venue": "Grand Hall", "currency": "EUR",
+        "sections": [
+            { "name": "Stalls", "price": 5_000, "rows": [{ "row": "A", "seats": 20 }, { "row": "B", "seats": 22 }] },
+            { "name": "Floor", "price": 2_500, "capacity": 100 },
+        ],
+    })),
+    responses(
+        (status = 201, description = "The event", body = EventBody<'static>, headers(("Location" = String, description = "Its path"))),
+        NewEventProblems,
+    ),
 )]
 pub async fn create(context: RequestContext, payload: Payload) -> HandlerResult {
     let admin = context.gates().pass_admin(&context.head).await?;
@@ -66,15 +75,14 @@ async fn created(context: &RequestContext, admin: &str, new: NewEvent) -> Handle
 /// Ordered by id. `from` and `to` compare `starts_at`; events without one are left out where either is
 /// given. Continue with `next_cursor` of the page as `cursor`.
 #[utoipa::path(
-    get, path = "/api/v1/events", tag = "events",
+    get, operation_id = "list_events", path = "/api/v1/events", tag = "events",
     params(
-        ("status" = Option<String>, Query, description = "Only `SCHEDULED`, `ON_SALE`, `PAUSED` or `CLOSED` events"),
-        ("from" = Option<String>, Query, description = "Only events that start then or later, ISO 8601 with an offset"),
-        ("to" = Option<String>, Query, description = "Only events that start before"),
+        ("status" = Option<words::EventStatus>, Query, description = "Only events with this status"),
+        ("from" = Option<String>, Query, format = DateTime, description = "Only events that start then or later, ISO 8601 with an offset"),
+        ("to" = Option<String>, Query, format = DateTime, description = "Only events that start before"),
         ("cursor" = Option<String>, Query, description = "`next_cursor` of the page before"),
-        ("page" = Option<u32>, Query, description = "Which page, from 1; instead of `cursor`"),
-        ("page_size" = Option<u32>, Query, description = "Events a page, 1 to 100; 20 if absent"),
-        ("X-Admin-Key" = Option<String>, Header, description = "For numbers, where the public sees words only"),
+        ("page" = Option<u32>, Query, minimum = 1, maximum = 10_000, description = "Which page, from 1; instead of `cursor`"),
+        ("page_size" = Option<u32>, Query, minimum = 1, maximum = 100, description = "Events a page, 1 to 100; 20 if absent"),
     ),
     responses((status = 200, description = "One page", body = EventListBody<'static>), ListEventsProblems),
 )]
@@ -97,11 +105,12 @@ pub async fn list(context: RequestContext, _: Payload) -> HandlerResult {
 }
 
 /// Read an event
+///
+/// With its sections and how much is free.
 #[utoipa::path(
-    get, path = "/api/v1/events/{event_id}", tag = "events",
+    get, operation_id = "get_event", path = "/api/v1/events/{event_id}", tag = "events",
     params(
-        ("event_id" = u32, Path, description = "The event"),
-        ("X-Admin-Key" = Option<String>, Header, description = "For numbers, where the public sees words only"),
+        ("event_id" = u32, Path, description = "The event", minimum = 1, example = 1),
     ),
     responses((status = 200, description = "The event", body = EventBody<'static>), EventProblems),
 )]
@@ -116,12 +125,11 @@ pub async fn get(context: RequestContext, _: Payload) -> HandlerResult {
 ///
 /// Absent fields stay. `PAUSED` and `CLOSED` stop new holds; payments of existing ones go on.
 #[utoipa::path(
-    patch, path = "/api/v1/events/{event_id}", tag = "events",
+    patch, operation_id = "change_event", path = "/api/v1/events/{event_id}", tag = "events",
     params(
-        ("event_id" = u32, Path, description = "The event"),
-        ("X-Admin-Key" = Option<String>, Header, description = "An admin key, where any is configured"),
+        ("event_id" = u32, Path, description = "The event", minimum = 1, example = 1),
     ),
-    request_body = ChangeEventBody,
+    request_body(content = ChangeEventBody, example = json!({ "venue": "Grand Hall" })),
     responses((status = 200, description = "The event", body = EventBody<'static>), ChangeEventProblems),
 )]
 pub async fn change(context: RequestContext, payload: Payload) -> HandlerResult {

@@ -19,6 +19,7 @@ use crate::domain::{EventStatus, OrphanRule, Section};
 use crate::http::fields::{Amount, List, OneOf, Record, Text, Time, Whole, Word, scalar};
 use crate::http::params::Query;
 use crate::http::problem::Problem;
+use crate::http::words;
 use crate::sale::{EventChange, EventFilter, NewEvent};
 
 /// Letters of an ISO 4217 code.
@@ -30,46 +31,46 @@ const CURRENCY_BYTES: usize = 3;
 #[schema(as = NewEvent)]
 pub struct NewEventBody {
     /// What it is called.
-    #[schema(value_type = String, example = "Gala")]
+    #[schema(inline, example = "Gala")]
     name: Text<1, NAME_BYTES_MAX>,
     /// What it is about.
-    #[schema(value_type = Option<String>)]
+    #[schema(inline)]
     description: Option<Text<0, DESCRIPTION_BYTES_MAX>>,
     /// Where it is.
-    #[schema(value_type = Option<String>, example = "Grand Hall")]
+    #[schema(inline, example = "Grand Hall")]
     venue: Option<Text<0, NAME_BYTES_MAX>>,
     /// ISO 4217 code of its prices.
-    #[schema(value_type = Option<String>, example = "EUR")]
+    #[schema(value_type = Option<String>, pattern = "^[A-Z]{3}$", example = "EUR")]
     currency: Option<CurrencyCode>,
     /// When the doors open.
-    #[schema(value_type = Option<String>, example = "2026-06-01T18:00:00Z")]
+    #[schema(inline, example = "2026-06-01T18:00:00Z")]
     starts_at: Option<Time>,
     /// When holds begin; at once if absent.
-    #[schema(value_type = Option<String>, example = "2026-03-01T18:00:00Z")]
+    #[schema(inline, example = "2026-03-01T18:00:00Z")]
     on_sale_at: Option<Time>,
     /// When holds end; held seats can still be paid. At `starts_at` if absent, and never without that.
-    #[schema(value_type = Option<String>, example = "2026-06-01T17:00:00Z")]
+    #[schema(inline, example = "2026-06-01T17:00:00Z")]
     off_sale_at: Option<Time>,
     /// How long a hold lasts.
-    #[schema(value_type = Option<u32>, example = 300)]
+    #[schema(inline, example = 300)]
     hold_ttl_seconds: Option<Whole<1, HOLD_SECONDS_MAX>>,
     /// How long a hold can last with extensions.
-    #[schema(value_type = Option<u32>, example = 900)]
+    #[schema(inline, example = 900)]
     max_hold_seconds: Option<Whole<1, HOLD_SECONDS_MAX>>,
     /// How many seats one user can hold and own.
-    #[schema(value_type = Option<u32>, example = 10)]
+    #[schema(inline, example = 10)]
     max_seats_per_user: Option<Whole<1, SEATS_PER_EVENT_MAX>>,
     /// `off`, `warn` or `enforce`: what happens to named seats that leave a single one alone.
-    #[schema(value_type = Option<String>, example = "off")]
+    #[schema(value_type = Option<words::OrphanRule>)]
     orphan_rule: Option<OneOf<OrphanRule>>,
     /// `allowed` or `not_allowed`: whether confirmed bookings may be cancelled; `allowed` if absent.
-    #[schema(value_type = Option<String>, example = "allowed")]
+    #[schema(value_type = Option<words::Cancellation>)]
     cancellation: Option<OneOf<Cancellation>>,
     /// Until when they may; at any time if absent.
-    #[schema(value_type = Option<String>, example = "2026-05-25T18:00:00Z")]
+    #[schema(inline, example = "2026-05-25T18:00:00Z")]
     cancel_until: Option<Time>,
     /// Its seats, in order: 1 to 500 sections, at most 1,000,000 seats.
-    #[schema(value_type = Vec<SectionSpec>)]
+    #[schema(value_type = Vec<SectionSpec>, min_items = 1, max_items = 500)]
     sections: List<Record<SectionSpec>, 1, SECTIONS_MAX>,
 }
 
@@ -79,16 +80,16 @@ pub struct NewEventBody {
 #[schema(as = NewSection)]
 pub struct SectionSpec {
     /// Its name, unique within the event.
-    #[schema(value_type = String, example = "Stalls")]
+    #[schema(inline, example = "Stalls")]
     name: Text<1, LABEL_BYTES_MAX>,
     /// Price of one seat, in the currency's minor unit.
-    #[schema(value_type = i64, example = 5_000)]
+    #[schema(inline, example = 5_000)]
     price: Amount<PRICE_MAX>,
     /// Rows of numbered seats, front to back.
-    #[schema(value_type = Option<Vec<RowSpec>>)]
+    #[schema(value_type = Option<Vec<RowSpec>>, min_items = 1, max_items = 100_000)]
     rows: Option<List<Record<RowSpec>, 1, ROWS_MAX>>,
     /// Number of general-admission tickets.
-    #[schema(value_type = Option<u32>)]
+    #[schema(inline)]
     capacity: Option<Whole<1, SEATS_PER_EVENT_MAX>>,
 }
 
@@ -98,10 +99,10 @@ pub struct SectionSpec {
 #[schema(as = NewRow)]
 pub struct RowSpec {
     /// Its name, unique within the section.
-    #[schema(value_type = String, example = "A")]
+    #[schema(inline, example = "A")]
     row: Text<1, LABEL_BYTES_MAX>,
     /// How many seats.
-    #[schema(value_type = u32, example = 20)]
+    #[schema(inline, example = 20)]
     seats: Whole<1, SEATS_PER_EVENT_MAX>,
 }
 
@@ -111,31 +112,31 @@ pub struct RowSpec {
 #[schema(as = EventChange)]
 pub struct ChangeEventBody {
     /// What it is called.
-    #[schema(value_type = Option<String>)]
+    #[schema(inline)]
     name: Option<Text<1, NAME_BYTES_MAX>>,
     /// What it is about.
-    #[schema(value_type = Option<String>)]
+    #[schema(inline)]
     description: Option<Text<0, DESCRIPTION_BYTES_MAX>>,
     /// Where it is.
-    #[schema(value_type = Option<String>)]
+    #[schema(inline)]
     venue: Option<Text<0, NAME_BYTES_MAX>>,
     /// When the doors open.
-    #[schema(value_type = Option<String>)]
+    #[schema(inline)]
     starts_at: Option<Time>,
     /// When holds begin.
-    #[schema(value_type = Option<String>)]
+    #[schema(inline)]
     on_sale_at: Option<Time>,
     /// When holds end. Where it is `starts_at`, it moves with that.
-    #[schema(value_type = Option<String>)]
+    #[schema(inline)]
     off_sale_at: Option<Time>,
     /// `ON_SALE`, `PAUSED` or `CLOSED`.
-    #[schema(value_type = Option<String>, example = "PAUSED")]
+    #[schema(value_type = Option<words::NewEventStatus>)]
     status: Option<OneOf<EventStatus>>,
     /// `allowed` or `not_allowed`: whether confirmed bookings may be cancelled.
-    #[schema(value_type = Option<String>, example = "not_allowed")]
+    #[schema(value_type = Option<words::Cancellation>)]
     cancellation: Option<OneOf<Cancellation>>,
     /// Until when they may.
-    #[schema(value_type = Option<String>, example = "2026-05-25T18:00:00Z")]
+    #[schema(inline, example = "2026-05-25T18:00:00Z")]
     cancel_until: Option<Time>,
 }
 

@@ -3,6 +3,7 @@
 use serde::Serialize;
 use utoipa::ToSchema;
 
+use crate::http::words;
 use crate::config::values::Detail;
 use crate::domain::layout::Section;
 use crate::domain::time::iso8601;
@@ -29,16 +30,16 @@ pub struct EventBody<'a> {
     #[schema(example = "EUR")]
     currency: &'a str,
     /// When the doors open.
-    #[schema(example = "2026-06-01T18:00:00.000Z")]
+    #[schema(format = DateTime, example = "2026-06-01T18:00:00.000Z", required = true)]
     starts_at: Option<String>,
     /// When holds begin; `null` is at once.
-    #[schema(example = "2026-03-01T18:00:00.000Z")]
+    #[schema(format = DateTime, example = "2026-03-01T18:00:00.000Z", required = true)]
     on_sale_at: Option<String>,
     /// When holds end; `null` is never.
-    #[schema(example = "2026-06-01T18:00:00.000Z")]
+    #[schema(format = DateTime, example = "2026-06-01T18:00:00.000Z", required = true)]
     off_sale_at: Option<String>,
     /// `SCHEDULED`, `ON_SALE`, `PAUSED` or `CLOSED`.
-    #[schema(example = "ON_SALE")]
+    #[schema(value_type = words::EventStatus)]
     status: &'static str,
     /// How many seats it has.
     #[schema(example = 992)]
@@ -50,7 +51,7 @@ pub struct EventBody<'a> {
     available_seats: Option<Option<u32>>,
     /// `AVAILABLE`, `FEW_LEFT` (a tenth of the seats at most) or `SOLD_OUT`; `null` while it is being
     /// loaded.
-    #[schema(example = "AVAILABLE")]
+    #[schema(value_type = Option<words::Availability>, required = true)]
     availability: Option<&'static str>,
     /// Whether none is free.
     #[schema(example = false)]
@@ -65,19 +66,20 @@ pub struct EventBody<'a> {
     #[schema(example = 10)]
     max_seats_per_user: u32,
     /// What happens to named seats that leave a single one alone: `off`, `warn` or `enforce`.
-    #[schema(example = "off")]
+    #[schema(value_type = words::OrphanRule)]
     orphan_rule: &'static str,
     /// Whether confirmed bookings may be cancelled: `allowed` or `not_allowed`.
-    #[schema(example = "allowed")]
+    #[schema(value_type = words::Cancellation)]
     cancellation: &'static str,
     /// Until when they may; `null` is at any time.
-    #[schema(example = "2026-05-25T18:00:00.000Z")]
+    #[schema(format = DateTime, example = "2026-05-25T18:00:00.000Z", required = true)]
     cancel_until: Option<String>,
     /// When it was created.
-    #[schema(example = "2026-02-01T12:00:00.000Z")]
+    #[schema(format = DateTime, example = "2026-02-01T12:00:00.000Z")]
     created_at: String,
     /// Its sections; left out in lists.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Vec<SectionBody<'static>>, required = false)]
     sections: Option<Vec<SectionBody<'a>>>,
 }
 
@@ -111,17 +113,17 @@ pub struct EventListBody<'a> {
     total: u64,
     /// This page, from 1; absent where `cursor` was sent.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(example = 1)]
+    #[schema(value_type = u32, example = 1, required = false)]
     page: Option<u32>,
     /// Events a page has at most.
     #[schema(example = 20)]
     page_size: u32,
     /// Send it as `cursor` for the next page; `null` on the last one.
-    #[schema(example = "MSBldmVudHMgMjA")]
+    #[schema(example = "MSBldmVudHMgMjA", required = true)]
     next_cursor: Option<String>,
     /// When the events were last read: a moment ago, or before MongoDB became unavailable. Counts of seats
     /// are newer.
-    #[schema(example = "2026-03-01T18:00:00.000Z")]
+    #[schema(format = DateTime, example = "2026-03-01T18:00:00.000Z")]
     as_of: String,
 }
 

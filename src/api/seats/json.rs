@@ -7,6 +7,7 @@ use actix_web::web::Bytes;
 use serde::Serialize;
 use utoipa::ToSchema;
 
+use crate::http::words;
 use crate::config::values::Detail;
 use crate::domain::{Availability, SeatCounts, SeatId, SeatState};
 
@@ -28,10 +29,10 @@ pub struct SeatMapBody<'a> {
     total_seats: u32,
     /// How many of them are free; absent if the public gets no exact counts.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(example = 989)]
+    #[schema(value_type = u32, example = 989, required = false)]
     available_seats: Option<u32>,
     /// `AVAILABLE`, `FEW_LEFT` (a tenth of the seats at most) or `SOLD_OUT`.
-    #[schema(example = "AVAILABLE")]
+    #[schema(value_type = words::Availability)]
     availability: &'static str,
     /// Rises when the event's inventory is loaded again; versions then restart.
     #[schema(example = 1)]
@@ -92,23 +93,23 @@ pub struct SectionCounts<'a> {
 #[derive(Serialize, ToSchema)]
 pub struct Counts {
     /// `AVAILABLE`, `FEW_LEFT` (a tenth of the seats at most) or `SOLD_OUT`.
-    #[schema(example = "AVAILABLE")]
+    #[schema(value_type = words::Availability)]
     availability: &'static str,
     /// How many are free.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(example = 497)]
+    #[schema(value_type = u32, example = 497, required = false)]
     available_seats: Option<u32>,
     /// How many are held.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(example = 3)]
+    #[schema(value_type = u32, example = 3, required = false)]
     held_seats: Option<u32>,
     /// How many are sold.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(example = 0)]
+    #[schema(value_type = u32, example = 0, required = false)]
     booked_seats: Option<u32>,
     /// How many are blocked.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(example = 0)]
+    #[schema(value_type = u32, example = 0, required = false)]
     blocked_seats: Option<u32>,
 }
 
@@ -136,7 +137,7 @@ pub struct SeatBody<'a> {
     #[schema(example = "Stalls")]
     section: &'a str,
     /// Its row; `null` in general admission.
-    #[schema(example = "H")]
+    #[schema(example = "H", required = true)]
     row_number: Option<&'a str>,
     /// Its number in the row or section.
     #[schema(example = 12)]
@@ -148,7 +149,7 @@ pub struct SeatBody<'a> {
     #[schema(example = 5_000)]
     price: i64,
     /// `AVAILABLE`, `HOLD`, `BOOKED` or `BLOCKED`.
-    #[schema(example = "AVAILABLE")]
+    #[schema(value_type = words::SeatStatus)]
     status: &'static str,
 }
 

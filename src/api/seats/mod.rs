@@ -30,6 +30,7 @@ use super::openapi::SeatsProblems;
 use super::state::RequestContext;
 use crate::http::HandlerResult;
 use crate::http::params::{Query, event_id};
+use crate::http::words;
 use body::Content;
 pub use cache::{CacheStats, SeatMapCache};
 use filter::{ClientVersion, Filter};
@@ -46,20 +47,19 @@ use version::SeatMapVersion;
 /// inventory's bytes: a format byte, then one byte per seat (`a` available, `h` hold, `b` booked, `x`
 /// blocked; upper case where a row begins).
 #[utoipa::path(
-    get, path = "/api/v1/events/{event_id}/seats", tag = "events",
+    get, operation_id = "get_seat_map", path = "/api/v1/events/{event_id}/seats", tag = "events",
     params(
-        ("event_id" = u32, Path, description = "The event"),
+        ("event_id" = u32, Path, description = "The event", minimum = 1, example = 1),
         ("section" = Option<String>, Query, description = "Only this section's seats"),
-        ("status" = Option<String>, Query, description = "Only `AVAILABLE`, `HOLD`, `BOOKED` or `BLOCKED` seats"),
-        ("since" = Option<String>, Query, description = "The client's version: `version`, or `generation-version`"),
+        ("status" = Option<words::SeatStatus>, Query, description = "Only seats in this state"),
+        ("since" = Option<String>, Query, pattern = r"^[0-9]+(-[0-9]+)?$", description = "The client's version: `version`, or `generation-version`"),
         ("If-None-Match" = Option<String>, Header, description = "The client's ETag"),
-        ("X-Admin-Key" = Option<String>, Header, description = "For exact counts, where the public gets none"),
     ),
     responses(
         (status = 200, description = "The map", content(
             (SeatMapBody<'static> = "application/json"),
             (String = "application/octet-stream"),
-        )),
+        ), headers(("ETag" = String, description = "The version: send it as `If-None-Match`"))),
         (status = 304, description = "The client has the newest map"),
         SeatsProblems,
     ),
@@ -132,15 +132,16 @@ fn content(filter: &Filter, client: ClientVersion) -> Content {
 }
 
 /// Counts by section
+///
+/// How many seats are free, held, sold and blocked.
 #[utoipa::path(
-    get, path = "/api/v1/events/{event_id}/availability", tag = "events",
+    get, operation_id = "get_availability", path = "/api/v1/events/{event_id}/availability", tag = "events",
     params(
-        ("event_id" = u32, Path, description = "The event"),
+        ("event_id" = u32, Path, description = "The event", minimum = 1, example = 1),
         ("If-None-Match" = Option<String>, Header, description = "The client's ETag"),
-        ("X-Admin-Key" = Option<String>, Header, description = "For exact counts, where the public gets none"),
     ),
     responses(
-        (status = 200, description = "The counts", body = AvailabilityBody<'static>),
+        (status = 200, description = "The counts", body = AvailabilityBody<'static>, headers(("ETag" = String, description = "The version: send it as `If-None-Match`"))),
         (status = 304, description = "The client has the newest counts"),
         SeatsProblems,
     ),

@@ -1,9 +1,10 @@
 //! Pushed updates: `/ws/events/{event_id}` (WebSocket) and `/api/v1/events/{event_id}/stream`
-//! (server-sent events). The handlers check the request; `push` runs the connection.
+//! (server-sent events), and tickets for both. The handlers check the request; `push` runs the connection.
 
 mod room;
 pub mod socket;
 pub mod stream;
+pub mod ticket;
 
 use crate::domain::ClientNetwork;
 use crate::gates::Caller;

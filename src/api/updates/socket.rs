@@ -14,9 +14,9 @@ use crate::http::problem::{Code, Problem};
 use crate::http::upgrade::Successor;
 use crate::http::{connections, cors, origin};
 use crate::push::ws::WsRequest;
-use crate::push::{self, Protocol, StartOptions};
+use crate::push::{self, ClientMessage, Message, Protocol, StartOptions};
 
-use super::{limited_network, room};
+use super::{limited_network, room, ticket};
 
 /// The only version of the protocol (RFC 6455).
 const VERSION: &str = "13";
@@ -30,24 +30,33 @@ const VERSION: &str = "13";
 /// or why there will be no admission. It pings; a client that does not answer, sends more than 10 frames a
 /// second, or more than 4 KiB in one, is closed with a reason.
 #[utoipa::path(
-    get, path = "/ws/events/{event_id}", tag = "events",
+    get, operation_id = "open_socket", path = "/ws/events/{event_id}", tag = "events",
     params(
-        ("event_id" = u32, Path, description = "The event"),
-        ("since" = Option<String>, Query, description = "The version received before, `generation-version`"),
+        ("event_id" = u32, Path, description = "The event", minimum = 1, example = 1),
+        ("since" = Option<String>, Query, pattern = "^[0-9]+-[0-9]+$", description = "The version received before, `generation-version`"),
         ("snapshot" = Option<String>, Query, description = "`none`: the client fetches the seat map by itself"),
+        ("ticket" = Option<String>, Query, description = "A socket ticket: its user opens the socket"),
     ),
     responses(
-        (status = 101, description = "The socket; messages are as for `/api/v1/events/{event_id}/stream`"),
+        (status = 101, description = "The socket. Messages of the server are `PushMessage`s, those of the client `PushCommand`s", content(
+            (Message = "application/json"),
+            (ClientMessage = "text/plain"),
+        )),
         SocketProblems,
     ),
 )]
 pub async fn open(context: RequestContext, _: Payload) -> HandlerResult {
-    let caller = context.gates().pass(&context.head, RouteClass::Push).await?;
+    let shown = ticket::sent(&context);
+    let owner = ticket::owner(&shown);
+    let caller = context.gates().pass_proven(&context.head, RouteClass::Push, owner).await?;
+    let ticket = shown?;
     check_origin(&context)?;
     let event = event_id(&context.http)?;
     let start = StartOptions::parse(&context.head, &Query::of(&context.http)?)?;
     let mut response = handshake(&context)?;
     context.state.sale.known_event(event).await?;
+    // Last, so that no refusal uses it up.
+    ticket::redeem(&context, ticket.as_ref(), caller.user.as_ref()).await?;
     let push = context.state.push.clone();
     let state = context.state.clone();
     let request = WsRequest {

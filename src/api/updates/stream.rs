@@ -14,7 +14,7 @@ use crate::http::params::{Query, event_id};
 use crate::push::sse::event_stream;
 use crate::push::{Message, Protocol, StartOptions};
 
-use super::{limited_network, room};
+use super::{limited_network, room, ticket};
 
 /// Follow an event
 ///
@@ -23,13 +23,14 @@ use super::{limited_network, room};
 /// has its type as `event` and, in `data`, the same JSON object as over a WebSocket. With `Last-Event-ID` (browsers
 /// send it by themselves) or `since` the stream continues from there, or sends a `gap` before the snapshot.
 #[utoipa::path(
-    get, path = "/api/v1/events/{event_id}/stream", tag = "events",
+    get, operation_id = "stream_event", path = "/api/v1/events/{event_id}/stream", tag = "events",
     params(
-        ("event_id" = u32, Path, description = "The event"),
-        ("since" = Option<String>, Query, description = "The version received before, `generation-version`"),
+        ("event_id" = u32, Path, description = "The event", minimum = 1, example = 1),
+        ("since" = Option<String>, Query, pattern = "^[0-9]+-[0-9]+$", description = "The version received before, `generation-version`"),
         ("Last-Event-ID" = Option<String>, Header, description = "The same; it outranks `since`"),
         ("lastEventId" = Option<String>, Query, description = "The same, for clients that cannot set headers"),
         ("snapshot" = Option<String>, Query, description = "`none`: the client fetches the seat map by itself"),
+        ("ticket" = Option<String>, Query, description = "A socket ticket: its user opens the stream"),
         ("waiting_room_token" = Option<String>, Query, description = "The token from joining the waiting room, where headers cannot be set"),
         ("X-Waiting-Room-Token" = Option<String>, Header, description = "The same"),
     ),
@@ -40,8 +41,10 @@ use super::{limited_network, room};
 )]
 pub async fn follow(context: RequestContext, _: Payload) -> HandlerResult {
     let shown = waiting_room::stream_token(&context);
-    let caller =
-        context.gates().pass_owner(&context.head, RouteClass::Push, shown.as_ref()).await?;
+    let ticket = ticket::sent(&context);
+    let owner = ticket::owner(&ticket).or_else(|| shown.as_ref().map(|token| &token.user));
+    let caller = context.gates().pass_proven(&context.head, RouteClass::Push, owner).await?;
+    let ticket = ticket?;
     let event = event_id(&context.http)?;
     let query = Query::of(&context.http)?;
     let token = match query.get("waiting_room_token")? {
@@ -63,6 +66,8 @@ pub async fn follow(context: RequestContext, _: Payload) -> HandlerResult {
     if context.http.method() == Method::HEAD {
         return Ok(response.finish());
     }
+    // Last, so that no refusal uses it up.
+    ticket::redeem(&context, ticket.as_ref(), caller.user.as_ref()).await?;
     let push = context.state.push.clone();
     let socket = push.open(limited_network(&caller), Protocol::EventStream)?;
     Ok(response.streaming(event_stream(push, event, user, room, start, socket)))

@@ -15,7 +15,7 @@ use crate::sale::waiting_room::{QueueStatus, RoomEdit};
 
 use super::admin_audit::{self, AdminAction};
 use super::openapi::{
-    AdmissionProblems, DrawProblems, JoinProblems, RoomChangeProblems, RoomProblems,
+    AdmissionProblems, DrawProblems, JoinProblems, LeaveProblems, RoomChangeProblems, RoomProblems,
 };
 use super::state::RequestContext;
 use crate::gates;
@@ -24,6 +24,7 @@ use crate::http::body::read_optional_object;
 use crate::http::params::{Query, event_id};
 use crate::http::problem::{Code, Problem};
 use crate::http::reply::json;
+use crate::http::words;
 use request::{EnableRoomBody, TokenBody};
 use view::{ChangedBody, DrawBody, JoinedBody, LeftBody, QueueStatusBody, StatsBody};
 
@@ -49,23 +50,22 @@ pub fn token_of(headers: &HeaderMap) -> Result<Option<&str>, Problem> {
 /// From then on, holds without a session are refused. Absent settings stay as they are; settings may be
 /// in the query or in the body. A repeated request changes the settings that it has.
 #[utoipa::path(
-    post, path = "/api/v1/events/{event_id}/waiting-room/enable", tag = "waiting room",
+    post, operation_id = "enable_waiting_room", path = "/api/v1/events/{event_id}/waiting-room/enable", tag = "waiting room",
     params(
-        ("event_id" = u32, Path, description = "The event"),
-        ("max_concurrent" = Option<u32>, Query, description = "Sessions and open places at a time"),
-        ("session_duration" = Option<u32>, Query, description = "How long a session lasts, seconds"),
-        ("session_cap" = Option<u32>, Query, description = "How long one lasts with renewals, seconds"),
-        ("claim_window" = Option<u32>, Query, description = "How long a served place may be claimed, seconds"),
-        ("per_minute" = Option<u32>, Query, description = "Places opened a minute at most; 0: as many as fit"),
-        ("method" = Option<String>, Query, description = "`fifo`, `passthrough` or `reject`"),
+        ("event_id" = u32, Path, description = "The event", minimum = 1, example = 1),
+        ("max_concurrent" = Option<u32>, Query, minimum = 1, maximum = 1_000_000, description = "Sessions and open places at a time"),
+        ("session_duration" = Option<u32>, Query, minimum = 1, maximum = 86_400, description = "How long a session lasts, seconds"),
+        ("session_cap" = Option<u32>, Query, minimum = 1, maximum = 86_400, description = "How long one lasts with renewals, seconds"),
+        ("claim_window" = Option<u32>, Query, minimum = 1, maximum = 3_600, description = "How long a served place may be claimed, seconds"),
+        ("per_minute" = Option<u32>, Query, minimum = 0, description = "Places opened a minute at most; 0: as many as fit"),
+        ("method" = Option<words::QueueMethod>, Query, description = "How it admits"),
         ("renew" = Option<bool>, Query, description = "Whether a status request renews the session"),
         ("shuffle" = Option<bool>, Query, description = "Whether the order of those who join before the sale is drawn"),
         ("automatic" = Option<bool>, Query, description = "Whether the room switches itself on and off"),
-        ("surge_per_second" = Option<u32>, Query, description = "Requests a second at which it switches itself on"),
-        ("calm_per_second" = Option<u32>, Query, description = "Requests a second below which it switches itself off"),
-        ("X-Admin-Key" = Option<String>, Header, description = "An admin key, where any is configured"),
+        ("surge_per_second" = Option<u32>, Query, minimum = 1, description = "Requests a second at which it switches itself on"),
+        ("calm_per_second" = Option<u32>, Query, minimum = 0, description = "Requests a second below which it switches itself off"),
     ),
-    request_body = Option<EnableRoomBody>,
+    request_body(content = Option<EnableRoomBody>, example = json!({ "max_concurrent": 100, "session_duration": 300 })),
     responses((status = 200, description = "It is on", body = ChangedBody), RoomChangeProblems),
 )]
 pub async fn enable(context: RequestContext, payload: Payload) -> HandlerResult {
@@ -87,10 +87,9 @@ pub async fn enable(context: RequestContext, payload: Payload) -> HandlerResult 
 /// Holds need no session any more. Places are kept while tokens are valid, in case it is switched on
 /// again.
 #[utoipa::path(
-    post, path = "/api/v1/events/{event_id}/waiting-room/disable", tag = "waiting room",
+    post, operation_id = "disable_waiting_room", path = "/api/v1/events/{event_id}/waiting-room/disable", tag = "waiting room",
     params(
-        ("event_id" = u32, Path, description = "The event"),
-        ("X-Admin-Key" = Option<String>, Header, description = "An admin key, where any is configured"),
+        ("event_id" = u32, Path, description = "The event", minimum = 1, example = 1),
     ),
     responses((status = 200, description = "It is off", body = ChangedBody), RoomChangeProblems),
 )]
@@ -130,10 +129,10 @@ async fn switched(
 /// Gives a place in line, one per user: the same request again returns its current position. A user who
 /// left, or missed their turn, gets a new place at the end.
 #[utoipa::path(
-    post, path = "/api/v1/events/{event_id}/waiting-room/join", tag = "waiting room",
+    post, operation_id = "join_waiting_room", path = "/api/v1/events/{event_id}/waiting-room/join", tag = "waiting room",
     params(
-        ("event_id" = u32, Path, description = "The event"),
-        ("X-User-Id" = Option<String>, Header, description = "The user; or `?user_id=`; with tokens: `Authorization: Bearer`"),
+        ("event_id" = u32, Path, description = "The event", minimum = 1, example = 1),
+        ("X-User-Id" = Option<String>, Header, description = "The user, where a trusted source names it; or `?user_id=`", example = "ann"),
     ),
     responses((status = 200, description = "A place", body = JoinedBody), JoinProblems),
 )]
@@ -151,9 +150,9 @@ pub async fn join(context: RequestContext, _: Payload) -> HandlerResult {
 /// place is served; then this begins the session. Repeat it after `refresh_after_seconds`. With
 /// `Accept: application/json` the response also has `cfWaitingRoom`.
 #[utoipa::path(
-    get, path = "/api/v1/events/{event_id}/waiting-room/status", tag = "waiting room",
+    get, operation_id = "get_queue_status", path = "/api/v1/events/{event_id}/waiting-room/status", tag = "waiting room",
     params(
-        ("event_id" = u32, Path, description = "The event"),
+        ("event_id" = u32, Path, description = "The event", minimum = 1, example = 1),
         ("token" = Option<String>, Query, description = "The token that joining returned"),
         ("X-Waiting-Room-Token" = Option<String>, Header, description = "The same"),
     ),
@@ -171,13 +170,13 @@ pub async fn status(context: RequestContext, _: Payload) -> HandlerResult {
 ///
 /// Gives up the place or the session. The token is invalid from then on.
 #[utoipa::path(
-    post, path = "/api/v1/events/{event_id}/waiting-room/leave", tag = "waiting room",
+    post, operation_id = "leave_waiting_room", path = "/api/v1/events/{event_id}/waiting-room/leave", tag = "waiting room",
     params(
-        ("event_id" = u32, Path, description = "The event"),
+        ("event_id" = u32, Path, description = "The event", minimum = 1, example = 1),
         ("token" = Option<String>, Query, description = "The token that joining returned; or `token` in the body"),
         ("X-Waiting-Room-Token" = Option<String>, Header, description = "The same"),
     ),
-    responses((status = 200, description = "Left", body = LeftBody), AdmissionProblems),
+    responses((status = 200, description = "Left", body = LeftBody), LeaveProblems),
 )]
 pub async fn leave(context: RequestContext, payload: Payload) -> HandlerResult {
     let token = sent_token(&context, None).ok();
@@ -189,9 +188,11 @@ pub async fn leave(context: RequestContext, payload: Payload) -> HandlerResult {
 }
 
 /// Figures of a waiting room
+///
+/// A second old at most.
 #[utoipa::path(
-    get, path = "/api/v1/events/{event_id}/waiting-room/stats", tag = "waiting room",
-    params(("event_id" = u32, Path, description = "The event")),
+    get, operation_id = "get_waiting_room", path = "/api/v1/events/{event_id}/waiting-room/stats", tag = "waiting room",
+    params(("event_id" = u32, Path, description = "The event", minimum = 1, example = 1)),
     responses((status = 200, description = "Its figures", body = StatsBody), RoomProblems),
 )]
 pub async fn stats(context: RequestContext, _: Payload) -> HandlerResult {
@@ -206,8 +207,8 @@ pub async fn stats(context: RequestContext, _: Payload) -> HandlerResult {
 /// Its commitment from the beginning; and, once it is fixed, everything that is needed to verify each
 /// position with `holdfastctl draw verify`.
 #[utoipa::path(
-    get, path = "/api/v1/events/{event_id}/waiting-room/draw", tag = "waiting room",
-    params(("event_id" = u32, Path, description = "The event")),
+    get, operation_id = "get_draw", path = "/api/v1/events/{event_id}/waiting-room/draw", tag = "waiting room",
+    params(("event_id" = u32, Path, description = "The event", minimum = 1, example = 1)),
     responses((status = 200, description = "The draw", body = DrawBody), DrawProblems),
 )]
 pub async fn draw(context: RequestContext, _: Payload) -> HandlerResult {

@@ -9,6 +9,7 @@ use crate::domain::waiting_room::{CLAIM_MS_MAX, CONCURRENT_MAX, SESSION_MS_MAX};
 use crate::http::fields::{Object, Whole, from_object, from_parameters, to_object};
 use crate::http::params::Query;
 use crate::http::problem::Problem;
+use crate::http::words;
 
 const SESSION_SECONDS_MAX: u32 = (SESSION_MS_MAX / 1_000) as u32;
 const CLAIM_SECONDS_MAX: u32 = (CLAIM_MS_MAX / 1_000) as u32;
@@ -19,34 +20,34 @@ const CLAIM_SECONDS_MAX: u32 = (CLAIM_MS_MAX / 1_000) as u32;
 #[schema(as = EnableRoom)]
 pub struct EnableRoomBody {
     /// Sessions and open places at a time.
-    #[schema(value_type = Option<u32>, example = 100)]
+    #[schema(inline, example = 100)]
     max_concurrent: Option<Whole<1, CONCURRENT_MAX>>,
     /// How long a session lasts, seconds.
-    #[schema(value_type = Option<u32>, example = 300)]
+    #[schema(inline, example = 300)]
     session_duration: Option<Whole<1, SESSION_SECONDS_MAX>>,
     /// How long one lasts with renewals, seconds.
-    #[schema(value_type = Option<u32>)]
+    #[schema(inline)]
     session_cap: Option<Whole<1, SESSION_SECONDS_MAX>>,
     /// Whether a status request renews the session.
     renew: Option<bool>,
     /// How long a served place may be claimed, seconds.
-    #[schema(value_type = Option<u32>)]
+    #[schema(inline)]
     claim_window: Option<Whole<1, CLAIM_SECONDS_MAX>>,
     /// Most places opened in any minute; 0: as many as come free.
-    #[schema(value_type = Option<u32>)]
+    #[schema(inline)]
     per_minute: Option<Whole<0, { u32::MAX }>>,
     /// `fifo`, `passthrough` (lets everybody through) or `reject` (lets nobody in).
-    #[schema(value_type = Option<String>)]
+    #[schema(value_type = Option<words::QueueMethod>)]
     method: Option<Value>,
     /// Shuffle those who join before the sale begins.
     shuffle: Option<bool>,
     /// Not on at once, but by itself when attempts surge, and off again.
     automatic: Option<bool>,
     /// Attempts a second at which it goes on by itself.
-    #[schema(value_type = Option<u32>)]
+    #[schema(inline)]
     surge_per_second: Option<Whole<1, { u32::MAX }>>,
     /// Attempts a second below which it goes off again.
-    #[schema(value_type = Option<u32>)]
+    #[schema(inline)]
     calm_per_second: Option<Whole<0, { u32::MAX }>>,
 }
 

@@ -3,6 +3,7 @@
 use serde::Serialize;
 use utoipa::ToSchema;
 
+use crate::http::words;
 use crate::domain::draw::{DrawStatus, PublicDraw};
 use crate::domain::time::iso8601;
 use crate::domain::{EventId, Method, RoomSettings, RoomState};
@@ -27,7 +28,7 @@ pub struct ChangedBody {
     #[schema(example = 300)]
     session_duration_seconds: u64,
     /// `fifo`, `passthrough` or `reject`.
-    #[schema(example = "fifo")]
+    #[schema(value_type = words::QueueMethod)]
     method: &'static str,
     /// Most places opened in any minute; 0: as many as come free.
     #[schema(example = 0)]
@@ -74,6 +75,7 @@ impl ChangedBody {
 #[derive(Serialize, ToSchema)]
 pub struct JoinedBody {
     /// Sent with status requests and with the booking; null where no waiting room is on.
+    #[schema(required = true)]
     token: Option<String>,
     /// The position of its owner.
     #[serde(flatten)]
@@ -97,30 +99,32 @@ pub struct QueueStatusBody {
     pub admitted: bool,
     /// `queued`, `gathering` (before the draw), `admitted`, `open` (nobody has to wait), `sold_out` or
     /// `closed` (the sale has ended).
-    #[schema(example = "queued")]
+    #[schema(value_type = words::QueueStatus)]
     pub status: &'static str,
     /// Places to be served before this one; 0 once it was, null before the draw and after the sale.
-    #[schema(example = 120)]
+    #[schema(example = 120, required = true)]
     pub position: Option<u64>,
     /// Estimate of how long that takes; null where there is none, and with `sold_out` and `closed`.
-    #[schema(example = 60)]
+    #[schema(example = 60, required = true)]
     pub estimated_wait_seconds: Option<u64>,
     /// When to repeat the status request.
     #[schema(example = 6)]
     pub refresh_after_seconds: u64,
     /// What is left of the session, seconds; only during one.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = u64, required = false)]
     pub session_seconds_left: Option<u64>,
     /// When the sale begins, and the draw is made; with a session, when a postponed sale continues. Only
     /// before that.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(example = "2026-03-01T18:00:00.000Z")]
+    #[schema(value_type = String, format = DateTime, example = "2026-03-01T18:00:00.000Z", required = false)]
     pub on_sale_at: Option<String>,
     /// The status for people to read.
     #[schema(example = "You are number 120 in line")]
     pub message: String,
     /// The status for clients of Cloudflare's waiting room.
     #[serde(rename = "cfWaitingRoom", skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = CfWaitingRoom, required = false)]
     pub cf_waiting_room: Option<CfWaitingRoom>,
 }
 
@@ -258,7 +262,7 @@ pub struct StatsBody {
     /// Whether it is on.
     enabled: bool,
     /// `fifo`, `passthrough` or `reject`; null while it is off.
-    #[schema(example = "fifo")]
+    #[schema(value_type = Option<words::QueueMethod>, required = true)]
     method: Option<&'static str>,
     /// Users who wait, those included who were served and have not claimed yet.
     #[schema(example = 1200)]
@@ -313,17 +317,22 @@ pub struct DrawBody {
     /// The commitment to the secret, made before the first user joined, hex.
     commitment: String,
     /// When users could begin to join.
+    #[schema(format = DateTime)]
     opened_at: String,
     /// `gathering` or `fixed`.
-    #[schema(value_type = String, example = "fixed")]
+    #[schema(value_type = words::DrawStatus)]
     status: DrawStatus,
     /// How many users are in it: the numbers 1 to this.
+    #[schema(required = true)]
     joiners: Option<u64>,
     /// The running hash of their joins, hex.
+    #[schema(required = true)]
     joins_hash: Option<String>,
     /// The secret, once the draw is fixed, hex.
+    #[schema(required = true)]
     secret: Option<String>,
     /// When that was.
+    #[schema(format = DateTime, required = true)]
     fixed_at: Option<String>,
 }
 

@@ -39,6 +39,7 @@ codes! {
     IdentityUntrusted = "identity_untrusted" 401 "Who names the user is not trusted";
     TokenInvalid = "token_invalid" 401 "The token is not valid";
     TokenExpired = "token_expired" 401 "The token has expired";
+    TicketInvalid = "ticket_invalid" 401 "The socket ticket is not valid";
     AdminKeyMissing = "admin_key_missing" 401 "An admin key is needed";
     PaymentDeclined = "payment_declined" 402 "The payment was declined";
     AdminKeyWrong = "admin_key_wrong" 403 "Not an admin key";
@@ -95,6 +96,11 @@ codes! {
 }
 
 impl Code {
+    /// All codes.
+    pub fn all() -> impl Iterator<Item = Code> {
+        CODES.iter().map(|row| row.0)
+    }
+
     /// The code in error responses and metrics.
     pub fn as_str(self) -> &'static str {
         CODES[self as usize].1

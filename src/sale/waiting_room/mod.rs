@@ -101,6 +101,11 @@ impl WaitingRoom {
         WaitingRoom { inner: Arc::new(inner) }
     }
 
+    /// The keys that sign tokens.
+    pub fn token_keys(&self) -> &TokenKeys {
+        &self.inner.keys
+    }
+
     /// The store of operators' settings.
     pub fn store(&self) -> &RoomStore {
         &self.inner.store

@@ -1,0 +1,38 @@
+"""Waiting in line by polling."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from ._errors import NoAnswerError, ProblemError
+
+if TYPE_CHECKING:
+    from ._schema import QueueStatusBody
+
+LONGEST_PAUSE_SECONDS = 30.0
+# A poll comes up to this much earlier than asked for, so that many clients spread out.
+EARLY_SHARE = 0.1
+
+# Codes after which the place is as it was: ask again.
+_PASSING = {
+    "service_unavailable",
+    "outcome_unknown",
+    "event_not_loaded",
+    "rate_limit_exceeded",
+    "too_many_connections",
+    "internal_error",
+}
+
+
+@dataclass(frozen=True)
+class Admission:
+    """An admission: send `token` with the hold. None where nobody has to wait."""
+
+    token: str | None
+    status: QueueStatusBody
+
+
+def is_passing(error: NoAnswerError | ProblemError) -> bool:
+    """Whether to ask again after this error."""
+    return isinstance(error, NoAnswerError) or error.code in _PASSING
